@@ -1,0 +1,69 @@
+// Answers of Graft's own endpoints, beside OpenAI's.
+
+/** GET /v1/workers */
+export interface WorkerObject {
+  readonly object: 'graft.worker';
+  readonly id: string;
+  readonly name: string;
+  readonly pool: string;
+  readonly state: 'online' | 'draining' | 'offline';
+  readonly connected_at: number;
+  readonly last_seen_at: number;
+  readonly slots: number;
+  readonly free_slots: number;
+  readonly devices: readonly string[];
+  readonly memory_bytes: number;
+  readonly rss_bytes: number | null;
+  readonly resident_bases: readonly string[];
+  readonly libtorch: string;
+  readonly jobs: readonly { readonly id: string; readonly epoch: number; readonly step: number }[];
+}
+
+/** GET /v1/overview: the status strip. */
+export interface OverviewObject {
+  readonly object: 'graft.overview';
+  readonly version: string;
+  readonly queue_backend: 'redis' | 'postgres';
+  readonly jobs: Readonly<Record<string, number>>;
+  readonly failed_24h: number;
+  readonly workers_online: number;
+  readonly slots: number;
+  readonly slots_busy: number;
+}
+
+/** GET /v1/fine_tuning/jobs/{id}/metrics: columns of equal length, newest epoch per step. */
+export interface MetricsObject {
+  readonly object: 'graft.metrics';
+  readonly steps: readonly number[];
+  /** loss, learning_rate, grad_norm, tokens_per_second, accuracy; null where not finite. */
+  readonly series: Readonly<Record<string, readonly (number | null)[]>>;
+  readonly evaluations: readonly { readonly step: number; readonly loss: number | null; readonly accuracy: number | null }[];
+  /** Steps at which another attempt took over, and saved checkpoints. */
+  readonly marks: readonly { readonly step: number; readonly kind: 'attempt' | 'checkpoint' }[];
+}
+
+/**
+ * Data of the SSE events on GET /v1/fine_tuning/jobs/{id}/stream (`event:` is the kind; `id:` is the
+ * job's event number, accepted back as Last-Event-ID).
+ *  job     → JobObject (state, phase or progress changed)
+ *  event   → JobEventObject
+ *  metrics → { step, loss, learning_rate, grad_norm, tokens_per_second, accuracy }
+ *  reset   → {}: the id is older than what is kept; fetch everything again
+ * GET /v1/stream carries `job` events of the whole project.
+ */
+export type StreamKind = 'job' | 'event' | 'metrics' | 'reset';
+
+/** GET /v1/keys and POST /v1/keys (the secret is shown once). */
+export interface ApiKeyObject {
+  readonly object: 'graft.api_key';
+  readonly id: string;
+  readonly name: string;
+  readonly scopes: readonly string[];
+  readonly created_at: number;
+  readonly last_used_at: number | null;
+  readonly expires_at: number | null;
+  readonly secret?: string;
+}
+
+export const SCOPES = ['jobs:read', 'jobs:write', 'files:read', 'files:write', 'models:read', 'models:write', 'admin'] as const;
+export type Scope = (typeof SCOPES)[number];

@@ -1,0 +1,6 @@
+export * from './catalog.js';
+export * from './create-job.js';
+export * from './errors.js';
+export * from './graft-api.js';
+export * from './openai.js';
+export * from './spec.js';
