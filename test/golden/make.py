@@ -60,12 +60,13 @@ def relative(ours: torch.Tensor, exact: torch.Tensor) -> float:
 
 
 def snapshot(model, batch: list[dict]) -> dict[str, torch.Tensor]:
-    tensors = {"logits": measure.real_logits(model, batch)}
+    logits = measure.real_logits(model, batch)
+    tensors = {"logits": logits.float() if logits.dtype == torch.bfloat16 else logits}
     loss, gradients = measure.loss_and_gradients(model, batch) if measure.trainables(model) else (None, {})
     if loss is None:
         with torch.no_grad():
             loss = model(**measure.padded(batch)).loss.item()
-    tensors["loss"] = torch.tensor(loss)
+    tensors["loss"] = torch.tensor(loss, dtype=tensors["logits"].dtype)
     return tensors | {f"grad.{name}": gradient for name, gradient in gradients.items()}
 
 
@@ -87,7 +88,7 @@ def write_case(family: str, case: str, batches: list[list[dict]]) -> dict:
     facts: dict = {}
 
     # The same in double precision says how much of a difference is only f32 rounding.
-    precise = adapted(family, case).double()
+    precise = measure.in_double(adapted(family, case))
     facts["f32_against_f64"] = errors(golden, snapshot(precise, batches[0]))
 
     if case in cases.GREEDY:

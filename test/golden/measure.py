@@ -1,5 +1,7 @@
 """What is measured of a model: logits, loss, gradients, a short training run, a greedy continuation."""
 
+import types
+
 import torch
 from transformers import get_linear_schedule_with_warmup
 
@@ -30,12 +32,30 @@ def padded(batch: list[dict]) -> dict[str, torch.Tensor]:
 
 
 def real_logits(model, batch: list[dict]) -> torch.Tensor:
-    """Logits [T, V] f32 at the real positions, in sequence order; rows of virtual tokens are left out."""
+    """Logits [T, V] at the real positions, in sequence order; rows of virtual tokens are left out."""
     with torch.no_grad():
         rows = model(**{k: v for k, v in padded(batch).items() if k != "labels"}).logits
     longest = max(len(sequence["tokens"]) for sequence in batch)
     rows = rows[:, rows.shape[1] - longest :]
-    return torch.cat([row[: len(sequence["tokens"])] for row, sequence in zip(rows, batch)]).float()
+    return torch.cat([row[: len(sequence["tokens"])] for row, sequence in zip(rows, batch)])
+
+
+def in_double(model):
+    """The same model in double precision throughout: transformers' RMSNorm and loss would go through f32."""
+
+    def norm(self, hidden):
+        return self.weight * hidden * torch.rsqrt(hidden.pow(2).mean(-1, keepdim=True) + self.variance_epsilon)
+
+    def loss(logits, labels, **_):
+        return torch.nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten())
+
+    model = model.double()
+    for module in model.modules():
+        if type(module).__name__.endswith("RMSNorm"):
+            module.forward = types.MethodType(norm, module)
+        if type(module).__name__.endswith(("ForCausalLM", "LMHeadModel")) and "Peft" not in type(module).__name__:
+            module.loss_function = loss
+    return model
 
 
 def trainables(model) -> dict[str, torch.nn.Parameter]:
