@@ -1,0 +1,72 @@
+// Threads, the allocator's settings, and what this build is.
+#include "addon.h"
+
+#include <ATen/Context.h>
+#include <ATen/Parallel.h>
+#include <ATen/Version.h>
+#include <torch/version.h>
+
+#include <malloc.h>
+
+#include <mutex>
+#include <stdexcept>
+
+namespace graft {
+namespace {
+
+void start_once() {
+  static std::once_flag once;
+  std::call_once(once, [] {
+    // Training is one synchronous stream: a second pool would only compete for the cores.
+    at::set_num_interop_threads(1);
+  });
+}
+
+Napi::Value set_threads(const Napi::CallbackInfo& info) {
+  at::set_num_threads(info[0].As<Napi::Number>().Int32Value());
+  return info.Env().Undefined();
+}
+
+Napi::Value threads(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(), at::get_num_threads());
+}
+
+Napi::Value live(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(), static_cast<double>(addon(info).live()));
+}
+
+// The value of `key=` in libtorch's own description of its build.
+std::string configured(const std::string& key) {
+  const std::string config = at::show_config();
+  const size_t start = config.find(key + "=");
+  if (start == std::string::npos) return "unknown";
+  const size_t value = start + key.size() + 1;
+  return config.substr(value, config.find_first_of(", \n", value) - value);
+}
+
+Napi::Value build(const Napi::CallbackInfo& info) {
+  Napi::Object out = Napi::Object::New(info.Env());
+  out.Set("libtorch", TORCH_VERSION);
+  out.Set("major", TORCH_VERSION_MAJOR);
+  out.Set("minor", TORCH_VERSION_MINOR);
+  out.Set("cuda", at::hasCUDA());
+  out.Set("blas", configured("BLAS_INFO"));
+  out.Set("config", at::show_config());
+  Napi::Array own = Napi::Array::New(info.Env());
+  for (const auto& name : c10::Dispatcher::singleton().getAllOpNames())
+    if (name.name.rfind("graft::", 0) == 0) own.Set(own.Length(), c10::toString(name));
+  out.Set("ownOps", own);
+  return out;
+}
+
+}  // namespace
+
+void init_runtime(Napi::Object& exports) {
+  start_once();
+  define<set_threads>(exports, "setThreads");
+  define<threads>(exports, "threads");
+  define<live>(exports, "live");
+  define<build>(exports, "build");
+}
+
+}  // namespace graft

@@ -1,0 +1,128 @@
+#!/usr/bin/env node
+// Builds build/kernels.node from native/, and build/build.json saying what it was built against.
+// Nothing to do is found out in well under a second, by a hash over the sources and the libtorch.
+// Options: --out DIR (default build/), --force.
+import { createHash } from 'node:crypto';
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { availableParallelism } from 'node:os';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { aptInstall, has, run } from './commands.mjs';
+import { ensureLibtorch } from './libtorch.mjs';
+
+const ROOM = fileURLToPath(new URL('..', import.meta.url));
+
+/** Builds the addon where it is not up to date. @returns {Promise<object>} what build.json holds */
+export async function build({ out = join(ROOM, 'build'), force = false, log = () => {} } = {}) {
+  const stamp = readStamp(join(out, 'build.json'));
+  const sources = hashSources();
+  if (!force && stamp && stamp.sources === sources && stillThere(stamp, out)) {
+    log(`up to date (libtorch ${stamp.libtorch}, ${stamp.source})`);
+    return stamp;
+  }
+  const libtorch = await ensureLibtorch({ log });
+  ensureCompilers(log);
+  const cuda = existsSync(join(libtorch.lib, 'libtorch_cuda.so')) && has('nvcc');
+  log(`compiling against libtorch ${libtorch.version} (${libtorch.source}, ${libtorch.lib})`);
+  const started = Date.now();
+  compile(libtorch, cuda, out, log);
+  const info = {
+    libtorch: libtorch.version,
+    source: libtorch.source,
+    lib: libtorch.lib,
+    LIBTORCH: process.env.LIBTORCH ?? null,
+    compiler: run('g++', ['--version']).out.split('\n')[0],
+    cuda,
+    sources,
+  };
+  writeFileSync(join(out, 'build.json'), `${JSON.stringify(info, null, 2)}\n`);
+  log(`built in ${((Date.now() - started) / 1000).toFixed(1)} s`);
+  return info;
+}
+
+function readStamp(path) {
+  try {
+    return JSON.parse(readFileSync(path, 'utf8'));
+  } catch {
+    return null; // never built, or half-written: build
+  }
+}
+
+function stillThere(stamp, out) {
+  return (
+    stamp.LIBTORCH === (process.env.LIBTORCH ?? null) &&
+    existsSync(join(out, 'kernels.node')) &&
+    existsSync(join(stamp.lib, 'libtorch_cpu.so'))
+  );
+}
+
+function hashSources() {
+  const files = [join(ROOM, 'CMakeLists.txt'), fileURLToPath(import.meta.url)];
+  for (const entry of readdirSync(join(ROOM, 'native'), { recursive: true, withFileTypes: true })) {
+    if (entry.isFile()) files.push(join(entry.parentPath ?? entry.path, entry.name));
+  }
+  const hash = createHash('sha256').update(`${process.arch} ${process.platform}`);
+  for (const file of files.sort()) hash.update(file).update(readFileSync(file));
+  return hash.digest('hex');
+}
+
+function ensureCompilers(log) {
+  const missing = [
+    ['g++', 'g++'],
+    ['cmake', 'cmake'],
+  ].filter(([program]) => !has(program));
+  if (!has('ninja') && !has('make')) missing.push(['make', 'make']);
+  if (missing.length > 0) {
+    const names = missing.map(([program]) => program).join(' and ');
+    aptInstall(missing.map(([, pack]) => pack), `compiling the kernels needs ${names}`, log);
+  }
+}
+
+function nodeHeaders() {
+  const require = createRequire(import.meta.url);
+  const folder = (name) => dirname(require.resolve(`${name}/package.json`));
+  return [folder('node-addon-api'), join(folder('node-api-headers'), 'include')];
+}
+
+function compile(libtorch, cuda, out, log) {
+  mkdirSync(out, { recursive: true });
+  const tree = join(out, 'cmake');
+  const ninja = has('ninja');
+  const options = {
+    LIBTORCH_INCLUDE: libtorch.include.join(';'),
+    LIBTORCH_LIB: libtorch.lib,
+    NODE_INCLUDE: nodeHeaders().join(';'),
+    GRAFT_CUDA: cuda ? 'ON' : 'OFF',
+    CMAKE_BUILD_TYPE: 'Release',
+  };
+  if (has('ccache')) options.CMAKE_CXX_COMPILER_LAUNCHER = 'ccache';
+  const flags = Object.entries(options).map(([key, value]) => `-D${key}=${value}`);
+  const configure = () =>
+    run('cmake', ['-S', ROOM, '-B', tree, '-G', ninja ? 'Ninja' : 'Unix Makefiles', ...flags]);
+  let configured = configure();
+  if (!configured.ok) {
+    rmSync(tree, { recursive: true, force: true }); // a tree of another generator or place
+    configured = configure();
+  }
+  if (!configured.ok) throw new Error(`cmake could not configure the kernels:\n${configured.out}${configured.err}`);
+  // a file takes about 0.8 GB to compile
+  const jobs = Math.max(1, Math.min(availableParallelism(), 8));
+  const made = run('cmake', ['--build', tree, '--parallel', String(jobs)], { timeout: 1_800_000 });
+  if (!made.ok) throw new Error(`the kernels did not compile:\n${made.out}${made.err}`);
+  // renamed into place, so that a process that has the old one loaded keeps it
+  const fresh = join(out, `kernels.node.${process.pid}`);
+  writeFileSync(fresh, readFileSync(join(tree, 'kernels.node')), { mode: 0o755 });
+  renameSync(fresh, join(out, 'kernels.node'));
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const { values } = parseArgs({ options: { out: { type: 'string' }, force: { type: 'boolean' } } });
+  try {
+    await build({ ...values, log: (line) => process.stderr.write(`kernels: ${line}\n`) });
+  } catch (error) {
+    process.stderr.write(`kernels: ${error.message}\n`);
+    process.exitCode = 1;
+  }
+}

@@ -1,0 +1,45 @@
+// Running other programs: what set-up needs of them.
+import { spawnSync } from 'node:child_process';
+
+/** Runs a program; { ok, out, err }. Never throws. */
+export function run(program, args, { timeout = 60_000, show = false, env = process.env, cwd } = {}) {
+  const stdio = ['ignore', show ? 2 : 'pipe', show ? 2 : 'pipe']; // our stdout is for results: others' output goes to stderr
+  const done = spawnSync(program, args, { encoding: 'utf8', timeout, stdio, env, cwd, maxBuffer: 1 << 28 });
+  return { ok: done.status === 0, out: done.stdout ?? '', err: done.stderr ?? String(done.error ?? '') };
+}
+
+/** Whether a program is on PATH. */
+export function has(program) {
+  return run('sh', ['-c', 'command -v "$0"', program]).ok;
+}
+
+/** How to become root without asking: [] as root, ['sudo','-n'] where that works, null otherwise. */
+export function rootPrefix() {
+  if (process.getuid?.() === 0) return [];
+  return has('sudo') && run('sudo', ['-n', 'true'], { timeout: 5000 }).ok ? ['sudo', '-n'] : null;
+}
+
+/**
+ * Installs distribution packages with apt-get, saying why first.
+ * @throws Error with the command to type where it cannot be done here.
+ */
+export function aptInstall(packages, why, log) {
+  const prefix = rootPrefix();
+  const command = `apt-get install -y ${packages.join(' ')}`;
+  if (!has('apt-get') || prefix === null) {
+    const manual = has('apt-get') ? `run: sudo ${command}` : `install ${packages.join(', ')} with your package manager`;
+    throw new Error(`${why}, and this process may not install packages; ${manual}`);
+  }
+  log(`${why}: ${[...prefix, command].join(' ')}`);
+  const apt = (args) =>
+    run([...prefix, 'env'][0], [...prefix, 'env'].slice(1).concat('DEBIAN_FRONTEND=noninteractive', 'apt-get', ...args), {
+      timeout: 1_800_000,
+      show: true,
+    });
+  if (apt(['install', '-y', '--no-install-recommends', ...packages]).ok) return;
+  log('that failed, perhaps for old package lists: apt-get update, then again');
+  apt(['update']);
+  if (!apt(['install', '-y', '--no-install-recommends', ...packages]).ok) {
+    throw new Error(`${why}, but \`${command}\` failed; its output is above`);
+  }
+}

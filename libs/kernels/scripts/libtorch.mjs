@@ -1,0 +1,118 @@
+#!/usr/bin/env node
+// Finds libtorch, or fetches it. As a script: prints {include, lib, version, source} as JSON; --find fetches nothing.
+import { existsSync, readFileSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { aptInstall, has, run } from './commands.mjs';
+import { onPytorchIndex, throughPip, unpackWheel } from './wheel.mjs';
+
+const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
+const CACHE = join(process.env.GRAFT_CACHE ?? join(ROOT, '.cache'), 'libtorch');
+const OLDEST = '2.6';
+
+/**
+ * The libtorch to build against, in this order: LIBTORCH, an installed Python torch, an earlier fetched copy, the
+ * system package. Null when there is none.
+ * @returns {{include: string[], lib: string, version: string, source: string} | null}
+ * @throws Error when LIBTORCH is set and there is nothing usable.
+ */
+export function findLibtorch({ log = () => {} } = {}) {
+  if (process.env.LIBTORCH) {
+    const given = inFolder(process.env.LIBTORCH, 'LIBTORCH');
+    if (given) return given;
+    throw new Error(`LIBTORCH=${process.env.LIBTORCH} has no include/ and lib/libtorch_cpu.so of libtorch >= ${OLDEST}`);
+  }
+  return inPython(log) ?? inFolder(CACHE, 'fetched') ?? inSystem();
+}
+
+/**
+ * Like findLibtorch, fetching one where there is none: PyTorch's CPU wheel, else the CPU wheel pip knows, else the
+ * distribution's libtorch-dev. Says what it does before it does it, and never asks.
+ */
+export async function ensureLibtorch({ log = () => {} } = {}) {
+  const found = findLibtorch({ log });
+  if (found) return found;
+  log('libtorch (the tensor library) is not on this machine: looking for a CPU build');
+  for (const look of [onPytorchIndex, throughPip]) {
+    const wheel = await look(log);
+    if (!wheel) continue;
+    log(`taking the libraries and headers from ${wheel.from} into ${CACHE}`);
+    try {
+      await unpackWheel(wheel, CACHE, log);
+      const fetched = inFolder(CACHE, 'fetched');
+      if (fetched) return fetched;
+      log('what was in it is not a usable libtorch');
+    } catch (error) {
+      log(`that failed: ${error.message}`);
+    }
+  }
+  aptInstall(['libtorch-dev'], 'no wheel can be had, so libtorch comes from the distribution', log);
+  const system = inSystem();
+  if (system) return system;
+  throw new Error(`libtorch >= ${OLDEST} cannot be found or fetched; unpack one and set LIBTORCH to its folder`);
+}
+
+function inFolder(folder, source) {
+  const include = [join(folder, 'include'), join(folder, 'include/torch/csrc/api/include')];
+  return usable(include, join(folder, 'lib'), source);
+}
+
+function inSystem() {
+  const libs = ['/usr/lib', '/usr/local/lib', '/usr/lib64'];
+  for (const base of libs.filter((path) => existsSync(path))) {
+    const nested = readdirSync(base).filter((name) => name.endsWith('-linux-gnu'));
+    for (const lib of [base, ...nested.map((name) => join(base, name))]) {
+      const found = usable(['/usr/include', '/usr/include/torch/csrc/api/include'], lib, 'system package');
+      if (found) return found;
+    }
+  }
+  return null;
+}
+
+// The newest Python first: `python3` is what the user's shell means.
+function inPython(log) {
+  const program = "import importlib.util as u; s = u.find_spec('torch'); print(s.submodule_search_locations[0] if s else '')";
+  for (const python of ['python3', 'python'].filter(has)) {
+    const folder = run(python, ['-c', program], { timeout: 20_000 }).out.trim();
+    if (!folder) continue;
+    const found = inFolder(folder, `${python}'s torch`);
+    if (found) return found;
+    log(`the torch in ${folder} is no usable libtorch >= ${OLDEST} (headers and libraries are needed): passed over`);
+  }
+  return null;
+}
+
+function usable(include, lib, source) {
+  if (!existsSync(join(lib, 'libtorch_cpu.so')) || !existsSync(join(include[0], 'ATen/core/dispatch/Dispatcher.h'))) {
+    return null;
+  }
+  const version = versionOf(include);
+  if (!version || compare(version, OLDEST) < 0) return null;
+  return { include, lib, version, source };
+}
+
+function versionOf(include) {
+  const headers = [join(include[0], 'torch/headeronly/version.h'), join(include[1], 'torch/version.h')];
+  for (const header of headers.filter((path) => existsSync(path))) {
+    const text = readFileSync(header, 'utf8');
+    const part = (name) => new RegExp(`#define TORCH_VERSION_${name} (\\d+)`).exec(text)?.[1];
+    if (part('MAJOR')) return `${part('MAJOR')}.${part('MINOR')}.${part('PATCH')}`;
+  }
+  return null;
+}
+
+function compare(a, b) {
+  const [x, y] = [a, b].map((version) => version.split('.').map(Number));
+  return x[0] - y[0] || x[1] - y[1];
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const log = (line) => process.stderr.write(`libtorch: ${line}\n`);
+  try {
+    const found = process.argv.includes('--find') ? findLibtorch({ log }) : await ensureLibtorch({ log });
+    process.stdout.write(`${JSON.stringify(found, null, 2)}\n`);
+  } catch (error) {
+    log(error.message);
+    process.exitCode = 1;
+  }
+}

@@ -1,0 +1,150 @@
+// A torch wheel holds libtorch: torch/lib/*.so and torch/include. This finds one that is a CPU build of sane size,
+// downloads it, and unpacks those parts, checked against the wheel's own RECORD. No Python runs.
+import { createHash } from 'node:crypto';
+import { createWriteStream, mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { fileURLToPath } from 'node:url';
+import { has, run } from './commands.mjs';
+import { openZip } from './zip.mjs';
+
+export const VERSION = '2.13.0';
+const CPU_INDEX = 'https://download.pytorch.org/whl/cpu/torch/';
+const LARGEST_MB = 400; // a CPU wheel has 100-250 MB; a CUDA one 500 and up, and needs GBs beside it
+const ARCH = { x64: 'x86_64', arm64: 'aarch64' }[process.arch];
+
+/** The wheel on PyTorch's own CPU index: { url, sha256, from } or null when it does not answer within 5 s. */
+export async function onPytorchIndex(log) {
+  try {
+    const answer = await fetch(CPU_INDEX, { signal: AbortSignal.timeout(5000) });
+    if (!answer.ok) throw new Error(`HTTP ${answer.status}`);
+    const links = [...(await answer.text()).matchAll(/href="([^"#]+)(?:#sha256=([0-9a-f]{64}))?"/g)];
+    const fits = (url) =>
+      url.includes(`/torch-${VERSION}`) && url.includes('linux') && url.endsWith(`${ARCH}.whl`) && !/cp\d+t-/.test(url);
+    const found = links.find(([, url]) => fits(`/${decodeURIComponent(url)}`));
+    if (!found) throw new Error(`it has no torch ${VERSION} for ${ARCH}`);
+    return { url: new URL(found[1], CPU_INDEX).href, sha256: found[2], from: 'PyTorch\'s CPU index' };
+  } catch (error) {
+    log(`PyTorch's CPU index is not usable (${error.cause?.code ?? error.message})`);
+    return null;
+  }
+}
+
+/** What pip would bring, without bringing it: { url, sha256, from } of a CPU wheel of sane size, or null. */
+export async function throughPip(log) {
+  for (const pip of pips()) {
+    // the Python version does not matter for libtorch: besides pip's own, ask for one that many mirrors have
+    for (const version of [[], ['--python-version', '3.11'], ['--python-version', '3.12']]) {
+      const found = askPip(pip, version);
+      if (!found) continue;
+      const size = await sizeOf(found.url);
+      const name = decodeURIComponent(found.url.split('/').pop());
+      const cpu = name.includes('+cpu') || size <= LARGEST_MB * 1e6;
+      if (cpu && size <= LARGEST_MB * 1e6) return { ...found, from: `pip (${name}, ${Math.round(size / 1e6)} MB)` };
+      log(`${pip.join(' ')} offers ${name} of ${Math.round(size / 1e6)} MB: not a CPU build, not taken`);
+    }
+  }
+  return null;
+}
+
+function pips() {
+  const candidates = [['python3', '-m', 'pip'], ['pip'], ['pip3'], ['/usr/bin/python3', '-m', 'pip']];
+  const seen = new Set();
+  return candidates.filter(([program, ...rest]) => {
+    const version = has(program) ? run(program, [...rest, '--version']) : { ok: false };
+    if (!version.ok || seen.has(version.out)) return false;
+    return seen.add(version.out);
+  });
+}
+
+function askPip([program, ...rest], version) {
+  const args = ['install', '--dry-run', '--quiet', '--no-deps', '--ignore-installed', '--only-binary=:all:'];
+  args.push('--report', '-', '--target', '/nonexistent', ...version, `torch==${VERSION}`);
+  const answer = run(program, [...rest, ...args], { timeout: 60_000 });
+  if (!answer.ok) return null;
+  try {
+    const info = JSON.parse(answer.out).install[0].download_info;
+    return { url: info.url, sha256: info.archive_info?.hashes?.sha256 };
+  } catch {
+    return null; // a pip before 22.2 knows no report
+  }
+}
+
+async function sizeOf(url) {
+  if (url.startsWith('file:')) return statSync(fileURLToPath(url)).size;
+  try {
+    const answer = await fetch(url, { method: 'HEAD', signal: AbortSignal.timeout(10_000) });
+    return Number(answer.headers.get('content-length') ?? Infinity);
+  } catch {
+    return Infinity;
+  }
+}
+
+/** Downloads the wheel (a local one is used where it lies), unpacks libtorch into `folder`. */
+export async function unpackWheel({ url, sha256 }, folder, log) {
+  const partial = `${folder}.partial-${process.pid}`;
+  rmSync(partial, { recursive: true, force: true });
+  mkdirSync(partial, { recursive: true });
+  try {
+    const local = url.startsWith('file:');
+    const wheel = local ? fileURLToPath(url) : join(partial, 'torch.whl');
+    if (!local) await download(url, wheel, log);
+    verify(wheel, sha256);
+    log('unpacking the libraries and headers');
+    unpack(wheel, partial);
+    if (!local) rmSync(wheel);
+    rmSync(folder, { recursive: true, force: true });
+    renameSync(partial, folder);
+  } catch (error) {
+    rmSync(partial, { recursive: true, force: true });
+    throw error;
+  }
+}
+
+async function download(url, path, log) {
+  const answer = await fetch(url);
+  if (!answer.ok) throw new Error(`${url}: HTTP ${answer.status}`);
+  const total = Number(answer.headers.get('content-length'));
+  let done = 0;
+  let shown = 0;
+  const counted = Readable.fromWeb(answer.body).on('data', (part) => {
+    done += part.length;
+    if (done - shown < total / 20 && done !== total) return;
+    shown = done;
+    log(`downloaded ${Math.round(done / 1e6)} of ${Math.round(total / 1e6)} MB`);
+  });
+  await pipeline(counted, createWriteStream(path));
+}
+
+function verify(wheel, sha256) {
+  if (!sha256) return; // the RECORD check below still finds damage
+  const got = createHash('sha256').update(readFileSync(wheel)).digest('hex');
+  if (got !== sha256) throw new Error(`${wheel} has sha256 ${got}, expected ${sha256}`);
+}
+
+const NEEDED = /^torch\/(include\/.+|lib\/lib(?!torch_python|shm)[^/]+\.so[^/]*|version\.py)$|^torch\.libs\//;
+
+function unpack(wheel, folder) {
+  const zip = openZip(wheel);
+  try {
+    const record = zip.entries.find(({ name }) => /^torch-[^/]+\.dist-info\/RECORD$/.test(name));
+    if (!record) throw new Error(`${wheel} is not a torch wheel: it has no RECORD`);
+    const hashes = new Map();
+    for (const line of zip.read(record).toString().split('\n')) {
+      const match = /^"?(.+?)"?,sha256=([^,]+),/.exec(line);
+      if (match) hashes.set(match[1], match[2]);
+    }
+    for (const entry of zip.entries) {
+      if (!NEEDED.test(entry.name) || entry.name.endsWith('/') || entry.name.split('/').includes('..')) continue;
+      const bytes = zip.read(entry);
+      const hash = createHash('sha256').update(bytes).digest('base64url');
+      if (hash !== hashes.get(entry.name)) throw new Error(`${wheel}: ${entry.name} does not match the wheel's RECORD`);
+      const path = join(folder, entry.name.replace(/^torch\//, ''));
+      mkdirSync(dirname(path), { recursive: true });
+      writeFileSync(path, bytes);
+    }
+  } finally {
+    zip.close();
+  }
+}

@@ -1,0 +1,20 @@
+/**
+ * A kernel that could not be run. The message names the operator and the shapes it was given, e.g.
+ * `aten::linear(input f32[2,3], weight f32[4,5], bias none): mat1 and mat2 shapes cannot be multiplied (2x3 and 5x4)`.
+ */
+export class KernelError extends Error {
+  override readonly name = 'KernelError';
+
+  constructor(
+    readonly op: string,
+    message: string,
+    options?: { cause?: unknown },
+  ) {
+    super(message, options);
+  }
+}
+
+/** What went wrong, without the "Error:" that a nested exception carries. */
+export function reason(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

@@ -1,0 +1,18 @@
+/**
+ * libtorch for TypeScript: tensors with visible lifetimes, autograd, ~3,500 operators through one boxed call, and
+ * Graft's own kernels. Importing this loads no native code; the first use does.
+ */
+export { backward, grad, noGrad } from './autograd.js';
+export { call } from './call.js';
+export type { Argument } from './call.js';
+export { dtypeSize } from './dtype.js';
+export type { Dtype, TypedArray } from './dtype.js';
+export { KernelError } from './errors.js';
+export * from './ops.js';
+export { counterDropout, counterNormal, counterUniform } from './random.js';
+export type { RandomKey } from './random.js';
+export { getThreads, kernelsInfo, memory, setThreads } from './runtime.js';
+export type { KernelsInfo } from './runtime.js';
+export { keep, tidy } from './scope.js';
+export { fromBytes, Tensor } from './tensor.js';
+export type { Device } from './tensor.js';

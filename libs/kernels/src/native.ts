@@ -1,0 +1,83 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { fileURLToPath } from 'node:url';
+import { KernelError, reason } from './errors.js';
+
+/** An operator's index in this thread's table. */
+export type OpIndex = number;
+/** A mapped file, owned by native code. */
+export type Mapping = { readonly __mapping: unique symbol };
+
+/** What native/ exports. Handles are integers; arguments and results pass through the exchange buffer. */
+export interface Native {
+  bind(buffer: Float64Array): void;
+  intern(text: string): number;
+  find(name: string): OpIndex;
+  schema(op: OpIndex): { text: string; names: string[] };
+  call(op: OpIndex, given: number, discard: boolean): number;
+  flush(): number;
+  release(count: number): void;
+  backward(): void;
+  gradients(): number;
+  setGradEnabled(on: boolean): boolean;
+  requiresGrad(handle: number): boolean;
+  setRequiresGrad(handle: number, on: boolean): void;
+  grad(handle: number): number;
+  clearGrad(handle: number): void;
+  fromBytes(bytes: Uint8Array, shape: readonly number[], scalarType: number): number;
+  read(handle: number, widen: boolean): ArrayBuffer;
+  mapFile(fd: number, size: number): Mapping;
+  mapTensor(mapping: Mapping, offset: number, shape: readonly number[], scalarType: number): number;
+  unmap(mapping: Mapping): void;
+  setThreads(n: number): void;
+  threads(): number;
+  live(): number;
+  build(): {
+    libtorch: string;
+    major: number;
+    minor: number;
+    cuda: boolean;
+    blas: string;
+    config: string;
+    ownOps: string[];
+  };
+}
+
+const BUILD = new URL('../build/', import.meta.url);
+let loaded: Native | undefined;
+
+/**
+ * The addon, loaded at the first call: importing this library needs neither libtorch nor a build.
+ * `GRAFT_KERNELS` names another kernels.node (for comparing two libtorch versions).
+ * @throws KernelError saying how to build it.
+ */
+export function native(): Native {
+  return (loaded ??= load());
+}
+
+function load(): Native {
+  const path = process.env['GRAFT_KERNELS'] ?? fileURLToPath(new URL('kernels.node', BUILD));
+  const remedy = 'run `node libs/kernels/scripts/build.mjs`';
+  if (!existsSync(path)) {
+    throw new KernelError('load', `the native kernels are not built (${path} is missing): ${remedy}`);
+  }
+  try {
+    return createRequire(import.meta.url)(path) as Native;
+  } catch (error) {
+    const against = builtAgainst();
+    throw new KernelError(
+      'load',
+      `the native kernels cannot be loaded${against}: ${reason(error)}; ${remedy}`,
+      { cause: error },
+    );
+  }
+}
+
+function builtAgainst(): string {
+  try {
+    const info = JSON.parse(readFileSync(new URL('build.json', BUILD), 'utf8')) as { lib?: string };
+    return info.lib ? ` (they were built against ${info.lib})` : '';
+  } catch {
+    return ''; // only the error message is poorer for it
+  }
+}

@@ -1,0 +1,80 @@
+/** Views, joins, picks and conversions. Dimensions count from 0, or from the end when negative. */
+import { many, one } from '../call.js';
+import type { Dtype } from '../dtype.js';
+import type { Device, Tensor } from '../tensor.js';
+
+type Shape = readonly number[];
+
+/** Another shape over the same memory; one size may be -1. @throws KernelError when memory is not laid out for it. */
+export const view = (t: Tensor, shape: Shape): Tensor => one('aten::view', t, shape);
+/** Like `view`, copying where a view is not possible. */
+export const reshape = (t: Tensor, shape: Shape): Tensor => one('aten::reshape', t, shape);
+export const flatten = (t: Tensor, start = 0, end = -1): Tensor =>
+  one('aten::flatten.using_ints', t, start, end);
+export const transpose = (t: Tensor, a: number, b: number): Tensor => one('aten::transpose.int', t, a, b);
+export const permute = (t: Tensor, dims: readonly number[]): Tensor => one('aten::permute', t, dims);
+export const unsqueeze = (t: Tensor, dim: number): Tensor => one('aten::unsqueeze', t, dim);
+/** Drops a dimension of size 1, or all of them. */
+export const squeeze = (t: Tensor, dim?: number): Tensor =>
+  dim === undefined ? one('aten::squeeze', t) : one('aten::squeeze.dim', t, dim);
+/** Repeats dimensions of size 1 without copying; -1 keeps a size. */
+export const expand = (t: Tensor, shape: Shape): Tensor => one('aten::expand', t, shape);
+export const contiguous = (t: Tensor): Tensor => one('aten::contiguous', t);
+export const clone = (t: Tensor): Tensor => one('aten::clone', t);
+
+export const cat = (ts: readonly Tensor[], dim = 0): Tensor => one('aten::cat', ts, dim);
+export const stack = (ts: readonly Tensor[], dim = 0): Tensor => one('aten::stack', ts, dim);
+/** Pieces of `size` (the last may be shorter), or of the sizes listed. */
+export const split = (t: Tensor, size: number | readonly number[], dim = 0): Tensor[] =>
+  typeof size === 'number'
+    ? many('aten::split.Tensor', t, size, dim)
+    : many('aten::split_with_sizes', t, size, dim);
+/** At most `n` pieces of equal size. */
+export const chunk = (t: Tensor, n: number, dim = 0): Tensor[] => many('aten::chunk', t, n, dim);
+export const repeatInterleave = (t: Tensor, repeats: number, dim: number): Tensor =>
+  one('aten::repeat_interleave.self_int', t, repeats, dim);
+export const flip = (t: Tensor, dims: readonly number[]): Tensor => one('aten::flip', t, dims);
+
+/** Elements start … start + length - 1 along `dim`: a view. */
+export const narrow = (t: Tensor, dim: number, start: number, length: number): Tensor =>
+  one('aten::narrow', t, dim, start, length);
+/** Elements start, start + step, … below end along `dim`: a view. */
+export const slice = (t: Tensor, dim: number, start?: number, end?: number, step = 1): Tensor =>
+  one('aten::slice.Tensor', t, dim, start ?? null, end ?? null, step);
+export const select = (t: Tensor, dim: number, index: number): Tensor =>
+  one('aten::select.int', t, dim, index);
+export const indexSelect = (t: Tensor, dim: number, index: Tensor): Tensor =>
+  one('aten::index_select', t, dim, index);
+export const gather = (t: Tensor, dim: number, index: Tensor): Tensor => one('aten::gather', t, dim, index);
+/** `t[indices]` as in PyTorch; null stands for `:`. */
+export const index = (t: Tensor, indices: readonly (Tensor | null)[]): Tensor =>
+  one('aten::index.Tensor', t, indices);
+export const indexPut = (
+  t: Tensor,
+  indices: readonly (Tensor | null)[],
+  values: Tensor,
+  accumulate = false,
+): Tensor => one('aten::index_put', t, indices, values, accumulate);
+/** A copy of `t` with alpha · source added at the rows `index` along `dim`. */
+export const indexAdd = (t: Tensor, dim: number, index: Tensor, source: Tensor, alpha = 1): Tensor =>
+  one('aten::index_add', t, dim, index, source, alpha);
+export const indexCopy = (t: Tensor, dim: number, index: Tensor, source: Tensor): Tensor =>
+  one('aten::index_copy', t, dim, index, source);
+export const scatter = (t: Tensor, dim: number, index: Tensor, source: Tensor | number): Tensor =>
+  one(typeof source === 'number' ? 'aten::scatter.value' : 'aten::scatter.src', t, dim, index, source);
+
+/** Another element type; the same memory when there is nothing to convert. */
+export const to = (t: Tensor, dtype: Dtype): Tensor => one('aten::to.dtype', t, dtype);
+/** Another device; the same memory when it lies there already. */
+export const toDevice = (t: Tensor, device: Device): Tensor => one('aten::to.device', t, device, t.dtype);
+
+const WHERE = ['aten::where.Scalar', 'aten::where.ScalarSelf', 'aten::where.ScalarOther', 'aten::where.self'];
+/** a where `condition` holds, else b. */
+export const where = (condition: Tensor, a: Tensor | number, b: Tensor | number): Tensor => {
+  const kind = (typeof a === 'number' ? 0 : 2) + (typeof b === 'number' ? 0 : 1);
+  return one(WHERE[kind] as string, condition, a, b);
+};
+export const maskedFill = (t: Tensor, mask: Tensor, value: number): Tensor =>
+  one('aten::masked_fill.Scalar', t, mask, value);
+export const tril = (t: Tensor, diagonal = 0): Tensor => one('aten::tril', t, diagonal);
+export const triu = (t: Tensor, diagonal = 0): Tensor => one('aten::triu', t, diagonal);

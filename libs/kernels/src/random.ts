@@ -1,0 +1,36 @@
+/**
+ * Random numbers without a generator: each is a function of (seed, step, site) and the ELEMENT's index, by
+ * Philox4x32-10 (native/ops/philox.h). Nothing has to be saved to resume, and nothing changes when runs are packed.
+ */
+import { one } from './call.js';
+import { KernelError } from './errors.js';
+import type { Tensor } from './tensor.js';
+
+/** Names a stream of random numbers. */
+export interface RandomKey {
+  /** the run's seed: an integer up to 2^53 */
+  readonly seed: number;
+  /** 0 … 2^32 - 1 */
+  readonly step: number;
+  /** which of the model's uses of randomness this is: 0 … 2^32 - 1 */
+  readonly site: number;
+}
+
+/** f32 in [0, 1), 24 bits each. Element i is number `offset + i` of the stream. */
+export const counterUniform = (shape: readonly number[], key: RandomKey, offset = 0): Tensor =>
+  one('graft::uniform', shape, key.seed, key.step, key.site, offset);
+
+/** f32, standard normal (Box–Muller). Element i is number `offset + i` of the stream. */
+export const counterNormal = (shape: readonly number[], key: RandomKey, offset = 0): Tensor =>
+  one('graft::normal', shape, key.seed, key.step, key.site, offset);
+
+/**
+ * Dropout with autograd: zero with probability p, else x / (1 - p). Rows are all dimensions but the last; element
+ * (i, j) is number `(rowOffset + i) · columns + j` of the stream, so rows can be computed apart.
+ */
+export function counterDropout(x: Tensor, p: number, key: RandomKey, rowOffset = 0): Tensor {
+  if (!(p >= 0 && p <= 1)) {
+    throw new KernelError('graft::dropout', `counterDropout: p must be in [0, 1], got ${p}`);
+  }
+  return one('graft::dropout', x, p, key.seed, key.step, key.site, rowOffset);
+}
