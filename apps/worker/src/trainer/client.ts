@@ -1,0 +1,184 @@
+// The parent's side of a trainer process: start it, send commands, hear facts, tell how it ended.
+import { spawn, type ChildProcessByStdio } from 'node:child_process';
+import type { Readable, Writable } from 'node:stream';
+import { fileURLToPath } from 'node:url';
+import { classifyExit, oomKills, type TrainerExit } from './exit-class.js';
+import { encodeFrame, FrameDecoder } from './frames.js';
+import { PROTOCOL, type Command, type Fact, type FactOf, type ReadyFact } from './protocol.js';
+
+export interface TrainerOptions {
+  /** Threads of the native kernels; results are bit-identical only between equal counts. */
+  readonly threads: number;
+  /** Added to the otherwise empty environment, e.g. PEFT_JOB for leftovers of a killed agent. */
+  readonly env?: Readonly<Record<string, string>>;
+  readonly cwd?: string;
+  /** Called with what the trainer writes on stderr. */
+  readonly onStderr?: (text: string) => void;
+  /** Silence after which it counts as hung; default grows with its steps from 60 s. */
+  readonly hangMs?: number;
+}
+
+type Listener = (fact: Fact) => void;
+
+const MAIN = fileURLToPath(new URL('./main.js', import.meta.url));
+const STDERR_TAIL = 8192;
+const PING_MS = 5_000;
+const HANG_MS = 60_000;
+/** Reading, dequantising and tokenising take longer than any step. */
+const LOAD_MS = 15 * 60_000;
+/** What a trainer may see of our environment; secrets never. */
+const PASSED_ON = ['PATH', 'HOME', 'TMPDIR', 'LANG', 'LIBTORCH', 'LD_LIBRARY_PATH', 'LD_PRELOAD', 'CUDA_VISIBLE_DEVICES'];
+
+/** One trainer process. It dies when its stdin closes, so it never outlives us by more than a step. */
+export class TrainerProcess {
+  readonly pid: number;
+  /** Resolves at the first frame; rejects if the process ends before it. */
+  readonly ready: Promise<ReadyFact>;
+  /** Resolves when the process is gone and all its facts were delivered. Never rejects. */
+  readonly exited: Promise<TrainerExit>;
+  private readonly child: ChildProcessByStdio<Writable, Readable, Readable>;
+  private readonly listeners = new Map<Fact['type'] | '*', Set<Listener>>();
+  private readonly oomKillsBefore = oomKills();
+  private readonly stepMs: number[] = [];
+  private readonly watchdog: NodeJS.Timeout;
+  private stderrTail = '';
+  private wanted = false;
+  private hung = false;
+  private preparing = true;
+  private heardAt = performance.now();
+  private pings = 0;
+
+  constructor(private readonly options: TrainerOptions) {
+    this.child = spawn(process.execPath, ['--max-old-space-size=4096', MAIN], {
+      // A group of its own: one signal reaches whatever it starts, and Ctrl-C does not.
+      detached: true,
+      stdio: ['pipe', 'pipe', 'pipe'],
+      cwd: options.cwd,
+      env: environment(options),
+    });
+    this.pid = this.child.pid ?? -1;
+    this.ready = new Promise((resolve, reject) => {
+      this.on('ready', (fact) =>
+        fact.protocol === PROTOCOL ? resolve(fact) : reject(new Error(`trainer speaks protocol ${fact.protocol}, we ${PROTOCOL}`)),
+      );
+      this.child.once('close', () => reject(new Error(`the trainer ended before it was ready: ${this.stderrTail.slice(-500)}`)));
+      this.child.once('error', reject);
+    });
+    this.ready.catch(() => undefined);
+    this.exited = new Promise((resolve) => {
+      this.child.once('close', (code, signal) => resolve(this.ended(code, signal)));
+      this.child.once('error', (error) => resolve(this.ended(null, null, error.message)));
+    });
+    this.listen();
+    this.watchdog = setInterval(() => this.watch(), PING_MS);
+    this.watchdog.unref();
+  }
+
+  /** Hears one kind of fact; returns the function that stops it. */
+  on<K extends Fact['type']>(type: K, listener: (fact: FactOf<K>) => void): () => void {
+    return this.add(type, listener as Listener);
+  }
+
+  /** Hears every fact, in order. */
+  onFact(listener: Listener): () => void {
+    return this.add('*', listener);
+  }
+
+  /** @throws Error if the process is gone */
+  send(command: Command): void {
+    if (!this.child.stdin.writable) throw new Error('the trainer has ended');
+    if (command.type === 'load' || command.type === 'start') {
+      this.preparing = true;
+      this.heardAt = performance.now();
+    }
+    this.child.stdin.write(encodeFrame(command));
+  }
+
+  /** Closes its stdin: it exits at its next turn, saving nothing. */
+  end(): void {
+    this.wanted = true;
+    this.child.stdin.end();
+  }
+
+  /** Signals its whole process group. */
+  kill(signal: NodeJS.Signals = 'SIGKILL'): void {
+    this.wanted = true;
+    this.signal(signal);
+  }
+
+  private signal(signal: NodeJS.Signals): void {
+    try {
+      process.kill(-this.pid, signal);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+    }
+  }
+
+  private add(type: Fact['type'] | '*', listener: Listener): () => void {
+    const set = this.listeners.get(type) ?? new Set();
+    this.listeners.set(type, set.add(listener));
+    return () => void set.delete(listener);
+  }
+
+  private listen(): void {
+    const decoder = new FrameDecoder();
+    this.child.stdout.on('data', (chunk: Buffer) => {
+      for (const message of decoder.push(chunk)) this.hear(message as Fact);
+    });
+    this.child.stderr.setEncoding('utf8').on('data', (text: string) => {
+      this.stderrTail = (this.stderrTail + text).slice(-STDERR_TAIL);
+      this.options.onStderr?.(text);
+    });
+    // A trainer that died takes its pipe along; `exited` tells about it.
+    this.child.stdin.on('error', () => undefined);
+  }
+
+  private hear(fact: Fact): void {
+    this.heardAt = performance.now();
+    if (fact.type === 'step') {
+      this.preparing = false;
+      this.stepMs.push(fact.seconds * 1000);
+      if (this.stepMs.length > 101) this.stepMs.shift();
+    }
+    if (fact.type === 'pong' || fact.type === 'loaded') this.preparing = false;
+    for (const listener of [...(this.listeners.get(fact.type) ?? []), ...(this.listeners.get('*') ?? [])]) listener(fact);
+  }
+
+  private watch(): void {
+    if (this.child.exitCode !== null || !this.child.stdin.writable) return;
+    const silence = performance.now() - this.heardAt;
+    if (silence > this.patience()) {
+      this.hung = true;
+      // SIGQUIT makes Node write its stacks where a core is wanted; the group is gone a second later.
+      this.signal('SIGQUIT');
+      setTimeout(() => this.signal('SIGKILL'), 1000).unref();
+      return;
+    }
+    this.child.stdin.write(encodeFrame({ type: 'ping', sequence: ++this.pings }));
+  }
+
+  private patience(): number {
+    if (this.options.hangMs !== undefined) return this.options.hangMs;
+    const median = [...this.stepMs].sort((a, b) => a - b)[this.stepMs.length >> 1] ?? 0;
+    return Math.max(this.preparing ? LOAD_MS : HANG_MS, 20 * median);
+  }
+
+  private ended(code: number | null, signal: NodeJS.Signals | null, error?: string): TrainerExit {
+    clearInterval(this.watchdog);
+    return classifyExit({
+      code,
+      signal,
+      stderrTail: error ?? this.stderrTail,
+      wanted: this.wanted,
+      hung: this.hung,
+      oomKilled: oomKills() > this.oomKillsBefore,
+    });
+  }
+}
+
+function environment(options: TrainerOptions): NodeJS.ProcessEnv {
+  const threads = String(options.threads);
+  const env: NodeJS.ProcessEnv = { GRAFT_THREADS: threads, OMP_NUM_THREADS: threads, OPENBLAS_NUM_THREADS: threads };
+  for (const name of PASSED_ON) if (process.env[name] !== undefined) env[name] = process.env[name];
+  return { ...env, ...options.env };
+}

@@ -1,0 +1,63 @@
+// How a trainer process ended, told from outside it (the classes of a failed attempt).
+import { readFileSync } from 'node:fs';
+import type { ErrorCode } from '@graft/contracts';
+
+export interface TrainerExit {
+  /** 'done' on exit 0 or after `end()`/`kill()`; else the class of the failure. */
+  readonly class: 'done' | ErrorCode;
+  readonly message: string;
+  readonly retryable: boolean;
+  readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
+  /** Last lines of its stderr, at most 8 KB. */
+  readonly stderrTail: string;
+}
+
+export interface ExitEvidence {
+  readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
+  readonly stderrTail: string;
+  /** Ended because we asked: stdin closed, unload or kill. */
+  readonly wanted: boolean;
+  readonly hung: boolean;
+  /** The memory control group's kill counter rose while it ran. */
+  readonly oomKilled: boolean;
+}
+
+export function classifyExit(evidence: ExitEvidence): TrainerExit {
+  const { code, signal, stderrTail } = evidence;
+  const end = (kind: TrainerExit['class'], message: string, retryable: boolean): TrainerExit => ({
+    class: kind, message, retryable, code, signal, stderrTail,
+  });
+  if (evidence.hung) return end('hang', 'the trainer made no progress and was killed', true);
+  if (evidence.wanted || code === 0) return end('done', 'the trainer ended', false);
+  if ((signal === 'SIGKILL' || code === 137) && evidence.oomKilled) {
+    return end('oom_host', 'the machine ran out of memory; use a smaller batch or max_seq_len', true);
+  }
+  if (/heap out of memory/i.test(stderrTail)) {
+    return end('oom_heap', 'the trainer’s JavaScript heap ran out of memory', false);
+  }
+  if (/CUDA out of memory/i.test(stderrTail)) {
+    return end('oom_gpu', 'the GPU ran out of memory; use a smaller batch with more accumulation', false);
+  }
+  if (/DefaultCPUAllocator: can't allocate memory|std::bad_alloc/.test(stderrTail)) {
+    return end('oom_host', 'the machine ran out of memory; use a smaller batch or max_seq_len', true);
+  }
+  if (/ENOSPC|EDQUOT|No space left on device/.test(stderrTail)) return end('disk_full', 'the disk is full', true);
+  if (/\bEIO\b/.test(stderrTail)) return end('io_error', 'the disk failed to read or write', true);
+  const how = signal === null ? `with code ${code}` : `on ${signal}`;
+  return end('crash', `the trainer ended ${how}`, true);
+}
+
+/** How often the kernel has killed for memory in our control group; 0 where it cannot be read. */
+export function oomKills(): number {
+  for (const path of ['/sys/fs/cgroup/memory.events', '/sys/fs/cgroup/memory/memory.oom_control']) {
+    try {
+      const found = /^oom_kill (\d+)$/m.exec(readFileSync(path, 'utf8'));
+      if (found) return Number(found[1]);
+    } catch {
+      // No such control group on this system: try the next layout.
+    }
+  }
+  return 0;
+}

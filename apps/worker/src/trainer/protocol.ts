@@ -1,0 +1,225 @@
+// What passes between an agent (or `graft run`) and a trainer process: length-prefixed JSON frames,
+// commands on the trainer's stdin and facts on its stdout. Unknown fields are ignored; a trainer of
+// another protocol version is refused at its first frame.
+import type { ErrorCode, Spec } from '@graft/contracts';
+
+export const PROTOCOL = 1;
+
+/** A run inside a trainer: every command and fact about one carries both. */
+export interface RunKey {
+  readonly jobId: string;
+  readonly epoch: number;
+}
+
+/** Loads the frozen base; once per process, before anything else. Answered by `loaded` or `loadFailed`. */
+export interface LoadCommand {
+  readonly type: 'load';
+  /** Name written in adapter_config.json's base_model_name_or_path and in checkpoints. */
+  readonly baseId: string;
+  /** A Hugging Face folder, a folder holding one .gguf, or a .gguf file. */
+  readonly path: string;
+  readonly dtype: Spec['base_dtype'];
+  readonly quantization: string | null;
+}
+
+/** Starts a run; it joins the others at the next step. Facts of the run carry its key. */
+export interface StartCommand extends RunKey {
+  readonly type: 'start';
+  readonly spec: Spec;
+  readonly trainFile: string;
+  readonly validFile: string | null;
+  /** Folder of a PEFT adapter (or full model) to begin from. */
+  readonly initAdapterDir: string | null;
+  /** Folder of a committed checkpoint (as `saved` named it) to resume from. */
+  readonly checkpointDir: string | null;
+  /** The only folder that the run writes in: `checkpoint-<step>/` and `adapter/`. */
+  readonly workDir: string;
+}
+
+/** cancel: stop, keep nothing. pause, drain: save a checkpoint first (`saved`), then `stopped`. */
+export interface StopCommand extends RunKey {
+  readonly type: 'stop';
+  readonly reason: StopReason;
+}
+export type StopReason = 'cancel' | 'pause' | 'drain';
+
+export interface ChatMessage {
+  readonly role: string;
+  readonly content: string;
+}
+
+/** Answers a chat or continues a text between steps. Give `messages` or `prompt`. */
+export interface GenerateCommand {
+  readonly type: 'generate';
+  readonly id: string;
+  readonly messages: readonly ChatMessage[] | null;
+  readonly prompt: string | null;
+  /** Folder of a PEFT adapter; null = the base itself. */
+  readonly adapterDir: string | null;
+  readonly maxTokens: number;
+  /** 0 = greedy. */
+  readonly temperature: number;
+  readonly topP: number;
+  readonly seed: number;
+  readonly stop: readonly string[];
+}
+
+export interface CancelGenerateCommand {
+  readonly type: 'cancelGenerate';
+  readonly id: string;
+}
+
+/** The trainer answers between steps, so an unanswered ping tells how long a step has lasted. */
+export interface PingCommand {
+  readonly type: 'ping';
+  readonly sequence: number;
+}
+
+export type Command =
+  | LoadCommand
+  | StartCommand
+  | StopCommand
+  | GenerateCommand
+  | CancelGenerateCommand
+  | PingCommand
+  /** Frees everything and exits 0; running jobs are lost, so stop them first. */
+  | { readonly type: 'unload' };
+
+/** A file written and synced, relative to the fact's `dir`. */
+export interface WrittenFile {
+  readonly name: string;
+  /** Lower-case hex. */
+  readonly sha256: string;
+  readonly size: number;
+}
+
+export interface ReadyFact {
+  readonly type: 'ready';
+  readonly protocol: number;
+  readonly pid: number;
+  readonly libtorch: string;
+  /** A checkpoint resumes bit for bit only on an equal build. */
+  readonly trainerBuild: string;
+  readonly threads: number;
+}
+
+export interface LoadedFact {
+  readonly type: 'loaded';
+  readonly baseId: string;
+  readonly family: string;
+  readonly parameters: number;
+  readonly seconds: number;
+  readonly rssBytes: number;
+}
+
+export interface StartedFact extends RunKey {
+  readonly type: 'started';
+  readonly fromStep: number;
+  readonly totalSteps: number;
+  readonly trainableParameters: number;
+  readonly totalParameters: number;
+  readonly trainingExamples: number;
+}
+
+export interface StepFact extends RunKey {
+  readonly type: 'step';
+  readonly step: number;
+  readonly loss: number;
+  readonly learningRate: number;
+  /** Before clipping. */
+  readonly gradNorm: number;
+  readonly tokens: number;
+  readonly supervisedTokens: number;
+  /** Share of the supervised tokens that the model would have chosen. */
+  readonly accuracy: number;
+  /** Wall time of the whole step, in a pack shared by all its runs. */
+  readonly seconds: number;
+  readonly rssBytes: number;
+}
+
+export interface EvaluatedFact extends RunKey {
+  readonly type: 'evaluated';
+  readonly step: number;
+  readonly loss: number;
+  readonly accuracy: number;
+  readonly tokens: number;
+  /** Whole validation file, or only a sample of it. */
+  readonly full: boolean;
+}
+
+/** A checkpoint committed under `dir`; `adapter` are the files of `dir` that PEFT reads. */
+export interface SavedFact extends RunKey {
+  readonly type: 'saved';
+  readonly step: number;
+  readonly dir: string;
+  readonly files: readonly WrittenFile[];
+  readonly adapter: readonly WrittenFile[];
+}
+
+export interface FinishedFact extends RunKey {
+  readonly type: 'finished';
+  readonly step: number;
+  readonly dir: string;
+  readonly adapter: readonly WrittenFile[];
+  readonly trainedTokens: number;
+  readonly peakRssBytes: number;
+}
+
+/** The run is over and gone; its neighbours go on. */
+export interface FailedFact extends RunKey {
+  readonly type: 'failed';
+  readonly code: ErrorCode;
+  readonly message: string;
+  readonly param: string | null;
+  readonly retryable: boolean;
+}
+
+export interface StoppedFact extends RunKey {
+  readonly type: 'stopped';
+  readonly reason: StopReason;
+  readonly step: number;
+}
+
+export interface PhaseFact extends Partial<RunKey> {
+  readonly type: 'phase';
+  readonly code: string;
+  readonly message: string;
+  /** 0..1 where known. */
+  readonly progress: number | null;
+}
+
+/** New text of an answer. `finishReason` is null until the last one. */
+export interface GeneratedFact {
+  readonly type: 'generated';
+  readonly id: string;
+  readonly text: string;
+  readonly finishReason: 'stop' | 'length' | 'error' | null;
+  readonly promptTokens: number;
+  readonly completionTokens: number;
+  readonly errorCode: ErrorCode | null;
+  readonly errorMessage: string | null;
+}
+
+export interface LogFact extends Partial<RunKey> {
+  readonly type: 'log';
+  readonly level: 'info' | 'warn' | 'error';
+  readonly message: string;
+}
+
+export type Fact =
+  | ReadyFact
+  | LoadedFact
+  | { readonly type: 'loadFailed'; readonly code: ErrorCode; readonly message: string; readonly param: string | null }
+  | StartedFact
+  | StepFact
+  | EvaluatedFact
+  | SavedFact
+  | FinishedFact
+  | FailedFact
+  | StoppedFact
+  | PhaseFact
+  | GeneratedFact
+  | LogFact
+  | { readonly type: 'pong'; readonly sequence: number; readonly rssBytes: number };
+
+export type FactOf<K extends Fact['type']> = Extract<Fact, { type: K }>;
