@@ -1,0 +1,51 @@
+#!/usr/bin/env node
+// `npm start` and `npm test` come here. Plain Node, with no dependency installed yet: installs and builds
+// what is not up to date, then goes on to what was asked for. Arguments after `--` go to that.
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { dashboardStep, kernelsStep, typescriptStep } from './setup/build.mjs';
+import { dependenciesStep } from './setup/dependencies.mjs';
+import { distributionStep } from './setup/distribution.mjs';
+import { runUntilItEnds } from './setup/hand-over.mjs';
+import { stamps } from './setup/stamp.mjs';
+import { say, SetupError, step } from './setup/step.mjs';
+
+const ROOT = fileURLToPath(new URL('..', import.meta.url));
+const USAGE = 'usage: node tools/setup.mjs [--start | --test] [arguments of what is started]';
+
+async function setUp({ forTests }) {
+  checkNode(process.versions.node);
+  const kept = stamps(join(ROOT, '.cache/setup.json'));
+  await step('Dependencies', dependenciesStep(ROOT));
+  await step('Native kernels', kernelsStep(ROOT, kept));
+  await step('TypeScript', typescriptStep(ROOT, kept));
+  await step('Dashboard', dashboardStep(ROOT, kept));
+  if (forTests) await step('Programs for the tests', distributionStep());
+}
+
+function checkNode(version) {
+  const [major, minor] = version.split('.').map(Number);
+  const fits = (major === 20 && minor >= 19) || (major === 22 && minor >= 12) || major > 22;
+  if (!fits) throw new SetupError(`this is Node ${version}; Graft needs 20.19 or newer of 20, or 22.12 and up (https://nodejs.org)`);
+}
+
+async function main([mode, ...rest]) {
+  if (mode !== undefined && mode !== '--start' && mode !== '--test') throw new SetupError(`unknown argument ${mode}; ${USAGE}`);
+  await setUp({ forTests: mode === '--test' });
+  if (mode === '--start') {
+    const env = { ...process.env, GRAFT_HOME: process.env.GRAFT_HOME || join(ROOT, '.graft') };
+    return runUntilItEnds(process.execPath, [join(ROOT, 'apps/cli/dist/main.js'), 'up', '--example', ...rest], { cwd: ROOT, env });
+  }
+  if (mode === '--test') {
+    return runUntilItEnds(process.execPath, [join(ROOT, 'node_modules/vitest/vitest.mjs'), 'run', ...rest], { cwd: ROOT });
+  }
+  return 0;
+}
+
+try {
+  process.exitCode = await main(process.argv.slice(2));
+} catch (error) {
+  if (error instanceof SetupError) say(`stopped: ${error.message}`);
+  else say(`stopped by an unexpected error: ${error.stack}`);
+  process.exitCode = 1;
+}

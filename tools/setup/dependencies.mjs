@@ -1,0 +1,38 @@
+// npm ci, when what is installed is not what the lockfile says.
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { runShown } from './run.mjs';
+import { SetupError } from './step.mjs';
+
+/**
+ * The first package of the lockfile that is missing or of another version, else null. npm keeps a
+ * lockfile of what it has installed in node_modules; packages for other platforms are not in it.
+ */
+export function firstDifference(lock, installed) {
+  for (const [path, wanted] of Object.entries(lock.packages)) {
+    if (!path.startsWith('node_modules/') || wanted.optional || wanted.devOptional || wanted.peer) continue;
+    const there = installed.packages?.[path];
+    if (!there) return `${path.slice('node_modules/'.length)} is missing`;
+    if (there.version !== wanted.version) return `${path.slice('node_modules/'.length)} is ${there.version}, not ${wanted.version}`;
+  }
+  return null;
+}
+
+export function dependenciesStep(root) {
+  const difference = () => {
+    const hidden = join(root, 'node_modules/.package-lock.json');
+    if (!existsSync(hidden)) return 'nothing is installed yet';
+    const read = (path) => JSON.parse(readFileSync(path, 'utf8'));
+    return firstDifference(read(join(root, 'package-lock.json')), read(hidden));
+  };
+  return {
+    upToDate: () => difference() === null,
+    async run(say) {
+      say(`${difference()}: npm ci (about 520 packages, 0.5 GB; 15 s to a minute)`);
+      const code = await runShown('npm', ['ci', '--no-audit', '--no-fund'], { cwd: root });
+      if (code !== 0) {
+        throw new SetupError(`npm ci ended with code ${code}; its output is above. A package registry must be reachable (npm config get registry)`);
+      }
+    },
+  };
+}

@@ -1,0 +1,16 @@
+// Child processes of the set-up.
+import { spawn, spawnSync } from 'node:child_process';
+
+/** Runs a program whose output the user sees; its exit code (128 + signal when it was killed). */
+export function runShown(program, args, options = {}) {
+  return new Promise((resolve, reject) => {
+    const child = spawn(program, args, { stdio: ['ignore', 'inherit', 'inherit'], ...options });
+    child.once('error', (error) => reject(new Error(`${program} cannot be started: ${error.message}`)));
+    child.once('exit', (code, signal) => resolve(code ?? 128 + (signal === 'SIGINT' ? 2 : 15)));
+  });
+}
+
+/** Whether a program is on PATH. */
+export function has(program) {
+  return spawnSync('sh', ['-c', 'command -v "$0"', program], { stdio: 'ignore' }).status === 0;
+}
