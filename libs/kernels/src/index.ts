@@ -16,3 +16,6 @@ export type { KernelsInfo } from './runtime.js';
 export { keep, tidy } from './scope.js';
 export { fromBytes, Tensor } from './tensor.js';
 export type { Device } from './tensor.js';
+export { mapSafetensors, safetensorsHeader } from './safetensors.js';
+export type { MappedSafetensors } from './safetensors.js';
+export type { SafetensorsEntry, SafetensorsHeader } from './safetensors-header.js';
