@@ -1,0 +1,10 @@
+export { runRows } from './batch.js';
+export type { PackedBatch, RunRows, Sequence } from './batch.js';
+export type { Adapter, AttachContext, Method, NamedTensors } from './methods/method.js';
+export type { BaseDtype, BuildOptions, HfConfig, Model, ModelPlugin, Tensors } from './models/model.js';
+export type { ForwardContext, RowContext, RunKey } from './nn/context.js';
+export { KvCache } from './nn/kv-cache.js';
+export { EmbeddingSite, LinearSite, NormSite, Sites } from './nn/site.js';
+export type { Override, Role, RowAdapter, VirtualInputs, VirtualPrefix } from './nn/site.js';
+export { DenseWeight } from './nn/weight.js';
+export type { Weight } from './nn/weight.js';
