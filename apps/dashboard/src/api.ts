@@ -1,0 +1,99 @@
+import type {
+  Catalog,
+  CheckpointObject,
+  ErrorBody,
+  FileObject,
+  JobEventObject,
+  JobObject,
+  MetricsObject,
+  ModelObject,
+  OverviewObject,
+  Page,
+  WorkerObject,
+} from '@graft/contracts';
+import { apiKey } from './session.js';
+
+/** The API's answer to a request it refused, with the field it names. */
+export class ApiError extends Error {
+  constructor(
+    readonly status: number,
+    message: string,
+    readonly param: string | null,
+    readonly code: string | null,
+  ) {
+    super(message);
+    this.name = 'ApiError';
+  }
+}
+
+async function refusal(response: Response): Promise<ApiError> {
+  const text = await response.text();
+  try {
+    const { error } = JSON.parse(text) as ErrorBody;
+    return new ApiError(response.status, error.message, error.param, error.code);
+  } catch {
+    return new ApiError(response.status, `The server answered ${response.status}.`, null, null);
+  }
+}
+
+/** One request to /v1 with this tab's key; throws ApiError on any refusal. */
+export async function request(path: string, init: RequestInit = {}): Promise<Response> {
+  const headers = new Headers(init.headers);
+  headers.set('authorization', `Bearer ${apiKey() ?? ''}`);
+  const response = await fetch(`/v1${path}`, { ...init, headers });
+  if (!response.ok) throw await refusal(response);
+  return response;
+}
+
+const get = async <T>(path: string): Promise<T> => (await request(path)).json() as Promise<T>;
+
+async function post<T>(path: string, body?: unknown): Promise<T> {
+  const init: RequestInit = { method: 'POST' };
+  if (body !== undefined) {
+    init.body = JSON.stringify(body);
+    init.headers = { 'content-type': 'application/json' };
+  }
+  return (await request(path, init)).json() as Promise<T>;
+}
+
+const remove = async (path: string): Promise<void> => void (await request(path, { method: 'DELETE' }));
+
+const job = (id: string): string => `/fine_tuning/jobs/${encodeURIComponent(id)}`;
+
+export const api = {
+  overview: () => get<OverviewObject>('/overview'),
+  catalog: () => get<Catalog>('/catalog'),
+  workers: () => get<Page<WorkerObject>>('/workers'),
+  jobs: (after?: string) =>
+    get<Page<JobObject>>(`/fine_tuning/jobs?limit=50${after ? `&after=${after}` : ''}`),
+  job: (id: string) => get<JobObject>(job(id)),
+  createJob: (body: unknown) => post<JobObject>('/fine_tuning/jobs', body),
+  cancel: (id: string) => post<JobObject>(`${job(id)}/cancel`),
+  pause: (id: string) => post<JobObject>(`${job(id)}/pause`),
+  resume: (id: string) => post<JobObject>(`${job(id)}/resume`),
+  events: (id: string) => get<Page<JobEventObject>>(`${job(id)}/events?limit=200`),
+  checkpoints: (id: string) => get<Page<CheckpointObject>>(`${job(id)}/checkpoints?limit=50`),
+  metrics: (id: string) => get<MetricsObject>(`${job(id)}/metrics`),
+  files: () => get<Page<FileObject>>('/files?limit=200'),
+  file: (id: string) => get<FileObject>(`/files/${id}`),
+  deleteFile: (id: string) => remove(`/files/${id}`),
+  models: () => get<Page<ModelObject>>('/models'),
+  importModel: (source: string) => post<ModelObject>('/models', { source }),
+  deleteModel: (id: string) => remove(`/models/${encodeURIComponent(id)}`),
+  upload: async (file: File): Promise<FileObject> => {
+    const form = new FormData();
+    form.append('file', file, file.name);
+    form.append('purpose', 'fine-tune');
+    return (await request('/files', { method: 'POST', body: form })).json() as Promise<FileObject>;
+  },
+};
+
+/** Saves a stored file under its own name. */
+export async function download(id: string, name: string): Promise<void> {
+  const blob = await (await request(`/files/${id}/content`)).blob();
+  const link = document.createElement('a');
+  link.href = URL.createObjectURL(blob);
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+}

@@ -1,0 +1,113 @@
+import { useState, type ReactNode } from 'react';
+import { useKeys } from './keyboard.js';
+import { go, linkTo, usePath } from './navigation.js';
+import { ChatPage } from './pages/chat.js';
+import { FilesPage } from './pages/files.js';
+import { JobPage } from './pages/job.js';
+import { JobsPage } from './pages/jobs.js';
+import { ModelsPage } from './pages/models.js';
+import { NewJobPage } from './pages/new-job.js';
+import { SignInPage } from './pages/sign-in.js';
+import { WorkersPage } from './pages/workers.js';
+import { apiKey, signOut } from './session.js';
+
+const TABS = [
+  ['/', 'Jobs', 'g'],
+  ['/new', 'New job', 'n'],
+  ['/files', 'Files', 'u'],
+  ['/models', 'Models', 'm'],
+  ['/workers', 'Workers', 'w'],
+  ['/chat', 'Chat', 't'],
+] as const;
+
+function page(path: string): ReactNode {
+  const [pathname = '/', query = ''] = path.split('?');
+  const job = /^\/jobs\/([^/]+)$/.exec(pathname)?.[1];
+  if (job) return <JobPage key={job} id={decodeURIComponent(job)} />;
+  const parameters = new URLSearchParams(query);
+  if (pathname === '/') return <JobsPage filter={parameters.get('q') ?? ''} />;
+  if (pathname === '/new') return <NewJobPage from={parameters.get('from')} />;
+  if (pathname === '/files') return <FilesPage />;
+  if (pathname === '/models') return <ModelsPage />;
+  if (pathname === '/workers') return <WorkersPage />;
+  if (pathname === '/chat') return <ChatPage model={parameters.get('model')} />;
+  return (
+    <main>
+      <h1>No such page</h1>
+      <p>
+        Nothing lives at <code>{pathname}</code>. <a {...linkTo('/')}>See the jobs</a>.
+      </p>
+    </main>
+  );
+}
+
+export function App() {
+  const path = usePath();
+  const [help, setHelp] = useState(false);
+  useKeys({
+    ...Object.fromEntries(TABS.map(([to, , key]) => [key, () => go(to)])),
+    '?': () => setHelp((open) => !open),
+    Escape: () => setHelp(false),
+  });
+  if (apiKey() === null) return <SignInPage />;
+  return (
+    <>
+      <a className="skip" href="#content">
+        Skip to the content
+      </a>
+      <header>
+        <a className="brand" {...linkTo('/')}>
+          <img src="/favicon.svg" alt="" width="22" height="22" /> Graft
+        </a>
+        <nav aria-label="Pages">
+          {TABS.map(([to, label]) => (
+            <a key={to} {...linkTo(to)} aria-current={path.split('?')[0] === to ? 'page' : undefined}>
+              {label}
+            </a>
+          ))}
+        </nav>
+        <span className="grow" />
+        <a href="/docs">API</a>
+        <button className="quiet" onClick={() => setHelp(true)} aria-label="Keyboard shortcuts">
+          ?
+        </button>
+        <button className="quiet" onClick={signOut}>
+          Sign out
+        </button>
+      </header>
+      <div id="content">{page(path)}</div>
+      {help && <Shortcuts close={() => setHelp(false)} />}
+    </>
+  );
+}
+
+function Shortcuts({ close }: { close: () => void }) {
+  const rows = [
+    ...TABS.map(([, label, key]) => [key, label]),
+    ['/', 'Search the jobs'],
+    ['j k', 'Next, previous job'],
+    ['Enter', 'Open the job'],
+    ['c', 'Cancel the job (asks first)'],
+    ['f', 'Follow the log'],
+  ];
+  return (
+    <div className="shade" onClick={close}>
+      <div role="dialog" aria-modal="true" aria-label="Keyboard shortcuts" className="card" onClick={(e) => e.stopPropagation()}>
+        <h2>Keyboard</h2>
+        <dl className="keys">
+          {rows.map(([key, what]) => (
+            <div key={key}>
+              <dt>
+                <kbd>{key}</kbd>
+              </dt>
+              <dd>{what}</dd>
+            </div>
+          ))}
+        </dl>
+        <button autoFocus onClick={close}>
+          Close
+        </button>
+      </div>
+    </div>
+  );
+}

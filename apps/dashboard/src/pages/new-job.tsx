@@ -1,0 +1,189 @@
+import type { Catalog, CatalogMethod, FileObject, JobObject, ModelObject } from '@graft/contracts';
+import { useEffect, useMemo, useState, type FormEvent } from 'react';
+import { api, ApiError } from '../api.js';
+import { useLoaded } from '../loading.js';
+import { go } from '../navigation.js';
+import { Failure } from '../parts/failure.js';
+import { collect, fieldsOf, SchemaForm } from '../parts/schema-form.js';
+
+type Values = Readonly<Record<string, string>>;
+
+interface Draft {
+  readonly model: string;
+  readonly training_file: string;
+  readonly validation_file: string;
+  readonly suffix: string;
+  readonly seed: string;
+  readonly n_epochs: string;
+  readonly batch_size: string;
+  readonly method: string;
+  readonly peft: Values;
+  readonly graft: Values;
+}
+
+const BLANK: Draft = { model: '', training_file: '', validation_file: '', suffix: '', seed: '', n_epochs: '', batch_size: '', method: 'LORA', peft: {}, graft: {} };
+
+const typed = (values: Readonly<Record<string, unknown>>): Values =>
+  Object.fromEntries(Object.entries(values).filter(([, v]) => v !== null && v !== undefined).map(([k, v]) => [k, typeof v === 'string' ? v : JSON.stringify(v)]));
+
+/** The form as the job was made; only options the catalog knows are taken over. */
+function draftOf(job: JobObject, catalog: Catalog): Draft {
+  const known = fieldsOf(catalog.graft_schema).map((field) => field.name);
+  const graft = Object.fromEntries(Object.entries(job.graft).filter(([name]) => known.includes(name)));
+  const { peft_type: type, ...peft } = job.peft ?? { peft_type: 'FULL' };
+  const number = (v: number | 'auto') => (v === 'auto' ? '' : String(v));
+  return {
+    model: job.model,
+    training_file: job.training_file,
+    validation_file: job.validation_file ?? '',
+    suffix: job.user_provided_suffix ?? '',
+    seed: String(job.seed),
+    n_epochs: number(job.hyperparameters.n_epochs),
+    batch_size: number(job.hyperparameters.batch_size),
+    method: String(type),
+    peft: typed(peft),
+    graft: typed(graft),
+  };
+}
+
+/** The body of the create call; fields left alone are left out, so that the server's defaults hold. */
+export function bodyOf(draft: Draft, method: CatalogMethod, catalog: Catalog): Record<string, unknown> {
+  const hyperparameters = {
+    ...(draft.n_epochs && { n_epochs: Number(draft.n_epochs) }),
+    ...(draft.batch_size && { batch_size: Number(draft.batch_size) }),
+  };
+  const peft = { peft_type: method.peft_type, ...collect(fieldsOf(method.schema), draft.peft) };
+  return {
+    model: draft.model,
+    training_file: draft.training_file,
+    ...(draft.validation_file && { validation_file: draft.validation_file }),
+    ...(draft.suffix && { suffix: draft.suffix }),
+    ...(draft.seed && { seed: Number(draft.seed) }),
+    method: { type: 'supervised', supervised: { hyperparameters } },
+    peft: method.peft_type === 'FULL' ? null : peft,
+    graft: collect(fieldsOf(catalog.graft_schema), draft.graft),
+  };
+}
+
+export function NewJobPage({ from }: { from: string | null }) {
+  const catalog = useLoaded(api.catalog);
+  const models = useLoaded(async () => (await api.models()).data);
+  const files = useLoaded(async () => (await api.files()).data);
+  const source = useLoaded(async () => (from ? api.job(from) : null));
+  if (!catalog.value || !models.value || !files.value || (from && !source.value && !source.error)) {
+    return <main>{catalog.error ? <Failure error={catalog.error} /> : <p className="faint">Loading…</p>}</main>;
+  }
+  const start = source.value ? draftOf(source.value, catalog.value) : BLANK;
+  return <JobForm catalog={catalog.value} models={models.value} files={files.value} start={start} filesChanged={files.reload} />;
+}
+
+function JobForm({ catalog, models, files, start, filesChanged }: { catalog: Catalog; models: readonly ModelObject[]; files: readonly FileObject[]; start: Draft; filesChanged: () => void }) {
+  const [draft, setDraft] = useState(start);
+  const [error, setError] = useState<Error | null>(null);
+  const [busy, setBusy] = useState(false);
+  const method = catalog.methods.find((m) => m.peft_type === draft.method) ?? catalog.methods[0];
+  const bases = models.filter((m) => m.graft?.kind === 'base' && m.graft.status === 'ready');
+  const data = files.filter((f) => f.purpose === 'fine-tune' && f.status !== 'error');
+  const peftFields = useMemo(() => (method ? fieldsOf(method.schema) : []), [method]);
+  const graftFields = useMemo(() => fieldsOf(catalog.graft_schema), [catalog]);
+  const wrong = error instanceof ApiError ? error.param : null;
+  const change = (part: Partial<Draft>) => setDraft((now) => ({ ...now, ...part }));
+
+  useEffect(() => {
+    if (!draft.model && bases[0]) change({ model: bases[0].id });
+  }, [bases, draft.model]);
+
+  if (!method) return <main>This build has no training method.</main>;
+  const submit = async (event: FormEvent) => {
+    event.preventDefault();
+    setBusy(true);
+    setError(null);
+    await api.createJob(bodyOf(draft, method, catalog)).then((job) => go(`/jobs/${job.id}`), setError);
+    setBusy(false);
+  };
+  const addFile = async (chosen: FileList | null) => {
+    if (!chosen?.[0]) return;
+    await api.upload(chosen[0]).then((file) => (filesChanged(), change({ training_file: file.id })), setError);
+  };
+  return (
+    <main>
+      <h1>New job</h1>
+      <form onSubmit={(e) => void submit(e)}>
+        <div className="fields card">
+          <Pick label="model" value={draft.model} wrong={wrong} required choices={bases.map((m) => [m.id, m.id])} change={(model) => change({ model })} none="Import a base first (Models)" />
+          <Pick label="training_file" value={draft.training_file} wrong={wrong} required choices={data.map((f) => [f.id, `${f.filename} · ${f.id}`])} change={(training_file) => change({ training_file })} none="Choose or upload one" />
+          <Pick label="validation_file" value={draft.validation_file} wrong={wrong} choices={data.map((f) => [f.id, `${f.filename} · ${f.id}`])} change={(validation_file) => change({ validation_file })} none="none" />
+          <div className="field">
+            <label htmlFor="upload">or upload</label>
+            <input id="upload" type="file" accept=".jsonl" onChange={(e) => void addFile(e.target.files)} />
+          </div>
+          <Text label="suffix" value={draft.suffix} wrong={wrong} change={(suffix) => change({ suffix })} placeholder="names the model" />
+          <Text label="n_epochs" value={draft.n_epochs} wrong={wrong} change={(n_epochs) => change({ n_epochs })} placeholder="auto" />
+          <Text label="batch_size" value={draft.batch_size} wrong={wrong} change={(batch_size) => change({ batch_size })} placeholder="auto" />
+          <Text label="seed" value={draft.seed} wrong={wrong} change={(seed) => change({ seed })} placeholder="random" />
+        </div>
+        <h2>Method</h2>
+        <div className="choices" role="radiogroup" aria-label="Method">
+          {catalog.methods.map((m) => (
+            <label key={m.peft_type} className={m === method ? 'choice chosen' : 'choice'}>
+              <input type="radio" name="method" checked={m === method} onChange={() => change({ method: m.peft_type, peft: {} })} />
+              <b>{m.title}</b>
+              <small>{m.summary}</small>
+            </label>
+          ))}
+        </div>
+        {peftFields.length > 0 && (
+          <div className="card">
+            <SchemaForm prefix="peft" fields={peftFields} values={draft.peft} wrong={wrong} change={(name, value) => change({ peft: { ...draft.peft, [name]: value } })} />
+          </div>
+        )}
+        <details className="card" open={wrong?.startsWith('graft') === true || undefined}>
+          <summary>Training options</summary>
+          <SchemaForm prefix="graft" fields={graftFields} values={draft.graft} wrong={wrong} change={(name, value) => change({ graft: { ...draft.graft, [name]: value } })} />
+        </details>
+        <Failure error={error} />
+        <p>
+          <button className="main" disabled={busy}>
+            {busy ? 'Submitting…' : 'Submit'}
+          </button>
+        </p>
+      </form>
+    </main>
+  );
+}
+
+interface PickProps {
+  readonly label: string;
+  readonly value: string;
+  readonly choices: readonly (readonly [string, string])[];
+  readonly change: (value: string) => void;
+  readonly none: string;
+  readonly wrong: string | null;
+  readonly required?: boolean;
+}
+
+function Pick({ label, value, choices, change, none, wrong, required }: PickProps) {
+  return (
+    <div className={wrong === label ? 'field wrong' : 'field'}>
+      <label htmlFor={label}>{label}</label>
+      <select id={label} value={value} required={required} aria-invalid={wrong === label} onChange={(e) => change(e.target.value)}>
+        <option value="">{none}</option>
+        {choices.map(([id, text]) => (
+          <option key={id} value={id}>
+            {text}
+          </option>
+        ))}
+      </select>
+    </div>
+  );
+}
+
+function Text({ label, value, change, placeholder, wrong }: { label: string; value: string; change: (value: string) => void; placeholder: string; wrong: string | null }) {
+  const bad = wrong?.split('.').at(-1) === label;
+  return (
+    <div className={bad ? 'field wrong' : 'field'}>
+      <label htmlFor={label}>{label}</label>
+      <input id={label} value={value} placeholder={placeholder} aria-invalid={bad} onChange={(e) => change(e.target.value)} />
+    </div>
+  );
+}

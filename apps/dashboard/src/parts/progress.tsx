@@ -1,0 +1,16 @@
+import type { JobObject } from '@graft/contracts';
+import { duration } from '../wording.js';
+
+export function Progress({ job }: { job: JobObject }) {
+  const { step, total_steps: total, eta_seconds: eta } = job.graft.progress;
+  if (total === null) return <span className="faint">{job.graft.phase.message}</span>;
+  return (
+    <span className="progress">
+      <progress value={step} max={total} aria-label={`step ${step} of ${total}`} />
+      <span className="numbers">
+        {step}/{total}
+        {job.status === 'running' && eta !== null && <span className="faint"> · {duration(eta)} left</span>}
+      </span>
+    </span>
+  );
+}

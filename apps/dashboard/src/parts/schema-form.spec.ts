@@ -1,0 +1,46 @@
+import { GraftOptions } from '@graft/contracts';
+import { describe, expect, it } from 'vitest';
+import { z } from 'zod';
+import { collect, fieldsOf } from './schema-form.js';
+
+const schema = z.toJSONSchema(
+  z.strictObject({
+    peft_type: z.literal('LORA'),
+    r: z.int().min(1).default(8).describe('rank'),
+    lora_dropout: z.number().default(0),
+    target_modules: z.union([z.array(z.string()), z.string()]).nullable().default(null),
+    use_dora: z.boolean().default(false),
+    bias: z.enum(['none', 'all']).default('none'),
+    rank_pattern: z.record(z.string(), z.int()).default({}),
+  }),
+  { io: 'input' },
+);
+
+describe('a form drawn from a schema', () => {
+  it('knows the kind, default and help of each field and leaves constants out', () => {
+    const fields = fieldsOf(schema);
+    expect(fields.map(({ name, kind }) => [name, kind])).toEqual([
+      ['r', 'integer'],
+      ['lora_dropout', 'number'],
+      ['target_modules', 'text'],
+      ['use_dora', 'flag'],
+      ['bias', 'choice'],
+      ['rank_pattern', 'json'],
+    ]);
+    expect(fields[0]).toMatchObject({ help: 'rank', fallback: 8 });
+    expect(fields[2]?.nullable).toBe(true);
+    expect(fields[4]?.choices).toEqual(['none', 'all']);
+  });
+
+  it('turns what was typed into what the API takes, and leaves the rest to the server', () => {
+    const values = { r: '16', target_modules: 'q_proj, v_proj', use_dora: 'true', rank_pattern: '{"q_proj":4}', bias: '' };
+    expect(collect(fieldsOf(schema), values)).toEqual({ r: 16, target_modules: ['q_proj', 'v_proj'], use_dora: true, rank_pattern: { q_proj: 4 } });
+    expect(collect(fieldsOf(schema), { target_modules: 'all-linear', r: 'many' })).toEqual({ target_modules: 'all-linear', r: 'many' });
+  });
+
+  it('draws every training option of the contract', () => {
+    const fields = fieldsOf(z.toJSONSchema(GraftOptions, { io: 'input' }));
+    expect(fields.map((field) => field.name)).toEqual(Object.keys(GraftOptions.shape));
+    expect(fields.find((field) => field.name === 'lr_schedule')?.choices).toEqual(['linear', 'cosine', 'constant']);
+  });
+});

@@ -1,0 +1,126 @@
+import type { JsonSchema } from '@graft/contracts';
+
+/** One field of a form drawn from a JSON schema. */
+export interface Field {
+  readonly name: string;
+  readonly kind: 'choice' | 'flag' | 'integer' | 'number' | 'text' | 'json';
+  readonly choices: readonly string[];
+  readonly help: string;
+  readonly fallback: unknown;
+  readonly nullable: boolean;
+}
+
+type Node = { readonly [key: string]: unknown };
+
+const asNode = (value: unknown): Node => (typeof value === 'object' && value !== null ? (value as Node) : {});
+
+const isNull = (node: Node): boolean => node['type'] === 'null';
+
+/** The alternatives of a node, nested unions flattened. */
+function flattened(node: Node): Node[] {
+  const list = (node['anyOf'] ?? node['oneOf']) as unknown[] | undefined;
+  return list ? list.flatMap((part) => flattened(asNode(part))) : [node];
+}
+
+function variants(node: Node): { options: Node[]; nullable: boolean } {
+  const all = flattened(node);
+  const types = node['type'];
+  const nullable = all.some(isNull) || (Array.isArray(types) && types.includes('null'));
+  return { options: all.filter((part) => !isNull(part)), nullable };
+}
+
+function kindOf(options: readonly Node[]): Field['kind'] {
+  const types = options.flatMap((n) => (Array.isArray(n['type']) ? (n['type'] as string[]) : [String(n['type'])])).filter((t) => t !== 'null');
+  if (options.length === 1 && Array.isArray(options[0]?.['enum'])) return 'choice';
+  if (options.length > 0 && options.every((n) => n['const'] !== undefined)) return 'choice';
+  if (types.length !== 1) return types.every((t) => t === 'string' || t === 'array' || t === 'boolean') ? 'text' : 'json';
+  if (types[0] === 'boolean') return 'flag';
+  if (types[0] === 'integer') return 'integer';
+  if (types[0] === 'number') return 'number';
+  return types[0] === 'string' || types[0] === 'array' ? 'text' : 'json';
+}
+
+/** The fields of an object schema, in its own order; constants (peft_type) are left out. */
+export function fieldsOf(schema: JsonSchema): Field[] {
+  return Object.entries(asNode(schema['properties'])).flatMap(([name, raw]) => {
+    const node = asNode(raw);
+    if (node['const'] !== undefined) return [];
+    const { options, nullable } = variants(node);
+    const kind = kindOf(options);
+    const choices = options.flatMap((n) => (n['enum'] as unknown[] | undefined) ?? (n['const'] !== undefined ? [n['const']] : [])).map(String);
+    return [{ name, kind, choices, help: String(node['description'] ?? ''), fallback: node['default'], nullable }];
+  });
+}
+
+/**
+ * What the user typed, as the API wants it; undefined where the field was left alone. A list may be
+ * typed with commas; text that is valid JSON for a list or object is taken as such.
+ */
+export function parsed(field: Field, typed: string): unknown {
+  const text = typed.trim();
+  if (text === '') return undefined;
+  if (field.kind === 'flag') return text === 'true';
+  if (field.kind === 'integer' || field.kind === 'number') return Number.isNaN(Number(text)) ? text : Number(text);
+  if (field.kind === 'choice') return text;
+  if (field.kind === 'json' || /^[[{]/.test(text)) {
+    try {
+      return JSON.parse(text) as unknown;
+    } catch {
+      return text;
+    }
+  }
+  return field.kind === 'text' && text.includes(',') ? text.split(',').map((part) => part.trim()) : text;
+}
+
+export function collect(fields: readonly Field[], values: Readonly<Record<string, string>>): Record<string, unknown> {
+  const entries = fields.map((field) => [field.name, parsed(field, values[field.name] ?? '')] as const);
+  return Object.fromEntries(entries.filter(([, value]) => value !== undefined));
+}
+
+const shownDefault = (value: unknown): string =>
+  value === undefined ? '' : value === null ? 'none' : typeof value === 'string' ? value : JSON.stringify(value);
+
+export interface SchemaFormProps {
+  readonly prefix: string;
+  readonly fields: readonly Field[];
+  readonly values: Readonly<Record<string, string>>;
+  readonly change: (name: string, value: string) => void;
+  /** `param` of the API's last refusal; marks its field. */
+  readonly wrong: string | null;
+}
+
+export function SchemaForm({ prefix, fields, values, change, wrong }: SchemaFormProps) {
+  return (
+    <div className="fields">
+      {fields.map((field) => {
+        const id = `${prefix}.${field.name}`;
+        const bad = wrong === id || wrong?.startsWith(`${id}.`) === true;
+        return (
+          <div key={id} className={bad ? 'field wrong' : 'field'}>
+            <label htmlFor={id}>{field.name}</label>
+            <Input id={id} field={field} value={values[field.name] ?? ''} change={(value) => change(field.name, value)} bad={bad} />
+            {field.help && <small id={`${id}-help`}>{field.help}</small>}
+          </div>
+        );
+      })}
+    </div>
+  );
+}
+
+function Input({ id, field, value, change, bad }: { id: string; field: Field; value: string; change: (value: string) => void; bad: boolean }) {
+  const fallback = shownDefault(field.fallback);
+  const shared = { id, value, 'aria-invalid': bad, 'aria-describedby': field.help ? `${id}-help` : undefined };
+  if (field.kind === 'flag' || field.kind === 'choice') {
+    const choices = field.kind === 'flag' ? ['true', 'false'] : field.choices;
+    return (
+      <select {...shared} onChange={(e) => change(e.target.value)}>
+        <option value="">{fallback ? `${fallback} (default)` : 'default'}</option>
+        {choices.map((choice) => (
+          <option key={choice}>{choice}</option>
+        ))}
+      </select>
+    );
+  }
+  const numeric = field.kind === 'integer' || field.kind === 'number';
+  return <input {...shared} inputMode={numeric ? 'decimal' : 'text'} placeholder={fallback || (field.nullable ? 'none' : '')} onChange={(e) => change(e.target.value)} />;
+}

@@ -1,0 +1,25 @@
+import { describe, expect, it } from 'vitest';
+import { bytes, duration, methodName } from './wording.js';
+
+describe('wording', () => {
+  it.each([
+    [0.2, '0 s'],
+    [59, '59 s'],
+    [95, '1 min 35 s'],
+    [3600, '1 h'],
+    [3725, '1 h 2 min'],
+    [90_000, '1 d 1 h'],
+  ])('says %d seconds as %s', (seconds, words) => expect(duration(seconds)).toBe(words));
+
+  it.each([
+    [999, '999 B'],
+    [1234, '1.2 kB'],
+    [98_000_000, '98.0 MB'],
+  ])('says %d bytes as %s', (size, words) => expect(bytes(size)).toBe(words));
+
+  it('names a method with its size', () => {
+    expect(methodName({ peft_type: 'LORA', r: 16 })).toBe('LORA r 16');
+    expect(methodName({ peft_type: 'PROMPT_TUNING', num_virtual_tokens: 20 })).toBe('PROMPT_TUNING 20 tokens');
+    expect(methodName(null)).toBe('full');
+  });
+});

@@ -1,0 +1,51 @@
+const UNITS: readonly [number, string][] = [
+  [86_400, 'd'],
+  [3600, 'h'],
+  [60, 'min'],
+];
+
+/** 95 → "1 min 35 s"; two units at most. */
+export function duration(seconds: number): string {
+  const whole = Math.max(0, Math.round(seconds));
+  for (const [i, [size, unit]] of UNITS.entries()) {
+    if (whole < size) continue;
+    const rest = whole % size;
+    const [smaller, smallerUnit] = UNITS[i + 1] ?? [1, 's'];
+    const remainder = Math.floor(rest / smaller);
+    return `${Math.floor(whole / size)} ${unit}${remainder > 0 ? ` ${remainder} ${smallerUnit}` : ''}`;
+  }
+  return `${whole} s`;
+}
+
+export const ago = (unix: number, now = Date.now() / 1000): string =>
+  now - unix < 5 ? 'just now' : `${duration(now - unix)} ago`;
+
+export const moment = (unix: number): string => new Date(unix * 1000).toLocaleString();
+
+/** 1234567 → "1.2 MB" (powers of 1000, as disks are sold). */
+export function bytes(size: number): string {
+  const units = ['B', 'kB', 'MB', 'GB', 'TB'];
+  let value = size;
+  let unit = 0;
+  while (value >= 1000 && unit < units.length - 1) {
+    value /= 1000;
+    unit += 1;
+  }
+  return `${unit === 0 ? value : value.toFixed(1)} ${units[unit]}`;
+}
+
+export const count = (n: number): string => n.toLocaleString('en');
+
+export function short(n: number | null | undefined): string {
+  if (n === null || n === undefined) return '–';
+  if (n === 0) return '0';
+  return Math.abs(n) < 0.001 || Math.abs(n) >= 1e5 ? n.toExponential(2) : n.toPrecision(4);
+}
+
+/** "LORA r 16" from PEFT's config; full fine-tuning has none. */
+export function methodName(peft: Readonly<Record<string, unknown>> | null): string {
+  if (peft === null) return 'full';
+  const size = peft['r'] !== undefined ? ` r ${String(peft['r'])}` : '';
+  const tokens = peft['num_virtual_tokens'] !== undefined ? ` ${String(peft['num_virtual_tokens'])} tokens` : '';
+  return `${String(peft['peft_type'])}${size}${tokens}`;
+}

@@ -1,0 +1,11 @@
+import react from '@vitejs/plugin-react';
+import { defineConfig } from 'vite';
+
+// In development (`npm run dev -w apps/dashboard`) the API runs elsewhere: GRAFT_URL without /v1.
+const api = process.env['GRAFT_DEV_API'] ?? 'http://127.0.0.1:8000';
+
+export default defineConfig({
+  plugins: [react()],
+  build: { outDir: 'dist', emptyOutDir: true, sourcemap: true },
+  server: { host: '127.0.0.1', proxy: { '/v1': api, '/docs': api } },
+});
