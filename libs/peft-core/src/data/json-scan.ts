@@ -1,0 +1,81 @@
+// Looks over JSON text before JSON.parse sees it: nesting, keys, and what parsers disagree on (equal keys) or
+// programs trip over (__proto__). Linear in the text, no recursion.
+
+export interface ScanLimits {
+  /** nested objects and arrays; the outermost counts as 1 */
+  readonly depth: number;
+  /** keys of one object */
+  readonly keys: number;
+  /** objects, arrays, keys and list items in all */
+  readonly items: number;
+}
+
+const FORBIDDEN: ReadonlySet<string> = new Set(['__proto__', 'constructor', 'prototype']);
+const [QUOTE, BACKSLASH, COLON, COMMA] = [0x22, 0x5c, 0x3a, 0x2c];
+const [OPEN_OBJECT, OPEN_ARRAY, CLOSE_OBJECT, CLOSE_ARRAY] = [0x7b, 0x5b, 0x7d, 0x5d];
+
+/** Why the text must not be parsed, or null. Text that is not JSON may pass: the parser names that. */
+export function scanJson(text: string, limits: ScanLimits): string | null {
+  /** one entry a level: the keys of an object, null for an array */
+  const levels: (Set<string> | null)[] = [];
+  let items = 0;
+  let string: [from: number, to: number] | null = null;
+  for (let i = 0; i < text.length; i++) {
+    const c = text.charCodeAt(i);
+    if (c === QUOTE) {
+      const from = i + 1;
+      i = endOfString(text, from);
+      string = [from, i];
+    } else if (c === OPEN_OBJECT || c === OPEN_ARRAY) {
+      if (levels.length === limits.depth) return `nested more than ${limits.depth} deep`;
+      levels.push(c === OPEN_OBJECT ? new Set() : null);
+      items++;
+    } else if (c === CLOSE_OBJECT || c === CLOSE_ARRAY) {
+      levels.pop();
+    } else if (c === COMMA) {
+      items++;
+    } else if (c === COLON && string) {
+      const bad = addKey(levels.at(-1), text.slice(...string), limits.keys);
+      if (bad) return bad;
+    }
+    if (items > limits.items) return `more than ${limits.items} items`;
+  }
+  return null;
+}
+
+/** index of the closing quote, or the text's length */
+function endOfString(text: string, from: number): number {
+  let i = from;
+  while (i < text.length) {
+    const c = text.charCodeAt(i);
+    if (c === QUOTE) return i;
+    i += c === BACKSLASH ? 2 : 1;
+  }
+  return text.length;
+}
+
+function addKey(keys: Set<string> | null | undefined, raw: string, limit: number): string | null {
+  if (!keys) return null;
+  const key = unescape(raw);
+  if (FORBIDDEN.has(key)) return `the key ${JSON.stringify(key)} is not allowed`;
+  if (keys.has(key)) return `the key ${shown(key)} occurs twice in one object`;
+  if (keys.size === limit) return `more than ${limit} keys in one object`;
+  keys.add(key);
+  return null;
+}
+
+function unescape(raw: string): string {
+  if (!raw.includes('\\')) return raw;
+  try {
+    return String(JSON.parse(`"${raw}"`));
+  } catch {
+    // not a string literal: JSON.parse of the whole text will say so
+    return raw;
+  }
+}
+
+/** A value as it may stand in a message: quoted, at most 40 characters of it. */
+export function shown(value: unknown): string {
+  const text = JSON.stringify(value) ?? String(value);
+  return text.length <= 42 ? text : `${text.slice(0, 40)}…`;
+}

@@ -1,0 +1,58 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, describe, expect, it } from 'vitest';
+import { readLines } from './lines.js';
+import { MAX_LINE_BYTES } from './records.js';
+
+const folder = mkdtempSync(join(tmpdir(), 'graft-lines-'));
+afterAll(() => rmSync(folder, { recursive: true }));
+
+function lines(content: string | Uint8Array): { number: number; line: string }[] {
+  const path = join(folder, 'file.jsonl');
+  writeFileSync(path, content);
+  return [...readLines(path)];
+}
+
+describe('readLines', () => {
+  it('numbers lines from 1, with or without a newline at the end', () => {
+    const three = [
+      { number: 1, line: 'a' },
+      { number: 2, line: '' },
+      { number: 3, line: 'é😀' },
+    ];
+    expect(lines('a\n\né😀\n')).toEqual(three);
+    expect(lines('a\n\né😀')).toEqual(three);
+    expect(lines('')).toEqual([]);
+  });
+
+  it('keeps a byte order mark and carriage returns for the parser to judge', () => {
+    expect(lines('\ufeffa\r\nb')).toEqual([
+      { number: 1, line: '\ufeffa\r' },
+      { number: 2, line: 'b' },
+    ]);
+  });
+
+  it('joins lines that cross its chunks', () => {
+    const text = Array.from({ length: 9 }, (_, i) => String(i).repeat(400_000));
+    expect(lines(text.join('\n')).map(({ line }) => line)).toEqual(text);
+  });
+
+  it('refuses bytes that are not UTF-8, naming the line', () => {
+    const broken = [[0xff], [0xc0, 0xaf], [0xed, 0xa0, 0x80], [0xf0, 0x9f, 0x98]];
+    for (const bytes of broken) {
+      expect(() => lines(Uint8Array.from([0x61, 0x0a, ...bytes, 0x0a]))).toThrow(
+        'line 2: the line is not valid UTF-8',
+      );
+    }
+  });
+
+  it('takes the longest line and refuses one byte more', () => {
+    expect(lines('x'.repeat(MAX_LINE_BYTES))).toHaveLength(1);
+    for (const end of ['', '\n']) {
+      expect(() => lines(`a\n${'x'.repeat(MAX_LINE_BYTES + 1)}${end}`)).toThrow(
+        'line 2: the line is longer',
+      );
+    }
+  });
+});

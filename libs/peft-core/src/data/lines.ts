@@ -1,0 +1,59 @@
+// Splits a JSONL file into lines at the byte level, so that neither a long line nor bad UTF-8 reaches V8's strings.
+import { closeSync, openSync, readSync } from 'node:fs';
+import { DomainError } from '@graft/contracts';
+import { MAX_LINE_BYTES } from './records.js';
+
+const NEWLINE = 0x0a;
+const CHUNK = 1 << 20;
+
+/**
+ * The lines of a UTF-8 file with their numbers from 1. CR before LF is left to the JSON parser; a newline at the
+ * end begins no further line.
+ * @throws DomainError `invalid_training_file` naming the line that is too long or not UTF-8.
+ */
+export function* readLines(
+  path: string,
+): Generator<{ readonly number: number; readonly line: string }> {
+  const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+  const decode = (bytes: Uint8Array, number: number): string => {
+    if (bytes.length > MAX_LINE_BYTES) throw bad(number, `longer than ${MAX_LINE_BYTES} bytes`);
+    try {
+      return decoder.decode(bytes);
+    } catch {
+      throw bad(number, 'not valid UTF-8');
+    }
+  };
+  const file = openSync(path, 'r');
+  try {
+    const chunk = Buffer.alloc(CHUNK);
+    let rest: Buffer = Buffer.alloc(0);
+    let number = 1;
+    for (let read = readSync(file, chunk); read > 0; read = readSync(file, chunk)) {
+      let from = 0;
+      for (
+        let to = chunk.indexOf(NEWLINE);
+        to >= 0 && to < read;
+        to = chunk.indexOf(NEWLINE, from)
+      ) {
+        const piece = chunk.subarray(from, to);
+        yield { number, line: decode(rest.length ? Buffer.concat([rest, piece]) : piece, number) };
+        number++;
+        rest = Buffer.alloc(0);
+        from = to + 1;
+      }
+      rest = Buffer.concat([rest, chunk.subarray(from, read)]);
+      if (rest.length > MAX_LINE_BYTES) throw bad(number, `longer than ${MAX_LINE_BYTES} bytes`);
+    }
+    if (rest.length) yield { number, line: decode(rest, number) };
+  } finally {
+    closeSync(file);
+  }
+}
+
+function bad(number: number, what: string): DomainError {
+  return new DomainError(
+    'invalid_training_file',
+    `line ${number}: the line is ${what}`,
+    'training_file',
+  );
+}

@@ -1,0 +1,275 @@
+import { describe, expect, it } from 'vitest';
+import { checkRecord, MAX_LINE_BYTES, parseRecord } from './records.js';
+
+const check = (line: string, number = 2): string | null => checkRecord(line, number, 'causal_lm');
+const json = (value: unknown): string => JSON.stringify(value);
+const user = { role: 'user', content: 'Hi' };
+const reply = { role: 'assistant', content: 'Hello' };
+const chat = (...messages: unknown[]): string => json({ messages });
+const nested = (depth: number): string => `{"text":${'['.repeat(depth)}1${']'.repeat(depth)}}`;
+const call = { id: 'c1', type: 'function', function: { name: 'now', arguments: '{}' } };
+
+const GOOD: readonly (readonly [string, string])[] = [
+  ['a chat', chat(user, reply)],
+  ['a system prompt', chat({ role: 'system', content: 'Be brief.' }, user, reply)],
+  ['a developer prompt', chat({ role: 'developer', content: 'Be brief.' }, user, reply)],
+  ['weights', chat(user, { ...reply, weight: 0 }, user, { ...reply, weight: 1 })],
+  ['null weight', chat(user, { ...reply, weight: null })],
+  ['a user at the end', chat(user, reply, user)],
+  ['names', chat({ ...user, name: 'ann' }, reply)],
+  ['content parts', chat({ role: 'user', content: [{ type: 'text', text: 'Hi' }] }, reply)],
+  ['tool calls', chat(user, { role: 'assistant', content: null, tool_calls: [call] })],
+  [
+    'tool answers',
+    chat(
+      user,
+      { role: 'assistant', tool_calls: [call] },
+      { role: 'tool', content: '12:00', tool_call_id: 'c1' },
+      reply,
+    ),
+  ],
+  [
+    'tools',
+    json({ messages: [user, reply], tools: [{ type: 'function' }], parallel_tool_calls: true }),
+  ],
+  ['an empty user message', chat({ role: 'user', content: '' }, reply)],
+  ['prompt and completion', json({ prompt: 'a', completion: 'b' })],
+  ['an empty prompt', json({ prompt: '', completion: 'b' })],
+  ['text', json({ text: 'Once upon a time' })],
+  ['a carriage return at the end', `${json({ text: 'x' })}\r`],
+  ['spaces around', `  ${json({ text: 'x' })}\t`],
+  ['emoji and combining marks', json({ text: '👩‍🚀 e\u0301 \u202eRTL \u0000' })],
+  ['a replacement character', json({ text: 'a\ufffdb' })],
+  ['escaped surrogate pairs', '{"text":"\\ud83d\\ude00"}'],
+  ['brackets and quotes inside strings', json({ text: '[[[[[[[[[[[[[[[[[[[[{"a":{"a":1}}' })],
+  [
+    'equal keys in different objects',
+    json({ messages: [user, reply], tools: [{ a: { a: 1 } }, { a: 2 }] }),
+  ],
+  ['exactly the longest line', json({ text: 'x'.repeat(MAX_LINE_BYTES - 11) })],
+  ['an escaped backslash before a quote', '{"text":"\\\\"}'],
+];
+
+const BAD: readonly (readonly [string, string, RegExp])[] = [
+  ['nothing', '', /empty/],
+  ['spaces', '  \t', /empty/],
+  ['a lone carriage return', '\r', /empty/],
+  ['a number', '1', /a JSON object is wanted, not 1/],
+  ['null', 'null', /a JSON object is wanted, not null/],
+  ['a string', '"x"', /a JSON object is wanted, not "x"/],
+  ['a list', '[1]', /not a list/],
+  ['a word', 'hello', /not valid JSON/],
+  ['a trailing comma', '{"text":"x",}', /not valid JSON/],
+  ['two objects', '{"text":"x"}{"text":"y"}', /not valid JSON/],
+  ['single quotes', "{'text':'x'}", /not valid JSON/],
+  ['an open string', '{"text":"x', /not valid JSON/],
+  ['an open object', '{"text":"x"', /not valid JSON/],
+  ['a raw control character', '{"text":"a\u0001b"}', /not valid JSON/],
+  ['a comment', '{"text":"x"} // y', /not valid JSON/],
+  ['NaN', '{"text":NaN}', /not valid JSON/],
+  ['a bad escape', '{"text":"\\x"}', /not valid JSON/],
+  ['a bad escape in a key', '{"\\x":1}', /not valid JSON/],
+  ['a byte order mark after line 1', '\ufeff{"text":"x"}', /not valid JSON/],
+  ['only closing brackets', ']]]]', /not valid JSON/],
+  ['half a surrogate pair', '{"text":"\\ud83d"}', /surrogate/],
+  ['half a surrogate pair in a key', '{"messages":[],"\\udc00":1}', /surrogate/],
+  ['the wrong half first', '{"text":"\\ude00\\ud83d"}', /surrogate/],
+  ['equal keys', '{"text":"x","text":"y"}', /"text" occurs twice/],
+  ['equal keys, one escaped', '{"text":"x","te\\u0078t":"y"}', /"text" occurs twice/],
+  ['__proto__', '{"text":"x","__proto__":{"a":1}}', /"__proto__" is not allowed/],
+  ['__proto__ escaped', '{"\\u005f_proto__":1}', /"__proto__" is not allowed/],
+  ['constructor deep down', '{"messages":[{"constructor":{}}]}', /"constructor" is not allowed/],
+  ['prototype', '{"prototype":1}', /"prototype" is not allowed/],
+  ['17 levels', nested(16), /nested more than 16/],
+  ['100,000 levels', nested(100_000), /nested more than 16/],
+  ['400,000 opened and not closed', '['.repeat(400_000), /nested more than 16/],
+  [
+    '65 keys',
+    json(Object.fromEntries(Array.from({ length: 65 }, (_, i) => [`k${i}`, i]))),
+    /more than 64 keys/,
+  ],
+  [
+    '100,000 items',
+    json({ text: Array.from({ length: 100_000 }, () => 1) }),
+    /more than 65536 items/,
+  ],
+  ['a long line', json({ text: 'x'.repeat(MAX_LINE_BYTES - 10) }), /longer than 1048576 bytes/],
+  ['a line long only in bytes', json({ text: '日'.repeat(360_000) }), /longer than 1048576 bytes/],
+  ['no keys', '{}', /this one has no keys/],
+  ['other keys', '{"question":"x","answer":"y"}', /this one has the keys "question", "answer"/],
+  ['a mixture', json({ messages: [user, reply], text: 'x' }), /not a mixture/],
+  ['another mixture', json({ prompt: 'a', completion: 'b', text: 'x' }), /not a mixture/],
+  [
+    'a preference pair',
+    json({ input: { messages: [user] }, preferred_output: [reply], non_preferred_output: [reply] }),
+    /preference/,
+  ],
+  ['a key too many in text', json({ text: 'x', label: 1 }), /unknown key "label"/],
+  [
+    'a key too many in a pair',
+    json({ prompt: 'a', completion: 'b', weight: 1 }),
+    /unknown key "weight"/,
+  ],
+  ['a key too many in a chat', json({ messages: [user, reply], id: 1 }), /unknown key "id"/],
+  ['tools that are no list', json({ messages: [user, reply], tools: {} }), /"tools"/],
+  ['tools of strings', json({ messages: [user, reply], tools: ['now'] }), /"tools"/],
+  [
+    'parallel_tool_calls 1',
+    json({ messages: [user, reply], parallel_tool_calls: 1 }),
+    /"parallel_tool_calls"/,
+  ],
+  ['text 5', '{"text":5}', /"text" is not a string/],
+  ['text null', '{"text":null}', /"text" is not a string/],
+  ['empty text', '{"text":""}', /"text" is empty/],
+  ['a prompt alone', '{"prompt":"a"}', /"completion" is missing/],
+  ['a completion alone', '{"completion":"a"}', /"prompt" is missing/],
+  ['an empty completion', json({ prompt: 'a', completion: '' }), /"completion" is empty/],
+  [
+    'a prompt of messages',
+    json({ prompt: [user], completion: [reply] }),
+    /"prompt" is not a string/,
+  ],
+  ['messages that are an object', '{"messages":{}}', /"messages" is not a list/],
+  ['messages that are text', '{"messages":"hi"}', /"messages" is not a list/],
+  ['no messages', '{"messages":[]}', /"messages" is empty/],
+  [
+    '10,000 turns',
+    chat(...Array.from({ length: 10_000 }, (_, i) => (i % 2 ? reply : user))),
+    /10000 entries|items/,
+  ],
+  ['2,049 turns', chat(...Array.from({ length: 2_049 }, () => reply)), /2049 entries/],
+  ['a null message', chat(null, reply), /messages\[0\]: an object is wanted, not null/],
+  [
+    'a message that is a list',
+    chat(user, ['assistant', 'x']),
+    /messages\[1\]: an object is wanted/,
+  ],
+  ['a message that is text', chat('hi'), /messages\[0\]/],
+  ['no role', chat({ content: 'x' }, reply), /messages\[0\]: "role" is missing/],
+  [
+    'role bot',
+    chat(user, { role: 'bot', content: 'x' }),
+    /messages\[1\]: role "bot" is not one of/,
+  ],
+  ['role Assistant', chat(user, { role: 'Assistant', content: 'x' }), /role "Assistant"/],
+  ['role function', chat(user, { role: 'function', content: 'x' }, reply), /role "function"/],
+  ['role 1', chat({ role: 1, content: 'x' }), /role 1 is not one of/],
+  ['no content', chat({ role: 'user' }, reply), /"content" is missing/],
+  ['null content', chat(user, { role: 'assistant', content: null }), /"content" is null/],
+  ['content 5', chat({ role: 'user', content: 5 }, reply), /"content" is neither/],
+  ['content object', chat({ role: 'user', content: { text: 'x' } }, reply), /"content" is neither/],
+  [
+    'an image',
+    chat({ role: 'user', content: [{ type: 'image_url', image_url: {} }] }, reply),
+    /"content" is neither/,
+  ],
+  ['a null part', chat({ role: 'user', content: [null] }, reply), /"content" is neither/],
+  [
+    'a part without text',
+    chat({ role: 'user', content: [{ type: 'text' }] }, reply),
+    /"content" is neither/,
+  ],
+  [
+    'an empty assistant message',
+    chat(user, { role: 'assistant', content: '' }),
+    /assistant message is empty/,
+  ],
+  ['empty parts', chat(user, { role: 'assistant', content: [] }), /assistant message is empty/],
+  ['user only', chat(user), /no message with role "assistant"/],
+  ['system only', chat({ role: 'system', content: 'x' }), /no message with role "assistant"/],
+  ['all weights 0', chat(user, { ...reply, weight: 0 }), /every assistant message has weight 0/],
+  ['weight 2', chat(user, { ...reply, weight: 2 }), /"weight" is 2; it may be 0 or 1/],
+  ['weight 0.5', chat(user, { ...reply, weight: 0.5 }), /"weight" is 0.5/],
+  ['weight -1', chat(user, { ...reply, weight: -1 }), /"weight" is -1/],
+  ['weight true', chat(user, { ...reply, weight: true }), /"weight" is true/],
+  ['weight "1"', chat(user, { ...reply, weight: '1' }), /"weight" is "1"/],
+  [
+    'weight 1e999',
+    '{"messages":[{"role":"assistant","content":"x","weight":1e999}]}',
+    /"weight" is/,
+  ],
+  ['weight on a user message', chat({ ...user, weight: 1 }, reply), /for assistant messages/],
+  ['a key misspelt', chat(user, { ...reply, weigth: 0 }), /unknown key "weigth"/],
+  ['name 5', chat({ ...user, name: 5 }, reply), /"name" is not a string/],
+  [
+    'tool calls of a user',
+    chat({ ...user, tool_calls: [call] }, reply),
+    /"tool_calls" is for assistant/,
+  ],
+  [
+    'tool calls that are no list',
+    chat(user, { ...reply, tool_calls: {} }),
+    /"tool_calls" is not a list/,
+  ],
+  [
+    'no tool calls',
+    chat(user, { ...reply, tool_calls: [] }),
+    /"tool_calls" is not a list with entries/,
+  ],
+  [
+    'a tool call without function',
+    chat(user, { ...reply, tool_calls: [{ id: 'x' }] }),
+    /tool_calls\[0\] has no function/,
+  ],
+  [
+    'a null tool call',
+    chat(user, { ...reply, tool_calls: [null] }),
+    /tool_calls\[0\] has no function/,
+  ],
+  [
+    'a tool call without arguments',
+    chat(user, { ...reply, tool_calls: [{ function: { name: 'f' } }] }),
+    /arguments/,
+  ],
+];
+
+describe('checkRecord', () => {
+  it.each(GOOD)('takes %s', (_, line) => {
+    expect(check(line)).toBeNull();
+  });
+
+  it.each(BAD)('refuses %s', (_, line, reason) => {
+    expect(check(line)).toMatch(reason);
+  });
+
+  it('allows a byte order mark on line 1 only', () => {
+    expect(check(`\ufeff${json({ text: 'x' })}`, 1)).toBeNull();
+  });
+
+  it('gives reasons of bounded length that do not repeat what V8 quotes', () => {
+    for (const [, line] of BAD) expect(check(line)?.length).toBeLessThan(260);
+    expect(check('{"text": secret-value}')).not.toMatch(/secret/);
+  });
+
+  it('leaves prototypes alone', () => {
+    check('{"text":"x","__proto__":{"x":1}}');
+    expect(({} as { x?: unknown }).x).toBeUndefined();
+  });
+
+  it('reads a megabyte of anything in under 100 ms', () => {
+    for (const text of [
+      '{"a":'.repeat(200_000),
+      '"\\'.repeat(500_000),
+      '{"text":"' + '\\"'.repeat(500_000) + '"}',
+    ]) {
+      const before = performance.now();
+      check(text);
+      expect(performance.now() - before).toBeLessThan(100);
+    }
+  });
+
+  it('refuses a task it does not know', () => {
+    expect(() => checkRecord('{}', 1, 'sing')).toThrow(
+      /task "sing" is unknown; there are: causal_lm/,
+    );
+  });
+});
+
+describe('parseRecord', () => {
+  it('returns the record, or throws with line and reason', () => {
+    expect(parseRecord('{"text":"x"}', 7, 'causal_lm')).toEqual({ text: 'x' });
+    expect(() => parseRecord('{"text":5}', 7, 'causal_lm')).toThrow(
+      'line 7: "text" is not a string',
+    );
+  });
+});

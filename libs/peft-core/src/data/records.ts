@@ -1,0 +1,79 @@
+// Checks one line of a training file. Native-free: the API runs it on every line of an upload.
+import { DomainError } from '@graft/contracts';
+import { scanJson, shown } from './json-scan.js';
+import { recordTasks } from '../tasks/registry.js';
+
+export const MAX_LINE_BYTES = 1_048_576;
+const LIMITS = { depth: 16, keys: 64, items: 65_536 };
+
+export type JsonObject = { readonly [key: string]: unknown };
+
+/**
+ * Says what is wrong with a line of a training file for `task`, or null. The reason does not repeat the line's
+ * number; `number` (from 1) only tells the first line, where a byte order mark may stand.
+ * @throws DomainError when the task is unknown.
+ */
+export function checkRecord(line: string, number: number, task: string): string | null {
+  const checked = parseLine(line, number);
+  if (typeof checked === 'string') return checked;
+  return taskOf(task).check(checked);
+}
+
+/**
+ * Parses a line that has passed `checkRecord`.
+ * @throws DomainError `invalid_training_file` naming the line and the reason.
+ */
+export function parseRecord(line: string, number: number, task: string): JsonObject {
+  const checked = parseLine(line, number);
+  const reason = typeof checked === 'string' ? checked : taskOf(task).check(checked);
+  if (reason !== null) {
+    throw new DomainError('invalid_training_file', `line ${number}: ${reason}`, 'training_file');
+  }
+  return checked as JsonObject;
+}
+
+function taskOf(name: string): { check(record: JsonObject): string | null } {
+  const task = recordTasks.get(name);
+  if (task) return task;
+  const known = [...recordTasks.keys()].join(', ');
+  throw new DomainError(
+    'invalid_value',
+    `task ${shown(name)} is unknown; there are: ${known}`,
+    'graft.task',
+  );
+}
+
+/** The object on a line, or the reason why there is none. */
+function parseLine(line: string, number: number): JsonObject | string {
+  const text = number === 1 && line.startsWith('\ufeff') ? line.slice(1) : line;
+  // a UTF-16 unit is at most 3 bytes of UTF-8: most lines need no exact count
+  if (text.length * 3 > MAX_LINE_BYTES && Buffer.byteLength(text) > MAX_LINE_BYTES) {
+    return `the line is longer than ${MAX_LINE_BYTES} bytes`;
+  }
+  if (text.trim() === '') return 'the line is empty';
+  const bad = scanJson(text, LIMITS);
+  if (bad) return bad;
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (error) {
+    return `not valid JSON: ${error instanceof Error ? withoutText(error.message) : 'unknown error'}`;
+  }
+  if (value === null || typeof value !== 'object' || Array.isArray(value)) {
+    return `a JSON object is wanted, not ${Array.isArray(value) ? 'a list' : shown(value)}`;
+  }
+  return wellFormed(value) ? (value as JsonObject) : 'a string holds half of a surrogate pair';
+}
+
+/** V8 quotes the input in its messages; the reason is logged, so the payload stays out. */
+function withoutText(message: string): string {
+  return message.replace(/, ?(\.\.\.)?"[\s\S]*$/, '');
+}
+
+const LONE_SURROGATE = /\p{Surrogate}/u;
+
+function wellFormed(value: unknown): boolean {
+  if (typeof value === 'string') return !LONE_SURROGATE.test(value);
+  if (value === null || typeof value !== 'object') return true;
+  return Object.entries(value).every(([key, inner]) => wellFormed(key) && wellFormed(inner));
+}

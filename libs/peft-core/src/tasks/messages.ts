@@ -1,0 +1,102 @@
+// OpenAI's chat messages, as far as they may stand in a training file.
+import { shown } from '../data/json-scan.js';
+
+const ROLES = ['system', 'developer', 'user', 'assistant', 'tool'] as const;
+const KEYS = ['role', 'content', 'name', 'weight', 'tool_calls', 'tool_call_id', 'refusal'];
+const MAX_MESSAGES = 2048;
+
+/** Why a list of messages cannot be learnt from, or null. */
+export function checkMessages(messages: unknown): string | null {
+  if (!Array.isArray(messages)) return '"messages" is not a list';
+  if (messages.length === 0) return '"messages" is empty';
+  if (messages.length > MAX_MESSAGES)
+    return `"messages" has ${messages.length} entries; ${MAX_MESSAGES} are allowed`;
+  let learnt = 0;
+  for (const [index, message] of messages.entries()) {
+    const reason = checkMessage(message);
+    if (reason) return `messages[${index}]: ${reason}`;
+    const { role, weight } = message as { role: string; weight?: number };
+    if (role === 'assistant' && weight !== 0) learnt++;
+  }
+  if (learnt > 0) return null;
+  const silent = messages.some((message: { role: string }) => message.role === 'assistant');
+  return silent
+    ? 'every assistant message has weight 0: there is nothing to learn'
+    : 'there is no message with role "assistant": there is nothing to learn';
+}
+
+function checkMessage(message: unknown): string | null {
+  if (message === null || typeof message !== 'object' || Array.isArray(message)) {
+    return `an object is wanted, not ${shown(message)}`;
+  }
+  const fields = message as Readonly<Record<string, unknown>>;
+  const unknown = Object.keys(fields).find((key) => !KEYS.includes(key));
+  if (unknown !== undefined)
+    return `unknown key ${shown(unknown)}; there may be ${KEYS.join(', ')}`;
+  const { role } = fields;
+  if (role === undefined) return '"role" is missing';
+  if (!ROLES.some((known) => known === role))
+    return `role ${shown(role)} is not one of ${ROLES.join(', ')}`;
+  for (const key of ['name', 'tool_call_id', 'refusal']) {
+    if (fields[key] !== undefined && fields[key] !== null && typeof fields[key] !== 'string') {
+      return `"${key}" is not a string`;
+    }
+  }
+  return checkWeight(fields) ?? checkCalls(fields) ?? checkContent(fields);
+}
+
+function checkWeight({ role, weight }: Readonly<Record<string, unknown>>): string | null {
+  if (weight === undefined || weight === null) return null;
+  if (role !== 'assistant')
+    return `"weight" is for assistant messages, not for role ${shown(role)}`;
+  return weight === 0 || weight === 1 ? null : `"weight" is ${shown(weight)}; it may be 0 or 1`;
+}
+
+function checkCalls({ role, tool_calls: calls }: Readonly<Record<string, unknown>>): string | null {
+  if (calls === undefined || calls === null) return null;
+  if (role !== 'assistant') return '"tool_calls" is for assistant messages';
+  if (!Array.isArray(calls) || calls.length === 0) return '"tool_calls" is not a list with entries';
+  for (const [index, call] of calls.entries()) {
+    const { function: target } = (call ?? {}) as {
+      function?: { name?: unknown; arguments?: unknown };
+    };
+    const fine =
+      typeof target === 'object' &&
+      target !== null &&
+      typeof target.name === 'string' &&
+      target.name !== '';
+    if (!fine) return `tool_calls[${index}] has no function with a name`;
+    if (!['string', 'object'].includes(typeof target.arguments)) {
+      return `tool_calls[${index}].function.arguments is neither JSON text nor an object`;
+    }
+  }
+  return null;
+}
+
+function checkContent(fields: Readonly<Record<string, unknown>>): string | null {
+  const { role, content } = fields;
+  const called = fields['tool_calls'] !== undefined && fields['tool_calls'] !== null;
+  if (content === undefined || content === null) {
+    if (called) return null;
+    return content === null ? '"content" is null' : '"content" is missing';
+  }
+  const text = messageText(content);
+  if (text === null)
+    return '"content" is neither a string nor a list of {"type":"text","text":"…"}';
+  return text === '' && role === 'assistant' && !called && fields['weight'] !== 0
+    ? '"content" of an assistant message is empty: there is nothing to learn'
+    : null;
+}
+
+/** The text of a message's content: a string, or OpenAI's list of text parts joined; null if it is neither. */
+export function messageText(content: unknown): string | null {
+  if (typeof content === 'string') return content;
+  if (!Array.isArray(content)) return null;
+  let text = '';
+  for (const part of content as unknown[]) {
+    const { type, text: piece } = (part ?? {}) as { type?: unknown; text?: unknown };
+    if (type !== 'text' || typeof piece !== 'string') return null;
+    text += piece;
+  }
+  return text;
+}
