@@ -1,7 +1,8 @@
-"""Remakes the golden files: `python3 test/golden/make.py [family ...]`.
+"""Remakes the golden files: `python3 test/golden/make.py [part ...]`.
 
 Numbers come from real transformers and PEFT (environment.py pins them), on tiny random models
-whose weights are committed beside them. README.md says what each file holds.
+whose weights are committed beside them; `chat` has rendered templates, `smollm2` real weights.
+README.md says what each file holds.
 """
 
 import json
@@ -21,7 +22,9 @@ from safetensors.torch import save_file
 
 import cases
 import measure
+from chat import write_chat
 from families import CONFIGS, generator, load_base, make_batches, write_base, write_batches
+from smollm2 import write_smollm2
 
 HERE = pathlib.Path(__file__).resolve().parent
 GREEDY_PROMPT = [5, 17, 42, 8, 23]
@@ -135,5 +138,10 @@ if __name__ == "__main__":
     # One thread: the order of a parallel sum would depend on the machine.
     torch.set_num_threads(1)
     transformers.utils.logging.disable_progress_bar()
-    for wanted in sys.argv[1:] or list(CONFIGS):
-        write_family(wanted)
+    for part in sys.argv[1:] or [*CONFIGS, "chat", "smollm2"]:
+        if part == "chat":
+            write_chat(HERE / part)
+        elif part == "smollm2":
+            write_smollm2(HERE / part)
+        else:
+            write_family(part)

@@ -1,0 +1,44 @@
+"""Bases and adapters as real transformers and PEFT load them, refusing what PEFT would pass over."""
+
+import pathlib
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "golden"))
+
+from environment import enter
+
+enter()
+
+import torch
+from peft import PeftModel, get_peft_model_state_dict
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM
+
+import smollm2
+
+DTYPES = {"f32": torch.float32, "bf16": torch.bfloat16, "f64": torch.float64}
+
+
+def load_base(path: pathlib.Path, dtype: torch.dtype):
+    """A Hugging Face folder or a GGUF file; dropout off, no name in the adapters made on it."""
+    if path.suffix == ".gguf":
+        return smollm2.load(path, dtype)
+    model = AutoModelForCausalLM.from_pretrained(path, dtype=dtype)
+    model.name_or_path = model.config._name_or_path = ""
+    return model
+
+
+def check_keys(model, folder: pathlib.Path) -> None:
+    """PEFT ignores tensors it does not know and only warns of missing ones; a round trip must not."""
+    stored = load_file(folder / "adapter_model.safetensors").keys()
+    wanted = get_peft_model_state_dict(model).keys()
+    if stored != wanted:
+        sys.exit(f"tensors only in the file: {sorted(stored - wanted)}; missing from it: {sorted(wanted - stored)}")
+
+
+def load_adapted(base: pathlib.Path, adapter: pathlib.Path | None, dtype: torch.dtype):
+    model = load_base(base, dtype)
+    if adapter is not None:
+        model = PeftModel.from_pretrained(model, str(adapter))
+        check_keys(model, adapter)
+    return model.eval()
