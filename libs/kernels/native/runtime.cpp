@@ -8,17 +8,33 @@
 
 #include <malloc.h>
 
+#include <climits>
+
 #include <mutex>
 #include <stdexcept>
 
 namespace graft {
 namespace {
 
+// glibc maps and unmaps every block above 128 kB, so that each temporary is page-faulted in anew. Keeping freed
+// blocks takes a 12-layer LoRA step (SmolLM2's sizes, 1024 tokens, one thread) from 2.59 to 2.16 s of CPU time, its
+// system time from 430 to 10 ms, and leaves the peak where it was (792 MB). Huge pages on top (THP_MEM_ALLOC_ENABLE)
+// gave nothing more and cost 55 MB.
+void keep_freed_memory() {
+#ifdef __GLIBC__
+  constexpr int kLargestThreshold = 32 << 20;  // glibc refuses more
+  mallopt(M_MMAP_THRESHOLD, kLargestThreshold);
+  mallopt(M_TRIM_THRESHOLD, INT_MAX);
+  mallopt(M_TOP_PAD, 64 << 20);
+#endif
+}
+
 void start_once() {
   static std::once_flag once;
   std::call_once(once, [] {
     // Training is one synchronous stream: a second pool would only compete for the cores.
     at::set_num_interop_threads(1);
+    keep_freed_memory();
   });
 }
 
@@ -29,6 +45,14 @@ Napi::Value set_threads(const Napi::CallbackInfo& info) {
 
 Napi::Value threads(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), at::get_num_threads());
+}
+
+// Gives memory that is kept for reuse back to the system, e.g. after a base model was dropped.
+Napi::Value trim(const Napi::CallbackInfo& info) {
+#ifdef __GLIBC__
+  malloc_trim(0);
+#endif
+  return info.Env().Undefined();
 }
 
 Napi::Value live(const Napi::CallbackInfo& info) {
@@ -65,6 +89,7 @@ void init_runtime(Napi::Object& exports) {
   start_once();
   define<set_threads>(exports, "setThreads");
   define<threads>(exports, "threads");
+  define<trim>(exports, "trim");
   define<live>(exports, "live");
   define<build>(exports, "build");
 }

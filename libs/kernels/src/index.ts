@@ -11,7 +11,7 @@ export { KernelError } from './errors.js';
 export * from './ops.js';
 export { counterDropout, counterNormal, counterUniform } from './random.js';
 export type { RandomKey } from './random.js';
-export { getThreads, kernelsInfo, memory, setThreads } from './runtime.js';
+export { getThreads, kernelsInfo, memory, setThreads, trimMemory } from './runtime.js';
 export type { KernelsInfo } from './runtime.js';
 export { keep, tidy } from './scope.js';
 export { fromBytes, Tensor } from './tensor.js';

@@ -31,6 +31,7 @@ export interface Native {
   unmap(mapping: Mapping): void;
   setThreads(n: number): void;
   threads(): number;
+  trim(): void;
   live(): number;
   build(): {
     libtorch: string;

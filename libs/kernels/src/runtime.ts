@@ -37,3 +37,11 @@ export function memory(): { tensors: number; rssBytes: number; peakRssBytes: num
   const kib = (key: string): number => Number(new RegExp(`${key}:\\s+(\\d+)`).exec(status)?.[1] ?? 0);
   return { tensors: native().live(), rssBytes: kib('VmRSS') * 1024, peakRssBytes: kib('VmHWM') * 1024 };
 }
+
+/**
+ * Gives freed memory back to the system. The allocator keeps it for reuse otherwise (a step's temporaries would be
+ * page-faulted in anew each time), so call this after dropping something large, such as a base model.
+ */
+export function trimMemory(): void {
+  native().trim();
+}
