@@ -1,0 +1,52 @@
+// The next token from logits z [V]:
+//   greedy (temperature 0)  argmax z
+//   else                    p = softmax(z / temperature), restricted to the smallest set of likeliest
+//                           tokens whose mass reaches top_p (arXiv:1904.09751), drawn by inverse CDF
+// with u = uniform(seed, position): the same seed gives the same text.
+import { argmax, counterUniform, div, softmax, tidy, topk, type Tensor } from '@graft/kernels';
+
+export interface Sampling {
+  /** 0 = greedy. */
+  readonly temperature: number;
+  /** In (0, 1]. */
+  readonly topP: number;
+  readonly seed: number;
+}
+
+/** Keeps these random numbers apart from dropout's. */
+const SITE = 0x5a3;
+const FIRST_CANDIDATES = 512;
+
+/** @param logits one row, [V] or [1, V] @param position counts the sampled tokens of an answer */
+export function sample(logits: Tensor, { temperature, topP, seed }: Sampling, position: number): number {
+  if (temperature <= 0) return tidy(() => argmax(logits).item());
+  return tidy(() => {
+    const u = counterUniform([1], { seed, step: position, site: SITE }).item();
+    const p = softmax(div(logits, temperature), -1, 'f32');
+    return topP >= 1 ? draw(p.toArray() as Float32Array, null, u) : nucleus(p, topP, u);
+  });
+}
+
+function nucleus(p: Tensor, topP: number, u: number): number {
+  const vocabulary = p.shape[p.shape.length - 1] as number;
+  for (let k = Math.min(FIRST_CANDIDATES, vocabulary); ; k = Math.min(16 * k, vocabulary)) {
+    const { values, indices } = topk(p, k);
+    const masses = values.toArray() as Float32Array;
+    let mass = 0;
+    let kept = 0;
+    while (kept < k && mass < topP) mass += masses[kept++] as number;
+    if (mass >= topP || k === vocabulary) {
+      return draw(masses.subarray(0, kept), indices.toArray() as BigInt64Array, u);
+    }
+  }
+}
+
+/** Inverse CDF over weights that need not sum to one. */
+function draw(weights: Float32Array, ids: BigInt64Array | null, u: number): number {
+  let total = 0;
+  for (const weight of weights) total += weight;
+  let left = u * total;
+  let at = 0;
+  while (at < weights.length - 1 && (left -= weights[at] as number) >= 0) at++;
+  return ids === null ? at : Number(ids[at]);
+}

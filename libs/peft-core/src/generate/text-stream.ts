@@ -1,0 +1,74 @@
+// Turns token ids that arrive one by one into text that can be shown at once: never half a character,
+// never the beginning of what may become a stop string.
+
+export interface TokenDecoder {
+  decode(ids: readonly number[], options?: { skipSpecial?: boolean }): string;
+}
+
+export class TextStream {
+  private readonly ids: number[] = [];
+  /** Ids before this one have been turned into text; those from `context` on still shape spacing. */
+  private read = 0;
+  private context = 0;
+  /** Decoded but not given out. */
+  private held = '';
+  /** A stop string was met. */
+  stopped = false;
+
+  constructor(private readonly decoder: TokenDecoder, private readonly stops: readonly string[]) {}
+
+  /** Adds an id; returns the text that may be shown now. */
+  push(id: number): string {
+    this.ids.push(id);
+    const before = this.decode(this.context, this.read);
+    const after = this.decode(this.context, this.ids.length);
+    // U+FFFD at the end: the bytes of a character are still incomplete.
+    if (after.length <= before.length || after.endsWith('\ufffd')) return '';
+    this.held += after.slice(before.length);
+    this.context = this.read;
+    this.read = this.ids.length;
+    return this.release();
+  }
+
+  /** What was held back, once no more ids come. */
+  end(): string {
+    if (this.stopped) return '';
+    const before = this.decode(this.context, this.read);
+    const rest = this.held + this.decode(this.context, this.ids.length).slice(before.length);
+    this.held = '';
+    const at = firstStop(rest, this.stops);
+    return at < 0 ? rest : rest.slice(0, at);
+  }
+
+  private decode(from: number, to: number): string {
+    return this.decoder.decode(this.ids.slice(from, to), { skipSpecial: true });
+  }
+
+  private release(): string {
+    const at = firstStop(this.held, this.stops);
+    if (at >= 0) {
+      this.stopped = true;
+      const text = this.held.slice(0, at);
+      this.held = '';
+      return text;
+    }
+    const safe = this.held.length - openStop(this.held, this.stops);
+    const text = this.held.slice(0, safe);
+    this.held = this.held.slice(safe);
+    return text;
+  }
+}
+
+function firstStop(text: string, stops: readonly string[]): number {
+  const found = stops.map((stop) => text.indexOf(stop)).filter((at) => at >= 0);
+  return found.length === 0 ? -1 : Math.min(...found);
+}
+
+/** Length of the longest end of `text` that begins a stop string. */
+function openStop(text: string, stops: readonly string[]): number {
+  for (let length = Math.min(text.length, Math.max(0, ...stops.map((stop) => stop.length - 1))); length > 0; length--) {
+    const end = text.slice(-length);
+    if (stops.some((stop) => stop.startsWith(end))) return length;
+  }
+  return 0;
+}

@@ -1,0 +1,122 @@
+// A checkpoint is a folder: the trainables and both moments as safetensors, the adapter as PEFT reads it,
+// and manifest.json. There is no generator state: data order and dropout are functions of (seed, step).
+import { createHash } from 'node:crypto';
+import { DomainError, type Spec } from '@graft/contracts';
+import { copy_, getThreads, mapSafetensors, noGrad, type Tensor } from '@graft/kernels';
+import { commitFolder, readCommitted, type FileFact } from '../io/commit-folder.js';
+import { writeSafetensors } from '../io/safetensors.js';
+import { trainerBuild } from './build-id.js';
+
+export const FORMAT_VERSION = 1;
+const STATE = 'state.safetensors';
+
+/** What a checkpoint says of the run that it continues; all of it must agree on resume. */
+export interface Identity {
+  readonly baseId: string;
+  readonly spec: Spec;
+  /** sha256 of the training file. */
+  readonly datasetSha256: string;
+}
+
+export interface Position {
+  /** Optimiser steps done. */
+  readonly step: number;
+  readonly trainedTokens: number;
+  /** Where in the data the next step starts, for people: it follows from the step. */
+  readonly cursor: { readonly epoch: number; readonly from: number };
+}
+
+interface Manifest {
+  readonly format_version: number;
+  readonly step: number;
+  readonly trained_tokens: number;
+  readonly epoch: number;
+  readonly sample_in_epoch: number;
+  readonly seed: number;
+  readonly base_id: string;
+  readonly spec: Spec;
+  readonly spec_sha256: string;
+  readonly dataset_sha256: string;
+  readonly trainer_build: string;
+  readonly threads: number;
+}
+
+/** Tensors of the run's state by name: `p.<parameter>`, `m.<parameter>`, `v.<parameter>`. */
+export type State = ReadonlyMap<string, Tensor>;
+
+/** @param writeAdapter writes PEFT's files in the folder it is given and returns their names */
+export function saveCheckpoint(
+  dir: string,
+  state: State,
+  identity: Identity,
+  position: Position,
+  writeAdapter: (dir: string) => readonly string[],
+): { files: FileFact[]; adapter: FileFact[] } {
+  let adapterNames: readonly string[] = [];
+  const manifest: Manifest = {
+    format_version: FORMAT_VERSION,
+    step: position.step,
+    trained_tokens: position.trainedTokens,
+    epoch: position.cursor.epoch,
+    sample_in_epoch: position.cursor.from,
+    seed: identity.spec.seed,
+    base_id: identity.baseId,
+    spec: identity.spec,
+    spec_sha256: specHash(identity.spec),
+    dataset_sha256: identity.datasetSha256,
+    trainer_build: trainerBuild(),
+    threads: getThreads(),
+  };
+  const files = commitFolder(
+    dir,
+    (tmp) => {
+      writeSafetensors(`${tmp}/${STATE}`, state, {});
+      adapterNames = writeAdapter(tmp);
+    },
+    manifest,
+  );
+  return { files, adapter: files.filter(({ name }) => adapterNames.includes(name)) };
+}
+
+/**
+ * Puts a checkpoint's values in `state`.
+ * @returns the position to go on from, and what makes bit-identity doubtful, if anything
+ * @throws DomainError io_error if it is damaged, invalid_state if it belongs to another run
+ */
+export function restoreCheckpoint(dir: string, state: State, identity: Identity): { position: Omit<Position, 'cursor'>; doubt: string | null } {
+  const manifest = readCommitted(dir) as Manifest;
+  const refuse = (what: string): DomainError =>
+    new DomainError('invalid_state', `the checkpoint was made ${what}; start again without it`);
+  if (manifest.format_version !== FORMAT_VERSION) throw refuse(`in format ${manifest.format_version}, this build reads ${FORMAT_VERSION}`);
+  if (manifest.base_id !== identity.baseId) throw refuse(`on the base ${manifest.base_id}, not ${identity.baseId}`);
+  if (manifest.dataset_sha256 !== identity.datasetSha256) throw refuse('with other training data');
+  if (manifest.spec_sha256 !== specHash(identity.spec)) throw refuse('with other settings');
+  const file = mapSafetensors(`${dir}/${STATE}`);
+  try {
+    const missing = [...state.keys()].filter((name) => !file.tensors.has(name));
+    if (missing.length > 0 || file.tensors.size !== state.size) {
+      throw refuse(`with other parameters (${missing.slice(0, 3).join(', ') || 'more than now'})`);
+    }
+    noGrad(() => state.forEach((tensor, name) => copy_(tensor, file.tensors.get(name) as Tensor)));
+  } finally {
+    file.close();
+  }
+  const build = trainerBuild();
+  const doubt =
+    manifest.trainer_build !== build ? `by trainer ${manifest.trainer_build}, this is ${build}`
+    : manifest.threads !== getThreads() ? `with ${manifest.threads} threads, now there are ${getThreads()}`
+    : null;
+  return { position: { step: manifest.step, trainedTokens: manifest.trained_tokens }, doubt };
+}
+
+/** Independent of the order in which keys were written. */
+function specHash(spec: Spec): string {
+  return createHash('sha256').update(canonical(spec)).digest('hex');
+}
+
+function canonical(value: unknown): string {
+  if (Array.isArray(value)) return `[${value.map(canonical).join(',')}]`;
+  if (typeof value !== 'object' || value === null) return JSON.stringify(value) ?? 'null';
+  const entries = Object.entries(value).filter(([, v]) => v !== undefined).sort(([a], [b]) => (a < b ? -1 : 1));
+  return `{${entries.map(([key, v]) => `${JSON.stringify(key)}:${canonical(v)}`).join(',')}}`;
+}

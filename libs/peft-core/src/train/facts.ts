@@ -1,0 +1,57 @@
+// What the loop reports of a run, in the order it happens.
+import type { ErrorCode } from '@graft/contracts';
+import type { FileFact } from '../io/commit-folder.js';
+
+export type StopReason = 'cancel' | 'pause' | 'drain';
+
+export type RunFact =
+  | {
+      readonly type: 'step';
+      /** Optimiser steps done, this one included. */
+      readonly step: number;
+      /** Mean over the step's supervised tokens, before the update. */
+      readonly loss: number;
+      readonly learningRate: number;
+      /** Before clipping. */
+      readonly gradNorm: number;
+      readonly tokens: number;
+      readonly supervisedTokens: number;
+      readonly accuracy: number;
+      readonly seconds: number;
+      readonly rssBytes: number;
+    }
+  | {
+      readonly type: 'evaluated';
+      readonly step: number;
+      readonly loss: number;
+      readonly accuracy: number;
+      readonly tokens: number;
+      readonly full: boolean;
+    }
+  | {
+      readonly type: 'saved';
+      readonly step: number;
+      readonly dir: string;
+      readonly files: readonly FileFact[];
+      /** Those of the files that PEFT reads. */
+      readonly adapter: readonly FileFact[];
+    }
+  | {
+      readonly type: 'finished';
+      readonly step: number;
+      readonly dir: string;
+      readonly adapter: readonly FileFact[];
+      readonly trainedTokens: number;
+      readonly peakRssBytes: number;
+    }
+  | {
+      readonly type: 'failed';
+      readonly code: ErrorCode;
+      readonly message: string;
+      readonly param: string | null;
+      readonly retryable: boolean;
+    }
+  | { readonly type: 'stopped'; readonly reason: StopReason; readonly step: number }
+  | { readonly type: 'log'; readonly level: 'info' | 'warn' | 'error'; readonly message: string };
+
+export type FactOfRun<K extends RunFact['type']> = Extract<RunFact, { type: K }>;

@@ -1,0 +1,56 @@
+// Splits what an optimiser step sees into forwards of bounded size, so that peak memory depends on the
+// budget and not on the batch. Gradients add up, so the maths is the same.
+
+/** One run's share of a step. */
+export interface Share<E> {
+  readonly run: number;
+  readonly examples: readonly E[];
+}
+
+/**
+ * Micro-batches of at most `budget` tokens (a longer example goes alone), in order. Each run's stretch is
+ * cut by its own examples alone; neighbouring stretches of different runs are joined where they fit. One
+ * run is at most once in a micro-batch.
+ */
+export function microBatches<E extends { readonly tokens: { readonly length: number } }>(
+  shares: readonly Share<E>[],
+  budget: number,
+): Share<E>[][] {
+  const batches: { shares: Share<E>[]; tokens: number }[] = [];
+  for (const { run, examples } of shares) {
+    for (const piece of pieces(examples, budget)) {
+      const host = batches.find(
+        (batch) => batch.tokens + piece.tokens <= budget && batch.shares.every((share) => share.run !== run),
+      );
+      const share = { run, examples: piece.examples };
+      if (host) {
+        host.shares.push(share);
+        host.tokens += piece.tokens;
+      } else {
+        batches.push({ shares: [share], tokens: piece.tokens });
+      }
+    }
+  }
+  return batches.map((batch) => batch.shares);
+}
+
+function pieces<E extends { readonly tokens: { readonly length: number } }>(
+  examples: readonly E[],
+  budget: number,
+): { examples: E[]; tokens: number }[] {
+  const total = examples.reduce((sum, { tokens }) => sum + tokens.length, 0);
+  // Even pieces: a small remainder would run through the base at a poor rate.
+  const aim = total / Math.max(1, Math.ceil(total / budget));
+  const found: { examples: E[]; tokens: number }[] = [];
+  for (const example of examples) {
+    const last = found[found.length - 1];
+    const length = example.tokens.length;
+    if (last && last.tokens + length <= budget && last.tokens + length / 2 <= aim) {
+      last.examples.push(example);
+      last.tokens += length;
+    } else {
+      found.push({ examples: [example], tokens: length });
+    }
+  }
+  return found;
+}

@@ -1,0 +1,28 @@
+// Learning rates as transformers' get_*_schedule_with_warmup have them: with w warm-up steps of n,
+//   warm-up   s / w                          for s < w  (the first step has rate 0)
+//   linear    (n - s) / (n - w)
+//   cosine    (1 + cos(π (s - w) / (n - w))) / 2
+//   constant  1
+// times the peak rate; s counts from 0.
+import type { Spec } from '@graft/contracts';
+
+export type Schedule = Spec['lr_schedule'];
+
+/** transformers' TrainingArguments.get_warmup_steps */
+export function warmupSteps(totalSteps: number, ratio: number): number {
+  return Math.ceil(totalSteps * ratio);
+}
+
+/** Share of the peak rate at step `s` (from 0) of `n`, after `w` warm-up steps. */
+export function rateAt(schedule: Schedule, s: number, w: number, n: number): number {
+  if (s < w) return s / Math.max(1, w);
+  const progress = (s - w) / Math.max(1, n - w);
+  switch (schedule) {
+    case 'constant':
+      return 1;
+    case 'linear':
+      return Math.max(0, (n - s) / Math.max(1, n - w));
+    case 'cosine':
+      return Math.max(0, 0.5 * (1 + Math.cos(Math.PI * progress)));
+  }
+}
