@@ -16,6 +16,8 @@ export interface TrainerOptions {
   readonly onStderr?: (text: string) => void;
   /** Silence after which it counts as hung; default grows with its steps from 60 s. */
   readonly hangMs?: number;
+  /** Script to run instead of this build's trainer. */
+  readonly main?: string;
 }
 
 type Listener = (fact: Fact) => void;
@@ -49,7 +51,7 @@ export class TrainerProcess {
   private pings = 0;
 
   constructor(private readonly options: TrainerOptions) {
-    this.child = spawn(process.execPath, ['--max-old-space-size=4096', MAIN], {
+    this.child = spawn(process.execPath, ['--max-old-space-size=4096', options.main ?? MAIN], {
       // A group of its own: one signal reaches whatever it starts, and Ctrl-C does not.
       detached: true,
       stdio: ['pipe', 'pipe', 'pipe'],

@@ -1,0 +1,66 @@
+// Progress of a long job on a terminal: one line that is rewritten, or now and then a line elsewhere.
+
+export interface ProgressView {
+  readonly step: number;
+  readonly totalSteps: number;
+  readonly loss: number;
+  readonly tokensPerSecond: number;
+  readonly etaSeconds: number;
+  readonly rssBytes: number;
+}
+
+const BAR = 24;
+const QUIET_MS = 5_000;
+
+export class Progress {
+  private shownAt = -Infinity;
+  private open = false;
+
+  constructor(private readonly out: NodeJS.WriteStream = process.stderr) {}
+
+  update(view: ProgressView): void {
+    const now = performance.now();
+    const last = view.step === view.totalSteps;
+    if (this.out.isTTY) {
+      this.out.write(`\r\u001b[K${line(view, true)}`);
+      this.open = true;
+    } else if (last || now - this.shownAt >= QUIET_MS) {
+      this.out.write(`${line(view, false)}\n`);
+      this.shownAt = now;
+    }
+  }
+
+  /** A line of its own. */
+  say(text: string): void {
+    if (this.open) this.out.write('\n');
+    this.open = false;
+    this.out.write(`${text}\n`);
+  }
+
+  /** What is being waited for; on a terminal it is rewritten. */
+  waitFor(message: string, progress: number | null): void {
+    if (!this.out.isTTY) return;
+    const share = progress === null ? '' : ` ${Math.round(100 * progress)} %`;
+    this.out.write(`\r\u001b[K${message}${share}`);
+    this.open = true;
+  }
+}
+
+function line(view: ProgressView, bar: boolean): string {
+  const share = view.step / Math.max(1, view.totalSteps);
+  const filled = Math.round(BAR * share);
+  const parts = [
+    `step ${view.step}/${view.totalSteps}`,
+    `loss ${view.loss.toFixed(4)}`,
+    `${Math.round(view.tokensPerSecond)} tokens/s`,
+    `ETA ${duration(view.etaSeconds)}`,
+    `${(view.rssBytes / 2 ** 30).toFixed(2)} GiB`,
+  ];
+  return `${bar ? `${'█'.repeat(filled)}${'░'.repeat(BAR - filled)} ` : ''}${parts.join('  ')}`;
+}
+
+export function duration(seconds: number): string {
+  const whole = Math.max(0, Math.round(seconds));
+  const [h, m, s] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60, whole % 60];
+  return h > 0 ? `${h} h ${m} min` : m > 0 ? `${m} min ${s} s` : `${s} s`;
+}

@@ -1,0 +1,212 @@
+// `graft run job.json --out DIR`: a job in this process, without a server.
+import { mkdirSync, renameSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
+import { join, resolve } from 'node:path';
+import { parseArgs } from 'node:util';
+import { DomainError } from '@graft/contracts';
+import {
+  kernelsInfo, listNumbered, loadBase, memory, Pack, removeFolder, Run, setThreads, sweepTemporary, trainStep, type FactOfRun, type RunFact,
+} from '@graft/peft-core';
+import { readJobFile, type LocalJob } from './job-file.js';
+import { MetricsFile } from './metrics-file.js';
+import { duration, Progress } from './progress.js';
+
+const USAGE = `graft run job.json --out DIR [--threads N] [--tokens-per-forward N]
+
+job.json is the body of POST /v1/fine_tuning/jobs with "model": "dir:PATH" (a Hugging Face folder or a
+.gguf file) and paths for training_file and validation_file. DIR gets the adapter as PEFT reads it and
+metrics.jsonl. Ctrl-C saves a checkpoint in DIR/.checkpoint; the same command goes on from it.
+`;
+
+interface Options {
+  readonly job: string;
+  readonly out: string;
+  readonly threads: number;
+  readonly tokenBudget: number | undefined;
+}
+
+/** @returns the exit code: 0 done, 1 failed, 2 wrong usage, 130 interrupted with a checkpoint saved */
+export async function runLocal(args: readonly string[]): Promise<number> {
+  const progress = new Progress();
+  try {
+    const options = parse(args);
+    if (options === null) {
+      process.stdout.write(USAGE);
+      return 0;
+    }
+    return await new LocalRun(options, progress).train();
+  } catch (error) {
+    if (!(error instanceof DomainError)) throw error;
+    progress.say(`error: ${error.message}${error.param ? ` [${error.param}]` : ''}`);
+    return error.code === 'missing_required_parameter' ? 2 : 1;
+  }
+}
+
+function parse(args: readonly string[]): Options | null {
+  const { values, positionals } = parseOrRefuse(args);
+  if (values.help) return null;
+  const [job] = positionals;
+  if (job === undefined || values.out === undefined) {
+    throw new DomainError('missing_required_parameter', `a job file and --out are needed\n\n${USAGE}`);
+  }
+  return {
+    job,
+    out: resolve(values.out),
+    threads: wholeNumber(values.threads, '--threads') ?? availableParallelism(),
+    tokenBudget: wholeNumber(values['tokens-per-forward'], '--tokens-per-forward'),
+  };
+}
+
+function parseOrRefuse(args: readonly string[]) {
+  try {
+    return parseArgs({
+      args: [...args],
+      allowPositionals: true,
+      options: {
+        out: { type: 'string', short: 'o' },
+        threads: { type: 'string' },
+        'tokens-per-forward': { type: 'string' },
+        help: { type: 'boolean', short: 'h' },
+      },
+    });
+  } catch (error) {
+    throw new DomainError('missing_required_parameter', `${(error as Error).message}\n\n${USAGE}`);
+  }
+}
+
+function wholeNumber(text: string | undefined, name: string): number | undefined {
+  if (text === undefined) return undefined;
+  const value = Number(text);
+  if (!Number.isInteger(value) || value < 1) throw new DomainError('invalid_value', `${name} wants a whole number from 1, not ${text}`, name);
+  return value;
+}
+
+class LocalRun {
+  private readonly checkpoints: string;
+  private trainedTokens = 0;
+  private trainedSeconds = 0;
+  private outcome = 1;
+
+  constructor(private readonly options: Options, private readonly progress: Progress) {
+    this.checkpoints = join(options.out, '.checkpoint');
+  }
+
+  async train(): Promise<number> {
+    const job = readJobFile(this.options.job);
+    setThreads(this.options.threads);
+    mkdirSync(this.checkpoints, { recursive: true });
+    sweepTemporary(this.checkpoints);
+    const base = loadBase(job.basePath, {
+      dtype: job.spec.base_dtype,
+      quantization: job.spec.quantization,
+      onProgress: (share: number) => this.progress.waitFor('Loading the base', share),
+    });
+    const run = this.open(base, job);
+    this.introduce(base, run);
+    const metrics = new MetricsFile(join(this.options.out, 'metrics.jsonl'), run.fromStep);
+    const pack = new Pack(base.model, this.options.tokenBudget);
+    pack.add(run);
+    const release = this.onInterrupt(run);
+    while (pack.size > 0) {
+      await trainStep(pack, (_, fact) => this.hear(fact, run, metrics), turn);
+      await turn();
+    }
+    release();
+    base.dispose();
+    return this.outcome;
+  }
+
+  private open(base: ReturnType<typeof loadBase>, job: LocalJob): Run {
+    const [newest] = listNumbered(this.checkpoints, 'checkpoint-');
+    try {
+      return Run.open(base, job.spec, {
+        ...job,
+        id: 1,
+        baseId: job.basePath,
+        checkpointDir: newest?.dir ?? null,
+        workDir: this.checkpoints,
+        onPhase: (_, message, share) => this.progress.waitFor(message, share),
+        onLog: (level, message) => this.progress.say(`${level}: ${message}`),
+      });
+    } catch (error) {
+      if (newest && error instanceof DomainError && (error.code === 'invalid_state' || error.code === 'io_error')) {
+        throw new DomainError(error.code, `${error.message}\nTo start again, remove ${this.checkpoints}`, error.param);
+      }
+      throw error;
+    }
+  }
+
+  private introduce(base: ReturnType<typeof loadBase>, run: Run): void {
+    const { family, parameterCount, dtype } = base.model;
+    const { libtorch, threads } = kernelsInfo();
+    const millions = (n: number): string => `${(n / 1e6).toFixed(n < 1e7 ? 3 : 1)} M`;
+    this.progress.say(
+      `${family} ${millions(parameterCount)} parameters (${dtype}), training ${millions(run.trainableParameters)}; ` +
+        `${run.examples.length} examples, ${run.totalSteps} steps; libtorch ${libtorch}, ${threads} threads`,
+    );
+    if (run.fromStep > 0) this.progress.say(`going on from step ${run.fromStep}`);
+  }
+
+  private onInterrupt(run: Run): () => void {
+    const heard = (): void => {
+      if (run.stopping) process.exit(130);
+      run.stopping = 'pause';
+      this.progress.say('saving a checkpoint after this step (Ctrl-C again to leave at once)');
+    };
+    process.on('SIGINT', heard);
+    process.on('SIGTERM', heard);
+    return () => void process.off('SIGINT', heard).off('SIGTERM', heard);
+  }
+
+  private hear(fact: RunFact, run: Run, metrics: MetricsFile): void {
+    switch (fact.type) {
+      case 'step':
+        metrics.step(fact);
+        return this.stepped(fact, run);
+      case 'evaluated':
+        metrics.evaluated(fact);
+        return this.progress.say(`validation at step ${fact.step}: loss ${fact.loss.toFixed(4)}, accuracy ${(100 * fact.accuracy).toFixed(1)} %`);
+      case 'saved':
+        // Only the newest is of use here.
+        for (const { step, dir } of listNumbered(this.checkpoints, 'checkpoint-')) if (step < fact.step) removeFolder(dir);
+        return;
+      case 'finished':
+        return this.finished(fact);
+      case 'stopped':
+        this.outcome = 130;
+        return this.progress.say(`stopped at step ${fact.step}; the same command goes on from there`);
+      case 'failed':
+        return this.progress.say(`error: ${fact.message}${fact.param ? ` [${fact.param}]` : ''}`);
+      case 'log':
+        return this.progress.say(fact.message);
+    }
+  }
+
+  private stepped(fact: FactOfRun<'step'>, run: Run): void {
+    this.trainedTokens += fact.tokens;
+    this.trainedSeconds += fact.seconds;
+    const perStep = this.trainedSeconds / (fact.step - run.fromStep);
+    this.progress.update({
+      ...fact,
+      totalSteps: run.totalSteps,
+      tokensPerSecond: this.trainedTokens / this.trainedSeconds,
+      etaSeconds: perStep * (run.totalSteps - fact.step),
+    });
+  }
+
+  private finished(fact: FactOfRun<'finished'>): void {
+    for (const { name } of fact.adapter) renameSync(join(fact.dir, name), join(this.options.out, name));
+    removeFolder(this.checkpoints);
+    this.outcome = 0;
+    const rate = this.trainedSeconds === 0 ? 0 : this.trainedTokens / this.trainedSeconds;
+    this.progress.say(
+      `done: ${fact.step} steps, ${fact.trainedTokens} tokens in ${duration(this.trainedSeconds)}, ` +
+        `${rate.toFixed(1)} tokens/s, peak memory ${(memory().peakRssBytes / 2 ** 30).toFixed(2)} GiB`,
+    );
+    this.progress.say(`adapter: ${this.options.out}`);
+  }
+}
+
+function turn(): Promise<void> {
+  return new Promise((done) => setImmediate(done));
+}

@@ -1,0 +1,59 @@
+// The trainer process. Frames in on stdin, frames out on stdout; native steps are synchronous, and between
+// two of them the event loop turns once to take messages. It is crash-only: any doubt ends it, and its
+// runs go on from their checkpoints elsewhere. When stdin closes, its parent is gone and so is it.
+import { kernelsInfo, setThreads, trainerBuild } from '@graft/peft-core';
+import { encodeFrame, FrameDecoder } from './frames.js';
+import { PROTOCOL, type Command, type Fact } from './protocol.js';
+import { Trainer } from './trainer.js';
+
+const threads = Number(process.env['GRAFT_THREADS'] ?? 1);
+const arrived: Command[] = [];
+let wake: () => void = () => undefined;
+
+// stdout carries frames only.
+console.log = console.error;
+
+function send(fact: Fact): void {
+  process.stdout.write(encodeFrame(fact));
+}
+
+/** Takes the commands that have arrived. */
+async function turn(): Promise<void> {
+  await new Promise<void>((resolve) => setImmediate(resolve));
+  for (let command = arrived.shift(); command; command = arrived.shift()) trainer.handle(command);
+}
+
+const trainer = new Trainer(send, turn);
+
+function die(error: unknown): never {
+  trainer.failAll(error);
+  process.stderr.write(`${error instanceof Error ? error.stack : String(error)}\n`);
+  process.exit(1);
+}
+
+function listen(): void {
+  const decoder = new FrameDecoder();
+  process.stdin.on('data', (chunk: Buffer) => {
+    arrived.push(...(decoder.push(chunk) as Command[]));
+    wake();
+  });
+  process.stdin.on('end', () => process.exit(0));
+  process.stdin.on('error', () => process.exit(0));
+  process.stdout.on('error', () => process.exit(0));
+  process.on('uncaughtException', die);
+  // The agent decides what a signal means and says so in a command; Ctrl-C goes to it as well.
+  process.on('SIGINT', () => undefined);
+}
+
+async function main(): Promise<void> {
+  listen();
+  setThreads(threads);
+  send({ type: 'ready', protocol: PROTOCOL, pid: process.pid, libtorch: kernelsInfo().libtorch, trainerBuild: trainerBuild(), threads });
+  for (;;) {
+    await turn();
+    if (trainer.busy) await trainer.work();
+    else if (arrived.length === 0) await new Promise<void>((resolve) => (wake = resolve));
+  }
+}
+
+main().catch(die);
