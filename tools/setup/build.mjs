@@ -1,4 +1,5 @@
 // The three builds: native kernels, TypeScript, dashboard.
+import { chmodSync, rmSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { runShown } from './run.mjs';
 import { hashPaths } from './stamp.mjs';
@@ -6,6 +7,7 @@ import { SetupError } from './step.mjs';
 
 const LIBS = ['contracts', 'kernels', 'peft-core'];
 const APPS = ['api', 'worker', 'cli'];
+const PROGRAMS = { graft: 'apps/cli/dist/main.js', 'graft-worker': 'apps/worker/dist/main.js' };
 
 /** The kernels' own script finds or installs libtorch and the compilers, and says so; it also knows when there is nothing to do. */
 export function kernelsStep(root, stamps) {
@@ -31,12 +33,27 @@ export function typescriptStep(root, stamps) {
   ];
   return stamped(stamps, 'typescript', {
     hash: () => hashPaths(root, inputs),
-    outputs: [...LIBS.map((name) => join(root, `libs/${name}/dist/index.js`)), ...APPS.map((name) => join(root, `apps/${name}/dist/main.js`))],
+    outputs: [
+      ...LIBS.map((name) => join(root, `libs/${name}/dist/index.js`)),
+      ...APPS.map((name) => join(root, `apps/${name}/dist/main.js`)),
+      ...Object.keys(PROGRAMS).map((name) => join(root, 'node_modules/.bin', name)),
+    ],
     async run() {
       const code = await runShown(process.execPath, [join(root, 'node_modules/tsc7/bin/tsc'), '-b'], { cwd: root });
       if (code !== 0) throw new SetupError('the TypeScript build failed; the errors are above');
+      linkPrograms(root);
     },
   });
+}
+
+// npm ci links a workspace's programs only where they are built already; `npx graft` must work after the first build
+function linkPrograms(root) {
+  for (const [name, script] of Object.entries(PROGRAMS)) {
+    const link = join(root, 'node_modules/.bin', name);
+    chmodSync(join(root, script), 0o755);
+    rmSync(link, { force: true });
+    symlinkSync(join('../..', script), link);
+  }
 }
 
 export function dashboardStep(root, stamps) {

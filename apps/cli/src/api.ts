@@ -1,0 +1,146 @@
+import { openAsBlob } from 'node:fs';
+import { basename } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { ErrorBody, FileObject, Page } from '@graft/contracts';
+import { CliError, EXIT } from './cli-error.js';
+import type { Credentials } from './credentials.js';
+import { parseEvents, type ServerEvent } from './sse.js';
+
+/** An answer of the API that says no. */
+export class ApiError extends CliError {
+  constructor(
+    readonly status: number,
+    readonly code: string | null,
+    readonly param: string | null,
+    message: string,
+    readonly retryAfterSeconds: number | null,
+  ) {
+    super(param === null || message.includes(param) ? message : `${message} (${param})`);
+    this.name = 'ApiError';
+  }
+}
+
+type Body = Readonly<Record<string, unknown>> | FormData;
+
+/** Graft's REST API, as the commands use it. */
+export class Api {
+  constructor(readonly credentials: Credentials) {}
+
+  get<T>(path: string): Promise<T> {
+    return this.json<T>('GET', path);
+  }
+
+  post<T>(path: string, body?: Body): Promise<T> {
+    return this.json<T>('POST', path, body);
+  }
+
+  delete<T>(path: string): Promise<T> {
+    return this.json<T>('DELETE', path);
+  }
+
+  /** All pages of a list, in the server's order. */
+  async all<T extends { readonly id: string }>(path: string, limit = Infinity): Promise<T[]> {
+    const items: T[] = [];
+    for (let after = ''; ; ) {
+      const join = path.includes('?') ? '&' : '?';
+      const size = Math.min(100, limit - items.length);
+      const page = await this.get<Page<T>>(`${path}${join}limit=${size}${after && `&after=${encodeURIComponent(after)}`}`);
+      items.push(...page.data);
+      const last = page.data.at(-1);
+      if (!page.has_more || last === undefined || items.length >= limit) return items;
+      after = last.id;
+    }
+  }
+
+  /** Uploads a file without reading it whole into memory. */
+  async upload(path: string, purpose = 'fine-tune'): Promise<FileObject> {
+    const form = new FormData();
+    form.set('purpose', purpose);
+    form.set('file', await blobOf(path), basename(path));
+    return this.post<FileObject>('/files', form);
+  }
+
+  /** The raw answer, e.g. for a file's content or a streamed completion. */
+  async raw(method: string, path: string, options: { body?: Body; headers?: Record<string, string>; signal?: AbortSignal } = {}): Promise<Response> {
+    const { body, headers, signal } = options;
+    const isForm = body instanceof FormData;
+    const sent = body === undefined ? undefined : isForm ? body : JSON.stringify(body);
+    let answer: Response;
+    try {
+      answer = await fetch(`${this.credentials.url}${path}`, {
+        method,
+        headers: {
+          authorization: `Bearer ${this.credentials.apiKey}`,
+          ...(sent !== undefined && !isForm ? { 'content-type': 'application/json' } : {}),
+          ...headers,
+        },
+        body: sent,
+        signal,
+      });
+    } catch (error) {
+      if (signal?.aborted) throw error;
+      throw unreachable(this.credentials.url, error);
+    }
+    if (!answer.ok) throw await refusal(answer);
+    return answer;
+  }
+
+  /**
+   * The events of an SSE endpoint, for as long as the caller reads. A lost connection is taken up again
+   * where it was (Last-Event-ID); `onLost` hears of it. Ends with an error only when the server says no.
+   */
+  async *events(path: string, options: { signal?: AbortSignal; onLost?: () => void } = {}): AsyncGenerator<ServerEvent> {
+    let lastId = '';
+    for (let failures = 0; ; ) {
+      try {
+        const headers = { accept: 'text/event-stream', ...(lastId && { 'last-event-id': lastId }) };
+        const answer = await this.raw('GET', path, { headers, signal: options.signal });
+        if (answer.body === null) throw new Error('an answer without a body');
+        for await (const event of parseEvents(answer.body)) {
+          failures = 0;
+          lastId = event.id;
+          yield event;
+        }
+      } catch (error) {
+        if (options.signal?.aborted) return;
+        if (error instanceof ApiError && error.status < 500) throw error;
+      }
+      if (options.signal?.aborted) return;
+      failures += 1;
+      options.onLost?.();
+      if (failures > 30) throw new CliError(`the stream of ${this.credentials.url} stays away; the job goes on without us`, EXIT.unreachable);
+      await sleep(Math.min(5000, 250 * 2 ** Math.min(failures, 5)), undefined, { signal: options.signal }).catch(() => undefined);
+    }
+  }
+
+  private async json<T>(method: string, path: string, body?: Body): Promise<T> {
+    const answer = await this.raw(method, path, { body });
+    return (await answer.json()) as T;
+  }
+}
+
+async function blobOf(path: string): Promise<Blob> {
+  try {
+    return await openAsBlob(path);
+  } catch (error) {
+    throw new CliError(`${path} cannot be read: ${(error as Error).message}`, EXIT.usage);
+  }
+}
+
+function unreachable(url: string, error: unknown): CliError {
+  const cause = (error as { cause?: { code?: string; message?: string } }).cause;
+  const reason = cause?.code ?? cause?.message ?? (error as Error).message;
+  return new CliError(`no API answers at ${url} (${reason}): start one with \`graft up\`, or set GRAFT_URL`, EXIT.unreachable);
+}
+
+async function refusal(answer: Response): Promise<ApiError> {
+  const text = await answer.text();
+  const after = Number(answer.headers.get('retry-after') ?? NaN);
+  const wait = Number.isFinite(after) ? after : null;
+  try {
+    const { error } = JSON.parse(text) as ErrorBody;
+    return new ApiError(answer.status, error.code, error.param, error.message, wait);
+  } catch {
+    return new ApiError(answer.status, null, null, `HTTP ${answer.status}: ${text.slice(0, 200)}`, wait);
+  }
+}

@@ -1,0 +1,40 @@
+import type { JobEventObject, JobObject } from '@graft/contracts';
+import type { Command } from 'commander';
+import { callOf } from '../command-line.js';
+import { isOver } from '../job-progress.js';
+import { printable, type Output } from '../terminal.js';
+
+export function addLogs(program: Command): void {
+  program
+    .command('logs')
+    .description("print a job's events, oldest first")
+    .argument('<job>')
+    .option('-f, --follow', 'stay until the job ends')
+    .action(async (id: string, options: { follow?: boolean }, command: Command) => {
+      const { out, api } = callOf(command);
+      const path = `/fine_tuning/jobs/${encodeURIComponent(id)}`;
+      const seen = new Set<string>();
+      const catchUp = async (): Promise<void> => {
+        const events = await api().all<JobEventObject>(`${path}/events`);
+        for (const event of events.reverse()) printOnce(event, seen, out);
+      };
+      await catchUp();
+      let job = await api().get<JobObject>(path);
+      if (options.follow !== true || isOver(job)) return;
+      for await (const { event, data } of api().events(`${path}/stream`)) {
+        if (event === 'event') printOnce(JSON.parse(data) as JobEventObject, seen, out);
+        else if (event === 'reset') await catchUp();
+        else if (event === 'job') job = JSON.parse(data) as JobObject;
+        if (isOver(job)) break;
+      }
+      await catchUp(); // what was written between the last event and the end
+    });
+}
+
+function printOnce(event: JobEventObject, seen: Set<string>, out: Output): void {
+  if (seen.has(event.id)) return;
+  seen.add(event.id);
+  if (out.json) return out.value(event);
+  const level = event.level === 'info' ? '' : `${event.level}: `;
+  out.line(`${new Date(event.created_at * 1000).toISOString().slice(0, 19)}Z ${level}${printable(event.message)}`);
+}

@@ -1,0 +1,67 @@
+import { existsSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { ModelObject } from '@graft/contracts';
+import type { Command } from 'commander';
+import type { Api } from '../api.js';
+import { CliError } from '../cli-error.js';
+import { callOf } from '../command-line.js';
+import { ago, bar, bytes, printable, table, type Output } from '../terminal.js';
+
+export function addModels(program: Command): void {
+  const models = program.command('models').description('bases and fine-tuned models');
+  models
+    .command('list', { isDefault: true })
+    .description('list models')
+    .action(async (_options: unknown, command: Command) => {
+      const { out, api } = callOf(command);
+      const all = (await api().get<{ data: readonly ModelObject[] }>('/models')).data;
+      if (out.json) return out.value(all);
+      if (all.length === 0) return out.line('no models yet: graft models import hub:HuggingFaceTB/SmolLM2-135M-Instruct');
+      out.line(table(['MODEL', 'KIND', 'FAMILY', 'STATUS', 'SIZE', 'AGE'], all.map(row)));
+    });
+  models
+    .command('import')
+    .description('hub:OWNER/NAME, dir:FOLDER or a .gguf file (paths are on the API\'s machine)')
+    .argument('<source>')
+    .action(async (source: string, _options: unknown, command: Command) => {
+      const { out, api } = callOf(command);
+      const model = await importModel(api(), sourceOf(source), out);
+      if (out.json) out.value(model);
+      else out.line(`${model.id} is ready`);
+    });
+  models
+    .command('delete')
+    .argument('<model...>')
+    .action(async (ids: string[], _options: unknown, command: Command) => {
+      const { out, api } = callOf(command);
+      for (const id of ids) {
+        const answer = await api().delete<unknown>(`/models/${encodeURIComponent(id)}`);
+        if (out.json) out.value(answer);
+        else out.line(`${id} deleted`);
+      }
+    });
+}
+
+const sourceOf = (source: string): string => (!/^[a-z]+:/.test(source) && existsSync(source) ? `dir:${resolve(source)}` : source);
+
+/** Starts an import and waits until it is ready, showing how far it is. */
+export async function importModel(api: Api, source: string, out: Output): Promise<ModelObject> {
+  let model = await api.post<ModelObject>('/models', { source });
+  while (model.graft?.status === 'importing') {
+    const share = model.graft.progress ?? 0;
+    out.draw(`importing ${model.id} ${bar(share)} ${Math.round(share * 100)} %`);
+    await sleep(400);
+    model = await api.get<ModelObject>(`/models/${encodeURIComponent(model.id)}`);
+  }
+  out.draw('');
+  if (model.graft?.status === 'error') {
+    throw new CliError(`${source} was not imported: ${printable(model.graft.status_details ?? 'no reason was given')}`);
+  }
+  return model;
+}
+
+function row(model: ModelObject): string[] {
+  const { graft } = model;
+  return [model.id, graft?.kind ?? '', graft?.family ?? graft?.base ?? '', graft?.status ?? '', bytes(graft?.bytes ?? 0), ago(model.created)];
+}

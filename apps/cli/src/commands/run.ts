@@ -1,0 +1,35 @@
+import { spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import type { Command } from 'commander';
+import { CliError } from '../cli-error.js';
+
+/** Where the worker's own program for a run without a server is built. */
+const RUN = fileURLToPath(new URL('../../../worker/dist/run/main.js', import.meta.url));
+
+export function addRun(program: Command): void {
+  program
+    .command('run')
+    .description('train here, with no server: job.json is the body of the create call with "model": "dir:PATH" and file paths')
+    .argument('<job.json>')
+    .argument('[arguments...]')
+    .option('-o, --out <folder>', 'where adapter and metrics.jsonl go')
+    .allowUnknownOption()
+    .passThroughOptions()
+    .action(async (job: string, rest: string[], options: { out?: string }) => {
+      if (!existsSync(RUN)) throw new CliError(`the worker is not built (${RUN} is missing): npm run build`);
+      const args = [RUN, job, ...(options.out === undefined ? [] : ['--out', options.out]), ...rest];
+      process.exitCode = await runThrough(args);
+    });
+}
+
+function runThrough(args: readonly string[]): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(process.execPath, args, { stdio: 'inherit' });
+    const passOn = (signal: NodeJS.Signals): void => void child.kill(signal);
+    process.on('SIGTERM', passOn);
+    process.on('SIGINT', () => undefined); // the terminal sends it to the child too
+    child.once('error', reject);
+    child.once('exit', (code, signal) => resolve(code ?? (signal === 'SIGINT' ? 130 : 143)));
+  });
+}

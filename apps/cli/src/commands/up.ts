@@ -1,0 +1,73 @@
+import type { Command } from 'commander';
+import { CliError, EXIT } from '../cli-error.js';
+import { callOf } from '../command-line.js';
+import { runExample } from '../example/example.js';
+import type { Settings } from '../settings.js';
+import type { Output } from '../terminal.js';
+import { Installation } from '../up/installation.js';
+
+interface Options {
+  readonly example?: boolean;
+  readonly exit?: boolean;
+}
+
+export function addUp(program: Command): void {
+  program
+    .command('up')
+    .description('start the API with dashboard and one worker here, until Ctrl-C')
+    .option('--port <number>', 'port of REST and dashboard (default: 4600, or a free one)')
+    .option('--grpc-port <number>', 'port that workers connect to (default: a free one)')
+    .option('--database-url <url>', 'postgres://… of your own (default: an embedded server)')
+    .option('--queue-url <url>', 'redis://… of your own (default: the queue lives in PostgreSQL)')
+    .option('--slots <number>', 'jobs the worker runs at a time (default: 2)')
+    .option('--threads <number>', 'CPU threads of each trainer (default: all cores)')
+    .option('--example', 'train the example job and show what it changed')
+    .option('--no-stay', 'end once the example has run, instead of staying up')
+    .action(async (options: Options & { stay: boolean }, command: Command) => {
+      const { settings, out } = callOf(command);
+      await up(settings, out, { example: options.example === true, stay: options.stay });
+    });
+}
+
+async function up(settings: Settings, out: Output, { example, stay }: { example: boolean; stay: boolean }): Promise<void> {
+  const stop = new AbortController();
+  const onSignal = forcefulOnSecond(stop, out);
+  process.on('SIGINT', onSignal).on('SIGTERM', onSignal).on('SIGHUP', onSignal);
+  out.note(`starting Graft in ${settings.home}`);
+  const installation = await Installation.start(settings, out, stop.signal);
+  try {
+    if (out.json) out.value({ url: installation.api.credentials.url, home: settings.home });
+    out.note(`Graft is up: dashboard ${installation.address} (its key is in ${settings.home}/credentials.json)`);
+    if (example) await Promise.race([runExample(installation, settings, out, stop.signal), installation.broken]);
+    if (stay && !stop.signal.aborted) {
+      out.note('Ctrl-C stops it');
+      await Promise.race([aborted(stop.signal), installation.broken]);
+    }
+  } catch (error) {
+    if (!stop.signal.aborted) throw error;
+  } finally {
+    out.note('stopping the worker (it saves what it runs), then the API …');
+    await installation.stop();
+    out.note('stopped');
+  }
+  if (stop.signal.aborted && example && !stay) throw new CliError('interrupted', EXIT.interrupted);
+}
+
+const aborted = (signal: AbortSignal): Promise<void> =>
+  new Promise((resolve) => {
+    if (signal.aborted) return resolve();
+    signal.addEventListener('abort', () => resolve(), { once: true });
+  });
+
+// one Ctrl-C may arrive twice (from the terminal and from npm), so only a later second one is impatience
+function forcefulOnSecond(stop: AbortController, out: Output): () => void {
+  let first = 0;
+  return () => {
+    if (first === 0) {
+      first = Date.now();
+      stop.abort();
+    } else if (Date.now() - first > 2000) {
+      out.note('still stopping: the worker has up to a minute to save what it runs');
+    }
+  };
+}

@@ -1,0 +1,36 @@
+import type { JobObject } from '@graft/contracts';
+import type { Command } from 'commander';
+import type { Api } from '../api.js';
+import { CliError } from '../cli-error.js';
+import { callOf } from '../command-line.js';
+import { followJob } from '../job-progress.js';
+import { clock, printable, type Output } from '../terminal.js';
+
+export function addWatch(program: Command): void {
+  program
+    .command('watch')
+    .description("show a job's progress until it ends; exits 1 when the job fails")
+    .argument('<job>')
+    .action(async (id: string, _options: unknown, command: Command) => {
+      const { out, api } = callOf(command);
+      await watchToEnd(api(), id, out);
+    });
+}
+
+/** Follows a job, says how it ended, and throws when that is no success. */
+export async function watchToEnd(api: Api, id: string, out: Output): Promise<void> {
+  const job = await followJob(api, id, out);
+  if (out.json) out.value(job);
+  else out.line(ending(job));
+  if (job.status === 'failed') throw new CliError(`${job.id} failed: ${printable(job.error?.message ?? 'no reason was given')}`);
+  if (job.status === 'cancelled') throw new CliError(`${job.id} was cancelled`);
+}
+
+/** One or two lines about a job that is over. */
+export function ending(job: JobObject): string {
+  const { progress, train_loss, started_at } = job.graft;
+  if (job.status !== 'succeeded') return `${job.id} ${job.status} at step ${progress.step}`;
+  const took = job.finished_at !== null && started_at !== null ? ` in ${clock(job.finished_at - started_at)}` : '';
+  const loss = train_loss === null ? '' : `, loss ${train_loss.toFixed(3)}`;
+  return `${job.id} succeeded${took}: ${progress.step} steps${loss}\nmodel ${job.fine_tuned_model}`;
+}

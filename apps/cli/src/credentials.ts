@@ -1,0 +1,36 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { CliError, EXIT } from './cli-error.js';
+import type { Settings } from './settings.js';
+
+export interface Credentials {
+  /** Ends in /v1. */
+  readonly url: string;
+  readonly apiKey: string;
+}
+
+/** Address and key: from flags, environment or graft.json, each missing one from GRAFT_HOME/credentials.json. */
+export function credentialsOf(settings: Settings): Credentials {
+  const kept = readCredentials(settings.home);
+  const url = settings.get('url') ?? kept?.url;
+  const apiKey = settings.get('api-key') ?? kept?.apiKey;
+  if (url === undefined || apiKey === undefined) {
+    const what = url === undefined ? 'the address of an API' : 'an API key';
+    throw new CliError(
+      `${what} is not known: start one with \`graft up\`, or set GRAFT_URL and GRAFT_API_KEY (looked in ${join(settings.home, 'credentials.json')})`,
+      EXIT.usage,
+    );
+  }
+  return { url: url.replace(/\/+$/, '').replace(/(?<!\/v1)$/, '/v1'), apiKey };
+}
+
+/** What the API wrote at its start, or null. */
+export function readCredentials(home: string): Credentials | null {
+  try {
+    const value = JSON.parse(readFileSync(join(home, 'credentials.json'), 'utf8')) as { url?: unknown; api_key?: unknown };
+    if (typeof value.url !== 'string' || typeof value.api_key !== 'string') return null;
+    return { url: value.url, apiKey: value.api_key };
+  } catch {
+    return null; // no API has been started with this home
+  }
+}

@@ -1,0 +1,67 @@
+import { createHash } from 'node:crypto';
+import { createReadStream, existsSync } from 'node:fs';
+import { mkdir, open, rename, rm } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { CliError } from '../cli-error.js';
+import { bytes, type Output } from '../terminal.js';
+
+/** A file that must have exactly these bytes. */
+export interface Pinned {
+  readonly url: string;
+  readonly algorithm: 'sha256' | 'sha512';
+  /** Hex digest. */
+  readonly digest: string;
+  readonly what: string;
+}
+
+/**
+ * Fetches a pinned file to `path` unless it is there already; what does not have the pinned digest is
+ * never left at `path`. Progress is shown.
+ * @throws CliError when the server does not answer or the bytes are others
+ */
+export async function fetchPinned(file: Pinned, path: string, out: Output): Promise<void> {
+  if (existsSync(path) && (await digestOf(path, file.algorithm)) === file.digest) return;
+  await mkdir(dirname(path), { recursive: true });
+  const answer = await fetch(file.url, { signal: AbortSignal.timeout(600_000) }).catch((error: unknown) => {
+    const { cause, message } = error as Error & { cause?: { code?: string } };
+    throw new CliError(`${file.what} cannot be fetched from ${file.url}: ${cause?.code ?? message}`);
+  });
+  if (!answer.ok || answer.body === null) throw new CliError(`${file.what}: ${file.url} answered ${answer.status}`);
+  const total = Number(answer.headers.get('content-length') ?? 0);
+  const partial = `${path}.part`;
+  const digest = await receive(answer.body, partial, file, total, out);
+  if (digest !== file.digest) {
+    await rm(partial);
+    throw new CliError(`${file.what} from ${file.url} has ${file.algorithm} ${digest}, not the pinned ${file.digest}: not used`);
+  }
+  await rename(partial, path);
+}
+
+async function receive(body: AsyncIterable<Uint8Array>, path: string, file: Pinned, total: number, out: Output): Promise<string> {
+  const hash = createHash(file.algorithm);
+  const handle = await open(path, 'w');
+  let done = 0;
+  let shown = 0;
+  try {
+    for await (const chunk of body) {
+      await handle.write(chunk);
+      hash.update(chunk);
+      done += chunk.length;
+      if (Date.now() - shown < 200) continue;
+      shown = Date.now();
+      out.draw(`${file.what}: ${bytes(done)}${total > 0 ? ` of ${bytes(total)}` : ''}`);
+    }
+    await handle.sync();
+  } finally {
+    await handle.close();
+    out.draw('');
+  }
+  out.note(`${file.what}: ${bytes(done)} fetched, ${file.algorithm} as pinned`);
+  return hash.digest('hex');
+}
+
+async function digestOf(path: string, algorithm: string): Promise<string> {
+  const hash = createHash(algorithm);
+  for await (const chunk of createReadStream(path)) hash.update(chunk as Buffer);
+  return hash.digest('hex');
+}

@@ -1,0 +1,69 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { credentialsOf } from './credentials.js';
+import { readSettings, SETTINGS } from './settings.js';
+
+let home: string;
+beforeEach(() => (home = mkdtempSync(join(tmpdir(), 'graft-settings-'))));
+afterEach(() => rmSync(home, { recursive: true }));
+
+describe('readSettings', () => {
+  it('takes a flag before the environment, that before the file', () => {
+    writeFileSync(join(home, 'graft.json'), '{"port": 1, "queue_url": "redis://file", "url": "http://file/v1"}');
+    const env = { GRAFT_HOME: home, GRAFT_PORT: '2', GRAFT_QUEUE_URL: 'redis://env' };
+    const settings = readSettings({ port: '3' }, env);
+    expect([settings.get('port'), settings.get('queue-url'), settings.get('url'), settings.get('slots')]).toEqual([
+      '3',
+      'redis://env',
+      'http://file/v1',
+      undefined,
+    ]);
+    expect(settings.home).toBe(home);
+  });
+
+  it('takes an empty variable for none', () => {
+    writeFileSync(join(home, 'graft.json'), '{"port": 1}');
+    expect(readSettings({ home }, { GRAFT_PORT: '' }).get('port')).toBe('1');
+  });
+
+  it('refuses an unknown name, a wrong type and broken JSON, naming the file', () => {
+    const file = join(home, 'graft.json');
+    for (const [text, message] of [
+      ['{"prot": 1}', 'unknown setting "prot"'],
+      ['{"home": "/x"}', 'unknown setting "home"'],
+      ['{"port": true}', '"port" must be a string or a number'],
+      ['[1]', 'must hold a JSON object'],
+      ['{"port"', 'is not JSON'],
+    ] as const) {
+      writeFileSync(file, text);
+      expect(() => readSettings({ home }, {})).toThrow(message);
+      expect(() => readSettings({ home }, {})).toThrow(file);
+    }
+  });
+});
+
+describe('credentialsOf', () => {
+  it('fills what is not given from credentials.json, and adds /v1 where it lacks', () => {
+    writeFileSync(join(home, 'credentials.json'), '{"url": "http://kept/v1", "api_key": "k1"}');
+    expect(credentialsOf(readSettings({ home }, {}))).toEqual({ url: 'http://kept/v1', apiKey: 'k1' });
+    expect(credentialsOf(readSettings({ home }, { GRAFT_URL: 'http://other:1/' }))).toEqual({ url: 'http://other:1/v1', apiKey: 'k1' });
+  });
+
+  it('says how to get them when there are none', () => {
+    expect(() => credentialsOf(readSettings({ home }, {}))).toThrow('graft up');
+  });
+});
+
+describe('docs/configuration.md', () => {
+  it('lists every setting with its flag and its variable', () => {
+    const text = readFileSync(fileURLToPath(new URL('../../../docs/configuration.md', import.meta.url)), 'utf8');
+    for (const { key, env, inFile } of SETTINGS) {
+      const row = text.split('\n').find((line) => line.includes(`\`${env}\``));
+      expect(row, env).toContain(`\`--${key}\``);
+      expect(row?.includes(`\`${key.replaceAll('-', '_')}\``), `${key} in graft.json`).toBe(inFile);
+    }
+  });
+});

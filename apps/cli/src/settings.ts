@@ -1,0 +1,101 @@
+import { readFileSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { CliError, EXIT } from './cli-error.js';
+
+/** One setting: a flag wins over the environment, that over the file, that over the default. */
+export interface Setting {
+  /** Its name in graft.json, and without dashes its flag. */
+  readonly key: string;
+  readonly env: string;
+  /** null: the file may not set it. */
+  readonly inFile: boolean;
+  readonly what: string;
+}
+
+/** What the CLI reads. docs/configuration.md shows it as a table, and a spec compares the two. */
+export const SETTINGS = [
+  { key: 'home', env: 'GRAFT_HOME', inFile: false, what: 'database, blobs, caches, logs, credentials and graft.json' },
+  { key: 'url', env: 'GRAFT_URL', inFile: true, what: 'address of the API that commands talk to' },
+  { key: 'api-key', env: 'GRAFT_API_KEY', inFile: true, what: 'key they send' },
+  { key: 'port', env: 'GRAFT_PORT', inFile: true, what: 'port of REST and dashboard' },
+  { key: 'grpc-port', env: 'GRAFT_GRPC_PORT', inFile: true, what: 'port that workers connect to' },
+  { key: 'database-url', env: 'GRAFT_DATABASE_URL', inFile: true, what: 'a PostgreSQL of yours' },
+  { key: 'queue-url', env: 'GRAFT_QUEUE_URL', inFile: true, what: 'a Redis of yours' },
+  { key: 'slots', env: 'GRAFT_WORKER_SLOTS', inFile: true, what: 'jobs the local worker runs at a time' },
+  { key: 'threads', env: 'GRAFT_WORKER_THREADS', inFile: true, what: 'CPU threads of a trainer' },
+  { key: 'log-level', env: 'GRAFT_LOG_LEVEL', inFile: true, what: 'how much API and worker write to their logs' },
+] as const satisfies readonly Setting[];
+
+export type SettingKey = (typeof SETTINGS)[number]['key'];
+
+export interface Settings {
+  readonly home: string;
+  get(key: SettingKey): string | undefined;
+}
+
+/**
+ * Settings of this call. The home decides which file is read, so it comes from flag, environment or
+ * default only: `.graft` in the current folder where there is one, else in the user's home.
+ */
+export function readSettings(
+  flags: Readonly<Partial<Record<SettingKey, string>>>,
+  env: Readonly<Record<string, string | undefined>> = process.env,
+): Settings {
+  const home = resolve(flags.home ?? (env.GRAFT_HOME || defaultHome()));
+  const file = readFile(join(home, 'graft.json'));
+  return {
+    home,
+    get(key) {
+      if (key === 'home') return home;
+      const setting = SETTINGS.find((one) => one.key === key);
+      return flags[key] ?? ((setting && env[setting.env]) || file.get(key));
+    },
+  };
+}
+
+function defaultHome(): string {
+  const local = resolve('.graft');
+  return isThere(local) ? local : join(homedir(), '.graft');
+}
+
+function isThere(folder: string): boolean {
+  try {
+    readFileSync(join(folder, 'credentials.json'));
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function readFile(path: string): Map<string, string> {
+  let text: string;
+  try {
+    text = readFileSync(path, 'utf8');
+  } catch {
+    return new Map(); // the file is optional
+  }
+  const known = new Set<string>(SETTINGS.filter((one) => one.inFile).map((one) => one.key));
+  const values = new Map<string, string>();
+  for (const [name, value] of Object.entries(parseObject(path, text))) {
+    const key = name.replaceAll('_', '-');
+    if (!known.has(key)) {
+      throw new CliError(`${path}: unknown setting "${name}"; it may hold ${[...known].join(', ')}`, EXIT.usage);
+    }
+    if (typeof value !== 'string' && typeof value !== 'number') {
+      throw new CliError(`${path}: "${name}" must be a string or a number`, EXIT.usage);
+    }
+    values.set(key, String(value));
+  }
+  return values;
+}
+
+function parseObject(path: string, text: string): Record<string, unknown> {
+  try {
+    const value: unknown = JSON.parse(text);
+    if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Record<string, unknown>;
+  } catch (error) {
+    throw new CliError(`${path} is not JSON: ${(error as Error).message}`, EXIT.usage);
+  }
+  throw new CliError(`${path} must hold a JSON object`, EXIT.usage);
+}

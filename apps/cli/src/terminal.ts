@@ -1,0 +1,90 @@
+/** What goes to the terminal, and how: results to stdout, everything else to stderr. */
+export interface Output {
+  readonly json: boolean;
+  /** Whether a line may be drawn over again. */
+  readonly live: boolean;
+  line(text?: string): void;
+  value(value: unknown): void;
+  note(text: string): void;
+  /** Draws over the last drawn line; '' takes it away. Nothing happens where output is not a terminal. */
+  draw(text: string): void;
+}
+
+/** An Output on the process's own streams. */
+export function terminal(json: boolean): Output {
+  const live = process.stderr.isTTY === true && !json;
+  let drawn = false;
+  const clear = (): void => {
+    if (drawn) process.stderr.write('\r\x1b[2K');
+    drawn = false;
+  };
+  return {
+    json,
+    live,
+    line(text = '') {
+      clear();
+      process.stdout.write(`${text}\n`);
+    },
+    value(value) {
+      clear();
+      process.stdout.write(`${JSON.stringify(value, null, process.stdout.isTTY ? 2 : undefined)}\n`);
+    },
+    note(text) {
+      clear();
+      process.stderr.write(`${text}\n`);
+    },
+    draw(text) {
+      clear();
+      if (!live || text === '') return;
+      process.stderr.write(text.slice(0, Math.max(20, (process.stderr.columns ?? 80) - 1)));
+      drawn = true;
+    },
+  };
+}
+
+/** Columns of equal width, the header in the first row. */
+export function table(header: readonly string[], rows: readonly (readonly string[])[]): string {
+  const all = [header, ...rows];
+  const widths = header.map((_, column) => Math.max(...all.map((row) => (row[column] ?? '').length)));
+  return all.map((row) => row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join('  ').trimEnd()).join('\n');
+}
+
+/** `▕███████░░░▏` of a share between 0 and 1. */
+export function bar(share: number, width = 24): string {
+  const full = Math.round(Math.min(1, Math.max(0, share)) * width);
+  return `▕${'█'.repeat(full)}${'░'.repeat(width - full)}▏`;
+}
+
+/** 75 → `1:15`, 3700 → `1:01:40`. */
+export function clock(seconds: number): string {
+  const whole = Math.max(0, Math.round(seconds));
+  const parts = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60, whole % 60];
+  const shown = parts[0] === 0 ? parts.slice(1) : parts;
+  return shown.map((part, index) => (index === 0 ? String(part) : String(part).padStart(2, '0'))).join(':');
+}
+
+/** 1536 → `1.5 kB` (powers of 1000). */
+export function bytes(count: number): string {
+  const units = ['B', 'kB', 'MB', 'GB', 'TB'];
+  let value = count;
+  let unit = 0;
+  while (value >= 999.5 && unit < units.length - 1) {
+    value /= 1000;
+    unit += 1;
+  }
+  return `${unit === 0 || value >= 99.5 ? value.toFixed(0) : value.toFixed(1)} ${units[unit]}`;
+}
+
+/** How long ago a unix time was: `12 s`, `3 min`, `5 h`, `2 d`. */
+export function ago(unixSeconds: number, now = Date.now() / 1000): string {
+  const seconds = Math.max(0, now - unixSeconds);
+  if (seconds < 90) return `${Math.round(seconds)} s`;
+  if (seconds < 5400) return `${Math.round(seconds / 60)} min`;
+  return seconds < 129_600 ? `${Math.round(seconds / 3600)} h` : `${Math.round(seconds / 86_400)} d`;
+}
+
+/** Control characters out of text that others wrote, so that nothing can drive the terminal. */
+export function printable(text: string): string {
+  // eslint-disable-next-line no-control-regex -- removing control characters is the point
+  return text.replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g, '');
+}

@@ -1,0 +1,173 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { hostname } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import type { WorkerObject } from '@graft/contracts';
+import { Api } from '../api.js';
+import { CliError } from '../cli-error.js';
+import { readCredentials } from '../credentials.js';
+import type { Settings } from '../settings.js';
+import type { Output } from '../terminal.js';
+import { lockHome, type HomeLock } from './lock.js';
+import { choosePort } from './port.js';
+import { ServerProcess } from './server-process.js';
+
+const APPS = fileURLToPath(new URL('../../../', import.meta.url));
+const API_START_MS = 60_000;
+const WORKER_START_MS = 60_000;
+/** A worker drains within 60 s; the API then has little left to do. */
+const WORKER_STOP_MS = 65_000;
+const API_STOP_MS = 20_000;
+
+/** An API and one worker on this machine, started and stopped together. */
+export class Installation {
+  private worker: ServerProcess | null = null;
+  private server: ServerProcess | null = null;
+  private stopping: Promise<void> | null = null;
+  /** Rejects when the API ends, or the worker keeps ending, while nobody asked for it. */
+  readonly broken: Promise<never>;
+  private reportBroken: (error: Error) => void = () => undefined;
+
+  private constructor(
+    private readonly settings: Settings,
+    private readonly out: Output,
+    private readonly lock: HomeLock,
+  ) {
+    this.broken = new Promise<never>((_, reject) => (this.reportBroken = reject));
+    this.broken.catch(() => undefined); // whoever waits on it hears of it; alone it is no crash
+  }
+
+  /** Starts both; what was started is stopped again when the rest cannot be. */
+  static async start(settings: Settings, out: Output, signal: AbortSignal): Promise<Installation> {
+    const installation = new Installation(settings, out, await lockHome(settings.home));
+    try {
+      await installation.startApi(signal);
+      await installation.startWorker();
+      await installation.waitForWorker(signal);
+    } catch (error) {
+      await installation.stop();
+      throw error;
+    }
+    return installation;
+  }
+
+  get api(): Api {
+    const credentials = readCredentials(this.settings.home);
+    if (credentials === null) throw new CliError(`${join(this.settings.home, 'credentials.json')} is missing or broken`);
+    return new Api(credentials);
+  }
+
+  /** The dashboard's address. */
+  get address(): string {
+    return this.api.credentials.url.replace(/\/v1$/, '/');
+  }
+
+  /** Ends the worker, which saves and hands back what it runs, then the API. Safe to call twice. */
+  stop(): Promise<void> {
+    this.stopping ??= this.stopBoth();
+    return this.stopping;
+  }
+
+  private async stopBoth(): Promise<void> {
+    await this.worker?.stop(WORKER_STOP_MS);
+    await this.server?.stop(API_STOP_MS);
+    this.lock.release();
+  }
+
+  private async startApi(signal: AbortSignal): Promise<void> {
+    const { home } = this.settings;
+    const port = await choosePort(this.settings);
+    const started = Date.now() / 1000;
+    const server = this.launch('the API', 'api/dist/main.js', ['--home', home], { ...this.environment(), GRAFT_PORT: String(port) });
+    this.server = server;
+    await this.waitFor(server, API_START_MS, signal, () => this.isReady(started));
+    void server.ended.then((how) => {
+      if (this.stopping === null) this.reportBroken(new CliError(`the API ${how}; the end of ${server.log}:\n${server.reason()}`));
+    });
+  }
+
+  private async isReady(since: number): Promise<boolean> {
+    const credentials = readCredentials(this.settings.home);
+    if (credentials === null) return false;
+    const answer = await fetch(credentials.url.replace(/\/v1$/, '/readyz'), { signal: AbortSignal.timeout(2000) }).catch(() => null);
+    return answer !== null && answer.ok && since > 0;
+  }
+
+  private async startWorker(restarts = 0): Promise<void> {
+    const { home } = this.settings;
+    const join_ = readJoin(home);
+    const args = ['--home', join(home, 'worker'), '--name', hostname().slice(0, 60)];
+    const env = { ...this.environment(), GRAFT_WORKER_URL: join_.url, GRAFT_WORKER_TOKEN: join_.token };
+    const worker = this.launch('the worker', 'worker/dist/main.js', args, env);
+    this.worker = worker;
+    const started = Date.now();
+    void worker.ended.then(async (how) => {
+      if (this.stopping !== null) return;
+      const quick = Date.now() - started < 30_000;
+      if (quick && restarts >= 3) {
+        return this.reportBroken(new CliError(`the worker ${how}, again and again; the end of ${worker.log}:\n${worker.reason()}`));
+      }
+      this.out.note(`the worker ${how}; starting it again (${worker.log} says more)`);
+      await sleep(1000);
+      if (this.stopping === null) await this.startWorker(quick ? restarts + 1 : 0);
+    });
+  }
+
+  private async waitForWorker(signal: AbortSignal): Promise<void> {
+    const online = async (): Promise<boolean> => {
+      const { data } = await this.api.get<{ data: readonly WorkerObject[] }>('/workers');
+      return data.some((worker) => worker.state === 'online');
+    };
+    if (this.worker !== null) await this.waitFor(this.worker, WORKER_START_MS, signal, online);
+  }
+
+  private async waitFor(process: ServerProcess, limit: number, signal: AbortSignal, ready: () => Promise<boolean>): Promise<void> {
+    for (const until = Date.now() + limit; Date.now() < until; ) {
+      if (signal.aborted) throw new CliError('stopped while starting', 130);
+      if (!process.running) throw new CliError(`${process.title} ${await process.ended}; the end of ${process.log}:\n${process.reason()}`);
+      if (await ready()) return;
+      await sleep(100);
+    }
+    throw new CliError(`${process.title} was not ready within ${limit / 1000} s; the end of ${process.log}:\n${process.reason()}`);
+  }
+
+  private launch(title: string, script: string, args: readonly string[], env: NodeJS.ProcessEnv): ServerProcess {
+    const path = join(APPS, script);
+    if (!existsSync(path)) throw new CliError(`${title} is not built (${path} is missing): npm run build`);
+    const log = join(this.settings.home, 'logs', `${script.split('/')[0]}.log`);
+    const process = new ServerProcess(title, path, args, env, log);
+    const running = [this.server, this.worker, process].filter((one) => one !== null && one.running);
+    this.lock.record(running.flatMap((one) => (one === null ? [] : [{ pid: one.pid, script: one.script }])));
+    return process;
+  }
+
+  // what flags and graft.json say, for programs that read the environment
+  private environment(): NodeJS.ProcessEnv {
+    const from = (key: Parameters<Settings['get']>[0], name: string) => {
+      const value = this.settings.get(key);
+      return value === undefined ? {} : { [name]: value };
+    };
+    return {
+      ...process.env,
+      GRAFT_HOME: this.settings.home,
+      ...from('grpc-port', 'GRAFT_GRPC_PORT'),
+      ...from('database-url', 'GRAFT_DATABASE_URL'),
+      ...from('queue-url', 'GRAFT_QUEUE_URL'),
+      ...from('slots', 'GRAFT_WORKER_SLOTS'),
+      ...from('threads', 'GRAFT_WORKER_THREADS'),
+      ...from('log-level', 'GRAFT_LOG_LEVEL'),
+    };
+  }
+}
+
+/** What the API leaves in its home for a worker on the same machine. */
+function readJoin(home: string): { url: string; token: string } {
+  const path = join(home, 'worker.json');
+  try {
+    const { url, token } = JSON.parse(readFileSync(path, 'utf8')) as { url: string; token: string };
+    return { url, token };
+  } catch (error) {
+    throw new CliError(`the API left no join token for the worker in ${path}: ${(error as Error).message}`);
+  }
+}

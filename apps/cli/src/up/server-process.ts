@@ -1,0 +1,65 @@
+import { spawn, type ChildProcess } from 'node:child_process';
+import { closeSync, mkdirSync, openSync, readFileSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+
+/** A program that runs beside this one and writes to a log file. */
+export class ServerProcess {
+  readonly pid: number;
+  /** Settles when it has ended, with words about how. */
+  readonly ended: Promise<string>;
+  private over = false;
+
+  /** Starts it in a process group of its own, so that Ctrl-C reaches only us and the order of stopping is ours. */
+  constructor(
+    readonly title: string,
+    readonly script: string,
+    args: readonly string[],
+    env: NodeJS.ProcessEnv,
+    readonly log: string,
+  ) {
+    mkdirSync(dirname(log), { recursive: true });
+    const file = openSync(log, 'a', 0o600);
+    const child: ChildProcess = spawn(process.execPath, ['--enable-source-maps', script, ...args], {
+      stdio: ['ignore', file, file],
+      env,
+      detached: true,
+    });
+    closeSync(file);
+    this.pid = child.pid ?? 0;
+    this.ended = new Promise((resolve) => {
+      child.once('error', (error) => resolve(`could not be started: ${error.message}`));
+      child.once('exit', (code, signal) => resolve(signal === null ? `ended with code ${code}` : `was ended by ${signal}`));
+    });
+    void this.ended.then(() => (this.over = true));
+  }
+
+  get running(): boolean {
+    return !this.over;
+  }
+
+  /** SIGTERM, and SIGKILL when it takes longer than `graceMs`. */
+  async stop(graceMs: number): Promise<void> {
+    if (this.over) return;
+    process.kill(this.pid, 'SIGTERM');
+    const late = await Promise.race([this.ended.then(() => false), sleep(graceMs, true, { ref: false })]);
+    if (late && this.running) process.kill(this.pid, 'SIGKILL');
+    await this.ended;
+  }
+
+  /** The last lines of its log that say why, for a person. */
+  reason(): string {
+    const lines = readFileSync(this.log, 'utf8').trimEnd().split('\n').slice(-12);
+    return lines.map((line) => `  ${messageOf(line)}`).join('\n');
+  }
+}
+
+// logs are JSON lines; people want their message
+function messageOf(line: string): string {
+  try {
+    const { msg, err } = JSON.parse(line) as { msg?: string; err?: { message?: string } };
+    return [msg, err?.message].filter((part) => part !== undefined).join(': ') || line;
+  } catch {
+    return line;
+  }
+}
