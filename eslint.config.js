@@ -1,0 +1,88 @@
+// Lint: TypeScript's strict rules, the house's size limits, and who may import whom (docs/architecture.md).
+import js from '@eslint/js';
+import tseslint from 'typescript-eslint';
+
+/** What the files of a room must not import, beside what .dependency-cruiser.cjs finds across rooms. */
+const ROOMS = {
+  'libs/contracts': ['@graft/*'],
+  'libs/kernels': ['@graft/*'],
+  'libs/peft-core': ['@graft/api', '@graft/worker', '@graft/cli', 'bullmq', 'ioredis', '@nestjs/*', 'typeorm', 'pg', 'http', 'node:http', 'https', 'node:https', '@grpc/*'],
+  'apps/worker': ['@graft/api', '@graft/cli', '@graft/kernels', 'typeorm', 'pg', 'bullmq', 'ioredis', '@nestjs/*'],
+  'apps/api': ['@graft/kernels', '@graft/worker', '@graft/cli', '@graft/peft-core', '!@graft/peft-core/catalog'],
+  'apps/cli': ['@graft/*', '!@graft/contracts'],
+  'apps/dashboard': ['@graft/*', '!@graft/contracts'],
+};
+
+const rooms = Object.entries(ROOMS).map(([folder, group]) => ({
+  files: [`${folder}/src/**/*.{ts,tsx}`],
+  ignores: ['**/*.spec.{ts,tsx}'],
+  rules: {
+    'no-restricted-imports': ['error', { patterns: [{ group, message: `${folder} must not import this: docs/architecture.md, "Rooms"` }] }],
+  },
+}));
+
+// outside io/ and data/ the core touches no files (an array of options replaces the room's own, so it is repeated)
+const coreWithoutFiles = {
+  files: ['libs/peft-core/src/**/*.ts'],
+  ignores: ['libs/peft-core/src/{io,data}/**', '**/*.spec.ts'],
+  rules: {
+    'no-restricted-imports': [
+      'error',
+      { patterns: [{ group: [...ROOMS['libs/peft-core'], 'fs', 'node:fs', 'node:fs/*'], message: 'files are read and written in io/ and data/ only' }] },
+    ],
+  },
+};
+
+const noDefaultExport = {
+  selector: 'ExportDefaultDeclaration',
+  message: 'No default exports: a thing has one name everywhere.',
+};
+
+export default tseslint.config(
+  {
+    ignores: ['**/node_modules/', '**/dist/', '**/dist-types/', '**/build/', '**/gen/', '.nx/', '.venv*/', '.cache/', '.graft/', 'test/golden/**', '**/*.d.ts'],
+  },
+  js.configs.recommended,
+  ...tseslint.configs.strict,
+  {
+    rules: {
+      'max-lines': ['error', { max: 500 }],
+      'max-lines-per-function': ['error', { max: 80, skipComments: true, skipBlankLines: true }],
+      'no-restricted-syntax': ['error', noDefaultExport, { selector: 'TSEnumDeclaration', message: 'No enums: a union of strings.' }],
+      eqeqeq: ['error', 'always', { null: 'ignore' }],
+      '@typescript-eslint/consistent-type-imports': ['error', { fixStyle: 'inline-type-imports', disallowTypeAnnotations: false }],
+      '@typescript-eslint/no-unused-vars': ['error', { argsIgnorePattern: '^_', varsIgnorePattern: '^_', caughtErrors: 'none' }],
+      '@typescript-eslint/no-non-null-assertion': 'off', // noUncheckedIndexedAccess makes it the honest way to say "in range"
+      '@typescript-eslint/no-dynamic-delete': 'off',
+      '@typescript-eslint/no-invalid-void-type': 'off',
+      '@typescript-eslint/unified-signatures': 'off',
+      '@typescript-eslint/no-extraneous-class': 'off', // Nest modules are empty classes
+    },
+  },
+  ...rooms,
+  coreWithoutFiles,
+  {
+    // decorators need the classes at run time
+    files: ['apps/api/**/*.ts'],
+    rules: { '@typescript-eslint/consistent-type-imports': 'off' },
+  },
+  {
+    files: ['**/*.spec.{ts,tsx,mjs}', 'test/**'],
+    rules: { 'max-lines-per-function': 'off', '@typescript-eslint/no-non-null-assertion': 'off' },
+  },
+  {
+    // vitest, vite, ESLint and reporters are configured by default exports
+    files: ['**/*.config.{ts,js}', 'tools/count-reporter.mjs'],
+    rules: { 'no-restricted-syntax': 'off' },
+  },
+  {
+    files: ['**/*.{mjs,cjs,js}'],
+    languageOptions: {
+      globals: Object.fromEntries(
+        ['process', 'console', 'Buffer', 'URL', 'fetch', 'AbortSignal', 'AbortController', 'performance', 'setTimeout', 'clearTimeout', 'setInterval', 'clearInterval', 'TextDecoder', 'TextEncoder', 'module', 'require'].map(
+          (name) => [name, 'readonly'],
+        ),
+      ),
+    },
+  },
+);
