@@ -61,7 +61,7 @@ describe('docs/configuration.md', () => {
   it('lists every setting with its flag and its variable', () => {
     const text = readFileSync(fileURLToPath(new URL('../../../docs/configuration.md', import.meta.url)), 'utf8');
     for (const { key, env, inFile } of SETTINGS) {
-      const row = text.split('\n').find((line) => line.includes(`\`${env}\``));
+      const row = text.split('\n').find((line) => line.startsWith('| `--') && line.includes(`\`${env}\``));
       expect(row, env).toContain(`\`--${key}\``);
       expect(row?.includes(`\`${key.replaceAll('-', '_')}\``), `${key} in graft.json`).toBe(inFile);
     }
