@@ -1,0 +1,58 @@
+import { link, mkdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { DomainError } from '@graft/contracts';
+import type { BlobRef } from '@graft/contracts/grpc';
+import type { BlobCache } from './blob-cache.js';
+
+export interface BlobFolder {
+  readonly path: string;
+  /** Removes the folder and lets the cache drop its blobs. */
+  release(): Promise<void>;
+}
+
+/**
+ * A folder holding blobs under their own names, as hard links into the cache: no byte is copied and an
+ * evicted blob cannot vanish under a reader. `onProgress` gets 0..1 while blobs are downloaded.
+ */
+export async function assemble(
+  cache: BlobCache,
+  path: string,
+  files: readonly BlobRef[],
+  signal: AbortSignal,
+  onProgress: (share: number) => void = () => undefined,
+): Promise<BlobFolder> {
+  const pinned: string[] = [];
+  const release = async () => {
+    for (const sha256 of pinned.splice(0)) cache.unpin(sha256);
+    await rm(path, { recursive: true, force: true });
+  };
+  const missing = files
+    .filter((file) => !cache.has(file.sha256))
+    .reduce((sum, file) => sum + file.size, 0);
+  let arrived = 0;
+  try {
+    await rm(path, { recursive: true, force: true });
+    await mkdir(path, { recursive: true });
+    for (const file of files) {
+      checkName(file.name);
+      await cache.pin(file, signal, (bytes) => {
+        arrived += bytes;
+        if (missing > 0) onProgress(Math.min(1, arrived / missing));
+      });
+      pinned.push(file.sha256);
+      await link(cache.path(file.sha256), join(path, file.name));
+    }
+    return { path, release };
+  } catch (error) {
+    await release();
+    throw error;
+  }
+}
+
+function checkName(name: string): void {
+  if (!/^[A-Za-z0-9_][A-Za-z0-9_.+-]{0,199}$/.test(name))
+    throw new DomainError(
+      'io_error',
+      `the control plane named a file "${name.slice(0, 80)}", which is no plain file name`,
+    );
+}

@@ -1,0 +1,131 @@
+import { Event, type EventBatch } from '@graft/contracts/grpc';
+import type { Spool } from './spool.js';
+
+export interface EventFeedOptions {
+  /** Sends a batch; false when the line is down. */
+  readonly send: (batch: EventBatch) => boolean;
+  readonly batchEvents?: number;
+  readonly lingerMs?: number;
+}
+
+interface SentBatch {
+  readonly sequence: number;
+  readonly count: number;
+  readonly sentAt: number;
+  acknowledged: boolean;
+}
+
+/**
+ * Carries events from the spool up the stream: at most `batchEvents` or `lingerMs` together, at most
+ * `maxUnacked` batches in flight. After a reconnect it starts again from the oldest unacknowledged one;
+ * each event's own sequence makes the repeat harmless. Nobody ever waits for it.
+ */
+export class EventFeed {
+  private readonly inFlight: SentBatch[] = [];
+  private readonly onAcknowledged = new Map<Uint8Array, () => void>();
+  private readonly onEmpty = new Set<() => void>();
+  private sentRecords = 0;
+  private sequence = 0;
+  private maxUnacked = 0;
+  private linger: NodeJS.Timeout | null = null;
+  private readonly batchEvents: number;
+  private readonly lingerMs: number;
+
+  constructor(
+    private readonly spool: Spool,
+    private readonly options: EventFeedOptions,
+  ) {
+    this.batchEvents = options.batchEvents ?? 200;
+    this.lingerMs = options.lingerMs ?? 100;
+  }
+
+  /** `acknowledged` is called once the control plane has taken the event. */
+  add(event: Event, acknowledged?: () => void): void {
+    const payload = Event.encode(event).finish();
+    const taken = this.spool.append(payload, event.fact?.$case === 'log', this.sentRecords);
+    if (taken && acknowledged !== undefined) this.onAcknowledged.set(payload, acknowledged);
+    this.pump(false);
+  }
+
+  connected(maxUnacked: number): void {
+    this.disconnected();
+    this.sequence = 0;
+    this.maxUnacked = Math.max(1, maxUnacked);
+    this.pump(true);
+  }
+
+  disconnected(): void {
+    this.maxUnacked = 0;
+    this.inFlight.length = 0;
+    this.sentRecords = 0;
+  }
+
+  acknowledged(sequence: number): void {
+    const batch = this.inFlight.find((sent) => sent.sequence === sequence);
+    if (batch === undefined) return;
+    batch.acknowledged = true;
+    while (this.inFlight[0]?.acknowledged) this.settle(this.inFlight.shift()?.count ?? 0);
+    if (this.spool.length === 0) for (const done of this.onEmpty) done();
+    this.pump(true);
+  }
+
+  /** Milliseconds that the oldest batch has waited for its acknowledgement. */
+  get waitingMs(): number {
+    const oldest = this.inFlight[0];
+    return oldest === undefined ? 0 : performance.now() - oldest.sentAt;
+  }
+
+  /** Resolves when every event added so far and since has been acknowledged. */
+  emptied(): Promise<void> {
+    this.pump(true);
+    if (this.spool.length === 0) return Promise.resolve();
+    return new Promise((resolve) => this.onEmpty.add(resolve));
+  }
+
+  stop(): void {
+    if (this.linger !== null) clearTimeout(this.linger);
+    this.disconnected();
+  }
+
+  private settle(count: number): void {
+    for (let index = 0; index < count; index += 1) {
+      const payload = this.spool.at(index)?.payload;
+      const done = payload && this.onAcknowledged.get(payload);
+      if (payload && done) {
+        this.onAcknowledged.delete(payload);
+        done();
+      }
+    }
+    this.spool.acknowledge(count);
+    this.sentRecords -= count;
+  }
+
+  private pump(due: boolean): void {
+    for (;;) {
+      const waiting = this.spool.length - this.sentRecords;
+      if (waiting === 0 || this.inFlight.length >= this.maxUnacked) return;
+      if (!due && waiting < this.batchEvents) {
+        this.linger ??= setTimeout(() => {
+          this.linger = null;
+          this.pump(true);
+        }, this.lingerMs);
+        return;
+      }
+      if (!this.sendBatch(Math.min(waiting, this.batchEvents))) return;
+    }
+  }
+
+  private sendBatch(count: number): boolean {
+    const events: Event[] = [];
+    for (let index = 0; index < count; index += 1) {
+      const record = this.spool.at(this.sentRecords + index);
+      if (record !== undefined) events.push(Event.decode(record.payload));
+    }
+    const sequence = this.sequence + 1;
+    if (!this.options.send({ sequence, events })) return false;
+    this.sequence = sequence;
+    this.sentRecords += count;
+    this.inFlight.push({ sequence, count, sentAt: performance.now(), acknowledged: false });
+    return true;
+  }
+}

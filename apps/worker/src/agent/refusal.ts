@@ -1,0 +1,68 @@
+import { status, type ServiceError } from '@grpc/grpc-js';
+
+/** Why a connection ended, in words for whoever runs the worker, and when to try again. */
+export interface Refusal {
+  readonly message: string;
+  /** Waiting will not help by itself: someone must change something, so we ask rarely and say so. */
+  readonly idle: boolean;
+}
+
+export function explainRefusal(error: ServiceError, address: string, welcomed: boolean): Refusal {
+  const detail = error.details || error.message;
+  switch (error.code) {
+    case status.UNAUTHENTICATED:
+      return {
+        message: `${address} refused the join token: ${detail}. Give the control plane's current one with --token or GRAFT_WORKER_TOKEN`,
+        idle: true,
+      };
+    case status.PERMISSION_DENIED:
+      return { message: `${address} does not let this worker in: ${detail}`, idle: true };
+    case status.FAILED_PRECONDITION:
+      if (welcomed) break;
+      return {
+        message: `${address} speaks another protocol version: ${detail}. Install the worker that belongs to that control plane`,
+        idle: true,
+      };
+    case status.UNIMPLEMENTED:
+      return {
+        message: `${address} answers, but it is no Graft worker gateway (${detail}). --url takes the gRPC port that the API prints at start, not its HTTP port`,
+        idle: true,
+      };
+    case status.UNAVAILABLE:
+      if (/http\/?1|parse error|protocol error/i.test(detail))
+        return {
+          message: `${address} does not speak gRPC (${detail}). --url takes the API's gRPC port, not its HTTP port`,
+          idle: true,
+        };
+      return { message: `nobody answers at ${address}: ${detail}`, idle: false };
+    default:
+      break;
+  }
+  return {
+    message: `the connection to ${address} ended: ${status[error.code] ?? error.code} ${detail}`,
+    idle: false,
+  };
+}
+
+/** The control plane says that this (job, epoch) is not ours any more. */
+export function isStale(error: unknown): boolean {
+  return hasCode(error, [status.FAILED_PRECONDITION, status.PERMISSION_DENIED]);
+}
+
+/** Another try may succeed: the other side is away, busy or restarting. */
+export function isTransient(error: unknown): boolean {
+  return hasCode(error, [
+    status.UNAVAILABLE,
+    status.RESOURCE_EXHAUSTED,
+    status.ABORTED,
+    status.INTERNAL,
+    status.UNKNOWN,
+    status.DEADLINE_EXCEEDED,
+    status.CANCELLED,
+    status.UNAUTHENTICATED,
+  ]);
+}
+
+function hasCode(error: unknown, codes: readonly number[]): boolean {
+  return error instanceof Error && 'code' in error && codes.includes(Number(error.code));
+}

@@ -1,0 +1,130 @@
+import { DomainError } from '@graft/contracts';
+import type { TrainerProcess } from '../trainer/client.js';
+import type { TrainerExit } from '../trainer/exit-class.js';
+import type { Fact, RunKey, StartCommand } from '../trainer/protocol.js';
+import type { BaseFiles, BaseWish, Say } from './trainers.js';
+
+export interface RunListener {
+  fact(fact: Fact): void;
+  /** The process is gone while it held the run. */
+  exit(exit: TrainerExit): void;
+}
+
+/** Within this a trainer must drop a run that is not ours any more, or it is killed with all its runs. */
+const OBEY_MS = 2000;
+
+/** A trainer process with the base it holds, the runs in it and who listens to them. */
+export class ResidentTrainer {
+  /** Runs and answers that need this process. */
+  users = 0;
+  idleSince = performance.now();
+  isLoaded = false;
+  readonly baseId: string;
+  readonly loaded: Promise<void>;
+  private readonly runs = new Map<string, RunListener>();
+  private readonly phases = new Set<Say>();
+
+  constructor(
+    readonly process: TrainerProcess,
+    wish: BaseWish,
+    readonly neededBytes: number,
+    files: BaseFiles,
+  ) {
+    this.baseId = wish.base.id;
+    this.loaded = this.load(wish, files);
+    process.onFact((fact) => this.route(fact));
+    void process.exited.then((exit) => {
+      for (const [key, listener] of [...this.runs]) {
+        this.runs.delete(key);
+        listener.exit(exit);
+      }
+    });
+  }
+
+  /** Hears what the base is waiting for; returns the function that stops it. */
+  onPhase(say: Say): () => void {
+    this.phases.add(say);
+    return () => void this.phases.delete(say);
+  }
+
+  start(command: StartCommand, listener: RunListener): void {
+    this.runs.set(keyOf(command), listener);
+    this.process.send(command);
+  }
+
+  /** The run ended by its own fact: nobody listens any more. */
+  forget(run: RunKey): void {
+    this.runs.delete(keyOf(run));
+  }
+
+  /**
+   * Ends a run at once without a word. Alone in the process: SIGKILL. Beside others: the trainer is
+   * told to drop it, and killed if the run is still there 2 s later (its neighbours resume elsewhere).
+   */
+  drop(run: RunKey): void {
+    const key = keyOf(run);
+    if (!this.runs.has(key)) return;
+    this.runs.delete(key);
+    if (this.runs.size === 0 && this.users <= 1) {
+      this.process.kill();
+      return;
+    }
+    const timer = setTimeout(() => this.process.kill(), OBEY_MS);
+    const stop = this.process.onFact((fact) => {
+      if (!isRunEnd(fact) || keyOf(fact) !== key) return;
+      clearTimeout(timer);
+      stop();
+    });
+    void this.process.exited.then(() => clearTimeout(timer));
+    this.process.send({ type: 'stop', jobId: run.jobId, epoch: run.epoch, reason: 'cancel' });
+  }
+
+  private async load(wish: BaseWish, files: BaseFiles): Promise<void> {
+    const folder = await files((code, message, progress) => this.say(code, message, progress));
+    void this.process.exited.then(() => folder.release());
+    await this.process.ready;
+    const answer = new Promise<void>((resolve, reject) => {
+      this.process.on('loaded', () => resolve());
+      this.process.on('loadFailed', (fact) =>
+        reject(new DomainError(fact.code, fact.message, fact.param)),
+      );
+      void this.process.exited.then((exit) =>
+        reject(
+          new DomainError(
+            exit.class === 'done' ? 'crash' : exit.class,
+            `while loading the base: ${exit.message}`,
+          ),
+        ),
+      );
+    });
+    this.process.send({
+      type: 'load',
+      baseId: wish.base.id,
+      path: folder.path,
+      dtype: wish.dtype,
+      quantization: wish.quantization,
+    });
+    await answer;
+    this.isLoaded = true;
+  }
+
+  private say(code: string, message: string, progress?: number): void {
+    for (const say of this.phases) say(code, message, progress);
+  }
+
+  private route(fact: Fact): void {
+    if (!('jobId' in fact) || fact.jobId === undefined || fact.epoch === undefined) {
+      if (fact.type === 'phase') this.say(fact.code, fact.message, fact.progress ?? undefined);
+      return;
+    }
+    this.runs.get(keyOf({ jobId: fact.jobId, epoch: fact.epoch }))?.fact(fact);
+  }
+}
+
+function isRunEnd(fact: Fact): fact is Extract<Fact, { type: 'finished' | 'failed' | 'stopped' }> {
+  return fact.type === 'finished' || fact.type === 'failed' || fact.type === 'stopped';
+}
+
+function keyOf({ jobId, epoch }: RunKey): string {
+  return `${jobId}/${epoch}`;
+}

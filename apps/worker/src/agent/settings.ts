@@ -1,0 +1,152 @@
+import { availableParallelism, hostname } from 'node:os';
+import { resolve } from 'node:path';
+import { readFileSync } from 'node:fs';
+import { parseArgs } from 'node:util';
+import { DomainError } from '@graft/contracts';
+
+/** What a worker is told at start. Flags win over the environment; there is no third source. */
+export interface Settings {
+  /** host:port of the control plane's worker gateway. */
+  readonly address: string;
+  readonly tls: boolean;
+  readonly token: string;
+  readonly pool: string;
+  readonly name: string;
+  /** Runs at a time. */
+  readonly slots: number;
+  /** Caches, spool, run folders and pid files live here; one worker per folder. */
+  readonly home: string;
+  /** Threads of every trainer: fixed, because a checkpoint resumes bit for bit only on an equal count. */
+  readonly threads: number;
+  /** The blob cache drops what was not used longest beyond this. */
+  readonly cacheBytes: number;
+  /** A trainer that holds a base and has had nothing to do for this long is ended. */
+  readonly idleUnloadMs: number;
+  /** Cut off from the control plane for this long, runs are checkpointed locally and stopped. */
+  readonly offlineLimitMs: number;
+  /** After SIGTERM, everything ends within this. */
+  readonly drainMs: number;
+  readonly logLevel: string;
+}
+
+export const USAGE = `graft-worker: joins a Graft control plane and trains what it is given.
+
+  graft-worker --url grpc://HOST:PORT --token TOKEN [options]
+
+  --url URL             worker gateway of the API: grpc://HOST:PORT, or grpcs:// for TLS   (GRAFT_WORKER_URL)
+  --token TOKEN         join token; better from the environment than from the command line (GRAFT_WORKER_TOKEN)
+  --token-file FILE     file that holds the join token
+  --pool NAME           pool whose jobs it takes                      [default]            (GRAFT_WORKER_POOL)
+  --name NAME           how people see this worker                    [host name]          (GRAFT_WORKER_NAME)
+  --slots N             runs at a time                                [2]                  (GRAFT_WORKER_SLOTS)
+  --home DIR            caches, spool and run folders                 [.graft/worker]      (GRAFT_WORKER_HOME)
+  --threads N           threads of each trainer                       [cores]              (GRAFT_WORKER_THREADS)
+  --cache-gb N          blob cache cap                                [50]                 (GRAFT_WORKER_CACHE_GB)
+  --idle-minutes N      keep an idle base in memory for so long       [30]                 (GRAFT_WORKER_IDLE_MINUTES)
+  --log-level LEVEL     trace, debug, info, warn, error               [info]               (GRAFT_LOG_LEVEL)
+
+SIGTERM or Ctrl-C drains: every run is checkpointed and handed back within 60 s. A second one ends at once.
+`;
+
+const FLAGS = {
+  url: { type: 'string' },
+  token: { type: 'string' },
+  'token-file': { type: 'string' },
+  pool: { type: 'string' },
+  name: { type: 'string' },
+  slots: { type: 'string' },
+  home: { type: 'string' },
+  threads: { type: 'string' },
+  'cache-gb': { type: 'string' },
+  'idle-minutes': { type: 'string' },
+  'log-level': { type: 'string' },
+  help: { type: 'boolean' },
+} as const;
+
+/** Reads flags and environment. Returns null for `--help`; throws DomainError naming the bad flag. */
+export function readSettings(
+  args: readonly string[],
+  env: Readonly<Record<string, string | undefined>>,
+): Settings | null {
+  const flags = parseFlags(args);
+  if (flags.help) return null;
+  const text = (
+    flag: Exclude<keyof typeof FLAGS, 'help'>,
+    variable: string,
+    fallback?: string,
+  ): string => {
+    const value = flags[flag] ?? env[variable] ?? fallback;
+    if (value === undefined || value === '')
+      throw new DomainError(
+        'missing_required_parameter',
+        `--${flag} (or ${variable}) is missing`,
+        flag,
+      );
+    return value;
+  };
+  const number = (
+    flag: Exclude<keyof typeof FLAGS, 'help'>,
+    variable: string,
+    fallback: number,
+    min: number,
+  ): number => {
+    const value = Number(text(flag, variable, String(fallback)));
+    if (!Number.isFinite(value) || value < min)
+      throw new DomainError('invalid_value', `--${flag} must be a number of at least ${min}`, flag);
+    return value;
+  };
+  const pool = text('pool', 'GRAFT_WORKER_POOL', 'default');
+  if (!/^[a-z0-9][a-z0-9-]{0,62}$/.test(pool))
+    throw new DomainError(
+      'invalid_value',
+      `--pool "${pool}" may have lower-case letters, digits and "-"`,
+      'pool',
+    );
+  return {
+    ...parseUrl(text('url', 'GRAFT_WORKER_URL')),
+    token: flags['token-file']
+      ? readToken(flags['token-file'])
+      : text('token', 'GRAFT_WORKER_TOKEN').trim(),
+    pool,
+    name: text('name', 'GRAFT_WORKER_NAME', hostname()).slice(0, 120),
+    slots: Math.floor(number('slots', 'GRAFT_WORKER_SLOTS', 2, 1)),
+    home: resolve(text('home', 'GRAFT_WORKER_HOME', '.graft/worker')),
+    threads: Math.floor(number('threads', 'GRAFT_WORKER_THREADS', availableParallelism(), 1)),
+    cacheBytes: number('cache-gb', 'GRAFT_WORKER_CACHE_GB', 50, 0.001) * 1e9,
+    idleUnloadMs: number('idle-minutes', 'GRAFT_WORKER_IDLE_MINUTES', 30, 0) * 60_000,
+    offlineLimitMs: 600_000,
+    drainMs: 60_000,
+    logLevel: text('log-level', 'GRAFT_LOG_LEVEL', 'info'),
+  };
+}
+
+function parseFlags(args: readonly string[]) {
+  try {
+    return parseArgs({ args: [...args], options: FLAGS, allowPositionals: false }).values;
+  } catch (error) {
+    throw new DomainError(
+      'unknown_parameter',
+      error instanceof Error ? error.message : String(error),
+    );
+  }
+}
+
+function parseUrl(url: string): { address: string; tls: boolean } {
+  const match = /^(grpcs?):\/\/(\[[0-9a-f:]+\]|[^/:?#@\s]+):(\d{1,5})\/?$/i.exec(url);
+  if (match === null)
+    throw new DomainError(
+      'invalid_value',
+      `--url "${url}" is not a worker gateway address; it looks like grpc://127.0.0.1:7443 and the API prints it at start`,
+      'url',
+    );
+  return { address: `${match[2]}:${match[3]}`, tls: match[1]?.toLowerCase() === 'grpcs' };
+}
+
+function readToken(path: string): string {
+  try {
+    return readFileSync(path, 'utf8').trim();
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new DomainError('invalid_value', `--token-file cannot be read: ${reason}`, 'token-file');
+  }
+}

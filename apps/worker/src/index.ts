@@ -1,0 +1,4 @@
+export { Agent, type AgentOptions } from './agent/agent.js';
+export { readSettings, USAGE, type Settings } from './agent/settings.js';
+export { TrainerProcess, type TrainerOptions } from './trainer/client.js';
+export type { TrainerExit } from './trainer/exit-class.js';

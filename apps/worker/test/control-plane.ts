@@ -1,0 +1,280 @@
+import { createHash } from 'node:crypto';
+import { Server, ServerCredentials, status, type ServerDuplexStream } from '@grpc/grpc-js';
+import type { Spec } from '@graft/contracts';
+import {
+  WorkerServiceService,
+  type Assignment,
+  type BlobRef,
+  type ConnectRequest,
+  type ConnectResponse,
+  type Event,
+  type GenerateChunk,
+  type Heartbeat,
+  type Hello,
+  type Lease,
+  type Pull,
+  type PutBlobRequest,
+} from '@graft/contracts/grpc';
+
+type Line = ServerDuplexStream<ConnectRequest, ConnectResponse>;
+type Down = NonNullable<ConnectResponse['body']>;
+
+/** A control plane that does what a spec tells it, over the real wire. */
+export class ControlPlane {
+  port = 0;
+  token = 'join-me';
+  heartbeatMs = 100;
+  maxUnacked = 4;
+  /** False: batches are taken but never acknowledged. */
+  acknowledges = true;
+  refuseProtocol = false;
+  readonly blobs = new Map<string, Buffer>();
+  /** What a worker put, by name of the file. */
+  readonly puts: { jobId: string; epoch: number; ref: BlobRef; data: Buffer }[] = [];
+  readonly hellos: Hello[] = [];
+  readonly pulls: Pull[] = [];
+  readonly heartbeats: Heartbeat[] = [];
+  /** Every event as it came, repeats included. */
+  readonly events: Event[] = [];
+  readonly chunks: GenerateChunk[] = [];
+  readonly drainings: string[] = [];
+  readonly fetches: { sha256: string; offset: number }[] = [];
+  /** Leases to call lost at the next heartbeat, and stale at the next batch. */
+  readonly lost: Lease[] = [];
+  readonly stale: Lease[] = [];
+  unacknowledgedNow = 0;
+  mostUnacknowledged = 0;
+  /** Cuts a download after so many bytes, once per blob. */
+  cutAfter: number | null = null;
+  private readonly cut = new Set<string>();
+  private readonly lines = new Set<Line>();
+  private server = new Server();
+
+  async listen(port = 0): Promise<void> {
+    this.server = new Server({ 'grpc.max_receive_message_length': 8 << 20 });
+    this.server.addService(WorkerServiceService, {
+      connect: (line: Line) => this.connect(line),
+      fetchBlob: (call) => void this.fetchBlob(call),
+      putBlob: (call, answer) => this.putBlob(call, answer),
+    } satisfies Parameters<Server['addService']>[1]);
+    this.port = await new Promise<number>((resolve, reject) =>
+      this.server.bindAsync(
+        `127.0.0.1:${port}`,
+        ServerCredentials.createInsecure(),
+        (error, bound) => (error === null ? resolve(bound) : reject(error)),
+      ),
+    );
+  }
+
+  /** As if the process were gone: every connection breaks and the port is closed. */
+  vanish(): void {
+    this.lines.clear();
+    this.server.forceShutdown();
+  }
+
+  /** Breaks the streams only. */
+  hangUp(): void {
+    for (const line of this.lines) line.end();
+    this.lines.clear();
+  }
+
+  send(body: Down): void {
+    for (const line of this.lines) line.write({ body });
+  }
+
+  blob(name: string, content: string | Buffer): BlobRef {
+    const data = Buffer.from(content);
+    const sha256 = createHash('sha256').update(data).digest('hex');
+    this.blobs.set(sha256, data);
+    return { name, sha256, size: data.length };
+  }
+
+  assign(part: Partial<Assignment> & { plan: object; seed?: number; spec?: Partial<Spec> }): void {
+    const { plan, seed = 7, spec, ...rest } = part;
+    this.send({
+      $case: 'assignment',
+      value: {
+        jobId: 'job-1',
+        epoch: 1,
+        specJson: JSON.stringify({ ...SPEC, seed, ...spec }),
+        base: { id: 'base-a', files: [this.blob('base.txt', 'weights of base a')] },
+        trainingFile: this.blob('train.jsonl', JSON.stringify(plan)),
+        initAdapter: [],
+        checkpoint: [],
+        checkpointStep: 0,
+        ...rest,
+      },
+    });
+  }
+
+  /** Facts of a job's attempt, each once, in the order of their own numbers. */
+  facts(jobId = 'job-1', epoch = 1): Event[] {
+    const byNumber = new Map<number, Event>();
+    for (const event of this.events)
+      if (event.jobId === jobId && event.epoch === epoch) byNumber.set(event.sequence, event);
+    return [...byNumber.values()].sort((a, b) => a.sequence - b.sequence);
+  }
+
+  fact<K extends NonNullable<Event['fact']>['$case']>(kind: K, jobId = 'job-1', epoch = 1) {
+    for (const { fact } of this.facts(jobId, epoch))
+      if (fact?.$case === kind)
+        return fact.value as Extract<NonNullable<Event['fact']>, { $case: K }>['value'];
+    return undefined;
+  }
+
+  phase(code: string, jobId: string, epoch = 1) {
+    for (const { fact } of this.facts(jobId, epoch))
+      if (fact?.$case === 'phase' && fact.value.code === code) return fact.value;
+    return undefined;
+  }
+
+  private connect(line: Line): void {
+    if (line.metadata.get('authorization')[0] !== `Bearer ${this.token}`)
+      return void line.emit('error', {
+        code: status.UNAUTHENTICATED,
+        details: 'unknown join token',
+      });
+    if (this.refuseProtocol)
+      return void line.emit('error', {
+        code: status.FAILED_PRECONDITION,
+        details: 'this API speaks worker protocol 7 to 8',
+      });
+    line.on('data', ({ body }: ConnectRequest) => this.hear(line, body));
+    line.on('end', () => {
+      this.lines.delete(line);
+      line.end();
+    });
+    line.on('error', () => this.lines.delete(line));
+  }
+
+  private hear(line: Line, body: ConnectRequest['body']): void {
+    switch (body?.$case) {
+      case 'hello':
+        this.hellos.push(body.value);
+        this.lines.add(line);
+        this.unacknowledgedNow = 0;
+        line.write({
+          body: {
+            $case: 'welcome',
+            value: {
+              workerId: 'w1',
+              protocol: 1,
+              heartbeatMs: this.heartbeatMs,
+              leaseMs: 15000,
+              maxUnacked: this.maxUnacked,
+            },
+          },
+        });
+        return;
+      case 'pull':
+        this.pulls.push(body.value);
+        return;
+      case 'heartbeat':
+        this.heartbeats.push(body.value);
+        line.write({
+          body: {
+            $case: 'heartbeatReply',
+            value: { sequence: body.value.sequence, held: [], lost: this.lost.splice(0) },
+          },
+        });
+        return;
+      case 'events':
+        this.events.push(...body.value.events);
+        this.unacknowledgedNow += 1;
+        this.mostUnacknowledged = Math.max(this.mostUnacknowledged, this.unacknowledgedNow);
+        if (!this.acknowledges) return;
+        setTimeout(() => {
+          this.unacknowledgedNow -= 1;
+          line.write({
+            body: {
+              $case: 'ack',
+              value: { sequence: body.value.sequence, stale: this.stale.splice(0) },
+            },
+          });
+        }, 5);
+        return;
+      case 'generated':
+        this.chunks.push(body.value);
+        return;
+      case 'draining':
+        this.drainings.push(body.value.reason);
+        return;
+    }
+  }
+
+  private async fetchBlob(call: Parameters<WorkerServer['fetchBlob']>[0]): Promise<void> {
+    const { sha256, offset } = call.request;
+    this.fetches.push({ sha256, offset });
+    const data = this.blobs.get(sha256);
+    if (data === undefined)
+      return void call.emit('error', { code: status.NOT_FOUND, details: 'no such blob' });
+    if (this.cutAfter !== null && !this.cut.has(sha256)) {
+      this.cut.add(sha256);
+      call.write({ data: data.subarray(offset, offset + this.cutAfter) });
+      setTimeout(() => call.emit('error', { code: status.UNAVAILABLE, details: 'cut' }), 20);
+      return;
+    }
+    for (let at = offset; at < data.length; at += 256 << 10)
+      call.write({ data: data.subarray(at, at + (256 << 10)) });
+    call.end();
+  }
+
+  private putBlob(...[call, answer]: Parameters<WorkerServer['putBlob']>): void {
+    let header:
+      Extract<NonNullable<PutBlobRequest['body']>, { $case: 'header' }>['value'] | undefined;
+    const chunks: Uint8Array[] = [];
+    call.on('data', ({ body }: PutBlobRequest) => {
+      if (body?.$case === 'header') header = body.value;
+      else if (body?.$case === 'data') chunks.push(body.value);
+    });
+    call.on('end', () => {
+      const data = Buffer.concat(chunks);
+      const sha256 = createHash('sha256').update(data).digest('hex');
+      if (header?.blob === undefined)
+        return answer({ code: status.INVALID_ARGUMENT, details: 'no header' });
+      this.blobs.set(sha256, data);
+      this.puts.push({ jobId: header.jobId, epoch: header.epoch, ref: header.blob, data });
+      answer(null, { sha256, size: data.length });
+    });
+  }
+}
+
+type WorkerServer = import('@graft/contracts/grpc').WorkerServiceServer;
+
+const SPEC: Spec = {
+  model: 'base-a',
+  task: 'causal_lm',
+  peft: { peft_type: 'LORA' },
+  seed: 7,
+  batch_size: 1,
+  n_epochs: 1,
+  max_steps: null,
+  learning_rate: 0.1,
+  lr_schedule: 'constant',
+  warmup_ratio: 0,
+  optimizer: 'adamw',
+  weight_decay: 0,
+  max_grad_norm: 0,
+  gradient_accumulation_steps: 1,
+  max_seq_len: null,
+  shuffle: true,
+  eval_steps: 0,
+  save_steps: 0,
+  base_dtype: 'f32',
+  quantization: null,
+};
+
+/** Waits until `look` gives something; fails naming what was awaited. */
+export async function until<T>(
+  what: string,
+  look: () => T | undefined | false | null,
+  ms = 5000,
+): Promise<T> {
+  const end = performance.now() + ms;
+  for (;;) {
+    const found = look();
+    if (found !== undefined && found !== false && found !== null) return found;
+    if (performance.now() > end) throw new Error(`waited ${ms} ms in vain for ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+}
