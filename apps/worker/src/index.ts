@@ -1,4 +1,5 @@
 export { Agent, type AgentOptions } from './agent/agent.js';
 export { readSettings, USAGE, type Settings } from './agent/settings.js';
+export { runWorker } from './agent/worker.js';
 export { TrainerProcess, type TrainerOptions } from './trainer/client.js';
 export type { TrainerExit } from './trainer/exit-class.js';

@@ -167,7 +167,11 @@ export class BlobCache {
           await file.writeFile(chunk);
           onBytes(chunk.length);
         }
-      if (size < ref.size) throw new Error(`the blob ended after ${size} of ${ref.size} bytes`);
+      if (size < ref.size)
+        throw new DomainError(
+          'io_error',
+          `file "${ref.name}" ended after ${size} of ${ref.size} bytes`,
+        );
       if (size > ref.size || hash.digest('hex') !== ref.sha256) {
         await rm(partial, { force: true });
         throw new DomainError(

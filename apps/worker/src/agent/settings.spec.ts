@@ -1,0 +1,61 @@
+import { mkdtempSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { readSettings } from './settings.js';
+
+const flags = (...more: string[]) => ['--url', 'grpc://127.0.0.1:7443', '--token', 't', ...more];
+
+describe('settings', () => {
+  it('come from flags, then from the environment', () => {
+    const settings = readSettings(flags('--pool', 'gpu', '--slots', '3'), {
+      GRAFT_WORKER_POOL: 'cpu',
+      GRAFT_WORKER_NAME: 'n1',
+    });
+    expect(settings).toMatchObject({
+      address: '127.0.0.1:7443',
+      tls: false,
+      token: 't',
+      pool: 'gpu',
+      slots: 3,
+      name: 'n1',
+    });
+    expect(
+      readSettings([], {
+        GRAFT_WORKER_URL: 'grpcs://api.example.org:443/',
+        GRAFT_WORKER_TOKEN: 's',
+      }),
+    ).toMatchObject({
+      address: 'api.example.org:443',
+      tls: true,
+    });
+  });
+
+  it('read the token from a file, so that no process list shows it', () => {
+    const path = join(mkdtempSync(join(tmpdir(), 'graft-token-')), 'token');
+    writeFileSync(path, 'from-file\n');
+    expect(readSettings(['--url', 'grpc://h:1', '--token-file', path], {})?.token).toBe(
+      'from-file',
+    );
+    expect(() => readSettings(['--url', 'grpc://h:1', '--token-file', `${path}x`], {})).toThrow(
+      '--token-file cannot be read',
+    );
+  });
+
+  it.each([
+    [['--token', 't'], '--url (or GRAFT_WORKER_URL) is missing'],
+    [['--url', 'grpc://h:1'], '--token (or GRAFT_WORKER_TOKEN) is missing'],
+    [['--url', 'http://127.0.0.1:3000', '--token', 't'], 'is not a worker gateway address'],
+    [['--url', 'grpc://127.0.0.1', '--token', 't'], 'is not a worker gateway address'],
+    [flags('--slots', '0'), '--slots must be a number of at least 1'],
+    [flags('--slots', 'many'), '--slots must be a number'],
+    [flags('--pool', 'No Spaces'), '--pool "No Spaces"'],
+    [flags('--colour', 'red'), "Unknown option '--colour'"],
+  ])('refuse %j', (args, message) => {
+    expect(() => readSettings(args, {})).toThrow(message);
+  });
+
+  it('give way to --help', () => {
+    expect(readSettings(['--help'], {})).toBeNull();
+  });
+});

@@ -1,0 +1,40 @@
+import { DomainError } from '@graft/contracts';
+import { pino } from 'pino';
+import { Agent, type AgentOptions } from './agent.js';
+import { readSettings, USAGE } from './settings.js';
+
+/**
+ * The whole life of a worker process, signals included. Exit codes: 0 drained, 1 something broke or the
+ * drain was cut short, 2 bad flags, 130 ended by a second signal.
+ */
+export async function runWorker(
+  args: readonly string[],
+  options: Omit<AgentOptions, 'settings' | 'log'> = {},
+): Promise<void> {
+  try {
+    const settings = readSettings(args, process.env);
+    if (settings === null) {
+      process.stdout.write(USAGE);
+      return;
+    }
+    const log = pino({ name: 'graft-worker', level: settings.logLevel });
+    const agent = new Agent({ ...options, settings, log });
+    let stopping = false;
+    const stop = (signal: NodeJS.Signals) => {
+      if (stopping) {
+        log.warn({ signal }, 'second signal: ending at once');
+        agent.killTrainers();
+        process.exit(130);
+      }
+      stopping = true;
+      void agent.drain(signal).then((clean) => process.exit(clean ? 0 : 1));
+    };
+    process.on('SIGTERM', stop).on('SIGINT', stop);
+    await agent.start();
+  } catch (error) {
+    process.stderr.write(
+      `graft-worker: ${error instanceof Error ? error.message : String(error)}\n`,
+    );
+    process.exit(error instanceof DomainError ? 2 : 1);
+  }
+}
