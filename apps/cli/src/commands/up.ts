@@ -37,7 +37,7 @@ async function up(settings: Settings, out: Output, { example, stay }: { example:
   const installation = await Installation.start(settings, out, stop.signal);
   try {
     if (out.json) out.value({ url: installation.api.credentials.url, home: settings.home });
-    out.note(`Graft is up: dashboard ${installation.address} (its key is in ${settings.home}/credentials.json)`);
+    out.note(`Graft is up. Dashboard: ${installation.signedInAddress}`);
     if (example) await Promise.race([runExample(installation, settings, out, stop.signal), installation.broken]);
     if (stay && !stop.signal.aborted) {
       out.note('Ctrl-C stops it');

@@ -128,7 +128,7 @@ function short(text: string, length: number): string {
 function nextSteps(installation: Installation, job: JobObject, folder: string, out: Output): void {
   if (out.json) return out.value({ adapter: folder, dashboard: installation.address, job: job.id });
   out.line(`\nAdapter (Hugging Face PEFT reads it): ${folder}`);
-  out.line(`Dashboard: ${installation.address}`);
+  out.line(`Dashboard: ${installation.signedInAddress}`);
   out.line(`\nTo try next, in another terminal:
   npx graft chat ${job.fine_tuned_model} "Subject: You have won a holiday"
   npx graft jobs

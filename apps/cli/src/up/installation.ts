@@ -63,6 +63,11 @@ export class Installation {
     return this.api.credentials.url.replace(/\/v1$/, '/');
   }
 
+  /** The dashboard, signed in: the key stands in the fragment, which no server or log sees. */
+  get signedInAddress(): string {
+    return `${this.address}#key=${encodeURIComponent(this.api.credentials.apiKey)}`;
+  }
+
   /** Ends the worker, which saves and hands back what it runs, then the API. Safe to call twice. */
   stop(): Promise<void> {
     this.stopping ??= this.stopBoth();

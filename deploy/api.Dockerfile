@@ -1,0 +1,32 @@
+# The API with the dashboard. It computes nothing, so there is no libtorch and no compiler in it.
+# Not run where it was written: see docs/deployment.md.
+FROM node:22-bookworm-slim AS build
+WORKDIR /graft
+COPY package.json package-lock.json .npmrc ./
+COPY libs/contracts/package.json libs/contracts/
+COPY libs/kernels/package.json libs/kernels/
+COPY libs/peft-core/package.json libs/peft-core/
+COPY apps/api/package.json apps/api/
+COPY apps/worker/package.json apps/worker/
+COPY apps/cli/package.json apps/cli/
+COPY apps/dashboard/package.json apps/dashboard/
+RUN npm ci --no-audit --no-fund
+COPY tsconfig.json tsconfig.base.json ./
+COPY libs libs
+COPY apps apps
+RUN node node_modules/tsc7/bin/tsc -b \
+ && cd apps/dashboard && node ../../node_modules/vite/bin/vite.js build \
+ && cd ../.. && npm prune --omit=dev --no-audit --no-fund
+
+FROM node:22-bookworm-slim
+ENV NODE_ENV=production
+WORKDIR /graft
+COPY --from=build /graft/package.json ./
+COPY --from=build /graft/node_modules node_modules
+COPY --from=build /graft/libs libs
+COPY --from=build /graft/apps apps
+RUN mkdir -p /var/lib/graft && chown node:node /var/lib/graft
+USER node
+VOLUME /var/lib/graft
+EXPOSE 4600 4601
+CMD ["node", "--enable-source-maps", "apps/api/dist/main.js"]
