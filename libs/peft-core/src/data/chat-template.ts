@@ -1,0 +1,95 @@
+// A model's own chat template, as transformers renders it (trim_blocks, lstrip_blocks, special tokens as variables).
+import { DomainError } from '@graft/contracts';
+import { Template } from '@huggingface/jinja';
+import { messageText } from '../tasks/messages.js';
+import { specialToken } from './tokenizer-files.js';
+import type { Json } from './tokenizer-files.js';
+
+/** A chat message in OpenAI's form, as `checkRecord` lets it through. */
+export interface ChatMessage {
+  readonly role: string;
+  readonly content?: unknown;
+  readonly weight?: unknown;
+  readonly [key: string]: unknown;
+}
+
+export interface RenderOptions {
+  /** Ends the text where the assistant would begin to write. */
+  readonly addGenerationPrompt?: boolean;
+  readonly tools?: unknown;
+}
+
+const SPECIAL = [
+  'bos_token',
+  'eos_token',
+  'unk_token',
+  'sep_token',
+  'pad_token',
+  'cls_token',
+  'mask_token',
+];
+
+export class ChatTemplate {
+  readonly #template: Template;
+  readonly #tokens: Record<string, string> = {};
+
+  /** @throws DomainError `invalid_model` when the source is not a template. */
+  constructor(source: string, tokenizerConfig: Json) {
+    try {
+      this.#template = new Template(source);
+    } catch (error) {
+      throw new DomainError(
+        'invalid_model',
+        `the chat template cannot be read: ${(error as Error).message}`,
+      );
+    }
+    for (const key of SPECIAL) {
+      const token = specialToken(tokenizerConfig, key);
+      if (token !== null) this.#tokens[key] = token;
+    }
+  }
+
+  /** @throws DomainError `invalid_value` with the template's own complaint. */
+  render(
+    messages: readonly ChatMessage[],
+    { addGenerationPrompt = false, tools }: RenderOptions,
+  ): string {
+    try {
+      return this.#template.render({
+        ...this.#tokens,
+        messages: messages.map(forTemplate),
+        add_generation_prompt: addGenerationPrompt,
+        ...(tools ? { tools } : {}),
+      });
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error);
+      throw new DomainError(
+        'invalid_value',
+        `the model's chat template refuses these messages: ${reason}`,
+        'messages',
+      );
+    }
+  }
+}
+
+/** Templates know text, the role "system", and arguments of tool calls as objects. */
+function forTemplate(message: ChatMessage): Json {
+  const { weight: _, role, content, tool_calls: calls, ...rest } = message;
+  return {
+    ...rest,
+    role: role === 'developer' ? 'system' : role,
+    content: messageText(content) ?? '',
+    ...(Array.isArray(calls) ? { tool_calls: calls.map(parsedCall) } : {}),
+  };
+}
+
+function parsedCall(call: { function?: { arguments?: unknown } }): unknown {
+  const { function: target } = call;
+  if (typeof target?.arguments !== 'string') return call;
+  try {
+    return { ...call, function: { ...target, arguments: JSON.parse(target.arguments) as unknown } };
+  } catch {
+    // not JSON: the template gets the text
+    return call;
+  }
+}

@@ -1,0 +1,81 @@
+// Finds what a tokenizer needs among the files of a Hugging Face model folder. Native-free.
+import { existsSync, readFileSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { DomainError } from '@graft/contracts';
+
+export type Json = Readonly<Record<string, unknown>>;
+
+export interface TokenizerFiles {
+  /** content of tokenizer.json */
+  readonly tokenizerJson: string;
+  /** tokenizer_config.json */
+  readonly tokenizerConfig?: Json;
+  /** Jinja source; wins over the one in the config */
+  readonly chatTemplate?: string | null;
+  /** config.json and generation_config.json: they may name further ends of text */
+  readonly config?: Json;
+  readonly generationConfig?: Json;
+}
+
+const MAX_BYTES = 64 << 20;
+
+/** @throws DomainError `invalid_model` when tokenizer.json is missing or a file is not JSON. */
+export function tokenizerFiles(folder: string): TokenizerFiles {
+  const text = (name: string): string | undefined => readText(join(folder, name));
+  const tokenizerJson = text('tokenizer.json');
+  if (tokenizerJson === undefined) {
+    throw new DomainError(
+      'invalid_model',
+      `${folder} has no tokenizer.json; save the tokenizer with transformers' save_pretrained to get one`,
+    );
+  }
+  const json = (name: string): Json => parseJson(text(name) ?? '{}', join(folder, name));
+  const special = json('special_tokens_map.json');
+  return {
+    tokenizerJson,
+    tokenizerConfig: { ...special, ...json('tokenizer_config.json') },
+    chatTemplate: text('chat_template.jinja') ?? templateIn(json('chat_template.json')),
+    config: json('config.json'),
+    generationConfig: json('generation_config.json'),
+  };
+}
+
+/** A JSON object read from a file. @throws DomainError `invalid_model`. */
+export function parseJson(text: string, path: string): Json {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (error) {
+    throw new DomainError(
+      'invalid_model',
+      `${path} is not valid JSON: ${(error as Error).message}`,
+    );
+  }
+  if (value !== null && typeof value === 'object' && !Array.isArray(value)) return value as Json;
+  throw new DomainError('invalid_model', `${path} does not hold a JSON object`);
+}
+
+function readText(path: string): string | undefined {
+  if (!existsSync(path)) return undefined;
+  if (statSync(path).size > MAX_BYTES)
+    throw new DomainError('invalid_model', `${path} is larger than ${MAX_BYTES} bytes`);
+  return readFileSync(path, 'utf8');
+}
+
+/** The chat template of a config: text, or a list of named ones of which "default" counts. */
+export function templateIn(config: Json): string | null {
+  const found = config['chat_template'];
+  if (typeof found === 'string') return found;
+  if (!Array.isArray(found)) return null;
+  const named = found as { name?: unknown; template?: unknown }[];
+  const chosen = named.find(({ name }) => name === 'default') ?? named[0];
+  return typeof chosen?.template === 'string' ? chosen.template : null;
+}
+
+/** A special token of a tokenizer config: text, or an object with its content. */
+export function specialToken(config: Json, key: string): string | null {
+  const value = config[key];
+  if (typeof value === 'string') return value;
+  const content = (value as { content?: unknown } | null | undefined)?.content;
+  return typeof content === 'string' ? content : null;
+}

@@ -1,0 +1,139 @@
+// The official tokenizers package answers with promises; training is synchronous. So tokenizers live in one worker
+// thread, and a call waits for its answer on a shared flag (measured: about 40 µs a call, so texts go in batches).
+import { createRequire } from 'node:module';
+import { MessageChannel, receiveMessageOnPort, Worker } from 'node:worker_threads';
+import type { MessagePort } from 'node:worker_threads';
+
+/** Token ids of several texts, joined. */
+export interface Encoded {
+  readonly ids: Int32Array;
+  /** ids of each text */
+  readonly lengths: Int32Array;
+  /** first code point of each token in its text, -1 for tokens that are not of it; empty unless asked for */
+  readonly starts: Int32Array;
+}
+
+export interface Loaded {
+  readonly handle: number;
+  readonly vocabSize: number;
+}
+
+export type Request =
+  | { readonly op: 'load'; readonly json: string }
+  | { readonly op: 'free'; readonly handle: number }
+  | { readonly op: 'ids'; readonly handle: number; readonly tokens: readonly string[] }
+  | {
+      readonly op: 'decode';
+      readonly handle: number;
+      readonly ids: number[];
+      readonly skip: boolean;
+    }
+  | {
+      readonly op: 'encode';
+      readonly handle: number;
+      readonly texts: string[];
+      readonly special: boolean;
+      readonly starts: boolean;
+    };
+
+interface Answer {
+  readonly value?: unknown;
+  readonly error?: string;
+}
+
+const TIMEOUT_MS = 600_000;
+
+let thread: { readonly port: MessagePort; readonly flag: Int32Array } | undefined;
+
+/** Has the thread do something, and waits. @throws Error with the tokenizers package's own message. */
+export function ask(request: Request): unknown {
+  const { port, flag } = (thread ??= start());
+  Atomics.store(flag, 0, 0);
+  port.postMessage(request);
+  if (Atomics.wait(flag, 0, 0, TIMEOUT_MS) === 'timed-out') {
+    throw new Error(`the tokenizer thread has not answered in ${TIMEOUT_MS / 1000} s`);
+  }
+  const { value, error } = receiveMessageOnPort(port)?.message as Answer;
+  if (error !== undefined) throw new Error(error);
+  return value;
+}
+
+function start(): { port: MessagePort; flag: Int32Array } {
+  const { port1, port2 } = new MessageChannel();
+  const flag = new Int32Array(new SharedArrayBuffer(4));
+  const workerData = {
+    port: port2,
+    flag,
+    tokenizers: createRequire(import.meta.url).resolve('tokenizers'),
+  };
+  // from source text, so that it runs the same from TypeScript under test and from the build
+  const worker = new Worker(`(${serve.toString()})(require)`, {
+    eval: true,
+    execArgv: [],
+    workerData,
+    transferList: [port2],
+  });
+  worker.unref();
+  port1.unref();
+  return { port: port1, flag };
+}
+
+/** Runs in the worker. It must not refer to anything outside itself. */
+function serve(load: NodeJS.Require): void {
+  const { workerData } = load('node:worker_threads') as typeof import('node:worker_threads');
+  const { port, flag, tokenizers } = workerData as {
+    port: MessagePort;
+    flag: Int32Array;
+    tokenizers: string;
+  };
+  type Native = InstanceType<typeof import('tokenizers').Tokenizer>;
+  const open = new Map<number, Native>();
+  let next = 1;
+
+  const startsOf = (encoding: InstanceType<typeof import('tokenizers').Encoding>): number[] => {
+    const added = encoding.getSpecialTokensMask();
+    return encoding.getOffsets().map((pair, i) => (added[i] ? -1 : (pair[0] ?? 0)));
+  };
+
+  const answer = async (request: Request): Promise<unknown> => {
+    if (request.op === 'load') {
+      const { Tokenizer } = load(tokenizers) as typeof import('tokenizers');
+      const tokenizer = Tokenizer.fromString(request.json);
+      tokenizer.disablePadding();
+      tokenizer.disableTruncation();
+      open.set(next, tokenizer);
+      return { handle: next++, vocabSize: tokenizer.getVocabSize(true) };
+    }
+    const tokenizer = open.get(request.handle);
+    if (!tokenizer) throw new Error('the tokenizer was disposed');
+    switch (request.op) {
+      case 'free':
+        return open.delete(request.handle);
+      case 'ids':
+        return request.tokens.map((token) => tokenizer.tokenToId(token));
+      case 'decode':
+        return tokenizer.decode(request.ids, request.skip);
+      case 'encode': {
+        const { texts, special, starts } = request;
+        const encodings = await tokenizer.encodeBatch(texts, { addSpecialTokens: special });
+        return {
+          ids: Int32Array.from(encodings.flatMap((encoding) => encoding.getIds())),
+          lengths: Int32Array.from(encodings, (encoding) => encoding.getLength()),
+          starts: Int32Array.from(starts ? encodings.flatMap(startsOf) : []),
+        };
+      }
+    }
+  };
+
+  const reply = (message: Answer): void => {
+    port.postMessage(message);
+    Atomics.store(flag, 0, 1);
+    Atomics.notify(flag, 0);
+  };
+  port.on('message', (request: Request) => {
+    answer(request).then(
+      (value) => reply({ value }),
+      (error: unknown) => reply({ error: error instanceof Error ? error.message : String(error) }),
+    );
+  });
+}
