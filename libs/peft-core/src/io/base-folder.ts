@@ -1,0 +1,107 @@
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { DomainError } from '@graft/contracts';
+import { parseJson, tokenizerFiles } from '../data/tokenizer-files.js';
+import type { TokenizerFiles } from '../data/tokenizer-files.js';
+import { Tokenizer } from '../data/tokenizer.js';
+import { buildModel } from '../models/registry.js';
+import type { BuildOptions, HfConfig, Model, Tensors } from '../models/model.js';
+import { readGguf } from './gguf.js';
+import { mapWeights } from './weights.js';
+
+export interface BaseOptions extends BuildOptions {
+  /** Called with the share that is read, 0 to 1. */
+  readonly onProgress?: (share: number) => void;
+}
+
+/** A frozen base model with its tokenizer. */
+export interface Base {
+  readonly model: Model;
+  readonly tokenizer: Tokenizer;
+  readonly config: HfConfig;
+  /** What the tokenizer was read from, to be saved with a fully fine-tuned model. */
+  readonly tokenizerFiles: TokenizerFiles;
+  /** Frees everything; nothing of the model may be used afterwards. */
+  dispose(): void;
+}
+
+/**
+ * Loads a base: a Hugging Face folder (config.json, tokenizer.json, *.safetensors), a .gguf file, or a folder that
+ * holds one. Weights of the wanted dtype are used where they lie in the file, without a copy.
+ * @throws DomainError `invalid_model` or `unsupported`, naming the file and the way out.
+ */
+export function loadBase(path: string, options: BaseOptions): Base {
+  const source = locate(path);
+  const { config, files, tensors, close } = source.endsWith('.gguf')
+    ? openGguf(source, options)
+    : openFolder(source);
+  try {
+    options.onProgress?.(1);
+    const model = buildModel(config, tensors, options);
+    const tokenizer = Tokenizer.load(files);
+    if (tokenizer.vocabSize > model.vocabSize) {
+      const sizes = `${tokenizer.vocabSize} tokens, the model's table ${model.vocabSize}`;
+      throw invalid(`${source}: the tokenizer has ${sizes}; they do not belong together`);
+    }
+    const dispose = (): void => {
+      tokenizer.dispose();
+      model.dispose();
+      close();
+    };
+    return { model, tokenizer, config, tokenizerFiles: files, dispose };
+  } catch (error) {
+    close();
+    throw error;
+  }
+}
+
+interface Opened {
+  readonly config: HfConfig;
+  readonly files: TokenizerFiles;
+  readonly tensors: Tensors;
+  close(): void;
+}
+
+function openGguf(path: string, { dtype, onProgress }: BaseOptions): Opened {
+  const { config, tokenizerJson, tokenizerConfig, tensors, close } = readGguf(path, {
+    dtype,
+    onProgress,
+  });
+  return { config, files: { tokenizerJson, tokenizerConfig, config }, tensors, close };
+}
+
+function openFolder(folder: string): Opened {
+  const config = readConfig(folder);
+  const files = tokenizerFiles(folder);
+  const { tensors, close } = mapWeights(folder);
+  return { config, files, tensors, close };
+}
+
+/** The folder or the .gguf file to load. Native-free. @throws DomainError `invalid_model`. */
+export function locate(path: string): string {
+  if (!existsSync(path)) throw invalid(`${path} does not exist`);
+  if (!statSync(path).isDirectory()) {
+    if (path.endsWith('.gguf')) return path;
+    throw invalid(`${path} is neither a folder nor a .gguf file`);
+  }
+  if (existsSync(join(path, 'config.json'))) return path;
+  const found = readdirSync(path).filter((name) => name.endsWith('.gguf'));
+  if (found.length === 1) return join(path, found[0] as string);
+  throw invalid(
+    found.length
+      ? `${path} has ${found.length} .gguf files; name one`
+      : `${path} has no config.json`,
+  );
+}
+
+/** config.json of a folder. @throws DomainError `invalid_model`. */
+export function readConfig(folder: string): HfConfig {
+  const path = join(folder, 'config.json');
+  const config = parseJson(readFileSync(path, 'utf8'), path);
+  if (typeof config['model_type'] === 'string') return config as HfConfig;
+  throw invalid(`${path} has no model_type`);
+}
+
+function invalid(what: string): DomainError {
+  return new DomainError('invalid_model', what, 'model');
+}

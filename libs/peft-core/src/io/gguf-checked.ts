@@ -1,0 +1,15 @@
+import { DomainError } from '@graft/contracts';
+import { readGgufHeader } from './gguf-header.js';
+import type { GgufHeader } from './gguf-header.js';
+
+/** The front of a GGUF file. Native-free. @throws DomainError `invalid_model`. */
+export function checkedHeader(path: string): GgufHeader {
+  try {
+    return readGgufHeader(path);
+  } catch (error) {
+    throw new DomainError(
+      'invalid_model',
+      `not a GGUF file Graft can read: ${(error as Error).message}`,
+    );
+  }
+}
