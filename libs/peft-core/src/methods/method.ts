@@ -53,5 +53,12 @@ export interface Method<O = unknown> {
   readonly paper: string | null;
   readonly defaultLearningRate: number;
   readonly options: z.ZodType<O>;
+  /**
+   * PEFT's fields that are not supported, with the value that means "not used". They may stand in a config with
+   * that value, with null or empty, as PEFT writes them; anything else is refused by name.
+   */
+  readonly neutral: Readonly<Record<string, unknown>>;
+  /** Refuses options that cannot fit a family, knowing only the names of its linears. @throws DomainError */
+  check?(options: O, linears: readonly string[]): void;
   attach(model: Model, options: O, init: AttachContext): Adapter;
 }

@@ -30,6 +30,8 @@ export interface Model {
   readonly kvHeads: number;
   readonly headDim: number;
   readonly dtype: BaseDtype;
+  /** Positions the model was made for; virtual tokens take some. */
+  readonly maxPositions: number;
   /** Tied parameters count once. */
   readonly parameterCount: number;
   readonly sites: Sites;
@@ -55,6 +57,8 @@ export interface ModelPlugin<O = unknown> {
   readonly modelTypes: readonly string[];
   /** The architecture in our words. */
   readonly options: z.ZodType<O>;
+  /** Last segments of the module paths of its linears, head included. */
+  readonly linears: readonly string[];
   fromHf(config: HfConfig): unknown;
   build(options: O, config: HfConfig, tensors: Tensors, build: BuildOptions): Model;
 }

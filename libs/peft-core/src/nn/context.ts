@@ -25,4 +25,6 @@ export interface RowContext {
   readonly key: RunKey;
   /** Number of the site in its model, for dropout. */
   readonly site: number;
+  /** Whether the run's rows are all there are: then y is nobody else's and may be changed in place. */
+  readonly alone: boolean;
 }

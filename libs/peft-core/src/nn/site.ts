@@ -15,7 +15,7 @@ export type Role = 'q' | 'k' | 'v' | 'qkv' | 'o' | 'gate' | 'up' | 'down' | 'hea
 export interface RowAdapter {
   /** Computes the output alone: `y` is null (modules_to_save, full fine-tuning). */
   readonly replaces?: boolean;
-  /** x: [n, in], y: [n, out], which it may change in place. Returns [n, out] in y's dtype. */
+  /** x: [n, in], y: [n, out]; `ctx.alone`: it may change y in place. Returns [n, out] in y's dtype. */
   apply(x: Tensor, y: Tensor | null, ctx: RowContext): Tensor;
 }
 
@@ -26,6 +26,14 @@ export interface Override {
 }
 
 const NO_KEY: RunKey = { seed: 0, step: 0 };
+
+/** What a run's adapter at a site sees of a forward. */
+export const rowContext = (ctx: ForwardContext, run: number, site: number): RowContext => ({
+  training: ctx.training,
+  key: ctx.runs.get(run) ?? NO_KEY,
+  site,
+  alone: ctx.rows.length === 1,
+});
 
 /** Runs `fn` on each run's rows of x and joins the results; a run alone gets x as it is. */
 function byRun(x: Tensor, ctx: ForwardContext, fn: (rows: Tensor, run: number) => Tensor): Tensor {
@@ -113,7 +121,7 @@ export class LinearSite {
   }
 
   #adapt(x: Tensor, y: Tensor | null, run: number, ctx: ForwardContext): Tensor {
-    const context = { training: ctx.training, key: ctx.runs.get(run) ?? NO_KEY, site: this.index };
+    const context = rowContext(ctx, run, this.index);
     let result = y;
     for (const adapter of this.#attached.get(run) ?? []) result = adapter.apply(x, result, context);
     return result as Tensor;
@@ -218,6 +226,8 @@ export class VirtualSite<T extends VirtualInputs | VirtualPrefix> {
 
 /** Everything of a model that a method may attach to. */
 export class Sites {
+  /** Token embeddings. */
+  readonly words: EmbeddingSite;
   readonly inputs = new VirtualSite<VirtualInputs>();
   readonly prefix = new VirtualSite<VirtualPrefix>();
 
@@ -225,11 +235,14 @@ export class Sites {
     private readonly all: {
       readonly linears: readonly LinearSite[];
       readonly norms: readonly NormSite[];
-      readonly embeddings: readonly EmbeddingSite[];
+      /** The first is that of token ids. */
+      readonly embeddings: readonly [EmbeddingSite, ...EmbeddingSite[]];
       /** Sites in pairs whose parameters are one tensor: head and embedding. */
       readonly tied: readonly (readonly [LinearSite, EmbeddingSite])[];
     },
-  ) {}
+  ) {
+    this.words = all.embeddings[0];
+  }
 
   /** Linears of these roles, in the model's order; all of them when left out. A fused `qkv` answers for q, k and v. */
   linears(roles?: readonly Role[]): readonly LinearSite[] {

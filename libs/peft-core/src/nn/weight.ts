@@ -1,4 +1,4 @@
-import { linear, to, transpose } from '@graft/kernels';
+import { keep, linear, to, transpose } from '@graft/kernels';
 import type { Dtype, Tensor } from '@graft/kernels';
 
 /** A frozen matrix W [out, in] that can be multiplied by; it may be packed. */
@@ -7,23 +7,30 @@ export interface Weight {
   readonly inFeatures: number;
   /** x Wᵀ + b in x's dtype.  x: [n, in], b: [out] */
   multiply(x: Tensor, bias: Tensor | null): Tensor;
-  /** W as [out, in]; a new handle in the current scope where it has to be unpacked, else the weight itself. */
+  /** W as [out, in]: the weight itself, or a new handle in the current scope where it has to be converted. */
   dense(dtype?: Dtype): Tensor;
-  dispose(): void;
+  /** Frees what the weight made. */
+  dispose?(): void;
 }
 
-/** A matrix kept as it was read. `conv1d`: stored [in, out], as transformers' Conv1D does. */
+/** A matrix kept as it was read. */
 export class DenseWeight implements Weight {
   readonly outFeatures: number;
   readonly inFeatures: number;
+  readonly #own: Tensor | null;
 
-  /** @param matrix [out, in] (a transposed view where the file has [in, out]); owned from now on */
-  constructor(private readonly matrix: Tensor) {
+  /** @param matrix [out, in]; stays its owner's unless `own` */
+  constructor(
+    private readonly matrix: Tensor,
+    own = false,
+  ) {
     [this.outFeatures, this.inFeatures] = matrix.shape as [number, number];
+    this.#own = own ? matrix : null;
   }
 
-  static of(stored: Tensor, conv1d: boolean): DenseWeight {
-    return new DenseWeight(conv1d ? transpose(stored, 0, 1) : stored);
+  /** A view of a matrix stored [in, out], as transformers' Conv1D has it. */
+  static transposed(stored: Tensor): DenseWeight {
+    return new DenseWeight(keep(transpose(stored, 0, 1)), true);
   }
 
   multiply(x: Tensor, bias: Tensor | null): Tensor {
@@ -35,6 +42,6 @@ export class DenseWeight implements Weight {
   }
 
   dispose(): void {
-    this.matrix.dispose();
+    this.#own?.dispose();
   }
 }

@@ -1,0 +1,154 @@
+/** Which linears a config means: PEFT's rules of matching by module path. */
+import { DomainError } from '@graft/contracts';
+import type { LinearSite, Role, Sites } from '../nn/site.js';
+
+/** PEFT's fields that pick modules. */
+export interface TargetFields {
+  readonly target_modules: readonly string[] | string | null;
+  readonly exclude_modules: readonly string[] | string | null;
+  readonly layers_to_transform: readonly number[] | number | null;
+  readonly layers_pattern: readonly string[] | string | null;
+  readonly modules_to_save: readonly string[] | null;
+}
+
+export const ALL_LINEAR = 'all-linear';
+
+export const isAllLinear = (targets: TargetFields['target_modules']): boolean =>
+  typeof targets === 'string' && targets.toLowerCase() === ALL_LINEAR;
+
+const asList = <T>(value: T | readonly T[]): readonly T[] => (Array.isArray(value) ? value : [value as T]);
+
+const isOrEndsWith = (path: string, name: string): boolean => path === name || path.endsWith(`.${name}`);
+
+/** The linears of `fields.target_modules`, in the model's order. @throws DomainError naming what there is when none */
+export function targetLinears(sites: Sites, fields: TargetFields, defaults: readonly Role[]): LinearSite[] {
+  refuseOthers(sites, fields);
+  const excluded = matcher(fields.exclude_modules ?? [], 'peft.exclude_modules');
+  const saved = fields.modules_to_save ?? [];
+  const wanted = wantedBy(sites, fields, defaults);
+  const found = sites
+    .linears()
+    .filter((site) => !excluded(site.path) && !saved.some((name) => `.${site.path}.`.includes(`.${name}.`)) && wanted(site));
+  if (found.length > 0) return found;
+  const shown = JSON.stringify(fields.target_modules ?? 'the default');
+  const names = [...new Set(sites.linears().map(({ path }) => lastSegment(path)))].join(', ');
+  const message = `no module matches target_modules ${shown}; this model's linears are: ${names}`;
+  throw new DomainError('invalid_value', message, 'peft.target_modules');
+}
+
+/** @throws DomainError when a list of target modules has nothing that a family's linears are called */
+export function checkTargets({ target_modules: targets }: TargetFields, linears: readonly string[]): void {
+  if (!Array.isArray(targets)) {
+    if (typeof targets === 'string' && !isAllLinear(targets)) compile(targets, 'peft.target_modules');
+    return;
+  }
+  if (targets.some((name: string) => linears.includes(lastSegment(name)))) return;
+  const message = `no module matches target_modules ${JSON.stringify(targets)}; this model's linears are: ${linears.join(', ')}`;
+  throw new DomainError('invalid_value', message, 'peft.target_modules');
+}
+
+const lastSegment = (path: string): string => path.slice(path.lastIndexOf('.') + 1);
+
+function wantedBy(sites: Sites, fields: TargetFields, defaults: readonly Role[]): (site: LinearSite) => boolean {
+  const { target_modules: targets } = fields;
+  if (isAllLinear(targets)) return ({ role }) => role !== 'head';
+  const layer = layerFilter(fields);
+  if (targets === null) {
+    const paths = new Set(sites.linears(defaults).map(({ path }) => path));
+    return ({ path }) => paths.has(path) && layer(path);
+  }
+  if (typeof targets === 'string') {
+    const pattern = matcher(targets, 'peft.target_modules');
+    return ({ path }) => pattern(path);
+  }
+  // an exact path is taken whatever its layer
+  return ({ path }) => targets.includes(path) || (targets.some((name) => isOrEndsWith(path, name)) && layer(path));
+}
+
+/** PEFT would train embeddings this way too and fails on norms: say so instead of leaving them out. */
+function refuseOthers(sites: Sites, { target_modules: targets }: TargetFields): void {
+  if (targets === null || isAllLinear(targets)) return;
+  const matches = matcher(targets, 'peft.target_modules');
+  const other = [...sites.embeddings(), ...sites.norms()].find(({ path }) => matches(path));
+  if (!other) return;
+  const message = `target_modules matches ${other.path}, which is not a linear; list it in modules_to_save to train it whole`;
+  throw new DomainError('unsupported', message, 'peft.target_modules');
+}
+
+function matcher(names: readonly string[] | string, param: string): (path: string) => boolean {
+  if (typeof names !== 'string') return (path) => names.some((name) => isOrEndsWith(path, name));
+  const pattern = compile(names, param);
+  return (path) => pattern.test(path);
+}
+
+const LONGEST_PATTERN = 512;
+// a repeated group that itself repeats can take exponential time
+const NESTED_REPEAT = /\([^()]*[+*}][^()]*\)[+*{]/;
+
+/** A Python pattern for re.fullmatch. */
+export function compile(pattern: string, param: string): RegExp {
+  const refuse = (why: string): never => {
+    throw new DomainError('invalid_value', `${JSON.stringify(pattern.slice(0, 80))} ${why}`, param);
+  };
+  if (pattern.length > LONGEST_PATTERN) refuse(`is longer than ${LONGEST_PATTERN} characters`);
+  if (NESTED_REPEAT.test(pattern)) refuse('repeats a group that repeats; write it without nesting');
+  try {
+    return new RegExp(`^(?:${pattern.replaceAll('(?P<', '(?<')})$`, 's');
+  } catch (error) {
+    return refuse(`is not a regular expression: ${(error as Error).message}`);
+  }
+}
+
+function layerFilter({ layers_to_transform: layers, layers_pattern: pattern }: TargetFields): (path: string) => boolean {
+  if (layers === null) return () => true;
+  const wanted = new Set(asList<number>(layers as number | readonly number[]));
+  const names = pattern === null ? [] : asList<string>(pattern as string | readonly string[]);
+  const expressions =
+    names.length === 0
+      ? [/^.*?\.[^.]*\.(\d+)\./]
+      : names.map((name) => compileLayer(name));
+  return (path) => {
+    for (const expression of expressions) {
+      const found = expression.exec(path);
+      if (found) return wanted.has(Number(found[1]));
+    }
+    return false;
+  };
+}
+
+function compileLayer(name: string): RegExp {
+  const inner = compile(name, 'peft.layers_pattern').source.slice(1, -1);
+  return new RegExp(`^(?:|.*?\\.)${inner}\\.(\\d+)\\.`);
+}
+
+/**
+ * The target_modules that PEFT would write for these sites: the whole list of paths, or, from 20 on, the shortest
+ * suffixes that name no other module.
+ */
+export function writtenTargets(targets: readonly LinearSite[], sites: Sites): string[] {
+  const paths = targets.map(({ path }) => path).sort();
+  if (paths.length < 20) return paths;
+  const mine = new Set(paths);
+  const others = new Set([...modulePaths(sites)].filter((path) => !mine.has(path)).flatMap(suffixes));
+  const required = new Set<string>();
+  for (const path of paths) {
+    if ([...required].some((suffix) => path.endsWith(`.${suffix}`))) continue;
+    required.add(suffixes(path).find((suffix) => !others.has(suffix)) ?? path);
+  }
+  return [...required].sort();
+}
+
+const suffixes = (path: string): string[] => {
+  const parts = path.split('.');
+  return parts.map((_, i) => parts.slice(parts.length - 1 - i).join('.'));
+};
+
+/** Every module path of a model: sites and what contains them. */
+export function modulePaths(sites: Sites): Set<string> {
+  const paths = new Set<string>();
+  for (const { path } of [...sites.linears(), ...sites.norms(), ...sites.embeddings()]) {
+    const parts = path.split('.');
+    for (let n = 1; n <= parts.length; n++) paths.add(parts.slice(0, n).join('.'));
+  }
+  return paths;
+}
