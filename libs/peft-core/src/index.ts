@@ -13,7 +13,6 @@ export { buildModel, forConfig, models } from './models/registry.js';
 export { DenseWeight } from './nn/weight.js';
 export type { Weight } from './nn/weight.js';
 export { attachMethod } from './build.js';
-export { buildModel } from './models/registry.js';
 export { packBatch } from './data/pack.js';
 export type { Example } from './data/examples.js';
 export { Tokenizer } from './data/tokenizer.js';

@@ -75,16 +75,23 @@ export class Chats {
       this.adapters.set(dir, known);
       return known.run;
     }
-    const { peft, tensors } = readAdapter(dir);
+    const stored = readAdapter(dir);
     const run = this.nextRun--;
-    const adapter = attachMethod(this.base.model, peft, { run, seed: 0, tokenize: (text) => this.base.tokenizer.encode(text, { special: true }) });
     try {
-      adapter.load(tensors);
+      const adapter = attachMethod(this.base.model, stored.peft, {
+        run,
+        seed: 0,
+        tokenize: (text) => this.base.tokenizer.encode(text, { special: true }),
+      });
+      this.adapters.set(dir, { run, adapter });
+      adapter.load(stored.tensors);
     } catch (error) {
-      adapter.detach();
+      this.adapters.get(dir)?.adapter.detach();
+      this.adapters.delete(dir);
       throw error;
+    } finally {
+      stored.dispose();
     }
-    this.adapters.set(dir, { run, adapter });
     this.evict();
     return run;
   }

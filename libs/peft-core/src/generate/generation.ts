@@ -6,6 +6,7 @@ import { runRows, type PackedBatch, type Sequence } from '../batch.js';
 import type { Tokenizer } from '../data/tokenizer.js';
 import type { Model } from '../models/model.js';
 import type { KvCache } from '../nn/kv-cache.js';
+import { virtualTokens } from '../train/virtual-tokens.js';
 import { sample, type Sampling } from './sample.js';
 import { TextStream } from './text-stream.js';
 
@@ -65,9 +66,9 @@ export class Generation {
     this.pending = tokenizer.encode(text, { special: request.messages === null });
     this.promptTokens = this.pending.length;
     if (this.promptTokens === 0) throw new DomainError('invalid_value', 'the prompt is empty', 'messages');
-    const room = longest(model) - virtualTokens(model, this.run) - this.promptTokens;
+    const room = model.maxPositions - virtualTokens(model, this.run) - this.promptTokens;
     if (room < 1) {
-      throw new DomainError('invalid_value', `the prompt has ${this.promptTokens} tokens; the model takes ${longest(model)} in all`, 'messages');
+      throw new DomainError('invalid_value', `the prompt has ${this.promptTokens} tokens; the model takes ${model.maxPositions} in all`, 'messages');
     }
     this.limit = Math.min(request.maxTokens, room);
     this.stream = new TextStream(tokenizer, request.stop);
@@ -152,13 +153,4 @@ function joined(answers: readonly Generation[]): { batch: PackedBatch; last: num
 
 function ended(answer: Generation): GenerationStep {
   return { text: '', finishReason: answer.finishReason, promptTokens: answer.promptTokens, completionTokens: answer.ids.length };
-}
-
-function longest(model: Model): number {
-  const { max_position_embeddings: rotary, n_positions: learned } = model.config;
-  return typeof rotary === 'number' ? rotary : typeof learned === 'number' ? learned : 2048;
-}
-
-export function virtualTokens(model: Model, run: number): number {
-  return (model.sites.inputs.of(run)?.length ?? 0) + (model.sites.prefix.of(run)?.length ?? 0);
 }

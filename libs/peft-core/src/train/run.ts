@@ -8,6 +8,8 @@ import type { Base } from '../io/base-folder.js';
 import { commitFolder, hashFile, type FileFact } from '../io/commit-folder.js';
 import { readAdapter, writeAdapter } from '../io/peft-adapter.js';
 import type { Adapter } from '../methods/method.js';
+import { methodFor } from '../methods/registry.js';
+import { virtualTokens } from './virtual-tokens.js';
 import { AdamW } from './adamw.js';
 import { Cadence } from './cadence.js';
 import { restoreCheckpoint, saveCheckpoint, type Identity, type State } from './checkpoint.js';
@@ -74,17 +76,6 @@ export class Run {
    */
   static open(base: Base, spec: Spec, options: RunOptions): Run {
     const phase = options.onPhase ?? (() => undefined);
-    const load = (path: string): Example[] =>
-      loadExamples(path, base.tokenizer, {
-        maxSeqLen: spec.max_seq_len ?? longestExample(base),
-        task: spec.task,
-        onProgress: (progress: number) => phase('reading_data', 'Reading and tokenising the data', progress),
-      });
-    phase('reading_data', 'Reading and tokenising the data', 0);
-    const examples = load(options.trainFile);
-    if (examples.length === 0) throw new DomainError('invalid_training_file', 'the training file has no examples', 'training_file');
-    const validation = options.validFile ? load(options.validFile) : [];
-    phase('attaching', 'Attaching the adapter', null);
     const adapter = attachMethod(base.model, spec.peft, {
       run: options.id,
       seed: spec.seed,
@@ -92,6 +83,16 @@ export class Run {
     });
     try {
       if (options.initAdapterDir) beginFrom(options.initAdapterDir, spec, adapter);
+      const room = base.model.maxPositions - virtualTokens(base.model, options.id);
+      const load = (path: string): Example[] =>
+        loadExamples(path, base.tokenizer, {
+          maxSeqLen: Math.min(spec.max_seq_len ?? room, room),
+          task: spec.task,
+          onProgress: (progress: number) => phase('reading_data', 'Reading and tokenising the data', progress),
+        });
+      const examples = load(options.trainFile);
+      if (examples.length === 0) throw new DomainError('invalid_training_file', 'the training file has no examples', 'training_file');
+      const validation = options.validFile ? load(options.validFile) : [];
       const identity = { baseId: options.baseId, spec, datasetSha256: hashFile(options.trainFile) };
       return new Run(base, spec, options, identity, adapter, examples, validation);
     } catch (error) {
@@ -216,16 +217,16 @@ export class Run {
   }
 }
 
-function longestExample({ config }: Base): number {
-  const { max_position_embeddings: rotary, n_positions: learned } = config;
-  return typeof rotary === 'number' ? rotary : typeof learned === 'number' ? learned : 2048;
-}
-
 function beginFrom(dir: string, spec: Spec, adapter: Adapter): void {
-  const { peft, tensors } = readAdapter(dir);
-  if (peft.peft_type !== spec.peft?.peft_type) {
-    const wanted = spec.peft?.peft_type ?? 'full fine-tuning';
-    throw new DomainError('invalid_adapter', `the adapter to start from is ${String(peft.peft_type)}, the job trains ${wanted}`, 'graft.init_adapter');
+  const stored = readAdapter(dir);
+  try {
+    const wanted = methodFor(spec.peft).name;
+    if (stored.peft.peft_type !== wanted) {
+      const message = `the adapter to start from is ${stored.peft.peft_type}, the job trains ${wanted}`;
+      throw new DomainError('invalid_adapter', message, 'graft.init_adapter');
+    }
+    adapter.load(stored.tensors);
+  } finally {
+    stored.dispose();
   }
-  adapter.load(tensors);
 }

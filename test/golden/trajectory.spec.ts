@@ -1,0 +1,145 @@
+// Twenty AdamW steps from each golden adapter's initial state must give the losses and gradient norms that
+// transformers and PEFT gave: forward, loss, backward, clipping, schedule and update of every method. And the
+// same when a step is split into forwards of a few tokens.
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import {
+  AdamW, attachMethod, buildModel, microBatches, packBatch, packedLoss, rateAt, runRows,
+  type Adapter, type Example, type Model,
+} from '@graft/peft-core';
+import { copy_, mapSafetensors, noGrad, setThreads, tidy, type Tensor } from '@graft/kernels';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+
+const HERE = import.meta.dirname;
+/** Relative; f32 against double moves the reference itself by up to 4e-7 (losses). */
+const LOSS_TOLERANCE = 2e-5;
+const NORM_TOLERANCE = 1e-4;
+/** Of the largest value of a tensor. */
+const FINAL_TOLERANCE = 1e-3;
+/** Gradients of key biases are rounding noise there (README.md), which AdamW turns into whole steps. */
+const NOISY_FINAL: readonly string[] = ['gpt2/lora-bias-all', 'gpt2/lora-bias-lora-only', 'qwen2/lora-bias-all'];
+const RUN = 1;
+
+interface Trajectory {
+  readonly settings: { readonly steps: number; readonly learning_rate: number; readonly weight_decay: number; readonly max_grad_norm: number; readonly warmup_steps: number };
+  readonly losses: readonly number[];
+  readonly grad_norms: readonly number[];
+  readonly learning_rates: readonly number[];
+}
+
+const json = <T>(...path: string[]): T => JSON.parse(readFileSync(join(HERE, ...path), 'utf8')) as T;
+
+const families = readdirSync(HERE).filter((family) => existsSync(join(HERE, family, 'base', 'config.json')));
+const casesOf = (family: string): string[] =>
+  readdirSync(join(HERE, family)).filter((name) => existsSync(join(HERE, family, name, 'trajectory.json')));
+
+/** PEFT's name in memory → ours. */
+function ourName(name: string): string {
+  return name
+    .replace(/^base_model\.model\./, '')
+    .replace(/^prompt_encoder\.default\./, '')
+    .replace(/\.(lora_A|lora_B|lora_magnitude_vector)\.default(\.weight)?$/, '.$1')
+    .replace('.modules_to_save.default', '')
+    .replace('.base_layer', '');
+}
+
+function readNamed(file: string): { tensors: Map<string, Tensor>; close(): void } {
+  const { tensors, close } = mapSafetensors(join(HERE, file));
+  return { tensors: new Map([...tensors].map(([name, tensor]) => [ourName(name), tensor])), close };
+}
+
+function begin(adapter: Adapter, file: string): void {
+  const { tensors, close } = readNamed(file);
+  expect([...tensors.keys()].sort()).toEqual([...adapter.parameters.keys()].sort());
+  noGrad(() => adapter.parameters.forEach((parameter, name) => copy_(parameter, tensors.get(name) as Tensor)));
+  close();
+}
+
+interface HfSequence {
+  readonly tokens: readonly number[];
+  readonly labels: readonly number[];
+}
+
+/** Unshifted labels → targets of the next token. */
+function example({ tokens, labels }: HfSequence): Example {
+  return { tokens: Int32Array.from(tokens), labels: Int32Array.from([...labels.slice(1), -100]), first: labels[0] as number };
+}
+
+function train(model: Model, adapter: Adapter, batches: readonly Example[][], { settings }: Trajectory, budget: number) {
+  const optimizer = new AdamW(adapter.parameters, { weightDecay: settings.weight_decay, decays: () => true });
+  const losses: number[] = [];
+  const norms: number[] = [];
+  const rates: number[] = [];
+  const virtual = model.sites.inputs.of(RUN) !== undefined;
+  for (let step = 0; step < settings.steps; step++) {
+    const examples = batches[step % batches.length] as Example[];
+    const wanted = examples.reduce((n, { labels, first }) => n + labels.filter((label) => label >= 0).length + Number(virtual && first >= 0), 0);
+    let loss = 0;
+    for (const micro of microBatches([{ run: RUN, examples }], budget)) {
+      tidy(() => {
+        const batch = packBatch(micro);
+        const ctx = { training: true, runs: new Map([[RUN, { seed: 0, step }]]), rows: runRows(batch.sequences), virtual: new Map() };
+        loss += packedLoss(model, model.forward(batch, ctx), batch, ctx, new Map([[RUN, 1 / wanted]])).get(RUN)?.loss ?? 0;
+      });
+    }
+    losses.push(loss / wanted);
+    norms.push(optimizer.clip(settings.max_grad_norm));
+    rates.push(settings.learning_rate * rateAt('linear', step, settings.warmup_steps, settings.steps));
+    optimizer.step(rates[step] as number);
+  }
+  optimizer.dispose();
+  return { losses, norms, rates };
+}
+
+const worst = (ours: readonly number[], theirs: readonly number[]): number =>
+  Math.max(...ours.map((value, i) => Math.abs(value - (theirs[i] as number)) / Math.abs(theirs[i] || 1)));
+
+function compareFinal(adapter: Adapter, file: string): void {
+  const { tensors, close } = readNamed(file);
+  for (const [name, parameter] of adapter.parameters) {
+    const theirs = (tensors.get(name) as Tensor).toArray() as Float32Array;
+    const ours = parameter.toArray() as Float32Array;
+    const largest = theirs.reduce((most, value) => Math.max(most, Math.abs(value)), 1e-12);
+    const difference = ours.reduce((most, value, i) => Math.max(most, Math.abs(value - (theirs[i] as number))), 0);
+    expect(difference / largest, name).toBeLessThan(FINAL_TOLERANCE);
+  }
+  close();
+}
+
+beforeAll(() => setThreads(1));
+
+for (const family of families) {
+  describe(family, () => {
+    let model: Model;
+    let close: () => void;
+    const batches = json<HfSequence[][]>(family, 'batches.json').map((batch) => batch.map(example));
+
+    beforeAll(() => {
+      const file = mapSafetensors(join(HERE, family, 'base', 'model.safetensors'));
+      close = () => file.close();
+      model = buildModel(json(family, 'base', 'config.json'), file.tensors, { dtype: 'f32', quantization: null });
+    });
+    afterAll(() => {
+      model.dispose();
+      close();
+    });
+
+    for (const name of casesOf(family)) {
+      it.each([['whole', 1e9], ['in forwards of at most 30 tokens', 30]])(`${name}, each step %s`, (_, budget) => {
+        const trajectory = json<Trajectory>(family, name, 'trajectory.json');
+        const peft = name === 'full' ? null : json<{ peft_type: string }>(family, name, 'adapter_config.json');
+        const adapter = attachMethod(model, peft, { run: RUN, seed: 0 });
+        try {
+          if (peft) begin(adapter, join(family, name, 'initial.safetensors'));
+          const { losses, norms, rates } = train(model, adapter, batches, trajectory, budget);
+          expect(worst(losses, trajectory.losses)).toBeLessThan(LOSS_TOLERANCE);
+          expect(worst(norms, trajectory.grad_norms)).toBeLessThan(NORM_TOLERANCE);
+          rates.forEach((rate, step) => expect(rate).toBeCloseTo(trajectory.learning_rates[step] as number, 10));
+          if (peft && !NOISY_FINAL.includes(`${family}/${name}`)) compareFinal(adapter, join(family, name, 'final.safetensors'));
+        } finally {
+          adapter.detach();
+        }
+      });
+    }
+  });
+}
