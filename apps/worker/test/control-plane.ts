@@ -3,6 +3,7 @@ import { Server, ServerCredentials, status, type ServerDuplexStream } from '@grp
 import type { Spec } from '@graft/contracts';
 import {
   WorkerServiceService,
+  type WorkerServiceServer,
   type Assignment,
   type BlobRef,
   type ConnectRequest,
@@ -56,7 +57,7 @@ export class ControlPlane {
       connect: (line: Line) => this.connect(line),
       fetchBlob: (call) => void this.fetchBlob(call),
       putBlob: (call, answer) => this.putBlob(call, answer),
-    } satisfies Parameters<Server['addService']>[1]);
+    } satisfies WorkerServiceServer);
     this.port = await new Promise<number>((resolve, reject) =>
       this.server.bindAsync(
         `127.0.0.1:${port}`,
@@ -202,7 +203,7 @@ export class ControlPlane {
     }
   }
 
-  private async fetchBlob(call: Parameters<WorkerServer['fetchBlob']>[0]): Promise<void> {
+  private async fetchBlob(call: Parameters<WorkerServiceServer['fetchBlob']>[0]): Promise<void> {
     const { sha256, offset } = call.request;
     this.fetches.push({ sha256, offset });
     const data = this.blobs.get(sha256);
@@ -219,7 +220,7 @@ export class ControlPlane {
     call.end();
   }
 
-  private putBlob(...[call, answer]: Parameters<WorkerServer['putBlob']>): void {
+  private putBlob(...[call, answer]: Parameters<WorkerServiceServer['putBlob']>): void {
     let header:
       Extract<NonNullable<PutBlobRequest['body']>, { $case: 'header' }>['value'] | undefined;
     const chunks: Uint8Array[] = [];
@@ -238,8 +239,6 @@ export class ControlPlane {
     });
   }
 }
-
-type WorkerServer = import('@graft/contracts/grpc').WorkerServiceServer;
 
 const SPEC: Spec = {
   model: 'base-a',

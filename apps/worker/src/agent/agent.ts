@@ -60,7 +60,7 @@ export class Agent {
   /** Ends downloads of bases, which no single run owns. */
   private readonly shutdown = new AbortController();
   private cache!: BlobCache;
-  private answers!: Answers;
+  private answers: Answers | null = null;
   private ready!: ReadyFact;
   private devices: string[] = [];
   private heartbeat: NodeJS.Timeout | null = null;
@@ -68,6 +68,8 @@ export class Agent {
   private heartbeats = 0;
   private draining = false;
   private folderCount = 0;
+  private spoolComplaint = '';
+  private reportedDrops = 0;
 
   constructor(private readonly options: AgentOptions) {
     const { settings, log } = options;
@@ -147,7 +149,7 @@ export class Agent {
     const giveUp = performance.now() + this.settings.drainMs;
     this.log.info({ reason, runs: this.attempts.size }, 'draining');
     this.connection.send({ $case: 'draining', value: { reason } });
-    this.answers.cancelAll('the worker is draining; ask again');
+    this.answers?.cancelAll('the worker is draining; ask again');
     for (const attempt of this.attempts.values()) attempt.stop('drain');
     while (this.attempts.size > 0 || this.spool.length > 0) {
       if (performance.now() > giveUp) break;
@@ -229,7 +231,7 @@ export class Agent {
   private down(): void {
     this.feed.disconnected();
     // Whoever asked has lost the line too; an answer cannot be taken up again.
-    this.answers.cancelAll();
+    this.answers?.cancelAll();
   }
 
   private hear(body: Downward): void {
@@ -245,10 +247,10 @@ export class Agent {
       case 'command':
         return this.obey(body.value);
       case 'generate':
-        void this.answers.answer(body.value);
+        void this.answers?.answer(body.value);
         return;
       case 'generateCancel':
-        return this.answers.cancel(body.value.id);
+        return this.answers?.cancel(body.value.id);
     }
   }
 
@@ -332,6 +334,7 @@ export class Agent {
     });
     this.pull();
     this.checkLine();
+    this.checkSpool();
   }
 
   private checkLine(): void {
@@ -342,6 +345,19 @@ export class Agent {
       return this.connection.restart('events were not acknowledged');
     if (isUp || silenceMs < this.settings.offlineLimitMs) return;
     for (const attempt of this.attempts.values()) attempt.stop('drain');
+  }
+
+  private checkSpool(): void {
+    const { failure, dropped } = this.spool;
+    const complaint =
+      failure === null
+        ? ''
+        : `facts cannot be spooled to disk and are kept in memory: ${failure.message}`;
+    if (complaint !== this.spoolComplaint && complaint !== '') this.log.error(complaint);
+    this.spoolComplaint = complaint;
+    if (dropped > this.reportedDrops)
+      this.log.warn({ dropped }, 'the spool is full: log lines were dropped');
+    this.reportedDrops = dropped;
   }
 
   private async put(

@@ -127,6 +127,10 @@ export class Attempt {
       const place = await assemble(cache, join(folder, name), files, signal, (share) =>
         say('downloading', `downloading the ${name} files`, share),
       );
+      if (signal.aborted) {
+        await place.release();
+        throw signal.reason;
+      }
       this.folders.push(place);
       return place.path;
     };

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { ControlPlane, until } from '../../test/control-plane.js';
+import { isAlive } from '../../test/scene.js';
 
 const WORKER = fileURLToPath(new URL('../../test/worker.mjs', import.meta.url));
 const MAIN = fileURLToPath(new URL('../../dist/main.js', import.meta.url));
@@ -61,14 +62,6 @@ function exitOf(child: ChildProcess): Promise<number | null> {
 function trainerPids(): number[] {
   const folder = join(home, 'trainers');
   return existsSync(folder) ? readdirSync(folder).map((name) => parseInt(name, 10)) : [];
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    return !/^\d+ \(.*\) Z/.test(readFileSync(`/proc/${pid}/stat`, 'utf8'));
-  } catch {
-    return false;
-  }
 }
 
 async function startTraining(

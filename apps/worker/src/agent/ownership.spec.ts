@@ -1,0 +1,115 @@
+import { Command_Action } from '@graft/contracts/grpc';
+import { describe, expect, it } from 'vitest';
+import { until } from '../../test/control-plane.js';
+import { isAlive, useScene } from '../../test/scene.js';
+
+const scene = useScene();
+
+describe('ownership', () => {
+  it.each(['ack', 'heartbeat', 'command'] as const)(
+    'kills a run within 1 s when told so by %s',
+    async (by) => {
+      await scene.startAgent();
+      await scene.pulled();
+      scene.plane.assign({ plan: { steps: 100_000, stepMs: 5 } });
+      await until('steps', () => scene.plane.fact('step'));
+      const [pid = 0] = scene.trainerPids();
+      const lease = { jobId: 'job-1', epoch: 1, step: 0 };
+      const from = performance.now();
+      if (by === 'ack') scene.plane.stale.push(lease);
+      else if (by === 'heartbeat') scene.plane.lost.push(lease);
+      else
+        scene.plane.send({
+          $case: 'command',
+          value: { ...lease, action: Command_Action.ACTION_KILL },
+        });
+      await until('the trainer to be gone', () => !isAlive(pid), 1000);
+      expect(performance.now() - from).toBeLessThan(1000);
+      await until('no lease', () => scene.plane.heartbeats.at(-1)?.leases.length === 0);
+      expect(scene.plane.fact('stopped') ?? scene.plane.fact('failed')).toBeUndefined();
+    },
+  );
+
+  it('drops a lost run beside a neighbour that goes on', async () => {
+    await scene.startAgent();
+    await scene.pulled();
+    scene.plane.assign({ jobId: 'zombie', plan: { steps: 100_000, stepMs: 5 } });
+    scene.plane.assign({ jobId: 'neighbour', plan: { steps: 200, stepMs: 5 } });
+    await until(
+      'both',
+      () => scene.plane.fact('step', 'zombie') && scene.plane.fact('step', 'neighbour'),
+    );
+    scene.plane.lost.push({ jobId: 'zombie', epoch: 1, step: 0 });
+    await until(
+      'the lease to go',
+      () => !scene.plane.heartbeats.at(-1)?.leases.some((lease) => lease.jobId === 'zombie'),
+    );
+    const heard = scene.plane.facts('zombie').length;
+    await until('the neighbour', () => scene.plane.fact('finished', 'neighbour'));
+    expect(scene.plane.facts('zombie').length).toBeLessThanOrEqual(heard + 30);
+    expect(scene.trainerPids()).toHaveLength(1);
+  });
+
+  it('kills the trainer when the lost run does not obey within 2 s; the neighbour may be tried again', async () => {
+    await scene.startAgent();
+    await scene.pulled();
+    scene.plane.assign({ jobId: 'zombie', plan: { steps: 100_000, stepMs: 5, disobey: true } });
+    scene.plane.assign({ jobId: 'neighbour', plan: { steps: 100_000, stepMs: 5 } });
+    await until(
+      'both',
+      () => scene.plane.fact('step', 'zombie') && scene.plane.fact('step', 'neighbour'),
+    );
+    const from = performance.now();
+    scene.plane.lost.push({ jobId: 'zombie', epoch: 1, step: 0 });
+    const failed = await until('the neighbour', () => scene.plane.fact('failed', 'neighbour'));
+    expect(failed).toMatchObject({ code: 'crash', retryable: true });
+    expect(performance.now() - from).toBeGreaterThan(1900);
+    expect(scene.plane.fact('failed', 'zombie')).toBeUndefined();
+  });
+
+  it('reports how a trainer died, with the end of its stderr', async () => {
+    await scene.startAgent();
+    await scene.pulled();
+    scene.plane.assign({ plan: { steps: 50, crashAt: 7 } });
+    const failed = await until('failed', () => scene.plane.fact('failed'));
+    expect(failed).toMatchObject({ code: 'crash', retryable: true });
+    expect(failed.stderrTail).toContain('boom');
+    scene.plane.assign({ epoch: 2, plan: { steps: 5 } });
+    await until('the next attempt', () => scene.plane.fact('finished', 'job-1', 2));
+  });
+
+  it('cancels without a checkpoint and pauses with one', async () => {
+    await scene.startAgent();
+    await scene.pulled();
+    scene.plane.assign({ jobId: 'c', plan: { steps: 100_000, stepMs: 5 } });
+    scene.plane.assign({ jobId: 'p', plan: { steps: 100_000, stepMs: 5 } });
+    await until('both', () => scene.plane.fact('step', 'c') && scene.plane.fact('step', 'p'));
+    scene.plane.send({
+      $case: 'command',
+      value: { jobId: 'c', epoch: 1, action: Command_Action.ACTION_CANCEL },
+    });
+    scene.plane.send({
+      $case: 'command',
+      value: { jobId: 'p', epoch: 1, action: Command_Action.ACTION_PAUSE },
+    });
+    expect(await until('cancelled', () => scene.plane.fact('stopped', 'c'))).toMatchObject({
+      reason: 'cancelled',
+    });
+    const paused = await until('paused', () => scene.plane.fact('stopped', 'p'));
+    expect(paused.reason).toBe('paused');
+    expect(scene.plane.fact('saved', 'p')?.step).toBe(paused.step);
+    expect(scene.plane.fact('saved', 'c')).toBeUndefined();
+    await until('free slots', () => scene.plane.pulls.at(-1)?.freeSlots === 2);
+  });
+
+  it('hands back what does not fit in its slots', async () => {
+    await scene.startAgent({ slots: 1 });
+    await scene.pulled();
+    scene.plane.assign({ jobId: 'a', plan: { steps: 1000, stepMs: 5 } });
+    scene.plane.assign({ jobId: 'b', plan: { steps: 1 }, checkpointStep: 12 });
+    expect(await until('b back', () => scene.plane.fact('stopped', 'b'))).toEqual({
+      reason: 'drained',
+      step: 12,
+    });
+  });
+});

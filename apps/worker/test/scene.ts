@@ -1,0 +1,92 @@
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { pino } from 'pino';
+import { afterEach, beforeEach } from 'vitest';
+import { Agent, type AgentOptions } from '../src/agent/agent.js';
+import type { Settings } from '../src/agent/settings.js';
+import { ControlPlane, until } from './control-plane.js';
+
+const SMALL_TRAINER = fileURLToPath(new URL('./small-trainer.mjs', import.meta.url));
+
+/** What the agent's specs play in: a control plane that listens and a home, fresh for every test. */
+export interface Scene {
+  home: string;
+  plane: ControlPlane;
+  agents: Agent[];
+  /** What the agents logged. */
+  lines: string[];
+  startAgent(settings?: Partial<Settings>, options?: Partial<AgentOptions>): Promise<Agent>;
+  /** Waits until the worker has asked for work. */
+  pulled(): Promise<void>;
+  trainerPids(): number[];
+  newHome(): void;
+}
+
+export function useScene(): Scene {
+  const homes: string[] = [];
+  const scene: Scene = {
+    home: '',
+    plane: new ControlPlane(),
+    agents: [],
+    lines: [],
+    async startAgent(settings = {}, options = {}) {
+      const agent = new Agent({
+        settings: {
+          address: `127.0.0.1:${scene.plane.port}`,
+          tls: false,
+          token: 'join-me',
+          pool: 'default',
+          name: 'spec',
+          slots: 2,
+          home: scene.home,
+          threads: 1,
+          cacheBytes: 1e9,
+          idleUnloadMs: 60_000,
+          offlineLimitMs: 600_000,
+          drainMs: 5_000,
+          logLevel: 'info',
+          ...settings,
+        },
+        log: pino({ level: 'debug' }, { write: (line: string) => void scene.lines.push(line) }),
+        trainerMain: SMALL_TRAINER,
+        backoff: { minMs: 50, maxMs: 200 },
+        freeMemory: () => 8e9,
+        ...options,
+      });
+      scene.agents.push(agent);
+      await agent.start();
+      return agent;
+    },
+    async pulled() {
+      await until('a pull', () => scene.plane.pulls.length > 0, 20_000);
+    },
+    trainerPids: () => readdirSync(join(scene.home, 'trainers')).map((name) => parseInt(name, 10)),
+    newHome() {
+      scene.home = mkdtempSync(join(tmpdir(), 'graft-agent-'));
+      homes.push(scene.home);
+    },
+  };
+  beforeEach(async () => {
+    scene.newHome();
+    scene.plane = new ControlPlane();
+    scene.agents = [];
+    scene.lines = [];
+    await scene.plane.listen();
+  });
+  afterEach(async () => {
+    for (const agent of scene.agents) await agent.close();
+    scene.plane.vanish();
+    for (const home of homes.splice(0)) rmSync(home, { recursive: true, force: true });
+  });
+  return scene;
+}
+
+export function isAlive(pid: number): boolean {
+  try {
+    return !/^\d+ \(.*\) Z/.test(readFileSync(`/proc/${pid}/stat`, 'utf8'));
+  } catch {
+    return false;
+  }
+}
