@@ -14,6 +14,8 @@ import { quantizerFor, quantizers } from './quant/registry.js';
 import { recordTasks, tasks } from './tasks/registry.js';
 
 export { checkRecord } from './data/records.js';
+export { inspectModelFolder } from './io/inspect.js';
+export type { ModelInspection } from './io/inspect.js';
 export type { PeftConfig } from './methods/config.js';
 
 /** GET /v1/catalog. */

@@ -1,12 +1,13 @@
-import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { DomainError } from '@graft/contracts';
 import { parseJson, tokenizerFiles } from '../data/tokenizer-files.js';
 import type { TokenizerFiles } from '../data/tokenizer-files.js';
 import { Tokenizer } from '../data/tokenizer.js';
 import { buildModel } from '../models/registry.js';
 import type { BuildOptions, HfConfig, Model, Tensors } from '../models/model.js';
 import { readGguf } from './gguf.js';
+import { locate } from './locate.js';
+import { invalid } from './weight-files.js';
 import { mapWeights } from './weights.js';
 
 export interface BaseOptions extends BuildOptions {
@@ -77,31 +78,10 @@ function openFolder(folder: string): Opened {
   return { config, files, tensors, close };
 }
 
-/** The folder or the .gguf file to load. Native-free. @throws DomainError `invalid_model`. */
-export function locate(path: string): string {
-  if (!existsSync(path)) throw invalid(`${path} does not exist`);
-  if (!statSync(path).isDirectory()) {
-    if (path.endsWith('.gguf')) return path;
-    throw invalid(`${path} is neither a folder nor a .gguf file`);
-  }
-  if (existsSync(join(path, 'config.json'))) return path;
-  const found = readdirSync(path).filter((name) => name.endsWith('.gguf'));
-  if (found.length === 1) return join(path, found[0] as string);
-  throw invalid(
-    found.length
-      ? `${path} has ${found.length} .gguf files; name one`
-      : `${path} has no config.json`,
-  );
-}
-
 /** config.json of a folder. @throws DomainError `invalid_model`. */
 export function readConfig(folder: string): HfConfig {
   const path = join(folder, 'config.json');
   const config = parseJson(readFileSync(path, 'utf8'), path);
   if (typeof config['model_type'] === 'string') return config as HfConfig;
   throw invalid(`${path} has no model_type`);
-}
-
-function invalid(what: string): DomainError {
-  return new DomainError('invalid_model', what, 'model');
 }

@@ -4,7 +4,7 @@ import type { TokenizerFiles } from '../data/tokenizer-files.js';
 import type { HfConfig } from '../models/model.js';
 import { pythonJson } from './python-json.js';
 import { writeSafetensors } from './safetensors.js';
-import { SINGLE } from './weights.js';
+import { SINGLE } from './weight-files.js';
 import { writeWholeText } from './whole-file.js';
 
 const DTYPE_NAMES: ReadonlyMap<string, string> = new Map([

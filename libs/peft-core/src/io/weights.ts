@@ -1,13 +1,9 @@
 // The weights of a Hugging Face folder: model.safetensors, or several files joined by an index.
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import { basename, join } from 'node:path';
-import { DomainError } from '@graft/contracts';
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import { KernelError, mapSafetensors } from '@graft/kernels';
 import type { MappedSafetensors, Tensor } from '@graft/kernels';
-import { parseJson } from '../data/tokenizer-files.js';
-
-export const SINGLE = 'model.safetensors';
-export const INDEX = 'model.safetensors.index.json';
+import { INDEX, invalid, weightFiles } from './weight-files.js';
 
 export interface Weights {
   /** by their full names (the base's prefix put back where a file leaves it out), over the files' own pages */
@@ -57,45 +53,6 @@ function mapped(path: string): MappedSafetensors {
   }
 }
 
-/**
- * Weight files of a folder, with the tensors an index promises of each. Native-free.
- * @throws DomainError `invalid_model` when there are none, or the index names files it must not.
- */
-export function weightFiles(folder: string): ReadonlyMap<string, readonly string[]> {
-  if (existsSync(join(folder, INDEX))) return indexed(folder);
-  const names = readdirSync(folder).filter((name) => name.endsWith('.safetensors'));
-  if (names.includes(SINGLE)) return new Map([[SINGLE, []]]);
-  const [only] = names;
-  if (only !== undefined && names.length === 1) return new Map([[only, []]]);
-  if (names.length > 1)
-    throw invalid(`${folder} has ${names.length} safetensors files and no ${INDEX}`);
-  const pickle = readdirSync(folder).find((name) => /\.(bin|pt|pth|ckpt|pkl)$/.test(name));
-  const advice =
-    pickle === undefined
-      ? ''
-      : `; ${pickle} is a pickle, which can run code: convert it to safetensors (transformers' save_pretrained does)`;
-  throw invalid(`${folder} has no safetensors file${advice}`);
-}
-
-function indexed(folder: string): ReadonlyMap<string, readonly string[]> {
-  const path = join(folder, INDEX);
-  const map = parseJson(readFileSync(path, 'utf8'), path)['weight_map'];
-  if (map === null || typeof map !== 'object') throw invalid(`${path} has no weight_map`);
-  const files = new Map<string, string[]>();
-  for (const [tensor, file] of Object.entries(map as Record<string, unknown>)) {
-    if (typeof file !== 'string' || basename(file) !== file || !file.endsWith('.safetensors')) {
-      throw invalid(
-        `${path} names the file ${JSON.stringify(file)}; only safetensors files beside it may be named`,
-      );
-    }
-    if (!files.has(file) && !existsSync(join(folder, file)))
-      throw invalid(`${file} of ${INDEX} is missing in ${folder}`);
-    files.set(file, [...(files.get(file) ?? []), tensor]);
-  }
-  if (files.size === 0) throw invalid(`${path} lists no tensors`);
-  return files;
-}
-
 /** Full names for the tensors of a file. */
 function named(found: ReadonlyMap<string, Tensor>): ReadonlyMap<string, Tensor> {
   const [, prefix] = BARE.find(([first]) => found.has(first)) ?? [];
@@ -104,8 +61,4 @@ function named(found: ReadonlyMap<string, Tensor>): ReadonlyMap<string, Tensor> 
   return new Map(
     kept.map(([name, tensor]) => [name.startsWith('lm_head.') ? name : prefix + name, tensor]),
   );
-}
-
-function invalid(what: string): DomainError {
-  return new DomainError('invalid_model', what, 'model');
 }

@@ -1,0 +1,160 @@
+// Looks a base model over before it is taken in. Plain file reads, nothing native: the API runs it on import.
+import { closeSync, existsSync, lstatSync, openSync, readFileSync, readSync } from 'node:fs';
+import { basename, join } from 'node:path';
+import { DomainError } from '@graft/contracts';
+import { safetensorsHeader } from '@graft/kernels';
+import { tokenizerFiles } from '../data/tokenizer-files.js';
+import { forConfig } from '../models/registry.js';
+import type { HfConfig } from '../models/model.js';
+import { configProblems } from './config-check.js';
+import { ggufModel } from './gguf-architecture.js';
+import { checkedHeader } from './gguf-checked.js';
+import { ggufTokenizer } from './gguf-tokenizer.js';
+import { locate } from './locate.js';
+import { INDEX, weightFiles } from './weight-files.js';
+
+export interface ModelInspection {
+  /** Key of the family in the catalog; '' when there is none. */
+  readonly family: string;
+  /** Numbers in the weight files. */
+  readonly parameters: number;
+  /** Names of the files that make up the model; others beside them are not needed. */
+  readonly files: readonly string[];
+  /** Why the model cannot be used, for people; empty when it can. */
+  readonly problems: readonly string[];
+}
+
+const COMPANIONS = [
+  'config.json',
+  'generation_config.json',
+  'tokenizer.json',
+  'tokenizer_config.json',
+  'special_tokens_map.json',
+  'chat_template.jinja',
+  'chat_template.json',
+  INDEX,
+];
+const MAX_CONFIG_BYTES = 1 << 20;
+
+/**
+ * Checks a Hugging Face folder, a .gguf file or a folder that holds one: the architecture is one of the catalog's,
+ * headers are strictly valid, nothing needed is a pickle or asks for code.
+ */
+export function inspectModelFolder(path: string): ModelInspection {
+  const problems: string[] = [];
+  /** Turns what a reader throws into a problem. */
+  const attempt = <T>(fn: () => T): T | undefined => {
+    try {
+      return fn();
+    } catch (error) {
+      problems.push(error instanceof Error ? error.message : String(error));
+      return undefined;
+    }
+  };
+  const source = attempt(() => locate(path));
+  const found = source?.endsWith('.gguf')
+    ? inspectGguf(source, attempt)
+    : source !== undefined
+      ? inspectFolder(source, attempt, problems)
+      : undefined;
+  const family = found?.config && attempt(() => familyOf(found.config as HfConfig));
+  return {
+    family: family ?? '',
+    parameters: found?.parameters ?? 0,
+    files: found?.files ?? [],
+    problems,
+  };
+}
+
+interface Found {
+  readonly config: HfConfig | undefined;
+  readonly parameters: number;
+  readonly files: readonly string[];
+}
+
+type Attempt = <T>(fn: () => T) => T | undefined;
+
+function inspectGguf(path: string, attempt: Attempt): Found {
+  attempt(() => refuseDisguise(path));
+  const header = attempt(() => checkedHeader(path));
+  if (!header) return { config: undefined, parameters: 0, files: [basename(path)] };
+  const model = attempt(() => ggufModel(header));
+  attempt(() => ggufTokenizer(header));
+  const parameters = header.tensors.reduce((sum, { shape }) => sum + product(shape), 0);
+  return { config: model?.config, parameters, files: [basename(path)] };
+}
+
+function inspectFolder(folder: string, attempt: Attempt, problems: string[]): Found {
+  const companions = COMPANIONS.filter((name) => existsSync(join(folder, name)));
+  const weights = attempt(() => weightFiles(folder)) ?? new Map<string, readonly string[]>();
+  for (const name of [...companions, ...weights.keys()])
+    attempt(() => refuseDisguise(join(folder, name)));
+  const config = attempt(() => checkedConfig(join(folder, 'config.json'), problems));
+  attempt(() => tokenizerFiles(folder));
+  let parameters = 0;
+  const seen = new Set<string>();
+  for (const [name, listed] of weights) {
+    const entries = attempt(() => safetensorsHeader(join(folder, name)).entries) ?? [];
+    const names = new Set(entries.map((entry) => entry.name));
+    const missing = listed.find((tensor) => !names.has(tensor));
+    if (missing !== undefined)
+      problems.push(`${INDEX} says that ${name} holds "${missing}"; it does not`);
+    for (const entry of entries) {
+      if (seen.has(entry.name)) problems.push(`the tensor "${entry.name}" is in two files`);
+      seen.add(entry.name);
+      parameters += product(entry.shape);
+    }
+  }
+  return { config, parameters, files: [...companions, ...weights.keys()].sort() };
+}
+
+function checkedConfig(path: string, problems: string[]): HfConfig | undefined {
+  if (lstatSync(path).size > MAX_CONFIG_BYTES)
+    throw new Error(`config.json is larger than ${MAX_CONFIG_BYTES} bytes`);
+  const text = readFileSync(path, 'utf8');
+  const found = configProblems(text);
+  problems.push(...found);
+  return found.length === 0 ? (JSON.parse(text) as HfConfig) : undefined;
+}
+
+function familyOf(config: HfConfig): string {
+  const plugin = forConfig(config);
+  const parsed = plugin.options.safeParse(plugin.fromHf(config));
+  if (parsed.success) return plugin.name;
+  const [issue] = parsed.error.issues;
+  throw new DomainError(
+    'invalid_model',
+    `config.json: ${issue?.path.join('.') ?? ''}: ${issue?.message ?? 'invalid'}`,
+  );
+}
+
+/** How files begin that can run code when they are loaded, or hide others: pickles, archives, programs. */
+const DISGUISES: readonly (readonly [string, (bytes: Buffer) => boolean])[] = [
+  ['a pickle, which can run code', (b) => b[0] === 0x80 && (b[1] as number) <= 5],
+  ['a zip archive, as torch.save writes', (b) => b.subarray(0, 2).toString('latin1') === 'PK'],
+  ['a numpy file', (b) => b.subarray(0, 6).toString('latin1') === '\x93NUMPY'],
+  ['an HDF5 file', (b) => b.subarray(1, 4).toString('latin1') === 'HDF'],
+  ['compressed', (b) => b.readUInt16BE(0) === 0x1f8b || b.readUInt32BE(0) === 0x28b52ffd],
+  ['a program', (b) => b.subarray(1, 4).toString('latin1') === 'ELF'],
+];
+
+/** @throws DomainError when a file is no regular file, or not what its name says. */
+function refuseDisguise(path: string): void {
+  const name = basename(path);
+  if (!lstatSync(path).isFile())
+    throw new DomainError('invalid_model', `${name} is not a regular file`);
+  const bytes = Buffer.alloc(8);
+  const file = openSync(path, 'r');
+  try {
+    readSync(file, bytes, 0, 8, 0);
+  } finally {
+    closeSync(file);
+  }
+  // a safetensors length may begin with any byte; its JSON follows at byte 8 and its own check is strict
+  const safetensors = name.endsWith('.safetensors') && bytes.readUInt32LE(4) === 0;
+  const [what] = (!safetensors && DISGUISES.find(([, matches]) => matches(bytes))) || [];
+  if (what !== undefined)
+    throw new DomainError('invalid_model', `${name} is ${what}; import the original model files`);
+}
+
+const product = (shape: readonly number[]): number => shape.reduce((result, n) => result * n, 1);
