@@ -1,0 +1,137 @@
+// Kill −9 a trainer at random instants, resume from its newest whole checkpoint, as often as it takes: the
+// losses of every step, the first time and each time it is replayed, and the adapter's bytes must be those of
+// a run that nobody touched.
+import { createHash } from 'node:crypto';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Spec } from '@graft/contracts';
+import { listNumbered, readCommitted } from '@graft/peft-core';
+import { TrainerProcess } from '@graft/worker';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { writeChats, writeTinyBase } from '../tiny-base.js';
+
+const KILLS = 12;
+
+let dir: string;
+let base: string;
+let data: string;
+beforeAll(() => {
+  dir = mkdtempSync(join(tmpdir(), 'graft-kill-'));
+  base = writeTinyBase(join(dir, 'base'));
+  data = writeChats(join(dir, 'train.jsonl'), 22);
+});
+afterAll(() => rmSync(dir, { recursive: true, force: true }));
+
+// Dropout, shuffling, accumulation and an epoch whose last step is short: all that could depend on history.
+const SPEC: Spec = {
+  model: 'base-1', task: 'causal_lm',
+  peft: { peft_type: 'LORA', r: 4, lora_alpha: 8, lora_dropout: 0.2, target_modules: 'all-linear' },
+  seed: 11, batch_size: 2, n_epochs: 6, max_steps: null, learning_rate: 0.01, lr_schedule: 'cosine', warmup_ratio: 0.1,
+  optimizer: 'adamw', weight_decay: 0.01, max_grad_norm: 1, gradient_accumulation_steps: 2, max_seq_len: null,
+  shuffle: true, eval_steps: 0, save_steps: 4, base_dtype: 'bf16', quantization: null,
+};
+
+interface Outcome {
+  readonly sha256: string;
+  /** Every loss reported of a step, replays included. */
+  readonly losses: ReadonlyMap<number, readonly number[]>;
+  readonly starts: number;
+  readonly from: readonly number[];
+}
+
+/** Trains to the end, killing the process `kills` times, each a random while after a random step. */
+async function train(name: string, spec: Spec, kills: number): Promise<Outcome> {
+  const workDir = join(dir, name);
+  const losses = new Map<number, number[]>();
+  const from: number[] = [];
+  for (let starts = 1; ; starts++) {
+    const trainer = new TrainerProcess({ threads: 1 });
+    const victimAfter = kills >= starts ? Math.floor(Math.random() * 9) : Infinity;
+    let seen = 0;
+    let sha256: string | null = null;
+    let failure: string | null = null;
+    trainer.on('started', ({ fromStep }) => from.push(fromStep));
+    trainer.on('step', ({ step, loss }) => {
+      losses.set(step, [...(losses.get(step) ?? []), loss]);
+      if (seen++ === victimAfter) setTimeout(() => trainer.kill('SIGKILL'), Math.random() * 30);
+    });
+    trainer.on('failed', ({ code, message }) => {
+      failure = `${code}: ${message}`;
+      trainer.end();
+    });
+    trainer.on('loadFailed', ({ message }) => {
+      failure = message;
+      trainer.end();
+    });
+    trainer.on('finished', (fact) => {
+      sha256 = hash(join(fact.dir, 'adapter_model.safetensors'));
+      trainer.end();
+    });
+    trainer.send({ type: 'load', baseId: 'base-1', path: base, dtype: spec.base_dtype, quantization: null });
+    trainer.send({
+      type: 'start', jobId: 'job', epoch: starts, spec, trainFile: data, validFile: null, initAdapterDir: null,
+      checkpointDir: newestWhole(workDir), workDir,
+    });
+    await trainer.exited;
+    if (failure) throw new Error(failure);
+    if (sha256) return { sha256, losses, starts, from };
+  }
+}
+
+function newestWhole(workDir: string): string | null {
+  for (const { dir: folder } of listNumbered(workDir, 'checkpoint-')) {
+    readCommitted(folder); // a renamed checkpoint is whole: one that is not is a broken promise
+    return folder;
+  }
+  return null;
+}
+
+function hash(path: string): string {
+  return createHash('sha256').update(readFileSync(path)).digest('hex');
+}
+
+describe('a trainer killed at random', () => {
+  it('comes to the same losses and the same bytes', async () => {
+    const whole = await train('whole', SPEC, 0);
+    expect([...whole.losses.keys()]).toEqual(Array.from({ length: 36 }, (_, i) => i + 1));
+
+    const killed = await train('killed', SPEC, KILLS);
+    expect(killed.starts).toBeGreaterThan(3);
+    expect(Math.max(...killed.from)).toBeGreaterThan(0);
+    for (const [step, values] of killed.losses) {
+      for (const value of values) expect(value, `step ${step}`).toBe(whole.losses.get(step)?.[0]);
+    }
+    expect(killed.sha256).toBe(whole.sha256);
+
+    // Negative control: the bytes do depend on what they should depend on.
+    const other = await train('other-seed', { ...SPEC, seed: 12 }, 0);
+    expect(other.sha256).not.toBe(whole.sha256);
+    expect(other.losses.get(2)?.[0]).not.toBe(whole.losses.get(2)?.[0]);
+  });
+
+  it('refuses a checkpoint whose bytes were changed, and one of another run', async () => {
+    const workDir = join(dir, 'killed');
+    const [{ dir: checkpoint } = { dir: '' }] = listNumbered(workDir, 'checkpoint-');
+    expect(await failureOf({ ...SPEC, learning_rate: 0.02 }, checkpoint)).toMatch(/^invalid_state: .*other settings/);
+    const state = join(checkpoint, 'state.safetensors');
+    const bytes = readFileSync(state);
+    bytes[bytes.length - 5] = (bytes[bytes.length - 5] as number) ^ 1;
+    writeFileSync(state, bytes);
+    expect(await failureOf(SPEC, checkpoint)).toMatch(/^io_error: .*state\.safetensors/);
+  });
+});
+
+async function failureOf(spec: Spec, checkpointDir: string): Promise<string> {
+  const trainer = new TrainerProcess({ threads: 1 });
+  const failed = new Promise<string>((resolve) => trainer.on('failed', ({ code, message }) => resolve(`${code}: ${message}`)));
+  trainer.send({ type: 'load', baseId: 'base-1', path: base, dtype: spec.base_dtype, quantization: null });
+  trainer.send({
+    type: 'start', jobId: 'job', epoch: 1, spec, trainFile: data, validFile: null, initAdapterDir: null, checkpointDir,
+    workDir: join(dir, 'refused'),
+  });
+  const message = await failed;
+  trainer.end();
+  await trainer.exited;
+  return message;
+}

@@ -1,0 +1,119 @@
+// `graft run` as people start it: a process, a job file, a folder.
+import { spawn, spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { writeChats, writeTinyBase } from '../tiny-base.js';
+
+const MAIN = join(import.meta.dirname, '..', '..', 'apps', 'worker', 'dist', 'run', 'main.js');
+
+let dir: string;
+beforeAll(() => {
+  dir = mkdtempSync(join(tmpdir(), 'graft-run-'));
+  writeTinyBase(join(dir, 'base'));
+  writeChats(join(dir, 'train.jsonl'), 20);
+  writeChats(join(dir, 'valid.jsonl'), 6, 100);
+});
+afterAll(() => rmSync(dir, { recursive: true, force: true }));
+
+const JOB = {
+  model: 'dir:base',
+  training_file: 'train.jsonl',
+  seed: 3,
+  peft: { peft_type: 'LORA', r: 4, target_modules: ['q_proj', 'v_proj'] },
+  hyperparameters: { batch_size: 4, n_epochs: 2 },
+  graft: { learning_rate: 0.01 },
+};
+
+function job(name: string, changes: object): string {
+  const path = join(dir, `${name}.json`);
+  writeFileSync(path, JSON.stringify({ ...JOB, ...changes }));
+  return path;
+}
+
+const run = (file: string, out: string, ...more: string[]) =>
+  spawnSync(process.execPath, [MAIN, file, '--out', join(dir, out), '--threads', '1', ...more], { encoding: 'utf8' });
+
+const metrics = (out: string): Record<string, number>[] =>
+  readFileSync(join(dir, out, 'metrics.jsonl'), 'utf8').trim().split('\n').map((line) => JSON.parse(line) as Record<string, number>);
+const hash = (out: string): string => createHash('sha256').update(readFileSync(join(dir, out, 'adapter_model.safetensors'))).digest('hex');
+
+it('writes the adapter and a line of metrics a step', () => {
+  const { status, stderr } = run(job('plain', { validation_file: 'valid.jsonl' }), 'plain');
+  expect(stderr).toMatch(/done: 10 steps, \d+ tokens in .*, [\d.]+ tokens\/s, peak memory [\d.]+ GiB/);
+  expect(status).toBe(0);
+  expect(readdirSync(join(dir, 'plain')).sort()).toEqual(expect.arrayContaining(['adapter_config.json', 'adapter_model.safetensors', 'metrics.jsonl']));
+  expect(existsSync(join(dir, 'plain', '.checkpoint'))).toBe(false);
+  const steps = metrics('plain').filter((line) => 'loss' in line);
+  expect(steps.map(({ step }) => step)).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
+  for (const line of steps) {
+    for (const key of ['loss', 'tokens', 'seconds', 'learning_rate', 'grad_norm']) expect(line[key], key).toBeTypeOf('number');
+  }
+  expect(steps.at(-1)?.['loss']).toBeLessThan(0.97 * (steps[0]?.['loss'] as number));
+  expect(metrics('plain').at(-1)).toMatchObject({ step: 10, valid_loss: expect.any(Number) as number });
+});
+
+it('gives the same bytes again, and other bytes for another seed', () => {
+  expect(run(job('again', {}), 'again').status).toBe(0);
+  expect(run(job('once-more', {}), 'once-more').status).toBe(0);
+  expect(run(job('seed', { seed: 4 }), 'seed').status).toBe(0);
+  expect(hash('once-more')).toBe(hash('again'));
+  expect(hash('seed')).not.toBe(hash('again'));
+});
+
+it('saves on Ctrl-C and goes on to the same bytes', async () => {
+  const file = job('long', { hyperparameters: { batch_size: 2, n_epochs: 6 } });
+  expect(run(file, 'uninterrupted').status).toBe(0);
+  const child = spawn(process.execPath, [MAIN, file, '--out', join(dir, 'interrupted'), '--threads', '1']);
+  const code = await new Promise<number | null>((resolve) => {
+    const timer = setInterval(() => {
+      const path = join(dir, 'interrupted', 'metrics.jsonl');
+      if (existsSync(path) && readFileSync(path, 'utf8').split('\n').length > 8) {
+        clearInterval(timer);
+        child.kill('SIGINT');
+      }
+    }, 2);
+    child.once('exit', resolve);
+  });
+  expect(code).toBe(130);
+  expect(readdirSync(join(dir, 'interrupted', '.checkpoint'))).toEqual([expect.stringMatching(/^checkpoint-\d+$/)]);
+  const second = run(file, 'interrupted');
+  expect(second.stderr).toMatch(/going on from step \d+/);
+  expect(second.status).toBe(0);
+  expect(metrics('interrupted').map(({ step }) => step)).toEqual(Array.from({ length: 60 }, (_, i) => i + 1));
+  expect(metrics('interrupted').map(({ loss }) => loss)).toEqual(metrics('uninterrupted').map(({ loss }) => loss));
+  expect(hash('interrupted')).toBe(hash('uninterrupted'));
+});
+
+it('starts from an adapter, in the file’s order, for as many steps as told', () => {
+  const graft = { ...JOB.graft, shuffle: false, max_steps: 3, init_adapter: 'dir:again' };
+  expect(run(job('init', { graft }), 'init').status).toBe(0);
+  const steps = metrics('init');
+  expect(steps.length).toBe(3);
+  expect(steps[0]?.['loss']).toBeLessThan(metrics('again')[0]?.['loss'] as number);
+  // The first batch is the file's first four records, whatever the seed.
+  expect(run(job('init-seed', { graft, seed: 99 }), 'init-seed').status).toBe(0);
+  expect(metrics('init-seed')[0]?.['loss']).toBe(steps[0]?.['loss']);
+});
+
+it.each([
+  ['a field that does not exist', { graft: { learning_rat: 1 } }, /learning_rat/],
+  ['an unknown PEFT field', { peft: { peft_type: 'LORA', rank: 4 } }, /peft\.rank/],
+  ['a base that is not there', { model: 'dir:nowhere' }, /\[model\]/],
+  ['a model without dir:', { model: 'SmolLM2' }, /dir:PATH.*\[model\]/],
+  ['a file that is not there', { training_file: 'none.jsonl' }, /\[training_file\]/],
+  ['a module that does not exist', { peft: { peft_type: 'LORA', target_modules: ['query'] } }, /\[peft\.target_modules\]/],
+])('says what is wrong: %s', (name, changes, message) => {
+  const { status, stderr } = run(job('wrong', changes), `wrong-${name.replaceAll(' ', '-')}`);
+  expect(stderr).toMatch(message);
+  expect(status).toBe(1);
+});
+
+it('names the line of a record that cannot be used', () => {
+  writeFileSync(join(dir, 'bad.jsonl'), `${readFileSync(join(dir, 'train.jsonl'), 'utf8')}{"messages":[]}\n`);
+  const { status, stderr } = run(job('bad-line', { training_file: 'bad.jsonl' }), 'bad-line');
+  expect(stderr).toMatch(/line 21/);
+  expect(status).toBe(1);
+});
