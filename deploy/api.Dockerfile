@@ -28,5 +28,5 @@ COPY --from=build /graft/apps apps
 RUN mkdir -p /var/lib/graft && chown node:node /var/lib/graft
 USER node
 VOLUME /var/lib/graft
-EXPOSE 4600 4601
+EXPOSE 8080 8081
 CMD ["node", "--enable-source-maps", "apps/api/dist/main.js"]

@@ -55,7 +55,7 @@ describe('docker-compose.yml', () => {
       for (const variable of Object.keys(environment)) expect(documented, `${name}: ${variable}`).toContain(`\`${variable}\``);
     }
     expect(compose.services.postgres.environment.POSTGRES_PASSWORD).toMatch(/^\$\{GRAFT_DATABASE_PASSWORD:\?/);
-    expect(compose.services.api.environment.GRAFT_JOIN_TOKEN).toMatch(/^\$\{GRAFT_JOIN_TOKEN:\?/);
+    expect(compose.services.worker.environment.GRAFT_WORKER_TOKEN).toBe('${GRAFT_WORKER_TOKEN:-}');
   });
 });
 

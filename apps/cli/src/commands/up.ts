@@ -15,7 +15,7 @@ export function addUp(program: Command): void {
   program
     .command('up')
     .description('start the API with dashboard and one worker here, until Ctrl-C')
-    .option('--port <number>', 'port of REST and dashboard (default: 4600, or a free one)')
+    .option('--port <number>', 'port of REST and dashboard (default: 8080, or a free one)')
     .option('--grpc-port <number>', 'port that workers connect to (default: a free one)')
     .option('--database-url <url>', 'postgres://… of your own (default: an embedded server)')
     .option('--queue-url <url>', 'redis://… of your own (default: the queue lives in PostgreSQL)')

@@ -41,7 +41,7 @@ export async function exampleBase(cache: string, out: Output): Promise<ExampleBa
 }
 
 async function hubAnswers(): Promise<boolean> {
-  const endpoint = (process.env.GRAFT_HUB_URL ?? 'https://huggingface.co').replace(/\/+$/, '');
+  const endpoint = (process.env.HF_ENDPOINT || 'https://huggingface.co').replace(/\/+$/, '');
   try {
     const answer = await fetch(`${endpoint}/api/models/${HUB_REPOSITORY}`, { signal: AbortSignal.timeout(3000) });
     await answer.body?.cancel();

@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -20,10 +20,19 @@ const WORKER_START_MS = 60_000;
 const WORKER_STOP_MS = 65_000;
 const API_STOP_MS = 20_000;
 
+/** What the API prints when it is up. */
+interface Ready {
+  readonly url: string;
+  /** host:port */
+  readonly grpc_url: string;
+  readonly join_token_file: string;
+}
+
 /** An API and one worker on this machine, started and stopped together. */
 export class Installation {
   private worker: ServerProcess | null = null;
   private server: ServerProcess | null = null;
+  private ready: Ready | null = null;
   private stopping: Promise<void> | null = null;
   /** Rejects when the API ends, or the worker keeps ending, while nobody asked for it. */
   readonly broken: Promise<never>;
@@ -83,27 +92,24 @@ export class Installation {
   private async startApi(signal: AbortSignal): Promise<void> {
     const { home } = this.settings;
     const port = await choosePort(this.settings);
-    const started = Date.now() / 1000;
     const server = this.launch('the API', 'api/dist/main.js', ['--home', home], { ...this.environment(), GRAFT_PORT: String(port) });
     this.server = server;
-    await this.waitFor(server, API_START_MS, signal, () => this.isReady(started));
+    await this.waitFor(server, API_START_MS, signal, () => this.isReady(server));
     void server.ended.then((how) => {
       if (this.stopping === null) this.reportBroken(new CliError(`the API ${how}; the end of ${server.log}:\n${server.reason()}`));
     });
   }
 
-  private async isReady(since: number): Promise<boolean> {
-    const credentials = readCredentials(this.settings.home);
-    if (credentials === null) return false;
-    const answer = await fetch(credentials.url.replace(/\/v1$/, '/readyz'), { signal: AbortSignal.timeout(2000) }).catch(() => null);
-    return answer !== null && answer.ok && since > 0;
+  // the API says in one line of JSON that it is ready, and where
+  private async isReady(server: ServerProcess): Promise<boolean> {
+    this.ready ??= readyLine(server.written());
+    return this.ready !== null;
   }
 
   private async startWorker(restarts = 0): Promise<void> {
     const { home } = this.settings;
-    const join_ = readJoin(home);
-    const args = ['--home', join(home, 'worker'), '--name', hostname().slice(0, 60)];
-    const env = { ...this.environment(), GRAFT_WORKER_URL: join_.url, GRAFT_WORKER_TOKEN: join_.token };
+    const args = ['--home', join(home, 'worker'), '--name', hostname().slice(0, 60), '--token-file', this.ready?.join_token_file ?? ''];
+    const env = { ...this.environment(), GRAFT_WORKER_URL: `grpc://${this.ready?.grpc_url}` };
     const worker = this.launch('the worker', 'worker/dist/main.js', args, env);
     this.worker = worker;
     const started = Date.now();
@@ -156,6 +162,7 @@ export class Installation {
     return {
       ...process.env,
       GRAFT_HOME: this.settings.home,
+      GRAFT_DASHBOARD: process.env.GRAFT_DASHBOARD || join(APPS, 'dashboard/dist'),
       ...from('grpc-port', 'GRAFT_GRPC_PORT'),
       ...from('database-url', 'GRAFT_DATABASE_URL'),
       ...from('queue-url', 'GRAFT_QUEUE_URL'),
@@ -166,13 +173,10 @@ export class Installation {
   }
 }
 
-/** What the API leaves in its home for a worker on the same machine. */
-function readJoin(home: string): { url: string; token: string } {
-  const path = join(home, 'worker.json');
-  try {
-    const { url, token } = JSON.parse(readFileSync(path, 'utf8')) as { url: string; token: string };
-    return { url, token };
-  } catch (error) {
-    throw new CliError(`the API left no join token for the worker in ${path}: ${(error as Error).message}`);
+function readyLine(log: string): Ready | null {
+  for (const line of log.split('\n')) {
+    if (!line.startsWith('{"url"') || !line.includes('"grpc_url"') || !line.endsWith('}')) continue;
+    return JSON.parse(line) as Ready;
   }
+  return null;
 }

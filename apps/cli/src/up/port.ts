@@ -4,11 +4,11 @@ import { CliError } from '../cli-error.js';
 import type { Settings } from '../settings.js';
 import { readCredentials } from '../credentials.js';
 
-const USUAL = 4600;
+const USUAL = 8080;
 
 /**
  * The port to serve on: the one that was asked for (an error when taken), else the one used last time, else
- * 4600; a taken one gives way to a free one.
+ * 8080; a taken one gives way to a free one.
  */
 export async function choosePort(settings: Settings): Promise<number> {
   const asked = settings.get('port');

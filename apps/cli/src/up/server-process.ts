@@ -1,5 +1,5 @@
 import { spawn, type ChildProcess } from 'node:child_process';
-import { closeSync, mkdirSync, openSync, readFileSync } from 'node:fs';
+import { closeSync, fstatSync, mkdirSync, openSync, readFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
@@ -9,6 +9,8 @@ export class ServerProcess {
   /** Settles when it has ended, with words about how. */
   readonly ended: Promise<string>;
   private over = false;
+  /** Where this start's lines begin in the log. */
+  private readonly from: number;
 
   /** Starts it in a process group of its own, so that Ctrl-C reaches only us and the order of stopping is ours. */
   constructor(
@@ -20,6 +22,7 @@ export class ServerProcess {
   ) {
     mkdirSync(dirname(log), { recursive: true });
     const file = openSync(log, 'a', 0o600);
+    this.from = fstatSync(file).size;
     const child: ChildProcess = spawn(process.execPath, ['--enable-source-maps', script, ...args], {
       stdio: ['ignore', file, file],
       env,
@@ -47,9 +50,14 @@ export class ServerProcess {
     await this.ended;
   }
 
+  /** What this start has written to its log so far. */
+  written(): string {
+    return readFileSync(this.log).subarray(this.from).toString('utf8');
+  }
+
   /** The last lines of its log that say why, for a person. */
   reason(): string {
-    const lines = readFileSync(this.log, 'utf8').trimEnd().split('\n').slice(-12);
+    const lines = this.written().trimEnd().split('\n').slice(-12);
     return lines.map((line) => `  ${messageOf(line)}`).join('\n');
   }
 }
