@@ -1,0 +1,87 @@
+import { Injectable } from '@nestjs/common';
+import { DomainError, SCOPES, type ApiKeyObject, type Page } from '@graft/contracts';
+import { z } from 'zod';
+import { Database } from '../database/database.js';
+import { ApiKey, Project } from '../database/entities/tenancy.js';
+import { parseBody } from '../http/parse.js';
+import { sha256, unix, unixOrNull } from '../ids.js';
+import type { Principal } from './principal.js';
+import { makeSecret, sameHash, secretId } from './secret-format.js';
+
+export const CreateKey = z.strictObject({
+  name: z.string().min(1).max(100),
+  scopes: z.array(z.enum(SCOPES)).min(1).default([...SCOPES].filter((scope) => scope !== 'admin')),
+  expires_at: z.int().positive().nullish().describe('Unix seconds'),
+});
+
+const DEFAULT_PROJECT = 'proj-default';
+
+@Injectable()
+export class ApiKeysService {
+  constructor(private readonly database: Database) {}
+
+  private get keys() {
+    return this.database.manager.getRepository(ApiKey);
+  }
+
+  async authenticate(token: string | null): Promise<Principal> {
+    if (!token) {
+      throw new DomainError('invalid_api_key', 'no API key given; send it as `Authorization: Bearer sk-graft-…`');
+    }
+    const id = secretId('sk-graft', token);
+    const [key] = id ? await this.keys.findBy({ id }) : [];
+    const now = Date.now();
+    const valid =
+      key && sameHash(key.hash, sha256(token)) && !key.revoked_at && (!key.expires_at || key.expires_at.getTime() > now);
+    if (!valid) throw new DomainError('invalid_api_key', 'the API key is wrong, revoked or expired');
+    if (!key.last_used_at || now - key.last_used_at.getTime() > 60_000) {
+      await this.keys.update({ id: key.id }, { last_used_at: new Date(now) });
+    }
+    return { keyId: key.id, projectId: key.project_id, scopes: key.scopes };
+  }
+
+  async list(caller: Principal): Promise<Page<ApiKeyObject>> {
+    const keys = await this.keys.find({ where: { project_id: caller.projectId }, order: { created_at: 'DESC' } });
+    const live = keys.filter((key) => !key.revoked_at);
+    return { object: 'list', data: live.map((key) => keyObject(key)), has_more: false };
+  }
+
+  async create(caller: Principal, body: unknown): Promise<ApiKeyObject> {
+    const { name, scopes, expires_at } = parseBody(CreateKey, body);
+    return this.insert(caller.projectId, name, scopes, expires_at ? new Date(expires_at * 1000) : null);
+  }
+
+  async revoke(caller: Principal, id: string): Promise<{ id: string; object: string; deleted: true }> {
+    const found = await this.keys.findOneBy({ id, project_id: caller.projectId });
+    if (!found || found.revoked_at) throw new DomainError('not_found', `there is no API key ${id}`, 'id');
+    await this.keys.update({ id }, { revoked_at: new Date() });
+    return { id, object: 'graft.api_key', deleted: true };
+  }
+
+  /** A first admin key, for the person who started this installation. */
+  async createFirst(): Promise<string> {
+    await this.database.manager
+      .getRepository(Project)
+      .upsert({ id: DEFAULT_PROJECT, name: 'default' }, { conflictPaths: ['id'] });
+    const key = await this.insert(DEFAULT_PROJECT, 'admin', ['admin'], null);
+    return key.secret ?? '';
+  }
+
+  private async insert(project: string, name: string, scopes: readonly string[], expires: Date | null): Promise<ApiKeyObject> {
+    const { id, text, hash } = makeSecret('sk-graft');
+    await this.keys.insert({ id, project_id: project, name, hash, scopes: [...scopes], expires_at: expires });
+    return { ...keyObject(await this.keys.findOneByOrFail({ id })), secret: text };
+  }
+}
+
+function keyObject(key: ApiKey): ApiKeyObject {
+  return {
+    object: 'graft.api_key',
+    id: key.id,
+    name: key.name,
+    scopes: key.scopes,
+    created_at: unix(key.created_at),
+    last_used_at: unixOrNull(key.last_used_at),
+    expires_at: unixOrNull(key.expires_at),
+  };
+}

@@ -1,0 +1,65 @@
+import { join } from 'node:path';
+
+/** How the control plane is started. Every field has a safe default: nothing listens beyond this host. */
+export interface ApiConfig {
+  /** Folder that holds the database, blobs and credentials. */
+  readonly home: string;
+  readonly host?: string;
+  /** 0 takes a free port. */
+  readonly port?: number;
+  readonly grpcPort?: number;
+  /** postgres://…; absent: an embedded server in `home/postgres`. */
+  readonly databaseUrl?: string;
+  /** redis://…; absent: BullMQ's PostgreSQL backend in the same database. */
+  readonly queueUrl?: string;
+  /** Prefix of every queue's name, so that several installations can share one Redis. */
+  readonly queuePrefix?: string;
+  /** Built dashboard to serve at `/`. */
+  readonly dashboardDir?: string;
+  /** Base URL of the Hugging Face hub used by `hub:` imports. */
+  readonly hubUrl?: string;
+  readonly logLevel?: string;
+  /** Lease length; tests shorten it. */
+  readonly leaseMs?: number;
+  readonly reconcileMs?: number;
+  /** Pause before a crashed attempt is queued again, doubled with each failure; tests shorten it. */
+  readonly retryBackoffMs?: number;
+}
+
+/** The same with every default filled in: what the services see. */
+export class Settings {
+  readonly home: string;
+  readonly host: string;
+  readonly port: number;
+  readonly grpcPort: number;
+  readonly queueUrl: string | null;
+  readonly queuePrefix: string;
+  readonly dashboardDir: string | null;
+  readonly hubUrl: string;
+  readonly leaseMs: number;
+  readonly heartbeatMs: number;
+  readonly reconcileMs: number;
+  readonly retryBackoffMs: number;
+  readonly blobsDir: string;
+
+  constructor(
+    config: ApiConfig,
+    readonly databaseUrl: string,
+  ) {
+    this.home = config.home;
+    this.host = config.host ?? '127.0.0.1';
+    this.port = config.port ?? 0;
+    this.grpcPort = config.grpcPort ?? 0;
+    this.queueUrl = config.queueUrl ?? null;
+    this.queuePrefix = config.queuePrefix ?? 'graft';
+    this.dashboardDir = config.dashboardDir ?? null;
+    this.hubUrl = config.hubUrl ?? 'https://huggingface.co';
+    this.leaseMs = config.leaseMs ?? 15_000;
+    this.heartbeatMs = Math.max(200, Math.floor(this.leaseMs / 3));
+    this.reconcileMs = config.reconcileMs ?? 3_000;
+    this.retryBackoffMs = config.retryBackoffMs ?? 5_000;
+    this.blobsDir = join(config.home, 'blobs');
+  }
+}
+
+export const VERSION = '0.1.0';

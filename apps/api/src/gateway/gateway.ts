@@ -1,0 +1,97 @@
+import { Injectable, type OnModuleDestroy } from '@nestjs/common';
+import { Server, ServerCredentials, type Metadata } from '@grpc/grpc-js';
+import { WorkerServiceService, type WorkerServiceServer } from '@graft/contracts/grpc';
+import { bearer } from '../auth/secret-format.js';
+import { Answers } from '../chat/answers.js';
+import { Settings } from '../config.js';
+import type { JoinToken } from '../database/entities/tenancy.js';
+import { Leases } from '../dispatch/lease.js';
+import { Ingest } from '../events/ingest.js';
+import { BlobTransfer } from './blob-transfer.js';
+import { Connections } from './connections.js';
+import { JoinTokensService } from './join-tokens.service.js';
+import { Session, type WorkerStream } from './session.js';
+import { grpcError } from './status.js';
+import { Workers } from './workers.js';
+
+const OPTIONS = {
+  'grpc.max_receive_message_length': 4 * 1024 * 1024,
+  'grpc.max_send_message_length': 4 * 1024 * 1024,
+  'grpc.keepalive_time_ms': 10_000,
+  'grpc.keepalive_timeout_ms': 10_000,
+  'grpc.http2.min_ping_interval_without_data_ms': 5_000,
+};
+
+/** The gRPC server for workers. Every call carries a join token. */
+@Injectable()
+export class Gateway implements OnModuleDestroy {
+  private server: Server | null = null;
+  private readonly sessions = new Set<Session>();
+
+  constructor(
+    private readonly settings: Settings,
+    private readonly tokens: JoinTokensService,
+    private readonly blobs: BlobTransfer,
+    private readonly connections: Connections,
+    private readonly workers: Workers,
+    private readonly leases: Leases,
+    private readonly ingest: Ingest,
+    private readonly answers: Answers,
+  ) {}
+
+  /** Starts listening; answers with `grpc://host:port`. */
+  async listen(): Promise<string> {
+    const server = (this.server = new Server(OPTIONS));
+    server.addService(WorkerServiceService, this.service());
+    const port = await new Promise<number>((resolve, reject) => {
+      const address = `${this.settings.host}:${this.settings.grpcPort}`;
+      server.bindAsync(address, ServerCredentials.createInsecure(), (error, bound) => (error ? reject(error) : resolve(bound)));
+    });
+    return `grpc://${this.settings.host}:${port}`;
+  }
+
+  private service(): WorkerServiceServer {
+    return {
+      connect: (stream) => this.connect(stream),
+      fetchBlob: (call) => {
+        this.authenticate(call.metadata)
+          .then(() => this.blobs.fetch(call))
+          .catch((error: unknown) => call.destroy(Object.assign(new Error('refused'), grpcError(error))));
+      },
+      putBlob: (call, callback) => {
+        this.authenticate(call.metadata)
+          .then(() => this.blobs.put(call))
+          .then((stored) => callback(null, stored), (error: unknown) => callback(grpcError(error)));
+      },
+    };
+  }
+
+  private connect(stream: WorkerStream): void {
+    // Nothing is read before the token is checked.
+    stream.pause();
+    this.authenticate(stream.metadata).then(
+      (token) => {
+        const { settings, connections, workers, leases, ingest, answers } = this;
+        const session = new Session(stream, token, { settings, connections, workers, leases, ingest, answers });
+        this.sessions.add(session);
+        stream.once('close', () => this.sessions.delete(session));
+        stream.resume();
+      },
+      (error: unknown) => stream.destroy(Object.assign(new Error('refused'), grpcError(error))),
+    );
+  }
+
+  private authenticate(metadata: Metadata): Promise<JoinToken> {
+    const [header] = metadata.get('authorization');
+    return this.tokens.check(bearer(header?.toString()));
+  }
+
+  async onModuleDestroy(): Promise<void> {
+    for (const session of this.sessions) session.end();
+    const { server } = this;
+    if (!server) return;
+    const closed = new Promise<void>((resolve) => server.tryShutdown(() => resolve()));
+    await Promise.race([closed, new Promise((resolve) => setTimeout(resolve, 1000))]);
+    server.forceShutdown();
+  }
+}

@@ -1,0 +1,25 @@
+import { status, type ServiceError } from '@grpc/grpc-js';
+import { DomainError, type ErrorCode } from '@graft/contracts';
+import { log } from '../log.js';
+
+const STATUS: Partial<Record<ErrorCode, status>> = {
+  invalid_api_key: status.UNAUTHENTICATED,
+  insufficient_scope: status.PERMISSION_DENIED,
+  not_found: status.NOT_FOUND,
+  conflict: status.FAILED_PRECONDITION,
+  invalid_state: status.FAILED_PRECONDITION,
+  unsupported: status.FAILED_PRECONDITION,
+  invalid_value: status.INVALID_ARGUMENT,
+  file_too_large: status.RESOURCE_EXHAUSTED,
+  disk_full: status.RESOURCE_EXHAUSTED,
+  unavailable: status.UNAVAILABLE,
+};
+
+/** An error as gRPC tells it: our own in words, anything else without its details. */
+export function grpcError(error: unknown): Partial<ServiceError> {
+  if (error instanceof DomainError) {
+    return { code: STATUS[error.code] ?? status.INTERNAL, details: error.message };
+  }
+  log.error({ err: error }, 'gateway call failed');
+  return { code: status.UNAVAILABLE, details: 'the control plane could not do this now; try again' };
+}

@@ -1,0 +1,50 @@
+import { existsSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import express, { type RequestHandler, type Response } from 'express';
+
+const CONTENT_SECURITY_POLICY = [
+  "default-src 'self'",
+  "img-src 'self' data: blob:",
+  "style-src 'self' 'unsafe-inline'",
+  "script-src 'self'",
+  "connect-src 'self'",
+  "object-src 'none'",
+  "base-uri 'none'",
+  "form-action 'self'",
+  "frame-ancestors 'none'",
+].join('; ');
+
+/** Paths that belong to the API: an unknown one is a JSON 404, not the dashboard. */
+const API_PATH = /^\/(v1|docs|docs-json|healthz|readyz|metrics)(\/|$|-)/;
+
+export const securityHeaders: RequestHandler = (_request, response, next) => {
+  response.setHeader('x-content-type-options', 'nosniff');
+  response.setHeader('referrer-policy', 'no-referrer');
+  response.setHeader('x-frame-options', 'DENY');
+  next();
+};
+
+/** Serves the built single page: files as they are, and every deep link as index.html. */
+export function dashboard(dir: string): RequestHandler {
+  const root = resolve(dir);
+  const index = join(root, 'index.html');
+  const files = express.static(root, {
+    index: false,
+    redirect: false,
+    setHeaders: (response, path) => dashboardHeaders(response as Response, path.includes('/assets/')),
+  });
+  return (request, response, next) => {
+    const page = request.method === 'GET' || request.method === 'HEAD';
+    if (!page || API_PATH.test(request.path)) return next();
+    files(request, response, () => {
+      if (/\.[a-z0-9]{2,5}$/i.test(request.path) || !existsSync(index)) return next();
+      dashboardHeaders(response, false);
+      response.sendFile(index);
+    });
+  };
+}
+
+function dashboardHeaders(response: Response, immutable: boolean): void {
+  response.setHeader('content-security-policy', CONTENT_SECURITY_POLICY);
+  response.setHeader('cache-control', immutable ? 'public, max-age=31536000, immutable' : 'no-cache');
+}

@@ -1,0 +1,64 @@
+import { Catch, HttpException, type ArgumentsHost, type ExceptionFilter } from '@nestjs/common';
+import { DomainError, type ErrorBody, type ErrorCode } from '@graft/contracts';
+import type { Request, Response } from 'express';
+import { log } from '../log.js';
+
+/** Turns whatever was thrown, by us or by the framework, into the API's one error shape. */
+@Catch()
+export class ErrorFilter implements ExceptionFilter {
+  catch(error: unknown, host: ArgumentsHost): void {
+    const http = host.switchToHttp();
+    respondWithError(http.getRequest<Request>(), http.getResponse<Response>(), error);
+  }
+}
+
+export function respondWithError(request: Request, response: Response, error: unknown): void {
+  const domain = asDomainError(error, request);
+  if (domain.status >= 500 && domain.code === 'internal_error') {
+    log.error({ err: error, path: request.path, requestId: response.getHeader('x-request-id') }, 'request failed');
+  }
+  if (response.headersSent) {
+    response.destroy();
+    return;
+  }
+  // The SDK retries 409 and 5xx; a conflict of states will not go away by asking again.
+  if (domain.status === 409 || domain.status === 507) response.setHeader('x-should-retry', 'false');
+  if (domain.retryAfterSeconds !== null) response.setHeader('retry-after', String(domain.retryAfterSeconds));
+  if (domain.status === 401) response.setHeader('www-authenticate', 'Bearer');
+  response.status(domain.status).json(domain.body() satisfies ErrorBody);
+}
+
+const BY_STATUS: Readonly<Record<number, ErrorCode>> = {
+  400: 'invalid_value',
+  401: 'invalid_api_key',
+  403: 'insufficient_scope',
+  404: 'not_found',
+  409: 'conflict',
+  413: 'file_too_large',
+  415: 'unsupported',
+  429: 'rate_limit_exceeded',
+  503: 'unavailable',
+};
+
+function asDomainError(error: unknown, request: Request): DomainError {
+  if (error instanceof DomainError) return error;
+  if (databaseAway(error)) {
+    return new DomainError('unavailable', 'the database does not answer; try again', null, 2);
+  }
+  if ((error as { code?: unknown } | null)?.code === 'ENOSPC') {
+    return new DomainError('disk_full', 'the disk is full; free some space and send it again');
+  }
+  const status = error instanceof HttpException ? error.getStatus() : Number((error as { status?: unknown } | null)?.status);
+  const type = (error as { type?: unknown } | null)?.type;
+  if (type === 'entity.parse.failed') return new DomainError('invalid_json', 'the body is not valid JSON');
+  if (status === 404) return new DomainError('not_found', `unknown URL: ${request.method} ${request.path}`);
+  const code = BY_STATUS[status];
+  if (code) return new DomainError(code, (error as Error).message);
+  return new DomainError('internal_error', 'something went wrong here; the log has the details under this request id');
+}
+
+function databaseAway(error: unknown): boolean {
+  const code = String((error as { code?: unknown } | null)?.code ?? '');
+  return /^(ECONNREFUSED|ECONNRESET|57P0[123]|08...|53300|25006)$/.test(code) ||
+    /timeout exceeded when trying to connect|Connection terminated/.test(String((error as Error | null)?.message));
+}

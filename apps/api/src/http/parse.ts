@@ -1,0 +1,56 @@
+import { DomainError } from '@graft/contracts';
+import type { ApiBodyOptions } from '@nestjs/swagger';
+import { z } from 'zod';
+
+/** Validates a body at the edge; the first problem becomes the API's error, with the field's whole path. */
+export function parseBody<T extends z.ZodType>(schema: T, body: unknown): z.output<T> {
+  const result = schema.safeParse(body ?? {});
+  if (result.success) return result.data;
+  const issue = deepest(result.error.issues[0]);
+  const path = issue?.path.join('.') || null;
+  if (issue?.code === 'unrecognized_keys') {
+    const field = [...issue.path, issue.keys[0]].join('.');
+    throw new DomainError('unknown_parameter', `unknown field ${field}; leave it out`, field);
+  }
+  const missing = issue?.code === 'invalid_type' && issue.message.includes('received undefined');
+  throw new DomainError(
+    missing ? 'missing_required_parameter' : 'invalid_value',
+    missing ? `${path ?? 'body'} is required` : `${path ?? 'body'}: ${issue?.message ?? 'is not valid'}`,
+    path,
+  );
+}
+
+type Issue = z.core.$ZodIssue;
+
+/** A union reports one list per branch; the branch that got furthest says what is wrong. */
+function deepest(issue: Issue | undefined): Issue | undefined {
+  if (issue?.code !== 'invalid_union') return issue;
+  const branches = issue.errors.map((errors) => errors[0]).filter((error) => error !== undefined);
+  const best = branches.sort((a, b) => rank(b) - rank(a))[0];
+  return best ? deepest({ ...best, path: [...issue.path, ...best.path] } as Issue) : issue;
+}
+
+const rank = (issue: Issue): number => issue.path.length * 2 + (issue.code === 'invalid_value' ? 0 : 1);
+
+/** The same schema for the OpenAPI page. */
+export function bodySchema(schema: z.ZodType): Extract<ApiBodyOptions, { schema: unknown }>['schema'] {
+  const json = z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' });
+  delete json.$schema;
+  return json as Extract<ApiBodyOptions, { schema: unknown }>['schema'];
+}
+
+/** `limit` and `after` of a list; limits above the cap are cut to it. */
+export function pageQuery(
+  query: Record<string, unknown>,
+  defaultLimit: number,
+  cap: number,
+): { limit: number; after: string | null } {
+  const raw = query['limit'];
+  const limit = raw === undefined || raw === '' ? defaultLimit : Number(raw);
+  if (!Number.isInteger(limit) || limit < 1) {
+    throw new DomainError('invalid_value', `limit must be a whole number from 1 to ${cap}, not ${JSON.stringify(raw)}`, 'limit');
+  }
+  const after = query['after'];
+  if (after !== undefined && typeof after !== 'string') throw new DomainError('invalid_value', 'after must be one id', 'after');
+  return { limit: Math.min(limit, cap), after: after || null };
+}

@@ -1,0 +1,32 @@
+import { createHash, randomBytes } from 'node:crypto';
+
+const ALPHABET = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz';
+
+/** `length` random base-62 characters; 22 of them carry 131 bits. */
+export function randomText(length = 22): string {
+  let text = '';
+  while (text.length < length) {
+    for (const byte of randomBytes(length * 2)) {
+      // 248 = 4 × 62: bytes above would favour the first letters.
+      if (byte < 248 && text.length < length) text += ALPHABET[byte % 62];
+    }
+  }
+  return text;
+}
+
+export const newId = (prefix: string): string => `${prefix}${randomText()}`;
+
+export const sha256 = (data: string | Buffer): string =>
+  createHash('sha256').update(data).digest('hex');
+
+/** Public id of a job's event: the job's own part and the event's number. */
+export const eventId = (jobId: string, number: number): string =>
+  `ftevent-${jobId.slice('ftjob-'.length)}-${number}`;
+
+export function eventNumber(id: string): number | null {
+  const number = Number(/-(\d{1,9})$/.exec(id)?.[1] ?? NaN);
+  return Number.isInteger(number) ? number : null;
+}
+
+export const unix = (at: Date): number => Math.floor(at.getTime() / 1000);
+export const unixOrNull = (at: Date | null): number | null => (at ? unix(at) : null);

@@ -1,0 +1,91 @@
+import type { JobAttempt, JobGraft, JobObject } from '@graft/contracts';
+import type { Attempt, Job } from '../database/entities/job.js';
+import { unix, unixOrNull } from '../ids.js';
+
+/** A job as the API shows it. Ownership (epoch, lease) and storage stay inside. */
+export function jobObject(job: Job, attempts: readonly Attempt[]): JobObject {
+  const request = job.request as {
+    hyperparameters?: Record<string, number | 'auto'> | null;
+    method?: { supervised?: { hyperparameters?: Record<string, number | 'auto'> } } | null;
+  };
+  const asked = request.method?.supervised?.hyperparameters ?? request.hyperparameters ?? {};
+  const hyperparameters = {
+    batch_size: job.spec.batch_size,
+    learning_rate_multiplier: asked['learning_rate_multiplier'] ?? ('auto' as const),
+    n_epochs: job.spec.n_epochs,
+  };
+  const graft = graftFields(job, attempts);
+  const eta = graft.progress.eta_seconds;
+  return {
+    object: 'fine_tuning.job',
+    id: job.id,
+    created_at: unix(job.created_at),
+    finished_at: unixOrNull(job.finished_at),
+    model: job.model,
+    fine_tuned_model: job.fine_tuned_model,
+    organization_id: job.project_id,
+    status: job.state,
+    hyperparameters,
+    method: { type: 'supervised', supervised: { hyperparameters } },
+    training_file: job.training_file,
+    validation_file: job.validation_file,
+    result_files: job.result_files,
+    trained_tokens: job.trained_tokens,
+    error: job.error,
+    seed: job.spec.seed,
+    estimated_finish: eta === null ? null : Math.round(Date.now() / 1000 + eta),
+    integrations: null,
+    metadata: job.metadata,
+    user_provided_suffix: job.suffix,
+    peft: job.spec.peft,
+    graft,
+  };
+}
+
+/** Options that a user may set under `graft`, echoed with what they resolved to. */
+const ECHOED = [
+  'task', 'learning_rate', 'lr_schedule', 'warmup_ratio', 'optimizer', 'weight_decay', 'max_grad_norm',
+  'gradient_accumulation_steps', 'max_seq_len', 'max_steps', 'shuffle', 'eval_steps', 'save_steps',
+  'base_dtype', 'quantization',
+] as const;
+
+function graftFields(job: Job, attempts: readonly Attempt[]): JobGraft {
+  const running = job.state === 'running';
+  const options = (job.request['graft'] ?? {}) as Record<string, unknown>;
+  const left = job.total_steps === null ? null : Math.max(0, job.total_steps - job.step);
+  return {
+    ...options,
+    ...Object.fromEntries(ECHOED.map((name) => [name, job.spec[name]])),
+    phase: { code: job.phase_code, message: job.phase_message },
+    progress: {
+      step: job.step,
+      total_steps: job.total_steps,
+      tokens_per_second: running ? job.tokens_per_second : null,
+      eta_seconds: running && left !== null && job.seconds_per_step !== null ? left * job.seconds_per_step : null,
+    },
+    attempts: attempts.map(attemptObject),
+    started_at: unixOrNull(job.started_at),
+    pool: job.pool,
+    priority: job.priority,
+    trainable_parameters: job.trainable_parameters,
+    total_parameters: job.total_parameters,
+    train_loss: finite(job.train_loss),
+    valid_loss: finite(job.valid_loss),
+    sparkline: job.sparkline.values,
+  };
+}
+
+function attemptObject(attempt: Attempt): JobAttempt {
+  return {
+    epoch: attempt.epoch,
+    worker: attempt.worker_name,
+    started_at: unixOrNull(attempt.started_at ?? attempt.assigned_at),
+    ended_at: unixOrNull(attempt.ended_at),
+    outcome: attempt.outcome,
+    from_step: attempt.from_step,
+  };
+}
+
+/** JSON has no NaN: a loss that is not finite is shown as null. */
+export const finite = (value: number | null): number | null =>
+  value !== null && Number.isFinite(value) ? value : null;

@@ -1,0 +1,103 @@
+import { Body, Controller, Get, Headers, HttpCode, Param, Post, Query, Req, Res } from '@nestjs/common';
+import { ApiBearerAuth, ApiBody, ApiTags } from '@nestjs/swagger';
+import { CreateJob } from '@graft/contracts';
+import type { Request, Response } from 'express';
+import { Caller, Needs, type Principal } from '../auth/principal.js';
+import { bodySchema } from '../http/parse.js';
+import { JobStream } from '../stream/job-stream.js';
+import { JobCreation } from './create-job.js';
+import { JobsService } from './jobs.service.js';
+import { JobMetrics } from './metrics.service.js';
+
+type QueryValues = Record<string, unknown>;
+
+@ApiTags('fine-tuning')
+@ApiBearerAuth()
+@Controller('v1/fine_tuning/jobs')
+export class JobsController {
+  constructor(
+    private readonly jobs: JobsService,
+    private readonly creation: JobCreation,
+    private readonly metrics: JobMetrics,
+    private readonly streams: JobStream,
+  ) {}
+
+  @Post()
+  @HttpCode(200)
+  @Needs('jobs:write')
+  @ApiBody({ schema: bodySchema(CreateJob) })
+  create(
+    @Caller() caller: Principal,
+    @Body() body: unknown,
+    @Headers('idempotency-key') key: string | undefined,
+    @Headers('x-stainless-retry-count') retries: string | undefined,
+  ): Promise<unknown> {
+    return this.creation.create(caller, body, {
+      idempotencyKey: key?.slice(0, 255) || null,
+      sdkRetry: Number(retries ?? 0) > 0,
+    });
+  }
+
+  @Get()
+  @Needs('jobs:read')
+  list(@Caller() caller: Principal, @Query() query: QueryValues): Promise<unknown> {
+    return this.jobs.list(caller, query);
+  }
+
+  @Get(':id')
+  @Needs('jobs:read')
+  get(@Caller() caller: Principal, @Param('id') id: string): Promise<unknown> {
+    return this.jobs.get(caller, id);
+  }
+
+  @Post(':id/cancel')
+  @HttpCode(200)
+  @Needs('jobs:write')
+  cancel(@Caller() caller: Principal, @Param('id') id: string): Promise<unknown> {
+    return this.jobs.cancel(caller, id);
+  }
+
+  @Post(':id/pause')
+  @HttpCode(200)
+  @Needs('jobs:write')
+  pause(@Caller() caller: Principal, @Param('id') id: string): Promise<unknown> {
+    return this.jobs.pause(caller, id);
+  }
+
+  @Post(':id/resume')
+  @HttpCode(200)
+  @Needs('jobs:write')
+  resume(@Caller() caller: Principal, @Param('id') id: string): Promise<unknown> {
+    return this.jobs.resume(caller, id);
+  }
+
+  @Get(':id/events')
+  @Needs('jobs:read')
+  events(@Caller() caller: Principal, @Param('id') id: string, @Query() query: QueryValues): Promise<unknown> {
+    return this.jobs.events(caller, id, query);
+  }
+
+  @Get(':id/logs')
+  @Needs('jobs:read')
+  logs(@Caller() caller: Principal, @Param('id') id: string, @Query() query: QueryValues): Promise<unknown> {
+    return this.jobs.logs(caller, id, query);
+  }
+
+  @Get(':id/checkpoints')
+  @Needs('jobs:read')
+  checkpoints(@Caller() caller: Principal, @Param('id') id: string, @Query() query: QueryValues): Promise<unknown> {
+    return this.jobs.checkpoints(caller, id, query);
+  }
+
+  @Get(':id/metrics')
+  @Needs('jobs:read')
+  series(@Caller() caller: Principal, @Param('id') id: string): Promise<unknown> {
+    return this.metrics.get(caller, id);
+  }
+
+  @Get(':id/stream')
+  @Needs('jobs:read')
+  stream(@Caller() caller: Principal, @Param('id') id: string, @Req() request: Request, @Res() response: Response): Promise<void> {
+    return this.streams.job(caller, id, request, response);
+  }
+}

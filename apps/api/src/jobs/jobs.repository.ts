@@ -1,0 +1,67 @@
+import { Injectable } from '@nestjs/common';
+import { DomainError, type JobObject } from '@graft/contracts';
+import { In } from 'typeorm';
+import { Database } from '../database/database.js';
+import { Attempt, Job } from '../database/entities/job.js';
+import { jobObject } from './job-object.js';
+
+export interface JobFilter {
+  readonly limit: number;
+  readonly after: string | null;
+  /** null: jobs without metadata. */
+  readonly metadata: Readonly<Record<string, string>> | null | undefined;
+  readonly status: string | null;
+}
+
+/** Reads of jobs, always within a project. */
+@Injectable()
+export class JobsRepository {
+  constructor(private readonly database: Database) {}
+
+  async row(projectId: string, id: string): Promise<Job> {
+    const found = await this.database.manager.getRepository(Job).findOneBy({ id, project_id: projectId });
+    if (!found) throw new DomainError('fine_tune_not_found', `Could not find fine tune: ${id.slice(0, 60)}`, 'fine_tune_id');
+    return found;
+  }
+
+  async object(projectId: string, id: string): Promise<JobObject> {
+    const [object] = await this.objects([await this.row(projectId, id)]);
+    return object as JobObject;
+  }
+
+  async objects(jobs: readonly Job[]): Promise<JobObject[]> {
+    if (jobs.length === 0) return [];
+    const attempts = await this.database.manager
+      .getRepository(Attempt)
+      .find({ where: { job_id: In(jobs.map((job) => job.id)) }, order: { epoch: 'ASC' } });
+    return jobs.map((job) => jobObject(job, attempts.filter((attempt) => attempt.job_id === job.id)));
+  }
+
+  /** Newest first; one more than asked for, so that the caller knows whether there are more. */
+  async list(projectId: string, filter: JobFilter): Promise<Job[]> {
+    const from = filter.after ? await this.row(projectId, filter.after) : null;
+    const query = this.database.manager
+      .getRepository(Job)
+      .createQueryBuilder('job')
+      .where('job.project_id = :projectId', { projectId })
+      .orderBy('job.created_at', 'DESC')
+      .addOrderBy('job.id', 'DESC')
+      .limit(filter.limit + 1);
+    if (from) query.andWhere('(job.created_at, job.id) < (:at, :id)', { at: from.created_at, id: from.id });
+    if (filter.status) query.andWhere('job.state = :status', { status: filter.status });
+    if (filter.metadata === null) query.andWhere('job.metadata IS NULL');
+    else if (filter.metadata) query.andWhere('job.metadata @> :metadata', { metadata: JSON.stringify(filter.metadata) });
+    return query.getMany();
+  }
+
+  /** Jobs of a project changed since `since`, and all that are not over. */
+  changed(projectId: string, since: Date): Promise<Job[]> {
+    return this.database.manager
+      .getRepository(Job)
+      .createQueryBuilder('job')
+      .where('job.project_id = :projectId AND job.updated_at >= :since', { projectId, since })
+      .orderBy('job.updated_at', 'ASC')
+      .limit(500)
+      .getMany();
+  }
+}

@@ -1,0 +1,187 @@
+import { Injectable } from '@nestjs/common';
+import { DomainError, type CheckpointObject, type JobEventObject, type JobObject, type Page } from '@graft/contracts';
+import { Command_Action } from '@graft/contracts/grpc';
+import type { EntityManager } from 'typeorm';
+import type { Principal } from '../auth/principal.js';
+import { Database } from '../database/database.js';
+import { Checkpoint, Job, JobEvent } from '../database/entities/job.js';
+import { Outbox } from '../dispatch/outbox.js';
+import { History } from '../events/history.js';
+import { Connections } from '../gateway/connections.js';
+import { pageQuery } from '../http/parse.js';
+import { eventNumber } from '../ids.js';
+import { checkpointObject, eventObject } from './history-objects.js';
+import { JobsRepository } from './jobs.repository.js';
+
+@Injectable()
+export class JobsService {
+  constructor(
+    private readonly database: Database,
+    private readonly jobs: JobsRepository,
+    private readonly outbox: Outbox,
+    private readonly history: History,
+    private readonly connections: Connections,
+  ) {}
+
+  get(caller: Principal, id: string): Promise<JobObject> {
+    return this.jobs.object(caller.projectId, id);
+  }
+
+  async list(caller: Principal, query: Record<string, unknown>): Promise<Page<JobObject>> {
+    const page = pageQuery(query, 20, 100);
+    const status = typeof query['status'] === 'string' && query['status'] ? query['status'] : null;
+    const rows = await this.jobs.list(caller.projectId, { ...page, metadata: metadataFilter(query), status });
+    const data = await this.jobs.objects(rows.slice(0, page.limit));
+    return { object: 'list', data, has_more: rows.length > page.limit };
+  }
+
+  async events(caller: Principal, id: string, query: Record<string, unknown>): Promise<Page<JobEventObject>> {
+    const job = await this.jobs.row(caller.projectId, id);
+    const { limit, after } = pageQuery(query, 20, 1000);
+    const below = after === null ? null : eventNumber(after);
+    if (after !== null && below === null) throw new DomainError('invalid_value', `after is not an event id: ${after.slice(0, 60)}`, 'after');
+    const rows = await this.eventRows(job.id, below, limit + 1, ['message', 'metrics']);
+    return { object: 'list', data: rows.slice(0, limit).map(eventObject), has_more: rows.length > limit };
+  }
+
+  /** The trainer's own log lines, newest first. */
+  async logs(caller: Principal, id: string, query: Record<string, unknown>): Promise<Page<JobEventObject>> {
+    const job = await this.jobs.row(caller.projectId, id);
+    const { limit, after } = pageQuery(query, 200, 1000);
+    const rows = await this.eventRows(job.id, after === null ? null : eventNumber(after), limit + 1, ['log']);
+    return { object: 'list', data: rows.slice(0, limit).map(eventObject), has_more: rows.length > limit };
+  }
+
+  private eventRows(jobId: string, below: number | null, limit: number, types: readonly string[]): Promise<JobEvent[]> {
+    const query = this.database.manager
+      .getRepository(JobEvent)
+      .createQueryBuilder('event')
+      .where('event.job_id = :jobId AND event.type IN (:...types)', { jobId, types })
+      .orderBy('event.number', 'DESC')
+      .limit(limit);
+    if (below !== null) query.andWhere('event.number < :below', { below });
+    return query.getMany();
+  }
+
+  async checkpoints(caller: Principal, id: string, query: Record<string, unknown>): Promise<Page<CheckpointObject>> {
+    const job = await this.jobs.row(caller.projectId, id);
+    const { limit, after } = pageQuery(query, 10, 100);
+    const all = await this.database.manager
+      .getRepository(Checkpoint)
+      .find({ where: { job_id: job.id }, order: { step: 'DESC', epoch: 'DESC' } });
+    // A step saved again after a resume is shown once, as the newest attempt saved it.
+    const newest = all.filter((row, index) => row.step !== all[index - 1]?.step);
+    const start = after === null ? 0 : newest.findIndex((row) => row.id === after) + 1;
+    const data = newest.slice(start, start + limit).map((row) => checkpointObject(row, job));
+    return {
+      object: 'list',
+      data,
+      first_id: data[0]?.id ?? null,
+      last_id: data.at(-1)?.id ?? null,
+      has_more: newest.length > start + limit,
+    };
+  }
+
+  /**
+   * Cancels at once: the epoch goes up in the same statement, so whatever the worker still writes is
+   * refused, and the worker is told to kill the run. The first terminal row wins.
+   */
+  async cancel(caller: Principal, id: string): Promise<JobObject> {
+    const before = await this.change(caller, id, async (manager, job) => {
+      if (job.state === 'cancelled') return;
+      refuse(job, ['validating_files', 'queued', 'running', 'paused'], 'cancelled');
+      await this.database.query(
+        `UPDATE job SET state = 'cancelled', epoch = epoch + 1, lease_owner = NULL, lease_until = NULL,
+           finished_at = clock_timestamp(), phase_code = 'cancelled', phase_message = 'Cancelled by the user'
+         WHERE id = $1 AND epoch = $2`,
+        [id, job.epoch],
+        manager,
+      );
+      await this.closeAttempt(manager, job, 'cancelled');
+      await this.history.append(manager, id, [{ message: 'The job was cancelled' }]);
+    });
+    if (before.state === 'running') this.connections.command(before, Command_Action.ACTION_CANCEL);
+    return this.jobs.object(caller.projectId, id);
+  }
+
+  /** A waiting job pauses at once; a running one after its next checkpoint is committed. */
+  async pause(caller: Principal, id: string): Promise<JobObject> {
+    const before = await this.change(caller, id, async (manager, job) => {
+      if (job.state === 'paused' || job.desired_state === 'pause') return;
+      refuse(job, ['validating_files', 'queued', 'running'], 'paused');
+      const running = job.state === 'running';
+      await this.database.query(
+        running
+          ? `UPDATE job SET desired_state = 'pause', phase_code = 'pausing',
+               phase_message = 'Saving a checkpoint, then pausing' WHERE id = $1 AND epoch = $2`
+          : `UPDATE job SET state = 'paused', epoch = epoch + 1, phase_code = 'paused',
+               phase_message = 'Paused by the user' WHERE id = $1 AND epoch = $2`,
+        [id, job.epoch],
+        manager,
+      );
+      await this.history.append(manager, id, [{ message: running ? 'Pausing the job' : 'The job was paused' }]);
+    });
+    if (before.state === 'running') this.connections.command(before, Command_Action.ACTION_PAUSE);
+    return this.jobs.object(caller.projectId, id);
+  }
+
+  async resume(caller: Principal, id: string): Promise<JobObject> {
+    await this.change(caller, id, async (manager, job) => {
+      if (job.state === 'queued' || (job.state === 'running' && job.desired_state === 'run')) return;
+      refuse(job, ['paused', 'running'], 'resumed');
+      if (job.state === 'running') {
+        // Told to pause but not there yet: when it stops it is queued again.
+        await this.database.query(`UPDATE job SET desired_state = 'run' WHERE id = $1`, [id], manager);
+      } else {
+        await this.database.query(
+          `UPDATE job SET state = 'queued', desired_state = 'run', not_before = NULL, phase_code = 'queued',
+             phase_message = 'Waiting for a worker of pool ' || pool WHERE id = $1 AND epoch = $2`,
+          [id, job.epoch],
+          manager,
+        );
+        await this.outbox.write(manager, id);
+      }
+      await this.history.append(manager, id, [{ message: 'The job was resumed' }]);
+    });
+    this.outbox.nudge();
+    return this.jobs.object(caller.projectId, id);
+  }
+
+  /** Runs a change under the job row's lock; answers with the row as it was before. */
+  private change(caller: Principal, id: string, work: (manager: EntityManager, job: Job) => Promise<void>): Promise<Job> {
+    return this.database.transaction(async (manager) => {
+      await this.jobs.row(caller.projectId, id);
+      const job = await manager
+        .getRepository(Job)
+        .findOneOrFail({ where: { id, project_id: caller.projectId }, lock: { mode: 'pessimistic_write' } });
+      await work(manager, job);
+      return job;
+    });
+  }
+
+  private async closeAttempt(manager: EntityManager, job: Job, outcome: string): Promise<void> {
+    await this.database.query(
+      `UPDATE attempt SET ended_at = clock_timestamp(), outcome = $3 WHERE job_id = $1 AND epoch = $2 AND ended_at IS NULL`,
+      [job.id, job.epoch, outcome],
+      manager,
+    );
+  }
+}
+
+function refuse(job: Job, allowed: readonly string[], verb: string): void {
+  if (!allowed.includes(job.state)) {
+    throw new DomainError('invalid_state', `job ${job.id} is ${job.state} and cannot be ${verb}`, 'fine_tuning_job_id');
+  }
+}
+
+/** `metadata[key]=value`, in either form Express may parse; `metadata=null` asks for jobs without. */
+function metadataFilter(query: Record<string, unknown>): Record<string, string> | null | undefined {
+  const raw = query['metadata'];
+  if (raw === 'null' || raw === '') return null;
+  const pairs: Record<string, string> = raw && typeof raw === 'object' ? { ...(raw as Record<string, string>) } : {};
+  for (const [name, value] of Object.entries(query)) {
+    const key = /^metadata\[(.+)\]$/.exec(name)?.[1];
+    if (key && typeof value === 'string') pairs[key] = value;
+  }
+  return Object.keys(pairs).length > 0 ? pairs : undefined;
+}

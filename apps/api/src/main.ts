@@ -1,0 +1,79 @@
+#!/usr/bin/env node
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { startApi } from './index.js';
+import { log } from './log.js';
+
+const HELP = `graft-api: the control plane
+
+  --home DIR           database, blobs, credentials (GRAFT_HOME, default .graft)
+  --host HOST          address to listen on (GRAFT_HOST, default 127.0.0.1)
+  --port N             HTTP port, 0 = any free one (GRAFT_PORT, default 8080)
+  --grpc-port N        port for workers (GRAFT_GRPC_PORT, default 0)
+  --database-url URL   postgres://… (GRAFT_DATABASE_URL, default: embedded)
+  --queue-url URL      redis://… (GRAFT_QUEUE_URL, default: in the database)
+  --dashboard DIR      built dashboard to serve (GRAFT_DASHBOARD)
+  --hub-url URL        Hugging Face hub (HF_ENDPOINT)
+
+Prints one line of JSON when it is ready: url, grpc_url, credentials, join_token_file.
+`;
+
+const text = { type: 'string' } as const;
+const { values } = parseArgs({
+  options: {
+    home: text, host: text, port: text, 'grpc-port': text, 'database-url': text, 'queue-url': text,
+    dashboard: text, 'hub-url': text, help: { type: 'boolean' },
+  },
+});
+
+/** Flag, then environment, then default; an empty variable counts as absent. */
+const setting = (flag: string | undefined, variable: string): string | undefined =>
+  flag ?? (process.env[variable] || undefined);
+
+function port(flag: string | undefined, variable: string, otherwise: number): number {
+  const value = Number(setting(flag, variable) ?? otherwise);
+  if (Number.isInteger(value) && value >= 0 && value < 65536) return value;
+  process.stderr.write(`${variable}: not a port: ${setting(flag, variable)}\n`);
+  process.exit(2);
+}
+
+if (values.help) {
+  process.stdout.write(HELP);
+} else {
+  const home = setting(values.home, 'GRAFT_HOME') ?? '.graft';
+  const optional = {
+    host: setting(values.host, 'GRAFT_HOST'),
+    databaseUrl: setting(values['database-url'], 'GRAFT_DATABASE_URL'),
+    queueUrl: setting(values['queue-url'], 'GRAFT_QUEUE_URL'),
+    dashboardDir: setting(values.dashboard, 'GRAFT_DASHBOARD'),
+    hubUrl: setting(values['hub-url'], 'HF_ENDPOINT'),
+  };
+  try {
+    const api = await startApi({
+      home,
+      port: port(values.port, 'GRAFT_PORT', 8080),
+      grpcPort: port(values['grpc-port'], 'GRAFT_GRPC_PORT', 0),
+      ...Object.fromEntries(Object.entries(optional).filter(([, value]) => value !== undefined)),
+    });
+    const ready = {
+      url: api.url,
+      grpc_url: api.grpcUrl,
+      credentials: join(home, 'credentials.json'),
+      join_token_file: join(home, 'join-token'),
+    };
+    process.stdout.write(JSON.stringify(ready) + '\n');
+    let stopping = false;
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+      process.on(signal, () => {
+        if (stopping) process.exit(1);
+        stopping = true;
+        log.info({ signal }, 'stopping');
+        setTimeout(() => process.exit(1), 15_000).unref();
+        void api.close().then(() => process.exit(0));
+      });
+    }
+  } catch (error) {
+    process.stderr.write(`the control plane could not start: ${(error as Error).message}\n`);
+    process.exit(1);
+  }
+}

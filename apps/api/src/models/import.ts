@@ -1,0 +1,137 @@
+import { Injectable, type OnModuleDestroy } from '@nestjs/common';
+import { DomainError, type ModelObject } from '@graft/contracts';
+import { link, mkdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { z } from 'zod';
+import type { Principal } from '../auth/principal.js';
+import { BlobStore } from '../blobs/blob-store.js';
+import { plugins } from '../catalog/plugins.js';
+import { Settings } from '../config.js';
+import { Database } from '../database/database.js';
+import { Model, type StoredFile } from '../database/entities/storage.js';
+import { parseBody } from '../http/parse.js';
+import { randomText } from '../ids.js';
+import { log } from '../log.js';
+import { modelObject } from './models.service.js';
+import { defaultId, sourceFiles, type SourceFile } from './sources.js';
+
+export const ImportModel = z.strictObject({
+  id: z.string().regex(/^[\w.-]{1,96}(\/[\w.-]{1,96})?$/, 'use letters, digits, - _ . and at most one /').optional(),
+  source: z.string().min(5).max(4096).describe('hub:Org/Name, or dir:/path of a folder or .gguf file on the server'),
+});
+
+const HUB_PATIENCE_MS = 20_000;
+const PROGRESS_EVERY_MS = 500;
+
+/** Copies base models into the blob store, in the background. */
+@Injectable()
+export class ModelImport implements OnModuleDestroy {
+  private readonly running = new Map<string, Promise<void>>();
+  private closing = false;
+
+  constructor(
+    private readonly database: Database,
+    private readonly blobs: BlobStore,
+    private readonly settings: Settings,
+  ) {}
+
+  private get models() {
+    return this.database.manager.getRepository(Model);
+  }
+
+  /** Answers at once with the model in state `importing`; asking again for the same one is harmless. */
+  async start(_caller: Principal, body: unknown): Promise<ModelObject> {
+    const { id: given, source } = parseBody(ImportModel, body);
+    const id = given ?? defaultId(source);
+    parseBody(ImportModel, { id, source });
+    const found = await this.models.findOneBy({ id });
+    if (found && found.status !== 'error') {
+      if (found.source === source) return modelObject(found);
+      throw new DomainError('conflict', `there is a model ${id} already, from ${found.source}; give another id`, 'id');
+    }
+    await this.models.upsert(
+      { id, project_id: null, kind: 'base', status: 'importing', status_details: null, progress: 0, source, files: [] },
+      { conflictPaths: ['id'] },
+    );
+    this.run(id, source);
+    return modelObject(await this.models.findOneByOrFail({ id }));
+  }
+
+  /** Imports that a stopped server left unfinished begin again. */
+  async resumeAll(): Promise<void> {
+    for (const { id, source } of await this.models.findBy({ status: 'importing' })) if (source) this.run(id, source);
+  }
+
+  private run(id: string, source: string): void {
+    if (this.running.has(id)) return;
+    const work = this.copy(id, source)
+      .catch((error: unknown) => this.failed(id, error))
+      .finally(() => this.running.delete(id));
+    this.running.set(id, work);
+  }
+
+  private async failed(id: string, error: unknown): Promise<void> {
+    if (this.closing) return;
+    const reason = error instanceof Error ? error.message : String(error);
+    log.warn({ model: id, err: error }, 'import failed');
+    await this.models.update({ id }, { status: 'error', status_details: reason.slice(0, 1000), progress: null }).catch(() => undefined);
+  }
+
+  private async copy(id: string, source: string): Promise<void> {
+    const files = await within(sourceFiles(source, this.settings.hubUrl), HUB_PATIENCE_MS, `${this.settings.hubUrl} does not answer`);
+    const total = files.reduce((sum, file) => sum + file.size, 0);
+    let done = 0;
+    let told = 0;
+    const stored: StoredFile[] = [];
+    for (const file of files) {
+      stored.push(await this.store(file, (bytes) => {
+        done += bytes;
+        if (Date.now() - told < PROGRESS_EVERY_MS) return;
+        told = Date.now();
+        void this.models.update({ id }, { progress: Math.min(0.99, done / Math.max(1, total)) }).catch(() => undefined);
+      }));
+    }
+    const facts = await this.inspect(stored);
+    await this.models.update(
+      { id },
+      {
+        status: 'ready', status_details: null, progress: null, files: stored, family: facts.family,
+        parameters: facts.parameters, bytes: stored.reduce((sum, file) => sum + file.size, 0),
+      },
+    );
+    log.info({ model: id, bytes: done, family: facts.family }, 'model imported');
+  }
+
+  private async store(file: SourceFile, moved: (bytes: number) => void): Promise<StoredFile> {
+    if (this.closing) throw new DomainError('unavailable', 'the server is stopping');
+    const blob = await this.blobs.put(await file.open(), { inspect: (chunk) => moved(chunk.length) });
+    return { name: file.name, ...blob };
+  }
+
+  /** Lets peft-core look at the files as a folder: names in a scratch folder that link to the blobs. */
+  private async inspect(files: readonly StoredFile[]): Promise<{ family: string; parameters: number }> {
+    const folder = join(this.settings.blobsDir, 'incoming', `inspect-${randomText()}`);
+    await mkdir(folder, { recursive: true });
+    try {
+      for (const file of files) await link(this.blobs.path(file.sha256), join(folder, file.name));
+      const { family, parameters, problems } = await plugins.inspectModelFolder(folder);
+      if (problems.length > 0) throw new DomainError('invalid_model', problems.join('; '));
+      return { family, parameters };
+    } finally {
+      await rm(folder, { recursive: true, force: true });
+    }
+  }
+
+  async onModuleDestroy(): Promise<void> {
+    this.closing = true;
+    await Promise.race([Promise.allSettled(this.running.values()), new Promise((resolve) => setTimeout(resolve, 3000).unref())]);
+  }
+}
+
+function within<T>(work: Promise<T>, ms: number, complaint: string): Promise<T> {
+  let timer: NodeJS.Timeout;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new DomainError('unavailable', complaint)), ms);
+  });
+  return Promise.race([work, late]).finally(() => clearTimeout(timer));
+}

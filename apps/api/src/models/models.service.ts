@@ -1,0 +1,128 @@
+import { Injectable } from '@nestjs/common';
+import { DomainError, type ModelObject, type Page } from '@graft/contracts';
+import { IsNull } from 'typeorm';
+import type { Principal } from '../auth/principal.js';
+import { BlobStore } from '../blobs/blob-store.js';
+import { Database } from '../database/database.js';
+import { Checkpoint, Job } from '../database/entities/job.js';
+import { Model, type StoredFile } from '../database/entities/storage.js';
+import { checkpointName } from '../jobs/history-objects.js';
+import { unix } from '../ids.js';
+
+/** What a model's name stands for: a base, and the files of an adapter on it (none for the base itself). */
+export interface Resolved {
+  readonly id: string;
+  readonly base: Model;
+  readonly adapter: readonly StoredFile[];
+  readonly baseDtype: string | null;
+}
+
+@Injectable()
+export class ModelsService {
+  constructor(
+    private readonly database: Database,
+    private readonly blobs: BlobStore,
+  ) {}
+
+  private get models() {
+    return this.database.manager.getRepository(Model);
+  }
+
+  async list(caller: Principal): Promise<Page<ModelObject>> {
+    const rows = await this.models.find({
+      where: [{ project_id: IsNull() }, { project_id: caller.projectId }],
+      order: { created_at: 'DESC' },
+    });
+    return { object: 'list', data: rows.map(modelObject), has_more: false };
+  }
+
+  async get(caller: Principal, id: string): Promise<ModelObject> {
+    return modelObject(await this.row(caller, id, 'model'));
+  }
+
+  async remove(caller: Principal, id: string): Promise<{ id: string; object: 'model'; deleted: true }> {
+    const model = await this.row(caller, id, 'model');
+    if (model.project_id === null && !caller.scopes.includes('admin')) {
+      throw new DomainError('insufficient_scope', `${id} is a base model; only an admin key may delete it`, 'model');
+    }
+    const [user] = await this.database.query<{ id: string }>(
+      `SELECT id FROM job WHERE base_id = $1 AND state IN ('validating_files', 'queued', 'running', 'paused')
+       UNION ALL SELECT id FROM model WHERE base_id = $1 LIMIT 1`,
+      [id],
+    );
+    if (user) throw new DomainError('conflict', `${id} is in use by ${user.id}`, 'model');
+    await this.models.delete({ id });
+    for (const file of model.files) await this.blobs.release(file.sha256);
+    return { id, object: 'model', deleted: true };
+  }
+
+  /** A ready base, fine-tuned model or checkpoint, as the caller may see it. */
+  async resolve(caller: Principal, id: string, parameter: string): Promise<Resolved> {
+    if (/:ckpt-step-\d+$/.test(id)) return this.checkpoint(caller, id, parameter);
+    const model = await this.row(caller, id, parameter);
+    if (model.status !== 'ready') {
+      const why = model.status === 'importing' ? 'is still being imported' : `could not be imported: ${model.status_details}`;
+      throw new DomainError('invalid_model', `${id} ${why}`, parameter);
+    }
+    if (model.kind !== 'adapter') return { id, base: model, adapter: [], baseDtype: model.base_dtype };
+    return { id, base: await this.baseOf(model.base_id, parameter), adapter: model.files, baseDtype: model.base_dtype };
+  }
+
+  private async checkpoint(caller: Principal, id: string, parameter: string): Promise<Resolved> {
+    const [, tail, step] = /([0-9A-Za-z]{8}):ckpt-step-(\d{1,9})$/.exec(id) ?? [];
+    const jobs = await this.database.manager
+      .getRepository(Job)
+      .createQueryBuilder('job')
+      .where('job.project_id = :project AND right(job.id, 8) = :tail', { project: caller.projectId, tail: tail ?? '' })
+      .getMany();
+    const job = jobs.find((candidate) => checkpointName(candidate, Number(step)) === id);
+    const saved = job && (await this.database.manager.getRepository(Checkpoint).findOne({
+      where: { job_id: job.id, step: Number(step) },
+      order: { epoch: 'DESC' },
+    }));
+    if (!job || !saved) throw missing(id, parameter);
+    if (saved.adapter.length === 0) throw new DomainError('invalid_model', `checkpoint ${id} holds no adapter to use`, parameter);
+    return { id, base: await this.baseOf(job.base_id, parameter), adapter: saved.adapter, baseDtype: job.spec.base_dtype };
+  }
+
+  private async baseOf(id: string | null, parameter: string): Promise<Model> {
+    const base = id === null ? null : await this.models.findOneBy({ id });
+    if (!base) throw new DomainError('invalid_model', `its base ${id} is not here any more; import it again`, parameter);
+    return base;
+  }
+
+  private async row(caller: Principal, id: string, parameter: string): Promise<Model> {
+    const found = await this.models.findOneBy({ id });
+    if (!found || (found.project_id !== null && found.project_id !== caller.projectId)) throw missing(id, parameter);
+    return found;
+  }
+}
+
+const missing = (id: string, parameter: string): DomainError =>
+  new DomainError(
+    'model_not_found',
+    `The model '${id.slice(0, 120)}' does not exist; GET /v1/models lists them, POST /v1/models imports one`,
+    parameter,
+  );
+
+export function modelObject(model: Model): ModelObject {
+  return {
+    id: model.id,
+    object: 'model',
+    created: unix(model.created_at),
+    owned_by: model.project_id ?? 'graft',
+    graft: {
+      kind: model.kind,
+      family: model.family,
+      base: model.base_id,
+      job: model.job_id,
+      status: model.status,
+      status_details: model.status_details,
+      progress: model.status === 'importing' ? (model.progress ?? 0) : null,
+      parameters: model.parameters,
+      bytes: model.bytes,
+      source: model.source,
+      files: model.files.map(({ name, size, sha256 }) => ({ name, size, sha256 })),
+    },
+  };
+}

@@ -1,0 +1,73 @@
+import { DomainError } from '@graft/contracts';
+import { downloadFile, listFiles } from '@huggingface/hub';
+import { createReadStream } from 'node:fs';
+import { lstat, readdir, realpath, stat } from 'node:fs/promises';
+import { basename, join } from 'node:path';
+
+/** One file that an import copies into the blob store. */
+export interface SourceFile {
+  readonly name: string;
+  readonly size: number;
+  open(): Promise<AsyncIterable<Buffer>>;
+}
+
+/** What a base model consists of. Never a pickle, never code. */
+const WANTED = /^(config|generation_config|tokenizer|tokenizer_config|special_tokens_map|added_tokens|vocab|preprocessor_config|model\.safetensors\.index)\.json$|^(merges\.txt|tokenizer\.model|chat_template\.(jinja|json)|LICENSE(\.(md|txt))?)$|\.safetensors$|\.gguf$/;
+
+/** `dir:/path` (a Hugging Face folder or a .gguf file) or `hub:Org/Name`. */
+export async function sourceFiles(source: string, hubUrl: string): Promise<SourceFile[]> {
+  const [, kind, name = ''] = /^(dir|hub):(.+)$/s.exec(source) ?? [];
+  if (kind === 'dir') return localFiles(name);
+  if (kind === 'hub') return hubFiles(name, hubUrl);
+  throw new DomainError('invalid_value', `source must be hub:Org/Name or dir:/path, not ${JSON.stringify(source.slice(0, 100))}`, 'source');
+}
+
+/** Name a model gets when the user gives none. */
+export function defaultId(source: string): string {
+  const name = source.replace(/^(dir|hub):/, '').replace(/\/+$/, '');
+  return source.startsWith('hub:') ? name : basename(name).replace(/\.gguf$/i, '');
+}
+
+async function localFiles(path: string): Promise<SourceFile[]> {
+  const entry = await stat(path).catch(() => null);
+  if (!entry) throw new DomainError('invalid_model', `there is no ${path} on the server`, 'source');
+  const names = entry.isDirectory() ? await readdir(path) : [basename(path)];
+  const files: SourceFile[] = [];
+  for (const name of names.filter((candidate) => WANTED.test(candidate)).sort()) {
+    const full = entry.isDirectory() ? join(path, name) : path;
+    // The hub's cache folder is made of links to its blobs, so links are followed; to files only.
+    const target = await realpath(full);
+    const found = await lstat(target);
+    if (found.isFile()) files.push({ name, size: found.size, open: async () => createReadStream(target) });
+  }
+  if (files.length === 0) throw new DomainError('invalid_model', `${path} holds no model files (config.json with *.safetensors, or a .gguf)`, 'source');
+  return files;
+}
+
+async function hubFiles(repo: string, hubUrl: string): Promise<SourceFile[]> {
+  if (!/^[\w.-]{1,96}\/[\w.-]{1,96}$/.test(repo)) {
+    throw new DomainError('invalid_value', `not a repository name: ${JSON.stringify(repo.slice(0, 100))}; write hub:Org/Name`, 'source');
+  }
+  const where = { repo: { type: 'model', name: repo }, hubUrl } as const;
+  const files: SourceFile[] = [];
+  for await (const { type, path, size } of listFiles({ ...where, recursive: false })) {
+    if (type !== 'file' || !WANTED.test(path)) continue;
+    files.push({ name: path, size, open: () => openHubFile(where, path) });
+  }
+  if (files.length === 0) throw new DomainError('invalid_model', `${repo} on ${hubUrl} holds no model files`, 'source');
+  return files;
+}
+
+async function openHubFile(
+  where: { repo: { type: 'model'; name: string }; hubUrl: string },
+  path: string,
+): Promise<AsyncIterable<Buffer>> {
+  const blob = await downloadFile({ ...where, path, xet: false });
+  if (!blob) throw new DomainError('invalid_model', `${where.repo.name} has no ${path}`, 'source');
+  return chunks(blob.stream() as unknown as AsyncIterable<Uint8Array>);
+}
+
+async function* chunks(stream: AsyncIterable<Uint8Array>): AsyncGenerator<Buffer> {
+  for await (const chunk of stream) yield Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength);
+}
+

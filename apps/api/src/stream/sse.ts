@@ -1,0 +1,59 @@
+import type { Request, Response } from 'express';
+import { once } from 'node:events';
+
+const HEARTBEAT_MS = 15_000;
+const MAX_BUFFERED = 256 * 1024;
+
+/** One open event stream: headers, heartbeats, and an end for clients that do not read. */
+export class Sse {
+  readonly closed: Promise<void>;
+  private over = false;
+  private readonly heartbeat: NodeJS.Timeout;
+
+  constructor(
+    request: Request,
+    private readonly response: Response,
+  ) {
+    request.socket.setNoDelay(true);
+    response.status(200);
+    response.setHeader('content-type', 'text/event-stream; charset=utf-8');
+    response.setHeader('cache-control', 'no-cache, no-transform');
+    response.setHeader('x-accel-buffering', 'no');
+    response.write('retry: 2000\n\n');
+    this.heartbeat = setInterval(() => response.write(': heartbeat\n\n'), HEARTBEAT_MS);
+    this.closed = once(response, 'close').then(() => this.end());
+  }
+
+  get open(): boolean {
+    return !this.over;
+  }
+
+  send(kind: string, data: unknown, id?: number): void {
+    if (this.over) return;
+    const head = id === undefined ? '' : `id: ${id}\n`;
+    this.response.write(`${head}event: ${kind}\ndata: ${JSON.stringify(data)}\n\n`);
+  }
+
+  /** Waits for the client to read; one that does not is let go, and comes back with its last id. */
+  async drained(): Promise<void> {
+    if (this.over || this.response.writableLength < MAX_BUFFERED) return;
+    const patience = AbortSignal.timeout(30_000);
+    await Promise.race([once(this.response, 'drain', { signal: patience }), this.closed]).catch(() => {
+      this.response.destroy();
+      this.end();
+    });
+  }
+
+  end(): void {
+    if (this.over) return;
+    this.over = true;
+    clearInterval(this.heartbeat);
+    this.response.end();
+  }
+}
+
+/** `Last-Event-ID` as a number, or null when absent or not one of ours. */
+export function lastEventId(request: Request): number | null {
+  const raw = request.headers['last-event-id'] ?? request.query['last_event_id'];
+  return typeof raw === 'string' && /^\d{1,15}$/.test(raw) ? Number(raw) : null;
+}
