@@ -75,7 +75,7 @@ export function readSettings(
     variable: string,
     fallback?: string,
   ): string => {
-    const value = flags[flag] ?? env[variable] ?? fallback;
+    const value = flags[flag] || env[variable] || fallback; // an empty variable, as compose files write it, is none
     if (value === undefined || value === '')
       throw new DomainError(
         'missing_required_parameter',
