@@ -23,7 +23,6 @@ const API_STOP_MS = 20_000;
 /** What the API prints when it is up. */
 interface Ready {
   readonly url: string;
-  /** host:port */
   readonly grpc_url: string;
   readonly join_token_file: string;
 }
@@ -33,6 +32,7 @@ export class Installation {
   private worker: ServerProcess | null = null;
   private server: ServerProcess | null = null;
   private ready: Ready | null = null;
+  private joined = false;
   private stopping: Promise<void> | null = null;
   /** Rejects when the API ends, or the worker keeps ending, while nobody asked for it. */
   readonly broken: Promise<never>;
@@ -109,12 +109,12 @@ export class Installation {
   private async startWorker(restarts = 0): Promise<void> {
     const { home } = this.settings;
     const args = ['--home', join(home, 'worker'), '--name', hostname().slice(0, 60), '--token-file', this.ready?.join_token_file ?? ''];
-    const env = { ...this.environment(), GRAFT_WORKER_URL: `grpc://${this.ready?.grpc_url}` };
+    const env = { ...this.environment(), GRAFT_WORKER_URL: this.ready?.grpc_url };
     const worker = this.launch('the worker', 'worker/dist/main.js', args, env);
     this.worker = worker;
     const started = Date.now();
     void worker.ended.then(async (how) => {
-      if (this.stopping !== null) return;
+      if (this.stopping !== null || !this.joined) return; // before it has joined, waitForWorker tells of it
       const quick = Date.now() - started < 30_000;
       if (quick && restarts >= 3) {
         return this.reportBroken(new CliError(`the worker ${how}, again and again; the end of ${worker.log}:\n${worker.reason()}`));
@@ -131,6 +131,7 @@ export class Installation {
       return data.some((worker) => worker.state === 'online');
     };
     if (this.worker !== null) await this.waitFor(this.worker, WORKER_START_MS, signal, online);
+    this.joined = true;
   }
 
   private async waitFor(process: ServerProcess, limit: number, signal: AbortSignal, ready: () => Promise<boolean>): Promise<void> {
