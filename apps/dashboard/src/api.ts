@@ -11,7 +11,7 @@ import type {
   Page,
   WorkerObject,
 } from '@graft/contracts';
-import { apiKey } from './session.js';
+import { apiKey, keyRefused } from './session.js';
 
 /** The API's answer to a request it refused, with the field it names. */
 export class ApiError extends Error {
@@ -36,11 +36,13 @@ async function refusal(response: Response): Promise<ApiError> {
   }
 }
 
-/** One request to /v1 with this tab's key; throws ApiError on any refusal. */
+/** One request to /v1 with this tab's key; throws ApiError on any refusal, and signs out on a refused key. */
 export async function request(path: string, init: RequestInit = {}): Promise<Response> {
+  const key = apiKey();
   const headers = new Headers(init.headers);
-  headers.set('authorization', `Bearer ${apiKey() ?? ''}`);
+  headers.set('authorization', `Bearer ${key ?? ''}`);
   const response = await fetch(`/v1${path}`, { ...init, headers });
+  if (response.status === 401) keyRefused(key);
   if (!response.ok) throw await refusal(response);
   return response;
 }
@@ -71,7 +73,8 @@ export const api = {
   cancel: (id: string) => post<JobObject>(`${job(id)}/cancel`),
   pause: (id: string) => post<JobObject>(`${job(id)}/pause`),
   resume: (id: string) => post<JobObject>(`${job(id)}/resume`),
-  events: (id: string) => get<Page<JobEventObject>>(`${job(id)}/events?limit=200`),
+  events: (id: string) => get<Page<JobEventObject>>(`${job(id)}/events?limit=1000`),
+  logs: (id: string) => get<Page<JobEventObject>>(`${job(id)}/logs?limit=1000`),
   checkpoints: (id: string) => get<Page<CheckpointObject>>(`${job(id)}/checkpoints?limit=50`),
   metrics: (id: string) => get<MetricsObject>(`${job(id)}/metrics`),
   files: () => get<Page<FileObject>>('/files?limit=200'),

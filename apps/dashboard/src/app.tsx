@@ -9,7 +9,8 @@ import { ModelsPage } from './pages/models.js';
 import { NewJobPage } from './pages/new-job.js';
 import { SignInPage } from './pages/sign-in.js';
 import { WorkersPage } from './pages/workers.js';
-import { apiKey, signOut } from './session.js';
+import { ErrorBoundary } from './parts/error-boundary.js';
+import { signOut, useSession } from './session.js';
 
 const TABS = [
   ['/', 'Jobs', 'g'],
@@ -43,13 +44,15 @@ function page(path: string): ReactNode {
 
 export function App() {
   const path = usePath();
+  const session = useSession();
   const [help, setHelp] = useState(false);
   useKeys({
     ...Object.fromEntries(TABS.map(([to, , key]) => [key, () => go(to)])),
     '?': () => setHelp((open) => !open),
     Escape: () => setHelp(false),
   });
-  if (apiKey() === null) return <SignInPage />;
+  if (session !== 'in') return <SignInPage refused={session === 'refused'} />;
+  const pathname = path.split('?')[0] ?? '/';
   return (
     <>
       <a className="skip" href="#content">
@@ -61,13 +64,15 @@ export function App() {
         </a>
         <nav aria-label="Pages">
           {TABS.map(([to, label]) => (
-            <a key={to} {...linkTo(to)} aria-current={path.split('?')[0] === to ? 'page' : undefined}>
+            <a key={to} {...linkTo(to)} aria-current={pathname === to || (to === '/' && pathname.startsWith('/jobs/')) ? 'page' : undefined}>
               {label}
             </a>
           ))}
         </nav>
         <span className="grow" />
-        <a href="/docs">API</a>
+        <a href="/docs" target="_blank" rel="noreferrer">
+          API
+        </a>
         <button className="quiet" onClick={() => setHelp(true)} aria-label="Keyboard shortcuts">
           ?
         </button>
@@ -75,7 +80,9 @@ export function App() {
           Sign out
         </button>
       </header>
-      <div id="content">{page(path)}</div>
+      <div id="content">
+        <ErrorBoundary key={pathname}>{page(path)}</ErrorBoundary>
+      </div>
       {help && <Shortcuts close={() => setHelp(false)} />}
     </>
   );

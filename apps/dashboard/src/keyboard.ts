@@ -1,15 +1,21 @@
 import { useEffect } from 'react';
 
-const typing = (target: EventTarget | null): boolean =>
-  target instanceof HTMLElement && (target.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(target.tagName));
+/** Whether the key means something to what has the focus: text in a field, Enter on a link or button. */
+function takesKey(target: EventTarget | null, key: string): boolean {
+  if (!(target instanceof HTMLElement)) return false;
+  if (target.isContentEditable) return true;
+  if (target instanceof HTMLInputElement) return !/^(checkbox|radio|button|file)$/.test(target.type) || key === 'Enter';
+  return /^(TEXTAREA|SELECT)$/.test(target.tagName) || (key === 'Enter' && /^(A|BUTTON|SUMMARY)$/.test(target.tagName));
+}
 
-/** Single-key shortcuts of a page; silent while the user types in a field. */
+/** Single-key shortcuts of a page; silent while the user types in a field or a dialog is open. */
 export function useKeys(keys: Readonly<Record<string, () => void>>): void {
   useEffect(() => {
     const pressed = (event: KeyboardEvent) => {
-      if (event.metaKey || event.ctrlKey || event.altKey || typing(event.target)) return;
+      if (event.metaKey || event.ctrlKey || event.altKey || takesKey(event.target, event.key)) return;
       const action = keys[event.key];
-      if (!action) return;
+      const dialog = document.querySelector('[role="dialog"]') !== null;
+      if (!action || (dialog && event.key !== 'Escape' && event.key !== '?')) return;
       event.preventDefault();
       action();
     };

@@ -2,10 +2,12 @@ import { StrictMode } from 'react';
 import { createRoot } from 'react-dom/client';
 import { App } from './app.js';
 import { ErrorBoundary } from './parts/error-boundary.js';
-import { takeKeyFromAddress } from './session.js';
+import { shareBetweenTabs, takeKeyFromAddress } from './session.js';
 import './styles.css';
 
 takeKeyFromAddress();
+addEventListener('hashchange', takeKeyFromAddress);
+shareBetweenTabs();
 const root = document.getElementById('root');
 if (!root) throw new Error('index.html has no #root');
 createRoot(root).render(

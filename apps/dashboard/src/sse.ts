@@ -1,4 +1,4 @@
-import { request } from './api.js';
+import { ApiError, request } from './api.js';
 
 export interface ServerEvent {
   readonly id: string | null;
@@ -34,10 +34,11 @@ function parseBlock(block: string): ServerEvent | null {
   return data.length > 0 ? { id, kind, data: data.join('\n') } : null;
 }
 
-/** Reads one response to its end, event by event. */
+/** Reads one response to its end, event by event; `heard` is called for every piece, heartbeats too. */
 export async function readEvents(
   response: Response,
   onEvent: (event: ServerEvent) => void,
+  heard: () => void = () => undefined,
 ): Promise<void> {
   if (!response.body) return;
   const parser = new SseParser();
@@ -45,35 +46,58 @@ export async function readEvents(
   for (;;) {
     const { done, value } = await reader.read();
     if (done) return;
+    heard();
     parser.push(value).forEach(onEvent);
   }
 }
 
+export interface FollowOptions {
+  readonly event: (event: ServerEvent) => void;
+  readonly connected: (yes: boolean) => void;
+  /** Number of the last event already known: the server sends what came after it. */
+  readonly after?: number | undefined;
+  /** Pause before coming back after a cut. */
+  readonly retryMs?: number;
+  /** The server says something every 15 s; silence this long means that the connection is dead. */
+  readonly silenceMs?: number;
+}
+
 /**
  * Follows a stream until `signal` aborts, reconnecting with the last id so that nothing is missed.
+ * Rejects with the ApiError if the server refuses for good (no such job, no right to see it).
  * EventSource cannot send an Authorization header, hence fetch.
  */
-export async function follow(
-  path: string,
-  on: { event: (event: ServerEvent) => void; connected: (yes: boolean) => void },
-  signal: AbortSignal,
-): Promise<void> {
-  let lastId: string | null = null;
+export async function follow(path: string, on: FollowOptions, signal: AbortSignal): Promise<void> {
+  const { retryMs = 2000, silenceMs = 45_000 } = on;
+  let lastId = on.after === undefined ? null : String(on.after);
   while (!signal.aborted) {
+    const silence = new AbortController();
+    let timer = setTimeout(() => silence.abort(), silenceMs);
+    const heard = () => {
+      clearTimeout(timer);
+      timer = setTimeout(() => silence.abort(), silenceMs);
+    };
     try {
       const headers: Record<string, string> = { accept: 'text/event-stream' };
       if (lastId !== null) headers['last-event-id'] = lastId;
-      const response = await request(path, { headers, signal });
+      const response = await request(path, { headers, signal: AbortSignal.any([signal, silence.signal]) });
       on.connected(true);
-      await readEvents(response, (event) => {
-        lastId = event.id ?? lastId;
-        on.event(event);
-      });
-    } catch {
+      await readEvents(
+        response,
+        (event) => {
+          lastId = event.id ?? lastId;
+          on.event(event);
+        },
+        heard,
+      );
+    } catch (error) {
       // A cut connection is the ordinary case here: say so and try again.
+      if (!signal.aborted && error instanceof ApiError && error.status < 500 && error.status !== 429) throw error;
+    } finally {
+      clearTimeout(timer);
     }
     if (signal.aborted) return;
     on.connected(false);
-    await new Promise((resolve) => setTimeout(resolve, 2000));
+    await new Promise((resolve) => setTimeout(resolve, retryMs));
   }
 }

@@ -8,6 +8,8 @@ import { readEvents } from '../sse.js';
 interface Turn {
   readonly role: 'user' | 'assistant';
   readonly content: string;
+  /** Why there is no (whole) answer. */
+  readonly problem?: string;
 }
 
 interface Chunk {
@@ -17,7 +19,8 @@ interface Chunk {
 
 /** Streams one answer of a model; `onText` gets the text so far. */
 async function answer(model: string, turns: readonly Turn[], onText: (text: string) => void, signal: AbortSignal): Promise<void> {
-  const body = JSON.stringify({ model, messages: turns, stream: true, temperature: 0, max_tokens: 256 });
+  const messages = turns.filter((turn) => turn.content !== '').map(({ role, content }) => ({ role, content }));
+  const body = JSON.stringify({ model, messages, stream: true, temperature: 0, max_tokens: 256 });
   const response = await request('/chat/completions', { method: 'POST', body, signal, headers: { 'content-type': 'application/json' } });
   let text = '';
   await readEvents(response, ({ data }) => {
@@ -35,18 +38,20 @@ export function ChatPage({ model }: { model: string | null }) {
   const [chosen, setChosen] = useState(model ?? '');
   const [beside, setBeside] = useState(true);
   const list: readonly ModelObject[] = models.value ?? [];
-  const current = list.find((m) => m.id === chosen) ?? list[0];
-  const base = current?.graft?.base ?? null;
-  const sides = current ? [current.id, ...(beside && base ? [base] : [])] : [];
+  const current = chosen || (list.find((m) => m.graft?.kind !== 'base') ?? list[0])?.id;
+  // A checkpoint has a name but is not listed: it is its job's model's name and more.
+  const base = list.find((m) => m.id === current || current?.startsWith(`${m.id}:`))?.graft?.base ?? null;
+  const names = list.map((m) => m.id);
+  const sides = models.value && current ? [current, ...(beside && base ? [base] : [])] : [];
   return (
     <main>
       <h1>Chat</h1>
       <Failure error={models.error} />
-      <p className="bar">
+      <div className="bar">
         <label htmlFor="model">Model</label>
-        <select id="model" value={current?.id ?? ''} onChange={(e) => setChosen(e.target.value)}>
-          {list.map((m) => (
-            <option key={m.id}>{m.id}</option>
+        <select id="model" value={current ?? ''} onChange={(e) => setChosen(e.target.value)}>
+          {[...new Set(current ? [...names, current] : names)].map((name) => (
+            <option key={name}>{name}</option>
           ))}
         </select>
         {base && (
@@ -54,8 +59,8 @@ export function ChatPage({ model }: { model: string | null }) {
             <input type="checkbox" checked={beside} onChange={(e) => setBeside(e.target.checked)} /> beside its base
           </label>
         )}
-      </p>
-      {sides.length > 0 ? <Conversation key={sides.join()} models={sides} /> : <p className="faint">No model is ready yet.</p>}
+      </div>
+      {sides.length > 0 ? <Conversation key={sides.join()} models={sides} /> : (models.value && <p className="faint">No model is ready yet: import a base under Models.</p>)}
     </main>
   );
 }
@@ -64,7 +69,6 @@ function Conversation({ models }: { models: readonly string[] }) {
   const [turns, setTurns] = useState<readonly Turn[][]>(models.map(() => []));
   const [text, setText] = useState('');
   const [busy, setBusy] = useState(false);
-  const [error, setError] = useState<Error | null>(null);
   const stop = useRef<AbortController | null>(null);
   useEffect(() => () => stop.current?.abort(), []);
 
@@ -74,14 +78,20 @@ function Conversation({ models }: { models: readonly string[] }) {
     setTurns(asked.map((side) => [...side, { role: 'assistant', content: '' }]));
     setText('');
     setBusy(true);
-    setError(null);
     stop.current = new AbortController();
     const { signal } = stop.current;
-    const side = (i: number) => (content: string) => setTurns((now) => now.map((t, j) => (j === i ? [...t.slice(0, -1), { role: 'assistant', content }] : t)));
-    const outcomes = await Promise.allSettled(models.map((m, i) => answer(m, asked[i] ?? [], side(i), signal)));
-    const failed = outcomes.find((o) => o.status === 'rejected');
-    if (failed && !signal.aborted) setError(failed.reason as Error);
+    const last = (i: number, change: (turn: Turn) => Turn) =>
+      setTurns((now) => now.map((side, j) => (j === i ? side.with(-1, change(side.at(-1)!)) : side)));
+    const ask = (model: string, i: number) =>
+      answer(model, asked[i] ?? [], (content) => last(i, (turn) => ({ ...turn, content })), signal).catch((error: Error) =>
+        last(i, (turn) => ({ ...turn, problem: signal.aborted ? 'stopped' : error.message })),
+      );
+    await Promise.all(models.map(ask));
     setBusy(false);
+  };
+  const clear = () => {
+    stop.current?.abort();
+    setTurns(models.map(() => []));
   };
 
   return (
@@ -89,18 +99,15 @@ function Conversation({ models }: { models: readonly string[] }) {
       <div className="sides">
         {models.map((name, i) => (
           <section key={name} className="card" aria-label={name}>
-            <h2 className="one-line">{name}</h2>
-            {(turns[i] ?? []).map((turn, n) => (
-              <p key={n} className={`turn ${turn.role}`}>
-                <b>{turn.role === 'user' ? 'You' : 'Model'}</b> {turn.content || '…'}
-              </p>
-            ))}
+            <h2 className="one-line" title={name}>
+              {name}
+            </h2>
+            <Answers turns={turns[i] ?? []} busy={busy} />
           </section>
         ))}
       </div>
-      <Failure error={error} />
       <form className="bar" onSubmit={(e) => void send(e)}>
-        <input className="wide" aria-label="Message" required value={text} onChange={(e) => setText(e.target.value)} placeholder="Say something" />
+        <input className="wide" aria-label="Message" required autoFocus value={text} onChange={(e) => setText(e.target.value)} placeholder={models.length > 1 ? 'Say something: both models get it' : 'Say something'} />
         {busy ? (
           <button type="button" onClick={() => stop.current?.abort()}>
             Stop
@@ -108,10 +115,25 @@ function Conversation({ models }: { models: readonly string[] }) {
         ) : (
           <button className="main">Send</button>
         )}
-        <button type="button" onClick={() => setTurns(models.map(() => []))}>
+        <button type="button" disabled={busy} onClick={clear}>
           Clear
         </button>
       </form>
     </>
   );
+}
+
+function Answers({ turns, busy }: { turns: readonly Turn[]; busy: boolean }) {
+  if (turns.length === 0) return <p className="faint">Nothing said yet.</p>;
+  return turns.map((turn, n) => {
+    const waiting = busy && n === turns.length - 1 && !turn.problem;
+    return (
+      <p key={n} className={`turn ${turn.role}`}>
+        <b>{turn.role === 'user' ? 'You' : 'Model'}</b> {turn.content}
+        {waiting && '…'}
+        {turn.role === 'assistant' && !turn.content && !waiting && !turn.problem && <span className="faint">(an empty answer)</span>}
+        {turn.problem && <span className="bad"> {turn.problem}</span>}
+      </p>
+    );
+  });
 }

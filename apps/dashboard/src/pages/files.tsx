@@ -1,81 +1,135 @@
 import type { FileObject } from '@graft/contracts';
-import { useRef, useState } from 'react';
+import { useRef, useState, type DragEvent } from 'react';
 import { api, download } from '../api.js';
 import { useLoaded } from '../loading.js';
 import { Failure } from '../parts/failure.js';
+import { FileReport, reportLines } from '../parts/file-report.js';
 import { ago, bytes, moment } from '../wording.js';
 
 export function FilesPage() {
   const files = useLoaded(async () => (await api.files()).data, 5000);
   const [error, setError] = useState<Error | null>(null);
   const [busy, setBusy] = useState<string | null>(null);
+  const [fresh, setFresh] = useState<readonly FileObject[]>([]);
   const picker = useRef<HTMLInputElement>(null);
 
-  const upload = async (chosen: FileList | null) => {
+  const upload = async (chosen: readonly File[]) => {
     setError(null);
-    for (const file of chosen ?? []) {
+    setFresh([]);
+    for (const file of chosen) {
       setBusy(file.name);
-      await api.upload(file).catch(setError);
+      await api.upload(file).then((made) => setFresh((now) => [...now, made]), setError);
     }
     setBusy(null);
     files.reload();
   };
+  const drop = (event: DragEvent) => {
+    event.preventDefault();
+    void upload([...event.dataTransfer.files]);
+  };
 
   return (
-    <main>
+    <main onDragOver={(e) => e.preventDefault()} onDrop={drop}>
       <h1>Files</h1>
-      <p className="bar" onDragOver={(e) => e.preventDefault()} onDrop={(e) => (e.preventDefault(), void upload(e.dataTransfer.files))}>
-        <input ref={picker} type="file" accept=".jsonl" multiple hidden onChange={(e) => void upload(e.target.files)} />
+      <div className="bar">
+        <input
+          ref={picker}
+          type="file"
+          aria-label="Files to upload"
+          accept=".jsonl"
+          multiple
+          hidden
+          onChange={(e) => {
+            void upload([...(e.target.files ?? [])]);
+            e.target.value = ''; // the same file may be chosen again once it is mended
+          }}
+        />
         <button className="main" disabled={busy !== null} onClick={() => picker.current?.click()}>
           {busy ? `Uploading ${busy}…` : 'Upload .jsonl'}
         </button>
         <span className="faint">or drop files here. One JSON object a line: messages, prompt and completion, or text.</span>
-      </p>
-      <Failure error={error ?? files.error} />
-      <div className="scroll">
-        <table>
-          <thead>
-            <tr>
-              <th>Name</th>
-              <th>Id</th>
-              <th>Purpose</th>
-              <th>Size</th>
-              <th>State</th>
-              <th>Added</th>
-              <th />
-            </tr>
-          </thead>
-          <tbody>
-            {(files.value ?? []).map((file) => (
-              <FileRow key={file.id} file={file} onError={setError} reload={files.reload} />
-            ))}
-          </tbody>
-        </table>
       </div>
-      {files.value?.length === 0 && <p className="faint">No file yet.</p>}
+      <Failure error={error ?? files.error} />
+      {fresh.map((file) => (
+        <FileReport key={file.id} file={file} />
+      ))}
+      {files.value?.length === 0 ? (
+        <div className="card">
+          <h2>No file yet</h2>
+          <p>Training data is a text file with one example a line, such as:</p>
+          <pre>{'{"messages": [{"role": "user", "content": "2 + 2?"}, {"role": "assistant", "content": "4"}]}'}</pre>
+        </div>
+      ) : (
+        <FileTable files={files.value ?? []} onError={setError} reload={files.reload} />
+      )}
     </main>
   );
 }
 
-function FileRow({ file, onError, reload }: { file: FileObject; onError: (error: Error) => void; reload: () => void }) {
+interface TableProps {
+  readonly files: readonly FileObject[];
+  readonly onError: (error: Error) => void;
+  readonly reload: () => void;
+}
+
+function FileTable({ files, onError, reload }: TableProps) {
   return (
-    <tr>
-      <td>{file.filename}</td>
-      <td>
-        <code>{file.id}</code>
-      </td>
-      <td>{file.purpose}</td>
-      <td className="numbers">{bytes(file.bytes)}</td>
-      <td>
-        {file.status === 'error' ? '✕ ' : ''}
-        {file.status}
-        {file.status_details && <div className="faint pre">{file.status_details}</div>}
-      </td>
-      <td title={moment(file.created_at)}>{ago(file.created_at)}</td>
-      <td>
-        <button onClick={() => download(file.id, file.filename).catch(onError)}>Download</button>{' '}
-        <button onClick={() => confirm(`Delete ${file.filename}?`) && api.deleteFile(file.id).then(reload, onError)}>Delete</button>
-      </td>
-    </tr>
+    <div className="scroll">
+      <table>
+        <thead>
+          <tr>
+            {['Name', 'Id', 'Purpose', 'Size', 'State', 'Added', ''].map((name) => (
+              <th key={name}>{name}</th>
+            ))}
+          </tr>
+        </thead>
+        <tbody>
+          {files.map((file) => (
+            <tr key={file.id}>
+              <td className="break">{file.filename}</td>
+              <td>
+                <code>{file.id}</code>
+              </td>
+              <td>{file.purpose}</td>
+              <td className="numbers">{bytes(file.bytes)}</td>
+              <td>
+                <State file={file} />
+              </td>
+              <td className="numbers" title={moment(file.created_at)}>
+                {ago(file.created_at)}
+              </td>
+              <td className="actions">
+                <button onClick={() => download(file.id, file.filename).catch(onError)}>Download</button>
+                <button onClick={() => confirm(`Delete ${file.filename}?`) && api.deleteFile(file.id).then(reload, onError)}>Delete</button>
+              </td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </div>
+  );
+}
+
+function State({ file }: { file: FileObject }) {
+  if (file.status !== 'error') {
+    return (
+      <>
+        <span aria-hidden="true">✓</span> {file.status === 'processed' ? 'ready' : file.status}
+        {file.status_details && <div className="faint">{file.status_details}</div>}
+      </>
+    );
+  }
+  const lines = reportLines(file.status_details ?? '');
+  return (
+    <details>
+      <summary className="bad">
+        <span aria-hidden="true">✕</span> unusable
+      </summary>
+      <ul className="report">
+        {lines.map((line) => (
+          <li key={line}>{line}</li>
+        ))}
+      </ul>
+    </details>
   );
 }

@@ -1,6 +1,6 @@
-import type { JobObject, OverviewObject } from '@graft/contracts';
+import type { JobObject, OverviewObject, Page } from '@graft/contracts';
 import { TERMINAL_STATUSES } from '@graft/contracts/openai';
-import { useEffect, useMemo, useRef, useState } from 'react';
+import { useEffect, useMemo, useRef, useState, type KeyboardEvent } from 'react';
 import { api } from '../api.js';
 import { useKeys } from '../keyboard.js';
 import { useLoaded } from '../loading.js';
@@ -23,50 +23,88 @@ const searchText = (job: JobObject): string =>
 
 export function JobsPage({ filter }: { filter: string }) {
   const overview = useLoaded(api.overview, 5000);
-  const jobs = useLoaded(async () => (await api.jobs()).data as JobObject[]);
-  const [connected, setConnected] = useState(true);
-  const [selected, setSelected] = useState(0);
+  const jobs = useJobList();
+  const [selected, setSelected] = useState<string | null>(null);
   const search = useRef<HTMLInputElement>(null);
-  const setJobs = jobs.set;
-
-  useEffect(() => {
-    const stop = new AbortController();
-    const event = ({ kind, data }: { kind: string; data: string }) => {
-      if (kind === 'job') setJobs((now) => withJob(now, JSON.parse(data) as JobObject));
-    };
-    void follow('/stream', { event, connected: setConnected }, stop.signal);
-    return () => stop.abort();
-  }, [setJobs]);
 
   const shown = useMemo(() => {
     const words = filter.toLowerCase().split(/\s+/).filter(Boolean);
-    return (jobs.value ?? []).filter((job) => words.every((word) => searchText(job).includes(word)));
-  }, [jobs.value, filter]);
+    return jobs.list.filter((job) => words.every((word) => searchText(job).includes(word)));
+  }, [jobs.list, filter]);
 
-  const move = (by: number) => setSelected((now) => Math.max(0, Math.min(shown.length - 1, now + by)));
-  useKeys({
-    j: () => move(1),
-    k: () => move(-1),
-    Enter: () => shown[selected] && go(`/jobs/${shown[selected].id}`),
-    '/': () => search.current?.focus(),
-  });
+  // Kept by id: jobs that arrive on top do not move the choice to another one.
+  const chosen = Math.max(0, shown.findIndex((job) => job.id === selected));
+  const current = shown[chosen];
+  const move = (by: number) => setSelected(shown[Math.max(0, Math.min(shown.length - 1, chosen + by))]?.id ?? null);
+  const open = () => current && go(`/jobs/${current.id}`);
+  useKeys({ j: () => move(1), k: () => move(-1), Enter: open, '/': () => search.current?.focus() });
+  const typed = (event: KeyboardEvent) => {
+    if (event.key === 'Enter') open();
+    if (event.key === 'Escape') search.current?.blur();
+  };
 
   return (
     <main>
       <h1>Jobs</h1>
       <Strip overview={overview.value} />
-      {!connected && <p className="notice">The live connection is lost; trying again. What you see may be old.</p>}
+      {!jobs.connected && (
+        <p className="notice" role="status">
+          The live connection is lost; trying again. What you see may be old.
+        </p>
+      )}
       <Failure error={jobs.error} />
-      <p className="bar">
-        <input ref={search} type="search" aria-label="Search the jobs" placeholder="Search: name, state, model, error…" defaultValue={filter} onChange={(e) => replace(`/?q=${encodeURIComponent(e.target.value)}`)} />
+      <div className="bar">
+        <input ref={search} type="search" aria-label="Search the jobs" placeholder="Search: name, state, model, error…" value={filter} onKeyDown={typed} onChange={(e) => replace(e.target.value ? `/?q=${encodeURIComponent(e.target.value)}` : '/')} />
+        {filter && (
+          <span className="faint">
+            {shown.length} of {jobs.list.length}
+          </span>
+        )}
         <span className="grow" />
         <a className="button main" {...linkTo('/new')}>
           New job
         </a>
-      </p>
-      {jobs.value?.length === 0 ? <Empty /> : <JobTable jobs={shown} selected={selected} />}
+      </div>
+      {jobs.empty ? <Empty /> : <JobTable jobs={shown} selected={current?.id ?? null} />}
+      {jobs.older && (
+        <p>
+          <button onClick={jobs.older}>Older jobs</button>
+        </p>
+      )}
     </main>
   );
+}
+
+interface JobList {
+  readonly list: readonly JobObject[];
+  readonly empty: boolean;
+  readonly error: Error | null;
+  readonly connected: boolean;
+  /** Fetches the next page; null when all are here. */
+  readonly older: (() => void) | null;
+}
+
+/** The newest jobs, kept current by the project's stream. */
+function useJobList(): JobList {
+  const first = useLoaded(() => api.jobs());
+  const [connected, setConnected] = useState(true);
+  const [problem, setProblem] = useState<Error | null>(null);
+  const { set } = first;
+  useEffect(() => {
+    const stop = new AbortController();
+    const event = ({ kind, data }: { kind: string; data: string }) => {
+      if (kind === 'job') set((now) => ({ ...now, data: withJob(now.data, JSON.parse(data) as JobObject) }));
+    };
+    follow('/stream', { event, connected: setConnected }, stop.signal).catch(setProblem);
+    return () => stop.abort();
+  }, [set]);
+
+  const list = first.value?.data ?? [];
+  const older = () => {
+    const add = (page: Page<JobObject>) => set((now) => ({ ...page, data: [...now.data, ...page.data.filter((job) => now.data.every((known) => known.id !== job.id))] }));
+    api.jobs(list.at(-1)?.id).then(add, setProblem);
+  };
+  return { list, connected, error: first.error ?? problem, empty: first.value?.data.length === 0, older: first.value?.has_more ? older : null };
 }
 
 function Strip({ overview }: { overview: OverviewObject | null }) {
@@ -104,7 +142,7 @@ function Empty() {
   );
 }
 
-function JobTable({ jobs, selected }: { jobs: readonly JobObject[]; selected: number }) {
+function JobTable({ jobs, selected }: { jobs: readonly JobObject[]; selected: string | null }) {
   return (
     <div className="scroll">
       <table>
@@ -118,31 +156,45 @@ function JobTable({ jobs, selected }: { jobs: readonly JobObject[]; selected: nu
           </tr>
         </thead>
         <tbody>
-          {jobs.map((job, i) => (
-            <tr key={job.id} className={i === selected ? 'selected' : undefined}>
-              <td>
-                <StatePill status={job.status} />
-              </td>
-              <td>
-                <a {...linkTo(`/jobs/${job.id}`)}>{job.user_provided_suffix ?? job.id}</a>
-                {job.error && <div className="faint one-line">{job.error.message}</div>}
-              </td>
-              <td>{job.model}</td>
-              <td>{methodName(job.peft)}</td>
-              <td>
-                <Sparkline values={job.graft.sparkline} /> <span className="numbers">{short(job.graft.train_loss)}</span>
-              </td>
-              <td>
-                <Progress job={job} />
-              </td>
-              <td>{job.graft.pool}</td>
-              <td title={moment(job.created_at)}>{ago(job.created_at)}</td>
-              <td>{took(job)}</td>
-            </tr>
+          {jobs.map((job) => (
+            <JobRow key={job.id} job={job} selected={job.id === selected} />
           ))}
         </tbody>
       </table>
     </div>
+  );
+}
+
+function JobRow({ job, selected }: { job: JobObject; selected: boolean }) {
+  const row = useRef<HTMLTableRowElement>(null);
+  useEffect(() => {
+    if (selected) row.current?.scrollIntoView({ block: 'nearest' });
+  }, [selected]);
+  return (
+    <tr ref={row} className={selected ? 'selected' : undefined} aria-current={selected || undefined}>
+      <td>
+        <StatePill status={job.status} />
+      </td>
+      <td>
+        <a className="break" {...linkTo(`/jobs/${job.id}`)}>
+          {job.user_provided_suffix ?? job.id}
+        </a>
+        {job.error && <div className="faint one-line">{job.error.message}</div>}
+      </td>
+      <td className="break">{job.model}</td>
+      <td className="numbers">{methodName(job.peft)}</td>
+      <td className="numbers">
+        <Sparkline values={job.graft.sparkline} /> {short(job.graft.train_loss)}
+      </td>
+      <td>
+        <Progress job={job} />
+      </td>
+      <td>{job.graft.pool}</td>
+      <td className="numbers" title={moment(job.created_at)}>
+        {ago(job.created_at)}
+      </td>
+      <td className="numbers">{took(job)}</td>
+    </tr>
   );
 }
 

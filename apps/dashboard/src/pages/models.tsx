@@ -1,9 +1,12 @@
+import type { ModelObject } from '@graft/contracts';
 import { useState, type FormEvent } from 'react';
 import { api } from '../api.js';
 import { useLoaded } from '../loading.js';
 import { linkTo } from '../navigation.js';
 import { Failure } from '../parts/failure.js';
 import { ago, bytes, count } from '../wording.js';
+
+const SIGNS = { ready: '✓', importing: '◌', error: '✕' } as const;
 
 export function ModelsPage() {
   const models = useLoaded(async () => (await api.models()).data, 3000);
@@ -27,6 +30,26 @@ export function ModelsPage() {
         <button className="main">Import base</button>
       </form>
       <Failure error={error ?? models.error} />
+      {models.value?.length === 0 ? (
+        <div className="card">
+          <h2>No model yet</h2>
+          <p>Import a base model to start: a Hugging Face repository, a folder or a GGUF file on the server.</p>
+        </div>
+      ) : (
+        <ModelTable models={models.value ?? []} onError={setError} reload={models.reload} />
+      )}
+    </main>
+  );
+}
+
+interface TableProps {
+  readonly models: readonly ModelObject[];
+  readonly onError: (error: Error) => void;
+  readonly reload: () => void;
+}
+
+function ModelTable({ models, onError, reload }: TableProps) {
+  return (
       <div className="scroll">
         <table>
           <thead>
@@ -37,32 +60,44 @@ export function ModelsPage() {
             </tr>
           </thead>
           <tbody>
-            {(models.value ?? []).map((model) => (
-              <tr key={model.id}>
-                <td>{model.id}</td>
-                <td>{model.graft?.kind ?? '–'}</td>
-                <td>{model.graft?.family ?? '–'}</td>
-                <td>{model.graft?.base ?? '–'}</td>
-                <td className="numbers">{model.graft?.parameters ? count(model.graft.parameters) : '–'}</td>
-                <td className="numbers">{model.graft ? bytes(model.graft.bytes) : '–'}</td>
-                <td>
-                  {model.graft?.status ?? 'ready'}
-                  {model.graft?.status === 'importing' && model.graft.progress !== null && <progress value={model.graft.progress} max={1} aria-label="imported" />}
-                  {model.graft?.status_details && <div className="faint pre">{model.graft.status_details}</div>}
-                </td>
-                <td>{ago(model.created)}</td>
-                <td>
-                  <a className="button" {...linkTo(`/chat?model=${encodeURIComponent(model.id)}`)}>
-                    Talk
-                  </a>{' '}
-                  <button onClick={() => confirm(`Delete ${model.id}?`) && api.deleteModel(model.id).then(models.reload, setError)}>Delete</button>
-                </td>
-              </tr>
+            {models.map((model) => (
+              <ModelRow key={model.id} model={model} onError={onError} reload={reload} />
             ))}
           </tbody>
         </table>
       </div>
-      {models.value?.length === 0 && <p className="faint">No model yet: import a base model to start.</p>}
-    </main>
+  );
+}
+
+function ModelRow({ model, onError, reload }: { model: ModelObject; onError: (error: Error) => void; reload: () => void }) {
+  const { kind, family, base, job, status = 'ready', status_details, progress, parameters, bytes: size } = model.graft ?? {};
+  return (
+    <tr>
+      <td className="break">{model.id}</td>
+      <td>{kind === 'full' ? 'fine-tuned, full' : (kind ?? '–')}</td>
+      <td>{family ?? '–'}</td>
+      <td className="break">{base ?? '–'}</td>
+      <td className="numbers">{parameters ? count(parameters) : '–'}</td>
+      <td className="numbers">{size ? bytes(size) : '–'}</td>
+      <td>
+        <span aria-hidden="true">{SIGNS[status]}</span> {status}
+        {status === 'importing' && <progress value={progress ?? undefined} max={1} aria-label="imported" />}
+        {status_details && <div className="faint pre">{status_details}</div>}
+      </td>
+      <td className="numbers">{ago(model.created)}</td>
+      <td className="actions">
+        {job && (
+          <a className="button" {...linkTo(`/jobs/${job}`)}>
+            Job
+          </a>
+        )}
+        {status === 'ready' && (
+          <a className="button" {...linkTo(`/chat?model=${encodeURIComponent(model.id)}`)}>
+            Talk
+          </a>
+        )}
+        <button onClick={() => confirm(`Delete ${model.id}?`) && api.deleteModel(model.id).then(reload, onError)}>Delete</button>
+      </td>
+    </tr>
   );
 }

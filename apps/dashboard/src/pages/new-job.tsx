@@ -1,9 +1,10 @@
 import type { Catalog, CatalogMethod, FileObject, JobObject, ModelObject } from '@graft/contracts';
-import { useEffect, useMemo, useState, type FormEvent } from 'react';
+import { useEffect, useMemo, useRef, useState, type FormEvent } from 'react';
 import { api, ApiError } from '../api.js';
 import { useLoaded } from '../loading.js';
 import { go } from '../navigation.js';
 import { Failure } from '../parts/failure.js';
+import { FileReport } from '../parts/file-report.js';
 import { collect, fieldsOf, SchemaForm } from '../parts/schema-form.js';
 
 type Values = Readonly<Record<string, string>>;
@@ -31,26 +32,29 @@ function draftOf(job: JobObject, catalog: Catalog): Draft {
   const known = fieldsOf(catalog.graft_schema).map((field) => field.name);
   const graft = Object.fromEntries(Object.entries(job.graft).filter(([name]) => known.includes(name)));
   const { peft_type: type, ...peft } = job.peft ?? { peft_type: 'FULL' };
-  const number = (v: number | 'auto') => (v === 'auto' ? '' : String(v));
+  const shown = (v: number | 'auto') => (v === 'auto' ? '' : String(v));
   return {
     model: job.model,
     training_file: job.training_file,
     validation_file: job.validation_file ?? '',
     suffix: job.user_provided_suffix ?? '',
     seed: String(job.seed),
-    n_epochs: number(job.hyperparameters.n_epochs),
-    batch_size: number(job.hyperparameters.batch_size),
+    n_epochs: shown(job.hyperparameters.n_epochs),
+    batch_size: shown(job.hyperparameters.batch_size),
     method: String(type),
     peft: typed(peft),
     graft: typed(graft),
   };
 }
 
+/** What is not a number goes to the server as it is: its answer names the field. */
+const number = (typed: string): number | string => (Number.isNaN(Number(typed)) ? typed : Number(typed));
+
 /** The body of the create call; fields left alone are left out, so that the server's defaults hold. */
 export function bodyOf(draft: Draft, method: CatalogMethod, catalog: Catalog): Record<string, unknown> {
   const hyperparameters = {
-    ...(draft.n_epochs && { n_epochs: Number(draft.n_epochs) }),
-    ...(draft.batch_size && { batch_size: Number(draft.batch_size) }),
+    ...(draft.n_epochs && { n_epochs: number(draft.n_epochs) }),
+    ...(draft.batch_size && { batch_size: number(draft.batch_size) }),
   };
   const peft = { peft_type: method.peft_type, ...collect(fieldsOf(method.schema), draft.peft) };
   return {
@@ -58,7 +62,7 @@ export function bodyOf(draft: Draft, method: CatalogMethod, catalog: Catalog): R
     training_file: draft.training_file,
     ...(draft.validation_file && { validation_file: draft.validation_file }),
     ...(draft.suffix && { suffix: draft.suffix }),
-    ...(draft.seed && { seed: Number(draft.seed) }),
+    ...(draft.seed && { seed: number(draft.seed) }),
     method: { type: 'supervised', supervised: { hyperparameters } },
     peft: method.peft_type === 'FULL' ? null : peft,
     graft: collect(fieldsOf(catalog.graft_schema), draft.graft),
@@ -77,13 +81,21 @@ export function NewJobPage({ from }: { from: string | null }) {
   return <JobForm catalog={catalog.value} models={models.value} files={files.value} start={start} filesChanged={files.reload} />;
 }
 
-function JobForm({ catalog, models, files, start, filesChanged }: { catalog: Catalog; models: readonly ModelObject[]; files: readonly FileObject[]; start: Draft; filesChanged: () => void }) {
+interface FormProps {
+  readonly catalog: Catalog;
+  readonly models: readonly ModelObject[];
+  readonly files: readonly FileObject[];
+  readonly start: Draft;
+  readonly filesChanged: () => void;
+}
+
+function JobForm({ catalog, models, files, start, filesChanged }: FormProps) {
   const [draft, setDraft] = useState(start);
   const [error, setError] = useState<Error | null>(null);
   const [busy, setBusy] = useState(false);
+  const form = useRef<HTMLFormElement>(null);
   const method = catalog.methods.find((m) => m.peft_type === draft.method) ?? catalog.methods[0];
   const bases = models.filter((m) => m.graft?.kind === 'base' && m.graft.status === 'ready');
-  const data = files.filter((f) => f.purpose === 'fine-tune' && f.status !== 'error');
   const peftFields = useMemo(() => (method ? fieldsOf(method.schema) : []), [method]);
   const graftFields = useMemo(() => fieldsOf(catalog.graft_schema), [catalog]);
   const wrong = error instanceof ApiError ? error.param : null;
@@ -92,6 +104,7 @@ function JobForm({ catalog, models, files, start, filesChanged }: { catalog: Cat
   useEffect(() => {
     if (!draft.model && bases[0]) change({ model: bases[0].id });
   }, [bases, draft.model]);
+  useEffect(() => form.current?.querySelector<HTMLElement>('[aria-invalid="true"]')?.focus(), [error]);
 
   if (!method) return <main>This build has no training method.</main>;
   const submit = async (event: FormEvent) => {
@@ -101,27 +114,11 @@ function JobForm({ catalog, models, files, start, filesChanged }: { catalog: Cat
     await api.createJob(bodyOf(draft, method, catalog)).then((job) => go(`/jobs/${job.id}`), setError);
     setBusy(false);
   };
-  const addFile = async (chosen: FileList | null) => {
-    if (!chosen?.[0]) return;
-    await api.upload(chosen[0]).then((file) => (filesChanged(), change({ training_file: file.id })), setError);
-  };
   return (
     <main>
       <h1>New job</h1>
-      <form onSubmit={(e) => void submit(e)}>
-        <div className="fields card">
-          <Pick label="model" value={draft.model} wrong={wrong} required choices={bases.map((m) => [m.id, m.id])} change={(model) => change({ model })} none="Import a base first (Models)" />
-          <Pick label="training_file" value={draft.training_file} wrong={wrong} required choices={data.map((f) => [f.id, `${f.filename} · ${f.id}`])} change={(training_file) => change({ training_file })} none="Choose or upload one" />
-          <Pick label="validation_file" value={draft.validation_file} wrong={wrong} choices={data.map((f) => [f.id, `${f.filename} · ${f.id}`])} change={(validation_file) => change({ validation_file })} none="none" />
-          <div className="field">
-            <label htmlFor="upload">or upload</label>
-            <input id="upload" type="file" accept=".jsonl" onChange={(e) => void addFile(e.target.files)} />
-          </div>
-          <Text label="suffix" value={draft.suffix} wrong={wrong} change={(suffix) => change({ suffix })} placeholder="names the model" />
-          <Text label="n_epochs" value={draft.n_epochs} wrong={wrong} change={(n_epochs) => change({ n_epochs })} placeholder="auto" />
-          <Text label="batch_size" value={draft.batch_size} wrong={wrong} change={(batch_size) => change({ batch_size })} placeholder="auto" />
-          <Text label="seed" value={draft.seed} wrong={wrong} change={(seed) => change({ seed })} placeholder="random" />
-        </div>
+      <form ref={form} onSubmit={(e) => void submit(e)}>
+        <Basics draft={draft} change={change} wrong={wrong} bases={bases} files={files} filesChanged={filesChanged} />
         <h2>Method</h2>
         <div className="choices" role="radiogroup" aria-label="Method">
           {catalog.methods.map((m) => (
@@ -152,6 +149,52 @@ function JobForm({ catalog, models, files, start, filesChanged }: { catalog: Cat
   );
 }
 
+interface BasicsProps {
+  readonly draft: Draft;
+  readonly change: (part: Partial<Draft>) => void;
+  readonly wrong: string | null;
+  readonly bases: readonly ModelObject[];
+  readonly files: readonly FileObject[];
+  readonly filesChanged: () => void;
+}
+
+function Basics({ draft, change, wrong, bases, files, filesChanged }: BasicsProps) {
+  const [added, setAdded] = useState<FileObject | null>(null);
+  const [error, setError] = useState<Error | null>(null);
+  const data = files.filter((f) => f.purpose === 'fine-tune' && f.status !== 'error').map((f) => [f.id, `${f.filename} · ${f.id.slice(0, 12)}…`] as const);
+  const upload = (chosen: File | undefined) => {
+    if (!chosen) return;
+    setError(null);
+    const take = (file: FileObject) => {
+      setAdded(file);
+      filesChanged();
+      if (file.status !== 'error') change({ training_file: file.id });
+    };
+    api.upload(chosen).then(take, setError);
+  };
+  const picked = (name: 'model' | 'training_file' | 'validation_file') => ({ label: name, value: draft[name], wrong, change: (value: string) => change({ [name]: value }) });
+  const text = (name: 'suffix' | 'n_epochs' | 'batch_size' | 'seed') => ({ label: name, value: draft[name], wrong, change: (value: string) => change({ [name]: value }) });
+  return (
+    <div className="card">
+      <div className="fields">
+        <Pick {...picked('model')} required choices={bases.map((m) => [m.id, m.id])} none="Import a base first (Models)" />
+        <Pick {...picked('training_file')} required choices={data} none="Choose or upload one" />
+        <div className="field">
+          <label htmlFor="upload">or upload training data</label>
+          <input id="upload" type="file" accept=".jsonl" onChange={(e) => (upload(e.target.files?.[0]), (e.target.value = ''))} />
+        </div>
+        <Pick {...picked('validation_file')} choices={data} none="none" />
+        <Text {...text('suffix')} placeholder="names the model" />
+        <Text {...text('n_epochs')} placeholder="auto" />
+        <Text {...text('batch_size')} placeholder="auto" />
+        <Text {...text('seed')} placeholder="random" />
+      </div>
+      <Failure error={error} />
+      {added && <FileReport file={added} />}
+    </div>
+  );
+}
+
 interface PickProps {
   readonly label: string;
   readonly value: string;
@@ -179,7 +222,8 @@ function Pick({ label, value, choices, change, none, wrong, required }: PickProp
 }
 
 function Text({ label, value, change, placeholder, wrong }: { label: string; value: string; change: (value: string) => void; placeholder: string; wrong: string | null }) {
-  const bad = wrong?.split('.').at(-1) === label;
+  // n_epochs comes back as method.supervised.hyperparameters.n_epochs
+  const bad = wrong === label || wrong?.endsWith(`hyperparameters.${label}`) === true;
   return (
     <div className={bad ? 'field wrong' : 'field'}>
       <label htmlFor={label}>{label}</label>

@@ -1,4 +1,4 @@
-import { useEffect, useRef } from 'react';
+import { useEffect, useRef, useSyncExternalStore } from 'react';
 import uPlot from 'uplot';
 import 'uplot/dist/uPlot.min.css';
 import { short } from '../wording.js';
@@ -6,6 +6,7 @@ import { short } from '../wording.js';
 export interface ChartSeries {
   readonly label: string;
   readonly values: readonly (number | null)[];
+  /** Name of a CSS variable that holds a six-digit colour, so that it follows the colour scheme. */
   readonly color: string;
   /** Draws the raw values faintly and their moving average boldly on top. */
   readonly smooth?: boolean;
@@ -19,6 +20,10 @@ export interface ChartProps {
   readonly marks?: readonly { readonly step: number; readonly kind: string }[];
 }
 
+const HEIGHT = 230;
+/** Distances between ticks of the step axis: whole steps only. */
+const WHOLE = [1, 2, 5].flatMap((n) => Array.from({ length: 8 }, (_, power) => n * 10 ** power)).sort((a, b) => a - b);
+
 /** Exponential moving average that passes gaps through (weight 0.9 on the past). */
 export function smoothed(values: readonly (number | null)[]): (number | null)[] {
   let mean: number | null = null;
@@ -29,26 +34,34 @@ export function smoothed(values: readonly (number | null)[]): (number | null)[] 
   });
 }
 
+const tick = (value: number): string => (Math.abs(value) >= 10_000 ? value.toLocaleString('en') : String(Number(value.toPrecision(6))));
+
+function lines(series: readonly ChartSeries[], color: (name: string) => string): uPlot.Series[] {
+  const value = (_: uPlot, v: number | null) => short(v);
+  return series.flatMap((s): uPlot.Series[] => {
+    const stroke = color(s.color);
+    const raw: uPlot.Series = { label: s.label, stroke: s.smooth ? `${stroke}66` : stroke, width: 1.5, value, spanGaps: true };
+    if (s.dots) return [{ ...raw, points: { show: true, size: 7, fill: stroke } }];
+    return s.smooth ? [raw, { label: 'mean', stroke, width: 2.2, value, spanGaps: true, points: { show: false } }] : [raw];
+  });
+}
+
 function plotOptions({ title, series, marks }: ChartProps, width: number): uPlot.Options {
   const style = getComputedStyle(document.documentElement);
-  const ink = style.getPropertyValue('--ink-soft');
-  const grid = { stroke: style.getPropertyValue('--line'), width: 1 };
-  const lines = series.flatMap((s): uPlot.Series[] => {
-    const value = (_: uPlot, v: number | null) => short(v);
-    const raw: uPlot.Series = { label: s.label, stroke: s.smooth ? `${s.color}55` : s.color, width: 1.5, value, spanGaps: true, points: { show: s.dots === true, size: 6 } };
-    return s.smooth ? [raw, { label: `${s.label} (mean)`, stroke: s.color, width: 2.2, value, spanGaps: true, points: { show: false } }] : [raw];
-  });
+  const color = (name: string) => style.getPropertyValue(name).trim();
+  const ink = color('--ink-soft');
+  const grid = { stroke: color('--line'), width: 1 };
   return {
     title,
     width,
-    height: 220,
+    height: HEIGHT,
     cursor: { sync: { key: 'job' } },
     scales: { x: { time: false } },
     axes: [
-      { stroke: ink, grid, ticks: grid },
-      { stroke: ink, grid, ticks: grid, size: 64, values: (_, ticks) => ticks.map(short) },
+      { stroke: ink, grid, ticks: grid, incrs: WHOLE, values: (_, ticks) => ticks.map(tick) },
+      { stroke: ink, grid, ticks: grid, size: 64, values: (_, ticks) => ticks.map(tick) },
     ],
-    series: [{ label: 'step' }, ...lines],
+    series: [{ label: 'step' }, ...lines(series, color)],
     hooks: { draw: [(plot) => drawMarks(plot, marks ?? [], ink)] },
   };
 }
@@ -59,6 +72,7 @@ function drawMarks(plot: uPlot, marks: readonly { step: number; kind: string }[]
   ctx.strokeStyle = ink;
   for (const mark of marks) {
     const x = plot.valToPos(mark.step, 'x', true);
+    if (x < bbox.left || x > bbox.left + bbox.width) continue;
     ctx.setLineDash(mark.kind === 'attempt' ? [6, 3] : [2, 5]);
     ctx.beginPath();
     ctx.moveTo(x, bbox.top);
@@ -73,10 +87,26 @@ const plotData = ({ steps, series }: ChartProps): uPlot.AlignedData => [
   ...series.flatMap((s) => (s.smooth ? [[...s.values], smoothed(s.values)] : [[...s.values]])),
 ];
 
+/** New points must not undo a zoom: a double click does. */
+function update(plot: uPlot, data: uPlot.AlignedData): void {
+  const { min, max } = plot.scales['x'] ?? {};
+  const [steps] = plot.data;
+  const zoomed = min != null && max != null && steps.length > 1 && (min > steps[0]! || max < steps.at(-1)!);
+  plot.setData(data, !zoomed);
+  if (zoomed) plot.redraw();
+}
+
+const dark = matchMedia('(prefers-color-scheme: dark)');
+function onScheme(changed: () => void): () => void {
+  dark.addEventListener('change', changed);
+  return () => dark.removeEventListener('change', changed);
+}
+
 /** A live chart over steps; all charts of a page share their cross-hair. */
 export function Chart(props: ChartProps) {
   const box = useRef<HTMLDivElement>(null);
   const plot = useRef<uPlot | null>(null);
+  const scheme = useSyncExternalStore(onScheme, () => dark.matches);
   const shape = props.series.map((s) => s.label).join();
   const latest = useRef(props);
   latest.current = props;
@@ -86,15 +116,22 @@ export function Chart(props: ChartProps) {
     if (!element) return;
     const made = new uPlot(plotOptions(latest.current, element.clientWidth || 600), plotData(latest.current), element);
     plot.current = made;
-    const resized = new ResizeObserver(() => made.setSize({ width: element.clientWidth, height: 220 }));
+    const resized = new ResizeObserver(() => element.clientWidth > 0 && made.setSize({ width: element.clientWidth, height: HEIGHT }));
     resized.observe(element);
     return () => {
       resized.disconnect();
       made.destroy();
       plot.current = null;
     };
-  }, [shape, props.marks?.length]);
+  }, [shape, props.marks?.length, scheme]);
 
-  useEffect(() => plot.current?.setData(plotData(props)), [props]);
-  return <div className="chart" ref={box} />;
+  useEffect(() => {
+    if (plot.current) update(plot.current, plotData(props));
+  }, [props]);
+  const last = props.series[0]?.values.findLast((v) => v !== null);
+  return (
+    <figure className="chart" role="img" aria-label={`${props.title} over ${props.steps.length} steps, last ${short(last)}`} data-points={props.steps.length}>
+      <div ref={box} />
+    </figure>
+  );
 }

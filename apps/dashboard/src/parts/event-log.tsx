@@ -7,9 +7,8 @@ export function EventLog({ events }: { events: readonly JobEventObject[] }) {
   const [steps, setSteps] = useState(true);
   const [tail, setTail] = useState(true);
   const box = useRef<HTMLDivElement>(null);
-  const lines = [...events]
-    .reverse()
-    .filter((event) => (steps || event.type !== 'metrics') && event.message.toLowerCase().includes(filter.toLowerCase()));
+  const words = filter.toLowerCase();
+  const lines = [...events].reverse().filter((event) => (steps || event.type !== 'metrics') && event.message.toLowerCase().includes(words));
 
   useEffect(() => {
     if (tail && box.current) box.current.scrollTop = box.current.scrollHeight;
@@ -17,7 +16,7 @@ export function EventLog({ events }: { events: readonly JobEventObject[] }) {
 
   return (
     <>
-      <p className="bar">
+      <div className="bar">
         <input type="search" aria-label="Filter the log" placeholder="Filter" value={filter} onChange={(e) => setFilter(e.target.value)} />
         <label>
           <input type="checkbox" checked={steps} onChange={(e) => setSteps(e.target.checked)} /> steps
@@ -25,7 +24,11 @@ export function EventLog({ events }: { events: readonly JobEventObject[] }) {
         <label>
           <input type="checkbox" checked={tail} onChange={(e) => setTail(e.target.checked)} /> follow
         </label>
-      </p>
+        <span className="faint">
+          {lines.length === events.length ? '' : `${lines.length} of `}
+          {events.length} lines
+        </span>
+      </div>
       <div
         ref={box}
         className="log"
@@ -36,8 +39,9 @@ export function EventLog({ events }: { events: readonly JobEventObject[] }) {
       >
         {lines.map((event) => (
           <div key={event.id} className={event.level}>
-            <time>{new Date(event.created_at * 1000).toLocaleTimeString()}</time> {event.level !== 'info' && <b>{event.level} </b>}
-            {event.message}
+            <time dateTime={new Date(event.created_at * 1000).toISOString()}>{new Date(event.created_at * 1000).toLocaleTimeString()}</time>{' '}
+            {event.level !== 'info' && <b>{event.level} </b>}
+            <span className="pre">{event.message}</span>
           </div>
         ))}
         {lines.length === 0 && <span className="faint">Nothing here yet.</span>}

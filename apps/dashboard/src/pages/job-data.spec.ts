@@ -1,6 +1,6 @@
 // @vitest-environment happy-dom
 import { describe, expect, it } from 'vitest';
-import { withPoint } from './job.js';
+import { withPoint } from './job-data.js';
 
 const metrics = {
   object: 'graft.metrics' as const,

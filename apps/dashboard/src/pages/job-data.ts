@@ -1,0 +1,138 @@
+import type { CheckpointObject, JobEventObject, JobObject, MetricsObject } from '@graft/contracts';
+import { TERMINAL_STATUSES } from '@graft/contracts/openai';
+import { useCallback, useEffect, useState } from 'react';
+import { api } from '../api.js';
+import { follow, type ServerEvent } from '../sse.js';
+import { short } from '../wording.js';
+
+/** Everything the job page shows. */
+export interface JobData {
+  readonly job: JobObject;
+  readonly metrics: MetricsObject;
+  /** Newest first; steps, messages and the trainer's own lines. */
+  readonly log: readonly JobEventObject[];
+  readonly checkpoints: readonly CheckpointObject[];
+}
+
+export interface MetricPoint {
+  readonly step: number;
+  readonly [series: string]: number | null;
+}
+
+/** The number in an event's id: the history of a job in one order. */
+export const eventNumber = (id: string): number => Number(/-(\d+)$/.exec(id)?.[1] ?? 0);
+
+/** Adds a live point; a step seen before (replayed by a later attempt) is replaced. */
+export function withPoint(metrics: MetricsObject, point: MetricPoint): MetricsObject {
+  const cut = metrics.steps.findLastIndex((step) => step < point.step) + 1;
+  const names = new Set([...Object.keys(metrics.series), ...Object.keys(point)]);
+  names.delete('step');
+  const blank = metrics.steps.map(() => null);
+  const series = Object.fromEntries(
+    [...names].map((name) => [name, [...(metrics.series[name] ?? blank).slice(0, cut), point[name] ?? null]]),
+  );
+  return { ...metrics, steps: [...metrics.steps.slice(0, cut), point.step], series };
+}
+
+/** Adds a line where it belongs; one that is there already is left alone. */
+export function withLine(log: readonly JobEventObject[], line: JobEventObject): readonly JobEventObject[] {
+  const number = eventNumber(line.id);
+  const at = log.findIndex((old) => eventNumber(old.id) <= number);
+  if (at === -1) return [...log, line];
+  return log[at]?.id === line.id ? log : [...log.slice(0, at), line, ...log.slice(at)];
+}
+
+/** The stream sends a step as numbers only; the log shows it as the history would. */
+function stepLine(job: JobObject, point: MetricPoint, number: string): JobEventObject {
+  const loss = point['loss'];
+  return {
+    object: 'fine_tuning.job.event',
+    id: `ftevent-${job.id.replace(/^ftjob-/, '')}-${number}`,
+    created_at: Math.floor(Date.now() / 1000),
+    level: 'info',
+    type: 'metrics',
+    message: `Step ${point.step}/${job.graft.progress.total_steps ?? '?'}: training loss=${typeof loss === 'number' ? loss.toFixed(2) : short(loss)}`,
+    data: null,
+  };
+}
+
+/**
+ * The history so far, and the number it is complete up to: the events are asked for first, so whatever
+ * is answered later knows at least as much, and the stream goes on from there.
+ */
+async function load(id: string): Promise<{ data: JobData; upTo: number }> {
+  const events = await api.events(id);
+  const [job, logs, metrics, checkpoints] = await Promise.all([api.job(id), api.logs(id), api.metrics(id), api.checkpoints(id)]);
+  const log = [...events.data, ...logs.data].sort((a, b) => eventNumber(b.id) - eventNumber(a.id));
+  return { data: { job, metrics, log, checkpoints: checkpoints.data }, upTo: events.data[0] ? eventNumber(events.data[0].id) : 0 };
+}
+
+function withEvent(now: JobData, { id, kind, data }: ServerEvent): JobData {
+  const value: unknown = JSON.parse(data);
+  if (kind === 'job') return { ...now, job: value as JobObject };
+  if (kind === 'event') return { ...now, log: withLine(now.log, value as JobEventObject) };
+  if (kind !== 'metrics') return now;
+  const point = value as MetricPoint;
+  return { ...now, metrics: withPoint(now.metrics, point), log: id === null ? now.log : withLine(now.log, stepLine(now.job, point, id)) };
+}
+
+const ended = (event: ServerEvent): boolean =>
+  event.kind === 'job' && TERMINAL_STATUSES.includes((JSON.parse(event.data) as JobObject).status);
+
+/** Messages after which saved checkpoints, held-out losses or marks differ; steps are not among them. */
+const changesRecords = ({ kind, data }: ServerEvent): boolean => kind === 'event' && /checkpoint|validation loss|resumed/i.test(data);
+
+export interface LiveJob {
+  readonly data: JobData | null;
+  readonly error: Error | null;
+  readonly connected: boolean;
+  readonly setJob: (job: JobObject) => void;
+}
+
+/** A job as it is and as it goes on, until it ends: then everything is asked for once more and the stream is let go. */
+export function useJob(id: string): LiveJob {
+  const [data, setData] = useState<JobData | null>(null);
+  const [error, setError] = useState<Error | null>(null);
+  const [connected, setConnected] = useState(true);
+
+  useEffect(() => {
+    let stop = new AbortController();
+    let gone = false;
+    const refresh = async () => {
+      const [metrics, checkpoints] = await Promise.all([api.metrics(id), api.checkpoints(id)]);
+      const { evaluations, marks } = metrics;
+      setData((now) => now && { ...now, metrics: { ...now.metrics, evaluations, marks }, checkpoints: checkpoints.data });
+    };
+    const event = (arrived: ServerEvent) => {
+      if (arrived.kind === 'reset' || ended(arrived)) {
+        stop.abort();
+        stop = new AbortController();
+        void start();
+        return;
+      }
+      setData((now) => now && withEvent(now, arrived));
+      if (changesRecords(arrived)) refresh().catch(setError);
+    };
+    const start = async () => {
+      try {
+        const { data: loaded, upTo } = await load(id);
+        if (gone) return;
+        setData(loaded);
+        setError(null);
+        if (TERMINAL_STATUSES.includes(loaded.job.status)) return setConnected(true);
+        const path = `/fine_tuning/jobs/${encodeURIComponent(id)}/stream`;
+        await follow(path, { event, connected: setConnected, after: upTo }, stop.signal);
+      } catch (failure) {
+        if (!gone) setError(failure as Error);
+      }
+    };
+    void start();
+    return () => {
+      gone = true;
+      stop.abort();
+    };
+  }, [id]);
+
+  const setJob = useCallback((job: JobObject) => setData((now) => now && { ...now, job }), []);
+  return { data, error, connected, setJob };
+}
