@@ -32,7 +32,7 @@ export type { ApiConfig } from './config.js';
 export interface RunningApi {
   /** Base URL without `/v1`, e.g. http://127.0.0.1:8080. */
   readonly url: string;
-  /** `grpc://host:port` of the gateway for workers. */
+  /** `host:port` of the gateway for workers. */
   readonly grpcUrl: string;
   readonly apiKey: string;
   readonly joinToken: string;

@@ -1,14 +1,15 @@
 import { Controller, Get } from '@nestjs/common';
 import { ApiBearerAuth, ApiTags } from '@nestjs/swagger';
 import type { Catalog } from '@graft/contracts';
-import { plugins } from './plugins.js';
+import { catalog } from './plugins.js';
+
 
 @ApiTags('catalog')
 @ApiBearerAuth()
 @Controller('v1/catalog')
 export class CatalogController {
   @Get()
-  catalog(): Catalog {
-    return plugins.catalog();
+  get(): Catalog {
+    return catalog();
   }
 }

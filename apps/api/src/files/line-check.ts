@@ -1,4 +1,4 @@
-import { plugins } from '../catalog/plugins.js';
+import { checkRecord } from '../catalog/plugins.js';
 
 export const MAX_LINE_BYTES = 1024 * 1024;
 const MAX_RECORDS = 1_000_000;
@@ -84,7 +84,7 @@ export class LineCheck {
       return 'not valid UTF-8';
     }
     if (text.trim() === '') return null;
-    const reason = plugins.checkRecord(text, this.line, 'causal_lm');
+    const reason = checkRecord(text, this.line, 'causal_lm');
     if (reason === null && ++this.records > MAX_RECORDS) return `more than ${MAX_RECORDS} records`;
     return reason;
   }

@@ -39,7 +39,7 @@ export class Gateway implements OnModuleDestroy {
     private readonly answers: Answers,
   ) {}
 
-  /** Starts listening; answers with `grpc://host:port`. */
+  /** Starts listening; answers with `host:port`. */
   async listen(): Promise<string> {
     const server = (this.server = new Server(OPTIONS));
     server.addService(WorkerServiceService, this.service());
@@ -47,7 +47,7 @@ export class Gateway implements OnModuleDestroy {
       const address = `${this.settings.host}:${this.settings.grpcPort}`;
       server.bindAsync(address, ServerCredentials.createInsecure(), (error, bound) => (error ? reject(error) : resolve(bound)));
     });
-    return `grpc://${this.settings.host}:${port}`;
+    return `${this.settings.host}:${port}`;
   }
 
   private service(): WorkerServiceServer {

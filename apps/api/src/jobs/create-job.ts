@@ -3,7 +3,7 @@ import { CreateJob, DomainError, type JobObject } from '@graft/contracts';
 import type { EntityManager } from 'typeorm';
 import { z } from 'zod';
 import type { Principal } from '../auth/principal.js';
-import { plugins } from '../catalog/plugins.js';
+import { resolveSpec } from '../catalog/plugins.js';
 import { Database } from '../database/database.js';
 import { Job } from '../database/entities/job.js';
 import type { File } from '../database/entities/storage.js';
@@ -51,7 +51,10 @@ export class JobCreation {
     const validation = request.validation_file
       ? await this.usable(caller, request.validation_file, 'validation_file')
       : null;
-    const spec = plugins.resolveSpec({ ...request, model: base.base.id }, { trainingRecords: training.records });
+    const spec = resolveSpec({ ...request, model: base.base.id }, {
+      trainingRecords: training.records,
+      ...(base.base.family ? { modelType: base.base.family } : {}),
+    });
 
     const id = newId('ftjob-');
     const pool = request.graft?.pool ?? 'default';

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import type { Principal } from '../auth/principal.js';
 import { BlobStore } from '../blobs/blob-store.js';
-import { plugins } from '../catalog/plugins.js';
+import { inspectModelFolder } from '../catalog/plugins.js';
 import { Settings } from '../config.js';
 import { Database } from '../database/database.js';
 import { Model, type StoredFile } from '../database/entities/storage.js';
@@ -22,6 +22,8 @@ export const ImportModel = z.strictObject({
 
 const HUB_PATIENCE_MS = 20_000;
 const PROGRESS_EVERY_MS = 500;
+
+type ModelInspection = ReturnType<typeof inspectModelFolder>;
 
 /** Copies base models into the blob store, in the background. */
 @Injectable()
@@ -92,13 +94,15 @@ export class ModelImport implements OnModuleDestroy {
       }));
     }
     const facts = await this.inspect(stored);
+    const kept = stored.filter((file) => facts.files.includes(file.name));
     await this.models.update(
       { id },
       {
-        status: 'ready', status_details: null, progress: null, files: stored, family: facts.family,
-        parameters: facts.parameters, bytes: stored.reduce((sum, file) => sum + file.size, 0),
+        status: 'ready', status_details: null, progress: null, files: kept, family: facts.family,
+        parameters: facts.parameters, bytes: kept.reduce((sum, file) => sum + file.size, 0),
       },
     );
+    for (const file of stored) if (!kept.includes(file)) await this.blobs.release(file.sha256);
     log.info({ model: id, bytes: done, family: facts.family }, 'model imported');
   }
 
@@ -109,14 +113,14 @@ export class ModelImport implements OnModuleDestroy {
   }
 
   /** Lets peft-core look at the files as a folder: names in a scratch folder that link to the blobs. */
-  private async inspect(files: readonly StoredFile[]): Promise<{ family: string; parameters: number }> {
+  private async inspect(files: readonly StoredFile[]): Promise<ModelInspection> {
     const folder = join(this.settings.blobsDir, 'incoming', `inspect-${randomText()}`);
     await mkdir(folder, { recursive: true });
     try {
       for (const file of files) await link(this.blobs.path(file.sha256), join(folder, file.name));
-      const { family, parameters, problems } = await plugins.inspectModelFolder(folder);
-      if (problems.length > 0) throw new DomainError('invalid_model', problems.join('; '));
-      return { family, parameters };
+      const found = inspectModelFolder(folder);
+      if (found.problems.length > 0) throw new DomainError('invalid_model', found.problems.join('; '));
+      return found;
     } finally {
       await rm(folder, { recursive: true, force: true });
     }
