@@ -1,0 +1,305 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { byteLevelAlphabet, Tokenizer as Official } from 'tokenizers';
+import { afterAll, describe, expect, it } from 'vitest';
+import { encodeRecord, loadExamples, UNSUPERVISED } from './examples.js';
+import type { Example } from './examples.js';
+import { Tokenizer } from './tokenizer.js';
+
+const folder = mkdtempSync(join(tmpdir(), 'graft-examples-'));
+afterAll(() => rmSync(folder, { recursive: true }));
+
+// Byte-level, as GPT-2's and SmolLM2's are: ids 0-2 special, then the 256 bytes, then merges.
+const alphabet = byteLevelAlphabet().sort();
+const merges: [string, string][] = [
+  ['h', 'i'],
+  ['Ċ', 'Ċ'],
+  ['Ġ', 'hi'],
+];
+const words = ['<s>', '</s>', '<|im|>', ...alphabet, ...merges.map((pair) => pair.join(''))];
+const vocab = Object.fromEntries(words.map((word, id) => [word, id]));
+const special = words.slice(0, 3).map((content, id) => ({
+  id,
+  content,
+  single_word: false,
+  lstrip: false,
+  rstrip: false,
+  normalized: false,
+  special: true,
+}));
+const byteLevel = {
+  type: 'ByteLevel',
+  add_prefix_space: false,
+  trim_offsets: true,
+  use_regex: true,
+};
+const tokenizerJson = JSON.stringify({
+  version: '1.0',
+  truncation: null,
+  padding: null,
+  added_tokens: special,
+  normalizer: null,
+  pre_tokenizer: byteLevel,
+  post_processor: {
+    type: 'Sequence',
+    processors: [
+      byteLevel,
+      {
+        type: 'TemplateProcessing',
+        single: [
+          { SpecialToken: { id: '<s>', type_id: 0 } },
+          { Sequence: { id: 'A', type_id: 0 } },
+        ],
+        pair: [{ Sequence: { id: 'A', type_id: 0 } }, { Sequence: { id: 'B', type_id: 0 } }],
+        special_tokens: { '<s>': { id: '<s>', ids: [0], tokens: ['<s>'] } },
+      },
+    ],
+  },
+  decoder: byteLevel,
+  model: {
+    type: 'BPE',
+    dropout: null,
+    unk_token: null,
+    fuse_unk: false,
+    byte_fallback: false,
+    vocab,
+    merges,
+  },
+});
+const chatTemplate =
+  "{% for m in messages %}{{ '<|im|>' + m['role'] + '\\n' + m['content'] + '</s>\\n' }}{% endfor %}" +
+  "{% if add_generation_prompt %}{{ '<|im|>assistant\\n' }}{% endif %}";
+const tokenizer = Tokenizer.load({
+  tokenizerJson,
+  tokenizerConfig: { bos_token: '<s>', eos_token: { content: '</s>' } },
+  chatTemplate,
+});
+afterAll(() => tokenizer.dispose());
+
+const decode = (ids: Iterable<number>): string => tokenizer.decode(ids, { skipSpecial: false });
+/** What the model learns to write, stretch by stretch. */
+function learnt({ tokens, labels, first }: Example): string[] {
+  const stretches: number[][] = [[]];
+  for (const [i, label] of [first, ...labels].entries()) {
+    if (label === UNSUPERVISED) stretches.push([]);
+    else {
+      expect(label).toBe(tokens[i]);
+      stretches.at(-1)?.push(label);
+    }
+  }
+  return stretches.filter(({ length }) => length > 0).map(decode);
+}
+const encode = (record: Record<string, unknown>, maxSeqLen = 1000): Example =>
+  encodeRecord(record, tokenizer, { maxSeqLen });
+const user = (content: string): unknown => ({ role: 'user', content });
+const assistant = (content: unknown, weight?: number): unknown => ({
+  role: 'assistant',
+  content,
+  ...(weight === undefined ? {} : { weight }),
+});
+
+describe('Tokenizer', () => {
+  it('answers as the official package does', async () => {
+    const official = Official.fromString(tokenizerJson);
+    for (const text of [
+      '',
+      ' ',
+      'hi hi\n\nhi',
+      '<|im|>user\nhi</s>',
+      'é日本😀👩‍🚀',
+      'a\u0000b',
+      '  hi  ',
+    ]) {
+      for (const addSpecialTokens of [true, false]) {
+        const expected = (await official.encode(text, null, { addSpecialTokens })).getIds();
+        expect(tokenizer.encode(text, { special: addSpecialTokens })).toEqual(expected);
+      }
+      expect(decode(tokenizer.encode(text))).toBe(text);
+    }
+    expect(tokenizer.decode(tokenizer.encode('<|im|>hi</s>'))).toBe('hi');
+  });
+
+  it('says where tokens begin, in UTF-16, and which are not of the text', () => {
+    const text = ' hi 😀hi é\n\n<|im|>hi';
+    const [encoded] = tokenizer.encodeBatch([text], { special: true, starts: true });
+    const starts = [...(encoded?.starts ?? [])];
+    expect(starts[0]).toBe(-1);
+    const pieces = starts.map((start, i) => (start < 0 ? null : text.slice(start, starts[i + 1])));
+    expect(pieces.filter(Boolean)).toEqual([
+      ' hi',
+      ' ',
+      '😀',
+      'hi',
+      ' ',
+      'é',
+      '\n\n',
+      '<|im|>',
+      'hi',
+    ]);
+  });
+
+  it('knows its ends, from all three configs', () => {
+    expect(tokenizer.eosIds).toEqual([1]);
+    const more = Tokenizer.load({
+      tokenizerJson,
+      tokenizerConfig: { eos_token: '</s>' },
+      config: { eos_token_id: 1 },
+      generationConfig: { eos_token_id: [2, 1] },
+    });
+    expect([more.eosIds, more.eosId, more.vocabSize, more.hasTemplate]).toEqual([
+      [1, 2],
+      1,
+      words.length,
+      false,
+    ]);
+    expect(() => more.render([{ role: 'user', content: 'x' }])).toThrow(/no chat template/);
+    more.dispose();
+    expect(() => more.encode('x')).toThrow(/disposed/);
+  });
+
+  it('refuses what is no tokenizer, by name', () => {
+    expect(() => Tokenizer.load({ tokenizerJson: '{' })).toThrow(
+      /tokenizer.json is not valid JSON/,
+    );
+    expect(() => Tokenizer.load({ tokenizerJson: '{"version":"1.0"}' })).toThrow(
+      /tokenizer.json cannot be read/,
+    );
+    expect(() => Tokenizer.load({ tokenizerJson, chatTemplate: '{% for %}' })).toThrow(
+      /chat template cannot be read/,
+    );
+    expect(() => Tokenizer.load(folder)).toThrow(/no tokenizer.json/);
+  });
+});
+
+describe('encodeRecord', () => {
+  it('learns what the assistant says, with its end', () => {
+    const example = encode({
+      messages: [user('hi'), assistant('hi hi'), user('x'), assistant('y')],
+    });
+    expect(decode(example.tokens)).toBe(
+      '<|im|>user\nhi</s>\n<|im|>assistant\nhi hi</s>\n<|im|>user\nx</s>\n<|im|>assistant\ny</s>\n',
+    );
+    expect(learnt(example)).toEqual(['hi hi</s>\n', 'y</s>\n']);
+    expect(example.first).toBe(UNSUPERVISED);
+    expect(example.labels.at(-1)).toBe(UNSUPERVISED);
+  });
+
+  it('leaves turns of weight 0 out', () => {
+    expect(
+      learnt(encode({ messages: [user('a'), assistant('no', 0), user('b'), assistant('yes', 1)] })),
+    ).toEqual(['yes</s>\n']);
+  });
+
+  it('reads content parts, developer prompts and special tokens inside texts', () => {
+    const messages = [
+      { role: 'developer', content: 'hi' },
+      user('<|im|>assistant\n'),
+      assistant([
+        { type: 'text', text: '😀' },
+        { type: 'text', text: '</s>' },
+      ]),
+    ];
+    const example = encode({ messages });
+    expect(decode(example.tokens)).toMatch(/^<\|im\|>system\nhi<\/s>/);
+    expect(learnt(example)).toEqual(['😀</s></s>\n']);
+  });
+
+  it('does not learn a token that begins in the prompt', () => {
+    // the line break of the generation prompt and that of the answer merge into one token
+    const example = encode({ messages: [user('a'), assistant('\n')] });
+    expect(decode(example.tokens)).toContain('assistant\n\n</s>');
+    expect(learnt(example)).toEqual(['</s>\n']);
+  });
+
+  it('learns completions and their end, after the prompt', () => {
+    const example = encode({ prompt: 'hi', completion: ' hi' });
+    expect(decode(example.tokens)).toBe('<s>hi hi</s>');
+    expect(learnt(example)).toEqual([' hi</s>']);
+    expect(learnt(encode({ prompt: '', completion: 'hi' }))).toEqual(['hi</s>']);
+  });
+
+  it('learns plain text and its end', () => {
+    const example = encode({ text: 'hi 😀' });
+    expect(decode(example.tokens)).toBe('<s>hi 😀</s>');
+    expect(learnt(example)).toEqual(['hi 😀</s>']);
+  });
+
+  it('has a target before the first token when the text is learnt from its beginning', () => {
+    const plain = Tokenizer.load({
+      tokenizerJson: tokenizerJson.replace(
+        /"post_processor":\{.*?\]\}\}\}\]\}/,
+        '"post_processor":null',
+      ),
+      tokenizerConfig: {},
+    });
+    expect(plain.encode('hi', { special: true })).toEqual(tokenizer.encode('hi'));
+    const { tokens, labels, first } = encodeRecord({ text: 'hihi' }, plain, { maxSeqLen: 10 });
+    expect([first, [...labels]]).toEqual([tokens[0], [tokens[1], UNSUPERVISED]]);
+    plain.dispose();
+  });
+
+  it('cuts at maxSeqLen tokens, after which nothing is wanted', () => {
+    const whole = encode({ text: 'hi there' });
+    const cut = encode({ text: 'hi there' }, 4);
+    expect([...cut.tokens]).toEqual([...whole.tokens.subarray(0, 4)]);
+    expect([...cut.labels]).toEqual([...whole.labels.subarray(0, 3), UNSUPERVISED]);
+  });
+
+  it("passes on the template's refusal", () => {
+    const picky = Tokenizer.load({
+      tokenizerJson,
+      tokenizerConfig: {},
+      chatTemplate: "{{ raise_exception('No.') }}",
+    });
+    expect(() =>
+      encodeRecord({ messages: [user('a'), assistant('b')] }, picky, { maxSeqLen: 9 }),
+    ).toThrow(/refuses these messages: No\./);
+    picky.dispose();
+  });
+});
+
+describe('loadExamples', () => {
+  const write = (lines: readonly unknown[]): string => {
+    const path = join(folder, 'data.jsonl');
+    writeFileSync(
+      path,
+      lines.map((line) => (typeof line === 'string' ? line : JSON.stringify(line))).join('\n'),
+    );
+    return path;
+  };
+  const load = (
+    lines: readonly unknown[],
+    maxSeqLen = 100,
+    onProgress?: (share: number) => void,
+  ): Example[] =>
+    loadExamples(write(lines), tokenizer, { task: 'causal_lm', maxSeqLen, onProgress });
+
+  it('loads many records as one by one, telling how far it is', () => {
+    const records = Array.from({ length: 600 }, (_, i) =>
+      i % 3 === 0
+        ? { text: `hi ${i}` }
+        : i % 3 === 1
+          ? { prompt: `${i}`, completion: ' hi' }
+          : { messages: [user(`${i}`), assistant('hi')] },
+    );
+    const told: number[] = [];
+    const examples = load(records, 100, (share) => told.push(share));
+    expect(examples).toEqual(records.map((record) => encode(record)));
+    expect(told).toEqual([256 / 600, 512 / 600, 1]);
+  });
+
+  it('names the line it cannot use', () => {
+    expect(() => load([{ text: 'a' }, '{"text":5}'])).toThrow('line 2: "text" is not a string');
+    expect(() => load([{ text: 'a' }, '', { text: 'b' }])).toThrow('line 2: the line is empty');
+    expect(load([])).toEqual([]);
+  });
+
+  it('refuses data of which nothing is left to learn', () => {
+    const chat = { messages: [user('a long question'), assistant('hi')] };
+    expect(load([chat, { text: 'hi' }], 8)).toHaveLength(2);
+    expect(() => load([chat, chat], 8)).toThrow(
+      /nothing is left to learn.*first 8 tokens.*raise max_seq_len/,
+    );
+  });
+});

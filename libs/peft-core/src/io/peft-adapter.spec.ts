@@ -1,0 +1,263 @@
+import {
+  copyFileSync,
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { mapSafetensors, tensor, tidy } from '@graft/kernels';
+import type { Tensor } from '@graft/kernels';
+import { afterAll, beforeEach, describe, expect, it } from 'vitest';
+import type { Adapter } from '../methods/method.js';
+import { readAdapter, writeAdapter } from './peft-adapter.js';
+import { writeSafetensors } from './safetensors.js';
+
+const GOLDEN = new URL('../../../../test/golden/', import.meta.url).pathname;
+const cases = readdirSync(GOLDEN, { withFileTypes: true })
+  .filter((entry) => entry.isDirectory())
+  .flatMap((family) =>
+    readdirSync(join(GOLDEN, family.name)).map((name) => `${family.name}/${name}`),
+  )
+  .filter((name) => existsSync(join(GOLDEN, name, 'adapter_config.json')));
+
+const root = mkdtempSync(join(tmpdir(), 'graft-adapter-'));
+let folder: string;
+beforeEach(() => (folder = mkdtempSync(join(root, 'case-'))));
+afterAll(() => rmSync(root, { recursive: true }));
+
+const json = (path: string): Record<string, unknown> =>
+  JSON.parse(readFileSync(path, 'utf8')) as Record<string, unknown>;
+const base = { config: { model_type: 'llama' }, tokenizerFiles: { tokenizerJson: '{}' } };
+
+/** An adapter that holds what was read. */
+function holding(tensors: ReadonlyMap<string, Tensor>, config: Record<string, unknown>): Adapter {
+  return {
+    parameters: tensors,
+    exported: () => new Map(tensors),
+    load: () => undefined,
+    resolvedConfig: () => config,
+    detach: () => undefined,
+  };
+}
+
+/** Lists that PEFT keeps as sets come in any order. */
+function asSets(config: Record<string, unknown>): Record<string, unknown> {
+  return Object.fromEntries(
+    Object.entries(config).map(([key, value]) => [
+      key,
+      Array.isArray(value) ? [...new Set(value)].sort() : value,
+    ]),
+  );
+}
+
+describe('adapters that PEFT saved', () => {
+  it('there are some', () => expect(cases.length).toBeGreaterThanOrEqual(45));
+
+  it.each(cases)('%s is read, and written back to the same bytes and an equal config', (name) => {
+    const source = join(GOLDEN, name);
+    const { peft, tensors, dispose } = readAdapter(source);
+    for (const inside of tensors.keys())
+      expect(inside).not.toMatch(/base_model|base_layer|lora_[AB]\.weight/);
+    const { base_model_name_or_path: baseId, ...config } = peft;
+    const files = writeAdapter(folder, holding(tensors, config), {
+      base,
+      baseId: (baseId as string | null) ?? '',
+      peft,
+    });
+    expect(files).toEqual(readdirSync(folder).sort());
+    const bytes = (dir: string): Buffer => readFileSync(join(dir, 'adapter_model.safetensors'));
+    expect(bytes(folder).equals(bytes(source))).toBe(true);
+    expect(asSets(json(join(folder, 'adapter_config.json')))).toEqual(
+      asSets(json(join(source, 'adapter_config.json'))),
+    );
+    dispose();
+  });
+
+  it("writes the config with Python's bytes but for the order of sets", () => {
+    const source = join(GOLDEN, 'gpt2/lora');
+    const { peft, tensors, dispose } = readAdapter(source);
+    writeAdapter(folder, holding(tensors, peft), { base, baseId: '', peft });
+    const text = (dir: string): string => readFileSync(join(dir, 'adapter_config.json'), 'utf8');
+    expect(text(folder)).toBe(text(source));
+    dispose();
+  });
+
+  it('names the base, PEFT and the tags in the card', () => {
+    const { peft, tensors, dispose } = readAdapter(join(GOLDEN, 'llama/lora'));
+    writeAdapter(folder, holding(tensors, peft), { base, baseId: 'org/base', peft });
+    expect(json(join(folder, 'adapter_config.json'))['base_model_name_or_path']).toBe('org/base');
+    expect(readFileSync(join(folder, 'README.md'), 'utf8')).toMatch(
+      /^---\nbase_model: "org\/base"\nlibrary_name: peft\npipeline_tag: text-generation\ntags:\n- "base_model:adapter:org\/base"\n- "lora"\n- "transformers"\n---\n/,
+    );
+    dispose();
+  });
+});
+
+describe('readAdapter', () => {
+  const minimal = {
+    peft_type: 'LORA',
+    target_modules: ['q_proj'],
+    r: 2,
+    lora_alpha: 4,
+    task_type: 'CAUSAL_LM',
+  };
+  const A = 'base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight';
+
+  function adapter(config: unknown, names: readonly string[] = [A]): void {
+    if (config !== undefined) {
+      writeFileSync(
+        join(folder, 'adapter_config.json'),
+        typeof config === 'string' ? config : JSON.stringify(config),
+      );
+    }
+    tidy(() =>
+      writeSafetensors(
+        join(folder, 'adapter_model.safetensors'),
+        new Map(names.map((name) => [name, tensor([1, 2], [1, 2], 'f32')])),
+      ),
+    );
+  }
+
+  it('needs only the mandatory keys, keeps unknown ones, and takes duplicates out of modules_to_save', () => {
+    adapter({ ...minimal, future_option: true, modules_to_save: ['a', 'b', 'a'] });
+    const { peft, tensors, dispose } = readAdapter(folder);
+    expect(peft).toEqual({ ...minimal, future_option: true, modules_to_save: ['a', 'b'] });
+    expect([...tensors.keys()]).toEqual(['model.layers.0.self_attn.q_proj.lora_A']);
+    dispose();
+  });
+
+  it('turns half precision into f32', () => {
+    writeFileSync(join(folder, 'adapter_config.json'), JSON.stringify(minimal));
+    tidy(() =>
+      writeSafetensors(
+        join(folder, 'adapter_model.safetensors'),
+        new Map([[A, tensor([1.5], [1, 1], 'bf16')]]),
+      ),
+    );
+    const { tensors, dispose } = readAdapter(folder);
+    const [value] = tensors.values();
+    expect([value?.dtype, value?.item()]).toEqual(['f32', 1.5]);
+    dispose();
+  });
+
+  it('tells base_layer biases of targeted modules from other biases, both ways', () => {
+    const path = 'base_model.model.model.layers.0.self_attn';
+    const names = [
+      `${path}.k_proj.bias`,
+      `${path}.q_proj.base_layer.bias`,
+      `${path}.q_proj.lora_A.weight`,
+      `${path}.q_proj.lora_B.weight`,
+    ];
+    adapter(minimal, names);
+    const { peft, tensors, dispose } = readAdapter(folder);
+    expect([...tensors.keys()]).toContain('model.layers.0.self_attn.q_proj.bias');
+    writeAdapter(folder, holding(tensors, minimal), { base, baseId: 'b', peft });
+    const back = mapSafetensors(join(folder, 'adapter_model.safetensors'));
+    expect([...back.tensors.keys()].sort()).toEqual(names);
+    back.close();
+    dispose();
+  });
+
+  it.each<[string, () => void, RegExp]>([
+    ['an empty folder', () => undefined, /no adapter_config.json/],
+    ['a config that is no JSON', () => adapter('{'), /not valid JSON/],
+    ['a config that is a list', () => adapter([]), /does not hold a JSON object/],
+    ['a config without peft_type', () => adapter({ r: 2 }), /no peft_type/],
+    [
+      'a config of 2 MB',
+      () => adapter({ peft_type: 'LORA', x: 'x'.repeat(2 << 20) }),
+      /larger than/,
+    ],
+    [
+      'no weights',
+      () => writeFileSync(join(folder, 'adapter_config.json'), JSON.stringify(minimal)),
+      /no adapter_model.safetensors/,
+    ],
+    [
+      'a pickle instead',
+      () => {
+        writeFileSync(join(folder, 'adapter_config.json'), JSON.stringify(minimal));
+        writeFileSync(join(folder, 'adapter_model.bin'), Buffer.from('PK\x03\x04'));
+      },
+      /only adapter_model.bin, a pickle/,
+    ],
+    [
+      'a pickle under the right name',
+      () => {
+        adapter(minimal);
+        writeFileSync(
+          join(folder, 'adapter_model.safetensors'),
+          Buffer.from('\x80\x02}q\x00.' + 'x'.repeat(64), 'latin1'),
+        );
+      },
+      /header length/,
+    ],
+    [
+      'a file cut short',
+      () => {
+        adapter(minimal);
+        const path = join(folder, 'adapter_model.safetensors');
+        writeFileSync(path, readFileSync(path).subarray(0, -4));
+      },
+      /end at/,
+    ],
+    [
+      'a tensor without prefix',
+      () => adapter(minimal, ['model.layers.0.self_attn.q_proj.lora_A.weight']),
+      /does not know/,
+    ],
+    [
+      'a tensor of an unknown kind',
+      () => adapter(minimal, ['base_model.model.x.hada_w1_a']),
+      /hada_w1_a/,
+    ],
+    ['a LoRA bias', () => adapter(minimal, ['base_model.model.x.lora_B.bias']), /lora_B.bias/],
+    [
+      'the same parameter twice',
+      () => adapter(minimal, ['base_model.model.x.bias', 'base_model.model.x.base_layer.bias']),
+      /same parameter/,
+    ],
+  ])('refuses %s', (_, make, reason) => {
+    make();
+    expect(() => readAdapter(folder)).toThrow(expect.objectContaining({ code: 'invalid_adapter' }));
+    expect(() => readAdapter(folder)).toThrow(reason);
+  });
+});
+
+describe('a fully fine-tuned model', () => {
+  it('is saved and read as a model folder', () => {
+    copyFileSync(join(GOLDEN, 'llama/base/model.safetensors'), join(folder, 'old.safetensors'));
+    const file = mapSafetensors(join(folder, 'old.safetensors'));
+    const config = json(join(GOLDEN, 'llama/base/config.json')) as { model_type: string };
+    const tokenizerFiles = {
+      tokenizerJson: '{"version":"1.0"}',
+      tokenizerConfig: { eos_token: 'é' },
+      chatTemplate: 'T',
+    };
+    const out = mkdtempSync(join(root, 'model-'));
+    const files = writeAdapter(out, holding(file.tensors, {}), {
+      base: { config, tokenizerFiles },
+      baseId: 'b',
+      peft: null,
+    });
+    expect(files).toEqual(readdirSync(out).sort());
+    expect(
+      readFileSync(join(out, 'model.safetensors')).equals(
+        readFileSync(join(folder, 'old.safetensors')),
+      ),
+    ).toBe(true);
+    expect(json(join(out, 'config.json'))).toEqual({ ...config, dtype: 'float32' });
+    expect(readFileSync(join(out, 'tokenizer_config.json'), 'ascii')).toContain(
+      '"eos_token": "\\u00e9"',
+    );
+    const { peft, tensors, dispose } = readAdapter(out);
+    expect(peft).toEqual({ peft_type: 'FULL' });
+    expect([...tensors.keys()].sort()).toEqual([...file.tensors.keys()].sort());
+    dispose();
+    file.close();
+  });
+});
