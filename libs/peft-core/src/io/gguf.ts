@@ -1,4 +1,3 @@
-import { DomainError } from '@graft/contracts';
 import { fromBytes, keep } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
 import type { BaseDtype, HfConfig } from '../models/model.js';

@@ -42,12 +42,18 @@ const MAX_CONFIG_BYTES = 1 << 20;
  */
 export function inspectModelFolder(path: string): ModelInspection {
   const problems: string[] = [];
+  /** Files by their names: the folder may be one of the server's own. */
+  const named = (message: string): string =>
+    message
+      .replace(/^safetensorsHeader\((.*?)\)/, '$1')
+      .replaceAll(`${path}/`, '')
+      .replaceAll(path, 'the model');
   /** Turns what a reader throws into a problem. */
   const attempt = <T>(fn: () => T): T | undefined => {
     try {
       return fn();
     } catch (error) {
-      problems.push(error instanceof Error ? error.message : String(error));
+      problems.push(named(error instanceof Error ? error.message : String(error)));
       return undefined;
     }
   };
@@ -143,15 +149,16 @@ function refuseDisguise(path: string): void {
   const name = basename(path);
   if (!lstatSync(path).isFile())
     throw new DomainError('invalid_model', `${name} is not a regular file`);
-  const bytes = Buffer.alloc(8);
+  const bytes = Buffer.alloc(9);
   const file = openSync(path, 'r');
   try {
-    readSync(file, bytes, 0, 8, 0);
+    readSync(file, bytes, 0, 9, 0);
   } finally {
     closeSync(file);
   }
-  // a safetensors length may begin with any byte; its JSON follows at byte 8 and its own check is strict
-  const safetensors = name.endsWith('.safetensors') && bytes.readUInt32LE(4) === 0;
+  // a safetensors length may begin with any byte, but its JSON follows at byte 8; its own check is strict
+  const safetensors =
+    name.endsWith('.safetensors') && bytes.readUInt32LE(4) === 0 && bytes[8] === 0x7b;
   const [what] = (!safetensors && DISGUISES.find(([, matches]) => matches(bytes))) || [];
   if (what !== undefined)
     throw new DomainError('invalid_model', `${name} is ${what}; import the original model files`);

@@ -1,0 +1,285 @@
+import {
+  copyFileSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeEach, describe, expect, it } from 'vitest';
+import { configProblems } from './config-check.js';
+import { inspectModelFolder } from './inspect.js';
+
+const GOLDEN = new URL('../../../../test/golden/', import.meta.url).pathname;
+const root = mkdtempSync(join(tmpdir(), 'graft-inspect-'));
+let folder: string;
+beforeEach(() => (folder = mkdtempSync(join(root, 'case-'))));
+afterAll(() => rmSync(root, { recursive: true }));
+
+const put = (name: string, content: string | Buffer): void =>
+  writeFileSync(join(folder, name), content);
+
+function model(family = 'llama'): void {
+  for (const name of ['config.json', 'model.safetensors'])
+    copyFileSync(join(GOLDEN, family, 'base', name), join(folder, name));
+  put('tokenizer.json', '{"version":"1.0","model":{"type":"BPE","vocab":{},"merges":[]}}');
+}
+
+/** Safetensors bytes from a header and data. */
+function safetensors(header: Record<string, unknown>, data = 0): Buffer {
+  const json = Buffer.from(JSON.stringify(header));
+  const length = Buffer.alloc(8);
+  length.writeBigUInt64LE(BigInt(json.length));
+  return Buffer.concat([length, json, Buffer.alloc(data)]);
+}
+const one = { dtype: 'F32', shape: [2], data_offsets: [0, 8] };
+
+const problems = (): string => inspectModelFolder(folder).problems.join('\n');
+
+describe('inspectModelFolder', () => {
+  it.each([
+    ['llama', 24_736],
+    ['gpt2', 30_848],
+    ['qwen3', undefined],
+    ['mistral', undefined],
+  ])('takes %s', (family, parameters) => {
+    model(family);
+    put('pytorch_model.bin', 'not needed, so not looked at');
+    put('README.md', '');
+    const found = inspectModelFolder(folder);
+    expect(found).toMatchObject({
+      problems: [],
+      files: ['config.json', 'model.safetensors', 'tokenizer.json'],
+    });
+    expect(found.family).not.toBe('');
+    expect(found.parameters).toBeGreaterThan(10_000);
+    if (parameters !== undefined) expect(found.parameters).toBe(parameters);
+  });
+
+  it('takes weights in several files joined by an index', () => {
+    model();
+    rmSync(join(folder, 'model.safetensors'));
+    put('a.safetensors', safetensors({ x: one }, 8));
+    put('b.safetensors', safetensors({ y: one, z: { ...one, data_offsets: [8, 16] } }, 16));
+    const index = { x: 'a.safetensors', y: 'b.safetensors', z: 'b.safetensors' };
+    put('model.safetensors.index.json', JSON.stringify({ weight_map: index }));
+    expect(inspectModelFolder(folder)).toMatchObject({ problems: [], parameters: 6 });
+    put(
+      'model.safetensors.index.json',
+      JSON.stringify({ weight_map: { ...index, q: 'a.safetensors' } }),
+    );
+    expect(problems()).toMatch(/a.safetensors holds "q"; it does not/);
+    put('b.safetensors', safetensors({ x: one, y: { ...one, data_offsets: [8, 16] } }, 16));
+    expect(problems()).toMatch(/"x" is in two files/);
+  });
+
+  it.each<[string, () => void, RegExp]>([
+    ['a missing path', () => (folder = join(folder, 'none')), /does not exist/],
+    ['an empty folder', () => undefined, /no config.json/],
+    [
+      'a file that is no model',
+      () => (put('x.txt', ''), (folder = join(folder, 'x.txt'))),
+      /neither a folder nor a .gguf/,
+    ],
+    [
+      'no weights',
+      () => (model(), rmSync(join(folder, 'model.safetensors'))),
+      /no safetensors file/,
+    ],
+    [
+      'a pickle alone',
+      () => (model(), rmSync(join(folder, 'model.safetensors')), put('pytorch_model.bin', 'PK')),
+      /pytorch_model.bin is a pickle/,
+    ],
+    [
+      'no tokenizer',
+      () => (model(), rmSync(join(folder, 'tokenizer.json'))),
+      /^the model has no tokenizer.json/,
+    ],
+    [
+      'a tokenizer config that is no JSON',
+      () => (model(), put('tokenizer_config.json', '{')),
+      /tokenizer_config.json is not valid JSON/,
+    ],
+    [
+      'two files and no index',
+      () => (
+        model(),
+        rmSync(join(folder, 'model.safetensors')),
+        put('a.safetensors', ''),
+        put('b.safetensors', '')
+      ),
+      /2 safetensors files and no/,
+    ],
+    [
+      'an index that names a file elsewhere',
+      () => (
+        model(),
+        put('model.safetensors.index.json', '{"weight_map":{"x":"../../a.safetensors"}}')
+      ),
+      /only safetensors files beside it/,
+    ],
+    [
+      'an index that names a pickle',
+      () => (model(), put('model.safetensors.index.json', '{"weight_map":{"x":"a.bin"}}')),
+      /only safetensors files/,
+    ],
+    [
+      'an index that names what is not there',
+      () => (model(), put('model.safetensors.index.json', '{"weight_map":{"x":"a.safetensors"}}')),
+      /a.safetensors of .* is missing/,
+    ],
+    ['an empty index', () => (model(), put('model.safetensors.index.json', '{}')), /no weight_map/],
+    [
+      'weights that are a zip',
+      () => (model(), put('model.safetensors', Buffer.from('PK\x03\x04aaaaaaaaaaaa'))),
+      /^model.safetensors is a zip archive/,
+    ],
+    [
+      'weights that are a pickle',
+      () => (model(), put('model.safetensors', Buffer.from('\x80\x04\x95aaaaaaaaaaaaa', 'latin1'))),
+      /pickle/,
+    ],
+    [
+      'weights that are gzip',
+      () => (model(), put('model.safetensors', Buffer.from('1f8b080000000000aabbccdd', 'hex'))),
+      /compressed/,
+    ],
+    [
+      'weights cut short',
+      () => (
+        model(),
+        put('model.safetensors', readFileSync(join(folder, 'model.safetensors')).subarray(0, -8))
+      ),
+      /^model.safetensors: the tensors end at/,
+    ],
+    [
+      'weights that overlap',
+      () => (model(), put('model.safetensors', safetensors({ x: one, y: one }, 8))),
+      /overlap/,
+    ],
+    [
+      'a config that is a pickle',
+      () => (model(), put('config.json', Buffer.from('\x80\x02}.', 'latin1'))),
+      /config.json is a pickle/,
+    ],
+    [
+      'weights behind a symbolic link',
+      () => (
+        model(),
+        rmSync(join(folder, 'model.safetensors')),
+        symlinkSync('/etc/passwd', join(folder, 'model.safetensors'))
+      ),
+      /not a regular file/,
+    ],
+    [
+      'weights that are a folder',
+      () => (
+        model(),
+        rmSync(join(folder, 'model.safetensors')),
+        mkdirSync(join(folder, 'model.safetensors'))
+      ),
+      /not a regular file/,
+    ],
+    [
+      'an unknown architecture',
+      () => (model(), put('config.json', '{"model_type":"mamba"}')),
+      /model_type "mamba" is unknown/,
+    ],
+    [
+      'an architecture without sizes',
+      () => (model(), put('config.json', '{"model_type":"llama"}')),
+      /config.json: /,
+    ],
+    [
+      'a damaged GGUF',
+      () => (put('m.gguf', 'GGUF'), (folder = join(folder, 'm.gguf'))),
+      /not a GGUF file Graft can read/,
+    ],
+    ['two GGUF files', () => (put('a.gguf', ''), put('b.gguf', '')), /2 .gguf files/],
+  ])('refuses %s', (_, make, reason) => {
+    make();
+    expect(problems()).toMatch(reason);
+  });
+});
+
+describe('configProblems', () => {
+  const config = JSON.parse(readFileSync(join(GOLDEN, 'llama/base/config.json'), 'utf8')) as Record<
+    string,
+    unknown
+  >;
+  const withKey = (key: string, value: unknown): string =>
+    JSON.stringify({ ...config, [key]: value });
+
+  it.each(['llama', 'llama3', 'mistral', 'qwen2', 'qwen3', 'gpt2'])(
+    "takes transformers' own config of %s",
+    (family) => {
+      expect(
+        configProblems(readFileSync(join(GOLDEN, family, 'base/config.json'), 'utf8')),
+      ).toEqual([]);
+    },
+  );
+
+  it('takes keys it does not know, and null for those it knows', () => {
+    expect(configProblems(withKey('something_new', { a: [1] }))).toEqual([]);
+    expect(configProblems(withKey('sliding_window', null))).toEqual([]);
+    expect(configProblems(withKey('eos_token_id', [1, 2]))).toEqual([]);
+  });
+
+  it.each<[string, string]>([
+    ['auto_map', withKey('auto_map', { AutoModel: 'evil--modeling.Evil' })],
+    ['trust_remote_code', withKey('trust_remote_code', true)],
+    ['custom_pipelines', withKey('custom_pipelines', {})],
+    ['_attn_implementation_internal', withKey('_attn_implementation_internal', 'evil/kernel')],
+    ['attn_implementation_internal', withKey('attn_implementation_internal', 'evil/kernel')],
+    ['_attn_implementation', withKey('_attn_implementation', 'evil/kernel')],
+    ['quantization_config', withKey('quantization_config', { bits: 4 })],
+    ['hidden_size', withKey('hidden_size', 1e12)],
+    ['hidden_size', withKey('hidden_size', -1)],
+    ['hidden_size', withKey('hidden_size', 0)],
+    ['hidden_size', withKey('hidden_size', 1.5)],
+    ['hidden_size', withKey('hidden_size', '64')],
+    ['hidden_size', withKey('hidden_size', [64])],
+    ['hidden_size', withKey('hidden_size', true)],
+    ['vocab_size', withKey('vocab_size', 2 ** 40)],
+    ['vocab_size', JSON.stringify(config).replace(/"vocab_size":\d+/, '"vocab_size":1e999')],
+    ['num_hidden_layers', withKey('num_hidden_layers', 100_000)],
+    ['num_attention_heads', withKey('num_attention_heads', 0)],
+    ['num_key_value_heads', withKey('num_key_value_heads', {})],
+    ['head_dim', withKey('head_dim', 1e6)],
+    ['intermediate_size', withKey('intermediate_size', -5)],
+    ['max_position_embeddings', withKey('max_position_embeddings', 1e15)],
+    ['rms_norm_eps', withKey('rms_norm_eps', -1)],
+    ['rms_norm_eps', withKey('rms_norm_eps', 'tiny')],
+    ['rope_theta', withKey('rope_theta', 0)],
+    ['rope_scaling', withKey('rope_scaling', 'linear')],
+    ['rope_parameters', withKey('rope_parameters', [1])],
+    ['layer_types', withKey('layer_types', 'full')],
+    ['layer_types', withKey('layer_types', [1])],
+    ['architectures', withKey('architectures', [{}])],
+    ['hidden_act', withKey('hidden_act', { __class__: 'os.system' })],
+    ['hidden_act', withKey('hidden_act', 'x'.repeat(300))],
+    ['tie_word_embeddings', withKey('tie_word_embeddings', 'yes')],
+    ['attention_bias', withKey('attention_bias', 1)],
+    ['attention_dropout', withKey('attention_dropout', 2)],
+    ['eos_token_id', withKey('eos_token_id', -1)],
+    ['bos_token_id', withKey('bos_token_id', 'x')],
+    ['model_type', withKey('model_type', 5)],
+    ['model_type', withKey('model_type', null)],
+    ['__proto__', '{"model_type":"llama","__proto__":{"x":1}}'],
+    ['constructor', '{"model_type":"llama","rope_scaling":{"constructor":{}}}'],
+    ['twice', '{"model_type":"llama","model_type":"gpt2"}'],
+    ['deep', `{"model_type":"llama","a":${'['.repeat(50)}${']'.repeat(50)}}`],
+    [
+      'keys',
+      JSON.stringify(Object.fromEntries(Array.from({ length: 600 }, (_, i) => [`k${i}`, 1]))),
+    ],
+    ['not valid JSON', '{'],
+    ['an object', '[]'],
+  ])('refuses a bad %s', (named, text) => {
+    expect(configProblems(text).join('\n')).toContain(named);
+  });
+});
