@@ -1,5 +1,6 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { KernelError, reason } from './errors.js';
 
@@ -44,7 +45,7 @@ export interface Native {
   };
 }
 
-const BUILD = new URL('../build/', import.meta.url);
+const ADDON = new URL('../build/kernels.node', import.meta.url);
 let loaded: Native | undefined;
 
 /**
@@ -57,15 +58,18 @@ export function native(): Native {
 }
 
 function load(): Native {
-  const path = process.env['GRAFT_KERNELS'] ?? fileURLToPath(new URL('kernels.node', BUILD));
+  const path = process.env['GRAFT_KERNELS'] ?? fileURLToPath(ADDON);
   const remedy = 'run `node libs/kernels/scripts/build.mjs`';
   if (!existsSync(path)) {
     throw new KernelError('load', `the native kernels are not built (${path} is missing): ${remedy}`);
   }
+  // libgomp reads this when it is loaded. By default its idle threads spin, which starves whatever shares the
+  // cores: a second trainer, the API, the tests.
+  process.env['OMP_WAIT_POLICY'] ??= 'passive';
   try {
     return createRequire(import.meta.url)(path) as Native;
   } catch (error) {
-    const against = builtAgainst();
+    const against = builtAgainst(dirname(path));
     throw new KernelError(
       'load',
       `the native kernels cannot be loaded${against}: ${reason(error)}; ${remedy}`,
@@ -74,9 +78,9 @@ function load(): Native {
   }
 }
 
-function builtAgainst(): string {
+function builtAgainst(folder: string): string {
   try {
-    const info = JSON.parse(readFileSync(new URL('build.json', BUILD), 'utf8')) as { lib?: string };
+    const info = JSON.parse(readFileSync(join(folder, 'build.json'), 'utf8')) as { lib?: string };
     return info.lib ? ` (they were built against ${info.lib})` : '';
   } catch {
     return ''; // only the error message is poorer for it
