@@ -1,4 +1,5 @@
 import { timingSafeEqual } from 'node:crypto';
+import { crc32 } from 'node:zlib';
 import { randomText, sha256 } from '../ids.js';
 
 // Secrets read `<prefix>-<id>-<secret>-<crc>`: the prefix lets scanners find a leaked one, the id finds
@@ -12,15 +13,7 @@ export interface Secret {
   readonly hash: string;
 }
 
-/** CRC-32 (IEEE), bit by bit: keys are short, and `zlib.crc32` came only with Node 20.15. */
-function checksum(text: string): string {
-  let crc = 0xffffffff;
-  for (const byte of Buffer.from(text)) {
-    crc ^= byte;
-    for (let bit = 0; bit < 8; bit++) crc = (crc >>> 1) ^ (crc & 1 ? 0xedb88320 : 0);
-  }
-  return ((crc ^ 0xffffffff) >>> 0).toString(16).padStart(8, '0');
-}
+const checksum = (text: string): string => crc32(text).toString(16).padStart(8, '0');
 
 export function makeSecret(prefix: SecretPrefix): Secret {
   const id = randomText(12);

@@ -22,8 +22,8 @@ export class Answers {
 
   constructor(private readonly connections: Connections) {}
 
-  /** Streams the answer's chunks; ends after the one with a finish reason. Leaving early cancels. */
-  async *ask(request: Omit<GenerateRequest, 'id'>): AsyncGenerator<GenerateChunk> {
+  /** Streams the answer's chunks; ends after the one with a finish reason, or cancels when `left` aborts. */
+  async *ask(request: Omit<GenerateRequest, 'id'>, left: AbortSignal): AsyncGenerator<GenerateChunk> {
     const baseId = request.base?.id ?? '';
     const worker = this.connections.forAnswering(baseId);
     if (!worker) {
@@ -32,11 +32,14 @@ export class Answers {
     const id = newId('gen-');
     const pending: Pending = { worker, chunks: [], wake: () => undefined, lost: false };
     this.pending.set(id, pending);
+    // A generator that waits cannot be returned from outside, so leaving must wake it.
+    left.addEventListener('abort', () => pending.wake(), { once: true });
     let over = false;
     try {
       if (!worker.send({ $case: 'generate', value: { ...request, id } })) throw lost();
       while (!over) {
-        const chunk = await this.next(pending);
+        const chunk = await this.next(pending, left);
+        if (!chunk) return;
         over = chunk.finishReason !== '';
         if (chunk.finishReason === 'error') throw failure(chunk);
         yield chunk;
@@ -47,16 +50,17 @@ export class Answers {
     }
   }
 
-  private async next(pending: Pending): Promise<GenerateChunk> {
+  private async next(pending: Pending, left: AbortSignal): Promise<GenerateChunk | null> {
     const until = performance.now() + SILENCE_MS;
     for (;;) {
+      if (left.aborted) return null;
       const chunk = pending.chunks.shift();
       if (chunk) return chunk;
       if (pending.lost) throw lost();
-      const left = until - performance.now();
-      if (left <= 0) throw new DomainError('unavailable', 'the worker did not answer in time', null, RETRY_AFTER_SECONDS);
+      const remaining = until - performance.now();
+      if (remaining <= 0) throw new DomainError('unavailable', 'the worker did not answer in time', null, RETRY_AFTER_SECONDS);
       await new Promise<void>((resolve) => {
-        const timer = setTimeout(resolve, left);
+        const timer = setTimeout(resolve, remaining);
         pending.wake = () => {
           clearTimeout(timer);
           resolve();

@@ -63,13 +63,15 @@ export class ChatService {
   private async answer(
     caller: Principal,
     asked: Sampling,
-    question: Pick<GenerateRequest, 'messagesJson' | 'prompt'>,
+    input: Pick<GenerateRequest, 'messagesJson' | 'prompt'>,
     shape: Shape,
     response: Response,
   ): Promise<void> {
     const model = await this.models.resolve(caller, asked.model, 'model');
-    const chunks = this.answers.ask({
-      ...question,
+    const left = new AbortController();
+    response.on('close', () => left.abort());
+    const question: Omit<GenerateRequest, 'id'> = {
+      ...input,
       base: { id: model.base.id, files: blobRefs(model.base.files) },
       adapter: blobRefs(model.adapter),
       maxTokens: asked.max_tokens ?? DEFAULT_TOKENS,
@@ -78,9 +80,9 @@ export class ChatService {
       seed: asked.seed ?? randomInt(2 ** 31),
       stop: typeof asked.stop === 'string' ? [asked.stop] : (asked.stop ?? []),
       baseDtype: model.baseDtype ?? 'bf16',
-    });
+    };
+    const chunks = this.answers.ask(question, left.signal);
     const head = { id: newId(shape.idPrefix), created: Math.floor(Date.now() / 1000), model: asked.model };
-    response.on('close', () => void chunks.return(undefined));
     if (asked.stream) await stream(response, chunks, head, shape, asked.stream_options?.include_usage ?? false);
     else await whole(response, chunks, head, shape);
   }

@@ -62,13 +62,19 @@ export class FilesService {
   async list(caller: Principal, query: Record<string, unknown>): Promise<Page<FileObject>> {
     const { limit, after } = pageQuery(query, 10_000, 10_000);
     const ascending = query['order'] === 'asc';
-    const from = after ? await this.row(caller, after) : null;
+    if (after) await this.row(caller, after);
     const rows = await this.database.manager
       .getRepository(File)
       .createQueryBuilder('file')
       .where('file.project_id = :project', { project: caller.projectId })
       .andWhere(query['purpose'] ? 'file.purpose = :purpose' : 'true', { purpose: query['purpose'] })
-      .andWhere(from ? `(file.created_at, file.id) ${ascending ? '>' : '<'} (:at, :after)` : 'true', { at: from?.created_at, after })
+      // Compared inside the database: a Date would lose the microseconds.
+      .andWhere(
+        after
+          ? `(file.created_at, file.id) ${ascending ? '>' : '<'} (SELECT created_at, id FROM file WHERE id = :after)`
+          : 'true',
+        { after },
+      )
       .orderBy('file.created_at', ascending ? 'ASC' : 'DESC')
       .addOrderBy('file.id', ascending ? 'ASC' : 'DESC')
       .limit(limit + 1)

@@ -45,6 +45,9 @@ function asDomainError(error: unknown, request: Request): DomainError {
   if (databaseAway(error)) {
     return new DomainError('unavailable', 'the database does not answer; try again', null, 2);
   }
+  if (/^(22021|22P05|22003)$/.test(String((error as { code?: unknown } | null)?.code))) {
+    return new DomainError('invalid_value', 'a value holds characters or numbers that cannot be stored');
+  }
   if ((error as { code?: unknown } | null)?.code === 'ENOSPC') {
     return new DomainError('disk_full', 'the disk is full; free some space and send it again');
   }

@@ -39,7 +39,7 @@ export class JobsRepository {
 
   /** Newest first; one more than asked for, so that the caller knows whether there are more. */
   async list(projectId: string, filter: JobFilter): Promise<Job[]> {
-    const from = filter.after ? await this.row(projectId, filter.after) : null;
+    if (filter.after) await this.row(projectId, filter.after);
     const query = this.database.manager
       .getRepository(Job)
       .createQueryBuilder('job')
@@ -47,7 +47,10 @@ export class JobsRepository {
       .orderBy('job.created_at', 'DESC')
       .addOrderBy('job.id', 'DESC')
       .limit(filter.limit + 1);
-    if (from) query.andWhere('(job.created_at, job.id) < (:at, :id)', { at: from.created_at, id: from.id });
+    // Compared inside the database: a Date would lose the microseconds.
+    if (filter.after) {
+      query.andWhere('(job.created_at, job.id) < (SELECT created_at, id FROM job WHERE id = :after)', { after: filter.after });
+    }
     if (filter.status) query.andWhere('job.state = :status', { status: filter.status });
     if (filter.metadata === null) query.andWhere('job.metadata IS NULL');
     else if (filter.metadata) query.andWhere('job.metadata @> :metadata', { metadata: JSON.stringify(filter.metadata) });

@@ -1,0 +1,167 @@
+// A real control plane for a test: its own database and queue prefix on the servers of this machine where
+// there are some, else the embedded Postgres.
+import { startApi, type ApiConfig, type RunningApi } from '@graft/api';
+import { mkdtempSync, rmSync, chmodSync } from 'node:fs';
+import { createConnection } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { randomBytes } from 'node:crypto';
+import OpenAI from 'openai';
+import pg from 'pg';
+import { writeTinyBase } from '../tiny-base.js';
+
+const POSTGRES = 'postgres://postgres@127.0.0.1:5432';
+export const REDIS = 'redis://127.0.0.1:6379';
+
+/** Whether something listens; a suite that needs a server which is not there says so and skips. */
+export function listens(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = createConnection({ host: '127.0.0.1', port });
+    socket.once('connect', () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.once('error', () => resolve(false));
+  });
+}
+
+export interface TestApi extends RunningApi {
+  readonly home: string;
+  readonly databaseUrl: string;
+  readonly client: OpenAI;
+  readonly headers: Record<string, string>;
+  /** Rows of a query on the API's database, for what no endpoint shows. */
+  query<Row>(sql: string, values?: unknown[]): Promise<Row[]>;
+  get<T>(path: string): Promise<T>;
+  post<T>(path: string, body?: unknown): Promise<T>;
+  /** Ends this API and starts another on the same database. */
+  restart(): Promise<void>;
+}
+
+export async function startTestApi(
+  options: Partial<ApiConfig> & { redis?: boolean } = {},
+): Promise<TestApi> {
+  const home = mkdtempSync(join(tmpdir(), 'graft-api-'));
+  chmodSync(home, 0o755);
+  const name = `graft_api_test_${randomBytes(6).toString('hex')}`;
+  const shared = await listens(5432);
+  if (shared) await admin((client) => client.query(`CREATE DATABASE ${name}`));
+  const { redis, ...rest } = options;
+  const config: ApiConfig = {
+    home,
+    queuePrefix: name,
+    ...(shared ? { databaseUrl: `${POSTGRES}/${name}` } : {}),
+    ...(redis ? { queueUrl: REDIS } : {}),
+    ...rest,
+  };
+  let running = await startApi(config);
+  const pool = new pg.Pool({
+    connectionString: config.databaseUrl ?? (await embeddedUrl(home)),
+    max: 2,
+  });
+  const headers = { authorization: `Bearer ${running.apiKey}` };
+  const call = async <T>(method: string, path: string, body?: unknown): Promise<T> => {
+    const response = await fetch(`${running.url}/v1${path}`, {
+      method,
+      headers: { ...headers, 'content-type': 'application/json' },
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    });
+    const answer = (await response.json()) as T & { error?: { message: string } };
+    if (!response.ok)
+      throw new Error(`${method} ${path}: ${response.status} ${answer.error?.message}`);
+    return answer;
+  };
+  return {
+    get url() {
+      return running.url;
+    },
+    get grpcUrl() {
+      return running.grpcUrl;
+    },
+    get apiKey() {
+      return running.apiKey;
+    },
+    get joinToken() {
+      return running.joinToken;
+    },
+    get client() {
+      return new OpenAI({ apiKey: running.apiKey, baseURL: `${running.url}/v1`, maxRetries: 0 });
+    },
+    home,
+    databaseUrl: config.databaseUrl ?? '',
+    headers,
+    query: async <Row>(sql: string, values: unknown[] = []) =>
+      (await pool.query(sql, values)).rows as Row[],
+    get: (path) => call('GET', path),
+    post: (path, body) => call('POST', path, body),
+    restart: async () => {
+      await running.close();
+      running = await startApi(config);
+    },
+    close: async () => {
+      await pool.end();
+      await running.close();
+      if (shared) await admin((client) => client.query(`DROP DATABASE ${name} WITH (FORCE)`));
+      rmSync(home, { recursive: true, force: true });
+    },
+  };
+}
+
+async function embeddedUrl(home: string): Promise<string> {
+  const { readFileSync } = await import('node:fs');
+  const port = readFileSync(join(home, 'postgres', 'data', 'postmaster.pid'), 'utf8').split(
+    '\n',
+  )[3];
+  const password = readFileSync(join(home, 'postgres', 'password'), 'utf8').trim();
+  return `postgres://graft:${password}@127.0.0.1:${port}/graft`;
+}
+
+async function admin(work: (client: pg.Client) => Promise<unknown>): Promise<void> {
+  const client = new pg.Client({ connectionString: `${POSTGRES}/postgres` });
+  await client.connect();
+  await work(client).finally(() => client.end());
+}
+
+export const chats = (count: number): string =>
+  Array.from({ length: count }, (_, n) =>
+    JSON.stringify({
+      messages: [
+        { role: 'user', content: `${n}?` },
+        { role: 'assistant', content: `${n}!` },
+      ],
+    }),
+  ).join('\n') + '\n';
+
+/** Imports the tiny base and waits until it is ready. */
+export async function importBase(api: TestApi, id = 'tiny'): Promise<void> {
+  const dir = writeTinyBase(join(api.home, 'source'));
+  await api.post('/models', { id, source: `dir:${dir}` });
+  await until(async () => {
+    const { graft } = await api.get<{ graft: { status: string; status_details: string | null } }>(
+      `/models/${id}`,
+    );
+    if (graft.status === 'error') throw new Error(graft.status_details ?? 'import failed');
+    return graft.status === 'ready';
+  });
+}
+
+export async function uploadChats(api: TestApi, count = 12): Promise<string> {
+  const file = await api.client.files.create({
+    file: new File([chats(count)], 'chats.jsonl'),
+    purpose: 'fine-tune',
+  });
+  return file.id;
+}
+
+/** Polls until it holds; the error says for what it waited. */
+export async function until(
+  holds: () => Promise<boolean> | boolean,
+  limitMs = 15_000,
+): Promise<void> {
+  const end = Date.now() + limitMs;
+  while (!(await holds())) {
+    if (Date.now() > end)
+      throw new Error(`not within ${limitMs} ms: ${holds.toString().slice(0, 200)}`);
+    await new Promise((resolve) => setTimeout(resolve, 25));
+  }
+}

@@ -1,0 +1,252 @@
+// A worker whose every move the test decides, over the real generated client.
+import { credentials, Metadata, type ClientDuplexStream } from '@grpc/grpc-js';
+import {
+  WorkerServiceClient,
+  type Assignment,
+  type Event,
+  type BlobRef,
+  type Command,
+  type ConnectRequest,
+  type ConnectResponse,
+  type EventAck,
+  type GenerateRequest,
+  type HeartbeatReply,
+  type Lease,
+  type Welcome,
+} from '@graft/contracts/grpc';
+import { createHash, randomUUID } from 'node:crypto';
+import type { TestApi } from './api-fixture.js';
+import { until } from './api-fixture.js';
+
+type Fact = NonNullable<Event['fact']>;
+
+export class ScriptedWorker {
+  readonly assignments: Assignment[] = [];
+  readonly acks: EventAck[] = [];
+  readonly commands: Command[] = [];
+  readonly questions: GenerateRequest[] = [];
+  readonly cancelled: string[] = [];
+  readonly beats: HeartbeatReply[] = [];
+  welcome: Welcome | null = null;
+  /** Status details of the stream's end, when the control plane refused it. */
+  ended: string | null = null;
+  private readonly client: WorkerServiceClient;
+  private readonly metadata = new Metadata();
+  private stream!: ClientDuplexStream<ConnectRequest, ConnectResponse>;
+  private batches = 0;
+  private readonly sequences = new Map<string, number>();
+
+  constructor(
+    private readonly api: TestApi,
+    private readonly options: {
+      name?: string;
+      pool?: string;
+      token?: string;
+      instance?: string;
+      protocol?: number;
+      leases?: Lease[];
+    } = {},
+  ) {
+    this.client = new WorkerServiceClient(api.grpcUrl, credentials.createInsecure());
+    this.metadata.set('authorization', `Bearer ${options.token ?? api.joinToken}`);
+  }
+
+  async connect(): Promise<this> {
+    this.stream = this.client.connect(this.metadata);
+    this.stream.on('data', (message: ConnectResponse) => this.received(message));
+    this.stream.on(
+      'error',
+      (error: { details?: string }) => (this.ended = error.details ?? 'error'),
+    );
+    this.stream.on('end', () => (this.ended ??= 'end'));
+    const {
+      name = 'scripted',
+      pool = 'default',
+      protocol = 1,
+      instance = randomUUID(),
+      leases = [],
+    } = this.options;
+    this.send({
+      $case: 'hello',
+      value: {
+        protocolMin: protocol,
+        protocolMax: protocol,
+        instanceId: instance,
+        name,
+        pool,
+        slots: 2,
+        memoryBytes: 1e9,
+        devices: ['cpu'],
+        libtorch: 'test',
+        trainerBuild: 'test',
+        leases,
+      },
+    });
+    await until(() => this.welcome !== null || this.ended !== null);
+    return this;
+  }
+
+  private received({ body }: ConnectResponse): void {
+    switch (body?.$case) {
+      case 'welcome':
+        this.welcome = body.value;
+        break;
+      case 'assignment':
+        this.assignments.push(body.value);
+        break;
+      case 'ack':
+        this.acks.push(body.value);
+        break;
+      case 'command':
+        this.commands.push(body.value);
+        break;
+      case 'generate':
+        this.questions.push(body.value);
+        break;
+      case 'generateCancel':
+        this.cancelled.push(body.value.id);
+        break;
+      case 'heartbeatReply':
+        this.beats.push(body.value);
+        break;
+    }
+  }
+
+  send(body: NonNullable<ConnectRequest['body']>): void {
+    this.stream.write({ body });
+  }
+
+  pull(freeSlots = 1, residentBases: string[] = []): void {
+    this.send({ $case: 'pull', value: { freeSlots, residentBases, freeMemoryBytes: 1e9 } });
+  }
+
+  async beat(leases: Lease[]): Promise<HeartbeatReply> {
+    const sequence = this.beats.length + 1;
+    this.send({
+      $case: 'heartbeat',
+      value: {
+        sequence,
+        leases,
+        residentBases: [],
+        freeSlots: 1,
+        rssBytes: 1,
+        freeMemoryBytes: 1,
+        sentUnixMs: Date.now(),
+      },
+    });
+    await until(() => this.beats.some((beat) => beat.sequence === sequence));
+    return this.beats.find((beat) => beat.sequence === sequence) as HeartbeatReply;
+  }
+
+  /** The next assignment that this worker gets. */
+  async assigned(limitMs = 15_000): Promise<Assignment> {
+    const have = this.assignments.length;
+    this.pull();
+    await until(() => this.assignments.length > have, limitMs);
+    return this.assignments[have] as Assignment;
+  }
+
+  event({ jobId, epoch }: Pick<Assignment, 'jobId' | 'epoch'>, fact: Fact): Event {
+    const key = `${jobId} ${epoch}`;
+    const sequence = (this.sequences.get(key) ?? 0) + 1;
+    this.sequences.set(key, sequence);
+    return { jobId, epoch, sequence, atUnixMs: Date.now(), fact };
+  }
+
+  /** Sends facts as one batch and waits for its ack. */
+  async tell(of: Pick<Assignment, 'jobId' | 'epoch'>, ...facts: Fact[]): Promise<EventAck> {
+    return this.batch(facts.map((fact) => this.event(of, fact)));
+  }
+
+  async batch(events: Event[]): Promise<EventAck> {
+    const sequence = ++this.batches;
+    this.send({ $case: 'events', value: { sequence, events } });
+    await until(() => this.acks.some((ack) => ack.sequence === sequence) || this.ended !== null);
+    const ack = this.acks.find((candidate) => candidate.sequence === sequence);
+    if (!ack) throw new Error(`the stream ended: ${this.ended}`);
+    return ack;
+  }
+
+  put(
+    of: Pick<Assignment, 'jobId' | 'epoch'>,
+    name: string,
+    content: string,
+    lie: Partial<BlobRef> = {},
+  ): Promise<BlobRef> {
+    const data = Buffer.from(content);
+    const blob = {
+      name,
+      sha256: createHash('sha256').update(data).digest('hex'),
+      size: data.length,
+      ...lie,
+    };
+    return new Promise((resolve, reject) => {
+      const call = this.client.putBlob(this.metadata, (error) =>
+        error ? reject(error) : resolve(blob),
+      );
+      call.on('error', () => undefined);
+      call.write({ body: { $case: 'header', value: { jobId: of.jobId, epoch: of.epoch, blob } } });
+      call.write({ body: { $case: 'data', value: data } });
+      call.end();
+    });
+  }
+
+  async fetch(sha256: string, offset = 0): Promise<Buffer> {
+    const parts: Buffer[] = [];
+    for await (const { data } of this.client.fetchBlob({ sha256, offset }, this.metadata))
+      parts.push(Buffer.from(data as Uint8Array));
+    return Buffer.concat(parts);
+  }
+
+  /** Puts an adapter and ends the job as done. */
+  async finish(of: Pick<Assignment, 'jobId' | 'epoch'>, step: number): Promise<EventAck> {
+    const adapter = [
+      await this.put(of, 'README.md', '# made by a test\n'),
+      await this.put(of, 'adapter_config.json', '{"peft_type":"LORA"}'),
+      await this.put(of, 'adapter_model.safetensors', `weights of ${of.jobId}`),
+    ];
+    return this.tell(of, finished(step, adapter));
+  }
+
+  /** As a killed process: no goodbye. */
+  vanish(): void {
+    this.stream.cancel();
+    this.client.close();
+  }
+}
+
+export const started = (fromStep = 0, totalSteps = 10): Fact => ({
+  $case: 'started',
+  value: {
+    fromStep,
+    totalSteps,
+    trainableParameters: 100,
+    totalParameters: 1000,
+    trainingExamples: 12,
+  },
+});
+
+export const step = (number: number, loss = 4 - number / 10): Fact => ({
+  $case: 'step',
+  value: {
+    step: number,
+    loss,
+    learningRate: 1e-4,
+    gradNorm: 1,
+    tokens: 100,
+    supervisedTokens: 40,
+    accuracy: 0.5,
+    seconds: 0.5,
+    rssBytes: 1e6,
+  },
+});
+
+export const saved = (number: number, files: BlobRef[], adapter: BlobRef[] = []): Fact => ({
+  $case: 'saved',
+  value: { step: number, files, adapter },
+});
+
+export const finished = (number: number, adapter: BlobRef[]): Fact => ({
+  $case: 'finished',
+  value: { step: number, trainedTokens: number * 100, adapter, peakRssBytes: 1e6 },
+});
