@@ -1,0 +1,48 @@
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { fileURLToPath } from 'node:url';
+
+const ROOT = fileURLToPath(new URL('../../', import.meta.url));
+export const CLI = `${ROOT}apps/cli/dist/main.js`;
+export const API = `${ROOT}apps/api/dist/main.js`;
+
+export interface Done {
+  readonly code: number | null;
+  readonly out: string;
+  readonly err: string;
+}
+
+/** The environment without anything that would lead a test to the user's own Graft. */
+export function cleanEnv(extra: Readonly<Record<string, string>> = {}): NodeJS.ProcessEnv {
+  const kept = Object.entries(process.env).filter(([name]) => !name.startsWith('GRAFT_') && !name.startsWith('VITEST'));
+  return { ...Object.fromEntries(kept), GRAFT_LOG_LEVEL: 'warn', ...extra };
+}
+
+/** Runs `graft …` to its end, as a person would. */
+export async function graft(home: string, args: readonly string[], input = ''): Promise<Done> {
+  const child = spawn(process.execPath, [CLI, ...args], { env: cleanEnv({ GRAFT_HOME: home }) });
+  child.stdin.end(input);
+  const text = collect(child);
+  const [code] = (await once(child, 'close')) as [number | null];
+  return { code, ...text() };
+}
+
+/** Starts a program and waits until its output holds `sign`. */
+export async function startUntil(script: string, args: readonly string[], env: NodeJS.ProcessEnv, sign: string): Promise<{ child: ChildProcess; text: () => Omit<Done, 'code'> }> {
+  const child = spawn(process.execPath, [script, ...args], { env, stdio: ['ignore', 'pipe', 'pipe'] });
+  const text = collect(child);
+  for (;;) {
+    const { out, err } = text();
+    if ((out + err).includes(sign)) return { child, text };
+    if (child.exitCode !== null) throw new Error(`ended with ${child.exitCode} before it said "${sign}": ${out}${err}`);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}
+
+function collect(child: ChildProcess): () => Omit<Done, 'code'> {
+  let out = '';
+  let err = '';
+  child.stdout?.on('data', (chunk: Buffer) => (out += chunk.toString()));
+  child.stderr?.on('data', (chunk: Buffer) => (err += chunk.toString()));
+  return () => ({ out, err });
+}

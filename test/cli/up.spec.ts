@@ -1,0 +1,85 @@
+import { once } from 'node:events';
+import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { createServer } from 'node:net';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { CLI, cleanEnv, graft, startUntil } from './graft.js';
+
+interface Held {
+  readonly pid: number;
+  readonly children: readonly { readonly pid: number; readonly script: string }[];
+}
+
+let home: string;
+const started: number[] = [];
+beforeEach(() => {
+  home = mkdtempSync(join(tmpdir(), 'graft-up-'));
+  chmodSync(home, 0o755);
+});
+afterEach(() => {
+  for (const pid of started.splice(0)) if (isAlive(pid)) process.kill(pid, 'SIGKILL');
+  rmSync(home, { recursive: true, force: true });
+});
+
+const up = async () => {
+  const running = await startUntil(CLI, ['up', '--home', home], cleanEnv(), 'Ctrl-C stops it');
+  started.push(running.child.pid ?? 0, ...held().children.map(({ pid }) => pid));
+  return running;
+};
+const held = (): Held => JSON.parse(readFileSync(join(home, 'up.json'), 'utf8')) as Held;
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return !readFileSync(`/proc/${pid}/stat`, 'utf8').includes(') Z ');
+  } catch {
+    return false;
+  }
+}
+
+function postgresOf(folder: string): number {
+  return Number(readFileSync(join(folder, 'postgres/data/postmaster.pid'), 'utf8').split('\n')[0]);
+}
+
+describe('graft up', () => {
+  it('brings a worker online, refuses a second instance, and leaves nothing running after Ctrl-C', async () => {
+    const { child, text } = await up();
+    const children = held().children.map(({ pid }) => pid);
+    const postgres = postgresOf(home);
+    expect(children).toHaveLength(2);
+    expect((await graft(home, ['workers'])).out).toContain('online');
+    const second = await graft(home, ['up']);
+    expect(second).toMatchObject({ code: 1, err: expect.stringContaining(`already up on ${home} (process ${child.pid})`) });
+    child.kill('SIGINT');
+    const [code] = (await once(child, 'exit')) as [number | null];
+    expect([code, text().err.trimEnd().split('\n').at(-1)]).toEqual([0, 'stopped']);
+    expect([...children, postgres].filter(isAlive)).toEqual([]);
+    expect(existsSync(join(home, 'up.json'))).toBe(false);
+  });
+
+  it('after a kill -9 ends what that one left, and comes up again with the same key', async () => {
+    const first = await up();
+    const key = readFileSync(join(home, 'credentials.json'), 'utf8');
+    const left = held().children.map(({ pid }) => pid);
+    first.child.kill('SIGKILL');
+    await once(first.child, 'exit');
+    expect(left.every(isAlive)).toBe(true);
+    const second = await up();
+    expect(left.filter(isAlive)).toEqual([]);
+    expect(JSON.parse(readFileSync(join(home, 'credentials.json'), 'utf8'))).toMatchObject({ api_key: (JSON.parse(key) as { api_key: string }).api_key });
+    const children = held().children.map(({ pid }) => pid);
+    second.child.kill('SIGTERM');
+    await once(second.child, 'exit');
+    expect(children.filter(isAlive)).toEqual([]);
+  });
+
+  it('names the port that is taken when it was asked for', async () => {
+    const server = createServer().listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const { port } = server.address() as AddressInfo;
+    expect(await graft(home, ['up', '--port', String(port)])).toMatchObject({ code: 1, err: expect.stringContaining(`port ${port} is taken`) });
+    server.close();
+  });
+});
