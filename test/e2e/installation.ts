@@ -1,0 +1,196 @@
+// A whole Graft on this machine for one spec: an API process, worker processes, a home for each.
+import { spawn, type ChildProcess } from 'node:child_process';
+import { chmodSync, createReadStream, mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import OpenAI from 'openai';
+import type { JobObject, ModelObject } from '@graft/contracts';
+import { writeChats, writeTinyBase } from '../tiny-base.js';
+
+const API = fileURLToPath(new URL('./api-process.mjs', import.meta.url));
+const WORKER = fileURLToPath(new URL('../../apps/worker/dist/main.js', import.meta.url));
+
+interface Where {
+  readonly url: string;
+  readonly grpcUrl: string;
+  readonly apiKey: string;
+  readonly joinToken: string;
+}
+
+/** A program and the end of what it wrote, for the message when something goes wrong. */
+export interface Program {
+  readonly child: ChildProcess;
+  readonly exited: Promise<number | null>;
+  tail(): string;
+}
+
+export class Installation {
+  readonly openai: OpenAI;
+  private readonly programs: Program[] = [];
+
+  private constructor(
+    readonly dir: string,
+    readonly where: Where,
+    api: Program,
+  ) {
+    this.programs.push(api);
+    this.openai = new OpenAI({ baseURL: `${where.url}/v1`, apiKey: where.apiKey, maxRetries: 0 });
+  }
+
+  /** Starts an API on an embedded Postgres; `config` is an ApiConfig. */
+  static async start(config: object = {}): Promise<Installation> {
+    const dir = mkdtempSync(join(tmpdir(), 'graft-e2e-'));
+    // As root the embedded Postgres runs as another user, who must get in here.
+    chmodSync(dir, 0o755);
+    const home = join(dir, 'api');
+    mkdirSync(home);
+    const api = run([
+      API,
+      JSON.stringify({ home, leaseMs: 3000, reconcileMs: 500, retryBackoffMs: 200, ...config }),
+    ]);
+    const line = await lineFrom(api, /^ready (.*)$/m, 60_000);
+    return new Installation(dir, JSON.parse(line) as Where, api);
+  }
+
+  /** Starts a worker; the same name again is the same home, as after a crash. */
+  startWorker(name: string, ...flags: string[]): Program {
+    const { grpcUrl, joinToken } = this.where;
+    const worker = run(
+      [
+        WORKER,
+        '--url',
+        `grpc://${grpcUrl}`,
+        '--home',
+        this.workerHome(name),
+        '--name',
+        name,
+        '--threads',
+        '1',
+        ...flags,
+      ],
+      { GRAFT_WORKER_TOKEN: joinToken },
+    );
+    this.programs.push(worker);
+    return worker;
+  }
+
+  trainerPids(name: string): number[] {
+    return readdirSync(join(this.workerHome(name), 'trainers')).map((file) => parseInt(file, 10));
+  }
+
+  /** Imports the tiny base as "tiny". */
+  async importTinyBase(): Promise<void> {
+    const source = `dir:${writeTinyBase(join(this.dir, 'tiny'))}`;
+    await this.openai.post('/models', { body: { id: 'tiny', source } });
+    await until('the base to be ready', async () => {
+      const { graft } = (await this.openai.get('/models/tiny')) as ModelObject;
+      if (graft?.status === 'error') throw new Error(graft.status_details ?? 'import failed');
+      return graft?.status === 'ready';
+    });
+  }
+
+  /** Uploads so many chats; answers with the file's id. */
+  async uploadChats(count: number): Promise<string> {
+    const path = writeChats(join(this.dir, `chats-${count}.jsonl`), count);
+    const file = await this.openai.files.create({
+      file: createReadStream(path),
+      purpose: 'fine-tune',
+    });
+    return file.id;
+  }
+
+  async createJob(body: object): Promise<JobObject> {
+    return (await this.openai.fineTuning.jobs.create(body as never)) as unknown as JobObject;
+  }
+
+  async job(id: string): Promise<JobObject> {
+    return (await this.openai.fineTuning.jobs.retrieve(id)) as unknown as JobObject;
+  }
+
+  async succeeded(id: string, ms = 60_000): Promise<JobObject> {
+    let job = await this.job(id);
+    await until(
+      `${id} to succeed`,
+      async () => {
+        job = await this.job(id);
+        if (['failed', 'cancelled', 'paused'].includes(job.status))
+          throw new Error(`${job.status}: ${JSON.stringify(job.error)}`);
+        return job.status === 'succeeded';
+      },
+      ms,
+    );
+    return job;
+  }
+
+  /** Result files of a job by their names. */
+  async results(job: JobObject): Promise<Map<string, Buffer>> {
+    const files = new Map<string, Buffer>();
+    for (const id of job.result_files) {
+      const { filename } = await this.openai.files.retrieve(id);
+      files.set(filename, Buffer.from(await (await this.openai.files.content(id)).arrayBuffer()));
+    }
+    return files;
+  }
+
+  /** What every program wrote last: for failures. */
+  tails(): string {
+    return this.programs.map((program) => program.tail()).join('\n---\n');
+  }
+
+  async stop(): Promise<void> {
+    for (const { child, exited } of this.programs.splice(0).reverse()) {
+      child.kill('SIGTERM');
+      const killer = setTimeout(() => child.kill('SIGKILL'), 20_000);
+      await exited;
+      clearTimeout(killer);
+    }
+    rmSync(this.dir, { recursive: true, force: true });
+  }
+
+  private workerHome(name: string): string {
+    return join(this.dir, `worker-${name}`);
+  }
+}
+
+/** Waits until `look` answers true; what it throws ends the wait. */
+export async function until(
+  what: string,
+  look: () => Promise<boolean> | boolean,
+  ms = 30_000,
+): Promise<void> {
+  const end = performance.now() + ms;
+  while (!(await look())) {
+    if (performance.now() > end) throw new Error(`waited ${ms} ms in vain for ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 25));
+  }
+}
+
+function run(args: readonly string[], env: Record<string, string> = {}): Program {
+  const child = spawn(process.execPath, args, {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: { ...process.env, ...env },
+  });
+  let output = '';
+  for (const stream of [child.stdout, child.stderr])
+    stream.on('data', (text: Buffer) => (output = (output + text.toString()).slice(-20_000)));
+  const exited = new Promise<number | null>((resolve) =>
+    child.once('exit', (code) => resolve(code)),
+  );
+  return { child, exited, tail: () => output };
+}
+
+async function lineFrom(program: Program, pattern: RegExp, ms: number): Promise<string> {
+  let found: RegExpExecArray | null = null;
+  await until(
+    String(pattern),
+    () => {
+      if (program.child.exitCode !== null)
+        throw new Error(`it ended with ${program.child.exitCode}: ${program.tail()}`);
+      found = pattern.exec(program.tail());
+      return found !== null;
+    },
+    ms,
+  );
+  return (found as RegExpExecArray | null)?.[1] ?? '';
+}
