@@ -62,14 +62,21 @@ function plotOptions({ title, series, marks }: ChartProps, width: number): uPlot
       { stroke: ink, grid, ticks: grid, size: 64, values: (_, ticks) => ticks.map(tick) },
     ],
     series: [{ label: 'step' }, ...lines(series, color)],
-    hooks: { draw: [(plot) => drawMarks(plot, marks ?? [], ink)] },
+    hooks: { draw: [(plot) => drawMarks(plot, marks ?? [], ink)], setData: [showLast], setCursor: [showLast] },
   };
+}
+
+/** Without a cross-hair the legend shows the newest values. */
+function showLast(plot: uPlot): void {
+  if (plot.cursor.idx == null && plot.data[0].length > 0) plot.setLegend({ idx: plot.data[0].length - 1 }, false);
 }
 
 function drawMarks(plot: uPlot, marks: readonly { step: number; kind: string }[], ink: string): void {
   const { ctx, bbox } = plot;
   ctx.save();
   ctx.strokeStyle = ink;
+  ctx.globalAlpha = 0.55;
+  ctx.lineWidth = devicePixelRatio;
   for (const mark of marks) {
     const x = plot.valToPos(mark.step, 'x', true);
     if (x < bbox.left || x > bbox.left + bbox.width) continue;
@@ -116,6 +123,7 @@ export function Chart(props: ChartProps) {
     if (!element) return;
     const made = new uPlot(plotOptions(latest.current, element.clientWidth || 600), plotData(latest.current), element);
     plot.current = made;
+    showLast(made);
     const resized = new ResizeObserver(() => element.clientWidth > 0 && made.setSize({ width: element.clientWidth, height: HEIGHT }));
     resized.observe(element);
     return () => {

@@ -29,7 +29,7 @@ export function JobCharts({ metrics, over }: { metrics: MetricsObject; over: boo
         <Chart title="Gradient norm" steps={x} marks={marks} series={[{ label: 'norm', values: of('grad_norm'), color: '--norm', smooth: true }]} />
       </div>
       <p className="faint">
-        Faint: each step; bold: moving average over about ten. Over optimiser steps.
+        Over optimiser steps. Faint: each step; bold: moving average over about ten. Drag to zoom, double click to see all.
         {marks.some((m) => m.kind === 'checkpoint') && ' Dotted line: a saved checkpoint.'}
         {marks.some((m) => m.kind === 'attempt') && ' Dashed line: another attempt took over.'}
       </p>

@@ -11,6 +11,7 @@ const schema = z.toJSONSchema(
     target_modules: z.union([z.array(z.string()), z.string()]).nullable().default(null),
     use_dora: z.boolean().default(false),
     bias: z.enum(['none', 'all']).default('none'),
+    init_lora_weights: z.union([z.boolean(), z.literal('gaussian')]).default(true),
     rank_pattern: z.record(z.string(), z.int()).default({}),
   }),
   { io: 'input' },
@@ -25,6 +26,7 @@ describe('a form drawn from a schema', () => {
       ['target_modules', 'text'],
       ['use_dora', 'flag'],
       ['bias', 'choice'],
+      ['init_lora_weights', 'json'],
       ['rank_pattern', 'json'],
     ]);
     expect(fields[0]).toMatchObject({ help: 'rank', fallback: 8 });
@@ -33,9 +35,13 @@ describe('a form drawn from a schema', () => {
   });
 
   it('turns what was typed into what the API takes, and leaves the rest to the server', () => {
-    const values = { r: '16', target_modules: 'q_proj, v_proj', use_dora: 'true', rank_pattern: '{"q_proj":4}', bias: '' };
-    expect(collect(fieldsOf(schema), values)).toEqual({ r: 16, target_modules: ['q_proj', 'v_proj'], use_dora: true, rank_pattern: { q_proj: 4 } });
-    expect(collect(fieldsOf(schema), { target_modules: 'all-linear', r: 'many' })).toEqual({ target_modules: 'all-linear', r: 'many' });
+    const values = { r: '16', target_modules: 'q_proj, v_proj', use_dora: 'true', rank_pattern: '{"q_proj":4}', init_lora_weights: 'true', bias: '' };
+    expect(collect(fieldsOf(schema), values)).toEqual({ r: 16, target_modules: ['q_proj', 'v_proj'], use_dora: true, rank_pattern: { q_proj: 4 }, init_lora_weights: true });
+    expect(collect(fieldsOf(schema), { target_modules: 'all-linear', r: 'many', init_lora_weights: 'gaussian' })).toEqual({
+      target_modules: 'all-linear',
+      r: 'many',
+      init_lora_weights: 'gaussian',
+    });
   });
 
   it('draws every training option of the contract', () => {

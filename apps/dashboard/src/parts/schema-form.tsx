@@ -33,7 +33,7 @@ function kindOf(options: readonly Node[]): Field['kind'] {
   const types = options.flatMap((n) => (Array.isArray(n['type']) ? (n['type'] as string[]) : [String(n['type'])])).filter((t) => t !== 'null');
   if (options.length === 1 && Array.isArray(options[0]?.['enum'])) return 'choice';
   if (options.length > 0 && options.every((n) => n['const'] !== undefined)) return 'choice';
-  if (types.length !== 1) return types.every((t) => t === 'string' || t === 'array' || t === 'boolean') ? 'text' : 'json';
+  if (types.length !== 1) return types.every((t) => t === 'string' || t === 'array') ? 'text' : 'json';
   if (types[0] === 'boolean') return 'flag';
   if (types[0] === 'integer') return 'integer';
   if (types[0] === 'number') return 'number';
@@ -54,7 +54,7 @@ export function fieldsOf(schema: JsonSchema): Field[] {
 
 /**
  * What the user typed, as the API wants it; undefined where the field was left alone. A list may be
- * typed with commas; text that is valid JSON for a list or object is taken as such.
+ * typed with commas; where several kinds are allowed, what reads as JSON (true, 3, ["a"]) is taken as such.
  */
 export function parsed(field: Field, typed: string): unknown {
   const text = typed.trim();

@@ -1,0 +1,555 @@
+// The dashboard as people use it: a real Chromium, the built page served by a real API under its own
+// content security policy, a real worker that trains a tiny base.
+import { spawnSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import type { Catalog } from '@graft/contracts';
+import type { Browser, BrowserContextOptions, Page } from 'playwright-core';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { writeChats, writeTinyBase } from '../tiny-base.js';
+import { findBrowser, openTab, startBrowser, watch, type Watched } from './browser.js';
+import { Installation, until } from './installation.js';
+
+const program = findBrowser();
+if (!program)
+  console.warn(
+    'skipped the dashboard in a browser: no chromium, chromium-browser or google-chrome on PATH',
+  );
+
+const VITE = fileURLToPath(new URL('../../node_modules/vite/bin/vite.js', import.meta.url));
+/** GRAFT_SCREENSHOTS=DIR keeps pictures of every screen there. */
+const PICTURES = process.env['GRAFT_SCREENSHOTS'];
+const SCRIPT = '<img src=x onerror=window.hacked=1>';
+
+let dir: string;
+let graft: Installation;
+let browser: Browser;
+let tabs: Watched[] = [];
+
+async function open(
+  path: string,
+  options: BrowserContextOptions & { key?: string | null } = {},
+): Promise<Page> {
+  const { key = graft.where.apiKey, ...context } = options;
+  const tab = await openTab(browser, context);
+  tabs.push(tab);
+  await tab.page.goto(
+    `${graft.where.url}${path}${key === null ? '' : `#key=${encodeURIComponent(key)}`}`,
+  );
+  return tab.page;
+}
+
+async function picture(page: Page, name: string): Promise<void> {
+  if (!PICTURES) return;
+  mkdirSync(PICTURES, { recursive: true });
+  await page.screenshot({ path: join(PICTURES, `${name}.png`), fullPage: true });
+}
+
+/** Problems of all tabs but those a test brings about: the browser reports every refused request. */
+function problems(expected: RegExp | null = null): string[] {
+  return tabs.flatMap((tab) => tab.problems).filter((text) => !expected?.test(text));
+}
+
+const text = (page: Page, words: string | RegExp) => page.getByText(words).first().waitFor();
+const pill = (page: Page, state: string) => page.locator('.sticky .pill', { hasText: state });
+const rows = (page: Page) => page.locator('tbody tr');
+const jobId = (page: Page): string => /\/jobs\/([^/?#]+)/.exec(page.url())?.[1] ?? '';
+
+describe.skipIf(!program)('the dashboard', () => {
+  beforeAll(async () => {
+    dir = mkdtempSync(join(tmpdir(), 'graft-dashboard-'));
+    const outDir = join(dir, 'built');
+    const root = join(import.meta.dirname, '..', '..', 'apps', 'dashboard');
+    // A process of its own: here NODE_ENV is test, which would make a development build.
+    const built = spawnSync(
+      process.execPath,
+      [VITE, 'build', '--logLevel', 'warn', '--outDir', outDir],
+      { cwd: root, encoding: 'utf8', env: { ...process.env, NODE_ENV: 'production' } },
+    );
+    expect(built.status, built.stderr).toBe(0);
+    graft = await Installation.start({ dashboardDir: outDir });
+    browser = await startBrowser(program!);
+  });
+  afterAll(async () => {
+    await browser?.close();
+    await graft?.stop();
+    if (dir) rmSync(dir, { recursive: true, force: true });
+  });
+  afterEach(async ({ task }) => {
+    if (task.result?.state === 'fail') {
+      console.error(tabs.flatMap((tab) => tab.problems).join('\n'), graft?.tails());
+      for (const [i, { page }] of tabs.entries())
+        await picture(page, `failed-${task.name.replaceAll(/\W+/g, '-')}-${i}`);
+    }
+    const open = tabs;
+    tabs = [];
+    for (const { page } of open) await page.context().close();
+  });
+
+  it('asks for a key, refuses a wrong one and takes one from the address', async () => {
+    const page = await open('/', { key: null });
+    await page.getByLabel('API key').fill('sk-graft-wrong');
+    await picture(page, 'sign-in');
+    await page.getByRole('button', { name: 'Sign in' }).click();
+    await page.getByRole('alert').filter({ hasText: 'does not know this key' }).waitFor();
+
+    const other = await open('/files', { key: 'sk-graft-wrong-too' });
+    await other.getByRole('alert').filter({ hasText: 'does not know this key' }).waitFor();
+    expect(other.url()).not.toContain('key');
+
+    await page.goto(`${graft.where.url}/workers#key=${graft.where.apiKey}`);
+    await page.getByRole('heading', { name: 'Workers' }).waitFor();
+    await until('the key to leave the address', () => page.url() === `${graft.where.url}/workers`);
+
+    // A link opened in a new tab of the same browser is signed in too, and out again with the first.
+    const second = await page.context().newPage();
+    tabs.push({ page: second, problems: await watch(second) });
+    await second.goto(`${graft.where.url}/models`);
+    await second.getByRole('heading', { name: 'Models' }).waitFor();
+    await page.getByRole('button', { name: 'Sign out' }).click();
+    await page.getByLabel('API key').waitFor();
+    await second.getByLabel('API key').waitFor();
+    expect(problems(/status of 401/)).toEqual([]);
+  });
+
+  it('says what to do while there is nothing', async () => {
+    const page = await open('/');
+    await text(page, 'No job yet');
+    await text(page, 'graft submit');
+    await picture(page, 'jobs-empty');
+    await page.getByRole('link', { name: 'Workers' }).click();
+    await text(page, 'No worker yet');
+    await page.getByRole('link', { name: 'Files' }).click();
+    await text(page, 'No file yet');
+    await page.getByRole('link', { name: 'Models' }).click();
+    await text(page, 'No model yet');
+    await page.getByRole('link', { name: 'Chat' }).click();
+    await text(page, 'No model is ready yet');
+    await page.getByRole('navigation').getByRole('link', { name: 'New job' }).click();
+    await page.getByRole('option', { name: 'Import a base first' }).waitFor({ state: 'attached' });
+    await page.goto(`${graft.where.url}/nowhere`);
+    await text(page, 'No such page');
+    await page.goto(`${graft.where.url}/jobs/ftjob-none`);
+    await page.getByRole('alert').waitFor();
+    expect(problems(/status of 404/)).toEqual([]);
+  });
+
+  it('is held to a content security policy', async () => {
+    const page = await open('/');
+    await text(page, 'No job yet');
+    const hacked = await page.evaluate(() => {
+      const script = document.createElement('script');
+      script.textContent = 'window.hacked = 1';
+      document.body.append(script);
+      return (window as unknown as { hacked?: number }).hacked;
+    });
+    expect(hacked).toBeUndefined();
+    await until('the refusal to be reported', () =>
+      problems().some((p) => p.startsWith('console: policy: script-src')),
+    );
+  });
+
+  it('imports a base model', async () => {
+    const page = await open('/models');
+    const source = page.getByLabel('Where the base model is');
+    await source.fill('dir:/does/not/exist');
+    await page.getByRole('button', { name: 'Import base' }).click();
+    await rows(page).filter({ hasText: '✕' }).waitFor();
+
+    await source.fill(`dir:${writeTinyBase(join(dir, 'tiny'))}`);
+    await page.getByRole('button', { name: 'Import base' }).click();
+    const tiny = rows(page).filter({ hasText: 'llama' });
+    await tiny.getByText('ready').waitFor();
+    expect(await tiny.textContent()).toMatch(/tiny.*base.*llama.*[\d,]{5,}.*kB/);
+    await picture(page, 'models');
+    expect(problems()).toEqual([]);
+  });
+
+  it('takes a good file and names the first 20 bad lines of another', async () => {
+    const good = writeChats(join(dir, 'chats.jsonl'), 40);
+    const bad = join(dir, 'bad.jsonl');
+    writeFileSync(bad, `${'{"messages": 1}\n'.repeat(24)}not json\n`);
+    const odd = join(dir, `${SCRIPT}.jsonl`);
+    writeFileSync(odd, readFileSync(good));
+    const page = await open('/files');
+    await text(page, 'No file yet');
+    await page.getByLabel('Files to upload').setInputFiles([good, bad, odd]);
+    const report = page.getByRole('alert').filter({ hasText: 'bad.jsonl cannot be used' });
+    await report.waitFor();
+    const lines = await report.getByRole('listitem').allTextContents();
+    expect(lines.slice(0, 20).map((line) => /^line (\d+): ./.exec(line)?.[1])).toEqual(
+      Array.from({ length: 20 }, (_, i) => String(i + 1)),
+    );
+    expect(lines.slice(20)).toEqual([expect.stringContaining('5 more bad lines')]);
+    await until('three rows', async () => (await rows(page).count()) === 3);
+    await rows(page).filter({ hasText: 'chats.jsonl' }).getByText('ready').waitFor();
+    await rows(page).filter({ hasText: SCRIPT }).getByText('ready').waitFor();
+    await picture(page, 'files');
+
+    const row = rows(page).filter({ hasText: 'chats.jsonl' });
+    const [download] = await Promise.all([
+      page.waitForEvent('download'),
+      row.getByRole('button', { name: 'Download' }).click(),
+    ]);
+    expect(readFileSync(await download.path())).toEqual(readFileSync(good));
+    page.once('dialog', (dialog) => void dialog.accept());
+    await rows(page)
+      .filter({ hasText: 'bad.jsonl' })
+      .getByRole('button', { name: 'Delete' })
+      .click();
+    await until('two rows', async () => (await rows(page).count()) === 2);
+    expect(await page.evaluate(() => 'hacked' in window)).toBe(false);
+    expect(problems()).toEqual([]);
+  });
+
+  it('draws the new-job form from the catalog and marks a refused field', async () => {
+    const catalog = await graft.openai.get<unknown, Catalog>('/catalog');
+    const page = await open('/');
+    await text(page, 'No job yet');
+    await page.keyboard.press('n');
+    await page.getByRole('heading', { name: 'New job' }).waitFor();
+    expect(await page.getByRole('radio').count()).toBe(catalog.methods.length);
+    for (const method of catalog.methods) {
+      await page.getByRole('radio').nth(catalog.methods.indexOf(method)).check();
+      const names = Object.entries(
+        method.schema['properties'] as Record<string, { const?: unknown }>,
+      ).filter(([, field]) => field.const === undefined);
+      for (const [name] of names)
+        expect(
+          await page.locator(`[id="peft.${name}"]`).count(),
+          `${method.peft_type} ${name}`,
+        ).toBe(1);
+    }
+    await page
+      .getByRole('radio')
+      .nth(catalog.methods.findIndex((m) => m.peft_type === 'LORA'))
+      .check();
+    await page.getByLabel('training_file', { exact: true }).selectOption({ index: 1 });
+    await page.locator('[id="peft.r"]').fill('0');
+    await page.getByRole('button', { name: 'Submit' }).click();
+    await page.getByRole('alert').filter({ hasText: 'peft.r' }).waitFor();
+    expect(
+      await page.locator('[aria-invalid="true"]').evaluateAll((fields) => fields.map((f) => f.id)),
+    ).toEqual(['peft.r']);
+    expect(await page.evaluate(() => document.activeElement?.id)).toBe('peft.r');
+    await picture(page, 'new-job-refused');
+
+    await page.locator('[id="peft.r"]').fill('4');
+    await page.getByLabel('seed', { exact: true }).fill('seven');
+    await page.getByRole('button', { name: 'Submit' }).click();
+    await page.getByRole('alert').filter({ hasText: 'seed' }).waitFor();
+    expect(
+      await page.locator('[aria-invalid="true"]').evaluateAll((fields) => fields.map((f) => f.id)),
+    ).toEqual(['seed']);
+    expect(problems(/status of 400/)).toEqual([]);
+  });
+
+  it('follows a job live, from the form to the adapter on disk', async () => {
+    const page = await open('/new');
+    await page.getByLabel('training_file', { exact: true }).selectOption({ index: 1 });
+    await page.getByLabel('validation_file', { exact: true }).selectOption({ index: 1 });
+    await page.getByLabel('suffix', { exact: true }).fill(SCRIPT);
+    await page.getByLabel('n_epochs', { exact: true }).fill('50');
+    await page.getByLabel('batch_size', { exact: true }).fill('2');
+    await page.locator('[id="peft.r"]').fill('4');
+    await page.getByText('Training options').click();
+    const options = {
+      max_steps: '600',
+      eval_steps: '50',
+      save_steps: '100',
+      learning_rate: '0.01',
+      base_dtype: 'f32',
+    };
+    for (const [name, value] of Object.entries(options)) {
+      const field = page.locator(`[id="graft.${name}"]`);
+      if ((await field.evaluate((element) => element.tagName)) === 'SELECT')
+        await field.selectOption(value);
+      else await field.fill(value);
+    }
+    await page.getByRole('button', { name: 'Submit' }).click();
+    await page.waitForURL(/\/jobs\/ftjob-/);
+    await pill(page, 'queued').waitFor();
+    await text(page, 'Waiting for a worker of pool default');
+    await page.getByRole('heading', { name: SCRIPT }).waitFor();
+
+    graft.startWorker('first');
+    await pill(page, 'running').waitFor();
+    const bar = page.locator('.sticky progress');
+    await bar.waitFor();
+    const step = async () =>
+      Number(await bar.evaluate((element) => (element as HTMLProgressElement).value));
+    const points = async () =>
+      Number(await page.locator('.chart').first().getAttribute('data-points'));
+    await until(
+      'the first points',
+      async () => (await page.locator('.chart').count()) === 4 && (await points()) > 0,
+    );
+    const [early, earlyStep] = [await points(), await step()];
+    await until(
+      'more points and steps without a reload',
+      async () => (await points()) > early && (await step()) > earlyStep,
+    );
+    await until('the title to show progress', async () => /^\d+ % /.test(await page.title()));
+    expect(await inked(page)).toBeGreaterThan(200);
+    await picture(page, 'job-running');
+
+    await page.keyboard.press('f');
+    const log = page.getByRole('log');
+    await log
+      .getByText(/^Step \d+\/600: training loss=[\d.]+$/)
+      .first()
+      .waitFor();
+    const lines = async () => log.locator('div').count();
+    const before = await lines();
+    await until('more log lines', async () => (await lines()) > before);
+    await page.getByRole('tab', { name: /Checkpoints/ }).click();
+    await rows(page).filter({ hasText: ':ckpt-step-100' }).waitFor();
+
+    await pill(page, 'succeeded').waitFor({ timeout: 90_000 });
+    const id = jobId(page);
+    const job = await graft.job(id);
+    await page.getByRole('region', { name: 'Result' }).getByText(job.fine_tuned_model!).waitFor();
+    const [download] = await Promise.all([
+      page.waitForEvent('download'),
+      page.getByRole('button', { name: /adapter_model\.safetensors/ }).click(),
+    ]);
+    expect(download.suggestedFilename()).toBe('adapter_model.safetensors');
+    expect(
+      readFileSync(await download.path()).equals(
+        (await graft.results(job)).get('adapter_model.safetensors')!,
+      ),
+    ).toBe(true);
+
+    // What was shown live is what a fresh load shows.
+    await page.getByRole('tab', { name: 'Log' }).click();
+    const live = await log.locator('.pre').allTextContents();
+    await page.reload();
+    await page.getByRole('tab', { name: 'Log' }).click();
+    await until('the log', async () => (await lines()) > 1);
+    expect(await log.locator('.pre').allTextContents()).toEqual(live);
+    for (let n = 1; n <= 600; n++)
+      expect(
+        live.some((line) => line.startsWith(`Step ${n}/600: training`)),
+        `step ${n}`,
+      ).toBe(true);
+    await page.getByRole('tab', { name: 'Charts' }).click();
+    expect(await points()).toBe(600);
+    await picture(page, 'job-succeeded');
+    expect(await page.evaluate(() => 'hacked' in window)).toBe(false);
+    expect(problems()).toEqual([]);
+  });
+
+  it('cancels a job and starts another like it', async () => {
+    const {
+      data: [done],
+    } = await graft.openai.fineTuning.jobs.list();
+    const page = await open(`/jobs/${done!.id}`);
+    await page.getByRole('link', { name: 'Clone' }).click();
+    await page.getByLabel('suffix', { exact: true }).fill('long');
+    expect(await page.locator('[id="peft.r"]').inputValue()).toBe('4');
+    await page.getByText('Training options').click();
+    await page.locator('[id="graft.max_steps"]').fill('20000');
+    await page.getByRole('button', { name: 'Submit' }).click();
+    await pill(page, 'running').waitFor();
+    await page.locator('.sticky progress').waitFor();
+    page.once('dialog', (dialog) => void dialog.dismiss());
+    await page.keyboard.press('c');
+    expect(await pill(page, 'running').isVisible()).toBe(true);
+    page.once('dialog', (dialog) => void dialog.accept());
+    await page.keyboard.press('c');
+    await pill(page, 'cancelled').waitFor();
+    expect(await page.getByRole('button', { name: 'Cancel' }).count()).toBe(0);
+    expect((await graft.job(jobId(page))).status).toBe('cancelled');
+    await page.getByRole('tab', { name: 'Attempts' }).click();
+    await rows(page).filter({ hasText: 'cancelled' }).waitFor();
+    await page.getByRole('tab', { name: 'Spec' }).click();
+    // What the page calls "the body that makes this job again" does.
+    const body = JSON.parse((await page.locator('.spec').textContent())!) as Record<
+      string,
+      unknown
+    >;
+    const again = await graft.createJob({
+      ...body,
+      suffix: 'again',
+      graft: { ...(body['graft'] as object), max_steps: 5 },
+    });
+    expect((await graft.succeeded(again.id)).graft.progress.step).toBe(5);
+    expect(problems()).toEqual([]);
+  });
+
+  it('lets a finished model talk beside its base', async () => {
+    const page = await open('/models');
+    const row = rows(page).filter({ hasText: 'adapter' }).filter({ hasText: ':again:' });
+    await row.getByRole('link', { name: 'Talk' }).click();
+    await page.getByLabel('Message').fill('what is 3 plus 3?');
+    await page.getByRole('button', { name: 'Send' }).click();
+    const sides = page.locator('.sides section');
+    await until(
+      'both answers',
+      async () =>
+        (await page.getByRole('button', { name: 'Send' }).count()) === 1 &&
+        (await sides.locator('.turn.assistant').count()) === 2,
+    );
+    const models = await sides.evaluateAll((sections) =>
+      sections.map((s) => s.getAttribute('aria-label')!),
+    );
+    expect(models).toEqual([expect.stringContaining(':again:'), 'tiny']);
+    for (const [i, model] of models.entries()) {
+      const messages = [{ role: 'user' as const, content: 'what is 3 plus 3?' }];
+      const { choices } = await graft.openai.chat.completions.create({
+        model,
+        messages,
+        temperature: 0,
+        max_tokens: 256,
+      });
+      const shown = await sides.nth(i).locator('.turn.assistant').textContent();
+      expect(shown).toBe(`Model ${choices[0]!.message.content || '(an empty answer)'}`);
+    }
+    await picture(page, 'chat');
+    expect(problems()).toEqual([]);
+  });
+
+  it('shows workers', async () => {
+    const page = await open('/workers');
+    const row = rows(page).filter({ hasText: 'first' });
+    await row.getByText('online').waitFor();
+    await row.getByText('tiny').waitFor();
+    expect(await row.textContent()).toMatch(/default.*2\/2.*cpu/);
+    await picture(page, 'workers');
+    expect(problems()).toEqual([]);
+  });
+
+  it('works from the keyboard', async () => {
+    const page = await open('/');
+    await rows(page).first().waitFor();
+    const selected = () => page.locator('tr.selected a').first().textContent();
+    const names = await rows(page).locator('a').allTextContents();
+    expect(await selected()).toBe(names[0]);
+    await page.keyboard.press('j');
+    expect(await selected()).toBe(names[1]);
+    await page.keyboard.press('k');
+    await page.keyboard.press('j');
+    await page.keyboard.press('Enter');
+    await page.waitForURL(/\/jobs\//);
+    await page.goBack();
+    await rows(page).first().waitFor();
+    await page.keyboard.press('/');
+    await page.keyboard.type('cancelled long');
+    await until('one job', async () => (await rows(page).count()) === 1);
+    expect(page.url()).toContain('q=cancelled%20long');
+    await page.keyboard.press('Escape');
+    await page.keyboard.press('?');
+    await page.getByRole('dialog').waitFor();
+    await picture(page, 'help');
+    await page.keyboard.press('n'); // means nothing while the dialog is open
+    await page.keyboard.press('Escape');
+    await page.getByRole('dialog').waitFor({ state: 'detached' });
+    // Enter on a focused link is the link's, not the list's.
+    await page.getByRole('navigation').getByRole('link', { name: 'Files' }).focus();
+    await page.keyboard.press('Enter');
+    await page.getByRole('heading', { name: 'Files' }).waitFor();
+    for (const [key, heading] of [
+      ['m', 'Models'],
+      ['w', 'Workers'],
+      ['t', 'Chat'],
+      ['u', 'Files'],
+      ['n', 'New job'],
+      ['g', 'Jobs'],
+    ] as const) {
+      await page.keyboard.press(key);
+      await page.getByRole('heading', { name: heading, exact: true }).waitFor();
+      if (key === 't') await page.evaluate(() => (document.activeElement as HTMLElement).blur());
+    }
+    expect(problems()).toEqual([]);
+  });
+
+  it.each([
+    ['light', 1280],
+    ['dark', 1280],
+    ['light', 390],
+    ['dark', 390],
+  ] as const)('fits and can be read: %s, %i pixels wide', async (colorScheme, width) => {
+    const page = await open('/', { colorScheme, viewport: { width, height: 844 } });
+    const job = (await graft.openai.fineTuning.jobs.list()).data.find(
+      (j) => j.status === 'succeeded',
+    )!;
+    const ground = await page.evaluate(
+      () => getComputedStyle(document.documentElement).backgroundColor,
+    );
+    expect(luminance(ground) > 0.5).toBe(colorScheme === 'light');
+    for (const [name, path, ready] of [
+      ['jobs', '/', 'tbody tr'],
+      ['job', `/jobs/${job.id}`, '.chart canvas'],
+      ['new-job', '/new', '.choice'],
+      ['files', '/files', 'tbody tr'],
+      ['models', '/models', 'tbody tr'],
+      ['workers', '/workers', 'tbody tr'],
+      ['chat', '/chat', '.sides'],
+    ] as const) {
+      await page.goto(`${graft.where.url}${path}`);
+      await page.locator(ready).first().waitFor();
+      expect(
+        await page.evaluate(() => document.documentElement.scrollWidth - innerWidth),
+        `${name} is wider than the window`,
+      ).toBeLessThanOrEqual(0);
+      expect(await unreadable(page), name).toEqual([]);
+      await picture(page, `${name}-${colorScheme}-${width}`);
+    }
+    expect(problems()).toEqual([]);
+  });
+});
+
+/** Pixels of the first chart that are not blank. */
+const inked = (page: Page): Promise<number> =>
+  page
+    .locator('.chart canvas')
+    .first()
+    .evaluate((element) => {
+      const canvas = element as HTMLCanvasElement;
+      const { data } = canvas.getContext('2d')!.getImageData(0, 0, canvas.width, canvas.height);
+      return data.filter((value, i) => i % 4 === 3 && value > 0).length;
+    });
+
+/** Relative luminance of "rgb(r, g, b)" (WCAG 2.2). */
+function luminance(color: string): number {
+  const [r = 0, g = 0, b = 0] = (color.match(/[\d.]+/g) ?? []).slice(0, 3).map((v) => {
+    const c = Number(v) / 255;
+    return c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4;
+  });
+  return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+}
+
+/** Texts whose contrast with what lies behind them is below WCAG's 4.5 : 1. */
+async function unreadable(page: Page): Promise<string[]> {
+  const texts = await page.evaluate(() => {
+    const seen: { words: string; ink: string; ground: string }[] = [];
+    const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+    for (let node = walker.nextNode(); node; node = walker.nextNode()) {
+      const element = node.parentElement;
+      const words = node.textContent?.trim() ?? '';
+      if (
+        !element ||
+        words === '' ||
+        element.closest('script,option,:disabled') ||
+        element.getClientRects().length === 0
+      )
+        continue;
+      let behind: Element | null = element;
+      const clear = (e: Element) => /^rgba\(.*, 0\)$/.test(getComputedStyle(e).backgroundColor);
+      while (behind && clear(behind)) behind = behind.parentElement;
+      seen.push({
+        words: words.slice(0, 40),
+        ink: getComputedStyle(element).color,
+        ground: behind ? getComputedStyle(behind).backgroundColor : 'rgb(255,255,255)',
+      });
+    }
+    return seen;
+  });
+  return texts.flatMap(({ words, ink, ground }) => {
+    const [light = 0, dim = 0] = [luminance(ink), luminance(ground)].sort((a, b) => b - a);
+    const contrast = (light + 0.05) / (dim + 0.05);
+    return contrast < 4.5 ? [`${words}: ${contrast.toFixed(1)} (${ink} on ${ground})`] : [];
+  });
+}
