@@ -14,6 +14,8 @@ export interface GenerationRequest extends Sampling {
   readonly messages: readonly { readonly role: string; readonly content: string }[] | null;
   /** Text to continue, where there are no messages. */
   readonly prompt: string | null;
+  /** Token ids to continue, instead of either. */
+  readonly promptTokens?: readonly number[];
   /** Id under which an adapter is attached; null = the base. */
   readonly run: number | null;
   readonly maxTokens: number;
@@ -61,9 +63,7 @@ export class Generation {
   ) {
     const { tokenizer, model } = base;
     this.run = request.run ?? BARE_BASE;
-    const text = request.messages ? tokenizer.render(request.messages, { addGenerationPrompt: true }) : (request.prompt ?? '');
-    // A rendered chat brings its own special tokens.
-    this.pending = tokenizer.encode(text, { special: request.messages === null });
+    this.pending = request.promptTokens ?? encodePrompt(tokenizer, request);
     this.promptTokens = this.pending.length;
     if (this.promptTokens === 0) throw new DomainError('invalid_value', 'the prompt is empty', 'messages');
     const room = model.maxPositions - virtualTokens(model, this.run) - this.promptTokens;
@@ -153,4 +153,10 @@ function joined(answers: readonly Generation[]): { batch: PackedBatch; last: num
 
 function ended(answer: Generation): GenerationStep {
   return { text: '', finishReason: answer.finishReason, promptTokens: answer.promptTokens, completionTokens: answer.ids.length };
+}
+
+function encodePrompt(tokenizer: Tokenizer, { messages, prompt }: GenerationRequest): number[] {
+  if (!messages) return tokenizer.encode(prompt ?? '', { special: true });
+  // A rendered chat brings its own special tokens.
+  return tokenizer.encode(tokenizer.render(messages, { addGenerationPrompt: true }));
 }

@@ -1,0 +1,77 @@
+// Greedy continuations with a KV cache must be those of repeated whole forwards in transformers and PEFT, for
+// the bare base and every kind of adapter, alone and when answers of different adapters are stepped together.
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { attachMethod, buildModel, Generation, readAdapter, stepTogether, type Adapter, type Model, type Tokenizer } from '@graft/peft-core';
+import { mapSafetensors, setThreads } from '@graft/kernels';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+
+const HERE = import.meta.dirname;
+const json = <T>(...path: string[]): T => JSON.parse(readFileSync(join(HERE, ...path), 'utf8')) as T;
+
+interface Golden {
+  readonly greedy?: { readonly prompt: number[]; readonly tokens: number[]; readonly smallest_margin: number };
+}
+
+const families = readdirSync(HERE).filter((family) => existsSync(join(HERE, family, 'base', 'config.json')));
+const greedyCases = (family: string): string[] =>
+  readdirSync(join(HERE, family)).filter((name) => existsSync(join(HERE, family, name, 'golden.json')) && json<Golden>(family, name, 'golden.json').greedy);
+
+// The golden bases have no tokenizer, and ids are all that is compared.
+const ids = { eosIds: [], decode: (tokens: number[]) => tokens.join(' ') } as unknown as Tokenizer;
+
+beforeAll(() => setThreads(1));
+
+for (const family of families) {
+  describe(family, () => {
+    let model: Model;
+    let close: () => void;
+    const adapters = new Map<string, { run: number; adapter: Adapter | null }>();
+    const cases = greedyCases(family);
+
+    beforeAll(() => {
+      const file = mapSafetensors(join(HERE, family, 'base', 'model.safetensors'));
+      close = () => file.close();
+      model = buildModel(json(family, 'base', 'config.json'), file.tensors, { dtype: 'f32', quantization: null });
+      cases.forEach((name, i) => {
+        if (name === 'none') return void adapters.set(name, { run: -1, adapter: null });
+        const stored = readAdapter(join(HERE, family, name));
+        const adapter = attachMethod(model, stored.peft, { run: i + 1, seed: 0 });
+        adapter.load(stored.tensors);
+        stored.dispose();
+        adapters.set(name, { run: i + 1, adapter });
+      });
+    });
+    afterAll(() => {
+      for (const { adapter } of adapters.values()) adapter?.detach();
+      model.dispose();
+      close();
+    });
+
+    const open = (name: string, cache: ReturnType<Model['cache']>, skip = 0): Generation => {
+      const greedy = json<Golden>(family, name, 'golden.json').greedy as NonNullable<Golden['greedy']>;
+      return new Generation({ model, tokenizer: ids }, cache, {
+        messages: null, prompt: null, promptTokens: [...greedy.prompt, ...greedy.tokens.slice(0, skip)], run: adapters.get(name)?.run ?? null,
+        maxTokens: greedy.tokens.length - skip, temperature: 0, topP: 1, seed: 0, stop: [],
+      });
+    };
+    const wanted = (name: string): number[] => json<Golden>(family, name, 'golden.json').greedy?.tokens as number[];
+
+    it.each(cases)('%s', (name) => {
+      const cache = model.cache();
+      const answer = open(name, cache);
+      while (!answer.done) answer.step();
+      expect(answer.ids).toEqual(wanted(name));
+      expect(answer.finishReason).toBe('length');
+      cache.dispose();
+    });
+
+    it('all together, some further on than others', () => {
+      const cache = model.cache();
+      const answers = cases.map((name, i) => open(name, cache, i % 3));
+      while (answers.some(({ done }) => !done)) stepTogether({ model, tokenizer: ids }, cache, answers);
+      answers.forEach((answer, i) => expect(answer.ids, cases[i]).toEqual(wanted(cases[i] as string).slice(i % 3)));
+      cache.dispose();
+    });
+  });
+}
