@@ -1,0 +1,104 @@
+import { counterNormal, keep, noGrad, tidy } from '@graft/kernels';
+import type { Tensor } from '@graft/kernels';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import type { PackedBatch } from '../batch.js';
+import { attachMethod } from '../build.js';
+import { buildModel } from '../models/registry.js';
+import type { Model } from '../models/model.js';
+
+const CONFIG = {
+  model_type: 'llama',
+  vocab_size: 32,
+  hidden_size: 16,
+  intermediate_size: 24,
+  num_hidden_layers: 2,
+  num_attention_heads: 4,
+  num_key_value_heads: 2,
+  max_position_embeddings: 64,
+};
+
+let model: Model;
+const weights = new Map<string, Tensor>();
+
+beforeAll(() => {
+  const add = (name: string, ...shape: number[]): void => {
+    const site = weights.size;
+    weights.set(name, keep(counterNormal(shape, { seed: 1, step: 0, site })));
+  };
+  add('model.embed_tokens.weight', 32, 16);
+  for (const n of [0, 1]) {
+    const at = `model.layers.${n}`;
+    add(`${at}.input_layernorm.weight`, 16);
+    add(`${at}.self_attn.q_proj.weight`, 16, 16);
+    add(`${at}.self_attn.k_proj.weight`, 8, 16);
+    add(`${at}.self_attn.v_proj.weight`, 8, 16);
+    add(`${at}.self_attn.o_proj.weight`, 16, 16);
+    add(`${at}.post_attention_layernorm.weight`, 16);
+    add(`${at}.mlp.gate_proj.weight`, 24, 16);
+    add(`${at}.mlp.up_proj.weight`, 24, 16);
+    add(`${at}.mlp.down_proj.weight`, 16, 24);
+  }
+  add('model.norm.weight', 16);
+  add('lm_head.weight', 32, 16);
+  model = buildModel(CONFIG, weights, { dtype: 'f32', quantization: null });
+});
+afterAll(() => {
+  model.dispose();
+  weights.forEach((tensor) => tensor.dispose());
+});
+
+const tokens = Int32Array.from([3, 1, 4, 1, 5, 9]);
+const batch = (run: number, before: number): PackedBatch => ({
+  tokens: Int32Array.from([...tokens.slice(0, before), ...tokens]),
+  positions: Int32Array.from([...Array(before).keys(), ...tokens.keys()]),
+  labels: new Int32Array(tokens.length + before).fill(-100),
+  sequences: [...(before > 0 ? [{ run: 99, start: 0, length: before }] : []), { run, start: before, length: tokens.length }],
+});
+
+function hidden(run: number, step: number, { training = true, before = 0 } = {}): number[] {
+  const ctx = { training, runs: new Map([[run, { seed: 5, step }]]), rows: [] };
+  return noGrad(() => tidy(() => [...(model.forward(batch(run, before), ctx).toArray() as Float32Array)].slice(before * 16)));
+}
+
+it('drops by (seed, step, site, element): the same again, alone or beside others, another at the next step', () => {
+  const adapter = attachMethod(model, { peft_type: 'LORA', lora_dropout: 0.5, init_lora_weights: false }, { run: 1, seed: 3 });
+  const first = hidden(1, 1);
+  expect(hidden(1, 1)).toEqual(first);
+  expect(hidden(1, 2)).not.toEqual(first);
+  const beside = hidden(1, 1, { before: 3 });
+  beside.forEach((value, i) => expect(value).toBeCloseTo(first[i] as number, 4));
+  expect(hidden(1, 1, { training: false })).toEqual(hidden(1, 2, { training: false }));
+  adapter.detach();
+});
+
+it('starts as the base, from values that the seed and the name decide', () => {
+  const bare = hidden(1, 1);
+  const values = (seed: number): number[][] => {
+    const adapter = attachMethod(model, { peft_type: 'LORA', target_modules: 'all-linear' }, { run: 1, seed });
+    expect(hidden(1, 1)).toEqual(bare);
+    const found = [...adapter.parameters.values()].map((parameter) => [...(parameter.toArray() as Float32Array)]);
+    adapter.detach();
+    return found;
+  };
+  expect(values(3)).toEqual(values(3));
+  expect(values(3)[0]).not.toEqual(values(4)[0]);
+  // U(±1/√in)
+  expect(Math.max(...(values(3)[0] as number[]).map(Math.abs))).toBeLessThanOrEqual(0.25);
+});
+
+it('a config that does not fit leaves the model as it was', () => {
+  const bare = hidden(1, 1);
+  const peft = { peft_type: 'LORA', init_lora_weights: false, modules_to_save: ['nothing'] };
+  expect(() => attachMethod(model, peft, { run: 1, seed: 0 })).toThrow(/modules_to_save names "nothing"/);
+  expect(hidden(1, 1)).toEqual(bare);
+});
+
+it('refuses tensors of another adapter by name', () => {
+  const adapter = attachMethod(model, { peft_type: 'LORA' }, { run: 1, seed: 0 });
+  const other = attachMethod(model, { peft_type: 'LORA', r: 4 }, { run: 2, seed: 0 });
+  const third = attachMethod(model, { peft_type: 'LORA', target_modules: ['q_proj'] }, { run: 3, seed: 0 });
+  expect(() => adapter.load(other.exported())).toThrow(/lora_A is \[4, 16\], the model needs \[8, 16\]/);
+  expect(() => adapter.load(third.exported())).toThrow(/lacks 4 tensors \(model.layers.0.self_attn.v_proj.lora_A/);
+  expect(() => third.load(adapter.exported())).toThrow(/has 4 that do not belong/);
+  [adapter, other, third].forEach((each) => each.detach());
+});
