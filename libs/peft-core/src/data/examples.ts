@@ -25,7 +25,7 @@ export interface EncodeOptions {
 
 export interface LoadOptions extends EncodeOptions {
   readonly task: string;
-  /** Called with the share of the records done, 0 to 1. */
+  /** Called with the share of the file done, 0 to 1. */
   readonly onProgress?: (share: number) => void;
 }
 
@@ -59,15 +59,18 @@ const BATCH = 256;
  *   is left to learn within `maxSeqLen`.
  */
 export function loadExamples(path: string, tokenizer: Tokenizer, options: LoadOptions): Example[] {
-  const prepared: Prepared[] = [];
-  for (const { number, line } of readLines(path)) {
-    prepared.push(prepareLine(line, number, tokenizer, options.task));
-  }
   const examples: Example[] = [];
-  for (let from = 0; from < prepared.length; from += BATCH) {
-    examples.push(...encodeAll(prepared.slice(from, from + BATCH), tokenizer, options));
-    options.onProgress?.(examples.length / prepared.length);
+  let waiting: Prepared[] = [];
+  const encode = (share: number): void => {
+    examples.push(...encodeAll(waiting, tokenizer, options));
+    waiting = [];
+    options.onProgress?.(share);
+  };
+  for (const { number, line, share } of readLines(path)) {
+    waiting.push(prepareLine(line, number, tokenizer, options.task));
+    if (waiting.length === BATCH) encode(share);
   }
+  if (waiting.length > 0) encode(1);
   if (examples.length > 0 && !examples.some(isSupervised)) {
     throw new DomainError(
       'invalid_training_file',

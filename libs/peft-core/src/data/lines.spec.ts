@@ -11,7 +11,7 @@ afterAll(() => rmSync(folder, { recursive: true }));
 function lines(content: string | Uint8Array): { number: number; line: string }[] {
   const path = join(folder, 'file.jsonl');
   writeFileSync(path, content);
-  return [...readLines(path)];
+  return [...readLines(path)].map(({ number, line }) => ({ number, line }));
 }
 
 describe('readLines', () => {
@@ -31,6 +31,16 @@ describe('readLines', () => {
       { number: 1, line: '\ufeffa\r' },
       { number: 2, line: 'b' },
     ]);
+  });
+
+  it('says how far in the file each line ends', () => {
+    const path = join(folder, 'shares.jsonl');
+    writeFileSync(path, `abc\nd\n${'e'.repeat(2_000_000).replace(/(.{500000})/g, '$1\n')}f`);
+    const shares = [...readLines(path)].map(({ share }) => share);
+    const size = 2_000_011;
+    expect(shares).toEqual(
+      [4, 6, 500_007, 1_000_008, 1_500_009, 2_000_010, size].map((end) => end / size),
+    );
   });
 
   it('joins lines that cross its chunks', () => {

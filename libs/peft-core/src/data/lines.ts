@@ -1,19 +1,24 @@
 // Splits a JSONL file into lines at the byte level, so that neither a long line nor bad UTF-8 reaches V8's strings.
-import { closeSync, openSync, readSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { DomainError } from '@graft/contracts';
 import { MAX_LINE_BYTES } from './records.js';
 
 const NEWLINE = 0x0a;
 const CHUNK = 1 << 20;
 
+export interface NumberedLine {
+  readonly number: number;
+  readonly line: string;
+  /** share of the file's bytes up to its end, 0 to 1 */
+  readonly share: number;
+}
+
 /**
  * The lines of a UTF-8 file with their numbers from 1. CR before LF is left to the JSON parser; a newline at the
  * end begins no further line.
  * @throws DomainError `invalid_training_file` naming the line that is too long or not UTF-8.
  */
-export function* readLines(
-  path: string,
-): Generator<{ readonly number: number; readonly line: string }> {
+export function* readLines(path: string): Generator<NumberedLine> {
   const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
   const decode = (bytes: Uint8Array, number: number): string => {
     if (bytes.length > MAX_LINE_BYTES) throw bad(number, `longer than ${MAX_LINE_BYTES} bytes`);
@@ -28,6 +33,8 @@ export function* readLines(
     const chunk = Buffer.alloc(CHUNK);
     let rest: Buffer = Buffer.alloc(0);
     let number = 1;
+    let before = 0;
+    const { size } = fstatSync(file);
     for (let read = readSync(file, chunk); read > 0; read = readSync(file, chunk)) {
       let from = 0;
       for (
@@ -36,15 +43,17 @@ export function* readLines(
         to = chunk.indexOf(NEWLINE, from)
       ) {
         const piece = chunk.subarray(from, to);
-        yield { number, line: decode(rest.length ? Buffer.concat([rest, piece]) : piece, number) };
-        number++;
-        rest = Buffer.alloc(0);
         from = to + 1;
+        const bytes = rest.length ? Buffer.concat([rest, piece]) : piece;
+        rest = Buffer.alloc(0);
+        yield { number, line: decode(bytes, number), share: Math.min(1, (before + from) / size) };
+        number++;
       }
+      before += read;
       rest = Buffer.concat([rest, chunk.subarray(from, read)]);
       if (rest.length > MAX_LINE_BYTES) throw bad(number, `longer than ${MAX_LINE_BYTES} bytes`);
     }
-    if (rest.length) yield { number, line: decode(rest, number) };
+    if (rest.length) yield { number, line: decode(rest, number), share: 1 };
   } finally {
     closeSync(file);
   }

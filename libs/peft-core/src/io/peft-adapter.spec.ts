@@ -122,8 +122,18 @@ describe('readAdapter', () => {
     );
   }
 
-  it('needs only the mandatory keys, keeps unknown ones, and takes duplicates out of modules_to_save', () => {
-    adapter({ ...minimal, future_option: true, modules_to_save: ['a', 'b', 'a'] });
+  it('needs only the mandatory keys, drops new ones that say nothing, and takes duplicates out of modules_to_save', () => {
+    adapter({
+      ...minimal,
+      future_option: true,
+      newer: null,
+      newest: {},
+      off: false,
+      newer: null,
+      newest: {},
+      off: false,
+      modules_to_save: ['a', 'b', 'a'],
+    });
     const { peft, tensors, dispose } = readAdapter(folder);
     expect(peft).toEqual({ ...minimal, future_option: true, modules_to_save: ['a', 'b'] });
     expect([...tensors.keys()]).toEqual(['model.layers.0.self_attn.q_proj.lora_A']);
@@ -167,6 +177,7 @@ describe('readAdapter', () => {
     ['a config that is no JSON', () => adapter('{'), /not valid JSON/],
     ['a config that is a list', () => adapter([]), /does not hold a JSON object/],
     ['a config without peft_type', () => adapter({ r: 2 }), /no peft_type/],
+    ['a method of another kind', () => adapter({ peft_type: 'IA3' }), /peft_type "IA3" is unknown/],
     [
       'a config of 2 MB',
       () => adapter({ peft_type: 'LORA', x: 'x'.repeat(2 << 20) }),

@@ -4,9 +4,12 @@ import { join } from 'node:path';
 import { DomainError } from '@graft/contracts';
 import { clone, KernelError, mapSafetensors, noGrad, tidy, to } from '@graft/kernels';
 import type { Dtype, Tensor } from '@graft/kernels';
+import { z } from 'zod';
 import { parseJson } from '../data/tokenizer-files.js';
 import type { Json } from '../data/tokenizer-files.js';
-import type { Adapter } from '../methods/method.js';
+import { BOOKKEEPING } from '../methods/fields.js';
+import type { Adapter, Method } from '../methods/method.js';
+import { methodFor } from '../methods/registry.js';
 import type { Base } from './base-folder.js';
 import { writeModel } from './model-folder.js';
 import { namesInside, namesOnDisk } from './peft-names.js';
@@ -100,7 +103,7 @@ export function readAdapter(dir: string): StoredAdapter {
   }
 }
 
-/** adapter_config.json, with the duplicates that PEFT leaves in lists taken out. */
+/** adapter_config.json without the duplicates PEFT leaves in lists, and without empty fields of a newer PEFT. */
 export function readAdapterConfig(dir: string): Json & { readonly peft_type: string } {
   const path = join(dir, ADAPTER_CONFIG);
   if (statSync(path).size > MAX_CONFIG_BYTES)
@@ -114,7 +117,38 @@ export function readAdapterConfig(dir: string): Json & { readonly peft_type: str
   if (typeof config['peft_type'] !== 'string') throw invalid(`${path} has no peft_type`);
   const saved = config['modules_to_save'];
   const deduped = Array.isArray(saved) ? { modules_to_save: [...new Set(saved)] } : {};
-  return { ...config, ...deduped } as Json & { readonly peft_type: string };
+  return withoutNews({ ...config, ...deduped } as Json & { readonly peft_type: string });
+}
+
+function methodOf(config: { readonly peft_type: string }): Method {
+  try {
+    return methodFor(config);
+  } catch (error) {
+    throw invalid((error as Error).message);
+  }
+}
+
+/**
+ * Leaves out fields that this build's method does not have, where they say nothing (null, false, empty): newer PEFT
+ * writes every field it has. One that says something stays, and is refused by name when the adapter is attached.
+ */
+function withoutNews(
+  config: Json & { readonly peft_type: string },
+): Json & { readonly peft_type: string } {
+  const { options, neutral } = methodOf(config);
+  const { properties = {} } = z.toJSONSchema(options, { io: 'input' });
+  const isKnown = (key: string): boolean =>
+    key === 'peft_type' ||
+    key === 'task_type' ||
+    BOOKKEEPING.has(key) ||
+    key in neutral ||
+    key in properties;
+  const saysNothing = (value: unknown): boolean =>
+    value === null ||
+    value === false ||
+    (typeof value === 'object' && Object.keys(value).length === 0);
+  const kept = Object.entries(config).filter(([key, value]) => isKnown(key) || !saysNothing(value));
+  return Object.fromEntries(kept) as Json & { readonly peft_type: string };
 }
 
 function openWeights(dir: string): ReturnType<typeof mapSafetensors> {
