@@ -1,11 +1,12 @@
 #!/usr/bin/env node
 // `npm start` and `npm test` come here. Plain Node, with no dependency installed yet: installs and builds
 // what is not up to date, then goes on to what was asked for. Arguments after `--` go to that.
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { dashboardStep, kernelsStep, typescriptStep } from './setup/build.mjs';
 import { dependenciesStep } from './setup/dependencies.mjs';
 import { distributionStep } from './setup/distribution.mjs';
+import { homeFor } from './setup/home.mjs';
 import { runUntilItEnds } from './setup/hand-over.mjs';
 import { stamps } from './setup/stamp.mjs';
 import { say, SetupError, step } from './setup/step.mjs';
@@ -23,6 +24,12 @@ async function setUp({ forTests }) {
   if (forTests) await step('Programs for the tests', distributionStep());
 }
 
+function chooseHome() {
+  const { home, why } = homeFor(resolve(ROOT), { asRoot: process.getuid?.() === 0 });
+  if (why !== null) say(why);
+  return home;
+}
+
 function checkNode(version) {
   const [major, minor] = version.split('.').map(Number);
   const fits = (major === 20 && minor >= 19) || (major === 22 && minor >= 12) || major > 22;
@@ -33,7 +40,7 @@ async function main([mode, ...rest]) {
   if (mode !== undefined && mode !== '--start' && mode !== '--test') throw new SetupError(`unknown argument ${mode}; ${USAGE}`);
   await setUp({ forTests: mode === '--test' });
   if (mode === '--start') {
-    const env = { ...process.env, GRAFT_HOME: process.env.GRAFT_HOME || join(ROOT, '.graft') };
+    const env = { ...process.env, GRAFT_HOME: process.env.GRAFT_HOME || chooseHome() };
     return runUntilItEnds(process.execPath, [join(ROOT, 'apps/cli/dist/main.js'), 'up', '--example', ...rest], { cwd: ROOT, env });
   }
   if (mode === '--test') {

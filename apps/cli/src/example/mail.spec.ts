@@ -16,7 +16,7 @@ describe('readMail', () => {
 
   it('cuts at a word', () => {
     const text = readMail(`Subject: s\n\n${'word '.repeat(200)}`)?.text ?? '';
-    expect(text.length).toBeLessThanOrEqual(320);
+    expect(text.length).toBeLessThanOrEqual(240);
     expect(text.endsWith('word')).toBe(true);
   });
 

@@ -5,7 +5,7 @@ export interface Mail {
 }
 
 const SUBJECT_CHARACTERS = 80;
-const TEXT_CHARACTERS = 320;
+const TEXT_CHARACTERS = 240;
 
 /**
  * Subject and the beginning of the readable text of a raw mail: HTML tags, quoted-printable escapes and

@@ -10,7 +10,8 @@ interface Completion {
   readonly choices: readonly { readonly message: { readonly content: string | null } }[];
 }
 
-const ATONCE = 2;
+/** Questions under way at a time: the trainer steps them together. */
+const AT_ONCE = 4;
 
 /** Asks a model about every mail, greedily, through the public API. */
 export async function askAll(api: Api, model: string, examples: readonly Example[], title: string, out: Output, signal: AbortSignal): Promise<Answers> {
@@ -24,7 +25,7 @@ export async function askAll(api: Api, model: string, examples: readonly Example
       out.draw(`${title} ${bar(done / examples.length)} ${done}/${examples.length}`);
     }
   };
-  await Promise.all(Array.from({ length: ATONCE }, take));
+  await Promise.all(Array.from({ length: AT_ONCE }, take));
   out.draw('');
   return answers;
 }
@@ -37,7 +38,7 @@ async function ask(api: Api, model: string, example: Example, signal: AbortSigna
       { role: 'user', content: question(example.mail) },
     ],
     temperature: 0,
-    max_tokens: 8,
+    max_tokens: 6,
   };
   for (let tries = 0; ; tries += 1) {
     try {

@@ -23,6 +23,7 @@ const API_STOP_MS = 20_000;
 /** What the API prints when it is up. */
 interface Ready {
   readonly url: string;
+  /** host:port, with or without grpc:// before it */
   readonly grpc_url: string;
   readonly join_token_file: string;
 }
@@ -109,7 +110,7 @@ export class Installation {
   private async startWorker(restarts = 0): Promise<void> {
     const { home } = this.settings;
     const args = ['--home', join(home, 'worker'), '--name', hostname().slice(0, 60), '--token-file', this.ready?.join_token_file ?? ''];
-    const env = { ...this.environment(), GRAFT_WORKER_URL: this.ready?.grpc_url };
+    const env = { ...this.environment(), GRAFT_WORKER_URL: `grpc://${this.ready?.grpc_url.replace(/^grpc:\/\//, '')}` };
     const worker = this.launch('the worker', 'worker/dist/main.js', args, env);
     this.worker = worker;
     const started = Date.now();

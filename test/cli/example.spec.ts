@@ -1,0 +1,68 @@
+import { chmodSync, cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { writeTinyBase } from '../tiny-base.js';
+import { CLI, cleanEnv, type Done } from './graft.js';
+
+// What `npm start` runs, whole, on a base so small that it takes seconds. The mails come from the package
+// registry, once: they are kept in .cache/ of the checkout.
+const CACHE = join(import.meta.dirname, '../../.cache/example');
+let home: string;
+let base: string;
+
+beforeAll(() => {
+  home = mkdtempSync(join(tmpdir(), 'graft-example-'));
+  chmodSync(home, 0o755);
+  base = writeTinyBase(join(home, 'tiny'));
+  const config = JSON.parse(readFileSync(join(base, 'config.json'), 'utf8')) as Record<string, unknown>;
+  writeFileSync(join(base, 'config.json'), JSON.stringify({ ...config, max_position_embeddings: 1024 }));
+  mkdirSync(CACHE, { recursive: true });
+  cpSync(CACHE, join(home, 'cache'), { recursive: true });
+});
+afterAll(() => {
+  cpSync(join(home, 'cache'), CACHE, { recursive: true });
+  rmSync(home, { recursive: true, force: true });
+});
+
+async function example(from: string): Promise<Done> {
+  const env = cleanEnv({ GRAFT_HOME: home, GRAFT_EXAMPLE_BASE: `dir:${from}` });
+  const child = spawn(process.execPath, [CLI, 'up', '--example', '--no-stay'], { env, stdio: ['ignore', 'pipe', 'pipe'] });
+  let out = '';
+  let err = '';
+  child.stdout.on('data', (chunk: Buffer) => (out += chunk.toString()));
+  child.stderr.on('data', (chunk: Buffer) => (err += chunk.toString()));
+  const [code] = (await once(child, 'close')) as [number | null];
+  return { code, out, err };
+}
+
+describe('graft up --example', () => {
+  it('imports, uploads, asks, trains, downloads, asks again, and ends with both scores', async () => {
+    const { code, out, err } = await example(base);
+    expect([code, err]).toEqual([0, expect.stringContaining('public domain')]);
+    expect(out).toMatch(/succeeded in \d+:\d\d: 40 steps, loss \d+\.\d{3}/);
+    expect(out).toMatch(/Held-out score \(right answers of 40\): before \d+\.\d %, after \d+\.\d %/);
+    const folder = /Adapter \(Hugging Face PEFT reads it\): (\S+)/.exec(out)?.[1] ?? '';
+    expect(readdirSync(folder)).toEqual(expect.arrayContaining(['adapter_config.json', 'adapter_model.safetensors']));
+    expect(JSON.parse(readFileSync(join(folder, 'adapter_config.json'), 'utf8'))).toMatchObject({ peft_type: 'LORA', r: 8 });
+    expect(out).toMatch(/Dashboard: http:\/\/127\.0\.0\.1:\d+\/#key=sk-graft-/);
+  }, 240_000);
+
+  it('uses again what the first run made', async () => {
+    const { code, out, err } = await example(base);
+    expect(code).toBe(0);
+    expect(err).not.toContain('public domain');
+    expect(out).toMatch(/Held-out score/);
+    expect(readdirSync(join(home, 'adapters'))).toHaveLength(2);
+  }, 240_000);
+
+  it('ends with 1 and a plain reason when something fails', async () => {
+    rmSync(join(home, 'example.json'));
+    const { code, out, err } = await example(join(home, 'no-such-base'));
+    expect([code, out]).toEqual([1, '']);
+    expect(err.trimEnd().split('\n').at(-1)).toMatch(/^graft: .*no-such-base/);
+    expect(existsSync(join(home, 'up.json'))).toBe(false);
+  }, 240_000);
+});

@@ -1,0 +1,21 @@
+// Where `npm start` keeps its data.
+import { createHash } from 'node:crypto';
+import { statSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+
+/**
+ * `.graft` in the checkout. As root, PostgreSQL runs as another user, who cannot enter a folder such as
+ * /root: then a folder of its own under `fallback`, one for each checkout.
+ */
+export function homeFor(root, { asRoot, fallback = '/var/lib/graft' }) {
+  if (!asRoot || everyoneMayEnter(root)) return { home: join(root, '.graft'), why: null };
+  const home = join(fallback, createHash('sha256').update(root).digest('hex').slice(0, 12));
+  return { home, why: `other users may not enter ${root}, and the embedded PostgreSQL runs as one: data goes to ${home}` };
+}
+
+function everyoneMayEnter(folder) {
+  for (let at = folder; ; at = dirname(at)) {
+    if ((statSync(at).mode & 0o001) === 0) return false;
+    if (at === dirname(at)) return true;
+  }
+}
