@@ -11,6 +11,8 @@ import { writeChats, writeTinyBase } from '../tiny-base.js';
 const API = fileURLToPath(new URL('./api-process.mjs', import.meta.url));
 const WORKER = fileURLToPath(new URL('../../apps/worker/dist/main.js', import.meta.url));
 
+const READY = /^ready (.*)$/m;
+
 interface Where {
   readonly url: string;
   readonly grpcUrl: string;
@@ -32,7 +34,8 @@ export class Installation {
   private constructor(
     readonly dir: string,
     readonly where: Where,
-    api: Program,
+    private readonly config: object,
+    private api: Program,
   ) {
     this.programs.push(api);
     this.openai = new OpenAI({ baseURL: `${where.url}/v1`, apiKey: where.apiKey, maxRetries: 0 });
@@ -45,12 +48,22 @@ export class Installation {
     chmodSync(dir, 0o755);
     const home = join(dir, 'api');
     mkdirSync(home);
-    const api = run([
-      API,
-      JSON.stringify({ home, leaseMs: 3000, reconcileMs: 500, retryBackoffMs: 200, ...config }),
-    ]);
-    const line = await lineFrom(api, /^ready (.*)$/m, 60_000);
-    return new Installation(dir, JSON.parse(line) as Where, api);
+    const whole = { home, leaseMs: 3000, reconcileMs: 500, retryBackoffMs: 200, ...config };
+    const api = run([API, JSON.stringify(whole)]);
+    const where = JSON.parse(await lineFrom(api, READY, 60_000)) as Where;
+    return new Installation(dir, where, whole, api);
+  }
+
+  /** Kills the API with -9 and starts it again at the same addresses. */
+  async crashApi(downMs: number): Promise<void> {
+    this.api.child.kill('SIGKILL');
+    await this.api.exited;
+    await new Promise((resolve) => setTimeout(resolve, downMs));
+    const { url, grpcUrl } = this.where;
+    const ports = { port: Number(new URL(url).port), grpcPort: Number(grpcUrl.split(':')[1]) };
+    this.api = run([API, JSON.stringify({ ...this.config, ...ports })]);
+    this.programs.unshift(this.api);
+    await lineFrom(this.api, READY, 60_000);
   }
 
   /** Starts a worker; the same name again is the same home, as after a crash. */

@@ -1,7 +1,7 @@
 // The main job through the real things: API process, embedded Postgres, both queue backends, worker and
 // trainer processes, the official SDK; then with the trainer and the worker killed in the middle.
 import { connect } from 'node:net';
-import { afterAll, beforeAll, describe, expect, it, onTestFailed } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFailed } from 'vitest';
 import { Installation, until } from './installation.js';
 
 const REDIS = process.env['GRAFT_TEST_REDIS_URL'] ?? 'redis://127.0.0.1:6379';
@@ -18,7 +18,7 @@ const JOB = {
     lora_dropout: 0.1,
     target_modules: ['q_proj', 'v_proj'],
   },
-  graft: { max_steps: 100, save_steps: 10, eval_steps: 50, learning_rate: 0.01, base_dtype: 'f32' },
+  graft: { max_steps: 150, save_steps: 10, eval_steps: 50, learning_rate: 0.01, base_dtype: 'f32' },
 };
 
 async function listens(url: string): Promise<boolean> {
@@ -37,23 +37,35 @@ if (!redis)
 const backends = [
   { queue: 'postgres', config: {} },
   { queue: 'redis', config: { queueUrl: REDIS, queuePrefix: `e2e-${process.pid}` } },
-];
+].filter(({ queue }) => redis || queue !== 'redis');
 
-describe.each(backends)('with the queue in $queue', ({ queue, config }) => {
-  let graft: Installation;
+/** One installation a backend, shared by all tests: starting a database takes longer than a job. */
+const installations = new Map<string, Installation>();
 
-  beforeAll(async () => {
-    if (queue === 'redis' && !redis) return;
-    graft = await Installation.start(config);
+function on(queue: string): Installation {
+  const graft = installations.get(queue);
+  if (graft === undefined) throw new Error(`no installation with ${queue}`);
+  onTestFailed(() => console.error(graft.tails()));
+  return graft;
+}
+
+beforeAll(async () => {
+  for (const { queue, config } of backends) {
+    const graft = await Installation.start(config);
+    installations.set(queue, graft);
     graft.startWorker('a');
     await graft.importTinyBase();
-  });
-  afterAll(() => graft?.stop());
+  }
+});
+afterAll(async () => {
+  for (const graft of installations.values()) await graft.stop();
+});
 
+describe.each(backends)('with the queue in $queue', ({ queue }) => {
   it.skipIf(queue === 'redis' && !redis)(
     'a job goes from submission to a downloaded adapter and a chat with it',
     async () => {
-      onTestFailed(() => console.error(graft.tails()));
+      const graft = on(queue);
       const training_file = await graft.uploadChats(40);
       const validation_file = await graft.uploadChats(10);
       const created = await graft.createJob({ ...JOB, training_file, validation_file });
@@ -61,7 +73,7 @@ describe.each(backends)('with the queue in $queue', ({ queue, config }) => {
       const job = await graft.succeeded(created.id);
       expect(job.fine_tuned_model).toContain('e2e');
       expect(job.trained_tokens).toBeGreaterThan(1000);
-      expect(job.graft.progress).toMatchObject({ step: 100, total_steps: 100 });
+      expect(job.graft.progress).toMatchObject({ step: 150, total_steps: 150 });
       expect(job.graft.attempts).toHaveLength(1);
 
       const files = await graft.results(job);
@@ -76,12 +88,12 @@ describe.each(backends)('with the queue in $queue', ({ queue, config }) => {
       const [csv] = [...files]
         .filter(([name]) => name.endsWith('.csv'))
         .map(([, bytes]) => bytes.toString().trim().split('\n'));
-      expect(csv).toHaveLength(101);
+      expect(csv).toHaveLength(151);
 
       const events = await graft.openai.fineTuning.jobs.listEvents(created.id, { limit: 100 });
       expect(events.data.length).toBeGreaterThan(3);
       const checkpoints = await graft.openai.fineTuning.jobs.checkpoints.list(created.id);
-      expect(checkpoints.data[0]?.step_number).toBeGreaterThan(80);
+      expect(checkpoints.data[0]?.step_number).toBeGreaterThan(100);
 
       const answer = await graft.openai.chat.completions.create({
         model: job.fine_tuned_model ?? '',
@@ -110,19 +122,21 @@ describe('killed in the middle', () => {
   let training_file: string;
 
   beforeAll(async () => {
-    graft = await Installation.start();
-    graft.startWorker('a');
-    await graft.importTinyBase();
+    graft = installations.get('postgres') as Installation;
     training_file = await graft.uploadChats(40);
     whole = await graft.results(
       await graft.succeeded((await graft.createJob({ ...JOB, training_file })).id),
     );
   });
-  afterAll(() => graft?.stop());
+  beforeEach(() => void on('postgres'));
 
-  async function submitAndReach(step: number): Promise<string> {
-    const { id } = await graft.createJob({ ...JOB, training_file });
-    await until(`step ${step}`, async () => (await graft.job(id)).graft.progress.step >= step);
+  /** A job that is well under way, with a checkpoint to go back to. */
+  async function submitAndReachTheMiddle(pool = 'default'): Promise<string> {
+    const { id } = await graft.createJob({ ...JOB, training_file, graft: { ...JOB.graft, pool } });
+    await until(
+      'a checkpoint',
+      async () => (await graft.openai.fineTuning.jobs.checkpoints.list(id)).data.length > 0,
+    );
     return id;
   }
 
@@ -136,34 +150,18 @@ describe('killed in the middle', () => {
     expect(last?.from_step).toBeGreaterThan(0);
     expect(job.graft.attempts.length).toBeGreaterThan(1);
     // Also the curve is the uninterrupted one, whatever was replayed.
-    const csv = (all: Map<string, Buffer>) =>
-      [...all]
-        .find(([name]) => name.endsWith('.csv'))?.[1]
-        .toString()
-        .split('\n');
-    const losses = (all: Map<string, Buffer>) =>
-      csv(all)
-        ?.slice(1)
-        .map((line) => line.split(',').slice(0, 2).join(','));
-    expect(losses(files)).toEqual(losses(whole));
+    expect(lossesOf(files)).toEqual(lossesOf(whole));
   }
 
   it('a trainer killed with -9 costs no step and no byte', async () => {
-    onTestFailed(() => console.error(graft.tails()));
-    const id = await submitAndReach(25);
+    const id = await submitAndReachTheMiddle();
     for (const pid of graft.trainerPids('a')) process.kill(pid, 'SIGKILL');
     await expectTheSameAdapter(id);
   });
 
-  it('a worker killed with -9 costs no byte; another takes over within 20 s', async () => {
-    onTestFailed(() => console.error(graft.tails()));
+  it('a worker killed with -9 costs no byte: another takes over', async () => {
     const doomed = graft.startWorker('doomed', '--pool', 'doomed');
-    const { id } = await graft.createJob({
-      ...JOB,
-      training_file,
-      graft: { ...JOB.graft, pool: 'doomed' },
-    });
-    await until('step 25', async () => (await graft.job(id)).graft.progress.step >= 25);
+    const id = await submitAndReachTheMiddle('doomed');
     const [trainer = 0] = graft.trainerPids('doomed');
     doomed.child.kill('SIGKILL');
     const from = performance.now();
@@ -179,28 +177,30 @@ describe('killed in the middle', () => {
   });
 
   it('a worker killed with -9 and started again in its home goes on', async () => {
-    onTestFailed(() => console.error(graft.tails()));
     const first = graft.startWorker('again', '--pool', 'again');
-    const { id } = await graft.createJob({
-      ...JOB,
-      training_file,
-      graft: { ...JOB.graft, pool: 'again' },
-    });
-    await until('step 25', async () => (await graft.job(id)).graft.progress.step >= 25);
+    const id = await submitAndReachTheMiddle('again');
     first.child.kill('SIGKILL');
     graft.startWorker('again', '--pool', 'again');
     await expectTheSameAdapter(id);
   });
 
+  it('an API killed with -9 and back after 2 s costs no attempt, no step and no byte', async () => {
+    const id = await submitAndReachTheMiddle();
+    await graft.crashApi(2000);
+    const job = await graft.succeeded(id);
+    expect(job.graft.attempts).toHaveLength(1);
+    const files = await graft.results(job);
+    expect(
+      files
+        .get('adapter_model.safetensors')
+        ?.equals(whole.get('adapter_model.safetensors') ?? Buffer.alloc(0)),
+    ).toBe(true);
+    expect(lossesOf(files)).toEqual(lossesOf(whole));
+  });
+
   it('a drained worker hands its run back with a checkpoint at the very step', async () => {
-    onTestFailed(() => console.error(graft.tails()));
     const drained = graft.startWorker('drained', '--pool', 'drained');
-    const { id } = await graft.createJob({
-      ...JOB,
-      training_file,
-      graft: { ...JOB.graft, pool: 'drained' },
-    });
-    await until('step 25', async () => (await graft.job(id)).graft.progress.step >= 25);
+    const id = await submitAndReachTheMiddle('drained');
     drained.child.kill('SIGTERM');
     expect(await drained.exited).toBe(0);
     const { step } = (await graft.job(id)).graft.progress;
@@ -218,4 +218,12 @@ function runs(pid: number): boolean {
   } catch {
     return false;
   }
+}
+
+/** Step and loss of each line of the metrics file. */
+function lossesOf(files: Map<string, Buffer>): string[] {
+  const [, csv] = [...files].find(([name]) => name.endsWith('.csv')) ?? [];
+  return (csv?.toString().trim().split('\n') ?? [])
+    .slice(1)
+    .map((line) => line.split(',').slice(0, 2).join(','));
 }
