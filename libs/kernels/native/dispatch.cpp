@@ -85,7 +85,6 @@ class Converter {
     switch (kind) {
       case TypeKind::TensorType:
         if (tag == kTensor) return IValue(addon_.get(in_.next()));
-        if (tag == kNone) return IValue(at::Tensor());
         break;
       case TypeKind::IntType:
       case TypeKind::SymIntType:

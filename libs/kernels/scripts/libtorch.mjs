@@ -46,7 +46,10 @@ export async function ensureLibtorch({ log = () => {} } = {}) {
       log(`that failed: ${error.message}`);
     }
   }
-  aptInstall(['libtorch-dev'], 'no wheel can be had, so libtorch comes from the distribution', log);
+  // libtorch-dev alone may come with the reference BLAS, which is 10 times slower; of the OpenBLAS builds the OpenMP
+  // one shares libtorch's threads (with the pthread one a step took 7 times the CPU time)
+  const packages = ['libtorch-dev', 'libopenblas0-openmp'];
+  aptInstall(packages, 'no wheel can be had, so libtorch comes from the distribution', log);
   const system = inSystem();
   if (system) return system;
   throw new Error(`libtorch >= ${OLDEST} cannot be found or fetched; unpack one and set LIBTORCH to its folder`);

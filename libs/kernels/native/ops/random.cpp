@@ -17,6 +17,7 @@
 #include <torch/library.h>
 
 #include <cmath>
+#include <type_traits>
 
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
 #define GRAFT_CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
@@ -80,11 +81,14 @@ at::Tensor normal(c10::IntArrayRef shape, int64_t seed, int64_t step, int64_t si
   return out;
 }
 
+// Computed in double for double, else in float.
 template <typename T>
-GRAFT_CLONES void drop(const T* x, T* y, const uint32_t* words, int64_t n, uint32_t threshold, float scale) {
+GRAFT_CLONES void drop(const T* x, T* y, const uint32_t* words, int64_t n, uint32_t threshold, double scale) {
+  using Wide = std::conditional_t<std::is_same_v<T, double>, double, float>;
+  const Wide factor = static_cast<Wide>(scale);
   for (int64_t l = 0; l < n; l++) {
-    const float keep = (words[l] >> 8) >= threshold ? scale : 0.0f;
-    y[l] = static_cast<T>(keep == 0.0f ? 0.0f : static_cast<float>(x[l]) * keep);
+    const Wide scaled = static_cast<Wide>(x[l]) * factor;
+    y[l] = static_cast<T>((words[l] >> 8) >= threshold ? scaled : Wide(0));
   }
 }
 
@@ -95,7 +99,7 @@ at::Tensor dropout_cpu(const at::Tensor& x, double p, int64_t seed, int64_t step
   at::Tensor out = at::empty_like(input);
   // uniform >= p  <=>  (word >> 8) >= ceil(p 2^24)
   const auto threshold = static_cast<uint32_t>(std::ceil(p * 0x1p24));
-  const float scale = p < 1 ? static_cast<float>(1.0 / (1.0 - p)) : 0.0f;
+  const double scale = p < 1 ? 1.0 / (1.0 - p) : 0.0;
   const PhiloxKey key = make_key(seed, step, site);
   const int64_t offset = row_offset * x.size(-1);
   AT_DISPATCH_FLOATING_TYPES_AND2(at::kHalf, at::kBFloat16, input.scalar_type(), "graft::dropout", [&] {
