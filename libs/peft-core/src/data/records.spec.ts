@@ -241,6 +241,20 @@ describe('checkRecord', () => {
     expect(check('{"text": secret-value}')).not.toMatch(/secret/);
   });
 
+  it('answers 5,000 damaged lines, and passes only what JSON.parse reads the same', () => {
+    let seed = 1;
+    const random = (n: number): number => (seed = (Math.imul(seed, 1103515245) + 12345) >>> 0) % n;
+    const lines = GOOD.filter(([, line]) => line.length < 1000).map(([, line]) => line);
+    for (let i = 0; i < 5_000; i++) {
+      const units = [...(lines[random(lines.length)] as string)];
+      for (let j = random(4); j >= 0; j--) {
+        units.splice(random(units.length), random(2), String.fromCharCode(random(128)));
+      }
+      const line = units.join('');
+      if (check(line) === null) expect(typeof JSON.parse(line)).toBe('object');
+    }
+  });
+
   it('leaves prototypes alone', () => {
     check('{"text":"x","__proto__":{"x":1}}');
     expect(({} as { x?: unknown }).x).toBeUndefined();
