@@ -75,7 +75,7 @@ function train(model: Model, adapter: Adapter, batches: readonly Example[][], { 
     const examples = batches[step % batches.length] as Example[];
     const wanted = examples.reduce((n, { labels, first }) => n + labels.filter((label) => label >= 0).length + Number(virtual && first >= 0), 0);
     let loss = 0;
-    for (const micro of microBatches([{ run: RUN, examples }], budget)) {
+    for (const micro of microBatches([{ run: RUN, examples }], { budget, joinBelow: 0 })) {
       tidy(() => {
         const batch = packBatch(micro);
         const ctx = { training: true, runs: new Map([[RUN, { seed: 0, step }]]), rows: runRows(batch.sequences), virtual: new Map() };

@@ -22,7 +22,7 @@ interface Options {
   readonly job: string;
   readonly out: string;
   readonly threads: number;
-  readonly tokenBudget: number | undefined;
+  readonly budget: number | undefined;
 }
 
 /** @returns the exit code: 0 done, 1 failed, 2 wrong usage, 130 interrupted with a checkpoint saved */
@@ -53,7 +53,7 @@ function parse(args: readonly string[]): Options | null {
     job,
     out: resolve(values.out),
     threads: wholeNumber(values.threads, '--threads') ?? availableParallelism(),
-    tokenBudget: wholeNumber(values['tokens-per-forward'], '--tokens-per-forward'),
+    budget: wholeNumber(values['tokens-per-forward'], '--tokens-per-forward'),
   };
 }
 
@@ -104,7 +104,7 @@ class LocalRun {
     const run = this.open(base, job);
     this.introduce(base, run);
     const metrics = new MetricsFile(join(this.options.out, 'metrics.jsonl'), run.fromStep);
-    const pack = new Pack(base.model, this.options.tokenBudget);
+    const pack = new Pack(base.model, this.options.budget === undefined ? {} : { budget: this.options.budget });
     pack.add(run);
     const release = this.onInterrupt(run);
     while (pack.size > 0) {

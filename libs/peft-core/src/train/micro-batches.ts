@@ -7,27 +7,36 @@ export interface Share<E> {
   readonly examples: readonly E[];
 }
 
+export interface Limits {
+  /** Most tokens of a forward; a longer example goes alone. */
+  readonly budget: number;
+  /** Stretches of fewer tokens share a forward with other runs'. */
+  readonly joinBelow: number;
+}
+
 /**
- * Micro-batches of at most `budget` tokens (a longer example goes alone), in order. Each run's stretch is
- * cut by its own examples alone; neighbouring stretches of different runs are joined where they fit. One
- * run is at most once in a micro-batch.
+ * Micro-batches in order. Each run's stretch is cut by its own examples alone. Short stretches of different
+ * runs are joined where they fit, a run at most once in a micro-batch; longer ones go alone, so that not a bit
+ * of them depends on who shares the pack.
  */
 export function microBatches<E extends { readonly tokens: { readonly length: number } }>(
   shares: readonly Share<E>[],
-  budget: number,
+  { budget, joinBelow }: Limits,
 ): Share<E>[][] {
-  const batches: { shares: Share<E>[]; tokens: number }[] = [];
+  const batches: { shares: Share<E>[]; tokens: number; joins: boolean }[] = [];
   for (const { run, examples } of shares) {
     for (const piece of pieces(examples, budget)) {
+      const joins = piece.tokens < joinBelow;
       const host = batches.find(
-        (batch) => batch.tokens + piece.tokens <= budget && batch.shares.every((share) => share.run !== run),
+        (batch) =>
+          joins && batch.joins && batch.tokens + piece.tokens <= budget && batch.shares.every((share) => share.run !== run),
       );
       const share = { run, examples: piece.examples };
       if (host) {
         host.shares.push(share);
         host.tokens += piece.tokens;
       } else {
-        batches.push({ shares: [share], tokens: piece.tokens });
+        batches.push({ shares: [share], tokens: piece.tokens, joins });
       }
     }
   }
