@@ -85,6 +85,9 @@ export class Ingest {
     await this.facts.steps(manager, job, progress.steps);
     await applyProgress(this.database, manager, job, progress);
     await this.history.append(manager, job.id, lines);
+    // What ends the attempt judges it with this batch's checkpoints counted.
+    job.crash_count = progress.crashCount;
+    job.trainable_parameters = progress.trainableParameters;
     switch (end?.$case) {
       case 'finished':
         await this.facts.finished(manager, job, end.value);

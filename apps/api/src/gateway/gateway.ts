@@ -56,7 +56,7 @@ export class Gateway implements OnModuleDestroy {
       fetchBlob: (call) => {
         this.authenticate(call.metadata)
           .then(() => this.blobs.fetch(call))
-          .catch((error: unknown) => call.destroy(Object.assign(new Error('refused'), grpcError(error))));
+          .catch((error: unknown) => call.emit('error', grpcError(error)));
       },
       putBlob: (call, callback) => {
         this.authenticate(call.metadata)
@@ -77,7 +77,7 @@ export class Gateway implements OnModuleDestroy {
         stream.once('close', () => this.sessions.delete(session));
         stream.resume();
       },
-      (error: unknown) => stream.destroy(Object.assign(new Error('refused'), grpcError(error))),
+      (error: unknown) => stream.emit('error', grpcError(error)),
     );
   }
 

@@ -168,7 +168,8 @@ export class Session implements Connection {
 
   fail(error: unknown): void {
     if (this.over) return;
-    this.stream.destroy(Object.assign(new Error('refused'), grpcError(error)));
+    // Emitting is how grpc-js is told the status; destroying would lose it.
+    this.stream.emit('error', grpcError(error));
     this.close();
   }
 
