@@ -14,7 +14,8 @@ function refusal(fn: () => unknown): { code: string; param: string | null; messa
   try {
     fn();
   } catch (error) {
-    if (error instanceof DomainError) return { code: error.code, param: error.param, message: error.message };
+    if (error instanceof DomainError)
+      return { code: error.code, param: error.param, message: error.message };
     throw error;
   }
   throw new Error('was accepted');
@@ -22,13 +23,17 @@ function refusal(fn: () => unknown): { code: string; param: string | null; messa
 
 describe('the catalog', () => {
   it('loads no native code', () => {
-    const entry = fileURLToPath(new URL('./catalog.js', import.meta.resolve('@graft/peft-core/catalog')));
+    const entry = fileURLToPath(
+      new URL('./catalog.js', import.meta.resolve('@graft/peft-core/catalog')),
+    );
     const script = `
       const { catalog, checkPeft } = await import(${JSON.stringify(entry)});
       catalog(); checkPeft({ peft_type: 'LORA' }, 'llama');
       const loaded = process.report.getReport().sharedObjects.filter((path) => /torch|kernels|tokenizers|[.]node$/.test(path));
       console.log(JSON.stringify(loaded));`;
-    const out = execFileSync(process.execPath, ['--input-type=module', '-e', script], { encoding: 'utf8' });
+    const out = execFileSync(process.execPath, ['--input-type=module', '-e', script], {
+      encoding: 'utf8',
+    });
     expect(JSON.parse(out)).toEqual([]);
   });
 
@@ -36,7 +41,9 @@ describe('the catalog', () => {
     const described = catalog().methods;
     expect(described.map(({ peft_type }) => peft_type)).toEqual(methods.map(({ name }) => name));
     for (const { peft_type, schema } of described) {
-      for (const [field, property] of Object.entries((schema['properties'] ?? {}) as Record<string, { description?: string }>)) {
+      for (const [field, property] of Object.entries(
+        (schema['properties'] ?? {}) as Record<string, { description?: string }>,
+      )) {
         expect(property.description, `${peft_type}.${field}`).toBeTruthy();
       }
     }
@@ -44,7 +51,10 @@ describe('the catalog', () => {
 
   it("accepts PEFT's own files, and its own output again", () => {
     for (const name of ['lora', 'lora-dora', 'prompt', 'p-tuning-lstm', 'prefix-projection']) {
-      const path = new URL(`../../../test/golden/llama/${name}/adapter_config.json`, import.meta.url);
+      const path = new URL(
+        `../../../test/golden/llama/${name}/adapter_config.json`,
+        import.meta.url,
+      );
       const once = checkPeft(JSON.parse(readFileSync(path, 'utf8')) as PeftConfig, 'llama');
       expect(checkPeft(once, 'llama')).toEqual(once);
     }
@@ -60,17 +70,62 @@ describe('a PEFT config is refused by field', () => {
     [{ peft_type: 'LORA', r: 2.5 }, 'invalid_value', 'peft.r', /got 2.5/],
     [{ peft_type: 'LORA', lora_dropout: 1 }, 'invalid_value', 'peft.lora_dropout', /got 1/],
     [{ peft_type: 'LORA', target_modules: [] }, 'invalid_value', 'peft.target_modules', /got \[\]/],
-    [{ peft_type: 'LORA', target_modules: ['c_attn'] }, 'invalid_value', 'peft.target_modules', /q_proj, k_proj/],
-    [{ peft_type: 'LORA', target_modules: '(a+)+' }, 'invalid_value', 'peft.target_modules', /repeats/],
-    [{ peft_type: 'LORA', target_modules: '(' }, 'invalid_value', 'peft.target_modules', /not a regular expression/],
-    [{ peft_type: 'LORA', target_modules: 'all-linear', layers_to_transform: [0] }, 'invalid_value', 'peft.layers_to_transform', /list/],
-    [{ peft_type: 'LORA', layers_pattern: 'layers' }, 'invalid_value', 'peft.layers_pattern', /needs/],
+    [
+      { peft_type: 'LORA', target_modules: ['c_attn'] },
+      'invalid_value',
+      'peft.target_modules',
+      /q_proj, k_proj/,
+    ],
+    [
+      { peft_type: 'LORA', target_modules: '(a+)+' },
+      'invalid_value',
+      'peft.target_modules',
+      /repeats/,
+    ],
+    [
+      { peft_type: 'LORA', target_modules: '(' },
+      'invalid_value',
+      'peft.target_modules',
+      /not a regular expression/,
+    ],
+    [
+      { peft_type: 'LORA', target_modules: 'all-linear', layers_to_transform: [0] },
+      'invalid_value',
+      'peft.layers_to_transform',
+      /list/,
+    ],
+    [
+      { peft_type: 'LORA', layers_pattern: 'layers' },
+      'invalid_value',
+      'peft.layers_pattern',
+      /needs/,
+    ],
     [{ peft_type: 'LORA', use_qalora: true }, 'unsupported', 'peft.use_qalora', /leave it out/],
     [{ peft_type: 'LORA', task_type: 'SEQ_CLS' }, 'unsupported', 'peft.task_type', /CAUSAL_LM/],
-    [{ peft_type: 'LORA', rank_pattern: { q_proj: 0 } }, 'invalid_value', 'peft.rank_pattern.q_proj', /got/],
-    [{ peft_type: 'PROMPT_TUNING', prompt_tuning_init: 'TEXT' }, 'invalid_value', 'peft.prompt_tuning_init_text', /TEXT/],
-    [{ peft_type: 'PROMPT_TUNING', num_virtual_tokens: 0 }, 'invalid_value', 'peft.num_virtual_tokens', /got 0/],
-    [{ peft_type: 'PREFIX_TUNING', init_weights: 'ones' }, 'invalid_value', 'peft.init_weights', /got "ones"/],
+    [
+      { peft_type: 'LORA', rank_pattern: { q_proj: 0 } },
+      'invalid_value',
+      'peft.rank_pattern.q_proj',
+      /got/,
+    ],
+    [
+      { peft_type: 'PROMPT_TUNING', prompt_tuning_init: 'TEXT' },
+      'invalid_value',
+      'peft.prompt_tuning_init_text',
+      /TEXT/,
+    ],
+    [
+      { peft_type: 'PROMPT_TUNING', num_virtual_tokens: 0 },
+      'invalid_value',
+      'peft.num_virtual_tokens',
+      /got 0/,
+    ],
+    [
+      { peft_type: 'PREFIX_TUNING', init_weights: 'ones' },
+      'invalid_value',
+      'peft.init_weights',
+      /got "ones"/,
+    ],
   ])('%j', (peft, code, param, message) => {
     const found = refusal(() => checkPeft(peft, 'llama'));
     expect(found).toMatchObject({ code, param });
@@ -78,32 +133,60 @@ describe('a PEFT config is refused by field', () => {
   });
 
   it('a model type that is not known', () => {
-    expect(refusal(() => checkPeft({ peft_type: 'LORA' }, 'mamba'))).toMatchObject({ code: 'invalid_model', param: 'model' });
+    expect(refusal(() => checkPeft({ peft_type: 'LORA' }, 'mamba'))).toMatchObject({
+      code: 'invalid_model',
+      param: 'model',
+    });
   });
 });
 
 describe('a Spec', () => {
   it('has LoRA on all linears when nothing is asked for', () => {
     const spec = resolveSpec(body, { trainingRecords: 100 });
-    expect(spec.peft).toMatchObject({ peft_type: 'LORA', r: 16, lora_alpha: 32, target_modules: 'all-linear' });
-    expect(spec).toMatchObject({ batch_size: 8, n_epochs: 3, learning_rate: 2e-4, base_dtype: 'bf16', task: 'causal_lm' });
+    expect(spec.peft).toMatchObject({
+      peft_type: 'LORA',
+      r: 16,
+      lora_alpha: 32,
+      target_modules: 'all-linear',
+    });
+    expect(spec).toMatchObject({
+      batch_size: 8,
+      n_epochs: 3,
+      learning_rate: 2e-4,
+      base_dtype: 'bf16',
+      task: 'causal_lm',
+    });
   });
 
   it('takes auto, multipliers and absolute rates', () => {
-    const supervised = { hyperparameters: { batch_size: 'auto', n_epochs: 2, learning_rate_multiplier: 3 } } as const;
+    const supervised = {
+      hyperparameters: { batch_size: 'auto', n_epochs: 2, learning_rate_multiplier: 3 },
+    } as const;
     const peft = { peft_type: 'PROMPT_TUNING' };
-    const spec = resolveSpec({ ...body, peft, method: { type: 'supervised', supervised } }, { trainingRecords: 3 });
+    const spec = resolveSpec(
+      { ...body, peft, method: { type: 'supervised', supervised } },
+      { trainingRecords: 3 },
+    );
     expect(spec.batch_size).toBe(3);
     expect(spec.n_epochs).toBe(2);
     expect(spec.learning_rate).toBeCloseTo(9e-2);
-    expect(resolveSpec({ ...body, graft: { learning_rate: 0.5 } }, { trainingRecords: 3 }).learning_rate).toBe(0.5);
+    expect(
+      resolveSpec({ ...body, graft: { learning_rate: 0.5 } }, { trainingRecords: 3 }).learning_rate,
+    ).toBe(0.5);
   });
 
   it('is full fine-tuning with peft null, and not on a quantised base', () => {
-    expect(resolveSpec({ ...body, peft: null }, { trainingRecords: 20_000 })).toMatchObject({ peft: null, n_epochs: 1 });
+    expect(resolveSpec({ ...body, peft: null }, { trainingRecords: 20_000 })).toMatchObject({
+      peft: null,
+      n_epochs: 1,
+    });
     const quantised = { ...body, graft: { quantization: 'nf5' } };
-    expect(refusal(() => resolveSpec(quantised, { trainingRecords: 1 })).param).toBe('graft.quantization');
+    expect(refusal(() => resolveSpec(quantised, { trainingRecords: 1 })).param).toBe(
+      'graft.quantization',
+    );
     const task = { ...body, graft: { task: 'dance' } };
-    expect(refusal(() => resolveSpec(task, { trainingRecords: 1 }))).toMatchObject({ param: 'graft.task' });
+    expect(refusal(() => resolveSpec(task, { trainingRecords: 1 }))).toMatchObject({
+      param: 'graft.task',
+    });
   });
 });

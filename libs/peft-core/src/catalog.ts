@@ -23,8 +23,17 @@ export function catalog(): Catalog {
   return {
     object: 'graft.catalog',
     methods: methods.map(describeMethod),
-    families: models.map(({ name, title, modelTypes }) => ({ name, title, model_types: modelTypes })),
-    tasks: tasks.map(({ name, title, summary, recordFormats }) => ({ name, title, summary, record_formats: recordFormats })),
+    families: models.map(({ name, title, modelTypes }) => ({
+      name,
+      title,
+      model_types: modelTypes,
+    })),
+    tasks: tasks.map(({ name, title, summary, recordFormats }) => ({
+      name,
+      title,
+      summary,
+      record_formats: recordFormats,
+    })),
     quantizers: quantizers.map(({ name, title }) => ({ name, title })),
     graft_schema: z.toJSONSchema(GraftOptions, { io: 'input' }),
   };
@@ -85,11 +94,18 @@ export function resolveSpec(body: CreateJob, facts: JobFacts): Spec {
     task,
     peft,
     seed: body.seed ?? DEFAULT_SEED,
-    batch_size: given(numbers.batch_size, Math.max(1, Math.min(AUTO_BATCH_SIZE, facts.trainingRecords))),
-    n_epochs: given(numbers.n_epochs, AUTO_EPOCHS.find(([below]) => facts.trainingRecords < below)?.[1] ?? 1),
+    batch_size: given(
+      numbers.batch_size,
+      Math.max(1, Math.min(AUTO_BATCH_SIZE, facts.trainingRecords)),
+    ),
+    n_epochs: given(
+      numbers.n_epochs,
+      AUTO_EPOCHS.find(([below]) => facts.trainingRecords < below)?.[1] ?? 1,
+    ),
     max_steps: graft.max_steps ?? null,
     learning_rate:
-      graft.learning_rate ?? methodFor(peft).defaultLearningRate * given(numbers.learning_rate_multiplier, 1),
+      graft.learning_rate ??
+      methodFor(peft).defaultLearningRate * given(numbers.learning_rate_multiplier, 1),
     lr_schedule: graft.lr_schedule ?? 'linear',
     warmup_ratio: graft.warmup_ratio ?? 0.03,
     optimizer: graft.optimizer ?? 'adamw',
@@ -108,13 +124,18 @@ export function resolveSpec(body: CreateJob, facts: JobFacts): Spec {
 function checkTask(name: string): string {
   if (recordTasks.has(name)) return name;
   const known = [...recordTasks.keys()].join(', ');
-  throw new DomainError('invalid_value', `task "${name}" is unknown; there are: ${known}`, 'graft.task');
+  throw new DomainError(
+    'invalid_value',
+    `task "${name}" is unknown; there are: ${known}`,
+    'graft.task',
+  );
 }
 
 function checkQuantization(name: string | null, peft: PeftConfig): void {
   if (name === null) return;
   quantizerFor(name);
   if (peft !== null) return;
-  const message = 'a quantised base cannot be trained whole; choose a method in `peft` or leave quantization out';
+  const message =
+    'a quantised base cannot be trained whole; choose a method in `peft` or leave quantization out';
   throw new DomainError('invalid_value', message, 'graft.quantization');
 }

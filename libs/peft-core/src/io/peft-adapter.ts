@@ -67,11 +67,15 @@ export function writeAdapter(
 
 /** adapter_config.json with the fields every method has. */
 export function writeAdapterConfig(dir: string, fields: Json, baseId: string | null): void {
+  // PEFT refuses to read a config that starts from a text without naming a tokenizer
+  const fromText =
+    fields['prompt_tuning_init'] === 'TEXT' && fields['tokenizer_name_or_path'] === null;
   const config = {
     auto_mapping: null,
     revision: null,
     task_type: 'CAUSAL_LM',
     ...fields,
+    ...(fromText && { tokenizer_name_or_path: baseId }),
     base_model_name_or_path: baseId === '' ? null : baseId,
     inference_mode: true,
     peft_version: PEFT_VERSION,

@@ -41,8 +41,13 @@ export function parsePeft(peft: PeftConfig): ParsedConfig {
   }
   const path = (issue?.path ?? []).map(String).join('.');
   const value = issue?.path.length ? fields[String(issue.path[0])] : undefined;
-  const got = value === undefined ? '' : ` (got ${(JSON.stringify(value) ?? String(value)).slice(0, 100)})`;
-  throw new DomainError('invalid_value', `${path}: ${issue?.message ?? 'invalid'}${got}`, `peft.${path}`);
+  const got =
+    value === undefined ? '' : ` (got ${(JSON.stringify(value) ?? String(value)).slice(0, 100)})`;
+  throw new DomainError(
+    'invalid_value',
+    `${path}: ${issue?.message ?? 'invalid'}${got}`,
+    `peft.${path}`,
+  );
 }
 
 function checkTaskType(value: unknown): void {

@@ -52,16 +52,27 @@ const batch = (run: number, before: number): PackedBatch => ({
   tokens: Int32Array.from([...tokens.slice(0, before), ...tokens]),
   positions: Int32Array.from([...Array(before).keys(), ...tokens.keys()]),
   labels: new Int32Array(tokens.length + before).fill(-100),
-  sequences: [...(before > 0 ? [{ run: 99, start: 0, length: before }] : []), { run, start: before, length: tokens.length }],
+  sequences: [
+    ...(before > 0 ? [{ run: 99, start: 0, length: before }] : []),
+    { run, start: before, length: tokens.length },
+  ],
 });
 
 function hidden(run: number, step: number, { training = true, before = 0 } = {}): number[] {
   const ctx = { training, runs: new Map([[run, { seed: 5, step }]]), rows: [] };
-  return noGrad(() => tidy(() => [...(model.forward(batch(run, before), ctx).toArray() as Float32Array)].slice(before * 16)));
+  return noGrad(() =>
+    tidy(() =>
+      [...(model.forward(batch(run, before), ctx).toArray() as Float32Array)].slice(before * 16),
+    ),
+  );
 }
 
 it('drops by (seed, step, site, element): the same again, alone or beside others, another at the next step', () => {
-  const adapter = attachMethod(model, { peft_type: 'LORA', lora_dropout: 0.5, init_lora_weights: false }, { run: 1, seed: 3 });
+  const adapter = attachMethod(
+    model,
+    { peft_type: 'LORA', lora_dropout: 0.5, init_lora_weights: false },
+    { run: 1, seed: 3 },
+  );
   const first = hidden(1, 1);
   expect(hidden(1, 1)).toEqual(first);
   expect(hidden(1, 2)).not.toEqual(first);
@@ -74,9 +85,15 @@ it('drops by (seed, step, site, element): the same again, alone or beside others
 it('starts as the base, from values that the seed and the name decide', () => {
   const bare = hidden(1, 1);
   const values = (seed: number): number[][] => {
-    const adapter = attachMethod(model, { peft_type: 'LORA', target_modules: 'all-linear' }, { run: 1, seed });
+    const adapter = attachMethod(
+      model,
+      { peft_type: 'LORA', target_modules: 'all-linear' },
+      { run: 1, seed },
+    );
     expect(hidden(1, 1)).toEqual(bare);
-    const found = [...adapter.parameters.values()].map((parameter) => [...(parameter.toArray() as Float32Array)]);
+    const found = [...adapter.parameters.values()].map((parameter) => [
+      ...(parameter.toArray() as Float32Array),
+    ]);
     adapter.detach();
     return found;
   };
@@ -89,16 +106,26 @@ it('starts as the base, from values that the seed and the name decide', () => {
 it('a config that does not fit leaves the model as it was', () => {
   const bare = hidden(1, 1);
   const peft = { peft_type: 'LORA', init_lora_weights: false, modules_to_save: ['nothing'] };
-  expect(() => attachMethod(model, peft, { run: 1, seed: 0 })).toThrow(/modules_to_save names "nothing"/);
+  expect(() => attachMethod(model, peft, { run: 1, seed: 0 })).toThrow(
+    /modules_to_save names "nothing"/,
+  );
   expect(hidden(1, 1)).toEqual(bare);
 });
 
 it('refuses tensors of another adapter by name', () => {
   const adapter = attachMethod(model, { peft_type: 'LORA' }, { run: 1, seed: 0 });
   const other = attachMethod(model, { peft_type: 'LORA', r: 4 }, { run: 2, seed: 0 });
-  const third = attachMethod(model, { peft_type: 'LORA', target_modules: ['q_proj'] }, { run: 3, seed: 0 });
-  expect(() => adapter.load(other.exported())).toThrow(/lora_A is \[4, 16\], the model needs \[8, 16\]/);
-  expect(() => adapter.load(third.exported())).toThrow(/lacks 4 tensors \(model.layers.0.self_attn.v_proj.lora_A/);
+  const third = attachMethod(
+    model,
+    { peft_type: 'LORA', target_modules: ['q_proj'] },
+    { run: 3, seed: 0 },
+  );
+  expect(() => adapter.load(other.exported())).toThrow(
+    /lora_A is \[4, 16\], the model needs \[8, 16\]/,
+  );
+  expect(() => adapter.load(third.exported())).toThrow(
+    /lacks 4 tensors \(model.layers.0.self_attn.v_proj.lora_A/,
+  );
   expect(() => third.load(adapter.exported())).toThrow(/has 4 that do not belong/);
   [adapter, other, third].forEach((each) => each.detach());
 });

@@ -50,31 +50,67 @@ const Options = z
     target_modules: moduleNames
       .nullable()
       .default(null)
-      .describe('Names of the linears to adapt, a regular expression over their paths, or "all-linear"; left out, query and value'),
-    exclude_modules: moduleNames.nullable().default(null).describe('Names or a regular expression to leave out'),
-    use_rslora: z.boolean().default(false).describe('Scale by lora_alpha / √r, which keeps high ranks stable'),
-    use_dora: z.boolean().default(false).describe('Train magnitude and direction apart (DoRA); slower'),
-    bias: z.enum(['none', 'all', 'lora_only']).default('none').describe('Biases to train: none, all, or those of adapted linears'),
-    modules_to_save: names.nullable().default(null).describe('Modules to train whole, by the end of their path, e.g. lm_head'),
+      .describe(
+        'Names of the linears to adapt, a regular expression over their paths, or "all-linear"; left out, query and value',
+      ),
+    exclude_modules: moduleNames
+      .nullable()
+      .default(null)
+      .describe('Names or a regular expression to leave out'),
+    use_rslora: z
+      .boolean()
+      .default(false)
+      .describe('Scale by lora_alpha / √r, which keeps high ranks stable'),
+    use_dora: z
+      .boolean()
+      .default(false)
+      .describe('Train magnitude and direction apart (DoRA); slower'),
+    bias: z
+      .enum(['none', 'all', 'lora_only'])
+      .default('none')
+      .describe('Biases to train: none, all, or those of adapted linears'),
+    modules_to_save: names
+      .nullable()
+      .default(null)
+      .describe('Modules to train whole, by the end of their path, e.g. lm_head'),
     init_lora_weights: z
       .union([z.boolean(), z.enum(['gaussian'])])
       .default(true)
-      .describe('true: the update starts at zero; "gaussian": so too, with A normal; false: random, for tests'),
+      .describe(
+        'true: the update starts at zero; "gaussian": so too, with A normal; false: random, for tests',
+      ),
     layers_to_transform: z
       .union([z.int().min(0), z.array(z.int().min(0))])
       .nullable()
       .default(null)
       .describe('Layers to adapt, counted from 0; left out, all'),
-    layers_pattern: z.union([z.string(), names]).nullable().default(null).describe('What the list of layers is called'),
-    rank_pattern: z.record(z.string(), rank).default({}).describe('Other ranks for some modules: name or pattern → r'),
-    alpha_pattern: z.record(z.string(), scale).default({}).describe('Other lora_alpha for some modules'),
-    fan_in_fan_out: z.boolean().default(false).describe("Whether weights are stored [in, out]; known from the model, kept for PEFT's file"),
+    layers_pattern: z
+      .union([z.string(), names])
+      .nullable()
+      .default(null)
+      .describe('What the list of layers is called'),
+    rank_pattern: z
+      .record(z.string(), rank)
+      .default({})
+      .describe('Other ranks for some modules: name or pattern → r'),
+    alpha_pattern: z
+      .record(z.string(), scale)
+      .default({})
+      .describe('Other lora_alpha for some modules'),
+    fan_in_fan_out: z
+      .boolean()
+      .default(false)
+      .describe("Whether weights are stored [in, out]; known from the model, kept for PEFT's file"),
   })
   .superRefine((options, ctx) => {
-    const issue = (field: string, message: string): void => ctx.addIssue({ code: 'custom', message, path: [field] });
+    const issue = (field: string, message: string): void =>
+      ctx.addIssue({ code: 'custom', message, path: [field] });
     const byLayer = options.layers_to_transform !== null;
     if (byLayer && typeof options.target_modules === 'string') {
-      issue('layers_to_transform', 'layers_to_transform goes with a list of target_modules, not with a string');
+      issue(
+        'layers_to_transform',
+        'layers_to_transform goes with a list of target_modules, not with a string',
+      );
     }
     if (!byLayer && options.layers_pattern !== null && options.layers_pattern.length > 0) {
       issue('layers_pattern', 'layers_pattern needs layers_to_transform');
@@ -107,7 +143,8 @@ const NEUTRAL = {
 export const lora = defineMethod<Options>({
   name: 'LORA',
   title: 'LoRA',
-  summary: 'Adds a product of two thin matrices to chosen linears. The usual choice: quick, small, and as good as full fine-tuning on most tasks.',
+  summary:
+    'Adds a product of two thin matrices to chosen linears. The usual choice: quick, small, and as good as full fine-tuning on most tasks.',
   paper: 'https://arxiv.org/abs/2106.09685',
   defaultLearningRate: 2e-4,
   options: Options,
@@ -125,13 +162,25 @@ export const lora = defineMethod<Options>({
     parts.forEach((part) => part.site.attach(run, part));
     takeSaved(own, model.sites, options.modules_to_save ?? []);
     takeBiases(own, options, targets, model);
-    const parameters = new Map([...parts.flatMap((part) => [...part.parameters]), ...own.parameters]);
+    const parameters = new Map([
+      ...parts.flatMap((part) => [...part.parameters]),
+      ...own.parameters,
+    ]);
     return {
       parameters,
       exported: () => new Map(parameters),
       load: (stored) => restore(parameters, stored),
-      merged: () => new Map([...parts.map((part) => part.merged(model.dtype)), ...inDtype(own.parameters, model.dtype)]),
-      resolvedConfig: () => ({ ...NEUTRAL, loftq_config: {}, ...options, ...resolved(options, targets, model) }),
+      merged: () =>
+        new Map([
+          ...parts.map((part) => part.merged(model.dtype)),
+          ...inDtype(own.parameters, model.dtype),
+        ]),
+      resolvedConfig: () => ({
+        ...NEUTRAL,
+        loftq_config: {},
+        ...options,
+        ...resolved(options, targets, model),
+      }),
       detach() {
         model.sites.detach(run);
         parts.forEach((part) => part.dispose());
@@ -141,26 +190,39 @@ export const lora = defineMethod<Options>({
   },
 });
 
-function takeBiases(own: OwnModules, { bias }: Options, targets: readonly LinearSite[], model: Model): void {
+function takeBiases(
+  own: OwnModules,
+  { bias }: Options,
+  targets: readonly LinearSite[],
+  model: Model,
+): void {
   if (bias === 'none') return;
   const all = bias === 'all';
   for (const site of all ? model.sites.linears() : targets) own.takeBias(site);
   if (all) model.sites.norms().forEach((site) => own.takeNormBias(site));
 }
 
-function resolved(options: Options, targets: readonly LinearSite[], model: Model): Partial<Options> {
+function resolved(
+  options: Options,
+  targets: readonly LinearSite[],
+  model: Model,
+): Partial<Options> {
   const last = (path: string): string => path.slice(path.lastIndexOf('.') + 1);
   const { target_modules: given } = options;
   const byDefault = (): string[] => [...new Set(targets.map(({ path }) => last(path)))].sort();
   return {
-    target_modules: isAllLinear(given) ? writtenTargets(targets, model.sites) : (given ?? byDefault()),
+    target_modules: isAllLinear(given)
+      ? writtenTargets(targets, model.sites)
+      : (given ?? byDefault()),
     fan_in_fan_out: targets.some(({ conv1d }) => conv1d),
   };
 }
 
 /** PEFT's rule: the first key that is the path or a whole end of it, as a pattern. */
 function byPattern<T>(patterns: Readonly<Record<string, T>>, path: string, otherwise: T): T {
-  const found = Object.keys(patterns).find((pattern) => compile(`(?:.*\\.)?(?:${pattern})`, 'peft.rank_pattern').test(path));
+  const found = Object.keys(patterns).find((pattern) =>
+    compile(`(?:.*\\.)?(?:${pattern})`, 'peft.rank_pattern').test(path),
+  );
   return found === undefined ? otherwise : (patterns[found] as T);
 }
 
@@ -185,7 +247,11 @@ class Part implements RowAdapter {
     const alpha = byPattern(options.alpha_pattern, path, options.lora_alpha);
     this.#scale = alpha / (options.use_rslora ? Math.sqrt(r) : r);
     this.#dropout = options.lora_dropout;
-    const [aName, bName, mName] = [`${path}.lora_A`, `${path}.lora_B`, `${path}.lora_magnitude_vector`];
+    const [aName, bName, mName] = [
+      `${path}.lora_A`,
+      `${path}.lora_B`,
+      `${path}.lora_magnitude_vector`,
+    ];
     const init = options.init_lora_weights;
     this.#a = tidy(() =>
       leaf(
@@ -194,10 +260,20 @@ class Part implements RowAdapter {
           : uniform([r, inFeatures], 1 / Math.sqrt(inFeatures), seed, aName),
       ),
     );
-    this.#b = tidy(() => leaf(init === false ? uniform([outFeatures, r], 1 / Math.sqrt(r), seed, bName) : zeros([outFeatures, r])));
+    this.#b = tidy(() =>
+      leaf(
+        init === false
+          ? uniform([outFeatures, r], 1 / Math.sqrt(r), seed, bName)
+          : zeros([outFeatures, r]),
+      ),
+    );
     this.#squares = options.use_dora ? squares(site) : null;
     this.#m = options.use_dora ? tidy(() => leaf(this.#norms())) : null;
-    this.parameters = new Map([[aName, this.#a], [bName, this.#b], ...(this.#m ? ([[mName, this.#m]] as const) : [])]);
+    this.parameters = new Map([
+      [aName, this.#a],
+      [bName, this.#b],
+      ...(this.#m ? ([[mName, this.#m]] as const) : []),
+    ]);
   }
 
   apply(x: Tensor, y: Tensor | null, ctx: RowContext): Tensor {
@@ -225,7 +301,9 @@ class Part implements RowAdapter {
   merged(dtype: 'bf16' | 'f32'): [string, Tensor] {
     const weight = noGrad(() =>
       tidy(() => {
-        const adapted = addmm(this.site.weight.dense('f32'), this.#b, this.#a, { alpha: this.#scale });
+        const adapted = addmm(this.site.weight.dense('f32'), this.#b, this.#a, {
+          alpha: this.#scale,
+        });
         const whole = this.#m ? mul(adapted, unsqueeze(div(this.#m, this.#norms()), 1)) : adapted;
         return contiguous(to(this.site.conv1d ? transpose(whole, 0, 1) : whole, dtype)).detach();
       }),

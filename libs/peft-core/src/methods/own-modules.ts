@@ -40,7 +40,13 @@ export class OwnModules {
     const name = `${site.path}.bias`;
     const base = site.bias;
     if (!base || this.parameters.has(name)) return;
-    site.attach(this.run, shift(this.#leaf(name, () => base), base));
+    site.attach(
+      this.run,
+      shift(
+        this.#leaf(name, () => base),
+        base,
+      ),
+    );
   }
 
   takeNormBias(site: NormSite): void {
@@ -86,7 +92,12 @@ export function takeSaved(own: OwnModules, sites: Sites, names: readonly string[
   for (const name of new Set(names)) {
     const isSaved = ({ path }: Site): boolean => {
       const parts = path.split('.');
-      return parts.some((_, i) => parts.slice(0, i + 1).join('.').endsWith(name));
+      return parts.some((_, i) =>
+        parts
+          .slice(0, i + 1)
+          .join('.')
+          .endsWith(name),
+      );
     };
     const fresh = <S extends Site>(list: readonly S[]): S[] =>
       list.filter((site) => isSaved(site) && !own.parameters.has(`${site.path}.weight`));
@@ -110,6 +121,12 @@ export function takeAll(own: OwnModules, sites: Sites): void {
 }
 
 /** Copies in the base's dtype, outside autograd. */
-export function inDtype(parameters: ReadonlyMap<string, Tensor>, dtype: 'bf16' | 'f32'): Map<string, Tensor> {
-  return noGrad(() => new Map([...parameters].map(([name, parameter]) => [name, to(parameter, dtype).detach()])));
+export function inDtype(
+  parameters: ReadonlyMap<string, Tensor>,
+  dtype: 'bf16' | 'f32',
+): Map<string, Tensor> {
+  return noGrad(
+    () =>
+      new Map([...parameters].map(([name, parameter]) => [name, to(parameter, dtype).detach()])),
+  );
 }

@@ -6,7 +6,17 @@
  *
  * E: [p, D]; hidden h (LSTM: 2 h after both directions). Names are PEFT's.
  */
-import { counterDropout, linear, lstm, noGrad, relu, squeeze, tidy, unsqueeze, zeros } from '@graft/kernels';
+import {
+  counterDropout,
+  linear,
+  lstm,
+  noGrad,
+  relu,
+  squeeze,
+  tidy,
+  unsqueeze,
+  zeros,
+} from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
 import { z } from 'zod';
 import type { RowContext } from '../nn/context.js';
@@ -17,7 +27,10 @@ import { checkRoom, checkSizes, inputSizes, loadTable, TABLE } from './virtual-t
 
 const Options = z.strictObject({
   num_virtual_tokens: virtualTokens,
-  encoder_reparameterization_type: z.enum(['MLP', 'LSTM']).default('MLP').describe('What makes the prompts'),
+  encoder_reparameterization_type: z
+    .enum(['MLP', 'LSTM'])
+    .default('MLP')
+    .describe('What makes the prompts'),
   encoder_hidden_size: z
     .int()
     .min(1)
@@ -25,8 +38,18 @@ const Options = z.strictObject({
     .nullable()
     .default(null)
     .describe("Hidden size of the encoder; left out, the model's"),
-  encoder_num_layers: z.int().min(1).max(16).default(2).describe('Layers of the LSTM; the MLP always has two hidden ones'),
-  encoder_dropout: z.number().min(0).lt(1).default(0).describe('Dropout between layers of the LSTM'),
+  encoder_num_layers: z
+    .int()
+    .min(1)
+    .max(16)
+    .default(2)
+    .describe('Layers of the LSTM; the MLP always has two hidden ones'),
+  encoder_dropout: z
+    .number()
+    .min(0)
+    .lt(1)
+    .default(0)
+    .describe('Dropout between layers of the LSTM'),
   ...resolvedFields,
 });
 type Options = z.infer<typeof Options>;
@@ -42,7 +65,8 @@ interface Shape {
 export const pTuning = defineMethod<Options>({
   name: 'P_TUNING',
   title: 'P-tuning',
-  summary: 'Virtual tokens that come out of a small network (MLP or LSTM), which steadies their training.',
+  summary:
+    'Virtual tokens that come out of a small network (MLP or LSTM), which steadies their training.',
   paper: 'https://arxiv.org/abs/2103.10385',
   defaultLearningRate: 1e-3,
   options: Options,
@@ -54,7 +78,8 @@ export const pTuning = defineMethod<Options>({
     const h = options.encoder_hidden_size ?? model.hiddenSize;
     const shape = { p: options.num_virtual_tokens, d: model.hiddenSize, h };
     let parameters = initial(options, shape, init.seed);
-    const encode = (ctx: RowContext): Tensor => parameters.get(TABLE) ?? encoded(parameters, options, h, ctx);
+    const encode = (ctx: RowContext): Tensor =>
+      parameters.get(TABLE) ?? encoded(parameters, options, h, ctx);
     const atRest: RowContext = { training: false, key: { seed: 0, step: 0 }, site: 0, alone: true };
     model.sites.inputs.attach(init.run, { length: shape.p, embeddings: encode });
     const dispose = (): void => parameters.forEach((parameter) => parameter.dispose());
@@ -68,7 +93,12 @@ export const pTuning = defineMethod<Options>({
         dispose();
         parameters = new Map([[TABLE, table]]);
       },
-      resolvedConfig: () => ({ ...options, ...sizes, encoder_hidden_size: h, modules_to_save: null }),
+      resolvedConfig: () => ({
+        ...options,
+        ...sizes,
+        encoder_hidden_size: h,
+        modules_to_save: null,
+      }),
       detach() {
         model.sites.inputs.detach(init.run);
         dispose();
@@ -80,13 +110,19 @@ export const pTuning = defineMethod<Options>({
 function initial(options: Options, { p, d, h }: Shape, seed: number): Map<string, Tensor> {
   const parameters = new Map<string, Tensor>();
   const add = (name: string, shape: readonly number[], bound: number): void => {
-    parameters.set(name, tidy(() => leaf(uniform(shape, bound, seed, name))));
+    parameters.set(
+      name,
+      tidy(() => leaf(uniform(shape, bound, seed, name))),
+    );
   };
   const addLinear = (name: string, out: number, fanIn: number): void => {
     add(`${name}.weight`, [out, fanIn], 1 / Math.sqrt(fanIn));
     add(`${name}.bias`, [out], 1 / Math.sqrt(fanIn));
   };
-  parameters.set('embedding.weight', tidy(() => leaf(normal([p, d], 1, seed, 'embedding.weight'))));
+  parameters.set(
+    'embedding.weight',
+    tidy(() => leaf(normal([p, d], 1, seed, 'embedding.weight'))),
+  );
   if (options.encoder_reparameterization_type === 'MLP') {
     addLinear('mlp_head.0', h, d);
     addLinear('mlp_head.2', h, h);
@@ -108,9 +144,15 @@ function initial(options: Options, { p, d, h }: Shape, seed: number): Map<string
   return parameters;
 }
 
-function encoded(parameters: ReadonlyMap<string, Tensor>, options: Options, h: number, ctx: RowContext): Tensor {
+function encoded(
+  parameters: ReadonlyMap<string, Tensor>,
+  options: Options,
+  h: number,
+  ctx: RowContext,
+): Tensor {
   const get = (name: string): Tensor => parameters.get(name) as Tensor;
-  const dense = (x: Tensor, name: string): Tensor => linear(x, get(`${name}.weight`), get(`${name}.bias`));
+  const dense = (x: Tensor, name: string): Tensor =>
+    linear(x, get(`${name}.weight`), get(`${name}.bias`));
   return tidy(() => {
     const e = get('embedding.weight');
     if (options.encoder_reparameterization_type === 'MLP') {
@@ -123,7 +165,9 @@ function encoded(parameters: ReadonlyMap<string, Tensor>, options: Options, h: n
       }
       const state = zeros([2, 1, h]);
       const weights = DIRECTIONS.flatMap((direction) =>
-        ['weight_ih', 'weight_hh', 'bias_ih', 'bias_hh'].map((kind) => get(`lstm_head.${kind}_l${layer}${direction}`)),
+        ['weight_ih', 'weight_hh', 'bias_ih', 'bias_hh'].map((kind) =>
+          get(`lstm_head.${kind}_l${layer}${direction}`),
+        ),
       );
       x = lstm(x, [state, state], weights, { bidirectional: true, batchFirst: true }).output;
     }

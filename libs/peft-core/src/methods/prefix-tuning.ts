@@ -16,7 +16,10 @@ import { checkRoom, checkSizes, loadTable, prefixSizes, TABLE } from './virtual-
 
 const Options = z.strictObject({
   num_virtual_tokens: virtualTokens,
-  prefix_projection: z.boolean().default(false).describe('Let a small network make the prefix; steadier, and larger while training'),
+  prefix_projection: z
+    .boolean()
+    .default(false)
+    .describe('Let a small network make the prefix; steadier, and larger while training'),
   encoder_hidden_size: z
     .int()
     .min(1)
@@ -24,7 +27,11 @@ const Options = z.strictObject({
     .nullable()
     .default(null)
     .describe('Hidden size of the projection; left out, that of a key'),
-  init_weights: z.enum(['zero']).nullable().default(null).describe('"zero" starts from zeros, null from random numbers'),
+  init_weights: z
+    .enum(['zero'])
+    .nullable()
+    .default(null)
+    .describe('"zero" starts from zeros, null from random numbers'),
   ...resolvedFields,
 });
 type Options = z.infer<typeof Options>;
@@ -59,7 +66,8 @@ export const prefixTuning = defineMethod<Options>({
       length: shape.p,
       open() {
         const parts = split(to(table(), model.dtype), d, 1);
-        const heads = (part: number): Tensor => view(parts[part] as Tensor, [shape.p, model.kvHeads, model.headDim]);
+        const heads = (part: number): Tensor =>
+          view(parts[part] as Tensor, [shape.p, model.kvHeads, model.headDim]);
         return (layer) => ({ k: heads(2 * layer), v: heads(2 * layer + 1) });
       },
     });
@@ -74,7 +82,12 @@ export const prefixTuning = defineMethod<Options>({
         dispose();
         parameters = new Map([[TABLE, loaded]]);
       },
-      resolvedConfig: () => ({ ...options, ...sizes, encoder_hidden_size: h, modules_to_save: null }),
+      resolvedConfig: () => ({
+        ...options,
+        ...sizes,
+        encoder_hidden_size: h,
+        modules_to_save: null,
+      }),
       detach() {
         model.sites.prefix.detach(init.run);
         dispose();
@@ -83,12 +96,19 @@ export const prefixTuning = defineMethod<Options>({
   },
 });
 
-function initial({ prefix_projection, init_weights }: Options, shape: Shape, seed: number): Map<string, Tensor> {
+function initial(
+  { prefix_projection, init_weights }: Options,
+  shape: Shape,
+  seed: number,
+): Map<string, Tensor> {
   const { p, d, h, columns } = shape;
   const zero = init_weights === 'zero';
   const parameters = new Map<string, Tensor>();
   const add = (name: string, values: () => Tensor): void => {
-    parameters.set(name, tidy(() => leaf(values())));
+    parameters.set(
+      name,
+      tidy(() => leaf(values())),
+    );
   };
   const drawn = (name: string, dims: readonly number[], fanIn: number): void =>
     add(name, () => uniform(dims, 1 / Math.sqrt(fanIn), seed, name));

@@ -20,7 +20,9 @@ const Options = z
     prompt_tuning_init: z
       .enum(['RANDOM', 'TEXT', 'SAMPLE_VOCAB'])
       .default('RANDOM')
-      .describe('Start from random numbers, from the embeddings of a text, or from those of random tokens'),
+      .describe(
+        'Start from random numbers, from the embeddings of a text, or from those of random tokens',
+      ),
     prompt_tuning_init_text: z
       .string()
       .min(1)
@@ -45,7 +47,8 @@ type Options = z.infer<typeof Options>;
 export const promptTuning = defineMethod<Options>({
   name: 'PROMPT_TUNING',
   title: 'Prompt tuning',
-  summary: 'Trains a few virtual tokens put before every input. The smallest adapters; wants high learning rates.',
+  summary:
+    'Trains a few virtual tokens put before every input. The smallest adapters; wants high learning rates.',
   paper: 'https://arxiv.org/abs/2104.08691',
   defaultLearningRate: 3e-2,
   options: Options,
@@ -62,7 +65,12 @@ export const promptTuning = defineMethod<Options>({
       parameters: new Map([[NAME, prompt]]),
       exported: () => new Map([[TABLE, prompt]]),
       load: (stored) => restore(new Map([[TABLE, prompt]]), stored),
-      resolvedConfig: () => ({ ...options, ...inputSizes(model), modules_to_save: null, tokenizer_kwargs: null }),
+      resolvedConfig: () => ({
+        ...options,
+        ...inputSizes(model),
+        modules_to_save: null,
+        tokenizer_kwargs: null,
+      }),
       detach() {
         model.sites.inputs.detach(init.run);
         prompt.dispose();
@@ -78,16 +86,26 @@ function initial(model: Model, options: Options, { seed, tokenize }: AttachConte
       return normal([p, model.hiddenSize], 1, seed, NAME);
     case 'SAMPLE_VOCAB': {
       const draws = counterUniform([p], key(seed, NAME)).toArray() as Float32Array;
-      return rows(model, Array.from(draws, (u) => Math.floor(u * model.vocabSize)));
+      return rows(
+        model,
+        Array.from(draws, (u) => Math.floor(u * model.vocabSize)),
+      );
     }
     case 'TEXT': {
-      if (!tokenize) throw new DomainError('internal_error', 'prompt_tuning_init TEXT needs a tokenizer to attach');
+      if (!tokenize)
+        throw new DomainError(
+          'internal_error',
+          'prompt_tuning_init TEXT needs a tokenizer to attach',
+        );
       const ids = tokenize(options.prompt_tuning_init_text as string);
       if (ids.length === 0) {
         const advice = 'prompt_tuning_init_text has no tokens; write something in it';
         throw new DomainError('invalid_value', advice, 'peft.prompt_tuning_init_text');
       }
-      return rows(model, Array.from({ length: p }, (_, i) => ids[i % ids.length] as number));
+      return rows(
+        model,
+        Array.from({ length: p }, (_, i) => ids[i % ids.length] as number),
+      );
     }
   }
 }

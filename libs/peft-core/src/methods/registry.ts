@@ -8,10 +8,21 @@ import { prefixTuning } from './prefix-tuning.js';
 import { promptTuning } from './prompt-tuning.js';
 
 /** Every method there is. Validation, the catalog, the docs and the test matrix are derived from this list. */
-export const methods: readonly Method[] = [lora, promptTuning, pTuning, prefixTuning, full] as Method[];
+export const methods: readonly Method[] = [
+  lora,
+  promptTuning,
+  pTuning,
+  prefixTuning,
+  full,
+] as Method[];
 
 /** What a job gets that says nothing about its adapter. */
-export const DEFAULT_PEFT = { peft_type: lora.name, r: 16, lora_alpha: 32, target_modules: 'all-linear' } as const;
+export const DEFAULT_PEFT = {
+  peft_type: lora.name,
+  r: 16,
+  lora_alpha: 32,
+  target_modules: 'all-linear',
+} as const;
 
 /** Name of the method that `"peft": null` means. */
 export const WITHOUT_ADAPTER = full.name;
@@ -24,5 +35,9 @@ export function methodFor(peft: { readonly peft_type: string } | null): Method {
   const found = byName.get(name);
   if (found) return found;
   const known = methods.map((method) => method.name).join(', ');
-  throw new DomainError('invalid_value', `peft_type "${name}" is unknown; there are: ${known}`, 'peft.peft_type');
+  throw new DomainError(
+    'invalid_value',
+    `peft_type "${name}" is unknown; there are: ${known}`,
+    'peft.peft_type',
+  );
 }

@@ -23,8 +23,18 @@ function sites(layers: number): Sites {
     ['mlp.down_proj', 'down'],
   ];
   const linear = (path: string, role: Role, layer: number | null): LinearSite =>
-    new LinearSite({ path, role, layer, index: 0, weight: new DenseWeight(zeros([2, 2])), bias: null, conv1d: false });
-  const linears = Array.from({ length: layers }, (_, n) => names.map(([name, role]) => linear(`model.layers.${n}.${name}`, role, n))).flat();
+    new LinearSite({
+      path,
+      role,
+      layer,
+      index: 0,
+      weight: new DenseWeight(zeros([2, 2])),
+      bias: null,
+      conv1d: false,
+    });
+  const linears = Array.from({ length: layers }, (_, n) =>
+    names.map(([name, role]) => linear(`model.layers.${n}.${name}`, role, n)),
+  ).flat();
   return new Sites({
     linears: [...linears, linear('lm_head', 'head', null)],
     norms: [new NormSite('model.norm', 'rms', 1e-5, zeros([2]), null)],
@@ -34,20 +44,50 @@ function sites(layers: number): Sites {
 }
 
 const picked = (fields: Partial<TargetFields>, layers = 2): string[] =>
-  targetLinears(sites(layers), { ...NOTHING, ...fields }, ['q', 'v']).map(({ path }) => path.replace('model.layers.', ''));
+  targetLinears(sites(layers), { ...NOTHING, ...fields }, ['q', 'v']).map(({ path }) =>
+    path.replace('model.layers.', ''),
+  );
 
 describe('target_modules', () => {
   it.each<[string, Partial<TargetFields>, string[]]>([
-    ['nothing: the default roles', {}, ['0.self_attn.q_proj', '0.self_attn.v_proj', '1.self_attn.q_proj', '1.self_attn.v_proj']],
+    [
+      'nothing: the default roles',
+      {},
+      ['0.self_attn.q_proj', '0.self_attn.v_proj', '1.self_attn.q_proj', '1.self_attn.v_proj'],
+    ],
     ['suffixes', { target_modules: ['o_proj'] }, ['0.self_attn.o_proj', '1.self_attn.o_proj']],
     ['longer suffixes', { target_modules: ['0.mlp.down_proj'] }, ['0.mlp.down_proj']],
-    ['no part of a segment', { target_modules: ['proj', 'o_proj'] }, ['0.self_attn.o_proj', '1.self_attn.o_proj']],
-    ['a pattern for the whole path', { target_modules: String.raw`.*\.1\..*(q|o)_proj` }, ['1.self_attn.q_proj', '1.self_attn.o_proj']],
+    [
+      'no part of a segment',
+      { target_modules: ['proj', 'o_proj'] },
+      ['0.self_attn.o_proj', '1.self_attn.o_proj'],
+    ],
+    [
+      'a pattern for the whole path',
+      { target_modules: String.raw`.*\.1\..*(q|o)_proj` },
+      ['1.self_attn.q_proj', '1.self_attn.o_proj'],
+    ],
     ['layers', { target_modules: ['q_proj'], layers_to_transform: 1 }, ['1.self_attn.q_proj']],
-    ['layers by a pattern', { target_modules: ['q_proj'], layers_to_transform: [0], layers_pattern: 'layers' }, ['0.self_attn.q_proj']],
-    ['an exact path whatever its layer', { target_modules: ['lm_head', 'q_proj'], layers_to_transform: [0] }, ['0.self_attn.q_proj', 'lm_head']],
-    ['exclusions', { target_modules: ['q_proj'], exclude_modules: ['0.self_attn.q_proj'] }, ['1.self_attn.q_proj']],
-    ['not what is trained whole', { target_modules: ['q_proj', 'down_proj'], modules_to_save: ['mlp'] }, ['0.self_attn.q_proj', '1.self_attn.q_proj']],
+    [
+      'layers by a pattern',
+      { target_modules: ['q_proj'], layers_to_transform: [0], layers_pattern: 'layers' },
+      ['0.self_attn.q_proj'],
+    ],
+    [
+      'an exact path whatever its layer',
+      { target_modules: ['lm_head', 'q_proj'], layers_to_transform: [0] },
+      ['0.self_attn.q_proj', 'lm_head'],
+    ],
+    [
+      'exclusions',
+      { target_modules: ['q_proj'], exclude_modules: ['0.self_attn.q_proj'] },
+      ['1.self_attn.q_proj'],
+    ],
+    [
+      'not what is trained whole',
+      { target_modules: ['q_proj', 'down_proj'], modules_to_save: ['mlp'] },
+      ['0.self_attn.q_proj', '1.self_attn.q_proj'],
+    ],
   ])('%s', (_, fields, paths) => expect(picked(fields)).toEqual(paths));
 
   it('all-linear takes all but the head', () => {
@@ -55,7 +95,11 @@ describe('target_modules', () => {
   });
 
   it.each<[string, Partial<TargetFields>, RegExp]>([
-    ['nothing that is there', { target_modules: ['c_attn'] }, /q_proj, v_proj, o_proj, down_proj, lm_head/],
+    [
+      'nothing that is there',
+      { target_modules: ['c_attn'] },
+      /q_proj, v_proj, o_proj, down_proj, lm_head/,
+    ],
     ['a norm', { target_modules: ['q_proj', 'norm'] }, /model.norm, which is not a linear/],
     ['an embedding', { target_modules: '.*(embed_tokens|q_proj)' }, /model.embed_tokens/],
   ])('refuses %s', (_, fields, message) => {
@@ -66,7 +110,10 @@ describe('target_modules', () => {
   it('is written in full up to 19 paths, then as suffixes', () => {
     const written = (layers: number): string[] => {
       const all = sites(layers);
-      return writtenTargets(targetLinears(all, { ...NOTHING, target_modules: 'all-linear' }, []), all);
+      return writtenTargets(
+        targetLinears(all, { ...NOTHING, target_modules: 'all-linear' }, []),
+        all,
+      );
     };
     expect(written(4)).toHaveLength(16);
     expect(written(5)).toEqual(['down_proj', 'o_proj', 'q_proj', 'v_proj']);

@@ -16,19 +16,30 @@ export const ALL_LINEAR = 'all-linear';
 export const isAllLinear = (targets: TargetFields['target_modules']): boolean =>
   typeof targets === 'string' && targets.toLowerCase() === ALL_LINEAR;
 
-const asList = <T>(value: T | readonly T[]): readonly T[] => (Array.isArray(value) ? value : [value as T]);
+const asList = <T>(value: T | readonly T[]): readonly T[] =>
+  Array.isArray(value) ? value : [value as T];
 
-const isOrEndsWith = (path: string, name: string): boolean => path === name || path.endsWith(`.${name}`);
+const isOrEndsWith = (path: string, name: string): boolean =>
+  path === name || path.endsWith(`.${name}`);
 
 /** The linears of `fields.target_modules`, in the model's order. @throws DomainError naming what there is when none */
-export function targetLinears(sites: Sites, fields: TargetFields, defaults: readonly Role[]): LinearSite[] {
+export function targetLinears(
+  sites: Sites,
+  fields: TargetFields,
+  defaults: readonly Role[],
+): LinearSite[] {
   refuseOthers(sites, fields);
   const excluded = matcher(fields.exclude_modules ?? [], 'peft.exclude_modules');
   const saved = fields.modules_to_save ?? [];
   const wanted = wantedBy(sites, fields, defaults);
   const found = sites
     .linears()
-    .filter((site) => !excluded(site.path) && !saved.some((name) => `.${site.path}.`.includes(`.${name}.`)) && wanted(site));
+    .filter(
+      (site) =>
+        !excluded(site.path) &&
+        !saved.some((name) => `.${site.path}.`.includes(`.${name}.`)) &&
+        wanted(site),
+    );
   if (found.length > 0) return found;
   const shown = JSON.stringify(fields.target_modules ?? 'the default');
   const names = [...new Set(sites.linears().map(({ path }) => lastSegment(path)))].join(', ');
@@ -37,9 +48,13 @@ export function targetLinears(sites: Sites, fields: TargetFields, defaults: read
 }
 
 /** @throws DomainError when a list of target modules has nothing that a family's linears are called */
-export function checkTargets({ target_modules: targets }: TargetFields, linears: readonly string[]): void {
+export function checkTargets(
+  { target_modules: targets }: TargetFields,
+  linears: readonly string[],
+): void {
   if (!Array.isArray(targets)) {
-    if (typeof targets === 'string' && !isAllLinear(targets)) compile(targets, 'peft.target_modules');
+    if (typeof targets === 'string' && !isAllLinear(targets))
+      compile(targets, 'peft.target_modules');
     return;
   }
   if (targets.some((name: string) => linears.includes(lastSegment(name)))) return;
@@ -49,7 +64,11 @@ export function checkTargets({ target_modules: targets }: TargetFields, linears:
 
 const lastSegment = (path: string): string => path.slice(path.lastIndexOf('.') + 1);
 
-function wantedBy(sites: Sites, fields: TargetFields, defaults: readonly Role[]): (site: LinearSite) => boolean {
+function wantedBy(
+  sites: Sites,
+  fields: TargetFields,
+  defaults: readonly Role[],
+): (site: LinearSite) => boolean {
   const { target_modules: targets } = fields;
   if (isAllLinear(targets)) return ({ role }) => role !== 'head';
   const layer = layerFilter(fields);
@@ -62,7 +81,8 @@ function wantedBy(sites: Sites, fields: TargetFields, defaults: readonly Role[])
     return ({ path }) => pattern(path);
   }
   // an exact path is taken whatever its layer
-  return ({ path }) => targets.includes(path) || (targets.some((name) => isOrEndsWith(path, name)) && layer(path));
+  return ({ path }) =>
+    targets.includes(path) || (targets.some((name) => isOrEndsWith(path, name)) && layer(path));
 }
 
 /** PEFT would train embeddings this way too and fails on norms: say so instead of leaving them out. */
@@ -99,14 +119,15 @@ export function compile(pattern: string, param: string): RegExp {
   }
 }
 
-function layerFilter({ layers_to_transform: layers, layers_pattern: pattern }: TargetFields): (path: string) => boolean {
+function layerFilter({
+  layers_to_transform: layers,
+  layers_pattern: pattern,
+}: TargetFields): (path: string) => boolean {
   if (layers === null) return () => true;
   const wanted = new Set(asList<number>(layers as number | readonly number[]));
   const names = pattern === null ? [] : asList<string>(pattern as string | readonly string[]);
   const expressions =
-    names.length === 0
-      ? [/^.*?\.[^.]*\.(\d+)\./]
-      : names.map((name) => compileLayer(name));
+    names.length === 0 ? [/^.*?\.[^.]*\.(\d+)\./] : names.map((name) => compileLayer(name));
   return (path) => {
     for (const expression of expressions) {
       const found = expression.exec(path);
@@ -129,7 +150,9 @@ export function writtenTargets(targets: readonly LinearSite[], sites: Sites): st
   const paths = targets.map(({ path }) => path).sort();
   if (paths.length < 20) return paths;
   const mine = new Set(paths);
-  const others = new Set([...modulePaths(sites)].filter((path) => !mine.has(path)).flatMap(suffixes));
+  const others = new Set(
+    [...modulePaths(sites)].filter((path) => !mine.has(path)).flatMap(suffixes),
+  );
   const required = new Set<string>();
   for (const path of paths) {
     if ([...required].some((suffix) => path.endsWith(`.${suffix}`))) continue;

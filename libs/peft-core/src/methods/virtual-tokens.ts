@@ -31,7 +31,10 @@ export const prefixSizes = (model: Model): Resolved => ({
 });
 
 /** @throws DomainError when a config names sizes that are not the model's */
-export function checkSizes(given: Readonly<Record<keyof Resolved, number | null>>, sizes: Resolved): void {
+export function checkSizes(
+  given: Readonly<Record<keyof Resolved, number | null>>,
+  sizes: Resolved,
+): void {
   for (const name of Object.keys(sizes) as (keyof Resolved)[]) {
     const value = given[name];
     if (value !== null && value !== sizes[name]) {
@@ -54,11 +57,17 @@ export function loadTable(stored: NamedTensors, shape: readonly number[]): Tenso
   const others = [...stored.keys()].filter((name) => name !== TABLE);
   if (!table || others.length > 0) {
     const found = [...stored.keys()].slice(0, 5).join(', ') || 'nothing';
-    throw new DomainError('invalid_adapter', `the adapter should hold ${TABLE} alone; it has ${found}`);
+    throw new DomainError(
+      'invalid_adapter',
+      `the adapter should hold ${TABLE} alone; it has ${found}`,
+    );
   }
   if (table.shape.join() !== shape.join()) {
     const [got, want] = [table.shape.join(', '), shape.join(', ')];
-    throw new DomainError('invalid_adapter', `the adapter's ${TABLE} is [${got}], the model needs [${want}]`);
+    throw new DomainError(
+      'invalid_adapter',
+      `the adapter's ${TABLE} is [${got}], the model needs [${want}]`,
+    );
   }
   return leaf(table);
 }

@@ -45,11 +45,17 @@ class Assembly {
 
   model(family: string, config: HfConfig): Model {
     const { options: o, paths, reader } = this;
-    const words = new EmbeddingSite(paths.words, reader.take(`${paths.words}.weight`, [o.vocabSize, o.hiddenSize]));
+    const words = new EmbeddingSite(
+      paths.words,
+      reader.take(`${paths.words}.weight`, [o.vocabSize, o.hiddenSize]),
+    );
     const positions =
       paths.positions === undefined
         ? null
-        : new EmbeddingSite(paths.positions, reader.take(`${paths.positions}.weight`, [o.maxPositions, o.hiddenSize]));
+        : new EmbeddingSite(
+            paths.positions,
+            reader.take(`${paths.positions}.weight`, [o.maxPositions, o.hiddenSize]),
+          );
     const blocks = Array.from({ length: o.layers }, (_, layer) => this.#block(layer));
     const finalNorm = this.#norm(paths.finalNorm, o.hiddenSize);
     const headSite = this.#head(words);
@@ -60,7 +66,18 @@ class Assembly {
       tied: o.tiedHead ? [[headSite, words]] : [],
     });
     const { parameterCount } = reader;
-    const parts = { family, config, options: o, words, positions, blocks, finalNorm, headSite, sites, parameterCount };
+    const parts = {
+      family,
+      config,
+      options: o,
+      words,
+      positions,
+      blocks,
+      finalNorm,
+      headSite,
+      sites,
+      parameterCount,
+    };
     return new Transformer({ ...parts, dtype: this.build.dtype, dispose: () => this.dispose() });
   }
 
@@ -101,16 +118,28 @@ class Assembly {
     const stored = this.reader.take(`${path}.weight`, conv1d ? [fanIn, out] : [out, fanIn]);
     const dense = conv1d ? DenseWeight.transposed(stored) : new DenseWeight(stored);
     const { quantization } = this.build;
-    const weight: Weight = quantization === null ? dense : quantizerFor(quantization).pack(dense.dense());
-    const bias = (biases as readonly Role[]).includes(role) ? this.reader.take(`${path}.bias`, [out]) : null;
+    const weight: Weight =
+      quantization === null ? dense : quantizerFor(quantization).pack(dense.dense());
+    const bias = (biases as readonly Role[]).includes(role)
+      ? this.reader.take(`${path}.bias`, [out])
+      : null;
     return this.#added({ path, role, layer, weight, bias, conv1d });
   }
 
   #head(words: EmbeddingSite): LinearSite {
     const { tiedHead, vocabSize, hiddenSize } = this.options;
     const path = this.paths.head;
-    const matrix = tiedHead ? words.weight : this.reader.take(`${path}.weight`, [vocabSize, hiddenSize]);
-    return this.#added({ path, role: 'head', layer: null, weight: new DenseWeight(matrix), bias: null, conv1d: false });
+    const matrix = tiedHead
+      ? words.weight
+      : this.reader.take(`${path}.weight`, [vocabSize, hiddenSize]);
+    return this.#added({
+      path,
+      role: 'head',
+      layer: null,
+      weight: new DenseWeight(matrix),
+      bias: null,
+      conv1d: false,
+    });
   }
 
   #added(description: Omit<ConstructorParameters<typeof LinearSite>[0], 'index'>): LinearSite {

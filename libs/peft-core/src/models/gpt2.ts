@@ -3,7 +3,7 @@ import { linearNames, TransformerOptions } from '../nn/transformer-options.js';
 import type { ModulePaths } from '../nn/transformer-options.js';
 import { defineModel } from '../plugin.js';
 import { assemble } from './assemble.js';
-import { activation, numberOr } from './hf-config.js';
+import { activation, layerCount, numberOr } from './hf-config.js';
 import type { HfConfig } from './model.js';
 
 const paths: ModulePaths = {
@@ -26,13 +26,14 @@ export const gpt2 = defineModel<TransformerOptions>({
   options: TransformerOptions,
   linears: linearNames(paths),
   fromHf,
-  build: (options, config, tensors, build) => assemble({ name: 'gpt2', paths }, options, config, tensors, build),
+  build: (options, config, tensors, build) =>
+    assemble({ name: 'gpt2', paths }, options, config, tensors, build),
 });
 
 function fromHf(config: HfConfig): unknown {
   const hiddenSize = numberOr(config, 'n_embd', 768);
   const heads = numberOr(config, 'n_head', 12);
-  const layers = numberOr(config, 'n_layer', 12);
+  const layers = layerCount(config, 'n_layer');
   return {
     vocabSize: config['vocab_size'] ?? 50257,
     hiddenSize,

@@ -17,13 +17,34 @@ export function activation(name: unknown): string {
   const found = ACTIVATIONS[String(name)];
   if (found) return found;
   const known = Object.keys(ACTIVATIONS).join(', ');
-  throw new DomainError('unsupported', `config.json: activation "${String(name)}" is unknown; there are: ${known}`, 'model');
+  throw new DomainError(
+    'unsupported',
+    `config.json: activation "${String(name)}" is unknown; there are: ${known}`,
+    'model',
+  );
 }
 
 /** An object in the config, or null. */
 export function field(config: HfConfig, name: string): Readonly<Record<string, unknown>> | null {
   const value = config[name];
-  return typeof value === 'object' && value !== null ? (value as Readonly<Record<string, unknown>>) : null;
+  return typeof value === 'object' && value !== null
+    ? (value as Readonly<Record<string, unknown>>)
+    : null;
+}
+
+const MOST_LAYERS = 1024;
+
+/** @throws DomainError unless the config has a number of layers that a model can have */
+export function layerCount(config: HfConfig, name: string): number {
+  const value = config[name];
+  if (Number.isInteger(value) && (value as number) >= 1 && (value as number) <= MOST_LAYERS)
+    return value as number;
+  const shown = JSON.stringify(value)?.slice(0, 50) ?? 'missing';
+  throw new DomainError(
+    'invalid_model',
+    `config.json: ${name} is ${shown}; it should be 1 to ${MOST_LAYERS}`,
+    'model',
+  );
 }
 
 export function numberOr(config: HfConfig, name: string, otherwise: number): number {

@@ -7,7 +7,7 @@ import { linearNames, TransformerOptions } from '../nn/transformer-options.js';
 import type { ModulePaths } from '../nn/transformer-options.js';
 import { defineModel } from '../plugin.js';
 import { assemble } from './assemble.js';
-import { activation, field, numberOr } from './hf-config.js';
+import { activation, field, layerCount, numberOr } from './hf-config.js';
 import type { HfConfig } from './model.js';
 
 interface Derivative {
@@ -52,13 +52,14 @@ export const llama = defineModel<TransformerOptions>({
   options: TransformerOptions,
   linears: linearNames(paths),
   fromHf,
-  build: (options, config, tensors, build) => assemble({ name: 'llama', paths }, options, config, tensors, build),
+  build: (options, config, tensors, build) =>
+    assemble({ name: 'llama', paths }, options, config, tensors, build),
 });
 
 function fromHf(config: HfConfig): unknown {
   const derivative = DERIVATIVES[config.model_type] ?? {};
   const heads = config['num_attention_heads'];
-  const layers = numberOr(config, 'num_hidden_layers', 0);
+  const layers = layerCount(config, 'num_hidden_layers');
   return {
     vocabSize: config['vocab_size'],
     hiddenSize: config['hidden_size'],
@@ -66,7 +67,9 @@ function fromHf(config: HfConfig): unknown {
     layers,
     heads,
     kvHeads: config['num_key_value_heads'] ?? heads,
-    headDim: config['head_dim'] ?? numberOr(config, 'hidden_size', 0) / numberOr(config, 'num_attention_heads', 1),
+    headDim:
+      config['head_dim'] ??
+      numberOr(config, 'hidden_size', 0) / numberOr(config, 'num_attention_heads', 1),
     norm: 'rms',
     normEps: config['rms_norm_eps'] ?? 1e-6,
     activation: activation(config['hidden_act'] ?? 'silu'),
@@ -86,17 +89,29 @@ function fromHf(config: HfConfig): unknown {
 
 /** Of transformers 5 (`rope_parameters`) or 4 (`rope_theta` and `rope_scaling`). */
 function rope(config: HfConfig): unknown {
-  const given = { ...(field(config, 'rope_scaling') ?? {}), ...(field(config, 'rope_parameters') ?? {}) };
+  const given = {
+    ...(field(config, 'rope_scaling') ?? {}),
+    ...(field(config, 'rope_parameters') ?? {}),
+  };
   const type = given['rope_type'] ?? given['type'] ?? 'default';
   if (!['default', 'linear', 'llama3'].includes(String(type))) {
     const message = `config.json: rope_type "${String(type)}" is not supported; there are: default, linear, llama3`;
     throw new DomainError('unsupported', message, 'model');
   }
-  return { ...given, rope_type: type, rope_theta: given['rope_theta'] ?? config['rope_theta'] ?? 10000 };
+  return {
+    ...given,
+    rope_type: type,
+    rope_theta: given['rope_theta'] ?? config['rope_theta'] ?? 10000,
+  };
 }
 
-function windows(config: HfConfig, { window, defaultWindow }: Derivative, layers: number): unknown[] {
-  const width = config['sliding_window'] === undefined ? (defaultWindow ?? null) : config['sliding_window'];
+function windows(
+  config: HfConfig,
+  { window, defaultWindow }: Derivative,
+  layers: number,
+): unknown[] {
+  const width =
+    config['sliding_window'] === undefined ? (defaultWindow ?? null) : config['sliding_window'];
   const types = config['layer_types'];
   const upper = numberOr(config, 'max_window_layers', 0);
   const isOn = window === 'all' || (window === 'upper' && config['use_sliding_window'] === true);

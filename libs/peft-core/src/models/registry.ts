@@ -19,7 +19,11 @@ export function forType(modelType: string): ModelPlugin {
   const found = byType.get(modelType);
   if (found) return found;
   const known = [...byType.keys()].join(', ');
-  throw new DomainError('invalid_model', `model_type "${modelType}" is unknown; there are: ${known}`, 'model');
+  throw new DomainError(
+    'invalid_model',
+    `model_type "${modelType}" is unknown; there are: ${known}`,
+    'model',
+  );
 }
 
 /**

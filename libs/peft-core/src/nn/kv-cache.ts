@@ -66,7 +66,11 @@ export class KvCache {
    * Stores rows k, v [n, kv heads, head size] after `length` and returns views of all rows so far. The length moves
    * on only with `advance`, when every layer has its rows.
    */
-  append(handle: number, layer: number, rows: readonly { k: Tensor; v: Tensor }[]): { k: Tensor; v: Tensor } {
+  append(
+    handle: number,
+    layer: number,
+    rows: readonly { k: Tensor; v: Tensor }[],
+  ): { k: Tensor; v: Tensor } {
     const entry = this.#entry(handle);
     const added = rows.reduce((sum, { k }) => sum + (k.shape[0] as number), 0);
     const end = entry.length + added;
@@ -104,7 +108,9 @@ export class KvCache {
     const grown = (from: Tensor | undefined): Tensor => {
       const buffer = keep(empty([capacity, kvHeads, headDim], dtype));
       if (from && entry.length > 0) {
-        noGrad(() => tidy(() => copy_(narrow(buffer, 0, 0, entry.length), narrow(from, 0, 0, entry.length))));
+        noGrad(() =>
+          tidy(() => copy_(narrow(buffer, 0, 0, entry.length), narrow(from, 0, 0, entry.length))),
+        );
         from.dispose();
       }
       return buffer;

@@ -4,7 +4,13 @@ import type { PackedBatch, Sequence } from '../batch.js';
 import { Layout } from './layout.js';
 import { EmbeddingSite, Sites } from './site.js';
 
-const sites = (): Sites => new Sites({ linears: [], norms: [], embeddings: [new EmbeddingSite('words', zeros([1, 1]))], tied: [] });
+const sites = (): Sites =>
+  new Sites({
+    linears: [],
+    norms: [],
+    embeddings: [new EmbeddingSite('words', zeros([1, 1]))],
+    tied: [],
+  });
 
 function batch(sequences: readonly Sequence[]): PackedBatch {
   const positions = sequences.flatMap(({ length }) => Array.from({ length }, (_, i) => i));
@@ -30,7 +36,15 @@ it('puts the virtual tokens of a run once before its sequences', () => {
     all,
     undefined,
   );
-  expect(layout.pieces.map(({ run, rows, virtual, shared, prefix }) => [run, rows, virtual, shared, prefix])).toEqual([
+  expect(
+    layout.pieces.map(({ run, rows, virtual, shared, prefix }) => [
+      run,
+      rows,
+      virtual,
+      shared,
+      prefix,
+    ]),
+  ).toEqual([
     [6, 1, false, -1, 0],
     [7, 2, true, -1, 0],
     [7, 3, false, 1, 0],
@@ -55,7 +69,11 @@ it('masks what comes later and what has left the window', () => {
 it.each<[string, readonly Sequence[], RegExp]>([
   ['gaps', [{ run: 1, start: 1, length: 1 }], /starts at row 1/],
   ['empty sequences', [{ run: 1, start: 0, length: 0 }], /is empty/],
-  ['runs that are torn apart', [0, 1, 0].map((run, start) => ({ run, start, length: 1 })), /rows of run 0 are not together/],
+  [
+    'runs that are torn apart',
+    [0, 1, 0].map((run, start) => ({ run, start, length: 1 })),
+    /rows of run 0 are not together/,
+  ],
   ['nothing', [], /it is empty/],
 ])('refuses %s', (_, sequences, message) => {
   expect(() => new Layout(batch(sequences), sites(), undefined)).toThrow(message);

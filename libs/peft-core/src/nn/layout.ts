@@ -59,9 +59,17 @@ export class Layout {
       for (const { length: count, cache: handle } of sequences) {
         const first = fresh(handle);
         const kept = cache === undefined ? null : (handle ?? null);
-        pieces.push({ run, rows: count, virtual: false, shared: first ? shared : -1, prefix: first ? prefix : 0, cache: kept });
+        pieces.push({
+          run,
+          rows: count,
+          virtual: false,
+          shared: first ? shared : -1,
+          prefix: first ? prefix : 0,
+          cache: kept,
+        });
       }
-      for (let i = start; i < start + length; i++) positions.push((batch.positions[i] as number) + inputs + prefix);
+      for (let i = start; i < start + length; i++)
+        positions.push((batch.positions[i] as number) + inputs + prefix);
       rows.push({ run, start: at, length: virtual + length });
       virtualRows.push(virtual);
       at += virtual + length;
@@ -102,12 +110,14 @@ function check({ tokens, positions, sequences }: PackedBatch): void {
   const fail = (message: string): never => {
     throw new DomainError('internal_error', `batch: ${message}`);
   };
-  if (positions.length !== tokens.length) fail(`${tokens.length} tokens but ${positions.length} positions`);
+  if (positions.length !== tokens.length)
+    fail(`${tokens.length} tokens but ${positions.length} positions`);
   const left = new Set<number>();
   let at = 0;
   let run: number | null = null;
   for (const sequence of sequences) {
-    if (sequence.start !== at) fail(`a sequence starts at row ${sequence.start}, the one before ends at ${at}`);
+    if (sequence.start !== at)
+      fail(`a sequence starts at row ${sequence.start}, the one before ends at ${at}`);
     if (sequence.length < 1) fail(`the sequence at row ${at} is empty`);
     if (sequence.run !== run) {
       if (left.has(sequence.run)) fail(`the rows of run ${sequence.run} are not together`);

@@ -6,13 +6,31 @@
  *
  * x: [T, heads, d]. Angles are f32, tables have x's dtype.
  */
-import { addcmul_, arange, call, cat, cos, div, mul, neg, reciprocal, sin, tensor, tidy, to } from '@graft/kernels';
+import {
+  addcmul_,
+  arange,
+  call,
+  cat,
+  cos,
+  div,
+  mul,
+  neg,
+  reciprocal,
+  sin,
+  tensor,
+  tidy,
+  to,
+} from '@graft/kernels';
 import type { Dtype, Tensor } from '@graft/kernels';
 import { z } from 'zod';
 
 export const RopeOptions = z.discriminatedUnion('rope_type', [
   z.object({ rope_type: z.literal('default'), rope_theta: z.number().positive() }),
-  z.object({ rope_type: z.literal('linear'), rope_theta: z.number().positive(), factor: z.number().positive() }),
+  z.object({
+    rope_type: z.literal('linear'),
+    rope_theta: z.number().positive(),
+    factor: z.number().positive(),
+  }),
   z.object({
     rope_type: z.literal('llama3'),
     rope_theta: z.number().positive(),
@@ -41,14 +59,22 @@ export function frequencies(options: RopeOptions, headDim: number): Tensor {
       case 'linear':
         return div(f, options.factor);
       case 'llama3':
-        return tensor(Float32Array.from(f.toArray() as Float32Array, (value) => stretched(value, options)), f.shape);
+        return tensor(
+          Float32Array.from(f.toArray() as Float32Array, (value) => stretched(value, options)),
+          f.shape,
+        );
     }
   });
 }
 
 /** Long waves are slowed by `factor`, short ones kept, those between blended. */
 function stretched(f: number, options: Extract<RopeOptions, { rope_type: 'llama3' }>): number {
-  const { factor, low_freq_factor: low, high_freq_factor: high, original_max_position_embeddings: original } = options;
+  const {
+    factor,
+    low_freq_factor: low,
+    high_freq_factor: high,
+    original_max_position_embeddings: original,
+  } = options;
   const wave = (2 * Math.PI) / f;
   if (wave > original / low) return f / factor;
   if (wave < original / high) return f;

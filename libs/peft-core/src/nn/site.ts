@@ -39,7 +39,10 @@ export const rowContext = (ctx: ForwardContext, run: number, site: number): RowC
 function byRun(x: Tensor, ctx: ForwardContext, fn: (rows: Tensor, run: number) => Tensor): Tensor {
   const [first] = ctx.rows;
   if (first && ctx.rows.length === 1) return fn(x, first.run);
-  const parts = split(x, ctx.rows.map(({ length }) => length));
+  const parts = split(
+    x,
+    ctx.rows.map(({ length }) => length),
+  );
   return cat(ctx.rows.map(({ run }, i) => fn(parts[i] as Tensor, run)));
 }
 
@@ -107,13 +110,20 @@ export class LinearSite {
     if (replaced || ctx.rows.length === 1) {
       return byRun(x, ctx, (rows, run) => {
         const adapters = adaptersOf(run);
-        return this.#adapt(rows, adapters.some(({ replaces }) => replaces) ? null : this.#base(rows), run, ctx);
+        return this.#adapt(
+          rows,
+          adapters.some(({ replaces }) => replaces) ? null : this.#base(rows),
+          run,
+          ctx,
+        );
       });
     }
     // one product for all runs; each then adapts its own rows of it
     const sizes = ctx.rows.map(({ length }) => length);
     const [xs, ys] = [split(x, sizes), split(this.#base(x), sizes)];
-    return cat(ctx.rows.map(({ run }, i) => this.#adapt(xs[i] as Tensor, ys[i] as Tensor, run, ctx)));
+    return cat(
+      ctx.rows.map(({ run }, i) => this.#adapt(xs[i] as Tensor, ys[i] as Tensor, run, ctx)),
+    );
   }
 
   #base(x: Tensor): Tensor {
@@ -159,7 +169,9 @@ export class NormSite {
   }
 
   #norm(x: Tensor, weight: Tensor, bias: Tensor | null): Tensor {
-    return this.kind === 'rms' ? rmsNorm(x, weight, this.eps) : layerNorm(x, weight, bias, this.eps);
+    return this.kind === 'rms'
+      ? rmsNorm(x, weight, this.eps)
+      : layerNorm(x, weight, bias, this.eps);
   }
 }
 
@@ -267,7 +279,8 @@ export class Sites {
 
   /** Removes everything that was attached for a run. */
   detach(run: number): void {
-    for (const site of [...this.all.linears, ...this.all.norms, ...this.all.embeddings]) site.detach(run);
+    for (const site of [...this.all.linears, ...this.all.norms, ...this.all.embeddings])
+      site.detach(run);
     this.inputs.detach(run);
     this.prefix.detach(run);
   }

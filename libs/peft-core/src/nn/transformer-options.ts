@@ -4,38 +4,47 @@ import { RopeOptions } from './rope.js';
 const size = z.int().min(1);
 
 /** What decoders differ by. */
-export const TransformerOptions = z.object({
-  vocabSize: size,
-  hiddenSize: size,
-  intermediateSize: size,
-  layers: size,
-  heads: size,
-  /** Fewer than heads: each serves a group of them. */
-  kvHeads: size,
-  headDim: size,
-  norm: z.enum(['layer', 'rms']),
-  normEps: z.number().positive(),
-  activation: z.enum(['silu', 'gelu', 'gelu_tanh', 'relu']),
-  /** down(act(gate(n)) ⊙ up(n)) instead of down(act(up(n))) */
-  gated: z.boolean(),
-  /** Left out: positions are learned embeddings. */
-  rope: RopeOptions.optional(),
-  maxPositions: size,
-  /** Query and key of each head are normed before they are rotated. */
-  qkNorm: z.boolean().default(false),
-  /** Keys that a query of each layer sees at most. */
-  windows: z.array(size.nullable()),
-  /** Attention scores of layer i are divided by i + 1 as well. */
-  scaleByLayer: z.boolean().default(false),
-  /** Roles whose linears have a bias. */
-  biases: z.array(z.enum(['q', 'k', 'v', 'qkv', 'o', 'gate', 'up', 'down'])),
-  /** Query, key and value are one matrix. */
-  fusedQkv: z.boolean().default(false),
-  /** Linears are stored [in, out]. */
-  conv1d: z.boolean().default(false),
-  /** The head's matrix is the embedding's. */
-  tiedHead: z.boolean(),
-});
+export const TransformerOptions = z
+  .object({
+    vocabSize: size,
+    hiddenSize: size,
+    intermediateSize: size,
+    layers: size,
+    heads: size,
+    /** Fewer than heads: each serves a group of them. */
+    kvHeads: size,
+    headDim: size,
+    norm: z.enum(['layer', 'rms']),
+    normEps: z.number().positive(),
+    activation: z.enum(['silu', 'gelu', 'gelu_tanh', 'relu']),
+    /** down(act(gate(n)) ⊙ up(n)) instead of down(act(up(n))) */
+    gated: z.boolean(),
+    /** Left out: positions are learned embeddings. */
+    rope: RopeOptions.optional(),
+    maxPositions: size,
+    /** Query and key of each head are normed before they are rotated. */
+    qkNorm: z.boolean().default(false),
+    /** Keys that a query of each layer sees at most. */
+    windows: z.array(size.nullable()),
+    /** Attention scores of layer i are divided by i + 1 as well. */
+    scaleByLayer: z.boolean().default(false),
+    /** Roles whose linears have a bias. */
+    biases: z.array(z.enum(['q', 'k', 'v', 'qkv', 'o', 'gate', 'up', 'down'])),
+    /** Query, key and value are one matrix. */
+    fusedQkv: z.boolean().default(false),
+    /** Linears are stored [in, out]. */
+    conv1d: z.boolean().default(false),
+    /** The head's matrix is the embedding's. */
+    tiedHead: z.boolean(),
+  })
+  .superRefine(({ heads, kvHeads, headDim, rope }, ctx) => {
+    const issue = (field: string, message: string): void =>
+      ctx.addIssue({ code: 'custom', message, path: [field] });
+    if (heads % kvHeads !== 0)
+      issue('kvHeads', `${heads} heads cannot share ${kvHeads} key heads evenly`);
+    if (rope && headDim % 2 !== 0)
+      issue('headDim', `rotary positions need heads of even size, not ${headDim}`);
+  });
 export type TransformerOptions = z.infer<typeof TransformerOptions>;
 
 /** Module paths as transformers has them; '{n}' stands for the layer. */

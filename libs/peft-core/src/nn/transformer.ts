@@ -8,7 +8,20 @@
  *
  * T rows of the batch (virtual tokens included), D hidden size, H heads of size d, Hkv key heads, V vocabulary.
  */
-import { add_, cat, gelu, mul, narrow, relu, silu, split, tensor, tidy, to, view } from '@graft/kernels';
+import {
+  add_,
+  cat,
+  gelu,
+  mul,
+  narrow,
+  relu,
+  silu,
+  split,
+  tensor,
+  tidy,
+  to,
+  view,
+} from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
 import { DomainError } from '@graft/contracts';
 import type { PackedBatch } from '../batch.js';
@@ -134,8 +147,8 @@ export class Transformer implements Model {
         return this.#finish(x, pass);
       });
       for (const piece of cache ? layout.pieces : []) {
-        const fresh = Math.max(piece.prefix, piece.shared < 0 ? 0 : (layout.pieces[piece.shared]?.rows ?? 0));
-        if (piece.cache !== null) cache?.advance(piece.cache, fresh + piece.rows);
+        const shared = piece.shared < 0 ? 0 : (layout.pieces[piece.shared]?.rows ?? 0);
+        if (piece.cache !== null) cache?.advance(piece.cache, piece.prefix + shared + piece.rows);
       }
       for (const [run, row] of virtual) given.virtual?.set(run, row);
       return hidden;
@@ -182,7 +195,10 @@ export class Transformer implements Model {
   /** Embeddings [T, D], virtual rows before each run's real ones. */
   #embed({ tokens }: PackedBatch, { layout, ctx }: Pass): Tensor {
     return tidy(() => {
-      const real = this.#parts.words.forward(tensor(tokens, [tokens.length]), { ...ctx, rows: layout.realRows });
+      const real = this.#parts.words.forward(tensor(tokens, [tokens.length]), {
+        ...ctx,
+        rows: layout.realRows,
+      });
       const x = layout.hasVirtual ? this.#withVirtual(real, layout, ctx) : real;
       if (!this.#parts.positions) return x;
       const { positions } = layout;
@@ -197,12 +213,20 @@ export class Transformer implements Model {
   }
 
   #withVirtual(real: Tensor, { realRows, virtualRows }: Layout, ctx: ForwardContext): Tensor {
-    const parts = realRows.length === 1 ? [real] : split(real, realRows.map(({ length }) => length));
+    const parts =
+      realRows.length === 1
+        ? [real]
+        : split(
+            real,
+            realRows.map(({ length }) => length),
+          );
     return cat(
       realRows.flatMap(({ run }, i) => {
         const rows = parts[i] as Tensor;
         if (virtualRows[i] === 0) return [rows];
-        const virtual = this.sites.inputs.of(run)?.embeddings(rowContext(ctx, run, this.#virtualSite)) as Tensor;
+        const virtual = this.sites.inputs
+          .of(run)
+          ?.embeddings(rowContext(ctx, run, this.#virtualSite)) as Tensor;
         return [to(virtual, this.dtype), rows];
       }),
     );
@@ -213,7 +237,12 @@ export class Transformer implements Model {
     return tidy(() => add_(this.#feed(block, middle, pass), middle));
   }
 
-  #attend(block: Block, layer: number, x: Tensor, { layout, ctx, rope, prefix, cache }: Pass): Tensor {
+  #attend(
+    block: Block,
+    layer: number,
+    x: Tensor,
+    { layout, ctx, rope, prefix, cache }: Pass,
+  ): Tensor {
     const { heads, kvHeads, headDim, scaleByLayer, windows } = this.options;
     const rows = x.shape[0] as number;
     const n = block.attentionNorm.forward(x, ctx);
@@ -221,7 +250,11 @@ export class Transformer implements Model {
     const [q, k, v] =
       projected.length === 3
         ? (projected as [Tensor, Tensor, Tensor])
-        : (split(projected[0] as Tensor, [heads * headDim, kvHeads * headDim, kvHeads * headDim], 1) as [Tensor, Tensor, Tensor]);
+        : (split(
+            projected[0] as Tensor,
+            [heads * headDim, kvHeads * headDim, kvHeads * headDim],
+            1,
+          ) as [Tensor, Tensor, Tensor]);
     const queries = this.#positioned(view(q, [rows, heads, headDim]), block.qNorm, ctx, rope);
     const keys = this.#positioned(view(k, [rows, kvHeads, headDim]), block.kNorm, ctx, rope);
     const output = attention(queries, keys, view(v, [rows, kvHeads, headDim]), {
@@ -235,7 +268,12 @@ export class Transformer implements Model {
     return block.o.forward(output, ctx);
   }
 
-  #positioned(x: Tensor, norm: NormSite | null, ctx: ForwardContext, rope: RopeTables | null): Tensor {
+  #positioned(
+    x: Tensor,
+    norm: NormSite | null,
+    ctx: ForwardContext,
+    rope: RopeTables | null,
+  ): Tensor {
     const normed = norm ? norm.forward(x, ctx) : x;
     return rope ? rotate(normed, rope) : normed;
   }
@@ -243,7 +281,9 @@ export class Transformer implements Model {
   #feed(block: Block, x: Tensor, { ctx }: Pass): Tensor {
     const n = block.mlpNorm.forward(x, ctx);
     const up = block.up.forward(n, ctx);
-    const hidden = block.gate ? mul(this.#activate(block.gate.forward(n, ctx)), up) : this.#activate(up);
+    const hidden = block.gate
+      ? mul(this.#activate(block.gate.forward(n, ctx)), up)
+      : this.#activate(up);
     return block.down.forward(hidden, ctx);
   }
 

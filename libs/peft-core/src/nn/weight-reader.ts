@@ -18,7 +18,8 @@ export class WeightReader {
   /** @throws DomainError invalid_model when it is missing or has another shape */
   take(name: string, shape: readonly number[]): Tensor {
     const found = this.find(name);
-    if (!found) throw new DomainError('invalid_model', `the model's files have no ${name}`, 'model');
+    if (!found)
+      throw new DomainError('invalid_model', `the model's files have no ${name}`, 'model');
     if (found.shape.join() !== shape.join()) {
       const message = `${name} is [${found.shape.join(', ')}], config.json makes it [${shape.join(', ')}]`;
       throw new DomainError('invalid_model', message, 'model');

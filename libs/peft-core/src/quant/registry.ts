@@ -11,6 +11,11 @@ const byName = registry('quantiser', quantizers, ({ name }) => [name]);
 export function quantizerFor(name: string): Quantizer {
   const found = byName.get(name);
   if (found) return found;
-  const known = quantizers.map((quantizer) => quantizer.name).join(', ') || 'none in this build; use null';
-  throw new DomainError('unsupported', `quantization '${name}' is unknown; there are: ${known}`, 'graft.quantization');
+  const known =
+    quantizers.map((quantizer) => quantizer.name).join(', ') || 'none in this build; use null';
+  throw new DomainError(
+    'unsupported',
+    `quantization '${name}' is unknown; there are: ${known}`,
+    'graft.quantization',
+  );
 }
