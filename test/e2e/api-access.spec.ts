@@ -1,0 +1,181 @@
+import { mkdirSync, writeFileSync, statSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import request from 'supertest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { importBase, startTestApi, uploadChats, type TestApi } from './api-fixture.js';
+
+/** Every route, and the scope it needs. A route that is not here fails the first test. */
+const ROUTES: readonly (readonly [method: 'get' | 'post' | 'delete', path: string, scope: string | null])[] = [
+  ['post', '/v1/files', 'files:write'],
+  ['get', '/v1/files', 'files:read'],
+  ['get', '/v1/files/{id}', 'files:read'],
+  ['delete', '/v1/files/{id}', 'files:write'],
+  ['get', '/v1/files/{id}/content', 'files:read'],
+  ['post', '/v1/fine_tuning/jobs', 'jobs:write'],
+  ['get', '/v1/fine_tuning/jobs', 'jobs:read'],
+  ['get', '/v1/fine_tuning/jobs/{id}', 'jobs:read'],
+  ['post', '/v1/fine_tuning/jobs/{id}/cancel', 'jobs:write'],
+  ['post', '/v1/fine_tuning/jobs/{id}/pause', 'jobs:write'],
+  ['post', '/v1/fine_tuning/jobs/{id}/resume', 'jobs:write'],
+  ['get', '/v1/fine_tuning/jobs/{id}/events', 'jobs:read'],
+  ['get', '/v1/fine_tuning/jobs/{id}/logs', 'jobs:read'],
+  ['get', '/v1/fine_tuning/jobs/{id}/checkpoints', 'jobs:read'],
+  ['get', '/v1/fine_tuning/jobs/{id}/metrics', 'jobs:read'],
+  ['get', '/v1/fine_tuning/jobs/{id}/stream', 'jobs:read'],
+  ['get', '/v1/models', 'models:read'],
+  ['post', '/v1/models', 'admin'],
+  ['get', '/v1/models/{id}', 'models:read'],
+  ['delete', '/v1/models/{id}', 'models:write'],
+  ['post', '/v1/chat/completions', 'models:read'],
+  ['post', '/v1/completions', 'models:read'],
+  ['get', '/v1/catalog', null],
+  ['get', '/v1/keys', 'admin'],
+  ['post', '/v1/keys', 'admin'],
+  ['delete', '/v1/keys/{id}', 'admin'],
+  ['get', '/v1/join_tokens', 'admin'],
+  ['post', '/v1/join_tokens', 'admin'],
+  ['delete', '/v1/join_tokens/{id}', 'admin'],
+  ['get', '/v1/stream', 'jobs:read'],
+  ['get', '/v1/overview', 'jobs:read'],
+  ['get', '/v1/workers', 'jobs:read'],
+  ['get', '/metrics', null],
+];
+const PUBLIC = ['/healthz', '/readyz'];
+
+let api: TestApi;
+let dashboardDir: string;
+
+beforeAll(async () => {
+  dashboardDir = join(process.env['TMPDIR'] ?? '/tmp', `graft-dashboard-${process.pid}`);
+  mkdirSync(join(dashboardDir, 'assets'), { recursive: true });
+  writeFileSync(join(dashboardDir, 'index.html'), '<!doctype html><title>Graft</title>');
+  writeFileSync(join(dashboardDir, 'assets', 'app.js'), 'export {};');
+  api = await startTestApi({ dashboardDir });
+  await importBase(api);
+});
+afterAll(() => api?.close());
+
+const keyWith = async (...scopes: string[]): Promise<{ authorization: string; id: string }> => {
+  const key = await api.post<{ id: string; secret: string }>('/keys', { name: 'test', scopes });
+  return { authorization: `Bearer ${key.secret}`, id: key.id };
+};
+
+const isErrorBody = (body: unknown): void =>
+  expect(body).toEqual({ error: { message: expect.any(String), type: expect.any(String), param: expect.toBeOneOf([null, expect.any(String)]), code: expect.any(String) } });
+
+describe('access', () => {
+  it('serves exactly the routes of this list', async () => {
+    const { body } = await request(api.url).get('/docs-json');
+    const served = Object.entries(body.paths as Record<string, object>).flatMap(([path, methods]) =>
+      Object.keys(methods).map((method) => `${method} ${path.replace('{id}', '{id}')}`),
+    );
+    const listed = [...ROUTES.map(([method, path]) => `${method} ${path}`), ...PUBLIC.map((path) => `get ${path}`)];
+    expect(served.sort()).toEqual(listed.sort());
+  });
+
+  it('asks every route for a key, in the one error shape', async () => {
+    for (const [method, path] of ROUTES) {
+      const url = path.replace('{id}', 'x');
+      for (const headers of [{}, { authorization: 'Bearer sk-graft-wrong' }, { authorization: 'Basic eDp5' }]) {
+        const answer = await request(api.url)[method](url).set(headers);
+        expect([method, url, answer.status]).toEqual([method, url, 401]);
+        isErrorBody(answer.body);
+        expect(answer.headers['x-request-id']).toMatch(/^req_/);
+      }
+    }
+    for (const path of PUBLIC) expect((await request(api.url).get(path)).status).toBe(200);
+  });
+
+  it('asks each route for its own scope', async () => {
+    const all = ['jobs:read', 'jobs:write', 'files:read', 'files:write', 'models:read', 'models:write'];
+    for (const [method, path, scope] of ROUTES) {
+      if (scope === null) continue;
+      const key = await keyWith(...all.filter((other) => other !== scope));
+      const answer = await request(api.url)[method](path.replace('{id}', 'x')).set('authorization', key.authorization);
+      expect([method, path, answer.status, answer.body.error?.code]).toEqual([method, path, 403, 'insufficient_scope']);
+    }
+  });
+
+  it('forgets a revoked or expired key at once, and never shows a secret twice', async () => {
+    const key = await keyWith('models:read');
+    const get = () => request(api.url).get('/v1/models').set('authorization', key.authorization);
+    expect((await get()).status).toBe(200);
+    await request(api.url).delete(`/v1/keys/${key.id}`).set(api.headers).expect(200);
+    expect((await get()).status).toBe(401);
+    const expired = await api.post<{ secret: string }>('/keys', { name: 'old', scopes: ['models:read'], expires_at: 1_700_000_000 });
+    expect((await request(api.url).get('/v1/models').set('authorization', `Bearer ${expired.secret}`)).status).toBe(401);
+    const listed = JSON.stringify(await api.get('/keys'));
+    expect(listed).not.toContain('secret');
+    const rows = await api.query<object>('SELECT * FROM api_key');
+    expect(JSON.stringify(rows)).not.toContain(key.authorization.slice(7));
+    expect(JSON.stringify(rows)).not.toContain(api.apiKey);
+  });
+
+  it('shows one project nothing of another', async () => {
+    const file = await uploadChats(api);
+    const job = await api.post<{ id: string }>('/fine_tuning/jobs', { model: 'tiny', training_file: file, graft: { pool: 'nobody' } });
+    await api.query(`INSERT INTO project (id, name) VALUES ('proj-other', 'other')`);
+    const other = await keyWith('files:read', 'files:write', 'jobs:read', 'jobs:write', 'models:read');
+    await api.query(`UPDATE api_key SET project_id = 'proj-other' WHERE id = $1`, [other.id]);
+    const as = { authorization: other.authorization };
+    const paths: [method: 'get' | 'post' | 'delete', path: string][] = [
+      ['get', `/v1/files/${file}`], ['get', `/v1/files/${file}/content`], ['delete', `/v1/files/${file}`],
+      ...['', '/events', '/logs', '/checkpoints', '/metrics', '/stream'].map((part) => ['get', `/v1/fine_tuning/jobs/${job.id}${part}`] as ['get', string]),
+      ...['cancel', 'pause', 'resume'].map((verb) => ['post', `/v1/fine_tuning/jobs/${job.id}/${verb}`] as ['post', string]),
+    ];
+    for (const [method, path] of paths) {
+      const answer = await request(api.url)[method](path).set(as);
+      expect([path, answer.status]).toEqual([path, 404]);
+    }
+    const use = await request(api.url).post('/v1/fine_tuning/jobs').set(as).send({ model: 'tiny', training_file: file });
+    expect(use.body.error).toMatchObject({ code: 'file_not_found', param: 'training_file' });
+    expect((await request(api.url).get('/v1/files').set(as)).body.data).toEqual([]);
+    expect((await request(api.url).get('/v1/fine_tuning/jobs').set(as)).body.data).toEqual([]);
+    expect(await api.get(`/fine_tuning/jobs/${job.id}`)).toMatchObject({ status: 'queued' });
+  });
+
+  it('answers framework errors in the same shape', async () => {
+    const post = () => request(api.url).post('/v1/fine_tuning/jobs').set(api.headers).set('content-type', 'application/json');
+    const cases = [
+      [await post().send('{"a":'), 400, 'invalid_json'],
+      [await post().send(`{"metadata":"${'x'.repeat(5_000_000)}"}`), 413, 'file_too_large'],
+      [await post().send('[]'), 400, 'invalid_value'],
+      [await post().send('{"__proto__":{"x":1},"model":"tiny"}'), 400, 'missing_required_parameter'],
+      [await request(api.url).get('/v1/none').set(api.headers), 404, 'not_found'],
+      [await request(api.url).put('/v1/files').set(api.headers), 404, 'not_found'],
+      [await request(api.url).get('/v1/files?limit=0').set(api.headers), 400, 'invalid_value'],
+      [await request(api.url).get('/v1/fine_tuning/jobs/x%00').set(api.headers), 400, 'invalid_value'],
+      [await request(api.url).get("/v1/fine_tuning/jobs/'%20OR%201=1--").set(api.headers), 404, 'fine_tune_not_found'],
+    ] as const;
+    for (const [answer, status, code] of cases) {
+      isErrorBody(answer.body);
+      expect([answer.status, answer.body.error.code]).toEqual([status, code]);
+    }
+  });
+
+  it('serves the dashboard with its headers, and never in place of the API', async () => {
+    for (const path of ['/', '/jobs/ftjob-1', '/models']) {
+      const page = await request(api.url).get(path);
+      expect(page.text).toContain('<title>Graft</title>');
+      expect(page.headers['content-security-policy']).toContain("frame-ancestors 'none'");
+      expect(page.headers['x-content-type-options']).toBe('nosniff');
+    }
+    expect((await request(api.url).get('/assets/app.js')).headers['cache-control']).toContain('immutable');
+    expect((await request(api.url).get('/assets/none.js')).status).toBe(404);
+    expect((await request(api.url).get('/..%2f..%2fetc%2fpasswd')).text).not.toContain('root:');
+    expect((await request(api.url).get('/v1/jobs')).headers['content-type']).toContain('json');
+  });
+
+  it('keeps its secrets in files that only their owner reads', () => {
+    for (const name of ['credentials.json', 'join-token']) expect(statSync(join(api.home, name)).mode & 0o777).toBe(0o600);
+    const written = JSON.parse(readFileSync(join(api.home, 'credentials.json'), 'utf8')) as { url: string; api_key: string };
+    expect(written).toEqual({ url: `${api.url}/v1`, api_key: api.apiKey });
+  });
+
+  it('keeps its key over a restart', async () => {
+    const key = api.apiKey;
+    await api.restart();
+    expect(api.apiKey).toBe(key);
+    expect(await api.get('/models')).toMatchObject({ data: [{ id: 'tiny' }] });
+  });
+});
