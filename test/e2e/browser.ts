@@ -1,5 +1,5 @@
 // A real Chromium for specs of the dashboard: found on PATH, watched for everything a user would not see.
-import { accessSync, constants } from 'node:fs';
+import { accessSync, constants, mkdirSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { chromium, type Browser, type BrowserContextOptions, type Page } from 'playwright-core';
 
@@ -70,3 +70,19 @@ export async function watch(page: Page): Promise<string[]> {
   });
   return problems;
 }
+
+/** GRAFT_SCREENSHOTS=DIR keeps pictures of every screen there. */
+const PICTURES = process.env['GRAFT_SCREENSHOTS'];
+
+export async function picture(page: Page, name: string): Promise<void> {
+  if (!PICTURES) return;
+  mkdirSync(PICTURES, { recursive: true });
+  await page.screenshot({ path: join(PICTURES, `${name}.png`), fullPage: true });
+}
+
+// Parts of the dashboard's pages.
+export const text = (page: Page, words: string | RegExp) => page.getByText(words).first().waitFor();
+export const pill = (page: Page, state: string) =>
+  page.locator('.sticky .pill', { hasText: state });
+export const rows = (page: Page) => page.locator('tbody tr');
+export const jobId = (page: Page): string => /\/jobs\/([^/?#]+)/.exec(page.url())?.[1] ?? '';

@@ -1,7 +1,7 @@
 // The dashboard as people use it: a real Chromium, the built page served by a real API under its own
 // content security policy, a real worker that trains a tiny base.
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -9,7 +9,19 @@ import type { Catalog } from '@graft/contracts';
 import type { Browser, BrowserContextOptions, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { writeChats, writeTinyBase } from '../tiny-base.js';
-import { findBrowser, openTab, startBrowser, watch, type Watched } from './browser.js';
+import {
+  findBrowser,
+  openTab,
+  startBrowser,
+  watch,
+  type Watched,
+  jobId,
+  picture,
+  pill,
+  rows,
+  text,
+} from './browser.js';
+import { inked, luminance, unreadable } from './looks.js';
 import { Installation, until } from './installation.js';
 
 const program = findBrowser();
@@ -19,8 +31,6 @@ if (!program)
   );
 
 const VITE = fileURLToPath(new URL('../../node_modules/vite/bin/vite.js', import.meta.url));
-/** GRAFT_SCREENSHOTS=DIR keeps pictures of every screen there. */
-const PICTURES = process.env['GRAFT_SCREENSHOTS'];
 const SCRIPT = '<img src=x onerror=window.hacked=1>';
 
 let dir: string;
@@ -41,21 +51,10 @@ async function open(
   return tab.page;
 }
 
-async function picture(page: Page, name: string): Promise<void> {
-  if (!PICTURES) return;
-  mkdirSync(PICTURES, { recursive: true });
-  await page.screenshot({ path: join(PICTURES, `${name}.png`), fullPage: true });
-}
-
 /** Problems of all tabs but those a test brings about: the browser reports every refused request. */
 function problems(expected: RegExp | null = null): string[] {
   return tabs.flatMap((tab) => tab.problems).filter((text) => !expected?.test(text));
 }
-
-const text = (page: Page, words: string | RegExp) => page.getByText(words).first().waitFor();
-const pill = (page: Page, state: string) => page.locator('.sticky .pill', { hasText: state });
-const rows = (page: Page) => page.locator('tbody tr');
-const jobId = (page: Page): string => /\/jobs\/([^/?#]+)/.exec(page.url())?.[1] ?? '';
 
 describe.skipIf(!program)('the dashboard', () => {
   beforeAll(async () => {
@@ -500,56 +499,3 @@ describe.skipIf(!program)('the dashboard', () => {
     expect(problems()).toEqual([]);
   });
 });
-
-/** Pixels of the first chart that are not blank. */
-const inked = (page: Page): Promise<number> =>
-  page
-    .locator('.chart canvas')
-    .first()
-    .evaluate((element) => {
-      const canvas = element as HTMLCanvasElement;
-      const { data } = canvas.getContext('2d')!.getImageData(0, 0, canvas.width, canvas.height);
-      return data.filter((value, i) => i % 4 === 3 && value > 0).length;
-    });
-
-/** Relative luminance of "rgb(r, g, b)" (WCAG 2.2). */
-function luminance(color: string): number {
-  const [r = 0, g = 0, b = 0] = (color.match(/[\d.]+/g) ?? []).slice(0, 3).map((v) => {
-    const c = Number(v) / 255;
-    return c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4;
-  });
-  return 0.2126 * r + 0.7152 * g + 0.0722 * b;
-}
-
-/** Texts whose contrast with what lies behind them is below WCAG's 4.5 : 1. */
-async function unreadable(page: Page): Promise<string[]> {
-  const texts = await page.evaluate(() => {
-    const seen: { words: string; ink: string; ground: string }[] = [];
-    const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
-    for (let node = walker.nextNode(); node; node = walker.nextNode()) {
-      const element = node.parentElement;
-      const words = node.textContent?.trim() ?? '';
-      if (
-        !element ||
-        words === '' ||
-        element.closest('script,option,:disabled') ||
-        element.getClientRects().length === 0
-      )
-        continue;
-      let behind: Element | null = element;
-      const clear = (e: Element) => /^rgba\(.*, 0\)$/.test(getComputedStyle(e).backgroundColor);
-      while (behind && clear(behind)) behind = behind.parentElement;
-      seen.push({
-        words: words.slice(0, 40),
-        ink: getComputedStyle(element).color,
-        ground: behind ? getComputedStyle(behind).backgroundColor : 'rgb(255,255,255)',
-      });
-    }
-    return seen;
-  });
-  return texts.flatMap(({ words, ink, ground }) => {
-    const [light = 0, dim = 0] = [luminance(ink), luminance(ground)].sort((a, b) => b - a);
-    const contrast = (light + 0.05) / (dim + 0.05);
-    return contrast < 4.5 ? [`${words}: ${contrast.toFixed(1)} (${ink} on ${ground})`] : [];
-  });
-}

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { bytes, duration, methodName } from './wording.js';
+import { bytes, duration, methodName, short } from './wording.js';
 
 describe('wording', () => {
   it.each([
@@ -16,6 +16,15 @@ describe('wording', () => {
     [1234, '1.2 kB'],
     [98_000_000, '98.0 MB'],
   ])('says %d bytes as %s', (size, words) => expect(bytes(size)).toBe(words));
+
+  it.each([
+    [null, '–'],
+    [0, '0'],
+    [1.23456, '1.235'],
+    [26_961.4, '26,961'],
+    [0.0000172, '1.72e-5'],
+    [3e12, '3.00e+12'],
+  ])('says %d as %s', (n, words) => expect(short(n)).toBe(words));
 
   it('names a method with its size', () => {
     expect(methodName({ peft_type: 'LORA', r: 16 })).toBe('LORA r 16');

@@ -36,10 +36,13 @@ export function bytes(size: number): string {
 
 export const count = (n: number): string => n.toLocaleString('en');
 
+/** A measured number in about four digits. */
 export function short(n: number | null | undefined): string {
   if (n === null || n === undefined) return '–';
   if (n === 0) return '0';
-  return Math.abs(n) < 0.001 || Math.abs(n) >= 1e5 ? n.toExponential(2) : n.toPrecision(4);
+  const size = Math.abs(n);
+  if (size >= 1000) return size < 1e9 ? count(Math.round(n)) : n.toExponential(2);
+  return size < 0.001 ? n.toExponential(2) : n.toPrecision(4);
 }
 
 /** "LORA r 16" from PEFT's config; full fine-tuning has none. */

@@ -175,8 +175,8 @@ function JobRow({ job, selected }: { job: JobObject; selected: boolean }) {
       <td>
         <StatePill status={job.status} />
       </td>
-      <td>
-        <a className="break" {...linkTo(`/jobs/${job.id}`)}>
+      <td className="break">
+        <a {...linkTo(`/jobs/${job.id}`)}>
           {job.user_provided_suffix ?? job.id}
         </a>
         {job.error && <div className="faint one-line">{job.error.message}</div>}

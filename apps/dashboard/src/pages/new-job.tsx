@@ -187,7 +187,7 @@ function Basics({ draft, change, wrong, bases, files, filesChanged }: BasicsProp
         <Text {...text('suffix')} placeholder="names the model" />
         <Text {...text('n_epochs')} placeholder="auto" />
         <Text {...text('batch_size')} placeholder="auto" />
-        <Text {...text('seed')} placeholder="random" />
+        <Text {...text('seed')} placeholder="auto" />
       </div>
       <Failure error={error} />
       {added && <FileReport file={added} />}

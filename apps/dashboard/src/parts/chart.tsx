@@ -40,7 +40,7 @@ function lines(series: readonly ChartSeries[], color: (name: string) => string):
   const value = (_: uPlot, v: number | null) => short(v);
   return series.flatMap((s): uPlot.Series[] => {
     const stroke = color(s.color);
-    const raw: uPlot.Series = { label: s.label, stroke: s.smooth ? `${stroke}66` : stroke, width: 1.5, value, spanGaps: true };
+    const raw: uPlot.Series = { label: s.label, stroke: s.smooth ? `${stroke}66` : stroke, width: 1.5, value, spanGaps: true, points: { size: 5, fill: stroke } };
     if (s.dots) return [{ ...raw, points: { show: true, size: 7, fill: stroke } }];
     return s.smooth ? [raw, { label: 'mean', stroke, width: 2.2, value, spanGaps: true, points: { show: false } }] : [raw];
   });

@@ -1,0 +1,101 @@
+// Runs on Node's own fetch: that of happy-dom reports a cut connection outside of its promise too.
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { afterAll, afterEach, describe, expect, it, vi } from 'vitest';
+import { follow, type FollowOptions, type ServerEvent } from './sse.js';
+
+type Answer = (response: ServerResponse, request: IncomingMessage) => void;
+
+const open = (response: ServerResponse, ...parts: string[]): void => {
+  response.writeHead(200, { 'content-type': 'text/event-stream' });
+  response.flushHeaders();
+  for (const part of parts) response.write(part);
+};
+const step = (id: number): string => `id: ${id}\nevent: metrics\ndata: {"step":${id}}\n\n`;
+const refuse = (status: number): Answer => (response) => {
+  response.writeHead(status, { 'content-type': 'application/json' });
+  response.end(JSON.stringify({ error: { message: `refused ${status}`, type: 'x', param: null, code: null } }));
+};
+
+// What a page has and Node lacks: a place for the key, and addresses relative to the page's.
+const fetchAbsolute = fetch;
+let base = '';
+vi.stubGlobal('sessionStorage', { getItem: () => 'sk-graft-test' });
+vi.stubGlobal('fetch', (path: string, init: RequestInit) => fetchAbsolute(new URL(path, base), init));
+afterAll(() => vi.unstubAllGlobals());
+
+let server: Server | null = null;
+afterEach(() => {
+  server?.closeAllConnections();
+  server?.close();
+});
+
+/** A server that answers each request in turn, the last answer for all that follow, and what came of following it. */
+async function followed(answers: readonly Answer[], options: Partial<FollowOptions> = {}) {
+  const ids: (string | undefined)[] = [];
+  const listening = createServer((request, response) => {
+    ids.push(request.headers['last-event-id'] as string | undefined);
+    (answers[ids.length - 1] ?? answers.at(-1))?.(response, request);
+  });
+  server = listening;
+  await new Promise<void>((resolve) => listening.listen(0, '127.0.0.1', resolve));
+  base = `http://127.0.0.1:${(listening.address() as AddressInfo).port}/`;
+  const events: ServerEvent[] = [];
+  const links: boolean[] = [];
+  const stop = new AbortController();
+  const on = { event: (e: ServerEvent) => void events.push(e), connected: (yes: boolean) => void links.push(yes), retryMs: 20, ...options };
+  const over = follow('/fine_tuning/jobs/ftjob-1/stream', on, stop.signal);
+  over.catch(() => undefined);
+  const until = async (look: () => boolean) => {
+    for (const end = Date.now() + 5000; !look(); await new Promise((r) => setTimeout(r, 5))) if (Date.now() > end) throw new Error(`in vain: ${JSON.stringify({ ids, events, links })}`);
+  };
+  return { ids, events, links, over, until, stop };
+}
+
+describe('following a stream', () => {
+  it('comes back after a cut with the last id, and misses and repeats nothing', async () => {
+    const cut: Answer = (response) => {
+      open(response, step(1), step(2), 'id: 3\nevent: metrics\ndata: {"st'); // cut in the middle of an event
+      setTimeout(() => response.destroy(), 30);
+    };
+    const { ids, events, links, over, until, stop } = await followed([cut, (response) => open(response, step(3), step(4))]);
+    await until(() => events.length >= 4);
+    expect(events.map((event) => event.id)).toEqual(['1', '2', '3', '4']);
+    expect(ids).toEqual([undefined, '2']);
+    expect(links).toEqual([true, false, true]);
+    stop.abort();
+    await over;
+    expect(ids.length).toBe(2);
+  });
+
+  it('begins after the number that is known', async () => {
+    const { ids, events, until, stop } = await followed([(response) => open(response, step(8))], { after: 7 });
+    await until(() => events.length === 1);
+    expect(ids).toEqual(['7']);
+    stop.abort();
+  });
+
+  it('leaves a connection that has gone silent, and stays on one that sends heartbeats', async () => {
+    let beats = 0;
+    const beating: Answer = (response) => {
+      open(response, step(2));
+      const timer = setInterval(() => {
+        beats += 1;
+        response.write(': heartbeat\n\n');
+      }, 40);
+      response.on('close', () => clearInterval(timer));
+    };
+    const { ids, links, until, stop } = await followed([(response) => open(response, step(1)), beating], { silenceMs: 200 });
+    await until(() => beats >= 10);
+    expect(ids).toEqual([undefined, '1']);
+    expect(links).toEqual([true, false, true]);
+    stop.abort();
+  });
+
+  it('tries again while the server is away, and gives up when it refuses for good', async () => {
+    const { ids, over, links } = await followed([refuse(503), refuse(429), refuse(404)]);
+    await expect(over).rejects.toThrow('refused 404');
+    expect(ids.length).toBe(3);
+    expect(links).toEqual([false, false]);
+  });
+});

@@ -1,0 +1,55 @@
+// What a page looks like, in numbers: ink on a canvas, contrast of texts (WCAG 2.2).
+import type { Page } from 'playwright-core';
+
+/** Pixels of the first chart that are not blank. */
+export const inked = (page: Page): Promise<number> =>
+  page
+    .locator('.chart canvas')
+    .first()
+    .evaluate((element) => {
+      const canvas = element as HTMLCanvasElement;
+      const { data } = canvas.getContext('2d')!.getImageData(0, 0, canvas.width, canvas.height);
+      return data.filter((value, i) => i % 4 === 3 && value > 0).length;
+    });
+
+/** Relative luminance of "rgb(r, g, b)" (WCAG 2.2). */
+export function luminance(color: string): number {
+  const [r = 0, g = 0, b = 0] = (color.match(/[\d.]+/g) ?? []).slice(0, 3).map((v) => {
+    const c = Number(v) / 255;
+    return c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4;
+  });
+  return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+}
+
+/** Texts whose contrast with what lies behind them is below WCAG's 4.5 : 1. */
+export async function unreadable(page: Page): Promise<string[]> {
+  const texts = await page.evaluate(() => {
+    const seen: { words: string; ink: string; ground: string }[] = [];
+    const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+    for (let node = walker.nextNode(); node; node = walker.nextNode()) {
+      const element = node.parentElement;
+      const words = node.textContent?.trim() ?? '';
+      if (
+        !element ||
+        words === '' ||
+        element.closest('script,option,:disabled') ||
+        element.getClientRects().length === 0
+      )
+        continue;
+      let behind: Element | null = element;
+      const clear = (e: Element) => /^rgba\(.*, 0\)$/.test(getComputedStyle(e).backgroundColor);
+      while (behind && clear(behind)) behind = behind.parentElement;
+      seen.push({
+        words: words.slice(0, 40),
+        ink: getComputedStyle(element).color,
+        ground: behind ? getComputedStyle(behind).backgroundColor : 'rgb(255,255,255)',
+      });
+    }
+    return seen;
+  });
+  return texts.flatMap(({ words, ink, ground }) => {
+    const [light = 0, dim = 0] = [luminance(ink), luminance(ground)].sort((a, b) => b - a);
+    const contrast = (light + 0.05) / (dim + 0.05);
+    return contrast < 4.5 ? [`${words}: ${contrast.toFixed(1)} (${ink} on ${ground})`] : [];
+  });
+}
