@@ -78,6 +78,18 @@ describe('ownership', () => {
     await until('the next attempt', () => scene.plane.fact('finished', 'job-1', 2));
   });
 
+  it('takes a trainer that answers nothing for hung, kills it and says so', async () => {
+    await scene.startAgent({}, { hangMs: 1000 });
+    await scene.pulled();
+    scene.plane.assign({ plan: { steps: 100_000, stepMs: 5 } });
+    await until('steps', () => scene.plane.fact('step'));
+    const [pid = 0] = scene.trainerPids();
+    process.kill(pid, 'SIGSTOP');
+    const failed = await until('failed', () => scene.plane.fact('failed'), 15_000);
+    expect(failed).toMatchObject({ code: 'hang', retryable: true });
+    expect(isAlive(pid)).toBe(false);
+  });
+
   it('cancels without a checkpoint and pauses with one', async () => {
     await scene.startAgent();
     await scene.pulled();
