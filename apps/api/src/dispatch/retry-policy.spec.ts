@@ -17,6 +17,9 @@ describe('verdict', () => {
   it('gives the infrastructure twenty tries', () => {
     expect(verdict(job(0, 19), 'lost_worker', true, 1000)).toMatchObject({ then: 'requeue', count: 'infra' });
     expect(verdict(job(0, 20), 'lost_worker', true, 1000).then).toBe('fail');
+    // The first lost worker costs no waiting beyond its lease.
+    expect(verdict(job(0, 0), 'lost_worker', true, 1000)).toMatchObject({ delayMs: 0 });
+    expect(verdict(job(0, 1), 'lost_worker', true, 1000)).not.toMatchObject({ delayMs: 0 });
   });
 
   it('gives host memory one more try', () => {

@@ -40,10 +40,13 @@ export function verdict(
         : { then: 'requeue', count: 'crash', delayMs: backoff(job.crash_count) };
     case 'io_error':
     case 'lost_worker':
-    case 'hang':
-      return job.infra_count + 1 > INFRA_BUDGET
-        ? { then: 'fail', advice: `this happened ${INFRA_BUDGET} times; the job is not tried again by itself` }
-        : { then: 'requeue', count: 'infra', delayMs: backoff(Math.min(job.infra_count, 6)) };
+    case 'hang': {
+      if (job.infra_count + 1 > INFRA_BUDGET)
+        return { then: 'fail', advice: `this happened ${INFRA_BUDGET} times; the job is not tried again by itself` };
+      // The lease already took its time to run out, and the one that failed is not there to be hurt again.
+      const atOnce = code === 'lost_worker' && job.infra_count === 0;
+      return { then: 'requeue', count: 'infra', delayMs: atOnce ? 0 : backoff(Math.min(job.infra_count, 6)) };
+    }
     case 'crash':
       return crash(job, backoff);
     default:
