@@ -25,10 +25,7 @@ import { inked, luminance, unreadable } from './looks.js';
 import { Installation, until } from './installation.js';
 
 const program = findBrowser();
-if (!program)
-  console.warn(
-    'skipped the dashboard in a browser: no chromium, chromium-browser or google-chrome on PATH',
-  );
+if (!program) console.warn('skipped the dashboard in a browser: no Chromium or Chrome on PATH');
 
 const VITE = fileURLToPath(new URL('../../node_modules/vite/bin/vite.js', import.meta.url));
 const SCRIPT = '<img src=x onerror=window.hacked=1>';

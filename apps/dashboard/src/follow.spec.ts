@@ -12,16 +12,24 @@ const open = (response: ServerResponse, ...parts: string[]): void => {
   for (const part of parts) response.write(part);
 };
 const step = (id: number): string => `id: ${id}\nevent: metrics\ndata: {"step":${id}}\n\n`;
-const refuse = (status: number): Answer => (response) => {
-  response.writeHead(status, { 'content-type': 'application/json' });
-  response.end(JSON.stringify({ error: { message: `refused ${status}`, type: 'x', param: null, code: null } }));
-};
+const refuse =
+  (status: number): Answer =>
+  (response) => {
+    response.writeHead(status, { 'content-type': 'application/json' });
+    response.end(
+      JSON.stringify({
+        error: { message: `refused ${status}`, type: 'x', param: null, code: null },
+      }),
+    );
+  };
 
 // What a page has and Node lacks: a place for the key, and addresses relative to the page's.
 const fetchAbsolute = fetch;
 let base = '';
 vi.stubGlobal('sessionStorage', { getItem: () => 'sk-graft-test' });
-vi.stubGlobal('fetch', (path: string, init: RequestInit) => fetchAbsolute(new URL(path, base), init));
+vi.stubGlobal('fetch', (path: string, init: RequestInit) =>
+  fetchAbsolute(new URL(path, base), init),
+);
 afterAll(() => vi.unstubAllGlobals());
 
 let server: Server | null = null;
@@ -43,11 +51,17 @@ async function followed(answers: readonly Answer[], options: Partial<FollowOptio
   const events: ServerEvent[] = [];
   const links: boolean[] = [];
   const stop = new AbortController();
-  const on = { event: (e: ServerEvent) => void events.push(e), connected: (yes: boolean) => void links.push(yes), retryMs: 20, ...options };
+  const on = {
+    event: (e: ServerEvent) => void events.push(e),
+    connected: (yes: boolean) => void links.push(yes),
+    retryMs: 20,
+    ...options,
+  };
   const over = follow('/fine_tuning/jobs/ftjob-1/stream', on, stop.signal);
   over.catch(() => undefined);
   const until = async (look: () => boolean) => {
-    for (const end = Date.now() + 5000; !look(); await new Promise((r) => setTimeout(r, 5))) if (Date.now() > end) throw new Error(`in vain: ${JSON.stringify({ ids, events, links })}`);
+    for (const end = Date.now() + 20_000; !look(); await new Promise((r) => setTimeout(r, 5)))
+      if (Date.now() > end) throw new Error(`in vain: ${JSON.stringify({ ids, events, links })}`);
   };
   return { ids, events, links, over, until, stop };
 }
@@ -58,7 +72,10 @@ describe('following a stream', () => {
       open(response, step(1), step(2), 'id: 3\nevent: metrics\ndata: {"st'); // cut in the middle of an event
       setTimeout(() => response.destroy(), 30);
     };
-    const { ids, events, links, over, until, stop } = await followed([cut, (response) => open(response, step(3), step(4))]);
+    const { ids, events, links, over, until, stop } = await followed([
+      cut,
+      (response) => open(response, step(3), step(4)),
+    ]);
     await until(() => events.length >= 4);
     expect(events.map((event) => event.id)).toEqual(['1', '2', '3', '4']);
     expect(ids).toEqual([undefined, '2']);
@@ -69,7 +86,9 @@ describe('following a stream', () => {
   });
 
   it('begins after the number that is known', async () => {
-    const { ids, events, until, stop } = await followed([(response) => open(response, step(8))], { after: 7 });
+    const { ids, events, until, stop } = await followed([(response) => open(response, step(8))], {
+      after: 7,
+    });
     await until(() => events.length === 1);
     expect(ids).toEqual(['7']);
     stop.abort();
@@ -82,11 +101,14 @@ describe('following a stream', () => {
       const timer = setInterval(() => {
         beats += 1;
         response.write(': heartbeat\n\n');
-      }, 40);
+      }, 80);
       response.on('close', () => clearInterval(timer));
     };
-    const { ids, links, until, stop } = await followed([(response) => open(response, step(1)), beating], { silenceMs: 200 });
-    await until(() => beats >= 10);
+    const { ids, links, until, stop } = await followed(
+      [(response) => open(response, step(1)), beating],
+      { silenceMs: 1500 },
+    );
+    await until(() => beats >= 25);
     expect(ids).toEqual([undefined, '1']);
     expect(links).toEqual([true, false, true]);
     stop.abort();

@@ -1,7 +1,7 @@
 // @vitest-environment happy-dom
 // What a browser against a healthy server cannot be made to show: a stream that is cut, a page that breaks.
 import type { JobEventObject, JobObject } from '@graft/contracts';
-import { act, cleanup, render, screen, waitFor } from '@testing-library/react';
+import { act, cleanup, configure, render, screen, waitFor } from '@testing-library/react';
 import { createServer, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterAll, afterEach, beforeAll, expect, it, vi } from 'vitest';
@@ -9,20 +9,53 @@ import { ErrorBoundary } from '../parts/error-boundary.js';
 import { JobPage } from './job.js';
 
 const job: JobObject = {
-  object: 'fine_tuning.job', id: 'ftjob-abc', created_at: 1, finished_at: null, model: 'tiny', fine_tuned_model: null, organization_id: 'o',
-  status: 'running', hyperparameters: { batch_size: 1, learning_rate_multiplier: 'auto', n_epochs: 1 }, method: null, training_file: 'file-1',
-  validation_file: null, result_files: [], trained_tokens: null, error: null, seed: 1, estimated_finish: null, integrations: null,
-  metadata: null, user_provided_suffix: null, peft: { peft_type: 'LORA', r: 4 },
+  object: 'fine_tuning.job',
+  id: 'ftjob-abc',
+  created_at: 1,
+  finished_at: null,
+  model: 'tiny',
+  fine_tuned_model: null,
+  organization_id: 'o',
+  status: 'running',
+  hyperparameters: { batch_size: 1, learning_rate_multiplier: 'auto', n_epochs: 1 },
+  method: null,
+  training_file: 'file-1',
+  validation_file: null,
+  result_files: [],
+  trained_tokens: null,
+  error: null,
+  seed: 1,
+  estimated_finish: null,
+  integrations: null,
+  metadata: null,
+  user_provided_suffix: null,
+  peft: { peft_type: 'LORA', r: 4 },
   graft: {
-    phase: { code: 'loading', message: 'Loading the base' }, progress: { step: 0, total_steps: null, tokens_per_second: null, eta_seconds: null },
-    attempts: [], started_at: null, pool: 'default', priority: 100, trainable_parameters: null, total_parameters: null, train_loss: null,
-    valid_loss: null, sparkline: [],
+    phase: { code: 'loading', message: 'Loading the base' },
+    progress: { step: 0, total_steps: null, tokens_per_second: null, eta_seconds: null },
+    attempts: [],
+    started_at: null,
+    pool: 'default',
+    priority: 100,
+    trainable_parameters: null,
+    total_parameters: null,
+    train_loss: null,
+    valid_loss: null,
+    sparkline: [],
   },
 };
 const line = (number: number, message: string): JobEventObject => ({
-  object: 'fine_tuning.job.event', id: `ftevent-abc-${number}`, created_at: 1, level: 'info', type: 'message', message, data: null,
+  object: 'fine_tuning.job.event',
+  id: `ftevent-abc-${number}`,
+  created_at: 1,
+  level: 'info',
+  type: 'message',
+  message,
+  data: null,
 });
 const list = (data: readonly unknown[]) => ({ object: 'list', data, has_more: false });
+
+configure({ asyncUtilTimeout: 10_000 }); // the machine may be busy
 
 let server: Server;
 let streams: { lastId: string | undefined; response: ServerResponse }[] = [];
@@ -32,7 +65,13 @@ beforeAll(async () => {
     '/v1/fine_tuning/jobs/ftjob-abc/events': list([line(3, 'third'), line(1, 'first')]),
     '/v1/fine_tuning/jobs/ftjob-abc/logs': list([line(2, 'a line of the trainer')]),
     '/v1/fine_tuning/jobs/ftjob-abc/checkpoints': list([]),
-    '/v1/fine_tuning/jobs/ftjob-abc/metrics': { object: 'graft.metrics', steps: [], series: {}, evaluations: [], marks: [] },
+    '/v1/fine_tuning/jobs/ftjob-abc/metrics': {
+      object: 'graft.metrics',
+      steps: [],
+      series: {},
+      evaluations: [],
+      marks: [],
+    },
   };
   server = createServer((request, response) => {
     const path = request.url?.split('?')[0] ?? '';
@@ -43,10 +82,16 @@ beforeAll(async () => {
       return;
     }
     response.writeHead(path in answers ? 200 : 404, { 'content-type': 'application/json' });
-    response.end(JSON.stringify(answers[path] ?? { error: { message: `no ${path}`, type: 'x', param: null, code: null } }));
+    response.end(
+      JSON.stringify(
+        answers[path] ?? { error: { message: `no ${path}`, type: 'x', param: null, code: null } },
+      ),
+    );
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  (window as unknown as { happyDOM: { setURL(url: string): void } }).happyDOM.setURL(`http://127.0.0.1:${(server.address() as AddressInfo).port}/jobs/ftjob-abc`);
+  (window as unknown as { happyDOM: { setURL(url: string): void } }).happyDOM.setURL(
+    `http://127.0.0.1:${(server.address() as AddressInfo).port}/jobs/ftjob-abc`,
+  );
 });
 afterEach(() => {
   cleanup();
@@ -57,31 +102,41 @@ afterAll(() => {
   server.close();
 });
 
-const send = (kind: string, id: number, data: unknown) => streams.at(-1)?.response.write(`id: ${id}\nevent: ${kind}\ndata: ${JSON.stringify(data)}\n\n`);
-const shownLines = () => [...document.querySelectorAll('.log .pre')].map((element) => element.textContent);
+const send = (kind: string, id: number, data: unknown) =>
+  streams.at(-1)?.response.write(`id: ${id}\nevent: ${kind}\ndata: ${JSON.stringify(data)}\n\n`);
+const shownLines = () =>
+  [...document.querySelectorAll('.log .pre')].map((element) => element.textContent);
 
-it('says that the connection is lost, comes back for what it missed, and says so no longer', { timeout: 15_000 }, async () => {
-  render(<JobPage id="ftjob-abc" />);
-  await waitFor(() => expect(streams.length).toBe(1));
-  expect(streams[0]?.lastId).toBe('3');
-  await act(async () => (await screen.findByRole('tab', { name: 'Log' })).click());
-  send('event', 4, line(4, 'fourth'));
-  send('event', 4, line(4, 'fourth'));
-  await waitFor(() => expect(shownLines()).toEqual(['first', 'a line of the trainer', 'third', 'fourth']));
-  expect(screen.queryByText(/live connection is lost/)).toBeNull();
+it(
+  'says that the connection is lost, comes back for what it missed, and says so no longer',
+  { timeout: 40_000 },
+  async () => {
+    render(<JobPage id="ftjob-abc" />);
+    await waitFor(() => expect(streams.length).toBe(1));
+    expect(streams[0]?.lastId).toBe('3');
+    await act(async () => (await screen.findByRole('tab', { name: 'Log' })).click());
+    send('event', 4, line(4, 'fourth'));
+    send('event', 4, line(4, 'fourth'));
+    await waitFor(() =>
+      expect(shownLines()).toEqual(['first', 'a line of the trainer', 'third', 'fourth']),
+    );
+    expect(screen.queryByText(/live connection is lost/)).toBeNull();
 
-  streams[0]?.response.end();
-  await screen.findByText(/live connection is lost/);
-  await waitFor(() => expect(streams.length).toBe(2), { timeout: 5000 });
-  expect(streams[1]?.lastId).toBe('4');
-  await waitFor(() => expect(screen.queryByText(/live connection is lost/)).toBeNull());
-  send('event', 5, line(5, 'fifth'));
-  await waitFor(() => expect(shownLines().at(-1)).toBe('fifth'));
-});
+    streams[0]?.response.end();
+    await screen.findByText(/live connection is lost/);
+    await waitFor(() => expect(streams.length).toBe(2));
+    expect(streams[1]?.lastId).toBe('4');
+    await waitFor(() => expect(screen.queryByText(/live connection is lost/)).toBeNull());
+    send('event', 5, line(5, 'fifth'));
+    await waitFor(() => expect(shownLines().at(-1)).toBe('fifth'));
+  },
+);
 
 it('says why a job cannot be shown', async () => {
   render(<JobPage id="ftjob-none" />);
-  expect((await screen.findByRole('alert')).textContent).toContain('no /v1/fine_tuning/jobs/ftjob-none');
+  expect((await screen.findByRole('alert')).textContent).toContain(
+    'no /v1/fine_tuning/jobs/ftjob-none',
+  );
 });
 
 it('shows what broke a page instead of a blank one', () => {
@@ -89,11 +144,19 @@ it('shows what broke a page instead of a blank one', () => {
   const Broken = (): never => {
     throw new Error('metrics.steps is undefined');
   };
-  const { rerender } = render(<ErrorBoundary key="/a"><Broken /></ErrorBoundary>);
+  const { rerender } = render(
+    <ErrorBoundary key="/a">
+      <Broken />
+    </ErrorBoundary>,
+  );
   expect(screen.getByText('This page broke')).toBeTruthy();
   expect(screen.getByText('metrics.steps is undefined')).toBeTruthy();
   // Another page has another key, and is not broken.
-  rerender(<ErrorBoundary key="/b"><p>well</p></ErrorBoundary>);
+  rerender(
+    <ErrorBoundary key="/b">
+      <p>well</p>
+    </ErrorBoundary>,
+  );
   expect(screen.getByText('well')).toBeTruthy();
   complaints.mockRestore();
 });
