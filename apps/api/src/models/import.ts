@@ -82,28 +82,38 @@ export class ModelImport implements OnModuleDestroy {
   private async copy(id: string, source: string): Promise<void> {
     const files = await within(sourceFiles(source, this.settings.hubUrl), HUB_PATIENCE_MS, `${this.settings.hubUrl} does not answer`);
     const total = files.reduce((sum, file) => sum + file.size, 0);
+    const stored: StoredFile[] = [];
+    let kept: readonly StoredFile[] = [];
+    try {
+      const moved = this.progress(id, total);
+      for (const file of files) stored.push(await this.store(file, moved));
+      const facts = await this.inspect(stored);
+      const wanted = stored.filter((file) => facts.files.includes(file.name));
+      await this.models.update(
+        { id },
+        {
+          status: 'ready', status_details: null, progress: null, files: wanted, family: facts.family,
+          parameters: facts.parameters, bytes: wanted.reduce((sum, file) => sum + file.size, 0),
+        },
+      );
+      kept = wanted;
+      log.info({ model: id, family: facts.family, files: kept.length }, 'model imported');
+    } finally {
+      for (const file of stored) if (!kept.includes(file)) await this.blobs.release(file.sha256);
+    }
+  }
+
+  /** Adds up copied bytes and shows their share now and then. */
+  private progress(id: string, total: number): (bytes: number) => void {
     let done = 0;
     let told = 0;
-    const stored: StoredFile[] = [];
-    for (const file of files) {
-      stored.push(await this.store(file, (bytes) => {
-        done += bytes;
-        if (Date.now() - told < PROGRESS_EVERY_MS) return;
-        told = Date.now();
-        void this.models.update({ id }, { progress: Math.min(0.99, done / Math.max(1, total)) }).catch(() => undefined);
-      }));
-    }
-    const facts = await this.inspect(stored);
-    const kept = stored.filter((file) => facts.files.includes(file.name));
-    await this.models.update(
-      { id },
-      {
-        status: 'ready', status_details: null, progress: null, files: kept, family: facts.family,
-        parameters: facts.parameters, bytes: kept.reduce((sum, file) => sum + file.size, 0),
-      },
-    );
-    for (const file of stored) if (!kept.includes(file)) await this.blobs.release(file.sha256);
-    log.info({ model: id, bytes: done, family: facts.family }, 'model imported');
+    return (bytes) => {
+      done += bytes;
+      if (Date.now() - told < PROGRESS_EVERY_MS) return;
+      told = Date.now();
+      const share = Math.min(0.99, done / Math.max(1, total));
+      void this.models.update({ id, status: 'importing' }, { progress: share }).catch(() => undefined);
+    };
   }
 
   private async store(file: SourceFile, moved: (bytes: number) => void): Promise<StoredFile> {

@@ -52,7 +52,7 @@ export class Job {
   @Float(optional) train_loss!: number | null;
   @Float(optional) valid_loss!: number | null;
   @Big(optional) trained_tokens!: number | null;
-  @Json({ default: () => `'{"stride":1,"values":[]}'` }) sparkline!: Sparkline;
+  @Json({ default: () => `'{"stride": 1, "values": []}'` }) sparkline!: Sparkline;
   @Json(optional) error!: JobError | null;
   @Json({ default: () => "'[]'" }) result_files!: string[];
 
