@@ -1,0 +1,132 @@
+/** Loading: at first use only, in worker threads too, and with an error that says what to do. */
+import { execFileSync, spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { Worker } from 'node:worker_threads';
+import { describe, expect, it } from 'vitest';
+import { kernelsInfo, memory, tensor, tidy, trimMemory, zeros } from './index.js';
+
+const room = fileURLToPath(new URL('..', import.meta.url));
+const built = join(room, 'dist/index.js'); // these tests leave the test runner, so they take the built library
+
+function runModule(code: string, env: Record<string, string> = {}): string {
+  return execFileSync(process.execPath, ['--input-type=module', '-e', code], {
+    encoding: 'utf8',
+    env: { ...process.env, ...env },
+  });
+}
+
+describe('loading', () => {
+  it('needs no build to import; the first call says how to build', () => {
+    const code = `
+      const k = await import(${JSON.stringify(built)});
+      process.stdout.write('imported;');
+      try { k.zeros([1]); } catch (error) { process.stdout.write([error instanceof k.KernelError, error.op, error.message].join(';')); }`;
+    expect(runModule(code, { GRAFT_KERNELS: '/nowhere/kernels.node' })).toBe(
+      'imported;true;load;the native kernels are not built (/nowhere/kernels.node is missing): run `node libs/kernels/scripts/build.mjs`',
+    );
+  });
+
+  it('explains an addon that does not load', () => {
+    const folder = mkdtempSync(join(tmpdir(), 'graft-native-'));
+    writeFileSync(join(folder, 'kernels.node'), 'not a library');
+    writeFileSync(join(folder, 'build.json'), JSON.stringify({ lib: '/some/libtorch' }));
+    const code = `
+      const k = await import(${JSON.stringify(built)});
+      try { k.getThreads(); } catch (error) { process.stdout.write(error.message); }`;
+    const message = runModule(code, { GRAFT_KERNELS: join(folder, 'kernels.node') });
+    expect(message).toContain('cannot be loaded (they were built against /some/libtorch)');
+    expect(message).toContain('scripts/build.mjs');
+    rmSync(folder, { recursive: true });
+  });
+});
+
+describe('threads', () => {
+  it('each have their own handles; a tensor does not cross', async () => {
+    const mine = tensor([1, 2], [2]);
+    const before = memory().tensors;
+    const code = `
+      const { parentPort, workerData } = require('node:worker_threads');
+      import(workerData).then((k) => {
+        const x = k.tensor([1, 2, 3], [3]);
+        x.requiresGrad = true;
+        k.sum(k.mul(x, x)).backward();
+        parentPort.once('message', (sent) => {
+          let refused = '';
+          try { k.add(sent, 1); } catch (error) { refused = error.message; }
+          parentPort.postMessage({ grad: [...x.grad.toArray()], live: k.memory().tensors, refused });
+        });
+        parentPort.postMessage('ready');
+      });`;
+    const worker = new Worker(code, { eval: true, workerData: built });
+    const message = (): Promise<unknown> => new Promise((done, fail) => worker.once('message', done).once('error', fail));
+    await message();
+    worker.postMessage(mine);
+    const { grad, live, refused } = (await message()) as { grad: number[]; live: number; refused: string };
+    await worker.terminate();
+    expect(grad).toEqual([2, 4, 6]);
+    expect(live).toBeLessThan(10);
+    expect(refused).toContain('cannot pass [object Object]');
+    expect(memory().tensors).toBe(before);
+    expect([...mine.toArray()]).toEqual([1, 2]);
+    mine.dispose();
+  });
+
+  it('may come and go', async () => {
+    const code = `import(require('node:worker_threads').workerData).then((k) => k.zeros([1000]));`;
+    for (let i = 0; i < 5; i++) {
+      const worker = new Worker(code, { eval: true, workerData: built });
+      expect(await new Promise((done) => worker.once('exit', done))).toBe(0);
+    }
+  });
+});
+
+describe('runtime', () => {
+  it('says what it is', () => {
+    const info = kernelsInfo();
+    expect(info.libtorch).toMatch(/^2\.\d+\.\d+/);
+    expect(info.ownOps).toEqual(expect.arrayContaining(['graft::dropout', 'graft::normal', 'graft::uniform']));
+    expect(info.threads).toBeGreaterThan(0);
+    expect(info.blas).toMatch(/^\w+$/);
+  });
+
+  it('keeps freed memory for reuse and gives it back when asked', () => {
+    tidy(() => void zeros([64, 1_000_000], 'u8')); // below the limit above which the system maps each block
+    trimMemory();
+    const idle = memory().rssBytes;
+    tidy(() => {
+      for (let i = 0; i < 8; i++) zeros([16_000_000], 'u8');
+    });
+    const kept = memory().rssBytes - idle;
+    trimMemory();
+    const after = memory().rssBytes - idle;
+    expect(kept).toBeGreaterThan(60e6);
+    expect(after).toBeLessThan(20e6);
+    expect(memory().peakRssBytes).toBeGreaterThan(idle + 100e6);
+  });
+});
+
+describe.skipIf(process.env['GRAFT_KERNELS'])('set-up', () => {
+  const script = join(room, 'scripts/libtorch.mjs');
+
+  it('finds the libtorch that the addon was built against', () => {
+    const found = spawnSync(process.execPath, [script, '--find'], { encoding: 'utf8' });
+    expect(JSON.parse(found.stdout)).toMatchObject({ version: kernelsInfo().libtorch.replace(/\+.*/, '') });
+  });
+
+  it('refuses a LIBTORCH that is none', () => {
+    const env = { ...process.env, LIBTORCH: tmpdir() };
+    const found = spawnSync(process.execPath, [script, '--find'], { encoding: 'utf8', env });
+    expect(found.status).toBe(1);
+    expect(found.stderr).toContain(`LIBTORCH=${tmpdir()} has no include/`);
+  });
+
+  it('has nothing to do the second time, and knows it within a second', () => {
+    const started = performance.now();
+    const again = spawnSync(process.execPath, [join(room, 'scripts/build.mjs')], { encoding: 'utf8' });
+    expect(again.stderr).toContain('up to date');
+    expect(performance.now() - started).toBeLessThan(3000); // 0.1 s on an idle machine
+  });
+});
