@@ -1,0 +1,144 @@
+import { backward, keep, counterNormal, noGrad, onesLike, tidy, to, zeros } from '@graft/kernels';
+import type { Dtype, Tensor } from '@graft/kernels';
+import { describe, expect, it } from 'vitest';
+import type { PackedBatch, Sequence } from '../batch.js';
+import { attention } from './attention.js';
+import { Layout } from './layout.js';
+import { EmbeddingSite, Sites } from './site.js';
+
+const SIZE = 8;
+const LENGTHS = [5, 1, 7];
+const ROWS = 13;
+
+/** What a case's queries see besides their own sequence: a prefix of the run. */
+interface Case {
+  readonly heads: number;
+  readonly kvHeads: number;
+  readonly window: number | null;
+  readonly prefix: number;
+}
+
+const draw = (rows: number, heads: number, site: number, dtype: Dtype): Tensor =>
+  tidy(() => to(to(counterNormal([rows, heads, SIZE], { seed: 1, step: 0, site }), 'bf16'), dtype));
+
+function layoutOf(prefix: number): Layout {
+  const sites = new Sites({
+    linears: [],
+    norms: [],
+    embeddings: [new EmbeddingSite('words', zeros([1, 1]))],
+    tied: [],
+  });
+  const nothing = { k: zeros([1]), v: zeros([1]) };
+  if (prefix > 0) sites.prefix.attach(1, { length: prefix, open: () => () => nothing });
+  let start = 0;
+  const sequences: Sequence[] = LENGTHS.map((length) => {
+    start += length;
+    return { run: 1, start: start - length, length };
+  });
+  const batch: PackedBatch = {
+    tokens: new Int32Array(ROWS),
+    positions: new Int32Array(ROWS),
+    labels: new Int32Array(ROWS),
+    sequences,
+  };
+  return new Layout(batch, sites, undefined);
+}
+
+/** The definition, row by row in double. */
+function reference({ heads, kvHeads, window, prefix }: Case, scale: number): number[] {
+  const values = (rows: number, count: number, site: number): Float32Array =>
+    tidy(() => draw(rows, count, site, 'f32').toArray() as Float32Array);
+  const [q, k, v] = [values(ROWS, heads, 1), values(ROWS, kvHeads, 2), values(ROWS, kvHeads, 3)];
+  const [pk, pv] = [
+    values(Math.max(prefix, 1), kvHeads, 4),
+    values(Math.max(prefix, 1), kvHeads, 5),
+  ];
+  const row = (from: Float32Array, count: number, index: number, head: number): number[] => [
+    ...from.slice((index * count + head) * SIZE, (index * count + head + 1) * SIZE),
+  ];
+  const output: number[] = [];
+  let start = 0;
+  for (const length of LENGTHS) {
+    for (let i = 0; i < length; i++) {
+      for (let head = 0; head < heads; head++) {
+        const kvHead = Math.floor(head / (heads / kvHeads));
+        const seen: [number[], number[]][] = [];
+        for (let j = 0; j < prefix; j++)
+          seen.push([row(pk, kvHeads, j, kvHead), row(pv, kvHeads, j, kvHead)]);
+        for (let j = 0; j <= i; j++) {
+          seen.push([row(k, kvHeads, start + j, kvHead), row(v, kvHeads, start + j, kvHead)]);
+        }
+        const near = window === null ? seen : seen.slice(-window);
+        const query = row(q, heads, start + i, head);
+        const weights = near.map(([key]) =>
+          Math.exp(scale * key.reduce((sum, x, d) => sum + x * (query[d] as number), 0)),
+        );
+        const total = weights.reduce((a, b) => a + b, 0);
+        for (let d = 0; d < SIZE; d++) {
+          output.push(
+            near.reduce(
+              (sum, [, value], j) => sum + ((weights[j] as number) / total) * (value[d] as number),
+              0,
+            ),
+          );
+        }
+      }
+    }
+    start += length;
+  }
+  return output;
+}
+
+const CASES: readonly Case[] = [
+  { heads: 4, kvHeads: 2, window: null, prefix: 0 },
+  { heads: 6, kvHeads: 2, window: null, prefix: 3 },
+  { heads: 2, kvHeads: 2, window: 3, prefix: 0 },
+  { heads: 4, kvHeads: 1, window: 4, prefix: 5 },
+];
+
+/** bf16 has 8 bits; scores are rounded to them too. */
+describe.each<[Dtype, number]>([
+  ['f32', 1e-5],
+  ['bf16', 3e-2],
+])('%s', (dtype, tolerance) => {
+  it.each(CASES)('%j', (given) => {
+    const scale = 0.4;
+    const layout = layoutOf(given.prefix);
+    const leaves = [1, 2, 3, 4, 5].map((site) => {
+      const rows = site > 3 ? Math.max(given.prefix, 1) : ROWS;
+      const t = keep(draw(rows, site === 1 ? given.heads : given.kvHeads, site, dtype));
+      t.requiresGrad = true;
+      return t;
+    });
+    const [q, k, v, pk, pv] = leaves as [Tensor, Tensor, Tensor, Tensor, Tensor];
+    const run = (): Tensor =>
+      attention(q, k, v, {
+        layout,
+        layer: 0,
+        scale,
+        window: given.window,
+        prefix: () => ({ k: pk, v: pv }),
+        cache: undefined,
+      });
+    const expected = reference(given, scale);
+    const found = noGrad(() => tidy(() => to(run(), 'f32').toArray() as Float32Array));
+    expect(found.length).toBe(expected.length);
+    found.forEach((value, i) =>
+      expect(Math.abs(value - (expected[i] as number))).toBeLessThan(tolerance),
+    );
+    // with all weights summing to one, values get exactly what the outputs are given
+    tidy(() => {
+      const output = run();
+      backward([output], [onesLike(output)]);
+      const summed = [v, ...(given.prefix > 0 ? [pv] : [])];
+      const total = summed.reduce(
+        (sum, t) =>
+          sum + (to(t.grad as Tensor, 'f32').toArray() as Float32Array).reduce((a, b) => a + b, 0),
+        0,
+      );
+      expect(total / (ROWS * given.heads * SIZE)).toBeCloseTo(1, dtype === 'f32' ? 4 : 1);
+    });
+    layout.dispose();
+    leaves.forEach((t) => t.dispose());
+  });
+});
