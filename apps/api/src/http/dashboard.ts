@@ -5,7 +5,7 @@ import express, { type RequestHandler, type Response } from 'express';
 const CONTENT_SECURITY_POLICY = [
   "default-src 'self'",
   "img-src 'self' data: blob:",
-  "style-src 'self' 'unsafe-inline'",
+  "style-src 'self'",
   "script-src 'self'",
   "connect-src 'self'",
   "object-src 'none'",
@@ -31,7 +31,8 @@ export function dashboard(dir: string): RequestHandler {
   const files = express.static(root, {
     index: false,
     redirect: false,
-    setHeaders: (response, path) => dashboardHeaders(response as Response, path.includes('/assets/')),
+    setHeaders: (response, path) =>
+      dashboardHeaders(response as Response, path.includes('/assets/')),
   });
   return (request, response, next) => {
     const page = request.method === 'GET' || request.method === 'HEAD';
@@ -46,5 +47,8 @@ export function dashboard(dir: string): RequestHandler {
 
 function dashboardHeaders(response: Response, immutable: boolean): void {
   response.setHeader('content-security-policy', CONTENT_SECURITY_POLICY);
-  response.setHeader('cache-control', immutable ? 'public, max-age=31536000, immutable' : 'no-cache');
+  response.setHeader(
+    'cache-control',
+    immutable ? 'public, max-age=31536000, immutable' : 'no-cache',
+  );
 }

@@ -134,7 +134,7 @@ function Empty() {
     <div className="card">
       <h2>No job yet</h2>
       <p>Start one from the command line, or with the form:</p>
-      <pre>graft submit --model MODEL --file train.jsonl --peft LORA</pre>
+      <pre>npx graft submit --model MODEL --train train.jsonl --method LORA --watch</pre>
       <a className="button main" {...linkTo('/new')}>
         New job
       </a>

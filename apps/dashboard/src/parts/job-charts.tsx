@@ -17,8 +17,9 @@ export function JobCharts({ metrics, over }: { metrics: MetricsObject; over: boo
   if (metrics.steps.length === 0) {
     return <p className="faint">{over ? 'No step was taken.' : 'The first step has not been taken yet: the curves appear here as it trains.'}</p>;
   }
-  const { marks, evaluations } = metrics;
   const { x, of, held } = columns(metrics);
+  const { evaluations } = metrics;
+  const marks = metrics.marks.filter((mark) => mark.step >= (x[0] ?? 0));
   const heldOut = evaluations.length > 0 ? [{ label: 'held-out', values: held, color: '--held', dots: true }] : [];
   return (
     <>
