@@ -99,7 +99,7 @@ export class Answers {
         finish();
       };
       const cancel = () => {
-        process.send({ type: 'cancelGenerate', id });
+        trainer.tell({ type: 'cancelGenerate', id });
         done(() => reject(signal.reason));
       };
       const stopHearing = process.on('generated', (fact) => {

@@ -95,7 +95,7 @@ export class Attempt {
       this.preparation.abort(new DomainError('conflict', 'the run was stopped'));
       return;
     }
-    this.trainer.process.send({ type: 'stop', jobId: this.jobId, epoch: this.epoch, reason });
+    this.trainer.tell({ type: 'stop', jobId: this.jobId, epoch: this.epoch, reason });
     if (reason === 'cancel') setTimeout(() => this.insist(), CANCEL_MS).unref();
   }
 
@@ -105,7 +105,7 @@ export class Attempt {
     this.ended = true;
     this.abort.abort(new DomainError('conflict', 'the lease was lost'));
     this.preparation.abort(this.abort.signal.reason);
-    this.trainer?.drop(this);
+    this.trainer?.drop(this, this.stopping === 'cancel');
     this.options.log.warn(
       { job: this.jobId, epoch: this.epoch },
       'run killed: its lease is not ours any more',
@@ -278,7 +278,7 @@ export class Attempt {
 
   private insist(): void {
     if (this.ended || !this.occupiesSlot) return;
-    this.trainer?.drop(this);
+    this.trainer?.drop(this, false);
     void this.endAfterUploads(this.stoppedFact(this.step));
   }
 

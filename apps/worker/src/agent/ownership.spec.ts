@@ -114,6 +114,24 @@ describe('ownership', () => {
     await until('free slots', () => scene.plane.pulls.at(-1)?.freeSlots === 2);
   });
 
+  it('keeps the base in memory when a cancelled run is called lost before it has gone', async () => {
+    await scene.startAgent();
+    await scene.pulled();
+    scene.plane.assign({ plan: { steps: 100_000, stepMs: 50 } });
+    await until('steps', () => scene.plane.fact('step'));
+    const [pid = 0] = scene.trainerPids();
+    const lease = { jobId: 'job-1', epoch: 1 };
+    scene.plane.send({
+      $case: 'command',
+      value: { ...lease, action: Command_Action.ACTION_CANCEL },
+    });
+    scene.plane.send({ $case: 'command', value: { ...lease, action: Command_Action.ACTION_KILL } });
+    await until('no lease', () => scene.plane.heartbeats.at(-1)?.leases.length === 0);
+    scene.plane.assign({ epoch: 2, plan: { steps: 3 } });
+    await until('the next attempt', () => scene.plane.fact('finished', 'job-1', 2));
+    expect(isAlive(pid)).toBe(true);
+  });
+
   it('hands back what does not fit in its slots', async () => {
     await scene.startAgent({ slots: 1 });
     await scene.pulled();

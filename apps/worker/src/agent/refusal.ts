@@ -34,7 +34,12 @@ export function explainRefusal(error: ServiceError, address: string, welcomed: b
           message: `${address} does not speak gRPC (${detail}). --url takes the API's gRPC port, not its HTTP port`,
           idle: true,
         };
-      return { message: `nobody answers at ${address}: ${detail}`, idle: false };
+      return {
+        message: welcomed
+          ? `the connection to ${address} was lost: ${detail}`
+          : `nobody answers at ${address}: ${detail}`,
+        idle: false,
+      };
     default:
       break;
   }

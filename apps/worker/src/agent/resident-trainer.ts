@@ -1,7 +1,7 @@
 import { DomainError } from '@graft/contracts';
 import type { TrainerProcess } from '../trainer/client.js';
 import type { TrainerExit } from '../trainer/exit-class.js';
-import type { Fact, RunKey, StartCommand } from '../trainer/protocol.js';
+import type { Command, Fact, RunKey, StartCommand } from '../trainer/protocol.js';
 import type { BaseFiles, BaseWish, Say } from './trainers.js';
 
 export interface RunListener {
@@ -52,20 +52,29 @@ export class ResidentTrainer {
     this.process.send(command);
   }
 
+  /** Says something that a dying trainer need not hear: its end is told by `exit`. */
+  tell(command: Command): void {
+    try {
+      this.process.send(command);
+    } catch {
+      // its stdin closed a moment before we heard that it ended
+    }
+  }
+
   /** The run ended by its own fact: nobody listens any more. */
   forget(run: RunKey): void {
     this.runs.delete(keyOf(run));
   }
 
   /**
-   * Ends a run at once without a word. Alone in the process: SIGKILL. Beside others: the trainer is
-   * told to drop it, and killed if the run is still there 2 s later (its neighbours resume elsewhere).
+   * Ends a run at once without a word. Alone in the process: SIGKILL. Beside others, or when it has been
+   * told to go already: the trainer has 2 s to drop it, then it is killed (neighbours resume elsewhere).
    */
-  drop(run: RunKey): void {
+  drop(run: RunKey, alreadyGoing: boolean): void {
     const key = keyOf(run);
     if (!this.runs.has(key)) return;
     this.runs.delete(key);
-    if (this.runs.size === 0 && this.users <= 1) {
+    if (this.runs.size === 0 && this.users <= 1 && !alreadyGoing) {
       this.process.kill();
       return;
     }
@@ -76,7 +85,7 @@ export class ResidentTrainer {
       stop();
     });
     void this.process.exited.then(() => clearTimeout(timer));
-    this.process.send({ type: 'stop', jobId: run.jobId, epoch: run.epoch, reason: 'cancel' });
+    this.tell({ type: 'stop', jobId: run.jobId, epoch: run.epoch, reason: 'cancel' });
   }
 
   private async load(wish: BaseWish, files: BaseFiles): Promise<void> {
