@@ -5,7 +5,11 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { importBase, startTestApi, uploadChats, type TestApi } from './api-fixture.js';
 
 /** Every route, and the scope it needs. A route that is not here fails the first test. */
-const ROUTES: readonly (readonly [method: 'get' | 'post' | 'delete', path: string, scope: string | null])[] = [
+const ROUTES: readonly (readonly [
+  method: 'get' | 'post' | 'delete',
+  path: string,
+  scope: string | null,
+])[] = [
   ['post', '/v1/files', 'files:write'],
   ['get', '/v1/files', 'files:read'],
   ['get', '/v1/files/{id}', 'files:read'],
@@ -61,7 +65,14 @@ const keyWith = async (...scopes: string[]): Promise<{ authorization: string; id
 };
 
 const isErrorBody = (body: unknown): void =>
-  expect(body).toEqual({ error: { message: expect.any(String), type: expect.any(String), param: expect.toBeOneOf([null, expect.any(String)]), code: expect.any(String) } });
+  expect(body).toEqual({
+    error: {
+      message: expect.any(String),
+      type: expect.any(String),
+      param: expect.toBeOneOf([null, expect.any(String)]),
+      code: expect.any(String),
+    },
+  });
 
 describe('access', () => {
   it('serves exactly the routes of this list', async () => {
@@ -69,14 +80,21 @@ describe('access', () => {
     const served = Object.entries(body.paths as Record<string, object>).flatMap(([path, methods]) =>
       Object.keys(methods).map((method) => `${method} ${path.replace('{id}', '{id}')}`),
     );
-    const listed = [...ROUTES.map(([method, path]) => `${method} ${path}`), ...PUBLIC.map((path) => `get ${path}`)];
+    const listed = [
+      ...ROUTES.map(([method, path]) => `${method} ${path}`),
+      ...PUBLIC.map((path) => `get ${path}`),
+    ];
     expect(served.sort()).toEqual(listed.sort());
   });
 
   it('asks every route for a key, in the one error shape', async () => {
     for (const [method, path] of ROUTES) {
       const url = path.replace('{id}', 'x');
-      for (const headers of [{}, { authorization: 'Bearer sk-graft-wrong' }, { authorization: 'Basic eDp5' }]) {
+      for (const headers of [
+        {},
+        { authorization: 'Bearer sk-graft-wrong' },
+        { authorization: 'Basic eDp5' },
+      ]) {
         const answer = await request(api.url)[method](url).set(headers);
         expect([method, url, answer.status]).toEqual([method, url, 401]);
         isErrorBody(answer.body);
@@ -87,12 +105,25 @@ describe('access', () => {
   });
 
   it('asks each route for its own scope', async () => {
-    const all = ['jobs:read', 'jobs:write', 'files:read', 'files:write', 'models:read', 'models:write'];
+    const all = [
+      'jobs:read',
+      'jobs:write',
+      'files:read',
+      'files:write',
+      'models:read',
+      'models:write',
+    ];
     for (const [method, path, scope] of ROUTES) {
       if (scope === null) continue;
       const key = await keyWith(...all.filter((other) => other !== scope));
-      const answer = await request(api.url)[method](path.replace('{id}', 'x')).set('authorization', key.authorization);
-      expect([method, path, answer.status, answer.body.error?.code]).toEqual([method, path, 403, 'insufficient_scope']);
+      const url = path.replace('{id}', 'x');
+      const answer = await request(api.url)[method](url).set('authorization', key.authorization);
+      expect([method, path, answer.status, answer.body.error?.code]).toEqual([
+        method,
+        path,
+        403,
+        'insufficient_scope',
+      ]);
     }
   });
 
@@ -102,8 +133,15 @@ describe('access', () => {
     expect((await get()).status).toBe(200);
     await request(api.url).delete(`/v1/keys/${key.id}`).set(api.headers).expect(200);
     expect((await get()).status).toBe(401);
-    const expired = await api.post<{ secret: string }>('/keys', { name: 'old', scopes: ['models:read'], expires_at: 1_700_000_000 });
-    expect((await request(api.url).get('/v1/models').set('authorization', `Bearer ${expired.secret}`)).status).toBe(401);
+    const expired = await api.post<{ secret: string }>('/keys', {
+      name: 'old',
+      scopes: ['models:read'],
+      expires_at: 1_700_000_000,
+    });
+    expect(
+      (await request(api.url).get('/v1/models').set('authorization', `Bearer ${expired.secret}`))
+        .status,
+    ).toBe(401);
     const listed = JSON.stringify(await api.get('/keys'));
     expect(listed).not.toContain('secret');
     const rows = await api.query<object>('SELECT * FROM api_key');
@@ -113,21 +151,40 @@ describe('access', () => {
 
   it('shows one project nothing of another', async () => {
     const file = await uploadChats(api);
-    const job = await api.post<{ id: string }>('/fine_tuning/jobs', { model: 'tiny', training_file: file, graft: { pool: 'nobody' } });
+    const job = await api.post<{ id: string }>('/fine_tuning/jobs', {
+      model: 'tiny',
+      training_file: file,
+      graft: { pool: 'nobody' },
+    });
     await api.query(`INSERT INTO project (id, name) VALUES ('proj-other', 'other')`);
-    const other = await keyWith('files:read', 'files:write', 'jobs:read', 'jobs:write', 'models:read');
+    const other = await keyWith(
+      'files:read',
+      'files:write',
+      'jobs:read',
+      'jobs:write',
+      'models:read',
+    );
     await api.query(`UPDATE api_key SET project_id = 'proj-other' WHERE id = $1`, [other.id]);
     const as = { authorization: other.authorization };
     const paths: [method: 'get' | 'post' | 'delete', path: string][] = [
-      ['get', `/v1/files/${file}`], ['get', `/v1/files/${file}/content`], ['delete', `/v1/files/${file}`],
-      ...['', '/events', '/logs', '/checkpoints', '/metrics', '/stream'].map((part) => ['get', `/v1/fine_tuning/jobs/${job.id}${part}`] as ['get', string]),
-      ...['cancel', 'pause', 'resume'].map((verb) => ['post', `/v1/fine_tuning/jobs/${job.id}/${verb}`] as ['post', string]),
+      ['get', `/v1/files/${file}`],
+      ['get', `/v1/files/${file}/content`],
+      ['delete', `/v1/files/${file}`],
+      ...['', '/events', '/logs', '/checkpoints', '/metrics', '/stream'].map(
+        (part) => ['get', `/v1/fine_tuning/jobs/${job.id}${part}`] as ['get', string],
+      ),
+      ...['cancel', 'pause', 'resume'].map(
+        (verb) => ['post', `/v1/fine_tuning/jobs/${job.id}/${verb}`] as ['post', string],
+      ),
     ];
     for (const [method, path] of paths) {
       const answer = await request(api.url)[method](path).set(as);
       expect([path, answer.status]).toEqual([path, 404]);
     }
-    const use = await request(api.url).post('/v1/fine_tuning/jobs').set(as).send({ model: 'tiny', training_file: file });
+    const use = await request(api.url)
+      .post('/v1/fine_tuning/jobs')
+      .set(as)
+      .send({ model: 'tiny', training_file: file });
     expect(use.body.error).toMatchObject({ code: 'file_not_found', param: 'training_file' });
     expect((await request(api.url).get('/v1/files').set(as)).body.data).toEqual([]);
     expect((await request(api.url).get('/v1/fine_tuning/jobs').set(as)).body.data).toEqual([]);
@@ -135,17 +192,33 @@ describe('access', () => {
   });
 
   it('answers framework errors in the same shape', async () => {
-    const post = () => request(api.url).post('/v1/fine_tuning/jobs').set(api.headers).set('content-type', 'application/json');
+    const post = () =>
+      request(api.url)
+        .post('/v1/fine_tuning/jobs')
+        .set(api.headers)
+        .set('content-type', 'application/json');
     const cases = [
       [await post().send('{"a":'), 400, 'invalid_json'],
       [await post().send(`{"metadata":"${'x'.repeat(5_000_000)}"}`), 413, 'file_too_large'],
       [await post().send('[]'), 400, 'invalid_value'],
-      [await post().send('{"__proto__":{"x":1},"model":"tiny"}'), 400, 'missing_required_parameter'],
+      [
+        await post().send('{"__proto__":{"x":1},"model":"tiny"}'),
+        400,
+        'missing_required_parameter',
+      ],
       [await request(api.url).get('/v1/none').set(api.headers), 404, 'not_found'],
       [await request(api.url).put('/v1/files').set(api.headers), 404, 'not_found'],
       [await request(api.url).get('/v1/files?limit=0').set(api.headers), 400, 'invalid_value'],
-      [await request(api.url).get('/v1/fine_tuning/jobs/x%00').set(api.headers), 400, 'invalid_value'],
-      [await request(api.url).get("/v1/fine_tuning/jobs/'%20OR%201=1--").set(api.headers), 404, 'fine_tune_not_found'],
+      [
+        await request(api.url).get('/v1/fine_tuning/jobs/x%00').set(api.headers),
+        400,
+        'invalid_value',
+      ],
+      [
+        await request(api.url).get("/v1/fine_tuning/jobs/'%20OR%201=1--").set(api.headers),
+        404,
+        'fine_tune_not_found',
+      ],
     ] as const;
     for (const [answer, status, code] of cases) {
       isErrorBody(answer.body);
@@ -160,15 +233,21 @@ describe('access', () => {
       expect(page.headers['content-security-policy']).toContain("frame-ancestors 'none'");
       expect(page.headers['x-content-type-options']).toBe('nosniff');
     }
-    expect((await request(api.url).get('/assets/app.js')).headers['cache-control']).toContain('immutable');
+    expect((await request(api.url).get('/assets/app.js')).headers['cache-control']).toContain(
+      'immutable',
+    );
     expect((await request(api.url).get('/assets/none.js')).status).toBe(404);
     expect((await request(api.url).get('/..%2f..%2fetc%2fpasswd')).text).not.toContain('root:');
     expect((await request(api.url).get('/v1/jobs')).headers['content-type']).toContain('json');
   });
 
   it('keeps its secrets in files that only their owner reads', () => {
-    for (const name of ['credentials.json', 'join-token']) expect(statSync(join(api.home, name)).mode & 0o777).toBe(0o600);
-    const written = JSON.parse(readFileSync(join(api.home, 'credentials.json'), 'utf8')) as { url: string; api_key: string };
+    for (const name of ['credentials.json', 'join-token'])
+      expect(statSync(join(api.home, name)).mode & 0o777).toBe(0o600);
+    const written = JSON.parse(readFileSync(join(api.home, 'credentials.json'), 'utf8')) as {
+      url: string;
+      api_key: string;
+    };
     expect(written).toEqual({ url: `${api.url}/v1`, api_key: api.apiKey });
   });
 

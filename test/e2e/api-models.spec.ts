@@ -1,5 +1,13 @@
 import { createHash } from 'node:crypto';
-import { copyFileSync, mkdirSync, readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  copyFileSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
@@ -30,7 +38,12 @@ function serveHub(folder: string): Server {
     const path = decodeURIComponent((req.url ?? '').split('?')[0] ?? '');
     asked.push(`${req.method} ${path}`);
     if (path === '/api/models/Org/Tiny/tree/main' || path === '/api/models/Org/Tiny/tree/main/') {
-      const list = readdirSync(folder).map((name) => ({ type: 'file', path: name, size: statSync(join(folder, name)).size, oid: name }));
+      const list = readdirSync(folder).map((name) => ({
+        type: 'file',
+        path: name,
+        size: statSync(join(folder, name)).size,
+        oid: name,
+      }));
       res.setHeader('content-type', 'application/json').end(JSON.stringify(list));
       return;
     }
@@ -45,7 +58,9 @@ function serveHub(folder: string): Server {
     res.setHeader('etag', `"${createHash('sha1').update(content).digest('hex')}"`);
     res.setHeader('accept-ranges', 'bytes');
     if (!range) {
-      res.setHeader('content-length', content.length).end(req.method === 'HEAD' ? undefined : content);
+      res
+        .setHeader('content-length', content.length)
+        .end(req.method === 'HEAD' ? undefined : content);
       return;
     }
     const from = Number(range[1]);
@@ -80,15 +95,22 @@ async function imported(source: string, id?: string): Promise<ModelView> {
   return view as ModelView;
 }
 
-const content = (sha256: string): Buffer => readFileSync(join(api.home, 'blobs', sha256.slice(0, 2), sha256));
+const content = (sha256: string): Buffer =>
+  readFileSync(join(api.home, 'blobs', sha256.slice(0, 2), sha256));
 
 describe('importing bases', () => {
   it('takes a folder: what belongs to the model, byte for byte, and nothing else', async () => {
     const { graft } = await imported(`dir:${base}`, 'from-dir');
     expect(graft).toMatchObject({ status: 'ready', family: 'llama', parameters: 24736 });
     const names = graft.files.map((file) => file.name).sort();
-    expect(names).toEqual(['config.json', 'model.safetensors', 'tokenizer.json', 'tokenizer_config.json']);
-    for (const file of graft.files) expect(content(file.sha256)).toEqual(readFileSync(join(base, file.name)));
+    expect(names).toEqual([
+      'config.json',
+      'model.safetensors',
+      'tokenizer.json',
+      'tokenizer_config.json',
+    ]);
+    for (const file of graft.files)
+      expect(content(file.sha256)).toEqual(readFileSync(join(base, file.name)));
   });
 
   it('takes a repository of the hub, and downloads no pickle and no code', async () => {
@@ -104,7 +126,9 @@ describe('importing bases', () => {
 
   it('says why a model cannot be imported, and lets it be tried again', async () => {
     expect((await imported('hub:Org/None')).graft).toMatchObject({ status: 'error' });
-    expect((await imported('dir:/nowhere/at/all')).graft.status_details).toContain('there is no /nowhere/at/all');
+    expect((await imported('dir:/nowhere/at/all')).graft.status_details).toContain(
+      'there is no /nowhere/at/all',
+    );
     const bad = join(base, '..', 'bad');
     mkdirSync(bad, { recursive: true });
     copyFileSync(join(base, 'config.json'), join(bad, 'config.json'));
@@ -112,26 +136,45 @@ describe('importing bases', () => {
     const first = await imported(`dir:${bad}`);
     expect(first.graft.status).toBe('error');
     copyFileSync(join(base, 'model.safetensors'), join(bad, 'model.safetensors'));
-    for (const name of ['tokenizer.json', 'tokenizer_config.json']) copyFileSync(join(base, name), join(bad, name));
+    for (const name of ['tokenizer.json', 'tokenizer_config.json'])
+      copyFileSync(join(base, name), join(bad, name));
     expect((await imported(`dir:${bad}`)).graft.status).toBe('ready');
   });
 
   it('follows links to files, as the hub cache has them, and stores a blob once', async () => {
     const linked = join(base, '..', 'linked');
     mkdirSync(linked, { recursive: true });
-    for (const name of ['config.json', 'model.safetensors', 'tokenizer.json', 'tokenizer_config.json']) symlinkSync(join(base, name), join(linked, name));
+    for (const name of [
+      'config.json',
+      'model.safetensors',
+      'tokenizer.json',
+      'tokenizer_config.json',
+    ])
+      symlinkSync(join(base, name), join(linked, name));
     const before = (await api.query('SELECT 1 FROM blob')).length;
     expect((await imported(`dir:${linked}`)).graft.status).toBe('ready');
     expect((await api.query('SELECT 1 FROM blob')).length).toBe(before);
   });
 
   it('refuses bad sources and taken names', async () => {
-    for (const body of [{ source: 'http://169.254.169.254/x' }, { source: 'hub:../../etc' }, { source: 'dir:' }, { source: 'hub:a/b', id: '../x' }, {}]) {
+    for (const body of [
+      { source: 'http://169.254.169.254/x' },
+      { source: 'hub:../../etc' },
+      { source: 'dir:' },
+      { source: 'hub:a/b', id: '../x' },
+      {},
+    ]) {
       const answer = await request(api.url).post('/v1/models').set(api.headers).send(body);
-      const failed = answer.status === 200 ? (await imported((body as { source: string }).source)).graft.status : answer.body.error.type;
+      const failed =
+        answer.status === 200
+          ? (await imported((body as { source: string }).source)).graft.status
+          : answer.body.error.type;
       expect(['invalid_request_error', 'error']).toContain(failed);
     }
-    const taken = await request(api.url).post('/v1/models').set(api.headers).send({ id: 'from-dir', source: 'hub:Org/Tiny' });
+    const taken = await request(api.url)
+      .post('/v1/models')
+      .set(api.headers)
+      .send({ id: 'from-dir', source: 'hub:Org/Tiny' });
     expect(taken.body.error).toMatchObject({ code: 'conflict', param: 'id' });
     expect(taken.headers['x-should-retry']).toBe('false');
   });
@@ -139,10 +182,12 @@ describe('importing bases', () => {
   it('deletes a base and the blobs that nobody else names', async () => {
     const { graft } = await api.get<ModelView>('/models/from-dir');
     const [weights] = graft.files.filter((file) => file.name === 'model.safetensors');
-    const remove = (id: string) => request(api.url).delete(`/v1/models/${id}`).set(api.headers).expect(200);
+    const remove = (id: string) =>
+      request(api.url).delete(`/v1/models/${id}`).set(api.headers).expect(200);
     await remove('from-dir');
     expect(content(weights?.sha256 ?? '').length).toBe(weights?.size);
-    for (const { id } of (await api.get<{ data: { id: string }[] }>('/models')).data) await remove(id);
+    for (const { id } of (await api.get<{ data: { id: string }[] }>('/models')).data)
+      await remove(id);
     expect(() => content(weights?.sha256 ?? '')).toThrow();
     expect(await api.query('SELECT 1 FROM blob')).toEqual([]);
   });

@@ -1,6 +1,13 @@
 import { status } from '@grpc/grpc-js';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { importBase, listens, startTestApi, until, uploadChats, type TestApi } from './api-fixture.js';
+import {
+  importBase,
+  listens,
+  startTestApi,
+  until,
+  uploadChats,
+  type TestApi,
+} from './api-fixture.js';
 import { saved, ScriptedWorker, started, step } from './api-worker.js';
 
 interface JobView {
@@ -30,19 +37,27 @@ function ownership(redis: boolean): void {
   afterAll(() => api?.close());
 
   const job = (id: string): Promise<JobView> => api.get(`/fine_tuning/jobs/${id}`);
-  const status_ = async (id: string, wanted: string): Promise<void> => until(async () => (await job(id)).status === wanted);
+  const status_ = async (id: string, wanted: string): Promise<void> =>
+    until(async () => (await job(id)).status === wanted);
 
   /** A job in a pool of its own, and a worker that joined it. */
   async function scene() {
     const pool = `pool-${pools++}`;
-    const made = await api.post<JobView>('/fine_tuning/jobs', { model: 'tiny', training_file: file, graft: { pool } });
+    const made = await api.post<JobView>('/fine_tuning/jobs', {
+      model: 'tiny',
+      training_file: file,
+      graft: { pool },
+    });
     const worker = await new ScriptedWorker(api, { pool, name: 'first' }).connect();
     return { id: made.id, pool, worker };
   }
 
   /** Heartbeats until stopped, as a healthy worker would. */
   function keepAlive(worker: ScriptedWorker, jobId: string, epoch: number): () => void {
-    const timer = setInterval(() => void worker.beat([{ jobId, epoch, step: 0 }]).catch(() => undefined), LEASE_MS / 3);
+    const timer = setInterval(
+      () => void worker.beat([{ jobId, epoch, step: 0 }]).catch(() => undefined),
+      LEASE_MS / 3,
+    );
     return () => clearInterval(timer);
   }
 
@@ -57,7 +72,10 @@ function ownership(redis: boolean): void {
     expect(lease).toMatchObject({ jobId: id, epoch: 1 });
     const stop = keepAlive(owner, id, 1);
     await new Promise((resolve) => setTimeout(resolve, LEASE_MS * 2.5));
-    expect(await job(id)).toMatchObject({ status: 'running', graft: { attempts: [{ epoch: 1, outcome: null }] } });
+    expect(await job(id)).toMatchObject({
+      status: 'running',
+      graft: { attempts: [{ epoch: 1, outcome: null }] },
+    });
     expect(worker.assignments.length + other.assignments.length).toBe(1);
     stop();
     await api.post(`/fine_tuning/jobs/${id}/cancel`);
@@ -65,7 +83,7 @@ function ownership(redis: boolean): void {
     other.vanish();
   });
 
-  it('hands a lost worker\'s job on from its last committed checkpoint, and refuses everything the old one still writes', async () => {
+  it("hands a lost worker's job on from its last committed checkpoint, and refuses everything the old one still writes", async () => {
     const { id, pool, worker } = await scene();
     const first = await worker.assigned();
     await worker.tell(first, started(0, 20), step(1), step(2), step(3), step(4));
@@ -79,24 +97,42 @@ function ownership(redis: boolean): void {
     expect((await second.fetch(state.sha256)).toString()).toBe('moments at 3');
     await second.tell(again, started(3, 20), step(4), step(5));
 
-    const before = await api.query('SELECT * FROM metric WHERE job_id = $1 ORDER BY epoch, step', [id]);
+    const before = await api.query('SELECT * FROM metric WHERE job_id = $1 ORDER BY epoch, step', [
+      id,
+    ]);
     const stale = await worker.tell(first, step(5, 99), step(6, 99));
     expect(stale.stale).toMatchObject([{ jobId: id, epoch: first.epoch }]);
     const refused = await worker.tell(first, saved(6, [state]));
     expect(refused.stale).toHaveLength(1);
-    await expect(worker.put(first, 'x', 'late')).rejects.toMatchObject({ code: status.FAILED_PRECONDITION });
-    expect((await worker.finish(first, 20).catch((error: { code: number }) => error.code))).toBe(status.FAILED_PRECONDITION);
+    await expect(worker.put(first, 'x', 'late')).rejects.toMatchObject({
+      code: status.FAILED_PRECONDITION,
+    });
+    expect(await worker.finish(first, 20).catch((error: { code: number }) => error.code)).toBe(
+      status.FAILED_PRECONDITION,
+    );
     const beat = await worker.beat([{ jobId: id, epoch: first.epoch, step: 6 }]);
     expect(beat).toMatchObject({ held: [], lost: [{ jobId: id, epoch: first.epoch }] });
-    expect(await api.query('SELECT * FROM metric WHERE job_id = $1 ORDER BY epoch, step', [id])).toEqual(before);
+    expect(
+      await api.query('SELECT * FROM metric WHERE job_id = $1 ORDER BY epoch, step', [id]),
+    ).toEqual(before);
 
-    const metrics = await api.get<{ steps: number[]; marks: unknown[] }>(`/fine_tuning/jobs/${id}/metrics`);
+    const metrics = await api.get<{ steps: number[]; marks: unknown[] }>(
+      `/fine_tuning/jobs/${id}/metrics`,
+    );
     expect(metrics.steps).toEqual([1, 2, 3, 4, 5]);
-    expect(metrics.marks).toEqual([{ step: 3, kind: 'attempt' }, { step: 3, kind: 'checkpoint' }]);
+    expect(metrics.marks).toEqual([
+      { step: 3, kind: 'attempt' },
+      { step: 3, kind: 'checkpoint' },
+    ]);
     await second.finish(again, 20);
     expect(await job(id)).toMatchObject({
       status: 'succeeded',
-      graft: { attempts: [{ epoch: first.epoch, outcome: 'lost_worker' }, { epoch: again.epoch, outcome: 'done', from_step: 3 }] },
+      graft: {
+        attempts: [
+          { epoch: first.epoch, outcome: 'lost_worker' },
+          { epoch: again.epoch, outcome: 'done', from_step: 3 },
+        ],
+      },
     });
     worker.vanish();
     second.vanish();
@@ -105,18 +141,40 @@ function ownership(redis: boolean): void {
   it('takes a replayed batch once, and only a different loss counts as a mismatch', async () => {
     const { id, worker } = await scene();
     const lease = await worker.assigned();
-    const events = [worker.event(lease, started(0, 5)), worker.event(lease, step(1)), worker.event(lease, step(2))];
+    const events = [
+      worker.event(lease, started(0, 5)),
+      worker.event(lease, step(1)),
+      worker.event(lease, step(2)),
+    ];
     for (let n = 0; n < 3; n++) expect((await worker.batch(events)).stale).toEqual([]);
     const more = [...events.slice(1), worker.event(lease, step(3))];
     await worker.batch(more);
-    const count = async (table: string) => (await api.query<{ n: number }>(`SELECT count(*)::int AS n FROM ${table} WHERE job_id = $1`, [id]))[0]?.n;
+    const count = async (table: string) =>
+      (
+        await api.query<{ n: number }>(
+          `SELECT count(*)::int AS n FROM ${table} WHERE job_id = $1`,
+          [id],
+        )
+      )[0]?.n;
     expect(await count('metric')).toBe(3);
     expect(await count('event')).toBe(3 + 1 + 3);
     // Failed, so resumed: steps 1 and 2 come again, step 3 with another loss.
-    await worker.tell(lease, { $case: 'failed', value: { code: 'crash', message: 'signal 11', param: '', retryable: true, stderrTail: 'boom' } });
+    await worker.tell(lease, {
+      $case: 'failed',
+      value: {
+        code: 'crash',
+        message: 'signal 11',
+        param: '',
+        retryable: true,
+        stderrTail: 'boom',
+      },
+    });
     const again = await worker.assigned();
     await worker.tell(again, started(0, 5), step(1), step(2), step(3, 0.125));
-    const [row] = await api.query<{ replay_mismatches: number }>('SELECT replay_mismatches FROM job WHERE id = $1', [id]);
+    const [row] = await api.query<{ replay_mismatches: number }>(
+      'SELECT replay_mismatches FROM job WHERE id = $1',
+      [id],
+    );
     expect(row?.replay_mismatches).toBe(1);
     const logs = await api.get<{ data: { message: string }[] }>(`/fine_tuning/jobs/${id}/logs`);
     expect(logs.data.map((line) => line.message)).toEqual(['boom']);
@@ -132,7 +190,10 @@ function ownership(redis: boolean): void {
     await until(() => worker.commands.length > 0);
     expect(worker.commands[0]).toMatchObject({ jobId: id, epoch: lease.epoch, action: 1 });
     expect((await worker.tell(lease, step(2))).stale).toHaveLength(1);
-    expect(await job(id)).toMatchObject({ status: 'cancelled', graft: { attempts: [{ outcome: 'cancelled' }] } });
+    expect(await job(id)).toMatchObject({
+      status: 'cancelled',
+      graft: { attempts: [{ outcome: 'cancelled' }] },
+    });
     worker.vanish();
   });
 
@@ -140,27 +201,39 @@ function ownership(redis: boolean): void {
     const { id, worker } = await scene();
     const lease = await worker.assigned();
     await worker.tell(lease, started(0, 9), step(1), step(2));
-    expect(await api.post(`/fine_tuning/jobs/${id}/pause`)).toMatchObject({ status: 'running', graft: { phase: { code: 'pausing' } } });
+    expect(await api.post(`/fine_tuning/jobs/${id}/pause`)).toMatchObject({
+      status: 'running',
+      graft: { phase: { code: 'pausing' } },
+    });
     await until(() => worker.commands.some((command) => command.action === 2));
     const beat = await worker.beat([{ jobId: id, epoch: lease.epoch, step: 2 }]);
     expect(beat.held).toHaveLength(1);
     await until(() => worker.commands.filter((command) => command.action === 2).length > 1);
     const state = await worker.put(lease, 'state', 'at 2');
-    await worker.tell(lease, saved(2, [state]), { $case: 'stopped', value: { reason: 'paused', step: 2 } });
+    await worker.tell(lease, saved(2, [state]), {
+      $case: 'stopped',
+      value: { reason: 'paused', step: 2 },
+    });
     expect(await job(id)).toMatchObject({ status: 'paused' });
     expect(await api.post(`/fine_tuning/jobs/${id}/resume`)).toMatchObject({ status: 'queued' });
     const again = await worker.assigned();
     expect(again).toMatchObject({ checkpointStep: 2, checkpoint: [state] });
     await worker.tell(again, { $case: 'stopped', value: { reason: 'drained', step: 2 } });
     await status_(id, 'queued');
-    expect((await job(id)).graft.attempts.map((attempt) => attempt.outcome)).toEqual(['paused', 'drained']);
+    expect((await job(id)).graft.attempts.map((attempt) => attempt.outcome)).toEqual([
+      'paused',
+      'drained',
+    ]);
     await api.post(`/fine_tuning/jobs/${id}/cancel`);
     worker.vanish();
   });
 
   it('gives up after three crashes without progress; a checkpoint forgives', async () => {
     const { id, worker } = await scene();
-    const crash = { $case: 'failed', value: { code: 'crash', message: 'signal 11', param: '', retryable: true, stderrTail: '' } } as const;
+    const crash = {
+      $case: 'failed',
+      value: { code: 'crash', message: 'signal 11', param: '', retryable: true, stderrTail: '' },
+    } as const;
     for (let n = 0; n < 2; n++) {
       await worker.tell(await worker.assigned(), started(), crash);
       expect((await job(id)).status).toBe('queued');
@@ -174,15 +247,25 @@ function ownership(redis: boolean): void {
     worker.vanish();
   });
 
-  it('fails a user\'s error at once, in words', async () => {
+  it("fails a user's error at once, in words", async () => {
     const { id, worker } = await scene();
     await worker.tell(await worker.assigned(), {
       $case: 'failed',
-      value: { code: 'user_error', message: 'no example fits max_seq_len 8', param: 'graft.max_seq_len', retryable: false, stderrTail: '' },
+      value: {
+        code: 'user_error',
+        message: 'no example fits max_seq_len 8',
+        param: 'graft.max_seq_len',
+        retryable: false,
+        stderrTail: '',
+      },
     });
     expect(await job(id)).toMatchObject({
       status: 'failed',
-      error: { code: 'user_error', message: 'no example fits max_seq_len 8', param: 'graft.max_seq_len' },
+      error: {
+        code: 'user_error',
+        message: 'no example fits max_seq_len 8',
+        param: 'graft.max_seq_len',
+      },
     });
     worker.vanish();
   });
@@ -197,7 +280,12 @@ function ownership(redis: boolean): void {
     const again = await fresh.assigned();
     fresh.vanish();
     const back = await new ScriptedWorker(api, {
-      pool, instance, leases: [{ jobId: id, epoch: again.epoch, step: 0 }, { jobId: id, epoch: lease.epoch, step: 0 }],
+      pool,
+      instance,
+      leases: [
+        { jobId: id, epoch: again.epoch, step: 0 },
+        { jobId: id, epoch: lease.epoch, step: 0 },
+      ],
     }).connect();
     await until(() => back.commands.length > 0);
     expect(back.commands).toMatchObject([{ jobId: id, epoch: lease.epoch, action: 3 }]);
@@ -208,7 +296,11 @@ function ownership(redis: boolean): void {
 
   it('re-emits a hint that the queue lost', async () => {
     const pool = `pool-${pools++}`;
-    const made = await api.post<JobView>('/fine_tuning/jobs', { model: 'tiny', training_file: file, graft: { pool } });
+    const made = await api.post<JobView>('/fine_tuning/jobs', {
+      model: 'tiny',
+      training_file: file,
+      graft: { pool },
+    });
     // A worker takes the hint and its process ends before the lease: as if the queue had been flushed.
     await api.query(`UPDATE job SET state = 'validating_files' WHERE id = $1`, [made.id]);
     const worker = await new ScriptedWorker(api, { pool }).connect();
@@ -229,7 +321,10 @@ function ownership(redis: boolean): void {
     expect((await job(id)).status).toBe('running');
     const back = await new ScriptedWorker(api, { instance: 'other' }).connect();
     await new Promise((resolve) => setTimeout(resolve, LEASE_MS * 0.6));
-    expect(await job(id)).toMatchObject({ status: 'running', graft: { attempts: [{ epoch: lease.epoch, outcome: null }] } });
+    expect(await job(id)).toMatchObject({
+      status: 'running',
+      graft: { attempts: [{ epoch: lease.epoch, outcome: null }] },
+    });
     await status_(id, 'queued');
     await api.post(`/fine_tuning/jobs/${id}/cancel`);
     worker.vanish();
@@ -241,7 +336,10 @@ function ownership(redis: boolean): void {
     expect(wrong.ended).toContain('join token');
     const future = await new ScriptedWorker(api, { protocol: 9 }).connect();
     expect(future.ended).toContain('speaks worker protocol 1 to 1');
-    const { secret, id } = await api.post<{ secret: string; id: string }>('/join_tokens', { name: 'gpu', pool: 'gpus' });
+    const { secret, id } = await api.post<{ secret: string; id: string }>('/join_tokens', {
+      name: 'gpu',
+      pool: 'gpus',
+    });
     const elsewhere = await new ScriptedWorker(api, { token: secret }).connect();
     expect(elsewhere.ended).toContain('opens pool gpus only');
     const right = await new ScriptedWorker(api, { token: secret, pool: 'gpus' }).connect();
@@ -254,18 +352,35 @@ function ownership(redis: boolean): void {
 
   it('gives workers no blob but those of models and running jobs, and takes none that is not what it says', async () => {
     const { id, worker } = await scene();
-    const secret = await api.client.files.create({ file: new File(['private'], 'x'), purpose: 'user_data' });
-    const [row] = await api.query<{ sha256: string }>('SELECT sha256 FROM file WHERE id = $1', [secret.id]);
+    const secret = await api.client.files.create({
+      file: new File(['private'], 'x'),
+      purpose: 'user_data',
+    });
+    const [row] = await api.query<{ sha256: string }>('SELECT sha256 FROM file WHERE id = $1', [
+      secret.id,
+    ]);
     await expect(worker.fetch(row?.sha256 ?? '')).rejects.toMatchObject({ code: status.NOT_FOUND });
-    await expect(worker.fetch('../../etc/passwd')).rejects.toMatchObject({ code: status.NOT_FOUND });
+    await expect(worker.fetch('../../etc/passwd')).rejects.toMatchObject({
+      code: status.NOT_FOUND,
+    });
     const lease = await worker.assigned();
     const sha256 = 'a'.repeat(64);
-    await expect(worker.put(lease, 'x', 'content', { sha256 })).rejects.toMatchObject({ code: status.INVALID_ARGUMENT });
-    await expect(worker.put(lease, 'x', 'content', { size: 3 })).rejects.toMatchObject({ code: status.RESOURCE_EXHAUSTED });
-    await expect(worker.put(lease, '../x', 'content')).rejects.toMatchObject({ code: status.INVALID_ARGUMENT });
-    await expect(worker.put({ ...lease, epoch: lease.epoch + 1 }, 'x', 'content')).rejects.toMatchObject({ code: status.FAILED_PRECONDITION });
+    await expect(worker.put(lease, 'x', 'content', { sha256 })).rejects.toMatchObject({
+      code: status.INVALID_ARGUMENT,
+    });
+    await expect(worker.put(lease, 'x', 'content', { size: 3 })).rejects.toMatchObject({
+      code: status.RESOURCE_EXHAUSTED,
+    });
+    await expect(worker.put(lease, '../x', 'content')).rejects.toMatchObject({
+      code: status.INVALID_ARGUMENT,
+    });
+    await expect(
+      worker.put({ ...lease, epoch: lease.epoch + 1 }, 'x', 'content'),
+    ).rejects.toMatchObject({ code: status.FAILED_PRECONDITION });
     const training = lease.trainingFile;
-    expect((await worker.fetch(training?.sha256 ?? '', 10)).length).toBe((training?.size ?? 0) - 10);
+    expect((await worker.fetch(training?.sha256 ?? '', 10)).length).toBe(
+      (training?.size ?? 0) - 10,
+    );
     await api.post(`/fine_tuning/jobs/${id}/cancel`);
     worker.vanish();
   });

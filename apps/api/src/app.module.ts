@@ -46,14 +46,47 @@ import { Notifications } from './stream/notifications.js';
 import { StreamController } from './stream/stream.controller.js';
 
 const CONTROLLERS = [
-  FilesController, JobsController, ModelsController, ChatController, CatalogController, KeysController,
-  JoinTokensController, StreamController, HealthController,
+  FilesController,
+  JobsController,
+  ModelsController,
+  ChatController,
+  CatalogController,
+  KeysController,
+  JoinTokensController,
+  StreamController,
+  HealthController,
 ];
 
 const SERVICES = [
-  Database, BlobStore, Counters, ApiKeysService, JoinTokensService, FilesService, ModelsService, ModelImport,
-  JobsRepository, JobsService, JobCreation, JobMetrics, History, Facts, Ingest, Endings, Leases, Outbox, Dispatcher,
-  Reconciler, Connections, Workers, BlobTransfer, Gateway, Answers, ChatService, Notifications, JobStream, HealthService,
+  Database,
+  BlobStore,
+  Counters,
+  ApiKeysService,
+  JoinTokensService,
+  FilesService,
+  ModelsService,
+  ModelImport,
+  JobsRepository,
+  JobsService,
+  JobCreation,
+  JobMetrics,
+  History,
+  Facts,
+  Ingest,
+  Endings,
+  Leases,
+  Outbox,
+  Dispatcher,
+  Reconciler,
+  Connections,
+  Workers,
+  BlobTransfer,
+  Gateway,
+  Answers,
+  ChatService,
+  Notifications,
+  JobStream,
+  HealthService,
 ];
 
 /** Every part of the control plane. What was opened before Nest starts is handed in. */

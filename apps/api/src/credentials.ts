@@ -18,14 +18,26 @@ export async function writeCredentials(
 ): Promise<Credentials> {
   const credentials = join(home, 'credentials.json');
   const known = readKey(credentials);
-  const valid = known !== null && (await keys.authenticate(known).then(() => true, () => false));
+  const valid =
+    known !== null &&
+    (await keys.authenticate(known).then(
+      () => true,
+      () => false,
+    ));
   const apiKey = valid ? known : await keys.createFirst();
   writeSecret(credentials, JSON.stringify({ url: `${url}/v1`, api_key: apiKey }, null, 2) + '\n');
 
   const file = join(home, 'join-token');
   const kept = existsSync(file) ? readFileSync(file, 'utf8').trim() : null;
-  const usable = kept !== null && (await tokens.check(kept).then(() => true, () => false));
-  const joinToken = usable ? kept : ((await tokens.create({ name: 'local' })) as { secret: string }).secret;
+  const usable =
+    kept !== null &&
+    (await tokens.check(kept).then(
+      () => true,
+      () => false,
+    ));
+  const joinToken = usable
+    ? kept
+    : ((await tokens.create({ name: 'local' })) as { secret: string }).secret;
   writeSecret(file, joinToken + '\n');
   return { apiKey, joinToken };
 }

@@ -55,21 +55,33 @@ export async function startApi(config: ApiConfig): Promise<RunningApi> {
     const source = await dataSource(settings.databaseUrl).initialize();
     closing.push(() => source.destroy());
     await source.runMigrations({ transaction: 'all' });
-    const queue = await openHintQueue(settings.queueUrl, settings.databaseUrl, settings.queuePrefix);
+    const queue = await openHintQueue(
+      settings.queueUrl,
+      settings.databaseUrl,
+      settings.queuePrefix,
+    );
     closing.push(() => queue.close());
-    const app = await NestFactory.create<NestExpressApplication>(AppModule.with({ settings, source, queue }), {
-      logger: new NestLog(),
-      bodyParser: false,
-      forceCloseConnections: true,
-      abortOnError: false,
-    });
+    const app = await NestFactory.create<NestExpressApplication>(
+      AppModule.with({ settings, source, queue }),
+      {
+        logger: new NestLog(),
+        bodyParser: false,
+        forceCloseConnections: true,
+        abortOnError: false,
+      },
+    );
     closing.push(() => app.close());
     equip(app, settings);
     await app.get(BlobStore).prepare();
     await app.listen(settings.port, settings.host);
     const { port } = app.getHttpServer().address() as AddressInfo;
     const url = `http://${settings.host}:${port}`;
-    const credentials = await writeCredentials(settings.home, url, app.get(ApiKeysService), app.get(JoinTokensService));
+    const credentials = await writeCredentials(
+      settings.home,
+      url,
+      app.get(ApiKeysService),
+      app.get(JoinTokensService),
+    );
     await app.get(Notifications).start();
     const grpcUrl = await app.get(Gateway).listen();
     app.get(Dispatcher).start();
@@ -98,7 +110,8 @@ function equip(app: NestExpressApplication, settings: Settings): void {
   });
   if (settings.dashboardDir) app.use(dashboard(settings.dashboardDir));
   app.use(express.json({ limit: JSON_LIMIT, strict: false }));
-  const bodyError: ErrorRequestHandler = (error, request, response, _next) => respondWithError(request, response, error);
+  const bodyError: ErrorRequestHandler = (error, request, response, _next) =>
+    respondWithError(request, response, error);
   app.use(bodyError);
   const document = new DocumentBuilder()
     .setTitle('Graft')

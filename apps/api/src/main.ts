@@ -21,8 +21,15 @@ Prints one line of JSON when it is ready: url, grpc_url, credentials, join_token
 const text = { type: 'string' } as const;
 const { values } = parseArgs({
   options: {
-    home: text, host: text, port: text, 'grpc-port': text, 'database-url': text, 'queue-url': text,
-    dashboard: text, 'hub-url': text, help: { type: 'boolean' },
+    home: text,
+    host: text,
+    port: text,
+    'grpc-port': text,
+    'database-url': text,
+    'queue-url': text,
+    dashboard: text,
+    'hub-url': text,
+    help: { type: 'boolean' },
   },
 });
 

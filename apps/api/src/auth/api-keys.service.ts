@@ -10,7 +10,10 @@ import { makeSecret, sameHash, secretId } from './secret-format.js';
 
 export const CreateKey = z.strictObject({
   name: z.string().min(1).max(100),
-  scopes: z.array(z.enum(SCOPES)).min(1).default([...SCOPES].filter((scope) => scope !== 'admin')),
+  scopes: z
+    .array(z.enum(SCOPES))
+    .min(1)
+    .default([...SCOPES].filter((scope) => scope !== 'admin')),
   expires_at: z.int().positive().nullish().describe('Unix seconds'),
 });
 
@@ -26,14 +29,21 @@ export class ApiKeysService {
 
   async authenticate(token: string | null): Promise<Principal> {
     if (!token) {
-      throw new DomainError('invalid_api_key', 'no API key given; send it as `Authorization: Bearer sk-graft-…`');
+      throw new DomainError(
+        'invalid_api_key',
+        'no API key given; send it as `Authorization: Bearer sk-graft-…`',
+      );
     }
     const id = secretId('sk-graft', token);
     const [key] = id ? await this.keys.findBy({ id }) : [];
     const now = Date.now();
     const valid =
-      key && sameHash(key.hash, sha256(token)) && !key.revoked_at && (!key.expires_at || key.expires_at.getTime() > now);
-    if (!valid) throw new DomainError('invalid_api_key', 'the API key is wrong, revoked or expired');
+      key &&
+      sameHash(key.hash, sha256(token)) &&
+      !key.revoked_at &&
+      (!key.expires_at || key.expires_at.getTime() > now);
+    if (!valid)
+      throw new DomainError('invalid_api_key', 'the API key is wrong, revoked or expired');
     if (!key.last_used_at || now - key.last_used_at.getTime() > 60_000) {
       await this.keys.update({ id: key.id }, { last_used_at: new Date(now) });
     }
@@ -41,19 +51,31 @@ export class ApiKeysService {
   }
 
   async list(caller: Principal): Promise<Page<ApiKeyObject>> {
-    const keys = await this.keys.find({ where: { project_id: caller.projectId }, order: { created_at: 'DESC' } });
+    const keys = await this.keys.find({
+      where: { project_id: caller.projectId },
+      order: { created_at: 'DESC' },
+    });
     const live = keys.filter((key) => !key.revoked_at);
     return { object: 'list', data: live.map((key) => keyObject(key)), has_more: false };
   }
 
   async create(caller: Principal, body: unknown): Promise<ApiKeyObject> {
     const { name, scopes, expires_at } = parseBody(CreateKey, body);
-    return this.insert(caller.projectId, name, scopes, expires_at ? new Date(expires_at * 1000) : null);
+    return this.insert(
+      caller.projectId,
+      name,
+      scopes,
+      expires_at ? new Date(expires_at * 1000) : null,
+    );
   }
 
-  async revoke(caller: Principal, id: string): Promise<{ id: string; object: string; deleted: true }> {
+  async revoke(
+    caller: Principal,
+    id: string,
+  ): Promise<{ id: string; object: string; deleted: true }> {
     const found = await this.keys.findOneBy({ id, project_id: caller.projectId });
-    if (!found || found.revoked_at) throw new DomainError('not_found', `there is no API key ${id}`, 'id');
+    if (!found || found.revoked_at)
+      throw new DomainError('not_found', `there is no API key ${id}`, 'id');
     await this.keys.update({ id }, { revoked_at: new Date() });
     return { id, object: 'graft.api_key', deleted: true };
   }
@@ -67,9 +89,21 @@ export class ApiKeysService {
     return key.secret ?? '';
   }
 
-  private async insert(project: string, name: string, scopes: readonly string[], expires: Date | null): Promise<ApiKeyObject> {
+  private async insert(
+    project: string,
+    name: string,
+    scopes: readonly string[],
+    expires: Date | null,
+  ): Promise<ApiKeyObject> {
     const { id, text, hash } = makeSecret('sk-graft');
-    await this.keys.insert({ id, project_id: project, name, hash, scopes: [...scopes], expires_at: expires });
+    await this.keys.insert({
+      id,
+      project_id: project,
+      name,
+      hash,
+      scopes: [...scopes],
+      expires_at: expires,
+    });
     return { ...keyObject(await this.keys.findOneByOrFail({ id })), secret: text };
   }
 }

@@ -21,7 +21,10 @@ export class AuthGuard implements CanActivate {
     const principal = await this.keys.authenticate(bearer(request.headers.authorization));
     const scope = this.reflector.get<Scope | undefined>(SCOPE, handler);
     if (scope && !principal.scopes.includes(scope) && !principal.scopes.includes('admin')) {
-      throw new DomainError('insufficient_scope', `this key lacks the scope ${scope}; use one that has it`);
+      throw new DomainError(
+        'insufficient_scope',
+        `this key lacks the scope ${scope}; use one that has it`,
+      );
     }
     request.principal = principal;
     return true;

@@ -11,7 +11,13 @@ describe('secrets', () => {
   it('are refused when truncated, mistyped, of another kind or nonsense', () => {
     const { text } = makeSecret('sk-graft');
     const other = text[20] === 'x' ? 'y' : 'x';
-    for (const bad of [text.slice(0, -1), text.slice(0, 20) + other + text.slice(21), text.toUpperCase(), ` ${text}`, '']) {
+    for (const bad of [
+      text.slice(0, -1),
+      text.slice(0, 20) + other + text.slice(21),
+      text.toUpperCase(),
+      ` ${text}`,
+      '',
+    ]) {
       expect(secretId('sk-graft', bad)).toBeNull();
     }
     expect(secretId('jt-graft', text)).toBeNull();
@@ -27,7 +33,16 @@ describe('bearer', () => {
   it('reads the scheme in any case and nothing else', () => {
     expect(bearer('Bearer abc')).toBe('abc');
     expect(bearer('bearer abc')).toBe('abc');
-    for (const bad of [undefined, '', 'abc', 'Basic abc', 'Bearer ', 'Bearer a b', 'Bearer a\nb', `Bearer ${'x'.repeat(301)}`]) {
+    for (const bad of [
+      undefined,
+      '',
+      'abc',
+      'Basic abc',
+      'Bearer ',
+      'Bearer a b',
+      'Bearer a\nb',
+      `Bearer ${'x'.repeat(301)}`,
+    ]) {
       expect(bearer(bad)).toBeNull();
     }
   });

@@ -27,7 +27,8 @@ export function makeSecret(prefix: SecretPrefix): Secret {
 /** The id inside a well-formed secret, or null. */
 export function secretId(prefix: SecretPrefix, text: string): string | null {
   const match = /^([a-z]{2}-graft-([0-9A-Za-z]{12})-[0-9A-Za-z]{32})-([0-9a-f]{8})$/.exec(text);
-  if (!match || !text.startsWith(`${prefix}-`) || checksum(match[1] ?? '') !== match[3]) return null;
+  if (!match || !text.startsWith(`${prefix}-`) || checksum(match[1] ?? '') !== match[3])
+    return null;
   return match[2] ?? null;
 }
 

@@ -38,7 +38,11 @@ export class BlobStore {
   /** Streams to a temporary file while hashing; `limit` in bytes, `inspect` sees every chunk. */
   async put(
     source: AsyncIterable<Buffer>,
-    options: { limit?: number; expect?: { sha256: string; size: number }; inspect?: (chunk: Buffer) => void } = {},
+    options: {
+      limit?: number;
+      expect?: { sha256: string; size: number };
+      inspect?: (chunk: Buffer) => void;
+    } = {},
   ): Promise<StoredBlob> {
     await this.refuseWhenFull();
     const temporary = join(this.settings.blobsDir, 'incoming', randomText());
@@ -49,7 +53,11 @@ export class BlobStore {
       for await (const chunk of source) {
         size += chunk.length;
         if (options.limit !== undefined && size > options.limit) {
-          throw new DomainError('file_too_large', `the file is larger than ${options.limit} bytes`, 'file');
+          throw new DomainError(
+            'file_too_large',
+            `the file is larger than ${options.limit} bytes`,
+            'file',
+          );
         }
         hash.update(chunk);
         options.inspect?.(chunk);
@@ -60,10 +68,16 @@ export class BlobStore {
       const sha256 = hash.digest('hex');
       const { expect } = options;
       if (expect && (expect.sha256 !== sha256 || expect.size !== size)) {
-        throw new DomainError('invalid_value', `got ${size} bytes with sha256 ${sha256}, announced ${expect.size} with ${expect.sha256}`);
+        throw new DomainError(
+          'invalid_value',
+          `got ${size} bytes with sha256 ${sha256}, announced ${expect.size} with ${expect.sha256}`,
+        );
       }
       await this.commit(temporary, sha256);
-      await this.database.query('INSERT INTO blob (sha256, size) VALUES ($1, $2) ON CONFLICT DO NOTHING', [sha256, size]);
+      await this.database.query(
+        'INSERT INTO blob (sha256, size) VALUES ($1, $2) ON CONFLICT DO NOTHING',
+        [sha256, size],
+      );
       return { sha256, size };
     } finally {
       await file.close().catch(() => undefined);
@@ -89,7 +103,8 @@ export class BlobStore {
   }
 
   path(sha256: string): string {
-    if (!SHA256.test(sha256)) throw new DomainError('invalid_value', 'a blob is named by 64 lower-case hex digits');
+    if (!SHA256.test(sha256))
+      throw new DomainError('invalid_value', 'a blob is named by 64 lower-case hex digits');
     return join(this.settings.blobsDir, sha256.slice(0, 2), sha256);
   }
 
@@ -112,7 +127,10 @@ export class BlobStore {
     const free = disk.bavail * disk.bsize;
     const reserve = Math.min(0.02 * disk.blocks * disk.bsize, 1e9);
     if (free < reserve) {
-      throw new DomainError('disk_full', `only ${free} bytes are free on the server's disk; ${Math.round(reserve)} are kept in reserve`);
+      throw new DomainError(
+        'disk_full',
+        `only ${free} bytes are free on the server's disk; ${Math.round(reserve)} are kept in reserve`,
+      );
     }
   }
 }

@@ -3,7 +3,6 @@ import { ApiBearerAuth, ApiTags } from '@nestjs/swagger';
 import type { Catalog } from '@graft/contracts';
 import { catalog } from './plugins.js';
 
-
 @ApiTags('catalog')
 @ApiBearerAuth()
 @Controller('v1/catalog')

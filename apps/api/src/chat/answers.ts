@@ -23,11 +23,19 @@ export class Answers {
   constructor(private readonly connections: Connections) {}
 
   /** Streams the answer's chunks; ends after the one with a finish reason, or cancels when `left` aborts. */
-  async *ask(request: Omit<GenerateRequest, 'id'>, left: AbortSignal): AsyncGenerator<GenerateChunk> {
+  async *ask(
+    request: Omit<GenerateRequest, 'id'>,
+    left: AbortSignal,
+  ): AsyncGenerator<GenerateChunk> {
     const baseId = request.base?.id ?? '';
     const worker = this.connections.forAnswering(baseId);
     if (!worker) {
-      throw new DomainError('no_worker', `no worker is connected that could load ${baseId}; start one with graft-worker`, null, RETRY_AFTER_SECONDS);
+      throw new DomainError(
+        'no_worker',
+        `no worker is connected that could load ${baseId}; start one with graft-worker`,
+        null,
+        RETRY_AFTER_SECONDS,
+      );
     }
     const id = newId('gen-');
     const pending: Pending = { worker, chunks: [], wake: () => undefined, lost: false };
@@ -58,7 +66,13 @@ export class Answers {
       if (chunk) return chunk;
       if (pending.lost) throw lost();
       const remaining = until - performance.now();
-      if (remaining <= 0) throw new DomainError('unavailable', 'the worker did not answer in time', null, RETRY_AFTER_SECONDS);
+      if (remaining <= 0)
+        throw new DomainError(
+          'unavailable',
+          'the worker did not answer in time',
+          null,
+          RETRY_AFTER_SECONDS,
+        );
       await new Promise<void>((resolve) => {
         const timer = setTimeout(resolve, remaining);
         pending.wake = () => {
@@ -73,7 +87,8 @@ export class Answers {
     const pending = this.pending.get(chunk.id);
     if (!pending) {
       // Nobody listens any more (the client left): tell the worker to stop.
-      if (chunk.finishReason === '') worker.send({ $case: 'generateCancel', value: { id: chunk.id } });
+      if (chunk.finishReason === '')
+        worker.send({ $case: 'generateCancel', value: { id: chunk.id } });
       return;
     }
     if (pending.worker !== worker) return;
@@ -91,7 +106,12 @@ export class Answers {
 }
 
 const lost = (): DomainError =>
-  new DomainError('unavailable', 'the worker that answered was lost; try again', null, RETRY_AFTER_SECONDS);
+  new DomainError(
+    'unavailable',
+    'the worker that answered was lost; try again',
+    null,
+    RETRY_AFTER_SECONDS,
+  );
 
 function failure(chunk: GenerateChunk): DomainError {
   const code = chunk.errorCode in ERROR_CODES ? (chunk.errorCode as ErrorCode) : 'internal_error';

@@ -1,6 +1,9 @@
 import { z } from 'zod';
 
-const Part = z.looseObject({ type: z.literal('text', 'only text parts are supported'), text: z.string() });
+const Part = z.looseObject({
+  type: z.literal('text', 'only text parts are supported'),
+  text: z.string(),
+});
 const Content = z.union([z.string(), z.array(Part)]);
 
 const sampling = {
@@ -38,7 +41,8 @@ export type CompletionBody = z.infer<typeof CompletionBody>;
 export function plainMessages(messages: ChatBody['messages']): { role: string; content: string }[] {
   return messages.map(({ role, content }) => ({
     role: role === 'developer' ? 'system' : role,
-    content: typeof content === 'string' ? content : (content ?? []).map((part) => part.text).join(''),
+    content:
+      typeof content === 'string' ? content : (content ?? []).map((part) => part.text).join(''),
   }));
 }
 

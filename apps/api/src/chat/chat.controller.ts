@@ -16,7 +16,11 @@ export class ChatController {
   @HttpCode(200)
   @Needs('models:read')
   @ApiBody({ schema: bodySchema(ChatBody) })
-  chat(@Caller() caller: Principal, @Body() body: unknown, @Res() response: Response): Promise<void> {
+  chat(
+    @Caller() caller: Principal,
+    @Body() body: unknown,
+    @Res() response: Response,
+  ): Promise<void> {
     return this.answers.chat(caller, body, response);
   }
 
@@ -24,7 +28,11 @@ export class ChatController {
   @HttpCode(200)
   @Needs('models:read')
   @ApiBody({ schema: bodySchema(CompletionBody) })
-  complete(@Caller() caller: Principal, @Body() body: unknown, @Res() response: Response): Promise<void> {
+  complete(
+    @Caller() caller: Principal,
+    @Body() body: unknown,
+    @Res() response: Response,
+  ): Promise<void> {
     return this.answers.complete(caller, body, response);
   }
 }

@@ -52,7 +52,13 @@ export class ChatService {
     const asked = parseBody(ChatBody, body);
     const messagesJson = JSON.stringify(plainMessages(asked.messages));
     const limit = asked.max_completion_tokens ?? asked.max_tokens ?? DEFAULT_TOKENS;
-    await this.answer(caller, { ...asked, max_tokens: limit }, { messagesJson, prompt: undefined }, CHAT, response);
+    await this.answer(
+      caller,
+      { ...asked, max_tokens: limit },
+      { messagesJson, prompt: undefined },
+      CHAT,
+      response,
+    );
   }
 
   async complete(caller: Principal, body: unknown, response: Response): Promise<void> {
@@ -82,15 +88,25 @@ export class ChatService {
       baseDtype: model.baseDtype ?? 'bf16',
     };
     const chunks = this.answers.ask(question, left.signal);
-    const head = { id: newId(shape.idPrefix), created: Math.floor(Date.now() / 1000), model: asked.model };
-    if (asked.stream) await stream(response, chunks, head, shape, asked.stream_options?.include_usage ?? false);
+    const head = {
+      id: newId(shape.idPrefix),
+      created: Math.floor(Date.now() / 1000),
+      model: asked.model,
+    };
+    if (asked.stream)
+      await stream(response, chunks, head, shape, asked.stream_options?.include_usage ?? false);
     else await whole(response, chunks, head, shape);
   }
 }
 
 type Head = Readonly<Record<'id' | 'model', string> & { created: number }>;
 
-async function whole(response: Response, chunks: AsyncIterable<GenerateChunk>, head: Head, shape: Shape): Promise<void> {
+async function whole(
+  response: Response,
+  chunks: AsyncIterable<GenerateChunk>,
+  head: Head,
+  shape: Shape,
+): Promise<void> {
   let text = '';
   let last: GenerateChunk | undefined;
   for await (const chunk of chunks) {
@@ -114,7 +130,8 @@ async function stream(
   shape: Shape,
   includeUsage: boolean,
 ): Promise<void> {
-  const write = (data: object): boolean => response.write(`data: ${JSON.stringify({ ...head, object: shape.chunkObject, ...data })}\n\n`);
+  const write = (data: object): boolean =>
+    response.write(`data: ${JSON.stringify({ ...head, object: shape.chunkObject, ...data })}\n\n`);
   const choice = (part: object, finish: string | null): object => ({
     choices: [{ index: 0, ...part, finish_reason: finish, logprobs: null }],
   });
@@ -134,7 +151,10 @@ async function stream(
     response.write('data: [DONE]\n\n');
   } catch (error) {
     if (!response.headersSent) throw error;
-    const domain = error instanceof DomainError ? error : new DomainError('internal_error', 'the answer broke off');
+    const domain =
+      error instanceof DomainError
+        ? error
+        : new DomainError('internal_error', 'the answer broke off');
     response.write(`data: ${JSON.stringify(domain.body())}\n\n`);
   }
   response.end();
@@ -149,5 +169,9 @@ function openStream(response: Response): void {
 
 function usage(chunk: GenerateChunk): object {
   const { promptTokens, completionTokens } = chunk;
-  return { prompt_tokens: promptTokens, completion_tokens: completionTokens, total_tokens: promptTokens + completionTokens };
+  return {
+    prompt_tokens: promptTokens,
+    completion_tokens: completionTokens,
+    total_tokens: promptTokens + completionTokens,
+  };
 }

@@ -6,8 +6,22 @@ import { ApiKey, Idempotency, JoinToken, Project } from './entities/tenancy.js';
 import { Initial1764000000000 } from './migrations/1764000000000-initial.js';
 
 export const ENTITIES = [
-  Project, ApiKey, JoinToken, Idempotency, Blob, File, Model, Artifact,
-  Job, Attempt, JobEvent, Metric, Evaluation, Checkpoint, Outbox, Worker,
+  Project,
+  ApiKey,
+  JoinToken,
+  Idempotency,
+  Blob,
+  File,
+  Model,
+  Artifact,
+  Job,
+  Attempt,
+  JobEvent,
+  Metric,
+  Evaluation,
+  Checkpoint,
+  Outbox,
+  Worker,
 ];
 
 /** A bounded pool whose statements and locks time out: a stuck query must not stop the service. */

@@ -14,9 +14,18 @@ export class Database {
   }
 
   /** Rows of any statement (TypeORM answers UPDATE and DELETE with a pair). */
-  async query<Row>(sql: string, parameters: unknown[] = [], manager = this.manager): Promise<Row[]> {
+  async query<Row>(
+    sql: string,
+    parameters: unknown[] = [],
+    manager = this.manager,
+  ): Promise<Row[]> {
     const result: unknown = await manager.query(sql, parameters);
-    if (Array.isArray(result) && result.length === 2 && Array.isArray(result[0]) && typeof result[1] === 'number') {
+    if (
+      Array.isArray(result) &&
+      result.length === 2 &&
+      Array.isArray(result[0]) &&
+      typeof result[1] === 'number'
+    ) {
       return result[0] as Row[];
     }
     return result as Row[];
@@ -28,8 +37,11 @@ export class Database {
       try {
         return await this.source.transaction(work);
       } catch (error) {
-        if (attempt >= attempts || !RETRYABLE.test((error as { code?: string }).code ?? '')) throw error;
-        await new Promise((resolve) => setTimeout(resolve, 20 * 2 ** attempt * (0.5 + Math.random())));
+        if (attempt >= attempts || !RETRYABLE.test((error as { code?: string }).code ?? ''))
+          throw error;
+        await new Promise((resolve) =>
+          setTimeout(resolve, 20 * 2 ** attempt * (0.5 + Math.random())),
+        );
       }
     }
   }

@@ -2,8 +2,15 @@ import { execFileSync, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import {
-  chmodSync, chownSync, cpSync, existsSync, mkdirSync, readFileSync, rmSync,
-  statSync, writeFileSync,
+  chmodSync,
+  chownSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
 } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -61,7 +68,8 @@ async function packagedBinaries(): Promise<string> {
 /** Postgres refuses to run as root, so root hands it to the user `postgres`. */
 function serverIdentity(): Identity {
   if (process.getuid?.() !== 0) return {};
-  const id = (flag: string): number => Number(execFileSync('id', [flag, 'postgres'], { stdio: 'pipe' }));
+  const id = (flag: string): number =>
+    Number(execFileSync('id', [flag, 'postgres'], { stdio: 'pipe' }));
   try {
     return { uid: id('-u'), gid: id('-g') };
   } catch {
@@ -110,21 +118,36 @@ function databasePassword(dir: string): string {
   return readFileSync(file, 'utf8').trim();
 }
 
-async function initialise(bin: string, dir: string, data: string, password: string, identity: Identity): Promise<void> {
+async function initialise(
+  bin: string,
+  dir: string,
+  data: string,
+  password: string,
+  identity: Identity,
+): Promise<void> {
   rmSync(data, { recursive: true, force: true });
   const passwordFile = join(dir, 'initdb-password');
   writeFileSync(passwordFile, password + '\n', { mode: 0o600 });
-  if (identity.uid !== undefined) chownSync(passwordFile, identity.uid, identity.gid ?? identity.uid);
+  if (identity.uid !== undefined)
+    chownSync(passwordFile, identity.uid, identity.gid ?? identity.uid);
   const child = spawn(
     join(bin, 'bin', 'initdb'),
-    [`--pgdata=${data}`, '--auth=scram-sha-256', '--username=graft', `--pwfile=${passwordFile}`, '--encoding=UTF8', '--locale=C.UTF-8'],
+    [
+      `--pgdata=${data}`,
+      '--auth=scram-sha-256',
+      '--username=graft',
+      `--pwfile=${passwordFile}`,
+      '--encoding=UTF8',
+      '--locale=C.UTF-8',
+    ],
     { ...identity, cwd: '/', stdio: ['ignore', 'ignore', 'pipe'] },
   );
   let stderr = '';
   child.stderr?.on('data', (chunk: Buffer) => (stderr += chunk.toString()));
   const code = await exitCode(child);
   rmSync(passwordFile, { force: true });
-  if (code !== 0) throw new DomainError('unavailable', `initdb failed (${code}): ${stderr.slice(-800)}`);
+  if (code !== 0)
+    throw new DomainError('unavailable', `initdb failed (${code}): ${stderr.slice(-800)}`);
 }
 
 function exitCode(child: ReturnType<typeof spawn>): Promise<number | string> {
@@ -143,7 +166,8 @@ function runningServer(data: string): { pid: number; port: number } | null {
   try {
     process.kill(pid, 0);
     const command = readFileSync(`/proc/${pid}/cmdline`, 'utf8');
-    if (command.includes('postgres') && command.includes(data)) return { pid, port: Number(lines[3]) };
+    if (command.includes('postgres') && command.includes(data))
+      return { pid, port: Number(lines[3]) };
   } catch {
     // No such process: fall through and remove what it left.
   }
@@ -151,7 +175,13 @@ function runningServer(data: string): { pid: number; port: number } | null {
   return null;
 }
 
-async function launch(bin: string, dir: string, data: string, port: number, identity: Identity): Promise<number> {
+async function launch(
+  bin: string,
+  dir: string,
+  data: string,
+  port: number,
+  identity: Identity,
+): Promise<number> {
   const settings = {
     listen_addresses: '127.0.0.1',
     unix_socket_directories: '',
@@ -160,12 +190,19 @@ async function launch(bin: string, dir: string, data: string, port: number, iden
   };
   const flags = Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`]);
   const child = spawn(join(bin, 'bin', 'postgres'), ['-D', data, '-p', String(port), ...flags], {
-    ...identity, cwd: '/', detached: true, stdio: ['ignore', 'ignore', 'pipe'],
+    ...identity,
+    cwd: '/',
+    detached: true,
+    stdio: ['ignore', 'ignore', 'pipe'],
   });
   let stderr = '';
   const ready = new Promise<void>((resolve, reject) => {
     child.once('error', reject);
-    child.once('exit', (code) => reject(new DomainError('unavailable', `Postgres in ${dir} ended (${code}): ${stderr.slice(-800)}`)));
+    child.once('exit', (code) =>
+      reject(
+        new DomainError('unavailable', `Postgres in ${dir} ended (${code}): ${stderr.slice(-800)}`),
+      ),
+    );
     child.stderr?.on('data', (chunk: Buffer) => {
       stderr = (stderr + chunk.toString()).slice(-4000);
       if (stderr.includes('ready to accept connections')) resolve();

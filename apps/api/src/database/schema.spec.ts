@@ -24,12 +24,14 @@ describe('the embedded server and the schema on it', () => {
     await client.connect();
     return (await client.query(sql).finally(() => client.end())).rows;
   };
-  const pid = (): number => Number(readFileSync(join(home, 'postgres', 'data', 'postmaster.pid'), 'utf8').split('\n')[0]);
+  const pid = (): number =>
+    Number(readFileSync(join(home, 'postgres', 'data', 'postmaster.pid'), 'utf8').split('\n')[0]);
 
   it('has migrations that agree with the entities, down and up again', async () => {
     const source = await dataSource(server.url).initialize();
     await source.runMigrations();
-    const drift = async (): Promise<string[]> => (await source.driver.createSchemaBuilder().log()).upQueries.map(({ query }) => query);
+    const drift = async (): Promise<string[]> =>
+      (await source.driver.createSchemaBuilder().log()).upQueries.map(({ query }) => query);
     expect(await drift()).toEqual([]);
     await source.undoLastMigration();
     expect((await drift()).length).toBeGreaterThan(10);
@@ -40,7 +42,9 @@ describe('the embedded server and the schema on it', () => {
 
   it('listens on this host only, and wants its password', async () => {
     expect(await ask('SHOW listen_addresses')).toEqual([{ listen_addresses: '127.0.0.1' }]);
-    const intruder = new Client({ connectionString: server.url.replace(/:[0-9a-f]{48}@/, ':wrong@') });
+    const intruder = new Client({
+      connectionString: server.url.replace(/:[0-9a-f]{48}@/, ':wrong@'),
+    });
     await expect(intruder.connect()).rejects.toThrow(/password/);
   });
 

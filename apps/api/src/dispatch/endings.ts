@@ -72,7 +72,13 @@ export class Endings {
   async requeue(
     manager: EntityManager,
     job: Job,
-    how: { outcome: string; count: 'crash' | 'infra' | 'none'; delayMs: number; message: string; level: 'info' | 'warn' },
+    how: {
+      outcome: string;
+      count: 'crash' | 'infra' | 'none';
+      delayMs: number;
+      message: string;
+      level: 'info' | 'warn';
+    },
   ): Promise<void> {
     const paused = job.desired_state === 'pause';
     await this.database.query(
@@ -98,7 +104,6 @@ export class Endings {
   }
 
   private async fail(manager: EntityManager, job: Job, error: JobError): Promise<void> {
-
     await this.database.query(
       `UPDATE job SET state = 'failed', lease_owner = NULL, lease_until = NULL, finished_at = clock_timestamp(),
          error = $3, phase_code = 'failed', phase_message = $4
@@ -108,11 +113,19 @@ export class Endings {
     );
     await this.closeAttempt(manager, job, error.code);
     await this.history.append(manager, job.id, [
-      { level: 'error', message: `The job failed: ${error.message}`, data: { code: error.code, param: error.param } },
+      {
+        level: 'error',
+        message: `The job failed: ${error.message}`,
+        data: { code: error.code, param: error.param },
+      },
     ]);
   }
 
-  async closeAttempt(manager: EntityManager, job: Pick<Job, 'id' | 'epoch'>, outcome: string): Promise<void> {
+  async closeAttempt(
+    manager: EntityManager,
+    job: Pick<Job, 'id' | 'epoch'>,
+    outcome: string,
+  ): Promise<void> {
     await this.database.query(
       'UPDATE attempt SET ended_at = clock_timestamp(), outcome = $3 WHERE job_id = $1 AND epoch = $2 AND ended_at IS NULL',
       [job.id, job.epoch, outcome],

@@ -32,7 +32,12 @@ function contract(open: () => Promise<HintQueue>): void {
     queue = await open();
   });
   afterAll(() => queue?.close());
-  const hint = (jobId: string, pool: string, epoch = 0, priority = 100) => ({ jobId, epoch, pool, priority });
+  const hint = (jobId: string, pool: string, epoch = 0, priority = 100) => ({
+    jobId,
+    epoch,
+    pool,
+    priority,
+  });
 
   it('is empty at first, and does not wait', async () => {
     const began = Date.now();
@@ -50,7 +55,12 @@ function contract(open: () => Promise<HintQueue>): void {
   });
 
   it('takes lower priorities first, then the older one', async () => {
-    for (const [id, priority] of [['c', 100], ['a', 1], ['d', 100], ['b', 50]] as const) {
+    for (const [id, priority] of [
+      ['c', 100],
+      ['a', 1],
+      ['d', 100],
+      ['b', 50],
+    ] as const) {
       await queue.add(hint(`ftjob-${id}`, 'order', 0, priority));
     }
     const taken = [];
@@ -83,7 +93,8 @@ function contract(open: () => Promise<HintQueue>): void {
     await Promise.all(Array.from({ length: 40 }, (_, n) => queue.add(hint(`ftjob-${n}`, 'many'))));
     const taken: string[] = [];
     const taker = async (): Promise<void> => {
-      for (let got = await queue.take('many'); got; got = await queue.take('many')) taken.push(got.jobId);
+      for (let got = await queue.take('many'); got; got = await queue.take('many'))
+        taken.push(got.jobId);
     };
     await Promise.all([taker(), taker(), taker(), taker()]);
     expect(taken).toHaveLength(40);

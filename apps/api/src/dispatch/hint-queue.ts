@@ -36,7 +36,11 @@ interface Pair {
 const PATIENCE_MS = 5_000;
 const OPTIONS = { removeOnComplete: true, removeOnFail: true } as const;
 
-export async function openHintQueue(queueUrl: string | null, databaseUrl: string, prefix: string): Promise<HintQueue> {
+export async function openHintQueue(
+  queueUrl: string | null,
+  databaseUrl: string,
+  prefix: string,
+): Promise<HintQueue> {
   return queueUrl ? openRedis(queueUrl, prefix) : openPostgres(databaseUrl, prefix);
 }
 
@@ -58,23 +62,37 @@ async function openRedis(url: string, prefix: string): Promise<HintQueue> {
   await warnAboutRedis(url);
   return pairs('redis', prefix, (name) => {
     const queue = new Queue<Data>(name, { connection, prefix });
-    const worker = new Worker<Data>(name, null, { connection: { url, maxRetriesPerRequest: null }, prefix, autorun: false });
+    const worker = new Worker<Data>(name, null, {
+      connection: { url, maxRetriesPerRequest: null },
+      prefix,
+      autorun: false,
+    });
     return { queue, worker, emitters: [queue, worker] };
   });
 }
 
 /** Any eviction policy but noeviction may drop hints; without AOF a restart drops them all. */
 async function warnAboutRedis(url: string): Promise<void> {
-  const redis = new Redis(url, { lazyConnect: true, maxRetriesPerRequest: 1, retryStrategy: () => null });
+  const redis = new Redis(url, {
+    lazyConnect: true,
+    maxRetriesPerRequest: 1,
+    retryStrategy: () => null,
+  });
   redis.on('error', () => undefined);
   try {
     await redis.connect();
-    for (const [setting, wanted] of [['maxmemory-policy', 'noeviction'], ['appendonly', 'yes']] as const) {
+    for (const [setting, wanted] of [
+      ['maxmemory-policy', 'noeviction'],
+      ['appendonly', 'yes'],
+    ] as const) {
       const [, value] = (await redis.config('GET', setting)) as string[];
       if (value !== wanted) log.warn({ setting, value, wanted }, 'Redis is not set up for queues');
     }
   } catch (error) {
-    throw new DomainError('unavailable', `Redis does not answer (${(error as Error).message}); check GRAFT_QUEUE_URL`);
+    throw new DomainError(
+      'unavailable',
+      `Redis does not answer (${(error as Error).message}); check GRAFT_QUEUE_URL`,
+    );
   } finally {
     redis.disconnect();
   }
@@ -122,11 +140,18 @@ function pairs(
       return ['waiting', 'prioritized', 'delayed'].includes(state);
     },
     depth: async (pool) => {
-      const counts = await bounded(of(pool).queue.getJobCounts('waiting', 'prioritized', 'delayed'));
+      const counts = await bounded(
+        of(pool).queue.getJobCounts('waiting', 'prioritized', 'delayed'),
+      );
       return Object.values(counts).reduce((sum, count) => sum + count, 0);
     },
     close: async () => {
-      await Promise.allSettled([...opened.values()].flatMap(({ queue, worker }) => [bounded(worker.close(true)), bounded(queue.close())]));
+      await Promise.allSettled(
+        [...opened.values()].flatMap(({ queue, worker }) => [
+          bounded(worker.close(true)),
+          bounded(queue.close()),
+        ]),
+      );
     },
   };
 }
@@ -134,7 +159,10 @@ function pairs(
 function bounded<T>(work: Promise<T>): Promise<T> {
   let timer: NodeJS.Timeout;
   const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new DomainError('unavailable', 'the queue does not answer', null, 2)), PATIENCE_MS);
+    timer = setTimeout(
+      () => reject(new DomainError('unavailable', 'the queue does not answer', null, 2)),
+      PATIENCE_MS,
+    );
   });
   work.catch(() => undefined);
   return Promise.race([work, late]).finally(() => clearTimeout(timer));

@@ -67,7 +67,10 @@ export class Leases {
 
   /** Everything the worker needs to begin, or to go on from the newest committed checkpoint. */
   async assignment(taken: Taken): Promise<Assignment> {
-    const [base] = await this.database.query<{ files: StoredFile[] }>('SELECT files FROM model WHERE id = $1', [taken.base_id]);
+    const [base] = await this.database.query<{ files: StoredFile[] }>(
+      'SELECT files FROM model WHERE id = $1',
+      [taken.base_id],
+    );
     const [checkpoint] = await this.database.query<{ step: number; files: StoredFile[] }>(
       'SELECT step, files FROM checkpoint WHERE job_id = $1 ORDER BY step DESC, epoch DESC LIMIT 1',
       [taken.id],
@@ -102,9 +105,15 @@ export class Leases {
        FROM unnest($1::text[], $2::int[]) AS held(job_id, epoch)
        WHERE job.id = held.job_id AND job.epoch = held.epoch AND job.lease_owner = $3 AND job.state = 'running'
        RETURNING job.id, job.epoch, job.desired_state`,
-      [leases.map((lease) => lease.jobId), leases.map((lease) => lease.epoch), workerId, this.settings.leaseMs],
+      [
+        leases.map((lease) => lease.jobId),
+        leases.map((lease) => lease.epoch),
+        workerId,
+        this.settings.leaseMs,
+      ],
     );
-    const row = (lease: Lease) => rows.find(({ id, epoch }) => id === lease.jobId && epoch === lease.epoch);
+    const row = (lease: Lease) =>
+      rows.find(({ id, epoch }) => id === lease.jobId && epoch === lease.epoch);
     const held = leases.filter((lease) => row(lease));
     return {
       held,

@@ -74,11 +74,20 @@ export class Outbox {
         manager,
       );
       for (const row of rows) {
-        await this.hints.queue.add({ jobId: row.job_id, epoch: row.epoch, pool: row.pool, priority: row.priority });
+        await this.hints.queue.add({
+          jobId: row.job_id,
+          epoch: row.epoch,
+          pool: row.pool,
+          priority: row.priority,
+        });
         pools.add(row.pool);
       }
       const ids = rows.map((row) => row.id);
-      await this.database.query('UPDATE outbox SET sent_at = clock_timestamp() WHERE id = ANY($1)', [ids], manager);
+      await this.database.query(
+        'UPDATE outbox SET sent_at = clock_timestamp() WHERE id = ANY($1)',
+        [ids],
+        manager,
+      );
       return rows.length;
     }, 1);
     for (const pool of pools) this.emitter.emit('relayed', pool);

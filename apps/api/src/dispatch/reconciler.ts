@@ -51,7 +51,8 @@ export class Reconciler implements OnModuleDestroy {
 
   private async run(): Promise<void> {
     const now = performance.now();
-    if (now - this.lastTick > this.settings.reconcileMs * 2 + 3_000) this.hold('this process stood still');
+    if (now - this.lastTick > this.settings.reconcileMs * 2 + 3_000)
+      this.hold('this process stood still');
     this.lastTick = now;
     try {
       await this.database.transaction(async (manager) => {
@@ -75,22 +76,35 @@ export class Reconciler implements OnModuleDestroy {
 
   private async reconcile(): Promise<void> {
     if (performance.now() >= this.expireAfter) await this.expireLeases();
-    await this.emitMissingHints().catch((error: unknown) => log.warn({ err: error }, 'could not re-emit hints'));
+    await this.emitMissingHints().catch((error: unknown) =>
+      log.warn({ err: error }, 'could not re-emit hints'),
+    );
     await this.tidyUp();
   }
 
   private async expireLeases(): Promise<void> {
     const grace = Math.min(GRACE_MS, this.settings.leaseMs / 4);
     const expired = `state = 'running' AND lease_until < clock_timestamp() - ${grace} * interval '1 millisecond'`;
-    const rows = await this.database.query<{ id: string }>(`SELECT id FROM job WHERE ${expired} LIMIT 100`);
+    const rows = await this.database.query<{ id: string }>(
+      `SELECT id FROM job WHERE ${expired} LIMIT 100`,
+    );
     for (const { id } of rows) {
       await this.database.transaction(async (manager) => {
-        const [job] = await this.database.query<Job>(`SELECT * FROM job WHERE id = $1 AND ${expired} FOR UPDATE`, [id], manager);
+        const [job] = await this.database.query<Job>(
+          `SELECT * FROM job WHERE id = $1 AND ${expired} FOR UPDATE`,
+          [id],
+          manager,
+        );
         if (!job) return;
         this.counters.leasesExpired.inc();
         log.warn({ job: id, epoch: job.epoch, worker: job.lease_owner }, 'lease ran out');
         const message = 'The worker was lost';
-        await this.endings.failed(manager, job, { code: 'lost_worker', message, param: null, retryable: true });
+        await this.endings.failed(manager, job, {
+          code: 'lost_worker',
+          message,
+          param: null,
+          retryable: true,
+        });
       });
     }
   }
@@ -119,7 +133,11 @@ export class Reconciler implements OnModuleDestroy {
     if (await this.hints.queue.waiting(hint, emitted ? mark(emitted) : undefined)) return;
     const at = new Date();
     await this.hints.queue.add(hint, mark(at));
-    await this.database.query('UPDATE job SET hint_at = $3 WHERE id = $1 AND epoch = $2', [hint.jobId, hint.epoch, at]);
+    await this.database.query('UPDATE job SET hint_at = $3 WHERE id = $1 AND epoch = $2', [
+      hint.jobId,
+      hint.epoch,
+      at,
+    ]);
     this.counters.hintsReemitted.inc();
   }
 
@@ -129,9 +147,13 @@ export class Reconciler implements OnModuleDestroy {
        WHERE state <> 'offline' AND last_seen_at < clock_timestamp() - $1 * interval '1 millisecond'`,
       [this.settings.leaseMs * 2],
     );
-    await this.database.query(`DELETE FROM worker WHERE state = 'offline' AND last_seen_at < now() - interval '1 day'`);
+    await this.database.query(
+      `DELETE FROM worker WHERE state = 'offline' AND last_seen_at < now() - interval '1 day'`,
+    );
     await this.database.query(`DELETE FROM outbox WHERE sent_at < now() - interval '1 hour'`);
-    await this.database.query(`DELETE FROM idempotency WHERE created_at < now() - interval '25 hours'`);
+    await this.database.query(
+      `DELETE FROM idempotency WHERE created_at < now() - interval '25 hours'`,
+    );
   }
 
   async onModuleDestroy(): Promise<void> {

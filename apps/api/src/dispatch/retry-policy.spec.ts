@@ -4,9 +4,12 @@ import { verdict } from './retry-policy.js';
 const job = (crash_count = 0, infra_count = 0) => ({ crash_count, infra_count });
 
 describe('verdict', () => {
-  it.each(['user_error', 'oom_heap', 'oom_gpu', 'nonfinite'])('never repeats %s, whatever the worker says', (code) => {
-    expect(verdict(job(), code, true, 1000).then).toBe('fail');
-  });
+  it.each(['user_error', 'oom_heap', 'oom_gpu', 'nonfinite'])(
+    'never repeats %s, whatever the worker says',
+    (code) => {
+      expect(verdict(job(), code, true, 1000).then).toBe('fail');
+    },
+  );
 
   it('repeats a crash twice, and not a third time', () => {
     expect(verdict(job(0), 'crash', true, 1000)).toMatchObject({ then: 'requeue', count: 'crash' });
@@ -15,7 +18,10 @@ describe('verdict', () => {
   });
 
   it('gives the infrastructure twenty tries', () => {
-    expect(verdict(job(0, 19), 'lost_worker', true, 1000)).toMatchObject({ then: 'requeue', count: 'infra' });
+    expect(verdict(job(0, 19), 'lost_worker', true, 1000)).toMatchObject({
+      then: 'requeue',
+      count: 'infra',
+    });
     expect(verdict(job(0, 20), 'lost_worker', true, 1000).then).toBe('fail');
     // The first lost worker costs no waiting beyond its lease.
     expect(verdict(job(0, 0), 'lost_worker', true, 1000)).toMatchObject({ delayMs: 0 });
@@ -28,7 +34,11 @@ describe('verdict', () => {
   });
 
   it('holds on a full disk without counting it', () => {
-    expect(verdict(job(2, 20), 'disk_full', true, 5000)).toEqual({ then: 'requeue', count: 'none', delayMs: 60_000 });
+    expect(verdict(job(2, 20), 'disk_full', true, 5000)).toEqual({
+      then: 'requeue',
+      count: 'none',
+      delayMs: 60_000,
+    });
   });
 
   it('follows the worker for a code it does not know', () => {

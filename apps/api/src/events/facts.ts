@@ -1,5 +1,13 @@
 import { Injectable } from '@nestjs/common';
-import type { BlobRef, Evaluated, Event, Finished, Saved, Started, Step } from '@graft/contracts/grpc';
+import type {
+  BlobRef,
+  Evaluated,
+  Event,
+  Finished,
+  Saved,
+  Started,
+  Step,
+} from '@graft/contracts/grpc';
 import type { EntityManager } from 'typeorm';
 import { BlobStore } from '../blobs/blob-store.js';
 import { Database } from '../database/database.js';
@@ -28,7 +36,12 @@ export class Facts {
   ) {}
 
   /** The lines that a fact adds to history; steps are collected and written together. */
-  async line(manager: EntityManager, job: Job, progress: Progress, { fact, atUnixMs }: Event): Promise<NewEvent[]> {
+  async line(
+    manager: EntityManager,
+    job: Job,
+    progress: Progress,
+    { fact, atUnixMs }: Event,
+  ): Promise<NewEvent[]> {
     const at = new Date(Math.min(Math.max(atUnixMs, 0), Date.now()) || Date.now());
     switch (fact?.$case) {
       case 'started':
@@ -41,28 +54,54 @@ export class Facts {
       case 'saved':
         return this.saved(manager, job, progress, fact.value, at);
       case 'log':
-        return [{ type: 'log', level: level(fact.value.level), message: fact.value.message, data: { source: 'trainer' }, at }];
+        return [
+          {
+            type: 'log',
+            level: level(fact.value.level),
+            message: fact.value.message,
+            data: { source: 'trainer' },
+            at,
+          },
+        ];
       case 'phase': {
         const { code, message, progress: share } = fact.value;
         const percent = share > 0 && share < 1 ? ` (${Math.round(share * 100)} %)` : '';
-        if (progress.phase.code !== 'pausing') progress.phase = { code, message: message + percent };
+        if (progress.phase.code !== 'pausing')
+          progress.phase = { code, message: message + percent };
         return [];
       }
       case 'failed':
         return fact.value.stderrTail
-          ? [{ type: 'log', level: 'error', message: fact.value.stderrTail, data: { source: 'trainer' }, at }]
+          ? [
+              {
+                type: 'log',
+                level: 'error',
+                message: fact.value.stderrTail,
+                data: { source: 'trainer' },
+                at,
+              },
+            ]
           : [];
       default:
         return [];
     }
   }
 
-  private async started(manager: EntityManager, job: Job, progress: Progress, fact: Started, at: Date): Promise<NewEvent[]> {
+  private async started(
+    manager: EntityManager,
+    job: Job,
+    progress: Progress,
+    fact: Started,
+    at: Date,
+  ): Promise<NewEvent[]> {
     progress.step = fact.fromStep;
     progress.totalSteps = fact.totalSteps;
     progress.trainableParameters = fact.trainableParameters;
     progress.totalParameters = fact.totalParameters;
-    progress.phase = { code: 'training', message: `Training: step ${fact.fromStep} of ${fact.totalSteps}` };
+    progress.phase = {
+      code: 'training',
+      message: `Training: step ${fact.fromStep} of ${fact.totalSteps}`,
+    };
     const [attempt] = await this.database.query<{ worker_name: string; earlier: number }>(
       `UPDATE attempt SET started_at = clock_timestamp(), from_step = $3 WHERE job_id = $1 AND epoch = $2
        RETURNING worker_name, (SELECT count(*)::int FROM attempt a WHERE a.job_id = $1 AND a.started_at IS NOT NULL) AS earlier`,
@@ -87,9 +126,17 @@ export class Facts {
        WHERE job.id = $1 AND job.epoch = $2 AND job.state = 'running'
        ON CONFLICT DO NOTHING`,
       [
-        job.id, job.epoch, column((s) => s.step), column((s) => s.loss), column((s) => s.learningRate),
-        column((s) => s.gradNorm), column((s) => s.accuracy), column((s) => s.seconds), column((s) => s.tokens),
-        column((s) => s.supervisedTokens), column((s) => s.rssBytes),
+        job.id,
+        job.epoch,
+        column((s) => s.step),
+        column((s) => s.loss),
+        column((s) => s.learningRate),
+        column((s) => s.gradNorm),
+        column((s) => s.accuracy),
+        column((s) => s.seconds),
+        column((s) => s.tokens),
+        column((s) => s.supervisedTokens),
+        column((s) => s.rssBytes),
       ],
       manager,
     );
@@ -97,7 +144,11 @@ export class Facts {
   }
 
   /** A step repeated after a resume must have the very same loss: a free test of determinism. */
-  private async compareReplay(manager: EntityManager, job: Job, steps: readonly Step[]): Promise<void> {
+  private async compareReplay(
+    manager: EntityManager,
+    job: Job,
+    steps: readonly Step[],
+  ): Promise<void> {
     const [row] = await this.database.query<{ count: number }>(
       `WITH different AS (
          SELECT DISTINCT old.step FROM metric old JOIN unnest($3::int[], $4::float8[]) AS new(step, loss) ON new.step = old.step
@@ -113,7 +164,13 @@ export class Facts {
     if (row && row.count > 0) this.counters.replayMismatches.inc(row.count);
   }
 
-  private async evaluated(manager: EntityManager, job: Job, progress: Progress, fact: Evaluated, at: Date): Promise<NewEvent[]> {
+  private async evaluated(
+    manager: EntityManager,
+    job: Job,
+    progress: Progress,
+    fact: Evaluated,
+    at: Date,
+  ): Promise<NewEvent[]> {
     await this.database.query(
       `INSERT INTO evaluation (job_id, epoch, step, loss, accuracy, tokens, "full")
        SELECT id, epoch, $3, $4, $5, $6, $7 FROM job WHERE id = $1 AND epoch = $2 AND state = 'running' ON CONFLICT DO NOTHING`,
@@ -141,20 +198,42 @@ export class Facts {
   }
 
   /** A checkpoint counts once its row is here; a new one forgives earlier crashes. */
-  private async saved(manager: EntityManager, job: Job, progress: Progress, fact: Saved, at: Date): Promise<NewEvent[]> {
+  private async saved(
+    manager: EntityManager,
+    job: Job,
+    progress: Progress,
+    fact: Saved,
+    at: Date,
+  ): Promise<NewEvent[]> {
     const missing = await this.missing(manager, job, [...fact.files, ...fact.adapter]);
     if (missing) {
-      return [{ level: 'error', message: `Checkpoint at step ${fact.step} refused: ${missing} was never stored`, at }];
+      return [
+        {
+          level: 'error',
+          message: `Checkpoint at step ${fact.step} refused: ${missing} was never stored`,
+          at,
+        },
+      ];
     }
     const metrics = {
       ...(finite(progress.trainLoss) === null ? {} : { train_loss: progress.trainLoss }),
-      ...(finite(progress.accuracy) === null ? {} : { train_mean_token_accuracy: progress.accuracy }),
+      ...(finite(progress.accuracy) === null
+        ? {}
+        : { train_mean_token_accuracy: progress.accuracy }),
       ...(finite(progress.validLoss) === null ? {} : { valid_loss: progress.validLoss }),
     };
     await this.database.query(
       `INSERT INTO checkpoint (id, job_id, epoch, step, files, adapter, metrics)
        SELECT $3, id, epoch, $4, $5, $6, $7 FROM job WHERE id = $1 AND epoch = $2 AND state = 'running' ON CONFLICT DO NOTHING`,
-      [job.id, job.epoch, newId('ftckpt_'), fact.step, JSON.stringify(fact.files), JSON.stringify(fact.adapter), JSON.stringify(metrics)],
+      [
+        job.id,
+        job.epoch,
+        newId('ftckpt_'),
+        fact.step,
+        JSON.stringify(fact.files),
+        JSON.stringify(fact.adapter),
+        JSON.stringify(metrics),
+      ],
       manager,
     );
     progress.crashCount = 0;
@@ -166,7 +245,12 @@ export class Facts {
     const missing = await this.missing(manager, job, fact.adapter);
     if (missing || fact.adapter.length === 0) {
       const message = `The worker announced ${missing ?? 'no adapter files'} without storing it`;
-      await this.endings.failed(manager, job, { code: 'io_error', message, param: null, retryable: true });
+      await this.endings.failed(manager, job, {
+        code: 'io_error',
+        message,
+        param: null,
+        retryable: true,
+      });
       return;
     }
     const csv = await this.blobs.put(this.metrics.csv(job.id, manager));
@@ -174,8 +258,13 @@ export class Facts {
     for (const blob of [{ name: 'metrics.csv', ...csv }, ...resultOrder(fact.adapter)]) {
       const { id } = await this.files.insert(
         {
-          project_id: job.project_id, filename: blob.name, purpose: RESULT_PURPOSE, sha256: blob.sha256,
-          size: blob.size, status: 'processed', job_id: job.id,
+          project_id: job.project_id,
+          filename: blob.name,
+          purpose: RESULT_PURPOSE,
+          sha256: blob.sha256,
+          size: blob.size,
+          status: 'processed',
+          job_id: job.id,
         },
         manager,
       );
@@ -187,8 +276,15 @@ export class Facts {
       `INSERT INTO model (id, project_id, kind, base_id, job_id, family, status, parameters, bytes, files, base_dtype)
        SELECT $1, $2, $3, $4, $5, (SELECT family FROM model WHERE id = $4), 'ready', $6, $7, $8, $9`,
       [
-        name, job.project_id, full ? 'full' : 'adapter', job.base_id, job.id, job.trainable_parameters,
-        fact.adapter.reduce((sum, blob) => sum + blob.size, 0), JSON.stringify(fact.adapter), job.spec.base_dtype,
+        name,
+        job.project_id,
+        full ? 'full' : 'adapter',
+        job.base_id,
+        job.id,
+        job.trainable_parameters,
+        fact.adapter.reduce((sum, blob) => sum + blob.size, 0),
+        JSON.stringify(fact.adapter),
+        job.spec.base_dtype,
       ],
       manager,
     );
@@ -207,7 +303,11 @@ export class Facts {
   }
 
   /** Name of the first blob that no attempt of this job has put, or null. */
-  private async missing(manager: EntityManager, job: Job, blobs: readonly BlobRef[]): Promise<string | null> {
+  private async missing(
+    manager: EntityManager,
+    job: Job,
+    blobs: readonly BlobRef[],
+  ): Promise<string | null> {
     const [row] = await this.database.query<{ name: string }>(
       `SELECT b.name FROM unnest($2::text[], $3::text[], $4::bigint[]) AS b(name, sha256, size)
        WHERE NOT EXISTS (SELECT 1 FROM artifact a WHERE a.job_id = $1 AND a.sha256 = b.sha256 AND a.size = b.size) LIMIT 1`,
@@ -242,9 +342,12 @@ function stepLine(step: Step, totalSteps: number | null, at: Date): NewEvent {
 
 /** Weights, configuration, description: the order in which people look for them. */
 function resultOrder(files: readonly BlobRef[]): BlobRef[] {
-  const rank = (name: string): number => ['adapter_model.safetensors', 'adapter_config.json', 'README.md'].indexOf(name) >>> 0;
+  const rank = (name: string): number =>
+    ['adapter_model.safetensors', 'adapter_config.json', 'README.md'].indexOf(name) >>> 0;
   return [...files].sort((a, b) => rank(a.name) - rank(b.name));
 }
 
-const round = (value: number): string => (Number.isFinite(value) ? value.toFixed(2) : String(value));
-const level = (value: string): 'info' | 'warn' | 'error' => (value === 'warn' || value === 'error' ? value : 'info');
+const round = (value: number): string =>
+  Number.isFinite(value) ? value.toFixed(2) : String(value);
+const level = (value: string): 'info' | 'warn' | 'error' =>
+  value === 'warn' || value === 'error' ? value : 'info';

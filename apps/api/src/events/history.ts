@@ -41,12 +41,18 @@ export class History {
           events.map((event) => event.type ?? 'message'),
           // Postgres text cannot hold NUL.
           events.map((event) => event.message.replaceAll('\0', '').slice(0, 8000)),
-          events.map((event) => (event.data ? JSON.stringify(event.data).replaceAll('\\u0000', '') : null)),
+          events.map((event) =>
+            event.data ? JSON.stringify(event.data).replaceAll('\\u0000', '') : null,
+          ),
           events.map((event) => event.at ?? new Date()),
         ],
         manager,
       );
     }
-    await this.database.query('SELECT pg_notify($1, $2)', [JOB_CHANNEL, `${jobId} ${job.project_id}`], manager);
+    await this.database.query(
+      'SELECT pg_notify($1, $2)',
+      [JOB_CHANNEL, `${jobId} ${job.project_id}`],
+      manager,
+    );
   }
 }

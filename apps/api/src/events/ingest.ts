@@ -28,7 +28,9 @@ export class Ingest {
     for (const events of byAttempt(batch.events)) {
       const [first] = events;
       if (!first) continue;
-      const current = await this.database.transaction((manager) => this.attempt(manager, workerId, events));
+      const current = await this.database.transaction((manager) =>
+        this.attempt(manager, workerId, events),
+      );
       if (!current) {
         this.counters.staleWrites.inc(events.length);
         stale.push({ jobId: first.jobId, epoch: first.epoch, step: 0 });
@@ -38,7 +40,11 @@ export class Ingest {
     return stale;
   }
 
-  private async attempt(manager: EntityManager, workerId: string, all: readonly Event[]): Promise<boolean> {
+  private async attempt(
+    manager: EntityManager,
+    workerId: string,
+    all: readonly Event[],
+  ): Promise<boolean> {
     const { jobId, epoch } = all[0] as Event;
     // The row stays locked until commit: nothing else can end or move this attempt meanwhile.
     const [job] = await this.database.query<Job>(
@@ -62,7 +68,13 @@ export class Ingest {
   }
 
   /** A last batch may be repeated after its attempt is over, because its ack was lost: no harm, no alarm. */
-  private async wasIngested(manager: EntityManager, workerId: string, jobId: string, epoch: number, highest: number): Promise<boolean> {
+  private async wasIngested(
+    manager: EntityManager,
+    workerId: string,
+    jobId: string,
+    epoch: number,
+    highest: number,
+  ): Promise<boolean> {
     const rows = await this.database.query(
       `SELECT 1 FROM attempt WHERE job_id = $1 AND epoch = $2 AND worker_id = $3 AND last_sequence >= $4 AND ended_at IS NOT NULL`,
       [jobId, epoch, workerId, highest],
@@ -93,7 +105,11 @@ export class Ingest {
         await this.facts.finished(manager, job, end.value);
         break;
       case 'failed':
-        await this.endings.failed(manager, job, { ...end.value, message: end.value.message || end.value.code, param: end.value.param || null });
+        await this.endings.failed(manager, job, {
+          ...end.value,
+          message: end.value.message || end.value.code,
+          param: end.value.param || null,
+        });
         break;
       case 'stopped':
         await this.endings.stopped(manager, job, end.value.reason);

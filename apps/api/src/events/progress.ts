@@ -45,7 +45,8 @@ export class Progress {
     this.trainLoss = step.loss;
     this.accuracy = step.accuracy;
     this.secondsPerStep = mean(this.secondsPerStep, step.seconds);
-    if (step.seconds > 0) this.tokensPerSecond = mean(this.tokensPerSecond, step.tokens / step.seconds);
+    if (step.seconds > 0)
+      this.tokensPerSecond = mean(this.tokensPerSecond, step.tokens / step.seconds);
     // A job told to pause keeps saying so until it has.
     if (this.phase.code !== 'pausing') {
       const of = this.totalSteps === null ? '' : ` of ${this.totalSteps}`;
@@ -56,12 +57,20 @@ export class Progress {
 
   /** Every `stride`-th loss; when there are too many, every second one is dropped. */
   private spark({ step, loss }: Step): void {
-    if (step <= this.sparkedUpTo || (step - 1) % this.sparkline.stride !== 0 || !Number.isFinite(loss)) return;
+    if (
+      step <= this.sparkedUpTo ||
+      (step - 1) % this.sparkline.stride !== 0 ||
+      !Number.isFinite(loss)
+    )
+      return;
     this.sparkedUpTo = step;
     const values = [...this.sparkline.values, loss];
     this.sparkline =
       values.length > SPARKLINE_POINTS
-        ? { stride: this.sparkline.stride * 2, values: values.filter((_, index) => index % 2 === 0) }
+        ? {
+            stride: this.sparkline.stride * 2,
+            values: values.filter((_, index) => index % 2 === 0),
+          }
         : { ...this.sparkline, values };
   }
 }
@@ -69,18 +78,35 @@ export class Progress {
 const mean = (before: number | null, value: number): number =>
   before === null ? value : before + SMOOTHING * (value - before);
 
-const numberOrNull = (value: number | string | null): number | null => (value === null ? null : Number(value));
+const numberOrNull = (value: number | string | null): number | null =>
+  value === null ? null : Number(value);
 
-export async function applyProgress(database: Database, manager: EntityManager, job: Job, progress: Progress): Promise<void> {
+export async function applyProgress(
+  database: Database,
+  manager: EntityManager,
+  job: Job,
+  progress: Progress,
+): Promise<void> {
   await database.query(
     `UPDATE job SET step = $3, total_steps = $4, phase_code = $5, phase_message = $6, trainable_parameters = $7,
        total_parameters = $8, train_loss = $9, valid_loss = $10, tokens_per_second = $11, seconds_per_step = $12,
        crash_count = $13, sparkline = $14
      WHERE id = $1 AND epoch = $2 AND state = 'running'`,
     [
-      job.id, job.epoch, progress.step, progress.totalSteps, progress.phase.code, progress.phase.message.slice(0, 500),
-      progress.trainableParameters, progress.totalParameters, progress.trainLoss, progress.validLoss,
-      progress.tokensPerSecond, progress.secondsPerStep, progress.crashCount, JSON.stringify(progress.sparkline),
+      job.id,
+      job.epoch,
+      progress.step,
+      progress.totalSteps,
+      progress.phase.code,
+      progress.phase.message.slice(0, 500),
+      progress.trainableParameters,
+      progress.totalParameters,
+      progress.trainLoss,
+      progress.validLoss,
+      progress.tokensPerSecond,
+      progress.secondsPerStep,
+      progress.crashCount,
+      JSON.stringify(progress.sparkline),
     ],
     manager,
   );

@@ -19,7 +19,10 @@ export class FilesController {
     schema: {
       type: 'object',
       required: ['file', 'purpose'],
-      properties: { file: { type: 'string', format: 'binary' }, purpose: { type: 'string', example: 'fine-tune' } },
+      properties: {
+        file: { type: 'string', format: 'binary' },
+        purpose: { type: 'string', example: 'fine-tune' },
+      },
     },
   })
   upload(@Caller() caller: Principal, @Req() request: Request): Promise<unknown> {

@@ -26,9 +26,14 @@ export class FilesService {
   async upload(caller: Principal, request: Request): Promise<FileObject> {
     const { filename, fields, content } = await readUpload(request, (part) => this.store(part));
     const purpose = fields['purpose'];
-    if (!purpose) throw new DomainError('missing_required_parameter', 'purpose is required', 'purpose');
+    if (!purpose)
+      throw new DomainError('missing_required_parameter', 'purpose is required', 'purpose');
     if (!PURPOSES.includes(purpose)) {
-      throw new DomainError('invalid_value', `purpose must be one of ${PURPOSES.join(', ')}, not ${purpose.slice(0, 40)}`, 'purpose');
+      throw new DomainError(
+        'invalid_value',
+        `purpose must be one of ${PURPOSES.join(', ')}, not ${purpose.slice(0, 40)}`,
+        'purpose',
+      );
     }
     const training = purpose === 'fine-tune' ? content.report : null;
     return this.insert({
@@ -45,12 +50,17 @@ export class FilesService {
 
   private async store(part: Readable): Promise<{ blob: StoredBlob; report: LineReport }> {
     const check = new LineCheck();
-    const blob = await this.blobs.put(part, { limit: MAX_FILE_BYTES, inspect: (chunk) => check.push(chunk) });
+    const blob = await this.blobs.put(part, {
+      limit: MAX_FILE_BYTES,
+      inspect: (chunk) => check.push(chunk),
+    });
     return { blob, report: check.end() };
   }
 
   async insert(
-    file: Pick<File, 'project_id' | 'filename' | 'purpose' | 'sha256' | 'status'> & { size: number } & Partial<File>,
+    file: Pick<File, 'project_id' | 'filename' | 'purpose' | 'sha256' | 'status'> & {
+      size: number;
+    } & Partial<File>,
     manager: EntityManager = this.database.manager,
   ): Promise<FileObject> {
     const { size, ...columns } = file;
@@ -67,7 +77,9 @@ export class FilesService {
       .getRepository(File)
       .createQueryBuilder('file')
       .where('file.project_id = :project', { project: caller.projectId })
-      .andWhere(query['purpose'] ? 'file.purpose = :purpose' : 'true', { purpose: query['purpose'] })
+      .andWhere(query['purpose'] ? 'file.purpose = :purpose' : 'true', {
+        purpose: query['purpose'],
+      })
       // Compared inside the database: a Date would lose the microseconds.
       .andWhere(
         after
@@ -95,14 +107,19 @@ export class FilesService {
 
   /** The file's row, if it is the caller's: another project's file does not exist for him. */
   async row(caller: Principal, id: string, parameter = 'file_id'): Promise<File> {
-    const found = await this.database.manager.getRepository(File).findOneBy({ id, project_id: caller.projectId });
+    const found = await this.database.manager
+      .getRepository(File)
+      .findOneBy({ id, project_id: caller.projectId });
     if (!found || (found.expires_at && found.expires_at.getTime() < Date.now())) {
       throw new DomainError('file_not_found', `No such File object: ${id.slice(0, 60)}`, parameter);
     }
     return found;
   }
 
-  async remove(caller: Principal, id: string): Promise<{ id: string; object: 'file'; deleted: true }> {
+  async remove(
+    caller: Principal,
+    id: string,
+  ): Promise<{ id: string; object: 'file'; deleted: true }> {
     const file = await this.row(caller, id);
     const users = await this.database.query<{ id: string }>(
       `SELECT id FROM job WHERE project_id = $2 AND (training_file = $1 OR validation_file = $1)
@@ -110,7 +127,11 @@ export class FilesService {
       [id, caller.projectId],
     );
     if (users[0]) {
-      throw new DomainError('conflict', `${id} is in use by ${users[0].id}; cancel that job first`, 'file_id');
+      throw new DomainError(
+        'conflict',
+        `${id} is in use by ${users[0].id}; cancel that job first`,
+        'file_id',
+      );
     }
     await this.database.manager.getRepository(File).delete({ id, project_id: caller.projectId });
     await this.blobs.release(file.sha256);
@@ -128,7 +149,11 @@ function expiry(fields: Readonly<Record<string, string>>): Date | null {
   if (seconds === undefined) return null;
   const value = Number(seconds);
   if (!Number.isInteger(value) || value < 3600 || value > 2_592_000) {
-    throw new DomainError('invalid_value', `expires_after.seconds must be from 3600 to 2592000, not ${seconds}`, 'expires_after.seconds');
+    throw new DomainError(
+      'invalid_value',
+      `expires_after.seconds must be from 3600 to 2592000, not ${seconds}`,
+      'expires_after.seconds',
+    );
   }
   return new Date(Date.now() + value * 1000);
 }

@@ -13,7 +13,10 @@ function check(content: string | Buffer, chunk = 1 << 16) {
 describe('LineCheck', () => {
   it('counts records whatever the chunking, line endings and last newline', () => {
     for (const chunk of [1, 2, 7, 1000]) {
-      expect(check(`${good}\n${good}\r\n\n${good}`, chunk)).toMatchObject({ records: 3, problems: null });
+      expect(check(`${good}\n${good}\r\n\n${good}`, chunk)).toMatchObject({
+        records: 3,
+        problems: null,
+      });
     }
   });
 
@@ -22,14 +25,19 @@ describe('LineCheck', () => {
   });
 
   it('refuses invalid UTF-8, and an empty file', () => {
-    expect(check(Buffer.concat([Buffer.from(`${good}\n`), Buffer.from([0xff, 0xfe, 10])])).problems).toBe('line 2: not valid UTF-8');
+    expect(
+      check(Buffer.concat([Buffer.from(`${good}\n`), Buffer.from([0xff, 0xfe, 10])])).problems,
+    ).toBe('line 2: not valid UTF-8');
     expect(check('').problems).toBe('the file holds no records');
     expect(check('\n\n').problems).toBe('the file holds no records');
   });
 
   it('does not keep an overlong line, and goes on after it', () => {
     const report = check(`${good}\n"${'x'.repeat(MAX_LINE_BYTES)}"\n${good}\n`);
-    expect(report).toMatchObject({ records: 2, problems: `line 2: longer than ${MAX_LINE_BYTES} bytes` });
+    expect(report).toMatchObject({
+      records: 2,
+      problems: `line 2: longer than ${MAX_LINE_BYTES} bytes`,
+    });
   });
 
   it('reports twenty bad lines, then a count', () => {
@@ -39,7 +47,10 @@ describe('LineCheck', () => {
   });
 
   it('warns below ten examples, and only warns', () => {
-    expect(check(`${good}\n`.repeat(9))).toMatchObject({ problems: null, warning: 'only 9 examples: at least 10 are advised' });
+    expect(check(`${good}\n`.repeat(9))).toMatchObject({
+      problems: null,
+      warning: 'only 9 examples: at least 10 are advised',
+    });
     expect(check(`${good}\n`.repeat(10)).warning).toBeNull();
   });
 });

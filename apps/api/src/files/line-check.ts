@@ -44,7 +44,10 @@ export class LineCheck {
       this.first.push('the file holds no records');
     }
     const more = this.bad - this.first.length;
-    const problems = this.bad === 0 ? null : this.first.join('; ') + (more > 0 ? `; and ${more} more bad lines` : '');
+    const problems =
+      this.bad === 0
+        ? null
+        : this.first.join('; ') + (more > 0 ? `; and ${more} more bad lines` : '');
     const warning =
       this.records < FEW_RECORDS
         ? `only ${this.records} example${this.records === 1 ? '' : 's'}: at least ${FEW_RECORDS} are advised`
@@ -73,7 +76,8 @@ export class LineCheck {
     this.overlong = false;
     if (reason === null) return;
     this.bad++;
-    if (this.first.length < REPORTED) this.first.push(`line ${this.line}: ${reason.replace(/^line \d+: /, '')}`);
+    if (this.first.length < REPORTED)
+      this.first.push(`line ${this.line}: ${reason.replace(/^line \d+: /, '')}`);
   }
 
   private checkText(bytes: Buffer): string | null {

@@ -10,7 +10,10 @@ export async function sendFile(
   base64: boolean,
 ): Promise<void> {
   response.setHeader('content-type', base64 ? 'text/plain' : 'application/octet-stream');
-  response.setHeader('content-disposition', `attachment; filename*=UTF-8''${encodeURIComponent(file.filename)}`);
+  response.setHeader(
+    'content-disposition',
+    `attachment; filename*=UTF-8''${encodeURIComponent(file.filename)}`,
+  );
   if (!base64) response.setHeader('content-length', String(file.bytes));
   const body = base64 ? Readable.from(encoded(stream)) : stream;
   await pipeline(body, response).catch((error: NodeJS.ErrnoException) => {

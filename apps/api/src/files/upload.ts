@@ -13,9 +13,16 @@ export interface UploadedParts<T> {
  * Reads one multipart upload, handing the file part to `store` as it arrives: the fields may come
  * before or after it. On any error the request is drained, so that the client reads the answer.
  */
-export function readUpload<T>(request: Request, store: (part: Readable) => Promise<T>): Promise<UploadedParts<T>> {
+export function readUpload<T>(
+  request: Request,
+  store: (part: Readable) => Promise<T>,
+): Promise<UploadedParts<T>> {
   if (!/^multipart\/form-data/i.test(request.headers['content-type'] ?? '')) {
-    throw new DomainError('invalid_value', 'send the file as multipart/form-data with the parts `file` and `purpose`', 'file');
+    throw new DomainError(
+      'invalid_value',
+      'send the file as multipart/form-data with the parts `file` and `purpose`',
+      'file',
+    );
   }
   return new Promise((resolve, reject) => {
     const fields: Record<string, string> = {};
@@ -31,18 +38,29 @@ export function readUpload<T>(request: Request, store: (part: Readable) => Promi
     parser.on('file', (name, part, info) => {
       if (name !== 'file' || stored) {
         part.resume();
-        return fail(new DomainError('invalid_value', `unexpected file part ${JSON.stringify(name)}; send one part called file`, name));
+        return fail(
+          new DomainError(
+            'invalid_value',
+            `unexpected file part ${JSON.stringify(name)}; send one part called file`,
+            name,
+          ),
+        );
       }
       filename = (info.filename ?? 'file').slice(0, 255);
       stored = store(part);
       stored.catch(fail);
     });
     for (const limit of ['partsLimit', 'filesLimit', 'fieldsLimit'] as const) {
-      parser.on(limit, () => fail(new DomainError('invalid_value', 'too many parts in the upload')));
+      parser.on(limit, () =>
+        fail(new DomainError('invalid_value', 'too many parts in the upload')),
+      );
     }
-    parser.on('error', (error: Error) => fail(new DomainError('invalid_value', `the multipart body is broken: ${error.message}`)));
+    parser.on('error', (error: Error) =>
+      fail(new DomainError('invalid_value', `the multipart body is broken: ${error.message}`)),
+    );
     parser.on('close', () => {
-      if (!stored) return fail(new DomainError('missing_required_parameter', 'file is required', 'file'));
+      if (!stored)
+        return fail(new DomainError('missing_required_parameter', 'file is required', 'file'));
       stored.then((content) => resolve({ filename, fields, content }), reject);
     });
     request.on('aborted', () => parser.destroy(new Error('the client went away')));
@@ -55,9 +73,19 @@ function multipart(request: Request): busboy.Busboy {
     return busboy({
       headers: request.headers,
       defParamCharset: 'utf8',
-      limits: { files: 2, fields: 20, parts: 24, fieldSize: 4096, fieldNameSize: 100, headerPairs: 50 },
+      limits: {
+        files: 2,
+        fields: 20,
+        parts: 24,
+        fieldSize: 4096,
+        fieldNameSize: 100,
+        headerPairs: 50,
+      },
     });
   } catch (error) {
-    throw new DomainError('invalid_value', `the multipart body is broken: ${(error as Error).message}`);
+    throw new DomainError(
+      'invalid_value',
+      `the multipart body is broken: ${(error as Error).message}`,
+    );
   }
 }

@@ -1,7 +1,13 @@
 import type { ServerReadableStream, ServerWritableStream } from '@grpc/grpc-js';
 import { Injectable } from '@nestjs/common';
 import { DomainError } from '@graft/contracts';
-import type { FetchBlobRequest, FetchBlobResponse, PutBlobHeader, PutBlobRequest, PutBlobResponse } from '@graft/contracts/grpc';
+import type {
+  FetchBlobRequest,
+  FetchBlobResponse,
+  PutBlobHeader,
+  PutBlobRequest,
+  PutBlobResponse,
+} from '@graft/contracts/grpc';
 import { once } from 'node:events';
 import { BlobStore } from '../blobs/blob-store.js';
 import { Database } from '../database/database.js';
@@ -26,14 +32,15 @@ export class BlobTransfer {
     }
     for await (const chunk of this.blobs.read(sha256, offset)) {
       if (call.cancelled) return;
-      if (!call.write({ data: chunk as Buffer })) await Promise.race([once(call, 'drain'), once(call, 'cancelled')]);
+      if (!call.write({ data: chunk as Buffer }))
+        await Promise.race([once(call, 'drain'), once(call, 'cancelled')]);
     }
     call.end();
   }
 
   private async wanted(sha256: string): Promise<boolean> {
     if (!/^[0-9a-f]{64}$/.test(sha256)) return false;
-    const named = 'jsonb_build_array(jsonb_build_object(\'sha256\', $1::text))';
+    const named = "jsonb_build_array(jsonb_build_object('sha256', $1::text))";
     const rows = await this.database.query(
       `SELECT 1 FROM model WHERE files @> ${named}
        UNION ALL SELECT 1 FROM file JOIN job ON job.state = 'running' AND file.id IN (job.training_file, job.validation_file)
@@ -50,12 +57,21 @@ export class BlobTransfer {
   async put(call: ServerReadableStream<PutBlobRequest, PutBlobResponse>): Promise<PutBlobResponse> {
     const messages = call[Symbol.asyncIterator]() as AsyncIterator<PutBlobRequest>;
     const first = await messages.next();
-    const header = first.done || first.value.body?.$case !== 'header' ? null : first.value.body.value;
-    if (!header?.blob) throw new DomainError('invalid_value', 'the first message must be the header with its blob');
+    const header =
+      first.done || first.value.body?.$case !== 'header' ? null : first.value.body.value;
+    if (!header?.blob)
+      throw new DomainError('invalid_value', 'the first message must be the header with its blob');
     const { name, sha256, size } = header.blob;
-    if (!NAME.test(name)) throw new DomainError('invalid_value', `not a file name: ${JSON.stringify(name.slice(0, 80))}`);
+    if (!NAME.test(name))
+      throw new DomainError(
+        'invalid_value',
+        `not a file name: ${JSON.stringify(name.slice(0, 80))}`,
+      );
     if (!(await this.current(header))) throw notCurrent(header);
-    await this.blobs.put(content(messages), { limit: Math.min(MAX_BLOB_BYTES, size), expect: { sha256, size } });
+    await this.blobs.put(content(messages), {
+      limit: Math.min(MAX_BLOB_BYTES, size),
+      expect: { sha256, size },
+    });
     const stored = await this.database.query(
       `INSERT INTO artifact (job_id, epoch, sha256, name, size)
        SELECT id, epoch, $3, $4, $5 FROM job WHERE id = $1 AND epoch = $2 AND state = 'running'
@@ -70,7 +86,10 @@ export class BlobTransfer {
   }
 
   private async current({ jobId, epoch }: PutBlobHeader): Promise<boolean> {
-    const rows = await this.database.query(`SELECT 1 FROM job WHERE id = $1 AND epoch = $2 AND state = 'running'`, [jobId, epoch]);
+    const rows = await this.database.query(
+      `SELECT 1 FROM job WHERE id = $1 AND epoch = $2 AND state = 'running'`,
+      [jobId, epoch],
+    );
     return rows.length > 0;
   }
 }

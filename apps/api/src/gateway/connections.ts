@@ -50,12 +50,18 @@ export class Connections {
 
   /** Of the pool's workers with room: one that holds the base already, else the one with most room. */
   withRoom(pool: string, baseId: string | null): Connection | null {
-    return best(this.all().filter((c) => c.pool === pool && c.freeSlots > 0 && !c.draining), baseId);
+    return best(
+      this.all().filter((c) => c.pool === pool && c.freeSlots > 0 && !c.draining),
+      baseId,
+    );
   }
 
   /** Anyone who can answer with a base, whether or not it has room to train. */
   forAnswering(baseId: string): Connection | null {
-    return best(this.all().filter((c) => !c.draining), baseId);
+    return best(
+      this.all().filter((c) => !c.draining),
+      baseId,
+    );
   }
 
   /** Tells the job's worker what is wanted; a lost message is made good by its next heartbeat. */
@@ -68,5 +74,8 @@ export class Connections {
 function best(candidates: readonly Connection[], baseId: string | null): Connection | null {
   const score = (c: Connection): number =>
     (baseId !== null && c.residentBases.includes(baseId) ? 1e6 : 0) + c.freeSlots;
-  return candidates.reduce<Connection | null>((top, c) => (top === null || score(c) > score(top) ? c : top), null);
+  return candidates.reduce<Connection | null>(
+    (top, c) => (top === null || score(c) > score(top) ? c : top),
+    null,
+  );
 }

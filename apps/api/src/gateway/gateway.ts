@@ -45,7 +45,9 @@ export class Gateway implements OnModuleDestroy {
     server.addService(WorkerServiceService, this.service());
     const port = await new Promise<number>((resolve, reject) => {
       const address = `${this.settings.host}:${this.settings.grpcPort}`;
-      server.bindAsync(address, ServerCredentials.createInsecure(), (error, bound) => (error ? reject(error) : resolve(bound)));
+      server.bindAsync(address, ServerCredentials.createInsecure(), (error, bound) =>
+        error ? reject(error) : resolve(bound),
+      );
     });
     return `${this.settings.host}:${port}`;
   }
@@ -61,7 +63,10 @@ export class Gateway implements OnModuleDestroy {
       putBlob: (call, callback) => {
         this.authenticate(call.metadata)
           .then(() => this.blobs.put(call))
-          .then((stored) => callback(null, stored), (error: unknown) => callback(grpcError(error)));
+          .then(
+            (stored) => callback(null, stored),
+            (error: unknown) => callback(grpcError(error)),
+          );
       },
     };
   }
@@ -72,7 +77,14 @@ export class Gateway implements OnModuleDestroy {
     this.authenticate(stream.metadata).then(
       (token) => {
         const { settings, connections, workers, leases, ingest, answers } = this;
-        const session = new Session(stream, token, { settings, connections, workers, leases, ingest, answers });
+        const session = new Session(stream, token, {
+          settings,
+          connections,
+          workers,
+          leases,
+          ingest,
+          answers,
+        });
         this.sessions.add(session);
         stream.once('close', () => this.sessions.delete(session));
         stream.resume();

@@ -9,7 +9,11 @@ import { sha256, unix, unixOrNull } from '../ids.js';
 
 export const CreateJoinToken = z.strictObject({
   name: z.string().min(1).max(100).default('worker'),
-  pool: z.string().regex(/^[a-z0-9][a-z0-9-]{0,62}$/).nullish().describe('The only pool it opens; absent: any'),
+  pool: z
+    .string()
+    .regex(/^[a-z0-9][a-z0-9-]{0,62}$/)
+    .nullish()
+    .describe('The only pool it opens; absent: any'),
   expires_at: z.int().positive().nullish().describe('Unix seconds'),
 });
 
@@ -29,8 +33,13 @@ export class JoinTokensService {
     await this.tokens.insert({ id, hash, name, pool: pool ?? null, expires_at: expires });
     const row = await this.tokens.findOneByOrFail({ id });
     return {
-      object: 'graft.join_token', id, name, pool: row.pool, created_at: unix(row.created_at),
-      expires_at: unixOrNull(row.expires_at), secret: text,
+      object: 'graft.join_token',
+      id,
+      name,
+      pool: row.pool,
+      created_at: unix(row.created_at),
+      expires_at: unixOrNull(row.expires_at),
+      secret: text,
     };
   }
 
@@ -39,14 +48,20 @@ export class JoinTokensService {
     const data = rows
       .filter((row) => !row.revoked_at)
       .map(({ id, name, pool, created_at, expires_at }) => ({
-        object: 'graft.join_token', id, name, pool, created_at: unix(created_at), expires_at: unixOrNull(expires_at),
+        object: 'graft.join_token',
+        id,
+        name,
+        pool,
+        created_at: unix(created_at),
+        expires_at: unixOrNull(expires_at),
       }));
     return { object: 'list', data, has_more: false };
   }
 
   async revoke(id: string): Promise<object> {
     const found = await this.tokens.findOneBy({ id });
-    if (!found || found.revoked_at) throw new DomainError('not_found', `there is no join token ${id}`, 'id');
+    if (!found || found.revoked_at)
+      throw new DomainError('not_found', `there is no join token ${id}`, 'id');
     await this.tokens.update({ id }, { revoked_at: new Date() });
     return { id, object: 'graft.join_token', deleted: true };
   }
@@ -56,9 +71,16 @@ export class JoinTokensService {
     const id = token ? secretId('jt-graft', token) : null;
     const found = id ? await this.tokens.findOneBy({ id }) : null;
     const valid =
-      found && token && sameHash(found.hash, sha256(token)) && !found.revoked_at &&
+      found &&
+      token &&
+      sameHash(found.hash, sha256(token)) &&
+      !found.revoked_at &&
       (!found.expires_at || found.expires_at.getTime() > Date.now());
-    if (!valid) throw new DomainError('invalid_api_key', 'the join token is missing, wrong, revoked or expired');
+    if (!valid)
+      throw new DomainError(
+        'invalid_api_key',
+        'the join token is missing, wrong, revoked or expired',
+      );
     return found;
   }
 }

@@ -1,6 +1,15 @@
 import type { ServerDuplexStream } from '@grpc/grpc-js';
 import { DomainError } from '@graft/contracts';
-import { Command_Action, PROTOCOL, type ConnectRequest, type ConnectResponse, type EventBatch, type Heartbeat, type Hello, type Lease } from '@graft/contracts/grpc';
+import {
+  Command_Action,
+  PROTOCOL,
+  type ConnectRequest,
+  type ConnectResponse,
+  type EventBatch,
+  type Heartbeat,
+  type Hello,
+  type Lease,
+} from '@graft/contracts/grpc';
 import type { Answers } from '../chat/answers.js';
 import type { Settings } from '../config.js';
 import type { JoinToken } from '../database/entities/tenancy.js';
@@ -48,7 +57,10 @@ export class Session implements Connection {
     private readonly token: JoinToken,
     private readonly parts: SessionParts,
   ) {
-    this.helloTimer = setTimeout(() => this.fail(new DomainError('invalid_value', 'no Hello came')), HELLO_PATIENCE_MS);
+    this.helloTimer = setTimeout(
+      () => this.fail(new DomainError('invalid_value', 'no Hello came')),
+      HELLO_PATIENCE_MS,
+    );
     stream.on('data', (message: ConnectRequest) => this.received(message));
     stream.on('end', () => this.close());
     stream.on('cancelled', () => this.close());
@@ -113,9 +125,13 @@ export class Session implements Connection {
       );
     }
     const pool = hello.pool || 'default';
-    if (!/^[a-z0-9][a-z0-9-]{0,62}$/.test(pool)) throw new DomainError('invalid_value', `not a pool name: ${pool.slice(0, 80)}`);
+    if (!/^[a-z0-9][a-z0-9-]{0,62}$/.test(pool))
+      throw new DomainError('invalid_value', `not a pool name: ${pool.slice(0, 80)}`);
     if (this.token.pool !== null && this.token.pool !== pool) {
-      throw new DomainError('insufficient_scope', `this join token opens pool ${this.token.pool} only, not ${pool}`);
+      throw new DomainError(
+        'insufficient_scope',
+        `this join token opens pool ${this.token.pool} only, not ${pool}`,
+      );
     }
     if (!hello.instanceId) throw new DomainError('invalid_value', 'Hello without an instance_id');
     const { settings, leases, workers, connections } = this.parts;
@@ -136,7 +152,10 @@ export class Session implements Connection {
       },
     });
     for (const lease of lost) this.kill(lease);
-    log.info({ worker: this.workerId, name: this.name, pool, kept: hello.leases.length - lost.length }, 'worker joined');
+    log.info(
+      { worker: this.workerId, name: this.name, pool, kept: hello.leases.length - lost.length },
+      'worker joined',
+    );
     connections.hasRoom(this);
   }
 
@@ -144,7 +163,10 @@ export class Session implements Connection {
     const { held, lost, pausing } = await this.parts.leases.renew(this.workerId, beat.leases);
     this.residentBases = beat.residentBases;
     this.freeMemoryBytes = beat.freeMemoryBytes;
-    this.send({ $case: 'heartbeatReply', value: { sequence: beat.sequence, held: [...held], lost: [...lost] } });
+    this.send({
+      $case: 'heartbeatReply',
+      value: { sequence: beat.sequence, held: [...held], lost: [...lost] },
+    });
     // Desired state is repeated until the facts agree.
     for (const { jobId, epoch } of pausing) {
       this.send({ $case: 'command', value: { jobId, epoch, action: Command_Action.ACTION_PAUSE } });

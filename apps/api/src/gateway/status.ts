@@ -21,5 +21,8 @@ export function grpcError(error: unknown): Partial<ServiceError> {
     return { code: STATUS[error.code] ?? status.INTERNAL, details: error.message };
   }
   log.error({ err: error }, 'gateway call failed');
-  return { code: status.UNAVAILABLE, details: 'the control plane could not do this now; try again' };
+  return {
+    code: status.UNAVAILABLE,
+    details: 'the control plane could not do this now; try again',
+  };
 }

@@ -19,8 +19,15 @@ export class Workers {
          connected_at = clock_timestamp(), last_seen_at = clock_timestamp()
        RETURNING id`,
       [
-        newId('worker-'), hello.instanceId, hello.name.slice(0, 200), pool, hello.slots,
-        JSON.stringify(hello.devices), hello.memoryBytes, hello.libtorch, hello.trainerBuild,
+        newId('worker-'),
+        hello.instanceId,
+        hello.name.slice(0, 200),
+        pool,
+        hello.slots,
+        JSON.stringify(hello.devices),
+        hello.memoryBytes,
+        hello.libtorch,
+        hello.trainerBuild,
       ],
     );
     return row?.id ?? '';
@@ -30,11 +37,19 @@ export class Workers {
     await this.database.query(
       `UPDATE worker SET last_seen_at = clock_timestamp(), state = $2, free_slots = $3, rss_bytes = $4, resident_bases = $5
        WHERE id = $1`,
-      [id, draining ? 'draining' : 'online', freeSlots, beat.rssBytes, JSON.stringify(beat.residentBases)],
+      [
+        id,
+        draining ? 'draining' : 'online',
+        freeSlots,
+        beat.rssBytes,
+        JSON.stringify(beat.residentBases),
+      ],
     );
   }
 
   async gone(id: string): Promise<void> {
-    await this.database.query(`UPDATE worker SET state = 'offline', free_slots = 0 WHERE id = $1`, [id]);
+    await this.database.query(`UPDATE worker SET state = 'offline', free_slots = 0 WHERE id = $1`, [
+      id,
+    ]);
   }
 }

@@ -5,11 +5,23 @@ import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom
 @Injectable()
 export class Counters {
   readonly registry = new Registry();
-  readonly replayMismatches = this.counter('graft_replay_mismatch_total', 'Steps replayed after a resume whose loss differed');
-  readonly staleWrites = this.counter('graft_stale_writes_refused_total', 'Writes of workers refused because their epoch was not current');
+  readonly replayMismatches = this.counter(
+    'graft_replay_mismatch_total',
+    'Steps replayed after a resume whose loss differed',
+  );
+  readonly staleWrites = this.counter(
+    'graft_stale_writes_refused_total',
+    'Writes of workers refused because their epoch was not current',
+  );
   readonly leasesExpired = this.counter('graft_leases_expired_total', 'Leases that ran out');
-  readonly hintsReemitted = this.counter('graft_hints_reemitted_total', 'Queue hints that had to be emitted again');
-  readonly eventsIngested = this.counter('graft_events_ingested_total', 'Facts of workers written to history');
+  readonly hintsReemitted = this.counter(
+    'graft_hints_reemitted_total',
+    'Queue hints that had to be emitted again',
+  );
+  readonly eventsIngested = this.counter(
+    'graft_events_ingested_total',
+    'Facts of workers written to history',
+  );
   readonly jobs = this.gauge('graft_jobs', 'Jobs by state', ['state']);
   readonly workers = this.gauge('graft_workers_connected', 'Workers connected to this process', []);
   readonly requests = new Histogram({

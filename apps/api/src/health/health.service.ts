@@ -23,7 +23,11 @@ export class HealthService {
   ) {}
 
   async ready(): Promise<Parts> {
-    const ok = (work: Promise<unknown>): Promise<'ok' | 'down'> => work.then(() => 'ok' as const, () => 'down' as const);
+    const ok = (work: Promise<unknown>): Promise<'ok' | 'down'> =>
+      work.then(
+        () => 'ok' as const,
+        () => 'down' as const,
+      );
     const [database, queue] = await Promise.all([
       ok(this.database.query('SELECT 1')),
       ok(this.hints.queue.depth('default')),
@@ -71,10 +75,14 @@ export class HealthService {
     const rows = await this.database.manager
       .getRepository(Worker)
       .find({ order: { state: 'DESC', connected_at: 'ASC' }, take: 500 });
-    const jobs = await this.database.query<{ id: string; epoch: number; step: number; lease_owner: string }>(
-      `SELECT id, epoch, step, lease_owner FROM job WHERE state = 'running' AND project_id = $1`,
-      [caller.projectId],
-    );
+    const jobs = await this.database.query<{
+      id: string;
+      epoch: number;
+      step: number;
+      lease_owner: string;
+    }>(`SELECT id, epoch, step, lease_owner FROM job WHERE state = 'running' AND project_id = $1`, [
+      caller.projectId,
+    ]);
     const data = rows.map((row): WorkerObject => ({
       object: 'graft.worker',
       id: row.id,
@@ -90,7 +98,9 @@ export class HealthService {
       rss_bytes: row.rss_bytes,
       resident_bases: row.resident_bases,
       libtorch: row.libtorch,
-      jobs: jobs.filter((job) => job.lease_owner === row.id).map(({ id, epoch, step }) => ({ id, epoch, step })),
+      jobs: jobs
+        .filter((job) => job.lease_owner === row.id)
+        .map(({ id, epoch, step }) => ({ id, epoch, step })),
     }));
     return { object: 'list', data, has_more: false };
   }

@@ -15,7 +15,10 @@ export class ErrorFilter implements ExceptionFilter {
 export function respondWithError(request: Request, response: Response, error: unknown): void {
   const domain = asDomainError(error, request);
   if (domain.status >= 500 && domain.code === 'internal_error') {
-    log.error({ err: error, path: request.path, requestId: response.getHeader('x-request-id') }, 'request failed');
+    log.error(
+      { err: error, path: request.path, requestId: response.getHeader('x-request-id') },
+      'request failed',
+    );
   }
   if (response.headersSent) {
     response.destroy();
@@ -23,7 +26,8 @@ export function respondWithError(request: Request, response: Response, error: un
   }
   // The SDK retries 409 and 5xx; a conflict of states will not go away by asking again.
   if (domain.status === 409 || domain.status === 507) response.setHeader('x-should-retry', 'false');
-  if (domain.retryAfterSeconds !== null) response.setHeader('retry-after', String(domain.retryAfterSeconds));
+  if (domain.retryAfterSeconds !== null)
+    response.setHeader('retry-after', String(domain.retryAfterSeconds));
   if (domain.status === 401) response.setHeader('www-authenticate', 'Bearer');
   response.status(domain.status).json(domain.body() satisfies ErrorBody);
 }
@@ -46,22 +50,37 @@ function asDomainError(error: unknown, request: Request): DomainError {
     return new DomainError('unavailable', 'the database does not answer; try again', null, 2);
   }
   if (/^(22021|22P05|22003)$/.test(String((error as { code?: unknown } | null)?.code))) {
-    return new DomainError('invalid_value', 'a value holds characters or numbers that cannot be stored');
+    return new DomainError(
+      'invalid_value',
+      'a value holds characters or numbers that cannot be stored',
+    );
   }
   if ((error as { code?: unknown } | null)?.code === 'ENOSPC') {
     return new DomainError('disk_full', 'the disk is full; free some space and send it again');
   }
-  const status = error instanceof HttpException ? error.getStatus() : Number((error as { status?: unknown } | null)?.status);
+  const status =
+    error instanceof HttpException
+      ? error.getStatus()
+      : Number((error as { status?: unknown } | null)?.status);
   const type = (error as { type?: unknown } | null)?.type;
-  if (type === 'entity.parse.failed') return new DomainError('invalid_json', 'the body is not valid JSON');
-  if (status === 404) return new DomainError('not_found', `unknown URL: ${request.method} ${request.path}`);
+  if (type === 'entity.parse.failed')
+    return new DomainError('invalid_json', 'the body is not valid JSON');
+  if (status === 404)
+    return new DomainError('not_found', `unknown URL: ${request.method} ${request.path}`);
   const code = BY_STATUS[status];
   if (code) return new DomainError(code, (error as Error).message);
-  return new DomainError('internal_error', 'something went wrong here; the log has the details under this request id');
+  return new DomainError(
+    'internal_error',
+    'something went wrong here; the log has the details under this request id',
+  );
 }
 
 function databaseAway(error: unknown): boolean {
   const code = String((error as { code?: unknown } | null)?.code ?? '');
-  return /^(ECONNREFUSED|ECONNRESET|57P0[123]|08...|53300|25006)$/.test(code) ||
-    /timeout exceeded when trying to connect|Connection terminated/.test(String((error as Error | null)?.message));
+  return (
+    /^(ECONNREFUSED|ECONNRESET|57P0[123]|08...|53300|25006)$/.test(code) ||
+    /timeout exceeded when trying to connect|Connection terminated/.test(
+      String((error as Error | null)?.message),
+    )
+  );
 }

@@ -15,7 +15,9 @@ export function parseBody<T extends z.ZodType>(schema: T, body: unknown): z.outp
   const missing = issue?.code === 'invalid_type' && issue.message.includes('received undefined');
   throw new DomainError(
     missing ? 'missing_required_parameter' : 'invalid_value',
-    missing ? `${path ?? 'body'} is required` : `${path ?? 'body'}: ${issue?.message ?? 'is not valid'}`,
+    missing
+      ? `${path ?? 'body'} is required`
+      : `${path ?? 'body'}: ${issue?.message ?? 'is not valid'}`,
     path,
   );
 }
@@ -30,10 +32,13 @@ function deepest(issue: Issue | undefined): Issue | undefined {
   return best ? deepest({ ...best, path: [...issue.path, ...best.path] } as Issue) : issue;
 }
 
-const rank = (issue: Issue): number => issue.path.length * 2 + (issue.code === 'invalid_value' ? 0 : 1);
+const rank = (issue: Issue): number =>
+  issue.path.length * 2 + (issue.code === 'invalid_value' ? 0 : 1);
 
 /** The same schema for the OpenAPI page. */
-export function bodySchema(schema: z.ZodType): Extract<ApiBodyOptions, { schema: unknown }>['schema'] {
+export function bodySchema(
+  schema: z.ZodType,
+): Extract<ApiBodyOptions, { schema: unknown }>['schema'] {
   const json = z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' });
   delete json.$schema;
   return json as Extract<ApiBodyOptions, { schema: unknown }>['schema'];
@@ -48,9 +53,14 @@ export function pageQuery(
   const raw = query['limit'];
   const limit = raw === undefined || raw === '' ? defaultLimit : Number(raw);
   if (!Number.isInteger(limit) || limit < 1) {
-    throw new DomainError('invalid_value', `limit must be a whole number from 1 to ${cap}, not ${JSON.stringify(raw)}`, 'limit');
+    throw new DomainError(
+      'invalid_value',
+      `limit must be a whole number from 1 to ${cap}, not ${JSON.stringify(raw)}`,
+      'limit',
+    );
   }
   const after = query['after'];
-  if (after !== undefined && typeof after !== 'string') throw new DomainError('invalid_value', 'after must be one id', 'after');
+  if (after !== undefined && typeof after !== 'string')
+    throw new DomainError('invalid_value', 'after must be one id', 'after');
   return { limit: Math.min(limit, cap), after: after || null };
 }

@@ -11,7 +11,14 @@ export function requestId(request: Request, response: Response, next: NextFuncti
     const ms = Number(process.hrtime.bigint() - started) / 1e6;
     const retry = request.headers['x-stainless-retry-count'];
     log.info(
-      { requestId: id, method: request.method, path: request.path, status: response.statusCode, ms: Math.round(ms), retry },
+      {
+        requestId: id,
+        method: request.method,
+        path: request.path,
+        status: response.statusCode,
+        ms: Math.round(ms),
+        retry,
+      },
       'request',
     );
   });

@@ -24,7 +24,9 @@ export interface RetryMarks {
 const MAX_OPEN_JOBS = 10_000;
 const SDK_RETRY_WINDOW = '2 minutes';
 /** OpenAI's bound, checked here because it counts pairs, not characters. */
-const Metadata = z.record(z.string(), z.string()).refine((pairs) => Object.keys(pairs).length <= 16, 'at most 16 pairs');
+const Metadata = z
+  .record(z.string(), z.string())
+  .refine((pairs) => Object.keys(pairs).length <= 16, 'at most 16 pairs');
 
 @Injectable()
 export class JobCreation {
@@ -44,17 +46,21 @@ export class JobCreation {
     if (earlier) return this.jobs.object(caller.projectId, earlier);
 
     const request = parseBody(CreateJob, body);
-    if (request.metadata) parseBody(z.object({ metadata: Metadata }), { metadata: request.metadata });
+    if (request.metadata)
+      parseBody(z.object({ metadata: Metadata }), { metadata: request.metadata });
     const base = await this.models.resolve(caller, request.model, 'model');
     const start = await this.startingAdapter(caller, request, base);
     const training = await this.usable(caller, request.training_file, 'training_file');
     const validation = request.validation_file
       ? await this.usable(caller, request.validation_file, 'validation_file')
       : null;
-    const spec = resolveSpec({ ...request, model: base.base.id }, {
-      trainingRecords: training.records,
-      ...(base.base.family ? { modelType: base.base.family } : {}),
-    });
+    const spec = resolveSpec(
+      { ...request, model: base.base.id },
+      {
+        trainingRecords: training.records,
+        ...(base.base.family ? { modelType: base.base.family } : {}),
+      },
+    );
 
     const id = newId('ftjob-');
     const pool = request.graft?.pool ?? 'default';
@@ -94,15 +100,27 @@ export class JobCreation {
     return this.jobs.object(caller.projectId, inserted);
   }
 
-  private async startingAdapter(caller: Principal, request: CreateJob, base: Resolved): Promise<Resolved | null> {
+  private async startingAdapter(
+    caller: Principal,
+    request: CreateJob,
+    base: Resolved,
+  ): Promise<Resolved | null> {
     const named = request.graft?.init_adapter;
     if (!named) return base.adapter.length > 0 ? base : null;
     const start = await this.models.resolve(caller, named, 'graft.init_adapter');
     if (start.adapter.length === 0) {
-      throw new DomainError('invalid_adapter', `${named} is a base model, not an adapter`, 'graft.init_adapter');
+      throw new DomainError(
+        'invalid_adapter',
+        `${named} is a base model, not an adapter`,
+        'graft.init_adapter',
+      );
     }
     if (start.base.id !== base.base.id) {
-      throw new DomainError('invalid_adapter', `${named} was trained on ${start.base.id}, not on ${base.base.id}`, 'graft.init_adapter');
+      throw new DomainError(
+        'invalid_adapter',
+        `${named} was trained on ${start.base.id}, not on ${base.base.id}`,
+        'graft.init_adapter',
+      );
     }
     return start;
   }
@@ -110,15 +128,27 @@ export class JobCreation {
   private async usable(caller: Principal, id: string, parameter: string): Promise<File> {
     const file = await this.files.row(caller, id, parameter);
     if (file.purpose !== 'fine-tune') {
-      throw new DomainError('invalid_training_file', `${id} has purpose ${file.purpose}; upload it with purpose fine-tune`, parameter);
+      throw new DomainError(
+        'invalid_training_file',
+        `${id} has purpose ${file.purpose}; upload it with purpose fine-tune`,
+        parameter,
+      );
     }
     if (file.status !== 'processed') {
-      throw new DomainError('invalid_training_file', `${file.filename} (${id}) cannot be used: ${file.status_details ?? file.status}`, parameter);
+      throw new DomainError(
+        'invalid_training_file',
+        `${file.filename} (${id}) cannot be used: ${file.status_details ?? file.status}`,
+        parameter,
+      );
     }
     return file;
   }
 
-  private async earlier(caller: Principal, hash: string, marks: RetryMarks): Promise<string | null> {
+  private async earlier(
+    caller: Principal,
+    hash: string,
+    marks: RetryMarks,
+  ): Promise<string | null> {
     const byKey = marks.idempotencyKey !== null;
     if (!byKey && !marks.sdkRetry) return null;
     const [row] = await this.database.query<{ job_id: string; request_hash: string }>(
@@ -133,7 +163,13 @@ export class JobCreation {
   }
 
   /** The id of the job that owns the key: ours, or the one that came first. */
-  private async claimKey(manager: EntityManager, caller: Principal, key: string, hash: string, id: string): Promise<string> {
+  private async claimKey(
+    manager: EntityManager,
+    caller: Principal,
+    key: string,
+    hash: string,
+    id: string,
+  ): Promise<string> {
     await this.database.query(
       `INSERT INTO idempotency (project_id, key, request_hash, job_id) VALUES ($1, $2, $3, $4)
        ON CONFLICT (project_id, key) DO UPDATE
@@ -158,10 +194,19 @@ export class JobCreation {
       manager,
     );
     if ((row?.open ?? 0) >= MAX_OPEN_JOBS) {
-      throw new DomainError('queue_full', `${MAX_OPEN_JOBS} jobs are waiting already; wait until some have started`, null, 60);
+      throw new DomainError(
+        'queue_full',
+        `${MAX_OPEN_JOBS} jobs are waiting already; wait until some have started`,
+        null,
+        60,
+      );
     }
   }
 }
 
 const mismatch = (): DomainError =>
-  new DomainError('idempotency_mismatch', 'this Idempotency-Key was used with another body; take a new key', 'Idempotency-Key');
+  new DomainError(
+    'idempotency_mismatch',
+    'this Idempotency-Key was used with another body; take a new key',
+    'Idempotency-Key',
+  );

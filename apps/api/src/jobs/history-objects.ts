@@ -22,7 +22,8 @@ export function fineTunedName(job: Pick<Job, 'id' | 'base_id' | 'project_id' | '
   return `ft:${base}:${job.project_id.replace(/^proj-/, '')}:${job.suffix ?? ''}:${job.id.slice(-8)}`;
 }
 
-export const checkpointName = (job: Job, step: number): string => `${fineTunedName(job)}:ckpt-step-${step}`;
+export const checkpointName = (job: Job, step: number): string =>
+  `${fineTunedName(job)}:ckpt-step-${step}`;
 
 export function checkpointObject(checkpoint: Checkpoint, job: Job): CheckpointObject {
   return {

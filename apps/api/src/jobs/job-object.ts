@@ -44,9 +44,21 @@ export function jobObject(job: Job, attempts: readonly Attempt[]): JobObject {
 
 /** Options that a user may set under `graft`, echoed with what they resolved to. */
 const ECHOED = [
-  'task', 'learning_rate', 'lr_schedule', 'warmup_ratio', 'optimizer', 'weight_decay', 'max_grad_norm',
-  'gradient_accumulation_steps', 'max_seq_len', 'max_steps', 'shuffle', 'eval_steps', 'save_steps',
-  'base_dtype', 'quantization',
+  'task',
+  'learning_rate',
+  'lr_schedule',
+  'warmup_ratio',
+  'optimizer',
+  'weight_decay',
+  'max_grad_norm',
+  'gradient_accumulation_steps',
+  'max_seq_len',
+  'max_steps',
+  'shuffle',
+  'eval_steps',
+  'save_steps',
+  'base_dtype',
+  'quantization',
 ] as const;
 
 function graftFields(job: Job, attempts: readonly Attempt[]): JobGraft {
@@ -61,7 +73,10 @@ function graftFields(job: Job, attempts: readonly Attempt[]): JobGraft {
       step: job.step,
       total_steps: job.total_steps,
       tokens_per_second: running ? job.tokens_per_second : null,
-      eta_seconds: running && left !== null && job.seconds_per_step !== null ? left * job.seconds_per_step : null,
+      eta_seconds:
+        running && left !== null && job.seconds_per_step !== null
+          ? left * job.seconds_per_step
+          : null,
     },
     attempts: attempts.map(attemptObject),
     started_at: unixOrNull(job.started_at),

@@ -1,4 +1,15 @@
-import { Body, Controller, Get, Headers, HttpCode, Param, Post, Query, Req, Res } from '@nestjs/common';
+import {
+  Body,
+  Controller,
+  Get,
+  Headers,
+  HttpCode,
+  Param,
+  Post,
+  Query,
+  Req,
+  Res,
+} from '@nestjs/common';
 import { ApiBearerAuth, ApiBody, ApiTags } from '@nestjs/swagger';
 import { CreateJob } from '@graft/contracts';
 import type { Request, Response } from 'express';
@@ -73,19 +84,31 @@ export class JobsController {
 
   @Get(':id/events')
   @Needs('jobs:read')
-  events(@Caller() caller: Principal, @Param('id') id: string, @Query() query: QueryValues): Promise<unknown> {
+  events(
+    @Caller() caller: Principal,
+    @Param('id') id: string,
+    @Query() query: QueryValues,
+  ): Promise<unknown> {
     return this.jobs.events(caller, id, query);
   }
 
   @Get(':id/logs')
   @Needs('jobs:read')
-  logs(@Caller() caller: Principal, @Param('id') id: string, @Query() query: QueryValues): Promise<unknown> {
+  logs(
+    @Caller() caller: Principal,
+    @Param('id') id: string,
+    @Query() query: QueryValues,
+  ): Promise<unknown> {
     return this.jobs.logs(caller, id, query);
   }
 
   @Get(':id/checkpoints')
   @Needs('jobs:read')
-  checkpoints(@Caller() caller: Principal, @Param('id') id: string, @Query() query: QueryValues): Promise<unknown> {
+  checkpoints(
+    @Caller() caller: Principal,
+    @Param('id') id: string,
+    @Query() query: QueryValues,
+  ): Promise<unknown> {
     return this.jobs.checkpoints(caller, id, query);
   }
 
@@ -97,7 +120,12 @@ export class JobsController {
 
   @Get(':id/stream')
   @Needs('jobs:read')
-  stream(@Caller() caller: Principal, @Param('id') id: string, @Req() request: Request, @Res() response: Response): Promise<void> {
+  stream(
+    @Caller() caller: Principal,
+    @Param('id') id: string,
+    @Req() request: Request,
+    @Res() response: Response,
+  ): Promise<void> {
     return this.streams.job(caller, id, request, response);
   }
 }

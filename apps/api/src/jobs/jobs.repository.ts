@@ -19,8 +19,15 @@ export class JobsRepository {
   constructor(private readonly database: Database) {}
 
   async row(projectId: string, id: string): Promise<Job> {
-    const found = await this.database.manager.getRepository(Job).findOneBy({ id, project_id: projectId });
-    if (!found) throw new DomainError('fine_tune_not_found', `Could not find fine tune: ${id.slice(0, 60)}`, 'fine_tune_id');
+    const found = await this.database.manager
+      .getRepository(Job)
+      .findOneBy({ id, project_id: projectId });
+    if (!found)
+      throw new DomainError(
+        'fine_tune_not_found',
+        `Could not find fine tune: ${id.slice(0, 60)}`,
+        'fine_tune_id',
+      );
     return found;
   }
 
@@ -34,7 +41,12 @@ export class JobsRepository {
     const attempts = await this.database.manager
       .getRepository(Attempt)
       .find({ where: { job_id: In(jobs.map((job) => job.id)) }, order: { epoch: 'ASC' } });
-    return jobs.map((job) => jobObject(job, attempts.filter((attempt) => attempt.job_id === job.id)));
+    return jobs.map((job) =>
+      jobObject(
+        job,
+        attempts.filter((attempt) => attempt.job_id === job.id),
+      ),
+    );
   }
 
   /** Newest first; one more than asked for, so that the caller knows whether there are more. */
@@ -49,11 +61,15 @@ export class JobsRepository {
       .limit(filter.limit + 1);
     // Compared inside the database: a Date would lose the microseconds.
     if (filter.after) {
-      query.andWhere('(job.created_at, job.id) < (SELECT created_at, id FROM job WHERE id = :after)', { after: filter.after });
+      query.andWhere(
+        '(job.created_at, job.id) < (SELECT created_at, id FROM job WHERE id = :after)',
+        { after: filter.after },
+      );
     }
     if (filter.status) query.andWhere('job.state = :status', { status: filter.status });
     if (filter.metadata === null) query.andWhere('job.metadata IS NULL');
-    else if (filter.metadata) query.andWhere('job.metadata @> :metadata', { metadata: JSON.stringify(filter.metadata) });
+    else if (filter.metadata)
+      query.andWhere('job.metadata @> :metadata', { metadata: JSON.stringify(filter.metadata) });
     return query.getMany();
   }
 

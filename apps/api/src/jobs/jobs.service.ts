@@ -1,5 +1,11 @@
 import { Injectable } from '@nestjs/common';
-import { DomainError, type CheckpointObject, type JobEventObject, type JobObject, type Page } from '@graft/contracts';
+import {
+  DomainError,
+  type CheckpointObject,
+  type JobEventObject,
+  type JobObject,
+  type Page,
+} from '@graft/contracts';
 import { Command_Action } from '@graft/contracts/grpc';
 import type { EntityManager } from 'typeorm';
 import type { Principal } from '../auth/principal.js';
@@ -30,29 +36,64 @@ export class JobsService {
   async list(caller: Principal, query: Record<string, unknown>): Promise<Page<JobObject>> {
     const page = pageQuery(query, 20, 100);
     const status = typeof query['status'] === 'string' && query['status'] ? query['status'] : null;
-    const rows = await this.jobs.list(caller.projectId, { ...page, metadata: metadataFilter(query), status });
+    const rows = await this.jobs.list(caller.projectId, {
+      ...page,
+      metadata: metadataFilter(query),
+      status,
+    });
     const data = await this.jobs.objects(rows.slice(0, page.limit));
     return { object: 'list', data, has_more: rows.length > page.limit };
   }
 
-  async events(caller: Principal, id: string, query: Record<string, unknown>): Promise<Page<JobEventObject>> {
+  async events(
+    caller: Principal,
+    id: string,
+    query: Record<string, unknown>,
+  ): Promise<Page<JobEventObject>> {
     const job = await this.jobs.row(caller.projectId, id);
     const { limit, after } = pageQuery(query, 20, 1000);
     const below = after === null ? null : eventNumber(after);
-    if (after !== null && below === null) throw new DomainError('invalid_value', `after is not an event id: ${after.slice(0, 60)}`, 'after');
+    if (after !== null && below === null)
+      throw new DomainError(
+        'invalid_value',
+        `after is not an event id: ${after.slice(0, 60)}`,
+        'after',
+      );
     const rows = await this.eventRows(job.id, below, limit + 1, ['message', 'metrics']);
-    return { object: 'list', data: rows.slice(0, limit).map(eventObject), has_more: rows.length > limit };
+    return {
+      object: 'list',
+      data: rows.slice(0, limit).map(eventObject),
+      has_more: rows.length > limit,
+    };
   }
 
   /** The trainer's own log lines, newest first. */
-  async logs(caller: Principal, id: string, query: Record<string, unknown>): Promise<Page<JobEventObject>> {
+  async logs(
+    caller: Principal,
+    id: string,
+    query: Record<string, unknown>,
+  ): Promise<Page<JobEventObject>> {
     const job = await this.jobs.row(caller.projectId, id);
     const { limit, after } = pageQuery(query, 200, 1000);
-    const rows = await this.eventRows(job.id, after === null ? null : eventNumber(after), limit + 1, ['log']);
-    return { object: 'list', data: rows.slice(0, limit).map(eventObject), has_more: rows.length > limit };
+    const rows = await this.eventRows(
+      job.id,
+      after === null ? null : eventNumber(after),
+      limit + 1,
+      ['log'],
+    );
+    return {
+      object: 'list',
+      data: rows.slice(0, limit).map(eventObject),
+      has_more: rows.length > limit,
+    };
   }
 
-  private eventRows(jobId: string, below: number | null, limit: number, types: readonly string[]): Promise<JobEvent[]> {
+  private eventRows(
+    jobId: string,
+    below: number | null,
+    limit: number,
+    types: readonly string[],
+  ): Promise<JobEvent[]> {
     const query = this.database.manager
       .getRepository(JobEvent)
       .createQueryBuilder('event')
@@ -63,7 +104,11 @@ export class JobsService {
     return query.getMany();
   }
 
-  async checkpoints(caller: Principal, id: string, query: Record<string, unknown>): Promise<Page<CheckpointObject>> {
+  async checkpoints(
+    caller: Principal,
+    id: string,
+    query: Record<string, unknown>,
+  ): Promise<Page<CheckpointObject>> {
     const job = await this.jobs.row(caller.projectId, id);
     const { limit, after } = pageQuery(query, 10, 100);
     const all = await this.database.manager
@@ -119,7 +164,9 @@ export class JobsService {
         [id, job.epoch],
         manager,
       );
-      await this.history.append(manager, id, [{ message: running ? 'Pausing the job' : 'The job was paused' }]);
+      await this.history.append(manager, id, [
+        { message: running ? 'Pausing the job' : 'The job was paused' },
+      ]);
     });
     if (before.state === 'running') this.connections.command(before, Command_Action.ACTION_PAUSE);
     return this.jobs.object(caller.projectId, id);
@@ -127,11 +174,16 @@ export class JobsService {
 
   async resume(caller: Principal, id: string): Promise<JobObject> {
     await this.change(caller, id, async (manager, job) => {
-      if (job.state === 'queued' || (job.state === 'running' && job.desired_state === 'run')) return;
+      if (job.state === 'queued' || (job.state === 'running' && job.desired_state === 'run'))
+        return;
       refuse(job, ['paused', 'running'], 'resumed');
       if (job.state === 'running') {
         // Told to pause but not there yet: when it stops it is queued again.
-        await this.database.query(`UPDATE job SET desired_state = 'run' WHERE id = $1`, [id], manager);
+        await this.database.query(
+          `UPDATE job SET desired_state = 'run' WHERE id = $1`,
+          [id],
+          manager,
+        );
       } else {
         await this.database.query(
           `UPDATE job SET state = 'queued', desired_state = 'run', not_before = NULL, phase_code = 'queued',
@@ -148,12 +200,19 @@ export class JobsService {
   }
 
   /** Runs a change under the job row's lock; answers with the row as it was before. */
-  private change(caller: Principal, id: string, work: (manager: EntityManager, job: Job) => Promise<void>): Promise<Job> {
+  private change(
+    caller: Principal,
+    id: string,
+    work: (manager: EntityManager, job: Job) => Promise<void>,
+  ): Promise<Job> {
     return this.database.transaction(async (manager) => {
       await this.jobs.row(caller.projectId, id);
       const job = await manager
         .getRepository(Job)
-        .findOneOrFail({ where: { id, project_id: caller.projectId }, lock: { mode: 'pessimistic_write' } });
+        .findOneOrFail({
+          where: { id, project_id: caller.projectId },
+          lock: { mode: 'pessimistic_write' },
+        });
       await work(manager, job);
       return job;
     });
@@ -170,7 +229,11 @@ export class JobsService {
 
 function refuse(job: Job, allowed: readonly string[], verb: string): void {
   if (!allowed.includes(job.state)) {
-    throw new DomainError('invalid_state', `job ${job.id} is ${job.state} and cannot be ${verb}`, 'fine_tuning_job_id');
+    throw new DomainError(
+      'invalid_state',
+      `job ${job.id} is ${job.state} and cannot be ${verb}`,
+      'fine_tuning_job_id',
+    );
   }
 }
 
@@ -178,7 +241,8 @@ function refuse(job: Job, allowed: readonly string[], verb: string): void {
 function metadataFilter(query: Record<string, unknown>): Record<string, string> | null | undefined {
   const raw = query['metadata'];
   if (raw === 'null' || raw === '') return null;
-  const pairs: Record<string, string> = raw && typeof raw === 'object' ? { ...(raw as Record<string, string>) } : {};
+  const pairs: Record<string, string> =
+    raw && typeof raw === 'object' ? { ...(raw as Record<string, string>) } : {};
   for (const [name, value] of Object.entries(query)) {
     const key = /^metadata\[(.+)\]$/.exec(name)?.[1];
     if (key && typeof value === 'string') pairs[key] = value;

@@ -39,7 +39,8 @@ export class JobMetrics {
       this.evaluations(job.id),
       this.marks(job.id),
     ]);
-    const column = (read: (row: StepRow) => number): (number | null)[] => steps.map((row) => finite(read(row)));
+    const column = (read: (row: StepRow) => number): (number | null)[] =>
+      steps.map((row) => finite(read(row)));
     return {
       object: 'graft.metrics',
       steps: steps.map((row) => row.step),
@@ -50,7 +51,11 @@ export class JobMetrics {
         tokens_per_second: column((row) => row.tokens / row.seconds),
         accuracy: column((row) => row.accuracy),
       },
-      evaluations: evaluations.map((row) => ({ step: row.step, loss: finite(row.loss), accuracy: finite(row.accuracy) })),
+      evaluations: evaluations.map((row) => ({
+        step: row.step,
+        loss: finite(row.loss),
+        accuracy: finite(row.accuracy),
+      })),
       marks,
     };
   }
@@ -90,9 +95,11 @@ export class JobMetrics {
 
   /** The result file of OpenAI's contract: one line a step, blanks where nothing was measured. */
   async *csv(jobId: string, manager: EntityManager): AsyncGenerator<Buffer> {
-    const evaluations = new Map((await this.evaluations(jobId, manager)).map((row) => [row.step, row]));
+    const evaluations = new Map(
+      (await this.evaluations(jobId, manager)).map((row) => [row.step, row]),
+    );
     yield Buffer.from('step,train_loss,train_accuracy,valid_loss,valid_mean_token_accuracy\n');
-    for (let from = 0, rows = 1; rows > 0; ) {
+    for (let from = 0, rows = 1; rows > 0;) {
       const page = await this.database.query<{ step: number; loss: number; accuracy: number }>(
         `SELECT DISTINCT ON (step) step, loss, accuracy FROM metric WHERE job_id = $1 AND step > $2
          ORDER BY step, epoch DESC LIMIT 5000`,

@@ -16,8 +16,15 @@ import { modelObject } from './models.service.js';
 import { defaultId, sourceFiles, type SourceFile } from './sources.js';
 
 export const ImportModel = z.strictObject({
-  id: z.string().regex(/^[\w.-]{1,96}(\/[\w.-]{1,96})?$/, 'use letters, digits, - _ . and at most one /').optional(),
-  source: z.string().min(5).max(4096).describe('hub:Org/Name, or dir:/path of a folder or .gguf file on the server'),
+  id: z
+    .string()
+    .regex(/^[\w.-]{1,96}(\/[\w.-]{1,96})?$/, 'use letters, digits, - _ . and at most one /')
+    .optional(),
+  source: z
+    .string()
+    .min(5)
+    .max(4096)
+    .describe('hub:Org/Name, or dir:/path of a folder or .gguf file on the server'),
 });
 
 const HUB_PATIENCE_MS = 20_000;
@@ -49,10 +56,23 @@ export class ModelImport implements OnModuleDestroy {
     const found = await this.models.findOneBy({ id });
     if (found && found.status !== 'error') {
       if (found.source === source) return modelObject(found);
-      throw new DomainError('conflict', `there is a model ${id} already, from ${found.source}; give another id`, 'id');
+      throw new DomainError(
+        'conflict',
+        `there is a model ${id} already, from ${found.source}; give another id`,
+        'id',
+      );
     }
     await this.models.upsert(
-      { id, project_id: null, kind: 'base', status: 'importing', status_details: null, progress: 0, source, files: [] },
+      {
+        id,
+        project_id: null,
+        kind: 'base',
+        status: 'importing',
+        status_details: null,
+        progress: 0,
+        source,
+        files: [],
+      },
       { conflictPaths: ['id'] },
     );
     this.run(id, source);
@@ -61,7 +81,8 @@ export class ModelImport implements OnModuleDestroy {
 
   /** Imports that a stopped server left unfinished begin again. */
   async resumeAll(): Promise<void> {
-    for (const { id, source } of await this.models.findBy({ status: 'importing' })) if (source) this.run(id, source);
+    for (const { id, source } of await this.models.findBy({ status: 'importing' }))
+      if (source) this.run(id, source);
   }
 
   private run(id: string, source: string): void {
@@ -76,11 +97,17 @@ export class ModelImport implements OnModuleDestroy {
     if (this.closing) return;
     const reason = error instanceof Error ? error.message : String(error);
     log.warn({ model: id, err: error }, 'import failed');
-    await this.models.update({ id }, { status: 'error', status_details: reason.slice(0, 1000), progress: null }).catch(() => undefined);
+    await this.models
+      .update({ id }, { status: 'error', status_details: reason.slice(0, 1000), progress: null })
+      .catch(() => undefined);
   }
 
   private async copy(id: string, source: string): Promise<void> {
-    const files = await within(sourceFiles(source, this.settings.hubUrl), HUB_PATIENCE_MS, `${this.settings.hubUrl} does not answer`);
+    const files = await within(
+      sourceFiles(source, this.settings.hubUrl),
+      HUB_PATIENCE_MS,
+      `${this.settings.hubUrl} does not answer`,
+    );
     const total = files.reduce((sum, file) => sum + file.size, 0);
     const stored: StoredFile[] = [];
     let kept: readonly StoredFile[] = [];
@@ -92,8 +119,13 @@ export class ModelImport implements OnModuleDestroy {
       await this.models.update(
         { id },
         {
-          status: 'ready', status_details: null, progress: null, files: wanted, family: facts.family,
-          parameters: facts.parameters, bytes: wanted.reduce((sum, file) => sum + file.size, 0),
+          status: 'ready',
+          status_details: null,
+          progress: null,
+          files: wanted,
+          family: facts.family,
+          parameters: facts.parameters,
+          bytes: wanted.reduce((sum, file) => sum + file.size, 0),
         },
       );
       kept = wanted;
@@ -112,13 +144,17 @@ export class ModelImport implements OnModuleDestroy {
       if (Date.now() - told < PROGRESS_EVERY_MS) return;
       told = Date.now();
       const share = Math.min(0.99, done / Math.max(1, total));
-      void this.models.update({ id, status: 'importing' }, { progress: share }).catch(() => undefined);
+      void this.models
+        .update({ id, status: 'importing' }, { progress: share })
+        .catch(() => undefined);
     };
   }
 
   private async store(file: SourceFile, moved: (bytes: number) => void): Promise<StoredFile> {
     if (this.closing) throw new DomainError('unavailable', 'the server is stopping');
-    const blob = await this.blobs.put(await file.open(), { inspect: (chunk) => moved(chunk.length) });
+    const blob = await this.blobs.put(await file.open(), {
+      inspect: (chunk) => moved(chunk.length),
+    });
     return { name: file.name, ...blob };
   }
 
@@ -129,7 +165,8 @@ export class ModelImport implements OnModuleDestroy {
     try {
       for (const file of files) await link(this.blobs.path(file.sha256), join(folder, file.name));
       const found = inspectModelFolder(folder);
-      if (found.problems.length > 0) throw new DomainError('invalid_model', found.problems.join('; '));
+      if (found.problems.length > 0)
+        throw new DomainError('invalid_model', found.problems.join('; '));
       return found;
     } finally {
       await rm(folder, { recursive: true, force: true });
@@ -138,7 +175,10 @@ export class ModelImport implements OnModuleDestroy {
 
   async onModuleDestroy(): Promise<void> {
     this.closing = true;
-    await Promise.race([Promise.allSettled(this.running.values()), new Promise((resolve) => setTimeout(resolve, 3000).unref())]);
+    await Promise.race([
+      Promise.allSettled(this.running.values()),
+      new Promise((resolve) => setTimeout(resolve, 3000).unref()),
+    ]);
   }
 }
 

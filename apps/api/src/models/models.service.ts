@@ -40,10 +40,17 @@ export class ModelsService {
     return modelObject(await this.row(caller, id, 'model'));
   }
 
-  async remove(caller: Principal, id: string): Promise<{ id: string; object: 'model'; deleted: true }> {
+  async remove(
+    caller: Principal,
+    id: string,
+  ): Promise<{ id: string; object: 'model'; deleted: true }> {
     const model = await this.row(caller, id, 'model');
     if (model.project_id === null && !caller.scopes.includes('admin')) {
-      throw new DomainError('insufficient_scope', `${id} is a base model; only an admin key may delete it`, 'model');
+      throw new DomainError(
+        'insufficient_scope',
+        `${id} is a base model; only an admin key may delete it`,
+        'model',
+      );
     }
     const [user] = await this.database.query<{ id: string }>(
       `SELECT id FROM job WHERE base_id = $1 AND state IN ('validating_files', 'queued', 'running', 'paused')
@@ -61,11 +68,20 @@ export class ModelsService {
     if (/:ckpt-step-\d+$/.test(id)) return this.checkpoint(caller, id, parameter);
     const model = await this.row(caller, id, parameter);
     if (model.status !== 'ready') {
-      const why = model.status === 'importing' ? 'is still being imported' : `could not be imported: ${model.status_details}`;
+      const why =
+        model.status === 'importing'
+          ? 'is still being imported'
+          : `could not be imported: ${model.status_details}`;
       throw new DomainError('invalid_model', `${id} ${why}`, parameter);
     }
-    if (model.kind !== 'adapter') return { id, base: model, adapter: [], baseDtype: model.base_dtype };
-    return { id, base: await this.baseOf(model.base_id, parameter), adapter: model.files, baseDtype: model.base_dtype };
+    if (model.kind !== 'adapter')
+      return { id, base: model, adapter: [], baseDtype: model.base_dtype };
+    return {
+      id,
+      base: await this.baseOf(model.base_id, parameter),
+      adapter: model.files,
+      baseDtype: model.base_dtype,
+    };
   }
 
   private async checkpoint(caller: Principal, id: string, parameter: string): Promise<Resolved> {
@@ -73,27 +89,44 @@ export class ModelsService {
     const jobs = await this.database.manager
       .getRepository(Job)
       .createQueryBuilder('job')
-      .where('job.project_id = :project AND right(job.id, 8) = :tail', { project: caller.projectId, tail: tail ?? '' })
+      .where('job.project_id = :project AND right(job.id, 8) = :tail', {
+        project: caller.projectId,
+        tail: tail ?? '',
+      })
       .getMany();
     const job = jobs.find((candidate) => checkpointName(candidate, Number(step)) === id);
-    const saved = job && (await this.database.manager.getRepository(Checkpoint).findOne({
-      where: { job_id: job.id, step: Number(step) },
-      order: { epoch: 'DESC' },
-    }));
+    const saved =
+      job &&
+      (await this.database.manager.getRepository(Checkpoint).findOne({
+        where: { job_id: job.id, step: Number(step) },
+        order: { epoch: 'DESC' },
+      }));
     if (!job || !saved) throw missing(id, parameter);
-    if (saved.adapter.length === 0) throw new DomainError('invalid_model', `checkpoint ${id} holds no adapter to use`, parameter);
-    return { id, base: await this.baseOf(job.base_id, parameter), adapter: saved.adapter, baseDtype: job.spec.base_dtype };
+    if (saved.adapter.length === 0)
+      throw new DomainError('invalid_model', `checkpoint ${id} holds no adapter to use`, parameter);
+    return {
+      id,
+      base: await this.baseOf(job.base_id, parameter),
+      adapter: saved.adapter,
+      baseDtype: job.spec.base_dtype,
+    };
   }
 
   private async baseOf(id: string | null, parameter: string): Promise<Model> {
     const base = id === null ? null : await this.models.findOneBy({ id });
-    if (!base) throw new DomainError('invalid_model', `its base ${id} is not here any more; import it again`, parameter);
+    if (!base)
+      throw new DomainError(
+        'invalid_model',
+        `its base ${id} is not here any more; import it again`,
+        parameter,
+      );
     return base;
   }
 
   private async row(caller: Principal, id: string, parameter: string): Promise<Model> {
     const found = await this.models.findOneBy({ id });
-    if (!found || (found.project_id !== null && found.project_id !== caller.projectId)) throw missing(id, parameter);
+    if (!found || (found.project_id !== null && found.project_id !== caller.projectId))
+      throw missing(id, parameter);
     return found;
   }
 }

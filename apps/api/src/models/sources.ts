@@ -12,14 +12,19 @@ export interface SourceFile {
 }
 
 /** What a base model consists of. Never a pickle, never code. */
-const WANTED = /^(config|generation_config|tokenizer|tokenizer_config|special_tokens_map|added_tokens|vocab|preprocessor_config|model\.safetensors\.index)\.json$|^(merges\.txt|tokenizer\.model|chat_template\.(jinja|json)|LICENSE(\.(md|txt))?)$|\.safetensors$|\.gguf$/;
+const WANTED =
+  /^(config|generation_config|tokenizer|tokenizer_config|special_tokens_map|added_tokens|vocab|preprocessor_config|model\.safetensors\.index)\.json$|^(merges\.txt|tokenizer\.model|chat_template\.(jinja|json)|LICENSE(\.(md|txt))?)$|\.safetensors$|\.gguf$/;
 
 /** `dir:/path` (a Hugging Face folder or a .gguf file) or `hub:Org/Name`. */
 export async function sourceFiles(source: string, hubUrl: string): Promise<SourceFile[]> {
   const [, kind, name = ''] = /^(dir|hub):(.+)$/s.exec(source) ?? [];
   if (kind === 'dir') return localFiles(name);
   if (kind === 'hub') return hubFiles(name, hubUrl);
-  throw new DomainError('invalid_value', `source must be hub:Org/Name or dir:/path, not ${JSON.stringify(source.slice(0, 100))}`, 'source');
+  throw new DomainError(
+    'invalid_value',
+    `source must be hub:Org/Name or dir:/path, not ${JSON.stringify(source.slice(0, 100))}`,
+    'source',
+  );
 }
 
 /** Name a model gets when the user gives none. */
@@ -38,15 +43,25 @@ async function localFiles(path: string): Promise<SourceFile[]> {
     // The hub's cache folder is made of links to its blobs, so links are followed; to files only.
     const target = await realpath(full);
     const found = await lstat(target);
-    if (found.isFile()) files.push({ name, size: found.size, open: async () => createReadStream(target) });
+    if (found.isFile())
+      files.push({ name, size: found.size, open: async () => createReadStream(target) });
   }
-  if (files.length === 0) throw new DomainError('invalid_model', `${path} holds no model files (config.json with *.safetensors, or a .gguf)`, 'source');
+  if (files.length === 0)
+    throw new DomainError(
+      'invalid_model',
+      `${path} holds no model files (config.json with *.safetensors, or a .gguf)`,
+      'source',
+    );
   return files;
 }
 
 async function hubFiles(repo: string, hubUrl: string): Promise<SourceFile[]> {
   if (!/^[\w.-]{1,96}\/[\w.-]{1,96}$/.test(repo)) {
-    throw new DomainError('invalid_value', `not a repository name: ${JSON.stringify(repo.slice(0, 100))}; write hub:Org/Name`, 'source');
+    throw new DomainError(
+      'invalid_value',
+      `not a repository name: ${JSON.stringify(repo.slice(0, 100))}; write hub:Org/Name`,
+      'source',
+    );
   }
   const where = { repo: { type: 'model', name: repo }, hubUrl } as const;
   const files: SourceFile[] = [];
@@ -54,7 +69,8 @@ async function hubFiles(repo: string, hubUrl: string): Promise<SourceFile[]> {
     if (type !== 'file' || !WANTED.test(path)) continue;
     files.push({ name: path, size, open: () => openHubFile(where, path) });
   }
-  if (files.length === 0) throw new DomainError('invalid_model', `${repo} on ${hubUrl} holds no model files`, 'source');
+  if (files.length === 0)
+    throw new DomainError('invalid_model', `${repo} on ${hubUrl} holds no model files`, 'source');
   return files;
 }
 
@@ -68,6 +84,6 @@ async function openHubFile(
 }
 
 async function* chunks(stream: AsyncIterable<Uint8Array>): AsyncGenerator<Buffer> {
-  for await (const chunk of stream) yield Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength);
+  for await (const chunk of stream)
+    yield Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength);
 }
-

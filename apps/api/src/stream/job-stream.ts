@@ -43,7 +43,7 @@ export class JobStream {
     await this.follow(sse, id, async () => {
       // The state is read first: the events sent after it can only be newer.
       sse.send('job', await this.jobs.object(caller.projectId, id));
-      for (let rows = BATCH; rows === BATCH && sse.open; ) {
+      for (let rows = BATCH; rows === BATCH && sse.open;) {
         const events = await this.database.manager.getRepository(JobEvent).find({
           where: { job_id: id, number: MoreThan(cursor) },
           order: { number: 'ASC' },
@@ -91,21 +91,20 @@ export class JobStream {
 
   /** Calls `look` now, after each announcement and every few seconds, until the client leaves. */
   private async follow(sse: Sse, watched: string, look: () => Promise<void>): Promise<void> {
-    let changed = true;
+    let changes = 0;
     let wake: () => void = () => undefined;
     const unwatch = this.notifications.watch(watched, () => {
-      changed = true;
+      changes++;
       wake();
     });
     try {
       while (sse.open) {
-        changed = false;
+        const before = changes;
         await look();
         await Promise.race([pause(JOB_EVERY_MS), sse.closed]);
-        if (!changed) {
-          const woken = new Promise<void>((resolve) => (wake = resolve));
-          await Promise.race([woken, pause(POLL_MS), sse.closed]);
-        }
+        if (changes !== before) continue;
+        const woken = new Promise<void>((resolve) => (wake = resolve));
+        await Promise.race([woken, pause(POLL_MS), sse.closed]);
       }
     } finally {
       unwatch();
@@ -114,7 +113,8 @@ export class JobStream {
   }
 }
 
-const version = (job: Job): string => `${job.updated_at.getTime()} ${job.event_counter} ${job.step}`;
+const version = (job: Job): string =>
+  `${job.updated_at.getTime()} ${job.event_counter} ${job.step}`;
 
 function sendEvent(sse: Sse, event: JobEvent): void {
   const curve = event.data?.['curve'];
@@ -122,4 +122,5 @@ function sendEvent(sse: Sse, event: JobEvent): void {
   else sse.send('event', eventObject(event), event.number);
 }
 
-const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms).unref());
+const pause = (ms: number): Promise<void> =>
+  new Promise((resolve) => setTimeout(resolve, ms).unref());

@@ -16,7 +16,11 @@ export class Notifications implements OnModuleDestroy {
   constructor(private readonly settings: Settings) {}
 
   async start(): Promise<void> {
-    const client = new Client({ connectionString: this.settings.databaseUrl, application_name: 'graft-listen', keepAlive: true });
+    const client = new Client({
+      connectionString: this.settings.databaseUrl,
+      application_name: 'graft-listen',
+      keepAlive: true,
+    });
     client.on('error', (error) => log.warn({ err: error }, 'lost the LISTEN connection'));
     client.on('end', () => this.again());
     client.on('notification', ({ payload }) => {

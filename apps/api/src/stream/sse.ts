@@ -38,10 +38,12 @@ export class Sse {
   async drained(): Promise<void> {
     if (this.over || this.response.writableLength < MAX_BUFFERED) return;
     const patience = AbortSignal.timeout(30_000);
-    await Promise.race([once(this.response, 'drain', { signal: patience }), this.closed]).catch(() => {
-      this.response.destroy();
-      this.end();
-    });
+    await Promise.race([once(this.response, 'drain', { signal: patience }), this.closed]).catch(
+      () => {
+        this.response.destroy();
+        this.end();
+      },
+    );
   }
 
   end(): void {

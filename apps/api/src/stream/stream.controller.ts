@@ -12,7 +12,11 @@ export class StreamController {
 
   @Get()
   @Needs('jobs:read')
-  stream(@Caller() caller: Principal, @Req() request: Request, @Res() response: Response): Promise<void> {
+  stream(
+    @Caller() caller: Principal,
+    @Req() request: Request,
+    @Res() response: Response,
+  ): Promise<void> {
     return this.streams.project(caller, request, response);
   }
 }

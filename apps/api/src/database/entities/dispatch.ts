@@ -5,7 +5,8 @@ import { Big, Int, Json, Now, Text, Time, optional } from '../columns.js';
 @Entity('outbox')
 @Index('outbox_due', ['sent_at', 'not_before'])
 export class Outbox {
-  @PrimaryGeneratedColumn('identity', { type: 'int', primaryKeyConstraintName: 'outbox_pk' }) id!: number;
+  @PrimaryGeneratedColumn('identity', { type: 'int', primaryKeyConstraintName: 'outbox_pk' })
+  id!: number;
   @Text() job_id!: string;
   @Int() epoch!: number;
   @Text() pool!: string;
