@@ -39,7 +39,7 @@ export async function followJob(api: Api, id: string, out: Output, signal?: Abor
   let job = await api.get<JobObject>(path);
   let last: Metrics | null = null;
   const show = steadyPrinter(out);
-  show(progressLine(job, last));
+  show(job, last);
   if (isOver(job)) return job;
   const stop = new AbortController();
   const either = signal === undefined ? stop.signal : AbortSignal.any([signal, stop.signal]);
@@ -50,7 +50,7 @@ export async function followJob(api: Api, id: string, out: Output, signal?: Abor
       if (event.event === 'job') job = JSON.parse(event.data) as JobObject;
       else if (event.event === 'metrics') last = JSON.parse(event.data) as Metrics;
       else if (event.event === 'reset') job = await api.get<JobObject>(path);
-      if (!out.json) show(progressLine(job, last));
+      show(job, last);
       if (isOver(job)) break;
     }
   } finally {
@@ -60,16 +60,18 @@ export async function followJob(api: Api, id: string, out: Output, signal?: Abor
   return api.get<JobObject>(path);
 }
 
-// without a terminal a changed line at most every 5 s, so that a log stays readable
-function steadyPrinter(out: Output): (line: string) => void {
+// without a terminal a line at most every 5 s, so that a log stays readable, and none twice for one step:
+// a step's loss arrives just after the job's own news of it
+function steadyPrinter(out: Output): (job: JobObject, last: Metrics | null) => void {
   let written = '';
   let at = 0;
-  return (line) => {
+  return (job, last) => {
     if (out.json) return;
-    if (out.live) return out.draw(line);
-    if (line === written || Date.now() - at < 5000) return;
-    written = line;
+    if (out.live) return out.draw(progressLine(job, last));
+    const key = job.status === 'running' && last !== null ? `step ${last.step}` : `${job.status} ${job.graft.phase.message}`;
+    if (key === written || Date.now() - at < 5000) return;
+    written = key;
     at = Date.now();
-    out.note(line);
+    out.note(progressLine(job, last));
   };
 }

@@ -35,7 +35,7 @@ export async function runExample(installation: Installation, settings: Settings,
   const data = await spamData(cache, out);
   const kept = (await keptFrom(settings.home, api, data)) ?? (await prepare(api, settings.home, cache, data, out, signal));
   const job = await submit(api, kept);
-  out.line(`\nJob ${job.id}: LoRA on ${kept.base}, ${basename(data.trainFile)} (live at ${installation.address}jobs/${job.id})`);
+  out.line(`\nJob ${job.id}: LoRA on ${kept.base}, ${basename(data.trainFile)} \nlive at ${installation.signedInAddress.replace('/#', `/jobs/${job.id}#`)}`);
   const ended = await followJob(api, job.id, out, signal);
   if (signal.aborted) return;
   if (ended.status !== 'succeeded' || ended.fine_tuned_model === null) {
