@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { bytes, duration, methodName, short } from './wording.js';
+import { ago, bytes, duration, methodName, short } from './wording.js';
 
 describe('wording', () => {
   it.each([
@@ -25,6 +25,13 @@ describe('wording', () => {
     [0.0000172, '1.72e-5'],
     [3e12, '3.00e+12'],
   ])('says %d as %s', (n, words) => expect(short(n)).toBe(words));
+
+  it.each([
+    [1000, 'just now'],
+    [985, '15 s ago'],
+    [546, '7 min ago'],
+    [-90_000, '1 d ago'],
+  ])('says how long ago %d was at 1000: %s', (unix, words) => expect(ago(unix, 1000)).toBe(words));
 
   it('names a method with its size', () => {
     expect(methodName({ peft_type: 'LORA', r: 16 })).toBe('LORA r 16');

@@ -17,8 +17,13 @@ export function duration(seconds: number): string {
   return `${whole} s`;
 }
 
-export const ago = (unix: number, now = Date.now() / 1000): string =>
-  now - unix < 5 ? 'just now' : `${duration(now - unix)} ago`;
+/** "7 min ago": one unit is enough for an age. */
+export function ago(unix: number, now = Date.now() / 1000): string {
+  const seconds = now - unix;
+  if (seconds < 5) return 'just now';
+  const [size, unit] = UNITS.find(([length]) => seconds >= length) ?? [1, 's'];
+  return `${Math.floor(seconds / size)} ${unit} ago`;
+}
 
 export const moment = (unix: number): string => new Date(unix * 1000).toLocaleString();
 

@@ -194,9 +194,9 @@ function Attempts({ job }: { job: JobObject }) {
           </tr>
         </thead>
         <tbody>
-          {job.graft.attempts.map(({ epoch, worker, from_step, started_at: from, ended_at: to, outcome }) => (
-            <tr key={epoch}>
-              <td>{epoch}</td>
+          {job.graft.attempts.map(({ epoch, worker, from_step, started_at: from, ended_at: to, outcome }, i) => (
+            <tr key={epoch} title={`epoch ${epoch}`}>
+              <td>{i + 1}</td>
               <td>{worker ?? '–'}</td>
               <td>{from_step}</td>
               <td>{from === null ? '–' : moment(from)}</td>

@@ -66,9 +66,11 @@ function plotOptions({ title, series, marks }: ChartProps, width: number): uPlot
   };
 }
 
-/** Without a cross-hair the legend shows the newest values. */
+/** Without a cross-hair the legend shows the newest value of each series. */
 function showLast(plot: uPlot): void {
-  if (plot.cursor.idx == null && plot.data[0].length > 0) plot.setLegend({ idx: plot.data[0].length - 1 }, false);
+  if (plot.cursor.idx != null || plot.data[0].length === 0) return;
+  const idxs = plot.data.map((column) => Array.from(column).findLastIndex((v) => v != null));
+  plot.setLegend({ idxs }, false);
 }
 
 function drawMarks(plot: uPlot, marks: readonly { step: number; kind: string }[], ink: string): void {
