@@ -80,7 +80,19 @@ describe('a PEFT config is refused by field', () => {
       { peft_type: 'LORA', target_modules: '(a+)+' },
       'invalid_value',
       'peft.target_modules',
-      /repeats/,
+      /repeats a group/,
+    ],
+    [
+      { peft_type: 'LORA', target_modules: '(a|aa)*b' },
+      'invalid_value',
+      'peft.target_modules',
+      /repeats a group/,
+    ],
+    [
+      { peft_type: 'LORA', target_modules: '.*.*.*.*.*x' },
+      'invalid_value',
+      'peft.target_modules',
+      /more than 4/,
     ],
     [
       { peft_type: 'LORA', target_modules: '(' },

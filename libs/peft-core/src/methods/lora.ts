@@ -158,7 +158,12 @@ export const lora = defineMethod<Options>({
   attach(model, options, { run, seed }) {
     const targets = targetLinears(model.sites, options, ['q', 'v']);
     const own = new OwnModules(run);
-    const parts = targets.map((site) => new Part(site, options, seed));
+    const rankOf = byPattern('rank_pattern', options, options.r);
+    const alphaOf = byPattern('alpha_pattern', options, options.lora_alpha);
+    const parts = targets.map((site) => {
+      const size = { r: rankOf(site.path), alpha: alphaOf(site.path) };
+      return new Part(site, options, size, seed);
+    });
     parts.forEach((part) => part.site.attach(run, part));
     takeSaved(own, model.sites, options.modules_to_save ?? []);
     takeBiases(own, options, targets, model);
@@ -219,11 +224,16 @@ function resolved(
 }
 
 /** PEFT's rule: the first key that is the path or a whole end of it, as a pattern. */
-function byPattern<T>(patterns: Readonly<Record<string, T>>, path: string, otherwise: T): T {
-  const found = Object.keys(patterns).find((pattern) =>
-    compile(`(?:.*\\.)?(?:${pattern})`, 'peft.rank_pattern').test(path),
-  );
-  return found === undefined ? otherwise : (patterns[found] as T);
+function byPattern(
+  field: 'rank_pattern' | 'alpha_pattern',
+  options: Options,
+  otherwise: number,
+): (path: string) => number {
+  const rules = Object.entries(options[field]).map(([pattern, value]) => {
+    const whole = compile(pattern, `peft.${field}`).source.slice(1, -1);
+    return { pattern: new RegExp(`^(?:.*\\.)?${whole}$`), value };
+  });
+  return (path) => rules.find(({ pattern }) => pattern.test(path))?.value ?? otherwise;
 }
 
 /** The update of one linear. */
@@ -240,11 +250,10 @@ class Part implements RowAdapter {
   constructor(
     readonly site: LinearSite,
     options: Options,
+    { r, alpha }: { readonly r: number; readonly alpha: number },
     seed: number,
   ) {
     const { path, inFeatures, outFeatures } = site;
-    const r = byPattern(options.rank_pattern, path, options.r);
-    const alpha = byPattern(options.alpha_pattern, path, options.lora_alpha);
     this.#scale = alpha / (options.use_rslora ? Math.sqrt(r) : r);
     this.#dropout = options.lora_dropout;
     const [aName, bName, mName] = [

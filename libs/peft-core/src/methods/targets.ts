@@ -102,16 +102,23 @@ function matcher(names: readonly string[] | string, param: string): (path: strin
 }
 
 const LONGEST_PATTERN = 512;
-// a repeated group that itself repeats can take exponential time
-const NESTED_REPEAT = /\([^()]*[+*}][^()]*\)[+*{]/;
+// Backtracking takes exponential time in repeated groups, and length to the power of the other repetitions:
+// paths have some 60 characters.
+const REPEATED_GROUP = /\)[+*{]/;
+const MOST_REPETITIONS = 4;
+const LITERAL = /\\.|\[[^\]]*\]/g;
 
-/** A Python pattern for re.fullmatch. */
+/** A Python pattern for re.fullmatch. @throws DomainError when it is none or could take too long */
 export function compile(pattern: string, param: string): RegExp {
   const refuse = (why: string): never => {
     throw new DomainError('invalid_value', `${JSON.stringify(pattern.slice(0, 80))} ${why}`, param);
   };
   if (pattern.length > LONGEST_PATTERN) refuse(`is longer than ${LONGEST_PATTERN} characters`);
-  if (NESTED_REPEAT.test(pattern)) refuse('repeats a group that repeats; write it without nesting');
+  const bare = pattern.replace(LITERAL, '_');
+  if (REPEATED_GROUP.test(bare)) refuse('repeats a group; write it without repetition');
+  if ((bare.match(/[+*{]/g)?.length ?? 0) > MOST_REPETITIONS) {
+    refuse(`has more than ${MOST_REPETITIONS} repetitions`);
+  }
   try {
     return new RegExp(`^(?:${pattern.replaceAll('(?P<', '(?<')})$`, 's');
   } catch (error) {
