@@ -8,6 +8,7 @@ import { dependenciesStep } from './setup/dependencies.mjs';
 import { distributionStep } from './setup/distribution.mjs';
 import { homeFor } from './setup/home.mjs';
 import { runUntilItEnds } from './setup/hand-over.mjs';
+import { startServices } from './setup/services.mjs';
 import { stamps } from './setup/stamp.mjs';
 import { say, SetupError, step } from './setup/step.mjs';
 
@@ -44,7 +45,12 @@ async function main([mode, ...rest]) {
     return runUntilItEnds(process.execPath, [join(ROOT, 'apps/cli/dist/main.js'), 'up', '--example', ...rest], { cwd: ROOT, env });
   }
   if (mode === '--test') {
-    return runUntilItEnds(process.execPath, [join(ROOT, 'node_modules/vitest/vitest.mjs'), 'run', ...rest], { cwd: ROOT });
+    const stopServices = await startServices(ROOT);
+    try {
+      return await runUntilItEnds(process.execPath, [join(ROOT, 'node_modules/vitest/vitest.mjs'), 'run', ...rest], { cwd: ROOT });
+    } finally {
+      await stopServices();
+    }
   }
   return 0;
 }
