@@ -3,7 +3,15 @@
 // Nothing to do is found out in well under a second, by a hash over the sources and the libtorch.
 // Options: --out DIR (default build/), --force.
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { createRequire } from 'node:module';
 import { availableParallelism } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -25,9 +33,11 @@ export async function build({ out = join(ROOM, 'build'), force = false, log = ()
   const libtorch = await ensureLibtorch({ log });
   ensureCompilers(log);
   const cuda = existsSync(join(libtorch.lib, 'libtorch_cuda.so')) && has('nvcc');
-  log(`compiling against libtorch ${libtorch.version} (${libtorch.source}, ${libtorch.lib})`);
+  log(
+    `compiling against libtorch ${libtorch.version} (${libtorch.source}, ${libtorch.lib}): about a minute on two cores`,
+  );
   const started = Date.now();
-  compile(libtorch, cuda, out, log);
+  compile(libtorch, cuda, out);
   const info = {
     libtorch: libtorch.version,
     source: libtorch.source,
@@ -76,7 +86,11 @@ function ensureCompilers(log) {
   if (!has('ninja') && !has('make')) missing.push(['make', 'make']);
   if (missing.length > 0) {
     const names = missing.map(([program]) => program).join(' and ');
-    aptInstall(missing.map(([, pack]) => pack), `compiling the kernels needs ${names}`, log);
+    aptInstall(
+      missing.map(([, pack]) => pack),
+      `compiling the kernels needs ${names}`,
+      log,
+    );
   }
 }
 
@@ -86,7 +100,7 @@ function nodeHeaders() {
   return [folder('node-addon-api'), join(folder('node-api-headers'), 'include')];
 }
 
-function compile(libtorch, cuda, out, log) {
+function compile(libtorch, cuda, out) {
   mkdirSync(out, { recursive: true });
   const tree = join(out, 'cmake');
   const ninja = has('ninja');
@@ -100,13 +114,16 @@ function compile(libtorch, cuda, out, log) {
   if (has('ccache')) options.CMAKE_CXX_COMPILER_LAUNCHER = 'ccache';
   const flags = Object.entries(options).map(([key, value]) => `-D${key}=${value}`);
   const configure = () =>
-    run('cmake', ['-S', ROOM, '-B', tree, '-G', ninja ? 'Ninja' : 'Unix Makefiles', ...flags]);
+    run('cmake', ['-S', ROOM, '-B', tree, '-G', ninja ? 'Ninja' : 'Unix Makefiles', ...flags], {
+      timeout: 600_000,
+    });
   let configured = configure();
   if (!configured.ok) {
     rmSync(tree, { recursive: true, force: true }); // a tree of another generator or place
     configured = configure();
   }
-  if (!configured.ok) throw new Error(`cmake could not configure the kernels:\n${configured.out}${configured.err}`);
+  if (!configured.ok)
+    throw new Error(`cmake could not configure the kernels:\n${configured.out}${configured.err}`);
   // a file takes about 0.8 GB to compile
   const jobs = Math.max(1, Math.min(availableParallelism(), 8));
   const made = run('cmake', ['--build', tree, '--parallel', String(jobs)], { timeout: 1_800_000 });
@@ -118,7 +135,9 @@ function compile(libtorch, cuda, out, log) {
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  const { values } = parseArgs({ options: { out: { type: 'string' }, force: { type: 'boolean' } } });
+  const { values } = parseArgs({
+    options: { out: { type: 'string' }, force: { type: 'boolean' } },
+  });
   try {
     await build({ ...values, log: (line) => process.stderr.write(`kernels: ${line}\n`) });
   } catch (error) {

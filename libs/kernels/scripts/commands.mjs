@@ -2,10 +2,25 @@
 import { spawnSync } from 'node:child_process';
 
 /** Runs a program; { ok, out, err }. Never throws. */
-export function run(program, args, { timeout = 60_000, show = false, env = process.env, cwd } = {}) {
+export function run(
+  program,
+  args,
+  { timeout = 60_000, show = false, env = process.env, cwd } = {},
+) {
   const stdio = ['ignore', show ? 2 : 'pipe', show ? 2 : 'pipe']; // our stdout is for results: others' output goes to stderr
-  const done = spawnSync(program, args, { encoding: 'utf8', timeout, stdio, env, cwd, maxBuffer: 1 << 28 });
-  return { ok: done.status === 0, out: done.stdout ?? '', err: done.stderr ?? String(done.error ?? '') };
+  const done = spawnSync(program, args, {
+    encoding: 'utf8',
+    timeout,
+    stdio,
+    env,
+    cwd,
+    maxBuffer: 1 << 28,
+  });
+  return {
+    ok: done.status === 0,
+    out: done.stdout ?? '',
+    err: done.stderr ?? String(done.error ?? ''),
+  };
 }
 
 /** Whether a program is on PATH. */
@@ -27,15 +42,21 @@ export function aptInstall(packages, why, log) {
   const prefix = rootPrefix();
   const command = `apt-get install -y ${packages.join(' ')}`;
   if (!has('apt-get') || prefix === null) {
-    const manual = has('apt-get') ? `run: sudo ${command}` : `install ${packages.join(', ')} with your package manager`;
+    const manual = has('apt-get')
+      ? `run: sudo ${command}`
+      : `install ${packages.join(', ')} with your package manager`;
     throw new Error(`${why}, and this process may not install packages; ${manual}`);
   }
   log(`${why}: ${[...prefix, command].join(' ')}`);
   const apt = (args) =>
-    run([...prefix, 'env'][0], [...prefix, 'env'].slice(1).concat('DEBIAN_FRONTEND=noninteractive', 'apt-get', ...args), {
-      timeout: 1_800_000,
-      show: true,
-    });
+    run(
+      [...prefix, 'env'][0],
+      [...prefix, 'env'].slice(1).concat('DEBIAN_FRONTEND=noninteractive', 'apt-get', ...args),
+      {
+        timeout: 1_800_000,
+        show: true,
+      },
+    );
   if (apt(['install', '-y', '--no-install-recommends', ...packages]).ok) return;
   log('that failed, perhaps for old package lists: apt-get update, then again');
   apt(['update']);

@@ -20,7 +20,9 @@ export function findLibtorch({ log = () => {} } = {}) {
   if (process.env.LIBTORCH) {
     const given = inFolder(process.env.LIBTORCH, 'LIBTORCH');
     if (given) return given;
-    throw new Error(`LIBTORCH=${process.env.LIBTORCH} has no include/ and lib/libtorch_cpu.so of libtorch >= ${OLDEST}`);
+    throw new Error(
+      `LIBTORCH=${process.env.LIBTORCH} has no include/ and lib/libtorch_cpu.so of libtorch >= ${OLDEST}`,
+    );
   }
   return inPython(log) ?? inFolder(CACHE, 'fetched') ?? inSystem();
 }
@@ -52,7 +54,9 @@ export async function ensureLibtorch({ log = () => {} } = {}) {
   aptInstall(packages, 'no wheel can be had, so libtorch comes from the distribution', log);
   const system = inSystem();
   if (system) return system;
-  throw new Error(`libtorch >= ${OLDEST} cannot be found or fetched; unpack one and set LIBTORCH to its folder`);
+  throw new Error(
+    `libtorch >= ${OLDEST} cannot be found or fetched; unpack one and set LIBTORCH to its folder`,
+  );
 }
 
 function inFolder(folder, source) {
@@ -65,7 +69,11 @@ function inSystem() {
   for (const base of libs.filter((path) => existsSync(path))) {
     const nested = readdirSync(base).filter((name) => name.endsWith('-linux-gnu'));
     for (const lib of [base, ...nested.map((name) => join(base, name))]) {
-      const found = usable(['/usr/include', '/usr/include/torch/csrc/api/include'], lib, 'system package');
+      const found = usable(
+        ['/usr/include', '/usr/include/torch/csrc/api/include'],
+        lib,
+        'system package',
+      );
       if (found) return found;
     }
   }
@@ -74,19 +82,25 @@ function inSystem() {
 
 // The newest Python first: `python3` is what the user's shell means.
 function inPython(log) {
-  const program = "import importlib.util as u; s = u.find_spec('torch'); print(s.submodule_search_locations[0] if s else '')";
+  const program =
+    "import importlib.util as u; s = u.find_spec('torch'); print(s.submodule_search_locations[0] if s else '')";
   for (const python of ['python3', 'python'].filter(has)) {
     const folder = run(python, ['-c', program], { timeout: 20_000 }).out.trim();
     if (!folder) continue;
     const found = inFolder(folder, `${python}'s torch`);
     if (found) return found;
-    log(`the torch in ${folder} is no usable libtorch >= ${OLDEST} (headers and libraries are needed): passed over`);
+    log(
+      `the torch in ${folder} is no usable libtorch >= ${OLDEST} (headers and libraries are needed): passed over`,
+    );
   }
   return null;
 }
 
 function usable(include, lib, source) {
-  if (!existsSync(join(lib, 'libtorch_cpu.so')) || !existsSync(join(include[0], 'ATen/core/dispatch/Dispatcher.h'))) {
+  if (
+    !existsSync(join(lib, 'libtorch_cpu.so')) ||
+    !existsSync(join(include[0], 'ATen/core/dispatch/Dispatcher.h'))
+  ) {
     return null;
   }
   const version = versionOf(include);
@@ -95,7 +109,10 @@ function usable(include, lib, source) {
 }
 
 function versionOf(include) {
-  const headers = [join(include[0], 'torch/headeronly/version.h'), join(include[1], 'torch/version.h')];
+  const headers = [
+    join(include[0], 'torch/headeronly/version.h'),
+    join(include[1], 'torch/version.h'),
+  ];
   for (const header of headers.filter((path) => existsSync(path))) {
     const text = readFileSync(header, 'utf8');
     const part = (name) => new RegExp(`#define TORCH_VERSION_${name} (\\d+)`).exec(text)?.[1];
@@ -112,7 +129,9 @@ function compare(a, b) {
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const log = (line) => process.stderr.write(`libtorch: ${line}\n`);
   try {
-    const found = process.argv.includes('--find') ? findLibtorch({ log }) : await ensureLibtorch({ log });
+    const found = process.argv.includes('--find')
+      ? findLibtorch({ log })
+      : await ensureLibtorch({ log });
     process.stdout.write(`${JSON.stringify(found, null, 2)}\n`);
   } catch (error) {
     log(error.message);

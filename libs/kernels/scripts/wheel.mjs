@@ -1,7 +1,15 @@
 // A torch wheel holds libtorch: torch/lib/*.so and torch/include. This finds one that is a CPU build of sane size,
 // downloads it, and unpacks those parts, checked against the wheel's own RECORD. No Python runs.
 import { createHash } from 'node:crypto';
-import { createWriteStream, mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  createWriteStream,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { dirname, join } from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
@@ -19,12 +27,21 @@ export async function onPytorchIndex(log) {
   try {
     const answer = await fetch(CPU_INDEX, { signal: AbortSignal.timeout(5000) });
     if (!answer.ok) throw new Error(`HTTP ${answer.status}`);
-    const links = [...(await answer.text()).matchAll(/href="([^"#]+)(?:#sha256=([0-9a-f]{64}))?"/g)];
+    const links = [
+      ...(await answer.text()).matchAll(/href="([^"#]+)(?:#sha256=([0-9a-f]{64}))?"/g),
+    ];
     const fits = (url) =>
-      url.includes(`/torch-${VERSION}`) && url.includes('linux') && url.endsWith(`${ARCH}.whl`) && !/cp\d+t-/.test(url);
+      url.includes(`/torch-${VERSION}`) &&
+      url.includes('linux') &&
+      url.endsWith(`${ARCH}.whl`) &&
+      !/cp\d+t-/.test(url);
     const found = links.find(([, url]) => fits(`/${decodeURIComponent(url)}`));
     if (!found) throw new Error(`it has no torch ${VERSION} for ${ARCH}`);
-    return { url: new URL(found[1], CPU_INDEX).href, sha256: found[2], from: 'PyTorch\'s CPU index' };
+    return {
+      url: new URL(found[1], CPU_INDEX).href,
+      sha256: found[2],
+      from: "PyTorch's CPU index",
+    };
   } catch (error) {
     log(`PyTorch's CPU index is not usable (${error.cause?.code ?? error.message})`);
     return null;
@@ -41,15 +58,23 @@ export async function throughPip(log) {
       const size = await sizeOf(found.url);
       const name = decodeURIComponent(found.url.split('/').pop());
       const cpu = name.includes('+cpu') || size <= LARGEST_MB * 1e6;
-      if (cpu && size <= LARGEST_MB * 1e6) return { ...found, from: `pip (${name}, ${Math.round(size / 1e6)} MB)` };
-      log(`${pip.join(' ')} offers ${name} of ${Math.round(size / 1e6)} MB: not a CPU build, not taken`);
+      if (cpu && size <= LARGEST_MB * 1e6)
+        return { ...found, from: `pip (${name}, ${Math.round(size / 1e6)} MB)` };
+      log(
+        `${pip.join(' ')} offers ${name} of ${Math.round(size / 1e6)} MB: not a CPU build, not taken`,
+      );
     }
   }
   return null;
 }
 
 function pips() {
-  const candidates = [['python3', '-m', 'pip'], ['pip'], ['pip3'], ['/usr/bin/python3', '-m', 'pip']];
+  const candidates = [
+    ['python3', '-m', 'pip'],
+    ['pip'],
+    ['pip3'],
+    ['/usr/bin/python3', '-m', 'pip'],
+  ];
   const seen = new Set();
   return candidates.filter(([program, ...rest]) => {
     const version = has(program) ? run(program, [...rest, '--version']) : { ok: false };
@@ -59,7 +84,14 @@ function pips() {
 }
 
 function askPip([program, ...rest], version) {
-  const args = ['install', '--dry-run', '--quiet', '--no-deps', '--ignore-installed', '--only-binary=:all:'];
+  const args = [
+    'install',
+    '--dry-run',
+    '--quiet',
+    '--no-deps',
+    '--ignore-installed',
+    '--only-binary=:all:',
+  ];
   args.push('--report', '-', '--target', '/nonexistent', ...version, `torch==${VERSION}`);
   const answer = run(program, [...rest, ...args], { timeout: 60_000 });
   if (!answer.ok) return null;
@@ -123,7 +155,8 @@ function verify(wheel, sha256) {
   if (got !== sha256) throw new Error(`${wheel} has sha256 ${got}, expected ${sha256}`);
 }
 
-const NEEDED = /^torch\/(include\/.+|lib\/lib(?!torch_python|shm)[^/]+\.so[^/]*|version\.py)$|^torch\.libs\//;
+const NEEDED =
+  /^torch\/(include\/.+|lib\/lib(?!torch_python|shm)[^/]+\.so[^/]*|version\.py)$|^torch\.libs\//;
 
 function unpack(wheel, folder) {
   const zip = openZip(wheel);
@@ -136,10 +169,16 @@ function unpack(wheel, folder) {
       if (match) hashes.set(match[1], match[2]);
     }
     for (const entry of zip.entries) {
-      if (!NEEDED.test(entry.name) || entry.name.endsWith('/') || entry.name.split('/').includes('..')) continue;
+      if (
+        !NEEDED.test(entry.name) ||
+        entry.name.endsWith('/') ||
+        entry.name.split('/').includes('..')
+      )
+        continue;
       const bytes = zip.read(entry);
       const hash = createHash('sha256').update(bytes).digest('base64url');
-      if (hash !== hashes.get(entry.name)) throw new Error(`${wheel}: ${entry.name} does not match the wheel's RECORD`);
+      if (hash !== hashes.get(entry.name))
+        throw new Error(`${wheel}: ${entry.name} does not match the wheel's RECORD`);
       const path = join(folder, entry.name.replace(/^torch\//, ''));
       mkdirSync(dirname(path), { recursive: true });
       writeFileSync(path, bytes);

@@ -12,7 +12,8 @@ export function openZip(path) {
   const fd = openSync(path, 'r');
   const at = (position, length) => {
     const bytes = Buffer.alloc(length);
-    if (readSync(fd, bytes, 0, length, position) !== length) throw new Error(`${path} ends too early`);
+    if (readSync(fd, bytes, 0, length, position) !== length)
+      throw new Error(`${path} ends too early`);
     return bytes;
   };
   try {
@@ -21,11 +22,13 @@ export function openZip(path) {
       entries,
       read(entry) {
         const header = at(entry.offset, 30);
-        if (header.readUInt32LE(0) !== LOCAL) throw new Error(`${path}: ${entry.name} has no local header`);
+        if (header.readUInt32LE(0) !== LOCAL)
+          throw new Error(`${path}: ${entry.name} has no local header`);
         const start = entry.offset + 30 + header.readUInt16LE(26) + header.readUInt16LE(28);
         const packed = at(start, entry.packedSize);
         if (entry.method === 0) return packed;
-        if (entry.method === 8) return inflateRawSync(packed, { maxOutputLength: Math.max(entry.size, 1) });
+        if (entry.method === 8)
+          return inflateRawSync(packed, { maxOutputLength: Math.max(entry.size, 1) });
         throw new Error(`${path}: ${entry.name} is packed by an unknown method (${entry.method})`);
       },
       close: () => closeSync(fd),
@@ -53,7 +56,7 @@ function readDirectory(at, fileSize, path) {
   }
   const directory = at(offset, size);
   const entries = [];
-  for (let p = 0; entries.length < count; ) {
+  for (let p = 0; entries.length < count;) {
     if (directory.readUInt32LE(p) !== ENTRY) throw new Error(`${path}: broken zip directory`);
     const nameLength = directory.readUInt16LE(p + 28);
     const extraLength = directory.readUInt16LE(p + 30);

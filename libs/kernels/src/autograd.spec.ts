@@ -1,8 +1,31 @@
 import { describe, expect, it } from 'vitest';
 import { expectNear, numbers } from '../test/near.js';
 import {
-  add, backward, bmm, clone, counterDropout, counterNormal, crossEntropy, gelu, grad, layerNorm, linear, logSoftmax, memory,
-  mul, noGrad, rmsNorm, scaledDotProductAttention, silu, softmax, sum, tensor, tidy, to, transpose, zeros,
+  add,
+  backward,
+  bmm,
+  clone,
+  counterDropout,
+  counterNormal,
+  crossEntropy,
+  gelu,
+  grad,
+  layerNorm,
+  linear,
+  logSoftmax,
+  memory,
+  mul,
+  noGrad,
+  rmsNorm,
+  scaledDotProductAttention,
+  silu,
+  softmax,
+  sum,
+  tensor,
+  tidy,
+  to,
+  transpose,
+  zeros,
 } from './index.js';
 import type { Tensor } from './index.js';
 
@@ -31,7 +54,9 @@ describe('backward', () => {
       const x = leaf([1, 2], [2]);
       mul(x, x).backward(tensor([10, 100], [2]));
       expectNear(x.grad as Tensor, [20, 400]);
-      expect(() => mul(x, x).backward()).toThrow('backward(f32[2]): grad can be implicitly created only for scalar outputs');
+      expect(() => mul(x, x).backward()).toThrow(
+        'backward(f32[2]): grad can be implicitly created only for scalar outputs',
+      );
       expect(() => mul(x, x).backward(zeros([3]))).toThrow('backward(f32[2])');
     });
   });
@@ -50,7 +75,9 @@ describe('backward', () => {
       expect(() => zeros([1]).backward()).toThrow('does not require grad');
       const y = sum(mul(leaf([1], [1]), leaf([2], [1])));
       y.backward();
-      expect(() => y.backward()).toThrow('backward(f32[]): Trying to backward through the graph a second time');
+      expect(() => y.backward()).toThrow(
+        'backward(f32[]): Trying to backward through the graph a second time',
+      );
     });
   });
 
@@ -61,7 +88,10 @@ describe('backward', () => {
       loss.backward();
       const s = (v: number): number => 1 / (1 + Math.exp(-v));
       const slope = (v: number): number => s(v) * (1 + v * (1 - s(v)));
-      expectNear(x.grad as Tensor, [1, 2, 3, 4].map((v) => slope(v * (v + 1)) * (2 * v + 1)));
+      expectNear(
+        x.grad as Tensor,
+        [1, 2, 3, 4].map((v) => slope(v * (v + 1)) * (2 * v + 1)),
+      );
     });
   });
 
@@ -71,7 +101,11 @@ describe('backward', () => {
       expect(mul(x, x).requiresGrad).toBe(true);
       expect(mul(x, x).detach().requiresGrad).toBe(false);
       expect(noGrad(() => mul(x, x)).requiresGrad).toBe(false);
-      expect(() => noGrad(() => { throw new Error('half-way'); })).toThrow('half-way');
+      expect(() =>
+        noGrad(() => {
+          throw new Error('half-way');
+        }),
+      ).toThrow('half-way');
       expect(mul(x, x).requiresGrad).toBe(true);
       expect(noGrad(() => noGrad(() => 1) && mul(x, x).requiresGrad)).toBe(false);
     });
@@ -105,7 +139,8 @@ describe('grad', () => {
 describe('gradients agree with central differences (f64)', () => {
   const h = 1e-5;
   const key = { seed: 7, step: 1, site: 1 };
-  const random = (shape: number[], site: number): Tensor => to(counterNormal(shape, { ...key, site }), 'f64');
+  const random = (shape: number[], site: number): Tensor =>
+    to(counterNormal(shape, { ...key, site }), 'f64');
   const cases: [string, number[], (x: Tensor) => Tensor][] = [
     ['linear', [3, 4], (x) => linear(x, random([5, 4], 2), random([5], 3))],
     ['softmax', [3, 4], (x) => softmax(x)],
@@ -113,8 +148,16 @@ describe('gradients agree with central differences (f64)', () => {
     ['gelu tanh', [3, 4], (x) => gelu(x, 'tanh')],
     ['layerNorm', [3, 4], (x) => layerNorm(x, random([4], 2), random([4], 3))],
     ['bmm', [2, 3, 4], (x) => bmm(x, transpose(x, 1, 2))],
-    ['attention', [1, 2, 3, 4], (x) => scaledDotProductAttention(x, random([1, 2, 3, 4], 2), x, { isCausal: true })],
-    ['crossEntropy', [3, 4], (x) => crossEntropy(x, tensor([0, -100, 3], [3], 'i64'), { reduction: 'sum' })],
+    [
+      'attention',
+      [1, 2, 3, 4],
+      (x) => scaledDotProductAttention(x, random([1, 2, 3, 4], 2), x, { isCausal: true }),
+    ],
+    [
+      'crossEntropy',
+      [3, 4],
+      (x) => crossEntropy(x, tensor([0, -100, 3], [3], 'i64'), { reduction: 'sum' }),
+    ],
     ['counterDropout', [3, 4], (x) => counterDropout(x, 0.4, key)],
   ];
 
@@ -145,7 +188,10 @@ it('rmsNorm has the gradient that PyTorch computes', () => {
     const x = leaf([-2, -0.5, 0.25, 1, 3, -1.5], [2, 3]);
     const y = rmsNorm(x, tensor([1, 2, 0.5], [3]), 1e-6);
     sum(mul(y, y)).backward();
-    expectNear(x.grad as Tensor, [0.4536839, -1.9735341, -0.3175799, -1.0120776, 1.3719292, 2.0691366]);
+    expectNear(
+      x.grad as Tensor,
+      [0.4536839, -1.9735341, -0.3175799, -1.0120776, 1.3719292, 2.0691366],
+    );
   });
 });
 

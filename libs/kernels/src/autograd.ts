@@ -18,7 +18,10 @@ export function noGrad<T>(fn: () => T): T {
 /** Accumulates gradients of all `outputs` in the leaves; a null gradient means 1 (for one-element outputs). */
 export function backward(outputs: readonly Tensor[], grads: readonly (Tensor | null)[]): void {
   if (outputs.length !== grads.length) {
-    throw new KernelError('backward', `backward: ${outputs.length} outputs but ${grads.length} gradients`);
+    throw new KernelError(
+      'backward',
+      `backward: ${outputs.length} outputs but ${grads.length} gradients`,
+    );
   }
   guard('backward', outputs, () => {
     write(grads, write(outputs, 0));

@@ -13,8 +13,22 @@ describe('arguments follow the schema', () => {
     expect(numbers(call('aten::add.Tensor', x, x, undefined) as Tensor)).toEqual([2, 4, 6, 8]);
     expect(numbers(call('aten::cat', [x, x], 1) as Tensor)).toEqual([1, 2, 1, 2, 3, 4, 3, 4]);
     expect(numbers(call('aten::div.Tensor_mode', x, x, 'floor') as Tensor)).toEqual([1, 1, 1, 1]);
-    expect(numbers(call('aten::index.Tensor', x, [null, tensor([1], [1], 'i64')]) as Tensor)).toEqual([2, 4]);
-    expect((call('aten::empty.memory_format', [1], 'i8', 'strided', 'cpu', false, 'contiguous') as Tensor).dtype).toBe('i8');
+    expect(
+      numbers(call('aten::index.Tensor', x, [null, tensor([1], [1], 'i64')]) as Tensor),
+    ).toEqual([2, 4]);
+    expect(
+      (
+        call(
+          'aten::empty.memory_format',
+          [1],
+          'i8',
+          'strided',
+          'cpu',
+          false,
+          'contiguous',
+        ) as Tensor
+      ).dtype,
+    ).toBe('i8');
     expect(call('aten::_foreach_mul.ScalarList', [x, x], [2, 0.5])).toHaveLength(2);
   });
 
@@ -28,8 +42,14 @@ describe('arguments follow the schema', () => {
   it('returns numbers, booleans, lists, several values and nothing', () => {
     expect(call('aten::item', tensor([2.5], []))).toBe(2.5);
     expect(call('aten::equal', x, x)).toBe(true);
-    expect((call('aten::max.dim', x, 1) as Tensor[]).map(numbers)).toEqual([[2, 4], [1, 1]]);
-    expect((call('aten::unbind.int', x) as Tensor[]).map(numbers)).toEqual([[1, 2], [3, 4]]);
+    expect((call('aten::max.dim', x, 1) as Tensor[]).map(numbers)).toEqual([
+      [2, 4],
+      [1, 1],
+    ]);
+    expect((call('aten::unbind.int', x) as Tensor[]).map(numbers)).toEqual([
+      [1, 2],
+      [3, 4],
+    ]);
     expect(call('aten::_foreach_add_.Scalar', [zeros([1])], 1)).toBeUndefined();
   });
 
@@ -47,16 +67,32 @@ describe('arguments follow the schema', () => {
 describe('errors name the operator and what it was given', () => {
   const x = tensor([1, 2, 3, 4, 5, 6], [2, 3]);
   it.each<[string, Argument[], string]>([
-    ['aten::linear', [x, zeros([4, 5])], 'aten::linear(input f32[2,3], weight f32[4,5]): mat1 and mat2 shapes cannot be multiplied (2x3 and 5x4)'],
-    ['aten::mm', [x, 3], 'aten::mm(self f32[2,3], mat2 3): argument \'mat2\' wants Tensor, got a number'],
+    [
+      'aten::linear',
+      [x, zeros([4, 5])],
+      'aten::linear(input f32[2,3], weight f32[4,5]): mat1 and mat2 shapes cannot be multiplied (2x3 and 5x4)',
+    ],
+    [
+      'aten::mm',
+      [x, 3],
+      "aten::mm(self f32[2,3], mat2 3): argument 'mat2' wants Tensor, got a number",
+    ],
     ['aten::mm', [x], "aten::mm(self f32[2,3]): argument 'mat2' is missing"],
     ['aten::mm', [x, x, x], 'takes 2 arguments, got 3'],
     ['aten::mm', [x, zeros([3, 2], 'f64')], 'mat2 f64[3,2]'],
     ['aten::mm', [x, null], 'mat2 none'],
-    ['aten::transpose.int', [x, 0, 1.5], "argument 'dim1' wants int, got 1.500000, which is not an exact integer"],
+    [
+      'aten::transpose.int',
+      [x, 0, 1.5],
+      "argument 'dim1' wants int, got 1.500000, which is not an exact integer",
+    ],
     ['aten::transpose.int', [x, 0, NaN], 'nan, which is not an exact integer'],
     ['aten::transpose.int', [x, 0, 2 ** 60], 'which is not an exact integer'],
-    ['aten::transpose.int', [x, 0, 7], 'aten::transpose.int(self f32[2,3], dim0 0, dim1 7): Dimension out of range'],
+    [
+      'aten::transpose.int',
+      [x, 0, 7],
+      'aten::transpose.int(self f32[2,3], dim0 0, dim1 7): Dimension out of range',
+    ],
     ['aten::sum.dim_IntList', [x, 'zero'], "dim 'zero'"],
     ['aten::sum.dim_IntList', [x, [0], 1], "argument 'keepdim' wants bool, got a number"],
     ['aten::sum', [x, 'f8'], "argument 'dtype' wants"],
@@ -70,7 +106,11 @@ describe('errors name the operator and what it was given', () => {
     ['aten::zeros', [[-1]], 'aten::zeros(size [-1]): '],
     ['aten::zeros', [[2 ** 52, 2 ** 52]], 'aten::zeros(size [4503599627370496, 4503599627370496])'],
     ['aten::to.device', [x, 'tpu', 'f32'], 'device'],
-    ['aten::embedding', [zeros([3, 2]), tensor([5], [1], 'i64')], 'aten::embedding(weight f32[3,2], indices i64[1])'],
+    [
+      'aten::embedding',
+      [zeros([3, 2]), tensor([5], [1], 'i64')],
+      'aten::embedding(weight f32[3,2], indices i64[1])',
+    ],
   ])('%s #%#', (op, args, message) => {
     const before = memory().tensors;
     let thrown: unknown;

@@ -9,14 +9,7 @@ import { native } from './native.js';
 import type { OpIndex } from './native.js';
 import { describe, takeTensor, Tensor } from './tensor.js';
 
-export type Argument =
-  | Tensor
-  | number
-  | boolean
-  | string
-  | null
-  | undefined
-  | readonly Argument[];
+export type Argument = Tensor | number | boolean | string | null | undefined | readonly Argument[];
 
 const indices = new Map<string, OpIndex>();
 
@@ -131,7 +124,9 @@ function describeCall(op: string, args: readonly Argument[]): string {
   const index = indices.get(op);
   const names = index === undefined ? [] : native().schema(index).names;
   const texts = args.flatMap((arg, i) =>
-    arg === undefined ? [] : [names[i] ? `${names[i]} ${describeArgument(arg)}` : describeArgument(arg)],
+    arg === undefined
+      ? []
+      : [names[i] ? `${names[i]} ${describeArgument(arg)}` : describeArgument(arg)],
   );
   return `${op}(${texts.join(', ')})`;
 }

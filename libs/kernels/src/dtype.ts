@@ -5,17 +5,20 @@ export type Dtype = 'f32' | 'bf16' | 'f16' | 'f64' | 'i64' | 'i32' | 'i16' | 'i8
 
 /** Arrays that can be copied in and come out of tensors. */
 export type TypedArray =
-  | Float32Array
-  | Float64Array
-  | Int32Array
-  | BigInt64Array
-  | Uint8Array
-  | Int8Array
-  | Int16Array;
+  Float32Array | Float64Array | Int32Array | BigInt64Array | Uint8Array | Int8Array | Int16Array;
 
 // libtorch's ScalarType numbers
 const SCALAR_TYPES: Readonly<Record<Dtype, number>> = {
-  u8: 0, i8: 1, i16: 2, i32: 3, i64: 4, f16: 5, f32: 6, f64: 7, bool: 11, bf16: 15,
+  u8: 0,
+  i8: 1,
+  i16: 2,
+  i32: 3,
+  i64: 4,
+  f16: 5,
+  f32: 6,
+  f64: 7,
+  bool: 11,
+  bf16: 15,
 };
 
 const NAMES: readonly (Dtype | undefined)[] = Array.from({ length: 16 }, (_, code) =>
@@ -23,7 +26,16 @@ const NAMES: readonly (Dtype | undefined)[] = Array.from({ length: 16 }, (_, cod
 );
 
 const SIZES: Readonly<Record<Dtype, number>> = {
-  u8: 1, i8: 1, i16: 2, i32: 4, i64: 8, f16: 2, f32: 4, f64: 8, bool: 1, bf16: 2,
+  u8: 1,
+  i8: 1,
+  i16: 2,
+  i32: 4,
+  i64: 8,
+  f16: 2,
+  f32: 4,
+  f64: 8,
+  bool: 1,
+  bf16: 2,
 };
 
 /** Bytes of one element. */
@@ -54,7 +66,10 @@ export function dtypeOf(data: TypedArray): Dtype {
   if (data instanceof Uint8Array) return 'u8';
   if (data instanceof Int8Array) return 'i8';
   if (data instanceof Int16Array) return 'i16';
-  throw new KernelError('tensor', `tensor: cannot copy from ${Object.prototype.toString.call(data)}`);
+  throw new KernelError(
+    'tensor',
+    `tensor: cannot copy from ${Object.prototype.toString.call(data)}`,
+  );
 }
 
 /** Views bytes as elements; half precision must have been widened to f32 before. */

@@ -1,8 +1,23 @@
 /** 10,000 training steps: handles and resident memory stay flat. */
 import { expect, it } from 'vitest';
 import {
-  adamwStep, add, counterDropout, counterNormal, counterUniform, crossEntropy, getThreads, gt, linear, memory, mul, select,
-  setThreads, silu, tidy, to, zerosLike,
+  adamwStep,
+  add,
+  counterDropout,
+  counterNormal,
+  counterUniform,
+  crossEntropy,
+  getThreads,
+  gt,
+  linear,
+  memory,
+  mul,
+  select,
+  setThreads,
+  silu,
+  tidy,
+  to,
+  zerosLike,
 } from './index.js';
 import type { Tensor } from './index.js';
 
@@ -19,7 +34,12 @@ it(`${STEPS} steps of a two-layer network leave memory as it was`, { timeout: 12
     t.requiresGrad = true;
     return t;
   };
-  const params = [parameter([32, 8], 1), parameter([32], 2), parameter([2, 32], 3), parameter([2], 4)];
+  const params = [
+    parameter([32, 8], 1),
+    parameter([32], 2),
+    parameter([2, 32], 3),
+    parameter([2], 4),
+  ];
   const [w1, b1, w2, b2] = params as [Tensor, Tensor, Tensor, Tensor];
   const m = params.map((p) => zerosLike(p));
   const v = params.map((p) => zerosLike(p));
@@ -32,9 +52,20 @@ it(`${STEPS} steps of a two-layer network leave memory as it was`, { timeout: 12
       const hidden = tidy(() => counterDropout(silu(linear(x, w1, b1)), 0.05, at));
       const loss = crossEntropy(linear(hidden, w2, b2), labels);
       loss.backward();
-      adamwStep(params, params.map((p) => p.grad as Tensor), m, v, {
-        lr: 3e-3, beta1: 0.9, beta2: 0.999, eps: 1e-8, weightDecay: 0, step: n,
-      });
+      adamwStep(
+        params,
+        params.map((p) => p.grad as Tensor),
+        m,
+        v,
+        {
+          lr: 3e-3,
+          beta1: 0.9,
+          beta2: 0.999,
+          eps: 1e-8,
+          weightDecay: 0,
+          step: n,
+        },
+      );
       for (const p of params) p.zeroGrad();
       return loss.item();
     });

@@ -61,10 +61,15 @@ describe('threads', () => {
         parentPort.postMessage('ready');
       });`;
     const worker = new Worker(code, { eval: true, workerData: built });
-    const message = (): Promise<unknown> => new Promise((done, fail) => worker.once('message', done).once('error', fail));
+    const message = (): Promise<unknown> =>
+      new Promise((done, fail) => worker.once('message', done).once('error', fail));
     await message();
     worker.postMessage(mine);
-    const { grad, live, refused } = (await message()) as { grad: number[]; live: number; refused: string };
+    const { grad, live, refused } = (await message()) as {
+      grad: number[];
+      live: number;
+      refused: string;
+    };
     await worker.terminate();
     expect(grad).toEqual([2, 4, 6]);
     expect(live).toBeLessThan(10);
@@ -87,7 +92,9 @@ describe('runtime', () => {
   it('says what it is', () => {
     const info = kernelsInfo();
     expect(info.libtorch).toMatch(/^2\.\d+\.\d+/);
-    expect(info.ownOps).toEqual(expect.arrayContaining(['graft::dropout', 'graft::normal', 'graft::uniform']));
+    expect(info.ownOps).toEqual(
+      expect.arrayContaining(['graft::dropout', 'graft::normal', 'graft::uniform']),
+    );
     expect(info.threads).toBeGreaterThan(0);
     expect(info.blas).toMatch(/^\w+$/);
   });
@@ -113,7 +120,9 @@ describe.skipIf(process.env['GRAFT_KERNELS'])('set-up', () => {
 
   it('finds the libtorch that the addon was built against', () => {
     const found = spawnSync(process.execPath, [script, '--find'], { encoding: 'utf8' });
-    expect(JSON.parse(found.stdout)).toMatchObject({ version: kernelsInfo().libtorch.replace(/\+.*/, '') });
+    expect(JSON.parse(found.stdout)).toMatchObject({
+      version: kernelsInfo().libtorch.replace(/\+.*/, ''),
+    });
   });
 
   it('refuses a LIBTORCH that is none', () => {
@@ -125,7 +134,9 @@ describe.skipIf(process.env['GRAFT_KERNELS'])('set-up', () => {
 
   it('has nothing to do the second time, and knows it within a second', () => {
     const started = performance.now();
-    const again = spawnSync(process.execPath, [join(room, 'scripts/build.mjs')], { encoding: 'utf8' });
+    const again = spawnSync(process.execPath, [join(room, 'scripts/build.mjs')], {
+      encoding: 'utf8',
+    });
     expect(again.stderr).toContain('up to date');
     expect(performance.now() - started).toBeLessThan(3000); // 0.1 s on an idle machine
   });

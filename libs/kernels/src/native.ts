@@ -61,7 +61,10 @@ function load(): Native {
   const path = process.env['GRAFT_KERNELS'] ?? fileURLToPath(ADDON);
   const remedy = 'run `node libs/kernels/scripts/build.mjs`';
   if (!existsSync(path)) {
-    throw new KernelError('load', `the native kernels are not built (${path} is missing): ${remedy}`);
+    throw new KernelError(
+      'load',
+      `the native kernels are not built (${path} is missing): ${remedy}`,
+    );
   }
   // libgomp reads this when it is loaded. By default its idle threads spin, which starves whatever shares the
   // cores: a second trainer, the API, the tests.

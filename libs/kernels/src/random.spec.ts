@@ -2,8 +2,25 @@
 import { describe, expect, it } from 'vitest';
 import { expectNear, numbers } from '../test/near.js';
 import {
-  cat, counterDropout, counterNormal, counterUniform, getThreads, mean, mul, narrow, ones, reshape, setThreads, sub, sum, tensor,
-  tidy, to, transpose, square, zeros,
+  cat,
+  counterDropout,
+  counterNormal,
+  counterUniform,
+  getThreads,
+  mean,
+  mul,
+  narrow,
+  ones,
+  reshape,
+  setThreads,
+  sub,
+  sum,
+  tensor,
+  tidy,
+  to,
+  transpose,
+  square,
+  zeros,
 } from './index.js';
 import type { RandomKey, Tensor } from './index.js';
 
@@ -27,7 +44,8 @@ function word({ seed, step, site }: RandomKey, element: number): number {
   return philox(counter, [seed % 2 ** 32, Math.floor(seed / 2 ** 32)])[element % 4] as number;
 }
 
-const uniform = (key: RandomKey, element: number): number => Math.floor(word(key, element) / 256) / 2 ** 24;
+const uniform = (key: RandomKey, element: number): number =>
+  Math.floor(word(key, element) / 256) / 2 ** 24;
 
 function normal(key: RandomKey, element: number): number {
   const first = element - (element % 2);
@@ -43,23 +61,34 @@ it('the reference gives the published test vectors', () => {
   // Random123's kat_vectors, philox4x32 10
   expect(philox([0, 0, 0, 0], [0, 0])).toEqual([0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8]);
   const all = 0xffffffff;
-  expect(philox([all, all, all, all], [all, all])).toEqual([0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd]);
-  expect(philox([0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344], [0xa4093822, 0x299f31d0])).toEqual([
-    0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1,
+  expect(philox([all, all, all, all], [all, all])).toEqual([
+    0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd,
   ]);
+  expect(
+    philox([0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344], [0xa4093822, 0x299f31d0]),
+  ).toEqual([0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1]);
 });
 
 describe('counterUniform', () => {
-  it.each([0, 1, 2, 63, 64, 65, 1000, 2 ** 33 + 5])('equals the reference from offset %i', (offset) => {
-    tidy(() => {
-      const expected = range(200).map((i) => uniform(key, offset + i));
-      expect(numbers(counterUniform([2, 100], key, offset))).toEqual(expected);
-    });
-  });
+  it.each([0, 1, 2, 63, 64, 65, 1000, 2 ** 33 + 5])(
+    'equals the reference from offset %i',
+    (offset) => {
+      tidy(() => {
+        const expected = range(200).map((i) => uniform(key, offset + i));
+        expect(numbers(counterUniform([2, 100], key, offset))).toEqual(expected);
+      });
+    },
+  );
 
   it('changes with each part of the key', () => {
     tidy(() => {
-      const keys = [key, { ...key, seed: key.seed + 1 }, { ...key, seed: 12345 }, { ...key, step: 8 }, { ...key, site: 4 }];
+      const keys = [
+        key,
+        { ...key, seed: key.seed + 1 },
+        { ...key, seed: 12345 },
+        { ...key, step: 8 },
+        { ...key, site: 4 },
+      ];
       const firsts = keys.map((k) => numbers(counterUniform([8], k)).join());
       expect(new Set(firsts).size).toBe(keys.length);
     });
@@ -91,7 +120,9 @@ describe('counterUniform', () => {
   it('makes empty tensors and refuses bad keys', () => {
     tidy(() => {
       expect(counterUniform([0], key).size).toBe(0);
-      expect(() => counterUniform([1], { ...key, step: 2 ** 32 })).toThrow('step must be in [0, 2^32)');
+      expect(() => counterUniform([1], { ...key, step: 2 ** 32 })).toThrow(
+        'step must be in [0, 2^32)',
+      );
       expect(() => counterUniform([1], { ...key, site: -1 })).toThrow('site must be in [0, 2^32)');
       expect(() => counterUniform([1], { ...key, seed: 0.5 })).toThrow('not an exact integer');
       expect(() => counterUniform([1], key, -1)).toThrow('offset must not be negative');
@@ -101,7 +132,13 @@ describe('counterUniform', () => {
 
 describe('counterNormal', () => {
   it.each([0, 1, 77])('equals the reference from offset %i', (offset) => {
-    tidy(() => expectNear(counterNormal([200], key, offset), range(200).map((i) => normal(key, offset + i)), 1e-6));
+    tidy(() =>
+      expectNear(
+        counterNormal([200], key, offset),
+        range(200).map((i) => normal(key, offset + i)),
+        1e-6,
+      ),
+    );
   });
 
   it('has mean 0 and variance 1', () => {
@@ -116,7 +153,10 @@ describe('counterNormal', () => {
 describe('counterDropout', () => {
   it('drops where the uniform number is below p, and scales the rest', () => {
     tidy(() => {
-      const x = tensor(range(60).map((i) => i + 1), [6, 10]);
+      const x = tensor(
+        range(60).map((i) => i + 1),
+        [6, 10],
+      );
       const expected = range(60).map((e) => (uniform(key, e) >= 0.3 ? (e + 1) / 0.7 : 0));
       expectNear(counterDropout(x, 0.3, key), expected, 1e-6);
     });
@@ -126,7 +166,9 @@ describe('counterDropout', () => {
     tidy(() => {
       const x = counterNormal([64, 64], key);
       expect(counterDropout(x, 0.5, key).bytes()).toEqual(counterDropout(x, 0.5, key).bytes());
-      expect(counterDropout(x, 0.5, key).bytes()).not.toEqual(counterDropout(x, 0.5, { ...key, step: 8 }).bytes());
+      expect(counterDropout(x, 0.5, key).bytes()).not.toEqual(
+        counterDropout(x, 0.5, { ...key, step: 8 }).bytes(),
+      );
     });
   });
 

@@ -34,8 +34,13 @@ export function kernelsInfo(): KernelsInfo {
 /** Live handles of this thread, and this process's resident memory, now and at its peak, in bytes. */
 export function memory(): { tensors: number; rssBytes: number; peakRssBytes: number } {
   const status = readFileSync('/proc/self/status', 'utf8');
-  const kib = (key: string): number => Number(new RegExp(`${key}:\\s+(\\d+)`).exec(status)?.[1] ?? 0);
-  return { tensors: native().live(), rssBytes: kib('VmRSS') * 1024, peakRssBytes: kib('VmHWM') * 1024 };
+  const kib = (key: string): number =>
+    Number(new RegExp(`${key}:\\s+(\\d+)`).exec(status)?.[1] ?? 0);
+  return {
+    tensors: native().live(),
+    rssBytes: kib('VmRSS') * 1024,
+    peakRssBytes: kib('VmHWM') * 1024,
+  };
 }
 
 /**

@@ -32,8 +32,16 @@ const MAX_KEYS = MAX_TENSORS * 4 + 1 + MAX_METADATA_BYTES / 5;
 const MAX_COMMAS = MAX_TENSORS * (MAX_RANK + 4) + MAX_METADATA_BYTES / 5;
 
 const DTYPES: ReadonlyMap<string, Dtype> = new Map<string, Dtype>([
-  ['F64', 'f64'], ['F32', 'f32'], ['F16', 'f16'], ['BF16', 'bf16'], ['I64', 'i64'],
-  ['I32', 'i32'], ['I16', 'i16'], ['I8', 'i8'], ['U8', 'u8'], ['BOOL', 'bool'],
+  ['F64', 'f64'],
+  ['F32', 'f32'],
+  ['F16', 'f16'],
+  ['BF16', 'bf16'],
+  ['I64', 'i64'],
+  ['I32', 'i32'],
+  ['I16', 'i16'],
+  ['I8', 'i8'],
+  ['U8', 'u8'],
+  ['BOOL', 'bool'],
 ]);
 
 /**
@@ -41,12 +49,16 @@ const DTYPES: ReadonlyMap<string, Dtype> = new Map<string, Dtype>([
  * @throws Error naming what is wrong.
  */
 export function headerLength(prefix: Uint8Array, fileSize: number): number {
-  if (fileSize < 10 || prefix.length < 8) throw new Error(`${fileSize} bytes are too few for a safetensors file`);
+  if (fileSize < 10 || prefix.length < 8)
+    throw new Error(`${fileSize} bytes are too few for a safetensors file`);
   const length = new DataView(prefix.buffer, prefix.byteOffset, 8).getBigUint64(0, true);
   if (length > BigInt(MAX_HEADER_BYTES)) {
-    throw new Error(`header length ${length} is more than ${MAX_HEADER_BYTES} (is this a safetensors file?)`);
+    throw new Error(
+      `header length ${length} is more than ${MAX_HEADER_BYTES} (is this a safetensors file?)`,
+    );
   }
-  if (length > BigInt(fileSize - 8)) throw new Error(`header length ${length} is more than the file holds`);
+  if (length > BigInt(fileSize - 8))
+    throw new Error(`header length ${length} is more than the file holds`);
   if (length < 2n) throw new Error(`header length ${length} is too small`);
   return Number(length);
 }
@@ -55,7 +67,10 @@ export function headerLength(prefix: Uint8Array, fileSize: number): number {
 export function parseHeader(json: Uint8Array, dataBytes: number): SafetensorsHeader {
   if (json[0] !== 0x7b) throw new Error("the header does not begin with '{'");
   const keys = survey(json);
-  const parsed = asObject(JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(json)), 'the header');
+  const parsed = asObject(
+    JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(json)),
+    'the header',
+  );
   let counted = 0;
   const entries: SafetensorsEntry[] = [];
   let metadata: Record<string, string> = {};
@@ -67,7 +82,8 @@ export function parseHeader(json: Uint8Array, dataBytes: number): SafetensorsHea
   }
   // JSON.parse keeps the last of equal keys, other parsers the first
   if (counted !== keys) throw new Error('a key occurs twice');
-  if (entries.length > MAX_TENSORS) throw new Error(`${entries.length} tensors are more than ${MAX_TENSORS}`);
+  if (entries.length > MAX_TENSORS)
+    throw new Error(`${entries.length} tensors are more than ${MAX_TENSORS}`);
   checkLayout(entries, dataBytes);
   return { entries, metadata };
 }
@@ -102,10 +118,15 @@ function readEntry(name: string, fields: Readonly<Record<string, unknown>>): Saf
   const fail = (what: string): never => {
     throw new Error(`${quoted(name)}: ${what}`);
   };
-  if (Buffer.byteLength(name) > MAX_NAME_BYTES) fail(`the name is longer than ${MAX_NAME_BYTES} bytes`);
-  const unknown = Object.keys(fields).find((key) => !['dtype', 'shape', 'data_offsets'].includes(key));
+  if (Buffer.byteLength(name) > MAX_NAME_BYTES)
+    fail(`the name is longer than ${MAX_NAME_BYTES} bytes`);
+  const unknown = Object.keys(fields).find(
+    (key) => !['dtype', 'shape', 'data_offsets'].includes(key),
+  );
   if (unknown !== undefined) fail(`unknown field ${quoted(unknown)}`);
-  const dtype = DTYPES.get(fields['dtype'] as string) ?? fail(`unknown dtype ${quoted(String(fields['dtype']))}`);
+  const dtype =
+    DTYPES.get(fields['dtype'] as string) ??
+    fail(`unknown dtype ${quoted(String(fields['dtype']))}`);
   const shape = numbers(fields['shape']) ?? fail('shape is not a list of whole numbers');
   if (shape.length > MAX_RANK) fail(`${shape.length} dimensions are more than ${MAX_RANK}`);
   if (shape.some((n) => n > MAX_DIMENSION)) fail('a dimension is more than 2^31');
@@ -113,7 +134,8 @@ function readEntry(name: string, fields: Readonly<Record<string, unknown>>): Saf
   if (offsets?.length !== 2) fail('data_offsets is not a pair of whole numbers');
   const [begin, end] = offsets as [number, number];
   const bytes = byteCount(shape, dtypeSize(dtype)) ?? fail('the shape overflows');
-  if (end - begin !== bytes) fail(`the shape needs ${bytes} bytes, data_offsets give ${end - begin}`);
+  if (end - begin !== bytes)
+    fail(`the shape needs ${bytes} bytes, data_offsets give ${end - begin}`);
   return { name, dtype, shape, begin, end };
 }
 
@@ -131,7 +153,10 @@ function checkLayout(entries: SafetensorsEntry[], dataBytes: number): void {
   entries.sort((a, b) => a.begin - b.begin || a.end - b.end);
   let at = 0;
   for (const { name, begin, end } of entries) {
-    if (begin !== at) throw new Error(`${quoted(name)} begins at ${begin}, not ${at}: ${begin > at ? 'a hole' : 'an overlap'}`);
+    if (begin !== at)
+      throw new Error(
+        `${quoted(name)} begins at ${begin}, not ${at}: ${begin > at ? 'a hole' : 'an overlap'}`,
+      );
     at = end;
   }
   if (at !== dataBytes) throw new Error(`the tensors end at ${at}, the data at ${dataBytes}`);
@@ -143,14 +168,21 @@ function readMetadata(fields: Readonly<Record<string, unknown>>): Record<string,
   for (const [key, value] of Object.entries(fields)) {
     if (typeof value !== 'string') throw new Error(`__metadata__ ${quoted(key)} is not a string`);
     bytes += Buffer.byteLength(key) + Buffer.byteLength(value);
-    if (bytes > MAX_METADATA_BYTES) throw new Error(`__metadata__ is larger than ${MAX_METADATA_BYTES} bytes`);
-    Object.defineProperty(metadata, key, { value, enumerable: true, writable: true, configurable: true });
+    if (bytes > MAX_METADATA_BYTES)
+      throw new Error(`__metadata__ is larger than ${MAX_METADATA_BYTES} bytes`);
+    Object.defineProperty(metadata, key, {
+      value,
+      enumerable: true,
+      writable: true,
+      configurable: true,
+    });
   }
   return metadata;
 }
 
 function asObject(value: unknown, what: string): Record<string, unknown> {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw new Error(`${what} is not an object`);
+  if (typeof value !== 'object' || value === null || Array.isArray(value))
+    throw new Error(`${what} is not an object`);
   return value as Record<string, unknown>;
 }
 

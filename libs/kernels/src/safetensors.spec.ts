@@ -1,9 +1,25 @@
-import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { numbers } from '../test/near.js';
-import { add_, KernelError, mapSafetensors, memory, narrow, safetensorsHeader, tidy } from './index.js';
+import {
+  add_,
+  KernelError,
+  mapSafetensors,
+  memory,
+  narrow,
+  safetensorsHeader,
+  tidy,
+} from './index.js';
 import { parseHeader } from './safetensors-header.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'graft-safetensors-'));
@@ -68,7 +84,9 @@ describe('mapSafetensors', () => {
     const header = JSON.stringify({ x: entry('U8', [1], 0, 1), y: entry('F64', [1], 1, 9) });
     for (let pad = 0; pad < 8; pad++) {
       const data = Buffer.concat([Uint8Array.of(5), new Uint8Array(Float64Array.of(2.5).buffer)]);
-      const { tensors, close } = mapSafetensors(file(container(header.padEnd(header.length + pad), data)));
+      const { tensors, close } = mapSafetensors(
+        file(container(header.padEnd(header.length + pad), data)),
+      );
       expect([tensors.get('x')?.item(), tensors.get('y')?.item()]).toEqual([5, 2.5]);
       close();
     }
@@ -77,7 +95,10 @@ describe('mapSafetensors', () => {
   it('copies nothing: a 400 MB file costs no memory until it is read', () => {
     const path = join(folder, 'large.safetensors');
     const bytes = 400_000_000;
-    const header = container(JSON.stringify({ w: entry('F32', [bytes / 4], 0, bytes) }).padEnd(96), new Uint8Array());
+    const header = container(
+      JSON.stringify({ w: entry('F32', [bytes / 4], 0, bytes) }).padEnd(96),
+      new Uint8Array(),
+    );
     const fd = openSync(path, 'w');
     writeSync(fd, header);
     writeSync(fd, Uint8Array.of(0), 0, 1, header.length + bytes - 1); // sparse
@@ -114,7 +135,13 @@ describe('mapSafetensors', () => {
 
   it('can be read without mapping', () => {
     const { entries, metadata } = safetensorsHeader(file(goodFile()));
-    expect(entries.map(({ name, begin }) => [name, begin])).toEqual([['b', 0], ['a', 16], ['empty', 22], ['mask', 22], ['whole', 24]]);
+    expect(entries.map(({ name, begin }) => [name, begin])).toEqual([
+      ['b', 0],
+      ['a', 16],
+      ['empty', 22],
+      ['mask', 22],
+      ['whole', 24],
+    ]);
     expect(metadata).toEqual({ format: 'pt', note: 'é' });
   });
 });
@@ -135,10 +162,18 @@ describe('hostile files are refused', () => {
     ['length 0', container('{}', four, 0n), 'header length 0 is too small'],
     ['length 1', container('{}', four, 1n), 'too small'],
     ['length beyond the file', container('{}', four, 7n), 'more than the file holds'],
-    ['length 2^64 - 1', container('{}', four, 2n ** 64n - 1n), 'header length 18446744073709551615'],
+    [
+      'length 2^64 - 1',
+      container('{}', four, 2n ** 64n - 1n),
+      'header length 18446744073709551615',
+    ],
     ['length 2^63', container('{}', four, 2n ** 63n), 'header length'],
     ['a header over 10 MB', container('{'.padEnd(10_000_001), four), 'more than 10000000'],
-    ['a pickle', Buffer.from('\x80\x04\x95 some pickle with enough bytes', 'latin1'), 'header length'],
+    [
+      'a pickle',
+      Buffer.from('\x80\x04\x95 some pickle with enough bytes', 'latin1'),
+      'header length',
+    ],
     ['a zip', Buffer.from('PK\x03\x04 a torch checkpoint, say', 'latin1'), 'header length'],
     ['a list', raw('[1, 2, 3]'), "begin with '{'"],
     ['leading space', raw(' {}'), "begin with '{'"],
@@ -146,35 +181,77 @@ describe('hostile files are refused', () => {
     ['broken JSON', raw('{"x": '), 'JSON'],
     ['text after the object', raw('{} {}'), 'JSON'],
     ['NUL padding', raw('{}\0\0'), 'JSON'],
-    ['invalid UTF-8', container(Buffer.from([0x7b, 0x22, 0xff, 0x22, 0x3a, 0x31, 0x7d]), four), 'encoded data was not valid'],
+    [
+      'invalid UTF-8',
+      container(Buffer.from([0x7b, 0x22, 0xff, 0x22, 0x3a, 0x31, 0x7d]), four),
+      'encoded data was not valid',
+    ],
     ['a lone quote', raw('{"'), 'JSON'],
     ['a comment', raw('{/* x */}'), 'JSON'],
     ['NaN as a size', raw('{"x":{"dtype":"F32","shape":[NaN],"data_offsets":[0,4]}}'), 'JSON'],
     ['deep nesting', raw(`{"x":${nested}}`), 'nested too deeply'],
     ['millions of keys', raw(`{${'"a":{},'.repeat(600_000)}"b":{}}`), 'too many keys'],
     ['millions of items', raw(`{"x":[${'0,'.repeat(2_000_000)}0]}`), 'too many items'],
-    ['the same tensor twice', raw('{"x":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"x":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'), 'twice'],
-    ['the same tensor twice, once escaped', raw('{"x":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"\\u0078":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'), 'twice'],
-    ['the same field twice', raw('{"x":{"dtype":"I8","dtype":"F32","shape":[1],"data_offsets":[0,4]}}'), 'twice'],
-    ['metadata twice', raw('{"__metadata__":{},"__metadata__":{},"x":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'), 'twice'],
+    [
+      'the same tensor twice',
+      raw(
+        '{"x":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"x":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}',
+      ),
+      'twice',
+    ],
+    [
+      'the same tensor twice, once escaped',
+      raw(
+        '{"x":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"\\u0078":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}',
+      ),
+      'twice',
+    ],
+    [
+      'the same field twice',
+      raw('{"x":{"dtype":"I8","dtype":"F32","shape":[1],"data_offsets":[0,4]}}'),
+      'twice',
+    ],
+    [
+      'metadata twice',
+      raw(
+        '{"__metadata__":{},"__metadata__":{},"x":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}',
+      ),
+      'twice',
+    ],
     ['a tensor that is a number', raw('{"x":1}'), '"x" is not an object'],
     ['a tensor that is null', raw('{"x":null}'), '"x" is not an object'],
     ['a tensor that is a list', raw('{"x":[]}'), '"x" is not an object'],
     ['no fields', one({}), 'unknown dtype "undefined"'],
     ['an unknown dtype', one(entry('F8_E4M3', [4], 0, 4)), 'unknown dtype "F8_E4M3"'],
     ['a dtype in lower case', one(entry('f32', [1], 0, 4)), 'unknown dtype'],
-    ['a dtype that is a list', one({ ...entry('F32', [1], 0, 4), dtype: ['F32'] }), 'unknown dtype'],
+    [
+      'a dtype that is a list',
+      one({ ...entry('F32', [1], 0, 4), dtype: ['F32'] }),
+      'unknown dtype',
+    ],
     ['a dtype from the prototype', one(entry('constructor', [1], 0, 4)), 'unknown dtype'],
-    ['an unknown field', one({ ...entry('F32', [1], 0, 4), strides: [1] }), 'unknown field "strides"'],
+    [
+      'an unknown field',
+      one({ ...entry('F32', [1], 0, 4), strides: [1] }),
+      'unknown field "strides"',
+    ],
     ['no shape', one({ dtype: 'F32', data_offsets: [0, 4] }), 'shape is not a list'],
     ['a negative size', shape([-1]), 'whole numbers'],
     ['two negative sizes', shape([-1, -1]), 'whole numbers'],
     ['half a size', shape([0.5]), 'whole numbers'],
     ['a size in words', shape(['1']), 'whole numbers'],
     ['a shape that is a number', shape(1), 'whole numbers'],
-    ['a nested shape', raw('{"x":{"dtype":"F32","shape":[[1]],"data_offsets":[0,4]}}'), 'nested too deeply'],
+    [
+      'a nested shape',
+      raw('{"x":{"dtype":"F32","shape":[[1]],"data_offsets":[0,4]}}'),
+      'nested too deeply',
+    ],
     ['a size over 2^31', shape([2 ** 31 + 1, 0]), 'more than 2^31'],
-    ['a size over 2^53', raw('{"x":{"dtype":"F32","shape":[99999999999999999999],"data_offsets":[0,4]}}'), 'whole numbers'],
+    [
+      'a size over 2^53',
+      raw('{"x":{"dtype":"F32","shape":[99999999999999999999],"data_offsets":[0,4]}}'),
+      'whole numbers',
+    ],
     ['a product that overflows', shape([2 ** 31, 2 ** 31, 2 ** 31]), 'overflows'],
     ['a product that overflows to zero', shape([2 ** 31, 2 ** 31, 4, 0]), 'overflows'],
     ['a product 2^64 + 1', shape([274177, 67280421310721]), '2^31'],
@@ -186,20 +263,58 @@ describe('hostile files are refused', () => {
     ['one offset', one({ dtype: 'F32', shape: [1], data_offsets: [4] }), 'data_offsets'],
     ['three offsets', one({ dtype: 'F32', shape: [1], data_offsets: [0, 4, 4] }), 'data_offsets'],
     ['offsets in words', one(entry('F32', [1], '0', '4')), 'data_offsets'],
-    ['beyond the end', container(JSON.stringify({ x: entry('F32', [2], 0, 8) }), four), 'end at 8, the data at 4'],
-    ['data left over', container(JSON.stringify({ x: entry('F32', [1], 0, 4) }), new Uint8Array(5)), 'end at 4, the data at 5'],
+    [
+      'beyond the end',
+      container(JSON.stringify({ x: entry('F32', [2], 0, 8) }), four),
+      'end at 8, the data at 4',
+    ],
+    [
+      'data left over',
+      container(JSON.stringify({ x: entry('F32', [1], 0, 4) }), new Uint8Array(5)),
+      'end at 4, the data at 5',
+    ],
     ['data but no tensors', raw('{}'), 'end at 0, the data at 4'],
     ['a hole', two(entry('F32', [1], 0, 4), entry('F32', [1], 8, 12), 12), 'a hole'],
     ['a hole at the start', two(entry('F32', [1], 4, 8), entry('F32', [1], 8, 12), 12), 'a hole'],
     ['an overlap', two(entry('F32', [2], 0, 8), entry('F32', [1], 4, 8), 8), 'an overlap'],
-    ['one inside another', two(entry('F32', [3], 0, 12), entry('F32', [1], 4, 8), 12), 'an overlap'],
+    [
+      'one inside another',
+      two(entry('F32', [3], 0, 12), entry('F32', [1], 4, 8), 12),
+      'an overlap',
+    ],
     ['two in one place', two(entry('F32', [1], 0, 4), entry('F32', [1], 0, 4), 4), 'an overlap'],
-    ['metadata that is a list', raw('{"__metadata__":[],"x":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'), '"__metadata__" is not an object'],
-    ['metadata with a number', raw('{"__metadata__":{"a":1},"x":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'), 'not a string'],
+    [
+      'metadata that is a list',
+      raw('{"__metadata__":[],"x":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'),
+      '"__metadata__" is not an object',
+    ],
+    [
+      'metadata with a number',
+      raw('{"__metadata__":{"a":1},"x":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'),
+      'not a string',
+    ],
     ['metadata with an object', raw('{"__metadata__":{"a":{}}}'), 'not a string'],
-    ['metadata over 64 kB', raw(JSON.stringify({ __metadata__: { a: 'x'.repeat(70_000) } })), 'larger than 65536'],
-    ['a name over 1 kB', raw(JSON.stringify({ ['n'.repeat(1025)]: entry('F32', [1], 0, 4) })), 'longer than 1024'],
-    ['10,001 tensors', raw(JSON.stringify(Object.fromEntries(Array.from({ length: 10_001 }, (_, i) => [`t${i}`, entry('F32', [0], 0, 0)])))), 'more than 10000'],
+    [
+      'metadata over 64 kB',
+      raw(JSON.stringify({ __metadata__: { a: 'x'.repeat(70_000) } })),
+      'larger than 65536',
+    ],
+    [
+      'a name over 1 kB',
+      raw(JSON.stringify({ ['n'.repeat(1025)]: entry('F32', [1], 0, 4) })),
+      'longer than 1024',
+    ],
+    [
+      '10,001 tensors',
+      raw(
+        JSON.stringify(
+          Object.fromEntries(
+            Array.from({ length: 10_001 }, (_, i) => [`t${i}`, entry('F32', [0], 0, 0)]),
+          ),
+        ),
+      ),
+      'more than 10000',
+    ],
   ])('%s', (_name, bytes, message) => {
     const before = memory().tensors;
     const started = performance.now();
@@ -224,7 +339,8 @@ describe('hostile files are refused', () => {
   });
 
   it('but a tensor may be called __proto__ or constructor', () => {
-    const header = '{"__proto__":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"__metadata__":{"__proto__":"x"}}';
+    const header =
+      '{"__proto__":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"__metadata__":{"__proto__":"x"}}';
     const { tensors, metadata, close } = mapSafetensors(file(raw(header)));
     expect(tensors.get('__proto__')?.item()).toBe(1);
     expect(Object.keys(metadata)).toEqual(['__proto__']);
@@ -257,43 +373,52 @@ describe('mutated files', () => {
     return random(20) === 0 ? copy.subarray(0, random(copy.length)) : copy;
   }
 
-  it('either throw a KernelError or give tensors that can be read: 3,000 files', { timeout: 120_000 }, () => {
-    const path = join(folder, 'mutated.safetensors');
-    const before = memory().tensors;
-    let accepted = 0;
-    for (let i = 0; i < 3000; i++) {
-      writeFileSync(path, mutate(original));
-      try {
-        const { tensors, close } = mapSafetensors(path);
-        let bytes = 0;
-        for (const t of tensors.values()) bytes += t.bytes().length;
-        expect(bytes).toBeLessThanOrEqual(32);
-        close();
-        accepted++;
-      } catch (error) {
-        if (!(error instanceof KernelError)) throw error;
+  it(
+    'either throw a KernelError or give tensors that can be read: 3,000 files',
+    { timeout: 120_000 },
+    () => {
+      const path = join(folder, 'mutated.safetensors');
+      const before = memory().tensors;
+      let accepted = 0;
+      for (let i = 0; i < 3000; i++) {
+        writeFileSync(path, mutate(original));
+        try {
+          const { tensors, close } = mapSafetensors(path);
+          let bytes = 0;
+          for (const t of tensors.values()) bytes += t.bytes().length;
+          expect(bytes).toBeLessThanOrEqual(32);
+          close();
+          accepted++;
+        } catch (error) {
+          if (!(error instanceof KernelError)) throw error;
+        }
       }
-    }
-    expect(accepted).toBeGreaterThan(0);
-    expect(accepted).toBeLessThan(3000);
-    expect(memory().tensors).toBe(before);
-  });
+      expect(accepted).toBeGreaterThan(0);
+      expect(accepted).toBeLessThan(3000);
+      expect(memory().tensors).toBe(before);
+    },
+  );
 
-  it('never get past the header check with a tensor outside the data: 100,000 headers', { timeout: 120_000 }, () => {
-    const length = Number(original.readBigUInt64LE(0));
-    const padded = original.subarray(0, 8 + length); // mutate() counts from the file's start
-    let [accepted, outside, refused] = [0, 0, 0];
-    for (let i = 0; i < 100_000; i++) {
-      try {
-        const { entries } = parseHeader(mutate(padded).subarray(8), 32);
-        if (!entries.every(({ begin, end }) => begin >= 0 && begin <= end && end <= 32)) outside++;
-        accepted++;
-      } catch (error) {
-        if (error instanceof Error) refused++;
+  it(
+    'never get past the header check with a tensor outside the data: 100,000 headers',
+    { timeout: 120_000 },
+    () => {
+      const length = Number(original.readBigUInt64LE(0));
+      const padded = original.subarray(0, 8 + length); // mutate() counts from the file's start
+      let [accepted, outside, refused] = [0, 0, 0];
+      for (let i = 0; i < 100_000; i++) {
+        try {
+          const { entries } = parseHeader(mutate(padded).subarray(8), 32);
+          if (!entries.every(({ begin, end }) => begin >= 0 && begin <= end && end <= 32))
+            outside++;
+          accepted++;
+        } catch (error) {
+          if (error instanceof Error) refused++;
+        }
       }
-    }
-    expect(outside).toBe(0);
-    expect(accepted).toBeGreaterThan(100);
-    expect(accepted + refused).toBe(100_000);
-  });
+      expect(outside).toBe(0);
+      expect(accepted).toBeGreaterThan(100);
+      expect(accepted + refused).toBe(100_000);
+    },
+  );
 });

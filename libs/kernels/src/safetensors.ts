@@ -31,7 +31,9 @@ export function mapSafetensors(path: string): MappedSafetensors {
       closeSync(fd);
     }
   } catch (error) {
-    throw new KernelError('mapSafetensors', `mapSafetensors(${path}): ${reason(error)}`, { cause: error });
+    throw new KernelError('mapSafetensors', `mapSafetensors(${path}): ${reason(error)}`, {
+      cause: error,
+    });
   }
 }
 
@@ -45,16 +47,26 @@ export function safetensorsHeader(path: string): SafetensorsHeader {
       closeSync(fd);
     }
   } catch (error) {
-    throw new KernelError('safetensorsHeader', `safetensorsHeader(${path}): ${reason(error)}`, { cause: error });
+    throw new KernelError('safetensorsHeader', `safetensorsHeader(${path}): ${reason(error)}`, {
+      cause: error,
+    });
   }
 }
 
-function readHeader(fd: number): { header: SafetensorsHeader; fileSize: number; dataStart: number } {
+function readHeader(fd: number): {
+  header: SafetensorsHeader;
+  fileSize: number;
+  dataStart: number;
+} {
   const stat = fstatSync(fd);
   if (!stat.isFile()) throw new Error('not a regular file');
   const length = headerLength(readAt(fd, 0, Math.min(8, stat.size)), stat.size);
   const dataStart = 8 + length;
-  return { header: parseHeader(readAt(fd, 8, length), stat.size - dataStart), fileSize: stat.size, dataStart };
+  return {
+    header: parseHeader(readAt(fd, 8, length), stat.size - dataStart),
+    fileSize: stat.size,
+    dataStart,
+  };
 }
 
 function readAt(fd: number, position: number, length: number): Uint8Array {

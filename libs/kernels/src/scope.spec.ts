@@ -38,7 +38,12 @@ describe('tidy', () => {
         none: null,
         text: 'x',
       }));
-      const all = [result.list[0], (result.list[1] as Tensor[])[0], result.map.get('a'), ...result.set];
+      const all = [
+        result.list[0],
+        (result.list[1] as Tensor[])[0],
+        result.map.get('a'),
+        ...result.set,
+      ];
       expect(all.map((t) => (t as Tensor).disposed)).toEqual([false, false, false, false]);
     });
   });

@@ -65,7 +65,10 @@ export function tidy<T>(fn: () => T): T {
   try {
     result = fn();
     if (result instanceof Promise) {
-      throw new KernelError('tidy', 'tidy: the function must be synchronous, it returned a Promise');
+      throw new KernelError(
+        'tidy',
+        'tidy: the function must be synchronous, it returned a Promise',
+      );
     }
   } catch (error) {
     scopes.pop();

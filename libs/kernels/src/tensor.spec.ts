@@ -1,13 +1,32 @@
 import { describe, expect, it } from 'vitest';
 import { numbers } from '../test/near.js';
-import { add, call, fromBytes, full, KernelError, memory, tensor, tidy, to, transpose, zeros } from './index.js';
+import {
+  add,
+  call,
+  fromBytes,
+  full,
+  KernelError,
+  memory,
+  tensor,
+  tidy,
+  to,
+  transpose,
+  zeros,
+} from './index.js';
 import type { Dtype, Tensor } from './index.js';
 
 describe('copying in and out', () => {
   it.each<[Dtype, number[]]>([
-    ['f32', [1.5, -2, 0]], ['f64', [1.5, -2, 1e300]], ['bf16', [1.5, -2, 0]], ['f16', [1.5, -2, 0]],
-    ['i64', [1, -2, 2 ** 53 - 1]], ['i32', [1, -2, 2 ** 31 - 1]], ['i16', [1, -2, 32767]],
-    ['i8', [1, -2, 127]], ['u8', [1, 2, 255]], ['bool', [1, 0, 1]],
+    ['f32', [1.5, -2, 0]],
+    ['f64', [1.5, -2, 1e300]],
+    ['bf16', [1.5, -2, 0]],
+    ['f16', [1.5, -2, 0]],
+    ['i64', [1, -2, 2 ** 53 - 1]],
+    ['i32', [1, -2, 2 ** 31 - 1]],
+    ['i16', [1, -2, 32767]],
+    ['i8', [1, -2, 127]],
+    ['u8', [1, 2, 255]],
+    ['bool', [1, 0, 1]],
   ])('keeps %s', (dtype, values) => {
     const t = tensor(values, [3], dtype);
     expect(t.dtype).toBe(dtype);
@@ -72,12 +91,18 @@ describe('wrong use', () => {
     expect(failure(() => tensor([1, 2, 3], [2, 2])).message).toBe(
       'tensor(3 elements, [2,2]): the shape needs 4 elements',
     );
-    expect(failure(() => fromBytes(new Uint8Array(7), [2], 'f32')).message).toContain('needs 8 bytes, got 7');
+    expect(failure(() => fromBytes(new Uint8Array(7), [2], 'f32')).message).toContain(
+      'needs 8 bytes, got 7',
+    );
     expect(failure(() => fromBytes(new Uint8Array(8), [-2], 'f32')).message).toContain('negative');
-    expect(failure(() => fromBytes(new Uint8Array(8), [2 ** 40, 2 ** 40], 'f32')).message).toContain('too large');
+    expect(
+      failure(() => fromBytes(new Uint8Array(8), [2 ** 40, 2 ** 40], 'f32')).message,
+    ).toContain('too large');
     expect(failure(() => tensor([1.5], [1], 'i64')).message).toContain('1.5 is not an integer');
     expect(failure(() => tensor([1], [1], 'f8' as Dtype)).message).toContain("'f8'");
-    expect(failure(() => fromBytes(new Uint8Array(1), [1], 'f8' as Dtype)).message).toContain('there are');
+    expect(failure(() => fromBytes(new Uint8Array(1), [1], 'f8' as Dtype)).message).toContain(
+      'there are',
+    );
   });
 
   it('names the operation when a disposed tensor is used', () => {
@@ -85,10 +110,20 @@ describe('wrong use', () => {
     t.dispose();
     t.dispose(); // twice is fine
     expect(t.disposed).toBe(true);
-    expect(failure(() => t.toArray()).message).toBe('toArray(f32[2] disposed): the tensor was disposed');
-    expect(failure(() => add(t, 1)).message).toContain('aten::add.Scalar(self f32[2] disposed, other 1');
+    expect(failure(() => t.toArray()).message).toBe(
+      'toArray(f32[2] disposed): the tensor was disposed',
+    );
+    expect(failure(() => add(t, 1)).message).toContain(
+      'aten::add.Scalar(self f32[2] disposed, other 1',
+    );
     expect(failure(() => t.backward()).op).toBe('backward');
-    for (const use of [() => t.item(), () => t.grad, () => t.zeroGrad(), () => t.detach(), () => t.bytes()]) {
+    for (const use of [
+      () => t.item(),
+      () => t.grad,
+      () => t.zeroGrad(),
+      () => t.detach(),
+      () => t.bytes(),
+    ]) {
       expect(failure(use).message).toContain('disposed');
     }
     expect(failure(() => (t.requiresGrad = true)).message).toContain('disposed');

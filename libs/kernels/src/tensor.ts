@@ -67,13 +67,16 @@ export class Tensor implements Scoped {
   /** The only element, as a number (booleans as 0 or 1; int64 beyond 2^53 loses digits). */
   item(): number {
     this.#live('item');
-    if (this.size !== 1) throw new KernelError('item', `item(${describe(this)}): one element is wanted`);
+    if (this.size !== 1)
+      throw new KernelError('item', `item(${describe(this)}): one element is wanted`);
     return Number(this.toArray()[0]);
   }
 
   /** A copy of the elements in row-major order; bf16 and f16 come as Float32Array, bool as Uint8Array. */
   toArray(): TypedArray {
-    return this.#guard('toArray', () => viewAs(this.dtype, native().read(this.#live('toArray'), true)));
+    return this.#guard('toArray', () =>
+      viewAs(this.dtype, native().read(this.#live('toArray'), true)),
+    );
   }
 
   /** A copy of the raw little-endian bytes in row-major order. */
@@ -102,7 +105,8 @@ export class Tensor implements Scoped {
   }
 
   #live(op: string): number {
-    if (this.handle === 0) throw new KernelError(op, `${op}(${describe(this)}): the tensor was disposed`);
+    if (this.handle === 0)
+      throw new KernelError(op, `${op}(${describe(this)}): the tensor was disposed`);
     return this.handle;
   }
 
@@ -136,7 +140,10 @@ export function takeTensor(data: Float64Array, at: number): Tensor | null {
     const code = data[at + 2];
     data[0] = handle;
     native().release(1);
-    throw new KernelError('dtype', `the result has an element type (${code}) that Graft has no name for`);
+    throw new KernelError(
+      'dtype',
+      `the result has an element type (${code}) that Graft has no name for`,
+    );
   }
   return new Tensor(handle, shape, dtype, index < 0 ? 'cpu' : `cuda:${index}`);
 }

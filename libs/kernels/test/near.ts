@@ -9,7 +9,8 @@ export function expectNear(actual: Tensor, expected: readonly number[], toleranc
     const want = expected[i] as number;
     return !(Math.abs(value - want) <= tolerance * Math.max(1, Math.abs(want)));
   });
-  if (wrong >= 0) expect(values, `element ${wrong} is off by more than ${tolerance}`).toEqual(expected);
+  if (wrong >= 0)
+    expect(values, `element ${wrong} is off by more than ${tolerance}`).toEqual(expected);
 }
 
 /** Elements as plain numbers. */

@@ -36,14 +36,24 @@ describe('adamwStep', () => {
     for (const size of [1, 7, 8, 15, 16, 17, 33, 1000]) {
       tidy(() => {
         const start = Array.from({ length: size }, (_, i) => Math.sin(i));
-        const slope = (i: number, step: number): number => Math.cos(i * 3 + step) * (i % 3 === 0 ? 1e-3 : 1);
+        const slope = (i: number, step: number): number =>
+          Math.cos(i * 3 + step) * (i % 3 === 0 ? 1e-3 : 1);
         const [p, m, v] = [tensor(start, [size]), zeros([size]), zeros([size])];
         for (let step = 1; step <= 50; step++) {
-          const g = tidy(() => tensor(start.map((_, i) => slope(i, step)), [size]));
+          const g = tidy(() =>
+            tensor(
+              start.map((_, i) => slope(i, step)),
+              [size],
+            ),
+          );
           adamwStep([p], [g], [m], [v], { ...options, step });
         }
         const expected = start.map((s, i) =>
-          reference(Math.fround(s), Array.from({ length: 50 }, (_, t) => Math.fround(slope(i, t + 1))), options),
+          reference(
+            Math.fround(s),
+            Array.from({ length: 50 }, (_, t) => Math.fround(slope(i, t + 1))),
+            options,
+          ),
         );
         expectNear(p, expected, 5e-6);
       });
@@ -78,9 +88,13 @@ describe('adamwStep', () => {
     tidy(() => {
       const [a, b] = [zeros([2]), zeros([3])];
       const at = (step: number): AdamwOptions => ({ ...options, step });
-      expect(() => adamwStep([a], [b], [a], [a], at(1))).toThrow('parameter 0 is f32[2], its grad f32[3]');
+      expect(() => adamwStep([a], [b], [a], [a], at(1))).toThrow(
+        'parameter 0 is f32[2], its grad f32[3]',
+      );
       expect(() => adamwStep([a], [], [a], [a], at(1))).toThrow('1 params, 0 grads');
-      expect(() => adamwStep([a], [a], [zeros([2], 'bf16')], [a], at(1))).toThrow('m and v must be f32');
+      expect(() => adamwStep([a], [a], [zeros([2], 'bf16')], [a], at(1))).toThrow(
+        'm and v must be f32',
+      );
       expect(() => adamwStep([a], [a], [a], [a], at(0))).toThrow('step counts from 1, got 0');
       expect(() => adamwStep([], [], [], [], at(1))).not.toThrow();
     });

@@ -49,8 +49,20 @@ export function adamwStep(
       const counter = full([], step, 'f32', device);
       const counters = params.map(() => counter);
       run(
-        'aten::_fused_adamw_', wide, gradients, m, v, [], counters,
-        lr, beta1, beta2, weightDecay, eps, false, false,
+        'aten::_fused_adamw_',
+        wide,
+        gradients,
+        m,
+        v,
+        [],
+        counters,
+        lr,
+        beta1,
+        beta2,
+        weightDecay,
+        eps,
+        false,
+        false,
       );
       params.forEach((p, i) => {
         if (wide[i] !== p) copy_(p, wide[i] as Tensor);
@@ -78,8 +90,11 @@ function check(
     const [p, g, mi, vi] = [params[i], grads[i], m[i], v[i]] as [Tensor, Tensor, Tensor, Tensor];
     const shape = p.shape.join();
     if (g.shape.join() !== shape || mi.shape.join() !== shape || vi.shape.join() !== shape) {
-      fail(`parameter ${i} is ${describe(p)}, its grad ${describe(g)}, m ${describe(mi)}, v ${describe(vi)}`);
+      fail(
+        `parameter ${i} is ${describe(p)}, its grad ${describe(g)}, m ${describe(mi)}, v ${describe(vi)}`,
+      );
     }
-    if (mi.dtype !== 'f32' || vi.dtype !== 'f32') fail(`m and v must be f32, got ${mi.dtype} and ${vi.dtype}`);
+    if (mi.dtype !== 'f32' || vi.dtype !== 'f32')
+      fail(`m and v must be f32, got ${mi.dtype} and ${vi.dtype}`);
   }
 }

@@ -30,7 +30,8 @@ export function tensor(
   if (dtype === undefined || dtype === 'f32') return fromTyped(Float32Array.from(data), shape);
   if (WHOLE.has(dtype)) {
     const wrong = data.find((value) => !Number.isSafeInteger(value));
-    if (wrong !== undefined) throw new KernelError('tensor', `tensor(${dtype}): ${wrong} is not an integer`);
+    if (wrong !== undefined)
+      throw new KernelError('tensor', `tensor(${dtype}): ${wrong} is not an integer`);
   }
   return converted(fromTyped(Float64Array.from(data), shape), dtype);
 }
@@ -46,18 +47,36 @@ function converted(source: Tensor, dtype: Dtype): Tensor {
   return result;
 }
 
-export const zeros = (shape: readonly number[], dtype: Dtype = 'f32', device: Device = 'cpu'): Tensor =>
-  one('aten::zeros', shape, dtype, undefined, device);
-export const ones = (shape: readonly number[], dtype: Dtype = 'f32', device: Device = 'cpu'): Tensor =>
-  one('aten::ones', shape, dtype, undefined, device);
-export const full = (shape: readonly number[], value: number, dtype: Dtype = 'f32', device: Device = 'cpu'): Tensor =>
-  one('aten::full', shape, value, dtype, undefined, device);
+export const zeros = (
+  shape: readonly number[],
+  dtype: Dtype = 'f32',
+  device: Device = 'cpu',
+): Tensor => one('aten::zeros', shape, dtype, undefined, device);
+export const ones = (
+  shape: readonly number[],
+  dtype: Dtype = 'f32',
+  device: Device = 'cpu',
+): Tensor => one('aten::ones', shape, dtype, undefined, device);
+export const full = (
+  shape: readonly number[],
+  value: number,
+  dtype: Dtype = 'f32',
+  device: Device = 'cpu',
+): Tensor => one('aten::full', shape, value, dtype, undefined, device);
 /** Uninitialised memory. */
-export const empty = (shape: readonly number[], dtype: Dtype = 'f32', device: Device = 'cpu'): Tensor =>
-  one('aten::empty.memory_format', shape, dtype, undefined, device);
+export const empty = (
+  shape: readonly number[],
+  dtype: Dtype = 'f32',
+  device: Device = 'cpu',
+): Tensor => one('aten::empty.memory_format', shape, dtype, undefined, device);
 /** start, start + step, … below end. */
-export const arange = (start: number, end: number, step = 1, dtype: Dtype = 'i64', device: Device = 'cpu'): Tensor =>
-  one('aten::arange.start_step', start, end, step, dtype, undefined, device);
+export const arange = (
+  start: number,
+  end: number,
+  step = 1,
+  dtype: Dtype = 'i64',
+  device: Device = 'cpu',
+): Tensor => one('aten::arange.start_step', start, end, step, dtype, undefined, device);
 /** The n × n identity. */
 export const eye = (n: number, dtype: Dtype = 'f32', device: Device = 'cpu'): Tensor =>
   one('aten::eye', n, dtype, undefined, device);

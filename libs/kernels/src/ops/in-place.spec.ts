@@ -35,7 +35,10 @@ it.each<[string, (t: Tensor) => Tensor, number[]]>([
 it('addmm_', () => {
   k.tidy(() => {
     const t = k.ones([1, 1]);
-    expectNear(k.addmm_(t, k.tensor([1, 2], [1, 2]), k.tensor([3, 4], [2, 1]), { beta: 2, alpha: 10 }), [112]);
+    expectNear(
+      k.addmm_(t, k.tensor([1, 2], [1, 2]), k.tensor([3, 4], [2, 1]), { beta: 2, alpha: 10 }),
+      [112],
+    );
   });
 });
 

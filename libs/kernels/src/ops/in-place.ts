@@ -4,7 +4,8 @@ import type { Argument } from '../call.js';
 import type { Tensor } from '../tensor.js';
 
 type Operand = Tensor | number;
-const overload = (op: string, b: Operand): string => `${op}.${typeof b === 'number' ? 'Scalar' : 'Tensor'}`;
+const overload = (op: string, b: Operand): string =>
+  `${op}.${typeof b === 'number' ? 'Scalar' : 'Tensor'}`;
 
 const changed = (t: Tensor, op: string, ...args: Argument[]): Tensor => {
   run(op, t, ...args);
@@ -41,7 +42,12 @@ export const sqrt_ = (t: Tensor): Tensor => changed(t, 'aten::sqrt_');
 export const zero_ = (t: Tensor): Tensor => changed(t, 'aten::zero_');
 export const fill_ = (t: Tensor, value: number): Tensor => changed(t, 'aten::fill_.Scalar', value);
 /** Adds alpha · source to the rows `index` of t along `dim`. */
-export const indexAdd_ = (t: Tensor, dim: number, index: Tensor, source: Tensor, alpha = 1): Tensor =>
-  changed(t, 'aten::index_add_', dim, index, source, alpha);
+export const indexAdd_ = (
+  t: Tensor,
+  dim: number,
+  index: Tensor,
+  source: Tensor,
+  alpha = 1,
+): Tensor => changed(t, 'aten::index_add_', dim, index, source, alpha);
 export const indexCopy_ = (t: Tensor, dim: number, index: Tensor, source: Tensor): Tensor =>
   changed(t, 'aten::index_copy_', dim, index, source);

@@ -34,14 +34,32 @@ describe('element by element', () => {
     ['sigmoid', () => k.sigmoid(x), values.map(sigmoid)],
     ['relu', () => k.relu(x), values.map((v) => Math.max(0, v))],
     ['silu', () => k.silu(x), values.map((v) => v * sigmoid(v))],
-    ['gelu', () => k.gelu(x), [-0.0455003, -0.1542688, 0.1496766, 0.8413447, 2.9959497, -0.1002109]],
-    ['gelu tanh', () => k.gelu(x, 'tanh'), values.map((v) => 0.5 * v * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (v + 0.044715 * v ** 3))))],
+    [
+      'gelu',
+      () => k.gelu(x),
+      [-0.0455003, -0.1542688, 0.1496766, 0.8413447, 2.9959497, -0.1002109],
+    ],
+    [
+      'gelu tanh',
+      () => k.gelu(x, 'tanh'),
+      values.map(
+        (v) => 0.5 * v * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (v + 0.044715 * v ** 3))),
+      ),
+    ],
     ['clamp', () => k.clamp(x, -1, 1), [-1, -0.5, 0.25, 1, 1, -1]],
     ['clamp below', () => k.clamp(x, 0), [0, 0, 0.25, 1, 3, 0]],
     ['maximum', () => k.maximum(x, k.neg(x)), values.map(Math.abs)],
     ['minimum', () => k.minimum(x, k.neg(x)), values.map((v) => -Math.abs(v))],
-    ['softmax', () => k.softmax(x), [0.0668028, 0.2993895, 0.6338077, 0.1180478, 0.8722622, 0.00969]],
-    ['logSoftmax', () => k.logSoftmax(x), [-2.7060099, -1.2060097, -0.4560097, -2.1366653, -0.1366653, -4.6366653]],
+    [
+      'softmax',
+      () => k.softmax(x),
+      [0.0668028, 0.2993895, 0.6338077, 0.1180478, 0.8722622, 0.00969],
+    ],
+    [
+      'logSoftmax',
+      () => k.logSoftmax(x),
+      [-2.7060099, -1.2060097, -0.4560097, -2.1366653, -0.1366653, -4.6366653],
+    ],
     ['logsumexp', () => k.logsumexp(x, -1), [0.7060097, 3.1366653]],
     ['cumsum', () => k.cumsum(x, 1), [-2, -2.5, -2.25, 1, 4, 2.5]],
   ])('%s', (_name, make, expected) => {
@@ -90,10 +108,20 @@ describe('comparisons', () => {
       const y = k.tensor([-2, 0, 0.25], [3]);
       const row = k.select(x, 0, 0);
       expect([k.eq, k.ne, k.lt, k.le, k.gt, k.ge].map((op) => numbers(op(row, y)))).toEqual([
-        [1, 0, 1], [0, 1, 0], [0, 1, 0], [1, 1, 1], [0, 0, 0], [1, 0, 1],
+        [1, 0, 1],
+        [0, 1, 0],
+        [0, 1, 0],
+        [1, 1, 1],
+        [0, 0, 0],
+        [1, 0, 1],
       ]);
       expect([k.eq, k.ne, k.lt, k.le, k.gt, k.ge].map((op) => numbers(op(row, -0.5)))).toEqual([
-        [0, 1, 0], [1, 0, 1], [1, 0, 0], [1, 1, 0], [0, 0, 1], [0, 1, 1],
+        [0, 1, 0],
+        [1, 0, 1],
+        [1, 0, 0],
+        [1, 1, 0],
+        [0, 0, 1],
+        [0, 1, 1],
       ]);
       expect(k.eq(row, y).dtype).toBe('bool');
     });
@@ -115,8 +143,14 @@ describe('comparisons', () => {
 it('sorts and picks the largest', () => {
   k.tidy(() => {
     const { values: sorted, indices } = k.sort(x, 1, true);
-    expect([numbers(sorted), numbers(indices)]).toEqual([[0.25, -0.5, -2, 3, 1, -1.5], [2, 1, 0, 1, 0, 2]]);
+    expect([numbers(sorted), numbers(indices)]).toEqual([
+      [0.25, -0.5, -2, 3, 1, -1.5],
+      [2, 1, 0, 1, 0, 2],
+    ]);
     const top = k.topk(x, 1, 1, false);
-    expect([numbers(top.values), numbers(top.indices)]).toEqual([[-2, -1.5], [0, 2]]);
+    expect([numbers(top.values), numbers(top.indices)]).toEqual([
+      [-2, -1.5],
+      [0, 2],
+    ]);
   });
 });

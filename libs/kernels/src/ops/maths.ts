@@ -6,13 +6,16 @@ import type { Tensor } from '../tensor.js';
 type Operand = Tensor | number;
 type Dims = number | readonly number[];
 
-const overload = (op: string, b: Operand): string => `${op}.${typeof b === 'number' ? 'Scalar' : 'Tensor'}`;
+const overload = (op: string, b: Operand): string =>
+  `${op}.${typeof b === 'number' ? 'Scalar' : 'Tensor'}`;
 const list = (dims: Dims): readonly number[] => (typeof dims === 'number' ? [dims] : dims);
 
 /** a + alpha · b */
-export const add = (a: Tensor, b: Operand, alpha = 1): Tensor => one(overload('aten::add', b), a, b, alpha);
+export const add = (a: Tensor, b: Operand, alpha = 1): Tensor =>
+  one(overload('aten::add', b), a, b, alpha);
 /** a - alpha · b */
-export const sub = (a: Tensor, b: Operand, alpha = 1): Tensor => one(overload('aten::sub', b), a, b, alpha);
+export const sub = (a: Tensor, b: Operand, alpha = 1): Tensor =>
+  one(overload('aten::sub', b), a, b, alpha);
 export const mul = (a: Tensor, b: Operand): Tensor => one(overload('aten::mul', b), a, b);
 export const div = (a: Tensor, b: Operand): Tensor => one(overload('aten::div', b), a, b);
 export const pow = (a: Tensor, b: Operand): Tensor =>
@@ -42,7 +45,8 @@ export const gelu = (t: Tensor, approximate: 'none' | 'tanh' = 'none'): Tensor =
   one('aten::gelu', t, approximate);
 
 /** Softmax along `dim`, computed and returned in `dtype` when given. */
-export const softmax = (t: Tensor, dim = -1, dtype?: Dtype): Tensor => one('aten::softmax.int', t, dim, dtype);
+export const softmax = (t: Tensor, dim = -1, dtype?: Dtype): Tensor =>
+  one('aten::softmax.int', t, dim, dtype);
 export const logSoftmax = (t: Tensor, dim = -1, dtype?: Dtype): Tensor =>
   one('aten::log_softmax.int', t, dim, dtype);
 export const logsumexp = (t: Tensor, dims: Dims, keepdim = false): Tensor =>
@@ -54,7 +58,9 @@ export const sum = (t: Tensor, dims?: Dims, keepdim = false, dtype?: Dtype): Ten
     ? one('aten::sum', t, dtype)
     : one('aten::sum.dim_IntList', t, list(dims), keepdim, dtype);
 export const mean = (t: Tensor, dims?: Dims, keepdim = false, dtype?: Dtype): Tensor =>
-  dims === undefined ? one('aten::mean', t, dtype) : one('aten::mean.dim', t, list(dims), keepdim, dtype);
+  dims === undefined
+    ? one('aten::mean', t, dtype)
+    : one('aten::mean.dim', t, list(dims), keepdim, dtype);
 export const amax = (t: Tensor, dims: Dims, keepdim = false): Tensor =>
   one('aten::amax', t, list(dims), keepdim);
 export const amin = (t: Tensor, dims: Dims, keepdim = false): Tensor =>
@@ -68,7 +74,8 @@ export const min = (t: Tensor): Tensor => one('aten::min', t);
 /** (Σ |x|^p)^(1/p), over all elements or along `dims`. */
 export const norm = (t: Tensor, p = 2, dims?: Dims, keepdim = false): Tensor =>
   one('aten::norm.ScalarOpt_dim', t, p, dims === undefined ? [] : list(dims), keepdim);
-export const cumsum = (t: Tensor, dim: number, dtype?: Dtype): Tensor => one('aten::cumsum', t, dim, dtype);
+export const cumsum = (t: Tensor, dim: number, dtype?: Dtype): Tensor =>
+  one('aten::cumsum', t, dim, dtype);
 
 export const eq = (a: Tensor, b: Operand): Tensor => one(overload('aten::eq', b), a, b);
 export const ne = (a: Tensor, b: Operand): Tensor => one(overload('aten::ne', b), a, b);

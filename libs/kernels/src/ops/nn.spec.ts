@@ -11,7 +11,10 @@ const b = k.tensor([0.1, -0.2, 0.3], [3]);
 describe('norms', () => {
   it('layerNorm', () => {
     k.tidy(() => {
-      expectNear(k.layerNorm(x, w, b), [-1.2362986, 0.3345194, 0.8345194, 0.1905356, 2.1539257, -0.3337493]);
+      expectNear(
+        k.layerNorm(x, w, b),
+        [-1.2362986, 0.3345194, 0.8345194, 0.1905356, 2.1539257, -0.3337493],
+      );
       const plain = k.layerNorm(x, null);
       expectNear(k.mean(plain, -1), [0, 0], 1e-6);
     });
@@ -19,7 +22,10 @@ describe('norms', () => {
 
   it('rmsNorm', () => {
     k.tidy(() => {
-      expectNear(k.rmsNorm(x, w, 1e-6), [-1.6681148, -0.8340574, 0.1042572, 0.4948716, 2.9692295, -0.3711537]);
+      expectNear(
+        k.rmsNorm(x, w, 1e-6),
+        [-1.6681148, -0.8340574, 0.1042572, 0.4948716, 2.9692295, -0.3711537],
+      );
       expectNear(k.mean(k.square(k.rmsNorm(x, null)), -1), [1, 1]);
     });
   });
@@ -28,38 +34,65 @@ describe('norms', () => {
     k.tidy(() => {
       const y = k.rmsNorm(k.to(x, 'bf16'), k.to(w, 'bf16'), 1e-6);
       expect(y.dtype).toBe('bf16');
-      expect(numbers(y)).toEqual([-1.671875, -0.8359375, 0.1044921875, 0.494140625, 2.96875, -0.37109375]);
+      expect(numbers(y)).toEqual([
+        -1.671875, -0.8359375, 0.1044921875, 0.494140625, 2.96875, -0.37109375,
+      ]);
     });
   });
 });
 
 describe('attention', () => {
-  const q = k.tensor(Array.from({ length: 12 }, (_, i) => i / 10 - 0.5), [1, 2, 3, 2]);
-  const keys = k.tensor(Array.from({ length: 6 }, (_, i) => i / 7 - 0.3), [1, 1, 3, 2]);
+  const q = k.tensor(
+    Array.from({ length: 12 }, (_, i) => i / 10 - 0.5),
+    [1, 2, 3, 2],
+  );
+  const keys = k.tensor(
+    Array.from({ length: 6 }, (_, i) => i / 7 - 0.3),
+    [1, 1, 3, 2],
+  );
   const v = k.tensor([1, 2, 3, 4, 5, 6], [1, 1, 3, 2]);
   const q1 = k.narrow(q, 1, 0, 1);
 
   it('causal, grouped, scaled', () => {
     k.tidy(() => {
-      const out = k.scaledDotProductAttention(q, keys, v, { isCausal: true, enableGqa: true, scale: 0.7 });
+      const out = k.scaledDotProductAttention(q, keys, v, {
+        isCausal: true,
+        enableGqa: true,
+        scale: 0.7,
+      });
       expect(out.shape).toEqual([1, 2, 3, 2]);
-      expectNear(out, [1, 2, 1.9500417, 2.9500415, 2.9733353, 3.9733353, 1, 2, 2.0698857, 3.0698857, 3.2909918, 4.2909918]);
+      expectNear(
+        out,
+        [
+          1, 2, 1.9500417, 2.9500415, 2.9733353, 3.9733353, 1, 2, 2.0698857, 3.0698857, 3.2909918,
+          4.2909918,
+        ],
+      );
     });
   });
 
   it('takes boolean and additive masks', () => {
     k.tidy(() => {
       const mask = k.tensor([1, 0, 1, 1, 1, 0, 0, 1, 1], [3, 3], 'bool');
-      expectNear(k.scaledDotProductAttention(q1, keys, v, { mask }), [2.6403005, 3.6403003, 1.9495353, 2.9495354, 3.9898989, 4.9898992]);
+      expectNear(
+        k.scaledDotProductAttention(q1, keys, v, { mask }),
+        [2.6403005, 3.6403003, 1.9495353, 2.9495354, 3.9898989, 4.9898992],
+      );
       const bias = k.tensor([0, 1, 2, -1, 0, 1, 0, 0, 0], [3, 3]);
-      expectNear(k.scaledDotProductAttention(q1, keys, v, { mask: bias }), [3.9845297, 4.9845295, 4.0611162, 5.0611162, 2.9730647, 3.9730644]);
+      expectNear(
+        k.scaledDotProductAttention(q1, keys, v, { mask: bias }),
+        [3.9845297, 4.9845295, 4.0611162, 5.0611162, 2.9730647, 3.9730644],
+      );
     });
   });
 
   it('in bf16 is as exact as bf16 is, on every libtorch', () => {
     k.tidy(() => {
       const half = (t: Tensor): Tensor => k.to(t, 'bf16');
-      const out = k.scaledDotProductAttention(half(q1), half(keys), half(v), { isCausal: true, mask: null });
+      const out = k.scaledDotProductAttention(half(q1), half(keys), half(v), {
+        isCausal: true,
+        mask: null,
+      });
       const exact = k.scaledDotProductAttention(q1, keys, v, { isCausal: true });
       expect(out.dtype).toBe('bf16');
       expectNear(k.to(out, 'f32'), numbers(exact), 2e-2);
@@ -67,7 +100,9 @@ describe('attention', () => {
   });
 
   it('names the shapes it refuses', () => {
-    expect(() => k.scaledDotProductAttention(q, k.zeros([1, 2, 3, 4]), v)).toThrow(/query f32\[1,2,3,2\], key f32\[1,2,3,4\]/);
+    expect(() => k.scaledDotProductAttention(q, k.zeros([1, 2, 3, 4]), v)).toThrow(
+      /query f32\[1,2,3,2\], key f32\[1,2,3,4\]/,
+    );
   });
 });
 
@@ -91,8 +126,12 @@ describe('losses', () => {
   });
 
   it('refuses labels that are no classes', () => {
-    expect(() => k.tidy(() => k.crossEntropy(x, k.tensor([3, 0], [2], 'i64')))).toThrow('Target 3 is out of bounds');
-    expect(() => k.tidy(() => k.crossEntropy(x, k.tensor([1, 0, 0], [3], 'i64')))).toThrow('self f32[2,3], target i64[3]');
+    expect(() => k.tidy(() => k.crossEntropy(x, k.tensor([3, 0], [2], 'i64')))).toThrow(
+      'Target 3 is out of bounds',
+    );
+    expect(() => k.tidy(() => k.crossEntropy(x, k.tensor([1, 0, 0], [3], 'i64')))).toThrow(
+      'self f32[2,3], target i64[3]',
+    );
   });
 
   it('crossEntropy has the gradient that PyTorch computes', () => {
@@ -100,7 +139,10 @@ describe('losses', () => {
       const leaf = k.clone(x);
       leaf.requiresGrad = true;
       k.crossEntropy(leaf, labels).backward();
-      expectNear(leaf.grad as Tensor, [0.0334014, 0.1496948, -0.1830962, -0.4409761, 0.4361311, 0.004845]);
+      expectNear(
+        leaf.grad as Tensor,
+        [0.0334014, 0.1496948, -0.1830962, -0.4409761, 0.4361311, 0.004845],
+      );
     });
   });
 });
@@ -119,8 +161,14 @@ describe('convolutions', () => {
     k.tidy(() => {
       // i[y][x] - i[y+1][x+2] on a 4 x 4 ramp is -6 everywhere
       const input = k.to(k.view(k.arange(0, 16), [1, 1, 4, 4]), 'f32');
-      const out = k.conv2d(input, k.tensor([1, 0, 0, -1], [1, 1, 2, 2]), null, { stride: [2, 1], dilation: [1, 2] });
-      expect([out.shape, numbers(out)]).toEqual([[1, 1, 2, 2], [-6, -6, -6, -6]]);
+      const out = k.conv2d(input, k.tensor([1, 0, 0, -1], [1, 1, 2, 2]), null, {
+        stride: [2, 1],
+        dilation: [1, 2],
+      });
+      expect([out.shape, numbers(out)]).toEqual([
+        [1, 1, 2, 2],
+        [-6, -6, -6, -6],
+      ]);
     });
   });
 });
@@ -129,7 +177,10 @@ it('lstm', () => {
   k.tidy(() => {
     const weight = (shape: number[], j: number): Tensor => {
       const n = shape.reduce((p, s) => p * s, 1);
-      return k.tensor(Array.from({ length: n }, (_, i) => ((i % 5) - 2) / 4 + j * 0.05), shape);
+      return k.tensor(
+        Array.from({ length: n }, (_, i) => ((i % 5) - 2) / 4 + j * 0.05),
+        shape,
+      );
     };
     const weights = [weight([8, 2], 0), weight([8, 2], 1), weight([8], 2), weight([8], 3)];
     const input = k.tensor([1, -1, 0.5, 2], [2, 1, 2]);

@@ -80,9 +80,21 @@ export interface LossOptions {
 export const crossEntropy = (
   logits: Tensor,
   labels: Tensor,
-  { reduction = 'mean', ignoreIndex = -100, labelSmoothing = 0 }: LossOptions & { labelSmoothing?: number } = {},
+  {
+    reduction = 'mean',
+    ignoreIndex = -100,
+    labelSmoothing = 0,
+  }: LossOptions & { labelSmoothing?: number } = {},
 ): Tensor =>
-  one('aten::cross_entropy_loss', logits, labels, null, REDUCTIONS[reduction], ignoreIndex, labelSmoothing);
+  one(
+    'aten::cross_entropy_loss',
+    logits,
+    labels,
+    null,
+    REDUCTIONS[reduction],
+    ignoreIndex,
+    labelSmoothing,
+  );
 
 /** -logProbs[label].  logProbs: [n,classes], labels: i64 [n]. */
 export const nllLoss = (
@@ -134,7 +146,16 @@ export function lstm(
   { layers = 1, bidirectional = false, batchFirst = false, hasBias = true }: LstmOptions = {},
 ): { output: Tensor; h: Tensor; c: Tensor } {
   const [output, h, c] = many(
-    'aten::lstm.input', x, [h0, c0], weights, hasBias, layers, 0, false, bidirectional, batchFirst,
+    'aten::lstm.input',
+    x,
+    [h0, c0],
+    weights,
+    hasBias,
+    layers,
+    0,
+    false,
+    bidirectional,
+    batchFirst,
   ) as [Tensor, Tensor, Tensor];
   return { output, h, c };
 }

@@ -21,7 +21,12 @@ describe('views and shapes', () => {
     ['contiguous', () => k.contiguous(k.transpose(x, 0, 1)), [3, 2], [1, 4, 2, 5, 3, 6]],
     ['cat', () => k.cat([x, x], 1), [2, 6], [1, 2, 3, 1, 2, 3, 4, 5, 6, 4, 5, 6]],
     ['stack', () => k.stack([idx(1), idx(2)]), [2, 1], [1, 2]],
-    ['repeatInterleave', () => k.repeatInterleave(x, 2, 0), [4, 3], [1, 2, 3, 1, 2, 3, 4, 5, 6, 4, 5, 6]],
+    [
+      'repeatInterleave',
+      () => k.repeatInterleave(x, 2, 0),
+      [4, 3],
+      [1, 2, 3, 1, 2, 3, 4, 5, 6, 4, 5, 6],
+    ],
     ['flip', () => k.flip(x, [0, 1]), [2, 3], [6, 5, 4, 3, 2, 1]],
     ['narrow', () => k.narrow(x, 1, 1, 2), [2, 2], [2, 3, 5, 6]],
     ['slice', () => k.slice(x, 1, 0, 3, 2), [2, 2], [1, 3, 4, 6]],
@@ -32,16 +37,41 @@ describe('views and shapes', () => {
     ['index', () => k.index(x, [idx(1, 0), idx(0, 2)]), [2], [4, 3]],
     ['index with :', () => k.index(x, [null, idx(1)]), [2, 1], [2, 5]],
     ['indexPut', () => k.indexPut(x, [idx(1)], k.zeros([3])), [2, 3], [1, 2, 3, 0, 0, 0]],
-    ['indexPut adding', () => k.indexPut(x, [idx(0, 0)], k.ones([3]), true), [2, 3], [3, 4, 5, 4, 5, 6]],
-    ['indexAdd', () => k.indexAdd(x, 0, idx(0, 0), k.ones([2, 3]), 10), [2, 3], [21, 22, 23, 4, 5, 6]],
+    [
+      'indexPut adding',
+      () => k.indexPut(x, [idx(0, 0)], k.ones([3]), true),
+      [2, 3],
+      [3, 4, 5, 4, 5, 6],
+    ],
+    [
+      'indexAdd',
+      () => k.indexAdd(x, 0, idx(0, 0), k.ones([2, 3]), 10),
+      [2, 3],
+      [21, 22, 23, 4, 5, 6],
+    ],
     ['indexCopy', () => k.indexCopy(x, 1, idx(2), k.zeros([2, 1])), [2, 3], [1, 2, 0, 4, 5, 0]],
-    ['scatter', () => k.scatter(x, 1, k.view(idx(0, 1), [2, 1]), k.full([2, 1], 9)), [2, 3], [9, 2, 3, 4, 9, 6]],
-    ['scatter a number', () => k.scatter(x, 1, k.view(idx(0, 1), [2, 1]), 9), [2, 3], [9, 2, 3, 4, 9, 6]],
+    [
+      'scatter',
+      () => k.scatter(x, 1, k.view(idx(0, 1), [2, 1]), k.full([2, 1], 9)),
+      [2, 3],
+      [9, 2, 3, 4, 9, 6],
+    ],
+    [
+      'scatter a number',
+      () => k.scatter(x, 1, k.view(idx(0, 1), [2, 1]), 9),
+      [2, 3],
+      [9, 2, 3, 4, 9, 6],
+    ],
     ['where', () => k.where(k.gt(x, 3), x, k.zeros([2, 3])), [2, 3], [0, 0, 0, 4, 5, 6]],
     ['where numbers', () => k.where(k.gt(x, 3), 1, 0), [2, 3], [0, 0, 0, 1, 1, 1]],
     ['where number else', () => k.where(k.gt(x, 3), x, 0), [2, 3], [0, 0, 0, 4, 5, 6]],
     ['where number then', () => k.where(k.gt(x, 3), 0, x), [2, 3], [1, 2, 3, 0, 0, 0]],
-    ['maskedFill', () => k.maskedFill(x, k.lt(x, 3), -Infinity), [2, 3], [-Infinity, -Infinity, 3, 4, 5, 6]],
+    [
+      'maskedFill',
+      () => k.maskedFill(x, k.lt(x, 3), -Infinity),
+      [2, 3],
+      [-Infinity, -Infinity, 3, 4, 5, 6],
+    ],
     ['tril', () => k.tril(x), [2, 3], [1, 0, 0, 4, 5, 0]],
     ['triu', () => k.triu(x, 1), [2, 3], [0, 2, 3, 0, 0, 6]],
     ['to', () => k.to(k.tensor([1.9, -1.9], [2]), 'i32'), [2], [1, -1]],
@@ -51,9 +81,24 @@ describe('views and shapes', () => {
   });
 
   it('splits', () => {
-    expect(k.tidy(() => k.split(x, 2, 1).map(seen))).toEqual([[[2, 2], [1, 2, 4, 5]], [[2, 1], [3, 6]]]);
-    expect(k.tidy(() => k.split(x, [1, 2], 1).map(numbers))).toEqual([[1, 4], [2, 3, 5, 6]]);
-    expect(k.tidy(() => k.chunk(x, 2).map(numbers))).toEqual([[1, 2, 3], [4, 5, 6]]);
+    expect(k.tidy(() => k.split(x, 2, 1).map(seen))).toEqual([
+      [
+        [2, 2],
+        [1, 2, 4, 5],
+      ],
+      [
+        [2, 1],
+        [3, 6],
+      ],
+    ]);
+    expect(k.tidy(() => k.split(x, [1, 2], 1).map(numbers))).toEqual([
+      [1, 4],
+      [2, 3, 5, 6],
+    ]);
+    expect(k.tidy(() => k.chunk(x, 2).map(numbers))).toEqual([
+      [1, 2, 3],
+      [4, 5, 6],
+    ]);
   });
 
   it('clones apart, views together', () => {
@@ -61,7 +106,10 @@ describe('views and shapes', () => {
       const t = k.tensor([1, 2], [2]);
       const [view, copy] = [k.view(t, [1, 2]), k.clone(t)];
       k.fill_(t, 5);
-      expect([numbers(view), numbers(copy)]).toEqual([[5, 5], [1, 2]]);
+      expect([numbers(view), numbers(copy)]).toEqual([
+        [5, 5],
+        [1, 2],
+      ]);
     });
   });
 

@@ -11,8 +11,10 @@ export const view = (t: Tensor, shape: Shape): Tensor => one('aten::view', t, sh
 export const reshape = (t: Tensor, shape: Shape): Tensor => one('aten::reshape', t, shape);
 export const flatten = (t: Tensor, start = 0, end = -1): Tensor =>
   one('aten::flatten.using_ints', t, start, end);
-export const transpose = (t: Tensor, a: number, b: number): Tensor => one('aten::transpose.int', t, a, b);
-export const permute = (t: Tensor, dims: readonly number[]): Tensor => one('aten::permute', t, dims);
+export const transpose = (t: Tensor, a: number, b: number): Tensor =>
+  one('aten::transpose.int', t, a, b);
+export const permute = (t: Tensor, dims: readonly number[]): Tensor =>
+  one('aten::permute', t, dims);
 export const unsqueeze = (t: Tensor, dim: number): Tensor => one('aten::unsqueeze', t, dim);
 /** Drops a dimension of size 1, or all of them. */
 export const squeeze = (t: Tensor, dim?: number): Tensor =>
@@ -45,7 +47,8 @@ export const select = (t: Tensor, dim: number, index: number): Tensor =>
   one('aten::select.int', t, dim, index);
 export const indexSelect = (t: Tensor, dim: number, index: Tensor): Tensor =>
   one('aten::index_select', t, dim, index);
-export const gather = (t: Tensor, dim: number, index: Tensor): Tensor => one('aten::gather', t, dim, index);
+export const gather = (t: Tensor, dim: number, index: Tensor): Tensor =>
+  one('aten::gather', t, dim, index);
 /** `t[indices]` as in PyTorch; null stands for `:`. */
 export const index = (t: Tensor, indices: readonly (Tensor | null)[]): Tensor =>
   one('aten::index.Tensor', t, indices);
@@ -56,19 +59,36 @@ export const indexPut = (
   accumulate = false,
 ): Tensor => one('aten::index_put', t, indices, values, accumulate);
 /** A copy of `t` with alpha · source added at the rows `index` along `dim`. */
-export const indexAdd = (t: Tensor, dim: number, index: Tensor, source: Tensor, alpha = 1): Tensor =>
-  one('aten::index_add', t, dim, index, source, alpha);
+export const indexAdd = (
+  t: Tensor,
+  dim: number,
+  index: Tensor,
+  source: Tensor,
+  alpha = 1,
+): Tensor => one('aten::index_add', t, dim, index, source, alpha);
 export const indexCopy = (t: Tensor, dim: number, index: Tensor, source: Tensor): Tensor =>
   one('aten::index_copy', t, dim, index, source);
 export const scatter = (t: Tensor, dim: number, index: Tensor, source: Tensor | number): Tensor =>
-  one(typeof source === 'number' ? 'aten::scatter.value' : 'aten::scatter.src', t, dim, index, source);
+  one(
+    typeof source === 'number' ? 'aten::scatter.value' : 'aten::scatter.src',
+    t,
+    dim,
+    index,
+    source,
+  );
 
 /** Another element type; the same memory when there is nothing to convert. */
 export const to = (t: Tensor, dtype: Dtype): Tensor => one('aten::to.dtype', t, dtype);
 /** Another device; the same memory when it lies there already. */
-export const toDevice = (t: Tensor, device: Device): Tensor => one('aten::to.device', t, device, t.dtype);
+export const toDevice = (t: Tensor, device: Device): Tensor =>
+  one('aten::to.device', t, device, t.dtype);
 
-const WHERE = ['aten::where.Scalar', 'aten::where.ScalarSelf', 'aten::where.ScalarOther', 'aten::where.self'];
+const WHERE = [
+  'aten::where.Scalar',
+  'aten::where.ScalarSelf',
+  'aten::where.ScalarOther',
+  'aten::where.self',
+];
 /** a where `condition` holds, else b. */
 export const where = (condition: Tensor, a: Tensor | number, b: Tensor | number): Tensor => {
   const kind = (typeof a === 'number' ? 0 : 2) + (typeof b === 'number' ? 0 : 1);

@@ -9,7 +9,7 @@ const cases = {
   'transpose (a view)': () => k.transpose(x, 0, 1),
   'add (a kernel)': () => k.add(x, x),
   'add, recorded for autograd': () => k.add(w, x),
-  'mm': () => k.mm(x, x),
+  mm: () => k.mm(x, x),
   'add_ (no result)': () => k.add_(x, 0),
   'split in 2': () => k.split(x, 1),
   'sum over a list of dims': () => k.sum(x, [0, 1], true),
@@ -18,7 +18,9 @@ const cases = {
 const PER_SCOPE = 100;
 const ROUNDS = 2000;
 k.setThreads(1);
-console.log(`libtorch ${k.kernelsInfo().libtorch}, best of 5 rounds of ${ROUNDS * PER_SCOPE} calls, CPU time`);
+console.log(
+  `libtorch ${k.kernelsInfo().libtorch}, best of 5 rounds of ${ROUNDS * PER_SCOPE} calls, CPU time`,
+);
 for (const [name, call] of Object.entries(cases)) {
   let best = Infinity;
   for (let round = 0; round < 5; round++) {
