@@ -151,13 +151,11 @@ export class Installation {
     return this.programs.map((program) => program.tail()).join('\n---\n');
   }
 
+  /** Ends the workers together, then the API. */
   async stop(): Promise<void> {
-    for (const { child, exited } of this.programs.splice(0).reverse()) {
-      child.kill('SIGTERM');
-      const killer = setTimeout(() => child.kill('SIGKILL'), 20_000);
-      await exited;
-      clearTimeout(killer);
-    }
+    const workers = this.programs.splice(0).filter((program) => program !== this.api);
+    await Promise.all(workers.map(end));
+    await end(this.api);
     rmSync(this.dir, { recursive: true, force: true });
   }
 
@@ -177,6 +175,13 @@ export async function until(
     if (performance.now() > end) throw new Error(`waited ${ms} ms in vain for ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 25));
   }
+}
+
+async function end({ child, exited }: Program): Promise<void> {
+  child.kill('SIGTERM');
+  const killer = setTimeout(() => child.kill('SIGKILL'), 20_000);
+  await exited;
+  clearTimeout(killer);
 }
 
 function run(args: readonly string[], env: Record<string, string> = {}): Program {

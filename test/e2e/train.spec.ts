@@ -1,6 +1,7 @@
 // The main job through the real things: API process, embedded Postgres, both queue backends, worker and
 // trainer processes, the official SDK; then with the trainer and the worker killed in the middle.
 import { connect } from 'node:net';
+import type { WorkerObject } from '@graft/contracts';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFailed } from 'vitest';
 import { Installation, until } from './installation.js';
 
@@ -196,6 +197,29 @@ describe('killed in the middle', () => {
         ?.equals(whole.get('adapter_model.safetensors') ?? Buffer.alloc(0)),
     ).toBe(true);
     expect(lossesOf(files)).toEqual(lossesOf(whole));
+  });
+
+  it('a paused job goes on from its very step', async () => {
+    const id = await submitAndReachTheMiddle();
+    await graft.openai.fineTuning.jobs.pause(id);
+    await until('the pause', async () => (await graft.job(id)).status === 'paused');
+    const { step } = (await graft.job(id)).graft.progress;
+    await graft.openai.fineTuning.jobs.resume(id);
+    await expectTheSameAdapter(id);
+    expect((await graft.job(id)).graft.attempts[1]?.from_step).toBe(step);
+  });
+
+  it('a cancelled job ends at once and frees its slot; the base stays in memory', async () => {
+    const id = await submitAndReachTheMiddle();
+    const [trainer] = graft.trainerPids('a');
+    await graft.openai.fineTuning.jobs.cancel(id);
+    expect((await graft.job(id)).status).toBe('cancelled');
+    await until('the slot', async () => {
+      const { data } = (await graft.openai.get('/workers')) as { data: readonly WorkerObject[] };
+      const worker = data.find(({ name, state }) => name === 'a' && state === 'online');
+      return worker?.free_slots === worker?.slots && worker?.jobs.length === 0;
+    });
+    expect(graft.trainerPids('a')).toEqual([trainer]);
   });
 
   it('a drained worker hands its run back with a checkpoint at the very step', async () => {
