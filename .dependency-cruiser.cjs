@@ -15,21 +15,50 @@ const servers = packages('servers', ['bullmq', 'ioredis', '@nestjs', 'typeorm', 
 /** @type {import('dependency-cruiser').IConfiguration} */
 module.exports = {
   forbidden: [
-    { name: 'no-cycle', severity: 'error', from: {}, to: { circular: true, viaOnly: { dependencyTypesNot: ['type-only'] } } },
-    never('contracts', ours(['kernels', 'peft-core', 'api', 'worker', 'cli', 'dashboard']), 'contracts knows nothing of ours'),
-    never('kernels', ours(['contracts', 'peft-core', 'api', 'worker', 'cli', 'dashboard']), 'kernels knows nothing of ours'),
+    {
+      name: 'no-cycle',
+      severity: 'error',
+      from: {},
+      to: { circular: true, viaOnly: { dependencyTypesNot: ['type-only'] } },
+    },
+    never(
+      'contracts',
+      ours(['kernels', 'peft-core', 'api', 'worker', 'cli', 'dashboard']),
+      'contracts knows nothing of ours',
+    ),
+    never(
+      'kernels',
+      ours(['contracts', 'peft-core', 'api', 'worker', 'cli', 'dashboard']),
+      'kernels knows nothing of ours',
+    ),
     never('peft-core', ours(['api', 'worker', 'cli', 'dashboard']), 'nothing imports upward'),
     never('peft-core', servers, 'the core knows no servers'),
-    never('worker', ours(['api', 'cli', 'dashboard', 'kernels']), 'a worker has peft-core and contracts'),
+    never(
+      'worker',
+      ours(['api', 'cli', 'dashboard', 'kernels']),
+      'a worker has peft-core and contracts',
+    ),
     never('worker', servers, 'a worker has no database and no queue (docs/adr/0003)'),
     never('api', ours(['worker', 'cli', 'dashboard', 'kernels']), 'the API computes nothing'),
     never(
       'api',
-      { name: 'peft-core-beyond-catalog', path: '^libs/peft-core/', pathNot: '^libs/peft-core/(src|dist)/catalog\\.' },
+      {
+        name: 'peft-core-beyond-catalog',
+        path: '^libs/peft-core/',
+        pathNot: '^libs/peft-core/(src|dist)/catalog\\.',
+      },
       'the API sees the native-free catalogue only',
     ),
-    never('cli', ours(['kernels', 'peft-core', 'api', 'worker', 'dashboard']), 'the CLI speaks through the API'),
-    never('dashboard', ours(['kernels', 'peft-core', 'api', 'worker', 'cli']), 'the dashboard speaks through the API'),
+    never(
+      'cli',
+      ours(['kernels', 'peft-core', 'api', 'worker', 'dashboard']),
+      'the CLI speaks through the API',
+    ),
+    never(
+      'dashboard',
+      ours(['kernels', 'peft-core', 'api', 'worker', 'cli']),
+      'the dashboard speaks through the API',
+    ),
   ],
   options: {
     tsPreCompilationDeps: true,
@@ -37,6 +66,9 @@ module.exports = {
     doNotFollow: { path: 'node_modules' },
     exclude: { path: '(^|/)(dist-types|build)/' },
     includeOnly: { path: '^(libs|apps)/|node_modules/' },
-    enhancedResolveOptions: { exportsFields: ['exports'], conditionNames: ['import', 'node', 'default'] },
+    enhancedResolveOptions: {
+      exportsFields: ['exports'],
+      conditionNames: ['import', 'node', 'default'],
+    },
   },
 };

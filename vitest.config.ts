@@ -18,7 +18,11 @@ export default defineConfig({
         test: {
           ...shared,
           name: 'unit',
-          include: ['libs/*/src/**/*.spec.{ts,tsx}', 'apps/*/src/**/*.spec.{ts,tsx}', 'tools/**/*.spec.mjs'],
+          include: [
+            'libs/*/src/**/*.spec.{ts,tsx}',
+            'apps/*/src/**/*.spec.{ts,tsx}',
+            'tools/**/*.spec.mjs',
+          ],
           testTimeout: 30_000,
           hookTimeout: 60_000,
           maxWorkers: 2,

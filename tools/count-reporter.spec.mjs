@@ -17,10 +17,23 @@ beforeAll(() => {
 afterAll(() => rmSync(folder, { recursive: true }));
 
 function runVitest(...files) {
-  const args = ['run', '--root', folder, '--reporter', 'default', '--reporter', join(ROOT, 'tools/count-reporter.mjs'), ...files];
+  const args = [
+    'run',
+    '--root',
+    folder,
+    '--reporter',
+    'default',
+    '--reporter',
+    join(ROOT, 'tools/count-reporter.mjs'),
+    ...files,
+  ];
   const env = { ...process.env };
   for (const name of Object.keys(env)) if (name.startsWith('VITEST')) delete env[name];
-  const done = spawnSync(process.execPath, [join(ROOT, 'node_modules/vitest/vitest.mjs'), ...args], { encoding: 'utf8', env });
+  const done = spawnSync(
+    process.execPath,
+    [join(ROOT, 'node_modules/vitest/vitest.mjs'), ...args],
+    { encoding: 'utf8', env },
+  );
   return { code: done.status, last: done.stdout.trimEnd().split('\n').at(-1) };
 }
 
@@ -38,6 +51,9 @@ describe('the last line', () => {
   it('counts a file that cannot be loaded as a failure', () => {
     writeFileSync(join(folder, 'fine.spec.mjs'), `import { it } from 'vitest'; it('a', () => {});`);
     writeFileSync(join(folder, 'broken.spec.mjs'), `import './nowhere.mjs';`);
-    expect(runVitest('fine.spec.mjs', 'broken.spec.mjs')).toEqual({ code: 1, last: '1 passed, 1 failed, 0 skipped' });
+    expect(runVitest('fine.spec.mjs', 'broken.spec.mjs')).toEqual({
+      code: 1,
+      last: '1 passed, 1 failed, 0 skipped',
+    });
   });
 });

@@ -20,7 +20,9 @@ describe('docker-compose.yml', () => {
   });
 
   it('keeps what must outlive a container in declared volumes', () => {
-    const used = services.flatMap(([, { volumes = [] }]) => volumes.map((text) => text.split(':')).filter((parts) => parts.length > 1));
+    const used = services.flatMap(([, { volumes = [] }]) =>
+      volumes.map((text) => text.split(':')).filter((parts) => parts.length > 1),
+    );
     expect(used.map(([name]) => name).sort()).toEqual(Object.keys(compose.volumes).sort());
   });
 
@@ -35,7 +37,9 @@ describe('docker-compose.yml', () => {
     expect(worker.container_name).toBeUndefined();
     expect(worker.ports).toBeUndefined();
     expect(worker.volumes.every((volume) => !volume.includes(':'))).toBe(true);
-    expect(Object.keys(worker.environment).filter((name) => /DATABASE|QUEUE|REDIS|API_KEY/.test(name))).toEqual([]);
+    expect(
+      Object.keys(worker.environment).filter((name) => /DATABASE|QUEUE|REDIS|API_KEY/.test(name)),
+    ).toEqual([]);
     expect(Object.keys(worker.depends_on)).toEqual(['api']);
   });
 
@@ -52,40 +56,53 @@ describe('docker-compose.yml', () => {
   it('sets only variables that docs/configuration.md explains, and asks for secrets instead of having them', () => {
     const documented = read('docs/configuration.md');
     for (const [name, { environment }] of services.filter(([, { build }]) => build)) {
-      for (const variable of Object.keys(environment)) expect(documented, `${name}: ${variable}`).toContain(`\`${variable}\``);
+      for (const variable of Object.keys(environment))
+        expect(documented, `${name}: ${variable}`).toContain(`\`${variable}\``);
     }
-    expect(compose.services.postgres.environment.POSTGRES_PASSWORD).toMatch(/^\$\{GRAFT_DATABASE_PASSWORD:\?/);
+    expect(compose.services.postgres.environment.POSTGRES_PASSWORD).toMatch(
+      /^\$\{GRAFT_DATABASE_PASSWORD:\?/,
+    );
     expect(compose.services.worker.environment.GRAFT_WORKER_TOKEN).toBe('${GRAFT_WORKER_TOKEN:-}');
   });
 });
 
-describe.each(services.filter(([, { build }]) => build).map(([name, { build }]) => [name, build]))('the image of %s', (_name, build) => {
-  const lines = read(build.dockerfile)
-    .replaceAll(/\\\n/g, ' ')
-    .split('\n')
-    .filter((line) => line !== '' && !line.startsWith('#'));
+describe.each(services.filter(([, { build }]) => build).map(([name, { build }]) => [name, build]))(
+  'the image of %s',
+  (_name, build) => {
+    const lines = read(build.dockerfile)
+      .replaceAll(/\\\n/g, ' ')
+      .split('\n')
+      .filter((line) => line !== '' && !line.startsWith('#'));
 
-  it('copies only what is in the repository, and every workspace before npm ci', () => {
-    const copies = lines.filter((line) => line.startsWith('COPY ') && !line.includes('--from=')).map((line) => line.split(/\s+/).slice(1, -1));
-    for (const path of copies.flat()) expect(existsSync(join(ROOT, path)), path).toBe(true);
-    const { workspaces } = JSON.parse(read('package.json'));
-    for (const workspace of workspaces) expect(copies.flat()).toContain(`${workspace}/package.json`);
-  });
+    it('copies only what is in the repository, and every workspace before npm ci', () => {
+      const copies = lines
+        .filter((line) => line.startsWith('COPY ') && !line.includes('--from='))
+        .map((line) => line.split(/\s+/).slice(1, -1));
+      for (const path of copies.flat()) expect(existsSync(join(ROOT, path)), path).toBe(true);
+      const { workspaces } = JSON.parse(read('package.json'));
+      for (const workspace of workspaces)
+        expect(copies.flat()).toContain(`${workspace}/package.json`);
+    });
 
-  it('declares the build arguments it is given, and stages before they are used', () => {
-    const declared = new Set(lines.filter((line) => line.startsWith('ARG ')).map((line) => line.slice(4).split('=')[0]));
-    for (const name of Object.keys(build.args ?? {})) expect(declared.has(name), name).toBe(true);
-    const stages = lines.flatMap((line) => /^FROM \S+ AS (\S+)/.exec(line)?.[1] ?? []);
-    for (const line of lines) {
-      const from = /--from=(\S+)/.exec(line)?.[1];
-      if (from !== undefined && !from.includes(':')) expect(stages).toContain(from);
-    }
-  });
+    it('declares the build arguments it is given, and stages before they are used', () => {
+      const declared = new Set(
+        lines.filter((line) => line.startsWith('ARG ')).map((line) => line.slice(4).split('=')[0]),
+      );
+      for (const name of Object.keys(build.args ?? {})) expect(declared.has(name), name).toBe(true);
+      const stages = lines.flatMap((line) => /^FROM \S+ AS (\S+)/.exec(line)?.[1] ?? []);
+      for (const line of lines) {
+        const from = /--from=(\S+)/.exec(line)?.[1];
+        if (from !== undefined && !from.includes(':')) expect(stages).toContain(from);
+      }
+    });
 
-  it('starts a program that the TypeScript build makes, as another user than root', () => {
-    const command = JSON.parse(lines.at(-1).replace('CMD ', ''));
-    const script = command.at(-1);
-    expect(statSync(join(ROOT, script.replace('/dist/', '/src/').replace(/\.js$/, '.ts'))).isFile()).toBe(true);
-    expect(lines.filter((line) => line.startsWith('USER ')).at(-1)).toBe('USER node');
-  });
-});
+    it('starts a program that the TypeScript build makes, as another user than root', () => {
+      const command = JSON.parse(lines.at(-1).replace('CMD ', ''));
+      const script = command.at(-1);
+      expect(
+        statSync(join(ROOT, script.replace('/dist/', '/src/').replace(/\.js$/, '.ts'))).isFile(),
+      ).toBe(true);
+      expect(lines.filter((line) => line.startsWith('USER ')).at(-1)).toBe('USER node');
+    });
+  },
+);

@@ -34,20 +34,32 @@ function chooseHome() {
 function checkNode(version) {
   const [major, minor] = version.split('.').map(Number);
   const fits = (major === 20 && minor >= 19) || (major === 22 && minor >= 12) || major > 22;
-  if (!fits) throw new SetupError(`this is Node ${version}; Graft needs 20.19 or newer of 20, or 22.12 and up (https://nodejs.org)`);
+  if (!fits)
+    throw new SetupError(
+      `this is Node ${version}; Graft needs 20.19 or newer of 20, or 22.12 and up (https://nodejs.org)`,
+    );
 }
 
 async function main([mode, ...rest]) {
-  if (mode !== undefined && mode !== '--start' && mode !== '--test') throw new SetupError(`unknown argument ${mode}; ${USAGE}`);
+  if (mode !== undefined && mode !== '--start' && mode !== '--test')
+    throw new SetupError(`unknown argument ${mode}; ${USAGE}`);
   await setUp({ forTests: mode === '--test' });
   if (mode === '--start') {
     const env = { ...process.env, GRAFT_HOME: process.env.GRAFT_HOME || chooseHome() };
-    return runUntilItEnds(process.execPath, [join(ROOT, 'apps/cli/dist/main.js'), 'up', '--example', ...rest], { cwd: ROOT, env });
+    return runUntilItEnds(
+      process.execPath,
+      [join(ROOT, 'apps/cli/dist/main.js'), 'up', '--example', ...rest],
+      { cwd: ROOT, env },
+    );
   }
   if (mode === '--test') {
     const stopServices = await startServices(ROOT);
     try {
-      return await runUntilItEnds(process.execPath, [join(ROOT, 'node_modules/vitest/vitest.mjs'), 'run', ...rest], { cwd: ROOT });
+      return await runUntilItEnds(
+        process.execPath,
+        [join(ROOT, 'node_modules/vitest/vitest.mjs'), 'run', ...rest],
+        { cwd: ROOT },
+      );
     } finally {
       await stopServices();
     }

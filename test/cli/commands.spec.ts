@@ -1,5 +1,13 @@
 import { once } from 'node:events';
-import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  existsSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { ChildProcess } from 'node:child_process';
@@ -26,26 +34,47 @@ afterAll(async () => {
   rmSync(home, { recursive: true, force: true });
 });
 
-const chat = (text: string): string => JSON.stringify({ messages: [{ role: 'user', content: text }, { role: 'assistant', content: 'ok' }] });
+const chat = (text: string): string =>
+  JSON.stringify({
+    messages: [
+      { role: 'user', content: text },
+      { role: 'assistant', content: 'ok' },
+    ],
+  });
 
 describe('graft, against a running API', () => {
   it('finds its credentials in the home, which only the owner may read', async () => {
     expect(statSync(join(home, 'credentials.json')).mode & 0o777).toBe(0o600);
-    expect(await run('jobs')).toMatchObject({ code: 0, out: expect.stringContaining('no jobs yet') });
-    expect(await run('workers')).toMatchObject({ code: 0, out: expect.stringContaining('no worker has joined') });
+    expect(await run('jobs')).toMatchObject({
+      code: 0,
+      out: expect.stringContaining('no jobs yet'),
+    });
+    expect(await run('workers')).toMatchObject({
+      code: 0,
+      out: expect.stringContaining('no worker has joined'),
+    });
   });
 
   it('uploads, lists, gets and deletes a file, byte for byte', async () => {
     const path = join(home, 'train.jsonl');
-    writeFileSync(path, Array.from({ length: 12 }, (_, at) => `${chat(`question ${at} é`)}\n`).join(''));
-    const file = JSON.parse((await run('files', 'upload', path, '--json')).out) as { id: string; status: string };
+    writeFileSync(
+      path,
+      Array.from({ length: 12 }, (_, at) => `${chat(`question ${at} é`)}\n`).join(''),
+    );
+    const file = JSON.parse((await run('files', 'upload', path, '--json')).out) as {
+      id: string;
+      status: string;
+    };
     expect(file.id).toMatch(/^file-/);
     expect((await run('files')).out).toContain(file.id);
     const copy = join(home, 'copy.jsonl');
     expect((await run('files', 'get', file.id, '-o', copy)).code).toBe(0);
     expect(readFileSync(copy).equals(readFileSync(path))).toBe(true);
     expect((await run('files', 'get', file.id, '-o', '-')).out).toBe(readFileSync(path, 'utf8'));
-    expect(await run('files', 'delete', file.id)).toMatchObject({ code: 0, out: `${file.id} deleted\n` });
+    expect(await run('files', 'delete', file.id)).toMatchObject({
+      code: 0,
+      out: `${file.id} deleted\n`,
+    });
     const gone = await run('files', 'get', file.id, '-o', join(home, 'none'));
     expect(gone).toMatchObject({ code: 1, out: '', err: expect.stringContaining(file.id) });
     expect(existsSync(join(home, 'none'))).toBe(false);
@@ -57,28 +86,49 @@ describe('graft, against a running API', () => {
     const refused = await run('submit', '--model', 'no-such-model', '--train', bad);
     expect(refused.code).toBe(1);
     const unknown = await run('watch', 'ftjob-nowhere');
-    expect(unknown).toMatchObject({ code: 1, out: '', err: expect.stringContaining('ftjob-nowhere') });
+    expect(unknown).toMatchObject({
+      code: 1,
+      out: '',
+      err: expect.stringContaining('ftjob-nowhere'),
+    });
     expect(unknown.err.trim().split('\n')).toHaveLength(1);
     for (const verb of ['cancel', 'pause', 'resume', 'logs', 'download']) {
-      expect(await run(verb, 'ftjob-nowhere'), verb).toMatchObject({ code: 1, err: expect.stringMatching(/^graft: .*ftjob-nowhere/) });
+      expect(await run(verb, 'ftjob-nowhere'), verb).toMatchObject({
+        code: 1,
+        err: expect.stringMatching(/^graft: .*ftjob-nowhere/),
+      });
     }
-    expect(await run('chat', 'no-such-model', 'hello')).toMatchObject({ code: 1, err: expect.stringContaining('no-such-model') });
-    expect(await run('models', 'import', `dir:${join(home, 'nothing')}`)).toMatchObject({ code: 1, err: expect.stringContaining('nothing') });
+    expect(await run('chat', 'no-such-model', 'hello')).toMatchObject({
+      code: 1,
+      err: expect.stringContaining('no-such-model'),
+    });
+    expect(await run('models', 'import', `dir:${join(home, 'nothing')}`)).toMatchObject({
+      code: 1,
+      err: expect.stringContaining('nothing'),
+    });
   });
 
   it('makes a key that works, within its scopes, until it is revoked', async () => {
-    const key = JSON.parse((await run('keys', 'create', 'reader', '--scope', 'files:read', '--json')).out) as { id: string; secret: string };
-    const withKey = (...args: string[]): Promise<Done> => graft(home, [...args, '--api-key', key.secret]);
+    const key = JSON.parse(
+      (await run('keys', 'create', 'reader', '--scope', 'files:read', '--json')).out,
+    ) as { id: string; secret: string };
+    const withKey = (...args: string[]): Promise<Done> =>
+      graft(home, [...args, '--api-key', key.secret]);
     expect((await withKey('files')).code).toBe(0);
     expect(await withKey('keys')).toMatchObject({ code: 1, out: '' });
     expect((await run('keys')).out).toContain('reader');
     expect((await run('keys', 'revoke', key.id)).code).toBe(0);
-    expect(await withKey('files')).toMatchObject({ code: 1, err: expect.stringContaining('revoked') });
+    expect(await withKey('files')).toMatchObject({
+      code: 1,
+      err: expect.stringContaining('revoked'),
+    });
   });
 
   it('tells wrong usage (2) and an absent API (3) from a refusal (1)', async () => {
     expect((await run('submit', '--model', 'm')).code).toBe(2);
-    expect((await run('submit', '--model', 'm', '--train', 'file-1', '--set', 'oops')).code).toBe(2);
+    expect((await run('submit', '--model', 'm', '--train', 'file-1', '--set', 'oops')).code).toBe(
+      2,
+    );
     expect((await run('nonsense')).code).toBe(2);
     expect((await run('files', 'upload', join(home, 'not-there'))).code).toBe(2);
     expect((await run('jobs', '--url', 'http://127.0.0.1:9')).code).toBe(3);

@@ -1,4 +1,14 @@
-import { chmodSync, cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { spawn } from 'node:child_process';
@@ -17,8 +27,14 @@ beforeAll(() => {
   home = mkdtempSync(join(tmpdir(), 'graft-example-'));
   chmodSync(home, 0o755);
   base = writeTinyBase(join(home, 'tiny'));
-  const config = JSON.parse(readFileSync(join(base, 'config.json'), 'utf8')) as Record<string, unknown>;
-  writeFileSync(join(base, 'config.json'), JSON.stringify({ ...config, max_position_embeddings: 1024 }));
+  const config = JSON.parse(readFileSync(join(base, 'config.json'), 'utf8')) as Record<
+    string,
+    unknown
+  >;
+  writeFileSync(
+    join(base, 'config.json'),
+    JSON.stringify({ ...config, max_position_embeddings: 1024 }),
+  );
   mkdirSync(CACHE, { recursive: true });
   cpSync(CACHE, join(home, 'cache'), { recursive: true });
 });
@@ -29,7 +45,10 @@ afterAll(() => {
 
 async function example(from: string): Promise<Done> {
   const env = cleanEnv({ GRAFT_HOME: home, GRAFT_EXAMPLE_BASE: `dir:${from}` });
-  const child = spawn(process.execPath, [CLI, 'up', '--example', '--no-stay'], { env, stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = spawn(process.execPath, [CLI, 'up', '--example', '--no-stay'], {
+    env,
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
   let out = '';
   let err = '';
   child.stdout.on('data', (chunk: Buffer) => (out += chunk.toString()));
@@ -43,10 +62,17 @@ describe('graft up --example', () => {
     const { code, out, err } = await example(base);
     expect([code, err]).toEqual([0, expect.stringContaining('public domain')]);
     expect(out).toMatch(/succeeded in \d+:\d\d: 40 steps, loss \d+\.\d{3}/);
-    expect(out).toMatch(/Held-out score \(right answers of 40\): before \d+\.\d %, after \d+\.\d %/);
+    expect(out).toMatch(
+      /Held-out score \(right answers of 40\): before \d+\.\d %, after \d+\.\d %/,
+    );
     const folder = /Adapter \(Hugging Face PEFT reads it\): (\S+)/.exec(out)?.[1] ?? '';
-    expect(readdirSync(folder)).toEqual(expect.arrayContaining(['adapter_config.json', 'adapter_model.safetensors']));
-    expect(JSON.parse(readFileSync(join(folder, 'adapter_config.json'), 'utf8'))).toMatchObject({ peft_type: 'LORA', r: 8 });
+    expect(readdirSync(folder)).toEqual(
+      expect.arrayContaining(['adapter_config.json', 'adapter_model.safetensors']),
+    );
+    expect(JSON.parse(readFileSync(join(folder, 'adapter_config.json'), 'utf8'))).toMatchObject({
+      peft_type: 'LORA',
+      r: 8,
+    });
     expect(out).toMatch(/Dashboard: http:\/\/127\.0\.0\.1:\d+\/#key=sk-graft-/);
   }, 240_000);
 

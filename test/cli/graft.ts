@@ -14,7 +14,9 @@ export interface Done {
 
 /** The environment without anything that would lead a test to the user's own Graft. */
 export function cleanEnv(extra: Readonly<Record<string, string>> = {}): NodeJS.ProcessEnv {
-  const kept = Object.entries(process.env).filter(([name]) => !name.startsWith('GRAFT_') && !name.startsWith('VITEST'));
+  const kept = Object.entries(process.env).filter(
+    ([name]) => !name.startsWith('GRAFT_') && !name.startsWith('VITEST'),
+  );
   return { ...Object.fromEntries(kept), GRAFT_LOG_LEVEL: 'warn', ...extra };
 }
 
@@ -28,13 +30,22 @@ export async function graft(home: string, args: readonly string[], input = ''): 
 }
 
 /** Starts a program and waits until its output holds `sign`. */
-export async function startUntil(script: string, args: readonly string[], env: NodeJS.ProcessEnv, sign: string): Promise<{ child: ChildProcess; text: () => Omit<Done, 'code'> }> {
-  const child = spawn(process.execPath, [script, ...args], { env, stdio: ['ignore', 'pipe', 'pipe'] });
+export async function startUntil(
+  script: string,
+  args: readonly string[],
+  env: NodeJS.ProcessEnv,
+  sign: string,
+): Promise<{ child: ChildProcess; text: () => Omit<Done, 'code'> }> {
+  const child = spawn(process.execPath, [script, ...args], {
+    env,
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
   const text = collect(child);
   for (;;) {
     const { out, err } = text();
     if ((out + err).includes(sign)) return { child, text };
-    if (child.exitCode !== null) throw new Error(`ended with ${child.exitCode} before it said "${sign}": ${out}${err}`);
+    if (child.exitCode !== null)
+      throw new Error(`ended with ${child.exitCode} before it said "${sign}": ${out}${err}`);
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
 }

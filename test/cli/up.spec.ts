@@ -51,7 +51,10 @@ describe('graft up', () => {
     expect(children).toHaveLength(2);
     expect((await graft(home, ['workers'])).out).toContain('online');
     const second = await graft(home, ['up']);
-    expect(second).toMatchObject({ code: 1, err: expect.stringContaining(`already up on ${home} (process ${child.pid})`) });
+    expect(second).toMatchObject({
+      code: 1,
+      err: expect.stringContaining(`already up on ${home} (process ${child.pid})`),
+    });
     child.kill('SIGINT');
     const [code] = (await once(child, 'exit')) as [number | null];
     expect([code, text().err.trimEnd().split('\n').at(-1)]).toEqual([0, 'stopped']);
@@ -68,7 +71,9 @@ describe('graft up', () => {
     expect(left.every(isAlive)).toBe(true);
     const second = await up();
     expect(left.filter(isAlive)).toEqual([]);
-    expect(JSON.parse(readFileSync(join(home, 'credentials.json'), 'utf8'))).toMatchObject({ api_key: (JSON.parse(key) as { api_key: string }).api_key });
+    expect(JSON.parse(readFileSync(join(home, 'credentials.json'), 'utf8'))).toMatchObject({
+      api_key: (JSON.parse(key) as { api_key: string }).api_key,
+    });
     const children = held().children.map(({ pid }) => pid);
     second.child.kill('SIGTERM');
     await once(second.child, 'exit');
@@ -79,7 +84,10 @@ describe('graft up', () => {
     const server = createServer().listen(0, '127.0.0.1');
     await once(server, 'listening');
     const { port } = server.address() as AddressInfo;
-    expect(await graft(home, ['up', '--port', String(port)])).toMatchObject({ code: 1, err: expect.stringContaining(`port ${port} is taken`) });
+    expect(await graft(home, ['up', '--port', String(port)])).toMatchObject({
+      code: 1,
+      err: expect.stringContaining(`port ${port} is taken`),
+    });
     server.close();
   });
 });

@@ -16,8 +16,15 @@ export function kernelsStep(root, stamps) {
     hash: () => hashPaths(root, inputs) + (process.env.LIBTORCH ?? ''),
     outputs: [join(root, 'libs/kernels/build/kernels.node')],
     async run() {
-      const code = await runShown(process.execPath, [join(root, 'libs/kernels/scripts/build.mjs')], { cwd: root });
-      if (code !== 0) throw new SetupError('the native kernels were not built; the reason is above. LIBTORCH=/path/to/libtorch names one you have');
+      const code = await runShown(
+        process.execPath,
+        [join(root, 'libs/kernels/scripts/build.mjs')],
+        { cwd: root },
+      );
+      if (code !== 0)
+        throw new SetupError(
+          'the native kernels were not built; the reason is above. LIBTORCH=/path/to/libtorch names one you have',
+        );
     },
   });
 }
@@ -39,7 +46,11 @@ export function typescriptStep(root, stamps) {
       ...Object.keys(PROGRAMS).map((name) => join(root, 'node_modules/.bin', name)),
     ],
     async run() {
-      const code = await runShown(process.execPath, [join(root, 'node_modules/tsc7/bin/tsc'), '-b'], { cwd: root });
+      const code = await runShown(
+        process.execPath,
+        [join(root, 'node_modules/tsc7/bin/tsc'), '-b'],
+        { cwd: root },
+      );
       if (code !== 0) throw new SetupError('the TypeScript build failed; the errors are above');
       linkPrograms(root);
     },
@@ -62,7 +73,9 @@ export function dashboardStep(root, stamps) {
     outputs: [join(root, 'apps/dashboard/dist/index.html')],
     async run() {
       const vite = join(root, 'node_modules/vite/bin/vite.js');
-      const code = await runShown(process.execPath, [vite, 'build', '--logLevel', 'warn'], { cwd: join(root, 'apps/dashboard') });
+      const code = await runShown(process.execPath, [vite, 'build', '--logLevel', 'warn'], {
+        cwd: join(root, 'apps/dashboard'),
+      });
       if (code !== 0) throw new SetupError('the dashboard was not built; the errors are above');
     },
   });

@@ -10,10 +10,12 @@ import { SetupError } from './step.mjs';
  */
 export function firstDifference(lock, installed) {
   for (const [path, wanted] of Object.entries(lock.packages)) {
-    if (!path.startsWith('node_modules/') || wanted.optional || wanted.devOptional || wanted.peer) continue;
+    if (!path.startsWith('node_modules/') || wanted.optional || wanted.devOptional || wanted.peer)
+      continue;
     const there = installed.packages?.[path];
     if (!there) return `${path.slice('node_modules/'.length)} is missing`;
-    if (there.version !== wanted.version) return `${path.slice('node_modules/'.length)} is ${there.version}, not ${wanted.version}`;
+    if (there.version !== wanted.version)
+      return `${path.slice('node_modules/'.length)} is ${there.version}, not ${wanted.version}`;
   }
   return null;
 }
@@ -31,7 +33,9 @@ export function dependenciesStep(root) {
       say(`${difference()}: npm ci (about 520 packages, 0.5 GB; 15 s to a minute)`);
       const code = await runShown('npm', ['ci', '--no-audit', '--no-fund'], { cwd: root });
       if (code !== 0) {
-        throw new SetupError(`npm ci ended with code ${code}; its output is above. A package registry must be reachable (npm config get registry)`);
+        throw new SetupError(
+          `npm ci ended with code ${code}; its output is above. A package registry must be reachable (npm config get registry)`,
+        );
       }
     },
   };

@@ -13,13 +13,25 @@ const lock = {
 
 describe('firstDifference', () => {
   it('finds none when every package is there in its version', () => {
-    const installed = { packages: { 'node_modules/a': { version: '1.0.0' }, 'node_modules/@x/b': { version: '2.0.0' } } };
+    const installed = {
+      packages: {
+        'node_modules/a': { version: '1.0.0' },
+        'node_modules/@x/b': { version: '2.0.0' },
+      },
+    };
     expect(firstDifference(lock, installed)).toBeNull();
   });
 
   it('names the missing package and the wrong version', () => {
-    expect(firstDifference(lock, { packages: { 'node_modules/a': { version: '1.0.0' } } })).toBe('@x/b is missing');
-    const old = { packages: { 'node_modules/a': { version: '0.9.0' }, 'node_modules/@x/b': { version: '2.0.0' } } };
+    expect(firstDifference(lock, { packages: { 'node_modules/a': { version: '1.0.0' } } })).toBe(
+      '@x/b is missing',
+    );
+    const old = {
+      packages: {
+        'node_modules/a': { version: '0.9.0' },
+        'node_modules/@x/b': { version: '2.0.0' },
+      },
+    };
     expect(firstDifference(lock, old)).toBe('a is 0.9.0, not 1.0.0');
   });
 });

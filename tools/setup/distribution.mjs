@@ -4,8 +4,16 @@ import { existsSync } from 'node:fs';
 import { has, runShown } from './run.mjs';
 
 const WANTED = [
-  { package: 'chromium', programs: ['chromium', 'chromium-browser', 'google-chrome'], why: 'the dashboard is tested in a headless browser' },
-  { package: 'redis-server', programs: ['redis-server'], why: 'the queue contract is also run on Redis' },
+  {
+    package: 'chromium',
+    programs: ['chromium', 'chromium-browser', 'google-chrome'],
+    why: 'the dashboard is tested in a headless browser',
+  },
+  {
+    package: 'redis-server',
+    programs: ['redis-server'],
+    why: 'the queue contract is also run on Redis',
+  },
 ];
 
 export function distributionStep() {
@@ -18,13 +26,18 @@ export function distributionStep() {
       const names = lacking.map((wanted) => wanted.package);
       const command = `apt-get install -y --no-install-recommends ${names.join(' ')}`;
       if (process.getuid?.() !== 0 || !has('apt-get') || !existsSync('/etc/debian_version')) {
-        say(`it is not installed for you (that takes root on Debian or Ubuntu: ${command}); its tests will be skipped`);
+        say(
+          `it is not installed for you (that takes root on Debian or Ubuntu: ${command}); its tests will be skipped`,
+        );
         return;
       }
       say(command);
       const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
       // no service is wanted, only the programs: policy-rc.d's answer for "do not start anything"
-      const apt = (...args) => runShown('apt-get', ['-qq', '-o', 'Dpkg::Use-Pty=0', ...args], { env: { ...env, RUNLEVEL: '1' } });
+      const apt = (...args) =>
+        runShown('apt-get', ['-qq', '-o', 'Dpkg::Use-Pty=0', ...args], {
+          env: { ...env, RUNLEVEL: '1' },
+        });
       const install = () => apt('install', '-y', '--no-install-recommends', ...names);
       if ((await install()) !== 0 && ((await apt('update')) !== 0 || (await install()) !== 0)) {
         say('that failed (its output is above); the tests that need it will be skipped');

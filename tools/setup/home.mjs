@@ -10,7 +10,10 @@ import { dirname, join } from 'node:path';
 export function homeFor(root, { asRoot, fallback = '/var/lib/graft' }) {
   if (!asRoot || everyoneMayEnter(root)) return { home: join(root, '.graft'), why: null };
   const home = join(fallback, createHash('sha256').update(root).digest('hex').slice(0, 12));
-  return { home, why: `other users may not enter ${root}, and the embedded PostgreSQL runs as one: data goes to ${home}` };
+  return {
+    home,
+    why: `other users may not enter ${root}, and the embedded PostgreSQL runs as one: data goes to ${home}`,
+  };
 }
 
 function everyoneMayEnter(folder) {

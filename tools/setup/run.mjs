@@ -5,7 +5,9 @@ import { spawn, spawnSync } from 'node:child_process';
 export function runShown(program, args, options = {}) {
   return new Promise((resolve, reject) => {
     const child = spawn(program, args, { stdio: ['ignore', 'inherit', 'inherit'], ...options });
-    child.once('error', (error) => reject(new Error(`${program} cannot be started: ${error.message}`)));
+    child.once('error', (error) =>
+      reject(new Error(`${program} cannot be started: ${error.message}`)),
+    );
     child.once('exit', (code, signal) => resolve(code ?? 128 + (signal === 'SIGINT' ? 2 : 15)));
   });
 }

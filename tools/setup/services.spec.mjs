@@ -23,12 +23,16 @@ it('starts a PostgreSQL that trusts this machine, and ends it; leaves alone what
   const other = createServer().listen(0, '127.0.0.1');
   await once(other, 'listening');
   const stop = await startServices(ROOT, { postgresPort, redisPort: other.address().port });
-  const client = new Client({ connectionString: `postgres://postgres@127.0.0.1:${postgresPort}/postgres` });
+  const client = new Client({
+    connectionString: `postgres://postgres@127.0.0.1:${postgresPort}/postgres`,
+  });
   await client.connect();
   expect((await client.query('SELECT 1 AS one')).rows).toEqual([{ one: 1 }]);
   await client.end();
   await stop();
-  const again = new Client({ connectionString: `postgres://postgres@127.0.0.1:${postgresPort}/postgres` });
+  const again = new Client({
+    connectionString: `postgres://postgres@127.0.0.1:${postgresPort}/postgres`,
+  });
   await expect(again.connect()).rejects.toThrow('ECONNREFUSED');
   expect(other.listening).toBe(true);
   other.close();

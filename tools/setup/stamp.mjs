@@ -37,7 +37,8 @@ export function stamps(file) {
     }
   };
   return {
-    matches: (name, hash, outputs) => read()[name] === hash && outputs.every((path) => existsSync(path)),
+    matches: (name, hash, outputs) =>
+      read()[name] === hash && outputs.every((path) => existsSync(path)),
     write(name, hash) {
       mkdirSync(dirname(file), { recursive: true });
       writeFileSync(file, `${JSON.stringify({ ...read(), [name]: hash }, null, 2)}\n`);

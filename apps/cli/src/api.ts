@@ -41,10 +41,12 @@ export class Api {
   /** All pages of a list, in the server's order. */
   async all<T extends { readonly id: string }>(path: string, limit = Infinity): Promise<T[]> {
     const items: T[] = [];
-    for (let after = ''; ; ) {
+    for (let after = ''; ;) {
       const join = path.includes('?') ? '&' : '?';
       const size = Math.min(100, limit - items.length);
-      const page = await this.get<Page<T>>(`${path}${join}limit=${size}${after && `&after=${encodeURIComponent(after)}`}`);
+      const page = await this.get<Page<T>>(
+        `${path}${join}limit=${size}${after && `&after=${encodeURIComponent(after)}`}`,
+      );
       items.push(...page.data);
       const last = page.data.at(-1);
       if (!page.has_more || last === undefined || items.length >= limit) return items;
@@ -61,7 +63,11 @@ export class Api {
   }
 
   /** The raw answer, e.g. for a file's content or a streamed completion. */
-  async raw(method: string, path: string, options: { body?: Body; headers?: Record<string, string>; signal?: AbortSignal } = {}): Promise<Response> {
+  async raw(
+    method: string,
+    path: string,
+    options: { body?: Body; headers?: Record<string, string>; signal?: AbortSignal } = {},
+  ): Promise<Response> {
     const { body, headers, signal } = options;
     const isForm = body instanceof FormData;
     const sent = body === undefined ? undefined : isForm ? body : JSON.stringify(body);
@@ -89,9 +95,12 @@ export class Api {
    * The events of an SSE endpoint, for as long as the caller reads. A lost connection is taken up again
    * where it was (Last-Event-ID); `onLost` hears of it. Ends with an error only when the server says no.
    */
-  async *events(path: string, options: { signal?: AbortSignal; onLost?: () => void } = {}): AsyncGenerator<ServerEvent> {
+  async *events(
+    path: string,
+    options: { signal?: AbortSignal; onLost?: () => void } = {},
+  ): AsyncGenerator<ServerEvent> {
     let lastId = '';
-    for (let failures = 0; ; ) {
+    for (let failures = 0; ;) {
       try {
         const headers = { accept: 'text/event-stream', ...(lastId && { 'last-event-id': lastId }) };
         const answer = await this.raw('GET', path, { headers, signal: options.signal });
@@ -108,8 +117,14 @@ export class Api {
       if (options.signal?.aborted) return;
       failures += 1;
       options.onLost?.();
-      if (failures > 30) throw new CliError(`the stream of ${this.credentials.url} stays away; the job goes on without us`, EXIT.unreachable);
-      await sleep(Math.min(5000, 250 * 2 ** Math.min(failures, 5)), undefined, { signal: options.signal }).catch(() => undefined);
+      if (failures > 30)
+        throw new CliError(
+          `the stream of ${this.credentials.url} stays away; the job goes on without us`,
+          EXIT.unreachable,
+        );
+      await sleep(Math.min(5000, 250 * 2 ** Math.min(failures, 5)), undefined, {
+        signal: options.signal,
+      }).catch(() => undefined);
     }
   }
 
@@ -130,7 +145,10 @@ async function blobOf(path: string): Promise<Blob> {
 function unreachable(url: string, error: unknown): CliError {
   const cause = (error as { cause?: { code?: string; message?: string } }).cause;
   const reason = cause?.code ?? cause?.message ?? (error as Error).message;
-  return new CliError(`no API answers at ${url} (${reason}): start one with \`graft up\`, or set GRAFT_URL`, EXIT.unreachable);
+  return new CliError(
+    `no API answers at ${url} (${reason}): start one with \`graft up\`, or set GRAFT_URL`,
+    EXIT.unreachable,
+  );
 }
 
 async function refusal(answer: Response): Promise<ApiError> {
@@ -141,6 +159,12 @@ async function refusal(answer: Response): Promise<ApiError> {
     const { error } = JSON.parse(text) as ErrorBody;
     return new ApiError(answer.status, error.code, error.param, error.message, wait);
   } catch {
-    return new ApiError(answer.status, null, null, `HTTP ${answer.status}: ${text.slice(0, 200)}`, wait);
+    return new ApiError(
+      answer.status,
+      null,
+      null,
+      `HTTP ${answer.status}: ${text.slice(0, 200)}`,
+      wait,
+    );
   }
 }

@@ -21,5 +21,9 @@ export function callOf(command: Command): Call {
     if (typeof value === 'string') given[key] = value;
   }
   const settings = readSettings(given);
-  return { settings, out: terminal(flags.json === true), api: () => new Api(credentialsOf(settings)) };
+  return {
+    settings,
+    out: terminal(flags.json === true),
+    api: () => new Api(credentialsOf(settings)),
+  };
 }

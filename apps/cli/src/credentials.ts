@@ -27,7 +27,10 @@ export function credentialsOf(settings: Settings): Credentials {
 /** What the API wrote at its start, or null. */
 export function readCredentials(home: string): Credentials | null {
   try {
-    const value = JSON.parse(readFileSync(join(home, 'credentials.json'), 'utf8')) as { url?: unknown; api_key?: unknown };
+    const value = JSON.parse(readFileSync(join(home, 'credentials.json'), 'utf8')) as {
+      url?: unknown;
+      api_key?: unknown;
+    };
     if (typeof value.url !== 'string' || typeof value.api_key !== 'string') return null;
     return { url: value.url, apiKey: value.api_key };
   } catch {

@@ -4,7 +4,11 @@ import { isOver, progressLine } from './job-progress.js';
 
 function job(status: JobStatus, step: number, total: number | null): JobObject {
   const progress = { step, total_steps: total, tokens_per_second: 400, eta_seconds: 75 };
-  const graft = { phase: { code: 'x', message: 'waits for \u001b[2Ja worker' }, progress, train_loss: 0.5 };
+  const graft = {
+    phase: { code: 'x', message: 'waits for \u001b[2Ja worker' },
+    progress,
+    train_loss: 0.5,
+  };
   return { id: 'ftjob-1', status, graft } as unknown as JobObject;
 }
 
@@ -14,19 +18,35 @@ describe('progressLine', () => {
   });
 
   it('shows bar, steps, loss, speed and ETA, the newest step and loss first', () => {
-    expect(progressLine(job('running', 10, 40), null)).toBe('▕██████░░░░░░░░░░░░░░░░░░▏ 10/40 · loss 0.500 · 400 tokens/s · ETA 1:15');
+    expect(progressLine(job('running', 10, 40), null)).toBe(
+      '▕██████░░░░░░░░░░░░░░░░░░▏ 10/40 · loss 0.500 · 400 tokens/s · ETA 1:15',
+    );
     const newer = { step: 12, loss: 0.4444, tokens_per_second: 410.4 };
-    expect(progressLine(job('running', 10, 40), newer)).toBe('▕███████░░░░░░░░░░░░░░░░░▏ 12/40 · loss 0.444 · 410 tokens/s · ETA 1:15');
+    expect(progressLine(job('running', 10, 40), newer)).toBe(
+      '▕███████░░░░░░░░░░░░░░░░░▏ 12/40 · loss 0.444 · 410 tokens/s · ETA 1:15',
+    );
   });
 
   it('says what happens before the first step', () => {
-    expect(progressLine(job('running', 0, 40), null)).toContain('0/40 · loss 0.500 · 400 tokens/s · ETA 1:15 · waits for');
+    expect(progressLine(job('running', 0, 40), null)).toContain(
+      '0/40 · loss 0.500 · 400 tokens/s · ETA 1:15 · waits for',
+    );
   });
 });
 
 describe('isOver', () => {
   it('holds for what no longer moves by itself', () => {
-    const over = (['validating_files', 'queued', 'running', 'succeeded', 'failed', 'cancelled', 'paused'] as const).filter((one) => isOver(job(one, 0, null)));
+    const over = (
+      [
+        'validating_files',
+        'queued',
+        'running',
+        'succeeded',
+        'failed',
+        'cancelled',
+        'paused',
+      ] as const
+    ).filter((one) => isOver(job(one, 0, null)));
     expect(over).toEqual(['succeeded', 'failed', 'cancelled', 'paused']);
   });
 });

@@ -9,13 +9,15 @@ interface Metrics {
   readonly tokens_per_second: number | null;
 }
 
-export const isOver = (job: JobObject): boolean => TERMINAL_STATUSES.includes(job.status) || job.status === 'paused';
+export const isOver = (job: JobObject): boolean =>
+  TERMINAL_STATUSES.includes(job.status) || job.status === 'paused';
 
 /** One line for a job under way: bar, steps, loss, tokens/s, ETA; before its first step what it waits for. */
 export function progressLine(job: JobObject, last: Metrics | null): string {
   const { progress, phase, train_loss } = job.graft;
   const step = Math.max(progress.step, last?.step ?? 0);
-  if (job.status !== 'running' || (step === 0 && progress.total_steps === null)) return `${job.status}: ${printable(phase.message)}`;
+  if (job.status !== 'running' || (step === 0 && progress.total_steps === null))
+    return `${job.status}: ${printable(phase.message)}`;
   const loss = last?.loss ?? train_loss;
   const speed = last?.tokens_per_second ?? progress.tokens_per_second;
   const total = progress.total_steps;
@@ -34,7 +36,12 @@ export function progressLine(job: JobObject, last: Metrics | null): string {
  * Follows a job's stream until the job is over or `signal` fires, drawing one line over and over (on a
  * terminal) or writing a line every few seconds (elsewhere). Returns the job as last seen.
  */
-export async function followJob(api: Api, id: string, out: Output, signal?: AbortSignal): Promise<JobObject> {
+export async function followJob(
+  api: Api,
+  id: string,
+  out: Output,
+  signal?: AbortSignal,
+): Promise<JobObject> {
   const path = `/fine_tuning/jobs/${encodeURIComponent(id)}`;
   let job = await api.get<JobObject>(path);
   let last: Metrics | null = null;
@@ -68,7 +75,10 @@ function steadyPrinter(out: Output): (job: JobObject, last: Metrics | null) => v
   return (job, last) => {
     if (out.json) return;
     if (out.live) return out.draw(progressLine(job, last));
-    const key = job.status === 'running' && last !== null ? `step ${last.step}` : `${job.status} ${job.graft.phase.message}`;
+    const key =
+      job.status === 'running' && last !== null
+        ? `step ${last.step}`
+        : `${job.status} ${job.graft.phase.message}`;
     if (key === written || Date.now() - at < 5000) return;
     written = key;
     at = Date.now();

@@ -24,8 +24,24 @@ function program(): Command {
     .option('--json', 'print JSON, for programs')
     .enablePositionalOptions()
     .showHelpAfterError('(graft --help shows the commands)')
-    .addHelpText('after', '\nExit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 no API answers, 130 interrupted.');
-  for (const add of [addUp, addSubmit, addJobs, addWatch, addLogs, addChat, addFiles, addModels, addDownload, addKeys, addWorkers, addRun]) {
+    .addHelpText(
+      'after',
+      '\nExit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 no API answers, 130 interrupted.',
+    );
+  for (const add of [
+    addUp,
+    addSubmit,
+    addJobs,
+    addWatch,
+    addLogs,
+    addChat,
+    addFiles,
+    addModels,
+    addDownload,
+    addKeys,
+    addWorkers,
+    addRun,
+  ]) {
     add(graft);
   }
   for (const command of graft.commands) configure(command);

@@ -12,15 +12,18 @@ afterEach(() => rmSync(home, { recursive: true }));
 
 describe('readSettings', () => {
   it('takes a flag before the environment, that before the file', () => {
-    writeFileSync(join(home, 'graft.json'), '{"port": 1, "queue_url": "redis://file", "url": "http://file/v1"}');
+    writeFileSync(
+      join(home, 'graft.json'),
+      '{"port": 1, "queue_url": "redis://file", "url": "http://file/v1"}',
+    );
     const env = { GRAFT_HOME: home, GRAFT_PORT: '2', GRAFT_QUEUE_URL: 'redis://env' };
     const settings = readSettings({ port: '3' }, env);
-    expect([settings.get('port'), settings.get('queue-url'), settings.get('url'), settings.get('slots')]).toEqual([
-      '3',
-      'redis://env',
-      'http://file/v1',
-      undefined,
-    ]);
+    expect([
+      settings.get('port'),
+      settings.get('queue-url'),
+      settings.get('url'),
+      settings.get('slots'),
+    ]).toEqual(['3', 'redis://env', 'http://file/v1', undefined]);
     expect(settings.home).toBe(home);
   });
 
@@ -48,8 +51,14 @@ describe('readSettings', () => {
 describe('credentialsOf', () => {
   it('fills what is not given from credentials.json, and adds /v1 where it lacks', () => {
     writeFileSync(join(home, 'credentials.json'), '{"url": "http://kept/v1", "api_key": "k1"}');
-    expect(credentialsOf(readSettings({ home }, {}))).toEqual({ url: 'http://kept/v1', apiKey: 'k1' });
-    expect(credentialsOf(readSettings({ home }, { GRAFT_URL: 'http://other:1/' }))).toEqual({ url: 'http://other:1/v1', apiKey: 'k1' });
+    expect(credentialsOf(readSettings({ home }, {}))).toEqual({
+      url: 'http://kept/v1',
+      apiKey: 'k1',
+    });
+    expect(credentialsOf(readSettings({ home }, { GRAFT_URL: 'http://other:1/' }))).toEqual({
+      url: 'http://other:1/v1',
+      apiKey: 'k1',
+    });
   });
 
   it('says how to get them when there are none', () => {
@@ -59,9 +68,14 @@ describe('credentialsOf', () => {
 
 describe('docs/configuration.md', () => {
   it('lists every setting with its flag and its variable', () => {
-    const text = readFileSync(fileURLToPath(new URL('../../../docs/configuration.md', import.meta.url)), 'utf8');
+    const text = readFileSync(
+      fileURLToPath(new URL('../../../docs/configuration.md', import.meta.url)),
+      'utf8',
+    );
     for (const { key, env, inFile } of SETTINGS) {
-      const row = text.split('\n').find((line) => line.startsWith('| `--') && line.includes(`\`${env}\``));
+      const row = text
+        .split('\n')
+        .find((line) => line.startsWith('| `--') && line.includes(`\`${env}\``));
       expect(row, env).toContain(`\`--${key}\``);
       expect(row?.includes(`\`${key.replaceAll('-', '_')}\``), `${key} in graft.json`).toBe(inFile);
     }

@@ -15,16 +15,31 @@ export interface Setting {
 
 /** What the CLI reads. docs/configuration.md shows it as a table, and a spec compares the two. */
 export const SETTINGS = [
-  { key: 'home', env: 'GRAFT_HOME', inFile: false, what: 'database, blobs, caches, logs, credentials and graft.json' },
+  {
+    key: 'home',
+    env: 'GRAFT_HOME',
+    inFile: false,
+    what: 'database, blobs, caches, logs, credentials and graft.json',
+  },
   { key: 'url', env: 'GRAFT_URL', inFile: true, what: 'address of the API that commands talk to' },
   { key: 'api-key', env: 'GRAFT_API_KEY', inFile: true, what: 'key they send' },
   { key: 'port', env: 'GRAFT_PORT', inFile: true, what: 'port of REST and dashboard' },
   { key: 'grpc-port', env: 'GRAFT_GRPC_PORT', inFile: true, what: 'port that workers connect to' },
   { key: 'database-url', env: 'GRAFT_DATABASE_URL', inFile: true, what: 'a PostgreSQL of yours' },
   { key: 'queue-url', env: 'GRAFT_QUEUE_URL', inFile: true, what: 'a Redis of yours' },
-  { key: 'slots', env: 'GRAFT_WORKER_SLOTS', inFile: true, what: 'jobs the local worker runs at a time' },
+  {
+    key: 'slots',
+    env: 'GRAFT_WORKER_SLOTS',
+    inFile: true,
+    what: 'jobs the local worker runs at a time',
+  },
   { key: 'threads', env: 'GRAFT_WORKER_THREADS', inFile: true, what: 'CPU threads of a trainer' },
-  { key: 'log-level', env: 'GRAFT_LOG_LEVEL', inFile: true, what: 'how much API and worker write to their logs' },
+  {
+    key: 'log-level',
+    env: 'GRAFT_LOG_LEVEL',
+    inFile: true,
+    what: 'how much API and worker write to their logs',
+  },
 ] as const satisfies readonly Setting[];
 
 export type SettingKey = (typeof SETTINGS)[number]['key'];
@@ -80,7 +95,10 @@ function readFile(path: string): Map<string, string> {
   for (const [name, value] of Object.entries(parseObject(path, text))) {
     const key = name.replaceAll('_', '-');
     if (!known.has(key)) {
-      throw new CliError(`${path}: unknown setting "${name}"; it may hold ${[...known].join(', ')}`, EXIT.usage);
+      throw new CliError(
+        `${path}: unknown setting "${name}"; it may hold ${[...known].join(', ')}`,
+        EXIT.usage,
+      );
     }
     if (typeof value !== 'string' && typeof value !== 'number') {
       throw new CliError(`${path}: "${name}" must be a string or a number`, EXIT.usage);
@@ -93,7 +111,8 @@ function readFile(path: string): Map<string, string> {
 function parseObject(path: string, text: string): Record<string, unknown> {
   try {
     const value: unknown = JSON.parse(text);
-    if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Record<string, unknown>;
+    if (typeof value === 'object' && value !== null && !Array.isArray(value))
+      return value as Record<string, unknown>;
   } catch (error) {
     throw new CliError(`${path} is not JSON: ${(error as Error).message}`, EXIT.usage);
   }

@@ -13,7 +13,9 @@ async function parse(...chunks: (string | Uint8Array)[]): Promise<ServerEvent[]>
 
 describe('parseEvents', () => {
   it('reads events cut at any byte, inside a character too', async () => {
-    const bytes = new TextEncoder().encode('id: 7\nevent: job\ndata: {"a":"é"}\n\n: beat\n\ndata: [DONE]\n\n');
+    const bytes = new TextEncoder().encode(
+      'id: 7\nevent: job\ndata: {"a":"é"}\n\n: beat\n\ndata: [DONE]\n\n',
+    );
     for (let cut = 1; cut < bytes.length; cut += 1) {
       const events = await parse(bytes.subarray(0, cut), bytes.subarray(cut));
       expect(events).toEqual([
@@ -24,6 +26,8 @@ describe('parseEvents', () => {
   });
 
   it('joins data lines, knows CRLF, and drops an unfinished last event', async () => {
-    expect(await parse('data: a\r\ndata:b\r\n\r\ndata: cut off')).toEqual([{ event: 'message', data: 'a\nb', id: '' }]);
+    expect(await parse('data: a\r\ndata:b\r\n\r\ndata: cut off')).toEqual([
+      { event: 'message', data: 'a\nb', id: '' },
+    ]);
   });
 });

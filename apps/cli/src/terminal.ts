@@ -27,7 +27,9 @@ export function terminal(json: boolean): Output {
     },
     value(value) {
       clear();
-      process.stdout.write(`${JSON.stringify(value, null, process.stdout.isTTY ? 2 : undefined)}\n`);
+      process.stdout.write(
+        `${JSON.stringify(value, null, process.stdout.isTTY ? 2 : undefined)}\n`,
+      );
     },
     note(text) {
       clear();
@@ -45,8 +47,17 @@ export function terminal(json: boolean): Output {
 /** Columns of equal width, the header in the first row. */
 export function table(header: readonly string[], rows: readonly (readonly string[])[]): string {
   const all = [header, ...rows];
-  const widths = header.map((_, column) => Math.max(...all.map((row) => (row[column] ?? '').length)));
-  return all.map((row) => row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join('  ').trimEnd()).join('\n');
+  const widths = header.map((_, column) =>
+    Math.max(...all.map((row) => (row[column] ?? '').length)),
+  );
+  return all
+    .map((row) =>
+      row
+        .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+        .join('  ')
+        .trimEnd(),
+    )
+    .join('\n');
 }
 
 /** `▕███████░░░▏` of a share between 0 and 1. */
@@ -60,7 +71,9 @@ export function clock(seconds: number): string {
   const whole = Math.max(0, Math.round(seconds));
   const parts = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60, whole % 60];
   const shown = parts[0] === 0 ? parts.slice(1) : parts;
-  return shown.map((part, index) => (index === 0 ? String(part) : String(part).padStart(2, '0'))).join(':');
+  return shown
+    .map((part, index) => (index === 0 ? String(part) : String(part).padStart(2, '0')))
+    .join(':');
 }
 
 /** 1536 → `1.5 kB` (powers of 1000). */
@@ -80,7 +93,9 @@ export function ago(unixSeconds: number, now = Date.now() / 1000): string {
   const seconds = Math.max(0, now - unixSeconds);
   if (seconds < 90) return `${Math.round(seconds)} s`;
   if (seconds < 5400) return `${Math.round(seconds / 60)} min`;
-  return seconds < 129_600 ? `${Math.round(seconds / 3600)} h` : `${Math.round(seconds / 86_400)} d`;
+  return seconds < 129_600
+    ? `${Math.round(seconds / 3600)} h`
+    : `${Math.round(seconds / 86_400)} d`;
 }
 
 /** Control characters out of text that others wrote, so that nothing can drive the terminal. */

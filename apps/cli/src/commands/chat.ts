@@ -32,18 +32,30 @@ export function addChat(program: Command): void {
     .option('--max-tokens <number>', 'longest answer', '256')
     .action(async (model: string, words: string[], options: Options, command: Command) => {
       const { out, api } = callOf(command);
-      const messages: Message[] = options.system === undefined ? [] : [{ role: 'system', content: options.system }];
+      const messages: Message[] =
+        options.system === undefined ? [] : [{ role: 'system', content: options.system }];
       const answer = async (question: string): Promise<void> => {
         messages.push({ role: 'user', content: question });
-        messages.push({ role: 'assistant', content: await streamAnswer(api(), model, messages, options, out) });
+        messages.push({
+          role: 'assistant',
+          content: await streamAnswer(api(), model, messages, options, out),
+        });
       };
       if (words.length > 0) return answer(words.join(' '));
       await converse(model, answer, out);
     });
 }
 
-async function converse(model: string, answer: (question: string) => Promise<void>, out: Output): Promise<void> {
-  const input = createInterface({ input: process.stdin, output: process.stderr, terminal: process.stdin.isTTY });
+async function converse(
+  model: string,
+  answer: (question: string) => Promise<void>,
+  out: Output,
+): Promise<void> {
+  const input = createInterface({
+    input: process.stdin,
+    output: process.stderr,
+    terminal: process.stdin.isTTY,
+  });
   if (process.stdin.isTTY) out.note(`talking to ${model}; an empty line or Ctrl-D ends it`);
   input.setPrompt('> ');
   if (process.stdin.isTTY) input.prompt();
@@ -55,7 +67,13 @@ async function converse(model: string, answer: (question: string) => Promise<voi
   input.close();
 }
 
-async function streamAnswer(api: Api, model: string, messages: readonly Message[], options: Options, out: Output): Promise<string> {
+async function streamAnswer(
+  api: Api,
+  model: string,
+  messages: readonly Message[],
+  options: Options,
+  out: Output,
+): Promise<string> {
   const body = {
     model,
     messages,
@@ -63,7 +81,10 @@ async function streamAnswer(api: Api, model: string, messages: readonly Message[
     max_tokens: Number(options.maxTokens),
     stream: true,
   };
-  const answer = await api.raw('POST', '/chat/completions', { body, headers: { accept: 'text/event-stream' } });
+  const answer = await api.raw('POST', '/chat/completions', {
+    body,
+    headers: { accept: 'text/event-stream' },
+  });
   let text = '';
   if (answer.body === null) return text;
   for await (const { data } of parseEvents(answer.body)) {

@@ -26,7 +26,10 @@ export function addFiles(program: Command): void {
       for (const path of paths) {
         const file = await api().upload(path, options.purpose);
         if (out.json) out.value(file);
-        else out.line(`${file.id} ${file.filename} ${bytes(file.bytes)} ${file.status}${file.status_details ? `: ${file.status_details}` : ''}`);
+        else
+          out.line(
+            `${file.id} ${file.filename} ${bytes(file.bytes)} ${file.status}${file.status_details ? `: ${file.status_details}` : ''}`,
+          );
       }
     });
   files
@@ -53,6 +56,13 @@ export function addFiles(program: Command): void {
     });
 }
 
-const row = (file: FileObject): string[] => [file.id, file.filename, bytes(file.bytes), file.purpose, file.status, ago(file.created_at)];
+const row = (file: FileObject): string[] => [
+  file.id,
+  file.filename,
+  bytes(file.bytes),
+  file.purpose,
+  file.status,
+  ago(file.created_at),
+];
 
 const safeName = (name: string): string => name.replaceAll(/[/\\]/g, '_').replace(/^\.+/, '_');

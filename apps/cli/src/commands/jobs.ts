@@ -11,10 +11,12 @@ export function addJobs(program: Command): void {
     .option('-n, --limit <number>', 'how many', '20')
     .action(async (id: string | undefined, options: { limit: string }, command: Command) => {
       const { out, api } = callOf(command);
-      if (id !== undefined) return out.value(await api().get<JobObject>(`/fine_tuning/jobs/${encodeURIComponent(id)}`));
+      if (id !== undefined)
+        return out.value(await api().get<JobObject>(`/fine_tuning/jobs/${encodeURIComponent(id)}`));
       const jobs = await api().all<JobObject>('/fine_tuning/jobs', Number(options.limit) || 20);
       if (out.json) return out.value(jobs);
-      if (jobs.length === 0) return out.line('no jobs yet: graft submit --model … --train data.jsonl');
+      if (jobs.length === 0)
+        return out.line('no jobs yet: graft submit --model … --train data.jsonl');
       out.line(table(['JOB', 'STATE', 'METHOD', 'BASE', 'STEP', 'LOSS', 'AGE'], jobs.map(row)));
     });
   stateCommand(program, 'cancel', 'end a job; what it had saved stays downloadable');
@@ -22,7 +24,11 @@ export function addJobs(program: Command): void {
   stateCommand(program, 'resume', 'queue a paused job again');
 }
 
-function stateCommand(program: Command, verb: 'cancel' | 'pause' | 'resume', description: string): void {
+function stateCommand(
+  program: Command,
+  verb: 'cancel' | 'pause' | 'resume',
+  description: string,
+): void {
   program
     .command(verb)
     .description(description)
@@ -30,7 +36,9 @@ function stateCommand(program: Command, verb: 'cancel' | 'pause' | 'resume', des
     .action(async (ids: string[], _options: unknown, command: Command) => {
       const { out, api } = callOf(command);
       for (const id of ids) {
-        const job = await api().post<JobObject>(`/fine_tuning/jobs/${encodeURIComponent(id)}/${verb}`);
+        const job = await api().post<JobObject>(
+          `/fine_tuning/jobs/${encodeURIComponent(id)}/${verb}`,
+        );
         if (out.json) out.value(job);
         else out.line(`${job.id} ${job.status}: ${job.graft.phase.message}`);
       }

@@ -36,5 +36,7 @@ function printOnce(event: JobEventObject, seen: Set<string>, out: Output): void 
   seen.add(event.id);
   if (out.json) return out.value(event);
   const level = event.level === 'info' ? '' : `${event.level}: `;
-  out.line(`${new Date(event.created_at * 1000).toISOString().slice(0, 19)}Z ${level}${printable(event.message)}`);
+  out.line(
+    `${new Date(event.created_at * 1000).toISOString().slice(0, 19)}Z ${level}${printable(event.message)}`,
+  );
 }

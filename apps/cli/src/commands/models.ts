@@ -17,12 +17,15 @@ export function addModels(program: Command): void {
       const { out, api } = callOf(command);
       const all = (await api().get<{ data: readonly ModelObject[] }>('/models')).data;
       if (out.json) return out.value(all);
-      if (all.length === 0) return out.line('no models yet: graft models import hub:HuggingFaceTB/SmolLM2-135M-Instruct');
+      if (all.length === 0)
+        return out.line(
+          'no models yet: graft models import hub:HuggingFaceTB/SmolLM2-135M-Instruct',
+        );
       out.line(table(['MODEL', 'KIND', 'FAMILY', 'STATUS', 'SIZE', 'AGE'], all.map(row)));
     });
   models
     .command('import')
-    .description('hub:OWNER/NAME, dir:FOLDER or a .gguf file (paths are on the API\'s machine)')
+    .description("hub:OWNER/NAME, dir:FOLDER or a .gguf file (paths are on the API's machine)")
     .argument('<source>')
     .action(async (source: string, _options: unknown, command: Command) => {
       const { out, api } = callOf(command);
@@ -43,7 +46,8 @@ export function addModels(program: Command): void {
     });
 }
 
-const sourceOf = (source: string): string => (!/^[a-z]+:/.test(source) && existsSync(source) ? `dir:${resolve(source)}` : source);
+const sourceOf = (source: string): string =>
+  !/^[a-z]+:/.test(source) && existsSync(source) ? `dir:${resolve(source)}` : source;
 
 /** Starts an import and waits until it is ready, showing how far it is. */
 export async function importModel(api: Api, source: string, out: Output): Promise<ModelObject> {
@@ -56,12 +60,21 @@ export async function importModel(api: Api, source: string, out: Output): Promis
   }
   out.draw('');
   if (model.graft?.status === 'error') {
-    throw new CliError(`${source} was not imported: ${printable(model.graft.status_details ?? 'no reason was given')}`);
+    throw new CliError(
+      `${source} was not imported: ${printable(model.graft.status_details ?? 'no reason was given')}`,
+    );
   }
   return model;
 }
 
 function row(model: ModelObject): string[] {
   const { graft } = model;
-  return [model.id, graft?.kind ?? '', graft?.family ?? graft?.base ?? '', graft?.status ?? '', bytes(graft?.bytes ?? 0), ago(model.created)];
+  return [
+    model.id,
+    graft?.kind ?? '',
+    graft?.family ?? graft?.base ?? '',
+    graft?.status ?? '',
+    bytes(graft?.bytes ?? 0),
+    ago(model.created),
+  ];
 }

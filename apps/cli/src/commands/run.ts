@@ -10,15 +10,23 @@ const RUN = fileURLToPath(new URL('../../../worker/dist/run/main.js', import.met
 export function addRun(program: Command): void {
   program
     .command('run')
-    .description('train here, with no server: job.json is the body of the create call with "model": "dir:PATH" and file paths')
+    .description(
+      'train here, with no server: job.json is the body of the create call with "model": "dir:PATH" and file paths',
+    )
     .argument('<job.json>')
     .argument('[arguments...]')
     .option('-o, --out <folder>', 'where adapter and metrics.jsonl go')
     .allowUnknownOption()
     .passThroughOptions()
     .action(async (job: string, rest: string[], options: { out?: string }) => {
-      if (!existsSync(RUN)) throw new CliError(`the worker is not built (${RUN} is missing): npm run build`);
-      const args = [RUN, job, ...(options.out === undefined ? [] : ['--out', options.out]), ...rest];
+      if (!existsSync(RUN))
+        throw new CliError(`the worker is not built (${RUN} is missing): npm run build`);
+      const args = [
+        RUN,
+        job,
+        ...(options.out === undefined ? [] : ['--out', options.out]),
+        ...rest,
+      ];
       process.exitCode = await runThrough(args);
     });
 }

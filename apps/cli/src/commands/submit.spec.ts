@@ -20,7 +20,10 @@ describe('bodyOf', () => {
       model: 'm',
       training_file: 'file-1',
       seed: 7,
-      method: { type: 'supervised', supervised: { hyperparameters: { n_epochs: 2, batch_size: 4 } } },
+      method: {
+        type: 'supervised',
+        supervised: { hyperparameters: { n_epochs: 2, batch_size: 4 } },
+      },
       peft: { peft_type: 'PREFIX_TUNING', num_virtual_tokens: 20 },
       graft: { learning_rate: 2e-4, pool: 'gpu' },
     });
@@ -29,8 +32,16 @@ describe('bodyOf', () => {
   it('lays flags over a body file, and takes FULL for no adapter', () => {
     const folder = mkdtempSync(join(tmpdir(), 'graft-body-'));
     const file = join(folder, 'job.json');
-    writeFileSync(file, '{"model":"m","training_file":"f","seed":1,"peft":{"peft_type":"LORA","r":4}}');
-    expect(bodyOf(file, { set: ['peft.r=8'], seed: '2' })).toEqual({ model: 'm', training_file: 'f', seed: 2, peft: { peft_type: 'LORA', r: 8 } });
+    writeFileSync(
+      file,
+      '{"model":"m","training_file":"f","seed":1,"peft":{"peft_type":"LORA","r":4}}',
+    );
+    expect(bodyOf(file, { set: ['peft.r=8'], seed: '2' })).toEqual({
+      model: 'm',
+      training_file: 'f',
+      seed: 2,
+      peft: { peft_type: 'LORA', r: 8 },
+    });
     expect(bodyOf(file, { set: [], method: 'full' }).peft).toBeNull();
     writeFileSync(file, '[]');
     expect(() => bodyOf(file, { set: [] })).toThrow('must hold a JSON object');
@@ -40,8 +51,14 @@ describe('bodyOf', () => {
   it('says what is missing or cannot be read', () => {
     expect(() => bodyOf(undefined, { set: [] })).toThrow('--model is missing');
     expect(() => bodyOf(undefined, { set: [], model: 'm' })).toThrow('--train is missing');
-    expect(() => bodyOf(undefined, { set: ['peft.r'], model: 'm', train: 't' })).toThrow('write it as path=value');
-    expect(() => bodyOf(undefined, { set: ['__proto__.x=1'], model: 'm', train: 't' })).toThrow("no field's path");
-    expect(() => bodyOf(undefined, { set: [], seed: '1.5' })).toThrow('--seed must be a whole number');
+    expect(() => bodyOf(undefined, { set: ['peft.r'], model: 'm', train: 't' })).toThrow(
+      'write it as path=value',
+    );
+    expect(() => bodyOf(undefined, { set: ['__proto__.x=1'], model: 'm', train: 't' })).toThrow(
+      "no field's path",
+    );
+    expect(() => bodyOf(undefined, { set: [], seed: '1.5' })).toThrow(
+      '--seed must be a whole number',
+    );
   });
 });

@@ -35,7 +35,12 @@ export function addSubmit(program: Command): void {
     .option('--seed <number>', 'seed of data order, dropout and new weights')
     .option('--epochs <number>', 'passes over the data')
     .option('--batch-size <number>', 'examples a step')
-    .option('--set <path=value>', 'any other field: peft.r=8, graft.learning_rate=2e-4 (repeatable)', collect, [])
+    .option(
+      '--set <path=value>',
+      'any other field: peft.r=8, graft.learning_rate=2e-4 (repeatable)',
+      collect,
+      [],
+    )
     .option('-w, --watch', 'stay and show progress')
     .action(async (bodyFile: string | undefined, options: Options, command: Command) => {
       const { out, api } = callOf(command);
@@ -76,16 +81,25 @@ export function bodyOf(file: string | undefined, options: Options): Body {
   assign('suffix', options.suffix);
   assign('seed', integer('--seed', options.seed));
   assign('method.supervised.hyperparameters.n_epochs', integer('--epochs', options.epochs));
-  assign('method.supervised.hyperparameters.batch_size', integer('--batch-size', options.batchSize));
+  assign(
+    'method.supervised.hyperparameters.batch_size',
+    integer('--batch-size', options.batchSize),
+  );
   if (options.method !== undefined) body.peft = peftOf(options.method, body.peft);
   for (const one of options.set) {
     const at = one.indexOf('=');
-    if (at < 1) throw new CliError(`--set ${one}: write it as path=value, e.g. --set peft.r=8`, EXIT.usage);
+    if (at < 1)
+      throw new CliError(`--set ${one}: write it as path=value, e.g. --set peft.r=8`, EXIT.usage);
     assign(one.slice(0, at), valueOf(one.slice(at + 1)));
   }
-  if (typeof body.method === 'object' && body.method !== null) (body.method as Body).type ??= 'supervised';
-  for (const [field, flag] of [['model', '--model'], ['training_file', '--train']] as const) {
-    if (body[field] === undefined) throw new CliError(`${flag} is missing (or "${field}" in a body file)`, EXIT.usage);
+  if (typeof body.method === 'object' && body.method !== null)
+    (body.method as Body).type ??= 'supervised';
+  for (const [field, flag] of [
+    ['model', '--model'],
+    ['training_file', '--train'],
+  ] as const) {
+    if (body[field] === undefined)
+      throw new CliError(`${flag} is missing (or "${field}" in a body file)`, EXIT.usage);
   }
   return body;
 }
@@ -103,13 +117,19 @@ function readBody(file: string): Body {
   } catch (error) {
     throw new CliError(`${file} cannot be used: ${(error as Error).message}`, EXIT.usage);
   }
-  throw new CliError(`${file} must hold a JSON object: the body of POST /v1/fine_tuning/jobs`, EXIT.usage);
+  throw new CliError(
+    `${file} must hold a JSON object: the body of POST /v1/fine_tuning/jobs`,
+    EXIT.usage,
+  );
 }
 
 function assignPath(body: Body, path: string, value: unknown): void {
   const names = path.split('.');
   const last = names.pop();
-  if (last === undefined || names.concat(last).some((name) => name === '' || name === '__proto__')) {
+  if (
+    last === undefined ||
+    names.concat(last).some((name) => name === '' || name === '__proto__')
+  ) {
     throw new CliError(`"${path}" is no field's path`, EXIT.usage);
   }
   let at = body;
@@ -132,6 +152,7 @@ function valueOf(text: string): unknown {
 
 function integer(flag: string, text: string | undefined): number | undefined {
   if (text === undefined) return undefined;
-  if (!/^\d+$/.test(text)) throw new CliError(`${flag} must be a whole number, not "${text}"`, EXIT.usage);
+  if (!/^\d+$/.test(text))
+    throw new CliError(`${flag} must be a whole number, not "${text}"`, EXIT.usage);
   return Number(text);
 }

@@ -29,7 +29,11 @@ export function addUp(program: Command): void {
     });
 }
 
-async function up(settings: Settings, out: Output, { example, stay }: { example: boolean; stay: boolean }): Promise<void> {
+async function up(
+  settings: Settings,
+  out: Output,
+  { example, stay }: { example: boolean; stay: boolean },
+): Promise<void> {
   const stop = new AbortController();
   const onSignal = forcefulOnSecond(stop, out);
   process.on('SIGINT', onSignal).on('SIGTERM', onSignal).on('SIGHUP', onSignal);
@@ -38,7 +42,11 @@ async function up(settings: Settings, out: Output, { example, stay }: { example:
   try {
     if (out.json) out.value({ url: installation.api.credentials.url, home: settings.home });
     out.note(`Graft is up. Dashboard: ${installation.signedInAddress}`);
-    if (example) await Promise.race([runExample(installation, settings, out, stop.signal), installation.broken]);
+    if (example)
+      await Promise.race([
+        runExample(installation, settings, out, stop.signal),
+        installation.broken,
+      ]);
     if (stay && !stop.signal.aborted) {
       out.note('Ctrl-C stops it');
       await Promise.race([aborted(stop.signal), installation.broken]);

@@ -22,7 +22,10 @@ export async function watchToEnd(api: Api, id: string, out: Output): Promise<voi
   const job = await followJob(api, id, out);
   if (out.json) out.value(job);
   else out.line(ending(job));
-  if (job.status === 'failed') throw new CliError(`${job.id} failed: ${printable(job.error?.message ?? 'no reason was given')}`);
+  if (job.status === 'failed')
+    throw new CliError(
+      `${job.id} failed: ${printable(job.error?.message ?? 'no reason was given')}`,
+    );
   if (job.status === 'cancelled') throw new CliError(`${job.id} was cancelled`);
 }
 
@@ -30,7 +33,10 @@ export async function watchToEnd(api: Api, id: string, out: Output): Promise<voi
 export function ending(job: JobObject): string {
   const { progress, train_loss, started_at } = job.graft;
   if (job.status !== 'succeeded') return `${job.id} ${job.status} at step ${progress.step}`;
-  const took = job.finished_at !== null && started_at !== null ? ` in ${clock(job.finished_at - started_at)}` : '';
+  const took =
+    job.finished_at !== null && started_at !== null
+      ? ` in ${clock(job.finished_at - started_at)}`
+      : '';
   const loss = train_loss === null ? '' : `, loss ${train_loss.toFixed(3)}`;
   return `${job.id} succeeded${took}: ${progress.step} steps${loss}\nmodel ${job.fine_tuned_model}`;
 }

@@ -11,8 +11,14 @@ export function addWorkers(program: Command): void {
       const { out, api } = callOf(command);
       const all = (await api().get<{ data: readonly WorkerObject[] }>('/workers')).data;
       if (out.json) return out.value(all);
-      if (all.length === 0) return out.line('no worker has joined: graft-worker --url grpc://… --token …');
-      out.line(table(['WORKER', 'POOL', 'STATE', 'FREE', 'DEVICES', 'MEMORY', 'HOLDS', 'JOBS', 'SEEN'], all.map(row)));
+      if (all.length === 0)
+        return out.line('no worker has joined: graft-worker --url grpc://… --token …');
+      out.line(
+        table(
+          ['WORKER', 'POOL', 'STATE', 'FREE', 'DEVICES', 'MEMORY', 'HOLDS', 'JOBS', 'SEEN'],
+          all.map(row),
+        ),
+      );
     });
 }
 
@@ -22,7 +28,9 @@ const row = (worker: WorkerObject): string[] => [
   worker.state,
   `${worker.free_slots}/${worker.slots}`,
   worker.devices.join(' '),
-  worker.rss_bytes === null ? bytes(worker.memory_bytes) : `${bytes(worker.rss_bytes)} of ${bytes(worker.memory_bytes)}`,
+  worker.rss_bytes === null
+    ? bytes(worker.memory_bytes)
+    : `${bytes(worker.rss_bytes)} of ${bytes(worker.memory_bytes)}`,
   worker.resident_bases.join(' '),
   worker.jobs.map((job) => `${job.id}@${job.step}`).join(' '),
   ago(worker.last_seen_at),

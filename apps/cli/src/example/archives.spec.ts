@@ -12,31 +12,52 @@ beforeAll(() => (folder = mkdtempSync(join(tmpdir(), 'graft-archive-'))));
 afterAll(() => rmSync(folder, { recursive: true }));
 
 describe('readTarGz', () => {
-  it.each(['gnu', 'ustar', 'pax'])('reads what tar writes as %s, long names and empty files too', (format) => {
-    const long = join('a'.repeat(90), 'b'.repeat(60), 'c.txt');
-    mkdirSync(join(folder, format, 'a'.repeat(90), 'b'.repeat(60)), { recursive: true });
-    writeFileSync(join(folder, format, long), 'long '.repeat(300));
-    writeFileSync(join(folder, format, 'empty'), '');
-    execFileSync('tar', ['czf', join(folder, `${format}.tgz`), `--format=${format}`, '-C', join(folder, format), 'empty', long]);
-    const entries = [...readTarGz(readFileSync(join(folder, `${format}.tgz`)))];
-    expect(entries.map(({ name, data }) => [name, data.toString()])).toEqual([
-      ['empty', ''],
-      [long, 'long '.repeat(300)],
-    ]);
-  });
+  it.each(['gnu', 'ustar', 'pax'])(
+    'reads what tar writes as %s, long names and empty files too',
+    (format) => {
+      const long = join('a'.repeat(90), 'b'.repeat(60), 'c.txt');
+      mkdirSync(join(folder, format, 'a'.repeat(90), 'b'.repeat(60)), { recursive: true });
+      writeFileSync(join(folder, format, long), 'long '.repeat(300));
+      writeFileSync(join(folder, format, 'empty'), '');
+      execFileSync('tar', [
+        'czf',
+        join(folder, `${format}.tgz`),
+        `--format=${format}`,
+        '-C',
+        join(folder, format),
+        'empty',
+        long,
+      ]);
+      const entries = [...readTarGz(readFileSync(join(folder, `${format}.tgz`)))];
+      expect(entries.map(({ name, data }) => [name, data.toString()])).toEqual([
+        ['empty', ''],
+        [long, 'long '.repeat(300)],
+      ]);
+    },
+  );
 });
 
 describe('unzipEntry', () => {
   it('unpacks stored and deflated entries, and names what it does not find', async () => {
     const zip = join(folder, 'x.zip');
     const text = Buffer.from('model bytes '.repeat(1000));
-    writeFileSync(zip, zipOf([['note.txt', Buffer.from('stored'), 0], ['deep/model.gguf', text, 8]]));
+    writeFileSync(
+      zip,
+      zipOf([
+        ['note.txt', Buffer.from('stored'), 0],
+        ['deep/model.gguf', text, 8],
+      ]),
+    );
     await unzipEntry(zip, /\.gguf$/, join(folder, 'out'));
     expect(readFileSync(join(folder, 'out')).equals(text)).toBe(true);
     await unzipEntry(zip, /note/, join(folder, 'note'));
     expect(readFileSync(join(folder, 'note'), 'utf8')).toBe('stored');
-    await expect(unzipEntry(zip, /\.bin$/, join(folder, 'none'))).rejects.toThrow('holds no file like');
-    await expect(unzipEntry(join(folder, 'out'), /x/, join(folder, 'none'))).rejects.toThrow('not a zip file');
+    await expect(unzipEntry(zip, /\.bin$/, join(folder, 'none'))).rejects.toThrow(
+      'holds no file like',
+    );
+    await expect(unzipEntry(join(folder, 'out'), /x/, join(folder, 'none'))).rejects.toThrow(
+      'not a zip file',
+    );
   });
 });
 

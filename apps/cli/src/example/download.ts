@@ -22,22 +22,35 @@ export interface Pinned {
 export async function fetchPinned(file: Pinned, path: string, out: Output): Promise<void> {
   if (existsSync(path) && (await digestOf(path, file.algorithm)) === file.digest) return;
   await mkdir(dirname(path), { recursive: true });
-  const answer = await fetch(file.url, { signal: AbortSignal.timeout(600_000) }).catch((error: unknown) => {
-    const { cause, message } = error as Error & { cause?: { code?: string } };
-    throw new CliError(`${file.what} cannot be fetched from ${file.url}: ${cause?.code ?? message}`);
-  });
-  if (!answer.ok || answer.body === null) throw new CliError(`${file.what}: ${file.url} answered ${answer.status}`);
+  const answer = await fetch(file.url, { signal: AbortSignal.timeout(600_000) }).catch(
+    (error: unknown) => {
+      const { cause, message } = error as Error & { cause?: { code?: string } };
+      throw new CliError(
+        `${file.what} cannot be fetched from ${file.url}: ${cause?.code ?? message}`,
+      );
+    },
+  );
+  if (!answer.ok || answer.body === null)
+    throw new CliError(`${file.what}: ${file.url} answered ${answer.status}`);
   const total = Number(answer.headers.get('content-length') ?? 0);
   const partial = `${path}.part`;
   const digest = await receive(answer.body, partial, file, total, out);
   if (digest !== file.digest) {
     await rm(partial);
-    throw new CliError(`${file.what} from ${file.url} has ${file.algorithm} ${digest}, not the pinned ${file.digest}: not used`);
+    throw new CliError(
+      `${file.what} from ${file.url} has ${file.algorithm} ${digest}, not the pinned ${file.digest}: not used`,
+    );
   }
   await rename(partial, path);
 }
 
-async function receive(body: AsyncIterable<Uint8Array>, path: string, file: Pinned, total: number, out: Output): Promise<string> {
+async function receive(
+  body: AsyncIterable<Uint8Array>,
+  path: string,
+  file: Pinned,
+  total: number,
+  out: Output,
+): Promise<string> {
   const hash = createHash(file.algorithm);
   const handle = await open(path, 'w');
   let done = 0;

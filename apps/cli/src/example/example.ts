@@ -29,33 +29,69 @@ interface Kept {
 }
 
 /** The main job, end to end, through the public API; prints what it did and what came of it. */
-export async function runExample(installation: Installation, settings: Settings, out: Output, signal: AbortSignal): Promise<void> {
+export async function runExample(
+  installation: Installation,
+  settings: Settings,
+  out: Output,
+  signal: AbortSignal,
+): Promise<void> {
   const { api } = installation;
   const cache = join(settings.home, 'cache');
   const data = await spamData(cache, out);
-  const kept = (await keptFrom(settings.home, api, data)) ?? (await prepare(api, settings.home, cache, data, out, signal));
+  const kept =
+    (await keptFrom(settings.home, api, data)) ??
+    (await prepare(api, settings.home, cache, data, out, signal));
   const job = await submit(api, kept);
-  out.line(`\nJob ${job.id}: LoRA on ${kept.base}, ${basename(data.trainFile)} \nlive at ${installation.signedInAddress.replace('/#', `/jobs/${job.id}#`)}`);
+  out.line(
+    `\nJob ${job.id}: LoRA on ${kept.base}, ${basename(data.trainFile)} \nlive at ${installation.signedInAddress.replace('/#', `/jobs/${job.id}#`)}`,
+  );
   const ended = await followJob(api, job.id, out, signal);
   if (signal.aborted) return;
   if (ended.status !== 'succeeded' || ended.fine_tuned_model === null) {
-    throw new CliError(`the example job ${ended.status}: ${printable(ended.error?.message ?? ended.graft.phase.message)} (graft logs ${job.id})`);
+    throw new CliError(
+      `the example job ${ended.status}: ${printable(ended.error?.message ?? ended.graft.phase.message)} (graft logs ${job.id})`,
+    );
   }
   out.line(ending(ended));
   const folder = join(settings.home, 'adapters', ended.id);
   await downloadResults(api, ended, folder);
-  const after = await askAll(api, ended.fine_tuned_model, data.heldOut, 'asking the fine-tuned model', out, signal);
+  const after = await askAll(
+    api,
+    ended.fine_tuned_model,
+    data.heldOut,
+    'asking the fine-tuned model',
+    out,
+    signal,
+  );
   if (signal.aborted) return;
-  report({ before: kept.before, after, examples: data.heldOut, base: kept.base, model: ended.fine_tuned_model }, out);
+  report(
+    {
+      before: kept.before,
+      after,
+      examples: data.heldOut,
+      base: kept.base,
+      model: ended.fine_tuned_model,
+    },
+    out,
+  );
   nextSteps(installation, ended, folder, out);
 }
 
-async function prepare(api: Api, home: string, cache: string, data: SpamData, out: Output, signal: AbortSignal): Promise<Kept> {
+async function prepare(
+  api: Api,
+  home: string,
+  cache: string,
+  data: SpamData,
+  out: Output,
+  signal: AbortSignal,
+): Promise<Kept> {
   const base = await exampleBase(cache, out);
   out.note(`base model: ${base.title}`);
   const model = await importModel(api, base.source, out);
   const [train, heldOut] = [await api.upload(data.trainFile), await api.upload(data.heldOutFile)];
-  out.note(`data: ${basename(data.trainFile)} (${train.id}) and ${basename(data.heldOutFile)} (${heldOut.id}), public domain`);
+  out.note(
+    `data: ${basename(data.trainFile)} (${train.id}) and ${basename(data.heldOutFile)} (${heldOut.id}), public domain`,
+  );
   const before = await askAll(api, model.id, data.heldOut, 'asking the base model', out, signal);
   if (signal.aborted) throw new CliError('interrupted', 130);
   const kept: Kept = { base: model.id, trainFile: train.id, heldOutFile: heldOut.id, before };
@@ -107,16 +143,22 @@ function report({ before, after, examples, base, model }: Outcome, out: Output):
   out.line(`  ${'subject'.padEnd(44)} ${'is'.padEnd(5)} ${'before'.padEnd(26)} after`);
   for (const at of shown(examples)) {
     const example = examples[at] as Example;
-    const cell = (answer: string): string => `${isRight(answer, example) ? '✓' : '✗'} ${short(answer, 22)}`;
-    out.line(`  ${short(example.mail.subject, 42).padEnd(44)} ${example.label.padEnd(5)} ${cell(before[at] ?? '').padEnd(26)} ${cell(after[at] ?? '')}`);
+    const cell = (answer: string): string =>
+      `${isRight(answer, example) ? '✓' : '✗'} ${short(answer, 22)}`;
+    out.line(
+      `  ${short(example.mail.subject, 42).padEnd(44)} ${example.label.padEnd(5)} ${cell(before[at] ?? '').padEnd(26)} ${cell(after[at] ?? '')}`,
+    );
   }
   const percent = (share: number): string => `${(share * 100).toFixed(1)} %`;
-  out.line(`\nHeld-out score (right answers of ${examples.length}): before ${percent(scores.before)}, after ${percent(scores.after)}`);
+  out.line(
+    `\nHeld-out score (right answers of ${examples.length}): before ${percent(scores.before)}, after ${percent(scores.after)}`,
+  );
 }
 
 // the first four of each label
 function shown(examples: readonly Example[]): number[] {
-  const of = (label: string): number[] => examples.flatMap((one, at) => (one.label === label ? [at] : [])).slice(0, 4);
+  const of = (label: string): number[] =>
+    examples.flatMap((one, at) => (one.label === label ? [at] : [])).slice(0, 4);
   return [...of('spam'), ...of('ham')];
 }
 

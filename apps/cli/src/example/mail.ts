@@ -19,7 +19,10 @@ export function readMail(raw: string): Mail | null {
   const subject = fold(/^subject:[ \t]*(.*(?:\r?\n[ \t].*)*)/im.exec(head)?.[1] ?? '');
   const text = fold(plain(raw.slice(split.index)));
   const mail = { subject: cut(subject, SUBJECT_CHARACTERS), text: cut(text, TEXT_CHARACTERS) };
-  const readable = /^[\x20-\x7e]*$/.test(mail.subject + mail.text) && mail.subject !== '' && mail.text.length >= 40;
+  const readable =
+    /^[\x20-\x7e]*$/.test(mail.subject + mail.text) &&
+    mail.subject !== '' &&
+    mail.text.length >= 40;
   return readable ? mail : null;
 }
 

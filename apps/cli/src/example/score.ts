@@ -14,7 +14,14 @@ interface Completion {
 const AT_ONCE = 4;
 
 /** Asks a model about every mail, greedily, through the public API. */
-export async function askAll(api: Api, model: string, examples: readonly Example[], title: string, out: Output, signal: AbortSignal): Promise<Answers> {
+export async function askAll(
+  api: Api,
+  model: string,
+  examples: readonly Example[],
+  title: string,
+  out: Output,
+  signal: AbortSignal,
+): Promise<Answers> {
   const answers: string[] = [];
   let next = 0;
   let done = 0;
@@ -30,7 +37,12 @@ export async function askAll(api: Api, model: string, examples: readonly Example
   return answers;
 }
 
-async function ask(api: Api, model: string, example: Example, signal: AbortSignal): Promise<string> {
+async function ask(
+  api: Api,
+  model: string,
+  example: Example,
+  signal: AbortSignal,
+): Promise<string> {
   const body = {
     model,
     messages: [
@@ -47,14 +59,20 @@ async function ask(api: Api, model: string, example: Example, signal: AbortSigna
       return (choices[0]?.message.content ?? '').trim();
     } catch (error) {
       // 503: the worker is loading the base
-      if (!(error instanceof ApiError) || (error.status !== 503 && error.status !== 429) || tries >= 60) throw error;
+      if (
+        !(error instanceof ApiError) ||
+        (error.status !== 503 && error.status !== 429) ||
+        tries >= 60
+      )
+        throw error;
       await sleep((error.retryAfterSeconds ?? 1) * 1000, undefined, { signal });
     }
   }
 }
 
 /** Whether an answer says the label: its first word, whatever stands around it. */
-export const isRight = (answer: string, { label }: Example): boolean => /[a-z]+/.exec(answer.toLowerCase())?.[0] === label;
+export const isRight = (answer: string, { label }: Example): boolean =>
+  /[a-z]+/.exec(answer.toLowerCase())?.[0] === label;
 
 /** Share of right answers. */
 export const score = (answers: Answers, examples: readonly Example[]): number =>

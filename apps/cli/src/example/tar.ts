@@ -15,7 +15,7 @@ const BLOCK = 512;
 export function* readTarGz(archive: Buffer): Generator<TarEntry> {
   const tar = gunzipSync(archive);
   let longName: string | null = null;
-  for (let at = 0; at + BLOCK <= tar.length; ) {
+  for (let at = 0; at + BLOCK <= tar.length;) {
     const header = tar.subarray(at, at + BLOCK);
     if (header[0] === 0) return;
     const size = parseInt(text(header, 124, 12).trim() || '0', 8);
@@ -23,11 +23,13 @@ export function* readTarGz(archive: Buffer): Generator<TarEntry> {
     if (!Number.isInteger(size) || data.length !== size) throw new Error('the archive is cut off');
     at += BLOCK + Math.ceil(size / BLOCK) * BLOCK;
     const type = String.fromCharCode(header[156] ?? 0);
-    if (type === 'x') longName = /(?:^|\n)\d+ path=([^\n]*)\n/.exec(data.toString('utf8'))?.[1] ?? longName;
+    if (type === 'x')
+      longName = /(?:^|\n)\d+ path=([^\n]*)\n/.exec(data.toString('utf8'))?.[1] ?? longName;
     else if (type === 'L') longName = text(data, 0, data.length);
     else {
       const prefix = text(header, 345, 155);
-      const name = longName ?? (prefix === '' ? text(header, 0, 100) : `${prefix}/${text(header, 0, 100)}`);
+      const name =
+        longName ?? (prefix === '' ? text(header, 0, 100) : `${prefix}/${text(header, 0, 100)}`);
       longName = null;
       if (type === '0' || type === '\0') yield { name, data };
     }

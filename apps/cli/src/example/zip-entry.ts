@@ -25,11 +25,17 @@ export async function unzipEntry(zip: string, wanted: RegExp, path: string): Pro
     if (entry === undefined) throw new Error(`${zip} holds no file like ${wanted.source}`);
     const local = await read(handle, entry.offset, 30);
     const start = entry.offset + 30 + local.readUInt16LE(26) + local.readUInt16LE(28);
-    const packed = handle.createReadStream({ start, end: start + entry.packed - 1, autoClose: false });
+    const packed = handle.createReadStream({
+      start,
+      end: start + entry.packed - 1,
+      autoClose: false,
+    });
     const partial = `${path}.part`;
     if (entry.method === 0) await pipeline(packed, createWriteStream(partial));
-    else if (entry.method === 8) await pipeline(packed, createInflateRaw(), createWriteStream(partial));
-    else throw new Error(`${entry.name} is packed by method ${entry.method}, which is not supported`);
+    else if (entry.method === 8)
+      await pipeline(packed, createInflateRaw(), createWriteStream(partial));
+    else
+      throw new Error(`${entry.name} is packed by method ${entry.method}, which is not supported`);
     await rename(partial, path);
   } finally {
     await handle.close();
@@ -43,7 +49,7 @@ async function entriesOf(handle: FileHandle): Promise<Entry[]> {
   if (end < 0 || tail.readUInt32LE(end) !== END) throw new Error('this is not a zip file');
   const directory = await read(handle, tail.readUInt32LE(end + 16), tail.readUInt32LE(end + 12));
   const entries: Entry[] = [];
-  for (let at = 0; at + 46 <= directory.length && directory.readUInt32LE(at) === ENTRY; ) {
+  for (let at = 0; at + 46 <= directory.length && directory.readUInt32LE(at) === ENTRY;) {
     const nameLength = directory.readUInt16LE(at + 28);
     entries.push({
       name: directory.toString('utf8', at + 46, at + 46 + nameLength),

@@ -64,7 +64,8 @@ export class Installation {
 
   get api(): Api {
     const credentials = readCredentials(this.settings.home);
-    if (credentials === null) throw new CliError(`${join(this.settings.home, 'credentials.json')} is missing or broken`);
+    if (credentials === null)
+      throw new CliError(`${join(this.settings.home, 'credentials.json')} is missing or broken`);
     return new Api(credentials);
   }
 
@@ -93,11 +94,17 @@ export class Installation {
   private async startApi(signal: AbortSignal): Promise<void> {
     const { home } = this.settings;
     const port = await choosePort(this.settings);
-    const server = this.launch('the API', 'api/dist/main.js', ['--home', home], { ...this.environment(), GRAFT_PORT: String(port) });
+    const server = this.launch('the API', 'api/dist/main.js', ['--home', home], {
+      ...this.environment(),
+      GRAFT_PORT: String(port),
+    });
     this.server = server;
     await this.waitFor(server, API_START_MS, signal, () => this.isReady(server));
     void server.ended.then((how) => {
-      if (this.stopping === null) this.reportBroken(new CliError(`the API ${how}; the end of ${server.log}:\n${server.reason()}`));
+      if (this.stopping === null)
+        this.reportBroken(
+          new CliError(`the API ${how}; the end of ${server.log}:\n${server.reason()}`),
+        );
     });
   }
 
@@ -109,8 +116,18 @@ export class Installation {
 
   private async startWorker(restarts = 0): Promise<void> {
     const { home } = this.settings;
-    const args = ['--home', join(home, 'worker'), '--name', hostname().slice(0, 60), '--token-file', this.ready?.join_token_file ?? ''];
-    const env = { ...this.environment(), GRAFT_WORKER_URL: `grpc://${this.ready?.grpc_url.replace(/^grpc:\/\//, '')}` };
+    const args = [
+      '--home',
+      join(home, 'worker'),
+      '--name',
+      hostname().slice(0, 60),
+      '--token-file',
+      this.ready?.join_token_file ?? '',
+    ];
+    const env = {
+      ...this.environment(),
+      GRAFT_WORKER_URL: `grpc://${this.ready?.grpc_url.replace(/^grpc:\/\//, '')}`,
+    };
     const worker = this.launch('the worker', 'worker/dist/main.js', args, env);
     this.worker = worker;
     const started = Date.now();
@@ -118,7 +135,11 @@ export class Installation {
       if (this.stopping !== null || !this.joined) return; // before it has joined, waitForWorker tells of it
       const quick = Date.now() - started < 30_000;
       if (quick && restarts >= 3) {
-        return this.reportBroken(new CliError(`the worker ${how}, again and again; the end of ${worker.log}:\n${worker.reason()}`));
+        return this.reportBroken(
+          new CliError(
+            `the worker ${how}, again and again; the end of ${worker.log}:\n${worker.reason()}`,
+          ),
+        );
       }
       this.out.note(`the worker ${how}; starting it again (${worker.log} says more)`);
       await sleep(1000);
@@ -135,23 +156,43 @@ export class Installation {
     this.joined = true;
   }
 
-  private async waitFor(process: ServerProcess, limit: number, signal: AbortSignal, ready: () => Promise<boolean>): Promise<void> {
-    for (const until = Date.now() + limit; Date.now() < until; ) {
+  private async waitFor(
+    process: ServerProcess,
+    limit: number,
+    signal: AbortSignal,
+    ready: () => Promise<boolean>,
+  ): Promise<void> {
+    for (const until = Date.now() + limit; Date.now() < until;) {
       if (signal.aborted) throw new CliError('stopped while starting', 130);
-      if (!process.running) throw new CliError(`${process.title} ${await process.ended}; the end of ${process.log}:\n${process.reason()}`);
+      if (!process.running)
+        throw new CliError(
+          `${process.title} ${await process.ended}; the end of ${process.log}:\n${process.reason()}`,
+        );
       if (await ready()) return;
       await sleep(100);
     }
-    throw new CliError(`${process.title} was not ready within ${limit / 1000} s; the end of ${process.log}:\n${process.reason()}`);
+    throw new CliError(
+      `${process.title} was not ready within ${limit / 1000} s; the end of ${process.log}:\n${process.reason()}`,
+    );
   }
 
-  private launch(title: string, script: string, args: readonly string[], env: NodeJS.ProcessEnv): ServerProcess {
+  private launch(
+    title: string,
+    script: string,
+    args: readonly string[],
+    env: NodeJS.ProcessEnv,
+  ): ServerProcess {
     const path = join(APPS, script);
-    if (!existsSync(path)) throw new CliError(`${title} is not built (${path} is missing): npm run build`);
+    if (!existsSync(path))
+      throw new CliError(`${title} is not built (${path} is missing): npm run build`);
     const log = join(this.settings.home, 'logs', `${script.split('/')[0]}.log`);
     const process = new ServerProcess(title, path, args, env, log);
-    const running = [this.server, this.worker, process].filter((one) => one !== null && one.running);
-    this.lock.record(running.flatMap((one) => (one === null ? [] : [{ pid: one.pid, script: one.script }])));
+    const running = [this.server, this.worker, process].filter(
+      (one) => one !== null && one.running,
+    );
+    this.lock.record(
+      running.flatMap((one) => (one === null ? [] : [{ pid: one.pid, script: one.script }])),
+    );
     return process;
   }
 

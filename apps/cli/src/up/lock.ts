@@ -25,14 +25,19 @@ export async function lockHome(home: string): Promise<HomeLock> {
   const path = join(home, 'up.json');
   const held = read(path);
   if (held !== null && commandOf(held.pid)?.includes(' up') === true) {
-    throw new CliError(`Graft is already up on ${home} (process ${held.pid}); stop that one, or give this one another home with --home`);
+    throw new CliError(
+      `Graft is already up on ${home} (process ${held.pid}); stop that one, or give this one another home with --home`,
+    );
   }
   if (held !== null) {
     await endLeftovers(held.children);
     rmSync(path, { force: true });
   }
   const write = (children: Held['children'], flag: string): void =>
-    writeFileSync(path, JSON.stringify({ pid: process.pid, children } satisfies Held), { mode: 0o600, flag });
+    writeFileSync(path, JSON.stringify({ pid: process.pid, children } satisfies Held), {
+      mode: 0o600,
+      flag,
+    });
   try {
     write([], 'wx');
   } catch {
@@ -70,6 +75,8 @@ function commandOf(pid: number): string | null {
 async function endLeftovers(children: Held['children']): Promise<void> {
   const alive = children.filter(({ pid, script }) => commandOf(pid)?.includes(script) === true);
   for (const { pid } of alive) process.kill(pid, 'SIGTERM');
-  for (let waited = 0; waited < 10_000 && alive.some(({ pid }) => commandOf(pid)); waited += 100) await sleep(100);
-  for (const { pid, script } of alive) if (commandOf(pid)?.includes(script) === true) process.kill(pid, 'SIGKILL');
+  for (let waited = 0; waited < 10_000 && alive.some(({ pid }) => commandOf(pid)); waited += 100)
+    await sleep(100);
+  for (const { pid, script } of alive)
+    if (commandOf(pid)?.includes(script) === true) process.kill(pid, 'SIGKILL');
 }

@@ -14,11 +14,15 @@ export async function choosePort(settings: Settings): Promise<number> {
   const asked = settings.get('port');
   if (asked !== undefined) {
     const port = Number(asked);
-    if (!Number.isInteger(port) || port < 0 || port > 65_535) throw new CliError(`port "${asked}" is no port number`);
-    if (!(await isFree(port))) throw new CliError(`port ${port} is taken by another program; give another one with --port`);
+    if (!Number.isInteger(port) || port < 0 || port > 65_535)
+      throw new CliError(`port "${asked}" is no port number`);
+    if (!(await isFree(port)))
+      throw new CliError(`port ${port} is taken by another program; give another one with --port`);
     return port;
   }
-  const before = Number(new URL(readCredentials(settings.home)?.url ?? `http://127.0.0.1:${USUAL}`).port);
+  const before = Number(
+    new URL(readCredentials(settings.home)?.url ?? `http://127.0.0.1:${USUAL}`).port,
+  );
   return (await isFree(before)) ? before : 0;
 }
 

@@ -32,7 +32,9 @@ export class ServerProcess {
     this.pid = child.pid ?? 0;
     this.ended = new Promise((resolve) => {
       child.once('error', (error) => resolve(`could not be started: ${error.message}`));
-      child.once('exit', (code, signal) => resolve(signal === null ? `ended with code ${code}` : `was ended by ${signal}`));
+      child.once('exit', (code, signal) =>
+        resolve(signal === null ? `ended with code ${code}` : `was ended by ${signal}`),
+      );
     });
     void this.ended.then(() => (this.over = true));
   }
@@ -45,7 +47,10 @@ export class ServerProcess {
   async stop(graceMs: number): Promise<void> {
     if (this.over) return;
     process.kill(this.pid, 'SIGTERM');
-    const late = await Promise.race([this.ended.then(() => false), sleep(graceMs, true, { ref: false })]);
+    const late = await Promise.race([
+      this.ended.then(() => false),
+      sleep(graceMs, true, { ref: false }),
+    ]);
     if (late && this.running) process.kill(this.pid, 'SIGKILL');
     await this.ended;
   }
