@@ -129,9 +129,6 @@ describe('readAdapter', () => {
       newer: null,
       newest: {},
       off: false,
-      newer: null,
-      newest: {},
-      off: false,
       modules_to_save: ['a', 'b', 'a'],
     });
     const { peft, tensors, dispose } = readAdapter(folder);
