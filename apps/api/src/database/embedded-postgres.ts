@@ -23,9 +23,14 @@ import { log } from '../log.js';
 // because that one throws an uncaught error when the binaries lie below a 0700 folder, and does not
 // find its way back after the API was killed and the server went on running.
 
+/** A server that somebody killed is back within about this time and its own recovery. */
+const WATCH_MS = 1_000;
+
 export interface EmbeddedPostgres {
   readonly url: string;
   stop(): Promise<void>;
+  /** Stops looking after it and lets it run on, as an API that is killed does. */
+  leave(): Promise<void>;
 }
 
 interface Identity {
@@ -44,11 +49,41 @@ export async function startEmbeddedPostgres(home: string): Promise<EmbeddedPostg
   if (!existsSync(join(data, 'PG_VERSION'))) await initialise(bin, dir, data, password, identity);
   const running = runningServer(data);
   const port = running?.port ?? (await freePort());
-  const pid = running?.pid ?? (await launch(bin, dir, data, port, identity));
+  let pid = running?.pid ?? (await launch(bin, dir, data, port, identity));
   const url = `postgres://graft:${password}@127.0.0.1:${port}/graft`;
   await createDatabase(url.replace(/graft$/, 'postgres'));
   log.info({ port, pid, joined: running !== null }, 'embedded Postgres is up');
-  return { url, stop: () => stopServer(pid) };
+  const unwatch = watch(
+    () => alive(pid),
+    async () => {
+      log.error({ pid }, 'embedded Postgres is gone; starting it again');
+      pid = runningServer(data)?.pid ?? (await launch(bin, dir, data, port, identity));
+    },
+  );
+  return {
+    url,
+    leave: unwatch,
+    stop: async () => {
+      await unwatch();
+      await stopServer(pid);
+    },
+  };
+}
+
+/** Calls `revive` whenever a look finds the server dead; the returned function ends the watch. */
+function watch(isAlive: () => boolean, revive: () => Promise<void>): () => Promise<void> {
+  let reviving: Promise<void> | null = null;
+  const timer = setInterval(() => {
+    if (reviving || isAlive()) return;
+    reviving = revive()
+      .catch((error: unknown) => log.error({ err: error }, 'embedded Postgres does not start'))
+      .finally(() => (reviving = null));
+  }, WATCH_MS);
+  timer.unref();
+  return async () => {
+    clearInterval(timer);
+    await reviving;
+  };
 }
 
 async function packagedBinaries(): Promise<string> {
@@ -225,18 +260,19 @@ async function createDatabase(url: string): Promise<void> {
   }
 }
 
+function alive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return !readFileSync(`/proc/${pid}/stat`, 'utf8').includes(') Z ');
+  } catch {
+    return false;
+  }
+}
+
 /** SIGINT is Postgres' fast shutdown: sessions are ended, nothing is lost. */
 async function stopServer(pid: number): Promise<void> {
-  const alive = (): boolean => {
-    try {
-      process.kill(pid, 0);
-      return !readFileSync(`/proc/${pid}/stat`, 'utf8').includes(') Z ');
-    } catch {
-      return false;
-    }
-  };
-  if (alive()) process.kill(pid, 'SIGINT');
-  for (let waited = 0; alive() && waited < 10_000; waited += 50) {
+  if (alive(pid)) process.kill(pid, 'SIGINT');
+  for (let waited = 0; alive(pid) && waited < 10_000; waited += 50) {
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
 }

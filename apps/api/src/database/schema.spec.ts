@@ -50,14 +50,17 @@ describe('the embedded server and the schema on it', () => {
 
   it('is joined, not started twice, when its API was killed and it went on', async () => {
     const before = pid();
-    const again = await startEmbeddedPostgres(home);
+    const { url } = server;
+    await server.leave();
+    server = await startEmbeddedPostgres(home);
     expect(pid()).toBe(before);
-    expect(again.url).toBe(server.url);
+    expect(server.url).toBe(url);
   });
 
   it('comes back with all data after kill -9 and the stale pid file that leaves', async () => {
     await ask(`INSERT INTO project (id, name) VALUES ('kept', 'kept')`);
     const killed = pid();
+    await server.leave();
     process.kill(killed, 'SIGKILL');
     await new Promise((resolve) => setTimeout(resolve, 500));
     server = await startEmbeddedPostgres(home);
