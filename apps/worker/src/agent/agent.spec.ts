@@ -174,7 +174,7 @@ describe('a shared base', () => {
     const waiting = await until('b to wait', () => scene.plane.phase('waiting_for_memory', 'b'));
     expect(waiting.message).toContain('waiting for a run on another base to end');
     await until('a to be unloaded', () => !isAlive(pid));
-    expect(scene.plane.fact('finished', 'a')).toBeDefined();
+    await until('a to have finished', () => scene.plane.fact('finished', 'a'));
     free = 1e9;
     await until('b to run', () => scene.plane.fact('finished', 'b'));
     free = 0;

@@ -168,7 +168,9 @@ export class Agent {
   /** Ends at once: kills every trainer, closes the line. Facts not yet acknowledged stay in the spool. */
   async close(): Promise<void> {
     this.draining = true;
-    this.shutdown.abort(new DomainError('unavailable', 'the worker is closing'));
+    const reason = new DomainError('unavailable', 'the worker is closing');
+    this.shutdown.abort(reason);
+    for (const attempt of this.attempts.values()) attempt.abandon(reason);
     if (this.heartbeat !== null) clearTimeout(this.heartbeat);
     this.feed.stop();
     this.connection.close();

@@ -102,14 +102,20 @@ export class Attempt {
   /** The lease is not ours any more: ends the run at once and tells nobody. */
   kill(): void {
     if (this.ended) return;
-    this.ended = true;
-    this.abort.abort(new DomainError('conflict', 'the lease was lost'));
-    this.preparation.abort(this.abort.signal.reason);
-    this.trainer?.drop(this, this.stopping === 'cancel');
     this.options.log.warn(
       { job: this.jobId, epoch: this.epoch },
       'run killed: its lease is not ours any more',
     );
+    this.abandon(new DomainError('conflict', 'the lease was lost'));
+  }
+
+  /** Ends everything of this run here, uploads too, without a fact. */
+  abandon(reason: Error): void {
+    if (this.ended) return;
+    this.ended = true;
+    this.abort.abort(reason);
+    this.preparation.abort(reason);
+    this.trainer?.drop(this, this.stopping === 'cancel');
     void this.cleanUp().then(() => this.options.onEnd(this));
   }
 
