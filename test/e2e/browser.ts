@@ -1,9 +1,22 @@
 // A real Chromium for specs of the dashboard: found on PATH, watched for everything a user would not see.
+import { spawnSync } from 'node:child_process';
 import { accessSync, constants, mkdirSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { chromium, type Browser, type BrowserContextOptions, type Page } from 'playwright-core';
 
 const NAMES = ['chromium', 'chromium-browser', 'google-chrome'];
+
+/** Builds the dashboard into a folder, as it is released. */
+export function buildDashboard(outDir: string): void {
+  const cwd = join(import.meta.dirname, '..', '..', 'apps', 'dashboard');
+  const vite = fileURLToPath(new URL('../../node_modules/vite/bin/vite.js', import.meta.url));
+  // A process of its own: here NODE_ENV is test, which would make a development build.
+  const env = { ...process.env, NODE_ENV: 'production' };
+  const args = [vite, 'build', '--logLevel', 'warn', '--outDir', outDir];
+  const { status, stderr } = spawnSync(process.execPath, args, { cwd, env, encoding: 'utf8' });
+  if (status !== 0) throw new Error(`the dashboard does not build: ${stderr}`);
+}
 
 /** The browser's program, or null where none is installed. */
 export function findBrowser(): string | null {
@@ -37,26 +50,57 @@ export const startBrowser = (executablePath: string): Promise<Browser> =>
   chromium.launch({ executablePath, args: ARGS, headless: true });
 
 /** A tab and what went wrong in it: console errors, uncaught errors, violations of the content security policy. */
-export interface Watched {
+interface Watched {
   readonly page: Page;
   readonly problems: string[];
 }
 
-export async function openTab(
-  browser: Browser,
-  options: BrowserContextOptions = {},
-): Promise<Watched> {
-  const context = await browser.newContext({
-    viewport: { width: 1280, height: 900 },
-    acceptDownloads: true,
-    ...options,
-  });
-  const page = await context.newPage();
-  page.setDefaultTimeout(20_000);
-  return { page, problems: await watch(page) };
+/** The tabs of one test, all of one API. */
+export class Tabs {
+  private tabs: Watched[] = [];
+
+  constructor(
+    private readonly browser: Browser,
+    private readonly where: { readonly url: string; readonly apiKey: string },
+  ) {}
+
+  /** Opens a page signed in, in a profile of its own; `key: null` leaves the key out of the address. */
+  async open(
+    path: string,
+    options: BrowserContextOptions & { key?: string | null } = {},
+  ): Promise<Page> {
+    const { key = this.where.apiKey, ...context } = options;
+    const profile = await this.browser.newContext({
+      viewport: { width: 1280, height: 900 },
+      ...context,
+    });
+    const page = await this.add(await profile.newPage());
+    const fragment = key === null ? '' : `#key=${encodeURIComponent(key)}`;
+    await page.goto(`${this.where.url}${path}${fragment}`);
+    return page;
+  }
+
+  async add(page: Page): Promise<Page> {
+    page.setDefaultTimeout(20_000);
+    this.tabs.push({ page, problems: await watch(page) });
+    return page;
+  }
+
+  /** Problems but those a test brings about: the browser reports every refused request. */
+  problems(expected: RegExp | null = null): string[] {
+    return this.tabs.flatMap((tab) => tab.problems).filter((text) => !expected?.test(text));
+  }
+
+  async pictures(name: string): Promise<void> {
+    for (const [i, { page }] of this.tabs.entries()) await picture(page, `${name}-${i}`);
+  }
+
+  async close(): Promise<void> {
+    for (const { page } of this.tabs.splice(0)) await page.context().close();
+  }
 }
 
-export async function watch(page: Page): Promise<string[]> {
+async function watch(page: Page): Promise<string[]> {
   const problems: string[] = [];
   page.on('console', (message) => {
     if (message.type() === 'error')

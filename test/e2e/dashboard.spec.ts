@@ -1,72 +1,46 @@
 // The dashboard as people use it: a real Chromium, the built page served by a real API under its own
 // content security policy, a real worker that trains a tiny base.
-import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import type { Catalog } from '@graft/contracts';
-import type { Browser, BrowserContextOptions, Page } from 'playwright-core';
+import type { Browser, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { writeChats, writeTinyBase } from '../tiny-base.js';
-import {
-  findBrowser,
-  openTab,
-  startBrowser,
-  watch,
-  type Watched,
-  jobId,
-  picture,
-  pill,
-  rows,
-  text,
-} from './browser.js';
-import { inked, luminance, unreadable } from './looks.js';
+import { buildDashboard, findBrowser, startBrowser, Tabs } from './browser.js';
+import { jobId, picture, pill, rows, text } from './browser.js';
+import { inked, luminance, marked, unreadable } from './looks.js';
 import { Installation, until } from './installation.js';
 
 const program = findBrowser();
 if (!program) console.warn('skipped the dashboard in a browser: no Chromium or Chrome on PATH');
 
-const VITE = fileURLToPath(new URL('../../node_modules/vite/bin/vite.js', import.meta.url));
 const SCRIPT = '<img src=x onerror=window.hacked=1>';
 
 let dir: string;
 let graft: Installation;
 let browser: Browser;
-let tabs: Watched[] = [];
+let tabs: Tabs;
 
-async function open(
-  path: string,
-  options: BrowserContextOptions & { key?: string | null } = {},
-): Promise<Page> {
-  const { key = graft.where.apiKey, ...context } = options;
-  const tab = await openTab(browser, context);
-  tabs.push(tab);
-  await tab.page.goto(
-    `${graft.where.url}${path}${key === null ? '' : `#key=${encodeURIComponent(key)}`}`,
-  );
-  return tab.page;
-}
+const open = (...where: Parameters<Tabs['open']>): Promise<Page> => tabs.open(...where);
+const problems = (expected: RegExp | null = null): string[] => tabs.problems(expected);
 
-/** Problems of all tabs but those a test brings about: the browser reports every refused request. */
-function problems(expected: RegExp | null = null): string[] {
-  return tabs.flatMap((tab) => tab.problems).filter((text) => !expected?.test(text));
+/** A job on the data of the one before it, for tests that begin with a job. */
+async function another(hyperparameters: object, options: object = {}): Promise<string> {
+  const { training_file } = (await graft.openai.fineTuning.jobs.list()).data[0]!;
+  const peft = { peft_type: 'LORA', r: 4 };
+  const body = { model: 'tiny', training_file, hyperparameters, peft, graft: options };
+  return (await graft.createJob(body)).id;
 }
 
 describe.skipIf(!program)('the dashboard', () => {
   beforeAll(async () => {
     dir = mkdtempSync(join(tmpdir(), 'graft-dashboard-'));
     const outDir = join(dir, 'built');
-    const root = join(import.meta.dirname, '..', '..', 'apps', 'dashboard');
-    // A process of its own: here NODE_ENV is test, which would make a development build.
-    const built = spawnSync(
-      process.execPath,
-      [VITE, 'build', '--logLevel', 'warn', '--outDir', outDir],
-      { cwd: root, encoding: 'utf8', env: { ...process.env, NODE_ENV: 'production' } },
-    );
-    expect(built.status, built.stderr).toBe(0);
+    buildDashboard(outDir);
     graft = await Installation.start({ dashboardDir: outDir });
     browser = await startBrowser(program!);
+    tabs = new Tabs(browser, graft.where);
   });
   afterAll(async () => {
     await browser?.close();
@@ -75,13 +49,10 @@ describe.skipIf(!program)('the dashboard', () => {
   });
   afterEach(async ({ task }) => {
     if (task.result?.state === 'fail') {
-      console.error(tabs.flatMap((tab) => tab.problems).join('\n'), graft?.tails());
-      for (const [i, { page }] of tabs.entries())
-        await picture(page, `failed-${task.name.replaceAll(/\W+/g, '-')}-${i}`);
+      console.error(tabs.problems().join('\n'), graft.tails());
+      await tabs.pictures(`failed-${task.name.replaceAll(/\W+/g, '-')}`);
     }
-    const open = tabs;
-    tabs = [];
-    for (const { page } of open) await page.context().close();
+    await tabs.close();
   });
 
   it('asks for a key, refuses a wrong one and takes one from the address', async () => {
@@ -101,7 +72,7 @@ describe.skipIf(!program)('the dashboard', () => {
 
     // A link opened in a new tab of the same browser is signed in too, and out again with the first.
     const second = await page.context().newPage();
-    tabs.push({ page: second, problems: await watch(second) });
+    await tabs.add(second);
     await second.goto(`${graft.where.url}/models`);
     await second.getByRole('heading', { name: 'Models' }).waitFor();
     await page.getByRole('button', { name: 'Sign out' }).click();
@@ -203,7 +174,7 @@ describe.skipIf(!program)('the dashboard', () => {
   });
 
   it('draws the new-job form from the catalog and marks a refused field', async () => {
-    const catalog = await graft.openai.get<unknown, Catalog>('/catalog');
+    const catalog = await graft.openai.get<Catalog>('/catalog');
     const page = await open('/');
     await text(page, 'No job yet');
     await page.keyboard.press('n');
@@ -228,9 +199,7 @@ describe.skipIf(!program)('the dashboard', () => {
     await page.locator('[id="peft.r"]').fill('0');
     await page.getByRole('button', { name: 'Submit' }).click();
     await page.getByRole('alert').filter({ hasText: 'peft.r' }).waitFor();
-    expect(
-      await page.locator('[aria-invalid="true"]').evaluateAll((fields) => fields.map((f) => f.id)),
-    ).toEqual(['peft.r']);
+    expect(await marked(page)).toEqual(['peft.r']);
     expect(await page.evaluate(() => document.activeElement?.id)).toBe('peft.r');
     await picture(page, 'new-job-refused');
 
@@ -238,9 +207,7 @@ describe.skipIf(!program)('the dashboard', () => {
     await page.getByLabel('seed', { exact: true }).fill('seven');
     await page.getByRole('button', { name: 'Submit' }).click();
     await page.getByRole('alert').filter({ hasText: 'seed' }).waitFor();
-    expect(
-      await page.locator('[aria-invalid="true"]').evaluateAll((fields) => fields.map((f) => f.id)),
-    ).toEqual(['seed']);
+    expect(await marked(page)).toEqual(['seed']);
     expect(problems(/status of 400/)).toEqual([]);
   });
 
@@ -374,6 +341,35 @@ describe.skipIf(!program)('the dashboard', () => {
       graft: { ...(body['graft'] as object), max_steps: 5 },
     });
     expect((await graft.succeeded(again.id)).graft.progress.step).toBe(5);
+    expect(problems()).toEqual([]);
+  });
+
+  it('pauses a job and goes on with it from where it was', async () => {
+    const page = await open(`/jobs/${await another({ n_epochs: 50, batch_size: 2 })}`);
+    await page.locator('.sticky progress').waitFor();
+    await page.getByRole('button', { name: 'Pause' }).click();
+    await pill(page, 'paused').waitFor();
+    const { step } = (await graft.job(jobId(page))).graft.progress;
+    expect(step).toBeGreaterThan(0);
+    await page.getByRole('button', { name: 'Resume' }).click();
+    await page.getByRole('tab', { name: 'Log' }).click();
+    await page.getByText(`Resumed from step ${step} on worker first`).waitFor();
+    await page.getByRole('tab', { name: 'Attempts' }).click();
+    await rows(page).nth(1).filter({ hasText: 'running' }).waitFor();
+    await graft.openai.fineTuning.jobs.cancel(jobId(page));
+    await pill(page, 'cancelled').waitFor();
+    expect(problems()).toEqual([]);
+  });
+
+  it('puts the reason first when a job has failed', async () => {
+    // Cut to 8 tokens, no example has anything left to learn.
+    const page = await open(`/jobs/${await another({ n_epochs: 1 }, { max_seq_len: 8 })}`);
+    await pill(page, 'failed').waitFor();
+    const { error } = await graft.job(jobId(page));
+    expect(await page.getByRole('alert').textContent()).toContain(error!.message);
+    expect(await page.getByRole('tab', { selected: true }).textContent()).toBe('Log');
+    await page.getByRole('log').getByText(error!.message).first().waitFor();
+    await picture(page, 'job-failed');
     expect(problems()).toEqual([]);
   });
 

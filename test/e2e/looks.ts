@@ -53,3 +53,7 @@ export async function unreadable(page: Page): Promise<string[]> {
     return contrast < 4.5 ? [`${words}: ${contrast.toFixed(1)} (${ink} on ${ground})`] : [];
   });
 }
+
+/** Ids of the fields that are marked as wrong. */
+export const marked = (page: Page): Promise<string[]> =>
+  page.locator('[aria-invalid="true"]').evaluateAll((fields) => fields.map((field) => field.id));

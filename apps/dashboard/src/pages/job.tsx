@@ -99,7 +99,7 @@ function JobHeader({ job, cancel, act }: { job: JobObject; cancel: () => void; a
       <div className="bar">
         <StatePill status={job.status} />
         <h1 className="name">{job.user_provided_suffix ?? job.id}</h1>
-        <span className="faint one-line">{isOver(job) ? job.id : job.graft.phase.message}</span>
+        <span className="faint one-line">{!isOver(job) ? job.graft.phase.message : job.user_provided_suffix && job.id}</span>
         <span className="grow" />
         {job.status === 'running' && <button onClick={() => act(() => api.pause(job.id))}>Pause</button>}
         {job.status === 'paused' && <button onClick={() => act(() => api.resume(job.id))}>Resume</button>}

@@ -1,9 +1,11 @@
 import type { JobObject } from '@graft/contracts';
+import { TERMINAL_STATUSES } from '@graft/contracts/openai';
 import { duration } from '../wording.js';
 
 export function Progress({ job }: { job: JobObject }) {
   const { step, total_steps: total, eta_seconds: eta } = job.graft.progress;
-  if (total === null) return <span className="faint">{job.graft.phase.message}</span>;
+  // Why a failed job failed stands elsewhere already.
+  if (total === null) return <span className="faint">{TERMINAL_STATUSES.includes(job.status) ? '–' : job.graft.phase.message}</span>;
   return (
     <span className="progress">
       <progress value={step} max={total} aria-label={`step ${step} of ${total}`} />
