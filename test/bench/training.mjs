@@ -1,0 +1,124 @@
+#!/usr/bin/env node
+// Training speed beside transformers + peft, both sides in one run:
+//   node test/bench/training.mjs --base FOLDER [--methods lora-qv,lora-all-linear,prompt] [--variants B2,B3+tcmalloc]
+//                                [--steps 12] [--rounds 2]
+// FOLDER: a Hugging Face folder in bf16 safetensors (SmolLM2-135M-Instruct for the figures of docs/results.md).
+// The same token ids, batches of 8, initial adapter, optimiser and schedule on both sides; the losses of B2 (same
+// dtype, same order) must agree before any speed is printed. Medians over steps after two of warm-up.
+import { execFileSync, spawnSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { loadavg, tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { mobyDick } from '../../examples/tiny-base/book.mjs';
+import { chats } from './chats.mjs';
+
+const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+const WARM_UP = 2;
+/** Largest relative difference of a step's loss from B2's, bf16 (reference protocol: 2e-2). */
+const LOSS_TOLERANCE = 2e-2;
+const PEFT = {
+  'lora-qv': { peft_type: 'LORA', r: 8, lora_alpha: 16, target_modules: ['q_proj', 'v_proj'] },
+  'lora-all-linear': { peft_type: 'LORA', r: 16, lora_alpha: 32, target_modules: 'all-linear' },
+  prompt: { peft_type: 'PROMPT_TUNING', num_virtual_tokens: 200 },
+};
+
+const median = (values) => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)];
+
+async function writeData(base, work) {
+  const { Tokenizer, encodeRecord } = await import('@graft/peft-core');
+  const tokenizer = Tokenizer.load(base);
+  const records = chats(mobyDick(work));
+  // Hugging Face's labels stand at their own token; Graft's are the target of the row before.
+  const unshifted = ({ tokens, labels, first }) => [first, ...labels.slice(0, tokens.length - 1)];
+  const sequences = records.map((record) => encodeRecord(record, tokenizer, { maxSeqLen: 512 }));
+  const lines = (rows) => rows.map((row) => `${JSON.stringify(row)}\n`).join('');
+  writeFileSync(join(work, 'chats.jsonl'), lines(records));
+  writeFileSync(join(work, 'sequences.jsonl'), lines(sequences.map((s) => ({ tokens: [...s.tokens], labels: unshifted(s) }))));
+  const lengths = sequences.map((s) => s.tokens.length);
+  const learnt = sequences.reduce((n, s) => n + s.labels.filter((label) => label >= 0).length, 0);
+  const total = lengths.reduce((a, b) => a + b, 0);
+  console.log(`${records.length} chats of ${Math.min(...lengths)} to ${Math.max(...lengths)} tokens, median ${median(lengths)}, ${((100 * learnt) / total).toFixed(0)} % supervised`);
+}
+
+function python(args) {
+  const out = execFileSync('python3', [join(ROOT, 'test/bench/hf_baseline.py'), ...args], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'], maxBuffer: 1 << 26 });
+  return out.split('\n').filter((line) => line.startsWith('{')).map((line) => JSON.parse(line));
+}
+
+function theirs(options, method, work) {
+  return python(['--base', options.base, '--data', join(work, 'sequences.jsonl'), '--method', method, '--variants', options.variants, '--steps', options.steps, '--init', join(work, method)]);
+}
+
+function ours(options, method, work) {
+  const out = mkdtempSync(join(work, 'run-'));
+  const job = {
+    model: `dir:${options.base}`,
+    training_file: join(work, 'chats.jsonl'),
+    seed: 0,
+    peft: PEFT[method],
+    method: { type: 'supervised', supervised: { hyperparameters: { batch_size: 8, n_epochs: 1 } } },
+    graft: { learning_rate: 2e-4, lr_schedule: 'constant', weight_decay: 0.01, max_grad_norm: 1, max_seq_len: 512, max_steps: Number(options.steps), shuffle: false, base_dtype: 'bf16', init_adapter: `dir:${join(work, method)}` },
+  };
+  writeFileSync(join(out, 'job.json'), JSON.stringify(job));
+  const args = [join(ROOT, 'apps/worker/dist/run/main.js'), join(out, 'job.json'), '--out', out, '--threads', '2'];
+  const { status, stdout, stderr } = spawnSync(process.execPath, args, { encoding: 'utf8' });
+  if (status !== 0) throw new Error(`graft run ended with ${status}:\n${stderr}`);
+  const steps = readFileSync(join(out, 'metrics.jsonl'), 'utf8').trim().split('\n').map((line) => JSON.parse(line)).filter((row) => row.loss !== undefined && row.seconds !== undefined);
+  const [, peak] = /peak memory ([\d.]+) GiB/.exec(stdout + stderr);
+  return {
+    variant: 'graft',
+    real_tokens_per_second: median(steps.slice(WARM_UP).map((row) => row.tokens / row.seconds)),
+    peak_rss_mb: Number(peak) * 1024,
+    losses: steps.map((row) => row.loss),
+  };
+}
+
+function gate(method, reference, graft) {
+  const worst = Math.max(...graft.losses.map((loss, i) => Math.abs(loss - reference.losses[i]) / reference.losses[i]));
+  if (!(worst <= LOSS_TOLERANCE)) throw new Error(`${method}: losses differ from B2's by up to ${worst.toExponential(2)}; no speed without equality`);
+  console.log(`${method}: losses agree with B2's to ${worst.toExponential(2)} over ${graft.losses.length} steps`);
+}
+
+function report(method, rows) {
+  const by = Map.groupBy ? Map.groupBy(rows, (row) => row.variant) : rows.reduce((m, r) => m.set(r.variant, [...(m.get(r.variant) ?? []), r]), new Map());
+  const speed = (variant) => median(by.get(variant).map((row) => row.real_tokens_per_second));
+  const graft = speed('graft');
+  for (const [variant, runs] of by) {
+    const memory = Math.max(...runs.map((row) => row.peak_rss_mb));
+    const ratio = variant === 'graft' ? '' : `  graft is ${(graft / speed(variant)).toFixed(2)} x`;
+    console.log(`${method.padEnd(16)} ${variant.padEnd(12)} ${speed(variant).toFixed(0).padStart(5)} tokens/s  ${memory.toFixed(0).padStart(6)} MB${ratio}`);
+  }
+}
+
+const { values: options } = parseArgs({
+  options: {
+    base: { type: 'string' },
+    methods: { type: 'string', default: 'lora-qv,lora-all-linear,prompt' },
+    variants: { type: 'string', default: 'B0,B2,B3+tcmalloc' },
+    steps: { type: 'string', default: '12' },
+    rounds: { type: 'string', default: '1' },
+  },
+});
+if (!options.base) throw new Error('--base FOLDER is needed');
+options.base = resolve(options.base);
+const work = mkdtempSync(join(tmpdir(), 'graft-bench-'));
+try {
+  await writeData(options.base, work);
+  console.log(`load before: ${loadavg()[0].toFixed(2)}`);
+  for (const method of options.methods.split(',')) {
+    mkdirSync(join(work, method), { recursive: true });
+    python(['--base', options.base, '--method', method, '--write-init', join(work, method)]);
+    const rows = [];
+    for (let round = 0; round < Number(options.rounds); round++) {
+      const sides = [() => rows.push(ours(options, method, work)), () => rows.push(...theirs(options, method, work))];
+      for (const side of round % 2 === 0 ? sides : sides.reverse()) side();
+    }
+    const reference = rows.find((row) => row.variant === 'B2');
+    if (reference) gate(method, reference, rows.find((row) => row.variant === 'graft'));
+    report(method, rows);
+  }
+} finally {
+  rmSync(work, { recursive: true, force: true });
+}
