@@ -54,14 +54,17 @@ export class Installation {
     return new Installation(dir, where, whole, api);
   }
 
-  /** Kills the API with -9 and starts it again at the same addresses. */
+  /**
+   * Kills the API with -9 and starts it again at the same addresses, with the lease of a real one:
+   * workers come back within 10 s, which the short lease of the tests would not wait for.
+   */
   async crashApi(downMs: number): Promise<void> {
     this.api.child.kill('SIGKILL');
     await this.api.exited;
     await new Promise((resolve) => setTimeout(resolve, downMs));
     const { url, grpcUrl } = this.where;
     const ports = { port: Number(new URL(url).port), grpcPort: Number(grpcUrl.split(':')[1]) };
-    this.api = run([API, JSON.stringify({ ...this.config, ...ports })]);
+    this.api = run([API, JSON.stringify({ ...this.config, ...ports, leaseMs: 15_000 })]);
     this.programs.unshift(this.api);
     await lineFrom(this.api, READY, 60_000);
   }
