@@ -3,12 +3,10 @@
 // same when a step is split into forwards of a few tokens.
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import {
-  AdamW, attachMethod, buildModel, microBatches, packBatch, packedLoss, rateAt, runRows,
-  type Adapter, type Example, type Model,
-} from '@graft/peft-core';
-import { copy_, mapSafetensors, noGrad, setThreads, tidy, type Tensor } from '@graft/kernels';
+import { attachMethod, buildModel, type Adapter, type Model } from '@graft/peft-core';
+import { copy_, mapSafetensors, noGrad, setThreads, type Tensor } from '@graft/kernels';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { example, train, worst, type HfSequence, type Trajectory, RUN } from './steps.js';
 
 const HERE = import.meta.dirname;
 /** Relative; f32 against double moves the reference itself by up to 4e-7 (losses). */
@@ -18,14 +16,6 @@ const NORM_TOLERANCE = 1e-4;
 const FINAL_TOLERANCE = 1e-3;
 /** Gradients of key biases are rounding noise there (README.md), which AdamW turns into whole steps. */
 const NOISY_FINAL: readonly string[] = ['gpt2/lora-bias-all', 'gpt2/lora-bias-lora-only', 'qwen2/lora-bias-all'];
-const RUN = 1;
-
-interface Trajectory {
-  readonly settings: { readonly steps: number; readonly learning_rate: number; readonly weight_decay: number; readonly max_grad_norm: number; readonly warmup_steps: number };
-  readonly losses: readonly number[];
-  readonly grad_norms: readonly number[];
-  readonly learning_rates: readonly number[];
-}
 
 const json = <T>(...path: string[]): T => JSON.parse(readFileSync(join(HERE, ...path), 'utf8')) as T;
 
@@ -54,45 +44,6 @@ function begin(adapter: Adapter, file: string): void {
   noGrad(() => adapter.parameters.forEach((parameter, name) => copy_(parameter, tensors.get(name) as Tensor)));
   close();
 }
-
-interface HfSequence {
-  readonly tokens: readonly number[];
-  readonly labels: readonly number[];
-}
-
-/** Unshifted labels → targets of the next token. */
-function example({ tokens, labels }: HfSequence): Example {
-  return { tokens: Int32Array.from(tokens), labels: Int32Array.from([...labels.slice(1), -100]), first: labels[0] as number };
-}
-
-function train(model: Model, adapter: Adapter, batches: readonly Example[][], { settings }: Trajectory, budget: number) {
-  const optimizer = new AdamW(adapter.parameters, { weightDecay: settings.weight_decay, decays: () => true });
-  const losses: number[] = [];
-  const norms: number[] = [];
-  const rates: number[] = [];
-  const virtual = model.sites.inputs.of(RUN) !== undefined;
-  for (let step = 0; step < settings.steps; step++) {
-    const examples = batches[step % batches.length] as Example[];
-    const wanted = examples.reduce((n, { labels, first }) => n + labels.filter((label) => label >= 0).length + Number(virtual && first >= 0), 0);
-    let loss = 0;
-    for (const micro of microBatches([{ run: RUN, examples }], { budget, joinBelow: 0 })) {
-      tidy(() => {
-        const batch = packBatch(micro);
-        const ctx = { training: true, runs: new Map([[RUN, { seed: 0, step }]]), rows: runRows(batch.sequences), virtual: new Map() };
-        loss += packedLoss(model, model.forward(batch, ctx), batch, ctx, new Map([[RUN, 1 / wanted]])).get(RUN)?.loss ?? 0;
-      });
-    }
-    losses.push(loss / wanted);
-    norms.push(optimizer.clip(settings.max_grad_norm));
-    rates.push(settings.learning_rate * rateAt('linear', step, settings.warmup_steps, settings.steps));
-    optimizer.step(rates[step] as number);
-  }
-  optimizer.dispose();
-  return { losses, norms, rates };
-}
-
-const worst = (ours: readonly number[], theirs: readonly number[]): number =>
-  Math.max(...ours.map((value, i) => Math.abs(value - (theirs[i] as number)) / Math.abs(theirs[i] || 1)));
 
 function compareFinal(adapter: Adapter, file: string): void {
   const { tensors, close } = readNamed(file);
