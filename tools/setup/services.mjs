@@ -9,6 +9,7 @@ import {
   existsSync,
   mkdtempSync,
   mkdirSync,
+  readFileSync,
   rmSync,
   statSync,
 } from 'node:fs';
@@ -65,7 +66,7 @@ async function startRedis(_root, port) {
     'noeviction',
   ];
   const child = spawn('redis-server', [...flags, '--dir', folder], { stdio: 'ignore' });
-  return untilUp(child, port, folder, 'SIGTERM');
+  return untilUp(child, folder, 'SIGTERM', () => listens(port));
 }
 
 async function startPostgres(root, port) {
@@ -115,7 +116,9 @@ async function startPostgres(root, port) {
     ['-D', data, '-p', String(port), ...flags],
     options,
   );
-  return untilUp(child, port, folder, 'SIGINT');
+  // it listens before it is ready, and says so in the last line of its pid file
+  const ready = () => /^ready/m.test(readIfThere(join(data, 'postmaster.pid')));
+  return untilUp(child, folder, 'SIGINT', ready);
 }
 
 function postgresUser() {
@@ -138,13 +141,17 @@ function reachable(path) {
   }
 }
 
-async function untilUp(child, port, folder, signal) {
+function readIfThere(path) {
+  return existsSync(path) ? readFileSync(path, 'utf8') : '';
+}
+
+async function untilUp(child, folder, signal, ready) {
   let ended = null;
   const exit = new Promise((resolve) => {
     child.once('error', (error) => resolve((ended = error.message)));
     child.once('exit', (code) => resolve((ended = `it ended with code ${code}`)));
   });
-  for (let waited = 0; !(await listens(port)); waited += 100) {
+  for (let waited = 0; !(await ready()); waited += 100) {
     if (ended !== null || waited > 20_000)
       throw new Error(ended ?? 'it did not answer within 20 s');
     await sleep(100);
