@@ -1,5 +1,5 @@
-// The runs that share one frozen base. A step is one forward and one backward for all of them; their
-// losses, norms and updates are their own.
+// The runs that share one frozen base. A step takes every run through it once, short stretches of several runs
+// together (ADR 0007); losses, norms and updates are their own.
 import { noGrad, tidy } from '@graft/kernels';
 import { runRows } from '../batch.js';
 import type { Example } from '../data/examples.js';
@@ -11,10 +11,9 @@ import { microBatches, type Limits, type Share } from './micro-batches.js';
 import type { Run } from './run.js';
 
 /**
- * The budget bounds peak memory: SmolLM2-135M in bf16 peaks at 1.12 GiB with 1024 and 1.37 GiB with 2048 tokens
- * (LoRA on q and v, on all linears), while 1024 costs all-linear LoRA 7 % more time and prompt tuning a second
- * pass over its virtual tokens. Joining pays where products have few rows (64 run at 93 % of full speed in bf16),
- * and costs bit-identity when the company changes: shorter stretches only.
+ * The budget bounds peak memory: SmolLM2-135M in bf16, LoRA on q and v, peaks at 2.47 GB with 2048 tokens
+ * (docs/results.md); a smaller one would cost prompt tuning a second pass over its virtual tokens. Joining pays
+ * where products have few rows and costs bit-identity when the company changes: shorter stretches only.
  */
 export const LIMITS: Limits = { budget: 2048, joinBelow: 64 };
 
