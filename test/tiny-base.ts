@@ -6,25 +6,43 @@ import { join } from 'node:path';
 const GOLDEN = join(import.meta.dirname, 'golden', 'llama', 'base');
 
 const SPECIAL = ['<unk>', '<s>', '</s>'];
-const LETTERS = [...'abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 .,:;!?\'"()-+*/=<>\n_@#%&[]{}'];
+const LETTERS = [
+  ...'abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 .,:;!?\'"()-+*/=<>\n_@#%&[]{}',
+];
 
 /** Writes the folder and returns it. */
 export function writeTinyBase(dir: string): string {
   mkdirSync(dir, { recursive: true });
-  for (const name of ['config.json', 'model.safetensors']) copyFileSync(join(GOLDEN, name), join(dir, name));
+  for (const name of ['config.json', 'model.safetensors'])
+    copyFileSync(join(GOLDEN, name), join(dir, name));
   const words = [...SPECIAL, ...LETTERS].slice(0, 96);
   const tokenizer = {
     version: '1.0',
     truncation: null,
     padding: null,
     added_tokens: SPECIAL.map((content, id) => ({
-      id, content, single_word: false, lstrip: false, rstrip: false, normalized: false, special: true,
+      id,
+      content,
+      single_word: false,
+      lstrip: false,
+      rstrip: false,
+      normalized: false,
+      special: true,
     })),
     normalizer: null,
-    pre_tokenizer: { type: 'Split', pattern: { Regex: '[\\s\\S]' }, behavior: 'Isolated', invert: false },
+    pre_tokenizer: {
+      type: 'Split',
+      pattern: { Regex: '[\\s\\S]' },
+      behavior: 'Isolated',
+      invert: false,
+    },
     post_processor: null,
     decoder: { type: 'Fuse' },
-    model: { type: 'WordLevel', vocab: Object.fromEntries(words.map((word, id) => [word, id])), unk_token: '<unk>' },
+    model: {
+      type: 'WordLevel',
+      vocab: Object.fromEntries(words.map((word, id) => [word, id])),
+      unk_token: '<unk>',
+    },
   };
   writeFileSync(join(dir, 'tokenizer.json'), JSON.stringify(tokenizer));
   const template =
@@ -32,7 +50,12 @@ export function writeTinyBase(dir: string): string {
     '{% if add_generation_prompt %}<s>assistant: {% endif %}';
   writeFileSync(
     join(dir, 'tokenizer_config.json'),
-    JSON.stringify({ bos_token: '<s>', eos_token: '</s>', unk_token: '<unk>', chat_template: template }),
+    JSON.stringify({
+      bos_token: '<s>',
+      eos_token: '</s>',
+      unk_token: '<unk>',
+      chat_template: template,
+    }),
   );
   return dir;
 }

@@ -35,20 +35,45 @@ async function writeData(base, work) {
   const sequences = records.map((record) => encodeRecord(record, tokenizer, { maxSeqLen: 512 }));
   const lines = (rows) => rows.map((row) => `${JSON.stringify(row)}\n`).join('');
   writeFileSync(join(work, 'chats.jsonl'), lines(records));
-  writeFileSync(join(work, 'sequences.jsonl'), lines(sequences.map((s) => ({ tokens: [...s.tokens], labels: unshifted(s) }))));
+  writeFileSync(
+    join(work, 'sequences.jsonl'),
+    lines(sequences.map((s) => ({ tokens: [...s.tokens], labels: unshifted(s) }))),
+  );
   const lengths = sequences.map((s) => s.tokens.length);
   const learnt = sequences.reduce((n, s) => n + s.labels.filter((label) => label >= 0).length, 0);
   const total = lengths.reduce((a, b) => a + b, 0);
-  console.log(`${records.length} chats of ${Math.min(...lengths)} to ${Math.max(...lengths)} tokens, median ${median(lengths)}, ${((100 * learnt) / total).toFixed(0)} % supervised`);
+  console.log(
+    `${records.length} chats of ${Math.min(...lengths)} to ${Math.max(...lengths)} tokens, median ${median(lengths)}, ${((100 * learnt) / total).toFixed(0)} % supervised`,
+  );
 }
 
 function python(args) {
-  const out = execFileSync('python3', [join(ROOT, 'test/bench/hf_baseline.py'), ...args], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'], maxBuffer: 1 << 26 });
-  return out.split('\n').filter((line) => line.startsWith('{')).map((line) => JSON.parse(line));
+  const out = execFileSync('python3', [join(ROOT, 'test/bench/hf_baseline.py'), ...args], {
+    encoding: 'utf8',
+    stdio: ['ignore', 'pipe', 'inherit'],
+    maxBuffer: 1 << 26,
+  });
+  return out
+    .split('\n')
+    .filter((line) => line.startsWith('{'))
+    .map((line) => JSON.parse(line));
 }
 
 function theirs(options, method, work) {
-  return python(['--base', options.base, '--data', join(work, 'sequences.jsonl'), '--method', method, '--variants', options.variants, '--steps', options.steps, '--init', join(work, method)]);
+  return python([
+    '--base',
+    options.base,
+    '--data',
+    join(work, 'sequences.jsonl'),
+    '--method',
+    method,
+    '--variants',
+    options.variants,
+    '--steps',
+    options.steps,
+    '--init',
+    join(work, method),
+  ]);
 }
 
 function ours(options, method, work) {
@@ -59,13 +84,34 @@ function ours(options, method, work) {
     seed: 0,
     peft: PEFT[method],
     method: { type: 'supervised', supervised: { hyperparameters: { batch_size: 8, n_epochs: 1 } } },
-    graft: { learning_rate: 2e-4, lr_schedule: 'constant', weight_decay: 0.01, max_grad_norm: 1, max_seq_len: 512, max_steps: Number(options.steps), shuffle: false, base_dtype: 'bf16', init_adapter: `dir:${join(work, method)}` },
+    graft: {
+      learning_rate: 2e-4,
+      lr_schedule: 'constant',
+      weight_decay: 0.01,
+      max_grad_norm: 1,
+      max_seq_len: 512,
+      max_steps: Number(options.steps),
+      shuffle: false,
+      base_dtype: 'bf16',
+      init_adapter: `dir:${join(work, method)}`,
+    },
   };
   writeFileSync(join(out, 'job.json'), JSON.stringify(job));
-  const args = [join(ROOT, 'apps/worker/dist/run/main.js'), join(out, 'job.json'), '--out', out, '--threads', '2'];
+  const args = [
+    join(ROOT, 'apps/worker/dist/run/main.js'),
+    join(out, 'job.json'),
+    '--out',
+    out,
+    '--threads',
+    '2',
+  ];
   const { status, stdout, stderr } = spawnSync(process.execPath, args, { encoding: 'utf8' });
   if (status !== 0) throw new Error(`graft run ended with ${status}:\n${stderr}`);
-  const steps = readFileSync(join(out, 'metrics.jsonl'), 'utf8').trim().split('\n').map((line) => JSON.parse(line)).filter((row) => row.loss !== undefined && row.seconds !== undefined);
+  const steps = readFileSync(join(out, 'metrics.jsonl'), 'utf8')
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line))
+    .filter((row) => row.loss !== undefined && row.seconds !== undefined);
   const [, peak] = /peak memory ([\d.]+) GiB/.exec(stdout + stderr);
   return {
     variant: 'graft',
@@ -76,19 +122,30 @@ function ours(options, method, work) {
 }
 
 function gate(method, reference, graft) {
-  const worst = Math.max(...graft.losses.map((loss, i) => Math.abs(loss - reference.losses[i]) / reference.losses[i]));
-  if (!(worst <= LOSS_TOLERANCE)) throw new Error(`${method}: losses differ from B2's by up to ${worst.toExponential(2)}; no speed without equality`);
-  console.log(`${method}: losses agree with B2's to ${worst.toExponential(2)} over ${graft.losses.length} steps`);
+  const worst = Math.max(
+    ...graft.losses.map((loss, i) => Math.abs(loss - reference.losses[i]) / reference.losses[i]),
+  );
+  if (!(worst <= LOSS_TOLERANCE))
+    throw new Error(
+      `${method}: losses differ from B2's by up to ${worst.toExponential(2)}; no speed without equality`,
+    );
+  console.log(
+    `${method}: losses agree with B2's to ${worst.toExponential(2)} over ${graft.losses.length} steps`,
+  );
 }
 
 function report(method, rows) {
-  const by = Map.groupBy ? Map.groupBy(rows, (row) => row.variant) : rows.reduce((m, r) => m.set(r.variant, [...(m.get(r.variant) ?? []), r]), new Map());
+  const by = Map.groupBy
+    ? Map.groupBy(rows, (row) => row.variant)
+    : rows.reduce((m, r) => m.set(r.variant, [...(m.get(r.variant) ?? []), r]), new Map());
   const speed = (variant) => median(by.get(variant).map((row) => row.real_tokens_per_second));
   const graft = speed('graft');
   for (const [variant, runs] of by) {
     const memory = Math.max(...runs.map((row) => row.peak_rss_mb));
     const ratio = variant === 'graft' ? '' : `  graft is ${(graft / speed(variant)).toFixed(2)} x`;
-    console.log(`${method.padEnd(16)} ${variant.padEnd(12)} ${speed(variant).toFixed(0).padStart(5)} tokens/s  ${memory.toFixed(0).padStart(6)} MB${ratio}`);
+    console.log(
+      `${method.padEnd(16)} ${variant.padEnd(12)} ${speed(variant).toFixed(0).padStart(5)} tokens/s  ${memory.toFixed(0).padStart(6)} MB${ratio}`,
+    );
   }
 }
 
@@ -112,11 +169,19 @@ try {
     python(['--base', options.base, '--method', method, '--write-init', join(work, method)]);
     const rows = [];
     for (let round = 0; round < Number(options.rounds); round++) {
-      const sides = [() => rows.push(ours(options, method, work)), () => rows.push(...theirs(options, method, work))];
+      const sides = [
+        () => rows.push(ours(options, method, work)),
+        () => rows.push(...theirs(options, method, work)),
+      ];
       for (const side of round % 2 === 0 ? sides : sides.reverse()) side();
     }
     const reference = rows.find((row) => row.variant === 'B2');
-    if (reference) gate(method, reference, rows.find((row) => row.variant === 'graft'));
+    if (reference)
+      gate(
+        method,
+        reference,
+        rows.find((row) => row.variant === 'graft'),
+      );
     report(method, rows);
   }
 } finally {

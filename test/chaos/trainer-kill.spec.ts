@@ -25,11 +25,26 @@ afterAll(() => rmSync(dir, { recursive: true, force: true }));
 
 // Dropout, shuffling, accumulation and an epoch whose last step is short: all that could depend on history.
 const SPEC: Spec = {
-  model: 'base-1', task: 'causal_lm',
+  model: 'base-1',
+  task: 'causal_lm',
   peft: { peft_type: 'LORA', r: 4, lora_alpha: 8, lora_dropout: 0.2, target_modules: 'all-linear' },
-  seed: 11, batch_size: 2, n_epochs: 6, max_steps: null, learning_rate: 0.01, lr_schedule: 'cosine', warmup_ratio: 0.1,
-  optimizer: 'adamw', weight_decay: 0.01, max_grad_norm: 1, gradient_accumulation_steps: 2, max_seq_len: null,
-  shuffle: true, eval_steps: 0, save_steps: 4, base_dtype: 'bf16', quantization: null,
+  seed: 11,
+  batch_size: 2,
+  n_epochs: 6,
+  max_steps: null,
+  learning_rate: 0.01,
+  lr_schedule: 'cosine',
+  warmup_ratio: 0.1,
+  optimizer: 'adamw',
+  weight_decay: 0.01,
+  max_grad_norm: 1,
+  gradient_accumulation_steps: 2,
+  max_seq_len: null,
+  shuffle: true,
+  eval_steps: 0,
+  save_steps: 4,
+  base_dtype: 'bf16',
+  quantization: null,
 };
 
 interface Outcome {
@@ -68,10 +83,23 @@ async function train(name: string, spec: Spec, kills: number): Promise<Outcome> 
       sha256 = hash(join(fact.dir, 'adapter_model.safetensors'));
       trainer.end();
     });
-    trainer.send({ type: 'load', baseId: 'base-1', path: base, dtype: spec.base_dtype, quantization: null });
     trainer.send({
-      type: 'start', jobId: 'job', epoch: starts, spec, trainFile: data, validFile: null, initAdapterDir: null,
-      checkpointDir: newestWhole(workDir), workDir,
+      type: 'load',
+      baseId: 'base-1',
+      path: base,
+      dtype: spec.base_dtype,
+      quantization: null,
+    });
+    trainer.send({
+      type: 'start',
+      jobId: 'job',
+      epoch: starts,
+      spec,
+      trainFile: data,
+      validFile: null,
+      initAdapterDir: null,
+      checkpointDir: newestWhole(workDir),
+      workDir,
     });
     await trainer.exited;
     if (failure) throw new Error(failure);
@@ -113,7 +141,9 @@ describe('a trainer killed at random', () => {
   it('refuses a checkpoint whose bytes were changed, and one of another run', async () => {
     const workDir = join(dir, 'killed');
     const [{ dir: checkpoint } = { dir: '' }] = listNumbered(workDir, 'checkpoint-');
-    expect(await failureOf({ ...SPEC, learning_rate: 0.02 }, checkpoint)).toMatch(/^invalid_state: .*other settings/);
+    expect(await failureOf({ ...SPEC, learning_rate: 0.02 }, checkpoint)).toMatch(
+      /^invalid_state: .*other settings/,
+    );
     const state = join(checkpoint, 'state.safetensors');
     const bytes = readFileSync(state);
     bytes[bytes.length - 5] = (bytes[bytes.length - 5] as number) ^ 1;
@@ -124,10 +154,25 @@ describe('a trainer killed at random', () => {
 
 async function failureOf(spec: Spec, checkpointDir: string): Promise<string> {
   const trainer = new TrainerProcess({ threads: 1 });
-  const failed = new Promise<string>((resolve) => trainer.on('failed', ({ code, message }) => resolve(`${code}: ${message}`)));
-  trainer.send({ type: 'load', baseId: 'base-1', path: base, dtype: spec.base_dtype, quantization: null });
+  const failed = new Promise<string>((resolve) =>
+    trainer.on('failed', ({ code, message }) => resolve(`${code}: ${message}`)),
+  );
   trainer.send({
-    type: 'start', jobId: 'job', epoch: 1, spec, trainFile: data, validFile: null, initAdapterDir: null, checkpointDir,
+    type: 'load',
+    baseId: 'base-1',
+    path: base,
+    dtype: spec.base_dtype,
+    quantization: null,
+  });
+  trainer.send({
+    type: 'start',
+    jobId: 'job',
+    epoch: 1,
+    spec,
+    trainFile: data,
+    validFile: null,
+    initAdapterDir: null,
+    checkpointDir,
     workDir: join(dir, 'refused'),
   });
   const message = await failed;

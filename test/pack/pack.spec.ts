@@ -5,7 +5,16 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Spec } from '@graft/contracts';
 import { fill_, memory, noGrad, setThreads } from '@graft/kernels';
-import { loadBase, Pack, Run, trainStep, type Base, type FactOfRun, type Limits, type RunFact } from '@graft/peft-core';
+import {
+  loadBase,
+  Pack,
+  Run,
+  trainStep,
+  type Base,
+  type FactOfRun,
+  type Limits,
+  type RunFact,
+} from '@graft/peft-core';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { writeChats, writeTinyBase } from '../tiny-base.js';
 
@@ -25,16 +34,53 @@ afterAll(() => {
 });
 
 const spec = (changes: Partial<Spec>): Spec => ({
-  model: 'base', task: 'causal_lm', peft: { peft_type: 'LORA', r: 4, lora_dropout: 0.1 }, seed: 1, batch_size: 3, n_epochs: 3, max_steps: null,
-  learning_rate: 0.01, lr_schedule: 'linear', warmup_ratio: 0, optimizer: 'adamw', weight_decay: 0, max_grad_norm: 1,
-  gradient_accumulation_steps: 1, max_seq_len: null, shuffle: true, eval_steps: 4, save_steps: 0, base_dtype: 'f32', quantization: null, ...changes,
+  model: 'base',
+  task: 'causal_lm',
+  peft: { peft_type: 'LORA', r: 4, lora_dropout: 0.1 },
+  seed: 1,
+  batch_size: 3,
+  n_epochs: 3,
+  max_steps: null,
+  learning_rate: 0.01,
+  lr_schedule: 'linear',
+  warmup_ratio: 0,
+  optimizer: 'adamw',
+  weight_decay: 0,
+  max_grad_norm: 1,
+  gradient_accumulation_steps: 1,
+  max_seq_len: null,
+  shuffle: true,
+  eval_steps: 4,
+  save_steps: 0,
+  base_dtype: 'f32',
+  quantization: null,
+  ...changes,
 });
 
 const JOBS: readonly (readonly [string, Spec])[] = [
   ['a', spec({})],
-  ['b', spec({ peft: { peft_type: 'PROMPT_TUNING', num_virtual_tokens: 6 }, seed: 2, batch_size: 2, learning_rate: 0.05 })],
-  ['a', spec({ peft: { peft_type: 'LORA', r: 2, target_modules: 'all-linear' }, seed: 3, gradient_accumulation_steps: 2, n_epochs: 4 })],
-  ['b', spec({ peft: { peft_type: 'PREFIX_TUNING', num_virtual_tokens: 3 }, seed: 4, batch_size: 4 })],
+  [
+    'b',
+    spec({
+      peft: { peft_type: 'PROMPT_TUNING', num_virtual_tokens: 6 },
+      seed: 2,
+      batch_size: 2,
+      learning_rate: 0.05,
+    }),
+  ],
+  [
+    'a',
+    spec({
+      peft: { peft_type: 'LORA', r: 2, target_modules: 'all-linear' },
+      seed: 3,
+      gradient_accumulation_steps: 2,
+      n_epochs: 4,
+    }),
+  ],
+  [
+    'b',
+    spec({ peft: { peft_type: 'PREFIX_TUNING', num_virtual_tokens: 3 }, seed: 4, batch_size: 4 }),
+  ],
   ['a', spec({ peft: null, seed: 5, learning_rate: 0.001 })],
 ];
 
@@ -43,34 +89,57 @@ function open(job: number): Run {
   const [data, settings] = JOBS[job] as (typeof JOBS)[number];
   const name = `run-${opened++}`;
   return Run.open(base, settings, {
-    id: 10 + opened, baseId: 'base', trainFile: join(dir, `${data}.jsonl`), validFile: join(dir, 'valid.jsonl'), workDir: join(dir, name),
+    id: 10 + opened,
+    baseId: 'base',
+    trainFile: join(dir, `${data}.jsonl`),
+    validFile: join(dir, 'valid.jsonl'),
+    workDir: join(dir, name),
   });
 }
 
 type Log = Map<Run, RunFact[]>;
 
 /** @param between called after each step of the pack */
-async function train(runs: readonly Run[], limits: Partial<Limits>, between: (pack: Pack, log: Log) => void = () => undefined): Promise<Log> {
+async function train(
+  runs: readonly Run[],
+  limits: Partial<Limits>,
+  between: (pack: Pack, log: Log) => void = () => undefined,
+): Promise<Log> {
   const pack = new Pack(base.model, limits);
   const log: Log = new Map(runs.map((run) => [run, []]));
   for (const run of runs) pack.add(run);
   while (pack.size > 0) {
-    await trainStep(pack, (run, fact) => log.get(run)?.push(fact), () => Promise.resolve());
+    await trainStep(
+      pack,
+      (run, fact) => log.get(run)?.push(fact),
+      () => Promise.resolve(),
+    );
     between(pack, log);
   }
   return log;
 }
 
-const losses = (facts: readonly RunFact[] = []): number[] => facts.flatMap((fact) => (fact.type === 'step' ? [fact.loss] : []));
-const evaluations = (facts: readonly RunFact[] = []): number[] => facts.flatMap((fact) => (fact.type === 'evaluated' ? [fact.loss] : []));
+const losses = (facts: readonly RunFact[] = []): number[] =>
+  facts.flatMap((fact) => (fact.type === 'step' ? [fact.loss] : []));
+const evaluations = (facts: readonly RunFact[] = []): number[] =>
+  facts.flatMap((fact) => (fact.type === 'evaluated' ? [fact.loss] : []));
 const ending = (facts: readonly RunFact[] = []): RunFact => facts.at(-1) as RunFact;
-const adapterBytes = (facts: readonly RunFact[] | undefined, file = 'adapter_model.safetensors'): Buffer =>
-  readFileSync(join((ending(facts) as FactOfRun<'finished'>).dir, file));
+const adapterBytes = (
+  facts: readonly RunFact[] | undefined,
+  file = 'adapter_model.safetensors',
+): Buffer => readFileSync(join((ending(facts) as FactOfRun<'finished'>).dir, file));
 
 const worst = (ours: number[], theirs: number[]): number =>
-  ours.reduce((most, value, i) => Math.max(most, Math.abs(value - (theirs[i] as number)) / Math.abs(theirs[i] as number)), 0);
+  ours.reduce(
+    (most, value, i) =>
+      Math.max(most, Math.abs(value - (theirs[i] as number)) / Math.abs(theirs[i] as number)),
+    0,
+  );
 
-it.each([['joined in one forward', { budget: 4096, joinBelow: 4096 }], ['cut in small forwards', { budget: 90 }]])('trains each run as alone, %s', async (_, limits) => {
+it.each([
+  ['joined in one forward', { budget: 4096, joinBelow: 4096 }],
+  ['cut in small forwards', { budget: 90 }],
+])('trains each run as alone, %s', async (_, limits) => {
   const together = JOBS.map((__, job) => open(job));
   const packed = await train(together, limits);
   for (const [job] of JOBS.entries()) {
@@ -89,13 +158,23 @@ it('goes on bit for bit when a neighbour is cancelled, fails on a NaN or ends', 
   const reference = open(0);
   const undisturbed = (await train([reference], {})).get(reference);
 
-  const [survivor, cancelled, poisoned, short] = [open(0), open(2), open(2), open(1)] as [Run, Run, Run, Run];
+  const [survivor, cancelled, poisoned, short] = [open(0), open(2), open(2), open(1)] as [
+    Run,
+    Run,
+    Run,
+    Run,
+  ];
   const log = await train([cancelled, poisoned, survivor, short], {}, () => {
     if (survivor.step === 2) cancelled.stopping = 'cancel';
-    if (survivor.step === 4 && poisoned.step === 4) noGrad(() => poisoned.adapter.parameters.forEach((parameter) => fill_(parameter, NaN)));
+    if (survivor.step === 4 && poisoned.step === 4)
+      noGrad(() => poisoned.adapter.parameters.forEach((parameter) => fill_(parameter, NaN)));
   });
   expect(ending(log.get(cancelled))).toMatchObject({ type: 'stopped', reason: 'cancel', step: 2 });
-  expect(ending(log.get(poisoned))).toMatchObject({ type: 'failed', code: 'nonfinite', retryable: false });
+  expect(ending(log.get(poisoned))).toMatchObject({
+    type: 'failed',
+    code: 'nonfinite',
+    retryable: false,
+  });
   expect(losses(log.get(survivor))).toEqual(losses(undisturbed));
   expect(adapterBytes(log.get(survivor)).equals(adapterBytes(undisturbed))).toBe(true);
 });
@@ -104,13 +183,19 @@ it('resumes a paused run to the same bytes while others come and go', async () =
   const reference = open(3);
   const undisturbed = (await train([reference], {})).get(reference);
   const first = open(3);
-  const before = (await train([first, open(1)], {}, () => {
-    if (first.step === 3) first.stopping = 'pause';
-  })).get(first);
+  const before = (
+    await train([first, open(1)], {}, () => {
+      if (first.step === 3) first.stopping = 'pause';
+    })
+  ).get(first);
   const saved = before?.find((fact): fact is FactOfRun<'saved'> => fact.type === 'saved');
   expect(saved?.adapter.map(({ name }) => name)).toContain('adapter_model.safetensors');
   const second = Run.open(base, (JOBS[3] as (typeof JOBS)[number])[1], {
-    id: 99, baseId: 'base', trainFile: join(dir, 'b.jsonl'), checkpointDir: saved?.dir, workDir: join(dir, 'resumed'),
+    id: 99,
+    baseId: 'base',
+    trainFile: join(dir, 'b.jsonl'),
+    checkpointDir: saved?.dir,
+    workDir: join(dir, 'resumed'),
   });
   expect(second.fromStep).toBe(3);
   const after = (await train([open(0), second], {})).get(second);

@@ -34,25 +34,41 @@ function job(name: string, changes: object): string {
 }
 
 const run = (file: string, out: string, ...more: string[]) =>
-  spawnSync(process.execPath, [MAIN, file, '--out', join(dir, out), '--threads', '1', ...more], { encoding: 'utf8' });
+  spawnSync(process.execPath, [MAIN, file, '--out', join(dir, out), '--threads', '1', ...more], {
+    encoding: 'utf8',
+  });
 
 const metrics = (out: string): Record<string, number>[] =>
-  readFileSync(join(dir, out, 'metrics.jsonl'), 'utf8').trim().split('\n').map((line) => JSON.parse(line) as Record<string, number>);
-const hash = (out: string): string => createHash('sha256').update(readFileSync(join(dir, out, 'adapter_model.safetensors'))).digest('hex');
+  readFileSync(join(dir, out, 'metrics.jsonl'), 'utf8')
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line) as Record<string, number>);
+const hash = (out: string): string =>
+  createHash('sha256')
+    .update(readFileSync(join(dir, out, 'adapter_model.safetensors')))
+    .digest('hex');
 
 it('writes the adapter and a line of metrics a step', () => {
   const { status, stderr } = run(job('plain', { validation_file: 'valid.jsonl' }), 'plain');
-  expect(stderr).toMatch(/done: 10 steps, \d+ tokens in .*, [\d.]+ tokens\/s, peak memory [\d.]+ GiB/);
+  expect(stderr).toMatch(
+    /done: 10 steps, \d+ tokens in .*, [\d.]+ tokens\/s, peak memory [\d.]+ GiB/,
+  );
   expect(status).toBe(0);
-  expect(readdirSync(join(dir, 'plain')).sort()).toEqual(expect.arrayContaining(['adapter_config.json', 'adapter_model.safetensors', 'metrics.jsonl']));
+  expect(readdirSync(join(dir, 'plain')).sort()).toEqual(
+    expect.arrayContaining(['adapter_config.json', 'adapter_model.safetensors', 'metrics.jsonl']),
+  );
   expect(existsSync(join(dir, 'plain', '.checkpoint'))).toBe(false);
   const steps = metrics('plain').filter((line) => 'loss' in line);
   expect(steps.map(({ step }) => step)).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
   for (const line of steps) {
-    for (const key of ['loss', 'tokens', 'seconds', 'learning_rate', 'grad_norm']) expect(line[key], key).toBeTypeOf('number');
+    for (const key of ['loss', 'tokens', 'seconds', 'learning_rate', 'grad_norm'])
+      expect(line[key], key).toBeTypeOf('number');
   }
   expect(steps.at(-1)?.['loss']).toBeLessThan(0.97 * (steps[0]?.['loss'] as number));
-  expect(metrics('plain').at(-1)).toMatchObject({ step: 10, valid_loss: expect.any(Number) as number });
+  expect(metrics('plain').at(-1)).toMatchObject({
+    step: 10,
+    valid_loss: expect.any(Number) as number,
+  });
 });
 
 it('gives the same bytes again, and other bytes for another seed', () => {
@@ -66,7 +82,14 @@ it('gives the same bytes again, and other bytes for another seed', () => {
 it('saves on Ctrl-C and goes on to the same bytes', async () => {
   const file = job('long', { hyperparameters: { batch_size: 2, n_epochs: 6 } });
   expect(run(file, 'uninterrupted').status).toBe(0);
-  const child = spawn(process.execPath, [MAIN, file, '--out', join(dir, 'interrupted'), '--threads', '1']);
+  const child = spawn(process.execPath, [
+    MAIN,
+    file,
+    '--out',
+    join(dir, 'interrupted'),
+    '--threads',
+    '1',
+  ]);
   const code = await new Promise<number | null>((resolve) => {
     const timer = setInterval(() => {
       const path = join(dir, 'interrupted', 'metrics.jsonl');
@@ -78,12 +101,18 @@ it('saves on Ctrl-C and goes on to the same bytes', async () => {
     child.once('exit', resolve);
   });
   expect(code).toBe(130);
-  expect(readdirSync(join(dir, 'interrupted', '.checkpoint'))).toEqual([expect.stringMatching(/^checkpoint-\d+$/)]);
+  expect(readdirSync(join(dir, 'interrupted', '.checkpoint'))).toEqual([
+    expect.stringMatching(/^checkpoint-\d+$/),
+  ]);
   const second = run(file, 'interrupted');
   expect(second.stderr).toMatch(/going on from step \d+/);
   expect(second.status).toBe(0);
-  expect(metrics('interrupted').map(({ step }) => step)).toEqual(Array.from({ length: 60 }, (_, i) => i + 1));
-  expect(metrics('interrupted').map(({ loss }) => loss)).toEqual(metrics('uninterrupted').map(({ loss }) => loss));
+  expect(metrics('interrupted').map(({ step }) => step)).toEqual(
+    Array.from({ length: 60 }, (_, i) => i + 1),
+  );
+  expect(metrics('interrupted').map(({ loss }) => loss)).toEqual(
+    metrics('uninterrupted').map(({ loss }) => loss),
+  );
   expect(hash('interrupted')).toBe(hash('uninterrupted'));
 });
 
@@ -104,7 +133,11 @@ it.each([
   ['a base that is not there', { model: 'dir:nowhere' }, /\[model\]/],
   ['a model without dir:', { model: 'SmolLM2' }, /dir:PATH.*\[model\]/],
   ['a file that is not there', { training_file: 'none.jsonl' }, /\[training_file\]/],
-  ['a module that does not exist', { peft: { peft_type: 'LORA', target_modules: ['query'] } }, /\[peft\.target_modules\]/],
+  [
+    'a module that does not exist',
+    { peft: { peft_type: 'LORA', target_modules: ['query'] } },
+    /\[peft\.target_modules\]/,
+  ],
 ])('says what is wrong: %s', (name, changes, message) => {
   const { status, stderr } = run(job('wrong', changes), `wrong-${name.replaceAll(' ', '-')}`);
   expect(stderr).toMatch(message);
@@ -112,7 +145,10 @@ it.each([
 });
 
 it('names the line of a record that cannot be used', () => {
-  writeFileSync(join(dir, 'bad.jsonl'), `${readFileSync(join(dir, 'train.jsonl'), 'utf8')}{"messages":[]}\n`);
+  writeFileSync(
+    join(dir, 'bad.jsonl'),
+    `${readFileSync(join(dir, 'train.jsonl'), 'utf8')}{"messages":[]}\n`,
+  );
   const { status, stderr } = run(job('bad-line', { training_file: 'bad.jsonl' }), 'bad-line');
   expect(stderr).toMatch(/line 21/);
   expect(status).toBe(1);

@@ -29,42 +29,94 @@ afterEach(async () => {
 });
 
 const SPEC: Spec = {
-  model: 'base-1', task: 'causal_lm', peft: { peft_type: 'LORA', r: 4 }, seed: 1, batch_size: 4, n_epochs: 3, max_steps: null,
-  learning_rate: 0.01, lr_schedule: 'linear', warmup_ratio: 0, optimizer: 'adamw', weight_decay: 0, max_grad_norm: 1,
-  gradient_accumulation_steps: 1, max_seq_len: null, shuffle: true, eval_steps: 0, save_steps: 0, base_dtype: 'f32', quantization: null,
+  model: 'base-1',
+  task: 'causal_lm',
+  peft: { peft_type: 'LORA', r: 4 },
+  seed: 1,
+  batch_size: 4,
+  n_epochs: 3,
+  max_steps: null,
+  learning_rate: 0.01,
+  lr_schedule: 'linear',
+  warmup_ratio: 0,
+  optimizer: 'adamw',
+  weight_decay: 0,
+  max_grad_norm: 1,
+  gradient_accumulation_steps: 1,
+  max_seq_len: null,
+  shuffle: true,
+  eval_steps: 0,
+  save_steps: 0,
+  base_dtype: 'f32',
+  quantization: null,
 };
 
-function trainer(): { it: Trainer; facts: Fact[]; next<K extends Fact['type']>(type: K, where?: (fact: FactOf<K>) => boolean): Promise<FactOf<K>> } {
+function trainer(): {
+  it: Trainer;
+  facts: Fact[];
+  next<K extends Fact['type']>(type: K, where?: (fact: FactOf<K>) => boolean): Promise<FactOf<K>>;
+} {
   const process = new TrainerProcess({ threads: 1 });
   alive.add(process);
   const facts: Fact[] = [];
   process.onFact((fact) => facts.push(fact));
-  process.send({ type: 'load', baseId: 'base-1', path: join(dir, 'base'), dtype: 'f32', quantization: null });
-  const next = <K extends Fact['type']>(type: K, where: (fact: FactOf<K>) => boolean = () => true): Promise<FactOf<K>> =>
+  process.send({
+    type: 'load',
+    baseId: 'base-1',
+    path: join(dir, 'base'),
+    dtype: 'f32',
+    quantization: null,
+  });
+  const next = <K extends Fact['type']>(
+    type: K,
+    where: (fact: FactOf<K>) => boolean = () => true,
+  ): Promise<FactOf<K>> =>
     new Promise((resolve, reject) => {
       const look = (fact: Fact): void => {
         if (fact.type === type && where(fact as FactOf<K>)) resolve(fact as FactOf<K>);
       };
       facts.forEach(look);
       process.onFact(look);
-      void process.exited.then(({ message, stderrTail }) => reject(new Error(`no ${type}: ${message}\n${stderrTail}`)));
+      void process.exited.then(({ message, stderrTail }) =>
+        reject(new Error(`no ${type}: ${message}\n${stderrTail}`)),
+      );
     });
   return { it: process, facts, next };
 }
 
 const start = (jobId: string, changes: Partial<Spec> = {}, files: object = {}) =>
   ({
-    type: 'start', jobId, epoch: 1, spec: { ...SPEC, ...changes }, trainFile: join(dir, 'train.jsonl'), validFile: null, initAdapterDir: null,
-    checkpointDir: null, workDir: join(dir, `work-${jobId}`), ...files,
+    type: 'start',
+    jobId,
+    epoch: 1,
+    spec: { ...SPEC, ...changes },
+    trainFile: join(dir, 'train.jsonl'),
+    validFile: null,
+    initAdapterDir: null,
+    checkpointDir: null,
+    workDir: join(dir, `work-${jobId}`),
+    ...files,
   }) as const;
 
 const chat = (id: string, changes: object = {}) =>
   ({
-    type: 'generate', id, messages: [{ role: 'user', content: 'what is 3 plus 3?' }], prompt: null, adapterDir: null, maxTokens: 12,
-    temperature: 0, topP: 1, seed: 1, stop: [], ...changes,
+    type: 'generate',
+    id,
+    messages: [{ role: 'user', content: 'what is 3 plus 3?' }],
+    prompt: null,
+    adapterDir: null,
+    maxTokens: 12,
+    temperature: 0,
+    topP: 1,
+    seed: 1,
+    stop: [],
+    ...changes,
   }) as const;
 
-const text = (facts: readonly Fact[], id: string): string => facts.flatMap((fact) => (fact.type === 'generated' && fact.id === id ? [fact.text] : [])).join('');
+const text = (facts: readonly Fact[], id: string): string =>
+  facts
+    .flatMap((fact) => (fact.type === 'generated' && fact.id === id ? [fact.text] : []))
+    .join('');
 
 it('says who it is, loads, trains two runs at once and writes their adapters', async () => {
   const { it: process, facts, next } = trainer();
@@ -72,10 +124,19 @@ it('says who it is, loads, trains two runs at once and writes their adapters', a
   expect(await next('loaded')).toMatchObject({ baseId: 'base-1', family: 'llama' });
   process.send(start('one'));
   process.send(start('two', { seed: 2, n_epochs: 2 }));
-  const [one, two] = await Promise.all([next('finished', ({ jobId }) => jobId === 'one'), next('finished', ({ jobId }) => jobId === 'two')]);
+  const [one, two] = await Promise.all([
+    next('finished', ({ jobId }) => jobId === 'one'),
+    next('finished', ({ jobId }) => jobId === 'two'),
+  ]);
   expect([one.step, two.step]).toEqual([15, 10]);
-  expect(readdirSync(one.dir)).toEqual(expect.arrayContaining(['adapter_config.json', 'adapter_model.safetensors']));
-  expect(facts.find((fact) => fact.type === 'started')).toMatchObject({ fromStep: 0, totalSteps: 15, trainingExamples: 20 });
+  expect(readdirSync(one.dir)).toEqual(
+    expect.arrayContaining(['adapter_config.json', 'adapter_model.safetensors']),
+  );
+  expect(facts.find((fact) => fact.type === 'started')).toMatchObject({
+    fromStep: 0,
+    totalSteps: 15,
+    trainingExamples: 20,
+  });
   const order = facts.flatMap((fact) => (fact.type === 'step' ? [fact.jobId] : []));
   expect(order.slice(0, 8)).toContain('two'); // side by side, not one after the other
   process.end();
@@ -94,7 +155,9 @@ it('answers chats while it trains, on the base and on adapters', async () => {
   process.send(chat('tuned', { adapterDir }));
   process.send(chat('wrong', { adapterDir: join(dir, 'nothing') }));
   const [busy, , wrong] = await Promise.all(
-    ['busy', 'tuned', 'wrong'].map((name) => next('generated', ({ id, finishReason }) => id === name && finishReason !== null)),
+    ['busy', 'tuned', 'wrong'].map((name) =>
+      next('generated', ({ id, finishReason }) => id === name && finishReason !== null),
+    ),
   );
   expect(facts.some((fact) => fact.type === 'finished' && fact.jobId === 'b')).toBe(false);
   expect(busy).toMatchObject({ finishReason: 'length', completionTokens: 12 });
@@ -105,8 +168,17 @@ it('answers chats while it trains, on the base and on adapters', async () => {
 
 it('samples the same text for the same seed', async () => {
   const { it: process, facts, next } = trainer();
-  for (const [id, seed] of [['x', 7], ['y', 7], ['z', 8]] as const) process.send(chat(id, { temperature: 1, topP: 0.9, seed }));
-  await Promise.all(['x', 'y', 'z'].map((name) => next('generated', ({ id, finishReason }) => id === name && finishReason !== null)));
+  for (const [id, seed] of [
+    ['x', 7],
+    ['y', 7],
+    ['z', 8],
+  ] as const)
+    process.send(chat(id, { temperature: 1, topP: 0.9, seed }));
+  await Promise.all(
+    ['x', 'y', 'z'].map((name) =>
+      next('generated', ({ id, finishReason }) => id === name && finishReason !== null),
+    ),
+  );
   expect(text(facts, 'x')).toBe(text(facts, 'y'));
   expect(text(facts, 'z')).not.toBe(text(facts, 'x'));
 });
@@ -118,11 +190,16 @@ it('stops runs as told: cancel keeps nothing, pause leaves a checkpoint to go on
   await next('step', ({ jobId, step }) => jobId === 'paused' && step === 3);
   process.send({ type: 'stop', jobId: 'cancelled', epoch: 1, reason: 'cancel' });
   process.send({ type: 'stop', jobId: 'paused', epoch: 1, reason: 'pause' });
-  await Promise.all(['cancelled', 'paused'].map((name) => next('stopped', ({ jobId }) => jobId === name)));
+  await Promise.all(
+    ['cancelled', 'paused'].map((name) => next('stopped', ({ jobId }) => jobId === name)),
+  );
   const saved = facts.filter((fact): fact is FactOf<'saved'> => fact.type === 'saved');
   expect(saved.map(({ jobId }) => jobId)).toEqual(['paused']);
   process.send(start('paused', { n_epochs: 50 }, { epoch: 2, checkpointDir: saved[0]?.dir }));
-  expect(await next('started', ({ epoch }) => epoch === 2)).toMatchObject({ jobId: 'paused', fromStep: saved[0]?.step });
+  expect(await next('started', ({ epoch }) => epoch === 2)).toMatchObject({
+    jobId: 'paused',
+    fromStep: saved[0]?.step,
+  });
 });
 
 it('fails a run whose data, options or numbers are wrong, and only that one', async () => {
@@ -130,9 +207,22 @@ it('fails a run whose data, options or numbers are wrong, and only that one', as
   process.send(start('good', { n_epochs: 4 }));
   process.send(start('data', {}, { trainFile: join(dir, 'bad.jsonl') }));
   process.send(start('options', { peft: { peft_type: 'LORA', target_modules: ['nothing'] } }));
-  process.send(start('diverges', { peft: null, learning_rate: 9, n_epochs: 50, max_grad_norm: 0, lr_schedule: 'constant', weight_decay: 9 }));
+  process.send(
+    start('diverges', {
+      peft: null,
+      learning_rate: 9,
+      n_epochs: 50,
+      max_grad_norm: 0,
+      lr_schedule: 'constant',
+      weight_decay: 9,
+    }),
+  );
   const failed = (name: string) => next('failed', ({ jobId }) => jobId === name);
-  expect(await failed('data')).toMatchObject({ code: 'invalid_training_file', message: expect.stringContaining('line 1') as string, retryable: false });
+  expect(await failed('data')).toMatchObject({
+    code: 'invalid_training_file',
+    message: expect.stringContaining('line 1') as string,
+    retryable: false,
+  });
   expect(await failed('options')).toMatchObject({ param: 'peft.target_modules' });
   expect(await failed('diverges')).toMatchObject({ code: 'nonfinite', retryable: false });
   expect(await next('finished', ({ jobId }) => jobId === 'good')).toMatchObject({ step: 20 });
@@ -140,7 +230,13 @@ it('fails a run whose data, options or numbers are wrong, and only that one', as
 
 it('says why a base cannot be loaded', async () => {
   const { it: process, next } = trainer();
-  process.send({ type: 'load', baseId: 'no', path: join(dir, 'nothing'), dtype: 'f32', quantization: null });
+  process.send({
+    type: 'load',
+    baseId: 'no',
+    path: join(dir, 'nothing'),
+    dtype: 'f32',
+    quantization: null,
+  });
   expect(await next('loadFailed')).toMatchObject({ code: 'invalid_model' });
 });
 

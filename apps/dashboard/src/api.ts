@@ -58,7 +58,8 @@ async function post<T>(path: string, body?: unknown): Promise<T> {
   return (await request(path, init)).json() as Promise<T>;
 }
 
-const remove = async (path: string): Promise<void> => void (await request(path, { method: 'DELETE' }));
+const remove = async (path: string): Promise<void> =>
+  void (await request(path, { method: 'DELETE' }));
 
 const job = (id: string): string => `/fine_tuning/jobs/${encodeURIComponent(id)}`;
 

@@ -64,7 +64,15 @@ export function App() {
         </a>
         <nav aria-label="Pages">
           {TABS.map(([to, label]) => (
-            <a key={to} {...linkTo(to)} aria-current={pathname === to || (to === '/' && pathname.startsWith('/jobs/')) ? 'page' : undefined}>
+            <a
+              key={to}
+              {...linkTo(to)}
+              aria-current={
+                pathname === to || (to === '/' && pathname.startsWith('/jobs/'))
+                  ? 'page'
+                  : undefined
+              }
+            >
               {label}
             </a>
           ))}
@@ -99,7 +107,13 @@ function Shortcuts({ close }: { close: () => void }) {
   ];
   return (
     <div className="shade" onClick={close}>
-      <div role="dialog" aria-modal="true" aria-label="Keyboard shortcuts" className="card" onClick={(e) => e.stopPropagation()}>
+      <div
+        role="dialog"
+        aria-modal="true"
+        aria-label="Keyboard shortcuts"
+        className="card"
+        onClick={(e) => e.stopPropagation()}
+      >
         <h2>Keyboard</h2>
         <dl className="keys">
           {rows.map(([key, what]) => (

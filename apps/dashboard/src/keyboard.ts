@@ -4,15 +4,20 @@ import { useEffect } from 'react';
 function takesKey(target: EventTarget | null, key: string): boolean {
   if (!(target instanceof HTMLElement)) return false;
   if (target.isContentEditable) return true;
-  if (target instanceof HTMLInputElement) return !/^(checkbox|radio|button|file)$/.test(target.type) || key === 'Enter';
-  return /^(TEXTAREA|SELECT)$/.test(target.tagName) || (key === 'Enter' && /^(A|BUTTON|SUMMARY)$/.test(target.tagName));
+  if (target instanceof HTMLInputElement)
+    return !/^(checkbox|radio|button|file)$/.test(target.type) || key === 'Enter';
+  return (
+    /^(TEXTAREA|SELECT)$/.test(target.tagName) ||
+    (key === 'Enter' && /^(A|BUTTON|SUMMARY)$/.test(target.tagName))
+  );
 }
 
 /** Single-key shortcuts of a page; silent while the user types in a field or a dialog is open. */
 export function useKeys(keys: Readonly<Record<string, () => void>>): void {
   useEffect(() => {
     const pressed = (event: KeyboardEvent) => {
-      if (event.metaKey || event.ctrlKey || event.altKey || takesKey(event.target, event.key)) return;
+      if (event.metaKey || event.ctrlKey || event.altKey || takesKey(event.target, event.key))
+        return;
       const action = keys[event.key];
       const dialog = document.querySelector('[role="dialog"]') !== null;
       if (!action || (dialog && event.key !== 'Escape' && event.key !== '?')) return;

@@ -30,13 +30,18 @@ export function useLoaded<T>(fetcher: () => Promise<T>, everyMs = 0): Loaded<T> 
     alive.current = true;
     reload();
     const timer =
-      everyMs > 0 ? setInterval(() => document.visibilityState === 'visible' && reload(), everyMs) : undefined;
+      everyMs > 0
+        ? setInterval(() => document.visibilityState === 'visible' && reload(), everyMs)
+        : undefined;
     return () => {
       alive.current = false;
       clearInterval(timer);
     };
   }, [reload, everyMs]);
 
-  const set = useCallback((update: (value: T) => T) => setValue((now) => (now === null ? now : update(now))), []);
+  const set = useCallback(
+    (update: (value: T) => T) => setValue((now) => (now === null ? now : update(now))),
+    [],
+  );
   return { value, error, reload, set };
 }

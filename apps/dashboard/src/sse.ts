@@ -80,7 +80,10 @@ export async function follow(path: string, on: FollowOptions, signal: AbortSigna
     try {
       const headers: Record<string, string> = { accept: 'text/event-stream' };
       if (lastId !== null) headers['last-event-id'] = lastId;
-      const response = await request(path, { headers, signal: AbortSignal.any([signal, silence.signal]) });
+      const response = await request(path, {
+        headers,
+        signal: AbortSignal.any([signal, silence.signal]),
+      });
       on.connected(true);
       await readEvents(
         response,
@@ -92,7 +95,13 @@ export async function follow(path: string, on: FollowOptions, signal: AbortSigna
       );
     } catch (error) {
       // A cut connection is the ordinary case here: say so and try again.
-      if (!signal.aborted && error instanceof ApiError && error.status < 500 && error.status !== 429) throw error;
+      if (
+        !signal.aborted &&
+        error instanceof ApiError &&
+        error.status < 500 &&
+        error.status !== 429
+      )
+        throw error;
     } finally {
       clearTimeout(timer);
     }

@@ -35,7 +35,9 @@ describe('wording', () => {
 
   it('names a method with its size', () => {
     expect(methodName({ peft_type: 'LORA', r: 16 })).toBe('LORA r 16');
-    expect(methodName({ peft_type: 'PROMPT_TUNING', num_virtual_tokens: 20 })).toBe('PROMPT_TUNING 20 tokens');
+    expect(methodName({ peft_type: 'PROMPT_TUNING', num_virtual_tokens: 20 })).toBe(
+      'PROMPT_TUNING 20 tokens',
+    );
     expect(methodName(null)).toBe('full');
   });
 });

@@ -54,6 +54,7 @@ export function short(n: number | null | undefined): string {
 export function methodName(peft: Readonly<Record<string, unknown>> | null): string {
   if (peft === null) return 'full';
   const size = peft['r'] !== undefined ? ` r ${String(peft['r'])}` : '';
-  const tokens = peft['num_virtual_tokens'] !== undefined ? ` ${String(peft['num_virtual_tokens'])} tokens` : '';
+  const tokens =
+    peft['num_virtual_tokens'] !== undefined ? ` ${String(peft['num_virtual_tokens'])} tokens` : '';
   return `${String(peft['peft_type'])}${size}${tokens}`;
 }

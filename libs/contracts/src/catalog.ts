@@ -2,8 +2,17 @@
 export interface Catalog {
   readonly object: 'graft.catalog';
   readonly methods: readonly CatalogMethod[];
-  readonly families: readonly { readonly name: string; readonly title: string; readonly model_types: readonly string[] }[];
-  readonly tasks: readonly { readonly name: string; readonly title: string; readonly summary: string; readonly record_formats: readonly string[] }[];
+  readonly families: readonly {
+    readonly name: string;
+    readonly title: string;
+    readonly model_types: readonly string[];
+  }[];
+  readonly tasks: readonly {
+    readonly name: string;
+    readonly title: string;
+    readonly summary: string;
+    readonly record_formats: readonly string[];
+  }[];
   readonly quantizers: readonly { readonly name: string; readonly title: string }[];
   /** JSON schema of the create body's `graft` object. */
   readonly graft_schema: JsonSchema;

@@ -37,7 +37,11 @@ export interface MetricsObject {
   readonly steps: readonly number[];
   /** loss, learning_rate, grad_norm, tokens_per_second, accuracy; null where not finite. */
   readonly series: Readonly<Record<string, readonly (number | null)[]>>;
-  readonly evaluations: readonly { readonly step: number; readonly loss: number | null; readonly accuracy: number | null }[];
+  readonly evaluations: readonly {
+    readonly step: number;
+    readonly loss: number | null;
+    readonly accuracy: number | null;
+  }[];
   /** Steps at which another attempt took over, and saved checkpoints. */
   readonly marks: readonly { readonly step: number; readonly kind: 'attempt' | 'checkpoint' }[];
 }
@@ -65,5 +69,13 @@ export interface ApiKeyObject {
   readonly secret?: string;
 }
 
-export const SCOPES = ['jobs:read', 'jobs:write', 'files:read', 'files:write', 'models:read', 'models:write', 'admin'] as const;
+export const SCOPES = [
+  'jobs:read',
+  'jobs:write',
+  'files:read',
+  'files:write',
+  'models:read',
+  'models:write',
+  'admin',
+] as const;
 export type Scope = (typeof SCOPES)[number];

@@ -9,13 +9,7 @@ export interface Page<T> {
 }
 
 export type JobStatus =
-  | 'validating_files'
-  | 'queued'
-  | 'running'
-  | 'succeeded'
-  | 'failed'
-  | 'cancelled'
-  | 'paused';
+  'validating_files' | 'queued' | 'running' | 'succeeded' | 'failed' | 'cancelled' | 'paused';
 
 export const TERMINAL_STATUSES: readonly JobStatus[] = ['succeeded', 'failed', 'cancelled'];
 
@@ -136,6 +130,10 @@ export interface ModelObject {
     readonly parameters: number | null;
     readonly bytes: number;
     readonly source: string | null;
-    readonly files: readonly { readonly name: string; readonly size: number; readonly sha256: string }[];
+    readonly files: readonly {
+      readonly name: string;
+      readonly size: number;
+      readonly sha256: string;
+    }[];
   };
 }

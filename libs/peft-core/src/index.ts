@@ -1,7 +1,14 @@
 export { runRows } from './batch.js';
 export type { PackedBatch, RunRows, Sequence } from './batch.js';
 export type { Adapter, AttachContext, Method, NamedTensors } from './methods/method.js';
-export type { BaseDtype, BuildOptions, HfConfig, Model, ModelPlugin, Tensors } from './models/model.js';
+export type {
+  BaseDtype,
+  BuildOptions,
+  HfConfig,
+  Model,
+  ModelPlugin,
+  Tensors,
+} from './models/model.js';
 export type { ForwardContext, RowContext, RunKey } from './nn/context.js';
 export { KvCache } from './nn/kv-cache.js';
 export { EmbeddingSite, LinearSite, NormSite, Sites } from './nn/site.js';

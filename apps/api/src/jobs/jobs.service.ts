@@ -207,12 +207,10 @@ export class JobsService {
   ): Promise<Job> {
     return this.database.transaction(async (manager) => {
       await this.jobs.row(caller.projectId, id);
-      const job = await manager
-        .getRepository(Job)
-        .findOneOrFail({
-          where: { id, project_id: caller.projectId },
-          lock: { mode: 'pessimistic_write' },
-        });
+      const job = await manager.getRepository(Job).findOneOrFail({
+        where: { id, project_id: caller.projectId },
+        lock: { mode: 'pessimistic_write' },
+      });
       await work(manager, job);
       return job;
     });

@@ -18,10 +18,22 @@ interface Chunk {
 }
 
 /** Streams one answer of a model; `onText` gets the text so far. */
-async function answer(model: string, turns: readonly Turn[], onText: (text: string) => void, signal: AbortSignal): Promise<void> {
-  const messages = turns.filter((turn) => turn.content !== '').map(({ role, content }) => ({ role, content }));
+async function answer(
+  model: string,
+  turns: readonly Turn[],
+  onText: (text: string) => void,
+  signal: AbortSignal,
+): Promise<void> {
+  const messages = turns
+    .filter((turn) => turn.content !== '')
+    .map(({ role, content }) => ({ role, content }));
   const body = JSON.stringify({ model, messages, stream: true, temperature: 0, max_tokens: 256 });
-  const response = await request('/chat/completions', { method: 'POST', body, signal, headers: { 'content-type': 'application/json' } });
+  const response = await request('/chat/completions', {
+    method: 'POST',
+    body,
+    signal,
+    headers: { 'content-type': 'application/json' },
+  });
   let text = '';
   await readEvents(response, ({ data }) => {
     if (data === '[DONE]') return;
@@ -34,13 +46,16 @@ async function answer(model: string, turns: readonly Turn[], onText: (text: stri
 
 /** A finished model beside its base: the same words go to both. */
 export function ChatPage({ model }: { model: string | null }) {
-  const models = useLoaded(async () => (await api.models()).data.filter((m) => (m.graft?.status ?? 'ready') === 'ready'));
+  const models = useLoaded(async () =>
+    (await api.models()).data.filter((m) => (m.graft?.status ?? 'ready') === 'ready'),
+  );
   const [chosen, setChosen] = useState(model ?? '');
   const [beside, setBeside] = useState(true);
   const list: readonly ModelObject[] = models.value ?? [];
   const current = chosen || (list.find((m) => m.graft?.kind !== 'base') ?? list[0])?.id;
   // A checkpoint has a name but is not listed: it is its job's model's name and more.
-  const base = list.find((m) => m.id === current || current?.startsWith(`${m.id}:`))?.graft?.base ?? null;
+  const base =
+    list.find((m) => m.id === current || current?.startsWith(`${m.id}:`))?.graft?.base ?? null;
   const names = list.map((m) => m.id);
   const sides = models.value && current ? [current, ...(beside && base ? [base] : [])] : [];
   return (
@@ -56,11 +71,16 @@ export function ChatPage({ model }: { model: string | null }) {
         </select>
         {base && (
           <label>
-            <input type="checkbox" checked={beside} onChange={(e) => setBeside(e.target.checked)} /> beside its base
+            <input type="checkbox" checked={beside} onChange={(e) => setBeside(e.target.checked)} />{' '}
+            beside its base
           </label>
         )}
       </div>
-      {sides.length > 0 ? <Conversation key={sides.join()} models={sides} /> : (models.value && <p className="faint">No model is ready yet: import a base under Models.</p>)}
+      {sides.length > 0 ? (
+        <Conversation key={sides.join()} models={sides} />
+      ) : (
+        models.value && <p className="faint">No model is ready yet: import a base under Models.</p>
+      )}
     </main>
   );
 }
@@ -81,9 +101,16 @@ function Conversation({ models }: { models: readonly string[] }) {
     stop.current = new AbortController();
     const { signal } = stop.current;
     const last = (i: number, change: (turn: Turn) => Turn) =>
-      setTurns((now) => now.map((side, j) => (j === i ? side.with(-1, change(side.at(-1)!)) : side)));
+      setTurns((now) =>
+        now.map((side, j) => (j === i ? side.with(-1, change(side.at(-1)!)) : side)),
+      );
     const ask = (model: string, i: number) =>
-      answer(model, asked[i] ?? [], (content) => last(i, (turn) => ({ ...turn, content })), signal).catch((error: Error) =>
+      answer(
+        model,
+        asked[i] ?? [],
+        (content) => last(i, (turn) => ({ ...turn, content })),
+        signal,
+      ).catch((error: Error) =>
         last(i, (turn) => ({ ...turn, problem: signal.aborted ? 'stopped' : error.message })),
       );
     await Promise.all(models.map(ask));
@@ -107,7 +134,15 @@ function Conversation({ models }: { models: readonly string[] }) {
         ))}
       </div>
       <form className="bar" onSubmit={(e) => void send(e)}>
-        <input className="wide" aria-label="Message" required autoFocus value={text} onChange={(e) => setText(e.target.value)} placeholder={models.length > 1 ? 'Say something: both models get it' : 'Say something'} />
+        <input
+          className="wide"
+          aria-label="Message"
+          required
+          autoFocus
+          value={text}
+          onChange={(e) => setText(e.target.value)}
+          placeholder={models.length > 1 ? 'Say something: both models get it' : 'Say something'}
+        />
         {busy ? (
           <button type="button" onClick={() => stop.current?.abort()}>
             Stop
@@ -131,7 +166,9 @@ function Answers({ turns, busy }: { turns: readonly Turn[]; busy: boolean }) {
       <p key={n} className={`turn ${turn.role}`}>
         <b>{turn.role === 'user' ? 'You' : 'Model'}</b> {turn.content}
         {waiting && '…'}
-        {turn.role === 'assistant' && !turn.content && !waiting && !turn.problem && <span className="faint">(an empty answer)</span>}
+        {turn.role === 'assistant' && !turn.content && !waiting && !turn.problem && (
+          <span className="faint">(an empty answer)</span>
+        )}
         {turn.problem && <span className="bad"> {turn.problem}</span>}
       </p>
     );

@@ -47,7 +47,9 @@ export function FilesPage() {
         <button className="main" disabled={busy !== null} onClick={() => picker.current?.click()}>
           {busy ? `Uploading ${busy}…` : 'Upload .jsonl'}
         </button>
-        <span className="faint">or drop files here. One JSON object a line: messages, prompt and completion, or text.</span>
+        <span className="faint">
+          or drop files here. One JSON object a line: messages, prompt and completion, or text.
+        </span>
       </div>
       <Failure error={error ?? files.error} />
       {fresh.map((file) => (
@@ -57,7 +59,11 @@ export function FilesPage() {
         <div className="card">
           <h2>No file yet</h2>
           <p>Training data is a text file with one example a line, such as:</p>
-          <pre>{'{"messages": [{"role": "user", "content": "2 + 2?"}, {"role": "assistant", "content": "4"}]}'}</pre>
+          <pre>
+            {
+              '{"messages": [{"role": "user", "content": "2 + 2?"}, {"role": "assistant", "content": "4"}]}'
+            }
+          </pre>
         </div>
       ) : (
         <FileTable files={files.value ?? []} onError={setError} reload={files.reload} />
@@ -99,8 +105,17 @@ function FileTable({ files, onError, reload }: TableProps) {
                 {ago(file.created_at)}
               </td>
               <td className="actions">
-                <button onClick={() => download(file.id, file.filename).catch(onError)}>Download</button>
-                <button onClick={() => confirm(`Delete ${file.filename}?`) && api.deleteFile(file.id).then(reload, onError)}>Delete</button>
+                <button onClick={() => download(file.id, file.filename).catch(onError)}>
+                  Download
+                </button>
+                <button
+                  onClick={() =>
+                    confirm(`Delete ${file.filename}?`) &&
+                    api.deleteFile(file.id).then(reload, onError)
+                  }
+                >
+                  Delete
+                </button>
               </td>
             </tr>
           ))}

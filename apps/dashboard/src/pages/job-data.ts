@@ -29,13 +29,19 @@ export function withPoint(metrics: MetricsObject, point: MetricPoint): MetricsOb
   names.delete('step');
   const blank = metrics.steps.map(() => null);
   const series = Object.fromEntries(
-    [...names].map((name) => [name, [...(metrics.series[name] ?? blank).slice(0, cut), point[name] ?? null]]),
+    [...names].map((name) => [
+      name,
+      [...(metrics.series[name] ?? blank).slice(0, cut), point[name] ?? null],
+    ]),
   );
   return { ...metrics, steps: [...metrics.steps.slice(0, cut), point.step], series };
 }
 
 /** Adds a line where it belongs; one that is there already is left alone. */
-export function withLine(log: readonly JobEventObject[], line: JobEventObject): readonly JobEventObject[] {
+export function withLine(
+  log: readonly JobEventObject[],
+  line: JobEventObject,
+): readonly JobEventObject[] {
   const number = eventNumber(line.id);
   const at = log.findIndex((old) => eventNumber(old.id) <= number);
   if (at === -1) return [...log, line];
@@ -62,9 +68,17 @@ function stepLine(job: JobObject, point: MetricPoint, number: string): JobEventO
  */
 async function load(id: string): Promise<{ data: JobData; upTo: number }> {
   const events = await api.events(id);
-  const [job, logs, metrics, checkpoints] = await Promise.all([api.job(id), api.logs(id), api.metrics(id), api.checkpoints(id)]);
+  const [job, logs, metrics, checkpoints] = await Promise.all([
+    api.job(id),
+    api.logs(id),
+    api.metrics(id),
+    api.checkpoints(id),
+  ]);
   const log = [...events.data, ...logs.data].sort((a, b) => eventNumber(b.id) - eventNumber(a.id));
-  return { data: { job, metrics, log, checkpoints: checkpoints.data }, upTo: events.data[0] ? eventNumber(events.data[0].id) : 0 };
+  return {
+    data: { job, metrics, log, checkpoints: checkpoints.data },
+    upTo: events.data[0] ? eventNumber(events.data[0].id) : 0,
+  };
 }
 
 function withEvent(now: JobData, { id, kind, data }: ServerEvent): JobData {
@@ -73,14 +87,19 @@ function withEvent(now: JobData, { id, kind, data }: ServerEvent): JobData {
   if (kind === 'event') return { ...now, log: withLine(now.log, value as JobEventObject) };
   if (kind !== 'metrics') return now;
   const point = value as MetricPoint;
-  return { ...now, metrics: withPoint(now.metrics, point), log: id === null ? now.log : withLine(now.log, stepLine(now.job, point, id)) };
+  return {
+    ...now,
+    metrics: withPoint(now.metrics, point),
+    log: id === null ? now.log : withLine(now.log, stepLine(now.job, point, id)),
+  };
 }
 
 const ended = (event: ServerEvent): boolean =>
   event.kind === 'job' && TERMINAL_STATUSES.includes((JSON.parse(event.data) as JobObject).status);
 
 /** Messages after which saved checkpoints, held-out losses or marks differ; steps are not among them. */
-const changesRecords = ({ kind, data }: ServerEvent): boolean => kind === 'event' && /checkpoint|validation loss|resumed/i.test(data);
+const changesRecords = ({ kind, data }: ServerEvent): boolean =>
+  kind === 'event' && /checkpoint|validation loss|resumed/i.test(data);
 
 export interface LiveJob {
   readonly data: JobData | null;
@@ -101,7 +120,14 @@ export function useJob(id: string): LiveJob {
     const refresh = async () => {
       const [metrics, checkpoints] = await Promise.all([api.metrics(id), api.checkpoints(id)]);
       const { evaluations, marks } = metrics;
-      setData((now) => now && { ...now, metrics: { ...now.metrics, evaluations, marks }, checkpoints: checkpoints.data });
+      setData(
+        (now) =>
+          now && {
+            ...now,
+            metrics: { ...now.metrics, evaluations, marks },
+            checkpoints: checkpoints.data,
+          },
+      );
     };
     const event = (arrived: ServerEvent) => {
       if (arrived.kind === 'reset' || ended(arrived)) {

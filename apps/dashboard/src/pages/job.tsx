@@ -37,10 +37,12 @@ export function JobPage({ id }: { id: string }) {
   }, [job]);
 
   const act = (action: () => Promise<JobObject>) => action().then(setJob, setProblem);
-  const cancel = () => confirm('Cancel this job? Its saved checkpoints stay.') && void act(() => api.cancel(id));
+  const cancel = () =>
+    confirm('Cancel this job? Its saved checkpoints stay.') && void act(() => api.cancel(id));
   useKeys({ c: () => job && !isOver(job) && cancel(), f: () => setTab('Log') });
 
-  if (!data || !job) return <main>{error ? <Failure error={error} /> : <p className="faint">Loading…</p>}</main>;
+  if (!data || !job)
+    return <main>{error ? <Failure error={error} /> : <p className="faint">Loading…</p>}</main>;
   const open = tab ?? (job.status === 'failed' ? 'Log' : 'Charts');
   return (
     <main>
@@ -53,7 +55,8 @@ export function JobPage({ id }: { id: string }) {
       <Failure error={problem ?? error} />
       {job.error && (
         <p className="notice bad" role="alert">
-          <b>{job.error.code}</b> {job.error.param && <code>{job.error.param}</code>} <span className="pre">{job.error.message}</span>
+          <b>{job.error.code}</b> {job.error.param && <code>{job.error.param}</code>}{' '}
+          <span className="pre">{job.error.message}</span>
         </p>
       )}
       {job.status === 'succeeded' && <Results job={job} onError={setProblem} />}
@@ -61,7 +64,9 @@ export function JobPage({ id }: { id: string }) {
         {TABS.map((name) => (
           <button key={name} role="tab" aria-selected={name === open} onClick={() => setTab(name)}>
             {name}
-            {name === 'Checkpoints' && data.checkpoints.length > 0 && <span className="faint"> {data.checkpoints.length}</span>}
+            {name === 'Checkpoints' && data.checkpoints.length > 0 && (
+              <span className="faint"> {data.checkpoints.length}</span>
+            )}
           </button>
         ))}
       </div>
@@ -77,32 +82,64 @@ export function JobPage({ id }: { id: string }) {
 }
 
 function factsOf(job: JobObject): [string, string][] {
-  const { progress, started_at: started, trainable_parameters: trainable, total_parameters: total } = job.graft;
+  const {
+    progress,
+    started_at: started,
+    trainable_parameters: trainable,
+    total_parameters: total,
+  } = job.graft;
   const end = isOver(job) ? job.finished_at : Date.now() / 1000;
   return [
     ['base', job.model],
     ['method', methodName(job.peft)],
-    ['trains', trainable === null ? '–' : `${count(trainable)}${total ? ` of ${count(total)} (${short((100 * trainable) / total)} %)` : ''}`],
-    ['loss', `${short(job.graft.train_loss)}${job.graft.valid_loss !== null ? ` · held-out ${short(job.graft.valid_loss)}` : ''}`],
+    [
+      'trains',
+      trainable === null
+        ? '–'
+        : `${count(trainable)}${total ? ` of ${count(total)} (${short((100 * trainable) / total)} %)` : ''}`,
+    ],
+    [
+      'loss',
+      `${short(job.graft.train_loss)}${job.graft.valid_loss !== null ? ` · held-out ${short(job.graft.valid_loss)}` : ''}`,
+    ],
     isOver(job)
       ? ['trained on', job.trained_tokens === null ? '–' : `${count(job.trained_tokens)} tokens`]
-      : ['speed', progress.tokens_per_second === null ? '–' : `${count(Math.round(progress.tokens_per_second))} tokens/s`],
+      : [
+          'speed',
+          progress.tokens_per_second === null
+            ? '–'
+            : `${count(Math.round(progress.tokens_per_second))} tokens/s`,
+        ],
     ['took', started === null || end === null ? '–' : duration(end - started)],
     ['created', ago(job.created_at)],
     ...Object.entries(job.metadata ?? {}),
   ];
 }
 
-function JobHeader({ job, cancel, act }: { job: JobObject; cancel: () => void; act: (action: () => Promise<JobObject>) => void }) {
+function JobHeader({
+  job,
+  cancel,
+  act,
+}: {
+  job: JobObject;
+  cancel: () => void;
+  act: (action: () => Promise<JobObject>) => void;
+}) {
   return (
     <div className="sticky">
       <div className="bar">
         <StatePill status={job.status} />
         <h1 className="name">{job.user_provided_suffix ?? job.id}</h1>
-        <span className="faint one-line">{!isOver(job) ? job.graft.phase.message : job.user_provided_suffix && job.id}</span>
+        <span className="faint one-line">
+          {!isOver(job) ? job.graft.phase.message : job.user_provided_suffix && job.id}
+        </span>
         <span className="grow" />
-        {job.status === 'running' && <button onClick={() => act(() => api.pause(job.id))}>Pause</button>}
-        {job.status === 'paused' && <button onClick={() => act(() => api.resume(job.id))}>Resume</button>}
+        {job.status === 'running' && (
+          <button onClick={() => act(() => api.pause(job.id))}>Pause</button>
+        )}
+        {job.status === 'paused' && (
+          <button onClick={() => act(() => api.resume(job.id))}>Resume</button>
+        )}
         {!isOver(job) && <button onClick={cancel}>Cancel</button>}
         <a className="button" {...linkTo(`/new?from=${job.id}`)}>
           Clone
@@ -129,7 +166,10 @@ function Results({ job, onError }: { job: JobObject; onError: (error: Error) => 
         <b>{job.fine_tuned_model}</b>
         <span className="grow" />
         {job.fine_tuned_model && (
-          <a className="button main" {...linkTo(`/chat?model=${encodeURIComponent(job.fine_tuned_model)}`)}>
+          <a
+            className="button main"
+            {...linkTo(`/chat?model=${encodeURIComponent(job.fine_tuned_model)}`)}
+          >
             Talk to it
           </a>
         )}
@@ -138,7 +178,8 @@ function Results({ job, onError }: { job: JobObject; onError: (error: Error) => 
       <div className="bar">
         {(files.value ?? []).map((file) => (
           <button key={file.id} onClick={() => download(file.id, file.filename).catch(onError)}>
-            <span aria-hidden="true">↓</span> {file.filename} <span className="faint">{bytes(file.bytes)}</span>
+            <span aria-hidden="true">↓</span> {file.filename}{' '}
+            <span className="faint">{bytes(file.bytes)}</span>
           </button>
         ))}
       </div>
@@ -169,7 +210,10 @@ function Checkpoints({ rows }: { rows: readonly CheckpointObject[] }) {
               <td className="numbers">{short(row.metrics['valid_loss'])}</td>
               <td title={moment(row.created_at)}>{ago(row.created_at)}</td>
               <td>
-                <a className="button" {...linkTo(`/chat?model=${encodeURIComponent(row.fine_tuned_model_checkpoint)}`)}>
+                <a
+                  className="button"
+                  {...linkTo(`/chat?model=${encodeURIComponent(row.fine_tuned_model_checkpoint)}`)}
+                >
                   Talk
                 </a>
               </td>
@@ -194,16 +238,18 @@ function Attempts({ job }: { job: JobObject }) {
           </tr>
         </thead>
         <tbody>
-          {job.graft.attempts.map(({ epoch, worker, from_step, started_at: from, ended_at: to, outcome }, i) => (
-            <tr key={epoch} title={`epoch ${epoch}`}>
-              <td>{i + 1}</td>
-              <td>{worker ?? '–'}</td>
-              <td>{from_step}</td>
-              <td>{from === null ? '–' : moment(from)}</td>
-              <td>{from === null ? '–' : duration((to ?? Date.now() / 1000) - from)}</td>
-              <td>{outcome ?? 'running'}</td>
-            </tr>
-          ))}
+          {job.graft.attempts.map(
+            ({ epoch, worker, from_step, started_at: from, ended_at: to, outcome }, i) => (
+              <tr key={epoch} title={`epoch ${epoch}`}>
+                <td>{i + 1}</td>
+                <td>{worker ?? '–'}</td>
+                <td>{from_step}</td>
+                <td>{from === null ? '–' : moment(from)}</td>
+                <td>{from === null ? '–' : duration((to ?? Date.now() / 1000) - from)}</td>
+                <td>{outcome ?? 'running'}</td>
+              </tr>
+            ),
+          )}
         </tbody>
       </table>
     </div>
@@ -211,11 +257,23 @@ function Attempts({ job }: { job: JobObject }) {
 }
 
 /** Fields of a job's `graft` that say how it goes, not how it was asked for. */
-const STATE = ['phase', 'progress', 'attempts', 'started_at', 'trainable_parameters', 'total_parameters', 'train_loss', 'valid_loss', 'sparkline'];
+const STATE = [
+  'phase',
+  'progress',
+  'attempts',
+  'started_at',
+  'trainable_parameters',
+  'total_parameters',
+  'train_loss',
+  'valid_loss',
+  'sparkline',
+];
 
 /** The create call that would make this job again. */
 export function createBody(job: JobObject): Record<string, unknown> {
-  const asked = Object.entries(job.graft).filter(([name, value]) => !STATE.includes(name) && value !== null);
+  const asked = Object.entries(job.graft).filter(
+    ([name, value]) => !STATE.includes(name) && value !== null,
+  );
   return {
     model: job.model,
     training_file: job.training_file,
@@ -235,8 +293,14 @@ function SpecView({ job }: { job: JobObject }) {
   return (
     <>
       <p className="bar">
-        <button onClick={() => void navigator.clipboard.writeText(text).then(() => setCopied(true))}>{copied ? 'Copied' : 'Copy'}</button>
-        <span className="faint">The body of POST /v1/fine_tuning/jobs that makes this job again.</span>
+        <button
+          onClick={() => void navigator.clipboard.writeText(text).then(() => setCopied(true))}
+        >
+          {copied ? 'Copied' : 'Copy'}
+        </button>
+        <span className="faint">
+          The body of POST /v1/fine_tuning/jobs that makes this job again.
+        </span>
       </p>
       <pre className="spec">{text}</pre>
     </>

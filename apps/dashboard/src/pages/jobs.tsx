@@ -19,7 +19,18 @@ export function withJob(jobs: readonly JobObject[], changed: JobObject): JobObje
 }
 
 const searchText = (job: JobObject): string =>
-  [job.id, job.status, job.model, job.fine_tuned_model, job.user_provided_suffix, methodName(job.peft), job.error?.message, ...Object.values(job.metadata ?? {})].join(' ').toLowerCase();
+  [
+    job.id,
+    job.status,
+    job.model,
+    job.fine_tuned_model,
+    job.user_provided_suffix,
+    methodName(job.peft),
+    job.error?.message,
+    ...Object.values(job.metadata ?? {}),
+  ]
+    .join(' ')
+    .toLowerCase();
 
 export function JobsPage({ filter }: { filter: string }) {
   const overview = useLoaded(api.overview, 5000);
@@ -33,9 +44,13 @@ export function JobsPage({ filter }: { filter: string }) {
   }, [jobs.list, filter]);
 
   // Kept by id: jobs that arrive on top do not move the choice to another one.
-  const chosen = Math.max(0, shown.findIndex((job) => job.id === selected));
+  const chosen = Math.max(
+    0,
+    shown.findIndex((job) => job.id === selected),
+  );
   const current = shown[chosen];
-  const move = (by: number) => setSelected(shown[Math.max(0, Math.min(shown.length - 1, chosen + by))]?.id ?? null);
+  const move = (by: number) =>
+    setSelected(shown[Math.max(0, Math.min(shown.length - 1, chosen + by))]?.id ?? null);
   const open = () => current && go(`/jobs/${current.id}`);
   useKeys({ j: () => move(1), k: () => move(-1), Enter: open, '/': () => search.current?.focus() });
   const typed = (event: KeyboardEvent) => {
@@ -54,7 +69,17 @@ export function JobsPage({ filter }: { filter: string }) {
       )}
       <Failure error={jobs.error} />
       <div className="bar">
-        <input ref={search} type="search" aria-label="Search the jobs" placeholder="Search: name, state, model, error…" value={filter} onKeyDown={typed} onChange={(e) => replace(e.target.value ? `/?q=${encodeURIComponent(e.target.value)}` : '/')} />
+        <input
+          ref={search}
+          type="search"
+          aria-label="Search the jobs"
+          placeholder="Search: name, state, model, error…"
+          value={filter}
+          onKeyDown={typed}
+          onChange={(e) =>
+            replace(e.target.value ? `/?q=${encodeURIComponent(e.target.value)}` : '/')
+          }
+        />
         {filter && (
           <span className="faint">
             {shown.length} of {jobs.list.length}
@@ -93,7 +118,8 @@ function useJobList(): JobList {
   useEffect(() => {
     const stop = new AbortController();
     const event = ({ kind, data }: { kind: string; data: string }) => {
-      if (kind === 'job') set((now) => ({ ...now, data: withJob(now.data, JSON.parse(data) as JobObject) }));
+      if (kind === 'job')
+        set((now) => ({ ...now, data: withJob(now.data, JSON.parse(data) as JobObject) }));
     };
     follow('/stream', { event, connected: setConnected }, stop.signal).catch(setProblem);
     return () => stop.abort();
@@ -101,10 +127,23 @@ function useJobList(): JobList {
 
   const list = first.value?.data ?? [];
   const older = () => {
-    const add = (page: Page<JobObject>) => set((now) => ({ ...page, data: [...now.data, ...page.data.filter((job) => now.data.every((known) => known.id !== job.id))] }));
+    const add = (page: Page<JobObject>) =>
+      set((now) => ({
+        ...page,
+        data: [
+          ...now.data,
+          ...page.data.filter((job) => now.data.every((known) => known.id !== job.id)),
+        ],
+      }));
     api.jobs(list.at(-1)?.id).then(add, setProblem);
   };
-  return { list, connected, error: first.error ?? problem, empty: first.value?.data.length === 0, older: first.value?.has_more ? older : null };
+  return {
+    list,
+    connected,
+    error: first.error ?? problem,
+    empty: first.value?.data.length === 0,
+    older: first.value?.has_more ? older : null,
+  };
 }
 
 function Strip({ overview }: { overview: OverviewObject | null }) {
@@ -148,11 +187,13 @@ function JobTable({ jobs, selected }: { jobs: readonly JobObject[]; selected: st
       <table>
         <thead>
           <tr>
-            {['State', 'Job', 'Base', 'Method', 'Loss', 'Progress', 'Pool', 'Age', 'Took'].map((name) => (
-              <th key={name} scope="col">
-                {name}
-              </th>
-            ))}
+            {['State', 'Job', 'Base', 'Method', 'Loss', 'Progress', 'Pool', 'Age', 'Took'].map(
+              (name) => (
+                <th key={name} scope="col">
+                  {name}
+                </th>
+              ),
+            )}
           </tr>
         </thead>
         <tbody>
@@ -171,14 +212,16 @@ function JobRow({ job, selected }: { job: JobObject; selected: boolean }) {
     if (selected) row.current?.scrollIntoView({ block: 'nearest' });
   }, [selected]);
   return (
-    <tr ref={row} className={selected ? 'selected' : undefined} aria-current={selected || undefined}>
+    <tr
+      ref={row}
+      className={selected ? 'selected' : undefined}
+      aria-current={selected || undefined}
+    >
       <td>
         <StatePill status={job.status} />
       </td>
       <td className="break">
-        <a {...linkTo(`/jobs/${job.id}`)}>
-          {job.user_provided_suffix ?? job.id}
-        </a>
+        <a {...linkTo(`/jobs/${job.id}`)}>{job.user_provided_suffix ?? job.id}</a>
         {job.error && <div className="faint one-line">{job.error.message}</div>}
       </td>
       <td className="break">{job.model}</td>

@@ -26,14 +26,24 @@ export function ModelsPage() {
     <main>
       <h1>Models</h1>
       <form className="bar" onSubmit={submit}>
-        <input className="wide" required aria-label="Where the base model is" placeholder="hub:HuggingFaceTB/SmolLM2-135M-Instruct or dir:/path/on/the/server" value={source} onChange={(e) => setSource(e.target.value)} />
+        <input
+          className="wide"
+          required
+          aria-label="Where the base model is"
+          placeholder="hub:HuggingFaceTB/SmolLM2-135M-Instruct or dir:/path/on/the/server"
+          value={source}
+          onChange={(e) => setSource(e.target.value)}
+        />
         <button className="main">Import base</button>
       </form>
       <Failure error={error ?? models.error} />
       {models.value?.length === 0 ? (
         <div className="card">
           <h2>No model yet</h2>
-          <p>Import a base model to start: a Hugging Face repository, a folder or a GGUF file on the server.</p>
+          <p>
+            Import a base model to start: a Hugging Face repository, a folder or a GGUF file on the
+            server.
+          </p>
         </div>
       ) : (
         <ModelTable models={models.value ?? []} onError={setError} reload={models.reload} />
@@ -50,27 +60,47 @@ interface TableProps {
 
 function ModelTable({ models, onError, reload }: TableProps) {
   return (
-      <div className="scroll">
-        <table>
-          <thead>
-            <tr>
-              {['Model', 'Kind', 'Family', 'Base', 'Parameters', 'Size', 'State', 'Added', ''].map((name) => (
+    <div className="scroll">
+      <table>
+        <thead>
+          <tr>
+            {['Model', 'Kind', 'Family', 'Base', 'Parameters', 'Size', 'State', 'Added', ''].map(
+              (name) => (
                 <th key={name}>{name}</th>
-              ))}
-            </tr>
-          </thead>
-          <tbody>
-            {models.map((model) => (
-              <ModelRow key={model.id} model={model} onError={onError} reload={reload} />
-            ))}
-          </tbody>
-        </table>
-      </div>
+              ),
+            )}
+          </tr>
+        </thead>
+        <tbody>
+          {models.map((model) => (
+            <ModelRow key={model.id} model={model} onError={onError} reload={reload} />
+          ))}
+        </tbody>
+      </table>
+    </div>
   );
 }
 
-function ModelRow({ model, onError, reload }: { model: ModelObject; onError: (error: Error) => void; reload: () => void }) {
-  const { kind, family, base, job, status = 'ready', status_details, progress, parameters, bytes: size } = model.graft ?? {};
+function ModelRow({
+  model,
+  onError,
+  reload,
+}: {
+  model: ModelObject;
+  onError: (error: Error) => void;
+  reload: () => void;
+}) {
+  const {
+    kind,
+    family,
+    base,
+    job,
+    status = 'ready',
+    status_details,
+    progress,
+    parameters,
+    bytes: size,
+  } = model.graft ?? {};
   return (
     <tr>
       <td className="break">{model.id}</td>
@@ -81,7 +111,9 @@ function ModelRow({ model, onError, reload }: { model: ModelObject; onError: (er
       <td className="numbers">{size ? bytes(size) : '–'}</td>
       <td>
         <span aria-hidden="true">{SIGNS[status]}</span> {status}
-        {status === 'importing' && <progress value={progress ?? undefined} max={1} aria-label="imported" />}
+        {status === 'importing' && (
+          <progress value={progress ?? undefined} max={1} aria-label="imported" />
+        )}
         {status_details && <div className="faint pre">{status_details}</div>}
       </td>
       <td className="numbers">{ago(model.created)}</td>
@@ -96,7 +128,13 @@ function ModelRow({ model, onError, reload }: { model: ModelObject; onError: (er
             Talk
           </a>
         )}
-        <button onClick={() => confirm(`Delete ${model.id}?`) && api.deleteModel(model.id).then(reload, onError)}>Delete</button>
+        <button
+          onClick={() =>
+            confirm(`Delete ${model.id}?`) && api.deleteModel(model.id).then(reload, onError)
+          }
+        >
+          Delete
+        </button>
       </td>
     </tr>
   );

@@ -22,15 +22,32 @@ interface Draft {
   readonly graft: Values;
 }
 
-const BLANK: Draft = { model: '', training_file: '', validation_file: '', suffix: '', seed: '', n_epochs: '', batch_size: '', method: 'LORA', peft: {}, graft: {} };
+const BLANK: Draft = {
+  model: '',
+  training_file: '',
+  validation_file: '',
+  suffix: '',
+  seed: '',
+  n_epochs: '',
+  batch_size: '',
+  method: 'LORA',
+  peft: {},
+  graft: {},
+};
 
 const typed = (values: Readonly<Record<string, unknown>>): Values =>
-  Object.fromEntries(Object.entries(values).filter(([, v]) => v !== null && v !== undefined).map(([k, v]) => [k, typeof v === 'string' ? v : JSON.stringify(v)]));
+  Object.fromEntries(
+    Object.entries(values)
+      .filter(([, v]) => v !== null && v !== undefined)
+      .map(([k, v]) => [k, typeof v === 'string' ? v : JSON.stringify(v)]),
+  );
 
 /** The form as the job was made; only options the catalog knows are taken over. */
 function draftOf(job: JobObject, catalog: Catalog): Draft {
   const known = fieldsOf(catalog.graft_schema).map((field) => field.name);
-  const graft = Object.fromEntries(Object.entries(job.graft).filter(([name]) => known.includes(name)));
+  const graft = Object.fromEntries(
+    Object.entries(job.graft).filter(([name]) => known.includes(name)),
+  );
   const { peft_type: type, ...peft } = job.peft ?? { peft_type: 'FULL' };
   const shown = (v: number | 'auto') => (v === 'auto' ? '' : String(v));
   return {
@@ -48,10 +65,15 @@ function draftOf(job: JobObject, catalog: Catalog): Draft {
 }
 
 /** What is not a number goes to the server as it is: its answer names the field. */
-const number = (typed: string): number | string => (Number.isNaN(Number(typed)) ? typed : Number(typed));
+const number = (typed: string): number | string =>
+  Number.isNaN(Number(typed)) ? typed : Number(typed);
 
 /** The body of the create call; fields left alone are left out, so that the server's defaults hold. */
-export function bodyOf(draft: Draft, method: CatalogMethod, catalog: Catalog): Record<string, unknown> {
+export function bodyOf(
+  draft: Draft,
+  method: CatalogMethod,
+  catalog: Catalog,
+): Record<string, unknown> {
   const hyperparameters = {
     ...(draft.n_epochs && { n_epochs: number(draft.n_epochs) }),
     ...(draft.batch_size && { batch_size: number(draft.batch_size) }),
@@ -75,10 +97,22 @@ export function NewJobPage({ from }: { from: string | null }) {
   const files = useLoaded(async () => (await api.files()).data);
   const source = useLoaded(async () => (from ? api.job(from) : null));
   if (!catalog.value || !models.value || !files.value || (from && !source.value && !source.error)) {
-    return <main>{catalog.error ? <Failure error={catalog.error} /> : <p className="faint">Loading…</p>}</main>;
+    return (
+      <main>
+        {catalog.error ? <Failure error={catalog.error} /> : <p className="faint">Loading…</p>}
+      </main>
+    );
   }
   const start = source.value ? draftOf(source.value, catalog.value) : BLANK;
-  return <JobForm catalog={catalog.value} models={models.value} files={files.value} start={start} filesChanged={files.reload} />;
+  return (
+    <JobForm
+      catalog={catalog.value}
+      models={models.value}
+      files={files.value}
+      start={start}
+      filesChanged={files.reload}
+    />
+  );
 }
 
 interface FormProps {
@@ -104,26 +138,43 @@ function JobForm({ catalog, models, files, start, filesChanged }: FormProps) {
   useEffect(() => {
     if (!draft.model && bases[0]) change({ model: bases[0].id });
   }, [bases, draft.model]);
-  useEffect(() => form.current?.querySelector<HTMLElement>('[aria-invalid="true"]')?.focus(), [error]);
+  useEffect(
+    () => form.current?.querySelector<HTMLElement>('[aria-invalid="true"]')?.focus(),
+    [error],
+  );
 
   if (!method) return <main>This build has no training method.</main>;
   const submit = async (event: FormEvent) => {
     event.preventDefault();
     setBusy(true);
     setError(null);
-    await api.createJob(bodyOf(draft, method, catalog)).then((job) => go(`/jobs/${job.id}`), setError);
+    await api
+      .createJob(bodyOf(draft, method, catalog))
+      .then((job) => go(`/jobs/${job.id}`), setError);
     setBusy(false);
   };
   return (
     <main>
       <h1>New job</h1>
       <form ref={form} onSubmit={(e) => void submit(e)}>
-        <Basics draft={draft} change={change} wrong={wrong} bases={bases} files={files} filesChanged={filesChanged} />
+        <Basics
+          draft={draft}
+          change={change}
+          wrong={wrong}
+          bases={bases}
+          files={files}
+          filesChanged={filesChanged}
+        />
         <h2>Method</h2>
         <div className="choices" role="radiogroup" aria-label="Method">
           {catalog.methods.map((m) => (
             <label key={m.peft_type} className={m === method ? 'choice chosen' : 'choice'}>
-              <input type="radio" name="method" checked={m === method} onChange={() => change({ method: m.peft_type, peft: {} })} />
+              <input
+                type="radio"
+                name="method"
+                checked={m === method}
+                onChange={() => change({ method: m.peft_type, peft: {} })}
+              />
               <b>{m.title}</b>
               <small>{m.summary}</small>
             </label>
@@ -131,12 +182,24 @@ function JobForm({ catalog, models, files, start, filesChanged }: FormProps) {
         </div>
         {peftFields.length > 0 && (
           <div className="card">
-            <SchemaForm prefix="peft" fields={peftFields} values={draft.peft} wrong={wrong} change={(name, value) => change({ peft: { ...draft.peft, [name]: value } })} />
+            <SchemaForm
+              prefix="peft"
+              fields={peftFields}
+              values={draft.peft}
+              wrong={wrong}
+              change={(name, value) => change({ peft: { ...draft.peft, [name]: value } })}
+            />
           </div>
         )}
         <details className="card" open={wrong?.startsWith('graft') === true || undefined}>
           <summary>Training options</summary>
-          <SchemaForm prefix="graft" fields={graftFields} values={draft.graft} wrong={wrong} change={(name, value) => change({ graft: { ...draft.graft, [name]: value } })} />
+          <SchemaForm
+            prefix="graft"
+            fields={graftFields}
+            values={draft.graft}
+            wrong={wrong}
+            change={(name, value) => change({ graft: { ...draft.graft, [name]: value } })}
+          />
         </details>
         <Failure error={error} />
         <p>
@@ -161,7 +224,9 @@ interface BasicsProps {
 function Basics({ draft, change, wrong, bases, files, filesChanged }: BasicsProps) {
   const [added, setAdded] = useState<FileObject | null>(null);
   const [error, setError] = useState<Error | null>(null);
-  const data = files.filter((f) => f.purpose === 'fine-tune' && f.status !== 'error').map((f) => [f.id, `${f.filename} · ${f.id.slice(0, 12)}…`] as const);
+  const data = files
+    .filter((f) => f.purpose === 'fine-tune' && f.status !== 'error')
+    .map((f) => [f.id, `${f.filename} · ${f.id.slice(0, 12)}…`] as const);
   const upload = (chosen: File | undefined) => {
     if (!chosen) return;
     setError(null);
@@ -172,16 +237,36 @@ function Basics({ draft, change, wrong, bases, files, filesChanged }: BasicsProp
     };
     api.upload(chosen).then(take, setError);
   };
-  const picked = (name: 'model' | 'training_file' | 'validation_file') => ({ label: name, value: draft[name], wrong, change: (value: string) => change({ [name]: value }) });
-  const text = (name: 'suffix' | 'n_epochs' | 'batch_size' | 'seed') => ({ label: name, value: draft[name], wrong, change: (value: string) => change({ [name]: value }) });
+  const picked = (name: 'model' | 'training_file' | 'validation_file') => ({
+    label: name,
+    value: draft[name],
+    wrong,
+    change: (value: string) => change({ [name]: value }),
+  });
+  const text = (name: 'suffix' | 'n_epochs' | 'batch_size' | 'seed') => ({
+    label: name,
+    value: draft[name],
+    wrong,
+    change: (value: string) => change({ [name]: value }),
+  });
   return (
     <div className="card">
       <div className="fields">
-        <Pick {...picked('model')} required choices={bases.map((m) => [m.id, m.id])} none="Import a base first (Models)" />
+        <Pick
+          {...picked('model')}
+          required
+          choices={bases.map((m) => [m.id, m.id])}
+          none="Import a base first (Models)"
+        />
         <Pick {...picked('training_file')} required choices={data} none="Choose or upload one" />
         <div className="field">
           <label htmlFor="upload">or upload training data</label>
-          <input id="upload" type="file" accept=".jsonl" onChange={(e) => (upload(e.target.files?.[0]), (e.target.value = ''))} />
+          <input
+            id="upload"
+            type="file"
+            accept=".jsonl"
+            onChange={(e) => (upload(e.target.files?.[0]), (e.target.value = ''))}
+          />
         </div>
         <Pick {...picked('validation_file')} choices={data} none="none" />
         <Text {...text('suffix')} placeholder="names the model" />
@@ -209,7 +294,13 @@ function Pick({ label, value, choices, change, none, wrong, required }: PickProp
   return (
     <div className={wrong === label ? 'field wrong' : 'field'}>
       <label htmlFor={label}>{label}</label>
-      <select id={label} value={value} required={required} aria-invalid={wrong === label} onChange={(e) => change(e.target.value)}>
+      <select
+        id={label}
+        value={value}
+        required={required}
+        aria-invalid={wrong === label}
+        onChange={(e) => change(e.target.value)}
+      >
         <option value="">{none}</option>
         {choices.map(([id, text]) => (
           <option key={id} value={id}>
@@ -221,13 +312,31 @@ function Pick({ label, value, choices, change, none, wrong, required }: PickProp
   );
 }
 
-function Text({ label, value, change, placeholder, wrong }: { label: string; value: string; change: (value: string) => void; placeholder: string; wrong: string | null }) {
+function Text({
+  label,
+  value,
+  change,
+  placeholder,
+  wrong,
+}: {
+  label: string;
+  value: string;
+  change: (value: string) => void;
+  placeholder: string;
+  wrong: string | null;
+}) {
   // n_epochs comes back as method.supervised.hyperparameters.n_epochs
   const bad = wrong === label || wrong?.endsWith(`hyperparameters.${label}`) === true;
   return (
     <div className={bad ? 'field wrong' : 'field'}>
       <label htmlFor={label}>{label}</label>
-      <input id={label} value={value} placeholder={placeholder} aria-invalid={bad} onChange={(e) => change(e.target.value)} />
+      <input
+        id={label}
+        value={value}
+        placeholder={placeholder}
+        aria-invalid={bad}
+        onChange={(e) => change(e.target.value)}
+      />
     </div>
   );
 }

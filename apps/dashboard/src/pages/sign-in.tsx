@@ -19,10 +19,20 @@ export function SignInPage({ refused }: { refused: boolean }) {
           </p>
         )}
         <label htmlFor="key">API key</label>
-        <input id="key" type="password" autoComplete="off" autoFocus required value={key} onChange={(e) => setKey(e.target.value)} placeholder="sk-graft-…" />
+        <input
+          id="key"
+          type="password"
+          autoComplete="off"
+          autoFocus
+          required
+          value={key}
+          onChange={(e) => setKey(e.target.value)}
+          placeholder="sk-graft-…"
+        />
         <p className="faint">
-          The first key stands in <code>credentials.json</code> in Graft’s home folder; <code>graft keys create</code> makes more. The key is kept until the last
-          tab of this page closes.
+          The first key stands in <code>credentials.json</code> in Graft’s home folder;{' '}
+          <code>graft keys create</code> makes more. The key is kept until the last tab of this page
+          closes.
         </p>
         <button className="main">Sign in</button>
       </form>

@@ -16,7 +16,17 @@ export function WorkersPage() {
         <table>
           <thead>
             <tr>
-              {['State', 'Name', 'Pool', 'Slots free', 'Devices', 'Memory', 'Resident bases', 'Jobs', 'Seen'].map((name) => (
+              {[
+                'State',
+                'Name',
+                'Pool',
+                'Slots free',
+                'Devices',
+                'Memory',
+                'Resident bases',
+                'Jobs',
+                'Seen',
+              ].map((name) => (
                 <th key={name}>{name}</th>
               ))}
             </tr>
@@ -34,7 +44,8 @@ export function WorkersPage() {
                 </td>
                 <td>{worker.devices.join(', ')}</td>
                 <td className="numbers">
-                  {worker.rss_bytes === null ? '–' : bytes(worker.rss_bytes)} of {bytes(worker.memory_bytes)}
+                  {worker.rss_bytes === null ? '–' : bytes(worker.rss_bytes)} of{' '}
+                  {bytes(worker.memory_bytes)}
                 </td>
                 <td>{worker.resident_bases.join(', ') || '–'}</td>
                 <td>

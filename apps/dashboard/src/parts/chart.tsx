@@ -22,7 +22,9 @@ export interface ChartProps {
 
 const HEIGHT = 230;
 /** Distances between ticks of the step axis: whole steps only. */
-const WHOLE = [1, 2, 5].flatMap((n) => Array.from({ length: 8 }, (_, power) => n * 10 ** power)).sort((a, b) => a - b);
+const WHOLE = [1, 2, 5]
+  .flatMap((n) => Array.from({ length: 8 }, (_, power) => n * 10 ** power))
+  .sort((a, b) => a - b);
 
 /** Exponential moving average that passes gaps through (weight 0.9 on the past). */
 export function smoothed(values: readonly (number | null)[]): (number | null)[] {
@@ -34,15 +36,25 @@ export function smoothed(values: readonly (number | null)[]): (number | null)[] 
   });
 }
 
-const tick = (value: number): string => (Math.abs(value) >= 10_000 ? value.toLocaleString('en') : String(Number(value.toPrecision(6))));
+const tick = (value: number): string =>
+  Math.abs(value) >= 10_000 ? value.toLocaleString('en') : String(Number(value.toPrecision(6)));
 
 function lines(series: readonly ChartSeries[], color: (name: string) => string): uPlot.Series[] {
   const value = (_: uPlot, v: number | null) => short(v);
   return series.flatMap((s): uPlot.Series[] => {
     const stroke = color(s.color);
-    const raw: uPlot.Series = { label: s.label, stroke: s.smooth ? `${stroke}66` : stroke, width: 1.5, value, spanGaps: true, points: { size: 5, fill: stroke } };
+    const raw: uPlot.Series = {
+      label: s.label,
+      stroke: s.smooth ? `${stroke}66` : stroke,
+      width: 1.5,
+      value,
+      spanGaps: true,
+      points: { size: 5, fill: stroke },
+    };
     if (s.dots) return [{ ...raw, points: { show: true, size: 7, fill: stroke } }];
-    return s.smooth ? [raw, { label: 'mean', stroke, width: 2.2, value, spanGaps: true, points: { show: false } }] : [raw];
+    return s.smooth
+      ? [raw, { label: 'mean', stroke, width: 2.2, value, spanGaps: true, points: { show: false } }]
+      : [raw];
   });
 }
 
@@ -62,7 +74,11 @@ function plotOptions({ title, series, marks }: ChartProps, width: number): uPlot
       { stroke: ink, grid, ticks: grid, size: 64, values: (_, ticks) => ticks.map(tick) },
     ],
     series: [{ label: 'step' }, ...lines(series, color)],
-    hooks: { draw: [(plot) => drawMarks(plot, marks ?? [], ink)], setData: [showLast], setCursor: [showLast] },
+    hooks: {
+      draw: [(plot) => drawMarks(plot, marks ?? [], ink)],
+      setData: [showLast],
+      setCursor: [showLast],
+    },
   };
 }
 
@@ -73,7 +89,11 @@ function showLast(plot: uPlot): void {
   plot.setLegend({ idxs }, false);
 }
 
-function drawMarks(plot: uPlot, marks: readonly { step: number; kind: string }[], ink: string): void {
+function drawMarks(
+  plot: uPlot,
+  marks: readonly { step: number; kind: string }[],
+  ink: string,
+): void {
   const { ctx, bbox } = plot;
   ctx.save();
   ctx.strokeStyle = ink;
@@ -100,7 +120,8 @@ const plotData = ({ steps, series }: ChartProps): uPlot.AlignedData => [
 function update(plot: uPlot, data: uPlot.AlignedData): void {
   const { min, max } = plot.scales['x'] ?? {};
   const [steps] = plot.data;
-  const zoomed = min != null && max != null && steps.length > 1 && (min > steps[0]! || max < steps.at(-1)!);
+  const zoomed =
+    min != null && max != null && steps.length > 1 && (min > steps[0]! || max < steps.at(-1)!);
   plot.setData(data, !zoomed);
   if (zoomed) plot.redraw();
 }
@@ -123,10 +144,16 @@ export function Chart(props: ChartProps) {
   useEffect(() => {
     const element = box.current;
     if (!element) return;
-    const made = new uPlot(plotOptions(latest.current, element.clientWidth || 600), plotData(latest.current), element);
+    const made = new uPlot(
+      plotOptions(latest.current, element.clientWidth || 600),
+      plotData(latest.current),
+      element,
+    );
     plot.current = made;
     showLast(made);
-    const resized = new ResizeObserver(() => element.clientWidth > 0 && made.setSize({ width: element.clientWidth, height: HEIGHT }));
+    const resized = new ResizeObserver(
+      () => element.clientWidth > 0 && made.setSize({ width: element.clientWidth, height: HEIGHT }),
+    );
     resized.observe(element);
     return () => {
       resized.disconnect();
@@ -140,7 +167,12 @@ export function Chart(props: ChartProps) {
   }, [props]);
   const last = props.series[0]?.values.findLast((v) => v !== null);
   return (
-    <figure className="chart" role="img" aria-label={`${props.title} over ${props.steps.length} steps, last ${short(last)}`} data-points={props.steps.length}>
+    <figure
+      className="chart"
+      role="img"
+      aria-label={`${props.title} over ${props.steps.length} steps, last ${short(last)}`}
+      data-points={props.steps.length}
+    >
       <div ref={box} />
     </figure>
   );

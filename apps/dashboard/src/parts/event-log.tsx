@@ -8,7 +8,11 @@ export function EventLog({ events }: { events: readonly JobEventObject[] }) {
   const [tail, setTail] = useState(true);
   const box = useRef<HTMLDivElement>(null);
   const words = filter.toLowerCase();
-  const lines = [...events].reverse().filter((event) => (steps || event.type !== 'metrics') && event.message.toLowerCase().includes(words));
+  const lines = [...events]
+    .reverse()
+    .filter(
+      (event) => (steps || event.type !== 'metrics') && event.message.toLowerCase().includes(words),
+    );
 
   useEffect(() => {
     if (tail && box.current) box.current.scrollTop = box.current.scrollHeight;
@@ -17,12 +21,20 @@ export function EventLog({ events }: { events: readonly JobEventObject[] }) {
   return (
     <>
       <div className="bar">
-        <input type="search" aria-label="Filter the log" placeholder="Filter" value={filter} onChange={(e) => setFilter(e.target.value)} />
+        <input
+          type="search"
+          aria-label="Filter the log"
+          placeholder="Filter"
+          value={filter}
+          onChange={(e) => setFilter(e.target.value)}
+        />
         <label>
-          <input type="checkbox" checked={steps} onChange={(e) => setSteps(e.target.checked)} /> steps
+          <input type="checkbox" checked={steps} onChange={(e) => setSteps(e.target.checked)} />{' '}
+          steps
         </label>
         <label>
-          <input type="checkbox" checked={tail} onChange={(e) => setTail(e.target.checked)} /> follow
+          <input type="checkbox" checked={tail} onChange={(e) => setTail(e.target.checked)} />{' '}
+          follow
         </label>
         <span className="faint">
           {lines.length === events.length ? '' : `${lines.length} of `}
@@ -35,11 +47,15 @@ export function EventLog({ events }: { events: readonly JobEventObject[] }) {
         tabIndex={0}
         role="log"
         aria-label="Events"
-        onScroll={({ currentTarget: el }) => setTail(el.scrollHeight - el.scrollTop - el.clientHeight < 24)}
+        onScroll={({ currentTarget: el }) =>
+          setTail(el.scrollHeight - el.scrollTop - el.clientHeight < 24)
+        }
       >
         {lines.map((event) => (
           <div key={event.id} className={event.level}>
-            <time dateTime={new Date(event.created_at * 1000).toISOString()}>{new Date(event.created_at * 1000).toLocaleTimeString()}</time>{' '}
+            <time dateTime={new Date(event.created_at * 1000).toISOString()}>
+              {new Date(event.created_at * 1000).toLocaleTimeString()}
+            </time>{' '}
             {event.level !== 'info' && <b>{event.level} </b>}
             <span className="pre">{event.message}</span>
           </div>

@@ -5,13 +5,20 @@ import { duration } from '../wording.js';
 export function Progress({ job }: { job: JobObject }) {
   const { step, total_steps: total, eta_seconds: eta } = job.graft.progress;
   // Why a failed job failed stands elsewhere already.
-  if (total === null) return <span className="faint">{TERMINAL_STATUSES.includes(job.status) ? '–' : job.graft.phase.message}</span>;
+  if (total === null)
+    return (
+      <span className="faint">
+        {TERMINAL_STATUSES.includes(job.status) ? '–' : job.graft.phase.message}
+      </span>
+    );
   return (
     <span className="progress">
       <progress value={step} max={total} aria-label={`step ${step} of ${total}`} />
       <span className="numbers">
         {step}/{total}
-        {job.status === 'running' && eta !== null && <span className="faint"> · {duration(eta)} left</span>}
+        {job.status === 'running' && eta !== null && (
+          <span className="faint"> · {duration(eta)} left</span>
+        )}
       </span>
     </span>
   );

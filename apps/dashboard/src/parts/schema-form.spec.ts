@@ -8,7 +8,10 @@ const schema = z.toJSONSchema(
     peft_type: z.literal('LORA'),
     r: z.int().min(1).default(8).describe('rank'),
     lora_dropout: z.number().default(0),
-    target_modules: z.union([z.array(z.string()), z.string()]).nullable().default(null),
+    target_modules: z
+      .union([z.array(z.string()), z.string()])
+      .nullable()
+      .default(null),
     use_dora: z.boolean().default(false),
     bias: z.enum(['none', 'all']).default('none'),
     init_lora_weights: z.union([z.boolean(), z.literal('gaussian')]).default(true),
@@ -35,9 +38,28 @@ describe('a form drawn from a schema', () => {
   });
 
   it('turns what was typed into what the API takes, and leaves the rest to the server', () => {
-    const values = { r: '16', target_modules: 'q_proj, v_proj', use_dora: 'true', rank_pattern: '{"q_proj":4}', init_lora_weights: 'true', bias: '' };
-    expect(collect(fieldsOf(schema), values)).toEqual({ r: 16, target_modules: ['q_proj', 'v_proj'], use_dora: true, rank_pattern: { q_proj: 4 }, init_lora_weights: true });
-    expect(collect(fieldsOf(schema), { target_modules: 'all-linear', r: 'many', init_lora_weights: 'gaussian' })).toEqual({
+    const values = {
+      r: '16',
+      target_modules: 'q_proj, v_proj',
+      use_dora: 'true',
+      rank_pattern: '{"q_proj":4}',
+      init_lora_weights: 'true',
+      bias: '',
+    };
+    expect(collect(fieldsOf(schema), values)).toEqual({
+      r: 16,
+      target_modules: ['q_proj', 'v_proj'],
+      use_dora: true,
+      rank_pattern: { q_proj: 4 },
+      init_lora_weights: true,
+    });
+    expect(
+      collect(fieldsOf(schema), {
+        target_modules: 'all-linear',
+        r: 'many',
+        init_lora_weights: 'gaussian',
+      }),
+    ).toEqual({
       target_modules: 'all-linear',
       r: 'many',
       init_lora_weights: 'gaussian',
@@ -47,6 +69,10 @@ describe('a form drawn from a schema', () => {
   it('draws every training option of the contract', () => {
     const fields = fieldsOf(z.toJSONSchema(GraftOptions, { io: 'input' }));
     expect(fields.map((field) => field.name)).toEqual(Object.keys(GraftOptions.shape));
-    expect(fields.find((field) => field.name === 'lr_schedule')?.choices).toEqual(['linear', 'cosine', 'constant']);
+    expect(fields.find((field) => field.name === 'lr_schedule')?.choices).toEqual([
+      'linear',
+      'cosine',
+      'constant',
+    ]);
   });
 });

@@ -12,7 +12,8 @@ export interface Field {
 
 type Node = { readonly [key: string]: unknown };
 
-const asNode = (value: unknown): Node => (typeof value === 'object' && value !== null ? (value as Node) : {});
+const asNode = (value: unknown): Node =>
+  typeof value === 'object' && value !== null ? (value as Node) : {};
 
 const isNull = (node: Node): boolean => node['type'] === 'null';
 
@@ -30,10 +31,13 @@ function variants(node: Node): { options: Node[]; nullable: boolean } {
 }
 
 function kindOf(options: readonly Node[]): Field['kind'] {
-  const types = options.flatMap((n) => (Array.isArray(n['type']) ? (n['type'] as string[]) : [String(n['type'])])).filter((t) => t !== 'null');
+  const types = options
+    .flatMap((n) => (Array.isArray(n['type']) ? (n['type'] as string[]) : [String(n['type'])]))
+    .filter((t) => t !== 'null');
   if (options.length === 1 && Array.isArray(options[0]?.['enum'])) return 'choice';
   if (options.length > 0 && options.every((n) => n['const'] !== undefined)) return 'choice';
-  if (types.length !== 1) return types.every((t) => t === 'string' || t === 'array') ? 'text' : 'json';
+  if (types.length !== 1)
+    return types.every((t) => t === 'string' || t === 'array') ? 'text' : 'json';
   if (types[0] === 'boolean') return 'flag';
   if (types[0] === 'integer') return 'integer';
   if (types[0] === 'number') return 'number';
@@ -47,8 +51,22 @@ export function fieldsOf(schema: JsonSchema): Field[] {
     if (node['const'] !== undefined) return [];
     const { options, nullable } = variants(node);
     const kind = kindOf(options);
-    const choices = options.flatMap((n) => (n['enum'] as unknown[] | undefined) ?? (n['const'] !== undefined ? [n['const']] : [])).map(String);
-    return [{ name, kind, choices, help: String(node['description'] ?? ''), fallback: node['default'], nullable }];
+    const choices = options
+      .flatMap(
+        (n) =>
+          (n['enum'] as unknown[] | undefined) ?? (n['const'] !== undefined ? [n['const']] : []),
+      )
+      .map(String);
+    return [
+      {
+        name,
+        kind,
+        choices,
+        help: String(node['description'] ?? ''),
+        fallback: node['default'],
+        nullable,
+      },
+    ];
   });
 }
 
@@ -60,7 +78,8 @@ export function parsed(field: Field, typed: string): unknown {
   const text = typed.trim();
   if (text === '') return undefined;
   if (field.kind === 'flag') return text === 'true';
-  if (field.kind === 'integer' || field.kind === 'number') return Number.isNaN(Number(text)) ? text : Number(text);
+  if (field.kind === 'integer' || field.kind === 'number')
+    return Number.isNaN(Number(text)) ? text : Number(text);
   if (field.kind === 'choice') return text;
   if (field.kind === 'json' || /^[[{]/.test(text)) {
     try {
@@ -69,16 +88,29 @@ export function parsed(field: Field, typed: string): unknown {
       return text;
     }
   }
-  return field.kind === 'text' && text.includes(',') ? text.split(',').map((part) => part.trim()) : text;
+  return field.kind === 'text' && text.includes(',')
+    ? text.split(',').map((part) => part.trim())
+    : text;
 }
 
-export function collect(fields: readonly Field[], values: Readonly<Record<string, string>>): Record<string, unknown> {
-  const entries = fields.map((field) => [field.name, parsed(field, values[field.name] ?? '')] as const);
+export function collect(
+  fields: readonly Field[],
+  values: Readonly<Record<string, string>>,
+): Record<string, unknown> {
+  const entries = fields.map(
+    (field) => [field.name, parsed(field, values[field.name] ?? '')] as const,
+  );
   return Object.fromEntries(entries.filter(([, value]) => value !== undefined));
 }
 
 const shownDefault = (value: unknown): string =>
-  value === undefined ? '' : value === null ? 'none' : typeof value === 'string' ? value : JSON.stringify(value);
+  value === undefined
+    ? ''
+    : value === null
+      ? 'none'
+      : typeof value === 'string'
+        ? value
+        : JSON.stringify(value);
 
 export interface SchemaFormProps {
   readonly prefix: string;
@@ -98,7 +130,13 @@ export function SchemaForm({ prefix, fields, values, change, wrong }: SchemaForm
         return (
           <div key={id} className={bad ? 'field wrong' : 'field'}>
             <label htmlFor={id}>{field.name}</label>
-            <Input id={id} field={field} value={values[field.name] ?? ''} change={(value) => change(field.name, value)} bad={bad} />
+            <Input
+              id={id}
+              field={field}
+              value={values[field.name] ?? ''}
+              change={(value) => change(field.name, value)}
+              bad={bad}
+            />
             {field.help && <small id={`${id}-help`}>{field.help}</small>}
           </div>
         );
@@ -107,9 +145,26 @@ export function SchemaForm({ prefix, fields, values, change, wrong }: SchemaForm
   );
 }
 
-function Input({ id, field, value, change, bad }: { id: string; field: Field; value: string; change: (value: string) => void; bad: boolean }) {
+function Input({
+  id,
+  field,
+  value,
+  change,
+  bad,
+}: {
+  id: string;
+  field: Field;
+  value: string;
+  change: (value: string) => void;
+  bad: boolean;
+}) {
   const fallback = shownDefault(field.fallback);
-  const shared = { id, value, 'aria-invalid': bad, 'aria-describedby': field.help ? `${id}-help` : undefined };
+  const shared = {
+    id,
+    value,
+    'aria-invalid': bad,
+    'aria-describedby': field.help ? `${id}-help` : undefined,
+  };
   if (field.kind === 'flag' || field.kind === 'choice') {
     const choices = field.kind === 'flag' ? ['true', 'false'] : field.choices;
     return (
@@ -122,5 +177,12 @@ function Input({ id, field, value, change, bad }: { id: string; field: Field; va
     );
   }
   const numeric = field.kind === 'integer' || field.kind === 'number';
-  return <input {...shared} inputMode={numeric ? 'decimal' : 'text'} placeholder={fallback || (field.nullable ? 'none' : '')} onChange={(e) => change(e.target.value)} />;
+  return (
+    <input
+      {...shared}
+      inputMode={numeric ? 'decimal' : 'text'}
+      placeholder={fallback || (field.nullable ? 'none' : '')}
+      onChange={(e) => change(e.target.value)}
+    />
+  );
 }

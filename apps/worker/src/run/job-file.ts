@@ -16,10 +16,15 @@ export interface LocalJob {
 /** @throws DomainError naming the field that is wrong */
 export function readJobFile(path: string): LocalJob {
   const body = parse(path);
-  const find = (value: string, param: string): string => existing(value, param, dirname(resolve(path)));
+  const find = (value: string, param: string): string =>
+    existing(value, param, dirname(resolve(path)));
   const local = (value: string, param: string): string => {
     if (!value.startsWith('dir:')) {
-      throw new DomainError('invalid_value', `${param} is ${JSON.stringify(value)}; a local run takes "dir:PATH"`, param);
+      throw new DomainError(
+        'invalid_value',
+        `${param} is ${JSON.stringify(value)}; a local run takes "dir:PATH"`,
+        param,
+      );
     }
     return find(value.slice(4), param);
   };
@@ -46,14 +51,26 @@ function parse(path: string): CreateJob {
   const parsed = CreateJob.safeParse(json);
   if (parsed.success) return parsed.data;
   const issue = parsed.error.issues[0];
-  const param = issue?.code === 'unrecognized_keys' ? [...issue.path, issue.keys[0]].join('.') : issue?.path.join('.');
-  throw new DomainError('invalid_value', `${param ? `${param}: ` : ''}${issue?.message ?? 'not a job'}`, param || null);
+  const param =
+    issue?.code === 'unrecognized_keys'
+      ? [...issue.path, issue.keys[0]].join('.')
+      : issue?.path.join('.');
+  throw new DomainError(
+    'invalid_value',
+    `${param ? `${param}: ` : ''}${issue?.message ?? 'not a job'}`,
+    param || null,
+  );
 }
 
 /** A path as given, or else relative to the job file. */
 function existing(value: string, param: string, folder: string): string {
-  for (const candidate of [resolve(value), resolve(folder, value)]) if (existsSync(candidate)) return candidate;
-  throw new DomainError('file_not_found', `${param}: there is no ${value} (looked here and beside the job file)`, param);
+  for (const candidate of [resolve(value), resolve(folder, value)])
+    if (existsSync(candidate)) return candidate;
+  throw new DomainError(
+    'file_not_found',
+    `${param}: there is no ${value} (looked here and beside the job file)`,
+    param,
+  );
 }
 
 function countRecords(path: string): number {

@@ -4,8 +4,16 @@ import type { FactOfRun } from '@graft/peft-core';
 
 export class MetricsFile {
   /** @param fromStep lines of later steps are dropped: they will be computed again */
-  constructor(private readonly path: string, fromStep: number) {
-    const kept = fromStep > 0 && existsSync(path) ? readFileSync(path, 'utf8').split('\n').filter((line) => keeps(line, fromStep)) : [];
+  constructor(
+    private readonly path: string,
+    fromStep: number,
+  ) {
+    const kept =
+      fromStep > 0 && existsSync(path)
+        ? readFileSync(path, 'utf8')
+            .split('\n')
+            .filter((line) => keeps(line, fromStep))
+        : [];
     writeFileSync(path, kept.map((line) => `${line}\n`).join(''));
   }
 

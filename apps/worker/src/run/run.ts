@@ -5,7 +5,18 @@ import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { DomainError } from '@graft/contracts';
 import {
-  kernelsInfo, listNumbered, loadBase, memory, Pack, removeFolder, Run, setThreads, sweepTemporary, trainStep, type FactOfRun, type RunFact,
+  kernelsInfo,
+  listNumbered,
+  loadBase,
+  memory,
+  Pack,
+  removeFolder,
+  Run,
+  setThreads,
+  sweepTemporary,
+  trainStep,
+  type FactOfRun,
+  type RunFact,
 } from '@graft/peft-core';
 import { readJobFile, type LocalJob } from './job-file.js';
 import { MetricsFile } from './metrics-file.js';
@@ -47,7 +58,10 @@ function parse(args: readonly string[]): Options | null {
   if (values.help) return null;
   const [job] = positionals;
   if (job === undefined || values.out === undefined) {
-    throw new DomainError('missing_required_parameter', `a job file and --out are needed\n\n${USAGE}`);
+    throw new DomainError(
+      'missing_required_parameter',
+      `a job file and --out are needed\n\n${USAGE}`,
+    );
   }
   return {
     job,
@@ -77,7 +91,12 @@ function parseOrRefuse(args: readonly string[]) {
 function wholeNumber(text: string | undefined, name: string): number | undefined {
   if (text === undefined) return undefined;
   const value = Number(text);
-  if (!Number.isInteger(value) || value < 1) throw new DomainError('invalid_value', `${name} wants a whole number from 1, not ${text}`, name);
+  if (!Number.isInteger(value) || value < 1)
+    throw new DomainError(
+      'invalid_value',
+      `${name} wants a whole number from 1, not ${text}`,
+      name,
+    );
   return value;
 }
 
@@ -87,7 +106,10 @@ class LocalRun {
   private trainedSeconds = 0;
   private outcome = 1;
 
-  constructor(private readonly options: Options, private readonly progress: Progress) {
+  constructor(
+    private readonly options: Options,
+    private readonly progress: Progress,
+  ) {
     this.checkpoints = join(options.out, '.checkpoint');
   }
 
@@ -104,7 +126,10 @@ class LocalRun {
     const run = this.open(base, job);
     this.introduce(base, run);
     const metrics = new MetricsFile(join(this.options.out, 'metrics.jsonl'), run.fromStep);
-    const pack = new Pack(base.model, this.options.budget === undefined ? {} : { budget: this.options.budget });
+    const pack = new Pack(
+      base.model,
+      this.options.budget === undefined ? {} : { budget: this.options.budget },
+    );
     pack.add(run);
     const release = this.onInterrupt(run);
     while (pack.size > 0) {
@@ -129,8 +154,16 @@ class LocalRun {
         onLog: (level, message) => this.progress.say(`${level}: ${message}`),
       });
     } catch (error) {
-      if (newest && error instanceof DomainError && (error.code === 'invalid_state' || error.code === 'io_error')) {
-        throw new DomainError(error.code, `${error.message}\nTo start again, remove ${this.checkpoints}`, error.param);
+      if (
+        newest &&
+        error instanceof DomainError &&
+        (error.code === 'invalid_state' || error.code === 'io_error')
+      ) {
+        throw new DomainError(
+          error.code,
+          `${error.message}\nTo start again, remove ${this.checkpoints}`,
+          error.param,
+        );
       }
       throw error;
     }
@@ -165,16 +198,21 @@ class LocalRun {
         return this.stepped(fact, run);
       case 'evaluated':
         metrics.evaluated(fact);
-        return this.progress.say(`validation at step ${fact.step}: loss ${fact.loss.toFixed(4)}, accuracy ${(100 * fact.accuracy).toFixed(1)} %`);
+        return this.progress.say(
+          `validation at step ${fact.step}: loss ${fact.loss.toFixed(4)}, accuracy ${(100 * fact.accuracy).toFixed(1)} %`,
+        );
       case 'saved':
         // Only the newest is of use here.
-        for (const { step, dir } of listNumbered(this.checkpoints, 'checkpoint-')) if (step < fact.step) removeFolder(dir);
+        for (const { step, dir } of listNumbered(this.checkpoints, 'checkpoint-'))
+          if (step < fact.step) removeFolder(dir);
         return;
       case 'finished':
         return this.finished(fact);
       case 'stopped':
         this.outcome = 130;
-        return this.progress.say(`stopped at step ${fact.step}; the same command goes on from there`);
+        return this.progress.say(
+          `stopped at step ${fact.step}; the same command goes on from there`,
+        );
       case 'failed':
         return this.progress.say(`error: ${fact.message}${fact.param ? ` [${fact.param}]` : ''}`);
       case 'log':
@@ -195,7 +233,8 @@ class LocalRun {
   }
 
   private finished(fact: FactOfRun<'finished'>): void {
-    for (const { name } of fact.adapter) renameSync(join(fact.dir, name), join(this.options.out, name));
+    for (const { name } of fact.adapter)
+      renameSync(join(fact.dir, name), join(this.options.out, name));
     removeFolder(this.checkpoints);
     this.outcome = 0;
     const rate = this.trainedSeconds === 0 ? 0 : this.trainedTokens / this.trainedSeconds;

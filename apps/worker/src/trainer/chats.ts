@@ -1,5 +1,14 @@
 // Answers in the making inside a trainer. They are stepped together, in slices between training steps.
-import { failureOf, Generation, readAdapter, attachMethod, stepTogether, type Adapter, type Base, type KvCache } from '@graft/peft-core';
+import {
+  failureOf,
+  Generation,
+  readAdapter,
+  attachMethod,
+  stepTogether,
+  type Adapter,
+  type Base,
+  type KvCache,
+} from '@graft/peft-core';
 import type { Fact, GenerateCommand, GeneratedFact } from './protocol.js';
 
 /** Adapters of recent chats stay attached: attaching takes longer than a token. */
@@ -18,7 +27,10 @@ export class Chats {
   private readonly cache: KvCache;
   private nextRun = FIRST_RUN;
 
-  constructor(private readonly base: Base, private readonly send: (fact: Fact) => void) {
+  constructor(
+    private readonly base: Base,
+    private readonly send: (fact: Fact) => void,
+  ) {
     this.cache = base.model.cache();
   }
 
@@ -52,12 +64,27 @@ export class Chats {
   private step(): void {
     const answers = [...this.open];
     try {
-      const steps = stepTogether(this.base, this.cache, answers.map(([, answer]) => answer));
+      const steps = stepTogether(
+        this.base,
+        this.cache,
+        answers.map(([, answer]) => answer),
+      );
       answers.forEach(([id], i) => {
-        const { text, finishReason, promptTokens, completionTokens } = steps[i] as (typeof steps)[number];
+        const { text, finishReason, promptTokens, completionTokens } = steps[
+          i
+        ] as (typeof steps)[number];
         if (finishReason !== null) this.open.delete(id);
         if (text === '' && finishReason === null) return;
-        this.send({ type: 'generated', id, text, finishReason, promptTokens, completionTokens, errorCode: null, errorMessage: null });
+        this.send({
+          type: 'generated',
+          id,
+          text,
+          finishReason,
+          promptTokens,
+          completionTokens,
+          errorCode: null,
+          errorMessage: null,
+        });
       });
     } catch (error) {
       for (const [id] of answers) {
@@ -109,5 +136,14 @@ export class Chats {
 
 function failed(id: string, error: unknown): GeneratedFact {
   const { code, message } = failureOf(error);
-  return { type: 'generated', id, text: '', finishReason: 'error', promptTokens: 0, completionTokens: 0, errorCode: code, errorMessage: message };
+  return {
+    type: 'generated',
+    id,
+    text: '',
+    finishReason: 'error',
+    promptTokens: 0,
+    completionTokens: 0,
+    errorCode: code,
+    errorMessage: message,
+  };
 }

@@ -29,7 +29,16 @@ const HANG_MS = 60_000;
 /** Reading, dequantising and tokenising take longer than any step. */
 const LOAD_MS = 15 * 60_000;
 /** What a trainer may see of our environment; secrets never. */
-const PASSED_ON = ['PATH', 'HOME', 'TMPDIR', 'LANG', 'LIBTORCH', 'LD_LIBRARY_PATH', 'LD_PRELOAD', 'CUDA_VISIBLE_DEVICES'];
+const PASSED_ON = [
+  'PATH',
+  'HOME',
+  'TMPDIR',
+  'LANG',
+  'LIBTORCH',
+  'LD_LIBRARY_PATH',
+  'LD_PRELOAD',
+  'CUDA_VISIBLE_DEVICES',
+];
 
 /** One trainer process. It dies when its stdin closes, so it never outlives us by more than a step. */
 export class TrainerProcess {
@@ -61,9 +70,13 @@ export class TrainerProcess {
     this.pid = this.child.pid ?? -1;
     this.ready = new Promise((resolve, reject) => {
       this.on('ready', (fact) =>
-        fact.protocol === PROTOCOL ? resolve(fact) : reject(new Error(`trainer speaks protocol ${fact.protocol}, we ${PROTOCOL}`)),
+        fact.protocol === PROTOCOL
+          ? resolve(fact)
+          : reject(new Error(`trainer speaks protocol ${fact.protocol}, we ${PROTOCOL}`)),
       );
-      this.child.once('close', () => reject(new Error(`the trainer ended before it was ready: ${this.stderrTail.slice(-500)}`)));
+      this.child.once('close', () =>
+        reject(new Error(`the trainer ended before it was ready: ${this.stderrTail.slice(-500)}`)),
+      );
       this.child.once('error', reject);
     });
     this.ready.catch(() => undefined);
@@ -143,7 +156,11 @@ export class TrainerProcess {
       if (this.stepMs.length > 101) this.stepMs.shift();
     }
     if (fact.type === 'pong' || fact.type === 'loaded') this.preparing = false;
-    for (const listener of [...(this.listeners.get(fact.type) ?? []), ...(this.listeners.get('*') ?? [])]) listener(fact);
+    for (const listener of [
+      ...(this.listeners.get(fact.type) ?? []),
+      ...(this.listeners.get('*') ?? []),
+    ])
+      listener(fact);
   }
 
   private watch(): void {
@@ -180,7 +197,11 @@ export class TrainerProcess {
 
 function environment(options: TrainerOptions): NodeJS.ProcessEnv {
   const threads = String(options.threads);
-  const env: NodeJS.ProcessEnv = { GRAFT_THREADS: threads, OMP_NUM_THREADS: threads, OPENBLAS_NUM_THREADS: threads };
+  const env: NodeJS.ProcessEnv = {
+    GRAFT_THREADS: threads,
+    OMP_NUM_THREADS: threads,
+    OPENBLAS_NUM_THREADS: threads,
+  };
   for (const name of PASSED_ON) if (process.env[name] !== undefined) env[name] = process.env[name];
   return { ...env, ...options.env };
 }

@@ -2,7 +2,15 @@ import { expect, it } from 'vitest';
 import { classifyExit, type ExitEvidence } from './exit-class.js';
 
 const died = (evidence: Partial<ExitEvidence>) =>
-  classifyExit({ code: null, signal: null, stderrTail: '', wanted: false, hung: false, oomKilled: false, ...evidence });
+  classifyExit({
+    code: null,
+    signal: null,
+    stderrTail: '',
+    wanted: false,
+    hung: false,
+    oomKilled: false,
+    ...evidence,
+  });
 
 it.each<[string, Partial<ExitEvidence>, string, boolean]>([
   ['exit 0', { code: 0 }, 'done', false],
@@ -10,10 +18,33 @@ it.each<[string, Partial<ExitEvidence>, string, boolean]>([
   ['a kill for memory', { signal: 'SIGKILL', oomKilled: true }, 'oom_host', true],
   ['the same as a code', { code: 137, oomKilled: true }, 'oom_host', true],
   ['a kill by someone else', { signal: 'SIGKILL' }, 'crash', true],
-  ['V8 without heap', { signal: 'SIGABRT', stderrTail: 'FATAL ERROR: Reached heap limit … JavaScript heap out of memory' }, 'oom_heap', false],
-  ['a GPU without memory', { code: 1, stderrTail: 'CUDA out of memory. Tried to allocate' }, 'oom_gpu', false],
-  ['libtorch without memory', { code: 1, stderrTail: "DefaultCPUAllocator: can't allocate memory" }, 'oom_host', true],
-  ['a full disk', { code: 1, stderrTail: 'Error: ENOSPC: no space left on device, write' }, 'disk_full', true],
+  [
+    'V8 without heap',
+    {
+      signal: 'SIGABRT',
+      stderrTail: 'FATAL ERROR: Reached heap limit … JavaScript heap out of memory',
+    },
+    'oom_heap',
+    false,
+  ],
+  [
+    'a GPU without memory',
+    { code: 1, stderrTail: 'CUDA out of memory. Tried to allocate' },
+    'oom_gpu',
+    false,
+  ],
+  [
+    'libtorch without memory',
+    { code: 1, stderrTail: "DefaultCPUAllocator: can't allocate memory" },
+    'oom_host',
+    true,
+  ],
+  [
+    'a full disk',
+    { code: 1, stderrTail: 'Error: ENOSPC: no space left on device, write' },
+    'disk_full',
+    true,
+  ],
   ['a broken disk', { code: 1, stderrTail: 'Error: EIO: i/o error, fsync' }, 'io_error', true],
   ['silence', { signal: 'SIGKILL', hung: true }, 'hang', true],
   ['a segmentation fault', { signal: 'SIGSEGV' }, 'crash', true],

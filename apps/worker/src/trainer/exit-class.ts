@@ -27,23 +27,41 @@ export interface ExitEvidence {
 export function classifyExit(evidence: ExitEvidence): TrainerExit {
   const { code, signal, stderrTail } = evidence;
   const end = (kind: TrainerExit['class'], message: string, retryable: boolean): TrainerExit => ({
-    class: kind, message, retryable, code, signal, stderrTail,
+    class: kind,
+    message,
+    retryable,
+    code,
+    signal,
+    stderrTail,
   });
   if (evidence.hung) return end('hang', 'the trainer made no progress and was killed', true);
   if (evidence.wanted || code === 0) return end('done', 'the trainer ended', false);
   if ((signal === 'SIGKILL' || code === 137) && evidence.oomKilled) {
-    return end('oom_host', 'the machine ran out of memory; use a smaller batch or max_seq_len', true);
+    return end(
+      'oom_host',
+      'the machine ran out of memory; use a smaller batch or max_seq_len',
+      true,
+    );
   }
   if (/heap out of memory/i.test(stderrTail)) {
     return end('oom_heap', 'the trainer’s JavaScript heap ran out of memory', false);
   }
   if (/CUDA out of memory/i.test(stderrTail)) {
-    return end('oom_gpu', 'the GPU ran out of memory; use a smaller batch with more accumulation', false);
+    return end(
+      'oom_gpu',
+      'the GPU ran out of memory; use a smaller batch with more accumulation',
+      false,
+    );
   }
   if (/DefaultCPUAllocator: can't allocate memory|std::bad_alloc/.test(stderrTail)) {
-    return end('oom_host', 'the machine ran out of memory; use a smaller batch or max_seq_len', true);
+    return end(
+      'oom_host',
+      'the machine ran out of memory; use a smaller batch or max_seq_len',
+      true,
+    );
   }
-  if (/ENOSPC|EDQUOT|No space left on device/.test(stderrTail)) return end('disk_full', 'the disk is full', true);
+  if (/ENOSPC|EDQUOT|No space left on device/.test(stderrTail))
+    return end('disk_full', 'the disk is full', true);
   if (/\bEIO\b/.test(stderrTail)) return end('io_error', 'the disk failed to read or write', true);
   const how = signal === null ? `with code ${code}` : `on ${signal}`;
   return end('crash', `the trainer ended ${how}`, true);

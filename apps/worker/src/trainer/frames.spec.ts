@@ -1,14 +1,19 @@
 import { expect, it } from 'vitest';
 import { encodeFrame, FrameDecoder, MAX_FRAME_BYTES } from './frames.js';
 
-const messages = [{ type: 'a', text: 'naïve 日本' }, { type: 'b', list: [1, 2.5, null] }, { type: 'c' }];
+const messages = [
+  { type: 'a', text: 'naïve 日本' },
+  { type: 'b', list: [1, 2.5, null] },
+  { type: 'c' },
+];
 const stream = Buffer.concat(messages.map(encodeFrame));
 
 it('joins frames however they are cut', () => {
   for (const size of [1, 2, 3, 5, 7, stream.length]) {
     const decoder = new FrameDecoder();
     const found: unknown[] = [];
-    for (let at = 0; at < stream.length; at += size) found.push(...decoder.push(stream.subarray(at, at + size)));
+    for (let at = 0; at < stream.length; at += size)
+      found.push(...decoder.push(stream.subarray(at, at + size)));
     expect(found).toEqual(messages);
   }
 });

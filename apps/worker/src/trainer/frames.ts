@@ -20,12 +20,14 @@ export class FrameDecoder {
 
   /** @throws RangeError on an impossible length, SyntaxError on a body that is not JSON */
   push(chunk: Uint8Array): unknown[] {
-    this.pending = this.pending.length === 0 ? Buffer.from(chunk) : Buffer.concat([this.pending, chunk]);
+    this.pending =
+      this.pending.length === 0 ? Buffer.from(chunk) : Buffer.concat([this.pending, chunk]);
     const messages: unknown[] = [];
     let at = 0;
     while (this.pending.length - at >= 4) {
       const length = this.pending.readUInt32LE(at);
-      if (length > MAX_FRAME_BYTES) throw new RangeError(`a frame claims ${length} bytes; the most is ${MAX_FRAME_BYTES}`);
+      if (length > MAX_FRAME_BYTES)
+        throw new RangeError(`a frame claims ${length} bytes; the most is ${MAX_FRAME_BYTES}`);
       if (this.pending.length - at - 4 < length) break;
       messages.push(JSON.parse(this.pending.toString('utf8', at + 4, at + 4 + length)));
       at += 4 + length;

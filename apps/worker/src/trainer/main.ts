@@ -48,7 +48,14 @@ function listen(): void {
 async function main(): Promise<void> {
   listen();
   setThreads(threads);
-  send({ type: 'ready', protocol: PROTOCOL, pid: process.pid, libtorch: kernelsInfo().libtorch, trainerBuild: trainerBuild(), threads });
+  send({
+    type: 'ready',
+    protocol: PROTOCOL,
+    pid: process.pid,
+    libtorch: kernelsInfo().libtorch,
+    trainerBuild: trainerBuild(),
+    threads,
+  });
   for (;;) {
     await turn();
     if (trainer.busy) await trainer.work();

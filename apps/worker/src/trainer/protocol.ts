@@ -209,7 +209,12 @@ export interface LogFact extends Partial<RunKey> {
 export type Fact =
   | ReadyFact
   | LoadedFact
-  | { readonly type: 'loadFailed'; readonly code: ErrorCode; readonly message: string; readonly param: string | null }
+  | {
+      readonly type: 'loadFailed';
+      readonly code: ErrorCode;
+      readonly message: string;
+      readonly param: string | null;
+    }
   | StartedFact
   | StepFact
   | EvaluatedFact

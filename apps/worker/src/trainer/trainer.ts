@@ -1,6 +1,15 @@
 // One frozen base, the runs that train on it and the chats it answers. Commands in, facts out.
 import { mkdirSync } from 'node:fs';
-import { failureOf, loadBase, memory, Pack, Run, sweepTemporary, trainStep, type Base } from '@graft/peft-core';
+import {
+  failureOf,
+  loadBase,
+  memory,
+  Pack,
+  Run,
+  sweepTemporary,
+  trainStep,
+  type Base,
+} from '@graft/peft-core';
 import { Chats } from './chats.js';
 import type { Command, Fact, LoadCommand, RunKey, StartCommand } from './protocol.js';
 
@@ -17,7 +26,10 @@ export class Trainer {
   private stepSeconds = 0;
 
   /** @param turn gives the event loop a turn, in which commands arrive */
-  constructor(private readonly send: (fact: Fact) => void, private readonly turn: () => Promise<void>) {}
+  constructor(
+    private readonly send: (fact: Fact) => void,
+    private readonly turn: () => Promise<void>,
+  ) {}
 
   get busy(): boolean {
     return (this.pack?.size ?? 0) > 0 || (this.chats?.busy ?? false);
@@ -37,8 +49,14 @@ export class Trainer {
       case 'generate':
         if (this.chats) return this.chats.start(command);
         return this.send({
-          type: 'generated', id: command.id, text: '', finishReason: 'error', promptTokens: 0, completionTokens: 0,
-          errorCode: 'unavailable', errorMessage: 'the base is not loaded',
+          type: 'generated',
+          id: command.id,
+          text: '',
+          finishReason: 'error',
+          promptTokens: 0,
+          completionTokens: 0,
+          errorCode: 'unavailable',
+          errorMessage: 'the base is not loaded',
         });
       case 'cancelGenerate':
         return this.chats?.cancel(command.id);
@@ -53,7 +71,11 @@ export class Trainer {
   async work(): Promise<void> {
     if (this.pack && this.pack.size > 0) {
       const started = performance.now();
-      await trainStep(this.pack, (run, fact) => this.report(run, fact), () => this.breathe());
+      await trainStep(
+        this.pack,
+        (run, fact) => this.report(run, fact),
+        () => this.breathe(),
+      );
       this.stepSeconds = (performance.now() - started) / 1000;
       return this.breathe();
     }
@@ -84,7 +106,14 @@ export class Trainer {
       this.chats = new Chats(base, this.send);
       const { family, parameterCount } = base.model;
       const seconds = (performance.now() - started) / 1000;
-      this.send({ type: 'loaded', baseId, family, parameters: parameterCount, seconds, rssBytes: memory().rssBytes });
+      this.send({
+        type: 'loaded',
+        baseId,
+        family,
+        parameters: parameterCount,
+        seconds,
+        rssBytes: memory().rssBytes,
+      });
     } catch (error) {
       const { code, message, param } = failureOf(error);
       this.send({ type: 'loadFailed', code, message, param });
@@ -101,14 +130,19 @@ export class Trainer {
         ...command,
         id: this.nextRun++,
         baseId: this.baseId,
-        onPhase: (code, message, progress) => this.send({ type: 'phase', ...key, code, message, progress }),
+        onPhase: (code, message, progress) =>
+          this.send({ type: 'phase', ...key, code, message, progress }),
         onLog: (level, message) => this.send({ type: 'log', ...key, level, message }),
       });
       this.keys.set(run, key);
       this.pack.add(run);
       this.send({
-        type: 'started', ...key, fromStep: run.fromStep, totalSteps: run.totalSteps,
-        trainableParameters: run.trainableParameters, totalParameters: this.base.model.parameterCount,
+        type: 'started',
+        ...key,
+        fromStep: run.fromStep,
+        totalSteps: run.totalSteps,
+        trainableParameters: run.trainableParameters,
+        totalParameters: this.base.model.parameterCount,
         trainingExamples: run.examples.length,
       });
     } catch (error) {
@@ -120,7 +154,8 @@ export class Trainer {
     const key = this.keys.get(run);
     if (!key) return;
     this.send({ ...fact, ...key });
-    if (fact.type === 'finished' || fact.type === 'failed' || fact.type === 'stopped') this.keys.delete(run);
+    if (fact.type === 'finished' || fact.type === 'failed' || fact.type === 'stopped')
+      this.keys.delete(run);
   }
 
   private find({ jobId, epoch }: RunKey): Run | undefined {

@@ -65,10 +65,15 @@ export class Generation {
     this.run = request.run ?? BARE_BASE;
     this.pending = request.promptTokens ?? encodePrompt(tokenizer, request);
     this.promptTokens = this.pending.length;
-    if (this.promptTokens === 0) throw new DomainError('invalid_value', 'the prompt is empty', 'messages');
+    if (this.promptTokens === 0)
+      throw new DomainError('invalid_value', 'the prompt is empty', 'messages');
     const room = model.maxPositions - virtualTokens(model, this.run) - this.promptTokens;
     if (room < 1) {
-      throw new DomainError('invalid_value', `the prompt has ${this.promptTokens} tokens; the model takes ${model.maxPositions} in all`, 'messages');
+      throw new DomainError(
+        'invalid_value',
+        `the prompt has ${this.promptTokens} tokens; the model takes ${model.maxPositions} in all`,
+        'messages',
+      );
     }
     this.limit = Math.min(request.maxTokens, room);
     this.stream = new TextStream(tokenizer, request.stop);
@@ -107,18 +112,31 @@ export class Generation {
       text += this.stream.end();
       this.close();
     }
-    return { text, finishReason: this.finishReason, promptTokens: this.promptTokens, completionTokens: this.ids.length };
+    return {
+      text,
+      finishReason: this.finishReason,
+      promptTokens: this.promptTokens,
+      completionTokens: this.ids.length,
+    };
   }
 }
 
 /** One forward for several answers of one cache; results in their order. */
-export function stepTogether(base: GenerationBase, cache: KvCache, answers: readonly Generation[]): GenerationStep[] {
+export function stepTogether(
+  base: GenerationBase,
+  cache: KvCache,
+  answers: readonly Generation[],
+): GenerationStep[] {
   const open = answers.filter(({ done }) => !done).sort((a, b) => a.run - b.run);
   const steps = new Map<Generation, GenerationStep>();
   noGrad(() =>
     tidy(() => {
       const { batch, last } = joined(open);
-      const ctx = { training: false, runs: new Map(open.map(({ run }) => [run, { seed: 0, step: 0 }])), rows: runRows(batch.sequences) };
+      const ctx = {
+        training: false,
+        runs: new Map(open.map(({ run }) => [run, { seed: 0, step: 0 }])),
+        rows: runRows(batch.sequences),
+      };
       const hidden = base.model.forward(batch, ctx, cache);
       open.forEach((answer, i) => {
         const rows = [{ run: answer.run, start: 0, length: 1 }];
@@ -136,7 +154,12 @@ function joined(answers: readonly Generation[]): { batch: PackedBatch; last: num
   const sequences: Sequence[] = [];
   for (const answer of answers) {
     const next = answer.next();
-    sequences.push({ run: answer.run, start: tokens.length, length: next.tokens.length, cache: next.handle });
+    sequences.push({
+      run: answer.run,
+      start: tokens.length,
+      length: next.tokens.length,
+      cache: next.handle,
+    });
     next.tokens.forEach((token, i) => {
       tokens.push(token);
       positions.push(next.position + i);
@@ -152,7 +175,12 @@ function joined(answers: readonly Generation[]): { batch: PackedBatch; last: num
 }
 
 function ended(answer: Generation): GenerationStep {
-  return { text: '', finishReason: answer.finishReason, promptTokens: answer.promptTokens, completionTokens: answer.ids.length };
+  return {
+    text: '',
+    finishReason: answer.finishReason,
+    promptTokens: answer.promptTokens,
+    completionTokens: answer.ids.length,
+  };
 }
 
 function encodePrompt(tokenizer: Tokenizer, { messages, prompt }: GenerationRequest): number[] {

@@ -15,18 +15,28 @@ it('takes the likeliest at temperature 0', () => {
 });
 
 it('draws each token as often as its probability says', () => {
-  draws({ temperature: 1, topP: 1, seed: 7 }, 4000).forEach((share, i) => expect(Math.abs(share - (probabilities[i] as number))).toBeLessThan(0.03));
+  draws({ temperature: 1, topP: 1, seed: 7 }, 4000).forEach((share, i) =>
+    expect(Math.abs(share - (probabilities[i] as number))).toBeLessThan(0.03),
+  );
 });
 
 it('leaves out what is beyond top_p and keeps the proportions of the rest', () => {
-  const [a, b, c, d] = draws({ temperature: 1, topP: 0.75, seed: 7 }, 4000) as [number, number, number, number];
+  const [a, b, c, d] = draws({ temperature: 1, topP: 0.75, seed: 7 }, 4000) as [
+    number,
+    number,
+    number,
+    number,
+  ];
   expect(a).toBeCloseTo(0.625, 1);
   expect(b).toBeCloseTo(0.375, 1);
   expect([c, d]).toEqual([0, 0]);
 });
 
 it('is a function of the seed and the position', () => {
-  const text = (seed: number) => Array.from({ length: 50 }, (_, i) => sample(logits, { temperature: 1, topP: 0.9, seed }, i)).join('');
+  const text = (seed: number) =>
+    Array.from({ length: 50 }, (_, i) =>
+      sample(logits, { temperature: 1, topP: 0.9, seed }, i),
+    ).join('');
   expect(text(3)).toBe(text(3));
   expect(text(3)).not.toBe(text(4));
 });

@@ -18,7 +18,11 @@ const SITE = 0x5a3;
 const FIRST_CANDIDATES = 512;
 
 /** @param logits one row, [V] or [1, V] @param position counts the sampled tokens of an answer */
-export function sample(logits: Tensor, { temperature, topP, seed }: Sampling, position: number): number {
+export function sample(
+  logits: Tensor,
+  { temperature, topP, seed }: Sampling,
+  position: number,
+): number {
   if (temperature <= 0) return tidy(() => argmax(logits).item());
   return tidy(() => {
     const u = counterUniform([1], { seed, step: position, site: SITE }).item();

@@ -15,7 +15,10 @@ export class TextStream {
   /** A stop string was met. */
   stopped = false;
 
-  constructor(private readonly decoder: TokenDecoder, private readonly stops: readonly string[]) {}
+  constructor(
+    private readonly decoder: TokenDecoder,
+    private readonly stops: readonly string[],
+  ) {}
 
   /** Adds an id; returns the text that may be shown now. */
   push(id: number): string {
@@ -66,7 +69,11 @@ function firstStop(text: string, stops: readonly string[]): number {
 
 /** Length of the longest end of `text` that begins a stop string. */
 function openStop(text: string, stops: readonly string[]): number {
-  for (let length = Math.min(text.length, Math.max(0, ...stops.map((stop) => stop.length - 1))); length > 0; length--) {
+  for (
+    let length = Math.min(text.length, Math.max(0, ...stops.map((stop) => stop.length - 1)));
+    length > 0;
+    length--
+  ) {
     const end = text.slice(-length);
     if (stops.some((stop) => stop.startsWith(end))) return length;
   }

@@ -12,7 +12,10 @@ const fill = (text: string) => (dir: string) => writeFileSync(join(dir, 'a.txt')
 
 it('lists and hashes what was written', () => {
   const files = commitFolder(join(parent, 'c-1'), fill('abc'), { step: 1 });
-  expect(files.map(({ name, size }) => [name, size])).toEqual([['a.txt', 3], ['manifest.json', expect.any(Number)]]);
+  expect(files.map(({ name, size }) => [name, size])).toEqual([
+    ['a.txt', 3],
+    ['manifest.json', expect.any(Number)],
+  ]);
   expect(files[0]?.sha256).toBe('ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad');
   expect(readCommitted(join(parent, 'c-1'))).toMatchObject({ step: 1 });
   expect(readdirSync(parent)).toEqual(['c-1']);
@@ -38,7 +41,11 @@ it('leaves nothing behind when writing fails', () => {
 it('refuses a folder with a changed, shortened or missing file', () => {
   const dir = join(parent, 'c-1');
   commitFolder(dir, fill('abc'), {});
-  for (const break_ of [() => writeFileSync(join(dir, 'a.txt'), 'abd'), () => writeFileSync(join(dir, 'a.txt'), 'ab'), () => rmSync(join(dir, 'a.txt'))]) {
+  for (const break_ of [
+    () => writeFileSync(join(dir, 'a.txt'), 'abd'),
+    () => writeFileSync(join(dir, 'a.txt'), 'ab'),
+    () => rmSync(join(dir, 'a.txt')),
+  ]) {
     break_();
     expect(() => readCommitted(dir)).toThrow(/a\.txt/);
   }
@@ -47,7 +54,10 @@ it('refuses a folder with a changed, shortened or missing file', () => {
 it('refuses a manifest that points outside', () => {
   const dir = join(parent, 'c-1');
   commitFolder(dir, fill('abc'), {});
-  writeFileSync(join(dir, 'manifest.json'), JSON.stringify({ files: [{ name: '../x', sha256: '', size: 0 }] }));
+  writeFileSync(
+    join(dir, 'manifest.json'),
+    JSON.stringify({ files: [{ name: '../x', sha256: '', size: 0 }] }),
+  );
   expect(() => readCommitted(dir)).toThrow('../x');
 });
 

@@ -3,7 +3,18 @@
 // hashes; a folder counts only if every one of them verifies.
 import { createHash } from 'node:crypto';
 import {
-  closeSync, existsSync, fsyncSync, mkdirSync, openSync, readdirSync, readFileSync, readSync, renameSync, rmSync, statSync, writeFileSync,
+  closeSync,
+  existsSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
 } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { DomainError } from '@graft/contracts';
@@ -22,7 +33,11 @@ export const MANIFEST = 'manifest.json';
  * is replaced.
  * @returns the files in it, manifest.json last where `manifest` is given
  */
-export function commitFolder(dir: string, write: (tmp: string) => void, manifest: object | null): FileFact[] {
+export function commitFolder(
+  dir: string,
+  write: (tmp: string) => void,
+  manifest: object | null,
+): FileFact[] {
   const tmp = `${dir}.tmp-${process.pid}`;
   rmSync(tmp, { recursive: true, force: true });
   mkdirSync(tmp, { recursive: true });
@@ -53,7 +68,10 @@ export function commitFolder(dir: string, write: (tmp: string) => void, manifest
  */
 export function readCommitted(dir: string): unknown {
   const broken = (what: string): DomainError =>
-    new DomainError('io_error', `checkpoint ${basename(dir)} is damaged: ${what}; it cannot be resumed from`);
+    new DomainError(
+      'io_error',
+      `checkpoint ${basename(dir)} is damaged: ${what}; it cannot be resumed from`,
+    );
   let manifest: { files?: FileFact[] };
   try {
     manifest = JSON.parse(readFileSync(join(dir, MANIFEST), 'utf8')) as typeof manifest;
@@ -62,10 +80,12 @@ export function readCommitted(dir: string): unknown {
   }
   if (!Array.isArray(manifest.files)) throw broken(`${MANIFEST} lists no files`);
   for (const { name, sha256, size } of manifest.files) {
-    if (typeof name !== 'string' || basename(name) !== name) throw broken(`${MANIFEST} lists ${JSON.stringify(name)}`);
+    if (typeof name !== 'string' || basename(name) !== name)
+      throw broken(`${MANIFEST} lists ${JSON.stringify(name)}`);
     if (!existsSync(join(dir, name))) throw broken(`${name} is missing`);
     const found = describeFile(dir, name);
-    if (found.size !== size || found.sha256 !== sha256) throw broken(`${name} does not have the listed content`);
+    if (found.size !== size || found.sha256 !== sha256)
+      throw broken(`${name} does not have the listed content`);
   }
   return manifest;
 }
@@ -74,7 +94,8 @@ export function readCommitted(dir: string): unknown {
 export function sweepTemporary(parent: string): void {
   if (!existsSync(parent)) return;
   for (const name of readdirSync(parent)) {
-    if (/\.tmp-\d+(\.old)?$/.test(name)) rmSync(join(parent, name), { recursive: true, force: true });
+    if (/\.tmp-\d+(\.old)?$/.test(name))
+      rmSync(join(parent, name), { recursive: true, force: true });
   }
 }
 
@@ -107,7 +128,8 @@ export function hashFile(path: string): string {
   const buffer = Buffer.allocUnsafe(1 << 20);
   const fd = openSync(path, 'r');
   try {
-    for (let n = readSync(fd, buffer); n > 0; n = readSync(fd, buffer)) hash.update(buffer.subarray(0, n));
+    for (let n = readSync(fd, buffer); n > 0; n = readSync(fd, buffer))
+      hash.update(buffer.subarray(0, n));
   } finally {
     closeSync(fd);
   }

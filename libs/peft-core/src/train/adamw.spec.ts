@@ -11,7 +11,13 @@ function leaf(values: number[], shape: number[]): Tensor {
 it('moves like torch.optim.AdamW after clip_grad_norm_', () => {
   const weight = leaf([0.5, -1.25, 2, 0.125], [2, 2]);
   const bias = leaf([0.75, -0.5], [2]);
-  const optimizer = new AdamW(new Map([['weight', weight], ['bias', bias]]), { weightDecay: 0.1 });
+  const optimizer = new AdamW(
+    new Map([
+      ['weight', weight],
+      ['bias', bias],
+    ]),
+    { weightDecay: 0.1 },
+  );
   const norms: number[] = [];
   for (let i = 1; i <= 3; i++) {
     tidy(() => {
@@ -28,7 +34,9 @@ it('moves like torch.optim.AdamW after clip_grad_norm_', () => {
   expect(norms[2]).toBeCloseTo(136.1921844482422, 3);
   const wanted = [0.4698559045791626, -1.217557668685913, 1.9652975797653198, 0.09625362604856491];
   [...weight.toArray()].forEach((value, i) => expect(value).toBeCloseTo(wanted[i] as number, 6));
-  [...bias.toArray()].forEach((value, i) => expect(value).toBeCloseTo([0.7199637293815613, -0.46996238827705383][i] as number, 6));
+  [...bias.toArray()].forEach((value, i) =>
+    expect(value).toBeCloseTo([0.7199637293815613, -0.46996238827705383][i] as number, 6),
+  );
   expect(weight.grad).toBeNull();
   optimizer.dispose();
 });
@@ -54,14 +62,23 @@ it('goes on from restored moments exactly as if never interrupted', () => {
     let optimizer = new AdamW(new Map([['p', p]]), { weightDecay: 0.01 });
     for (let i = 0; i < 6; i++) {
       if (interrupted && i === 3) {
-        const copies = new Map([...optimizer.moments()].map(([name, moment]) => [name, [...moment.toArray()].map(Number)]));
+        const copies = new Map(
+          [...optimizer.moments()].map(([name, moment]) => [
+            name,
+            [...moment.toArray()].map(Number),
+          ]),
+        );
         const steps = optimizer.steps;
         optimizer.dispose();
         optimizer = new AdamW(new Map([['p', p]]), { weightDecay: 0.01 });
         optimizer.steps = steps;
-        noGrad(() => optimizer.moments().forEach((moment, name) => (copies.get(name) as number[]).forEach((value, at) => {
-          tidy(() => fill_(narrow(moment, 0, at, 1), value));
-        })));
+        noGrad(() =>
+          optimizer.moments().forEach((moment, name) =>
+            (copies.get(name) as number[]).forEach((value, at) => {
+              tidy(() => fill_(narrow(moment, 0, at, 1), value));
+            }),
+          ),
+        );
       }
       tidy(() => sum(mul(mul(p, p), i + 1)).backward());
       optimizer.clip(1);
@@ -73,9 +90,20 @@ it('goes on from restored moments exactly as if never interrupted', () => {
 });
 
 it('spares biases and norms from decay, as the Trainer does', () => {
-  const spared = ['model.layers.0.input_layernorm.weight', 'model.norm.weight', 'h.0.ln_1.weight', 'ln_f.weight', 'h.0.attn.c_attn.bias', 'layers.1.self_attn.q_norm.weight'];
-  const decayed = ['model.layers.0.self_attn.q_proj.lora_A', 'prompt_embeddings', 'lm_head.weight', 'mlp_head.0.weight'];
+  const spared = [
+    'model.layers.0.input_layernorm.weight',
+    'model.norm.weight',
+    'h.0.ln_1.weight',
+    'ln_f.weight',
+    'h.0.attn.c_attn.bias',
+    'layers.1.self_attn.q_norm.weight',
+  ];
+  const decayed = [
+    'model.layers.0.self_attn.q_proj.lora_A',
+    'prompt_embeddings',
+    'lm_head.weight',
+    'mlp_head.0.weight',
+  ];
   expect(spared.filter(decaysByDefault)).toEqual([]);
   expect(decayed.filter(decaysByDefault)).toEqual(decayed);
 });
-

@@ -1,6 +1,16 @@
 // AdamW (arXiv:1711.05101) with torch.optim.AdamW's maths, in f32, and gradient clipping as
 // torch.nn.utils.clip_grad_norm_:  g ← g · min(1, max / (‖g‖₂ + 1e-6)),  the norm over all gradients.
-import { adamwStep, keep, mul_, noGrad, norm, stack, tidy, zeros, type Tensor } from '@graft/kernels';
+import {
+  adamwStep,
+  keep,
+  mul_,
+  noGrad,
+  norm,
+  stack,
+  tidy,
+  zeros,
+  type Tensor,
+} from '@graft/kernels';
 
 export interface AdamWOptions {
   readonly weightDecay: number;
@@ -30,7 +40,10 @@ export class AdamW {
   steps = 0;
   private readonly slots: readonly Slot[];
 
-  constructor(parameters: ReadonlyMap<string, Tensor>, private readonly options: AdamWOptions) {
+  constructor(
+    parameters: ReadonlyMap<string, Tensor>,
+    private readonly options: AdamWOptions,
+  ) {
     const decays = options.decays ?? decaysByDefault;
     this.slots = [...parameters].map(([name, parameter]) => ({
       name,
@@ -45,7 +58,9 @@ export class AdamW {
   clip(max: number): number {
     return noGrad(() =>
       tidy(() => {
-        const gradients = this.slots.map(({ parameter }) => parameter.grad).filter((grad) => grad !== null);
+        const gradients = this.slots
+          .map(({ parameter }) => parameter.grad)
+          .filter((grad) => grad !== null);
         if (gradients.length === 0) return 0;
         const total = norm(stack(gradients.map((gradient) => norm(gradient)))).item();
         const scale = max / (total + 1e-6);
@@ -65,10 +80,22 @@ export class AdamW {
           .filter((slot) => slot.decays === decays)
           .map((slot) => ({ ...slot, grad: slot.parameter.grad }))
           .filter((slot): slot is Slot & { grad: Tensor } => slot.grad !== null);
-        const column = (pick: (slot: Slot & { grad: Tensor }) => Tensor): Tensor[] => group.map(pick);
-        adamwStep(column((s) => s.parameter), column((s) => s.grad), column((s) => s.m), column((s) => s.v), {
-          lr, beta1, beta2, eps, weightDecay: decays ? weightDecay : 0, step: this.steps,
-        });
+        const column = (pick: (slot: Slot & { grad: Tensor }) => Tensor): Tensor[] =>
+          group.map(pick);
+        adamwStep(
+          column((s) => s.parameter),
+          column((s) => s.grad),
+          column((s) => s.m),
+          column((s) => s.v),
+          {
+            lr,
+            beta1,
+            beta2,
+            eps,
+            weightDecay: decays ? weightDecay : 0,
+            step: this.steps,
+          },
+        );
       }
     });
     this.forget();
@@ -81,7 +108,15 @@ export class AdamW {
 
   /** The moments by name (`m.<parameter>`, `v.<parameter>`): the optimiser's own tensors, not copies. */
   moments(): Map<string, Tensor> {
-    return new Map(this.slots.flatMap(({ name, m, v }) => [[`m.${name}`, m], [`v.${name}`, v]] as const));
+    return new Map(
+      this.slots.flatMap(
+        ({ name, m, v }) =>
+          [
+            [`m.${name}`, m],
+            [`v.${name}`, v],
+          ] as const,
+      ),
+    );
   }
 
   dispose(): void {

@@ -15,7 +15,10 @@ export class Cadence {
   /** Guess until the first save is timed. */
   private saveSeconds = 1;
 
-  constructor(private readonly saveSteps: number, private readonly now: () => number = () => performance.now() / 1000) {
+  constructor(
+    private readonly saveSteps: number,
+    private readonly now: () => number = () => performance.now() / 1000,
+  ) {
     this.savedAt = now();
   }
 

@@ -83,12 +83,18 @@ export function saveCheckpoint(
  * @returns the position to go on from, and what makes bit-identity doubtful, if anything
  * @throws DomainError io_error if it is damaged, invalid_state if it belongs to another run
  */
-export function restoreCheckpoint(dir: string, state: State, identity: Identity): { position: Omit<Position, 'cursor'>; doubt: string | null } {
+export function restoreCheckpoint(
+  dir: string,
+  state: State,
+  identity: Identity,
+): { position: Omit<Position, 'cursor'>; doubt: string | null } {
   const manifest = readCommitted(dir) as Manifest;
   const refuse = (what: string): DomainError =>
     new DomainError('invalid_state', `the checkpoint was made ${what}; start again without it`);
-  if (manifest.format_version !== FORMAT_VERSION) throw refuse(`in format ${manifest.format_version}, this build reads ${FORMAT_VERSION}`);
-  if (manifest.base_id !== identity.baseId) throw refuse(`on the base ${manifest.base_id}, not ${identity.baseId}`);
+  if (manifest.format_version !== FORMAT_VERSION)
+    throw refuse(`in format ${manifest.format_version}, this build reads ${FORMAT_VERSION}`);
+  if (manifest.base_id !== identity.baseId)
+    throw refuse(`on the base ${manifest.base_id}, not ${identity.baseId}`);
   if (manifest.dataset_sha256 !== identity.datasetSha256) throw refuse('with other training data');
   if (manifest.spec_sha256 !== specHash(identity.spec)) throw refuse('with other settings');
   const file = mapSafetensors(`${dir}/${STATE}`);
@@ -103,9 +109,11 @@ export function restoreCheckpoint(dir: string, state: State, identity: Identity)
   }
   const build = trainerBuild();
   const doubt =
-    manifest.trainer_build !== build ? `by trainer ${manifest.trainer_build}, this is ${build}`
-    : manifest.threads !== getThreads() ? `with ${manifest.threads} threads, now there are ${getThreads()}`
-    : null;
+    manifest.trainer_build !== build
+      ? `by trainer ${manifest.trainer_build}, this is ${build}`
+      : manifest.threads !== getThreads()
+        ? `with ${manifest.threads} threads, now there are ${getThreads()}`
+        : null;
   return { position: { step: manifest.step, trainedTokens: manifest.trained_tokens }, doubt };
 }
 
@@ -117,6 +125,8 @@ function specHash(spec: Spec): string {
 function canonical(value: unknown): string {
   if (Array.isArray(value)) return `[${value.map(canonical).join(',')}]`;
   if (typeof value !== 'object' || value === null) return JSON.stringify(value) ?? 'null';
-  const entries = Object.entries(value).filter(([, v]) => v !== undefined).sort(([a], [b]) => (a < b ? -1 : 1));
+  const entries = Object.entries(value)
+    .filter(([, v]) => v !== undefined)
+    .sort(([a], [b]) => (a < b ? -1 : 1));
   return `{${entries.map(([key, v]) => `${JSON.stringify(key)}:${canonical(v)}`).join(',')}}`;
 }

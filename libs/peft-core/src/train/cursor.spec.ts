@@ -3,7 +3,13 @@ import { expect, it } from 'vitest';
 import { cursorAt, totalSteps } from './cursor.js';
 
 const spec = (fields: Partial<Spec>): Spec =>
-  ({ batch_size: 4, gradient_accumulation_steps: 2, n_epochs: 3, max_steps: null, ...fields }) as Spec;
+  ({
+    batch_size: 4,
+    gradient_accumulation_steps: 2,
+    n_epochs: 3,
+    max_steps: null,
+    ...fields,
+  }) as Spec;
 
 it('visits every example once an epoch, the last step taking what is left', () => {
   const each = spec({});

@@ -26,5 +26,9 @@ export function totalSteps(spec: Spec, examples: number): number {
 export function cursorAt(spec: Spec, examples: number, step: number): Cursor {
   const each = stepsPerEpoch(spec, examples);
   const from = (step % each) * examplesPerStep(spec);
-  return { epoch: Math.floor(step / each), from, to: Math.min(examples, from + examplesPerStep(spec)) };
+  return {
+    epoch: Math.floor(step / each),
+    from,
+    to: Math.min(examples, from + examplesPerStep(spec)),
+  };
 }

@@ -13,7 +13,11 @@ export type Report = (run: Run, fact: RunFact) => void;
  * leaves the pack; the others do not notice. An error of the shared forward is thrown: it is nobody's.
  * @param breathe awaited where a step lasts long, so that messages are heard
  */
-export async function trainStep(pack: Pack, report: Report, breathe: () => Promise<void>): Promise<void> {
+export async function trainStep(
+  pack: Pack,
+  report: Report,
+  breathe: () => Promise<void>,
+): Promise<void> {
   for (const run of pack.runs) {
     if (run.stopping) contain(pack, run, report, () => leave(pack, run, report));
   }
@@ -21,7 +25,8 @@ export async function trainStep(pack: Pack, report: Report, breathe: () => Promi
   const training = pack.runs.filter((run) => !run.done);
   const losses = pack.forwardBackward(training);
   const updates = new Map<Run, Omit<FactOfRun<'step'>, 'seconds'>>();
-  for (const run of training) contain(pack, run, report, () => updates.set(run, run.update(losses.get(run) as LossSum)));
+  for (const run of training)
+    contain(pack, run, report, () => updates.set(run, run.update(losses.get(run) as LossSum)));
   const seconds = (performance.now() - started) / 1000;
   for (const run of pack.runs) {
     try {
@@ -52,7 +57,14 @@ async function evaluated(
     await breathe();
   }
   const count = Math.max(1, total.count);
-  return { type: 'evaluated', step: run.step, loss: total.loss / count, accuracy: total.correct / count, tokens: total.count, full };
+  return {
+    type: 'evaluated',
+    step: run.step,
+    loss: total.loss / count,
+    accuracy: total.correct / count,
+    tokens: total.count,
+    full,
+  };
 }
 
 /** Takes out a run that was told to stop; a paused or drained one leaves a checkpoint. */

@@ -4,7 +4,21 @@
 // h: hidden rows [n, D] · W: head [V, D] · y: targets · s_i: 1 / (supervised tokens of the run's whole
 // optimiser step), so that micro-batches add up to the mean over all its tokens (num_items_in_batch).
 import {
-  amax, backward, call, cat, full, gather, ge, indexSelect, logSoftmax, mul_, narrow, noGrad, tensor, tidy, to,
+  amax,
+  backward,
+  call,
+  cat,
+  full,
+  gather,
+  ge,
+  indexSelect,
+  logSoftmax,
+  mul_,
+  narrow,
+  noGrad,
+  tensor,
+  tidy,
+  to,
   type Tensor,
 } from '@graft/kernels';
 import type { PackedBatch, RunRows } from '../batch.js';
@@ -51,7 +65,9 @@ export function packedLoss(
     const gradients: Tensor[] = [];
     for (let start = 0; start < targets.rows.length; start += CHUNK_ROWS) {
       const length = Math.min(CHUNK_ROWS, targets.rows.length - start);
-      const gradient = tidy(() => chunk(model, narrow(rows.detach(), 0, start, length), targets, start, ctx, scales, sums));
+      const gradient = tidy(() =>
+        chunk(model, narrow(rows.detach(), 0, start, length), targets, start, ctx, scales, sums),
+      );
       if (gradient) gradients.push(gradient);
     }
     if (gradients.length > 0 && rows.requiresGrad) backward([rows], [cat(gradients)]);
@@ -75,13 +91,24 @@ function chunk(
   if (scales) rows.requiresGrad = true;
   const logits = model.head(rows, here);
   const dz = noGrad(() => {
-    const y = tensor(BigInt64Array.from(targets.labels.slice(start, start + length), BigInt), [length, 1]);
+    const y = tensor(BigInt64Array.from(targets.labels.slice(start, start + length), BigInt), [
+      length,
+      1,
+    ]);
     const logP = logSoftmax(logits.detach(), -1, 'f32');
     const wanted = gather(logP, 1, y);
-    count(sums, runs, wanted.toArray() as Float32Array, ge(wanted, amax(logP, -1, true)).toArray() as Uint8Array);
+    count(
+      sums,
+      runs,
+      wanted.toArray() as Float32Array,
+      ge(wanted, amax(logP, -1, true)).toArray() as Uint8Array,
+    );
     if (!scales) return null;
     // In place from here on: log p turns into p, then into dz.
-    const s = tensor(Float32Array.from(runs, (run) => scales.get(run) ?? 0), [length, 1]);
+    const s = tensor(
+      Float32Array.from(runs, (run) => scales.get(run) ?? 0),
+      [length, 1],
+    );
     call('aten::exp_', logP);
     call('aten::scatter_add_', logP, 1, y, full([length, 1], -1));
     return to(mul_(logP, s), logits.dtype);
@@ -91,7 +118,12 @@ function chunk(
   return rows.grad;
 }
 
-function count(sums: Map<number, LossSum>, runs: readonly number[], logP: Float32Array, right: Uint8Array): void {
+function count(
+  sums: Map<number, LossSum>,
+  runs: readonly number[],
+  logP: Float32Array,
+  right: Uint8Array,
+): void {
   runs.forEach((run, i) => {
     let sum = sums.get(run);
     if (!sum) sums.set(run, (sum = { loss: 0, correct: 0, count: 0 }));
@@ -103,7 +135,9 @@ function count(sums: Map<number, LossSum>, runs: readonly number[], logP: Float3
 
 /** Supervised rows of the batch, run by run; a target before the first token is learnt from a virtual row. */
 function supervised(batch: PackedBatch, ctx: ForwardContext): Targets {
-  const virtualRow = new Map([...(ctx.virtual?.keys() ?? [])].map((run, i) => [run, batch.tokens.length + i]));
+  const virtualRow = new Map(
+    [...(ctx.virtual?.keys() ?? [])].map((run, i) => [run, batch.tokens.length + i]),
+  );
   const rows: number[] = [];
   const labels: number[] = [];
   const runs: number[] = [];

@@ -29,7 +29,10 @@ export function microBatches<E extends { readonly tokens: { readonly length: num
       const joins = piece.tokens < joinBelow;
       const host = batches.find(
         (batch) =>
-          joins && batch.joins && batch.tokens + piece.tokens <= budget && batch.shares.every((share) => share.run !== run),
+          joins &&
+          batch.joins &&
+          batch.tokens + piece.tokens <= budget &&
+          batch.shares.every((share) => share.run !== run),
       );
       const share = { run, examples: piece.examples };
       if (host) {

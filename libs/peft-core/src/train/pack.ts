@@ -25,7 +25,10 @@ export class Pack {
 
   private readonly limits: Limits;
 
-  constructor(readonly model: Model, limits: Partial<Limits> = {}) {
+  constructor(
+    readonly model: Model,
+    limits: Partial<Limits> = {},
+  ) {
     this.limits = { ...LIMITS, ...limits };
   }
 
@@ -51,7 +54,9 @@ export class Pack {
   forwardBackward(runs: readonly Run[]): Map<Run, LossSum> {
     const totals = new Map(runs.map((run) => [run, { loss: 0, correct: 0, count: 0 }]));
     const shares = runs.map((run) => ({ run: run.id, examples: run.examplesAt(run.step) }));
-    const scales = new Map(runs.map((run, i) => [run.id, 1 / run.supervisedIn(shares[i]?.examples ?? [])]));
+    const scales = new Map(
+      runs.map((run, i) => [run.id, 1 / run.supervisedIn(shares[i]?.examples ?? [])]),
+    );
     const forwards = new Map<number, number>();
     for (const micro of microBatches(shares, this.limits)) {
       const keys = micro.map(({ run: id }) => {
@@ -59,7 +64,10 @@ export class Pack {
         // Counted by run: what the others have must not change its dropout.
         const count = forwards.get(id) ?? 0;
         forwards.set(id, count + 1);
-        return [id, { seed: spec.seed, step: step * FORWARDS_PER_STEP + (count % FORWARDS_PER_STEP) }] as const;
+        return [
+          id,
+          { seed: spec.seed, step: step * FORWARDS_PER_STEP + (count % FORWARDS_PER_STEP) },
+        ] as const;
       });
       this.forward(micro, { training: true, runs: new Map(keys) }, scales).forEach((sum, id) => {
         const total = totals.get(this.members.get(id) as Run);

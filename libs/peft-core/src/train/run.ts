@@ -88,10 +88,16 @@ export class Run {
         loadExamples(path, base.tokenizer, {
           maxSeqLen: Math.min(spec.max_seq_len ?? room, room),
           task: spec.task,
-          onProgress: (progress: number) => phase('reading_data', 'Reading and tokenising the data', progress),
+          onProgress: (progress: number) =>
+            phase('reading_data', 'Reading and tokenising the data', progress),
         });
       const examples = load(options.trainFile);
-      if (examples.length === 0) throw new DomainError('invalid_training_file', 'the training file has no examples', 'training_file');
+      if (examples.length === 0)
+        throw new DomainError(
+          'invalid_training_file',
+          'the training file has no examples',
+          'training_file',
+        );
       const validation = options.validFile ? load(options.validFile) : [];
       const identity = { baseId: options.baseId, spec, datasetSha256: hashFile(options.trainFile) };
       return new Run(base, spec, options, identity, adapter, examples, validation);
@@ -115,9 +121,15 @@ export class Run {
   examplesAt(step: number): Example[] {
     const { epoch, from, to } = cursorAt(this.spec, this.examples.length, step);
     if (this.order?.epoch !== epoch) {
-      this.order = { epoch, indices: order(this.spec.seed, epoch, this.examples.length, this.spec.shuffle) };
+      this.order = {
+        epoch,
+        indices: order(this.spec.seed, epoch, this.examples.length, this.spec.shuffle),
+      };
     }
-    return Array.from(this.order.indices.subarray(from, to), (index) => this.examples[index] as Example);
+    return Array.from(
+      this.order.indices.subarray(from, to),
+      (index) => this.examples[index] as Example,
+    );
   }
 
   /** Tokens that count in the loss of these examples; at least 1. */
@@ -143,19 +155,34 @@ export class Run {
     const gradNorm = this.optimizer.clip(this.spec.max_grad_norm);
     if (!Number.isFinite(loss) || !Number.isFinite(gradNorm)) {
       const what = Number.isFinite(loss) ? `gradient norm ${gradNorm}` : `loss ${loss}`;
-      throw new DomainError('nonfinite', `step ${this.step + 1}: ${what}; lower the learning rate or use base_dtype f32`, 'graft.learning_rate');
+      throw new DomainError(
+        'nonfinite',
+        `step ${this.step + 1}: ${what}; lower the learning rate or use base_dtype f32`,
+        'graft.learning_rate',
+      );
     }
     const { spec } = this;
-    const tokens = this.examplesAt(this.step).reduce((total, example) => total + example.tokens.length, 0);
+    const tokens = this.examplesAt(this.step).reduce(
+      (total, example) => total + example.tokens.length,
+      0,
+    );
     const warmup = warmupSteps(this.totalSteps, spec.warmup_ratio);
-    const learningRate = spec.learning_rate * rateAt(spec.lr_schedule, this.step, warmup, this.totalSteps);
+    const learningRate =
+      spec.learning_rate * rateAt(spec.lr_schedule, this.step, warmup, this.totalSteps);
     this.optimizer.step(learningRate);
     this.step++;
     this.adapter.afterStep?.(this.step);
     this.trainedTokens += tokens;
     return {
-      type: 'step', step: this.step, loss, learningRate, gradNorm, tokens,
-      supervisedTokens: sum.count, accuracy: sum.correct / Math.max(1, sum.count), rssBytes: memory().rssBytes,
+      type: 'step',
+      step: this.step,
+      loss,
+      learningRate,
+      gradNorm,
+      tokens,
+      supervisedTokens: sum.count,
+      accuracy: sum.correct / Math.max(1, sum.count),
+      rssBytes: memory().rssBytes,
     };
   }
 
@@ -191,7 +218,14 @@ export class Run {
   finish(): FactOfRun<'finished'> {
     const dir = `${this.options.workDir}/adapter`;
     const adapter: FileFact[] = commitFolder(dir, (tmp) => void this.write(tmp), null);
-    return { type: 'finished', step: this.step, dir, adapter, trainedTokens: this.trainedTokens, peakRssBytes: memory().peakRssBytes };
+    return {
+      type: 'finished',
+      step: this.step,
+      dir,
+      adapter,
+      trainedTokens: this.trainedTokens,
+      peakRssBytes: memory().peakRssBytes,
+    };
   }
 
   dispose(): void {
@@ -200,11 +234,17 @@ export class Run {
   }
 
   private write(dir: string): readonly string[] {
-    return writeAdapter(dir, this.adapter, { base: this.base, baseId: this.options.baseId, peft: this.spec.peft });
+    return writeAdapter(dir, this.adapter, {
+      base: this.base,
+      baseId: this.options.baseId,
+      peft: this.spec.peft,
+    });
   }
 
   private state(): State {
-    const parameters = [...this.adapter.parameters].map(([name, parameter]) => [`p.${name}`, parameter] as const);
+    const parameters = [...this.adapter.parameters].map(
+      ([name, parameter]) => [`p.${name}`, parameter] as const,
+    );
     return new Map([...parameters, ...this.optimizer.moments()]);
   }
 
@@ -213,7 +253,11 @@ export class Run {
     this.step = position.step;
     this.trainedTokens = position.trainedTokens;
     this.optimizer.steps = position.step;
-    if (doubt) this.options.onLog?.('warn', `Resumed from a checkpoint made ${doubt}: results may differ in the last bits`);
+    if (doubt)
+      this.options.onLog?.(
+        'warn',
+        `Resumed from a checkpoint made ${doubt}: results may differ in the last bits`,
+      );
   }
 }
 
