@@ -166,20 +166,11 @@ function JobForm({ catalog, models, files, start, filesChanged }: FormProps) {
           filesChanged={filesChanged}
         />
         <h2>Method</h2>
-        <div className="choices" role="radiogroup" aria-label="Method">
-          {catalog.methods.map((m) => (
-            <label key={m.peft_type} className={m === method ? 'choice chosen' : 'choice'}>
-              <input
-                type="radio"
-                name="method"
-                checked={m === method}
-                onChange={() => change({ method: m.peft_type, peft: {} })}
-              />
-              <b>{m.title}</b>
-              <small>{m.summary}</small>
-            </label>
-          ))}
-        </div>
+        <MethodChoice
+          methods={catalog.methods}
+          chosen={method}
+          choose={(peftType) => change({ method: peftType, peft: {} })}
+        />
         {peftFields.length > 0 && (
           <div className="card">
             <SchemaForm
@@ -209,6 +200,31 @@ function JobForm({ catalog, models, files, start, filesChanged }: FormProps) {
         </p>
       </form>
     </main>
+  );
+}
+
+interface MethodChoiceProps {
+  readonly methods: readonly CatalogMethod[];
+  readonly chosen: CatalogMethod;
+  readonly choose: (peftType: string) => void;
+}
+
+function MethodChoice({ methods, chosen, choose }: MethodChoiceProps) {
+  return (
+    <div className="choices" role="radiogroup" aria-label="Method">
+      {methods.map((method) => (
+        <label key={method.peft_type} className={method === chosen ? 'choice chosen' : 'choice'}>
+          <input
+            type="radio"
+            name="method"
+            checked={method === chosen}
+            onChange={() => choose(method.peft_type)}
+          />
+          <b>{method.title}</b>
+          <small>{method.summary}</small>
+        </label>
+      ))}
+    </div>
   );
 }
 
