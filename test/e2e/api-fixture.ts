@@ -34,8 +34,8 @@ export interface TestApi extends RunningApi {
   query<Row>(sql: string, values?: unknown[]): Promise<Row[]>;
   get<T>(path: string): Promise<T>;
   post<T>(path: string, body?: unknown): Promise<T>;
-  /** Ends this API and starts another on the same database. */
-  restart(): Promise<void>;
+  /** Ends this API and starts another on the same database; `meanwhile` runs while there is none. */
+  restart(meanwhile?: () => Promise<unknown>): Promise<void>;
 }
 
 export async function startTestApi(
@@ -96,8 +96,9 @@ export async function startTestApi(
       (await pool.query(sql, values)).rows as Row[],
     get: (path) => call('GET', path),
     post: (path, body) => call('POST', path, body),
-    restart: async () => {
+    restart: async (meanwhile) => {
       await running.close();
+      await meanwhile?.();
       running = await startApi(config);
     },
     close: async () => {

@@ -316,8 +316,9 @@ function ownership(redis: boolean): void {
   it('expires nothing for one lease after its own restart', async () => {
     const { id, worker } = await scene();
     const lease = await worker.assigned();
-    await api.query(`UPDATE job SET lease_until = now() - interval '1 hour' WHERE id = $1`, [id]);
-    await api.restart();
+    await api.restart(() =>
+      api.query(`UPDATE job SET lease_until = now() - interval '1 hour' WHERE id = $1`, [id]),
+    );
     expect((await job(id)).status).toBe('running');
     const back = await new ScriptedWorker(api, { instance: 'other' }).connect();
     await new Promise((resolve) => setTimeout(resolve, LEASE_MS * 0.6));
