@@ -336,7 +336,7 @@ function ownership(redis: boolean): void {
     const wrong = await new ScriptedWorker(api, { token: 'jt-graft-nope' }).connect();
     expect(wrong.ended).toContain('join token');
     const future = await new ScriptedWorker(api, { protocol: 9 }).connect();
-    expect(future.ended).toContain('speaks worker protocol 1 to 1');
+    expect(future.ended).toContain('speaks worker protocol 2 to 2');
     const { secret, id } = await api.post<{ secret: string; id: string }>('/join_tokens', {
       name: 'gpu',
       pool: 'gpus',
@@ -344,7 +344,7 @@ function ownership(redis: boolean): void {
     const elsewhere = await new ScriptedWorker(api, { token: secret }).connect();
     expect(elsewhere.ended).toContain('opens pool gpus only');
     const right = await new ScriptedWorker(api, { token: secret, pool: 'gpus' }).connect();
-    expect(right.welcome).toMatchObject({ protocol: 1, leaseMs: LEASE_MS, maxUnacked: 8 });
+    expect(right.welcome).toMatchObject({ protocol: 2, leaseMs: LEASE_MS, maxUnacked: 8 });
     await fetch(`${api.url}/v1/join_tokens/${id}`, { method: 'DELETE', headers: api.headers });
     const revoked = await new ScriptedWorker(api, { token: secret, pool: 'gpus' }).connect();
     expect(revoked.ended).toContain('revoked');

@@ -1,6 +1,7 @@
 // A worker whose every move the test decides, over the real generated client.
 import { credentials, Metadata, type ClientDuplexStream } from '@grpc/grpc-js';
 import {
+  PROTOCOL,
   WorkerServiceClient,
   type Assignment,
   type Event,
@@ -30,8 +31,7 @@ export class ScriptedWorker {
   welcome: Welcome | null = null;
   /** Status details of the stream's end, when the control plane refused it. */
   ended: string | null = null;
-  private readonly client: WorkerServiceClient;
-  private readonly metadata = new Metadata();
+  readonly client: WorkerServiceClient;
   private stream!: ClientDuplexStream<ConnectRequest, ConnectResponse>;
   private batches = 0;
   private readonly sequences = new Map<string, number>();
@@ -48,11 +48,10 @@ export class ScriptedWorker {
     } = {},
   ) {
     this.client = new WorkerServiceClient(api.grpcUrl, credentials.createInsecure());
-    this.metadata.set('authorization', `Bearer ${options.token ?? api.joinToken}`);
   }
 
   async connect(): Promise<this> {
-    this.stream = this.client.connect(this.metadata);
+    this.stream = this.client.connect(bearer(this.options.token ?? this.api.joinToken));
     this.stream.on('data', (message: ConnectResponse) => this.received(message));
     this.stream.on(
       'error',
@@ -62,7 +61,7 @@ export class ScriptedWorker {
     const {
       name = 'scripted',
       pool = 'default',
-      protocol = 1,
+      protocol = PROTOCOL.max,
       instance = randomUUID(),
       leases = [],
     } = this.options;
@@ -84,6 +83,11 @@ export class ScriptedWorker {
     });
     await until(() => this.welcome !== null || this.ended !== null);
     return this;
+  }
+
+  /** What its calls beside the stream carry. */
+  get session(): string {
+    return this.welcome?.session ?? '';
   }
 
   private received({ body }: ConnectResponse): void {
@@ -134,7 +138,8 @@ export class ScriptedWorker {
         sentUnixMs: Date.now(),
       },
     });
-    await until(() => this.beats.some((beat) => beat.sequence === sequence));
+    await until(() => this.beats.some((beat) => beat.sequence === sequence) || this.ended !== null);
+    if (this.ended !== null) throw new Error(`the stream ended: ${this.ended}`);
     return this.beats.find((beat) => beat.sequence === sequence) as HeartbeatReply;
   }
 
@@ -181,7 +186,7 @@ export class ScriptedWorker {
       ...lie,
     };
     return new Promise((resolve, reject) => {
-      const call = this.client.putBlob(this.metadata, (error) =>
+      const call = this.client.putBlob(bearer(this.session), (error) =>
         error ? reject(error) : resolve(blob),
       );
       call.on('error', () => undefined);
@@ -193,7 +198,7 @@ export class ScriptedWorker {
 
   async fetch(sha256: string, offset = 0): Promise<Buffer> {
     const parts: Buffer[] = [];
-    for await (const { data } of this.client.fetchBlob({ sha256, offset }, this.metadata))
+    for await (const { data } of this.client.fetchBlob({ sha256, offset }, bearer(this.session)))
       parts.push(Buffer.from(data as Uint8Array));
     return Buffer.concat(parts);
   }
@@ -213,6 +218,12 @@ export class ScriptedWorker {
     this.stream.cancel();
     this.client.close();
   }
+}
+
+export function bearer(secret: string): Metadata {
+  const metadata = new Metadata();
+  metadata.set('authorization', `Bearer ${secret}`);
+  return metadata;
 }
 
 export const started = (fromStep = 0, totalSteps = 10): Fact => ({

@@ -1,5 +1,11 @@
 import { createHash } from 'node:crypto';
-import { Server, ServerCredentials, status, type ServerDuplexStream } from '@grpc/grpc-js';
+import {
+  Server,
+  ServerCredentials,
+  status,
+  type Metadata,
+  type ServerDuplexStream,
+} from '@grpc/grpc-js';
 import type { Spec } from '@graft/contracts';
 import {
   WorkerServiceService,
@@ -24,6 +30,8 @@ type Down = NonNullable<ConnectResponse['body']>;
 export class ControlPlane {
   port = 0;
   token = 'join-me';
+  /** What calls beside the stream must carry: new at every Hello. */
+  session = '';
   heartbeatMs = 100;
   maxUnacked = 4;
   /** False: batches are taken but never acknowledged. */
@@ -152,6 +160,7 @@ export class ControlPlane {
     switch (body?.$case) {
       case 'hello':
         this.hellos.push(body.value);
+        this.session = `session-${this.hellos.length}`;
         this.lines.add(line);
         this.unacknowledgedNow = 0;
         line.write({
@@ -159,10 +168,11 @@ export class ControlPlane {
             $case: 'welcome',
             value: {
               workerId: 'w1',
-              protocol: 1,
+              protocol: 2,
               heartbeatMs: this.heartbeatMs,
               leaseMs: 15000,
               maxUnacked: this.maxUnacked,
+              session: this.session,
             },
           },
         });
@@ -205,6 +215,7 @@ export class ControlPlane {
 
   private async fetchBlob(call: Parameters<WorkerServiceServer['fetchBlob']>[0]): Promise<void> {
     const { sha256, offset } = call.request;
+    if (!this.joined(call.metadata)) return void call.emit('error', NOT_JOINED);
     this.fetches.push({ sha256, offset });
     const data = this.blobs.get(sha256);
     if (data === undefined)
@@ -220,7 +231,12 @@ export class ControlPlane {
     call.end();
   }
 
+  private joined(metadata: Metadata): boolean {
+    return metadata.get('authorization')[0] === `Bearer ${this.session}`;
+  }
+
   private putBlob(...[call, answer]: Parameters<WorkerServiceServer['putBlob']>): void {
+    if (!this.joined(call.metadata)) return answer(NOT_JOINED);
     let header:
       Extract<NonNullable<PutBlobRequest['body']>, { $case: 'header' }>['value'] | undefined;
     const chunks: Uint8Array[] = [];
@@ -239,6 +255,8 @@ export class ControlPlane {
     });
   }
 }
+
+const NOT_JOINED = { code: status.UNAUTHENTICATED, details: 'not the session of a joined worker' };
 
 const SPEC: Spec = {
   model: 'base-a',

@@ -2,6 +2,6 @@
 export * from './gen/graft/worker/v1/worker.js';
 
 /** Versions of the worker protocol this build speaks; a worker outside them is refused in words. */
-export const PROTOCOL = { min: 1, max: 1 } as const;
+export const PROTOCOL = { min: 2, max: 2 } as const;
 /** Bytes per chunk when a blob travels. */
 export const BLOB_CHUNK_BYTES = 256 * 1024;

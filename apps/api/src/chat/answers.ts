@@ -9,6 +9,7 @@ const SILENCE_MS = 180_000;
 const RETRY_AFTER_SECONDS = 5;
 
 interface Pending {
+  readonly request: Omit<GenerateRequest, 'id'>;
   readonly worker: Connection;
   readonly chunks: GenerateChunk[];
   wake: () => void;
@@ -38,7 +39,7 @@ export class Answers {
       );
     }
     const id = newId('gen-');
-    const pending: Pending = { worker, chunks: [], wake: () => undefined, lost: false };
+    const pending: Pending = { request, worker, chunks: [], wake: () => undefined, lost: false };
     this.pending.set(id, pending);
     // A generator that waits cannot be returned from outside, so leaving must wake it.
     left.addEventListener('abort', () => pending.wake(), { once: true });
@@ -94,6 +95,15 @@ export class Answers {
     if (pending.worker !== worker) return;
     pending.chunks.push(chunk);
     pending.wake();
+  }
+
+  /** Whether an answer that the worker is making needs the blob. */
+  need(workerId: string, sha256: string): boolean {
+    return [...this.pending.values()].some(
+      ({ worker, request }) =>
+        worker.workerId === workerId &&
+        [...(request.base?.files ?? []), ...request.adapter].some((file) => file.sha256 === sha256),
+    );
   }
 
   workerLost(worker: Connection): void {

@@ -4,6 +4,7 @@ import { Attempt, Checkpoint, Evaluation, Job, JobEvent, Metric } from './entiti
 import { Artifact, Blob, File, Model } from './entities/storage.js';
 import { ApiKey, Idempotency, JoinToken, Project } from './entities/tenancy.js';
 import { Initial1764000000000 } from './migrations/1764000000000-initial.js';
+import { WorkerSession1764100000000 } from './migrations/1764100000000-worker-session.js';
 
 export const ENTITIES = [
   Project,
@@ -30,7 +31,7 @@ export function dataSource(url: string): DataSource {
     type: 'postgres',
     url,
     entities: ENTITIES,
-    migrations: [Initial1764000000000],
+    migrations: [Initial1764000000000, WorkerSession1764100000000],
     migrationsTableName: 'migration',
     extra: {
       max: 16,

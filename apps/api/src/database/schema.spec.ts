@@ -33,7 +33,7 @@ describe('the embedded server and the schema on it', () => {
     const drift = async (): Promise<string[]> =>
       (await source.driver.createSchemaBuilder().log()).upQueries.map(({ query }) => query);
     expect(await drift()).toEqual([]);
-    await source.undoLastMigration();
+    for (const _ of source.migrations) await source.undoLastMigration();
     expect((await drift()).length).toBeGreaterThan(10);
     await source.runMigrations();
     expect(await drift()).toEqual([]);

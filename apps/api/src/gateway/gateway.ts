@@ -4,7 +4,6 @@ import { WorkerServiceService, type WorkerServiceServer } from '@graft/contracts
 import { bearer } from '../auth/secret-format.js';
 import { Answers } from '../chat/answers.js';
 import { Settings } from '../config.js';
-import type { JoinToken } from '../database/entities/tenancy.js';
 import { Leases } from '../dispatch/lease.js';
 import { Ingest } from '../events/ingest.js';
 import { BlobTransfer } from './blob-transfer.js';
@@ -22,7 +21,7 @@ const OPTIONS = {
   'grpc.http2.min_ping_interval_without_data_ms': 5_000,
 };
 
-/** The gRPC server for workers. Every call carries a join token. */
+/** The gRPC server for workers. A join token opens the stream, the stream's session everything else. */
 @Injectable()
 export class Gateway implements OnModuleDestroy {
   private server: Server | null = null;
@@ -56,13 +55,13 @@ export class Gateway implements OnModuleDestroy {
     return {
       connect: (stream) => this.connect(stream),
       fetchBlob: (call) => {
-        this.authenticate(call.metadata)
-          .then(() => this.blobs.fetch(call))
+        this.joined(call.metadata)
+          .then((workerId) => this.blobs.fetch(workerId, call))
           .catch((error: unknown) => call.emit('error', grpcError(error)));
       },
       putBlob: (call, callback) => {
-        this.authenticate(call.metadata)
-          .then(() => this.blobs.put(call))
+        this.joined(call.metadata)
+          .then((workerId) => this.blobs.put(workerId, call))
           .then(
             (stored) => callback(null, stored),
             (error: unknown) => callback(grpcError(error)),
@@ -74,7 +73,7 @@ export class Gateway implements OnModuleDestroy {
   private connect(stream: WorkerStream): void {
     // Nothing is read before the token is checked.
     stream.pause();
-    this.authenticate(stream.metadata).then(
+    this.tokens.check(credential(stream.metadata)).then(
       (token) => {
         const { settings, connections, workers, leases, ingest, answers } = this;
         const session = new Session(stream, token, {
@@ -93,9 +92,9 @@ export class Gateway implements OnModuleDestroy {
     );
   }
 
-  private authenticate(metadata: Metadata): Promise<JoinToken> {
-    const [header] = metadata.get('authorization');
-    return this.tokens.check(bearer(header?.toString()));
+  /** Id of the worker that calls: every call but Connect begins here. */
+  private joined(metadata: Metadata): Promise<string> {
+    return this.workers.identify(credential(metadata));
   }
 
   async onModuleDestroy(): Promise<void> {
@@ -106,4 +105,9 @@ export class Gateway implements OnModuleDestroy {
     await Promise.race([closed, new Promise((resolve) => setTimeout(resolve, 1000))]);
     server.forceShutdown();
   }
+}
+
+function credential(metadata: Metadata): string | null {
+  const [header] = metadata.get('authorization');
+  return bearer(header?.toString());
 }

@@ -41,6 +41,7 @@ const HELLO_PATIENCE_MS = 10_000;
  */
 export class Session implements Connection {
   workerId = '';
+  sessionId = '';
   name = '';
   pool = '';
   draining = false;
@@ -137,7 +138,8 @@ export class Session implements Connection {
     const { settings, leases, workers, connections } = this.parts;
     this.name = hello.name || 'worker';
     this.pool = pool;
-    this.workerId = await workers.hello(hello, pool);
+    const joined = await workers.hello(hello, pool, this.token.id);
+    ({ workerId: this.workerId, sessionId: this.sessionId } = joined);
     const { lost } = await leases.renew(this.workerId, hello.leases);
     if (this.over) return;
     connections.add(this);
@@ -149,6 +151,7 @@ export class Session implements Connection {
         heartbeatMs: settings.heartbeatMs,
         leaseMs: settings.leaseMs,
         maxUnacked: MAX_UNACKED,
+        session: joined.session,
       },
     });
     for (const lease of lost) this.kill(lease);
@@ -160,6 +163,7 @@ export class Session implements Connection {
   }
 
   private async heartbeat(beat: Heartbeat): Promise<void> {
+    await this.parts.workers.seen(this, beat, this.draining);
     const { held, lost, pausing } = await this.parts.leases.renew(this.workerId, beat.leases);
     this.residentBases = beat.residentBases;
     this.freeMemoryBytes = beat.freeMemoryBytes;
@@ -171,7 +175,6 @@ export class Session implements Connection {
     for (const { jobId, epoch } of pausing) {
       this.send({ $case: 'command', value: { jobId, epoch, action: Command_Action.ACTION_PAUSE } });
     }
-    await this.parts.workers.seen(this.workerId, beat, beat.freeSlots, this.draining);
   }
 
   private async ingest(batch: EventBatch): Promise<void> {
@@ -209,7 +212,7 @@ export class Session implements Connection {
     this.parts.answers.workerLost(this);
     if (this.parts.connections.remove(this)) {
       log.info({ worker: this.workerId, name: this.name }, 'worker left');
-      void this.parts.workers.gone(this.workerId).catch(() => undefined);
+      void this.parts.workers.gone(this).catch(() => undefined);
     }
     this.stream.end();
   }

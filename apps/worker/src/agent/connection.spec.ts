@@ -63,6 +63,18 @@ describe('the line', () => {
     expect(scene.plane.fact('saved')?.step).toBe(stopped.step);
   });
 
+  it('puts and fetches blobs with the session of its last Welcome', async () => {
+    await scene.startAgent();
+    await scene.pulled();
+    scene.plane.assign({ plan: { steps: 100, stepMs: 5 } });
+    await until('steps', () => scene.plane.fact('step'));
+    scene.plane.hangUp();
+    await until('the second hello', () => scene.plane.hellos.length > 1);
+    scene.plane.assign({ jobId: 'job-2', plan: { steps: 3 }, spec: { seed: 9 } });
+    await until('the first to finish', () => scene.plane.fact('finished'));
+    await until('the second to finish', () => scene.plane.fact('finished', 'job-2'));
+  });
+
   it('takes a silent stream for a broken one', async () => {
     await scene.startAgent();
     await scene.pulled();

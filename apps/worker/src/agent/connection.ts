@@ -40,9 +40,10 @@ export interface ConnectionOptions {
 
 /** The worker's one outbound connection: the Connect stream, opened again whenever it ends. */
 export class Connection {
-  /** Blobs travel on the same channel. */
+  /** Blobs travel on the same channel, */
   readonly client: WorkerServiceClient;
-  readonly metadata = new Metadata();
+  /** with the session that the last Welcome gave. */
+  metadata = new Metadata();
   private stream: ClientDuplexStream<ConnectRequest, ConnectResponse> | null = null;
   private welcomed = false;
   private closing = false;
@@ -53,7 +54,6 @@ export class Connection {
 
   constructor(private readonly options: ConnectionOptions) {
     this.backoff = options.backoff ?? new Backoff();
-    this.metadata.set('authorization', `Bearer ${options.token}`);
     const security = options.tls ? credentials.createSsl() : credentials.createInsecure();
     this.client = new WorkerServiceClient(options.address, security, {
       'grpc.keepalive_time_ms': 10_000,
@@ -75,7 +75,7 @@ export class Connection {
 
   open(): void {
     this.retry = null;
-    const stream = this.client.connect(this.metadata);
+    const stream = this.client.connect(bearer(this.options.token));
     this.stream = stream;
     stream.on('data', (response: ConnectResponse) => this.hear(stream, response));
     stream.on('error', (error: ServiceError) => this.ended(stream, error));
@@ -115,6 +115,7 @@ export class Connection {
     this.heardAt = performance.now();
     if (body.$case === 'welcome') {
       this.welcomed = true;
+      this.metadata = bearer(body.value.session);
       this.backoff.reset();
       this.lastComplaint = '';
       this.options.listener.up(body.value);
@@ -146,4 +147,10 @@ export class Connection {
     this.lastComplaint = message;
     this.options.log[level]({ retry_in_ms: Math.round(waitMs) }, message);
   }
+}
+
+function bearer(secret: string): Metadata {
+  const metadata = new Metadata();
+  metadata.set('authorization', `Bearer ${secret}`);
+  return metadata;
 }

@@ -19,9 +19,15 @@ export class Outbox {
 /** A worker process, known by the instance id that it makes at every start. */
 @Entity('worker')
 @Index('worker_instance', ['instance_id'], { unique: true })
+@Index('worker_session', ['session_id'], { unique: true })
 export class Worker {
   @PrimaryColumn('text', { primaryKeyConstraintName: 'worker_pk' }) id!: string;
   @Text() instance_id!: string;
+  /** The token it joined with; revoking that ends its session. */
+  @Text(optional) join_token_id!: string | null;
+  /** What its calls beside the stream carry: new at every Hello, kept as a hash. */
+  @Text(optional) session_id!: string | null;
+  @Text(optional) session_hash!: string | null;
   @Text() name!: string;
   @Text() pool!: string;
   @Text() state!: 'online' | 'draining' | 'offline';

@@ -29,8 +29,8 @@ export const protobufFileName = "graft/worker/v1/worker.proto";
 
 /**
  * What crosses between the control plane and a worker. One outbound connection per worker carries all
- * of it; a worker has no other credentials than its join token (metadata `authorization: Bearer …`).
- * Add fields only; never reuse a number.
+ * of it. Every call has metadata `authorization: Bearer …`: a join token for Connect, for all others the
+ * session that Connect's Welcome gave. Add fields only; never reuse a number.
  */
 
 export interface ConnectRequest {
@@ -81,6 +81,8 @@ export interface Welcome {
   leaseMs: number;
   /** The most event batches that may be unacknowledged at once. */
   maxUnacked: number;
+  /** Secret of this session: ends with it, and when the next Hello of the same instance gets another. */
+  session: string;
 }
 
 export interface Lease {
@@ -842,7 +844,7 @@ export const Hello: MessageFns<Hello> = {
 };
 
 function createBaseWelcome(): Welcome {
-  return { workerId: "", protocol: 0, heartbeatMs: 0, leaseMs: 0, maxUnacked: 0 };
+  return { workerId: "", protocol: 0, heartbeatMs: 0, leaseMs: 0, maxUnacked: 0, session: "" };
 }
 
 export const Welcome: MessageFns<Welcome> = {
@@ -861,6 +863,9 @@ export const Welcome: MessageFns<Welcome> = {
     }
     if (message.maxUnacked !== 0) {
       writer.uint32(40).uint32(message.maxUnacked);
+    }
+    if (message.session !== "") {
+      writer.uint32(50).string(message.session);
     }
     return writer;
   },
@@ -918,6 +923,14 @@ export const Welcome: MessageFns<Welcome> = {
             message.maxUnacked = reader.uint32();
             continue;
           }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.session = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -940,6 +953,7 @@ export const Welcome: MessageFns<Welcome> = {
     message.heartbeatMs = object.heartbeatMs ?? 0;
     message.leaseMs = object.leaseMs ?? 0;
     message.maxUnacked = object.maxUnacked ?? 0;
+    message.session = object.session ?? "";
     return message;
   },
 };
@@ -3739,7 +3753,10 @@ export const WorkerServiceService = {
     responseSerialize: (value: ConnectResponse): Buffer => Buffer.from(ConnectResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): ConnectResponse => ConnectResponse.decode(value),
   },
-  /** Content of a blob by its sha256, from `offset` on, in chunks of at most 256 KiB. */
+  /**
+   * Content of a blob by its sha256, from `offset` on, in chunks of at most 256 KiB. Only bases, and what
+   * the worker's leases and answers need.
+   */
   fetchBlob: {
     path: "/graft.worker.v1.WorkerService/FetchBlob" as const,
     requestStream: false as const,
@@ -3749,7 +3766,7 @@ export const WorkerServiceService = {
     responseSerialize: (value: FetchBlobResponse): Buffer => Buffer.from(FetchBlobResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): FetchBlobResponse => FetchBlobResponse.decode(value),
   },
-  /** First message: header; then chunks. Refused unless (job, epoch) is the current lease. */
+  /** First message: header; then chunks. Refused unless (job, epoch) is the worker's lease. */
   putBlob: {
     path: "/graft.worker.v1.WorkerService/PutBlob" as const,
     requestStream: true as const,
@@ -3764,9 +3781,12 @@ export const WorkerServiceService = {
 export interface WorkerServiceServer extends UntypedServiceImplementation {
   /** The worker's life line: it opens this stream once and keeps it. */
   connect: handleBidiStreamingCall<ConnectRequest, ConnectResponse>;
-  /** Content of a blob by its sha256, from `offset` on, in chunks of at most 256 KiB. */
+  /**
+   * Content of a blob by its sha256, from `offset` on, in chunks of at most 256 KiB. Only bases, and what
+   * the worker's leases and answers need.
+   */
   fetchBlob: handleServerStreamingCall<FetchBlobRequest, FetchBlobResponse>;
-  /** First message: header; then chunks. Refused unless (job, epoch) is the current lease. */
+  /** First message: header; then chunks. Refused unless (job, epoch) is the worker's lease. */
   putBlob: handleClientStreamingCall<PutBlobRequest, PutBlobResponse>;
 }
 
@@ -3775,14 +3795,17 @@ export interface WorkerServiceClient extends Client {
   connect(): ClientDuplexStream<ConnectRequest, ConnectResponse>;
   connect(options: Partial<CallOptions>): ClientDuplexStream<ConnectRequest, ConnectResponse>;
   connect(metadata: Metadata, options?: Partial<CallOptions>): ClientDuplexStream<ConnectRequest, ConnectResponse>;
-  /** Content of a blob by its sha256, from `offset` on, in chunks of at most 256 KiB. */
+  /**
+   * Content of a blob by its sha256, from `offset` on, in chunks of at most 256 KiB. Only bases, and what
+   * the worker's leases and answers need.
+   */
   fetchBlob(request: FetchBlobRequest, options?: Partial<CallOptions>): ClientReadableStream<FetchBlobResponse>;
   fetchBlob(
     request: FetchBlobRequest,
     metadata?: Metadata,
     options?: Partial<CallOptions>,
   ): ClientReadableStream<FetchBlobResponse>;
-  /** First message: header; then chunks. Refused unless (job, epoch) is the current lease. */
+  /** First message: header; then chunks. Refused unless (job, epoch) is the worker's lease. */
   putBlob(
     callback: (error: ServiceError | null, response: PutBlobResponse) => void,
   ): ClientWritableStream<PutBlobRequest>;
