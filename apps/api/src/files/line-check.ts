@@ -20,7 +20,6 @@ export interface LineReport {
 export class LineCheck {
   private pending: Buffer[] = [];
   private pendingBytes = 0;
-  private overlong = false;
   private line = 0;
   private records = 0;
   private bad = 0;
@@ -30,15 +29,14 @@ export class LineCheck {
   push(chunk: Buffer): void {
     let start = 0;
     for (let end = chunk.indexOf(10, start); end !== -1; end = chunk.indexOf(10, start)) {
-      this.keep(chunk.subarray(start, end));
-      this.finishLine();
+      this.finishLine(chunk.subarray(start, end));
       start = end + 1;
     }
     if (start < chunk.length) this.keep(chunk.subarray(start));
   }
 
   end(): LineReport {
-    if (this.pendingBytes > 0) this.finishLine();
+    if (this.pendingBytes > 0) this.finishLine(Buffer.alloc(0));
     if (this.records === 0 && this.bad === 0) {
       this.bad = 1;
       this.first.push('the file holds no records');
@@ -55,25 +53,22 @@ export class LineCheck {
     return { records: this.records, problems, warning };
   }
 
+  /** The beginning of a line that goes on in the next chunk. */
   private keep(part: Buffer): void {
     this.pendingBytes += part.length;
-    if (this.pendingBytes > MAX_LINE_BYTES) {
-      this.overlong = true;
-      this.pending = [];
-    } else {
-      // Copied: the stream may reuse the chunk's memory.
-      this.pending.push(Buffer.from(part));
-    }
+    // Copied: the stream may reuse the chunk's memory.
+    if (this.pendingBytes <= MAX_LINE_BYTES) this.pending.push(Buffer.from(part));
+    else this.pending = [];
   }
 
-  private finishLine(): void {
+  private finishLine(last: Buffer): void {
     this.line++;
-    const reason = this.overlong
-      ? `longer than ${MAX_LINE_BYTES} bytes`
-      : this.checkText(Buffer.concat(this.pending));
+    const reason =
+      this.pendingBytes + last.length > MAX_LINE_BYTES
+        ? `longer than ${MAX_LINE_BYTES} bytes`
+        : this.checkText(this.pending.length === 0 ? last : Buffer.concat([...this.pending, last]));
     this.pending = [];
     this.pendingBytes = 0;
-    this.overlong = false;
     if (reason === null) return;
     this.bad++;
     if (this.first.length < REPORTED)

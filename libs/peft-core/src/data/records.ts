@@ -62,7 +62,10 @@ function parseLine(line: string, number: number): JsonObject | string {
   if (value === null || typeof value !== 'object' || Array.isArray(value)) {
     return `a JSON object is wanted, not ${Array.isArray(value) ? 'a list' : shown(value)}`;
   }
-  return wellFormed(value) ? (value as JsonObject) : 'a string holds half of a surrogate pair';
+  // only an escape, or half a pair in the text itself, makes such a string
+  if ((text.includes('\\u') || !text.isWellFormed()) && !wellFormed(value))
+    return 'a string holds half of a surrogate pair';
+  return value as JsonObject;
 }
 
 /** V8 quotes the input in its messages; the reason is logged, so the payload stays out. */
@@ -70,10 +73,8 @@ function withoutText(message: string): string {
   return message.replace(/, ?(\.\.\.)?"[\s\S]*$/, '');
 }
 
-const LONE_SURROGATE = /\p{Surrogate}/u;
-
 function wellFormed(value: unknown): boolean {
-  if (typeof value === 'string') return !LONE_SURROGATE.test(value);
+  if (typeof value === 'string') return value.isWellFormed();
   if (value === null || typeof value !== 'object') return true;
   return Object.entries(value).every(([key, inner]) => wellFormed(key) && wellFormed(inner));
 }
