@@ -205,6 +205,15 @@ describe('event streams', () => {
     worker.vanish();
   });
 
+  it('gives a watcher of a quiet project an id to come back with', async () => {
+    const client = new StreamClient(api, '/stream');
+    await until(() => client.seen.length > 0);
+    const [first] = client.seen;
+    expect(first?.kind).toBe('ready');
+    expect(Math.abs((first?.id ?? 0) - Date.now())).toBeLessThan(60_000);
+    client.leave();
+  });
+
   it('feeds two hundred watchers of one job', async () => {
     const { id, worker, lease } = await runningJob();
     const clients = range(1, 200).map(

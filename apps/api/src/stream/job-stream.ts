@@ -57,12 +57,16 @@ export class JobStream {
     });
   }
 
-  /** `job` events of a whole project. Ids are milliseconds of the change. */
+  /**
+   * `job` events of a whole project. Ids are milliseconds of the change; `ready` gives the first, so that
+   * a client who has seen no change yet can come back for all that it missed.
+   */
   async project(caller: Principal, request: Request, response: Response): Promise<void> {
-    const last = lastEventId(request);
-    let since = new Date(last === null ? Date.now() - OVERLAP_MS : last - OVERLAP_MS);
+    const last = lastEventId(request) ?? Date.now();
+    let since = new Date(last - OVERLAP_MS);
     const sent = new Map<string, string>();
     const sse = this.start(request, response);
+    sse.send('ready', {}, last);
     await this.follow(sse, caller.projectId, async () => {
       const rows = await this.jobs.changed(caller.projectId, since);
       const fresh = rows.filter((row) => sent.get(row.id) !== version(row));
