@@ -36,7 +36,7 @@ function isProgram(path: string): boolean {
 }
 
 // No sandbox, because tests run as root in containers; the rest keeps the browser from calling home.
-const ARGS = [
+export const BROWSER_ARGS = [
   '--no-sandbox',
   '--disable-gpu',
   '--disable-quic',
@@ -47,7 +47,7 @@ const ARGS = [
 ];
 
 export const startBrowser = (executablePath: string): Promise<Browser> =>
-  chromium.launch({ executablePath, args: ARGS, headless: true });
+  chromium.launch({ executablePath, args: BROWSER_ARGS, headless: true });
 
 /** A tab and what went wrong in it: console errors, uncaught errors, violations of the content security policy. */
 interface Watched {

@@ -27,6 +27,12 @@ const refuse =
 const fetchAbsolute = fetch;
 let base = '';
 vi.stubGlobal('sessionStorage', { getItem: () => 'sk-graft-test' });
+const tab = Object.assign(new EventTarget(), { visibilityState: 'visible' });
+vi.stubGlobal('document', tab);
+const show = (visibilityState: 'visible' | 'hidden') => {
+  tab.visibilityState = visibilityState;
+  tab.dispatchEvent(new Event('visibilitychange'));
+};
 vi.stubGlobal('fetch', (path: string, init: RequestInit) =>
   fetchAbsolute(new URL(path, base), init),
 );
@@ -34,6 +40,7 @@ afterAll(() => vi.unstubAllGlobals());
 
 let server: Server | null = null;
 afterEach(() => {
+  show('visible');
   server?.closeAllConnections();
   server?.close();
 });
@@ -112,6 +119,33 @@ describe('following a stream', () => {
     expect(ids).toEqual([undefined, '1']);
     expect(links).toEqual([true, false, true]);
     stop.abort();
+  });
+
+  it('holds no connection while the tab is hidden, and goes on where it was when it is shown', async () => {
+    let closed = 0;
+    show('hidden');
+    const { ids, events, links, until, stop, over } = await followed([
+      (response) => {
+        response.on('close', () => (closed += 1));
+        open(response, step(1), step(2));
+      },
+      (response) => open(response, step(3)),
+    ]);
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    expect(ids).toEqual([]);
+    show('visible');
+    await until(() => events.length === 2);
+    show('hidden');
+    await until(() => closed === 1);
+    await new Promise((resolve) => setTimeout(resolve, 100)); // five times the pause before a new try
+    expect(ids).toEqual([undefined]);
+    show('visible');
+    await until(() => events.length === 3);
+    expect(ids).toEqual([undefined, '2']);
+    expect(links).toEqual([true, true]); // never said to be lost
+    show('hidden');
+    stop.abort();
+    await over;
   });
 
   it('tries again while the server is away, and gives up when it refuses for good', async () => {

@@ -1,4 +1,5 @@
 import { useCallback, useEffect, useRef, useState } from 'react';
+import { isVisible } from './visibility.js';
 
 export interface Loaded<T> {
   readonly value: T | null;
@@ -29,10 +30,7 @@ export function useLoaded<T>(fetcher: () => Promise<T>, everyMs = 0): Loaded<T> 
   useEffect(() => {
     alive.current = true;
     reload();
-    const timer =
-      everyMs > 0
-        ? setInterval(() => document.visibilityState === 'visible' && reload(), everyMs)
-        : undefined;
+    const timer = everyMs > 0 ? setInterval(() => isVisible() && reload(), everyMs) : undefined;
     return () => {
       alive.current = false;
       clearInterval(timer);

@@ -1,4 +1,5 @@
 import { ApiError, request } from './api.js';
+import { onVisibility, whenVisible } from './visibility.js';
 
 export interface ServerEvent {
   readonly id: string | null;
@@ -65,24 +66,33 @@ export interface FollowOptions {
 /**
  * Follows a stream until `signal` aborts, reconnecting with the last id so that nothing is missed.
  * Rejects with the ApiError if the server refuses for good (no such job, no right to see it).
+ * A hidden tab lets its connection go and takes it up again when it is shown: over HTTP/1.1 a browser
+ * keeps six for all tabs together, and a seventh tab would not even load.
  * EventSource cannot send an Authorization header, hence fetch.
  */
 export async function follow(path: string, on: FollowOptions, signal: AbortSignal): Promise<void> {
   const { retryMs = 2000, silenceMs = 45_000 } = on;
   let lastId = on.after === undefined ? null : String(on.after);
-  while (!signal.aborted) {
-    const silence = new AbortController();
-    let timer = setTimeout(() => silence.abort(), silenceMs);
+  for (;;) {
+    await whenVisible(signal);
+    if (signal.aborted) return;
+    const left = new AbortController();
+    let timer = setTimeout(() => left.abort(), silenceMs);
     const heard = () => {
       clearTimeout(timer);
-      timer = setTimeout(() => silence.abort(), silenceMs);
+      timer = setTimeout(() => left.abort(), silenceMs);
     };
+    let hidden = false;
+    const unwatch = onVisibility((visible) => {
+      hidden ||= !visible;
+      if (hidden) left.abort();
+    });
     try {
       const headers: Record<string, string> = { accept: 'text/event-stream' };
       if (lastId !== null) headers['last-event-id'] = lastId;
       const response = await request(path, {
         headers,
-        signal: AbortSignal.any([signal, silence.signal]),
+        signal: AbortSignal.any([signal, left.signal]),
       });
       on.connected(true);
       await readEvents(
@@ -104,8 +114,10 @@ export async function follow(path: string, on: FollowOptions, signal: AbortSigna
         throw error;
     } finally {
       clearTimeout(timer);
+      unwatch();
     }
     if (signal.aborted) return;
+    if (hidden) continue;
     on.connected(false);
     await new Promise((resolve) => setTimeout(resolve, retryMs));
   }

@@ -3,6 +3,7 @@ import { TERMINAL_STATUSES } from '@graft/contracts/openai';
 import { useCallback, useEffect, useState } from 'react';
 import { api } from '../api.js';
 import { follow, type ServerEvent } from '../sse.js';
+import { isVisible } from '../visibility.js';
 import { short } from '../wording.js';
 
 /** Everything the job page shows. */
@@ -108,6 +109,9 @@ export interface LiveJob {
   readonly setJob: (job: JobObject) => void;
 }
 
+/** A hidden tab has no stream; it asks this often, for its title. */
+const HIDDEN_POLL_MS = 15_000;
+
 /** A job as it is and as it goes on, until it ends: then everything is asked for once more and the stream is let go. */
 export function useJob(id: string): LiveJob {
   const [data, setData] = useState<JobData | null>(null);
@@ -160,5 +164,12 @@ export function useJob(id: string): LiveJob {
   }, [id]);
 
   const setJob = useCallback((job: JobObject) => setData((now) => now && { ...now, job }), []);
+  const over = data !== null && TERMINAL_STATUSES.includes(data.job.status);
+  useEffect(() => {
+    if (over) return;
+    const ask = () => void (isVisible() || api.job(id).then(setJob, () => undefined));
+    const timer = setInterval(ask, HIDDEN_POLL_MS);
+    return () => clearInterval(timer);
+  }, [id, over, setJob]);
   return { data, error, connected, setJob };
 }
