@@ -57,3 +57,11 @@ export async function unreadable(page: Page): Promise<string[]> {
 /** Ids of the fields that are marked as wrong. */
 export const marked = (page: Page): Promise<string[]> =>
   page.locator('[aria-invalid="true"]').evaluateAll((fields) => fields.map((field) => field.id));
+
+/** What is wider than its place: the page itself, or a table that must be pushed to be read. */
+export const tooWide = (page: Page): Promise<string[]> =>
+  page.evaluate(() =>
+    [document.documentElement, ...document.querySelectorAll('.scroll')]
+      .filter((box) => box.scrollWidth > box.clientWidth)
+      .map((box) => `${box.tagName} ${box.scrollWidth} > ${box.clientWidth}`),
+  );

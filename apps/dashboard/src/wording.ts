@@ -17,13 +17,15 @@ export function duration(seconds: number): string {
   return `${whole} s`;
 }
 
-/** "7 min ago": one unit is enough for an age. */
-export function ago(unix: number, now = Date.now() / 1000): string {
-  const seconds = now - unix;
-  if (seconds < 5) return 'just now';
+/** "7 min": one unit is enough for an age. */
+export function age(unix: number, now = Date.now() / 1000): string {
+  const seconds = Math.max(0, now - unix);
   const [size, unit] = UNITS.find(([length]) => seconds >= length) ?? [1, 's'];
-  return `${Math.floor(seconds / size)} ${unit} ago`;
+  return `${Math.floor(seconds / size)} ${unit}`;
 }
+
+export const ago = (unix: number, now = Date.now() / 1000): string =>
+  now - unix < 5 ? 'just now' : `${age(unix, now)} ago`;
 
 export const moment = (unix: number): string => new Date(unix * 1000).toLocaleString();
 

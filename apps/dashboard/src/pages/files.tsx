@@ -4,6 +4,7 @@ import { api, download } from '../api.js';
 import { useLoaded } from '../loading.js';
 import { Failure } from '../parts/failure.js';
 import { FileReport, reportLines } from '../parts/file-report.js';
+import { Row, Table } from '../parts/table.js';
 import { ago, bytes, moment } from '../wording.js';
 
 export function FilesPage() {
@@ -80,48 +81,36 @@ interface TableProps {
 
 function FileTable({ files, onError, reload }: TableProps) {
   return (
-    <div className="scroll">
-      <table>
-        <thead>
-          <tr>
-            {['Name', 'Id', 'Purpose', 'Size', 'State', 'Added', ''].map((name) => (
-              <th key={name}>{name}</th>
-            ))}
-          </tr>
-        </thead>
-        <tbody>
-          {files.map((file) => (
-            <tr key={file.id}>
-              <td className="break">{file.filename}</td>
-              <td>
-                <code>{file.id}</code>
-              </td>
-              <td>{file.purpose}</td>
-              <td className="numbers">{bytes(file.bytes)}</td>
-              <td>
-                <State file={file} />
-              </td>
-              <td className="numbers" title={moment(file.created_at)}>
-                {ago(file.created_at)}
-              </td>
-              <td className="actions">
-                <button onClick={() => download(file.id, file.filename).catch(onError)}>
-                  Download
-                </button>
-                <button
-                  onClick={() =>
-                    confirm(`Delete ${file.filename}?`) &&
-                    api.deleteFile(file.id).then(reload, onError)
-                  }
-                >
-                  Delete
-                </button>
-              </td>
-            </tr>
-          ))}
-        </tbody>
-      </table>
-    </div>
+    <Table columns={['Name', 'Id', 'Purpose', 'Size', 'State', 'Added', '']}>
+      {files.map((file) => (
+        <Row key={file.id}>
+          <td className="break">{file.filename}</td>
+          <td>
+            <code>{file.id}</code>
+          </td>
+          <td>{file.purpose}</td>
+          <td className="numbers">{bytes(file.bytes)}</td>
+          <td>
+            <State file={file} />
+          </td>
+          <td className="numbers" title={moment(file.created_at)}>
+            {ago(file.created_at)}
+          </td>
+          <td className="actions">
+            <button onClick={() => download(file.id, file.filename).catch(onError)}>
+              Download
+            </button>
+            <button
+              onClick={() =>
+                confirm(`Delete ${file.filename}?`) && api.deleteFile(file.id).then(reload, onError)
+              }
+            >
+              Delete
+            </button>
+          </td>
+        </Row>
+      ))}
+    </Table>
   );
 }
 

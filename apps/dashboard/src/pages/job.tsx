@@ -10,6 +10,7 @@ import { Failure } from '../parts/failure.js';
 import { JobCharts } from '../parts/job-charts.js';
 import { Progress } from '../parts/progress.js';
 import { StatePill } from '../parts/state-pill.js';
+import { Row, Table } from '../parts/table.js';
 import { ago, bytes, count, duration, methodName, moment, short } from '../wording.js';
 import { useJob } from './job-data.js';
 
@@ -190,69 +191,47 @@ function Results({ job, onError }: { job: JobObject; onError: (error: Error) => 
 function Checkpoints({ rows }: { rows: readonly CheckpointObject[] }) {
   if (rows.length === 0) return <p className="faint">None saved yet.</p>;
   return (
-    <div className="scroll">
-      <table>
-        <thead>
-          <tr>
-            {['Step', 'Model', 'Loss', 'Held-out', 'Saved', ''].map((name) => (
-              <th key={name}>{name}</th>
-            ))}
-          </tr>
-        </thead>
-        <tbody>
-          {rows.map((row) => (
-            <tr key={row.id}>
-              <td>{row.step_number}</td>
-              <td>
-                <code>{row.fine_tuned_model_checkpoint}</code>
-              </td>
-              <td className="numbers">{short(row.metrics['train_loss'])}</td>
-              <td className="numbers">{short(row.metrics['valid_loss'])}</td>
-              <td title={moment(row.created_at)}>{ago(row.created_at)}</td>
-              <td>
-                <a
-                  className="button"
-                  {...linkTo(`/chat?model=${encodeURIComponent(row.fine_tuned_model_checkpoint)}`)}
-                >
-                  Talk
-                </a>
-              </td>
-            </tr>
-          ))}
-        </tbody>
-      </table>
-    </div>
+    <Table columns={['Step', 'Model', 'Loss', 'Held-out', 'Saved', '']}>
+      {rows.map((row) => (
+        <Row key={row.id}>
+          <td>{row.step_number}</td>
+          <td>
+            <code>{row.fine_tuned_model_checkpoint}</code>
+          </td>
+          <td className="numbers">{short(row.metrics['train_loss'])}</td>
+          <td className="numbers">{short(row.metrics['valid_loss'])}</td>
+          <td title={moment(row.created_at)}>{ago(row.created_at)}</td>
+          <td>
+            <a
+              className="button"
+              {...linkTo(`/chat?model=${encodeURIComponent(row.fine_tuned_model_checkpoint)}`)}
+            >
+              Talk
+            </a>
+          </td>
+        </Row>
+      ))}
+    </Table>
   );
 }
 
 function Attempts({ job }: { job: JobObject }) {
   if (job.graft.attempts.length === 0) return <p className="faint">No worker has taken it yet.</p>;
   return (
-    <div className="scroll">
-      <table>
-        <thead>
-          <tr>
-            {['Attempt', 'Worker', 'From step', 'Started', 'Lasted', 'Outcome'].map((name) => (
-              <th key={name}>{name}</th>
-            ))}
-          </tr>
-        </thead>
-        <tbody>
-          {job.graft.attempts.map(
-            ({ epoch, worker, from_step, started_at: from, ended_at: to, outcome }, i) => (
-              <tr key={epoch} title={`epoch ${epoch}`}>
-                <td>{i + 1}</td>
-                <td>{worker ?? '–'}</td>
-                <td>{from_step}</td>
-                <td>{from === null ? '–' : moment(from)}</td>
-                <td>{from === null ? '–' : duration((to ?? Date.now() / 1000) - from)}</td>
-                <td>{outcome ?? 'running'}</td>
-              </tr>
-            ),
-          )}
-        </tbody>
-      </table>
-    </div>
+    <Table columns={['Attempt', 'Worker', 'From step', 'Started', 'Lasted', 'Outcome']}>
+      {job.graft.attempts.map(
+        ({ epoch, worker, from_step, started_at: from, ended_at: to, outcome }, i) => (
+          <Row key={epoch} title={`epoch ${epoch}`}>
+            <td>{i + 1}</td>
+            <td>{worker ?? '–'}</td>
+            <td>{from_step}</td>
+            <td>{from === null ? '–' : moment(from)}</td>
+            <td>{from === null ? '–' : duration((to ?? Date.now() / 1000) - from)}</td>
+            <td>{outcome ?? 'running'}</td>
+          </Row>
+        ),
+      )}
+    </Table>
   );
 }
 

@@ -9,8 +9,9 @@ import { Failure } from '../parts/failure.js';
 import { Progress } from '../parts/progress.js';
 import { Sparkline } from '../parts/sparkline.js';
 import { StatePill } from '../parts/state-pill.js';
+import { Row, Table } from '../parts/table.js';
 import { follow } from '../sse.js';
-import { ago, duration, methodName, moment, short } from '../wording.js';
+import { age, duration, methodName, moment, short } from '../wording.js';
 
 /** Replaces the job where it stands in the list, or puts it on top. */
 export function withJob(jobs: readonly JobObject[], changed: JobObject): JobObject[] {
@@ -181,28 +182,15 @@ function Empty() {
   );
 }
 
+const COLUMNS = ['State', 'Job', 'Base', 'Method', 'Loss', 'Progress', 'Pool', 'Age', 'Took'];
+
 function JobTable({ jobs, selected }: { jobs: readonly JobObject[]; selected: string | null }) {
   return (
-    <div className="scroll">
-      <table>
-        <thead>
-          <tr>
-            {['State', 'Job', 'Base', 'Method', 'Loss', 'Progress', 'Pool', 'Age', 'Took'].map(
-              (name) => (
-                <th key={name} scope="col">
-                  {name}
-                </th>
-              ),
-            )}
-          </tr>
-        </thead>
-        <tbody>
-          {jobs.map((job) => (
-            <JobRow key={job.id} job={job} selected={job.id === selected} />
-          ))}
-        </tbody>
-      </table>
-    </div>
+    <Table columns={COLUMNS}>
+      {jobs.map((job) => (
+        <JobRow key={job.id} job={job} selected={job.id === selected} />
+      ))}
+    </Table>
   );
 }
 
@@ -212,7 +200,7 @@ function JobRow({ job, selected }: { job: JobObject; selected: boolean }) {
     if (selected) row.current?.scrollIntoView({ block: 'nearest' });
   }, [selected]);
   return (
-    <tr
+    <Row
       ref={row}
       className={selected ? 'selected' : undefined}
       aria-current={selected || undefined}
@@ -225,7 +213,7 @@ function JobRow({ job, selected }: { job: JobObject; selected: boolean }) {
         {job.error && <div className="faint one-line">{job.error.message}</div>}
       </td>
       <td className="break">{job.model}</td>
-      <td className="numbers">{methodName(job.peft)}</td>
+      <td>{methodName(job.peft)}</td>
       <td className="numbers">
         <Sparkline values={job.graft.sparkline} /> {short(job.graft.train_loss)}
       </td>
@@ -234,10 +222,10 @@ function JobRow({ job, selected }: { job: JobObject; selected: boolean }) {
       </td>
       <td>{job.graft.pool}</td>
       <td className="numbers" title={moment(job.created_at)}>
-        {ago(job.created_at)}
+        {age(job.created_at)}
       </td>
       <td className="numbers">{took(job)}</td>
-    </tr>
+    </Row>
   );
 }
 

@@ -4,6 +4,7 @@ import { api } from '../api.js';
 import { useLoaded } from '../loading.js';
 import { linkTo } from '../navigation.js';
 import { Failure } from '../parts/failure.js';
+import { Row, Table } from '../parts/table.js';
 import { ago, bytes, count } from '../wording.js';
 
 const SIGNS = { ready: '✓', importing: '◌', error: '✕' } as const;
@@ -60,24 +61,13 @@ interface TableProps {
 
 function ModelTable({ models, onError, reload }: TableProps) {
   return (
-    <div className="scroll">
-      <table>
-        <thead>
-          <tr>
-            {['Model', 'Kind', 'Family', 'Base', 'Parameters', 'Size', 'State', 'Added', ''].map(
-              (name) => (
-                <th key={name}>{name}</th>
-              ),
-            )}
-          </tr>
-        </thead>
-        <tbody>
-          {models.map((model) => (
-            <ModelRow key={model.id} model={model} onError={onError} reload={reload} />
-          ))}
-        </tbody>
-      </table>
-    </div>
+    <Table
+      columns={['Model', 'Kind', 'Family', 'Base', 'Parameters', 'Size', 'State', 'Added', '']}
+    >
+      {models.map((model) => (
+        <ModelRow key={model.id} model={model} onError={onError} reload={reload} />
+      ))}
+    </Table>
   );
 }
 
@@ -102,7 +92,7 @@ function ModelRow({
     bytes: size,
   } = model.graft ?? {};
   return (
-    <tr>
+    <Row>
       <td className="break">{model.id}</td>
       <td>{kind === 'full' ? 'fine-tuned, full' : (kind ?? '–')}</td>
       <td>{family ?? '–'}</td>
@@ -110,7 +100,9 @@ function ModelRow({
       <td className="numbers">{parameters ? count(parameters) : '–'}</td>
       <td className="numbers">{size ? bytes(size) : '–'}</td>
       <td>
-        <span aria-hidden="true">{SIGNS[status]}</span> {status}
+        <span className="state">
+          <span aria-hidden="true">{SIGNS[status]}</span> {status}
+        </span>
         {status === 'importing' && (
           <progress value={progress ?? undefined} max={1} aria-label="imported" />
         )}
@@ -136,6 +128,6 @@ function ModelRow({
           Delete
         </button>
       </td>
-    </tr>
+    </Row>
   );
 }

@@ -17,7 +17,7 @@ export function Progress({ job }: { job: JobObject }) {
       <span className="numbers">
         {step}/{total}
         {job.status === 'running' && eta !== null && (
-          <span className="faint"> · {duration(eta)} left</span>
+          <span className="faint"> {duration(eta)} left</span>
         )}
       </span>
     </span>

@@ -9,7 +9,7 @@ export function Sparkline({
   height?: number;
 }) {
   const finite = values.filter(Number.isFinite);
-  if (finite.length < 2) return <span className="faint">–</span>;
+  if (finite.length < 2) return null;
   const low = Math.min(...finite);
   const span = Math.max(...finite) - low || 1;
   const points = finite
