@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { ago, bytes, duration, methodName, short } from './wording.js';
+import { ago, bytes, duration, methodName, short, tick } from './wording.js';
 
 describe('wording', () => {
   it.each([
@@ -32,6 +32,16 @@ describe('wording', () => {
     [546, '7 min ago'],
     [-90_000, '1 d ago'],
   ])('says how long ago %d was at 1000: %s', (unix, words) => expect(ago(unix, 1000)).toBe(words));
+
+  it.each([
+    [0, '0'],
+    [0.30000000000000004, '0.3'],
+    [0.001, '0.001'],
+    [0.00025, '2.5e-4'],
+    [-0.0000075, '-7.5e-6'],
+    [20_000, '20,000'],
+    [2e12, '2e+12'],
+  ])('writes %d at an axis as %s', (n, words) => expect(tick(n)).toBe(words));
 
   it('names a method with its size', () => {
     expect(methodName({ peft_type: 'LORA', r: 16 })).toBe('LORA r 16');

@@ -60,3 +60,11 @@ export function methodName(peft: Readonly<Record<string, unknown>> | null): stri
     peft['num_virtual_tokens'] !== undefined ? ` ${String(peft['num_virtual_tokens'])} tokens` : '';
   return `${String(peft['peft_type'])}${size}${tokens}`;
 }
+
+/** A number at an axis, never wider than the room for it: 0.0025, 2.5e-4, 10,000. */
+export function tick(value: number): string {
+  const size = Math.abs(value);
+  if (size >= 10_000) return size < 1e9 ? count(value) : value.toExponential();
+  const rounded = Number(value.toPrecision(6)); // 0.1 + 0.2
+  return size > 0 && size < 0.001 ? rounded.toExponential() : String(rounded);
+}

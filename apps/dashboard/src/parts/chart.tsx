@@ -1,7 +1,8 @@
 import { useEffect, useRef, useSyncExternalStore } from 'react';
 import uPlot from 'uplot';
 import 'uplot/dist/uPlot.min.css';
-import { short } from '../wording.js';
+import { short, tick } from '../wording.js';
+import { smoothed } from './smoothed.js';
 
 export interface ChartSeries {
   readonly label: string;
@@ -25,19 +26,6 @@ const HEIGHT = 230;
 const WHOLE = [1, 2, 5]
   .flatMap((n) => Array.from({ length: 8 }, (_, power) => n * 10 ** power))
   .sort((a, b) => a - b);
-
-/** Exponential moving average that passes gaps through (weight 0.9 on the past). */
-export function smoothed(values: readonly (number | null)[]): (number | null)[] {
-  let mean: number | null = null;
-  return values.map((v) => {
-    if (v === null) return null;
-    mean = mean === null ? v : 0.9 * mean + 0.1 * v;
-    return mean;
-  });
-}
-
-const tick = (value: number): string =>
-  Math.abs(value) >= 10_000 ? value.toLocaleString('en') : String(Number(value.toPrecision(6)));
 
 function lines(series: readonly ChartSeries[], color: (name: string) => string): uPlot.Series[] {
   const value = (_: uPlot, v: number | null) => short(v);
