@@ -108,6 +108,27 @@ describe('graft, against a running API', () => {
     });
   });
 
+  it('refuses a file that cannot be used line by line, and leaves nothing of a refused job', async () => {
+    const bad = join(home, 'bad.jsonl');
+    writeFileSync(bad, `${chat('fine')}\nnot json\n{"messages": 1}\n`);
+    const uploaded = await run('files', 'upload', bad);
+    expect(uploaded).toMatchObject({ code: 1, out: expect.stringMatching(/^file-\S+ bad.jsonl/) });
+    expect(uploaded.err).toMatch(
+      /^graft: bad.jsonl cannot be used:\n {2}line 2: .*\n {2}line 3: .*\n$/,
+    );
+
+    const good = join(home, 'good.jsonl');
+    writeFileSync(good, Array.from({ length: 12 }, (_, at) => `${chat(`q ${at}`)}\n`).join(''));
+    const before = (await run('files')).out;
+    expect((await run('submit', '-m', 'none', '-t', good)).err).toContain('none');
+    expect((await run('submit', '-m', 'none', '-t', bad)).err).toContain('line 2');
+    expect((await run('files')).out.split('\n').length).toBe(before.split('\n').length);
+    expect(await run('submit', '-m', 'none', '-t', 'gone.jsonl')).toMatchObject({
+      code: 2,
+      err: expect.stringContaining('gone.jsonl cannot be read: there is no such file here'),
+    });
+  });
+
   it('makes a key that works, within its scopes, until it is revoked', async () => {
     const key = JSON.parse(
       (await run('keys', 'create', 'reader', '--scope', 'files:read', '--json')).out,
@@ -131,6 +152,20 @@ describe('graft, against a running API', () => {
     );
     expect((await run('nonsense')).code).toBe(2);
     expect((await run('files', 'upload', join(home, 'not-there'))).code).toBe(2);
+    expect(await run('files', 'upload', home)).toMatchObject({
+      code: 2,
+      err: expect.stringContaining('it is a folder'),
+    });
+    for (const args of [
+      ['jobs', '-n', 'x'],
+      ['jobs', '-n', '0'],
+      ['chat', 'm', 'hi', '--temperature', 'hot'],
+      ['chat', 'm', 'hi', '--max-tokens', '-1'],
+      ['keys', 'create', 'bob', '--scope', 'flying'],
+      ['jobs', '--url', '127.0.0.1:8080'],
+      ['jobs', '--url', 'localhost:8080'],
+    ])
+      expect(await run(...args), args.join(' ')).toMatchObject({ code: 2, out: '' });
     expect((await run('jobs', '--url', 'http://127.0.0.1:9')).code).toBe(3);
     expect((await run('--help')).code).toBe(0);
   });

@@ -1,4 +1,5 @@
 import { openAsBlob } from 'node:fs';
+import { stat } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ErrorBody, FileObject, Page } from '@graft/contracts';
@@ -116,7 +117,7 @@ export class Api {
       }
       if (options.signal?.aborted) return;
       failures += 1;
-      options.onLost?.();
+      if (failures === 1) options.onLost?.();
       if (failures > 30)
         throw new CliError(
           `the stream of ${this.credentials.url} stays away; the job goes on without us`,
@@ -136,11 +137,18 @@ export class Api {
 
 async function blobOf(path: string): Promise<Blob> {
   try {
+    if ((await stat(path)).isDirectory()) throw new Error('it is a folder');
     return await openAsBlob(path);
   } catch (error) {
-    throw new CliError(`${path} cannot be read: ${(error as Error).message}`, EXIT.usage);
+    throw new CliError(
+      `${path} cannot be read: ${reasonOf(error as NodeJS.ErrnoException)}`,
+      EXIT.usage,
+    );
   }
 }
+
+const reasonOf = ({ code, message }: NodeJS.ErrnoException): string =>
+  code === 'ENOENT' ? 'there is no such file here' : message;
 
 function unreachable(url: string, error: unknown): CliError {
   const cause = (error as { cause?: { code?: string; message?: string } }).cause;
@@ -157,7 +165,11 @@ async function refusal(answer: Response): Promise<ApiError> {
   const wait = Number.isFinite(after) ? after : null;
   try {
     const { error } = JSON.parse(text) as ErrorBody;
-    return new ApiError(answer.status, error.code, error.param, error.message, wait);
+    const hint =
+      answer.status === 401
+        ? ': set GRAFT_API_KEY, or GRAFT_HOME to the folder of the API’s credentials.json'
+        : '';
+    return new ApiError(answer.status, error.code, error.param, error.message + hint, wait);
   } catch {
     return new ApiError(
       answer.status,

@@ -21,7 +21,20 @@ export function credentialsOf(settings: Settings): Credentials {
       EXIT.usage,
     );
   }
+  if (!/^https?:$/.test(protocolOf(url)))
+    throw new CliError(
+      `"${url}" is no address of an API: write it as http://HOST:PORT`,
+      EXIT.usage,
+    );
   return { url: url.replace(/\/+$/, '').replace(/(?<!\/v1)$/, '/v1'), apiKey };
+}
+
+function protocolOf(url: string): string {
+  try {
+    return new URL(url).protocol;
+  } catch {
+    return '';
+  }
 }
 
 /** What the API wrote at its start, or null. */

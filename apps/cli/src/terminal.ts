@@ -12,7 +12,7 @@ export interface Output {
 
 /** An Output on the process's own streams. */
 export function terminal(json: boolean): Output {
-  const live = process.stderr.isTTY === true && !json;
+  const live = process.stderr.isTTY === true && process.env.TERM !== 'dumb' && !json;
   let drawn = false;
   const clear = (): void => {
     if (drawn) process.stderr.write('\r\x1b[2K');
@@ -38,7 +38,7 @@ export function terminal(json: boolean): Output {
     draw(text) {
       clear();
       if (!live || text === '') return;
-      process.stderr.write(text.slice(0, Math.max(20, (process.stderr.columns ?? 80) - 1)));
+      process.stderr.write(text.slice(0, Math.max(20, (process.stderr.columns || 80) - 1)));
       drawn = true;
     },
   };

@@ -1,7 +1,8 @@
 import { createInterface } from 'node:readline/promises';
 import type { Command } from 'commander';
-import type { Api } from '../api.js';
+import { ApiError, type Api } from '../api.js';
 import { callOf } from '../command-line.js';
+import { decimal, wholeNumber } from '../numbers.js';
 import { parseEvents } from '../sse.js';
 import { printable, type Output } from '../terminal.js';
 
@@ -12,8 +13,8 @@ interface Message {
 
 interface Options {
   readonly system?: string;
-  readonly temperature: string;
-  readonly maxTokens: string;
+  readonly temperature: number;
+  readonly maxTokens: number;
 }
 
 interface Chunk {
@@ -28,62 +29,76 @@ export function addChat(program: Command): void {
     .argument('<model>')
     .argument('[message...]')
     .option('--system <text>', 'system message')
-    .option('--temperature <number>', '0 is greedy', '0')
-    .option('--max-tokens <number>', 'longest answer', '256')
+    .option('--temperature <number>', '0 is greedy', decimal, 0)
+    .option('--max-tokens <number>', 'longest answer', wholeNumber, 256)
     .action(async (model: string, words: string[], options: Options, command: Command) => {
       const { out, api } = callOf(command);
       const messages: Message[] =
         options.system === undefined ? [] : [{ role: 'system', content: options.system }];
-      const answer = async (question: string): Promise<void> => {
-        messages.push({ role: 'user', content: question });
-        messages.push({
-          role: 'assistant',
-          content: await streamAnswer(api(), model, messages, options, out),
-        });
+      const answer: Answer = async (question, signal) => {
+        const asked: Message[] = [...messages, { role: 'user', content: question }];
+        const content = await streamAnswer(api(), { model, messages: asked, options, signal }, out);
+        messages.push({ role: 'user', content: question }, { role: 'assistant', content });
       };
       if (words.length > 0) return answer(words.join(' '));
       await converse(model, answer, out);
     });
 }
 
-async function converse(
-  model: string,
-  answer: (question: string) => Promise<void>,
-  out: Output,
-): Promise<void> {
+/** Answers a question and remembers both; a question that got no whole answer is forgotten. */
+type Answer = (question: string, signal?: AbortSignal) => Promise<void>;
+
+/** Ctrl-C ends an answer under way, else the conversation. */
+async function converse(model: string, answer: Answer, out: Output): Promise<void> {
   const input = createInterface({
     input: process.stdin,
     output: process.stderr,
     terminal: process.stdin.isTTY,
   });
   if (process.stdin.isTTY) out.note(`talking to ${model}; an empty line or Ctrl-D ends it`);
+  let asking: AbortController | null = null;
+  input.on('SIGINT', () => (asking ? asking.abort() : input.close()));
   input.setPrompt('> ');
   if (process.stdin.isTTY) input.prompt();
   for await (const line of input) {
     if (line.trim() === '') break;
-    await answer(line);
+    asking = new AbortController();
+    const { signal } = asking;
+    await answer(line, signal).catch((error: unknown) => {
+      if (!process.stdin.isTTY || !(signal.aborted || error instanceof ApiError)) throw error;
+      out.note(
+        signal.aborted ? ' [stopped]' : `graft: ${error instanceof Error ? error.message : ''}`,
+      );
+    });
+    asking = null;
     if (process.stdin.isTTY) input.prompt();
   }
   input.close();
 }
 
+interface Question {
+  readonly model: string;
+  readonly messages: readonly Message[];
+  readonly options: Options;
+  readonly signal?: AbortSignal | undefined;
+}
+
 async function streamAnswer(
   api: Api,
-  model: string,
-  messages: readonly Message[],
-  options: Options,
+  { model, messages, options, signal }: Question,
   out: Output,
 ): Promise<string> {
   const body = {
     model,
     messages,
-    temperature: Number(options.temperature),
-    max_tokens: Number(options.maxTokens),
+    temperature: options.temperature,
+    max_tokens: options.maxTokens,
     stream: true,
   };
   const answer = await api.raw('POST', '/chat/completions', {
     body,
     headers: { accept: 'text/event-stream' },
+    ...(signal && { signal }),
   });
   let text = '';
   if (answer.body === null) return text;

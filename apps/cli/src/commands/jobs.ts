@@ -1,23 +1,26 @@
 import type { JobObject } from '@graft/contracts';
 import type { Command } from 'commander';
 import { callOf } from '../command-line.js';
-import { ago, table } from '../terminal.js';
+import { wholeNumber } from '../numbers.js';
+import { ago, printable, table } from '../terminal.js';
 
 export function addJobs(program: Command): void {
   program
     .command('jobs')
     .description('list jobs, newest first; with an id, one job in full')
     .argument('[job]')
-    .option('-n, --limit <number>', 'how many', '20')
-    .action(async (id: string | undefined, options: { limit: string }, command: Command) => {
+    .option('-n, --limit <number>', 'how many', wholeNumber, 20)
+    .action(async (id: string | undefined, options: { limit: number }, command: Command) => {
       const { out, api } = callOf(command);
       if (id !== undefined)
         return out.value(await api().get<JobObject>(`/fine_tuning/jobs/${encodeURIComponent(id)}`));
-      const jobs = await api().all<JobObject>('/fine_tuning/jobs', Number(options.limit) || 20);
+      const jobs = await api().all<JobObject>('/fine_tuning/jobs', options.limit);
       if (out.json) return out.value(jobs);
       if (jobs.length === 0)
         return out.line('no jobs yet: graft submit --model … --train data.jsonl');
-      out.line(table(['JOB', 'STATE', 'METHOD', 'BASE', 'STEP', 'LOSS', 'AGE'], jobs.map(row)));
+      out.line(
+        table(['JOB', 'NAME', 'STATE', 'METHOD', 'BASE', 'STEP', 'LOSS', 'AGE'], jobs.map(row)),
+      );
     });
   stateCommand(program, 'cancel', 'end a job; what it had saved stays downloadable');
   stateCommand(program, 'pause', 'give the worker back; resume goes on from the last checkpoint');
@@ -49,6 +52,7 @@ function row(job: JobObject): string[] {
   const { progress, train_loss } = job.graft;
   return [
     job.id,
+    printable(job.user_provided_suffix ?? ''),
     job.status,
     typeof job.peft?.peft_type === 'string' ? job.peft.peft_type : 'FULL',
     job.model,

@@ -1,5 +1,5 @@
 import { SCOPES, type ApiKeyObject } from '@graft/contracts';
-import type { Command } from 'commander';
+import { Option, type Command } from 'commander';
 import { callOf } from '../command-line.js';
 import { ago, table } from '../terminal.js';
 
@@ -18,7 +18,9 @@ export function addKeys(program: Command): void {
     .command('create')
     .description('make a key; its secret is printed once')
     .argument('<name>')
-    .option('--scope <scope...>', `what it may do: ${SCOPES.join(', ')} (default: all but admin)`)
+    .addOption(
+      new Option('--scope <scope...>', 'what it may do; without it, all but admin').choices(SCOPES),
+    )
     .action(async (name: string, options: { scope?: string[] }, command: Command) => {
       const { out, api } = callOf(command);
       const scopes = options.scope ?? SCOPES.filter((scope) => scope !== 'admin');
@@ -29,6 +31,7 @@ export function addKeys(program: Command): void {
     });
   keys
     .command('revoke')
+    .description('take keys back: they stop working at once')
     .argument('<key...>')
     .action(async (ids: string[], _options: unknown, command: Command) => {
       const { out, api } = callOf(command);

@@ -35,6 +35,7 @@ export function addModels(program: Command): void {
     });
   models
     .command('delete')
+    .description('delete models for good')
     .argument('<model...>')
     .action(async (ids: string[], _options: unknown, command: Command) => {
       const { out, api } = callOf(command);

@@ -29,6 +29,11 @@ describe('bodyOf', () => {
     });
   });
 
+  it('takes LoRA where only its options are given', () => {
+    const body = bodyOf(undefined, { model: 'm', train: 'f', set: ['peft.r=8'] });
+    expect(body['peft']).toEqual({ peft_type: 'LORA', r: 8 });
+  });
+
   it('lays flags over a body file, and takes FULL for no adapter', () => {
     const folder = mkdtempSync(join(tmpdir(), 'graft-body-'));
     const file = join(folder, 'job.json');

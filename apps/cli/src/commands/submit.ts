@@ -5,6 +5,7 @@ import type { Api } from '../api.js';
 import { CliError, EXIT } from '../cli-error.js';
 import { callOf } from '../command-line.js';
 import type { Output } from '../terminal.js';
+import { problemsOf } from './files.js';
 import { watchToEnd } from './watch.js';
 
 interface Options {
@@ -16,7 +17,7 @@ interface Options {
   readonly seed?: string;
   readonly epochs?: string;
   readonly batchSize?: string;
-  readonly set: readonly string[];
+  readonly set?: readonly string[];
   readonly watch?: boolean;
 }
 
@@ -39,7 +40,6 @@ export function addSubmit(program: Command): void {
       '--set <path=value>',
       'any other field: peft.r=8, graft.learning_rate=2e-4 (repeatable)',
       collect,
-      [],
     )
     .option('-w, --watch', 'stay and show progress')
     .action(async (bodyFile: string | undefined, options: Options, command: Command) => {
@@ -53,20 +53,28 @@ export function addSubmit(program: Command): void {
     });
 }
 
-const collect = (value: string, previous: readonly string[]): string[] => [...previous, value];
+const collect = (value: string, previous: readonly string[] = []): string[] => [...previous, value];
 
-/** Uploads what is a path here, then creates the job. */
+/** Uploads what is a path here, then creates the job; what a refused job has uploaded is deleted again. */
 export async function submit(api: Api, body: Body, out: Output): Promise<JobObject> {
   const sent = { ...body };
-  for (const field of ['training_file', 'validation_file']) {
-    const value = sent[field];
-    if (typeof value === 'string' && existsSync(value)) {
+  const uploaded: string[] = [];
+  try {
+    for (const field of ['training_file', 'validation_file']) {
+      const value = sent[field];
+      if (typeof value !== 'string' || (/^file-/.test(value) && !existsSync(value))) continue;
       const file = await api.upload(value);
+      uploaded.push(file.id);
+      if (file.status === 'error') throw new CliError(problemsOf(file));
       if (!out.json) out.note(`uploaded ${value} as ${file.id}`);
       sent[field] = file.id;
     }
+    return await api.post<JobObject>('/fine_tuning/jobs', sent);
+  } catch (error) {
+    if (error instanceof CliError && error.exitCode !== EXIT.unreachable)
+      for (const id of uploaded) await api.delete(`/files/${id}`).catch(() => undefined);
+    throw error;
   }
-  return api.post<JobObject>('/fine_tuning/jobs', sent);
 }
 
 /** The create call's body: the file's fields, over them the flags, over them --set. */
@@ -86,12 +94,13 @@ export function bodyOf(file: string | undefined, options: Options): Body {
     integer('--batch-size', options.batchSize),
   );
   if (options.method !== undefined) body.peft = peftOf(options.method, body.peft);
-  for (const one of options.set) {
+  for (const one of options.set ?? []) {
     const at = one.indexOf('=');
     if (at < 1)
       throw new CliError(`--set ${one}: write it as path=value, e.g. --set peft.r=8`, EXIT.usage);
     assign(one.slice(0, at), valueOf(one.slice(at + 1)));
   }
+  if (typeof body.peft === 'object' && body.peft !== null) (body.peft as Body).peft_type ??= 'LORA';
   if (typeof body.method === 'object' && body.method !== null)
     (body.method as Body).type ??= 'supervised';
   for (const [field, flag] of [
