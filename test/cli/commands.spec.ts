@@ -12,7 +12,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { ChildProcess } from 'node:child_process';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { API, cleanEnv, graft, startUntil, type Done } from './graft.js';
+import { writeChats, writeTinyBase } from '../tiny-base.js';
+import { API, cleanEnv, CLI, graft, startUntil, type Done } from './graft.js';
 
 // every command against a real API with its embedded PostgreSQL; no worker is needed for these
 let home: string;
@@ -126,6 +127,26 @@ describe('graft, against a running API', () => {
     expect(await run('submit', '-m', 'none', '-t', 'gone.jsonl')).toMatchObject({
       code: 2,
       err: expect.stringContaining('gone.jsonl cannot be read: there is no such file here'),
+    });
+  });
+
+  it('leaves a job alone when Ctrl-C ends the watching of it', async () => {
+    expect((await run('models', 'import', writeTinyBase(join(home, 'tiny')))).code).toBe(0);
+    const chats = writeChats(join(home, 'chats.jsonl'), 12);
+    const submitted = await run('submit', '-m', 'tiny', '-t', chats, '--json');
+    const { id } = JSON.parse(submitted.out) as { id: string };
+    const env = cleanEnv({ GRAFT_HOME: home });
+    const { child, text } = await startUntil(CLI, ['watch', id], env, 'queued: Waiting');
+    const closed = once(child, 'close');
+    child.kill('SIGINT');
+    expect(await closed).toEqual([130, null]);
+    expect(text().err).toContain(`the job goes on: graft watch ${id}`);
+    expect((await run('jobs')).out).toMatch(new RegExp(`${id} +queued`));
+    expect((await run('cancel', id)).code).toBe(0);
+    expect(await run('watch', id)).toMatchObject({
+      code: 1,
+      out: '',
+      err: `graft: ${id} was cancelled at step 0\n`,
     });
   });
 

@@ -46,8 +46,8 @@ export async function followJob(
   let job = await api.get<JobObject>(path);
   let last: Metrics | null = null;
   const show = steadyPrinter(out);
-  show(job, last);
   if (isOver(job)) return job;
+  show(job, last);
   const stop = new AbortController();
   const either = signal === undefined ? stop.signal : AbortSignal.any([signal, stop.signal]);
   const onLost = (): void => out.note('the connection to the API was lost; trying again');
@@ -57,13 +57,14 @@ export async function followJob(
       if (event.event === 'job') job = JSON.parse(event.data) as JobObject;
       else if (event.event === 'metrics') last = JSON.parse(event.data) as Metrics;
       else if (event.event === 'reset') job = await api.get<JobObject>(path);
-      show(job, last);
       if (isOver(job)) break;
+      show(job, last);
     }
   } finally {
     stop.abort();
     out.draw('');
   }
+  if (signal?.aborted) return job;
   return api.get<JobObject>(path);
 }
 

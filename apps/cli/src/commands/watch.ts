@@ -1,9 +1,9 @@
 import type { JobObject } from '@graft/contracts';
 import type { Command } from 'commander';
 import type { Api } from '../api.js';
-import { CliError } from '../cli-error.js';
+import { CliError, EXIT } from '../cli-error.js';
 import { callOf } from '../command-line.js';
-import { followJob } from '../job-progress.js';
+import { followJob, isOver } from '../job-progress.js';
 import { clock, printable, type Output } from '../terminal.js';
 
 export function addWatch(program: Command): void {
@@ -19,14 +19,24 @@ export function addWatch(program: Command): void {
 
 /** Follows a job, says how it ended, and throws when that is no success. */
 export async function watchToEnd(api: Api, id: string, out: Output): Promise<void> {
-  const job = await followJob(api, id, out);
+  const stop = new AbortController();
+  const leave = (): void => stop.abort();
+  process.once('SIGINT', leave);
+  const job = await followJob(api, id, out, stop.signal);
+  process.off('SIGINT', leave);
+  if (!isOver(job))
+    throw new CliError(
+      `stopped watching; the job goes on: graft watch ${job.id}, or graft cancel ${job.id}`,
+      EXIT.interrupted,
+    );
   if (out.json) out.value(job);
-  else out.line(ending(job));
+  const at = `at step ${job.graft.progress.step}`;
   if (job.status === 'failed')
     throw new CliError(
-      `${job.id} failed: ${printable(job.error?.message ?? 'no reason was given')}`,
+      `${job.id} failed ${at}: ${printable(job.error?.message ?? 'no reason was given')}`,
     );
-  if (job.status === 'cancelled') throw new CliError(`${job.id} was cancelled`);
+  if (job.status === 'cancelled') throw new CliError(`${job.id} was cancelled ${at}`);
+  if (!out.json) out.line(ending(job));
 }
 
 /** One or two lines about a job that is over. */
