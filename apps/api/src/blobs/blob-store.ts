@@ -4,6 +4,7 @@ import { mkdir, open, readdir, rename, rm, stat, statfs } from 'node:fs/promises
 import { join } from 'node:path';
 import { DomainError } from '@graft/contracts';
 import { Injectable } from '@nestjs/common';
+import type { EntityManager } from 'typeorm';
 import { Settings } from '../config.js';
 import { Database } from '../database/database.js';
 import { randomText } from '../ids.js';
@@ -13,7 +14,32 @@ export interface StoredBlob {
   readonly size: number;
 }
 
+export interface Received extends StoredBlob {
+  readonly temporary: string;
+}
+
+export interface ReceiveOptions {
+  /** In bytes. */
+  readonly limit?: number;
+  readonly expect?: StoredBlob;
+  /** Sees every chunk. */
+  readonly inspect?: (chunk: Buffer) => void;
+}
+
+/** Writes the row that names a blob; it may run again when its transaction is tried again. */
+export type WriteRow = (manager: EntityManager, blob: StoredBlob) => Promise<unknown>;
+
 const SHA256 = /^[0-9a-f]{64}$/;
+
+/** Every place where a row names a blob. */
+const NAMED = `(
+  SELECT sha256 FROM file
+  UNION ALL SELECT sha256 FROM artifact
+  UNION ALL SELECT part->>'sha256' FROM model, jsonb_array_elements(files) AS part
+  UNION ALL SELECT part->>'sha256' FROM checkpoint, jsonb_array_elements(files || adapter) AS part
+  UNION ALL SELECT part->>'sha256' FROM job, jsonb_array_elements(init_adapter) AS part
+    WHERE state NOT IN ('succeeded', 'failed', 'cancelled')
+) AS named`;
 
 /**
  * Content on disk under its own SHA-256, `blobs/<first two>/<hash>`. A name appears only after its bytes
@@ -35,15 +61,18 @@ export class BlobStore {
     }
   }
 
-  /** Streams to a temporary file while hashing; `limit` in bytes, `inspect` sees every chunk. */
+  /** Stores content together with the row that names it. */
   async put(
     source: AsyncIterable<Buffer>,
-    options: {
-      limit?: number;
-      expect?: { sha256: string; size: number };
-      inspect?: (chunk: Buffer) => void;
-    } = {},
+    write: WriteRow,
+    options: ReceiveOptions = {},
+    manager?: EntityManager,
   ): Promise<StoredBlob> {
+    return this.keep(await this.receive(source, options), write, manager);
+  }
+
+  /** Streams to a temporary file while hashing. What came is then kept or discarded. */
+  async receive(source: AsyncIterable<Buffer>, options: ReceiveOptions = {}): Promise<Received> {
     await this.refuseWhenFull();
     const temporary = join(this.settings.blobsDir, 'incoming', randomText());
     const hash = createHash('sha256');
@@ -61,7 +90,8 @@ export class BlobStore {
         }
         hash.update(chunk);
         options.inspect?.(chunk);
-        await file.write(chunk);
+        // Not write(): on a disk that gets full that may write a part only, and succeed.
+        await file.writeFile(chunk);
       }
       await file.sync();
       await file.close();
@@ -73,25 +103,82 @@ export class BlobStore {
           `got ${size} bytes with sha256 ${sha256}, announced ${expect.size} with ${expect.sha256}`,
         );
       }
-      await this.commit(temporary, sha256);
-      await this.database.query(
-        'INSERT INTO blob (sha256, size) VALUES ($1, $2) ON CONFLICT DO NOTHING',
-        [sha256, size],
-      );
-      return { sha256, size };
-    } finally {
+      return { sha256, size, temporary };
+    } catch (error) {
       await file.close().catch(() => undefined);
       await rm(temporary, { force: true });
+      throw error;
     }
+  }
+
+  async discard({ temporary }: Received): Promise<void> {
+    await rm(temporary, { force: true });
+  }
+
+  /**
+   * Makes what came a blob, in one transaction with what `write` does: a row that names it, without
+   * which retention would take it away.
+   */
+  async keep(received: Received, write: WriteRow, manager?: EntityManager): Promise<StoredBlob> {
+    const { temporary, ...blob } = received;
+    try {
+      // On its own, before the bytes: whatever happens next, retention finds them by this row.
+      await this.note(blob, this.database.manager);
+      const work = async (inside: EntityManager): Promise<void> => {
+        await this.lock(inside, [blob.sha256]);
+        await this.commit(temporary, blob.sha256);
+        await this.note(blob, inside);
+        await write(inside, blob);
+      };
+      await (manager ? work(manager) : this.database.transaction(work));
+      return blob;
+    } catch (error) {
+      await this.discard(received);
+      // Inside another's transaction the lock is still held, and retention comes later.
+      if (!manager) await this.release(blob.sha256).catch(() => undefined);
+      throw error;
+    }
+  }
+
+  private async note({ sha256, size }: StoredBlob, manager: EntityManager): Promise<void> {
+    await this.database.query(
+      `INSERT INTO blob (sha256, size) VALUES ($1, $2) ON CONFLICT (sha256) DO UPDATE SET created_at = now()`,
+      [sha256, size],
+      manager,
+    );
+  }
+
+  /** Until the transaction ends nobody else stores or deletes these. Sorted, so that two never wait in a ring. */
+  private async lock(manager: EntityManager, names: readonly string[]): Promise<void> {
+    await this.database.query(
+      `SELECT pg_advisory_xact_lock(hashtextextended(name, 0)) FROM (SELECT name FROM unnest($1::text[]) AS name ORDER BY name) AS names`,
+      [names],
+      manager,
+    );
   }
 
   private async commit(temporary: string, sha256: string): Promise<void> {
     const folder = join(this.settings.blobsDir, sha256.slice(0, 2));
     await mkdir(folder, { recursive: true });
-    await rename(temporary, join(folder, sha256));
+    await rename(temporary, join(folder, sha256)).catch(async (error: NodeJS.ErrnoException) => {
+      // The transaction is tried again, and the first try had moved it.
+      if (error.code !== 'ENOENT' || !(await this.has(sha256))) throw error;
+    });
     const directory = await open(folder, 'r');
     await directory.sync();
     await directory.close();
+  }
+
+  /** Keeps blobs that are there from being deleted until the transaction has named them. */
+  async hold(manager: EntityManager, names: readonly string[]): Promise<boolean> {
+    const distinct = [...new Set(names)];
+    await this.lock(manager, distinct);
+    const rows = await this.database.query(
+      'SELECT 1 FROM blob WHERE sha256 = ANY($1)',
+      [distinct],
+      manager,
+    );
+    return rows.length === distinct.length;
   }
 
   read(sha256: string, offset = 0): ReadStream {
@@ -108,17 +195,33 @@ export class BlobStore {
     return join(this.settings.blobsDir, sha256.slice(0, 2), sha256);
   }
 
-  /** Deletes the content unless a file, model, checkpoint or artifact still names it. */
-  async release(sha256: string): Promise<void> {
-    const gone = await this.database.query<{ sha256: string }>(
-      `DELETE FROM blob b WHERE b.sha256 = $1
-         AND NOT EXISTS (SELECT 1 FROM file WHERE file.sha256 = b.sha256)
-         AND NOT EXISTS (SELECT 1 FROM artifact WHERE artifact.sha256 = b.sha256)
-         AND NOT EXISTS (SELECT 1 FROM model WHERE model.files @> jsonb_build_array(jsonb_build_object('sha256', b.sha256)))
-       RETURNING b.sha256`,
-      [sha256],
+  /**
+   * Deletes the content unless a row still names it. The bytes go first: whatever happens then, the row
+   * is there to be found again.
+   */
+  async release(sha256: string): Promise<boolean> {
+    return this.database.transaction(async (manager) => {
+      await this.lock(manager, [sha256]);
+      const rows = await this.database.query(
+        `SELECT 1 FROM blob WHERE sha256 = $1 AND NOT EXISTS (SELECT 1 FROM ${NAMED} WHERE named.sha256 = $1)`,
+        [sha256],
+        manager,
+      );
+      if (rows.length === 0) return false;
+      await rm(this.path(sha256), { force: true });
+      await this.database.query('DELETE FROM blob WHERE sha256 = $1', [sha256], manager);
+      return true;
+    });
+  }
+
+  /** Blobs that were last put more than an hour ago and that no row names. */
+  async unnamed(limit: number): Promise<string[]> {
+    const rows = await this.database.query<{ sha256: string }>(
+      `SELECT sha256 FROM blob WHERE created_at < now() - interval '1 hour'
+         AND NOT EXISTS (SELECT 1 FROM ${NAMED} WHERE named.sha256 = blob.sha256) LIMIT $1`,
+      [limit],
     );
-    if (gone.length > 0) await rm(this.path(sha256), { force: true });
+    return rows.map((row) => row.sha256);
   }
 
   /** Keeps a reserve, so that the database and running jobs can still write. */

@@ -253,23 +253,29 @@ export class Facts {
       });
       return;
     }
-    const csv = await this.blobs.put(this.metrics.csv(job.id, manager));
     const results: string[] = [];
-    for (const blob of [{ name: 'metrics.csv', ...csv }, ...resultOrder(fact.adapter)]) {
+    const asResult = async ({ name: filename, sha256, size }: BlobRef): Promise<void> => {
       const { id } = await this.files.insert(
         {
           project_id: job.project_id,
-          filename: blob.name,
+          filename,
           purpose: RESULT_PURPOSE,
-          sha256: blob.sha256,
-          size: blob.size,
+          sha256,
+          size,
           status: 'processed',
           job_id: job.id,
         },
         manager,
       );
       results.push(id);
-    }
+    };
+    await this.blobs.put(
+      this.metrics.csv(job.id, manager),
+      (_, csv) => asResult({ name: 'metrics.csv', ...csv }),
+      {},
+      manager,
+    );
+    for (const blob of resultOrder(fact.adapter)) await asResult(blob);
     const name = fineTunedName(job);
     const full = job.spec.peft === null;
     await this.database.query(

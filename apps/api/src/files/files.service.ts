@@ -4,17 +4,22 @@ import type { Request } from 'express';
 import type { EntityManager } from 'typeorm';
 import type { Readable } from 'node:stream';
 import type { Principal } from '../auth/principal.js';
-import { BlobStore, type StoredBlob } from '../blobs/blob-store.js';
+import { BlobStore, type Received } from '../blobs/blob-store.js';
 import { Database } from '../database/database.js';
 import { File } from '../database/entities/storage.js';
 import { pageQuery } from '../http/parse.js';
 import { newId, unix } from '../ids.js';
 import { LineCheck, type LineReport } from './line-check.js';
-import { readUpload } from './upload.js';
+import { readUpload, type UploadedParts } from './upload.js';
 
 const MAX_FILE_BYTES = 512 * 1024 * 1024;
 const PURPOSES = ['fine-tune', 'vision', 'evals', 'user_data', 'batch', 'assistants'];
 export const RESULT_PURPOSE = 'fine-tune-results';
+
+interface Arrived {
+  readonly blob: Received;
+  readonly report: LineReport;
+}
 
 @Injectable()
 export class FilesService {
@@ -24,7 +29,24 @@ export class FilesService {
   ) {}
 
   async upload(caller: Principal, request: Request): Promise<FileObject> {
-    const { filename, fields, content } = await readUpload(request, (part) => this.store(part));
+    const arriving: Promise<Arrived>[] = [];
+    try {
+      const parts = await readUpload(request, (part) => {
+        const arrived = this.receive(part);
+        arriving.push(arrived);
+        return arrived;
+      });
+      return await this.keep(caller, parts);
+    } finally {
+      for (const arrived of await Promise.allSettled(arriving))
+        if (arrived.status === 'fulfilled') await this.blobs.discard(arrived.value.blob);
+    }
+  }
+
+  private async keep(
+    caller: Principal,
+    { filename, fields, content }: UploadedParts<Arrived>,
+  ): Promise<FileObject> {
     const purpose = fields['purpose'];
     if (!purpose)
       throw new DomainError('missing_required_parameter', 'purpose is required', 'purpose');
@@ -36,21 +58,28 @@ export class FilesService {
       );
     }
     const training = purpose === 'fine-tune' ? content.report : null;
-    return this.insert({
-      project_id: caller.projectId,
-      filename,
-      purpose,
-      ...content.blob,
-      records: training?.records ?? 0,
-      status: training?.problems ? 'error' : 'processed',
-      status_details: training?.problems ?? training?.warning ?? null,
-      expires_at: expiry(fields),
+    const expires_at = expiry(fields);
+    const id = newId('file-');
+    await this.blobs.keep(content.blob, (manager, blob) => {
+      const row = {
+        id,
+        project_id: caller.projectId,
+        filename,
+        purpose,
+        ...blob,
+        records: training?.records ?? 0,
+        status: training?.problems ? ('error' as const) : ('processed' as const),
+        status_details: training?.problems ?? training?.warning ?? null,
+        expires_at,
+      };
+      return this.insert(row, manager);
     });
+    return this.get(caller, id);
   }
 
-  private async store(part: Readable): Promise<{ blob: StoredBlob; report: LineReport }> {
+  private async receive(part: Readable): Promise<Arrived> {
     const check = new LineCheck();
-    const blob = await this.blobs.put(part, {
+    const blob = await this.blobs.receive(part, {
       limit: MAX_FILE_BYTES,
       inspect: (chunk) => check.push(chunk),
     });
@@ -64,7 +93,7 @@ export class FilesService {
     manager: EntityManager = this.database.manager,
   ): Promise<FileObject> {
     const { size, ...columns } = file;
-    const id = newId('file-');
+    const id = columns.id ?? newId('file-');
     await manager.getRepository(File).insert({ ...columns, id, bytes: size });
     return fileObject(await manager.getRepository(File).findOneByOrFail({ id }));
   }
@@ -121,21 +150,43 @@ export class FilesService {
     id: string,
   ): Promise<{ id: string; object: 'file'; deleted: true }> {
     const file = await this.row(caller, id);
-    const users = await this.database.query<{ id: string }>(
-      `SELECT id FROM job WHERE project_id = $2 AND (training_file = $1 OR validation_file = $1)
-         AND state IN ('validating_files', 'queued', 'running', 'paused') LIMIT 1`,
-      [id, caller.projectId],
-    );
-    if (users[0]) {
+    const user = await this.drop(file);
+    if (user !== null)
       throw new DomainError(
         'conflict',
-        `${id} is in use by ${users[0].id}; cancel that job first`,
+        `${id} is in use by ${user}; cancel that job first`,
         'file_id',
       );
-    }
-    await this.database.manager.getRepository(File).delete({ id, project_id: caller.projectId });
-    await this.blobs.release(file.sha256);
     return { id, object: 'file', deleted: true };
+  }
+
+  /** Deletes a file and its bytes; answers with the job that keeps it, if one does. */
+  async drop({ id, sha256 }: Pick<File, 'id' | 'sha256'>): Promise<string | null> {
+    const user = await this.database.transaction(async (manager) => {
+      // First the row's lock, which a job's creation takes too; then a look at the jobs that won.
+      await this.database.query('SELECT 1 FROM file WHERE id = $1 FOR UPDATE', [id], manager);
+      const [job] = await this.database.query<{ id: string }>(
+        `SELECT id FROM job WHERE (training_file = $1 OR validation_file = $1)
+           AND state IN ('validating_files', 'queued', 'running', 'paused') LIMIT 1`,
+        [id],
+        manager,
+      );
+      if (!job) await manager.getRepository(File).delete({ id });
+      return job?.id ?? null;
+    });
+    if (user === null) await this.blobs.release(sha256);
+    return user;
+  }
+
+  /** Keeps files from being deleted until the transaction has a job that uses them. */
+  async hold(manager: EntityManager, id: string, parameter: string): Promise<void> {
+    const rows = await this.database.query(
+      'SELECT 1 FROM file WHERE id = $1 FOR KEY SHARE',
+      [id],
+      manager,
+    );
+    if (rows.length === 0)
+      throw new DomainError('file_not_found', `No such File object: ${id}`, parameter);
   }
 
   async content(caller: Principal, id: string): Promise<{ file: File; stream: Readable }> {

@@ -30,12 +30,16 @@ export function readUpload<T>(
     let filename = 'file';
     const fail = (error: unknown): void => {
       request.unpipe(parser);
+      // Ends the part that is being stored.
+      parser.destroy();
       request.resume();
       reject(error);
     };
     const parser = multipart(request);
     parser.on('field', (name, value) => (fields[name] = value));
     parser.on('file', (name, part, info) => {
+      // A part that nobody reads (any more) still fails when the upload ends early.
+      part.on('error', () => undefined);
       if (name !== 'file' || stored) {
         part.resume();
         return fail(

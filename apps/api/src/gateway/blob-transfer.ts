@@ -9,7 +9,7 @@ import type {
   PutBlobResponse,
 } from '@graft/contracts/grpc';
 import { once } from 'node:events';
-import { BlobStore } from '../blobs/blob-store.js';
+import { BlobStore, type WriteRow } from '../blobs/blob-store.js';
 import { Answers } from '../chat/answers.js';
 import { Database } from '../database/database.js';
 import { Leases } from '../dispatch/lease.js';
@@ -80,22 +80,21 @@ export class BlobTransfer {
         `not a file name: ${JSON.stringify(name.slice(0, 80))}`,
       );
     if (!(await this.leases.owns(workerId, header.jobId, header.epoch))) throw notCurrent(header);
-    await this.blobs.put(content(messages), {
+    const asArtifact: WriteRow = async (manager) => {
+      const rows = await this.database.query(
+        `INSERT INTO artifact (job_id, epoch, sha256, name, size)
+         SELECT id, epoch, $3, $4, $5 FROM job
+         WHERE id = $1 AND epoch = $2 AND lease_owner = $6 AND state = 'running'
+         ON CONFLICT (job_id, epoch, sha256, name) DO UPDATE SET size = excluded.size, created_at = now() RETURNING job_id`,
+        [header.jobId, header.epoch, sha256, name, size, workerId],
+        manager,
+      );
+      if (rows.length === 0) throw notCurrent(header);
+    };
+    return this.blobs.put(content(messages), asArtifact, {
       limit: Math.min(MAX_BLOB_BYTES, size),
       expect: { sha256, size },
     });
-    const stored = await this.database.query(
-      `INSERT INTO artifact (job_id, epoch, sha256, name, size)
-       SELECT id, epoch, $3, $4, $5 FROM job
-       WHERE id = $1 AND epoch = $2 AND lease_owner = $6 AND state = 'running'
-       ON CONFLICT (job_id, epoch, sha256, name) DO UPDATE SET size = excluded.size RETURNING job_id`,
-      [header.jobId, header.epoch, sha256, name, size, workerId],
-    );
-    if (stored.length === 0) {
-      await this.blobs.release(sha256);
-      throw notCurrent(header);
-    }
-    return { sha256, size };
   }
 }
 

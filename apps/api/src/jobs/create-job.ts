@@ -3,6 +3,7 @@ import { CreateJob, DomainError, type JobObject } from '@graft/contracts';
 import type { EntityManager } from 'typeorm';
 import { z } from 'zod';
 import type { Principal } from '../auth/principal.js';
+import { BlobStore } from '../blobs/blob-store.js';
 import { resolveSpec } from '../catalog/plugins.js';
 import { Database } from '../database/database.js';
 import { Job } from '../database/entities/job.js';
@@ -32,6 +33,7 @@ const Metadata = z
 export class JobCreation {
   constructor(
     private readonly database: Database,
+    private readonly blobs: BlobStore,
     private readonly files: FilesService,
     private readonly models: ModelsService,
     private readonly jobs: JobsRepository,
@@ -68,6 +70,7 @@ export class JobCreation {
       const taken = await this.claimKey(manager, caller, marks.idempotencyKey ?? id, hash, id);
       if (taken !== id) return taken;
       await this.refuseWhenFull(manager, caller);
+      await this.hold(manager, training, validation, start);
       await manager.getRepository(Job).insert({
         id,
         project_id: caller.projectId,
@@ -98,6 +101,24 @@ export class JobCreation {
     });
     this.outbox.nudge();
     return this.jobs.object(caller.projectId, inserted);
+  }
+
+  /** What the job needs stays until it is written: deletions look at the jobs that are there. */
+  private async hold(
+    manager: EntityManager,
+    training: File,
+    validation: File | null,
+    start: Resolved | null,
+  ): Promise<void> {
+    await this.files.hold(manager, training.id, 'training_file');
+    if (validation) await this.files.hold(manager, validation.id, 'validation_file');
+    const adapter = (start?.adapter ?? []).map((file) => file.sha256);
+    if (adapter.length > 0 && !(await this.blobs.hold(manager, adapter)))
+      throw new DomainError(
+        'invalid_adapter',
+        `${start?.id} was just deleted`,
+        'graft.init_adapter',
+      );
   }
 
   private async startingAdapter(

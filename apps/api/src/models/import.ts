@@ -4,7 +4,7 @@ import { link, mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import type { Principal } from '../auth/principal.js';
-import { BlobStore } from '../blobs/blob-store.js';
+import { BlobStore, type WriteRow } from '../blobs/blob-store.js';
 import { inspectModelFolder } from '../catalog/plugins.js';
 import { Settings } from '../config.js';
 import { Database } from '../database/database.js';
@@ -110,10 +110,9 @@ export class ModelImport implements OnModuleDestroy {
     );
     const total = files.reduce((sum, file) => sum + file.size, 0);
     const stored: StoredFile[] = [];
-    let kept: readonly StoredFile[] = [];
     try {
       const moved = this.progress(id, total);
-      for (const file of files) stored.push(await this.store(file, moved));
+      for (const file of files) await this.store(id, file, stored, moved);
       const facts = await this.inspect(stored);
       const wanted = stored.filter((file) => facts.files.includes(file.name));
       await this.models.update(
@@ -128,10 +127,12 @@ export class ModelImport implements OnModuleDestroy {
           bytes: wanted.reduce((sum, file) => sum + file.size, 0),
         },
       );
-      kept = wanted;
-      log.info({ model: id, family: facts.family, files: kept.length }, 'model imported');
+      log.info({ model: id, family: facts.family, files: wanted.length }, 'model imported');
+    } catch (error) {
+      await this.models.update({ id, status: 'importing' }, { files: [] }).catch(() => undefined);
+      throw error;
     } finally {
-      for (const file of stored) if (!kept.includes(file)) await this.blobs.release(file.sha256);
+      for (const file of stored) await this.blobs.release(file.sha256);
     }
   }
 
@@ -150,12 +151,24 @@ export class ModelImport implements OnModuleDestroy {
     };
   }
 
-  private async store(file: SourceFile, moved: (bytes: number) => void): Promise<StoredFile> {
+  /** The model names what has come so far: an import may take longer than retention waits. */
+  private async store(
+    id: string,
+    file: SourceFile,
+    stored: StoredFile[],
+    moved: (bytes: number) => void,
+  ): Promise<void> {
     if (this.closing) throw new DomainError('unavailable', 'the server is stopping');
-    const blob = await this.blobs.put(await file.open(), {
-      inspect: (chunk) => moved(chunk.length),
-    });
-    return { name: file.name, ...blob };
+    const asPart: WriteRow = async (manager, blob) => {
+      const parts = [...stored, { name: file.name, ...blob }];
+      const { affected } = await manager
+        .getRepository(Model)
+        .update({ id, status: 'importing' }, { files: parts });
+      if (!affected) throw new DomainError('conflict', 'the model was deleted');
+    };
+    const inspect = (chunk: Buffer): void => moved(chunk.length);
+    const blob = await this.blobs.put(await file.open(), asPart, { inspect });
+    stored.push({ name: file.name, ...blob });
   }
 
   /** Lets peft-core look at the files as a folder: names in a scratch folder that link to the blobs. */

@@ -12,6 +12,7 @@ export interface StoredFile {
 export class Blob {
   @PrimaryColumn('text', { primaryKeyConstraintName: 'blob_pk' }) sha256!: string;
   @Big() size!: number;
+  /** When it was last put. */
   @Now() created_at!: Date;
 }
 
