@@ -41,6 +41,7 @@ import { JobMetrics } from './jobs/metrics.service.js';
 import { ModelImport } from './models/import.js';
 import { ModelsController } from './models/models.controller.js';
 import { ModelsService } from './models/models.service.js';
+import { Retention } from './retention/retention.js';
 import { JobStream } from './stream/job-stream.js';
 import { Notifications } from './stream/notifications.js';
 import { StreamController } from './stream/stream.controller.js';
@@ -78,6 +79,7 @@ const SERVICES = [
   Outbox,
   Dispatcher,
   Reconciler,
+  Retention,
   Connections,
   Workers,
   BlobTransfer,

@@ -22,6 +22,8 @@ export interface ApiConfig {
   /** Lease length; tests shorten it. */
   readonly leaseMs?: number;
   readonly reconcileMs?: number;
+  /** How often what nobody needs any more is deleted; tests shorten it. */
+  readonly retentionMs?: number;
   /** Pause before a crashed attempt is queued again, doubled with each failure; tests shorten it. */
   readonly retryBackoffMs?: number;
 }
@@ -39,6 +41,7 @@ export class Settings {
   readonly leaseMs: number;
   readonly heartbeatMs: number;
   readonly reconcileMs: number;
+  readonly retentionMs: number;
   readonly retryBackoffMs: number;
   readonly blobsDir: string;
 
@@ -57,6 +60,7 @@ export class Settings {
     this.leaseMs = config.leaseMs ?? 15_000;
     this.heartbeatMs = Math.max(200, Math.floor(this.leaseMs / 3));
     this.reconcileMs = config.reconcileMs ?? 3_000;
+    this.retentionMs = config.retentionMs ?? 600_000;
     this.retryBackoffMs = config.retryBackoffMs ?? 5_000;
     this.blobsDir = join(config.home, 'blobs');
   }

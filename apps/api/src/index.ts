@@ -23,6 +23,7 @@ import { respondWithError } from './http/error.filter.js';
 import { requestId } from './http/request-id.js';
 import { log, NestLog } from './log.js';
 import { ModelImport } from './models/import.js';
+import { Retention } from './retention/retention.js';
 import { JobStream } from './stream/job-stream.js';
 import { Notifications } from './stream/notifications.js';
 
@@ -86,6 +87,7 @@ export async function startApi(config: ApiConfig): Promise<RunningApi> {
     const grpcUrl = await app.get(Gateway).listen();
     app.get(Dispatcher).start();
     app.get(Reconciler).start();
+    app.get(Retention).start();
     await app.get(ModelImport).resumeAll();
     closing.push(async () => app.get(JobStream).endAll());
     log.info({ url, grpcUrl, queue: queue.backend }, 'control plane is up');
