@@ -4,5 +4,6 @@ export * from './ops/creation.js';
 export * from './ops/in-place.js';
 export * from './ops/linalg.js';
 export * from './ops/maths.js';
+export * from './ops/fused.js';
 export * from './ops/nn.js';
 export * from './ops/shape.js';

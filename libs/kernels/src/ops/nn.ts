@@ -3,7 +3,6 @@ import { many, one } from '../call.js';
 import { native } from '../native.js';
 import { tidy } from '../scope.js';
 import type { Tensor } from '../tensor.js';
-import { add, mean, mul, rsqrt, square } from './maths.js';
 import { to } from './shape.js';
 
 /** (x - mean) / sqrt(var + eps) · weight + bias over the last dimension. */
@@ -13,19 +12,6 @@ export const layerNorm = (
   bias: Tensor | null = null,
   eps = 1e-5,
 ): Tensor => one('aten::layer_norm', x, x.shape.slice(-1), weight, bias, eps);
-
-/**
- * weight · cast(x · rsqrt(mean(x²) + eps)) over the last dimension: as Hugging Face's LLaMA does, the norm is
- * taken in f32, rounded to x's dtype, and only then scaled. arXiv:1910.07467.
- */
-export function rmsNorm(x: Tensor, weight: Tensor | null, eps = 1e-6): Tensor {
-  return tidy(() => {
-    const wide = to(x, 'f32');
-    const scaled = mul(wide, rsqrt(add(mean(square(wide), -1, true), eps)));
-    const normed = to(scaled, x.dtype);
-    return weight ? mul(weight, normed) : normed;
-  });
-}
 
 export interface AttentionOptions {
   /** bool (true = attend) or added to the scores; broadcast to [..., queries, keys] */

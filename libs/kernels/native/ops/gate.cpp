@@ -1,0 +1,85 @@
+// The gated activation of LLaMA's feed-forward (SwiGLU, arXiv:2002.05202), in f32 and rounded once.
+//
+//   y = silu(g) ⊙ u      silu(g) = g σ(g)
+//   dg = dy ⊙ u ⊙ σ (1 + g (1 - σ))      du = dy ⊙ silu(g)
+//
+// Kept for the backward pass: g and u only.
+#include "isa.h"
+
+#include <ATen/Parallel.h>
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/empty_like.h>
+#include <torch/csrc/autograd/custom_function.h>
+#include <torch/library.h>
+
+#include <cstdint>
+
+namespace graft {
+namespace {
+
+struct GateTask {
+  bool wide;  // f32, else bf16
+  const void *gate, *up, *dy;
+  void *first, *second;  // y, none; or dg, du
+  int64_t count;
+};
+
+#define GRAFT_BODY "gate.inc"
+#include "isa_each.h"
+#undef GRAFT_BODY
+
+constexpr int64_t kGrain = 1 << 14;
+
+void run(const at::Tensor& gate, const at::Tensor& up, const at::Tensor* dy, at::Tensor& first, at::Tensor* second) {
+  const int64_t bytes = gate.element_size();
+  auto at_element = [bytes](const at::Tensor* x, int64_t i) {
+    return x ? static_cast<char*>(const_cast<void*>(x->const_data_ptr())) + i * bytes : nullptr;
+  };
+  at::parallel_for(0, gate.numel(), kGrain, [&](int64_t begin, int64_t end) {
+    GateTask t{gate.scalar_type() == at::kFloat, at_element(&gate, begin),  at_element(&up, begin),
+               at_element(dy, begin),            at_element(&first, begin), at_element(second, begin),
+               end - begin};
+    GRAFT_DISPATCH(gate_part, t);
+  });
+}
+
+void check(const at::Tensor& gate, const at::Tensor& up) {
+  TORCH_CHECK(gate.scalar_type() == at::kFloat || gate.scalar_type() == at::kBFloat16, "f32 or bf16, got ", gate.dtype());
+  TORCH_CHECK(gate.scalar_type() == up.scalar_type(), "gate ", gate.dtype(), ", up ", up.dtype());
+  TORCH_CHECK(gate.sizes() == up.sizes(), "gate ", gate.sizes(), ", up ", up.sizes());
+}
+
+at::Tensor silu_mul_cpu(const at::Tensor& gate, const at::Tensor& up) {
+  check(gate, up);
+  const at::Tensor g = gate.contiguous(), u = up.contiguous();
+  at::Tensor y = at::empty_like(g);
+  run(g, u, nullptr, y, nullptr);
+  return y;
+}
+
+struct SiluMul : torch::autograd::Function<SiluMul> {
+  static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& gate, const at::Tensor& up) {
+    at::AutoDispatchBelowAutograd below;
+    context->save_for_backward({gate, up});
+    return silu_mul_cpu(gate, up);
+  }
+
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
+                                                 torch::autograd::variable_list gradients) {
+    at::AutoDispatchBelowAutograd below;
+    const auto saved = context->get_saved_variables();
+    const at::Tensor g = saved[0].contiguous(), u = saved[1].contiguous(), dy = gradients[0].contiguous();
+    at::Tensor dg = at::empty_like(g), du = at::empty_like(u);
+    run(g, u, &dy, dg, &du);
+    return {dg, du};
+  }
+};
+
+at::Tensor silu_mul_autograd(const at::Tensor& gate, const at::Tensor& up) { return SiluMul::apply(gate, up); }
+
+}  // namespace
+}  // namespace graft
+
+TORCH_LIBRARY_FRAGMENT(graft, m) { m.def("silu_mul(Tensor gate, Tensor up) -> Tensor"); }
+TORCH_LIBRARY_IMPL(graft, CPU, m) { m.impl("silu_mul", graft::silu_mul_cpu); }
+TORCH_LIBRARY_IMPL(graft, Autograd, m) { m.impl("silu_mul", graft::silu_mul_autograd); }

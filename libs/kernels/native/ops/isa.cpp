@@ -1,0 +1,40 @@
+// graft::instruction_set(wanted) -> the set in use: the best of the processor, or `wanted` from now on (-1: no change).
+#include "isa.h"
+
+#include <c10/util/Exception.h>
+#include <torch/library.h>
+
+#include <atomic>
+#include <cstdint>
+
+namespace graft {
+namespace {
+
+Isa best() {
+#if GRAFT_X86
+  if (__builtin_cpu_supports("x86-64-v4")) return __builtin_cpu_supports("avx512bf16") ? Isa::kAvx512Bf16 : Isa::kAvx512;
+  if (__builtin_cpu_supports("x86-64-v3")) return Isa::kAvx2;
+#endif
+  return Isa::kGeneric;
+}
+
+std::atomic<Isa>& chosen() {
+  static std::atomic<Isa> value{best()};
+  return value;
+}
+
+int64_t instruction_set(int64_t wanted) {
+  if (wanted >= 0) {
+    TORCH_CHECK(wanted <= static_cast<int64_t>(best()), "this processor has no such instruction set");
+    chosen() = static_cast<Isa>(wanted);
+  }
+  return static_cast<int64_t>(isa());
+}
+
+}  // namespace
+
+Isa isa() { return chosen(); }
+
+}  // namespace graft
+
+TORCH_LIBRARY_FRAGMENT(graft, m) { m.def("instruction_set(int wanted) -> int", graft::instruction_set); }

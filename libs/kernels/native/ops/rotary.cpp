@@ -1,0 +1,86 @@
+// Rotary positions (arXiv:2104.09864) in halves, in f32 and rounded once.
+//
+//   y = x ⊙ cos + [x₂ ; x₁] ⊙ sin      x = [x₁ ; x₂]      sin = [-sin(t f) ; sin(t f)]
+//
+// A rotation: its gradient turns dy back, which is the same with -sin.  x: [T, heads, d]  cos, sin: [T, 1, d]
+#include "isa.h"
+
+#include <ATen/Parallel.h>
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/empty.h>
+#include <torch/csrc/autograd/custom_function.h>
+#include <torch/library.h>
+
+#include <cstdint>
+
+namespace graft {
+namespace {
+
+struct RotaryTask {
+  bool wide;  // f32, else bf16
+  const void *x, *cos, *sin;
+  void* y;
+  int64_t rows, heads, size, stride;
+  float sign;
+};
+
+#define GRAFT_BODY "rotary.inc"
+#include "isa_each.h"
+#undef GRAFT_BODY
+
+at::Tensor turn(const at::Tensor& given, const at::Tensor& cos, const at::Tensor& sin, float sign) {
+  TORCH_CHECK(given.dim() == 3 && given.size(2) % 2 == 0, "rotate wants [rows, heads, even size], got ", given.sizes());
+  TORCH_CHECK(given.scalar_type() == at::kFloat || given.scalar_type() == at::kBFloat16, "f32 or bf16, got ", given.dtype());
+  TORCH_CHECK(cos.numel() == given.size(0) * given.size(2) && sin.numel() == cos.numel(), "tables ", cos.sizes(), " and ",
+              sin.sizes(), " for x ", given.sizes());
+  TORCH_CHECK(cos.scalar_type() == given.scalar_type() && sin.scalar_type() == given.scalar_type(), "one dtype for all");
+  TORCH_CHECK(cos.is_contiguous() && sin.is_contiguous(), "tables must be contiguous");
+  const at::Tensor x = given.stride(2) == 1 && given.stride(1) == given.size(2) ? given : given.contiguous();
+  at::Tensor y = at::empty(x.sizes(), x.options());
+  const int64_t heads = x.size(1), size = x.size(2), bytes = x.element_size();
+  auto from = [bytes](const at::Tensor& t, int64_t i) { return static_cast<const char*>(t.const_data_ptr()) + i * bytes; };
+  char* out = static_cast<char*>(y.mutable_data_ptr());
+  at::parallel_for(0, x.size(0), 64, [&](int64_t begin, int64_t end) {
+    RotaryTask t{x.scalar_type() == at::kFloat,
+                 from(x, begin * x.stride(0)),
+                 from(cos, begin * size),
+                 from(sin, begin * size),
+                 out + begin * heads * size * bytes,
+                 end - begin,
+                 heads,
+                 size,
+                 x.stride(0),
+                 sign};
+    GRAFT_DISPATCH(rotate_rows, t);
+  });
+  return y;
+}
+
+at::Tensor rotate_cpu(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin) { return turn(x, cos, sin, 1); }
+
+struct Rotate : torch::autograd::Function<Rotate> {
+  static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& x, const at::Tensor& cos,
+                            const at::Tensor& sin) {
+    at::AutoDispatchBelowAutograd below;
+    context->save_for_backward({cos, sin});
+    return turn(x, cos, sin, 1);
+  }
+
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
+                                                 torch::autograd::variable_list gradients) {
+    at::AutoDispatchBelowAutograd below;
+    const auto saved = context->get_saved_variables();
+    return {turn(gradients[0], saved[0], saved[1], -1), {}, {}};
+  }
+};
+
+at::Tensor rotate_autograd(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin) {
+  return Rotate::apply(x, cos, sin);
+}
+
+}  // namespace
+}  // namespace graft
+
+TORCH_LIBRARY_FRAGMENT(graft, m) { m.def("rotate(Tensor x, Tensor cos, Tensor sin) -> Tensor"); }
+TORCH_LIBRARY_IMPL(graft, CPU, m) { m.impl("rotate", graft::rotate_cpu); }
+TORCH_LIBRARY_IMPL(graft, Autograd, m) { m.impl("rotate", graft::rotate_autograd); }
