@@ -2,22 +2,19 @@
  * Attention over a packed batch.  o = softmax(q kᵀ · scale) v  for each piece apart, over its own keys up to the
  * query's and over what it shares: its run's virtual tokens, a prefix, or rows already in the cache.
  *
- * q: [T, H, d]  k, v: [T, Hkv, d]  o: [T, H d].  Measured on CPU (libtorch 2.13, S 192 + 100 shared, f32, forward and
- * backward): a boolean mask 7.2 ms, queries padded to make it plain causal 10.5 ms; a mask costs no more than causal.
+ * q: [T, H, d]  k, v: [T, Hkv, d]  o: [T, H d].  Training on the CPU takes all pieces in one kernel; generation and
+ * other devices take libtorch's attention piece by piece.
  */
 import {
-  bmm,
-  call,
   cat,
+  hasPackedAttention,
   narrow,
-  permute,
+  packedAttention,
   reshape,
   scaledDotProductAttention,
-  softmax,
   split,
   transpose,
   unsqueeze,
-  view,
 } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
 import type { KvCache } from './kv-cache.js';
@@ -41,6 +38,8 @@ export interface KeysValues {
 
 export function attention(q: Tensor, k: Tensor, v: Tensor, inputs: AttentionInputs): Tensor {
   const { pieces } = inputs.layout;
+  const isOneRange = pieces.every(({ prefix, shared }) => prefix === 0 || shared < 0);
+  if (!inputs.cache && isOneRange && hasPackedAttention(q)) return packed(q, k, v, inputs);
   const sizes = pieces.map(({ rows }) => rows);
   const parts = (t: Tensor): Tensor[] => (sizes.length === 1 ? [t] : split(t, sizes));
   const [queries, keys, values] = [parts(q), parts(k), parts(v)];
@@ -53,6 +52,36 @@ export function attention(q: Tensor, k: Tensor, v: Tensor, inputs: AttentionInpu
     return attend(queries[i] as Tensor, seen(piece, before, own(i), inputs), inputs);
   });
   return outputs.length === 1 ? (outputs[0] as Tensor) : cat(outputs);
+}
+
+/** All pieces in one kernel: the runs' prefixes, once each, stand before the rows of the batch. */
+function packed(q: Tensor, k: Tensor, v: Tensor, inputs: AttentionInputs): Tensor {
+  const { layout, scale, window, prefix } = inputs;
+  const prefixes = new Map<number, { at: number; keysValues: KeysValues }>();
+  let rows = 0;
+  for (const { run, prefix: length } of layout.pieces) {
+    const keysValues = length > 0 && !prefixes.has(run) ? prefix(run) : undefined;
+    if (!keysValues) continue;
+    prefixes.set(run, { at: rows, keysValues });
+    rows += length;
+  }
+  const joined = (own: Tensor, part: 'k' | 'v'): Tensor =>
+    rows === 0
+      ? own
+      : cat([...[...prefixes.values()].map(({ keysValues }) => keysValues[part]), own]);
+  const starts: number[] = [];
+  let start = 0;
+  const pieces = layout.pieces.map((piece) => {
+    starts.push(start);
+    start += piece.rows;
+    const beforeStart =
+      piece.shared >= 0
+        ? rows + (starts[piece.shared] as number)
+        : (prefixes.get(piece.run)?.at ?? 0);
+    const before = piece.shared >= 0 ? (layout.pieces[piece.shared]?.rows ?? 0) : piece.prefix;
+    return { start: start - piece.rows, rows: piece.rows, beforeStart, before };
+  });
+  return packedAttention(q, joined(k, 'k'), joined(v, 'v'), pieces, { scale, window: window ?? 0 });
 }
 
 /** All keys and values a piece sees: what it shares, what is cached, its own. */
@@ -70,23 +99,8 @@ function seen(
   };
 }
 
-/**
- * Scores of one piece that may be kept for the backward pass (8 MB in bf16). Below it plain products are quicker than
- * libtorch's fused attention on the CPU in bf16, whose inner products are f32 (9 heads of 64 over 3, one core, forward
- * and backward): 64 rows 0.5 against 1.5 ms, 150 rows 2.0 against 5.1, 512 rows 15.5 against 29.1.
- */
-const MOST_SCORES = 1 << 22;
-
 /** q: [S, H, d], k and v: [K, Hkv, d], the queries being the last S of K → [S, H d] */
-function attend(q: Tensor, keysValues: KeysValues, inputs: AttentionInputs): Tensor {
-  const [rows, heads] = q.shape as [number, number, number];
-  const count = keysValues.k.shape[0] as number;
-  const small = rows > 1 && heads * rows * count <= MOST_SCORES;
-  const byProducts = small && q.dtype === 'bf16' && q.device === 'cpu';
-  return (byProducts ? products : fused)(q, keysValues, inputs);
-}
-
-function fused(
+function attend(
   q: Tensor,
   { k, v }: KeysValues,
   { layout, scale, window }: AttentionInputs,
@@ -110,29 +124,3 @@ function fused(
   });
   return reshape(transpose(output, 1, 2), [rows, heads * size]);
 }
-
-/** The same with the scores in memory. The queries of a group of heads stand as rows under their one key head. */
-function products(q: Tensor, { k, v }: KeysValues, inputs: AttentionInputs): Tensor {
-  const { layout, scale, window } = inputs;
-  const [rows, heads, size] = q.shape as [number, number, number];
-  const [count, kvHeads] = k.shape as [number, number, number];
-  const group = heads / kvHeads;
-  const grouped = transpose(view(q, [rows, kvHeads, group, size]), 0, 1);
-  const narrowed = window !== null && count > window ? window : null;
-  const mask = layout.summands(rows, count - rows, narrowed, group, q.dtype);
-  const scores = baddbmm(
-    mask,
-    reshape(grouped, [kvHeads, rows * group, size]),
-    permute(k, [1, 2, 0]),
-    scale,
-  );
-  const output = bmm(softmax(scores), transpose(v, 0, 1));
-  return reshape(transpose(view(output, [kvHeads, rows, group * size]), 0, 1), [
-    rows,
-    heads * size,
-  ]);
-}
-
-/** a + alpha · b c, by batch */
-const baddbmm = (a: Tensor, b: Tensor, c: Tensor, alpha: number): Tensor =>
-  call('aten::baddbmm', a, b, c, 1, alpha) as Tensor;

@@ -1,7 +1,7 @@
 /** How a batch lies in memory while it goes through the model: its sequences, and the rows of virtual tokens. */
 import { DomainError } from '@graft/contracts';
-import { expand, keep, ones, reshape, tidy, to, tril, triu, view, where } from '@graft/kernels';
-import type { Dtype, Tensor } from '@graft/kernels';
+import { keep, ones, tidy, tril, triu } from '@graft/kernels';
+import type { Tensor } from '@graft/kernels';
 import { runRows } from '../batch.js';
 import type { PackedBatch, RunRows } from '../batch.js';
 import type { KvCache } from './kv-cache.js';
@@ -98,27 +98,6 @@ export class Layout {
     });
     this.#masks.set(name, keep(mask));
     return mask;
-  }
-
-  /** `mask` as summands, 0 or -∞, for scores whose rows are (query, head of a group): [1, rows · group, keys]. */
-  summands(
-    rows: number,
-    before: number,
-    window: number | null,
-    group: number,
-    dtype: Dtype,
-  ): Tensor {
-    const name = `${rows} ${before} ${window} ${group}`;
-    const made = this.#masks.get(name);
-    if (made) return made;
-    const mask = this.mask(rows, before, window);
-    const keys = before + rows;
-    const summands = tidy(() => {
-      const each = view(to(where(mask, 0, -Infinity), dtype), [rows, 1, keys]);
-      return reshape(expand(each, [rows, group, keys]), [1, rows * group, keys]);
-    });
-    this.#masks.set(name, keep(summands));
-    return summands;
   }
 
   dispose(): void {

@@ -7,7 +7,6 @@
  * x: [T, heads, d]. Angles are f32, tables have x's dtype.
  */
 import {
-  addcmul_,
   arange,
   call,
   cat,
@@ -16,6 +15,7 @@ import {
   mul,
   neg,
   reciprocal,
+  rotate as turn,
   sin,
   tensor,
   tidy,
@@ -91,9 +91,4 @@ export function ropeTables(f: Tensor, positions: Int32Array, dtype: Dtype): Rope
   });
 }
 
-export function rotate(x: Tensor, { cos: c, sin: s }: RopeTables): Tensor {
-  return tidy(() => {
-    const halves = call('aten::roll', x, (x.shape[2] as number) / 2, 2) as Tensor;
-    return addcmul_(mul(x, c), halves, s);
-  });
-}
+export const rotate = (x: Tensor, { cos: c, sin: s }: RopeTables): Tensor => turn(x, c, s);

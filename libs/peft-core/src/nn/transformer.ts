@@ -16,6 +16,7 @@ import {
   narrow,
   relu,
   silu,
+  siluMul,
   split,
   tensor,
   tidy,
@@ -281,10 +282,13 @@ export class Transformer implements Model {
   #feed(block: Block, x: Tensor, { ctx }: Pass): Tensor {
     const n = block.mlpNorm.forward(x, ctx);
     const up = block.up.forward(n, ctx);
-    const hidden = block.gate
-      ? mul(this.#activate(block.gate.forward(n, ctx)), up)
-      : this.#activate(up);
-    return block.down.forward(hidden, ctx);
+    return block.down.forward(this.#activated(block.gate?.forward(n, ctx) ?? null, up), ctx);
+  }
+
+  #activated(gate: Tensor | null, up: Tensor): Tensor {
+    if (!gate) return this.#activate(up);
+    if (this.options.activation === 'silu') return siluMul(gate, up);
+    return mul(this.#activate(gate), up);
   }
 
   /** Hidden states of the real rows [T, D], and of each run's last virtual row [1, D]. */
