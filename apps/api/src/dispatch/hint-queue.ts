@@ -127,12 +127,8 @@ function pairs(
       await bounded(of(pool).queue.add('hint', { jobId, epoch, priority }, options));
     },
     take: async (pool) => {
-      const token = `graft-${process.pid}`;
-      const job = await bounded(of(pool).worker.getNextJob(token, { block: false }));
-      if (!job) return null;
-      // Out of the queue at once: if we die now, the reconciler emits it again.
-      await bounded(job.moveToCompleted('taken' as never, token, false));
-      return { ...job.data, pool };
+      const data = await bounded(takeOut(of(pool).worker));
+      return data && { ...data, pool };
     },
     waiting: async ({ jobId, epoch, pool }, again) => {
       const job = await bounded(of(pool).queue.getJob(hintId(jobId, epoch, again)));
@@ -154,6 +150,14 @@ function pairs(
       );
     },
   };
+}
+
+/** Out of the queue at once, even when nobody waits for the answer any more: the reconciler emits it again. */
+async function takeOut(worker: Pair['worker']): Promise<Data | null> {
+  const token = `graft-${process.pid}`;
+  const job = await worker.getNextJob(token, { block: false });
+  await job?.moveToCompleted('taken' as never, token, false);
+  return job?.data ?? null;
 }
 
 function bounded<T>(work: Promise<T>): Promise<T> {

@@ -1,0 +1,159 @@
+// The queue's Redis is emptied, or goes away and comes back with nothing: every job runs, and once.
+import type { Assignment } from '@graft/contracts/grpc';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { importBase, startTestApi, until, uploadChats, type TestApi } from '../e2e/api-fixture.js';
+import { ScriptedWorker, started, step } from '../e2e/api-worker.js';
+import { haveRedisServer, RedisServer } from './redis-server.js';
+
+if (!haveRedisServer) console.warn('skipped: there is no redis-server on this machine');
+
+const JOBS = 12;
+const LEASE_MS = 3000;
+/** A job whose hint was lost gets another after one lease; then everything has its turn. */
+const RECOVERY_MS = 20_000;
+
+describe.skipIf(!haveRedisServer)('the queue', () => {
+  let redis: RedisServer;
+  let api: TestApi;
+  let file: string;
+  const workers: Diligent[] = [];
+
+  beforeAll(async () => {
+    redis = await RedisServer.start();
+    api = await startTestApi({ queueUrl: redis.url, leaseMs: LEASE_MS, reconcileMs: 300 });
+    await importBase(api);
+    file = await uploadChats(api);
+  });
+  afterEach(() => {
+    for (const worker of workers.splice(0)) worker.end();
+  });
+  afterAll(async () => {
+    await api?.close();
+    await redis?.remove();
+  });
+
+  async function create(pool: string): Promise<string> {
+    const body = { model: 'tiny', training_file: file, graft: { pool } };
+    const response = await fetch(`${api.url}/v1/fine_tuning/jobs`, {
+      method: 'POST',
+      headers: { ...api.headers, 'content-type': 'application/json' },
+      body: JSON.stringify(body),
+      signal: AbortSignal.timeout(3000),
+    });
+    expect(response.status).toBe(200);
+    return ((await response.json()) as { id: string }).id;
+  }
+
+  async function work(pool: string): Promise<void> {
+    for (const name of ['one', 'two']) workers.push(await Diligent.start(api, pool, name));
+  }
+
+  async function eachRanOnce(ids: readonly string[], ms = RECOVERY_MS): Promise<void> {
+    await until(async () => {
+      const [row] = await api.query<{ open: number }>(
+        `SELECT count(*)::int AS open FROM job WHERE id = ANY($1) AND state <> 'succeeded'`,
+        [ids],
+      );
+      return row?.open === 0;
+    }, ms);
+    const attempts = await api.query(
+      'SELECT job_id, outcome FROM attempt WHERE job_id = ANY($1) ORDER BY job_id',
+      [ids],
+    );
+    expect(attempts).toEqual([...ids].sort().map((job_id) => ({ job_id, outcome: 'done' })));
+    const models = await api.query('SELECT 1 FROM model WHERE job_id = ANY($1)', [ids]);
+    expect(models).toHaveLength(ids.length);
+    const taken = workers.flatMap((worker) => worker.taken);
+    expect(taken.sort()).toEqual([...ids].sort());
+    expect(await redis.stuck()).toEqual([]);
+  }
+
+  it('emptied under load loses no job and runs none twice', async () => {
+    const ids = await Promise.all(Array.from({ length: JOBS }, () => create('flushed')));
+    await redis.flushAll();
+    await work('flushed');
+    await until(() => workers.some((worker) => worker.taken.length > 0), RECOVERY_MS);
+    await redis.flushAll();
+    await eachRanOnce(ids);
+  });
+
+  it.each([
+    { back: 'empty', empty: true },
+    { back: 'with all it held', empty: false },
+  ])(
+    'away for some seconds takes jobs all the same, and runs them when it is back $back',
+    async ({ empty }) => {
+      const pool = `down-${empty}`;
+      const before = await Promise.all(Array.from({ length: 4 }, () => create(pool)));
+      await redis.kill();
+      await work(pool);
+      const meanwhile: string[] = [];
+      for (let n = 0; n < 4; n++) meanwhile.push(await create(pool));
+      expect(await api.get('/overview')).toBeTruthy();
+      await new Promise((resolve) => setTimeout(resolve, 6000));
+      meanwhile.push(await create(pool));
+      await redis.start({ empty });
+      const after = await create(pool);
+      await eachRanOnce([...before, ...meanwhile, after]);
+    },
+  );
+
+  it('away while jobs run costs them nothing', async () => {
+    await work('busy');
+    for (const worker of workers) worker.slow = true;
+    const ids = [await create('busy'), await create('busy')];
+    await until(() => workers.every((worker) => worker.taken.length === 1));
+    await redis.kill();
+    await new Promise((resolve) => setTimeout(resolve, LEASE_MS + 2000));
+    for (const worker of workers) worker.slow = false;
+    await until(async () => {
+      const jobs = await api.query<{ state: string }>('SELECT state FROM job WHERE id = ANY($1)', [
+        ids,
+      ]);
+      return jobs.every(({ state }) => state === 'succeeded');
+    });
+    await redis.start();
+    await eachRanOnce(ids);
+  });
+});
+
+/** A worker that renews its leases and finishes whatever it is given, one at a time. */
+class Diligent {
+  readonly taken: string[] = [];
+  slow = false;
+  private lease: Assignment | null = null;
+  private over = false;
+  private readonly beats: NodeJS.Timeout;
+
+  private constructor(private readonly worker: ScriptedWorker) {
+    this.beats = setInterval(() => {
+      const leases = this.lease ? [{ ...this.lease, step: 1 }] : [];
+      void worker.beat(leases).catch(() => undefined);
+    }, LEASE_MS / 4);
+  }
+
+  static async start(api: TestApi, pool: string, name: string): Promise<Diligent> {
+    const diligent = new Diligent(await new ScriptedWorker(api, { pool, name }).connect());
+    void diligent.work();
+    return diligent;
+  }
+
+  end(): void {
+    this.over = true;
+    clearInterval(this.beats);
+    this.worker.vanish();
+  }
+
+  private async work(): Promise<void> {
+    while (!this.over) {
+      const next = await this.worker.assigned().catch(() => null);
+      if (!next) continue;
+      this.lease = next;
+      this.taken.push(next.jobId);
+      await this.worker.tell(next, started(), step(1));
+      while (this.slow && !this.over) await new Promise((resolve) => setTimeout(resolve, 50));
+      await this.worker.finish(next, 10);
+      this.lease = null;
+    }
+  }
+}
