@@ -25,7 +25,8 @@ COPY --from=build /graft/package.json ./
 COPY --from=build /graft/node_modules node_modules
 COPY --from=build /graft/libs libs
 COPY --from=build /graft/apps apps
-RUN mkdir -p /var/lib/graft && chown node:node /var/lib/graft
+# a new volume takes over the owner of the folder it is mounted on
+RUN mkdir -p /var/lib/graft /var/lib/graft-join && chown node:node /var/lib/graft /var/lib/graft-join
 USER node
 VOLUME /var/lib/graft
 EXPOSE 8080 8081

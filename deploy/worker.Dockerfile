@@ -39,9 +39,11 @@ RUN if [ "$CUDA" = 1 ]; then export LIBTORCH=/opt/torch/torch; fi \
 
 FROM machine-${CUDA}
 ENV NODE_ENV=production
+# uid 1000 as in the API's image: the join token is readable for its owner only
 RUN apt-get update && apt-get install -y --no-install-recommends libgomp1 && rm -rf /var/lib/apt/lists/* \
- && (id node >/dev/null 2>&1 || useradd --create-home node) \
- && mkdir -p /var/lib/graft-worker && chown node:node /var/lib/graft-worker
+ && (id node >/dev/null 2>&1 || useradd --create-home --non-unique --uid 1000 node) \
+ && mkdir -p /var/lib/graft-worker /var/lib/graft-join \
+ && chown node:node /var/lib/graft-worker /var/lib/graft-join
 WORKDIR /graft
 COPY --from=build /opt/torch /opt/torch
 COPY --from=build /graft/.cache .cache

@@ -23,7 +23,8 @@ describe('docker-compose.yml', () => {
     const used = services.flatMap(([, { volumes = [] }]) =>
       volumes.map((text) => text.split(':')).filter((parts) => parts.length > 1),
     );
-    expect(used.map(([name]) => name).sort()).toEqual(Object.keys(compose.volumes).sort());
+    const names = new Set(used.map(([name]) => name));
+    expect([...names].sort()).toEqual(Object.keys(compose.volumes).sort());
   });
 
   it('runs Redis with an append-only file and without eviction', () => {
@@ -32,11 +33,13 @@ describe('docker-compose.yml', () => {
     expect(command).toContain('--maxmemory-policy noeviction');
   });
 
-  it('lets the worker be scaled, and gives it no database, no Redis and no shared folder', () => {
+  it('lets the worker be scaled, and gives it no database, no Redis and nothing shared but the join token', () => {
     const { worker } = compose.services;
     expect(worker.container_name).toBeUndefined();
     expect(worker.ports).toBeUndefined();
-    expect(worker.volumes.every((volume) => !volume.includes(':'))).toBe(true);
+    expect(worker.volumes.filter((volume) => volume.includes(':'))).toEqual([
+      'join:/var/lib/graft-join:ro',
+    ]);
     expect(
       Object.keys(worker.environment).filter((name) => /DATABASE|QUEUE|REDIS|API_KEY/.test(name)),
     ).toEqual([]);
@@ -62,7 +65,21 @@ describe('docker-compose.yml', () => {
     expect(compose.services.postgres.environment.POSTGRES_PASSWORD).toMatch(
       /^\$\{GRAFT_DATABASE_PASSWORD:\?/,
     );
-    expect(compose.services.worker.environment.GRAFT_WORKER_TOKEN).toBe('${GRAFT_WORKER_TOKEN:-}');
+  });
+});
+
+describe('the join token', () => {
+  const { api, worker } = compose.services;
+
+  it('is where the API writes it and the worker reads it, in a volume of its own', () => {
+    const path = api.environment.GRAFT_JOIN_TOKEN_FILE;
+    expect(worker.environment.GRAFT_WORKER_TOKEN_FILE).toBe(path);
+    const folder = path.slice(0, path.lastIndexOf('/'));
+    expect(api.volumes).toContain(`join:${folder}`);
+    expect(Object.keys(worker.environment)).not.toContain('GRAFT_WORKER_TOKEN');
+    // whichever container comes first, the volume belongs to the user that both run as
+    for (const { build } of [api, worker])
+      expect(read(build.dockerfile)).toMatch(new RegExp(`chown node:node [^\\n]*${folder}\\b`));
   });
 });
 

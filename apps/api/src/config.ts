@@ -14,6 +14,8 @@ export interface ApiConfig {
   readonly queueUrl?: string;
   /** Prefix of every queue's name, so that several installations can share one Redis. */
   readonly queuePrefix?: string;
+  /** Where the join token for workers is kept; absent: `home/join-token`. */
+  readonly joinTokenFile?: string;
   /** Built dashboard to serve at `/`. */
   readonly dashboardDir?: string;
   /** Base URL of the Hugging Face hub used by `hub:` imports. */
@@ -36,6 +38,7 @@ export class Settings {
   readonly grpcPort: number;
   readonly queueUrl: string | null;
   readonly queuePrefix: string;
+  readonly joinTokenFile: string;
   readonly dashboardDir: string | null;
   readonly hubUrl: string;
   readonly leaseMs: number;
@@ -55,6 +58,7 @@ export class Settings {
     this.grpcPort = config.grpcPort ?? 0;
     this.queueUrl = config.queueUrl ?? null;
     this.queuePrefix = config.queuePrefix ?? 'graft';
+    this.joinTokenFile = config.joinTokenFile ?? join(config.home, 'join-token');
     this.dashboardDir = config.dashboardDir ?? null;
     this.hubUrl = config.hubUrl ?? 'https://huggingface.co';
     this.leaseMs = config.leaseMs ?? 15_000;

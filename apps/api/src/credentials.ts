@@ -1,9 +1,10 @@
-import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import type { ApiKeysService } from './auth/api-keys.service.js';
+import type { Settings } from './config.js';
 import type { JoinTokensService } from './gateway/join-tokens.service.js';
 
-/** What the person on this machine needs: `credentials.json` for the CLI, `join-token` for local workers. */
+/** What the person on this machine needs: `credentials.json` for the CLI, a file with the join token for workers. */
 export interface Credentials {
   readonly apiKey: string;
   readonly joinToken: string;
@@ -11,7 +12,7 @@ export interface Credentials {
 
 /** Keeps what is there and still valid; else makes a first admin key and a join token. Both files are 0600. */
 export async function writeCredentials(
-  home: string,
+  { home, joinTokenFile: file }: Settings,
   url: string,
   keys: ApiKeysService,
   tokens: JoinTokensService,
@@ -27,7 +28,6 @@ export async function writeCredentials(
   const apiKey = valid ? known : await keys.createFirst();
   writeSecret(credentials, JSON.stringify({ url: `${url}/v1`, api_key: apiKey }, null, 2) + '\n');
 
-  const file = join(home, 'join-token');
   const kept = existsSync(file) ? readFileSync(file, 'utf8').trim() : null;
   const usable =
     kept !== null &&
@@ -38,6 +38,7 @@ export async function writeCredentials(
   const joinToken = usable
     ? kept
     : ((await tokens.create({ name: 'local' })) as { secret: string }).secret;
+  mkdirSync(dirname(file), { recursive: true });
   writeSecret(file, joinToken + '\n');
   return { apiKey, joinToken };
 }

@@ -78,7 +78,7 @@ export async function startApi(config: ApiConfig): Promise<RunningApi> {
     const { port } = app.getHttpServer().address() as AddressInfo;
     const url = `http://${settings.host}:${port}`;
     const credentials = await writeCredentials(
-      settings.home,
+      settings,
       url,
       app.get(ApiKeysService),
       app.get(JoinTokensService),

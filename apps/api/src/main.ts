@@ -12,6 +12,8 @@ const HELP = `graft-api: the control plane
   --grpc-port N        port for workers (GRAFT_GRPC_PORT, default 0)
   --database-url URL   postgres://… (GRAFT_DATABASE_URL, default: embedded)
   --queue-url URL      redis://… (GRAFT_QUEUE_URL, default: in the database)
+  --join-token-file F  where the workers' join token is kept (GRAFT_JOIN_TOKEN_FILE,
+                       default: join-token in the home)
   --dashboard DIR      built dashboard to serve (GRAFT_DASHBOARD)
   --hub-url URL        Hugging Face hub (HF_ENDPOINT)
 
@@ -27,6 +29,7 @@ const { values } = parseArgs({
     'grpc-port': text,
     'database-url': text,
     'queue-url': text,
+    'join-token-file': text,
     dashboard: text,
     'hub-url': text,
     help: { type: 'boolean' },
@@ -48,6 +51,8 @@ if (values.help) {
   process.stdout.write(HELP);
 } else {
   const home = setting(values.home, 'GRAFT_HOME') ?? '.graft';
+  const joinTokenFile =
+    setting(values['join-token-file'], 'GRAFT_JOIN_TOKEN_FILE') ?? join(home, 'join-token');
   const optional = {
     host: setting(values.host, 'GRAFT_HOST'),
     databaseUrl: setting(values['database-url'], 'GRAFT_DATABASE_URL'),
@@ -58,6 +63,7 @@ if (values.help) {
   try {
     const api = await startApi({
       home,
+      joinTokenFile,
       port: port(values.port, 'GRAFT_PORT', 8080),
       grpcPort: port(values['grpc-port'], 'GRAFT_GRPC_PORT', 0),
       ...Object.fromEntries(Object.entries(optional).filter(([, value]) => value !== undefined)),
@@ -66,7 +72,7 @@ if (values.help) {
       url: api.url,
       grpc_url: api.grpcUrl,
       credentials: join(home, 'credentials.json'),
-      join_token_file: join(home, 'join-token'),
+      join_token_file: joinTokenFile,
     };
     process.stdout.write(JSON.stringify(ready) + '\n');
     let stopping = false;

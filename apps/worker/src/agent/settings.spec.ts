@@ -37,6 +37,9 @@ describe('settings', () => {
     expect(readSettings(['--url', 'grpc://h:1', '--token-file', path], {})?.token).toBe(
       'from-file',
     );
+    const env = { GRAFT_WORKER_TOKEN_FILE: path };
+    expect(readSettings(['--url', 'grpc://h:1'], env)?.token).toBe('from-file');
+    expect(readSettings(flags(), env)?.token).toBe('t');
     expect(() => readSettings(['--url', 'grpc://h:1', '--token-file', `${path}x`], {})).toThrow(
       '--token-file cannot be read',
     );

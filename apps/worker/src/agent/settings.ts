@@ -35,7 +35,7 @@ export const USAGE = `graft-worker: joins a Graft control plane and trains what 
 
   --url URL             worker gateway of the API: grpc://HOST:PORT, or grpcs:// for TLS   (GRAFT_WORKER_URL)
   --token TOKEN         join token; better from the environment than from the command line (GRAFT_WORKER_TOKEN)
-  --token-file FILE     file that holds the join token
+  --token-file FILE     file that holds the join token                                     (GRAFT_WORKER_TOKEN_FILE)
   --pool NAME           pool whose jobs it takes                      [default]            (GRAFT_WORKER_POOL)
   --name NAME           how people see this worker                    [host name]          (GRAFT_WORKER_NAME)
   --slots N             runs at a time                                [2]                  (GRAFT_WORKER_SLOTS)
@@ -95,6 +95,7 @@ export function readSettings(
       throw new DomainError('invalid_value', `--${flag} must be a number of at least ${min}`, flag);
     return value;
   };
+  const tokenFile = flags['token-file'] || (flags.token ? '' : env['GRAFT_WORKER_TOKEN_FILE']);
   const pool = text('pool', 'GRAFT_WORKER_POOL', 'default');
   if (!/^[a-z0-9][a-z0-9-]{0,62}$/.test(pool))
     throw new DomainError(
@@ -104,9 +105,7 @@ export function readSettings(
     );
   return {
     ...parseUrl(text('url', 'GRAFT_WORKER_URL')),
-    token: flags['token-file']
-      ? readToken(flags['token-file'])
-      : text('token', 'GRAFT_WORKER_TOKEN').trim(),
+    token: tokenFile ? readToken(tokenFile) : text('token', 'GRAFT_WORKER_TOKEN').trim(),
     pool,
     name: text('name', 'GRAFT_WORKER_NAME', hostname()).slice(0, 120),
     slots: Math.floor(number('slots', 'GRAFT_WORKER_SLOTS', 2, 1)),
