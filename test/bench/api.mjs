@@ -9,7 +9,7 @@
 // busy machine too; the times only mean something when the load before is near 0. Clients share the machine.
 // --cpu-prof: a profile of the API for each part, to open in a browser's developer tools.
 import { credentials, Metadata } from '@grpc/grpc-js';
-import { WorkerServiceClient } from '@graft/contracts/grpc';
+import { PROTOCOL, WorkerServiceClient } from '@graft/contracts/grpc';
 import { spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
@@ -317,8 +317,8 @@ class ScriptedWorker {
     this.stream = this.client.connect(metadata);
     this.stream.on('error', () => undefined);
     this.send('hello', {
-      protocolMin: 1,
-      protocolMax: 1,
+      protocolMin: PROTOCOL.min,
+      protocolMax: PROTOCOL.max,
       instanceId: randomUUID(),
       name: 'bench',
       pool: 'default',
