@@ -25,9 +25,11 @@ export interface RetryMarks {
 const MAX_OPEN_JOBS = 10_000;
 const SDK_RETRY_WINDOW = '2 minutes';
 /** OpenAI's bound, checked here because it counts pairs, not characters. */
-const Metadata = z
-  .record(z.string(), z.string())
-  .refine((pairs) => Object.keys(pairs).length <= 16, 'at most 16 pairs');
+const Metadata = z.object({
+  metadata: z
+    .record(z.string(), z.string())
+    .refine((pairs) => Object.keys(pairs).length <= 16, 'at most 16 pairs'),
+});
 
 @Injectable()
 export class JobCreation {
@@ -48,8 +50,7 @@ export class JobCreation {
     if (earlier) return this.jobs.object(caller.projectId, earlier);
 
     const request = parseBody(CreateJob, body);
-    if (request.metadata)
-      parseBody(z.object({ metadata: Metadata }), { metadata: request.metadata });
+    if (request.metadata) parseBody(Metadata, { metadata: request.metadata });
     const base = await this.models.resolve(caller, request.model, 'model');
     const start = await this.startingAdapter(caller, request, base);
     const training = await this.usable(caller, request.training_file, 'training_file');
@@ -191,14 +192,15 @@ export class JobCreation {
     hash: string,
     id: string,
   ): Promise<string> {
-    await this.database.query(
+    const [claimed] = await this.database.query(
       `INSERT INTO idempotency (project_id, key, request_hash, job_id) VALUES ($1, $2, $3, $4)
        ON CONFLICT (project_id, key) DO UPDATE
          SET request_hash = excluded.request_hash, job_id = excluded.job_id, created_at = now()
-         WHERE idempotency.created_at <= now() - interval '24 hours'`,
+         WHERE idempotency.created_at <= now() - interval '24 hours' RETURNING job_id`,
       [caller.projectId, key, hash, id],
       manager,
     );
+    if (claimed) return id;
     const [row] = await this.database.query<{ job_id: string; request_hash: string }>(
       'SELECT job_id, request_hash FROM idempotency WHERE project_id = $1 AND key = $2',
       [caller.projectId, key],

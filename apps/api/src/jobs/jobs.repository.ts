@@ -37,10 +37,14 @@ export class JobsRepository {
   }
 
   async objects(jobs: readonly Job[]): Promise<JobObject[]> {
-    if (jobs.length === 0) return [];
-    const attempts = await this.database.manager
-      .getRepository(Attempt)
-      .find({ where: { job_id: In(jobs.map((job) => job.id)) }, order: { epoch: 'ASC' } });
+    // The first assignment raises the epoch: below it there are no attempts.
+    const begun = jobs.filter((job) => job.epoch > 0).map((job) => job.id);
+    const attempts =
+      begun.length === 0
+        ? []
+        : await this.database.manager
+            .getRepository(Attempt)
+            .find({ where: { job_id: In(begun) }, order: { epoch: 'ASC' } });
     return jobs.map((job) =>
       jobObject(
         job,
