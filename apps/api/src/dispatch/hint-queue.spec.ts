@@ -76,6 +76,22 @@ function contract(open: () => Promise<HintQueue>): void {
     expect(await queue.take('repeat')).toMatchObject({ jobId: 'ftjob-x', epoch: 2 });
   });
 
+  it('adds many at once as one by one: to their pools, by priority and age, repeats ignored', async () => {
+    await queue.add(hint('ftjob-b', 'many'));
+    await queue.addAll([
+      hint('ftjob-b', 'many'),
+      hint('ftjob-e', 'others', 1),
+      hint('ftjob-c', 'many'),
+      hint('ftjob-d', 'many'),
+      hint('ftjob-c', 'many'),
+      hint('ftjob-a', 'many', 0, 1),
+    ]);
+    const taken = [];
+    for (let n = 0; n < 5; n++) taken.push((await queue.take('many'))?.jobId);
+    expect(taken).toEqual(['ftjob-a', 'ftjob-b', 'ftjob-c', 'ftjob-d', undefined]);
+    expect(await queue.take('others')).toEqual(hint('ftjob-e', 'others', 1));
+  });
+
   it('lets a re-emission past a hint that is stuck', async () => {
     await queue.add(hint('ftjob-y', 'stuck'));
     await queue.add(hint('ftjob-y', 'stuck'), 'r1');

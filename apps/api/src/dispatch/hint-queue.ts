@@ -18,6 +18,8 @@ export interface HintQueue {
   readonly backend: 'redis' | 'postgres';
   /** Adds a hint; `again` names a re-emission, so that a lost or stuck first one does not hide it. */
   add(hint: Hint, again?: string): Promise<void>;
+  /** Adds many, of any pools; of each pool in one call, in this order. */
+  addAll(hints: readonly Hint[]): Promise<void>;
   /** Takes the next hint of a pool out of the queue, or null; does not wait. */
   take(pool: string): Promise<Hint | null>;
   /** Whether the hint (or the re-emission `again`) still waits to be taken. */
@@ -28,7 +30,7 @@ export interface HintQueue {
 
 type Data = Pick<Hint, 'jobId' | 'epoch' | 'priority'>;
 interface Pair {
-  readonly queue: Pick<Queue<Data>, 'add' | 'getJob' | 'getJobCounts' | 'close'>;
+  readonly queue: Pick<Queue<Data>, 'addBulk' | 'getJob' | 'getJobCounts' | 'close'>;
   readonly worker: Pick<Worker<Data>, 'getNextJob' | 'close'>;
 }
 
@@ -120,11 +122,28 @@ function pairs(
     }
     return pair;
   };
+  const addTo = (pool: string, hints: readonly Hint[], again?: string): Promise<unknown> =>
+    bounded(
+      of(pool).queue.addBulk(
+        hints.map(({ jobId, epoch, priority }) => ({
+          name: 'hint',
+          data: { jobId, epoch, priority },
+          opts: { jobId: hintId(jobId, epoch, again), priority, ...OPTIONS },
+        })),
+      ),
+    );
   return {
     backend,
-    add: async ({ jobId, epoch, pool, priority }, again) => {
-      const options = { jobId: hintId(jobId, epoch, again), priority, ...OPTIONS };
-      await bounded(of(pool).queue.add('hint', { jobId, epoch, priority }, options));
+    add: async (hint, again) => {
+      await addTo(hint.pool, [hint], again);
+    },
+    addAll: async (hints) => {
+      for (const pool of new Set(hints.map((hint) => hint.pool))) {
+        await addTo(
+          pool,
+          hints.filter((hint) => hint.pool === pool),
+        );
+      }
     },
     take: async (pool) => {
       const data = await bounded(takeOut(of(pool).worker));

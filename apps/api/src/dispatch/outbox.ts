@@ -3,15 +3,17 @@ import { EventEmitter } from 'node:events';
 import type { EntityManager } from 'typeorm';
 import { Database } from '../database/database.js';
 import { log } from '../log.js';
+import type { Hint } from './hint-queue.js';
 import { HINTS, type HintQueueRef } from './hints.js';
 
-interface Row {
+interface Row extends Hint {
   readonly id: number;
-  readonly job_id: string;
-  readonly epoch: number;
-  readonly pool: string;
-  readonly priority: number;
 }
+
+/** Rows relayed at once. */
+const BATCH = 100;
+/** Between two relays: under load a relay then carries several rows, alone a row does not wait. */
+const PAUSE_MS = 25;
 
 /**
  * Hints that are written in the transaction that makes a job wait, and relayed after it. At least once:
@@ -57,40 +59,32 @@ export class Outbox {
     while (this.again) {
       this.again = false;
       try {
-        while ((await this.relay()) === 100);
+        while ((await this.relay()) === BATCH);
       } catch (error) {
         log.warn({ err: error }, 'could not relay hints; the reconciler will');
       }
+      if (this.again) await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
     }
   }
 
   private async relay(): Promise<number> {
-    const pools = new Set<string>();
-    const count = await this.database.transaction(async (manager) => {
+    const relayed = await this.database.transaction(async (manager) => {
       const rows = await this.database.query<Row>(
-        `SELECT id, job_id, epoch, pool, priority FROM outbox
-         WHERE sent_at IS NULL AND not_before <= clock_timestamp() ORDER BY id LIMIT 100 FOR UPDATE SKIP LOCKED`,
+        `SELECT id, job_id AS "jobId", epoch, pool, priority FROM outbox
+         WHERE sent_at IS NULL AND not_before <= clock_timestamp() ORDER BY id LIMIT ${BATCH} FOR UPDATE SKIP LOCKED`,
         [],
         manager,
       );
-      for (const row of rows) {
-        await this.hints.queue.add({
-          jobId: row.job_id,
-          epoch: row.epoch,
-          pool: row.pool,
-          priority: row.priority,
-        });
-        pools.add(row.pool);
-      }
-      const ids = rows.map((row) => row.id);
+      if (rows.length === 0) return rows;
+      await this.hints.queue.addAll(rows);
       await this.database.query(
         'UPDATE outbox SET sent_at = clock_timestamp() WHERE id = ANY($1)',
-        [ids],
+        [rows.map((row) => row.id)],
         manager,
       );
-      return rows.length;
+      return rows;
     }, 1);
-    for (const pool of pools) this.emitter.emit('relayed', pool);
-    return count;
+    for (const pool of new Set(relayed.map((row) => row.pool))) this.emitter.emit('relayed', pool);
+    return relayed.length;
   }
 }
