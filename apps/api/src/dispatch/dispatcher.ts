@@ -38,7 +38,11 @@ export class Dispatcher implements OnModuleDestroy {
     if (this.busy.has(pool)) return;
     const work = this.drain(pool)
       .catch((error: unknown) => log.warn({ err: error, pool }, 'could not assign; trying again'))
-      .finally(() => this.busy.delete(pool));
+      .finally(() => {
+        this.busy.delete(pool);
+        // Asked for between the last look and here.
+        if (this.asked.has(pool)) this.pump(pool);
+      });
     this.busy.set(pool, work);
   }
 

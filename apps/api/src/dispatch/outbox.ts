@@ -47,7 +47,11 @@ export class Outbox {
   /** Relays soon; many nudges become one run. */
   nudge(): void {
     this.again = true;
-    this.running ??= this.run().finally(() => (this.running = null));
+    this.running ??= this.run().finally(() => {
+      this.running = null;
+      // Asked for between the last look and here.
+      if (this.again) this.nudge();
+    });
   }
 
   /** Waits for a relay in progress, for an orderly end. */
