@@ -42,7 +42,7 @@ export const GraftOptions = z.strictObject({
     .describe('Start from this fine-tuned model (or dir:PATH locally)'),
   pool: z
     .string()
-    .regex(/^[a-z0-9][a-z0-9-]{0,62}$/)
+    .regex(/^[a-z0-9][a-z0-9-]{0,62}$/, 'may have lower-case letters, digits and "-"')
     .optional()
     .describe('Worker pool; default "default"'),
   priority: z.int().min(1).max(1000).optional().describe('Lower runs first; default 100'),

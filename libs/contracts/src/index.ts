@@ -3,4 +3,5 @@ export * from './create-job.js';
 export * from './errors.js';
 export * from './graft-api.js';
 export * from './openai.js';
+export * from './problem.js';
 export * from './spec.js';

@@ -11,7 +11,7 @@ export const CreateJoinToken = z.strictObject({
   name: z.string().min(1).max(100).default('worker'),
   pool: z
     .string()
-    .regex(/^[a-z0-9][a-z0-9-]{0,62}$/)
+    .regex(/^[a-z0-9][a-z0-9-]{0,62}$/, 'may have lower-case letters, digits and "-"')
     .nullish()
     .describe('The only pool it opens; absent: any'),
   expires_at: z.int().positive().nullish().describe('Unix seconds'),

@@ -1,10 +1,10 @@
-import { DomainError } from '@graft/contracts';
+import { DomainError, plainWords } from '@graft/contracts';
 import type { ApiBodyOptions } from '@nestjs/swagger';
 import { z } from 'zod';
 
 /** Validates a body at the edge; the first problem becomes the API's error, with the field's whole path. */
 export function parseBody<T extends z.ZodType>(schema: T, body: unknown): z.output<T> {
-  const result = schema.safeParse(body ?? {});
+  const result = schema.safeParse(body ?? {}, { error: plainWords });
   if (result.success) return result.data;
   const issue = deepest(result.error.issues[0]);
   const path = issue?.path.join('.') || null;

@@ -1,7 +1,7 @@
 // Reads the body of a create-job call from a file, with `dir:PATH` and file paths where the API has ids.
 import { existsSync, readFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
-import { CreateJob, DomainError, type Spec } from '@graft/contracts';
+import { CreateJob, DomainError, plainWords, type Spec } from '@graft/contracts';
 import { resolveSpec } from '@graft/peft-core/catalog';
 
 export interface LocalJob {
@@ -48,7 +48,7 @@ function parse(path: string): CreateJob {
     if (code === 'ENOENT') throw new DomainError('file_not_found', `there is no job file ${path}`);
     throw new DomainError('invalid_json', `${path} is not JSON: ${message}`);
   }
-  const parsed = CreateJob.safeParse(json);
+  const parsed = CreateJob.safeParse(json, { error: plainWords });
   if (parsed.success) return parsed.data;
   const issue = parsed.error.issues[0];
   const param =

@@ -1,5 +1,5 @@
 /** Turns a PEFT config, typed by a person or read from a file, into a method's options. */
-import { DomainError } from '@graft/contracts';
+import { DomainError, plainWords } from '@graft/contracts';
 import { BOOKKEEPING } from './fields.js';
 import type { Method } from './method.js';
 import { methodFor } from './registry.js';
@@ -31,7 +31,7 @@ export function parsePeft(peft: PeftConfig): ParsedConfig {
       throw new DomainError('unsupported', message, `peft.${name}`);
     }
   }
-  const parsed = method.options.safeParse(fields);
+  const parsed = method.options.safeParse(fields, { error: plainWords });
   if (parsed.success) return { method, options: parsed.data };
   const [issue] = parsed.error.issues;
   if (issue?.code === 'unrecognized_keys') {
