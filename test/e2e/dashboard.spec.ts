@@ -200,10 +200,13 @@ describe.skipIf(!program)('the dashboard', () => {
     await page.getByRole('button', { name: 'Submit' }).click();
     await page.getByRole('alert').filter({ hasText: 'peft.r' }).waitFor();
     expect(await marked(page)).toEqual(['peft.r']);
+    const said = await page.locator('[id="peft.r"]').getAttribute('aria-describedby');
+    expect(await page.locator(`[id="${said!.split(' ')[0]}"]`).textContent()).toBe('must be at least 1 (got 0)');
     expect(await page.evaluate(() => document.activeElement?.id)).toBe('peft.r');
     await picture(page, 'new-job-refused');
 
     await page.locator('[id="peft.r"]').fill('4');
+    expect(await marked(page)).toEqual([]);
     await page.getByLabel('seed', { exact: true }).fill('seven');
     await page.getByRole('button', { name: 'Submit' }).click();
     await page.getByRole('alert').filter({ hasText: 'seed' }).waitFor();

@@ -4,8 +4,10 @@ import { api, ApiError } from '../api.js';
 import { useLoaded } from '../loading.js';
 import { go } from '../navigation.js';
 import { Failure } from '../parts/failure.js';
+import { described, FieldProblem, isOf, type Refusal } from '../parts/field-problem.js';
 import { FileReport } from '../parts/file-report.js';
 import { collect, fieldsOf, SchemaForm } from '../parts/schema-form.js';
+import { ago, bytes } from '../wording.js';
 
 type Values = Readonly<Record<string, string>>;
 
@@ -132,8 +134,11 @@ function JobForm({ catalog, models, files, start, filesChanged }: FormProps) {
   const bases = models.filter((m) => m.graft?.kind === 'base' && m.graft.status === 'ready');
   const peftFields = useMemo(() => (method ? fieldsOf(method.schema) : []), [method]);
   const graftFields = useMemo(() => fieldsOf(catalog.graft_schema), [catalog]);
-  const wrong = error instanceof ApiError ? error.param : null;
-  const change = (part: Partial<Draft>) => setDraft((now) => ({ ...now, ...part }));
+  const wrong = error instanceof ApiError ? error : null;
+  const change = (part: Partial<Draft>) => {
+    setError(null);
+    setDraft((now) => ({ ...now, ...part }));
+  };
 
   useEffect(() => {
     if (!draft.model && bases[0]) change({ model: bases[0].id });
@@ -182,7 +187,7 @@ function JobForm({ catalog, models, files, start, filesChanged }: FormProps) {
             />
           </div>
         )}
-        <details className="card" open={wrong?.startsWith('graft') === true || undefined}>
+        <details className="card" open={wrong?.param?.startsWith('graft') === true || undefined}>
           <summary>Training options</summary>
           <SchemaForm
             prefix="graft"
@@ -192,12 +197,12 @@ function JobForm({ catalog, models, files, start, filesChanged }: FormProps) {
             change={(name, value) => change({ graft: { ...draft.graft, [name]: value } })}
           />
         </details>
-        <Failure error={error} />
-        <p>
+        <div className="submit">
+          <Failure error={error} />
           <button className="main" disabled={busy}>
             {busy ? 'Submitting…' : 'Submit'}
           </button>
-        </p>
+        </div>
       </form>
     </main>
   );
@@ -231,7 +236,7 @@ function MethodChoice({ methods, chosen, choose }: MethodChoiceProps) {
 interface BasicsProps {
   readonly draft: Draft;
   readonly change: (part: Partial<Draft>) => void;
-  readonly wrong: string | null;
+  readonly wrong: Refusal | null;
   readonly bases: readonly ModelObject[];
   readonly files: readonly FileObject[];
   readonly filesChanged: () => void;
@@ -242,7 +247,7 @@ function Basics({ draft, change, wrong, bases, files, filesChanged }: BasicsProp
   const [error, setError] = useState<Error | null>(null);
   const data = files
     .filter((f) => f.purpose === 'fine-tune' && f.status !== 'error')
-    .map((f) => [f.id, `${f.filename} · ${f.id.slice(0, 12)}…`] as const);
+    .map((f) => [f.id, `${f.filename} · ${bytes(f.bytes)} · ${ago(f.created_at)}`] as const);
   const upload = (chosen: File | undefined) => {
     if (!chosen) return;
     setError(null);
@@ -273,8 +278,15 @@ function Basics({ draft, change, wrong, bases, files, filesChanged }: BasicsProp
           required
           choices={bases.map((m) => [m.id, m.id])}
           none="Import a base first (Models)"
+          help="The frozen base that the adapter is trained on"
         />
-        <Pick {...picked('training_file')} required choices={data} none="Choose or upload one" />
+        <Pick
+          {...picked('training_file')}
+          required
+          choices={data}
+          none="Choose or upload one"
+          help="Chats, prompts with completions, or texts: one JSON object a line"
+        />
         <div className="field">
           <label htmlFor="upload">or upload training data</label>
           <input
@@ -284,11 +296,16 @@ function Basics({ draft, change, wrong, bases, files, filesChanged }: BasicsProp
             onChange={(e) => (upload(e.target.files?.[0]), (e.target.value = ''))}
           />
         </div>
-        <Pick {...picked('validation_file')} choices={data} none="none" />
-        <Text {...text('suffix')} placeholder="names the model" />
-        <Text {...text('n_epochs')} placeholder="auto" />
-        <Text {...text('batch_size')} placeholder="auto" />
-        <Text {...text('seed')} placeholder="auto" />
+        <Pick
+          {...picked('validation_file')}
+          choices={data}
+          none="none"
+          help="Held out: its loss is shown, nothing is learnt from it"
+        />
+        <Text {...text('suffix')} placeholder="none" help="Part of the new model's name" />
+        <Text {...text('n_epochs')} placeholder="auto" help="Passes over the data" />
+        <Text {...text('batch_size')} placeholder="auto" help="Examples in a step" />
+        <Text {...text('seed')} placeholder="auto" help="Of data order, dropout and new weights" />
       </div>
       <Failure error={error} />
       {added && <FileReport file={added} />}
@@ -302,19 +319,22 @@ interface PickProps {
   readonly choices: readonly (readonly [string, string])[];
   readonly change: (value: string) => void;
   readonly none: string;
-  readonly wrong: string | null;
+  readonly wrong: Refusal | null;
+  readonly help: string;
   readonly required?: boolean;
 }
 
-function Pick({ label, value, choices, change, none, wrong, required }: PickProps) {
+function Pick({ label, value, choices, change, none, wrong, help, required }: PickProps) {
+  const bad = isOf(wrong, label);
   return (
-    <div className={wrong === label ? 'field wrong' : 'field'}>
+    <div className={bad ? 'field wrong' : 'field'}>
       <label htmlFor={label}>{label}</label>
       <select
         id={label}
         value={value}
         required={required}
-        aria-invalid={wrong === label}
+        aria-invalid={bad}
+        aria-describedby={described(label, { help: true, bad })}
         onChange={(e) => change(e.target.value)}
       >
         <option value="">{none}</option>
@@ -324,6 +344,8 @@ function Pick({ label, value, choices, change, none, wrong, required }: PickProp
           </option>
         ))}
       </select>
+      {bad && <FieldProblem id={label} wrong={wrong} />}
+      <small id={`${label}-help`}>{help}</small>
     </div>
   );
 }
@@ -334,15 +356,17 @@ function Text({
   change,
   placeholder,
   wrong,
+  help,
 }: {
   label: string;
   value: string;
   change: (value: string) => void;
   placeholder: string;
-  wrong: string | null;
+  wrong: Refusal | null;
+  help: string;
 }) {
   // n_epochs comes back as method.supervised.hyperparameters.n_epochs
-  const bad = wrong === label || wrong?.endsWith(`hyperparameters.${label}`) === true;
+  const bad = isOf(wrong, label) || wrong?.param?.endsWith(`hyperparameters.${label}`) === true;
   return (
     <div className={bad ? 'field wrong' : 'field'}>
       <label htmlFor={label}>{label}</label>
@@ -351,8 +375,11 @@ function Text({
         value={value}
         placeholder={placeholder}
         aria-invalid={bad}
+        aria-describedby={described(label, { help: true, bad })}
         onChange={(e) => change(e.target.value)}
       />
+      {bad && <FieldProblem id={label} wrong={wrong} />}
+      <small id={`${label}-help`}>{help}</small>
     </div>
   );
 }

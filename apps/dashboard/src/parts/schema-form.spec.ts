@@ -16,6 +16,8 @@ const schema = z.toJSONSchema(
     bias: z.enum(['none', 'all']).default('none'),
     init_lora_weights: z.union([z.boolean(), z.literal('gaussian')]).default(true),
     rank_pattern: z.record(z.string(), z.int()).default({}),
+    modules_to_save: z.array(z.string()).nullable().default(null),
+    layers: z.union([z.int(), z.array(z.int())]).default([]),
   }),
   { io: 'input' },
 );
@@ -31,6 +33,8 @@ describe('a form drawn from a schema', () => {
       ['bias', 'choice'],
       ['init_lora_weights', 'json'],
       ['rank_pattern', 'json'],
+      ['modules_to_save', 'list'],
+      ['layers', 'json'],
     ]);
     expect(fields[0]).toMatchObject({ help: 'rank', fallback: 8 });
     expect(fields[2]?.nullable).toBe(true);
@@ -45,6 +49,8 @@ describe('a form drawn from a schema', () => {
       rank_pattern: '{"q_proj":4}',
       init_lora_weights: 'true',
       bias: '',
+      modules_to_save: 'lm_head',
+      layers: '1, 3',
     };
     expect(collect(fieldsOf(schema), values)).toEqual({
       r: 16,
@@ -52,6 +58,8 @@ describe('a form drawn from a schema', () => {
       use_dora: true,
       rank_pattern: { q_proj: 4 },
       init_lora_weights: true,
+      modules_to_save: ['lm_head'],
+      layers: [1, 3],
     });
     expect(
       collect(fieldsOf(schema), {

@@ -1,9 +1,10 @@
 import type { JsonSchema } from '@graft/contracts';
+import { described, FieldProblem, isOf, type Refusal } from './field-problem.js';
 
 /** One field of a form drawn from a JSON schema. */
 export interface Field {
   readonly name: string;
-  readonly kind: 'choice' | 'flag' | 'integer' | 'number' | 'text' | 'json';
+  readonly kind: 'choice' | 'flag' | 'integer' | 'number' | 'text' | 'list' | 'json';
   readonly choices: readonly string[];
   readonly help: string;
   readonly fallback: unknown;
@@ -41,7 +42,8 @@ function kindOf(options: readonly Node[]): Field['kind'] {
   if (types[0] === 'boolean') return 'flag';
   if (types[0] === 'integer') return 'integer';
   if (types[0] === 'number') return 'number';
-  return types[0] === 'string' || types[0] === 'array' ? 'text' : 'json';
+  if (types[0] === 'array') return 'list';
+  return types[0] === 'string' ? 'text' : 'json';
 }
 
 /** The fields of an object schema, in its own order; constants (peft_type) are left out. */
@@ -82,15 +84,20 @@ export function parsed(field: Field, typed: string): unknown {
     return Number.isNaN(Number(text)) ? text : Number(text);
   if (field.kind === 'choice') return text;
   if (field.kind === 'json' || /^[[{]/.test(text)) {
-    try {
-      return JSON.parse(text) as unknown;
-    } catch {
-      return text;
-    }
+    const value = json(text);
+    return value === undefined ? (json(`[${text}]`) ?? text) : value;
   }
-  return field.kind === 'text' && text.includes(',')
+  return field.kind === 'list' || (field.kind === 'text' && text.includes(','))
     ? text.split(',').map((part) => part.trim())
     : text;
+}
+
+function json(text: string): unknown {
+  try {
+    return JSON.parse(text) as unknown;
+  } catch {
+    return undefined;
+  }
 }
 
 export function collect(
@@ -117,8 +124,8 @@ export interface SchemaFormProps {
   readonly fields: readonly Field[];
   readonly values: Readonly<Record<string, string>>;
   readonly change: (name: string, value: string) => void;
-  /** `param` of the API's last refusal; marks its field. */
-  readonly wrong: string | null;
+  /** The API's last refusal; marks its field. */
+  readonly wrong: Refusal | null;
 }
 
 export function SchemaForm({ prefix, fields, values, change, wrong }: SchemaFormProps) {
@@ -126,7 +133,7 @@ export function SchemaForm({ prefix, fields, values, change, wrong }: SchemaForm
     <div className="fields">
       {fields.map((field) => {
         const id = `${prefix}.${field.name}`;
-        const bad = wrong === id || wrong?.startsWith(`${id}.`) === true;
+        const bad = isOf(wrong, id);
         return (
           <div key={id} className={bad ? 'field wrong' : 'field'}>
             <label htmlFor={id}>{field.name}</label>
@@ -137,6 +144,7 @@ export function SchemaForm({ prefix, fields, values, change, wrong }: SchemaForm
               change={(value) => change(field.name, value)}
               bad={bad}
             />
+            {bad && <FieldProblem id={id} wrong={wrong} />}
             {field.help && <small id={`${id}-help`}>{field.help}</small>}
           </div>
         );
@@ -163,7 +171,7 @@ function Input({
     id,
     value,
     'aria-invalid': bad,
-    'aria-describedby': field.help ? `${id}-help` : undefined,
+    'aria-describedby': described(id, { help: field.help !== '', bad }),
   };
   if (field.kind === 'flag' || field.kind === 'choice') {
     const choices = field.kind === 'flag' ? ['true', 'false'] : field.choices;
