@@ -9,6 +9,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { canMount, SmallDisk } from '../../../../test/small-disk.js';
 import { Spool } from './spool.js';
 
 let folder: string;
@@ -102,4 +103,28 @@ describe('a spool', () => {
     expect(statSync(path).size).toBeLessThan(3 << 20);
     expect(spoolOf(64 << 20).length).toBeGreaterThanOrEqual(50);
   });
+
+  it.skipIf(!canMount)(
+    'keeps everything in memory while its disk is full, and catches up',
+    async () => {
+      const disk = SmallDisk.mount(folder, 1);
+      try {
+        const spool = spoolOf();
+        spool.append(Buffer.from('before'), false);
+        // Room for a part of the next record: what was written of it must not stay.
+        disk.fill(4096);
+        spool.append(Buffer.alloc(20_000, 'm'), false);
+        expect(spool.failure).toMatchObject({ code: 'ENOSPC' });
+        spool.append(Buffer.from('behind'), false);
+        expect(text(spoolOf())).toEqual(['before']);
+        disk.empty();
+        await expect.poll(() => spool.failure).toBeNull();
+        spool.append(Buffer.from('after'), false);
+        expect(text(spoolOf())).toEqual(['before', 'm'.repeat(20_000), 'behind', 'after']);
+      } finally {
+        for (const spool of open.splice(0)) spool.close();
+        disk.unmount();
+      }
+    },
+  );
 });

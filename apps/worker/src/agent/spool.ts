@@ -6,6 +6,7 @@ import {
   openSync,
   readFileSync,
   renameSync,
+  rmSync,
   writeSync,
 } from 'node:fs';
 import { dirname } from 'node:path';
@@ -38,7 +39,7 @@ export interface SpoolOptions {
 export class Spool {
   /** Droppable records let go since the start. */
   dropped = 0;
-  /** The last write error, null while the disk works; records are then in memory only. */
+  /** The last write error, null while the disk works; until then records are in memory only. */
   failure: Error | null = null;
   private readonly records: SpoolRecord[] = [];
   private bytes = 0;
@@ -130,11 +131,12 @@ export class Spool {
   }
 
   private write(bytes: Buffer): void {
+    // Nothing is appended behind a gap: the next sync writes everything anew.
+    if (this.failure !== null) return;
     try {
-      writeSync(this.fd, bytes);
+      writeAll(this.fd, bytes);
       this.fileBytes += bytes.length;
       this.dirty = true;
-      this.failure = null;
     } catch (error) {
       // A full disk must not stop training: the record stays in memory and goes out from there.
       this.failure = error instanceof Error ? error : new Error(String(error));
@@ -160,23 +162,28 @@ export class Spool {
   private rewrite(): void {
     const fresh = `${this.path}.new`;
     try {
-      const fd = openSync(fresh, 'w', 0o600);
-      let written = 0;
-      for (const { payload, droppable } of this.records)
-        written += writeSync(fd, frame(payload, droppable));
-      renameSync(fresh, this.path);
+      const fd = openSync(fresh, 'a', 0o600);
+      try {
+        for (const { payload, droppable } of this.records) writeAll(fd, frame(payload, droppable));
+        renameSync(fresh, this.path);
+      } catch (error) {
+        closeSync(fd);
+        rmSync(fresh, { force: true });
+        throw error;
+      }
       closeSync(this.fd);
-      this.fd = openSync(this.path, 'a+', 0o600);
-      closeSync(fd);
-      this.fileBytes = written;
+      this.fd = fd;
+      this.fileBytes = this.bytes;
       this.ackedFileBytes = 0;
       this.dirty = true;
+      this.failure = null;
     } catch (error) {
       this.failure = error instanceof Error ? error : new Error(String(error));
     }
   }
 
   private sync(): void {
+    if (this.failure !== null) this.rewrite();
     if (!this.dirty) return;
     this.dirty = false;
     fdatasync(this.fd, (error) => {
@@ -184,6 +191,11 @@ export class Spool {
       if (error !== null && error.code !== 'EBADF') this.failure = error;
     });
   }
+}
+
+/** A disk that gets full takes a part, and says so only to the next write. */
+function writeAll(fd: number, bytes: Buffer): void {
+  for (let done = 0; done < bytes.length;) done += writeSync(fd, bytes, done);
 }
 
 function frameSize(payload: Uint8Array): number {
