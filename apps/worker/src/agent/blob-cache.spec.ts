@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { BlobRef } from '@graft/contracts/grpc';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { canMount, SmallDisk } from '../../../../test/small-disk.js';
 import { BlobCache } from './blob-cache.js';
 import { assemble } from './blob-folder.js';
 
@@ -13,6 +14,7 @@ let fetches: number[];
 let chunkBytes: number;
 /** Bytes after which the transport breaks, once. */
 let breakAt: number | null;
+let failRetry: Error | null;
 const never = new AbortController().signal;
 
 beforeEach(() => {
@@ -21,6 +23,7 @@ beforeEach(() => {
   fetches = [];
   chunkBytes = 1000;
   breakAt = null;
+  failRetry = null;
 });
 afterEach(() => rmSync(folder, { recursive: true, force: true }));
 
@@ -46,7 +49,9 @@ async function openCache(capBytes = 1e9): Promise<BlobCache> {
         yield data.subarray(at, at + chunkBytes);
       }
     },
-    retry: async () => undefined,
+    retry: async () => {
+      if (failRetry) throw failRetry;
+    },
   });
 }
 
@@ -126,6 +131,31 @@ describe('a blob cache', () => {
     expect([a, c, d].map((ref) => cache.has(ref.sha256))).toEqual([true, false, true]);
     expect(cache.bytes).toBe(8000);
   });
+
+  it.skipIf(!canMount)(
+    'drops what is not in use where the disk is smaller than its cap',
+    async () => {
+      const disk = SmallDisk.mount(folder, 1);
+      try {
+        const cache = await openCache();
+        const [used, idle, next, more] = [put(400_000), put(400_000), put(400_000), put(400_000)];
+        await cache.pin(used, never);
+        await cache.pin(idle, never);
+        cache.unpin(idle.sha256);
+        await cache.pin(next, never);
+        expect([used, idle, next].map(({ sha256 }) => cache.has(sha256))).toEqual([
+          true,
+          false,
+          true,
+        ]);
+        expect(readFileSync(cache.path(next.sha256))).toEqual(store.get(next.sha256));
+        failRetry = new Error('given up');
+        await expect(cache.pin(more, never)).rejects.toThrow('given up');
+      } finally {
+        disk.unmount();
+      }
+    },
+  );
 
   it('lays a folder of links that lets go of its blobs when released', async () => {
     const cache = await openCache();

@@ -135,6 +135,8 @@ export class BlobCache {
       } catch (error) {
         signal.throwIfAborted();
         if (error instanceof DomainError) throw error;
+        // The disk is smaller than the cap: whatever is not in use goes first.
+        if (isDiskFull(error) && (await this.makeRoom(ref.size, 0))) continue;
         await this.options.retry(error, signal);
       }
     }
@@ -185,14 +187,22 @@ export class BlobCache {
     }
   }
 
-  private async makeRoom(bytes: number): Promise<void> {
+  /** True if something was dropped. */
+  private async makeRoom(bytes: number, cap = this.options.capBytes): Promise<boolean> {
     const idle = [...this.entries].filter(([, entry]) => entry.pins === 0);
     idle.sort(([, a], [, b]) => a.usedAt - b.usedAt);
+    let dropped = false;
     for (const [sha256] of idle) {
-      if (this.bytes + bytes <= this.options.capBytes) return;
+      if (this.bytes + bytes <= cap) break;
       await this.drop(sha256);
+      dropped = true;
     }
+    return dropped;
   }
+}
+
+function isDiskFull(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && /^(ENOSPC|EDQUOT)$/.test(String(error.code));
 }
 
 function checkRef(ref: BlobRef): void {

@@ -159,7 +159,13 @@ export class Trainers {
       ...(hangMs === undefined ? {} : { hangMs }),
     };
     const process = new TrainerProcess(options);
-    if (process.pid > 0) leftovers.note(process.pid);
+    try {
+      if (process.pid > 0) leftovers.note(process.pid);
+    } catch (error) {
+      // Without its pid file (the disk is full) nobody would find it after a crash of ours.
+      process.kill();
+      throw error;
+    }
     void process.exited.then(() => {
       leftovers.forget(process.pid);
       if (this.spare === process) this.spare = null;
