@@ -162,7 +162,7 @@ export class Installation {
     rmSync(this.dir, { recursive: true, force: true });
   }
 
-  private workerHome(name: string): string {
+  workerHome(name: string): string {
     return join(this.dir, `worker-${name}`);
   }
 }

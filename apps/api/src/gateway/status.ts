@@ -1,5 +1,6 @@
 import { status, type ServiceError } from '@grpc/grpc-js';
 import { DomainError, type ErrorCode } from '@graft/contracts';
+import { diskFull } from '../blobs/disk-full.js';
 import { log } from '../log.js';
 
 const STATUS: Partial<Record<ErrorCode, status>> = {
@@ -17,9 +18,8 @@ const STATUS: Partial<Record<ErrorCode, status>> = {
 
 /** An error as gRPC tells it: our own in words, anything else without its details. */
 export function grpcError(error: unknown): Partial<ServiceError> {
-  if (error instanceof DomainError) {
-    return { code: STATUS[error.code] ?? status.INTERNAL, details: error.message };
-  }
+  const domain = error instanceof DomainError ? error : diskFull(error);
+  if (domain) return { code: STATUS[domain.code] ?? status.INTERNAL, details: domain.message };
   log.error({ err: error }, 'gateway call failed');
   return {
     code: status.UNAVAILABLE,

@@ -1,6 +1,7 @@
 import { Catch, HttpException, type ArgumentsHost, type ExceptionFilter } from '@nestjs/common';
 import { DomainError, type ErrorBody, type ErrorCode } from '@graft/contracts';
 import type { Request, Response } from 'express';
+import { diskFull } from '../blobs/disk-full.js';
 import { log } from '../log.js';
 
 /** Turns whatever was thrown, by us or by the framework, into the API's one error shape. */
@@ -55,9 +56,8 @@ function asDomainError(error: unknown, request: Request): DomainError {
       'a value holds characters or numbers that cannot be stored',
     );
   }
-  if ((error as { code?: unknown } | null)?.code === 'ENOSPC') {
-    return new DomainError('disk_full', 'the disk is full; free some space and send it again');
-  }
+  const full = diskFull(error);
+  if (full) return full;
   const status =
     error instanceof HttpException
       ? error.getStatus()

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import type { Principal } from '../auth/principal.js';
 import { BlobStore, type WriteRow } from '../blobs/blob-store.js';
+import { diskFull } from '../blobs/disk-full.js';
 import { inspectModelFolder } from '../catalog/plugins.js';
 import { Settings } from '../config.js';
 import { Database } from '../database/database.js';
@@ -95,7 +96,8 @@ export class ModelImport implements OnModuleDestroy {
 
   private async failed(id: string, error: unknown): Promise<void> {
     if (this.closing) return;
-    const reason = error instanceof Error ? error.message : String(error);
+    const reason =
+      diskFull(error)?.message ?? (error instanceof Error ? error.message : String(error));
     log.warn({ model: id, err: error }, 'import failed');
     await this.models
       .update({ id }, { status: 'error', status_details: reason.slice(0, 1000), progress: null })

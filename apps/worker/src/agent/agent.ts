@@ -26,7 +26,7 @@ import { listDevices } from './devices.js';
 import { EventFeed } from './event-feed.js';
 import { Leftovers } from './leftovers.js';
 import { freeMemory, totalMemory } from './memory.js';
-import { isTransient } from './refusal.js';
+import { isFull, isTransient } from './refusal.js';
 import type { Settings } from './settings.js';
 import { Spool } from './spool.js';
 import { Trainers, type BaseWish, type Say } from './trainers.js';
@@ -381,6 +381,7 @@ export class Agent {
       } catch (error) {
         signal.throwIfAborted();
         if (!isTransient(error)) throw error;
+        if (isFull(error)) attempt.uploadWaits(error.details);
         await pause(backoff.next(), signal);
       }
     }

@@ -47,6 +47,7 @@ export class Attempt {
   occupiesSlot = true;
   private sequence = 0;
   private ended = false;
+  private waitsFor = '';
   private stopping: StopReason | null = null;
   private trainer: ResidentTrainer | null = null;
   private running = false;
@@ -267,6 +268,13 @@ export class Attempt {
         stderrTail: exit.stderrTail,
       }),
     );
+  }
+
+  /** An upload is refused for now and tried again: said once, and again only in other words. */
+  uploadWaits(reason: string): void {
+    if (this.ended || reason === this.waitsFor) return;
+    this.waitsFor = reason;
+    this.emit({ $case: 'log', value: { level: 'warn', message: `an upload waits: ${reason}` } });
   }
 
   private uploadFailed(error: unknown): void {

@@ -68,6 +68,11 @@ export function isTransient(error: unknown): boolean {
   ]);
 }
 
+/** The control plane has no room; it says so in the details. */
+export function isFull(error: unknown): error is ServiceError {
+  return hasCode(error, [status.RESOURCE_EXHAUSTED]);
+}
+
 function hasCode(error: unknown, codes: readonly number[]): boolean {
   return error instanceof Error && 'code' in error && codes.includes(Number(error.code));
 }

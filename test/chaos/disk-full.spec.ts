@@ -1,0 +1,207 @@
+// Full disks: what cannot be stored is refused in words, what was stored stays whole, and everything goes on
+// when there is room again.
+import { createHash } from 'node:crypto';
+import { mkdirSync, readdirSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { status } from '@grpc/grpc-js';
+import { afterAll, beforeAll, describe, expect, it, onTestFailed } from 'vitest';
+import { chats, importBase, startTestApi, uploadChats, type TestApi } from '../e2e/api-fixture.js';
+import { saved, ScriptedWorker, started, step } from '../e2e/api-worker.js';
+import { Installation, until } from '../e2e/installation.js';
+import { canMount, SmallDisk } from '../small-disk.js';
+
+if (!canMount) console.warn('skipped: only root can mount the small disks that these tests fill');
+
+const PAGE = 4096;
+const MEGABYTES = 4;
+
+describe.skipIf(!canMount)("the blob store's disk", () => {
+  let api: TestApi;
+  let disk: SmallDisk;
+
+  beforeAll(async () => {
+    api = await startTestApi({ leaseMs: 60_000, reconcileMs: 300 });
+    disk = SmallDisk.mount(join(api.home, 'blobs'), MEGABYTES);
+    mkdirSync(join(disk.path, 'incoming'));
+    await importBase(api);
+  });
+  afterAll(async () => {
+    await api?.close().catch(() => undefined);
+    disk?.unmount();
+  });
+
+  const incoming = (): string[] => readdirSync(join(disk.path, 'incoming'));
+  /** The least that is left free, so that a running API can go on. */
+  const reserve = (): number => MEGABYTES * 1024 * 1024 * 0.02;
+
+  function send(text: string): Promise<Response> {
+    const form = new FormData();
+    form.append('purpose', 'fine-tune');
+    form.append('file', new Blob([text]), 'a.jsonl');
+    return fetch(`${api.url}/v1/files`, { method: 'POST', headers: api.headers, body: form });
+  }
+
+  async function refused(response: Response): Promise<void> {
+    expect([response.status, response.headers.get('x-should-retry')]).toEqual([507, 'false']);
+    expect(await response.json()).toEqual({
+      error: {
+        message: expect.stringMatching(/disk|free/),
+        type: 'server_error',
+        param: null,
+        code: 'disk_full',
+      },
+    });
+    expect(incoming()).toEqual([]);
+  }
+
+  it('full during an upload: refused in words, nothing half-written, the rest is whole', async () => {
+    const before = await uploadChats(api);
+    const rows = (): Promise<unknown[]> => api.query('SELECT * FROM blob ORDER BY sha256');
+    const had = await rows();
+    // Ends at several places before, in and behind the last chunk that fits.
+    for (const beyond of [1, PAGE, 40_000, 300_000]) {
+      const room = Math.ceil(reserve() / PAGE) * PAGE + 10 * PAGE;
+      disk.fill(room);
+      await refused(await send(chats(1).padEnd(disk.free + beyond, ' ')));
+      expect(await rows()).toEqual(had);
+    }
+    disk.fill(0);
+    await refused(await send(chats(12)));
+    expect((await (await api.client.files.content(before)).text()).length).toBeGreaterThan(0);
+    expect((await fetch(`${api.url}/readyz`)).status).toBe(200);
+    disk.empty();
+    expect((await send(chats(13))).status).toBe(200);
+  });
+
+  it("full during a worker's upload: refused, the old checkpoint intact, accepted when there is room", async () => {
+    const { id } = await api.post<{ id: string }>('/fine_tuning/jobs', {
+      model: 'tiny',
+      training_file: await uploadChats(api, 14),
+    });
+    const worker = await new ScriptedWorker(api).connect();
+    const lease = await worker.assigned();
+    const old = await worker.put(lease, 'state', 'state at 1');
+    await worker.tell(lease, started(0, 5), step(1), saved(1, [old]));
+    const state = 'x'.repeat(2_000_000);
+    for (const left of [0, Math.ceil(reserve()) + 20 * PAGE]) {
+      disk.fill(left);
+      await expect(worker.put(lease, 'state', state)).rejects.toMatchObject({
+        code: status.RESOURCE_EXHAUSTED,
+        details: expect.stringContaining('disk'),
+      });
+      expect(incoming()).toEqual([]);
+    }
+    expect((await worker.fetch(old.sha256)).toString()).toBe('state at 1');
+    disk.empty();
+    await worker.tell(lease, step(2), saved(2, [await worker.put(lease, 'state', state)]));
+    await worker.finish(lease, 5);
+    expect(await api.get(`/fine_tuning/jobs/${id}`)).toMatchObject({ status: 'succeeded' });
+    worker.vanish();
+  });
+
+  it('full while a model is imported: said in the model, and it can be tried again', async () => {
+    disk.fill(Math.ceil(reserve()) + PAGE);
+    const source = `dir:${join(api.home, 'source')}`;
+    const blobs = await api.query('SELECT sha256 FROM blob ORDER BY sha256');
+    // Its weights are there already, but that is known only when they have come again.
+    await api.post('/models', { id: 'again', source });
+    const seen = async (): Promise<{ status: string; status_details: string | null }> =>
+      (await api.get<{ graft: { status: string; status_details: string | null } }>('/models/again'))
+        .graft;
+    await until('the import to fail', async () => (await seen()).status === 'error');
+    expect((await seen()).status_details).toMatch(/disk|space/);
+    expect(await api.query('SELECT sha256 FROM blob ORDER BY sha256')).toEqual(blobs);
+    expect(incoming()).toEqual([]);
+    disk.empty();
+    await api.post('/models', { id: 'again', source });
+    await until('the import', async () => (await seen()).status === 'ready');
+  });
+});
+
+describe.skipIf(!canMount)("a real worker's job, when the disk", () => {
+  let graft: Installation;
+  let disk: SmallDisk;
+  let serverDisk: SmallDisk;
+
+  const JOB = {
+    model: 'tiny',
+    seed: 5,
+    hyperparameters: { batch_size: 2, n_epochs: 50 },
+    peft: { peft_type: 'LORA', r: 4, lora_alpha: 8, target_modules: ['q_proj', 'v_proj'] },
+    graft: { max_steps: 400, save_steps: 10, learning_rate: 0.01, base_dtype: 'f32' },
+  };
+
+  beforeAll(async () => {
+    graft = await Installation.start();
+    serverDisk = SmallDisk.mount(join(graft.dir, 'api', 'blobs'), 24);
+    mkdirSync(join(serverDisk.path, 'incoming'));
+    disk = SmallDisk.mount(graft.workerHome('small'), 24);
+    graft.startWorker('small');
+    await graft.importTinyBase();
+  });
+  afterAll(async () => {
+    await graft?.stop().catch(() => undefined);
+    for (const mounted of [disk, serverDisk]) mounted?.unmount();
+    if (graft) rmSync(graft.dir, { recursive: true, force: true });
+  });
+
+  it('of its worker gets full during a checkpoint: the old one stays, and the job goes on from it when there is room', async () => {
+    onTestFailed(() => console.error(graft.tails()));
+    const training_file = await graft.uploadChats(40);
+    const whole = await graft.results(
+      await graft.succeeded((await graft.createJob({ ...JOB, training_file })).id),
+    );
+    const { id } = await graft.createJob({ ...JOB, training_file });
+    const checkpoints = async (): Promise<number[]> =>
+      (await graft.openai.fineTuning.jobs.checkpoints.list(id)).data.map((c) => c.step_number);
+    await until('a checkpoint', async () => (await checkpoints()).length > 0);
+    disk.fill();
+    const outcomes = async (): Promise<(string | null)[]> =>
+      (await graft.job(id)).graft.attempts.map(({ outcome }) => outcome);
+    await until('the attempt to end', async () => (await outcomes())[0] !== null);
+    const kept = await checkpoints();
+    // Still full: it is tried again, says the same and does not use up the job's patience.
+    await until('two more tries', async () => (await outcomes()).length > 2);
+    expect(new Set((await outcomes()).filter((outcome) => outcome !== null))).toEqual(
+      new Set(['disk_full']),
+    );
+    expect(await checkpoints()).toEqual(kept);
+    const log = (await graft.openai.fineTuning.jobs.listEvents(id)).data.map((e) => e.message);
+    expect(log.some((message) => /disk is full|no space left/.test(message))).toBe(true);
+    disk.empty();
+    const job = await graft.succeeded(id);
+    expect(job.graft.attempts.at(-1)?.from_step).toBe(kept[0]);
+    const files = await graft.results(job);
+    for (const name of ['adapter_model.safetensors', 'metrics.csv'])
+      expect(hash(losses(files, name)), name).toBe(hash(losses(whole, name)));
+  });
+
+  it('of the server gets full: it trains on, says that an upload waits, and ends when there is room', async () => {
+    onTestFailed(() => console.error(graft.tails()));
+    const training_file = await graft.uploadChats(40);
+    const { id } = await graft.createJob({ ...JOB, seed: 6, training_file });
+    await until('steps', async () => (await graft.job(id)).graft.progress.step > 20);
+    serverDisk.fill();
+    const warned = async (): Promise<boolean> => {
+      const { data } = (await graft.openai.get(`/fine_tuning/jobs/${id}/logs`)) as {
+        data: readonly { message: string }[];
+      };
+      return data.some(({ message }) => /^an upload waits: .*disk/.test(message));
+    };
+    await until('the warning', warned);
+    await until('the last step', async () => (await graft.job(id)).graft.progress.step === 400);
+    expect((await graft.job(id)).status).toBe('running');
+    serverDisk.empty();
+    expect((await graft.succeeded(id)).graft.attempts).toHaveLength(1);
+  });
+});
+
+/** The file's bytes; of the curve only step and loss, which alone are the same in every run. */
+function losses(files: Map<string, Buffer>, name: string): Buffer {
+  const bytes = files.get(name) ?? Buffer.alloc(0);
+  if (!name.endsWith('.csv')) return bytes;
+  const lines = bytes.toString().trim().split('\n');
+  return Buffer.from(lines.map((line) => line.split(',').slice(0, 2).join()).join('\n'));
+}
+
+const hash = (bytes: Buffer): string => createHash('sha256').update(bytes).digest('hex');
