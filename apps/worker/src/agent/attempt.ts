@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { DomainError, Spec } from '@graft/contracts';
 import type { Assignment, BlobRef, Event, Lease } from '@graft/contracts/grpc';
 import type { Logger } from 'pino';
-import type { TrainerExit } from '../trainer/exit-class.js';
+import { failureClass, wasAsked, type TrainerExit } from '../trainer/exit-class.js';
 import type { Fact, FactOf, StopReason } from '../trainer/protocol.js';
 import type { BlobCache } from './blob-cache.js';
 import { assemble, type BlobFolder } from './blob-folder.js';
@@ -259,10 +259,10 @@ export class Attempt {
       'trainer ended under a run',
     );
     if (this.stopping === 'cancel') return void this.endAfterUploads(this.stoppedFact(this.step));
-    const asked = exit.class === 'done';
+    const asked = wasAsked(exit);
     void this.endAfterUploads(
       facts.failed({
-        code: exit.class === 'done' ? 'crash' : exit.class,
+        code: failureClass(exit),
         message: asked ? 'the trainer process was ended while it held this run' : exit.message,
         retryable: asked || exit.retryable,
         stderrTail: exit.stderrTail,

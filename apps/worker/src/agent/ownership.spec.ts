@@ -65,6 +65,10 @@ describe('ownership', () => {
     expect(failed).toMatchObject({ code: 'crash', retryable: true });
     expect(performance.now() - from).toBeGreaterThan(1900);
     expect(scene.plane.fact('failed', 'zombie')).toBeUndefined();
+    const ended = scene.lines
+      .map((line) => JSON.parse(line) as { msg: string; class?: string; signal?: string })
+      .find(({ msg }) => msg === 'trainer ended');
+    expect(ended).toMatchObject({ class: 'cancelled', signal: 'SIGKILL' });
   });
 
   it('reports how a trainer died, with the end of its stderr', async () => {

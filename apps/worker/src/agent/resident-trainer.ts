@@ -1,6 +1,6 @@
 import { DomainError } from '@graft/contracts';
 import type { TrainerProcess } from '../trainer/client.js';
-import type { TrainerExit } from '../trainer/exit-class.js';
+import { failureClass, type TrainerExit } from '../trainer/exit-class.js';
 import type { Command, Fact, RunKey, StartCommand } from '../trainer/protocol.js';
 import type { BaseFiles, BaseWish, Say } from './trainers.js';
 
@@ -98,12 +98,7 @@ export class ResidentTrainer {
         reject(new DomainError(fact.code, fact.message, fact.param)),
       );
       void this.process.exited.then((exit) =>
-        reject(
-          new DomainError(
-            exit.class === 'done' ? 'crash' : exit.class,
-            `while loading the base: ${exit.message}`,
-          ),
-        ),
+        reject(new DomainError(failureClass(exit), `while loading the base: ${exit.message}`)),
       );
     });
     this.process.send({

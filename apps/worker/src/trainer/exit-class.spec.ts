@@ -14,7 +14,8 @@ const died = (evidence: Partial<ExitEvidence>) =>
 
 it.each<[string, Partial<ExitEvidence>, string, boolean]>([
   ['exit 0', { code: 0 }, 'done', false],
-  ['a kill we asked for', { signal: 'SIGKILL', wanted: true }, 'done', false],
+  ['an end we asked for', { code: 1, wanted: true }, 'done', false],
+  ['a kill we asked for', { signal: 'SIGKILL', wanted: true }, 'cancelled', false],
   ['a kill for memory', { signal: 'SIGKILL', oomKilled: true }, 'oom_host', true],
   ['the same as a code', { code: 137, oomKilled: true }, 'oom_host', true],
   ['a kill by someone else', { signal: 'SIGKILL' }, 'crash', true],

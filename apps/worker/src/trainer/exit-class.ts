@@ -3,8 +3,8 @@ import { readFileSync } from 'node:fs';
 import type { ErrorCode } from '@graft/contracts';
 
 export interface TrainerExit {
-  /** 'done' on exit 0 or after `end()`/`kill()`; else the class of the failure. */
-  readonly class: 'done' | ErrorCode;
+  /** 'done' when it ended by itself, 'cancelled' when we killed it; else the class of the failure. */
+  readonly class: 'done' | 'cancelled' | ErrorCode;
   readonly message: string;
   readonly retryable: boolean;
   readonly code: number | null;
@@ -35,6 +35,8 @@ export function classifyExit(evidence: ExitEvidence): TrainerExit {
     stderrTail,
   });
   if (evidence.hung) return end('hang', 'the trainer made no progress and was killed', true);
+  if (evidence.wanted && signal !== null)
+    return end('cancelled', `the trainer was ended by ${signal}`, false);
   if (evidence.wanted || code === 0) return end('done', 'the trainer ended', false);
   if ((signal === 'SIGKILL' || code === 137) && evidence.oomKilled) {
     return end(
@@ -66,6 +68,14 @@ export function classifyExit(evidence: ExitEvidence): TrainerExit {
   const how = signal === null ? `with code ${code}` : `on ${signal}`;
   return end('crash', `the trainer ended ${how}`, true);
 }
+
+/** Whether it ended as it was told to, which for a run that it still held is a failure all the same. */
+export const wasAsked = (exit: TrainerExit): boolean =>
+  exit.class === 'done' || exit.class === 'cancelled';
+
+/** Its class as the failure of a run that it still held. */
+export const failureClass = ({ class: kind }: TrainerExit): ErrorCode =>
+  kind === 'done' || kind === 'cancelled' ? 'crash' : kind;
 
 /** How often the kernel has killed for memory in our control group; 0 where it cannot be read. */
 export function oomKills(): number {
