@@ -143,10 +143,11 @@ function JobForm({ catalog, models, files, start, filesChanged }: FormProps) {
   useEffect(() => {
     if (!draft.model && bases[0]) change({ model: bases[0].id });
   }, [bases, draft.model]);
-  useEffect(
-    () => form.current?.querySelector<HTMLElement>('[aria-invalid="true"]')?.focus(),
-    [error],
-  );
+  useEffect(() => {
+    const field = form.current?.querySelector<HTMLElement>('[aria-invalid="true"]');
+    field?.focus();
+    field?.scrollIntoView({ block: 'center' });
+  }, [error]);
 
   if (!method) return <main>This build has no training method.</main>;
   const submit = async (event: FormEvent) => {
@@ -198,10 +199,10 @@ function JobForm({ catalog, models, files, start, filesChanged }: FormProps) {
           />
         </details>
         <div className="submit">
-          <Failure error={error} />
           <button className="main" disabled={busy}>
             {busy ? 'Submitting…' : 'Submit'}
           </button>
+          <Failure error={error} />
         </div>
       </form>
     </main>

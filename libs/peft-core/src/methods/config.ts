@@ -45,7 +45,7 @@ export function parsePeft(peft: PeftConfig): ParsedConfig {
     value === undefined ? '' : ` (got ${(JSON.stringify(value) ?? String(value)).slice(0, 100)})`;
   throw new DomainError(
     'invalid_value',
-    `${path}: ${issue?.message ?? 'invalid'}${got}`,
+    `peft.${path}: ${issue?.message ?? 'invalid'}${got}`,
     `peft.${path}`,
   );
 }
