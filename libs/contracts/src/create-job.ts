@@ -11,31 +11,71 @@ export const Hyperparameters = z.strictObject({
   n_epochs: auto(z.int().min(1).max(50)).optional(),
 });
 
+// Where a field has one default, it is said here for people; `resolveSpec` of peft-core gives it, and a spec compares.
 export const GraftOptions = z.strictObject({
-  task: z.string().optional().describe('What the model learns to do, e.g. causal_lm'),
+  task: z
+    .string()
+    .optional()
+    .meta({ default: 'causal_lm', description: 'What the model learns to do' }),
   learning_rate: z
     .number()
     .positive()
     .max(10)
     .optional()
-    .describe('Absolute; wins over the multiplier'),
-  lr_schedule: z.enum(['linear', 'cosine', 'constant']).optional(),
-  warmup_ratio: z.number().min(0).max(1).optional().describe('Share of the steps spent warming up'),
-  optimizer: z.enum(['adamw']).optional(),
-  weight_decay: z.number().min(0).max(10).optional(),
+    .describe('Absolute; wins over the multiplier. Each method has its own default'),
+  lr_schedule: z
+    .enum(['linear', 'cosine', 'constant'])
+    .optional()
+    .meta({ default: 'linear', description: 'How the rate falls after warming up' }),
+  warmup_ratio: z
+    .number()
+    .min(0)
+    .max(1)
+    .optional()
+    .meta({ default: 0.03, description: 'Share of the steps spent warming up' }),
+  optimizer: z.enum(['adamw']).optional().meta({ default: 'adamw' }),
+  weight_decay: z
+    .number()
+    .min(0)
+    .max(10)
+    .optional()
+    .meta({ default: 0, description: 'Decoupled, as in AdamW' }),
   max_grad_norm: z
     .number()
     .min(0)
     .optional()
-    .describe('Gradients are clipped to this norm; 0 = never'),
-  gradient_accumulation_steps: z.int().min(1).max(1024).optional(),
+    .meta({ default: 1, description: 'Gradients are clipped to this norm; 0 = never' }),
+  gradient_accumulation_steps: z
+    .int()
+    .min(1)
+    .max(1024)
+    .optional()
+    .meta({ default: 1, description: 'Micro-batches in one optimiser step' }),
   max_seq_len: z.int().min(8).optional().describe('Longer examples are cut, in tokens'),
   max_steps: z.int().min(1).optional().describe('Stop after this many optimiser steps'),
-  shuffle: z.boolean().optional(),
-  eval_steps: z.int().min(0).optional(),
-  save_steps: z.int().min(0).optional(),
-  base_dtype: z.enum(['bf16', 'f32']).optional(),
-  quantization: z.string().nullable().optional(),
+  shuffle: z
+    .boolean()
+    .optional()
+    .meta({ default: true, description: 'A new order in each epoch, from the seed' }),
+  eval_steps: z
+    .int()
+    .min(0)
+    .optional()
+    .meta({ default: 0, description: 'Steps between held-out losses; 0: only at the end' }),
+  save_steps: z
+    .int()
+    .min(0)
+    .optional()
+    .meta({ default: 0, description: 'Steps between checkpoints; 0: by time' }),
+  base_dtype: z
+    .enum(['bf16', 'f32'])
+    .optional()
+    .meta({ default: 'bf16', description: "Of the base's weights and activations" }),
+  quantization: z
+    .string()
+    .nullable()
+    .optional()
+    .meta({ default: null, description: 'Of the frozen base' }),
   init_adapter: z
     .string()
     .optional()
@@ -44,8 +84,13 @@ export const GraftOptions = z.strictObject({
     .string()
     .regex(/^[a-z0-9][a-z0-9-]{0,62}$/, 'may have lower-case letters, digits and "-"')
     .optional()
-    .describe('Worker pool; default "default"'),
-  priority: z.int().min(1).max(1000).optional().describe('Lower runs first; default 100'),
+    .meta({ default: 'default', description: 'Workers that may take the job' }),
+  priority: z
+    .int()
+    .min(1)
+    .max(1000)
+    .optional()
+    .meta({ default: 100, description: 'Lower runs first' }),
 });
 export type GraftOptions = z.infer<typeof GraftOptions>;
 

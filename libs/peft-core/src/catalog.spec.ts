@@ -1,9 +1,10 @@
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { DomainError } from '@graft/contracts';
+import { DomainError, GraftOptions } from '@graft/contracts';
 import type { CreateJob } from '@graft/contracts';
 import { describe, expect, it } from 'vitest';
+import { z } from 'zod';
 import { catalog, checkPeft, resolveSpec } from './catalog.js';
 import type { PeftConfig } from './catalog.js';
 import { methods } from './methods/registry.js';
@@ -35,6 +36,19 @@ describe('the catalog', () => {
       encoding: 'utf8',
     });
     expect(JSON.parse(out)).toEqual([]);
+  });
+
+  it('says the defaults of training options that a job gets', () => {
+    const { properties } = z.toJSONSchema(GraftOptions, { io: 'input' });
+    const said = Object.entries(properties ?? {}).flatMap(([name, field]) =>
+      typeof field === 'object' &&
+      field.default !== undefined &&
+      !['pool', 'priority'].includes(name)
+        ? [[name, field.default] as const]
+        : [],
+    );
+    expect(said.length).toBeGreaterThan(10);
+    expect(resolveSpec(body, { trainingRecords: 100 })).toMatchObject(Object.fromEntries(said));
   });
 
   it('describes every field of every method', () => {

@@ -133,7 +133,15 @@ function JobForm({ catalog, models, files, start, filesChanged }: FormProps) {
   const method = catalog.methods.find((m) => m.peft_type === draft.method) ?? catalog.methods[0];
   const bases = models.filter((m) => m.graft?.kind === 'base' && m.graft.status === 'ready');
   const peftFields = useMemo(() => (method ? fieldsOf(method.schema) : []), [method]);
-  const graftFields = useMemo(() => fieldsOf(catalog.graft_schema), [catalog]);
+  const graftFields = useMemo(
+    () =>
+      fieldsOf(catalog.graft_schema).map((field) =>
+        field.name === 'learning_rate'
+          ? { ...field, fallback: method?.default_learning_rate }
+          : field,
+      ),
+    [catalog, method],
+  );
   const wrong = error instanceof ApiError ? error : null;
   const change = (part: Partial<Draft>) => {
     setError(null);
