@@ -201,7 +201,9 @@ describe.skipIf(!program)('the dashboard', () => {
     await page.getByRole('alert').filter({ hasText: 'peft.r' }).waitFor();
     expect(await marked(page)).toEqual(['peft.r']);
     const said = await page.locator('[id="peft.r"]').getAttribute('aria-describedby');
-    expect(await page.locator(`[id="${said!.split(' ')[0]}"]`).textContent()).toBe('must be at least 1 (got 0)');
+    expect(await page.locator(`[id="${said!.split(' ')[0]}"]`).textContent()).toBe(
+      'must be at least 1 (got 0)',
+    );
     expect(await page.evaluate(() => document.activeElement?.id)).toBe('peft.r');
     await picture(page, 'new-job-refused');
 

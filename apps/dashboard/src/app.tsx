@@ -1,4 +1,4 @@
-import { useState, type ReactNode } from 'react';
+import { useEffect, useRef, useState, type ReactNode } from 'react';
 import { useKeys } from './keyboard.js';
 import { go, linkTo, usePath } from './navigation.js';
 import { ChatPage } from './pages/chat.js';
@@ -24,8 +24,8 @@ const TABS = [
 function page(path: string): ReactNode {
   const [pathname = '/', query = ''] = path.split('?');
   const job = /^\/jobs\/([^/]+)$/.exec(pathname)?.[1];
-  if (job) return <JobPage key={job} id={decodeURIComponent(job)} />;
   const parameters = new URLSearchParams(query);
+  if (job) return <JobPage key={job} id={decodeURIComponent(job)} tab={parameters.get('tab')} />;
   if (pathname === '/') return <JobsPage filter={parameters.get('q') ?? ''} />;
   if (pathname === '/new') return <NewJobPage from={parameters.get('from')} />;
   if (pathname === '/files') return <FilesPage />;
@@ -42,6 +42,20 @@ function page(path: string): ReactNode {
   );
 }
 
+/** Names the tab after the page, and moves the focus there from where it was chosen. */
+function useArrival(pathname: string, session: string): void {
+  const before = useRef(pathname);
+  useEffect(() => {
+    const name = TABS.find(([to]) => to === pathname)?.[1];
+    // a job names its tab itself
+    if (!pathname.startsWith('/jobs/')) document.title = name ? `${name} · Graft` : 'Graft';
+    const content = document.getElementById('content');
+    if (before.current !== pathname && !content?.contains(document.activeElement))
+      content?.focus({ preventScroll: true });
+    before.current = pathname;
+  }, [pathname, session]);
+}
+
 export function App() {
   const path = usePath();
   const session = useSession();
@@ -51,8 +65,9 @@ export function App() {
     '?': () => setHelp((open) => !open),
     Escape: () => setHelp(false),
   });
-  if (session !== 'in') return <SignInPage refused={session === 'refused'} />;
   const pathname = path.split('?')[0] ?? '/';
+  useArrival(pathname, session);
+  if (session !== 'in') return <SignInPage refused={session === 'refused'} />;
   return (
     <>
       <a className="skip" href="#content">
@@ -88,7 +103,7 @@ export function App() {
           Sign out
         </button>
       </header>
-      <div id="content">
+      <div id="content" tabIndex={-1}>
         <ErrorBoundary key={pathname}>{page(path)}</ErrorBoundary>
       </div>
       {help && <Shortcuts close={() => setHelp(false)} />}
@@ -103,6 +118,7 @@ function Shortcuts({ close }: { close: () => void }) {
     ['j k', 'Next, previous job'],
     ['Enter', 'Open the job'],
     ['c', 'Cancel the job (asks first)'],
+    ['p', 'Pause the job, or resume it'],
     ['f', 'Follow the log'],
   ];
   return (

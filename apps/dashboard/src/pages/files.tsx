@@ -4,6 +4,7 @@ import { api, download } from '../api.js';
 import { useLoaded } from '../loading.js';
 import { Failure } from '../parts/failure.js';
 import { FileReport, reportLines } from '../parts/file-report.js';
+import { Loading } from '../parts/loading.js';
 import { Row, Table } from '../parts/table.js';
 import { ago, bytes, moment } from '../wording.js';
 
@@ -66,8 +67,10 @@ export function FilesPage() {
             }
           </pre>
         </div>
+      ) : files.value === null ? (
+        <Loading error={files.error} />
       ) : (
-        <FileTable files={files.value ?? []} onError={setError} reload={files.reload} />
+        <FileTable files={files.value} onError={setError} reload={files.reload} />
       )}
     </main>
   );

@@ -1,7 +1,7 @@
 // @vitest-environment happy-dom
 // What a browser against a healthy server cannot be made to show: a stream that is cut, a page that breaks.
 import type { JobEventObject, JobObject } from '@graft/contracts';
-import { act, cleanup, configure, render, screen, waitFor } from '@testing-library/react';
+import { cleanup, configure, render, screen, waitFor } from '@testing-library/react';
 import { createServer, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterAll, afterEach, beforeAll, expect, it, vi } from 'vitest';
@@ -111,10 +111,10 @@ it(
   'says that the connection is lost, comes back for what it missed, and says so no longer',
   { timeout: 40_000 },
   async () => {
-    render(<JobPage id="ftjob-abc" />);
+    render(<JobPage id="ftjob-abc" tab="log" />);
     await waitFor(() => expect(streams.length).toBe(1));
     expect(streams[0]?.lastId).toBe('3');
-    await act(async () => (await screen.findByRole('tab', { name: 'Log' })).click());
+    await screen.findByRole('log');
     send('event', 4, line(4, 'fourth'));
     send('event', 4, line(4, 'fourth'));
     await waitFor(() =>
@@ -133,7 +133,7 @@ it(
 );
 
 it('says why a job cannot be shown', async () => {
-  render(<JobPage id="ftjob-none" />);
+  render(<JobPage id="ftjob-none" tab={null} />);
   expect((await screen.findByRole('alert')).textContent).toContain(
     'no /v1/fine_tuning/jobs/ftjob-none',
   );

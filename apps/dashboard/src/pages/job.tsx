@@ -4,7 +4,8 @@ import { useEffect, useState } from 'react';
 import { api, download } from '../api.js';
 import { useKeys } from '../keyboard.js';
 import { useLoaded } from '../loading.js';
-import { linkTo } from '../navigation.js';
+import { linkTo, replace } from '../navigation.js';
+import { CopyButton } from '../parts/copy-button.js';
 import { EventLog } from '../parts/event-log.js';
 import { Failure } from '../parts/failure.js';
 import { JobCharts } from '../parts/job-charts.js';
@@ -26,9 +27,8 @@ function pageTitle(job: JobObject | undefined): string {
   return `${done}${job.user_provided_suffix ?? job.id} · ${job.status} · Graft`;
 }
 
-export function JobPage({ id }: { id: string }) {
+export function JobPage({ id, tab }: { id: string; tab: string | null }) {
   const { data, error, connected, setJob } = useJob(id);
-  const [tab, setTab] = useState<Tab | null>(null);
   const [problem, setProblem] = useState<Error | null>(null);
   const job = data?.job;
 
@@ -40,11 +40,17 @@ export function JobPage({ id }: { id: string }) {
   const act = (action: () => Promise<JobObject>) => action().then(setJob, setProblem);
   const cancel = () =>
     confirm('Cancel this job? Its saved checkpoints stay.') && void act(() => api.cancel(id));
-  useKeys({ c: () => job && !isOver(job) && cancel(), f: () => setTab('Log') });
+  const setTab = (name: Tab) => replace(`/jobs/${id}?tab=${name.toLowerCase()}`);
+  const hold = () => {
+    if (job?.status === 'running') void act(() => api.pause(id));
+    if (job?.status === 'paused') void act(() => api.resume(id));
+  };
+  useKeys({ c: () => job && !isOver(job) && cancel(), p: hold, f: () => setTab('Log') });
 
   if (!data || !job)
     return <main>{error ? <Failure error={error} /> : <p className="faint">Loading…</p>}</main>;
-  const open = tab ?? (job.status === 'failed' ? 'Log' : 'Charts');
+  const asked = TABS.find((name) => name.toLowerCase() === tab);
+  const open = asked ?? (job.status === 'failed' ? 'Log' : 'Charts');
   return (
     <main>
       <JobHeader job={job} cancel={cancel} act={act} />
@@ -53,6 +59,7 @@ export function JobPage({ id }: { id: string }) {
           The live connection is lost; trying again. What you see may be old.
         </p>
       )}
+      {job.status === 'queued' && <NobodyThere pool={job.graft.pool} />}
       <Failure error={problem ?? error} />
       {job.error && (
         <p className="notice bad" role="alert">
@@ -79,6 +86,19 @@ export function JobPage({ id }: { id: string }) {
         {open === 'Spec' && <SpecView job={job} />}
       </div>
     </main>
+  );
+}
+
+/** Says that a queued job waits for a worker that is not there. */
+function NobodyThere({ pool }: { pool: string }) {
+  const workers = useLoaded(async () => (await api.workers()).data, 5000);
+  if (workers.value?.some((one) => one.pool === pool && one.state === 'online') ?? true)
+    return null;
+  return (
+    <p className="notice" role="status">
+      No worker of pool {pool} is online: the job waits until one joins.{' '}
+      <a {...linkTo('/workers')}>See the workers</a>.
+    </p>
   );
 }
 
@@ -111,7 +131,10 @@ function factsOf(job: JobObject): [string, string][] {
             ? '–'
             : `${count(Math.round(progress.tokens_per_second))} tokens/s`,
         ],
-    ['took', started === null || end === null ? '–' : duration(end - started)],
+    [
+      isOver(job) ? 'took' : 'elapsed',
+      started === null || end === null ? '–' : duration(end - started),
+    ],
     ['created', ago(job.created_at)],
     ...Object.entries(job.metadata ?? {}),
   ];
@@ -131,9 +154,7 @@ function JobHeader({
       <div className="bar">
         <StatePill status={job.status} />
         <h1 className="name">{job.user_provided_suffix ?? job.id}</h1>
-        <span className="faint one-line">
-          {!isOver(job) ? job.graft.phase.message : job.user_provided_suffix && job.id}
-        </span>
+        {!isOver(job) && <span className="faint">{job.graft.phase.message}</span>}
         <span className="grow" />
         {job.status === 'running' && (
           <button onClick={() => act(() => api.pause(job.id))}>Pause</button>
@@ -148,6 +169,12 @@ function JobHeader({
       </div>
       {job.graft.progress.total_steps !== null && <Progress job={job} />}
       <dl className="facts">
+        <div>
+          <dt>id</dt>
+          <dd>
+            <code>{job.id}</code> <CopyButton text={job.id} label="Copy the job's id" />
+          </dd>
+        </div>
         {factsOf(job).map(([name, value]) => (
           <div key={name}>
             <dt>{name}</dt>
@@ -267,16 +294,11 @@ export function createBody(job: JobObject): Record<string, unknown> {
 }
 
 function SpecView({ job }: { job: JobObject }) {
-  const [copied, setCopied] = useState(false);
   const text = JSON.stringify(createBody(job), null, 2);
   return (
     <>
       <p className="bar">
-        <button
-          onClick={() => void navigator.clipboard.writeText(text).then(() => setCopied(true))}
-        >
-          {copied ? 'Copied' : 'Copy'}
-        </button>
+        <CopyButton text={text} label="Copy the body" />
         <span className="faint">
           The body of POST /v1/fine_tuning/jobs that makes this job again.
         </span>

@@ -6,6 +6,7 @@ import { useKeys } from '../keyboard.js';
 import { useLoaded } from '../loading.js';
 import { go, linkTo, replace } from '../navigation.js';
 import { Failure } from '../parts/failure.js';
+import { Loading } from '../parts/loading.js';
 import { Progress } from '../parts/progress.js';
 import { Sparkline } from '../parts/sparkline.js';
 import { StatePill } from '../parts/state-pill.js';
@@ -91,7 +92,12 @@ export function JobsPage({ filter }: { filter: string }) {
           New job
         </a>
       </div>
-      {jobs.empty ? <Empty /> : <JobTable jobs={shown} selected={current?.id ?? null} />}
+      {jobs.loading && <Loading error={jobs.error} />}
+      {jobs.empty && <Empty />}
+      {shown.length > 0 && <JobTable jobs={shown} selected={current?.id ?? null} />}
+      {shown.length === 0 && jobs.list.length > 0 && (
+        <p className="faint">No job has all of these words.</p>
+      )}
       {jobs.older && (
         <p>
           <button onClick={jobs.older}>Older jobs</button>
@@ -103,6 +109,7 @@ export function JobsPage({ filter }: { filter: string }) {
 
 interface JobList {
   readonly list: readonly JobObject[];
+  readonly loading: boolean;
   readonly empty: boolean;
   readonly error: Error | null;
   readonly connected: boolean;
@@ -142,6 +149,7 @@ function useJobList(): JobList {
     list,
     connected,
     error: first.error ?? problem,
+    loading: first.value === null,
     empty: first.value?.data.length === 0,
     older: first.value?.has_more ? older : null,
   };

@@ -4,6 +4,7 @@ import { api } from '../api.js';
 import { useLoaded } from '../loading.js';
 import { linkTo } from '../navigation.js';
 import { Failure } from '../parts/failure.js';
+import { Loading } from '../parts/loading.js';
 import { Row, Table } from '../parts/table.js';
 import { ago, bytes, count } from '../wording.js';
 
@@ -46,8 +47,10 @@ export function ModelsPage() {
             server.
           </p>
         </div>
+      ) : models.value === null ? (
+        <Loading error={models.error} />
       ) : (
-        <ModelTable models={models.value ?? []} onError={setError} reload={models.reload} />
+        <ModelTable models={models.value} onError={setError} reload={models.reload} />
       )}
     </main>
   );

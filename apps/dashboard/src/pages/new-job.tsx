@@ -125,6 +125,18 @@ interface FormProps {
   readonly filesChanged: () => void;
 }
 
+function showRefused(form: HTMLFormElement | null): void {
+  const field = form?.querySelector<HTMLElement>('[aria-invalid="true"]');
+  field?.focus();
+  field?.scrollIntoView({ block: 'center' });
+}
+
+/** The training options; the learning rate's default is the method's. */
+const optionsOf = (catalog: Catalog, method: CatalogMethod | undefined) =>
+  fieldsOf(catalog.graft_schema).map((field) =>
+    field.name === 'learning_rate' ? { ...field, fallback: method?.default_learning_rate } : field,
+  );
+
 function JobForm({ catalog, models, files, start, filesChanged }: FormProps) {
   const [draft, setDraft] = useState(start);
   const [error, setError] = useState<Error | null>(null);
@@ -133,15 +145,7 @@ function JobForm({ catalog, models, files, start, filesChanged }: FormProps) {
   const method = catalog.methods.find((m) => m.peft_type === draft.method) ?? catalog.methods[0];
   const bases = models.filter((m) => m.graft?.kind === 'base' && m.graft.status === 'ready');
   const peftFields = useMemo(() => (method ? fieldsOf(method.schema) : []), [method]);
-  const graftFields = useMemo(
-    () =>
-      fieldsOf(catalog.graft_schema).map((field) =>
-        field.name === 'learning_rate'
-          ? { ...field, fallback: method?.default_learning_rate }
-          : field,
-      ),
-    [catalog, method],
-  );
+  const graftFields = useMemo(() => optionsOf(catalog, method), [catalog, method]);
   const wrong = error instanceof ApiError ? error : null;
   const change = (part: Partial<Draft>) => {
     setError(null);
@@ -152,9 +156,7 @@ function JobForm({ catalog, models, files, start, filesChanged }: FormProps) {
     if (!draft.model && bases[0]) change({ model: bases[0].id });
   }, [bases, draft.model]);
   useEffect(() => {
-    const field = form.current?.querySelector<HTMLElement>('[aria-invalid="true"]');
-    field?.focus();
-    field?.scrollIntoView({ block: 'center' });
+    if (error) showRefused(form.current);
   }, [error]);
 
   if (!method) return <main>This build has no training method.</main>;

@@ -2,6 +2,7 @@ import { api } from '../api.js';
 import { useLoaded } from '../loading.js';
 import { linkTo } from '../navigation.js';
 import { Failure } from '../parts/failure.js';
+import { Loading } from '../parts/loading.js';
 import { Row, Table } from '../parts/table.js';
 import { ago, bytes } from '../wording.js';
 
@@ -25,34 +26,37 @@ export function WorkersPage() {
     <main>
       <h1>Workers</h1>
       <Failure error={workers.error} />
-      <Table columns={COLUMNS}>
-        {(workers.value ?? []).map((worker) => (
-          <Row key={worker.id}>
-            <td className="state">
-              <span aria-hidden="true">{SIGNS[worker.state]}</span> {worker.state}
-            </td>
-            <td title={worker.id}>{worker.name}</td>
-            <td>{worker.pool}</td>
-            <td className="numbers">
-              {worker.free_slots}/{worker.slots}
-            </td>
-            <td>{worker.devices.join(', ')}</td>
-            <td className="numbers">
-              {worker.rss_bytes === null ? '–' : bytes(worker.rss_bytes)} of{' '}
-              {bytes(worker.memory_bytes)}
-            </td>
-            <td>{worker.resident_bases.join(', ') || '–'}</td>
-            <td>
-              {worker.jobs.map((job) => (
-                <div key={job.id}>
-                  <a {...linkTo(`/jobs/${job.id}`)}>{job.id}</a> step {job.step}
-                </div>
-              ))}
-            </td>
-            <td>{ago(worker.last_seen_at)}</td>
-          </Row>
-        ))}
-      </Table>
+      {workers.value === null && <Loading error={workers.error} />}
+      {workers.value !== null && workers.value.length > 0 && (
+        <Table columns={COLUMNS}>
+          {workers.value.map((worker) => (
+            <Row key={worker.id}>
+              <td className="state">
+                <span aria-hidden="true">{SIGNS[worker.state]}</span> {worker.state}
+              </td>
+              <td title={worker.id}>{worker.name}</td>
+              <td>{worker.pool}</td>
+              <td className="numbers">
+                {worker.free_slots}/{worker.slots}
+              </td>
+              <td>{worker.devices.join(', ')}</td>
+              <td className="numbers">
+                {worker.rss_bytes === null ? '–' : bytes(worker.rss_bytes)} of{' '}
+                {bytes(worker.memory_bytes)}
+              </td>
+              <td>{worker.resident_bases.join(', ') || '–'}</td>
+              <td>
+                {worker.jobs.map((job) => (
+                  <div key={job.id}>
+                    <a {...linkTo(`/jobs/${job.id}`)}>{job.id}</a> step {job.step}
+                  </div>
+                ))}
+              </td>
+              <td>{ago(worker.last_seen_at)}</td>
+            </Row>
+          ))}
+        </Table>
+      )}
       {workers.value?.length === 0 && (
         <div className="card">
           <h2>No worker yet</h2>
