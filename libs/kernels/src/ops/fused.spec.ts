@@ -248,49 +248,6 @@ describe.each(present)('on %s', (set) => {
   });
 });
 
-it.each(['f32', 'bf16'] as const)('loraLinear, %s', (dtype) => {
-  k.tidy(() => {
-    const weight = random([31, 24], dtype);
-    const scale = 0.7;
-    const inputs = [random([50, 24], dtype), random([31], dtype)];
-    // A and B are f32 beside a bf16 base; rounded here, so that both sides compute with the same numbers
-    const [a, b] = [random([4, 24], dtype), random([31, 4], dtype)].map((t) => k.to(t, 'f32')) as [
-      Tensor,
-      Tensor,
-    ];
-    const gradients = (run: (...inputs: Tensor[]) => Tensor, given: Tensor[]): Tensor[] => {
-      const leaves = [...given, a, b].map(leaf);
-      const y = run(...leaves);
-      site = 5000;
-      k.backward([y], [k.to(random([50, 31], dtype), y.dtype)]);
-      return [y, ...leaves.map(({ grad }) => grad as Tensor)];
-    };
-    const own = gradients(
-      (x, c, la, lb) => k.loraLinear(x, weight, c, { a: la, b: lb, scale }),
-      inputs,
-    );
-    const composed = gradients(
-      (x, c, la, lb) =>
-        k.add(k.linear(x, k.to(weight, 'f32'), c), k.linear(k.linear(x, la), lb), scale),
-      inputs.map((t) => k.to(t, 'f32')),
-    );
-    own.forEach((t, i) => {
-      const isParameter = i > 2;
-      expect(t.dtype).toBe(isParameter ? 'f32' : dtype);
-      expectClose(k.to(t, dtype), composed[i] as Tensor, dtype);
-    });
-    const quiet = k.noGrad(() => k.loraLinear(inputs[0] as Tensor, weight, null, { a, b, scale }));
-    expect(quiet.requiresGrad).toBe(false);
-    const trained = leaf(weight);
-    expect(() => k.loraLinear(inputs[0] as Tensor, trained, null, { a, b, scale })).toThrow(
-      'the weight must be frozen',
-    );
-    expect(() => k.loraLinear(inputs[0] as Tensor, weight, null, { a: b, b: a, scale })).toThrow(
-      'A [31, 4] and B [4, 24] do not fit W [31, 24]',
-    );
-  });
-});
-
 it('results do not depend on the number of threads', () => {
   const threads = k.getThreads();
   const pieces = [piece(0, 21), piece(21, 150, 0, 21), piece(171, 90, 0, 21)];

@@ -49,27 +49,6 @@ export const rotate = (x: Tensor, cos: Tensor, sin: Tensor): Tensor =>
     ? one('graft::rotate', x, cos, sin)
     : tidy(() => addcmul_(mul(x, cos), one('aten::roll', x, (x.shape[2] as number) / 2, 2), sin));
 
-/** s B A, the update of a linear W [out, in] by LoRA. Any float dtype; products run in x's. */
-export interface LowRank {
-  /** [r, in] */
-  readonly a: Tensor;
-  /** [out, r] */
-  readonly b: Tensor;
-  readonly scale: number;
-}
-
-/**
- * x Wᵀ + bias + s (x Aᵀ) Bᵀ, arXiv:2106.09685, with one gradient of x instead of two that are added.
- * @param x [n, in]
- * @param weight [out, in], frozen
- */
-export const loraLinear = (
-  x: Tensor,
-  weight: Tensor,
-  bias: Tensor | null,
-  { a, b, scale }: LowRank,
-): Tensor => one('graft::lora_linear', x, weight, bias, a, b, scale);
-
 /** Rows of a packed batch that attend to each other, and the rows of keys that they see before their own. */
 export interface AttentionPiece {
   /** First query; pieces follow each other. */

@@ -27,7 +27,7 @@ import {
   unsqueeze,
   zeros,
 } from '@graft/kernels';
-import type { LowRank, Tensor } from '@graft/kernels';
+import type { Tensor } from '@graft/kernels';
 import { z } from 'zod';
 import type { Model } from '../models/model.js';
 import type { RowContext } from '../nn/context.js';
@@ -285,19 +285,10 @@ class Part implements RowAdapter {
     ]);
   }
 
-  update(ctx: RowContext): LowRank | null {
-    if (this.#m || this.#drops(ctx)) return null;
-    return { a: this.#a, b: this.#b, scale: this.#scale };
-  }
-
-  #drops({ training }: RowContext): boolean {
-    return training && this.#dropout > 0;
-  }
-
   apply(x: Tensor, y: Tensor | null, ctx: RowContext): Tensor {
     return tidy(() => {
       const base = y as Tensor;
-      const drops = this.#drops(ctx);
+      const drops = ctx.training && this.#dropout > 0;
       const seen = drops ? counterDropout(x, this.#dropout, { ...ctx.key, site: ctx.site }) : x;
       const low = linear(seen, to(this.#a, x.dtype));
       const up = transpose(to(this.#b, x.dtype), 0, 1);

@@ -3,7 +3,7 @@
  * share one frozen base. Letters: n rows at hand, V vocabulary, D hidden size, p virtual tokens.
  */
 import { cat, embedding, layerNorm, linear, rmsNorm, split, to, transpose } from '@graft/kernels';
-import type { LowRank, Tensor } from '@graft/kernels';
+import type { Tensor } from '@graft/kernels';
 import type { RunRows } from '../batch.js';
 import type { ForwardContext, RowContext, RunKey } from './context.js';
 import type { Weight } from './weight.js';
@@ -15,8 +15,6 @@ export type Role = 'q' | 'k' | 'v' | 'qkv' | 'o' | 'gate' | 'up' | 'down' | 'hea
 export interface RowAdapter {
   /** Computes the output alone: `y` is null (modules_to_save, full fine-tuning). */
   readonly replaces?: boolean;
-  /** All that it does, where that is a low-rank update in this forward: the base's product then takes it along. */
-  update?(ctx: RowContext): LowRank | null;
   /** x: [n, in], y: [n, out]; `ctx.alone`: it may change y in place. Returns [n, out] in y's dtype. */
   apply(x: Tensor, y: Tensor | null, ctx: RowContext): Tensor;
 }
@@ -112,9 +110,6 @@ export class LinearSite {
     if (replaced || ctx.rows.length === 1) {
       return byRun(x, ctx, (rows, run) => {
         const adapters = adaptersOf(run);
-        const [only] = adapters;
-        const update = adapters.length === 1 && only?.update?.(rowContext(ctx, run, this.index));
-        if (update) return this.weight.multiply(rows, this.bias, update);
         return this.#adapt(
           rows,
           adapters.some(({ replaces }) => replaces) ? null : this.#base(rows),

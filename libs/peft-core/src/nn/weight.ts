@@ -1,12 +1,12 @@
-import { keep, linear, loraLinear, to, transpose } from '@graft/kernels';
-import type { Dtype, LowRank, Tensor } from '@graft/kernels';
+import { keep, linear, to, transpose } from '@graft/kernels';
+import type { Dtype, Tensor } from '@graft/kernels';
 
 /** A frozen matrix W [out, in] that can be multiplied by; it may be packed. */
 export interface Weight {
   readonly outFeatures: number;
   readonly inFeatures: number;
-  /** x Wᵀ + b in x's dtype, and s (x Aᵀ) Bᵀ of an update.  x: [n, in], b: [out] */
-  multiply(x: Tensor, bias: Tensor | null, update?: LowRank | null): Tensor;
+  /** x Wᵀ + b in x's dtype.  x: [n, in], b: [out] */
+  multiply(x: Tensor, bias: Tensor | null): Tensor;
   /** W as [out, in]: the weight itself, or a new handle in the current scope where it has to be converted. */
   dense(dtype?: Dtype): Tensor;
   /** Frees what the weight made. */
@@ -33,8 +33,8 @@ export class DenseWeight implements Weight {
     return new DenseWeight(keep(transpose(stored, 0, 1)), true);
   }
 
-  multiply(x: Tensor, bias: Tensor | null, update: LowRank | null = null): Tensor {
-    return update ? loraLinear(x, this.matrix, bias, update) : linear(x, this.matrix, bias);
+  multiply(x: Tensor, bias: Tensor | null): Tensor {
+    return linear(x, this.matrix, bias);
   }
 
   dense(dtype: Dtype = this.matrix.dtype): Tensor {
