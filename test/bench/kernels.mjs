@@ -1,0 +1,168 @@
+#!/usr/bin/env node
+// Graft's own kernels beside the same from libtorch's operators, forward and backward, both sides in one run:
+//   node test/bench/kernels.mjs [--threads 1] [--rounds 30] [--dtype bf16]
+// Shapes of one SmolLM2-135M layer and a batch of 8 chats (1,450 tokens, 61 to 359 each); the loss is over 128 rows
+// of 49,152 classes. Sides alternate; medians of the rounds after three of warm-up.
+import { loadavg } from 'node:os';
+import { parseArgs } from 'node:util';
+import * as k from '@graft/kernels';
+
+const { values: options } = parseArgs({
+  options: {
+    threads: { type: 'string', default: '1' },
+    rounds: { type: 'string', default: '30' },
+    dtype: { type: 'string', default: 'bf16' },
+  },
+});
+k.setThreads(Number(options.threads));
+const [HEADS, KV_HEADS, SIZE, HIDDEN, INNER, CLASSES] = [9, 3, 64, 576, 1536, 49152];
+const LENGTHS = [61, 90, 110, 140, 180, 220, 290, 359];
+const ROWS = LENGTHS.reduce((a, b) => a + b);
+const SCALE = 1 / 8;
+const WARM_UP = 3;
+
+let site = 0;
+const random = (...shape) =>
+  k.to(k.counterNormal(shape, { seed: 1, step: 0, site: site++ }), options.dtype).detach();
+const leaf = (...shape) => {
+  const t = random(...shape);
+  t.requiresGrad = true;
+  return t;
+};
+const median = (values) => [...values].sort((a, b) => a - b)[values.length >> 1];
+
+let at = 0;
+const pieces = LENGTHS.map((rows) => ({
+  start: (at += rows) - rows,
+  rows,
+  beforeStart: 0,
+  before: 0,
+}));
+const each = (q, keys, values, attend) => {
+  const parts = [q, keys, values].map((t) => k.split(t, LENGTHS));
+  return k.cat(LENGTHS.map((_, i) => attend(...parts.map((of) => of[i]))));
+};
+/** libtorch's fused attention. */
+const fused = (q, keys, values) => {
+  const byHead = (t) => k.unsqueeze(k.transpose(t, 0, 1), 0);
+  const output = k.scaledDotProductAttention(byHead(q), byHead(keys), byHead(values), {
+    isCausal: true,
+    scale: SCALE,
+    enableGqa: true,
+  });
+  return k.reshape(k.transpose(output, 1, 2), [q.shape[0], HEADS * SIZE]);
+};
+/** Scores, softmax and weighted sum as products, the queries of a group of heads as rows under their key head. */
+const products = (q, keys, values) => {
+  const [rows, group] = [q.shape[0], HEADS / KV_HEADS];
+  const grouped = k.reshape(k.transpose(k.view(q, [rows, KV_HEADS, group, SIZE]), 0, 1), [
+    KV_HEADS,
+    rows * group,
+    SIZE,
+  ]);
+  const mask = k.to(k.where(k.tril(k.ones([rows, rows], 'bool')), 0, -Infinity), q.dtype);
+  const summands = k.reshape(k.expand(k.view(mask, [rows, 1, rows]), [rows, group, rows]), [
+    1,
+    rows * group,
+    rows,
+  ]);
+  const scores = k.call('aten::baddbmm', summands, grouped, k.permute(keys, [1, 2, 0]), 1, SCALE);
+  const output = k.bmm(k.softmax(scores), k.transpose(values, 0, 1));
+  return k.reshape(k.transpose(k.view(output, [KV_HEADS, rows, group * SIZE]), 0, 1), [
+    rows,
+    HEADS * SIZE,
+  ]);
+};
+const norm = (x, weight) => {
+  const wide = k.to(x, 'f32');
+  return k.mul(
+    weight,
+    k.to(k.mul(wide, k.rsqrt(k.add(k.mean(k.square(wide), -1, true), 1e-5))), x.dtype),
+  );
+};
+const turn = (x, cos, sin) => k.addcmul_(k.mul(x, cos), k.call('aten::roll', x, SIZE / 2, 2), sin);
+const q = leaf(ROWS, HEADS, SIZE);
+const [keys, values] = [leaf(ROWS, KV_HEADS, SIZE), leaf(ROWS, KV_HEADS, SIZE)];
+const x = leaf(ROWS, HIDDEN);
+const scaleOfNorm = random(HIDDEN);
+const [gate, up] = [leaf(ROWS, INNER), leaf(ROWS, INNER)];
+const [cos, sin] = [random(ROWS, 1, SIZE), random(ROWS, 1, SIZE)];
+const logits = random(128, CLASSES);
+const labels = k.tensor(
+  BigInt64Array.from({ length: 128 }, (_, i) => BigInt(i * 100)),
+  [128],
+);
+const scales = k.full([128], 0.01);
+/** The gradient over classes by single operators, in place. */
+const lossByOperators = (z) => {
+  const logP = k.logSoftmax(z, -1, 'f32');
+  const y = k.unsqueeze(labels, 1);
+  const wanted = k.gather(logP, 1, y);
+  k.ge(wanted, k.amax(logP, -1, true));
+  k.call('aten::exp_', logP);
+  k.call('aten::scatter_add_', logP, 1, y, k.full([128, 1], -1));
+  return k.to(k.mul_(logP, k.unsqueeze(scales, 1)), z.dtype);
+};
+
+const trained = (run, leaves, ...shape) => {
+  const g = random(...shape);
+  return () => {
+    k.backward([run()], [g]);
+    for (const t of leaves) t.zeroGrad();
+  };
+};
+const attention = (run) => trained(run, [q, keys, values], ROWS, HEADS * SIZE);
+const quiet = (run) => () => k.noGrad(run);
+const CASES = [
+  [
+    'attention',
+    attention(() => k.packedAttention(q, keys, values, pieces, { scale: SCALE })),
+    {
+      'fused attention': attention(() => each(q, keys, values, fused)),
+      'plain products': attention(() => each(q, keys, values, products)),
+    },
+  ],
+  [
+    'rmsNorm',
+    trained(() => k.rmsNorm(x, scaleOfNorm, 1e-5), [x], ROWS, HIDDEN),
+    { operators: trained(() => norm(x, scaleOfNorm), [x], ROWS, HIDDEN) },
+  ],
+  [
+    'siluMul',
+    trained(() => k.siluMul(gate, up), [gate, up], ROWS, INNER),
+    { operators: trained(() => k.mul(k.silu(gate), up), [gate, up], ROWS, INNER) },
+  ],
+  [
+    'rotate',
+    trained(() => k.rotate(q, cos, sin), [q], ROWS, HEADS, SIZE),
+    { operators: trained(() => turn(q, cos, sin), [q], ROWS, HEADS, SIZE) },
+  ],
+  [
+    'crossEntropy_',
+    quiet(() => k.crossEntropy_(k.add(logits, 0), labels, scales)),
+    { operators: quiet(() => lossByOperators(k.add(logits, 0))) },
+  ],
+];
+
+const info = k.kernelsInfo();
+console.log(
+  `libtorch ${info.libtorch}, ${k.instructionSet()}, ${options.dtype}, ${options.threads} threads, load ${loadavg()[0].toFixed(2)}; milliseconds, median (least)`,
+);
+for (const [name, own, others] of CASES) {
+  const sides = Object.entries({ own, ...others });
+  const times = new Map(sides.map(([side]) => [side, []]));
+  for (let round = 0; round < WARM_UP + Number(options.rounds); round++) {
+    for (const [side, run] of round % 2 === 0 ? sides : [...sides].reverse()) {
+      const started = performance.now();
+      k.tidy(() => void run());
+      if (round >= WARM_UP) times.get(side).push(performance.now() - started);
+    }
+  }
+  const best = median(times.get('own'));
+  for (const [side, spent] of times) {
+    const ratio = side === 'own' ? '' : `  ${(median(spent) / best).toFixed(2)} x`;
+    console.log(
+      `${name.padEnd(16)} ${side.padEnd(16)} ${median(spent).toFixed(2).padStart(7)} (${Math.min(...spent).toFixed(2)})${ratio}`,
+    );
+  }
+}
