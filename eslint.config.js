@@ -135,7 +135,7 @@ export default tseslint.config(
   },
   {
     // vitest, vite, ESLint and reporters are configured by default exports
-    files: ['**/*.config.{ts,js}', 'tools/count-reporter.mjs'],
+    files: ['**/*.config.{ts,js}', 'tools/{count,log}-reporter.mjs'],
     rules: { 'no-restricted-syntax': 'off' },
   },
   {

@@ -7,12 +7,13 @@ const shared = {
   environment: 'node',
   pool: 'forks',
   teardownTimeout: 10_000,
+  setupFiles: ['./tools/test-log.mjs'],
 } as const;
 
 export default defineConfig({
   test: {
     passWithNoTests: false,
-    reporters: ['default', './tools/count-reporter.mjs'],
+    reporters: ['default', './tools/log-reporter.mjs', './tools/count-reporter.mjs'],
     projects: [
       {
         test: {

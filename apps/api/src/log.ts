@@ -13,14 +13,17 @@ const REDACTED = [
   'secret',
 ];
 
-/** The process's logger. To stderr, so that stdout stays for what a caller reads. */
+/** An empty variable counts as absent. */
+const file = process.env['GRAFT_LOG_FILE'] || undefined;
+
+/** The process's logger. To stderr or a file, so that stdout stays for what a caller reads. */
 export const log: Logger = pino(
   {
     level: process.env['GRAFT_LOG_LEVEL'] ?? 'info',
     redact: { paths: REDACTED, censor: '[redacted]' },
     base: { room: 'api' },
   },
-  pino.destination({ fd: 2, sync: true }),
+  pino.destination(file ? { dest: file, mkdir: true, sync: true } : { fd: 2, sync: true }),
 );
 
 /** Nest's own messages through the same logger, quieter. */
