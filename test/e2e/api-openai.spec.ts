@@ -176,6 +176,15 @@ describe('fine-tuning jobs through the official SDK', () => {
     const found = await client.fineTuning.jobs.list({ metadata: { team: 'a b' } });
     expect(found.data.map((row) => row.id)).toEqual([job.id]);
     expect((await client.fineTuning.jobs.list({ metadata: { team: 'other' } })).data).toEqual([]);
+    const search = async (words: string): Promise<string[]> => {
+      const query = { search: words } as OpenAI.FineTuning.JobListParams;
+      return (await client.fineTuning.jobs.list(query)).data.map(({ id }) => id);
+    };
+    for (const words of ['MINE queued', 'lora nobody', 'a b', job.id.slice(3, 20), '.jsonl'])
+      expect(await search(words), words).toContain(job.id);
+    for (const words of ['mine failed', 'min_', '%', "'", '\\'])
+      expect(await search(words)).toEqual([]);
+    expect((await caught(search('x'.repeat(201)))).status).toBe(400);
     const events = await client.fineTuning.jobs.listEvents(job.id);
     expect(events.data.map((event) => event.message)).toEqual([
       'Files validated, moving job to queued state',

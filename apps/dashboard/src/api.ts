@@ -67,8 +67,10 @@ export const api = {
   overview: () => get<OverviewObject>('/overview'),
   catalog: () => get<Catalog>('/catalog'),
   workers: () => get<Page<WorkerObject>>('/workers'),
-  jobs: (after?: string) =>
-    get<Page<JobObject>>(`/fine_tuning/jobs?limit=50${after ? `&after=${after}` : ''}`),
+  jobs: (search: string, after?: string) =>
+    get<Page<JobObject>>(
+      `/fine_tuning/jobs?limit=50&search=${encodeURIComponent(search)}${after ? `&after=${after}` : ''}`,
+    ),
   job: (id: string) => get<JobObject>(job(id)),
   createJob: (body: unknown) => post<JobObject>('/fine_tuning/jobs', body),
   cancel: (id: string) => post<JobObject>(`${job(id)}/cancel`),

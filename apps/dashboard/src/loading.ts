@@ -8,7 +8,7 @@ export interface Loaded<T> {
   readonly set: (update: (value: T) => T) => void;
 }
 
-/** Fetches when mounted and on `reload`, and again every `everyMs` while the tab is visible. */
+/** Fetches when mounted and on `reload`, and again every `everyMs` while the tab is visible. Only the latest answer counts. */
 export function useLoaded<T>(fetcher: () => Promise<T>, everyMs = 0): Loaded<T> {
   const [value, setValue] = useState<T | null>(null);
   const [error, setError] = useState<Error | null>(null);
@@ -16,10 +16,12 @@ export function useLoaded<T>(fetcher: () => Promise<T>, everyMs = 0): Loaded<T> 
   latest.current = fetcher;
   const alive = useRef(true);
 
+  const asked = useRef(0);
   const reload = useCallback(() => {
+    const number = ++asked.current;
     latest.current().then(
       (fetched) => {
-        if (!alive.current) return;
+        if (!alive.current || number !== asked.current) return;
         setValue(fetched);
         setError(null);
       },

@@ -11,7 +11,13 @@ export interface JobFilter {
   /** null: jobs without metadata. */
   readonly metadata: Readonly<Record<string, string>> | null | undefined;
   readonly status: string | null;
+  /** A job must have each of these somewhere in its SEARCHED texts. */
+  readonly words: readonly string[];
 }
+
+const SEARCHED = `concat_ws(' ', job.id, job.state, job.model, job.fine_tuned_model, job.suffix, job.pool,
+  coalesce(job.spec->'peft'->>'peft_type', 'full'), job.error->>'message', job.metadata::text,
+  (SELECT filename FROM file WHERE file.id = job.training_file))`;
 
 /** Reads of jobs, always within a project. */
 @Injectable()
@@ -71,6 +77,11 @@ export class JobsRepository {
       );
     }
     if (filter.status) query.andWhere('job.state = :status', { status: filter.status });
+    filter.words.forEach((word, n) =>
+      query.andWhere(`${SEARCHED} ILIKE :word${n}`, {
+        [`word${n}`]: `%${word.replaceAll(/[\\%_]/g, '\\$&')}%`,
+      }),
+    );
     if (filter.metadata === null) query.andWhere('job.metadata IS NULL');
     else if (filter.metadata)
       query.andWhere('job.metadata @> :metadata', { metadata: JSON.stringify(filter.metadata) });

@@ -40,6 +40,7 @@ export class JobsService {
       ...page,
       metadata: metadataFilter(query),
       status,
+      words: searchWords(query['search']),
     });
     const data = await this.jobs.objects(rows.slice(0, page.limit));
     return { object: 'list', data, has_more: rows.length > page.limit };
@@ -233,6 +234,14 @@ function refuse(job: Job, allowed: readonly string[], verb: string): void {
       'fine_tuning_job_id',
     );
   }
+}
+
+/** `search=…`: words in any order. */
+function searchWords(raw: unknown): string[] {
+  if (raw === undefined || raw === '') return [];
+  if (typeof raw !== 'string' || raw.length > 200)
+    throw new DomainError('invalid_value', 'search must be at most 200 characters', 'search');
+  return raw.split(/\s+/).filter(Boolean).slice(0, 10);
 }
 
 /** `metadata[key]=value`, in either form Express may parse; `metadata=null` asks for jobs without. */

@@ -10,18 +10,38 @@ export function addJobs(program: Command): void {
     .description('list jobs, newest first; with an id, one job in full')
     .argument('[job]')
     .option('-n, --limit <number>', 'how many', wholeNumber, 20)
-    .action(async (id: string | undefined, options: { limit: number }, command: Command) => {
-      const { out, api } = callOf(command);
-      if (id !== undefined)
-        return out.value(await api().get<JobObject>(`/fine_tuning/jobs/${encodeURIComponent(id)}`));
-      const jobs = await api().all<JobObject>('/fine_tuning/jobs', options.limit);
-      if (out.json) return out.value(jobs);
-      if (jobs.length === 0)
-        return out.line('no jobs yet: graft submit --model … --train data.jsonl');
-      out.line(
-        table(['JOB', 'NAME', 'STATE', 'METHOD', 'BASE', 'STEP', 'LOSS', 'AGE'], jobs.map(row)),
-      );
-    });
+    .option(
+      '-s, --search <words>',
+      'only jobs with all of these words: name, model, state, error, …',
+    )
+    .action(
+      async (
+        id: string | undefined,
+        options: { limit: number; search?: string },
+        command: Command,
+      ) => {
+        const { out, api } = callOf(command);
+        if (id !== undefined)
+          return out.value(
+            await api().get<JobObject>(`/fine_tuning/jobs/${encodeURIComponent(id)}`),
+          );
+        const search = encodeURIComponent(options.search ?? '');
+        const jobs = await api().all<JobObject>(
+          `/fine_tuning/jobs?search=${search}`,
+          options.limit,
+        );
+        if (out.json) return out.value(jobs);
+        if (jobs.length === 0)
+          return out.line(
+            options.search
+              ? 'no job has all of these words'
+              : 'no jobs yet: graft submit --model … --train data.jsonl',
+          );
+        out.line(
+          table(['JOB', 'NAME', 'STATE', 'METHOD', 'BASE', 'STEP', 'LOSS', 'AGE'], jobs.map(row)),
+        );
+      },
+    );
   stateCommand(program, 'cancel', 'end a job; what it had saved stays downloadable');
   stateCommand(program, 'pause', 'give the worker back; resume goes on from the last checkpoint');
   stateCommand(program, 'resume', 'queue a paused job again');

@@ -1,6 +1,6 @@
 import type { JobObject, OverviewObject, Page } from '@graft/contracts';
 import { TERMINAL_STATUSES } from '@graft/contracts/openai';
-import { useEffect, useMemo, useRef, useState, type KeyboardEvent } from 'react';
+import { useEffect, useRef, useState, type KeyboardEvent } from 'react';
 import { api } from '../api.js';
 import { useKeys } from '../keyboard.js';
 import { useLoaded } from '../loading.js';
@@ -14,12 +14,16 @@ import { Row, Table } from '../parts/table.js';
 import { follow } from '../sse.js';
 import { age, duration, methodName, moment, short } from '../wording.js';
 
+/** A search is sent once the typing has paused. */
+const SEARCH_PAUSE_MS = 200;
+
 /** Replaces the job where it stands in the list, or puts it on top. */
 export function withJob(jobs: readonly JobObject[], changed: JobObject): JobObject[] {
   const known = jobs.some((job) => job.id === changed.id);
   return known ? jobs.map((job) => (job.id === changed.id ? changed : job)) : [changed, ...jobs];
 }
 
+/** What the server looks through, but for the file's name: for jobs that arrive on the stream. */
 const searchText = (job: JobObject): string =>
   [
     job.id,
@@ -28,6 +32,7 @@ const searchText = (job: JobObject): string =>
     job.fine_tuned_model,
     job.user_provided_suffix,
     methodName(job.peft),
+    job.graft.pool,
     job.error?.message,
     ...Object.values(job.metadata ?? {}),
   ]
@@ -36,14 +41,11 @@ const searchText = (job: JobObject): string =>
 
 export function JobsPage({ filter }: { filter: string }) {
   const overview = useLoaded(api.overview, 5000);
-  const jobs = useJobList();
+  const jobs = useJobList(filter);
   const [selected, setSelected] = useState<string | null>(null);
   const search = useRef<HTMLInputElement>(null);
 
-  const shown = useMemo(() => {
-    const words = filter.toLowerCase().split(/\s+/).filter(Boolean);
-    return jobs.list.filter((job) => words.every((word) => searchText(job).includes(word)));
-  }, [jobs.list, filter]);
+  const shown = jobs.list;
 
   // Kept by id: jobs that arrive on top do not move the choice to another one.
   const chosen = Math.max(
@@ -84,7 +86,8 @@ export function JobsPage({ filter }: { filter: string }) {
         />
         {filter && (
           <span className="faint">
-            {shown.length} of {jobs.list.length}
+            {shown.length}
+            {jobs.older && '+'} found
           </span>
         )}
         <span className="grow" />
@@ -93,11 +96,9 @@ export function JobsPage({ filter }: { filter: string }) {
         </a>
       </div>
       {jobs.loading && <Loading error={jobs.error} />}
-      {jobs.empty && <Empty />}
+      {jobs.empty && !filter && <Empty />}
       {shown.length > 0 && <JobTable jobs={shown} selected={current?.id ?? null} />}
-      {shown.length === 0 && jobs.list.length > 0 && (
-        <p className="faint">No job has all of these words.</p>
-      )}
+      {jobs.empty && filter && <p className="faint">No job has all of these words.</p>}
       {jobs.older && (
         <p>
           <button onClick={jobs.older}>Older jobs</button>
@@ -117,17 +118,35 @@ interface JobList {
   readonly older: (() => void) | null;
 }
 
-/** The newest jobs, kept current by the project's stream. */
-function useJobList(): JobList {
-  const first = useLoaded(() => api.jobs());
+const matches = (job: JobObject, search: string): boolean =>
+  search
+    .toLowerCase()
+    .split(/\s+/)
+    .every((word) => searchText(job).includes(word));
+
+/** The newest jobs that a search finds, kept current by the project's stream. */
+function useJobList(search: string): JobList {
+  const first = useLoaded(() => api.jobs(search));
   const [connected, setConnected] = useState(true);
   const [problem, setProblem] = useState<Error | null>(null);
-  const { set } = first;
+  const { set, reload } = first;
+  const current = useRef(search);
+  useEffect(() => {
+    if (current.current === search) return;
+    current.current = search;
+    const timer = setTimeout(reload, SEARCH_PAUSE_MS);
+    return () => clearTimeout(timer);
+  }, [search, reload]);
   useEffect(() => {
     const stop = new AbortController();
     const event = ({ kind, data }: { kind: string; data: string }) => {
-      if (kind === 'job')
-        set((now) => ({ ...now, data: withJob(now.data, JSON.parse(data) as JobObject) }));
+      if (kind !== 'job') return;
+      const job = JSON.parse(data) as JobObject;
+      set((now) =>
+        now.data.some(({ id }) => id === job.id) || matches(job, current.current)
+          ? { ...now, data: withJob(now.data, job) }
+          : now,
+      );
     };
     follow('/stream', { event, connected: setConnected }, stop.signal).catch(setProblem);
     return () => stop.abort();
@@ -143,7 +162,7 @@ function useJobList(): JobList {
           ...page.data.filter((job) => now.data.every((known) => known.id !== job.id)),
         ],
       }));
-    api.jobs(list.at(-1)?.id).then(add, setProblem);
+    api.jobs(search, list.at(-1)?.id).then(add, setProblem);
   };
   return {
     list,
