@@ -55,12 +55,13 @@ export async function startTestApi(
     ...rest,
   };
   let running = await startApi(config);
-  const pool = new pg.Pool({
-    connectionString: config.databaseUrl ?? (await embeddedUrl(home)),
-    max: 2,
-  });
-  // A test that kills its server must not fail on an idle connection.
-  pool.on('error', () => undefined);
+  const open = async (): Promise<pg.Pool> => {
+    const connectionString = config.databaseUrl ?? (await embeddedUrl(home));
+    const opened = new pg.Pool({ connectionString, max: 2 });
+    // A test that kills its server must not fail on an idle connection.
+    return opened.on('error', () => undefined);
+  };
+  let pool = await open();
   const headers = { authorization: `Bearer ${running.apiKey}` };
   const call = async <T>(method: string, path: string, body?: unknown): Promise<T> => {
     const response = await fetch(`${running.url}/v1${path}`, {
@@ -100,6 +101,9 @@ export async function startTestApi(
       await running.close();
       await meanwhile?.();
       running = await startApi(config);
+      await pool.end();
+      // An embedded server comes back at another port.
+      pool = await open();
     },
     close: async () => {
       await pool.end();

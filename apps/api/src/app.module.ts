@@ -18,6 +18,7 @@ import { HINTS } from './dispatch/hints.js';
 import { Leases } from './dispatch/lease.js';
 import { Outbox } from './dispatch/outbox.js';
 import { Reconciler } from './dispatch/reconciler.js';
+import { Restored } from './dispatch/restored.js';
 import { Facts } from './events/facts.js';
 import { History } from './events/history.js';
 import { Ingest } from './events/ingest.js';
@@ -79,6 +80,7 @@ const SERVICES = [
   Outbox,
   Dispatcher,
   Reconciler,
+  Restored,
   Retention,
   Connections,
   Workers,

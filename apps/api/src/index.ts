@@ -15,6 +15,7 @@ import { startEmbeddedPostgres } from './database/embedded-postgres.js';
 import { Dispatcher } from './dispatch/dispatcher.js';
 import { openHintQueue } from './dispatch/hint-queue.js';
 import { Reconciler } from './dispatch/reconciler.js';
+import { Restored } from './dispatch/restored.js';
 import { Gateway } from './gateway/gateway.js';
 import { JoinTokensService } from './gateway/join-tokens.service.js';
 import { Counters } from './health/counters.js';
@@ -74,6 +75,7 @@ export async function startApi(config: ApiConfig): Promise<RunningApi> {
     closing.push(() => app.close());
     equip(app, settings);
     await app.get(BlobStore).prepare();
+    await app.get(Restored).check();
     await app.listen(settings.port, settings.host);
     const { port } = app.getHttpServer().address() as AddressInfo;
     const url = `http://${settings.host}:${port}`;

@@ -1,10 +1,12 @@
 import { DataSource } from 'typeorm';
 import { Outbox, Worker } from './entities/dispatch.js';
+import { Installation } from './entities/installation.js';
 import { Attempt, Checkpoint, Evaluation, Job, JobEvent, Metric } from './entities/job.js';
 import { Artifact, Blob, File, Model } from './entities/storage.js';
 import { ApiKey, Idempotency, JoinToken, Project } from './entities/tenancy.js';
 import { Initial1764000000000 } from './migrations/1764000000000-initial.js';
 import { WorkerSession1764100000000 } from './migrations/1764100000000-worker-session.js';
+import { Installation1764200000000 } from './migrations/1764200000000-installation.js';
 
 export const ENTITIES = [
   Project,
@@ -23,6 +25,7 @@ export const ENTITIES = [
   Checkpoint,
   Outbox,
   Worker,
+  Installation,
 ];
 
 /** A bounded pool whose statements and locks time out: a stuck query must not stop the service. */
@@ -31,7 +34,7 @@ export function dataSource(url: string): DataSource {
     type: 'postgres',
     url,
     entities: ENTITIES,
-    migrations: [Initial1764000000000, WorkerSession1764100000000],
+    migrations: [Initial1764000000000, WorkerSession1764100000000, Installation1764200000000],
     migrationsTableName: 'migration',
     extra: {
       max: 16,

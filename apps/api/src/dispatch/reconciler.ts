@@ -8,6 +8,7 @@ import { Endings } from './endings.js';
 import type { Hint } from './hint-queue.js';
 import { HINTS, type HintQueueRef } from './hints.js';
 import { Outbox } from './outbox.js';
+import { Restored } from './restored.js';
 
 /** Any number that no other user of this database locks. */
 const ADVISORY_LOCK = 7_240_251;
@@ -31,6 +32,7 @@ export class Reconciler implements OnModuleDestroy {
     private readonly database: Database,
     private readonly endings: Endings,
     private readonly outbox: Outbox,
+    private readonly restored: Restored,
     private readonly settings: Settings,
     private readonly counters: Counters,
     @Inject(HINTS) private readonly hints: HintQueueRef,
@@ -55,6 +57,9 @@ export class Reconciler implements OnModuleDestroy {
       this.hold('this process stood still');
     this.lastTick = now;
     try {
+      await this.restored
+        .check()
+        .catch((error: unknown) => log.warn({ err: error }, 'could not see where the database is'));
       await this.database.transaction(async (manager) => {
         const [lock] = await this.database.query<{ mine: boolean }>(
           'SELECT pg_try_advisory_xact_lock($1) AS mine',

@@ -1,0 +1,138 @@
+// The database under running workers is put back to an older state: what it has forgotten is never taken for
+// current, and every job goes on.
+import { execFileSync } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
+import { renameSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { importBase, startTestApi, until, uploadChats, type TestApi } from '../e2e/api-fixture.js';
+import { saved, ScriptedWorker, started, step } from '../e2e/api-worker.js';
+
+interface JobView {
+  readonly status: string;
+  readonly graft: { readonly attempts: readonly { epoch: number; outcome: string | null }[] };
+}
+
+const LEASE_MS = 1500;
+let api: TestApi;
+let data: string;
+let pool: string;
+const workers: ScriptedWorker[] = [];
+
+beforeAll(async () => {
+  api = await startTestApi({ embedded: true, leaseMs: LEASE_MS, reconcileMs: 200 });
+  data = join(api.home, 'postgres', 'data');
+  await importBase(api);
+});
+afterEach(() => {
+  for (const worker of workers.splice(0)) worker.vanish();
+});
+afterAll(() => api?.close());
+
+const create = async (): Promise<string> => {
+  const training_file = await uploadChats(api);
+  const body = { model: 'tiny', training_file, graft: { pool } };
+  return (await api.post<{ id: string }>('/fine_tuning/jobs', body)).id;
+};
+const job = (id: string): Promise<JobView> => api.get(`/fine_tuning/jobs/${id}`);
+async function join_(
+  instance: string,
+  leases: { jobId: string; epoch: number; step: number }[] = [],
+) {
+  const worker = await new ScriptedWorker(api, { pool, instance, leases }).connect();
+  workers.push(worker);
+  return worker;
+}
+
+/** Jobs that this database knows as queued, running with a checkpoint, and paused. */
+async function three() {
+  pool = `pool-${randomUUID().slice(0, 8)}`;
+  const running = await create();
+  const first = await join_('first');
+  const lease = await first.assigned();
+  const state = await first.put(lease, 'state', `${running} at 1`);
+  await first.tell(lease, started(0, 9), step(1), saved(1, [state]));
+  const queued = await create();
+  const paused = await create();
+  await api.post(`/fine_tuning/jobs/${paused}/pause`);
+  return { running, queued, paused, lease, state };
+}
+
+/** Whatever was handed out before is refused, and all three run again from what the database knows. */
+async function goesOn({
+  running,
+  queued,
+  paused,
+  lease,
+  state,
+}: Awaited<ReturnType<typeof three>>) {
+  const epochs = await api.query<{ id: string; epoch: number }>(
+    'SELECT id, epoch FROM job WHERE id = ANY($1)',
+    [[running, queued, paused]],
+  );
+  for (const { epoch } of epochs) expect(epoch).toBeGreaterThanOrEqual(1000);
+  const zombie = await join_('first', [
+    { jobId: running, epoch: lease.epoch, step: 2 },
+    { jobId: queued, epoch: 1, step: 2 },
+  ]);
+  await until(() => zombie.commands.length === 2);
+  expect(zombie.commands.map(({ action }) => action)).toEqual([3, 3]);
+  for (const jobId of [running, queued])
+    expect(
+      (await zombie.batch([{ ...zombie.event({ jobId, epoch: 1 }, step(2, 99)), sequence: 50 }]))
+        .stale,
+    ).toHaveLength(1);
+  await api.post(`/fine_tuning/jobs/${paused}/resume`);
+  const heir = await join_('second');
+  const taken = new Map<string, number>();
+  for (let n = 0; n < 3; n++) {
+    const next = await heir.assigned();
+    taken.set(next.jobId, next.epoch);
+    if (next.jobId === running)
+      expect(next).toMatchObject({ checkpointStep: 1, checkpoint: [state] });
+    await heir.tell(next, started(next.checkpointStep, 9));
+    await heir.finish(next, 9);
+    expect((await job(next.jobId)).status).toBe('succeeded');
+  }
+  expect([...taken.keys()].sort()).toEqual([running, queued, paused].sort());
+  for (const epoch of taken.values()) expect(epoch).toBeGreaterThanOrEqual(1000);
+  expect((await job(running)).graft.attempts[0]).toMatchObject({ outcome: 'database_restored' });
+}
+
+describe('a database', () => {
+  it('put back to an older copy of itself hands out no epoch twice', async () => {
+    const known = await three();
+    const copy = `${data}.copy`;
+    await api.restart(async () => execFileSync('cp', ['-a', data, copy]));
+    // A restart alone changes nothing.
+    expect((await job(known.running)).graft.attempts).toMatchObject([{ epoch: 1 }]);
+    const [before] = await api.query<{ epoch: number }>('SELECT epoch FROM job WHERE id = $1', [
+      known.queued,
+    ]);
+    expect(before?.epoch).toBe(0);
+    // What the copy will not know: the queued job was taken, too.
+    const lost = await join_('first', [{ jobId: known.running, epoch: 1, step: 1 }]);
+    const late = await lost.assigned();
+    expect(late).toMatchObject({ jobId: known.queued, epoch: 1 });
+    await lost.tell(late, started(0, 9), step(1));
+    await api.restart(async () => {
+      renameSync(data, `${data}.lost`);
+      renameSync(copy, data);
+      rmSync(`${data}.lost`, { recursive: true });
+    });
+    await goesOn(known);
+  });
+
+  it('that came from another server, as a dump does, raises its epochs too', async () => {
+    const known = await three();
+    await api.restart(() => Promise.resolve());
+    const [row] = await api.query<{ epoch: number }>('SELECT epoch FROM job WHERE id = $1', [
+      known.running,
+    ]);
+    expect(row?.epoch).toBe(1);
+    // While it runs: as after a fail-over under a live API.
+    await api.query(`UPDATE installation SET system_identifier = '1'`);
+    await until(async () => (await job(known.running)).graft.attempts[0]?.outcome !== null);
+    await goesOn(known);
+  });
+});
