@@ -170,6 +170,9 @@ function ownership(redis: boolean): void {
       },
     });
     const again = await worker.assigned();
+    const said = (level: string, message: string) =>
+      ({ $case: 'log', value: { level, message } }) as const;
+    await worker.tell(again, said('info', 'reads data'), said('warn', 'another trainer made it'));
     await worker.tell(again, started(0, 5), step(1), step(2), step(3, 0.125));
     const [row] = await api.query<{ replay_mismatches: number }>(
       'SELECT replay_mismatches FROM job WHERE id = $1',
@@ -177,7 +180,11 @@ function ownership(redis: boolean): void {
     );
     expect(row?.replay_mismatches).toBe(1);
     const logs = await api.get<{ data: { message: string }[] }>(`/fine_tuning/jobs/${id}/logs`);
-    expect(logs.data.map((line) => line.message)).toEqual(['boom']);
+    expect(logs.data.map((line) => line.message)).toEqual(['reads data', 'boom']);
+    const shown = await api.get<{ data: object[] }>(`/fine_tuning/jobs/${id}/events?limit=100`);
+    expect(shown.data).toContainEqual(
+      expect.objectContaining({ level: 'warn', message: 'another trainer made it' }),
+    );
     await api.post(`/fine_tuning/jobs/${id}/cancel`);
     worker.vanish();
   });

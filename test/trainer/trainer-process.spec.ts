@@ -200,6 +200,17 @@ it('stops runs as told: cancel keeps nothing, pause leaves a checkpoint to go on
     jobId: 'paused',
     fromStep: saved[0]?.step,
   });
+  // The same checkpoint as another build would have left it: taken, and said.
+  const manifest = join(saved[0]?.dir ?? '', 'manifest.json');
+  const made = JSON.parse(readFileSync(manifest, 'utf8')) as object;
+  writeFileSync(manifest, JSON.stringify({ ...made, trainer_build: 'older-1' }));
+  expect(facts.filter(({ type }) => type === 'log')).toEqual([]);
+  process.send(start('paused', { n_epochs: 50 }, { epoch: 3, checkpointDir: saved[0]?.dir }));
+  expect(await next('log', ({ epoch }) => epoch === 3)).toMatchObject({
+    level: 'warn',
+    message: expect.stringContaining('made by trainer older-1, this is') as string,
+  });
+  await next('started', ({ epoch }) => epoch === 3);
 });
 
 it('fails a run whose data, options or numbers are wrong, and only that one', async () => {

@@ -53,16 +53,19 @@ export class Facts {
         return this.evaluated(manager, job, progress, fact.value, at);
       case 'saved':
         return this.saved(manager, job, progress, fact.value, at);
-      case 'log':
+      case 'log': {
+        const severity = level(fact.value.level);
         return [
           {
-            type: 'log',
-            level: level(fact.value.level),
+            // What is worth a warning is an event of the job, not a line of a log that few read.
+            type: severity === 'info' ? 'log' : 'message',
+            level: severity,
             message: fact.value.message,
             data: { source: 'trainer' },
             at,
           },
         ];
+      }
       case 'phase': {
         const { code, message, progress: share } = fact.value;
         const percent = share > 0 && share < 1 ? ` (${Math.round(share * 100)} %)` : '';
