@@ -125,7 +125,10 @@ describe('importing bases', () => {
   });
 
   it('says why a model cannot be imported, and lets it be tried again', async () => {
-    expect((await imported('hub:Org/None')).graft).toMatchObject({ status: 'error' });
+    expect((await imported('hub:Org/None')).graft).toMatchObject({
+      status: 'error',
+      status_details: expect.stringMatching(/^http:.* has no public repository Org\/None$/),
+    });
     expect((await imported('dir:/nowhere/at/all')).graft.status_details).toContain(
       'there is no /nowhere/at/all',
     );

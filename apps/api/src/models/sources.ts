@@ -65,13 +65,24 @@ async function hubFiles(repo: string, hubUrl: string): Promise<SourceFile[]> {
   }
   const where = { repo: { type: 'model', name: repo }, hubUrl } as const;
   const files: SourceFile[] = [];
-  for await (const { type, path, size } of listFiles({ ...where, recursive: false })) {
-    if (type !== 'file' || !WANTED.test(path)) continue;
-    files.push({ name: path, size, open: () => openHubFile(where, path) });
+  try {
+    for await (const { type, path, size } of listFiles({ ...where, recursive: false })) {
+      if (type !== 'file' || !WANTED.test(path)) continue;
+      files.push({ name: path, size, open: () => openHubFile(where, path) });
+    }
+  } catch (error) {
+    throw new DomainError('unavailable', hubProblem(repo, hubUrl, error), 'source');
   }
   if (files.length === 0)
     throw new DomainError('invalid_model', `${repo} on ${hubUrl} holds no model files`, 'source');
   return files;
+}
+
+function hubProblem(repo: string, hubUrl: string, error: unknown): string {
+  const { statusCode, cause, message } = error as Error & { statusCode?: number };
+  if (statusCode === 401 || statusCode === 404) return `${hubUrl} has no public repository ${repo}`;
+  const { code } = (cause ?? {}) as { code?: string };
+  return `${hubUrl} does not answer: ${code ?? message}`;
 }
 
 async function openHubFile(
