@@ -213,6 +213,14 @@ describe.skipIf(!program)('the dashboard', () => {
     await page.getByRole('button', { name: 'Submit' }).click();
     await page.getByRole('alert').filter({ hasText: 'seed' }).waitFor();
     expect(await marked(page)).toEqual(['seed']);
+    // Data to try it with, one click away, and the rest of the files stays out of the list of data.
+    await page.getByRole('button', { name: 'take a sample' }).click();
+    const chosen = page.locator('#training_file option:checked');
+    await until('the sample', async () => /sample-sums/.test((await chosen.textContent()) ?? ''));
+    await page.goto(`${graft.where.url}/files`);
+    await rows(page).filter({ hasText: 'sample-sums.jsonl' }).getByText('ready').waitFor();
+    await page.getByLabel('Show').selectOption('results of jobs');
+    await text(page, 'No job has finished yet');
     expect(problems(/status of 400/)).toEqual([]);
   });
 

@@ -80,7 +80,7 @@ export const api = {
   logs: (id: string) => get<Page<JobEventObject>>(`${job(id)}/logs?limit=1000`),
   checkpoints: (id: string) => get<Page<CheckpointObject>>(`${job(id)}/checkpoints?limit=50`),
   metrics: (id: string) => get<MetricsObject>(`${job(id)}/metrics`),
-  files: () => get<Page<FileObject>>('/files?limit=200'),
+  files: (purpose: string) => get<Page<FileObject>>(`/files?limit=200&purpose=${purpose}`),
   file: (id: string) => get<FileObject>(`/files/${id}`),
   deleteFile: (id: string) => remove(`/files/${id}`),
   models: () => get<Page<ModelObject>>('/models'),

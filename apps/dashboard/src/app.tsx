@@ -28,7 +28,8 @@ function page(path: string): ReactNode {
   if (job) return <JobPage key={job} id={decodeURIComponent(job)} tab={parameters.get('tab')} />;
   if (pathname === '/') return <JobsPage filter={parameters.get('q') ?? ''} />;
   if (pathname === '/new') return <NewJobPage from={parameters.get('from')} />;
-  if (pathname === '/files') return <FilesPage />;
+  const purpose = parameters.get('purpose') ?? 'fine-tune';
+  if (pathname === '/files') return <FilesPage key={purpose} purpose={purpose} />;
   if (pathname === '/models') return <ModelsPage />;
   if (pathname === '/workers') return <WorkersPage />;
   if (pathname === '/chat') return <ChatPage model={parameters.get('model')} />;

@@ -2,14 +2,21 @@ import type { FileObject } from '@graft/contracts';
 import { useRef, useState, type DragEvent } from 'react';
 import { api, download } from '../api.js';
 import { useLoaded } from '../loading.js';
+import { go } from '../navigation.js';
 import { Failure } from '../parts/failure.js';
 import { FileReport, reportLines } from '../parts/file-report.js';
 import { Loading } from '../parts/loading.js';
 import { Row, Table } from '../parts/table.js';
 import { ago, bytes, moment } from '../wording.js';
 
-export function FilesPage() {
-  const files = useLoaded(async () => (await api.files()).data, 5000);
+const PURPOSES = [
+  ['fine-tune', 'training data'],
+  ['fine-tune-results', 'results of jobs'],
+  ['', 'all files'],
+] as const;
+
+export function FilesPage({ purpose }: { purpose: string }) {
+  const files = useLoaded(async () => (await api.files(purpose)).data, 5000);
   const [error, setError] = useState<Error | null>(null);
   const [busy, setBusy] = useState<string | null>(null);
   const [fresh, setFresh] = useState<readonly FileObject[]>([]);
@@ -57,7 +64,11 @@ export function FilesPage() {
       {fresh.map((file) => (
         <FileReport key={file.id} file={file} />
       ))}
-      {files.value?.length === 0 ? (
+      <PurposePick purpose={purpose} />
+      {files.value?.length === 0 && purpose === 'fine-tune-results' && (
+        <p className="faint">No job has finished yet.</p>
+      )}
+      {files.value?.length === 0 && purpose !== 'fine-tune-results' ? (
         <div className="card">
           <h2>No file yet</h2>
           <p>Training data is a text file with one example a line, such as:</p>
@@ -70,9 +81,26 @@ export function FilesPage() {
       ) : files.value === null ? (
         <Loading error={files.error} />
       ) : (
-        <FileTable files={files.value} onError={setError} reload={files.reload} />
+        files.value.length > 0 && (
+          <FileTable files={files.value} onError={setError} reload={files.reload} />
+        )
       )}
     </main>
+  );
+}
+
+function PurposePick({ purpose }: { purpose: string }) {
+  return (
+    <p className="bar">
+      <label htmlFor="purpose">Show</label>
+      <select id="purpose" value={purpose} onChange={(e) => go(`/files?purpose=${e.target.value}`)}>
+        {PURPOSES.map(([value, name]) => (
+          <option key={value} value={value}>
+            {name}
+          </option>
+        ))}
+      </select>
+    </p>
   );
 }
 

@@ -156,6 +156,9 @@ function JobHeader({
         <h1 className="name">{job.user_provided_suffix ?? job.id}</h1>
         {!isOver(job) && <span className="faint">{job.graft.phase.message}</span>}
         <span className="grow" />
+        <span className="faint">
+          <code>{job.id}</code> <CopyButton text={job.id} label="Copy the job's id" />
+        </span>
         {job.status === 'running' && (
           <button onClick={() => act(() => api.pause(job.id))}>Pause</button>
         )}
@@ -169,12 +172,6 @@ function JobHeader({
       </div>
       {job.graft.progress.total_steps !== null && <Progress job={job} />}
       <dl className="facts">
-        <div>
-          <dt>id</dt>
-          <dd>
-            <code>{job.id}</code> <CopyButton text={job.id} label="Copy the job's id" />
-          </dd>
-        </div>
         {factsOf(job).map(([name, value]) => (
           <div key={name}>
             <dt>{name}</dt>

@@ -196,12 +196,18 @@ function Strip({ overview }: { overview: OverviewObject | null }) {
   );
 }
 
+/** The commands work as they stand, but for the name of one's own data. */
 function Empty() {
+  const models = useLoaded(async () => (await api.models()).data);
+  const base = models.value?.find((m) => m.graft?.kind === 'base' && m.graft.status === 'ready');
   return (
     <div className="card">
       <h2>No job yet</h2>
-      <p>Start one from the command line, or with the form:</p>
-      <pre>npx graft submit --model MODEL --train train.jsonl --method LORA --watch</pre>
+      <p>Start one with the form, on your data or on a small sample, or from the command line:</p>
+      <pre>
+        {!base && 'npx graft models import hub:HuggingFaceTB/SmolLM2-135M-Instruct\n'}
+        {`npx graft submit --model ${base?.id ?? 'HuggingFaceTB/SmolLM2-135M-Instruct'} --train yours.jsonl --watch`}
+      </pre>
       <a className="button main" {...linkTo('/new')}>
         New job
       </a>

@@ -7,6 +7,7 @@ import { Failure } from '../parts/failure.js';
 import { described, FieldProblem, isOf, type Refusal } from '../parts/field-problem.js';
 import { FileReport } from '../parts/file-report.js';
 import { collect, fieldsOf, SchemaForm } from '../parts/schema-form.js';
+import { sampleFile } from '../parts/sample.js';
 import { ago, bytes } from '../wording.js';
 
 type Values = Readonly<Record<string, string>>;
@@ -96,7 +97,7 @@ export function bodyOf(
 export function NewJobPage({ from }: { from: string | null }) {
   const catalog = useLoaded(api.catalog);
   const models = useLoaded(async () => (await api.models()).data);
-  const files = useLoaded(async () => (await api.files()).data);
+  const files = useLoaded(async () => (await api.files('fine-tune')).data);
   const source = useLoaded(async () => (from ? api.job(from) : null));
   if (!catalog.value || !models.value || !files.value || (from && !source.value && !source.error)) {
     return (
@@ -306,6 +307,13 @@ function Basics({ draft, change, wrong, bases, files, filesChanged }: BasicsProp
             accept=".jsonl"
             onChange={(e) => (upload(e.target.files?.[0]), (e.target.value = ''))}
           />
+          <small>
+            or{' '}
+            <button type="button" className="small" onClick={() => upload(sampleFile())}>
+              take a sample
+            </button>{' '}
+            of 24 sums
+          </small>
         </div>
         <Pick
           {...picked('validation_file')}
