@@ -2,6 +2,9 @@
 // commands on the trainer's stdin and facts on its stdout. Unknown fields are ignored; a trainer of
 // another protocol version is refused at its first frame.
 import type { ErrorCode, Spec } from '@graft/contracts';
+import type { FactOfRun, FileFact, StopReason } from '@graft/peft-core';
+
+export type { StopReason };
 
 export const PROTOCOL = 1;
 
@@ -41,7 +44,6 @@ export interface StopCommand extends RunKey {
   readonly type: 'stop';
   readonly reason: StopReason;
 }
-export type StopReason = 'cancel' | 'pause' | 'drain';
 
 export interface ChatMessage {
   readonly role: string;
@@ -86,12 +88,7 @@ export type Command =
   | { readonly type: 'unload' };
 
 /** A file written and synced, relative to the fact's `dir`. */
-export interface WrittenFile {
-  readonly name: string;
-  /** Lower-case hex. */
-  readonly sha256: string;
-  readonly size: number;
-}
+export type WrittenFile = FileFact;
 
 export interface ReadyFact {
   readonly type: 'ready';
@@ -121,64 +118,15 @@ export interface StartedFact extends RunKey {
   readonly trainingExamples: number;
 }
 
-export interface StepFact extends RunKey {
-  readonly type: 'step';
-  readonly step: number;
-  readonly loss: number;
-  readonly learningRate: number;
-  /** Before clipping. */
-  readonly gradNorm: number;
-  readonly tokens: number;
-  readonly supervisedTokens: number;
-  /** Share of the supervised tokens that the model would have chosen. */
-  readonly accuracy: number;
-  /** Wall time of the whole step, in a pack shared by all its runs. */
-  readonly seconds: number;
-  readonly rssBytes: number;
-}
-
-export interface EvaluatedFact extends RunKey {
-  readonly type: 'evaluated';
-  readonly step: number;
-  readonly loss: number;
-  readonly accuracy: number;
-  readonly tokens: number;
-  /** Whole validation file, or only a sample of it. */
-  readonly full: boolean;
-}
-
-/** A checkpoint committed under `dir`; `adapter` are the files of `dir` that PEFT reads. */
-export interface SavedFact extends RunKey {
-  readonly type: 'saved';
-  readonly step: number;
-  readonly dir: string;
-  readonly files: readonly WrittenFile[];
-  readonly adapter: readonly WrittenFile[];
-}
-
-export interface FinishedFact extends RunKey {
-  readonly type: 'finished';
-  readonly step: number;
-  readonly dir: string;
-  readonly adapter: readonly WrittenFile[];
-  readonly trainedTokens: number;
-  readonly peakRssBytes: number;
-}
-
-/** The run is over and gone; its neighbours go on. */
-export interface FailedFact extends RunKey {
-  readonly type: 'failed';
-  readonly code: ErrorCode;
-  readonly message: string;
-  readonly param: string | null;
-  readonly retryable: boolean;
-}
-
-export interface StoppedFact extends RunKey {
-  readonly type: 'stopped';
-  readonly reason: StopReason;
-  readonly step: number;
-}
+// What a run reports (libs/peft-core/src/train/facts.ts), with the run's key.
+export type StepFact = RunKey & FactOfRun<'step'>;
+export type EvaluatedFact = RunKey & FactOfRun<'evaluated'>;
+export type SavedFact = RunKey & FactOfRun<'saved'>;
+export type FinishedFact = RunKey & FactOfRun<'finished'>;
+export type FailedFact = RunKey & FactOfRun<'failed'>;
+export type StoppedFact = RunKey & FactOfRun<'stopped'>;
+/** Without a key: of the trainer itself. */
+export type LogFact = Partial<RunKey> & FactOfRun<'log'>;
 
 export interface PhaseFact extends Partial<RunKey> {
   readonly type: 'phase';
@@ -198,12 +146,6 @@ export interface GeneratedFact {
   readonly completionTokens: number;
   readonly errorCode: ErrorCode | null;
   readonly errorMessage: string | null;
-}
-
-export interface LogFact extends Partial<RunKey> {
-  readonly type: 'log';
-  readonly level: 'info' | 'warn' | 'error';
-  readonly message: string;
 }
 
 export type Fact =

@@ -16,7 +16,9 @@ export type RunFact =
       readonly gradNorm: number;
       readonly tokens: number;
       readonly supervisedTokens: number;
+      /** Share of the supervised tokens that the model would have chosen. */
       readonly accuracy: number;
+      /** Wall time of the whole step, in a pack shared by all its runs. */
       readonly seconds: number;
       readonly rssBytes: number;
     }
@@ -26,9 +28,11 @@ export type RunFact =
       readonly loss: number;
       readonly accuracy: number;
       readonly tokens: number;
+      /** Whole validation file, or only a sample of it. */
       readonly full: boolean;
     }
   | {
+      /** A checkpoint committed under `dir`. */
       readonly type: 'saved';
       readonly step: number;
       readonly dir: string;
@@ -45,6 +49,7 @@ export type RunFact =
       readonly peakRssBytes: number;
     }
   | {
+      /** The run is over and gone; its neighbours go on. */
       readonly type: 'failed';
       readonly code: ErrorCode;
       readonly message: string;
