@@ -78,8 +78,8 @@ try {
     validation_file: join(work, 'held-out.jsonl'),
     seed: SEED,
     peft: null,
-    method: { type: 'supervised', supervised: { hyperparameters: { n_epochs: Number(process.env.EPOCHS ?? 6), batch_size: 16 } } },
-    graft: { learning_rate: 0.003, lr_schedule: 'cosine', warmup_ratio: 0.05, weight_decay: 0.1, max_grad_norm: 1, base_dtype: 'f32', max_seq_len: 512 },
+    method: { type: 'supervised', supervised: { hyperparameters: { n_epochs: Number(process.env.EPOCHS ?? 8), batch_size: 4 } } },
+    graft: { learning_rate: 0.002, lr_schedule: 'cosine', warmup_ratio: 0.05, weight_decay: 0.1, max_grad_norm: 1, base_dtype: 'f32', max_seq_len: 512 },
   };
   writeFileSync(join(work, 'job.json'), JSON.stringify(job, null, 2));
   const run = fileURLToPath(new URL('../../apps/worker/dist/run/main.js', import.meta.url));

@@ -1,0 +1,45 @@
+// The committed small base: it loads, and it has learnt something of its book.
+import { fileURLToPath } from 'node:url';
+import {
+  encodeRecord,
+  loadBase,
+  packBatch,
+  packedLoss,
+  runRows,
+  Tokenizer,
+  type Base,
+} from '@graft/peft-core';
+import { noGrad, tidy } from '@graft/kernels';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+
+const FOLDER = fileURLToPath(new URL('../../examples/tiny-base', import.meta.url));
+const RUN = 0;
+/** Its loss on held-out passages of the book was 4.14; an untrained one has ln 2048 = 7.62. */
+const MOST = 5;
+
+let base: Base;
+beforeAll(() => {
+  base = loadBase(FOLDER, { dtype: 'f32', quantization: null });
+});
+afterAll(() => base.dispose());
+
+it('predicts a passage of the book', () => {
+  const text =
+    'There now is your insular city of the Manhattoes, belted round by wharves as Indian isles by coral reefs—commerce surrounds it with her surf.';
+  const example = encodeRecord({ text }, Tokenizer.load(FOLDER), { maxSeqLen: 128 });
+  const sums = tidy(() =>
+    noGrad(() => {
+      const batch = packBatch([{ run: RUN, examples: [example] }]);
+      const ctx = { training: false, runs: new Map(), rows: runRows(batch.sequences) };
+      return packedLoss(base.model, base.model.forward(batch, ctx), batch, ctx, null);
+    }),
+  );
+  const { loss, count } = sums.get(RUN) as { loss: number; count: number };
+  expect(count).toBeGreaterThan(30);
+  expect(loss / count).toBeLessThan(MOST);
+});
+
+it('has the parameters that its description says, tied head included', () => {
+  expect(base.model.parameterCount).toBe(2_361_408);
+  expect(base.model.vocabSize).toBe(2048);
+});
