@@ -12,8 +12,12 @@ namespace {
 
 Isa best() {
 #if GRAFT_X86
-  if (__builtin_cpu_supports("x86-64-v4")) return __builtin_cpu_supports("avx512bf16") ? Isa::kAvx512Bf16 : Isa::kAvx512;
-  if (__builtin_cpu_supports("x86-64-v3")) return Isa::kAvx2;
+#define HAS(feature) __builtin_cpu_supports(feature)
+  const bool avx2 = HAS("avx2") && HAS("fma") && HAS("bmi") && HAS("bmi2");  // with f16c, as in every such processor
+  const bool avx512 = avx2 && HAS("avx512f") && HAS("avx512bw") && HAS("avx512dq") && HAS("avx512vl");
+#undef HAS
+  if (avx512) return __builtin_cpu_supports("avx512bf16") ? Isa::kAvx512Bf16 : Isa::kAvx512;
+  if (avx2) return Isa::kAvx2;
 #endif
   return Isa::kGeneric;
 }

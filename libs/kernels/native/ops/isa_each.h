@@ -17,7 +17,7 @@ namespace generic {
 #if GRAFT_X86
 
 #pragma GCC push_options
-#pragma GCC target("arch=x86-64-v3")
+#pragma GCC target("avx2,fma,f16c,bmi,bmi2")
 namespace avx2 {
 #define GRAFT_WIDTH 8
 #define GRAFT_COLUMNS 2
@@ -30,7 +30,7 @@ namespace avx2 {
 #pragma GCC pop_options
 
 #pragma GCC push_options
-#pragma GCC target("arch=x86-64-v4,prefer-vector-width=512")
+#pragma GCC target("avx2,fma,f16c,bmi,bmi2,avx512f,avx512bw,avx512dq,avx512vl,prefer-vector-width=512")
 namespace avx512 {
 #define GRAFT_WIDTH 16
 #define GRAFT_COLUMNS 4
@@ -43,7 +43,7 @@ namespace avx512 {
 #pragma GCC pop_options
 
 #pragma GCC push_options
-#pragma GCC target("arch=x86-64-v4,avx512bf16,prefer-vector-width=512")
+#pragma GCC target("avx2,fma,f16c,bmi,bmi2,avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,prefer-vector-width=512")
 namespace avx512bf16 {
 #define GRAFT_WIDTH 16
 #define GRAFT_COLUMNS 4

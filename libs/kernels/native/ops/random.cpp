@@ -20,7 +20,7 @@
 #include <type_traits>
 
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
-#define GRAFT_CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+#define GRAFT_CLONES __attribute__((target_clones("avx512f", "avx2", "default")))
 #else
 #define GRAFT_CLONES
 #endif
