@@ -428,6 +428,33 @@ describe.skipIf(!program)('the dashboard', () => {
     expect(problems()).toEqual([]);
   });
 
+  it('makes keys and join tokens, shows each once, and takes them back', async () => {
+    const page = await open('/keys');
+    await page.getByLabel('Name of the new key').fill('ada');
+    await page.getByRole('button', { name: 'Make a key' }).click();
+    const secret = (await page.getByRole('status').locator('code').textContent())!;
+    const status = async (path: string) =>
+      (
+        await fetch(`${graft.where.url}/v1${path}`, {
+          headers: { authorization: `Bearer ${secret}` },
+        })
+      ).status;
+    expect([await status('/models'), await status('/keys')]).toEqual([200, 403]);
+    page.on('dialog', (dialog) => void dialog.accept());
+    const ada = rows(page).filter({ hasText: 'ada' });
+    await ada.getByRole('button', { name: 'Revoke' }).click();
+    await ada.waitFor({ state: 'detached' });
+    expect(await status('/models')).toBe(401);
+
+    await page.getByLabel('Name of the new join token').fill('gpu-7');
+    await page.getByRole('button', { name: 'Make a token' }).click();
+    await page.getByRole('status').filter({ hasText: 'gpu-7: jt-graft-' }).waitFor();
+    const token = rows(page).filter({ hasText: 'gpu-7' });
+    await token.getByRole('button', { name: 'Revoke' }).click();
+    await token.waitFor({ state: 'detached' });
+    expect(problems()).toEqual([]);
+  });
+
   it('works from the keyboard', async () => {
     const page = await open('/');
     await rows(page).first().waitFor();
@@ -463,6 +490,7 @@ describe.skipIf(!program)('the dashboard', () => {
       ['t', 'Chat'],
       ['u', 'Files'],
       ['n', 'New job'],
+      ['y', 'Keys'],
       ['g', 'Jobs'],
     ] as const) {
       await page.keyboard.press(key);
@@ -494,6 +522,7 @@ describe.skipIf(!program)('the dashboard', () => {
       ['models', '/models', 'tbody tr'],
       ['workers', '/workers', 'tbody tr'],
       ['chat', '/chat', '.sides'],
+      ['keys', '/keys', 'tbody tr'],
     ] as const) {
       await page.goto(`${graft.where.url}${path}`);
       await page.locator(ready).first().waitFor();

@@ -5,6 +5,7 @@ import { ChatPage } from './pages/chat.js';
 import { FilesPage } from './pages/files.js';
 import { JobPage } from './pages/job.js';
 import { JobsPage } from './pages/jobs.js';
+import { KeysPage } from './pages/keys.js';
 import { ModelsPage } from './pages/models.js';
 import { NewJobPage } from './pages/new-job.js';
 import { SignInPage } from './pages/sign-in.js';
@@ -19,6 +20,7 @@ const TABS = [
   ['/models', 'Models', 'm'],
   ['/workers', 'Workers', 'w'],
   ['/chat', 'Chat', 't'],
+  ['/keys', 'Keys', 'y'],
 ] as const;
 
 function page(path: string): ReactNode {
@@ -32,6 +34,7 @@ function page(path: string): ReactNode {
   if (pathname === '/files') return <FilesPage key={purpose} purpose={purpose} />;
   if (pathname === '/models') return <ModelsPage />;
   if (pathname === '/workers') return <WorkersPage />;
+  if (pathname === '/keys') return <KeysPage />;
   if (pathname === '/chat') return <ChatPage model={parameters.get('model')} />;
   return (
     <main>

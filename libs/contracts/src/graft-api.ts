@@ -69,6 +69,18 @@ export interface ApiKeyObject {
   readonly secret?: string;
 }
 
+/** What lets a worker join; `secret` only when it is made. */
+export interface JoinTokenObject {
+  readonly object: 'graft.join_token';
+  readonly id: string;
+  readonly name: string;
+  /** The only pool it opens; null: any. */
+  readonly pool: string | null;
+  readonly created_at: number;
+  readonly expires_at: number | null;
+  readonly secret?: string;
+}
+
 export const SCOPES = [
   'jobs:read',
   'jobs:write',

@@ -61,7 +61,11 @@ export function WorkersPage() {
         <div className="card">
           <h2>No worker yet</h2>
           <p>On the machine with the GPU:</p>
-          <pre>graft-worker --url grpc://THIS_HOST:PORT --token JOIN_TOKEN --pool default</pre>
+          <pre>npx graft-worker --url grpc://THIS_HOST:PORT --token-file FILE --pool default</pre>
+          <p>
+            The file holds the join token of the API’s machine (<code>GRAFT_HOME/join-token</code>)
+            or one made under <a {...linkTo('/keys')}>Keys</a>.
+          </p>
         </div>
       )}
     </main>
