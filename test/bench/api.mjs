@@ -87,6 +87,7 @@ class Installation {
       home: this.home,
       databaseUrl: `${options.database}/${this.name}`,
       queuePrefix: this.name,
+      requestsPerMinute: 0,
       ...(options.redis ? { queueUrl: options.redis } : {}),
     };
     const profile = options['cpu-prof'];

@@ -258,3 +258,33 @@ describe('access', () => {
     expect(await api.get('/models')).toMatchObject({ data: [{ id: 'tiny' }] });
   });
 });
+
+it('limits the requests of a key, in the words of OpenAI', async () => {
+  const limited = await startTestApi({ requestsPerMinute: 30 });
+  try {
+    const ask = () => request(limited.url).get('/v1/models').set(limited.headers);
+    let answer = await ask();
+    expect(answer.status).toBe(200);
+    expect(answer.headers).toMatchObject({
+      'x-ratelimit-limit-requests': '30',
+      'x-ratelimit-remaining-requests': '29',
+      'x-ratelimit-reset-requests': '2000ms',
+    });
+    for (let n = 0; n < 60 && answer.status === 200; n++) answer = await ask();
+    expect(answer.status).toBe(429);
+    isErrorBody(answer.body);
+    expect(answer.body.error).toMatchObject({
+      type: 'rate_limit_error',
+      code: 'rate_limit_exceeded',
+      message: expect.stringContaining('this key may send 30 requests a minute') as string,
+    });
+    expect(answer.headers['retry-after']).toMatch(/^[12]$/);
+    expect((await request(limited.url).get('/healthz')).status).toBe(200);
+    expect((await request(limited.url).get('/v1/models')).status).toBe(401);
+    // The SDK waits as it is told, and gets through.
+    const patient = limited.client.withOptions({ maxRetries: 2 });
+    expect((await patient.models.list()).data).toEqual([]);
+  } finally {
+    await limited.close();
+  }
+});

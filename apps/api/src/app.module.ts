@@ -4,6 +4,7 @@ import { DataSource } from 'typeorm';
 import { ApiKeysService } from './auth/api-keys.service.js';
 import { AuthGuard } from './auth/auth.guard.js';
 import { KeysController } from './auth/keys.controller.js';
+import { RateLimits } from './auth/rate-limits.js';
 import { BlobStore } from './blobs/blob-store.js';
 import { CatalogController } from './catalog/catalog.controller.js';
 import { Answers } from './chat/answers.js';
@@ -64,6 +65,7 @@ const SERVICES = [
   BlobStore,
   Counters,
   ApiKeysService,
+  RateLimits,
   JoinTokensService,
   FilesService,
   ModelsService,

@@ -21,6 +21,8 @@ export interface ApiConfig {
   /** Base URL of the Hugging Face hub used by `hub:` imports. */
   readonly hubUrl?: string;
   readonly logLevel?: string;
+  /** Requests that a key may send a minute; 0: any number. */
+  readonly requestsPerMinute?: number;
   /** Lease length; tests shorten it. */
   readonly leaseMs?: number;
   readonly reconcileMs?: number;
@@ -41,6 +43,7 @@ export class Settings {
   readonly joinTokenFile: string;
   readonly dashboardDir: string | null;
   readonly hubUrl: string;
+  readonly requestsPerMinute: number;
   readonly leaseMs: number;
   readonly heartbeatMs: number;
   readonly reconcileMs: number;
@@ -61,6 +64,7 @@ export class Settings {
     this.joinTokenFile = config.joinTokenFile ?? join(config.home, 'join-token');
     this.dashboardDir = config.dashboardDir ?? null;
     this.hubUrl = config.hubUrl ?? 'https://huggingface.co';
+    this.requestsPerMinute = config.requestsPerMinute ?? 6_000;
     this.leaseMs = config.leaseMs ?? 15_000;
     this.heartbeatMs = Math.max(200, Math.floor(this.leaseMs / 3));
     this.reconcileMs = config.reconcileMs ?? 3_000;

@@ -16,6 +16,8 @@ const HELP = `graft-api: the control plane
                        default: join-token in the home)
   --dashboard DIR      built dashboard to serve (GRAFT_DASHBOARD)
   --hub-url URL        Hugging Face hub (HF_ENDPOINT)
+  --requests-per-minute N
+                       what a key may send, 0 = any number (GRAFT_REQUESTS_PER_MINUTE, default 6000)
 
 Prints one line of JSON when it is ready: url, grpc_url, credentials, join_token_file.
 `;
@@ -32,6 +34,7 @@ const { values } = parseArgs({
     'join-token-file': text,
     dashboard: text,
     'hub-url': text,
+    'requests-per-minute': text,
     help: { type: 'boolean' },
   },
 });
@@ -40,11 +43,16 @@ const { values } = parseArgs({
 const setting = (flag: string | undefined, variable: string): string | undefined =>
   flag ?? (process.env[variable] || undefined);
 
-function port(flag: string | undefined, variable: string, otherwise: number): number {
-  const value = Number(setting(flag, variable) ?? otherwise);
-  if (Number.isInteger(value) && value >= 0 && value < 65536) return value;
-  process.stderr.write(`${variable}: not a port: ${setting(flag, variable)}\n`);
+/** A whole number from 0 to `most`. */
+function whole(text: string | undefined, variable: string, most: number): number {
+  const value = Number(text);
+  if (Number.isInteger(value) && value >= 0 && value <= most) return value;
+  process.stderr.write(`${variable}: not a number from 0 to ${most}: ${text}\n`);
   process.exit(2);
+}
+
+function port(flag: string | undefined, variable: string, otherwise: number): number {
+  return whole(setting(flag, variable) ?? String(otherwise), variable, 65535);
 }
 
 if (values.help) {
@@ -53,12 +61,15 @@ if (values.help) {
   const home = setting(values.home, 'GRAFT_HOME') ?? '.graft';
   const joinTokenFile =
     setting(values['join-token-file'], 'GRAFT_JOIN_TOKEN_FILE') ?? join(home, 'join-token');
+  const perMinute = setting(values['requests-per-minute'], 'GRAFT_REQUESTS_PER_MINUTE');
   const optional = {
     host: setting(values.host, 'GRAFT_HOST'),
     databaseUrl: setting(values['database-url'], 'GRAFT_DATABASE_URL'),
     queueUrl: setting(values['queue-url'], 'GRAFT_QUEUE_URL'),
     dashboardDir: setting(values.dashboard, 'GRAFT_DASHBOARD'),
     hubUrl: setting(values['hub-url'], 'HF_ENDPOINT'),
+    requestsPerMinute:
+      perMinute === undefined ? undefined : whole(perMinute, 'GRAFT_REQUESTS_PER_MINUTE', 1e9),
   };
   try {
     const api = await startApi({

@@ -1,9 +1,10 @@
 import { Injectable, type CanActivate, type ExecutionContext } from '@nestjs/common';
 import { Reflector } from '@nestjs/core';
 import { DomainError, type Scope } from '@graft/contracts';
-import type { Request } from 'express';
+import type { Request, Response } from 'express';
 import { ApiKeysService } from './api-keys.service.js';
 import { PUBLIC, SCOPE, type Principal } from './principal.js';
+import { RateLimits } from './rate-limits.js';
 import { bearer } from './secret-format.js';
 
 /** Every route needs a key unless it says otherwise. Runs before any body part is read. */
@@ -12,6 +13,7 @@ export class AuthGuard implements CanActivate {
   constructor(
     private readonly reflector: Reflector,
     private readonly keys: ApiKeysService,
+    private readonly limits: RateLimits,
   ) {}
 
   async canActivate(context: ExecutionContext): Promise<boolean> {
@@ -19,6 +21,7 @@ export class AuthGuard implements CanActivate {
     if (this.reflector.get<boolean>(PUBLIC, handler)) return true;
     const request = context.switchToHttp().getRequest<Request & { principal?: Principal }>();
     const principal = await this.keys.authenticate(bearer(request.headers.authorization));
+    this.limit(principal, context.switchToHttp().getResponse<Response>());
     const scope = this.reflector.get<Scope | undefined>(SCOPE, handler);
     if (scope && !principal.scopes.includes(scope) && !principal.scopes.includes('admin')) {
       throw new DomainError(
@@ -28,5 +31,22 @@ export class AuthGuard implements CanActivate {
     }
     request.principal = principal;
     return true;
+  }
+
+  /** Counts the request against its key's limit, and says in OpenAI's headers what is left. */
+  private limit({ keyId }: Principal, response: Response): void {
+    const allowance = this.limits.take(keyId);
+    if (!allowance) return;
+    const { limit, remaining, resetMs, waitMs } = allowance;
+    response.setHeader('x-ratelimit-limit-requests', limit);
+    response.setHeader('x-ratelimit-remaining-requests', remaining);
+    response.setHeader('x-ratelimit-reset-requests', `${resetMs}ms`);
+    if (waitMs === 0) return;
+    throw new DomainError(
+      'rate_limit_exceeded',
+      `this key may send ${limit} requests a minute; try again in ${waitMs} ms`,
+      null,
+      Math.ceil(waitMs / 1000),
+    );
   }
 }
