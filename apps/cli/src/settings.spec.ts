@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { credentialsOf } from './credentials.js';
-import { readSettings, SETTINGS } from './settings.js';
+import { graftFor, readSettings, SETTINGS } from './settings.js';
 
 let home: string;
 beforeEach(() => (home = mkdtempSync(join(tmpdir(), 'graft-settings-'))));
@@ -45,6 +45,13 @@ describe('readSettings', () => {
       expect(() => readSettings({ home }, {})).toThrow(message);
       expect(() => readSettings({ home }, {})).toThrow(file);
     }
+  });
+});
+
+describe('graftFor', () => {
+  it('names a home that a plain `graft` would not find', () => {
+    expect(graftFor(readSettings({}, {}).home)).toBe('npx graft');
+    expect(graftFor('/srv/graft')).toBe('GRAFT_HOME=/srv/graft npx graft');
   });
 });
 

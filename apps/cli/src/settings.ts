@@ -69,6 +69,10 @@ export function readSettings(
   };
 }
 
+/** `graft` as another terminal in this folder must say it to find this home. */
+export const graftFor = (home: string): string =>
+  home === defaultHome() ? 'npx graft' : `GRAFT_HOME=${home} npx graft`;
+
 function defaultHome(): string {
   const local = resolve('.graft');
   return isThere(local) ? local : join(homedir(), '.graft');

@@ -8,7 +8,7 @@ import { downloadResults } from '../commands/download.js';
 import { importModel } from '../commands/models.js';
 import { ending } from '../commands/watch.js';
 import { followJob } from '../job-progress.js';
-import type { Settings } from '../settings.js';
+import { graftFor, type Settings } from '../settings.js';
 import { printable, type Output } from '../terminal.js';
 import type { Installation } from '../up/installation.js';
 import { exampleBase } from './base.js';
@@ -74,7 +74,7 @@ export async function runExample(
     },
     out,
   );
-  nextSteps(installation, ended, folder, out);
+  nextSteps({ installation, home: settings.home, folder }, ended, out);
 }
 
 async function prepare(
@@ -167,12 +167,17 @@ function short(text: string, length: number): string {
   return line.length <= length ? line : `${line.slice(0, length - 1)}…`;
 }
 
-function nextSteps(installation: Installation, job: JobObject, folder: string, out: Output): void {
+function nextSteps(
+  { installation, home, folder }: { installation: Installation; home: string; folder: string },
+  job: JobObject,
+  out: Output,
+): void {
   if (out.json) return out.value({ adapter: folder, dashboard: installation.address, job: job.id });
+  const graft = graftFor(home);
   out.line(`\nAdapter (Hugging Face PEFT reads it): ${folder}`);
   out.line(`Dashboard: ${installation.signedInAddress}`);
   out.line(`\nTo try next, in another terminal:
-  npx graft chat ${job.fine_tuned_model} "Subject: You have won a holiday"
-  npx graft jobs
-  npx graft submit --model ${job.model} --train yours.jsonl --method LORA --set peft.r=16 --watch\n`);
+  ${graft} chat ${job.fine_tuned_model} "Subject: You have won a holiday"
+  ${graft} jobs
+  ${graft} submit --model ${job.model} --train yours.jsonl --method LORA --set peft.r=16 --watch\n`);
 }
