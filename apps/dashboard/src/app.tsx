@@ -67,7 +67,6 @@ export function App() {
   useKeys({
     ...Object.fromEntries(TABS.map(([to, , key]) => [key, () => go(to)])),
     '?': () => setHelp((open) => !open),
-    Escape: () => setHelp(false),
   });
   const pathname = path.split('?')[0] ?? '/';
   useArrival(pathname, session);
@@ -125,30 +124,33 @@ function Shortcuts({ close }: { close: () => void }) {
     ['p', 'Pause the job, or resume it'],
     ['f', 'Follow the log'],
   ];
+  // a modal dialog of the browser's keeps the focus inside, and gives it back when it closes by itself
+  const box = useRef<HTMLDialogElement>(null);
+  useEffect(() => {
+    const dialog = box.current;
+    dialog?.showModal();
+    return () => dialog?.close();
+  }, []);
   return (
-    <div className="shade" onClick={close}>
-      <div
-        role="dialog"
-        aria-modal="true"
-        aria-label="Keyboard shortcuts"
-        className="card"
-        onClick={(e) => e.stopPropagation()}
-      >
-        <h2>Keyboard</h2>
-        <dl className="keys">
-          {rows.map(([key, what]) => (
-            <div key={key}>
-              <dt>
-                <kbd>{key}</kbd>
-              </dt>
-              <dd>{what}</dd>
-            </div>
-          ))}
-        </dl>
-        <button autoFocus onClick={close}>
-          Close
-        </button>
-      </div>
-    </div>
+    <dialog
+      ref={box}
+      aria-label="Keyboard shortcuts"
+      className="card"
+      onClose={close}
+      onClick={(e) => e.target === box.current && close()}
+    >
+      <h2>Keyboard</h2>
+      <dl className="keys">
+        {rows.map(([key, what]) => (
+          <div key={key}>
+            <dt>
+              <kbd>{key}</kbd>
+            </dt>
+            <dd>{what}</dd>
+          </div>
+        ))}
+      </dl>
+      <button onClick={close}>Close</button>
+    </dialog>
   );
 }

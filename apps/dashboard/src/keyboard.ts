@@ -19,7 +19,7 @@ export function useKeys(keys: Readonly<Record<string, () => void>>): void {
       if (event.metaKey || event.ctrlKey || event.altKey || takesKey(event.target, event.key))
         return;
       const action = keys[event.key];
-      const dialog = document.querySelector('[role="dialog"]') !== null;
+      const dialog = document.querySelector('dialog[open]') !== null;
       if (!action || (dialog && event.key !== 'Escape' && event.key !== '?')) return;
       event.preventDefault();
       action();
