@@ -66,9 +66,12 @@ function load(): Native {
       `the native kernels are not built (${path} is missing): ${remedy}`,
     );
   }
-  // libgomp reads this when it is loaded. By default its idle threads spin, which starves whatever shares the
-  // cores: a second trainer, the API, the tests.
-  process.env['OMP_WAIT_POLICY'] ??= 'passive';
+  // libgomp reads these when it is loaded. By default its idle threads spin for long, which starves whatever shares
+  // the cores: a second trainer, the API, the tests. A thousand turns bridge the gap between two operators.
+  if (process.env['OMP_WAIT_POLICY'] === undefined) {
+    process.env['OMP_WAIT_POLICY'] = 'passive';
+    process.env['GOMP_SPINCOUNT'] ??= '1000';
+  }
   try {
     return createRequire(import.meta.url)(path) as Native;
   } catch (error) {
