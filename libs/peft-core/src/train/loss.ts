@@ -18,8 +18,8 @@ import type { PackedBatch, RunRows } from '../batch.js';
 import type { Model } from '../models/model.js';
 import type { ForwardContext } from '../nn/context.js';
 
-/** Rows of logits at once: 128 of 49k classes are 13 MB in bf16, which the allocator reuses without new pages. */
-export const CHUNK_ROWS = 128;
+/** Rows of logits at once: 256 of 49k classes are 25 MB in bf16. Two cores multiply 128 rows a fifth slower. */
+export const CHUNK_ROWS = 256;
 
 /** What a run's share of a micro-batch came to. */
 export interface LossSum {
