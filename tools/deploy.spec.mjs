@@ -56,6 +56,14 @@ describe('docker-compose.yml', () => {
     }
   });
 
+  it('goes without TLS only between containers', () => {
+    const { api, worker } = compose.services;
+    expect(api.environment.GRAFT_INSECURE_GRPC).toBe('1');
+    const grpc = api.environment.GRAFT_GRPC_PORT;
+    expect(worker.environment.GRAFT_WORKER_URL).toBe(`grpc://api:${grpc}`);
+    for (const port of api.ports) expect(port.split(':').at(-1)).not.toBe(grpc);
+  });
+
   it('sets only variables that docs/configuration.md explains, and asks for secrets instead of having them', () => {
     const documented = read('docs/configuration.md');
     for (const [name, { environment }] of services.filter(([, { build }]) => build)) {

@@ -1,10 +1,12 @@
 import { once } from 'node:events';
-import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { connect } from 'node:tls';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { Authority } from '../certificates.js';
 import { CLI, cleanEnv, graft, startUntil } from './graft.js';
 
 interface Held {
@@ -60,6 +62,29 @@ describe('graft up', () => {
     expect([code, text().err.trimEnd().split('\n').at(-1)]).toEqual([0, 'stopped']);
     expect([...children, postgres].filter(isAlive)).toEqual([]);
     expect(existsSync(join(home, 'up.json'))).toBe(false);
+  });
+
+  it('with a certificate in graft.json serves workers elsewhere over TLS, and its own all the same', async () => {
+    const authority = new Authority(home, 'authority');
+    const { cert, key } = authority.issue('DNS:graft.example.org');
+    const file = { grpc_tls_cert: cert, grpc_tls_key: key };
+    writeFileSync(join(home, 'graft.json'), JSON.stringify(file));
+    const { child } = await up();
+    expect((await graft(home, ['workers'])).out).toContain('online');
+    const [, port] = /"grpc_url":"127\.0\.0\.1:(\d+)"/.exec(
+      readFileSync(join(home, 'logs/api.log'), 'utf8'),
+    )!;
+    const socket = connect({
+      port: Number(port),
+      ca: readFileSync(authority.cert),
+      servername: 'graft.example.org',
+      ALPNProtocols: ['h2'],
+    });
+    await once(socket, 'secureConnect');
+    expect([socket.authorized, socket.alpnProtocol]).toEqual([true, 'h2']);
+    socket.destroy();
+    child.kill('SIGTERM');
+    await once(child, 'exit');
   });
 
   it('after a kill -9 ends what that one left, and comes up again with the same key', async () => {

@@ -81,6 +81,9 @@ export async function startTestApi(
     get grpcUrl() {
       return running.grpcUrl;
     },
+    get localGrpcUrl() {
+      return running.localGrpcUrl;
+    },
     get apiKey() {
       return running.apiKey;
     },

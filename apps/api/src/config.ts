@@ -8,6 +8,11 @@ export interface ApiConfig {
   /** 0 takes a free port. */
   readonly port?: number;
   readonly grpcPort?: number;
+  /** Certificate chain and key, PEM files, that the gateway speaks TLS with; both or none. */
+  readonly grpcTlsCert?: string;
+  readonly grpcTlsKey?: string;
+  /** Lets the gateway listen beyond this host without TLS, for networks that are private. */
+  readonly insecureGrpc?: boolean;
   /** postgres://…; absent: an embedded server in `home/postgres`. */
   readonly databaseUrl?: string;
   /** redis://…; absent: BullMQ's PostgreSQL backend in the same database. */

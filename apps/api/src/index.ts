@@ -18,6 +18,7 @@ import { Reconciler } from './dispatch/reconciler.js';
 import { Restored } from './dispatch/restored.js';
 import { Gateway } from './gateway/gateway.js';
 import { JoinTokensService } from './gateway/join-tokens.service.js';
+import { gatewaySecurity } from './gateway/security.js';
 import { Counters } from './health/counters.js';
 import { dashboard, securityHeaders } from './http/dashboard.js';
 import { respondWithError } from './http/error.filter.js';
@@ -36,6 +37,8 @@ export interface RunningApi {
   readonly url: string;
   /** `host:port` of the gateway for workers. */
   readonly grpcUrl: string;
+  /** The same for a worker on this host; without TLS there too. */
+  readonly localGrpcUrl: string;
   readonly apiKey: string;
   readonly joinToken: string;
   close(): Promise<void>;
@@ -45,6 +48,7 @@ const JSON_LIMIT = '4mb';
 
 /** Starts everything the control plane consists of, in the order in which the parts need each other. */
 export async function startApi(config: ApiConfig): Promise<RunningApi> {
+  const security = gatewaySecurity(config);
   await mkdir(config.home, { recursive: true });
   const closing: (() => Promise<unknown>)[] = [];
   const close = async (): Promise<void> => {
@@ -86,14 +90,15 @@ export async function startApi(config: ApiConfig): Promise<RunningApi> {
       app.get(JoinTokensService),
     );
     await app.get(Notifications).start();
-    const grpcUrl = await app.get(Gateway).listen();
+    const gateway = await app.get(Gateway).listen(security);
     app.get(Dispatcher).start();
     app.get(Reconciler).start();
     app.get(Retention).start();
     await app.get(ModelImport).resumeAll();
     closing.push(async () => app.get(JobStream).endAll());
-    log.info({ url, grpcUrl, queue: queue.backend }, 'control plane is up');
-    return { url, grpcUrl, ...credentials, close };
+    const grpcUrl = gateway.url;
+    log.info({ url, grpcUrl, tls: security.tls, queue: queue.backend }, 'control plane is up');
+    return { url, grpcUrl, localGrpcUrl: gateway.localUrl, ...credentials, close };
   } catch (error) {
     await close();
     throw error;

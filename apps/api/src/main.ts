@@ -10,6 +10,10 @@ const HELP = `graft-api: the control plane
   --host HOST          address to listen on (GRAFT_HOST, default 127.0.0.1)
   --port N             HTTP port, 0 = any free one (GRAFT_PORT, default 8080)
   --grpc-port N        port for workers (GRAFT_GRPC_PORT, default 0)
+  --grpc-tls-cert F    certificate chain that the port for workers shows (GRAFT_GRPC_TLS_CERT)
+  --grpc-tls-key F     its key (GRAFT_GRPC_TLS_KEY)
+  --insecure-grpc      workers on other hosts without TLS, on a private network
+                       (GRAFT_INSECURE_GRPC=1)
   --database-url URL   postgres://… (GRAFT_DATABASE_URL, default: embedded)
   --queue-url URL      redis://… (GRAFT_QUEUE_URL, default: in the database)
   --join-token-file F  where the workers' join token is kept (GRAFT_JOIN_TOKEN_FILE,
@@ -19,7 +23,8 @@ const HELP = `graft-api: the control plane
   --requests-per-minute N
                        what a key may send, 0 = any number (GRAFT_REQUESTS_PER_MINUTE, default 6000)
 
-Prints one line of JSON when it is ready: url, grpc_url, credentials, join_token_file.
+Prints one line of JSON when it is ready: url, grpc_url, local_grpc_url (for a worker on this
+host), credentials, join_token_file.
 `;
 
 const text = { type: 'string' } as const;
@@ -29,6 +34,9 @@ const { values } = parseArgs({
     host: text,
     port: text,
     'grpc-port': text,
+    'grpc-tls-cert': text,
+    'grpc-tls-key': text,
+    'insecure-grpc': { type: 'boolean' },
     'database-url': text,
     'queue-url': text,
     'join-token-file': text,
@@ -64,6 +72,8 @@ if (values.help) {
   const perMinute = setting(values['requests-per-minute'], 'GRAFT_REQUESTS_PER_MINUTE');
   const optional = {
     host: setting(values.host, 'GRAFT_HOST'),
+    grpcTlsCert: setting(values['grpc-tls-cert'], 'GRAFT_GRPC_TLS_CERT'),
+    grpcTlsKey: setting(values['grpc-tls-key'], 'GRAFT_GRPC_TLS_KEY'),
     databaseUrl: setting(values['database-url'], 'GRAFT_DATABASE_URL'),
     queueUrl: setting(values['queue-url'], 'GRAFT_QUEUE_URL'),
     dashboardDir: setting(values.dashboard, 'GRAFT_DASHBOARD'),
@@ -77,11 +87,13 @@ if (values.help) {
       joinTokenFile,
       port: port(values.port, 'GRAFT_PORT', 8080),
       grpcPort: port(values['grpc-port'], 'GRAFT_GRPC_PORT', 0),
+      insecureGrpc: values['insecure-grpc'] ?? process.env['GRAFT_INSECURE_GRPC'] === '1',
       ...Object.fromEntries(Object.entries(optional).filter(([, value]) => value !== undefined)),
     });
     const ready = {
       url: api.url,
       grpc_url: api.grpcUrl,
+      local_grpc_url: api.localGrpcUrl,
       credentials: join(home, 'credentials.json'),
       join_token_file: joinTokenFile,
     };

@@ -24,7 +24,15 @@ export const SETTINGS = [
   { key: 'url', env: 'GRAFT_URL', inFile: true, what: 'address of the API that commands talk to' },
   { key: 'api-key', env: 'GRAFT_API_KEY', inFile: true, what: 'key they send' },
   { key: 'port', env: 'GRAFT_PORT', inFile: true, what: 'port of REST and dashboard' },
+  { key: 'host', env: 'GRAFT_HOST', inFile: true, what: 'address that API and gateway listen on' },
   { key: 'grpc-port', env: 'GRAFT_GRPC_PORT', inFile: true, what: 'port that workers connect to' },
+  {
+    key: 'grpc-tls-cert',
+    env: 'GRAFT_GRPC_TLS_CERT',
+    inFile: true,
+    what: 'certificate that workers are shown',
+  },
+  { key: 'grpc-tls-key', env: 'GRAFT_GRPC_TLS_KEY', inFile: true, what: 'its key' },
   { key: 'database-url', env: 'GRAFT_DATABASE_URL', inFile: true, what: 'a PostgreSQL of yours' },
   { key: 'queue-url', env: 'GRAFT_QUEUE_URL', inFile: true, what: 'a Redis of yours' },
   {

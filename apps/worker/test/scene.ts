@@ -36,6 +36,7 @@ export function useScene(): Scene {
         settings: {
           address: `127.0.0.1:${scene.plane.port}`,
           tls: false,
+          ca: null,
           token: 'join-me',
           pool: 'default',
           name: 'spec',

@@ -1,4 +1,5 @@
 import { Injectable, type OnModuleDestroy } from '@nestjs/common';
+import { isIPv6 } from 'node:net';
 import { Server, ServerCredentials, type Metadata } from '@grpc/grpc-js';
 import { WorkerServiceService, type WorkerServiceServer } from '@graft/contracts/grpc';
 import { bearer } from '../auth/secret-format.js';
@@ -9,6 +10,7 @@ import { Ingest } from '../events/ingest.js';
 import { BlobTransfer } from './blob-transfer.js';
 import { Connections } from './connections.js';
 import { JoinTokensService } from './join-tokens.service.js';
+import type { GatewaySecurity } from './security.js';
 import { Session, type WorkerStream } from './session.js';
 import { grpcError } from './status.js';
 import { Workers } from './workers.js';
@@ -38,17 +40,25 @@ export class Gateway implements OnModuleDestroy {
     private readonly answers: Answers,
   ) {}
 
-  /** Starts listening; answers with `host:port`. */
-  async listen(): Promise<string> {
-    const server = (this.server = new Server(OPTIONS));
-    server.addService(WorkerServiceService, this.service());
-    const port = await new Promise<number>((resolve, reject) => {
-      const address = `${this.settings.host}:${this.settings.grpcPort}`;
-      server.bindAsync(address, ServerCredentials.createInsecure(), (error, bound) =>
-        error ? reject(error) : resolve(bound),
+  /**
+   * Starts listening; answers with `host:port` for workers elsewhere and for one on this host. With TLS the
+   * second is a port of 127.0.0.1 of its own, in the clear, which needs no name in the certificate.
+   */
+  async listen({ credentials, tls }: GatewaySecurity): Promise<{ url: string; localUrl: string }> {
+    this.server = new Server(OPTIONS);
+    this.server.addService(WorkerServiceService, this.service());
+    const { host, grpcPort } = this.settings;
+    const url = await this.bind(isIPv6(host) ? `[${host}]` : host, grpcPort, credentials);
+    if (!tls) return { url, localUrl: url };
+    return { url, localUrl: await this.bind('127.0.0.1', 0, ServerCredentials.createInsecure()) };
+  }
+
+  private bind(host: string, port: number, credentials: ServerCredentials): Promise<string> {
+    return new Promise((resolve, reject) => {
+      this.server?.bindAsync(`${host}:${port}`, credentials, (error, bound) =>
+        error ? reject(error) : resolve(`${host}:${bound}`),
       );
     });
-    return `${this.settings.host}:${port}`;
   }
 
   private service(): WorkerServiceServer {

@@ -23,8 +23,8 @@ const API_STOP_MS = 20_000;
 /** What the API prints when it is up. */
 interface Ready {
   readonly url: string;
-  /** host:port, with or without grpc:// before it */
-  readonly grpc_url: string;
+  /** host:port of the gateway for a worker on this machine */
+  readonly local_grpc_url: string;
   readonly join_token_file: string;
 }
 
@@ -126,7 +126,8 @@ export class Installation {
     ];
     const env = {
       ...this.environment(),
-      GRAFT_WORKER_URL: `grpc://${this.ready?.grpc_url.replace(/^grpc:\/\//, '')}`,
+      GRAFT_WORKER_URL: `grpc://${this.ready?.local_grpc_url}`,
+      GRAFT_WORKER_CA_FILE: '', // for workers elsewhere: this one needs no TLS
     };
     const worker = this.launch('the worker', 'worker/dist/main.js', args, env);
     this.worker = worker;
@@ -206,7 +207,10 @@ export class Installation {
       ...process.env,
       GRAFT_HOME: this.settings.home,
       GRAFT_DASHBOARD: process.env.GRAFT_DASHBOARD || join(APPS, 'dashboard/dist'),
+      ...from('host', 'GRAFT_HOST'),
       ...from('grpc-port', 'GRAFT_GRPC_PORT'),
+      ...from('grpc-tls-cert', 'GRAFT_GRPC_TLS_CERT'),
+      ...from('grpc-tls-key', 'GRAFT_GRPC_TLS_KEY'),
       ...from('database-url', 'GRAFT_DATABASE_URL'),
       ...from('queue-url', 'GRAFT_QUEUE_URL'),
       ...from('slots', 'GRAFT_WORKER_SLOTS'),
@@ -218,7 +222,8 @@ export class Installation {
 
 function readyLine(log: string): Ready | null {
   for (const line of log.split('\n')) {
-    if (!line.startsWith('{"url"') || !line.includes('"grpc_url"') || !line.endsWith('}')) continue;
+    if (!line.startsWith('{"url"') || !line.includes('"local_grpc_url"') || !line.endsWith('}'))
+      continue;
     return JSON.parse(line) as Ready;
   }
   return null;

@@ -90,6 +90,7 @@ export class Agent {
     this.connection = new Connection({
       address: settings.address,
       tls: settings.tls,
+      ca: settings.ca,
       token: settings.token,
       log,
       backoff: new Backoff(options.backoff),

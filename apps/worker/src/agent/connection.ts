@@ -30,6 +30,8 @@ export interface ConnectionListener {
 export interface ConnectionOptions {
   readonly address: string;
   readonly tls: boolean;
+  /** PEM certificates to trust in place of the system's. */
+  readonly ca: string | null;
   readonly token: string;
   readonly log: Logger;
   readonly listener: ConnectionListener;
@@ -54,7 +56,9 @@ export class Connection {
 
   constructor(private readonly options: ConnectionOptions) {
     this.backoff = options.backoff ?? new Backoff();
-    const security = options.tls ? credentials.createSsl() : credentials.createInsecure();
+    const security = options.tls
+      ? credentials.createSsl(options.ca === null ? null : Buffer.from(options.ca))
+      : credentials.createInsecure();
     this.client = new WorkerServiceClient(options.address, security, {
       'grpc.keepalive_time_ms': 10_000,
       'grpc.keepalive_timeout_ms': 5_000,
@@ -135,7 +139,7 @@ export class Connection {
     const cancelled = error === null || error.code === status.CANCELLED;
     const refusal = cancelled
       ? { message: `${this.options.address} closed the connection`, idle: false }
-      : explainRefusal(error, this.options.address, welcomed);
+      : explainRefusal(error, this.options, welcomed);
     const waitMs = refusal.idle ? (this.options.idleMs ?? 30_000) : this.backoff.next();
     this.complain(refusal.message, waitMs, refusal.idle);
     this.retry = setTimeout(() => this.open(), waitMs);

@@ -7,8 +7,21 @@ export interface Refusal {
   readonly idle: boolean;
 }
 
-export function explainRefusal(error: ServiceError, address: string, welcomed: boolean): Refusal {
-  const detail = error.details || error.message;
+/** Where the worker connects to, and how. */
+interface Gateway {
+  readonly address: string;
+  readonly tls: boolean;
+}
+
+/** What grpc-js wraps around the reason. */
+const WRAPPED = /^No connection established\. Last error: (.*?)\s*\. Resolution note: $/s;
+
+export function explainRefusal(
+  error: ServiceError,
+  { address, tls }: Gateway,
+  welcomed: boolean,
+): Refusal {
+  const detail = (error.details || error.message).replace(WRAPPED, '$1');
   switch (error.code) {
     case status.UNAUTHENTICATED:
       return {
@@ -29,6 +42,21 @@ export function explainRefusal(error: ServiceError, address: string, welcomed: b
         idle: true,
       };
     case status.UNAVAILABLE:
+      if (tls && /certificate|altnames/i.test(detail))
+        return {
+          message: `${address} shows a certificate that this worker does not trust: ${detail}. --ca-file takes the certificate of the authority that issued it; the host in --url must be one that it names`,
+          idle: true,
+        };
+      if (tls && /wrong version number/i.test(detail))
+        return {
+          message: `${address} does not speak TLS (${detail}). Is the gateway without it? Then --url begins with grpc://`,
+          idle: true,
+        };
+      if (!tls && !welcomed && detail.startsWith('Failed to connect'))
+        return {
+          message: `${address} took the connection and closed it (${detail}). Does the gateway speak TLS? Then --url begins with grpcs://`,
+          idle: false,
+        };
       if (/http\/?1|parse error|protocol error/i.test(detail))
         return {
           message: `${address} does not speak gRPC (${detail}). --url takes the API's gRPC port, not its HTTP port`,

@@ -1,7 +1,8 @@
-import { mkdtempSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { Authority } from '../../../../test/certificates.js';
 import { readSettings } from './settings.js';
 
 const flags = (...more: string[]) => ['--url', 'grpc://127.0.0.1:7443', '--token', 't', ...more];
@@ -43,6 +44,20 @@ describe('settings', () => {
     expect(() => readSettings(['--url', 'grpc://h:1', '--token-file', `${path}x`], {})).toThrow(
       '--token-file cannot be read',
     );
+  });
+
+  it('read the certificates to trust from a file, for TLS only', () => {
+    const folder = mkdtempSync(join(tmpdir(), 'graft-ca-'));
+    const { cert, key } = new Authority(folder, 'ca').issue('DNS:h');
+    const pem = readFileSync(cert, 'utf8');
+    const tls = ['--url', 'grpcs://h:1', '--token', 't'];
+    expect(readSettings(tls, {})?.ca).toBeNull();
+    expect(readSettings([...tls, '--ca-file', cert], {})?.ca).toBe(pem);
+    expect(readSettings(tls, { GRAFT_WORKER_CA_FILE: cert })?.ca).toBe(pem);
+    const refused = (args: string[]) => expect(() => readSettings(args, {}));
+    refused(flags('--ca-file', cert)).toThrow('--url must then start with grpcs://');
+    refused([...tls, '--ca-file', `${cert}x`]).toThrow('--ca-file cannot be read');
+    refused([...tls, '--ca-file', key]).toThrow('holds no certificate in PEM form');
   });
 
   it.each([

@@ -1,3 +1,4 @@
+import { X509Certificate } from 'node:crypto';
 import { availableParallelism, hostname } from 'node:os';
 import { resolve } from 'node:path';
 import { readFileSync } from 'node:fs';
@@ -9,6 +10,8 @@ export interface Settings {
   /** host:port of the control plane's worker gateway. */
   readonly address: string;
   readonly tls: boolean;
+  /** PEM certificates to trust in place of the system's. */
+  readonly ca: string | null;
   readonly token: string;
   readonly pool: string;
   readonly name: string;
@@ -36,6 +39,7 @@ export const USAGE = `graft-worker: joins a Graft control plane and trains what 
   --url URL             worker gateway of the API: grpc://HOST:PORT, or grpcs:// for TLS   (GRAFT_WORKER_URL)
   --token TOKEN         join token; better from the environment than from the command line (GRAFT_WORKER_TOKEN)
   --token-file FILE     file that holds the join token                                     (GRAFT_WORKER_TOKEN_FILE)
+  --ca-file FILE        trust these certificates (PEM), not the system's, behind grpcs://  (GRAFT_WORKER_CA_FILE)
   --pool NAME           pool whose jobs it takes                      [default]            (GRAFT_WORKER_POOL)
   --name NAME           how people see this worker                    [host name]          (GRAFT_WORKER_NAME)
   --slots N             runs at a time                                [2]                  (GRAFT_WORKER_SLOTS)
@@ -52,6 +56,7 @@ const FLAGS = {
   url: { type: 'string' },
   token: { type: 'string' },
   'token-file': { type: 'string' },
+  'ca-file': { type: 'string' },
   pool: { type: 'string' },
   name: { type: 'string' },
   slots: { type: 'string' },
@@ -103,8 +108,17 @@ export function readSettings(
       `--pool "${pool}" may have lower-case letters, digits and "-"`,
       'pool',
     );
+  const gateway = parseUrl(text('url', 'GRAFT_WORKER_URL'));
+  const caFile = flags['ca-file'] || env['GRAFT_WORKER_CA_FILE'];
+  if (caFile && !gateway.tls)
+    throw new DomainError(
+      'invalid_value',
+      '--ca-file is for TLS: --url must then start with grpcs://',
+      'ca-file',
+    );
   return {
-    ...parseUrl(text('url', 'GRAFT_WORKER_URL')),
+    ...gateway,
+    ca: caFile ? readCertificates(caFile) : null,
     token: tokenFile ? readToken(tokenFile) : text('token', 'GRAFT_WORKER_TOKEN').trim(),
     pool,
     name: text('name', 'GRAFT_WORKER_NAME', hostname()).slice(0, 120),
@@ -142,10 +156,28 @@ function parseUrl(url: string): { address: string; tls: boolean } {
 }
 
 function readToken(path: string): string {
+  return readText(path, 'token-file').trim();
+}
+
+function readCertificates(path: string): string {
+  const pem = readText(path, 'ca-file');
   try {
-    return readFileSync(path, 'utf8').trim();
+    void new X509Certificate(pem);
+    return pem;
+  } catch {
+    throw new DomainError(
+      'invalid_value',
+      `--ca-file ${path} holds no certificate in PEM form`,
+      'ca-file',
+    );
+  }
+}
+
+function readText(path: string, flag: string): string {
+  try {
+    return readFileSync(path, 'utf8');
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
-    throw new DomainError('invalid_value', `--token-file cannot be read: ${reason}`, 'token-file');
+    throw new DomainError('invalid_value', `--${flag} cannot be read: ${reason}`, flag);
   }
 }

@@ -1,0 +1,47 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { Authority } from '../../../../test/certificates.js';
+import { gatewaySecurity } from './security.js';
+
+let folder: string;
+let files: { cert: string; key: string };
+let others: { cert: string; key: string };
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), 'graft-gateway-'));
+  const authority = new Authority(folder, 'ca');
+  files = authority.issue('DNS:localhost');
+  others = authority.issue('DNS:other');
+});
+afterAll(() => rmSync(folder, { recursive: true }));
+
+const security = (config: object) => gatewaySecurity({ home: folder, ...config });
+
+describe("the gateway's security", () => {
+  it.each([undefined, '127.0.0.1', '127.1.2.3', '::1', 'localhost'])(
+    'needs no TLS on %s, which nobody else reaches',
+    (host) => expect(security(host === undefined ? {} : { host }).tls).toBe(false),
+  );
+
+  it.each(['0.0.0.0', '::', '10.0.0.5', 'api.internal', '127.example.org'])(
+    'refuses %s without TLS, unless the operator says that the network is private',
+    (host) => {
+      expect(() => security({ host })).toThrow(`would listen on ${host} without TLS`);
+      expect(() => security({ host })).toThrow('--insecure-grpc');
+      expect(security({ host, insecureGrpc: true }).tls).toBe(false);
+      expect(security({ host, grpcTlsCert: files.cert, grpcTlsKey: files.key }).tls).toBe(true);
+    },
+  );
+
+  it('names the file that is missing or wrong, whatever the address', () => {
+    const refused = (grpcTlsCert: string | undefined, grpcTlsKey: string | undefined) =>
+      expect(() => security({ grpcTlsCert, grpcTlsKey, insecureGrpc: true }));
+    refused(files.cert, undefined).toThrow('--grpc-tls-key is missing');
+    refused(undefined, files.key).toThrow('--grpc-tls-cert is missing');
+    refused(join(folder, 'no.pem'), files.key).toThrow('--grpc-tls-cert cannot be read: ENOENT');
+    refused(files.cert, join(folder, 'no.key')).toThrow('--grpc-tls-key cannot be read: ENOENT');
+    refused(files.cert, others.key).toThrow('no certificate (PEM) with its own key');
+    refused(files.key, files.key).toThrow('no certificate (PEM) with its own key');
+  });
+});

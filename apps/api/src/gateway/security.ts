@@ -1,0 +1,57 @@
+import { readFileSync } from 'node:fs';
+import { isIPv4 } from 'node:net';
+import { createSecureContext } from 'node:tls';
+import { ServerCredentials } from '@grpc/grpc-js';
+import type { ApiConfig } from '../config.js';
+
+/** How the gateway's port is secured. */
+export interface GatewaySecurity {
+  readonly credentials: ServerCredentials;
+  readonly tls: boolean;
+}
+
+/**
+ * TLS where a certificate is given. Without one the gateway stays on this host, since join tokens, sessions
+ * and training data pass through it, unless the operator says that the network is private.
+ * @throws Error naming the flag that is missing or wrong
+ */
+export function gatewaySecurity(config: ApiConfig): GatewaySecurity {
+  const { host = '127.0.0.1', grpcTlsCert: cert, grpcTlsKey: key, insecureGrpc } = config;
+  if (cert && key) return { credentials: tlsCredentials(cert, key), tls: true };
+  if (cert || key)
+    throw new Error(
+      `--grpc-tls-cert and --grpc-tls-key belong together: --grpc-tls-${cert ? 'key' : 'cert'} is missing`,
+    );
+  if (!isLoopback(host) && !insecureGrpc)
+    throw new Error(
+      `the gateway would listen on ${host} without TLS, and workers would send their tokens in the clear: ` +
+        'give --grpc-tls-cert and --grpc-tls-key, or --insecure-grpc if that network is private',
+    );
+  return { credentials: ServerCredentials.createInsecure(), tls: false };
+}
+
+function tlsCredentials(certFile: string, keyFile: string): ServerCredentials {
+  const cert = read(certFile, '--grpc-tls-cert');
+  const key = read(keyFile, '--grpc-tls-key');
+  try {
+    createSecureContext({ cert, key });
+  } catch (error) {
+    throw new Error(
+      `--grpc-tls-cert ${certFile} and --grpc-tls-key ${keyFile} are no certificate (PEM) with its own key: ${(error as Error).message}`,
+      { cause: error },
+    );
+  }
+  return ServerCredentials.createSsl(null, [{ cert_chain: cert, private_key: key }]);
+}
+
+function read(file: string, flag: string): Buffer {
+  try {
+    return readFileSync(file);
+  } catch (error) {
+    throw new Error(`${flag} cannot be read: ${(error as Error).message}`, { cause: error });
+  }
+}
+
+function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || (isIPv4(host) && host.startsWith('127.'));
+}

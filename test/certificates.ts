@@ -1,0 +1,35 @@
+// Certificates for tests, made by openssl: authorities, and what they vouch for.
+import { execFileSync } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+const NEW_KEY = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes'];
+
+/** An authority whose files are `name.pem` and `name.key` in a folder. */
+export class Authority {
+  readonly cert: string;
+
+  constructor(
+    private readonly folder: string,
+    private readonly name: string,
+  ) {
+    this.cert = join(folder, `${name}.pem`);
+    const out = ['-keyout', `${name}.key`, '-out', `${name}.pem`, '-days', '2'];
+    this.openssl('req', '-x509', ...NEW_KEY, '-subj', `/CN=${name}`, ...out);
+  }
+
+  /** A certificate for one host, given as openssl writes it: `DNS:localhost`. */
+  issue(host: string): { cert: string; key: string } {
+    const name = `${this.name}-${host.replace(/\W/g, '-')}`;
+    this.openssl('req', ...NEW_KEY, '-subj', '/CN=x', '-keyout', `${name}.key`, '-out', 'csr');
+    writeFileSync(join(this.folder, 'san'), `subjectAltName=${host}\n`);
+    const by = ['-CA', `${this.name}.pem`, '-CAkey', `${this.name}.key`, '-CAcreateserial'];
+    const out = ['-out', `${name}.pem`, '-days', '2', '-extfile', 'san'];
+    this.openssl('x509', '-req', '-in', 'csr', ...by, ...out);
+    return { cert: join(this.folder, `${name}.pem`), key: join(this.folder, `${name}.key`) };
+  }
+
+  private openssl(...args: string[]): void {
+    execFileSync('openssl', args, { cwd: this.folder, stdio: 'ignore' });
+  }
+}

@@ -1,0 +1,112 @@
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import type { ChildProcess } from 'node:child_process';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { Authority } from '../certificates.js';
+import { API, cleanEnv, startUntil } from '../cli/graft.js';
+import { importBase, startTestApi, until, uploadChats, type TestApi } from './api-fixture.js';
+import { ScriptedWorker } from './api-worker.js';
+
+// The gateway over TLS: real certificates, the real API, real worker processes.
+
+const WORKER = fileURLToPath(new URL('../../apps/worker/dist/main.js', import.meta.url));
+/** The same agent with a trainer that starts faster. */
+const IDLE_WORKER = fileURLToPath(new URL('../../apps/worker/test/worker.mjs', import.meta.url));
+
+let dir: string;
+let authority: Authority;
+let stranger: Authority;
+let token: string;
+let api: TestApi;
+const children: ChildProcess[] = [];
+
+beforeAll(async () => {
+  dir = mkdtempSync(join(tmpdir(), 'graft-tls-'));
+  authority = new Authority(dir, 'authority');
+  stranger = new Authority(dir, 'stranger');
+  const { cert, key } = authority.issue('DNS:localhost');
+  api = await startTestApi({ grpcTlsCert: cert, grpcTlsKey: key });
+  token = join(dir, 'token');
+  writeFileSync(token, api.joinToken);
+});
+afterEach(() => {
+  for (const child of children.splice(0)) child.kill('SIGKILL');
+});
+afterAll(async () => {
+  await api?.close();
+  rmSync(dir, { recursive: true, force: true });
+});
+
+let homes = 0;
+/** Starts a worker and returns what it has written when it says what is waited for. */
+async function worker(sign: string, args: string[], program = IDLE_WORKER): Promise<string> {
+  const rest = ['--token-file', token, '--home', join(dir, `home-${++homes}`), '--threads', '1'];
+  const env = cleanEnv({ GRAFT_LOG_LEVEL: 'info' });
+  const { child, text } = await startUntil(program, [...args, ...rest], env, sign);
+  children.push(child);
+  return text().out + text().err;
+}
+
+const tls = (host: string): string => `grpcs://${host}:${api.grpcUrl.split(':')[1]}`;
+
+describe('the gateway over TLS', () => {
+  it('lets a worker join that trusts its authority, and carries a whole job', async () => {
+    await importBase(api);
+    await worker('"connected"', ['--url', tls('localhost'), '--ca-file', authority.cert], WORKER);
+    const { id } = await api.post<{ id: string }>('/fine_tuning/jobs', {
+      model: 'tiny',
+      training_file: await uploadChats(api),
+      hyperparameters: { n_epochs: 1 },
+    });
+    await until(async () => {
+      const job = await api.get<{ status: string; error: unknown }>(`/fine_tuning/jobs/${id}`);
+      if (job.status === 'failed') throw new Error(JSON.stringify(job.error));
+      return job.status === 'succeeded';
+    }, 60_000);
+  });
+
+  it.each([
+    ['with another authority', () => ['--ca-file', stranger.cert]],
+    ["with the system's authorities", () => []],
+  ])('is not trusted %s, and gets no token', async (_, flags) => {
+    const written = await worker('does not trust', ['--url', tls('localhost'), ...flags()]);
+    expect(written).toMatch(/localhost:\d+ shows a certificate that this worker does not trust/);
+    expect(written).toContain('--ca-file takes the certificate of the authority');
+    expect(written).not.toContain('"connected"');
+  });
+
+  it('is not trusted under a name that its certificate lacks', async () => {
+    const flags = ['--url', tls('127.0.0.1'), '--ca-file', authority.cert];
+    expect(await worker('does not trust', flags)).toContain("the cert's list");
+  });
+
+  it('tells a worker without TLS that TLS may be what it wants', async () => {
+    const written = await worker('begins with grpcs://', ['--url', `grpc://${api.grpcUrl}`]);
+    expect(written).toContain('took the connection and closed it');
+  });
+
+  it('has a port without TLS on this host only, which says so to a worker that wants TLS', async () => {
+    expect(api.localGrpcUrl).toMatch(/^127\.0\.0\.1:\d+$/);
+    const local = await new ScriptedWorker({ ...api, grpcUrl: api.localGrpcUrl }).connect();
+    expect(local.welcome).not.toBeNull();
+    local.vanish();
+    const flags = ['--url', `grpcs://${api.localGrpcUrl}`, '--ca-file', authority.cert];
+    expect(await worker('does not speak TLS', flags)).toContain('begins with grpc://');
+  });
+});
+
+describe('the API', () => {
+  it('does not start on an address that others reach without TLS', () => {
+    const home = join(dir, 'refused');
+    const { status, stderr } = spawnSync(process.execPath, [API, '--home', home], {
+      env: cleanEnv({ GRAFT_HOST: '0.0.0.0' }),
+      encoding: 'utf8',
+    });
+    expect(status).toBe(1);
+    expect(stderr).toContain('--grpc-tls-cert and --grpc-tls-key, or --insecure-grpc');
+    expect(existsSync(home)).toBe(false);
+  });
+});
