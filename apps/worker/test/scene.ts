@@ -43,6 +43,7 @@ export function useScene(): Scene {
           slots: 2,
           home: scene.home,
           threads: 1,
+          trainerUser: null,
           cacheBytes: 1e9,
           idleUnloadMs: 60_000,
           offlineLimitMs: 600_000,

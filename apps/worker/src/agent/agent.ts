@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { rm } from 'node:fs/promises';
+import { chmod, mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DomainError } from '@graft/contracts';
 import {
@@ -14,7 +14,9 @@ import {
   type Welcome,
 } from '@graft/contracts/grpc';
 import type { Logger } from 'pino';
+import { TRAINER_MAIN } from '../trainer/client.js';
 import type { ReadyFact } from '../trainer/protocol.js';
+import { checkReach, openSandbox, type Sandbox } from '../trainer/sandbox.js';
 import { Answers } from './answers.js';
 import { Attempt } from './attempt.js';
 import { Backoff, pause, type BackoffRange } from './backoff.js';
@@ -51,6 +53,7 @@ export class Agent {
   private readonly log: Logger;
   private readonly instanceId = randomUUID();
   private readonly attempts = new Map<string, Attempt>();
+  private readonly sandbox: Sandbox;
   private readonly leftovers: Leftovers;
   private readonly trainers: Trainers;
   private readonly connection: Connection;
@@ -76,10 +79,12 @@ export class Agent {
     this.settings = settings;
     this.log = log;
     this.freeMemory = options.freeMemory ?? freeMemory;
+    this.sandbox = openSandbox(settings.trainerUser);
     this.leftovers = new Leftovers(settings.home);
     this.leftovers.claimHome();
     this.trainers = new Trainers({
       threads: settings.threads,
+      sandbox: this.sandbox,
       idleUnloadMs: settings.idleUnloadMs,
       leftovers: this.leftovers,
       log,
@@ -110,17 +115,23 @@ export class Agent {
   /** Resolves when the first trainer is ready and the connection is being opened. */
   async start(): Promise<void> {
     const { home, cacheBytes } = this.settings;
+    const { user, missing } = this.sandbox;
+    if (missing.length > 0)
+      this.log.warn({ missing }, 'this system confines trainers less than docs/deployment.md says');
     const killed = this.leftovers.killAll();
     if (killed.length > 0)
       this.log.warn({ trainers: killed }, 'killed trainers that a previous worker left behind');
-    await rm(join(home, 'runs'), { recursive: true, force: true });
-    await rm(join(home, 'bases'), { recursive: true, force: true });
+    for (const folder of ['runs', 'bases']) {
+      await rm(join(home, folder), { recursive: true, force: true });
+      await mkdir(join(home, folder), { mode: 0o700 });
+    }
     this.cache = await BlobCache.open({
       folder: join(home, 'cache'),
       capBytes: cacheBytes,
       fetch: (sha256, offset, signal) => fetchBlob(this.connection, sha256, offset, signal),
       retry: (error, signal) => this.waitForLine(error, signal),
     });
+    if (user !== null) await this.letIn();
     this.answers = new Answers({
       cache: this.cache,
       trainers: this.trainers,
@@ -139,6 +150,14 @@ export class Agent {
     );
     this.beat();
     this.connection.open();
+  }
+
+  /** The trainers' user passes through on the way to its own folders; it can list nothing. */
+  private async letIn(): Promise<void> {
+    const { home } = this.settings;
+    for (const folder of ['', 'runs', 'bases']) await chmod(join(home, folder), 0o711);
+    for (const folder of ['cache', 'spool']) await chmod(join(home, folder), 0o700);
+    checkReach(this.sandbox, this.options.trainerMain ?? TRAINER_MAIN, join(home, 'runs'));
   }
 
   /**
@@ -399,7 +418,8 @@ export class Agent {
 
   private baseFolder({ base }: BaseWish, say: Say): Promise<BlobFolder> {
     const path = join(this.settings.home, 'bases', String(++this.folderCount));
-    return assemble(this.cache, path, base.files, this.shutdown.signal, (share) =>
+    const { cache, trainers } = this;
+    return assemble({ cache, trainers }, path, base.files, this.shutdown.signal, (share) =>
       say('downloading', `downloading the base ${base.id}`, share),
     );
   }

@@ -56,7 +56,7 @@ export class Answers {
   }
 
   private async generate(request: GenerateRequest, signal: AbortSignal): Promise<void> {
-    const { cache, trainers, folder, baseFolder } = this.options;
+    const { trainers, folder, baseFolder } = this.options;
     if (request.base === undefined)
       throw new DomainError('internal_error', 'the request names no base');
     const say: Say = (code) => this.options.send(chunk(request.id, { phase: code }));
@@ -70,7 +70,7 @@ export class Answers {
     try {
       if (request.adapter.length > 0)
         adapter = await assemble(
-          cache,
+          this.options,
           join(folder, `answer-${++this.count}`),
           request.adapter,
           signal,

@@ -1,4 +1,4 @@
-import { mkdir, rm } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DomainError, Spec } from '@graft/contracts';
 import type { Assignment, BlobRef, Event, Lease } from '@graft/contracts/grpc';
@@ -121,17 +121,18 @@ export class Attempt {
   }
 
   private async prepareAndStart(): Promise<void> {
-    const { assignment, cache, trainers, folder } = this.options;
+    const { assignment, trainers, folder } = this.options;
     const { base, trainingFile } = assignment;
     const spec = readSpec(assignment.specJson);
     if (base === undefined || trainingFile === undefined)
       throw new DomainError('io_error', 'the assignment names no base or no training file');
     const { signal } = this.preparation;
     const say = this.say();
-    await mkdir(join(folder, 'work'), { recursive: true });
+    await trainers.makeFolder(folder);
+    await trainers.makeFolder(join(folder, 'work'));
     const fetched = async (name: string, files: readonly BlobRef[]): Promise<string | null> => {
       if (files.length === 0) return null;
-      const place = await assemble(cache, join(folder, name), files, signal, (share) =>
+      const place = await assemble(this.options, join(folder, name), files, signal, (share) =>
         say('downloading', `downloading the ${name} files`, share),
       );
       if (signal.aborted) {

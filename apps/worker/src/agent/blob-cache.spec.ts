@@ -1,12 +1,22 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { mkdtempSync, readFileSync, rmSync, statSync, chmodSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  existsSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { BlobRef } from '@graft/contracts/grpc';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { canMount, SmallDisk } from '../../../../test/small-disk.js';
 import { BlobCache } from './blob-cache.js';
-import { assemble } from './blob-folder.js';
+import { makeTrainerFolder } from '../trainer/sandbox.js';
+import { assemble, type FolderMakers } from './blob-folder.js';
 
 let folder: string;
 let store: Map<string, Buffer>;
@@ -54,6 +64,11 @@ async function openCache(capBytes = 1e9): Promise<BlobCache> {
     },
   });
 }
+
+const makers = (cache: BlobCache): FolderMakers => ({
+  cache,
+  trainers: { makeFolder: (path) => makeTrainerFolder(path, null) },
+});
 
 describe('a blob cache', () => {
   it('holds what it fetched, once, also for those who ask at the same time', async () => {
@@ -164,7 +179,7 @@ describe('a blob cache', () => {
       { ...put(5000), name: 'model-00001-of-00002.safetensors' },
     ];
     const shares: number[] = [];
-    const place = await assemble(cache, join(folder, 'base'), files, never, (share) =>
+    const place = await assemble(makers(cache), join(folder, 'base'), files, never, (share) =>
       shares.push(share),
     );
     for (const file of files) {
@@ -182,10 +197,23 @@ describe('a blob cache', () => {
     async (name) => {
       const cache = await openCache();
       await expect(
-        assemble(cache, join(folder, 'base'), [{ ...put(10), name }], never),
+        assemble(makers(cache), join(folder, 'base'), [{ ...put(10), name }], never),
       ).rejects.toThrow('no plain file name');
     },
   );
+
+  it('takes in no link in place of a file', async () => {
+    const cache = await openCache();
+    const secret = join(folder, 'secret');
+    writeFileSync(secret, 'not for uploads', { mode: 0o600 });
+    const planted = join(folder, 'adapter_model.safetensors');
+    symlinkSync(secret, planted);
+    const ref = put(15);
+    await expect(cache.adopt(planted, ref)).rejects.toThrow('ELOOP');
+    expect(cache.has(ref.sha256)).toBe(false);
+    expect(existsSync(cache.path(ref.sha256))).toBe(false);
+    expect(statSync(secret).mode & 0o777).toBe(0o600);
+  });
 
   it('does not take a path for a hash', async () => {
     const cache = await openCache();

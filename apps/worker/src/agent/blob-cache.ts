@@ -4,6 +4,7 @@ import { chmod, link, mkdir, open, readdir, rename, rm, stat, utimes } from 'nod
 import { join } from 'node:path';
 import { DomainError } from '@graft/contracts';
 import type { BlobRef } from '@graft/contracts/grpc';
+import { READ_WRITTEN } from '../trainer/sandbox.js';
 
 /** Content of a blob from `offset` on; fails with the transport's error. */
 export type FetchBlob = (
@@ -96,8 +97,13 @@ export class BlobCache {
   async adopt(path: string, ref: BlobRef): Promise<void> {
     if (this.entries.has(ref.sha256)) return;
     await this.makeRoom(ref.size);
-    await link(path, this.path(ref.sha256)).catch((error: NodeJS.ErrnoException) => {
+    const own = this.path(ref.sha256);
+    await link(path, own).catch((error: NodeJS.ErrnoException) => {
       if (error.code !== 'EEXIST') throw error;
+    });
+    await takeOver(own).catch(async (error: unknown) => {
+      await rm(own, { force: true });
+      throw error;
     });
     this.entries.set(ref.sha256, { size: ref.size, usedAt: Date.now(), pins: 0, verified: false });
   }
@@ -198,6 +204,19 @@ export class BlobCache {
       dropped = true;
     }
     return dropped;
+  }
+}
+
+/** A trainer's file becomes the worker's, as a fetched one is: the trainer's user cannot write to it again. */
+async function takeOver(path: string): Promise<void> {
+  const file = await open(path, READ_WRITTEN);
+  try {
+    const { uid } = await file.stat();
+    const [user, group] = [process.getuid?.(), process.getgid?.()];
+    if (user !== undefined && group !== undefined && uid !== user) await file.chown(user, group);
+    await file.chmod(0o444);
+  } finally {
+    await file.close();
   }
 }
 

@@ -1,8 +1,15 @@
-import { link, mkdir, rm } from 'node:fs/promises';
+import { link, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DomainError } from '@graft/contracts';
 import type { BlobRef } from '@graft/contracts/grpc';
 import type { BlobCache } from './blob-cache.js';
+import type { Trainers } from './trainers.js';
+
+/** Where the blobs come from, and who makes folders that trainers can read. */
+export interface FolderMakers {
+  readonly cache: BlobCache;
+  readonly trainers: Pick<Trainers, 'makeFolder'>;
+}
 
 export interface BlobFolder {
   readonly path: string;
@@ -15,7 +22,7 @@ export interface BlobFolder {
  * evicted blob cannot vanish under a reader. `onProgress` gets 0..1 while blobs are downloaded.
  */
 export async function assemble(
-  cache: BlobCache,
+  { cache, trainers }: FolderMakers,
   path: string,
   files: readonly BlobRef[],
   signal: AbortSignal,
@@ -32,7 +39,7 @@ export async function assemble(
   let arrived = 0;
   try {
     await rm(path, { recursive: true, force: true });
-    await mkdir(path, { recursive: true });
+    await trainers.makeFolder(path);
     for (const file of files) {
       checkName(file.name);
       await cache.pin(file, signal, (bytes) => {

@@ -1,4 +1,4 @@
-import { createReadStream } from 'node:fs';
+import { createReadStream, openSync } from 'node:fs';
 import type { ServiceError } from '@grpc/grpc-js';
 import { DomainError } from '@graft/contracts';
 import {
@@ -7,6 +7,7 @@ import {
   type FetchBlobResponse,
   type PutBlobResponse,
 } from '@graft/contracts/grpc';
+import { READ_WRITTEN } from '../trainer/sandbox.js';
 import type { Connection } from './connection.js';
 
 type Line = Pick<Connection, 'client' | 'metadata'>;
@@ -45,6 +46,7 @@ export async function putBlob(
   signal: AbortSignal,
 ): Promise<void> {
   signal.throwIfAborted();
+  const fd = openSync(path, READ_WRITTEN);
   const answer = await new Promise<PutBlobResponse>((resolve, reject) => {
     const call = client.putBlob(metadata, (error: ServiceError | null, response) => {
       signal.removeEventListener('abort', cancel);
@@ -55,7 +57,7 @@ export async function putBlob(
     const cancel = () => call.cancel();
     signal.addEventListener('abort', cancel, { once: true });
     call.write({ body: { $case: 'header', value: { ...lease, blob: ref } } });
-    const file = createReadStream(path, { highWaterMark: BLOB_CHUNK_BYTES });
+    const file = createReadStream(path, { fd, highWaterMark: BLOB_CHUNK_BYTES });
     file.on('data', (data) => {
       const more = call.write({ body: { $case: 'data', value: data as Buffer } });
       if (!more) {

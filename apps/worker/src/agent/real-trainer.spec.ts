@@ -1,12 +1,13 @@
-import { readdirSync, readFileSync } from 'node:fs';
+import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Spec } from '@graft/contracts';
 import type { BaseRef, BlobRef } from '@graft/contracts/grpc';
-import { beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { writeChats, writeTinyBase } from '../../../../test/tiny-base.js';
 import { until } from '../../test/control-plane.js';
 import { useScene } from '../../test/scene.js';
+import { checkReach, openSandbox } from '../trainer/sandbox.js';
 
 const TRAINER = fileURLToPath(new URL('../../dist/trainer/main.js', import.meta.url));
 const SPEC: Partial<Spec> = {
@@ -37,6 +38,8 @@ beforeEach(() => {
   );
 });
 
+afterEach(() => vi.unstubAllEnvs());
+
 const adapterOf = (job: string, epoch = 1) =>
   scene.plane
     .fact('finished', job, epoch)
@@ -46,6 +49,91 @@ const lossesOf = (job: string, epoch = 1) =>
   scene.plane
     .facts(job, epoch)
     .flatMap(({ fact }) => (fact?.$case === 'step' ? [[fact.value.step, fact.value.loss]] : []));
+
+/** A line of a file of /proc, without its name. */
+const procLine = (pid: number, file: string, name: string): string =>
+  new RegExp(`^${name}:?\\s+(.*?)\\s*$`, 'm').exec(
+    readFileSync(`/proc/${pid}/${file}`, 'utf8'),
+  )?.[1] ?? '';
+
+function confined(pid: number): void {
+  expect(procLine(pid, 'status', 'NoNewPrivs')).toBe('1');
+  expect(procLine(pid, 'status', 'Umask')).toBe('0077');
+  expect(procLine(pid, 'limits', 'Max core file size')).toMatch(/^0 +0\b/);
+  expect(procLine(pid, 'limits', 'Max open files')).toMatch(/^1024 +1024\b/);
+  const stat = readFileSync(`/proc/${pid}/stat`, 'utf8').replace(/^.*\) /, '');
+  expect(stat.split(' ')[2]).toBe(String(pid)); // its own process group
+}
+
+function namesIn(pid: number): string[] {
+  const entries = readFileSync(`/proc/${pid}/environ`, 'utf8').split('\0');
+  return entries.flatMap((entry) => (entry === '' ? [] : [entry.slice(0, entry.indexOf('='))]));
+}
+
+const NEEDED = ['PATH', 'HOME', 'TMPDIR', 'LANG', 'LD_LIBRARY_PATH', 'LD_PRELOAD'].concat(
+  ['CUDA_VISIBLE_DEVICES', 'GRAFT_THREADS', 'OMP_NUM_THREADS', 'OPENBLAS_NUM_THREADS'],
+  ['PEFT_JOB'],
+);
+
+/** Whether this process may start trainers as another user, who can read the trainer. */
+function canBeNobody(): boolean {
+  try {
+    checkReach(openSandbox('nobody'), TRAINER, '/');
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+describe('what confines a real trainer', () => {
+  it('is an environment without secrets, no privileges to gain, no cores and few files', async () => {
+    for (const name of [
+      'GRAFT_WORKER_TOKEN',
+      'GRAFT_DATABASE_URL',
+      'HF_TOKEN',
+      'AWS_SECRET_ACCESS_KEY',
+    ])
+      vi.stubEnv(name, 'canary');
+    await scene.startAgent({}, { trainerMain: TRAINER });
+    const [pid = 0] = scene.trainerPids();
+    const names = namesIn(pid);
+    expect(names).toContain('GRAFT_THREADS');
+    expect(names.filter((name) => !NEEDED.includes(name))).toEqual([]);
+    expect(readFileSync(`/proc/${pid}/environ`, 'utf8')).not.toContain('canary');
+    confined(pid);
+  });
+
+  it.skipIf(!canBeNobody())('is another user without a network, when one is named', async () => {
+    const { uid } = openSandbox('nobody').user!;
+    await scene.startAgent({ trainerUser: 'nobody' }, { trainerMain: TRAINER });
+    await scene.pulled();
+    const [pid = 0] = scene.trainerPids();
+    confined(pid);
+    expect(procLine(pid, 'status', 'Uid').split(/\s+/)).toEqual(Array(4).fill(String(uid)));
+    expect(procLine(pid, 'status', 'CapEff')).toMatch(/^0+$/);
+    expect(namesIn(pid)).not.toContain('HOME');
+    const devices = readFileSync(`/proc/${pid}/net/dev`, 'utf8').split('\n').slice(2, -1);
+    expect(devices.map((line) => line.split(':')[0]?.trim())).toEqual(['lo']);
+
+    scene.plane.assign({ plan: {}, base, trainingFile, spec: SPEC });
+    const runs = join(scene.home, 'runs');
+    await until('a run folder of its own', () =>
+      readdirSync(runs).some((run) => {
+        const { uid: owner, mode } = statSync(join(runs, run));
+        return owner === uid && mode === 0o40700;
+      }),
+    );
+    await until('finished', () => scene.plane.fact('finished'), 20_000);
+    const blobs = readdirSync(join(scene.home, 'cache', 'blobs'));
+    const adopted = scene.plane.fact('finished')?.adapter.map((file) => file.sha256) ?? [];
+    expect(blobs).toEqual(expect.arrayContaining(adopted));
+    for (const name of blobs)
+      expect(statSync(join(scene.home, 'cache', 'blobs', name))).toMatchObject({
+        uid: 0,
+        mode: 0o100444,
+      });
+  });
+});
 
 describe('the real trainer under the agent', () => {
   it('trains, resumes after kill -9 to the same bytes, packs two runs, and answers', async () => {

@@ -21,6 +21,8 @@ export interface Settings {
   readonly home: string;
   /** Threads of every trainer: fixed, because a checkpoint resumes bit for bit only on an equal count. */
   readonly threads: number;
+  /** User that trainers run as; null: the worker's own. */
+  readonly trainerUser: string | null;
   /** The blob cache drops what was not used longest beyond this. */
   readonly cacheBytes: number;
   /** A trainer that holds a base and has had nothing to do for this long is ended. */
@@ -45,6 +47,7 @@ export const USAGE = `graft-worker: joins a Graft control plane and trains what 
   --slots N             runs at a time                                [2]                  (GRAFT_WORKER_SLOTS)
   --home DIR            caches, spool and run folders                 [.graft/worker]      (GRAFT_WORKER_HOME)
   --threads N           threads of each trainer                       [cores]              (GRAFT_WORKER_THREADS)
+  --trainer-user NAME   user that trainers run as, where the worker is root      (GRAFT_WORKER_TRAINER_USER)
   --cache-gb N          blob cache cap                                [50]                 (GRAFT_WORKER_CACHE_GB)
   --idle-minutes N      keep an idle base in memory for so long       [30]                 (GRAFT_WORKER_IDLE_MINUTES)
   --log-level LEVEL     trace, debug, info, warn, error               [info]               (GRAFT_LOG_LEVEL)
@@ -62,6 +65,7 @@ const FLAGS = {
   slots: { type: 'string' },
   home: { type: 'string' },
   threads: { type: 'string' },
+  'trainer-user': { type: 'string' },
   'cache-gb': { type: 'string' },
   'idle-minutes': { type: 'string' },
   'log-level': { type: 'string' },
@@ -125,6 +129,7 @@ export function readSettings(
     slots: Math.floor(number('slots', 'GRAFT_WORKER_SLOTS', 2, 1)),
     home: resolve(text('home', 'GRAFT_WORKER_HOME', '.graft/worker')),
     threads: Math.floor(number('threads', 'GRAFT_WORKER_THREADS', availableParallelism(), 1)),
+    trainerUser: flags['trainer-user'] || env['GRAFT_WORKER_TRAINER_USER'] || null,
     cacheBytes: number('cache-gb', 'GRAFT_WORKER_CACHE_GB', 50, 0.001) * 1e9,
     idleUnloadMs: number('idle-minutes', 'GRAFT_WORKER_IDLE_MINUTES', 30, 0) * 60_000,
     offlineLimitMs: 600_000,

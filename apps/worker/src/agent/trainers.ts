@@ -4,6 +4,7 @@ import { DomainError, type Spec } from '@graft/contracts';
 import type { Logger } from 'pino';
 import { TrainerProcess, type TrainerOptions } from '../trainer/client.js';
 import type { ReadyFact } from '../trainer/protocol.js';
+import { makeTrainerFolder, type Sandbox } from '../trainer/sandbox.js';
 import { pause } from './backoff.js';
 import type { BlobFolder } from './blob-folder.js';
 import type { Leftovers } from './leftovers.js';
@@ -11,6 +12,7 @@ import { ResidentTrainer } from './resident-trainer.js';
 
 export interface TrainersOptions {
   readonly threads: number;
+  readonly sandbox: Sandbox;
   readonly idleUnloadMs: number;
   readonly leftovers: Leftovers;
   readonly log: Logger;
@@ -55,6 +57,11 @@ export class Trainers {
   async warmUp(): Promise<ReadyFact> {
     this.spare = this.startProcess('-');
     return this.spare.ready;
+  }
+
+  /** A folder that a trainer may read and write, and that no other user may. */
+  makeFolder(path: string): Promise<void> {
+    return makeTrainerFolder(path, this.options.sandbox.user);
   }
 
   get resident(): string[] {
@@ -150,9 +157,10 @@ export class Trainers {
   }
 
   private startProcess(job: string): TrainerProcess {
-    const { threads, trainerMain, hangMs, log, leftovers } = this.options;
+    const { threads, sandbox, trainerMain, hangMs, log, leftovers } = this.options;
     const options: TrainerOptions = {
       threads,
+      sandbox,
       env: { PEFT_JOB: job },
       onStderr: (text) => log.debug({ stderr: text.slice(0, 2000) }, 'trainer'),
       ...(trainerMain === undefined ? {} : { main: trainerMain }),

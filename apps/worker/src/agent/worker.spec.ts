@@ -1,5 +1,5 @@
 import { spawn, type ChildProcess } from 'node:child_process';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -75,6 +75,12 @@ async function startTraining(
   return { child, trainer };
 }
 
+/** Trainers as the worker's own user, and as another where this process may start them. */
+const USERS = [
+  { user: 'its own', flags: [] },
+  { user: 'another', flags: ['--trainer-user', 'nobody'] },
+].slice(0, process.getuid?.() === 0 ? 2 : 1);
+
 describe('a worker process', () => {
   it('gives its trainer an empty environment and a process group of its own', async () => {
     const { child, trainer } = await startTraining();
@@ -91,13 +97,18 @@ describe('a worker process', () => {
     expect(child.exitCode).toBeNull();
   });
 
-  it('leaves no trainer behind when it is killed with -9', async () => {
-    const { child, trainer } = await startTraining();
-    const from = performance.now();
-    child.kill('SIGKILL');
-    await until('the trainer to be gone', () => !isAlive(trainer), 12_000);
-    expect(performance.now() - from).toBeLessThan(12_000);
-  });
+  it.each(USERS)(
+    'leaves no trainer of $user user behind when it is killed with -9',
+    async ({ flags }) => {
+      const { child, trainer } = await startTraining(...flags);
+      const { uid } = statSync(`/proc/${trainer}`);
+      expect(uid === process.getuid?.()).toBe(flags.length === 0);
+      const from = performance.now();
+      child.kill('SIGKILL');
+      await until('the trainer to be gone', () => !isAlive(trainer), 12_000);
+      expect(performance.now() - from).toBeLessThan(12_000);
+    },
+  );
 
   it('kills what a killed worker left, and only that', async () => {
     const { child, trainer } = await startTraining();
@@ -145,6 +156,8 @@ describe('a worker process', () => {
     expect(output).toMatch(/graft-worker: worker \d+ already uses this --home/);
     expect(await exitOf(start(MAIN, '--slots', '0'))).toBe(2);
     expect(output).toContain('graft-worker: --slots must be a number of at least 1');
+    expect(await exitOf(start(MAIN, '--trainer-user', 'no-such-user'))).toBe(2);
+    expect(output).toContain('graft-worker: --trainer-user');
   });
 
   it('never writes its token', async () => {

@@ -11,6 +11,8 @@ export async function runWorker(
   args: readonly string[],
   options: Omit<AgentOptions, 'settings' | 'log'> = {},
 ): Promise<void> {
+  // What it fetches and writes is for its own user only.
+  process.umask(0o077);
   try {
     const settings = readSettings(args, process.env);
     if (settings === null) {

@@ -5,10 +5,13 @@ import { fileURLToPath } from 'node:url';
 import { classifyExit, oomKills, type TrainerExit } from './exit-class.js';
 import { encodeFrame, FrameDecoder } from './frames.js';
 import { PROTOCOL, type Command, type Fact, type FactOf, type ReadyFact } from './protocol.js';
+import type { Sandbox } from './sandbox.js';
 
 export interface TrainerOptions {
   /** Threads of the native kernels; results are bit-identical only between equal counts. */
   readonly threads: number;
+  /** What it is started behind; absent: nothing, as in tests of the trainer itself. */
+  readonly sandbox?: Sandbox;
   /** Added to the otherwise empty environment, e.g. PEFT_JOB for leftovers of a killed agent. */
   readonly env?: Readonly<Record<string, string>>;
   readonly cwd?: string;
@@ -22,19 +25,19 @@ export interface TrainerOptions {
 
 type Listener = (fact: Fact) => void;
 
-const MAIN = fileURLToPath(new URL('./main.js', import.meta.url));
+/** The script of this build's trainer. */
+export const TRAINER_MAIN = fileURLToPath(new URL('./main.js', import.meta.url));
 const STDERR_TAIL = 8192;
 const PING_MS = 5_000;
 const HANG_MS = 60_000;
 /** Reading, dequantising and tokenising take longer than any step. */
 const LOAD_MS = 15 * 60_000;
-/** What a trainer may see of our environment; secrets never. */
+/** What a trainer sees of our environment; secrets never. */
 const PASSED_ON = [
   'PATH',
   'HOME',
   'TMPDIR',
   'LANG',
-  'LIBTORCH',
   'LD_LIBRARY_PATH',
   'LD_PRELOAD',
   'CUDA_VISIBLE_DEVICES',
@@ -60,7 +63,9 @@ export class TrainerProcess {
   private pings = 0;
 
   constructor(private readonly options: TrainerOptions) {
-    this.child = spawn(process.execPath, ['--max-old-space-size=4096', options.main ?? MAIN], {
+    const node = [process.execPath, '--max-old-space-size=4096', options.main ?? TRAINER_MAIN];
+    const [program = '', ...args] = [...(options.sandbox?.prefix ?? []), ...node];
+    this.child = spawn(program, args, {
       // A group of its own: one signal reaches whatever it starts, and Ctrl-C does not.
       detached: true,
       stdio: ['pipe', 'pipe', 'pipe'],
@@ -203,5 +208,6 @@ function environment(options: TrainerOptions): NodeJS.ProcessEnv {
     OPENBLAS_NUM_THREADS: threads,
   };
   for (const name of PASSED_ON) if (process.env[name] !== undefined) env[name] = process.env[name];
+  if (options.sandbox?.user) delete env['HOME']; // it is ours, and closed to another user
   return { ...env, ...options.env };
 }

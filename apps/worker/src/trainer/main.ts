@@ -10,6 +10,9 @@ const threads = Number(process.env['GRAFT_THREADS'] ?? 1);
 const arrived: Command[] = [];
 let wake: () => void = () => undefined;
 
+// What a run writes is for its user only.
+process.umask(0o077);
+
 // stdout carries frames only.
 console.log = console.error;
 
