@@ -42,7 +42,7 @@ const ROUTES: readonly (readonly [
   ['get', '/v1/stream', 'jobs:read'],
   ['get', '/v1/overview', 'jobs:read'],
   ['get', '/v1/workers', 'jobs:read'],
-  ['get', '/metrics', null],
+  ['get', '/metrics', 'metrics:read'],
 ];
 const PUBLIC = ['/healthz', '/readyz'];
 

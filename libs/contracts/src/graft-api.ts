@@ -81,13 +81,15 @@ export interface JoinTokenObject {
   readonly secret?: string;
 }
 
-export const SCOPES = [
+/** What a key may do with its own project, and what it has unless it says otherwise. */
+export const PROJECT_SCOPES = [
   'jobs:read',
   'jobs:write',
   'files:read',
   'files:write',
   'models:read',
   'models:write',
-  'admin',
 ] as const;
+/** `metrics:read` is for Prometheus and shows the whole installation; `admin` has them all. */
+export const SCOPES = [...PROJECT_SCOPES, 'metrics:read', 'admin'] as const;
 export type Scope = (typeof SCOPES)[number];

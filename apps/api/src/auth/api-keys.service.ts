@@ -1,5 +1,11 @@
 import { Injectable } from '@nestjs/common';
-import { DomainError, SCOPES, type ApiKeyObject, type Page } from '@graft/contracts';
+import {
+  DomainError,
+  PROJECT_SCOPES,
+  SCOPES,
+  type ApiKeyObject,
+  type Page,
+} from '@graft/contracts';
 import { z } from 'zod';
 import { Database } from '../database/database.js';
 import { ApiKey, Project } from '../database/entities/tenancy.js';
@@ -13,7 +19,7 @@ export const CreateKey = z.strictObject({
   scopes: z
     .array(z.enum(SCOPES))
     .min(1)
-    .default([...SCOPES].filter((scope) => scope !== 'admin')),
+    .default([...PROJECT_SCOPES]),
   expires_at: z.int().positive().nullish().describe('Unix seconds'),
 });
 

@@ -5,6 +5,7 @@ import { Settings } from '../config.js';
 import { Database } from '../database/database.js';
 import type { Job } from '../database/entities/job.js';
 import { History } from '../events/history.js';
+import { Counters } from '../health/counters.js';
 import { Outbox } from './outbox.js';
 import { verdict } from './retry-policy.js';
 
@@ -26,6 +27,7 @@ export class Endings {
     private readonly outbox: Outbox,
     private readonly history: History,
     private readonly settings: Settings,
+    private readonly counters: Counters,
   ) {}
 
   /** Queues the job again where its class and budgets allow, else fails it for good. */
@@ -111,6 +113,7 @@ export class Endings {
       [job.id, job.epoch, JSON.stringify(error), error.message.slice(0, 300)],
       manager,
     );
+    this.counters.ended('failed', job.started_at);
     await this.closeAttempt(manager, job, error.code);
     await this.history.append(manager, job.id, [
       {

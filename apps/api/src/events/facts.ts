@@ -304,6 +304,7 @@ export class Facts {
       [job.id, job.epoch, name, fact.trainedTokens, JSON.stringify(results), fact.step],
       manager,
     );
+    this.counters.ended('succeeded', job.started_at);
     await this.endings.closeAttempt(manager, job, 'done');
     await this.history.append(manager, job.id, [
       { message: `New fine-tuned model created: ${name}` },

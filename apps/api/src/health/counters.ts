@@ -22,8 +22,20 @@ export class Counters {
     'graft_events_ingested_total',
     'Facts of workers written to history',
   );
-  readonly jobs = this.gauge('graft_jobs', 'Jobs by state', ['state']);
-  readonly workers = this.gauge('graft_workers_connected', 'Workers connected to this process', []);
+  readonly jobs = this.gauge('graft_jobs', 'Jobs by pool and state', ['pool', 'state']);
+  readonly workers = this.gauge('graft_workers', 'Workers by state', ['state']);
+  readonly connected = this.gauge(
+    'graft_workers_connected',
+    'Workers connected to this process',
+    [],
+  );
+  readonly jobSeconds = new Histogram({
+    name: 'graft_job_seconds',
+    help: 'Time from the first start of a job to its end, by how it ended',
+    labelNames: ['state'],
+    buckets: [10, 60, 300, 900, 3600, 4 * 3600, 12 * 3600, 24 * 3600, 72 * 3600],
+    registers: [this.registry],
+  });
   readonly requests = new Histogram({
     name: 'graft_http_request_seconds',
     help: 'Time to answer, by method and status',
@@ -34,6 +46,11 @@ export class Counters {
 
   constructor() {
     collectDefaultMetrics({ register: this.registry });
+  }
+
+  /** A job has ended; one that never ran took no time. */
+  ended(state: string, startedAt: Date | null): void {
+    if (startedAt) this.jobSeconds.observe({ state }, (Date.now() - startedAt.getTime()) / 1000);
   }
 
   private counter(name: string, help: string): Counter {

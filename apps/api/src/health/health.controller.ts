@@ -25,6 +25,7 @@ export class HealthController {
 
   @Get('metrics')
   @ApiBearerAuth()
+  @Needs('metrics:read')
   async metrics(@Res() response: Response): Promise<void> {
     response.type('text/plain; version=0.0.4').send(await this.health.metrics());
   }

@@ -35,14 +35,24 @@ export class HealthService {
     return { database, queue, notifications: this.notifications.alive ? 'ok' : 'down' };
   }
 
+  /** Anyone may name a pool, so that only those that some worker has served get a label of their own. */
   async metrics(): Promise<string> {
-    const rows = await this.database.query<{ state: string; count: number }>(
-      'SELECT state, count(*)::int AS count FROM job GROUP BY state',
-    );
-    this.counters.jobs.reset();
-    for (const { state, count } of rows) this.counters.jobs.set({ state }, count);
-    this.counters.workers.set(this.connections.all().length);
-    return this.counters.registry.metrics();
+    const { jobs, workers, connected, registry } = this.counters;
+    const [byPool, byState] = await Promise.all([
+      this.database.query<{ pool: string; state: string; count: number }>(
+        `SELECT CASE WHEN pool IN (SELECT pool FROM worker) THEN pool ELSE 'other' END AS pool, state,
+           count(*)::int AS count FROM job GROUP BY 1, 2`,
+      ),
+      this.database.query<{ state: string; count: number }>(
+        'SELECT state, count(*)::int AS count FROM worker GROUP BY state',
+      ),
+    ]);
+    jobs.reset();
+    workers.reset();
+    for (const { pool, state, count } of byPool) jobs.set({ pool, state }, count);
+    for (const { state, count } of byState) workers.set({ state }, count);
+    connected.set(this.connections.all().length);
+    return registry.metrics();
   }
 
   async overview(caller: Principal): Promise<OverviewObject> {

@@ -14,6 +14,7 @@ import { Checkpoint, Job, JobEvent } from '../database/entities/job.js';
 import { Outbox } from '../dispatch/outbox.js';
 import { History } from '../events/history.js';
 import { Connections } from '../gateway/connections.js';
+import { Counters } from '../health/counters.js';
 import { pageQuery } from '../http/parse.js';
 import { eventNumber } from '../ids.js';
 import { checkpointObject, eventObject } from './history-objects.js';
@@ -27,6 +28,7 @@ export class JobsService {
     private readonly outbox: Outbox,
     private readonly history: History,
     private readonly connections: Connections,
+    private readonly counters: Counters,
   ) {}
 
   get(caller: Principal, id: string): Promise<JobObject> {
@@ -143,6 +145,7 @@ export class JobsService {
         [id, job.epoch],
         manager,
       );
+      this.counters.ended('cancelled', job.started_at);
       await this.closeAttempt(manager, job, 'cancelled');
       await this.history.append(manager, id, [{ message: 'The job was cancelled' }]);
     });

@@ -1,4 +1,4 @@
-import { SCOPES, type ApiKeyObject } from '@graft/contracts';
+import { PROJECT_SCOPES, SCOPES, type ApiKeyObject } from '@graft/contracts';
 import { Option, type Command } from 'commander';
 import { callOf } from '../command-line.js';
 import { ago, table } from '../terminal.js';
@@ -19,11 +19,14 @@ export function addKeys(program: Command): void {
     .description('make a key; its secret is printed once')
     .argument('<name>')
     .addOption(
-      new Option('--scope <scope...>', 'what it may do; without it, all but admin').choices(SCOPES),
+      new Option(
+        '--scope <scope...>',
+        'what it may do; without it, all of its own project',
+      ).choices(SCOPES),
     )
     .action(async (name: string, options: { scope?: string[] }, command: Command) => {
       const { out, api } = callOf(command);
-      const scopes = options.scope ?? SCOPES.filter((scope) => scope !== 'admin');
+      const scopes = options.scope ?? PROJECT_SCOPES;
       const key = await api().post<ApiKeyObject>('/keys', { name, scopes });
       if (out.json) return out.value(key);
       out.note(`${key.id} ${key.name}: keep the secret, it is not shown again`);

@@ -1,5 +1,5 @@
 import type { ApiKeyObject, JoinTokenObject } from '@graft/contracts';
-import { SCOPES } from '@graft/contracts/graft-api';
+import { PROJECT_SCOPES } from '@graft/contracts/graft-api';
 import { useState, type FormEvent } from 'react';
 import { api } from '../api.js';
 import { useLoaded } from '../loading.js';
@@ -41,7 +41,7 @@ function ApiKeys() {
   const make = (event: FormEvent) => {
     event.preventDefault();
     setError(null);
-    const scopes = admin ? ['admin'] : SCOPES.filter((scope) => scope !== 'admin');
+    const scopes = admin ? ['admin'] : PROJECT_SCOPES;
     api.createKey(name.trim(), scopes).then((key) => {
       setMade(key);
       setName('');
