@@ -30,6 +30,28 @@ async function upload(text: string): Promise<string> {
 const create = (training_file: string): Promise<{ id: string }> =>
   api.post('/fine_tuning/jobs', { model: 'tiny', training_file, graft: { pool: 'nobody' } });
 
+describe('bases', () => {
+  it('are not deleted under a job that is being created', async () => {
+    const training_file = await upload(chats(12));
+    for (let n = 0; n < 10; n++) {
+      const id = `raced-${n}`;
+      await importBase(api, id);
+      const [made] = await Promise.allSettled([
+        api.post<{ id: string }>('/fine_tuning/jobs', {
+          model: id,
+          training_file,
+          graft: { pool: 'nobody' },
+        }),
+        fetch(`${api.url}/v1/models/${id}`, { method: 'DELETE', headers: api.headers }),
+      ]);
+      const rows = await api.query('SELECT 1 FROM model WHERE id = $1', [id]);
+      expect(rows.length).toBe(made.status === 'fulfilled' ? 1 : 0);
+      if (made.status === 'rejected') expect(String(made.reason)).toContain('does not exist');
+      else await api.post(`/fine_tuning/jobs/${made.value.id}/cancel`);
+    }
+  });
+});
+
 describe('files', () => {
   it('are not deleted under a job that is being created', async () => {
     for (let n = 0; n < 30; n++) {

@@ -71,7 +71,7 @@ export class JobCreation {
       const taken = await this.claimKey(manager, caller, marks.idempotencyKey ?? id, hash, id);
       if (taken !== id) return taken;
       await this.refuseWhenFull(manager, caller);
-      await this.hold(manager, training, validation, start);
+      await this.hold(manager, base, training, validation, start);
       await manager.getRepository(Job).insert({
         id,
         project_id: caller.projectId,
@@ -107,10 +107,12 @@ export class JobCreation {
   /** What the job needs stays until it is written: deletions look at the jobs that are there. */
   private async hold(
     manager: EntityManager,
+    base: Resolved,
     training: File,
     validation: File | null,
     start: Resolved | null,
   ): Promise<void> {
+    await this.models.hold(manager, base.base.id, 'model');
     await this.files.hold(manager, training.id, 'training_file');
     if (validation) await this.files.hold(manager, validation.id, 'validation_file');
     const adapter = (start?.adapter ?? []).map((file) => file.sha256);

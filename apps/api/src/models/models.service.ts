@@ -1,6 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { DomainError, type ModelObject, type Page } from '@graft/contracts';
-import { IsNull } from 'typeorm';
+import { IsNull, type EntityManager } from 'typeorm';
 import type { Principal } from '../auth/principal.js';
 import { BlobStore } from '../blobs/blob-store.js';
 import { Database } from '../database/database.js';
@@ -52,15 +52,30 @@ export class ModelsService {
         'model',
       );
     }
-    const [user] = await this.database.query<{ id: string }>(
-      `SELECT id FROM job WHERE base_id = $1 AND state IN ('validating_files', 'queued', 'running', 'paused')
-       UNION ALL SELECT id FROM model WHERE base_id = $1 LIMIT 1`,
-      [id],
-    );
-    if (user) throw new DomainError('conflict', `${id} is in use by ${user.id}`, 'model');
-    await this.models.delete({ id });
+    await this.database.transaction(async (manager) => {
+      // First the row's lock, which a job's creation takes too; then a look at the jobs that won.
+      await this.database.query('SELECT 1 FROM model WHERE id = $1 FOR UPDATE', [id], manager);
+      const [user] = await this.database.query<{ id: string }>(
+        `SELECT id FROM job WHERE base_id = $1 AND state IN ('validating_files', 'queued', 'running', 'paused')
+         UNION ALL SELECT id FROM model WHERE base_id = $1 LIMIT 1`,
+        [id],
+        manager,
+      );
+      if (user) throw new DomainError('conflict', `${id} is in use by ${user.id}`, 'model');
+      await manager.getRepository(Model).delete({ id });
+    });
     for (const file of model.files) await this.blobs.release(file.sha256);
     return { id, object: 'model', deleted: true };
+  }
+
+  /** Keeps a base from being deleted until the transaction has a job that uses it. */
+  async hold(manager: EntityManager, id: string, parameter: string): Promise<void> {
+    const rows = await this.database.query(
+      'SELECT 1 FROM model WHERE id = $1 FOR KEY SHARE',
+      [id],
+      manager,
+    );
+    if (rows.length === 0) throw missing(id, parameter);
   }
 
   /** A ready base, fine-tuned model or checkpoint, as the caller may see it. */
