@@ -31,10 +31,12 @@ let api: TestApi;
 let base: string;
 let hub: Server;
 let asked: string[] = [];
+/** The hub's weights wait for it. */
+let gate: Promise<void> = Promise.resolve();
 
 /** The hub's HTTP paths for one repository, as @huggingface/hub asks them. */
 function serveHub(folder: string): Server {
-  return createServer((req, res) => {
+  return createServer(async (req, res) => {
     const path = decodeURIComponent((req.url ?? '').split('?')[0] ?? '');
     asked.push(`${req.method} ${path}`);
     if (path === '/api/models/Org/Tiny/tree/main' || path === '/api/models/Org/Tiny/tree/main/') {
@@ -53,6 +55,7 @@ function serveHub(folder: string): Server {
       res.end('{"error":"Repository not found"}');
       return;
     }
+    if (file === 'model.safetensors') await gate;
     const content = readFileSync(join(folder, file));
     const range = /^bytes=(\d+)-(\d*)$/.exec(req.headers.range ?? '');
     res.setHeader('etag', `"${createHash('sha1').update(content).digest('hex')}"`);
@@ -142,6 +145,37 @@ describe('importing bases', () => {
     for (const name of ['tokenizer.json', 'tokenizer_config.json'])
       copyFileSync(join(base, name), join(bad, name));
     expect((await imported(`dir:${bad}`)).graft.status).toBe('ready');
+  });
+
+  it('leaves alone a model that another process has imported first', async () => {
+    let open = (): void => undefined;
+    gate = new Promise((resolve) => (open = resolve));
+    asked = [];
+    await api.post('/models', { id: 'twice', source: 'hub:Org/Tiny' });
+    await until(() => asked.some((path) => path.endsWith('/model.safetensors')));
+    await api.query(`UPDATE model SET status = 'ready' WHERE id = 'twice'`);
+    open();
+    await until(() => readdirSync(join(api.home, 'blobs', 'incoming')).length === 0);
+    await new Promise((resolve) => setTimeout(resolve, 1000));
+    expect((await api.get<ModelView>('/models/twice')).graft.status).toBe('ready');
+  });
+
+  it('reads another source once the model was deleted and asked for anew', async () => {
+    let open = (): void => undefined;
+    gate = new Promise((resolve) => (open = resolve));
+    asked = [];
+    await api.post('/models', { id: 'anew', source: 'hub:Org/Tiny' });
+    await until(() => asked.some((path) => path.endsWith('/model.safetensors')));
+    await request(api.url).delete('/v1/models/anew').set(api.headers).expect(200);
+    await api.post('/models', { id: 'anew', source: 'dir:/nowhere/at/all' });
+    open();
+    await until(
+      async () => (await api.get<ModelView>('/models/anew')).graft.status !== 'importing',
+    );
+    expect((await api.get<ModelView>('/models/anew')).graft).toMatchObject({
+      status: 'error',
+      status_details: expect.stringContaining('there is no /nowhere/at/all'),
+    });
   });
 
   it('follows links to files, as the hub cache has them, and stores a blob once', async () => {

@@ -3,7 +3,6 @@ import { DomainError, type ModelObject } from '@graft/contracts';
 import { link, mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
-import type { Principal } from '../auth/principal.js';
 import { BlobStore, type WriteRow } from '../blobs/blob-store.js';
 import { diskFull } from '../blobs/disk-full.js';
 import { inspectModelFolder } from '../catalog/plugins.js';
@@ -31,6 +30,7 @@ export const ImportModel = z.strictObject({
 const HUB_PATIENCE_MS = 20_000;
 const PROGRESS_EVERY_MS = 500;
 
+type Importing = Readonly<{ id: string; source: string; status: 'importing' }>;
 type ModelInspection = ReturnType<typeof inspectModelFolder>;
 
 /** Copies base models into the blob store, in the background. */
@@ -50,7 +50,7 @@ export class ModelImport implements OnModuleDestroy {
   }
 
   /** Answers at once with the model in state `importing`; asking again for the same one is harmless. */
-  async start(_caller: Principal, body: unknown): Promise<ModelObject> {
+  async start(body: unknown): Promise<ModelObject> {
     const { id: given, source } = parseBody(ImportModel, body);
     const id = given ?? defaultId(source);
     parseBody(ImportModel, { id, source });
@@ -87,20 +87,28 @@ export class ModelImport implements OnModuleDestroy {
   }
 
   private run(id: string, source: string): void {
-    if (this.running.has(id)) return;
-    const work = this.copy(id, source)
-      .catch((error: unknown) => this.failed(id, error))
-      .finally(() => this.running.delete(id));
+    // One that was deleted and asked for again waits for the first to find out.
+    const before = this.running.get(id) ?? Promise.resolve();
+    const work = before
+      .then(() => this.copy(id, source))
+      .catch((error: unknown) => this.failed(id, source, error))
+      .finally(() => {
+        if (this.running.get(id) === work) this.running.delete(id);
+      });
     this.running.set(id, work);
   }
 
-  private async failed(id: string, error: unknown): Promise<void> {
+  private async failed(id: string, source: string, error: unknown): Promise<void> {
     if (this.closing) return;
     const reason =
       diskFull(error)?.message ?? (error instanceof Error ? error.message : String(error));
     log.warn({ model: id, err: error }, 'import failed');
     await this.models
-      .update({ id }, { status: 'error', status_details: reason.slice(0, 1000), progress: null })
+      .update(importing(id, source), {
+        status: 'error',
+        status_details: reason.slice(0, 1000),
+        progress: null,
+      })
       .catch(() => undefined);
   }
 
@@ -112,26 +120,24 @@ export class ModelImport implements OnModuleDestroy {
     );
     const total = files.reduce((sum, file) => sum + file.size, 0);
     const stored: StoredFile[] = [];
+    const row = importing(id, source);
     try {
-      const moved = this.progress(id, total);
-      for (const file of files) await this.store(id, file, stored, moved);
+      const moved = this.progress(row, total);
+      for (const file of files) await this.store(row, file, stored, moved);
       const facts = await this.inspect(stored);
       const wanted = stored.filter((file) => facts.files.includes(file.name));
-      await this.models.update(
-        { id },
-        {
-          status: 'ready',
-          status_details: null,
-          progress: null,
-          files: wanted,
-          family: facts.family,
-          parameters: facts.parameters,
-          bytes: wanted.reduce((sum, file) => sum + file.size, 0),
-        },
-      );
+      await this.models.update(row, {
+        status: 'ready',
+        status_details: null,
+        progress: null,
+        files: wanted,
+        family: facts.family,
+        parameters: facts.parameters,
+        bytes: wanted.reduce((sum, file) => sum + file.size, 0),
+      });
       log.info({ model: id, family: facts.family, files: wanted.length }, 'model imported');
     } catch (error) {
-      await this.models.update({ id, status: 'importing' }, { files: [] }).catch(() => undefined);
+      await this.models.update(row, { files: [] }).catch(() => undefined);
       throw error;
     } finally {
       for (const file of stored) await this.blobs.release(file.sha256);
@@ -139,7 +145,7 @@ export class ModelImport implements OnModuleDestroy {
   }
 
   /** Adds up copied bytes and shows their share now and then. */
-  private progress(id: string, total: number): (bytes: number) => void {
+  private progress(row: Importing, total: number): (bytes: number) => void {
     let done = 0;
     let told = 0;
     return (bytes) => {
@@ -147,15 +153,13 @@ export class ModelImport implements OnModuleDestroy {
       if (Date.now() - told < PROGRESS_EVERY_MS) return;
       told = Date.now();
       const share = Math.min(0.99, done / Math.max(1, total));
-      void this.models
-        .update({ id, status: 'importing' }, { progress: share })
-        .catch(() => undefined);
+      void this.models.update(row, { progress: share }).catch(() => undefined);
     };
   }
 
   /** The model names what has come so far: an import may take longer than retention waits. */
   private async store(
-    id: string,
+    row: Importing,
     file: SourceFile,
     stored: StoredFile[],
     moved: (bytes: number) => void,
@@ -163,10 +167,9 @@ export class ModelImport implements OnModuleDestroy {
     if (this.closing) throw new DomainError('unavailable', 'the server is stopping');
     const asPart: WriteRow = async (manager, blob) => {
       const parts = [...stored, { name: file.name, ...blob }];
-      const { affected } = await manager
-        .getRepository(Model)
-        .update({ id, status: 'importing' }, { files: parts });
-      if (!affected) throw new DomainError('conflict', 'the model was deleted');
+      const { affected } = await manager.getRepository(Model).update(row, { files: parts });
+      if (!affected)
+        throw new DomainError('conflict', 'the model was deleted or imported elsewhere');
     };
     const inspect = (chunk: Buffer): void => moved(chunk.length);
     const blob = await this.blobs.put(await file.open(), asPart, { inspect });
@@ -196,6 +199,9 @@ export class ModelImport implements OnModuleDestroy {
     ]);
   }
 }
+
+/** The row while it is this import's: meanwhile it may be deleted, asked for anew, or done by another process. */
+const importing = (id: string, source: string): Importing => ({ id, source, status: 'importing' });
 
 function within<T>(work: Promise<T>, ms: number, complaint: string): Promise<T> {
   let timer: NodeJS.Timeout;

@@ -27,8 +27,8 @@ export class ModelsController {
   @HttpCode(200)
   @Needs('admin')
   @ApiBody({ schema: bodySchema(ImportModel) })
-  import(@Caller() caller: Principal, @Body() body: unknown): Promise<unknown> {
-    return this.imports.start(caller, body);
+  import(@Body() body: unknown): Promise<unknown> {
+    return this.imports.start(body);
   }
 
   @Get('*id')
