@@ -235,6 +235,24 @@ function ownership(redis: boolean): void {
     worker.vanish();
   });
 
+  it('goes on when a pause is taken back before the worker knew, and says so', async () => {
+    const { id, worker } = await scene();
+    const lease = await worker.assigned();
+    await worker.tell(lease, started(0, 9), step(1));
+    await api.post(`/fine_tuning/jobs/${id}/pause`);
+    expect(await api.post(`/fine_tuning/jobs/${id}/resume`)).toMatchObject({
+      status: 'running',
+      graft: { phase: { code: 'training' } },
+    });
+    await worker.tell(lease, step(2));
+    expect(await job(id)).toMatchObject({
+      status: 'running',
+      graft: { phase: { code: 'training', message: 'Training: step 2 of 9' } },
+    });
+    await api.post(`/fine_tuning/jobs/${id}/cancel`);
+    worker.vanish();
+  });
+
   it('gives up after three crashes without progress; a checkpoint forgives', async () => {
     const { id, worker } = await scene();
     const crash = {

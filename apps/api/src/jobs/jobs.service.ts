@@ -184,8 +184,9 @@ export class JobsService {
       if (job.state === 'running') {
         // Told to pause but not there yet: when it stops it is queued again.
         await this.database.query(
-          `UPDATE job SET desired_state = 'run' WHERE id = $1`,
-          [id],
+          `UPDATE job SET desired_state = 'run', phase_code = 'training',
+             phase_message = 'Going on: the pause was taken back' WHERE id = $1 AND epoch = $2`,
+          [id, job.epoch],
           manager,
         );
       } else {
