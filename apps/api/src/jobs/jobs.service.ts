@@ -11,6 +11,7 @@ import type { EntityManager } from 'typeorm';
 import type { Principal } from '../auth/principal.js';
 import { Database } from '../database/database.js';
 import { Checkpoint, Job, JobEvent } from '../database/entities/job.js';
+import { Endings } from '../dispatch/endings.js';
 import { Outbox } from '../dispatch/outbox.js';
 import { History } from '../events/history.js';
 import { Connections } from '../gateway/connections.js';
@@ -28,6 +29,7 @@ export class JobsService {
     private readonly outbox: Outbox,
     private readonly history: History,
     private readonly connections: Connections,
+    private readonly endings: Endings,
     private readonly counters: Counters,
   ) {}
 
@@ -146,7 +148,7 @@ export class JobsService {
         manager,
       );
       this.counters.ended('cancelled', job.started_at);
-      await this.closeAttempt(manager, job, 'cancelled');
+      await this.endings.closeAttempt(manager, job, 'cancelled');
       await this.history.append(manager, id, [{ message: 'The job was cancelled' }]);
     });
     if (before.state === 'running') this.connections.command(before, Command_Action.ACTION_CANCEL);
@@ -219,14 +221,6 @@ export class JobsService {
       await work(manager, job);
       return job;
     });
-  }
-
-  private async closeAttempt(manager: EntityManager, job: Job, outcome: string): Promise<void> {
-    await this.database.query(
-      `UPDATE attempt SET ended_at = clock_timestamp(), outcome = $3 WHERE job_id = $1 AND epoch = $2 AND ended_at IS NULL`,
-      [job.id, job.epoch, outcome],
-      manager,
-    );
   }
 }
 
