@@ -1,3 +1,4 @@
+import type { ErrorBody } from '@graft/contracts';
 import type OpenAI from 'openai';
 import { APIError } from 'openai';
 import request from 'supertest';
@@ -75,6 +76,22 @@ describe('files through the official SDK', () => {
     for await (const file of client.files.list({ limit: 2, purpose: 'user_data' }))
       descending.push(file.id);
     expect(descending).toEqual(ids.toReversed());
+  });
+
+  it('names `after` when a page would begin nowhere', async () => {
+    const { id } = await client.fineTuning.jobs.create({
+      model: 'tiny',
+      training_file: await uploadChats(api),
+      graft: { pool: 'nobody' },
+    } as OpenAI.FineTuning.JobCreateParams);
+    const lists = ['/files', '/fine_tuning/jobs'].concat(
+      ['events', 'logs', 'checkpoints'].map((list) => `/fine_tuning/jobs/${id}/${list}`),
+    );
+    for (const list of lists) {
+      const answer = await fetch(`${api.url}/v1${list}?after=gone`, { headers: api.headers });
+      expect([list, ((await answer.json()) as ErrorBody).error.param]).toEqual([list, 'after']);
+    }
+    await client.fineTuning.jobs.cancel(id);
   });
 
   it('names the first twenty bad lines and counts the rest', async () => {

@@ -101,7 +101,7 @@ export class FilesService {
   async list(caller: Principal, query: Record<string, unknown>): Promise<Page<FileObject>> {
     const { limit, after } = pageQuery(query, 10_000, 10_000);
     const ascending = query['order'] === 'asc';
-    if (after) await this.row(caller, after);
+    if (after) await this.row(caller, after, 'after');
     const rows = await this.database.manager
       .getRepository(File)
       .createQueryBuilder('file')

@@ -44,12 +44,17 @@ export function bodySchema(
   return json as Extract<ApiBodyOptions, { schema: unknown }>['schema'];
 }
 
+export interface PageQuery {
+  readonly limit: number;
+  readonly after: string | null;
+}
+
 /** `limit` and `after` of a list; limits above the cap are cut to it. */
 export function pageQuery(
   query: Record<string, unknown>,
   defaultLimit: number,
   cap: number,
-): { limit: number; after: string | null } {
+): PageQuery {
   const raw = query['limit'];
   const limit = raw === undefined || raw === '' ? defaultLimit : Number(raw);
   if (!Number.isInteger(limit) || limit < 1) {

@@ -24,7 +24,7 @@ const SEARCHED = `concat_ws(' ', job.id, job.state, job.model, job.fine_tuned_mo
 export class JobsRepository {
   constructor(private readonly database: Database) {}
 
-  async row(projectId: string, id: string): Promise<Job> {
+  async row(projectId: string, id: string, parameter = 'fine_tune_id'): Promise<Job> {
     const found = await this.database.manager
       .getRepository(Job)
       .findOneBy({ id, project_id: projectId });
@@ -32,7 +32,7 @@ export class JobsRepository {
       throw new DomainError(
         'fine_tune_not_found',
         `Could not find fine tune: ${id.slice(0, 60)}`,
-        'fine_tune_id',
+        parameter,
       );
     return found;
   }
@@ -61,7 +61,7 @@ export class JobsRepository {
 
   /** Newest first; one more than asked for, so that the caller knows whether there are more. */
   async list(projectId: string, filter: JobFilter): Promise<Job[]> {
-    if (filter.after) await this.row(projectId, filter.after);
+    if (filter.after) await this.row(projectId, filter.after, 'after');
     const query = this.database.manager
       .getRepository(Job)
       .createQueryBuilder('job')

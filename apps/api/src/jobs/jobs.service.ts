@@ -16,7 +16,7 @@ import { Outbox } from '../dispatch/outbox.js';
 import { History } from '../events/history.js';
 import { Connections } from '../gateway/connections.js';
 import { Counters } from '../health/counters.js';
-import { pageQuery } from '../http/parse.js';
+import { pageQuery, type PageQuery } from '../http/parse.js';
 import { eventNumber } from '../ids.js';
 import { checkpointObject, eventObject } from './history-objects.js';
 import { JobsRepository } from './jobs.repository.js';
@@ -55,21 +55,7 @@ export class JobsService {
     id: string,
     query: Record<string, unknown>,
   ): Promise<Page<JobEventObject>> {
-    const job = await this.jobs.row(caller.projectId, id);
-    const { limit, after } = pageQuery(query, 20, 1000);
-    const below = after === null ? null : eventNumber(after);
-    if (after !== null && below === null)
-      throw new DomainError(
-        'invalid_value',
-        `after is not an event id: ${after.slice(0, 60)}`,
-        'after',
-      );
-    const rows = await this.eventRows(job.id, below, limit + 1, ['message', 'metrics']);
-    return {
-      object: 'list',
-      data: rows.slice(0, limit).map(eventObject),
-      has_more: rows.length > limit,
-    };
+    return this.eventPage(caller, id, pageQuery(query, 20, 1000), ['message', 'metrics']);
   }
 
   /** The trainer's own log lines, newest first. */
@@ -78,35 +64,33 @@ export class JobsService {
     id: string,
     query: Record<string, unknown>,
   ): Promise<Page<JobEventObject>> {
+    return this.eventPage(caller, id, pageQuery(query, 200, 1000), ['log']);
+  }
+
+  private async eventPage(
+    caller: Principal,
+    id: string,
+    { limit, after }: PageQuery,
+    types: readonly string[],
+  ): Promise<Page<JobEventObject>> {
     const job = await this.jobs.row(caller.projectId, id);
-    const { limit, after } = pageQuery(query, 200, 1000);
-    const rows = await this.eventRows(
-      job.id,
-      after === null ? null : eventNumber(after),
-      limit + 1,
-      ['log'],
-    );
+    const query = this.database.manager
+      .getRepository(JobEvent)
+      .createQueryBuilder('event')
+      .where('event.job_id = :jobId AND event.type IN (:...types)', { jobId: job.id, types })
+      .orderBy('event.number', 'DESC')
+      .limit(limit + 1);
+    if (after !== null) {
+      const below = eventNumber(after);
+      if (below === null) throw badAfter(after, 'event');
+      query.andWhere('event.number < :below', { below });
+    }
+    const rows = await query.getMany();
     return {
       object: 'list',
       data: rows.slice(0, limit).map(eventObject),
       has_more: rows.length > limit,
     };
-  }
-
-  private eventRows(
-    jobId: string,
-    below: number | null,
-    limit: number,
-    types: readonly string[],
-  ): Promise<JobEvent[]> {
-    const query = this.database.manager
-      .getRepository(JobEvent)
-      .createQueryBuilder('event')
-      .where('event.job_id = :jobId AND event.type IN (:...types)', { jobId, types })
-      .orderBy('event.number', 'DESC')
-      .limit(limit);
-    if (below !== null) query.andWhere('event.number < :below', { below });
-    return query.getMany();
   }
 
   async checkpoints(
@@ -122,6 +106,8 @@ export class JobsService {
     // A step saved again after a resume is shown once, as the newest attempt saved it.
     const newest = all.filter((row, index) => row.step !== all[index - 1]?.step);
     const start = after === null ? 0 : newest.findIndex((row) => row.id === after) + 1;
+    // Not the first page again: retention may have taken it away between two pages.
+    if (after !== null && start === 0) throw badAfter(after, 'checkpoint');
     const data = newest.slice(start, start + limit).map((row) => checkpointObject(row, job));
     return {
       object: 'list',
@@ -223,6 +209,13 @@ export class JobsService {
     });
   }
 }
+
+const badAfter = (after: string, kind: string): DomainError =>
+  new DomainError(
+    'invalid_value',
+    `after is no ${kind} of this job: ${after.slice(0, 60)}`,
+    'after',
+  );
 
 function refuse(job: Job, allowed: readonly string[], verb: string): void {
   if (!allowed.includes(job.state)) {
