@@ -205,6 +205,33 @@ describe('event streams', () => {
     worker.vanish();
   });
 
+  it('carries more changes than it reads at a time', async () => {
+    const pool = `pool-${pools++}`;
+    const { id } = await api.post<{ id: string }>('/fine_tuning/jobs', {
+      model: 'tiny',
+      training_file: await uploadChats(api),
+      graft: { pool },
+    });
+    // As many copies of the job, all changed at the same time as in a burst of submissions.
+    await api.query(
+      `INSERT INTO job SELECT copy.* FROM job, generate_series(1, 1200) AS n,
+         jsonb_populate_record(job, jsonb_build_object('id', 'ftjob-burst' || n, 'state', 'cancelled',
+           'updated_at', clock_timestamp() + n * interval '0.1 milliseconds')) AS copy WHERE job.id = $1`,
+      [id],
+    );
+    const client = new StreamClient(api, '/stream');
+    const burst = () =>
+      new Set(
+        client.seen
+          .map(({ data }) => String(data['id']))
+          .filter((name) => name.startsWith('ftjob-burst')),
+      );
+    await until(() => burst().size === 1200);
+    client.leave();
+    await api.post(`/fine_tuning/jobs/${id}/cancel`);
+    await api.query(`DELETE FROM job WHERE id LIKE 'ftjob-burst%'`);
+  });
+
   it('gives a watcher of a quiet project an id to come back with', async () => {
     const client = new StreamClient(api, '/stream');
     await until(() => client.seen.length > 0);

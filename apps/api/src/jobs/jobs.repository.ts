@@ -88,14 +88,14 @@ export class JobsRepository {
     return query.getMany();
   }
 
-  /** Jobs of a project changed since `since`, and all that are not over. */
-  changed(projectId: string, since: Date): Promise<Job[]> {
+  /** Jobs of a project changed at `since` or later, the earliest change first. */
+  changed(projectId: string, since: Date, limit: number): Promise<Job[]> {
     return this.database.manager
       .getRepository(Job)
       .createQueryBuilder('job')
       .where('job.project_id = :projectId AND job.updated_at >= :since', { projectId, since })
       .orderBy('job.updated_at', 'ASC')
-      .limit(500)
+      .limit(limit)
       .getMany();
   }
 }

@@ -64,20 +64,24 @@ export class JobStream {
   async project(caller: Principal, request: Request, response: Response): Promise<void> {
     const last = lastEventId(request) ?? Date.now();
     let since = new Date(last - OVERLAP_MS);
-    const sent = new Map<string, string>();
+    let sent = new Map<string, string>();
     const sse = this.start(request, response);
     sse.send('ready', {}, last);
     await this.follow(sse, caller.projectId, async () => {
-      const rows = await this.jobs.changed(caller.projectId, since);
-      const fresh = rows.filter((row) => sent.get(row.id) !== version(row));
-      const objects = await this.jobs.objects(fresh);
-      fresh.forEach((row, index) => {
-        sent.set(row.id, version(row));
-        sse.send('job', objects[index], row.updated_at.getTime());
-      });
-      const newest = rows.at(-1)?.updated_at.getTime();
-      if (newest !== undefined) since = new Date(Math.max(since.getTime(), newest - OVERLAP_MS));
-      await sse.drained();
+      const seen = new Map<string, string>();
+      for (let from: Date | null = since; from !== null && sse.open;) {
+        const rows = await this.jobs.changed(caller.projectId, from, BATCH);
+        const fresh = rows.filter((row) => (seen.get(row.id) ?? sent.get(row.id)) !== version(row));
+        const objects = await this.jobs.objects(fresh);
+        fresh.forEach((row, index) => sse.send('job', objects[index], row.updated_at.getTime()));
+        for (const row of rows) seen.set(row.id, version(row));
+        const newest: Date = rows.at(-1)?.updated_at ?? from;
+        since = new Date(Math.max(since.getTime(), newest.getTime() - OVERLAP_MS));
+        from = rows.length === BATCH && newest > from ? newest : null;
+        await sse.drained();
+      }
+      // What is older than `since` is not looked at again.
+      sent = seen;
     });
   }
 
