@@ -53,9 +53,9 @@ export interface MetricsObject {
  *  event   → JobEventObject
  *  metrics → { step, loss, learning_rate, grad_norm, tokens_per_second, accuracy }
  *  reset   → {}: the id is older than what is kept; fetch everything again
- * GET /v1/stream carries `job` events of the whole project.
+ * GET /v1/stream carries `job` events of the whole project, after a first `ready` → {} with an id to come back with.
  */
-export type StreamKind = 'job' | 'event' | 'metrics' | 'reset';
+export type StreamKind = 'job' | 'event' | 'metrics' | 'reset' | 'ready';
 
 /** GET /v1/keys and POST /v1/keys (the secret is shown once). */
 export interface ApiKeyObject {

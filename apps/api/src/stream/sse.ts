@@ -1,3 +1,4 @@
+import type { StreamKind } from '@graft/contracts';
 import type { Request, Response } from 'express';
 import { once } from 'node:events';
 
@@ -28,7 +29,7 @@ export class Sse {
     return !this.over;
   }
 
-  send(kind: string, data: unknown, id?: number): void {
+  send(kind: StreamKind, data: unknown, id?: number): void {
     if (this.over) return;
     const head = id === undefined ? '' : `id: ${id}\n`;
     this.response.write(`${head}event: ${kind}\ndata: ${JSON.stringify(data)}\n\n`);
