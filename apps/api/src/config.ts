@@ -25,7 +25,6 @@ export interface ApiConfig {
   readonly dashboardDir?: string;
   /** Base URL of the Hugging Face hub used by `hub:` imports. */
   readonly hubUrl?: string;
-  readonly logLevel?: string;
   /** Requests that a key may send a minute; 0: any number. */
   readonly requestsPerMinute?: number;
   /** Lease length; tests shorten it. */

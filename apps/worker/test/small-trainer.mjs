@@ -165,7 +165,6 @@ function obey(command) {
   else if (command.type === 'generate') generate(command);
   else if (command.type === 'cancelGenerate') clearTimeout(answers.get(command.id));
   else if (command.type === 'ping') say({ type: 'pong', sequence: command.sequence, rssBytes: 1 });
-  else if (command.type === 'unload') process.exit(0);
 }
 
 let pending = Buffer.alloc(0);

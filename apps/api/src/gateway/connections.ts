@@ -11,7 +11,6 @@ export interface Connection {
   /** Assignments it still has room for since its last Pull. */
   freeSlots: number;
   residentBases: readonly string[];
-  freeMemoryBytes: number;
   send(body: NonNullable<ConnectResponse['body']>): boolean;
 }
 

@@ -47,7 +47,6 @@ export class Session implements Connection {
   draining = false;
   freeSlots = 0;
   residentBases: readonly string[] = [];
-  freeMemoryBytes = 0;
   private ready = false;
   private over = false;
   private events: Promise<void> = Promise.resolve();
@@ -86,7 +85,6 @@ export class Session implements Connection {
         break;
       case 'pull':
         this.residentBases = body.value.residentBases;
-        this.freeMemoryBytes = body.value.freeMemoryBytes;
         this.freeSlots = this.draining ? 0 : body.value.freeSlots;
         if (this.workerId) this.parts.connections.hasRoom(this);
         break;
@@ -166,7 +164,6 @@ export class Session implements Connection {
     await this.parts.workers.seen(this, beat, this.draining);
     const { held, lost, pausing } = await this.parts.leases.renew(this.workerId, beat.leases);
     this.residentBases = beat.residentBases;
-    this.freeMemoryBytes = beat.freeMemoryBytes;
     this.send({
       $case: 'heartbeatReply',
       value: { sequence: beat.sequence, held: [...held], lost: [...lost] },

@@ -23,10 +23,6 @@ export class Answers {
 
   constructor(private readonly options: AnswersOptions) {}
 
-  get size(): number {
-    return this.open.size;
-  }
-
   /** Never rejects: what goes wrong becomes the last chunk. */
   async answer(request: GenerateRequest): Promise<void> {
     if (this.open.has(request.id)) return;

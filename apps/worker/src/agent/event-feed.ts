@@ -23,7 +23,6 @@ interface SentBatch {
 export class EventFeed {
   private readonly inFlight: SentBatch[] = [];
   private readonly onAcknowledged = new Map<Uint8Array, () => void>();
-  private readonly onEmpty = new Set<() => void>();
   private sentRecords = 0;
   private sequence = 0;
   private maxUnacked = 0;
@@ -65,7 +64,6 @@ export class EventFeed {
     if (batch === undefined) return;
     batch.acknowledged = true;
     while (this.inFlight[0]?.acknowledged) this.settle(this.inFlight.shift()?.count ?? 0);
-    if (this.spool.length === 0) for (const done of this.onEmpty) done();
     this.pump(true);
   }
 
@@ -73,13 +71,6 @@ export class EventFeed {
   get waitingMs(): number {
     const oldest = this.inFlight[0];
     return oldest === undefined ? 0 : performance.now() - oldest.sentAt;
-  }
-
-  /** Resolves when every event added so far and since has been acknowledged. */
-  emptied(): Promise<void> {
-    this.pump(true);
-    if (this.spool.length === 0) return Promise.resolve();
-    return new Promise((resolve) => this.onEmpty.add(resolve));
   }
 
   stop(): void {

@@ -64,10 +64,6 @@ export class Spool {
     return this.records.length;
   }
 
-  get unacknowledgedBytes(): number {
-    return this.bytes;
-  }
-
   /** The record `index` places behind the oldest unacknowledged one. */
   at(index: number): SpoolRecord | undefined {
     return this.records[index];

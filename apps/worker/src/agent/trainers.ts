@@ -70,10 +70,6 @@ export class Trainers {
     ];
   }
 
-  get count(): number {
-    return this.all.size;
-  }
-
   /**
    * The trainer that holds the base, or a new one that loads it, once there is memory for it. The
    * caller counts as its user until `release`.

@@ -83,9 +83,7 @@ export type Command =
   | StopCommand
   | GenerateCommand
   | CancelGenerateCommand
-  | PingCommand
-  /** Frees everything and exits 0; running jobs are lost, so stop them first. */
-  | { readonly type: 'unload' };
+  | PingCommand;
 
 /** A file written and synced, relative to the fact's `dir`. */
 export type WrittenFile = FileFact;

@@ -62,8 +62,6 @@ export class Trainer {
         return this.chats?.cancel(command.id);
       case 'ping':
         return this.send({ type: 'pong', sequence: command.sequence, rssBytes: memory().rssBytes });
-      case 'unload':
-        process.exit(0);
     }
   }
 
