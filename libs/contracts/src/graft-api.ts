@@ -52,7 +52,7 @@ export interface MetricsObject {
  *  job     → JobObject (state, phase or progress changed)
  *  event   → JobEventObject
  *  metrics → { step, loss, learning_rate, grad_norm, tokens_per_second, accuracy }
- *  reset   → {}: the id is older than what is kept; fetch everything again
+ *  reset   → {}: the id is beyond the last event (a restored database); everything comes again
  * GET /v1/stream carries `job` events of the whole project, after a first `ready` → {} with an id to come back with.
  */
 export type StreamKind = 'job' | 'event' | 'metrics' | 'reset' | 'ready';

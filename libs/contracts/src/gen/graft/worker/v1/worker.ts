@@ -105,7 +105,7 @@ export interface Heartbeat {
   freeSlots: number;
   rssBytes: number;
   freeMemoryBytes: number;
-  /** The worker's wall clock, for the skew metric only. */
+  /** The worker's wall clock; nothing depends on it. */
   sentUnixMs: number;
 }
 
@@ -249,7 +249,7 @@ export interface Finished {
 }
 
 export interface Failed {
-  /** Exit class of reference/reliability.md 3.5: user_error, oom_host, disk_full, nonfinite, hang, crash, … */
+  /** Exit class (apps/api/src/dispatch/retry-policy.ts): user_error, oom_host, disk_full, nonfinite, hang, crash, … */
   code: string;
   message: string;
   param: string;
