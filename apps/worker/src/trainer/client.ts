@@ -143,7 +143,7 @@ export class TrainerProcess {
   private listen(): void {
     const decoder = new FrameDecoder();
     this.child.stdout.on('data', (chunk: Buffer) => {
-      for (const message of decoder.push(chunk)) this.hear(message as Fact);
+      for (const message of this.messages(decoder, chunk)) this.hear(message as Fact);
     });
     this.child.stderr.setEncoding('utf8').on('data', (text: string) => {
       this.stderrTail = (this.stderrTail + text).slice(-STDERR_TAIL);
@@ -151,6 +151,17 @@ export class TrainerProcess {
     });
     // A trainer that died takes its pipe along; `exited` tells about it.
     this.child.stdin.on('error', () => undefined);
+  }
+
+  private messages(decoder: FrameDecoder, chunk: Buffer): unknown[] {
+    try {
+      return decoder.push(chunk);
+    } catch (error) {
+      // A library wrote there too: from here on nobody can tell what is a frame.
+      this.stderrTail += `\nits stdout holds something else than frames: ${(error as Error).message}\n`;
+      this.signal('SIGKILL');
+      return [];
+    }
   }
 
   private hear(fact: Fact): void {
