@@ -1,6 +1,6 @@
 // A trainer of its own kind for the agent's specs: speaks the real protocol, really writes checkpoints
 // and resumes from them, but "trains" by a recurrence. The training file is one JSON object:
-// {steps, stepMs, saveEvery, disobey, crashAt, exitCode, nanAt, hugeLogs}. Each base folder must hold base.txt.
+// {steps, stepMs, firstStepMs, saveEvery, disobey, crashAt, exitCode, nanAt}. Each base folder must hold base.txt.
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -109,7 +109,8 @@ function start(command) {
     totalParameters: 9,
     trainingExamples: 1,
   });
-  step(run);
+  if (plan.firstStepMs) run.timer = setTimeout(step, plan.firstStepMs, run);
+  else step(run);
 }
 
 function stop(command) {

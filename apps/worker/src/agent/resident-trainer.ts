@@ -1,7 +1,13 @@
 import { DomainError } from '@graft/contracts';
 import type { TrainerProcess } from '../trainer/client.js';
 import { failureClass, type TrainerExit } from '../trainer/exit-class.js';
-import type { Command, Fact, RunKey, StartCommand } from '../trainer/protocol.js';
+import {
+  keyOf,
+  type Command,
+  type Fact,
+  type RunKey,
+  type StartCommand,
+} from '../trainer/protocol.js';
 import type { BaseFiles, BaseWish, Say } from './trainers.js';
 
 export interface RunListener {
@@ -127,8 +133,4 @@ export class ResidentTrainer {
 
 function isRunEnd(fact: Fact): fact is Extract<Fact, { type: 'finished' | 'failed' | 'stopped' }> {
   return fact.type === 'finished' || fact.type === 'failed' || fact.type === 'stopped';
-}
-
-function keyOf({ jobId, epoch }: RunKey): string {
-  return `${jobId}/${epoch}`;
 }

@@ -1,7 +1,9 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import type { Spec } from '@graft/contracts';
 import { TrainerProcess } from './client.js';
 
 let folder: string;
@@ -22,4 +24,28 @@ it('ends a trainer on whose stdout something else writes, as a crash of that tra
   const exit = await trainer.exited;
   expect(exit).toMatchObject({ class: 'crash', retryable: true, signal: 'SIGKILL' });
   expect(exit.stderrTail).toContain('something else than frames');
+});
+
+it('waits longer for the first step of a run than for the next one', async () => {
+  const trainer = new TrainerProcess({
+    threads: 1,
+    main: fileURLToPath(new URL('../../test/small-trainer.mjs', import.meta.url)),
+  });
+  const heard = (type: 'pong' | 'step') =>
+    new Promise<void>((resolve) => void trainer.on(type, () => resolve()));
+  const run = { jobId: 'j', epoch: 1, spec: { seed: 1 } as Spec, workDir: folder };
+  const files = { validFile: null, initAdapterDir: null, checkpointDir: null };
+  const trainFile = join(folder, 'plan.json');
+  writeFileSync(trainFile, JSON.stringify({ steps: 100_000, stepMs: 5, firstStepMs: 300 }));
+  const begun = heard('step');
+  const pong = heard('pong');
+  trainer.send({ type: 'start', ...run, ...files, trainFile });
+  trainer.send({ type: 'ping', sequence: 1 });
+  await pong;
+  // It answers, but its first step is still to come.
+  expect(trainer.patienceMs).toBe(15 * 60_000);
+  await begun;
+  expect(trainer.patienceMs).toBe(60_000);
+  trainer.kill();
+  await trainer.exited;
 });

@@ -4,7 +4,15 @@ import type { Readable, Writable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { classifyExit, oomKills, type TrainerExit } from './exit-class.js';
 import { encodeFrame, FrameDecoder } from './frames.js';
-import { PROTOCOL, type Command, type Fact, type FactOf, type ReadyFact } from './protocol.js';
+import {
+  keyOf,
+  PROTOCOL,
+  type Command,
+  type Fact,
+  type FactOf,
+  type ReadyFact,
+  type RunKey,
+} from './protocol.js';
 import type { Sandbox } from './sandbox.js';
 
 export interface TrainerOptions {
@@ -30,8 +38,12 @@ export const TRAINER_MAIN = fileURLToPath(new URL('./main.js', import.meta.url))
 const STDERR_TAIL = 8192;
 const PING_MS = 5_000;
 const HANG_MS = 60_000;
-/** Reading, dequantising and tokenising take longer than any step. */
+/** Reading, dequantising and tokenising take long, and how long a step takes only the first one tells. */
 const LOAD_MS = 15 * 60_000;
+/** Facts after which something is not in preparation any more, */
+const SETTLED = { ready: 'process', loaded: 'base', loadFailed: 'base' };
+/** and those after which their run is not. */
+const BEGUN: ReadonlySet<Fact['type']> = new Set(['step', 'finished', 'failed', 'stopped']);
 /** What a trainer sees of our environment; secrets never. */
 const PASSED_ON = [
   'PATH',
@@ -58,7 +70,8 @@ export class TrainerProcess {
   private stderrTail = '';
   private wanted = false;
   private hung = false;
-  private preparing = true;
+  /** What is still to come: the process, the base, the first step of each run. */
+  private readonly preparing = new Set([SETTLED.ready]);
   private heardAt = performance.now();
   private pings = 0;
 
@@ -108,7 +121,7 @@ export class TrainerProcess {
   send(command: Command): void {
     if (!this.child.stdin.writable) throw new Error('the trainer has ended');
     if (command.type === 'load' || command.type === 'start') {
-      this.preparing = true;
+      this.preparing.add(command.type === 'load' ? SETTLED.loaded : keyOf(command));
       this.heardAt = performance.now();
     }
     this.child.stdin.write(encodeFrame(command));
@@ -118,6 +131,13 @@ export class TrainerProcess {
   end(): void {
     this.wanted = true;
     this.child.stdin.end();
+  }
+
+  /** How long it may be silent before it counts as hung: it answers between steps, and a step may be long. */
+  get patienceMs(): number {
+    if (this.options.hangMs !== undefined) return this.options.hangMs;
+    const median = [...this.stepMs].sort((a, b) => a - b)[this.stepMs.length >> 1] ?? 0;
+    return Math.max(this.preparing.size > 0 ? LOAD_MS : HANG_MS, 20 * median);
   }
 
   /** Signals its whole process group. */
@@ -167,11 +187,11 @@ export class TrainerProcess {
   private hear(fact: Fact): void {
     this.heardAt = performance.now();
     if (fact.type === 'step') {
-      this.preparing = false;
       this.stepMs.push(fact.seconds * 1000);
       if (this.stepMs.length > 101) this.stepMs.shift();
     }
-    if (fact.type === 'pong' || fact.type === 'loaded') this.preparing = false;
+    if (fact.type in SETTLED) this.preparing.delete(SETTLED[fact.type as keyof typeof SETTLED]);
+    if (BEGUN.has(fact.type)) this.preparing.delete(keyOf(fact as RunKey));
     for (const listener of [
       ...(this.listeners.get(fact.type) ?? []),
       ...(this.listeners.get('*') ?? []),
@@ -182,7 +202,7 @@ export class TrainerProcess {
   private watch(): void {
     if (this.child.exitCode !== null || !this.child.stdin.writable) return;
     const silence = performance.now() - this.heardAt;
-    if (silence > this.patience()) {
+    if (silence > this.patienceMs) {
       this.hung = true;
       // SIGQUIT makes Node write its stacks where a core is wanted; the group is gone a second later.
       this.signal('SIGQUIT');
@@ -190,12 +210,6 @@ export class TrainerProcess {
       return;
     }
     this.child.stdin.write(encodeFrame({ type: 'ping', sequence: ++this.pings }));
-  }
-
-  private patience(): number {
-    if (this.options.hangMs !== undefined) return this.options.hangMs;
-    const median = [...this.stepMs].sort((a, b) => a - b)[this.stepMs.length >> 1] ?? 0;
-    return Math.max(this.preparing ? LOAD_MS : HANG_MS, 20 * median);
   }
 
   private ended(code: number | null, signal: NodeJS.Signals | null, error?: string): TrainerExit {

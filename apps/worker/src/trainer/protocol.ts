@@ -14,6 +14,8 @@ export interface RunKey {
   readonly epoch: number;
 }
 
+export const keyOf = ({ jobId, epoch }: RunKey): string => `${jobId}/${epoch}`;
+
 /** Loads the frozen base; once per process, before anything else. Answered by `loaded` or `loadFailed`. */
 export interface LoadCommand {
   readonly type: 'load';
@@ -78,12 +80,7 @@ export interface PingCommand {
 }
 
 export type Command =
-  | LoadCommand
-  | StartCommand
-  | StopCommand
-  | GenerateCommand
-  | CancelGenerateCommand
-  | PingCommand;
+  LoadCommand | StartCommand | StopCommand | GenerateCommand | CancelGenerateCommand | PingCommand;
 
 /** A file written and synced, relative to the fact's `dir`. */
 export type WrittenFile = FileFact;
