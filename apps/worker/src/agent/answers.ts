@@ -89,8 +89,22 @@ export class Answers {
     const { process } = trainer;
     return new Promise<void>((resolve, reject) => {
       signal.throwIfAborted();
+      // First: what is said back arrives in a later turn, and if this throws nobody listens in vain.
+      process.send({
+        type: 'generate',
+        id,
+        messages: request.prompt === undefined ? readMessages(request.messagesJson) : null,
+        prompt: request.prompt ?? null,
+        adapterDir,
+        maxTokens: request.maxTokens,
+        temperature: request.temperature,
+        topP: request.topP,
+        seed: request.seed,
+        stop: request.stop,
+      });
       const done = (finish: () => void) => {
         stopHearing();
+        stopWaiting();
         signal.removeEventListener('abort', cancel);
         finish();
       };
@@ -104,25 +118,13 @@ export class Answers {
         if (fact.finishReason !== null) done(resolve);
       });
       signal.addEventListener('abort', cancel, { once: true });
-      void process.exited.then((exit) =>
+      const stopWaiting = process.onExit((exit) =>
         done(() =>
           reject(
             new DomainError('unavailable', `the trainer ended while it answered: ${exit.message}`),
           ),
         ),
       );
-      process.send({
-        type: 'generate',
-        id,
-        messages: request.prompt === undefined ? readMessages(request.messagesJson) : null,
-        prompt: request.prompt ?? null,
-        adapterDir,
-        maxTokens: request.maxTokens,
-        temperature: request.temperature,
-        topP: request.topP,
-        seed: request.seed,
-        stop: request.stop,
-      });
     });
   }
 }

@@ -49,3 +49,13 @@ it('waits longer for the first step of a run than for the next one', async () =>
   trainer.kill();
   await trainer.exited;
 });
+
+it('tells its end to those who still wait for it, and to nobody else', async () => {
+  const trainer = script('short', `process.exit(3);`);
+  const told: string[] = [];
+  trainer.onExit(() => told.push('waits'));
+  trainer.onExit(() => told.push('left'))();
+  await trainer.exited;
+  await Promise.resolve();
+  expect(told).toEqual(['waits']);
+});

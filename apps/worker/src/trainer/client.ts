@@ -63,6 +63,7 @@ export class TrainerProcess {
   /** Resolves when the process is gone and all its facts were delivered. Never rejects. */
   readonly exited: Promise<TrainerExit>;
   private readonly child: ChildProcessByStdio<Writable, Readable, Readable>;
+  private readonly exitListeners = new Set<(exit: TrainerExit) => void>();
   private readonly listeners = new Map<Fact['type'] | '*', Set<Listener>>();
   private readonly oomKillsBefore = oomKills();
   private readonly stepMs: number[] = [];
@@ -102,6 +103,7 @@ export class TrainerProcess {
       this.child.once('close', (code, signal) => resolve(this.ended(code, signal)));
       this.child.once('error', (error) => resolve(this.ended(null, null, error.message)));
     });
+    void this.exited.then((exit) => this.exitListeners.forEach((listener) => listener(exit)));
     this.listen();
     this.watchdog = setInterval(() => this.watch(), PING_MS);
     this.watchdog.unref();
@@ -115,6 +117,12 @@ export class TrainerProcess {
   /** Hears every fact, in order. */
   onFact(listener: Listener): () => void {
     return this.add('*', listener);
+  }
+
+  /** Hears its end; returns the function that stops it. For whoever leaves earlier: `exited` would keep them. */
+  onExit(listener: (exit: TrainerExit) => void): () => void {
+    this.exitListeners.add(listener);
+    return () => void this.exitListeners.delete(listener);
   }
 
   /** @throws Error if the process is gone */
