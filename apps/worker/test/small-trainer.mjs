@@ -1,6 +1,6 @@
 // A trainer of its own kind for the agent's specs: speaks the real protocol, really writes checkpoints
 // and resumes from them, but "trains" by a recurrence. The training file is one JSON object:
-// {steps, stepMs, firstStepMs, saveEvery, disobey, crashAt, exitCode, nanAt}. Each base folder must hold base.txt.
+// {steps, stepMs, firstStepMs, blockMs, saveEvery, disobey, crashAt, exitCode, nanAt}. Each base folder must hold base.txt.
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -44,8 +44,12 @@ function end(run, fact) {
   say({ jobId, epoch, ...fact });
 }
 
+const clock = new Int32Array(new SharedArrayBuffer(4));
+
 function step(run) {
   const { jobId, epoch } = run.command;
+  // Native steps are synchronous: meanwhile it hears nothing.
+  if (run.plan.blockMs) Atomics.wait(clock, 0, 0, run.plan.blockMs);
   run.step += 1;
   run.x = (run.x * 1103515245 + 12345) % 2147483648;
   if (run.plan.crashAt === run.step) {

@@ -50,8 +50,31 @@ describe('ownership', () => {
     expect(scene.trainerPids()).toHaveLength(1);
   });
 
-  it('kills the trainer when the lost run does not obey within 2 s; the neighbour may be tried again', async () => {
+  it('drops a lost run in a long step without its neighbour paying for it', async () => {
     await scene.startAgent();
+    await scene.pulled();
+    scene.plane.assign({ jobId: 'zombie', plan: { steps: 100_000, blockMs: 3500 } });
+    scene.plane.assign({ jobId: 'neighbour', plan: { steps: 100, stepMs: 1 } });
+    await until(
+      'both',
+      () => scene.plane.fact('step', 'zombie') && scene.plane.fact('step', 'neighbour'),
+      10_000,
+    );
+    scene.plane.send({
+      $case: 'command',
+      value: { jobId: 'zombie', epoch: 1, action: Command_Action.ACTION_KILL },
+    });
+    await until(
+      'the neighbour',
+      () => scene.plane.fact('finished', 'neighbour') ?? scene.plane.fact('failed', 'neighbour'),
+      20_000,
+    );
+    expect(scene.plane.fact('failed', 'neighbour')).toBeUndefined();
+    expect(scene.trainerPids()).toHaveLength(1);
+  });
+
+  it('kills a trainer that does not drop a lost run as one that hangs; the neighbour may be tried again', async () => {
+    await scene.startAgent({}, { hangMs: 2000 });
     await scene.pulled();
     scene.plane.assign({ jobId: 'zombie', plan: { steps: 100_000, stepMs: 5, disobey: true } });
     scene.plane.assign({ jobId: 'neighbour', plan: { steps: 100_000, stepMs: 5 } });

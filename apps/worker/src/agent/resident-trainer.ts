@@ -16,7 +16,7 @@ export interface RunListener {
   exit(exit: TrainerExit): void;
 }
 
-/** Within this a trainer must drop a run that is not ours any more, or it is killed with all its runs. */
+/** Within this a trainer must drop the only run that it has. */
 const OBEY_MS = 2000;
 
 /** A trainer process with the base it holds, the runs in it and who listens to them. */
@@ -73,24 +73,30 @@ export class ResidentTrainer {
   }
 
   /**
-   * Ends a run at once without a word. Alone in the process: SIGKILL. Beside others, or when it has been
-   * told to go already: the trainer has 2 s to drop it, then it is killed (neighbours resume elsewhere).
+   * Ends a run at once without a word. Alone in the process: SIGKILL, after 2 s if it has been told to go
+   * already. Beside others it goes at the next step, however long that lasts: what it still does is refused,
+   * and its neighbours must not pay for it. A trainer that does not obey is killed once it would count as hung.
    */
   drop(run: RunKey, alreadyGoing: boolean): void {
     const key = keyOf(run);
     if (!this.runs.has(key)) return;
     this.runs.delete(key);
-    if (this.runs.size === 0 && this.users <= 1 && !alreadyGoing) {
+    const alone = this.runs.size === 0 && this.users <= 1;
+    if (alone && !alreadyGoing) {
       this.process.kill();
       return;
     }
-    const timer = setTimeout(() => this.process.kill(), OBEY_MS);
-    const stop = this.process.onFact((fact) => {
-      if (!isRunEnd(fact) || keyOf(fact) !== key) return;
+    const patience = alone ? OBEY_MS : this.process.patienceMs;
+    const timer = setTimeout(() => this.process.kill(), patience);
+    const settled = () => {
       clearTimeout(timer);
-      stop();
+      stopHearing();
+      stopWaiting();
+    };
+    const stopHearing = this.process.onFact((fact) => {
+      if (isRunEnd(fact) && keyOf(fact) === key) settled();
     });
-    void this.process.exited.then(() => clearTimeout(timer));
+    const stopWaiting = this.process.onExit(settled);
     this.tell({ type: 'stop', jobId: run.jobId, epoch: run.epoch, reason: 'cancel' });
   }
 
