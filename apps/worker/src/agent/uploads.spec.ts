@@ -85,4 +85,15 @@ describe('uploads', () => {
     await end;
     expect(puts).toEqual(['checkpoint-10/state', 'checkpoint-99/state']);
   });
+
+  it('go on when a folder cannot be removed', async () => {
+    const done: number[] = [];
+    open();
+    uploads.checkpoint('no\0folder', [], () => done.push(10));
+    await uploads.settled();
+    const { dir, files } = write(20);
+    uploads.checkpoint(dir, files, () => done.push(20));
+    await uploads.settled();
+    expect(done).toEqual([10, 20]);
+  });
 });

@@ -45,7 +45,8 @@ export class Uploads {
       }
       if (this.owners.get(dir) !== turn) return;
       this.owners.delete(dir);
-      await rm(dir, { recursive: true, force: true });
+      // Where that fails it goes with the run's folder; what comes after must not stop for it.
+      await rm(dir, { recursive: true, force: true }).catch(() => undefined);
     });
   }
 
