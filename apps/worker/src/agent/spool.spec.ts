@@ -92,6 +92,16 @@ describe('a spool', () => {
     expect(text(spool).map((word) => word.trim().slice(0, 5))).toEqual(['log 1', 'log 2', 'mmmmm']);
   });
 
+  it('writes itself anew over what a killed rewrite left', () => {
+    writeFileSync(`${path}.new`, Buffer.from([9, 0, 0, 0, 1, 2, 3]));
+    const spool = spoolOf(40);
+    spool.append(Buffer.from('a log of some length'), true);
+    spool.append(Buffer.from('fact one'), false);
+    spool.append(Buffer.from('fact two'), false);
+    expect(text(spool)).toEqual(['fact one', 'fact two']);
+    expect(text(spoolOf(40))).toEqual(['fact one', 'fact two']);
+  });
+
   it('does not grow while it is read and written for long', () => {
     const spool = spoolOf(64 << 20);
     const record = Buffer.alloc(10_000);

@@ -158,6 +158,8 @@ export class Spool {
   private rewrite(): void {
     const fresh = `${this.path}.new`;
     try {
+      // What a rewrite that was killed left there.
+      rmSync(fresh, { force: true });
       const fd = openSync(fresh, 'a', 0o600);
       try {
         for (const { payload, droppable } of this.records) writeAll(fd, frame(payload, droppable));
