@@ -104,7 +104,7 @@ const chat = (id: string, changes: object = {}) =>
     id,
     messages: [{ role: 'user', content: 'what is 3 plus 3?' }],
     prompt: null,
-    adapterDir: null,
+    adapter: null,
     maxTokens: 12,
     temperature: 0,
     topP: 1,
@@ -146,14 +146,14 @@ it('says who it is, loads, trains two runs at once and writes their adapters', a
 it('answers chats while it trains, on the base and on adapters', async () => {
   const { it: process, facts, next } = trainer();
   process.send(start('a', { n_epochs: 1 }));
-  const { dir: adapterDir } = await next('finished');
+  const { dir: adapter } = await next('finished');
   process.send(chat('alone'));
   await next('generated', ({ id, finishReason }) => id === 'alone' && finishReason !== null);
   process.send(start('b', { n_epochs: 20 }));
   await next('step', ({ jobId, step }) => jobId === 'b' && step === 2);
   process.send(chat('busy'));
-  process.send(chat('tuned', { adapterDir }));
-  process.send(chat('wrong', { adapterDir: join(dir, 'nothing') }));
+  process.send(chat('tuned', { adapter: { key: 'a', dir: adapter } }));
+  process.send(chat('wrong', { adapter: { key: 'none', dir: join(dir, 'nothing') } }));
   const [busy, , wrong] = await Promise.all(
     ['busy', 'tuned', 'wrong'].map((name) =>
       next('generated', ({ id, finishReason }) => id === name && finishReason !== null),
@@ -164,6 +164,18 @@ it('answers chats while it trains, on the base and on adapters', async () => {
   expect(wrong).toMatchObject({ finishReason: 'error', errorCode: 'invalid_adapter' });
   expect(text(facts, 'busy')).toBe(text(facts, 'alone'));
   expect(text(facts, 'tuned')).not.toBe(text(facts, 'alone'));
+  // Attached already: its folder, which lives as long as one answer, is not needed again. Two at a time.
+  const kept = { adapter: { key: 'a', dir: join(dir, 'nothing') } };
+  process.send(chat('again', kept));
+  process.send(chat('beside', kept));
+  const kin = await Promise.all(
+    ['again', 'beside'].map((name) =>
+      next('generated', ({ id, finishReason }) => id === name && finishReason !== null),
+    ),
+  );
+  expect(kin.map(({ errorMessage }) => errorMessage)).toEqual([null, null]);
+  expect(text(facts, 'again')).toBe(text(facts, 'tuned'));
+  expect(text(facts, 'beside')).toBe(text(facts, 'tuned'));
 });
 
 it('samples the same text for the same seed', async () => {

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 
 const runs = new Map();
 const answers = new Map();
+const adapters = new Map();
 
 function say(message) {
   const body = Buffer.from(JSON.stringify(message));
@@ -124,10 +125,16 @@ function stop(command) {
   end(run, { type: 'stopped', reason: command.reason, step: run.step });
 }
 
+/** Read once, as the real one does. */
+function attached({ key, dir }) {
+  const text = adapters.get(key) ?? readFileSync(join(dir, 'adapter_model.txt'), 'utf8');
+  adapters.set(key, text);
+  return text;
+}
+
 function generate(command) {
   const words = command.messages ? command.messages.at(-1).content.split(' ') : [command.prompt];
-  if (command.adapterDir)
-    words.push(readFileSync(join(command.adapterDir, 'adapter_model.txt'), 'utf8'));
+  if (command.adapter) words.push(attached(command.adapter));
   const next = () => {
     const text = words.shift();
     const over = words.length === 0;

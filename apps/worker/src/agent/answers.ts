@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { DomainError } from '@graft/contracts';
-import type { GenerateChunk, GenerateRequest } from '@graft/contracts/grpc';
+import type { BlobRef, GenerateChunk, GenerateRequest } from '@graft/contracts/grpc';
 import type { ChatMessage, GeneratedFact } from '../trainer/protocol.js';
 import type { BlobCache } from './blob-cache.js';
 import { assemble, type BlobFolder } from './blob-folder.js';
@@ -95,7 +95,7 @@ export class Answers {
         id,
         messages: request.prompt === undefined ? readMessages(request.messagesJson) : null,
         prompt: request.prompt ?? null,
-        adapterDir,
+        adapter: adapterDir === null ? null : { key: keyOf(request.adapter), dir: adapterDir },
         maxTokens: request.maxTokens,
         temperature: request.temperature,
         topP: request.topP,
@@ -127,6 +127,14 @@ export class Answers {
       );
     });
   }
+}
+
+/** Equal for equal files. */
+function keyOf(files: readonly BlobRef[]): string {
+  return files
+    .map(({ name, sha256 }) => `${name}:${sha256}`)
+    .sort()
+    .join(' ');
 }
 
 function readDtype(text: string): 'bf16' | 'f32' {

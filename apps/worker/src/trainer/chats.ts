@@ -9,7 +9,7 @@ import {
   type Base,
   type KvCache,
 } from '@graft/peft-core';
-import type { Fact, GenerateCommand, GeneratedFact } from './protocol.js';
+import type { AdapterSource, Fact, GenerateCommand, GeneratedFact } from './protocol.js';
 
 /** Adapters of recent chats stay attached: attaching takes longer than a token. */
 const KEPT_ADAPTERS = 8;
@@ -40,7 +40,7 @@ export class Chats {
 
   start(command: GenerateCommand): void {
     try {
-      const run = command.adapterDir === null ? null : this.attached(command.adapterDir);
+      const run = command.adapter === null ? null : this.attached(command.adapter);
       this.open.set(command.id, new Generation(this.base, this.cache, { ...command, run }));
     } catch (error) {
       this.send(failed(command.id, error));
@@ -94,12 +94,13 @@ export class Chats {
     }
   }
 
-  /** The run id under which the adapter in `dir` is attached. */
-  private attached(dir: string): number {
-    const known = this.adapters.get(dir);
+  /** The run id under which the adapter is attached. */
+  private attached({ key, dir }: AdapterSource): number {
+    const known = this.adapters.get(key);
     if (known) {
-      this.adapters.delete(dir);
-      this.adapters.set(dir, known);
+      // The one used last goes last.
+      this.adapters.delete(key);
+      this.adapters.set(key, known);
       return known.run;
     }
     const stored = readAdapter(dir);
@@ -110,11 +111,11 @@ export class Chats {
         seed: 0,
         tokenize: (text) => this.base.tokenizer.encode(text, { special: true }),
       });
-      this.adapters.set(dir, { run, adapter });
+      this.adapters.set(key, { run, adapter });
       adapter.load(stored.tensors);
     } catch (error) {
-      this.adapters.get(dir)?.adapter.detach();
-      this.adapters.delete(dir);
+      this.adapters.get(key)?.adapter.detach();
+      this.adapters.delete(key);
       throw error;
     } finally {
       stored.dispose();
@@ -125,11 +126,11 @@ export class Chats {
 
   private evict(): void {
     const inUse = new Set([...this.open.values()].map(({ run }) => run));
-    for (const [dir, { run, adapter }] of this.adapters) {
+    for (const [key, { run, adapter }] of this.adapters) {
       if (this.adapters.size <= KEPT_ADAPTERS) return;
       if (inUse.has(run) || run === this.nextRun + 1) continue;
       adapter.detach();
-      this.adapters.delete(dir);
+      this.adapters.delete(key);
     }
   }
 }

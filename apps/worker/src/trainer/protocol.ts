@@ -52,14 +52,20 @@ export interface ChatMessage {
   readonly content: string;
 }
 
+export interface AdapterSource {
+  /** Names its content: an adapter that is attached under this key is not read again. */
+  readonly key: string;
+  readonly dir: string;
+}
+
 /** Answers a chat or continues a text between steps. Give `messages` or `prompt`. */
 export interface GenerateCommand {
   readonly type: 'generate';
   readonly id: string;
   readonly messages: readonly ChatMessage[] | null;
   readonly prompt: string | null;
-  /** Folder of a PEFT adapter; null = the base itself. */
-  readonly adapterDir: string | null;
+  /** A PEFT adapter; null = the base itself. */
+  readonly adapter: AdapterSource | null;
   readonly maxTokens: number;
   /** 0 = greedy. */
   readonly temperature: number;
