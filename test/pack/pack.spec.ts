@@ -213,3 +213,17 @@ it('frees everything of the runs that are gone', () => {
   pack.remove(run);
   expect(memory().tensors).toBe(tensors);
 });
+
+it('frees everything of a run whose checkpoint cannot be resumed from', () => {
+  const tensors = memory().tensors;
+  const resume = (): Run =>
+    Run.open(base, (JOBS[0] as (typeof JOBS)[number])[1], {
+      id: 98,
+      baseId: 'base',
+      trainFile: join(dir, 'a.jsonl'),
+      checkpointDir: join(dir, 'nothing'),
+      workDir: join(dir, 'unresumed'),
+    });
+  expect(resume).toThrow(/is damaged/);
+  expect(memory().tensors).toBe(tensors);
+});

@@ -66,7 +66,12 @@ export class Run {
     this.hasVirtualTokens = base.model.sites.inputs.of(options.id) !== undefined;
     this.optimizer = new AdamW(adapter.parameters, { weightDecay: spec.weight_decay });
     this.cadence = new Cadence(spec.save_steps);
-    if (options.checkpointDir) this.resume(options.checkpointDir);
+    try {
+      if (options.checkpointDir) this.resume(options.checkpointDir);
+    } catch (error) {
+      this.optimizer.dispose();
+      throw error;
+    }
     this.fromStep = this.step;
   }
 
