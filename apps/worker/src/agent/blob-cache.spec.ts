@@ -3,10 +3,12 @@ import {
   chmodSync,
   existsSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
   rmSync,
   statSync,
   symlinkSync,
+  utimesSync,
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -92,6 +94,20 @@ describe('a blob cache', () => {
     );
     await (await openCache()).pin(other, never);
     expect(fetches).toEqual([0, 4000, 7000]);
+  });
+
+  it('gives up what was half downloaded a day ago', async () => {
+    await openCache();
+    for (const [name, hours] of [
+      ['old', 25],
+      ['young', 23],
+    ] as const) {
+      const path = join(folder, 'partial', name);
+      writeFileSync(path, 'half');
+      utimesSync(path, new Date(), new Date(Date.now() - hours * 3600 * 1000));
+    }
+    await openCache();
+    expect(readdirSync(join(folder, 'partial'))).toEqual(['young']);
   });
 
   it.each(['other bytes', 'too few bytes', 'too many bytes'])(

@@ -23,6 +23,8 @@ export interface BlobCacheOptions {
 
 export type OnBytes = (bytes: number) => void;
 
+const PARTIAL_MS = 24 * 3600 * 1000;
+
 interface Entry {
   readonly size: number;
   usedAt: number;
@@ -49,6 +51,11 @@ export class BlobCache {
     for (const name of await readdir(join(options.folder, 'blobs'))) {
       const { size, mtimeMs } = await stat(cache.path(name));
       cache.entries.set(name, { size, usedAt: mtimeMs, pins: 0, verified: false });
+    }
+    // A download that nobody took up again; the cap does not count it.
+    for (const name of await readdir(join(options.folder, 'partial'))) {
+      const path = join(options.folder, 'partial', name);
+      if (Date.now() - (await stat(path)).mtimeMs > PARTIAL_MS) await rm(path, { force: true });
     }
     return cache;
   }
