@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { readdirSync, readFileSync } from 'node:fs';
+import { readdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import {
@@ -81,6 +81,23 @@ afterEach(async () => {
     expect(createHash('sha256').update(bytes).digest('hex')).toBe(sha256);
   }
   expect(readdirSync(join(api.home, 'blobs', 'incoming'))).toEqual([]);
+});
+
+describe('interrupted uploads', () => {
+  it('go after an hour; one that still arrives, perhaps at another process, stays', async () => {
+    const incoming = join(api.home, 'blobs', 'incoming');
+    for (const [name, minutes] of [
+      ['old', 61],
+      ['young', 59],
+    ] as const) {
+      writeFileSync(join(incoming, name), 'half');
+      utimesSync(join(incoming, name), new Date(), new Date(Date.now() - minutes * 60_000));
+    }
+    await until(() => !readdirSync(incoming).includes('old'));
+    await api.restart();
+    expect(readdirSync(incoming)).toEqual(['young']);
+    rmSync(join(incoming, 'young'));
+  });
 });
 
 describe('files', () => {

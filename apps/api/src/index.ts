@@ -78,7 +78,7 @@ export async function startApi(config: ApiConfig): Promise<RunningApi> {
     );
     closing.push(() => app.close());
     equip(app, settings);
-    await app.get(BlobStore).prepare();
+    await app.get(BlobStore).sweep();
     await app.get(Restored).check();
     await app.listen(settings.port, settings.host);
     const { port } = app.getHttpServer().address() as AddressInfo;

@@ -30,6 +30,7 @@ export interface ReceiveOptions {
 export type WriteRow = (manager: EntityManager, blob: StoredBlob) => Promise<unknown>;
 
 const SHA256 = /^[0-9a-f]{64}$/;
+const LEFT_MS = 3600 * 1000;
 
 /** Every place where a row names a blob. */
 const NAMED = `(
@@ -52,12 +53,15 @@ export class BlobStore {
     private readonly database: Database,
   ) {}
 
-  /** Removes what interrupted uploads left. */
-  async prepare(): Promise<void> {
+  /** Removes what interrupted uploads left. What was written to within an hour may still be on its way, here or in another process. */
+  async sweep(): Promise<void> {
     const incoming = join(this.settings.blobsDir, 'incoming');
     await mkdir(incoming, { recursive: true });
     for (const name of await readdir(incoming)) {
-      await rm(join(incoming, name), { recursive: true, force: true });
+      const path = join(incoming, name);
+      const entry = await stat(path).catch(() => null);
+      if (entry && Date.now() - entry.mtimeMs > LEFT_MS)
+        await rm(path, { recursive: true, force: true });
     }
   }
 

@@ -15,8 +15,9 @@ const BATCH = 200;
 
 /**
  * Deletes what nobody needs any more: files past `expires_after`, checkpoints but the last three and the
- * one with the lowest validation loss of each job, blobs that no row has named for an hour. The row that
- * names bytes always goes before them. Safe if two run; an advisory lock makes it one.
+ * one with the lowest validation loss of each job, blobs that no row has named for an hour, what interrupted
+ * uploads left. The row that names bytes always goes before them. Safe if two run; an advisory lock makes it
+ * one.
  */
 @Injectable()
 export class Retention implements OnModuleDestroy {
@@ -39,6 +40,7 @@ export class Retention implements OnModuleDestroy {
 
   private async run(): Promise<void> {
     try {
+      await this.blobs.sweep();
       while (!this.closing && (await this.batch()));
     } catch (error) {
       log.warn({ err: error }, 'could not delete what has expired; trying again later');
