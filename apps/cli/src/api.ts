@@ -108,7 +108,8 @@ export class Api {
         if (answer.body === null) throw new Error('an answer without a body');
         for await (const event of parseEvents(answer.body)) {
           failures = 0;
-          lastId = event.id;
+          // A new connection begins with the job's state, which has no id.
+          lastId = event.id || lastId;
           yield event;
         }
       } catch (error) {

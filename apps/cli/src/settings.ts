@@ -5,10 +5,10 @@ import { CliError, EXIT } from './cli-error.js';
 
 /** One setting: a flag wins over the environment, that over the file, that over the default. */
 export interface Setting {
-  /** Its name in graft.json, and without dashes its flag. */
+  /** Its flag without the dashes in front; its name in graft.json has underscores. */
   readonly key: string;
   readonly env: string;
-  /** null: the file may not set it. */
+  /** Whether graft.json may set it. */
   readonly inFile: boolean;
   readonly what: string;
 }
