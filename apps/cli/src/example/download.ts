@@ -57,7 +57,8 @@ async function receive(
   let shown = 0;
   try {
     for await (const chunk of body) {
-      await handle.write(chunk);
+      // Not write(): on a disk that gets full that may write a part only, and succeed.
+      await handle.writeFile(chunk);
       hash.update(chunk);
       done += chunk.length;
       if (Date.now() - shown < 200) continue;
