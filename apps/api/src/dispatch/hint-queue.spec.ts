@@ -105,6 +105,18 @@ function contract(open: () => Promise<HintQueue>): void {
     expect(await queue.take('pool-p')).toMatchObject({ jobId: 'ftjob-p', pool: 'pool-p' });
   });
 
+  it('holds few connections however many pools there are', async () => {
+    const connections = () =>
+      process.getActiveResourcesInfo().filter((kind) => kind === 'TCPSocketWrap').length;
+    const before = connections();
+    const pools = Array.from({ length: 60 }, (_, n) => `named-${n}`);
+    for (const pool of pools) await queue.add(hint('ftjob-n', pool));
+    for (const pool of pools) expect(await queue.take(pool)).toEqual(hint('ftjob-n', pool));
+    for (let waited = 0; connections() - before > 70 && waited < 5000; waited += 50)
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    expect(connections() - before).toBeLessThanOrEqual(70);
+  });
+
   it('gives each of many hints to exactly one of several takers', async () => {
     await Promise.all(Array.from({ length: 40 }, (_, n) => queue.add(hint(`ftjob-${n}`, 'many'))));
     const taken: string[] = [];

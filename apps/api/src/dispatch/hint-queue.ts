@@ -36,6 +36,8 @@ interface Pair {
 
 /** Every call is bounded: an unreachable queue must not hold a request or the dispatcher. */
 const PATIENCE_MS = 5_000;
+/** Pools whose queues are kept open: each holds connections, and whoever submits a job may name a pool. */
+const KEPT_POOLS = 16;
 const OPTIONS = { removeOnComplete: true, removeOnFail: true } as const;
 
 export async function openHintQueue(
@@ -107,24 +109,61 @@ interface Emitter {
   on(event: 'error', listener: (error: Error) => void): unknown;
 }
 
-function pairs(
-  backend: HintQueue['backend'],
-  prefix: string,
-  open: (name: string) => Pair & { emitters: readonly Emitter[] },
-): HintQueue {
-  const opened = new Map<string, Pair>();
-  const of = (pool: string): Pair => {
+type Open = (name: string) => Pair & { emitters: readonly Emitter[] };
+
+interface Kept {
+  use<T>(pool: string, work: (pair: Pair) => Promise<T>): Promise<T>;
+  close(): Promise<unknown>;
+}
+
+/** The queues of the pools that were used last. */
+function keptPairs(prefix: string, open: Open): Kept {
+  const opened = new Map<string, Pair & { uses: number }>();
+  const of = (pool: string): Pair & { uses: number } => {
     let pair = opened.get(pool);
     if (!pair) {
       const { emitters, ...made } = open(`${prefix}-${pool}`);
       for (const emitter of emitters) emitter.on('error', reportQueueError);
-      opened.set(pool, (pair = made));
+      pair = { ...made, uses: 0 };
     }
+    // The one used last goes last.
+    opened.delete(pool);
+    opened.set(pool, pair);
     return pair;
   };
+  /** Closes those not used for longest, but none under a call. */
+  const closeSpare = (): void => {
+    for (const [pool, pair] of opened) {
+      if (opened.size <= KEPT_POOLS) return;
+      if (pair.uses > 0) continue;
+      opened.delete(pool);
+      void closePair(pair);
+    }
+  };
+  return {
+    use: (pool, work) => {
+      const pair = of(pool);
+      pair.uses++;
+      return bounded(
+        work(pair).finally(() => {
+          pair.uses--;
+          closeSpare();
+        }),
+      );
+    },
+    close: () => Promise.all([...opened.values()].map(closePair)),
+  };
+}
+
+async function closePair({ queue, worker }: Pair): Promise<void> {
+  await Promise.allSettled([bounded(worker.close(true)), bounded(queue.close())]);
+}
+
+function pairs(backend: HintQueue['backend'], prefix: string, open: Open): HintQueue {
+  const { use, close } = keptPairs(prefix, open);
   const addTo = (pool: string, hints: readonly Hint[], again?: string): Promise<unknown> =>
-    bounded(
-      of(pool).queue.addBulk(
+    use(pool, ({ queue }) =>
+      queue.addBulk(
         hints.map(({ jobId, epoch, priority }) => ({
           name: 'hint',
           data: { jobId, epoch, priority },
@@ -146,27 +185,23 @@ function pairs(
       }
     },
     take: async (pool) => {
-      const data = await bounded(takeOut(of(pool).worker));
+      const data = await use(pool, ({ worker }) => takeOut(worker));
       return data && { ...data, pool };
     },
-    waiting: async ({ jobId, epoch, pool }, again) => {
-      const job = await bounded(of(pool).queue.getJob(hintId(jobId, epoch, again)));
-      const state = job ? await bounded(job.getState()) : 'missing';
-      return ['waiting', 'prioritized', 'delayed'].includes(state);
-    },
+    waiting: ({ jobId, epoch, pool }, again) =>
+      use(pool, async ({ queue }) => {
+        const job = await queue.getJob(hintId(jobId, epoch, again));
+        const state = job ? await job.getState() : 'missing';
+        return ['waiting', 'prioritized', 'delayed'].includes(state);
+      }),
     depth: async (pool) => {
-      const counts = await bounded(
-        of(pool).queue.getJobCounts('waiting', 'prioritized', 'delayed'),
+      const counts = await use(pool, ({ queue }) =>
+        queue.getJobCounts('waiting', 'prioritized', 'delayed'),
       );
       return Object.values(counts).reduce((sum, count) => sum + count, 0);
     },
     close: async () => {
-      await Promise.allSettled(
-        [...opened.values()].flatMap(({ queue, worker }) => [
-          bounded(worker.close(true)),
-          bounded(queue.close()),
-        ]),
-      );
+      await close();
     },
   };
 }
