@@ -31,7 +31,8 @@ export async function assemble(
   const pinned: string[] = [];
   const release = async () => {
     for (const sha256 of pinned.splice(0)) cache.unpin(sha256);
-    await rm(path, { recursive: true, force: true });
+    // Links that stay cost nothing, and go when the worker starts again.
+    await rm(path, { recursive: true, force: true, maxRetries: 3 }).catch(() => undefined);
   };
   const missing = files
     .filter((file) => !cache.has(file.sha256))
