@@ -165,12 +165,14 @@ describe.skipIf(!canMount)("a real worker's job, when the disk", () => {
     expect(new Set((await outcomes()).filter((outcome) => outcome !== null))).toEqual(
       new Set(['disk_full']),
     );
-    expect(await checkpoints()).toEqual(kept);
+    // A try may have found room for one more, never lost one.
+    const [newest = 0, ...older] = await checkpoints();
+    expect([newest, ...older]).toEqual(expect.arrayContaining(kept));
     const log = (await graft.openai.fineTuning.jobs.listEvents(id)).data.map((e) => e.message);
     expect(log.some((message) => /disk is full|no space left/.test(message))).toBe(true);
     disk.empty();
     const job = await graft.succeeded(id);
-    expect(job.graft.attempts.at(-1)?.from_step).toBe(kept[0]);
+    expect(job.graft.attempts.at(-1)?.from_step).toBeGreaterThanOrEqual(newest);
     const files = await graft.results(job);
     for (const name of ['adapter_model.safetensors', 'metrics.csv'])
       expect(hash(losses(files, name)), name).toBe(hash(losses(whole, name)));
@@ -183,9 +185,7 @@ describe.skipIf(!canMount)("a real worker's job, when the disk", () => {
     await until('steps', async () => (await graft.job(id)).graft.progress.step > 20);
     serverDisk.fill();
     const warned = async (): Promise<boolean> => {
-      const { data } = (await graft.openai.get(`/fine_tuning/jobs/${id}/logs`)) as {
-        data: readonly { message: string }[];
-      };
+      const { data } = await graft.openai.fineTuning.jobs.listEvents(id, { limit: 1000 });
       return data.some(({ message }) => /^an upload waits: .*disk/.test(message));
     };
     await until('the warning', warned);
