@@ -1,9 +1,10 @@
 // A vitest reporter that names, for each file in which something failed, the log of the API that it started.
 import { existsSync, statSync } from 'node:fs';
-import { join, relative } from 'node:path';
+import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-const ROOT = fileURLToPath(new URL('..', import.meta.url));
+// not by `new URL`, which is a browser's in specs that run in one
+const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
 
 /** The log of a spec's API (tools/test-log.mjs); the next run of the spec begins it anew. */
 export function logOf(spec) {

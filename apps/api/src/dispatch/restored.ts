@@ -12,25 +12,23 @@ import { Outbox } from './outbox.js';
 /** More than any job has attempts: no epoch that was handed out and forgotten comes again. */
 const JUMP = 1000;
 
-/** A server, a history of it, and a place in that. */
+/** What is remembered of a database: its server, the history of that, and how far its mark had come. */
 interface Position {
   readonly system: string;
   readonly timeline: number;
-  readonly lsn: string;
+  readonly mark: number;
 }
 
 interface Found extends Position {
-  /** Behind what was seen of the same server and timeline. */
-  readonly behind: boolean;
   /** The server and timeline that this database was last used on. */
   readonly known: string | null;
 }
 
 /**
  * A database that was restored, or a standby that took over without the last commits, has forgotten
- * epochs that workers still hold, and would hand them out again. When the server, its timeline or the
- * place in it is not what was seen last, every open epoch goes up by 1,000. The place is remembered
- * outside of the database, in GRAFT_HOME.
+ * epochs that workers still hold, and would hand them out again. When the server or its timeline is not what
+ * was seen last, or the mark in it is behind, every open epoch goes up by 1,000. The mark is raised with each
+ * look and remembered outside of the database, in GRAFT_HOME.
  */
 @Injectable()
 export class Restored {
@@ -48,47 +46,59 @@ export class Restored {
   /** Before anything is served, and now and then: a standby may take over while this process runs. */
   async check(): Promise<void> {
     const seen = this.remembered();
-    const now = await this.position(seen);
-    if (now.known === null) await this.settle(now, this.database.manager);
-    else if (now.behind) await this.jump(now, 'it is behind what was seen of it');
-    else if (now.known !== `${now.system}/${now.timeline}`)
-      await this.jump(now, 'its server or its timeline is another');
-    this.remember(now);
+    const now = await this.found();
+    const here = `${now.system}/${now.timeline}`;
+    const isBehind =
+      seen !== null && `${seen.system}/${seen.timeline}` === here && now.mark < seen.mark;
+    if (isBehind) await this.jump(now, seen.mark, 'it is behind what was seen of it');
+    else if (now.known !== null && now.known !== here)
+      await this.jump(now, now.mark, 'its server or its timeline is another');
+    const mark = await this.settle(now, Math.max(now.mark, isBehind ? seen.mark : 0) + 1);
+    this.remember({ ...now, mark });
   }
 
-  private async position(seen: Position | null): Promise<Found> {
-    const [now] = await this.database.query<Found>(
-      `SELECT at.*, COALESCE(at.system = $1 AND at.timeline = $2 AND at.lsn::pg_lsn < $3::pg_lsn, false) AS behind,
-         (SELECT system_identifier || '/' || timeline FROM installation) AS known FROM (
-         SELECT system_identifier::text AS system, pg_current_wal_flush_lsn()::text AS lsn,
-           ('x' || left(pg_walfile_name(pg_current_wal_flush_lsn()), 8))::bit(32)::int AS timeline
-         FROM pg_control_system()
-       ) AS at`,
-      [seen?.system ?? null, seen?.timeline ?? null, seen?.lsn ?? null],
+  private async found(): Promise<Found> {
+    const [now] = await this.database.query<Omit<Found, 'mark'> & { mark: string }>(
+      `SELECT system_identifier::text AS system,
+         ('x' || left(pg_walfile_name(pg_current_wal_flush_lsn()), 8))::bit(32)::int AS timeline,
+         (SELECT system_identifier || '/' || timeline FROM installation) AS known,
+         COALESCE((SELECT mark FROM installation), 0) AS mark
+       FROM pg_control_system()`,
     );
     if (!now) throw new Error('the database does not say where it is');
-    return now;
+    return { ...now, mark: Number(now.mark) };
   }
 
-  private async settle({ system, timeline }: Position, manager: EntityManager): Promise<void> {
-    await this.database.query(
-      `INSERT INTO installation (id, system_identifier, timeline) VALUES (1, $1, $2)
-       ON CONFLICT (id) DO UPDATE SET system_identifier = excluded.system_identifier, timeline = excluded.timeline`,
-      [system, timeline],
+  /** Notes where the database is now, and raises its mark to at least `mark`; returns what it is then. */
+  private async settle(
+    { system, timeline }: Position,
+    mark: number,
+    manager?: EntityManager,
+  ): Promise<number> {
+    const [row] = await this.database.query<{ mark: string }>(
+      `INSERT INTO installation (id, system_identifier, timeline, mark) VALUES (1, $1, $2, $3)
+       ON CONFLICT (id) DO UPDATE SET system_identifier = excluded.system_identifier, timeline = excluded.timeline,
+         mark = GREATEST(installation.mark, excluded.mark) RETURNING mark`,
+      [system, timeline, mark],
       manager,
     );
+    return Number(row?.mark ?? mark);
   }
 
-  private async jump(now: Found, why: string): Promise<void> {
+  private async jump(now: Found, mark: number, why: string): Promise<void> {
     const counts = await this.database.transaction(async (manager) => {
       // Another process may have been here first.
-      const [known] = await this.database.query<{ place: string }>(
-        `SELECT system_identifier || '/' || timeline AS place FROM installation FOR UPDATE`,
+      const [known] = await this.database.query<{ place: string; mark: string }>(
+        `SELECT system_identifier || '/' || timeline AS place, mark FROM installation FOR UPDATE`,
         [],
         manager,
       );
-      if (!now.behind && known?.place !== now.known) return null;
-      await this.settle(now, manager);
+      if (
+        (known?.place ?? null) !== now.known ||
+        Number(known?.mark) >= Math.max(mark, now.mark + 1)
+      )
+        return null;
+      await this.settle(now, mark, manager);
       return this.raiseEpochs(manager);
     });
     if (counts) log.warn({ why, ...counts }, 'the database was restored: open epochs went up');
@@ -127,9 +137,9 @@ export class Restored {
     }
   }
 
-  private remember({ system, timeline, lsn }: Position): void {
+  private remember({ system, timeline, mark }: Position): void {
     try {
-      writeFileSync(`${this.file}.tmp`, JSON.stringify({ system, timeline, lsn }));
+      writeFileSync(`${this.file}.tmp`, JSON.stringify({ system, timeline, mark }));
       renameSync(`${this.file}.tmp`, this.file);
     } catch (error) {
       // A full disk: what was written last still stands, and only falls further behind.

@@ -7,7 +7,8 @@ export class Installation1764200000000 implements MigrationInterface {
   async up(runner: QueryRunner): Promise<void> {
     await runner.query(`CREATE TABLE "installation" ("id" integer NOT NULL,
       "system_identifier" text NOT NULL,
-      "timeline" integer NOT NULL, CONSTRAINT "installation_pk" PRIMARY KEY ("id"))`);
+      "timeline" integer NOT NULL,
+      "mark" bigint NOT NULL DEFAULT 0, CONSTRAINT "installation_pk" PRIMARY KEY ("id"))`);
   }
 
   async down(runner: QueryRunner): Promise<void> {
