@@ -203,12 +203,23 @@ it('resumes a paused run to the same bytes while others come and go', async () =
   expect(adapterBytes(after).equals(adapterBytes(undisturbed))).toBe(true);
 });
 
-it('frees everything of the runs that are gone', () => {
+it('breathes after each micro-batch of a step', async () => {
+  const run = open(1);
+  const pack = new Pack(base.model, { budget: 1 });
+  pack.add(run);
+  let breaths = 0;
+  await pack.forwardBackward([run], async () => void breaths++);
+  expect(breaths).toBe(run.examplesAt(run.step).length);
+  expect(breaths).toBeGreaterThan(1);
+  pack.remove(run);
+});
+
+it('frees everything of the runs that are gone', async () => {
   const tensors = memory().tensors;
   const run = open(2);
   const pack = new Pack(base.model);
   pack.add(run);
-  pack.forwardBackward([run]);
+  await pack.forwardBackward([run], () => Promise.resolve());
   expect(memory().tensors).toBeGreaterThan(tensors);
   pack.remove(run);
   expect(memory().tensors).toBe(tensors);

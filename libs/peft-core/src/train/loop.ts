@@ -23,7 +23,7 @@ export async function trainStep(
   }
   const started = performance.now();
   const training = pack.runs.filter((run) => !run.done);
-  const losses = pack.forwardBackward(training);
+  const losses = await pack.forwardBackward(training, breathe);
   const updates = new Map<Run, Omit<FactOfRun<'step'>, 'seconds'>>();
   for (const run of training)
     contain(pack, run, report, () => updates.set(run, run.update(losses.get(run) as LossSum)));

@@ -50,8 +50,14 @@ export class Pack {
     run.dispose();
   }
 
-  /** Adds the gradients of each run's next step to its leaves; returns its loss sums. */
-  forwardBackward(runs: readonly Run[]): Map<Run, LossSum> {
+  /**
+   * Adds the gradients of each run's next step to its leaves; returns its loss sums.
+   * @param breathe awaited after each micro-batch: a step of many may last minutes
+   */
+  async forwardBackward(
+    runs: readonly Run[],
+    breathe: () => Promise<void>,
+  ): Promise<Map<Run, LossSum>> {
     const totals = new Map(runs.map((run) => [run, { loss: 0, correct: 0, count: 0 }]));
     const shares = runs.map((run) => ({ run: run.id, examples: run.examplesAt(run.step) }));
     const scales = new Map(
@@ -73,6 +79,7 @@ export class Pack {
         const total = totals.get(this.members.get(id) as Run);
         if (total) addTo(total, sum);
       });
+      await breathe();
     }
     for (const run of runs) run.backwardPenalty();
     return totals;
