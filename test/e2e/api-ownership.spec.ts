@@ -1,3 +1,5 @@
+import { truncateSync } from 'node:fs';
+import { join } from 'node:path';
 import { status } from '@grpc/grpc-js';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import {
@@ -202,6 +204,29 @@ function ownership(redis: boolean): void {
       graft: { attempts: [{ outcome: 'cancelled' }] },
     });
     worker.vanish();
+  });
+
+  it('goes on from the checkpoint before where bytes of the newest are lost', async () => {
+    const { id, pool, worker } = await scene();
+    const lease = await worker.assigned();
+    await worker.tell(lease, started(0, 9), step(1), step(2));
+    const states = [];
+    for (const at of [1, 2]) {
+      const state = await worker.put(lease, 'state', `${id} at ${at}`);
+      await worker.tell(lease, saved(at, [state]));
+      states.push(state);
+    }
+    const { sha256 } = states[1] as (typeof states)[number];
+    truncateSync(join(api.home, 'blobs', sha256.slice(0, 2), sha256), 3);
+    const heir = await new ScriptedWorker(api, { pool, name: 'heir' }).connect();
+    expect(await heir.assigned()).toMatchObject({
+      jobId: id,
+      checkpointStep: 1,
+      checkpoint: [states[0]],
+    });
+    await api.post(`/fine_tuning/jobs/${id}/cancel`);
+    worker.vanish();
+    heir.vanish();
   });
 
   it('pauses after the checkpoint and resumes from it', async () => {

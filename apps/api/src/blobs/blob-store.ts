@@ -6,6 +6,7 @@ import { DomainError } from '@graft/contracts';
 import { Injectable } from '@nestjs/common';
 import type { EntityManager } from 'typeorm';
 import { Settings } from '../config.js';
+import type { StoredFile } from '../database/entities/storage.js';
 import { Database } from '../database/database.js';
 import { randomText } from '../ids.js';
 
@@ -191,6 +192,13 @@ export class BlobStore {
 
   async has(sha256: string): Promise<boolean> {
     return SHA256.test(sha256) && (await stat(this.path(sha256)).catch(() => null)) !== null;
+  }
+
+  /** Whether all of them are there in their full sizes. */
+  async haveAll(files: readonly StoredFile[]): Promise<boolean> {
+    for (const { sha256, size } of files)
+      if ((await stat(this.path(sha256)).catch(() => null))?.size !== size) return false;
+    return true;
   }
 
   path(sha256: string): string {

@@ -1,10 +1,16 @@
 import { Injectable } from '@nestjs/common';
 import type { Assignment, BlobRef, Lease } from '@graft/contracts/grpc';
+import { BlobStore } from '../blobs/blob-store.js';
 import { Settings } from '../config.js';
 import { Database } from '../database/database.js';
+import type { Checkpoint } from '../database/entities/job.js';
 import type { StoredFile } from '../database/entities/storage.js';
 import { JOB_CHANNEL } from '../events/history.js';
+import { log } from '../log.js';
 import type { Hint } from './hint-queue.js';
+
+/** More than are ever kept of a job. */
+const MOST_CHECKPOINTS = 20;
 
 interface Taken {
   readonly id: string;
@@ -29,6 +35,7 @@ export class Leases {
   constructor(
     private readonly database: Database,
     private readonly settings: Settings,
+    private readonly blobs: BlobStore,
   ) {}
 
   /** The base a hint's job needs, or null when the hint is stale. */
@@ -71,10 +78,7 @@ export class Leases {
       'SELECT files FROM model WHERE id = $1',
       [taken.base_id],
     );
-    const [checkpoint] = await this.database.query<{ step: number; files: StoredFile[] }>(
-      'SELECT step, files FROM checkpoint WHERE job_id = $1 ORDER BY step DESC, epoch DESC LIMIT 1',
-      [taken.id],
-    );
+    const checkpoint = await this.newestWhole(taken.id);
     return {
       jobId: taken.id,
       epoch: taken.epoch,
@@ -86,6 +90,22 @@ export class Leases {
       checkpoint: blobRefs(checkpoint?.files ?? []),
       checkpointStep: checkpoint?.step ?? 0,
     };
+  }
+
+  /** A checkpoint whose bytes are lost is passed over for the one before. */
+  private async newestWhole(jobId: string): Promise<Pick<Checkpoint, 'step' | 'files'> | null> {
+    const checkpoints = await this.database.query<Pick<Checkpoint, 'step' | 'files'>>(
+      'SELECT step, files FROM checkpoint WHERE job_id = $1 ORDER BY step DESC, epoch DESC LIMIT $2',
+      [jobId, MOST_CHECKPOINTS],
+    );
+    for (const checkpoint of checkpoints) {
+      if (await this.blobs.haveAll(checkpoint.files)) return checkpoint;
+      log.error(
+        { job: jobId, step: checkpoint.step },
+        'bytes of a checkpoint are lost: taking the one before',
+      );
+    }
+    return null;
   }
 
   private async fileRef(id: string): Promise<BlobRef | undefined> {
