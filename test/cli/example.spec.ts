@@ -61,7 +61,7 @@ describe('graft up --example', () => {
   it('imports, uploads, asks, trains, downloads, asks again, and ends with both scores', async () => {
     const { code, out, err } = await example(base);
     expect([code, err]).toEqual([0, expect.stringContaining('public domain')]);
-    expect(out).toMatch(/succeeded in \d+:\d\d: 40 steps, loss \d+\.\d{3}/);
+    expect(out).toMatch(/succeeded in \d+:\d\d: 80 steps, loss \d+\.\d{3}/);
     expect(out).toMatch(
       /Held-out score \(right answers of 40\): before \d+\.\d %, after \d+\.\d %/,
     );
