@@ -71,7 +71,7 @@ describe('graft up --example', () => {
     );
     expect(JSON.parse(readFileSync(join(folder, 'adapter_config.json'), 'utf8'))).toMatchObject({
       peft_type: 'LORA',
-      r: 8,
+      r: 16,
     });
     expect(out).toMatch(/Dashboard: http:\/\/127\.0\.0\.1:\d+\/#key=sk-graft-/);
   }, 240_000);
