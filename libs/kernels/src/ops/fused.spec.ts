@@ -269,6 +269,37 @@ it('results do not depend on the number of threads', () => {
   }
 });
 
+it('other dtypes take the composition of operators, with the same results', () => {
+  k.tidy(() => {
+    const wide = (t: Tensor): Tensor => k.to(t, 'f64');
+    const near = (own: Tensor, composed: Tensor): void => {
+      expect(composed.dtype).toBe('f64');
+      expectClose(own, k.to(composed, 'f32'), 'f32');
+    };
+    const [x, weight] = [random([9, 40], 'f32'), random([40], 'f32')];
+    near(k.rmsNorm(x, weight, 1e-5), k.rmsNorm(wide(x), wide(weight), 1e-5));
+    const up = random([9, 40], 'f32');
+    near(k.siluMul(x, up), k.siluMul(wide(x), wide(up)));
+    const rows = k.view(x, [9, 2, 20]);
+    const half = random([9, 1, 10], 'f32');
+    const [cos, sin] = [k.cat([half, half], 2), k.cat([k.neg(half), half], 2)];
+    near(k.rotate(rows, cos, sin), k.rotate(wide(rows), wide(cos), wide(sin)));
+    const labels = k.tensor(
+      BigInt64Array.from({ length: 9 }, (_, i) => BigInt(i)),
+      [9],
+    );
+    const scales = k.full([9], 0.5);
+    const [own, composed] = [k.add(x, 0), wide(x)];
+    const [a, b] = [
+      k.crossEntropy_(own, labels, scales),
+      k.crossEntropy_(composed, labels, scales),
+    ];
+    expectClose(a.losses, b.losses, 'f32');
+    expect(a.right.toArray()).toEqual(b.right.toArray());
+    near(own, composed);
+  });
+});
+
 it('says what is wrong', () => {
   k.tidy(() => {
     const x = random([4, 2, 8], 'f32');
