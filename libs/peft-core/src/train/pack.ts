@@ -11,7 +11,7 @@ import { microBatches, type Limits, type Share } from './micro-batches.js';
 import type { Run } from './run.js';
 
 /**
- * The budget bounds peak memory: SmolLM2-135M in bf16, LoRA on q and v, peaks at 2.47 GB with 2048 tokens
+ * The budget bounds peak memory: SmolLM2-135M in bf16, LoRA on q and v, peaks at 1.64 GB with 2048 tokens
  * (docs/results.md); a smaller one would cost prompt tuning a second pass over its virtual tokens. Joining pays
  * where products have few rows and costs bit-identity when the company changes: shorter stretches only.
  */
