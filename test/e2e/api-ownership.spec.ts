@@ -173,7 +173,7 @@ function ownership(redis: boolean): void {
     });
     const again = await worker.assigned();
     const said = (level: string, message: string) =>
-      ({ $case: 'log', value: { level, message } }) as const;
+      ({ $case: 'log', value: { level, message, code: '' } }) as const;
     await worker.tell(again, said('info', 'reads data'), said('warn', 'another trainer made it'));
     await worker.tell(again, started(0, 5), step(1), step(2), step(3, 0.125));
     const [row] = await api.query<{ replay_mismatches: number }>(

@@ -106,7 +106,11 @@ export class ControlPlane {
         jobId: 'job-1',
         epoch: 1,
         specJson: JSON.stringify({ ...SPEC, seed, ...spec }),
-        base: { id: 'base-a', files: [this.blob('base.txt', 'weights of base a')] },
+        base: {
+          id: 'base-a',
+          nameOrPath: 'base-a',
+          files: [this.blob('base.txt', 'weights of base a')],
+        },
         trainingFile: this.blob('train.jsonl', JSON.stringify(plan)),
         initAdapter: [],
         checkpoint: [],

@@ -1,4 +1,33 @@
 // Answers of Graft's own endpoints, beside OpenAI's.
+import type { DataReport } from './openai.js';
+
+/** POST /v1/fine_tuning/jobs/preview: what a create call would do, with every "auto" resolved. Creates nothing. */
+export interface JobPreviewObject {
+  readonly object: 'graft.job_preview';
+  readonly model: string;
+  readonly hyperparameters: {
+    readonly batch_size: number;
+    readonly n_epochs: number;
+    readonly learning_rate_multiplier: number | 'auto';
+  };
+  /** PEFT's config and Graft's options, resolved. */
+  readonly peft: Readonly<Record<string, unknown>> | null;
+  readonly graft: Readonly<Record<string, unknown>>;
+  readonly examples: number;
+  /** Optimiser steps in all, and tokens that they see in all (estimated where the data report is sampled). */
+  readonly steps: number;
+  readonly tokens: number;
+  /** Seconds of training, from measured speeds; null where nothing like it has run yet. */
+  readonly seconds: number | null;
+  /** What the time is taken from, in words. */
+  readonly seconds_from: string | null;
+  readonly trainable_parameters: number | null;
+  readonly total_parameters: number | null;
+  readonly training: DataReport;
+  readonly validation: DataReport | null;
+  /** A sentence each, for people. */
+  readonly warnings: readonly string[];
+}
 
 /** GET /v1/workers */
 export interface WorkerObject {

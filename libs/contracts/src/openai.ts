@@ -22,6 +22,57 @@ export interface FileObject {
   readonly purpose: string;
   readonly status: 'uploaded' | 'processed' | 'error';
   readonly status_details?: string | null;
+  readonly expires_at?: number;
+  /** What the check of training data found; absent for other files. */
+  readonly graft?: FileReport;
+}
+
+/** What an upload with purpose fine-tune holds. No base is known yet, so records and bytes are counted, not tokens. */
+export interface FileReport {
+  readonly records: number;
+  /** Records of each format: `messages`, `prompt_completion`, `text`. More than one key: a mixture. */
+  readonly formats: Readonly<Record<string, number>>;
+  /** Records that say the same as an earlier one, and the lines of the first twenty. */
+  readonly duplicates: number;
+  readonly duplicate_lines: readonly number[];
+  /** Fields that training does not read, and how many records have them. */
+  readonly ignored_fields: Readonly<Record<string, number>>;
+  readonly longest_line: { readonly line: number; readonly bytes: number } | null;
+  /** What was read when it was not JSON Lines of one of the formats: `csv`, `json`, `sharegpt`, `alpaca`, `parquet`. */
+  readonly converted_from: string | null;
+  /** A sentence each, for people. */
+  readonly warnings: readonly string[];
+}
+
+/** What a training or validation file is for one base: found when a job is created, or asked for by a preview. */
+export interface DataReport {
+  readonly examples: number;
+  /** Tokens of one pass, as cut; extrapolated from a sample where `sampled`. */
+  readonly tokens: number;
+  readonly supervised_tokens: number;
+  readonly sampled: boolean;
+  /** Tokens of the longest example before cutting (of those looked at), and where examples are cut. */
+  readonly longest: number;
+  readonly max_seq_len: number;
+  /** Examples cut at their end, and the lines of the first twenty. None has lost all it teaches: those are refused. */
+  readonly cut: number;
+  readonly cut_lines: readonly number[];
+  readonly duplicates: number;
+  /** Examples that the training file has, too; of a validation file. */
+  readonly overlap: number;
+  readonly formats: Readonly<Record<string, number>>;
+  /** Fields that this base's template does not use (such as `tools`), and how many records have them. */
+  readonly ignored_fields: Readonly<Record<string, number>>;
+  /** A sentence each, for people. */
+  readonly warnings: readonly string[];
+}
+
+/** Something about a run that its owner should know, such as divergence; also an event of level warn. */
+export interface JobWarning {
+  /** `loss_at_chance`, `zero_gradient`, `overfitting`, … */
+  readonly code: string;
+  readonly message: string;
+  readonly step: number | null;
 }
 
 export interface JobError {
@@ -51,6 +102,15 @@ export interface JobGraft {
   readonly valid_loss: number | null;
   /** At most 60 losses over the whole run, for a sparkline. */
   readonly sparkline: readonly number[];
+  /** What the training file is for this base; null where it was not looked at. */
+  readonly data?: DataReport | null;
+  /** The lowest validation loss so far and its step. */
+  readonly best?: { readonly step: number; readonly valid_loss: number } | null;
+  /** Seconds in which attempts trained (from their first step's beginning to their end); waiting is not in it. */
+  readonly training_seconds?: number;
+  /** Of a running job: seconds since its worker was last heard, by the database's clock. */
+  readonly worker_silent_seconds?: number | null;
+  readonly warnings?: readonly JobWarning[];
 }
 
 export interface JobAttempt {
@@ -110,6 +170,13 @@ export interface CheckpointObject {
   readonly fine_tuned_model_checkpoint: string;
   readonly step_number: number;
   readonly metrics: Readonly<Record<string, number>>;
+  readonly graft?: {
+    /** Whether it holds an adapter to use and to download. */
+    readonly usable: boolean;
+    readonly bytes: number;
+    /** Whether no kept checkpoint has a lower validation loss. */
+    readonly best: boolean;
+  };
 }
 
 export interface ModelObject {

@@ -78,7 +78,7 @@ export class ChatService {
     response.on('close', () => left.abort());
     const question: Omit<GenerateRequest, 'id'> = {
       ...input,
-      base: { id: model.base.id, files: blobRefs(model.base.files) },
+      base: { id: model.base.id, files: blobRefs(model.base.files), nameOrPath: model.base.id },
       adapter: blobRefs(model.adapter),
       maxTokens: asked.max_tokens ?? DEFAULT_TOKENS,
       temperature: asked.temperature ?? 1,

@@ -83,7 +83,7 @@ export class Leases {
       jobId: taken.id,
       epoch: taken.epoch,
       specJson: JSON.stringify(taken.spec),
-      base: { id: taken.base_id, files: blobRefs(base?.files ?? []) },
+      base: { id: taken.base_id, files: blobRefs(base?.files ?? []), nameOrPath: taken.base_id },
       trainingFile: await this.fileRef(taken.training_file),
       validationFile: taken.validation_file ? await this.fileRef(taken.validation_file) : undefined,
       initAdapter: blobRefs(taken.init_adapter),

@@ -82,7 +82,7 @@ describe('an assignment', () => {
     scene.plane.assign({
       jobId: 'base',
       plan: { steps: 1 },
-      base: { id: 'b', files: [scene.plane.blob('other.txt', 'x')] },
+      base: { id: 'b', nameOrPath: 'b', files: [scene.plane.blob('other.txt', 'x')] },
     });
     expect(await until('base', () => scene.plane.fact('failed', 'base'))).toMatchObject({
       code: 'invalid_model',
@@ -127,7 +127,10 @@ describe('an assignment', () => {
     await scene.startAgent();
     await scene.pulled();
     const big = scene.plane.blob('base.txt', Buffer.alloc(700_000, 'b'));
-    scene.plane.assign({ plan: { steps: 2 }, base: { id: 'big', files: [big] } });
+    scene.plane.assign({
+      plan: { steps: 2 },
+      base: { id: 'big', nameOrPath: 'big', files: [big] },
+    });
     await until('finished', () => scene.plane.fact('finished'));
     expect(
       scene.plane.fetches
@@ -146,7 +149,11 @@ describe('a shared base', () => {
     scene.plane.assign({
       jobId: 'c',
       plan: { steps: 5 },
-      base: { id: 'base-c', files: [scene.plane.blob('base.txt', 'weights of c')] },
+      base: {
+        id: 'base-c',
+        nameOrPath: 'base-c',
+        files: [scene.plane.blob('base.txt', 'weights of c')],
+      },
     });
     for (const job of ['a', 'b', 'c']) await until(job, () => scene.plane.fact('finished', job));
     const pid = (job: string) =>
@@ -168,6 +175,7 @@ describe('a shared base', () => {
     free = 0;
     const other = (letter: string) => ({
       id: `base-${letter}`,
+      nameOrPath: `base-${letter}`,
       files: [scene.plane.blob('base.txt', `weights of ${letter}`)],
     });
     scene.plane.assign({ jobId: 'b', plan: { steps: 3 }, base: other('b') });

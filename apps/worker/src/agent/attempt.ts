@@ -193,7 +193,10 @@ export class Attempt {
       case 'phase':
         return this.emit(facts.phase(fact));
       case 'log':
-        return this.emit({ $case: 'log', value: { level: fact.level, message: fact.message } });
+        return this.emit({
+          $case: 'log',
+          value: { level: fact.level, message: fact.message, code: '' },
+        });
       case 'saved':
         return this.saved(fact);
       case 'finished':
@@ -275,7 +278,10 @@ export class Attempt {
   uploadWaits(reason: string): void {
     if (this.ended || reason === this.waitsFor) return;
     this.waitsFor = reason;
-    this.emit({ $case: 'log', value: { level: 'warn', message: `an upload waits: ${reason}` } });
+    this.emit({
+      $case: 'log',
+      value: { level: 'warn', message: `an upload waits: ${reason}`, code: '' },
+    });
   }
 
   private uploadFailed(error: unknown): void {
@@ -287,7 +293,11 @@ export class Attempt {
     );
     this.emit({
       $case: 'log',
-      value: { level: 'error', message: `a checkpoint could not be uploaded: ${message}` },
+      value: {
+        level: 'error',
+        message: `a checkpoint could not be uploaded: ${message}`,
+        code: '',
+      },
     });
   }
 

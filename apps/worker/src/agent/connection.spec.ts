@@ -115,7 +115,11 @@ describe('answers', () => {
     await until('steps', () => scene.plane.fact('step'));
     const request = {
       id: 'g1',
-      base: { id: 'base-a', files: [scene.plane.blob('base.txt', 'weights of base a')] },
+      base: {
+        id: 'base-a',
+        nameOrPath: 'base-a',
+        files: [scene.plane.blob('base.txt', 'weights of base a')],
+      },
       adapter: [],
       messagesJson: JSON.stringify([{ role: 'user', content: 'one two three' }]),
       maxTokens: 10,
@@ -163,7 +167,7 @@ describe('answers', () => {
     await scene.pulled();
     const request = {
       id: 'g1',
-      base: { id: 'base-z', files: [scene.plane.blob('base.txt', 'z')] },
+      base: { id: 'base-z', nameOrPath: 'base-z', files: [scene.plane.blob('base.txt', 'z')] },
       adapter: [],
       messagesJson: '',
       prompt: 'hello',
@@ -183,7 +187,7 @@ describe('answers', () => {
       value: {
         ...request,
         id: 'g2',
-        base: { id: 'bad', files: [scene.plane.blob('nothing.txt', 'q')] },
+        base: { id: 'bad', nameOrPath: 'bad', files: [scene.plane.blob('nothing.txt', 'q')] },
       },
     });
     const bad = await until('the refusal', () =>

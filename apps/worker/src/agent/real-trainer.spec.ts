@@ -28,6 +28,7 @@ beforeEach(() => {
   const folder = writeTinyBase(join(scene.home, 'tiny'));
   base = {
     id: 'tiny',
+    nameOrPath: 'tiny',
     files: readdirSync(folder).map((name) =>
       scene.plane.blob(name, readFileSync(join(folder, name))),
     ),

@@ -151,6 +151,8 @@ export interface BlobRef {
 export interface BaseRef {
   id: string;
   files: BlobRef[];
+  /** What adapters name as their base (base_model_name_or_path): the hub's id, or the path it came from. */
+  nameOrPath: string;
 }
 
 /** A lease: this worker owns attempt `epoch` of the job. */
@@ -267,6 +269,8 @@ export interface Stopped {
 export interface Log {
   level: string;
   message: string;
+  /** Of a warning about the run itself: loss_at_chance, zero_gradient, overfitting, …; empty otherwise. */
+  code: string;
 }
 
 /** What the attempt does or waits for: a code and one sentence. */
@@ -1481,7 +1485,7 @@ export const BlobRef: MessageFns<BlobRef> = {
 };
 
 function createBaseBaseRef(): BaseRef {
-  return { id: "", files: [] };
+  return { id: "", files: [], nameOrPath: "" };
 }
 
 export const BaseRef: MessageFns<BaseRef> = {
@@ -1491,6 +1495,9 @@ export const BaseRef: MessageFns<BaseRef> = {
     }
     for (const v of message.files) {
       BlobRef.encode(v!, writer.uint32(18).fork()).join();
+    }
+    if (message.nameOrPath !== "") {
+      writer.uint32(26).string(message.nameOrPath);
     }
     return writer;
   },
@@ -1524,6 +1531,14 @@ export const BaseRef: MessageFns<BaseRef> = {
             message.files.push(BlobRef.decode(reader, reader.uint32()));
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.nameOrPath = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1543,6 +1558,7 @@ export const BaseRef: MessageFns<BaseRef> = {
     const message = createBaseBaseRef();
     message.id = object.id ?? "";
     message.files = object.files?.map((e) => BlobRef.fromPartial(e)) || [];
+    message.nameOrPath = object.nameOrPath ?? "";
     return message;
   },
 };
@@ -2802,7 +2818,7 @@ export const Stopped: MessageFns<Stopped> = {
 };
 
 function createBaseLog(): Log {
-  return { level: "", message: "" };
+  return { level: "", message: "", code: "" };
 }
 
 export const Log: MessageFns<Log> = {
@@ -2812,6 +2828,9 @@ export const Log: MessageFns<Log> = {
     }
     if (message.message !== "") {
       writer.uint32(18).string(message.message);
+    }
+    if (message.code !== "") {
+      writer.uint32(26).string(message.code);
     }
     return writer;
   },
@@ -2845,6 +2864,14 @@ export const Log: MessageFns<Log> = {
             message.message = reader.string();
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.code = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2864,6 +2891,7 @@ export const Log: MessageFns<Log> = {
     const message = createBaseLog();
     message.level = object.level ?? "";
     message.message = object.message ?? "";
+    message.code = object.code ?? "";
     return message;
   },
 };
