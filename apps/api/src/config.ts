@@ -1,3 +1,4 @@
+import { isIPv6 } from 'node:net';
 import { join } from 'node:path';
 
 /** How the control plane is started. Every field has a safe default: nothing listens beyond this host. */
@@ -77,5 +78,8 @@ export class Settings {
     this.blobsDir = join(config.home, 'blobs');
   }
 }
+
+/** A host as it stands before `:PORT`. */
+export const inUrl = (host: string): string => (isIPv6(host) ? `[${host}]` : host);
 
 export const VERSION = '0.1.0';

@@ -8,7 +8,7 @@ import type { AddressInfo } from 'node:net';
 import { AppModule } from './app.module.js';
 import { ApiKeysService } from './auth/api-keys.service.js';
 import { BlobStore } from './blobs/blob-store.js';
-import { Settings, VERSION, type ApiConfig } from './config.js';
+import { inUrl, Settings, VERSION, type ApiConfig } from './config.js';
 import { writeCredentials } from './credentials.js';
 import { dataSource } from './database/data-source.js';
 import { startEmbeddedPostgres } from './database/embedded-postgres.js';
@@ -80,17 +80,18 @@ export async function startApi(config: ApiConfig): Promise<RunningApi> {
     equip(app, settings);
     await app.get(BlobStore).sweep();
     await app.get(Restored).check();
+    await app.init();
+    await app.get(Notifications).start();
+    const gateway = await app.get(Gateway).listen(security);
     await app.listen(settings.port, settings.host);
     const { port } = app.getHttpServer().address() as AddressInfo;
-    const url = `http://${settings.host}:${port}`;
+    const url = `http://${inUrl(settings.host)}:${port}`;
     const credentials = await writeCredentials(
       settings,
       url,
       app.get(ApiKeysService),
       app.get(JoinTokensService),
     );
-    await app.get(Notifications).start();
-    const gateway = await app.get(Gateway).listen(security);
     app.get(Dispatcher).start();
     app.get(Reconciler).start();
     app.get(Retention).start();

@@ -58,6 +58,19 @@ export interface OverviewObject {
   readonly workers_online: number;
   readonly slots: number;
   readonly slots_busy: number;
+  readonly gateway: GatewayObject;
+}
+
+/** Where workers join. */
+export interface GatewayObject {
+  /**
+   * grpc://HOST:PORT, or grpcs:// with TLS: for workers elsewhere, or for those on the API's own host where it
+   * listens there only. HOST is the certificate's name, else the address it listens on, else the host's name.
+   */
+  readonly url: string;
+  readonly tls: boolean;
+  /** Whether workers on other hosts reach it at all. */
+  readonly listens_beyond_host: boolean;
 }
 
 /** GET /v1/fine_tuning/jobs/{id}/metrics: columns of equal length, newest epoch per step. */

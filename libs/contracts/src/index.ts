@@ -5,3 +5,4 @@ export * from './graft-api.js';
 export * from './openai.js';
 export * from './problem.js';
 export * from './spec.js';
+export * from './worker-command.js';

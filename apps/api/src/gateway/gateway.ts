@@ -1,16 +1,17 @@
 import { Injectable, type OnModuleDestroy } from '@nestjs/common';
-import { isIPv6 } from 'node:net';
+import { hostname } from 'node:os';
 import { Server, ServerCredentials, type Metadata } from '@grpc/grpc-js';
+import type { GatewayObject } from '@graft/contracts';
 import { WorkerServiceService, type WorkerServiceServer } from '@graft/contracts/grpc';
 import { bearer } from '../auth/secret-format.js';
 import { Answers } from '../chat/answers.js';
-import { Settings } from '../config.js';
+import { inUrl, Settings } from '../config.js';
 import { Leases } from '../dispatch/lease.js';
 import { Ingest } from '../events/ingest.js';
 import { BlobTransfer } from './blob-transfer.js';
 import { Connections } from './connections.js';
 import { JoinTokensService } from './join-tokens.service.js';
-import type { GatewaySecurity } from './security.js';
+import { isLoopback, type GatewaySecurity } from './security.js';
 import { Session, type WorkerStream } from './session.js';
 import { grpcError } from './status.js';
 import { Workers } from './workers.js';
@@ -28,6 +29,7 @@ const OPTIONS = {
 export class Gateway implements OnModuleDestroy {
   private server: Server | null = null;
   private readonly sessions = new Set<Session>();
+  private listening: GatewayObject | null = null;
 
   constructor(
     private readonly settings: Settings,
@@ -44,19 +46,35 @@ export class Gateway implements OnModuleDestroy {
    * Starts listening; answers with `host:port` for workers elsewhere and for one on this host. With TLS the
    * second is a port of 127.0.0.1 of its own, in the clear, which needs no name in the certificate.
    */
-  async listen({ credentials, tls }: GatewaySecurity): Promise<{ url: string; localUrl: string }> {
+  async listen(security: GatewaySecurity): Promise<{ url: string; localUrl: string }> {
     this.server = new Server(OPTIONS);
     this.server.addService(WorkerServiceService, this.service());
     const { host, grpcPort } = this.settings;
-    const url = await this.bind(isIPv6(host) ? `[${host}]` : host, grpcPort, credentials);
-    if (!tls) return { url, localUrl: url };
-    return { url, localUrl: await this.bind('127.0.0.1', 0, ServerCredentials.createInsecure()) };
+    const url = await this.bind(inUrl(host), grpcPort, security.credentials);
+    const localUrl = security.tls
+      ? await this.bind('127.0.0.1', 0, ServerCredentials.createInsecure())
+      : url;
+    this.listening = addressFor(host, url, localUrl, security);
+    return { url, localUrl };
+  }
+
+  /** Where workers join. */
+  get address(): GatewayObject {
+    if (!this.listening) throw new Error('the gateway does not listen yet');
+    return this.listening;
   }
 
   private bind(host: string, port: number, credentials: ServerCredentials): Promise<string> {
     return new Promise((resolve, reject) => {
       this.server?.bindAsync(`${host}:${port}`, credentials, (error, bound) =>
-        error ? reject(error) : resolve(`${host}:${bound}`),
+        error
+          ? reject(
+              new Error(
+                `the gateway for workers cannot listen on ${host}:${port} (${error.message}): ` +
+                  'if another program has that port, give another one with --grpc-port',
+              ),
+            )
+          : resolve(`${host}:${bound}`),
       );
     });
   }
@@ -115,6 +133,19 @@ export class Gateway implements OnModuleDestroy {
     await Promise.race([closed, new Promise((resolve) => setTimeout(resolve, 1000))]);
     server.forceShutdown();
   }
+}
+
+function addressFor(
+  host: string,
+  url: string,
+  localUrl: string,
+  { tls, certificateName }: GatewaySecurity,
+): GatewayObject {
+  if (isLoopback(host))
+    return { url: `grpc://${localUrl}`, tls: false, listens_beyond_host: false };
+  const name = certificateName ?? (/^[0.:]+$/.test(host) ? hostname() : inUrl(host));
+  const port = url.slice(url.lastIndexOf(':'));
+  return { url: `${tls ? 'grpcs' : 'grpc'}://${name}${port}`, tls, listens_beyond_host: true };
 }
 
 function credential(metadata: Metadata): string | null {

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { isIPv4 } from 'node:net';
 import { createSecureContext } from 'node:tls';
+import { X509Certificate } from 'node:crypto';
 import { ServerCredentials } from '@grpc/grpc-js';
 import type { ApiConfig } from '../config.js';
 
@@ -8,6 +9,8 @@ import type { ApiConfig } from '../config.js';
 export interface GatewaySecurity {
   readonly credentials: ServerCredentials;
   readonly tls: boolean;
+  /** A name of a host that the certificate is for. */
+  readonly certificateName: string | null;
 }
 
 /**
@@ -17,7 +20,7 @@ export interface GatewaySecurity {
  */
 export function gatewaySecurity(config: ApiConfig): GatewaySecurity {
   const { host = '127.0.0.1', grpcTlsCert: cert, grpcTlsKey: key, insecureGrpc } = config;
-  if (cert && key) return { credentials: tlsCredentials(cert, key), tls: true };
+  if (cert && key) return tlsSecurity(cert, key);
   if (cert || key)
     throw new Error(
       `--grpc-tls-cert and --grpc-tls-key belong together: --grpc-tls-${cert ? 'key' : 'cert'} is missing`,
@@ -27,10 +30,10 @@ export function gatewaySecurity(config: ApiConfig): GatewaySecurity {
       `the gateway would listen on ${host} without TLS, and workers would send their tokens in the clear: ` +
         'give --grpc-tls-cert and --grpc-tls-key, or --insecure-grpc if that network is private',
     );
-  return { credentials: ServerCredentials.createInsecure(), tls: false };
+  return { credentials: ServerCredentials.createInsecure(), tls: false, certificateName: null };
 }
 
-function tlsCredentials(certFile: string, keyFile: string): ServerCredentials {
+function tlsSecurity(certFile: string, keyFile: string): GatewaySecurity {
   const cert = read(certFile, '--grpc-tls-cert');
   const key = read(keyFile, '--grpc-tls-key');
   try {
@@ -41,7 +44,16 @@ function tlsCredentials(certFile: string, keyFile: string): ServerCredentials {
       { cause: error },
     );
   }
-  return ServerCredentials.createSsl(null, [{ cert_chain: cert, private_key: key }]);
+  return {
+    credentials: ServerCredentials.createSsl(null, [{ cert_chain: cert, private_key: key }]),
+    tls: true,
+    certificateName: hostIn(cert),
+  };
+}
+
+function hostIn(certificate: Buffer): string | null {
+  const names = new X509Certificate(certificate).subjectAltName ?? '';
+  return /(?:^|, )DNS:([\w.-]+)(?:,|$)/.exec(names)?.[1] ?? null;
 }
 
 function read(file: string, flag: string): Buffer {
@@ -52,6 +64,6 @@ function read(file: string, flag: string): Buffer {
   }
 }
 
-function isLoopback(host: string): boolean {
+export function isLoopback(host: string): boolean {
   return host === 'localhost' || host === '::1' || (isIPv4(host) && host.startsWith('127.'));
 }

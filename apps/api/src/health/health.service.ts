@@ -6,6 +6,7 @@ import { Database } from '../database/database.js';
 import { Worker } from '../database/entities/dispatch.js';
 import { HINTS, type HintQueueRef } from '../dispatch/hints.js';
 import { Connections } from '../gateway/connections.js';
+import { Gateway } from '../gateway/gateway.js';
 import { unix } from '../ids.js';
 import { Notifications } from '../stream/notifications.js';
 import { Counters } from './counters.js';
@@ -19,6 +20,7 @@ export class HealthService {
     private readonly notifications: Notifications,
     private readonly connections: Connections,
     private readonly counters: Counters,
+    private readonly gateway: Gateway,
     @Inject(HINTS) private readonly hints: HintQueueRef,
   ) {}
 
@@ -77,6 +79,7 @@ export class HealthService {
       workers_online: workers?.online ?? 0,
       slots: workers?.slots ?? 0,
       slots_busy: workers?.busy ?? 0,
+      gateway: this.gateway.address,
     };
   }
 

@@ -1,0 +1,17 @@
+import type { GatewayObject } from './graft-api.js';
+
+/** The command, for a person to copy, that starts one more worker; `tokenFile` holds its join token. */
+export function workerCommand(
+  { url }: Pick<GatewayObject, 'url'>,
+  options: { tokenFile: string; pool?: string | null; home?: string },
+): string {
+  const flags = { url, 'token-file': options.tokenFile, pool: options.pool, home: options.home };
+  const given = Object.entries(flags).filter(([, value]) => value != null);
+  return [
+    'npx graft-worker',
+    ...given.map(([name, value]) => `--${name} ${quoted(String(value))}`),
+  ].join(' ');
+}
+
+const quoted = (text: string): string =>
+  /^[\w.,:/@[\]-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
