@@ -60,6 +60,8 @@ describe('docker-compose.yml', () => {
     const { api, worker } = compose.services;
     expect(api.environment.GRAFT_INSECURE_GRPC).toBe('1');
     const grpc = api.environment.GRAFT_GRPC_PORT;
+    // a container reaches another one only beyond its own loopback
+    expect(api.environment.GRAFT_GRPC_HOST).toBe('0.0.0.0');
     expect(worker.environment.GRAFT_WORKER_URL).toBe(`grpc://api:${grpc}`);
     for (const port of api.ports) expect(port.split(':').at(-1)).not.toBe(grpc);
   });

@@ -44,6 +44,7 @@ it('lets the worker in by the token file that the API has written', async () => 
     [],
     here('api', {
       GRAFT_HOST: '127.0.0.1',
+      GRAFT_GRPC_HOST: '127.0.0.1',
       GRAFT_PORT: '0',
       GRAFT_GRPC_PORT: '0',
       GRAFT_DATABASE_URL: '',

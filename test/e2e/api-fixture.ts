@@ -93,6 +93,9 @@ export async function startTestApi(
     get client() {
       return new OpenAI({ apiKey: running.apiKey, baseURL: `${running.url}/v1`, maxRetries: 0 });
     },
+    get warnings() {
+      return running.warnings;
+    },
     home,
     databaseUrl: config.databaseUrl ?? '',
     headers,

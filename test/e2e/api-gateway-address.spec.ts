@@ -30,19 +30,19 @@ const THERE: readonly [string, () => Partial<ApiConfig>, string, boolean][] = [
   ['on this host, where the certificate is for others', () => named, 'grpc://127.0.0.1', false],
   [
     'on every address, by the name that the certificate has',
-    () => ({ host: '0.0.0.0', ...named }),
+    () => ({ grpcHost: '0.0.0.0', ...named }),
     'grpcs://graft.example.org',
     true,
   ],
   [
     'on every address, by the name of the host where the certificate names none',
-    () => ({ host: '0.0.0.0', ...wildcard }),
+    () => ({ grpcHost: '0.0.0.0', ...wildcard }),
     `grpcs://${hostname()}`,
     true,
   ],
   [
     'on every address without TLS',
-    () => ({ host: '::', insecureGrpc: true }),
+    () => ({ grpcHost: '::', host: '::1', insecureGrpc: true }),
     `grpc://${hostname()}`,
     true,
   ],

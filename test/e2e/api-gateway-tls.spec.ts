@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -20,6 +20,7 @@ let dir: string;
 let authority: Authority;
 let stranger: Authority;
 let token: string;
+let certificate: { grpcTlsCert: string; grpcTlsKey: string };
 let api: TestApi;
 const children: ChildProcess[] = [];
 
@@ -28,7 +29,8 @@ beforeAll(async () => {
   authority = new Authority(dir, 'authority');
   stranger = new Authority(dir, 'stranger');
   const { cert, key } = authority.issue('DNS:localhost');
-  api = await startTestApi({ grpcTlsCert: cert, grpcTlsKey: key });
+  certificate = { grpcTlsCert: cert, grpcTlsKey: key };
+  api = await startTestApi(certificate);
   token = join(dir, 'token');
   writeFileSync(token, api.joinToken);
 });
@@ -98,11 +100,49 @@ describe('the gateway over TLS', () => {
   });
 });
 
+/** What listens on the ports of a process, as /proc/net lists it. */
+const listening = (port: number): string[] =>
+  ['tcp', 'tcp6'].flatMap((family) =>
+    readFileSync(`/proc/net/${family}`, 'utf8')
+      .split('\n')
+      .map((line) => line.trim().split(/\s+/))
+      .filter(
+        ([, local, , state]) => state === '0A' && parseInt(local!.split(':')[1]!, 16) === port,
+      )
+      .map(([, local]) => local!.split(':')[0]!),
+  );
+const LOOPBACK = '0100007F';
+const EVERYWHERE = '00000000';
+
 describe('the API', () => {
+  it('opens the gateway to others without opening REST', async () => {
+    const opened = await startTestApi({ ...certificate, grpcHost: '0.0.0.0' });
+    try {
+      expect(listening(Number(opened.grpcUrl.split(':')[1]))).toEqual([EVERYWHERE]);
+      expect(listening(Number(new URL(opened.url).port))).toEqual([LOOPBACK]);
+      expect(opened.warnings).toEqual([]);
+    } finally {
+      await opened.close();
+    }
+  });
+
+  it('opens REST to others without opening the gateway, and warns that REST has no TLS', async () => {
+    const opened = await startTestApi({ host: '0.0.0.0' });
+    try {
+      expect(listening(Number(opened.grpcUrl.split(':')[1]))).toEqual([LOOPBACK]);
+      expect(listening(Number(new URL(opened.url).port))).toEqual([EVERYWHERE]);
+      expect(opened.warnings).toEqual([
+        expect.stringContaining('REST and the dashboard listen on 0.0.0.0 without TLS'),
+      ]);
+    } finally {
+      await opened.close();
+    }
+  });
+
   it('does not start on an address that others reach without TLS', () => {
     const home = join(dir, 'refused');
     const { status, stderr } = spawnSync(process.execPath, [API, '--home', home], {
-      env: cleanEnv({ GRAFT_HOST: '0.0.0.0' }),
+      env: cleanEnv({ GRAFT_GRPC_HOST: '0.0.0.0' }),
       encoding: 'utf8',
     });
     expect(status).toBe(1);

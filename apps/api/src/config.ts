@@ -1,13 +1,18 @@
-import { isIPv6 } from 'node:net';
+import { isIPv4, isIPv6 } from 'node:net';
 import { join } from 'node:path';
+
+export const LOOPBACK = '127.0.0.1';
 
 /** How the control plane is started. Every field has a safe default: nothing listens beyond this host. */
 export interface ApiConfig {
   /** Folder that holds the database, blobs and credentials. */
   readonly home: string;
+  /** Address that REST and the dashboard listen on. */
   readonly host?: string;
   /** 0 takes a free port. */
   readonly port?: number;
+  /** Address and port that the gateway for workers listens on. */
+  readonly grpcHost?: string;
   readonly grpcPort?: number;
   /** Certificate chain and key, PEM files, that the gateway speaks TLS with; both or none. */
   readonly grpcTlsCert?: string;
@@ -42,6 +47,7 @@ export class Settings {
   readonly home: string;
   readonly host: string;
   readonly port: number;
+  readonly grpcHost: string;
   readonly grpcPort: number;
   readonly queueUrl: string | null;
   readonly queuePrefix: string;
@@ -61,8 +67,9 @@ export class Settings {
     readonly databaseUrl: string,
   ) {
     this.home = config.home;
-    this.host = config.host ?? '127.0.0.1';
+    this.host = config.host ?? LOOPBACK;
     this.port = config.port ?? 0;
+    this.grpcHost = config.grpcHost ?? LOOPBACK;
     this.grpcPort = config.grpcPort ?? 0;
     this.queueUrl = config.queueUrl ?? null;
     this.queuePrefix = config.queuePrefix ?? 'graft';
@@ -78,6 +85,10 @@ export class Settings {
     this.blobsDir = join(config.home, 'blobs');
   }
 }
+
+/** Whether only programs on this host reach an address. */
+export const isLoopback = (host: string): boolean =>
+  host === 'localhost' || host === '::1' || (isIPv4(host) && host.startsWith('127.'));
 
 /** A host as it stands before `:PORT`. */
 export const inUrl = (host: string): string => (isIPv6(host) ? `[${host}]` : host);

@@ -8,7 +8,7 @@ import type { AddressInfo } from 'node:net';
 import { AppModule } from './app.module.js';
 import { ApiKeysService } from './auth/api-keys.service.js';
 import { BlobStore } from './blobs/blob-store.js';
-import { inUrl, Settings, VERSION, type ApiConfig } from './config.js';
+import { inUrl, isLoopback, Settings, VERSION, type ApiConfig } from './config.js';
 import { writeCredentials } from './credentials.js';
 import { dataSource } from './database/data-source.js';
 import { startEmbeddedPostgres } from './database/embedded-postgres.js';
@@ -41,6 +41,8 @@ export interface RunningApi {
   readonly localGrpcUrl: string;
   readonly apiKey: string;
   readonly joinToken: string;
+  /** What the operator should know about this set-up, a sentence each. */
+  readonly warnings: readonly string[];
   close(): Promise<void>;
 }
 
@@ -99,11 +101,21 @@ export async function startApi(config: ApiConfig): Promise<RunningApi> {
     closing.push(async () => app.get(JobStream).endAll());
     const grpcUrl = gateway.url;
     log.info({ url, grpcUrl, tls: security.tls, queue: queue.backend }, 'control plane is up');
-    return { url, grpcUrl, localGrpcUrl: gateway.localUrl, ...credentials, close };
+    const warnings = warningsOf(settings);
+    for (const warning of warnings) log.warn(warning);
+    return { url, grpcUrl, localGrpcUrl: gateway.localUrl, ...credentials, warnings, close };
   } catch (error) {
     await close();
     throw error;
   }
+}
+
+function warningsOf({ host }: Settings): string[] {
+  if (isLoopback(host)) return [];
+  return [
+    `REST and the dashboard listen on ${host} without TLS: API keys and data travel in the clear. ` +
+      'Outside a private network leave out --host and put a reverse proxy with TLS before them',
+  ];
 }
 
 /** Everything around the routes, outermost first. */

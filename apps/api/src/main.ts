@@ -7,9 +7,10 @@ import { log } from './log.js';
 const HELP = `graft-api: the control plane
 
   --home DIR           database, blobs, credentials (GRAFT_HOME, default .graft)
-  --host HOST          address to listen on (GRAFT_HOST, default 127.0.0.1)
-  --port N             HTTP port, 0 = any free one (GRAFT_PORT, default 8080)
-  --grpc-port N        port for workers (GRAFT_GRPC_PORT, default 0)
+  --host HOST          address of REST and the dashboard (GRAFT_HOST, default 127.0.0.1)
+  --port N             their port, 0 = any free one (GRAFT_PORT, default 8080)
+  --grpc-host HOST     address that workers connect to (GRAFT_GRPC_HOST, default 127.0.0.1)
+  --grpc-port N        its port, 0 = any free one (GRAFT_GRPC_PORT, default 0)
   --grpc-tls-cert F    certificate chain that the port for workers shows (GRAFT_GRPC_TLS_CERT)
   --grpc-tls-key F     its key (GRAFT_GRPC_TLS_KEY)
   --insecure-grpc      workers on other hosts without TLS, on a private network
@@ -24,7 +25,7 @@ const HELP = `graft-api: the control plane
                        what a key may send, 0 = any number (GRAFT_REQUESTS_PER_MINUTE, default 6000)
 
 Prints one line of JSON when it is ready: url, grpc_url, local_grpc_url (for a worker on this
-host), credentials, join_token_file.
+host), credentials, join_token_file, warnings.
 `;
 
 const text = { type: 'string' } as const;
@@ -33,6 +34,7 @@ const { values } = parseArgs({
     home: text,
     host: text,
     port: text,
+    'grpc-host': text,
     'grpc-port': text,
     'grpc-tls-cert': text,
     'grpc-tls-key': text,
@@ -72,6 +74,7 @@ if (values.help) {
   const perMinute = setting(values['requests-per-minute'], 'GRAFT_REQUESTS_PER_MINUTE');
   const optional = {
     host: setting(values.host, 'GRAFT_HOST'),
+    grpcHost: setting(values['grpc-host'], 'GRAFT_GRPC_HOST'),
     grpcTlsCert: setting(values['grpc-tls-cert'], 'GRAFT_GRPC_TLS_CERT'),
     grpcTlsKey: setting(values['grpc-tls-key'], 'GRAFT_GRPC_TLS_KEY'),
     databaseUrl: setting(values['database-url'], 'GRAFT_DATABASE_URL'),
@@ -96,6 +99,7 @@ if (values.help) {
       local_grpc_url: api.localGrpcUrl,
       credentials: join(home, 'credentials.json'),
       join_token_file: joinTokenFile,
+      warnings: api.warnings,
     };
     process.stdout.write(JSON.stringify(ready) + '\n');
     let stopping = false;

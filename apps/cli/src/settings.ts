@@ -24,7 +24,18 @@ export const SETTINGS = [
   { key: 'url', env: 'GRAFT_URL', inFile: true, what: 'address of the API that commands talk to' },
   { key: 'api-key', env: 'GRAFT_API_KEY', inFile: true, what: 'key they send' },
   { key: 'port', env: 'GRAFT_PORT', inFile: true, what: 'port of REST and dashboard' },
-  { key: 'host', env: 'GRAFT_HOST', inFile: true, what: 'address that API and gateway listen on' },
+  {
+    key: 'host',
+    env: 'GRAFT_HOST',
+    inFile: true,
+    what: 'address that REST and dashboard listen on',
+  },
+  {
+    key: 'grpc-host',
+    env: 'GRAFT_GRPC_HOST',
+    inFile: true,
+    what: 'address that workers connect to',
+  },
   { key: 'grpc-port', env: 'GRAFT_GRPC_PORT', inFile: true, what: 'port that workers connect to' },
   {
     key: 'grpc-tls-cert',

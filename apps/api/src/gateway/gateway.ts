@@ -5,13 +5,13 @@ import type { GatewayObject } from '@graft/contracts';
 import { WorkerServiceService, type WorkerServiceServer } from '@graft/contracts/grpc';
 import { bearer } from '../auth/secret-format.js';
 import { Answers } from '../chat/answers.js';
-import { inUrl, Settings } from '../config.js';
+import { inUrl, isLoopback, Settings } from '../config.js';
 import { Leases } from '../dispatch/lease.js';
 import { Ingest } from '../events/ingest.js';
 import { BlobTransfer } from './blob-transfer.js';
 import { Connections } from './connections.js';
 import { JoinTokensService } from './join-tokens.service.js';
-import { isLoopback, type GatewaySecurity } from './security.js';
+import type { GatewaySecurity } from './security.js';
 import { Session, type WorkerStream } from './session.js';
 import { grpcError } from './status.js';
 import { Workers } from './workers.js';
@@ -49,7 +49,7 @@ export class Gateway implements OnModuleDestroy {
   async listen(security: GatewaySecurity): Promise<{ url: string; localUrl: string }> {
     this.server = new Server(OPTIONS);
     this.server.addService(WorkerServiceService, this.service());
-    const { host, grpcPort } = this.settings;
+    const { grpcHost: host, grpcPort } = this.settings;
     const url = await this.bind(inUrl(host), grpcPort, security.credentials);
     const localUrl = security.tls
       ? await this.bind('127.0.0.1', 0, ServerCredentials.createInsecure())

@@ -21,18 +21,23 @@ const security = (config: object) => gatewaySecurity({ home: folder, ...config }
 describe("the gateway's security", () => {
   it.each([undefined, '127.0.0.1', '127.1.2.3', '::1', 'localhost'])(
     'needs no TLS on %s, which nobody else reaches',
-    (host) => expect(security(host === undefined ? {} : { host }).tls).toBe(false),
+    (grpcHost) => expect(security(grpcHost === undefined ? {} : { grpcHost }).tls).toBe(false),
   );
 
   it.each(['0.0.0.0', '::', '10.0.0.5', 'api.internal', '127.example.org'])(
     'refuses %s without TLS, unless the operator says that the network is private',
-    (host) => {
-      expect(() => security({ host })).toThrow(`would listen on ${host} without TLS`);
-      expect(() => security({ host })).toThrow('--insecure-grpc');
-      expect(security({ host, insecureGrpc: true }).tls).toBe(false);
-      expect(security({ host, grpcTlsCert: files.cert, grpcTlsKey: files.key }).tls).toBe(true);
+    (grpcHost) => {
+      expect(() => security({ grpcHost })).toThrow(`would listen on ${grpcHost} without TLS`);
+      expect(() => security({ grpcHost })).toThrow('--insecure-grpc');
+      expect(security({ grpcHost, insecureGrpc: true }).tls).toBe(false);
+      const tls = { grpcTlsCert: files.cert, grpcTlsKey: files.key };
+      expect(security({ grpcHost, ...tls }).tls).toBe(true);
     },
   );
+
+  it("does not depend on REST's address, which the gateway does not listen on", () => {
+    expect(security({ host: '0.0.0.0' }).tls).toBe(false);
+  });
 
   it('names the file that is missing or wrong, whatever the address', () => {
     const refused = (grpcTlsCert: string | undefined, grpcTlsKey: string | undefined) =>

@@ -1,9 +1,8 @@
 import { readFileSync } from 'node:fs';
-import { isIPv4 } from 'node:net';
 import { createSecureContext } from 'node:tls';
 import { X509Certificate } from 'node:crypto';
 import { ServerCredentials } from '@grpc/grpc-js';
-import type { ApiConfig } from '../config.js';
+import { isLoopback, LOOPBACK, type ApiConfig } from '../config.js';
 
 /** How the gateway's port is secured. */
 export interface GatewaySecurity {
@@ -19,15 +18,15 @@ export interface GatewaySecurity {
  * @throws Error naming the flag that is missing or wrong
  */
 export function gatewaySecurity(config: ApiConfig): GatewaySecurity {
-  const { host = '127.0.0.1', grpcTlsCert: cert, grpcTlsKey: key, insecureGrpc } = config;
+  const { grpcHost = LOOPBACK, grpcTlsCert: cert, grpcTlsKey: key, insecureGrpc } = config;
   if (cert && key) return tlsSecurity(cert, key);
   if (cert || key)
     throw new Error(
       `--grpc-tls-cert and --grpc-tls-key belong together: --grpc-tls-${cert ? 'key' : 'cert'} is missing`,
     );
-  if (!isLoopback(host) && !insecureGrpc)
+  if (!isLoopback(grpcHost) && !insecureGrpc)
     throw new Error(
-      `the gateway would listen on ${host} without TLS, and workers would send their tokens in the clear: ` +
+      `the gateway would listen on ${grpcHost} without TLS, and workers would send their tokens in the clear: ` +
         'give --grpc-tls-cert and --grpc-tls-key, or --insecure-grpc if that network is private',
     );
   return { credentials: ServerCredentials.createInsecure(), tls: false, certificateName: null };
@@ -62,8 +61,4 @@ function read(file: string, flag: string): Buffer {
   } catch (error) {
     throw new Error(`${flag} cannot be read: ${(error as Error).message}`, { cause: error });
   }
-}
-
-export function isLoopback(host: string): boolean {
-  return host === 'localhost' || host === '::1' || (isIPv4(host) && host.startsWith('127.'));
 }

@@ -26,6 +26,7 @@ interface Ready {
   /** host:port of the gateway for a worker on this machine */
   readonly local_grpc_url: string;
   readonly join_token_file: string;
+  readonly warnings: readonly string[];
 }
 
 /** An API and one worker on this machine, started and stopped together. */
@@ -100,6 +101,7 @@ export class Installation {
     });
     this.server = server;
     await this.waitFor(server, API_START_MS, signal, () => this.isReady(server));
+    for (const warning of this.ready?.warnings ?? []) this.out.note(`warning: ${warning}`);
     void server.ended.then((how) => {
       if (this.stopping === null)
         this.reportBroken(
@@ -208,6 +210,7 @@ export class Installation {
       GRAFT_HOME: this.settings.home,
       GRAFT_DASHBOARD: process.env.GRAFT_DASHBOARD || join(APPS, 'dashboard/dist'),
       ...from('host', 'GRAFT_HOST'),
+      ...from('grpc-host', 'GRAFT_GRPC_HOST'),
       ...from('grpc-port', 'GRAFT_GRPC_PORT'),
       ...from('grpc-tls-cert', 'GRAFT_GRPC_TLS_CERT'),
       ...from('grpc-tls-key', 'GRAFT_GRPC_TLS_KEY'),
