@@ -8,10 +8,9 @@ import { fileURLToPath } from 'node:url';
 import type { ChildProcess } from 'node:child_process';
 import { load } from 'js-yaml';
 import { afterAll, expect, it } from 'vitest';
-import { API, cleanEnv, graft, startUntil } from './graft.js';
+import { API, WORKER, cleanEnv, graft, startUntil } from './graft.js';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
-const WORKER = `${ROOT}apps/worker/dist/main.js`;
 
 interface Compose {
   readonly services: Record<string, { readonly environment: Record<string, string> }>;

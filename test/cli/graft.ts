@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 export const CLI = `${ROOT}apps/cli/dist/main.js`;
+export const WORKER = `${ROOT}apps/worker/dist/main.js`;
 export const API = `${ROOT}apps/api/dist/main.js`;
 
 export interface Done {

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { connect } from 'node:tls';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Authority } from '../certificates.js';
-import { CLI, cleanEnv, graft, startUntil } from './graft.js';
+import { CLI, WORKER, cleanEnv, graft, startUntil } from './graft.js';
 
 interface Held {
   readonly pid: number;
@@ -62,6 +62,35 @@ describe('graft up', () => {
     expect([code, text().err.trimEnd().split('\n').at(-1)]).toEqual([0, 'stopped']);
     expect([...children, postgres].filter(isAlive)).toEqual([]);
     expect(existsSync(join(home, 'up.json'))).toBe(false);
+  });
+
+  it('says how one more worker joins, at a port that is the same after a restart', async () => {
+    // taken here or by another program of this machine: either way the usual port is not to be had
+    const usual = createServer().on('error', () => undefined);
+    usual.listen(8081, '127.0.0.1');
+    const first = await up();
+    const said = first.text().err;
+    expect(said).toContain('port 8081 for workers is taken by another program');
+    const [, url] = /Workers join at (grpc:\/\/127\.0\.0\.1:\d+), from this host only/.exec(said)!;
+    const [, command] = /^ {2}npx graft-worker (.*)$/m.exec(said)!;
+    expect(command).toContain(`--url ${url} --token-file ${join(home, 'join-token')}`);
+    const second = await startUntil(
+      WORKER,
+      command!.split(' '),
+      cleanEnv({ GRAFT_LOG_LEVEL: 'info' }),
+      '"connected"',
+    );
+    started.push(second.child.pid ?? 0);
+    expect((await graft(home, ['workers'])).out.match(/online/g)).toHaveLength(2);
+    second.child.kill('SIGTERM');
+    first.child.kill('SIGTERM');
+    await Promise.all([once(second.child, 'exit'), once(first.child, 'exit')]);
+    const again = await up();
+    expect(again.text().err).toContain(`Workers join at ${url}, from this host only`);
+    expect(again.text().err).not.toContain('is taken');
+    again.child.kill('SIGTERM');
+    await once(again.child, 'exit');
+    usual.close();
   });
 
   it('with a certificate in graft.json serves workers elsewhere over TLS, and its own all the same', async () => {

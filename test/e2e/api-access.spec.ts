@@ -248,7 +248,11 @@ describe('access', () => {
       url: string;
       api_key: string;
     };
-    expect(written).toEqual({ url: `${api.url}/v1`, api_key: api.apiKey });
+    expect(written).toEqual({
+      url: `${api.url}/v1`,
+      api_key: api.apiKey,
+      grpc_url: `grpc://${api.grpcUrl}`,
+    });
   });
 
   it('keeps its key over a restart', async () => {

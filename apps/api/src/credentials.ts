@@ -13,7 +13,7 @@ export interface Credentials {
 /** Keeps what is there and still valid; else makes a first admin key and a join token. Both files are 0600. */
 export async function writeCredentials(
   { home, joinTokenFile: file }: Settings,
-  url: string,
+  where: { readonly url: string; readonly grpcUrl: string },
   keys: ApiKeysService,
   tokens: JoinTokensService,
 ): Promise<Credentials> {
@@ -26,7 +26,8 @@ export async function writeCredentials(
       () => false,
     ));
   const apiKey = valid ? known : await keys.createFirst();
-  writeSecret(credentials, JSON.stringify({ url: `${url}/v1`, api_key: apiKey }, null, 2) + '\n');
+  const content = { url: `${where.url}/v1`, api_key: apiKey, grpc_url: where.grpcUrl };
+  writeSecret(credentials, JSON.stringify(content, null, 2) + '\n');
 
   const kept = existsSync(file) ? readFileSync(file, 'utf8').trim() : null;
   const usable =

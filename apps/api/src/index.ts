@@ -90,7 +90,7 @@ export async function startApi(config: ApiConfig): Promise<RunningApi> {
     const url = `http://${inUrl(settings.host)}:${port}`;
     const credentials = await writeCredentials(
       settings,
-      url,
+      { url, grpcUrl: `${security.tls ? 'grpcs' : 'grpc'}://${gateway.url}` },
       app.get(ApiKeysService),
       app.get(JoinTokensService),
     );

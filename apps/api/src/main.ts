@@ -10,7 +10,7 @@ const HELP = `graft-api: the control plane
   --host HOST          address of REST and the dashboard (GRAFT_HOST, default 127.0.0.1)
   --port N             their port, 0 = any free one (GRAFT_PORT, default 8080)
   --grpc-host HOST     address that workers connect to (GRAFT_GRPC_HOST, default 127.0.0.1)
-  --grpc-port N        its port, 0 = any free one (GRAFT_GRPC_PORT, default 0)
+  --grpc-port N        its port, 0 = any free one (GRAFT_GRPC_PORT, default 8081)
   --grpc-tls-cert F    certificate chain that the port for workers shows (GRAFT_GRPC_TLS_CERT)
   --grpc-tls-key F     its key (GRAFT_GRPC_TLS_KEY)
   --insecure-grpc      workers on other hosts without TLS, on a private network
@@ -89,7 +89,7 @@ if (values.help) {
       home,
       joinTokenFile,
       port: port(values.port, 'GRAFT_PORT', 8080),
-      grpcPort: port(values['grpc-port'], 'GRAFT_GRPC_PORT', 0),
+      grpcPort: port(values['grpc-port'], 'GRAFT_GRPC_PORT', 8081),
       insecureGrpc: values['insecure-grpc'] ?? process.env['GRAFT_INSECURE_GRPC'] === '1',
       ...Object.fromEntries(Object.entries(optional).filter(([, value]) => value !== undefined)),
     });

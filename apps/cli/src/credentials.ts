@@ -9,6 +9,12 @@ export interface Credentials {
   readonly apiKey: string;
 }
 
+/** What the API keeps in credentials.json. */
+export interface Kept extends Credentials {
+  /** Where workers join; null in homes of older versions. */
+  readonly grpcUrl: string | null;
+}
+
 /** Address and key: from flags, environment or graft.json, each missing one from GRAFT_HOME/credentials.json. */
 export function credentialsOf(settings: Settings): Credentials {
   const kept = readCredentials(settings.home);
@@ -38,14 +44,16 @@ function protocolOf(url: string): string {
 }
 
 /** What the API wrote at its start, or null. */
-export function readCredentials(home: string): Credentials | null {
+export function readCredentials(home: string): Kept | null {
   try {
     const value = JSON.parse(readFileSync(join(home, 'credentials.json'), 'utf8')) as {
       url?: unknown;
       api_key?: unknown;
+      grpc_url?: unknown;
     };
     if (typeof value.url !== 'string' || typeof value.api_key !== 'string') return null;
-    return { url: value.url, apiKey: value.api_key };
+    const grpcUrl = typeof value.grpc_url === 'string' ? value.grpc_url : null;
+    return { url: value.url, apiKey: value.api_key, grpcUrl };
   } catch {
     return null; // no API has been started with this home
   }

@@ -18,7 +18,7 @@ export function addUp(program: Command): void {
     .option('--port <number>', 'port of REST and dashboard (default: 8080, or a free one)')
     .option('--host <address>', 'address of REST and dashboard (default: 127.0.0.1)')
     .option('--grpc-host <address>', 'address that workers connect to (default: 127.0.0.1)')
-    .option('--grpc-port <number>', 'port that workers connect to (default: a free one)')
+    .option('--grpc-port <number>', 'port that workers connect to (default: 8081, or a free one)')
     .option('--grpc-tls-cert <file>', 'certificate that workers on other hosts are shown')
     .option('--grpc-tls-key <file>', 'its key')
     .option('--database-url <url>', 'postgres://… of your own (default: an embedded server)')
@@ -46,6 +46,7 @@ async function up(
   try {
     if (out.json) out.value({ url: installation.api.credentials.url, home: settings.home });
     out.note(`Graft is up. Dashboard: ${installation.signedInAddress}`);
+    out.note(await installation.joining());
     if (example)
       await Promise.race([
         runExample(installation, settings, out, stop.signal),

@@ -3,7 +3,7 @@ import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import type { WorkerObject } from '@graft/contracts';
+import { workerCommand, type OverviewObject, type WorkerObject } from '@graft/contracts';
 import { Api } from '../api.js';
 import { CliError } from '../cli-error.js';
 import { readCredentials } from '../credentials.js';
@@ -75,6 +75,20 @@ export class Installation {
     return this.api.credentials.url.replace(/\/v1$/, '/');
   }
 
+  /** Where workers join, and how one more is started, in words and with a command to copy. */
+  async joining(): Promise<string> {
+    const { gateway } = await this.api.get<OverviewObject>('/overview');
+    const tokenFile = this.ready?.join_token_file ?? '';
+    const beyond = gateway.listens_beyond_host;
+    const command = beyond
+      ? workerCommand(gateway, { tokenFile: 'join-token' })
+      : workerCommand(gateway, { tokenFile, home: join(this.settings.home, 'worker-2') });
+    const where = beyond
+      ? `from any host. One more, with a copy of ${tokenFile} there:`
+      : 'from this host only (--grpc-host opens it to others). One more here:';
+    return `Workers join at ${gateway.url}, ${where}\n  ${command}`;
+  }
+
   /** The dashboard, signed in: the key stands in the fragment, which no server or log sees. */
   get signedInAddress(): string {
     return `${this.address}#key=${encodeURIComponent(this.api.credentials.apiKey)}`;
@@ -94,10 +108,13 @@ export class Installation {
 
   private async startApi(signal: AbortSignal): Promise<void> {
     const { home } = this.settings;
-    const port = await choosePort(this.settings);
+    const say = (text: string): void => this.out.note(text);
+    const port = await choosePort(this.settings, 'port', say);
+    const grpcPort = await choosePort(this.settings, 'grpc-port', say);
     const server = this.launch('the API', 'api/dist/main.js', ['--home', home], {
       ...this.environment(),
       GRAFT_PORT: String(port),
+      GRAFT_GRPC_PORT: String(grpcPort),
     });
     this.server = server;
     await this.waitFor(server, API_START_MS, signal, () => this.isReady(server));
@@ -211,7 +228,6 @@ export class Installation {
       GRAFT_DASHBOARD: process.env.GRAFT_DASHBOARD || join(APPS, 'dashboard/dist'),
       ...from('host', 'GRAFT_HOST'),
       ...from('grpc-host', 'GRAFT_GRPC_HOST'),
-      ...from('grpc-port', 'GRAFT_GRPC_PORT'),
       ...from('grpc-tls-cert', 'GRAFT_GRPC_TLS_CERT'),
       ...from('grpc-tls-key', 'GRAFT_GRPC_TLS_KEY'),
       ...from('database-url', 'GRAFT_DATABASE_URL'),

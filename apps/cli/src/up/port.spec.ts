@@ -1,0 +1,97 @@
+import { once } from 'node:events';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer, type AddressInfo, type Server } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { readSettings } from '../settings.js';
+import { choosePort } from './port.js';
+
+let home: string;
+const servers: Server[] = [];
+beforeEach(() => (home = mkdtempSync(join(tmpdir(), 'graft-port-'))));
+afterEach(() => {
+  for (const server of servers.splice(0)) server.close();
+  rmSync(home, { recursive: true });
+});
+
+async function taken(host = '127.0.0.1'): Promise<number> {
+  const server = createServer().listen(0, host);
+  servers.push(server);
+  await once(server, 'listening');
+  return (server.address() as AddressInfo).port;
+}
+
+async function free(): Promise<number> {
+  const port = await taken();
+  const server = servers.pop()!;
+  server.close();
+  await once(server, 'close');
+  return port;
+}
+
+const lastTime = (url: number, grpcUrl: number): void =>
+  writeFileSync(
+    join(home, 'credentials.json'),
+    JSON.stringify({
+      url: `http://127.0.0.1:${url}/v1`,
+      api_key: 'k',
+      grpc_url: `grpc://127.0.0.1:${grpcUrl}`,
+    }),
+  );
+
+function choose(
+  key: 'port' | 'grpc-port',
+  flags: Record<string, string> = {},
+): Promise<[number, string[]]> {
+  const said: string[] = [];
+  const settings = readSettings({ home, ...flags }, {});
+  return choosePort(settings, key, (text) => said.push(text)).then((port) => [port, said]);
+}
+
+describe.each(['port', 'grpc-port'] as const)('choosePort of --%s', (key) => {
+  it('takes the one asked for, or says that it is taken', async () => {
+    const port = await free();
+    expect(await choose(key, { [key]: String(port) })).toEqual([port, []]);
+    await expect(choose(key, { [key]: String(await taken()) })).rejects.toThrow(
+      `is taken by another program; give another one with --${key}`,
+    );
+    await expect(choose(key, { [key]: '70000' })).rejects.toThrow('"70000" is no port number');
+  });
+
+  it('takes the one of the last time', async () => {
+    const [rest, grpc] = [await free(), await free()];
+    lastTime(rest, grpc);
+    expect(await choose(key)).toEqual([key === 'port' ? rest : grpc, []]);
+  });
+
+  it('says so when that one is taken, and takes a free one', async () => {
+    const port = await taken();
+    lastTime(port, port);
+    const [chosen, said] = await choose(key);
+    expect(chosen).toBe(0);
+    expect(said).toEqual([expect.stringContaining(`port ${port}`)]);
+    expect(said[0]).toContain('is taken by another program');
+    expect(said[0]).toContain(`--${key}`);
+  });
+
+  it('looks at the address that is listened on', async () => {
+    const port = await taken('127.0.0.2');
+    const host = key === 'port' ? 'host' : 'grpc-host';
+    lastTime(port, port);
+    expect((await choose(key))[0]).toBe(port);
+    expect((await choose(key, { [host]: '127.0.0.2' }))[0]).toBe(0);
+  });
+});
+
+it('begins with 8080 and 8081, where an older home names no port for workers', async () => {
+  writeFileSync(
+    join(home, 'credentials.json'),
+    JSON.stringify({ url: 'http://127.0.0.1:1/v1', api_key: 'k' }),
+  );
+  const [port, said] = await choose('grpc-port');
+  expect(port === 8081 || said[0]?.includes('port 8081')).toBe(true);
+  rmSync(join(home, 'credentials.json'));
+  const [rest, also] = await choose('port');
+  expect(rest === 8080 || also[0]?.includes('port 8080')).toBe(true);
+});
