@@ -1,13 +1,24 @@
 import { once } from 'node:events';
-import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  createReadStream,
+  existsSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { createServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { connect } from 'node:tls';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import OpenAI from 'openai';
+import type { JobObject, ModelObject } from '@graft/contracts';
 import { Authority } from '../certificates.js';
 import { CLI, WORKER, cleanEnv, graft, startUntil } from './graft.js';
+import { writeChats, writeTinyBase } from '../tiny-base.js';
 
 interface Held {
   readonly pid: number;
@@ -31,6 +42,17 @@ const up = async () => {
   return running;
 };
 const held = (): Held => JSON.parse(readFileSync(join(home, 'up.json'), 'utf8')) as Held;
+
+function client(): OpenAI {
+  const { url, api_key: apiKey } = JSON.parse(
+    readFileSync(join(home, 'credentials.json'), 'utf8'),
+  ) as { url: string; api_key: string };
+  return new OpenAI({ baseURL: url, apiKey, maxRetries: 0 });
+}
+
+async function until(holds: () => Promise<boolean> | boolean): Promise<void> {
+  while (!(await holds())) await new Promise((resolve) => setTimeout(resolve, 50));
+}
 
 function isAlive(pid: number): boolean {
   try {
@@ -132,6 +154,60 @@ describe('graft up', () => {
     second.child.kill('SIGTERM');
     await once(second.child, 'exit');
     expect(children.filter(isAlive)).toEqual([]);
+  });
+
+  it('starts a killed API again at the same ports, while the worker trains on', async () => {
+    const { child, text } = await up();
+    const api = client();
+    await api.post('/models', {
+      body: { id: 'tiny', source: `dir:${writeTinyBase(join(home, 'tiny'))}` },
+    });
+    await until(async () => (await api.get<ModelObject>('/models/tiny')).graft?.status === 'ready');
+    const file = await api.files.create({
+      file: createReadStream(writeChats(join(home, 'chats.jsonl'), 20)),
+      purpose: 'fine-tune',
+    });
+    const body = { batch_size: 2, n_epochs: 50 };
+    const { id } = await api.fineTuning.jobs.create({
+      model: 'tiny',
+      training_file: file.id,
+      hyperparameters: body,
+    });
+    const job = () => api.get<JobObject>(`/fine_tuning/jobs/${id}`);
+    await until(async () => (await job()).graft.progress.step > 0);
+    const before = readFileSync(join(home, 'credentials.json'), 'utf8');
+    const [server, worker] = held().children;
+    process.kill(server!.pid, 'SIGKILL');
+    await until(() =>
+      text().err.includes('the API was ended by SIGKILL; starting it again in 1 s'),
+    );
+    await until(() =>
+      api.get('/models').then(
+        () => true,
+        () => false,
+      ),
+    );
+    started.push(...held().children.map(({ pid }) => pid));
+    await until(async () => !['queued', 'running'].includes((await job()).status));
+    const { status, graft: own } = await job();
+    expect([status, own.attempts.length]).toEqual(['succeeded', 1]);
+    expect(readFileSync(join(home, 'credentials.json'), 'utf8')).toBe(before);
+    expect(held().children.map(({ pid }) => pid)).toContain(worker!.pid);
+    expect(text().err).not.toMatch(/^\s*request$/m);
+    child.kill('SIGTERM');
+    await once(child, 'exit');
+  });
+
+  it('leaves no PostgreSQL behind when it ends while its API is gone', async () => {
+    const { child, text } = await up();
+    const postgres = postgresOf(home);
+    const [server] = held().children;
+    process.kill(server!.pid, 'SIGKILL');
+    await until(() => text().err.includes('the API was ended by SIGKILL'));
+    expect(isAlive(postgres)).toBe(true);
+    child.kill('SIGTERM');
+    await once(child, 'exit');
+    expect(isAlive(postgres)).toBe(false);
   });
 
   it('names the port that is taken when it was asked for', async () => {

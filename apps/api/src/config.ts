@@ -14,6 +14,8 @@ export interface ApiConfig {
   /** Address and port that the gateway for workers listens on. */
   readonly grpcHost?: string;
   readonly grpcPort?: number;
+  /** Port of this host without TLS, beside a gateway that speaks TLS. */
+  readonly localGrpcPort?: number;
   /** Certificate chain and key, PEM files, that the gateway speaks TLS with; both or none. */
   readonly grpcTlsCert?: string;
   readonly grpcTlsKey?: string;
@@ -49,6 +51,7 @@ export class Settings {
   readonly port: number;
   readonly grpcHost: string;
   readonly grpcPort: number;
+  readonly localGrpcPort: number;
   readonly queueUrl: string | null;
   readonly queuePrefix: string;
   readonly joinTokenFile: string;
@@ -71,6 +74,7 @@ export class Settings {
     this.port = config.port ?? 0;
     this.grpcHost = config.grpcHost ?? LOOPBACK;
     this.grpcPort = config.grpcPort ?? 0;
+    this.localGrpcPort = config.localGrpcPort ?? 0;
     this.queueUrl = config.queueUrl ?? null;
     this.queuePrefix = config.queuePrefix ?? 'graft';
     this.joinTokenFile = config.joinTokenFile ?? join(config.home, 'join-token');

@@ -11,6 +11,8 @@ const HELP = `graft-api: the control plane
   --port N             their port, 0 = any free one (GRAFT_PORT, default 8080)
   --grpc-host HOST     address that workers connect to (GRAFT_GRPC_HOST, default 127.0.0.1)
   --grpc-port N        its port, 0 = any free one (GRAFT_GRPC_PORT, default 8081)
+  --local-grpc-port N  port of 127.0.0.1 without TLS beside one with TLS, for workers on this
+                       host, 0 = any free one (GRAFT_LOCAL_GRPC_PORT, default 0)
   --grpc-tls-cert F    certificate chain that the port for workers shows (GRAFT_GRPC_TLS_CERT)
   --grpc-tls-key F     its key (GRAFT_GRPC_TLS_KEY)
   --insecure-grpc      workers on other hosts without TLS, on a private network
@@ -36,6 +38,7 @@ const { values } = parseArgs({
     port: text,
     'grpc-host': text,
     'grpc-port': text,
+    'local-grpc-port': text,
     'grpc-tls-cert': text,
     'grpc-tls-key': text,
     'insecure-grpc': { type: 'boolean' },
@@ -90,6 +93,7 @@ if (values.help) {
       joinTokenFile,
       port: port(values.port, 'GRAFT_PORT', 8080),
       grpcPort: port(values['grpc-port'], 'GRAFT_GRPC_PORT', 8081),
+      localGrpcPort: port(values['local-grpc-port'], 'GRAFT_LOCAL_GRPC_PORT', 0),
       insecureGrpc: values['insecure-grpc'] ?? process.env['GRAFT_INSECURE_GRPC'] === '1',
       ...Object.fromEntries(Object.entries(optional).filter(([, value]) => value !== undefined)),
     });

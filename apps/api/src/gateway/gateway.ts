@@ -5,7 +5,7 @@ import type { GatewayObject } from '@graft/contracts';
 import { WorkerServiceService, type WorkerServiceServer } from '@graft/contracts/grpc';
 import { bearer } from '../auth/secret-format.js';
 import { Answers } from '../chat/answers.js';
-import { inUrl, isLoopback, Settings } from '../config.js';
+import { inUrl, isLoopback, LOOPBACK, Settings } from '../config.js';
 import { Leases } from '../dispatch/lease.js';
 import { Ingest } from '../events/ingest.js';
 import { BlobTransfer } from './blob-transfer.js';
@@ -49,10 +49,10 @@ export class Gateway implements OnModuleDestroy {
   async listen(security: GatewaySecurity): Promise<{ url: string; localUrl: string }> {
     this.server = new Server(OPTIONS);
     this.server.addService(WorkerServiceService, this.service());
-    const { grpcHost: host, grpcPort } = this.settings;
+    const { grpcHost: host, grpcPort, localGrpcPort } = this.settings;
     const url = await this.bind(inUrl(host), grpcPort, security.credentials);
     const localUrl = security.tls
-      ? await this.bind('127.0.0.1', 0, ServerCredentials.createInsecure())
+      ? await this.bind(LOOPBACK, localGrpcPort, ServerCredentials.createInsecure())
       : url;
     this.listening = addressFor(host, url, localUrl, security);
     return { url, localUrl };

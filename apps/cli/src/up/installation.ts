@@ -10,7 +10,9 @@ import { readCredentials } from '../credentials.js';
 import type { Settings } from '../settings.js';
 import type { Output } from '../terminal.js';
 import { lockHome, type HomeLock } from './lock.js';
+import { keepRunning } from './keep-running.js';
 import { choosePort } from './port.js';
+import { endPostgres } from './postgres.js';
 import { ServerProcess } from './server-process.js';
 
 const APPS = fileURLToPath(new URL('../../../', import.meta.url));
@@ -23,20 +25,22 @@ const API_STOP_MS = 20_000;
 /** What the API prints when it is up. */
 interface Ready {
   readonly url: string;
-  /** host:port of the gateway for a worker on this machine */
+  /** host:port of the gateway */
+  readonly grpc_url: string;
+  /** the same for a worker on this machine */
   readonly local_grpc_url: string;
   readonly join_token_file: string;
   readonly warnings: readonly string[];
 }
 
-/** An API and one worker on this machine, started and stopped together. */
+/** An API and one worker on this machine, started, kept running and stopped together. */
 export class Installation {
   private worker: ServerProcess | null = null;
   private server: ServerProcess | null = null;
   private ready: Ready | null = null;
-  private joined = false;
   private stopping: Promise<void> | null = null;
-  /** Rejects when the API ends, or the worker keeps ending, while nobody asked for it. */
+  private readonly ending = new AbortController();
+  /** Rejects when the API or the worker keeps ending while nobody asked for it. */
   readonly broken: Promise<never>;
   private reportBroken: (error: Error) => void = () => undefined;
 
@@ -54,8 +58,7 @@ export class Installation {
     const installation = new Installation(settings, out, await lockHome(settings.home));
     try {
       await installation.startApi(signal);
-      await installation.startWorker();
-      await installation.waitForWorker(signal);
+      await installation.startWorker(signal);
     } catch (error) {
       await installation.stop();
       throw error;
@@ -96,6 +99,7 @@ export class Installation {
 
   /** Ends the worker, which saves and hands back what it runs, then the API. Safe to call twice. */
   stop(): Promise<void> {
+    this.ending.abort();
     this.stopping ??= this.stopBoth();
     return this.stopping;
   }
@@ -103,28 +107,33 @@ export class Installation {
   private async stopBoth(): Promise<void> {
     await this.worker?.stop(WORKER_STOP_MS);
     await this.server?.stop(API_STOP_MS);
+    await endPostgres(this.settings.home);
     this.lock.release();
   }
 
   private async startApi(signal: AbortSignal): Promise<void> {
-    const { home } = this.settings;
     const say = (text: string): void => this.out.note(text);
-    const port = await choosePort(this.settings, 'port', say);
-    const grpcPort = await choosePort(this.settings, 'grpc-port', say);
-    const server = this.launch('the API', 'api/dist/main.js', ['--home', home], {
-      ...this.environment(),
-      GRAFT_PORT: String(port),
-      GRAFT_GRPC_PORT: String(grpcPort),
+    const server = this.launchApi({
+      GRAFT_PORT: String(await choosePort(this.settings, 'port', say)),
+      GRAFT_GRPC_PORT: String(await choosePort(this.settings, 'grpc-port', say)),
     });
-    this.server = server;
     await this.waitFor(server, API_START_MS, signal, () => this.isReady(server));
-    for (const warning of this.ready?.warnings ?? []) this.out.note(`warning: ${warning}`);
-    void server.ended.then((how) => {
-      if (this.stopping === null)
-        this.reportBroken(
-          new CliError(`the API ${how}; the end of ${server.log}:\n${server.reason()}`),
-        );
+    for (const warning of this.ready?.warnings ?? []) say(`warning: ${warning}`);
+    // where the worker and whoever else uses it look for it
+    const same = {
+      GRAFT_PORT: portIn(this.ready?.url),
+      GRAFT_GRPC_PORT: portIn(this.ready?.grpc_url),
+      GRAFT_LOCAL_GRPC_PORT: portIn(this.ready?.local_grpc_url),
+    };
+    this.keep(server, () => this.launchApi(same));
+  }
+
+  private launchApi(ports: NodeJS.ProcessEnv): ServerProcess {
+    this.server = this.launch('the API', 'api/dist/main.js', ['--home', this.settings.home], {
+      ...this.environment(),
+      ...ports,
     });
+    return this.server;
   }
 
   // the API says in one line of JSON that it is ready, and where
@@ -133,7 +142,17 @@ export class Installation {
     return this.ready !== null;
   }
 
-  private async startWorker(restarts = 0): Promise<void> {
+  private async startWorker(signal: AbortSignal): Promise<void> {
+    const worker = this.launchWorker();
+    const online = async (): Promise<boolean> => {
+      const { data } = await this.api.get<{ data: readonly WorkerObject[] }>('/workers');
+      return data.some((one) => one.state === 'online');
+    };
+    await this.waitFor(worker, WORKER_START_MS, signal, online);
+    this.keep(worker, () => this.launchWorker());
+  }
+
+  private launchWorker(): ServerProcess {
     const { home } = this.settings;
     const args = [
       '--home',
@@ -143,37 +162,17 @@ export class Installation {
       '--token-file',
       this.ready?.join_token_file ?? '',
     ];
-    const env = {
+    this.worker = this.launch('the worker', 'worker/dist/main.js', args, {
       ...this.environment(),
       GRAFT_WORKER_URL: `grpc://${this.ready?.local_grpc_url}`,
       GRAFT_WORKER_CA_FILE: '', // for workers elsewhere: this one needs no TLS
-    };
-    const worker = this.launch('the worker', 'worker/dist/main.js', args, env);
-    this.worker = worker;
-    const started = Date.now();
-    void worker.ended.then(async (how) => {
-      if (this.stopping !== null || !this.joined) return; // before it has joined, waitForWorker tells of it
-      const quick = Date.now() - started < 30_000;
-      if (quick && restarts >= 3) {
-        return this.reportBroken(
-          new CliError(
-            `the worker ${how}, again and again; the end of ${worker.log}:\n${worker.reason()}`,
-          ),
-        );
-      }
-      this.out.note(`the worker ${how}; starting it again (${worker.log} says more)`);
-      await sleep(1000);
-      if (this.stopping === null) await this.startWorker(quick ? restarts + 1 : 0);
     });
+    return this.worker;
   }
 
-  private async waitForWorker(signal: AbortSignal): Promise<void> {
-    const online = async (): Promise<boolean> => {
-      const { data } = await this.api.get<{ data: readonly WorkerObject[] }>('/workers');
-      return data.some((worker) => worker.state === 'online');
-    };
-    if (this.worker !== null) await this.waitFor(this.worker, WORKER_START_MS, signal, online);
-    this.joined = true;
+  private keep(program: ServerProcess, start: () => ServerProcess): void {
+    const say = (text: string): void => this.out.note(text);
+    keepRunning(program, { start, say, signal: this.ending.signal }).catch(this.reportBroken);
   }
 
   private async waitFor(
@@ -238,6 +237,8 @@ export class Installation {
     };
   }
 }
+
+const portIn = (address: string | undefined): string => /:(\d+)$/.exec(address ?? '')?.[1] ?? '';
 
 function readyLine(log: string): Ready | null {
   for (const line of log.split('\n')) {

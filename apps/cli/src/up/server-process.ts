@@ -2,6 +2,7 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { closeSync, fstatSync, mkdirSync, openSync, readFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { problemsIn } from './log-problems.js';
 
 /** A program that runs beside this one and writes to a log file. */
 export class ServerProcess {
@@ -60,19 +61,11 @@ export class ServerProcess {
     return readFileSync(this.log).subarray(this.from).toString('utf8');
   }
 
-  /** The last lines of its log that say why, for a person. */
+  /** The warnings and errors at the end of its log, for a person. */
   reason(): string {
-    const lines = this.written().trimEnd().split('\n').slice(-12);
-    return lines.map((line) => `  ${messageOf(line)}`).join('\n');
-  }
-}
-
-// logs are JSON lines; people want their message
-function messageOf(line: string): string {
-  try {
-    const { msg, err } = JSON.parse(line) as { msg?: string; err?: { message?: string } };
-    return [msg, err?.message].filter((part) => part !== undefined).join(': ') || line;
-  } catch {
-    return line;
+    const lines = problemsIn(this.written(), 12);
+    return (lines.length === 0 ? ['(it says of no warning and no error)'] : lines)
+      .map((line) => `  ${line}`)
+      .join('\n');
   }
 }

@@ -1,0 +1,84 @@
+import { expect, it } from 'vitest';
+import { keepRunning, type Program } from './keep-running.js';
+
+/** Programs that end when told to, and a clock that only waiting moves. */
+function stage() {
+  const stop = new AbortController();
+  const said: string[] = [];
+  const waits: number[] = [];
+  let now = 0;
+  let starts = 0;
+  let end: (how: string) => void = () => undefined;
+  const program = (): Program => {
+    starts++;
+    const ended = new Promise<string>((resolve) => (end = resolve));
+    return {
+      title: 'the API',
+      log: '/home/logs/api.log',
+      ended,
+      reason: () => '  03:04:05 error: x',
+    };
+  };
+  const over = keepRunning(program(), {
+    start: program,
+    say: (text) => said.push(text),
+    signal: stop.signal,
+    now: () => now,
+    wait: (ms) => {
+      waits.push(ms);
+      now += ms;
+      return Promise.resolve();
+    },
+  });
+  const settled = over.then(
+    () => 'stopped',
+    (error: Error) => error.message,
+  );
+  return {
+    said,
+    waits,
+    stop,
+    settled,
+    starts: () => starts,
+    /** It dies after living for so long, and whatever follows has happened. */
+    async dies(afterMs: number): Promise<void> {
+      now += afterMs;
+      end('was ended by SIGKILL');
+      await new Promise((resolve) => setImmediate(resolve));
+    },
+  };
+}
+
+it('starts it again, each time later, and says why it ended', async () => {
+  const { dies, waits, said, starts } = stage();
+  for (let n = 0; n < 7; n++) await dies(100);
+  expect(waits).toEqual([1000, 2000, 4000, 8000, 16_000, 30_000, 30_000]);
+  expect(starts()).toBe(8);
+  expect(said[0]).toBe(
+    'the API was ended by SIGKILL; starting it again in 1 s (/home/logs/api.log)\n  03:04:05 error: x',
+  );
+});
+
+it('begins with the shortest wait again once it has lived for a minute', async () => {
+  const { dies, waits } = stage();
+  await dies(100);
+  await dies(100);
+  await dies(60_000);
+  expect(waits).toEqual([1000, 2000, 1000]);
+});
+
+it('gives up after eight quick ends in a row, with the reason', async () => {
+  const { dies, settled, waits } = stage();
+  for (let n = 0; n < 8; n++) await dies(100);
+  expect(await settled).toBe(
+    'the API was ended by SIGKILL, for the 8th time in a row; its last words, from /home/logs/api.log:\n  03:04:05 error: x',
+  );
+  expect(waits).toHaveLength(7);
+});
+
+it('lets it end when that is wanted', async () => {
+  const { dies, settled, stop, starts } = stage();
+  stop.abort();
+  await dies(100);
+  expect([await settled, starts()]).toEqual(['stopped', 1]);
+});
