@@ -36,7 +36,8 @@ import { defineMethod } from '../plugin.js';
 import { moduleNames } from './fields.js';
 import { leaf, normal, restore, uniform } from './leaf.js';
 import { inDtype, OwnModules, takeSaved } from './own-modules.js';
-import { checkTargets, compile, isAllLinear, targetLinears, writtenTargets } from './targets.js';
+import { valueByEnd } from './pattern.js';
+import { checkTargets, isAllLinear, targetLinears, writtenTargets } from './targets.js';
 
 const rank = z.int().min(1).max(4096);
 const scale = z.number().positive();
@@ -151,9 +152,8 @@ export const lora = defineMethod<Options>({
   neutral: NEUTRAL,
   check(options, linears) {
     checkTargets(options, linears);
-    for (const field of ['rank_pattern', 'alpha_pattern'] as const) {
-      for (const pattern of Object.keys(options[field])) compile(pattern, `peft.${field}`);
-    }
+    for (const field of ['rank_pattern', 'alpha_pattern'] as const)
+      valueByEnd(options[field], `peft.${field}`);
   },
   attach(model, options, { run, seed }) {
     const targets = targetLinears(model.sites, options, ['q', 'v']);
@@ -229,11 +229,8 @@ function byPattern(
   options: Options,
   otherwise: number,
 ): (path: string) => number {
-  const rules = Object.entries(options[field]).map(([pattern, value]) => {
-    const whole = compile(pattern, `peft.${field}`).source.slice(1, -1);
-    return { pattern: new RegExp(`^(?:.*\\.)?${whole}$`), value };
-  });
-  return (path) => rules.find(({ pattern }) => pattern.test(path))?.value ?? otherwise;
+  const value = valueByEnd(options[field], `peft.${field}`);
+  return (path) => value(path) ?? otherwise;
 }
 
 /** The update of one linear. */

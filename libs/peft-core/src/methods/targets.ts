@@ -1,6 +1,7 @@
 /** Which linears a config means: PEFT's rules of matching by module path. */
 import { DomainError } from '@graft/contracts';
 import type { LinearSite, Role, Sites } from '../nn/site.js';
+import { layerReader, wholeMatcher } from './pattern.js';
 
 /** PEFT's fields that pick modules. */
 export interface TargetFields {
@@ -47,14 +48,14 @@ export function targetLinears(
   throw new DomainError('invalid_value', message, 'peft.target_modules');
 }
 
-/** @throws DomainError when a list of target modules has nothing that a family's linears are called */
-export function checkTargets(
-  { target_modules: targets }: TargetFields,
-  linears: readonly string[],
-): void {
+/** @throws DomainError when a pattern is none, or a list of target modules has nothing that a family's linears are called */
+export function checkTargets(fields: TargetFields, linears: readonly string[]): void {
+  const { target_modules: targets, exclude_modules: excluded, layers_pattern: layers } = fields;
+  if (excluded !== null) matcher(excluded, 'peft.exclude_modules');
+  layerReader(patternsIn(layers), 'peft.layers_pattern');
   if (!Array.isArray(targets)) {
     if (typeof targets === 'string' && !isAllLinear(targets))
-      compile(targets, 'peft.target_modules');
+      matcher(targets, 'peft.target_modules');
     return;
   }
   if (targets.some((name: string) => linears.includes(lastSegment(name)))) return;
@@ -97,33 +98,7 @@ function refuseOthers(sites: Sites, { target_modules: targets }: TargetFields): 
 
 function matcher(names: readonly string[] | string, param: string): (path: string) => boolean {
   if (typeof names !== 'string') return (path) => names.some((name) => isOrEndsWith(path, name));
-  const pattern = compile(names, param);
-  return (path) => pattern.test(path);
-}
-
-const LONGEST_PATTERN = 512;
-// Backtracking takes exponential time in repeated groups, and length to the power of the other repetitions:
-// paths have some 60 characters.
-const REPEATED_GROUP = /\)[+*{]/;
-const MOST_REPETITIONS = 4;
-const LITERAL = /\\.|\[[^\]]*\]/g;
-
-/** A Python pattern for re.fullmatch. @throws DomainError when it is none or could take too long */
-export function compile(pattern: string, param: string): RegExp {
-  const refuse = (why: string): never => {
-    throw new DomainError('invalid_value', `${JSON.stringify(pattern.slice(0, 80))} ${why}`, param);
-  };
-  if (pattern.length > LONGEST_PATTERN) refuse(`is longer than ${LONGEST_PATTERN} characters`);
-  const bare = pattern.replace(LITERAL, '_');
-  if (REPEATED_GROUP.test(bare)) refuse('repeats a group; write it without repetition');
-  if ((bare.match(/[+*{]/g)?.length ?? 0) > MOST_REPETITIONS) {
-    refuse(`has more than ${MOST_REPETITIONS} repetitions`);
-  }
-  try {
-    return new RegExp(`^(?:${pattern.replaceAll('(?P<', '(?<')})$`, 's');
-  } catch (error) {
-    return refuse(`is not a regular expression: ${(error as Error).message}`);
-  }
+  return wholeMatcher(names, param);
 }
 
 function layerFilter({
@@ -132,21 +107,21 @@ function layerFilter({
 }: TargetFields): (path: string) => boolean {
   if (layers === null) return () => true;
   const wanted = new Set(asList<number>(layers as number | readonly number[]));
-  const names = pattern === null ? [] : asList<string>(pattern as string | readonly string[]);
-  const expressions =
-    names.length === 0 ? [/^.*?\.[^.]*\.(\d+)\./] : names.map((name) => compileLayer(name));
+  const patterns = patternsIn(pattern);
+  const named = layerReader(patterns, 'peft.layers_pattern');
+  const layerOf = patterns.length > 0 ? named : firstNumber;
   return (path) => {
-    for (const expression of expressions) {
-      const found = expression.exec(path);
-      if (found) return wanted.has(Number(found[1]));
-    }
-    return false;
+    const layer = layerOf(path);
+    return layer !== null && wanted.has(layer);
   };
 }
 
-function compileLayer(name: string): RegExp {
-  const inner = compile(name, 'peft.layers_pattern').source.slice(1, -1);
-  return new RegExp(`^(?:|.*?\\.)${inner}\\.(\\d+)\\.`);
+const patternsIn = (pattern: TargetFields['layers_pattern']): readonly string[] =>
+  pattern === null ? [] : asList<string>(pattern as string | readonly string[]);
+
+function firstNumber(path: string): number | null {
+  const found = /^.*?\.[^.]*\.(\d+)\./.exec(path);
+  return found && Number(found[1]);
 }
 
 /**

@@ -1,0 +1,119 @@
+import { readFileSync } from 'node:fs';
+import { DomainError } from '@graft/contracts';
+import { describe, expect, it } from 'vitest';
+import { layerReader, valueByEnd, wholeMatcher } from './pattern.js';
+
+// What Python's `re` says; pattern.golden.json says how it was made.
+const golden = JSON.parse(
+  readFileSync(new URL('pattern.golden.json', import.meta.url), 'utf8'),
+) as {
+  readonly paths: readonly string[];
+  readonly whole: Readonly<Record<string, readonly string[]>>;
+  readonly end: Readonly<Record<string, readonly string[]>>;
+  readonly layer: Readonly<Record<string, Readonly<Record<string, number>>>>;
+};
+
+describe("matches what Python's re matches", () => {
+  it.each(Object.entries(golden.whole))('the whole path, %s', (pattern, matched) => {
+    const matches = wholeMatcher(pattern, 'peft.target_modules');
+    expect(golden.paths.filter(matches)).toEqual(matched);
+  });
+
+  it.each(Object.entries(golden.end))('the end of a path, %s', (pattern, matched) => {
+    const value = valueByEnd({ [pattern]: 1 }, 'peft.rank_pattern');
+    expect(golden.paths.filter((path) => value(path) === 1)).toEqual(matched);
+  });
+
+  it.each(Object.entries(golden.layer))('the list of layers, %s', (pattern, numbers) => {
+    const layer = layerReader([pattern], 'peft.layers_pattern');
+    const found = golden.paths.map((path) => [path, layer(path)] as const);
+    expect(Object.fromEntries(found.filter(([, number]) => number !== null))).toEqual(numbers);
+  });
+});
+
+it('takes the first rule that matches', () => {
+  const value = valueByEnd({ '0\\.q_proj': 1, q_proj: 2, 'q.*': 3 }, 'peft.rank_pattern');
+  expect(['h.0.q_proj', 'h.1.q_proj', 'q_b', 'v_proj'].map(value)).toEqual([1, 2, 3, undefined]);
+  const layer = layerReader(['blocks', '(h|g)'], 'peft.layers_pattern');
+  expect(['a.h.7.c', 'blocks.3.h.1.x', 'x.y.1.z'].map(layer)).toEqual([7, 3, null]);
+});
+
+// Backtracking takes 2 ** 60 steps and more for each of these; the bound leaves ten times what the slowest took.
+describe('takes no exponential time', () => {
+  const paths = Array.from({ length: 300 }, (_, n) => `model.layers.${n}.${'aa.b_'.repeat(12)}`);
+  it.each([
+    ['options in a row', `${'.?'.repeat(250)}Z`],
+    ['a repeated repetition', '(.+)+Z'],
+    ['repetitions within repetitions', `${'('.repeat(20)}.${'*)'.repeat(20)}*Z`],
+    ['alternatives that overlap', '(.|..|...)*Z'],
+    ['repetitions in a row', `${'.*'.repeat(200)}Z`],
+    ['an optional group, counted', '(.?.?){120}Z'],
+    ['empty repetitions', `${'(a*)*'.repeat(60)}Z`],
+    ['a counted repetition of a counted one', '((.{1,20}){1,20}){2}Z'],
+  ])('%s', (_, pattern) => {
+    const began = performance.now();
+    expect(paths.filter(wholeMatcher(pattern, 'peft.target_modules'))).toEqual([]);
+    const rank = valueByEnd({ [pattern]: 1 }, 'peft.rank_pattern');
+    expect(paths.filter((path) => rank(path) !== undefined)).toEqual([]);
+    const layer = layerReader([pattern], 'peft.layers_pattern');
+    expect(paths.filter((path) => layer(path) !== null)).toEqual([]);
+    expect(performance.now() - began).toBeLessThan(20_000);
+  });
+});
+
+describe('refuses', () => {
+  it.each([
+    ['(?=.*q)', 'has a look-ahead, which is not supported in peft.x; list the modules'],
+    ['.*(?!norm)', 'has a look-ahead'],
+    ['(?<=h)q', 'has a look-behind'],
+    ['(?<!h)q', 'has a look-behind'],
+    ['(a)\\1', 'has a back-reference'],
+    ['(?P<n>a)(?P=n)', 'has a back-reference'],
+    ['(a)?(?(1)b|c)', 'has a condition'],
+    ['(?<n>a)', 'has a group named without the P of (?P<name>…)'],
+    ['[[:alpha:]]', 'has a POSIX class'],
+    ['\\pL', 'has the escape \\p'],
+    ['\\Qa', 'has the escape \\Q'],
+    ['(', 'is not a regular expression: missing closing )'],
+    ['a)(?:b', 'is not a regular expression: unexpected )'],
+    ['a**', 'is not a regular expression: invalid nested repetition operator'],
+    ['(a{100}){100}', 'is not a regular expression: invalid repeat count'],
+    ['.{999}'.repeat(6), 'makes the patterns too large'],
+    ['a'.repeat(513), 'is longer than 512 characters'],
+  ])('%s', (pattern, message) => {
+    const forms = [
+      () => wholeMatcher(pattern, 'peft.x'),
+      () => valueByEnd({ [pattern]: 1 }, 'peft.x'),
+      () => layerReader([pattern], 'peft.x'),
+    ];
+    for (const form of forms) {
+      expect(form).toThrow(DomainError);
+      expect(form).toThrow(message);
+    }
+  });
+
+  it('patterns that are too large together, but not a rank for each linear of a large model', () => {
+    const ranks = (count: number, pattern: (n: number) => string): Record<string, number> =>
+      Object.fromEntries(Array.from({ length: count }, (_, n) => [pattern(n), 8]));
+    const param = 'peft.rank_pattern';
+    expect(() =>
+      valueByEnd(
+        ranks(100, (n) => `.{999}${n}`),
+        param,
+      ),
+    ).toThrow('too large');
+    expect(() => layerReader(Object.keys(ranks(6, (n) => `.{999}${n}`)), param)).toThrow(
+      'too large',
+    );
+    const each = valueByEnd(
+      ranks(560, (n) => `model.layers.${n}.self_attn.q_proj`),
+      param,
+    );
+    expect(each('model.layers.559.self_attn.q_proj')).toBe(8);
+  });
+
+  it('what looks like one and is not', () => {
+    expect(wholeMatcher('[(?=a]+', 'peft.x')('?=(a')).toBe(true);
+    expect(wholeMatcher('\\(\\?=\\\\1', 'peft.x')('(?=\\1')).toBe(true);
+  });
+});
