@@ -7,6 +7,7 @@ import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { catalog, checkPeft, resolveSpec } from './catalog.js';
 import type { PeftConfig } from './catalog.js';
+import { parsePeft } from './methods/config.js';
 import { methods } from './methods/registry.js';
 
 const body: CreateJob = { model: 'smollm2', training_file: 'file-1' };
@@ -60,6 +61,17 @@ describe('the catalog', () => {
       )) {
         expect(property.description, `${peft_type}.${field}`).toBeTruthy();
       }
+    }
+  });
+
+  it('says the defaults that a field left out of a job gets', () => {
+    for (const { peft_type, schema } of catalog().methods) {
+      if (peft_type === 'FULL') continue;
+      const spec = resolveSpec({ ...body, peft: { peft_type } }, { trainingRecords: 100 });
+      const said = Object.entries(
+        schema['properties'] as Record<string, { default?: unknown }>,
+      ).flatMap(([name, field]) => ('default' in field ? [[name, field.default] as const] : []));
+      expect(spec.peft, peft_type).toMatchObject(Object.fromEntries(said));
     }
   });
 
@@ -173,6 +185,45 @@ describe('a PEFT config is refused by field', () => {
 });
 
 describe('a Spec', () => {
+  const peftOf = (peft: CreateJob['peft']) =>
+    resolveSpec({ ...body, ...(peft === undefined ? {} : { peft }) }, { trainingRecords: 100 })
+      .peft;
+
+  it('has the same LoRA whether peft is left out or only its fields are', () => {
+    expect(peftOf({ peft_type: 'LORA' })).toEqual(peftOf(undefined));
+    expect(peftOf({ peft_type: 'LORA' })).toMatchObject({
+      r: 16,
+      lora_alpha: 32,
+      target_modules: 'all-linear',
+    });
+  });
+
+  it("fills in LoRA's alpha from the rank, and takes what is given as it is", () => {
+    expect(peftOf({ peft_type: 'LORA', r: 4 })).toMatchObject({ r: 4, lora_alpha: 8 });
+    expect(peftOf({ peft_type: 'LORA', lora_alpha: 5 })).toMatchObject({ r: 16, lora_alpha: 5 });
+    expect(peftOf({ peft_type: 'LORA', target_modules: null })).toMatchObject({
+      target_modules: null,
+    });
+    expect(peftOf({ peft_type: 'LORA', r: 8, target_modules: ['q_proj'] })).toMatchObject({
+      r: 8,
+      lora_alpha: 16,
+      target_modules: ['q_proj'],
+    });
+    // layers are chosen of a list of modules: PEFT's default stands
+    expect(peftOf({ peft_type: 'LORA', layers_to_transform: [0] })).toMatchObject({
+      target_modules: null,
+    });
+    expect(refusal(() => peftOf({ peft_type: 'LORA', r: 'x' }))).toMatchObject({ param: 'peft.r' });
+  });
+
+  it("reads a file's config with PEFT's own defaults", () => {
+    expect(parsePeft({ peft_type: 'LORA' }).options).toMatchObject({
+      r: 8,
+      lora_alpha: 8,
+      target_modules: null,
+    });
+  });
+
   it('has LoRA on all linears when nothing is asked for', () => {
     const spec = resolveSpec(body, { trainingRecords: 100 });
     expect(spec.peft).toMatchObject({

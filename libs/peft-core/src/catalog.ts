@@ -3,9 +3,9 @@
  * importing it loads neither libtorch nor the tokenizer.
  */
 import { DomainError, GraftOptions, Spec } from '@graft/contracts';
-import type { Catalog, CatalogMethod, CreateJob } from '@graft/contracts';
+import type { Catalog, CatalogMethod, CreateJob, JsonSchema } from '@graft/contracts';
 import { z } from 'zod';
-import { parsePeft } from './methods/config.js';
+import { parsePeft, withJobDefaults } from './methods/config.js';
 import type { PeftConfig } from './methods/config.js';
 import type { Method } from './methods/method.js';
 import { DEFAULT_PEFT, methodFor, methods } from './methods/registry.js';
@@ -47,16 +47,25 @@ function describeMethod(method: Method): CatalogMethod {
     paper: method.paper,
     default_learning_rate: method.defaultLearningRate,
     tasks: tasks.map(({ name }) => name),
-    schema: z.toJSONSchema(method.options, { io: 'input' }),
+    schema: jobSchema(method),
   };
 }
 
+/** The method's fields, with the defaults that a job gets. */
+function jobSchema(method: Method): JsonSchema {
+  const schema = z.toJSONSchema(method.options, { io: 'input' });
+  const fields = schema.properties as Record<string, JsonSchema>;
+  for (const [name, value] of Object.entries(method.jobDefaults?.({}) ?? {}))
+    fields[name] = { ...fields[name], default: value };
+  return schema;
+}
+
 /**
- * A PEFT config with its defaults filled in; with a config.json's `modelType`, also checked against the family.
+ * A job's PEFT config with its defaults filled in; with a config.json's `modelType`, also checked against the family.
  * @throws DomainError with param `peft.<field>`, or invalid_model for an unknown `modelType`
  */
 export function checkPeft(peft: PeftConfig, modelType?: string): PeftConfig {
-  const { method, options } = parsePeft(peft);
+  const { method, options } = parsePeft(withJobDefaults(peft));
   if (modelType !== undefined) method.check?.(options, forType(modelType).linears);
   return peft === null ? null : { ...(options as object), peft_type: method.name };
 }

@@ -12,11 +12,16 @@ export interface ParsedConfig {
   readonly options: unknown;
 }
 
+/** A job's config with the defaults of jobs in the fields it leaves out; an explicit null stays. */
+export function withJobDefaults(peft: PeftConfig): PeftConfig {
+  return peft === null ? null : { ...methodFor(peft).jobDefaults?.(peft), ...peft };
+}
+
 /** Only decoders are trained. */
 const TASK_TYPES: readonly unknown[] = [undefined, null, 'CAUSAL_LM'];
 
 /**
- * Checks every field and fills in the defaults.
+ * Checks every field and fills in PEFT's defaults.
  * @throws DomainError with param `peft.<field>`; unknown fields are refused by name
  */
 export function parsePeft(peft: PeftConfig): ParsedConfig {

@@ -37,7 +37,7 @@ import { moduleNames } from './fields.js';
 import { leaf, normal, restore, uniform } from './leaf.js';
 import { inDtype, OwnModules, takeSaved } from './own-modules.js';
 import { valueByEnd } from './pattern.js';
-import { checkTargets, isAllLinear, targetLinears, writtenTargets } from './targets.js';
+import { ALL_LINEAR, checkTargets, isAllLinear, targetLinears, writtenTargets } from './targets.js';
 
 const rank = z.int().min(1).max(4096);
 const scale = z.number().positive();
@@ -46,13 +46,15 @@ const names = z.array(z.string().min(1));
 const Options = z
   .strictObject({
     r: rank.default(8).describe('Rank of the update'),
-    lora_alpha: scale.default(8).describe('The update is scaled by lora_alpha / r'),
+    lora_alpha: scale
+      .default(8)
+      .describe('The update is scaled by lora_alpha / r; left out of a job, 2 r'),
     lora_dropout: z.number().min(0).lt(1).default(0).describe("Dropout on the update's input"),
     target_modules: moduleNames
       .nullable()
       .default(null)
       .describe(
-        'Names of the linears to adapt, a regular expression over their paths, or "all-linear"; left out, query and value',
+        'Names of the linears to adapt, a regular expression over their paths, or "all-linear"; null: query and value',
       ),
     exclude_modules: moduleNames
       .nullable()
@@ -119,6 +121,10 @@ const Options = z
   });
 type Options = z.infer<typeof Options>;
 
+const JOB_RANK = 16;
+/** α = 2 r: the usual choice with all linears. */
+const JOB_ALPHA_PER_RANK = 2;
+
 const NEUTRAL = {
   lora_bias: false,
   trainable_token_indices: null,
@@ -149,6 +155,14 @@ export const lora = defineMethod<Options>({
   paper: 'https://arxiv.org/abs/2106.09685',
   defaultLearningRate: 2e-4,
   options: Options,
+  jobDefaults({ r = JOB_RANK, layers_to_transform: layers = null }) {
+    return {
+      r: JOB_RANK,
+      ...(typeof r === 'number' ? { lora_alpha: JOB_ALPHA_PER_RANK * r } : {}),
+      // layers are chosen of a list of modules, which PEFT's default is
+      ...(layers === null ? { target_modules: ALL_LINEAR } : {}),
+    };
+  },
   neutral: NEUTRAL,
   check(options, linears) {
     checkTargets(options, linears);

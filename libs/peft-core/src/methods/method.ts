@@ -54,6 +54,10 @@ export interface Method<O = unknown> {
   readonly defaultLearningRate: number;
   readonly options: z.ZodType<O>;
   /**
+   * What a job gets for the fields that it leaves out, where PEFT's own defaults teach badly. Files keep PEFT's.
+   */
+  jobDefaults?(given: Readonly<Record<string, unknown>>): Partial<O>;
+  /**
    * PEFT's fields that are not supported, with the value that means "not used". They may stand in a config with
    * that value, with null or empty, as PEFT writes them; anything else is refused by name.
    */

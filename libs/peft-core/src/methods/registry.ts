@@ -16,13 +16,8 @@ export const methods: readonly Method[] = [
   full,
 ] as Method[];
 
-/** What a job gets that says nothing about its adapter. */
-export const DEFAULT_PEFT = {
-  peft_type: lora.name,
-  r: 16,
-  lora_alpha: 32,
-  target_modules: 'all-linear',
-} as const;
+/** What a job gets that says nothing about its adapter; its fields are the method's defaults for jobs. */
+export const DEFAULT_PEFT = { peft_type: lora.name } as const;
 
 /** Name of the method that `"peft": null` means. */
 export const WITHOUT_ADAPTER = full.name;
