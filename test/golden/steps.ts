@@ -1,6 +1,7 @@
-// The optimiser steps of a golden trajectory, taken by Graft's own loss, clipping, schedule and AdamW.
+// The optimiser steps of a golden trajectory, taken by Graft's own loss, clipping and AdamW, at the rates of the
+// reference: its warm-up begins at 0, Graft's above it (schedule.spec.ts compares the rest).
 import {
-  AdamW, microBatches, packBatch, packedLoss, rateAt, runRows, type Adapter, type Example, type Model,
+  AdamW, microBatches, packBatch, packedLoss, runRows, type Adapter, type Example, type Model,
 } from '@graft/peft-core';
 import { tidy } from '@graft/kernels';
 
@@ -24,12 +25,11 @@ export function example({ tokens, labels }: HfSequence): Example {
   return { tokens: Int32Array.from(tokens), labels: Int32Array.from([...labels.slice(1), -100]), first: labels[0] as number };
 }
 
-/** Losses, gradient norms and learning rates, step by step. @param budget most tokens of a forward */
-export function train(model: Model, adapter: Adapter, batches: readonly Example[][], { settings }: Trajectory, budget: number) {
+/** Losses and gradient norms, step by step. @param budget most tokens of a forward */
+export function train(model: Model, adapter: Adapter, batches: readonly Example[][], { settings, learning_rates: rates }: Trajectory, budget: number) {
   const optimizer = new AdamW(adapter.parameters, { weightDecay: settings.weight_decay, decays: () => true });
   const losses: number[] = [];
   const norms: number[] = [];
-  const rates: number[] = [];
   const virtual = model.sites.inputs.of(RUN) !== undefined;
   for (let step = 0; step < settings.steps; step++) {
     const examples = batches[step % batches.length] as Example[];
@@ -44,11 +44,10 @@ export function train(model: Model, adapter: Adapter, batches: readonly Example[
     }
     losses.push(loss / wanted);
     norms.push(optimizer.clip(settings.max_grad_norm));
-    rates.push(settings.learning_rate * rateAt('linear', step, settings.warmup_steps, settings.steps));
     optimizer.step(rates[step] as number);
   }
   optimizer.dispose();
-  return { losses, norms, rates };
+  return { losses, norms };
 }
 
 /** Largest relative difference. */

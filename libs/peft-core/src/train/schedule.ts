@@ -1,9 +1,10 @@
-// Learning rates as transformers' get_*_schedule_with_warmup have them: with w warm-up steps of n,
-//   warm-up   s / w                          for s < w  (the first step has rate 0)
+// Learning rates as transformers' get_*_schedule_with_warmup have them, but for the warm-up: with w warm-up steps of n,
+//   warm-up   (s + 1) / (w + 1)              for s < w
 //   linear    (n - s) / (n - w)
 //   cosine    (1 + cos(π (s - w) / (n - w))) / 2
 //   constant  1
-// times the peak rate; s counts from 0.
+// times the peak rate; s counts from 0. transformers warms up by s / w: its first step has rate 0 and is wasted, which
+// is one of six for a dozen examples. Later steps have its rates, and no step is at 0.
 import type { Spec } from '@graft/contracts';
 
 export type Schedule = Spec['lr_schedule'];
@@ -15,7 +16,7 @@ export function warmupSteps(totalSteps: number, ratio: number): number {
 
 /** Share of the peak rate at step `s` (from 0) of `n`, after `w` warm-up steps. */
 export function rateAt(schedule: Schedule, s: number, w: number, n: number): number {
-  if (s < w) return s / Math.max(1, w);
+  if (s < w) return (s + 1) / (w + 1);
   const progress = (s - w) / Math.max(1, n - w);
   switch (schedule) {
     case 'constant':
