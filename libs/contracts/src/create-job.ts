@@ -10,6 +10,7 @@ export const Hyperparameters = z.strictObject({
   learning_rate_multiplier: auto(z.number().positive()).optional(),
   n_epochs: auto(z.int().min(1).max(50)).optional(),
 });
+export type Hyperparameters = z.infer<typeof Hyperparameters>;
 
 // Where a field has one default, it is said here for people; `resolveSpec` of peft-core gives it, and a spec compares.
 export const GraftOptions = z.strictObject({

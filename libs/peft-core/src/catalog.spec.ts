@@ -233,7 +233,7 @@ describe('a Spec', () => {
       target_modules: 'all-linear',
     });
     expect(spec).toMatchObject({
-      batch_size: 8,
+      batch_size: 3,
       n_epochs: 3,
       learning_rate: 2e-4,
       base_dtype: 'bf16',
@@ -250,7 +250,7 @@ describe('a Spec', () => {
       { ...body, peft, method: { type: 'supervised', supervised } },
       { trainingRecords: 3 },
     );
-    expect(spec.batch_size).toBe(3);
+    expect(spec.batch_size).toBe(1);
     expect(spec.n_epochs).toBe(2);
     expect(spec.learning_rate).toBeCloseTo(9e-2);
     expect(

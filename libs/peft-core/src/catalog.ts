@@ -3,7 +3,13 @@
  * importing it loads neither libtorch nor the tokenizer.
  */
 import { DomainError, GraftOptions, Spec } from '@graft/contracts';
-import type { Catalog, CatalogMethod, CreateJob, JsonSchema } from '@graft/contracts';
+import type {
+  Catalog,
+  CatalogMethod,
+  CreateJob,
+  Hyperparameters,
+  JsonSchema,
+} from '@graft/contracts';
 import { z } from 'zod';
 import { parsePeft, withJobDefaults } from './methods/config.js';
 import type { PeftConfig } from './methods/config.js';
@@ -12,6 +18,7 @@ import { DEFAULT_PEFT, methodFor, methods } from './methods/registry.js';
 import { forType, models } from './models/registry.js';
 import { quantizerFor, quantizers } from './quant/registry.js';
 import { recordTasks, tasks } from './tasks/registry.js';
+import { autoNumbers } from './train/auto.js';
 
 export { checkRecord } from './data/records.js';
 export { inspectModelFolder } from './io/inspect.js';
@@ -77,13 +84,6 @@ export interface JobFacts {
   readonly modelType?: string;
 }
 
-const AUTO_BATCH_SIZE = 8;
-/** Epochs by the number of records: small files are read more often. */
-const AUTO_EPOCHS: readonly (readonly [below: number, epochs: number])[] = [
-  [1_000, 3],
-  [10_000, 2],
-  [Infinity, 1],
-];
 const DEFAULT_SEED = 42;
 
 /**
@@ -103,14 +103,7 @@ export function resolveSpec(body: CreateJob, facts: JobFacts): Spec {
     task,
     peft,
     seed: body.seed ?? DEFAULT_SEED,
-    batch_size: given(
-      numbers.batch_size,
-      Math.max(1, Math.min(AUTO_BATCH_SIZE, facts.trainingRecords)),
-    ),
-    n_epochs: given(
-      numbers.n_epochs,
-      AUTO_EPOCHS.find(([below]) => facts.trainingRecords < below)?.[1] ?? 1,
-    ),
+    ...sizes(numbers, graft, facts.trainingRecords),
     max_steps: graft.max_steps ?? null,
     learning_rate:
       graft.learning_rate ??
@@ -128,6 +121,21 @@ export function resolveSpec(body: CreateJob, facts: JobFacts): Spec {
     base_dtype: graft.base_dtype ?? 'bf16',
     quantization: graft.quantization ?? null,
   } satisfies Spec);
+}
+
+function sizes(
+  { batch_size, n_epochs }: Hyperparameters,
+  graft: GraftOptions,
+  records: number,
+): Pick<Spec, 'batch_size' | 'n_epochs'> {
+  const { batchSize, epochs } = autoNumbers({
+    records,
+    accumulation: graft.gradient_accumulation_steps ?? 1,
+    maxSteps: graft.max_steps ?? null,
+    ...(typeof batch_size === 'number' ? { batchSize: batch_size } : {}),
+    ...(typeof n_epochs === 'number' ? { epochs: n_epochs } : {}),
+  });
+  return { batch_size: batchSize, n_epochs: epochs };
 }
 
 function checkTask(name: string): string {
