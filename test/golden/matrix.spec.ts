@@ -6,6 +6,7 @@ import {
   attachMethod, buildModel, methods, models, packBatch, runRows,
   type Adapter, type Example, type ForwardContext, type Model, type PackedBatch,
 } from '@graft/peft-core';
+import { footprintOf } from '@graft/peft-core/catalog';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { difference, families, floats, HERE, json, largest } from './golden-case.js';
 
@@ -112,7 +113,10 @@ describe.each(TYPES)('%s', (type) => {
 
   it.each(CONFIGS)('%s: every parameter learns, the cache continues, the file comes back', (_, config) => {
     const adapter = attach(config, 1);
+    const count = ({ parameters }: Adapter): number => [...parameters.values()].reduce((total, { size }) => total + size, 0);
+    const promised = (begun: boolean): number => footprintOf(config, model.config, begun).trainableParameters;
     try {
+      expect(count(adapter)).toBe(promised(false));
       const batch = packBatch([{ run: 1, examples: examples(0, [7, 12, 9]) }]);
       const { gradients } = step(model, batch, new Map([[1, adapter]])).get(1) as Outcome;
       for (const [name, gradient] of gradients) {
@@ -127,6 +131,7 @@ describe.each(TYPES)('%s', (type) => {
       adapter.detach();
       const again = attachMethod(model, config, { run: 1, seed: 99, tokenize });
       again.load(saved);
+      expect(count(again)).toBe(promised(true));
       saved.forEach((tensor) => tensor.dispose());
       const reloaded = evaluate(model, 1, [...batch.tokens.slice(0, 7)], [7]);
       again.detach();

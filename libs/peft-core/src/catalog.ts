@@ -24,6 +24,10 @@ export { checkRecord } from './data/records.js';
 export { inspectModelFolder } from './io/inspect.js';
 export type { ModelInspection } from './io/inspect.js';
 export type { PeftConfig } from './methods/config.js';
+export type { HfConfig } from './models/model.js';
+export { cutAt, footprintOf } from './plan.js';
+export { totalSteps } from './train/cursor.js';
+export type { BaseFootprint } from './plan.js';
 
 /** GET /v1/catalog. */
 export function catalog(): Catalog {

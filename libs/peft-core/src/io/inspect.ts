@@ -4,7 +4,7 @@ import { basename, join } from 'node:path';
 import { DomainError } from '@graft/contracts';
 import { safetensorsHeader } from '@graft/kernels';
 import { tokenizerFiles } from '../data/tokenizer-files.js';
-import { forConfig } from '../models/registry.js';
+import { forConfig, outlineOf } from '../models/registry.js';
 import type { HfConfig } from '../models/model.js';
 import { configProblems } from './config-check.js';
 import { ggufModel } from './gguf-architecture.js';
@@ -124,14 +124,8 @@ function checkedConfig(path: string, problems: string[]): HfConfig | undefined {
 }
 
 function familyOf(config: HfConfig): string {
-  const plugin = forConfig(config);
-  const parsed = plugin.options.safeParse(plugin.fromHf(config));
-  if (parsed.success) return plugin.name;
-  const [issue] = parsed.error.issues;
-  throw new DomainError(
-    'invalid_model',
-    `config.json: ${issue?.path.join('.') ?? ''}: ${issue?.message ?? 'invalid'}`,
-  );
+  outlineOf(config);
+  return forConfig(config).name;
 }
 
 /** How files begin that can run code when they are loaded, or hide others: pickles, archives, programs. */

@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import { defineMethod } from '../plugin.js';
 import { restore } from './leaf.js';
-import { inDtype, OwnModules, takeAll } from './own-modules.js';
+import { inDtype, OwnModules, takeAll, wholeModel } from './own-modules.js';
 
 const Options = z.strictObject({});
 
@@ -14,6 +14,7 @@ export const full = defineMethod<z.infer<typeof Options>>({
   defaultLearningRate: 2e-5,
   options: Options,
   neutral: {},
+  footprint: (outline) => ({ trainableParameters: wholeModel(outline), virtualTokens: 0 }),
   attach(model, _, { run }) {
     const own = new OwnModules(run);
     takeAll(own, model.sites);

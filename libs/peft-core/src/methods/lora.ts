@@ -31,11 +31,13 @@ import type { Tensor } from '@graft/kernels';
 import { z } from 'zod';
 import type { Model } from '../models/model.js';
 import type { RowContext } from '../nn/context.js';
-import type { LinearSite, RowAdapter } from '../nn/site.js';
+import type { Modules } from '../nn/outline.js';
+import type { LinearSite, Role, RowAdapter } from '../nn/site.js';
 import { defineMethod } from '../plugin.js';
 import { moduleNames } from './fields.js';
 import { leaf, normal, restore, uniform } from './leaf.js';
-import { inDtype, OwnModules, takeSaved } from './own-modules.js';
+import { inDtype, OwnModules, OwnSizes, takeSaved } from './own-modules.js';
+import type { Takes } from './own-modules.js';
 import { valueByEnd } from './pattern.js';
 import { ALL_LINEAR, checkTargets, isAllLinear, targetLinears, writtenTargets } from './targets.js';
 
@@ -121,6 +123,8 @@ const Options = z
   });
 type Options = z.infer<typeof Options>;
 
+/** What PEFT adapts when target_modules is null. */
+const DEFAULT_ROLES: readonly Role[] = ['q', 'v'];
 const JOB_RANK = 16;
 /** α = 2 r: the usual choice with all linears. */
 const JOB_ALPHA_PER_RANK = 2;
@@ -169,8 +173,20 @@ export const lora = defineMethod<Options>({
     for (const field of ['rank_pattern', 'alpha_pattern'] as const)
       valueByEnd(options[field], `peft.${field}`);
   },
+  footprint(outline, options) {
+    const targets = targetLinears(outline, options, DEFAULT_ROLES);
+    const rankOf = byPattern('rank_pattern', options, options.r);
+    const own = new OwnSizes();
+    takeSaved(own, outline, options.modules_to_save ?? []);
+    takeBiases(own, options, targets, outline);
+    const updates = targets.map(
+      ({ path, inFeatures, outFeatures }) =>
+        rankOf(path) * (inFeatures + outFeatures) + (options.use_dora ? outFeatures : 0),
+    );
+    return { trainableParameters: updates.reduce((a, b) => a + b, own.total), virtualTokens: 0 };
+  },
   attach(model, options, { run, seed }) {
-    const targets = targetLinears(model.sites, options, ['q', 'v']);
+    const targets = targetLinears(model.sites, options, DEFAULT_ROLES);
     const own = new OwnModules(run);
     const rankOf = byPattern('rank_pattern', options, options.r);
     const alphaOf = byPattern('alpha_pattern', options, options.lora_alpha);
@@ -180,7 +196,7 @@ export const lora = defineMethod<Options>({
     });
     parts.forEach((part) => part.site.attach(run, part));
     takeSaved(own, model.sites, options.modules_to_save ?? []);
-    takeBiases(own, options, targets, model);
+    takeBiases(own, options, targets, model.sites);
     const parameters = new Map([
       ...parts.flatMap((part) => [...part.parameters]),
       ...own.parameters,
@@ -209,16 +225,16 @@ export const lora = defineMethod<Options>({
   },
 });
 
-function takeBiases(
-  own: OwnModules,
+function takeBiases<L extends { path: string; role: Role }, N extends { path: string }>(
+  own: Pick<Takes<L, N, never, never>, 'takeBias' | 'takeNormBias'>,
   { bias }: Options,
-  targets: readonly LinearSite[],
-  model: Model,
+  targets: readonly L[],
+  sites: Pick<Modules<L, N, never>, 'linears' | 'norms'>,
 ): void {
   if (bias === 'none') return;
   const all = bias === 'all';
-  for (const site of all ? model.sites.linears() : targets) own.takeBias(site);
-  if (all) model.sites.norms().forEach((site) => own.takeNormBias(site));
+  for (const site of all ? sites.linears() : targets) own.takeBias(site);
+  if (all) sites.norms().forEach((site) => own.takeNormBias(site));
 }
 
 function resolved(

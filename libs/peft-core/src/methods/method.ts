@@ -1,6 +1,7 @@
 import type { Tensor } from '@graft/kernels';
 import type { z } from 'zod';
 import type { Model } from '../models/model.js';
+import type { Outline } from '../nn/outline.js';
 
 /** What a method needs besides the model and its options. */
 export interface AttachContext {
@@ -43,6 +44,14 @@ export interface Adapter {
   detach(): void;
 }
 
+/** What an adapter takes of a model, known before anything is loaded. */
+export interface Footprint {
+  /** Numbers that train. */
+  readonly trainableParameters: number;
+  /** Positions that virtual tokens take. */
+  readonly virtualTokens: number;
+}
+
 /** A PEFT method. Its options are PEFT's own config fields. */
 export interface Method<O = unknown> {
   /** PEFT's peft_type; FULL is ours, for `"peft": null`. */
@@ -64,5 +73,10 @@ export interface Method<O = unknown> {
   readonly neutral: Readonly<Record<string, unknown>>;
   /** Refuses options that cannot fit a family, knowing only the names of its linears. @throws DomainError */
   check?(options: O, linears: readonly string[]): void;
+  /**
+   * What `attach` makes on a model of these shapes; `begun`: from an adapter's file, which may hold less than trains
+   * from scratch. @throws DomainError as `attach` does where the options do not fit the model
+   */
+  footprint(outline: Outline, options: O, begun: boolean): Footprint;
   attach(model: Model, options: O, init: AttachContext): Adapter;
 }

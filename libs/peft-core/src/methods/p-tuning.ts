@@ -71,12 +71,22 @@ export const pTuning = defineMethod<Options>({
   defaultLearningRate: 1e-3,
   options: Options,
   neutral: { modules_to_save: null },
+  footprint(outline, options, begun) {
+    checkSizes(options, inputSizes(outline));
+    checkRoom(outline, options.num_virtual_tokens);
+    const shape = shapeOf(outline, options);
+    const table = shape.p * shape.d;
+    const trainableParameters = begun
+      ? table
+      : encoderParts(options, shape).reduce((sum, { dims }) => sum + product(dims), table);
+    return { trainableParameters, virtualTokens: shape.p };
+  },
   attach(model, options, init) {
     const sizes = inputSizes(model);
     checkSizes(options, sizes);
     checkRoom(model, options.num_virtual_tokens);
-    const h = options.encoder_hidden_size ?? model.hiddenSize;
-    const shape = { p: options.num_virtual_tokens, d: model.hiddenSize, h };
+    const shape = shapeOf(model, options);
+    const { h } = shape;
     let parameters = initial(options, shape, init.seed);
     const encode = (ctx: RowContext): Tensor =>
       parameters.get(TABLE) ?? encoded(parameters, options, h, ctx);
@@ -107,40 +117,57 @@ export const pTuning = defineMethod<Options>({
   },
 });
 
-function initial(options: Options, { p, d, h }: Shape, seed: number): Map<string, Tensor> {
-  const parameters = new Map<string, Tensor>();
-  const add = (name: string, shape: readonly number[], bound: number): void => {
+function shapeOf({ hiddenSize: d }: { readonly hiddenSize: number }, options: Options): Shape {
+  return { p: options.num_virtual_tokens, d, h: options.encoder_hidden_size ?? d };
+}
+
+interface Part {
+  readonly name: string;
+  readonly dims: readonly number[];
+  /** Starts at U(-1/√n, 1/√n). */
+  readonly n: number;
+}
+
+const product = (dims: readonly number[]): number => dims.reduce((a, b) => a * b, 1);
+
+/** The encoder's parameters, without the table E. */
+function encoderParts(options: Options, { d, h }: Shape): Part[] {
+  const dense = (name: string, out: number, fanIn: number): Part[] => [
+    { name: `${name}.weight`, dims: [out, fanIn], n: fanIn },
+    { name: `${name}.bias`, dims: [out], n: fanIn },
+  ];
+  if (options.encoder_reparameterization_type === 'MLP') {
+    return [
+      ...dense('mlp_head.0', h, d),
+      ...dense('mlp_head.2', h, h),
+      ...dense('mlp_head.4', d, h),
+    ];
+  }
+  const layers = Array.from({ length: options.encoder_num_layers }, (_, layer) =>
+    DIRECTIONS.flatMap((direction): Part[] => {
+      const [fanIn, suffix] = [layer === 0 ? d : 2 * h, `l${layer}${direction}`];
+      return [
+        { name: `lstm_head.weight_ih_${suffix}`, dims: [4 * h, fanIn], n: h },
+        { name: `lstm_head.weight_hh_${suffix}`, dims: [4 * h, h], n: h },
+        { name: `lstm_head.bias_ih_${suffix}`, dims: [4 * h], n: h },
+        { name: `lstm_head.bias_hh_${suffix}`, dims: [4 * h], n: h },
+      ];
+    }),
+  );
+  return [...layers.flat(), ...dense('mlp_head.0', 2 * h, 2 * h), ...dense('mlp_head.2', d, 2 * h)];
+}
+
+function initial(options: Options, shape: Shape, seed: number): Map<string, Tensor> {
+  const table = 'embedding.weight';
+  const parameters = new Map([
+    [table, tidy(() => leaf(normal([shape.p, shape.d], 1, seed, table)))],
+  ]);
+  for (const { name, dims, n } of encoderParts(options, shape)) {
     parameters.set(
       name,
-      tidy(() => leaf(uniform(shape, bound, seed, name))),
+      tidy(() => leaf(uniform(dims, 1 / Math.sqrt(n), seed, name))),
     );
-  };
-  const addLinear = (name: string, out: number, fanIn: number): void => {
-    add(`${name}.weight`, [out, fanIn], 1 / Math.sqrt(fanIn));
-    add(`${name}.bias`, [out], 1 / Math.sqrt(fanIn));
-  };
-  parameters.set(
-    'embedding.weight',
-    tidy(() => leaf(normal([p, d], 1, seed, 'embedding.weight'))),
-  );
-  if (options.encoder_reparameterization_type === 'MLP') {
-    addLinear('mlp_head.0', h, d);
-    addLinear('mlp_head.2', h, h);
-    addLinear('mlp_head.4', d, h);
-    return parameters;
   }
-  for (let layer = 0; layer < options.encoder_num_layers; layer++) {
-    const fanIn = layer === 0 ? d : 2 * h;
-    for (const direction of DIRECTIONS) {
-      const suffix = `l${layer}${direction}`;
-      add(`lstm_head.weight_ih_${suffix}`, [4 * h, fanIn], 1 / Math.sqrt(h));
-      add(`lstm_head.weight_hh_${suffix}`, [4 * h, h], 1 / Math.sqrt(h));
-      add(`lstm_head.bias_ih_${suffix}`, [4 * h], 1 / Math.sqrt(h));
-      add(`lstm_head.bias_hh_${suffix}`, [4 * h], 1 / Math.sqrt(h));
-    }
-  }
-  addLinear('mlp_head.0', 2 * h, 2 * h);
-  addLinear('mlp_head.2', d, 2 * h);
   return parameters;
 }
 

@@ -53,13 +53,24 @@ export const prefixTuning = defineMethod<Options>({
   defaultLearningRate: 1e-2,
   options: Options,
   neutral: { modules_to_save: null },
+  footprint(outline, options, begun) {
+    checkSizes(options, prefixSizes(outline));
+    checkRoom(outline, options.num_virtual_tokens);
+    const shape = shapeOf(outline, options);
+    const trainableParameters = begun
+      ? shape.p * shape.columns
+      : [...partSizes(options, shape).values()].reduce(
+          (sum, [rows, columns = 1]) => sum + rows * columns,
+          0,
+        );
+    return { trainableParameters, virtualTokens: shape.p };
+  },
   attach(model, options, init) {
     const sizes = prefixSizes(model);
     checkSizes(options, sizes);
     checkRoom(model, options.num_virtual_tokens);
-    const d = sizes.token_dim;
-    const h = options.encoder_hidden_size ?? d;
-    const shape = { p: options.num_virtual_tokens, d, h, columns: 2 * model.layers * d };
+    const shape = shapeOf(model, options);
+    const { d, h } = shape;
     let parameters = initial(options, shape, init.seed);
     const table = (): Tensor => parameters.get(TABLE) ?? projected(parameters);
     model.sites.prefix.attach(init.run, {
@@ -96,38 +107,46 @@ export const prefixTuning = defineMethod<Options>({
   },
 });
 
-function initial(
-  { prefix_projection, init_weights }: Options,
-  shape: Shape,
-  seed: number,
-): Map<string, Tensor> {
-  const { p, d, h, columns } = shape;
-  const zero = init_weights === 'zero';
-  const parameters = new Map<string, Tensor>();
-  const add = (name: string, values: () => Tensor): void => {
-    parameters.set(
-      name,
-      tidy(() => leaf(values())),
-    );
+function shapeOf(
+  model: { readonly layers: number; readonly kvHeads: number; readonly headDim: number },
+  { num_virtual_tokens: p, encoder_hidden_size: hidden }: Options,
+): Shape {
+  const d = model.kvHeads * model.headDim;
+  return { p, d, h: hidden ?? d, columns: 2 * model.layers * d };
+}
+
+const EMBEDDING = 'embedding.weight';
+
+/** Sizes of the parameters. */
+function partSizes(
+  { prefix_projection }: Options,
+  { p, d, h, columns }: Shape,
+): Map<string, readonly [number, number?]> {
+  if (!prefix_projection) return new Map([[EMBEDDING, [p, columns]]]);
+  return new Map<string, readonly [number, number?]>([
+    [EMBEDDING, [p, d]],
+    ['transform.0.weight', [h, d]],
+    ['transform.0.bias', [h]],
+    ['transform.2.weight', [columns, h]],
+    ['transform.2.bias', [columns]],
+  ]);
+}
+
+function initial(options: Options, shape: Shape, seed: number): Map<string, Tensor> {
+  const zero = options.init_weights === 'zero';
+  const fill = (name: string, dims: readonly number[]): Tensor => {
+    const last = options.prefix_projection ? name.startsWith('transform.2') : name === EMBEDDING;
+    if (zero && last) return zeros(dims);
+    if (name === EMBEDDING) return normal(dims, 1, seed, name);
+    const fanIn = name.startsWith('transform.0') ? shape.d : shape.h;
+    return uniform(dims, 1 / Math.sqrt(fanIn), seed, name);
   };
-  const drawn = (name: string, dims: readonly number[], fanIn: number): void =>
-    add(name, () => uniform(dims, 1 / Math.sqrt(fanIn), seed, name));
-  const embedding = 'embedding.weight';
-  if (!prefix_projection) {
-    add(embedding, () => (zero ? zeros([p, columns]) : normal([p, columns], 1, seed, embedding)));
-    return parameters;
-  }
-  add(embedding, () => normal([p, d], 1, seed, embedding));
-  drawn('transform.0.weight', [h, d], d);
-  drawn('transform.0.bias', [h], d);
-  if (zero) {
-    add('transform.2.weight', () => zeros([columns, h]));
-    add('transform.2.bias', () => zeros([columns]));
-  } else {
-    drawn('transform.2.weight', [columns, h], h);
-    drawn('transform.2.bias', [columns], h);
-  }
-  return parameters;
+  return new Map(
+    [...partSizes(options, shape)].map(([name, dims]) => [
+      name,
+      tidy(() => leaf(fill(name, dims as readonly number[]))),
+    ]),
+  );
 }
 
 function projected(parameters: ReadonlyMap<string, Tensor>): Tensor {

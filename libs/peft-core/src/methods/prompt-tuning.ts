@@ -53,6 +53,12 @@ export const promptTuning = defineMethod<Options>({
   defaultLearningRate: 3e-2,
   options: Options,
   neutral: { modules_to_save: null, tokenizer_kwargs: null },
+  footprint(outline, options) {
+    checkSizes(options, inputSizes(outline));
+    checkRoom(outline, options.num_virtual_tokens);
+    const virtualTokens = options.num_virtual_tokens;
+    return { trainableParameters: virtualTokens * outline.hiddenSize, virtualTokens };
+  },
   attach(model, options, init) {
     checkSizes(options, inputSizes(model));
     checkRoom(model, options.num_virtual_tokens);

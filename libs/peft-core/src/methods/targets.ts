@@ -1,5 +1,6 @@
 /** Which linears a config means: PEFT's rules of matching by module path. */
 import { DomainError } from '@graft/contracts';
+import type { Modules } from '../nn/outline.js';
 import type { LinearSite, Role, Sites } from '../nn/site.js';
 import { layerReader, wholeMatcher } from './pattern.js';
 
@@ -11,6 +12,18 @@ export interface TargetFields {
   readonly layers_pattern: readonly string[] | string | null;
   readonly modules_to_save: readonly string[] | null;
 }
+
+interface Placed {
+  readonly path: string;
+}
+interface Linear extends Placed {
+  readonly role: Role;
+}
+/** Sites of a model, or their shapes. */
+type Choice<L extends Linear> = Pick<
+  Modules<L, Placed, Placed>,
+  'linears' | 'norms' | 'embeddings'
+>;
 
 export const ALL_LINEAR = 'all-linear';
 
@@ -24,11 +37,11 @@ const isOrEndsWith = (path: string, name: string): boolean =>
   path === name || path.endsWith(`.${name}`);
 
 /** The linears of `fields.target_modules`, in the model's order. @throws DomainError naming what there is when none */
-export function targetLinears(
-  sites: Sites,
+export function targetLinears<L extends Linear>(
+  sites: Choice<L>,
   fields: TargetFields,
   defaults: readonly Role[],
-): LinearSite[] {
+): L[] {
   refuseOthers(sites, fields);
   const excluded = matcher(fields.exclude_modules ?? [], 'peft.exclude_modules');
   const saved = fields.modules_to_save ?? [];
@@ -66,10 +79,10 @@ export function checkTargets(fields: TargetFields, linears: readonly string[]): 
 const lastSegment = (path: string): string => path.slice(path.lastIndexOf('.') + 1);
 
 function wantedBy(
-  sites: Sites,
+  sites: Choice<Linear>,
   fields: TargetFields,
   defaults: readonly Role[],
-): (site: LinearSite) => boolean {
+): (site: Linear) => boolean {
   const { target_modules: targets } = fields;
   if (isAllLinear(targets)) return ({ role }) => role !== 'head';
   const layer = layerFilter(fields);
@@ -87,7 +100,7 @@ function wantedBy(
 }
 
 /** PEFT would train embeddings this way too and fails on norms: say so instead of leaving them out. */
-function refuseOthers(sites: Sites, { target_modules: targets }: TargetFields): void {
+function refuseOthers(sites: Choice<Linear>, { target_modules: targets }: TargetFields): void {
   if (targets === null || isAllLinear(targets)) return;
   const matches = matcher(targets, 'peft.target_modules');
   const other = [...sites.embeddings(), ...sites.norms()].find(({ path }) => matches(path));

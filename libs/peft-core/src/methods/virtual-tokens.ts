@@ -15,8 +15,14 @@ interface Resolved {
   readonly num_transformer_submodules: number;
 }
 
+/** What virtual tokens depend on of a model or of its outline. */
+type Sizes = Pick<
+  Model,
+  'layers' | 'hiddenSize' | 'heads' | 'kvHeads' | 'headDim' | 'maxPositions'
+>;
+
 /** PEFT's sizes for virtual tokens that are inputs. */
-export const inputSizes = (model: Model): Resolved => ({
+export const inputSizes = (model: Sizes): Resolved => ({
   num_layers: model.layers,
   token_dim: model.hiddenSize,
   num_attention_heads: model.heads,
@@ -24,7 +30,7 @@ export const inputSizes = (model: Model): Resolved => ({
 });
 
 /** PEFT's sizes for virtual tokens that are keys and values. */
-export const prefixSizes = (model: Model): Resolved => ({
+export const prefixSizes = (model: Sizes): Resolved => ({
   ...inputSizes(model),
   token_dim: model.kvHeads * model.headDim,
   num_attention_heads: model.kvHeads,
@@ -45,7 +51,7 @@ export function checkSizes(
 }
 
 /** @throws DomainError when the virtual tokens leave no room for real ones */
-export function checkRoom(model: Model, virtualTokens: number): void {
+export function checkRoom(model: Sizes, virtualTokens: number): void {
   if (virtualTokens < model.maxPositions) return;
   const advice = `${virtualTokens} virtual tokens leave no room: the model has ${model.maxPositions} positions`;
   throw new DomainError('invalid_value', advice, 'peft.num_virtual_tokens');

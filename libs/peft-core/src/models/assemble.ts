@@ -2,7 +2,8 @@
 import { DenseWeight } from '../nn/weight.js';
 import type { Weight } from '../nn/weight.js';
 import { EmbeddingSite, LinearSite, NormSite, Sites } from '../nn/site.js';
-import type { Role } from '../nn/site.js';
+import { Outline } from '../nn/outline.js';
+import type { LinearShape, NormShape } from '../nn/outline.js';
 import { Transformer } from '../nn/transformer.js';
 import type { Block } from '../nn/transformer.js';
 import type { ModulePaths, TransformerOptions } from '../nn/transformer-options.js';
@@ -35,13 +36,19 @@ export function assemble(
 class Assembly {
   readonly #linears: LinearSite[] = [];
   readonly #norms: NormSite[] = [];
+  readonly #linearShapes: ReadonlyMap<string, LinearShape>;
+  readonly #normShapes: ReadonlyMap<string, NormShape>;
 
   constructor(
     private readonly options: TransformerOptions,
     private readonly paths: ModulePaths,
     private readonly reader: WeightReader,
     private readonly build: BuildOptions,
-  ) {}
+  ) {
+    const outline = new Outline(options, paths);
+    this.#linearShapes = new Map(outline.linears().map((shape) => [shape.path, shape]));
+    this.#normShapes = new Map(outline.norms().map((shape) => [shape.path, shape]));
+  }
 
   model(family: string, config: HfConfig): Model {
     const { options: o, paths, reader } = this;
@@ -57,7 +64,7 @@ class Assembly {
             reader.take(`${paths.positions}.weight`, [o.maxPositions, o.hiddenSize]),
           );
     const blocks = Array.from({ length: o.layers }, (_, layer) => this.#block(layer));
-    const finalNorm = this.#norm(paths.finalNorm, o.hiddenSize);
+    const finalNorm = this.#norm(paths.finalNorm);
     const headSite = this.#head(words);
     const sites = new Sites({
       linears: this.#linears,
@@ -89,40 +96,35 @@ class Assembly {
   #block(layer: number): Block {
     const { options: o, paths } = this;
     const at = (path: string | undefined): string => (path as string).replace('{n}', String(layer));
-    const linear = (role: Role, path: string | undefined, out: number, fanIn: number): LinearSite =>
-      this.#linear(at(path), role, layer, out, fanIn);
-    const [queries, keys] = [o.heads * o.headDim, o.kvHeads * o.headDim];
-    const attentionNorm = this.#norm(at(paths.attentionNorm), o.hiddenSize);
+    const linear = (path: string | undefined): LinearSite => this.#linear(at(path));
+    const norm = (path: string | undefined): NormSite => this.#norm(at(path));
+    const attentionNorm = norm(paths.attentionNorm);
     const qkv: Block['qkv'] = o.fusedQkv
-      ? [linear('qkv', paths.qkv, queries + 2 * keys, o.hiddenSize)]
-      : [
-          linear('q', paths.q, queries, o.hiddenSize),
-          linear('k', paths.k, keys, o.hiddenSize),
-          linear('v', paths.v, keys, o.hiddenSize),
-        ];
+      ? [linear(paths.qkv)]
+      : [linear(paths.q), linear(paths.k), linear(paths.v)];
     return {
       attentionNorm,
       qkv,
-      qNorm: o.qkNorm ? this.#norm(at(paths.qNorm), o.headDim) : null,
-      kNorm: o.qkNorm ? this.#norm(at(paths.kNorm), o.headDim) : null,
-      o: linear('o', paths.o, o.hiddenSize, queries),
-      mlpNorm: this.#norm(at(paths.mlpNorm), o.hiddenSize),
-      gate: o.gated ? linear('gate', paths.gate, o.intermediateSize, o.hiddenSize) : null,
-      up: linear('up', paths.up, o.intermediateSize, o.hiddenSize),
-      down: linear('down', paths.down, o.hiddenSize, o.intermediateSize),
+      qNorm: o.qkNorm ? norm(paths.qNorm) : null,
+      kNorm: o.qkNorm ? norm(paths.kNorm) : null,
+      o: linear(paths.o),
+      mlpNorm: norm(paths.mlpNorm),
+      gate: o.gated ? linear(paths.gate) : null,
+      up: linear(paths.up),
+      down: linear(paths.down),
     };
   }
 
-  #linear(path: string, role: Role, layer: number, out: number, fanIn: number): LinearSite {
-    const { conv1d, biases } = this.options;
+  #linear(path: string): LinearSite {
+    const { conv1d } = this.options;
+    const shape = this.#linearShapes.get(path) as LinearShape;
+    const { role, layer, outFeatures: out, inFeatures: fanIn } = shape;
     const stored = this.reader.take(`${path}.weight`, conv1d ? [fanIn, out] : [out, fanIn]);
     const dense = conv1d ? DenseWeight.transposed(stored) : new DenseWeight(stored);
     const { quantization } = this.build;
     const weight: Weight =
       quantization === null ? dense : quantizerFor(quantization).pack(dense.dense());
-    const bias = (biases as readonly Role[]).includes(role)
-      ? this.reader.take(`${path}.bias`, [out])
-      : null;
+    const bias = shape.hasBias ? this.reader.take(`${path}.bias`, [out]) : null;
     return this.#added({ path, role, layer, weight, bias, conv1d });
   }
 
@@ -148,10 +150,11 @@ class Assembly {
     return site;
   }
 
-  #norm(path: string, features: number): NormSite {
+  #norm(path: string): NormSite {
     const { norm, normEps } = this.options;
+    const { features, hasBias } = this.#normShapes.get(path) as NormShape;
     const weight = this.reader.take(`${path}.weight`, [features]);
-    const bias = norm === 'layer' ? this.reader.take(`${path}.bias`, [features]) : null;
+    const bias = hasBias ? this.reader.take(`${path}.bias`, [features]) : null;
     const site = new NormSite(path, norm, normEps, weight, bias);
     this.#norms.push(site);
     return site;

@@ -1,4 +1,5 @@
 /** GPT-2 ("Language Models are Unsupervised Multitask Learners", 2019): learned positions, LayerNorm, fused qkv. */
+import { Outline } from '../nn/outline.js';
 import { linearNames, TransformerOptions } from '../nn/transformer-options.js';
 import type { ModulePaths } from '../nn/transformer-options.js';
 import { defineModel } from '../plugin.js';
@@ -26,6 +27,7 @@ export const gpt2 = defineModel<TransformerOptions>({
   options: TransformerOptions,
   linears: linearNames(paths),
   fromHf,
+  outline: (options) => new Outline(options, paths),
   build: (options, config, tensors, build) =>
     assemble({ name: 'gpt2', paths }, options, config, tensors, build),
 });

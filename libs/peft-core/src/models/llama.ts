@@ -3,6 +3,7 @@
  * and 3 (2505.09388), TinyLlama, SmolLM. Derivatives are lines of a table.
  */
 import { DomainError } from '@graft/contracts';
+import { Outline } from '../nn/outline.js';
 import { linearNames, TransformerOptions } from '../nn/transformer-options.js';
 import type { ModulePaths } from '../nn/transformer-options.js';
 import { defineModel } from '../plugin.js';
@@ -52,6 +53,7 @@ export const llama = defineModel<TransformerOptions>({
   options: TransformerOptions,
   linears: linearNames(paths),
   fromHf,
+  outline: (options) => new Outline(options, paths),
   build: (options, config, tensors, build) =>
     assemble({ name: 'llama', paths }, options, config, tensors, build),
 });

@@ -3,6 +3,7 @@ import type { z } from 'zod';
 import type { PackedBatch } from '../batch.js';
 import type { ForwardContext } from '../nn/context.js';
 import type { KvCache } from '../nn/kv-cache.js';
+import type { Outline } from '../nn/outline.js';
 import type { Sites } from '../nn/site.js';
 
 /** A config.json of transformers, versions 4 and 5. */
@@ -60,5 +61,7 @@ export interface ModelPlugin<O = unknown> {
   /** Last segments of the module paths of its linears, head included. */
   readonly linears: readonly string[];
   fromHf(config: HfConfig): unknown;
+  /** Its modules by their shapes. */
+  outline(options: O): Outline;
   build(options: O, config: HfConfig, tensors: Tensors, build: BuildOptions): Model;
 }

@@ -1,4 +1,5 @@
 import { DomainError } from '@graft/contracts';
+import type { Outline } from '../nn/outline.js';
 import { registry } from '../plugin.js';
 import { gpt2 } from './gpt2.js';
 import { llama } from './llama.js';
@@ -26,17 +27,25 @@ export function forType(modelType: string): ModelPlugin {
   );
 }
 
+/** The modules of a config.json's model by their shapes. @throws DomainError invalid_model as `buildModel` does */
+export function outlineOf(config: HfConfig): Outline {
+  const plugin = forConfig(config);
+  return plugin.outline(checkedOptions(plugin, config));
+}
+
 /**
  * Builds a frozen model on weights by their Hugging Face names.
  * @throws DomainError invalid_model when the config or the weights do not describe a model of its family
  */
 export function buildModel(config: HfConfig, tensors: Tensors, build: BuildOptions): Model {
   const plugin = forConfig(config);
+  return plugin.build(checkedOptions(plugin, config), config, tensors, build);
+}
+
+function checkedOptions(plugin: ModelPlugin, config: HfConfig): unknown {
   const parsed = plugin.options.safeParse(plugin.fromHf(config));
-  if (!parsed.success) {
-    const [issue] = parsed.error.issues;
-    const message = `config.json: ${issue?.path.join('.') ?? ''}: ${issue?.message ?? 'invalid'}`;
-    throw new DomainError('invalid_model', message, 'model');
-  }
-  return plugin.build(parsed.data, config, tensors, build);
+  if (parsed.success) return parsed.data;
+  const [issue] = parsed.error.issues;
+  const message = `config.json: ${issue?.path.join('.') ?? ''}: ${issue?.message ?? 'invalid'}`;
+  throw new DomainError('invalid_model', message, 'model');
 }

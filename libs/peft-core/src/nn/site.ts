@@ -6,6 +6,8 @@ import { cat, embedding, layerNorm, linear, rmsNorm, split, to, transpose } from
 import type { Tensor } from '@graft/kernels';
 import type { RunRows } from '../batch.js';
 import type { ForwardContext, RowContext, RunKey } from './context.js';
+import { ofRoles } from './outline.js';
+import type { Modules } from './outline.js';
 import type { Weight } from './weight.js';
 
 /** What a linear does in its layer; families that fuse query, key and value have one `qkv`. */
@@ -237,7 +239,7 @@ export class VirtualSite<T extends VirtualInputs | VirtualPrefix> {
 }
 
 /** Everything of a model that a method may attach to. */
-export class Sites {
+export class Sites implements Modules<LinearSite, NormSite, EmbeddingSite> {
   /** Token embeddings. */
   readonly words: EmbeddingSite;
   readonly inputs = new VirtualSite<VirtualInputs>();
@@ -258,10 +260,7 @@ export class Sites {
 
   /** Linears of these roles, in the model's order; all of them when left out. A fused `qkv` answers for q, k and v. */
   linears(roles?: readonly Role[]): readonly LinearSite[] {
-    if (!roles) return this.all.linears;
-    const wanted = new Set<Role>(roles);
-    if (wanted.has('q') || wanted.has('k') || wanted.has('v')) wanted.add('qkv');
-    return this.all.linears.filter(({ role }) => wanted.has(role));
+    return ofRoles(this.all.linears, roles);
   }
 
   norms(): readonly NormSite[] {

@@ -1,0 +1,47 @@
+// What a job's preview says of its parameters, from config.json alone, must be what its trainer counts.
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { mapSafetensors, setThreads } from '@graft/kernels';
+import { attachMethod, buildModel, type Model } from '@graft/peft-core';
+import { footprintOf } from '@graft/peft-core/catalog';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { casesOf, families, HERE, json } from './golden-case.js';
+
+type Config = { readonly peft_type: string } & Readonly<Record<string, unknown>>;
+type BaseConfig = Parameters<typeof footprintOf>[1];
+
+beforeAll(() => setThreads(1));
+
+describe.each(families)('%s', (family) => {
+  const config = json<BaseConfig>(family, 'base', 'config.json');
+  let model: Model;
+  let close: () => void;
+
+  beforeAll(() => {
+    const file = mapSafetensors(join(HERE, family, 'base', 'model.safetensors'));
+    model = buildModel(config, file.tensors, { dtype: 'f32', quantization: null });
+    close = () => {
+      model.dispose();
+      file.close();
+    };
+  });
+  afterAll(() => close());
+
+  const cases = casesOf(family).filter((name) => name !== 'none');
+  it.each(cases)('%s', (name) => {
+    const hasFile = existsSync(join(HERE, family, name, 'adapter_config.json'));
+    const peft = hasFile ? json<Config>(family, name, 'adapter_config.json') : null;
+    const { trainableParameters, totalParameters, room } = footprintOf(peft, config);
+    const adapter = attachMethod(model, peft, { run: 1, seed: 0 });
+    try {
+      expect(trainableParameters).toBe(
+        [...adapter.parameters.values()].reduce((sum, { size }) => sum + size, 0),
+      );
+      expect(totalParameters).toBe(model.parameterCount);
+      const { inputs, prefix } = model.sites;
+      expect(room).toBe(model.maxPositions - (inputs.of(1)?.length ?? prefix.of(1)?.length ?? 0));
+    } finally {
+      adapter.detach();
+    }
+  });
+});
