@@ -67,6 +67,7 @@ export function loadExamples(path: string, tokenizer: Tokenizer, options: LoadOp
     options.onProgress?.(share);
   };
   for (const { number, line, share } of readLines(path)) {
+    if (line.trim() === '') continue;
     waiting.push(prepareLine(line, number, tokenizer, options.task));
     if (waiting.length === BATCH) encode(share);
   }
