@@ -30,6 +30,8 @@ export interface FileObject {
 /** What an upload with purpose fine-tune holds. No base is known yet, so records and bytes are counted, not tokens. */
 export interface FileReport {
   readonly records: number;
+  /** Why it cannot be used: a sentence for each of the first twenty reasons, with the lines it is true of. */
+  readonly problems: readonly string[];
   /** Records of each format: `messages`, `prompt_completion`, `text`. More than one key: a mixture. */
   readonly formats: Readonly<Record<string, number>>;
   /** Records that say the same as an earlier one, and the lines of the first twenty. */

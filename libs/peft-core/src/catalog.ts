@@ -20,7 +20,7 @@ import { quantizerFor, quantizers } from './quant/registry.js';
 import { recordTasks, tasks } from './tasks/registry.js';
 import { autoNumbers } from './train/auto.js';
 
-export { checkRecord } from './data/records.js';
+export { readRecord } from './data/records.js';
 export { inspectModelFolder } from './io/inspect.js';
 export type { ModelInspection } from './io/inspect.js';
 export type { PeftConfig } from './methods/config.js';

@@ -1,2 +1,2 @@
 // The one file that touches peft-core, and only its native-free catalogue.
-export { catalog, checkRecord, inspectModelFolder, resolveSpec } from '@graft/peft-core/catalog';
+export { catalog, inspectModelFolder, readRecord, resolveSpec } from '@graft/peft-core/catalog';

@@ -7,6 +7,7 @@ import { ApiKey, Idempotency, JoinToken, Project } from './entities/tenancy.js';
 import { Initial1764000000000 } from './migrations/1764000000000-initial.js';
 import { WorkerSession1764100000000 } from './migrations/1764100000000-worker-session.js';
 import { Installation1764200000000 } from './migrations/1764200000000-installation.js';
+import { FileReport1764302117000 } from './migrations/1764302117000-file-report.js';
 
 export const ENTITIES = [
   Project,
@@ -34,7 +35,12 @@ export function dataSource(url: string): DataSource {
     type: 'postgres',
     url,
     entities: ENTITIES,
-    migrations: [Initial1764000000000, WorkerSession1764100000000, Installation1764200000000],
+    migrations: [
+      Initial1764000000000,
+      WorkerSession1764100000000,
+      Installation1764200000000,
+      FileReport1764302117000,
+    ],
     migrationsTableName: 'migration',
     extra: {
       max: 16,

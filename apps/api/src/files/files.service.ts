@@ -9,7 +9,8 @@ import { Database } from '../database/database.js';
 import { File } from '../database/entities/storage.js';
 import { pageQuery } from '../http/parse.js';
 import { newId, unix } from '../ids.js';
-import { LineCheck, type LineReport } from './line-check.js';
+import type { Checked } from './file-check.js';
+import { LineCheck } from './line-check.js';
 import { readUpload, type UploadedParts } from './upload.js';
 
 const MAX_FILE_BYTES = 512 * 1024 * 1024;
@@ -18,7 +19,7 @@ export const RESULT_PURPOSE = 'fine-tune-results';
 
 interface Arrived {
   readonly blob: Received;
-  readonly report: LineReport;
+  readonly checked: Checked;
 }
 
 @Injectable()
@@ -57,7 +58,8 @@ export class FilesService {
         'purpose',
       );
     }
-    const training = purpose === 'fine-tune' ? content.report : null;
+    const training = purpose === 'fine-tune' ? content.checked : null;
+    const report = training?.report ?? null;
     const expires_at = expiry(fields);
     const id = newId('file-');
     await this.blobs.keep(content.blob, (manager, blob) => {
@@ -67,9 +69,10 @@ export class FilesService {
         filename,
         purpose,
         ...blob,
-        records: training?.records ?? 0,
-        status: training?.problems ? ('error' as const) : ('processed' as const),
-        status_details: training?.problems ?? training?.warning ?? null,
+        records: report?.records ?? 0,
+        status: report?.problems.length ? ('error' as const) : ('processed' as const),
+        status_details: training?.details ?? null,
+        report,
         expires_at,
       };
       return this.insert(row, manager);
@@ -83,7 +86,7 @@ export class FilesService {
       limit: MAX_FILE_BYTES,
       inspect: (chunk) => check.push(chunk),
     });
-    return { blob, report: check.end() };
+    return { blob, checked: check.end() };
   }
 
   async insert(
@@ -220,5 +223,6 @@ export function fileObject(file: File): FileObject {
     status: file.status,
     status_details: file.status_details,
     ...(file.expires_at ? { expires_at: unix(file.expires_at) } : {}),
+    ...(file.report ? { graft: file.report } : {}),
   };
 }

@@ -1,13 +1,14 @@
 import { describe, expect, it } from 'vitest';
+import type { FileReport } from '@graft/contracts';
 import { LineCheck, MAX_LINE_BYTES } from './line-check.js';
 
 const good = '{"messages":[{"role":"user","content":"ü?"},{"role":"assistant","content":"yes"}]}';
 
-function check(content: string | Buffer, chunk = 1 << 16) {
+function check(content: string | Buffer, chunk = 1 << 16): FileReport {
   const bytes = Buffer.from(content);
   const lines = new LineCheck();
   for (let at = 0; at < bytes.length; at += chunk) lines.push(bytes.subarray(at, at + chunk));
-  return lines.end();
+  return lines.end().report;
 }
 
 describe('LineCheck', () => {
@@ -15,42 +16,116 @@ describe('LineCheck', () => {
     for (const chunk of [1, 2, 7, 1000]) {
       expect(check(`${good}\n${good}\r\n\n${good}`, chunk)).toMatchObject({
         records: 3,
-        problems: null,
+        problems: [],
       });
     }
   });
 
   it('numbers bad lines as an editor does', () => {
-    expect(check(`${good}\n\n{"a"\n${good}\n`).problems).toMatch(/^line 3: /);
+    expect(check(`${good}\n\n{"a"\n${good}\n`).problems).toEqual([
+      expect.stringMatching(/^line 3: /),
+    ]);
   });
 
   it('refuses invalid UTF-8, and an empty file', () => {
     expect(
       check(Buffer.concat([Buffer.from(`${good}\n`), Buffer.from([0xff, 0xfe, 10])])).problems,
-    ).toBe('line 2: not valid UTF-8');
-    expect(check('').problems).toBe('the file holds no records');
-    expect(check('\n\n').problems).toBe('the file holds no records');
+    ).toEqual(['line 2: not valid UTF-8']);
+    expect(check('').problems).toEqual(['the file holds no records']);
+    expect(check('\n\n').problems).toEqual(['the file holds no records']);
   });
 
   it('does not keep an overlong line, and goes on after it', () => {
     const report = check(`${good}\n"${'x'.repeat(MAX_LINE_BYTES)}"\n${good}\n`);
     expect(report).toMatchObject({
       records: 2,
-      problems: `line 2: longer than ${MAX_LINE_BYTES} bytes`,
+      problems: [`line 2: longer than ${MAX_LINE_BYTES} bytes`],
     });
   });
 
-  it('reports twenty bad lines, then a count', () => {
-    const { problems } = check('x\n'.repeat(33));
-    expect(problems?.split('; ')).toHaveLength(21);
-    expect(problems).toMatch(/; and 13 more bad lines$/);
+  it('says what is wrong with many lines once, and twenty things at most', () => {
+    const empty = '{"prompt":"a","completion":""}\n';
+    expect(check(`${empty.repeat(12)}${good}\n${good}\n${empty}x\n${empty}`).problems).toEqual([
+      'lines 1–12, 15, 17: "completion" is empty: there is nothing to learn',
+      "line 16: not valid JSON: Unexpected token 'x'",
+    ]);
+    const many = Array.from({ length: 33 }, (_, n) => `{"text":"a","k${n}":1}\n`).join('');
+    const { problems } = check(`${many}${empty}`);
+    expect(problems).toHaveLength(21);
+    expect(problems[19]).toMatch(/^line 20: unknown key "k19"/);
+    expect(problems[20]).toBe('and 14 more bad lines');
+  });
+
+  it('keeps twenty ranges of lines for one reason, and counts the rest', () => {
+    const [problem] = check(`x\n${good}\n`.repeat(100)).problems;
+    expect(problem).toMatch(/^lines 1, 3, 5, .*, 37, 39 and 80 more: not valid JSON/);
   });
 
   it('warns below ten examples, and only warns', () => {
-    expect(check(`${good}\n`.repeat(9))).toMatchObject({
-      problems: null,
-      warning: 'only 9 examples: at least 10 are advised',
+    const end = (count: number) => {
+      const lines = new LineCheck();
+      lines.push(
+        Buffer.from(Array.from({ length: count }, (_, n) => `{"text":"${n}"}\n`).join('')),
+      );
+      return lines.end();
+    };
+    const few = 'only 9 examples: at least 10 are advised';
+    expect(end(9)).toMatchObject({ details: few, report: { problems: [] } });
+    expect(end(9).report.warnings).toEqual(['Only 9 examples: at least 10 are advised.']);
+    expect(end(10)).toMatchObject({ details: null, report: { warnings: [] } });
+  });
+
+  it('counts formats, the longest line, and fields that training does not read', () => {
+    const lines = [
+      '{"text":"ü"}',
+      '',
+      '{"prompt":"a","completion":"b"}',
+      good,
+      `{"parallel_tool_calls":true,${good.slice(1)}`.replace('yes', 'no'),
+    ];
+    expect(check(lines.join('\n'))).toEqual({
+      records: 4,
+      problems: [],
+      formats: { text: 1, prompt_completion: 1, messages: 2 },
+      duplicates: 0,
+      duplicate_lines: [],
+      ignored_fields: { parallel_tool_calls: 1 },
+      longest_line: { line: 5, bytes: Buffer.byteLength(lines[4]!) },
+      converted_from: null,
+      warnings: [
+        'Only 4 examples: at least 10 are advised.',
+        'The records are of more than one format: 1 plain text, 1 prompt with its completion, 2 chats.',
+        'Training does not read "parallel_tool_calls", which 1 record has.',
+      ],
     });
-    expect(check(`${good}\n`.repeat(10)).warning).toBeNull();
+  });
+
+  it('finds records that say the same, however they are written', () => {
+    const lines = [
+      good,
+      '{"messages": [{"content":"\\u00fc?","role":"user"}, {"role":"assistant","content":[{"type":"text","text":"yes"}],"weight":1}]}',
+      good
+        .replace('"yes"', '"yes","weight":0')
+        .replace('}]}', '},{"role":"assistant","content":"yes"}]}'),
+      '{"prompt":"ab","completion":"c"}',
+      '{"prompt":"a","completion":"bc"}',
+      '{"text":"abc"}',
+      '{"completion":"c","prompt":"ab"}',
+      good.replace('{"messages"', '{"tools":[{"type":"function"}],"messages"'),
+      good,
+    ];
+    const report = check(lines.join('\n'));
+    expect(report).toMatchObject({ records: 9, duplicates: 3, duplicate_lines: [2, 7, 9] });
+    expect(report.warnings).toContain('3 records say the same as an earlier one: lines 2, 7, 9.');
+  });
+
+  it('finds every duplicate among many, and lists the first twenty', () => {
+    const lines = Array.from({ length: 30_000 }, (_, n) => `{"text":"${n % 20_000}"}\n`).join('');
+    const report = check(lines);
+    expect(report).toMatchObject({ records: 30_000, duplicates: 10_000 });
+    expect(report.duplicate_lines).toEqual(Array.from({ length: 20 }, (_, n) => 20_001 + n));
+    expect(report.warnings).toEqual([
+      '10,000 records say the same as an earlier one: lines 20001–30000.',
+    ]);
   });
 });

@@ -1,17 +1,6 @@
-import { checkRecord } from '../catalog/plugins.js';
+import { FileCheck, type Checked } from './file-check.js';
 
 export const MAX_LINE_BYTES = 1024 * 1024;
-const MAX_RECORDS = 1_000_000;
-const REPORTED = 20;
-/** OpenAI's lower bound; below it we warn and go on. */
-const FEW_RECORDS = 10;
-
-export interface LineReport {
-  readonly records: number;
-  /** null when every line is fine. */
-  readonly problems: string | null;
-  readonly warning: string | null;
-}
 
 /**
  * Checks training data line by line while its bytes pass: no line is ever longer in memory than the
@@ -20,10 +9,7 @@ export interface LineReport {
 export class LineCheck {
   private pending: Buffer[] = [];
   private pendingBytes = 0;
-  private line = 0;
-  private records = 0;
-  private bad = 0;
-  private readonly first: string[] = [];
+  private readonly check = new FileCheck();
   private readonly decoder = new TextDecoder('utf-8', { fatal: true });
 
   push(chunk: Buffer): void {
@@ -35,22 +21,9 @@ export class LineCheck {
     if (start < chunk.length) this.keep(chunk.subarray(start));
   }
 
-  end(): LineReport {
+  end(): Checked {
     if (this.pendingBytes > 0) this.finishLine(Buffer.alloc(0));
-    if (this.records === 0 && this.bad === 0) {
-      this.bad = 1;
-      this.first.push('the file holds no records');
-    }
-    const more = this.bad - this.first.length;
-    const problems =
-      this.bad === 0
-        ? null
-        : this.first.join('; ') + (more > 0 ? `; and ${more} more bad lines` : '');
-    const warning =
-      this.records < FEW_RECORDS
-        ? `only ${this.records} example${this.records === 1 ? '' : 's'}: at least ${FEW_RECORDS} are advised`
-        : null;
-    return { records: this.records, problems, warning };
+    return this.check.end();
   }
 
   /** The beginning of a line that goes on in the next chunk. */
@@ -62,29 +35,17 @@ export class LineCheck {
   }
 
   private finishLine(last: Buffer): void {
-    this.line++;
-    const reason =
-      this.pendingBytes + last.length > MAX_LINE_BYTES
-        ? `longer than ${MAX_LINE_BYTES} bytes`
-        : this.checkText(this.pending.length === 0 ? last : Buffer.concat([...this.pending, last]));
+    const bytes = this.pendingBytes + last.length;
+    const line = this.pending.length === 0 ? last : Buffer.concat([...this.pending, last]);
     this.pending = [];
     this.pendingBytes = 0;
-    if (reason === null) return;
-    this.bad++;
-    if (this.first.length < REPORTED)
-      this.first.push(`line ${this.line}: ${reason.replace(/^line \d+: /, '')}`);
-  }
-
-  private checkText(bytes: Buffer): string | null {
+    if (bytes > MAX_LINE_BYTES) return this.check.refuse(`longer than ${MAX_LINE_BYTES} bytes`);
     let text: string;
     try {
-      text = this.decoder.decode(bytes);
+      text = this.decoder.decode(line);
     } catch {
-      return 'not valid UTF-8';
+      return this.check.refuse('not valid UTF-8');
     }
-    if (text.trim() === '') return null;
-    const reason = checkRecord(text, this.line, 'causal_lm');
-    if (reason === null && ++this.records > MAX_RECORDS) return `more than ${MAX_RECORDS} records`;
-    return reason;
+    this.check.take(text, bytes);
   }
 }

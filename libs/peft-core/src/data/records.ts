@@ -2,6 +2,7 @@
 import { DomainError } from '@graft/contracts';
 import { scanJson, shown } from './json-scan.js';
 import { recordTasks } from '../tasks/registry.js';
+import type { RecordFacts, Task } from '../tasks/task.js';
 
 export const MAX_LINE_BYTES = 1_048_576;
 const LIMITS = { depth: 16, keys: 64, items: 65_536 };
@@ -19,6 +20,14 @@ export function checkRecord(line: string, number: number, task: string): string 
   return taskOf(task).check(checked);
 }
 
+/** A line that can be learnt from, and what is worth counting of it, or the reason as `checkRecord` gives it. */
+export function readRecord(line: string, number: number, task: string): RecordFacts | string {
+  const checked = parseLine(line, number);
+  if (typeof checked === 'string') return checked;
+  const found = taskOf(task);
+  return found.check(checked) ?? found.facts(checked);
+}
+
 /**
  * Parses a line that has passed `checkRecord`.
  * @throws DomainError `invalid_training_file` naming the line and the reason.
@@ -32,7 +41,7 @@ export function parseRecord(line: string, number: number, task: string): JsonObj
   return checked as JsonObject;
 }
 
-function taskOf(name: string): { check(record: JsonObject): string | null } {
+function taskOf(name: string): Task {
   const task = recordTasks.get(name);
   if (task) return task;
   const known = [...recordTasks.keys()].join(', ');

@@ -1,9 +1,12 @@
 import { shown } from '../data/json-scan.js';
 import type { JsonObject } from '../data/records.js';
-import { checkMessages } from './messages.js';
-import { defineTask } from './task.js';
+import { checkMessages, messagesIdentity } from './messages.js';
+import { defineTask, type RecordFacts } from './task.js';
 
 const CHAT_KEYS = ['messages', 'tools', 'parallel_tool_calls'];
+/** OpenAI's switch for what its own models may answer: no chat template gets it. */
+const UNREAD_KEY = 'parallel_tool_calls';
+const NOTHING: readonly string[] = [];
 const FORMATS = 'one of {"messages"}, {"prompt","completion"} or {"text"}';
 
 /** Next-token prediction: chats (assistant turns only), prompt and completion, or plain text. */
@@ -31,6 +34,24 @@ export const causalLm = defineTask({
       );
     if (kinds[1]) return unknownKey(record, ['prompt', 'completion']) ?? checkPair(record);
     return unknownKey(record, ['text']) ?? checkText('text', record['text']);
+  },
+  facts({ messages, tools, prompt, completion, text, [UNREAD_KEY]: unread }): RecordFacts {
+    if (messages !== undefined) {
+      const identity = messagesIdentity(messages as JsonObject[]);
+      if (tools !== undefined) identity.push('tools', JSON.stringify(tools));
+      return {
+        format: 'messages',
+        ignored: unread === undefined ? NOTHING : [UNREAD_KEY],
+        identity,
+      };
+    }
+    return prompt === undefined
+      ? { format: 'text', ignored: NOTHING, identity: [text as string] }
+      : {
+          format: 'prompt_completion',
+          ignored: NOTHING,
+          identity: [prompt as string, completion as string],
+        };
   },
 });
 

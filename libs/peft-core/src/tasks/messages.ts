@@ -1,5 +1,6 @@
 // OpenAI's chat messages, as far as they may stand in a training file.
 import { shown } from '../data/json-scan.js';
+import type { JsonObject } from '../data/records.js';
 
 const ROLES = ['system', 'developer', 'user', 'assistant', 'tool'] as const;
 const KEYS = ['role', 'content', 'name', 'weight', 'tool_calls', 'tool_call_id', 'refusal'];
@@ -86,6 +87,26 @@ function checkContent(fields: Readonly<Record<string, unknown>>): string | null 
   return text === '' && role === 'assistant' && !called && fields['weight'] !== 0
     ? '"content" of an assistant message is empty: there is nothing to learn'
     : null;
+}
+
+/** What training gets of checked messages, in pieces. */
+export function messagesIdentity(messages: readonly JsonObject[]): string[] {
+  const pieces: string[] = [];
+  for (const {
+    role,
+    content,
+    weight,
+    name,
+    tool_calls: calls,
+    tool_call_id,
+    refusal,
+  } of messages) {
+    pieces.push(role === 'developer' ? 'system' : (role as string), messageText(content) ?? '');
+    if (weight === 0) pieces.push('weight');
+    const more = calls ?? name ?? tool_call_id ?? refusal;
+    if (more != null) pieces.push(JSON.stringify([calls, name, tool_call_id, refusal]));
+  }
+  return pieces;
 }
 
 /** The text of a message's content: a string, or OpenAI's list of text parts joined; null if it is neither. */

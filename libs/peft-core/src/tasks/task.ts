@@ -1,5 +1,14 @@
 import type { JsonObject } from '../data/records.js';
 
+/** What is worth counting of a record that passed its task's check. */
+export interface RecordFacts {
+  readonly format: string;
+  /** fields of it that no training of this task reads, whatever the base */
+  readonly ignored: readonly string[];
+  /** what training gets of it, in pieces: two records with the same ones are the same to it */
+  readonly identity: readonly string[];
+}
+
 /** What a model learns to do, and the records it learns from. */
 export interface Task {
   readonly name: string;
@@ -9,6 +18,8 @@ export interface Task {
   readonly recordFormats: readonly string[];
   /** Why a record cannot be learnt from, or null. */
   check(record: JsonObject): string | null;
+  /** Of a record that passed `check`. */
+  facts(record: JsonObject): RecordFacts;
 }
 
 /** Gives a task its type. */

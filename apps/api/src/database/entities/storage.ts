@@ -1,3 +1,4 @@
+import type { FileReport } from '@graft/contracts';
 import { Entity, Index, PrimaryColumn } from 'typeorm';
 import { Big, Float, Int, Json, Now, Text, Time, optional } from '../columns.js';
 
@@ -30,6 +31,8 @@ export class File {
   @Text(optional) status_details!: string | null;
   /** Training records in it. */
   @Int({ default: 0 }) records!: number;
+  /** What the check of training data found. */
+  @Json(optional) report!: FileReport | null;
   /** The job that made it, for result files. */
   @Text(optional) job_id!: string | null;
   @Now() created_at!: Date;

@@ -1,0 +1,90 @@
+import type { FileReport } from '@graft/contracts';
+import { readRecord } from '../catalog/plugins.js';
+import { LineRanges } from './line-ranges.js';
+import { Problems } from './problems.js';
+import { Seen } from './seen.js';
+import { few, warningsOf } from './warnings.js';
+
+/** A file holds no more: so what is kept to find duplicates has its bound, too. */
+const MAX_RECORDS = 1_000_000;
+const REPORTED = 20;
+const IGNORED_FIELDS = 64;
+
+export interface Checked {
+  readonly report: FileReport;
+  /** OpenAI's field: why it cannot be used, or what is worth knowing at once. */
+  readonly details: string | null;
+}
+
+/** Checks the lines of a training file and counts what a person should know of them before training. */
+export class FileCheck {
+  private line = 0;
+  private records = 0;
+  private readonly formats: Record<string, number> = {};
+  private readonly ignored = new Map<string, number>();
+  private readonly seen = new Seen();
+  private readonly duplicates = new LineRanges();
+  private readonly duplicateLines: number[] = [];
+  private longest = { line: 0, bytes: 0 };
+  private readonly problems: Problems;
+
+  /** `noun`: what the problems' numbers count. */
+  constructor(noun = 'line') {
+    this.problems = new Problems(noun);
+  }
+
+  /** The next line; `number` is what a problem with it is reported under, if not its own. */
+  take(text: string, bytes: number, number = this.line + 1): void {
+    this.line++;
+    if (text.trim() === '') return;
+    const read = readRecord(text, this.line, 'causal_lm');
+    if (typeof read === 'string') return this.problems.add(read, number);
+    if (++this.records > MAX_RECORDS) {
+      return this.problems.add(
+        `a file may hold ${MAX_RECORDS} records, and these are beyond`,
+        number,
+      );
+    }
+    this.formats[read.format] = (this.formats[read.format] ?? 0) + 1;
+    for (const field of read.ignored) this.ignore(field);
+    if (bytes > this.longest.bytes) this.longest = { line: this.line, bytes };
+    if (this.seen.add(read.identity)) this.duplicate();
+  }
+
+  /** A line that is none. */
+  refuse(reason: string, number = this.line + 1): void {
+    this.line++;
+    this.problems.add(reason, number);
+  }
+
+  /** A field of the line at hand that training does not get. */
+  ignore(field: string): void {
+    if (this.ignored.has(field) || this.ignored.size < IGNORED_FIELDS)
+      this.ignored.set(field, (this.ignored.get(field) ?? 0) + 1);
+  }
+
+  end(convertedFrom: string | null = null, notes: readonly string[] = []): Checked {
+    const none = this.records === 0 && this.problems.none;
+    const problems = none ? ['the file holds no records'] : this.problems.sentences();
+    const counted = {
+      records: this.records,
+      problems,
+      formats: this.formats,
+      duplicates: this.duplicates.count,
+      duplicate_lines: this.duplicateLines,
+      ignored_fields: Object.fromEntries(this.ignored),
+      longest_line: this.longest.line > 0 ? this.longest : null,
+      converted_from: convertedFrom,
+    };
+    const warnings = [...notes, ...warningsOf(counted, this.duplicates.label('line'))];
+    return {
+      report: { ...counted, warnings },
+      details: problems.length > 0 ? problems.join('; ') : few(this.records),
+    };
+  }
+
+  private duplicate(): void {
+    this.duplicates.add(this.line);
+    if (this.duplicateLines.length < REPORTED) this.duplicateLines.push(this.line);
+  }
+}
