@@ -202,6 +202,22 @@ describe('checkpoints', () => {
     end();
   });
 
+  it('stay as the best only by a loss that was measured at their own step', async () => {
+    const { id, worker, lease, end } = await running();
+    await worker.tell(lease, started(0, 20));
+    for (let at = 1; at <= 6; at++) {
+      const state = await worker.put(lease, 'state', `${id} at ${at}`);
+      const value = { step: at, loss: 1, accuracy: 0, tokens: 1, full: true };
+      await worker.tell(lease, step(at));
+      if (at === 2) await worker.tell(lease, { $case: 'evaluated', value });
+      await worker.tell(lease, saved(at, [state]));
+    }
+    await until(async () => (await steps(id)).length === 4);
+    expect(await steps(id)).toEqual([6, 5, 4, 2]);
+    await api.post(`/fine_tuning/jobs/${id}/cancel`);
+    end();
+  });
+
   it('without an evaluation are the last three', async () => {
     const { id, worker, lease, end } = await running();
     await worker.tell(lease, started(0, 20));

@@ -35,6 +35,7 @@ import { Counters } from './health/counters.js';
 import { HealthController } from './health/health.controller.js';
 import { HealthService } from './health/health.service.js';
 import { ErrorFilter } from './http/error.filter.js';
+import { CheckpointsRepository } from './jobs/checkpoints.repository.js';
 import { JobCreation } from './jobs/create-job.js';
 import { JobsController } from './jobs/jobs.controller.js';
 import { JobsRepository } from './jobs/jobs.repository.js';
@@ -68,6 +69,7 @@ const SERVICES = [
   RateLimits,
   JoinTokensService,
   FilesService,
+  CheckpointsRepository,
   ModelsService,
   ModelImport,
   JobsRepository,

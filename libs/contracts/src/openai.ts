@@ -172,11 +172,12 @@ export interface CheckpointObject {
   readonly fine_tuned_model_checkpoint: string;
   readonly step_number: number;
   readonly metrics: Readonly<Record<string, number>>;
-  readonly graft?: {
-    /** Whether it holds an adapter to use and to download. */
+  readonly graft: {
+    /** Whether it holds an adapter to use and to download; not after full fine-tuning. */
     readonly usable: boolean;
+    /** Of the adapter. */
     readonly bytes: number;
-    /** Whether no kept checkpoint has a lower validation loss. */
+    /** Whether it is the one with the lowest validation loss, measured at its own step, of those that are kept. */
     readonly best: boolean;
   };
 }

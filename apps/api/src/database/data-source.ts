@@ -8,6 +8,7 @@ import { Initial1764000000000 } from './migrations/1764000000000-initial.js';
 import { WorkerSession1764100000000 } from './migrations/1764100000000-worker-session.js';
 import { Installation1764200000000 } from './migrations/1764200000000-installation.js';
 import { FileReport1764302117000 } from './migrations/1764302117000-file-report.js';
+import { CheckpointMetrics1764350100000 } from './migrations/1764350100000-checkpoint-metrics.js';
 
 export const ENTITIES = [
   Project,
@@ -40,6 +41,7 @@ export function dataSource(url: string): DataSource {
       WorkerSession1764100000000,
       Installation1764200000000,
       FileReport1764302117000,
+      CheckpointMetrics1764350100000,
     ],
     migrationsTableName: 'migration',
     extra: {

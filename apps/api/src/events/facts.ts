@@ -218,16 +218,9 @@ export class Facts {
         },
       ];
     }
-    const metrics = {
-      ...(finite(progress.trainLoss) === null ? {} : { train_loss: progress.trainLoss }),
-      ...(finite(progress.accuracy) === null
-        ? {}
-        : { train_mean_token_accuracy: progress.accuracy }),
-      ...(finite(progress.validLoss) === null ? {} : { valid_loss: progress.validLoss }),
-    };
     await this.database.query(
-      `INSERT INTO checkpoint (id, job_id, epoch, step, files, adapter, metrics)
-       SELECT $3, id, epoch, $4, $5, $6, $7 FROM job WHERE id = $1 AND epoch = $2 AND state = 'running' ON CONFLICT DO NOTHING`,
+      `INSERT INTO checkpoint (id, job_id, epoch, step, files, adapter)
+       SELECT $3, id, epoch, $4, $5, $6 FROM job WHERE id = $1 AND epoch = $2 AND state = 'running' ON CONFLICT DO NOTHING`,
       [
         job.id,
         job.epoch,
@@ -235,7 +228,6 @@ export class Facts {
         fact.step,
         JSON.stringify(fact.files),
         JSON.stringify(fact.adapter),
-        JSON.stringify(metrics),
       ],
       manager,
     );

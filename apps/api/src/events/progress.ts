@@ -16,7 +16,6 @@ export class Progress {
   trainableParameters: number | null;
   totalParameters: number | null;
   trainLoss: number | null;
-  accuracy: number | null = null;
   validLoss: number | null;
   tokensPerSecond: number | null;
   secondsPerStep: number | null;
@@ -43,7 +42,6 @@ export class Progress {
     this.steps.push(step);
     this.step = step.step;
     this.trainLoss = step.loss;
-    this.accuracy = step.accuracy;
     this.secondsPerStep = mean(this.secondsPerStep, step.seconds);
     if (step.seconds > 0)
       this.tokensPerSecond = mean(this.tokensPerSecond, step.tokens / step.seconds);

@@ -10,7 +10,7 @@ import { Command_Action } from '@graft/contracts/grpc';
 import type { EntityManager } from 'typeorm';
 import type { Principal } from '../auth/principal.js';
 import { Database } from '../database/database.js';
-import { Checkpoint, Job, JobEvent } from '../database/entities/job.js';
+import { Job, JobEvent } from '../database/entities/job.js';
 import { Endings } from '../dispatch/endings.js';
 import { Outbox } from '../dispatch/outbox.js';
 import { History } from '../events/history.js';
@@ -18,7 +18,8 @@ import { Connections } from '../gateway/connections.js';
 import { Counters } from '../health/counters.js';
 import { pageQuery, type PageQuery } from '../http/parse.js';
 import { eventNumber } from '../ids.js';
-import { checkpointObject, eventObject } from './history-objects.js';
+import { CheckpointsRepository } from './checkpoints.repository.js';
+import { bestCheckpoint, checkpointObject, eventObject } from './history-objects.js';
 import { JobsRepository } from './jobs.repository.js';
 
 @Injectable()
@@ -26,6 +27,7 @@ export class JobsService {
   constructor(
     private readonly database: Database,
     private readonly jobs: JobsRepository,
+    private readonly checkpointRows: CheckpointsRepository,
     private readonly outbox: Outbox,
     private readonly history: History,
     private readonly connections: Connections,
@@ -100,15 +102,14 @@ export class JobsService {
   ): Promise<Page<CheckpointObject>> {
     const job = await this.jobs.row(caller.projectId, id);
     const { limit, after } = pageQuery(query, 10, 100);
-    const all = await this.database.manager
-      .getRepository(Checkpoint)
-      .find({ where: { job_id: job.id }, order: { step: 'DESC', epoch: 'DESC' } });
-    // A step saved again after a resume is shown once, as the newest attempt saved it.
-    const newest = all.filter((row, index) => row.step !== all[index - 1]?.step);
+    const newest = await this.checkpointRows.list(job.id);
+    const best = bestCheckpoint(newest);
     const start = after === null ? 0 : newest.findIndex((row) => row.id === after) + 1;
     // Not the first page again: retention may have taken it away between two pages.
     if (after !== null && start === 0) throw badAfter(after, 'checkpoint');
-    const data = newest.slice(start, start + limit).map((row) => checkpointObject(row, job));
+    const data = newest
+      .slice(start, start + limit)
+      .map((row) => checkpointObject(row, job, row === best));
     return {
       object: 'list',
       data,

@@ -15,7 +15,7 @@ const BATCH = 200;
 
 /**
  * Deletes what nobody needs any more: files past `expires_after`, checkpoints but the last three and the
- * one with the lowest validation loss of each job, blobs that no row has named for an hour, what interrupted
+ * one with the lowest validation loss at its own step of each job, blobs that no row has named for an hour, what interrupted
  * uploads left. The row that names bytes always goes before them. Safe if two run; an advisory lock makes it
  * one.
  */
@@ -81,7 +81,10 @@ export class Retention implements OnModuleDestroy {
   private async oldCheckpoints(): Promise<number> {
     const old = await this.database.query<{ job_id: string; ids: string[] }>(
       `WITH newest AS (
-         SELECT DISTINCT ON (job_id, step) id, job_id, step, (metrics->>'valid_loss')::float8 AS loss
+         SELECT DISTINCT ON (job_id, step) id, job_id, step, (
+           SELECT loss FROM evaluation WHERE evaluation.job_id = checkpoint.job_id
+             AND evaluation.step = checkpoint.step AND evaluation.epoch <= checkpoint.epoch
+           ORDER BY evaluation.epoch DESC LIMIT 1) AS loss
          FROM checkpoint ORDER BY job_id, step, epoch DESC
        ), ranked AS (
          SELECT id, loss, row_number() OVER (PARTITION BY job_id ORDER BY step DESC) AS age,
@@ -90,7 +93,7 @@ export class Retention implements OnModuleDestroy {
        )
        SELECT job_id, array_agg(id) AS ids FROM (
          SELECT job_id, id FROM checkpoint
-         WHERE id NOT IN (SELECT id FROM ranked WHERE age <= $1 OR (place = 1 AND loss IS NOT NULL))
+         WHERE id NOT IN (SELECT id FROM ranked WHERE age <= $1 OR (place = 1 AND loss < 'Infinity'))
          LIMIT $2
        ) AS old GROUP BY job_id`,
       [KEPT_CHECKPOINTS, BATCH],

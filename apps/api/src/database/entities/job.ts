@@ -131,6 +131,5 @@ export class Checkpoint {
   @Int() step!: number;
   @Json() files!: StoredFile[];
   @Json() adapter!: StoredFile[];
-  @Json({ default: () => "'{}'" }) metrics!: Record<string, number>;
   @Now() created_at!: Date;
 }
