@@ -1,9 +1,10 @@
-import type { CheckpointObject, JobObject, Page } from '@graft/contracts';
+import type { CheckpointObject, JobObject, ModelObject, Page } from '@graft/contracts';
+import request from 'supertest';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { importBase, startTestApi, uploadChats, type TestApi } from './api-fixture.js';
 import { saved, ScriptedWorker, started, step } from './api-worker.js';
 
-// What a job leaves.
+// What a job leaves: checkpoints as models.
 
 let api: TestApi;
 let pools = 0;
@@ -55,12 +56,73 @@ const checkpoints = async (id: string): Promise<readonly CheckpointObject[]> =>
   (await api.get<Page<CheckpointObject>>(`/fine_tuning/jobs/${id}/checkpoints`)).data;
 
 describe('checkpoints', () => {
+  it('of a cancelled job are models: to look at and to go on from', async () => {
+    const run = await running({ suffix: 'half-way' });
+    await run.worker.tell(run.lease, started(0, 40), step(10));
+    await save(run, 10);
+    await api.post(`/fine_tuning/jobs/${run.id}/cancel`);
+    const [checkpoint] = await checkpoints(run.id);
+    const name = checkpoint?.fine_tuned_model_checkpoint ?? '';
+    expect(name).toMatch(/^ft:tiny:default:half-way:\w{8}:ckpt-step-10$/);
+
+    const model = (await api.client.models.retrieve(name)) as unknown as ModelObject;
+    expect(model).toMatchObject({
+      id: name,
+      object: 'model',
+      created: checkpoint?.created_at,
+      graft: {
+        kind: 'adapter',
+        status: 'ready',
+        base: 'tiny',
+        family: 'llama',
+        job: run.id,
+        parameters: 100,
+      },
+    });
+    expect(model.graft?.files.map((file) => file.name).sort()).toEqual([
+      'README.md',
+      'adapter_config.json',
+      'adapter_model.safetensors',
+    ]);
+    expect(model.graft?.bytes).toBe(checkpoint?.graft.bytes);
+
+    const next = await running({ graft: { pool: `results-${pools}`, init_adapter: name } });
+    expect(next.lease.initAdapter.map((file) => file.sha256).sort()).toEqual(
+      model.graft?.files.map((file) => file.sha256).sort(),
+    );
+    next.worker.vanish();
+    await api.post(`/fine_tuning/jobs/${next.id}/cancel`);
+    run.worker.vanish();
+  });
+
+  it('cannot be deleted or looked at under names that nothing has', async () => {
+    const run = await running();
+    await run.worker.tell(run.lease, started(0, 40), step(1));
+    await save(run, 1);
+    const [checkpoint] = await checkpoints(run.id);
+    const name = checkpoint?.fine_tuned_model_checkpoint ?? '';
+    const refused = await request(api.url).delete(`/v1/models/${name}`).set(api.headers);
+    expect(refused.body.error).toMatchObject({ code: 'unsupported', param: 'model' });
+    for (const other of [`${name}1`, name.replace('tiny', 'tin'), 'x:ckpt-step-1']) {
+      const { status, body } = await request(api.url).get(`/v1/models/${other}`).set(api.headers);
+      expect([status, body.error.code], other).toEqual([404, 'model_not_found']);
+    }
+    run.worker.vanish();
+  });
+
   it('of full fine-tuning say that they cannot be used', async () => {
     const run = await running({ peft: null });
     const state = await run.worker.put(run.lease, 'state.safetensors', 'all of it');
     await run.worker.tell(run.lease, started(0, 40), step(1), saved(1, [state]));
     const [checkpoint] = await checkpoints(run.id);
     expect(checkpoint?.graft).toEqual({ usable: false, bytes: 0, best: false });
+    const name = checkpoint?.fine_tuned_model_checkpoint ?? '';
+    const { status, body } = await request(api.url).get(`/v1/models/${name}`).set(api.headers);
+    expect(status).toBe(400);
+    expect(body.error).toMatchObject({
+      code: 'invalid_model',
+      message: expect.stringContaining('only the finished model can be used'),
+    });
     run.worker.vanish();
   });
 

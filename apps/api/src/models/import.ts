@@ -12,7 +12,7 @@ import { Model, type StoredFile } from '../database/entities/storage.js';
 import { parseBody } from '../http/parse.js';
 import { randomText } from '../ids.js';
 import { log } from '../log.js';
-import { modelObject } from './models.service.js';
+import { modelObject } from './model-object.js';
 import { defaultId, sourceFiles, type SourceFile } from './sources.js';
 
 export const ImportModel = z.strictObject({

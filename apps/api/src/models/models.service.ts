@@ -4,10 +4,9 @@ import { IsNull, type EntityManager } from 'typeorm';
 import type { Principal } from '../auth/principal.js';
 import { BlobStore } from '../blobs/blob-store.js';
 import { Database } from '../database/database.js';
-import { Checkpoint, Job } from '../database/entities/job.js';
 import { Model, type StoredFile } from '../database/entities/storage.js';
-import { checkpointName } from '../jobs/history-objects.js';
-import { unix } from '../ids.js';
+import { CheckpointsRepository, type NamedCheckpoint } from '../jobs/checkpoints.repository.js';
+import { checkpointModel, modelObject } from './model-object.js';
 
 /** What a model's name stands for: a base, and the files of an adapter on it (none for the base itself). */
 export interface Resolved {
@@ -22,6 +21,7 @@ export class ModelsService {
   constructor(
     private readonly database: Database,
     private readonly blobs: BlobStore,
+    private readonly checkpoints: CheckpointsRepository,
   ) {}
 
   private get models() {
@@ -37,13 +37,23 @@ export class ModelsService {
   }
 
   async get(caller: Principal, id: string): Promise<ModelObject> {
-    return modelObject(await this.row(caller, id, 'model'));
+    if (!isCheckpoint(id)) return modelObject(await this.row(caller, id, 'model'));
+    const found = await this.checkpoint(caller, id, 'model');
+    return checkpointModel(found, await this.models.findOneBy({ id: found.job.base_id }));
   }
 
   async remove(
     caller: Principal,
     id: string,
   ): Promise<{ id: string; object: 'model'; deleted: true }> {
+    if (isCheckpoint(id)) {
+      await this.checkpoint(caller, id, 'model');
+      throw new DomainError(
+        'unsupported',
+        'a checkpoint cannot be deleted: of each job the last three and the best are kept',
+        'model',
+      );
+    }
     const model = await this.row(caller, id, 'model');
     if (model.project_id === null && !caller.scopes.includes('admin')) {
       throw new DomainError(
@@ -80,7 +90,15 @@ export class ModelsService {
 
   /** A ready base, fine-tuned model or checkpoint, as the caller may see it. */
   async resolve(caller: Principal, id: string, parameter: string): Promise<Resolved> {
-    if (/:ckpt-step-\d+$/.test(id)) return this.checkpoint(caller, id, parameter);
+    if (isCheckpoint(id)) {
+      const { job, checkpoint } = await this.checkpoint(caller, id, parameter);
+      return {
+        id,
+        base: await this.baseOf(job.base_id, parameter),
+        adapter: checkpoint.adapter,
+        baseDtype: job.spec.base_dtype,
+      };
+    }
     const model = await this.row(caller, id, parameter);
     if (model.status !== 'ready') {
       const why =
@@ -99,32 +117,17 @@ export class ModelsService {
     };
   }
 
-  private async checkpoint(caller: Principal, id: string, parameter: string): Promise<Resolved> {
-    const [, tail, step] = /([0-9A-Za-z]{8}):ckpt-step-(\d{1,9})$/.exec(id) ?? [];
-    const jobs = await this.database.manager
-      .getRepository(Job)
-      .createQueryBuilder('job')
-      .where('job.project_id = :project AND right(job.id, 8) = :tail', {
-        project: caller.projectId,
-        tail: tail ?? '',
-      })
-      .getMany();
-    const job = jobs.find((candidate) => checkpointName(candidate, Number(step)) === id);
-    const saved =
-      job &&
-      (await this.database.manager.getRepository(Checkpoint).findOne({
-        where: { job_id: job.id, step: Number(step) },
-        order: { epoch: 'DESC' },
-      }));
-    if (!job || !saved) throw missing(id, parameter);
-    if (saved.adapter.length === 0)
-      throw new DomainError('invalid_model', `checkpoint ${id} holds no adapter to use`, parameter);
-    return {
-      id,
-      base: await this.baseOf(job.base_id, parameter),
-      adapter: saved.adapter,
-      baseDtype: job.spec.base_dtype,
-    };
+  /** A checkpoint that can be used: after full fine-tuning it holds only what its job needs to go on. */
+  async checkpoint(caller: Principal, id: string, parameter: string): Promise<NamedCheckpoint> {
+    const found = await this.checkpoints.named(caller.projectId, id);
+    if (!found) throw missing(id, parameter);
+    if (found.checkpoint.adapter.length === 0)
+      throw new DomainError(
+        'invalid_model',
+        `${id} holds no adapter, only what its job needs to go on: after full fine-tuning only the finished model can be used`,
+        parameter,
+      );
+    return found;
   }
 
   private async baseOf(id: string | null, parameter: string): Promise<Model> {
@@ -138,7 +141,7 @@ export class ModelsService {
     return base;
   }
 
-  private async row(caller: Principal, id: string, parameter: string): Promise<Model> {
+  async row(caller: Principal, id: string, parameter: string): Promise<Model> {
     const found = await this.models.findOneBy({ id });
     if (!found || (found.project_id !== null && found.project_id !== caller.projectId))
       throw missing(id, parameter);
@@ -146,31 +149,12 @@ export class ModelsService {
   }
 }
 
+/** Whether a name is that of a checkpoint; jobs' models end in the job's letters, bases have no colons. */
+export const isCheckpoint = (id: string): boolean => /:ckpt-step-\d+$/.test(id);
+
 const missing = (id: string, parameter: string): DomainError =>
   new DomainError(
     'model_not_found',
     `The model '${id.slice(0, 120)}' does not exist; GET /v1/models lists them, POST /v1/models imports one`,
     parameter,
   );
-
-export function modelObject(model: Model): ModelObject {
-  return {
-    id: model.id,
-    object: 'model',
-    created: unix(model.created_at),
-    owned_by: model.project_id ?? 'graft',
-    graft: {
-      kind: model.kind,
-      family: model.family,
-      base: model.base_id,
-      job: model.job_id,
-      status: model.status,
-      status_details: model.status_details,
-      progress: model.status === 'importing' ? (model.progress ?? 0) : null,
-      parameters: model.parameters,
-      bytes: model.bytes,
-      source: model.source,
-      files: model.files.map(({ name, size, sha256 }) => ({ name, size, sha256 })),
-    },
-  };
-}
