@@ -1,10 +1,22 @@
 import type { CheckpointObject, JobObject, ModelObject, Page } from '@graft/contracts';
+import {
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
+import { get, type IncomingMessage } from 'node:http';
+import { join } from 'node:path';
 import request from 'supertest';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { importBase, startTestApi, uploadChats, type TestApi } from './api-fixture.js';
+import { unzip } from '../unzip.js';
+import { importBase, startTestApi, until, uploadChats, type TestApi } from './api-fixture.js';
 import { saved, ScriptedWorker, started, step } from './api-worker.js';
 
-// What a job leaves: checkpoints as models.
+// What a job leaves: checkpoints as models, and archives of models.
 
 let api: TestApi;
 let pools = 0;
@@ -167,3 +179,143 @@ describe('checkpoints', () => {
     run.worker.vanish();
   });
 });
+
+/** A finished job's model. */
+async function finishedModel(extra: object = {}): Promise<ModelObject> {
+  const run = await running(extra);
+  await run.worker.tell(run.lease, started(0, 2), step(1), step(2));
+  await run.worker.finish(run.lease, 2);
+  run.worker.vanish();
+  const { fine_tuned_model } = await api.get<JobObject>(`/fine_tuning/jobs/${run.id}`);
+  return api.get<ModelObject>(`/models/${fine_tuned_model}`);
+}
+
+/** Any id, as any client would write it. */
+async function archive(id: string): Promise<{ headers: Headers; bytes: Buffer }> {
+  const answer = await fetch(`${api.url}/v1/models/${id}/archive`, { headers: api.headers });
+  expect(answer.status).toBe(200);
+  return { headers: answer.headers, bytes: Buffer.from(await answer.arrayBuffer()) };
+}
+
+describe('archives', () => {
+  it('hold the adapter and the metrics of a finished job in one folder, byte for byte', async () => {
+    const model = await finishedModel({ suffix: 'my pirate' });
+    const folder = `my-pirate-${model.id.slice(-8)}`;
+    for (const id of [model.id, encodeURIComponent(model.id)]) {
+      const { headers, bytes } = await archive(id);
+      expect(headers.get('content-type')).toBe('application/zip');
+      expect(headers.get('content-disposition')).toBe(`attachment; filename="${folder}.zip"`);
+      expect(headers.get('content-length')).toBe(String(bytes.length));
+      const files = await unzip(bytes);
+      expect([...files].map(([name, data]) => [name, data.toString()])).toEqual([
+        [`${folder}/adapter_model.safetensors`, `weights of ${model.graft?.job}`],
+        [`${folder}/adapter_config.json`, '{"peft_type":"LORA"}'],
+        [`${folder}/README.md`, '# made by a test\n'],
+        [
+          `${folder}/metrics.csv`,
+          expect.stringMatching(/^step,train_loss,.*\n1,3.9,.*\n2,3.8,.*\n$/),
+        ],
+      ]);
+    }
+  });
+
+  it('of a checkpoint say whose it is', async () => {
+    const run = await running();
+    await run.worker.tell(run.lease, started(0, 40), step(7), evaluated(7, 0.00123456));
+    await save(run, 7);
+    await api.post(`/fine_tuning/jobs/${run.id}/cancel`);
+    run.worker.vanish();
+    const name = (await checkpoints(run.id))[0]?.fine_tuned_model_checkpoint ?? '';
+    const folder = `tiny-${run.id.slice(-8)}-step-7`;
+    const { headers, bytes } = await archive(name);
+    expect(headers.get('content-disposition')).toBe(`attachment; filename="${folder}.zip"`);
+    expect(headers.get('content-length')).toBe(String(bytes.length));
+    const files = await unzip(bytes);
+    expect([...files.keys()]).toEqual(
+      ['adapter_model.safetensors', 'adapter_config.json', 'README.md'].map(
+        (file) => `${folder}/${file}`,
+      ),
+    );
+    expect(files.get(`${folder}/adapter_model.safetensors`)?.toString()).toBe(
+      `weights of ${run.id} at 7`,
+    );
+    const card = files.get(`${folder}/README.md`)?.toString() ?? '';
+    expect(card).toContain(`---\nlibrary_name: peft\n---\n\nAn adapter of ${run.id}\n`);
+    expect(card).toContain(`after step 7 of 40 of the job ${run.id}, not its finished model`);
+    expect(card).toContain('Its validation loss was 0.001235.');
+  });
+
+  it('are refused where there is nothing to give, before a byte goes out', async () => {
+    const ask = (id: string, headers = api.headers) =>
+      request(api.url).get(`/v1/models/${id}/archive`).set(headers);
+    expect((await ask('tiny')).body.error).toMatchObject({
+      code: 'invalid_model',
+      message: expect.stringContaining('base model'),
+    });
+    expect((await ask('ft:tiny:default::00000000')).status).toBe(404);
+    const model = await finishedModel();
+    const { secret } = await api.post<{ secret: string }>('/keys', {
+      name: 'models only',
+      scopes: ['models:read'],
+    });
+    const refused = await ask(model.id, { authorization: `Bearer ${secret}` });
+    expect([refused.status, refused.body.error.code]).toEqual([403, 'insufficient_scope']);
+    const [config] = model.graft?.files.filter((file) => file.name === 'README.md') ?? [];
+    const path = blobPath(config?.sha256 ?? '');
+    const whole = readFileSync(path);
+    truncateSync(path, 3);
+    const lost = await ask(model.id);
+    expect([lost.status, lost.body.error.message]).toEqual([
+      500,
+      expect.stringContaining('README.md is lost'),
+    ]);
+    writeFileSync(path, whole);
+    expect((await ask(model.id)).status).toBe(200);
+    const taken = await request(api.url)
+      .post('/v1/models')
+      .set(api.headers)
+      .send({ source: 'hub:Org/archive' });
+    expect(taken.body.error).toMatchObject({ param: 'id' });
+  });
+
+  it('wait for a slow client instead of filling memory, and leave no file open behind one that is gone', async () => {
+    const model = await finishedModel();
+    const sha256 = 'f'.repeat(64);
+    const size = 200_000_000;
+    mkdirSync(join(blobPath(sha256), '..'), { recursive: true });
+    writeFileSync(blobPath(sha256), '');
+    truncateSync(blobPath(sha256), size);
+    const big = JSON.stringify([{ name: 'adapter_model.safetensors', sha256, size }]);
+    await api.query('UPDATE model SET files = $1 WHERE id = $2', [big, model.id]);
+    const answer = await new Promise<IncomingMessage>((resolve) =>
+      get(`${api.url}/v1/models/${model.id}/archive`, { headers: api.headers }, resolve),
+    );
+    expect(Number(answer.headers['content-length'])).toBeGreaterThan(size);
+    answer.pause();
+    let read = -1;
+    await until(async () => {
+      const before = read;
+      read = Math.max(-1, ...openAt(blobPath(sha256)));
+      await new Promise((resolve) => setTimeout(resolve, 200));
+      return read > 0 && read === before;
+    });
+    expect(read).toBeLessThan(size / 4);
+    answer.destroy();
+    await until(() => openAt(blobPath(sha256)).length === 0);
+    rmSync(blobPath(sha256));
+  });
+});
+
+const blobPath = (sha256: string): string => join(api.home, 'blobs', sha256.slice(0, 2), sha256);
+
+/** How far this process, in which the API runs, has read each open handle of a file. */
+function openAt(path: string): number[] {
+  return readdirSync('/proc/self/fd').flatMap((fd) => {
+    try {
+      if (readlinkSync(`/proc/self/fd/${fd}`) !== path) return [];
+      return [Number(/pos:\s+(\d+)/.exec(readFileSync(`/proc/self/fdinfo/${fd}`, 'utf8'))?.[1])];
+    } catch {
+      return []; // closed while we looked
+    }
+  });
+}

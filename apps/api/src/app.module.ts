@@ -41,6 +41,8 @@ import { JobsController } from './jobs/jobs.controller.js';
 import { JobsRepository } from './jobs/jobs.repository.js';
 import { JobsService } from './jobs/jobs.service.js';
 import { JobMetrics } from './jobs/metrics.service.js';
+import { ArchivesController } from './models/archives.controller.js';
+import { Archives } from './models/archives.service.js';
 import { ModelImport } from './models/import.js';
 import { ModelsController } from './models/models.controller.js';
 import { ModelsService } from './models/models.service.js';
@@ -52,6 +54,7 @@ import { StreamController } from './stream/stream.controller.js';
 const CONTROLLERS = [
   FilesController,
   JobsController,
+  ArchivesController,
   ModelsController,
   ChatController,
   CatalogController,
@@ -71,6 +74,7 @@ const SERVICES = [
   FilesService,
   CheckpointsRepository,
   ModelsService,
+  Archives,
   ModelImport,
   JobsRepository,
   JobsService,

@@ -6,3 +6,4 @@ export * from './openai.js';
 export * from './problem.js';
 export * from './spec.js';
 export * from './worker-command.js';
+export * from './loss-text.js';

@@ -14,6 +14,7 @@ import { Database } from '../database/database.js';
 import type { Job } from '../database/entities/job.js';
 import { Endings } from '../dispatch/endings.js';
 import { FilesService, RESULT_PURPOSE } from '../files/files.service.js';
+import { resultOrder } from '../files/result-order.js';
 import { Counters } from '../health/counters.js';
 import { newId } from '../ids.js';
 import { fineTunedName } from '../jobs/history-objects.js';
@@ -340,13 +341,6 @@ function stepLine(step: Step, totalSteps: number | null, at: Date): NewEvent {
     },
     at,
   };
-}
-
-/** Weights, configuration, description: the order in which people look for them. */
-function resultOrder(files: readonly BlobRef[]): BlobRef[] {
-  const rank = (name: string): number =>
-    ['adapter_model.safetensors', 'adapter_config.json', 'README.md'].indexOf(name) >>> 0;
-  return [...files].sort((a, b) => rank(a.name) - rank(b.name));
 }
 
 const round = (value: number): string =>

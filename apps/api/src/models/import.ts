@@ -19,6 +19,7 @@ export const ImportModel = z.strictObject({
   id: z
     .string()
     .regex(/^[\w.-]{1,96}(\/[\w.-]{1,96})?$/, 'use letters, digits, - _ . and at most one /')
+    .refine((id) => !id.endsWith('/archive'), 'may not end in /archive, an address of the API')
     .optional(),
   source: z
     .string()

@@ -6,7 +6,8 @@ import { ImportModel, ModelImport } from './import.js';
 import { ModelsService } from './models.service.js';
 
 /** A model's id may hold `/` and `:`; clients send both unescaped. */
-const idOf = (path: string | string[]): string => (Array.isArray(path) ? path.join('/') : path);
+export const idOf = (path: string | string[]): string =>
+  Array.isArray(path) ? path.join('/') : path;
 
 @ApiTags('models')
 @ApiBearerAuth()

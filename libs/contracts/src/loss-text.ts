@@ -1,0 +1,5 @@
+/** A loss for people: four digits that say something, whatever its size. */
+export function lossText(loss: number): string {
+  if (!Number.isFinite(loss)) return String(loss);
+  return Math.abs(loss) >= 1000 ? loss.toFixed(0) : loss.toPrecision(4);
+}
