@@ -11,7 +11,7 @@ import { Answers } from './chat/answers.js';
 import { ChatController } from './chat/chat.controller.js';
 import { ChatService } from './chat/chat.service.js';
 import { Settings } from './config.js';
-import { Database } from './database/database.js';
+import { Database, WorkerDatabase } from './database/database.js';
 import { Dispatcher } from './dispatch/dispatcher.js';
 import { Endings } from './dispatch/endings.js';
 import type { HintQueue } from './dispatch/hint-queue.js';
@@ -104,13 +104,19 @@ const SERVICES = [
 /** Every part of the control plane. What was opened before Nest starts is handed in. */
 @Module({})
 export class AppModule {
-  static with(opened: { settings: Settings; source: DataSource; queue: HintQueue }): DynamicModule {
+  static with(opened: {
+    settings: Settings;
+    source: DataSource;
+    workers: DataSource;
+    queue: HintQueue;
+  }): DynamicModule {
     return {
       module: AppModule,
       controllers: CONTROLLERS,
       providers: [
         { provide: Settings, useValue: opened.settings },
         { provide: DataSource, useValue: opened.source },
+        { provide: WorkerDatabase, useValue: new WorkerDatabase(opened.workers) },
         // Wrapped: Nest would call the queue's own `then`-like members when it resolves a bare value.
         { provide: HINTS, useValue: { queue: opened.queue } },
         { provide: APP_FILTER, useClass: ErrorFilter },

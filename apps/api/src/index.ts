@@ -63,6 +63,8 @@ export async function startApi(config: ApiConfig): Promise<RunningApi> {
     const source = await dataSource(settings.databaseUrl).initialize();
     closing.push(() => source.destroy());
     await source.runMigrations({ transaction: 'all' });
+    const workers = await dataSource(settings.databaseUrl, 'workers').initialize();
+    closing.push(() => workers.destroy());
     const queue = await openHintQueue(
       settings.queueUrl,
       settings.databaseUrl,
@@ -70,7 +72,7 @@ export async function startApi(config: ApiConfig): Promise<RunningApi> {
     );
     closing.push(() => queue.close());
     const app = await NestFactory.create<NestExpressApplication>(
-      AppModule.with({ settings, source, queue }),
+      AppModule.with({ settings, source, workers, queue }),
       {
         logger: new NestLog(),
         bodyParser: false,

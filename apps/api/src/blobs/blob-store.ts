@@ -71,9 +71,8 @@ export class BlobStore {
     source: AsyncIterable<Buffer>,
     write: WriteRow,
     options: ReceiveOptions = {},
-    manager?: EntityManager,
   ): Promise<StoredBlob> {
-    return this.keep(await this.receive(source, options), write, manager);
+    return this.keep(await this.receive(source, options), write);
   }
 
   /** Streams to a temporary file while hashing. What came is then kept or discarded. */
@@ -124,28 +123,33 @@ export class BlobStore {
    * Makes what came a blob, in one transaction with what `write` does: a row that names it, without
    * which retention would take it away.
    */
-  async keep(received: Received, write: WriteRow, manager?: EntityManager): Promise<StoredBlob> {
-    const { temporary, ...blob } = received;
+  async keep(received: Received, write: WriteRow): Promise<StoredBlob> {
     try {
-      // On its own, before the bytes: whatever happens next, retention finds them by this row.
-      await this.note(blob, this.database.manager);
-      const work = async (inside: EntityManager): Promise<void> => {
-        await this.lock(inside, [blob.sha256]);
-        await this.commit(temporary, blob.sha256);
-        await this.note(blob, inside);
-        await write(inside, blob);
-      };
-      await (manager ? work(manager) : this.database.transaction(work));
-      return blob;
+      await this.announce(received);
+      return await this.database.transaction((manager) => this.keepIn(manager, received, write));
     } catch (error) {
       await this.discard(received);
-      // Inside another's transaction the lock is still held, and retention comes later.
-      if (!manager) await this.release(blob.sha256).catch(() => undefined);
+      await this.release(received.sha256).catch(() => undefined);
       throw error;
     }
   }
 
-  private async note({ sha256, size }: StoredBlob, manager: EntityManager): Promise<void> {
+  /** The same in a transaction of the caller's, who has announced what came before that, and discards it after. */
+  async keepIn(manager: EntityManager, received: Received, write: WriteRow): Promise<StoredBlob> {
+    const { temporary, ...blob } = received;
+    await this.lock(manager, [blob.sha256]);
+    await this.commit(temporary, blob.sha256);
+    await this.note(blob, manager);
+    await write(manager, blob);
+    return blob;
+  }
+
+  /** Committed before the bytes are there: whatever happens next, retention finds them by this row. */
+  async announce(blob: StoredBlob): Promise<void> {
+    await this.note(blob);
+  }
+
+  private async note({ sha256, size }: StoredBlob, manager?: EntityManager): Promise<void> {
     await this.database.query(
       `INSERT INTO blob (sha256, size) VALUES ($1, $2) ON CONFLICT (sha256) DO UPDATE SET created_at = now()`,
       [sha256, size],

@@ -30,8 +30,14 @@ export const ENTITIES = [
   Installation,
 ];
 
+/** Of connections: what a request does is bounded by the one, what workers report by the other. */
+export const POOLS = {
+  requests: { name: 'graft-api', max: 16 },
+  workers: { name: 'graft-workers', max: 8 },
+} as const;
+
 /** A bounded pool whose statements and locks time out: a stuck query must not stop the service. */
-export function dataSource(url: string): DataSource {
+export function dataSource(url: string, pool: keyof typeof POOLS = 'requests'): DataSource {
   return new DataSource({
     type: 'postgres',
     url,
@@ -45,12 +51,12 @@ export function dataSource(url: string): DataSource {
     ],
     migrationsTableName: 'migration',
     extra: {
-      max: 16,
+      max: POOLS[pool].max,
       connectionTimeoutMillis: 10_000,
       statement_timeout: 15_000,
       lock_timeout: 5_000,
       idle_in_transaction_session_timeout: 20_000,
-      application_name: 'graft-api',
+      application_name: POOLS[pool].name,
     },
   });
 }

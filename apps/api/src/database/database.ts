@@ -1,15 +1,25 @@
 import { Injectable } from '@nestjs/common';
+import { AsyncLocalStorage } from 'node:async_hooks';
 import { DataSource, type EntityManager } from 'typeorm';
 
 /** SQLSTATEs after which the whole transaction may be tried again: it left nothing behind. */
 const RETRYABLE = /^(40001|40P01|57P0[123]|08...|55P03)$/;
 
+/** The transaction that the running code is in. */
+const current = new AsyncLocalStorage<{ open: boolean }>();
+
 /** The one doorway to Postgres for raw SQL and transactions. */
 @Injectable()
 export class Database {
-  constructor(readonly source: DataSource) {}
+  constructor(private readonly source: DataSource) {}
 
+  /**
+   * For statements on their own. Inside a transaction that would be a second connection, and once every
+   * connection is held by somebody who waits for a second, nobody ever gets one: it is refused, always.
+   */
   get manager(): EntityManager {
+    if (current.getStore()?.open)
+      throw new Error('inside a transaction, pass its manager: no second connection is taken');
     return this.source.manager;
   }
 
@@ -35,7 +45,7 @@ export class Database {
   async transaction<T>(work: (manager: EntityManager) => Promise<T>, attempts = 5): Promise<T> {
     for (let attempt = 1; ; attempt++) {
       try {
-        return await this.source.transaction(work);
+        return await this.once(work);
       } catch (error) {
         if (attempt >= attempts || !RETRYABLE.test((error as { code?: string }).code ?? ''))
           throw error;
@@ -45,4 +55,33 @@ export class Database {
       }
     }
   }
+
+  private async once<T>(work: (manager: EntityManager) => Promise<T>): Promise<T> {
+    // What the work leaves running behind it may use connections of its own again.
+    const mark = { open: true };
+    try {
+      return await this.manager.transaction((manager) => current.run(mark, () => work(manager)));
+    } finally {
+      mark.open = false;
+    }
+  }
+
+  /**
+   * Runs `work`, which is not in a transaction, unless another process runs its like; null then. One connection
+   * holds the lock meanwhile: for the few loops of which each process has one.
+   */
+  async alone<T>(lock: number, work: () => Promise<T>): Promise<T | null> {
+    return this.manager.transaction(async (manager) => {
+      const [held] = await this.query<{ mine: boolean }>(
+        `SELECT pg_try_advisory_xact_lock($1) AS mine, set_config('idle_in_transaction_session_timeout', '0', true)`,
+        [lock],
+        manager,
+      );
+      return held?.mine ? work() : null;
+    });
+  }
 }
+
+/** The same over connections of its own: heartbeats, leases and facts never wait behind searches and streams. */
+@Injectable()
+export class WorkerDatabase extends Database {}

@@ -2,7 +2,7 @@ import { Injectable } from '@nestjs/common';
 import type { Assignment, BlobRef, Lease } from '@graft/contracts/grpc';
 import { BlobStore } from '../blobs/blob-store.js';
 import { Settings } from '../config.js';
-import { Database } from '../database/database.js';
+import { WorkerDatabase } from '../database/database.js';
 import type { Checkpoint } from '../database/entities/job.js';
 import type { StoredFile } from '../database/entities/storage.js';
 import { JOB_CHANNEL } from '../events/history.js';
@@ -33,7 +33,7 @@ export interface Renewal {
 @Injectable()
 export class Leases {
   constructor(
-    private readonly database: Database,
+    private readonly database: WorkerDatabase,
     private readonly settings: Settings,
     private readonly blobs: BlobStore,
   ) {}

@@ -60,14 +60,7 @@ export class Reconciler implements OnModuleDestroy {
       await this.restored
         .check()
         .catch((error: unknown) => log.warn({ err: error }, 'could not see where the database is'));
-      await this.database.transaction(async (manager) => {
-        const [lock] = await this.database.query<{ mine: boolean }>(
-          'SELECT pg_try_advisory_xact_lock($1) AS mine',
-          [ADVISORY_LOCK],
-          manager,
-        );
-        if (lock?.mine) await this.reconcile();
-      }, 1);
+      await this.database.alone(ADVISORY_LOCK, () => this.reconcile());
     } catch (error) {
       this.hold(`a round failed: ${(error as Error).message}`);
     }

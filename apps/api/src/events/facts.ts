@@ -9,7 +9,7 @@ import type {
   Step,
 } from '@graft/contracts/grpc';
 import type { EntityManager } from 'typeorm';
-import { BlobStore } from '../blobs/blob-store.js';
+import { BlobStore, type Received } from '../blobs/blob-store.js';
 import { Database } from '../database/database.js';
 import type { Job } from '../database/entities/job.js';
 import { Endings } from '../dispatch/endings.js';
@@ -236,8 +236,21 @@ export class Facts {
     return [{ message: `Checkpoint created at step ${fact.step}`, data: { step: fact.step }, at }];
   }
 
+  /** The curve as a result file on its way. It may be long, so it is made before the job's row is locked. */
+  async curve(jobId: string): Promise<Received> {
+    const received = await this.database.transaction((manager) =>
+      this.blobs.receive(this.metrics.csv(jobId, manager)),
+    );
+    await this.blobs.announce(received);
+    return received;
+  }
+
+  async discard(curve: Received): Promise<void> {
+    await this.blobs.discard(curve);
+  }
+
   /** Result files, model and end of the job, all or nothing. */
-  async finished(manager: EntityManager, job: Job, fact: Finished): Promise<void> {
+  async finished(manager: EntityManager, job: Job, fact: Finished, curve: Received): Promise<void> {
     const missing = await this.missing(manager, job, fact.adapter);
     if (missing || fact.adapter.length === 0) {
       const message = `The worker announced ${missing ?? 'no adapter files'} without storing it`;
@@ -265,12 +278,7 @@ export class Facts {
       );
       results.push(id);
     };
-    await this.blobs.put(
-      this.metrics.csv(job.id, manager),
-      (_, csv) => asResult({ name: 'metrics.csv', ...csv }),
-      {},
-      manager,
-    );
+    await this.blobs.keepIn(manager, curve, (_, csv) => asResult({ name: 'metrics.csv', ...csv }));
     for (const blob of resultOrder(fact.adapter)) await asResult(blob);
     const name = fineTunedName(job);
     const full = job.spec.peft === null;

@@ -1,9 +1,11 @@
 import { Injectable } from '@nestjs/common';
 import type { Event, EventBatch, Lease } from '@graft/contracts/grpc';
 import type { EntityManager } from 'typeorm';
-import { Database } from '../database/database.js';
+import type { Received } from '../blobs/blob-store.js';
+import { WorkerDatabase } from '../database/database.js';
 import type { Job } from '../database/entities/job.js';
 import { Endings } from '../dispatch/endings.js';
+import { Leases } from '../dispatch/lease.js';
 import { Outbox } from '../dispatch/outbox.js';
 import { Counters } from '../health/counters.js';
 import { Facts } from './facts.js';
@@ -14,24 +16,22 @@ import { applyProgress, Progress } from './progress.js';
 @Injectable()
 export class Ingest {
   constructor(
-    private readonly database: Database,
+    private readonly database: WorkerDatabase,
     private readonly history: History,
     private readonly facts: Facts,
     private readonly endings: Endings,
+    private readonly leases: Leases,
     private readonly outbox: Outbox,
     private readonly counters: Counters,
   ) {}
 
-  /** Writes the batch, one transaction per attempt; answers with the attempts that are not current. */
+  /** Writes the batch, attempt by attempt; answers with the attempts that are not current. */
   async batch(workerId: string, batch: EventBatch): Promise<Lease[]> {
     const stale: Lease[] = [];
     for (const events of byAttempt(batch.events)) {
       const [first] = events;
       if (!first) continue;
-      const current = await this.database.transaction((manager) =>
-        this.attempt(manager, workerId, events),
-      );
-      if (!current) {
+      if (!(await this.ofAttempt(workerId, events))) {
         this.counters.staleWrites.inc(events.length);
         stale.push({ jobId: first.jobId, epoch: first.epoch, step: 0 });
       }
@@ -40,10 +40,34 @@ export class Ingest {
     return stale;
   }
 
+  /** One attempt's facts. Its end has a transaction of its own where the curve is written before that. */
+  private async ofAttempt(workerId: string, events: readonly Event[]): Promise<boolean> {
+    const end = events.findIndex((event) => event.fact?.$case === 'finished');
+    if (end < 0) return this.commit(workerId, events, null);
+    if (end > 0 && !(await this.commit(workerId, events.slice(0, end), null))) return false;
+    const { jobId, epoch } = events[end] as Event;
+    const owned = await this.leases.owns(workerId, jobId, epoch);
+    const curve = owned ? await this.facts.curve(jobId) : null;
+    try {
+      return await this.commit(workerId, events.slice(end), curve);
+    } finally {
+      if (curve) await this.facts.discard(curve);
+    }
+  }
+
+  private commit(
+    workerId: string,
+    events: readonly Event[],
+    curve: Received | null,
+  ): Promise<boolean> {
+    return this.database.transaction((manager) => this.attempt(manager, workerId, events, curve));
+  }
+
   private async attempt(
     manager: EntityManager,
     workerId: string,
     all: readonly Event[],
+    curve: Received | null,
   ): Promise<boolean> {
     const { jobId, epoch } = all[0] as Event;
     // The row stays locked until commit: nothing else can end or move this attempt meanwhile.
@@ -63,7 +87,7 @@ export class Ingest {
     );
     const events = all.filter((event) => event.sequence > (advanced?.before ?? 0));
     this.counters.eventsIngested.inc(events.length);
-    await this.write(manager, job, events);
+    await this.write(manager, job, events, curve);
     return true;
   }
 
@@ -83,7 +107,12 @@ export class Ingest {
     return rows.length > 0;
   }
 
-  private async write(manager: EntityManager, job: Job, events: readonly Event[]): Promise<void> {
+  private async write(
+    manager: EntityManager,
+    job: Job,
+    events: readonly Event[],
+    curve: Received | null,
+  ): Promise<void> {
     const progress = new Progress(job);
     const lines: NewEvent[] = [];
     let end: Event['fact'];
@@ -102,7 +131,8 @@ export class Ingest {
     job.trainable_parameters = progress.trainableParameters;
     switch (end?.$case) {
       case 'finished':
-        await this.facts.finished(manager, job, end.value);
+        if (!curve) throw new Error(`the curve of ${job.id} was not written`);
+        await this.facts.finished(manager, job, end.value, curve);
         break;
       case 'failed':
         await this.endings.failed(manager, job, {

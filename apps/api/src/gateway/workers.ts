@@ -2,7 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { DomainError } from '@graft/contracts';
 import type { Heartbeat, Hello } from '@graft/contracts/grpc';
 import { makeSecret, sameHash, secretId } from '../auth/secret-format.js';
-import { Database } from '../database/database.js';
+import { WorkerDatabase } from '../database/database.js';
 import { newId, sha256 } from '../ids.js';
 
 /** A worker's membership, from one Hello to the next. */
@@ -16,7 +16,7 @@ export interface Joined {
 /** The table of workers: what people see of them. Ownership is elsewhere (dispatch/lease). */
 @Injectable()
 export class Workers {
-  constructor(private readonly database: Database) {}
+  constructor(private readonly database: WorkerDatabase) {}
 
   /** Registers a worker; the same instance coming back keeps its id, and so its leases. */
   async hello(hello: Hello, pool: string, joinTokenId: string): Promise<Joined> {

@@ -194,13 +194,13 @@ export class JobsService {
   }
 
   /** Runs a change under the job row's lock; answers with the row as it was before. */
-  private change(
+  private async change(
     caller: Principal,
     id: string,
     work: (manager: EntityManager, job: Job) => Promise<void>,
   ): Promise<Job> {
+    await this.jobs.row(caller.projectId, id);
     return this.database.transaction(async (manager) => {
-      await this.jobs.row(caller.projectId, id);
       const job = await manager.getRepository(Job).findOneOrFail({
         where: { id, project_id: caller.projectId },
         lock: { mode: 'pessimistic_write' },

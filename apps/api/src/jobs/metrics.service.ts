@@ -93,21 +93,26 @@ export class JobMetrics {
     );
   }
 
-  /** The result file of OpenAI's contract: one line a step, blanks where nothing was measured. */
+  /** The result file of OpenAI's contract: one line a step, blanks where nothing was measured. Once in a transaction. */
   async *csv(jobId: string, manager: EntityManager): AsyncGenerator<Buffer> {
     const evaluations = new Map(
       (await this.evaluations(jobId, manager)).map((row) => [row.step, row]),
     );
     yield Buffer.from('step,train_loss,train_accuracy,valid_loss,valid_mean_token_accuracy\n');
-    for (let from = 0, rows = 1; rows > 0;) {
+    // One sorted pass: pages with a query each would sort what is left for each of them.
+    await this.database.query(
+      `DECLARE curve NO SCROLL CURSOR FOR
+         SELECT DISTINCT ON (step) step, loss, accuracy FROM metric WHERE job_id = $1 ORDER BY step, epoch DESC`,
+      [jobId],
+      manager,
+    );
+    for (;;) {
       const page = await this.database.query<{ step: number; loss: number; accuracy: number }>(
-        `SELECT DISTINCT ON (step) step, loss, accuracy FROM metric WHERE job_id = $1 AND step > $2
-         ORDER BY step, epoch DESC LIMIT 5000`,
-        [jobId, from],
+        'FETCH 5000 FROM curve',
+        [],
         manager,
       );
-      rows = page.length;
-      from = page.at(-1)?.step ?? from;
+      if (page.length === 0) return;
       const lines = page.map(({ step, loss, accuracy }) => {
         const valid = evaluations.get(step);
         return [step, loss, accuracy, valid?.loss ?? '', valid?.accuracy ?? ''].join(',') + '\n';

@@ -48,14 +48,8 @@ export class Retention implements OnModuleDestroy {
   }
 
   /** True if there may be more to do. */
-  private batch(): Promise<boolean> {
-    return this.database.transaction(async (manager) => {
-      const [lock] = await this.database.query<{ mine: boolean }>(
-        `SELECT pg_try_advisory_xact_lock($1) AS mine, set_config('idle_in_transaction_session_timeout', '0', true)`,
-        [ADVISORY_LOCK],
-        manager,
-      );
-      if (!lock?.mine) return false;
+  private async batch(): Promise<boolean> {
+    const more = await this.database.alone(ADVISORY_LOCK, async () => {
       const files = await this.expiredFiles();
       const checkpoints = await this.oldCheckpoints();
       const artifacts = await this.leftArtifacts();
@@ -63,7 +57,8 @@ export class Retention implements OnModuleDestroy {
       if (files + checkpoints + artifacts + blobs > 0)
         log.info({ files, checkpoints, artifacts, blobs }, 'deleted what nobody needs');
       return Math.max(files, checkpoints, artifacts, blobs) >= BATCH;
-    }, 1);
+    });
+    return more ?? false;
   }
 
   /** A file that an open job uses stays until that has ended. */

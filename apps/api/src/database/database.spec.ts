@@ -1,0 +1,76 @@
+import { randomBytes } from 'node:crypto';
+import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { DataSource } from 'typeorm';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { dataSource } from './data-source.js';
+import { Database, WorkerDatabase } from './database.js';
+import { startEmbeddedPostgres, type EmbeddedPostgres } from './embedded-postgres.js';
+
+describe('connections and transactions', () => {
+  const home = mkdtempSync(join(tmpdir(), `graft-database-${randomBytes(3).toString('hex')}-`));
+  chmodSync(home, 0o755);
+  let server: EmbeddedPostgres;
+  let source: DataSource;
+  let database: Database;
+  beforeAll(async () => {
+    server = await startEmbeddedPostgres(home);
+    source = await dataSource(server.url).initialize();
+    database = new Database(source);
+    await database.query('CREATE TABLE note (text text)');
+  });
+  afterAll(async () => {
+    await source?.destroy();
+    await server?.stop();
+    rmSync(home, { recursive: true, force: true });
+  });
+  const notes = async (): Promise<string[]> =>
+    (await database.query<{ text: string }>('SELECT text FROM note ORDER BY text')).map(
+      ({ text }) => text,
+    );
+
+  it('takes no second connection inside a transaction, in whatever way it is asked', async () => {
+    const other = new WorkerDatabase(source);
+    const ways = [
+      () => database.query('SELECT 1'),
+      () => other.query('SELECT 1'),
+      async () => database.manager,
+      () => database.transaction(async () => undefined),
+      () => database.alone(1, async () => undefined),
+      () => new Promise((resolve) => setTimeout(resolve, 1)).then(() => database.query('SELECT 1')),
+    ];
+    for (const way of ways)
+      await expect(
+        database.transaction(async (manager) => {
+          await database.query(`INSERT INTO note VALUES ('lost')`, [], manager);
+          await way();
+        }),
+      ).rejects.toThrow('pass its manager');
+    expect(await notes()).toEqual([]);
+  });
+
+  it('lets what a transaction left running use connections of its own once it is over', async () => {
+    let later: Promise<unknown> = Promise.resolve();
+    let over: () => void = () => undefined;
+    const ended = new Promise<void>((resolve) => (over = resolve));
+    await database.transaction(async () => {
+      later = ended.then(() => database.query('SELECT 1'));
+    });
+    over();
+    await later;
+  });
+
+  it('runs one of a kind at a time, with transactions inside', async () => {
+    const inner = await database.alone(7, async () => {
+      expect(await database.alone(7, async () => 'a second')).toBeNull();
+      return database.transaction(async (manager) => {
+        await database.query(`INSERT INTO note VALUES ('kept')`, [], manager);
+        return 'the first';
+      });
+    });
+    expect(inner).toBe('the first');
+    expect(await notes()).toEqual(['kept']);
+    expect(await database.alone(7, async () => 'free again')).toBe('free again');
+  });
+});
