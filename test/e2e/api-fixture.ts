@@ -10,7 +10,8 @@ import OpenAI from 'openai';
 import pg from 'pg';
 import { writeTinyBase } from '../tiny-base.js';
 
-const POSTGRES = 'postgres://postgres@127.0.0.1:5432';
+export const POSTGRES_PORT = 5432;
+const postgres = (port: number): string => `postgres://postgres@127.0.0.1:${port}`;
 export const REDIS = 'redis://127.0.0.1:6379';
 
 /** Whether something listens; a suite that needs a server which is not there says so and skips. */
@@ -39,18 +40,23 @@ export interface TestApi extends RunningApi {
 }
 
 export async function startTestApi(
-  options: Partial<ApiConfig> & { redis?: boolean; embedded?: boolean } = {},
+  options: Partial<ApiConfig> & {
+    redis?: boolean;
+    embedded?: boolean;
+    /** Where the API reaches the shared PostgreSQL, for tests that stand between the two. */
+    databasePort?: number;
+  } = {},
 ): Promise<TestApi> {
   const home = mkdtempSync(join(tmpdir(), 'graft-api-'));
   chmodSync(home, 0o755);
   const name = `graft_api_test_${randomBytes(6).toString('hex')}`;
-  const { redis, embedded, ...rest } = options;
-  const shared = !embedded && (await listens(5432));
+  const { redis, embedded, databasePort = POSTGRES_PORT, ...rest } = options;
+  const shared = !embedded && (await listens(POSTGRES_PORT));
   if (shared) await admin((client) => client.query(`CREATE DATABASE ${name}`));
   const config: ApiConfig = {
     home,
     queuePrefix: name,
-    ...(shared ? { databaseUrl: `${POSTGRES}/${name}` } : {}),
+    ...(shared ? { databaseUrl: `${postgres(databasePort)}/${name}` } : {}),
     ...(redis ? { queueUrl: REDIS } : {}),
     ...rest,
   };
@@ -130,7 +136,7 @@ async function embeddedUrl(home: string): Promise<string> {
 }
 
 async function admin(work: (client: pg.Client) => Promise<unknown>): Promise<void> {
-  const client = new pg.Client({ connectionString: `${POSTGRES}/postgres` });
+  const client = new pg.Client({ connectionString: `${postgres(POSTGRES_PORT)}/postgres` });
   await client.connect();
   await work(client).finally(() => client.end());
 }

@@ -73,4 +73,27 @@ describe('connections and transactions', () => {
     expect(await notes()).toEqual(['kept']);
     expect(await database.alone(7, async () => 'free again')).toBe('free again');
   });
+
+  it('runs a transaction again when its connection was cut', async () => {
+    let runs = 0;
+    await database.transaction(async (manager) => {
+      await database.query(`INSERT INTO note VALUES ('run ' || $1)`, [String(++runs)], manager);
+      const [{ pid }] = (await database.query<{ pid: number }>(
+        'SELECT pg_backend_pid() AS pid',
+        [],
+        manager,
+      )) as [{ pid: number }];
+      // As when the server's host or the network goes away: the connection ends without a word of it.
+      if (runs === 1)
+        await manager.queryRunner
+          ?.connect()
+          .then((client: { connection: { stream: { destroy(): void } } }) => {
+            expect(pid).toBeGreaterThan(0);
+            client.connection.stream.destroy();
+          });
+      await database.query('SELECT 1', [], manager);
+    });
+    expect(runs).toBe(2);
+    expect(await notes()).toEqual(['kept', 'run 2']);
+  });
 });

@@ -2,8 +2,10 @@ import { Injectable } from '@nestjs/common';
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { DataSource, type EntityManager } from 'typeorm';
 
-/** SQLSTATEs after which the whole transaction may be tried again: it left nothing behind. */
-const RETRYABLE = /^(40001|40P01|57P0[123]|08...|55P03)$/;
+/** SQLSTATEs and socket errors after which the whole transaction may be tried again. */
+const RETRYABLE = /^(40001|40P01|57P0[123]|08...|55P03|ECONNRESET|EPIPE)$/;
+/** A connection that ended under a statement has no code. */
+const ENDED = /Connection terminated/;
 
 /** The transaction that the running code is in. */
 const current = new AsyncLocalStorage<{ open: boolean }>();
@@ -41,14 +43,16 @@ export class Database {
     return result as Row[];
   }
 
-  /** Runs `work` in one transaction; deadlocks and lost connections are tried again with jitter. */
+  /**
+   * Runs `work` in one transaction; deadlocks and lost connections are tried again with jitter. A connection
+   * may be lost after its COMMIT was done and before that was heard: `work` must find what it did before.
+   */
   async transaction<T>(work: (manager: EntityManager) => Promise<T>, attempts = 5): Promise<T> {
     for (let attempt = 1; ; attempt++) {
       try {
         return await this.once(work);
       } catch (error) {
-        if (attempt >= attempts || !RETRYABLE.test((error as { code?: string }).code ?? ''))
-          throw error;
+        if (attempt >= attempts || !isRetryable(error)) throw error;
         await new Promise((resolve) =>
           setTimeout(resolve, 20 * 2 ** attempt * (0.5 + Math.random())),
         );
@@ -81,6 +85,10 @@ export class Database {
     });
   }
 }
+
+const isRetryable = (error: unknown): boolean =>
+  RETRYABLE.test(String((error as { code?: unknown } | null)?.code)) ||
+  (error instanceof Error && ENDED.test(error.message));
 
 /** The same over connections of its own: heartbeats, leases and facts never wait behind searches and streams. */
 @Injectable()

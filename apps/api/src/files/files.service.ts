@@ -62,7 +62,9 @@ export class FilesService {
     const report = training?.report ?? null;
     const expires_at = expiry(fields);
     const id = newId('file-');
-    await this.blobs.keep(content.blob, (manager, blob) => {
+    await this.blobs.keep(content.blob, async (manager, blob) => {
+      // Written by an earlier run of the transaction, whose connection was lost before that was heard.
+      if (await manager.getRepository(File).existsBy({ id })) return;
       const row = {
         id,
         project_id: caller.projectId,
@@ -75,7 +77,7 @@ export class FilesService {
         report,
         expires_at,
       };
-      return this.insert(row, manager);
+      await this.insert(row, manager);
     });
     return this.get(caller, id);
   }

@@ -69,7 +69,7 @@ export class JobCreation {
     const pool = request.graft?.pool ?? 'default';
     const inserted = await this.database.transaction(async (manager) => {
       const taken = await this.claimKey(manager, caller, marks.idempotencyKey ?? id, hash, id);
-      if (taken !== id) return taken;
+      if (taken !== null) return taken;
       await this.refuseWhenFull(manager, caller);
       await this.hold(manager, base, training, validation, start);
       await manager.getRepository(Job).insert({
@@ -186,14 +186,17 @@ export class JobCreation {
     return row?.job_id ?? null;
   }
 
-  /** The id of the job that owns the key: ours, or the one that came first. */
+  /**
+   * The id of the job that owns the key already, or null: the key is this transaction's now. The job may be this
+   * very one, where an earlier run of the transaction was committed and its connection lost before that was heard.
+   */
   private async claimKey(
     manager: EntityManager,
     caller: Principal,
     key: string,
     hash: string,
     id: string,
-  ): Promise<string> {
+  ): Promise<string | null> {
     const [claimed] = await this.database.query(
       `INSERT INTO idempotency (project_id, key, request_hash, job_id) VALUES ($1, $2, $3, $4)
        ON CONFLICT (project_id, key) DO UPDATE
@@ -202,14 +205,14 @@ export class JobCreation {
       [caller.projectId, key, hash, id],
       manager,
     );
-    if (claimed) return id;
+    if (claimed) return null;
     const [row] = await this.database.query<{ job_id: string; request_hash: string }>(
       'SELECT job_id, request_hash FROM idempotency WHERE project_id = $1 AND key = $2',
       [caller.projectId, key],
       manager,
     );
     if (row && row.request_hash !== hash) throw mismatch();
-    return row?.job_id ?? id;
+    return row?.job_id ?? null;
   }
 
   private async refuseWhenFull(manager: EntityManager, caller: Principal): Promise<void> {
