@@ -260,6 +260,50 @@ function ownership(redis: boolean): void {
     worker.vanish();
   });
 
+  it('is paused where it really goes on when the last checkpoint could not be stored', async () => {
+    const { id, worker } = await scene();
+    const lease = await worker.assigned();
+    const state = await worker.put(lease, 'state', `${id} at 2`);
+    await worker.tell(lease, started(0, 9), step(1), step(2), saved(2, [state]));
+    await worker.tell(lease, step(3), step(4), step(5));
+    await api.post(`/fine_tuning/jobs/${id}/pause`);
+    const stopped = { $case: 'stopped', value: { reason: 'paused', step: 5 } } as const;
+    await worker.tell(lease, stopped);
+    expect(await job(id)).toMatchObject({
+      status: 'paused',
+      graft: {
+        phase: { code: 'paused', message: 'Paused by the user at step 2' },
+        progress: { step: 2 },
+      },
+    });
+    const { data } = await api.get<{ data: { level: string; message: string }[] }>(
+      `/fine_tuning/jobs/${id}/events`,
+    );
+    expect(data.slice(0, 2)).toMatchObject([
+      { level: 'info', message: 'The job was paused at step 2' },
+      {
+        level: 'warn',
+        message: 'The checkpoint of step 5 could not be stored; going on from step 2',
+      },
+    ]);
+    await api.post(`/fine_tuning/jobs/${id}/resume`);
+    const again = await worker.assigned();
+    expect(again).toMatchObject({ checkpointStep: 2, checkpoint: [state] });
+    await worker.tell(again, started(2, 9), step(3));
+    await worker.tell(again, { $case: 'stopped', value: { reason: 'drained', step: 3 } });
+    expect(
+      (await api.get<{ data: object[] }>(`/fine_tuning/jobs/${id}/events`)).data.slice(0, 2),
+    ).toMatchObject([
+      { message: 'The worker stopped the run (drained); going on elsewhere from step 2' },
+      {
+        level: 'warn',
+        message: 'The checkpoint of step 3 could not be stored; going on from step 2',
+      },
+    ]);
+    await api.post(`/fine_tuning/jobs/${id}/cancel`);
+    worker.vanish();
+  });
+
   it('goes on when a pause is taken back before the worker knew, and says so', async () => {
     const { id, worker } = await scene();
     const lease = await worker.assigned();

@@ -1,10 +1,11 @@
 import { Injectable } from '@nestjs/common';
 import type { JobError } from '@graft/contracts';
+import type { Stopped } from '@graft/contracts/grpc';
 import type { EntityManager } from 'typeorm';
 import { Settings } from '../config.js';
 import { Database } from '../database/database.js';
 import type { Job } from '../database/entities/job.js';
-import { History } from '../events/history.js';
+import { History, type NewEvent } from '../events/history.js';
 import { Counters } from '../health/counters.js';
 import { Outbox } from './outbox.js';
 import { verdict } from './retry-policy.js';
@@ -38,37 +39,63 @@ export class Endings {
       await this.fail(manager, job, { code: failure.code, message, param: failure.param });
       return;
     }
-    const seconds = Math.round(next.delayMs / 1000);
     await this.requeue(manager, job, {
       outcome: failure.code,
       count: next.count,
       delayMs: next.delayMs,
-      message: `${failure.message}; going on from the last checkpoint in ${seconds} s`,
+      message: `${failure.message}; ${sequel(job, next.delayMs)}`,
       level: 'warn',
     });
   }
 
-  /** The run ended because it was told to: paused as wanted, or handed on by a worker that leaves. */
-  async stopped(manager: EntityManager, job: Job, reason: string): Promise<void> {
+  /**
+   * The run ended because it was told to: paused as wanted, or handed on by a worker that leaves. It goes on
+   * from the newest checkpoint that was committed, which is not where it stopped if that one was never stored.
+   */
+  async stopped(manager: EntityManager, job: Job, { reason, step }: Stopped): Promise<void> {
+    const from = await this.newestCheckpoint(manager, job.id);
+    const missing: NewEvent[] =
+      from < step
+        ? [
+            {
+              level: 'warn',
+              message: `The checkpoint of step ${step} could not be stored; ${goingOnFrom(from)}`,
+              data: { step, from_step: from },
+            },
+          ]
+        : [];
     if (job.desired_state === 'pause') {
       await this.database.query(
         `UPDATE job SET state = 'paused', epoch = epoch + 1, lease_owner = NULL, lease_until = NULL,
-           phase_code = 'paused', phase_message = 'Paused by the user at step ' || step
+           phase_code = 'paused', phase_message = 'Paused by the user at step ' || $3::int, step = $3
          WHERE id = $1 AND epoch = $2 AND state = 'running'`,
-        [job.id, job.epoch],
+        [job.id, job.epoch, from],
         manager,
       );
       await this.closeAttempt(manager, job, 'paused');
-      await this.history.append(manager, job.id, [{ message: 'The job was paused' }]);
+      await this.history.append(manager, job.id, [
+        ...missing,
+        { message: `The job was paused at step ${from}`, data: { step: from } },
+      ]);
       return;
     }
+    await this.history.append(manager, job.id, missing);
     await this.requeue(manager, job, {
       outcome: reason || 'stopped',
       count: 'none',
       delayMs: 0,
-      message: `The worker stopped the run (${reason}); going on elsewhere`,
+      message: `The worker stopped the run (${reason}); going on elsewhere from step ${from}`,
       level: 'info',
     });
+  }
+
+  private async newestCheckpoint(manager: EntityManager, jobId: string): Promise<number> {
+    const [newest] = await this.database.query<{ step: number }>(
+      'SELECT COALESCE(max(step), 0) AS step FROM checkpoint WHERE job_id = $1',
+      [jobId],
+      manager,
+    );
+    return newest?.step ?? 0;
   }
 
   async requeue(
@@ -135,4 +162,14 @@ export class Endings {
       manager,
     );
   }
+}
+
+const goingOnFrom = (step: number): string =>
+  step === 0 ? 'going on from the beginning' : `going on from step ${step}`;
+
+/** What follows an attempt that failed, to be read behind the reason. */
+function sequel(job: Pick<Job, 'desired_state'>, delayMs: number): string {
+  if (job.desired_state === 'pause') return 'the job is paused at its last checkpoint';
+  const seconds = Math.round(delayMs / 1000);
+  return `going on from the last checkpoint ${seconds === 0 ? 'now' : `in ${seconds} s`}`;
 }

@@ -142,7 +142,7 @@ export class Ingest {
         });
         break;
       case 'stopped':
-        await this.endings.stopped(manager, job, end.value.reason);
+        await this.endings.stopped(manager, job, end.value);
         break;
     }
   }
