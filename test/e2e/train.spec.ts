@@ -152,6 +152,17 @@ describe('killed in the middle', () => {
     expect(job.graft.attempts.length).toBeGreaterThan(1);
     // Also the curve is the uninterrupted one, whatever was replayed.
     expect(lossesOf(files)).toEqual(lossesOf(whole));
+    expect(await stepsListed(id)).toEqual(Array.from({ length: 150 }, (_, n) => n + 1));
+  }
+
+  /** The steps of a job's metrics events, as OpenAI's list has them. */
+  async function stepsListed(id: string): Promise<number[]> {
+    const steps: number[] = [];
+    for await (const event of graft.openai.fineTuning.jobs.listEvents(id, { limit: 100 })) {
+      const data = event.data as { step?: number; train_loss?: number } | null;
+      if (event.type === 'metrics' && data?.train_loss !== undefined) steps.push(Number(data.step));
+    }
+    return steps.reverse();
   }
 
   it('a trainer killed with -9 costs no step and no byte', async () => {

@@ -23,6 +23,7 @@ import { Restored } from './dispatch/restored.js';
 import { Facts } from './events/facts.js';
 import { History } from './events/history.js';
 import { Ingest } from './events/ingest.js';
+import { Replay } from './events/replay.js';
 import { FilesController } from './files/files.controller.js';
 import { FilesService } from './files/files.service.js';
 import { BlobTransfer } from './gateway/blob-transfer.js';
@@ -81,6 +82,7 @@ const SERVICES = [
   JobCreation,
   JobMetrics,
   History,
+  Replay,
   Facts,
   Ingest,
   Endings,

@@ -22,6 +22,7 @@ import { JobMetrics } from '../jobs/metrics.service.js';
 import { finite } from '../jobs/job-object.js';
 import { History, type NewEvent } from './history.js';
 import type { Progress } from './progress.js';
+import { Replay } from './replay.js';
 
 /** What each fact of an attempt means for the tables. Always called under the job row's lock. */
 @Injectable()
@@ -33,6 +34,7 @@ export class Facts {
     private readonly metrics: JobMetrics,
     private readonly endings: Endings,
     private readonly history: History,
+    private readonly replay: Replay,
     private readonly counters: Counters,
   ) {}
 
@@ -49,7 +51,9 @@ export class Facts {
         return this.started(manager, job, progress, fact.value, at);
       case 'step':
         progress.add(fact.value);
-        return [stepLine(fact.value, progress.totalSteps, at)];
+        return progress.isRepeated(fact.value)
+          ? []
+          : [stepLine(fact.value, progress.totalSteps, at)];
       case 'evaluated':
         return this.evaluated(manager, job, progress, fact.value, at);
       case 'saved':
@@ -119,9 +123,10 @@ export class Facts {
     return [{ message, data: { ...fact, worker: attempt?.worker_name }, at }];
   }
 
-  /** All steps of a batch in one statement, which checks the epoch itself. */
-  async steps(manager: EntityManager, job: Job, steps: readonly Step[]): Promise<void> {
-    if (steps.length === 0) return;
+  /** All steps of a batch in one statement, which checks the epoch itself; answers with what is to be said of them. */
+  async steps(manager: EntityManager, job: Job, progress: Progress): Promise<NewEvent[]> {
+    const { steps } = progress;
+    if (steps.length === 0) return [];
     const column = (read: (step: Step) => number): number[] => steps.map(read);
     await this.database.query(
       `INSERT INTO metric (job_id, epoch, step, loss, learning_rate, grad_norm, accuracy, seconds, tokens, supervised_tokens, rss_bytes)
@@ -144,28 +149,11 @@ export class Facts {
       ],
       manager,
     );
-    await this.compareReplay(manager, job, steps);
-  }
-
-  /** A step repeated after a resume must have the very same loss: a free test of determinism. */
-  private async compareReplay(
-    manager: EntityManager,
-    job: Job,
-    steps: readonly Step[],
-  ): Promise<void> {
-    const [row] = await this.database.query<{ count: number }>(
-      `WITH different AS (
-         SELECT DISTINCT old.step FROM metric old JOIN unnest($3::int[], $4::float8[]) AS new(step, loss) ON new.step = old.step
-         WHERE old.job_id = $1 AND old.epoch < $2 AND old.loss <> new.loss
-       ), counted AS (
-         UPDATE job SET replay_mismatches = replay_mismatches + (SELECT count(*) FROM different)
-         WHERE id = $1 AND epoch = $2 AND EXISTS (SELECT 1 FROM different)
-       )
-       SELECT count(*)::int AS count FROM different`,
-      [job.id, job.epoch, steps.map((step) => step.step), steps.map((step) => step.loss)],
+    return this.replay.compare(
       manager,
+      job,
+      steps.filter((step) => progress.isRepeated(step)),
     );
-    if (row && row.count > 0) this.counters.replayMismatches.inc(row.count);
   }
 
   private async evaluated(
@@ -182,6 +170,12 @@ export class Facts {
       manager,
     );
     progress.validLoss = fact.loss;
+    const [before] = await this.database.query(
+      `SELECT 1 FROM evaluation WHERE job_id = $1 AND epoch < $2 AND step = $3 AND ("full" OR NOT $4) LIMIT 1`,
+      [job.id, job.epoch, fact.step, fact.full],
+      manager,
+    );
+    if (before) return [];
     const measured = (prefix: string): Record<string, number | null> => ({
       [`${prefix}_loss`]: finite(fact.loss),
       [`${prefix}_mean_token_accuracy`]: finite(fact.accuracy),

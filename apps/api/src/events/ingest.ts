@@ -11,6 +11,7 @@ import { Counters } from '../health/counters.js';
 import { Facts } from './facts.js';
 import { History, type NewEvent } from './history.js';
 import { applyProgress, Progress } from './progress.js';
+import { Replay } from './replay.js';
 
 /** The only writer of what workers report. A batch is idempotent: what was ingested before is dropped. */
 @Injectable()
@@ -19,6 +20,7 @@ export class Ingest {
     private readonly database: WorkerDatabase,
     private readonly history: History,
     private readonly facts: Facts,
+    private readonly replay: Replay,
     private readonly endings: Endings,
     private readonly leases: Leases,
     private readonly outbox: Outbox,
@@ -113,7 +115,7 @@ export class Ingest {
     events: readonly Event[],
     curve: Received | null,
   ): Promise<void> {
-    const progress = new Progress(job);
+    const progress = new Progress(job, await this.replay.reported(manager, job));
     const lines: NewEvent[] = [];
     let end: Event['fact'];
     for (const event of events) {
@@ -123,7 +125,7 @@ export class Ingest {
         break;
       }
     }
-    await this.facts.steps(manager, job, progress.steps);
+    lines.push(...(await this.facts.steps(manager, job, progress)));
     await applyProgress(this.database, manager, job, progress);
     await this.history.append(manager, job.id, lines);
     // What ends the attempt judges it with this batch's checkpoints counted.

@@ -23,7 +23,11 @@ export class Progress {
   sparkline: Sparkline;
   private sparkedUpTo: number;
 
-  constructor(job: Job) {
+  /** `reported`: the highest step that an earlier attempt told of. */
+  constructor(
+    job: Job,
+    private readonly reported: number,
+  ) {
     this.step = job.step;
     this.totalSteps = job.total_steps;
     this.phase = { code: job.phase_code, message: job.phase_message };
@@ -51,6 +55,11 @@ export class Progress {
       this.phase = { code: 'training', message: `Training: step ${step.step}${of}` };
     }
     this.spark(step);
+  }
+
+  /** Whether an earlier attempt made the step before. */
+  isRepeated({ step }: Step): boolean {
+    return step <= this.reported;
   }
 
   /** Every `stride`-th loss; when there are too many, every second one is dropped. */

@@ -1,0 +1,69 @@
+import { Injectable } from '@nestjs/common';
+import type { Step } from '@graft/contracts/grpc';
+import type { EntityManager } from 'typeorm';
+import { Database } from '../database/database.js';
+import type { Job } from '../database/entities/job.js';
+import { Counters } from '../health/counters.js';
+import { finite } from '../jobs/job-object.js';
+import type { NewEvent } from './history.js';
+
+/** The first step of a batch whose loss is not what it was, and how many there are. */
+interface Different {
+  readonly step: number;
+  readonly first: number;
+  readonly now: number;
+  readonly count: number;
+}
+
+/** Steps that an attempt makes again because an earlier one got farther than its last checkpoint. */
+@Injectable()
+export class Replay {
+  constructor(
+    private readonly database: Database,
+    private readonly counters: Counters,
+  ) {}
+
+  /** The highest step that an earlier attempt reported: up to there the list of events has each already. */
+  async reported(manager: EntityManager, job: Job): Promise<number> {
+    const [row] = await this.database.query<{ step: number }>(
+      `SELECT COALESCE(max(last.step), 0) AS step FROM attempt, LATERAL (
+         SELECT step FROM metric WHERE job_id = attempt.job_id AND epoch = attempt.epoch ORDER BY step DESC LIMIT 1
+       ) AS last WHERE attempt.job_id = $1 AND attempt.epoch < $2`,
+      [job.id, job.epoch],
+      manager,
+    );
+    return row?.step ?? 0;
+  }
+
+  /** A step repeated after a resume must have the very same loss: a free test of determinism. */
+  async compare(manager: EntityManager, job: Job, steps: readonly Step[]): Promise<NewEvent[]> {
+    if (steps.length === 0) return [];
+    const [found] = await this.database.query<Different>(
+      `WITH different AS (
+         SELECT DISTINCT ON (old.step) old.step, old.loss AS first, new.loss AS now
+         FROM metric old JOIN unnest($3::int[], $4::float8[]) AS new(step, loss) ON new.step = old.step
+         WHERE old.job_id = $1 AND old.epoch < $2 AND old.loss <> new.loss ORDER BY old.step, old.epoch
+       ), counted AS (
+         UPDATE job SET replay_mismatches = replay_mismatches + (SELECT count(*) FROM different)
+         WHERE id = $1 AND epoch = $2 AND EXISTS (SELECT 1 FROM different)
+       )
+       SELECT step, first, now, (count(*) OVER ())::int AS count FROM different ORDER BY step LIMIT 1`,
+      [job.id, job.epoch, steps.map((step) => step.step), steps.map((step) => step.loss)],
+      manager,
+    );
+    if (!found) return [];
+    this.counters.replayMismatches.inc(found.count);
+    // Once a job: it's one cause, and the count has the rest.
+    return job.replay_mismatches > 0 ? [] : [differenceLine(found)];
+  }
+}
+
+function differenceLine({ step, first, now }: Different): NewEvent {
+  return {
+    level: 'warn',
+    message:
+      `Step ${step} came out differently when it was repeated: loss ${now}, at first ${first}. ` +
+      'The list of events keeps what came first, the curve shows the newest',
+    data: { step, loss: finite(now), first_loss: finite(first) },
+  };
+}
