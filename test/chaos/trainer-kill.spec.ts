@@ -79,8 +79,8 @@ async function train(name: string, spec: Spec, kills: number): Promise<Outcome> 
       failure = message;
       trainer.end();
     });
-    trainer.on('finished', (fact) => {
-      sha256 = hash(join(fact.dir, 'adapter_model.safetensors'));
+    trainer.on('finished', () => {
+      sha256 = hash(join(workDir, 'adapter', 'adapter_model.safetensors'));
       trainer.end();
     });
     trainer.send({

@@ -153,6 +153,13 @@ describe('the gateway', () => {
     await expect(other.put(lease, 'state', 'a forgery')).rejects.toMatchObject({
       code: status.FAILED_PRECONDITION,
     });
+    // What a file holds is not told to whoever could not say it.
+    const { sha256 } = await worker.put(lease, 'other', 'not announced');
+    const refused = worker.put(lease, 'other', 'not announced', { sha256: '0'.repeat(64) });
+    await expect(refused).rejects.toMatchObject({
+      details: expect.stringContaining('another sha256 than announced') as string,
+    });
+    await expect(refused).rejects.not.toThrow(sha256);
     // A base is everybody's: a chat may want it anywhere.
     const base = lease.base?.files[0]?.sha256 ?? '';
     expect((await other.fetch(base)).length).toBeGreaterThan(0);

@@ -129,7 +129,7 @@ it('says who it is, loads, trains two runs at once and writes their adapters', a
     next('finished', ({ jobId }) => jobId === 'two'),
   ]);
   expect([one.step, two.step]).toEqual([15, 10]);
-  expect(readdirSync(one.dir)).toEqual(
+  expect(readdirSync(join(dir, 'work-one', 'adapter'))).toEqual(
     expect.arrayContaining(['adapter_config.json', 'adapter_model.safetensors']),
   );
   expect(facts.find((fact) => fact.type === 'started')).toMatchObject({
@@ -146,7 +146,8 @@ it('says who it is, loads, trains two runs at once and writes their adapters', a
 it('answers chats while it trains, on the base and on adapters', async () => {
   const { it: process, facts, next } = trainer();
   process.send(start('a', { n_epochs: 1 }));
-  const { dir: adapter } = await next('finished');
+  await next('finished');
+  const adapter = join(dir, 'work-a', 'adapter');
   process.send(chat('alone'));
   await next('generated', ({ id, finishReason }) => id === 'alone' && finishReason !== null);
   process.send(start('b', { n_epochs: 20 }));
@@ -207,17 +208,18 @@ it('stops runs as told: cancel keeps nothing, pause leaves a checkpoint to go on
   );
   const saved = facts.filter((fact): fact is FactOf<'saved'> => fact.type === 'saved');
   expect(saved.map(({ jobId }) => jobId)).toEqual(['paused']);
-  process.send(start('paused', { n_epochs: 50 }, { epoch: 2, checkpointDir: saved[0]?.dir }));
+  const checkpointDir = join(dir, 'work-paused', `checkpoint-${saved[0]?.step}`);
+  process.send(start('paused', { n_epochs: 50 }, { epoch: 2, checkpointDir }));
   expect(await next('started', ({ epoch }) => epoch === 2)).toMatchObject({
     jobId: 'paused',
     fromStep: saved[0]?.step,
   });
   // The same checkpoint as another build would have left it: taken, and said.
-  const manifest = join(saved[0]?.dir ?? '', 'manifest.json');
+  const manifest = join(checkpointDir, 'manifest.json');
   const made = JSON.parse(readFileSync(manifest, 'utf8')) as object;
   writeFileSync(manifest, JSON.stringify({ ...made, trainer_build: 'older-1' }));
   expect(facts.filter(({ type }) => type === 'log')).toEqual([]);
-  process.send(start('paused', { n_epochs: 50 }, { epoch: 3, checkpointDir: saved[0]?.dir }));
+  process.send(start('paused', { n_epochs: 50 }, { epoch: 3, checkpointDir }));
   expect(await next('log', ({ epoch }) => epoch === 3)).toMatchObject({
     level: 'warn',
     message: expect.stringContaining('made by trainer older-1, this is') as string,

@@ -1,8 +1,9 @@
 // A trainer of its own kind for the agent's specs: speaks the real protocol, really writes checkpoints
 // and resumes from them, but "trains" by a recurrence. The training file is one JSON object:
-// {steps, stepMs, firstStepMs, blockMs, saveEvery, disobey, crashAt, exitCode, nanAt}. Each base folder must hold base.txt.
+// {steps, stepMs, firstStepMs, blockMs, saveEvery, disobey, crashAt, exitCode, nanAt, links, claims}. Each base folder
+// must hold base.txt. With `claims` it is hostile: it makes `links` in its folder, {name: target}, and says those facts.
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 const runs = new Map();
@@ -35,7 +36,7 @@ function save(run) {
     'state.json': JSON.stringify({ step: run.step, x: run.x }),
     'adapter.txt': `x=${run.x}`,
   });
-  say({ type: 'saved', jobId, epoch, step: run.step, dir, files, adapter: files.slice(1) });
+  say({ type: 'saved', jobId, epoch, step: run.step, files, adapter: files.slice(1) });
 }
 
 function end(run, fact) {
@@ -82,12 +83,17 @@ function step(run) {
     end(run, {
       type: 'finished',
       step: run.step,
-      dir,
       adapter,
       trainedTokens: run.step * 10,
       peakRssBytes: 1000,
     });
   }
+}
+
+function mislead({ command: { jobId, epoch, workDir }, plan }) {
+  for (const [name, target] of Object.entries(plan.links ?? {}))
+    symlinkSync(target, join(workDir, name));
+  for (const fact of plan.claims) say({ jobId, epoch, ...fact });
 }
 
 function start(command) {
@@ -114,7 +120,8 @@ function start(command) {
     totalParameters: 9,
     trainingExamples: 1,
   });
-  if (plan.firstStepMs) run.timer = setTimeout(step, plan.firstStepMs, run);
+  if (plan.claims) mislead(run);
+  else if (plan.firstStepMs) run.timer = setTimeout(step, plan.firstStepMs, run);
   else step(run);
 }
 

@@ -102,9 +102,12 @@ export class BlobStore {
       const sha256 = hash.digest('hex');
       const { expect } = options;
       if (expect && (expect.sha256 !== sha256 || expect.size !== size)) {
+        // Without the hash of what came: whoever may not read a file must not learn what is in it.
         throw new DomainError(
           'invalid_value',
-          `got ${size} bytes with sha256 ${sha256}, announced ${expect.size} with ${expect.sha256}`,
+          expect.size === size
+            ? `got ${size} bytes with another sha256 than announced`
+            : `got ${size} bytes, announced ${expect.size}`,
         );
       }
       return { sha256, size, temporary };

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { chmod, mkdir, rm } from 'node:fs/promises';
+import { chmod, mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DomainError } from '@graft/contracts';
 import {
@@ -32,6 +32,7 @@ import { isFull, isTransient } from './refusal.js';
 import type { Settings } from './settings.js';
 import { Spool } from './spool.js';
 import { Trainers, type BaseWish, type Say } from './trainers.js';
+import { removeWritten } from './written-folder.js';
 
 export interface AgentOptions {
   readonly settings: Settings;
@@ -122,7 +123,7 @@ export class Agent {
     if (killed.length > 0)
       this.log.warn({ trainers: killed }, 'killed trainers that a previous worker left behind');
     for (const folder of ['runs', 'bases']) {
-      await rm(join(home, folder), { recursive: true, force: true });
+      await removeWritten(join(home, folder));
       await mkdir(join(home, folder), { mode: 0o700 });
     }
     this.cache = await BlobCache.open({

@@ -1,10 +1,10 @@
-import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DomainError, Spec } from '@graft/contracts';
 import type { Assignment, BlobRef, Event, Lease } from '@graft/contracts/grpc';
 import type { Logger } from 'pino';
 import { failureClass, wasAsked, type TrainerExit } from '../trainer/exit-class.js';
 import type { Fact, FactOf, StopReason } from '../trainer/protocol.js';
+import { makePassage } from '../trainer/sandbox.js';
 import type { BlobCache } from './blob-cache.js';
 import { assemble, type BlobFolder } from './blob-folder.js';
 import * as facts from './facts.js';
@@ -12,6 +12,7 @@ import { isStale } from './refusal.js';
 import type { ResidentTrainer } from './resident-trainer.js';
 import type { BaseWish, Say, Trainers } from './trainers.js';
 import { Uploads } from './uploads.js';
+import { removeWritten } from './written-folder.js';
 
 export interface AttemptOptions {
   readonly assignment: Assignment;
@@ -63,11 +64,16 @@ export class Attempt {
     this.epoch = options.assignment.epoch;
     this.step = options.assignment.checkpointStep;
     this.uploads = new Uploads({
+      workDir: this.workDir,
       cache: options.cache,
       put: (path, ref, signal) => options.put(this, path, ref, signal),
       signal: this.abort.signal,
       onFailure: (error) => this.uploadFailed(error),
     });
+  }
+
+  private get workDir(): string {
+    return join(this.options.folder, 'work');
   }
 
   get lease(): Lease {
@@ -128,8 +134,8 @@ export class Attempt {
       throw new DomainError('io_error', 'the assignment names no base or no training file');
     const { signal } = this.preparation;
     const say = this.say();
-    await trainers.makeFolder(folder);
-    await trainers.makeFolder(join(folder, 'work'));
+    await makePassage(folder);
+    await trainers.makeFolder(this.workDir);
     const fetched = async (name: string, files: readonly BlobRef[]): Promise<string | null> => {
       if (files.length === 0) return null;
       const place = await assemble(this.options, join(folder, name), files, signal, (share) =>
@@ -173,7 +179,7 @@ export class Attempt {
             : null,
         initAdapterDir,
         checkpointDir,
-        workDir: join(folder, 'work'),
+        workDir: this.workDir,
       },
       { fact: (fact) => this.hear(fact), exit: (exit) => this.trainerExited(exit) },
     );
@@ -220,7 +226,7 @@ export class Attempt {
       files: facts.blobs(fact.files),
       adapter: facts.blobs(fact.adapter),
     };
-    this.uploads.checkpoint(fact.dir, fact.files, () => {
+    this.uploads.checkpoint(value.step, fact.files, () => {
       if (!this.ended) this.emit({ $case: 'saved', value });
     });
   }
@@ -228,7 +234,7 @@ export class Attempt {
   private async finished(fact: FactOf<'finished'>): Promise<void> {
     this.leaveTrainer();
     try {
-      await this.uploads.last(fact.dir, fact.adapter);
+      await this.uploads.last(fact.adapter);
       this.finish({
         $case: 'finished',
         value: {
@@ -343,12 +349,11 @@ export class Attempt {
     this.leaveTrainer();
     await this.uploads.settled();
     for (const folder of this.folders.splice(0)) await folder.release();
-    await rm(this.options.folder, { recursive: true, force: true, maxRetries: 3 }).catch(
-      (error: Error) =>
-        this.options.log.warn(
-          { job: this.jobId, error: error.message },
-          'the run folder could not be removed',
-        ),
+    await removeWritten(this.options.folder).catch((error: Error) =>
+      this.options.log.warn(
+        { job: this.jobId, error: error.message },
+        'the run folder could not be removed',
+      ),
     );
   }
 

@@ -102,6 +102,7 @@ export class BlobCache {
 
   /** Takes in a file that is already here (an uploaded checkpoint) without copying it. */
   async adopt(path: string, ref: BlobRef): Promise<void> {
+    checkRef(ref);
     if (this.entries.has(ref.sha256)) return;
     await this.makeRoom(ref.size);
     const own = this.path(ref.sha256);
@@ -235,7 +236,7 @@ function checkRef(ref: BlobRef): void {
   if (!/^[0-9a-f]{64}$/.test(ref.sha256))
     throw new DomainError(
       'io_error',
-      `the control plane named a blob by "${ref.sha256.slice(0, 80)}", which is no sha256`,
+      `a blob is named by "${ref.sha256.slice(0, 80)}", which is no sha256`,
     );
 }
 

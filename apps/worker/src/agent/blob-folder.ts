@@ -1,9 +1,10 @@
-import { link, rm } from 'node:fs/promises';
+import { link } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DomainError } from '@graft/contracts';
 import type { BlobRef } from '@graft/contracts/grpc';
 import type { BlobCache } from './blob-cache.js';
 import type { Trainers } from './trainers.js';
+import { isPlainName, removeWritten } from './written-folder.js';
 
 /** Where the blobs come from, and who makes folders that trainers can read. */
 export interface FolderMakers {
@@ -32,14 +33,14 @@ export async function assemble(
   const release = async () => {
     for (const sha256 of pinned.splice(0)) cache.unpin(sha256);
     // Links that stay cost nothing, and go when the worker starts again.
-    await rm(path, { recursive: true, force: true, maxRetries: 3 }).catch(() => undefined);
+    await removeWritten(path).catch(() => undefined);
   };
   const missing = files
     .filter((file) => !cache.has(file.sha256))
     .reduce((sum, file) => sum + file.size, 0);
   let arrived = 0;
   try {
-    await rm(path, { recursive: true, force: true });
+    await removeWritten(path);
     await trainers.makeFolder(path);
     for (const file of files) {
       checkName(file.name);
@@ -58,7 +59,7 @@ export async function assemble(
 }
 
 function checkName(name: string): void {
-  if (!/^[A-Za-z0-9_][A-Za-z0-9_.+-]{0,199}$/.test(name))
+  if (!isPlainName(name))
     throw new DomainError(
       'io_error',
       `the control plane named a file "${name.slice(0, 80)}", which is no plain file name`,

@@ -120,8 +120,12 @@ describe('what confines a real trainer', () => {
     const runs = join(scene.home, 'runs');
     await until('a run folder of its own', () =>
       readdirSync(runs).some((run) => {
-        const { uid: owner, mode } = statSync(join(runs, run));
-        return owner === uid && mode === 0o40700;
+        // The trainer cannot put a link in the place of a folder that the agent is about to give it.
+        const above = statSync(join(runs, run));
+        const work = statSync(join(runs, run, 'work'), { throwIfNoEntry: false });
+        return (
+          above.uid === 0 && above.mode === 0o40711 && work?.uid === uid && work.mode === 0o40700
+        );
       }),
     );
     await until('finished', () => scene.plane.fact('finished'), 20_000);

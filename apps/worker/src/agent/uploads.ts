@@ -1,12 +1,12 @@
-import { rm } from 'node:fs/promises';
-import { join } from 'node:path';
-import { DomainError } from '@graft/contracts';
 import type { BlobRef } from '@graft/contracts/grpc';
-import type { WrittenFile } from '../trainer/protocol.js';
-import { blobs } from './facts.js';
+import { ADAPTER_FOLDER, checkpointFolder, type WrittenFile } from '../trainer/protocol.js';
 import type { BlobCache } from './blob-cache.js';
+import { blobs } from './facts.js';
+import { removeInside, WrittenFolder } from './written-folder.js';
 
 export interface UploadsOptions {
+  /** Where the trainer writes. Its facts name no other place: it could be deceived, or deceive. */
+  readonly workDir: string;
   readonly cache: BlobCache;
   /** Puts one file under the run's lease, trying again while the control plane is away. */
   readonly put: (path: string, ref: BlobRef, signal: AbortSignal) => Promise<void>;
@@ -25,35 +25,36 @@ const AT_ONCE = 4;
 export class Uploads {
   private chain: Promise<void> = Promise.resolve();
   private newest = 0;
-  /** The last checkpoint given for each folder: a run told to stop may save the same step again. */
-  private readonly owners = new Map<string, number>();
+  /** The last checkpoint given for each step: a run told to stop may save the same one again. */
+  private readonly owners = new Map<number, number>();
 
   constructor(private readonly options: UploadsOptions) {}
 
   /** Puts a checkpoint's files, then calls `done`, then removes its folder. */
-  checkpoint(dir: string, files: readonly WrittenFile[], done: () => void): void {
+  checkpoint(step: number, files: readonly WrittenFile[], done: () => void): void {
     const turn = ++this.newest;
-    this.owners.set(dir, turn);
+    const folder = checkpointFolder(step);
+    this.owners.set(step, turn);
     this.chain = this.chain.then(async () => {
       try {
         if (turn === this.newest) {
-          await this.put(dir, files);
+          await this.put(folder, files);
           done();
         }
       } catch (error) {
         if (!this.options.signal.aborted) this.options.onFailure(error);
       }
-      if (this.owners.get(dir) !== turn) return;
-      this.owners.delete(dir);
+      if (this.owners.get(step) !== turn) return;
+      this.owners.delete(step);
       // Where that fails it goes with the run's folder; what comes after must not stop for it.
-      await rm(dir, { recursive: true, force: true }).catch(() => undefined);
+      await removeInside(this.options.workDir, folder).catch(() => undefined);
     });
   }
 
-  /** Resolves when everything given before is up, then puts these files too. */
-  async last(dir: string, files: readonly WrittenFile[]): Promise<void> {
+  /** When everything given before is up, puts the adapter's files too. */
+  async last(files: readonly WrittenFile[]): Promise<void> {
     await this.chain;
-    await this.put(dir, files);
+    await this.put(ADAPTER_FOLDER, files);
   }
 
   /** Resolves when everything given before is up or given up. */
@@ -61,22 +62,20 @@ export class Uploads {
     return this.chain;
   }
 
-  private async put(dir: string, files: readonly WrittenFile[]): Promise<void> {
+  private async put(name: string, files: readonly WrittenFile[]): Promise<void> {
+    const folder = await WrittenFolder.open(this.options.workDir, name);
     const waiting = blobs(files);
     const lane = async () => {
       for (let ref = waiting.shift(); ref !== undefined; ref = waiting.shift())
-        await this.putFile(dir, ref);
+        await this.putFile(folder, ref);
     };
-    await Promise.all(Array.from({ length: AT_ONCE }, lane));
+    const lanes = await Promise.allSettled(Array.from({ length: AT_ONCE }, lane));
+    await folder.close();
+    for (const end of lanes) if (end.status === 'rejected') throw end.reason;
   }
 
-  private async putFile(dir: string, ref: BlobRef): Promise<void> {
-    if (ref.name.includes('/') || ref.name.startsWith('.'))
-      throw new DomainError(
-        'io_error',
-        `the trainer wrote "${ref.name}", which is no plain file name`,
-      );
-    const path = join(dir, ref.name);
+  private async putFile(folder: WrittenFolder, ref: BlobRef): Promise<void> {
+    const path = folder.file(ref.name);
     await this.options.put(path, ref, this.options.signal);
     // Resuming on this node then needs no download.
     await this.options.cache.adopt(path, ref);

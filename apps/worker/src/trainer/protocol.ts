@@ -35,11 +35,14 @@ export interface StartCommand extends RunKey {
   readonly validFile: string | null;
   /** Folder of a PEFT adapter (or full model) to begin from. */
   readonly initAdapterDir: string | null;
-  /** Folder of a committed checkpoint (as `saved` named it) to resume from. */
+  /** Folder of a committed checkpoint to resume from. */
   readonly checkpointDir: string | null;
-  /** The only folder that the run writes in: `checkpoint-<step>/` and `adapter/`. */
+  /** The only folder that the run writes in: `checkpoint-<step>/` and `adapter/`. Facts name no folder. */
   readonly workDir: string;
 }
+
+export const checkpointFolder = (step: number): string => `checkpoint-${step}`;
+export const ADAPTER_FOLDER = 'adapter';
 
 /** cancel: stop, keep nothing. pause, drain: save a checkpoint first (`saved`), then `stopped`. */
 export interface StopCommand extends RunKey {
@@ -88,7 +91,7 @@ export interface PingCommand {
 export type Command =
   LoadCommand | StartCommand | StopCommand | GenerateCommand | CancelGenerateCommand | PingCommand;
 
-/** A file written and synced, relative to the fact's `dir`. */
+/** A file written and synced, in the folder of its checkpoint or adapter. */
 export type WrittenFile = FileFact;
 
 export interface ReadyFact {
@@ -122,8 +125,8 @@ export interface StartedFact extends RunKey {
 // What a run reports (libs/peft-core/src/train/facts.ts), with the run's key.
 export type StepFact = RunKey & FactOfRun<'step'>;
 export type EvaluatedFact = RunKey & FactOfRun<'evaluated'>;
-export type SavedFact = RunKey & FactOfRun<'saved'>;
-export type FinishedFact = RunKey & FactOfRun<'finished'>;
+export type SavedFact = RunKey & Omit<FactOfRun<'saved'>, 'dir'>;
+export type FinishedFact = RunKey & Omit<FactOfRun<'finished'>, 'dir'>;
 export type FailedFact = RunKey & FactOfRun<'failed'>;
 export type StoppedFact = RunKey & FactOfRun<'stopped'>;
 /** Without a key: of the trainer itself. */

@@ -4,7 +4,7 @@
 // and process group stay.
 import { execFileSync } from 'node:child_process';
 import { constants } from 'node:fs';
-import { chown, mkdir } from 'node:fs/promises';
+import { chmod, chown, mkdir } from 'node:fs/promises';
 import { DomainError } from '@graft/contracts';
 
 /** The user that trainers run as, where it is another than the worker's. */
@@ -64,10 +64,19 @@ export function checkReach({ prefix, user }: Sandbox, file: string, folder: stri
       throw refused(`${user.name} cannot reach ${path}: let it enter the folders above`);
 }
 
-/** A folder for one trainer's files: only its user, and root, may enter. */
+/**
+ * A folder for one trainer's files: only its user, and root, may enter. Never in another such folder, where a
+ * trainer could put a link in its place before it changes hands.
+ */
 export async function makeTrainerFolder(path: string, user: TrainerUser | null): Promise<void> {
   await mkdir(path, { recursive: true, mode: 0o700 });
   if (user !== null) await chown(path, user.uid, user.gid);
+}
+
+/** A folder above trainers' own: they pass through it and can change nothing in it. */
+export async function makePassage(path: string): Promise<void> {
+  await mkdir(path, { recursive: true });
+  await chmod(path, 0o711);
 }
 
 function findUser(name: string): TrainerUser {

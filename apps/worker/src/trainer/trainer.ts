@@ -9,6 +9,7 @@ import {
   sweepTemporary,
   trainStep,
   type Base,
+  type RunFact,
 } from '@graft/peft-core';
 import { Chats } from './chats.js';
 import type { Command, Fact, LoadCommand, RunKey, StartCommand } from './protocol.js';
@@ -148,10 +149,10 @@ export class Trainer {
     }
   }
 
-  private report(run: Run, fact: Parameters<Parameters<typeof trainStep>[1]>[1]): void {
+  private report(run: Run, fact: RunFact): void {
     const key = this.keys.get(run);
     if (!key) return;
-    this.send({ ...fact, ...key });
+    this.send({ ...withoutFolder(fact), ...key });
     if (fact.type === 'finished' || fact.type === 'failed' || fact.type === 'stopped')
       this.keys.delete(run);
   }
@@ -159,4 +160,11 @@ export class Trainer {
   private find({ jobId, epoch }: RunKey): Run | undefined {
     return [...this.keys].find(([, key]) => key.jobId === jobId && key.epoch === epoch)?.[0];
   }
+}
+
+/** The agent knows where a run writes; it takes no folder from a process that it does not trust. */
+function withoutFolder(fact: RunFact) {
+  if (fact.type !== 'saved' && fact.type !== 'finished') return fact;
+  const { dir: _, ...rest } = fact;
+  return rest;
 }
