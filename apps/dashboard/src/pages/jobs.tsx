@@ -17,10 +17,23 @@ import { age, duration, methodName, moment, short } from '../wording.js';
 /** A search is sent once the typing has paused. */
 const SEARCH_PAUSE_MS = 200;
 
-/** Replaces the job where it stands in the list, or puts it on top. */
-export function withJob(jobs: readonly JobObject[], changed: JobObject): JobObject[] {
-  const known = jobs.some((job) => job.id === changed.id);
-  return known ? jobs.map((job) => (job.id === changed.id ? changed : job)) : [changed, ...jobs];
+const newerFirst = (a: JobObject, b: JobObject): number =>
+  b.created_at - a.created_at || (a.id < b.id ? 1 : -1);
+
+/**
+ * Replaces the job where it stands, or puts it where its time belongs. One that is older than all that are
+ * shown belongs to a page that has not been asked for: it is left out while there is such a page.
+ */
+export function withJob(
+  jobs: readonly JobObject[],
+  changed: JobObject,
+  hasOlder: boolean,
+): readonly JobObject[] {
+  if (jobs.some((job) => job.id === changed.id))
+    return jobs.map((job) => (job.id === changed.id ? changed : job));
+  const at = jobs.findIndex((job) => newerFirst(changed, job) < 0);
+  if (at === -1) return hasOlder ? jobs : [...jobs, changed];
+  return jobs.toSpliced(at, 0, changed);
 }
 
 /** What the server looks through, but for the file's name: for jobs that arrive on the stream. */
@@ -144,7 +157,7 @@ function useJobList(search: string): JobList {
       const job = JSON.parse(data) as JobObject;
       set((now) =>
         now.data.some(({ id }) => id === job.id) || matches(job, current.current)
-          ? { ...now, data: withJob(now.data, job) }
+          ? { ...now, data: withJob(now.data, job, now.has_more) }
           : now,
       );
     };
