@@ -103,12 +103,21 @@ export const api = {
   },
 };
 
-/** Saves a stored file under its own name. */
-export async function download(id: string, name: string): Promise<void> {
-  const blob = await (await request(`/files/${id}/content`)).blob();
+async function save(response: Response, name: string): Promise<void> {
   const link = document.createElement('a');
-  link.href = URL.createObjectURL(blob);
+  link.href = URL.createObjectURL(await response.blob());
   link.download = name;
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
 }
+
+/** Saves a stored file under its own name. */
+export const download = async (id: string, name: string): Promise<void> =>
+  save(await request(`/files/${id}/content`), name);
+
+/** Saves a model or a checkpoint in one piece, as a zip under a name that file systems take. */
+export const archive = async (model: string): Promise<void> =>
+  save(
+    await request(`/models/${encodeURIComponent(model)}/archive`),
+    `${model.replaceAll(/[^\w.-]+/g, '-')}.zip`,
+  );

@@ -14,11 +14,23 @@ export interface ChartSeries {
   readonly dots?: boolean;
 }
 
+/** One point that stands out, by shape and words. */
+export interface Ring {
+  readonly step: number;
+  readonly value: number;
+  readonly label: string;
+  readonly color: string;
+}
+
 export interface ChartProps {
   readonly title: string;
   readonly steps: readonly number[];
   readonly series: readonly ChartSeries[];
+  /** What each step back weighs in the moving average. */
+  readonly weight: number;
   readonly marks?: readonly { readonly step: number; readonly kind: string }[];
+  readonly ring?: Ring | null;
+  readonly log?: boolean;
 }
 
 const HEIGHT = 230;
@@ -27,7 +39,7 @@ const WHOLE = [1, 2, 5]
   .flatMap((n) => Array.from({ length: 8 }, (_, power) => n * 10 ** power))
   .sort((a, b) => a - b);
 
-function lines(series: readonly ChartSeries[], color: (name: string) => string): uPlot.Series[] {
+function lines(series: readonly ChartSeries[]): uPlot.Series[] {
   const value = (_: uPlot, v: number | null) => short(v);
   return series.flatMap((s): uPlot.Series[] => {
     const stroke = color(s.color);
@@ -41,14 +53,23 @@ function lines(series: readonly ChartSeries[], color: (name: string) => string):
     };
     if (s.dots) return [{ ...raw, points: { show: true, size: 7, fill: stroke } }];
     return s.smooth
-      ? [raw, { label: 'mean', stroke, width: 2.2, value, spanGaps: true, points: { show: false } }]
+      ? [
+          raw,
+          { label: 'smoothed', stroke, width: 2.2, value, spanGaps: true, points: { show: false } },
+        ]
       : [raw];
   });
 }
 
-function plotOptions({ title, series, marks }: ChartProps, width: number): uPlot.Options {
-  const style = getComputedStyle(document.documentElement);
-  const color = (name: string) => style.getPropertyValue(name).trim();
+/** A logarithmic axis has grid lines without a number, which come as null whatever the types say. */
+const labels = (_: uPlot, ticks: (number | null)[]): string[] =>
+  ticks.map((value) => (value === null ? '' : tick(value)));
+
+const color = (name: string): string =>
+  getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+
+function plotOptions(shown: () => ChartProps, width: number): uPlot.Options {
+  const { title, series, log } = shown();
   const ink = color('--ink-soft');
   const grid = { stroke: color('--line'), width: 1 };
   return {
@@ -56,14 +77,17 @@ function plotOptions({ title, series, marks }: ChartProps, width: number): uPlot
     width,
     height: HEIGHT,
     cursor: { sync: { key: 'job' } },
-    scales: { x: { time: false } },
+    scales: { x: { time: false }, y: log ? { distr: 3 } : {} },
     axes: [
-      { stroke: ink, grid, ticks: grid, incrs: WHOLE, values: (_, ticks) => ticks.map(tick) },
-      { stroke: ink, grid, ticks: grid, size: 64, values: (_, ticks) => ticks.map(tick) },
+      { stroke: ink, grid, ticks: grid, incrs: WHOLE, values: labels },
+      { stroke: ink, grid, ticks: grid, size: 64, values: labels },
     ],
-    series: [{ label: 'step' }, ...lines(series, color)],
+    series: [{ label: 'step' }, ...lines(series)],
     hooks: {
-      draw: [(plot) => drawMarks(plot, marks ?? [], ink)],
+      draw: [
+        (plot) => drawMarks(plot, shown().marks ?? [], ink),
+        (plot) => drawRing(plot, shown().ring ?? null),
+      ],
       setData: [showLast],
       setCursor: [showLast],
     },
@@ -99,10 +123,52 @@ function drawMarks(
   ctx.restore();
 }
 
-const plotData = ({ steps, series }: ChartProps): uPlot.AlignedData => [
+/** Rings the point and writes under it, where a lowest point has room, on the wider side. */
+function drawRing(plot: uPlot, ring: Ring | null): void {
+  if (!ring) return;
+  const { ctx, bbox } = plot;
+  const x = plot.valToPos(ring.step, 'x', true);
+  const y = plot.valToPos(ring.value, 'y', true);
+  if (x < bbox.left || x > bbox.left + bbox.width || y < bbox.top || y > bbox.top + bbox.height)
+    return;
+  const unit = devicePixelRatio;
+  const left = x > bbox.left + bbox.width / 2;
+  const low = y > bbox.top + bbox.height - 24 * unit;
+  const place = [ring.label, x + (left ? -8 : 8) * unit, y + (low ? -14 : 20) * unit] as const;
+  ctx.save();
+  ctx.strokeStyle = color(ring.color);
+  ctx.lineWidth = 2 * unit;
+  ctx.beginPath();
+  ctx.arc(x, y, 8 * unit, 0, 2 * Math.PI);
+  ctx.stroke();
+  ctx.font = `600 ${12 * unit}px system-ui, sans-serif`;
+  ctx.textAlign = left ? 'right' : 'left';
+  ctx.strokeStyle = color('--card'); // a margin, so that no line runs through the words
+  ctx.lineWidth = 4 * unit;
+  ctx.strokeText(...place);
+  ctx.fillStyle = color('--ink');
+  ctx.fillText(...place);
+  ctx.restore();
+}
+
+/** A logarithm has no place for zero and below. */
+const drawable = (values: readonly (number | null)[], log = false): (number | null)[] =>
+  values.map((value) => (log && value !== null && value <= 0 ? null : value));
+
+const plotData = ({ steps, series, weight, log }: ChartProps): uPlot.AlignedData => [
   [...steps],
-  ...series.flatMap((s) => (s.smooth ? [[...s.values], smoothed(s.values)] : [[...s.values]])),
+  ...series.flatMap((s) => {
+    const raw = drawable(s.values, log);
+    return s.smooth ? [raw, smoothed(raw, weight)] : [raw];
+  }),
 ];
+
+/** The chart in words: "Loss over 40 steps, last 0.001262, lowest 2.230 at step 10". */
+function described({ title, series: [first], ring }: ChartProps): string {
+  const values = first?.values.filter((v) => v !== null) ?? [];
+  const lowest = ring ? `, ${ring.label} at step ${ring.step}` : '';
+  return `${title} over ${values.length} steps, last ${short(values.at(-1))}${lowest}`;
+}
 
 /** New points must not undo a zoom: a double click does. */
 function update(plot: uPlot, data: uPlot.AlignedData): void {
@@ -133,7 +199,7 @@ export function Chart(props: ChartProps) {
     const element = box.current;
     if (!element) return;
     const made = new uPlot(
-      plotOptions(latest.current, element.clientWidth || 600),
+      plotOptions(() => latest.current, element.clientWidth || 600),
       plotData(latest.current),
       element,
     );
@@ -148,18 +214,17 @@ export function Chart(props: ChartProps) {
       made.destroy();
       plot.current = null;
     };
-  }, [shape, props.marks?.length, scheme]);
+  }, [shape, props.marks?.length, props.log, scheme]);
 
   useEffect(() => {
     if (plot.current) update(plot.current, plotData(props));
   }, [props]);
-  const last = props.series[0]?.values.findLast((v) => v !== null);
   return (
     <figure
       className="chart"
       role="img"
-      aria-label={`${props.title} over ${props.steps.length} steps, last ${short(last)}`}
-      data-points={props.steps.length}
+      aria-label={described(props)}
+      data-points={props.series[0]?.values.filter((v) => v !== null).length}
     >
       <div ref={box} />
     </figure>

@@ -1,0 +1,67 @@
+import type { JobObject } from '@graft/contracts';
+import { describe, expect, it } from 'vitest';
+import {
+  lowestValidation,
+  outcomeWords,
+  silence,
+  timeSpent,
+  validationWords,
+} from './job-words.js';
+
+const at = (step: number, loss: number | null) => ({ step, loss, accuracy: null });
+const job = (part: Partial<JobObject>, graft: Partial<JobObject['graft']>): JobObject =>
+  ({ status: 'running', created_at: 1000, finished_at: null, ...part, graft }) as JobObject;
+
+describe('validation', () => {
+  const overfitted = [at(0, 5.12), at(10, 2.23), at(20, 2.23), at(30, null), at(40, 4.2724)];
+
+  it('is said with the lowest and its step where the run went past it', () =>
+    expect(validationWords(overfitted)).toBe('4.272, lowest 2.230 at step 10'));
+  it('has no second figure while the last is the lowest', () =>
+    expect(validationWords(overfitted.slice(0, 2))).toBe('2.230'));
+  it('is not made up', () => {
+    expect(validationWords([])).toBeNull();
+    expect(validationWords([at(3, null)])).toBeNull();
+  });
+  it('takes the first of equals', () =>
+    expect(lowestValidation(overfitted)).toEqual({ step: 10, loss: 2.23 }));
+});
+
+describe('a silent worker', () => {
+  it('is said while the job runs', () =>
+    expect(silence(job({}, { worker_silent_seconds: 9.2 }))).toBe(
+      'its worker has been silent for 9 s',
+    ));
+  it.each([
+    [job({}, { worker_silent_seconds: 5.4 })],
+    [job({}, { worker_silent_seconds: null })],
+    [job({}, {})],
+    [job({ status: 'queued' }, { worker_silent_seconds: 60 })],
+  ])('is not said of %o', (heard) => expect(silence(heard)).toBeNull());
+});
+
+describe('time', () => {
+  it('tells training from waiting', () =>
+    expect(
+      timeSpent(
+        job(
+          { status: 'succeeded', finished_at: 1460 },
+          { started_at: 1010, training_seconds: 8.2 },
+        ),
+      ),
+    ).toBe('trained 8 s, waited 7 min 32 s'));
+  it('does not speak of waiting where there was none', () =>
+    expect(timeSpent(job({}, { started_at: 1000, training_seconds: 59.8 }), 1060)).toBe(
+      'trained 1 min',
+    ));
+  it('has not begun before the first start', () =>
+    expect(timeSpent(job({}, { started_at: null, training_seconds: 0 }), 1060)).toBeNull());
+});
+
+it.each([
+  [null, 'running'],
+  ['done', 'done'],
+  ['lost_worker', 'worker lost'],
+  ['oom_gpu', 'out of GPU memory'],
+  ['something_new', 'something new'],
+])('says how an attempt ended: %s', (outcome, words) => expect(outcomeWords(outcome)).toBe(words));

@@ -1,0 +1,96 @@
+import type { CheckpointObject, MetricsObject } from '@graft/contracts';
+import { archive } from '../api.js';
+import { lowestValidation } from '../job-words.js';
+import { linkTo } from '../navigation.js';
+import { ago, bytes, moment, short } from '../wording.js';
+import { Row, Table } from './table.js';
+
+const COLUMNS = ['Step', 'Model', 'Training loss', 'Validation loss', 'Size', 'Saved', ''];
+
+interface Props {
+  readonly rows: readonly CheckpointObject[];
+  readonly evaluations: MetricsObject['evaluations'];
+  readonly over: boolean;
+  readonly onError: (error: Error) => void;
+}
+
+/** Validation loss at the steps where it was measured; a checkpoint's own figure may be an earlier step's. */
+const measured = (evaluations: MetricsObject['evaluations']): ReadonlyMap<number, number> =>
+  new Map(evaluations.flatMap(({ step, loss }) => (loss === null ? [] : [[step, loss]])));
+
+/** The step of the checkpoint to take, or null where no two can be compared. */
+function bestStep({ rows, evaluations }: Props): number | null {
+  const marked = rows.find((row) => row.graft?.best);
+  const losses = measured(evaluations);
+  const compared = rows.filter((row) => losses.has(row.step_number));
+  if (compared.length < 2) return null;
+  if (marked) return marked.step_number;
+  const kept = evaluations.filter(({ step }) => compared.some((row) => row.step_number === step));
+  return lowestValidation(kept)?.step ?? null;
+}
+
+export function Checkpoints(props: Props) {
+  const { rows, evaluations, over } = props;
+  if (rows.length === 0)
+    return (
+      <p className="faint">
+        {over ? 'None saved: the run was shorter than the first checkpoint.' : 'None saved yet.'}
+      </p>
+    );
+  const best = bestStep(props);
+  const losses = measured(evaluations);
+  return (
+    <Table columns={COLUMNS}>
+      {rows.map((row) => (
+        <Row key={row.id}>
+          <td className="numbers">
+            {row.step_number}
+            {row.step_number === best && (
+              <b className="best">
+                {' '}
+                <span aria-hidden="true">★</span> best
+              </b>
+            )}
+          </td>
+          <td className="break">
+            <code>{row.fine_tuned_model_checkpoint}</code>
+          </td>
+          <td className="numbers">
+            {row.step_number === 0 ? '–' : short(row.metrics['train_loss'])}
+          </td>
+          <td className="numbers">{short(losses.get(row.step_number))}</td>
+          <td className="numbers">{row.graft ? bytes(row.graft.bytes) : '–'}</td>
+          <td className="numbers" title={moment(row.created_at)}>
+            {ago(row.created_at)}
+          </td>
+          <td className="actions">
+            <Actions row={row} onError={props.onError} />
+          </td>
+        </Row>
+      ))}
+    </Table>
+  );
+}
+
+function Actions({ row, onError }: { row: CheckpointObject; onError: (error: Error) => void }) {
+  const name = row.fine_tuned_model_checkpoint;
+  if (row.graft?.usable === false)
+    return <span className="faint">only to go on from, no adapter</span>;
+  return (
+    <>
+      <button
+        aria-label={`Download step ${row.step_number}`}
+        onClick={() => archive(name).catch(onError)}
+      >
+        Download
+      </button>
+      <a
+        className="button"
+        aria-label={`Chat with step ${row.step_number}`}
+        {...linkTo(`/chat?model=${encodeURIComponent(name)}`)}
+      >
+        Chat
+      </a>
+    </>
+  );
+}

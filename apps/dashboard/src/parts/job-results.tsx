@@ -1,0 +1,39 @@
+import type { JobObject } from '@graft/contracts';
+import { api, archive, download } from '../api.js';
+import { useLoaded } from '../loading.js';
+import { linkTo } from '../navigation.js';
+import { bytes } from '../wording.js';
+import { Failure } from './failure.js';
+
+/** What a job has made: to talk to, and to take home in one piece or file by file. */
+export function Results({ job, onError }: { job: JobObject; onError: (error: Error) => void }) {
+  const files = useLoaded(() => Promise.all(job.result_files.map((file) => api.file(file))));
+  const model = job.fine_tuned_model;
+  return (
+    <section className="card good" aria-label="Result">
+      <div className="bar">
+        <b className="break">{model}</b>
+        <span className="grow" />
+        {model && (
+          <>
+            <button className="main" onClick={() => archive(model).catch(onError)}>
+              <span aria-hidden="true">↓</span> Download .zip
+            </button>
+            <a className="button" {...linkTo(`/chat?model=${encodeURIComponent(model)}`)}>
+              Chat with it
+            </a>
+          </>
+        )}
+      </div>
+      <Failure error={files.error} />
+      <div className="bar files">
+        {(files.value ?? []).map((file) => (
+          <button key={file.id} onClick={() => download(file.id, file.filename).catch(onError)}>
+            <span aria-hidden="true">↓</span> {file.filename}{' '}
+            <span className="faint">{bytes(file.bytes)}</span>
+          </button>
+        ))}
+      </div>
+    </section>
+  );
+}
