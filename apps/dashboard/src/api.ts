@@ -73,6 +73,7 @@ export const api = {
     get<Page<JobObject>>(
       `/fine_tuning/jobs?limit=50&search=${encodeURIComponent(search)}${after ? `&after=${after}` : ''}`,
     ),
+  runningJobs: () => get<Page<JobObject>>('/fine_tuning/jobs?limit=100&status=running'),
   job: (id: string) => get<JobObject>(job(id)),
   createJob: (body: unknown) => post<JobObject>('/fine_tuning/jobs', body),
   cancel: (id: string) => post<JobObject>(`${job(id)}/cancel`),

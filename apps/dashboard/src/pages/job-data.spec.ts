@@ -1,6 +1,7 @@
 // @vitest-environment happy-dom
 import { describe, expect, it } from 'vitest';
-import { withPoint } from './job-data.js';
+import type { JobObject } from '@graft/contracts';
+import { withPoint, withPulse } from './job-data.js';
 
 const metrics = {
   object: 'graft.metrics' as const,
@@ -22,4 +23,26 @@ describe('a live point', () => {
     expect(next.steps).toEqual([1, 2]);
     expect(next.series['loss']).toEqual([3, 9]);
   });
+});
+
+describe('an answer about a running job', () => {
+  const running = (graft: object, status = 'running') =>
+    ({ status, graft }) as unknown as JobObject;
+  const shown = running({ progress: { step: 9 }, worker_silent_seconds: 0, training_seconds: 4 });
+
+  it('says how its worker is, and leaves the rest to the stream', () => {
+    const answer = running({
+      progress: { step: 8 },
+      worker_silent_seconds: 11,
+      training_seconds: 5,
+    });
+    expect(withPulse(shown, answer).graft).toEqual({
+      progress: { step: 9 },
+      worker_silent_seconds: 11,
+      training_seconds: 5,
+    });
+  });
+
+  it('of another state is too old or too new', () =>
+    expect(withPulse(shown, running({ worker_silent_seconds: null }, 'queued'))).toBe(shown));
 });

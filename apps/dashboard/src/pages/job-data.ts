@@ -111,6 +111,15 @@ export interface LiveJob {
 
 /** A hidden tab has no stream; it asks this often, for its title. */
 const HIDDEN_POLL_MS = 15_000;
+/** Silence is no event: of a running job it is asked for this often. */
+const PULSE_MS = 3000;
+
+/** What changes of a running job without any event, as it is in a newer answer. */
+export const withPulse = (job: JobObject, { status, graft }: JobObject): JobObject => {
+  if (job.status !== status) return job; // the stream tells of that in its own order
+  const { training_seconds = 0, worker_silent_seconds = null } = graft;
+  return { ...job, graft: { ...job.graft, training_seconds, worker_silent_seconds } };
+};
 
 /** A job as it is and as it goes on, until it ends: then everything is asked for once more and the stream is let go. */
 export function useJob(id: string): LiveJob {
@@ -171,5 +180,14 @@ export function useJob(id: string): LiveJob {
     const timer = setInterval(ask, HIDDEN_POLL_MS);
     return () => clearInterval(timer);
   }, [id, over, setJob]);
+  const running = data?.job.status === 'running';
+  useEffect(() => {
+    if (!running) return;
+    const heard = (answer: JobObject) =>
+      setData((now) => now && { ...now, job: withPulse(now.job, answer) });
+    const ask = () => void (isVisible() && api.job(id).then(heard, () => undefined));
+    const timer = setInterval(ask, PULSE_MS);
+    return () => clearInterval(timer);
+  }, [id, running]);
   return { data, error, connected, setJob };
 }

@@ -58,9 +58,10 @@ const list = (data: readonly unknown[]) => ({ object: 'list', data, has_more: fa
 configure({ asyncUtilTimeout: 10_000 }); // the machine may be busy
 
 let server: Server;
+const answers: Record<string, unknown> = {};
 let streams: { lastId: string | undefined; response: ServerResponse }[] = [];
 beforeAll(async () => {
-  const answers: Readonly<Record<string, unknown>> = {
+  Object.assign(answers, {
     '/v1/fine_tuning/jobs/ftjob-abc': job,
     '/v1/fine_tuning/jobs/ftjob-abc/events': list([line(3, 'third'), line(1, 'first')]),
     '/v1/fine_tuning/jobs/ftjob-abc/logs': list([line(2, 'a line of the trainer')]),
@@ -72,7 +73,7 @@ beforeAll(async () => {
       evaluations: [],
       marks: [],
     },
-  };
+  });
   server = createServer((request, response) => {
     const path = request.url?.split('?')[0] ?? '';
     if (path.endsWith('/stream')) {
@@ -96,6 +97,7 @@ beforeAll(async () => {
 afterEach(() => {
   cleanup();
   streams = [];
+  answers['/v1/fine_tuning/jobs/ftjob-abc'] = job;
 });
 afterAll(() => {
   server.closeAllConnections();
@@ -131,6 +133,34 @@ it(
     await waitFor(() => expect(shownLines().at(-1)).toBe('fifth'));
   },
 );
+
+it('says what the run warns of, in words', async () => {
+  const warnings = [
+    { code: 'overfitting', message: 'The validation loss has risen since step 10.', step: 40 },
+    { code: 'zero_gradient', message: 'Nothing was learnt.', step: null },
+  ];
+  answers['/v1/fine_tuning/jobs/ftjob-abc'] = { ...job, graft: { ...job.graft, warnings } };
+  render(<JobPage id="ftjob-abc" tab={null} />);
+  const list = await screen.findByRole('list', { name: 'Warnings' });
+  expect([...list.children].map((line) => line.textContent)).toEqual([
+    '⚠ Warning step 40: The validation loss has risen since step 10.',
+    '⚠ Warning Nothing was learnt.',
+  ]);
+});
+
+it('says that the worker of a running job is silent, though no event tells of it', async () => {
+  render(<JobPage id="ftjob-abc" tab={null} />);
+  await screen.findByText('Loading the base');
+  expect(screen.queryByText(/silent/)).toBeNull();
+  const silent = (seconds: number) => ({
+    ...job,
+    graft: { ...job.graft, worker_silent_seconds: seconds },
+  });
+  answers['/v1/fine_tuning/jobs/ftjob-abc'] = silent(9.4);
+  await screen.findByText('its worker has been silent for 9 s');
+  answers['/v1/fine_tuning/jobs/ftjob-abc'] = silent(0.2);
+  await waitFor(() => expect(screen.queryByText(/silent/)).toBeNull());
+});
 
 it('says why a job cannot be shown', async () => {
   render(<JobPage id="ftjob-none" tab={null} />);

@@ -1,7 +1,7 @@
 import type { JobObject, OverviewObject, Page } from '@graft/contracts';
-import { TERMINAL_STATUSES } from '@graft/contracts/openai';
 import { useEffect, useRef, useState, type KeyboardEvent } from 'react';
 import { api } from '../api.js';
+import { jobName, silence, timeSpent } from '../job-words.js';
 import { useKeys } from '../keyboard.js';
 import { useLoaded } from '../loading.js';
 import { go, linkTo, replace } from '../navigation.js';
@@ -12,10 +12,14 @@ import { Sparkline } from '../parts/sparkline.js';
 import { StatePill } from '../parts/state-pill.js';
 import { Row, Table } from '../parts/table.js';
 import { follow } from '../sse.js';
-import { age, duration, methodName, moment, short } from '../wording.js';
+import { isVisible } from '../visibility.js';
+import { age, methodName, moment, short } from '../wording.js';
+import { withPulse } from './job-data.js';
 
 /** A search is sent once the typing has paused. */
 const SEARCH_PAUSE_MS = 200;
+/** A worker that says nothing is no event: while jobs run it is asked for this often. */
+const PULSE_MS = 5000;
 
 const newerFirst = (a: JobObject, b: JobObject): number =>
   b.created_at - a.created_at || (a.id < b.id ? 1 : -1);
@@ -137,6 +141,11 @@ const matches = (job: JobObject, search: string): boolean =>
     .split(/\s+/)
     .every((word) => searchText(job).includes(word));
 
+const pulsed = (job: JobObject, answers: readonly JobObject[]): JobObject => {
+  const answer = answers.find(({ id }) => id === job.id);
+  return answer ? withPulse(job, answer) : job;
+};
+
 /** The newest jobs that a search finds, kept current by the project's stream. */
 function useJobList(search: string): JobList {
   const first = useLoaded(() => api.jobs(search));
@@ -166,6 +175,15 @@ function useJobList(search: string): JobList {
   }, [set]);
 
   const list = first.value?.data ?? [];
+  const running = list.some(({ status }) => status === 'running');
+  useEffect(() => {
+    if (!running) return;
+    const heard = ({ data }: Page<JobObject>) =>
+      set((now) => ({ ...now, data: now.data.map((job) => pulsed(job, data)) }));
+    const ask = () => void (isVisible() && api.runningJobs().then(heard, () => undefined));
+    const timer = setInterval(ask, PULSE_MS);
+    return () => clearInterval(timer);
+  }, [running, set]);
   const older = () => {
     const add = (page: Page<JobObject>) =>
       set((now) => ({
@@ -242,6 +260,7 @@ function JobTable({ jobs, selected }: { jobs: readonly JobObject[]; selected: st
 
 function JobRow({ job, selected }: { job: JobObject; selected: boolean }) {
   const row = useRef<HTMLTableRowElement>(null);
+  const silent = silence(job);
   useEffect(() => {
     if (selected) row.current?.scrollIntoView({ block: 'nearest' });
   }, [selected]);
@@ -255,8 +274,13 @@ function JobRow({ job, selected }: { job: JobObject; selected: boolean }) {
         <StatePill status={job.status} />
       </td>
       <td className="break">
-        <a {...linkTo(`/jobs/${job.id}`)}>{job.user_provided_suffix ?? job.id}</a>
+        <a {...linkTo(`/jobs/${job.id}`)}>{jobName(job)}</a>
         {job.error && <div className="faint one-line">{job.error.message}</div>}
+        {silent && (
+          <div className="silent">
+            <span aria-hidden="true">⚠</span> {silent}
+          </div>
+        )}
       </td>
       <td className="break">{job.model}</td>
       <td>{methodName(job.peft)}</td>
@@ -270,13 +294,7 @@ function JobRow({ job, selected }: { job: JobObject; selected: boolean }) {
       <td className="numbers" title={moment(job.created_at)}>
         {age(job.created_at)}
       </td>
-      <td className="numbers">{took(job)}</td>
+      <td className="took">{timeSpent(job) ?? '–'}</td>
     </Row>
   );
-}
-
-function took(job: JobObject): string {
-  if (job.graft.started_at === null) return '–';
-  const end = TERMINAL_STATUSES.includes(job.status) ? job.finished_at : Date.now() / 1000;
-  return end === null ? '–' : duration(end - job.graft.started_at);
 }

@@ -16,7 +16,7 @@ export function Progress({ job }: { job: JobObject }) {
       <progress value={step} max={total} aria-label={`step ${step} of ${total}`} />
       <span className="numbers">
         {step}/{total}
-        {job.status === 'running' && eta !== null && (
+        {job.status === 'running' && eta !== null && eta >= 1 && (
           <span className="faint"> {duration(eta)} left</span>
         )}
       </span>
