@@ -214,6 +214,29 @@ it('breathes after each micro-batch of a step', async () => {
   pack.remove(run);
 });
 
+it('drops at any step, each time another part', async () => {
+  // every step sees all twelve examples in one order: only dropout tells steps apart
+  const peft = { peft_type: 'LORA', r: 4, lora_dropout: 0.5, init_lora_weights: false };
+  const run = Run.open(base, spec({ peft, batch_size: 12, shuffle: false }), {
+    id: 97,
+    baseId: 'base',
+    trainFile: join(dir, 'a.jsonl'),
+    workDir: join(dir, 'late'),
+  });
+  const pack = new Pack(base.model);
+  pack.add(run);
+  const lossAt = async (step: number): Promise<number | undefined> => {
+    run.step = step;
+    return (await pack.forwardBackward([run], () => Promise.resolve())).get(run)?.loss;
+  };
+  const steps = [0, 1, 2 ** 20 - 1, 2 ** 20, 2 ** 20 + 1, 2 ** 31, 2 ** 31 + 1];
+  const seen = [];
+  for (const step of steps) seen.push(await lossAt(step));
+  expect(new Set(seen).size).toBe(steps.length);
+  expect(await lossAt(2 ** 20)).toBe(seen[3]);
+  pack.remove(run);
+});
+
 it('frees everything of the runs that are gone', async () => {
   const tensors = memory().tensors;
   const run = open(2);

@@ -40,7 +40,9 @@ function philox(counter: Words, key: [number, number]): Words {
 
 function word({ seed, step, site }: RandomKey, element: number): number {
   const block = Math.floor(element / 4);
-  const counter: Words = [block % 2 ** 32, Math.floor(block / 2 ** 32), step, site];
+  // the step's upper 16 bits stand above the block's
+  const high = Math.floor(block / 2 ** 32) + Math.floor(step / 2 ** 32) * 2 ** 16;
+  const counter: Words = [block % 2 ** 32, high, step % 2 ** 32, site];
   return philox(counter, [seed % 2 ** 32, Math.floor(seed / 2 ** 32)])[element % 4] as number;
 }
 
@@ -80,6 +82,19 @@ describe('counterUniform', () => {
     },
   );
 
+  it.each([2 ** 32 - 1, 2 ** 32, 2 ** 32 + 7, 2 ** 43 + 12, 2 ** 48 - 1])(
+    'equals the reference at step %i',
+    (step) => {
+      tidy(() => {
+        const at = { ...key, step };
+        for (const offset of [0, 2 ** 33 + 5, 2 ** 50 - 100]) {
+          const expected = range(100).map((i) => uniform(at, offset + i));
+          expect(numbers(counterUniform([100], at, offset))).toEqual(expected);
+        }
+      });
+    },
+  );
+
   it('changes with each part of the key', () => {
     tidy(() => {
       const keys = [
@@ -87,6 +102,8 @@ describe('counterUniform', () => {
         { ...key, seed: key.seed + 1 },
         { ...key, seed: 12345 },
         { ...key, step: 8 },
+        { ...key, step: 2 ** 32 + 7 },
+        { ...key, step: 2 ** 43 + 7 },
         { ...key, site: 4 },
       ];
       const firsts = keys.map((k) => numbers(counterUniform([8], k)).join());
@@ -120,12 +137,14 @@ describe('counterUniform', () => {
   it('makes empty tensors and refuses bad keys', () => {
     tidy(() => {
       expect(counterUniform([0], key).size).toBe(0);
-      expect(() => counterUniform([1], { ...key, step: 2 ** 32 })).toThrow(
-        'step must be in [0, 2^32)',
+      expect(() => counterUniform([1], { ...key, step: 2 ** 48 })).toThrow(
+        'step must be in [0, 2^48)',
       );
       expect(() => counterUniform([1], { ...key, site: -1 })).toThrow('site must be in [0, 2^32)');
       expect(() => counterUniform([1], { ...key, seed: 0.5 })).toThrow('not an exact integer');
       expect(() => counterUniform([1], key, -1)).toThrow('offset must not be negative');
+      expect(counterUniform([1], key, 2 ** 50 - 1).size).toBe(1);
+      expect(() => counterUniform([2], key, 2 ** 50 - 1)).toThrow('elements end at 2^50');
     });
   });
 });
@@ -169,6 +188,18 @@ describe('counterDropout', () => {
       expect(counterDropout(x, 0.5, key).bytes()).not.toEqual(
         counterDropout(x, 0.5, { ...key, step: 8 }).bytes(),
       );
+    });
+  });
+
+  // made before steps had more than 32 bits: checkpoints of that time must resume to the same masks
+  it.each([
+    [0, '1000110010101101111111010101011011001011011101011111100100010011'],
+    [4096 * (2 ** 20 - 1), '1000001000010110000110000100001111011110011100110001000010111110'],
+    [2 ** 32 - 1, '1000100000001110100110011001011001010110010001110011000111100000'],
+  ])('keeps the bits of step %i', (step, mask) => {
+    tidy(() => {
+      const kept = numbers(counterDropout(ones([1, 64]), 0.5, { ...key, step }));
+      expect(kept.map((value) => (value === 0 ? '0' : '1')).join('')).toBe(mask);
     });
   });
 

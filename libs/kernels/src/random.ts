@@ -10,7 +10,7 @@ import type { Tensor } from './tensor.js';
 export interface RandomKey {
   /** the run's seed: an integer up to 2^53 */
   readonly seed: number;
-  /** 0 … 2^32 - 1 */
+  /** 0 … 2^48 - 1 */
   readonly step: number;
   /** which of the model's uses of randomness this is: 0 … 2^32 - 1 */
   readonly site: number;

@@ -1,7 +1,9 @@
 // Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC'11).
 //
-//   block(key = (seed lo, seed hi), counter = (index lo, index hi, step, site)) -> 4 words
+//   block(key = (seed lo, seed hi), counter = (index lo, index hi + 2^16 step hi, step lo, site)) -> 4 words
 //   element e takes word e mod 4 of block floor(e / 4)
+//
+// Indices of blocks have 48 bits, so the upper half of that word is free for the upper 16 bits of steps of 48.
 //
 // A number is a pure function of (seed, step, site, e): no generator state exists, so any slice of a
 // tensor can be made alone, on any number of threads, and again after a resume. src/random.spec.ts holds the same
@@ -12,9 +14,11 @@
 
 namespace graft {
 
+constexpr int64_t kSteps = int64_t{1} << 48, kElements = int64_t{1} << 50;
+
 struct PhiloxKey {
   uint64_t seed;
-  uint32_t step;
+  uint64_t step;  // below kSteps
   uint32_t site;
 };
 
@@ -26,8 +30,8 @@ inline __attribute__((always_inline)) void philox_lanes(const PhiloxKey& key, ui
   for (int l = 0; l < kLanes; l++) {
     const uint64_t index = first + static_cast<uint64_t>(l);
     c0[l] = static_cast<uint32_t>(index);
-    c1[l] = static_cast<uint32_t>(index >> 32);
-    c2[l] = key.step;
+    c1[l] = static_cast<uint32_t>(index >> 32) | static_cast<uint32_t>(key.step >> 32) << 16;
+    c2[l] = static_cast<uint32_t>(key.step);
     c3[l] = key.site;
   }
   uint32_t k0 = static_cast<uint32_t>(key.seed), k1 = static_cast<uint32_t>(key.seed >> 32);

@@ -33,9 +33,9 @@ GRAFT_CLONES void philox_words(const PhiloxKey& key, uint64_t first, uint32_t* w
 }
 
 PhiloxKey make_key(int64_t seed, int64_t step, int64_t site) {
-  TORCH_CHECK(step >= 0 && step <= UINT32_MAX, "step must be in [0, 2^32), got ", step);
+  TORCH_CHECK(step >= 0 && step < kSteps, "step must be in [0, 2^48), got ", step);
   TORCH_CHECK(site >= 0 && site <= UINT32_MAX, "site must be in [0, 2^32), got ", site);
-  return {static_cast<uint64_t>(seed), static_cast<uint32_t>(step), static_cast<uint32_t>(site)};
+  return {static_cast<uint64_t>(seed), static_cast<uint64_t>(step), static_cast<uint32_t>(site)};
 }
 
 // Calls body(i, words, from, to): output i + (l - from) takes words[l] for l in [from, to). Groups are aligned to
@@ -43,6 +43,7 @@ PhiloxKey make_key(int64_t seed, int64_t step, int64_t site) {
 template <typename Body>
 void for_each_group(const PhiloxKey& key, int64_t offset, int64_t n, const Body& body) {
   TORCH_CHECK(offset >= 0, "offset must not be negative, got ", offset);
+  TORCH_CHECK(offset <= kElements - n, "elements end at 2^50, got ", n, " from ", offset);
   if (n == 0) return;
   const int64_t first = offset / kGroup, last = (offset + n - 1) / kGroup;
   at::parallel_for(first, last + 1, 512, [&](int64_t begin, int64_t end) {

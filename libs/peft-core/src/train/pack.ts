@@ -17,7 +17,10 @@ import type { Run } from './run.js';
  */
 export const LIMITS: Limits = { budget: 2048, joinBelow: 64 };
 
-/** Forwards of one optimiser step have numbers of their own below this, so that none share a dropout mask. */
+/**
+ * Forwards of one optimiser step have numbers of their own below this, so that none share a dropout mask. Their
+ * numbers may have 48 bits: room for 2³⁶ steps.
+ */
 const FORWARDS_PER_STEP = 4096;
 
 export class Pack {
