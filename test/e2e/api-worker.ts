@@ -34,6 +34,9 @@ export class ScriptedWorker {
   readonly client: WorkerServiceClient;
   private stream!: ClientDuplexStream<ConnectRequest, ConnectResponse>;
   private batches = 0;
+  private beatsSent = 0;
+  private held: string[] = [];
+  private beating: NodeJS.Timeout | null = null;
   private readonly sequences = new Map<string, number>();
 
   constructor(
@@ -45,6 +48,8 @@ export class ScriptedWorker {
       instance?: string;
       protocol?: number;
       leases?: Lease[];
+      /** Sends no heartbeat of its own. Else it is heard, and renews nothing: a test says what it holds. */
+      silent?: boolean;
     } = {},
   ) {
     this.client = new WorkerServiceClient(api.grpcUrl, credentials.createInsecure());
@@ -82,6 +87,11 @@ export class ScriptedWorker {
       },
     });
     await until(() => this.welcome !== null || this.ended !== null);
+    if (this.welcome && !this.options.silent)
+      this.beating = setInterval(
+        () => void this.beat([]).catch(() => undefined),
+        this.welcome.heartbeatMs,
+      );
     return this;
   }
 
@@ -121,17 +131,19 @@ export class ScriptedWorker {
   }
 
   pull(freeSlots = 1, residentBases: string[] = []): void {
+    this.held = residentBases;
     this.send({ $case: 'pull', value: { freeSlots, residentBases, freeMemoryBytes: 1e9 } });
   }
 
   async beat(leases: Lease[]): Promise<HeartbeatReply> {
-    const sequence = this.beats.length + 1;
+    if (this.ended !== null) throw new Error(`the stream ended: ${this.ended}`);
+    const sequence = ++this.beatsSent;
     this.send({
       $case: 'heartbeat',
       value: {
         sequence,
         leases,
-        residentBases: [],
+        residentBases: this.held,
         freeSlots: 1,
         rssBytes: 1,
         freeMemoryBytes: 1,
@@ -215,6 +227,7 @@ export class ScriptedWorker {
 
   /** As a killed process: no goodbye. */
   vanish(): void {
+    if (this.beating) clearInterval(this.beating);
     this.stream.cancel();
     this.client.close();
   }

@@ -2,6 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { DomainError, ERROR_CODES, type ErrorCode } from '@graft/contracts';
 import type { GenerateChunk, GenerateRequest } from '@graft/contracts/grpc';
 import { Connections, type Connection } from '../gateway/connections.js';
+import { Workers } from '../gateway/workers.js';
 import { newId } from '../ids.js';
 
 /** A worker that is silent for so long is not going to answer. A loading base reports phases. */
@@ -21,7 +22,10 @@ interface Pending {
 export class Answers {
   private readonly pending = new Map<string, Pending>();
 
-  constructor(private readonly connections: Connections) {}
+  constructor(
+    private readonly connections: Connections,
+    private readonly workers: Workers,
+  ) {}
 
   /** Streams the answer's chunks; ends after the one with a finish reason, or cancels when `left` aborts. */
   async *ask(
@@ -29,15 +33,7 @@ export class Answers {
     left: AbortSignal,
   ): AsyncGenerator<GenerateChunk> {
     const baseId = request.base?.id ?? '';
-    const worker = this.connections.forAnswering(baseId);
-    if (!worker) {
-      throw new DomainError(
-        'no_worker',
-        `no worker is connected that could load ${baseId}; start one with graft-worker`,
-        null,
-        RETRY_AFTER_SECONDS,
-      );
-    }
+    const worker = await this.chosen(baseId);
     const id = newId('gen-');
     const pending: Pending = { request, worker, chunks: [], wake: () => undefined, lost: false };
     this.pending.set(id, pending);
@@ -56,6 +52,23 @@ export class Answers {
     } finally {
       this.pending.delete(id);
       if (!over) worker.send({ $case: 'generateCancel', value: { id } });
+    }
+  }
+
+  private async chosen(baseId: string): Promise<Connection> {
+    for (;;) {
+      const worker = this.connections.forAnswering(baseId);
+      if (!worker) {
+        throw new DomainError(
+          'no_worker',
+          `no worker is connected that could load ${baseId}; start one with graft-worker`,
+          null,
+          RETRY_AFTER_SECONDS,
+        );
+      }
+      const unfit = await this.workers.unfit(worker);
+      if (!unfit) return worker;
+      worker.fail(unfit);
     }
   }
 

@@ -1,6 +1,8 @@
 import { Inject, Injectable, type OnModuleDestroy } from '@nestjs/common';
 import { Connections } from '../gateway/connections.js';
+import { Workers } from '../gateway/workers.js';
 import { log } from '../log.js';
+import type { Hint } from './hint-queue.js';
 import { HINTS, type HintQueueRef } from './hints.js';
 import { Leases } from './lease.js';
 import { Outbox } from './outbox.js';
@@ -19,6 +21,7 @@ export class Dispatcher implements OnModuleDestroy {
   constructor(
     private readonly connections: Connections,
     private readonly leases: Leases,
+    private readonly workers: Workers,
     private readonly outbox: Outbox,
     @Inject(HINTS) private readonly hints: HintQueueRef,
   ) {}
@@ -62,16 +65,27 @@ export class Dispatcher implements OnModuleDestroy {
     if (baseId === null) return true;
     const worker = this.connections.withRoom(pool, baseId);
     if (!worker) {
-      // The room went away meanwhile; the hint goes back where it was.
-      await this.hints.queue.add(hint, `b${Date.now()}`);
+      // The room went away meanwhile.
+      await this.putBack(hint);
       return false;
     }
     const taken = await this.leases.take(hint, worker);
-    if (!taken) return true;
+    if (taken === 'stale') return true;
+    if (taken === 'unfit') {
+      await this.putBack(hint);
+      const reason = await this.workers.unfit(worker);
+      if (reason) worker.fail(reason);
+      return true;
+    }
     worker.freeSlots--;
     const sent = worker.send({ $case: 'assignment', value: await this.leases.assignment(taken) });
     log.info({ job: taken.id, epoch: taken.epoch, worker: worker.workerId, sent }, 'assigned');
     return true;
+  }
+
+  /** The hint goes back where it was. */
+  private putBack(hint: Hint): Promise<void> {
+    return this.hints.queue.add(hint, `b${Date.now()}`);
   }
 
   async onModuleDestroy(): Promise<void> {

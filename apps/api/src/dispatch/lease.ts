@@ -7,6 +7,8 @@ import type { Checkpoint } from '../database/entities/job.js';
 import type { StoredFile } from '../database/entities/storage.js';
 import { JOB_CHANNEL } from '../events/history.js';
 import { log } from '../log.js';
+import type { Connection } from '../gateway/connections.js';
+import { fitWorker } from '../gateway/workers.js';
 import type { Hint } from './hint-queue.js';
 
 /** More than are ever kept of a job. */
@@ -49,27 +51,39 @@ export class Leases {
 
   /**
    * Takes the lease: one statement raises the epoch, opens the attempt and announces it, or does nothing
-   * because the hint is stale.
+   * because the hint is stale or the worker is not fit to be given anything.
    */
-  async take(hint: Hint, worker: { workerId: string; name: string }): Promise<Taken | null> {
-    const [taken] = await this.database.query<Taken>(
-      `WITH taken AS (
+  async take(
+    hint: Hint,
+    worker: Pick<Connection, 'workerId' | 'sessionId' | 'name'>,
+  ): Promise<Taken | 'stale' | 'unfit'> {
+    const [row] = await this.database.query<(Taken | { id: null }) & { fit: boolean }>(
+      `WITH fit AS (${fitWorker('$3', '$6', '$5')}), taken AS (
          UPDATE job SET epoch = epoch + 1, state = 'running', lease_owner = $3,
            lease_until = clock_timestamp() + $5 * interval '1 millisecond',
            updated_at = clock_timestamp(), started_at = COALESCE(started_at, clock_timestamp()),
            phase_code = 'assigned', phase_message = 'Assigned to worker ' || $4
          WHERE id = $1 AND epoch = $2 AND state = 'queued' AND desired_state = 'run'
-           AND (not_before IS NULL OR not_before <= clock_timestamp())
+           AND (not_before IS NULL OR not_before <= clock_timestamp()) AND EXISTS (SELECT 1 FROM fit)
          RETURNING id, project_id, epoch, spec, base_id, training_file, validation_file, init_adapter
        ), opened AS (
          INSERT INTO attempt (job_id, epoch, worker_id, worker_name) SELECT id, epoch, $3, $4 FROM taken
        ), told AS (
          SELECT pg_notify('${JOB_CHANNEL}', id || ' ' || project_id) FROM taken
        )
-       SELECT taken.* FROM taken LEFT JOIN told ON true`,
-      [hint.jobId, hint.epoch, worker.workerId, worker.name, this.settings.leaseMs],
+       SELECT EXISTS (SELECT 1 FROM fit) AS fit, taken.*
+       FROM (SELECT 1) AS one LEFT JOIN taken ON true LEFT JOIN told ON true`,
+      [
+        hint.jobId,
+        hint.epoch,
+        worker.workerId,
+        worker.name,
+        this.settings.leaseMs,
+        worker.sessionId,
+      ],
     );
-    return taken ?? null;
+    if (row && row.id !== null) return row;
+    return row?.fit ? 'stale' : 'unfit';
   }
 
   /** Everything the worker needs to begin, or to go on from the newest committed checkpoint. */

@@ -5,13 +5,18 @@ import type { Job } from '../database/entities/job.js';
 /** One worker that is connected to this process. */
 export interface Connection {
   readonly workerId: string;
+  readonly sessionId: string;
   readonly name: string;
   readonly pool: string;
   readonly draining: boolean;
+  /** Whether a heartbeat came within a lease. */
+  readonly heard: boolean;
   /** Assignments it still has room for since its last Pull. */
   freeSlots: number;
   residentBases: readonly string[];
   send(body: NonNullable<ConnectResponse['body']>): boolean;
+  /** Ends the stream and says why. */
+  fail(error: unknown): void;
 }
 
 /** The workers at the other end of this process's streams. */
@@ -50,7 +55,7 @@ export class Connections {
   /** Of the pool's workers with room: one that holds the base already, else the one with most room. */
   withRoom(pool: string, baseId: string | null): Connection | null {
     return best(
-      this.all().filter((c) => c.pool === pool && c.freeSlots > 0 && !c.draining),
+      this.all().filter((c) => c.pool === pool && c.freeSlots > 0 && !c.draining && c.heard),
       baseId,
     );
   }
@@ -58,7 +63,7 @@ export class Connections {
   /** Anyone who can answer with a base, whether or not it has room to train. */
   forAnswering(baseId: string): Connection | null {
     return best(
-      this.all().filter((c) => !c.draining),
+      this.all().filter((c) => !c.draining && c.heard),
       baseId,
     );
   }

@@ -34,6 +34,8 @@ export interface SessionParts {
 /** Batches a worker may have in flight; it spools the rest on its disk. */
 const MAX_UNACKED = 8;
 const HELLO_PATIENCE_MS = 10_000;
+/** After these its jobs are elsewhere: a worker that is well begins anew. */
+const LEASES_OF_SILENCE = 2;
 
 /**
  * One worker's stream, from its Hello on. Events are handled strictly in order; heartbeats are not
@@ -51,6 +53,8 @@ export class Session implements Connection {
   private over = false;
   private events: Promise<void> = Promise.resolve();
   private readonly helloTimer: NodeJS.Timeout;
+  private silence: NodeJS.Timeout | null = null;
+  private heardAt = 0;
 
   constructor(
     private readonly stream: WorkerStream,
@@ -65,6 +69,19 @@ export class Session implements Connection {
     stream.on('end', () => this.close());
     stream.on('cancelled', () => this.close());
     stream.on('error', () => this.close());
+  }
+
+  get heard(): boolean {
+    return performance.now() - this.heardAt < this.parts.settings.leaseMs;
+  }
+
+  /** Whoever joins or beats is there; one that only pulls may hang all the same. */
+  private hear(): void {
+    if (this.over) return;
+    this.heardAt = performance.now();
+    const patience = LEASES_OF_SILENCE * this.parts.settings.leaseMs;
+    this.silence ??= setTimeout(() => this.fail(silent(patience)), patience);
+    this.silence.refresh();
   }
 
   send(body: NonNullable<ConnectResponse['body']>): boolean {
@@ -89,6 +106,7 @@ export class Session implements Connection {
         if (this.workerId) this.parts.connections.hasRoom(this);
         break;
       case 'heartbeat':
+        this.hear();
         this.guard(this.welcomed.then(() => this.heartbeat(body.value)));
         break;
       case 'events':
@@ -140,6 +158,7 @@ export class Session implements Connection {
     ({ workerId: this.workerId, sessionId: this.sessionId } = joined);
     const { lost } = await leases.renew(this.workerId, hello.leases);
     if (this.over) return;
+    this.hear();
     connections.add(this);
     this.send({
       $case: 'welcome',
@@ -205,6 +224,7 @@ export class Session implements Connection {
     if (this.over) return;
     this.over = true;
     clearTimeout(this.helloTimer);
+    if (this.silence) clearTimeout(this.silence);
     this.freeSlots = 0;
     this.parts.answers.workerLost(this);
     if (this.parts.connections.remove(this)) {
@@ -214,3 +234,6 @@ export class Session implements Connection {
     this.stream.end();
   }
 }
+
+const silent = (ms: number): DomainError =>
+  new DomainError('unavailable', `no heartbeat came for ${ms / 1000} s; connect again`);

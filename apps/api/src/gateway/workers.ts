@@ -1,6 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { DomainError } from '@graft/contracts';
 import type { Heartbeat, Hello } from '@graft/contracts/grpc';
+import { Settings } from '../config.js';
 import { makeSecret, sameHash, secretId } from '../auth/secret-format.js';
 import { WorkerDatabase } from '../database/database.js';
 import { newId, sha256 } from '../ids.js';
@@ -13,10 +14,22 @@ export interface Joined {
   readonly session: string;
 }
 
+/**
+ * Rows of the worker that may be given something: the session is its current one, its join token stands, and a
+ * heartbeat of it came within a lease. Placeholders of its id, its session's id and a lease's milliseconds.
+ */
+export const fitWorker = (id: string, session: string, leaseMs: string): string =>
+  `SELECT 1 FROM worker JOIN join_token ON join_token.id = join_token_id
+   WHERE worker.id = ${id} AND session_id = ${session} AND revoked_at IS NULL
+     AND last_seen_at > clock_timestamp() - ${leaseMs} * interval '1 millisecond'`;
+
 /** The table of workers: what people see of them. Ownership is elsewhere (dispatch/lease). */
 @Injectable()
 export class Workers {
-  constructor(private readonly database: WorkerDatabase) {}
+  constructor(
+    private readonly database: WorkerDatabase,
+    private readonly settings: Settings,
+  ) {}
 
   /** Registers a worker; the same instance coming back keeps its id, and so its leases. */
   async hello(hello: Hello, pool: string, joinTokenId: string): Promise<Joined> {
@@ -82,11 +95,23 @@ export class Workers {
         JSON.stringify(beat.residentBases),
       ],
     );
-    if (rows.length === 0)
-      throw new DomainError(
-        'invalid_api_key',
-        'the join token was revoked, or this worker joined again elsewhere',
-      );
+    if (rows.length === 0) throw putOut();
+  }
+
+  /** Why a worker may be given nothing, or null where it may. */
+  async unfit({
+    workerId,
+    sessionId,
+  }: Pick<Joined, 'workerId' | 'sessionId'>): Promise<DomainError | null> {
+    const [row] = await this.database.query<{ joined: boolean; fit: boolean }>(
+      `SELECT EXISTS (SELECT 1 FROM worker JOIN join_token ON join_token.id = join_token_id
+           WHERE worker.id = $1 AND session_id = $2 AND revoked_at IS NULL) AS joined,
+         EXISTS (${fitWorker('$1', '$2', '$3')}) AS fit`,
+      [workerId, sessionId, this.settings.leaseMs],
+    );
+    if (row?.fit) return null;
+    if (!row?.joined) return putOut();
+    return new DomainError('unavailable', 'no heartbeat was noted within a lease; connect again');
   }
 
   async gone({ workerId, sessionId }: Pick<Joined, 'workerId' | 'sessionId'>): Promise<void> {
@@ -96,3 +121,9 @@ export class Workers {
     );
   }
 }
+
+const putOut = (): DomainError =>
+  new DomainError(
+    'invalid_api_key',
+    'the join token was revoked, or this worker joined again elsewhere',
+  );
