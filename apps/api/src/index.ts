@@ -2,6 +2,7 @@ import 'reflect-metadata';
 import { NestFactory } from '@nestjs/core';
 import type { NestExpressApplication } from '@nestjs/platform-express';
 import { DocumentBuilder, SwaggerModule } from '@nestjs/swagger';
+import { MAX_BODY_BYTES } from '@graft/contracts/grpc';
 import express, { type ErrorRequestHandler } from 'express';
 import { mkdir } from 'node:fs/promises';
 import type { AddressInfo } from 'node:net';
@@ -45,8 +46,6 @@ export interface RunningApi {
   readonly warnings: readonly string[];
   close(): Promise<void>;
 }
-
-const JSON_LIMIT = '4mb';
 
 /** Starts everything the control plane consists of, in the order in which the parts need each other. */
 export async function startApi(config: ApiConfig): Promise<RunningApi> {
@@ -133,7 +132,7 @@ function equip(app: NestExpressApplication, settings: Settings): void {
     next();
   });
   if (settings.dashboardDir) app.use(dashboard(settings.dashboardDir));
-  app.use(express.json({ limit: JSON_LIMIT, strict: false }));
+  app.use(express.json({ limit: MAX_BODY_BYTES, strict: false }));
   const bodyError: ErrorRequestHandler = (error, request, response, _next) =>
     respondWithError(request, response, error);
   app.use(bodyError);

@@ -1,6 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { DomainError } from '@graft/contracts';
-import type { GenerateChunk, GenerateRequest } from '@graft/contracts/grpc';
+import { MAX_ORDER_BYTES, type GenerateChunk, type GenerateRequest } from '@graft/contracts/grpc';
 import type { Response } from 'express';
 import { randomInt } from 'node:crypto';
 import type { Principal } from '../auth/principal.js';
@@ -73,6 +73,7 @@ export class ChatService {
     shape: Shape,
     response: Response,
   ): Promise<void> {
+    refuseTooLarge(input, asked.stop);
     const model = await this.models.resolve(caller, asked.model, 'model');
     const left = new AbortController();
     response.on('close', () => left.abort());
@@ -97,6 +98,22 @@ export class ChatService {
       await stream(response, chunks, head, shape, asked.stream_options?.include_usage ?? false);
     else await whole(response, chunks, head, shape);
   }
+}
+
+/** What could not travel to a trainer would end the stream of a worker, or its trainer. */
+function refuseTooLarge(
+  { messagesJson, prompt }: Pick<GenerateRequest, 'messagesJson' | 'prompt'>,
+  stop: Sampling['stop'],
+): void {
+  const text = prompt === undefined ? messagesJson : JSON.stringify(prompt);
+  const bytes = Buffer.byteLength(text) + Buffer.byteLength(JSON.stringify(stop ?? ''));
+  if (bytes <= MAX_ORDER_BYTES) return;
+  const param = prompt === undefined ? 'messages' : 'prompt';
+  throw new DomainError(
+    'request_too_large',
+    `${param} and stop take ${bytes} bytes as JSON; a worker can be sent at most ${MAX_ORDER_BYTES}: shorten them`,
+    param,
+  );
 }
 
 type Head = Readonly<Record<'id' | 'model', string> & { created: number }>;

@@ -1,10 +1,12 @@
 import { Inject, Injectable, type OnModuleDestroy } from '@nestjs/common';
-import { Connections } from '../gateway/connections.js';
+import { DomainError } from '@graft/contracts';
+import { Connections, type Connection } from '../gateway/connections.js';
 import { Workers } from '../gateway/workers.js';
 import { log } from '../log.js';
 import type { Hint } from './hint-queue.js';
+import { Endings } from './endings.js';
 import { HINTS, type HintQueueRef } from './hints.js';
-import { Leases } from './lease.js';
+import { Leases, type Taken } from './lease.js';
 import { Outbox } from './outbox.js';
 
 /** Looks again even when nothing happened here: hints may come from another API process. */
@@ -22,6 +24,7 @@ export class Dispatcher implements OnModuleDestroy {
     private readonly connections: Connections,
     private readonly leases: Leases,
     private readonly workers: Workers,
+    private readonly endings: Endings,
     private readonly outbox: Outbox,
     @Inject(HINTS) private readonly hints: HintQueueRef,
   ) {}
@@ -77,10 +80,22 @@ export class Dispatcher implements OnModuleDestroy {
       if (reason) worker.fail(reason);
       return true;
     }
-    worker.freeSlots--;
-    const sent = worker.send({ $case: 'assignment', value: await this.leases.assignment(taken) });
-    log.info({ job: taken.id, epoch: taken.epoch, worker: worker.workerId, sent }, 'assigned');
+    await this.assign(taken, worker);
     return true;
+  }
+
+  private async assign(taken: Taken, worker: Connection): Promise<void> {
+    worker.freeSlots--;
+    try {
+      const value = await this.leases.assignment(taken);
+      const sent = worker.send({ $case: 'assignment', value });
+      log.info({ job: taken.id, epoch: taken.epoch, worker: worker.workerId, sent }, 'assigned');
+    } catch (error) {
+      worker.freeSlots++;
+      if (!(error instanceof DomainError)) throw error;
+      // It cannot be sent to any worker, however often it is tried.
+      await this.endings.refused(taken, error);
+    }
   }
 
   /** The hint goes back where it was. */

@@ -1,5 +1,5 @@
 import { Injectable } from '@nestjs/common';
-import type { JobError } from '@graft/contracts';
+import type { DomainError, JobError } from '@graft/contracts';
 import type { Stopped } from '@graft/contracts/grpc';
 import type { EntityManager } from 'typeorm';
 import { Settings } from '../config.js';
@@ -45,6 +45,19 @@ export class Endings {
       delayMs: next.delayMs,
       message: `${failure.message}; ${sequel(job, next.delayMs)}`,
       level: 'warn',
+    });
+  }
+
+  /** An attempt that could not even be handed to its worker, for a reason that will not go away. */
+  async refused({ id, epoch }: Pick<Job, 'id' | 'epoch'>, error: DomainError): Promise<void> {
+    await this.database.transaction(async (manager) => {
+      const [job] = await this.database.query<Job>(
+        `SELECT * FROM job WHERE id = $1 AND epoch = $2 AND state = 'running' FOR UPDATE`,
+        [id, epoch],
+        manager,
+      );
+      const { code, message, param } = error;
+      if (job) await this.fail(manager, job, { code, message, param });
     });
   }
 

@@ -1,5 +1,6 @@
 import { Injectable } from '@nestjs/common';
-import type { Assignment, BlobRef, Lease } from '@graft/contracts/grpc';
+import { DomainError } from '@graft/contracts';
+import { MAX_ORDER_BYTES, type Assignment, type BlobRef, type Lease } from '@graft/contracts/grpc';
 import { BlobStore } from '../blobs/blob-store.js';
 import { Settings } from '../config.js';
 import { WorkerDatabase } from '../database/database.js';
@@ -14,7 +15,7 @@ import type { Hint } from './hint-queue.js';
 /** More than are ever kept of a job. */
 const MOST_CHECKPOINTS = 20;
 
-interface Taken {
+export interface Taken {
   readonly id: string;
   readonly epoch: number;
   readonly spec: unknown;
@@ -86,17 +87,27 @@ export class Leases {
     return row?.fit ? 'stale' : 'unfit';
   }
 
-  /** Everything the worker needs to begin, or to go on from the newest committed checkpoint. */
+  /**
+   * Everything the worker needs to begin, or to go on from the newest committed checkpoint.
+   * @throws DomainError where it is more than can be sent
+   */
   async assignment(taken: Taken): Promise<Assignment> {
     const [base] = await this.database.query<{ files: StoredFile[] }>(
       'SELECT files FROM model WHERE id = $1',
       [taken.base_id],
     );
     const checkpoint = await this.newestWhole(taken.id);
+    const specJson = JSON.stringify(taken.spec);
+    const bytes = Buffer.byteLength(specJson);
+    if (bytes > MAX_ORDER_BYTES)
+      throw new DomainError(
+        'request_too_large',
+        `the job's settings take ${bytes} bytes as JSON; a worker can be sent at most ${MAX_ORDER_BYTES}`,
+      );
     return {
       jobId: taken.id,
       epoch: taken.epoch,
-      specJson: JSON.stringify(taken.spec),
+      specJson,
       base: { id: taken.base_id, files: blobRefs(base?.files ?? []), nameOrPath: taken.base_id },
       trainingFile: await this.fileRef(taken.training_file),
       validationFile: taken.validation_file ? await this.fileRef(taken.validation_file) : undefined,

@@ -14,6 +14,7 @@ export interface Connection {
   /** Assignments it still has room for since its last Pull. */
   freeSlots: number;
   residentBases: readonly string[];
+  /** False where the stream is over. @throws DomainError where the message is larger than one may be */
   send(body: NonNullable<ConnectResponse['body']>): boolean;
   /** Ends the stream and says why. */
   fail(error: unknown): void;

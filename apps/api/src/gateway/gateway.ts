@@ -2,7 +2,11 @@ import { Injectable, type OnModuleDestroy } from '@nestjs/common';
 import { hostname } from 'node:os';
 import { Server, ServerCredentials, type Metadata } from '@grpc/grpc-js';
 import type { GatewayObject } from '@graft/contracts';
-import { WorkerServiceService, type WorkerServiceServer } from '@graft/contracts/grpc';
+import {
+  MAX_MESSAGE_BYTES,
+  WorkerServiceService,
+  type WorkerServiceServer,
+} from '@graft/contracts/grpc';
 import { bearer } from '../auth/secret-format.js';
 import { Answers } from '../chat/answers.js';
 import { inUrl, isLoopback, LOOPBACK, Settings } from '../config.js';
@@ -17,8 +21,8 @@ import { grpcError } from './status.js';
 import { Workers } from './workers.js';
 
 const OPTIONS = {
-  'grpc.max_receive_message_length': 4 * 1024 * 1024,
-  'grpc.max_send_message_length': 4 * 1024 * 1024,
+  'grpc.max_receive_message_length': MAX_MESSAGE_BYTES,
+  'grpc.max_send_message_length': MAX_MESSAGE_BYTES,
   'grpc.keepalive_time_ms': 10_000,
   'grpc.keepalive_timeout_ms': 10_000,
   'grpc.http2.min_ping_interval_without_data_ms': 5_000,

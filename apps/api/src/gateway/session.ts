@@ -2,9 +2,10 @@ import type { ServerDuplexStream } from '@grpc/grpc-js';
 import { DomainError } from '@graft/contracts';
 import {
   Command_Action,
+  ConnectResponse,
+  MAX_MESSAGE_BYTES,
   PROTOCOL,
   type ConnectRequest,
-  type ConnectResponse,
   type EventBatch,
   type Heartbeat,
   type Hello,
@@ -86,6 +87,13 @@ export class Session implements Connection {
 
   send(body: NonNullable<ConnectResponse['body']>): boolean {
     if (this.over) return false;
+    // gRPC would not only drop it: it ends the stream, and with it all that this worker does.
+    const bytes = ConnectResponse.encode({ body }).finish().length;
+    if (bytes > MAX_MESSAGE_BYTES)
+      throw new DomainError(
+        'request_too_large',
+        `what goes to the worker (${body.$case}) takes ${bytes} bytes, at most ${MAX_MESSAGE_BYTES} can be sent`,
+      );
     this.stream.write({ body });
     return true;
   }
