@@ -464,6 +464,7 @@ describe('answers', () => {
     let text = '';
     let tokens = 0;
     for await (const part of stream) {
+      expect(part).toHaveProperty('usage');
       text += part.choices[0]?.delta.content ?? '';
       tokens = part.usage?.total_tokens ?? tokens;
     }
@@ -490,6 +491,15 @@ describe('answers', () => {
     expect(await caught(client.chat.completions.create({ ...ask, temperature: 9 }))).toMatchObject({
       status: 400,
       param: 'temperature',
+    });
+    const json = { response_format: { type: 'json_object' as const } };
+    const error = await caught(client.chat.completions.create({ ...ask, ...json }));
+    expect(error).toMatchObject({ status: 400, code: 'unsupported', param: 'response_format' });
+    expect(error.message).toContain('ask for JSON in a message');
+    const unknown = { ...ask, foo: 1 };
+    expect(await caught(client.chat.completions.create(unknown))).toMatchObject({
+      status: 400,
+      param: 'foo',
     });
     expect(await caught(client.chat.completions.create({ ...ask, messages: [] }))).toMatchObject({
       status: 400,

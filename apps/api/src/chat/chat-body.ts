@@ -1,40 +1,67 @@
 import { z } from 'zod';
+import {
+  NOT_DONE,
+  NOT_DONE_IN_CHAT,
+  NOT_DONE_IN_MESSAGE,
+  NOT_DONE_IN_STREAM,
+  NOT_DONE_IN_TEXT,
+} from './not-done.js';
 
-const Part = z.looseObject({
+const Part = z.strictObject({
   type: z.literal('text', 'only text parts are supported'),
   text: z.string(),
 });
 const Content = z.union([z.string(), z.array(Part)]);
+const Stop = z.string().min(1);
+const MaxTokens = z.int().min(1).max(32_768).nullish();
 
 const sampling = {
   model: z.string().min(1).max(300),
-  max_tokens: z.int().min(1).max(32_768).nullish(),
+  max_tokens: MaxTokens,
   temperature: z.number().min(0).max(2).nullish(),
   top_p: z.number().gt(0).max(1).nullish(),
   seed: z.int().min(0).nullish(),
-  stop: z.union([z.string(), z.array(z.string()).max(4)]).nullish(),
+  stop: z.union([Stop, z.array(Stop).max(4)]).nullish(),
   stream: z.boolean().nullish(),
-  stream_options: z.looseObject({ include_usage: z.boolean().optional() }).nullish(),
-  n: z.literal(1, 'only one choice is made; leave n out').nullish(),
+  stream_options: z
+    .strictObject({ include_usage: z.boolean().optional(), ...NOT_DONE_IN_STREAM })
+    .nullish(),
+  user: z.string().nullish().describe('Taken, and not used'),
+  ...NOT_DONE,
 };
 
-/** Fields that Graft does not know are left alone: clients of the OpenAI API send many. */
-export const ChatBody = z.looseObject({
+/** Says who asks, or would only make an answer faster: taken, since it changes no answer. */
+const unused = {
+  metadata: z.record(z.string(), z.string()).nullish(),
+  safety_identifier: z.string().nullish(),
+  prompt_cache_key: z.string().nullish(),
+  prompt_cache_options: z.looseObject({}).nullish(),
+  prompt_cache_retention: z.string().nullish(),
+  prediction: z.looseObject({}).nullish(),
+};
+
+const Message = z.strictObject({
+  role: z.enum(['system', 'developer', 'user', 'assistant', 'tool']),
+  content: Content.nullish(),
+  tool_call_id: z.string().nullish(),
+  ...NOT_DONE_IN_MESSAGE,
+});
+
+/** Every field is done, refused, or changes nothing (not-done.ts). */
+export const ChatBody = z.strictObject({
   ...sampling,
-  max_completion_tokens: z.int().min(1).max(32_768).nullish(),
-  messages: z
-    .array(
-      z.looseObject({
-        role: z.enum(['system', 'developer', 'user', 'assistant', 'tool']),
-        content: Content.nullish(),
-      }),
-    )
-    .min(1)
-    .max(2000),
+  ...unused,
+  ...NOT_DONE_IN_CHAT,
+  max_completion_tokens: MaxTokens,
+  messages: z.array(Message).min(1).max(2000),
 });
 export type ChatBody = z.infer<typeof ChatBody>;
 
-export const CompletionBody = z.looseObject({ ...sampling, prompt: z.string().max(1_000_000) });
+export const CompletionBody = z.strictObject({
+  ...sampling,
+  ...NOT_DONE_IN_TEXT,
+  prompt: z.string().max(1_000_000),
+});
 export type CompletionBody = z.infer<typeof CompletionBody>;
 
 /** Parts become one text; `developer` is OpenAI's newer name of `system`. */

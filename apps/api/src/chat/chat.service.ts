@@ -147,8 +147,10 @@ async function stream(
   shape: Shape,
   includeUsage: boolean,
 ): Promise<void> {
+  // where the last chunk has a usage, the others say that they have none
+  const common = { ...head, object: shape.chunkObject, ...(includeUsage ? { usage: null } : {}) };
   const write = (data: object): boolean =>
-    response.write(`data: ${JSON.stringify({ ...head, object: shape.chunkObject, ...data })}\n\n`);
+    response.write(`data: ${JSON.stringify({ ...common, ...data })}\n\n`);
   const choice = (part: object, finish: string | null): object => ({
     choices: [{ index: 0, ...part, finish_reason: finish, logprobs: null }],
   });

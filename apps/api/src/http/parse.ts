@@ -12,6 +12,8 @@ export function parseBody<T extends z.ZodType>(schema: T, body: unknown): z.outp
     const field = [...issue.path, issue.keys[0]].join('.');
     throw new DomainError('unknown_parameter', `unknown field ${field}; leave it out`, field);
   }
+  const own = issue?.code === 'custom' ? issue.params?.['code'] : undefined;
+  if (own === 'unsupported') throw new DomainError(own, `${path}: ${issue?.message}`, path);
   const missing = issue?.code === 'invalid_type' && issue.message.includes('received undefined');
   throw new DomainError(
     missing ? 'missing_required_parameter' : 'invalid_value',

@@ -1,0 +1,131 @@
+import { DomainError } from '@graft/contracts';
+import { describe, expect, it } from 'vitest';
+import { parseBody } from '../http/parse.js';
+import { ChatBody, CompletionBody } from './chat-body.js';
+
+const ENDPOINTS = {
+  chat: { schema: ChatBody, least: { model: 'm', messages: [{ role: 'user', content: 'hi' }] } },
+  text: { schema: CompletionBody, least: { model: 'm', prompt: 'hi' } },
+} as const;
+type Endpoint = keyof typeof ENDPOINTS;
+
+function refusal(endpoint: Endpoint, more: object): DomainError | null {
+  const { schema, least } = ENDPOINTS[endpoint];
+  try {
+    parseBody(schema, { ...least, ...more });
+    return null;
+  } catch (error) {
+    if (error instanceof DomainError) return error;
+    throw error;
+  }
+}
+
+const TOOL = { type: 'function', function: { name: 'f' } };
+const said = (message: object): object => ({
+  messages: [{ role: 'user', content: 'hi' }, message],
+});
+
+/** What Graft does not do: field, values that ask for it, values that change nothing. */
+const NOT_DONE: readonly (readonly [Endpoint, string, unknown[], unknown[]])[] = [
+  [
+    'chat',
+    'response_format',
+    [{ type: 'json_object' }, { type: 'json_schema' }],
+    [{ type: 'text' }],
+  ],
+  ['chat', 'tools', [[TOOL]], [[]]],
+  ['chat', 'tool_choice', ['required', TOOL], ['none', 'auto']],
+  ['chat', 'parallel_tool_calls', ['yes'], [true, false]],
+  ['chat', 'functions', [[{ name: 'f' }]], [[]]],
+  ['chat', 'function_call', [{ name: 'f' }], ['none', 'auto']],
+  ['chat', 'logprobs', [true], [false]],
+  ['chat', 'top_logprobs', [3], [0]],
+  ['chat', 'presence_penalty', [0.5], [0]],
+  ['chat', 'frequency_penalty', [-1], [0]],
+  ['chat', 'logit_bias', [{ '50256': -100 }], [{}]],
+  ['chat', 'n', [2], [1]],
+  ['chat', 'modalities', [['text', 'audio']], [['text']]],
+  ['chat', 'audio', [{ voice: 'ash', format: 'mp3' }], []],
+  ['chat', 'moderation', [{ model: 'm' }], []],
+  ['chat', 'web_search_options', [{}], []],
+  ['chat', 'reasoning_effort', ['high'], ['none']],
+  ['chat', 'verbosity', ['low'], ['medium']],
+  ['chat', 'store', [true], [false]],
+  ['chat', 'service_tier', ['flex'], ['auto', 'default']],
+  ['text', 'best_of', [3], [1]],
+  ['text', 'echo', [true], [false]],
+  ['text', 'suffix', ['the end'], ['']],
+  ['text', 'logprobs', [0, 5], []],
+  ['text', 'presence_penalty', [0.5], [0]],
+  ['text', 'frequency_penalty', [0.5], [0]],
+  ['text', 'logit_bias', [{ '1': 1 }], [{}]],
+  ['text', 'n', [2], [1]],
+];
+
+/** What says something about the caller or about speed: taken, whatever it says. */
+const TAKEN: readonly (readonly [Endpoint, object])[] = [
+  ['chat', { user: 'u-1', safety_identifier: 's-1' }],
+  ['chat', { metadata: { team: 'ads' } }],
+  ['chat', { prompt_cache_key: 'k', prompt_cache_options: {}, prompt_cache_retention: '24h' }],
+  ['chat', { prediction: { type: 'content', content: 'hi' } }],
+  ['chat', { stream: true, stream_options: { include_usage: true, include_obfuscation: false } }],
+  ['chat', { max_completion_tokens: 5, stop: ['a', 'b'], seed: 1, top_p: 0.5, temperature: 0 }],
+  [
+    'chat',
+    said({ role: 'assistant', content: 'yes', refusal: null, annotations: [], tool_calls: [] }),
+  ],
+  ['chat', said({ role: 'user', content: [{ type: 'text', text: 'one' }] })],
+  ['text', { user: 'u-1', stop: 'a', max_tokens: 5, stream: false }],
+];
+
+/** What no contract knows, or not there. */
+const UNKNOWN: readonly (readonly [Endpoint, object, string])[] = [
+  ['chat', { foo: 1 }, 'foo'],
+  ['chat', { top_k: 40 }, 'top_k'],
+  ['chat', { stream_options: { bar: 1 } }, 'stream_options.bar'],
+  ['chat', said({ role: 'user', content: 'x', mood: 'sad' }), 'messages.1.mood'],
+  ['text', { max_completion_tokens: 5 }, 'max_completion_tokens'],
+  ['text', { messages: [] }, 'messages'],
+];
+
+describe.each(NOT_DONE)('%s completions with %s', (endpoint, field, asking, neutral) => {
+  it.each(asking.map((value) => [value]))('refuses %j by name', (value) => {
+    const error = refusal(endpoint, { [field]: value });
+    expect(error).toMatchObject({ code: 'unsupported', param: field });
+    expect(error?.message).toMatch(new RegExp(`^${field}: .{10,}`));
+  });
+
+  it.each([...neutral, null].map((value) => [value]))('takes %j, which changes nothing', (value) =>
+    expect(refusal(endpoint, { [field]: value })).toBeNull(),
+  );
+});
+
+describe('completions', () => {
+  it.each(TAKEN)('of %s take %j', (endpoint, more) => expect(refusal(endpoint, more)).toBeNull());
+
+  it.each(UNKNOWN)('of %s refuse %j', (endpoint, more, param) =>
+    expect(refusal(endpoint, more)).toMatchObject({ code: 'unknown_parameter', param }),
+  );
+
+  it.each([
+    [said({ role: 'assistant', content: null, tool_calls: [TOOL] }), 'messages.1.tool_calls'],
+    [said({ role: 'user', content: 'x', name: 'Ann' }), 'messages.1.name'],
+    [
+      { stream: true, stream_options: { include_obfuscation: true } },
+      'stream_options.include_obfuscation',
+    ],
+  ])('of chat refuse %j with what to do', (more, param) =>
+    expect(refusal('chat', more)).toMatchObject({ code: 'unsupported', param }),
+  );
+
+  it('say which part of a message is not text', () => {
+    const image = { type: 'image_url', image_url: { url: 'data:' } };
+    expect(refusal('chat', said({ role: 'user', content: [image] }))).toMatchObject({
+      param: 'messages.1.content.0.type',
+      message: expect.stringContaining('only text'),
+    });
+  });
+
+  it('refuse an empty stop sequence, which would end every answer at once', () =>
+    expect(refusal('chat', { stop: [''] })).toMatchObject({ param: 'stop.0' }));
+});

@@ -1,0 +1,76 @@
+import { z } from 'zod';
+
+// Fields of OpenAI's contract that Graft does not do. To take them and do nothing would be a lie; but what
+// changes nothing is taken, since clients send many fields at their defaults.
+
+const none = z.never();
+const zero = z.literal(0);
+const no = z.literal(false);
+const empty = z.array(none).max(0);
+
+/** A field that is refused with `way` to go on, unless it has a value (or null) that changes nothing. */
+function notDone(way: string, neutral: z.ZodType = none) {
+  return z
+    .unknown()
+    .refine((value) => value == null || neutral.safeParse(value).success, {
+      error: `is not supported; ${way}`,
+      params: { code: 'unsupported' },
+    })
+    .optional()
+    .describe(`Not supported: ${way}`);
+}
+
+const PENALTY = 'answers are sampled by temperature and top_p alone: leave it out';
+const TOOLS = 'models are not told of tools: leave it out, and describe them in a message';
+const LOGPROBS = 'probabilities of tokens are not kept: leave it out';
+const REASONING = 'models think as they were trained to: leave it out';
+
+/** Of both endpoints. */
+export const NOT_DONE = {
+  n: notDone('only one choice is made: leave it out, and ask again for another', z.literal(1)),
+  presence_penalty: notDone(PENALTY, zero),
+  frequency_penalty: notDone(PENALTY, zero),
+  logit_bias: notDone(PENALTY, z.strictObject({})),
+};
+
+export const NOT_DONE_IN_CHAT = {
+  response_format: notDone(
+    'answers are plain text: leave it out, and ask for JSON in a message',
+    z.strictObject({ type: z.literal('text') }),
+  ),
+  tools: notDone(TOOLS, empty),
+  tool_choice: notDone(TOOLS, z.enum(['none', 'auto'])),
+  parallel_tool_calls: notDone(TOOLS, z.boolean()),
+  functions: notDone(TOOLS, empty),
+  function_call: notDone(TOOLS, z.enum(['none', 'auto'])),
+  logprobs: notDone(LOGPROBS, no),
+  top_logprobs: notDone(LOGPROBS, zero),
+  modalities: notDone('answers are text: leave it out', z.tuple([z.literal('text')])),
+  audio: notDone('answers are text: leave it out'),
+  moderation: notDone('nothing is moderated: leave it out'),
+  web_search_options: notDone('nothing is searched: leave it out'),
+  reasoning_effort: notDone(REASONING, z.literal('none')),
+  verbosity: notDone(REASONING, z.literal('medium')),
+  store: notDone('answers are not kept: leave it out', no),
+  service_tier: notDone('all requests are served alike: leave it out', z.enum(['auto', 'default'])),
+};
+
+export const NOT_DONE_IN_TEXT = {
+  best_of: notDone('only one choice is made: leave it out', z.literal(1)),
+  echo: notDone('only what follows the prompt is answered: leave it out', no),
+  suffix: notDone('models continue a prompt, they fill no gap: leave it out', z.literal('')),
+  logprobs: notDone(LOGPROBS),
+};
+
+export const NOT_DONE_IN_MESSAGE = {
+  name: notDone('chat templates have no place for it: write it into content'),
+  refusal: notDone('write it as content', z.literal('')),
+  annotations: notDone('leave it out', empty),
+  audio: notDone('only text is read: leave it out'),
+  tool_calls: notDone(TOOLS, empty),
+  function_call: notDone(TOOLS),
+};
+
+export const NOT_DONE_IN_STREAM = {
+  include_obfuscation: notDone('chunks are sent as they are: leave it out', no),
+};
