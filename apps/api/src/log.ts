@@ -1,7 +1,8 @@
 import type { LoggerService } from '@nestjs/common';
 import { pino, type Logger } from 'pino';
+import { loggedError } from './logged-error.js';
 
-/** Paths that may carry a secret; bodies are never logged at all. */
+/** Paths that may carry a secret; bodies, and what statements were given of them, are never logged at all. */
 const REDACTED = [
   'req.headers.authorization',
   'headers.authorization',
@@ -20,6 +21,7 @@ const file = process.env['GRAFT_LOG_FILE'] || undefined;
 export const log: Logger = pino(
   {
     level: process.env['GRAFT_LOG_LEVEL'] ?? 'info',
+    serializers: { err: (error: unknown) => loggedError(error) },
     redact: { paths: REDACTED, censor: '[redacted]' },
     base: { room: 'api' },
   },
