@@ -202,6 +202,13 @@ describe('access', () => {
       [await post().send(`{"metadata":"${'x'.repeat(5_000_000)}"}`), 413, 'file_too_large'],
       [await post().send('[]'), 400, 'invalid_value'],
       [
+        await post()
+          .set('content-type', 'application/json; charset=utf-16le')
+          .send(Buffer.from('{"model":"tiny"}', 'utf16le').toString('latin1')),
+        400,
+        'invalid_json',
+      ],
+      [
         await post().send('{"__proto__":{"x":1},"model":"tiny"}'),
         400,
         'missing_required_parameter',
@@ -223,6 +230,25 @@ describe('access', () => {
     for (const [answer, status, code] of cases) {
       isErrorBody(answer.body);
       expect([answer.status, answer.body.error.code]).toEqual([status, code]);
+    }
+  });
+
+  it.each([
+    ['arrays', '['.repeat(100_000) + ']'.repeat(100_000)],
+    ['objects', '{"a":'.repeat(100_000) + '1' + '}'.repeat(100_000)],
+    ['arrays that never end', '['.repeat(100_000)],
+    ['a field', `{"model":"tiny","peft":${'['.repeat(65)}${']'.repeat(65)}}`],
+  ])('refuses %s nested too deep on every route that takes JSON', async (_, body) => {
+    const posts = ROUTES.filter(([method, path]) => method === 'post' && path !== '/v1/files');
+    for (const [, path] of posts) {
+      const answer = await request(api.url)
+        .post(path.replace('{id}', 'x'))
+        .set(api.headers)
+        .set('content-type', 'application/json')
+        .send(body);
+      isErrorBody(answer.body);
+      expect([path, answer.status, answer.body.error.code]).toEqual([path, 400, 'invalid_json']);
+      expect(answer.body.error.message).toContain('nested more than 64 deep');
     }
   });
 

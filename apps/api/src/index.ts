@@ -2,8 +2,7 @@ import 'reflect-metadata';
 import { NestFactory } from '@nestjs/core';
 import type { NestExpressApplication } from '@nestjs/platform-express';
 import { DocumentBuilder, SwaggerModule } from '@nestjs/swagger';
-import { MAX_BODY_BYTES } from '@graft/contracts/grpc';
-import express, { type ErrorRequestHandler } from 'express';
+import type { ErrorRequestHandler, NextFunction, Request, Response } from 'express';
 import { mkdir } from 'node:fs/promises';
 import type { AddressInfo } from 'node:net';
 import { AppModule } from './app.module.js';
@@ -23,6 +22,7 @@ import { gatewaySecurity } from './gateway/security.js';
 import { Counters } from './health/counters.js';
 import { dashboard, securityHeaders } from './http/dashboard.js';
 import { respondWithError } from './http/error.filter.js';
+import { jsonBody } from './http/json-body.js';
 import { requestId } from './http/request-id.js';
 import { log, NestLog } from './log.js';
 import { ModelImport } from './models/import.js';
@@ -126,13 +126,13 @@ function equip(app: NestExpressApplication, settings: Settings): void {
   app.set('query parser', 'extended');
   app.use(requestId);
   app.use(securityHeaders);
-  app.use((request: express.Request, response: express.Response, next: express.NextFunction) => {
+  app.use((request: Request, response: Response, next: NextFunction) => {
     const end = counters.requests.startTimer({ method: request.method });
     response.on('close', () => end({ status: response.statusCode }));
     next();
   });
   if (settings.dashboardDir) app.use(dashboard(settings.dashboardDir));
-  app.use(express.json({ limit: MAX_BODY_BYTES, strict: false }));
+  app.use(jsonBody);
   const bodyError: ErrorRequestHandler = (error, request, response, _next) =>
     respondWithError(request, response, error);
   app.use(bodyError);

@@ -3,6 +3,7 @@ import { DomainError, type ErrorBody, type ErrorCode } from '@graft/contracts';
 import type { Request, Response } from 'express';
 import { diskFull } from '../blobs/disk-full.js';
 import { log } from '../log.js';
+import { REFUSED } from './json-body.js';
 
 /** Turns whatever was thrown, by us or by the framework, into the API's one error shape. */
 @Catch()
@@ -65,6 +66,7 @@ function asDomainError(error: unknown, request: Request): DomainError {
   const type = (error as { type?: unknown } | null)?.type;
   if (type === 'entity.parse.failed')
     return new DomainError('invalid_json', 'the body is not valid JSON');
+  if (type === REFUSED) return new DomainError('invalid_json', (error as Error).message);
   if (status === 404)
     return new DomainError('not_found', `unknown URL: ${request.method} ${request.path}`);
   const code = BY_STATUS[status];

@@ -1,0 +1,48 @@
+import { MAX_BODY_BYTES } from '@graft/contracts/grpc';
+import express, { type RequestHandler } from 'express';
+
+/** No body of this API needs more than a few; what JSON.parse takes, recursion further on may not survive. */
+const DEPTH = 64;
+const [QUOTE, BACKSLASH] = [0x22, 0x5c];
+const [OPEN_OBJECT, OPEN_ARRAY, CLOSE_OBJECT, CLOSE_ARRAY] = [0x7b, 0x5b, 0x7d, 0x5d];
+
+/** Type of the errors that `jsonBody` passes on with a message for people. */
+export const REFUSED = 'graft.body.refused';
+
+/** Reads JSON bodies, and looks them over before they are parsed. */
+export const jsonBody: RequestHandler = express.json({
+  limit: MAX_BODY_BYTES,
+  strict: false,
+  verify: (_request, _response, body, encoding) => {
+    // other encodings hide brackets from a look at bytes, and RFC 8259 has no other
+    if (encoding !== 'utf-8') throw refused(`the body must be UTF-8, not ${encoding}`);
+    if (nestedDeeper(body, DEPTH)) throw refused(`the body is nested more than ${DEPTH} deep`);
+  },
+});
+
+const refused = (message: string): Error => Object.assign(new Error(message), { type: REFUSED });
+
+/** Whether JSON text has more open arrays and objects at once than `limit`. Linear in the text, no recursion. */
+export function nestedDeeper(json: Buffer, limit: number): boolean {
+  let depth = 0;
+  for (let at = 0; at < json.length; at++) {
+    const byte = json[at];
+    if (byte === QUOTE) {
+      at = endOfString(json, at + 1);
+    } else if (byte === OPEN_OBJECT || byte === OPEN_ARRAY) {
+      if (++depth > limit) return true;
+    } else if (byte === CLOSE_OBJECT || byte === CLOSE_ARRAY) {
+      depth--;
+    }
+  }
+  return false;
+}
+
+/** Index of the closing quote, or the text's length. */
+function endOfString(json: Buffer, from: number): number {
+  for (let at = from; at < json.length; at++) {
+    if (json[at] === BACKSLASH) at++;
+    else if (json[at] === QUOTE) return at;
+  }
+  return json.length;
+}
