@@ -252,6 +252,32 @@ describe('access', () => {
     }
   });
 
+  it.each([
+    ['/v1/fine_tuning/jobs', 100],
+    ['/v1/fine_tuning/jobs/{job}/events', 1000],
+    ['/v1/fine_tuning/jobs/{job}/logs', 1000],
+    ['/v1/fine_tuning/jobs/{job}/checkpoints', 100],
+    ['/v1/files', 10_000],
+  ])('takes a limit up to its own on %s, and refuses one beyond it by name', async (path, most) => {
+    const { id } = await api.post<{ id: string }>('/fine_tuning/jobs', {
+      model: 'tiny',
+      training_file: await uploadChats(api),
+    });
+    const list = (limit: number) =>
+      request(api.url)
+        .get(`${path.replace('{job}', id)}?limit=${limit}`)
+        .set(api.headers);
+    expect((await list(most)).status).toBe(200);
+    const beyond = await list(most + 1);
+    expect(beyond.status).toBe(400);
+    expect(beyond.body.error).toEqual({
+      message: `limit: expected an integer from 1 to ${most}, got ${most + 1}`,
+      type: 'invalid_request_error',
+      param: 'limit',
+      code: 'invalid_value',
+    });
+  });
+
   it('serves the dashboard with its headers, and never in place of the API', async () => {
     for (const path of ['/', '/jobs/ftjob-1', '/models']) {
       const page = await request(api.url).get(path);

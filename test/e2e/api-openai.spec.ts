@@ -273,6 +273,15 @@ describe('fine-tuning jobs through the official SDK', () => {
     expect(other.body.error.code).toBe('idempotency_mismatch');
     expect((await post({ 'x-stainless-retry-count': '1' })).body.id).toBe(first.body.id);
     expect((await post({})).body.id).not.toBe(first.body.id);
+    const longest = 'k'.repeat(255);
+    expect((await post({ 'idempotency-key': longest })).status).toBe(200);
+    const tooLong = await post({ 'idempotency-key': `${longest}1` });
+    expect(tooLong.status).toBe(400);
+    expect(tooLong.body.error).toMatchObject({
+      code: 'invalid_value',
+      param: 'Idempotency-Key',
+      message: expect.stringContaining('at most 255 characters, got 256'),
+    });
     const together = await Promise.all(
       Array.from({ length: 8 }, () => post({ 'idempotency-key': 'k2' })),
     );

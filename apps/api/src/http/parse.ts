@@ -51,7 +51,7 @@ export interface PageQuery {
   readonly after: string | null;
 }
 
-/** `limit` and `after` of a list; limits above the cap are cut to it. */
+/** `limit` and `after` of a list. A limit above the cap is refused: a shorter page would look like the last. */
 export function pageQuery(
   query: Record<string, unknown>,
   defaultLimit: number,
@@ -59,15 +59,16 @@ export function pageQuery(
 ): PageQuery {
   const raw = query['limit'];
   const limit = raw === undefined || raw === '' ? defaultLimit : Number(raw);
-  if (!Number.isInteger(limit) || limit < 1) {
+  if (!Number.isInteger(limit) || limit < 1 || limit > cap) {
+    const given = typeof raw === 'string' ? raw.slice(0, 40) : JSON.stringify(raw);
     throw new DomainError(
       'invalid_value',
-      `limit must be a whole number from 1 to ${cap}, not ${JSON.stringify(raw)}`,
+      `limit: expected an integer from 1 to ${cap}, got ${given}`,
       'limit',
     );
   }
   const after = query['after'];
   if (after !== undefined && typeof after !== 'string')
     throw new DomainError('invalid_value', 'after must be one id', 'after');
-  return { limit: Math.min(limit, cap), after: after || null };
+  return { limit, after: after || null };
 }

@@ -11,7 +11,7 @@ import {
   Res,
 } from '@nestjs/common';
 import { ApiBearerAuth, ApiBody, ApiTags } from '@nestjs/swagger';
-import { CreateJob } from '@graft/contracts';
+import { CreateJob, DomainError } from '@graft/contracts';
 import type { Request, Response } from 'express';
 import { Caller, Needs, type Principal } from '../auth/principal.js';
 import { bodySchema } from '../http/parse.js';
@@ -44,7 +44,7 @@ export class JobsController {
     @Headers('x-stainless-retry-count') retries: string | undefined,
   ): Promise<unknown> {
     return this.creation.create(caller, body, {
-      idempotencyKey: key?.slice(0, 255) || null,
+      idempotencyKey: idempotencyKey(key),
       sdkRetry: Number(retries ?? 0) > 0,
     });
   }
@@ -128,4 +128,18 @@ export class JobsController {
   ): Promise<void> {
     return this.streams.job(caller, id, request, response);
   }
+}
+
+const LONGEST_KEY = 255;
+
+/** A key that is cut would be another one's, so a longer one is refused. */
+function idempotencyKey(header: string | undefined): string | null {
+  if (header && header.length > LONGEST_KEY) {
+    throw new DomainError(
+      'invalid_value',
+      `Idempotency-Key: expected at most ${LONGEST_KEY} characters, got ${header.length}`,
+      'Idempotency-Key',
+    );
+  }
+  return header || null;
 }
