@@ -109,6 +109,32 @@ describe('graft, against a running API', () => {
     });
   });
 
+  it('shows what is in a file, and keeps results and bad files apart', async () => {
+    const twice = join(home, 'twice.jsonl');
+    writeFileSync(twice, `${chat('once')}\n${chat('twice')}\n${chat('once')}\n{"text":"a"}\n`);
+    const uploaded = await run('files', 'upload', twice);
+    expect(uploaded.err).toContain('1 record says the same as an earlier one: line 3.');
+    const [id = ''] = uploaded.out.split(' ');
+    const { out } = await run('files', 'show', id);
+    expect(out).toContain(`${id}  twice.jsonl\n`);
+    expect(out).toMatch(/\n {2}records +4: 3 messages, 1 text\n {2}duplicates +1 \(line 3\)\n/);
+    expect(out).toContain('\nThe records are of more than one format: 3 chats, 1 plain text.\n');
+
+    const bad = join(home, 'mistaken.jsonl');
+    writeFileSync(bad, `${chat('fine')}\n${'{"text":1}\n'.repeat(5)}`);
+    const [worse = ''] = (await run('files', 'upload', bad)).out.split(' ');
+    expect((await run('files', 'show', worse)).out).toContain(
+      'It cannot be used:\n  lines 2–6: "text" is not a string',
+    );
+    expect((await run('files')).out).toMatch(/mistaken.jsonl .* unusable/);
+    expect((await run('files', '--unusable')).out).not.toContain(id);
+    expect(await run('files', 'delete')).toMatchObject({ code: 2 });
+    expect((await run('files', 'delete', '--unusable')).out).toContain(`${worse} deleted\n`);
+    expect((await run('files', 'list', '--all')).out).toContain(id);
+    expect((await run('files', '--unusable')).out).toBe('no unusable file\n');
+    expect((await run('files', 'delete', id)).code).toBe(0);
+  });
+
   it('refuses a file that cannot be used line by line, and leaves nothing of a refused job', async () => {
     const bad = join(home, 'bad.jsonl');
     writeFileSync(bad, `${chat('fine')}\nnot json\n{"messages": 1}\n`);

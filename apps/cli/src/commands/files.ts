@@ -1,7 +1,9 @@
 import type { FileObject } from '@graft/contracts';
 import type { Command } from 'commander';
-import { CliError } from '../cli-error.js';
+import type { Api } from '../api.js';
+import { CliError, EXIT } from '../cli-error.js';
 import { callOf } from '../command-line.js';
+import { fileCard, problemsOf } from '../file-card.js';
 import { saveFile } from '../save-file.js';
 import { wholeNumber } from '../numbers.js';
 import { ago, bytes, printable, table } from '../terminal.js';
@@ -10,14 +12,31 @@ export function addFiles(program: Command): void {
   const files = program.command('files').description('training data and results');
   files
     .command('list', { isDefault: true })
-    .description('list files, newest first')
+    .description('list training data, newest first')
+    .option('-a, --all', 'results of jobs, too')
+    .option('--unusable', 'only files that cannot be used')
     .option('-n, --limit <number>', 'how many', wholeNumber, 50)
-    .action(async (options: { limit: number }, command: Command) => {
+    .action(async (options: ListOptions, command: Command) => {
       const { out, api } = callOf(command);
-      const all = await api().all<FileObject>('/files', options.limit);
-      if (out.json) return out.value(all);
-      if (all.length === 0) return out.line('no files yet: graft files upload data.jsonl');
-      out.line(table(['FILE', 'NAME', 'SIZE', 'PURPOSE', 'STATUS', 'AGE'], all.map(row)));
+      const found = await listed(api(), options);
+      if (out.json) return out.value(found);
+      if (found.length > 0)
+        return out.line(
+          table(['FILE', 'NAME', 'SIZE', 'PURPOSE', 'STATUS', 'AGE'], found.map(row)),
+        );
+      out.line(
+        options.unusable ? 'no unusable file' : 'no files yet: graft files upload data.jsonl',
+      );
+    });
+  files
+    .command('show')
+    .description('what is in a file: formats, duplicates, what training does not read, problems')
+    .argument('<file>')
+    .action(async (id: string, _options: unknown, command: Command) => {
+      const { out, api } = callOf(command);
+      const file = await api().get<FileObject>(`/files/${encodeURIComponent(id)}`);
+      if (out.json) out.value(file);
+      else out.line(fileCard(file));
     });
   files
     .command('upload')
@@ -32,7 +51,7 @@ export function addFiles(program: Command): void {
         if (out.json) out.value(file);
         else out.line(`${file.id} ${printable(file.filename)} ${bytes(file.bytes)} ${file.status}`);
         if (file.status === 'error') unusable.push(problemsOf(file));
-        else if (file.status_details) out.note(printable(file.status_details));
+        else for (const warning of file.graft?.warnings ?? []) out.note(printable(warning));
       }
       if (unusable.length > 0) throw new CliError(unusable.join('\n'));
     });
@@ -50,10 +69,14 @@ export function addFiles(program: Command): void {
   files
     .command('delete')
     .description('delete files for good')
-    .argument('<file...>')
-    .action(async (ids: string[], _options: unknown, command: Command) => {
+    .argument('[file...]')
+    .option('--unusable', 'all that cannot be used for training')
+    .action(async (ids: string[], options: { unusable?: boolean }, command: Command) => {
       const { out, api } = callOf(command);
-      for (const id of ids) {
+      const unusable = options.unusable ? await listed(api(), { unusable: true }) : [];
+      if (ids.length === 0 && !options.unusable)
+        throw new CliError('name the files to delete, or give --unusable', EXIT.usage);
+      for (const id of [...ids, ...unusable.map((file) => file.id)]) {
         const answer = await api().delete<unknown>(`/files/${encodeURIComponent(id)}`);
         if (out.json) out.value(answer);
         else out.line(`${id} deleted`);
@@ -61,21 +84,25 @@ export function addFiles(program: Command): void {
     });
 }
 
-/** Why a file cannot be used, a line for each bad line. */
-export const problemsOf = (file: FileObject): string =>
-  [
-    `${printable(file.filename)} cannot be used:`,
-    ...printable(file.status_details ?? 'no reason was given').split(
-      /; (?=line \d+: |and \d+ more )/,
-    ),
-  ].join('\n  ');
+interface ListOptions {
+  readonly all?: boolean;
+  readonly unusable?: boolean;
+  readonly limit?: number;
+}
+
+async function listed(api: Api, { all, unusable, limit }: ListOptions): Promise<FileObject[]> {
+  const path = all ? '/files' : '/files?purpose=fine-tune';
+  if (!unusable) return api.all<FileObject>(path, limit);
+  const files = await api.all<FileObject>(path);
+  return files.filter(({ status }) => status === 'error').slice(0, limit);
+}
 
 const row = (file: FileObject): string[] => [
   file.id,
   file.filename,
   bytes(file.bytes),
   file.purpose,
-  file.status,
+  file.status === 'error' ? 'unusable' : file.status,
   ago(file.created_at),
 ];
 

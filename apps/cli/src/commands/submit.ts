@@ -4,8 +4,8 @@ import type { Command } from 'commander';
 import type { Api } from '../api.js';
 import { CliError, EXIT } from '../cli-error.js';
 import { callOf } from '../command-line.js';
-import type { Output } from '../terminal.js';
-import { problemsOf } from './files.js';
+import { printable, type Output } from '../terminal.js';
+import { problemsOf } from '../file-card.js';
 import { watchToEnd } from './watch.js';
 
 interface Options {
@@ -67,6 +67,7 @@ export async function submit(api: Api, body: Body, out: Output): Promise<JobObje
       uploaded.push(file.id);
       if (file.status === 'error') throw new CliError(problemsOf(file));
       if (!out.json) out.note(`uploaded ${value} as ${file.id}`);
+      for (const warning of file.graft?.warnings ?? []) out.note(printable(warning));
       sent[field] = file.id;
     }
     return await api.post<JobObject>('/fine_tuning/jobs', sent);

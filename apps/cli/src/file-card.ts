@@ -1,0 +1,58 @@
+import type { FileObject, FileReport } from '@graft/contracts';
+import { ago, bytes, printable } from './terminal.js';
+
+/** All that is known of one file, for a terminal. */
+export function fileCard(file: FileObject): string {
+  const facts: (readonly [string, string] | null)[] = [
+    ['status', file.status === 'error' ? 'unusable' : file.status],
+    ['purpose', file.purpose],
+    ['size', `${bytes(file.bytes)}, uploaded ${ago(file.created_at)} ago`],
+    file.expires_at ? ['expires', new Date(file.expires_at * 1000).toISOString()] : null,
+    ...(file.graft ? reportFacts(file.graft) : []),
+  ];
+  const lines = facts.flatMap((fact) => (fact ? [`  ${fact[0].padEnd(11)} ${fact[1]}`] : []));
+  const heading = `${file.id}  ${printable(file.filename)}`;
+  return [heading, ...lines, ...remarks(file)].join('\n');
+}
+
+function reportFacts(report: FileReport): (readonly [string, string] | null)[] {
+  const formats = Object.entries(report.formats)
+    .sort(([, a], [, b]) => b - a)
+    .map(([format, n]) => `${n} ${format}`);
+  const ignored = Object.entries(report.ignored_fields).map(
+    ([field, n]) => `${printable(field)} (${n} record${n === 1 ? '' : 's'})`,
+  );
+  const { duplicates, duplicate_lines: repeated, longest_line: longest } = report;
+  const some = duplicates > repeated.length ? ', …' : '';
+  return [
+    ['records', [`${report.records}`, formats.join(', ')].filter(Boolean).join(': ')],
+    report.converted_from ? ['read from', report.converted_from] : null,
+    duplicates > 0
+      ? [
+          'duplicates',
+          `${duplicates} (line${duplicates === 1 ? '' : 's'} ${repeated.join(', ')}${some})`,
+        ]
+      : null,
+    ignored.length > 0 ? ['not read', ignored.join(', ')] : null,
+    longest ? ['longest', `line ${longest.line}, ${bytes(longest.bytes)}`] : null,
+  ];
+}
+
+function remarks(file: FileObject): string[] {
+  const problems = problemLines(file);
+  const warnings = (file.graft?.warnings ?? []).map(printable);
+  return [
+    ...(problems.length > 0 ? ['', 'It cannot be used:', ...problems.map((s) => `  ${s}`)] : []),
+    ...(warnings.length > 0 ? ['', ...warnings] : []),
+  ];
+}
+
+function problemLines(file: FileObject): string[] {
+  if (file.status !== 'error') return [];
+  const problems = file.graft?.problems ?? [file.status_details ?? 'no reason was given'];
+  return problems.map(printable);
+}
+
+/** Why a file cannot be used, a line for each reason. */
+export const problemsOf = (file: FileObject): string =>
+  [`${printable(file.filename)} cannot be used:`, ...problemLines(file)].join('\n  ');
