@@ -1,5 +1,5 @@
 // What an upload of training data is told back: counts, what is odd about it, what cannot be used.
-import type { FileObject } from '@graft/contracts';
+import type { FileObject, FileRecordObject } from '@graft/contracts';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { chats, startTestApi, type TestApi } from './api-fixture.js';
 
@@ -51,5 +51,52 @@ describe('the report of an upload', () => {
       expect.stringMatching(/^line 16: not valid JSON/),
     ]);
     expect(made.status_details).toBe(made.graft?.problems.join('; '));
+  });
+});
+
+describe('the records of a file', () => {
+  const records = (id: string, query = '') =>
+    api.get<{ data: FileRecordObject[]; has_more: boolean }>(`/files/${id}/records?${query}`);
+
+  it('are read by their lines, page after page', async () => {
+    const { id } = await upload(`\n${chats(45)}\n{"text":"the last"}`);
+    const first = await records(id);
+    expect(first.data.map(({ line }) => line)).toEqual(Array.from({ length: 20 }, (_, n) => n + 2));
+    expect(first).toMatchObject({ object: 'list', has_more: true });
+    expect(first.data[0]).toEqual({
+      line: 2,
+      record: JSON.parse(chats(1)) as unknown,
+      problem: null,
+      text: null,
+    });
+    const last = await records(id, 'after=45&limit=3');
+    expect(last.data.map(({ line }) => line)).toEqual([46, 48]);
+    expect(last).toMatchObject({ has_more: false, data: [{}, { record: { text: 'the last' } }] });
+    expect((await records(id, 'after=48')).data).toEqual([]);
+  });
+
+  it('say what is wrong with a line, and are of training data only', async () => {
+    const { id } = await upload(`{"text":"fine"}\n{"text":5}\nno JSON ${'x'.repeat(5000)}\n`);
+    const { data } = await records(id);
+    expect(data[1]).toEqual({
+      line: 2,
+      record: null,
+      problem: '"text" is not a string',
+      text: '{"text":5}',
+    });
+    expect(data[2]).toMatchObject({ line: 3, problem: expect.stringMatching(/not valid JSON/) });
+    expect(data[2]?.text).toHaveLength(1000);
+    await expect(records(id, 'after=x')).rejects.toThrow('after must be the number of a line');
+    await api.query(`UPDATE file SET purpose = 'fine-tune-results' WHERE id = $1`, [id]);
+    await expect(records(id)).rejects.toThrow('only training data has records');
+  });
+
+  it('keep a page small when lines are long', async () => {
+    const long = `{"text":"${'x'.repeat(900_000)}"}\n`;
+    const { id } = await upload(long.repeat(5));
+    const page = await records(id);
+    expect(page.data.map(({ line }) => line)).toEqual([1, 2]);
+    expect(page.has_more).toBe(true);
+    expect((await records(id, 'after=4')).has_more).toBe(false);
   });
 });

@@ -29,6 +29,16 @@ export interface JobPreviewObject {
   readonly warnings: readonly string[];
 }
 
+/** GET /v1/files/{id}/records: a line of a training file that is not blank. */
+export interface FileRecordObject {
+  readonly line: number;
+  /** null where it cannot be used. */
+  readonly record: Readonly<Record<string, unknown>> | null;
+  /** Why it cannot be used, and how it begins. */
+  readonly problem: string | null;
+  readonly text: string | null;
+}
+
 /** GET /v1/workers */
 export interface WorkerObject {
   readonly object: 'graft.worker';

@@ -47,6 +47,16 @@ export class FilesController {
     return this.files.remove(caller, id);
   }
 
+  @Get(':id/records')
+  @Needs('files:read')
+  records(
+    @Caller() caller: Principal,
+    @Param('id') id: string,
+    @Query() query: Record<string, unknown>,
+  ): Promise<unknown> {
+    return this.files.records(caller, id, query);
+  }
+
   @Get(':id/content')
   @Needs('files:read')
   async content(

@@ -1,5 +1,5 @@
 import { Injectable } from '@nestjs/common';
-import { DomainError, type FileObject, type Page } from '@graft/contracts';
+import { DomainError, type FileObject, type FileRecordObject, type Page } from '@graft/contracts';
 import type { Request } from 'express';
 import type { EntityManager } from 'typeorm';
 import type { Readable } from 'node:stream';
@@ -11,6 +11,7 @@ import { pageQuery } from '../http/parse.js';
 import { newId, unix } from '../ids.js';
 import type { Checked } from './file-check.js';
 import { LineCheck } from './line-check.js';
+import { readRecords } from './read-records.js';
 import { readUpload, type UploadedParts } from './upload.js';
 
 const MAX_FILE_BYTES = 512 * 1024 * 1024;
@@ -192,6 +193,21 @@ export class FilesService {
     );
     if (rows.length === 0)
       throw new DomainError('file_not_found', `No such File object: ${id}`, parameter);
+  }
+
+  async records(
+    caller: Principal,
+    id: string,
+    query: Record<string, unknown>,
+  ): Promise<Page<FileRecordObject>> {
+    const file = await this.row(caller, id);
+    if (file.purpose !== 'fine-tune')
+      throw new DomainError(
+        'invalid_value',
+        `${id} has purpose ${file.purpose}: only training data has records`,
+        'file_id',
+      );
+    return readRecords(this.blobs.read(file.sha256), query);
   }
 
   async content(caller: Principal, id: string): Promise<{ file: File; stream: Readable }> {

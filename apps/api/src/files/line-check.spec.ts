@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { FileReport } from '@graft/contracts';
-import { LineCheck, MAX_LINE_BYTES } from './line-check.js';
+import { LineCheck } from './line-check.js';
+import { MAX_LINE_BYTES } from './line-splitter.js';
 
 const good = '{"messages":[{"role":"user","content":"ü?"},{"role":"assistant","content":"yes"}]}';
 

@@ -17,6 +17,7 @@ export interface JobFilter {
 
 const SEARCHED = `concat_ws(' ', job.id, job.state, job.model, job.fine_tuned_model, job.suffix, job.pool,
   coalesce(job.spec->'peft'->>'peft_type', 'full'), job.error->>'message', job.metadata::text,
+  job.training_file, job.validation_file,
   (SELECT filename FROM file WHERE file.id = job.training_file))`;
 
 /** Reads of jobs, always within a project. */

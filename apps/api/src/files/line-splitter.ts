@@ -1,0 +1,38 @@
+export const MAX_LINE_BYTES = 1024 * 1024;
+
+/** Splits bytes into lines as they pass; `each` gets null for a line beyond the limit, which is never kept. */
+export class LineSplitter {
+  private pending: Buffer[] = [];
+  private pendingBytes = 0;
+
+  constructor(private readonly each: (line: Buffer | null, bytes: number) => void) {}
+
+  push(chunk: Buffer): void {
+    let start = 0;
+    for (let end = chunk.indexOf(10, start); end !== -1; end = chunk.indexOf(10, start)) {
+      this.finishLine(chunk.subarray(start, end));
+      start = end + 1;
+    }
+    if (start < chunk.length) this.keep(chunk.subarray(start));
+  }
+
+  end(): void {
+    if (this.pendingBytes > 0) this.finishLine(Buffer.alloc(0));
+  }
+
+  /** The beginning of a line that goes on in the next chunk. */
+  private keep(part: Buffer): void {
+    this.pendingBytes += part.length;
+    // Copied: the stream may reuse the chunk's memory.
+    if (this.pendingBytes <= MAX_LINE_BYTES) this.pending.push(Buffer.from(part));
+    else this.pending = [];
+  }
+
+  private finishLine(last: Buffer): void {
+    const bytes = this.pendingBytes + last.length;
+    const line = this.pending.length === 0 ? last : Buffer.concat([...this.pending, last]);
+    this.pending = [];
+    this.pendingBytes = 0;
+    this.each(bytes > MAX_LINE_BYTES ? null : line, bytes);
+  }
+}

@@ -1,0 +1,49 @@
+import { DomainError, type FileRecordObject, type Page } from '@graft/contracts';
+import { readRecord } from '../catalog/plugins.js';
+import { pageQuery } from '../http/parse.js';
+import { LineSplitter, MAX_LINE_BYTES } from './line-splitter.js';
+
+/** Ends a page before its count is reached: lines may be long. */
+const PAGE_BYTES = 2 * MAX_LINE_BYTES;
+const SHOWN_CHARACTERS = 1000;
+
+/** A page of the lines after line `after`. Read from the beginning: 512 MB take under a second, and no index is kept. */
+export async function readRecords(
+  source: AsyncIterable<Buffer>,
+  query: Record<string, unknown>,
+): Promise<Page<FileRecordObject>> {
+  const { limit, after } = pageQuery(query, 20, 100);
+  const from = lineNumber(after);
+  const data: FileRecordObject[] = [];
+  let [number, size, more] = [0, 0, false];
+  const lines = new LineSplitter((line, bytes) => {
+    if (++number <= from || more || line?.toString('latin1').trim() === '') return;
+    more = data.length === limit || (data.length > 0 && size + bytes > PAGE_BYTES);
+    if (more) return;
+    size += bytes;
+    data.push(recordAt(number, line));
+  });
+  for await (const chunk of source) {
+    lines.push(chunk);
+    if (more) break;
+  }
+  if (!more) lines.end();
+  return { object: 'list', data, has_more: more };
+}
+
+function lineNumber(after: string | null): number {
+  const from = Number(after ?? 0);
+  if (Number.isInteger(from) && from >= 0) return from;
+  throw new DomainError('invalid_value', 'after must be the number of a line', 'after');
+}
+
+function recordAt(line: number, bytes: Buffer | null): FileRecordObject {
+  if (bytes === null)
+    return { line, record: null, problem: `longer than ${MAX_LINE_BYTES} bytes`, text: null };
+  // What is not UTF-8 shows as replacement characters, and is refused for another reason or by the check.
+  const text = bytes.toString('utf8').replace(/^\ufeff/, '');
+  const read = readRecord(text, line, 'causal_lm');
+  if (typeof read === 'string')
+    return { line, record: null, problem: read, text: text.slice(0, SHOWN_CHARACTERS) };
+  return { line, record: JSON.parse(text) as Record<string, unknown>, problem: null, text: null };
+}
