@@ -136,7 +136,7 @@ describe.skipIf(!program)('the dashboard', () => {
     expect(problems()).toEqual([]);
   });
 
-  it('takes a good file and names the first 20 bad lines of another', async () => {
+  it('takes a good file and names the bad lines of another', async () => {
     const good = writeChats(join(dir, 'chats.jsonl'), 40);
     const bad = join(dir, 'bad.jsonl');
     writeFileSync(bad, `${'{"messages": 1}\n'.repeat(24)}not json\n`);
@@ -148,10 +148,10 @@ describe.skipIf(!program)('the dashboard', () => {
     const report = page.getByRole('alert').filter({ hasText: 'bad.jsonl cannot be used' });
     await report.waitFor();
     const lines = await report.getByRole('listitem').allTextContents();
-    expect(lines.slice(0, 20).map((line) => /^line (\d+): ./.exec(line)?.[1])).toEqual(
-      Array.from({ length: 20 }, (_, i) => String(i + 1)),
-    );
-    expect(lines.slice(20)).toEqual([expect.stringContaining('5 more bad lines')]);
+    expect(lines).toEqual([
+      'lines 1–24: "messages" is not a list',
+      expect.stringMatching(/^line 25: not valid JSON/),
+    ]);
     await until('three rows', async () => (await rows(page).count()) === 3);
     await rows(page).filter({ hasText: 'chats.jsonl' }).getByText('ready').waitFor();
     await rows(page).filter({ hasText: SCRIPT }).getByText('ready').waitFor();

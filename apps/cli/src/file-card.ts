@@ -17,7 +17,7 @@ export function fileCard(file: FileObject): string {
 
 function reportFacts(report: FileReport): (readonly [string, string] | null)[] {
   const formats = Object.entries(report.formats)
-    .sort(([, a], [, b]) => b - a)
+    .sort(([x, a], [y, b]) => b - a || x.localeCompare(y))
     .map(([format, n]) => `${n} ${format}`);
   const ignored = Object.entries(report.ignored_fields).map(
     ([field, n]) => `${printable(field)} (${n} record${n === 1 ? '' : 's'})`,

@@ -4,6 +4,7 @@ import type {
   CheckpointObject,
   ErrorBody,
   FileObject,
+  FileRecordObject,
   JobEventObject,
   JobObject,
   JoinTokenObject,
@@ -84,7 +85,11 @@ export const api = {
   checkpoints: (id: string) => get<Page<CheckpointObject>>(`${job(id)}/checkpoints?limit=50`),
   metrics: (id: string) => get<MetricsObject>(`${job(id)}/metrics`),
   files: (purpose: string) => get<Page<FileObject>>(`/files?limit=200&purpose=${purpose}`),
-  file: (id: string) => get<FileObject>(`/files/${id}`),
+  file: (id: string) => get<FileObject>(`/files/${encodeURIComponent(id)}`),
+  records: (id: string, after: number, limit: number) =>
+    get<Page<FileRecordObject>>(
+      `/files/${encodeURIComponent(id)}/records?after=${after}&limit=${limit}`,
+    ),
   deleteFile: (id: string) => remove(`/files/${id}`),
   keys: () => get<Page<ApiKeyObject>>('/keys'),
   createKey: (name: string, scopes: readonly string[]) =>

@@ -2,6 +2,7 @@ import { useEffect, useRef, useState, type ReactNode } from 'react';
 import { useKeys } from './keyboard.js';
 import { go, linkTo, usePath } from './navigation.js';
 import { ChatPage } from './pages/chat.js';
+import { FilePage } from './pages/file.js';
 import { FilesPage } from './pages/files.js';
 import { JobPage } from './pages/job.js';
 import { JobsPage } from './pages/jobs.js';
@@ -28,6 +29,9 @@ function page(path: string): ReactNode {
   const job = /^\/jobs\/([^/]+)$/.exec(pathname)?.[1];
   const parameters = new URLSearchParams(query);
   if (job) return <JobPage key={job} id={decodeURIComponent(job)} tab={parameters.get('tab')} />;
+  const file = /^\/files\/([^/]+)$/.exec(pathname)?.[1];
+  const after = Math.max(0, Math.trunc(Number(parameters.get('after')))) || 0;
+  if (file) return <FilePage key={file} id={decodeURIComponent(file)} after={after} />;
   if (pathname === '/') return <JobsPage filter={parameters.get('q') ?? ''} />;
   if (pathname === '/new') return <NewJobPage from={parameters.get('from')} />;
   const purpose = parameters.get('purpose') ?? 'fine-tune';
@@ -51,8 +55,8 @@ function useArrival(pathname: string, session: string): void {
   const before = useRef(pathname);
   useEffect(() => {
     const name = TABS.find(([to]) => to === pathname)?.[1];
-    // a job names its tab itself
-    if (!pathname.startsWith('/jobs/')) document.title = name ? `${name} · Graft` : 'Graft';
+    // a job and a file name their tabs themselves
+    if (!/^\/(jobs|files)\//.test(pathname)) document.title = name ? `${name} · Graft` : 'Graft';
     const content = document.getElementById('content');
     if (before.current !== pathname && !content?.contains(document.activeElement))
       content?.focus({ preventScroll: true });
@@ -86,7 +90,9 @@ export function App() {
               key={to}
               {...linkTo(to)}
               aria-current={
-                pathname === to || (to === '/' && pathname.startsWith('/jobs/'))
+                pathname === to ||
+                (to === '/' && pathname.startsWith('/jobs/')) ||
+                (to === '/files' && pathname.startsWith('/files/'))
                   ? 'page'
                   : undefined
               }

@@ -2,12 +2,13 @@ import type { FileObject } from '@graft/contracts';
 import { useRef, useState, type DragEvent } from 'react';
 import { api, download } from '../api.js';
 import { useLoaded } from '../loading.js';
-import { go } from '../navigation.js';
+import { go, linkTo } from '../navigation.js';
 import { Failure } from '../parts/failure.js';
-import { FileReport, reportLines } from '../parts/file-report.js';
+import { examplesIn, FileReport, problemsOf } from '../parts/file-report.js';
 import { Loading } from '../parts/loading.js';
 import { Row, Table } from '../parts/table.js';
 import { ago, bytes, moment } from '../wording.js';
+import { lossOf } from './file.js';
 
 const PURPOSES = [
   ['fine-tune', 'training data'],
@@ -82,7 +83,10 @@ export function FilesPage({ purpose }: { purpose: string }) {
         <Loading error={files.error} />
       ) : (
         files.value.length > 0 && (
-          <FileTable files={files.value} onError={setError} reload={files.reload} />
+          <>
+            <Unusable files={files.value} onError={setError} reload={files.reload} />
+            <FileTable files={files.value} onError={setError} reload={files.reload} />
+          </>
         )
       )}
     </main>
@@ -112,14 +116,16 @@ interface TableProps {
 
 function FileTable({ files, onError, reload }: TableProps) {
   return (
-    <Table columns={['Name', 'Id', 'Purpose', 'Size', 'State', 'Added', '']}>
+    <Table columns={['Name', 'Holds', 'Size', 'State', 'Added', '']}>
       {files.map((file) => (
         <Row key={file.id}>
-          <td className="break">{file.filename}</td>
-          <td>
-            <code>{file.id}</code>
+          <td className="break">
+            <a {...linkTo(`/files/${file.id}`)}>{file.filename}</a>
+            <div className="faint">
+              <code>{file.id}</code>
+            </div>
           </td>
-          <td>{file.purpose}</td>
+          <td>{file.graft ? examplesIn(file.graft) : file.purpose}</td>
           <td className="numbers">{bytes(file.bytes)}</td>
           <td>
             <State file={file} />
@@ -132,9 +138,7 @@ function FileTable({ files, onError, reload }: TableProps) {
               Download
             </button>
             <button
-              onClick={() =>
-                confirm(`Delete ${file.filename}?`) && api.deleteFile(file.id).then(reload, onError)
-              }
+              onClick={() => confirm(lossOf(file)) && api.deleteFile(file.id).then(reload, onError)}
             >
               Delete
             </button>
@@ -146,25 +150,47 @@ function FileTable({ files, onError, reload }: TableProps) {
 }
 
 function State({ file }: { file: FileObject }) {
-  if (file.status !== 'error') {
+  const warnings = file.graft?.warnings.length ?? 0;
+  if (file.status !== 'error')
     return (
       <>
         <span aria-hidden="true">✓</span> {file.status === 'processed' ? 'ready' : file.status}
-        {file.status_details && <div className="faint">{file.status_details}</div>}
+        {warnings > 0 && (
+          <div className="faint">
+            <a {...linkTo(`/files/${file.id}`)}>
+              {warnings} warning{warnings === 1 ? '' : 's'}
+            </a>
+          </div>
+        )}
       </>
     );
-  }
-  const lines = reportLines(file.status_details ?? '');
   return (
-    <details>
-      <summary className="bad">
+    <>
+      <span className="bad">
         <span aria-hidden="true">✕</span> unusable
-      </summary>
-      <ul className="report">
-        {lines.map((line) => (
-          <li key={line}>{line}</li>
-        ))}
-      </ul>
-    </details>
+      </span>
+      <div className="faint clamp">{problemsOf(file)[0]}</div>
+    </>
+  );
+}
+
+/** Files that cannot be used stay until somebody has seen why. */
+function Unusable({ files, onError, reload }: TableProps) {
+  const bad = files.filter(({ status }) => status === 'error');
+  if (bad.length === 0) return null;
+  const many = bad.length === 1 ? 'One file' : `${bad.length} files`;
+  const remove = async () => {
+    if (!confirm(`Delete ${many.toLowerCase()} that cannot be used? They are gone for good.`))
+      return;
+    for (const { id } of bad) await api.deleteFile(id).catch(onError);
+    reload();
+  };
+  return (
+    <p className="bar">
+      <span className="bad">{many} cannot be used for training.</span>
+      <button className="small" onClick={() => void remove()}>
+        Delete {bad.length === 1 ? 'it' : 'them'}
+      </button>
+    </p>
   );
 }

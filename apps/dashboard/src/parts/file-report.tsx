@@ -1,27 +1,71 @@
-import type { FileObject } from '@graft/contracts';
+import type { FileObject, FileReport as Report } from '@graft/contracts';
+import { count } from '../wording.js';
 
-/** "line 3: …; line 9: …; and 4 more bad lines" as its parts. */
-export const reportLines = (details: string): string[] =>
-  details.split(/; (?=line \d+: |and \d+ more )/);
+const FORMATS: Readonly<Record<string, readonly [one: string, many: string]>> = {
+  messages: ['chat', 'chats'],
+  prompt_completion: ['prompt with completion', 'prompts with completions'],
+  text: ['plain text', 'plain texts'],
+};
 
-/** Why a file cannot be used, line by line, or what is worth knowing about one that can. */
+const SOURCES: Readonly<Record<string, string>> = {
+  csv: 'CSV',
+  json: 'JSON',
+  sharegpt: 'ShareGPT',
+  alpaca: 'Alpaca',
+  parquet: 'Parquet',
+};
+
+/** Records of each format and its name, most first. */
+export function kindsIn({ formats }: Report): readonly (readonly [n: number, name: string])[] {
+  return Object.entries(formats)
+    .sort(([x, a], [y, b]) => b - a || x.localeCompare(y))
+    .map(([kind, n]) => [n, FORMATS[kind]?.[n === 1 ? 0 : 1] ?? kind] as const);
+}
+
+/** "36 chats, 4 plain texts". */
+export const examplesIn = (report: Report): string =>
+  kindsIn(report)
+    .map(([n, name]) => `${count(n)} ${name}`)
+    .join(', ') || 'no examples';
+
+/** "CSV", of a file that was converted. */
+export const sourceOf = ({ converted_from: from }: Report): string | null =>
+  from === null ? null : (SOURCES[from] ?? from);
+
+/** Why a file cannot be used, a sentence for each reason. */
+export const problemsOf = (file: FileObject): readonly string[] =>
+  file.status === 'error'
+    ? (file.graft?.problems ?? [file.status_details ?? 'no reason was given'])
+    : [];
+
+/** What an upload found, in a few lines: what is in the file, what may spoil the result, or why it cannot be used. */
 export function FileReport({ file }: { file: FileObject }) {
-  if (!file.status_details) return null;
-  const lines = reportLines(file.status_details);
-  if (file.status !== 'error')
+  const report = file.graft;
+  if (file.status === 'error')
     return (
-      <p className="notice">
-        {file.filename}: {file.status_details}
-      </p>
+      <div className="notice bad" role="alert">
+        <b className="break">{file.filename} cannot be used for training</b>
+        <Sentences of={problemsOf(file)} />
+      </div>
     );
+  if (!report) return null;
+  const source = sourceOf(report);
   return (
-    <div className="notice bad" role="alert">
-      <b>{file.filename} cannot be used for training</b>
-      <ul className="report">
-        {lines.map((line) => (
-          <li key={line}>{line}</li>
-        ))}
-      </ul>
+    <div className="notice">
+      <b className="break">{file.filename}</b>: {examplesIn(report)}
+      {source && `, read from ${source}`}
+      <Sentences of={report.warnings} />
     </div>
+  );
+}
+
+export function Sentences({ of: sentences }: { of: readonly string[] }) {
+  if (sentences.length === 0) return null;
+  return (
+    <ul className="report">
+      {sentences.map((sentence) => (
+        <li key={sentence}>{sentence}</li>
+      ))}
+    </ul>
   );
 }

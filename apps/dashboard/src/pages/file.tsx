@@ -1,0 +1,212 @@
+import type { FileObject, FileRecordObject, FileReport, JobObject } from '@graft/contracts';
+import { useEffect, useState } from 'react';
+import { api, download } from '../api.js';
+import { useLoaded } from '../loading.js';
+import { go, linkTo } from '../navigation.js';
+import { CopyButton } from '../parts/copy-button.js';
+import { Failure } from '../parts/failure.js';
+import { examplesIn, kindsIn, problemsOf, Sentences, sourceOf } from '../parts/file-report.js';
+import { Loading } from '../parts/loading.js';
+import { TrainingRecord } from '../parts/record.js';
+import { StatePill } from '../parts/state-pill.js';
+import { ago, bytes, count, moment } from '../wording.js';
+
+const PAGE = 20;
+
+/** One file: what it is, what its check found, its examples, and the jobs that use it. */
+export function FilePage({ id, after }: { id: string; after: number }) {
+  const file = useLoaded(() => api.file(id));
+  const jobs = useLoaded(async () => (await api.jobs(id)).data);
+  const [error, setError] = useState<Error | null>(null);
+  const { value } = file;
+  useEffect(() => {
+    if (value) document.title = `${value.filename} · Graft`;
+  }, [value]);
+  if (!value)
+    return (
+      <main>
+        <Failure error={file.error} />
+        <Loading error={file.error} />
+      </main>
+    );
+  return (
+    <main>
+      <Head file={value} users={jobs.value ?? []} onError={setError} />
+      <Failure error={error ?? file.error} />
+      {problemsOf(value).length > 0 && (
+        <section className="notice bad" aria-label="Problems">
+          <b>It cannot be used for training</b>
+          <Sentences of={problemsOf(value)} />
+        </section>
+      )}
+      {value.graft && <Report id={id} report={value.graft} />}
+      {jobs.value && jobs.value.length > 0 && <Users jobs={jobs.value} />}
+      {value.purpose === 'fine-tune' && (
+        <Examples key={after} id={id} after={after} total={value.graft?.records ?? null} />
+      )}
+    </main>
+  );
+}
+
+interface HeadProps {
+  readonly file: FileObject;
+  readonly users: readonly JobObject[];
+  readonly onError: (error: Error) => void;
+}
+
+function Head({ file, users, onError }: HeadProps) {
+  const usable = file.status !== 'error';
+  const remove = () => {
+    if (confirm(lossOf(file, users))) api.deleteFile(file.id).then(() => go('/files'), onError);
+  };
+  return (
+    <>
+      <p className="crumb">
+        <a {...linkTo('/files')}>Files</a>
+      </p>
+      <div className="bar head">
+        <h1 className="name">{file.filename}</h1>
+        <span className={`pill ${usable ? 'good' : 'bad'}`}>
+          <span aria-hidden="true">{usable ? '✓' : '✕'}</span> {usable ? 'ready' : 'unusable'}
+        </span>
+        <span className="grow" />
+        {usable && file.purpose === 'fine-tune' && (
+          <a
+            className="button main"
+            {...linkTo(`/new?training_file=${encodeURIComponent(file.id)}`)}
+          >
+            Train on it
+          </a>
+        )}
+        <button onClick={() => download(file.id, file.filename).catch(onError)}>Download</button>
+        <button onClick={remove}>Delete</button>
+      </div>
+      <p className="facts faint">
+        <span className="break">
+          <code>{file.id}</code> <CopyButton text={file.id} label="Copy the id" />
+        </span>
+        <span>{bytes(file.bytes)}</span>
+        <span title={moment(file.created_at)}>added {ago(file.created_at)}</span>
+        {file.expires_at && <span>kept until {moment(file.expires_at)}</span>}
+      </p>
+    </>
+  );
+}
+
+/** What deleting takes away, in words. */
+export function lossOf(file: FileObject, users: readonly JobObject[] = []): string {
+  const { graft: report } = file;
+  const what = report && report.records > 0 ? ` with its ${examplesIn(report)}` : '';
+  const jobs = `${users.length} job${users.length === 1 ? '' : 's'}`;
+  const kept = users.length > 0 ? ` Models and figures of the ${jobs} that used it stay.` : '';
+  return `Delete ${file.filename}${what}? It is gone for good.${kept}`;
+}
+
+function Report({ id, report }: { id: string; report: FileReport }) {
+  const { duplicates, duplicate_lines: repeated, longest_line: longest } = report;
+  const kinds = kindsIn(report);
+  const source = sourceOf(report);
+  const line = (number: number) => linkTo(`/files/${id}?after=${number - 1}`);
+  return (
+    <section aria-label="Report">
+      <dl className="strip">
+        {kinds.length !== 1 && <Figure name="examples" value={count(report.records)} />}
+        {kinds.map(([n, name]) => (
+          <Figure key={name} name={name} value={count(n)} />
+        ))}
+        <Figure name={duplicates === 1 ? 'duplicate' : 'duplicates'} value={count(duplicates)} />
+        {longest && (
+          <Figure name={`longest, line ${count(longest.line)}`} value={bytes(longest.bytes)} />
+        )}
+        {source && <Figure name="read from" value={source} />}
+      </dl>
+      {report.warnings.length > 0 && (
+        <div className="notice warn">
+          <Sentences of={report.warnings} />
+          {repeated.length > 0 && (
+            <p className="jump">
+              Look at line{repeated.length === 1 ? '' : 's'}{' '}
+              {repeated.map((number) => (
+                <a key={number} {...line(number)} aria-label={`Line ${number}, a duplicate`}>
+                  {number}
+                </a>
+              ))}
+              {duplicates > repeated.length && '…'}
+            </p>
+          )}
+        </div>
+      )}
+    </section>
+  );
+}
+
+const Figure = ({ name, value }: { name: string; value: string }) => (
+  <div>
+    <dt>{name}</dt>
+    <dd>{value}</dd>
+  </div>
+);
+
+function Users({ jobs }: { jobs: readonly JobObject[] }) {
+  return (
+    <section aria-label="Jobs">
+      <h2>Jobs that use it</h2>
+      <ul className="users">
+        {jobs.slice(0, 8).map((job) => (
+          <li key={job.id}>
+            <a {...linkTo(`/jobs/${job.id}`)}>{job.user_provided_suffix ?? job.id}</a>{' '}
+            <StatePill status={job.status} />
+          </li>
+        ))}
+        {jobs.length > 8 && <li className="faint">and {jobs.length - 8} more</li>}
+      </ul>
+    </section>
+  );
+}
+
+interface ExamplesProps {
+  readonly id: string;
+  readonly after: number;
+  readonly total: number | null;
+}
+
+function Examples({ id, after, total }: ExamplesProps) {
+  const page = useLoaded(() => api.records(id, after, PAGE));
+  const items: readonly FileRecordObject[] = page.value?.data ?? [];
+  const last = items.at(-1)?.line ?? after;
+  const to = (line: number) => go(`/files/${id}${line > 0 ? `?after=${line}` : ''}`);
+  return (
+    <section aria-label="Examples">
+      <div className="bar">
+        <h2 className="grow">Examples</h2>
+        <span className="legend">
+          <i aria-hidden="true" /> what a model learns to write
+        </span>
+      </div>
+      <Failure error={page.error} />
+      {page.value === null ? (
+        <Loading error={page.error} />
+      ) : (
+        <ol className="examples">
+          {items.map((item) => (
+            <TrainingRecord key={item.line} item={item} />
+          ))}
+        </ol>
+      )}
+      {(after > 0 || page.value?.has_more) && (
+        <nav className="bar pages" aria-label="Pages of examples">
+          <button disabled={after === 0} onClick={() => to(Math.max(0, after - PAGE))}>
+            ← Earlier
+          </button>
+          <span className="faint numbers">
+            {items.length > 0 && `lines ${count(items[0]?.line ?? 0)}–${count(last)}`}
+            {total !== null && ` of ${count(total)} examples`}
+          </span>
+          <button disabled={!page.value?.has_more} onClick={() => to(last)}>
+            Later →
+          </button>
+        </nav>
+      )}
+    </section>
+  );
+}

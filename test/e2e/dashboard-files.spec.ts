@@ -1,0 +1,237 @@
+// Training data in the dashboard: what an upload is told, and a file's own page.
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Browser, Page } from 'playwright-core';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { buildDashboard, findBrowser, picture, rows, startBrowser, Tabs, text } from './browser.js';
+import { Installation, until } from './installation.js';
+import { tooWide, unreadable } from './looks.js';
+
+const program = findBrowser();
+const SCRIPT = '<img src=x onerror=window.hacked=1>';
+
+let dir: string;
+let graft: Installation;
+let browser: Browser;
+let tabs: Tabs;
+
+const chat = (question: string, answer: string, more: object = {}): string =>
+  JSON.stringify({
+    messages: [
+      { role: 'system', content: 'You are the desk of a small library. Answer in one sentence.' },
+      { role: 'user', content: question },
+      { role: 'assistant', content: answer },
+    ],
+    ...more,
+  });
+
+/** 46 lines: a duplicate at 30, a tool call at 2, a pair at 3, a long text at 4, a script at 5. */
+function library(): string[] {
+  const lines = Array.from({ length: 46 }, (_, n) =>
+    chat(
+      `Is the reading room open on day ${n + 1} of the month?`,
+      `Yes, from nine until ${n % 2 ? 'five' : 'six'}.`,
+    ),
+  );
+  const tool = { type: 'function', function: { name: 'find_book', parameters: {} } };
+  const call = {
+    id: 'c1',
+    type: 'function',
+    function: { name: 'find_book', arguments: '{"title":"Emma"}' },
+  };
+  lines[1] = JSON.stringify({
+    tools: [tool],
+    messages: [
+      { role: 'user', content: 'Do you have Emma?' },
+      { role: 'assistant', tool_calls: [call] },
+      { role: 'tool', content: '2 copies', tool_call_id: 'c1' },
+      { role: 'assistant', content: 'Yes: two copies, on shelf 12.' },
+      { role: 'user', content: 'Wonderful!' },
+      { role: 'assistant', content: '🙂', weight: 0 },
+    ],
+    parallel_tool_calls: false,
+  });
+  lines[2] = JSON.stringify({ prompt: 'A book by Jane Austen: ', completion: 'Persuasion' });
+  lines[3] = JSON.stringify({ text: 'It is a truth universally acknowledged. '.repeat(90) });
+  lines[4] = chat(SCRIPT, SCRIPT);
+  lines[29] = lines[20]!;
+  return lines;
+}
+
+async function upload(name: string, content: string): Promise<string> {
+  const file = new File([content], name);
+  return (await graft.openai.files.create({ file, purpose: 'fine-tune' })).id;
+}
+
+const open = (...where: Parameters<Tabs['open']>): Promise<Page> => tabs.open(...where);
+const examples = (page: Page) => page.getByRole('region', { name: 'Examples' }).locator('li');
+const figures = async (page: Page): Promise<string[]> => {
+  const report = page.getByRole('region', { name: 'Report' });
+  await report.waitFor();
+  return report
+    .locator('dl div')
+    .evaluateAll((boxes) =>
+      boxes.map(
+        (box) => `${box.querySelector('dd')?.textContent} ${box.querySelector('dt')?.textContent}`,
+      ),
+    );
+};
+
+describe.skipIf(!program)('files in the dashboard', () => {
+  beforeAll(async () => {
+    dir = mkdtempSync(join(tmpdir(), 'graft-dashboard-files-'));
+    buildDashboard(join(dir, 'built'));
+    graft = await Installation.start({ dashboardDir: join(dir, 'built') });
+    await graft.importTinyBase();
+    browser = await startBrowser(program!);
+    tabs = new Tabs(browser, graft.where);
+  });
+  afterAll(async () => {
+    await browser?.close();
+    await graft?.stop();
+    if (dir) rmSync(dir, { recursive: true, force: true });
+  });
+  afterEach(async ({ task }) => {
+    if (task.result?.state === 'fail') {
+      console.error(tabs.problems().join('\n'), graft.tails());
+      await tabs.pictures(`failed-${task.name.replaceAll(/\W+/g, '-')}`);
+    }
+    await tabs.close();
+  });
+
+  it('shows what is in a file, example by example', async () => {
+    const path = join(dir, 'library desk.jsonl');
+    writeFileSync(path, `${library().join('\n')}\n`);
+    const page = await open('/files');
+    await text(page, 'No file yet');
+    await page.getByLabel('Files to upload').setInputFiles([path]);
+    await text(page, '44 chats, 1 prompt with completion, 1 plain text');
+    await text(page, '1 record says the same as an earlier one: line 30.');
+    await rows(page).getByRole('link', { name: '3 warnings' }).waitFor();
+    await picture(page, 'files-uploaded');
+    await rows(page).getByRole('link', { name: 'library desk.jsonl' }).click();
+    await page.getByRole('heading', { name: 'library desk.jsonl' }).waitFor();
+    expect(await figures(page)).toEqual([
+      '46 examples',
+      '44 chats',
+      '1 prompt with completion',
+      '1 plain text',
+      '1 duplicate',
+      expect.stringMatching(/^3\.6 kB longest, line 4$/),
+    ]);
+    await text(page, 'Training does not read "parallel_tool_calls", which 1 record has.');
+    await until('a page of examples', async () => (await examples(page).count()) === 20);
+    expect(await page.title()).toBe('library desk.jsonl · Graft');
+
+    const second = examples(page).nth(1);
+    expect(await second.locator('.said').allInnerTexts()).toEqual([
+      'user\nDo you have Emma?',
+      'assistant\n→ find_book({"title":"Emma"})',
+      'tool\n2 copies',
+      'assistant\nYes: two copies, on shelf 12.',
+      'user\nWonderful!',
+      'assistant (not learnt)\n🙂',
+    ]);
+    expect(await second.locator('.learnt').count()).toBe(2);
+    await second.getByText('1 tool offered: find_book').waitFor();
+    const long = examples(page).nth(3);
+    await long.getByRole('button', { name: 'Show all 3,600 characters' }).click();
+    expect((await long.locator('.pre').textContent())?.length).toBe(3600);
+    await examples(page).nth(4).getByText(SCRIPT).first().waitFor();
+    await picture(page, 'file');
+
+    await page.getByRole('link', { name: 'Line 30, a duplicate' }).click();
+    await examples(page).first().getByText('day 21 of the month').waitFor();
+    await text(page, 'lines 30–46 of 46 examples');
+    await page.goBack();
+    await page.getByRole('button', { name: 'Later' }).click();
+    await text(page, 'lines 21–40 of 46 examples');
+    await page.reload();
+    await text(page, 'lines 21–40 of 46 examples');
+    await page.getByRole('button', { name: 'Later' }).click();
+    await text(page, 'lines 41–46 of 46 examples');
+    expect(await page.getByRole('button', { name: 'Later' }).isDisabled()).toBe(true);
+    expect(await page.evaluate(() => 'hacked' in window)).toBe(false);
+    expect(tabs.problems()).toEqual([]);
+  });
+
+  it('leads to a job on it, names the jobs that use it, and says what deleting takes away', async () => {
+    const id = await upload('twelve.jsonl', `${library().slice(5, 17).join('\n')}\n`);
+    await graft.createJob({ model: 'tiny', training_file: id, suffix: 'opening hours' });
+    const page = await open(`/files/${id}`);
+    const jobs = page.getByRole('region', { name: 'Jobs' });
+    await jobs.getByRole('link', { name: 'opening hours' }).waitFor();
+    await picture(page, 'file-used');
+    const train = page.getByRole('link', { name: 'Train on it' });
+    expect(await train.getAttribute('href')).toBe(`/new?training_file=${id}`);
+    let asked = '';
+    page.on('dialog', (dialog) => {
+      asked = dialog.message();
+      void dialog.accept();
+    });
+    await page.getByRole('button', { name: 'Delete' }).click();
+    await page.getByRole('alert').filter({ hasText: 'is in use by ftjob-' }).waitFor();
+    expect(asked).toBe(
+      'Delete twelve.jsonl with its 12 chats? It is gone for good. Models and figures of the 1 job that used it stay.',
+    );
+    const job = (await graft.openai.fineTuning.jobs.list()).data[0]!;
+    await graft.openai.fineTuning.jobs.cancel(job.id);
+    await page.getByRole('button', { name: 'Delete' }).click();
+    await page.waitForURL(/\/files$/);
+    expect(tabs.problems(/status of 409/)).toEqual([]);
+  });
+
+  it('shows why a file cannot be used, at its lines, and clears such files away', async () => {
+    const lines = library().slice(5, 9);
+    const id = await upload(
+      'mistaken.jsonl',
+      [...lines, ...Array(14).fill('{"text":1}'), 'no JSON'].join('\n'),
+    );
+    const page = await open('/files');
+    await rows(page)
+      .filter({ hasText: 'mistaken' })
+      .getByText('lines 5–18: "text" is not a string')
+      .waitFor();
+    await picture(page, 'files-unusable');
+    await page.goto(`${graft.where.url}/files/${id}`);
+    const problems = page.getByRole('region', { name: 'Problems' }).getByRole('listitem');
+    await problems.first().waitFor();
+    expect(await problems.allTextContents()).toEqual([
+      'lines 5–18: "text" is not a string',
+      expect.stringMatching(/^line 19: not valid JSON/),
+    ]);
+    await until('all lines', async () => (await examples(page).count()) === 19);
+    expect(await examples(page).nth(4).textContent()).toContain('"text" is not a string{"text":1}');
+    expect(await page.getByRole('link', { name: 'Train on it' }).count()).toBe(0);
+    await picture(page, 'file-unusable');
+    await page.goto(`${graft.where.url}/files`);
+    page.once('dialog', (dialog) => void dialog.accept());
+    await page.getByRole('button', { name: 'Delete it' }).click();
+    await until(
+      'it to be gone',
+      async () => (await rows(page).filter({ hasText: 'mistaken' }).count()) === 0,
+    );
+    await page.goto(`${graft.where.url}/files/${id}`);
+    await page.getByRole('alert').filter({ hasText: 'No such File' }).waitFor();
+    expect(tabs.problems(/status of 404/)).toEqual([]);
+  });
+
+  it('fits a phone, light and dark', async () => {
+    const id = await upload('phone.jsonl', `${library().join('\n')}\n`);
+    for (const colorScheme of ['light', 'dark'] as const)
+      for (const width of [390, 1024]) {
+        const page = await open(`/files/${id}`, { viewport: { width, height: 844 }, colorScheme });
+        await until('the examples', async () => (await examples(page).count()) === 20);
+        await picture(page, `file-${width}-${colorScheme}`);
+        expect(await tooWide(page)).toEqual([]);
+        expect(await unreadable(page)).toEqual([]);
+        await page.goto(`${graft.where.url}/files`);
+        await rows(page).first().waitFor();
+        await picture(page, `files-${width}-${colorScheme}`);
+        expect(await tooWide(page)).toEqual([]);
+        expect(await unreadable(page)).toEqual([]);
+      }
+    expect(tabs.problems()).toEqual([]);
+  });
+});
