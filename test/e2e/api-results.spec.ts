@@ -1,4 +1,10 @@
-import type { CheckpointObject, JobObject, ModelObject, Page } from '@graft/contracts';
+import type {
+  CheckpointObject,
+  JobEventObject,
+  JobObject,
+  ModelObject,
+  Page,
+} from '@graft/contracts';
 import {
   mkdirSync,
   readdirSync,
@@ -22,7 +28,7 @@ let api: TestApi;
 let pools = 0;
 
 beforeAll(async () => {
-  api = await startTestApi();
+  api = await startTestApi({ retryBackoffMs: 50 });
   await importBase(api);
 });
 afterAll(() => api?.close());
@@ -179,6 +185,76 @@ describe('checkpoints', () => {
     run.worker.vanish();
   });
 });
+
+describe('a job', () => {
+  const events = async (id: string): Promise<readonly JobEventObject[]> =>
+    (await api.get<Page<JobEventObject>>(`/fine_tuning/jobs/${id}/events?limit=100`)).data;
+  const job = (id: string): Promise<JobObject> => api.get<JobObject>(`/fine_tuning/jobs/${id}`);
+  const warning = (code: string, message: string) =>
+    ({ $case: 'log', value: { level: 'warn', message, code } }) as const;
+
+  it('knows its lowest validation loss, and says at its end when the last is another', async () => {
+    const run = await running();
+    await run.worker.tell(run.lease, started(0, 3));
+    expect((await job(run.id)).graft.best).toBeNull();
+    await run.worker.tell(run.lease, step(1), evaluated(1, NaN), step(2), evaluated(2, 2.23));
+    expect((await job(run.id)).graft.best).toEqual({ step: 2, valid_loss: 2.23 });
+    await run.worker.tell(run.lease, step(3, 0.0013), evaluated(3, 4.27, true));
+    expect((await job(run.id)).graft).toMatchObject({
+      best: { step: 2, valid_loss: 2.23 },
+      valid_loss: 4.27,
+    });
+    const [, last] = await events(run.id);
+    expect(last?.message).toBe('Step 3/3: training loss=0.001300');
+    await run.worker.finish(run.lease, 3);
+    expect((await events(run.id)).slice(0, 3).map(({ message }) => message)).toEqual([
+      'The job has successfully completed',
+      'Validation loss was lowest at step 2 (2.230); the last is 4.270',
+      expect.stringContaining('New fine-tuned model created'),
+    ]);
+    run.worker.vanish();
+  });
+
+  it('keeps its warnings, each kind once and over all attempts, and ends with them', async () => {
+    const run = await running();
+    const flat = warning('loss_at_chance', 'The loss is that of guessing. Lower the rate.');
+    await run.worker.tell(run.lease, started(0, 3), step(1), flat, step(2));
+    await run.worker.tell(run.lease, { $case: 'failed', value: crash });
+    expect((await job(run.id)).graft.warnings).toEqual([
+      { code: 'loss_at_chance', message: flat.value.message, step: 1 },
+    ]);
+    const again = await run.worker.assigned();
+    await run.worker.tell(again, started(0, 3), step(1), flat);
+    await run.worker.tell(again, warning('overfitting', 'It \0overfits.'), warning('', 'Odd bits'));
+    await run.worker.finish(again, 3);
+    expect((await job(run.id)).graft.warnings).toEqual([
+      { code: 'loss_at_chance', message: flat.value.message, step: 1 },
+      { code: 'overfitting', message: 'It overfits.', step: 1 },
+    ]);
+    const all = await events(run.id);
+    expect(all[0]).toMatchObject({
+      level: 'warn',
+      message:
+        'The job has completed; 2 warnings: The loss is that of guessing. Lower the rate; It overfits',
+    });
+    expect(
+      all.filter(({ data }) => data?.['code']).map(({ level, data }) => [level, data]),
+    ).toEqual([
+      ['warn', { source: 'trainer', code: 'overfitting' }],
+      ['warn', { source: 'trainer', code: 'loss_at_chance' }],
+      ['warn', { source: 'trainer', code: 'loss_at_chance' }],
+    ]);
+    run.worker.vanish();
+  });
+});
+
+const crash = {
+  code: 'crash',
+  message: 'signal 11',
+  param: '',
+  retryable: true,
+  stderrTail: '',
+};
 
 /** A finished job's model. */
 async function finishedModel(extra: object = {}): Promise<ModelObject> {

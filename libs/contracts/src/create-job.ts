@@ -62,7 +62,7 @@ export const GraftOptions = z.strictObject({
     .int()
     .min(0)
     .optional()
-    .meta({ default: 0, description: 'Steps between held-out losses; 0: only at the end' }),
+    .meta({ default: 0, description: 'Steps between validation losses; 0: only at the end' }),
   save_steps: z
     .int()
     .min(0)

@@ -77,6 +77,12 @@ export interface JobWarning {
   readonly step: number | null;
 }
 
+/** The lowest validation loss so far and its step: of samples and of the whole file alike, the earliest of equal ones. */
+export interface JobBest {
+  readonly step: number;
+  readonly valid_loss: number;
+}
+
 export interface JobError {
   readonly code: string;
   readonly message: string;
@@ -106,13 +112,13 @@ export interface JobGraft {
   readonly sparkline: readonly number[];
   /** What the training file is for this base; null where it was not looked at. */
   readonly data?: DataReport | null;
-  /** The lowest validation loss so far and its step. */
-  readonly best?: { readonly step: number; readonly valid_loss: number } | null;
+  readonly best: JobBest | null;
   /** Seconds in which attempts trained (from their first step's beginning to their end); waiting is not in it. */
   readonly training_seconds?: number;
   /** Of a running job: seconds since its worker was last heard, by the database's clock. */
   readonly worker_silent_seconds?: number | null;
-  readonly warnings?: readonly JobWarning[];
+  /** Each code once, over all attempts. */
+  readonly warnings: readonly JobWarning[];
 }
 
 export interface JobAttempt {

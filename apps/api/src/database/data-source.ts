@@ -9,6 +9,7 @@ import { WorkerSession1764100000000 } from './migrations/1764100000000-worker-se
 import { Installation1764200000000 } from './migrations/1764200000000-installation.js';
 import { FileReport1764302117000 } from './migrations/1764302117000-file-report.js';
 import { CheckpointMetrics1764350100000 } from './migrations/1764350100000-checkpoint-metrics.js';
+import { JobWarningsAndBest1764350200000 } from './migrations/1764350200000-job-warnings-and-best.js';
 
 export const ENTITIES = [
   Project,
@@ -48,6 +49,7 @@ export function dataSource(url: string, pool: keyof typeof POOLS = 'requests'): 
       Installation1764200000000,
       FileReport1764302117000,
       CheckpointMetrics1764350100000,
+      JobWarningsAndBest1764350200000,
     ],
     migrationsTableName: 'migration',
     extra: {

@@ -1,4 +1,5 @@
 import { Injectable } from '@nestjs/common';
+import { lossText } from '@graft/contracts';
 import type {
   BlobRef,
   Evaluated,
@@ -21,6 +22,7 @@ import { fineTunedName } from '../jobs/history-objects.js';
 import { JobMetrics } from '../jobs/metrics.service.js';
 import { finite } from '../jobs/job-object.js';
 import { History, type NewEvent } from './history.js';
+import { outcome } from './outcome.js';
 import type { Progress } from './progress.js';
 import { Replay } from './replay.js';
 
@@ -59,14 +61,16 @@ export class Facts {
       case 'saved':
         return this.saved(manager, job, progress, fact.value, at);
       case 'log': {
-        const severity = level(fact.value.level);
+        const { message, code } = fact.value;
+        if (code !== '') progress.warn(code, message);
+        const severity = code === '' ? level(fact.value.level) : 'warn';
         return [
           {
             // What is worth a warning is an event of the job, not a line of a log that few read.
             type: severity === 'info' ? 'log' : 'message',
             level: severity,
-            message: fact.value.message,
-            data: { source: 'trainer' },
+            message,
+            data: { source: 'trainer', ...(code === '' ? {} : { code }) },
             at,
           },
         ];
@@ -169,7 +173,7 @@ export class Facts {
       [job.id, job.epoch, fact.step, fact.loss, fact.accuracy, fact.tokens, fact.full],
       manager,
     );
-    progress.validLoss = fact.loss;
+    progress.evaluated(fact.step, fact.loss);
     const [before] = await this.database.query(
       `SELECT 1 FROM evaluation WHERE job_id = $1 AND epoch < $2 AND step = $3 AND ("full" OR NOT $4) LIMIT 1`,
       [job.id, job.epoch, fact.step, fact.full],
@@ -183,7 +187,7 @@ export class Facts {
     return [
       {
         type: 'metrics',
-        message: `Step ${fact.step}/${progress.totalSteps ?? '?'}: validation loss=${round(fact.loss)}`,
+        message: `Step ${fact.step}/${progress.totalSteps ?? '?'}: validation loss=${lossText(fact.loss)}`,
         data: {
           step: fact.step,
           total_steps: progress.totalSteps,
@@ -301,10 +305,7 @@ export class Facts {
     );
     this.counters.ended('succeeded', job.started_at);
     await this.endings.closeAttempt(manager, job, 'done');
-    await this.history.append(manager, job.id, [
-      { message: `New fine-tuned model created: ${name}` },
-      { message: 'The job has successfully completed' },
-    ]);
+    await this.history.append(manager, job.id, outcome(job, name));
   }
 
   /** Name of the first blob that no attempt of this job has put, or null. */
@@ -326,7 +327,7 @@ export class Facts {
 function stepLine(step: Step, totalSteps: number | null, at: Date): NewEvent {
   return {
     type: 'metrics',
-    message: `Step ${step.step}/${totalSteps ?? '?'}: training loss=${round(step.loss)}`,
+    message: `Step ${step.step}/${totalSteps ?? '?'}: training loss=${lossText(step.loss)}`,
     data: {
       step: step.step,
       total_steps: totalSteps,
@@ -345,7 +346,5 @@ function stepLine(step: Step, totalSteps: number | null, at: Date): NewEvent {
   };
 }
 
-const round = (value: number): string =>
-  Number.isFinite(value) ? value.toFixed(2) : String(value);
 const level = (value: string): 'info' | 'warn' | 'error' =>
   value === 'warn' || value === 'error' ? value : 'info';

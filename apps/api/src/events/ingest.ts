@@ -131,6 +131,9 @@ export class Ingest {
     // What ends the attempt judges it with this batch's checkpoints counted.
     job.crash_count = progress.crashCount;
     job.trainable_parameters = progress.trainableParameters;
+    job.valid_loss = progress.validLoss;
+    job.best = progress.best;
+    job.warnings = progress.warnings;
     switch (end?.$case) {
       case 'finished':
         if (!curve) throw new Error(`the curve of ${job.id} was not written`);

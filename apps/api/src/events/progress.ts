@@ -1,9 +1,11 @@
+import type { JobBest, JobWarning } from '@graft/contracts';
 import type { Step } from '@graft/contracts/grpc';
 import type { EntityManager } from 'typeorm';
 import type { Database } from '../database/database.js';
 import type { Job, Sparkline } from '../database/entities/job.js';
 
 const SPARKLINE_POINTS = 60;
+const MAX_WARNINGS = 20;
 /** Weight of the newest step in the running means. */
 const SMOOTHING = 0.1;
 
@@ -17,6 +19,8 @@ export class Progress {
   totalParameters: number | null;
   trainLoss: number | null;
   validLoss: number | null;
+  best: JobBest | null;
+  warnings: JobWarning[];
   tokensPerSecond: number | null;
   secondsPerStep: number | null;
   crashCount: number;
@@ -35,6 +39,8 @@ export class Progress {
     this.totalParameters = numberOrNull(job.total_parameters);
     this.trainLoss = job.train_loss;
     this.validLoss = job.valid_loss;
+    this.best = job.best;
+    this.warnings = job.warnings;
     this.tokensPerSecond = job.tokens_per_second;
     this.secondsPerStep = job.seconds_per_step;
     this.crashCount = job.crash_count;
@@ -60,6 +66,21 @@ export class Progress {
   /** Whether an earlier attempt made the step before. */
   isRepeated({ step }: Step): boolean {
     return step <= this.reported;
+  }
+
+  evaluated(step: number, loss: number): void {
+    this.validLoss = loss;
+    if (Number.isFinite(loss) && (this.best === null || loss < this.best.valid_loss))
+      this.best = { step, valid_loss: loss };
+  }
+
+  /** A warning stands once, however often attempts repeat it. */
+  warn(code: string, message: string): void {
+    const known = this.warnings.some((warning) => warning.code === code);
+    if (known || this.warnings.length >= MAX_WARNINGS) return;
+    // jsonb cannot hold NUL.
+    const text = message.replaceAll('\0', '').slice(0, 1000);
+    this.warnings = [...this.warnings, { code, message: text, step: this.step }];
   }
 
   /** Every `stride`-th loss; when there are too many, every second one is dropped. */
@@ -97,7 +118,7 @@ export async function applyProgress(
   await database.query(
     `UPDATE job SET step = $3, total_steps = $4, phase_code = $5, phase_message = $6, trainable_parameters = $7,
        total_parameters = $8, train_loss = $9, valid_loss = $10, tokens_per_second = $11, seconds_per_step = $12,
-       crash_count = $13, sparkline = $14
+       crash_count = $13, sparkline = $14, best = $15, warnings = $16
      WHERE id = $1 AND epoch = $2 AND state = 'running'`,
     [
       job.id,
@@ -114,6 +135,8 @@ export async function applyProgress(
       progress.secondsPerStep,
       progress.crashCount,
       JSON.stringify(progress.sparkline),
+      progress.best === null ? null : JSON.stringify(progress.best),
+      JSON.stringify(progress.warnings),
     ],
     manager,
   );

@@ -87,6 +87,8 @@ function graftFields(job: Job, attempts: readonly Attempt[]): JobGraft {
     train_loss: finite(job.train_loss),
     valid_loss: finite(job.valid_loss),
     sparkline: job.sparkline.values,
+    best: job.best,
+    warnings: job.warnings,
   };
 }
 

@@ -1,4 +1,4 @@
-import type { JobError, JobStatus, Spec } from '@graft/contracts';
+import type { JobBest, JobError, JobStatus, JobWarning, Spec } from '@graft/contracts';
 import { Column, Entity, Index, PrimaryColumn } from 'typeorm';
 import { Big, Float, Int, Json, Now, Text, Time, optional } from '../columns.js';
 import type { StoredFile } from './storage.js';
@@ -51,6 +51,8 @@ export class Job {
   @Big(optional) total_parameters!: number | null;
   @Float(optional) train_loss!: number | null;
   @Float(optional) valid_loss!: number | null;
+  @Json(optional) best!: JobBest | null;
+  @Json({ default: () => "'[]'" }) warnings!: JobWarning[];
   @Big(optional) trained_tokens!: number | null;
   @Json({ default: () => `'{"stride": 1, "values": []}'` }) sparkline!: Sparkline;
   @Json(optional) error!: JobError | null;
