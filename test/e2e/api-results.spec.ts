@@ -215,6 +215,23 @@ describe('a job', () => {
     run.worker.vanish();
   });
 
+  it('has a log of what its attempts did before the first step and between steps', async () => {
+    const run = await running();
+    const phase = (message: string, progress = 0) =>
+      ({ $case: 'phase', value: { code: 'loading_base', message, progress } }) as const;
+    await run.worker.tell(run.lease, phase('Fetching tiny', 0.25), phase('Fetching tiny', 0.5));
+    await run.worker.tell(run.lease, phase('Fetching tiny', 0.75), phase('Loading tiny'));
+    await run.worker.tell(run.lease, started(0, 3), step(1));
+    await run.worker.finish(run.lease, 3);
+    const logs = await api.get<Page<JobEventObject>>(`/fine_tuning/jobs/${run.id}/logs`);
+    expect(logs.data.map(({ message, data }) => [message, data])).toEqual([
+      ['Loading tiny', { source: 'worker', code: 'loading_base' }],
+      ['Fetching tiny', { source: 'worker', code: 'loading_base' }],
+    ]);
+    expect((await events(run.id)).map(({ message }) => message)).not.toContain('Loading tiny');
+    run.worker.vanish();
+  });
+
   it('keeps its warnings, each kind once and over all attempts, and ends with them', async () => {
     const run = await running();
     const flat = warning('loss_at_chance', 'The loss is that of guessing. Lower the rate.');

@@ -5,6 +5,7 @@ import type {
   Evaluated,
   Event,
   Finished,
+  Phase,
   Saved,
   Started,
   Step,
@@ -75,13 +76,8 @@ export class Facts {
           },
         ];
       }
-      case 'phase': {
-        const { code, message, progress: share } = fact.value;
-        const percent = share > 0 && share < 1 ? ` (${Math.round(share * 100)} %)` : '';
-        if (progress.phase.code !== 'pausing')
-          progress.phase = { code, message: message + percent };
-        return [];
-      }
+      case 'phase':
+        return phase(progress, fact.value, at);
       case 'failed':
         return fact.value.stderrTail
           ? [
@@ -322,6 +318,18 @@ export class Facts {
     );
     return row?.name ?? null;
   }
+}
+
+/** What an attempt does is a line of its log when it begins; how far it is, only the job's phase. */
+function phase(
+  progress: Progress,
+  { code, message, progress: share }: Phase,
+  at: Date,
+): NewEvent[] {
+  const percent = share > 0 && share < 1 ? ` (${Math.round(share * 100)} %)` : '';
+  const said = progress.phase.message.replace(/ \(\d+ %\)$/, '') === message;
+  if (progress.phase.code !== 'pausing') progress.phase = { code, message: message + percent };
+  return said ? [] : [{ type: 'log', message, data: { source: 'worker', code }, at }];
 }
 
 function stepLine(step: Step, totalSteps: number | null, at: Date): NewEvent {
