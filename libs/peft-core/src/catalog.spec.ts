@@ -90,6 +90,18 @@ describe('the catalog', () => {
 describe('a PEFT config is refused by field', () => {
   it.each<[PeftConfig, string, string, RegExp]>([
     [{ peft_type: 'LORA', rank: 3 }, 'unknown_parameter', 'peft.rank', /no field "rank"/],
+    [
+      { peft_type: 'LORA', alpha: 3 },
+      'unknown_parameter',
+      'peft.alpha',
+      /did you mean peft.lora_alpha\?/,
+    ],
+    [
+      { peft_type: 'LORA', learning_rate: 3 },
+      'unknown_parameter',
+      'peft.learning_rate',
+      /did you mean graft.learning_rate\?/,
+    ],
     [{ peft_type: 'LORA', __proto__x: 3 }, 'unknown_parameter', 'peft.__proto__x', /no field/],
     [{ peft_type: 'LORO' }, 'invalid_value', 'peft.peft_type', /LORA, PROMPT_TUNING/],
     [{ peft_type: 'LORA', r: 0 }, 'invalid_value', 'peft.r', /got 0/],

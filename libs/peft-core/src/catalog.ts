@@ -2,7 +2,7 @@
  * What this build can train, and the checks of a job before anything native runs. Derived from the registries;
  * importing it loads neither libtorch nor the tokenizer.
  */
-import { DomainError, GraftOptions, Spec } from '@graft/contracts';
+import { DomainError, GraftOptions, Spec, fieldPaths } from '@graft/contracts';
 import type {
   Catalog,
   CatalogMethod,
@@ -70,6 +70,10 @@ function jobSchema(method: Method): JsonSchema {
     fields[name] = { ...fields[name], default: value };
   return schema;
 }
+
+/** Paths of all fields that any method's config has (`peft.r`). */
+export const peftFields = (): string[] =>
+  methods.flatMap(({ options }) => fieldPaths(options, 'peft.'));
 
 /**
  * A job's PEFT config with its defaults filled in; with a config.json's `modelType`, also checked against the family.

@@ -1,2 +1,8 @@
 // The one file that touches peft-core, and only its native-free catalogue.
-export { catalog, inspectModelFolder, readRecord, resolveSpec } from '@graft/peft-core/catalog';
+export {
+  catalog,
+  inspectModelFolder,
+  peftFields,
+  readRecord,
+  resolveSpec,
+} from '@graft/peft-core/catalog';

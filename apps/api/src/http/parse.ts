@@ -1,16 +1,25 @@
-import { DomainError, plainWords } from '@graft/contracts';
+import { DomainError, fieldPaths, plainWords, wayOut } from '@graft/contracts';
 import type { ApiBodyOptions } from '@nestjs/swagger';
 import { z } from 'zod';
 
-/** Validates a body at the edge; the first problem becomes the API's error, with the field's whole path. */
-export function parseBody<T extends z.ZodType>(schema: T, body: unknown): z.output<T> {
+/**
+ * Validates a body at the edge; the first problem becomes the API's error, with the field's whole path.
+ * @param elsewhere fields that the schema leaves to others to check, for whoever misplaces one
+ */
+export function parseBody<T extends z.ZodType>(
+  schema: T,
+  body: unknown,
+  elsewhere: () => readonly string[] = () => [],
+): z.output<T> {
   const result = schema.safeParse(body ?? {}, { error: plainWords });
   if (result.success) return result.data;
   const issue = deepest(result.error.issues[0]);
   const path = issue?.path.join('.') || null;
   if (issue?.code === 'unrecognized_keys') {
     const field = [...issue.path, issue.keys[0]].join('.');
-    throw new DomainError('unknown_parameter', `unknown field ${field}; leave it out`, field);
+    const known = [...fieldPaths(schema), ...elsewhere()];
+    const message = `unknown field ${field}; ${wayOut(field, known)}`;
+    throw new DomainError('unknown_parameter', message, field);
   }
   const own = issue?.code === 'custom' ? issue.params?.['code'] : undefined;
   if (own === 'unsupported') throw new DomainError(own, `${path}: ${issue?.message}`, path);

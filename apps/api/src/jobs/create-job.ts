@@ -4,7 +4,7 @@ import type { EntityManager } from 'typeorm';
 import { z } from 'zod';
 import type { Principal } from '../auth/principal.js';
 import { BlobStore } from '../blobs/blob-store.js';
-import { resolveSpec } from '../catalog/plugins.js';
+import { peftFields, resolveSpec } from '../catalog/plugins.js';
 import { Database } from '../database/database.js';
 import { Job } from '../database/entities/job.js';
 import type { File } from '../database/entities/storage.js';
@@ -49,7 +49,7 @@ export class JobCreation {
     const earlier = await this.earlier(caller, hash, marks);
     if (earlier) return this.jobs.object(caller.projectId, earlier);
 
-    const request = parseBody(CreateJob, body);
+    const request = parseBody(CreateJob, body, peftFields);
     if (request.metadata) parseBody(Metadata, { metadata: request.metadata });
     const base = await this.models.resolve(caller, request.model, 'model');
     const start = await this.startingAdapter(caller, request, base);

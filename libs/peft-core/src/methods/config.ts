@@ -1,5 +1,5 @@
 /** Turns a PEFT config, typed by a person or read from a file, into a method's options. */
-import { DomainError, plainWords } from '@graft/contracts';
+import { CreateJob, DomainError, fieldPaths, plainWords, wayOut } from '@graft/contracts';
 import { BOOKKEEPING } from './fields.js';
 import type { Method } from './method.js';
 import { methodFor } from './registry.js';
@@ -41,8 +41,10 @@ export function parsePeft(peft: PeftConfig): ParsedConfig {
   const [issue] = parsed.error.issues;
   if (issue?.code === 'unrecognized_keys') {
     const [unknown] = issue.keys as [string];
-    const message = `${method.name} has no field "${unknown.slice(0, 100)}"; check its spelling or leave it out`;
-    throw new DomainError('unknown_parameter', message, `peft.${unknown.slice(0, 100)}`);
+    const path = `peft.${unknown.slice(0, 100)}`;
+    const known = [...fieldPaths(method.options, 'peft.'), ...fieldPaths(CreateJob)];
+    const message = `${method.name} has no field "${unknown.slice(0, 100)}"; ${wayOut(path, known)}`;
+    throw new DomainError('unknown_parameter', message, path);
   }
   const path = (issue?.path ?? []).map(String).join('.');
   const value = issue?.path.length ? fields[String(issue.path[0])] : undefined;

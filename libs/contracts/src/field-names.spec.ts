@@ -1,0 +1,32 @@
+import { describe, expect, it } from 'vitest';
+import { CreateJob } from './create-job.js';
+import { fieldPaths, meantField, wayOut } from './field-names.js';
+
+const known = [...fieldPaths(CreateJob), 'peft.r', 'peft.lora_alpha', 'peft.layer_replication'];
+
+describe('meantField', () => {
+  it.each([
+    ['learning_rate', 'graft.learning_rate'],
+    ['n_epochs', 'hyperparameters.n_epochs'],
+    ['epochs', 'hyperparameters.n_epochs'],
+    ['graft.n_epochs', 'hyperparameters.n_epochs'],
+    ['lr', 'graft.learning_rate'],
+    ['graft.lr', 'graft.learning_rate'],
+    ['graft.learning-rate', 'graft.learning_rate'],
+    ['graft.learningrate', 'graft.learning_rate'],
+    ['graft.eval_step', 'graft.eval_steps'],
+    ['method.supervised.hyperparameters.batchsize', 'method.supervised.hyperparameters.batch_size'],
+    ['modle', 'model'],
+    ['r', 'peft.r'],
+    ['graft.alpha', 'peft.lora_alpha'],
+  ])('takes %s for %s', (typed, meant) => expect(meantField(typed, known)).toBe(meant));
+
+  it.each(['x', 'graft.zz', 'flux_capacitor', '', 'graft.'])('takes %j for nothing', (typed) =>
+    expect(meantField(typed, known)).toBeNull(),
+  );
+});
+
+it('says what to do about a field that there is not', () => {
+  expect(wayOut('lr', known)).toBe('did you mean graft.learning_rate?');
+  expect(wayOut('zz', known)).toBe('leave it out');
+});

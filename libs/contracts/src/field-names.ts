@@ -1,0 +1,56 @@
+import leven from 'leven';
+import { z } from 'zod';
+
+interface JsonSchema {
+  readonly properties?: Readonly<Record<string, JsonSchema>>;
+  readonly anyOf?: readonly JsonSchema[];
+}
+
+/** Paths of all fields that a body may have (`graft.learning_rate`), those in front first. */
+export function fieldPaths(schema: z.ZodType, under = ''): string[] {
+  const paths = new Set<string>();
+  const walk = ({ properties = {}, anyOf = [] }: JsonSchema, prefix: string): void => {
+    for (const [name, field] of Object.entries(properties)) {
+      paths.add(prefix + name);
+      walk(field, `${prefix}${name}.`);
+    }
+    for (const one of anyOf) walk(one, prefix);
+  };
+  walk(z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' }) as JsonSchema, under);
+  return [...paths];
+}
+
+/** The field that was probably meant by one that there is not, or null. */
+export function meantField(unknown: string, known: readonly string[]): string | null {
+  const [parent, name] = split(unknown.toLowerCase().replaceAll('-', '_'));
+  const ranked = known
+    .map((path) => {
+      const [at, called] = split(path);
+      const depth = path.split('.').length;
+      return { path, likeness: likeness(name, called), near: at === parent ? 0 : depth };
+    })
+    .filter(({ path, likeness }) => likeness < Infinity && path !== unknown);
+  ranked.sort((a, b) => a.likeness - b.likeness || a.near - b.near);
+  return ranked[0]?.path ?? null;
+}
+
+/** What to do about a field that there is not. */
+export function wayOut(unknown: string, known: readonly string[]): string {
+  const meant = meantField(unknown, known);
+  return meant === null ? 'leave it out' : `did you mean ${meant}?`;
+}
+
+/** 0 for the same name, then its initials (`lr`), a part of it (`epochs`), a misspelling; Infinity for another. */
+function likeness(typed: string, called: string): number {
+  if (typed === called) return 0;
+  const initials = called.replaceAll(/([^_])[^_]*_?/g, '$1');
+  if (typed.length > 1 && typed === initials) return 1;
+  if (typed.length > 1 && `_${called}_`.includes(`_${typed}_`)) return 2;
+  const edits = leven(typed, called);
+  return edits <= Math.floor((typed.length + 1) / 3) ? 2 + edits : Infinity;
+}
+
+function split(path: string): [parent: string, name: string] {
+  const dot = path.lastIndexOf('.');
+  return [path.slice(0, Math.max(0, dot)), path.slice(dot + 1)];
+}
