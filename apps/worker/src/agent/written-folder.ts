@@ -59,17 +59,18 @@ export function removeInside(workDir: string, name: string): Promise<void> {
  */
 export async function removeWritten(path: string, depth = 0): Promise<void> {
   if (depth > DEEPEST) throw new Error(`a trainer's folders lie more than ${DEEPEST} deep`);
-  try {
-    await inside(path, async (folder) => {
-      for (const entry of await readdir(folder))
-        await removeWritten(`${folder}/${entry}`, depth + 1);
-    });
-  } catch (error) {
-    if (hasCode(error, 'ENOENT')) return;
-    if (hasCode(error, 'ENOTDIR', 'ELOOP')) return unlink(path);
-    throw error;
+  const folder = await open(path, FOLDER).catch((error: NodeJS.ErrnoException) => error);
+  if (folder instanceof Error) {
+    if (folder.code !== 'ENOTDIR' && folder.code !== 'ELOOP') return unlessGone(folder);
+    return unlink(path).catch(unlessGone);
   }
-  await rmdir(path);
+  try {
+    const inside = pathOf(folder, path);
+    for (const entry of await readdir(inside)) await removeWritten(`${inside}/${entry}`, depth + 1);
+  } finally {
+    await folder.close();
+  }
+  await rmdir(path).catch(unlessGone);
 }
 
 async function inside<T>(path: string, act: (path: string) => Promise<T>): Promise<T> {
@@ -85,6 +86,6 @@ async function inside<T>(path: string, act: (path: string) => Promise<T>): Promi
 const pathOf = ({ fd }: FileHandle, path: string): string =>
   process.platform === 'linux' ? `/proc/self/fd/${fd}` : path;
 
-function hasCode(error: unknown, ...codes: readonly string[]): boolean {
-  return error instanceof Error && 'code' in error && codes.includes(String(error.code));
+function unlessGone(error: NodeJS.ErrnoException): void {
+  if (error.code !== 'ENOENT') throw error;
 }
