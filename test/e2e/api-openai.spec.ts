@@ -229,6 +229,12 @@ describe('fine-tuning jobs through the official SDK', () => {
       status: 400,
       param: 'peft.rank',
     });
+    const target_modules = Array<string>(200_000).fill('x.q_proj');
+    expect(await create({ peft: { peft_type: 'LORA', target_modules } })).toMatchObject({
+      status: 400,
+      param: 'peft.target_modules',
+      message: '400 peft.target_modules: must have at most 1,000 entries, got 200,000',
+    });
     expect(await create({ graft: { lr: 1 } })).toMatchObject({
       status: 400,
       code: 'unknown_parameter',

@@ -253,6 +253,31 @@ it('fails a run whose data, options or numbers are wrong, and only that one', as
   expect(await next('finished', ({ jobId }) => jobId === 'good')).toMatchObject({ step: 20 });
 });
 
+it('cuts what a run has to say too much of, and its neighbours go on', async () => {
+  const { it: process, next } = trainer();
+  process.send(start('good', { n_epochs: 4 }));
+  // Its failure names the folder twice and escapes each of its quotes twice: 3 MB.
+  process.send(start('wordy', {}, { checkpointDir: `/${'"'.repeat(400_000)}` }));
+  const { code, message, retryable } = await next('failed', ({ jobId }) => jobId === 'wordy');
+  expect({ code, retryable }).toEqual({ code: 'io_error', retryable: true });
+  expect(message.length).toBeLessThanOrEqual(8192);
+  expect(message).toMatch(/^checkpoint "+.* characters more\)$/);
+  expect(await next('finished', ({ jobId }) => jobId === 'good')).toMatchObject({ step: 20 });
+});
+
+it('refuses a command that is too large for a trainer, and takes the next one', async () => {
+  const { it: process, next } = trainer();
+  const huge = { peft: { peft_type: 'LORA', target_modules: ['q'.repeat(2e6)] } };
+  expect(() => process.send(start('huge', huge))).toThrow(
+    "the job's settings take 2,000,601 bytes; the most that a trainer takes is 1,048,576",
+  );
+  expect(() => process.send(chat('long', { messages: null, prompt: 'x'.repeat(2e6) }))).toThrow(
+    /^the text to go on from takes 2,000,\d+ bytes/,
+  );
+  process.send(start('next', { n_epochs: 1 }));
+  await next('finished', ({ jobId }) => jobId === 'next');
+});
+
 it('says why a base cannot be loaded', async () => {
   const { it: process, next } = trainer();
   process.send({

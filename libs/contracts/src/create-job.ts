@@ -1,7 +1,11 @@
 import { z } from 'zod';
+import { grouped } from './problem.js';
 
 // The body of POST /v1/fine_tuning/jobs: OpenAI's fields plus `peft` and `graft`
 // (reference: docs/api.md). `peft` is checked by the method's own schema, not here.
+
+/** Of a model or file, which may be a path. */
+const LONGEST_NAME = 4096;
 
 const auto = <T extends z.ZodType>(schema: T) => z.union([z.literal('auto'), schema]);
 
@@ -16,6 +20,7 @@ export type Hyperparameters = z.infer<typeof Hyperparameters>;
 export const GraftOptions = z.strictObject({
   task: z
     .string()
+    .max(100)
     .optional()
     .meta({ default: 'causal_lm', description: 'What the model learns to do' }),
   learning_rate: z
@@ -74,11 +79,13 @@ export const GraftOptions = z.strictObject({
     .meta({ default: 'bf16', description: "Of the base's weights and activations" }),
   quantization: z
     .string()
+    .max(100)
     .nullable()
     .optional()
     .meta({ default: null, description: 'Of the frozen base' }),
   init_adapter: z
     .string()
+    .max(LONGEST_NAME)
     .optional()
     .describe('Start from this fine-tuned model (or dir:PATH locally)'),
   pool: z
@@ -95,15 +102,31 @@ export const GraftOptions = z.strictObject({
 });
 export type GraftOptions = z.infer<typeof GraftOptions>;
 
+/** Far more than any model needs: a run's settings travel with each attempt, and its messages show them. */
+const PEFT_LIMITS = { json: 60_000, text: 8192, entries: 1000, name: 200 };
+
+const Peft = z.looseObject({ peft_type: z.string() }).superRefine((peft, context) => {
+  const names = excess(peft);
+  if (names) return context.addIssue({ code: 'custom', message: names });
+  for (const [field, value] of Object.entries(peft)) {
+    const message = excess(value);
+    if (message) return context.addIssue({ code: 'custom', path: [field], message });
+  }
+  const { length } = JSON.stringify(peft);
+  if (length <= PEFT_LIMITS.json) return;
+  const message = `must have at most ${grouped(PEFT_LIMITS.json)} characters as JSON, got ${grouped(length)}`;
+  context.addIssue({ code: 'custom', message });
+});
+
 const supervised = z.strictObject({
   type: z.literal('supervised'),
   supervised: z.strictObject({ hyperparameters: Hyperparameters.optional() }).optional(),
 });
 
 export const CreateJob = z.strictObject({
-  model: z.string().min(1),
-  training_file: z.string().min(1),
-  validation_file: z.string().min(1).nullish(),
+  model: z.string().min(1).max(LONGEST_NAME),
+  training_file: z.string().min(1).max(LONGEST_NAME),
+  validation_file: z.string().min(1).max(LONGEST_NAME).nullish(),
   suffix: z.string().min(1).max(64).nullish(),
   seed: z.int().min(0).max(2147483647).nullish(),
   metadata: z.record(z.string().max(64), z.string().max(512)).nullish(),
@@ -113,7 +136,25 @@ export const CreateJob = z.strictObject({
     .nullish(),
   hyperparameters: Hyperparameters.nullish(),
   method: supervised.nullish(),
-  peft: z.looseObject({ peft_type: z.string() }).nullable().optional(),
+  peft: Peft.nullable().optional(),
   graft: GraftOptions.nullish(),
 });
 export type CreateJob = z.infer<typeof CreateJob>;
+
+/** What a value has too much of; null if nothing. */
+function excess(value: unknown): string | null {
+  const { text, entries, name } = PEFT_LIMITS;
+  const most = (limit: number, what: string, got: number): string | null =>
+    got <= limit ? null : `must have at most ${grouped(limit)} ${what}, got ${grouped(got)}`;
+  if (typeof value === 'string') return most(text, 'characters', value.length);
+  if (typeof value !== 'object' || value === null) return null;
+  const isList = Array.isArray(value);
+  const names = isList ? value : Object.keys(value);
+  const tooMany = most(entries, 'entries', names.length);
+  if (tooMany) return tooMany;
+  for (const [i, entry] of names.entries()) {
+    const tooLong = typeof entry === 'string' ? most(name, 'characters', entry.length) : null;
+    if (tooLong) return `${isList ? `entry ${i + 1}` : 'names in it'} ${tooLong}`;
+  }
+  return null;
+}

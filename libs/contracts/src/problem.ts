@@ -18,6 +18,17 @@ function size(issue: RawIssue & { readonly origin: string }, limit: string, at: 
   return `must be ${limit} ${String(at)}`;
 }
 
+/** The beginning of a text that may be of any length, and how much was left out. */
+export function shorten(text: string, most: number): string {
+  if (text.length <= most) return text;
+  // Half a surrogate pair is no character.
+  const begin = text.slice(0, most).replace(/[\uD800-\uDBFF]$/, '');
+  return `${begin}… (${grouped(text.length - most)} characters more)`;
+}
+
+/** A whole number with its digits in groups of three. */
+export const grouped = (value: number): string => value.toLocaleString('en-US');
+
 /** What is wrong with a value, in words for the person who typed it; the `error` of a safeParse. */
 export const plainWords: z.core.$ZodErrorMap = (issue) => {
   switch (issue.code) {

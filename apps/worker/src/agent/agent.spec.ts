@@ -107,6 +107,59 @@ describe('an assignment', () => {
     });
   });
 
+  it('too large for a trainer is refused alone, as is a chat', async () => {
+    await scene.startAgent();
+    await scene.pulled();
+    scene.plane.assign({ jobId: 'good', plan: { steps: 200, stepMs: 2 } });
+    await until('good to run', () => scene.plane.fact('step', 'good'));
+    const peft = { peft_type: 'LORA', target_modules: ['q'.repeat(2e6)] };
+    scene.plane.assign({ jobId: 'huge', plan: { steps: 1 }, spec: { peft } });
+    const failed = await until('huge to fail', () => scene.plane.fact('failed', 'huge'));
+    expect(failed).toMatchObject({ code: 'user_error', retryable: false });
+    expect(failed.message).toContain("the job's settings take");
+    const base = {
+      id: 'base-a',
+      nameOrPath: 'base-a',
+      files: [scene.plane.blob('base.txt', 'weights of base a')],
+    };
+    const question = {
+      base,
+      adapter: [],
+      maxTokens: 8,
+      temperature: 0,
+      topP: 1,
+      seed: 1,
+      stop: [],
+    };
+    const messagesJson = JSON.stringify([{ role: 'user', content: 'x'.repeat(2e6) }]);
+    scene.plane.send({
+      $case: 'generate',
+      value: { ...question, id: 'long', messagesJson, baseDtype: 'f32' },
+    });
+    const answer = await until('an answer', () =>
+      scene.plane.chunks.find(({ id, finishReason }) => id === 'long' && finishReason !== ''),
+    );
+    expect(answer).toMatchObject({ finishReason: 'error', errorCode: 'user_error' });
+    expect(answer.errorMessage).toContain('the messages take');
+    await until('good to end', () => scene.plane.fact('finished', 'good'));
+    expect(scene.plane.hellos).toHaveLength(1);
+  });
+
+  it('cuts what its trainer says too much of', async () => {
+    await scene.startAgent();
+    await scene.pulled();
+    const message = 'x'.repeat(500_000);
+    const claims = [
+      { type: 'log', level: 'warn', message, code: null },
+      { type: 'phase', code: 'c'.repeat(50_000), message, progress: null },
+      { type: 'failed', code: 'crash', message, param: message, retryable: true },
+    ];
+    scene.plane.assign({ plan: { claims } });
+    await until('failed', () => scene.plane.fact('failed'));
+    for (const { fact } of scene.plane.facts())
+      expect(JSON.stringify(fact).length).toBeLessThan(20_000);
+  });
+
   it('refuses a corrupt blob and keeps nothing of it', async () => {
     await scene.startAgent();
     await scene.pulled();

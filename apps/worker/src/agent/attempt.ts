@@ -3,6 +3,7 @@ import { DomainError, Spec } from '@graft/contracts';
 import type { Assignment, BlobRef, Event, Lease } from '@graft/contracts/grpc';
 import type { Logger } from 'pino';
 import { failureClass, wasAsked, type TrainerExit } from '../trainer/exit-class.js';
+import { shortTexts } from '../trainer/fact-frames.js';
 import type { Fact, FactOf, StopReason } from '../trainer/protocol.js';
 import { makePassage } from '../trainer/sandbox.js';
 import type { BlobCache } from './blob-cache.js';
@@ -187,6 +188,10 @@ export class Attempt {
 
   private hear(fact: Fact): void {
     if (this.ended) return;
+    this.take(shortTexts(fact));
+  }
+
+  private take(fact: Fact): void {
     switch (fact.type) {
       case 'started':
         this.step = fact.fromStep;

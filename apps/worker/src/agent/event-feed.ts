@@ -8,6 +8,9 @@ export interface EventFeedOptions {
   readonly lingerMs?: number;
 }
 
+/** A batch stops here: the gateway takes 4 MiB in one message, and a single event has at most about 1 MiB. */
+const BATCH_BYTES = 1 << 20;
+
 interface SentBatch {
   readonly sequence: number;
   readonly count: number;
@@ -16,7 +19,7 @@ interface SentBatch {
 }
 
 /**
- * Carries events from the spool up the stream: at most `batchEvents` or `lingerMs` together, at most
+ * Carries events from the spool up the stream: at most `batchEvents`, `lingerMs` or a megabyte together, at most
  * `maxUnacked` batches in flight. After a reconnect it starts again from the oldest unacknowledged one;
  * each event's own sequence makes the repeat harmless. Nobody ever waits for it.
  */
@@ -106,10 +109,13 @@ export class EventFeed {
     }
   }
 
-  private sendBatch(count: number): boolean {
+  private sendBatch(most: number): boolean {
     const events: Event[] = [];
-    for (let index = 0; index < count; index += 1) {
-      const record = this.spool.at(this.sentRecords + index);
+    let count = 0;
+    for (let bytes = 0; count < most; count += 1) {
+      const record = this.spool.at(this.sentRecords + count);
+      bytes += record?.payload.length ?? 0;
+      if (bytes > BATCH_BYTES && events.length > 0) break;
       if (record !== undefined) events.push(Event.decode(record.payload));
     }
     const sequence = this.sequence + 1;

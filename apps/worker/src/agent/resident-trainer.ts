@@ -53,9 +53,10 @@ export class ResidentTrainer {
     return () => void this.phases.delete(say);
   }
 
+  /** @throws Error if it cannot be told */
   start(command: StartCommand, listener: RunListener): void {
-    this.runs.set(keyOf(command), listener);
     this.process.send(command);
+    this.runs.set(keyOf(command), listener);
   }
 
   /** Says something that a dying trainer need not hear: its end is told by `exit`. */

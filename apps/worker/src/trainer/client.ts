@@ -2,8 +2,9 @@
 import { spawn, type ChildProcessByStdio } from 'node:child_process';
 import type { Readable, Writable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
+import { DomainError, grouped } from '@graft/contracts';
 import { classifyExit, oomKills, type TrainerExit } from './exit-class.js';
-import { encodeFrame, FrameDecoder } from './frames.js';
+import { encodeFrame, FrameDecoder, FrameTooLarge, MAX_FRAME_BYTES } from './frames.js';
 import {
   keyOf,
   PROTOCOL,
@@ -125,14 +126,15 @@ export class TrainerProcess {
     return () => void this.exitListeners.delete(listener);
   }
 
-  /** @throws Error if the process is gone */
+  /** @throws Error if the process is gone, DomainError user_error if the command is too large for it */
   send(command: Command): void {
     if (!this.child.stdin.writable) throw new Error('the trainer has ended');
+    const frame = encodeCommand(command);
     if (command.type === 'load' || command.type === 'start') {
       this.preparing.add(command.type === 'load' ? SETTLED.loaded : keyOf(command));
       this.heardAt = performance.now();
     }
-    this.child.stdin.write(encodeFrame(command));
+    this.child.stdin.write(frame);
   }
 
   /** Closes its stdin: it exits at its next turn, saving nothing. */
@@ -230,6 +232,24 @@ export class TrainerProcess {
       hung: this.hung,
       oomKilled: oomKills() > this.oomKillsBefore,
     });
+  }
+}
+
+/** What is large where a command is. */
+function contentOf(command: Command): string {
+  if (command.type === 'start') return "the job's settings take";
+  if (command.type !== 'generate') return 'the command takes';
+  return command.messages === null ? 'the text to go on from takes' : 'the messages take';
+}
+
+function encodeCommand(command: Command): Buffer {
+  try {
+    return encodeFrame(command);
+  } catch (error) {
+    if (!(error instanceof FrameTooLarge)) throw error;
+    const most = `the most that a trainer takes is ${grouped(MAX_FRAME_BYTES)}`;
+    const message = `${contentOf(command)} ${grouped(error.bytes)} bytes; ${most}`;
+    throw new DomainError('user_error', message);
   }
 }
 

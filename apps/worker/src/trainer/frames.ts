@@ -2,12 +2,16 @@
 
 export const MAX_FRAME_BYTES = 1 << 20;
 
-/** @throws RangeError if the message would be larger than a frame may be */
+export class FrameTooLarge extends RangeError {
+  constructor(readonly bytes: number) {
+    super(`a frame of ${bytes} bytes; the most is ${MAX_FRAME_BYTES}`);
+  }
+}
+
+/** @throws FrameTooLarge */
 export function encodeFrame(message: unknown): Buffer {
   const body = Buffer.from(JSON.stringify(message), 'utf8');
-  if (body.length > MAX_FRAME_BYTES) {
-    throw new RangeError(`a frame of ${body.length} bytes; the most is ${MAX_FRAME_BYTES}`);
-  }
+  if (body.length > MAX_FRAME_BYTES) throw new FrameTooLarge(body.length);
   const frame = Buffer.allocUnsafe(4 + body.length);
   frame.writeUInt32LE(body.length, 0);
   body.copy(frame, 4);

@@ -2,7 +2,8 @@
 // two of them the event loop turns once to take messages. It is crash-only: any doubt ends it, and its
 // runs go on from their checkpoints elsewhere. When stdin closes, its parent is gone and so is it.
 import { kernelsInfo, setThreads, trainerBuild } from '@graft/peft-core';
-import { encodeFrame, FrameDecoder } from './frames.js';
+import { encodeFact } from './fact-frames.js';
+import { FrameDecoder } from './frames.js';
 import { PROTOCOL, type Command, type Fact } from './protocol.js';
 import { Trainer } from './trainer.js';
 
@@ -16,8 +17,11 @@ process.umask(0o077);
 // stdout carries frames only.
 console.log = console.error;
 
-function send(fact: Fact): void {
-  process.stdout.write(encodeFrame(fact));
+/** False if it was too large: then its run or answer has failed instead. */
+function send(fact: Fact): boolean {
+  const { frame, fits } = encodeFact(fact);
+  process.stdout.write(frame);
+  return fits;
 }
 
 /** Takes the commands that have arrived. */

@@ -26,9 +26,12 @@ export class Trainer {
   private nextRun = 1;
   private stepSeconds = 0;
 
-  /** @param turn gives the event loop a turn, in which commands arrive */
+  /**
+   * @param send false if the fact was too large, and its run has failed instead
+   * @param turn gives the event loop a turn, in which commands arrive
+   */
   constructor(
-    private readonly send: (fact: Fact) => void,
+    private readonly send: (fact: Fact) => boolean,
     private readonly turn: () => Promise<void>,
   ) {}
 
@@ -49,7 +52,7 @@ export class Trainer {
       }
       case 'generate':
         if (this.chats) return this.chats.start(command);
-        return this.send({
+        return void this.send({
           type: 'generated',
           id: command.id,
           text: '',
@@ -62,7 +65,11 @@ export class Trainer {
       case 'cancelGenerate':
         return this.chats?.cancel(command.id);
       case 'ping':
-        return this.send({ type: 'pong', sequence: command.sequence, rssBytes: memory().rssBytes });
+        return void this.send({
+          type: 'pong',
+          sequence: command.sequence,
+          rssBytes: memory().rssBytes,
+        });
     }
   }
 
@@ -95,7 +102,12 @@ export class Trainer {
   private load({ baseId, path, dtype, quantization }: LoadCommand): void {
     const started = performance.now();
     const phase = (progress: number | null): void =>
-      this.send({ type: 'phase', code: 'loading_base', message: `Loading ${baseId}`, progress });
+      void this.send({
+        type: 'phase',
+        code: 'loading_base',
+        message: `Loading ${baseId}`,
+        progress,
+      });
     try {
       phase(0);
       const base = loadBase(path, { dtype, quantization, onProgress: phase });
@@ -152,7 +164,7 @@ export class Trainer {
   private report(run: Run, fact: RunFact): void {
     const key = this.keys.get(run);
     if (!key) return;
-    this.send({ ...withoutFolder(fact), ...key });
+    if (!this.send({ ...withoutFolder(fact), ...key })) run.stopping = 'cancel';
     if (fact.type === 'finished' || fact.type === 'failed' || fact.type === 'stopped')
       this.keys.delete(run);
   }

@@ -1,5 +1,5 @@
 /** Turns a PEFT config, typed by a person or read from a file, into a method's options. */
-import { CreateJob, DomainError, fieldPaths, plainWords, wayOut } from '@graft/contracts';
+import { CreateJob, DomainError, fieldPaths, plainWords, shorten, wayOut } from '@graft/contracts';
 import { BOOKKEEPING } from './fields.js';
 import type { Method } from './method.js';
 import { methodFor } from './registry.js';
@@ -59,7 +59,7 @@ export function parsePeft(peft: PeftConfig): ParsedConfig {
 
 function checkTaskType(value: unknown): void {
   if (TASK_TYPES.includes(value)) return;
-  const message = `task_type ${JSON.stringify(value)} is not supported; use "CAUSAL_LM" or leave it out`;
+  const message = `task_type ${shorten(JSON.stringify(value), 200)} is not supported; use "CAUSAL_LM" or leave it out`;
   throw new DomainError('unsupported', message, 'peft.task_type');
 }
 

@@ -1,4 +1,4 @@
-import { DomainError } from '@graft/contracts';
+import { DomainError, shorten } from '@graft/contracts';
 import { registry } from '../plugin.js';
 import { full } from './full.js';
 import { lora } from './lora.js';
@@ -32,7 +32,7 @@ export function methodFor(peft: { readonly peft_type: string } | null): Method {
   const known = methods.map((method) => method.name).join(', ');
   throw new DomainError(
     'invalid_value',
-    `peft_type "${name}" is unknown; there are: ${known}`,
+    `peft_type "${shorten(name, 200)}" is unknown; there are: ${known}`,
     'peft.peft_type',
   );
 }

@@ -1,5 +1,5 @@
 /** Which linears a config means: PEFT's rules of matching by module path. */
-import { DomainError } from '@graft/contracts';
+import { DomainError, shorten } from '@graft/contracts';
 import type { Modules } from '../nn/outline.js';
 import type { LinearSite, Role, Sites } from '../nn/site.js';
 import { layerReader, wholeMatcher } from './pattern.js';
@@ -55,7 +55,7 @@ export function targetLinears<L extends Linear>(
         wanted(site),
     );
   if (found.length > 0) return found;
-  const shown = JSON.stringify(fields.target_modules ?? 'the default');
+  const shown = shorten(JSON.stringify(fields.target_modules ?? 'the default'), 200);
   const names = [...new Set(sites.linears().map(({ path }) => lastSegment(path)))].join(', ');
   const message = `no module matches target_modules ${shown}; this model's linears are: ${names}`;
   throw new DomainError('invalid_value', message, 'peft.target_modules');
@@ -72,7 +72,7 @@ export function checkTargets(fields: TargetFields, linears: readonly string[]): 
     return;
   }
   if (targets.some((name: string) => linears.includes(lastSegment(name)))) return;
-  const message = `no module matches target_modules ${JSON.stringify(targets)}; this model's linears are: ${linears.join(', ')}`;
+  const message = `no module matches target_modules ${shorten(JSON.stringify(targets), 200)}; this model's linears are: ${linears.join(', ')}`;
   throw new DomainError('invalid_value', message, 'peft.target_modules');
 }
 
