@@ -1,5 +1,6 @@
 import { credentials, status, type Metadata, type StatusObject } from '@grpc/grpc-js';
 import { WorkerServiceClient, WorkerServiceService } from '@graft/contracts/grpc';
+import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { importBase, startTestApi, until, uploadChats, type TestApi } from './api-fixture.js';
@@ -160,7 +161,8 @@ describe('the gateway', () => {
       details: expect.stringContaining('another sha256 than announced') as string,
     });
     await expect(refused).rejects.not.toThrow(sha256);
-    // A base is everybody's: a chat may want it anywhere.
+    // A base is everybody's: a chat may want it anywhere. PEFT is to find it where it came from.
+    expect(lease.base?.nameOrPath).toBe(join(api.home, 'source'));
     const base = lease.base?.files[0]?.sha256 ?? '';
     expect((await other.fetch(base)).length).toBeGreaterThan(0);
 

@@ -121,7 +121,7 @@ function compareFiles(adapter: Adapter, config: Config, family: string, name: st
   const dir = mkdtempSync(join(tmpdir(), 'graft-golden-'));
   try {
     const base = { config: json<{ model_type: string }>(family, 'base', 'config.json'), tokenizerFiles: null as never };
-    writeAdapter(dir, adapter, { base, baseId: '', peft: config });
+    writeAdapter(dir, adapter, { base, baseName: '', peft: config });
     const file = mapSafetensors(join(dir, 'adapter_model.safetensors'));
     const theirs = values(join(family, name, 'adapter_model.safetensors'));
     expect([...file.tensors.keys()].sort()).toEqual([...theirs.keys()].sort());

@@ -149,7 +149,7 @@ function trained(name: string): Float32Array[] {
   mkdirSync(out, { recursive: true });
   writeAdapter(out, adapter, {
     base: { config, tokenizerFiles: { tokenizerJson: '{}' } },
-    baseId: family,
+    baseName: family,
     peft: start?.peft ?? null,
   });
   adapter.detach();

@@ -58,6 +58,8 @@ it('writes the adapter and a line of metrics a step', () => {
     expect.arrayContaining(['adapter_config.json', 'adapter_model.safetensors', 'metrics.jsonl']),
   );
   expect(existsSync(join(dir, 'plain', '.checkpoint'))).toBe(false);
+  const config = readFileSync(join(dir, 'plain', 'adapter_config.json'), 'utf8');
+  expect(JSON.parse(config)).toMatchObject({ base_model_name_or_path: join(dir, 'base') });
   const steps = metrics('plain').filter((line) => 'loss' in line);
   expect(steps.map(({ step }) => step)).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
   for (const line of steps) {

@@ -8,6 +8,7 @@ import { blobRefs } from '../dispatch/lease.js';
 import { parseBody } from '../http/parse.js';
 import { newId } from '../ids.js';
 import { ModelsService } from '../models/models.service.js';
+import { nameOrPath } from '../models/sources.js';
 import { Answers } from './answers.js';
 import { ChatBody, CompletionBody, plainMessages, type Sampling } from './chat-body.js';
 
@@ -79,7 +80,11 @@ export class ChatService {
     response.on('close', () => left.abort());
     const question: Omit<GenerateRequest, 'id'> = {
       ...input,
-      base: { id: model.base.id, files: blobRefs(model.base.files), nameOrPath: model.base.id },
+      base: {
+        id: model.base.id,
+        files: blobRefs(model.base.files),
+        nameOrPath: nameOrPath(model.base),
+      },
       adapter: blobRefs(model.adapter),
       maxTokens: asked.max_tokens ?? DEFAULT_TOKENS,
       temperature: asked.temperature ?? 1,

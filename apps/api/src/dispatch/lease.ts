@@ -10,6 +10,7 @@ import { JOB_CHANNEL } from '../events/history.js';
 import { log } from '../log.js';
 import type { Connection } from '../gateway/connections.js';
 import { fitWorker } from '../gateway/workers.js';
+import { nameOrPath } from '../models/sources.js';
 import type { Hint } from './hint-queue.js';
 
 /** More than are ever kept of a job. */
@@ -92,8 +93,8 @@ export class Leases {
    * @throws DomainError where it is more than can be sent
    */
   async assignment(taken: Taken): Promise<Assignment> {
-    const [base] = await this.database.query<{ files: StoredFile[] }>(
-      'SELECT files FROM model WHERE id = $1',
+    const [base] = await this.database.query<{ files: StoredFile[]; source: string | null }>(
+      'SELECT files, source FROM model WHERE id = $1',
       [taken.base_id],
     );
     const checkpoint = await this.newestWhole(taken.id);
@@ -108,7 +109,11 @@ export class Leases {
       jobId: taken.id,
       epoch: taken.epoch,
       specJson,
-      base: { id: taken.base_id, files: blobRefs(base?.files ?? []), nameOrPath: taken.base_id },
+      base: {
+        id: taken.base_id,
+        files: blobRefs(base?.files ?? []),
+        nameOrPath: nameOrPath({ id: taken.base_id, source: base?.source ?? null }),
+      },
       trainingFile: await this.fileRef(taken.training_file),
       validationFile: taken.validation_file ? await this.fileRef(taken.validation_file) : undefined,
       initAdapter: blobRefs(taken.init_adapter),

@@ -2,7 +2,7 @@ import { DomainError } from '@graft/contracts';
 import { downloadFile, listFiles } from '@huggingface/hub';
 import { createReadStream } from 'node:fs';
 import { lstat, readdir, realpath, stat } from 'node:fs/promises';
-import { basename, join } from 'node:path';
+import { basename, join, resolve } from 'node:path';
 
 /** One file that an import copies into the blob store. */
 export interface SourceFile {
@@ -25,6 +25,19 @@ export async function sourceFiles(source: string, hubUrl: string): Promise<Sourc
     `source must be hub:Org/Name or dir:/path, not ${JSON.stringify(source.slice(0, 100))}`,
     'source',
   );
+}
+
+/** By what PEFT finds a base: its name on the hub or its path; its id here, where it came another way. */
+export function nameOrPath({
+  id,
+  source,
+}: {
+  readonly id: string;
+  readonly source: string | null;
+}): string {
+  const [, kind, name = ''] = /^(dir|hub):(.+)$/s.exec(source ?? '') ?? [];
+  if (kind === 'dir') return resolve(name);
+  return kind === 'hub' ? name : id;
 }
 
 /** Name a model gets when the user gives none. */

@@ -173,6 +173,8 @@ export class Attempt {
         jobId: this.jobId,
         epoch: this.epoch,
         spec,
+        baseId: base.id,
+        baseName: base.nameOrPath || base.id,
         trainFile: join(trainDir ?? '', trainingFile.name),
         validFile:
           validDir && assignment.validationFile

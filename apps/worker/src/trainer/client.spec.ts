@@ -34,12 +34,13 @@ it('waits longer for the first step of a run than for the next one', async () =>
   const heard = (type: 'pong' | 'step') =>
     new Promise<void>((resolve) => void trainer.on(type, () => resolve()));
   const run = { jobId: 'j', epoch: 1, spec: { seed: 1 } as Spec, workDir: folder };
+  const base = { baseId: 'b', baseName: 'b' };
   const files = { validFile: null, initAdapterDir: null, checkpointDir: null };
   const trainFile = join(folder, 'plan.json');
   writeFileSync(trainFile, JSON.stringify({ steps: 100_000, stepMs: 5, firstStepMs: 300 }));
   const begun = heard('step');
   const pong = heard('pong');
-  trainer.send({ type: 'start', ...run, ...files, trainFile });
+  trainer.send({ type: 'start', ...run, ...base, ...files, trainFile });
   trainer.send({ type: 'ping', sequence: 1 });
   await pong;
   // It answers, but its first step is still to come.

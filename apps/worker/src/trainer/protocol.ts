@@ -19,7 +19,7 @@ export const keyOf = ({ jobId, epoch }: RunKey): string => `${jobId}/${epoch}`;
 /** Loads the frozen base; once per process, before anything else. Answered by `loaded` or `loadFailed`. */
 export interface LoadCommand {
   readonly type: 'load';
-  /** Name written in adapter_config.json's base_model_name_or_path and in checkpoints. */
+  /** For people; a run's own start command names what it trains on. */
   readonly baseId: string;
   /** A Hugging Face folder, a folder holding one .gguf, or a .gguf file. */
   readonly path: string;
@@ -31,6 +31,10 @@ export interface LoadCommand {
 export interface StartCommand extends RunKey {
   readonly type: 'start';
   readonly spec: Spec;
+  /** Written in checkpoints. Models of several ids may be the same files, and share a process. */
+  readonly baseId: string;
+  /** Written in adapter_config.json's base_model_name_or_path: the hub's id, or a path. */
+  readonly baseName: string;
   readonly trainFile: string;
   readonly validFile: string | null;
   /** Folder of a PEFT adapter (or full model) to begin from. */

@@ -19,7 +19,6 @@ const TURN_SECONDS = { least: 0.1, most: 2 };
 
 export class Trainer {
   private base: Base | null = null;
-  private baseId = '';
   private pack: Pack | null = null;
   private chats: Chats | null = null;
   private readonly keys = new Map<Run, RunKey>();
@@ -112,7 +111,6 @@ export class Trainer {
       phase(0);
       const base = loadBase(path, { dtype, quantization, onProgress: phase });
       this.base = base;
-      this.baseId = baseId;
       this.pack = new Pack(base.model);
       this.chats = new Chats(base, this.send);
       const { family, parameterCount } = base.model;
@@ -140,7 +138,6 @@ export class Trainer {
       const run = Run.open(this.base, command.spec, {
         ...command,
         id: this.nextRun++,
-        baseId: this.baseId,
         onPhase: (code, message, progress) =>
           this.send({ type: 'phase', ...key, code, message, progress }),
         onLog: (level, message) => this.send({ type: 'log', ...key, level, message }),

@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { parseJson, tokenizerFiles } from '../data/tokenizer-files.js';
 import type { TokenizerFiles } from '../data/tokenizer-files.js';
 import { Tokenizer } from '../data/tokenizer.js';
@@ -22,6 +22,8 @@ export interface Base {
   readonly config: HfConfig;
   /** What the tokenizer was read from, to be saved with a fully fine-tuned model. */
   readonly tokenizerFiles: TokenizerFiles;
+  /** Name of the .gguf file that it is; null for a folder. */
+  readonly ggufFile: string | null;
   /** Frees everything; nothing of the model may be used afterwards. */
   dispose(): void;
 }
@@ -49,7 +51,8 @@ export function loadBase(path: string, options: BaseOptions): Base {
       model.dispose();
       close();
     };
-    return { model, tokenizer, config, tokenizerFiles: files, dispose };
+    const ggufFile = source.endsWith('.gguf') ? basename(source) : null;
+    return { model, tokenizer, config, tokenizerFiles: files, ggufFile, dispose };
   } catch (error) {
     close();
     throw error;

@@ -13,6 +13,7 @@ import { mapSafetensors, tensor, tidy } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
 import { afterAll, beforeEach, describe, expect, it } from 'vitest';
 import type { Adapter } from '../methods/method.js';
+import { adapterCard } from './adapter-card.js';
 import { readAdapter, writeAdapter } from './peft-adapter.js';
 import { writeSafetensors } from './safetensors.js';
 
@@ -62,10 +63,10 @@ describe('adapters that PEFT saved', () => {
     const { peft, tensors, dispose } = readAdapter(source);
     for (const inside of tensors.keys())
       expect(inside).not.toMatch(/base_model|base_layer|lora_[AB]\.weight/);
-    const { base_model_name_or_path: baseId, ...config } = peft;
+    const { base_model_name_or_path: baseName, ...config } = peft;
     const files = writeAdapter(folder, holding(tensors, config), {
       base,
-      baseId: (baseId as string | null) ?? '',
+      baseName: (baseName as string | null) ?? '',
       peft,
     });
     expect(files).toEqual(readdirSync(folder).sort());
@@ -80,7 +81,7 @@ describe('adapters that PEFT saved', () => {
   it("writes the config with Python's bytes but for the order of sets", () => {
     const source = join(GOLDEN, 'gpt2/lora');
     const { peft, tensors, dispose } = readAdapter(source);
-    writeAdapter(folder, holding(tensors, peft), { base, baseId: '', peft });
+    writeAdapter(folder, holding(tensors, peft), { base, baseName: '', peft });
     const text = (dir: string): string => readFileSync(join(dir, 'adapter_config.json'), 'utf8');
     expect(text(folder)).toBe(text(source));
     dispose();
@@ -88,12 +89,38 @@ describe('adapters that PEFT saved', () => {
 
   it('names the base, PEFT and the tags in the card', () => {
     const { peft, tensors, dispose } = readAdapter(join(GOLDEN, 'llama/lora'));
-    writeAdapter(folder, holding(tensors, peft), { base, baseId: 'org/base', peft });
+    writeAdapter(folder, holding(tensors, peft), { base, baseName: 'org/base', peft });
     expect(json(join(folder, 'adapter_config.json'))['base_model_name_or_path']).toBe('org/base');
     expect(readFileSync(join(folder, 'README.md'), 'utf8')).toMatch(
       /^---\nbase_model: "org\/base"\nlibrary_name: peft\npipeline_tag: text-generation\ntags:\n- "base_model:adapter:org\/base"\n- "lora"\n- "transformers"\n---\n/,
     );
     dispose();
+  });
+});
+
+describe('the card of an adapter', () => {
+  const code = (baseName: string, gguf: string | null): string | undefined =>
+    /```python\n(.*?)\n```/s.exec(adapterCard('LORA', baseName, gguf))?.[1];
+
+  it.each(['org/base', '/models/base'])(
+    'loads it by its config alone where that can name the base %s',
+    (name) =>
+      expect(code(name, null)).toBe(
+        'from peft import AutoPeftModelForCausalLM\nmodel = AutoPeftModelForCausalLM.from_pretrained("PATH_OF_THIS_FOLDER")',
+      ),
+  );
+
+  it.each([
+    ['/models/base.gguf', '"/models"'],
+    ['/models', '"/models"'],
+    ['org/base', '"org/base"'],
+  ])('loads the base first where it is a file of weights: %s', (name, place) => {
+    expect(code(name, 'base.gguf')).toContain(
+      `base = AutoModelForCausalLM.from_pretrained(${place}, gguf_file="base.gguf")`,
+    );
+    expect(code(name, 'base.gguf')).toContain(
+      'PeftModel.from_pretrained(base, "PATH_OF_THIS_FOLDER")',
+    );
   });
 });
 
@@ -162,7 +189,7 @@ describe('readAdapter', () => {
     adapter(minimal, names);
     const { peft, tensors, dispose } = readAdapter(folder);
     expect([...tensors.keys()]).toContain('model.layers.0.self_attn.q_proj.bias');
-    writeAdapter(folder, holding(tensors, minimal), { base, baseId: 'b', peft });
+    writeAdapter(folder, holding(tensors, minimal), { base, baseName: 'b', peft });
     const back = mapSafetensors(join(folder, 'adapter_model.safetensors'));
     expect([...back.tensors.keys()].sort()).toEqual(names);
     back.close();
@@ -249,7 +276,7 @@ describe('a fully fine-tuned model', () => {
     const out = mkdtempSync(join(root, 'model-'));
     const files = writeAdapter(out, holding(file.tensors, {}), {
       base: { config, tokenizerFiles },
-      baseId: 'b',
+      baseName: 'b',
       peft: null,
     });
     expect(files).toEqual(readdirSync(out).sort());

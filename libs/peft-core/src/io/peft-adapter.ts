@@ -10,6 +10,7 @@ import type { Json } from '../data/tokenizer-files.js';
 import { BOOKKEEPING } from '../methods/fields.js';
 import type { Adapter, Method } from '../methods/method.js';
 import { methodFor } from '../methods/registry.js';
+import { adapterCard, PEFT_VERSION } from './adapter-card.js';
 import type { Base } from './base-folder.js';
 import { writeModel } from './model-folder.js';
 import { namesInside, namesOnDisk } from './peft-names.js';
@@ -20,16 +21,14 @@ import { writeWholeText } from './whole-file.js';
 
 export const ADAPTER_CONFIG = 'adapter_config.json';
 export const ADAPTER_WEIGHTS = 'adapter_model.safetensors';
-/** The PEFT release whose files these are. */
-export const PEFT_VERSION = '0.21.2';
 
 const FULL = 'FULL';
 const MAX_CONFIG_BYTES = 1 << 20;
 
 export interface AdapterFacts {
-  readonly base: Pick<Base, 'config' | 'tokenizerFiles'>;
-  /** Name of the base, written in the config. */
-  readonly baseId: string;
+  readonly base: Pick<Base, 'config' | 'tokenizerFiles'> & Partial<Pick<Base, 'ggufFile'>>;
+  /** base_model_name_or_path: the hub's id or a path, by which transformers finds the base again. */
+  readonly baseName: string;
   /** The Spec's `peft`; null after full fine-tuning, which saves a whole model. */
   readonly peft: { readonly peft_type: string } | null;
 }
@@ -47,7 +46,7 @@ export interface StoredAdapter {
 export function writeAdapter(
   dir: string,
   adapter: Adapter,
-  { base, baseId, peft }: AdapterFacts,
+  { base, baseName, peft }: AdapterFacts,
 ): string[] {
   if (peft === null)
     return tidy(() => writeModel(dir, adapter.merged?.() ?? adapter.exported(), base));
@@ -60,13 +59,14 @@ export function writeAdapter(
     ]);
     writeSafetensors(join(dir, ADAPTER_WEIGHTS), new Map(onDisk), { format: 'pt' });
   });
-  writeAdapterConfig(dir, { ...adapter.resolvedConfig(), peft_type: peft.peft_type }, baseId);
-  writeWholeText(join(dir, 'README.md'), card(peft.peft_type, baseId));
+  writeAdapterConfig(dir, { ...adapter.resolvedConfig(), peft_type: peft.peft_type }, baseName);
+  const gguf = base.ggufFile ?? null;
+  writeWholeText(join(dir, 'README.md'), adapterCard(peft.peft_type, baseName, gguf));
   return ['README.md', ADAPTER_CONFIG, ADAPTER_WEIGHTS];
 }
 
 /** adapter_config.json with the fields every method has. */
-export function writeAdapterConfig(dir: string, fields: Json, baseId: string | null): void {
+export function writeAdapterConfig(dir: string, fields: Json, baseName: string | null): void {
   // PEFT refuses to read a config that starts from a text without naming a tokenizer
   const fromText =
     fields['prompt_tuning_init'] === 'TEXT' && fields['tokenizer_name_or_path'] === null;
@@ -75,8 +75,8 @@ export function writeAdapterConfig(dir: string, fields: Json, baseId: string | n
     revision: null,
     task_type: 'CAUSAL_LM',
     ...fields,
-    ...(fromText && { tokenizer_name_or_path: baseId }),
-    base_model_name_or_path: baseId === '' ? null : baseId,
+    ...(fromText && { tokenizer_name_or_path: baseName }),
+    base_model_name_or_path: baseName === '' ? null : baseName,
     inference_mode: true,
     peft_version: PEFT_VERSION,
   };
@@ -197,33 +197,6 @@ function stored(peft: StoredAdapter['peft'], entries: [string, Tensor][]): Store
     ),
   );
   return { peft, tensors, dispose: () => tensors.forEach((tensor) => tensor.dispose()) };
-}
-
-/** The model card PEFT writes, as far as tools read it. */
-function card(peftType: string, baseId: string): string {
-  const base = JSON.stringify(baseId);
-  const tags = [`base_model:adapter:${baseId}`, peftType.toLowerCase(), 'transformers'].sort();
-  return [
-    '---',
-    `base_model: ${base}`,
-    'library_name: peft',
-    'pipeline_tag: text-generation',
-    'tags:',
-    ...tags.map((tag) => `- ${JSON.stringify(tag)}`),
-    '---',
-    '',
-    `An adapter (${peftType}) for ${baseId.replaceAll('\n', ' ')}, trained by Graft. Load it with PEFT:`,
-    '',
-    '```python',
-    'from peft import AutoPeftModelForCausalLM',
-    'model = AutoPeftModelForCausalLM.from_pretrained("PATH_OF_THIS_FOLDER")',
-    '```',
-    '',
-    '### Framework versions',
-    '',
-    `- PEFT ${PEFT_VERSION}`,
-    '',
-  ].join('\n');
 }
 
 function invalid(what: string): DomainError {

@@ -21,8 +21,10 @@ import { rateAt, warmupSteps } from './schedule.js';
 export interface RunOptions {
   /** Number of the run in its pack. */
   readonly id: number;
-  /** Name of the base, written in the adapter's config. */
+  /** Id of the base, in checkpoints: they go on on the same one only. */
   readonly baseId: string;
+  /** What the adapter's config calls the base: a hub's id or a path. Default: its id. */
+  readonly baseName?: string;
   readonly trainFile: string;
   readonly validFile?: string | null;
   /** Folder of an adapter to begin from. */
@@ -241,7 +243,7 @@ export class Run {
   private write(dir: string): readonly string[] {
     return writeAdapter(dir, this.adapter, {
       base: this.base,
-      baseId: this.options.baseId,
+      baseName: this.options.baseName ?? this.options.baseId,
       peft: this.spec.peft,
     });
   }
