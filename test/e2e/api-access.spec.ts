@@ -35,6 +35,7 @@ const ROUTES: readonly (readonly [
   ['get', '/v1/catalog', null],
   ['get', '/v1/keys', 'admin'],
   ['post', '/v1/keys', 'admin'],
+  ['get', '/v1/keys/me', null],
   ['delete', '/v1/keys/{id}', 'admin'],
   ['get', '/v1/join_tokens', 'admin'],
   ['post', '/v1/join_tokens', 'admin'],
@@ -125,6 +126,16 @@ describe('access', () => {
         'insufficient_scope',
       ]);
     }
+  });
+
+  it('tells any key what it may do', async () => {
+    const key = await keyWith('files:read');
+    const { body } = await request(api.url)
+      .get('/v1/keys/me')
+      .set('authorization', key.authorization)
+      .expect(200);
+    expect(body).toMatchObject({ object: 'graft.api_key', id: key.id, scopes: ['files:read'] });
+    expect(body).not.toHaveProperty('secret');
   });
 
   it('forgets a revoked or expired key at once, and never shows a secret twice', async () => {

@@ -65,6 +65,10 @@ export class ApiKeysService {
     return { object: 'list', data: live.map((key) => keyObject(key)), has_more: false };
   }
 
+  async own(caller: Principal): Promise<ApiKeyObject> {
+    return keyObject(await this.keys.findOneByOrFail({ id: caller.keyId }));
+  }
+
   async create(caller: Principal, body: unknown): Promise<ApiKeyObject> {
     const { name, scopes, expires_at } = parseBody(CreateKey, body);
     return this.insert(

@@ -16,6 +16,12 @@ export class KeysController {
     return this.keys.list(caller);
   }
 
+  /** Any key may ask what it may do, so that a page need not offer what will be refused. */
+  @Get('me')
+  own(@Caller() caller: Principal): Promise<unknown> {
+    return this.keys.own(caller);
+  }
+
   @Post()
   @HttpCode(200)
   @Needs('admin')
