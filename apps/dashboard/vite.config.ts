@@ -7,5 +7,5 @@ const api = process.env['GRAFT_DEV_API'] ?? 'http://127.0.0.1:8000';
 export default defineConfig({
   plugins: [react()],
   build: { outDir: 'dist', emptyOutDir: true, sourcemap: true },
-  server: { host: '127.0.0.1', proxy: { '/v1': api, '/docs': api } },
+  server: { host: '127.0.0.1', proxy: { '/v1': api, '/docs': api, '/healthz': api } },
 });

@@ -69,6 +69,11 @@ export class Installation {
     await lineFrom(this.api, READY, 60_000);
   }
 
+  /** Sends the API a signal: SIGSTOP freezes it with its connections open, SIGCONT lets it go on. */
+  signalApi(signal: NodeJS.Signals): void {
+    this.api.child.kill(signal);
+  }
+
   /** Starts a worker; the same name again is the same home, as after a crash. */
   startWorker(name: string, ...flags: string[]): Program {
     const { grpcUrl, joinToken } = this.where;

@@ -14,6 +14,7 @@ import type {
   Page,
   WorkerObject,
 } from '@graft/contracts';
+import { answered, probe } from './contact.js';
 import { apiKey, keyRefused } from './session.js';
 
 /** The API's answer to a request it refused, with the field it names. */
@@ -29,6 +30,27 @@ export class ApiError extends Error {
   }
 }
 
+/** No answer came: the server is away, or the way to it. */
+export class NoAnswer extends Error {
+  constructor(options: ErrorOptions) {
+    super('Graft does not answer.', options);
+    this.name = 'NoAnswer';
+  }
+}
+
+/** The answer, whatever it says. The browser's own words for its absence differ by browser. */
+async function ask(path: string, init: RequestInit): Promise<Response> {
+  try {
+    const response = await fetch(path, init);
+    if (response.status < 500) answered();
+    return response;
+  } catch (cause) {
+    if (init.signal?.aborted) throw cause;
+    void probe();
+    throw new NoAnswer({ cause });
+  }
+}
+
 async function refusal(response: Response): Promise<ApiError> {
   const text = await response.text();
   try {
@@ -39,12 +61,12 @@ async function refusal(response: Response): Promise<ApiError> {
   }
 }
 
-/** One request to /v1 with this tab's key; throws ApiError on any refusal, and signs out on a refused key. */
+/** One request to /v1 with this tab's key; throws ApiError on any refusal, NoAnswer without an answer, and signs out on a refused key. */
 export async function request(path: string, init: RequestInit = {}): Promise<Response> {
   const key = apiKey();
   const headers = new Headers(init.headers);
   headers.set('authorization', `Bearer ${key ?? ''}`);
-  const response = await fetch(`/v1${path}`, { ...init, headers });
+  const response = await ask(`/v1${path}`, { ...init, headers });
   if (response.status === 401) keyRefused(key);
   if (!response.ok) throw await refusal(response);
   return response;
@@ -91,12 +113,14 @@ export const api = {
       `/files/${encodeURIComponent(id)}/records?after=${after}&limit=${limit}`,
     ),
   deleteFile: (id: string) => remove(`/files/${id}`),
+  ownKey: () => get<ApiKeyObject>('/keys/me'),
   keys: () => get<Page<ApiKeyObject>>('/keys'),
   createKey: (name: string, scopes: readonly string[]) =>
     post<ApiKeyObject>('/keys', { name, scopes }),
   revokeKey: (id: string) => remove(`/keys/${id}`),
   joinTokens: () => get<Page<JoinTokenObject>>('/join_tokens'),
-  createJoinToken: (name: string) => post<JoinTokenObject>('/join_tokens', { name }),
+  createJoinToken: (name: string, pool: string | null) =>
+    post<JoinTokenObject>('/join_tokens', { name, pool }),
   revokeJoinToken: (id: string) => remove(`/join_tokens/${id}`),
   models: () => get<Page<ModelObject>>('/models'),
   importModel: (source: string) => post<ModelObject>('/models', { source }),

@@ -1,3 +1,4 @@
+import type { Scope } from '@graft/contracts';
 import { useEffect, useRef, useState, type ReactNode } from 'react';
 import { useKeys } from './keyboard.js';
 import { go, linkTo, usePath } from './navigation.js';
@@ -11,18 +12,36 @@ import { ModelsPage } from './pages/models.js';
 import { NewJobPage } from './pages/new-job.js';
 import { SignInPage } from './pages/sign-in.js';
 import { WorkersPage } from './pages/workers.js';
+import { lacking, OwnKey, useOwnKey } from './own-key.js';
+import { ContactBanner } from './parts/contact-banner.js';
 import { ErrorBoundary } from './parts/error-boundary.js';
+import { NotAllowed } from './parts/not-allowed.js';
+import { Shortcuts } from './parts/shortcuts.js';
 import { signOut, useSession } from './session.js';
 
-const TABS = [
-  ['/', 'Jobs', 'g'],
-  ['/new', 'New job', 'n'],
-  ['/files', 'Files', 'u'],
-  ['/models', 'Models', 'm'],
-  ['/workers', 'Workers', 'w'],
-  ['/chat', 'Chat', 't'],
-  ['/keys', 'Keys', 'y'],
-] as const;
+interface Tab {
+  readonly to: string;
+  readonly label: string;
+  readonly key: string;
+  /** What a key must have for the page to be of use. */
+  readonly needs: readonly Scope[];
+}
+
+const TABS: readonly Tab[] = [
+  { to: '/', label: 'Jobs', key: 'g', needs: ['jobs:read'] },
+  { to: '/new', label: 'New job', key: 'n', needs: ['jobs:write', 'models:read', 'files:read'] },
+  { to: '/files', label: 'Files', key: 'u', needs: ['files:read'] },
+  { to: '/models', label: 'Models', key: 'm', needs: ['models:read'] },
+  { to: '/workers', label: 'Workers', key: 'w', needs: ['jobs:read'] },
+  { to: '/chat', label: 'Chat', key: 't', needs: ['models:read'] },
+  { to: '/keys', label: 'Keys', key: 'y', needs: ['admin'] },
+];
+
+/** The tab that a path belongs to; a job is one of the jobs, a file one of the files. */
+const tabOf = (pathname: string): Tab | undefined => {
+  const list = pathname.replace(/^\/jobs\/.*/, '/').replace(/^\/files\/.*/, '/files');
+  return TABS.find(({ to }) => to === list);
+};
 
 function page(path: string): ReactNode {
   const [pathname = '/', query = ''] = path.split('?');
@@ -54,7 +73,7 @@ function page(path: string): ReactNode {
 function useArrival(pathname: string, session: string): void {
   const before = useRef(pathname);
   useEffect(() => {
-    const name = TABS.find(([to]) => to === pathname)?.[1];
+    const name = tabOf(pathname)?.label;
     // a job and a file name their tabs themselves
     if (!/^\/(jobs|files)\//.test(pathname)) document.title = name ? `${name} · Graft` : 'Graft';
     const content = document.getElementById('content');
@@ -67,96 +86,80 @@ function useArrival(pathname: string, session: string): void {
 export function App() {
   const path = usePath();
   const session = useSession();
+  const key = useOwnKey(session);
   const [help, setHelp] = useState(false);
+  const allowed = TABS.filter(({ needs }) => lacking(key, needs).length === 0);
   useKeys({
-    ...Object.fromEntries(TABS.map(([to, , key]) => [key, () => go(to)])),
+    ...Object.fromEntries(allowed.map((tab) => [tab.key, () => go(tab.to)])),
     '?': () => setHelp((open) => !open),
   });
   const pathname = path.split('?')[0] ?? '/';
   useArrival(pathname, session);
-  if (session !== 'in') return <SignInPage refused={session === 'refused'} />;
+  const here = tabOf(pathname);
+  const lacks = lacking(key, here?.needs ?? []);
   return (
-    <>
-      <a className="skip" href="#content">
-        Skip to the content
-      </a>
-      <header>
-        <a className="brand" {...linkTo('/')}>
-          <img src="/favicon.svg" alt="" width="22" height="22" /> Graft
+    <OwnKey value={key}>
+      {session === 'in' && (
+        <a className="skip" href="#content">
+          Skip to the content
         </a>
-        <nav aria-label="Pages">
-          {TABS.map(([to, label]) => (
-            <a
-              key={to}
-              {...linkTo(to)}
-              aria-current={
-                pathname === to ||
-                (to === '/' && pathname.startsWith('/jobs/')) ||
-                (to === '/files' && pathname.startsWith('/files/'))
-                  ? 'page'
-                  : undefined
-              }
-            >
-              {label}
-            </a>
-          ))}
-        </nav>
-        <span className="grow" />
-        <a href="/docs" target="_blank" rel="noreferrer">
-          API
-        </a>
-        <button className="quiet" onClick={() => setHelp(true)} aria-label="Keyboard shortcuts">
-          ?
-        </button>
-        <button className="quiet" onClick={signOut}>
-          Sign out
-        </button>
-      </header>
-      <div id="content" tabIndex={-1}>
-        <ErrorBoundary key={pathname}>{page(path)}</ErrorBoundary>
-      </div>
-      {help && <Shortcuts close={() => setHelp(false)} />}
-    </>
+      )}
+      <ContactBanner />
+      {session === 'in' ? (
+        <>
+          <Header tabs={allowed} here={here} openHelp={() => setHelp(true)} />
+          <div id="content" tabIndex={-1}>
+            <ErrorBoundary key={pathname}>
+              {here && lacks.length > 0 ? (
+                <NotAllowed page={here.label} lacks={lacks} />
+              ) : (
+                page(path)
+              )}
+            </ErrorBoundary>
+          </div>
+        </>
+      ) : (
+        <SignInPage refused={session === 'refused'} />
+      )}
+      {help && (
+        <Shortcuts
+          pages={allowed.map((tab) => [tab.key, tab.label])}
+          close={() => setHelp(false)}
+        />
+      )}
+    </OwnKey>
   );
 }
 
-function Shortcuts({ close }: { close: () => void }) {
-  const rows = [
-    ...TABS.map(([, label, key]) => [key, label]),
-    ['/', 'Search the jobs'],
-    ['j k', 'Next, previous job'],
-    ['Enter', 'Open the job'],
-    ['c', 'Cancel the job (asks first)'],
-    ['p', 'Pause the job, or resume it'],
-    ['f', 'Follow the log'],
-  ];
-  // a modal dialog of the browser's keeps the focus inside, and gives it back when it closes by itself
-  const box = useRef<HTMLDialogElement>(null);
-  useEffect(() => {
-    const dialog = box.current;
-    dialog?.showModal();
-    return () => dialog?.close();
-  }, []);
+interface HeaderProps {
+  readonly tabs: readonly Tab[];
+  readonly here: Tab | undefined;
+  readonly openHelp: () => void;
+}
+
+function Header({ tabs, here, openHelp }: HeaderProps) {
   return (
-    <dialog
-      ref={box}
-      aria-label="Keyboard shortcuts"
-      className="card"
-      onClose={close}
-      onClick={(e) => e.target === box.current && close()}
-    >
-      <h2>Keyboard</h2>
-      <dl className="keys">
-        {rows.map(([key, what]) => (
-          <div key={key}>
-            <dt>
-              <kbd>{key}</kbd>
-            </dt>
-            <dd>{what}</dd>
-          </div>
+    <header>
+      <a className="brand" {...linkTo('/')}>
+        <img src="/favicon.svg" alt="" width="22" height="22" /> Graft
+      </a>
+      <nav aria-label="Pages">
+        {tabs.map((tab) => (
+          <a key={tab.to} {...linkTo(tab.to)} aria-current={tab === here ? 'page' : undefined}>
+            {tab.label}
+          </a>
         ))}
-      </dl>
-      <button onClick={close}>Close</button>
-    </dialog>
+      </nav>
+      <span className="grow" />
+      <a className="quiet" href="/docs" target="_blank" rel="noreferrer">
+        API
+      </a>
+      <button className="quiet" onClick={openHelp} aria-label="Keyboard shortcuts">
+        ?
+      </button>
+      <button className="quiet" onClick={signOut}>
+        Sign out
+      </button>
+    </header>
   );
 }

@@ -1,4 +1,22 @@
-import { useEffect } from 'react';
+import { useEffect, useSyncExternalStore } from 'react';
+
+const SLOT = 'graft.shortcuts';
+const CHANGED = 'graft:shortcuts';
+
+const areOn = (): boolean => localStorage.getItem(SLOT) !== 'off';
+
+/** Turns single-key shortcuts on or off, in this browser. */
+export function setShortcuts(on: boolean): void {
+  localStorage.setItem(SLOT, on ? 'on' : 'off');
+  dispatchEvent(new Event(CHANGED));
+}
+
+function subscribe(notify: () => void): () => void {
+  addEventListener(CHANGED, notify);
+  return () => removeEventListener(CHANGED, notify);
+}
+
+export const useShortcuts = (): boolean => useSyncExternalStore(subscribe, areOn);
 
 /** Whether the key means something to what has the focus: text in a field, Enter on a link or button. */
 function takesKey(target: EventTarget | null, key: string): boolean {
@@ -12,12 +30,13 @@ function takesKey(target: EventTarget | null, key: string): boolean {
   );
 }
 
-/** Single-key shortcuts of a page; silent while the user types in a field or a dialog is open. */
+/** Single-key shortcuts of a page; silent while the user types in a field, a dialog is open or they are off. */
 export function useKeys(keys: Readonly<Record<string, () => void>>): void {
   useEffect(() => {
     const pressed = (event: KeyboardEvent) => {
       if (event.metaKey || event.ctrlKey || event.altKey || takesKey(event.target, event.key))
         return;
+      if (!areOn()) return;
       const action = keys[event.key];
       const dialog = document.querySelector('dialog[open]') !== null;
       if (!action || (dialog && event.key !== 'Escape' && event.key !== '?')) return;

@@ -1,4 +1,6 @@
 import { useCallback, useEffect, useRef, useState } from 'react';
+import { NoAnswer } from './api.js';
+import { onBack } from './contact.js';
 import { isVisible } from './visibility.js';
 
 export interface Loaded<T> {
@@ -8,7 +10,10 @@ export interface Loaded<T> {
   readonly set: (update: (value: T) => T) => void;
 }
 
-/** Fetches when mounted and on `reload`, and again every `everyMs` while the tab is visible. Only the latest answer counts. */
+/**
+ * Fetches when mounted, on `reload` and when a lost server is back, and again every `everyMs` while the tab is
+ * visible. Only the latest answer counts. That there is none is said once for the whole page, not here.
+ */
 export function useLoaded<T>(fetcher: () => Promise<T>, everyMs = 0): Loaded<T> {
   const [value, setValue] = useState<T | null>(null);
   const [error, setError] = useState<Error | null>(null);
@@ -17,24 +22,33 @@ export function useLoaded<T>(fetcher: () => Promise<T>, everyMs = 0): Loaded<T> 
   const alive = useRef(true);
 
   const asked = useRef(0);
+  const waiting = useRef(0);
   const reload = useCallback(() => {
     const number = ++asked.current;
-    latest.current().then(
-      (fetched) => {
-        if (!alive.current || number !== asked.current) return;
-        setValue(fetched);
-        setError(null);
-      },
-      (failure: Error) => alive.current && setError(failure),
-    );
+    waiting.current += 1;
+    latest
+      .current()
+      .then(
+        (fetched) => {
+          if (!alive.current || number !== asked.current) return;
+          setValue(fetched);
+          setError(null);
+        },
+        (failure: Error) => alive.current && !(failure instanceof NoAnswer) && setError(failure),
+      )
+      .finally(() => (waiting.current -= 1));
   }, []);
 
   useEffect(() => {
     alive.current = true;
     reload();
-    const timer = everyMs > 0 ? setInterval(() => isVisible() && reload(), everyMs) : undefined;
+    // A server that does not answer gets no second question of the kind: a browser keeps six open.
+    const again = () => isVisible() && waiting.current === 0 && reload();
+    const timer = everyMs > 0 ? setInterval(again, everyMs) : undefined;
+    const unlisten = onBack(reload);
     return () => {
       alive.current = false;
+      unlisten();
       clearInterval(timer);
     };
   }, [reload, everyMs]);

@@ -59,7 +59,7 @@ export interface FollowOptions {
   readonly after?: number | undefined;
   /** Pause before coming back after a cut. */
   readonly retryMs?: number;
-  /** The server says something every 15 s; silence this long means that the connection is dead. */
+  /** The server says something every 5 s; silence this long means that the connection is dead. */
   readonly silenceMs?: number;
 }
 
@@ -71,7 +71,7 @@ export interface FollowOptions {
  * EventSource cannot send an Authorization header, hence fetch.
  */
 export async function follow(path: string, on: FollowOptions, signal: AbortSignal): Promise<void> {
-  const { retryMs = 2000, silenceMs = 45_000 } = on;
+  const { retryMs = 2000, silenceMs = 15_000 } = on;
   let lastId = on.after === undefined ? null : String(on.after);
   for (;;) {
     await whenVisible(signal);

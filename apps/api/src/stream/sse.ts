@@ -2,7 +2,7 @@ import type { StreamKind } from '@graft/contracts';
 import type { Request, Response } from 'express';
 import { once } from 'node:events';
 
-const HEARTBEAT_MS = 15_000;
+const HEARTBEAT_MS = 5000;
 const MAX_BUFFERED = 256 * 1024;
 
 /** One open event stream: headers, heartbeats, and an end for clients that do not read. */

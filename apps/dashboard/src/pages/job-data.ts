@@ -1,7 +1,8 @@
 import type { CheckpointObject, JobEventObject, JobObject, MetricsObject } from '@graft/contracts';
 import { TERMINAL_STATUSES } from '@graft/contracts/openai';
 import { useCallback, useEffect, useState } from 'react';
-import { api } from '../api.js';
+import { api, NoAnswer } from '../api.js';
+import { onBack } from '../contact.js';
 import { follow, type ServerEvent } from '../sse.js';
 import { isVisible } from '../visibility.js';
 import { short } from '../wording.js';
@@ -130,6 +131,8 @@ export function useJob(id: string): LiveJob {
   useEffect(() => {
     let stop = new AbortController();
     let gone = false;
+    let loadedOnce = false;
+    const failed = (failure: Error) => gone || failure instanceof NoAnswer || setError(failure);
     const refresh = async () => {
       const [metrics, checkpoints] = await Promise.all([api.metrics(id), api.checkpoints(id)]);
       const { evaluations, marks } = metrics;
@@ -150,24 +153,28 @@ export function useJob(id: string): LiveJob {
         return;
       }
       setData((now) => now && withEvent(now, arrived));
-      if (changesRecords(arrived)) refresh().catch(setError);
+      if (changesRecords(arrived)) refresh().catch(failed);
     };
     const start = async () => {
       try {
         const { data: loaded, upTo } = await load(id);
         if (gone) return;
+        loadedOnce = true;
         setData(loaded);
         setError(null);
         if (TERMINAL_STATUSES.includes(loaded.job.status)) return setConnected(true);
         const path = `/fine_tuning/jobs/${encodeURIComponent(id)}/stream`;
         await follow(path, { event, connected: setConnected, after: upTo }, stop.signal);
       } catch (failure) {
-        if (!gone) setError(failure as Error);
+        failed(failure as Error);
       }
     };
     void start();
+    // The stream comes back by itself, for what it missed; the records are asked for.
+    const unlisten = onBack(() => void (loadedOnce ? refresh().catch(failed) : start()));
     return () => {
       gone = true;
+      unlisten();
       stop.abort();
     };
   }, [id]);

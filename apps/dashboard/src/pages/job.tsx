@@ -5,6 +5,8 @@ import { isOver, jobName } from '../job-words.js';
 import { useKeys } from '../keyboard.js';
 import { useLoaded } from '../loading.js';
 import { linkTo, replace } from '../navigation.js';
+import { useMay } from '../own-key.js';
+import { StreamLost } from '../parts/contact-banner.js';
 import { EventLog } from '../parts/event-log.js';
 import { Failure } from '../parts/failure.js';
 import { Attempts } from '../parts/job-attempts.js';
@@ -30,6 +32,7 @@ function pageTitle(job: JobObject | undefined): string {
 export function JobPage({ id, tab }: { id: string; tab: string | null }) {
   const { data, error, connected, setJob } = useJob(id);
   const [problem, setProblem] = useState<Error | null>(null);
+  const may = useMay();
   const job = data?.job;
 
   useEffect(() => {
@@ -47,7 +50,11 @@ export function JobPage({ id, tab }: { id: string; tab: string | null }) {
     if (job?.status === 'running') void act(() => api.pause(id));
     if (job?.status === 'paused') void act(() => api.resume(id));
   };
-  useKeys({ c: () => job && !isOver(job) && cancel(), p: hold, f: () => setTab('Log') });
+  useKeys({
+    f: () => setTab('Log'),
+    // A pause is not asked about, so that no single key makes one.
+    ...(may('jobs:write') && { c: () => job && !isOver(job) && cancel(), P: hold }),
+  });
 
   if (!data || !job)
     return <main>{error ? <Failure error={error} /> : <p className="faint">Loading…</p>}</main>;
@@ -56,11 +63,7 @@ export function JobPage({ id, tab }: { id: string; tab: string | null }) {
   return (
     <main>
       <JobHeader job={job} evaluations={data.metrics.evaluations} cancel={cancel} hold={hold} />
-      {!connected && !isOver(job) && (
-        <p className="notice" role="status">
-          The live connection is lost; trying again. What you see may be old.
-        </p>
-      )}
+      <StreamLost connected={connected || isOver(job)} />
       {job.status === 'queued' && <NobodyThere pool={job.graft.pool} />}
       <Failure error={problem ?? error} />
       <Warnings warnings={job.graft.warnings ?? []} />

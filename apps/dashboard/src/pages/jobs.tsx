@@ -5,6 +5,8 @@ import { jobName, silence, timeSpent } from '../job-words.js';
 import { useKeys } from '../keyboard.js';
 import { useLoaded } from '../loading.js';
 import { go, linkTo, replace } from '../navigation.js';
+import { useMay } from '../own-key.js';
+import { StreamLost } from '../parts/contact-banner.js';
 import { Failure } from '../parts/failure.js';
 import { Loading } from '../parts/loading.js';
 import { Progress } from '../parts/progress.js';
@@ -83,11 +85,7 @@ export function JobsPage({ filter }: { filter: string }) {
     <main>
       <h1>Jobs</h1>
       <Strip overview={overview.value} />
-      {!jobs.connected && (
-        <p className="notice" role="status">
-          The live connection is lost; trying again. What you see may be old.
-        </p>
-      )}
+      <StreamLost connected={jobs.connected} />
       <Failure error={jobs.error} />
       <div className="bar">
         <input
@@ -108,9 +106,7 @@ export function JobsPage({ filter }: { filter: string }) {
           </span>
         )}
         <span className="grow" />
-        <a className="button main" {...linkTo('/new')}>
-          New job
-        </a>
+        <NewJob />
       </div>
       {jobs.loading && <Loading error={jobs.error} />}
       {jobs.empty && !filter && <Empty />}
@@ -227,9 +223,20 @@ function Strip({ overview }: { overview: OverviewObject | null }) {
   );
 }
 
+function NewJob() {
+  const may = useMay();
+  if (!may('jobs:write', 'models:read', 'files:read')) return null;
+  return (
+    <a className="button main" {...linkTo('/new')}>
+      New job
+    </a>
+  );
+}
+
 /** The commands work as they stand, but for the name of one's own data. */
 function Empty() {
-  const models = useLoaded(async () => (await api.models()).data);
+  const may = useMay();
+  const models = useLoaded(async () => (may('models:read') ? (await api.models()).data : []));
   const base = models.value?.find((m) => m.graft?.kind === 'base' && m.graft.status === 'ready');
   return (
     <div className="card">
@@ -239,9 +246,7 @@ function Empty() {
         {!base && 'npx graft models import hub:HuggingFaceTB/SmolLM2-135M-Instruct\n'}
         {`npx graft submit --model ${base?.id ?? 'HuggingFaceTB/SmolLM2-135M-Instruct'} --train yours.jsonl --watch`}
       </pre>
-      <a className="button main" {...linkTo('/new')}>
-        New job
-      </a>
+      <NewJob />
     </div>
   );
 }

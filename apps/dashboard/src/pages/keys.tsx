@@ -1,11 +1,13 @@
 import type { ApiKeyObject, JoinTokenObject } from '@graft/contracts';
 import { PROJECT_SCOPES } from '@graft/contracts/graft-api';
-import { useState, type FormEvent } from 'react';
+import { useContext, useState, type FormEvent } from 'react';
 import { api } from '../api.js';
 import { useLoaded } from '../loading.js';
-import { CopyButton } from '../parts/copy-button.js';
+import { OwnKey } from '../own-key.js';
 import { Failure } from '../parts/failure.js';
+import { GatewayReach, JoinTokenForm } from '../parts/join-token.js';
 import { Loading } from '../parts/loading.js';
+import { Secret } from '../parts/secret.js';
 import { Row, Table } from '../parts/table.js';
 import { ago, moment } from '../wording.js';
 
@@ -20,74 +22,70 @@ export function KeysPage() {
   );
 }
 
-/** A secret is shown when it is made and never again. */
-function Secret({ of, secret }: { of: string; secret: string }) {
-  return (
-    <p className="notice" role="status">
-      {of}: <code className="break">{secret}</code>{' '}
-      <CopyButton text={secret} label="Copy the secret" />
-      <br />
-      Keep it: it is not shown again.
-    </p>
-  );
+/** What revoking a key means for the one who does it. */
+export function revocation(
+  key: ApiKeyObject,
+  keys: readonly ApiKeyObject[],
+  own: ApiKeyObject | null,
+): string {
+  const admins = keys.filter(({ scopes }) => scopes.includes('admin'));
+  const last = admins.length === 1 && admins[0]?.id === key.id;
+  return [
+    `Revoke ${key.name}? Every program that uses it is refused at once, and this cannot be undone.`,
+    ...(key.id === own?.id ? ['You are signed in with this key: you will be signed out.'] : []),
+    ...(last
+      ? [
+          'It is the last admin key: without one nobody can make keys, import bases or let workers join. Make another admin key first.',
+        ]
+      : []),
+  ].join('\n\n');
 }
 
 function ApiKeys() {
+  const own = useContext(OwnKey);
   const keys = useLoaded(async () => (await api.keys()).data);
-  const [name, setName] = useState('');
-  const [admin, setAdmin] = useState(false);
   const [made, setMade] = useState<ApiKeyObject | null>(null);
   const [error, setError] = useState<Error | null>(null);
-  const make = (event: FormEvent) => {
-    event.preventDefault();
+  const revoke = (key: ApiKeyObject) => {
     setError(null);
-    const scopes = admin ? ['admin'] : PROJECT_SCOPES;
-    api.createKey(name.trim(), scopes).then((key) => {
-      setMade(key);
-      setName('');
-      keys.reload();
-    }, setError);
+    if (confirm(revocation(key, keys.value ?? [], own)))
+      api.revokeKey(key.id).then(keys.reload, setError);
   };
-  const revoke = (key: ApiKeyObject) =>
-    confirm(`Revoke ${key.name}? It stops working at once.`) &&
-    api.revokeKey(key.id).then(keys.reload, setError);
   return (
     <section>
       <h2>API keys</h2>
-      <form className="bar" onSubmit={make}>
-        <input
-          required
-          aria-label="Name of the new key"
-          placeholder="whose it is"
-          value={name}
-          onChange={(e) => setName(e.target.value)}
-        />
-        <label>
-          <input type="checkbox" checked={admin} onChange={(e) => setAdmin(e.target.checked)} />{' '}
-          admin
-        </label>
-        <button className="main">Make a key</button>
-        <span className="faint">
-          Without admin: jobs, files and models. <code>graft keys create</code> takes single scopes.
-        </span>
-      </form>
+      <KeyForm
+        made={(key) => {
+          setMade(key);
+          keys.reload();
+        }}
+      />
       <Failure error={error ?? keys.error} />
       {made?.secret && <Secret of={made.name} secret={made.secret} />}
       {keys.value === null ? (
         <Loading error={keys.error} />
       ) : (
-        <Table columns={['Name', 'Id', 'May', 'Made', 'Last used', '']}>
+        <Table columns={['Owner', 'Id', 'Scopes', 'Created', 'Last used', '']}>
           {keys.value.map((key) => (
             <Row key={key.id}>
-              <td className="break">{key.name}</td>
-              <td>
+              <td className="break">
+                {key.name}
+                {key.id === own?.id && <span className="faint"> (this one)</span>}
+              </td>
+              <td className="break">
                 <code>{key.id}</code>
               </td>
               <td>{key.scopes.join(', ')}</td>
-              <td title={moment(key.created_at)}>{ago(key.created_at)}</td>
-              <td>{key.last_used_at === null ? 'never' : ago(key.last_used_at)}</td>
+              <td className="numbers" title={moment(key.created_at)}>
+                {ago(key.created_at)}
+              </td>
+              <td className="numbers">
+                {key.last_used_at === null ? 'never' : ago(key.last_used_at)}
+              </td>
               <td className="actions">
-                <button onClick={() => revoke(key)}>Revoke</button>
+                <button aria-label={`Revoke ${key.name}`} onClick={() => revoke(key)}>
+                  Revoke
+                </button>
               </td>
             </Row>
           ))}
@@ -97,53 +95,77 @@ function ApiKeys() {
   );
 }
 
-function JoinTokens() {
-  const tokens = useLoaded(async () => (await api.joinTokens()).data);
+function KeyForm({ made }: { made: (key: ApiKeyObject) => void }) {
   const [name, setName] = useState('');
-  const [made, setMade] = useState<JoinTokenObject | null>(null);
+  const [admin, setAdmin] = useState(false);
   const [error, setError] = useState<Error | null>(null);
-  const make = (event: FormEvent) => {
+  const submit = (event: FormEvent) => {
     event.preventDefault();
     setError(null);
-    api.createJoinToken(name.trim()).then((token) => {
-      setMade(token);
+    api.createKey(name.trim(), admin ? ['admin'] : PROJECT_SCOPES).then((key) => {
       setName('');
-      tokens.reload();
+      made(key);
     }, setError);
   };
-  const revoke = (token: JoinTokenObject) =>
-    confirm(`Revoke ${token.name}? Workers that joined with it are put out.`) &&
-    api.revokeJoinToken(token.id).then(tokens.reload, setError);
+  return (
+    <>
+      <form className="bar" onSubmit={submit}>
+        <label className="field">
+          Owner
+          <input
+            required
+            aria-label="Name of the new key"
+            placeholder="a person or a program"
+            value={name}
+            onChange={(e) => setName(e.target.value)}
+          />
+        </label>
+        <label className="bottom">
+          <input type="checkbox" checked={admin} onChange={(e) => setAdmin(e.target.checked)} />{' '}
+          admin
+        </label>
+        <button className="main bottom">Make a key</button>
+        <span className="faint bottom">
+          Without admin: jobs, files and models. <code>graft keys create</code> takes single scopes.
+        </span>
+      </form>
+      <Failure error={error} />
+    </>
+  );
+}
+
+function JoinTokens() {
+  const tokens = useLoaded(async () => (await api.joinTokens()).data);
+  const overview = useLoaded(api.overview);
+  const [error, setError] = useState<Error | null>(null);
+  const revoke = (token: JoinTokenObject) => {
+    const words = `Revoke ${token.name}? Workers that joined with it are put out, and their jobs go on elsewhere from the last checkpoint.`;
+    if (confirm(words)) api.revokeJoinToken(token.id).then(tokens.reload, setError);
+  };
   return (
     <section>
       <h2>Join tokens for workers</h2>
-      <form className="bar" onSubmit={make}>
-        <input
-          required
-          aria-label="Name of the new join token"
-          placeholder="which machine"
-          value={name}
-          onChange={(e) => setName(e.target.value)}
-        />
-        <button className="main">Make a token</button>
-        <span className="faint">
-          There: <code>graft-worker --url grpc://THIS_HOST:PORT --token-file FILE</code>
-        </span>
-      </form>
+      {overview.value && <GatewayReach gateway={overview.value.gateway} />}
+      <JoinTokenForm gateway={overview.value?.gateway ?? null} made={tokens.reload} />
       <Failure error={error ?? tokens.error} />
-      {made?.secret && <Secret of={made.name} secret={made.secret} />}
-      {tokens.value !== null && (
-        <Table columns={['Name', 'Id', 'Pool', 'Made', '']}>
+      {tokens.value === null ? (
+        <Loading error={tokens.error} />
+      ) : (
+        <Table columns={['Machine', 'Id', 'Pool', 'Created', '']}>
           {tokens.value.map((token) => (
             <Row key={token.id}>
               <td className="break">{token.name}</td>
-              <td>
+              <td className="break">
                 <code>{token.id}</code>
               </td>
               <td>{token.pool ?? 'any'}</td>
-              <td title={moment(token.created_at)}>{ago(token.created_at)}</td>
+              <td className="numbers" title={moment(token.created_at)}>
+                {ago(token.created_at)}
+              </td>
               <td className="actions">
-                <button onClick={() => revoke(token)}>Revoke</button>
+                <button aria-label={`Revoke ${token.name}`} onClick={() => revoke(token)}>
+                  Revoke
+                </button>
               </td>
             </Row>
           ))}

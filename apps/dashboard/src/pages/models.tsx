@@ -3,6 +3,7 @@ import { useState, type FormEvent } from 'react';
 import { api } from '../api.js';
 import { useLoaded } from '../loading.js';
 import { linkTo } from '../navigation.js';
+import { useMay } from '../own-key.js';
 import { Failure } from '../parts/failure.js';
 import { Loading } from '../parts/loading.js';
 import { Row, Table } from '../parts/table.js';
@@ -14,6 +15,7 @@ export function ModelsPage() {
   const models = useLoaded(async () => (await api.models()).data, 3000);
   const [source, setSource] = useState('');
   const [error, setError] = useState<Error | null>(null);
+  const may = useMay();
 
   const submit = (event: FormEvent) => {
     event.preventDefault();
@@ -27,24 +29,27 @@ export function ModelsPage() {
   return (
     <main>
       <h1>Models</h1>
-      <form className="bar" onSubmit={submit}>
-        <input
-          className="wide"
-          required
-          aria-label="Where the base model is"
-          placeholder="hub:HuggingFaceTB/SmolLM2-135M-Instruct or dir:/path/on/the/server"
-          value={source}
-          onChange={(e) => setSource(e.target.value)}
-        />
-        <button className="main">Import base</button>
-      </form>
+      {may('admin') && (
+        <form className="bar" onSubmit={submit}>
+          <input
+            className="wide"
+            required
+            aria-label="Where the base model is"
+            placeholder="hub:HuggingFaceTB/SmolLM2-135M-Instruct or dir:/path/on/the/server"
+            value={source}
+            onChange={(e) => setSource(e.target.value)}
+          />
+          <button className="main">Import base</button>
+        </form>
+      )}
       <Failure error={error ?? models.error} />
       {models.value?.length === 0 ? (
         <div className="card">
           <h2>No model yet</h2>
           <p>
-            Import a base model to start: a Hugging Face repository, a folder or a GGUF file on the
-            server.
+            {may('admin')
+              ? 'Import a base model to start: a Hugging Face repository, a folder or a GGUF file on the server.'
+              : 'An admin imports base models; fine-tuned ones appear here when their jobs are done.'}
           </p>
         </div>
       ) : models.value === null ? (
@@ -55,6 +60,12 @@ export function ModelsPage() {
     </main>
   );
 }
+
+/** What else is lost with a model, and what is not. */
+const deletion = (model: ModelObject): string =>
+  model.graft?.kind === 'base'
+    ? `Delete the base ${model.id}? Nobody can train on it or chat with it until it is imported again. Graft refuses while a job or a fine-tuned model needs it.`
+    : `Delete ${model.id}? Programs that use this name get an error from then on, and this cannot be undone. The files and checkpoints of its job stay.`;
 
 interface TableProps {
   readonly models: readonly ModelObject[];
@@ -94,6 +105,7 @@ function ModelRow({
     parameters,
     bytes: size,
   } = model.graft ?? {};
+  const may = useMay();
   return (
     <Row>
       <td className="break">{model.id}</td>
@@ -113,23 +125,26 @@ function ModelRow({
       </td>
       <td className="numbers">{ago(model.created)}</td>
       <td className="actions">
-        {job && (
+        {job && may('jobs:read') && (
           <a className="button" {...linkTo(`/jobs/${job}`)}>
             Job
           </a>
         )}
         {status === 'ready' && (
           <a className="button" {...linkTo(`/chat?model=${encodeURIComponent(model.id)}`)}>
-            Talk
+            Chat
           </a>
         )}
-        <button
-          onClick={() =>
-            confirm(`Delete ${model.id}?`) && api.deleteModel(model.id).then(reload, onError)
-          }
-        >
-          Delete
-        </button>
+        {may(kind === 'base' ? 'admin' : 'models:write') && (
+          <button
+            aria-label={`Delete ${model.id}`}
+            onClick={() =>
+              confirm(deletion(model)) && api.deleteModel(model.id).then(reload, onError)
+            }
+          >
+            Delete
+          </button>
+        )}
       </td>
     </Row>
   );

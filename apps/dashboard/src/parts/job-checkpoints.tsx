@@ -2,6 +2,7 @@ import type { CheckpointObject, MetricsObject } from '@graft/contracts';
 import { archive } from '../api.js';
 import { lowestValidation } from '../job-words.js';
 import { linkTo } from '../navigation.js';
+import { useMay } from '../own-key.js';
 import { ago, bytes, moment, short } from '../wording.js';
 import { Row, Table } from './table.js';
 
@@ -74,6 +75,8 @@ export function Checkpoints(props: Props) {
 
 function Actions({ row, onError }: { row: CheckpointObject; onError: (error: Error) => void }) {
   const name = row.fine_tuned_model_checkpoint;
+  const may = useMay();
+  if (!may('models:read')) return null;
   if (row.graft?.usable === false)
     return <span className="faint">only to go on from, no adapter</span>;
   return (

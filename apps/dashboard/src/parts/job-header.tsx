@@ -1,6 +1,7 @@
 import type { JobObject, MetricsObject } from '@graft/contracts';
 import { isOver, jobName, silence, timeSpent, validationWords } from '../job-words.js';
 import { linkTo } from '../navigation.js';
+import { useMay } from '../own-key.js';
 import { ago, count, methodName, moment, short } from '../wording.js';
 import { CopyButton } from './copy-button.js';
 import { Progress } from './progress.js';
@@ -16,6 +17,7 @@ interface Props {
 /** Name, state, what may be done with a job, and its figures. */
 export function JobHeader({ job, evaluations, cancel, hold }: Props) {
   const silent = silence(job);
+  const may = useMay();
   return (
     <div className="sticky">
       <div className="bar">
@@ -32,12 +34,12 @@ export function JobHeader({ job, evaluations, cancel, hold }: Props) {
           {job.user_provided_suffix !== null && <code>{job.id}</code>}{' '}
           <CopyButton text={job.id} label="Copy the job's id" />
         </span>
-        {job.status === 'running' && <button onClick={hold}>Pause</button>}
-        {job.status === 'paused' && <button onClick={hold}>Resume</button>}
-        {!isOver(job) && <button onClick={cancel}>Cancel</button>}
-        <a className="button" {...linkTo(`/new?from=${job.id}`)}>
-          Clone
-        </a>
+        {may('jobs:write') && <Actions job={job} cancel={cancel} hold={hold} />}
+        {may('jobs:write', 'models:read', 'files:read') && (
+          <a className="button" {...linkTo(`/new?from=${job.id}`)}>
+            Clone
+          </a>
+        )}
       </div>
       {job.graft.progress.total_steps !== null && <Progress job={job} />}
       <Facts facts={factsOf(job, evaluations)} />
@@ -48,6 +50,16 @@ export function JobHeader({ job, evaluations, cancel, hold }: Props) {
         </section>
       )}
     </div>
+  );
+}
+
+function Actions({ job, cancel, hold }: Omit<Props, 'evaluations'>) {
+  return (
+    <>
+      {job.status === 'running' && <button onClick={hold}>Pause</button>}
+      {job.status === 'paused' && <button onClick={hold}>Resume</button>}
+      {!isOver(job) && <button onClick={cancel}>Cancel</button>}
+    </>
   );
 }
 

@@ -2,19 +2,22 @@ import type { JobObject } from '@graft/contracts';
 import { api, archive, download } from '../api.js';
 import { useLoaded } from '../loading.js';
 import { linkTo } from '../navigation.js';
+import { useMay } from '../own-key.js';
 import { bytes } from '../wording.js';
 import { Failure } from './failure.js';
 
 /** What a job has made: to talk to, and to take home in one piece or file by file. */
 export function Results({ job, onError }: { job: JobObject; onError: (error: Error) => void }) {
-  const files = useLoaded(() => Promise.all(job.result_files.map((file) => api.file(file))));
+  const may = useMay();
+  const readable = may('files:read') ? job.result_files : [];
+  const files = useLoaded(() => Promise.all(readable.map((file) => api.file(file))));
   const model = job.fine_tuned_model;
   return (
     <section className="card good" aria-label="Result">
       <div className="bar">
         <b className="break">{model}</b>
         <span className="grow" />
-        {model && (
+        {model && may('models:read') && (
           <>
             <button className="main" onClick={() => archive(model).catch(onError)}>
               <span aria-hidden="true">↓</span> Download .zip

@@ -1,0 +1,21 @@
+import type { Scope } from '@graft/contracts';
+
+/** Stands for a page that this tab's key may not use. */
+export function NotAllowed({ page, lacks }: { page: string; lacks: readonly Scope[] }) {
+  return (
+    <main>
+      <h1>{page}</h1>
+      <p className="notice" role="alert">
+        This key may not use this page: it lacks{' '}
+        {lacks.map((scope, i) => (
+          <span key={scope}>
+            {i > 0 && ', '}
+            <code>{scope}</code>
+          </span>
+        ))}
+        . Sign in with a key that has {lacks.length === 1 ? 'it' : 'them'}, or ask whoever made this
+        one.
+      </p>
+    </main>
+  );
+}

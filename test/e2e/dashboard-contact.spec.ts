@@ -1,0 +1,84 @@
+// A server that does not answer: frozen with its connections open, or gone. Every page says so, and no longer
+// than it lasts.
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Browser, Page } from 'playwright-core';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { buildDashboard, findBrowser, picture, startBrowser, Tabs } from './browser.js';
+import { Installation, until } from './installation.js';
+
+const program = findBrowser();
+const PAGES = ['/', '/new', '/files', '/models', '/workers', '/chat', '/keys'];
+let dir: string;
+let graft: Installation;
+let browser: Browser;
+let tabs: Tabs;
+let job: string;
+
+const banner = (page: Page) => page.locator('.banner', { hasText: 'Graft does not answer' });
+
+describe.skipIf(!program)('without an answer', () => {
+  beforeAll(async () => {
+    dir = mkdtempSync(join(tmpdir(), 'graft-contact-'));
+    buildDashboard(join(dir, 'built'));
+    graft = await Installation.start({ dashboardDir: join(dir, 'built') });
+    await graft.importTinyBase();
+    const training_file = await graft.uploadChats(12);
+    job = (await graft.createJob({ model: 'tiny', training_file, suffix: 'waits' })).id;
+    browser = await startBrowser(program!);
+    tabs = new Tabs(browser, graft.where);
+  });
+  afterAll(async () => {
+    graft?.signalApi('SIGCONT');
+    await browser?.close();
+    await graft?.stop();
+    if (dir) rmSync(dir, { recursive: true, force: true });
+  });
+  afterEach(async ({ task }) => {
+    graft.signalApi('SIGCONT');
+    if (task.result?.state === 'fail') await tabs.pictures('failed-contact');
+    await tabs.close();
+  });
+
+  it('says on every page that Graft is frozen, and stops when it goes on', async () => {
+    const pages: Page[] = [];
+    // Each in a browser profile of its own, so that none waits for another's connections.
+    for (const path of [...PAGES, `/jobs/${job}`]) {
+      const page = await tabs.open(path);
+      await page.locator('h1').waitFor();
+      pages.push(page);
+    }
+    for (const page of pages) expect(await banner(page).count(), page.url()).toBe(0);
+    graft.signalApi('SIGSTOP');
+    for (const page of pages) await banner(page).waitFor();
+    await until('the seconds to be counted', async () =>
+      /for \d+ s/.test((await pages[0]!.locator('.banner').textContent()) ?? ''),
+    );
+    await picture(pages[4]!, 'frozen');
+    graft.signalApi('SIGCONT');
+    for (const page of pages) await banner(page).waitFor({ state: 'detached' });
+    expect(tabs.problems(/ERR_ABORTED|net::ERR/)).toEqual([]);
+  });
+
+  it('says so when the API is gone, and shows what is there once it is back', async () => {
+    const workers = await tabs.open('/workers');
+    const chat = await tabs.open('/chat?model=tiny');
+    const keys = await tabs.open('/keys');
+    for (const page of [workers, chat, keys]) await page.locator('h1').waitFor();
+    await chat.getByLabel('Message').fill('hello');
+    const down = graft.crashApi(15_000);
+    for (const page of [workers, chat, keys]) await banner(page).waitFor();
+    await chat.getByRole('button', { name: 'Send' }).click();
+    await chat.locator('.turn.assistant').getByText('Graft does not answer.').waitFor();
+    // A page that is opened meanwhile has nothing yet, and fills itself in later.
+    await keys.getByRole('link', { name: 'Models' }).click();
+    await keys.getByText('Loading…').waitFor();
+    for (const page of [workers, chat, keys])
+      expect(await page.getByText('Failed to fetch').count()).toBe(0);
+    await picture(workers, 'api-down');
+    await down;
+    for (const page of [workers, chat, keys]) await banner(page).waitFor({ state: 'detached' });
+    await keys.locator('tbody tr').filter({ hasText: 'tiny' }).waitFor();
+  });
+});

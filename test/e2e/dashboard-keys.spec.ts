@@ -1,0 +1,133 @@
+// What a key may do decides what is offered; what lets others in is made and taken back here.
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { ApiKeyObject, JobObject } from '@graft/contracts';
+import type { Browser, Page } from 'playwright-core';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { importBase, startTestApi, until, uploadChats, type TestApi } from './api-fixture.js';
+import { ScriptedWorker } from './api-worker.js';
+import { buildDashboard, findBrowser, picture, rows, startBrowser, Tabs, text } from './browser.js';
+
+const program = findBrowser();
+let dir: string;
+let api: TestApi;
+let browser: Browser;
+let tabs: Tabs;
+let job: JobObject;
+
+const keyWith = (name: string, ...scopes: string[]) =>
+  api.post<ApiKeyObject>('/keys', { name, scopes });
+const nav = (page: Page) => page.getByRole('navigation').getByRole('link').allTextContents();
+
+describe.skipIf(!program)('keys in the dashboard', () => {
+  beforeAll(async () => {
+    dir = mkdtempSync(join(tmpdir(), 'graft-dashboard-keys-'));
+    buildDashboard(join(dir, 'built'));
+    api = await startTestApi({ dashboardDir: join(dir, 'built') });
+    await importBase(api);
+    job = await api.post<JobObject>('/fine_tuning/jobs', {
+      model: 'tiny',
+      training_file: await uploadChats(api),
+      suffix: 'seen',
+    });
+    browser = await startBrowser(program!);
+    tabs = new Tabs(browser, api);
+  });
+  afterAll(async () => {
+    await browser?.close();
+    await api?.close();
+    if (dir) rmSync(dir, { recursive: true, force: true });
+  });
+  afterEach(async ({ task }) => {
+    if (task.result?.state === 'fail') await tabs.pictures('failed-keys');
+    await tabs.close();
+  });
+
+  it('offer what they may do and nothing else', async () => {
+    const { secret } = await keyWith('looks', 'jobs:read');
+    const page = await tabs.open('/', { key: secret! });
+    await until(async () => (await nav(page)).join() === 'Jobs,Workers');
+    expect(await page.getByRole('link', { name: 'New job' }).count()).toBe(0);
+    await page.getByRole('link', { name: 'seen' }).click();
+    await page.locator('h1', { hasText: 'seen' }).waitFor();
+    for (const name of ['Cancel', 'Pause'])
+      expect(await page.getByRole('button', { name }).count()).toBe(0);
+    expect(await page.getByRole('link', { name: 'Clone' }).count()).toBe(0);
+    page.on('dialog', () => expect.unreachable('the shortcut asked to cancel'));
+    await page.keyboard.press('c');
+    // An address that the key may not use says what it lacks, and waits for nothing.
+    for (const [path, lacks] of [
+      ['/new', 'jobs:write, models:read, files:read'],
+      ['/files', 'files:read'],
+      ['/models', 'models:read'],
+      ['/chat', 'models:read'],
+      ['/keys', 'admin'],
+    ]) {
+      await page.goto(`${api.url}${path}`);
+      await page.getByRole('alert').getByText(`it lacks ${lacks}.`).waitFor();
+      expect(await page.getByText('Loading…').count()).toBe(0);
+    }
+    await picture(page, 'not-allowed');
+    expect((await api.get<JobObject>(`/fine_tuning/jobs/${job.id}`)).status).not.toBe('cancelled');
+  });
+
+  it('of a project import and delete no base', async () => {
+    const { secret } = await keyWith('works', 'jobs:read', 'models:read', 'models:write');
+    const page = await tabs.open('/models', { key: secret! });
+    await rows(page).filter({ hasText: 'tiny' }).waitFor();
+    await until(async () => !(await nav(page)).includes('Keys'));
+    expect(await page.getByRole('button', { name: 'Import base' }).count()).toBe(0);
+    expect(await page.getByRole('button', { name: /^Delete/ }).count()).toBe(0);
+    await page.goto(`${api.url}/workers`);
+    await text(page, 'Ask an admin for a join token');
+  });
+
+  it('are revoked with a word on what that means', async () => {
+    const page = await tabs.open('/keys');
+    await keyWith('ada', 'jobs:read');
+    const said: string[] = [];
+    page.on('dialog', (dialog) => {
+      said.push(dialog.message());
+      void dialog.dismiss();
+    });
+    await page.reload();
+    await rows(page).filter({ hasText: '(this one)' }).waitFor();
+    await page.getByRole('button', { name: 'Revoke ada' }).click();
+    await page.getByRole('button', { name: 'Revoke admin' }).click();
+    await until(() => said.length === 2);
+    expect(said[0]).not.toMatch(/signed in|last admin/);
+    expect(said[1]).toMatch(/You are signed in with this key.*\n.*\n?.*the last admin key/);
+  });
+
+  it('let a worker in by a command that is there to copy', async () => {
+    const page = await tabs.open('/workers');
+    await text(page, 'No worker yet');
+    await page.getByLabel('Name of the new join token').fill('gpu box');
+    await page.getByLabel('Pool of the new join token').fill('gpu');
+    await page.getByRole('button', { name: 'Make a token' }).click();
+    const commands = page.getByRole('region', { name: "Commands for the worker's machine" });
+    const said = (await commands.textContent())!;
+    const secret = /echo (jt-graft-\S+) >/.exec(said)![1]!;
+    expect(said.split('\n')[1]).toBe(
+      `npx graft-worker --url grpc://${api.grpcUrl} --token-file token.txt --pool gpu`,
+    );
+    await text(page, '--grpc-host 0.0.0.0'); // it listens on this host only
+    await picture(page, 'workers-add');
+    // The token opens that pool and no other.
+    const stray = await new ScriptedWorker(api, { token: secret, pool: 'default' }).connect();
+    expect(stray.welcome).toBeNull();
+    const worker = await new ScriptedWorker(api, {
+      name: 'box',
+      token: secret,
+      pool: 'gpu',
+    }).connect();
+    await rows(page).filter({ hasText: 'box' }).getByText('online').waitFor();
+    await page.goto(`${api.url}/keys`);
+    await rows(page).filter({ hasText: 'gpu box' }).filter({ hasText: 'gpu' }).waitFor();
+    await picture(page, 'keys-tokens');
+    worker.vanish();
+    stray.vanish();
+    expect(tabs.problems()).toEqual([]);
+  });
+});
