@@ -65,3 +65,22 @@ export const tooWide = (page: Page): Promise<string[]> =>
       .filter((box) => box.scrollWidth > box.clientWidth)
       .map((box) => `${box.tagName} ${box.scrollWidth} > ${box.clientWidth}`),
   );
+
+/** Texts, fields and buttons that lie over one another, by what they say; but for a bar that floats by intent. */
+export const overlapping = (page: Page): Promise<string[]> =>
+  page.evaluate(() => {
+    const boxes = [...document.querySelectorAll('td, button, .button, input, select, dt, dd, h1')]
+      .filter((element) => !element.closest('.submit'))
+      .map((element) => ({ element, box: element.getBoundingClientRect() }))
+      .filter(({ box }) => box.width > 0 && box.height > 0);
+    const said = (element: Element) => `${element.tagName} "${element.textContent?.slice(0, 30)}"`;
+    const found: string[] = [];
+    for (const [i, a] of boxes.entries())
+      for (const b of boxes.slice(i + 1)) {
+        if (a.element.contains(b.element) || b.element.contains(a.element)) continue;
+        const across = Math.min(a.box.right, b.box.right) - Math.max(a.box.left, b.box.left);
+        const down = Math.min(a.box.bottom, b.box.bottom) - Math.max(a.box.top, b.box.top);
+        if (across > 2 && down > 2) found.push(`${said(a.element)} over ${said(b.element)}`);
+      }
+    return found;
+  });

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { ago, bytes, duration, methodName, short, tick } from './wording.js';
+import { ago, bytes, duration, methodName, modelTitle, short, tick } from './wording.js';
 
 describe('wording', () => {
   it.each([
@@ -42,6 +42,13 @@ describe('wording', () => {
     [20_000, '20,000'],
     [2e12, '2e+12'],
   ])('writes %d at an axis as %s', (n, words) => expect(tick(n)).toBe(words));
+
+  it.each([
+    ['ft:SmolLM2-135M-Instruct:default:pirate:1a2b3c4d', 'pirate · 1a2b3c4d'],
+    ['ft:SmolLM2-135M-Instruct:default::1a2b3c4d', '1a2b3c4d'],
+    ['ft:tiny:default:pirate:1a2b3c4d:ckpt-step-10', 'pirate · 1a2b3c4d · step 10'],
+    ['HuggingFaceTB/SmolLM2-135M-Instruct', 'HuggingFaceTB/SmolLM2-135M-Instruct'],
+  ])('titles %s %s', (name, title) => expect(modelTitle(name)).toBe(title));
 
   it('names a method with its size', () => {
     expect(methodName({ peft_type: 'LORA', r: 16 })).toBe('LORA r 16');

@@ -68,3 +68,11 @@ export function tick(value: number): string {
   const rounded = Number(value.toPrecision(6)); // 0.1 + 0.2
   return size > 0 && size < 0.001 ? rounded.toExponential() : String(rounded);
 }
+
+/** A model's name as a title, what tells it from others first: "pirate · 1a2b3c4d · step 10". */
+export function modelTitle(name: string): string {
+  const [, suffix, job, step] =
+    /^ft:[^:]*:[^:]*:([^:]*):([^:]{8})(?::ckpt-step-(\d+))?$/.exec(name) ?? [];
+  if (job === undefined) return name;
+  return [suffix, job, step && `step ${step}`].filter(Boolean).join(' · ');
+}

@@ -2,8 +2,10 @@ import type { ModelObject } from '@graft/contracts';
 import { useEffect, useRef, useState, type FormEvent } from 'react';
 import { api, request } from '../api.js';
 import { useLoaded } from '../loading.js';
+import { Loading } from '../parts/loading.js';
 import { Failure } from '../parts/failure.js';
 import { readEvents } from '../sse.js';
+import { modelTitle } from '../wording.js';
 
 interface Turn {
   readonly role: 'user' | 'assistant';
@@ -62,6 +64,7 @@ export function ChatPage({ model }: { model: string | null }) {
     <main>
       <h1>Chat</h1>
       <Failure error={models.error} />
+      {models.value === null && <Loading error={models.error} />}
       <div className="bar">
         <label htmlFor="model">Model</label>
         <select id="model" value={current ?? ''} onChange={(e) => setChosen(e.target.value)}>
@@ -72,7 +75,7 @@ export function ChatPage({ model }: { model: string | null }) {
         {base && (
           <label>
             <input type="checkbox" checked={beside} onChange={(e) => setBeside(e.target.checked)} />{' '}
-            beside its base
+            compare with its base
           </label>
         )}
       </div>
@@ -126,10 +129,12 @@ function Conversation({ models }: { models: readonly string[] }) {
       <div className="sides">
         {models.map((name, i) => (
           <section key={name} className="card" aria-label={name}>
-            <h2 className="one-line" title={name}>
-              {name}
-            </h2>
-            <Answers turns={turns[i] ?? []} busy={busy} />
+            <h2 className="break">{modelTitle(name)}</h2>
+            {modelTitle(name) !== name && <p className="faint break">{name}</p>}
+            {/* Read aloud when it is whole, not word by word. */}
+            <div role="log" aria-label={`Answers of ${modelTitle(name)}`} aria-busy={busy}>
+              <Answers turns={turns[i] ?? []} busy={busy} />
+            </div>
           </section>
         ))}
       </div>

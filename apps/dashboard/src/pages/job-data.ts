@@ -99,7 +99,7 @@ function withEvent(now: JobData, { id, kind, data }: ServerEvent): JobData {
 const ended = (event: ServerEvent): boolean =>
   event.kind === 'job' && TERMINAL_STATUSES.includes((JSON.parse(event.data) as JobObject).status);
 
-/** Messages after which saved checkpoints, held-out losses or marks differ; steps are not among them. */
+/** Messages after which saved checkpoints, validation losses or marks differ; steps are not among them. */
 const changesRecords = ({ kind, data }: ServerEvent): boolean =>
   kind === 'event' && /checkpoint|validation loss|resumed/i.test(data);
 

@@ -162,11 +162,9 @@ it('says that the worker of a running job is silent, though no event tells of it
   await waitFor(() => expect(screen.queryByText(/silent/)).toBeNull());
 });
 
-it('says why a job cannot be shown', async () => {
+it('says that there is no such job', async () => {
   render(<JobPage id="ftjob-none" tab={null} />);
-  expect((await screen.findByRole('alert')).textContent).toContain(
-    'no /v1/fine_tuning/jobs/ftjob-none',
-  );
+  expect((await screen.findByRole('alert')).textContent).toContain('There is no job ftjob-none');
 });
 
 it('shows what broke a page instead of a blank one', () => {

@@ -1,6 +1,6 @@
 import type { JobObject } from '@graft/contracts';
 import { useEffect, useState } from 'react';
-import { api } from '../api.js';
+import { api, ApiError } from '../api.js';
 import { isOver, jobName } from '../job-words.js';
 import { useKeys } from '../keyboard.js';
 import { useLoaded } from '../loading.js';
@@ -15,6 +15,7 @@ import { Checkpoints } from '../parts/job-checkpoints.js';
 import { JobHeader } from '../parts/job-header.js';
 import { Results } from '../parts/job-results.js';
 import { SpecView } from '../parts/job-spec.js';
+import { Loading } from '../parts/loading.js';
 import { Tabs } from '../parts/tabs.js';
 import { Warnings } from '../parts/warnings.js';
 import { useJob } from './job-data.js';
@@ -56,8 +57,7 @@ export function JobPage({ id, tab }: { id: string; tab: string | null }) {
     ...(may('jobs:write') && { c: () => job && !isOver(job) && cancel(), P: hold }),
   });
 
-  if (!data || !job)
-    return <main>{error ? <Failure error={error} /> : <p className="faint">Loading…</p>}</main>;
+  if (!data || !job) return <NoJob id={id} error={error} />;
   const asked = TABS.find((name) => name.toLowerCase() === tab);
   const open = asked ?? (job.status === 'failed' ? 'Log' : 'Charts');
   return (
@@ -97,6 +97,25 @@ export function JobPage({ id, tab }: { id: string; tab: string | null }) {
         {open === 'Attempts' && <Attempts job={job} />}
         {open === 'Spec' && <SpecView job={job} />}
       </Tabs>
+    </main>
+  );
+}
+
+function NoJob({ id, error }: { id: string; error: Error | null }) {
+  if (!(error instanceof ApiError) || error.status !== 404)
+    return (
+      <main>
+        <Failure error={error} />
+        <Loading error={error} />
+      </main>
+    );
+  return (
+    <main>
+      <h1>No such job</h1>
+      <p role="alert">
+        There is no job <code className="break">{id}</code>, or this key may not see it.
+      </p>
+      <a {...linkTo('/')}>See the jobs</a>
     </main>
   );
 }

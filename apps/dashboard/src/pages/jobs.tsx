@@ -209,7 +209,7 @@ function Strip({ overview }: { overview: OverviewObject | null }) {
     ['failed in 24 h', overview.failed_24h],
     ['workers', overview.workers_online],
     ['slots busy', `${overview.slots_busy}/${overview.slots}`],
-    ['queue', overview.queue_backend],
+    ['queue kept by', overview.queue_backend === 'redis' ? 'Redis' : 'PostgreSQL'],
   ];
   return (
     <dl className="strip">
@@ -287,8 +287,10 @@ function JobRow({ job, selected }: { job: JobObject; selected: boolean }) {
           </div>
         )}
       </td>
-      <td className="break">{job.model}</td>
-      <td>{methodName(job.peft)}</td>
+      <td className="base" title={job.model}>
+        {job.model}
+      </td>
+      <td className="method">{methodName(job.peft)}</td>
       <td className="numbers">
         <Sparkline values={job.graft.sparkline} /> {short(job.graft.train_loss)}
       </td>

@@ -72,7 +72,7 @@ function ApiKeys() {
                 {key.name}
                 {key.id === own?.id && <span className="faint"> (this one)</span>}
               </td>
-              <td className="break">
+              <td className="numbers">
                 <code>{key.id}</code>
               </td>
               <td>{key.scopes.join(', ')}</td>
@@ -155,7 +155,7 @@ function JoinTokens() {
           {tokens.value.map((token) => (
             <Row key={token.id}>
               <td className="break">{token.name}</td>
-              <td className="break">
+              <td className="numbers">
                 <code>{token.id}</code>
               </td>
               <td>{token.pool ?? 'any'}</td>

@@ -34,12 +34,14 @@ export function JobHeader({ job, evaluations, cancel, hold }: Props) {
           {job.user_provided_suffix !== null && <code>{job.id}</code>}{' '}
           <CopyButton text={job.id} label="Copy the job's id" />
         </span>
-        {may('jobs:write') && <Actions job={job} cancel={cancel} hold={hold} />}
-        {may('jobs:write', 'models:read', 'files:read') && (
-          <a className="button" {...linkTo(`/new?from=${job.id}`)}>
-            Clone
-          </a>
-        )}
+        <span className="actions">
+          {may('jobs:write') && <Actions job={job} cancel={cancel} hold={hold} />}
+          {may('jobs:write', 'models:read', 'files:read') && (
+            <a className="button" {...linkTo(`/new?from=${job.id}`)}>
+              Clone
+            </a>
+          )}
+        </span>
       </div>
       {job.graft.progress.total_steps !== null && <Progress job={job} />}
       <Facts facts={factsOf(job, evaluations)} />

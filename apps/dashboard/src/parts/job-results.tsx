@@ -18,14 +18,14 @@ export function Results({ job, onError }: { job: JobObject; onError: (error: Err
         <b className="break">{model}</b>
         <span className="grow" />
         {model && may('models:read') && (
-          <>
+          <span className="actions">
             <button className="main" onClick={() => archive(model).catch(onError)}>
               <span aria-hidden="true">↓</span> Download .zip
             </button>
             <a className="button" {...linkTo(`/chat?model=${encodeURIComponent(model)}`)}>
               Chat with it
             </a>
-          </>
+          </span>
         )}
       </div>
       <Failure error={files.error} />

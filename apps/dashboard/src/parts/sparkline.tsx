@@ -21,6 +21,7 @@ export function Sparkline({
   return (
     <svg
       className="sparkline"
+      viewBox={`0 0 ${width} ${height}`}
       width={width}
       height={height}
       role="img"
