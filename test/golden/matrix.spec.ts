@@ -72,10 +72,15 @@ function step(model: Model, batch: PackedBatch, adapters: ReadonlyMap<number, Ad
   });
 }
 
-/** Largest difference over largest value. Products of other sizes are summed in another order. */
-const SAME_LOGITS = 1e-6;
-/** f32 gradients are up to 8e-6 from double (golden.json). */
-const SAME_GRADIENTS = 5e-6;
+/**
+ * Largest difference over largest value. Products of other sizes are summed in another order; which one depends on the
+ * processor. A side is up to 2.9e-6 (logits) and 7.8e-6 (gradients) from double (golden.json), so two may be twice that
+ * apart. Seen: below 1e-6 and 3e-6.
+ */
+const SAME_LOGITS = 6e-6;
+const SAME_GRADIENTS = 1.6e-5;
+/** Logits of rows that come one by one, through the cache. Seen: 6e-6, with AVX2. */
+const SAME_BY_ROWS = 1.5e-5;
 
 function expectSame(ours: Outcome, theirs: Outcome): void {
   expect(difference(ours.logits, theirs.logits) / largest(theirs.logits)).toBeLessThan(SAME_LOGITS);
@@ -125,7 +130,7 @@ describe.each(TYPES)('%s', (type) => {
       }
       const whole = evaluate(model, 1, [...batch.tokens.slice(0, 7)], [7]);
       const pieces = evaluate(model, 1, [...batch.tokens.slice(0, 7)], [3, 1, 2, 1]);
-      expect(difference(pieces, whole) / largest(whole)).toBeLessThan(1e-5);
+      expect(difference(pieces, whole) / largest(whole)).toBeLessThan(SAME_BY_ROWS);
 
       const saved = tidy(() => new Map([...adapter.exported()].map(([name, tensor]) => [name, keep(mul(tensor, 1).detach())])));
       adapter.detach();
@@ -164,7 +169,7 @@ describe.each(TYPES)('%s', (type) => {
       const together = decodeTogether(model, CONFIGS.map((_, i) => i + 1), tokens);
       CONFIGS.forEach(([name], i) => {
         const alone = evaluate(model, i + 1, tokens, [5]).slice(-model.vocabSize);
-        expect(difference(together[i] as Float32Array, alone) / largest(alone), name).toBeLessThan(1e-5);
+        expect(difference(together[i] as Float32Array, alone) / largest(alone), name).toBeLessThan(SAME_BY_ROWS);
       });
     } finally {
       adapters.forEach((adapter) => adapter.detach());

@@ -9,9 +9,10 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { example, train, worst, type HfSequence, type Trajectory, RUN } from './steps.js';
 
 const HERE = import.meta.dirname;
-/** Relative; f32 against double moves the reference itself by up to 4e-7 (losses). */
+/** Relative; f32 against double moves the reference itself by up to 4e-7 (losses). Seen: 9e-6. */
 const LOSS_TOLERANCE = 2e-5;
-const NORM_TOLERANCE = 1e-4;
+/** Twenty steps at a large rate carry rounding on. Seen: 6.3e-5, llama3's full fine-tuning on plain processors. */
+const NORM_TOLERANCE = 2e-4;
 /** Of the largest value of a tensor. */
 const FINAL_TOLERANCE = 1e-3;
 /** Gradients of key biases are rounding noise there (README.md), which AdamW turns into whole steps. */

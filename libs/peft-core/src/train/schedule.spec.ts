@@ -11,8 +11,9 @@ const HF = {
 
 for (const [schedule, rates] of Object.entries(HF)) {
   it(`${schedule} is transformers' own after warming up`, () => {
+    // theirs are written with nine digits
     rates.forEach((rate, i) =>
-      expect(rateAt(schedule as keyof typeof HF, 3 + i, 3, 11)).toBeCloseTo(rate, 9),
+      expect(rateAt(schedule as keyof typeof HF, 3 + i, 3, 11)).toBeCloseTo(rate, 8),
     );
   });
 
