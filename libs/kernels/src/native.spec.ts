@@ -43,6 +43,38 @@ describe('loading', () => {
   });
 });
 
+describe('GRAFT_ISA', () => {
+  const code = `
+    const k = await import(${JSON.stringify(built)});
+    const { native } = await import(${JSON.stringify(join(room, 'dist/native.js'))});
+    const tried = (run) => { try { return run(); } catch (error) { return error.message; } };
+    const own = tried(() => k.instructionSet());
+    const aten = /CPU capability usage: (\\w+)/.exec(tried(() => native().build().config))?.[1];
+    const { ONEDNN_MAX_CPU_ISA: oneDnn, MKL_CBWR: mkl } = process.env;
+    process.stdout.write(JSON.stringify({ own, aten, oneDnn, mkl, better: tried(() => k.instructionSet('avx512bf16')) }));`;
+  const under = (name: string): Record<string, string> =>
+    JSON.parse(runModule(code, { GRAFT_ISA: name })) as Record<string, string>;
+
+  it("limits our kernels and libtorch's", () => {
+    expect(under('generic')).toMatchObject({
+      own: 'generic',
+      aten: 'DEFAULT',
+      oneDnn: 'SSE41',
+      mkl: 'COMPATIBLE',
+      better: expect.stringContaining('or GRAFT_ISA excludes it') as string,
+    });
+    const avx2 = under('avx2');
+    if (avx2['own'] !== 'generic') expect(avx2).toMatchObject({ own: 'avx2', aten: 'AVX2' });
+    expect(avx2['oneDnn']).toBe('AVX2');
+  });
+
+  it('refuses a name that there is not', () => {
+    expect(under('sse9')['own']).toBe(
+      'GRAFT_ISA must be one of generic, avx2, avx512, avx512bf16, got "sse9"',
+    );
+  });
+});
+
 describe('threads', () => {
   it('each have their own handles; a tensor does not cross', async () => {
     const mine = tensor([1, 2], [2]);

@@ -50,7 +50,8 @@ let loaded: Native | undefined;
 
 /**
  * The addon, loaded at the first call: importing this library needs neither libtorch nor a build.
- * `GRAFT_KERNELS` names another kernels.node (for comparing two libtorch versions).
+ * `GRAFT_KERNELS` names another kernels.node (for comparing two libtorch versions); `GRAFT_ISA` limits the
+ * instruction set of our kernels and of libtorch's, as on a processor that has no better one.
  * @throws KernelError saying how to build it.
  */
 export function native(): Native {
@@ -66,6 +67,7 @@ function load(): Native {
       `the native kernels are not built (${path} is missing): ${remedy}`,
     );
   }
+  limitInstructions(process.env['GRAFT_ISA']);
   // libgomp reads these when it is loaded. By default its idle threads spin for long, which starves whatever shares
   // the cores: a second trainer, the API, the tests. A thousand turns bridge the gap between two operators.
   if (process.env['OMP_WAIT_POLICY'] === undefined) {
@@ -82,6 +84,29 @@ function load(): Native {
       { cause: error },
     );
   }
+}
+
+/**
+ * What the libraries' own variables call the instruction sets that `GRAFT_ISA` may name: ATen's, oneDNN's, MKL's (which
+ * on AMD's processors tells "COMPATIBLE" from the rest only).
+ */
+const LIMITS: Readonly<Record<string, readonly [aten: string, oneDnn: string, mkl: string]>> = {
+  generic: ['default', 'SSE41', 'COMPATIBLE'],
+  avx2: ['avx2', 'AVX2', 'AVX2'],
+  avx512: ['avx512', 'AVX512_CORE_VNNI', 'AVX512'],
+  avx512bf16: ['avx512', 'AVX512_CORE_BF16', 'AVX512'],
+};
+
+/** Read by the libraries when they are loaded. @throws KernelError for a name that there is not */
+function limitInstructions(name: string | undefined): void {
+  if (name === undefined) return;
+  const limits = Object.hasOwn(LIMITS, name) ? LIMITS[name] : undefined;
+  if (!limits) {
+    const known = Object.keys(LIMITS).join(', ');
+    throw new KernelError('load', `GRAFT_ISA must be one of ${known}, got ${JSON.stringify(name)}`);
+  }
+  [process.env['ATEN_CPU_CAPABILITY'], process.env['ONEDNN_MAX_CPU_ISA'], process.env['MKL_CBWR']] =
+    limits;
 }
 
 function builtAgainst(folder: string): string {

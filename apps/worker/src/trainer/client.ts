@@ -54,6 +54,7 @@ const PASSED_ON = [
   'LD_LIBRARY_PATH',
   'LD_PRELOAD',
   'CUDA_VISIBLE_DEVICES',
+  'GRAFT_ISA',
 ];
 
 /** One trainer process. It dies when its stdin closes, so it never outlives us by more than a step. */

@@ -1,16 +1,22 @@
 // graft::instruction_set(wanted) -> the set in use: the best of the processor, or `wanted` from now on (-1: no change).
+// GRAFT_ISA, checked in src/native.ts, limits what counts as the best.
 #include "isa.h"
 
 #include <c10/util/Exception.h>
 #include <torch/library.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
+#include <cstdlib>
+#include <string_view>
 
 namespace graft {
 namespace {
 
-Isa best() {
+constexpr std::string_view kNames[] = {"generic", "avx2", "avx512", "avx512bf16"};
+
+Isa of_processor() {
 #if GRAFT_X86
 #define HAS(feature) __builtin_cpu_supports(feature)
   const bool avx2 = HAS("avx2") && HAS("fma") && HAS("bmi") && HAS("bmi2");  // with f16c, as in every such processor
@@ -22,6 +28,13 @@ Isa best() {
   return Isa::kGeneric;
 }
 
+Isa best() {
+  const char* limit = std::getenv("GRAFT_ISA");
+  if (!limit) return of_processor();
+  const auto found = std::find(std::begin(kNames), std::end(kNames), limit) - std::begin(kNames);
+  return std::min(of_processor(), static_cast<Isa>(found));
+}
+
 std::atomic<Isa>& chosen() {
   static std::atomic<Isa> value{best()};
   return value;
@@ -29,7 +42,7 @@ std::atomic<Isa>& chosen() {
 
 int64_t instruction_set(int64_t wanted) {
   if (wanted >= 0) {
-    TORCH_CHECK(wanted <= static_cast<int64_t>(best()), "this processor has no such instruction set");
+    TORCH_CHECK(wanted <= static_cast<int64_t>(best()), "this processor has no such instruction set, or GRAFT_ISA excludes it");
     chosen() = static_cast<Isa>(wanted);
   }
   return static_cast<int64_t>(isa());
