@@ -38,9 +38,9 @@ it('takes the first rule that matches', () => {
   expect(['a.h.7.c', 'blocks.3.h.1.x', 'x.y.1.z'].map(layer)).toEqual([7, 3, null]);
 });
 
-// Backtracking takes 2 ** 60 steps and more for each of these; the bound leaves ten times what the slowest took.
+// Backtracking takes 2 ** 60 steps and more for each of these; the bound leaves far more than what the slowest takes: 0.1 s alone.
 describe('takes no exponential time', () => {
-  const paths = Array.from({ length: 300 }, (_, n) => `model.layers.${n}.${'aa.b_'.repeat(12)}`);
+  const paths = Array.from({ length: 30 }, (_, n) => `model.layers.${n}.${'aa.b_'.repeat(12)}`);
   it.each([
     ['options in a row', `${'.?'.repeat(250)}Z`],
     ['a repeated repetition', '(.+)+Z'],
