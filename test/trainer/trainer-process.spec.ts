@@ -311,6 +311,15 @@ it('ends when its stdin closes, and sees nothing of the parent’s environment',
   delete process.env['SECRET_DSN'];
 });
 
+it('computes with no better instructions than GRAFT_ISA allows', async () => {
+  const given = process.env['GRAFT_ISA'];
+  process.env['GRAFT_ISA'] = 'generic';
+  const { it: child } = trainer();
+  if (given === undefined) delete process.env['GRAFT_ISA'];
+  else process.env['GRAFT_ISA'] = given;
+  expect((await child.ready).trainerBuild).toMatch(/\+generic$/);
+});
+
 it('counts as hung when it is silent, and is killed', async () => {
   const child = new TrainerProcess({ threads: 1, hangMs: 1000 });
   alive.add(child);
