@@ -25,6 +25,12 @@ export const CreateKey = z.strictObject({
 
 const DEFAULT_PROJECT = 'proj-default';
 
+type KeyInUse = Pick<ApiKey, 'id' | 'project_id' | 'hash'> & {
+  readonly scopes: readonly string[];
+  /** Its use was not noted within a minute. */
+  readonly unnoted: boolean;
+};
+
 @Injectable()
 export class ApiKeysService {
   constructor(private readonly database: Database) {}
@@ -41,18 +47,20 @@ export class ApiKeysService {
       );
     }
     const id = secretId('sk-graft', token);
-    const [key] = id ? await this.keys.findBy({ id }) : [];
-    const now = Date.now();
-    const valid =
-      key &&
-      sameHash(key.hash, sha256(token)) &&
-      !key.revoked_at &&
-      (!key.expires_at || key.expires_at.getTime() > now);
-    if (!valid)
+    const [key] = await this.database.query<KeyInUse>(
+      `SELECT id, project_id, scopes, hash,
+         COALESCE(last_used_at < clock_timestamp() - interval '1 minute', true) AS unnoted
+       FROM api_key WHERE id = $1 AND revoked_at IS NULL
+         AND (expires_at IS NULL OR expires_at > clock_timestamp())`,
+      [id],
+    );
+    if (!key || !sameHash(key.hash, sha256(token)))
       throw new DomainError('invalid_api_key', 'the API key is wrong, revoked or expired');
-    if (!key.last_used_at || now - key.last_used_at.getTime() > 60_000) {
-      await this.keys.update({ id: key.id }, { last_used_at: new Date(now) });
-    }
+    if (key.unnoted)
+      await this.database.query(
+        'UPDATE api_key SET last_used_at = clock_timestamp() WHERE id = $1',
+        [key.id],
+      );
     return { keyId: key.id, projectId: key.project_id, scopes: key.scopes };
   }
 

@@ -70,6 +70,13 @@ export class Database {
     }
   }
 
+  /** The only clock that times are compared by: those of several API processes may differ. */
+  async now(): Promise<Date> {
+    const [row] = await this.query<{ now: Date }>('SELECT clock_timestamp() AS now');
+    if (!row) throw new Error('the database does not say what time it is');
+    return row.now;
+  }
+
   /**
    * Runs `work`, which is not in a transaction, unless another process runs its like; null then. One connection
    * holds the lock meanwhile: for the few loops of which each process has one.

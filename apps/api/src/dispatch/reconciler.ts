@@ -115,26 +115,25 @@ export class Reconciler implements OnModuleDestroy {
     );
     for (const { pool, waiting } of pools) {
       if ((await this.hints.queue.depth(pool)) >= waiting) continue;
-      const rows = await this.database.query<Hint & { emitted: Date | null }>(
-        `SELECT id AS "jobId", epoch, pool, priority, hint_at AS emitted FROM job
+      const rows = await this.database.query<Hint & { emitted: Date | null; now: Date }>(
+        `SELECT id AS "jobId", epoch, pool, priority, hint_at AS emitted, clock_timestamp() AS now FROM job
          WHERE ${due} AND pool = $1
            AND COALESCE(hint_at, GREATEST(updated_at, not_before)) < clock_timestamp() - $2 * interval '1 millisecond'
          ORDER BY priority, created_at LIMIT 500`,
         [pool, Math.min(HINT_PATIENCE_MS, this.settings.leaseMs)],
       );
-      for (const hint of rows) await this.emitAgain(hint, hint.emitted);
+      for (const { emitted, now, ...hint } of rows) await this.emitAgain(hint, emitted, now);
     }
   }
 
-  private async emitAgain(hint: Hint, emitted: Date | null): Promise<void> {
+  private async emitAgain(hint: Hint, emitted: Date | null, now: Date): Promise<void> {
     const mark = (at: Date): string => `r${at.getTime()}`;
     if (await this.hints.queue.waiting(hint, emitted ? mark(emitted) : undefined)) return;
-    const at = new Date();
-    await this.hints.queue.add(hint, mark(at));
+    await this.hints.queue.add(hint, mark(now));
     await this.database.query('UPDATE job SET hint_at = $3 WHERE id = $1 AND epoch = $2', [
       hint.jobId,
       hint.epoch,
-      at,
+      now,
     ]);
     this.counters.hintsReemitted.inc();
   }

@@ -26,7 +26,7 @@ export class History {
          WHERE id = $1 RETURNING event_counter - $2 AS before, project_id
        ), written AS (
          INSERT INTO event (job_id, number, level, type, message, data, created_at)
-         SELECT $1, changed.before + e.nth, e.level, e.type, e.message, e.data, e.at
+         SELECT $1, changed.before + e.nth, e.level, e.type, e.message, e.data, COALESCE(e.at, clock_timestamp())
          FROM changed, unnest($3::text[], $4::text[], $5::text[], $6::jsonb[], $7::timestamptz[])
            WITH ORDINALITY AS e(level, type, message, data, at, nth)
        )
@@ -41,7 +41,7 @@ export class History {
         events.map((event) =>
           event.data ? JSON.stringify(event.data).replaceAll('\\u0000', '') : null,
         ),
-        events.map((event) => event.at ?? new Date()),
+        events.map((event) => event.at ?? null),
       ],
       manager,
     );

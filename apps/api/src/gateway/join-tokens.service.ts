@@ -69,14 +69,12 @@ export class JoinTokensService {
   /** The token's row, or an error in words that a worker can print. */
   async check(token: string | null): Promise<JoinToken> {
     const id = token ? secretId('jt-graft', token) : null;
-    const found = id ? await this.tokens.findOneBy({ id }) : null;
-    const valid =
-      found &&
-      token &&
-      sameHash(found.hash, sha256(token)) &&
-      !found.revoked_at &&
-      (!found.expires_at || found.expires_at.getTime() > Date.now());
-    if (!valid)
+    const [found] = await this.database.query<JoinToken>(
+      `SELECT * FROM join_token WHERE id = $1 AND revoked_at IS NULL
+         AND (expires_at IS NULL OR expires_at > clock_timestamp())`,
+      [id],
+    );
+    if (!found || !token || !sameHash(found.hash, sha256(token)))
       throw new DomainError(
         'invalid_api_key',
         'the join token is missing, wrong, revoked or expired',

@@ -62,7 +62,7 @@ export class JobStream {
    * a client who has seen no change yet can come back for all that it missed.
    */
   async project(caller: Principal, request: Request, response: Response): Promise<void> {
-    const last = lastEventId(request) ?? Date.now();
+    const last = lastEventId(request) ?? (await this.database.now()).getTime();
     let since = new Date(last - OVERLAP_MS);
     let sent = new Map<string, string>();
     const sse = this.start(request, response);

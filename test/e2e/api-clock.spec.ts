@@ -1,0 +1,114 @@
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
+import { importBase, startTestApi, until, uploadChats, type TestApi } from './api-fixture.js';
+import { ScriptedWorker } from './api-worker.js';
+
+// The API's own clock is wrong; the database's is what counts.
+
+const HOUR_MS = 3_600_000;
+
+/** Moves this process's clock, the API's in it; it goes on from there. */
+function ahead(ms: number): void {
+  const Real = Date;
+  vi.stubGlobal(
+    'Date',
+    class extends Real {
+      constructor(...given: [] | [number | string | Date]) {
+        super(...((given.length === 0 ? [Real.now() + ms] : given) as [number]));
+      }
+      static override now(): number {
+        return Real.now() + ms;
+      }
+    },
+  );
+}
+
+describe('an API whose clock is ahead', () => {
+  let api: TestApi;
+  let file: string;
+
+  beforeAll(async () => {
+    api = await startTestApi({ leaseMs: 1500, reconcileMs: 200 });
+    await importBase(api);
+    file = await uploadChats(api);
+  });
+  afterEach(() => vi.unstubAllGlobals());
+  afterAll(() => api?.close());
+
+  const create = async (pool: string): Promise<string> =>
+    (
+      await api.post<{ id: string }>('/fine_tuning/jobs', {
+        model: 'tiny',
+        training_file: file,
+        graft: { pool },
+      })
+    ).id;
+  const state = (id: string, to: string) =>
+    api.query('UPDATE job SET state = $2 WHERE id = $1', [id, to]);
+
+  it('by an hour emits a lost hint again, and again', async () => {
+    ahead(HOUR_MS);
+    const pool = 'clocks';
+    const id = await create(pool);
+    // A hint that a worker's pull takes while the job does not wait is gone, as from a queue that was emptied.
+    const lose = async (): Promise<void> => {
+      await state(id, 'validating_files');
+      const worker = await new ScriptedWorker(api, { pool }).connect();
+      worker.pull();
+      await new Promise((resolve) => setTimeout(resolve, 2500));
+      expect(worker.assignments).toEqual([]);
+      worker.vanish();
+      await state(id, 'queued');
+    };
+    const emitted = async (): Promise<boolean> =>
+      (await api.query('SELECT 1 FROM job WHERE id = $1 AND hint_at IS NOT NULL', [id])).length > 0;
+    await lose();
+    await until(emitted);
+    await lose();
+    const worker = await new ScriptedWorker(api, { pool }).connect();
+    expect(await worker.assigned()).toMatchObject({ jobId: id });
+    await api.post(`/fine_tuning/jobs/${id}/cancel`);
+    worker.vanish();
+  });
+
+  it('by a minute still shows a project every change', async () => {
+    ahead(60_000);
+    const left = new AbortController();
+    const response = await fetch(`${api.url}/v1/stream`, {
+      headers: api.headers,
+      signal: left.signal,
+    });
+    let seen = '';
+    const reading = (async () => {
+      for await (const chunk of response.body ?? []) seen += Buffer.from(chunk).toString();
+    })().catch(() => undefined);
+    await until(() => seen.includes('event: ready'));
+    const id = await create('nobody');
+    await until(() => seen.includes(id));
+    await api.post(`/fine_tuning/jobs/${id}/cancel`);
+    await until(() => seen.includes('"cancelled"'));
+    left.abort();
+    await reading;
+  });
+
+  it('by an hour keeps a key and a join token until they expire', async () => {
+    const expires_at = Math.floor(Date.now() / 1000) + 1800;
+    const key = await api.post<{ secret: string }>('/keys', {
+      name: 'short',
+      scopes: ['jobs:read'],
+      expires_at,
+    });
+    const token = await api.post<{ secret: string }>('/join_tokens', { expires_at });
+    const list = () =>
+      fetch(`${api.url}/v1/fine_tuning/jobs`, {
+        headers: { authorization: `Bearer ${key.secret}` },
+      });
+    ahead(HOUR_MS);
+    expect((await list()).status).toBe(200);
+    const worker = await new ScriptedWorker(api, { token: token.secret }).connect();
+    expect(worker.welcome).not.toBeNull();
+    worker.vanish();
+    vi.unstubAllGlobals();
+    await api.query(`UPDATE api_key SET expires_at = clock_timestamp() WHERE name = 'short'`);
+    await until(async () => (await list()).status === 401);
+  });
+});
