@@ -98,6 +98,12 @@ function ownership(redis: boolean): void {
     expect(again.epoch).toBeGreaterThan(first.epoch);
     expect((await second.fetch(state.sha256)).toString()).toBe('moments at 3');
     await second.tell(again, started(3, 20), step(4), step(5));
+    const said = await api.get<{ data: { message: string }[] }>(
+      `/fine_tuning/jobs/${id}/events?limit=100`,
+    );
+    expect(said.data.map(({ message }) => message)).toContain(
+      'The worker was lost; going on from the last checkpoint now',
+    );
 
     const before = await api.query('SELECT * FROM metric WHERE job_id = $1 ORDER BY epoch, step', [
       id,

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { importBase, startTestApi, until, uploadChats, type TestApi } from './api-fixture.js';
-import { ScriptedWorker } from './api-worker.js';
+import { ScriptedWorker, started, step } from './api-worker.js';
 
 // Workers that are connected, and hang or are not wanted any more.
 
@@ -119,6 +119,88 @@ describe('a worker that is connected but', () => {
     const worker = await new ScriptedWorker(api).connect();
     await pause(LEASE_MS * 3);
     expect(worker.ended).toBeNull();
+    worker.vanish();
+  });
+});
+
+interface Shown {
+  readonly id: string;
+  readonly graft: {
+    readonly phase: { code: string; message: string };
+    readonly training_seconds: number;
+    readonly worker_silent_seconds: number | null;
+  };
+}
+
+describe('a job shows', () => {
+  let api: TestApi;
+  beforeAll(async () => {
+    api = await startTestApi({ retryBackoffMs: 50 });
+    await importBase(api);
+  });
+  afterAll(() => api?.close());
+
+  /** The job as both the list and its own page have it. */
+  async function shown(id: string): Promise<Shown> {
+    const { data } = await api.get<{ data: Shown[] }>('/fine_tuning/jobs');
+    const one = await api.get<Shown>(`/fine_tuning/jobs/${id}`);
+    const listed = data.find((job) => job.id === id);
+    expect(listed?.graft.worker_silent_seconds === null).toBe(
+      one.graft.worker_silent_seconds === null,
+    );
+    return one;
+  }
+  const seen = (worker: ScriptedWorker, secondsAgo: number) =>
+    api.query(
+      `UPDATE worker SET last_seen_at = clock_timestamp() - $2 * interval '1 second' WHERE id = $1`,
+      [worker.welcome?.workerId, secondsAgo],
+    );
+
+  it('how long it trained, without waiting, and for how long its worker is silent', async () => {
+    const { id } = await api.post<{ id: string }>('/fine_tuning/jobs', {
+      model: 'tiny',
+      training_file: await uploadChats(api),
+    });
+    expect((await shown(id)).graft).toMatchObject({
+      training_seconds: 0,
+      worker_silent_seconds: null,
+    });
+    const worker = await new ScriptedWorker(api, { silent: true }).connect();
+    const first = await worker.assigned();
+    await worker.tell(first, started(0, 9), step(1), {
+      $case: 'failed',
+      value: { code: 'crash', message: 'signal 9', param: '', retryable: true, stderrTail: '' },
+    });
+    const second = await worker.assigned();
+    await worker.tell(second, started(0, 9), step(1), step(2));
+    const attempt = (epoch: number, from: number, to: number | null) =>
+      api.query(
+        `UPDATE attempt SET assigned_at = clock_timestamp() - interval '1 day',
+           started_at = clock_timestamp() - $3 * interval '1 second',
+           ended_at = clock_timestamp() - $4 * interval '1 second' WHERE job_id = $1 AND epoch = $2`,
+        [id, epoch, from, to],
+      );
+    await attempt(first.epoch, 1000, 940);
+    await attempt(second.epoch, 100, null);
+    // Under two heartbeats of five seconds nobody is called silent.
+    await seen(worker, 2);
+    const before = (await shown(id)).graft;
+    expect(before.training_seconds).toBeGreaterThanOrEqual(160);
+    expect(before.training_seconds).toBeLessThan(200);
+    expect(before.worker_silent_seconds).toBeNull();
+    expect(before.phase).toEqual({ code: 'training', message: 'Training: step 2 of 9' });
+    await seen(worker, 12);
+    const { phase, worker_silent_seconds } = (await shown(id)).graft;
+    expect(worker_silent_seconds).toBeGreaterThanOrEqual(12);
+    expect(phase.message).toMatch(
+      /^Its worker has been silent for \d+ s; if it stays so, the job goes on elsewhere from its last checkpoint$/,
+    );
+    await api.post(`/fine_tuning/jobs/${id}/cancel`);
+    await seen(worker, 12);
+    expect((await shown(id)).graft).toMatchObject({
+      worker_silent_seconds: null,
+      phase: { message: 'Cancelled by the user' },
+    });
     worker.vanish();
   });
 });

@@ -114,9 +114,9 @@ export interface JobGraft {
   readonly data?: DataReport | null;
   readonly best: JobBest | null;
   /** Seconds in which attempts trained (from their first step's beginning to their end); waiting is not in it. */
-  readonly training_seconds?: number;
-  /** Of a running job: seconds since its worker was last heard, by the database's clock. */
-  readonly worker_silent_seconds?: number | null;
+  readonly training_seconds: number;
+  /** Of a running job: seconds since its worker was last heard, by the database's clock; null under two heartbeats. */
+  readonly worker_silent_seconds: number | null;
   /** Each code once, over all attempts. */
   readonly warnings: readonly JobWarning[];
 }

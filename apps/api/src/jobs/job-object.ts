@@ -2,8 +2,23 @@ import type { JobAttempt, JobGraft, JobObject } from '@graft/contracts';
 import type { Attempt, Job } from '../database/entities/job.js';
 import { unix, unixOrNull } from '../ids.js';
 
-/** A job as the API shows it. Ownership (epoch, lease) and storage stay inside. */
-export function jobObject(job: Job, attempts: readonly Attempt[]): JobObject {
+/** An attempt and what the database's clock says of it. */
+export interface TimedAttempt extends Attempt {
+  /** From its first step's beginning to its end, or until now. */
+  readonly seconds: number;
+  /** Seconds since its worker was heard, while it lasts and the worker is known. */
+  readonly silent: number | null;
+}
+
+/**
+ * A job as the API shows it. Ownership (epoch, lease) and storage stay inside. A worker that was not heard for
+ * `silentAfter` seconds is called silent.
+ */
+export function jobObject(
+  job: Job,
+  attempts: readonly TimedAttempt[],
+  silentAfter: number,
+): JobObject {
   const request = job.request as {
     hyperparameters?: Record<string, number | 'auto'> | null;
     method?: { supervised?: { hyperparameters?: Record<string, number | 'auto'> } } | null;
@@ -14,7 +29,7 @@ export function jobObject(job: Job, attempts: readonly Attempt[]): JobObject {
     learning_rate_multiplier: asked['learning_rate_multiplier'] ?? ('auto' as const),
     n_epochs: job.spec.n_epochs,
   };
-  const graft = graftFields(job, attempts);
+  const graft = graftFields(job, attempts, silentAfter);
   const eta = graft.progress.eta_seconds;
   return {
     object: 'fine_tuning.job',
@@ -61,14 +76,19 @@ const ECHOED = [
   'quantization',
 ] as const;
 
-function graftFields(job: Job, attempts: readonly Attempt[]): JobGraft {
+function graftFields(job: Job, attempts: readonly TimedAttempt[], silentAfter: number): JobGraft {
   const running = job.state === 'running';
   const options = (job.request['graft'] ?? {}) as Record<string, unknown>;
+  const heard = running ? (attempts.at(-1)?.silent ?? null) : null;
+  const silent = heard !== null && heard >= silentAfter ? Math.round(heard) : null;
   const left = job.total_steps === null ? null : Math.max(0, job.total_steps - job.step);
   return {
     ...options,
     ...Object.fromEntries(ECHOED.map((name) => [name, job.spec[name]])),
-    phase: { code: job.phase_code, message: job.phase_message },
+    phase: {
+      code: job.phase_code,
+      message: silent === null ? job.phase_message : silence(silent),
+    },
     progress: {
       step: job.step,
       total_steps: job.total_steps,
@@ -79,6 +99,8 @@ function graftFields(job: Job, attempts: readonly Attempt[]): JobGraft {
           : null,
     },
     attempts: attempts.map(attemptObject),
+    training_seconds: tenths(attempts.reduce((sum, { seconds }) => sum + seconds, 0)),
+    worker_silent_seconds: silent,
     started_at: unixOrNull(job.started_at),
     pool: job.pool,
     priority: job.priority,
@@ -91,6 +113,11 @@ function graftFields(job: Job, attempts: readonly Attempt[]): JobGraft {
     warnings: job.warnings,
   };
 }
+
+const silence = (seconds: number): string =>
+  `Its worker has been silent for ${seconds} s; if it stays so, the job goes on elsewhere from its last checkpoint`;
+
+const tenths = (value: number): number => Math.round(value * 10) / 10;
 
 function attemptObject(attempt: Attempt): JobAttempt {
   return {

@@ -1,9 +1,9 @@
 import { Injectable } from '@nestjs/common';
 import { DomainError, type JobObject } from '@graft/contracts';
-import { In } from 'typeorm';
+import { Settings } from '../config.js';
 import { Database } from '../database/database.js';
-import { Attempt, Job } from '../database/entities/job.js';
-import { jobObject } from './job-object.js';
+import { Job } from '../database/entities/job.js';
+import { jobObject, type TimedAttempt } from './job-object.js';
 
 export interface JobFilter {
   readonly limit: number;
@@ -23,7 +23,10 @@ const SEARCHED = `concat_ws(' ', job.id, job.state, job.model, job.fine_tuned_mo
 /** Reads of jobs, always within a project. */
 @Injectable()
 export class JobsRepository {
-  constructor(private readonly database: Database) {}
+  constructor(
+    private readonly database: Database,
+    private readonly settings: Settings,
+  ) {}
 
   async row(projectId: string, id: string, parameter = 'fine_tune_id'): Promise<Job> {
     const found = await this.database.manager
@@ -46,17 +49,21 @@ export class JobsRepository {
   async objects(jobs: readonly Job[]): Promise<JobObject[]> {
     // The first assignment raises the epoch: below it there are no attempts.
     const begun = jobs.filter((job) => job.epoch > 0).map((job) => job.id);
-    const attempts =
-      begun.length === 0
-        ? []
-        : await this.database.manager
-            .getRepository(Attempt)
-            .find({ where: { job_id: In(begun) }, order: { epoch: 'ASC' } });
-    return jobs.map((job) =>
-      jobObject(
-        job,
-        attempts.filter((attempt) => attempt.job_id === job.id),
-      ),
+    const attempts = begun.length === 0 ? [] : await this.attempts(begun);
+    const ofJob = new Map<string, TimedAttempt[]>(jobs.map((job) => [job.id, []]));
+    for (const attempt of attempts) ofJob.get(attempt.job_id)?.push(attempt);
+    const silentAfter = (2 * this.settings.heartbeatMs) / 1000;
+    return jobs.map((job) => jobObject(job, ofJob.get(job.id) ?? [], silentAfter));
+  }
+
+  /** All that several jobs had, in one statement, with what only the database's clock can tell. */
+  private attempts(jobIds: readonly string[]): Promise<TimedAttempt[]> {
+    return this.database.query<TimedAttempt>(
+      `SELECT attempt.*,
+         COALESCE(EXTRACT(EPOCH FROM COALESCE(ended_at, clock_timestamp()) - started_at), 0)::float8 AS seconds,
+         CASE WHEN ended_at IS NULL THEN EXTRACT(EPOCH FROM clock_timestamp() - last_seen_at)::float8 END AS silent
+       FROM attempt LEFT JOIN worker ON worker.id = worker_id WHERE job_id = ANY($1) ORDER BY job_id, epoch`,
+      [jobIds],
     );
   }
 
