@@ -54,15 +54,6 @@ function ownership(redis: boolean): void {
     return { id: made.id, pool, worker };
   }
 
-  /** Heartbeats until stopped, as a healthy worker would. */
-  function keepAlive(worker: ScriptedWorker, jobId: string, epoch: number): () => void {
-    const timer = setInterval(
-      () => void worker.beat([{ jobId, epoch, step: 0 }]).catch(() => undefined),
-      LEASE_MS / 3,
-    );
-    return () => clearInterval(timer);
-  }
-
   it('assigns a job once, with epoch 1, and keeps it while heartbeats come', async () => {
     const { id, pool, worker } = await scene();
     const other = await new ScriptedWorker(api, { pool, name: 'other' }).connect();
@@ -72,14 +63,13 @@ function ownership(redis: boolean): void {
     const owner = worker.assignments.length > 0 ? worker : other;
     const lease = owner.assignments[0];
     expect(lease).toMatchObject({ jobId: id, epoch: 1 });
-    const stop = keepAlive(owner, id, 1);
+    if (lease) owner.keep(lease);
     await new Promise((resolve) => setTimeout(resolve, LEASE_MS * 2.5));
     expect(await job(id)).toMatchObject({
       status: 'running',
       graft: { attempts: [{ epoch: 1, outcome: null }] },
     });
     expect(worker.assignments.length + other.assignments.length).toBe(1);
-    stop();
     await api.post(`/fine_tuning/jobs/${id}/cancel`);
     worker.vanish();
     other.vanish();

@@ -77,6 +77,7 @@ describe('event streams', () => {
     });
     const worker = await new ScriptedWorker(api, { pool }).connect();
     const lease = await worker.assigned();
+    worker.keep(lease);
     await worker.tell(lease, started(0, 100));
     return { id, worker, lease };
   }

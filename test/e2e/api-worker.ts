@@ -36,6 +36,7 @@ export class ScriptedWorker {
   private batches = 0;
   private beatsSent = 0;
   private held: string[] = [];
+  private kept: Lease[] = [];
   private beating: NodeJS.Timeout | null = null;
   private readonly sequences = new Map<string, number>();
 
@@ -48,7 +49,7 @@ export class ScriptedWorker {
       instance?: string;
       protocol?: number;
       leases?: Lease[];
-      /** Sends no heartbeat of its own. Else it is heard, and renews nothing: a test says what it holds. */
+      /** Sends no heartbeat of its own. Else it is heard, and renews what a test has it keep. */
       silent?: boolean;
     } = {},
   ) {
@@ -89,7 +90,7 @@ export class ScriptedWorker {
     await until(() => this.welcome !== null || this.ended !== null);
     if (this.welcome && !this.options.silent)
       this.beating = setInterval(
-        () => void this.beat([]).catch(() => undefined),
+        () => void this.beat(this.kept).catch(() => undefined),
         this.welcome.heartbeatMs,
       );
     return this;
@@ -128,6 +129,11 @@ export class ScriptedWorker {
 
   send(body: NonNullable<ConnectRequest['body']>): void {
     this.stream.write({ body });
+  }
+
+  /** Its own heartbeats renew this lease from now on: for tests that may take longer than one. */
+  keep({ jobId, epoch }: Pick<Assignment, 'jobId' | 'epoch'>): void {
+    this.kept = [...this.kept, { jobId, epoch, step: 0 }];
   }
 
   pull(freeSlots = 1, residentBases: string[] = []): void {
