@@ -91,10 +91,30 @@ export class ApiKeysService {
     caller: Principal,
     id: string,
   ): Promise<{ id: string; object: string; deleted: true }> {
-    const found = await this.keys.findOneBy({ id, project_id: caller.projectId });
-    if (!found || found.revoked_at)
-      throw new DomainError('not_found', `there is no API key ${id}`, 'id');
-    await this.keys.update({ id }, { revoked_at: new Date() });
+    await this.database.transaction(async (manager) => {
+      // Locked, so that two that are taken back at the same moment know of each other.
+      const admins = await this.database.query<{ id: string }>(
+        `SELECT id FROM api_key WHERE project_id = $1 AND scopes @> '["admin"]' AND revoked_at IS NULL
+           AND (expires_at IS NULL OR expires_at > clock_timestamp()) ORDER BY id FOR UPDATE`,
+        [caller.projectId],
+        manager,
+      );
+      if (admins.length === 1 && admins[0]?.id === id) {
+        throw new DomainError(
+          'conflict',
+          `${id} is the last key with the scope admin: nobody could make another; make one first`,
+          'id',
+        );
+      }
+      const revoked = await this.database.query(
+        `UPDATE api_key SET revoked_at = clock_timestamp()
+         WHERE id = $1 AND project_id = $2 AND revoked_at IS NULL RETURNING id`,
+        [id, caller.projectId],
+        manager,
+      );
+      if (revoked.length === 0)
+        throw new DomainError('not_found', `there is no API key ${id}`, 'id');
+    });
     return { id, object: 'graft.api_key', deleted: true };
   }
 
