@@ -1,3 +1,4 @@
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import {
   chmodSync,
@@ -208,6 +209,24 @@ describe('graft up', () => {
     child.kill('SIGTERM');
     await once(child, 'exit');
     expect(isAlive(postgres)).toBe(false);
+  });
+
+  it('shows the key in its address on a terminal, and not in a log', async () => {
+    const inLog = await up();
+    expect(inLog.text().err).toContain(`(its key is in ${join(home, 'credentials.json')})`);
+    expect(inLog.text().out + inLog.text().err).not.toContain('sk-graft-');
+    inLog.child.kill('SIGTERM');
+    await once(inLog.child, 'exit');
+    // `script` runs a command on a terminal of its own
+    const command = `${process.execPath} ${CLI} up --home ${home}`;
+    const onTerminal = spawn('script', ['-qec', command, '/dev/null'], { env: cleanEnv() });
+    let shown = '';
+    onTerminal.stdout.on('data', (chunk: Buffer) => (shown += chunk.toString()));
+    await until(() => shown.includes('Ctrl-C stops it') || onTerminal.exitCode !== null);
+    started.push(held().pid, ...held().children.map(({ pid }) => pid));
+    expect(shown).toMatch(/Dashboard: http:\/\/127\.0\.0\.1:\d+\/#key=sk-graft-/);
+    process.kill(held().pid, 'SIGTERM');
+    await once(onTerminal, 'exit');
   });
 
   it('names the port that is taken when it was asked for', async () => {

@@ -3,6 +3,8 @@ export interface Output {
   readonly json: boolean;
   /** Whether a line may be drawn over again. */
   readonly live: boolean;
+  /** Whether a person alone reads what is written, on a terminal; a file or a pipe may be a log that others read. */
+  readonly personal: boolean;
   line(text?: string): void;
   value(value: unknown): void;
   note(text: string): void;
@@ -21,6 +23,7 @@ export function terminal(json: boolean): Output {
   return {
     json,
     live,
+    personal: process.stdout.isTTY === true && process.stderr.isTTY === true,
     line(text = '') {
       clear();
       process.stdout.write(`${text}\n`);

@@ -45,7 +45,7 @@ async function up(
   const installation = await Installation.start(settings, out, stop.signal);
   try {
     if (out.json) out.value({ url: installation.api.credentials.url, home: settings.home });
-    out.note(`Graft is up. Dashboard: ${installation.signedInAddress}`);
+    out.note(`Graft is up. Dashboard: ${installation.page()}`);
     out.note(await installation.joining());
     if (example)
       await Promise.race([

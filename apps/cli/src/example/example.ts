@@ -43,7 +43,7 @@ export async function runExample(
     (await prepare(api, settings.home, cache, data, out, signal));
   const job = await submit(api, kept);
   out.line(
-    `\nJob ${job.id}: LoRA on ${kept.base}, ${basename(data.trainFile)} \nlive at ${installation.signedInAddress.replace('/#', `/jobs/${job.id}#`)}`,
+    `\nJob ${job.id}: LoRA on ${kept.base}, ${basename(data.trainFile)} \nlive at ${installation.page(`jobs/${job.id}`)}`,
   );
   const ended = await followJob(api, job.id, out, signal);
   if (signal.aborted) return;
@@ -175,7 +175,7 @@ function nextSteps(
   if (out.json) return out.value({ adapter: folder, dashboard: installation.address, job: job.id });
   const graft = graftFor(home);
   out.line(`\nAdapter (Hugging Face PEFT reads it): ${folder}`);
-  out.line(`Dashboard: ${installation.signedInAddress}`);
+  out.line(`Dashboard: ${installation.page()}`);
   out.line(`\nTo try next, in another terminal:
   ${graft} chat ${job.fine_tuned_model} "Subject: You have won a holiday"
   ${graft} jobs

@@ -92,9 +92,15 @@ export class Installation {
     return `Workers join at ${gateway.url}, ${where}\n  ${command}`;
   }
 
-  /** The dashboard, signed in: the key stands in the fragment, which no server or log sees. */
-  get signedInAddress(): string {
-    return `${this.address}#key=${encodeURIComponent(this.api.credentials.apiKey)}`;
+  /**
+   * A page of the dashboard, for a person to open. On a terminal signed in: the key stands in the fragment, which
+   * no server sees. Elsewhere, as in the log of a CI, without it.
+   */
+  page(path = ''): string {
+    const address = this.address + path;
+    return this.out.personal
+      ? `${address}#key=${encodeURIComponent(this.api.credentials.apiKey)}`
+      : `${address} (its key is in ${join(this.settings.home, 'credentials.json')})`;
   }
 
   /** Ends the worker, which saves and hands back what it runs, then the API. Safe to call twice. */
