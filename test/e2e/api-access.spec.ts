@@ -49,12 +49,16 @@ const PUBLIC = ['/healthz', '/readyz'];
 
 let api: TestApi;
 let dashboardDir: string;
+const LARGE = 'export const words = "a page is mostly the same words again and again";\n'.repeat(
+  500,
+);
 
 beforeAll(async () => {
   dashboardDir = join(process.env['TMPDIR'] ?? '/tmp', `graft-dashboard-${process.pid}`);
   mkdirSync(join(dashboardDir, 'assets'), { recursive: true });
   writeFileSync(join(dashboardDir, 'index.html'), '<!doctype html><title>Graft</title>');
   writeFileSync(join(dashboardDir, 'assets', 'app.js'), 'export {};');
+  writeFileSync(join(dashboardDir, 'assets', 'large.js'), LARGE);
   api = await startTestApi({ dashboardDir });
   await importBase(api);
 });
@@ -287,6 +291,28 @@ describe('access', () => {
       param: 'limit',
       code: 'invalid_value',
     });
+  });
+
+  it.each(['gzip', 'br'])('compresses the dashboard with %s, and no event stream', async (way) => {
+    const asked = { 'accept-encoding': way };
+    const file = await request(api.url).get('/assets/large.js').set(asked);
+    expect([file.status, file.headers['content-encoding']]).toEqual([200, way]);
+    expect(file.headers['vary']).toContain('Accept-Encoding');
+    expect(file.headers['cache-control']).toContain('immutable');
+    if (way === 'gzip') expect(file.text).toBe(LARGE); // supertest reads no other
+    const plain = await request(api.url)
+      .get('/assets/large.js')
+      .set({ 'accept-encoding': 'identity' });
+    expect([plain.headers['content-encoding'], plain.text]).toEqual([undefined, LARGE]);
+    const leaving = new AbortController();
+    const stream = await fetch(`${api.url}/v1/stream`, {
+      headers: { ...api.headers, ...asked },
+      signal: leaving.signal,
+    });
+    expect(stream.headers.get('content-encoding')).toBeNull();
+    const first = await stream.body!.getReader().read();
+    expect(new TextDecoder().decode(first.value)).toMatch(/^(:|event:|id:|retry:)/);
+    leaving.abort();
   });
 
   it('serves the dashboard with its headers, and never in place of the API', async () => {
