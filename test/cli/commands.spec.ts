@@ -103,10 +103,25 @@ describe('graft, against a running API', () => {
       code: 1,
       err: expect.stringContaining('no-such-model'),
     });
-    expect(await run('models', 'import', `dir:${join(home, 'nothing')}`)).toMatchObject({
-      code: 1,
-      err: expect.stringContaining('nothing'),
-    });
+  });
+
+  it('lets a failed import be seen, tried again and deleted', async () => {
+    const source = `dir:${join(home, 'nothing')}`;
+    const reason = `there is no ${join(home, 'nothing')} on the server`;
+    for (let tries = 0; tries < 2; tries++)
+      expect(await run('models', 'import', source)).toMatchObject({
+        code: 1,
+        err: `graft: ${source} was not imported: ${reason}\n`,
+      });
+    const listed = await run('models');
+    expect(listed.out).toMatch(/nothing +base +error/);
+    expect(listed.err).toBe(`nothing was not imported: ${reason} (graft models delete nothing)\n`);
+    const file = writeChats(join(home, 'for-nothing.jsonl'), 12);
+    expect((await run('submit', '-m', 'nothing', '-t', file)).err).toContain(
+      `nothing could not be imported: ${reason}`,
+    );
+    expect(await run('models', 'rm', 'nothing')).toMatchObject({ code: 0 });
+    expect((await run('models')).err).toBe('');
   });
 
   it('shows what is in a file, and keeps results and bad files apart', async () => {

@@ -16,14 +16,20 @@ export interface Done {
 /** The environment without anything that would lead a test to the user's own Graft. */
 export function cleanEnv(extra: Readonly<Record<string, string>> = {}): NodeJS.ProcessEnv {
   const kept = Object.entries(process.env).filter(
-    ([name]) => !name.startsWith('GRAFT_') && !name.startsWith('VITEST'),
+    ([name]) => !/^(GRAFT_|VITEST|FORCE_COLOR|NO_COLOR)/.test(name),
   );
   return { ...Object.fromEntries(kept), GRAFT_LOG_LEVEL: 'warn', ...extra };
 }
 
 /** Runs `graft …` to its end, as a person would. */
-export async function graft(home: string, args: readonly string[], input = ''): Promise<Done> {
-  const child = spawn(process.execPath, [CLI, ...args], { env: cleanEnv({ GRAFT_HOME: home }) });
+export async function graft(
+  home: string,
+  args: readonly string[],
+  input = '',
+  extra: Readonly<Record<string, string>> = {},
+): Promise<Done> {
+  const env = cleanEnv({ GRAFT_HOME: home, ...extra });
+  const child = spawn(process.execPath, [CLI, ...args], { env });
   child.stdin.end(input);
   const text = collect(child);
   const [code] = (await once(child, 'close')) as [number | null];

@@ -7,6 +7,9 @@ import { CliError, EXIT } from './cli-error.js';
 import type { Credentials } from './credentials.js';
 import { parseEvents, type ServerEvent } from './sse.js';
 
+/** Parameters that stand in an address, and not in what a person writes. */
+const OF_PATHS: readonly string[] = ['fine_tune_id', 'fine_tuning_job_id', 'file_id'];
+
 /** An answer of the API that says no. */
 export class ApiError extends CliError {
   constructor(
@@ -16,7 +19,8 @@ export class ApiError extends CliError {
     message: string,
     readonly retryAfterSeconds: number | null,
   ) {
-    super(param === null || message.includes(param) ? message : `${message} (${param})`);
+    const said = param === null || OF_PATHS.includes(param) || message.includes(param);
+    super(said ? message : `${message} (${param})`);
     this.name = 'ApiError';
   }
 }
@@ -160,6 +164,12 @@ function unreachable(url: string, error: unknown): CliError {
   );
 }
 
+/** OpenAI's words for what is not there, in ours. */
+function notThere([, words, id]: RegExpExecArray): string {
+  const kind = words?.startsWith('No such') ? 'file' : 'job';
+  return `no ${kind} is called ${id}; graft ${kind}s lists them`;
+}
+
 async function refusal(answer: Response): Promise<ApiError> {
   const text = await answer.text();
   const after = Number(answer.headers.get('retry-after') ?? NaN);
@@ -170,6 +180,8 @@ async function refusal(answer: Response): Promise<ApiError> {
       answer.status === 401
         ? ': set GRAFT_API_KEY, or GRAFT_HOME to the folder of the API’s credentials.json'
         : '';
+    const missing = /^(Could not find fine tune|No such File object): (\S+)$/.exec(error.message);
+    if (missing) return new ApiError(answer.status, error.code, null, notThere(missing), wait);
     return new ApiError(answer.status, error.code, error.param, error.message + hint, wait);
   } catch {
     return new ApiError(

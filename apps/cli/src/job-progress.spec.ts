@@ -19,17 +19,17 @@ describe('progressLine', () => {
 
   it('shows bar, steps, loss, speed and ETA, the newest step and loss first', () => {
     expect(progressLine(job('running', 10, 40), null)).toBe(
-      '▕██████░░░░░░░░░░░░░░░░░░▏ 10/40 · loss 0.500 · 400 tokens/s · ETA 1:15',
+      '▕██████░░░░░░░░░░░░░░░░░░▏ 10/40 · loss 0.5000 · 400 tokens/s · ETA 1:15',
     );
     const newer = { step: 12, loss: 0.4444, tokens_per_second: 410.4 };
     expect(progressLine(job('running', 10, 40), newer)).toBe(
-      '▕███████░░░░░░░░░░░░░░░░░▏ 12/40 · loss 0.444 · 410 tokens/s · ETA 1:15',
+      '▕███████░░░░░░░░░░░░░░░░░▏ 12/40 · loss 0.4444 · 410 tokens/s · ETA 1:15',
     );
   });
 
   it('says what happens before the first step', () => {
     expect(progressLine(job('running', 0, 40), null)).toContain(
-      '0/40 · loss 0.500 · 400 tokens/s · ETA 1:15 · waits for',
+      '0/40 · loss 0.5000 · 400 tokens/s · ETA 1:15 · waits for',
     );
   });
 });

@@ -1,5 +1,4 @@
-import type { JobObject } from '@graft/contracts';
-import { TERMINAL_STATUSES } from '@graft/contracts';
+import { lossText, TERMINAL_STATUSES, type JobObject } from '@graft/contracts';
 import type { Api } from './api.js';
 import { bar, clock, printable, type Output } from './terminal.js';
 
@@ -23,7 +22,7 @@ export function progressLine(job: JobObject, last: Metrics | null): string {
   const total = progress.total_steps;
   return [
     total === null ? `step ${step}` : `${bar(step / total)} ${step}/${total}`,
-    loss === null ? null : `loss ${loss.toFixed(3)}`,
+    loss === null ? null : `loss ${lossText(loss)}`,
     speed === null ? null : `${Math.round(speed)} tokens/s`,
     progress.eta_seconds === null ? null : `ETA ${clock(progress.eta_seconds)}`,
     step === 0 ? printable(phase.message) : null,

@@ -2,6 +2,7 @@
 import { Command, CommanderError, Option } from 'commander';
 import { CliError, EXIT } from './cli-error.js';
 import { addChat } from './commands/chat.js';
+import { addCheckpoints } from './commands/checkpoints.js';
 import { addDownload } from './commands/download.js';
 import { addFiles } from './commands/files.js';
 import { addJobs } from './commands/jobs.js';
@@ -37,6 +38,7 @@ function program(): Command {
     addChat,
     addFiles,
     addModels,
+    addCheckpoints,
     addDownload,
     addKeys,
     addWorkers,

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { ago, bar, bytes, clock, printable, table } from './terminal.js';
+import { ago, bar, bytes, clock, printable, table, wrap } from './terminal.js';
 
 describe('terminal', () => {
   it('writes times, sizes and shares for people', () => {
@@ -12,6 +12,7 @@ describe('terminal', () => {
       '1.0 TB',
     ]);
     expect([bar(0, 4), bar(0.5, 4), bar(2, 4)]).toEqual(['▕░░░░▏', '▕██░░▏', '▕████▏']);
+    expect(ago(100, 100.4)).toBe('now');
     expect([ago(100, 130), ago(0, 600), ago(0, 7200), ago(0, 864_000)]).toEqual([
       '30 s',
       '10 min',
@@ -30,6 +31,17 @@ describe('terminal', () => {
         ],
       ),
     ).toBe('A     B\nlong  x\ns');
+    const wide = ['ftjob-0123456789', 'SmolLM2-135M-Instruct', 'x'];
+    expect(table(['JOB', 'BASE', 'C'], [wide], 26).split('\n')[1]).toBe(
+      'ftjob-012…  SmolLM2-13…  x',
+    );
+    expect(table(['A', 'B'], [['\u001b[32mgreen\u001b[39m', 'x']])).toBe(
+      'A      B\n\u001b[32mgreen\u001b[39m  x',
+    );
+  });
+
+  it('breaks lines between words, where it can', () => {
+    expect(wrap('one two threeandmore x', 7, '  ')).toBe('one two\n  threeandmore\n  x');
   });
 
   it('takes control characters out of what others wrote, keeping tabs and line ends', () => {

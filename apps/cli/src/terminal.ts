@@ -1,3 +1,5 @@
+import { stripVTControlCharacters } from 'node:util';
+
 /** What goes to the terminal, and how: results to stdout, everything else to stderr. */
 export interface Output {
   readonly json: boolean;
@@ -5,6 +7,8 @@ export interface Output {
   readonly live: boolean;
   /** Whether a person alone reads what is written, on a terminal; a file or a pipe may be a log that others read. */
   readonly personal: boolean;
+  /** Columns of stdout; Infinity where that is no terminal. */
+  readonly width: number;
   line(text?: string): void;
   value(value: unknown): void;
   note(text: string): void;
@@ -24,6 +28,7 @@ export function terminal(json: boolean): Output {
     json,
     live,
     personal: process.stdout.isTTY === true && process.stderr.isTTY === true,
+    width: (process.stdout.isTTY && process.stdout.columns) || Infinity,
     line(text = '') {
       clear();
       process.stdout.write(`${text}\n`);
@@ -47,20 +52,46 @@ export function terminal(json: boolean): Output {
   };
 }
 
-/** Columns of equal width, the header in the first row. */
-export function table(header: readonly string[], rows: readonly (readonly string[])[]): string {
+const GAP = '  ';
+const NARROWEST = 8;
+const lengthOf = (text: string): number => stripVTControlCharacters(text).length;
+
+/** Columns of equal width, the header in the first row; where they do not fit, the widest are cut short (`…`). */
+export function table(
+  header: readonly string[],
+  rows: readonly (readonly string[])[],
+  width = Infinity,
+): string {
   const all = [header, ...rows];
   const widths = header.map((_, column) =>
-    Math.max(...all.map((row) => (row[column] ?? '').length)),
+    Math.max(...all.map((row) => lengthOf(row[column] ?? ''))),
   );
-  return all
-    .map((row) =>
-      row
-        .map((cell, column) => cell.padEnd(widths[column] ?? 0))
-        .join('  ')
-        .trimEnd(),
-    )
-    .join('\n');
+  let over = widths.reduce((sum, one) => sum + one + GAP.length, -GAP.length) - width;
+  for (; over > 0; over -= 1) {
+    const widest = widths.indexOf(Math.max(...widths));
+    const now = widths[widest] ?? 0;
+    if (now <= NARROWEST) break;
+    widths[widest] = now - 1;
+  }
+  const cell = (text: string, at: number): string => {
+    const room = widths[at] ?? 0;
+    const short =
+      lengthOf(text) > room ? `${stripVTControlCharacters(text).slice(0, room - 1)}…` : text;
+    return short + ' '.repeat(Math.max(0, room - lengthOf(short)));
+  };
+  return all.map((row) => row.map(cell).join(GAP).trimEnd()).join('\n');
+}
+
+/** Breaks a text between words; lines but the first begin with `indent`. */
+export function wrap(text: string, width: number, indent: string): string {
+  const lines = [''];
+  for (const word of text.split(' ')) {
+    const line = lines.at(-1) ?? '';
+    const longer = line === '' ? word : `${line} ${word}`;
+    if (line === '' || lengthOf(longer) <= width) lines[lines.length - 1] = longer;
+    else lines.push(word);
+  }
+  return lines.join(`\n${indent}`);
 }
 
 /** `▕███████░░░▏` of a share between 0 and 1. */
@@ -91,9 +122,10 @@ export function bytes(count: number): string {
   return `${unit === 0 || value >= 99.5 ? value.toFixed(0) : value.toFixed(1)} ${units[unit]}`;
 }
 
-/** How long ago a unix time was: `12 s`, `3 min`, `5 h`, `2 d`. */
+/** How long ago a unix time was: `now`, `12 s`, `3 min`, `5 h`, `2 d`. */
 export function ago(unixSeconds: number, now = Date.now() / 1000): string {
   const seconds = Math.max(0, now - unixSeconds);
+  if (seconds < 1) return 'now';
   if (seconds < 90) return `${Math.round(seconds)} s`;
   if (seconds < 5400) return `${Math.round(seconds / 60)} min`;
   return seconds < 129_600

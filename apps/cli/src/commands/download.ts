@@ -1,53 +1,72 @@
-import { mkdir } from 'node:fs/promises';
-import { basename, join, resolve } from 'node:path';
-import type { FileObject, JobObject, ModelObject } from '@graft/contracts';
+import type { CheckpointObject, JobObject, Page } from '@graft/contracts';
 import type { Command } from 'commander';
 import type { Api } from '../api.js';
+import { saveModel, type Target } from '../archive.js';
 import { CliError } from '../cli-error.js';
 import { callOf } from '../command-line.js';
-import { saveFile } from '../save-file.js';
+import { callName, findJob, jobPath } from '../find-job.js';
+import { wholeNumber } from '../numbers.js';
+
+interface Options extends Target {
+  readonly step?: number;
+}
 
 export function addDownload(program: Command): void {
   program
     .command('download')
-    .description(
-      "save a finished job's adapter (and its metrics) as a folder that Hugging Face PEFT reads",
-    )
-    .argument('<job-or-model>')
-    .option('-o, --out <folder>', 'default: named after the job')
-    .action(async (id: string, options: { out?: string }, command: Command) => {
+    .description('save an adapter as a folder that Hugging Face PEFT reads')
+    .argument('<job-or-model>', 'a job, its model (ft:…), or a checkpoint (ft:…:ckpt-step-N)')
+    .option('--step <number>', 'the checkpoint of this step', wholeNumber)
+    .option('-o, --out <path>', 'default: named after the model')
+    .option('--zip', 'save the archive, and do not unpack it')
+    .option('--force', 'write over what is there')
+    .action(async (name: string, options: Options, command: Command) => {
       const { out, api } = callOf(command);
-      const job = await jobOf(api(), id);
-      const folder = resolve(options.out ?? job.id);
-      const files = await downloadResults(api(), job, folder);
-      if (out.json) return out.value({ folder, files });
-      out.line(`${folder}: ${files.join(', ')}`);
+      const { model, note } = await modelOf(api(), name, options.step);
+      const path = await saveModel(api(), model, options);
+      if (out.json) return out.value({ model, path });
+      if (note !== null) out.note(note);
+      out.line(path);
+      out.note(`to talk to it: graft chat ${model}`);
     });
 }
 
-async function jobOf(api: Api, id: string): Promise<JobObject> {
-  if (!id.startsWith('ft:'))
-    return api.get<JobObject>(`/fine_tuning/jobs/${encodeURIComponent(id)}`);
-  const model = await api.get<ModelObject>(`/models/${id}`);
-  if (model.graft?.job == null)
-    throw new CliError(`${id} was not made by a job, so there is nothing to download`);
-  return api.get<JobObject>(`/fine_tuning/jobs/${encodeURIComponent(model.graft.job)}`);
+interface Meant {
+  readonly model: string;
+  readonly note: string | null;
 }
 
-/** Saves a job's result files into a folder, under their own names; the names. */
-export async function downloadResults(api: Api, job: JobObject, folder: string): Promise<string[]> {
-  if (job.result_files.length === 0) {
-    throw new CliError(
-      `${job.id} has no results${job.status === 'succeeded' ? '' : `: it is ${job.status}`}`,
-    );
-  }
-  await mkdir(folder, { recursive: true });
-  const names: string[] = [];
-  for (const id of job.result_files) {
-    const file = await api.get<FileObject>(`/files/${encodeURIComponent(id)}`);
-    const name = basename(file.filename);
-    await saveFile(api, file, join(folder, name));
-    names.push(name);
-  }
-  return names;
+async function modelOf(api: Api, name: string, step: number | undefined): Promise<Meant> {
+  if (name.startsWith('ft:'))
+    return { model: step === undefined ? name : `${name}:ckpt-step-${step}`, note: null };
+  const job = await findJob(api, name);
+  if (step === undefined && job.fine_tuned_model !== null)
+    return { model: job.fine_tuned_model, note: null };
+  const checkpoints = await checkpointsOf(api, job.id);
+  return step === undefined ? newest(job, checkpoints) : ofStep(job, checkpoints, step);
+}
+
+export const checkpointsOf = async (
+  api: Api,
+  jobId: string,
+): Promise<readonly CheckpointObject[]> =>
+  (await api.get<Page<CheckpointObject>>(`${jobPath(jobId)}/checkpoints?limit=100`)).data;
+
+function newest(job: JobObject, checkpoints: readonly CheckpointObject[]): Meant {
+  const checkpoint = checkpoints.find(({ graft }) => graft.usable);
+  if (checkpoint === undefined)
+    throw new CliError(`${callName(job)} is ${job.status} and has no checkpoint to download`);
+  return {
+    model: checkpoint.fine_tuned_model_checkpoint,
+    note: `${callName(job)} is ${job.status}: this is its newest checkpoint, of step ${checkpoint.step_number}`,
+  };
+}
+
+function ofStep(job: JobObject, checkpoints: readonly CheckpointObject[], step: number): Meant {
+  const checkpoint = checkpoints.find(({ step_number }) => step_number === step);
+  if (checkpoint) return { model: checkpoint.fine_tuned_model_checkpoint, note: null };
+  const steps = checkpoints.map(({ step_number }) => step_number).toReversed();
+  throw new CliError(
+    `${callName(job)} has no checkpoint of step ${step}; it has ${steps.length > 0 ? steps.join(', ') : 'none'}`,
+  );
 }

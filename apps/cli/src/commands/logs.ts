@@ -1,7 +1,9 @@
 import type { JobEventObject, JobObject } from '@graft/contracts';
 import type { Command } from 'commander';
 import { callOf } from '../command-line.js';
+import { findJobId, jobPath } from '../find-job.js';
 import { isOver } from '../job-progress.js';
+import { failure, warning } from '../style.js';
 import { printable, type Output } from '../terminal.js';
 
 export function addLogs(program: Command): void {
@@ -10,9 +12,9 @@ export function addLogs(program: Command): void {
     .description("print a job's events, oldest first")
     .argument('<job>')
     .option('-f, --follow', 'stay until the job ends')
-    .action(async (id: string, options: { follow?: boolean }, command: Command) => {
+    .action(async (name: string, options: { follow?: boolean }, command: Command) => {
       const { out, api } = callOf(command);
-      const path = `/fine_tuning/jobs/${encodeURIComponent(id)}`;
+      const path = jobPath(await findJobId(api(), name));
       const seen = new Set<string>();
       const catchUp = async (): Promise<void> => {
         const events = await api().all<JobEventObject>(`${path}/events`);
@@ -35,8 +37,10 @@ function printOnce(event: JobEventObject, seen: Set<string>, out: Output): void 
   if (seen.has(event.id)) return;
   seen.add(event.id);
   if (out.json) return out.value(event);
-  const level = event.level === 'info' ? '' : `${event.level}: `;
-  out.line(
-    `${new Date(event.created_at * 1000).toISOString().slice(0, 19)}Z ${level}${printable(event.message)}`,
-  );
+  const text = printable(event.message);
+  const said =
+    event.level === 'info'
+      ? text
+      : (event.level === 'warn' ? warning : failure)(`${event.level}: ${text}`);
+  out.line(`${new Date(event.created_at * 1000).toISOString().slice(0, 19)}Z ${said}`);
 }

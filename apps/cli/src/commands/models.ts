@@ -21,7 +21,13 @@ export function addModels(program: Command): void {
         return out.line(
           'no models yet: graft models import hub:HuggingFaceTB/SmolLM2-135M-Instruct',
         );
-      out.line(table(['MODEL', 'KIND', 'FAMILY', 'STATUS', 'SIZE', 'AGE'], all.map(row)));
+      const header = ['MODEL', 'KIND', 'FAMILY', 'STATUS', 'SIZE', 'AGE'];
+      out.line(table(header, all.map(row), out.width));
+      for (const { id, graft } of all)
+        if (graft?.status === 'error')
+          out.note(
+            `${id} was not imported: ${printable(graft.status_details ?? 'no reason was given')} (graft models delete ${id})`,
+          );
     });
   models
     .command('import')
@@ -35,6 +41,7 @@ export function addModels(program: Command): void {
     });
   models
     .command('delete')
+    .alias('rm')
     .description('delete models for good')
     .argument('<model...>')
     .action(async (ids: string[], _options: unknown, command: Command) => {

@@ -1,9 +1,11 @@
-import type { JobObject } from '@graft/contracts';
+import { lossText, type JobObject } from '@graft/contracts';
 import type { Command } from 'commander';
 import type { Api } from '../api.js';
 import { CliError, EXIT } from '../cli-error.js';
 import { callOf } from '../command-line.js';
+import { findJobId } from '../find-job.js';
 import { followJob, isOver } from '../job-progress.js';
+import { warning } from '../style.js';
 import { clock, printable, type Output } from '../terminal.js';
 
 export function addWatch(program: Command): void {
@@ -11,9 +13,9 @@ export function addWatch(program: Command): void {
     .command('watch')
     .description("show a job's progress until it ends; exits 1 when the job fails")
     .argument('<job>')
-    .action(async (id: string, _options: unknown, command: Command) => {
+    .action(async (name: string, _options: unknown, command: Command) => {
       const { out, api } = callOf(command);
-      await watchToEnd(api(), id, out);
+      await watchToEnd(api(), await findJobId(api(), name), out);
     });
 }
 
@@ -39,14 +41,23 @@ export async function watchToEnd(api: Api, id: string, out: Output): Promise<voi
   if (!out.json) out.line(ending(job));
 }
 
-/** One or two lines about a job that is over. */
+/** A few lines about a job that is over. */
 export function ending(job: JobObject): string {
-  const { progress, train_loss, started_at } = job.graft;
+  const { progress, train_loss, valid_loss, best, started_at, warnings } = job.graft;
   if (job.status !== 'succeeded') return `${job.id} ${job.status} at step ${progress.step}`;
   const took =
     job.finished_at !== null && started_at !== null
       ? ` in ${clock(job.finished_at - started_at)}`
       : '';
-  const loss = train_loss === null ? '' : `, loss ${train_loss.toFixed(3)}`;
-  return `${job.id} succeeded${took}: ${progress.step} steps${loss}\nmodel ${job.fine_tuned_model}`;
+  const loss = train_loss === null ? '' : `, loss ${lossText(train_loss)}`;
+  const valid = valid_loss === null ? '' : `, validation ${lossText(valid_loss)}`;
+  const lowest =
+    best === null || best.valid_loss === valid_loss
+      ? ''
+      : ` (lowest ${lossText(best.valid_loss)} at step ${best.step})`;
+  return [
+    `${job.id} succeeded${took}: ${progress.step} steps${loss}${valid}${lowest}`,
+    ...warnings.map(({ message }) => warning(`warning: ${printable(message)}`)),
+    `model ${job.fine_tuned_model}`,
+  ].join('\n');
 }

@@ -4,7 +4,7 @@ import { basename, join } from 'node:path';
 import type { FileObject, JobObject, ModelObject } from '@graft/contracts';
 import type { Api } from '../api.js';
 import { CliError } from '../cli-error.js';
-import { downloadResults } from '../commands/download.js';
+import { saveModel } from '../archive.js';
 import { importModel } from '../commands/models.js';
 import { ending } from '../commands/watch.js';
 import { followJob } from '../job-progress.js';
@@ -54,7 +54,7 @@ export async function runExample(
   }
   out.line(ending(ended));
   const folder = join(settings.home, 'adapters', ended.id);
-  await downloadResults(api, ended, folder);
+  await saveModel(api, ended.fine_tuned_model, { out: folder });
   const after = await askAll(
     api,
     ended.fine_tuned_model,

@@ -1,0 +1,69 @@
+import { createWriteStream } from 'node:fs';
+import { mkdir, mkdtemp, readdir, rename, rm } from 'node:fs/promises';
+import { basename, dirname, join, resolve } from 'node:path';
+import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { openPromise } from 'yauzl';
+import type { Api } from './api.js';
+import { CliError } from './cli-error.js';
+
+export interface Target {
+  /** Default: the archive's own name, here. */
+  readonly out?: string | undefined;
+  /** Keep the archive as it is. */
+  readonly zip?: boolean | undefined;
+  /** Write over what is there. */
+  readonly force?: boolean | undefined;
+}
+
+/** Saves a fine-tuned model or a checkpoint as a folder, or as the archive itself; whole or not at all. Its path. */
+export async function saveModel(api: Api, model: string, target: Target): Promise<string> {
+  const answer = await api.raw('GET', `/models/${encodeURIComponent(model)}/archive`);
+  try {
+    const name = archiveName(answer);
+    const path = resolve(target.out ?? (target.zip ? name : name.replace(/\.zip$/, '')));
+    if (!target.force) await refuseToOverwrite(path);
+    await mkdir(dirname(path), { recursive: true });
+    const scratch = await mkdtemp(`${path}.part-`);
+    try {
+      const zip = join(scratch, 'archive.zip');
+      await pipeline(Readable.from(answer.body ?? []), createWriteStream(zip));
+      await (target.zip ? rename(zip, path) : unpack(zip, path));
+    } finally {
+      await rm(scratch, { recursive: true, force: true });
+    }
+    return path;
+  } finally {
+    if (!answer.bodyUsed) await answer.body?.cancel();
+  }
+}
+
+function archiveName(answer: Response): string {
+  const [, name] =
+    /filename="([\w.-]+\.zip)"/.exec(answer.headers.get('content-disposition') ?? '') ?? [];
+  return name ?? 'model.zip';
+}
+
+async function refuseToOverwrite(path: string): Promise<void> {
+  const inside = await readdir(path).catch((error: NodeJS.ErrnoException) =>
+    error.code === 'ENOENT' ? [] : ['a file'],
+  );
+  if (inside.length > 0)
+    throw new CliError(`${path} is there already; give --out another place, or --force`);
+}
+
+/** Every file of the archive into one folder; each comes whole before any takes its place. */
+async function unpack(zip: string, folder: string): Promise<void> {
+  const archive = await openPromise(zip);
+  const names: string[] = [];
+  for await (const entry of archive.eachEntry()) {
+    const name = basename(entry.fileName);
+    await pipeline(
+      await archive.openReadStreamPromise(entry),
+      createWriteStream(join(dirname(zip), name)),
+    );
+    names.push(name);
+  }
+  await mkdir(folder, { recursive: true });
+  for (const name of names) await rename(join(dirname(zip), name), join(folder, name));
+}

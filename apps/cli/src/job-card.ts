@@ -1,0 +1,154 @@
+import { lossText, type CheckpointObject, type JobAttempt, type JobObject } from '@graft/contracts';
+import { callName } from './find-job.js';
+import { faint, failure, state, strong, warning } from './style.js';
+import { bar, clock, printable, wrap } from './terminal.js';
+
+type Row = readonly [label: string, text: string];
+
+const LABEL_WIDTH = 13;
+
+/** All that a person wants to know of one job, for a terminal so wide. */
+export function jobCard(
+  job: JobObject,
+  checkpoints: readonly CheckpointObject[],
+  width: number,
+): string {
+  const title = [job.user_provided_suffix, job.id].filter((one) => one !== null).join('  ');
+  const rows: Row[] = [
+    ['State', stateText(job)],
+    ['Base', job.model],
+    ['Method', methodText(job)],
+    ...dataRows(job),
+    ['Steps', stepsText(job)],
+    ['Loss', lossesText(job)],
+    ['Time', timeText(job)],
+    ['Attempts', attemptsText(job.graft.attempts)],
+    ['Checkpoints', checkpointsText(checkpoints)],
+    ['Model', job.fine_tuned_model ?? ''],
+    ...job.graft.warnings.map(({ message }): Row => ['Warning', warning(printable(message))]),
+  ];
+  const lines = rows.filter(([, text]) => text !== '').map((row) => line(row, width));
+  const next = nextCommands(job, checkpoints).map((command) => `  ${command}`);
+  return [strong(printable(title)), ...lines, '', faint('Next:'), ...next].join('\n');
+}
+
+const line = ([label, text]: Row, width: number): string =>
+  `  ${label.padEnd(LABEL_WIDTH)}${wrap(text, width - LABEL_WIDTH - 2, ' '.repeat(LABEL_WIDTH + 2))}`;
+
+function stateText({ status, error, graft }: JobObject): string {
+  const silent = graft.worker_silent_seconds ?? 0;
+  const why =
+    status === 'failed'
+      ? failure(printable(error?.message ?? ''))
+      : status === 'succeeded'
+        ? ''
+        : printable(graft.phase.message);
+  const quiet =
+    status === 'running' && silent >= 5
+      ? warning(`its worker has been silent for ${Math.round(silent)} s`)
+      : '';
+  return [state(status), why, quiet].filter((part) => part !== '').join(': ');
+}
+
+const SAID = ['r', 'lora_alpha', 'num_virtual_tokens', 'encoder_hidden_size', 'target_modules'];
+
+function methodText({ peft, graft }: JobObject): string {
+  const fields = SAID.flatMap((name) => {
+    const value = peft?.[name];
+    if (value === null || value === undefined) return [];
+    const text = Array.isArray(value) ? value.join(' ') : String(value);
+    return [name === 'target_modules' ? text : `${name} ${text}`];
+  });
+  const { trainable_parameters: trained, total_parameters: total } = graft;
+  const share =
+    trained === null || total === null ? '' : ` (${count(trained)} of ${count(total)} parameters)`;
+  const method = peft === null ? 'full fine-tuning' : String(peft['peft_type']);
+  return printable([method, ...fields].join(', ')) + share;
+}
+
+function dataRows({ training_file, validation_file, graft }: JobObject): Row[] {
+  const report = graft.data;
+  const found = report
+    ? `: ${report.examples} examples, ${report.sampled ? 'about ' : ''}${count(report.tokens)} tokens, the longest ${report.longest}`
+    : '';
+  return [
+    ['Data', training_file + found],
+    ...(report?.warnings ?? []).map((text): Row => ['', warning(printable(text))]),
+    ['Validation', validation_file ?? ''],
+  ];
+}
+
+function stepsText({ graft: { progress } }: JobObject): string {
+  const { step, total_steps: total, tokens_per_second: speed, eta_seconds: eta } = progress;
+  if (total === null) return '';
+  return [
+    `${bar(step / total)} ${step}/${total}`,
+    speed === null ? '' : `${Math.round(speed)} tokens/s`,
+    eta === null ? '' : `ETA ${clock(eta)}`,
+  ]
+    .filter((part) => part !== '')
+    .join(' · ');
+}
+
+/** `training 0.0013, validation 4.270, lowest 2.230 at step 10`; the lowest only where it is not the last. */
+export function lossesText({ graft: { train_loss, valid_loss, best } }: JobObject): string {
+  return [
+    train_loss === null ? '' : `training ${lossText(train_loss)}`,
+    valid_loss === null ? '' : `validation ${lossText(valid_loss)}`,
+    best === null || best.valid_loss === valid_loss
+      ? ''
+      : `lowest ${lossText(best.valid_loss)} at step ${best.step}`,
+  ]
+    .filter((part) => part !== '')
+    .join(', ');
+}
+
+function timeText(job: JobObject): string {
+  const now = Date.now() / 1000;
+  const { attempts, training_seconds } = job.graft;
+  const worked = attempts.reduce(
+    (sum, { started_at, ended_at }) => sum + (started_at ? (ended_at ?? now) - started_at : 0),
+    0,
+  );
+  const trained = training_seconds ?? worked;
+  const waited = (job.finished_at ?? now) - job.created_at - trained;
+  return `trained ${clock(trained)}, waited ${clock(waited)}`;
+}
+
+function attemptsText(attempts: readonly JobAttempt[]): string {
+  if (attempts.length === 0) return '';
+  const said = attempts.map(({ worker, outcome, from_step }) => {
+    const from = from_step > 0 ? ` from step ${from_step}` : '';
+    return `${outcome ?? 'running'} on ${printable(worker ?? 'a worker')}${from}`;
+  });
+  return `${attempts.length}: ${said.join('; ')}`;
+}
+
+function checkpointsText(newestFirst: readonly CheckpointObject[]): string {
+  return newestFirst
+    .toReversed()
+    .map(({ step_number, graft }) => `${step_number}${graft.best ? ' (best)' : ''}`)
+    .join(', ');
+}
+
+function nextCommands(job: JobObject, checkpoints: readonly CheckpointObject[]): string[] {
+  const name = callName(job);
+  if (job.status === 'succeeded')
+    return [`graft chat ${job.fine_tuned_model}`, `graft download ${name}`];
+  const usable = checkpoints.some(({ graft }) => graft.usable);
+  const take = usable ? [`graft download ${name}`] : [];
+  if (job.status === 'paused') return [`graft resume ${name}`, ...take];
+  if (job.status === 'failed' || job.status === 'cancelled') return [`graft logs ${name}`, ...take];
+  return [`graft watch ${name}`, `graft cancel ${name}`];
+}
+
+/** 134515008 → `134.5 M`. */
+function count(value: number): string {
+  for (const [unit, size] of [
+    ['G', 1e9],
+    ['M', 1e6],
+    ['k', 1e3],
+  ] as const)
+    if (value >= size) return `${(value / size).toFixed(1)} ${unit}`;
+  return String(value);
+}
