@@ -1,8 +1,13 @@
 // The main job through the real things: API process, embedded Postgres, both queue backends, worker and
 // trainer processes, the official SDK; then with the trainer and the worker killed in the middle.
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
+import { tmpdir } from 'node:os';
+import { basename, join } from 'node:path';
 import type { WorkerObject } from '@graft/contracts';
+import { readAdapter } from '@graft/peft-core';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFailed } from 'vitest';
+import { unzip } from '../unzip.js';
 import { Installation, until } from './installation.js';
 
 const REDIS = process.env['GRAFT_TEST_REDIS_URL'] ?? 'redis://127.0.0.1:6379';
@@ -231,6 +236,30 @@ describe('killed in the middle', () => {
       return worker?.free_slots === worker?.slots && worker?.jobs.length === 0;
     });
     expect(graft.trainerPids('a')).toEqual([trainer]);
+  });
+
+  it("a cancelled job's checkpoint comes home as an adapter, and answers", async () => {
+    const id = await submitAndReachTheMiddle();
+    await graft.openai.fineTuning.jobs.cancel(id);
+    const [checkpoint] = (await graft.openai.fineTuning.jobs.checkpoints.list(id)).data;
+    const model = checkpoint?.fine_tuned_model_checkpoint ?? '';
+    const answer = await graft.openai.chat.completions.create({
+      model,
+      messages: [{ role: 'user', content: 'what is 3 plus 3?' }],
+      max_completion_tokens: 8,
+    });
+    expect(answer.usage?.completion_tokens).toBeGreaterThan(0);
+    const zip = await fetch(`${graft.where.url}/v1/models/${model}/archive`, {
+      headers: { authorization: `Bearer ${graft.where.apiKey}` },
+    });
+    const home = mkdtempSync(join(tmpdir(), 'graft-archive-'));
+    for (const [name, data] of await unzip(Buffer.from(await zip.arrayBuffer())))
+      writeFileSync(join(home, basename(name)), data);
+    const stored = readAdapter(home);
+    expect(stored.peft).toMatchObject({ peft_type: 'LORA', r: 4 });
+    expect(stored.tensors.size).toBeGreaterThan(0);
+    stored.dispose();
+    rmSync(home, { recursive: true });
   });
 
   it('a drained worker hands its run back with a checkpoint at the very step', async () => {
