@@ -1,6 +1,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { DomainError } from '@graft/contracts';
 import { byteLevelAlphabet, Tokenizer as Official } from 'tokenizers';
 import { afterAll, describe, expect, it } from 'vitest';
 import { encodeRecord, loadExamples, UNSUPERVISED } from './examples.js';
@@ -275,12 +276,6 @@ describe('loadExamples', () => {
   ): Example[] =>
     loadExamples(write(lines), tokenizer, { task: 'causal_lm', maxSeqLen, onProgress });
 
-  it('passes over blank lines, as the check of an upload does', () => {
-    const record = { text: 'hi' };
-    expect(load([record, '', ' \r', record])).toEqual([encode(record), encode(record)]);
-    expect(() => load([record, '', { text: 5 }])).toThrow('line 3: "text" is not a string');
-  });
-
   it('loads many records as one by one, telling how far it is', () => {
     const records = Array.from({ length: 600 }, (_, i) =>
       i % 3 === 0
@@ -300,14 +295,53 @@ describe('loadExamples', () => {
 
   it('names the line it cannot use', () => {
     expect(() => load([{ text: 'a' }, '{"text":5}'])).toThrow('line 2: "text" is not a string');
+    expect(() => load([{ text: 'a' }, '', '{"text":5}'])).toThrow('line 3: "text" is not');
     expect(load([])).toEqual([]);
   });
 
-  it('refuses data of which nothing is left to learn', () => {
+  it('passes over blank lines, as the check of an upload does', () => {
+    expect(load([{ text: 'a' }, '', ' \r', { text: 'b' }, ''])).toHaveLength(2);
+  });
+
+  it('refuses by line what has nothing left to learn, though others have', () => {
     const chat = { messages: [user('a long question'), assistant('hi')] };
-    expect(load([chat, { text: 'hi' }], 8)).toHaveLength(2);
-    expect(() => load([chat, chat], 8)).toThrow(
-      /nothing is left to learn.*first 8 tokens.*raise max_seq_len/,
+    const lost = (lines: readonly unknown[]): { message: string; param: string | null } => {
+      try {
+        load(lines, 8);
+      } catch (error) {
+        return error as DomainError;
+      }
+      throw new Error('was accepted');
+    };
+    expect(lost([{ text: 'hi' }, chat])).toMatchObject({
+      code: 'invalid_training_file',
+      param: 'training_file',
+      message:
+        'line 2: the first 8 tokens hold nothing to learn; shorten it, or raise graft.max_seq_len where the base takes more',
+    });
+    expect(lost([chat, '', { text: 'hi' }, chat]).message).toMatch(
+      /^lines 1, 4: the first 8 tokens hold nothing to learn; shorten them/,
     );
+    expect(lost(Array.from({ length: 25 }, () => chat)).message).toMatch(
+      /^lines 1, 2, .*, 20 and 5 more: /,
+    );
+  });
+
+  it('names the file that it reads, and tells what was cut', () => {
+    const chat = { messages: [user('a long question'), assistant('hi')] };
+    const validation = { task: 'causal_lm', maxSeqLen: 8, param: 'validation_file' };
+    expect(() => loadExamples(write([chat]), tokenizer, validation)).toThrow(
+      expect.objectContaining({ param: 'validation_file' }),
+    );
+    const cut: number[][] = [];
+    const onCut = (lines: readonly number[]): number => cut.push([...lines]);
+    const options = { task: 'causal_lm', maxSeqLen: 8, onCut };
+    loadExamples(
+      write([{ text: 'hi' }, { text: 'a long text' }, '', { text: 'longer still' }]),
+      tokenizer,
+      options,
+    );
+    loadExamples(write([{ text: 'hi' }]), tokenizer, options);
+    expect(cut).toEqual([[2, 4]]);
   });
 });

@@ -25,14 +25,18 @@ export interface EncodeOptions {
 
 export interface LoadOptions extends EncodeOptions {
   readonly task: string;
+  /** The field that names the file, for errors; `training_file` when left out. */
+  readonly param?: string;
   /** Called with the share of the file done, 0 to 1. */
   readonly onProgress?: (share: number) => void;
+  /** Called with the lines whose examples are cut, when there are any. */
+  readonly onCut?: (lines: readonly number[]) => void;
 }
 
 export const UNSUPERVISED = -100;
 
 /** Text of a record, and the UTF-16 ranges of it that are learnt, in order. */
-interface Prepared {
+export interface Prepared {
   readonly text: string;
   readonly spans: readonly (readonly [from: number, to: number])[];
   /** whether the tokenizer puts its own tokens around the text */
@@ -41,59 +45,93 @@ interface Prepared {
   readonly ends: boolean;
 }
 
+/** An example before it is cut. */
+export interface Encoding {
+  readonly tokens: Int32Array;
+  /** 1 for each token that the model would write itself */
+  readonly learnt: Uint8Array;
+}
+
 /** Token ids and targets of one record that has passed `checkRecord`. @throws DomainError as the template does. */
 export function encodeRecord(
   record: JsonObject,
   tokenizer: Tokenizer,
-  options: EncodeOptions,
+  { maxSeqLen }: EncodeOptions,
 ): Example {
-  return encodeAll([prepare(record, tokenizer)], tokenizer, options)[0] as Example;
+  return cut(encodeAll([prepare(record, tokenizer)], tokenizer)[0] as Encoding, maxSeqLen);
 }
 
 /** records tokenised at a time */
-const BATCH = 256;
+export const BATCH = 256;
 
 /**
- * All examples of a JSONL file.
- * @throws DomainError `invalid_training_file` naming the line of a record that cannot be used, or saying that nothing
- *   is left to learn within `maxSeqLen`.
+ * All examples of a JSONL file; blank lines are passed over.
+ * @throws DomainError `invalid_training_file` naming the line of a record that cannot be used, or the lines of those
+ *   that have nothing left to learn within `maxSeqLen`.
  */
 export function loadExamples(path: string, tokenizer: Tokenizer, options: LoadOptions): Example[] {
+  const { maxSeqLen, task, param = 'training_file' } = options;
   const examples: Example[] = [];
-  let waiting: Prepared[] = [];
+  const [wereCut, lost]: [number[], number[]] = [[], []];
+  let waiting: { number: number; prepared: Prepared }[] = [];
   const encode = (share: number): void => {
-    examples.push(...encodeAll(waiting, tokenizer, options));
+    const texts = waiting.map(({ prepared }) => prepared);
+    for (const [i, encoding] of encodeAll(texts, tokenizer).entries()) {
+      const { number } = waiting[i] as { number: number };
+      const example = cut(encoding, maxSeqLen);
+      if (encoding.tokens.length > maxSeqLen) wereCut.push(number);
+      if (!isSupervised(example)) lost.push(number);
+      examples.push(example);
+    }
     waiting = [];
     options.onProgress?.(share);
   };
   for (const { number, line, share } of readLines(path)) {
     if (line.trim() === '') continue;
-    waiting.push(prepareLine(line, number, tokenizer, options.task));
+    const record = parseRecord(line, number, task, param);
+    waiting.push({ number, prepared: prepareLine(record, number, tokenizer, param) });
     if (waiting.length === BATCH) encode(share);
   }
   if (waiting.length > 0) encode(1);
-  if (examples.length > 0 && !examples.some(isSupervised)) {
-    throw new DomainError(
-      'invalid_training_file',
-      `nothing is left to learn: in every example the first ${options.maxSeqLen} tokens hold no supervised one; ` +
-        'raise max_seq_len',
-      'training_file',
-    );
-  }
+  if (lost.length > 0) throw nothingLeft(lost, maxSeqLen, param);
+  if (wereCut.length > 0) options.onCut?.(wereCut);
   return examples;
 }
 
-function prepareLine(line: string, number: number, tokenizer: Tokenizer, task: string): Prepared {
-  const record = parseRecord(line, number, task);
+/** "line 3", or "lines 3, 4 and 12 more" */
+export function linesInWords(lines: readonly number[]): string {
+  const [shown, more] = [lines.slice(0, NAMED_LINES), lines.length - NAMED_LINES];
+  return `line${lines.length === 1 ? '' : 's'} ${shown.join(', ')}${more > 0 ? ` and ${more} more` : ''}`;
+}
+
+/** Lines that a message or a report names. */
+export const NAMED_LINES = 20;
+
+export function nothingLeft(
+  lines: readonly number[],
+  maxSeqLen: number,
+  param: string,
+): DomainError {
+  return new DomainError(
+    'invalid_training_file',
+    `${linesInWords(lines)}: the first ${maxSeqLen.toLocaleString('en')} tokens hold nothing to learn; ` +
+      `shorten ${lines.length === 1 ? 'it' : 'them'}, or raise graft.max_seq_len where the base takes more`,
+    param,
+  );
+}
+
+/** A record as the base's template writes it. @throws DomainError `invalid_training_file` naming its line */
+export function prepareLine(
+  record: JsonObject,
+  number: number,
+  tokenizer: Tokenizer,
+  param: string,
+): Prepared {
   try {
     return prepare(record, tokenizer);
   } catch (error) {
     if (!(error instanceof DomainError)) throw error;
-    throw new DomainError(
-      'invalid_training_file',
-      `line ${number}: ${error.message}`,
-      'training_file',
-    );
+    throw new DomainError('invalid_training_file', `line ${number}: ${error.message}`, param);
   }
 }
 
@@ -113,40 +151,36 @@ function prepare(record: JsonObject, tokenizer: Tokenizer): Prepared {
   return { text: text as string, spans: [[0, Infinity]], special: true, ends: true };
 }
 
-function encodeAll(
-  prepared: readonly Prepared[],
-  tokenizer: Tokenizer,
-  { maxSeqLen }: EncodeOptions,
-): Example[] {
-  const results = new Array<Example>(prepared.length);
+export function encodeAll(prepared: readonly Prepared[], tokenizer: Tokenizer): Encoding[] {
+  const results = new Array<Encoding>(prepared.length);
   for (const special of [false, true]) {
     const chosen = [...prepared.keys()].filter((i) => prepared[i]?.special === special);
     if (chosen.length === 0) continue;
     const texts = chosen.map((i) => (prepared[i] as Prepared).text);
     for (const [j, encoded] of tokenizer.encodeBatch(texts, { special, starts: true }).entries()) {
       const i = chosen[j] as number;
-      results[i] = target(encoded, prepared[i] as Prepared, tokenizer.eosId, maxSeqLen);
+      results[i] = ended(encoded, prepared[i] as Prepared, tokenizer.eosId);
     }
   }
   return results;
 }
 
-function target(
-  encoded: EncodedText,
-  prepared: Prepared,
-  eosId: number | null,
-  maxSeqLen: number,
-): Example {
-  let tokens = encoded.ids;
-  let learnt = supervised(encoded.starts, prepared.spans);
-  if (prepared.ends && eosId !== null) {
-    // some tokenizers end every text themselves
-    const ended = tokens.at(-1) === eosId && encoded.starts.at(-1) === -1;
-    const length = tokens.length + (ended ? 0 : 1);
-    tokens = Int32Array.from({ length }, (_, i) => tokens[i] ?? eosId);
-    learnt = Uint8Array.from({ length }, (_, i) => (i === length - 1 ? 1 : (learnt[i] as number)));
-  }
-  tokens = tokens.slice(0, maxSeqLen);
+/** With the end of text that completions and plain texts get. */
+function ended(encoded: EncodedText, prepared: Prepared, eosId: number | null): Encoding {
+  const tokens = encoded.ids;
+  const learnt = supervised(encoded.starts, prepared.spans);
+  if (!prepared.ends || eosId === null) return { tokens, learnt };
+  // some tokenizers end every text themselves
+  const hasEnd = tokens.at(-1) === eosId && encoded.starts.at(-1) === -1;
+  const length = tokens.length + (hasEnd ? 0 : 1);
+  return {
+    tokens: Int32Array.from({ length }, (_, i) => tokens[i] ?? eosId),
+    learnt: Uint8Array.from({ length }, (_, i) => (i === length - 1 ? 1 : (learnt[i] as number))),
+  };
+}
+
+export function cut({ tokens: whole, learnt }: Encoding, maxSeqLen: number): Example {
+  const tokens = whole.slice(0, maxSeqLen);
   const labels = new Int32Array(tokens.length).fill(UNSUPERVISED);
   for (let i = 1; i < tokens.length; i++) if (learnt[i]) labels[i - 1] = tokens[i] as number;
   return { tokens, labels, first: learnt[0] ? (tokens[0] as number) : UNSUPERVISED };
@@ -159,6 +193,6 @@ function supervised(starts: Int32Array, spans: Prepared['spans']): Uint8Array {
   );
 }
 
-function isSupervised({ labels, first }: Example): boolean {
+export function isSupervised({ labels, first }: Example): boolean {
   return first !== UNSUPERVISED || labels.some((label) => label !== UNSUPERVISED);
 }

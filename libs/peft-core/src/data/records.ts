@@ -32,11 +32,16 @@ export function readRecord(line: string, number: number, task: string): RecordFa
  * Parses a line that has passed `checkRecord`.
  * @throws DomainError `invalid_training_file` naming the line and the reason.
  */
-export function parseRecord(line: string, number: number, task: string): JsonObject {
+export function parseRecord(
+  line: string,
+  number: number,
+  task: string,
+  param = 'training_file',
+): JsonObject {
   const checked = parseLine(line, number);
   const reason = typeof checked === 'string' ? checked : taskOf(task).check(checked);
   if (reason !== null) {
-    throw new DomainError('invalid_training_file', `line ${number}: ${reason}`, 'training_file');
+    throw new DomainError('invalid_training_file', `line ${number}: ${reason}`, param);
   }
   return checked as JsonObject;
 }

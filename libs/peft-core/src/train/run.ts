@@ -2,7 +2,7 @@
 import { DomainError, type Spec } from '@graft/contracts';
 import { memory, tidy } from '@graft/kernels';
 import { attachMethod } from '../build.js';
-import { loadExamples, type Example } from '../data/examples.js';
+import { linesInWords, loadExamples, type Example } from '../data/examples.js';
 import { order } from '../data/order.js';
 import type { Base } from '../io/base-folder.js';
 import { commitFolder, hashFile, type FileFact } from '../io/commit-folder.js';
@@ -91,21 +91,24 @@ export class Run {
     try {
       if (options.initAdapterDir) beginFrom(options.initAdapterDir, spec, adapter);
       const room = base.model.maxPositions - virtualTokens(base.model, options.id);
-      const load = (path: string): Example[] =>
+      const maxSeqLen = Math.min(spec.max_seq_len ?? room, room);
+      const load = (path: string, param: string): Example[] =>
         loadExamples(path, base.tokenizer, {
-          maxSeqLen: Math.min(spec.max_seq_len ?? room, room),
+          maxSeqLen,
           task: spec.task,
+          param,
+          onCut: (lines) => options.onLog?.('info', cutInWords(param, lines, maxSeqLen)),
           onProgress: (progress: number) =>
             phase('reading_data', 'Reading and tokenising the data', progress),
         });
-      const examples = load(options.trainFile);
+      const examples = load(options.trainFile, 'training_file');
       if (examples.length === 0)
         throw new DomainError(
           'invalid_training_file',
           'the training file has no examples',
           'training_file',
         );
-      const validation = options.validFile ? load(options.validFile) : [];
+      const validation = options.validFile ? load(options.validFile, 'validation_file') : [];
       const identity = { baseId: options.baseId, spec, datasetSha256: hashFile(options.trainFile) };
       return new Run(base, spec, options, identity, adapter, examples, validation);
     } catch (error) {
@@ -266,6 +269,11 @@ export class Run {
         `Resumed from a checkpoint made ${doubt}: results may differ in the last bits`,
       );
   }
+}
+
+function cutInWords(param: string, lines: readonly number[], maxSeqLen: number): string {
+  const most = maxSeqLen.toLocaleString('en');
+  return `${lines.length} example${lines.length === 1 ? '' : 's'} of the ${param} cut at ${most} tokens: ${linesInWords(lines)}`;
 }
 
 function beginFrom(dir: string, spec: Spec, adapter: Adapter): void {
