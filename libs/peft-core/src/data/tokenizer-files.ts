@@ -20,8 +20,11 @@ export interface TokenizerFiles {
 const MAX_BYTES = 64 << 20;
 
 /** @throws DomainError `invalid_model` when tokenizer.json is missing or a file is not JSON. */
-export function tokenizerFiles(folder: string): TokenizerFiles {
-  const text = (name: string): string | undefined => readText(join(folder, name));
+export function tokenizerFiles(
+  folder: string,
+  find: (name: string) => string | undefined = (name) => join(folder, name),
+): TokenizerFiles {
+  const text = (name: string): string | undefined => readText(find(name));
   const tokenizerJson = text('tokenizer.json');
   if (tokenizerJson === undefined) {
     throw new DomainError(
@@ -55,8 +58,8 @@ export function parseJson(text: string, path: string): Json {
   throw new DomainError('invalid_model', `${path} does not hold a JSON object`);
 }
 
-function readText(path: string): string | undefined {
-  if (!existsSync(path)) return undefined;
+function readText(path: string | undefined): string | undefined {
+  if (path === undefined || !existsSync(path)) return undefined;
   if (statSync(path).size > MAX_BYTES)
     throw new DomainError('invalid_model', `${path} is larger than ${MAX_BYTES} bytes`);
   return readFileSync(path, 'utf8');

@@ -22,6 +22,8 @@ export class Tokenizer {
   readonly eosId: number | null;
   /** Entries, added tokens included; the model's table may be longer. */
   readonly vocabSize: number;
+  /** Tokens that a byte of text can make at most, by what normalising may do to it. */
+  readonly tokensPerByte: number;
   readonly #handle: number;
   readonly #template: ChatTemplate | null;
 
@@ -31,6 +33,7 @@ export class Tokenizer {
       const loaded = ask({ op: 'load', json: withWholeOffsets(tokenizerJson) }) as Loaded;
       this.#handle = loaded.handle;
       this.vocabSize = loaded.vocabSize;
+      this.tokensPerByte = growth(parseJson(tokenizerJson, 'tokenizer.json')['normalizer']);
     } catch (error) {
       if (error instanceof DomainError) throw error;
       throw new DomainError(
@@ -144,6 +147,12 @@ function withWholeOffsets(tokenizerJson: string): string {
   json['pre_tokenizer'] = mend(json['pre_tokenizer']);
   json['post_processor'] = mend(json['post_processor']);
   return JSON.stringify(json);
+}
+
+/** Bytes that a byte may become: Unicode's bounds for normal forms in UTF-8, and a space as "▁". */
+function growth(normalizer: unknown): number {
+  if (normalizer === undefined || normalizer === null) return 1;
+  return /NFK|Precompiled/.test(JSON.stringify(normalizer)) ? 11 : 3;
 }
 
 function idList(config: Json | undefined): unknown[] {

@@ -1,0 +1,40 @@
+// What reading data needs of a base, from its files wherever they lie: names apart from paths, as a blob store has
+// them. Native-free but for the tokenizers package.
+import { readFileSync } from 'node:fs';
+import { parseJson, tokenizerFiles } from '../data/tokenizer-files.js';
+import { Tokenizer } from '../data/tokenizer.js';
+import type { HfConfig } from '../models/model.js';
+import { checkedHeader } from './gguf-checked.js';
+import { ggufModel } from './gguf-architecture.js';
+import { ggufTokenizer } from './gguf-tokenizer.js';
+import { invalid } from './weight-files.js';
+
+export interface NamedFile {
+  readonly name: string;
+  readonly path: string;
+}
+
+export interface BaseText {
+  readonly config: HfConfig;
+  readonly tokenizer: Tokenizer;
+}
+
+/** @throws DomainError `invalid_model` or `unsupported` */
+export function readBaseText(files: readonly NamedFile[]): BaseText {
+  const gguf = files.find(({ name }) => name.endsWith('.gguf'));
+  if (gguf) {
+    const header = checkedHeader(gguf.path);
+    const { config } = ggufModel(header);
+    return { config, tokenizer: Tokenizer.load({ ...ggufTokenizer(header), config }) };
+  }
+  const find = (wanted: string): string | undefined =>
+    files.find(({ name }) => name === wanted)?.path;
+  const path = find('config.json');
+  if (path === undefined) throw invalid('the base has no config.json');
+  const config = parseJson(readFileSync(path, 'utf8'), 'config.json');
+  if (typeof config['model_type'] !== 'string') throw invalid('config.json has no model_type');
+  return {
+    config: config as HfConfig,
+    tokenizer: Tokenizer.load(tokenizerFiles('the base', find)),
+  };
+}

@@ -1,0 +1,169 @@
+// What creation says of data, against what the trainer makes of it: the same cuts, tokens and refusals.
+import type { DomainError } from '@graft/contracts';
+import { loadExamples, Tokenizer } from '@graft/peft-core';
+import { readBaseText, reportData } from '@graft/peft-core/data';
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, describe, expect, it } from 'vitest';
+import { LengthBound } from '../../libs/peft-core/src/data/length-bound.js';
+import { writeTinyBase } from '../tiny-base.js';
+
+const folder = mkdtempSync(join(tmpdir(), 'graft-report-'));
+const base = writeTinyBase(join(folder, 'base'));
+const named = readdirSync(base).map((name) => ({ name, path: join(base, name) }));
+const { tokenizer, config } = readBaseText(named);
+afterAll(() => rmSync(folder, { recursive: true }));
+
+const chat = (user: string, assistant: string, extra = {}) => ({
+  messages: [
+    { role: 'user', content: user },
+    { role: 'assistant', content: assistant },
+  ],
+  ...extra,
+});
+
+let files = 0;
+function write(records: readonly unknown[]) {
+  const path = join(folder, `${files++}.jsonl`);
+  writeFileSync(path, records.map((record) => (record === '' ? '' : JSON.stringify(record))).join('\n'));
+  return { path, records: records.filter((record) => record !== '').length };
+}
+
+const report = (records: readonly unknown[], maxSeqLen = 60, validation?: readonly unknown[]) =>
+  reportData(write(records), validation ? write(validation) : null, tokenizer, { task: 'causal_lm', maxSeqLen });
+
+const tokensOf = (path: string, maxSeqLen: number): { tokens: number; supervised: number; cut: number[] } => {
+  let cut: number[] = [];
+  const examples = loadExamples(path, tokenizer, { task: 'causal_lm', maxSeqLen, onCut: (lines) => (cut = [...lines]) });
+  return {
+    tokens: examples.reduce((sum, { tokens }) => sum + tokens.length, 0),
+    supervised: examples.reduce((sum, { labels }) => sum + labels.filter((label) => label >= 0).length, 0),
+    cut,
+  };
+};
+
+it('reads a base from files that lie anywhere, and its configuration', () => {
+  expect(config.model_type).toBe('llama');
+  expect(tokenizer.encode('abc')).toEqual(Tokenizer.load(base).encode('abc'));
+});
+
+it('loads no libtorch', () => {
+  const entry = import.meta.resolve('@graft/peft-core/data');
+  const script = `
+    const { readBaseText } = await import(${JSON.stringify(entry)});
+    readBaseText(${JSON.stringify(named)});
+    const loaded = process.report.getReport().sharedObjects.filter((path) => /torch|kernels/.test(path));
+    console.log(JSON.stringify(loaded)); process.exit(0);`;
+  const out = execFileSync(process.execPath, ['--input-type=module', '-e', script], { encoding: 'utf8' });
+  expect(JSON.parse(out)).toEqual([]);
+});
+
+describe('a small file', () => {
+  it('is counted token by token, with what will be cut', () => {
+    const records = [chat('hi', 'ho'), '', chat('hi', 'a'.repeat(80)), { text: 'b'.repeat(70) }];
+    const { training } = report(records);
+    const file = write(records);
+    const { tokens, supervised } = tokensOf(file.path, 60);
+    expect(training).toMatchObject({
+      examples: 3,
+      tokens,
+      supervised_tokens: supervised,
+      sampled: false,
+      longest: 80 + tokenizer.encode('<s>user: hi</s><s>assistant: </s>').length,
+      max_seq_len: 60,
+      cut: 2,
+      cut_lines: [3, 4],
+      formats: { messages: 2, text: 1 },
+    });
+    expect(training.warnings).toEqual([
+      '2 of 3 examples of the training file are longer than 60 tokens and will be cut at the end (lines 3, 4).',
+      'The training file mixes formats: 2 of messages, 1 of text.',
+    ]);
+  });
+
+  it('is refused by the lines that have nothing left to learn, of the file they are in', () => {
+    const lost = chat('a'.repeat(100), 'yes');
+    const caught = (work: () => unknown): DomainError => {
+      try {
+        work();
+      } catch (error) {
+        return error as DomainError;
+      }
+      throw new Error('was accepted');
+    };
+    expect(caught(() => report([chat('a', 'b'), lost, lost]))).toMatchObject({
+      code: 'invalid_training_file',
+      param: 'training_file',
+      message: expect.stringMatching(/^lines 2, 3: the first 60 tokens hold nothing to learn/),
+    });
+    expect(caught(() => report([chat('a', 'b')], 60, [lost]))).toMatchObject({ param: 'validation_file' });
+  });
+
+  it('tells repeated examples, and those of the validation file that are trained on', () => {
+    const [a, b, c] = [chat('a', 'b'), chat('b', 'c'), chat('c', 'd')];
+    const { training, validation } = report([a, a, b, a], 60, [b, c]);
+    expect(training).toMatchObject({ duplicates: 2, overlap: 0 });
+    expect(validation).toMatchObject({ examples: 2, duplicates: 0, overlap: 1 });
+    expect(training.warnings).toEqual(['2 of 4 examples of the training file repeat an earlier one.']);
+    expect(validation?.warnings[0]).toMatch(/^1 of 2 examples of the validation file is in the training file, too/);
+  });
+
+  it('tells fields that the template does not use, and only those', () => {
+    const tools = [{ type: 'function', function: { name: 'f', parameters: {} } }];
+    const records = [chat('a', 'b', { tools }), chat('b', 'c', { tools, parallel_tool_calls: true }), chat('c', 'd')];
+    expect(report(records).training.ignored_fields).toEqual({ tools: 2, parallel_tool_calls: 1 });
+    const template = "{% if tools %}{{ tools | tojson }}{% endif %}{% for m in messages %}<s>{{ m.role }}: {{ m.content }}</s>{% endfor %}{% if add_generation_prompt %}<s>assistant: {% endif %}";
+    const json = readFileSync(join(base, 'tokenizer.json'), 'utf8');
+    const using = Tokenizer.load({ tokenizerJson: json, chatTemplate: template });
+    const found = reportData(write(records), null, using, { task: 'causal_lm', maxSeqLen: 500 });
+    expect(found.training.ignored_fields).toEqual({ parallel_tool_calls: 1 });
+  });
+});
+
+describe('a large file', () => {
+  const maxSeqLen = 400;
+  // a record in 97 is too long
+  const records = Array.from({ length: 3_000 }, (_, i) => chat(`question ${i}`, 'x'.repeat(i % 97 === 5 ? 600 : 20 + ((i * 7) % 60))));
+
+  it('is sampled for its totals, and exact in what is cut', () => {
+    const file = write(records);
+    const { training } = reportData(file, null, tokenizer, { task: 'causal_lm', maxSeqLen });
+    const { tokens, supervised, cut } = tokensOf(file.path, maxSeqLen);
+    expect(training).toMatchObject({ examples: 3_000, sampled: true, cut: cut.length, cut_lines: cut.slice(0, 20) });
+    expect(cut.length).toBeGreaterThan(20);
+    expect(Math.abs(training.tokens / tokens - 1)).toBeLessThan(0.02);
+    expect(Math.abs(training.supervised_tokens / supervised - 1)).toBeLessThan(0.03);
+  });
+});
+
+describe('the bound that spares tokenising', () => {
+  const templates = join(import.meta.dirname, '../golden/chat');
+  const json = readFileSync(join(base, 'tokenizer.json'), 'utf8');
+  type Conversations = Parameters<Tokenizer['render']>[0][];
+  const conversations = JSON.parse(readFileSync(join(templates, 'conversations.json'), 'utf8')) as Conversations;
+
+  it.each(readdirSync(templates).filter((name) => name !== 'conversations.json'))('holds for %s', (name) => {
+    const { template, ...tokens } = JSON.parse(readFileSync(join(templates, name), 'utf8')) as { template: string };
+    const one = Tokenizer.load({ tokenizerJson: json, tokenizerConfig: tokens, chatTemplate: template });
+    const bound = new LengthBound(one);
+    let compared = 0;
+    for (const messages of conversations) {
+      let text: string;
+      try {
+        text = one.render(messages);
+      } catch {
+        continue; // the template refuses it
+      }
+      const record = { messages };
+      const most = bound.tokens(record, Buffer.byteLength(JSON.stringify(record)));
+      expect(one.encode(text).length).toBeLessThanOrEqual(most);
+      // and it is of use: no more than the frame above
+      expect(most).toBeLessThan(4 * Buffer.byteLength(text) + 1_500);
+      compared++;
+    }
+    expect(compared).toBeGreaterThan(2);
+    one.dispose();
+  });
+});
