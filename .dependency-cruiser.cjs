@@ -45,10 +45,24 @@ module.exports = {
       {
         name: 'peft-core-beyond-catalog',
         path: '^libs/peft-core/',
-        pathNot: '^libs/peft-core/(src|dist)/catalog\\.',
+        pathNot: '^libs/peft-core/(src|dist)/(catalog|data)\\.',
       },
       'the API sees the native-free catalogue only',
     ),
+    {
+      name: 'only-the-reader-process-reads-data',
+      comment: 'templates of strangers run in a process of their own (docs/adr/0009)',
+      severity: 'error',
+      from: { path: room('api'), pathNot: '/preview/reader-(process|protocol)\\.' },
+      to: { path: '^libs/peft-core/(src|dist)/data\\.' },
+    },
+    {
+      name: 'nobody-imports-the-reader-process',
+      comment: 'it is started, not imported',
+      severity: 'error',
+      from: { path: room('api') },
+      to: { path: '/preview/reader-process\\.' },
+    },
     never(
       'cli',
       ours(['kernels', 'peft-core', 'api', 'worker', 'dashboard']),

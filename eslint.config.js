@@ -74,6 +74,24 @@ const coreWithoutFiles = {
   },
 };
 
+// the API's reader process reads data with a base's tokenizer (docs/adr/0009); nothing else of the API may
+const readerProcess = {
+  files: ['apps/api/src/preview/reader-*.ts'],
+  rules: {
+    'no-restricted-imports': [
+      'error',
+      {
+        patterns: [
+          {
+            regex: '^@graft/(kernels|worker|cli|peft-core(?!/data$))',
+            message: 'the reader process has peft-core/data and contracts',
+          },
+        ],
+      },
+    ],
+  },
+};
+
 const noDefaultExport = {
   selector: 'ExportDefaultDeclaration',
   message: 'No default exports: a thing has one name everywhere.',
@@ -124,6 +142,7 @@ export default tseslint.config(
   },
   ...rooms,
   coreWithoutFiles,
+  readerProcess,
   {
     // decorators need the classes at run time
     files: ['apps/api/**/*.ts'],

@@ -27,19 +27,35 @@ const chat = (user: string, assistant: string, extra = {}) => ({
 let files = 0;
 function write(records: readonly unknown[]) {
   const path = join(folder, `${files++}.jsonl`);
-  writeFileSync(path, records.map((record) => (record === '' ? '' : JSON.stringify(record))).join('\n'));
+  writeFileSync(
+    path,
+    records.map((record) => (record === '' ? '' : JSON.stringify(record))).join('\n'),
+  );
   return { path, records: records.filter((record) => record !== '').length };
 }
 
 const report = (records: readonly unknown[], maxSeqLen = 60, validation?: readonly unknown[]) =>
-  reportData(write(records), validation ? write(validation) : null, tokenizer, { task: 'causal_lm', maxSeqLen });
+  reportData(write(records), validation ? write(validation) : null, tokenizer, {
+    task: 'causal_lm',
+    maxSeqLen,
+  });
 
-const tokensOf = (path: string, maxSeqLen: number): { tokens: number; supervised: number; cut: number[] } => {
+const tokensOf = (
+  path: string,
+  maxSeqLen: number,
+): { tokens: number; supervised: number; cut: number[] } => {
   let cut: number[] = [];
-  const examples = loadExamples(path, tokenizer, { task: 'causal_lm', maxSeqLen, onCut: (lines) => (cut = [...lines]) });
+  const examples = loadExamples(path, tokenizer, {
+    task: 'causal_lm',
+    maxSeqLen,
+    onCut: (lines) => (cut = [...lines]),
+  });
   return {
     tokens: examples.reduce((sum, { tokens }) => sum + tokens.length, 0),
-    supervised: examples.reduce((sum, { labels }) => sum + labels.filter((label) => label >= 0).length, 0),
+    supervised: examples.reduce(
+      (sum, { labels }) => sum + labels.filter((label) => label >= 0).length,
+      0,
+    ),
     cut,
   };
 };
@@ -56,7 +72,9 @@ it('loads no libtorch', () => {
     readBaseText(${JSON.stringify(named)});
     const loaded = process.report.getReport().sharedObjects.filter((path) => /torch|kernels/.test(path));
     console.log(JSON.stringify(loaded)); process.exit(0);`;
-  const out = execFileSync(process.execPath, ['--input-type=module', '-e', script], { encoding: 'utf8' });
+  const out = execFileSync(process.execPath, ['--input-type=module', '-e', script], {
+    encoding: 'utf8',
+  });
   expect(JSON.parse(out)).toEqual([]);
 });
 
@@ -98,7 +116,9 @@ describe('a small file', () => {
       param: 'training_file',
       message: expect.stringMatching(/^lines 2, 3: the first 60 tokens hold nothing to learn/),
     });
-    expect(caught(() => report([chat('a', 'b')], 60, [lost]))).toMatchObject({ param: 'validation_file' });
+    expect(caught(() => report([chat('a', 'b')], 60, [lost]))).toMatchObject({
+      param: 'validation_file',
+    });
   });
 
   it('tells repeated examples, and those of the validation file that are trained on', () => {
@@ -106,15 +126,24 @@ describe('a small file', () => {
     const { training, validation } = report([a, a, b, a], 60, [b, c]);
     expect(training).toMatchObject({ duplicates: 2, overlap: 0 });
     expect(validation).toMatchObject({ examples: 2, duplicates: 0, overlap: 1 });
-    expect(training.warnings).toEqual(['2 of 4 examples of the training file repeat an earlier one.']);
-    expect(validation?.warnings[0]).toMatch(/^1 of 2 examples of the validation file is in the training file, too/);
+    expect(training.warnings).toEqual([
+      '2 of 4 examples of the training file repeat an earlier one.',
+    ]);
+    expect(validation?.warnings[0]).toMatch(
+      /^1 of 2 examples of the validation file is in the training file, too/,
+    );
   });
 
   it('tells fields that the template does not use, and only those', () => {
     const tools = [{ type: 'function', function: { name: 'f', parameters: {} } }];
-    const records = [chat('a', 'b', { tools }), chat('b', 'c', { tools, parallel_tool_calls: true }), chat('c', 'd')];
+    const records = [
+      chat('a', 'b', { tools }),
+      chat('b', 'c', { tools, parallel_tool_calls: true }),
+      chat('c', 'd'),
+    ];
     expect(report(records).training.ignored_fields).toEqual({ tools: 2, parallel_tool_calls: 1 });
-    const template = "{% if tools %}{{ tools | tojson }}{% endif %}{% for m in messages %}<s>{{ m.role }}: {{ m.content }}</s>{% endfor %}{% if add_generation_prompt %}<s>assistant: {% endif %}";
+    const template =
+      '{% if tools %}{{ tools | tojson }}{% endif %}{% for m in messages %}<s>{{ m.role }}: {{ m.content }}</s>{% endfor %}{% if add_generation_prompt %}<s>assistant: {% endif %}';
     const json = readFileSync(join(base, 'tokenizer.json'), 'utf8');
     const using = Tokenizer.load({ tokenizerJson: json, chatTemplate: template });
     const found = reportData(write(records), null, using, { task: 'causal_lm', maxSeqLen: 500 });
@@ -125,13 +154,20 @@ describe('a small file', () => {
 describe('a large file', () => {
   const maxSeqLen = 400;
   // a record in 97 is too long
-  const records = Array.from({ length: 3_000 }, (_, i) => chat(`question ${i}`, 'x'.repeat(i % 97 === 5 ? 600 : 20 + ((i * 7) % 60))));
+  const records = Array.from({ length: 3_000 }, (_, i) =>
+    chat(`question ${i}`, 'x'.repeat(i % 97 === 5 ? 600 : 20 + ((i * 7) % 60))),
+  );
 
   it('is sampled for its totals, and exact in what is cut', () => {
     const file = write(records);
     const { training } = reportData(file, null, tokenizer, { task: 'causal_lm', maxSeqLen });
     const { tokens, supervised, cut } = tokensOf(file.path, maxSeqLen);
-    expect(training).toMatchObject({ examples: 3_000, sampled: true, cut: cut.length, cut_lines: cut.slice(0, 20) });
+    expect(training).toMatchObject({
+      examples: 3_000,
+      sampled: true,
+      cut: cut.length,
+      cut_lines: cut.slice(0, 20),
+    });
     expect(cut.length).toBeGreaterThan(20);
     expect(Math.abs(training.tokens / tokens - 1)).toBeLessThan(0.02);
     expect(Math.abs(training.supervised_tokens / supervised - 1)).toBeLessThan(0.03);
@@ -142,28 +178,39 @@ describe('the bound that spares tokenising', () => {
   const templates = join(import.meta.dirname, '../golden/chat');
   const json = readFileSync(join(base, 'tokenizer.json'), 'utf8');
   type Conversations = Parameters<Tokenizer['render']>[0][];
-  const conversations = JSON.parse(readFileSync(join(templates, 'conversations.json'), 'utf8')) as Conversations;
+  const conversations = JSON.parse(
+    readFileSync(join(templates, 'conversations.json'), 'utf8'),
+  ) as Conversations;
 
-  it.each(readdirSync(templates).filter((name) => name !== 'conversations.json'))('holds for %s', (name) => {
-    const { template, ...tokens } = JSON.parse(readFileSync(join(templates, name), 'utf8')) as { template: string };
-    const one = Tokenizer.load({ tokenizerJson: json, tokenizerConfig: tokens, chatTemplate: template });
-    const bound = new LengthBound(one);
-    let compared = 0;
-    for (const messages of conversations) {
-      let text: string;
-      try {
-        text = one.render(messages);
-      } catch {
-        continue; // the template refuses it
+  it.each(readdirSync(templates).filter((name) => name !== 'conversations.json'))(
+    'holds for %s',
+    (name) => {
+      const { template, ...tokens } = JSON.parse(readFileSync(join(templates, name), 'utf8')) as {
+        template: string;
+      };
+      const one = Tokenizer.load({
+        tokenizerJson: json,
+        tokenizerConfig: tokens,
+        chatTemplate: template,
+      });
+      const bound = new LengthBound(one);
+      let compared = 0;
+      for (const messages of conversations) {
+        let text: string;
+        try {
+          text = one.render(messages);
+        } catch {
+          continue; // the template refuses it
+        }
+        const record = { messages };
+        const most = bound.tokens(record, Buffer.byteLength(JSON.stringify(record)));
+        expect(one.encode(text).length).toBeLessThanOrEqual(most);
+        // and it is of use: no more than the frame above
+        expect(most).toBeLessThan(4 * Buffer.byteLength(text) + 1_500);
+        compared++;
       }
-      const record = { messages };
-      const most = bound.tokens(record, Buffer.byteLength(JSON.stringify(record)));
-      expect(one.encode(text).length).toBeLessThanOrEqual(most);
-      // and it is of use: no more than the frame above
-      expect(most).toBeLessThan(4 * Buffer.byteLength(text) + 1_500);
-      compared++;
-    }
-    expect(compared).toBeGreaterThan(2);
-    one.dispose();
-  });
+      expect(compared).toBeGreaterThan(2);
+      one.dispose();
+    },
+  );
 });

@@ -358,6 +358,9 @@ describe('fine-tuning jobs through the official SDK', () => {
     for await (const event of client.fineTuning.jobs.listEvents(job.id, { limit: 3 }))
       messages.push(event.message);
     expect(messages.toReversed().slice(2)).toEqual([
+      expect.stringMatching(
+        /^12 of 12 examples of the validation file are in the training file, too/,
+      ),
       'Files validated, moving job to queued state',
       'Fine-tuning job started',
       'Step 1/3: training loss=3.000',

@@ -47,6 +47,11 @@ import { Archives } from './models/archives.service.js';
 import { ModelImport } from './models/import.js';
 import { ModelsController } from './models/models.controller.js';
 import { ModelsService } from './models/models.service.js';
+import { DataReader } from './preview/data-reader.js';
+import { DataReports } from './preview/data-reports.js';
+import { JobPlans } from './preview/job-plans.js';
+import { JobPreviews } from './preview/job-previews.js';
+import { Speeds } from './preview/speeds.js';
 import { Retention } from './retention/retention.js';
 import { JobStream } from './stream/job-stream.js';
 import { Notifications } from './stream/notifications.js';
@@ -80,6 +85,11 @@ const SERVICES = [
   JobsRepository,
   JobsService,
   JobCreation,
+  DataReader,
+  DataReports,
+  JobPlans,
+  JobPreviews,
+  Speeds,
   JobMetrics,
   History,
   Replay,

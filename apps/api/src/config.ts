@@ -40,6 +40,8 @@ export interface ApiConfig {
   readonly reconcileMs?: number;
   /** How often what nobody needs any more is deleted; tests shorten it. */
   readonly retentionMs?: number;
+  /** How long reading a job's data before it is created may take; tests shorten it. */
+  readonly readerMs?: number;
   /** Pause before a crashed attempt is queued again, doubled with each failure; tests shorten it. */
   readonly retryBackoffMs?: number;
 }
@@ -62,6 +64,7 @@ export class Settings {
   readonly heartbeatMs: number;
   readonly reconcileMs: number;
   readonly retentionMs: number;
+  readonly readerMs: number;
   readonly retryBackoffMs: number;
   readonly blobsDir: string;
 
@@ -85,6 +88,7 @@ export class Settings {
     this.heartbeatMs = Math.max(200, Math.floor(this.leaseMs / 3));
     this.reconcileMs = config.reconcileMs ?? 3_000;
     this.retentionMs = config.retentionMs ?? 600_000;
+    this.readerMs = config.readerMs ?? 60_000;
     this.retryBackoffMs = config.retryBackoffMs ?? 5_000;
     this.blobsDir = join(config.home, 'blobs');
   }

@@ -111,7 +111,8 @@ export interface JobGraft {
   /** At most 60 losses over the whole run, for a sparkline. */
   readonly sparkline: readonly number[];
   /** What the training file is for this base; null where it was not looked at. */
-  readonly data?: DataReport | null;
+  readonly data: DataReport | null;
+  /** The lowest validation loss so far and its step. */
   readonly best: JobBest | null;
   /** Seconds in which attempts trained (from their first step's beginning to their end); waiting is not in it. */
   readonly training_seconds: number;

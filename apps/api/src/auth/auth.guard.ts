@@ -22,11 +22,12 @@ export class AuthGuard implements CanActivate {
     const request = context.switchToHttp().getRequest<Request & { principal?: Principal }>();
     const principal = await this.keys.authenticate(bearer(request.headers.authorization));
     this.limit(principal, context.switchToHttp().getResponse<Response>());
-    const scope = this.reflector.get<Scope | undefined>(SCOPE, handler);
-    if (scope && !principal.scopes.includes(scope) && !principal.scopes.includes('admin')) {
+    const anyOf = this.reflector.get<Scope[] | undefined>(SCOPE, handler) ?? [];
+    const { scopes } = principal;
+    if (anyOf.length > 0 && ![...anyOf, 'admin'].some((scope) => scopes.includes(scope))) {
       throw new DomainError(
         'insufficient_scope',
-        `this key lacks the scope ${scope}; use one that has it`,
+        `this key lacks the scope ${anyOf.join(' or ')}; use one that has it`,
       );
     }
     request.principal = principal;

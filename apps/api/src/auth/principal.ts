@@ -18,8 +18,8 @@ export const SCOPE = 'graft:scope';
 
 /** A route that answers without a key. */
 export const Public = (): CustomDecorator => SetMetadata(PUBLIC, true);
-/** The scope that a key needs for a route; `admin` has them all. */
-export const Needs = (scope: Scope): CustomDecorator => SetMetadata(SCOPE, scope);
+/** The scope that a key needs for a route, or any one of several; `admin` has them all. */
+export const Needs = (...anyOf: Scope[]): CustomDecorator => SetMetadata(SCOPE, anyOf);
 
 export const Caller = createParamDecorator(
   (_: unknown, context: ExecutionContext): Principal =>

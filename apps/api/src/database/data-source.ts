@@ -2,7 +2,7 @@ import { DataSource } from 'typeorm';
 import { Outbox, Worker } from './entities/dispatch.js';
 import { Installation } from './entities/installation.js';
 import { Attempt, Checkpoint, Evaluation, Job, JobEvent, Metric } from './entities/job.js';
-import { Artifact, Blob, File, Model } from './entities/storage.js';
+import { Artifact, Blob, File, Model, StoredReport } from './entities/storage.js';
 import { ApiKey, Idempotency, JoinToken, Project } from './entities/tenancy.js';
 import { Initial1764000000000 } from './migrations/1764000000000-initial.js';
 import { WorkerSession1764100000000 } from './migrations/1764100000000-worker-session.js';
@@ -10,6 +10,7 @@ import { Installation1764200000000 } from './migrations/1764200000000-installati
 import { FileReport1764302117000 } from './migrations/1764302117000-file-report.js';
 import { CheckpointMetrics1764350100000 } from './migrations/1764350100000-checkpoint-metrics.js';
 import { JobWarningsAndBest1764350200000 } from './migrations/1764350200000-job-warnings-and-best.js';
+import { DataReports1764400000000 } from './migrations/1764400000000-data-reports.js';
 
 export const ENTITIES = [
   Project,
@@ -29,6 +30,7 @@ export const ENTITIES = [
   Outbox,
   Worker,
   Installation,
+  StoredReport,
 ];
 
 /** Of connections: what a request does is bounded by the one, what workers report by the other. */
@@ -50,6 +52,7 @@ export function dataSource(url: string, pool: keyof typeof POOLS = 'requests'): 
       FileReport1764302117000,
       CheckpointMetrics1764350100000,
       JobWarningsAndBest1764350200000,
+      DataReports1764400000000,
     ],
     migrationsTableName: 'migration',
     extra: {

@@ -1,20 +1,19 @@
 import { Injectable } from '@nestjs/common';
-import { CreateJob, DomainError, type JobObject } from '@graft/contracts';
+import { DomainError, type JobObject } from '@graft/contracts';
 import type { EntityManager } from 'typeorm';
-import { z } from 'zod';
 import type { Principal } from '../auth/principal.js';
 import { BlobStore } from '../blobs/blob-store.js';
-import { peftFields, resolveSpec } from '../catalog/plugins.js';
 import { Database } from '../database/database.js';
 import { Job } from '../database/entities/job.js';
 import type { File } from '../database/entities/storage.js';
 import { Outbox } from '../dispatch/outbox.js';
 import { History } from '../events/history.js';
 import { FilesService } from '../files/files.service.js';
-import { parseBody } from '../http/parse.js';
 import { newId, sha256 } from '../ids.js';
 import { ModelsService, type Resolved } from '../models/models.service.js';
+import { JobPlans, type JobPlan } from '../preview/job-plans.js';
 import { JobsRepository } from './jobs.repository.js';
+import { DEFAULT_POOL } from './pool.js';
 
 /** How the caller marks a repeated request (docs/api.md). */
 export interface RetryMarks {
@@ -24,13 +23,6 @@ export interface RetryMarks {
 
 const MAX_OPEN_JOBS = 10_000;
 const SDK_RETRY_WINDOW = '2 minutes';
-/** OpenAI's bound, checked here because it counts pairs, not characters. */
-const Metadata = z.object({
-  metadata: z
-    .record(z.string(), z.string())
-    .refine((pairs) => Object.keys(pairs).length <= 16, 'at most 16 pairs'),
-});
-
 @Injectable()
 export class JobCreation {
   constructor(
@@ -38,6 +30,7 @@ export class JobCreation {
     private readonly blobs: BlobStore,
     private readonly files: FilesService,
     private readonly models: ModelsService,
+    private readonly plans: JobPlans,
     private readonly jobs: JobsRepository,
     private readonly outbox: Outbox,
     private readonly history: History,
@@ -49,24 +42,10 @@ export class JobCreation {
     const earlier = await this.earlier(caller, hash, marks);
     if (earlier) return this.jobs.object(caller.projectId, earlier);
 
-    const request = parseBody(CreateJob, body, peftFields);
-    if (request.metadata) parseBody(Metadata, { metadata: request.metadata });
-    const base = await this.models.resolve(caller, request.model, 'model');
-    const start = await this.startingAdapter(caller, request, base);
-    const training = await this.usable(caller, request.training_file, 'training_file');
-    const validation = request.validation_file
-      ? await this.usable(caller, request.validation_file, 'validation_file')
-      : null;
-    const spec = resolveSpec(
-      { ...request, model: base.base.id },
-      {
-        trainingRecords: training.records,
-        ...(base.base.family ? { modelType: base.base.family } : {}),
-      },
-    );
-
+    const plan = await this.plans.of(caller, body);
+    const { request, base, start, training, validation, spec } = plan;
     const id = newId('ftjob-');
-    const pool = request.graft?.pool ?? 'default';
+    const pool = request.graft?.pool ?? DEFAULT_POOL;
     const inserted = await this.database.transaction(async (manager) => {
       const taken = await this.claimKey(manager, caller, marks.idempotencyKey ?? id, hash, id);
       if (taken !== null) return taken;
@@ -82,6 +61,7 @@ export class JobCreation {
         request: request as never,
         spec: spec as never,
         init_adapter: [...(start?.adapter ?? [])],
+        data: (plan.data?.training ?? null) as never,
         training_file: training.id,
         validation_file: validation?.id ?? null,
         suffix: request.suffix ?? null,
@@ -96,6 +76,7 @@ export class JobCreation {
       await this.history.append(manager, id, [
         { message: `Created fine-tuning job: ${id}` },
         { message: `Validating ${files}` },
+        ...dataWarnings(plan).map((message) => ({ level: 'warn' as const, message })),
         { message: 'Files validated, moving job to queued state' },
       ]);
       return id;
@@ -122,50 +103,6 @@ export class JobCreation {
         `${start?.id} was just deleted`,
         'graft.init_adapter',
       );
-  }
-
-  private async startingAdapter(
-    caller: Principal,
-    request: CreateJob,
-    base: Resolved,
-  ): Promise<Resolved | null> {
-    const named = request.graft?.init_adapter;
-    if (!named) return base.adapter.length > 0 ? base : null;
-    const start = await this.models.resolve(caller, named, 'graft.init_adapter');
-    if (start.adapter.length === 0) {
-      throw new DomainError(
-        'invalid_adapter',
-        `${named} is a base model, not an adapter`,
-        'graft.init_adapter',
-      );
-    }
-    if (start.base.id !== base.base.id) {
-      throw new DomainError(
-        'invalid_adapter',
-        `${named} was trained on ${start.base.id}, not on ${base.base.id}`,
-        'graft.init_adapter',
-      );
-    }
-    return start;
-  }
-
-  private async usable(caller: Principal, id: string, parameter: string): Promise<File> {
-    const file = await this.files.row(caller, id, parameter);
-    if (file.purpose !== 'fine-tune') {
-      throw new DomainError(
-        'invalid_training_file',
-        `${id} has purpose ${file.purpose}; upload it with purpose fine-tune`,
-        parameter,
-      );
-    }
-    if (file.status !== 'processed') {
-      throw new DomainError(
-        'invalid_training_file',
-        `${file.filename} (${id}) cannot be used: ${file.status_details ?? file.status}`,
-        parameter,
-      );
-    }
-    return file;
   }
 
   private async earlier(
@@ -230,6 +167,11 @@ export class JobCreation {
       );
     }
   }
+}
+
+function dataWarnings({ data, unread }: JobPlan): string[] {
+  if (data) return [...data.training.warnings, ...(data.validation?.warnings ?? [])];
+  return [`The data could not be looked at before training, which will check them: ${unread}`];
 }
 
 const mismatch = (): DomainError =>

@@ -1,4 +1,11 @@
-import type { JobAttempt, JobGraft, JobObject } from '@graft/contracts';
+import type {
+  CreateJob,
+  JobAttempt,
+  JobGraft,
+  JobObject,
+  JobPreviewObject,
+  Spec,
+} from '@graft/contracts';
 import type { Attempt, Job } from '../database/entities/job.js';
 import { unix, unixOrNull } from '../ids.js';
 
@@ -19,16 +26,7 @@ export function jobObject(
   attempts: readonly TimedAttempt[],
   silentAfter: number,
 ): JobObject {
-  const request = job.request as {
-    hyperparameters?: Record<string, number | 'auto'> | null;
-    method?: { supervised?: { hyperparameters?: Record<string, number | 'auto'> } } | null;
-  };
-  const asked = request.method?.supervised?.hyperparameters ?? request.hyperparameters ?? {};
-  const hyperparameters = {
-    batch_size: job.spec.batch_size,
-    learning_rate_multiplier: asked['learning_rate_multiplier'] ?? ('auto' as const),
-    n_epochs: job.spec.n_epochs,
-  };
+  const hyperparameters = resolvedNumbers(job.request, job.spec);
   const graft = graftFields(job, attempts, silentAfter);
   const eta = graft.progress.eta_seconds;
   return {
@@ -57,6 +55,19 @@ export function jobObject(
   };
 }
 
+/** OpenAI's numbers with every "auto" resolved; the multiplier is in the rate already. */
+export function resolvedNumbers(
+  request: Pick<CreateJob, 'hyperparameters' | 'method'>,
+  spec: Spec,
+): JobPreviewObject['hyperparameters'] {
+  const asked = request.method?.supervised?.hyperparameters ?? request.hyperparameters ?? {};
+  return {
+    batch_size: spec.batch_size,
+    learning_rate_multiplier: asked.learning_rate_multiplier ?? 'auto',
+    n_epochs: spec.n_epochs,
+  };
+}
+
 /** Options that a user may set under `graft`, echoed with what they resolved to. */
 const ECHOED = [
   'task',
@@ -76,6 +87,9 @@ const ECHOED = [
   'quantization',
 ] as const;
 
+export const echoed = (spec: Spec): Record<string, unknown> =>
+  Object.fromEntries(ECHOED.map((name) => [name, spec[name]]));
+
 function graftFields(job: Job, attempts: readonly TimedAttempt[], silentAfter: number): JobGraft {
   const running = job.state === 'running';
   const options = (job.request['graft'] ?? {}) as Record<string, unknown>;
@@ -84,7 +98,7 @@ function graftFields(job: Job, attempts: readonly TimedAttempt[], silentAfter: n
   const left = job.total_steps === null ? null : Math.max(0, job.total_steps - job.step);
   return {
     ...options,
-    ...Object.fromEntries(ECHOED.map((name) => [name, job.spec[name]])),
+    ...echoed(job.spec),
     phase: {
       code: job.phase_code,
       message: silent === null ? job.phase_message : silence(silent),
@@ -111,6 +125,7 @@ function graftFields(job: Job, attempts: readonly TimedAttempt[], silentAfter: n
     sparkline: job.sparkline.values,
     best: job.best,
     warnings: job.warnings,
+    data: job.data,
   };
 }
 

@@ -15,6 +15,7 @@ import { CreateJob, DomainError } from '@graft/contracts';
 import type { Request, Response } from 'express';
 import { Caller, Needs, type Principal } from '../auth/principal.js';
 import { bodySchema } from '../http/parse.js';
+import { JobPreviews } from '../preview/job-previews.js';
 import { JobStream } from '../stream/job-stream.js';
 import { JobCreation } from './create-job.js';
 import { JobsService } from './jobs.service.js';
@@ -29,6 +30,7 @@ export class JobsController {
   constructor(
     private readonly jobs: JobsService,
     private readonly creation: JobCreation,
+    private readonly previews: JobPreviews,
     private readonly metrics: JobMetrics,
     private readonly streams: JobStream,
   ) {}
@@ -47,6 +49,15 @@ export class JobsController {
       idempotencyKey: idempotencyKey(key),
       sdkRetry: Number(retries ?? 0) > 0,
     });
+  }
+
+  /** What creating would do; the same body and the same errors. */
+  @Post('preview')
+  @HttpCode(200)
+  @Needs('jobs:write', 'jobs:read')
+  @ApiBody({ schema: bodySchema(CreateJob) })
+  preview(@Caller() caller: Principal, @Body() body: unknown): Promise<unknown> {
+    return this.previews.of(caller, body);
   }
 
   @Get()

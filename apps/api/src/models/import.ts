@@ -133,6 +133,8 @@ export class ModelImport implements OnModuleDestroy {
         progress: null,
         files: wanted,
         family: facts.family,
+        // TypeORM's deep-partial type cannot express an open record.
+        config: facts.config as never,
         parameters: facts.parameters,
         bytes: wanted.reduce((sum, file) => sum + file.size, 0),
       });

@@ -23,7 +23,7 @@ export class LengthBound {
   readonly #frame: number;
   readonly #perMessage: number;
 
-  constructor(tokenizer: Tokenizer) {
+  constructor(tokenizer: Pick<Tokenizer, 'render' | 'tokensPerByte'>) {
     const rendered = (messages: readonly ChatMessage[], options?: RenderOptions): number => {
       try {
         return Buffer.byteLength(tokenizer.render(messages, options));

@@ -16,6 +16,8 @@ import { INDEX, weightFiles } from './weight-files.js';
 export interface ModelInspection {
   /** Key of the family in the catalog; '' when there is none. */
   readonly family: string;
+  /** config.json, or what a GGUF's header says in its words; null when it cannot be read. */
+  readonly config: HfConfig | null;
   /** Numbers in the weight files. */
   readonly parameters: number;
   /** Names of the files that make up the model; others beside them are not needed. */
@@ -66,6 +68,7 @@ export function inspectModelFolder(path: string): ModelInspection {
   const family = found?.config && attempt(() => familyOf(found.config as HfConfig));
   return {
     family: family ?? '',
+    config: found?.config ?? null,
     parameters: found?.parameters ?? 0,
     files: found?.files ?? [],
     problems,

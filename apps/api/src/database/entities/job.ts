@@ -1,4 +1,4 @@
-import type { JobBest, JobError, JobStatus, JobWarning, Spec } from '@graft/contracts';
+import type { DataReport, JobBest, JobError, JobStatus, JobWarning, Spec } from '@graft/contracts';
 import { Column, Entity, Index, PrimaryColumn } from 'typeorm';
 import { Big, Float, Int, Json, Now, Text, Time, optional } from '../columns.js';
 import type { StoredFile } from './storage.js';
@@ -16,6 +16,7 @@ export interface Sparkline {
 @Entity('job')
 @Index('job_project', ['project_id', 'created_at', 'id'])
 @Index('job_open', ['state', 'lease_until'])
+@Index('job_speed', ['base_id', 'updated_at'], { where: 'tokens_per_second IS NOT NULL' })
 export class Job {
   @PrimaryColumn('text', { primaryKeyConstraintName: 'job_pk' }) id!: string;
   @Text() project_id!: string;
@@ -34,6 +35,8 @@ export class Job {
   @Json() request!: Record<string, unknown>;
   @Json() spec!: Spec;
   @Json({ default: () => "'[]'" }) init_adapter!: StoredFile[];
+  /** What the training file is for this base; null where it could not be looked at. */
+  @Json(optional) data!: DataReport | null;
   @Text() training_file!: string;
   @Text(optional) validation_file!: string | null;
   @Text(optional) suffix!: string | null;

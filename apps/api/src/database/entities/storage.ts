@@ -1,5 +1,6 @@
 import type { FileReport } from '@graft/contracts';
 import { Entity, Index, PrimaryColumn } from 'typeorm';
+import type { HfConfig } from '../../catalog/plugins.js';
 import { Big, Float, Int, Json, Now, Text, Time, optional } from '../columns.js';
 
 export interface StoredFile {
@@ -57,6 +58,16 @@ export class Model {
   @Text(optional) source!: string | null;
   @Text(optional) base_dtype!: string | null;
   @Json({ default: () => "'[]'" }) files!: StoredFile[];
+  /** Its config.json (of a GGUF: what its header says); null until somebody has looked. */
+  @Json(optional) config!: HfConfig | null;
+  @Now() created_at!: Date;
+}
+
+/** What a file was found to be for a base; named by a hash of everything that this depends on. */
+@Entity('data_report')
+export class StoredReport {
+  @PrimaryColumn('text', { primaryKeyConstraintName: 'data_report_pk' }) key!: string;
+  @Json() outcome!: Record<string, unknown>;
   @Now() created_at!: Date;
 }
 

@@ -1,0 +1,2 @@
+/** Pool of a job that names none. */
+export const DEFAULT_POOL = 'default';

@@ -1,0 +1,47 @@
+// A process beside the API that reads bases and data with their own tokenizers and chat templates. Templates are
+// programs that strangers wrote: here one that hangs or eats memory is killed without anybody noticing (ADR 0009).
+import { DomainError } from '@graft/contracts';
+import { readBaseText, reportData, type BaseText, type NamedFile } from '@graft/peft-core/data';
+import { Worker } from 'node:worker_threads';
+import type { ReaderAnswer, ReaderRequest } from './reader-protocol.js';
+
+const MOST_BYTES = 1.5e9;
+
+let current: { readonly key: string; readonly base: BaseText } | null = null;
+
+/** The base that was asked for last stays loaded. */
+function open(files: readonly NamedFile[]): BaseText {
+  const key = files.map(({ name, path }) => `${name}=${path}`).join('\n');
+  if (current?.key === key) return current.base;
+  current?.base.tokenizer.dispose();
+  current = null;
+  current = { key, base: readBaseText(files) };
+  return current.base;
+}
+
+function answer(request: ReaderRequest): unknown {
+  const base = open(request.base);
+  if (request.op === 'config') return base.config;
+  const { training, validation, task, maxSeqLen } = request;
+  const onProgress = (): void => {
+    if (process.memoryUsage.rss() > MOST_BYTES) throw new Error('it takes too much memory');
+  };
+  return reportData(training, validation, base.tokenizer, { task, maxSeqLen, onProgress });
+}
+
+function attempt(request: ReaderRequest): ReaderAnswer {
+  try {
+    return { value: answer(request) };
+  } catch (error) {
+    if (!(error instanceof DomainError)) return { failed: (error as Error).message };
+    const { code, message, param } = error;
+    return { refused: { code, message, param } };
+  }
+}
+
+// An API that was killed leaves nobody to end a template that hangs.
+const orphaned = `const { ppid } = process; setInterval(() => { if (process.ppid !== ppid) process.kill(process.pid, 'SIGKILL'); }, 1000);`;
+new Worker(orphaned, { eval: true, execArgv: [] }).unref();
+
+process.on('message', (request: ReaderRequest) => process.send?.(attempt(request)));
+process.on('disconnect', () => process.exit(0));

@@ -1,0 +1,30 @@
+import type { BaseText, DataFile, DataReports, NamedFile } from '@graft/peft-core/data';
+import type { ErrorCode } from '@graft/contracts';
+
+/** What the API asks its reader process, one at a time. */
+export type ReaderRequest =
+  | { readonly op: 'config'; readonly base: readonly NamedFile[] }
+  | {
+      readonly op: 'report';
+      readonly base: readonly NamedFile[];
+      readonly training: DataFile;
+      readonly validation: DataFile | null;
+      readonly task: string;
+      readonly maxSeqLen: number;
+    };
+
+export type BaseConfig = BaseText['config'];
+export type { DataReports };
+
+/** What is wrong with the data or the base, for whoever sent it. */
+export interface Refusal {
+  readonly code: ErrorCode;
+  readonly message: string;
+  readonly param: string | null;
+}
+
+export type ReaderAnswer<T = unknown> =
+  | { readonly value: T }
+  | { readonly refused: Refusal }
+  /** The reader's own trouble. */
+  | { readonly failed: string };

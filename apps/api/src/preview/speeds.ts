@@ -1,0 +1,52 @@
+import { Injectable } from '@nestjs/common';
+import type { Spec } from '@graft/contracts';
+import { Database } from '../database/database.js';
+
+export interface Speed {
+  readonly tokensPerSecond: number;
+  /** What it is taken from, in words. */
+  readonly from: string;
+}
+
+const RECENT = 5;
+
+/** How fast jobs of a kind have trained. */
+@Injectable()
+export class Speeds {
+  constructor(private readonly database: Database) {}
+
+  /** Of the last jobs with the same base, method and precision in a pool, else with any method; null if there are none. */
+  async like(base: string, pool: string, { peft, base_dtype: dtype }: Spec): Promise<Speed | null> {
+    const method = peft?.peft_type ?? null;
+    const same = await this.recent(
+      `base_id = $1 AND pool = $2 AND spec->>'base_dtype' = $3
+         AND spec->'peft'->>'peft_type' IS NOT DISTINCT FROM $4`,
+      [base, pool, dtype, method],
+    );
+    const kind = method ?? 'full fine-tuning';
+    if (same) return described(same, `${kind} on ${base} in pool ${pool}`);
+    const any = await this.recent('base_id = $1', [base]);
+    return any && described(any, `other jobs on ${base}`);
+  }
+
+  private async recent(where: string, values: unknown[]): Promise<Median | null> {
+    const [row] = await this.database.query<Median>(
+      `SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY tokens_per_second) AS median, count(*)::int AS count
+       FROM (SELECT tokens_per_second FROM job WHERE ${where} AND tokens_per_second IS NOT NULL
+         AND tokens_per_second > 0 ORDER BY updated_at DESC LIMIT ${RECENT}) AS recent`,
+      values,
+    );
+    return row && row.count > 0 ? row : null;
+  }
+}
+
+interface Median {
+  readonly median: number;
+  readonly count: number;
+}
+
+function described({ median, count }: Median, what: string): Speed {
+  const which = count === 1 ? 'the last job' : `the last ${count} jobs`;
+  const rate = Math.round(median).toLocaleString('en');
+  return { tokensPerSecond: median, from: `${rate} tokens/s of ${which}: ${what}` };
+}

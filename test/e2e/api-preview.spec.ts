@@ -1,0 +1,320 @@
+// What a create call would do, and what data are for a base, before anything is trained.
+import type {
+  DataReport,
+  ErrorBody,
+  JobObject,
+  JobPreviewObject,
+  ModelObject,
+} from '@graft/contracts';
+import { execFileSync } from 'node:child_process';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { writeTinyBase } from '../tiny-base.js';
+import { importBase, startTestApi, until, uploadChats, type TestApi } from './api-fixture.js';
+import { ScriptedWorker, started, step } from './api-worker.js';
+
+let api: TestApi;
+beforeAll(async () => {
+  api = await startTestApi({ readerMs: 8_000 });
+  await importBase(api);
+});
+afterAll(() => api?.close());
+
+const upload = async (records: readonly unknown[]): Promise<string> => {
+  const text = records.map((record) => JSON.stringify(record)).join('\n');
+  const file = new File([text], 'data.jsonl');
+  return (await api.client.files.create({ file, purpose: 'fine-tune' })).id;
+};
+const chat = (user: string, assistant: string, extra = {}) => ({
+  messages: [
+    { role: 'user', content: user },
+    { role: 'assistant', content: assistant },
+  ],
+  ...extra,
+});
+const preview = (body: object) =>
+  api.post<JobPreviewObject>('/fine_tuning/jobs/preview', { model: 'tiny', ...body });
+const create = (body: object) =>
+  api.post<JobObject>('/fine_tuning/jobs', {
+    model: 'tiny',
+    ...body,
+    graft: { pool: 'nobody', ...(body as { graft?: object }).graft },
+  });
+const refused = async (
+  path: string,
+  body: object,
+): Promise<ErrorBody['error'] & { status: number }> => {
+  const answer = await fetch(`${api.url}/v1${path}`, {
+    method: 'POST',
+    headers: { ...api.headers, 'content-type': 'application/json' },
+    body: JSON.stringify({ model: 'tiny', ...body }),
+  });
+  return { status: answer.status, ...((await answer.json()) as ErrorBody).error };
+};
+const events = async (job: string) =>
+  (
+    await api.get<{ data: { level: string; message: string }[] }>(`/fine_tuning/jobs/${job}/events`)
+  ).data.toReversed();
+
+/** Imports a base whose chat template is another. */
+async function importWith(id: string, template: string): Promise<void> {
+  const dir = writeTinyBase(join(api.home, id));
+  const path = join(dir, 'tokenizer_config.json');
+  const config = JSON.parse(readFileSync(path, 'utf8')) as object;
+  writeFileSync(path, JSON.stringify({ ...config, chat_template: template }));
+  await api.post('/models', { id, source: `dir:${dir}` });
+  await until(
+    async () =>
+      (await api.get<{ graft: { status: string } }>(`/models/${id}`)).graft.status === 'ready',
+  );
+}
+
+describe('a preview', () => {
+  it('says what "auto" becomes, and creates nothing', async () => {
+    const training_file = await uploadChats(api, 12);
+    const found = await preview({ training_file });
+    expect(found).toMatchObject({
+      object: 'graft.job_preview',
+      model: 'tiny',
+      hyperparameters: { batch_size: 1, n_epochs: 9, learning_rate_multiplier: 'auto' },
+      peft: { peft_type: 'LORA', r: 16, lora_alpha: 32, target_modules: 'all-linear' },
+      graft: { learning_rate: 2e-4, base_dtype: 'bf16' },
+      examples: 12,
+      steps: 108,
+      seconds: null,
+      seconds_from: null,
+      training: { examples: 12, sampled: false, cut: 0, duplicates: 0, formats: { messages: 12 } },
+      validation: null,
+      warnings: [],
+    });
+    expect(found.tokens).toBe(9 * found.training.tokens);
+    const { graft: model } = await api.get<ModelObject>('/models/tiny');
+    expect(found.total_parameters).toBe(model?.parameters);
+    expect(found.trainable_parameters).toBeGreaterThan(1_000);
+    expect((await api.client.fineTuning.jobs.list()).data).toEqual([]);
+    const job = await create({ training_file });
+    expect(job.hyperparameters).toEqual(found.hyperparameters);
+    expect(job.peft).toEqual(found.peft);
+    expect(job.graft.data).toEqual(found.training);
+  });
+
+  it('has the errors of a create call', async () => {
+    const training_file = await uploadChats(api, 12);
+    for (const body of [
+      { training_file: 'file-none' },
+      { training_file, peft: { peft_type: 'LORA', rank: 1 } },
+      { training_file, peft: { peft_type: 'LORA', target_modules: '.*nothing' } },
+      { training_file, graft: { max_seq_len: 1_000_000 } },
+      {
+        training_file: await upload([chat('a', 'b'), chat('x'.repeat(700), 'b')]),
+        graft: { max_seq_len: 64 },
+      },
+    ]) {
+      const error = await refused('/fine_tuning/jobs/preview', body);
+      expect(error.status).toBeGreaterThanOrEqual(400);
+      expect(await refused('/fine_tuning/jobs', body)).toEqual(error);
+    }
+  });
+
+  it('warns of too few steps and examples', async () => {
+    const training_file = await upload([chat('a', 'b'), chat('b', 'c'), chat('a', 'b')]);
+    const { warnings, steps } = await preview({ training_file, hyperparameters: { n_epochs: 2 } });
+    expect(steps).toBe(6);
+    expect(warnings).toEqual([
+      'Only 3 examples: at least 10 are advised.',
+      expect.stringMatching(/^Only 6 steps, /),
+      '1 of 3 examples of the training file repeats an earlier one.',
+    ]);
+  });
+
+  it('takes its time from jobs like it', async () => {
+    const training_file = await uploadChats(api, 12);
+    const worker = await new ScriptedWorker(api, { pool: 'speedy' }).connect();
+    const { id } = await api.post<JobObject>('/fine_tuning/jobs', {
+      model: 'tiny',
+      training_file,
+      graft: { pool: 'speedy' },
+    });
+    const lease = await worker.assigned();
+    await worker.tell(lease, started(0, 3), step(1, 3), step(2, 2.5));
+    await worker.finish(lease, 2);
+    expect((await api.get<JobObject>(`/fine_tuning/jobs/${id}`)).status).toBe('succeeded');
+    const like = await preview({ training_file, graft: { pool: 'speedy' } });
+    const [{ speed } = { speed: 0 }] = await api.query<{ speed: number }>(
+      'SELECT tokens_per_second AS speed FROM job WHERE id = $1',
+      [id],
+    );
+    expect(like.seconds).toBeCloseTo(like.tokens / speed, 3);
+    expect(like.seconds_from).toMatch(/tokens\/s of the last job: LORA on tiny in pool speedy$/);
+    const other = await preview({ training_file, peft: { peft_type: 'PROMPT_TUNING' } });
+    expect(other.seconds_from).toMatch(/of the last job: other jobs on tiny$/);
+    worker.vanish();
+  });
+
+  it('is there for keys that may write or read jobs, and for no others', async () => {
+    const training_file = await uploadChats(api, 12);
+    const status = async (scope: string): Promise<number> => {
+      const { secret } = await api.post<{ secret: string }>('/keys', {
+        name: scope,
+        scopes: [scope],
+      });
+      const answer = await fetch(`${api.url}/v1/fine_tuning/jobs/preview`, {
+        method: 'POST',
+        headers: { authorization: `Bearer ${secret}`, 'content-type': 'application/json' },
+        body: JSON.stringify({ model: 'tiny', training_file }),
+      });
+      return answer.status;
+    };
+    expect(await Promise.all(['jobs:read', 'jobs:write', 'files:read'].map(status))).toEqual([
+      200, 200, 403,
+    ]);
+  });
+});
+
+describe('creation looks at the data', () => {
+  it('refuses by line what has nothing left to learn', async () => {
+    const lost = chat('x'.repeat(700), 'yes');
+    const training_file = await upload([chat('a', 'b'), lost, chat('c', 'd'), lost]);
+    const expected = {
+      status: 400,
+      code: 'invalid_training_file',
+      param: 'training_file',
+      message: expect.stringMatching(
+        /^lines 2, 4: the first 64 tokens hold nothing to learn; shorten them/,
+      ) as string,
+    };
+    expect(
+      await refused('/fine_tuning/jobs', { training_file, graft: { max_seq_len: 64 } }),
+    ).toMatchObject(expected);
+    // found once, then looked up
+    expect(
+      await refused('/fine_tuning/jobs', { training_file, graft: { max_seq_len: 64 } }),
+    ).toMatchObject(expected);
+  });
+
+  it('says in the job and its events what will be cut, is repeated, unused or in both files', async () => {
+    const long = chat('hi', 'y'.repeat(200));
+    const tools = [{ type: 'function', function: { name: 'f', parameters: {} } }];
+    const training_file = await upload([
+      chat('a', 'b'),
+      long,
+      chat('a', 'b'),
+      chat('c', 'd', { tools }),
+    ]);
+    const validation_file = await upload([chat('a', 'b'), chat('n', 'm')]);
+    const job = await create({ training_file, validation_file, graft: { max_seq_len: 64 } });
+    expect(job.graft.data).toMatchObject<Partial<DataReport>>({
+      examples: 4,
+      max_seq_len: 64,
+      cut: 1,
+      cut_lines: [2],
+      duplicates: 1,
+      ignored_fields: { tools: 1 },
+    });
+    const told = await events(job.id);
+    expect(told.filter(({ level }) => level === 'warn').map(({ message }) => message)).toEqual([
+      '1 of 4 examples of the training file is longer than 64 tokens and will be cut at the end (line 2).',
+      '1 of 4 examples of the training file repeats an earlier one.',
+      expect.stringContaining('does not use "tools"'),
+      expect.stringContaining('of the validation file is in the training file, too'),
+    ]);
+    expect(told.map(({ message }) => message)).toContain(
+      'Files validated, moving job to queued state',
+    );
+  });
+
+  it('refuses a max_seq_len beyond the base, with the number that virtual tokens leave', async () => {
+    const training_file = await uploadChats(api, 12);
+    const { max_position_embeddings: positions } = JSON.parse(
+      readFileSync(join(api.home, 'source', 'config.json'), 'utf8'),
+    ) as { max_position_embeddings: number };
+    const graft = { max_seq_len: positions };
+    const peft = { peft_type: 'PROMPT_TUNING', num_virtual_tokens: 5 };
+    expect(
+      await refused('/fine_tuning/jobs/preview', { training_file, graft, peft }),
+    ).toMatchObject({
+      param: 'graft.max_seq_len',
+      message: expect.stringContaining(
+        `at most ${positions - 5} tokens beside 5 virtual ones`,
+      ) as string,
+    });
+    expect((await preview({ training_file, graft })).training.max_seq_len).toBe(positions);
+    expect((await preview({ training_file, peft })).training.max_seq_len).toBe(positions - 5);
+  });
+
+  it('reads a file once for a base, whatever it is called', async () => {
+    const count = async () =>
+      Number((await api.query<{ count: string }>('SELECT count(*) FROM data_report'))[0]?.count);
+    const training_file = await uploadChats(api, 40);
+    await create({ training_file });
+    const after = await count();
+    await create({ training_file: await uploadChats(api, 40), graft: { learning_rate: 1e-3 } });
+    await preview({ training_file });
+    expect(await count()).toBe(after);
+  });
+
+  it('finds the configuration of a base imported before it was kept', async () => {
+    await api.query(`UPDATE model SET config = NULL WHERE id = 'tiny'`);
+    const { total_parameters } = await preview({ training_file: await uploadChats(api, 13) });
+    expect(total_parameters).toBeGreaterThan(10_000);
+    const [row] = await api.query<{ config: { model_type: string } }>(
+      `SELECT config FROM model WHERE id = 'tiny'`,
+    );
+    expect(row?.config.model_type).toBe('llama');
+  });
+});
+
+describe('a chat template that hangs', () => {
+  const readers = (): string[] =>
+    execFileSync('ps', ['-e', '-o', 'pid=,args='], { encoding: 'utf8' })
+      .split('\n')
+      .filter((line) =>
+        line.includes(join(import.meta.dirname, '../../apps/api/dist/preview/reader-process.js')),
+      );
+
+  it('costs a warning, not the API, and the next base is read', async () => {
+    const loop =
+      '{% for a in range(10000) %}{% for b in range(10000) %}{% for c in range(10000) %}x{% endfor %}{% endfor %}{% endfor %}';
+    await importWith('hanging', `{% if messages %}${loop}{% endif %}`);
+    const training_file = await uploadChats(api, 12);
+    const slow = create({ model: 'hanging', training_file });
+    const from = performance.now();
+    await api.get('/models');
+    expect(performance.now() - from).toBeLessThan(4_000);
+    const job = await slow;
+    expect(job.graft.data).toBeNull();
+    expect(await events(job.id)).toContainEqual(
+      expect.objectContaining({
+        level: 'warn',
+        message: expect.stringMatching(/could not be looked at.*took longer than 8 s/) as string,
+      }),
+    );
+    expect(
+      await refused('/fine_tuning/jobs/preview', { model: 'hanging', training_file }),
+    ).toMatchObject({
+      status: 503,
+      code: 'unavailable',
+    });
+    expect((await preview({ training_file: await uploadChats(api, 14) })).examples).toBe(14);
+  }, 60_000);
+
+  it('names what the template refuses', async () => {
+    await importWith('picky', "{{ raise_exception('No system role.') }}");
+    const training_file = await uploadChats(api, 12);
+    expect(await refused('/fine_tuning/jobs', { model: 'picky', training_file })).toMatchObject({
+      status: 400,
+      code: 'invalid_training_file',
+      message: expect.stringMatching(/^line 1: .*No system role/) as string,
+    });
+  });
+
+  it('leaves no process behind when the API ends', async () => {
+    await preview({ training_file: await uploadChats(api, 15) });
+    const mine = readers();
+    expect(mine.length).toBeGreaterThan(0);
+    await api.restart();
+    const pids = mine.map((line) => line.trim().split(' ')[0]);
+    await until(() => !readers().some((line) => pids.includes(line.trim().split(' ')[0])));
+  });
+});
