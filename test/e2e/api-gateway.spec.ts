@@ -53,7 +53,9 @@ async function assigned(pool = `pool-${pools++}`) {
     graft: { pool },
   });
   const worker = await new ScriptedWorker(api, { pool }).connect();
-  return { id, worker, lease: await worker.assigned() };
+  const lease = await worker.assigned();
+  worker.keep(lease);
+  return { id, worker, lease };
 }
 
 describe('the gateway', () => {
