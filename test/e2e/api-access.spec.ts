@@ -15,6 +15,7 @@ const ROUTES: readonly (readonly [
   ['get', '/v1/files/{id}', 'files:read'],
   ['delete', '/v1/files/{id}', 'files:write'],
   ['get', '/v1/files/{id}/content', 'files:read'],
+  ['get', '/v1/files/{id}/records', 'files:read'],
   ['post', '/v1/fine_tuning/jobs', 'jobs:write'],
   ['get', '/v1/fine_tuning/jobs', 'jobs:read'],
   ['get', '/v1/fine_tuning/jobs/{id}', 'jobs:read'],
@@ -29,6 +30,7 @@ const ROUTES: readonly (readonly [
   ['get', '/v1/models', 'models:read'],
   ['post', '/v1/models', 'admin'],
   ['get', '/v1/models/{id}', 'models:read'],
+  ['get', '/v1/models/{id}/archive', 'files:read'],
   ['delete', '/v1/models/{id}', 'models:write'],
   ['post', '/v1/chat/completions', 'models:read'],
   ['post', '/v1/completions', 'models:read'],
@@ -273,15 +275,13 @@ describe('access', () => {
     ['/v1/fine_tuning/jobs/{job}/logs', 1000],
     ['/v1/fine_tuning/jobs/{job}/checkpoints', 100],
     ['/v1/files', 10_000],
+    ['/v1/files/{file}/records', 100],
   ])('takes a limit up to its own on %s, and refuses one beyond it by name', async (path, most) => {
-    const { id } = await api.post<{ id: string }>('/fine_tuning/jobs', {
-      model: 'tiny',
-      training_file: await uploadChats(api),
-    });
-    const list = (limit: number) =>
-      request(api.url)
-        .get(`${path.replace('{job}', id)}?limit=${limit}`)
-        .set(api.headers);
+    const file = await uploadChats(api);
+    const job = { model: 'tiny', training_file: file };
+    const { id } = await api.post<{ id: string }>('/fine_tuning/jobs', job);
+    const at = path.replace('{job}', id).replace('{file}', file);
+    const list = (limit: number) => request(api.url).get(`${at}?limit=${limit}`).set(api.headers);
     expect((await list(most)).status).toBe(200);
     const beyond = await list(most + 1);
     expect(beyond.status).toBe(400);
