@@ -272,4 +272,19 @@ describe('blobs', () => {
     await until(() => !has(weights?.sha256 ?? ''));
     heir.vanish();
   });
+
+  it('of data reports go after a month', async () => {
+    const { id } = await create(await uploadChats(api, 17));
+    const count = async (): Promise<number> =>
+      Number((await api.query<{ n: string }>('SELECT count(*) AS n FROM data_report'))[0]?.n);
+    const before = await count();
+    expect(before).toBeGreaterThan(0);
+    await rounds();
+    expect(await count()).toBe(before);
+    await api.query(`UPDATE data_report SET created_at = created_at - interval '31 days'`);
+    await until(async () => (await count()) === 0);
+    expect(
+      (await api.get<{ graft: { data: object } }>(`/fine_tuning/jobs/${id}`)).graft.data,
+    ).not.toBeNull();
+  });
 });

@@ -15,9 +15,9 @@ const BATCH = 200;
 
 /**
  * Deletes what nobody needs any more: files past `expires_after`, checkpoints but the last three and the
- * one with the lowest validation loss at its own step of each job, blobs that no row has named for an hour, what interrupted
- * uploads left. The row that names bytes always goes before them. Safe if two run; an advisory lock makes it
- * one.
+ * one with the lowest validation loss at its own step of each job, blobs that no row has named for an hour, data
+ * reports of a month ago, what interrupted uploads left. The row that names bytes always goes before them. Safe if
+ * two run; an advisory lock makes it one.
  */
 @Injectable()
 export class Retention implements OnModuleDestroy {
@@ -54,9 +54,10 @@ export class Retention implements OnModuleDestroy {
       const checkpoints = await this.oldCheckpoints();
       const artifacts = await this.leftArtifacts();
       const blobs = await this.unnamedBlobs();
-      if (files + checkpoints + artifacts + blobs > 0)
-        log.info({ files, checkpoints, artifacts, blobs }, 'deleted what nobody needs');
-      return Math.max(files, checkpoints, artifacts, blobs) >= BATCH;
+      const reports = await this.oldReports();
+      if (files + checkpoints + artifacts + blobs + reports > 0)
+        log.info({ files, checkpoints, artifacts, blobs, reports }, 'deleted what nobody needs');
+      return Math.max(files, checkpoints, artifacts, blobs, reports) >= BATCH;
     });
     return more ?? false;
   }
@@ -71,6 +72,17 @@ export class Retention implements OnModuleDestroy {
     );
     for (const file of expired) await this.files.drop(file);
     return expired.length;
+  }
+
+  /** Data reports are found again when they are asked for. */
+  private async oldReports(): Promise<number> {
+    const gone = await this.database.query(
+      `DELETE FROM data_report WHERE key IN (
+         SELECT key FROM data_report WHERE created_at < clock_timestamp() - interval '30 days' LIMIT $1)
+       RETURNING key`,
+      [BATCH],
+    );
+    return gone.length;
   }
 
   private async oldCheckpoints(): Promise<number> {
