@@ -1,0 +1,15 @@
+import { CreateJob } from '@graft/contracts';
+import { expect, it } from 'vitest';
+import { peftFields } from '../catalog/plugins.js';
+import { parseBody } from './parse.js';
+
+const job = { model: 'm', training_file: 'f' };
+
+it.each([
+  [{ learning_rate: 1e-4 }, 'unknown field learning_rate; did you mean graft.learning_rate?'],
+  [{ lora_alpha: 8 }, 'unknown field lora_alpha; did you mean peft.lora_alpha?'],
+  [{ graft: { epochs: 8 } }, 'unknown field graft.epochs; did you mean hyperparameters.n_epochs?'],
+  [{ graft: { zz: 8 } }, 'unknown field graft.zz; leave it out'],
+])('names the field that was probably meant by %j', (extra, message) => {
+  expect(() => parseBody(CreateJob, { ...job, ...extra }, peftFields)).toThrow(message);
+});
