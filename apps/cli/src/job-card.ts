@@ -103,15 +103,9 @@ export function lossesText({ graft: { train_loss, valid_loss, best } }: JobObjec
     .join(', ');
 }
 
-function timeText(job: JobObject): string {
-  const now = Date.now() / 1000;
-  const { attempts, training_seconds } = job.graft;
-  const worked = attempts.reduce(
-    (sum, { started_at, ended_at }) => sum + (started_at ? (ended_at ?? now) - started_at : 0),
-    0,
-  );
-  const trained = training_seconds ?? worked;
-  const waited = (job.finished_at ?? now) - job.created_at - trained;
+function timeText({ created_at, finished_at, graft }: JobObject): string {
+  const trained = graft.training_seconds;
+  const waited = (finished_at ?? Date.now() / 1000) - created_at - trained;
   return `trained ${clock(trained)}, waited ${clock(waited)}`;
 }
 
