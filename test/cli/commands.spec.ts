@@ -171,6 +171,47 @@ describe('graft, against a running API', () => {
     });
   });
 
+  it('shows what a job would be, and says it before submitting', async () => {
+    const base = writeTinyBase(join(home, 'planned'));
+    expect((await run('models', 'import', base)).code).toBe(0);
+    const chats = writeChats(join(home, 'planned.jsonl'), 12);
+    const before = (await run('files')).out;
+    const dry = await run('submit', '-m', 'planned', '-t', chats, '--valid', chats, '--dry-run');
+    expect(dry.code).toBe(0);
+    const plan = /12 examples · 9 passes · 108 steps · [\d.]+ k of 24.7 k parameters/;
+    expect(dry.out.split('\n')[0]).toMatch(plan);
+    expect(dry.out).toMatch(/method +LORA: r 16, lora_alpha 32, target_modules all-linear/);
+    expect(dry.out).toMatch(/time +not known: nothing like it has run yet/);
+    expect(dry.out).toMatch(
+      /warning +12 of 12 examples of the validation file are in the training/,
+    );
+    expect((await run('files')).out).toBe(before);
+    expect((await run('jobs')).out).not.toContain('planned');
+    const json = await run('submit', '-m', 'planned', '-t', chats, '--dry-run', '--json');
+    expect(JSON.parse(json.out)).toMatchObject({ object: 'graft.job_preview', steps: 108 });
+
+    const submitted = await run('submit', '-m', 'planned', '-t', chats);
+    expect(submitted.code).toBe(0);
+    expect(submitted.err).toMatch(plan);
+    const id = /^ftjob-\S+/.exec(submitted.out)?.[0] ?? '';
+    expect((await run('cancel', id)).code).toBe(0);
+    const refused = await run(
+      'submit',
+      '-m',
+      'planned',
+      '-t',
+      chats,
+      '--set',
+      'graft.max_seq_len=99999',
+      '--dry-run',
+    );
+    expect(refused).toMatchObject({
+      code: 1,
+      out: '',
+      err: expect.stringContaining('max_seq_len is 99,999'),
+    });
+  });
+
   it('leaves a job alone when Ctrl-C ends the watching of it', async () => {
     expect((await run('models', 'import', writeTinyBase(join(home, 'tiny')))).code).toBe(0);
     const chats = writeChats(join(home, 'chats.jsonl'), 12);

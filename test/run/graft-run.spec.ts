@@ -73,6 +73,27 @@ it('writes the adapter and a line of metrics a step', () => {
   });
 });
 
+it('says first what the job comes to, and what it cuts', () => {
+  const lines = readFileSync(join(dir, 'train.jsonl'), 'utf8').trim().split('\n');
+  const long = {
+    messages: [
+      { role: 'user', content: 'hi' },
+      { role: 'assistant', content: 'x'.repeat(200) },
+    ],
+  };
+  lines.splice(1, 0, JSON.stringify(long));
+  writeFileSync(join(dir, 'long.jsonl'), lines.join('\n'));
+  const changes = {
+    training_file: 'long.jsonl',
+    hyperparameters: {},
+    graft: { max_steps: 2, max_seq_len: 100 },
+  };
+  const { stderr, status } = run(job('cut', changes), 'cut');
+  expect(status).toBe(0);
+  expect(stderr).toMatch(/21 examples · 3 passes · 2 steps · [\d.]+ of 24.7 k parameters\n/);
+  expect(stderr).toMatch(/1 example of the training_file cut at 100 tokens: line 2\n/);
+});
+
 it('gives the same bytes again, and other bytes for another seed', () => {
   expect(run(job('again', {}), 'again').status).toBe(0);
   expect(run(job('once-more', {}), 'once-more').status).toBe(0);

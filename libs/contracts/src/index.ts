@@ -5,6 +5,7 @@ export * from './field-names.js';
 export * from './graft-api.js';
 export * from './loss-text.js';
 export * from './openai.js';
+export * from './plan-line.js';
 export * from './problem.js';
 export * from './spec.js';
 export * from './worker-command.js';

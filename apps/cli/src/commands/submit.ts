@@ -1,11 +1,12 @@
 import { existsSync, readFileSync } from 'node:fs';
-import type { JobObject } from '@graft/contracts';
+import type { JobObject, JobPreviewObject } from '@graft/contracts';
 import type { Command } from 'commander';
-import type { Api } from '../api.js';
+import { ApiError, type Api } from '../api.js';
 import { CliError, EXIT } from '../cli-error.js';
 import { callOf } from '../command-line.js';
-import { printable, type Output } from '../terminal.js';
 import { problemsOf } from '../file-card.js';
+import { lineOf, planCard } from '../plan-card.js';
+import { printable, type Output } from '../terminal.js';
 import { watchToEnd } from './watch.js';
 
 interface Options {
@@ -19,6 +20,7 @@ interface Options {
   readonly batchSize?: string;
   readonly set?: readonly string[];
   readonly watch?: boolean;
+  readonly dryRun?: boolean;
 }
 
 type Body = Record<string, unknown>;
@@ -42,9 +44,14 @@ export function addSubmit(program: Command): void {
       collect,
     )
     .option('-w, --watch', 'stay and show progress')
+    .option(
+      '--dry-run',
+      'only show what the job would be: steps, time, what is cut; creates nothing',
+    )
     .action(async (bodyFile: string | undefined, options: Options, command: Command) => {
       const { out, api } = callOf(command);
       const body = bodyOf(bodyFile, options);
+      if (options.dryRun === true) return dryRun(api(), body, out);
       const job = await submit(api(), body, out);
       if (options.watch === true) return watchToEnd(api(), job.id, out);
       if (out.json) return out.value(job);
@@ -55,8 +62,51 @@ export function addSubmit(program: Command): void {
 
 const collect = (value: string, previous: readonly string[] = []): string[] => [...previous, value];
 
-/** Uploads what is a path here, then creates the job; what a refused job has uploaded is deleted again. */
-export async function submit(api: Api, body: Body, out: Output): Promise<JobObject> {
+/** Uploads what is a path here, says what the job will be, and creates it. */
+export function submit(api: Api, body: Body, out: Output): Promise<JobObject> {
+  return withFiles(api, body, out, async ({ sent }) => {
+    if (!out.json) await announce(api, sent, out);
+    return api.post<JobObject>('/fine_tuning/jobs', sent);
+  });
+}
+
+/** Shows what the job would be; the files that it had to upload go again. */
+async function dryRun(api: Api, body: Body, out: Output): Promise<void> {
+  await withFiles(api, body, out, async ({ sent, uploaded }) => {
+    const preview = await api.post<JobPreviewObject>(PREVIEW, sent);
+    await remove(api, uploaded);
+    if (out.json) out.value(preview);
+    else out.line(planCard(preview));
+  });
+}
+
+const PREVIEW = '/fine_tuning/jobs/preview';
+
+/** What the job will be, in a line, and what its owner should know; a server that cannot say is no reason to stop. */
+async function announce(api: Api, sent: Body, out: Output): Promise<void> {
+  try {
+    const preview = await api.post<JobPreviewObject>(PREVIEW, sent);
+    out.note(lineOf(preview));
+    for (const warning of preview.warnings) out.note(`warning: ${printable(warning)}`);
+  } catch (error) {
+    const silent = error instanceof ApiError && (error.status >= 500 || error.code === 'not_found');
+    if (!silent) throw error;
+  }
+}
+
+interface Sent {
+  readonly sent: Body;
+  /** Ids of files that were uploaded for it. */
+  readonly uploaded: readonly string[];
+}
+
+/** Uploads what is a path here; what was uploaded for something that is then refused is deleted again. */
+async function withFiles<T>(
+  api: Api,
+  body: Body,
+  out: Output,
+  use: (files: Sent) => Promise<T>,
+): Promise<T> {
   const sent = { ...body };
   const uploaded: string[] = [];
   try {
@@ -70,12 +120,16 @@ export async function submit(api: Api, body: Body, out: Output): Promise<JobObje
       for (const warning of file.graft?.warnings ?? []) out.note(printable(warning));
       sent[field] = file.id;
     }
-    return await api.post<JobObject>('/fine_tuning/jobs', sent);
+    return await use({ sent, uploaded });
   } catch (error) {
     if (error instanceof CliError && error.exitCode !== EXIT.unreachable)
-      for (const id of uploaded) await api.delete(`/files/${id}`).catch(() => undefined);
+      await remove(api, uploaded);
     throw error;
   }
+}
+
+async function remove(api: Api, files: readonly string[]): Promise<void> {
+  for (const id of files) await api.delete(`/files/${id}`).catch(() => undefined);
 }
 
 /** The create call's body: the file's fields, over them the flags, over them --set. */

@@ -3,7 +3,7 @@ import { mkdirSync, renameSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
-import { DomainError } from '@graft/contracts';
+import { DomainError, planLine } from '@graft/contracts';
 import {
   kernelsInfo,
   listNumbered,
@@ -172,11 +172,17 @@ class LocalRun {
   private introduce(base: ReturnType<typeof loadBase>, run: Run): void {
     const { family, parameterCount, dtype } = base.model;
     const { libtorch, threads } = kernelsInfo();
-    const millions = (n: number): string => `${(n / 1e6).toFixed(n < 1e7 ? 3 : 1)} M`;
     this.progress.say(
-      `${family} ${millions(parameterCount)} parameters (${dtype}), training ${millions(run.trainableParameters)}; ` +
-        `${run.examples.length} examples, ${run.totalSteps} steps; libtorch ${libtorch}, ${threads} threads`,
+      planLine({
+        examples: run.examples.length,
+        passes: run.spec.n_epochs,
+        steps: run.totalSteps,
+        seconds: null,
+        trainable: run.trainableParameters,
+        total: parameterCount,
+      }),
     );
+    this.progress.say(`${family} in ${dtype}; libtorch ${libtorch}, ${threads} threads`);
     if (run.fromStep > 0) this.progress.say(`going on from step ${run.fromStep}`);
   }
 

@@ -1,0 +1,55 @@
+import { planLine, type DataReport, type JobPreviewObject } from '@graft/contracts';
+import { printable } from './terminal.js';
+
+/** "12 examples · 9 passes · 108 steps · …" */
+export function lineOf(preview: JobPreviewObject): string {
+  return planLine({
+    examples: preview.examples,
+    passes: preview.hyperparameters.n_epochs,
+    steps: preview.steps,
+    seconds: preview.seconds,
+    trainable: preview.trainable_parameters,
+    total: preview.total_parameters,
+  });
+}
+
+/** A preview as a short card: the line, what stands behind it, and what to know before submitting. */
+export function planCard(preview: JobPreviewObject): string {
+  const { hyperparameters, graft, peft, training, validation } = preview;
+  const accumulation = Number(graft['gradient_accumulation_steps'] ?? 1);
+  const batch = `${hyperparameters.batch_size}${accumulation > 1 ? ` × ${accumulation}` : ''}`;
+  const rows: [string, string][] = [
+    ['model', preview.model],
+    ['method', peft === null ? 'full fine-tuning' : methodWords(peft)],
+    [
+      'rate',
+      `${String(graft['learning_rate'])} ${String(graft['lr_schedule'])}, batches of ${batch}`,
+    ],
+    ['tokens', `${preview.tokens.toLocaleString('en')}${training.sampled ? ' (estimated)' : ''}`],
+    ['time', preview.seconds_from ?? 'not known: nothing like it has run yet'],
+    ['training', dataWords(training)],
+    ...(validation ? ([['validation', dataWords(validation)]] as [string, string][]) : []),
+    ...preview.warnings.map((warning): [string, string] => ['warning', warning]),
+  ];
+  const lines = rows.map(([name, value]) => `  ${name.padEnd(12)}${printable(value)}`);
+  return [lineOf(preview), ...lines].join('\n');
+}
+
+/** The fields that say what a method is, as they were resolved: numbers, names and lists of them that are short. */
+function methodWords(peft: Readonly<Record<string, unknown>>): string {
+  const told = Object.entries(peft).filter(
+    ([name, value]) => name !== 'peft_type' && isTelling(value),
+  );
+  const fields = told.map(([name, value]) => `${name} ${String(value)}`).join(', ');
+  return `${String(peft['peft_type'])}${fields === '' ? '' : `: ${fields}`}`;
+}
+
+const isTelling = (value: unknown): boolean =>
+  (typeof value === 'number' && value !== 0) ||
+  (typeof value === 'string' && value !== 'none') ||
+  (Array.isArray(value) && value.length > 0);
+
+function dataWords({ examples, longest, max_seq_len: most, cut }: DataReport): string {
+  const number = (n: number): string => n.toLocaleString('en');
+  return `${number(examples)} examples, the longest ${number(longest)} tokens; ${number(cut)} cut at ${number(most)}`;
+}

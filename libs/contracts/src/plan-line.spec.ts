@@ -1,0 +1,54 @@
+import { expect, it } from 'vitest';
+import { planLine } from './plan-line.js';
+
+const plan = {
+  examples: 12,
+  passes: 9,
+  steps: 108,
+  seconds: 41,
+  trainable: 4_884_480,
+  total: 134_515_008,
+};
+
+it('says in a line what a job comes to', () => {
+  expect(planLine(plan)).toBe(
+    '12 examples · 9 passes · 108 steps · about 40 s · 4.9 M of 134.5 M parameters',
+  );
+  expect(
+    planLine({
+      ...plan,
+      examples: 1,
+      passes: 1,
+      steps: 1,
+      seconds: null,
+      trainable: 960,
+      total: null,
+    }),
+  ).toBe('1 example · 1 pass · 1 step · 960 parameters');
+  expect(planLine({ ...plan, examples: 20_000, steps: 2_500, trainable: null })).toMatch(
+    /^20,000 examples · 9 passes · 2,500 steps · about 40 s$/,
+  );
+});
+
+it.each([
+  [0.4, 'about 1 s'],
+  [7.4, 'about 7 s'],
+  [94, 'about 90 s'],
+  [400, 'about 7 min'],
+  [3 * 3600, 'about 3 h'],
+  [40 * 3600, 'about 40 h'],
+  [100 * 3600, 'about 4 days'],
+])('%d seconds are %s', (seconds, words) => {
+  expect(planLine({ ...plan, seconds })).toContain(` · ${words} · `);
+});
+
+it.each([
+  [999, '999'],
+  [12_345, '12.3 k'],
+  [999_950, '1.0 M'],
+  [7_240_000_000, '7.2 B'],
+])('%d parameters are %s', (trainable, words) => {
+  expect(planLine({ ...plan, trainable, total: null })).toMatch(
+    new RegExp(` · ${words} parameters$`),
+  );
+});

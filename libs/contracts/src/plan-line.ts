@@ -1,0 +1,57 @@
+/** What a job comes to, for one line of text. */
+export interface PlanFigures {
+  readonly examples: number;
+  readonly passes: number;
+  readonly steps: number;
+  /** Null where it is not known. */
+  readonly seconds: number | null;
+  readonly trainable: number | null;
+  readonly total: number | null;
+}
+
+/** "12 examples · 9 passes · 108 steps · about 40 s · 4.9 M of 134.5 M parameters", alike wherever a plan is shown. */
+export function planLine({
+  examples,
+  passes,
+  steps,
+  seconds,
+  trainable,
+  total,
+}: PlanFigures): string {
+  const parts = [
+    count(examples, 'example', 'examples'),
+    count(passes, 'pass', 'passes'),
+    count(steps, 'step', 'steps'),
+  ];
+  if (seconds !== null) parts.push(`about ${roughly(seconds)}`);
+  if (trainable !== null) {
+    const of = total === null ? '' : ` of ${amount(total)}`;
+    parts.push(`${amount(trainable)}${of} parameters`);
+  }
+  return parts.join(' · ');
+}
+
+const count = (n: number, one: string, many: string): string =>
+  `${n.toLocaleString('en')} ${n === 1 ? one : many}`;
+
+/** A time as people say it: two digits at most. */
+function roughly(seconds: number): string {
+  if (seconds < 20) return `${Math.max(1, Math.round(seconds))} s`;
+  if (seconds < 100) return `${Math.round(seconds / 10) * 10} s`;
+  if (seconds < 100 * 60) return `${Math.round(seconds / 60)} min`;
+  if (seconds < 72 * 3600) return `${Math.round(seconds / 3600)} h`;
+  return `${Math.round(seconds / 86_400)} days`;
+}
+
+/** 4884480 → "4.9 M" */
+function amount(n: number): string {
+  if (n < 1000) return String(n);
+  const units = ['k', 'M', 'B', 'T'];
+  let value = n / 1000;
+  let unit = 0;
+  while (value >= 999.95 && unit < units.length - 1) {
+    value /= 1000;
+    unit++;
+  }
+  return `${value.toFixed(1)} ${units[unit]}`;
+}
