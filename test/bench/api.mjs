@@ -235,14 +235,23 @@ async function upload(graft, megabytes) {
   return file;
 }
 
-/** The golden LLaMA as "tiny"; its tokenizer has no words, for nobody trains here. */
+/** The golden LLaMA as "tiny"; its tokenizer has one word, for nobody trains here, but creation reads the data with it. */
 async function importBase(graft) {
   const folder = join(graft.home, 'tiny');
   cpSync(BASE, folder, { recursive: true });
   writeFileSync(
     join(folder, 'tokenizer.json'),
-    '{"model":{"type":"WordLevel","vocab":{},"unk_token":""}}',
+    '{"pre_tokenizer":{"type":"Whitespace"},"model":{"type":"WordLevel","vocab":{"?":0},"unk_token":"?"}}',
   );
+  // as long as real ones: creation refuses what loses its answer
+  const config = JSON.parse(readFileSync(join(folder, 'config.json'), 'utf8'));
+  writeFileSync(
+    join(folder, 'config.json'),
+    JSON.stringify({ ...config, max_position_embeddings: 4096 }),
+  );
+  const chat_template =
+    '{% for m in messages %}{{ m.role }}: {{ m.content }} {% endfor %}{% if add_generation_prompt %}assistant: {% endif %}';
+  writeFileSync(join(folder, 'tokenizer_config.json'), JSON.stringify({ chat_template }));
   await graft.call('POST', '/models', { id: 'tiny', source: `dir:${folder}` });
   for (;;) {
     const { graft: state } = await graft.call('GET', '/models/tiny');
