@@ -205,8 +205,10 @@ it('samples the same text for the same seed', async () => {
 
 it('stops runs as told: cancel keeps nothing, pause leaves a checkpoint to go on from', async () => {
   const { it: process, facts, next } = trainer();
-  process.send(start('cancelled', { n_epochs: 50 }));
-  process.send(start('paused', { n_epochs: 50 }));
+  // By steps, and so many that no checkpoint comes of itself.
+  const spec = { n_epochs: 50, save_steps: 1000 };
+  process.send(start('cancelled', spec));
+  process.send(start('paused', spec));
   await next('step', ({ jobId, step }) => jobId === 'paused' && step === 3);
   process.send({ type: 'stop', jobId: 'cancelled', epoch: 1, reason: 'cancel' });
   process.send({ type: 'stop', jobId: 'paused', epoch: 1, reason: 'pause' });
@@ -216,7 +218,7 @@ it('stops runs as told: cancel keeps nothing, pause leaves a checkpoint to go on
   const saved = facts.filter((fact): fact is FactOf<'saved'> => fact.type === 'saved');
   expect(saved.map(({ jobId }) => jobId)).toEqual(['paused']);
   const checkpointDir = join(dir, 'work-paused', `checkpoint-${saved[0]?.step}`);
-  process.send(start('paused', { n_epochs: 50 }, { epoch: 2, checkpointDir }));
+  process.send(start('paused', spec, { epoch: 2, checkpointDir }));
   expect(await next('started', ({ epoch }) => epoch === 2)).toMatchObject({
     jobId: 'paused',
     fromStep: saved[0]?.step,
@@ -227,7 +229,7 @@ it('stops runs as told: cancel keeps nothing, pause leaves a checkpoint to go on
   expect(made).toMatchObject({ base_id: 'base-1' });
   writeFileSync(manifest, JSON.stringify({ ...made, trainer_build: 'older-1' }));
   expect(facts.filter(({ type }) => type === 'log')).toEqual([]);
-  process.send(start('paused', { n_epochs: 50 }, { epoch: 3, checkpointDir }));
+  process.send(start('paused', spec, { epoch: 3, checkpointDir }));
   expect(await next('log', ({ epoch }) => epoch === 3)).toMatchObject({
     level: 'warn',
     message: expect.stringContaining('made by trainer older-1, this is') as string,
@@ -259,6 +261,37 @@ it('fails a run whose data, options or numbers are wrong, and only that one', as
   expect(await failed('options')).toMatchObject({ param: 'peft.target_modules' });
   expect(await failed('diverges')).toMatchObject({ code: 'nonfinite', retryable: false });
   expect(await next('finished', ({ jobId }) => jobId === 'good')).toMatchObject({ step: 20 });
+});
+
+it('saves at the ends of epochs and at its own, before it is finished, and can go on from there', async () => {
+  const { it: process, facts, next } = trainer();
+  // Epochs of five steps: ten lie between two checkpoints, but for the last.
+  process.send(start('epochs', { n_epochs: 3 }));
+  process.send(start('steps', { n_epochs: 1, save_steps: 4 }));
+  process.send(start('whole', { n_epochs: 1, peft: null, learning_rate: 1e-4 }));
+  const of =
+    (name: string, epoch = 1) =>
+    (fact: { jobId: string; epoch: number }) =>
+      fact.jobId === name && fact.epoch === epoch;
+  for (const name of ['epochs', 'steps', 'whole']) await next('finished', of(name));
+  const saved = (name: string, epoch = 1) =>
+    facts.filter((fact) => fact.type === 'saved').filter(of(name, epoch));
+  expect(saved('epochs').map(({ step }) => step)).toEqual([10, 15]);
+  expect(saved('steps').map(({ step }) => step)).toEqual([4, 5]);
+  // The model itself comes next, and a checkpoint would hold nothing more that can be used.
+  expect(saved('whole')).toEqual([]);
+  const weights = ({ adapter }: FactOf<'saved' | 'finished'>) =>
+    adapter.find(({ name }) => name === 'adapter_model.safetensors')?.sha256;
+  const finished = await next('finished', of('epochs'));
+  const last = saved('epochs')[1] as FactOf<'saved'>;
+  expect(facts.indexOf(last)).toBeLessThan(facts.indexOf(finished));
+  expect(weights(last)).toBe(weights(finished));
+
+  const checkpointDir = join(dir, 'work-epochs', 'checkpoint-15');
+  process.send(start('epochs', { n_epochs: 3 }, { epoch: 2, checkpointDir }));
+  const again = await next('finished', of('epochs', 2));
+  expect(weights(again)).toBe(weights(finished));
+  expect(saved('epochs', 2)).toEqual([]);
 });
 
 it('cuts what a run has to say too much of, and its neighbours go on', async () => {

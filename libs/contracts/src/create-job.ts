@@ -68,11 +68,11 @@ export const GraftOptions = z.strictObject({
     .min(0)
     .optional()
     .meta({ default: 0, description: 'Steps between validation losses; 0: only at the end' }),
-  save_steps: z
-    .int()
-    .min(0)
-    .optional()
-    .meta({ default: 0, description: 'Steps between checkpoints; 0: by time' }),
+  save_steps: z.int().min(0).optional().meta({
+    default: 0,
+    description:
+      'Steps between checkpoints; 0: by time and at the ends of epochs. There is one at the end',
+  }),
   base_dtype: z
     .enum(['bf16', 'f32'])
     .optional()

@@ -23,7 +23,7 @@ export const Spec = z.strictObject({
   shuffle: z.boolean(),
   /** Steps between evaluations on the validation file; 0 = only at the end. */
   eval_steps: z.int().min(0),
-  /** Steps between checkpoints; 0 = by time only (libs/peft-core/src/train/cadence.ts). */
+  /** Steps between checkpoints; 0 = by time and at the ends of epochs (libs/peft-core/src/train/cadence.ts). */
   save_steps: z.int().min(0),
   base_dtype: z.enum(['bf16', 'f32']),
   quantization: z.string().nullable(),

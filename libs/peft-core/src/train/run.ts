@@ -13,7 +13,7 @@ import { virtualTokens } from './virtual-tokens.js';
 import { AdamW } from './adamw.js';
 import { Cadence } from './cadence.js';
 import { restoreCheckpoint, saveCheckpoint, type Identity, type State } from './checkpoint.js';
-import { cursorAt, totalSteps } from './cursor.js';
+import { cursorAt, stepsPerEpoch, totalSteps } from './cursor.js';
 import type { FactOfRun, StopReason } from './facts.js';
 import type { LossSum } from './loss.js';
 import { rateAt, warmupSteps } from './schedule.js';
@@ -67,7 +67,6 @@ export class Run {
     this.totalSteps = totalSteps(spec, examples.length);
     this.hasVirtualTokens = base.model.sites.inputs.of(options.id) !== undefined;
     this.optimizer = new AdamW(adapter.parameters, { weightDecay: spec.weight_decay });
-    this.cadence = new Cadence(spec.save_steps);
     try {
       if (options.checkpointDir) this.resume(options.checkpointDir);
     } catch (error) {
@@ -75,6 +74,7 @@ export class Run {
       throw error;
     }
     this.fromStep = this.step;
+    this.cadence = new Cadence(spec.save_steps, this.fromStep);
   }
 
   /**
@@ -204,14 +204,18 @@ export class Run {
     return { examples: this.validation.slice(0, SAMPLE), full: this.validation.length <= SAMPLE };
   }
 
+  /** At the end too: a short run then has one, as with OpenAI. */
   get checkpointDue(): boolean {
-    return !this.done && this.cadence.due(this.step);
+    // The end of full fine-tuning is the model itself, and its checkpoint would hold nothing else of use.
+    if (this.done) return this.spec.peft !== null && this.cadence.savedStep !== this.step;
+    const epochEnds = this.step % stepsPerEpoch(this.spec, this.examples.length) === 0;
+    return this.cadence.due(this.step, epochEnds);
   }
 
   checkpoint(): FactOfRun<'saved'> {
     const dir = `${this.options.workDir}/checkpoint-${this.step}`;
     const { epoch, from } = cursorAt(this.spec, this.examples.length, this.step);
-    const saved = this.cadence.timed(() =>
+    const saved = this.cadence.timed(this.step, () =>
       saveCheckpoint(
         dir,
         this.state(),
