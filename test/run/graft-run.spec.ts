@@ -94,6 +94,14 @@ it('says first what the job comes to, and what it cuts', () => {
   expect(stderr).toMatch(/1 example of the training_file cut at 100 tokens: line 2\n/);
 });
 
+it('warns of a run that is ruined', () => {
+  const peft = { peft_type: 'LORA', r: 4, modules_to_save: ['lm_head', 'norm'] };
+  const { stderr } = run(job('ruined', { peft, graft: { learning_rate: 3 } }), 'ruined');
+  expect(stderr).toMatch(
+    /^warning: the loss is .*: the run has diverged; lower graft\.learning_rate/m,
+  );
+});
+
 it('gives the same bytes again, and other bytes for another seed', () => {
   expect(run(job('again', {}), 'again').status).toBe(0);
   expect(run(job('once-more', {}), 'once-more').status).toBe(0);

@@ -263,6 +263,21 @@ it('fails a run whose data, options or numbers are wrong, and only that one', as
   expect(await next('finished', ({ jobId }) => jobId === 'good')).toMatchObject({ step: 20 });
 });
 
+it('warns of a run that is ruined, and not of one that goes well', async () => {
+  const { it: process, facts, next } = trainer();
+  const peft = { peft_type: 'LORA', r: 4, modules_to_save: ['lm_head', 'norm'] };
+  process.send(start('ruined', { peft, learning_rate: 3, n_epochs: 6 }));
+  process.send(start('good', { n_epochs: 6 }));
+  for (const name of ['ruined', 'good']) await next('finished', ({ jobId }) => jobId === name);
+  const warnings = facts.filter((fact) => fact.type === 'log');
+  expect(warnings.map(({ jobId, level, code }) => [jobId, level, code])).toEqual([
+    ['ruined', 'warn', 'diverged'],
+  ]);
+  expect(warnings[0]?.message).toMatch(
+    /^the loss is [\d.]+, worse than guessing among 96 tokens \(4\.56\), for 5 steps: the run has diverged; lower graft\.learning_rate \(now 3\)$/,
+  );
+});
+
 it('saves at the ends of epochs and at its own, before it is finished, and can go on from there', async () => {
   const { it: process, facts, next } = trainer();
   // Epochs of five steps: ten lie between two checkpoints, but for the last.

@@ -145,12 +145,13 @@ describe('an assignment', () => {
     expect(scene.plane.hellos).toHaveLength(1);
   });
 
-  it('cuts what its trainer says too much of', async () => {
+  it('cuts what its trainer says too much of, and carries the code of a warning', async () => {
     await scene.startAgent();
     await scene.pulled();
     const message = 'x'.repeat(500_000);
     const claims = [
       { type: 'log', level: 'warn', message, code: null },
+      { type: 'log', level: 'warn', message: 'the run has diverged', code: 'diverged' },
       { type: 'phase', code: 'c'.repeat(50_000), message, progress: null },
       { type: 'failed', code: 'crash', message, param: message, retryable: true },
     ];
@@ -158,6 +159,10 @@ describe('an assignment', () => {
     await until('failed', () => scene.plane.fact('failed'));
     for (const { fact } of scene.plane.facts())
       expect(JSON.stringify(fact).length).toBeLessThan(20_000);
+    const codes = scene.plane
+      .facts()
+      .flatMap(({ fact }) => (fact?.$case === 'log' ? [fact.value.code] : []));
+    expect(codes).toEqual(['', 'diverged']);
   });
 
   it('refuses a corrupt blob and keeps nothing of it', async () => {

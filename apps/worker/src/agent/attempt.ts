@@ -208,7 +208,7 @@ export class Attempt {
       case 'log':
         return this.emit({
           $case: 'log',
-          value: { level: fact.level, message: fact.message, code: '' },
+          value: { level: fact.level, message: fact.message, code: fact.code ?? '' },
         });
       case 'saved':
         return this.saved(fact);

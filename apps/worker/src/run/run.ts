@@ -222,7 +222,7 @@ class LocalRun {
       case 'failed':
         return this.progress.say(`error: ${fact.message}${fact.param ? ` [${fact.param}]` : ''}`);
       case 'log':
-        return this.progress.say(fact.message);
+        return this.progress.say(`${fact.level === 'warn' ? 'warning: ' : ''}${fact.message}`);
     }
   }
 

@@ -42,5 +42,5 @@ function tooLarge(fact: Fact): Fact {
     const { jobId, epoch } = fact;
     return { type: 'failed', jobId, epoch, code, message, param: null, retryable: false };
   }
-  return { type: 'log', level: 'error', message };
+  return { type: 'log', level: 'error', code: null, message };
 }

@@ -140,7 +140,7 @@ export class Trainer {
         id: this.nextRun++,
         onPhase: (code, message, progress) =>
           this.send({ type: 'phase', ...key, code, message, progress }),
-        onLog: (level, message) => this.send({ type: 'log', ...key, level, message }),
+        onLog: (level, message) => this.send({ type: 'log', ...key, level, code: null, message }),
       });
       this.keys.set(run, key);
       this.pack.add(run);

@@ -2,6 +2,9 @@
 import type { ErrorCode } from '@graft/contracts';
 import type { FileFact } from '../io/commit-folder.js';
 
+/** What train/watch.ts looks for. */
+export type WarningCode = 'loss_at_chance' | 'diverged' | 'zero_gradient' | 'overfitting';
+
 export type StopReason = 'cancel' | 'pause' | 'drain';
 
 export type RunFact =
@@ -57,6 +60,12 @@ export type RunFact =
       readonly retryable: boolean;
     }
   | { readonly type: 'stopped'; readonly reason: StopReason; readonly step: number }
-  | { readonly type: 'log'; readonly level: 'info' | 'warn' | 'error'; readonly message: string };
+  | {
+      readonly type: 'log';
+      readonly level: 'info' | 'warn' | 'error';
+      /** Of a warning about the run itself; null otherwise. */
+      readonly code: WarningCode | null;
+      readonly message: string;
+    };
 
 export type FactOfRun<K extends RunFact['type']> = Extract<RunFact, { type: K }>;

@@ -31,9 +31,16 @@ export async function trainStep(
   for (const run of pack.runs) {
     try {
       const update = updates.get(run);
-      if (update) report(run, { ...update, seconds });
+      if (update) {
+        report(run, { ...update, seconds });
+        for (const warning of run.watch.step(update)) report(run, warning);
+      }
       const due = run.evaluationDue();
-      if (due) report(run, await evaluated(pack, run, due, breathe));
+      if (due) {
+        const evaluation = await evaluated(pack, run, due, breathe);
+        report(run, evaluation);
+        for (const warning of run.watch.evaluated(evaluation)) report(run, warning);
+      }
       if (run.checkpointDue) report(run, run.checkpoint());
       if (!run.done) continue;
       report(run, run.finish());

@@ -17,6 +17,7 @@ import { cursorAt, stepsPerEpoch, totalSteps } from './cursor.js';
 import type { FactOfRun, StopReason } from './facts.js';
 import type { LossSum } from './loss.js';
 import { rateAt, warmupSteps } from './schedule.js';
+import { Watch } from './watch.js';
 
 export interface RunOptions {
   /** Number of the run in its pack. */
@@ -47,6 +48,7 @@ export class Run {
   /** Set to make the loop take the run out at the next step boundary. */
   stopping: StopReason | null = null;
   readonly totalSteps: number;
+  readonly watch: Watch;
   readonly fromStep: number;
   readonly id: number;
   private readonly optimizer: AdamW;
@@ -65,6 +67,11 @@ export class Run {
   ) {
     this.id = options.id;
     this.totalSteps = totalSteps(spec, examples.length);
+    this.watch = new Watch({
+      vocabularySize: base.model.vocabSize,
+      warmupSteps: warmupSteps(this.totalSteps, spec.warmup_ratio),
+      learningRate: spec.learning_rate,
+    });
     this.hasVirtualTokens = base.model.sites.inputs.of(options.id) !== undefined;
     this.optimizer = new AdamW(adapter.parameters, { weightDecay: spec.weight_decay });
     try {

@@ -1,0 +1,136 @@
+import { describe, expect, it } from 'vitest';
+import { Watch } from './watch.js';
+
+const VOCABULARY = 49_152; // ln = 10.80
+
+/** Codes by the step at which they were said. */
+function steps(
+  losses: readonly number[],
+  norm: (step: number) => number = () => 1,
+  warmupSteps = 0,
+) {
+  const watch = new Watch({ vocabularySize: VOCABULARY, warmupSteps, learningRate: 10 });
+  return losses.flatMap((loss, i) =>
+    watch.step({ step: i + 1, loss, gradNorm: norm(i + 1) }).map(({ code, message }) => ({
+      step: i + 1,
+      code,
+      message,
+    })),
+  );
+}
+
+/** [loss, is it the whole file] at every tenth step. */
+function evaluations(...losses: readonly (readonly [number, boolean?])[]) {
+  const watch = new Watch({ vocabularySize: VOCABULARY, warmupSteps: 0, learningRate: 1e-4 });
+  return losses.flatMap(([loss, full = false], i) =>
+    watch
+      .evaluated({ step: 10 * (i + 1), loss, full })
+      .map(({ message }) => ({ step: 10 * (i + 1), message })),
+  );
+}
+
+const times = (count: number, value: number): number[] => Array<number>(count).fill(value);
+const noisy = (from: number, to: number, count: number): number[] =>
+  Array.from({ length: count }, (_, i) => from + ((to - from) * i) / count + 0.4 * Math.sin(7 * i));
+
+describe('a run that goes well', () => {
+  it.each([
+    ['falls', noisy(5, 1, 200)],
+    ['stands low', noisy(0.6, 0.5, 200)],
+    ['begins from nothing', [...times(2, 10.82), 10.7, 10.5, 10.1, 9.7, ...noisy(9.5, 6, 100)]],
+    ['has one bad step', [...noisy(5, 3, 50), 40, 9, ...noisy(3, 2, 50)]],
+    ['has easy examples first', [0.9, 1.4, 2.2, 1.1, 1.9, ...noisy(2.4, 2.2, 40)]],
+  ])('is not warned of: one that %s', (_, losses) => {
+    expect(steps(losses)).toEqual([]);
+  });
+
+  it('may have a gradient of 0 now and then', () => {
+    expect(steps(times(40, 1), (step) => (step % 5 === 0 ? 0.1 : 0))).toEqual([]);
+  });
+});
+
+describe('a run at chance', () => {
+  it('is said to have diverged where it was better, once, and in words', () => {
+    const found = steps([5.1, 65, ...times(150, 10.8)]);
+    expect(found).toEqual([
+      {
+        step: 7,
+        code: 'loss_at_chance',
+        message:
+          'the loss has stood at 10.80, that of guessing among 49,152 tokens, for 5 steps: the run has diverged; lower graft.learning_rate (now 10)',
+      },
+    ]);
+  });
+
+  it('is said to have learnt nothing where it never was', () => {
+    const [found] = steps(times(30, 10.8));
+    expect(found?.message).toContain('nothing has been learnt yet');
+  });
+
+  it('has its warm-up first', () => {
+    expect(steps(times(30, 10.8), undefined, 20)[0]?.step).toBe(25);
+  });
+
+  it('is said again when it comes back after long', () => {
+    const codes = steps([5, ...times(10, 10.8), ...noisy(5, 4, 120), ...times(10, 10.8)]);
+    expect(codes.map(({ code }) => code)).toEqual(['loss_at_chance', 'loss_at_chance']);
+  });
+});
+
+describe('a run that diverges', () => {
+  it('is worse than guessing', () => {
+    const [found] = steps([5, 30, 44, 61, 58, 70, 66]);
+    expect(found).toMatchObject({ step: 6, code: 'diverged' });
+    expect(found?.message).toContain(
+      'the loss is 70.00, worse than guessing among 49,152 tokens (10.80)',
+    );
+  });
+
+  it('is not taken for one at chance on its way up', () => {
+    const codes = steps([7.6, 7.65, 10.7, 15, 62, 274, 207, 224, 190, 208]).map(({ code }) => code);
+    expect(codes).toEqual(['diverged']);
+  });
+
+  it('is far above its beginning', () => {
+    const [found, ...more] = steps([...noisy(2, 1.5, 20), ...times(30, 4.2)]);
+    expect(found).toMatchObject({ step: 25, code: 'diverged' });
+    expect(found?.message).toMatch(
+      /^the loss is 4\.20, after at most 2\.\d\d at the beginning, for 5 steps/,
+    );
+    expect(more).toEqual([]);
+  });
+});
+
+describe('a gradient of 0', () => {
+  it('is said after five steps, with the way out', () => {
+    const [found] = steps(times(20, 3), (step) => (step > 10 ? 0 : 1));
+    expect(found).toMatchObject({ step: 15, code: 'zero_gradient' });
+    expect(found?.message).toBe(
+      'the gradient has been 0 for 5 steps (loss 3.00): nothing is learnt any more; lower graft.learning_rate (now 10)',
+    );
+  });
+
+  it('is no wonder where all is known', () => {
+    const [found] = steps(times(20, 0), () => 0);
+    expect(found?.message).toContain('known by heart');
+  });
+});
+
+describe('a validation loss', () => {
+  it('that has risen twice is overfitting, said once, with its lowest point', () => {
+    const found = evaluations([2.6], [2.23], [2.9], [3.6], [4.27]);
+    expect(found).toEqual([
+      {
+        step: 40,
+        message:
+          'the validation loss has risen for 2 evaluations, to 3.60 at step 40; it was lowest, 2.23, at step 20: the run learns its examples by heart. Take the checkpoint nearest to step 20, or train for fewer epochs',
+      },
+    ]);
+  });
+
+  it('may go up a little, or once, or be that of another part of the file', () => {
+    expect(evaluations([2], [2.04], [2.06], [2.09])).toEqual([]);
+    expect(evaluations([2], [2.5], [1.9], [2.4], [2.3])).toEqual([]);
+    expect(evaluations([2], [2.5], [3, true])).toEqual([]);
+  });
+});
