@@ -40,7 +40,7 @@ describe('an assignment', () => {
   it('puts a checkpoint’s files before it says saved', async () => {
     await scene.startAgent();
     await scene.pulled();
-    scene.plane.assign({ plan: { steps: 400, stepMs: 2, saveEvery: 5 } });
+    scene.plane.assign({ plan: { steps: 100_000, stepMs: 2, saveEvery: 5 } });
     for (let seen = 0; seen < 5;) {
       const saved = scene.plane.events.filter(({ fact }) => fact?.$case === 'saved');
       for (const { fact } of saved)
