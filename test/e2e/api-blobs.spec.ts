@@ -103,7 +103,7 @@ describe('files', () => {
       socket.write(
         `${head}\r\ncontent-type: multipart/form-data; boundary=b\r\ncontent-length: 9999\r\n\r\n`,
       );
-      socket.write(`${part}half a line`);
+      socket.write(`${part}a line\nhalf a line`);
       if (name === 'file') await until(() => stored().length > before);
       else await once(socket, 'data');
       socket.destroy();

@@ -59,14 +59,14 @@ describe('files through the official SDK', () => {
     const ids: string[] = [];
     for (let n = 0; n < 5; n++)
       ids.push(
-        (await client.files.create({ file: new File(['x'], `${n}.txt`), purpose: 'user_data' })).id,
+        (await client.files.create({ file: new File(['x'], `${n}.txt`), purpose: 'fine-tune' })).id,
       );
     const ascending: string[] = [];
-    for await (const file of client.files.list({ limit: 2, order: 'asc', purpose: 'user_data' }))
+    for await (const file of client.files.list({ limit: 2, order: 'asc', purpose: 'fine-tune' }))
       ascending.push(file.id);
     expect(ascending).toEqual(ids);
     const descending: string[] = [];
-    for await (const file of client.files.list({ limit: 2, purpose: 'user_data' }))
+    for await (const file of client.files.list({ limit: 2, purpose: 'fine-tune' }))
       descending.push(file.id);
     expect(descending).toEqual(ids.toReversed());
   });
@@ -132,7 +132,7 @@ describe('files through the official SDK', () => {
 
   it('never lets a file name near the file system', async () => {
     for (const name of ['../../etc/passwd', '..%2f..%2fx', '/abs', 'a\\..\\b', '\u202e.jsonl']) {
-      const file = await client.files.create({ file: new File(['x'], name), purpose: 'user_data' });
+      const file = await client.files.create({ file: new File(['x'], name), purpose: 'fine-tune' });
       expect(await (await client.files.content(file.id)).text()).toBe('x');
     }
     for (const id of ['../x', '..%2f..%2fetc%2fpasswd', 'file-%00']) {

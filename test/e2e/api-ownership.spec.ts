@@ -445,7 +445,7 @@ function ownership(redis: boolean): void {
     const { id, worker } = await scene();
     const secret = await api.client.files.create({
       file: new File(['private'], 'x'),
-      purpose: 'user_data',
+      purpose: 'fine-tune',
     });
     const [row] = await api.query<{ sha256: string }>('SELECT sha256 FROM file WHERE id = $1', [
       secret.id,

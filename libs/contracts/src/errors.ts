@@ -5,6 +5,8 @@ export interface ErrorBody {
     readonly type: string;
     readonly param: string | null;
     readonly code: string | null;
+    /** Of a table that was refused because nobody can tell which of its columns is what. */
+    readonly columns?: readonly string[];
   };
 }
 
@@ -71,5 +73,19 @@ export class DomainError extends Error {
   body(): ErrorBody {
     const { type } = ERROR_CODES[this.code];
     return { error: { message: this.message, type, param: this.param, code: this.code } };
+  }
+}
+
+/** A table of training data whose columns have to be named: `columns` of the upload says which is what. */
+export class UnknownColumns extends DomainError {
+  constructor(
+    message: string,
+    readonly columns: readonly string[],
+  ) {
+    super('invalid_training_file', message, 'columns');
+  }
+
+  override body(): ErrorBody {
+    return { error: { ...super.body().error, columns: this.columns } };
   }
 }

@@ -20,7 +20,9 @@ import { quantizerFor, quantizers } from './quant/registry.js';
 import { recordTasks, tasks } from './tasks/registry.js';
 import { autoNumbers } from './train/auto.js';
 
-export { readRecord } from './data/records.js';
+export { readJsonObject, readRecord } from './data/records.js';
+export { shapeOf } from './data/shapes.js';
+export type { Columns, Shape } from './data/shapes.js';
 export { inspectModelFolder } from './io/inspect.js';
 export type { ModelInspection } from './io/inspect.js';
 export type { PeftConfig } from './methods/config.js';

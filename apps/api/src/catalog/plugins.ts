@@ -5,8 +5,10 @@ export {
   footprintOf,
   inspectModelFolder,
   peftFields,
+  readJsonObject,
   readRecord,
   resolveSpec,
+  shapeOf,
   totalSteps,
 } from '@graft/peft-core/catalog';
-export type { BaseFootprint, HfConfig } from '@graft/peft-core/catalog';
+export type { BaseFootprint, Columns, HfConfig, Shape } from '@graft/peft-core/catalog';

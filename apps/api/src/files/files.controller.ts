@@ -21,7 +21,11 @@ export class FilesController {
       required: ['file', 'purpose'],
       properties: {
         file: { type: 'string', format: 'binary' },
-        purpose: { type: 'string', example: 'fine-tune' },
+        purpose: { type: 'string', enum: ['fine-tune'] },
+        'columns[prompt]': { type: 'string' },
+        'columns[completion]': { type: 'string' },
+        'columns[text]': { type: 'string' },
+        'expires_after[seconds]': { type: 'integer', minimum: 3600, maximum: 2_592_000 },
       },
     },
   })

@@ -4,24 +4,20 @@ import type { Request } from 'express';
 import type { EntityManager } from 'typeorm';
 import type { Readable } from 'node:stream';
 import type { Principal } from '../auth/principal.js';
-import { BlobStore, type Received } from '../blobs/blob-store.js';
+import { BlobStore } from '../blobs/blob-store.js';
+import type { Columns } from '../catalog/plugins.js';
 import { Database } from '../database/database.js';
 import { File } from '../database/entities/storage.js';
 import { pageQuery } from '../http/parse.js';
 import { newId, unix } from '../ids.js';
-import type { Checked } from './file-check.js';
-import { LineCheck } from './line-check.js';
 import { readRecords } from './read-records.js';
+import { receiveTrainingData, type Arrived } from './training-data.js';
 import { readUpload, type UploadedParts } from './upload.js';
 
-const MAX_FILE_BYTES = 512 * 1024 * 1024;
-const PURPOSES = ['fine-tune', 'vision', 'evals', 'user_data', 'batch', 'assistants'];
+const TRAINING_PURPOSE = 'fine-tune';
 export const RESULT_PURPOSE = 'fine-tune-results';
 
-interface Arrived {
-  readonly blob: Received;
-  readonly checked: Checked;
-}
+type Fields = Readonly<Record<string, string>>;
 
 @Injectable()
 export class FilesService {
@@ -33,11 +29,15 @@ export class FilesService {
   async upload(caller: Principal, request: Request): Promise<FileObject> {
     const arriving: Promise<Arrived>[] = [];
     try {
-      const parts = await readUpload(request, (part) => {
-        const arrived = this.receive(part);
+      let columns = '';
+      const parts = await readUpload(request, (part, { filename, fields }) => {
+        columns = JSON.stringify(columnsOf(fields));
+        const arrived = receiveTrainingData(this.blobs, part, filename, columnsOf(fields));
         arriving.push(arrived);
         return arrived;
       });
+      if (JSON.stringify(columnsOf(parts.fields)) !== columns)
+        throw new DomainError('invalid_value', 'send columns before the file', 'columns');
       return await this.keep(caller, parts);
     } finally {
       for (const arrived of await Promise.allSettled(arriving))
@@ -49,18 +49,8 @@ export class FilesService {
     caller: Principal,
     { filename, fields, content }: UploadedParts<Arrived>,
   ): Promise<FileObject> {
-    const purpose = fields['purpose'];
-    if (!purpose)
-      throw new DomainError('missing_required_parameter', 'purpose is required', 'purpose');
-    if (!PURPOSES.includes(purpose)) {
-      throw new DomainError(
-        'invalid_value',
-        `purpose must be one of ${PURPOSES.join(', ')}, not ${purpose.slice(0, 40)}`,
-        'purpose',
-      );
-    }
-    const training = purpose === 'fine-tune' ? content.checked : null;
-    const report = training?.report ?? null;
+    const purpose = checkPurpose(fields);
+    const { report, details } = content.checked;
     const expires_at = expiry(fields);
     const id = newId('file-');
     await this.blobs.keep(content.blob, async (manager, blob) => {
@@ -72,24 +62,15 @@ export class FilesService {
         filename,
         purpose,
         ...blob,
-        records: report?.records ?? 0,
-        status: report?.problems.length ? ('error' as const) : ('processed' as const),
-        status_details: training?.details ?? null,
+        records: report.records,
+        status: report.problems.length > 0 ? ('error' as const) : ('processed' as const),
+        status_details: details,
         report,
         expires_at,
       };
       await this.insert(row, manager);
     });
     return this.get(caller, id);
-  }
-
-  private async receive(part: Readable): Promise<Arrived> {
-    const check = new LineCheck();
-    const blob = await this.blobs.receive(part, {
-      limit: MAX_FILE_BYTES,
-      inspect: (chunk) => check.push(chunk),
-    });
-    return { blob, checked: check.end() };
   }
 
   async insert(
@@ -201,7 +182,7 @@ export class FilesService {
     query: Record<string, unknown>,
   ): Promise<Page<FileRecordObject>> {
     const file = await this.row(caller, id);
-    if (file.purpose !== 'fine-tune')
+    if (file.purpose !== TRAINING_PURPOSE)
       throw new DomainError(
         'invalid_value',
         `${id} has purpose ${file.purpose}: only training data has records`,
@@ -216,7 +197,29 @@ export class FilesService {
   }
 }
 
-function expiry(fields: Readonly<Record<string, string>>): Date | null {
+/** Of OpenAI's purposes only this one leads to anything here. */
+function checkPurpose({ purpose }: Fields): string {
+  if (!purpose)
+    throw new DomainError('missing_required_parameter', 'purpose is required', 'purpose');
+  if (purpose === TRAINING_PURPOSE) return purpose;
+  throw new DomainError(
+    'invalid_value',
+    `purpose must be ${TRAINING_PURPOSE}, not ${purpose.slice(0, 40)}: Graft has no other use for files`,
+    'purpose',
+  );
+}
+
+/** `columns[prompt]=question` and so on. */
+function columnsOf(fields: Fields): Columns {
+  const columns: Record<string, string> = {};
+  for (const [field, name] of Object.entries(fields)) {
+    const part = /^columns\[(.*)\]$/.exec(field)?.[1];
+    if (part !== undefined) columns[part] = name;
+  }
+  return columns;
+}
+
+function expiry(fields: Fields): Date | null {
   const seconds = fields['expires_after[seconds]'];
   if (seconds === undefined) return null;
   const value = Number(seconds);

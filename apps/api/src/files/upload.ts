@@ -9,13 +9,19 @@ export interface UploadedParts<T> {
   readonly content: T;
 }
 
+/** What of an upload is known when its file begins. */
+export interface Before {
+  readonly filename: string;
+  readonly fields: Readonly<Record<string, string>>;
+}
+
 /**
  * Reads one multipart upload, handing the file part to `store` as it arrives: the fields may come
  * before or after it. On any error the request is drained, so that the client reads the answer.
  */
 export function readUpload<T>(
   request: Request,
-  store: (part: Readable) => Promise<T>,
+  store: (part: Readable, before: Before) => Promise<T>,
 ): Promise<UploadedParts<T>> {
   if (!/^multipart\/form-data/i.test(request.headers['content-type'] ?? '')) {
     throw new DomainError(
@@ -51,7 +57,7 @@ export function readUpload<T>(
         );
       }
       filename = (info.filename ?? 'file').slice(0, 255);
-      stored = store(part);
+      stored = store(part, { filename, fields: { ...fields } });
       stored.catch(fail);
     });
     for (const limit of ['partsLimit', 'filesLimit', 'fieldsLimit'] as const) {

@@ -57,6 +57,11 @@ function taskOf(name: string): Task {
   );
 }
 
+/** The object that JSON text stands for, whatever its keys, or the reason why there is none. */
+export function readJsonObject(text: string): JsonObject | string {
+  return parseLine(text, 1);
+}
+
 /** The object on a line, or the reason why there is none. */
 function parseLine(line: string, number: number): JsonObject | string {
   const text = number === 1 && line.startsWith('\ufeff') ? line.slice(1) : line;

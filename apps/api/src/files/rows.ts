@@ -1,0 +1,13 @@
+import { DomainError } from '@graft/contracts';
+
+export type Row = Readonly<Record<string, unknown>>;
+
+/** A row as people count them in the file at hand; the reason where it could not be read. */
+export interface NumberedRow {
+  readonly number: number;
+  readonly row: Row | null;
+  readonly reason?: string;
+}
+
+export const unreadable = (message: string): DomainError =>
+  new DomainError('invalid_training_file', message, 'file');

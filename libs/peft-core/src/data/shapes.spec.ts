@@ -1,0 +1,108 @@
+import { describe, expect, it } from 'vitest';
+import { shapeOf, type Columns } from './shapes.js';
+
+const convert = (row: Record<string, unknown>, columns?: Columns): unknown =>
+  shapeOf(Object.keys(row), columns)?.convert(row);
+const messages = (...turns: [role: string, content: string][]) =>
+  turns.map(([role, content]) => ({ role, content }));
+
+describe('shapeOf', () => {
+  it('reads ShareGPT, with its system prompt, tools and weights', () => {
+    expect(
+      convert({
+        id: 'x1',
+        system: 'Be brief.',
+        tools: '[{"type":"function","function":{"name":"now"}}]',
+        conversations: [
+          { from: 'human', value: 'Hi' },
+          { from: 'gpt', value: 'Hello', weight: 0, source: 'web' },
+          { role: 'user', content: 'Bye' },
+          { from: 'assistant', value: 'See you' },
+        ],
+      }),
+    ).toEqual({
+      record: {
+        messages: [
+          { role: 'system', content: 'Be brief.' },
+          { role: 'user', content: 'Hi' },
+          { role: 'assistant', content: 'Hello', weight: 0 },
+          { role: 'user', content: 'Bye' },
+          { role: 'assistant', content: 'See you' },
+        ],
+        tools: [{ type: 'function', function: { name: 'now' } }],
+      },
+      ignored: ['id', 'conversations[].source'],
+    });
+    expect(convert({ conversations: [{ from: 'narrator', value: 'Once' }] })).toMatch(
+      /^conversations\[0\]: "from" is "narrator"; it may be human, user, gpt/,
+    );
+    expect(convert({ conversations: 'Hi' })).toBe('"conversations" is not a list');
+  });
+
+  it('reads Alpaca, with and without an input, with a system prompt and a history', () => {
+    expect(convert({ instruction: 'Add', input: '2 + 2', output: '4', text: 'all of it' })).toEqual(
+      {
+        record: { messages: messages(['user', 'Add\n\n2 + 2'], ['assistant', '4']) },
+        ignored: ['text'],
+      },
+    );
+    const row = {
+      instruction: 'And 3?',
+      input: '',
+      output: '6',
+      system: 'Count.',
+      history: [['2?', '4']],
+    };
+    const turns = messages(
+      ['system', 'Count.'],
+      ['user', '2?'],
+      ['assistant', '4'],
+      ['user', 'And 3?'],
+      ['assistant', '6'],
+    );
+    expect(convert(row)).toEqual({ record: { messages: turns }, ignored: [] });
+    const dolly = { instruction: 'Who?', context: 'Ann came.', response: 'Ann', category: 'qa' };
+    expect(convert(dolly)).toEqual({
+      record: { messages: messages(['user', 'Who?\n\nAnn came.'], ['assistant', 'Ann']) },
+      ignored: ['category'],
+    });
+    expect(convert({ instruction: 'a', output: ['b'] })).toBe('"output" is not text');
+  });
+
+  it('reads tables by the names of their columns, and says what it guessed', () => {
+    expect(convert({ prompt: 'a', completion: 'b', id: 7, empty: '' })).toEqual({
+      record: { prompt: 'a', completion: 'b' },
+      ignored: ['id'],
+    });
+    expect(shapeOf(['prompt', 'completion'])?.note).toBeNull();
+    expect(convert({ Question: 'a', 'Answer ': 5 })).toEqual({
+      record: { prompt: 'a', completion: '5' },
+      ignored: [],
+    });
+    expect(shapeOf(['Question', 'Answer'])?.note).toBe(
+      'Column "Question" was read as the prompt, "Answer" as the completion.',
+    );
+    expect(convert({ text: 'a', label: 1 })).toEqual({ record: { text: 'a' }, ignored: ['label'] });
+    expect(convert({ messages: '[{"role":"user","content":"a"}]' })).toEqual({
+      record: { messages: [{ role: 'user', content: 'a' }] },
+      ignored: [],
+    });
+    expect(convert({ messages: [{ role: 'user', content: 'a', name: null }], id: 1 })).toEqual({
+      record: { messages: [{ role: 'user', content: 'a' }] },
+      ignored: ['id'],
+    });
+    expect(shapeOf(['frage', 'antwort'])).toBeNull();
+  });
+
+  it('takes the columns that are named, and no others', () => {
+    const columns = { prompt: 'frage', completion: 'antwort' };
+    expect(convert({ frage: 'a', antwort: 'b', text: 'c' }, columns)).toEqual({
+      record: { prompt: 'a', completion: 'b' },
+      ignored: ['text'],
+    });
+    expect(() => shapeOf(['frage'], columns)).toThrow(
+      'there is no column "antwort"; there are "frage"',
+    );
+    expect(() => shapeOf(['frage'], { prompt: 'frage' })).toThrow('name the columns of prompt and');
+  });
+});

@@ -1,0 +1,214 @@
+// Shapes in which others write training examples, read as records that a task checks: ShareGPT's conversations,
+// Alpaca's instructions, and tables with one column for the prompt and one for the completion.
+import { DomainError } from '@graft/contracts';
+import { shown } from './json-scan.js';
+import type { JsonObject } from './records.js';
+
+/** Which columns of a table are what. */
+export interface Columns {
+  readonly prompt?: string;
+  readonly completion?: string;
+  readonly text?: string;
+}
+
+export interface Shape {
+  readonly name: 'records' | 'sharegpt' | 'alpaca' | 'columns';
+  /** What was guessed, a sentence for people. */
+  readonly note: string | null;
+  /** A record and the fields left out of it, or why there is none. */
+  convert(row: JsonObject): Converted | string;
+}
+
+export interface Converted {
+  readonly record: JsonObject;
+  readonly ignored: readonly string[];
+}
+
+const QUESTIONS = ['prompt', 'question', 'query', 'input', 'source', 'request', 'user'];
+const ANSWERS = ['completion', 'answer', 'response', 'output', 'target', 'reply', 'assistant'];
+
+/**
+ * How rows with these keys are read; null where nobody can tell which of them is what.
+ * @throws DomainError when `columns` names keys that are not there.
+ */
+export function shapeOf(keys: readonly string[], columns: Columns = {}): Shape | null {
+  if (Object.keys(columns).length > 0) return tableShape(keys, chosen(keys, columns), null);
+  const named = new Map(keys.map((key) => [key.trim().toLowerCase(), key]));
+  if (named.has('messages')) return messagesShape(named.get('messages') as string);
+  if (named.has('conversations')) return shareGpt;
+  const answer = ['output', 'response'].find((name) => named.has(name));
+  if (named.has('instruction') && answer) return alpaca(named, answer);
+  const [prompt, completion] = [QUESTIONS, ANSWERS].map((names) =>
+    names.map((name) => named.get(name)).find((key) => key !== undefined),
+  );
+  if (prompt !== undefined && completion !== undefined) {
+    const plain = prompt === 'prompt' && completion === 'completion';
+    const note = `Column ${shown(prompt)} was read as the prompt, ${shown(completion)} as the completion.`;
+    return tableShape(keys, { prompt, completion }, plain ? null : note);
+  }
+  const text = named.get('text');
+  return text === undefined ? null : tableShape(keys, { text }, null);
+}
+
+function chosen(keys: readonly string[], columns: Columns): Columns {
+  const names = Object.keys(columns).sort().join();
+  if (names !== 'completion,prompt' && names !== 'text')
+    throw new DomainError(
+      'invalid_value',
+      'name the columns of prompt and completion, or of text alone',
+      'columns',
+    );
+  for (const [part, key] of Object.entries(columns) as [string, string][])
+    if (!keys.includes(key))
+      throw new DomainError(
+        'invalid_value',
+        `there is no column ${shown(key)}; there are ${keys.slice(0, 40).map(shown).join(', ')}`,
+        `columns.${part}`,
+      );
+  return columns;
+}
+
+function tableShape(keys: readonly string[], columns: Columns, note: string | null): Shape {
+  const parts = Object.entries(columns) as [string, string][];
+  const used = parts.map(([, key]) => key);
+  return {
+    name: 'columns',
+    note,
+    convert(row) {
+      const record: Record<string, string> = {};
+      for (const [part, key] of parts) {
+        const text = textOf(row[key]);
+        if (text === null) return `${shown(key)} is not text`;
+        record[part] = text;
+      }
+      return { record, ignored: others(row, used) };
+    },
+  };
+}
+
+/** Chats in a table: as they are, or as JSON text; a table has a null where a message lacks a field. */
+function messagesShape(key: string): Shape {
+  return {
+    name: 'records',
+    note: null,
+    convert(row) {
+      const messages = parsed(row[key]);
+      const tools = parsed(row['tools']);
+      const record = {
+        messages: Array.isArray(messages) ? messages.map(withoutNulls) : messages,
+        ...(tools == null ? {} : { tools }),
+      };
+      return { record, ignored: others(row, [key, 'tools']) };
+    },
+  };
+}
+
+const SPEAKERS: Readonly<Record<string, string>> = {
+  human: 'user',
+  user: 'user',
+  gpt: 'assistant',
+  assistant: 'assistant',
+  chatgpt: 'assistant',
+  model: 'assistant',
+  system: 'system',
+  tool: 'tool',
+  observation: 'tool',
+};
+
+const shareGpt: Shape = {
+  name: 'sharegpt',
+  note: null,
+  convert(row) {
+    const turns = parsed(row['conversations']);
+    if (!Array.isArray(turns)) return '"conversations" is not a list';
+    const messages: JsonObject[] = [];
+    const ignored = new Set(others(row, ['conversations', 'system', 'tools']));
+    const system = textOf(row['system']);
+    if (system) messages.push({ role: 'system', content: system });
+    for (const [i, turn] of (turns as unknown[]).entries()) {
+      const {
+        from,
+        value,
+        role = from,
+        content = value,
+        weight,
+        ...rest
+      } = (turn ?? {}) as JsonObject;
+      const speaker = SPEAKERS[String(role)];
+      if (speaker === undefined)
+        return `conversations[${i}]: "from" is ${shown(role)}; it may be ${Object.keys(SPEAKERS).join(', ')}`;
+      messages.push({ role: speaker, content, ...(weight == null ? {} : { weight }) });
+      for (const field of Object.keys(rest))
+        if (rest[field] != null) ignored.add(`conversations[].${field}`);
+    }
+    const tools = parsed(row['tools']);
+    return {
+      record: { messages, ...(Array.isArray(tools) && tools.length > 0 ? { tools } : {}) },
+      ignored: [...ignored],
+    };
+  },
+};
+
+/** The task and, after a blank line, what it is about, as the Alpaca data is commonly trained on. */
+function alpaca(named: ReadonlyMap<string, string>, answer: string): Shape {
+  const key = (name: string): string => named.get(name) ?? name;
+  const about = named.has('input') ? 'input' : 'context';
+  const used = ['instruction', about, answer, 'system', 'history'].map(key);
+  return {
+    name: 'alpaca',
+    note: null,
+    convert(row) {
+      const [instruction, input, output, system] = ['instruction', about, answer, 'system'].map(
+        (name) => textOf(row[key(name)]),
+      );
+      for (const [name, text] of Object.entries({ instruction, [about]: input, [answer]: output }))
+        if (text == null) return `${shown(name)} is not text`;
+      const history = parsed(row[key('history')]) ?? [];
+      if (!Array.isArray(history)) return '"history" is not a list';
+      const messages = [
+        ...(system ? [{ role: 'system', content: system }] : []),
+        ...(history as unknown[]).flatMap((pair) => {
+          const [question, reply] = Array.isArray(pair) ? (pair as unknown[]) : [];
+          return [
+            { role: 'user', content: question },
+            { role: 'assistant', content: reply },
+          ];
+        }),
+        { role: 'user', content: [instruction, input].filter(Boolean).join('\n\n') },
+        { role: 'assistant', content: output },
+      ];
+      return { record: { messages }, ignored: others(row, used) };
+    },
+  };
+}
+
+/** Fields that hold something and are not among those read. */
+function others(row: JsonObject, used: readonly string[]): string[] {
+  return Object.keys(row).filter(
+    (key) => !used.includes(key) && row[key] != null && row[key] !== '',
+  );
+}
+
+/** A cell as text; null where it is none. */
+function textOf(value: unknown): string | null {
+  if (value == null) return '';
+  if (typeof value === 'string') return value;
+  return typeof value === 'number' || typeof value === 'boolean' ? String(value) : null;
+}
+
+/** What JSON text in a cell stands for; anything else as it is. */
+function parsed(value: unknown): unknown {
+  if (typeof value !== 'string') return value;
+  if (value === '') return null;
+  try {
+    return JSON.parse(value) as unknown;
+  } catch {
+    // the task's check will say that this is no list
+    return value;
+  }
+}
+
+function withoutNulls(message: unknown): unknown {
+  if (message === null || typeof message !== 'object') return message;
+  return Object.fromEntries(Object.entries(message).filter(([, value]) => value !== null));
+}

@@ -1,0 +1,317 @@
+// Training data in the formats that people have: stored as JSON Lines of records, refused with the way out.
+import { readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { gzipSync } from 'node:zlib';
+import type { ErrorBody, FileObject } from '@graft/contracts';
+import { parquetWriteBuffer } from 'hyparquet-writer';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { chats, importBase, startTestApi, until, type TestApi } from './api-fixture.js';
+
+let api: TestApi;
+beforeAll(async () => {
+  api = await startTestApi();
+});
+afterAll(() => api?.close());
+afterEach(() => expect(readdirSync(join(api.home, 'blobs', 'incoming'))).toEqual([]));
+
+type Fields = Readonly<Record<string, string>>;
+
+async function send(content: string | Buffer | ArrayBuffer, name: string, fields: Fields = {}) {
+  const form = new FormData();
+  for (const [field, value] of Object.entries({ purpose: 'fine-tune', ...fields }))
+    form.append(field, value);
+  form.append('file', new Blob([content as Uint8Array<ArrayBuffer>]), name);
+  const answer = await fetch(`${api.url}/v1/files`, {
+    method: 'POST',
+    headers: api.headers,
+    body: form,
+  });
+  return { status: answer.status, body: await answer.json() };
+}
+
+async function upload(
+  ...what: Parameters<typeof send>
+): Promise<FileObject & { lines: unknown[] }> {
+  const { status, body } = await send(...what);
+  expect([status, body.error?.message]).toEqual([200, undefined]);
+  const content = await (await api.client.files.content(body.id)).text();
+  expect(Buffer.byteLength(content)).toBe(body.bytes);
+  const lines = content
+    .trimEnd()
+    .split('\n')
+    .map((line) => JSON.parse(line) as unknown);
+  return { ...(body as FileObject), lines };
+}
+
+async function refused(...what: Parameters<typeof send>): Promise<ErrorBody['error']> {
+  const { status, body } = await send(...what);
+  expect(status).toBe(400);
+  return (body as ErrorBody).error;
+}
+
+const rows = 12;
+const numbers = Array.from({ length: rows }, (_, n) => n);
+const pair = (n: number) => ({ prompt: `${n} + 1?`, completion: `${n + 1}` });
+const chat = (n: number) => ({
+  messages: [
+    { role: 'user', content: `${n} + 1?` },
+    { role: 'assistant', content: `${n + 1}` },
+  ],
+});
+const shareGpt = (n: number) => ({
+  id: `c${n}`,
+  conversations: [
+    { from: 'human', value: `${n} + 1?` },
+    { from: 'gpt', value: `${n + 1}` },
+  ],
+});
+
+describe('a list in JSON', () => {
+  it('is read element by element, however it is laid out', async () => {
+    const values = numbers.map((n) => ({ messages: [...chat(n).messages] }));
+    values[3]!.messages[0]!.content = 'brackets ]}, quotes " and \\ in "strings"; [ü] \n 🙂';
+    for (const text of [JSON.stringify(values), `\ufeff \n${JSON.stringify(values, null, 2)}\n`]) {
+      const file = await upload(text, 'list.json');
+      expect(file.lines).toEqual(values);
+      expect(file.graft).toMatchObject({ records: rows, converted_from: 'json', warnings: [] });
+      expect(file).toMatchObject({ status: 'processed', filename: 'list.json' });
+    }
+  });
+
+  it('of 30,000 conversations passes through in pieces', async () => {
+    const many = Array.from({ length: 30_000 }, (_, n) => shareGpt(n));
+    const file = await upload(JSON.stringify(many), 'sharegpt.json');
+    expect(file.lines).toHaveLength(30_000);
+    expect(file.lines[29_999]).toEqual(chat(29_999));
+    expect(file.graft).toMatchObject({
+      converted_from: 'sharegpt',
+      ignored_fields: { id: 30_000 },
+      warnings: ['Training does not read "id", which 30,000 records have.'],
+    });
+  });
+
+  it('is refused by its elements, and not half read when it is broken', async () => {
+    const file = await upload('[{"text":"a"}, {"text":5}, 7, {"text":6}, {"text":"b"},]', 'a.json');
+    expect(file.status).toBe('error');
+    expect(file.graft?.problems).toEqual([
+      'elements 2, 4: "text" is not a string',
+      'element 3: a JSON object is wanted, not 7',
+      'element 6: the line is empty',
+    ]);
+    expect((await refused('[{"text":"a"}, {"text":"b"', 'a.json')).message).toBe(
+      'the list is cut off in element 2',
+    );
+    expect((await refused('[{"text":"a"}] [', 'a.json')).message).toMatch(/follows after the end/);
+    expect((await refused('{\n  "text": "a"\n}\n', 'a.json')).message).toMatch(
+      /^this is JSON over several lines/,
+    );
+  });
+});
+
+describe('JSON Lines of others', () => {
+  it('are read as ShareGPT, Alpaca, or by their columns', async () => {
+    const jsonl = (make: (n: number) => unknown) =>
+      numbers.map((n) => `${JSON.stringify(make(n))}\n`).join('\n');
+    const sharegpt = await upload(jsonl(shareGpt), 'a.jsonl');
+    expect(sharegpt.lines).toEqual(numbers.map(chat));
+    expect(sharegpt.graft?.converted_from).toBe('sharegpt');
+    const alpaca = await upload(
+      jsonl((n) => ({ instruction: `${n} + 1?`, input: '', output: `${n + 1}` })),
+      'a.jsonl',
+    );
+    expect(alpaca.lines).toEqual(numbers.map(chat));
+    expect(alpaca.graft?.converted_from).toBe('alpaca');
+    const named = await upload(
+      jsonl((n) => ({ question: pair(n).prompt, answer: pair(n).completion })),
+      'a.jsonl',
+    );
+    expect(named.lines).toEqual(numbers.map(pair));
+    expect(named.graft).toMatchObject({
+      converted_from: 'json',
+      warnings: ['Column "question" was read as the prompt, "answer" as the completion.'],
+    });
+  });
+
+  it('of records stay as they are, byte for byte', async () => {
+    const text = `\ufeff${chats(12)}\r\n`;
+    const { id, graft } = (await send(text, 'a.csv')).body as FileObject;
+    expect(graft).toMatchObject({ records: 12, problems: [], converted_from: null });
+    expect(Buffer.from(await (await api.client.files.content(id)).arrayBuffer())).toEqual(
+      Buffer.from(text),
+    );
+  });
+});
+
+describe('a table', () => {
+  it('in CSV is read with its quotes, lines and columns', async () => {
+    const csv =
+      '\ufeff"prompt",completion,id\r\n"a ""b"",\nc",d,1\r\n\r\n' +
+      numbers.map((n) => `${n} + 1?,${n + 1},${n}\r\n`).join('');
+    const file = await upload(csv, 'table.csv');
+    expect(file.lines).toEqual([{ prompt: 'a "b",\nc', completion: 'd' }, ...numbers.map(pair)]);
+    expect(file).toMatchObject({ filename: 'table.csv', status: 'processed' });
+    expect(file.graft).toMatchObject({
+      converted_from: 'csv',
+      formats: { prompt_completion: 13 },
+      ignored_fields: { id: 13 },
+    });
+    await importBase(api, 'tiny');
+    const job = await api.post<{ status: string }>('/fine_tuning/jobs', {
+      model: 'tiny',
+      training_file: file.id,
+      graft: { pool: 'nobody' },
+    });
+    expect(job.status).toMatch(/validating_files|queued/);
+  });
+
+  it('may be separated by tabs or semicolons, and have another name', async () => {
+    for (const sign of ['\t', ';']) {
+      const text = `question${sign}answer\n${numbers.map((n) => `${n} + 1?${sign}${n + 1}\n`).join('')}`;
+      expect((await upload(text, 'data.txt')).lines).toEqual(numbers.map(pair));
+    }
+  });
+
+  it('says which row is wrong, as a spreadsheet numbers them', async () => {
+    const file = await upload('prompt,completion\na,b\nc,\n\nd\n,e\nf,\n', 'a.csv');
+    expect(file.status).toBe('error');
+    expect(file.graft?.problems).toEqual([
+      'rows 3, 7: "completion" is empty: there is nothing to learn',
+      'row 5: the header has 2 columns, this row 1',
+    ]);
+    const message = async (text: string | Buffer) => (await refused(text, 'a.csv')).message;
+    expect(await message('prompt,completion\na,b\nc,"d\n')).toBe(
+      'row 3: a quotation mark is opened and never closed',
+    );
+    expect(await message('prompt,completion\na,b"c" d"\n"a"b,c\n')).toMatch(
+      /row \d: a quotation mark/,
+    );
+    expect(await message('prompt,prompt\na,b\n')).toBe(
+      'the header names the column "prompt" twice',
+    );
+    expect(await message(Buffer.from('prompt,completion\na,caf\xe9\n', 'latin1'))).toMatch(
+      /not valid UTF-8: save it as UTF-8/,
+    );
+    const { body } = await send('prompt,completion\n', 'a.csv');
+    expect((body as FileObject).status_details).toBe('the file holds no records');
+  });
+
+  it('whose columns nobody knows is refused with their names, and taken once they are told', async () => {
+    const csv = `frage,antwort,quelle\n${numbers.map((n) => `${n} + 1?,${n + 1},x\n`).join('')}`;
+    expect(await refused(csv, 'a.csv')).toEqual({
+      message:
+        'which column is the prompt and which the completion? There are "frage", "antwort", "quelle"',
+      type: 'invalid_request_error',
+      param: 'columns',
+      code: 'invalid_training_file',
+      columns: ['frage', 'antwort', 'quelle'],
+    });
+    const columns = { 'columns[prompt]': 'frage', 'columns[completion]': 'antwort' };
+    expect((await upload(csv, 'a.csv', columns)).lines).toEqual(numbers.map(pair));
+    expect(
+      await refused(csv, 'a.csv', { 'columns[prompt]': 'frage', 'columns[completion]': 'x' }),
+    ).toMatchObject({
+      param: 'columns.completion',
+      message: 'there is no column "x"; there are "frage", "antwort", "quelle"',
+    });
+    expect(await refused(csv, 'a.csv', { 'columns[title]': 'frage' })).toMatchObject({
+      param: 'columns',
+    });
+    const jsonl = numbers
+      .map((n) => JSON.stringify({ frage: `${n} + 1?`, antwort: `${n + 1}` }))
+      .join('\n');
+    expect((await refused(jsonl, 'a.jsonl')).columns).toEqual(['frage', 'antwort']);
+    expect((await upload(jsonl, 'a.jsonl', columns)).lines).toEqual(numbers.map(pair));
+  });
+});
+
+describe('Parquet', () => {
+  const flat = (codec: 'SNAPPY' | 'UNCOMPRESSED', count: number) => {
+    const all = Array.from({ length: count }, (_, n) => pair(n));
+    return parquetWriteBuffer({
+      codec,
+      rowGroupSize: 500,
+      columnData: [
+        { name: 'question', data: all.map((row) => row.prompt), type: 'STRING' },
+        { name: 'answer', data: all.map((row) => row.completion), type: 'STRING' },
+        { name: 'n', data: all.map((_, n) => BigInt(n)), type: 'INT64' },
+      ],
+    });
+  };
+
+  it('is read row group by row group', async () => {
+    for (const codec of ['SNAPPY', 'UNCOMPRESSED'] as const) {
+      const file = await upload(flat(codec, 1700), 'train.parquet');
+      expect(file.lines).toEqual(Array.from({ length: 1700 }, (_, n) => pair(n)));
+      expect(file.graft).toMatchObject({
+        converted_from: 'parquet',
+        records: 1700,
+        ignored_fields: { n: 1700 },
+      });
+    }
+  });
+
+  it('that is broken is refused, and the API goes on', async () => {
+    const good = Buffer.from(flat('SNAPPY', 600));
+    const cut = await refused(good.subarray(0, good.length - 400), 'train.parquet');
+    expect(cut.message).toMatch(/^the Parquet file cannot be read: /);
+    const wrong = Buffer.from(good);
+    wrong.fill(0xff, 40, 400);
+    expect((await refused(wrong, 'train.parquet')).message).toMatch(
+      /^the Parquet file cannot be read: /,
+    );
+    expect((await fetch(`${api.url}/healthz`)).status).toBe(200);
+  });
+});
+
+describe('what cannot be read', () => {
+  it('is called by its name', async () => {
+    const message = async (content: string | Buffer) => (await refused(content, 'data')).message;
+    expect(await message(gzipSync('{}'))).toBe('this is a gzip archive: unpack it first');
+    expect(await message(Buffer.from('PK\x03\x04rest'))).toMatch(
+      /Excel workbook.*save the table as CSV/,
+    );
+    expect(await message('%PDF-1.7')).toMatch(/^this is a PDF/);
+    expect(await message(Buffer.from('\ufeffa,b', 'utf16le'))).toMatch(/UTF-16: save it as UTF-8/);
+    const { body } = await send('Once upon a time.\nThe end.\n', 'story.txt');
+    expect(body).toMatchObject({ status: 'error', graft: { converted_from: null } });
+  });
+
+  it('leaves nothing behind when the client goes in the middle', async () => {
+    for (const [name, begin] of [
+      ['a.csv', 'prompt,completion\n'],
+      ['a.json', '[{"text":"a"},'],
+      ['a.parquet', 'PAR1'],
+    ] as const) {
+      const cut = new AbortController();
+      const head = `--b\r\ncontent-disposition: form-data; name="file"; filename="${name}"\r\n\r\n${begin}`;
+      let told = false;
+      const body = new ReadableStream({
+        pull(controller) {
+          if (!told) controller.enqueue(Buffer.from(head + '{"text":"x"},\n'.repeat(20_000)));
+          told = true;
+          return new Promise(() => undefined);
+        },
+      });
+      const sent = fetch(`${api.url}/v1/files`, {
+        method: 'POST',
+        headers: { ...api.headers, 'content-type': 'multipart/form-data; boundary=b' },
+        body,
+        signal: cut.signal,
+        duplex: 'half',
+      } as RequestInit).catch(() => null);
+      const incoming = () => readdirSync(join(api.home, 'blobs', 'incoming')).length;
+      await until(() => incoming() > 0);
+      cut.abort();
+      await sent;
+      await until(() => incoming() === 0);
+    }
+  });
+
+  it('has a purpose that leads to nothing', async () => {
+    for (const purpose of ['assistants', 'batch', 'user_data', 'vision', 'evals'])
+      expect(await refused(chats(10), 'a.jsonl', { purpose })).toMatchObject({
+        param: 'purpose',
+        message: `purpose must be fine-tune, not ${purpose}: Graft has no other use for files`,
+      });
+  });
+});
