@@ -150,6 +150,23 @@ describe('graft, against a running API', () => {
     expect((await run('files', 'delete', id)).code).toBe(0);
   });
 
+  it('reads a table, and asks which column is what', async () => {
+    const path = join(home, 'table.csv');
+    writeFileSync(path, `frage,antwort\n${'a?,b\n'.repeat(12)}`);
+    const asked = await run('files', 'upload', path);
+    expect(asked).toMatchObject({ code: 1, out: '' });
+    expect(asked.err).toMatch(/There are "frage", "antwort".*\nSay it with --map prompt=COLUMN/);
+    const wrong = await run('files', 'upload', path, '--map', 'question=frage');
+    expect(wrong).toMatchObject({ code: 2, err: expect.stringContaining('prompt=COLUMN') });
+    const map = ['--map', 'prompt=frage', '--map', 'completion=antwort'];
+    const [id = ''] = (await run('files', 'upload', path, ...map)).out.split(' ');
+    expect((await run('files', 'show', id)).out).toMatch(/read from +csv\n/);
+    expect((await run('files', 'get', id, '-o', '-')).out).toBe(
+      '{"prompt":"a?","completion":"b"}\n'.repeat(12),
+    );
+    expect((await run('files', 'delete', id)).code).toBe(0);
+  });
+
   it('refuses a file that cannot be used line by line, and leaves nothing of a refused job', async () => {
     const bad = join(home, 'bad.jsonl');
     writeFileSync(bad, `${chat('fine')}\nnot json\n{"messages": 1}\n`);

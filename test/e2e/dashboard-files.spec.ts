@@ -217,6 +217,28 @@ describe.skipIf(!program)('files in the dashboard', () => {
     expect(tabs.problems(/status of 404/)).toEqual([]);
   });
 
+  it('reads a table, and asks which column is what', async () => {
+    const path = join(dir, 'fragen.csv');
+    const table = Array.from({ length: 12 }, (_, n) => `${n},Was ist ${n} + 1?,${n + 1}\n`).join(
+      '',
+    );
+    writeFileSync(path, `nr,frage,antwort\n${table}`);
+    const page = await open('/files');
+    await page.getByLabel('Files to upload').setInputFiles([path]);
+    const form = page.getByRole('form', { name: 'Columns of fragen.csv' });
+    await form.getByLabel('prompt').selectOption('frage');
+    await form.getByLabel('completion').selectOption('frage');
+    expect(await form.getByRole('button', { name: 'Upload' }).isDisabled()).toBe(true);
+    await form.getByLabel('completion').selectOption('antwort');
+    await picture(page, 'files-columns');
+    await form.getByRole('button', { name: 'Upload' }).click();
+    await text(page, '12 prompts with completions, read from CSV');
+    await rows(page).getByRole('link', { name: 'fragen.csv' }).click();
+    await examples(page).first().getByText('Was ist 0 + 1?').waitFor();
+    expect(await figures(page)).toContain('CSV read from');
+    expect(tabs.problems(/status of 400/)).toEqual([]);
+  });
+
   it('fits a phone, light and dark', async () => {
     const id = await upload('phone.jsonl', `${library().join('\n')}\n`);
     for (const colorScheme of ['light', 'dark'] as const)

@@ -60,9 +60,10 @@ export class Api {
   }
 
   /** Uploads a file without reading it whole into memory. */
-  async upload(path: string, purpose = 'fine-tune'): Promise<FileObject> {
+  async upload(path: string, columns: Readonly<Record<string, string>> = {}): Promise<FileObject> {
     const form = new FormData();
-    form.set('purpose', purpose);
+    form.set('purpose', 'fine-tune');
+    for (const [part, name] of Object.entries(columns)) form.set(`columns[${part}]`, name);
     form.set('file', await blobOf(path), basename(path));
     return this.post<FileObject>('/files', form);
   }

@@ -24,6 +24,8 @@ export class ApiError extends Error {
     message: string,
     readonly param: string | null,
     readonly code: string | null,
+    /** Of a table that was refused until somebody says which column is what. */
+    readonly columns: readonly string[] | null = null,
   ) {
     super(message);
     this.name = 'ApiError';
@@ -55,7 +57,8 @@ async function refusal(response: Response): Promise<ApiError> {
   const text = await response.text();
   try {
     const { error } = JSON.parse(text) as ErrorBody;
-    return new ApiError(response.status, error.message, error.param, error.code);
+    const { message, param, code, columns } = error;
+    return new ApiError(response.status, message, param, code, columns ?? null);
   } catch {
     return new ApiError(response.status, `The server answered ${response.status}.`, null, null);
   }
@@ -125,10 +128,14 @@ export const api = {
   models: () => get<Page<ModelObject>>('/models'),
   importModel: (source: string) => post<ModelObject>('/models', { source }),
   deleteModel: (id: string) => remove(`/models/${encodeURIComponent(id)}`),
-  upload: async (file: File): Promise<FileObject> => {
+  upload: async (
+    file: File,
+    columns: Readonly<Record<string, string>> = {},
+  ): Promise<FileObject> => {
     const form = new FormData();
-    form.append('file', file, file.name);
     form.append('purpose', 'fine-tune');
+    for (const [part, name] of Object.entries(columns)) form.append(`columns[${part}]`, name);
+    form.append('file', file, file.name);
     return (await request('/files', { method: 'POST', body: form })).json() as Promise<FileObject>;
   },
 };

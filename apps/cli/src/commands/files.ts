@@ -1,6 +1,6 @@
 import type { FileObject } from '@graft/contracts';
-import type { Command } from 'commander';
-import type { Api } from '../api.js';
+import { InvalidArgumentError, type Command } from 'commander';
+import { ApiError, type Api } from '../api.js';
 import { CliError, EXIT } from '../cli-error.js';
 import { callOf } from '../command-line.js';
 import { fileCard, problemsOf } from '../file-card.js';
@@ -38,23 +38,7 @@ export function addFiles(program: Command): void {
       if (out.json) out.value(file);
       else out.line(fileCard(file));
     });
-  files
-    .command('upload')
-    .description('upload files; exits 1 when one cannot be used for training')
-    .argument('<path...>')
-    .option('--purpose <purpose>', 'what it is for', 'fine-tune')
-    .action(async (paths: string[], options: { purpose: string }, command: Command) => {
-      const { out, api } = callOf(command);
-      const unusable: string[] = [];
-      for (const path of paths) {
-        const file = await api().upload(path, options.purpose);
-        if (out.json) out.value(file);
-        else out.line(`${file.id} ${printable(file.filename)} ${bytes(file.bytes)} ${file.status}`);
-        if (file.status === 'error') unusable.push(problemsOf(file));
-        else for (const warning of file.graft?.warnings ?? []) out.note(printable(warning));
-      }
-      if (unusable.length > 0) throw new CliError(unusable.join('\n'));
-    });
+  addUpload(files);
   files
     .command('get')
     .description('save a file; "-o -" prints it')
@@ -82,6 +66,57 @@ export function addFiles(program: Command): void {
         else out.line(`${id} deleted`);
       }
     });
+}
+
+function addUpload(files: Command): void {
+  files
+    .command('upload')
+    .description(
+      'upload training data (JSON Lines, JSON, CSV, Parquet); exits 1 when a file cannot be used',
+    )
+    .argument('<path...>')
+    .option(
+      '--map <part=column>',
+      'which column of a table is the prompt, the completion or the text; repeatable',
+      collectMap,
+      {},
+    )
+    .action(async (paths: string[], options: { map: Record<string, string> }, command: Command) => {
+      const { out, api } = callOf(command);
+      const unusable: string[] = [];
+      for (const path of paths) {
+        const file = await uploaded(api(), path, options.map);
+        if (out.json) out.value(file);
+        else out.line(`${file.id} ${printable(file.filename)} ${bytes(file.bytes)} ${file.status}`);
+        if (file.status === 'error') unusable.push(problemsOf(file));
+        else for (const warning of file.graft?.warnings ?? []) out.note(printable(warning));
+      }
+      if (unusable.length > 0) throw new CliError(unusable.join('\n'));
+    });
+}
+
+/** `--map prompt=question --map completion=answer`. */
+function collectMap(value: string, before: Record<string, string>): Record<string, string> {
+  const [, part, column] = /^(prompt|completion|text)=(.+)$/.exec(value) ?? [];
+  if (part === undefined || column === undefined)
+    throw new InvalidArgumentError('write prompt=COLUMN, completion=COLUMN or text=COLUMN');
+  return { ...before, [part]: column };
+}
+
+async function uploaded(
+  api: Api,
+  path: string,
+  columns: Record<string, string>,
+): Promise<FileObject> {
+  try {
+    return await api.upload(path, columns);
+  } catch (error) {
+    if (error instanceof ApiError && error.param === 'columns')
+      throw new CliError(
+        `${path}: ${error.message}\nSay it with --map prompt=COLUMN --map completion=COLUMN, or --map text=COLUMN`,
+      );
+    throw error;
+  }
 }
 
 interface ListOptions {

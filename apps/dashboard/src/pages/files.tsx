@@ -1,8 +1,10 @@
 import type { FileObject } from '@graft/contracts';
-import { useRef, useState, type DragEvent } from 'react';
+import { useRef, type DragEvent } from 'react';
 import { api, download } from '../api.js';
+import { useUploads } from '../uploads.js';
 import { useLoaded } from '../loading.js';
 import { go, linkTo } from '../navigation.js';
+import { ColumnPick } from '../parts/column-pick.js';
 import { Failure } from '../parts/failure.js';
 import { examplesIn, FileReport, problemsOf } from '../parts/file-report.js';
 import { Loading } from '../parts/loading.js';
@@ -18,21 +20,10 @@ const PURPOSES = [
 
 export function FilesPage({ purpose }: { purpose: string }) {
   const files = useLoaded(async () => (await api.files(purpose)).data, 5000);
-  const [error, setError] = useState<Error | null>(null);
-  const [busy, setBusy] = useState<string | null>(null);
-  const [fresh, setFresh] = useState<readonly FileObject[]>([]);
+  const uploads = useUploads(files.reload);
+  const { error, setError, busy, fresh, tables, upload, leave, pick } = uploads;
   const picker = useRef<HTMLInputElement>(null);
 
-  const upload = async (chosen: readonly File[]) => {
-    setError(null);
-    setFresh([]);
-    for (const file of chosen) {
-      setBusy(file.name);
-      await api.upload(file).then((made) => setFresh((now) => [...now, made]), setError);
-    }
-    setBusy(null);
-    files.reload();
-  };
   const drop = (event: DragEvent) => {
     event.preventDefault();
     void upload([...event.dataTransfer.files]);
@@ -46,7 +37,7 @@ export function FilesPage({ purpose }: { purpose: string }) {
           ref={picker}
           type="file"
           aria-label="Files to upload"
-          accept=".jsonl"
+          accept=".jsonl,.json,.csv,.tsv,.parquet"
           multiple
           hidden
           onChange={(e) => {
@@ -55,13 +46,24 @@ export function FilesPage({ purpose }: { purpose: string }) {
           }}
         />
         <button className="main" disabled={busy !== null} onClick={() => picker.current?.click()}>
-          {busy ? `Uploading ${busy}…` : 'Upload .jsonl'}
+          {busy ? `Uploading ${busy}…` : 'Upload data'}
         </button>
         <span className="faint">
-          or drop files here. One JSON object a line: messages, prompt and completion, or text.
+          or drop files here: JSON Lines, JSON, CSV or Parquet with chats, prompts and completions,
+          or texts.
         </span>
       </div>
       <Failure error={error ?? files.error} />
+      {tables.map((table) => (
+        <ColumnPick
+          key={table.file.name}
+          filename={table.file.name}
+          columns={table.names}
+          busy={busy !== null}
+          onLeave={() => leave(table)}
+          onPick={(columns) => void pick(table, columns)}
+        />
+      ))}
       {fresh.map((file) => (
         <FileReport key={file.id} file={file} />
       ))}
@@ -70,15 +72,7 @@ export function FilesPage({ purpose }: { purpose: string }) {
         <p className="faint">No job has finished yet.</p>
       )}
       {files.value?.length === 0 && purpose !== 'fine-tune-results' ? (
-        <div className="card">
-          <h2>No file yet</h2>
-          <p>Training data is a text file with one example a line, such as:</p>
-          <pre>
-            {
-              '{"messages": [{"role": "user", "content": "2 + 2?"}, {"role": "assistant", "content": "4"}]}'
-            }
-          </pre>
-        </div>
+        <NoFile />
       ) : files.value === null ? (
         <Loading error={files.error} />
       ) : (
@@ -90,6 +84,20 @@ export function FilesPage({ purpose }: { purpose: string }) {
         )
       )}
     </main>
+  );
+}
+
+function NoFile() {
+  return (
+    <div className="card">
+      <h2>No file yet</h2>
+      <p>Training data is a text file with one example a line, such as:</p>
+      <pre>
+        {
+          '{"messages": [{"role": "user", "content": "2 + 2?"}, {"role": "assistant", "content": "4"}]}'
+        }
+      </pre>
+    </div>
   );
 }
 

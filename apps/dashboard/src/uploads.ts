@@ -1,0 +1,47 @@
+import type { FileObject } from '@graft/contracts';
+import { useState } from 'react';
+import { api, ApiError } from './api.js';
+
+type Columns = Readonly<Record<string, string>>;
+
+/** A table whose upload waits for somebody to say which column is what. */
+export interface AskedTable {
+  readonly file: File;
+  readonly names: readonly string[];
+}
+
+/** Uploads one file after the other; keeps what came of each. */
+export function useUploads(onDone: () => void) {
+  const [error, setError] = useState<Error | null>(null);
+  const [busy, setBusy] = useState<string | null>(null);
+  const [fresh, setFresh] = useState<readonly FileObject[]>([]);
+  const [tables, setTables] = useState<readonly AskedTable[]>([]);
+
+  const send = async (file: File, columns?: Columns) => {
+    setBusy(file.name);
+    try {
+      const made = await api.upload(file, columns);
+      setFresh((now) => [...now, made]);
+    } catch (failure) {
+      const names = failure instanceof ApiError ? failure.columns : null;
+      if (names) setTables((now) => [...now, { file, names }]);
+      else setError(failure as Error);
+    }
+    setBusy(null);
+  };
+  const upload = async (chosen: readonly File[]) => {
+    setError(null);
+    setFresh([]);
+    setTables([]);
+    for (const file of chosen) await send(file);
+    onDone();
+  };
+  const leave = (table: AskedTable) => setTables((now) => now.filter((other) => other !== table));
+  const pick = async (table: AskedTable, columns: Columns) => {
+    leave(table);
+    setError(null);
+    await send(table.file, columns);
+    onDone();
+  };
+  return { error, setError, busy, fresh, tables, upload, leave, pick };
+}
