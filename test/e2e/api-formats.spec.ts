@@ -277,17 +277,17 @@ describe('what cannot be read', () => {
   });
 
   it('leaves nothing behind when the client goes in the middle', async () => {
-    for (const [name, begin] of [
-      ['a.csv', 'prompt,completion\n'],
-      ['a.json', '[{"text":"a"},'],
-      ['a.parquet', 'PAR1'],
+    for (const [name, begin, more] of [
+      ['a.csv', 'prompt,completion\n', 'a,b\n'],
+      ['a.json', '[{"text":"a"},', '{"text":"x"},\n'],
+      ['a.parquet', 'PAR1', 'x\n'],
     ] as const) {
       const cut = new AbortController();
       const head = `--b\r\ncontent-disposition: form-data; name="file"; filename="${name}"\r\n\r\n${begin}`;
       let told = false;
       const body = new ReadableStream({
         pull(controller) {
-          if (!told) controller.enqueue(Buffer.from(head + '{"text":"x"},\n'.repeat(20_000)));
+          if (!told) controller.enqueue(Buffer.from(head + more.repeat(20_000)));
           told = true;
           return new Promise(() => undefined);
         },
