@@ -1,5 +1,5 @@
 // The job page and the list, of runs whose every step the test decides: a real API and Chromium, a scripted worker.
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { JobObject } from '@graft/contracts';
@@ -54,7 +54,7 @@ describe.skipIf(!program)('a job in the dashboard', () => {
   beforeAll(async () => {
     dir = mkdtempSync(join(tmpdir(), 'graft-dashboard-job-'));
     buildDashboard(join(dir, 'built'));
-    api = await startTestApi({ dashboardDir: join(dir, 'built') });
+    api = await startTestApi({ dashboardDir: join(dir, 'built'), leaseMs: 120_000 });
     await importBase(api);
     file = await uploadChats(api);
     worker = await new ScriptedWorker(api, { name: 'tower' }).connect();
@@ -108,6 +108,19 @@ describe.skipIf(!program)('a job in the dashboard', () => {
     for (const [at, loss] of table) if (at === '7') expect(loss).toBe('–');
     await picture(page, 'job-checkpoints');
 
+    // The best one goes home as it is, and the result in one piece.
+    for (const [button, weights] of [
+      ['Download step 10', 'weights at 10'],
+      ['Download .zip', `weights of ${job.id}`],
+    ]) {
+      const [download] = await Promise.all([
+        page.waitForEvent('download'),
+        page.getByRole('button', { name: button!, exact: false }).first().click(),
+      ]);
+      expect(download.suggestedFilename()).toMatch(/^ft-tiny-default-overfits-\w{8}.*\.zip$/);
+      expect(readFileSync(await download.path()).includes(weights!)).toBe(true);
+    }
+
     await page.getByRole('tab', { name: 'Charts' }).click();
     const label = await page.getByRole('img', { name: /^Loss over/ }).getAttribute('aria-label');
     expect(label).toBe('Loss over 40 steps, last 0.1250, lowest 2.230 at step 10');
@@ -126,6 +139,65 @@ describe.skipIf(!program)('a job in the dashboard', () => {
     await page.getByLabel('log scale').check();
     await picture(page, 'job-log-scale');
     expect(tabs.problems()).toEqual([]);
+  });
+
+  it('lets the checkpoint of a cancelled job be taken home, and says that to whoever cancels', async () => {
+    const [job, lease] = await running('given-up');
+    await worker.tell(lease, step(1, 3));
+    await save(lease, 1);
+    const page = await tabs.open(`/jobs/${job.id}?tab=checkpoints`);
+    await rows(page).first().waitFor();
+    let asked = '';
+    page.once('dialog', (dialog) => {
+      asked = dialog.message();
+      void dialog.accept();
+    });
+    await page.getByRole('button', { name: 'Cancel' }).click();
+    await pill(page, 'cancelled').waitFor();
+    expect(asked).toContain('you can download them');
+    const [download] = await Promise.all([
+      page.waitForEvent('download'),
+      page.getByRole('button', { name: 'Download step 1' }).click(),
+    ]);
+    expect(readFileSync(await download.path()).includes('weights at 1')).toBe(true);
+    await page.getByRole('link', { name: 'Chat with step 1' }).click();
+    await page.getByRole('heading', { name: /^given-up · \w{8} · step 1$/ }).waitFor();
+    expect(tabs.problems()).toEqual([]);
+  });
+
+  it('is not paused by a single key', async () => {
+    const [job, lease] = await running('steady');
+    await worker.tell(lease, step(1, 3));
+    const page = await tabs.open(`/jobs/${job.id}`);
+    await pill(page, 'running').waitFor();
+    await page.keyboard.press('p');
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    expect((await api.get<JobObject>(`/fine_tuning/jobs/${job.id}`)).graft.phase.code).not.toMatch(
+      /paus/,
+    );
+    await page.keyboard.press('Shift+P');
+    await until(async () =>
+      /paus/.test((await api.get<JobObject>(`/fine_tuning/jobs/${job.id}`)).graft.phase.code),
+    );
+    await api.post(`/fine_tuning/jobs/${job.id}/cancel`);
+  });
+
+  it('leaves single keys alone once they are turned off', async () => {
+    const page = await tabs.open('/');
+    await page.getByRole('button', { name: 'Keyboard shortcuts' }).click();
+    await page.getByLabel('single keys are shortcuts').uncheck();
+    await page.keyboard.press('Escape');
+    await page.getByRole('dialog').waitFor({ state: 'detached' });
+    await page.reload();
+    await page.getByRole('heading', { name: 'Jobs' }).waitFor();
+    for (const key of ['n', 'y', '?']) await page.keyboard.press(key);
+    expect(await page.getByRole('heading', { level: 1 }).textContent()).toBe('Jobs');
+    expect(await page.getByRole('dialog').count()).toBe(0);
+    await page.getByRole('button', { name: 'Keyboard shortcuts' }).click();
+    await page.getByLabel('single keys are shortcuts').check();
+    await page.keyboard.press('Escape');
+    await page.keyboard.press('y');
+    await page.getByRole('heading', { name: 'Keys', exact: true }).waitFor();
   });
 
   it('moves among the parts of a job with the arrows, one tab stop for all', async () => {

@@ -72,6 +72,23 @@ describe.skipIf(!program)('keys in the dashboard', () => {
     expect((await api.get<JobObject>(`/fine_tuning/jobs/${job.id}`)).status).not.toBe('cancelled');
   });
 
+  it('that only read files neither upload nor delete any', async () => {
+    const { secret } = await keyWith('reads', 'files:read');
+    const page = await tabs.open('/files', { key: secret! });
+    await rows(page).filter({ hasText: 'chats.jsonl' }).waitFor();
+    await until(async () => (await nav(page)).join() === 'Files');
+    const offered = async () =>
+      page
+        .locator('main')
+        .getByRole('button', { name: /Upload|Delete|Train/ })
+        .count();
+    expect(await offered()).toBe(0);
+    await page.getByRole('link', { name: 'chats.jsonl' }).first().click();
+    await page.locator('h1', { hasText: 'chats.jsonl' }).waitFor();
+    expect(await offered()).toBe(0);
+    expect(tabs.problems()).toEqual([]);
+  });
+
   it('of a project import and delete no base', async () => {
     const { secret } = await keyWith('works', 'jobs:read', 'models:read', 'models:write');
     const page = await tabs.open('/models', { key: secret! });

@@ -23,7 +23,6 @@ let api: TestApi;
 let browser: Browser;
 let tabs: Tabs;
 let worker: ScriptedWorker;
-let beating: NodeJS.Timeout | undefined;
 let pages: readonly (readonly [name: string, path: string, ready: string])[];
 
 async function trained(suffix: string | null, steps: number): Promise<[JobObject, Assignment]> {
@@ -64,17 +63,13 @@ describe.skipIf(!program)('the looks of the dashboard', () => {
   beforeAll(async () => {
     dir = mkdtempSync(join(tmpdir(), 'graft-looks-'));
     buildDashboard(join(dir, 'built'));
-    api = await startTestApi({ dashboardDir: join(dir, 'built') });
+    api = await startTestApi({ dashboardDir: join(dir, 'built'), leaseMs: 120_000 });
     await importBase(api, BASE);
     await api.post('/models', { source: 'dir:/does/not/exist/anywhere/on/this/server' });
     worker = await new ScriptedWorker(api, { name: 'a-worker-with-a-long-name-42' }).connect();
     const [done, first] = await trained(LONG, 40);
     await worker.finish(first, 40);
-    const [unnamed, second] = await trained(null, 300); // and runs on
-    beating = setInterval(() => {
-      const { jobId, epoch } = second;
-      void worker.beat([{ jobId, epoch, step: 300 }]).catch(() => undefined);
-    }, 3000);
+    const [unnamed] = await trained(null, 300); // and runs on
     const file = await uploadChats(api);
     const waiting = { model: BASE, training_file: file, graft: { pool: 'nobody' } };
     const queued = await api.post<JobObject>('/fine_tuning/jobs', waiting);
@@ -97,6 +92,7 @@ describe.skipIf(!program)('the looks of the dashboard', () => {
       ['job-none', '/jobs/ftjob-nope', 'text=No such job'],
       ['new-job', '/new', '.choice'],
       ['files', '/files', 'tbody tr'],
+      ['file', `/files/${file}`, '.example'],
       ['models', '/models', 'tbody tr'],
       ['workers', '/workers', 'tbody tr'],
       ['chat', `/chat?model=${encodeURIComponent(BASE)}`, '.sides'],
@@ -105,7 +101,6 @@ describe.skipIf(!program)('the looks of the dashboard', () => {
     ];
   });
   afterAll(async () => {
-    clearInterval(beating);
     worker?.vanish();
     await browser?.close();
     await api?.close();

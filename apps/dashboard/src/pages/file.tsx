@@ -3,6 +3,7 @@ import { useEffect, useState } from 'react';
 import { api, download } from '../api.js';
 import { useLoaded } from '../loading.js';
 import { go, linkTo } from '../navigation.js';
+import { useMay } from '../own-key.js';
 import { CopyButton } from '../parts/copy-button.js';
 import { Failure } from '../parts/failure.js';
 import { examplesIn, kindsIn, problemsOf, Sentences, sourceOf } from '../parts/file-report.js';
@@ -16,7 +17,8 @@ const PAGE = 20;
 /** One file: what it is, what its check found, its examples, and the jobs that use it. */
 export function FilePage({ id, after }: { id: string; after: number }) {
   const file = useLoaded(() => api.file(id));
-  const jobs = useLoaded(async () => (await api.jobs(id)).data);
+  const mayJobs = useMay()('jobs:read');
+  const jobs = useLoaded(async () => (mayJobs ? (await api.jobs(id)).data : []));
   const [error, setError] = useState<Error | null>(null);
   const { value } = file;
   useEffect(() => {
@@ -56,6 +58,7 @@ interface HeadProps {
 
 function Head({ file, users, onError }: HeadProps) {
   const usable = file.status !== 'error';
+  const may = useMay();
   const remove = () => {
     if (confirm(lossOf(file, users))) api.deleteFile(file.id).then(() => go('/files'), onError);
   };
@@ -70,7 +73,7 @@ function Head({ file, users, onError }: HeadProps) {
           <span aria-hidden="true">{usable ? '✓' : '✕'}</span> {usable ? 'ready' : 'unusable'}
         </span>
         <span className="grow" />
-        {usable && file.purpose === 'fine-tune' && (
+        {usable && file.purpose === 'fine-tune' && may('jobs:write', 'models:read') && (
           <a
             className="button main"
             {...linkTo(`/new?training_file=${encodeURIComponent(file.id)}`)}
@@ -79,7 +82,7 @@ function Head({ file, users, onError }: HeadProps) {
           </a>
         )}
         <button onClick={() => download(file.id, file.filename).catch(onError)}>Download</button>
-        <button onClick={remove}>Delete</button>
+        {may('files:write') && <button onClick={remove}>Delete</button>}
       </div>
       <p className="facts faint">
         <span className="break">

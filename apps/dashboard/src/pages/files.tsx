@@ -4,6 +4,7 @@ import { api, download } from '../api.js';
 import { useUploads } from '../uploads.js';
 import { useLoaded } from '../loading.js';
 import { go, linkTo } from '../navigation.js';
+import { useMay } from '../own-key.js';
 import { ColumnPick } from '../parts/column-pick.js';
 import { Failure } from '../parts/failure.js';
 import { examplesIn, FileReport, problemsOf } from '../parts/file-report.js';
@@ -23,36 +24,39 @@ export function FilesPage({ purpose }: { purpose: string }) {
   const uploads = useUploads(files.reload);
   const { error, setError, busy, fresh, tables, upload, leave, pick } = uploads;
   const picker = useRef<HTMLInputElement>(null);
+  const mayWrite = useMay()('files:write');
 
   const drop = (event: DragEvent) => {
     event.preventDefault();
-    void upload([...event.dataTransfer.files]);
+    if (mayWrite) void upload([...event.dataTransfer.files]);
   };
 
   return (
     <main onDragOver={(e) => e.preventDefault()} onDrop={drop}>
       <h1>Files</h1>
-      <div className="bar">
-        <input
-          ref={picker}
-          type="file"
-          aria-label="Files to upload"
-          accept=".jsonl,.json,.csv,.tsv,.parquet"
-          multiple
-          hidden
-          onChange={(e) => {
-            void upload([...(e.target.files ?? [])]);
-            e.target.value = ''; // the same file may be chosen again once it is mended
-          }}
-        />
-        <button className="main" disabled={busy !== null} onClick={() => picker.current?.click()}>
-          {busy ? `Uploading ${busy}…` : 'Upload data'}
-        </button>
-        <span className="faint">
-          or drop files here: JSON Lines, JSON, CSV or Parquet with chats, prompts and completions,
-          or texts.
-        </span>
-      </div>
+      {mayWrite && (
+        <div className="bar">
+          <input
+            ref={picker}
+            type="file"
+            aria-label="Files to upload"
+            accept=".jsonl,.json,.csv,.tsv,.parquet"
+            multiple
+            hidden
+            onChange={(e) => {
+              void upload([...(e.target.files ?? [])]);
+              e.target.value = ''; // the same file may be chosen again once it is mended
+            }}
+          />
+          <button className="main" disabled={busy !== null} onClick={() => picker.current?.click()}>
+            {busy ? `Uploading ${busy}…` : 'Upload data'}
+          </button>
+          <span className="faint">
+            or drop files here: JSON Lines, JSON, CSV or Parquet with chats, prompts and
+            completions, or texts.
+          </span>
+        </div>
+      )}
       <Failure error={error ?? files.error} />
       {tables.map((table) => (
         <ColumnPick
@@ -123,6 +127,7 @@ interface TableProps {
 }
 
 function FileTable({ files, onError, reload }: TableProps) {
+  const mayWrite = useMay()('files:write');
   return (
     <Table columns={['Name', 'Holds', 'Size', 'State', 'Added', '']}>
       {files.map((file) => (
@@ -145,11 +150,15 @@ function FileTable({ files, onError, reload }: TableProps) {
             <button onClick={() => download(file.id, file.filename).catch(onError)}>
               Download
             </button>
-            <button
-              onClick={() => confirm(lossOf(file)) && api.deleteFile(file.id).then(reload, onError)}
-            >
-              Delete
-            </button>
+            {mayWrite && (
+              <button
+                onClick={() =>
+                  confirm(lossOf(file)) && api.deleteFile(file.id).then(reload, onError)
+                }
+              >
+                Delete
+              </button>
+            )}
           </td>
         </Row>
       ))}
@@ -184,8 +193,9 @@ function State({ file }: { file: FileObject }) {
 
 /** Files that cannot be used stay until somebody has seen why. */
 function Unusable({ files, onError, reload }: TableProps) {
+  const mayWrite = useMay()('files:write');
   const bad = files.filter(({ status }) => status === 'error');
-  if (bad.length === 0) return null;
+  if (bad.length === 0 || !mayWrite) return null;
   const many = bad.length === 1 ? 'One file' : `${bad.length} files`;
   const remove = async () => {
     if (!confirm(`Delete ${many.toLowerCase()} that cannot be used? They are gone for good.`))
