@@ -225,7 +225,7 @@ describe.skipIf(!program)('files in the dashboard', () => {
     writeFileSync(path, `nr,frage,antwort\n${table}`);
     const page = await open('/files');
     await page.getByLabel('Files to upload').setInputFiles([path]);
-    const form = page.getByRole('form', { name: 'Columns of fragen.csv' });
+    const form = page.getByRole('region', { name: 'Columns of fragen.csv' });
     await form.getByLabel('prompt').selectOption('frage');
     await form.getByLabel('completion').selectOption('frage');
     expect(await form.getByRole('button', { name: 'Upload' }).isDisabled()).toBe(true);

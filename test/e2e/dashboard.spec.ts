@@ -179,6 +179,7 @@ describe.skipIf(!program)('the dashboard', () => {
     await text(page, 'No job yet');
     await page.keyboard.press('n');
     await page.getByRole('heading', { name: 'New job' }).waitFor();
+    await page.getByRole('radio').first().waitFor();
     expect(await page.getByRole('radio').count()).toBe(catalog.methods.length);
     for (const method of catalog.methods) {
       await page.getByRole('radio').nth(catalog.methods.indexOf(method)).check();

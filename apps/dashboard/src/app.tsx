@@ -52,7 +52,8 @@ function page(path: string): ReactNode {
   const after = Math.max(0, Math.trunc(Number(parameters.get('after')))) || 0;
   if (file) return <FilePage key={file} id={decodeURIComponent(file)} after={after} />;
   if (pathname === '/') return <JobsPage filter={parameters.get('q') ?? ''} />;
-  if (pathname === '/new') return <NewJobPage from={parameters.get('from')} />;
+  if (pathname === '/new')
+    return <NewJobPage from={parameters.get('from')} file={parameters.get('training_file')} />;
   const purpose = parameters.get('purpose') ?? 'fine-tune';
   if (pathname === '/files') return <FilesPage key={purpose} purpose={purpose} />;
   if (pathname === '/models') return <ModelsPage />;

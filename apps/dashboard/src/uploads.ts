@@ -2,6 +2,9 @@ import type { FileObject } from '@graft/contracts';
 import { useState } from 'react';
 import { api, ApiError } from './api.js';
 
+/** Endings of what can be read as training data. */
+export const ACCEPTED = '.jsonl,.json,.csv,.tsv,.parquet';
+
 type Columns = Readonly<Record<string, string>>;
 
 /** A table whose upload waits for somebody to say which column is what. */

@@ -35,7 +35,7 @@ const count = (n: number, one: string, many: string): string =>
   `${n.toLocaleString('en')} ${n === 1 ? one : many}`;
 
 /** A time as people say it: two digits at most. */
-function roughly(seconds: number): string {
+export function roughly(seconds: number): string {
   if (seconds < 20) return `${Math.max(1, Math.round(seconds))} s`;
   if (seconds < 100) return `${Math.round(seconds / 10) * 10} s`;
   if (seconds < 100 * 60) return `${Math.round(seconds / 60)} min`;
@@ -44,7 +44,7 @@ function roughly(seconds: number): string {
 }
 
 /** 4884480 → "4.9 M" */
-function amount(n: number): string {
+export function amount(n: number): string {
   if (n < 1000) return String(n);
   const units = ['k', 'M', 'B', 'T'];
   let value = n / 1000;

@@ -1,7 +1,7 @@
 import type { FileObject } from '@graft/contracts';
 import { useRef, type DragEvent } from 'react';
 import { api, download } from '../api.js';
-import { useUploads } from '../uploads.js';
+import { ACCEPTED, useUploads } from '../uploads.js';
 import { useLoaded } from '../loading.js';
 import { go, linkTo } from '../navigation.js';
 import { useMay } from '../own-key.js';
@@ -40,7 +40,7 @@ export function FilesPage({ purpose }: { purpose: string }) {
             ref={picker}
             type="file"
             aria-label="Files to upload"
-            accept=".jsonl,.json,.csv,.tsv,.parquet"
+            accept={ACCEPTED}
             multiple
             hidden
             onChange={(e) => {

@@ -1,27 +1,42 @@
-import type { Catalog, CatalogMethod, FileObject, ModelObject } from '@graft/contracts';
+import type { Catalog, FileObject, ModelObject } from '@graft/contracts';
 import { useEffect, useMemo, useRef, useState, type FormEvent } from 'react';
 import { api, ApiError } from '../api.js';
 import { useLoaded } from '../loading.js';
 import { go } from '../navigation.js';
 import { Failure } from '../parts/failure.js';
-import { Basics } from '../parts/job-basics.js';
+import { BaseAndData, Pace } from '../parts/job-basics.js';
 import { BLANK, bodyOf, draftOf, type Draft } from '../parts/job-draft.js';
-import { MethodChoice } from '../parts/method-choice.js';
-import { fieldsOf, SchemaForm } from '../parts/schema-form.js';
+import { JobPlan } from '../parts/job-plan.js';
+import { Loading } from '../parts/loading.js';
+import { MethodChoice, MethodOptions } from '../parts/method-choice.js';
+import { fieldsOf, isWrongIn, SchemaForm } from '../parts/schema-form.js';
+import { usePreview, type Preview } from '../parts/use-preview.js';
 
-export function NewJobPage({ from }: { from: string | null }) {
+interface NewJobProps {
+  /** A job to begin as. */
+  readonly from: string | null;
+  /** A training file to begin with. */
+  readonly file: string | null;
+}
+
+export function NewJobPage({ from, file }: NewJobProps) {
   const catalog = useLoaded(api.catalog);
   const models = useLoaded(async () => (await api.models()).data);
   const files = useLoaded(async () => (await api.files('fine-tune')).data);
   const source = useLoaded(async () => (from ? api.job(from) : null));
+  const problem = catalog.error ?? models.error ?? files.error;
   if (!catalog.value || !models.value || !files.value || (from && !source.value && !source.error)) {
     return (
       <main>
-        {catalog.error ? <Failure error={catalog.error} /> : <p className="faint">Loading…</p>}
+        <h1>New job</h1>
+        <Failure error={problem} />
+        <Loading error={problem} />
       </main>
     );
   }
-  const start = source.value ? draftOf(source.value, catalog.value) : BLANK;
+  const start = source.value
+    ? draftOf(source.value, catalog.value)
+    : { ...BLANK, training_file: file ?? '' };
   return (
     <JobForm
       catalog={catalog.value}
@@ -47,12 +62,6 @@ function showRefused(form: HTMLFormElement | null): void {
   field?.scrollIntoView({ block: 'center' });
 }
 
-/** The training options; the learning rate's default is the method's. */
-const optionsOf = (catalog: Catalog, method: CatalogMethod | undefined) =>
-  fieldsOf(catalog.graft_schema).map((field) =>
-    field.name === 'learning_rate' ? { ...field, fallback: method?.default_learning_rate } : field,
-  );
-
 function JobForm({ catalog, models, files, start, filesChanged }: FormProps) {
   const [draft, setDraft] = useState(start);
   const [error, setError] = useState<Error | null>(null);
@@ -60,9 +69,14 @@ function JobForm({ catalog, models, files, start, filesChanged }: FormProps) {
   const form = useRef<HTMLFormElement>(null);
   const method = catalog.methods.find((m) => m.peft_type === draft.method) ?? catalog.methods[0];
   const bases = models.filter((m) => m.graft?.kind === 'base' && m.graft.status === 'ready');
-  const peftFields = useMemo(() => (method ? fieldsOf(method.schema) : []), [method]);
-  const graftFields = useMemo(() => optionsOf(catalog, method), [catalog, method]);
-  const wrong = error instanceof ApiError ? error : null;
+  const graftFields = useMemo(
+    () => fieldsOf(catalog.graft_schema).filter(({ name }) => name !== 'learning_rate'),
+    [catalog],
+  );
+  const body = method && bodyOf(draft, method, catalog);
+  const preview = usePreview(draft.model && draft.training_file && body ? body : null);
+  const problem = error ?? preview.refused;
+  const wrong = problem instanceof ApiError ? problem : null;
   const change = (part: Partial<Draft>) => {
     setError(null);
     setDraft((now) => ({ ...now, ...part }));
@@ -75,62 +89,68 @@ function JobForm({ catalog, models, files, start, filesChanged }: FormProps) {
     if (error) showRefused(form.current);
   }, [error]);
 
-  if (!method) return <main>This build has no training method.</main>;
+  if (!method || !body) return <main>This build has no training method.</main>;
   const submit = async (event: FormEvent) => {
     event.preventDefault();
     setBusy(true);
     setError(null);
-    await api
-      .createJob(bodyOf(draft, method, catalog))
-      .then((job) => go(`/jobs/${job.id}`), setError);
+    await api.createJob(body).then((job) => go(`/jobs/${job.id}`), setError);
     setBusy(false);
   };
+  const now = { draft, change, wrong };
   return (
     <main>
       <h1>New job</h1>
-      <form ref={form} onSubmit={(e) => void submit(e)}>
-        <Basics
-          draft={draft}
-          change={change}
-          wrong={wrong}
-          bases={bases}
-          files={files}
-          filesChanged={filesChanged}
-        />
-        <h2>Method</h2>
-        <MethodChoice
-          methods={catalog.methods}
-          chosen={method}
-          choose={(peftType) => change({ method: peftType, peft: {} })}
-        />
-        {peftFields.length > 0 && (
-          <div className="card">
-            <SchemaForm
-              prefix="peft"
-              fields={peftFields}
-              values={draft.peft}
-              wrong={wrong}
-              change={(name, value) => change({ peft: { ...draft.peft, [name]: value } })}
-            />
-          </div>
-        )}
-        <details className="card" open={wrong?.param?.startsWith('graft') === true || undefined}>
-          <summary>Training options</summary>
-          <SchemaForm
-            prefix="graft"
-            fields={graftFields}
-            values={draft.graft}
-            wrong={wrong}
-            change={(name, value) => change({ graft: { ...draft.graft, [name]: value } })}
+      <form ref={form} className="new-job" onSubmit={(e) => void submit(e)}>
+        <div>
+          <h2>Base and data</h2>
+          <BaseAndData {...now} bases={bases} files={files} filesChanged={filesChanged} />
+          <h2>Method</h2>
+          <MethodChoice
+            methods={catalog.methods}
+            chosen={method}
+            choose={(peftType) => change({ method: peftType, peft: {} })}
           />
-        </details>
-        <div className="submit">
-          <button className="main" disabled={busy}>
-            {busy ? 'Submitting…' : 'Submit'}
-          </button>
-          <Failure error={error} />
+          <MethodOptions
+            method={method}
+            values={draft.peft}
+            wrong={wrong}
+            change={(name, value) => change({ peft: { ...draft.peft, [name]: value } })}
+          />
+          <h2>Training</h2>
+          <Pace {...now} defaultRate={method.default_learning_rate} plan={preview.plan} />
+          <details className="card" open={isWrongIn(wrong, 'graft', graftFields)}>
+            <summary>More training options</summary>
+            <SchemaForm
+              prefix="graft"
+              fields={graftFields}
+              values={draft.graft}
+              wrong={wrong}
+              change={(name, value) => change({ graft: { ...draft.graft, [name]: value } })}
+            />
+          </details>
         </div>
+        <Check preview={preview} error={error} busy={busy} />
       </form>
     </main>
+  );
+}
+
+interface CheckProps {
+  readonly preview: Preview;
+  /** Why Submit was refused; it says more than why the preview was. */
+  readonly error: Error | null;
+  readonly busy: boolean;
+}
+
+function Check({ preview, error, busy }: CheckProps) {
+  return (
+    <aside>
+      <JobPlan {...preview} refused={error ? null : preview.refused} />
+      <Failure error={error} />
+      <button className="main wide" disabled={busy}>
+        {busy ? 'Submitting…' : 'Submit'}
+      </button>
+    </aside>
   );
 }

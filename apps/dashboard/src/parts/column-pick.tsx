@@ -18,14 +18,8 @@ export function ColumnPick({ filename, columns, busy, onPick, onLeave }: Props) 
   const chosen = { prompt, completion };
   const set = { prompt: setPrompt, completion: setCompletion };
   return (
-    <form
-      className="card"
-      aria-label={`Columns of ${filename}`}
-      onSubmit={(event) => {
-        event.preventDefault();
-        onPick(chosen);
-      }}
-    >
+    // No form of its own: it may stand inside one.
+    <section className="card" aria-label={`Columns of ${filename}`}>
       <h2 className="break">Which columns of {filename}?</h2>
       <p>A model learns to write the completion when it is given the prompt.</p>
       <div className="bar">
@@ -45,7 +39,12 @@ export function ColumnPick({ filename, columns, busy, onPick, onLeave }: Props) 
         ))}
       </div>
       <div className="bar">
-        <button className="main" disabled={busy || prompt === completion}>
+        <button
+          type="button"
+          className="main"
+          disabled={busy || prompt === completion}
+          onClick={() => onPick(chosen)}
+        >
           Upload with these
         </button>
         <button type="button" onClick={onLeave}>
@@ -53,6 +52,6 @@ export function ColumnPick({ filename, columns, busy, onPick, onLeave }: Props) 
         </button>
         {prompt === completion && <span className="faint">Choose two different columns.</span>}
       </div>
-    </form>
+    </section>
   );
 }

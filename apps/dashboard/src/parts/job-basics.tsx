@@ -1,14 +1,16 @@
-import type { FileObject, ModelObject } from '@graft/contracts';
-import { useState } from 'react';
-import { api } from '../api.js';
-import { ago, bytes } from '../wording.js';
+import type { FileObject, JobPreviewObject, ModelObject } from '@graft/contracts';
+import { useEffect } from 'react';
+import { useMay } from '../own-key.js';
+import { ACCEPTED, useUploads } from '../uploads.js';
+import { ago, bytes, count } from '../wording.js';
+import { ColumnPick } from './column-pick.js';
 import { Failure } from './failure.js';
 import { described, FieldProblem, isOf, type Refusal } from './field-problem.js';
 import { FileReport } from './file-report.js';
 import type { Draft } from './job-draft.js';
 import { sampleFile } from './sample.js';
 
-interface BasicsProps {
+interface DataProps {
   readonly draft: Draft;
   readonly change: (part: Partial<Draft>) => void;
   readonly wrong: Refusal | null;
@@ -17,30 +19,22 @@ interface BasicsProps {
   readonly filesChanged: () => void;
 }
 
-/** Base, data, name and the few numbers that every job has. */
-export function Basics({ draft, change, wrong, bases, files, filesChanged }: BasicsProps) {
-  const [added, setAdded] = useState<FileObject | null>(null);
-  const [error, setError] = useState<Error | null>(null);
+const nameOf = (file: FileObject): string => {
+  const records = file.graft ? ` · ${count(file.graft.records)} examples` : '';
+  return `${file.filename}${records} · ${bytes(file.bytes)} · ${ago(file.created_at)}`;
+};
+
+/** What is trained, and on what. */
+export function BaseAndData({ draft, change, wrong, bases, files, filesChanged }: DataProps) {
+  const uploads = useUploads(filesChanged);
   const data = files
     .filter((f) => f.purpose === 'fine-tune' && f.status !== 'error')
-    .map((f) => [f.id, `${f.filename} · ${bytes(f.bytes)} · ${ago(f.created_at)}`] as const);
-  const upload = (chosen: File | undefined) => {
-    if (!chosen) return;
-    setError(null);
-    const take = (file: FileObject) => {
-      setAdded(file);
-      filesChanged();
-      if (file.status !== 'error') change({ training_file: file.id });
-    };
-    api.upload(chosen).then(take, setError);
-  };
+    .map((f) => [f.id, nameOf(f)] as const);
+  const [made] = uploads.fresh;
+  useEffect(() => {
+    if (made && made.status !== 'error') change({ training_file: made.id });
+  }, [made]);
   const picked = (name: 'model' | 'training_file' | 'validation_file') => ({
-    label: name,
-    value: draft[name],
-    wrong,
-    change: (value: string) => change({ [name]: value }),
-  });
-  const text = (name: 'suffix' | 'n_epochs' | 'batch_size' | 'seed') => ({
     label: name,
     value: draft[name],
     wrong,
@@ -61,37 +55,114 @@ export function Basics({ draft, change, wrong, bases, files, filesChanged }: Bas
           required
           choices={data}
           none="Choose or upload one"
-          help="Chats, prompts with completions, or texts: one JSON object a line"
+          help="Chats, prompts with completions, or texts"
         />
-        <div className="field">
-          <label htmlFor="upload">or upload training data</label>
-          <input
-            id="upload"
-            type="file"
-            accept=".jsonl"
-            onChange={(e) => (upload(e.target.files?.[0]), (e.target.value = ''))}
-          />
-          <small>
-            or{' '}
-            <button type="button" className="small" onClick={() => upload(sampleFile())}>
-              take a sample
-            </button>{' '}
-            of 24 sums
-          </small>
-        </div>
+        <Upload uploads={uploads} />
         <Pick
           {...picked('validation_file')}
           choices={data}
           none="none"
           help="Held out: its loss is shown, nothing is learnt from it"
         />
-        <Text {...text('suffix')} placeholder="none" help="Part of the new model's name" />
-        <Text {...text('n_epochs')} placeholder="auto" help="Passes over the data" />
-        <Text {...text('batch_size')} placeholder="auto" help="Examples in a step" />
-        <Text {...text('seed')} placeholder="auto" help="Of data order, dropout and new weights" />
+        <Text
+          id="suffix"
+          value={draft.suffix}
+          wrong={wrong}
+          change={(suffix) => change({ suffix })}
+          placeholder="none"
+          help="Part of the new model's name"
+        />
       </div>
+      {uploads.tables.map((table) => (
+        <ColumnPick
+          key={table.file.name}
+          filename={table.file.name}
+          columns={table.names}
+          busy={uploads.busy !== null}
+          onLeave={() => uploads.leave(table)}
+          onPick={(columns) => void uploads.pick(table, columns)}
+        />
+      ))}
+      {made && <FileReport file={made} />}
+    </div>
+  );
+}
+
+/** A file of this computer's as training data, or the sample. */
+function Upload({ uploads }: { uploads: ReturnType<typeof useUploads> }) {
+  const { busy, fresh, error, upload } = uploads;
+  if (!useMay()('files:write')) return null;
+  const [made] = fresh;
+  const said = made ? `✓ ${made.filename} is uploaded` : 'The sample has 24 little sums';
+  return (
+    <div className="field">
+      <b className="label">Upload training data</b>
+      <span className="upload">
+        <input
+          id="upload"
+          className="unseen"
+          type="file"
+          accept={ACCEPTED}
+          onChange={(e) => {
+            void upload([...(e.target.files ?? [])]);
+            e.target.value = ''; // the same file may be chosen again once it is mended
+          }}
+        />
+        <label htmlFor="upload" className="button">
+          Choose a file…
+        </label>
+        <button type="button" onClick={() => void upload([sampleFile()])}>
+          Use a sample
+        </button>
+      </span>
+      <small role="status">{busy ? `Uploading ${busy}…` : said}</small>
       <Failure error={error} />
-      {added && <FileReport file={added} />}
+    </div>
+  );
+}
+
+interface PaceProps {
+  readonly draft: Draft;
+  readonly change: (part: Partial<Draft>) => void;
+  readonly wrong: Refusal | null;
+  readonly defaultRate: number;
+  /** What "auto" becomes for the chosen data, once it is known. */
+  readonly plan: JobPreviewObject | null;
+}
+
+/** How long and how fast it learns. What is left alone shows what it becomes. */
+export function Pace({ draft, change, wrong, defaultRate, plan }: PaceProps) {
+  const auto = (value: number | undefined) => (value === undefined ? 'auto' : `auto: ${value}`);
+  const field = (name: 'n_epochs' | 'batch_size' | 'seed') => ({
+    id: name,
+    value: draft[name],
+    wrong,
+    change: (value: string) => change({ [name]: value }),
+  });
+  return (
+    <div className="card">
+      <div className="fields">
+        <Text
+          {...field('n_epochs')}
+          placeholder={auto(plan?.hyperparameters.n_epochs)}
+          help="Passes over the data, 1 to 50"
+        />
+        <Text
+          {...field('batch_size')}
+          placeholder={auto(plan?.hyperparameters.batch_size)}
+          help="Examples in a step"
+        />
+        <Text
+          id="graft.learning_rate"
+          label="learning_rate"
+          value={draft.graft['learning_rate'] ?? ''}
+          wrong={wrong}
+          change={(rate) => change({ graft: { ...draft.graft, learning_rate: rate } })}
+          placeholder={String(defaultRate)}
+          help="Size of a step at its peak"
+        />
+        <Text {...field('seed')} placeholder="42" help="Of data order, dropout and new weights" />
+      </div>
     </div>
   );
 }
@@ -133,36 +204,33 @@ function Pick({ label, value, choices, change, none, wrong, help, required }: Pi
   );
 }
 
-function Text({
-  label,
-  value,
-  change,
-  placeholder,
-  wrong,
-  help,
-}: {
-  label: string;
-  value: string;
-  change: (value: string) => void;
-  placeholder: string;
-  wrong: Refusal | null;
-  help: string;
-}) {
+interface TextProps {
+  /** Path of the field in the body; its last part is the label unless another is given. */
+  readonly id: string;
+  readonly label?: string;
+  readonly value: string;
+  readonly change: (value: string) => void;
+  readonly placeholder: string;
+  readonly wrong: Refusal | null;
+  readonly help: string;
+}
+
+function Text({ id, label = id, value, change, placeholder, wrong, help }: TextProps) {
   // n_epochs comes back as method.supervised.hyperparameters.n_epochs
-  const bad = isOf(wrong, label) || wrong?.param?.endsWith(`hyperparameters.${label}`) === true;
+  const bad = isOf(wrong, id) || wrong?.param?.endsWith(`hyperparameters.${id}`) === true;
   return (
     <div className={bad ? 'field wrong' : 'field'}>
-      <label htmlFor={label}>{label}</label>
+      <label htmlFor={id}>{label}</label>
       <input
-        id={label}
+        id={id}
         value={value}
         placeholder={placeholder}
         aria-invalid={bad}
-        aria-describedby={described(label, { help: true, bad })}
+        aria-describedby={described(id, { help: true, bad })}
         onChange={(e) => change(e.target.value)}
       />
-      {bad && <FieldProblem id={label} wrong={wrong} />}
-      <small id={`${label}-help`}>{help}</small>
+      {bad && <FieldProblem id={id} wrong={wrong} />}
+      <small id={`${id}-help`}>{help}</small>
     </div>
   );
 }

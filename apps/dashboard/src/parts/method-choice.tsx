@@ -1,4 +1,7 @@
 import type { CatalogMethod } from '@graft/contracts';
+import { useMemo } from 'react';
+import type { Refusal } from './field-problem.js';
+import { fieldsOf, isWrongIn, SchemaForm } from './schema-form.js';
 
 interface MethodChoiceProps {
   readonly methods: readonly CatalogMethod[];
@@ -22,6 +25,34 @@ export function MethodChoice({ methods, chosen, choose }: MethodChoiceProps) {
           <small>{method.summary}</small>
         </label>
       ))}
+    </div>
+  );
+}
+
+/** Fields at the head of a method's schema are what people set; the rest is one click away. */
+const SHOWN = 4;
+
+interface MethodOptionsProps {
+  readonly method: CatalogMethod;
+  readonly values: Readonly<Record<string, string>>;
+  readonly change: (name: string, value: string) => void;
+  readonly wrong: Refusal | null;
+}
+
+/** The chosen method's own configuration. */
+export function MethodOptions({ method, ...form }: MethodOptionsProps) {
+  const fields = useMemo(() => fieldsOf(method.schema), [method]);
+  if (fields.length === 0) return null;
+  const rest = fields.slice(SHOWN);
+  return (
+    <div className="card">
+      <SchemaForm prefix="peft" fields={fields.slice(0, SHOWN)} {...form} />
+      {rest.length > 0 && (
+        <details open={isWrongIn(form.wrong, 'peft', rest)}>
+          <summary>More options of {method.title}</summary>
+          <SchemaForm prefix="peft" fields={rest} {...form} />
+        </details>
+      )}
     </div>
   );
 }

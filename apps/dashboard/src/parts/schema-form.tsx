@@ -119,6 +119,13 @@ const shownDefault = (value: unknown): string =>
         ? value
         : JSON.stringify(value);
 
+/** Whether a refusal is of one of these fields, as `open` of a details element wants it: undefined leaves it alone. */
+export const isWrongIn = (
+  wrong: Refusal | null,
+  prefix: string,
+  fields: readonly Field[],
+): true | undefined => fields.some(({ name }) => isOf(wrong, `${prefix}.${name}`)) || undefined;
+
 export interface SchemaFormProps {
   readonly prefix: string;
   readonly fields: readonly Field[];

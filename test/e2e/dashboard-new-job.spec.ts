@@ -1,0 +1,144 @@
+// The new-job form in a real Chromium: what "auto" becomes is shown before Submit, and what would be refused, too.
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { JobPreviewObject } from '@graft/contracts';
+import type { Browser, Page } from 'playwright-core';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { buildDashboard, findBrowser, jobId, picture, startBrowser, Tabs } from './browser.js';
+import { marked, tooWide, unreadable } from './looks.js';
+import { Installation, until } from './installation.js';
+
+const program = findBrowser();
+if (!program) console.warn('skipped the new-job form in a browser: no Chromium or Chrome on PATH');
+
+let dir: string;
+let graft: Installation;
+let browser: Browser;
+let tabs: Tabs;
+let file: string;
+
+const plan = (page: Page) => page.getByRole('region', { name: 'What this job will do' });
+const line = (page: Page) => plan(page).getByRole('status');
+
+describe.skipIf(!program)('the new-job form', () => {
+  beforeAll(async () => {
+    dir = mkdtempSync(join(tmpdir(), 'graft-new-job-'));
+    const outDir = join(dir, 'built');
+    buildDashboard(outDir);
+    graft = await Installation.start({ dashboardDir: outDir });
+    browser = await startBrowser(program!);
+    tabs = new Tabs(browser, graft.where);
+    await graft.importTinyBase();
+    file = await graft.uploadChats(12);
+  });
+  afterAll(async () => {
+    await browser?.close();
+    await graft?.stop();
+    if (dir) rmSync(dir, { recursive: true, force: true });
+  });
+  afterEach(async ({ task }) => {
+    if (task.result?.state === 'fail') {
+      console.error(tabs.problems().join('\n'), graft.tails());
+      await tabs.pictures(`failed-${task.name.replaceAll(/\W+/g, '-')}`);
+    }
+    await tabs.close();
+  });
+
+  it('says what the job will be before it is submitted, and the job is that', async () => {
+    const page = await tabs.open('/new');
+    await plan(page).getByText('Choose a base and training data').waitFor();
+    await page.getByLabel('training_file', { exact: true }).selectOption(file);
+    await line(page).getByText('12 examples').waitFor();
+
+    const body = { model: 'tiny', training_file: file, peft: { peft_type: 'LORA' } };
+    const told = await graft.openai.post<JobPreviewObject>('/fine_tuning/jobs/preview', { body });
+    const said = await line(page).textContent();
+    expect(said).toContain(`${told.steps} steps`);
+    expect(said).toContain(`${told.hyperparameters.n_epochs} passes`);
+    expect(await page.locator('#n_epochs').getAttribute('placeholder')).toBe(
+      `auto: ${told.hyperparameters.n_epochs}`,
+    );
+    expect(await page.locator('#batch_size').getAttribute('placeholder')).toBe(
+      `auto: ${told.hyperparameters.batch_size}`,
+    );
+
+    // Another number, another plan.
+    await page.locator('#n_epochs').fill('2');
+    await line(page).getByText('2 passes').waitFor();
+    const steps = Math.ceil(12 / told.hyperparameters.batch_size) * 2;
+    expect(await line(page).textContent()).toContain(`${steps} steps`);
+    await picture(page, 'new-job-plan');
+
+    await page.getByRole('button', { name: 'Submit' }).click();
+    await page.waitForURL(/\/jobs\/ftjob-/);
+    const job = await graft.job(jobId(page));
+    expect(job.hyperparameters).toMatchObject({
+      n_epochs: 2,
+      batch_size: told.hyperparameters.batch_size,
+    });
+    // Left blank, the form asks for what the API's own default is.
+    const bare = await graft.createJob({ model: 'tiny', training_file: file });
+    expect(job.peft).toEqual(bare.peft);
+    expect(tabs.problems()).toEqual([]);
+  });
+
+  it('marks what would be refused while it is typed, and only until it is mended', async () => {
+    const page = await tabs.open(`/new?training_file=${file}`);
+    await line(page).getByText('12 examples').waitFor();
+    await page.locator('[id="peft.r"]').fill('0');
+    await until('the field to be marked', async () => (await marked(page))[0] === 'peft.r');
+    // Typing goes on where it was: nothing takes the focus away.
+    expect(await page.evaluate(() => document.activeElement?.id)).toBe('peft.r');
+    await page.locator('[id="peft.r"]').fill('4');
+    await until('the mark to go', async () => (await marked(page)).length === 0);
+    await line(page).getByText('12 examples').waitFor();
+    // A field that is folded away is shown when it is the one that is wrong.
+    await page.getByText('More options of').click();
+    await page.locator('[id="peft.layers_pattern"]').fill('(');
+    await page.getByText('More options of').click();
+    await until('the fold to open', () => page.locator('[id="peft.layers_pattern"]').isVisible());
+    expect(tabs.problems(/status of 400/)).toEqual([]);
+  });
+
+  it('uploads from the form, says so, and takes the file', async () => {
+    const page = await tabs.open('/new');
+    const name = 'sums.jsonl';
+    const record = (n: number) =>
+      JSON.stringify({ prompt: `${n} + 1 = `, completion: String(n + 1) });
+    const buffer = Buffer.from(Array.from({ length: 30 }, (_, n) => record(n)).join('\n'));
+    await page.locator('#upload').setInputFiles({ name, mimeType: 'application/jsonl', buffer });
+    await page.getByText(`✓ ${name} is uploaded`).waitFor();
+    await line(page).getByText('30 examples').waitFor();
+    expect(await page.locator('#training_file option:checked').textContent()).toContain(name);
+  });
+
+  it('says why it cannot begin instead of loading for ever', async () => {
+    const page = await tabs.open('/');
+    await page.route('**/v1/models', (route) =>
+      route.fulfill({ status: 503, json: { error: { message: 'the models are away' } } }),
+    );
+    await page.goto(`${graft.where.url}/new`);
+    await page.getByRole('alert').getByText('the models are away').waitFor();
+    expect(await page.getByText('Loading…').count()).toBe(0);
+    expect(tabs.problems(/status of 503/)).toEqual([]);
+  });
+
+  it('fits a phone and a wide screen, light and dark', async () => {
+    for (const [width, scheme] of [
+      [390, 'light'],
+      [390, 'dark'],
+      [1024, 'light'],
+      [1440, 'dark'],
+    ] as const) {
+      const page = await tabs.open(`/new?training_file=${file}`, {
+        viewport: { width, height: 900 },
+        colorScheme: scheme,
+      });
+      await line(page).getByText('12 examples').waitFor();
+      expect(await tooWide(page), `${width}`).toEqual([]);
+      expect(await unreadable(page), `${width} ${scheme}`).toEqual([]);
+      await picture(page, `new-job-${width}-${scheme}`);
+    }
+  });
+});
