@@ -20,6 +20,7 @@ import { quantizerFor, quantizers } from './quant/registry.js';
 import { recordTasks, tasks } from './tasks/registry.js';
 import { autoNumbers } from './train/auto.js';
 
+export { LineRanges } from './data/line-ranges.js';
 export { readJsonObject, readRecord } from './data/records.js';
 export { shapeOf } from './data/shapes.js';
 export type { Columns, Shape } from './data/shapes.js';

@@ -4,6 +4,7 @@ export {
   cutAt,
   footprintOf,
   inspectModelFolder,
+  LineRanges,
   peftFields,
   readJsonObject,
   readRecord,

@@ -1,6 +1,5 @@
 import type { FileReport } from '@graft/contracts';
-import { readRecord } from '../catalog/plugins.js';
-import { LineRanges } from './line-ranges.js';
+import { LineRanges, readRecord } from '../catalog/plugins.js';
 import { Problems } from './problems.js';
 import { Seen } from './seen.js';
 import { few, warningsOf } from './warnings.js';

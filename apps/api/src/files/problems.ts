@@ -1,4 +1,4 @@
-import { LineRanges } from './line-ranges.js';
+import { LineRanges } from '../catalog/plugins.js';
 
 /** Reasons that are told apart; further ones are only counted. */
 const REASONS = 20;

@@ -322,9 +322,7 @@ describe('loadExamples', () => {
     expect(lost([chat, '', { text: 'hi' }, chat]).message).toMatch(
       /^lines 1, 4: the first 8 tokens hold nothing to learn; shorten them/,
     );
-    expect(lost(Array.from({ length: 25 }, () => chat)).message).toMatch(
-      /^lines 1, 2, .*, 20 and 5 more: /,
-    );
+    expect(lost(Array.from({ length: 25 }, () => chat)).message).toMatch(/^lines 1–25: /);
   });
 
   it('names the file that it reads, and tells what was cut', () => {

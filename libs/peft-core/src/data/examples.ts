@@ -4,6 +4,7 @@
 import { DomainError } from '@graft/contracts';
 import { chatSpans } from './chat-spans.js';
 import type { ChatMessage } from './chat-template.js';
+import { linesInWords } from './line-ranges.js';
 import { readLines } from './lines.js';
 import { parseRecord } from './records.js';
 import type { JsonObject } from './records.js';
@@ -98,13 +99,7 @@ export function loadExamples(path: string, tokenizer: Tokenizer, options: LoadOp
   return examples;
 }
 
-/** "line 3", or "lines 3, 4 and 12 more" */
-export function linesInWords(lines: readonly number[]): string {
-  const [shown, more] = [lines.slice(0, NAMED_LINES), lines.length - NAMED_LINES];
-  return `line${lines.length === 1 ? '' : 's'} ${shown.join(', ')}${more > 0 ? ` and ${more} more` : ''}`;
-}
-
-/** Lines that a message or a report names. */
+/** Lines that a report names. */
 export const NAMED_LINES = 20;
 
 export function nothingLeft(

@@ -2,7 +2,8 @@
 import { DomainError, type Spec } from '@graft/contracts';
 import { memory, tidy } from '@graft/kernels';
 import { attachMethod } from '../build.js';
-import { linesInWords, loadExamples, type Example } from '../data/examples.js';
+import { loadExamples, type Example } from '../data/examples.js';
+import { linesInWords } from '../data/line-ranges.js';
 import { order } from '../data/order.js';
 import type { Base } from '../io/base-folder.js';
 import { commitFolder, hashFile, type FileFact } from '../io/commit-folder.js';

@@ -1,3 +1,4 @@
+/** Ranges that a message names. */
 const SHOWN = 20;
 
 /** Numbers of lines as people write them: "4–28, 31, 40–42". They come in rising order; only the first ranges are kept. */
@@ -22,4 +23,11 @@ export class LineRanges {
     const more = this.beyond > 0 ? ` and ${this.beyond} more` : '';
     return `${noun}${this.count === 1 ? '' : 's'} ${shown.join(', ')}${more}`;
   }
+}
+
+/** "line 3", "lines 3–9, 12": lines in rising order. */
+export function linesInWords(lines: readonly number[]): string {
+  const ranges = new LineRanges();
+  for (const line of lines) ranges.add(line);
+  return ranges.label('line');
 }
