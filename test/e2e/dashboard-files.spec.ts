@@ -157,7 +157,11 @@ describe.skipIf(!program)('files in the dashboard', () => {
   });
 
   it('leads to a job on it, names the jobs that use it, and says what deleting takes away', async () => {
-    const id = await upload('twelve.jsonl', `${library().slice(5, 17).join('\n')}\n`);
+    const sum = (n: number) => JSON.stringify({ prompt: `${n} + 1 = `, completion: `${n + 1}` });
+    const id = await upload(
+      'twelve.jsonl',
+      Array.from({ length: 12 }, (_, n) => sum(n)).join('\n'),
+    );
     await graft.createJob({ model: 'tiny', training_file: id, suffix: 'opening hours' });
     const page = await open(`/files/${id}`);
     const jobs = page.getByRole('region', { name: 'Jobs' });
