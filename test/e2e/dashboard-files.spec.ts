@@ -157,11 +157,12 @@ describe.skipIf(!program)('files in the dashboard', () => {
   });
 
   it('leads to a job on it, names the jobs that use it, and says what deleting takes away', async () => {
-    const sum = (n: number) => JSON.stringify({ prompt: `${n} + 1 = `, completion: `${n + 1}` });
-    const id = await upload(
-      'twelve.jsonl',
-      Array.from({ length: 12 }, (_, n) => sum(n)).join('\n'),
-    );
+    const chat = (n: number) => [
+      { role: 'user', content: `${n} + 1?` },
+      { role: 'assistant', content: `${n + 1}` },
+    ];
+    const lines = Array.from({ length: 12 }, (_, n) => JSON.stringify({ messages: chat(n) }));
+    const id = await upload('twelve.jsonl', lines.join('\n'));
     await graft.createJob({ model: 'tiny', training_file: id, suffix: 'opening hours' });
     const page = await open(`/files/${id}`);
     const jobs = page.getByRole('region', { name: 'Jobs' });
