@@ -3,14 +3,5 @@ export * from './gen/graft/worker/v1/worker.js';
 
 /** Versions of the worker protocol this build speaks; a worker outside them is refused in words. */
 export const PROTOCOL = { min: 2, max: 2 } as const;
-// Limits nest from the inside out, so that what one layer lets in always fits into the next.
-/** What a user's own values (the messages of a chat, a prompt, a job's settings) may take as JSON on their way to a trainer. */
-export const MAX_ORDER_BYTES = 960 * 1024;
-/** A JSON frame between an agent and its trainer: an order and what the agent adds to it, paths above all. */
-export const MAX_FRAME_BYTES = 1024 * 1024;
-/** A gRPC message between the API and a worker, either way. */
-export const MAX_MESSAGE_BYTES = 4 * 1024 * 1024;
-/** A JSON body as the API reads it: more than it takes, so that it can say in words what is too large. */
-export const MAX_BODY_BYTES = 4 * 1024 * 1024;
 /** Bytes per chunk when a blob travels. */
 export const BLOB_CHUNK_BYTES = 256 * 1024;

@@ -3,6 +3,7 @@ export * from './create-job.js';
 export * from './errors.js';
 export * from './field-names.js';
 export * from './graft-api.js';
+export * from './limits.js';
 export * from './loss-text.js';
 export * from './openai.js';
 export * from './plan-line.js';

@@ -1,6 +1,6 @@
 import { Injectable } from '@nestjs/common';
-import { DomainError } from '@graft/contracts';
-import { MAX_ORDER_BYTES, type GenerateChunk, type GenerateRequest } from '@graft/contracts/grpc';
+import { DomainError, MAX_ORDER_BYTES } from '@graft/contracts';
+import type { GenerateChunk, GenerateRequest } from '@graft/contracts/grpc';
 import type { Response } from 'express';
 import { randomInt } from 'node:crypto';
 import type { Principal } from '../auth/principal.js';

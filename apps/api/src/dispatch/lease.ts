@@ -1,6 +1,6 @@
 import { Injectable } from '@nestjs/common';
-import { DomainError } from '@graft/contracts';
-import { MAX_ORDER_BYTES, type Assignment, type BlobRef, type Lease } from '@graft/contracts/grpc';
+import { DomainError, MAX_ORDER_BYTES } from '@graft/contracts';
+import type { Assignment, BlobRef, Lease } from '@graft/contracts/grpc';
 import { BlobStore } from '../blobs/blob-store.js';
 import { Settings } from '../config.js';
 import { WorkerDatabase } from '../database/database.js';

@@ -1,12 +1,8 @@
 import { Injectable, type OnModuleDestroy } from '@nestjs/common';
 import { hostname } from 'node:os';
 import { Server, ServerCredentials, type Metadata } from '@grpc/grpc-js';
-import type { GatewayObject } from '@graft/contracts';
-import {
-  MAX_MESSAGE_BYTES,
-  WorkerServiceService,
-  type WorkerServiceServer,
-} from '@graft/contracts/grpc';
+import { MAX_MESSAGE_BYTES, type GatewayObject } from '@graft/contracts';
+import { WorkerServiceService, type WorkerServiceServer } from '@graft/contracts/grpc';
 import { bearer } from '../auth/secret-format.js';
 import { Answers } from '../chat/answers.js';
 import { inUrl, isLoopback, LOOPBACK, Settings } from '../config.js';

@@ -1,9 +1,8 @@
 import type { ServerDuplexStream } from '@grpc/grpc-js';
-import { DomainError } from '@graft/contracts';
+import { DomainError, MAX_MESSAGE_BYTES } from '@graft/contracts';
 import {
   Command_Action,
   ConnectResponse,
-  MAX_MESSAGE_BYTES,
   PROTOCOL,
   type ConnectRequest,
   type EventBatch,

@@ -1,4 +1,4 @@
-import { MAX_BODY_BYTES } from '@graft/contracts/grpc';
+import { MAX_BODY_BYTES } from '@graft/contracts';
 import express, { type RequestHandler } from 'express';
 
 /** No body of this API needs more than a few; what JSON.parse takes, recursion further on may not survive. */

@@ -2,9 +2,9 @@
 import { spawn, type ChildProcessByStdio } from 'node:child_process';
 import type { Readable, Writable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
-import { DomainError, grouped } from '@graft/contracts';
+import { DomainError, grouped, MAX_FRAME_BYTES } from '@graft/contracts';
 import { classifyExit, oomKills, type TrainerExit } from './exit-class.js';
-import { encodeFrame, FrameDecoder, FrameTooLarge, MAX_FRAME_BYTES } from './frames.js';
+import { encodeFrame, FrameDecoder, FrameTooLarge } from './frames.js';
 import {
   keyOf,
   PROTOCOL,

@@ -1,7 +1,7 @@
 // Facts as frames. What a run says can be as long as what a user wrote, and saying it must not fail: the process
 // would end with it, and with it the runs of others.
-import { grouped, shorten } from '@graft/contracts';
-import { encodeFrame, MAX_FRAME_BYTES } from './frames.js';
+import { grouped, MAX_FRAME_BYTES, shorten } from '@graft/contracts';
+import { encodeFrame } from './frames.js';
 import type { Fact } from './protocol.js';
 
 const LONGEST_TEXT = 8000;

@@ -1,5 +1,6 @@
 import { expect, it } from 'vitest';
-import { encodeFrame, FrameDecoder, MAX_FRAME_BYTES } from './frames.js';
+import { MAX_FRAME_BYTES } from '@graft/contracts';
+import { encodeFrame, FrameDecoder } from './frames.js';
 
 const messages = [
   { type: 'a', text: 'naïve 日本' },

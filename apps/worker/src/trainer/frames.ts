@@ -1,6 +1,5 @@
 // Frames on a pipe: u32 little-endian length, then that many bytes of UTF-8 JSON.
-
-export const MAX_FRAME_BYTES = 1 << 20;
+import { MAX_FRAME_BYTES } from '@graft/contracts';
 
 export class FrameTooLarge extends RangeError {
   constructor(readonly bytes: number) {
