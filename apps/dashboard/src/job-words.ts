@@ -8,13 +8,10 @@ export const isOver = (job: JobObject): boolean => TERMINAL_STATUSES.includes(jo
 /** Its own name, or its id where it has none. */
 export const jobName = (job: JobObject): string => job.user_provided_suffix ?? job.id;
 
-/** A worker is heard every five seconds: this long without a word is more than a late one. */
-const SILENT_AFTER_S = 8;
-
 /** "its worker has been silent for 9 s"; null while it is heard. */
 export function silence(job: JobObject): string | null {
-  const seconds = job.graft.worker_silent_seconds ?? 0;
-  return job.status === 'running' && seconds >= SILENT_AFTER_S
+  const { worker_silent_seconds: seconds } = job.graft;
+  return job.status === 'running' && seconds !== null
     ? `its worker has been silent for ${duration(seconds)}`
     : null;
 }
@@ -47,7 +44,6 @@ export function timeSpent(job: JobObject, now = Date.now() / 1000): string | nul
   const { training_seconds: trained, started_at: started } = job.graft;
   const end = isOver(job) ? job.finished_at : now;
   if (started === null || end === null) return null;
-  if (trained === undefined) return duration(end - started);
   const waited = Math.round(end - job.created_at - trained);
   return `trained ${duration(trained)}${waited > 0 ? `, waited ${duration(waited)}` : ''}`;
 }

@@ -118,7 +118,7 @@ const PULSE_MS = 3000;
 /** What changes of a running job without any event, as it is in a newer answer. */
 export const withPulse = (job: JobObject, { status, graft }: JobObject): JobObject => {
   if (job.status !== status) return job; // the stream tells of that in its own order
-  const { training_seconds = 0, worker_silent_seconds = null } = graft;
+  const { training_seconds, worker_silent_seconds } = graft;
   return { ...job, graft: { ...job.graft, training_seconds, worker_silent_seconds } };
 };
 

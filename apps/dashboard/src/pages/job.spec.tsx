@@ -42,6 +42,11 @@ const job: JobObject = {
     train_loss: null,
     valid_loss: null,
     sparkline: [],
+    data: null,
+    best: null,
+    training_seconds: 0,
+    worker_silent_seconds: null,
+    warnings: [],
   },
 };
 const line = (number: number, message: string): JobEventObject => ({
@@ -152,13 +157,13 @@ it('says that the worker of a running job is silent, though no event tells of it
   render(<JobPage id="ftjob-abc" tab={null} />);
   await screen.findByText('Loading the base');
   expect(screen.queryByText(/silent/)).toBeNull();
-  const silent = (seconds: number) => ({
+  const silent = (seconds: number | null) => ({
     ...job,
     graft: { ...job.graft, worker_silent_seconds: seconds },
   });
   answers['/v1/fine_tuning/jobs/ftjob-abc'] = silent(9.4);
   await screen.findByText('its worker has been silent for 9 s');
-  answers['/v1/fine_tuning/jobs/ftjob-abc'] = silent(0.2);
+  answers['/v1/fine_tuning/jobs/ftjob-abc'] = silent(null);
   await waitFor(() => expect(screen.queryByText(/silent/)).toBeNull());
 });
 

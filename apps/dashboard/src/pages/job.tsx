@@ -66,7 +66,7 @@ export function JobPage({ id, tab }: { id: string; tab: string | null }) {
       <StreamLost connected={connected || isOver(job)} />
       {job.status === 'queued' && <NobodyThere pool={job.graft.pool} />}
       <Failure error={problem ?? error} />
-      <Warnings warnings={job.graft.warnings ?? []} />
+      <Warnings warnings={job.graft.warnings} />
       {job.error && (
         <p className="notice bad" role="alert">
           <b>{job.error.code}</b> {job.error.param && <code>{job.error.param}</code>}{' '}

@@ -21,7 +21,7 @@ const measured = (evaluations: MetricsObject['evaluations']): ReadonlyMap<number
 
 /** The step of the checkpoint to take, or null where no two can be compared. */
 function bestStep({ rows, evaluations }: Props): number | null {
-  const marked = rows.find((row) => row.graft?.best);
+  const marked = rows.find((row) => row.graft.best);
   const losses = measured(evaluations);
   const compared = rows.filter((row) => losses.has(row.step_number));
   if (compared.length < 2) return null;
@@ -77,7 +77,7 @@ function Actions({ row, onError }: { row: CheckpointObject; onError: (error: Err
   const name = row.fine_tuned_model_checkpoint;
   const may = useMay();
   if (!may('models:read')) return null;
-  if (row.graft?.usable === false)
+  if (row.graft.usable === false)
     return <span className="faint">only to go on from, no adapter</span>;
   return (
     <>

@@ -23,7 +23,7 @@ export function JobHeader({ job, evaluations, cancel, hold }: Props) {
       <div className="bar">
         <StatePill status={job.status} />
         <h1 className="name">{jobName(job)}</h1>
-        {!isOver(job) && <span className="faint">{job.graft.phase.message}</span>}
+        {!isOver(job) && !silent && <span className="faint">{job.graft.phase.message}</span>}
         {silent && (
           <span className="silent" role="status">
             <span aria-hidden="true">⚠</span> {silent}

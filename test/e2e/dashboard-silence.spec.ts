@@ -1,0 +1,61 @@
+// A worker that falls silent under a job: the page says so while it lasts, and keeps training apart from waiting.
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Browser } from 'playwright-core';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { buildDashboard, findBrowser, pill, startBrowser, Tabs } from './browser.js';
+import { Installation } from './installation.js';
+
+const program = findBrowser();
+let dir: string;
+let graft: Installation;
+let browser: Browser;
+let tabs: Tabs;
+
+describe.skipIf(!program)('a silent worker', () => {
+  beforeAll(async () => {
+    dir = mkdtempSync(join(tmpdir(), 'graft-silence-'));
+    buildDashboard(join(dir, 'built'));
+    graft = await Installation.start({ dashboardDir: join(dir, 'built'), leaseMs: 12_000 });
+    await graft.importTinyBase();
+    browser = await startBrowser(program!);
+    tabs = new Tabs(browser, graft.where);
+  });
+  afterAll(async () => {
+    await browser?.close();
+    await graft?.stop();
+    if (dir) rmSync(dir, { recursive: true, force: true });
+  });
+
+  it('is told on the job page and in the list, and its wait is not called training', async () => {
+    const worker = graft.startWorker('quiet');
+    const training_file = await graft.uploadChats(12);
+    const { id } = await graft.createJob({
+      model: 'tiny',
+      training_file,
+      hyperparameters: { n_epochs: 50, batch_size: 1 },
+    });
+    const page = await tabs.open(`/jobs/${id}`);
+    await pill(page, 'running').waitFor();
+    await page.getByText(/^Training: step \d+/).waitFor();
+    worker.child.kill('SIGSTOP');
+    try {
+      await page.getByText(/^⚠ its worker has been silent for \d+ s$/).waitFor();
+      expect(await page.getByText(/^Training: step/).count()).toBe(0);
+      const list = await tabs.open('/');
+      await list.getByText(/its worker has been silent for \d+ s/).waitFor();
+      await pill(page, 'queued').waitFor();
+      await page.getByRole('tab', { name: 'Log' }).click();
+      await page.getByRole('log').getByText('The worker was lost; going on from').waitFor();
+      expect(await page.getByRole('log').getByText(' in 0 s').count()).toBe(0);
+    } finally {
+      worker.child.kill('SIGCONT');
+    }
+    await graft.succeeded(id);
+    await page.getByText(/^trained \d+ s, waited \d+ s$/).waitFor();
+    await page.getByRole('tab', { name: 'Attempts' }).click();
+    await page.getByRole('cell', { name: 'worker lost' }).waitFor();
+    expect(tabs.problems()).toEqual([]);
+  });
+});
