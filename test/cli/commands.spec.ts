@@ -192,7 +192,8 @@ describe('graft, against a running API', () => {
     const base = writeTinyBase(join(home, 'planned'));
     expect((await run('models', 'import', base)).code).toBe(0);
     const chats = writeChats(join(home, 'planned.jsonl'), 12);
-    const before = (await run('files')).out;
+    const files = async () => (await run('files')).out.match(/^file-\S+/gm);
+    const before = await files();
     const dry = await run('submit', '-m', 'planned', '-t', chats, '--valid', chats, '--dry-run');
     expect(dry.code).toBe(0);
     const plan = /12 examples · 9 passes · 108 steps · [\d.]+ k of 24.7 k parameters/;
@@ -202,10 +203,18 @@ describe('graft, against a running API', () => {
     expect(dry.out).toMatch(
       /warning +12 of 12 examples of the validation file are in the training/,
     );
-    expect((await run('files')).out).toBe(before);
+    expect(await files()).toEqual(before);
     expect((await run('jobs')).out).not.toContain('planned');
     const json = await run('submit', '-m', 'planned', '-t', chats, '--dry-run', '--json');
     expect(JSON.parse(json.out)).toMatchObject({ object: 'graft.job_preview', steps: 108 });
+
+    const table = join(home, 'planned.csv');
+    writeFileSync(table, `frage,antwort\n${'a?,b\n'.repeat(12)}`);
+    const asked = await run('submit', '-m', 'planned', '-t', table, '--dry-run');
+    expect(asked.err).toMatch(/Say it with --map prompt=COLUMN/);
+    const map = ['--map', 'prompt=frage', '--map', 'completion=antwort'];
+    const read = await run('submit', '-m', 'planned', '-t', table, ...map, '--dry-run');
+    expect(read.out).toMatch(/^12 examples · /);
 
     const submitted = await run('submit', '-m', 'planned', '-t', chats);
     expect(submitted.code).toBe(0);

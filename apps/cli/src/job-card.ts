@@ -1,4 +1,10 @@
-import { lossText, type CheckpointObject, type JobAttempt, type JobObject } from '@graft/contracts';
+import {
+  amount,
+  lossText,
+  type CheckpointObject,
+  type JobAttempt,
+  type JobObject,
+} from '@graft/contracts';
 import { callName } from './find-job.js';
 import { faint, failure, state, strong, warning } from './style.js';
 import { bar, clock, printable, wrap } from './terminal.js';
@@ -36,18 +42,15 @@ const line = ([label, text]: Row, width: number): string =>
   `  ${label.padEnd(LABEL_WIDTH)}${wrap(text, width - LABEL_WIDTH - 2, ' '.repeat(LABEL_WIDTH + 2))}`;
 
 function stateText({ status, error, graft }: JobObject): string {
-  const silent = graft.worker_silent_seconds ?? 0;
+  if (status === 'succeeded') return state(status);
+  const phase = printable(graft.phase.message);
   const why =
     status === 'failed'
       ? failure(printable(error?.message ?? ''))
-      : status === 'succeeded'
-        ? ''
-        : printable(graft.phase.message);
-  const quiet =
-    status === 'running' && silent >= 5
-      ? warning(`its worker has been silent for ${Math.round(silent)} s`)
-      : '';
-  return [state(status), why, quiet].filter((part) => part !== '').join(': ');
+      : graft.worker_silent_seconds === null
+        ? phase
+        : warning(phase);
+  return [state(status), why].filter((part) => part !== '').join(': ');
 }
 
 const SAID = ['r', 'lora_alpha', 'num_virtual_tokens', 'encoder_hidden_size', 'target_modules'];
@@ -61,7 +64,9 @@ function methodText({ peft, graft }: JobObject): string {
   });
   const { trainable_parameters: trained, total_parameters: total } = graft;
   const share =
-    trained === null || total === null ? '' : ` (${count(trained)} of ${count(total)} parameters)`;
+    trained === null || total === null
+      ? ''
+      : ` (${amount(trained)} of ${amount(total)} parameters)`;
   const method = peft === null ? 'full fine-tuning' : String(peft['peft_type']);
   return printable([method, ...fields].join(', ')) + share;
 }
@@ -69,7 +74,7 @@ function methodText({ peft, graft }: JobObject): string {
 function dataRows({ training_file, validation_file, graft }: JobObject): Row[] {
   const report = graft.data;
   const found = report
-    ? `: ${report.examples} examples, ${report.sampled ? 'about ' : ''}${count(report.tokens)} tokens, the longest ${report.longest}`
+    ? `: ${report.examples} examples, ${report.sampled ? 'about ' : ''}${amount(report.tokens)} tokens, the longest ${report.longest}`
     : '';
   return [
     ['Data', training_file + found],
@@ -134,15 +139,4 @@ function nextCommands(job: JobObject, checkpoints: readonly CheckpointObject[]):
   if (job.status === 'paused') return [`graft resume ${name}`, ...take];
   if (job.status === 'failed' || job.status === 'cancelled') return [`graft logs ${name}`, ...take];
   return [`graft watch ${name}`, `graft cancel ${name}`];
-}
-
-/** 134515008 → `134.5 M`. */
-function count(value: number): string {
-  for (const [unit, size] of [
-    ['G', 1e9],
-    ['M', 1e6],
-    ['k', 1e3],
-  ] as const)
-    if (value >= size) return `${(value / size).toFixed(1)} ${unit}`;
-  return String(value);
 }

@@ -1,12 +1,13 @@
 import type { FileObject } from '@graft/contracts';
-import { InvalidArgumentError, type Command } from 'commander';
-import { ApiError, type Api } from '../api.js';
+import type { Command } from 'commander';
+import type { Api } from '../api.js';
 import { CliError, EXIT } from '../cli-error.js';
 import { callOf } from '../command-line.js';
 import { fileCard, problemsOf } from '../file-card.js';
 import { saveFile } from '../save-file.js';
 import { wholeNumber } from '../numbers.js';
 import { ago, bytes, printable, table } from '../terminal.js';
+import { MAP_HELP, mapped, uploaded, type Mapping } from '../upload.js';
 
 export function addFiles(program: Command): void {
   const files = program.command('files').description('training data and results');
@@ -75,13 +76,8 @@ function addUpload(files: Command): void {
       'upload training data (JSON Lines, JSON, CSV, Parquet); exits 1 when a file cannot be used',
     )
     .argument('<path...>')
-    .option(
-      '--map <part=column>',
-      'which column of a table is the prompt, the completion or the text; repeatable',
-      collectMap,
-      {},
-    )
-    .action(async (paths: string[], options: { map: Record<string, string> }, command: Command) => {
+    .option('--map <part=column>', MAP_HELP, mapped, {})
+    .action(async (paths: string[], options: { map: Mapping }, command: Command) => {
       const { out, api } = callOf(command);
       const unusable: string[] = [];
       for (const path of paths) {
@@ -93,30 +89,6 @@ function addUpload(files: Command): void {
       }
       if (unusable.length > 0) throw new CliError(unusable.join('\n'));
     });
-}
-
-/** `--map prompt=question --map completion=answer`. */
-function collectMap(value: string, before: Record<string, string>): Record<string, string> {
-  const [, part, column] = /^(prompt|completion|text)=(.+)$/.exec(value) ?? [];
-  if (part === undefined || column === undefined)
-    throw new InvalidArgumentError('write prompt=COLUMN, completion=COLUMN or text=COLUMN');
-  return { ...before, [part]: column };
-}
-
-async function uploaded(
-  api: Api,
-  path: string,
-  columns: Record<string, string>,
-): Promise<FileObject> {
-  try {
-    return await api.upload(path, columns);
-  } catch (error) {
-    if (error instanceof ApiError && error.param === 'columns')
-      throw new CliError(
-        `${path}: ${error.message}\nSay it with --map prompt=COLUMN --map completion=COLUMN, or --map text=COLUMN`,
-      );
-    throw error;
-  }
 }
 
 interface ListOptions {

@@ -7,6 +7,7 @@ import { callOf } from '../command-line.js';
 import { problemsOf } from '../file-card.js';
 import { lineOf, planCard } from '../plan-card.js';
 import { printable, type Output } from '../terminal.js';
+import { MAP_HELP, mapped, uploaded as uploadedFile, type Mapping } from '../upload.js';
 import { watchToEnd } from './watch.js';
 
 interface Options {
@@ -19,6 +20,7 @@ interface Options {
   readonly epochs?: string;
   readonly batchSize?: string;
   readonly set?: readonly string[];
+  readonly map?: Mapping;
   readonly watch?: boolean;
   readonly dryRun?: boolean;
 }
@@ -31,8 +33,12 @@ export function addSubmit(program: Command): void {
     .description('queue a fine-tuning job; a body file gives what the flags do not')
     .argument('[body]', 'JSON file with the body of POST /v1/fine_tuning/jobs')
     .option('-m, --model <id>', 'base model, as `graft models` lists it')
-    .option('-t, --train <file>', 'training data: a JSONL file here (it is uploaded) or a file id')
+    .option(
+      '-t, --train <file>',
+      'training data: a file here (JSON Lines, JSON, CSV or Parquet; it is uploaded) or a file id',
+    )
     .option('--valid <file>', 'validation data, likewise')
+    .option('--map <part=column>', MAP_HELP, mapped, {})
     .option('--method <peft_type>', 'LORA, PROMPT_TUNING, PREFIX_TUNING, P_TUNING, or FULL')
     .option('--suffix <name>', "part of the new model's name")
     .option('--seed <number>', 'seed of data order, dropout and new weights')
@@ -51,8 +57,8 @@ export function addSubmit(program: Command): void {
     .action(async (bodyFile: string | undefined, options: Options, command: Command) => {
       const { out, api } = callOf(command);
       const body = bodyOf(bodyFile, options);
-      if (options.dryRun === true) return dryRun(api(), body, out);
-      const job = await submit(api(), body, out);
+      if (options.dryRun === true) return dryRun(api(), body, out, options.map);
+      const job = await submit(api(), body, out, options.map);
       if (options.watch === true) return watchToEnd(api(), job.id, out);
       if (out.json) return out.value(job);
       out.line(`${job.id} ${job.status}: ${job.graft.phase.message}`);
@@ -63,16 +69,21 @@ export function addSubmit(program: Command): void {
 const collect = (value: string, previous: readonly string[] = []): string[] => [...previous, value];
 
 /** Uploads what is a path here, says what the job will be, and creates it. */
-export function submit(api: Api, body: Body, out: Output): Promise<JobObject> {
-  return withFiles(api, body, out, async ({ sent }) => {
+export function submit(
+  api: Api,
+  body: Body,
+  out: Output,
+  columns: Mapping = {},
+): Promise<JobObject> {
+  return withFiles(api, { body, columns }, out, async ({ sent }) => {
     if (!out.json) await announce(api, sent, out);
     return api.post<JobObject>('/fine_tuning/jobs', sent);
   });
 }
 
 /** Shows what the job would be; the files that it had to upload go again. */
-async function dryRun(api: Api, body: Body, out: Output): Promise<void> {
-  await withFiles(api, body, out, async ({ sent, uploaded }) => {
+async function dryRun(api: Api, body: Body, out: Output, columns: Mapping = {}): Promise<void> {
+  await withFiles(api, { body, columns }, out, async ({ sent, uploaded }) => {
     const preview = await api.post<JobPreviewObject>(PREVIEW, sent);
     await remove(api, uploaded);
     if (out.json) out.value(preview);
@@ -103,7 +114,7 @@ interface Sent {
 /** Uploads what is a path here; what was uploaded for something that is then refused is deleted again. */
 async function withFiles<T>(
   api: Api,
-  body: Body,
+  { body, columns }: { body: Body; columns: Mapping },
   out: Output,
   use: (files: Sent) => Promise<T>,
 ): Promise<T> {
@@ -113,7 +124,7 @@ async function withFiles<T>(
     for (const field of ['training_file', 'validation_file']) {
       const value = sent[field];
       if (typeof value !== 'string' || (/^file-/.test(value) && !existsSync(value))) continue;
-      const file = await api.upload(value);
+      const file = await uploadedFile(api, value, columns);
       uploaded.push(file.id);
       if (file.status === 'error') throw new CliError(problemsOf(file));
       if (!out.json) out.note(`uploaded ${value} as ${file.id}`);

@@ -43,12 +43,10 @@ export async function watchToEnd(api: Api, id: string, out: Output): Promise<voi
 
 /** A few lines about a job that is over. */
 export function ending(job: JobObject): string {
-  const { progress, train_loss, valid_loss, best, started_at, warnings } = job.graft;
+  const { progress, train_loss, valid_loss, best, training_seconds, warnings } = job.graft;
   if (job.status !== 'succeeded') return `${job.id} ${job.status} at step ${progress.step}`;
-  const took =
-    job.finished_at !== null && started_at !== null
-      ? ` in ${clock(job.finished_at - started_at)}`
-      : '';
+  const waited = (job.finished_at ?? 0) - job.created_at - training_seconds;
+  const took = ` in ${clock(training_seconds)}${waited < 10 ? '' : ` (waited ${clock(waited)})`}`;
   const loss = train_loss === null ? '' : `, loss ${lossText(train_loss)}`;
   const valid = valid_loss === null ? '' : `, validation ${lossText(valid_loss)}`;
   const lowest =

@@ -12,7 +12,9 @@ export function addWorkers(program: Command): void {
       const all = (await api().get<{ data: readonly WorkerObject[] }>('/workers')).data;
       if (out.json) return out.value(all);
       if (all.length === 0)
-        return out.line('no worker has joined: graft-worker --url grpc://… --token …');
+        return out.line(
+          'no worker has joined: graft-worker --url grpc://HOST:8081 --token-file FILE',
+        );
       out.line(
         table(
           ['WORKER', 'POOL', 'STATE', 'FREE', 'DEVICES', 'MEMORY', 'HOLDS', 'JOBS', 'SEEN'],
