@@ -50,8 +50,10 @@ export function ask(request: Request): unknown {
   const { port, flag } = (thread ??= start());
   Atomics.store(flag, 0, 0);
   port.postMessage(request);
-  if (Atomics.wait(flag, 0, 0, TIMEOUT_MS) === 'timed-out') {
-    throw new Error(`the tokenizer thread has not answered in ${TIMEOUT_MS / 1000} s`);
+  // The last answer's notify may come only now, after its flag was seen and cleared: woken is not answered.
+  while (Atomics.load(flag, 0) === 0) {
+    if (Atomics.wait(flag, 0, 0, TIMEOUT_MS) === 'timed-out')
+      throw new Error(`the tokenizer thread has not answered in ${TIMEOUT_MS / 1000} s`);
   }
   const { value, error } = receiveMessageOnPort(port)?.message as Answer;
   if (error !== undefined) throw new Error(error);
