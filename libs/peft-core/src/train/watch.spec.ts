@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { Watch } from './watch.js';
+import type { WatchState } from './watch.js';
 
 const VOCABULARY = 49_152; // ln = 10.80
 
@@ -32,6 +33,17 @@ function evaluations(...losses: readonly (readonly [number, boolean?])[]) {
 const times = (count: number, value: number): number[] => Array<number>(count).fill(value);
 const noisy = (from: number, to: number, count: number): number[] =>
   Array.from({ length: count }, (_, i) => from + ((to - from) * i) / count + 0.4 * Math.sin(7 * i));
+
+/** Mulberry32: the same numbers for the same seed. */
+function randomFrom(seed: number): () => number {
+  let state = seed;
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
 
 describe('a run that goes well', () => {
   it.each([
@@ -71,9 +83,9 @@ describe('a run at chance', () => {
     expect(steps(times(30, 10.8), undefined, 20)[0]?.step).toBe(25);
   });
 
-  it('is said again when it comes back after long', () => {
+  it('is said once, though it comes back after long', () => {
     const codes = steps([5, ...times(10, 10.8), ...noisy(5, 4, 120), ...times(10, 10.8)]);
-    expect(codes.map(({ code }) => code)).toEqual(['loss_at_chance', 'loss_at_chance']);
+    expect(codes.map(({ code }) => code)).toEqual(['loss_at_chance']);
   });
 });
 
@@ -91,13 +103,19 @@ describe('a run that diverges', () => {
     expect(codes).toEqual(['diverged']);
   });
 
-  it('is far above its beginning', () => {
+  it('is far above its best', () => {
     const [found, ...more] = steps([...noisy(2, 1.5, 20), ...times(30, 4.2)]);
-    expect(found).toMatchObject({ step: 25, code: 'diverged' });
+    expect(found).toMatchObject({ step: 40, code: 'diverged' });
     expect(found?.message).toMatch(
-      /^the loss is 4\.20, after at most 2\.\d\d at the beginning, for 5 steps/,
+      /^the loss is 4\.20, and has not been below 4\.20 for 20 steps, after a mean of 1\.\d\d at its best: the run has diverged/,
     );
     expect(more).toEqual([]);
+  });
+
+  it('is far above its best from early on', () => {
+    const [found] = steps([...noisy(2, 1.9, 6), 3, 5, ...noisy(6, 5.9, 40)]);
+    expect(found).toMatchObject({ code: 'diverged' });
+    expect(found?.step).toBeLessThan(36);
   });
 });
 
@@ -116,6 +134,73 @@ describe('a gradient of 0', () => {
   });
 });
 
+describe('losses that only differ by their examples', () => {
+  const RUNS = 500;
+  const LENGTH = 300;
+  const normal = (random: () => number): number =>
+    Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random());
+  const quiet = (losses: (random: () => number, step: number) => number): number =>
+    Array.from({ length: RUNS }, (_, run) => {
+      const random = randomFrom(run);
+      return steps(Array.from({ length: LENGTH }, (__, step) => losses(random, step)));
+    }).filter((found) => found.length > 0).length;
+
+  it.each<[string, (random: () => number, step: number) => number]>([
+    ['half easy, half hard', (random) => (random() < 0.5 ? 0.2 : 1.5) * (0.8 + 0.4 * random())],
+    ['log-normal', (random) => Math.exp(normal(random))],
+    ['log-normal and high', (random) => Math.min(11, 3 * Math.exp(normal(random)))],
+    ['known by heart', (random) => 1e-3 * Math.exp(normal(random))],
+    ['easy first, then hard', (random, step) => (step < 150 ? 0.4 : 1.2) * (0.9 + 0.2 * random())],
+  ])('are no reason to warn: %s', (_, losses) => {
+    expect(quiet(losses)).toBe(0);
+  });
+
+  it('do not hide that a run diverges', () => {
+    for (let run = 0; run < 100; run++) {
+      const random = randomFrom(run);
+      const good = Array.from({ length: 60 }, () => Math.exp(normal(random) - 1));
+      const bad = Array.from({ length: 40 }, () => 6 + 3 * random());
+      const [found] = steps([...good, ...bad]);
+      expect(found).toMatchObject({ code: 'diverged' });
+      expect(found?.step).toBeLessThan(60 + 36);
+    }
+  });
+});
+
+describe('a run that goes on from a checkpoint', () => {
+  /** As `steps`, but stopped after `at` steps and gone on with by way of JSON. */
+  function resumed(losses: readonly number[], at: number): string[] {
+    const options = { vocabularySize: VOCABULARY, warmupSteps: 0, learningRate: 10 };
+    let watch = new Watch(options);
+    return losses.flatMap((loss, i) => {
+      if (i === at) {
+        const state = JSON.parse(JSON.stringify(watch.state)) as WatchState;
+        watch = new Watch(options);
+        watch.resume(state);
+      }
+      return watch.step({ step: i + 1, loss, gradNorm: 1 }).map(({ code }) => `${i + 1} ${code}`);
+    });
+  }
+
+  it.each([0, 1, 3, 15, 25, 39, 41, 60])('is judged as if it had not stopped, at %i', (at) => {
+    const losses = [...noisy(2, 1.5, 20), ...times(30, 4.2), ...times(10, 10.8)];
+    const whole = steps(losses).map(({ step, code }) => `${step} ${code}`);
+    expect(whole).toEqual(['40 diverged', '55 loss_at_chance']);
+    expect(resumed(losses, at)).toEqual(whole);
+  });
+
+  it('has its lowest validation loss still', () => {
+    const options = { vocabularySize: VOCABULARY, warmupSteps: 0, learningRate: 10 };
+    const first = new Watch(options);
+    first.evaluated({ step: 10, loss: 2, full: false });
+    first.evaluated({ step: 20, loss: 2.3, full: false });
+    const second = new Watch(options);
+    second.resume(JSON.parse(JSON.stringify(first.state)) as WatchState);
+    const [found] = second.evaluated({ step: 30, loss: 2.6, full: false });
+    expect(found?.message).toContain('it was lowest, 2.00, at step 10');
+  });
+});
+
 describe('a validation loss', () => {
   it('that has risen twice is overfitting, said once, with its lowest point', () => {
     const found = evaluations([2.6], [2.23], [2.9], [3.6], [4.27]);
@@ -126,6 +211,14 @@ describe('a validation loss', () => {
           'the validation loss has risen for 2 evaluations, to 3.60 at step 40; it was lowest, 2.23, at step 20: the run learns its examples by heart. Take the checkpoint nearest to step 20, or train for fewer epochs',
       },
     ]);
+  });
+
+  it('is warned of once, however many steps lie between evaluations', () => {
+    const watch = new Watch({ vocabularySize: VOCABULARY, warmupSteps: 0, learningRate: 1e-4 });
+    const said = [2, 2.5, 3, 3.5, 4, 4.5].flatMap((loss, i) =>
+      watch.evaluated({ step: 500 * (i + 1), loss, full: false }),
+    );
+    expect(said).toHaveLength(1);
   });
 
   it('may go up a little, or once, or be that of another part of the file', () => {

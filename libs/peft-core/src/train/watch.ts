@@ -13,15 +13,35 @@ export interface WatchOptions {
 
 export type Warning = FactOfRun<'log'> & { readonly code: WarningCode };
 
+/** What a watch knows of its run: a checkpoint keeps it, and the run that goes on from there is watched on. */
+export interface WatchState {
+  /** The last losses, at most `WINDOW`. */
+  readonly losses: readonly number[];
+  /** Of them, at the end, those after warming up, at most `ROW`. */
+  readonly row: number;
+  /** The lowest loss so far, and the lowest mean of `losses` since they are `ROW`; null before. */
+  readonly best: number | null;
+  readonly bestMean: number | null;
+  /** Steps in a row without a gradient. */
+  readonly still: number;
+  readonly lowest: Evaluation | null;
+  /** Evaluations in a row above the lowest, each above the one before. */
+  readonly rises: readonly Evaluation[];
+  /** Each code is said once. */
+  readonly said: readonly WarningCode[];
+}
+
 /** So many steps in a row make no accident. */
 const ROW = 5;
-/** A warning is said again when it holds after so many steps in which it did not. */
-const QUIET_STEPS = 100;
+/** Losses of single steps may differ tenfold by their examples alone: so many are compared with the mean of as many. */
+const WINDOW = 20;
 /** Of the loss of guessing: what counts as it, */
 const AT_CHANCE = 0.98;
-/** and what as worse. */
+/** what as worse, */
 const WORSE = 1.1;
-/** Of the greatest of the first losses. */
+/** and how far above its best mean a run must be, */
+const FAR = 0.2;
+/** which it must exceed by so much, too. */
 const RISEN = 1.5;
 /** Of the lowest validation loss. */
 const OVERFIT = 1.05;
@@ -29,61 +49,74 @@ const OVERFIT = 1.05;
 type Step = Pick<FactOfRun<'step'>, 'step' | 'loss' | 'gradNorm'>;
 type Evaluation = Pick<FactOfRun<'evaluated'>, 'step' | 'loss' | 'full'>;
 
+const NOTHING: WatchState = {
+  losses: [],
+  row: 0,
+  best: null,
+  bestMean: null,
+  still: 0,
+  lowest: null,
+  rises: [],
+  said: [],
+};
+
 export class Watch {
   private readonly chance: number;
-  private readonly lastHeld = new Map<WarningCode, number>();
-  private readonly first: number[] = [];
-  /** The last losses, after warming up. */
-  private readonly row: number[] = [];
-  private best = Infinity;
-  private still = 0;
-  private lowest: Evaluation | null = null;
-  private rises: Evaluation[] = [];
+  private now = NOTHING;
 
   constructor(private readonly options: WatchOptions) {
     this.chance = Math.log(options.vocabularySize);
   }
 
-  step(step: Step): Warning[] {
-    const { loss, gradNorm } = step;
-    if (this.first.length < ROW) this.first.push(loss);
-    if (step.step > this.options.warmupSteps) this.row.push(loss);
-    if (this.row.length > ROW) this.row.shift();
-    this.still = gradNorm === 0 ? this.still + 1 : 0;
-    const found = [this.ruined(loss), this.still >= ROW && this.noGradient(loss)];
-    this.best = Math.min(this.best, loss);
-    return found.filter((one) => one !== false).filter((one) => this.isNews(one.code, step.step));
+  get state(): WatchState {
+    return this.now;
   }
 
-  evaluated(evaluation: Evaluation): Warning[] {
+  resume(state: WatchState): void {
+    this.now = state;
+  }
+
+  step({ step, loss, gradNorm }: Step): Warning[] {
+    const { now } = this;
+    const losses = [...now.losses, loss].slice(-WINDOW);
+    const row = step > this.options.warmupSteps ? Math.min(ROW, now.row + 1) : 0;
+    const still = gradNorm === 0 ? now.still + 1 : 0;
+    this.now = { ...now, losses, row, still };
+    const found = [row === ROW && this.ruined(loss), still >= ROW && this.noGradient(loss)];
+    const mean = losses.reduce((sum, value) => sum + value, 0) / losses.length;
+    this.now = {
+      ...this.now,
+      best: Math.min(now.best ?? Infinity, loss),
+      bestMean: losses.length < ROW ? null : Math.min(now.bestMean ?? Infinity, mean),
+    };
+    return found.filter((one) => one !== false).filter((one) => this.isNews(one.code));
+  }
+
+  evaluated({ step, loss, full }: Evaluation): Warning[] {
+    const { lowest, rises } = this.now;
+    const evaluation = { step, loss, full };
     // The whole file and a sample of it are not compared.
-    if (this.lowest !== null && this.lowest.full !== evaluation.full) return [];
-    if (this.lowest === null || evaluation.loss <= this.lowest.loss) {
-      this.lowest = evaluation;
-      this.rises = [];
+    if (!Number.isFinite(loss) || (lowest !== null && lowest.full !== full)) return [];
+    if (lowest === null || loss <= lowest.loss) {
+      this.now = { ...this.now, lowest: evaluation, rises: [] };
       return [];
     }
-    const before = this.rises.at(-1) ?? this.lowest;
-    const rises = evaluation.loss > before.loss && evaluation.loss > OVERFIT * this.lowest.loss;
-    this.rises = rises ? [...this.rises, evaluation] : [];
-    if (this.rises.length < 2) return [];
-    const {
-      lowest,
-      rises: { length },
-    } = this;
+    const before = rises.at(-1) ?? lowest;
+    const rising = loss > before.loss && loss > OVERFIT * lowest.loss ? [...rises, evaluation] : [];
+    this.now = { ...this.now, rises: rising };
+    if (rising.length < 2 || !this.isNews('overfitting')) return [];
     const message =
-      `the validation loss has risen for ${length} evaluations, to ${evaluation.loss.toFixed(2)} at step ` +
-      `${evaluation.step}; it was lowest, ${lowest.loss.toFixed(2)}, at step ${lowest.step}: the run learns its ` +
+      `the validation loss has risen for ${rising.length} evaluations, to ${loss.toFixed(2)} at step ` +
+      `${step}; it was lowest, ${lowest.loss.toFixed(2)}, at step ${lowest.step}: the run learns its ` +
       `examples by heart. Take the checkpoint nearest to step ${lowest.step}, or train for fewer epochs`;
-    return this.isNews('overfitting', evaluation.step) ? [warning('overfitting', message)] : [];
+    return [warning('overfitting', message)];
   }
 
   private ruined(loss: number): Warning | false {
-    const { chance, row } = this;
-    if (row.length < ROW || falls(row)) return false;
+    const { chance } = this;
+    const row = this.now.losses.slice(-ROW);
+    if (falls(row)) return false;
     const rate = `graft.learning_rate (now ${this.options.learningRate})`;
-    const first = Math.max(...this.first);
-    const risen = this.first.length === ROW && row.every((value) => value > RISEN * first);
     const now = `the loss is ${loss.toFixed(2)}`;
     if (row.every((value) => value > WORSE * chance)) {
       const guessing = `worse than guessing among ${this.tokens} (${chance.toFixed(2)})`;
@@ -96,16 +129,24 @@ export class Watch {
       const stands = `the loss has stood at ${loss.toFixed(2)}, that of guessing among ${this.tokens}, for ${ROW} steps`;
       return warning(
         'loss_at_chance',
-        this.best < AT_CHANCE * chance
+        (this.now.best ?? Infinity) < AT_CHANCE * chance
           ? `${stands}: the run has diverged; lower ${rate}`
           : `${stands}: nothing has been learnt yet; see whether the data is what you mean, and change ${rate}`,
       );
     }
-    if (!risen) return false;
-    return warning(
-      'diverged',
-      `${now}, after at most ${first.toFixed(2)} at the beginning, for ${ROW} steps: the run has diverged; lower ${rate}`,
-    );
+    const risen = this.risen();
+    if (risen === null) return false;
+    return warning('diverged', `${now}, ${risen}: the run has diverged; lower ${rate}`);
+  }
+
+  /** How the last losses, every one of them, lie above the best that the run has been; null if one does not. */
+  private risen(): string | null {
+    const { losses, bestMean } = this.now;
+    if (losses.length < WINDOW || bestMean === null) return null;
+    const most = Math.max(RISEN * bestMean, bestMean + FAR * this.chance);
+    const least = Math.min(...losses);
+    if (least <= most) return null;
+    return `and has not been below ${least.toFixed(2)} for ${WINDOW} steps, after a mean of ${bestMean.toFixed(2)} at its best`;
   }
 
   private noGradient(loss: number): Warning {
@@ -122,10 +163,11 @@ export class Watch {
     return `${grouped(this.options.vocabularySize)} tokens`;
   }
 
-  private isNews(code: WarningCode, step: number): boolean {
-    const held = this.lastHeld.get(code);
-    this.lastHeld.set(code, step);
-    return held === undefined || step - held > QUIET_STEPS;
+  private isNews(code: WarningCode): boolean {
+    const { said } = this.now;
+    if (said.includes(code)) return false;
+    this.now = { ...this.now, said: [...said, code] };
+    return true;
   }
 }
 
