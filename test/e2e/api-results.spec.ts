@@ -259,7 +259,6 @@ describe('a job', () => {
     ).toEqual([
       ['warn', { source: 'trainer', code: 'overfitting' }],
       ['warn', { source: 'trainer', code: 'loss_at_chance' }],
-      ['warn', { source: 'trainer', code: 'loss_at_chance' }],
     ]);
     run.worker.vanish();
   });

@@ -278,6 +278,34 @@ it('warns of a run that is ruined, and not of one that goes well', async () => {
   );
 });
 
+it('does not warn again of what it has said before a checkpoint', async () => {
+  const { it: process, facts, next } = trainer();
+  const peft = { peft_type: 'LORA', r: 4, modules_to_save: ['lm_head', 'norm'] };
+  const spec = {
+    peft,
+    learning_rate: 3,
+    lr_schedule: 'constant',
+    n_epochs: 6,
+    save_steps: 10,
+  } as const;
+  const warned = async (epoch: number, files: object): Promise<unknown[]> => {
+    process.send(start('repeated', spec, { epoch, ...files }));
+    await next('finished', (fact) => fact.epoch === epoch);
+    return facts.flatMap((fact) =>
+      fact.type === 'log' && fact.epoch === epoch ? [fact.code] : [],
+    );
+  };
+  expect(await warned(1, {})).toEqual(['diverged']);
+  const checkpointDir = join(dir, 'work-repeated', 'checkpoint-10');
+  expect(await warned(2, { checkpointDir })).toEqual([]);
+  // As an older build left it, that kept nothing: taken, and watched from there.
+  const manifest = join(checkpointDir, 'manifest.json');
+  const { watch, ...older } = JSON.parse(readFileSync(manifest, 'utf8')) as { watch: unknown };
+  expect(watch).toMatchObject({ said: ['diverged'] });
+  writeFileSync(manifest, JSON.stringify(older));
+  expect(await warned(3, { checkpointDir })).toEqual(['diverged']);
+});
+
 it('saves at the ends of epochs and at its own, before it is finished, and can go on from there', async () => {
   const { it: process, facts, next } = trainer();
   // Epochs of five steps: ten lie between two checkpoints, but for the last.

@@ -63,7 +63,7 @@ export class Facts {
         return this.saved(manager, job, progress, fact.value, at);
       case 'log': {
         const { message, code } = fact.value;
-        if (code !== '') progress.warn(code, message);
+        if (code !== '' && !progress.warn(code, message)) return [];
         const severity = code === '' ? level(fact.value.level) : 'warn';
         return [
           {

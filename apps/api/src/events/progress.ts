@@ -74,13 +74,14 @@ export class Progress {
       this.best = { step, valid_loss: loss };
   }
 
-  /** A warning stands once, however often attempts repeat it. */
-  warn(code: string, message: string): void {
-    const known = this.warnings.some((warning) => warning.code === code);
-    if (known || this.warnings.length >= MAX_WARNINGS) return;
+  /** A warning stands once, however often attempts repeat it. Returns whether it is news. */
+  warn(code: string, message: string): boolean {
+    if (this.warnings.some((warning) => warning.code === code)) return false;
+    if (this.warnings.length >= MAX_WARNINGS) return true;
     // jsonb cannot hold NUL.
     const text = message.replaceAll('\0', '').slice(0, 1000);
     this.warnings = [...this.warnings, { code, message: text, step: this.step }];
+    return true;
   }
 
   /** Every `stride`-th loss; when there are too many, every second one is dropped. */

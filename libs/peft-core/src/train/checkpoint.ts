@@ -6,6 +6,7 @@ import { copy_, getThreads, mapSafetensors, noGrad, type Tensor } from '@graft/k
 import { commitFolder, readCommitted, type FileFact } from '../io/commit-folder.js';
 import { writeSafetensors } from '../io/safetensors.js';
 import { trainerBuild } from './build-id.js';
+import type { WatchState } from './watch.js';
 
 export const FORMAT_VERSION = 1;
 const STATE = 'state.safetensors';
@@ -24,6 +25,7 @@ export interface Position {
   readonly trainedTokens: number;
   /** Where in the data the next step starts, for people: it follows from the step. */
   readonly cursor: { readonly epoch: number; readonly from: number };
+  readonly watch: WatchState;
 }
 
 interface Manifest {
@@ -39,7 +41,14 @@ interface Manifest {
   readonly dataset_sha256: string;
   readonly trainer_build: string;
   readonly threads: number;
+  /** Not in those of older builds. */
+  readonly watch?: WatchState;
 }
+
+/** Where a run goes on; `watch` is null where the checkpoint has none. */
+export type Restored = Pick<Position, 'step' | 'trainedTokens'> & {
+  readonly watch: WatchState | null;
+};
 
 /** Tensors of the run's state by name: `p.<parameter>`, `m.<parameter>`, `v.<parameter>`. */
 export type State = ReadonlyMap<string, Tensor>;
@@ -66,6 +75,7 @@ export function saveCheckpoint(
     dataset_sha256: identity.datasetSha256,
     trainer_build: trainerBuild(),
     threads: getThreads(),
+    watch: position.watch,
   };
   const files = commitFolder(
     dir,
@@ -87,7 +97,7 @@ export function restoreCheckpoint(
   dir: string,
   state: State,
   identity: Identity,
-): { position: Omit<Position, 'cursor'>; doubt: string | null } {
+): { position: Restored; doubt: string | null } {
   const manifest = readCommitted(dir) as Manifest;
   const refuse = (what: string): DomainError =>
     new DomainError('invalid_state', `the checkpoint was made ${what}; start again without it`);
@@ -114,7 +124,8 @@ export function restoreCheckpoint(
       : manifest.threads !== getThreads()
         ? `with ${manifest.threads} threads, now there are ${getThreads()}`
         : null;
-  return { position: { step: manifest.step, trainedTokens: manifest.trained_tokens }, doubt };
+  const { step, trained_tokens: trainedTokens, watch = null } = manifest;
+  return { position: { step, trainedTokens, watch }, doubt };
 }
 
 /** Independent of the order in which keys were written. */

@@ -228,7 +228,12 @@ export class Run {
         dir,
         this.state(),
         this.identity,
-        { step: this.step, trainedTokens: this.trainedTokens, cursor: { epoch, from } },
+        {
+          step: this.step,
+          trainedTokens: this.trainedTokens,
+          cursor: { epoch, from },
+          watch: this.watch.state,
+        },
         // A whole model is not written twice: the trainables are it.
         (tmp) => (this.spec.peft === null ? [] : this.write(tmp)),
       ),
@@ -275,6 +280,7 @@ export class Run {
     this.step = position.step;
     this.trainedTokens = position.trainedTokens;
     this.optimizer.steps = position.step;
+    if (position.watch) this.watch.resume(position.watch);
     if (doubt)
       this.options.onLog?.(
         'warn',
