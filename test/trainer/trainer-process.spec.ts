@@ -237,6 +237,16 @@ it('stops runs as told: cancel keeps nothing, pause leaves a checkpoint to go on
   await next('started', ({ epoch }) => epoch === 3);
 });
 
+it('saves a step once, also when it is told to pause right after', async () => {
+  const { it: process, facts, next } = trainer();
+  process.send(start('paused', { n_epochs: 50, save_steps: 1 }));
+  await next('saved', ({ step }) => step === 3);
+  process.send({ type: 'stop', jobId: 'paused', epoch: 1, reason: 'pause' });
+  const { step } = await next('stopped');
+  const saved = facts.flatMap((fact) => (fact.type === 'saved' ? [fact.step] : []));
+  expect(saved).toEqual(Array.from({ length: step }, (_, index) => index + 1));
+});
+
 it('fails a run whose data, options or numbers are wrong, and only that one', async () => {
   const { it: process, next } = trainer();
   process.send(start('good', { n_epochs: 4 }));

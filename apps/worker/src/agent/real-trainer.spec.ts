@@ -2,7 +2,7 @@ import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Spec } from '@graft/contracts';
-import type { BaseRef, BlobRef } from '@graft/contracts/grpc';
+import { Command_Action, type BaseRef, type BlobRef } from '@graft/contracts/grpc';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { writeChats, writeTinyBase } from '../../../../test/tiny-base.js';
 import { until } from '../../test/control-plane.js';
@@ -200,6 +200,22 @@ describe('the real trainer under the agent', () => {
     expect(last.errorMessage).toBe('');
     expect(last.completionTokens).toBeGreaterThan(0);
   }, 90_000);
+
+  it('pauses right after a checkpoint at that step, and saves nothing again under the upload', async () => {
+    await scene.startAgent({}, { trainerMain: TRAINER });
+    await scene.pulled();
+    const spec = { ...SPEC, max_steps: null, save_steps: 1 };
+    scene.plane.assign({ plan: {}, base, trainingFile, spec });
+    await until('a checkpoint', () => scene.plane.fact('saved'), 20_000);
+    const pause = { jobId: 'job-1', epoch: 1, action: Command_Action.ACTION_PAUSE };
+    scene.plane.send({ $case: 'command', value: pause });
+    const { reason, step } = await until('stopped', () => scene.plane.fact('stopped'), 20_000);
+    expect(reason).toBe('paused');
+    const facts = scene.plane.facts().map(({ fact }) => fact);
+    expect(facts.filter((fact) => fact?.$case === 'log')).toEqual([]);
+    const saved = facts.flatMap((fact) => (fact?.$case === 'saved' ? [fact.value.step] : []));
+    expect(saved.at(-1)).toBe(step);
+  }, 30_000);
 
   it('tells a user error as one, with its field', async () => {
     await scene.startAgent({}, { trainerMain: TRAINER });

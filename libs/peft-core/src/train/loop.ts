@@ -74,10 +74,13 @@ async function evaluated(
   };
 }
 
-/** Takes out a run that was told to stop; a paused or drained one leaves a checkpoint. */
+/**
+ * Takes out a run that was told to stop; a paused or drained one leaves a checkpoint. One of this very step stays as
+ * it is: its files may be on their way up.
+ */
 function leave(pack: Pack, run: Run, report: Report): void {
   const reason = run.stopping ?? 'cancel';
-  if (reason !== 'cancel') report(run, run.checkpoint());
+  if (reason !== 'cancel' && !run.isSaved) report(run, run.checkpoint());
   report(run, { type: 'stopped', reason, step: run.step });
   pack.remove(run);
 }

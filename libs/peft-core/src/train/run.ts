@@ -212,10 +212,15 @@ export class Run {
     return { examples: this.validation.slice(0, SAMPLE), full: this.validation.length <= SAMPLE };
   }
 
+  /** Whether a checkpoint of this very step was made, or it goes on from one, or nothing was trained yet. */
+  get isSaved(): boolean {
+    return this.cadence.savedStep === this.step;
+  }
+
   /** At the end too: a short run then has one, as with OpenAI. */
   get checkpointDue(): boolean {
     // The end of full fine-tuning is the model itself, and its checkpoint would hold nothing else of use.
-    if (this.done) return this.spec.peft !== null && this.cadence.savedStep !== this.step;
+    if (this.done) return this.spec.peft !== null && !this.isSaved;
     const epochEnds = this.step % stepsPerEpoch(this.spec, this.examples.length) === 0;
     return this.cadence.due(this.step, epochEnds);
   }
