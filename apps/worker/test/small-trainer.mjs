@@ -1,7 +1,8 @@
 // A trainer of its own kind for the agent's specs: speaks the real protocol, really writes checkpoints
 // and resumes from them, but "trains" by a recurrence. The training file is one JSON object:
 // {steps, stepMs, firstStepMs, blockMs, saveEvery, disobey, crashAt, exitCode, nanAt, links, claims}. Each base folder
-// must hold base.txt. With `claims` it is hostile: it makes `links` in its folder, {name: target}, and says those facts.
+// must hold base.txt. With `claims` it is hostile: it makes `links` in its folder, {name: target}, and says those facts; and `raw`
+// is said as it is, JSON of any kind.
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -93,7 +94,8 @@ function step(run) {
 function mislead({ command: { jobId, epoch, workDir }, plan }) {
   for (const [name, target] of Object.entries(plan.links ?? {}))
     symlinkSync(target, join(workDir, name));
-  for (const fact of plan.claims) say({ jobId, epoch, ...fact });
+  for (const fact of plan.claims)
+    say(fact.raw === undefined ? { jobId, epoch, ...fact } : JSON.parse(fact.raw));
 }
 
 function start(command) {
@@ -115,7 +117,7 @@ function start(command) {
     jobId,
     epoch,
     fromStep: run.step,
-    totalSteps: plan.steps,
+    totalSteps: plan.steps ?? 0,
     trainableParameters: 3,
     totalParameters: 9,
     trainingExamples: 1,

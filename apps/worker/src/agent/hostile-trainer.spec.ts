@@ -74,11 +74,50 @@ describe('a hostile trainer', () => {
     const path = `../../../../elsewhere/${ref.name}`;
     await claim([
       saved({ files: [{ ...ref, name: path }] }),
-      saved({ step: '1/../../../../elsewhere', files: [ref] }),
       saved({ files: [{ ...ref, sha256: '../../elsewhere/planted' }] }),
+      saved({ step: '1/../../../../elsewhere', files: [ref] }),
       END,
     ]);
     untouched();
     expect(existsSync(join(elsewhere, 'planted'))).toBe(false);
+  });
+
+  const started = {
+    totalSteps: 9,
+    trainingExamples: 1,
+    trainableParameters: 1,
+    totalParameters: 1,
+  };
+  const size = (value: unknown) => [{ ...ref, size: value }];
+  it.each([
+    ['null', { raw: 'null' }, 'not a fact: '],
+    ['a list', { raw: '[]' }, 'not a fact: '],
+    ['a fact of no kind', { type: 'constructor' }, 'not a fact: type: '],
+    ['a checkpoint without files', { type: 'saved', step: 1 }, '"saved": files: '],
+    ['a checkpoint at 1e300', saved({ step: 1e300 }), '"saved": step: '],
+    ['a file of negative size', saved({ files: size(-1) }), '"saved": files.0.size: '],
+    ['a file of no whole size', saved({ files: size(1.5) }), '"saved": files.0.size: '],
+    ['an adapter without names', saved({ adapter: [{}] }), '"saved": adapter.0.name: '],
+    ['a start at 1e300', { ...started, type: 'started', fromStep: 1e300 }, '"started": fromStep: '],
+    ['an end of negative size', { ...FINISHED, adapter: size(-1) }, '"finished": adapter.0.size: '],
+    ['an end without files', { ...FINISHED, adapter: undefined }, '"finished": adapter: '],
+    ['a failure without words', { ...END, message: undefined }, '"failed": message: '],
+    ['a stop for no reason', { type: 'stopped', step: 1 }, '"stopped": reason: '],
+    ['a log of an object', { type: 'log', level: 'warn', message: {} }, '"log": message: '],
+  ])('says %s: it ends, its run fails, and a run beside it goes on', async (_, fact, complaint) => {
+    await scene.startAgent();
+    await scene.pulled();
+    const other = { id: 'base-b', nameOrPath: 'base-b' };
+    const files = [scene.plane.blob('base.txt', 'weights of base b')];
+    const plan = { steps: 60, stepMs: 10 };
+    scene.plane.assign({ jobId: 'honest', plan, base: { ...other, files } });
+    await until('its first step', () => scene.plane.fact('step', 'honest'));
+    scene.plane.assign({ plan: { claims: [fact, END, FINISHED] } });
+    const failed = await until('the end', () => scene.plane.fact('failed'));
+    expect(failed).toMatchObject({ code: 'crash', retryable: true });
+    expect(failed.stderrTail).toContain(complaint);
+    await until('the other run', () => scene.plane.fact('finished', 'honest'));
+    await until('no lease', () => scene.plane.heartbeats.at(-1)?.leases.length === 0);
+    expect(scene.plane.hellos).toHaveLength(1);
   });
 });

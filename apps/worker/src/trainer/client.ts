@@ -4,6 +4,7 @@ import type { Readable, Writable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { DomainError, grouped, MAX_FRAME_BYTES } from '@graft/contracts';
 import { classifyExit, oomKills, type TrainerExit } from './exit-class.js';
+import { readFact } from './fact-schema.js';
 import { encodeFrame, FrameDecoder, FrameTooLarge } from './frames.js';
 import {
   keyOf,
@@ -73,6 +74,8 @@ export class TrainerProcess {
   private stderrTail = '';
   private wanted = false;
   private hung = false;
+  /** It said what no trainer says; nothing more of it is heard. */
+  private isDoubtful = false;
   /** What is still to come: the process, the base, the first step of each run. */
   private readonly preparing = new Set([SETTLED.ready]);
   private heardAt = performance.now();
@@ -174,7 +177,7 @@ export class TrainerProcess {
   private listen(): void {
     const decoder = new FrameDecoder();
     this.child.stdout.on('data', (chunk: Buffer) => {
-      for (const message of this.messages(decoder, chunk)) this.hear(message as Fact);
+      for (const fact of this.facts(decoder, chunk)) this.hear(fact);
     });
     this.child.stderr.setEncoding('utf8').on('data', (text: string) => {
       this.stderrTail = (this.stderrTail + text).slice(-STDERR_TAIL);
@@ -184,14 +187,15 @@ export class TrainerProcess {
     this.child.stdin.on('error', () => undefined);
   }
 
-  private messages(decoder: FrameDecoder, chunk: Buffer): unknown[] {
+  private *facts(decoder: FrameDecoder, chunk: Buffer): Generator<Fact> {
+    if (this.isDoubtful) return;
     try {
-      return decoder.push(chunk);
+      for (const message of decoder.push(chunk)) yield readFact(message);
     } catch (error) {
-      // A library wrote there too: from here on nobody can tell what is a frame.
-      this.stderrTail += `\nits stdout holds something else than frames: ${(error as Error).message}\n`;
+      // A library wrote there too, or it is no trainer of ours: from here on nobody can tell what is meant.
+      this.isDoubtful = true;
+      this.stderrTail += `\nits stdout holds something else than frames of facts: ${(error as Error).message}\n`;
       this.signal('SIGKILL');
-      return [];
     }
   }
 

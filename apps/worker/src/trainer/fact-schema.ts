@@ -1,0 +1,112 @@
+// What a fact must look like before anybody acts on it. A trainer reads the models and data of users and need not
+// be one of ours: what it says may end it, never the agent, which holds every other trainer.
+import { z } from 'zod';
+import type { Fact } from './protocol.js';
+
+/** As the wire's uint64 takes it. */
+const count = z.int().min(0);
+/** Of an answer: uint32. */
+const tokens = z
+  .int()
+  .min(0)
+  .max(2 ** 32 - 1);
+/** JSON has no NaN: it arrives as null. */
+const real = z.number().nullable();
+const word = z.string().max(1000);
+/** Bounded by its frame; what is told to people is cut where it is told (fact-frames.ts). */
+const text = z.string();
+const files = z.array(z.object({ name: word, sha256: word, size: count }));
+const run = { jobId: word, epoch: count };
+const maybeRun = { jobId: word.optional(), epoch: count.optional() };
+const failure = { code: text, message: text, param: text.nullish() };
+
+/** One per kind of fact; fields that are not named here are dropped. */
+const FACTS = {
+  ready: z.object({
+    protocol: count,
+    pid: count,
+    libtorch: word,
+    trainerBuild: word,
+    threads: count,
+  }),
+  loaded: z.object({
+    baseId: word,
+    family: word,
+    parameters: count,
+    seconds: real,
+    rssBytes: count,
+  }),
+  loadFailed: z.object(failure),
+  started: z.object({
+    ...run,
+    fromStep: count,
+    totalSteps: count,
+    trainableParameters: count,
+    totalParameters: count,
+    trainingExamples: count,
+  }),
+  step: z.object({
+    ...run,
+    step: count,
+    loss: real,
+    learningRate: real,
+    gradNorm: real,
+    tokens: count,
+    supervisedTokens: count,
+    accuracy: real,
+    seconds: z.number(),
+    rssBytes: count,
+  }),
+  evaluated: z.object({
+    ...run,
+    step: count,
+    loss: real,
+    accuracy: real,
+    tokens: count,
+    full: z.boolean(),
+  }),
+  saved: z.object({ ...run, step: count, files, adapter: files }),
+  finished: z.object({
+    ...run,
+    step: count,
+    adapter: files,
+    trainedTokens: count,
+    peakRssBytes: count,
+  }),
+  failed: z.object({ ...run, ...failure, retryable: z.boolean() }),
+  stopped: z.object({ ...run, reason: z.enum(['cancel', 'pause', 'drain']), step: count }),
+  phase: z.object({ ...maybeRun, code: text, message: text, progress: real.optional() }),
+  generated: z.object({
+    id: word,
+    text,
+    finishReason: z.enum(['stop', 'length', 'error']).nullable(),
+    promptTokens: tokens,
+    completionTokens: tokens,
+    errorCode: text.nullable(),
+    errorMessage: text.nullable(),
+  }),
+  log: z.object({
+    ...maybeRun,
+    level: z.enum(['info', 'warn', 'error']),
+    code: text.nullish(),
+    message: text,
+  }),
+  pong: z.object({ sequence: count, rssBytes: count }),
+} satisfies Record<Fact['type'], z.ZodObject>;
+
+const kind = z.object({ type: z.enum(Object.keys(FACTS) as Fact['type'][]) });
+
+/** @throws Error that names the kind of fact and what is wrong with it */
+export function readFact(message: unknown): Fact {
+  const { data: named, error: unnamed } = kind.safeParse(message);
+  if (named === undefined) throw new Error(`not a fact: ${inWords(unnamed)}`);
+  const { data, error } = FACTS[named.type].safeParse(message);
+  if (data === undefined) throw new Error(`the fact "${named.type}": ${inWords(error)}`);
+  // Codes of another build's trainer may be others; numbers may be null for NaN. Both travel on as they are.
+  return { type: named.type, ...data } as Fact;
+}
+
+function inWords({ issues: [issue] }: z.ZodError): string {
+  const path = issue?.path.join('.') ?? '';
+  return `${path === '' ? '' : `${path}: `}${issue?.message ?? 'it is malformed'}`;
+}
