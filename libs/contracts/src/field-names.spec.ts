@@ -24,6 +24,14 @@ describe('meantField', () => {
   it.each(['x', 'graft.zz', 'flux_capacitor', '', 'graft.'])('takes %j for nothing', (typed) =>
     expect(meantField(typed, known)).toBeNull(),
   );
+
+  it('compares no name that is longer than any field', () => {
+    expect(meantField('x'.repeat(199), ['x'.repeat(200)])).toBeNull();
+    const paths = Array.from({ length: 200 }, (_, n) => `a_field_of_some_length_${n}`);
+    const before = process.cpuUsage();
+    expect(wayOut('a_field_'.repeat(500_000), paths)).toBe('leave it out');
+    expect(process.cpuUsage(before).user / 1e6).toBeLessThan(2);
+  });
 });
 
 it('says what to do about a field that there is not', () => {

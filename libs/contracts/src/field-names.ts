@@ -1,6 +1,9 @@
 import leven from 'leven';
 import { z } from 'zod';
 
+/** Comparing takes the product of both lengths, and what is typed may have any. */
+const MOST_CHARACTERS = 100;
+
 interface JsonSchema {
   readonly properties?: Readonly<Record<string, JsonSchema>>;
   readonly anyOf?: readonly JsonSchema[];
@@ -22,6 +25,7 @@ export function fieldPaths(schema: z.ZodType, under = ''): string[] {
 
 /** The field that was probably meant by one that there is not, or null. */
 export function meantField(unknown: string, known: readonly string[]): string | null {
+  if (unknown.length > MOST_CHARACTERS) return null;
   const [parent, name] = split(unknown.toLowerCase().replaceAll('-', '_'));
   const ranked = known
     .map((path) => {

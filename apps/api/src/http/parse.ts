@@ -1,4 +1,4 @@
-import { DomainError, fieldPaths, plainWords, wayOut } from '@graft/contracts';
+import { DomainError, fieldPaths, plainWords, shorten, wayOut } from '@graft/contracts';
 import type { ApiBodyOptions } from '@nestjs/swagger';
 import { z } from 'zod';
 
@@ -14,11 +14,12 @@ export function parseBody<T extends z.ZodType>(
   const result = schema.safeParse(body ?? {}, { error: plainWords });
   if (result.success) return result.data;
   const issue = deepest(result.error.issues[0]);
-  const path = issue?.path.join('.') || null;
+  const path = shownPath(issue?.path ?? []) || null;
   if (issue?.code === 'unrecognized_keys') {
-    const field = [...issue.path, issue.keys[0]].join('.');
+    const unknown = [...issue.path, issue.keys[0]];
+    const field = shownPath(unknown);
     const known = [...fieldPaths(schema), ...elsewhere()];
-    const message = `unknown field ${field}; ${wayOut(field, known)}`;
+    const message = `unknown field ${field}; ${wayOut(unknown.join('.'), known)}`;
     throw new DomainError('unknown_parameter', message, field);
   }
   const own = issue?.code === 'custom' ? issue.params?.['code'] : undefined;
@@ -32,6 +33,9 @@ export function parseBody<T extends z.ZodType>(
     path,
   );
 }
+
+/** Keys of a body may be of any length. */
+const shownPath = (keys: readonly unknown[]): string => shorten(keys.join('.'), 100);
 
 type Issue = z.core.$ZodIssue;
 

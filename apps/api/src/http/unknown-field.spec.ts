@@ -1,4 +1,4 @@
-import { CreateJob } from '@graft/contracts';
+import { CreateJob, type DomainError } from '@graft/contracts';
 import { expect, it } from 'vitest';
 import { peftFields } from '../catalog/plugins.js';
 import { parseBody } from './parse.js';
@@ -12,4 +12,18 @@ it.each([
   [{ graft: { zz: 8 } }, 'unknown field graft.zz; leave it out'],
 ])('names the field that was probably meant by %j', (extra, message) => {
   expect(() => parseBody(CreateJob, { ...job, ...extra }, peftFields)).toThrow(message);
+});
+
+it.each([
+  ['an unknown field', { ['x'.repeat(400_000)]: 1 }],
+  ['a key of a map', { metadata: { ['x'.repeat(400_000)]: 1 } }],
+])('shows the beginning of the name of %s', (_, extra) => {
+  const refused = (): unknown => parseBody(CreateJob, { ...job, ...extra }, peftFields);
+  expect(refused).toThrow(/^.*x{80}.*characters more/);
+  try {
+    refused();
+  } catch (error) {
+    const { message, param } = error as DomainError;
+    expect([message.length < 500, param!.length < 200]).toEqual([true, true]);
+  }
 });
