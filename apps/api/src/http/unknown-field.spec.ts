@@ -18,12 +18,13 @@ it.each([
   ['an unknown field', { ['x'.repeat(400_000)]: 1 }],
   ['a key of a map', { metadata: { ['x'.repeat(400_000)]: 1 } }],
 ])('shows the beginning of the name of %s', (_, extra) => {
-  const refused = (): unknown => parseBody(CreateJob, { ...job, ...extra }, peftFields);
-  expect(refused).toThrow(/^.*x{80}.*characters more/);
+  let refused: DomainError | null = null;
   try {
-    refused();
+    parseBody(CreateJob, { ...job, ...extra }, peftFields);
   } catch (error) {
-    const { message, param } = error as DomainError;
-    expect([message.length < 500, param!.length < 200]).toEqual([true, true]);
+    refused = error as DomainError;
   }
+  expect(refused?.message.length).toBeLessThan(500);
+  expect(refused?.message).toMatch(/x{80}.*characters more/);
+  expect(refused?.param?.length).toBeLessThan(200);
 });
