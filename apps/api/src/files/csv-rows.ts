@@ -1,7 +1,7 @@
 import { CsvError, parse, type Info } from 'csv-parse';
 import { pipeline, Readable } from 'node:stream';
 import { MAX_LINE_BYTES } from './line-splitter.js';
-import { unreadable, type NumberedRow, type Row } from './rows.js';
+import { MAX_COLUMNS, unreadable, type NumberedRow, type Row } from './rows.js';
 
 interface CsvRecord {
   readonly record: readonly string[];
@@ -54,8 +54,11 @@ async function* strictUtf8(source: AsyncIterable<Buffer>): AsyncGenerator<string
 }
 
 function headerOf(fields: readonly string[]): readonly string[] {
+  if (fields.length > MAX_COLUMNS)
+    throw unreadable(`the header has ${fields.length} columns; a table may have ${MAX_COLUMNS}`);
   const names = fields.map((name) => name.trim());
-  const twice = names.find((name, i) => names.indexOf(name) !== i);
+  const seen = new Set<string>();
+  const twice = names.find((name) => seen.size === seen.add(name).size);
   if (twice !== undefined)
     throw unreadable(`the header names the column ${JSON.stringify(twice.slice(0, 40))} twice`);
   return names;

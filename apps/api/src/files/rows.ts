@@ -1,5 +1,8 @@
 import { DomainError } from '@graft/contracts';
 
+/** Of a table. */
+export const MAX_COLUMNS = 4096;
+
 export type Row = Readonly<Record<string, unknown>>;
 
 /** A row as people count them in the file at hand; the reason where it could not be read. */
