@@ -1,4 +1,4 @@
-import type { FileReport } from '@graft/contracts';
+import { shorten, type FileReport } from '@graft/contracts';
 import { LineRanges, readRecord } from '../catalog/plugins.js';
 import { Problems } from './problems.js';
 import { Seen } from './seen.js';
@@ -58,8 +58,9 @@ export class FileCheck {
 
   /** A field of the line at hand that training does not get. */
   ignore(field: string): void {
-    if (this.ignored.has(field) || this.ignored.size < IGNORED_FIELDS)
-      this.ignored.set(field, (this.ignored.get(field) ?? 0) + 1);
+    const name = this.ignored.has(field) ? field : kept(field);
+    if (this.ignored.has(name) || this.ignored.size < IGNORED_FIELDS)
+      this.ignored.set(name, (this.ignored.get(name) ?? 0) + 1);
   }
 
   end(convertedFrom: string | null = null, notes: readonly string[] = []): Checked {
@@ -87,3 +88,9 @@ export class FileCheck {
     if (this.duplicateLines.length < REPORTED) this.duplicateLines.push(this.line);
   }
 }
+
+/** A name as it fits the report: its length is bounded, and PostgreSQL's JSON holds neither NUL nor half a pair. */
+const kept = (name: string): string =>
+  shorten(name, 100)
+    .toWellFormed()
+    .replaceAll(/\p{Cc}/gu, '\ufffd');

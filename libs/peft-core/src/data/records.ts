@@ -5,7 +5,7 @@ import { recordTasks } from '../tasks/registry.js';
 import type { RecordFacts, Task } from '../tasks/task.js';
 
 export const MAX_LINE_BYTES = 1_048_576;
-const LIMITS = { depth: 16, keys: 64, items: 65_536 };
+export const LIMITS = { depth: 16, keys: 64, items: 65_536 };
 
 export type JsonObject = { readonly [key: string]: unknown };
 

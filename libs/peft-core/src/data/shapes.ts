@@ -1,8 +1,8 @@
 // Shapes in which others write training examples, read as records that a task checks: ShareGPT's conversations,
 // Alpaca's instructions, and tables with one column for the prompt and one for the completion.
 import { DomainError } from '@graft/contracts';
-import { shown } from './json-scan.js';
-import type { JsonObject } from './records.js';
+import { scanJson, shown } from './json-scan.js';
+import { LIMITS, type JsonObject } from './records.js';
 
 /** Which columns of a table are what. */
 export interface Columns {
@@ -92,8 +92,9 @@ function messagesShape(key: string): Shape {
     name: 'records',
     note: null,
     convert(row) {
-      const messages = parsed(row[key]);
-      const tools = parsed(row['tools']);
+      const cells = parsed(row, [key, 'tools']);
+      if (typeof cells === 'string') return cells;
+      const [messages, tools] = cells;
       const record = {
         messages: Array.isArray(messages) ? messages.map(withoutNulls) : messages,
         ...(tools == null ? {} : { tools }),
@@ -119,7 +120,9 @@ const shareGpt: Shape = {
   name: 'sharegpt',
   note: null,
   convert(row) {
-    const turns = parsed(row['conversations']);
+    const cells = parsed(row, ['conversations', 'tools']);
+    if (typeof cells === 'string') return cells;
+    const [turns, tools] = cells;
     if (!Array.isArray(turns)) return '"conversations" is not a list';
     const messages: JsonObject[] = [];
     const ignored = new Set(others(row, ['conversations', 'system', 'tools']));
@@ -141,7 +144,6 @@ const shareGpt: Shape = {
       for (const field of Object.keys(rest))
         if (rest[field] != null) ignored.add(`conversations[].${field}`);
     }
-    const tools = parsed(row['tools']);
     return {
       record: { messages, ...(Array.isArray(tools) && tools.length > 0 ? { tools } : {}) },
       ignored: [...ignored],
@@ -163,7 +165,9 @@ function alpaca(named: ReadonlyMap<string, string>, answer: string): Shape {
       );
       for (const [name, text] of Object.entries({ instruction, [about]: input, [answer]: output }))
         if (text == null) return `${shown(name)} is not text`;
-      const history = parsed(row[key('history')]) ?? [];
+      const cells = parsed(row, [key('history')]);
+      if (typeof cells === 'string') return cells;
+      const history = cells[0] ?? [];
       if (!Array.isArray(history)) return '"history" is not a list';
       const messages = [
         ...(system ? [{ role: 'system', content: system }] : []),
@@ -196,15 +200,25 @@ function textOf(value: unknown): string | null {
   return typeof value === 'number' || typeof value === 'boolean' ? String(value) : null;
 }
 
-/** What JSON text in a cell stands for; anything else as it is. */
-function parsed(value: unknown): unknown {
-  if (typeof value !== 'string') return value;
-  if (value === '') return null;
+/** What JSON text in these cells stands for, anything else as it is; or why it must not be read. */
+function parsed(row: JsonObject, keys: readonly string[]): unknown[] | string {
+  const values: unknown[] = [];
+  for (const key of keys) {
+    const value = row[key];
+    const bad = typeof value === 'string' ? scanJson(value, LIMITS) : null;
+    if (bad) return `${shown(key)} holds JSON that cannot be read: ${bad}`;
+    values.push(typeof value === 'string' ? jsonOf(value) : value);
+  }
+  return values;
+}
+
+function jsonOf(text: string): unknown {
+  if (text === '') return null;
   try {
-    return JSON.parse(value) as unknown;
+    return JSON.parse(text) as unknown;
   } catch {
     // the task's check will say that this is no list
-    return value;
+    return text;
   }
 }
 

@@ -1,0 +1,49 @@
+import { expect, it } from 'vitest';
+import { Conversion } from './conversion.js';
+import type { Row } from './rows.js';
+
+async function convert(rows: readonly Row[]) {
+  async function* numbered() {
+    for (const [i, row] of rows.entries()) yield await Promise.resolve({ number: i + 1, row });
+  }
+  const conversion = new Conversion({ container: 'csv', noun: 'row', columns: {} });
+  let text = '';
+  for await (const part of conversion.lines(numbered())) text += part.toString();
+  return { lines: text.trimEnd().split('\n'), ...conversion.end() };
+}
+
+const deep = `${'['.repeat(100_000)}${']'.repeat(100_000)}`;
+const chat = '[{"role":"user","content":"a"},{"role":"assistant","content":"b"}]';
+
+it('refuses JSON text that is nested too deep by its row', async () => {
+  for (const [good, bad] of [
+    [{ messages: chat }, { messages: deep }],
+    [{ messages: chat }, { messages: chat, tools: deep }],
+    [{ conversations: chat }, { conversations: deep }],
+    [{ conversations: chat }, { conversations: chat, tools: deep }],
+    [
+      { instruction: 'a', output: 'b' },
+      { instruction: 'a', output: 'b', history: deep },
+    ],
+  ] as Row[][]) {
+    const { report, lines } = await convert([good!, bad!]);
+    expect(lines).toHaveLength(2);
+    expect(report.problems).toEqual([
+      expect.stringMatching(
+        /^row 2: ".*" holds JSON that cannot be read: nested more than 16 deep/,
+      ),
+    ]);
+  }
+});
+
+it('keeps names of columns in a form that fits the report', async () => {
+  const long = 'x'.repeat(500_000);
+  const { report } = await convert([
+    { text: 'a', [long]: 'b', 'x\u0000\u001f': 'c', '\ud800': 'd' },
+  ]);
+  const names = Object.keys(report.ignored_fields);
+  expect(names).toHaveLength(3);
+  expect(names[0]).toMatch(/^x{100}… /);
+  expect(names.slice(1)).toEqual(['x\ufffd\ufffd', '\ufffd']);
+  expect(JSON.stringify(report).length).toBeLessThan(2000);
+});
