@@ -63,13 +63,11 @@ class ArraySplitter {
     let start = 0;
     for (let i = 0; i < chunk.length; i++) {
       const byte = chunk[i] as number;
-      if (this.string) this.inString(byte);
+      if (this.ended) mustBeBlank(byte);
+      else if (this.string) this.inString(byte);
       else if (byte === QUOTE) this.string = true;
       else if (byte === OPEN_OBJECT || byte === OPEN_ARRAY) {
-        if (this.depth++ === 0) {
-          if (this.ended) throw unreadable('something follows after the end of the list');
-          start = i + 1;
-        }
+        if (this.depth++ === 0) start = i + 1;
       } else if (byte === CLOSE_OBJECT || byte === CLOSE_ARRAY) {
         if (--this.depth === 0) {
           const last = this.finish(chunk.subarray(start, i));
@@ -109,6 +107,10 @@ class ArraySplitter {
     this.pendingBytes = 0;
     return { number: ++this.number, bytes };
   }
+}
+
+function mustBeBlank(byte: number): void {
+  if (byte > 0x20) throw unreadable('something follows after the end of the list');
 }
 
 function trimmed(bytes: Buffer): Buffer {
