@@ -10,22 +10,24 @@ export interface Peeked {
 /** Looks at how something begins, without keeping more of it than a line. */
 export async function peek(source: AsyncIterable<Buffer>): Promise<Peeked> {
   const iterator = source[Symbol.asyncIterator]();
-  let head: Buffer = Buffer.alloc(0);
-  let done = false;
-  while (!done && head.length <= MAX_LINE_BYTES && !holdsLine(head)) {
+  const chunks: Buffer[] = [];
+  let [size, begun, ended, done] = [0, false, false, false];
+  while (!ended && size <= MAX_LINE_BYTES) {
     const next = await iterator.next();
     done = next.done === true;
-    if (!next.done) head = Buffer.concat([head, next.value]);
+    if (next.done) break;
+    const chunk = next.value;
+    // Copied: the stream may reuse the chunk's memory.
+    chunks.push(Buffer.from(chunk));
+    size += chunk.length;
+    const first = begun ? 0 : chunk.findIndex((byte) => byte > 0x20);
+    begun = first !== -1;
+    ended = begun && chunk.indexOf(10, first) !== -1;
   }
+  const head = Buffer.concat(chunks);
   async function* all(): AsyncGenerator<Buffer> {
     if (head.length > 0) yield head;
     if (!done) yield* { [Symbol.asyncIterator]: () => iterator };
   }
   return { head, all: all() };
-}
-
-function holdsLine(bytes: Buffer): boolean {
-  let first = 0;
-  while (first < bytes.length && (bytes[first] as number) <= 0x20) first++;
-  return bytes.indexOf(10, first) !== -1;
 }

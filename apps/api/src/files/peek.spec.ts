@@ -1,0 +1,33 @@
+import { expect, it } from 'vitest';
+import { MAX_LINE_BYTES } from './line-splitter.js';
+import { peek } from './peek.js';
+
+async function* inPieces(bytes: Buffer, size: number): AsyncGenerator<Buffer> {
+  for (let at = 0; at < bytes.length; at += size)
+    yield await Promise.resolve(bytes.subarray(at, at + size));
+}
+
+async function wholeOf(source: AsyncIterable<Buffer>): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of source) chunks.push(chunk);
+  return Buffer.concat(chunks);
+}
+
+it('reads as far as the end of the first line that is not blank', async () => {
+  const bytes = Buffer.from('\n \r\n{"a":1}\n{"b":2}\n');
+  for (const size of [1, 3, 100]) {
+    const { head, all } = await peek(inPieces(bytes, size));
+    expect(head.toString()).toMatch(/^\n \r\n\{"a":1\}\n/);
+    if (size === 1) expect(head.toString()).toBe('\n \r\n{"a":1}\n');
+    expect(await wholeOf(all)).toEqual(bytes);
+  }
+  expect((await peek(inPieces(Buffer.from('abc'), 2))).head.toString()).toBe('abc');
+});
+
+it('takes time in proportion to what it reads, in however many pieces that comes', async () => {
+  const bytes = Buffer.alloc(MAX_LINE_BYTES + 32, 'x');
+  const before = process.cpuUsage();
+  const { head } = await peek(inPieces(bytes, 4));
+  expect(head.length).toBeGreaterThan(MAX_LINE_BYTES);
+  expect(process.cpuUsage(before).user / 1e6).toBeLessThan(4);
+});
