@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -83,6 +83,19 @@ export function useScene(): Scene {
     for (const home of homes.splice(0)) rmSync(home, { recursive: true, force: true });
   });
   return scene;
+}
+
+/** Puts a file into a folder whenever there is time, as a process that outlived its worker; returns how to stop. */
+export function writeInto(folder: string): () => void {
+  let isOn = true;
+  let files = 0;
+  const write = (): void => {
+    if (!isOn || !existsSync(folder)) return;
+    writeFileSync(join(folder, String(++files % 50)), '');
+    setImmediate(write);
+  };
+  write();
+  return () => void (isOn = false);
 }
 
 export function isAlive(pid: number): boolean {

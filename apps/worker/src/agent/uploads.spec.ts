@@ -2,6 +2,7 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { writeInto } from '../../test/scene.js';
 import type { WrittenFile } from '../trainer/protocol.js';
 import { BlobCache } from './blob-cache.js';
 import { Uploads } from './uploads.js';
@@ -86,9 +87,10 @@ describe('uploads', () => {
     const done: number[] = [];
     open();
     const files = write(10);
-    mkdirSync(join(folderOf(10), 'deeper/'.repeat(100)), { recursive: true });
+    const stop = writeInto(folderOf(10));
     uploads.checkpoint(10, files, () => done.push(10));
     await uploads.settled();
+    stop();
     expect(existsSync(folderOf(10))).toBe(true);
     uploads.checkpoint(20, write(20), () => done.push(20));
     await uploads.settled();
