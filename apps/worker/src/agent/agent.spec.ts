@@ -1,8 +1,8 @@
-import { readdirSync } from 'node:fs';
+import { mkdirSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { until } from '../../test/control-plane.js';
-import { isAlive, useScene } from '../../test/scene.js';
+import { isAlive, useScene, writeInto } from '../../test/scene.js';
 
 const scene = useScene();
 
@@ -299,5 +299,24 @@ describe('draining', () => {
     await until('what was spooled', () => scene.plane.facts().length > seen);
     const numbers = scene.plane.facts().map((event) => event.sequence);
     expect(numbers).toEqual(numbers.map((_, index) => index + 1));
+  });
+});
+
+describe('what a previous worker left', () => {
+  it('does not keep it from starting when it cannot be removed, and goes at the next start', async () => {
+    const left = join(scene.home, 'runs', 'left');
+    mkdirSync(left, { recursive: true });
+    const stop = writeInto(left);
+    const agent = await scene.startAgent();
+    stop();
+    const [name = ''] = readdirSync(join(scene.home, 'not-removed'));
+    expect(name).toMatch(/^runs-/);
+    expect(scene.lines.filter((line) => line.includes('ENOTEMPTY'))).toHaveLength(1);
+    await scene.pulled();
+    scene.plane.assign({ plan: { steps: 3 } });
+    await until('finished', () => scene.plane.fact('finished'));
+    await agent.close();
+    await scene.startAgent();
+    expect(readdirSync(scene.home)).not.toContain('not-removed');
   });
 });

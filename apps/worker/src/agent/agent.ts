@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { chmod, mkdir } from 'node:fs/promises';
+import { chmod } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DomainError } from '@graft/contracts';
 import {
@@ -32,7 +32,6 @@ import { isFull, isTransient } from './refusal.js';
 import type { Settings } from './settings.js';
 import { Spool } from './spool.js';
 import { Trainers, type BaseWish, type Say } from './trainers.js';
-import { removeWritten } from './written-folder.js';
 
 export interface AgentOptions {
   readonly settings: Settings;
@@ -122,10 +121,11 @@ export class Agent {
     const killed = this.leftovers.killAll();
     if (killed.length > 0)
       this.log.warn({ trainers: killed }, 'killed trainers that a previous worker left behind');
-    for (const folder of ['runs', 'bases']) {
-      await removeWritten(join(home, folder));
-      await mkdir(join(home, folder), { mode: 0o700 });
-    }
+    for (const reason of await this.leftovers.makeEmpty(['runs', 'bases']))
+      this.log.warn(
+        { reason },
+        'what a previous worker left could not be removed; the next start tries again',
+      );
     this.cache = await BlobCache.open({
       folder: join(home, 'cache'),
       capBytes: cacheBytes,

@@ -1,7 +1,10 @@
 import { execFileSync } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdir, rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DomainError } from '@graft/contracts';
+import { removeWritten } from './written-folder.js';
 
 /** A process told apart from a later one with the same number by the moment it started. */
 interface Identity {
@@ -9,12 +12,12 @@ interface Identity {
   readonly startedAt: string;
 }
 
-/** Pid files under the worker's home: its own, and one per trainer it started. */
+/** What stays in the worker's home when it ends: pid files, its own and one per trainer, and folders of runs. */
 export class Leftovers {
   private readonly folder: string;
   private readonly own: string;
 
-  constructor(home: string) {
+  constructor(private readonly home: string) {
     this.folder = join(home, 'trainers');
     this.own = join(home, 'worker.pid');
     mkdirSync(this.folder, { recursive: true });
@@ -57,6 +60,29 @@ export class Leftovers {
       rmSync(path, { force: true });
     }
     return killed;
+  }
+
+  /**
+   * Makes these folders of the home anew. What cannot be removed is moved aside, out of the trainers' reach: a run
+   * must not keep the worker from starting. Returns why, if so.
+   */
+  async makeEmpty(names: readonly string[]): Promise<string[]> {
+    const aside = join(this.home, 'not-removed');
+    const reasons: string[] = [];
+    const complain = (error: Error) => void reasons.push(error.message);
+    await removeWritten(aside).catch(complain);
+    for (const name of names) {
+      const path = join(this.home, name);
+      try {
+        await removeWritten(path);
+      } catch (error) {
+        complain(error as Error);
+        await mkdir(aside, { recursive: true, mode: 0o700 });
+        await rename(path, join(aside, `${name}-${randomUUID()}`));
+      }
+      await mkdir(path, { mode: 0o700 });
+    }
+    return reasons;
   }
 }
 
