@@ -7,6 +7,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'n
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
+import { FileCheck } from '../../apps/api/src/files/file-check.js';
 import { LengthBound } from '../../libs/peft-core/src/data/length-bound.js';
 import { writeTinyBase } from '../tiny-base.js';
 
@@ -134,6 +135,34 @@ describe('a small file', () => {
     );
   });
 
+  it('takes for repeated what is the same to training, as the check of an upload does', () => {
+    const asked = { role: 'user', content: 'a' };
+    const told = { role: 'assistant', content: 'b' };
+    const same = [
+      { messages: [{ role: 'system', content: 's' }, asked, told] },
+      { messages: [{ content: 's', role: 'developer' }, asked, told] },
+      { messages: [{ role: 'system', content: [{ type: 'text', text: 's' }] }, asked, told] },
+      { messages: [{ role: 'system', content: 's' }, asked, told], parallel_tool_calls: true },
+    ];
+    const { training, validation } = report(same, 60, [same[1], { prompt: 'a', completion: 'b' }]);
+    expect(training).toMatchObject({
+      duplicates: 3,
+      formats: { messages: 4 },
+      ignored_fields: { parallel_tool_calls: 1 },
+    });
+    expect(validation).toMatchObject({
+      overlap: 1,
+      formats: { messages: 1, prompt_completion: 1 },
+    });
+    const check = new FileCheck();
+    for (const record of same) check.take(JSON.stringify(record), 100);
+    expect(check.end().report).toMatchObject({
+      duplicates: training.duplicates,
+      formats: training.formats,
+      ignored_fields: training.ignored_fields,
+    });
+  });
+
   it('tells fields that the template does not use, and only those', () => {
     const tools = [{ type: 'function', function: { name: 'f', parameters: {} } }];
     const records = [
@@ -171,6 +200,44 @@ describe('a large file', () => {
     expect(cut.length).toBeGreaterThan(20);
     expect(Math.abs(training.tokens / tokens - 1)).toBeLessThan(0.02);
     expect(Math.abs(training.supervised_tokens / supervised - 1)).toBeLessThan(0.03);
+  });
+});
+
+describe('what a template refuses', () => {
+  const json = readFileSync(join(base, 'tokenizer.json'), 'utf8');
+  const using = (chatTemplate: string): Tokenizer =>
+    Tokenizer.load({ tokenizerJson: json, chatTemplate });
+  const alternating = using(
+    "{% for m in messages %}{% if (m.role == 'user') != (loop.index0 % 2 == 0) %}{{ raise_exception('roles must alternate') }}{% endif %}<s>{{ m.role }}: {{ m.content }}</s>{% endfor %}{% if add_generation_prompt %}<s>assistant: {% endif %}",
+  );
+  // Earlier answers are left out once others follow.
+  const rewriting = using(
+    "{% for m in messages %}<s>{{ m.role }}: {% if loop.last or m.role == 'user' %}{{ m.content }}{% endif %}</s>{% endfor %}{% if add_generation_prompt %}<s>assistant: {% endif %}",
+  );
+  afterAll(() => [alternating, rewriting].forEach((one) => one.dispose()));
+  const many = Array.from({ length: 2_400 }, (_, i) => chat(`question ${i}`, 'yes'));
+  const twice = { messages: [...chat('a', 'b').messages, ...chat('c', 'd').messages] };
+  const unanswered = {
+    messages: [{ role: 'user', content: 'a' }, ...chat('c', 'd').messages],
+  };
+  const looked = (tokenizerToo: Tokenizer, odd: object, renderMs = 1e9) => {
+    const file = write([...many.slice(0, 2_033), odd, ...many.slice(2_033)]);
+    const options = { task: 'causal_lm', maxSeqLen: 400, renderMs };
+    return reportData(file, null, tokenizerToo, options);
+  };
+
+  it('is refused in a large file, too, though it is short and not of the sample', () => {
+    expect(() => looked(alternating, unanswered)).toThrow(/^line 2034: .*roles must alternate/);
+    expect(() => looked(rewriting, twice)).toThrow(/^line 2034: .*rewrites earlier turns/);
+    expect(looked(alternating, twice).training.warnings).toEqual([]);
+  });
+
+  it('is said not to be known of records beyond those that there is time for', () => {
+    const { training } = looked(alternating, unanswered, 0);
+    // one in seven is tokenised
+    expect(training.warnings).toEqual([
+      'The chat template was not tried on 2,058 of 2,401 examples of the training file, which would have taken too long: one that it refuses fails the job when it begins.',
+    ]);
   });
 });
 

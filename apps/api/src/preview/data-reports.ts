@@ -9,7 +9,7 @@ import { DataReader } from './data-reader.js';
 import type { BaseConfig, DataReports as Reports, Refusal } from './reader-protocol.js';
 
 /** Raised when a report would come out otherwise: what is stored then no longer counts. */
-const VERSION = 1;
+const VERSION = 2;
 
 export interface ReportQuestion {
   readonly base: Model;

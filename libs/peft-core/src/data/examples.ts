@@ -32,6 +32,8 @@ export interface LoadOptions extends EncodeOptions {
   readonly onProgress?: (share: number) => void;
   /** Called with the lines whose examples are cut, when there are any. */
   readonly onCut?: (lines: readonly number[]) => void;
+  /** Called with the lines of which nothing is left to learn, where their examples are to be kept; else they are refused. */
+  readonly onLost?: (lines: readonly number[]) => void;
 }
 
 export const UNSUPERVISED = -100;
@@ -63,12 +65,12 @@ export function encodeRecord(
 }
 
 /** records tokenised at a time */
-export const BATCH = 256;
+const BATCH = 256;
 
 /**
  * All examples of a JSONL file; blank lines are passed over.
  * @throws DomainError `invalid_training_file` naming the line of a record that cannot be used, or the lines of those
- *   that have nothing left to learn within `maxSeqLen`.
+ *   that have nothing left to learn within `maxSeqLen`, unless `onLost` takes them.
  */
 export function loadExamples(path: string, tokenizer: Tokenizer, options: LoadOptions): Example[] {
   const { maxSeqLen, task, param = 'training_file' } = options;
@@ -94,13 +96,13 @@ export function loadExamples(path: string, tokenizer: Tokenizer, options: LoadOp
     if (waiting.length === BATCH) encode(share);
   }
   if (waiting.length > 0) encode(1);
-  if (lost.length > 0) throw nothingLeft(lost, maxSeqLen, param);
+  if (lost.length > 0) {
+    if (!options.onLost) throw nothingLeft(lost, maxSeqLen, param);
+    options.onLost(lost);
+  }
   if (wereCut.length > 0) options.onCut?.(wereCut);
   return examples;
 }
-
-/** Lines that a report names. */
-export const NAMED_LINES = 20;
 
 export function nothingLeft(
   lines: readonly number[],

@@ -15,11 +15,12 @@ export class FieldUse {
 
   constructor(private readonly tokenizer: Tokenizer) {}
 
-  see(record: JsonObject): void {
+  /** @param unread fields of it that no template gets */
+  see(record: JsonObject, unread: readonly string[]): void {
+    for (const name of unread) this.count(name);
     if (!Array.isArray(record['messages'])) return;
     const messages = record['messages'] as ChatMessage[];
     const { tools } = record;
-    if (record['parallel_tool_calls'] !== undefined) this.count('parallel_tool_calls');
     if (tools !== undefined) this.field('tools', { messages, tools }, { messages });
     for (const name of OF_MESSAGES) {
       if (!messages.some((message) => message[name] !== undefined && message[name] !== null))

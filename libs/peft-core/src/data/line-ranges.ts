@@ -1,5 +1,5 @@
-/** Ranges that a message names. */
-const SHOWN = 20;
+/** Lines, or ranges of them, that a message or a report names. */
+export const SHOWN = 20;
 
 /** Numbers of lines as people write them: "4–28, 31, 40–42". They come in rising order; only the first ranges are kept. */
 export class LineRanges {

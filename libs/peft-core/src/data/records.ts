@@ -46,6 +46,11 @@ export function parseRecord(
   return checked as JsonObject;
 }
 
+/** What is worth counting of a record that `parseRecord` returned. */
+export function recordFacts(record: JsonObject, task: string): RecordFacts {
+  return taskOf(task).facts(record);
+}
+
 function taskOf(name: string): Task {
   const task = recordTasks.get(name);
   if (task) return task;

@@ -1,7 +1,14 @@
 import type { DataReport } from '@graft/contracts';
 
-/** What the owner of a file should know before training on it, a sentence each. */
-export function reportWarnings(report: Omit<DataReport, 'warnings'>, param: string): string[] {
+/**
+ * What the owner of a file should know before training on it, a sentence each.
+ * @param unrendered records that the chat template was not tried on
+ */
+export function reportWarnings(
+  report: Omit<DataReport, 'warnings'>,
+  unrendered: number,
+  param: string,
+): string[] {
   const { examples, cut, cut_lines: lines, duplicates, overlap, formats } = report;
   const where = param === 'training_file' ? 'training file' : 'validation file';
   const of = `of ${number(examples)} examples of the ${where}`;
@@ -30,6 +37,11 @@ export function reportWarnings(report: Omit<DataReport, 'warnings'>, param: stri
   for (const [field, count] of Object.entries(report.ignored_fields)) {
     warnings.push(
       `This base's chat template does not use "${field}", which ${number(count)} ${of} ${be(count, 'has', 'have')}: the model will not see it.`,
+    );
+  }
+  if (unrendered > 0) {
+    warnings.push(
+      `The chat template was not tried on ${number(unrendered)} ${of}, which would have taken too long: one that it refuses fails the job when it begins.`,
     );
   }
   return warnings;
