@@ -5,7 +5,7 @@ import { DomainError, type Spec } from '@graft/contracts';
 import { copy_, getThreads, mapSafetensors, noGrad, type Tensor } from '@graft/kernels';
 import { commitFolder, readCommitted, type FileFact } from '../io/commit-folder.js';
 import { writeSafetensors } from '../io/safetensors.js';
-import { trainerBuild } from './build-id.js';
+import { computesOtherwise, trainerBuild } from './build-id.js';
 import type { WatchState } from './watch.js';
 
 export const FORMAT_VERSION = 1;
@@ -117,15 +117,23 @@ export function restoreCheckpoint(
   } finally {
     file.close();
   }
-  const build = trainerBuild();
-  const doubt =
-    manifest.trainer_build !== build
-      ? `by trainer ${manifest.trainer_build}, this is ${build}`
-      : manifest.threads !== getThreads()
-        ? `with ${manifest.threads} threads, now there are ${getThreads()}`
-        : null;
   const { step, trained_tokens: trainedTokens, watch = null } = manifest;
-  return { position: { step, trainedTokens, watch }, doubt };
+  return { position: { step, trainedTokens, watch }, doubt: doubtOf(manifest) };
+}
+
+/** Why steps may come out otherwise than where the checkpoint was made, and by how much; null if they do not. */
+function doubtOf({ trainer_build: made, threads }: Manifest): string | null {
+  const build = trainerBuild();
+  const bits = 'results may differ in the last bits';
+  if (made !== build) {
+    const differs = computesOtherwise(made)
+      ? 'steps are computed otherwise since (learning rates of a warm-up, for example): results will differ'
+      : bits;
+    return `by trainer ${made}, this is ${build}: ${differs}`;
+  }
+  return threads === getThreads()
+    ? null
+    : `with ${threads} threads, now there are ${getThreads()}: ${bits}`;
 }
 
 /** Independent of the order in which keys were written. */

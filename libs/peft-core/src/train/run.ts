@@ -105,6 +105,10 @@ export class Run {
           maxSeqLen,
           task: spec.task,
           param,
+          // A run that older builds began, which passed over such examples, goes on with its data as they were.
+          ...(options.checkpointDir
+            ? { onLost: (lines) => options.onLog?.('warn', lostInWords(param, lines)) }
+            : {}),
           onCut: (lines) => options.onLog?.('info', cutInWords(param, lines, maxSeqLen)),
           onProgress: (progress: number) =>
             phase('reading_data', 'Reading and tokenising the data', progress),
@@ -286,17 +290,21 @@ export class Run {
     this.trainedTokens = position.trainedTokens;
     this.optimizer.steps = position.step;
     if (position.watch) this.watch.resume(position.watch);
-    if (doubt)
-      this.options.onLog?.(
-        'warn',
-        `Resumed from a checkpoint made ${doubt}: results may differ in the last bits`,
-      );
+    if (doubt) this.options.onLog?.('warn', `Resumed from a checkpoint made ${doubt}`);
   }
 }
 
 function cutInWords(param: string, lines: readonly number[], maxSeqLen: number): string {
   const most = maxSeqLen.toLocaleString('en');
   return `${lines.length} example${lines.length === 1 ? '' : 's'} of the ${param} cut at ${most} tokens: ${linesInWords(lines)}`;
+}
+
+function lostInWords(param: string, lines: readonly number[]): string {
+  const one = lines.length === 1;
+  return (
+    `${lines.length} example${one ? '' : 's'} of the ${param} ${one ? 'has' : 'have'} nothing to learn within max_seq_len, ` +
+    `and ${one ? 'stays' : 'stay'}, for the run began so: ${linesInWords(lines)}`
+  );
 }
 
 function beginFrom(dir: string, spec: Spec, adapter: Adapter): void {
