@@ -28,11 +28,19 @@ export class FilesService {
 
   async upload(caller: Principal, request: Request): Promise<FileObject> {
     const arriving: Promise<Arrived>[] = [];
+    const gone = new AbortController();
+    request.res?.once('close', () => gone.abort());
     try {
       let columns = '';
       const parts = await readUpload(request, (part, { filename, fields }) => {
         columns = JSON.stringify(columnsOf(fields));
-        const arrived = receiveTrainingData(this.blobs, part, filename, columnsOf(fields));
+        const arrived = receiveTrainingData(
+          this.blobs,
+          part,
+          filename,
+          columnsOf(fields),
+          gone.signal,
+        );
         arriving.push(arrived);
         return arrived;
       });

@@ -8,18 +8,21 @@ const [OPEN_OBJECT, OPEN_ARRAY, CLOSE_OBJECT, CLOSE_ARRAY] = [0x7b, 0x5b, 0x7d, 
 /** The elements of one JSON array, each parsed when its bytes are there: the array itself is never in memory. */
 export async function* arrayRows(source: AsyncIterable<Buffer>): AsyncGenerator<NumberedRow> {
   const splitter = new ArraySplitter();
-  for await (const chunk of source) yield* splitter.push(chunk).map(rowAt);
+  for await (const chunk of source) for (const piece of splitter.push(chunk)) yield rowAt(piece);
   splitter.end();
 }
 
-/** The objects of JSON Lines, blank lines left out. */
-export async function* lineRows(source: AsyncIterable<Buffer>): AsyncGenerator<NumberedRow> {
+/** The objects of JSON Lines, blank lines left out; `keys`: how many one may have, if not as many as a record. */
+export async function* lineRows(
+  source: AsyncIterable<Buffer>,
+  keys?: number,
+): AsyncGenerator<NumberedRow> {
   let found: NumberedRow[] = [];
   let number = 0;
   const lines = new LineSplitter((line) => {
     number++;
     if (line === null || line.toString('latin1').trim() !== '')
-      found.push(rowAt({ number, bytes: line }));
+      found.push(rowAt({ number, bytes: line }, keys));
   });
   for await (const chunk of source) {
     lines.push(chunk);
@@ -36,7 +39,7 @@ interface Piece {
   readonly bytes: Buffer | null;
 }
 
-function rowAt({ number, bytes }: Piece): NumberedRow {
+function rowAt({ number, bytes }: Piece, keys?: number): NumberedRow {
   if (bytes === null) return { number, row: null, reason: `longer than ${MAX_LINE_BYTES} bytes` };
   let text: string;
   try {
@@ -44,7 +47,7 @@ function rowAt({ number, bytes }: Piece): NumberedRow {
   } catch {
     return { number, row: null, reason: 'not valid UTF-8' };
   }
-  const row = readJsonObject(text.trim());
+  const row = readJsonObject(text.trim(), keys);
   return typeof row === 'string' ? { number, row: null, reason: row } : { number, row };
 }
 

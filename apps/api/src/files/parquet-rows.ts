@@ -1,31 +1,74 @@
-import { on } from 'node:events';
-import { Worker } from 'node:worker_threads';
-import { unreadable, type NumberedRow, type Row } from './rows.js';
+import { spawn, type ChildProcess } from 'node:child_process';
+import type { Readable } from 'node:stream';
+import { fileURLToPath } from 'node:url';
+import { text } from 'node:stream/consumers';
+import { lineRows } from './json-rows.js';
+import { MAX_COLUMNS, unreadable, type NumberedRow } from './rows.js';
+import { Turns } from './turns.js';
 
-export interface ParquetRows {
-  /** Rows before these. */
-  readonly first: number;
-  readonly json: string;
-}
-
+const SCRIPT = fileURLToPath(new URL('./parquet-process.js', import.meta.url));
 const HEAP_MB = 1024;
+const DEADLINE_MS = 5 * 60_000;
 
-/** The rows of a Parquet file on disk, decoded in a thread that a hostile file ends alone. */
-export async function* parquetRows(path: string): AsyncGenerator<NumberedRow> {
-  const thread = new Worker(new URL('./parquet-thread.js', import.meta.url), {
-    workerData: { path },
-    resourceLimits: { maxOldGenerationSizeMb: HEAP_MB },
-  });
+/** Each may take 1.5 GB. */
+const turns = new Turns(2, 16);
+
+/**
+ * The rows of a Parquet file on disk, decoded in a process of its own that a hostile file ends alone.
+ * @param gone aborted when nobody waits for them any more
+ */
+export async function* parquetRows(
+  path: string,
+  gone: AbortSignal,
+  deadlineMs = DEADLINE_MS,
+): AsyncGenerator<NumberedRow> {
+  const done = await turns.take(gone);
   try {
-    for await (const [rows] of on(thread, 'message', { close: ['exit'] })) {
-      const { first, json } = rows as ParquetRows;
-      for (const [i, row] of (JSON.parse(json) as Row[]).entries())
-        yield { number: first + i + 1, row };
-      thread.postMessage('more');
-    }
-  } catch (error) {
-    throw unreadable(`the Parquet file cannot be read: ${(error as Error).message.slice(0, 200)}`);
+    yield* decoded(path, gone, deadlineMs);
   } finally {
-    await thread.terminate();
+    done();
   }
 }
+
+async function* decoded(
+  path: string,
+  gone: AbortSignal,
+  deadlineMs: number,
+): AsyncGenerator<NumberedRow> {
+  const late = AbortSignal.timeout(deadlineMs);
+  const child = spawn(process.execPath, [`--max-old-space-size=${HEAP_MB}`, SCRIPT, path], {
+    // It needs no secrets of the API's environment.
+    env: { PATH: process.env['PATH'] },
+    stdio: ['ignore', 'pipe', 'pipe'],
+    signal: AbortSignal.any([gone, late]),
+    killSignal: 'SIGKILL',
+  });
+  const ended = endOf(child);
+  ended.catch(() => undefined);
+  try {
+    yield* lineRows(child.stdout, MAX_COLUMNS);
+    const reason = await ended;
+    gone.throwIfAborted();
+    if (late.aborted) throw unread(`it takes longer than ${deadlineMs / 1000} s`);
+    if (reason !== null) throw unread(reason);
+  } finally {
+    child.kill('SIGKILL');
+    await ended;
+  }
+}
+
+/** Why it ended early, or null. */
+async function endOf(child: ChildProcess): Promise<string | null> {
+  const said = text(child.stderr as Readable).catch(() => '');
+  const code = await new Promise<number | null>((resolve, reject) => {
+    child.once('close', resolve);
+    child.once('error', (error) => {
+      // One that runs ends by its signal, and closes.
+      if (child.pid === undefined) reject(error);
+    });
+  });
+  if (code === 0) return null;
+  return code === 1 ? (await said).slice(0, 200) : 'it takes too much memory';
+}
+
+const unread = (reason: string): Error => unreadable(`the Parquet file cannot be read: ${reason}`);

@@ -18,12 +18,16 @@ export interface Arrived {
   readonly checked: Checked;
 }
 
-/** Receives training data, checked while it passes; what is not JSON Lines of records becomes that on its way. */
+/**
+ * Receives training data, checked while it passes; what is not JSON Lines of records becomes that on its way.
+ * @param gone aborted when the client no longer waits
+ */
 export async function receiveTrainingData(
   blobs: BlobStore,
   part: AsyncIterable<Buffer>,
   filename: string,
   columns: Columns,
+  gone: AbortSignal,
 ): Promise<Arrived> {
   const { head, all } = await peek(part);
   const source = limited(all);
@@ -58,7 +62,7 @@ export async function receiveTrainingData(
       const whole = await blobs.receive(source);
       try {
         const conversion = new Conversion({ container: 'parquet', noun: 'row', columns });
-        return await convert(conversion, parquetRows(whole.temporary));
+        return await convert(conversion, parquetRows(whole.temporary, gone));
       } finally {
         await blobs.discard(whole);
       }

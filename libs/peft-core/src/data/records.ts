@@ -63,19 +63,19 @@ function taskOf(name: string): Task {
 }
 
 /** The object that JSON text stands for, whatever its keys, or the reason why there is none. */
-export function readJsonObject(text: string): JsonObject | string {
-  return parseLine(text, 1);
+export function readJsonObject(text: string, keys = LIMITS.keys): JsonObject | string {
+  return parseLine(text, 1, { ...LIMITS, keys });
 }
 
 /** The object on a line, or the reason why there is none. */
-function parseLine(line: string, number: number): JsonObject | string {
+function parseLine(line: string, number: number, limits = LIMITS): JsonObject | string {
   const text = number === 1 && line.startsWith('\ufeff') ? line.slice(1) : line;
   // a UTF-16 unit is at most 3 bytes of UTF-8: most lines need no exact count
   if (text.length * 3 > MAX_LINE_BYTES && Buffer.byteLength(text) > MAX_LINE_BYTES) {
     return `the line is longer than ${MAX_LINE_BYTES} bytes`;
   }
   if (text.trim() === '') return 'the line is empty';
-  const bad = scanJson(text, LIMITS);
+  const bad = scanJson(text, limits);
   if (bad) return bad;
   let value: unknown;
   try {

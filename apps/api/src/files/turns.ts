@@ -1,0 +1,48 @@
+import { DomainError } from '@graft/contracts';
+
+/** Lets so many work at once; others wait their turn, in order, and so many at most. */
+export class Turns {
+  private working = 0;
+  private readonly waiting = new Set<() => void>();
+
+  constructor(
+    private readonly atOnce: number,
+    private readonly mostWaiting: number,
+  ) {}
+
+  /** Waits for a turn; call what comes back to end it. */
+  async take(signal: AbortSignal): Promise<() => void> {
+    signal.throwIfAborted();
+    if (this.working < this.atOnce) this.working++;
+    else await this.wait(signal);
+    return () => this.next();
+  }
+
+  private wait(signal: AbortSignal): Promise<void> {
+    if (this.waiting.size >= this.mostWaiting)
+      throw new DomainError('unavailable', 'too many files are being converted; try again later');
+    return new Promise((resolve, reject) => {
+      const called = (): void => {
+        signal.removeEventListener('abort', left);
+        resolve();
+      };
+      const left = (): void => {
+        this.waiting.delete(called);
+        reject(signal.reason as Error);
+      };
+      signal.addEventListener('abort', left, { once: true });
+      this.waiting.add(called);
+    });
+  }
+
+  /** Hands the turn on. */
+  private next(): void {
+    const [called] = this.waiting;
+    if (!called) {
+      this.working--;
+      return;
+    }
+    this.waiting.delete(called);
+    called();
+  }
+}
