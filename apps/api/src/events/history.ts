@@ -1,6 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import type { EntityManager } from 'typeorm';
 import { Database } from '../database/database.js';
+import { jsonbText } from '../database/jsonb.js';
 
 export interface NewEvent {
   readonly level?: 'info' | 'warn' | 'error';
@@ -38,9 +39,7 @@ export class History {
         events.map((event) => event.type ?? 'message'),
         // Postgres text cannot hold NUL.
         events.map((event) => event.message.replaceAll('\0', '').slice(0, 8000)),
-        events.map((event) =>
-          event.data ? JSON.stringify(event.data).replaceAll('\\u0000', '') : null,
-        ),
+        events.map((event) => (event.data ? jsonbText(event.data) : null)),
         events.map((event) => event.at ?? null),
       ],
       manager,
