@@ -1,12 +1,15 @@
+import { Command_Action } from '@graft/contracts/grpc';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import {
   importBase,
   listens,
   POSTGRES_PORT,
   startTestApi,
+  until,
   uploadChats,
   type TestApi,
 } from '../e2e/api-fixture.js';
+import { ScriptedWorker } from '../e2e/api-worker.js';
 import { cuttingProxy, type CuttingProxy } from './cutting-proxy.js';
 
 // PostgreSQL commits, and the connection is cut before the API hears of it.
@@ -78,5 +81,70 @@ describe.skipIf(!(await listens(POSTGRES_PORT)))('a COMMIT whose answer is lost'
     const id = await uploadChats(api, 13);
     expect(proxy.cuts).toBe(cuts + 1);
     expect((await api.client.files.list()).data.map((each) => each.id)).toContain(id);
+  });
+
+  const remove = async (path: string): Promise<{ status: number; deleted: unknown }> => {
+    const answer = await fetch(`${api.url}/v1${path}`, { method: 'DELETE', headers: api.headers });
+    return {
+      status: answer.status,
+      deleted: ((await answer.json()) as { deleted?: unknown }).deleted,
+    };
+  };
+
+  it.each([
+    ['an API key', '/keys', 'UPDATE api_key SET revoked_at', { name: 'x', scopes: ['jobs:read'] }],
+    ['a join token', '/join_tokens', 'UPDATE join_token SET revoked_at', {}],
+  ])('revokes %s once, and says so', async (_, path, marker, body) => {
+    const { id } = await api.post<{ id: string }>(path, body);
+    const cuts = proxy.cuts;
+    proxy.cutAfter(marker);
+    expect(await remove(`${path}/${id}`)).toEqual({ status: 200, deleted: true });
+    expect(proxy.cuts).toBe(cuts + 1);
+    expect((await remove(`${path}/${id}`)).status).toBe(404);
+  });
+
+  it('deletes a file and a model once, and says so', async () => {
+    const id = await uploadChats(api, 14);
+    await importBase(api, 'spare');
+    const cuts = proxy.cuts;
+    proxy.cutAfter('DELETE FROM "file"');
+    expect(await remove(`/files/${id}`)).toEqual({ status: 200, deleted: true });
+    proxy.cutAfter('DELETE FROM "model"');
+    expect(await remove('/models/spare')).toEqual({ status: 200, deleted: true });
+    expect(proxy.cuts).toBe(cuts + 2);
+  });
+
+  it('pauses and resumes a waiting job once', async () => {
+    const { id } = await create();
+    const cuts = proxy.cuts;
+    proxy.cutAfter(`SET state = 'paused'`);
+    expect(await api.post(`/fine_tuning/jobs/${id}/pause`)).toMatchObject({ status: 'paused' });
+    proxy.cutAfter(`SET state = 'queued'`);
+    expect(await api.post(`/fine_tuning/jobs/${id}/resume`)).toMatchObject({ status: 'queued' });
+    expect(proxy.cuts).toBe(cuts + 2);
+    const events = await api.get<{ data: { message: string }[] }>(`/fine_tuning/jobs/${id}/events`);
+    const told = events.data.map(({ message }) => message);
+    expect(told.filter((message) => /paused|resumed/.test(message))).toHaveLength(2);
+    await api.post(`/fine_tuning/jobs/${id}/cancel`);
+  });
+
+  it.each([
+    ['pause', `SET desired_state = 'pause'`, Command_Action.ACTION_PAUSE],
+    ['cancel', `state = 'cancelled'`, Command_Action.ACTION_CANCEL],
+  ])('tells the worker to %s', async (verb, marker, action) => {
+    const pool = `told-to-${verb}`;
+    const worker = await new ScriptedWorker(api, { pool }).connect();
+    const { id } = await api.post<{ id: string }>('/fine_tuning/jobs', {
+      model: 'tiny',
+      training_file: file,
+      graft: { pool },
+    });
+    expect(await worker.assigned()).toMatchObject({ jobId: id });
+    const cuts = proxy.cuts;
+    proxy.cutAfter(marker);
+    await api.post(`/fine_tuning/jobs/${id}/${verb}`);
+    expect(proxy.cuts).toBe(cuts + 1);
+    await until(() => worker.commands.some((told) => told.jobId === id && told.action === action));
+    worker.vanish();
   });
 });

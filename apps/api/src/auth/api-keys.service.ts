@@ -91,6 +91,8 @@ export class ApiKeysService {
     caller: Principal,
     id: string,
   ): Promise<{ id: string; object: string; deleted: true }> {
+    // An earlier run of the transaction, whose connection was lost after its COMMIT, is known by its time.
+    const at = await this.database.now();
     await this.database.transaction(async (manager) => {
       // Locked, so that two that are taken back at the same moment know of each other.
       const admins = await this.database.query<{ id: string }>(
@@ -107,9 +109,9 @@ export class ApiKeysService {
         );
       }
       const revoked = await this.database.query(
-        `UPDATE api_key SET revoked_at = clock_timestamp()
-         WHERE id = $1 AND project_id = $2 AND revoked_at IS NULL RETURNING id`,
-        [id, caller.projectId],
+        `UPDATE api_key SET revoked_at = $3
+         WHERE id = $1 AND project_id = $2 AND (revoked_at IS NULL OR revoked_at = $3) RETURNING id`,
+        [id, caller.projectId, at],
         manager,
       );
       if (revoked.length === 0)

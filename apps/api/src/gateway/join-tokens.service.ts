@@ -59,10 +59,18 @@ export class JoinTokensService {
   }
 
   async revoke(id: string): Promise<object> {
-    const found = await this.tokens.findOneBy({ id });
-    if (!found || found.revoked_at)
-      throw new DomainError('not_found', `there is no join token ${id}`, 'id');
-    await this.tokens.update({ id }, { revoked_at: new Date() });
+    // An earlier run of the transaction, whose connection was lost after its COMMIT, is known by its time.
+    const at = await this.database.now();
+    await this.database.transaction(async (manager) => {
+      const revoked = await this.database.query(
+        `UPDATE join_token SET revoked_at = $2
+         WHERE id = $1 AND (revoked_at IS NULL OR revoked_at = $2) RETURNING id`,
+        [id, at],
+        manager,
+      );
+      if (revoked.length === 0)
+        throw new DomainError('not_found', `there is no join token ${id}`, 'id');
+    });
     return { id, object: 'graft.join_token', deleted: true };
   }
 

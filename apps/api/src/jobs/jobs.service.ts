@@ -193,20 +193,25 @@ export class JobsService {
     return this.jobs.object(caller.projectId, id);
   }
 
-  /** Runs a change under the job row's lock; answers with the row as it was before. */
+  /**
+   * Runs a change under the job row's lock; answers with the row as it was before, and before an earlier run of the
+   * transaction, which may have been committed and its connection lost before that was heard.
+   */
   private async change(
     caller: Principal,
     id: string,
     work: (manager: EntityManager, job: Job) => Promise<void>,
   ): Promise<Job> {
     await this.jobs.row(caller.projectId, id);
+    let before: Job | null = null;
     return this.database.transaction(async (manager) => {
       const job = await manager.getRepository(Job).findOneOrFail({
         where: { id, project_id: caller.projectId },
         lock: { mode: 'pessimistic_write' },
       });
+      before ??= job;
       await work(manager, job);
-      return job;
+      return before;
     });
   }
 }
