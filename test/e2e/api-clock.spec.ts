@@ -1,5 +1,12 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
-import { importBase, startTestApi, until, uploadChats, type TestApi } from './api-fixture.js';
+import {
+  chats,
+  importBase,
+  startTestApi,
+  until,
+  uploadChats,
+  type TestApi,
+} from './api-fixture.js';
 import { ScriptedWorker } from './api-worker.js';
 
 // The API's own clock is wrong; the database's is what counts.
@@ -110,5 +117,29 @@ describe('an API whose clock is ahead', () => {
     vi.unstubAllGlobals();
     await api.query(`UPDATE api_key SET expires_at = clock_timestamp() WHERE name = 'short'`);
     await until(async () => (await list()).status === 401);
+  });
+
+  it('by two hours keeps a file until it expires, and counts its time from now', async () => {
+    const upload = async () => {
+      const form = new FormData();
+      form.append('purpose', 'fine-tune');
+      form.append('expires_after[anchor]', 'created_at');
+      form.append('expires_after[seconds]', '3600');
+      form.append('file', new File([chats(12)], 'chats.jsonl'));
+      const answer = await fetch(`${api.url}/v1/files`, {
+        method: 'POST',
+        headers: api.headers,
+        body: form,
+      });
+      return (await answer.json()) as { id: string; created_at: number; expires_at: number };
+    };
+    const before = await upload();
+    ahead(2 * HOUR_MS);
+    expect(await api.get(`/files/${before.id}`)).toMatchObject({ id: before.id });
+    const { id, created_at, expires_at } = await upload();
+    expect(Math.abs(expires_at - created_at - 3600)).toBeLessThan(60);
+    vi.unstubAllGlobals();
+    await api.query('UPDATE file SET expires_at = clock_timestamp() WHERE id = $1', [id]);
+    await expect(api.get(`/files/${id}`)).rejects.toThrow('404');
   });
 });

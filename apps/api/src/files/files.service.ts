@@ -59,7 +59,9 @@ export class FilesService {
   ): Promise<FileObject> {
     const purpose = checkPurpose(fields);
     const { report, details } = content.checked;
-    const expires_at = expiry(fields);
+    const seconds = lifetime(fields);
+    const expires_at =
+      seconds === null ? null : new Date((await this.database.now()).getTime() + seconds * 1000);
     const id = newId('file-');
     await this.blobs.keep(content.blob, async (manager, blob) => {
       // Written by an earlier run of the transaction, whose connection was lost before that was heard.
@@ -133,8 +135,11 @@ export class FilesService {
   async row(caller: Principal, id: string, parameter = 'file_id'): Promise<File> {
     const found = await this.database.manager
       .getRepository(File)
-      .findOneBy({ id, project_id: caller.projectId });
-    if (!found || (found.expires_at && found.expires_at.getTime() < Date.now())) {
+      .createQueryBuilder('file')
+      .where('file.id = :id AND file.project_id = :project', { id, project: caller.projectId })
+      .andWhere('(file.expires_at IS NULL OR file.expires_at > clock_timestamp())')
+      .getOne();
+    if (!found) {
       throw new DomainError('file_not_found', `No such File object: ${id.slice(0, 60)}`, parameter);
     }
     return found;
@@ -227,7 +232,8 @@ function columnsOf(fields: Fields): Columns {
   return columns;
 }
 
-function expiry(fields: Fields): Date | null {
+/** Seconds from now. */
+function lifetime(fields: Fields): number | null {
   const seconds = fields['expires_after[seconds]'];
   if (seconds === undefined) return null;
   const value = Number(seconds);
@@ -238,7 +244,7 @@ function expiry(fields: Fields): Date | null {
       'expires_after.seconds',
     );
   }
-  return new Date(Date.now() + value * 1000);
+  return value;
 }
 
 export function fileObject(file: File): FileObject {
