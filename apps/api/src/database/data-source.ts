@@ -8,7 +8,6 @@ import { Initial1764000000000 } from './migrations/1764000000000-initial.js';
 import { WorkerSession1764100000000 } from './migrations/1764100000000-worker-session.js';
 import { Installation1764200000000 } from './migrations/1764200000000-installation.js';
 import { FileReport1764302117000 } from './migrations/1764302117000-file-report.js';
-import { CheckpointMetrics1764350100000 } from './migrations/1764350100000-checkpoint-metrics.js';
 import { JobWarningsAndBest1764350200000 } from './migrations/1764350200000-job-warnings-and-best.js';
 import { DataReports1764400000000 } from './migrations/1764400000000-data-reports.js';
 
@@ -50,7 +49,6 @@ export function dataSource(url: string, pool: keyof typeof POOLS = 'requests'): 
       WorkerSession1764100000000,
       Installation1764200000000,
       FileReport1764302117000,
-      CheckpointMetrics1764350100000,
       JobWarningsAndBest1764350200000,
       DataReports1764400000000,
     ],

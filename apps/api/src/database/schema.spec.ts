@@ -40,6 +40,15 @@ describe('the embedded server and the schema on it', () => {
     await source.destroy();
   });
 
+  it('takes a checkpoint as the release before writes it, after a roll-back', async () => {
+    const row = await ask(
+      `INSERT INTO checkpoint (id, job_id, epoch, step, metrics, files, adapter)
+       VALUES ('ckpt', 'job', 1, 1, '{"train_loss": 1}', '[]', '[]') RETURNING metrics`,
+    );
+    expect(row).toEqual([{ metrics: { train_loss: 1 } }]);
+    await ask('DELETE FROM checkpoint');
+  });
+
   it('listens on this host only, and wants its password', async () => {
     expect(await ask('SHOW listen_addresses')).toEqual([{ listen_addresses: '127.0.0.1' }]);
     const intruder = new Client({

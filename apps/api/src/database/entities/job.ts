@@ -136,5 +136,7 @@ export class Checkpoint {
   @Int() step!: number;
   @Json() files!: StoredFile[];
   @Json() adapter!: StoredFile[];
+  /** Read by nobody; an API of the release before still writes it, and must after a roll-back. */
+  @Json({ default: () => "'{}'", select: false }) metrics?: object;
   @Now() created_at!: Date;
 }
