@@ -23,6 +23,19 @@ export interface RetryMarks {
 
 const MAX_OPEN_JOBS = 10_000;
 const SDK_RETRY_WINDOW = '2 minutes';
+/** Keys of the jobs that an SDK's retries made, before the job's id. */
+const RETRY_KEY = 'sdk-retry ';
+
+/** A create call, as it came. */
+interface Call {
+  readonly project: string;
+  /** Of the body. */
+  readonly hash: string;
+  readonly marks: RetryMarks;
+  /** By the database's clock. */
+  readonly arrived: Date;
+}
+
 @Injectable()
 export class JobCreation {
   constructor(
@@ -38,8 +51,13 @@ export class JobCreation {
 
   /** Checks everything first; then job, outbox row, first events and idempotency row commit together. */
   async create(caller: Principal, body: unknown, marks: RetryMarks): Promise<JobObject> {
-    const hash = sha256(JSON.stringify(body ?? null));
-    const earlier = await this.earlier(caller, hash, marks);
+    const call: Call = {
+      project: caller.projectId,
+      hash: sha256(JSON.stringify(body ?? null)),
+      marks,
+      arrived: await this.database.now(),
+    };
+    const earlier = await this.earlier(call, this.database.manager);
     if (earlier) return this.jobs.object(caller.projectId, earlier);
 
     const plan = await this.plans.of(caller, body);
@@ -47,7 +65,7 @@ export class JobCreation {
     const id = newId('ftjob-');
     const pool = request.graft?.pool ?? DEFAULT_POOL;
     const inserted = await this.database.transaction(async (manager) => {
-      const taken = await this.claimKey(manager, caller, marks.idempotencyKey ?? id, hash, id);
+      const taken = await this.claim(manager, call, id);
       if (taken !== null) return taken;
       await this.refuseWhenFull(manager, caller);
       await this.hold(manager, base, training, validation, start);
@@ -105,22 +123,45 @@ export class JobCreation {
       );
   }
 
+  /** The job that an equal call made. */
   private async earlier(
-    caller: Principal,
-    hash: string,
-    marks: RetryMarks,
+    { project, hash, marks, arrived }: Call,
+    manager: EntityManager,
   ): Promise<string | null> {
-    const byKey = marks.idempotencyKey !== null;
-    if (!byKey && !marks.sdkRetry) return null;
+    const [where, values] =
+      marks.idempotencyKey !== null
+        ? [`key = $2 AND created_at > now() - interval '24 hours'`, [marks.idempotencyKey]]
+        : marks.sdkRetry
+          ? [`request_hash = $2 AND created_at > now() - interval '${SDK_RETRY_WINDOW}'`, [hash]]
+          : // A first call whose retry was faster.
+            [`request_hash = $2 AND key LIKE '${RETRY_KEY}%' AND created_at > $3`, [hash, arrived]];
     const [row] = await this.database.query<{ job_id: string; request_hash: string }>(
-      byKey
-        ? `SELECT job_id, request_hash FROM idempotency WHERE project_id = $1 AND key = $2 AND created_at > now() - interval '24 hours'`
-        : `SELECT job_id, request_hash FROM idempotency WHERE project_id = $1 AND request_hash = $2
-             AND created_at > now() - interval '${SDK_RETRY_WINDOW}' ORDER BY created_at DESC LIMIT 1`,
-      [caller.projectId, marks.idempotencyKey ?? hash],
+      `SELECT job_id, request_hash FROM idempotency WHERE project_id = $1 AND ${where}
+       ORDER BY created_at DESC LIMIT 1`,
+      [project, ...values],
+      manager,
     );
     if (row && row.request_hash !== hash) throw mismatch();
     return row?.job_id ?? null;
+  }
+
+  /**
+   * The id of the job that an equal call made, or null: the job is this transaction's to make. Without a key of the
+   * caller's, equal calls wait for each other here: reading data before may have taken longer than an SDK waits.
+   */
+  private async claim(manager: EntityManager, call: Call, id: string): Promise<string | null> {
+    const { project, hash, marks } = call;
+    if (marks.idempotencyKey === null) {
+      await this.database.query(
+        'SELECT pg_advisory_xact_lock(hashtextextended($1, 0))',
+        [`create ${project} ${hash}`],
+        manager,
+      );
+      const earlier = await this.earlier(call, manager);
+      if (earlier !== null) return earlier;
+    }
+    const own = marks.sdkRetry ? `${RETRY_KEY}${id}` : id;
+    return this.claimKey(manager, project, marks.idempotencyKey ?? own, hash, id);
   }
 
   /**
@@ -129,7 +170,7 @@ export class JobCreation {
    */
   private async claimKey(
     manager: EntityManager,
-    caller: Principal,
+    project: string,
     key: string,
     hash: string,
     id: string,
@@ -139,13 +180,13 @@ export class JobCreation {
        ON CONFLICT (project_id, key) DO UPDATE
          SET request_hash = excluded.request_hash, job_id = excluded.job_id, created_at = now()
          WHERE idempotency.created_at <= now() - interval '24 hours' RETURNING job_id`,
-      [caller.projectId, key, hash, id],
+      [project, key, hash, id],
       manager,
     );
     if (claimed) return null;
     const [row] = await this.database.query<{ job_id: string; request_hash: string }>(
       'SELECT job_id, request_hash FROM idempotency WHERE project_id = $1 AND key = $2',
-      [caller.projectId, key],
+      [project, key],
       manager,
     );
     if (row && row.request_hash !== hash) throw mismatch();
