@@ -10,7 +10,7 @@ export interface Speed {
 
 const RECENT = 5;
 
-/** How fast jobs of a kind have trained. */
+/** How fast jobs of a kind have trained, whoever's they were: of those, nothing but their speed is told. */
 @Injectable()
 export class Speeds {
   constructor(private readonly database: Database) {}
@@ -24,29 +24,23 @@ export class Speeds {
       [base, pool, dtype, method],
     );
     const kind = method ?? 'full fine-tuning';
-    if (same) return described(same, `${kind} on ${base} in pool ${pool}`);
+    if (same !== null) return described(same, `${kind} on ${base} in pool ${pool}`);
     const any = await this.recent('base_id = $1', [base]);
-    return any && described(any, `other jobs on ${base}`);
+    return any === null ? null : described(any, `other jobs on ${base}`);
   }
 
-  private async recent(where: string, values: unknown[]): Promise<Median | null> {
-    const [row] = await this.database.query<Median>(
-      `SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY tokens_per_second) AS median, count(*)::int AS count
+  private async recent(where: string, values: unknown[]): Promise<number | null> {
+    const [row] = await this.database.query<{ median: number | null }>(
+      `SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY tokens_per_second) AS median
        FROM (SELECT tokens_per_second FROM job WHERE ${where} AND tokens_per_second IS NOT NULL
          AND tokens_per_second > 0 ORDER BY updated_at DESC LIMIT ${RECENT}) AS recent`,
       values,
     );
-    return row && row.count > 0 ? row : null;
+    return row?.median ?? null;
   }
 }
 
-interface Median {
-  readonly median: number;
-  readonly count: number;
-}
-
-function described({ median, count }: Median, what: string): Speed {
-  const which = count === 1 ? 'the last job' : `the last ${count} jobs`;
-  const rate = Math.round(median).toLocaleString('en');
-  return { tokensPerSecond: median, from: `${rate} tokens/s of ${which}: ${what}` };
+function described(tokensPerSecond: number, what: string): Speed {
+  const rate = Math.round(tokensPerSecond).toLocaleString('en');
+  return { tokensPerSecond, from: `${rate} tokens/s, the speed of ${what}` };
 }
