@@ -12,7 +12,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { writeTinyBase } from '../tiny-base.js';
 import { importBase, startTestApi, until, uploadChats, type TestApi } from './api-fixture.js';
-import { ScriptedWorker, started, step } from './api-worker.js';
+import { saved, ScriptedWorker, started, step } from './api-worker.js';
 
 let api: TestApi;
 beforeAll(async () => {
@@ -146,10 +146,38 @@ describe('a preview', () => {
       [id],
     );
     expect(like.seconds).toBeCloseTo(like.tokens / speed, 3);
-    expect(like.seconds_from).toMatch(/tokens\/s of the last job: LORA on tiny in pool speedy$/);
+    expect(like.seconds_from).toMatch(
+      /^[\d,]+ tokens\/s, the speed of LORA on tiny in pool speedy$/,
+    );
     const other = await preview({ training_file, peft: { peft_type: 'PROMPT_TUNING' } });
-    expect(other.seconds_from).toMatch(/of the last job: other jobs on tiny$/);
+    expect(other.seconds_from).toMatch(/^[\d,]+ tokens\/s, the speed of other jobs on tiny$/);
     worker.vanish();
+  });
+
+  it('goes on from an adapter as that was trained, unless it is told otherwise', async () => {
+    const training_file = await uploadChats(api, 12);
+    const worker = await new ScriptedWorker(api, { pool: 'starts' }).connect();
+    const { id } = await api.post<JobObject>('/fine_tuning/jobs', {
+      model: 'tiny',
+      training_file,
+      peft: { peft_type: 'LORA', r: 4, lora_alpha: 12, target_modules: ['q_proj', 'o_proj'] },
+      graft: { pool: 'starts' },
+    });
+    const lease = await worker.assigned();
+    await worker.tell(lease, started(0, 2), step(1), step(2));
+    const adapter = await worker.put(lease, 'adapter_model.safetensors', 'weights at 1');
+    await worker.tell(lease, saved(1, [adapter], [adapter]));
+    await worker.finish(lease, 2);
+    worker.vanish();
+    const { fine_tuned_model, peft } = await api.get<JobObject>(`/fine_tuning/jobs/${id}`);
+    expect(peft).toMatchObject({ r: 4, lora_alpha: 12, target_modules: ['q_proj', 'o_proj'] });
+    for (const model of [fine_tuned_model, `${fine_tuned_model}:ckpt-step-1`]) {
+      expect((await preview({ training_file, model })).peft).toEqual(peft);
+      expect((await preview({ training_file, graft: { init_adapter: model } })).peft).toEqual(peft);
+    }
+    expect((await create({ training_file, model: fine_tuned_model })).peft).toEqual(peft);
+    const told = { training_file, model: fine_tuned_model, peft: { peft_type: 'LORA' } };
+    expect((await preview(told)).peft).toMatchObject({ r: 16, target_modules: 'all-linear' });
   });
 
   it('is there for keys that may write or read jobs, and for no others', async () => {

@@ -56,8 +56,14 @@ export class JobsController {
   @HttpCode(200)
   @Needs('jobs:write', 'jobs:read')
   @ApiBody({ schema: bodySchema(CreateJob) })
-  preview(@Caller() caller: Principal, @Body() body: unknown): Promise<unknown> {
-    return this.previews.of(caller, body);
+  preview(
+    @Caller() caller: Principal,
+    @Body() body: unknown,
+    @Res({ passthrough: true }) response: Response,
+  ): Promise<unknown> {
+    const gone = new AbortController();
+    response.once('close', () => gone.abort());
+    return this.previews.of(caller, body, gone.signal);
   }
 
   @Get()

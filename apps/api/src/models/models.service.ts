@@ -1,9 +1,10 @@
 import { Injectable } from '@nestjs/common';
-import { DomainError, type ModelObject, type Page } from '@graft/contracts';
+import { DomainError, type ModelObject, type Page, type Spec } from '@graft/contracts';
 import { IsNull, type EntityManager } from 'typeorm';
 import type { Principal } from '../auth/principal.js';
 import { BlobStore } from '../blobs/blob-store.js';
 import { Database } from '../database/database.js';
+import { Job } from '../database/entities/job.js';
 import { Model, type StoredFile } from '../database/entities/storage.js';
 import { CheckpointsRepository, type NamedCheckpoint } from '../jobs/checkpoints.repository.js';
 import { checkpointModel, modelObject } from './model-object.js';
@@ -115,6 +116,17 @@ export class ModelsService {
       adapter: model.files,
       baseDtype: model.base_dtype,
     };
+  }
+
+  /** How the job that made an adapter trained it. */
+  async peftOf(caller: Principal, adapter: string, parameter: string): Promise<Spec['peft']> {
+    if (isCheckpoint(adapter))
+      return (await this.checkpoint(caller, adapter, parameter)).job.spec.peft;
+    const { job_id } = await this.row(caller, adapter, parameter);
+    const job = await this.database.manager
+      .getRepository(Job)
+      .findOneByOrFail({ id: job_id ?? '', project_id: caller.projectId });
+    return job.spec.peft;
   }
 
   /** A checkpoint that can be used: after full fine-tuning it holds only what its job needs to go on. */

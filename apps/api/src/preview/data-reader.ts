@@ -9,36 +9,30 @@ import type { ReaderAnswer, ReaderRequest } from './reader-protocol.js';
 const SCRIPT = fileURLToPath(new URL('./reader-process.js', import.meta.url));
 const IDLE_MS = 60_000;
 const HEAP_MB = 768;
-const MOST_WAITING = 64;
 
 /** Data could not be looked at, through no fault of theirs. */
 export class ReaderFailure extends Error {}
 
-/** Keeps one reader process warm, asks it one thing at a time, and ends it when it takes too long or has nothing to do. */
+/** Keeps one reader process warm, and ends it when it takes too long or has nothing to do. */
 @Injectable()
 export class DataReader implements OnModuleDestroy {
   private child: ChildProcess | null = null;
-  private last: Promise<unknown> = Promise.resolve();
-  private waiting = 0;
   private idle: NodeJS.Timeout | undefined;
   private closing = false;
 
   constructor(private readonly settings: Settings) {}
 
-  /** @throws DomainError what is wrong with the data or the base; ReaderFailure when it could not be found out */
+  /**
+   * For one thing at a time.
+   * @throws DomainError what is wrong with the data or the base; ReaderFailure when it could not be found out
+   */
   async ask<T>(request: ReaderRequest): Promise<T> {
-    if (this.waiting >= MOST_WAITING) throw new ReaderFailure('too many files are being read');
-    this.waiting++;
     clearTimeout(this.idle);
-    const turn = this.last.then(() => this.exchange<T>(request));
-    this.last = turn.catch(() => undefined);
     try {
-      return value(await turn);
+      return value(await this.exchange<T>(request));
     } finally {
-      if (--this.waiting === 0) {
-        this.idle = setTimeout(() => this.end(), IDLE_MS);
-        this.idle.unref();
-      }
+      this.idle = setTimeout(() => this.end(), IDLE_MS);
+      this.idle.unref();
     }
   }
 
@@ -103,5 +97,8 @@ function value<T>(answer: ReaderAnswer<T>): T {
     const { code, message, param } = answer.refused;
     throw new DomainError(code, message, param);
   }
-  throw new ReaderFailure(answer.failed);
+  if ('failed' in answer) throw new ReaderFailure(answer.failed);
+  // Its words are of this machine, and whoever sent the data is not of this machine.
+  log.warn({ reason: answer.crashed }, 'data could not be read');
+  throw new ReaderFailure('the server could not read them, and its log says why');
 }

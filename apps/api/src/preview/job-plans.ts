@@ -16,6 +16,7 @@ import { ModelsService, type Resolved } from '../models/models.service.js';
 import { ReaderFailure } from './data-reader.js';
 import { DataReports } from './data-reports.js';
 import type { DataReports as Reports } from './reader-protocol.js';
+import type { Asker } from './turns.js';
 
 /** What a create call asks for, checked and resolved; nothing is written yet. */
 export interface JobPlan {
@@ -48,8 +49,11 @@ export class JobPlans {
     private readonly reports: DataReports,
   ) {}
 
-  /** @throws DomainError naming the field, or the lines of a file, that are wrong */
-  async of(caller: Principal, body: unknown): Promise<JobPlan> {
+  /**
+   * `gone` says that nobody waits for the plan any more.
+   * @throws DomainError naming the field, or the lines of a file, that are wrong
+   */
+  async of(caller: Principal, body: unknown, gone?: AbortSignal): Promise<JobPlan> {
     const request = parseBody(CreateJob, body, peftFields);
     if (request.metadata) parseBody(Metadata, { metadata: request.metadata });
     const base = await this.models.resolve(caller, request.model, 'model');
@@ -59,31 +63,31 @@ export class JobPlans {
       ? await this.usable(caller, request.validation_file, 'validation_file')
       : null;
     const spec = resolveSpec(
-      { ...request, model: base.base.id },
+      { ...request, model: base.base.id, ...(await this.samePeft(caller, request, start)) },
       {
         trainingRecords: training.records,
         ...(base.base.family ? { modelType: base.base.family } : {}),
       },
     );
     const named = { request, base, start, training, validation, spec };
-    return { ...named, ...(await this.lookedAt(named)) };
+    return {
+      ...named,
+      ...(await this.lookedAt(named, this.reports.asker(caller.projectId, gone))),
+    };
   }
 
-  private async lookedAt({
-    base: { base },
-    start,
-    training,
-    validation,
-    spec,
-  }: Pick<JobPlan, 'base' | 'start' | 'training' | 'validation' | 'spec'>): Promise<
-    Pick<JobPlan, 'footprint' | 'data' | 'unread'>
-  > {
+  private async lookedAt(
+    plan: Pick<JobPlan, 'base' | 'start' | 'training' | 'validation' | 'spec'>,
+    asker: Asker,
+  ): Promise<Pick<JobPlan, 'footprint' | 'data' | 'unread'>> {
+    const { start, training, validation, spec } = plan;
+    const { base } = plan.base;
     let footprint: BaseFootprint | null = null;
     try {
-      footprint = footprintOf(spec.peft, await this.reports.config(base), start !== null);
+      footprint = footprintOf(spec.peft, await this.reports.config(base, asker), start !== null);
       const maxSeqLen = cutAt(spec, footprint);
       const question = { base, training, validation, task: spec.task, maxSeqLen };
-      return { footprint, data: await this.reports.of(question), unread: null };
+      return { footprint, data: await this.reports.of(question, asker), unread: null };
     } catch (error) {
       if (!(error instanceof ReaderFailure)) throw error;
       return { footprint, data: null, unread: error.message };
@@ -113,6 +117,17 @@ export class JobPlans {
       );
     }
     return start;
+  }
+
+  /** Without a `peft`, training goes on as the adapter to begin from was trained. */
+  private async samePeft(
+    caller: Principal,
+    request: CreateJob,
+    start: Resolved | null,
+  ): Promise<Pick<CreateJob, 'peft'>> {
+    if (request.peft !== undefined || start === null) return {};
+    const parameter = request.graft?.init_adapter ? 'graft.init_adapter' : 'model';
+    return { peft: await this.models.peftOf(caller, start.id, parameter) };
   }
 
   private async usable(caller: Principal, id: string, parameter: string): Promise<File> {

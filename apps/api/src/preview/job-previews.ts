@@ -19,8 +19,12 @@ export class JobPreviews {
     private readonly speeds: Speeds,
   ) {}
 
-  async of(caller: Principal, body: unknown): Promise<JobPreviewObject> {
-    const { request, base, spec, footprint, data, unread } = await this.plans.of(caller, body);
+  async of(caller: Principal, body: unknown, gone: AbortSignal): Promise<JobPreviewObject> {
+    const { request, base, spec, footprint, data, unread } = await this.plans.of(
+      caller,
+      body,
+      gone,
+    );
     if (!data) {
       const message = `the data could not be looked at: ${unread}. The job can be created all the same`;
       throw new DomainError('unavailable', message, 'training_file', 5);

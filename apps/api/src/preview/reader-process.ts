@@ -7,6 +7,8 @@ import type { ReaderAnswer, ReaderRequest } from './reader-protocol.js';
 
 const MOST_BYTES = 1.5e9;
 
+class TooMuchMemory extends Error {}
+
 let current: { readonly key: string; readonly base: BaseText } | null = null;
 
 /** The base that was asked for last stays loaded. */
@@ -24,7 +26,7 @@ function answer(request: ReaderRequest): unknown {
   if (request.op === 'config') return base.config;
   const { training, validation, task, maxSeqLen } = request;
   const onProgress = (): void => {
-    if (process.memoryUsage.rss() > MOST_BYTES) throw new Error('it takes too much memory');
+    if (process.memoryUsage.rss() > MOST_BYTES) throw new TooMuchMemory();
   };
   return reportData(training, validation, base.tokenizer, { task, maxSeqLen, onProgress });
 }
@@ -33,7 +35,9 @@ function attempt(request: ReaderRequest): ReaderAnswer {
   try {
     return { value: answer(request) };
   } catch (error) {
-    if (!(error instanceof DomainError)) return { failed: (error as Error).message };
+    if (error instanceof TooMuchMemory) return { failed: 'reading takes too much memory' };
+    if (!(error instanceof DomainError))
+      return { crashed: String((error as Error).stack ?? error) };
     const { code, message, param } = error;
     return { refused: { code, message, param } };
   }

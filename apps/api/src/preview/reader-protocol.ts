@@ -26,5 +26,7 @@ export interface Refusal {
 export type ReaderAnswer<T = unknown> =
   | { readonly value: T }
   | { readonly refused: Refusal }
-  /** The reader's own trouble. */
-  | { readonly failed: string };
+  /** The reader's own trouble, in words for whoever sent the data. */
+  | { readonly failed: string }
+  /** An error that nobody foresaw, in words for the log. */
+  | { readonly crashed: string };

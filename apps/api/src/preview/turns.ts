@@ -1,0 +1,108 @@
+/** More would only wait for their deadline. */
+const MOST_WAITING = 16;
+
+/** For whom something is done. */
+export interface Asker {
+  readonly project: string;
+  /** Aborted when nobody waits for the answer any more: the deadline has passed, or the client has gone. */
+  readonly signal: AbortSignal;
+}
+
+/** So many of a project wait that one more is not taken. */
+export class TooManyWaiting extends Error {}
+
+interface Turn {
+  readonly key: string;
+  readonly project: string;
+  readonly answer: Promise<unknown>;
+  /** Does the work; the answer says how that ended. */
+  readonly begin: () => Promise<void>;
+  askers: number;
+}
+
+/**
+ * One piece of work at a time, taken from projects in turn: however much one asks for, another waits for one piece
+ * of each. Equal questions that wait share one answer, and what nobody waits for any more is not begun.
+ */
+export class Turns {
+  /** In the order of their projects' next turns. */
+  private readonly lanes = new Map<string, Turn[]>();
+  private readonly open = new Map<string, Turn>();
+  private busy = false;
+
+  /** @throws the signal's reason when that is aborted first; TooManyWaiting */
+  async take<T>(key: string, { project, signal }: Asker, work: () => Promise<T>): Promise<T> {
+    signal.throwIfAborted();
+    const turn = this.open.get(key) ?? this.enter(key, project, work);
+    turn.askers++;
+    let leave = (): void => undefined;
+    const left = new Promise<never>((_, reject) => {
+      leave = () => reject(signal.reason as Error);
+    });
+    signal.addEventListener('abort', leave, { once: true });
+    try {
+      return (await Promise.race([turn.answer, left])) as T;
+    } finally {
+      signal.removeEventListener('abort', leave);
+      if (--turn.askers === 0) this.drop(turn);
+    }
+  }
+
+  private enter(key: string, project: string, work: () => Promise<unknown>): Turn {
+    const lane = this.lanes.get(project) ?? [];
+    if (lane.length >= MOST_WAITING) throw new TooManyWaiting();
+    let start = (): void => undefined;
+    const answer = new Promise<void>((resolve) => (start = resolve)).then(work);
+    const done = answer.then(
+      () => undefined,
+      () => undefined,
+    );
+    const begin = (): Promise<void> => {
+      start();
+      return done;
+    };
+    const turn: Turn = { key, project, answer, begin, askers: 0 };
+    this.open.set(key, turn);
+    this.lanes.set(project, [...lane, turn]);
+    void this.serve();
+    return turn;
+  }
+
+  /** Takes out what was not begun; what was goes on for whoever asks next. */
+  private drop(turn: Turn): void {
+    if (!this.lanes.get(turn.project)?.includes(turn)) return;
+    this.leaveLane(turn);
+    this.open.delete(turn.key);
+  }
+
+  private async serve(): Promise<void> {
+    if (this.busy) return;
+    this.busy = true;
+    for (let turn = this.next(); turn; turn = this.next()) {
+      await turn.begin();
+      this.open.delete(turn.key);
+      this.toTheEnd(turn.project);
+    }
+    this.busy = false;
+  }
+
+  private next(): Turn | undefined {
+    const [lane] = this.lanes.values();
+    const turn = lane?.[0];
+    if (turn) this.leaveLane(turn);
+    return turn;
+  }
+
+  private leaveLane({ project, key }: Turn): void {
+    const rest = this.lanes.get(project)?.filter((turn) => turn.key !== key) ?? [];
+    if (rest.length > 0) this.lanes.set(project, rest);
+    else this.lanes.delete(project);
+  }
+
+  private toTheEnd(project: string): void {
+    const lane = this.lanes.get(project);
+    if (!lane) return;
+    this.lanes.delete(project);
+    this.lanes.set(project, lane);
+  }
+}
