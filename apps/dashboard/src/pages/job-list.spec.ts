@@ -1,7 +1,7 @@
 // @vitest-environment happy-dom
 import type { JobObject } from '@graft/contracts';
 import { describe, expect, it } from 'vitest';
-import { withJob } from './jobs.js';
+import { withJob } from './job-list.js';
 
 const job = (id: string, created_at: number, status = 'queued'): JobObject =>
   ({ id, created_at, status }) as JobObject;
