@@ -98,6 +98,11 @@ describe.skipIf(!program)('the new-job form', () => {
     await page.locator('[id="peft.layers_pattern"]').fill('(');
     await page.getByText('More options of').click();
     await until('the fold to open', () => page.locator('[id="peft.layers_pattern"]').isVisible());
+    // and stays in sight once it is mended
+    await page.locator('[id="peft.layers_pattern"]').fill('');
+    await until('the mark to go', async () => (await marked(page)).length === 0);
+    await line(page).getByText('12 examples').waitFor();
+    expect(await page.locator('[id="peft.layers_pattern"]').isVisible()).toBe(true);
     expect(tabs.problems(/status of 400/)).toEqual([]);
   });
 
@@ -111,6 +116,14 @@ describe.skipIf(!program)('the new-job form', () => {
     await page.getByText(`✓ ${name} is uploaded`).waitFor();
     await line(page).getByText('30 examples').waitFor();
     expect(await page.locator('#training_file option:checked').textContent()).toContain(name);
+  });
+
+  it('says that the job to begin as is not there, and can be filled in all the same', async () => {
+    const page = await tabs.open('/new?from=ftjob-nope');
+    await page.getByRole('alert').getByText('ftjob-nope').waitFor();
+    await page.getByLabel('training_file', { exact: true }).selectOption(file);
+    await line(page).getByText('12 examples').waitFor();
+    expect(tabs.problems(/status of 404/)).toEqual([]);
   });
 
   it('says why it cannot begin instead of loading for ever', async () => {

@@ -4,12 +4,13 @@ import { api, ApiError } from '../api.js';
 import { useLoaded } from '../loading.js';
 import { go } from '../navigation.js';
 import { Failure } from '../parts/failure.js';
+import { Fold } from '../parts/fold.js';
 import { BaseAndData, Pace } from '../parts/job-basics.js';
 import { BLANK, bodyOf, draftOf, type Draft } from '../parts/job-draft.js';
 import { JobPlan } from '../parts/job-plan.js';
 import { Loading } from '../parts/loading.js';
 import { MethodChoice, MethodOptions } from '../parts/method-choice.js';
-import { fieldsOf, isWrongIn, SchemaForm } from '../parts/schema-form.js';
+import { fieldsOf, SchemaForm, wrongIn } from '../parts/schema-form.js';
 import { usePreview, type Preview } from '../parts/use-preview.js';
 
 interface NewJobProps {
@@ -43,6 +44,7 @@ export function NewJobPage({ from, file }: NewJobProps) {
       models={models.value}
       files={files.value}
       start={start}
+      unfounded={source.error}
       filesChanged={files.reload}
     />
   );
@@ -53,6 +55,8 @@ interface FormProps {
   readonly models: readonly ModelObject[];
   readonly files: readonly FileObject[];
   readonly start: Draft;
+  /** Why the form does not begin as it was to. */
+  readonly unfounded: Error | null;
   readonly filesChanged: () => void;
 }
 
@@ -62,7 +66,7 @@ function showRefused(form: HTMLFormElement | null): void {
   field?.scrollIntoView({ block: 'center' });
 }
 
-function JobForm({ catalog, models, files, start, filesChanged }: FormProps) {
+function JobForm({ catalog, models, files, start, unfounded, filesChanged }: FormProps) {
   const [draft, setDraft] = useState(start);
   const [error, setError] = useState<Error | null>(null);
   const [busy, setBusy] = useState(false);
@@ -101,6 +105,7 @@ function JobForm({ catalog, models, files, start, filesChanged }: FormProps) {
   return (
     <main>
       <h1>New job</h1>
+      <Failure error={unfounded} />
       <form ref={form} className="new-job" onSubmit={(e) => void submit(e)}>
         <div>
           <h2>Base and data</h2>
@@ -119,8 +124,11 @@ function JobForm({ catalog, models, files, start, filesChanged }: FormProps) {
           />
           <h2>Training</h2>
           <Pace {...now} defaultRate={method.default_learning_rate} plan={preview.plan} />
-          <details className="card" open={isWrongIn(wrong, 'graft', graftFields)}>
-            <summary>More training options</summary>
+          <Fold
+            className="card"
+            title="More training options"
+            reason={wrongIn(wrong, 'graft', graftFields)}
+          >
             <SchemaForm
               prefix="graft"
               fields={graftFields}
@@ -128,7 +136,7 @@ function JobForm({ catalog, models, files, start, filesChanged }: FormProps) {
               wrong={wrong}
               change={(name, value) => change({ graft: { ...draft.graft, [name]: value } })}
             />
-          </details>
+          </Fold>
         </div>
         <Check preview={preview} error={error} busy={busy} />
       </form>

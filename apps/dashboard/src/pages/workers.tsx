@@ -5,6 +5,7 @@ import { useLoaded } from '../loading.js';
 import { linkTo } from '../navigation.js';
 import { useMay } from '../own-key.js';
 import { Failure } from '../parts/failure.js';
+import { Fold } from '../parts/fold.js';
 import { GatewayReach, JoinTokenForm } from '../parts/join-token.js';
 import { Loading } from '../parts/loading.js';
 import { Row, Table } from '../parts/table.js';
@@ -84,8 +85,7 @@ function WorkerTable({ workers }: { workers: readonly WorkerObject[] }) {
 function AddWorker({ gateway, first }: { gateway: GatewayObject; first: boolean }) {
   const may = useMay();
   return (
-    <details className="card" open={first || undefined}>
-      <summary>Add a worker</summary>
+    <Fold className="card" title="Add a worker" reason={first}>
       <GatewayReach gateway={gateway} />
       {may('admin') ? (
         <>
@@ -107,6 +107,6 @@ function AddWorker({ gateway, first }: { gateway: GatewayObject; first: boolean 
           </pre>
         </>
       )}
-    </details>
+    </Fold>
   );
 }

@@ -1,7 +1,8 @@
 import type { CatalogMethod } from '@graft/contracts';
 import { useMemo } from 'react';
 import type { Refusal } from './field-problem.js';
-import { fieldsOf, isWrongIn, SchemaForm } from './schema-form.js';
+import { Fold } from './fold.js';
+import { fieldsOf, SchemaForm, wrongIn } from './schema-form.js';
 
 interface MethodChoiceProps {
   readonly methods: readonly CatalogMethod[];
@@ -48,10 +49,13 @@ export function MethodOptions({ method, ...form }: MethodOptionsProps) {
     <div className="card">
       <SchemaForm prefix="peft" fields={fields.slice(0, SHOWN)} {...form} />
       {rest.length > 0 && (
-        <details open={isWrongIn(form.wrong, 'peft', rest)}>
-          <summary>More options of {method.title}</summary>
+        <Fold
+          key={method.peft_type}
+          title={`More options of ${method.title}`}
+          reason={wrongIn(form.wrong, 'peft', rest)}
+        >
           <SchemaForm prefix="peft" fields={rest} {...form} />
-        </details>
+        </Fold>
       )}
     </div>
   );

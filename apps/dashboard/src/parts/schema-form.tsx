@@ -119,12 +119,12 @@ const shownDefault = (value: unknown): string =>
         ? value
         : JSON.stringify(value);
 
-/** Whether a refusal is of one of these fields, as `open` of a details element wants it: undefined leaves it alone. */
-export const isWrongIn = (
+/** The refusal, where it is of one of these fields. */
+export const wrongIn = (
   wrong: Refusal | null,
   prefix: string,
   fields: readonly Field[],
-): true | undefined => fields.some(({ name }) => isOf(wrong, `${prefix}.${name}`)) || undefined;
+): Refusal | null => (fields.some(({ name }) => isOf(wrong, `${prefix}.${name}`)) ? wrong : null);
 
 export interface SchemaFormProps {
   readonly prefix: string;
