@@ -87,6 +87,7 @@ describe.skipIf(!program)('the looks of the dashboard', () => {
       ['job-queued', `/jobs/${queued.id}`, 'text=No worker of pool'],
       ['job-log', `/jobs/${done.id}?tab=log`, '.log'],
       ['job-checkpoints', `/jobs/${done.id}?tab=checkpoints`, 'tbody tr'],
+      ['job-data', `/jobs/${done.id}?tab=data`, '.strip'],
       ['job-attempts', `/jobs/${done.id}?tab=attempts`, 'tbody tr'],
       ['job-spec', `/jobs/${done.id}?tab=spec`, 'pre'],
       ['job-none', '/jobs/ftjob-nope', 'text=No such job'],

@@ -1,4 +1,4 @@
-import type { FileObject, FileRecordObject, FileReport, JobObject } from '@graft/contracts';
+import type { FileObject, FileRecordObject, FileReport, JobObject, Page } from '@graft/contracts';
 import { useEffect, useState } from 'react';
 import { api, download } from '../api.js';
 import { useLoaded } from '../loading.js';
@@ -6,7 +6,9 @@ import { go, linkTo } from '../navigation.js';
 import { useMay } from '../own-key.js';
 import { CopyButton } from '../parts/copy-button.js';
 import { Failure } from '../parts/failure.js';
+import { Figure } from '../parts/figure.js';
 import { examplesIn, kindsIn, problemsOf, Sentences, sourceOf } from '../parts/file-report.js';
+import { Lines } from '../parts/lines.js';
 import { Loading } from '../parts/loading.js';
 import { TrainingRecord } from '../parts/record.js';
 import { StatePill } from '../parts/state-pill.js';
@@ -14,11 +16,15 @@ import { ago, bytes, count, moment } from '../wording.js';
 
 const PAGE = 20;
 
+/** The jobs that use a file, or the newest of them. */
+type Users = Pick<Page<JobObject>, 'data' | 'has_more'>;
+const NO_JOBS: Users = { data: [], has_more: false };
+
 /** One file: what it is, what its check found, its examples, and the jobs that use it. */
 export function FilePage({ id, after }: { id: string; after: number }) {
   const file = useLoaded(() => api.file(id));
   const mayJobs = useMay()('jobs:read');
-  const jobs = useLoaded(async () => (mayJobs ? (await api.jobs(id)).data : []));
+  const jobs = useLoaded(async () => (mayJobs ? await api.jobs(id) : NO_JOBS));
   const [error, setError] = useState<Error | null>(null);
   const { value } = file;
   useEffect(() => {
@@ -33,7 +39,7 @@ export function FilePage({ id, after }: { id: string; after: number }) {
     );
   return (
     <main>
-      <Head file={value} users={jobs.value ?? []} onError={setError} />
+      <Head file={value} users={jobs.value ?? NO_JOBS} onError={setError} />
       <Failure error={error ?? file.error} />
       {problemsOf(value).length > 0 && (
         <section className="notice bad" aria-label="Problems">
@@ -42,7 +48,7 @@ export function FilePage({ id, after }: { id: string; after: number }) {
         </section>
       )}
       {value.graft && <Report id={id} report={value.graft} />}
-      {jobs.value && jobs.value.length > 0 && <Users jobs={jobs.value} />}
+      {jobs.value && jobs.value.data.length > 0 && <UsedBy {...jobs.value} />}
       {value.purpose === 'fine-tune' && (
         <Examples key={after} id={id} after={after} total={value.graft?.records ?? null} />
       )}
@@ -52,7 +58,7 @@ export function FilePage({ id, after }: { id: string; after: number }) {
 
 interface HeadProps {
   readonly file: FileObject;
-  readonly users: readonly JobObject[];
+  readonly users: Users;
   readonly onError: (error: Error) => void;
 }
 
@@ -97,11 +103,11 @@ function Head({ file, users, onError }: HeadProps) {
 }
 
 /** What deleting takes away, in words. */
-export function lossOf(file: FileObject, users: readonly JobObject[] = []): string {
+export function lossOf(file: FileObject, { data, has_more: more }: Users = NO_JOBS): string {
   const { graft: report } = file;
   const what = report && report.records > 0 ? ` with its ${examplesIn(report)}` : '';
-  const jobs = `${users.length} job${users.length === 1 ? '' : 's'}`;
-  const kept = users.length > 0 ? ` Models and figures of the ${jobs} that used it stay.` : '';
+  const jobs = `${data.length}${more ? ' or more' : ''} job${data.length === 1 ? '' : 's'}`;
+  const kept = data.length > 0 ? ` Models and figures of the ${jobs} that used it stay.` : '';
   return `Delete ${file.filename}${what}? It is gone for good.${kept}`;
 }
 
@@ -109,7 +115,6 @@ function Report({ id, report }: { id: string; report: FileReport }) {
   const { duplicates, duplicate_lines: repeated, longest_line: longest } = report;
   const kinds = kindsIn(report);
   const source = sourceOf(report);
-  const line = (number: number) => linkTo(`/files/${id}?after=${number - 1}`);
   return (
     <section aria-label="Report">
       <dl className="strip">
@@ -126,31 +131,14 @@ function Report({ id, report }: { id: string; report: FileReport }) {
       {report.warnings.length > 0 && (
         <div className="notice warn">
           <Sentences of={report.warnings} />
-          {repeated.length > 0 && (
-            <p className="jump">
-              Look at line{repeated.length === 1 ? '' : 's'}{' '}
-              {repeated.map((number) => (
-                <a key={number} {...line(number)} aria-label={`Line ${number}, a duplicate`}>
-                  {number}
-                </a>
-              ))}
-              {duplicates > repeated.length && '…'}
-            </p>
-          )}
+          <Lines file={id} lines={repeated} all={duplicates} what="a duplicate" />
         </div>
       )}
     </section>
   );
 }
 
-const Figure = ({ name, value }: { name: string; value: string }) => (
-  <div>
-    <dt>{name}</dt>
-    <dd>{value}</dd>
-  </div>
-);
-
-function Users({ jobs }: { jobs: readonly JobObject[] }) {
+function UsedBy({ data: jobs, has_more: more }: Users) {
   return (
     <section aria-label="Jobs">
       <h2>Jobs that use it</h2>
@@ -161,7 +149,12 @@ function Users({ jobs }: { jobs: readonly JobObject[] }) {
             <StatePill status={job.status} />
           </li>
         ))}
-        {jobs.length > 8 && <li className="faint">and {jobs.length - 8} more</li>}
+        {jobs.length > 8 && (
+          <li className="faint">
+            and {jobs.length - 8}
+            {more && ' or more'} others
+          </li>
+        )}
       </ul>
     </section>
   );

@@ -28,15 +28,22 @@ describe('a live point', () => {
 describe('an answer about a running job', () => {
   const running = (graft: object, status = 'running') =>
     ({ status, graft }) as unknown as JobObject;
-  const shown = running({ progress: { step: 9 }, worker_silent_seconds: 0, training_seconds: 4 });
+  const shown = running({
+    phase: 'Training: step 9',
+    progress: { step: 9 },
+    worker_silent_seconds: 0,
+    training_seconds: 4,
+  });
 
   it('says how its worker is, and leaves the rest to the stream', () => {
     const answer = running({
+      phase: 'Its worker has been silent for 11 s',
       progress: { step: 8 },
       worker_silent_seconds: 11,
       training_seconds: 5,
     });
     expect(withPulse(shown, answer).graft).toEqual({
+      phase: 'Its worker has been silent for 11 s',
       progress: { step: 9 },
       worker_silent_seconds: 11,
       training_seconds: 5,

@@ -1,11 +1,11 @@
 import type { CheckpointObject, JobEventObject, JobObject, MetricsObject } from '@graft/contracts';
+import { lossText } from '@graft/contracts/loss-text';
 import { TERMINAL_STATUSES } from '@graft/contracts/openai';
 import { useCallback, useEffect, useState } from 'react';
 import { api, NoAnswer } from '../api.js';
 import { onBack } from '../contact.js';
 import { follow, type ServerEvent } from '../sse.js';
 import { isVisible } from '../visibility.js';
-import { short } from '../wording.js';
 
 /** Everything the job page shows. */
 export interface JobData {
@@ -59,7 +59,7 @@ function stepLine(job: JobObject, point: MetricPoint, number: string): JobEventO
     created_at: Math.floor(Date.now() / 1000),
     level: 'info',
     type: 'metrics',
-    message: `Step ${point.step}/${job.graft.progress.total_steps ?? '?'}: training loss=${typeof loss === 'number' ? loss.toFixed(2) : short(loss)}`,
+    message: `Step ${point.step}/${job.graft.progress.total_steps ?? '?'}: training loss=${lossText(loss ?? NaN)}`,
     data: null,
   };
 }
@@ -118,8 +118,8 @@ const PULSE_MS = 3000;
 /** What changes of a running job without any event, as it is in a newer answer. */
 export const withPulse = (job: JobObject, { status, graft }: JobObject): JobObject => {
   if (job.status !== status) return job; // the stream tells of that in its own order
-  const { training_seconds, worker_silent_seconds } = graft;
-  return { ...job, graft: { ...job.graft, training_seconds, worker_silent_seconds } };
+  const { phase, training_seconds, worker_silent_seconds } = graft;
+  return { ...job, graft: { ...job.graft, phase, training_seconds, worker_silent_seconds } };
 };
 
 /** A job as it is and as it goes on, until it ends: then everything is asked for once more and the stream is let go. */
@@ -131,6 +131,7 @@ export function useJob(id: string): LiveJob {
   useEffect(() => {
     let stop = new AbortController();
     let gone = false;
+    /** Whether all has been asked for and answered; without it the server's return begins anew. */
     let loadedOnce = false;
     const failed = (failure: Error) => gone || failure instanceof NoAnswer || setError(failure);
     const refresh = async () => {
@@ -147,8 +148,6 @@ export function useJob(id: string): LiveJob {
     };
     const event = (arrived: ServerEvent) => {
       if (arrived.kind === 'reset' || ended(arrived)) {
-        stop.abort();
-        stop = new AbortController();
         void start();
         return;
       }
@@ -156,15 +155,19 @@ export function useJob(id: string): LiveJob {
       if (changesRecords(arrived)) refresh().catch(failed);
     };
     const start = async () => {
+      stop.abort();
+      stop = new AbortController();
+      const { signal } = stop;
+      loadedOnce = false;
       try {
         const { data: loaded, upTo } = await load(id);
-        if (gone) return;
+        if (signal.aborted) return;
         loadedOnce = true;
         setData(loaded);
         setError(null);
         if (TERMINAL_STATUSES.includes(loaded.job.status)) return setConnected(true);
         const path = `/fine_tuning/jobs/${encodeURIComponent(id)}/stream`;
-        await follow(path, { event, connected: setConnected, after: upTo }, stop.signal);
+        await follow(path, { event, connected: setConnected, after: upTo }, signal);
       } catch (failure) {
         failed(failure as Error);
       }

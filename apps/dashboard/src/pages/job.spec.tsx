@@ -1,10 +1,12 @@
 // @vitest-environment happy-dom
 // What a browser against a healthy server cannot be made to show: a stream that is cut, a page that breaks.
-import type { JobEventObject, JobObject } from '@graft/contracts';
-import { cleanup, configure, render, screen, waitFor } from '@testing-library/react';
+import type { ApiKeyObject, DataReport, JobEventObject, JobObject, Scope } from '@graft/contracts';
+import { cleanup, configure, render, screen, waitFor, within } from '@testing-library/react';
 import { createServer, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterAll, afterEach, beforeAll, expect, it, vi } from 'vitest';
+import { OwnKey } from '../own-key.js';
+import { ContactBanner } from '../parts/contact-banner.js';
 import { ErrorBoundary } from '../parts/error-boundary.js';
 import { JobPage } from './job.js';
 
@@ -64,9 +66,12 @@ configure({ asyncUtilTimeout: 10_000 }); // the machine may be busy
 
 let server: Server;
 const answers: Record<string, unknown> = {};
+/** Whether the server cuts every connection but those that are open. */
+let away = false;
 let streams: { lastId: string | undefined; response: ServerResponse }[] = [];
 beforeAll(async () => {
   Object.assign(answers, {
+    '/healthz': {},
     '/v1/fine_tuning/jobs/ftjob-abc': job,
     '/v1/fine_tuning/jobs/ftjob-abc/events': list([line(3, 'third'), line(1, 'first')]),
     '/v1/fine_tuning/jobs/ftjob-abc/logs': list([line(2, 'a line of the trainer')]),
@@ -81,6 +86,7 @@ beforeAll(async () => {
   });
   server = createServer((request, response) => {
     const path = request.url?.split('?')[0] ?? '';
+    if (away) return void response.destroy();
     if (path.endsWith('/stream')) {
       streams.push({ lastId: request.headers['last-event-id'] as string | undefined, response });
       response.writeHead(200, { 'content-type': 'text/event-stream' });
@@ -102,7 +108,9 @@ beforeAll(async () => {
 afterEach(() => {
   cleanup();
   streams = [];
+  away = false;
   answers['/v1/fine_tuning/jobs/ftjob-abc'] = job;
+  answers['/v1/fine_tuning/jobs/ftjob-abc/checkpoints'] = list([]);
 });
 afterAll(() => {
   server.closeAllConnections();
@@ -139,6 +147,130 @@ it(
   },
 );
 
+it('writes a live step as the history does', async () => {
+  render(<JobPage id="ftjob-abc" tab="log" />);
+  await waitFor(() => expect(streams.length).toBe(1));
+  send('metrics', 4, { step: 2, loss: 0.0013 });
+  await waitFor(() => expect(shownLines().at(-1)).toBe('Step 2/?: training loss=0.001300'));
+});
+
+it('asks once more for all of a job that ended while the API was away', async () => {
+  render(
+    <>
+      <ContactBanner />
+      <JobPage id="ftjob-abc" tab={null} />
+    </>,
+  );
+  await waitFor(() => expect(streams.length).toBe(1));
+  const done = { ...job, status: 'succeeded', finished_at: 9 } as const;
+  answers['/v1/fine_tuning/jobs/ftjob-abc'] = done;
+  away = true;
+  send('job', 5, done);
+  await screen.findByText('Graft does not answer');
+  expect(screen.queryByText('succeeded')).toBeNull();
+  away = false;
+  await screen.findByText('succeeded');
+  expect(streams.length).toBe(1);
+});
+
+const data: DataReport = {
+  examples: 1200,
+  tokens: 60_000,
+  supervised_tokens: 15_000,
+  sampled: false,
+  longest: 812,
+  max_seq_len: 512,
+  cut: 2,
+  cut_lines: [7, 31],
+  duplicates: 1,
+  overlap: 0,
+  formats: { messages: 1200 },
+  ignored_fields: {},
+  warnings: ['2 of 1,200 examples of the training file are longer than 512 tokens.'],
+};
+
+it('says what the data of a job are for its base, and leads to the lines that are cut', async () => {
+  answers['/v1/files/file-1'] = { object: 'file', id: 'file-1', filename: 'desk.jsonl' };
+  answers['/v1/fine_tuning/jobs/ftjob-abc'] = { ...job, graft: { ...job.graft, data } };
+  render(<JobPage id="ftjob-abc" tab="data" />);
+  const part = within(await screen.findByRole('region', { name: 'Data' }));
+  expect(screen.getByRole('tab', { name: 'Data with warnings' })).toBeTruthy();
+  const link = await part.findByRole('link', { name: 'desk.jsonl' });
+  expect(link.getAttribute('href')).toBe('/files/file-1');
+  const figures = [...document.querySelectorAll('#tab-panel dl > div')].map(
+    (box) => `${box.querySelector('dd')?.textContent} ${box.querySelector('dt')?.textContent}`,
+  );
+  expect(figures).toEqual([
+    '1,200 chats',
+    '60,000 tokens in a pass',
+    '15,000 of them learnt',
+    '812 tokens in the longest',
+    '2 cut at 512 tokens',
+    '1 duplicate',
+  ]);
+  expect(part.getByText(data.warnings[0]!)).toBeTruthy();
+  const line = part.getByRole('link', { name: 'Line 31, cut' });
+  expect(line.getAttribute('href')).toBe('/files/file-1?after=30');
+});
+
+it('says that the data of a job were not looked at', async () => {
+  render(<JobPage id="ftjob-abc" tab="data" />);
+  await screen.findByText('The data were not looked at.');
+});
+
+it('offers each thing to do with a checkpoint to keys that may do it', async () => {
+  const checkpoint = {
+    id: 'ftckpt-1',
+    created_at: 1,
+    step_number: 9,
+    fine_tuned_model_checkpoint: 'ft:tiny:ckpt-step-9',
+    metrics: {},
+    graft: { usable: true, bytes: 1, best: false },
+  };
+  answers['/v1/fine_tuning/jobs/ftjob-abc/checkpoints'] = list([checkpoint]);
+  const offered = async (...scopes: Scope[]) => {
+    render(
+      <OwnKey value={{ scopes } as unknown as ApiKeyObject}>
+        <JobPage id="ftjob-abc" tab="checkpoints" />
+      </OwnKey>,
+    );
+    await screen.findByText('ft:tiny:ckpt-step-9');
+    const names = ['Download step 9', 'Chat with step 9'].filter((name) =>
+      screen.queryByLabelText(name),
+    );
+    cleanup();
+    return names;
+  };
+  expect(await offered('jobs:read', 'models:read')).toEqual(['Chat with step 9']);
+  expect(await offered('jobs:read', 'files:read')).toEqual(['Download step 9']);
+  expect(await offered('jobs:read')).toEqual([]);
+});
+
+it('says why no checkpoint was saved only where a run could have come to one', async () => {
+  const cancelled = (step: number) => ({
+    ...job,
+    status: 'cancelled',
+    graft: { ...job.graft, progress: { ...job.graft.progress, step } },
+  });
+  answers['/v1/fine_tuning/jobs/ftjob-abc'] = cancelled(0);
+  render(<JobPage id="ftjob-abc" tab="checkpoints" />);
+  await screen.findByText('None saved.');
+  cleanup();
+  answers['/v1/fine_tuning/jobs/ftjob-abc'] = cancelled(3);
+  render(<JobPage id="ftjob-abc" tab="checkpoints" />);
+  await screen.findByText('None saved: the run ended before its first checkpoint.');
+});
+
+it('forgets a refusal once the same is asked for again', async () => {
+  render(<JobPage id="ftjob-abc" tab={null} />);
+  const pause = await screen.findByRole('button', { name: 'Pause' });
+  pause.click();
+  await screen.findByText('no /v1/fine_tuning/jobs/ftjob-abc/pause');
+  answers['/v1/fine_tuning/jobs/ftjob-abc/pause'] = job;
+  pause.click();
+  await waitFor(() => expect(screen.queryByRole('alert')).toBeNull());
+});
+
 it('says what the run warns of, in words', async () => {
   const warnings = [
     { code: 'overfitting', message: 'The validation loss has risen since step 10.', step: 40 },
@@ -159,12 +291,22 @@ it('says that the worker of a running job is silent, though no event tells of it
   expect(screen.queryByText(/silent/)).toBeNull();
   const silent = (seconds: number | null) => ({
     ...job,
-    graft: { ...job.graft, worker_silent_seconds: seconds },
+    graft: {
+      ...job.graft,
+      worker_silent_seconds: seconds,
+      phase: {
+        code: 'training',
+        message:
+          seconds === null ? 'Training the adapter' : `Its worker has been silent for ${seconds} s`,
+      },
+    },
   });
   answers['/v1/fine_tuning/jobs/ftjob-abc'] = silent(9.4);
   await screen.findByText('its worker has been silent for 9 s');
+  expect(screen.getAllByText(/silent/).length).toBe(1);
   answers['/v1/fine_tuning/jobs/ftjob-abc'] = silent(null);
   await waitFor(() => expect(screen.queryByText(/silent/)).toBeNull());
+  await screen.findByText('Training the adapter');
 });
 
 it('says that there is no such job', async () => {

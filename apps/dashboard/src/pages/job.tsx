@@ -12,15 +12,16 @@ import { Failure } from '../parts/failure.js';
 import { Attempts } from '../parts/job-attempts.js';
 import { JobCharts } from '../parts/job-charts.js';
 import { Checkpoints } from '../parts/job-checkpoints.js';
+import { JobDataReport } from '../parts/job-data-report.js';
 import { JobHeader } from '../parts/job-header.js';
 import { Results } from '../parts/job-results.js';
 import { SpecView } from '../parts/job-spec.js';
 import { Loading } from '../parts/loading.js';
 import { Tabs } from '../parts/tabs.js';
 import { Warnings } from '../parts/warnings.js';
-import { useJob } from './job-data.js';
+import { useJob, type JobData } from './job-data.js';
 
-const TABS = ['Charts', 'Log', 'Checkpoints', 'Attempts', 'Spec'] as const;
+const TABS = ['Charts', 'Log', 'Checkpoints', 'Data', 'Attempts', 'Spec'] as const;
 type Tab = (typeof TABS)[number];
 
 function pageTitle(job: JobObject | undefined): string {
@@ -41,7 +42,10 @@ export function JobPage({ id, tab }: { id: string; tab: string | null }) {
     return () => void (document.title = 'Graft');
   }, [job]);
 
-  const act = (action: () => Promise<JobObject>) => action().then(setJob, setProblem);
+  const act = (action: () => Promise<JobObject>) => {
+    setProblem(null);
+    return action().then(setJob, setProblem);
+  };
   const cancel = () =>
     confirm(
       'Cancel this job? It cannot be resumed. Its saved checkpoints stay: you can download them and chat with them.',
@@ -79,10 +83,7 @@ export function JobPage({ id, tab }: { id: string; tab: string | null }) {
         names={TABS}
         open={open}
         choose={setTab}
-        beside={(name) =>
-          name === 'Checkpoints' &&
-          data.checkpoints.length > 0 && <span className="faint"> {data.checkpoints.length}</span>
-        }
+        beside={(name) => <Beside tab={name} data={data} />}
       >
         {open === 'Charts' && <JobCharts metrics={data.metrics} over={isOver(job)} />}
         {open === 'Log' && <EventLog events={data.log} />}
@@ -90,14 +91,30 @@ export function JobPage({ id, tab }: { id: string; tab: string | null }) {
           <Checkpoints
             rows={data.checkpoints}
             evaluations={data.metrics.evaluations}
-            over={isOver(job)}
+            job={job}
             onError={setProblem}
           />
         )}
+        {open === 'Data' && <JobDataReport job={job} />}
         {open === 'Attempts' && <Attempts job={job} />}
         {open === 'Spec' && <SpecView job={job} />}
       </Tabs>
     </main>
+  );
+}
+
+/** How much there is behind a tab, or that it holds something to know. */
+function Beside({ tab, data: { job, checkpoints } }: { tab: Tab; data: JobData }) {
+  if (tab === 'Checkpoints' && checkpoints.length > 0)
+    return <span className="faint"> {checkpoints.length}</span>;
+  const warnings = job.graft.data?.warnings.length ?? 0;
+  if (tab !== 'Data' || warnings === 0) return null;
+  return (
+    <span className="silent" title={`${warnings} warning${warnings === 1 ? '' : 's'}`}>
+      {' '}
+      <span aria-hidden="true">⚠</span>
+      <span className="unseen">with warnings</span>
+    </span>
   );
 }
 

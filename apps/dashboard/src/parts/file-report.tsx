@@ -15,8 +15,10 @@ const SOURCES: Readonly<Record<string, string>> = {
   parquet: 'Parquet',
 };
 
-/** Records of each format and its name, most first. */
-export function kindsIn({ formats }: Report): readonly (readonly [n: number, name: string])[] {
+/** Examples of each format and its name, most first. */
+export function kindsIn({
+  formats,
+}: Pick<Report, 'formats'>): readonly (readonly [n: number, name: string])[] {
   return Object.entries(formats)
     .sort(([x, a], [y, b]) => b - a || x.localeCompare(y))
     .map(([kind, n]) => [n, FORMATS[kind]?.[n === 1 ? 0 : 1] ?? kind] as const);

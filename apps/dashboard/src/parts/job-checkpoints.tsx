@@ -1,6 +1,6 @@
-import type { CheckpointObject, MetricsObject } from '@graft/contracts';
+import type { CheckpointObject, JobObject, MetricsObject } from '@graft/contracts';
 import { archive } from '../api.js';
-import { lowestValidation } from '../job-words.js';
+import { isOver, lowestValidation } from '../job-words.js';
 import { linkTo } from '../navigation.js';
 import { useMay } from '../own-key.js';
 import { ago, bytes, moment, short } from '../wording.js';
@@ -11,7 +11,7 @@ const COLUMNS = ['Step', 'Model', 'Training loss', 'Validation loss', 'Size', 'S
 interface Props {
   readonly rows: readonly CheckpointObject[];
   readonly evaluations: MetricsObject['evaluations'];
-  readonly over: boolean;
+  readonly job: JobObject;
   readonly onError: (error: Error) => void;
 }
 
@@ -20,7 +20,7 @@ const measured = (evaluations: MetricsObject['evaluations']): ReadonlyMap<number
   new Map(evaluations.flatMap(({ step, loss }) => (loss === null ? [] : [[step, loss]])));
 
 /** The step of the checkpoint to take, or null where no two can be compared. */
-function bestStep({ rows, evaluations }: Props): number | null {
+function bestStep({ rows, evaluations }: Omit<Props, 'job'>): number | null {
   const marked = rows.find((row) => row.graft.best);
   const losses = measured(evaluations);
   const compared = rows.filter((row) => losses.has(row.step_number));
@@ -30,14 +30,16 @@ function bestStep({ rows, evaluations }: Props): number | null {
   return lowestValidation(kept)?.step ?? null;
 }
 
+function noneSaved(job: JobObject): string {
+  if (!isOver(job)) return 'None saved yet.';
+  return job.graft.progress.step > 0
+    ? 'None saved: the run ended before its first checkpoint.'
+    : 'None saved.';
+}
+
 export function Checkpoints(props: Props) {
-  const { rows, evaluations, over } = props;
-  if (rows.length === 0)
-    return (
-      <p className="faint">
-        {over ? 'None saved: the run was shorter than the first checkpoint.' : 'None saved yet.'}
-      </p>
-    );
+  const { rows, evaluations } = props;
+  if (rows.length === 0) return <p className="faint">{noneSaved(props.job)}</p>;
   const best = bestStep(props);
   const losses = measured(evaluations);
   return (
@@ -76,24 +78,26 @@ export function Checkpoints(props: Props) {
 function Actions({ row, onError }: { row: CheckpointObject; onError: (error: Error) => void }) {
   const name = row.fine_tuned_model_checkpoint;
   const may = useMay();
-  if (!may('models:read')) return null;
-  if (row.graft.usable === false)
-    return <span className="faint">only to go on from, no adapter</span>;
+  if (row.graft.usable === false) return <span className="faint">for resuming only</span>;
   return (
     <>
-      <button
-        aria-label={`Download step ${row.step_number}`}
-        onClick={() => archive(name).catch(onError)}
-      >
-        Download
-      </button>
-      <a
-        className="button"
-        aria-label={`Chat with step ${row.step_number}`}
-        {...linkTo(`/chat?model=${encodeURIComponent(name)}`)}
-      >
-        Chat
-      </a>
+      {may('files:read') && (
+        <button
+          aria-label={`Download step ${row.step_number}`}
+          onClick={() => archive(name).catch(onError)}
+        >
+          Download
+        </button>
+      )}
+      {may('models:read') && (
+        <a
+          className="button"
+          aria-label={`Chat with step ${row.step_number}`}
+          {...linkTo(`/chat?model=${encodeURIComponent(name)}`)}
+        >
+          Chat
+        </a>
+      )}
     </>
   );
 }

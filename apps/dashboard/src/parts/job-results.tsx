@@ -17,14 +17,18 @@ export function Results({ job, onError }: { job: JobObject; onError: (error: Err
       <div className="bar">
         <b className="break">{model}</b>
         <span className="grow" />
-        {model && may('models:read') && (
+        {model && (
           <span className="actions">
-            <button className="main" onClick={() => archive(model).catch(onError)}>
-              <span aria-hidden="true">↓</span> Download .zip
-            </button>
-            <a className="button" {...linkTo(`/chat?model=${encodeURIComponent(model)}`)}>
-              Chat with it
-            </a>
+            {may('files:read') && (
+              <button className="main" onClick={() => archive(model).catch(onError)}>
+                <span aria-hidden="true">↓</span> Download .zip
+              </button>
+            )}
+            {may('models:read') && (
+              <a className="button" {...linkTo(`/chat?model=${encodeURIComponent(model)}`)}>
+                Chat with it
+              </a>
+            )}
           </span>
         )}
       </div>

@@ -1,0 +1,11 @@
+// @vitest-environment happy-dom
+import type { FileObject, JobObject } from '@graft/contracts';
+import { expect, it } from 'vitest';
+import { lossOf } from './file.js';
+
+it('does not call the first page of jobs all of them', () => {
+  const file = { filename: 'a.jsonl' } as FileObject;
+  const data = Array.from({ length: 50 }, () => ({}) as JobObject);
+  expect(lossOf(file, { data, has_more: false })).toContain('of the 50 jobs that used it stay');
+  expect(lossOf(file, { data, has_more: true })).toContain('of the 50 or more jobs that used it');
+});
