@@ -162,7 +162,30 @@ describe.skipIf(!program)('a job in the dashboard', () => {
     expect(readFileSync(await download.path()).includes('weights at 1')).toBe(true);
     await page.getByRole('link', { name: 'Chat with step 1' }).click();
     await page.getByRole('heading', { name: /^given-up · \w{8} · step 1$/ }).waitFor();
+    await page.getByRole('heading', { name: 'tiny', exact: true }).waitFor();
+    expect(await page.getByLabel('compare with its base').isChecked()).toBe(true);
     expect(tabs.problems()).toEqual([]);
+  });
+
+  it('keeps a zoom when a checkpoint is saved', async () => {
+    const [job, lease] = await running('zoomed');
+    for (let n = 1; n <= 20; n++) await worker.tell(lease, step(n, 5 / n));
+    const page = await tabs.open(`/jobs/${job.id}`);
+    const plot = page.locator('.chart .u-over').first();
+    await plot.waitFor();
+    const box = (await plot.boundingBox())!;
+    const y = box.y + box.height / 2;
+    await page.mouse.move(box.x + 0.5 * box.width, y);
+    await page.mouse.down();
+    await page.mouse.move(box.x + 0.8 * box.width, y, { steps: 5 });
+    await page.mouse.up();
+    const uplots = page.locator('.chart .uplot');
+    await uplots.first().evaluate((element) => (element.dataset['before'] = 'yes'));
+    await save(lease, 20);
+    await page.getByText('Dotted line: a saved checkpoint.').waitFor();
+    expect(await uplots.first().getAttribute('data-before')).toBe('yes');
+    await api.post(`/fine_tuning/jobs/${job.id}/cancel`);
+    await picture(page, 'job-zoomed');
   });
 
   it('is not paused by a single key', async () => {

@@ -128,6 +128,7 @@ export const api = {
     post<JoinTokenObject>('/join_tokens', { name, pool }),
   revokeJoinToken: (id: string) => remove(`/join_tokens/${id}`),
   models: () => get<Page<ModelObject>>('/models'),
+  model: (id: string) => get<ModelObject>(`/models/${encodeURIComponent(id)}`),
   importModel: (source: string) => post<ModelObject>('/models', { source }),
   deleteModel: (id: string) => remove(`/models/${encodeURIComponent(id)}`),
   upload: async (

@@ -51,20 +51,22 @@ export function ChatPage({ model }: { model: string | null }) {
   const models = useLoaded(async () =>
     (await api.models()).data.filter((m) => (m.graft?.status ?? 'ready') === 'ready'),
   );
+  // A checkpoint is a model that no list has.
+  const named = useLoaded(async () => (model ? await api.model(model) : null));
   const [chosen, setChosen] = useState(model ?? '');
   const [beside, setBeside] = useState(true);
   const list: readonly ModelObject[] = models.value ?? [];
   const current = chosen || (list.find((m) => m.graft?.kind !== 'base') ?? list[0])?.id;
-  // A checkpoint has a name but is not listed: it is its job's model's name and more.
-  const base =
-    list.find((m) => m.id === current || current?.startsWith(`${m.id}:`))?.graft?.base ?? null;
+  const known = named.value ? [...list, named.value] : list;
+  const base = known.find((m) => m.id === current)?.graft?.base ?? null;
+  const ready = models.value !== null && (!model || named.value !== null || named.error !== null);
   const names = list.map((m) => m.id);
-  const sides = models.value && current ? [current, ...(beside && base ? [base] : [])] : [];
+  const sides = ready && current ? [current, ...(beside && base ? [base] : [])] : [];
   return (
     <main>
       <h1>Chat</h1>
-      <Failure error={models.error} />
-      {models.value === null && <Loading error={models.error} />}
+      <Failure error={models.error ?? named.error} />
+      {!ready && <Loading error={models.error} />}
       <div className="bar">
         <label htmlFor="model">Model</label>
         <select id="model" value={current ?? ''} onChange={(e) => setChosen(e.target.value)}>
@@ -82,7 +84,7 @@ export function ChatPage({ model }: { model: string | null }) {
       {sides.length > 0 ? (
         <Conversation key={sides.join()} models={sides} />
       ) : (
-        models.value && <p className="faint">No model is ready yet: import a base under Models.</p>
+        ready && <p className="faint">No model is ready yet: import a base under Models.</p>
       )}
     </main>
   );

@@ -214,7 +214,7 @@ export function Chart(props: ChartProps) {
       made.destroy();
       plot.current = null;
     };
-  }, [shape, props.marks?.length, props.log, scheme]);
+  }, [shape, props.log, scheme]);
 
   useEffect(() => {
     if (plot.current) update(plot.current, plotData(props));
