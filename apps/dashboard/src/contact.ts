@@ -10,21 +10,20 @@ const PATIENCE_MS = 3000;
 const CHANGED = 'graft:contact';
 const BACK = 'graft:back';
 
-let lastAnswer = Date.now();
-let lost = false;
+/** When the first question was asked that nobody answered; null while the server answers. */
+let silentSince: number | null = null;
 
 /** The server answered something. */
 export function answered(): void {
-  lastAnswer = Date.now();
-  if (!lost) return;
-  lost = false;
+  if (silentSince === null) return;
+  silentSince = null;
   dispatchEvent(new Event(CHANGED));
   dispatchEvent(new Event(BACK));
 }
 
-function unanswered(): void {
-  if (lost) return;
-  lost = true;
+function unanswered(asked: number): void {
+  if (silentSince !== null) return;
+  silentSince = asked;
   dispatchEvent(new Event(CHANGED));
 }
 
@@ -36,13 +35,14 @@ export function onBack(back: () => void): () => void {
 
 /** Asks for the smallest thing there is; a proxy's answer for a server that is down is none. */
 export async function probe(): Promise<void> {
+  const asked = Date.now();
   try {
     const init: RequestInit = { cache: 'no-store', signal: AbortSignal.timeout(PATIENCE_MS) };
     const { ok } = await fetch('/healthz', init);
     if (ok) answered();
-    else unanswered();
+    else unanswered(asked);
   } catch {
-    unanswered();
+    unanswered(asked);
   }
 }
 
@@ -53,7 +53,8 @@ function watch(): () => void {
     clearTimeout(timer);
     if (isVisible()) await probe();
     clearTimeout(timer);
-    if (!over) timer = setTimeout(() => void round(), lost ? PROBE_WHILE_LOST_MS : PROBE_MS);
+    if (!over)
+      timer = setTimeout(() => void round(), silentSince === null ? PROBE_MS : PROBE_WHILE_LOST_MS);
   };
   void round();
   const unwatch = onVisibility((visible) => visible && void round());
@@ -69,9 +70,9 @@ function subscribe(notify: () => void): () => void {
   return () => removeEventListener(CHANGED, notify);
 }
 
-export const useLost = (): boolean => useSyncExternalStore(subscribe, () => lost);
+export const useLost = (): boolean => useSyncExternalStore(subscribe, () => silentSince !== null);
 
-/** Keeps asking while mounted; seconds since the last answer, or null while the server answers. */
+/** Keeps asking while mounted; for how many seconds it was in vain, or null while the server answers. */
 export function useContact(): number | null {
   useEffect(watch, []);
   const isLost = useLost();
@@ -81,5 +82,5 @@ export function useContact(): number | null {
     const timer = setInterval(() => tick((n) => n + 1), 1000);
     return () => clearInterval(timer);
   }, [isLost]);
-  return isLost ? (Date.now() - lastAnswer) / 1000 : null;
+  return silentSince === null ? null : (Date.now() - silentSince) / 1000;
 }

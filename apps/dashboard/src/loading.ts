@@ -34,7 +34,10 @@ export function useLoaded<T>(fetcher: () => Promise<T>, everyMs = 0): Loaded<T> 
           setValue(fetched);
           setError(null);
         },
-        (failure: Error) => alive.current && !(failure instanceof NoAnswer) && setError(failure),
+        (failure: Error) => {
+          if (!alive.current || number !== asked.current) return;
+          if (!(failure instanceof NoAnswer)) setError(failure);
+        },
       )
       .finally(() => (waiting.current -= 1));
   }, []);

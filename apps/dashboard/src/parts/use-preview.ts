@@ -1,6 +1,7 @@
 import type { JobPreviewObject } from '@graft/contracts';
 import { useEffect, useRef, useState } from 'react';
-import { api, ApiError } from '../api.js';
+import { api, NoAnswer } from '../api.js';
+import { onBack } from '../contact.js';
 
 /** What the API says would come of a create call; of the last body it has answered. */
 export interface Preview {
@@ -21,6 +22,8 @@ export function usePreview(body: Record<string, unknown> | null): Preview {
   const [preview, setPreview] = useState(NOTHING);
   const newest = useRef<string | null>(null);
   newest.current = text;
+  const [returns, setReturns] = useState(0);
+  useEffect(() => onBack(() => setReturns((n) => n + 1)), []);
 
   useEffect(() => {
     if (text === null) return setPreview(NOTHING);
@@ -31,12 +34,11 @@ export function usePreview(body: Record<string, unknown> | null): Preview {
     const timer = setTimeout(() => {
       api.previewJob(JSON.parse(text)).then(
         (plan) => answered({ plan, refused: null }),
-        // What is refused has no plan; where the API does not answer, the last one still tells something.
-        (refused: Error) =>
-          answered(refused instanceof ApiError ? { plan: null, refused } : { refused }),
+        // Where the API does not answer the page says so, and asks again when it does; the last plan still tells something.
+        (refused: Error) => refused instanceof NoAnswer || answered({ plan: null, refused }),
       );
     }, PAUSE_MS);
     return () => clearTimeout(timer);
-  }, [text]);
+  }, [text, returns]);
   return preview;
 }
