@@ -1,5 +1,5 @@
 import type { FileObject } from '@graft/contracts';
-import { useState } from 'react';
+import { useRef, useState } from 'react';
 import { api, ApiError } from './api.js';
 
 /** Endings of what can be read as training data. */
@@ -13,7 +13,7 @@ export interface AskedTable {
   readonly names: readonly string[];
 }
 
-/** Uploads one file after the other; keeps what came of each. */
+/** Uploads one file after the other; keeps what came of each. What is asked for meanwhile is not taken. */
 export function useUploads(onDone: () => void) {
   const [error, setError] = useState<Error | null>(null);
   const [busy, setBusy] = useState<string | null>(null);
@@ -30,21 +30,28 @@ export function useUploads(onDone: () => void) {
       if (names) setTables((now) => [...now, { file, names }]);
       else setError(failure as Error);
     }
+  };
+  const working = useRef(false);
+  const alone = async (work: () => Promise<void>) => {
+    if (working.current) return;
+    working.current = true;
+    setError(null);
+    await work();
+    working.current = false;
     setBusy(null);
-  };
-  const upload = async (chosen: readonly File[]) => {
-    setError(null);
-    setFresh([]);
-    setTables([]);
-    for (const file of chosen) await send(file);
     onDone();
   };
+  const upload = (chosen: readonly File[]) =>
+    alone(async () => {
+      setFresh([]);
+      setTables([]);
+      for (const file of chosen) await send(file);
+    });
   const leave = (table: AskedTable) => setTables((now) => now.filter((other) => other !== table));
-  const pick = async (table: AskedTable, columns: Columns) => {
-    leave(table);
-    setError(null);
-    await send(table.file, columns);
-    onDone();
-  };
+  const pick = (table: AskedTable, columns: Columns) =>
+    alone(async () => {
+      leave(table);
+      await send(table.file, columns);
+    });
   return { error, setError, busy, fresh, tables, upload, leave, pick };
 }

@@ -23,22 +23,17 @@ export function KeysPage() {
 }
 
 /** What revoking a key means for the one who does it. */
-export function revocation(
-  key: ApiKeyObject,
-  keys: readonly ApiKeyObject[],
-  own: ApiKeyObject | null,
-): string {
-  const admins = keys.filter(({ scopes }) => scopes.includes('admin'));
-  const last = admins.length === 1 && admins[0]?.id === key.id;
+function revocation(key: ApiKeyObject, own: ApiKeyObject | null): string {
   return [
     `Revoke ${key.name}? Every program that uses it is refused at once, and this cannot be undone.`,
     ...(key.id === own?.id ? ['You are signed in with this key: you will be signed out.'] : []),
-    ...(last
-      ? [
-          'It is the last admin key: without one nobody can make keys, import bases or let workers join. Make another admin key first.',
-        ]
-      : []),
   ].join('\n\n');
+}
+
+/** The key without which nobody could make another; null while there are several. */
+function lastAdmin(keys: readonly ApiKeyObject[]): ApiKeyObject | null {
+  const admins = keys.filter(({ scopes }) => scopes.includes('admin'));
+  return admins.length === 1 ? (admins[0] ?? null) : null;
 }
 
 function ApiKeys() {
@@ -48,9 +43,9 @@ function ApiKeys() {
   const [error, setError] = useState<Error | null>(null);
   const revoke = (key: ApiKeyObject) => {
     setError(null);
-    if (confirm(revocation(key, keys.value ?? [], own)))
-      api.revokeKey(key.id).then(keys.reload, setError);
+    if (confirm(revocation(key, own))) api.revokeKey(key.id).then(keys.reload, setError);
   };
+  const last = lastAdmin(keys.value ?? []);
   return (
     <section>
       <h2>API keys</h2>
@@ -83,7 +78,17 @@ function ApiKeys() {
                 {key.last_used_at === null ? 'never' : ago(key.last_used_at)}
               </td>
               <td className="actions">
-                <button aria-label={`Revoke ${key.name}`} onClick={() => revoke(key)}>
+                {key === last && (
+                  <span id="last-admin" className="faint">
+                    the last admin key cannot be revoked
+                  </span>
+                )}
+                <button
+                  aria-label={`Revoke ${key.name}`}
+                  aria-describedby={key === last ? 'last-admin' : undefined}
+                  disabled={key === last}
+                  onClick={() => revoke(key)}
+                >
                   Revoke
                 </button>
               </td>
@@ -139,7 +144,7 @@ function JoinTokens() {
   const overview = useLoaded(api.overview);
   const [error, setError] = useState<Error | null>(null);
   const revoke = (token: JoinTokenObject) => {
-    const words = `Revoke ${token.name}? Workers that joined with it are put out, and their jobs go on elsewhere from the last checkpoint.`;
+    const words = `Revoke ${token.name}? Workers that joined with it are disconnected, and their jobs go on elsewhere from the last checkpoint.`;
     if (confirm(words)) api.revokeJoinToken(token.id).then(tokens.reload, setError);
   };
   return (

@@ -8,28 +8,56 @@ interface Props {
   readonly onLeave: () => void;
 }
 
-const PARTS = ['prompt', 'completion'] as const;
+const KINDS = [
+  {
+    name: 'Prompts with completions',
+    parts: ['prompt', 'completion'],
+    means: 'A model learns to write the completion when it is given the prompt.',
+  },
+  { name: 'Plain texts', parts: ['text'], means: 'A model learns to write all of the text.' },
+] as const;
+type Part = (typeof KINDS)[number]['parts'][number];
 
 /** Asks which column of a table is what, after its upload was refused for that. */
 export function ColumnPick({ filename, columns, busy, onPick, onLeave }: Props) {
   const id = useId();
-  const [prompt, setPrompt] = useState(columns[0] ?? '');
-  const [completion, setCompletion] = useState(columns[1] ?? columns[0] ?? '');
-  const chosen = { prompt, completion };
-  const set = { prompt: setPrompt, completion: setCompletion };
+  const [first = '', second = first] = columns;
+  const [kind, setKind] = useState<(typeof KINDS)[number]>(
+    columns.length > 1 ? KINDS[0] : KINDS[1],
+  );
+  const [chosen, setChosen] = useState<Readonly<Record<Part, string>>>({
+    prompt: first,
+    completion: second,
+    text: first,
+  });
+  const picked = Object.fromEntries(kind.parts.map((part) => [part, chosen[part]]));
+  const twice = new Set(Object.values(picked)).size < kind.parts.length;
   return (
     // No form of its own: it may stand inside one.
     <section className="card" aria-label={`Columns of ${filename}`}>
       <h2 className="break">Which columns of {filename}?</h2>
-      <p>A model learns to write the completion when it is given the prompt.</p>
+      <div className="bar" role="radiogroup" aria-label="What the table holds">
+        {KINDS.map((one) => (
+          <label key={one.name}>
+            <input
+              type="radio"
+              name={`${id}kind`}
+              checked={one === kind}
+              onChange={() => setKind(one)}
+            />{' '}
+            {one.name}
+          </label>
+        ))}
+      </div>
+      <p className="faint">{kind.means}</p>
       <div className="bar">
-        {PARTS.map((part) => (
+        {kind.parts.map((part) => (
           <div className="field" key={part}>
             <label htmlFor={`${id}${part}`}>{part}</label>
             <select
               id={`${id}${part}`}
               value={chosen[part]}
-              onChange={(event) => set[part](event.target.value)}
+              onChange={(event) => setChosen((now) => ({ ...now, [part]: event.target.value }))}
             >
               {columns.map((name) => (
                 <option key={name}>{name}</option>
@@ -42,15 +70,15 @@ export function ColumnPick({ filename, columns, busy, onPick, onLeave }: Props) 
         <button
           type="button"
           className="main"
-          disabled={busy || prompt === completion}
-          onClick={() => onPick(chosen)}
+          disabled={busy || twice}
+          onClick={() => onPick(picked)}
         >
-          Upload with these
+          Upload with {kind.parts.length === 1 ? 'this' : 'these'}
         </button>
         <button type="button" onClick={onLeave}>
-          Leave it
+          Don’t upload
         </button>
-        {prompt === completion && <span className="faint">Choose two different columns.</span>}
+        {twice && <span className="faint">Choose two different columns.</span>}
       </div>
     </section>
   );

@@ -103,6 +103,7 @@ function Upload({ uploads }: { uploads: ReturnType<typeof useUploads> }) {
           className="unseen"
           type="file"
           accept={ACCEPTED}
+          disabled={busy !== null}
           onChange={(e) => {
             void upload([...(e.target.files ?? [])]);
             e.target.value = ''; // the same file may be chosen again once it is mended
@@ -111,7 +112,7 @@ function Upload({ uploads }: { uploads: ReturnType<typeof useUploads> }) {
         <label htmlFor="upload" className="button">
           Choose a file…
         </label>
-        <button type="button" onClick={() => void upload([sampleFile()])}>
+        <button type="button" disabled={busy !== null} onClick={() => void upload([sampleFile()])}>
           Use a sample
         </button>
       </span>
@@ -161,7 +162,11 @@ export function Pace({ draft, change, wrong, defaultRate, plan }: PaceProps) {
           placeholder={String(defaultRate)}
           help="Size of a step at its peak"
         />
-        <Text {...field('seed')} placeholder="42" help="Of data order, dropout and new weights" />
+        <Text
+          {...field('seed')}
+          placeholder="42"
+          help="Fixes data order, dropout and new weights"
+        />
       </div>
     </div>
   );
