@@ -231,16 +231,32 @@ describe.skipIf(!program)('files in the dashboard', () => {
     const page = await open('/files');
     await page.getByLabel('Files to upload').setInputFiles([path]);
     const form = page.getByRole('region', { name: 'Columns of fragen.csv' });
-    await form.getByLabel('prompt').selectOption('frage');
-    await form.getByLabel('completion').selectOption('frage');
-    expect(await form.getByRole('button', { name: 'Upload' }).isDisabled()).toBe(true);
-    await form.getByLabel('completion').selectOption('antwort');
+    const column = (part: string) => form.getByLabel(part, { exact: true });
+    await column('prompt').selectOption('frage');
+    await column('completion').selectOption('frage');
+    expect(await form.getByRole('button', { name: 'Upload with' }).isDisabled()).toBe(true);
+    await column('completion').selectOption('antwort');
     await picture(page, 'files-columns');
-    await form.getByRole('button', { name: 'Upload' }).click();
+    await form.getByRole('button', { name: 'Upload with' }).click();
     await text(page, '12 prompts with completions, read from CSV');
     await rows(page).getByRole('link', { name: 'fragen.csv' }).click();
     await examples(page).first().getByText('Was ist 0 + 1?').waitFor();
     expect(await figures(page)).toContain('CSV read from');
+    expect(tabs.problems(/status of 400/)).toEqual([]);
+  });
+
+  it('reads a table of one column as plain texts', async () => {
+    const path = join(dir, 'strophen.csv');
+    const lines = Array.from({ length: 12 }, (_, n) => `Strophe ${n} des Liedes\n`).join('');
+    writeFileSync(path, `strophe\n${lines}`);
+    const page = await open('/files');
+    await page.getByLabel('Files to upload').setInputFiles([path]);
+    const form = page.getByRole('region', { name: 'Columns of strophen.csv' });
+    expect(await form.getByRole('radio', { name: 'Plain texts' }).isChecked()).toBe(true);
+    expect(await form.getByLabel('text', { exact: true }).inputValue()).toBe('strophe');
+    await picture(page, 'files-columns-text');
+    await form.getByRole('button', { name: 'Upload with' }).click();
+    await text(page, '12 plain texts, read from CSV');
     expect(tabs.problems(/status of 400/)).toEqual([]);
   });
 
@@ -251,6 +267,14 @@ describe.skipIf(!program)('files in the dashboard', () => {
         const page = await open(`/files/${id}`, { viewport: { width, height: 844 }, colorScheme });
         await until('the examples', async () => (await examples(page).count()) === 20);
         await picture(page, `file-${width}-${colorScheme}`);
+        // On a phone a speaker stands over the words, which have the whole width.
+        const said = examples(page).first().locator('.said').first();
+        const above = await said.evaluate(
+          (element) =>
+            element.querySelector('.who')!.getBoundingClientRect().bottom <=
+            element.querySelector('.bubble')!.getBoundingClientRect().top,
+        );
+        expect(above).toBe(width === 390);
         expect(await tooWide(page)).toEqual([]);
         expect(await unreadable(page)).toEqual([]);
         await page.goto(`${graft.where.url}/files`);

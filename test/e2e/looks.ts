@@ -66,11 +66,11 @@ export const tooWide = (page: Page): Promise<string[]> =>
       .map((box) => `${box.tagName} ${box.scrollWidth} > ${box.clientWidth}`),
   );
 
-/** Texts, fields and buttons that lie over one another, by what they say; but for a bar that floats by intent. */
+/** Texts, fields and buttons that lie over one another, by what they say. */
 export const overlapping = (page: Page): Promise<string[]> =>
   page.evaluate(() => {
     const boxes = [...document.querySelectorAll('td, button, .button, input, select, dt, dd, h1')]
-      .filter((element) => !element.closest('.submit'))
+      .filter((element) => element.checkVisibility()) // what is folded away has a box, too
       .map((element) => ({ element, box: element.getBoundingClientRect() }))
       .filter(({ box }) => box.width > 0 && box.height > 0);
     const said = (element: Element) => `${element.tagName} "${element.textContent?.slice(0, 30)}"`;
