@@ -207,7 +207,7 @@ describe.skipIf(!program)('the dashboard', () => {
     await picture(page, 'new-job-refused');
 
     await page.locator('[id="peft.r"]').fill('4');
-    expect(await marked(page)).toEqual([]);
+    await until('the mark to go', async () => (await marked(page)).length === 0);
     await page.getByLabel('seed', { exact: true }).fill('seven');
     await page.getByRole('button', { name: 'Submit' }).click();
     await page.getByRole('alert').filter({ hasText: 'seed' }).waitFor();
