@@ -1,7 +1,6 @@
 import type OpenAI from 'openai';
-import { APIError } from 'openai';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { importBase, startTestApi, until, type TestApi } from './api-fixture.js';
+import { caught, importBase, startTestApi, until, type TestApi } from './api-fixture.js';
 import { ScriptedWorker } from './api-worker.js';
 
 let api: TestApi;
@@ -13,15 +12,6 @@ beforeAll(async () => {
   await importBase(api);
 });
 afterAll(() => api?.close());
-
-const caught = async (work: Promise<unknown>): Promise<APIError> => {
-  const error = await work.then(
-    () => null,
-    (thrown: unknown) => thrown,
-  );
-  expect(error).toBeInstanceOf(APIError);
-  return error as APIError;
-};
 
 describe('answers through the official SDK', () => {
   const ask = {

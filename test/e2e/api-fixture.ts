@@ -6,7 +6,7 @@ import { createConnection } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { randomBytes } from 'node:crypto';
-import OpenAI from 'openai';
+import OpenAI, { APIError } from 'openai';
 import pg from 'pg';
 import { writeTinyBase } from '../tiny-base.js';
 
@@ -183,4 +183,14 @@ export async function until(
       throw new Error(`not within ${limitMs} ms: ${holds.toString().slice(0, 200)}`);
     await new Promise((resolve) => setTimeout(resolve, 25));
   }
+}
+
+/** The refusal that a call of the SDK ends in. */
+export async function caught(work: Promise<unknown>): Promise<APIError> {
+  const error = await work.then(
+    () => null,
+    (thrown: unknown) => thrown,
+  );
+  if (!(error instanceof APIError)) throw new Error(`no refusal: ${String(error)}`);
+  return error;
 }

@@ -1,9 +1,15 @@
 import type { ErrorBody } from '@graft/contracts';
 import type OpenAI from 'openai';
-import { APIError } from 'openai';
 import request from 'supertest';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { chats, importBase, startTestApi, uploadChats, type TestApi } from './api-fixture.js';
+import {
+  caught,
+  chats,
+  importBase,
+  startTestApi,
+  uploadChats,
+  type TestApi,
+} from './api-fixture.js';
 import { finished, saved, ScriptedWorker, started, step } from './api-worker.js';
 
 let api: TestApi;
@@ -15,15 +21,6 @@ beforeAll(async () => {
   await importBase(api);
 });
 afterAll(() => api?.close());
-
-const caught = async (work: Promise<unknown>): Promise<APIError> => {
-  const error = await work.then(
-    () => null,
-    (thrown: unknown) => thrown,
-  );
-  expect(error).toBeInstanceOf(APIError);
-  return error as APIError;
-};
 
 describe('files through the official SDK', () => {
   it('uploads, lists, downloads and deletes', async () => {
