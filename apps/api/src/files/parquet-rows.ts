@@ -4,14 +4,14 @@ import { fileURLToPath } from 'node:url';
 import { text } from 'node:stream/consumers';
 import { lineRows } from './json-rows.js';
 import { MAX_COLUMNS, unreadable, type NumberedRow } from './rows.js';
-import { Turns } from './turns.js';
+import { Slots } from './slots.js';
 
 const SCRIPT = fileURLToPath(new URL('./parquet-process.js', import.meta.url));
 const HEAP_MB = 1024;
 const DEADLINE_MS = 5 * 60_000;
 
 /** Each may take 1.5 GB. */
-const turns = new Turns(2, 16);
+const slots = new Slots(2, 16);
 
 /**
  * The rows of a Parquet file on disk, decoded in a process of its own that a hostile file ends alone.
@@ -22,7 +22,7 @@ export async function* parquetRows(
   gone: AbortSignal,
   deadlineMs = DEADLINE_MS,
 ): AsyncGenerator<NumberedRow> {
-  const done = await turns.take(gone);
+  const done = await slots.take(gone);
   try {
     yield* decoded(path, gone, deadlineMs);
   } finally {

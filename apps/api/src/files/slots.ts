@@ -1,7 +1,7 @@
 import { DomainError } from '@graft/contracts';
 
-/** Lets so many work at once; others wait their turn, in order, and so many at most. */
-export class Turns {
+/** Lets so many work at once; others wait for a slot, in order, and so many at most. */
+export class Slots {
   private working = 0;
   private readonly waiting = new Set<() => void>();
 
@@ -10,7 +10,7 @@ export class Turns {
     private readonly mostWaiting: number,
   ) {}
 
-  /** Waits for a turn; call what comes back to end it. */
+  /** Waits for a slot; call what comes back to free it. */
   async take(signal: AbortSignal): Promise<() => void> {
     signal.throwIfAborted();
     if (this.working < this.atOnce) this.working++;
@@ -35,7 +35,7 @@ export class Turns {
     });
   }
 
-  /** Hands the turn on. */
+  /** Hands the slot on. */
   private next(): void {
     const [called] = this.waiting;
     if (!called) {
