@@ -1,14 +1,96 @@
 // Who may import whom, over the whole tree, and no cycles. `npm run lint` runs it.
-const room = (name) => `^(libs|apps)/${name}/(src|dist)/`;
+const project = (name) => `^(libs|apps)/${name}/(src|dist)/`;
 const never = (from, to, comment) => ({
   name: `${from}-not-${to.name}`,
   comment,
   severity: 'error',
-  from: { path: room(from), pathNot: '\\.spec\\.tsx?$' },
+  from: { path: project(from), pathNot: '\\.spec\\.tsx?$' },
   to: { path: to.path, ...(to.pathNot ? { pathNot: to.pathNot } : {}) },
 });
 const ours = (names) => ({ name: names.join('-'), path: `^(libs|apps)/(${names.join('|')})/` });
 const packages = (name, names) => ({ name, path: `node_modules/(${names.join('|')})(/|$)` });
+
+/**
+ * Folders of a project from the ground up: each file imports from its own folder and from those before it, types
+ * included. `ground` are the files beside the folders that every folder may import; the others there start the project.
+ */
+const layers = (name, ground, folders) => {
+  const inside = (names) => `^(libs|apps)/${name}/src/(${names.join('|')})`;
+  const any = folders.map((folder) => `${folder}/`);
+  return [
+    ...folders.slice(0, -1).map((folder, n) => ({
+      name: `${name}-${folder}-imports-downward`,
+      comment: `the layers of ${name}, from the ground up: ${folders.join(', ')}`,
+      severity: 'error',
+      from: { path: inside([`${folder}/`]), pathNot: '\\.spec\\.tsx?$' },
+      to: { path: inside(any.slice(n + 1)) },
+    })),
+    {
+      name: `${name}-folders-do-not-import-what-starts-them`,
+      severity: 'error',
+      from: { path: inside(any), pathNot: '\\.spec\\.tsx?$' },
+      to: {
+        path: inside(['[^/]+$']),
+        ...(ground.length > 0 ? { pathNot: inside(ground.map((file) => `${file}\\.`)) } : {}),
+      },
+    },
+    {
+      name: `${name}-folder-without-a-layer`,
+      comment: 'name it in its place in .dependency-cruiser.cjs',
+      severity: 'error',
+      from: { path: inside(['[^/]+/']), pathNot: inside(any) },
+      to: {},
+    },
+  ];
+};
+
+/** docs/adr/0010 says what each is for. */
+const API_LAYERS = [
+  'catalog',
+  'database',
+  'blobs',
+  'http',
+  'auth',
+  'metrics',
+  'queue',
+  'wake',
+  'outbound',
+  'webhooks',
+  'lifecycle',
+  'history',
+  'integrations',
+  'traces',
+  'files',
+  'models',
+  'events',
+  'preview',
+  'stream',
+  'workers',
+  'jobs',
+  'sweeps',
+  'projects',
+  'chat',
+  'graders',
+  'evals',
+  'worker-grpc',
+  'scaling',
+  'health',
+  'retention',
+];
+
+/** `trainer` and `run` are processes of their own, which the agent only starts. */
+const WORKER_LAYERS = [
+  'protocol',
+  'trainer',
+  'run',
+  'connection',
+  'events',
+  'blobs',
+  'trainers',
+  'attempts',
+  'generation',
+  'agent',
+];
 
 const servers = packages('servers', ['bullmq', 'ioredis', '@nestjs', 'typeorm', 'pg']);
 
@@ -38,6 +120,7 @@ module.exports = {
       ours(['api', 'cli', 'dashboard', 'kernels']),
       'a worker has peft-core and contracts',
     ),
+    ...layers('worker', [], WORKER_LAYERS),
     never('worker', servers, 'a worker has no database and no queue (docs/adr/0003)'),
     never('api', ours(['worker', 'cli', 'dashboard', 'kernels']), 'the API computes nothing'),
     never(
@@ -53,16 +136,17 @@ module.exports = {
       name: 'only-the-reader-process-reads-data',
       comment: 'templates of strangers run in a process of their own (docs/adr/0009)',
       severity: 'error',
-      from: { path: room('api'), pathNot: '/preview/reader-(process|protocol)\\.' },
+      from: { path: project('api'), pathNot: '/preview/reader-(process|protocol)\\.' },
       to: { path: '^libs/peft-core/(src|dist)/data\\.' },
     },
     {
       name: 'nobody-imports-the-reader-process',
       comment: 'it is started, not imported',
       severity: 'error',
-      from: { path: room('api') },
+      from: { path: project('api') },
       to: { path: '/preview/reader-process\\.' },
     },
+    ...layers('api', ['config', 'ids', 'log', 'logged-error'], API_LAYERS),
     never(
       'cli',
       ours(['kernels', 'peft-core', 'api', 'worker', 'dashboard']),

@@ -2,8 +2,8 @@
 import js from '@eslint/js';
 import tseslint from 'typescript-eslint';
 
-/** What the files of a room must not import, beside what .dependency-cruiser.cjs finds across rooms. */
-const ROOMS = {
+/** What the files of a project must not import, beside what .dependency-cruiser.cjs finds across projects. */
+const PROJECTS = {
   'libs/contracts': ['@graft/*'],
   'libs/kernels': ['@graft/*'],
   'libs/peft-core': [
@@ -37,7 +37,7 @@ const ROOMS = {
   'apps/dashboard': ['@graft/*', '!@graft/contracts'],
 };
 
-const rooms = Object.entries(ROOMS).map(([folder, never]) => ({
+const projects = Object.entries(PROJECTS).map(([folder, never]) => ({
   files: [`${folder}/src/**/*.{ts,tsx}`],
   ignores: ['**/*.spec.{ts,tsx}'],
   rules: {
@@ -47,7 +47,7 @@ const rooms = Object.entries(ROOMS).map(([folder, never]) => ({
         patterns: [
           {
             ...(Array.isArray(never) ? { group: never } : { regex: never }),
-            message: `${folder} must not import this: docs/architecture.md, "Rooms"`,
+            message: `${folder} must not import this: docs/architecture.md, "Projects"`,
           },
         ],
       },
@@ -55,7 +55,7 @@ const rooms = Object.entries(ROOMS).map(([folder, never]) => ({
   },
 }));
 
-// outside io/ and data/ the core touches no files (an array of options replaces the room's own, so it is repeated)
+// outside io/ and data/ the core touches no files (an array of options replaces the project's own, so it is repeated)
 const coreWithoutFiles = {
   files: ['libs/peft-core/src/**/*.ts'],
   ignores: ['libs/peft-core/src/{io,data}/**', '**/*.spec.ts'],
@@ -65,7 +65,7 @@ const coreWithoutFiles = {
       {
         patterns: [
           {
-            group: [...ROOMS['libs/peft-core'], 'fs', 'node:fs', 'node:fs/*'],
+            group: [...PROJECTS['libs/peft-core'], 'fs', 'node:fs', 'node:fs/*'],
             message: 'files are read and written in io/ and data/ only',
           },
         ],
@@ -109,7 +109,6 @@ export default tseslint.config(
       '.venv*/',
       '.cache/',
       '.graft/',
-      'test/golden/**',
       '**/*.d.ts',
     ],
   },
@@ -140,7 +139,7 @@ export default tseslint.config(
       '@typescript-eslint/no-extraneous-class': 'off', // Nest modules are empty classes
     },
   },
-  ...rooms,
+  ...projects,
   coreWithoutFiles,
   readerProcess,
   {
@@ -149,7 +148,7 @@ export default tseslint.config(
     rules: { '@typescript-eslint/consistent-type-imports': 'off' },
   },
   {
-    files: ['**/*.spec.{ts,tsx,mjs}', 'test/**'],
+    files: ['**/*.spec.{ts,tsx,mjs}', 'test/**', 'apps/*/test/**'],
     rules: { 'max-lines-per-function': 'off', '@typescript-eslint/no-non-null-assertion': 'off' },
   },
   {
@@ -176,6 +175,7 @@ export default tseslint.config(
           'clearInterval',
           'TextDecoder',
           'TextEncoder',
+          'structuredClone',
           'module',
           'require',
         ].map((name) => [name, 'readonly']),

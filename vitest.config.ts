@@ -1,8 +1,10 @@
 import { defineConfig } from 'vitest/config';
 
-// Two groups, one after the other: specs beside the code may share the machine, those in test/ start
-// servers and trainers, measure and kill, and get it to themselves. Forks, because the native addon
-// does not live in worker threads.
+// Four groups, one after the other: specs beside the code may share the machine, and so may an application's own in
+// its test/, which mostly wait for servers, and those in test/ that compute on one thread or wait for browsers and
+// commands (three at a time on two cores); those that kill get it to themselves. Specs beside the code share a process
+// and its modules (loading these took most of their time), so that what one changes outside itself it also puts back.
+// Forks, because the native addon does not live in worker threads.
 const shared = {
   environment: 'node',
   pool: 'forks',
@@ -10,9 +12,12 @@ const shared = {
   setupFiles: ['./tools/test-log.mjs'],
 } as const;
 
+const ALONE = ['test/{chaos,mutations}/**/*.spec.ts'];
+
 export default defineConfig({
   test: {
     passWithNoTests: false,
+    maxConcurrency: 2,
     reporters: ['default', './tools/log-reporter.mjs', './tools/count-reporter.mjs'],
     projects: [
       {
@@ -27,7 +32,19 @@ export default defineConfig({
           testTimeout: 30_000,
           hookTimeout: 60_000,
           maxWorkers: 2,
+          isolate: false,
           sequence: { groupOrder: 0 },
+        },
+      },
+      {
+        test: {
+          ...shared,
+          name: 'servers',
+          include: ['apps/*/test/**/*.spec.{ts,tsx}'],
+          testTimeout: 120_000,
+          hookTimeout: 180_000,
+          maxWorkers: 3,
+          sequence: { groupOrder: 1 },
         },
       },
       {
@@ -35,10 +52,22 @@ export default defineConfig({
           ...shared,
           name: 'whole',
           include: ['test/**/*.spec.{ts,tsx}'],
+          exclude: ALONE,
+          testTimeout: 120_000,
+          hookTimeout: 180_000,
+          maxWorkers: 3,
+          sequence: { groupOrder: 2 },
+        },
+      },
+      {
+        test: {
+          ...shared,
+          name: 'alone',
+          include: ALONE,
           testTimeout: 120_000,
           hookTimeout: 180_000,
           maxWorkers: 1,
-          sequence: { groupOrder: 1 },
+          sequence: { groupOrder: 3 },
         },
       },
     ],

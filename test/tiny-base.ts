@@ -1,21 +1,48 @@
 // A base small enough for a test to train in a second: the golden LLaMA with a tokenizer of one token a
 // character and a chat template. It knows nothing, but everything about it is real.
-import { copyFileSync, mkdirSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-const GOLDEN = join(import.meta.dirname, 'golden', 'llama', 'base');
+const GOLDENS = join(import.meta.dirname, 'golden');
 
 const SPECIAL = ['<unk>', '<s>', '</s>'];
+const END = { SpecialToken: { id: '</s>', type_id: 0 } };
+const ENDS = {
+  type: 'TemplateProcessing',
+  single: [{ Sequence: { id: 'A', type_id: 0 } }, END],
+  pair: [{ Sequence: { id: 'A', type_id: 0 } }, { Sequence: { id: 'B', type_id: 0 } }, END],
+  special_tokens: { '</s>': { id: '</s>', ids: [2], tokens: ['</s>'] } },
+};
+const BEGIN = { SpecialToken: { id: '<s>', type_id: 0 } };
+/** As BERT's: around a text, and after each of a pair. */
+const AROUND = {
+  type: 'TemplateProcessing',
+  single: [BEGIN, { Sequence: { id: 'A', type_id: 0 } }, END],
+  pair: [
+    BEGIN,
+    { Sequence: { id: 'A', type_id: 0 } },
+    END,
+    { Sequence: { id: 'B', type_id: 1 } },
+    { SpecialToken: { id: '</s>', type_id: 1 } },
+  ],
+  special_tokens: {
+    '<s>': { id: '<s>', ids: [1], tokens: ['<s>'] },
+    '</s>': { id: '</s>', ids: [2], tokens: ['</s>'] },
+  },
+};
 const LETTERS = [
   ...'abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 .,:;!?\'"()-+*/=<>\n_@#%&[]{}',
 ];
 
-/** Writes the folder and returns it. */
-export function writeTinyBase(dir: string): string {
+/** Writes the folder and returns it. @param family a golden's */
+export function writeTinyBase(dir: string, family = 'llama'): string {
   mkdirSync(dir, { recursive: true });
   for (const name of ['config.json', 'model.safetensors'])
-    copyFileSync(join(GOLDEN, name), join(dir, name));
-  const words = [...SPECIAL, ...LETTERS].slice(0, 96);
+    copyFileSync(join(GOLDENS, family, 'base', name), join(dir, name));
+  const config = JSON.parse(readFileSync(join(dir, 'config.json'), 'utf8')) as {
+    vocab_size: number;
+  };
+  const words = [...SPECIAL, ...LETTERS].slice(0, config.vocab_size);
   const tokenizer = {
     version: '1.0',
     truncation: null,
@@ -36,7 +63,8 @@ export function writeTinyBase(dir: string): string {
       behavior: 'Isolated',
       invert: false,
     },
-    post_processor: null,
+    // as T5's own, which ends every text, and BERT's
+    post_processor: family === 't5' ? ENDS : family === 'bert' ? AROUND : null,
     decoder: { type: 'Fuse' },
     model: {
       type: 'WordLevel',
@@ -58,6 +86,29 @@ export function writeTinyBase(dir: string): string {
     }),
   );
   return dir;
+}
+
+/** Preferences in OpenAI's form: the sum is preferred to another number. */
+export function preferences(count: number, from = 0): string {
+  const lines = Array.from({ length: count }, (_, i) => {
+    const n = from + i;
+    return JSON.stringify({
+      input: { messages: [{ role: 'user', content: `what is ${n} plus ${n % 7}?` }] },
+      preferred_output: [{ role: 'assistant', content: `${n + (n % 7)}` }],
+      non_preferred_output: [{ role: 'assistant', content: `${3 * n + 11} or so` }],
+    });
+  });
+  return `${lines.join('\n')}\n`;
+}
+
+/** Texts with a label that their first letter gives away, as JSONL. */
+export function labelled(count: number, from = 0): string {
+  const lines = Array.from({ length: count }, (_, i) => {
+    const n = from + i;
+    const label = n % 2 === 0 ? 'even' : 'odd';
+    return JSON.stringify({ text: `${label[0]} number ${n}`, label });
+  });
+  return `${lines.join('\n')}\n`;
 }
 
 /** Chats that differ from each other, as JSONL. */

@@ -2,17 +2,25 @@
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { load } from 'js-yaml';
+import { load, YAML11_SCHEMA } from 'js-yaml';
 import { describe, expect, it } from 'vitest';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const read = (path) => readFileSync(join(ROOT, path), 'utf8');
-const compose = load(read('docker-compose.yml'));
+// With merge keys, as Compose reads it.
+const compose = load(read('docker-compose.yml'), { schema: YAML11_SCHEMA });
 const services = Object.entries(compose.services);
 
 describe('docker-compose.yml', () => {
-  it('has the four services, each with a health check and a restart policy', () => {
-    expect(Object.keys(compose.services).sort()).toEqual(['api', 'postgres', 'redis', 'worker']);
+  it('has its services, each with a health check and a restart policy', () => {
+    expect(Object.keys(compose.services).sort()).toEqual([
+      'api',
+      'gateway',
+      'postgres',
+      'proxy',
+      'redis',
+      'worker',
+    ]);
     for (const [name, service] of services) {
       expect(service.healthcheck?.test?.length, name).toBeGreaterThan(1);
       expect(service.restart, name).toBe('unless-stopped');
@@ -21,14 +29,66 @@ describe('docker-compose.yml', () => {
 
   it('keeps what must outlive a container in declared volumes', () => {
     const used = services.flatMap(([, { volumes = [] }]) =>
-      volumes.map((text) => text.split(':')).filter((parts) => parts.length > 1),
+      volumes
+        .filter((text) => !text.startsWith('.'))
+        .map((text) => text.split(':'))
+        .filter((parts) => parts.length > 1),
     );
     const names = new Set(used.map(([name]) => name));
     expect([...names].sort()).toEqual(Object.keys(compose.volumes).sort());
   });
 
-  it('runs Redis with an append-only file and without eviction', () => {
-    const command = compose.services.redis.command.join(' ');
+  it('confines every container: no capabilities beyond those named, no new ones, memory bounded, files read-only', () => {
+    for (const [name, service] of services) {
+      expect(service.cap_drop, name).toEqual(['ALL']);
+      expect(service.security_opt, name).toEqual(['no-new-privileges:true']);
+      expect(service.read_only, name).toBe(true);
+      expect(service.mem_limit, name).toMatch(/\d+[mg]\}?$/);
+      expect(service.privileged, name).toBeUndefined();
+      if (service.cap_add) expect(['postgres', 'redis']).toContain(name);
+    }
+  });
+
+  it('lets workers reach their gateway alone, and nobody but the API the database and Redis', () => {
+    const on = (network) =>
+      services.filter(([, { networks }]) => networks.includes(network)).map(([name]) => name);
+    expect(on('data').sort()).toEqual(['api', 'postgres', 'redis']);
+    expect(on('workers').sort()).toEqual(['gateway', 'worker']);
+    expect(on('api').sort()).toEqual(['api', 'gateway', 'proxy']);
+    for (const network of ['data', 'workers'])
+      expect(compose.networks[network].internal).toBe(true);
+    expect(compose.services.worker.networks).toEqual(['workers']);
+  });
+
+  it('runs two API processes that reach each other, behind proxies that have their ports', () => {
+    const { api, proxy, gateway } = compose.services;
+    expect(api.deploy.replicas).toBe(2);
+    expect(api.container_name).toBeUndefined();
+    expect(api.environment.GRAFT_RELAY_HOST).toBe('0.0.0.0');
+    for (const [service, file, port, bound] of [
+      [proxy, 'rest', api.environment.GRAFT_PORT, 8080],
+      [gateway, 'gateway', api.environment.GRAFT_GRPC_PORT, 8081],
+    ]) {
+      expect(service.volumes).toEqual([
+        `./deploy/${file}.haproxy.cfg:/usr/local/etc/haproxy/haproxy.cfg:ro`,
+      ]);
+      const config = read(`deploy/${file}.haproxy.cfg`);
+      expect(config).toContain(` api:${port} `);
+      expect(config).toContain(`bind :${bound}`);
+      expect(config).toContain('option httpchk GET /readyz');
+    }
+    // gRPC is HTTP/2 on both sides
+    const config = read('deploy/gateway.haproxy.cfg');
+    expect(config).toMatch(/bind :8081 proto h2/);
+    expect(config).toMatch(/api:8081 proto h2/);
+  });
+
+  it('runs Redis with a password, an append-only file and without eviction', () => {
+    const { redis, api } = compose.services;
+    const command = redis.command.join(' ');
+    expect(command).toContain('--requirepass "$$GRAFT_REDIS_PASSWORD"');
+    expect(redis.environment.GRAFT_REDIS_PASSWORD).toMatch(/^\$\{GRAFT_REDIS_PASSWORD:\?/);
+    expect(api.environment.GRAFT_QUEUE_URL).toContain('redis://:${GRAFT_REDIS_PASSWORD}@redis');
     expect(command).toContain('--appendonly yes');
     expect(command).toContain('--maxmemory-policy noeviction');
   });
@@ -43,7 +103,7 @@ describe('docker-compose.yml', () => {
     expect(
       Object.keys(worker.environment).filter((name) => /DATABASE|QUEUE|REDIS|API_KEY/.test(name)),
     ).toEqual([]);
-    expect(Object.keys(worker.depends_on)).toEqual(['api']);
+    expect(Object.keys(worker.depends_on)).toEqual(['gateway']);
   });
 
   it('waits for healthy services, and publishes nothing beyond this host', () => {
@@ -57,13 +117,25 @@ describe('docker-compose.yml', () => {
   });
 
   it('goes without TLS only between containers', () => {
-    const { api, worker } = compose.services;
+    const { api, gateway, worker } = compose.services;
     expect(api.environment.GRAFT_INSECURE_GRPC).toBe('1');
-    const grpc = api.environment.GRAFT_GRPC_PORT;
     // a container reaches another one only beyond its own loopback
     expect(api.environment.GRAFT_GRPC_HOST).toBe('0.0.0.0');
-    expect(worker.environment.GRAFT_WORKER_URL).toBe(`grpc://api:${grpc}`);
-    for (const port of api.ports) expect(port.split(':').at(-1)).not.toBe(grpc);
+    expect(worker.environment.GRAFT_WORKER_URL).toBe('grpc://gateway:8081');
+    expect([api.ports, gateway.ports]).toEqual([undefined, undefined]);
+  });
+
+  it('hands the API what OpenTelemetry’s variables say where Compose is started', () => {
+    const { environment } = compose.services.api;
+    const documented = read('docs/configuration.md').match(/\bOTEL_[A-Z_]+\b/g);
+    expect(documented.length).toBeGreaterThan(1);
+    // a name without a value: an empty one would be no address
+    for (const name of documented) expect([name, environment[name]]).toEqual([name, null]);
+    expect(
+      Object.keys(environment)
+        .filter((name) => /^OTEL_/.test(name))
+        .sort(),
+    ).toEqual([...new Set(documented)].sort());
   });
 
   it('sets only variables that docs/configuration.md explains, and asks for secrets instead of having them', () => {

@@ -3,13 +3,12 @@
 // what is not up to date, then goes on to what was asked for. Arguments after `--` go to that.
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { dashboardStep, kernelsStep, typescriptStep } from './setup/build.mjs';
+import { buildStep, kernelsStep } from './setup/build.mjs';
 import { dependenciesStep } from './setup/dependencies.mjs';
 import { distributionStep } from './setup/distribution.mjs';
 import { homeFor } from './setup/home.mjs';
-import { runUntilItEnds } from './setup/hand-over.mjs';
+import { runUntilItEnds } from './setup/exec.mjs';
 import { startServices } from './setup/services.mjs';
-import { stamps } from './setup/stamp.mjs';
 import { say, SetupError, step } from './setup/step.mjs';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
@@ -17,11 +16,9 @@ const USAGE = 'usage: node tools/setup.mjs [--start | --test] [arguments of what
 
 async function setUp({ forTests }) {
   checkNode(process.versions.node);
-  const kept = stamps(join(ROOT, '.cache/setup.json'));
   await step('Dependencies', dependenciesStep(ROOT));
-  await step('Native kernels', kernelsStep(ROOT, kept));
-  await step('TypeScript', typescriptStep(ROOT, kept));
-  await step('Dashboard', dashboardStep(ROOT, kept));
+  await step('Native kernels', kernelsStep(ROOT));
+  await step('Programs and dashboard', buildStep(ROOT));
   if (forTests) await step('Programs for the tests', distributionStep());
 }
 
@@ -36,7 +33,7 @@ function checkNode(version) {
   const fits = (major === 20 && minor >= 19) || (major === 22 && minor >= 12) || major > 22;
   if (!fits)
     throw new SetupError(
-      `this is Node ${version}; Graft needs 20.19 or newer of 20, or 22.12 and up (https://nodejs.org)`,
+      `Node ${version} is not supported; Graft needs Node ≥ 20.19 (20.x) or ≥ 22.12 (https://nodejs.org)`,
     );
 }
 
@@ -55,11 +52,11 @@ async function main([mode, ...rest]) {
   if (mode === '--test') {
     const stopServices = await startServices(ROOT);
     try {
-      return await runUntilItEnds(
-        process.execPath,
-        [join(ROOT, 'node_modules/vitest/vitest.mjs'), 'run', ...rest],
-        { cwd: ROOT },
-      );
+      const env = { ...process.env, GRAFT_TEST_DASHBOARD: join(ROOT, 'apps/dashboard/dist') };
+      return await runUntilItEnds(process.execPath, [join(ROOT, 'tools/run-tests.mjs'), ...rest], {
+        cwd: ROOT,
+        env,
+      });
     } finally {
       await stopServices();
     }
@@ -71,6 +68,6 @@ try {
   process.exitCode = await main(process.argv.slice(2));
 } catch (error) {
   if (error instanceof SetupError) say(`stopped: ${error.message}`);
-  else say(`stopped by an unexpected error: ${error.stack}`);
+  else say(`unexpected error: ${error.stack}`);
   process.exitCode = 1;
 }

@@ -1,8 +1,8 @@
 #!/usr/bin/env node
-// The control plane under load: a real API process (test/e2e/api-process.mjs) on a real Postgres, nothing trained:
+// The control plane under load: a real API process (apps/api/test/process.mjs) on a real Postgres, nothing trained:
 //   node test/bench/api.mjs [--database postgres://postgres@127.0.0.1:5432] [--redis redis://127.0.0.1:6379]
 //                           [--clients 8] [--jobs 800] [--upload-mb 64] [--listed 10000] [--cpu-prof FOLDER]
-// --database: a server on which it may create and drop a database. --redis: hints in Redis instead of Postgres.
+// --database: a server on which it may create and drop a database. --redis: the queue in Redis instead of Postgres.
 // Prints jobs created a second with p50 and p99; MB/s of an upload whose lines are checked; the time from submit to
 // the worker's start (a worker scripted here, over gRPC, that trains nothing); p99 of a page of 20 jobs with --listed
 // jobs in the table. Beside each the CPU seconds of the API and of Postgres (Linux, same machine), which hold on a
@@ -13,15 +13,7 @@ import { PROTOCOL, WorkerServiceClient } from '@graft/contracts/grpc';
 import { spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
-import {
-  cpSync,
-  mkdirSync,
-  mkdtempSync,
-  openSync,
-  readFileSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
+import { mkdirSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
 import { Agent, request } from 'node:http';
 import { loadavg, tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -30,10 +22,10 @@ import { parseArgs } from 'node:util';
 import { Redis } from 'ioredis';
 import pg from 'pg';
 import { chats } from './chats.mjs';
+import { importTinyBase } from './tiny-base.mjs';
 
 const HERE = fileURLToPath(new URL('.', import.meta.url));
-const API = join(HERE, '../e2e/api-process.mjs');
-const BASE = join(HERE, '../golden/llama/base');
+const API = join(HERE, '../../apps/api/test/process.mjs');
 const TICKS_PER_SECOND = 100;
 /** Requests before the clock runs: connections, compiled code, caches. */
 const WARM_UP = 100;
@@ -236,31 +228,6 @@ async function upload(graft, megabytes) {
 }
 
 /** The golden LLaMA as "tiny"; its tokenizer has one word, for nobody trains here, but creation reads the data with it. */
-async function importBase(graft) {
-  const folder = join(graft.home, 'tiny');
-  cpSync(BASE, folder, { recursive: true });
-  writeFileSync(
-    join(folder, 'tokenizer.json'),
-    '{"pre_tokenizer":{"type":"Whitespace"},"model":{"type":"WordLevel","vocab":{"?":0},"unk_token":"?"}}',
-  );
-  // as long as real ones: creation refuses what loses its answer
-  const config = JSON.parse(readFileSync(join(folder, 'config.json'), 'utf8'));
-  writeFileSync(
-    join(folder, 'config.json'),
-    JSON.stringify({ ...config, max_position_embeddings: 4096 }),
-  );
-  const chat_template =
-    '{% for m in messages %}{{ m.role }}: {{ m.content }} {% endfor %}{% if add_generation_prompt %}assistant: {% endif %}';
-  writeFileSync(join(folder, 'tokenizer_config.json'), JSON.stringify({ chat_template }));
-  await graft.call('POST', '/models', { id: 'tiny', source: `dir:${folder}` });
-  for (;;) {
-    const { graft: state } = await graft.call('GET', '/models/tiny');
-    if (state.status === 'ready') return;
-    if (state.status === 'error') throw new Error(state.status_details);
-    await new Promise((wait) => setTimeout(wait, 50));
-  }
-}
-
 const jobBody = (file, pool, n) => ({
   model: 'tiny',
   training_file: file.id,
@@ -335,6 +302,7 @@ class ScriptedWorker {
       slots: 1,
       memoryBytes: 1e9,
       devices: ['cpu'],
+      tasks: [],
       libtorch: 'none',
       trainerBuild: 'none',
       leases: [],
@@ -427,11 +395,11 @@ async function measureList(graft) {
 }
 
 console.log(
-  `load before: ${loadavg()[0].toFixed(2)}, hints in ${options.redis ? 'Redis' : 'Postgres'}`,
+  `load before: ${loadavg()[0].toFixed(2)}, queue in ${options.redis ? 'Redis' : 'Postgres'}`,
 );
 const graft = await Installation.start();
 try {
-  await importBase(graft);
+  await importTinyBase(join(graft.home, 'tiny'), (...asked) => graft.call(...asked));
   const file = await upload(graft, 0.1);
   await measureCreates(graft, file);
   await measureUpload(graft);

@@ -2,29 +2,37 @@
 
     python3 test/bench/hf_baseline.py --base DIR --data sequences.jsonl --method lora-qv --steps 24
     python3 test/bench/hf_baseline.py --base DIR --method lora-qv --write-init DIR
+    python3 test/bench/hf_baseline.py --base DIR --write-t5 DIR
 
---base: a Hugging Face folder (bf16 safetensors; B0 reads it as f32). --data: {tokens, labels} a line, labels
-unshifted with -100 where unsupervised. Each variant runs in a process of its own and prints one JSON line:
+--base: a Hugging Face folder (bf16 safetensors; B0 reads it as f32). --task: a task of test/golden/stems/, whose loss
+is learnt. --data: one record of that task a line; for causal_lm {tokens, labels}, labels unshifted with -100 where
+unsupervised; for seq_2_seq_lm {source, target}; for dpo {prompt, chosen, rejected}; for seq_cls {tokens, types, label};
+all of them token ids but the label, a number. --options: the task's, as JSON. Each variant runs in a process of its own and prints one JSON line:
 {variant, method, real_tokens_per_second, overall_tokens_per_second, peak_rss_mb, losses, ...}. The first is the
 median over steps after two of warm-up, the second all their tokens over all their time; real tokens are input
-tokens that are not padding (virtual ones do not count). peak_rss_mb is VmHWM, loading included.
+tokens that are not padding (virtual ones do not count, nor the second pass over a pair for DPO's reference).
+peak_rss_mb is VmHWM, loading included. --write-t5 writes a base of t5-small's shape with random weights and the
+tokenizer of --base, since no package has a real one: how fast it trains does not depend on what it knows.
 
 B0           f32, padded, batches in file order
+B1           B0 with the set sorted by length, under tcmalloc: for small models, f32 may be Hugging Face's best
 B2           base in bf16 with f32 adapters (PEFT's default), padded, file order
 B3           B2 with the set sorted by length, as group_by_length does; the batches then run in a fixed random
              order, so that a run shorter than the set is still a fair sample of it
 B3+tcmalloc  B3 under LD_PRELOAD of tcmalloc, Hugging Face's advice for CPUs
-B4           B2 with each batch packed in one row: position ids and a block-causal mask; LoRA only, since PEFT's
-             prompt methods take neither
+B4           B2 with each batch packed in one row: position ids and a block-causal mask; LoRA with causal_lm only,
+             since PEFT's prompt methods take neither, nor does T5
 
 The loop is the plain one: forward with labels, backward, clip, AdamW. Trainer would add to it.
 """
 
 import argparse
+import dataclasses
 import json
 import os
 import pathlib
 import random
+import shutil
 import statistics
 import subprocess
 import sys
@@ -37,58 +45,74 @@ from environment import enter
 
 enter()
 
-VARIANTS = ["B0", "B2", "B3", "B3+tcmalloc", "B4"]
+from tcmalloc import tcmalloc
+
+# PEFT would load bitsandbytes because the goldens' environment has it: 40 MB that this baseline has no use for.
+sys.modules["bitsandbytes"] = None
+
+VARIANTS = ["B0", "B1+tcmalloc", "B2", "B3", "B3+tcmalloc", "B4"]
 METHODS = ["lora-qv", "lora-all-linear", "prompt", "prefix"]
 WARM_UP = 2
 
 
-def tcmalloc() -> pathlib.Path:
-    """The library of the system, or of its package unpacked under .cache."""
-    name = "libtcmalloc_minimal.so.4"
-    cache = ROOT / ".cache" / "tcmalloc"
-    for folder in (pathlib.Path("/usr/lib"), cache):
-        for found in sorted(folder.rglob(name)) if folder.exists() else []:
-            return found
-    cache.mkdir(parents=True, exist_ok=True)
-    for package in ("libtcmalloc-minimal4t64", "libtcmalloc-minimal4"):
-        if subprocess.run(["apt-get", "download", package], cwd=cache, capture_output=True).returncode == 0:
-            archive = next(cache.glob(f"{package}_*.deb"))
-            subprocess.run(["dpkg", "-x", str(archive), str(cache)], check=True)
-            return next(cache.rglob(name))
-    raise FileNotFoundError(f"{name}: install libtcmalloc-minimal4, apt-get could not download it")
+# Dropout of the base in training, which a comparison of losses cannot have.
+UNDROPPED = {"seq_cls": {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}}
 
 
-def peft_config(method: str):
+def task_of(options: argparse.Namespace):
+    import stem
+
+    task = stem.load(options.task).TASKS[options.task]
+    # the goldens run each text alone; people run padded batches
+    padded = {"loss": labelled_loss, "slots": lambda batch: len(batch) * max(map(task.tokens, batch))}
+    return dataclasses.replace(task, **padded) if options.task == "seq_cls" else task
+
+
+def labelled_loss(model, batch: list[dict], options: dict):
+    import measure
+    import torch
+
+    rows = measure.padded([{"tokens": text["tokens"], "labels": text["types"]} for text in batch])
+    types = rows.pop("labels").clamp(min=0)
+    return model(**rows, token_type_ids=types, labels=torch.tensor([text["label"] for text in batch])).loss
+
+
+def peft_config(options: argparse.Namespace):
     from peft import LoraConfig, PrefixTuningConfig, PromptTuningConfig
 
-    task = {"task_type": "CAUSAL_LM"}
+    task = {"task_type": task_of(options).peft_type}
     return {
-        "lora-qv": lambda: LoraConfig(**task, r=8, lora_alpha=16, target_modules=["q_proj", "v_proj"]),
+        # PEFT's default: q and v, of every attention that there is.
+        "lora-qv": lambda: LoraConfig(**task, r=8, lora_alpha=16),
         "lora-all-linear": lambda: LoraConfig(**task, r=16, lora_alpha=32, target_modules="all-linear"),
         "prompt": lambda: PromptTuningConfig(**task, num_virtual_tokens=200),
         "prefix": lambda: PrefixTuningConfig(**task, num_virtual_tokens=20),
-    }[method]()
+    }[options.method]()
 
 
 def load(options: argparse.Namespace):
     import torch
     from peft import get_peft_model, set_peft_model_state_dict
+    from families import load_base
     from safetensors.torch import load_file
-    from transformers import AutoModelForCausalLM
 
     torch.manual_seed(options.seed)
-    dtype = torch.float32 if options.child == "B0" else torch.bfloat16
-    base = AutoModelForCausalLM.from_pretrained(options.base, dtype=dtype)
-    base.name_or_path = base.config._name_or_path = ""
-    model = get_peft_model(base, peft_config(options.method))
+    task = task_of(options)
+    dtype = torch.float32 if options.child in ("B0", "B1+tcmalloc") else torch.bfloat16
+    base = load_base(options.base, dtype, task.auto, **task.fields(options.options), **UNDROPPED.get(options.task, {}))
+    # No cache is wanted in training; prefix tuning brings its own and needs it on. A decoder has a config of its own.
+    for module in base.modules():
+        if hasattr(module, "config"):
+            module.config.use_cache = options.method == "prefix"
+    model = get_peft_model(base, peft_config(options))
     if options.init is not None:
         set_peft_model_state_dict(model, load_file(options.init / "adapter_model.safetensors"))
     return model.train()
 
 
 def batches_of(sequences: list[dict], options: argparse.Namespace) -> list[list[dict]]:
-    sort = options.child.startswith("B3")
-    ordered = sorted(sequences, key=lambda s: -len(s["tokens"])) if sort else sequences
+    sort = options.child.startswith(("B1", "B3"))
+    ordered = sorted(sequences, key=lambda s: -task_of(options).tokens(s)) if sort else sequences
     batches = [ordered[i : i + options.batch] for i in range(0, len(ordered), options.batch)]
     if sort:
         random.Random(options.seed).shuffle(batches)
@@ -127,43 +151,58 @@ def run_variant(options: argparse.Namespace) -> dict:
     # The loader only warns of a library that it cannot preload.
     if options.child.endswith("tcmalloc") and "tcmalloc" not in pathlib.Path("/proc/self/maps").read_text():
         sys.exit("tcmalloc was not loaded")
+    task = task_of(options)
     sequences = [json.loads(line) for line in options.data.read_text().splitlines() if line.strip()]
     batches = batches_of(sequences, options)
     model = load(options)
     parameters = list(measure.trainables(model).values())
     optimizer = torch.optim.AdamW(parameters, lr=options.learning_rate, weight_decay=options.weight_decay)
-    collate = packed if options.child == "B4" else measure.padded
-    # No cache is wanted in training; prefix tuning brings its own and needs it on.
-    extra = {} if options.method == "prefix" else {"use_cache": False}
+    packed_loss = lambda model, batch, _: model(**packed(batch)).loss
+    loss_of = packed_loss if options.child == "B4" else task.loss
 
     losses, seconds, tokens = [], [], []
     for step in range(options.steps):
         batch = batches[step % len(batches)]
         started = time.perf_counter()
-        loss = model(**collate(batch), **extra).loss
+        loss = loss_of(model, batch, options.options)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, options.max_grad_norm)
         optimizer.step()
         optimizer.zero_grad()
         losses.append(loss.item())
         seconds.append(time.perf_counter() - started)
-        tokens.append(sum(len(sequence["tokens"]) for sequence in batch))
+        tokens.append(sum(map(task.tokens, batch)))
     rates = [t / s for t, s in zip(tokens[WARM_UP:], seconds[WARM_UP:])]
-    slots = sum(len(batch) * max(len(s["tokens"]) for s in batch) for batch in batches)
+    slots = sum(map(task.slots, batches))
     return {
         "variant": options.child,
+        "task": options.task,
         "method": options.method,
         "real_tokens_per_second": round(statistics.median(rates), 2),
         "overall_tokens_per_second": round(sum(tokens[WARM_UP:]) / sum(seconds[WARM_UP:]), 2),
         "range": [round(min(rates), 2), round(max(rates), 2)],
         "peak_rss_mb": round(peak_rss_mb(), 1),
-        "density": 1.0 if options.child == "B4" else round(sum(len(s["tokens"]) for s in sequences) / slots, 4),
+        "density": 1.0 if options.child == "B4" else round(sum(map(task.tokens, sequences)) / slots, 4),
         "steps": options.steps,
         "threads": options.threads,
         "torch": torch.__version__,
         "load_average_before": load_average,
         "losses": losses,
     }
+
+
+def write_t5(options: argparse.Namespace) -> None:
+    """t5-small's shape, but for a vocabulary that is the tokenizer's; bf16 as other bases are."""
+    import torch
+    from transformers import AutoConfig, AutoModelForSeq2SeqLM, T5Config
+
+    torch.manual_seed(options.seed)
+    given = AutoConfig.from_pretrained(options.base)
+    config = T5Config(vocab_size=given.vocab_size, dropout_rate=0.0, eos_token_id=given.eos_token_id, decoder_start_token_id=0)
+    AutoModelForSeq2SeqLM.from_config(config, dtype=torch.bfloat16).save_pretrained(options.write_t5)
+    for file in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"):
+        if (options.base / file).exists():
+            shutil.copyfile(options.base / file, options.write_t5 / file)
 
 
 def start_variant(variant: str, arguments: list[str]) -> None:
@@ -178,6 +217,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     parser.add_argument("--base", type=pathlib.Path, required=True)
     parser.add_argument("--data", type=pathlib.Path)
+    parser.add_argument("--task", default="causal_lm")
+    parser.add_argument("--options", type=json.loads, default={}, help="the task's, as JSON")
     parser.add_argument("--method", choices=METHODS, default="lora-qv")
     parser.add_argument("--variants", default=",".join(VARIANTS))
     parser.add_argument("--steps", type=int, default=24)
@@ -189,12 +230,13 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--init", type=pathlib.Path, help="adapter folder to start from")
     parser.add_argument("--write-init", type=pathlib.Path, help="write PEFT's initial adapter there and stop")
+    parser.add_argument("--write-t5", type=pathlib.Path, help="write a random T5 there and stop")
     parser.add_argument("--child", default=None, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     unknown = set(options.variants.split(",")) - set(VARIANTS)
     if unknown:
         parser.error(f"unknown variants {sorted(unknown)}; there are {VARIANTS}")
-    if options.write_init is None and options.data is None:
+    if options.write_init is None and options.write_t5 is None and options.data is None:
         parser.error("--data is needed")
     if options.steps <= WARM_UP:
         parser.error(f"--steps must be more than {WARM_UP}, the warm-up")
@@ -203,14 +245,16 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 
 def main() -> None:
     options = parse(sys.argv[1:])
-    if options.write_init is not None:
+    if options.write_t5 is not None:
+        write_t5(options)
+    elif options.write_init is not None:
         load(options).save_pretrained(options.write_init)
     elif options.child is not None:
         print(json.dumps(run_variant(options)))
     else:
         for variant in options.variants.split(","):
-            if variant == "B4" and not options.method.startswith("lora"):
-                print(json.dumps({"variant": variant, "method": options.method, "skipped": "PEFT's prompt methods cannot pack"}))
+            if variant == "B4" and (options.task != "causal_lm" or not options.method.startswith("lora")):
+                print(json.dumps({"variant": variant, "task": options.task, "method": options.method, "skipped": "cannot pack"}))
             else:
                 start_variant(variant, sys.argv[1:])
 

@@ -1,8 +1,9 @@
 #!/usr/bin/env node
 // Graft's own kernels beside the same from libtorch's operators, forward and backward, both sides in one run:
-//   node test/bench/kernels.mjs [--threads 1] [--rounds 30] [--dtype bf16]
+//   node test/bench/kernels.mjs [--threads 1] [--rounds 30] [--dtype bf16] [--cpu]
 // Shapes of one SmolLM2-135M layer and a batch of 8 chats (1,450 tokens, 61 to 359 each); the loss is over 128 rows
 // of 49,152 classes. Sides alternate; medians of the rounds after three of warm-up.
+// --cpu: the processor's time in place of the clock's, for a machine that has other work.
 import { loadavg } from 'node:os';
 import { parseArgs } from 'node:util';
 import * as k from '@graft/kernels';
@@ -12,6 +13,7 @@ const { values: options } = parseArgs({
     threads: { type: 'string', default: '1' },
     rounds: { type: 'string', default: '30' },
     dtype: { type: 'string', default: 'bf16' },
+    cpu: { type: 'boolean', default: false },
   },
 });
 k.setThreads(Number(options.threads));
@@ -32,9 +34,11 @@ const leaf = (...shape) => {
 const median = (values) => [...values].sort((a, b) => a - b)[values.length >> 1];
 
 let at = 0;
-const pieces = LENGTHS.map((rows) => ({
+const segments = LENGTHS.map((rows) => ({
   start: (at += rows) - rows,
   rows,
+  keyStart: at - rows,
+  keyRows: rows,
   beforeStart: 0,
   before: 0,
 }));
@@ -43,17 +47,37 @@ const each = (q, keys, values, attend) => {
   return k.cat(LENGTHS.map((_, i) => attend(...parts.map((of) => of[i]))));
 };
 /** libtorch's fused attention. */
-const fused = (q, keys, values) => {
-  const byHead = (t) => k.unsqueeze(k.transpose(t, 0, 1), 0);
-  const output = k.scaledDotProductAttention(byHead(q), byHead(keys), byHead(values), {
-    isCausal: true,
-    scale: SCALE,
-    enableGqa: true,
-  });
-  return k.reshape(k.transpose(output, 1, 2), [q.shape[0], HEADS * SIZE]);
+const fused =
+  ({ isCausal = true, mask = () => null } = {}) =>
+  (q, keys, values) => {
+    const byHead = (t) => k.unsqueeze(k.transpose(t, 0, 1), 0);
+    const output = k.scaledDotProductAttention(byHead(q), byHead(keys), byHead(values), {
+      isCausal,
+      mask: mask(q.shape[0]),
+      scale: SCALE,
+      enableGqa: true,
+    });
+    return k.reshape(k.transpose(output, 1, 2), [q.shape[0], HEADS * SIZE]);
+  };
+/** Biases as matrices [H, rows, rows], as transformers makes them: by distance, from a table, with the gradient. */
+const distances = (rows) => {
+  const places = k.arange(0, rows);
+  return k.sub(k.unsqueeze(places, 0), k.unsqueeze(places, 1));
 };
+const relativeMask = (rows) => {
+  const flat = k.view(distances(rows), [-1]);
+  const biases = k.embedding(table, k.relativeBuckets(flat, 32, 128, true));
+  return k.unsqueeze(k.permute(k.view(biases, [rows, rows, HEADS]), [2, 0, 1]), 0);
+};
+const alibiMask = (rows) => {
+  const matrix = k.mul(k.view(slopes, [HEADS, 1, 1]), k.to(distances(rows), 'f32'));
+  const hidden = k.triu(k.ones([rows, rows], 'bool'), 1);
+  return k.unsqueeze(k.to(k.maskedFill(matrix, hidden, -Infinity), options.dtype), 0);
+};
+/** As transformers' Gemma 2 caps them. */
+const capped = (scores, cap) => k.mul(k.tanh(k.mul(scores, SCALE / cap)), cap);
 /** Scores, softmax and weighted sum as products, the queries of a group of heads as rows under their key head. */
-const products = (q, keys, values) => {
+const productsOf = (cap) => (q, keys, values) => {
   const [rows, group] = [q.shape[0], HEADS / KV_HEADS];
   const grouped = k.reshape(k.transpose(k.view(q, [rows, KV_HEADS, group, SIZE]), 0, 1), [
     KV_HEADS,
@@ -66,7 +90,9 @@ const products = (q, keys, values) => {
     rows * group,
     rows,
   ]);
-  const scores = k.call('aten::baddbmm', summands, grouped, k.permute(keys, [1, 2, 0]), 1, SCALE);
+  const scores = cap
+    ? k.add(capped(k.bmm(grouped, k.permute(keys, [1, 2, 0])), cap), summands)
+    : k.call('aten::baddbmm', summands, grouped, k.permute(keys, [1, 2, 0]), 1, SCALE);
   const output = k.bmm(k.softmax(scores), k.transpose(values, 0, 1));
   return k.reshape(k.transpose(k.view(output, [KV_HEADS, rows, group * SIZE]), 0, 1), [
     rows,
@@ -80,12 +106,20 @@ const norm = (x, weight) => {
     k.to(k.mul(wide, k.rsqrt(k.add(k.mean(k.square(wide), -1, true), 1e-5))), x.dtype),
   );
 };
-const turn = (x, cos, sin) => k.addcmul_(k.mul(x, cos), k.call('aten::roll', x, SIZE / 2, 2), sin);
+const rotaryByOperators = (x, cos, sin) =>
+  k.addcmul_(k.mul(x, cos), k.call('aten::roll', x, SIZE / 2, 2), sin);
 const q = leaf(ROWS, HEADS, SIZE);
 const [keys, values] = [leaf(ROWS, KV_HEADS, SIZE), leaf(ROWS, KV_HEADS, SIZE)];
+const table = leaf(32, HEADS);
+const slopes = k.tensor(
+  Array.from({ length: HEADS }, (_, i) => 2 ** (-8 * ((i + 1) / HEADS))),
+  [HEADS],
+);
 const x = leaf(ROWS, HIDDEN);
 const scaleOfNorm = random(HIDDEN);
 const [gate, up] = [leaf(ROWS, INNER), leaf(ROWS, INNER)];
+const scaleOfRows = k.to(random(INNER), 'f32').detach();
+scaleOfRows.requiresGrad = true;
 const [cos, sin] = [random(ROWS, 1, SIZE), random(ROWS, 1, SIZE)];
 const logits = random(128, CLASSES);
 const labels = k.tensor(
@@ -111,16 +145,35 @@ const trained = (run, leaves, ...shape) => {
     for (const t of leaves) t.zeroGrad();
   };
 };
-const attention = (run) => trained(run, [q, keys, values], ROWS, HEADS * SIZE);
+const attention = (run) => trained(run, [q, keys, values, table], ROWS, HEADS * SIZE);
+const own = (kind) =>
+  attention(() => k.packedAttention(q, keys, values, segments, { scale: SCALE, ...kind }));
+const libtorchs = (kind) => ({
+  'fused attention': attention(() => each(q, keys, values, fused(kind))),
+});
+const relative = { kind: 'relative', table, maxDistance: 128, bidirectional: true };
 const quiet = (run) => () => k.noGrad(run);
 const CASES = [
   [
     'attention',
-    attention(() => k.packedAttention(q, keys, values, pieces, { scale: SCALE })),
-    {
-      'fused attention': attention(() => each(q, keys, values, fused)),
-      'plain products': attention(() => each(q, keys, values, products)),
-    },
+    own({}),
+    { ...libtorchs(), 'plain products': attention(() => each(q, keys, values, productsOf(null))) },
+  ],
+  ['both ways', own({ causal: false }), libtorchs({ isCausal: false })],
+  [
+    'T5 biases',
+    own({ causal: false, bias: relative }),
+    libtorchs({ isCausal: false, mask: relativeMask }),
+  ],
+  [
+    'ALiBi',
+    own({ bias: { kind: 'alibi', slopes } }),
+    libtorchs({ isCausal: false, mask: alibiMask }),
+  ],
+  [
+    'capped scores',
+    own({ softcap: 50 }),
+    { 'plain products': attention(() => each(q, keys, values, productsOf(50))) },
   ],
   [
     'rmsNorm',
@@ -128,14 +181,26 @@ const CASES = [
     { operators: trained(() => norm(x, scaleOfNorm), [x], ROWS, HIDDEN) },
   ],
   [
+    'scaleRows',
+    trained(() => k.scaleRows(gate, scaleOfRows), [gate, scaleOfRows], ROWS, INNER),
+    {
+      operators: trained(
+        () => k.to(k.mul(gate, scaleOfRows), gate.dtype),
+        [gate, scaleOfRows],
+        ROWS,
+        INNER,
+      ),
+    },
+  ],
+  [
     'siluMul',
     trained(() => k.siluMul(gate, up), [gate, up], ROWS, INNER),
     { operators: trained(() => k.mul(k.silu(gate), up), [gate, up], ROWS, INNER) },
   ],
   [
-    'rotate',
-    trained(() => k.rotate(q, cos, sin), [q], ROWS, HEADS, SIZE),
-    { operators: trained(() => turn(q, cos, sin), [q], ROWS, HEADS, SIZE) },
+    'rotary',
+    trained(() => k.rotary(q, cos, sin), [q], ROWS, HEADS, SIZE),
+    { operators: trained(() => rotaryByOperators(q, cos, sin), [q], ROWS, HEADS, SIZE) },
   ],
   [
     'crossEntropy_',
@@ -144,18 +209,23 @@ const CASES = [
   ],
 ];
 
+const now = () => {
+  if (!options.cpu) return performance.now();
+  const { user, system } = process.cpuUsage();
+  return (user + system) / 1000;
+};
 const info = k.kernelsInfo();
 console.log(
   `libtorch ${info.libtorch}, ${k.instructionSet()}, ${options.dtype}, ${options.threads} threads, load ${loadavg()[0].toFixed(2)}; milliseconds, median (least)`,
 );
-for (const [name, own, others] of CASES) {
-  const sides = Object.entries({ own, ...others });
+for (const [name, mine, others] of CASES) {
+  const sides = Object.entries({ own: mine, ...others });
   const times = new Map(sides.map(([side]) => [side, []]));
   for (let round = 0; round < WARM_UP + Number(options.rounds); round++) {
     for (const [side, run] of round % 2 === 0 ? sides : [...sides].reverse()) {
-      const started = performance.now();
+      const started = now();
       k.tidy(() => void run());
-      if (round >= WARM_UP) times.get(side).push(performance.now() - started);
+      if (round >= WARM_UP) times.get(side).push(now() - started);
     }
   }
   const best = median(times.get('own'));

@@ -5,8 +5,14 @@ import { mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { status } from '@grpc/grpc-js';
 import { afterAll, beforeAll, describe, expect, it, onTestFailed } from 'vitest';
-import { chats, importBase, startTestApi, uploadChats, type TestApi } from '../e2e/api-fixture.js';
-import { saved, ScriptedWorker, started, step } from '../e2e/api-worker.js';
+import {
+  chats,
+  importBase,
+  startTestApi,
+  uploadChats,
+  type TestApi,
+} from '../../apps/api/test/fixture.js';
+import { saved, ScriptedWorker, started, step } from '../../apps/api/test/scripted-worker.js';
 import { Installation, until } from '../e2e/installation.js';
 import { canMount, SmallDisk } from '../small-disk.js';
 
@@ -186,7 +192,7 @@ describe.skipIf(!canMount)("a real worker's job, when the disk", () => {
     serverDisk.fill();
     const warned = async (): Promise<boolean> => {
       const { data } = await graft.openai.fineTuning.jobs.listEvents(id, { limit: 1000 });
-      return data.some(({ message }) => /^an upload waits: .*disk/.test(message));
+      return data.some(({ message }) => /^an upload is waiting: .*disk/.test(message));
     };
     await until('the warning', warned);
     await until('the last step', async () => (await graft.job(id)).graft.progress.step === 400);

@@ -5,7 +5,7 @@ import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { Redis } from 'ioredis';
-import { listens, until } from '../e2e/api-fixture.js';
+import { listens, until } from '../../apps/api/test/fixture.js';
 
 /** Whether this machine has one to start. */
 export const haveRedisServer = (process.env['PATH'] ?? '')
@@ -59,7 +59,7 @@ export class RedisServer {
     await this.ask((redis) => redis.flushall());
   }
 
-  /** Hints that were taken and never put away: nobody would ever remove them. */
+  /** Entries that were taken and never put away: nobody would ever remove them. */
   async stuck(): Promise<string[]> {
     return this.ask(async (redis) => {
       const lists = await redis.keys('*:active');

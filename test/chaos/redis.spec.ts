@@ -1,15 +1,21 @@
 // The queue's Redis is emptied, or goes away and comes back with nothing: every job runs, and once.
 import type { Assignment } from '@graft/contracts/grpc';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { importBase, startTestApi, until, uploadChats, type TestApi } from '../e2e/api-fixture.js';
-import { ScriptedWorker, started, step } from '../e2e/api-worker.js';
+import {
+  importBase,
+  startTestApi,
+  until,
+  uploadChats,
+  type TestApi,
+} from '../../apps/api/test/fixture.js';
+import { ScriptedWorker, started, step } from '../../apps/api/test/scripted-worker.js';
 import { haveRedisServer, RedisServer } from './redis-server.js';
 
 if (!haveRedisServer) console.warn('skipped: there is no redis-server on this machine');
 
 const JOBS = 12;
 const LEASE_MS = 3000;
-/** A job whose hint was lost gets another after one lease; then everything has its turn. */
+/** A job whose queue entry was lost gets another after one lease; then everything has its turn. */
 const RECOVERY_MS = 20_000;
 
 describe.skipIf(!haveRedisServer)('the queue', () => {

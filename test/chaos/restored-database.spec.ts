@@ -5,12 +5,18 @@ import { randomUUID } from 'node:crypto';
 import { renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { importBase, startTestApi, until, uploadChats, type TestApi } from '../e2e/api-fixture.js';
-import { saved, ScriptedWorker, started, step } from '../e2e/api-worker.js';
+import {
+  importBase,
+  startTestApi,
+  until,
+  uploadChats,
+  type TestApi,
+} from '../../apps/api/test/fixture.js';
+import { saved, ScriptedWorker, started, step } from '../../apps/api/test/scripted-worker.js';
 
 interface JobView {
   readonly status: string;
-  readonly graft: { readonly attempts: readonly { epoch: number; outcome: string | null }[] };
+  readonly graft: { readonly attempts: readonly { number: number; outcome: string | null }[] };
 }
 
 const LEASE_MS = 1500;
@@ -37,7 +43,7 @@ const create = async (): Promise<string> => {
 const job = (id: string): Promise<JobView> => api.get(`/fine_tuning/jobs/${id}`);
 async function join_(
   instance: string,
-  leases: { jobId: string; epoch: number; step: number }[] = [],
+  leases: { jobId: string; attempt: number; step: number }[] = [],
 ) {
   const worker = await new ScriptedWorker(api, { pool, instance, leases }).connect();
   workers.push(worker);
@@ -66,20 +72,20 @@ async function goesOn({
   lease,
   state,
 }: Awaited<ReturnType<typeof three>>) {
-  const epochs = await api.query<{ id: string; epoch: number }>(
-    'SELECT id, epoch FROM job WHERE id = ANY($1)',
+  const attempts = await api.query<{ id: string; attempt: number }>(
+    'SELECT id, attempt FROM job WHERE id = ANY($1)',
     [[running, queued, paused]],
   );
-  for (const { epoch } of epochs) expect(epoch).toBeGreaterThanOrEqual(1000);
+  for (const { attempt } of attempts) expect(attempt).toBeGreaterThanOrEqual(1000);
   const zombie = await join_('first', [
-    { jobId: running, epoch: lease.epoch, step: 2 },
-    { jobId: queued, epoch: 1, step: 2 },
+    { jobId: running, attempt: lease.attempt, step: 2 },
+    { jobId: queued, attempt: 1, step: 2 },
   ]);
   await until(() => zombie.commands.length === 2);
   expect(zombie.commands.map(({ action }) => action)).toEqual([3, 3]);
   for (const jobId of [running, queued])
     expect(
-      (await zombie.batch([{ ...zombie.event({ jobId, epoch: 1 }, step(2, 99)), sequence: 50 }]))
+      (await zombie.batch([{ ...zombie.event({ jobId, attempt: 1 }, step(2, 99)), sequence: 50 }]))
         .stale,
     ).toHaveLength(1);
   await api.post(`/fine_tuning/jobs/${paused}/resume`);
@@ -87,7 +93,7 @@ async function goesOn({
   const taken = new Map<string, number>();
   for (let n = 0; n < 3; n++) {
     const next = await heir.assigned();
-    taken.set(next.jobId, next.epoch);
+    taken.set(next.jobId, next.attempt);
     if (next.jobId === running)
       expect(next).toMatchObject({ checkpointStep: 1, checkpoint: [state] });
     await heir.tell(next, started(next.checkpointStep, 9));
@@ -95,25 +101,25 @@ async function goesOn({
     expect((await job(next.jobId)).status).toBe('succeeded');
   }
   expect([...taken.keys()].sort()).toEqual([running, queued, paused].sort());
-  for (const epoch of taken.values()) expect(epoch).toBeGreaterThanOrEqual(1000);
+  for (const attempt of taken.values()) expect(attempt).toBeGreaterThanOrEqual(1000);
   expect((await job(running)).graft.attempts[0]).toMatchObject({ outcome: 'database_restored' });
 }
 
 describe('a database', () => {
-  it('put back to an older copy of itself hands out no epoch twice', async () => {
+  it('put back to an older copy of itself hands out no attempt number twice', async () => {
     const known = await three();
     const copy = `${data}.copy`;
     await api.restart(async () => execFileSync('cp', ['-a', data, copy]));
     // A restart alone changes nothing.
-    expect((await job(known.running)).graft.attempts).toMatchObject([{ epoch: 1 }]);
-    const [before] = await api.query<{ epoch: number }>('SELECT epoch FROM job WHERE id = $1', [
+    expect((await job(known.running)).graft.attempts).toMatchObject([{ number: 1 }]);
+    const [before] = await api.query<{ attempt: number }>('SELECT attempt FROM job WHERE id = $1', [
       known.queued,
     ]);
-    expect(before?.epoch).toBe(0);
+    expect(before?.attempt).toBe(0);
     // What the copy will not know: the queued job was taken, too.
-    const lost = await join_('first', [{ jobId: known.running, epoch: 1, step: 1 }]);
+    const lost = await join_('first', [{ jobId: known.running, attempt: 1, step: 1 }]);
     const late = await lost.assigned();
-    expect(late).toMatchObject({ jobId: known.queued, epoch: 1 });
+    expect(late).toMatchObject({ jobId: known.queued, attempt: 1 });
     await lost.tell(late, started(0, 9), step(1));
     await api.restart(async () => {
       renameSync(data, `${data}.lost`);
@@ -123,13 +129,13 @@ describe('a database', () => {
     await goesOn(known);
   });
 
-  it('that came from another server, as a dump does, raises its epochs too', async () => {
+  it('that came from another server, as a dump does, raises its attempt numbers too', async () => {
     const known = await three();
     await api.restart(() => Promise.resolve());
-    const [row] = await api.query<{ epoch: number }>('SELECT epoch FROM job WHERE id = $1', [
+    const [row] = await api.query<{ attempt: number }>('SELECT attempt FROM job WHERE id = $1', [
       known.running,
     ]);
-    expect(row?.epoch).toBe(1);
+    expect(row?.attempt).toBe(1);
     // While it runs: as after a fail-over under a live API.
     await api.query(`UPDATE installation SET system_identifier = '1'`);
     await until(async () => (await job(known.running)).graft.attempts[0]?.outcome !== null);

@@ -27,6 +27,7 @@ afterAll(() => rmSync(dir, { recursive: true, force: true }));
 const SPEC: Spec = {
   model: 'base-1',
   task: 'causal_lm',
+  task_options: {},
   peft: { peft_type: 'LORA', r: 4, lora_alpha: 8, lora_dropout: 0.2, target_modules: 'all-linear' },
   seed: 11,
   batch_size: 2,
@@ -37,11 +38,15 @@ const SPEC: Spec = {
   warmup_ratio: 0.1,
   optimizer: 'adamw',
   weight_decay: 0.01,
+  loraplus_lr_ratio: null,
+  loraplus_lr_embedding: 1e-6,
   max_grad_norm: 1,
   gradient_accumulation_steps: 2,
   max_seq_len: null,
   shuffle: true,
+  validation_split: null,
   eval_steps: 0,
+  early_stopping_patience: null,
   save_steps: 4,
   base_dtype: 'bf16',
   quantization: null,
@@ -67,7 +72,7 @@ async function train(name: string, spec: Spec, kills: number): Promise<Outcome> 
     let sha256: string | null = null;
     let failure: string | null = null;
     trainer.on('started', ({ fromStep }) => from.push(fromStep));
-    trainer.on('step', ({ step, loss }) => {
+    trainer.on('step', ({ step, metrics: { loss } }) => {
       losses.set(step, [...(losses.get(step) ?? []), loss]);
       if (seen++ === victimAfter) setTimeout(() => trainer.kill('SIGKILL'), Math.random() * 30);
     });
@@ -93,7 +98,7 @@ async function train(name: string, spec: Spec, kills: number): Promise<Outcome> 
     trainer.send({
       type: 'start',
       jobId: 'job',
-      epoch: starts,
+      attempt: starts,
       spec,
       baseId: 'base-1',
       baseName: 'org/base-1',
@@ -150,7 +155,7 @@ describe('a trainer killed at random', () => {
     const bytes = readFileSync(state);
     bytes[bytes.length - 5] = (bytes[bytes.length - 5] as number) ^ 1;
     writeFileSync(state, bytes);
-    expect(await failureOf(SPEC, checkpoint)).toMatch(/^io_error: .*state\.safetensors/);
+    expect(await failureOf(SPEC, checkpoint)).toMatch(/^damaged_checkpoint: .*state\.safetensors/);
   });
 });
 
@@ -169,7 +174,7 @@ async function failureOf(spec: Spec, checkpointDir: string): Promise<string> {
   trainer.send({
     type: 'start',
     jobId: 'job',
-    epoch: 1,
+    attempt: 1,
     spec,
     baseId: 'base-1',
     baseName: 'org/base-1',

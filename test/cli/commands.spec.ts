@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import {
   chmodSync,
   existsSync,
+  mkdirSync,
   mkdtempSync,
   readFileSync,
   rmSync,
@@ -13,6 +14,7 @@ import { join } from 'node:path';
 import type { ChildProcess } from 'node:child_process';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { writeChats, writeTinyBase } from '../tiny-base.js';
+import { unzip } from '../unzip.js';
 import { API, cleanEnv, CLI, graft, startUntil, type Done } from './graft.js';
 
 // every command against a real API with its embedded PostgreSQL; no worker is needed for these
@@ -52,7 +54,7 @@ describe('graft, against a running API', () => {
     });
     expect(await run('workers')).toMatchObject({
       code: 0,
-      out: expect.stringContaining('no worker has joined'),
+      out: expect.stringContaining('no workers yet'),
     });
   });
 
@@ -107,15 +109,15 @@ describe('graft, against a running API', () => {
 
   it('lets a failed import be seen, tried again and deleted', async () => {
     const source = `dir:${join(home, 'nothing')}`;
-    const reason = `there is no ${join(home, 'nothing')} on the server`;
+    const reason = `${join(home, 'nothing')} does not exist on the server`;
     for (let tries = 0; tries < 2; tries++)
       expect(await run('models', 'import', source)).toMatchObject({
         code: 1,
-        err: `graft: ${source} was not imported: ${reason}\n`,
+        err: `graft: import of ${source} failed: ${reason}\n`,
       });
     const listed = await run('models');
     expect(listed.out).toMatch(/nothing +base +error/);
-    expect(listed.err).toBe(`nothing was not imported: ${reason} (graft models delete nothing)\n`);
+    expect(listed.err).toBe(`import of nothing failed: ${reason} (graft models delete nothing)\n`);
     const file = writeChats(join(home, 'for-nothing.jsonl'), 12);
     expect((await run('submit', '-m', 'nothing', '-t', file)).err).toContain(
       `nothing could not be imported: ${reason}`,
@@ -128,25 +130,27 @@ describe('graft, against a running API', () => {
     const twice = join(home, 'twice.jsonl');
     writeFileSync(twice, `${chat('once')}\n${chat('twice')}\n${chat('once')}\n{"text":"a"}\n`);
     const uploaded = await run('files', 'upload', twice);
-    expect(uploaded.err).toContain('1 record says the same as an earlier one: line 3.');
+    expect(uploaded.err).toContain('1 record repeats an earlier one: line 3.');
     const [id = ''] = uploaded.out.split(' ');
     const { out } = await run('files', 'show', id);
     expect(out).toContain(`${id}  twice.jsonl\n`);
-    expect(out).toMatch(/\n {2}records +4: 3 messages, 1 text\n {2}duplicates +1 \(line 3\)\n/);
-    expect(out).toContain('\nThe records are of more than one format: 3 chats, 1 plain text.\n');
+    expect(out).toMatch(
+      /\n {2}records +4: 3 messages, 1 text\n {2}fits +causal_lm\n {2}duplicates +1 \(line 3\)\n/,
+    );
+    expect(out).toContain('\nThe records are in more than one format: 3 chats, 1 plain text.\n');
 
     const bad = join(home, 'mistaken.jsonl');
     writeFileSync(bad, `${chat('fine')}\n${'{"text":1}\n'.repeat(5)}`);
     const [worse = ''] = (await run('files', 'upload', bad)).out.split(' ');
     expect((await run('files', 'show', worse)).out).toContain(
-      'It cannot be used:\n  lines 2–6: "text" is not a string',
+      'Cannot be used for training:\n  lines 2–6: "text" must be a string',
     );
     expect((await run('files')).out).toMatch(/mistaken.jsonl .* unusable/);
     expect((await run('files', '--unusable')).out).not.toContain(id);
     expect(await run('files', 'delete')).toMatchObject({ code: 2 });
     expect((await run('files', 'delete', '--unusable')).out).toContain(`${worse} deleted\n`);
     expect((await run('files', 'list', '--all')).out).toContain(id);
-    expect((await run('files', '--unusable')).out).toBe('no unusable file\n');
+    expect((await run('files', '--unusable')).out).toBe('no unusable files\n');
     expect((await run('files', 'delete', id)).code).toBe(0);
   });
 
@@ -155,15 +159,38 @@ describe('graft, against a running API', () => {
     writeFileSync(path, `frage,antwort\n${'a?,b\n'.repeat(12)}`);
     const asked = await run('files', 'upload', path);
     expect(asked).toMatchObject({ code: 1, out: '' });
-    expect(asked.err).toMatch(/There are "frage", "antwort".*\nSay it with --map prompt=COLUMN/);
+    expect(asked.err).toMatch(
+      /the columns are "frage", "antwort".*\nName them with --map prompt=COLUMN/,
+    );
     const wrong = await run('files', 'upload', path, '--map', 'question=frage');
     expect(wrong).toMatchObject({ code: 2, err: expect.stringContaining('prompt=COLUMN') });
     const map = ['--map', 'prompt=frage', '--map', 'completion=antwort'];
     const [id = ''] = (await run('files', 'upload', path, ...map)).out.split(' ');
-    expect((await run('files', 'show', id)).out).toMatch(/read from +csv\n/);
+    expect((await run('files', 'show', id)).out).toMatch(/source +csv\n/);
     expect((await run('files', 'get', id, '-o', '-')).out).toBe(
       '{"prompt":"a?","completion":"b"}\n'.repeat(12),
     );
+    expect((await run('files', 'delete', id)).code).toBe(0);
+  });
+
+  it("takes the folder of a split that Hugging Face's datasets saved", async () => {
+    const zip = new URL('../../apps/api/test/datasets/one-split.zip', import.meta.url);
+    for (const [name, content] of await unzip(readFileSync(zip))) {
+      const path = join(home, name);
+      if (name.endsWith('/')) mkdirSync(path);
+      else writeFileSync(path, content);
+    }
+    const all = await run('files', 'upload', join(home, 'one-split'));
+    expect(all.code).toBe(2);
+    expect(all.err).toMatch(
+      /has the splits train: name the folder of one, such as .*one-split.train/,
+    );
+    const [id = '', name] = (await run('files', 'upload', join(home, 'one-split/train'))).out.split(
+      ' ',
+    );
+    expect(name).toBe('train.zip');
+    expect((await run('files', 'show', id)).out).toMatch(/source +arrow\n/);
+    expect((await run('files', 'get', id, '-o', '-')).out.split('\n')).toHaveLength(13);
     expect((await run('files', 'delete', id)).code).toBe(0);
   });
 
@@ -184,7 +211,7 @@ describe('graft, against a running API', () => {
     expect((await run('files')).out.split('\n').length).toBe(before.split('\n').length);
     expect(await run('submit', '-m', 'none', '-t', 'gone.jsonl')).toMatchObject({
       code: 2,
-      err: expect.stringContaining('gone.jsonl cannot be read: there is no such file here'),
+      err: expect.stringContaining('cannot read gone.jsonl: no such file'),
     });
   });
 
@@ -199,9 +226,9 @@ describe('graft, against a running API', () => {
     const plan = /12 examples · 9 passes · 108 steps · [\d.]+ k of 24.7 k parameters/;
     expect(dry.out.split('\n')[0]).toMatch(plan);
     expect(dry.out).toMatch(/method +LORA: r 16, lora_alpha 32, target_modules all-linear/);
-    expect(dry.out).toMatch(/time +not known: nothing like it has run yet/);
+    expect(dry.out).toMatch(/time +unknown until a similar job has run/);
     expect(dry.out).toMatch(
-      /warning +12 of 12 examples of the validation file are in the training/,
+      /warning +12 of 12 examples of the validation file are also in the training/,
     );
     expect(await files()).toEqual(before);
     expect((await run('jobs')).out).not.toContain('planned');
@@ -211,7 +238,7 @@ describe('graft, against a running API', () => {
     const table = join(home, 'planned.csv');
     writeFileSync(table, `frage,antwort\n${'a?,b\n'.repeat(12)}`);
     const asked = await run('submit', '-m', 'planned', '-t', table, '--dry-run');
-    expect(asked.err).toMatch(/Say it with --map prompt=COLUMN/);
+    expect(asked.err).toMatch(/Name them with --map prompt=COLUMN/);
     const map = ['--map', 'prompt=frage', '--map', 'completion=antwort'];
     const read = await run('submit', '-m', 'planned', '-t', table, ...map, '--dry-run');
     expect(read.out).toMatch(/^12 examples · /);
@@ -248,7 +275,7 @@ describe('graft, against a running API', () => {
     const closed = once(child, 'close');
     child.kill('SIGINT');
     expect(await closed).toEqual([130, null]);
-    expect(text().err).toContain(`the job goes on: graft watch ${id}`);
+    expect(text().err).toContain(`the job keeps running (graft watch ${id}`);
     expect((await run('jobs')).out).toMatch(new RegExp(`${id} +queued`));
     expect((await run('cancel', id)).code).toBe(0);
     expect(await run('watch', id)).toMatchObject({
@@ -256,6 +283,15 @@ describe('graft, against a running API', () => {
       out: '',
       err: `graft: ${id} was cancelled at step 0\n`,
     });
+  });
+
+  it('shows what the project may have and has', async () => {
+    const { code, out } = await run('limits');
+    expect(code).toBe(0);
+    expect(out).toMatch(/^\S+: weight 1, priority 1 and later$/m);
+    expect(out).toMatch(/^LIMIT +USED +OF +RESETS/m);
+    expect(out).toMatch(/^running_jobs +0 +no limit/m);
+    expect(out).toMatch(/^tokens_per_day +0 +no limit +\d{4}-\d\d-\d\dT00:00:00Z/m);
   });
 
   it('makes a key that works, within its scopes, until it is revoked', async () => {
@@ -283,7 +319,7 @@ describe('graft, against a running API', () => {
     expect((await run('files', 'upload', join(home, 'not-there'))).code).toBe(2);
     expect(await run('files', 'upload', home)).toMatchObject({
       code: 2,
-      err: expect.stringContaining('it is a folder'),
+      err: expect.stringContaining('is a folder without state.json: expected a file'),
     });
     for (const args of [
       ['jobs', '-n', 'x'],

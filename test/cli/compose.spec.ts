@@ -6,14 +6,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { ChildProcess } from 'node:child_process';
-import { load } from 'js-yaml';
+import { load, YAML11_SCHEMA } from 'js-yaml';
 import { afterAll, expect, it } from 'vitest';
 import { API, WORKER, cleanEnv, graft, startUntil } from './graft.js';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 
 interface Compose {
-  readonly services: Record<string, { readonly environment: Record<string, string> }>;
+  readonly services: Record<string, { readonly environment: Record<string, string | null> }>;
 }
 
 const dir = mkdtempSync(join(tmpdir(), 'graft-compose-'));
@@ -29,12 +29,17 @@ afterAll(async () => {
 
 it('lets the worker in by the token file that the API has written', async () => {
   chmodSync(dir, 0o755);
-  const compose = load(readFileSync(join(ROOT, 'docker-compose.yml'), 'utf8')) as Compose;
+  const compose = load(readFileSync(join(ROOT, 'docker-compose.yml'), 'utf8'), {
+    schema: YAML11_SCHEMA,
+  }) as Compose;
   const here = (name: string, other: Record<string, string>): NodeJS.ProcessEnv => {
-    const given = Object.entries(compose.services[name]!.environment).map(([variable, value]) => [
-      variable,
-      value.replace('/var/lib', dir).replace(/^\/graft\//, ROOT),
-    ]);
+    // without a value: as it is where Compose is started
+    const given = Object.entries(compose.services[name]!.environment).flatMap(
+      ([variable, value]) =>
+        value === null
+          ? []
+          : [[variable, value.replace('/var/lib', dir).replace(/^\/graft\//, ROOT)]],
+    );
     return cleanEnv({ ...Object.fromEntries(given), ...other });
   };
   mkdirSync(join(dir, 'graft'));
@@ -44,6 +49,8 @@ it('lets the worker in by the token file that the API has written', async () => 
     here('api', {
       GRAFT_HOST: '127.0.0.1',
       GRAFT_GRPC_HOST: '127.0.0.1',
+      GRAFT_RELAY_HOST: '127.0.0.1',
+      GRAFT_RELAY_PORT: '0',
       GRAFT_PORT: '0',
       GRAFT_GRPC_PORT: '0',
       GRAFT_DATABASE_URL: '',

@@ -1,11 +1,25 @@
+import { once } from 'node:events';
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { JobObject } from '@graft/contracts';
+import type { ChromeTrace, JobObject } from '@graft/contracts';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { importBase, startTestApi, uploadChats, type TestApi } from '../e2e/api-fixture.js';
-import { saved, ScriptedWorker, started, step } from '../e2e/api-worker.js';
+import {
+  chats,
+  importBase,
+  startTestApi,
+  until,
+  uploadChats,
+  type TestApi,
+} from '../../apps/api/test/fixture.js';
+import {
+  evaluated,
+  saved,
+  ScriptedWorker,
+  started,
+  step,
+} from '../../apps/api/test/scripted-worker.js';
 import { unzip } from '../unzip.js';
-import { graft, type Done } from './graft.js';
+import { cleanEnv, CLI, graft, startUntil, type Done } from './graft.js';
 
 // What `graft` shows of jobs and takes home from them, against a real API whose worker the test plays.
 
@@ -26,11 +40,6 @@ async function start(suffix: string) {
   const worker = await new ScriptedWorker(api, { pool }).connect();
   const lease = await worker.assigned();
   await worker.tell(lease, started(0, 40));
-  const evaluated = (at: number, loss: number) =>
-    ({
-      $case: 'evaluated',
-      value: { step: at, loss, accuracy: 0, tokens: 1, full: false },
-    }) as const;
   for (const [at, loss] of [
     [10, 2.23],
     [20, 4.27],
@@ -87,17 +96,17 @@ describe('graft jobs JOB', () => {
     );
   });
 
-  it('finds a job by its id, the beginning of that, or its suffix', async () => {
+  it('finds a job by its id, a prefix of the id, or its suffix', async () => {
     const short = done.id.slice(0, 12);
     for (const name of [done.id, short, short.slice(6), `${short}…`, 'pirate'])
       expect((await run('jobs', name, '--json')).out, name).toContain(done.id);
     expect(await run('jobs', 'spam')).toEqual({
       code: 1,
       out: '',
-      err: 'graft: no job is called spam; graft jobs lists them\n',
+      err: 'graft: no job named spam; see graft jobs\n',
     });
     expect((await run('watch', 'ftjob-0000000000000000000000')).err).toBe(
-      'graft: no job is called ftjob-0000000000000000000000; graft jobs lists them\n',
+      'graft: no job named ftjob-0000000000000000000000; see graft jobs\n',
     );
     expect((await run('cancel', 'pirate')).err).toBe(
       `graft: job ${done.id} is succeeded and cannot be cancelled\n`,
@@ -119,7 +128,7 @@ describe('graft jobs JOB', () => {
   it('lists by state', async () => {
     const { out } = await run('jobs', '--state', 'cancelled');
     expect([out.includes('parrot'), out.includes('pirate')]).toEqual([true, false]);
-    expect((await run('jobs', '--state', 'paused')).out).toBe('no job is paused\n');
+    expect((await run('jobs', '--state', 'paused')).out).toBe('no paused jobs\n');
     expect((await run('jobs', '--state', 'flying')).code).toBe(2);
   });
 });
@@ -130,6 +139,214 @@ it('graft checkpoints lists them with their losses, the best marked', async () =
   expect(header).toMatch(/^STEP +LOSS +VALIDATION +SIZE +AGE +MODEL$/);
   expect(last).toMatch(/^20 +0\.001260 +4\.270 +\d+ B +.*:ckpt-step-20$/);
   expect(first).toMatch(/^10 +0\.001260 +2\.230 best +\d+ B +.*:ckpt-step-10$/);
+});
+
+it('writes where the time of a job went, for viewers of traces', async () => {
+  const path = join(api.home, 'pirate.json');
+  const { code, out } = await run('trace', 'pirate', '--output', path);
+  expect([code, out.trim()]).toEqual([0, path]);
+  const trace = await api.get<ChromeTrace>(`/fine_tuning/jobs/${done.id}/trace`);
+  expect(JSON.parse(readFileSync(path, 'utf8'))).toEqual(trace);
+  expect(trace.traceEvents.map(({ name }) => name)).toContain('checkpoint at step 20');
+  expect(JSON.parse((await run('trace', 'pirate', '-o', '-')).out)).toEqual(trace);
+  expect((await run('trace', 'nobody')).code).toBe(1);
+});
+
+describe('graft job', () => {
+  it('tags, notes, renames and archives, and graft jobs finds them so', async () => {
+    expect((await run('job', 'tag', 'pirate', 'ship', 'keep')).out).toBe(`${done.id} ship, keep\n`);
+    expect((await run('job', 'tag', 'pirate', 'keep', '--remove')).out).toBe(`${done.id} ship\n`);
+    expect((await run('job', 'note', 'pirate', 'the best so far')).out).toBe(`${done.id} noted\n`);
+    expect((await run('job', 'rename', 'pirate', 'captain')).out).toBe(`${done.id} captain\n`);
+    const card = (await run('jobs', 'captain')).out;
+    expect(card).toMatch(/captain .*ftjob-.*Tags +ship\n +Note +the best so far/s);
+    const found = (await run('jobs', '--tag', 'ship', '--method', 'lora', '--model', 'tiny')).out;
+    expect(found.split('\n')[0]).toMatch(/^JOB +NAME +TAGS +STATE/);
+    expect(found).toMatch(/captain +ship +succeeded/);
+    expect((await run('jobs', '--tag', 'boat')).out).toBe('no matching jobs\n');
+    const sorted = (await run('jobs', '--sort', 'name', '--ascending')).out;
+    expect(sorted.indexOf('captain')).toBeLessThan(sorted.indexOf('parrot'));
+    expect((await run('jobs', '--sort', 'colour')).code).toBe(2);
+
+    expect((await run('job', 'archive', 'captain')).out).toBe(`${done.id} archived\n`);
+    expect((await run('jobs')).out).not.toContain('captain');
+    expect((await run('jobs', '--archived')).out).toContain('captain');
+    // archived or not, it is called by its name, or the suffix that its model keeps
+    expect((await run('job', 'unarchive', 'pirate')).out).toBe(`${done.id} in lists again\n`);
+    await run('job', 'note', 'captain');
+    await run('job', 'rename', 'captain');
+    expect((await api.get<JobObject>(`/fine_tuning/jobs/${done.id}`)).graft).toMatchObject({
+      name: null,
+      note: null,
+      tags: ['ship'],
+    });
+    const long = await run('job', 'tag', 'pirate', 'x'.repeat(65));
+    expect(long).toMatchObject({ code: 1, err: expect.stringContaining('graft.tags.1') });
+  });
+
+  it('deletes and restores', async () => {
+    const gone = await run('job', 'delete', 'pirate');
+    expect(gone.out).toMatch(/deleted; until .* graft job restore ftjob-\w+ takes it back/);
+    expect((await run('jobs', 'pirate')).code).toBe(1);
+    expect((await run('jobs', '--deleted')).out).toContain('pirate');
+    expect((await run('job', 'restore', 'pirate')).out).toBe(
+      `${done.id} is there, with what it made\n`,
+    );
+    expect((await run('jobs', '--deleted')).out).toBe('no deleted jobs\n');
+    expect((await run('job', 'restore', 'pirate')).err).toContain('no deleted job named pirate');
+    expect((await run('jobs', 'pirate')).code).toBe(0);
+  });
+});
+
+describe('graft compare', () => {
+  it('sets jobs beside each other: what they came to, and the options that differ', async () => {
+    const { out } = await run('compare', 'pirate', 'parrot');
+    const [header, first, second] = out.split('\n');
+    expect(header).toMatch(/JOB +STATE +METHOD +LOSS +LOWEST VALID.*TOKENS +TRAINED +MEMORY.*SIZE/);
+    expect(first).toMatch(
+      /1 pirate +succeeded +LORA +0\.001260 +2\.230 at 10.*40\/40 .*1\.0 MB.* B/,
+    );
+    expect(second).toMatch(/2 parrot +cancelled/);
+    expect(out).toMatch(/OPTION +1 pirate +2 parrot/);
+    expect(out).toMatch(/graft\.pool +cli-pirate +cli-parrot/);
+    expect(out).not.toContain('peft.r ');
+    expect((await run('compare', 'pirate', 'parrot', '--all')).out).toMatch(/peft\.r +16 +16/);
+    const json = JSON.parse((await run('compare', 'pirate', 'parrot', '--json')).out) as {
+      jobs: { peak_rss_bytes: number; result_bytes: number | null }[];
+    };
+    expect(json.jobs.map((one) => one.peak_rss_bytes)).toEqual([1e6, 1e6]);
+    expect(json.jobs[1]?.result_bytes).toBeNull();
+    expect((await run('compare', 'pirate')).code).toBe(2);
+  });
+});
+
+it('graft checkpoints has a column of scores where an eval gave some, and marks the best there', async () => {
+  // As the eval's runs leave it: the better score is not at the lower loss.
+  const score = (at: number, value: number | null) =>
+    api.query(
+      `UPDATE evaluation SET values = CASE WHEN $3::float8 IS NULL THEN values - 'eval_score'
+         ELSE values || jsonb_build_object('eval_score', $3::float8) END WHERE job_id = $1 AND step = $2`,
+      [cancelled.id, at, value],
+    );
+  await score(20, 0.75);
+  const [header, last, first] = (await run('checkpoints', 'parrot')).out.trimEnd().split('\n');
+  expect(header).toMatch(/^STEP +LOSS +VALIDATION +SCORE +SIZE +AGE +MODEL$/);
+  expect(last).toMatch(/^20 +0\.001260 +4\.270 +75 % best +\d+ B +.*:ckpt-step-20$/);
+  expect(first).toMatch(/^10 +0\.001260 +2\.230 +\d+ B +.*:ckpt-step-10$/);
+  await score(20, null);
+});
+
+describe('graft tensorboard', () => {
+  const eventFile = (path: string) =>
+    fetch(`${api.url}/v1/fine_tuning/jobs/${path}`, { headers: api.headers });
+  const bytesOf = async (id: string): Promise<Buffer> =>
+    Buffer.from(await (await eventFile(`${id}/tensorboard`)).arrayBuffer());
+
+  it('writes an event file for each job, once however often', async () => {
+    const logdir = join(api.home, 'runs');
+    for (const _ of [1, 2]) {
+      const { code, out } = await run('tensorboard', 'pirate', 'parrot', '--logdir', logdir);
+      const [first = '', second = ''] = out.trimEnd().split('\n');
+      expect(code).toBe(0);
+      expect(readFileSync(first)).toEqual(await bytesOf(done.id));
+      expect(readFileSync(second)).toEqual(await bytesOf(cancelled.id));
+      expect(readdirSync(logdir).sort()).toEqual([
+        `parrot-${cancelled.id.slice(-8)}`,
+        `pirate-${done.id.slice(-8)}`,
+      ]);
+      expect(readdirSync(join(first, '..')).length).toBe(1);
+    }
+    // Both numbers of a step at which both were measured.
+    const text = (await bytesOf(done.id)).toString('latin1');
+    expect(text.match(/train\/learning_rate/g)).toHaveLength(2);
+    expect(text.match(/valid\/loss/g)).toHaveLength(2);
+  });
+
+  it('goes on with a job until that ends, and has the same in the end', async () => {
+    const { id, worker, lease } = await start('followed');
+    worker.keep(lease);
+    const logdir = join(api.home, 'followed');
+    const following = run('tensorboard', id, '--logdir', logdir, '--follow');
+    const path = (): string =>
+      readdirSync(logdir, { recursive: true, encoding: 'utf8' }).find((name) =>
+        name.endsWith('.graft'),
+      ) ?? '';
+    await until(() => existsSync(logdir) && path() !== '');
+    const begun = readFileSync(join(logdir, path()));
+    // Another one there would write all of it twice, whether it follows or not.
+    for (const more of [[], ['--follow']])
+      expect(await run('tensorboard', id, '--logdir', logdir, ...more)).toMatchObject({
+        code: 1,
+        err: expect.stringMatching(/is written by another graft tensorboard \(pid \d+\)/) as string,
+      });
+    await api.post(`/fine_tuning/jobs/${id}/pause`);
+    await worker.tell(lease, { $case: 'stopped', value: { reason: 'paused', step: 20 } });
+    await new Promise((resolve) => setTimeout(resolve, 4_000));
+    await api.post(`/fine_tuning/jobs/${id}/resume`);
+    const again = await worker.assigned();
+    worker.keep(again);
+    await worker.tell(again, started(20, 40), step(30), step(40));
+    await worker.finish(again, 40);
+    worker.vanish();
+    const { code, err } = await following;
+    expect([code, err]).toEqual([0, expect.stringContaining(`${id} succeeded`)]);
+    expect(err).toContain(`${id} paused; going on with it when it is resumed`);
+    const whole = readFileSync(join(logdir, path()));
+    expect(whole).toEqual(await bytesOf(id));
+    expect(whole.length).toBeGreaterThan(begun.length);
+    expect(whole.subarray(0, begun.length)).toEqual(begun);
+  });
+
+  it.each([
+    ['SIGINT', 130],
+    ['SIGTERM', 143],
+  ] as const)('lets go of the folder at %s', async (signal, exit) => {
+    const { id, worker, lease } = await start(`ended-${signal.toLowerCase()}`);
+    worker.keep(lease);
+    const logdir = join(api.home, signal);
+    const { child } = await startUntil(
+      CLI,
+      ['tensorboard', id, '--logdir', logdir, '--follow'],
+      cleanEnv({ GRAFT_HOME: api.home }),
+      'to see them',
+    );
+    const locks = () =>
+      readdirSync(logdir, { recursive: true, encoding: 'utf8' }).filter((name) =>
+        name.endsWith('.graft-lock'),
+      );
+    expect(locks()).toHaveLength(1);
+    child.kill(signal);
+    expect(await once(child, 'exit')).toEqual([exit, null]);
+    expect(locks()).toEqual([]);
+    await api.post(`/fine_tuning/jobs/${id}/cancel`);
+    worker.vanish();
+  });
+
+  it('takes over the folder of one that was killed, and names a job once', async () => {
+    const logdir = join(api.home, 'killed');
+    await run('tensorboard', 'pirate', '--logdir', logdir);
+    const folder = join(logdir, `pirate-${done.id.slice(-8)}`);
+    // A process that is there, and is no graft.
+    for (const left of ['', 'x', String(process.pid), '999999999']) {
+      writeFileSync(join(folder, '.graft-lock'), left);
+      const { code, out } = await run('tensorboard', 'pirate', done.id, '--logdir', logdir);
+      expect([code, out.trimEnd().split('\n').length]).toEqual([0, 1]);
+      expect(readdirSync(folder)).toHaveLength(1);
+    }
+  });
+
+  it('is told from where to go on, or that this is no place', async () => {
+    const all = await eventFile(`${done.id}/tensorboard`);
+    const last = all.headers.get('x-graft-last-event') ?? '';
+    const rest = await eventFile(`${done.id}/tensorboard?after=${last}`);
+    expect((await rest.arrayBuffer()).byteLength).toBe(0);
+    expect(rest.headers.get('x-graft-last-event')).toBe(last);
+    for (const wrong of ['x', `${last}&after=${last}`, last.replace(done.id.slice(6), 'x')]) {
+      const refused = await eventFile(`${done.id}/tensorboard?after=${wrong}`);
+      expect(refused.status).toBe(400);
+      expect(await refused.text()).toContain('after: expected an event of this job');
+    }
+  });
 });
 
 describe('graft download', () => {
@@ -161,7 +378,7 @@ describe('graft download', () => {
   it('saves a checkpoint of a cancelled job: the newest, or the one asked for', async () => {
     const folder = (name: string): string => join(api.home, 'taken', name);
     const newest = await run('download', 'parrot', '-o', folder('newest'));
-    expect(newest.err).toContain('parrot is cancelled: this is its newest checkpoint, of step 20');
+    expect(newest.err).toContain('parrot is cancelled: downloading its latest checkpoint, step 20');
     expect(read(folder('newest'))).toBe('parrot at 20');
     await run('download', 'parrot', '--step', '10', '-o', folder('tenth'));
     expect(read(folder('tenth'))).toBe('parrot at 10');
@@ -172,7 +389,7 @@ describe('graft download', () => {
     const none = await run('download', 'parrot', '--step', '11', '-o', folder('none'));
     expect(none).toMatchObject({
       code: 1,
-      err: 'graft: parrot has no checkpoint of step 11; it has 10, 20\n',
+      err: 'graft: parrot has no checkpoint at step 11; available steps: 10, 20\n',
     });
     expect(existsSync(folder('none'))).toBe(false);
   });
@@ -191,5 +408,58 @@ describe('graft download', () => {
         out: `${JSON.stringify({ model: done.fine_tuned_model, path })}\n`,
       },
     );
+  });
+});
+
+describe('graft sweeps', () => {
+  it('makes one from flags, shows and watches it, prints the winner, and cancels', async () => {
+    expect((await run('sweeps')).out).toContain('no sweeps yet');
+    const data = join(api.home, 'sweep.jsonl');
+    writeFileSync(data, chats(12));
+    const job = ['-m', 'tiny', '-t', data, '--suffix', 'ranks', '--set', 'graft.pool=cli-sweeps'];
+    expect(await run('sweeps', 'create', ...job)).toMatchObject({
+      code: 2,
+      err: expect.stringContaining('say what to try') as string,
+    });
+    const refused = await run('sweeps', 'create', ...job, '--vary', 'peft.r=8,0');
+    expect(refused).toMatchObject({ code: 1, out: '' });
+    expect(refused.err).toContain('trial 2 (peft.r 0): peft.r');
+    const made = await run('sweeps', 'create', ...job, '--vary', 'peft.r=8,4,2', '--algorithm', 'random'); // prettier-ignore
+    expect(made.out).toMatch(/^sweep-\w{22} queued: 3 trials\n$/);
+    expect((await run('sweeps', 'winner', 'ranks')).err).toMatch(
+      /no trial of sweep-\w+ has a model with a score yet; it is queued/,
+    );
+
+    const worker = await new ScriptedWorker(api, { pool: 'cli-sweeps', slots: 3 }).connect();
+    for (const loss of [3, 1]) {
+      const lease = await worker.assigned();
+      await worker.tell(lease, started(0, 40), step(40, loss), evaluated(40, loss, true));
+      await worker.finish(lease, 40);
+    }
+    const shown = await run('sweeps', 'show', 'ranks');
+    for (const part of [
+      /base +tiny/,
+      /search +random by validation loss/,
+      /status +running: 2 of 3 done/,
+      /winner +trial 2, 1\.000: ft:tiny:\S*ranks/,
+      /2 \* +1\.000 +succeeded +40\/40 .* r 4\n1 +3\.000 +succeeded +40\/40 .* r 8\n3 +– +queued/,
+    ])
+      expect(shown.out).toMatch(part);
+    const winner = (await run('sweep', 'winner', 'ranks')).out.trim();
+    expect(winner).toMatch(/^ft:tiny:\S*ranks/);
+    expect(JSON.parse((await run('sweeps', 'show', 'ranks', '--json')).out)).toMatchObject({
+      winner: { trial: 2, model: winner },
+    });
+    expect((await run('sweeps', 'cancel', 'ranks')).out).toMatch(/cancelled: 3 of 3 done, 1 cancelled/); // prettier-ignore
+    const watched = await run('sweeps', 'watch', 'ranks');
+    // there is a winner
+    expect([watched.code, watched.err]).toEqual([0, '']);
+    expect((await run('sweeps')).out).toMatch(/sweep-\w+ +ranks +tiny +random +cancelled/);
+    await run('sweeps', 'create', ...job, '--suffix', 'none', '--vary', 'peft.r=8,4', '--algorithm', 'random'); // prettier-ignore
+    await run('sweeps', 'cancel', 'none');
+    expect((await run('sweeps', 'winner', 'none')).err).toMatch(/sweep-\w+ has no winner: it is cancelled, and no trial/); // prettier-ignore
+    const over = await run('sweeps', 'watch', 'none');
+    expect([over.code, over.err]).toEqual([1, 'graft: the sweep is cancelled\n']);
+    worker.vanish();
   });
 });

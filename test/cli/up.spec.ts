@@ -38,7 +38,7 @@ afterEach(() => {
 });
 
 const up = async () => {
-  const running = await startUntil(CLI, ['up', '--home', home], cleanEnv(), 'Ctrl-C stops it');
+  const running = await startUntil(CLI, ['up', '--home', home], cleanEnv(), 'Press Ctrl-C to stop');
   started.push(running.child.pid ?? 0, ...held().children.map(({ pid }) => pid));
   return running;
 };
@@ -78,7 +78,7 @@ describe('graft up', () => {
     const second = await graft(home, ['up']);
     expect(second).toMatchObject({
       code: 1,
-      err: expect.stringContaining(`already up on ${home} (process ${child.pid})`),
+      err: expect.stringContaining(`already running in ${home} (pid ${child.pid})`),
     });
     child.kill('SIGINT');
     const [code] = (await once(child, 'exit')) as [number | null];
@@ -93,7 +93,7 @@ describe('graft up', () => {
     usual.listen(8081, '127.0.0.1');
     const first = await up();
     const said = first.text().err;
-    expect(said).toContain('port 8081 for workers is taken by another program');
+    expect(said).toContain('port 8081 for workers is already in use');
     const [, url] = /Workers join at (grpc:\/\/127\.0\.0\.1:\d+), from this host only/.exec(said)!;
     const [, command] = /^ {2}npx graft-worker (.*)$/m.exec(said)!;
     expect(command).toContain(`--url ${url} --token-file ${join(home, 'join-token')}`);
@@ -110,7 +110,7 @@ describe('graft up', () => {
     await Promise.all([once(second.child, 'exit'), once(first.child, 'exit')]);
     const again = await up();
     expect(again.text().err).toContain(`Workers join at ${url}, from this host only`);
-    expect(again.text().err).not.toContain('is taken');
+    expect(again.text().err).not.toContain('already in use');
     again.child.kill('SIGTERM');
     await once(again.child, 'exit');
     usual.close();
@@ -179,9 +179,7 @@ describe('graft up', () => {
     const before = readFileSync(join(home, 'credentials.json'), 'utf8');
     const [server, worker] = held().children;
     process.kill(server!.pid, 'SIGKILL');
-    await until(() =>
-      text().err.includes('the API was ended by SIGKILL; starting it again in 1 s'),
-    );
+    await until(() => text().err.includes('the API was killed by SIGKILL; restarting in 1 s'));
     await until(() =>
       api.get('/models').then(
         () => true,
@@ -204,7 +202,7 @@ describe('graft up', () => {
     const postgres = postgresOf(home);
     const [server] = held().children;
     process.kill(server!.pid, 'SIGKILL');
-    await until(() => text().err.includes('the API was ended by SIGKILL'));
+    await until(() => text().err.includes('the API was killed by SIGKILL'));
     expect(isAlive(postgres)).toBe(true);
     child.kill('SIGTERM');
     await once(child, 'exit');
@@ -222,7 +220,7 @@ describe('graft up', () => {
     const onTerminal = spawn('script', ['-qec', command, '/dev/null'], { env: cleanEnv() });
     let shown = '';
     onTerminal.stdout.on('data', (chunk: Buffer) => (shown += chunk.toString()));
-    await until(() => shown.includes('Ctrl-C stops it') || onTerminal.exitCode !== null);
+    await until(() => shown.includes('Press Ctrl-C to stop') || onTerminal.exitCode !== null);
     started.push(held().pid, ...held().children.map(({ pid }) => pid));
     expect(shown).toMatch(/Dashboard: http:\/\/127\.0\.0\.1:\d+\/#key=sk-graft-/);
     process.kill(held().pid, 'SIGTERM');
@@ -235,7 +233,7 @@ describe('graft up', () => {
     const { port } = server.address() as AddressInfo;
     expect(await graft(home, ['up', '--port', String(port)])).toMatchObject({
       code: 1,
-      err: expect.stringContaining(`port ${port} is taken`),
+      err: expect.stringContaining(`port ${port} is already in use`),
     });
     server.close();
   });

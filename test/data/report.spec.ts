@@ -1,6 +1,6 @@
 // What creation says of data, against what the trainer makes of it: the same cuts, tokens and refusals.
 import type { DomainError } from '@graft/contracts';
-import { loadExamples, Tokenizer } from '@graft/peft-core';
+import { causalLm, loadExamples, taskFor, Tokenizer } from '@graft/peft-core';
 import { readBaseText, reportData } from '@graft/peft-core/data';
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -37,7 +37,8 @@ function write(records: readonly unknown[]) {
 
 const report = (records: readonly unknown[], maxSeqLen = 60, validation?: readonly unknown[]) =>
   reportData(write(records), validation ? write(validation) : null, tokenizer, {
-    task: 'causal_lm',
+    task: causalLm,
+    taskOptions: {},
     maxSeqLen,
   });
 
@@ -46,8 +47,8 @@ const tokensOf = (
   maxSeqLen: number,
 ): { tokens: number; supervised: number; cut: number[] } => {
   let cut: number[] = [];
-  const examples = loadExamples(path, tokenizer, {
-    task: 'causal_lm',
+  const examples = loadExamples(path, causalLm, tokenizer, {
+    taskOptions: {},
     maxSeqLen,
     onCut: (lines) => (cut = [...lines]),
   });
@@ -97,8 +98,92 @@ describe('a small file', () => {
       formats: { messages: 2, text: 1 },
     });
     expect(training.warnings).toEqual([
-      '2 of 3 examples of the training file are longer than 60 tokens and will be cut at the end (lines 3, 4).',
+      '2 of 3 examples of the training file are longer than 60 tokens and will be truncated (lines 3, 4).',
       'The training file mixes formats: 2 of messages, 1 of text.',
+    ]);
+  });
+
+  it('reads of which task a record is where prompts are by task', () => {
+    const records = [0, 1, 0].map((task_ids) => ({ text: 'the same', task_ids }));
+    const of = (tasks: number | null, all: readonly object[] = records) =>
+      reportData(write(all), null, tokenizer, {
+        task: causalLm,
+        taskOptions: {},
+        maxSeqLen: 60,
+        tasks,
+      }).training;
+    expect(of(null)).toMatchObject({ duplicates: 2, ignored_fields: { task_ids: 3 } });
+    expect(of(2)).toMatchObject({ duplicates: 1, ignored_fields: {} });
+    const refused = (message: string): DomainError =>
+      expect.objectContaining({ code: 'invalid_training_file', message }) as DomainError;
+    expect(() => of(1)).toThrow(refused('line 2: "task_ids" is 1, expected 0, as there is 1 task'));
+    const file = write([...records, { text: 'of none' }]);
+    const missing = refused(
+      'line 4: "task_ids" is missing: which task the record is of, 0 to 1, as there are 2 tasks',
+    );
+    const options = { task: causalLm, taskOptions: {}, maxSeqLen: 60, tasks: 2 };
+    expect(() => reportData(file, null, tokenizer, options)).toThrow(missing);
+    expect(() => loadExamples(file.path, causalLm, tokenizer, options)).toThrow(missing);
+    const examples = loadExamples(write(records).path, causalLm, tokenizer, options);
+    expect(examples.map(({ taskId }) => taskId)).toEqual([0, 1, 0]);
+  });
+
+  it('is refused by line where an adapter that is to be invoked would learn nothing', () => {
+    const invocation = tokenizer.encode('Q:');
+    const good = [{ prompt: 'a? Q:', completion: 'b' }, { text: 'Q: c' }];
+    const options = { task: causalLm, taskOptions: {}, maxSeqLen: 60, invocation };
+    const refused = expect.objectContaining({
+      code: 'invalid_training_file',
+      param: 'training_file',
+      message: `lines 2, 4: an aLoRA would learn nothing there, as its invocation tokens (alora_invocation_tokens ${JSON.stringify(invocation)}) do not come before anything that is learnt; put them into each example, or leave alora_invocation_tokens out`,
+    }) as DomainError;
+    const file = write([good[0], { prompt: 'a?', completion: 'b' }, good[1], { text: 'c' }]);
+    expect(() => reportData(file, null, tokenizer, options)).toThrow(refused);
+    expect(() => loadExamples(file.path, causalLm, tokenizer, options)).toThrow(refused);
+    expect(reportData(write(good), null, tokenizer, options).training.examples).toBe(2);
+    expect(loadExamples(write(good).path, causalLm, tokenizer, options)).toHaveLength(2);
+    // a run that began with them goes on
+    const kept: number[][] = [];
+    const onLost = (lines: readonly number[]): number => kept.push([...lines]);
+    loadExamples(file.path, causalLm, tokenizer, { ...options, onLost });
+    expect(kept).toEqual([[2, 4]]);
+  });
+
+  it('holds every answer of a pair, and what is cut, to the tokens that invoke', () => {
+    const invocation = tokenizer.encode('Q:');
+    const of = (task: string, record: object, maxSeqLen = 60) => {
+      const found = taskFor(task);
+      const taskOptions = found.options.parse({}) as Record<string, unknown>;
+      const options = { task: found, taskOptions, maxSeqLen, invocation };
+      return () => reportData(write([record, record]), null, tokenizer, options);
+    };
+    const missing = /^lines 1, 2: an aLoRA would learn nothing there/;
+    const pair = { chosen: 'yes', rejected: 'no' };
+    for (const task of ['dpo', 'cpo', 'orpo']) {
+      expect(of(task, { prompt: 'a Q:', ...pair })).not.toThrow();
+      expect(of(task, { prompt: 'a', ...pair })).toThrow(missing);
+      expect(of(task, { prompt: 'a', chosen: 'Q: yes', rejected: 'no' })).toThrow(missing);
+    }
+    expect(of('kto', { prompt: 'a Q:', completion: 'b', label: true })).not.toThrow();
+    expect(of('kto', { prompt: 'a', completion: 'b', label: true })).toThrow(missing);
+    const late = { prompt: '', completion: `${'a'.repeat(50)} Q: b` };
+    expect(of('causal_lm', late)).not.toThrow();
+    expect(of('causal_lm', late, 40)).toThrow(missing);
+  });
+
+  it('says when all answers of it are judged alike', () => {
+    const task = taskFor('kto');
+    const taskOptions = task.options.parse({}) as Record<string, unknown>;
+    const of = (labels: readonly boolean[]) =>
+      reportData(
+        write(labels.map((label, i) => ({ prompt: 'q', completion: `a ${i}`, label }))),
+        null,
+        tokenizer,
+        { task, taskOptions, maxSeqLen: 60 },
+      ).training.warnings;
+    expect(of([true, false])).toEqual([]);
+    expect(of([true, true])).toEqual([
+      expect.stringMatching(/^Every "label" of the training file is true: /),
     ]);
   });
 
@@ -115,7 +200,7 @@ describe('a small file', () => {
     expect(caught(() => report([chat('a', 'b'), lost, lost]))).toMatchObject({
       code: 'invalid_training_file',
       param: 'training_file',
-      message: expect.stringMatching(/^lines 2, 3: the first 60 tokens hold nothing to learn/),
+      message: expect.stringMatching(/^lines 2, 3: the first 60 tokens contain nothing to learn/),
     });
     expect(caught(() => report([chat('a', 'b')], 60, [lost]))).toMatchObject({
       param: 'validation_file',
@@ -131,7 +216,7 @@ describe('a small file', () => {
       '2 of 4 examples of the training file repeat an earlier one.',
     ]);
     expect(validation?.warnings[0]).toMatch(
-      /^1 of 2 examples of the validation file is in the training file, too/,
+      /^1 of 2 examples of the validation file is also in the training file/,
     );
   });
 
@@ -175,7 +260,11 @@ describe('a small file', () => {
       '{% if tools %}{{ tools | tojson }}{% endif %}{% for m in messages %}<s>{{ m.role }}: {{ m.content }}</s>{% endfor %}{% if add_generation_prompt %}<s>assistant: {% endif %}';
     const json = readFileSync(join(base, 'tokenizer.json'), 'utf8');
     const using = Tokenizer.load({ tokenizerJson: json, chatTemplate: template });
-    const found = reportData(write(records), null, using, { task: 'causal_lm', maxSeqLen: 500 });
+    const found = reportData(write(records), null, using, {
+      task: causalLm,
+      taskOptions: {},
+      maxSeqLen: 500,
+    });
     expect(found.training.ignored_fields).toEqual({ parallel_tool_calls: 1 });
   });
 });
@@ -189,7 +278,11 @@ describe('a large file', () => {
 
   it('is sampled for its totals, and exact in what is cut', () => {
     const file = write(records);
-    const { training } = reportData(file, null, tokenizer, { task: 'causal_lm', maxSeqLen });
+    const { training } = reportData(file, null, tokenizer, {
+      task: causalLm,
+      taskOptions: {},
+      maxSeqLen,
+    });
     const { tokens, supervised, cut } = tokensOf(file.path, maxSeqLen);
     expect(training).toMatchObject({
       examples: 3_000,
@@ -222,7 +315,7 @@ describe('what a template refuses', () => {
   };
   const looked = (tokenizerToo: Tokenizer, odd: object, renderMs = 1e9) => {
     const file = write([...many.slice(0, 2_033), odd, ...many.slice(2_033)]);
-    const options = { task: 'causal_lm', maxSeqLen: 400, renderMs };
+    const options = { task: causalLm, taskOptions: {}, maxSeqLen: 400, renderMs };
     return reportData(file, null, tokenizerToo, options);
   };
 
@@ -236,7 +329,7 @@ describe('what a template refuses', () => {
     const { training } = looked(alternating, unanswered, 0);
     // one in seven is tokenised
     expect(training.warnings).toEqual([
-      'The chat template was not tried on 2,058 of 2,401 examples of the training file, which would have taken too long: one that it refuses fails the job when it begins.',
+      'The chat template was not checked on 2,058 of 2,401 examples of the training file, to save time: an example that it rejects fails the job at the start.',
     ]);
   });
 });
@@ -269,8 +362,8 @@ describe('the bound that spares tokenising', () => {
         } catch {
           continue; // the template refuses it
         }
-        const record = { messages };
-        const most = bound.tokens(record, Buffer.byteLength(JSON.stringify(record)));
+        const chat = { messages };
+        const most = bound.tokens([chat], Buffer.byteLength(JSON.stringify(chat)));
         expect(one.encode(text).length).toBeLessThanOrEqual(most);
         // and it is of use: no more than the frame above
         expect(most).toBeLessThan(4 * Buffer.byteLength(text) + 1_500);

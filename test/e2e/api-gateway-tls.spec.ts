@@ -7,8 +7,14 @@ import type { ChildProcess } from 'node:child_process';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { Authority } from '../certificates.js';
 import { API, cleanEnv, startUntil } from '../cli/graft.js';
-import { importBase, startTestApi, until, uploadChats, type TestApi } from './api-fixture.js';
-import { ScriptedWorker } from './api-worker.js';
+import {
+  importBase,
+  startTestApi,
+  until,
+  uploadChats,
+  type TestApi,
+} from '../../apps/api/test/fixture.js';
+import { ScriptedWorker } from '../../apps/api/test/scripted-worker.js';
 
 // The gateway over TLS: real certificates, the real API, real worker processes.
 

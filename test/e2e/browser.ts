@@ -1,14 +1,16 @@
 // A real Chromium for specs of the dashboard: found on PATH, watched for everything a user would not see.
 import { spawnSync } from 'node:child_process';
-import { accessSync, constants, mkdirSync } from 'node:fs';
+import { accessSync, constants, cpSync, mkdirSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { chromium, type Browser, type BrowserContextOptions, type Page } from 'playwright-core';
 
 const NAMES = ['chromium', 'chromium-browser', 'google-chrome'];
 
-/** Builds the dashboard into a folder, as it is released. */
+/** The dashboard in a folder, as it is released: a copy of what `npm test` has just built, or a build of its own. */
 export function buildDashboard(outDir: string): void {
+  const built = process.env['GRAFT_TEST_DASHBOARD'];
+  if (built !== undefined) return cpSync(built, outDir, { recursive: true });
   const cwd = join(import.meta.dirname, '..', '..', 'apps', 'dashboard');
   const vite = fileURLToPath(new URL('../../node_modules/vite/bin/vite.js', import.meta.url));
   // A process of its own: here NODE_ENV is test, which would make a development build.

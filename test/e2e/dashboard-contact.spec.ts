@@ -16,7 +16,7 @@ let browser: Browser;
 let tabs: Tabs;
 let job: string;
 
-const banner = (page: Page) => page.locator('.banner', { hasText: 'Graft does not answer' });
+const banner = (page: Page) => page.locator('.banner', { hasText: 'Graft is not responding' });
 
 describe.skipIf(!program)('without an answer', () => {
   beforeAll(async () => {
@@ -70,7 +70,7 @@ describe.skipIf(!program)('without an answer', () => {
     const down = graft.crashApi(15_000);
     for (const page of [workers, chat, keys]) await banner(page).waitFor();
     await chat.getByRole('button', { name: 'Send' }).click();
-    await chat.locator('.turn.assistant').getByText('Graft does not answer.').waitFor();
+    await chat.locator('.turn.assistant').getByText('Graft is not responding.').waitFor();
     // A page that is opened meanwhile has nothing yet, and fills itself in later.
     await keys.getByRole('link', { name: 'Models' }).click();
     await keys.getByText('Loading…').waitFor();

@@ -104,10 +104,10 @@ describe.skipIf(!program)('files in the dashboard', () => {
     const path = join(dir, 'library desk.jsonl');
     writeFileSync(path, `${library().join('\n')}\n`);
     const page = await open('/files');
-    await text(page, 'No file yet');
+    await text(page, 'No files yet');
     await page.getByLabel('Files to upload').setInputFiles([path]);
-    await text(page, '44 chats, 1 prompt with completion, 1 plain text');
-    await text(page, '1 record says the same as an earlier one: line 30.');
+    await text(page, '44 chats, 1 prompt with its completion, 1 plain text');
+    await text(page, '1 record repeats an earlier one: line 30.');
     await rows(page).getByRole('link', { name: '3 warnings' }).waitFor();
     await picture(page, 'files-uploaded');
     await rows(page).getByRole('link', { name: 'library desk.jsonl' }).click();
@@ -115,12 +115,13 @@ describe.skipIf(!program)('files in the dashboard', () => {
     expect(await figures(page)).toEqual([
       '46 examples',
       '44 chats',
-      '1 prompt with completion',
+      '1 prompt with its completion',
       '1 plain text',
       '1 duplicate',
       expect.stringMatching(/^3\.6 kB longest, line 4$/),
+      'causal_lm task it fits',
     ]);
-    await text(page, 'Training does not read "parallel_tool_calls", which 1 record has.');
+    await text(page, 'Training ignores the field "parallel_tool_calls", which 1 record has.');
     await until('a page of examples', async () => (await examples(page).count()) === 20);
     expect(await page.title()).toBe('library desk.jsonl · Graft');
 
@@ -131,7 +132,7 @@ describe.skipIf(!program)('files in the dashboard', () => {
       'tool\n2 copies',
       'assistant\nYes: two copies, on shelf 12.',
       'user\nWonderful!',
-      'assistant (not learnt)\n🙂',
+      'assistant (not trained on)\n🙂',
     ]);
     expect(await second.locator('.learnt').count()).toBe(2);
     await second.getByText('1 tool offered: find_book').waitFor();
@@ -145,13 +146,13 @@ describe.skipIf(!program)('files in the dashboard', () => {
     await examples(page).first().getByText('day 21 of the month').waitFor();
     await text(page, 'lines 30–46 of 46 examples');
     await page.goBack();
-    await page.getByRole('button', { name: 'Later' }).click();
+    await page.getByRole('button', { name: 'Next' }).click();
     await text(page, 'lines 21–40 of 46 examples');
     await page.reload();
     await text(page, 'lines 21–40 of 46 examples');
-    await page.getByRole('button', { name: 'Later' }).click();
+    await page.getByRole('button', { name: 'Next' }).click();
     await text(page, 'lines 41–46 of 46 examples');
-    expect(await page.getByRole('button', { name: 'Later' }).isDisabled()).toBe(true);
+    expect(await page.getByRole('button', { name: 'Next' }).isDisabled()).toBe(true);
     expect(await page.evaluate(() => 'hacked' in window)).toBe(false);
     expect(tabs.problems()).toEqual([]);
   });
@@ -175,10 +176,11 @@ describe.skipIf(!program)('files in the dashboard', () => {
       asked = dialog.message();
       void dialog.accept();
     });
+    await page.getByText('chats', { exact: true }).waitFor();
     await page.getByRole('button', { name: 'Delete' }).click();
     await page.getByRole('alert').filter({ hasText: 'is in use by ftjob-' }).waitFor();
     expect(asked).toBe(
-      'Delete twelve.jsonl with its 12 chats? It is gone for good. Models and figures of the 1 job that used it stay.',
+      'Delete twelve.jsonl with its 12 chats? This cannot be undone. Models and metrics of the 1 job that used it are kept.',
     );
     const job = (await graft.openai.fineTuning.jobs.list()).data[0]!;
     await graft.openai.fineTuning.jobs.cancel(job.id);
@@ -196,18 +198,20 @@ describe.skipIf(!program)('files in the dashboard', () => {
     const page = await open('/files');
     await rows(page)
       .filter({ hasText: 'mistaken' })
-      .getByText('lines 5–18: "text" is not a string')
+      .getByText('lines 5–18: "text" must be a string')
       .waitFor();
     await picture(page, 'files-unusable');
     await page.goto(`${graft.where.url}/files/${id}`);
     const problems = page.getByRole('region', { name: 'Problems' }).getByRole('listitem');
     await problems.first().waitFor();
     expect(await problems.allTextContents()).toEqual([
-      'lines 5–18: "text" is not a string',
+      'lines 5–18: "text" must be a string',
       expect.stringMatching(/^line 19: not valid JSON/),
     ]);
     await until('all lines', async () => (await examples(page).count()) === 19);
-    expect(await examples(page).nth(4).textContent()).toContain('"text" is not a string{"text":1}');
+    expect(await examples(page).nth(4).textContent()).toContain(
+      '"text" must be a string{"text":1}',
+    );
     expect(await page.getByRole('link', { name: 'Train on it' }).count()).toBe(0);
     await picture(page, 'file-unusable');
     await page.goto(`${graft.where.url}/files`);

@@ -2,12 +2,25 @@
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { JobObject } from '@graft/contracts';
+import { lossText, type JobObject } from '@graft/contracts';
 import type { Assignment } from '@graft/contracts/grpc';
 import type { Browser } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { importBase, startTestApi, until, uploadChats, type TestApi } from './api-fixture.js';
-import { saved, ScriptedWorker, started, step } from './api-worker.js';
+import {
+  importBase,
+  startTestApi,
+  until,
+  uploadChats,
+  type TestApi,
+} from '../../apps/api/test/fixture.js';
+import {
+  evaluated as evaluation,
+  saved,
+  ScriptedWorker,
+  started,
+  step,
+} from '../../apps/api/test/scripted-worker.js';
+import { inked } from './looks.js';
 import { buildDashboard, findBrowser, picture, pill, rows, startBrowser, Tabs } from './browser.js';
 
 const program = findBrowser();
@@ -18,11 +31,7 @@ let tabs: Tabs;
 let file: string;
 let worker: ScriptedWorker;
 
-const evaluated = (at: number, loss: number) =>
-  ({
-    $case: 'evaluated',
-    value: { step: at, loss, accuracy: 0, tokens: 1, full: true },
-  }) as const;
+const evaluated = (at: number, loss: number) => evaluation(at, loss, true, 0);
 
 const create = (suffix: string | null, more: object = {}) =>
   api.post<JobObject>('/fine_tuning/jobs', {
@@ -78,7 +87,7 @@ describe.skipIf(!program)('a job in the dashboard', () => {
   it('says where an overfitted run was best, and marks that checkpoint', async () => {
     const [job, lease] = await running('overfits');
     const page = await tabs.open(`/jobs/${job.id}?tab=checkpoints`);
-    await page.getByText('None saved yet.').waitFor();
+    await page.getByText('No checkpoints yet.').waitFor();
     await worker.tell(lease, evaluated(0, 5.12));
     for (let n = 1; n <= 40; n++) {
       await worker.tell(lease, step(n, 5 / n));
@@ -134,7 +143,7 @@ describe.skipIf(!program)('a job in the dashboard', () => {
     const fitted = await legend();
     await smoothing.fill('0.9');
     await until(async () => (await legend()) !== fitted);
-    await page.getByRole('button', { name: 'Fit to the run' }).click();
+    await page.getByRole('button', { name: 'Automatic' }).click();
     await until(async () => (await legend()) === fitted);
     await page.getByLabel('log scale').check();
     await picture(page, 'job-log-scale');
@@ -160,6 +169,16 @@ describe.skipIf(!program)('a job in the dashboard', () => {
       page.getByRole('button', { name: 'Download step 1' }).click(),
     ]);
     expect(readFileSync(await download.path()).includes('weights at 1')).toBe(true);
+    await page.getByRole('tab', { name: 'Attempts' }).click();
+    const [traced] = await Promise.all([
+      page.waitForEvent('download'),
+      page.getByRole('button', { name: 'Download trace' }).click(),
+    ]);
+    expect(traced.suggestedFilename()).toBe(`${job.id}.trace.json`);
+    expect(JSON.parse(readFileSync(await traced.path(), 'utf8'))).toEqual(
+      await api.get(`/fine_tuning/jobs/${job.id}/trace`),
+    );
+    await page.getByRole('tab', { name: 'Checkpoints' }).click();
     await page.getByRole('link', { name: 'Chat with step 1' }).click();
     await page.getByRole('heading', { name: /^given-up · \w{8} · step 1$/ }).waitFor();
     await page.getByRole('heading', { name: 'tiny', exact: true }).waitFor();
@@ -208,16 +227,16 @@ describe.skipIf(!program)('a job in the dashboard', () => {
   it('leaves single keys alone once they are turned off', async () => {
     const page = await tabs.open('/');
     await page.getByRole('button', { name: 'Keyboard shortcuts' }).click();
-    await page.getByLabel('single keys are shortcuts').uncheck();
+    await page.getByLabel('enable single-key shortcuts').uncheck();
     await page.keyboard.press('Escape');
     await page.getByRole('dialog').waitFor({ state: 'detached' });
     await page.reload();
-    await page.getByRole('heading', { name: 'Jobs' }).waitFor();
+    await page.getByRole('heading', { name: 'Jobs', exact: true }).waitFor();
     for (const key of ['n', 'y', '?']) await page.keyboard.press(key);
     expect(await page.getByRole('heading', { level: 1 }).textContent()).toBe('Jobs');
     expect(await page.getByRole('dialog').count()).toBe(0);
     await page.getByRole('button', { name: 'Keyboard shortcuts' }).click();
-    await page.getByLabel('single keys are shortcuts').check();
+    await page.getByLabel('enable single-key shortcuts').check();
     await page.keyboard.press('Escape');
     await page.keyboard.press('y');
     await page.getByRole('heading', { name: 'Keys', exact: true }).waitFor();
@@ -249,6 +268,67 @@ describe.skipIf(!program)('a job in the dashboard', () => {
     expect(tabs.problems()).toEqual([]);
   });
 
+  it('lays jobs beside each other: curves, what they came to, and the options that differ', async () => {
+    const ids: string[] = [];
+    for (const [suffix, r, lowest] of [
+      ['narrow', 2, 2.5],
+      ['wide', 64, 1.75],
+    ] as const) {
+      const peft = { peft_type: 'LORA', r };
+      const job = await create(suffix, { peft, validation_file: file });
+      const lease = await worker.assigned();
+      await worker.tell(lease, started(0, 12));
+      for (let n = 1; n <= 12; n++) await worker.tell(lease, step(n, r / n));
+      await worker.tell(lease, evaluated(12, lowest));
+      await save(lease, 12);
+      await worker.finish(lease, 12);
+      ids.push(job.id);
+    }
+    const page = await tabs.open('/');
+    await page.getByRole('checkbox', { name: 'Choose narrow' }).check();
+    await page.getByText('Choose one more to compare').waitFor();
+    // the newest job is the first of the list, and a key chooses it
+    await page.locator('tr.selected').filter({ hasText: 'wide' }).waitFor();
+    await page.keyboard.press('x');
+    await page.getByRole('link', { name: 'Compare 2 jobs' }).click();
+    await page.getByRole('heading', { name: '2 jobs compared' }).waitFor();
+    expect(new URL(page.url()).searchParams.get('jobs')).toBe(ids.join());
+
+    const came = page.getByRole('region', { name: 'What they came to' });
+    const cells = (name: string) =>
+      came.locator('tbody tr').filter({ hasText: name }).textContent();
+    expect(await cells('1 narrow')).toMatch(/succeeded.*LORA r 2.*2\.500 at step 12(?! lowest)/);
+    expect(await cells('2 wide')).toMatch(/succeeded.*LORA r 64.*1\.750 at step 12 lowest/);
+
+    const loss = page.getByRole('img', { name: 'Training loss of 2 jobs' });
+    await loss.locator('canvas').waitFor();
+    for (const name of ['1 narrow', '2 wide']) await loss.getByText(name).waitFor();
+    await page.getByRole('img', { name: 'Validation loss of 2 jobs' }).waitFor();
+    for (const [axis, unit] of [
+      ['tokens', 'tokens'],
+      ['time', 's'],
+      ['share', '%'],
+    ] as const) {
+      await page.getByLabel('Over').selectOption(axis);
+      await loss.getByText(unit, { exact: true }).first().waitFor();
+    }
+
+    const options = page.getByRole('region', { name: 'Options' });
+    expect(await options.locator('tbody tr').allTextContents()).toEqual([
+      'peft.r264',
+      'peft.lora_alpha4128',
+    ]);
+    await options.getByLabel('those that are the same, too').check();
+    await options.getByText('peft.lora_dropout').waitFor();
+    await picture(page, 'compare');
+
+    await page.goto(`${api.url}/compare?jobs=${ids[0]},ftjob-none`);
+    await page.getByRole('alert').filter({ hasText: 'ftjob-none' }).waitFor();
+    await page.goto(`${api.url}/compare`);
+    await page.getByText('Choose two jobs or more in the list of jobs').waitFor();
+    expect(tabs.problems(/status of 404/)).toEqual([]);
+  });
+
   it('puts jobs that change where their time belongs, however many there are', async () => {
     const ids: string[] = [];
     for (let n = 0; n < 70; n++)
@@ -257,21 +337,182 @@ describe.skipIf(!program)('a job in the dashboard', () => {
       `UPDATE job SET created_at = now() + (substring(suffix from 7)::int * interval '1 second')
        WHERE suffix LIKE 'sweep-%'`,
     );
-    const page = await tabs.open('/?q=sweep-');
+    const page = await tabs.open('/?q=sweep-', { viewport: { width: 1280, height: 5000 } });
     const names = () => rows(page).locator('td[data-label=Job] a').allTextContents();
     const newest = (count: number, from = 69) =>
       Array.from({ length: count }, (_, n) => `sweep-${from - n}`);
-    await until(async () => (await names()).length === 50);
+    await until(async () => (await names()).length === 70);
     // Old ones and shown ones, in no order.
     for (const n of [3, 60, 0, 15, 25]) await api.post(`/fine_tuning/jobs/${ids[n]}/cancel`);
     await page.getByRole('row', { name: /cancelled.*sweep-25/ }).waitFor();
-    expect(await names()).toEqual(newest(50));
-    await page.getByRole('button', { name: 'Older jobs' }).click();
-    await until(async () => (await names()).length === 70);
     expect(await names()).toEqual(newest(70));
     await api.post(`/fine_tuning/jobs/${ids[2]}/cancel`);
     await page.getByRole('row', { name: /cancelled.*sweep-2 / }).waitFor();
     expect(await names()).toEqual(newest(70));
+    expect(tabs.problems()).toEqual([]);
+  });
+
+  it('has only the rows in sight in the page, fetches the next ones on the way down, and the keys go along', async () => {
+    await api.query(
+      `INSERT INTO job (id, project_id, state, base_id, model, request, spec, pool, priority, phase_code, phase_message, suffix, created_at)
+       SELECT 'ftjob-' || lpad(n::text, 22, 'm'), project_id, 'cancelled', base_id, model, request, spec, 'many', priority, phase_code,
+         phase_message, 'many-' || n, now() - n * interval '1 minute'
+       FROM (SELECT * FROM job WHERE suffix = 'sweep-1') AS one, generate_series(1, 350) AS n`,
+    );
+    const page = await tabs.open('/?q=many-');
+    const seen = () => rows(page).locator('td[data-label=Job] a').allTextContents();
+    await page.getByText('100+ found').waitFor();
+    expect((await seen()).slice(0, 3)).toEqual(['many-1', 'many-2', 'many-3']);
+    const last = page.getByRole('link', { name: 'many-350', exact: true });
+    await until(async () => {
+      await page.mouse.wheel(0, 4000);
+      return (await last.count()) === 1;
+    });
+    await page.getByText('350 found').waitFor();
+    expect((await seen()).length).toBeLessThan(80);
+    // the choice was left at the top, and comes into sight again
+    await page.keyboard.press('j');
+    await until(async () => (await seen())[0] === 'many-1');
+    expect(await page.locator('tr.selected a').first().textContent()).toBe('many-2');
+    expect(tabs.problems()).toEqual([]);
+  });
+
+  it('is a table whose columns, order and filters one chooses, and keeps as views', async () => {
+    const kept = ['red', 'green', 'blue'].map(async (color, n) => {
+      const { id } = await create(`kept-${color}`, { graft: { pool: 'nobody' } });
+      await api.post(`/fine_tuning/jobs/${id}`, { graft: { tags: [color, 'kept'] } });
+      await api.query('UPDATE job SET train_loss = $2 WHERE id = $1', [id, [0.5, 0.25, 0.75][n]]);
+    });
+    await Promise.all(kept);
+    const page = await tabs.open('/?q=kept-', { viewport: { width: 1440, height: 900 } });
+    const names = () => rows(page).locator('td[data-label=Job] a').allTextContents();
+    const shown = async (...wanted: string[]) =>
+      until(async () => (await names()).join() === wanted.map((one) => `kept-${one}`).join());
+    await rows(page).first().waitFor();
+    await page.getByRole('button', { name: 'Loss', exact: true }).click();
+    await shown('green', 'red', 'blue');
+    expect(await page.locator('th[aria-sort=ascending]').textContent()).toContain('Loss');
+    await page.getByRole('button', { name: 'Loss', exact: true }).click();
+    await shown('blue', 'red', 'green');
+    const heights = await rows(page).evaluateAll((all) =>
+      all.map((row) => Math.round(row.getBoundingClientRect().height)),
+    );
+    expect(Math.max(...heights)).toBeLessThan(44); // one line a job
+
+    await page.getByText('Columns', { exact: true }).click();
+    await page.getByLabel('Note', { exact: true }).check();
+    await page.getByLabel('Pool', { exact: true }).uncheck();
+    await page.keyboard.press('Escape');
+    expect(await page.getByRole('columnheader', { name: 'Note' }).count()).toBe(1);
+    await page.getByLabel('Filter by tag').selectOption('red');
+    await shown('red');
+    await page.getByText('Views', { exact: true }).click();
+    await page.getByLabel('Name of the view').fill('only red');
+    await page.getByRole('button', { name: 'Save view' }).click();
+    await picture(page, 'jobs-view');
+    await page.goto(`${api.url}/`);
+    await page.getByText('Columns', { exact: true }).click();
+    await page.getByRole('button', { name: 'As usual' }).click();
+    await page.getByRole('columnheader', { name: 'Pool' }).waitFor();
+    await page.getByText('Views', { exact: true }).click();
+    await page.getByRole('button', { name: 'only red', exact: true }).click();
+    await shown('red');
+    await page.getByRole('columnheader', { name: 'Note' }).waitFor();
+    expect(new URL(page.url()).search).toBe('?q=kept-&sort=train_loss&tag=red');
+    expect(tabs.problems()).toEqual([]);
+  });
+
+  it('renames, tags, notes, archives and deletes jobs, and takes that back', async () => {
+    const ids: string[] = [];
+    for (const suffix of ['put-1', 'put-2', 'put-3']) {
+      const { id } = await create(suffix, { graft: { pool: 'nobody' } });
+      ids.push(id);
+    }
+    await api.post(`/fine_tuning/jobs/${ids[0]}/cancel`);
+    await api.post(`/fine_tuning/jobs/${ids[1]}/cancel`);
+    const page = await tabs.open('/?q=put-');
+    const names = () => rows(page).locator('td[data-label=Job] a').allTextContents();
+    await rows(page).first().waitFor();
+    await page.getByRole('button', { name: 'Edit put-1' }).click();
+    const dialog = page.getByRole('dialog', { name: 'Edit put-1' });
+    await dialog.getByLabel('Name').fill('put-away, <b>soon</b>');
+    await dialog.getByLabel('Tags').fill('old, , small,old');
+    await dialog.getByLabel('Note').fill('what it was for');
+    await dialog.getByRole('button', { name: 'Save' }).click();
+    await dialog.waitFor({ state: 'detached' });
+    await page.getByRole('row', { name: /put-away, <b>soon<\/b>.*old.*small/ }).waitFor();
+    const graft = async (id: string) => (await api.get<JobObject>(`/fine_tuning/jobs/${id}`)).graft;
+    expect(await graft(ids[0]!)).toMatchObject({ tags: ['old', 'small'], note: 'what it was for' });
+
+    await page.getByLabel('Choose put-2').check();
+    await page.getByLabel('Choose put-3').check();
+    await page.getByLabel('Tags to add').fill('both');
+    await page.getByRole('button', { name: 'Add tags' }).click();
+    await until(async () => (await graft(ids[2]!)).tags.join() === 'both');
+    await page.getByRole('button', { name: 'Archive', exact: true }).click();
+    await page.getByRole('status').getByText('Archived 2 jobs.').waitFor();
+    await until(async () => (await names()).length === 1);
+    await page.getByRole('button', { name: 'Undo' }).click();
+    await until(async () => (await names()).length === 3);
+    expect((await graft(ids[1]!)).archived).toBe(false);
+
+    // one that waits is not deleted
+    for (const name of ['put-2', 'put-3']) await page.getByLabel(`Choose ${name}`).check();
+    await page.getByRole('button', { name: 'Delete 1' }).click();
+    await page.getByRole('status').getByText('Deleted put-2').waitFor();
+    await until(async () => !(await names()).includes('put-2'));
+    await page.getByRole('button', { name: 'Undo' }).click();
+    await until(async () => (await names()).includes('put-2'));
+    await page.getByRole('button', { name: 'Edit put-2' }).click();
+    await page.getByRole('button', { name: 'Delete', exact: true }).click();
+    await page.getByRole('button', { name: 'Close', exact: true }).click();
+    await page.getByLabel('Which jobs').selectOption('deleted');
+    await until(async () => (await names()).join() === 'put-2');
+    await page.getByRole('button', { name: 'Restore put-2' }).click();
+    await page.getByText('No matching jobs').waitFor();
+    expect((await graft(ids[1]!)).restorable_until).toBeNull();
+    expect(tabs.problems()).toEqual([]);
+  });
+
+  it('tries several methods, shows how good they are over what they cost, and serves the best', async () => {
+    const page = await tabs.open(`/new?training_file=${file}`);
+    await page.getByRole('button', { name: 'Try several methods' }).click();
+    await page.waitForURL(/\/sweeps\/sweep-/);
+    await page.getByText('Trials appear here when they are done.').waitFor();
+    const trials = page.getByRole('region', { name: 'Trials' }).locator('tbody tr');
+    expect(await trials.count()).toBeGreaterThanOrEqual(5);
+    for (const [n, loss] of [3, 1, 2].entries()) {
+      const lease = await worker.assigned();
+      const begun = started(0, 40);
+      Object.assign(begun.value, { runBytes: 5e6 * (n + 1) });
+      await worker.tell(lease, begun, step(40, loss), evaluated(40, loss));
+      await worker.finish(lease, 40);
+    }
+    const best = page.getByRole('region', { name: 'Best so far' });
+    await best.getByText('Best so far: trial 2').waitFor();
+    const chart = page.locator('.chart');
+    await until(async () => (await chart.getAttribute('data-points')) === '3');
+    expect(await inked(page)).toBeGreaterThan(1000);
+    await page.getByRole('combobox').selectOption('Memory');
+    await until(
+      async () =>
+        (await chart.getAttribute('aria-label')) ===
+        `Validation loss over memory of 3 trials; best for their cost: trial 1 (5.0 MB, ${lossText(3)}), trial 2 (10.0 MB, ${lossText(1)})`,
+    );
+    expect(await trials.first().getByRole('cell').first().textContent()).toBe('2 best');
+    await picture(page, 'sweep');
+    await best.getByRole('link', { name: 'Chat with it' }).click();
+    await page.waitForURL(/\/chat\?model=ft/);
+    await page.goBack();
+    page.on('dialog', (dialog) => void dialog.accept());
+    await page.getByRole('button', { name: 'Cancel' }).click();
+    await page.locator('.bar.head .pill', { hasText: 'cancelled' }).waitFor();
+    await page.getByRole('region', { name: 'Winner' }).getByText('Open its job').click();
+    await page.getByRole('link', { name: 'trial 2 of a sweep' }).click();
+    await page.waitForURL(/\/sweeps\/sweep-/);
+    await page.getByRole('link', { name: 'Sweeps' }).click();
+    await rows(page).first().waitFor();
+    await picture(page, 'sweeps');
     expect(tabs.problems()).toEqual([]);
   });
 });

@@ -5,8 +5,14 @@ import { join } from 'node:path';
 import type { ApiKeyObject, JobObject } from '@graft/contracts';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { importBase, startTestApi, until, uploadChats, type TestApi } from './api-fixture.js';
-import { ScriptedWorker } from './api-worker.js';
+import {
+  importBase,
+  startTestApi,
+  until,
+  uploadChats,
+  type TestApi,
+} from '../../apps/api/test/fixture.js';
+import { ScriptedWorker } from '../../apps/api/test/scripted-worker.js';
 import { buildDashboard, findBrowser, picture, rows, startBrowser, Tabs, text } from './browser.js';
 
 const program = findBrowser();
@@ -47,7 +53,7 @@ describe.skipIf(!program)('keys in the dashboard', () => {
   it('offer what they may do and nothing else', async () => {
     const { secret } = await keyWith('looks', 'jobs:read');
     const page = await tabs.open('/', { key: secret! });
-    await until(async () => (await nav(page)).join() === 'Jobs,Workers');
+    await until(async () => (await nav(page)).join() === 'Jobs,Evals,Workers,Pools,Project');
     expect(await page.getByRole('link', { name: 'New job' }).count()).toBe(0);
     await page.getByRole('link', { name: 'seen' }).click();
     await page.locator('h1', { hasText: 'seen' }).waitFor();
@@ -128,10 +134,10 @@ describe.skipIf(!program)('keys in the dashboard', () => {
 
   it('let a worker in by a command that is there to copy', async () => {
     const page = await tabs.open('/workers');
-    await text(page, 'No worker yet');
+    await text(page, 'No workers yet');
     await page.getByLabel('Name of the new join token').fill('gpu box');
     await page.getByLabel('Pool of the new join token').fill('gpu');
-    await page.getByRole('button', { name: 'Make a token' }).click();
+    await page.getByRole('button', { name: 'Create token' }).click();
     const commands = page.getByRole('region', { name: "Commands for the worker's machine" });
     const said = (await commands.textContent())!;
     const secret = /echo (jt-graft-\S+) >/.exec(said)![1]!;

@@ -9,15 +9,36 @@ import type { JobObject } from '@graft/contracts';
 import type { Assignment } from '@graft/contracts/grpc';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { importBase, startTestApi, uploadChats, type TestApi } from './api-fixture.js';
-import { saved, ScriptedWorker, started, step } from './api-worker.js';
+import {
+  importBase,
+  startTestApi,
+  uploadChats,
+  type TestApi,
+} from '../../apps/api/test/fixture.js';
+import {
+  evaluated,
+  saved,
+  ScriptedWorker,
+  started,
+  step,
+} from '../../apps/api/test/scripted-worker.js';
 import { buildDashboard, findBrowser, picture, startBrowser, Tabs } from './browser.js';
+import { makeGraded } from './graded.js';
 import { overlapping, tooWide, unreadable } from './looks.js';
 
 const program = findBrowser();
 const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 const BASE = 'SmolLM2-135M-Instruct';
 const LONG = 'a-long-suffix-of-a-sweep-that-says-it-all-lr-1e-4-r-16';
+/** Widths and schemes, and whether axe-core looks, which takes long: at the narrowest and the widest, in either scheme. */
+const LOOKS = [
+  [320, 'light', true],
+  [390, 'dark', false],
+  [1024, 'light', false],
+  [1440, 'dark', true],
+  [1440, 'light', false],
+] as const;
+
 let dir: string;
 let api: TestApi;
 let browser: Browser;
@@ -37,10 +58,7 @@ async function trained(suffix: string | null, steps: number): Promise<[JobObject
   const lease = await worker.assigned();
   await worker.tell(lease, started(0, steps === 40 ? 40 : 1200));
   for (let n = 1; n <= steps; n++) await worker.tell(lease, step(n, 5 / n));
-  await worker.tell(lease, {
-    $case: 'evaluated',
-    value: { step: steps, loss: 2.5, accuracy: 0, tokens: 1, full: true },
-  });
+  await worker.tell(lease, evaluated(steps, 2.5, true, 0));
   const adapter = [
     await worker.put(lease, 'adapter_config.json', '{"peft_type":"LORA"}'),
     await worker.put(lease, 'adapter_model.safetensors', `weights of ${job.id}`),
@@ -48,6 +66,15 @@ async function trained(suffix: string | null, steps: number): Promise<[JobObject
   await worker.tell(lease, saved(steps, [], adapter));
   return [job, lease];
 }
+
+/** Waits until what depends on the width has been drawn: charts are, two frames after. */
+const drawnAnew = (page: Page): Promise<void> =>
+  page.evaluate(
+    () =>
+      new Promise<void>((resolve) => {
+        requestAnimationFrame(() => requestAnimationFrame(() => resolve()));
+      }),
+  );
 
 async function violations(page: Page): Promise<string[]> {
   await page.evaluate(axe);
@@ -77,11 +104,48 @@ describe.skipIf(!program)('the looks of the dashboard', () => {
     await api.post(`/fine_tuning/jobs/${id}/cancel`);
     await api.post('/keys', { name: 'a program with quite a long name', scopes: ['jobs:read'] });
     await api.post('/keys', { name: 'ada' });
+    const { id: project } = await api.post<{ id: string }>('/organization/projects', {
+      name: 'a team whose name is long',
+      graft: { limits: { queued_jobs: 2, storage_bytes: 5e9 } },
+    });
+    const people = `/organization/projects/${project}`;
+    const member = { name: 'somebody.with-a-long-address@research.example.org', role: 'owner' };
+    const { id: owner } = await api.post<{ id: string }>(`${people}/users`, member);
+    await api.post(`${people}/api_keys`, { name: 'laptop', member_id: owner });
+    await api.post('/webhook_endpoints', {
+      name: 'the dashboard of a team with a long name',
+      url: `https://93.184.216.34/a/long/path/of/an/endpoint/${'that-goes-on-'.repeat(6)}`,
+      event_types: ['fine_tuning.job.failed', 'eval.run.failed'],
+    });
+    await api.post('/pools/a-pool-of-large-gpus/grants', { project_id: project });
+    const words = ['a-word-that-goes-on-without-any-place-to-break-it-in-two', 'short'];
+    const graded = await makeGraded(api, `${LONG} in capitals`, words, {
+      [LONG]: [words[0]!, 'SHORT'],
+      other: ['A sentence of several words, which is no capital. '.repeat(8), 'short'],
+    });
+    const [left, right] = graded.runs;
+    const { id: sweep } = await api.post<{ id: string }>('/sweeps', {
+      model: BASE,
+      training_file: file,
+      suffix: LONG,
+      search: {
+        algorithm: 'grid',
+        parameters: {
+          'peft.r': [8, 16],
+          'peft.target_modules': [['q_proj', 'v_proj'], 'all-linear'],
+        },
+      },
+    });
+    for (const loss of [3, 2]) {
+      const lease = await worker.assigned();
+      await worker.tell(lease, started(0, 40), step(40, loss), evaluated(40, loss, true, 0));
+      await worker.finish(lease, 40);
+    }
     browser = await startBrowser(program!);
     tabs = new Tabs(browser, api);
     pages = [
       ['jobs', '/', 'tbody tr'],
-      ['jobs-found', '/?q=nothing-has-this', 'text=No job has'],
+      ['jobs-found', '/?q=nothing-has-this', 'text=No matching jobs'],
       ['job-done', `/jobs/${done.id}`, '.chart canvas'],
       ['job-running', `/jobs/${unnamed.id}`, '.chart canvas'],
       ['job-queued', `/jobs/${queued.id}`, 'text=No worker of pool'],
@@ -89,16 +153,31 @@ describe.skipIf(!program)('the looks of the dashboard', () => {
       ['job-checkpoints', `/jobs/${done.id}?tab=checkpoints`, 'tbody tr'],
       ['job-data', `/jobs/${done.id}?tab=data`, '.strip'],
       ['job-attempts', `/jobs/${done.id}?tab=attempts`, 'tbody tr'],
-      ['job-spec', `/jobs/${done.id}?tab=spec`, 'pre'],
-      ['job-none', '/jobs/ftjob-nope', 'text=No such job'],
+      ['job-spec', `/jobs/${done.id}?tab=spec`, 'pre.spec'],
+      ['job-none', '/jobs/ftjob-nope', 'text=Job not found'],
+      ['compare', `/compare?jobs=${done.id},${unnamed.id},${queued.id}`, '.chart canvas'],
+      ['sweeps', '/sweeps', 'tbody tr'],
+      ['sweep', `/sweeps/${sweep}`, '.chart canvas'],
       ['new-job', '/new', '.choice'],
       ['files', '/files', 'tbody tr'],
       ['file', `/files/${file}`, '.example'],
       ['models', '/models', 'tbody tr'],
+      ['evals', '/evals', 'tbody tr'],
+      ['eval', `/evals/${graded.id}`, '[aria-label="Runs"] tbody tr'],
+      ['eval-run', `/evals/${graded.id}/${left}`, '.marks'],
+      ['eval-compare', `/evals/${graded.id}/compare?left=${left}&right=${right}`, '.marks'],
       ['workers', '/workers', 'tbody tr'],
       ['chat', `/chat?model=${encodeURIComponent(BASE)}`, '.sides'],
       ['keys', '/keys', 'tbody tr'],
-      ['nowhere', '/nowhere', 'text=No such page'],
+      ['webhooks', '/webhooks', 'tbody tr'],
+      ['pools', '/pools', 'tbody tr'],
+      ['pool', '/pools/a-pool-of-large-gpus', 'tbody tr'],
+      ['projects', '/projects', 'tbody tr'],
+      ['audit', '/projects?tab=audit', 'tbody tr'],
+      ['project-use', `/projects/${project}`, 'tbody tr'],
+      ['project-members', `/projects/${project}?tab=members`, 'tbody tr'],
+      ['project-keys', `/projects/${project}?tab=keys`, 'tbody tr'],
+      ['nowhere', '/nowhere', 'text=Page not found'],
     ];
   });
   afterAll(async () => {
@@ -109,26 +188,26 @@ describe.skipIf(!program)('the looks of the dashboard', () => {
   });
   afterEach(() => tabs.close());
 
-  it.each([
-    [320, 'light'],
-    [390, 'dark'],
-    [1024, 'light'],
-    [1440, 'dark'],
-    [1440, 'light'],
-  ] as const)('%i pixels wide, %s', async (width, colorScheme) => {
-    const page = await tabs.open('/', { colorScheme, viewport: { width, height: 900 } });
+  it('at every width, light and dark', { timeout: 300_000 }, async () => {
+    const page = await tabs.open('/');
     const wrong: Record<string, string[]> = {};
     for (const [name, path, ready] of pages) {
       await page.goto(`${api.url}${path}`);
       await page.locator(ready).first().waitFor();
-      const found = [
-        ...(await tooWide(page)),
-        ...(await overlapping(page)),
-        ...(await unreadable(page)),
-        ...(await violations(page)),
-      ];
-      if (found.length > 0) wrong[name] = found;
-      await picture(page, `${name}-${width}-${colorScheme}`);
+      for (const [width, colorScheme, whole] of LOOKS) {
+        await page.setViewportSize({ width, height: 900 });
+        await page.emulateMedia({ colorScheme });
+        await drawnAnew(page);
+        const found = [
+          ...(await tooWide(page)),
+          ...(await overlapping(page)),
+          ...(await unreadable(page)),
+          ...(whole ? await violations(page) : []),
+        ];
+        const look = `${name}-${width}-${colorScheme}`;
+        if (found.length > 0) wrong[look] = found;
+        await picture(page, look);
+      }
     }
     expect(wrong).toEqual({});
   });

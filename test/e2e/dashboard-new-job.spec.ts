@@ -7,6 +7,7 @@ import type { Browser, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { buildDashboard, findBrowser, jobId, picture, startBrowser, Tabs } from './browser.js';
 import { marked, tooWide, unreadable } from './looks.js';
+import { labelled } from '../tiny-base.js';
 import { Installation, until } from './installation.js';
 
 const program = findBrowser();
@@ -70,9 +71,15 @@ describe.skipIf(!program)('the new-job form', () => {
     expect(await line(page).textContent()).toContain(`${steps} steps`);
     await picture(page, 'new-job-plan');
 
+    // Some of the examples are held out, and the plan counts both kinds.
+    await page.getByLabel('validation_split').fill('0.25');
+    await line(page).getByText('9 examples').waitFor();
+    await plan(page).getByText('3not trained on').waitFor();
+
     await page.getByRole('button', { name: 'Submit' }).click();
     await page.waitForURL(/\/jobs\/ftjob-/);
     const job = await graft.job(jobId(page));
+    expect(job.graft).toMatchObject({ validation_split: 0.25 });
     expect(job.hyperparameters).toMatchObject({
       n_epochs: 2,
       batch_size: told.hyperparameters.batch_size,
@@ -113,9 +120,24 @@ describe.skipIf(!program)('the new-job form', () => {
       JSON.stringify({ prompt: `${n} + 1 = `, completion: String(n + 1) });
     const buffer = Buffer.from(Array.from({ length: 30 }, (_, n) => record(n)).join('\n'));
     await page.locator('#upload').setInputFiles({ name, mimeType: 'application/jsonl', buffer });
-    await page.getByText(`✓ ${name} is uploaded`).waitFor();
+    await page.getByText(`✓ ${name} uploaded`).waitFor();
     await line(page).getByText('30 examples').waitFor();
     expect(await page.locator('#training_file option:checked').textContent()).toContain(name);
+  });
+
+  it('offers an encoder the tasks that it can learn, with the labels that the data have', async () => {
+    await graft.importTinyBase('tiny-bert', 'bert');
+    const records = new File([labelled(20)], 'labelled.jsonl');
+    const { id } = await graft.openai.files.create({ file: records, purpose: 'fine-tune' });
+    const page = await tabs.open(`/new?training_file=${id}`);
+    await page.locator('#model').selectOption('tiny-bert');
+    await line(page).getByText('20 examples').waitFor();
+    await page.getByText('Text classification').first().waitFor();
+    await page.getByRole('button', { name: 'Submit' }).click();
+    await page.waitForURL(/\/jobs\/ftjob-/);
+    const job = await graft.job(jobId(page));
+    expect(job.graft).toMatchObject({ task: 'seq_cls', task_options: { labels: ['even', 'odd'] } });
+    expect(tabs.problems()).toEqual([]);
   });
 
   it('says that the job to begin as is not there, and can be filled in all the same', async () => {

@@ -47,7 +47,7 @@ describe.skipIf(!program)('a silent worker', () => {
       await list.getByText(/its worker has been silent for \d+ s/).waitFor();
       await pill(page, 'queued').waitFor();
       await page.getByRole('tab', { name: 'Log' }).click();
-      await page.getByRole('log').getByText('The worker was lost; going on from').waitFor();
+      await page.getByRole('log').getByText('The worker was lost; retrying from').waitFor();
       expect(await page.getByRole('log').getByText(' in 0 s').count()).toBe(0);
     } finally {
       worker.child.kill('SIGCONT');

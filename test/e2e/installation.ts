@@ -8,7 +8,7 @@ import OpenAI from 'openai';
 import type { JobObject, ModelObject } from '@graft/contracts';
 import { writeChats, writeTinyBase } from '../tiny-base.js';
 
-const API = fileURLToPath(new URL('./api-process.mjs', import.meta.url));
+const API = fileURLToPath(new URL('../../apps/api/test/process.mjs', import.meta.url));
 const WORKER = fileURLToPath(new URL('../../apps/worker/dist/main.js', import.meta.url));
 
 const READY = /^ready (.*)$/m;
@@ -76,10 +76,20 @@ export class Installation {
 
   /** Starts a worker; the same name again is the same home, as after a crash. */
   startWorker(name: string, ...flags: string[]): Program {
+    return this.startWorkerOf(WORKER, name, {}, ...flags);
+  }
+
+  /** The same from another script, with more in its environment. */
+  startWorkerOf(
+    script: string,
+    name: string,
+    env: Record<string, string>,
+    ...flags: string[]
+  ): Program {
     const { grpcUrl, joinToken } = this.where;
     const worker = run(
       [
-        WORKER,
+        script,
         '--url',
         `grpc://${grpcUrl}`,
         '--home',
@@ -90,7 +100,7 @@ export class Installation {
         '1',
         ...flags,
       ],
-      { GRAFT_WORKER_TOKEN: joinToken },
+      { ...env, GRAFT_WORKER_TOKEN: joinToken },
     );
     this.programs.push(worker);
     return worker;
@@ -100,12 +110,12 @@ export class Installation {
     return readdirSync(join(this.workerHome(name), 'trainers')).map((file) => parseInt(file, 10));
   }
 
-  /** Imports the tiny base as "tiny". */
-  async importTinyBase(): Promise<void> {
-    const source = `dir:${writeTinyBase(join(this.dir, 'tiny'))}`;
-    await this.openai.post('/models', { body: { id: 'tiny', source } });
+  /** Imports the tiny base as "tiny", or that of another family under another name. */
+  async importTinyBase(id = 'tiny', family = 'llama'): Promise<void> {
+    const source = `dir:${writeTinyBase(join(this.dir, id), family)}`;
+    await this.openai.post('/models', { body: { id, source } });
     await until('the base to be ready', async () => {
-      const { graft } = (await this.openai.get('/models/tiny')) as ModelObject;
+      const { graft } = (await this.openai.get(`/models/${id}`)) as ModelObject;
       if (graft?.status === 'error') throw new Error(graft.status_details ?? 'import failed');
       return graft?.status === 'ready';
     });

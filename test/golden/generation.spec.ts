@@ -1,21 +1,30 @@
 // Greedy continuations with a KV cache must be those of repeated whole forwards in transformers and PEFT, for
 // the bare base and every kind of adapter, alone and when answers of different adapters are stepped together.
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { attachMethod, buildModel, Generation, readAdapter, stepTogether, type Adapter, type Model, type Tokenizer } from '@graft/peft-core';
+import {
+  attachMethod,
+  buildModel,
+  Generation,
+  readAdapter,
+  stepTogether,
+  type Adapter,
+  type Model,
+  type Tokenizer,
+} from '@graft/peft-core';
 import { mapSafetensors, setThreads } from '@graft/kernels';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-
-const HERE = import.meta.dirname;
-const json = <T>(...path: string[]): T => JSON.parse(readFileSync(join(HERE, ...path), 'utf8')) as T;
+import { casesOf, families, HERE, json } from './golden-case.js';
 
 interface Golden {
-  readonly greedy?: { readonly prompt: number[]; readonly tokens: number[]; readonly smallest_margin: number };
+  readonly greedy?: {
+    readonly prompt: number[];
+    readonly tokens: number[];
+    readonly smallest_margin: number;
+  };
 }
 
-const families = readdirSync(HERE).filter((family) => existsSync(join(HERE, family, 'base', 'config.json')));
 const greedyCases = (family: string): string[] =>
-  readdirSync(join(HERE, family)).filter((name) => existsSync(join(HERE, family, name, 'golden.json')) && json<Golden>(family, name, 'golden.json').greedy);
+  casesOf(family).filter((name) => json<Golden>(family, name, 'golden.json').greedy);
 
 // The golden bases have no tokenizer, and ids are all that is compared.
 const ids = { eosIds: [], decode: (tokens: number[]) => tokens.join(' ') } as unknown as Tokenizer;
@@ -32,11 +41,15 @@ for (const family of families) {
     beforeAll(() => {
       const file = mapSafetensors(join(HERE, family, 'base', 'model.safetensors'));
       close = () => file.close();
-      model = buildModel(json(family, 'base', 'config.json'), file.tensors, { dtype: 'f32', quantization: null });
+      model = buildModel(json(family, 'base', 'config.json'), file.tensors, {
+        dtype: 'f32',
+        quantization: null,
+      });
       cases.forEach((name, i) => {
         if (name === 'none') return void adapters.set(name, { run: -1, adapter: null });
         const stored = readAdapter(join(HERE, family, name));
-        const adapter = attachMethod(model, stored.peft, { run: i + 1, seed: 0 });
+        const { adapters: parts } = stored;
+        const adapter = attachMethod(model, stored.peft, { run: i + 1, seed: 0, adapters: parts });
         adapter.load(stored.tensors);
         stored.dispose();
         adapters.set(name, { run: i + 1, adapter });
@@ -49,13 +62,24 @@ for (const family of families) {
     });
 
     const open = (name: string, cache: ReturnType<Model['cache']>, skip = 0): Generation => {
-      const greedy = json<Golden>(family, name, 'golden.json').greedy as NonNullable<Golden['greedy']>;
+      const greedy = json<Golden>(family, name, 'golden.json').greedy as NonNullable<
+        Golden['greedy']
+      >;
       return new Generation({ model, tokenizer: ids }, cache, {
-        messages: null, prompt: null, promptTokens: [...greedy.prompt, ...greedy.tokens.slice(0, skip)], run: adapters.get(name)?.run ?? null,
-        maxTokens: greedy.tokens.length - skip, temperature: 0, topP: 1, seed: 0, stop: [],
+        messages: null,
+        prompt: null,
+        promptTokens: [...greedy.prompt, ...greedy.tokens.slice(0, skip)],
+        run: adapters.get(name)?.run ?? null,
+        ...(model.modules.tasks.of(adapters.get(name)?.run ?? -1) && { taskId: 0 }),
+        maxTokens: greedy.tokens.length - skip,
+        temperature: 0,
+        topP: 1,
+        seed: 0,
+        stop: [],
       });
     };
-    const wanted = (name: string): number[] => json<Golden>(family, name, 'golden.json').greedy?.tokens as number[];
+    const wanted = (name: string): number[] =>
+      json<Golden>(family, name, 'golden.json').greedy?.tokens as number[];
 
     it.each(cases)('%s', (name) => {
       const cache = model.cache();
@@ -70,8 +94,11 @@ for (const family of families) {
       const cache = model.cache();
       const names = [...cases, ...cases.toReversed()];
       const answers = names.map((name, i) => open(name, cache, i % 3));
-      while (answers.some(({ done }) => !done)) stepTogether({ model, tokenizer: ids }, cache, answers);
-      answers.forEach((answer, i) => expect(answer.ids, names[i]).toEqual(wanted(names[i] as string).slice(i % 3)));
+      while (answers.some(({ done }) => !done))
+        stepTogether({ model, tokenizer: ids }, cache, answers);
+      answers.forEach((answer, i) =>
+        expect(answer.ids, names[i]).toEqual(wanted(names[i] as string).slice(i % 3)),
+      );
       cache.dispose();
     });
   });

@@ -1,29 +1,120 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { mapSafetensors, tidy, to, type Tensor } from '@graft/kernels';
-import { packBatch, type Example } from '@graft/peft-core';
+import {
+  methods as allMethods,
+  packBatch,
+  readAdapter,
+  type StoredAdapter,
+  type TokenSequence,
+} from '@graft/peft-core';
+import { catalog } from '@graft/peft-core/catalog';
 
 export const HERE = import.meta.dirname;
 
-export const json = <T>(...path: string[]): T => JSON.parse(readFileSync(join(HERE, ...path), 'utf8')) as T;
+export const json = <T>(...path: string[]): T =>
+  JSON.parse(readFileSync(join(HERE, ...path), 'utf8')) as T;
 
-export const families = readdirSync(HERE)
-  .filter((family) => existsSync(join(HERE, family, 'base', 'config.json')))
-  .sort();
+interface BaseConfig {
+  readonly model_type: string;
+  readonly quantization_config?: { readonly bnb_4bit_quant_type: string };
+}
 
-export const casesOf = (family: string): string[] =>
+/** The part of golden.json that says what a case needs. */
+interface CaseFacts {
+  readonly task?: string;
+  readonly training?: boolean;
+}
+
+/** Whether the reference was in training mode; it is not where that draws numbers. */
+export const isTraining = (family: string, name: string): boolean =>
+  json<CaseFacts>(family, name, 'golden.json').training ?? true;
+
+const { methods, families: models, tasks, quantizers } = catalog();
+const has = {
+  method: new Set(methods.map(({ peft_type }) => peft_type)),
+  modelType: new Set(models.flatMap(({ model_types }) => model_types)),
+  task: new Set(tasks.map(({ name }) => name)),
+  quantizer: new Set(quantizers.map(({ name }) => name)),
+};
+
+export const baseConfig = (family: string): BaseConfig =>
+  json<BaseConfig>(family, 'base', 'config.json');
+
+/** A golden may be there before its plug-in: what the registries do not have yet is passed over. */
+function hasBase(family: string): boolean {
+  if (!existsSync(join(HERE, family, 'base', 'config.json'))) return false;
+  const { model_type: type, quantization_config: quantization } = baseConfig(family);
+  return (
+    has.modelType.has(type) &&
+    (!quantization || has.quantizer.has(quantization.bnb_4bit_quant_type))
+  );
+}
+
+function hasPlugins(family: string, name: string): boolean {
+  const config = join(HERE, family, name, 'adapter_config.json');
+  if (!existsSync(config)) return true;
+  return has.method.has(
+    (JSON.parse(readFileSync(config, 'utf8')) as { peft_type: string }).peft_type,
+  );
+}
+
+/** Every base that this build can load. */
+export const bases = readdirSync(HERE).filter(hasBase).sort();
+
+/** The golden cases of a base that are of this task. */
+export const casesOf = (family: string, task = 'causal_lm'): string[] =>
   readdirSync(join(HERE, family))
     .filter((name) => existsSync(join(HERE, family, name, 'golden.json')))
+    .filter(
+      (name) =>
+        (json<CaseFacts>(family, name, 'golden.json').task ?? 'causal_lm') === task &&
+        hasPlugins(family, name),
+    )
     .sort();
+
+/** The bases that have cases of this task. */
+export const familiesOf = (task: string): string[] =>
+  has.task.has(task) ? bases.filter((family) => casesOf(family, task).length > 0) : [];
+
+export const families = familiesOf('causal_lm');
+
+/** The adapters that a case's is made of. */
+export function partsOf(family: string, name: string): StoredAdapter[] {
+  const dir = (part: number): string => join(HERE, family, name, String(part));
+  const parts: StoredAdapter[] = [];
+  while (existsSync(dir(parts.length))) parts.push(readAdapter(dir(parts.length)));
+  return parts;
+}
+
+/** Parts that all modules share; in memory PEFT has them at the first. */
+const SHARED = allMethods.flatMap(({ tensors }) =>
+  Object.keys(tensors)
+    .filter((part) => tensors[part] === 'shared')
+    .map((part) => new RegExp(`(?<=\\.)${part.replace('.*', '\\.[^.]+')}$`)),
+);
+
+/** Parts whose names in files have the adapter's in them. */
+const LITERAL = allMethods.flatMap(({ tensors }) =>
+  Object.keys(tensors).filter((part) => /\.default($|\.)/.test(part)),
+);
 
 /** PEFT's name in memory → ours. */
 export function ourName(name: string): string {
-  return name
-    .replace(/^base_model\.model\./, '')
+  const inside = name.replace(/^base_model\.(model\.)?/, '');
+  const literal = LITERAL.find((part) => `.${inside}`.includes(`.${part}.`));
+  if (literal) return inside.startsWith(literal) ? inside : inside.replace(/\.weight$/, '');
+  const own = inside
     .replace(/^prompt_encoder\.default\./, '')
-    .replace(/\.(lora_A|lora_B|lora_magnitude_vector)\.default(\.weight)?$/, '.$1')
     .replace('.modules_to_save.default', '')
-    .replace('.base_layer', '');
+    // of parameters that one module has, files say so too
+    .replace(/\.base_layer(?!(?:\.base_layer)*\.lora_)/, '')
+    .replace(/\.default((?:\.[^.]+)*?)(?:\.weight)?$/, '$1');
+  for (const part of SHARED) {
+    const [shared] = part.exec(own) ?? [];
+    if (shared !== undefined) return shared;
+  }
+  return own;
 }
 
 interface HfSequence {
@@ -32,7 +123,9 @@ interface HfSequence {
 }
 
 /** Unshifted labels → targets of the next token. */
-export const example = ({ tokens, labels }: HfSequence): Example => ({
+export const example = ({ tokens, labels }: HfSequence, i = 0): TokenSequence => ({
+  // of adapters with prompts by task: in turn, of three (measure.py)
+  taskId: i % 3,
   tokens: Int32Array.from(tokens),
   labels: Int32Array.from([...labels.slice(1), -100]),
   first: labels[0] as number,
@@ -40,22 +133,46 @@ export const example = ({ tokens, labels }: HfSequence): Example => ({
 
 /** Batch 0 of a family, all sequences of one run. */
 export const firstBatch = (family: string, run: number): ReturnType<typeof packBatch> =>
-  packBatch([{ run, examples: (json<HfSequence[][]>(family, 'batches.json')[0] as HfSequence[]).map(example) }]);
+  packBatch([
+    {
+      run,
+      examples: (json<HfSequence[][]>(family, 'batches.json')[0] as HfSequence[]).map(example),
+    },
+  ]);
 
 /** Values by name; `rename` gives the names. */
-export function values(file: string, rename = (name: string): string => name): Map<string, Float32Array> {
+export function values(
+  file: string,
+  rename = (name: string): string => name,
+): Map<string, Float32Array> {
   const { tensors, close } = mapSafetensors(join(HERE, file));
   const found = tidy(
-    () => new Map([...tensors].map(([name, tensor]) => [rename(name), to(tensor, 'f32').toArray() as Float32Array])),
+    () =>
+      new Map(
+        [...tensors].map(([name, tensor]) => [
+          rename(name),
+          to(tensor, 'f32').toArray() as Float32Array,
+        ]),
+      ),
   );
   close();
   return found;
 }
 
-export const largest = (list: Float32Array): number => list.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+/** Dtypes by name. */
+export function dtypesOf(file: string): Map<string, string> {
+  const { tensors, close } = mapSafetensors(join(HERE, file));
+  const found = new Map([...tensors].map(([name, { dtype }]) => [name, dtype]));
+  close();
+  return found;
+}
+
+export const largest = (list: Float32Array): number =>
+  list.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
 
 /** Largest difference. */
 export const difference = (ours: Float32Array, theirs: Float32Array): number =>
   ours.reduce((most, value, i) => Math.max(most, Math.abs(value - (theirs[i] as number))), 0);
 
-export const floats = (tensor: Tensor): Float32Array => tidy(() => to(tensor, 'f32').toArray() as Float32Array);
+export const floats = (tensor: Tensor): Float32Array =>
+  tidy(() => to(tensor, 'f32').toArray() as Float32Array);

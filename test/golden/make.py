@@ -1,8 +1,8 @@
 """Remakes the golden files: `python3 test/golden/make.py [part ...]`.
 
-Numbers come from real transformers and PEFT (environment.py pins them), on tiny random models
-whose weights are committed beside them; `chat` has rendered templates, `smollm2` real weights.
-README.md says what each file holds.
+A part is a stem (what one file of stems/ brings), a family, `<family>/<case>`, `chat` or `smollm2`; none means all.
+Numbers come from real transformers and PEFT (environment.py pins them), on tiny random models whose weights are
+committed beside them; `chat` has rendered templates, `smollm2` real weights. README.md says what each file holds.
 """
 
 import json
@@ -20,40 +20,80 @@ import transformers
 from peft import get_peft_model
 from safetensors.torch import save_file
 
-import cases
 import measure
+import stem
 from chat import write_chat
-from families import CONFIGS, generator, load_base, make_batches, write_base, write_batches
+from families import generator, load_base, write_base, write_batches
+from gemma3 import write_gemma3
 from smollm2 import write_smollm2
 
 HERE = pathlib.Path(__file__).resolve().parent
-GREEDY_PROMPT = [5, 17, 42, 8, 23]
+# A wrong weight shows in every row.
+MERGED_ROWS = 8
+FAMILIES = stem.gathered("FAMILIES")
+CASES = stem.gathered("CASES")
+TASKS = stem.gathered("TASKS")
+NOISE = {
+    **stem.gathered("NOISE"),
+    ".modules_to_save.": lambda parameter, noise: parameter.add_(0.1 * noise),
+}
 
 
-def adapted(family: str, case: str, dtype: torch.dtype = torch.float32):
+def task_of(family: str, name: str) -> str:
+    return CASES[name].task or FAMILIES[family].task
+
+
+def initial(family: str, name: str, dtype: torch.dtype = torch.float32):
+    """The base with the case's adapter as PEFT makes it."""
+    task = TASKS[task_of(family, name)]
+    base = load_base(HERE / family / "base", dtype, task.auto, **task.fields(CASES[name].options))
+    config = CASES[name].config(family)
+    config.task_type = task.peft_type
+    # X-LoRA runs without a cache alone
+    base.config.use_cache = getattr(base.config, "use_cache", False) and config.peft_type != "XLORA"
+    torch.manual_seed(sum(map(ord, family + name)))
+    return get_peft_model(base, config).train(CASES[name].training)
+
+
+def own_head(model, task: stem.Task) -> stem.Tensors:
+    return {key: parameter for key, parameter in model.named_parameters() if key.startswith(task.head)} if task.head else {}
+
+
+def adapted(family: str, name: str, dtype: torch.dtype = torch.float32):
     """The base with the case's adapter in its initial state, nothing of it at a neutral value."""
-    base = load_base(HERE / family / "base", dtype)
-    if case in ("none", "full"):
-        return base.requires_grad_(case == "full")
-    torch.manual_seed(sum(map(ord, family + case)))
-    model = get_peft_model(base, cases.CONFIGS[case](family)).train()
+    if CASES[name].config(family) is None:
+        task = TASKS[task_of(family, name)]
+        base = load_base(HERE / family / "base", dtype, task.auto, **task.fields(CASES[name].options))
+        with torch.no_grad():
+            for key, parameter in own_head(base, task).items():
+                parameter.copy_(0.3 * torch.randn(parameter.shape, generator=generator(family, name, key)))
+        return base.requires_grad_(CASES[name].trains)
+    model = initial(family, name, dtype)
     with torch.no_grad():
-        for name, parameter in measure.trainables(model).items():
-            noise = torch.randn(parameter.shape, generator=generator(family, case, name))
-            if ".lora_B." in name:
-                parameter.copy_(0.15 * noise)
-            elif "lora_magnitude_vector" in name:
-                parameter.mul_(1 + 0.2 * noise)
-            elif ".modules_to_save." in name:
-                parameter.add_(0.1 * noise)
-    return model
+        for key, parameter in measure.trainables(model).items():
+            noise = torch.randn(parameter.shape, generator=generator(family, name, key))
+            for part in (part for part in NOISE if part in key):
+                NOISE[part](parameter, noise)
+    return CASES[name].prepare(model)
 
 
-def write_adapter(model, folder: pathlib.Path) -> None:
+def write_converted(family: str, name: str, folder: pathlib.Path) -> None:
+    """The case's adapter on the base as it was before the adapter took its part of it."""
+    with tempfile.TemporaryDirectory() as before:
+        start = pathlib.Path(before, "initial")
+        initial(family, name).save_pretrained(start)
+        folder.mkdir()
+        write_adapter(adapted(family, name), folder, path_initial_model_for_weight_conversion=str(start))
+
+
+def write_adapter(model, folder: pathlib.Path, **how) -> None:
     with tempfile.TemporaryDirectory() as saved:
-        model.save_pretrained(saved)
+        model.save_pretrained(saved, **how)
         for name in ("adapter_config.json", "adapter_model.safetensors"):
             shutil.copyfile(pathlib.Path(saved, name), folder / name)
+        # adapters that it is made of
+        for part in pathlib.Path(saved).glob("[0-9]"):
+            shutil.copytree(part, folder / part.name)
 
 
 def relative(ours: torch.Tensor, exact: torch.Tensor) -> float:
@@ -62,86 +102,150 @@ def relative(ours: torch.Tensor, exact: torch.Tensor) -> float:
     return (ours.double() - exact.double()).abs().max().item() / (scale or 1.0)
 
 
-def snapshot(model, batch: list[dict]) -> dict[str, torch.Tensor]:
-    logits = measure.real_logits(model, batch)
-    tensors = {"logits": logits.float() if logits.dtype == torch.bfloat16 else logits}
-    loss, gradients = measure.loss_and_gradients(model, batch) if measure.trainables(model) else (None, {})
-    if loss is None:
+def worst(ours: stem.Tensors, exact: stem.Tensors, names: list[str]) -> float:
+    return max((relative(ours[name], exact[name]) for name in names), default=0.0)
+
+
+def errors(golden: stem.Tensors, reference: stem.Tensors) -> dict[str, float]:
+    kinds: dict[str, list[str]] = {name: [name] for name in golden if not name.startswith("grad.")}
+    kinds["gradients"] = [name for name in golden if name.startswith("grad.")]
+    return {kind: float(f"{worst(golden, reference, names):.2e}") for kind, names in kinds.items()}
+
+
+def snapshot(model, task: stem.Task, batch: stem.Batch, case: stem.Case) -> stem.Tensors:
+    tensors = {
+        name: tensor.float() if tensor.dtype == torch.bfloat16 else tensor
+        for name, tensor in task.outputs(model, batch, case.options).items()
+    }
+    dtype = next(iter(tensors.values())).dtype
+    loss_of = lambda model, batch: task.loss(model, batch, case.options)
+    if measure.trainables(model):
+        loss, gradients = measure.loss_and_gradients(model, batch, loss_of)
+    else:
         with torch.no_grad():
-            loss = model(**measure.padded(batch)).loss.item()
-    tensors["loss"] = torch.tensor(loss, dtype=tensors["logits"].dtype)
+            loss, gradients = loss_of(model, batch).item(), {}
+    tensors["loss"] = torch.tensor(loss, dtype=dtype)
     return tensors | {f"grad.{name}": gradient for name, gradient in gradients.items()}
 
 
-def worst(ours: dict[str, torch.Tensor], exact: dict[str, torch.Tensor], prefix: str = "") -> float:
-    return max((relative(ours[name], exact[name]) for name in ours if name.startswith(prefix)), default=0.0)
+def write_trajectory(models: tuple, task: stem.Task, batches: list[stem.Batch], case: stem.Case, folder: pathlib.Path) -> dict:
+    """Trains both models, the second in double."""
+    model, precise = models
+    settings = {**measure.TRAINING, "learning_rate": FAMILIES[folder.parent.name].learning_rate, **case.settings}
+    loss_of = lambda model, batch: task.loss(model, batch, case.options)
+    watch = task.metrics and (lambda model, batch: task.metrics(model, batch, case.options))
+    names = measure.trainables(model).keys()
+    history = measure.train(model, batches, settings, loss_of, watch, case.optimizer)
+    exact = measure.train(precise, batches, settings, loss_of, optimizer_of=case.optimizer)
+    for trained in models:
+        # an optimiser may have frozen some
+        for parameter in (p for name, p in trained.named_parameters() if name in names):
+            parameter.requires_grad_(True)
+    (folder / "trajectory.json").write_text(json.dumps({"settings": settings, **history}, indent=1) + "\n")
+    final, exact_final = measure.copies(model), measure.copies(precise)
+    if (folder / "initial.safetensors").exists():
+        save_file(final, folder / "final.safetensors")
+    losses = relative(torch.tensor(history["losses"]), torch.tensor(exact["losses"]))
+    return {"trajectory": float(f"{losses:.2e}"), "final": float(f"{worst(final, exact_final, list(final)):.2e}")}
 
 
-def errors(golden: dict, reference: dict) -> dict[str, float]:
-    kinds = {"logits": "logits", "loss": "loss", "gradients": "grad."}
-    return {kind: float(f"{worst(golden, reference, prefix):.2e}") for kind, prefix in kinds.items()}
-
-
-def write_case(family: str, case: str, batches: list[list[dict]]) -> dict:
-    folder = HERE / family / case
-    folder.mkdir(parents=True, exist_ok=True)
-    model = adapted(family, case)
-    initial = measure.copies(model)
-    golden = snapshot(model, batches[0])
-    facts: dict = {}
+def write_case(family: str, name: str) -> dict:
+    case = CASES[name]
+    task = TASKS[task_of(family, name)]
+    batches = json.loads((HERE / family / task.file).read_text())
+    folder = HERE / family / name
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    model = adapted(family, name)
+    begun = measure.copies(model)
+    golden = snapshot(model, task, batches[0], case)
+    facts: dict = {} if task is TASKS["causal_lm"] else {"task": task_of(family, name)}
+    facts |= {"options": case.options} if case.options else {}
+    facts |= {} if case.training else {"training": False}
 
     # The same in double precision says how much of a difference is only f32 rounding.
-    precise = measure.in_double(adapted(family, case))
-    facts["f32_against_f64"] = errors(golden, snapshot(precise, batches[0]))
+    precise = measure.in_double(adapted(family, name))
+    facts["f32_against_f64"] = errors(golden, snapshot(precise, task, batches[0], case))
 
-    if case in cases.GREEDY:
-        facts["greedy"] = measure.greedy(model, GREEDY_PROMPT, 12)
-    if case not in ("none", "full"):
+    if case.greedy and task.greedy:
+        facts["greedy"] = task.greedy(model)
+    if case.config(family) is not None:
         write_adapter(model, folder)
-        save_file(initial, folder / "initial.safetensors")
-    if case in cases.BF16 and family in cases.BF16_FAMILIES:
-        half = adapted(family, case, torch.bfloat16)
-        measure.restore(half, initial)
-        rounded = snapshot(half, batches[0])
+        if case.converts:
+            write_converted(family, name, folder / "converted")
+        save_file(begun, folder / "initial.safetensors")
+    elif task.head:
+        save_file({key: begun[key] for key in own_head(model, task)}, folder / "head.safetensors")
+    wide = FAMILIES[family].bf16
+    if case.bf16 and (wide if isinstance(wide, bool) else name in wide):
+        half = adapted(family, name, torch.bfloat16)
+        measure.restore(half, begun)
+        rounded = snapshot(half, task, batches[0], case)
         save_file(rounded, folder / "golden-bf16.safetensors")
         facts["bf16_against_f32"] = errors(rounded, golden)
-    if case != "none":
-        history = measure.train(model, batches)
-        exact = measure.train(precise, batches)
-        (folder / "trajectory.json").write_text(json.dumps({"settings": measure.TRAINING, **history}, indent=1) + "\n")
-        final, exact_final = measure.copies(model), measure.copies(precise)
-        facts["f32_against_f64"]["trajectory"] = float(
-            f"{relative(torch.tensor(history['losses']), torch.tensor(exact['losses'])):.2e}"
-        )
-        facts["f32_against_f64"]["final"] = float(f"{worst(final, exact_final):.2e}")
-        if case != "full":
-            save_file(final, folder / "final.safetensors")
-    if case.startswith("lora"):
-        measure.restore(model, initial)
-        golden["merged_logits"] = measure.real_logits(model.merge_and_unload(), batches[0])
-        facts["merged_against_adapted"] = float(f"{relative(golden['merged_logits'], golden['logits']):.2e}")
-    save_file({name: tensor.contiguous() for name, tensor in golden.items()}, folder / "golden.safetensors")
+    if case.trains:
+        facts["f32_against_f64"] |= write_trajectory((model, precise), task, batches, case, folder)
+    if case.merges and FAMILIES[family].merges:
+        measure.restore(model, begun)
+        merged = task.outputs(model.merge_and_unload(), batches[0], case.options)["logits"]
+        facts["merged_against_adapted"] = float(f"{relative(merged, golden['logits']):.2e}")
+        golden["merged_logits"] = merged[:MERGED_ROWS]
+    save_file({key: tensor.contiguous() for key, tensor in golden.items()}, folder / "golden.safetensors")
     (folder / "golden.json").write_text(json.dumps(facts, indent=1) + "\n")
     return {"loss": golden["loss"].item(), **facts}
 
 
-def write_family(family: str) -> None:
+def write_base_of(family: str) -> None:
     shutil.rmtree(HERE / family, ignore_errors=True)
-    write_base(family, HERE / family / "base")
-    batches = make_batches(family, CONFIGS[family]().vocab_size)
-    write_batches(HERE / family / "batches.json", batches)
-    for case in cases.CASES[family]:
-        print(family, case, json.dumps(write_case(family, case, batches)), flush=True)
+    write_base(family, FAMILIES[family].config(), HERE / family / "base")
+    FAMILIES[family].convert(HERE / family / "base")
+
+
+def write_batches_of(family: str, task: stem.Task) -> None:
+    write_batches(HERE / family / task.file, task.make_batches(family, FAMILIES[family].config().vocab_size))
+
+
+def write_cases(family: str, names: list[str]) -> None:
+    for task in {task_of(family, name): None for name in names}:
+        write_batches_of(family, TASKS[task])
+    for name in names:
+        print(family, name, json.dumps(write_case(family, name)), flush=True)
+
+
+def write_family(family: str) -> None:
+    write_base_of(family)
+    write_cases(family, stem.cases_of(family))
+
+
+def write_stem(name: str) -> None:
+    brought = stem.stems()[name]
+    own = getattr(brought, "FAMILIES", {})
+    for family in own:
+        write_family(family)
+    for family in FAMILIES.keys() - own.keys():
+        if names := [case for case in stem.cases_of(family) if case in getattr(brought, "CASES", {})]:
+            write_cases(family, names)
+    for write in getattr(brought, "FILES", {}).values():
+        write()
+
+
+def write_part(part: str) -> None:
+    if part in stem.stems():
+        write_stem(part)
+    elif part in FAMILIES:
+        write_family(part)
+    elif "/" in part:
+        family, name = part.split("/")
+        write_cases(family, [name])
+    elif part in (files := stem.gathered("FILES")):
+        files[part]()
+    else:
+        {"chat": write_chat, "gemma3": write_gemma3, "smollm2": write_smollm2}[part](HERE / part)
 
 
 if __name__ == "__main__":
     # One thread: the order of a parallel sum would depend on the machine.
     torch.set_num_threads(1)
     transformers.utils.logging.disable_progress_bar()
-    for part in sys.argv[1:] or [*CONFIGS, "chat", "smollm2"]:
-        if part == "chat":
-            write_chat(HERE / part)
-        elif part == "smollm2":
-            write_smollm2(HERE / part)
-        else:
-            write_family(part)
+    for part in sys.argv[1:] or [*FAMILIES, *stem.gathered("FILES"), "chat", "gemma3", "smollm2"]:
+        write_part(part)

@@ -3,7 +3,8 @@
 import types
 
 import torch
-from transformers import get_linear_schedule_with_warmup
+from transformers import AttentionInterface, AttentionMaskInterface, get_linear_schedule_with_warmup
+from transformers.masking_utils import eager_mask
 
 TRAINING = {
     "steps": 20,
@@ -31,10 +32,17 @@ def padded(batch: list[dict]) -> dict[str, torch.Tensor]:
     }
 
 
+def tasks_of(model, batch: list[dict]) -> dict[str, torch.Tensor]:
+    """Which tasks the sequences of a batch are of, in turn, for adapters that have prompts by task."""
+    config = getattr(model, "peft_config", {}).get("default")
+    tasks = getattr(config, "num_tasks", getattr(config, "n_tasks", None))
+    return {} if tasks is None else {"task_ids": torch.arange(len(batch)) % tasks}
+
+
 def real_logits(model, batch: list[dict]) -> torch.Tensor:
     """Logits [T, V] at the real positions, in sequence order; rows of virtual tokens are left out."""
     with torch.no_grad():
-        rows = model(**{k: v for k, v in padded(batch).items() if k != "labels"}).logits
+        rows = model(**{k: v for k, v in padded(batch).items() if k != "labels"}, **tasks_of(model, batch)).logits
     longest = max(len(sequence["tokens"]) for sequence in batch)
     rows = rows[:, rows.shape[1] - longest :]
     return torch.cat([row[: len(sequence["tokens"])] for row, sequence in zip(rows, batch)])
@@ -44,22 +52,63 @@ def in_double(model):
     """The same model in double precision throughout: transformers' RMSNorm and loss would go through f32."""
 
     def norm(self, hidden):
-        return self.weight * hidden * torch.rsqrt(hidden.pow(2).mean(-1, keepdim=True) + self.variance_epsilon)
+        gemma = type(self).__name__.startswith("Gemma")
+        weight, eps = (1 + self.weight, self.eps) if gemma else (self.weight, self.variance_epsilon)
+        return weight * hidden * torch.rsqrt(hidden.pow(2).mean(-1, keepdim=True) + eps)
 
-    def loss(logits, labels, **_):
+    def loss(logits, labels, *_, **__):
         return torch.nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten())
 
+    unpack(model)
     model = model.double()
     for module in model.modules():
-        if type(module).__name__.endswith("RMSNorm"):
+        # AdaMSS remembers what it casts to
+        if "dtype" in vars(module):
+            module.dtype = torch.float64
+        if type(module).__name__.endswith(("RMSNorm", "T5LayerNorm")):
             module.forward = types.MethodType(norm, module)
+        if (config := getattr(module, "config", None)) and getattr(config, "_attn_implementation", None) == "eager":
+            config._attn_implementation = wide_attention()
         if type(module).__name__.endswith(("ForCausalLM", "LMHeadModel")) and "Peft" not in type(module).__name__:
             module.loss_function = loss
     return model
 
 
+def wide_attention() -> str:
+    """transformers' plain attention without its softmax in f32, which the mask's f64 numbers overflow."""
+
+    def attend(module, query, key, value, mask, scaling, softcap=None, **_):
+        groups = module.num_key_value_groups
+        key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
+        scores = query @ key.transpose(2, 3) * scaling
+        if softcap is not None:
+            scores = softcap * torch.tanh(scores / softcap)
+        weights = torch.softmax(scores if mask is None else scores + mask, -1)
+        return (weights @ value).transpose(1, 2).contiguous(), weights
+
+    AttentionInterface.register("wide", attend)
+    AttentionMaskInterface.register("wide", eager_mask)
+    return "wide"
+
+
+def unpack(model) -> None:
+    """Plain layers with the same values in place of 4-bit ones, whose products know no double."""
+    for module in list(model.modules()):
+        for name, child in module.named_children():
+            if (state := getattr(getattr(child, "weight", None), "quant_state", None)) is None or hasattr(child, "base_layer"):
+                continue
+            from bitsandbytes.functional import dequantize_4bit
+
+            plain = torch.nn.Linear(child.in_features, child.out_features, bias=child.bias is not None).requires_grad_(False)
+            plain.weight.data = dequantize_4bit(child.weight.data, state)
+            if child.bias is not None:
+                plain.bias.data = child.bias.data
+            setattr(module, name, plain)
+
+
 def trainables(model) -> dict[str, torch.nn.Parameter]:
-    return {name: p for name, p in model.named_parameters() if p.requires_grad}
+    # PEFT forgets on a base in half precision that AdaLoRA's count of ranks is no parameter.
+    return {name: p for name, p in model.named_parameters() if p.requires_grad and ".ranknum." not in name}
 
 
 def copies(model) -> dict[str, torch.Tensor]:
@@ -76,37 +125,60 @@ def restore(model, tensors: dict[str, torch.Tensor]) -> None:
             parameter.copy_(tensors[name])
 
 
-def loss_and_gradients(model, batch: list[dict]) -> tuple[float, dict[str, torch.Tensor]]:
-    """Mean loss over the supervised tokens of the batch, and its gradient by parameter name."""
+def mean_loss(model, batch: list[dict]) -> torch.Tensor:
+    """Mean over the supervised tokens of the batch."""
+    return model(**padded(batch), **tasks_of(model, batch)).loss
+
+
+def loss_and_gradients(model, batch: list[dict], loss_of=mean_loss) -> tuple[float, dict[str, torch.Tensor]]:
+    """Loss of the batch, and its gradient by parameter name."""
     model.zero_grad(set_to_none=True)
-    loss = model(**padded(batch)).loss
+    loss = loss_of(model, batch)
     loss.backward()
     gradients = {name: p.grad.detach().clone().contiguous() for name, p in trainables(model).items()}
     model.zero_grad(set_to_none=True)
     return loss.item(), gradients
 
 
-def train(model, batches: list[list[dict]], settings: dict = TRAINING) -> dict[str, list[float]]:
-    """AdamW on all trainables in one group (weight decay on every one), batches in turn."""
-    parameters = list(trainables(model).values())
-    optimizer = torch.optim.AdamW(
-        parameters,
+def adamw(model, settings: dict) -> torch.optim.Optimizer:
+    """All trainables in one group, weight decay on every one."""
+    return torch.optim.AdamW(
+        list(trainables(model).values()),
         lr=settings["learning_rate"],
         betas=tuple(settings["betas"]),
         eps=settings["eps"],
         weight_decay=settings["weight_decay"],
     )
+
+
+def train(
+    model, batches: list[list[dict]], settings: dict = TRAINING, loss_of=mean_loss, watch=None, optimizer_of=None
+) -> dict[str, list]:
+    """AdamW, or another optimiser; batches in turn.
+
+    `watch` gives more numbers of a step, taken before its update.
+    """
+    optimizer = (optimizer_of or adamw)(model, settings)
+    parameters = list(trainables(model).values())
     schedule = get_linear_schedule_with_warmup(optimizer, settings["warmup_steps"], settings["steps"])
-    history = {"losses": [], "grad_norms": [], "learning_rates": []}
+    # AdaLoRA's budget of ranks, and AdaMSS' of clusters, whose callback counts steps from 0
+    allocate = getattr(getattr(model, "base_model", None), "update_and_allocate", None)
+    counted = 0 if getattr(getattr(model, "base_model", None), "prefix", None) == "adamss_" else 1
+    history = {"losses": [], "grad_norms": [], "learning_rates": [], **({"metrics": []} if watch else {})}
     for step in range(settings["steps"]):
         optimizer.zero_grad()
-        loss = model(**padded(batches[step % len(batches)])).loss
+        batch = batches[step % len(batches)]
+        if watch:
+            history["metrics"].append(watch(model, batch))
+        loss = loss_of(model, batch)
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(parameters, settings["max_grad_norm"])
         history["losses"].append(loss.item())
         history["grad_norms"].append(norm.item())
         history["learning_rates"].append(schedule.get_last_lr()[0])
         optimizer.step()
+        if allocate:
+            allocate(step + counted)
         schedule.step()
     return history
 

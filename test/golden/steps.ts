@@ -1,7 +1,14 @@
 // The optimiser steps of a golden trajectory, taken by Graft's own loss, clipping and AdamW, at the rates of the
 // reference: its warm-up begins at 0, Graft's above it (schedule.spec.ts compares the rest).
 import {
-  AdamW, microBatches, packBatch, packedLoss, runRows, type Adapter, type Example, type Model,
+  makeOptimizer,
+  microBatches,
+  packBatch,
+  packedLoss,
+  type Adapter,
+  type Model,
+  type OptimizerSpec,
+  type TokenSequence,
 } from '@graft/peft-core';
 import { tidy } from '@graft/kernels';
 
@@ -9,10 +16,21 @@ import { tidy } from '@graft/kernels';
 export const RUN = 1;
 
 export interface Trajectory {
-  readonly settings: { readonly steps: number; readonly learning_rate: number; readonly weight_decay: number; readonly max_grad_norm: number; readonly warmup_steps: number };
+  readonly settings: {
+    readonly steps: number;
+    readonly learning_rate: number;
+    readonly weight_decay: number;
+    readonly max_grad_norm: number;
+    readonly warmup_steps: number;
+    readonly optimizer?: 'lorafa';
+    readonly loraplus_lr_ratio?: number;
+    readonly loraplus_lr_embedding?: number;
+  };
   readonly losses: readonly number[];
   readonly grad_norms: readonly number[];
   readonly learning_rates: readonly number[];
+  /** Whether dropout and the like act; left out, they do. */
+  readonly training?: boolean;
 }
 
 export interface HfSequence {
@@ -20,31 +38,71 @@ export interface HfSequence {
   readonly labels: readonly number[];
 }
 
-/** Unshifted labels → targets of the next token. */
-export function example({ tokens, labels }: HfSequence): Example {
-  return { tokens: Int32Array.from(tokens), labels: Int32Array.from([...labels.slice(1), -100]), first: labels[0] as number };
+/** Unshifted labels → targets of the next token. @param i in its batch */
+export function example({ tokens, labels }: HfSequence, i = 0): TokenSequence {
+  return {
+    // of adapters with prompts by task: in turn, of three (measure.py)
+    taskId: i % 3,
+    tokens: Int32Array.from(tokens),
+    labels: Int32Array.from([...labels.slice(1), -100]),
+    first: labels[0] as number,
+  };
 }
 
 /** Losses and gradient norms, step by step. @param budget most tokens of a forward */
-export function train(model: Model, adapter: Adapter, batches: readonly Example[][], { settings, learning_rates: rates }: Trajectory, budget: number) {
-  const optimizer = new AdamW(adapter.parameters, { weightDecay: settings.weight_decay, decays: () => true });
+export function train(
+  model: Model,
+  adapter: Adapter,
+  batches: readonly TokenSequence[][],
+  { settings, learning_rates: rates, training = true }: Trajectory,
+  budget: number,
+  peft: OptimizerSpec['peft'] = null,
+) {
+  const spec = {
+    optimizer: 'adamw',
+    loraplus_lr_ratio: null,
+    loraplus_lr_embedding: 1e-6,
+    ...settings,
+    peft,
+  } as const;
+  // PEFT's own optimisers decay what Graft decays, one group all
+  const all = spec.loraplus_lr_ratio === null ? { decays: () => true } : {};
+  const optimizer = makeOptimizer(adapter.parameters, spec, all);
   const losses: number[] = [];
   const norms: number[] = [];
-  const virtual = model.sites.inputs.of(RUN) !== undefined;
+  const virtual = model.modules.inputs.of(RUN);
   for (let step = 0; step < settings.steps; step++) {
-    const examples = batches[step % batches.length] as Example[];
-    const wanted = examples.reduce((n, { labels, first }) => n + labels.filter((label) => label >= 0).length + Number(virtual && first >= 0), 0);
+    const examples = (batches[step % batches.length] as TokenSequence[]).map((sequence) => ({
+      ...sequence,
+      rows: sequence.tokens.length,
+    }));
+    const wanted = examples.reduce(
+      (n, { labels, first }) =>
+        n +
+        labels.filter((label) => label >= 0).length +
+        (virtual ? Number(first >= 0) + (virtual.learnt?.length ?? 0) : 0),
+      0,
+    );
     let loss = 0;
-    for (const micro of microBatches([{ run: RUN, examples }], { budget, joinBelow: 0 })) {
+    for (const micro of microBatches(examples, budget)) {
       tidy(() => {
-        const batch = packBatch(micro);
-        const ctx = { training: true, runs: new Map([[RUN, { seed: 0, step }]]), rows: runRows(batch.sequences), virtual: new Map() };
-        loss += packedLoss(model, model.forward(batch, ctx), batch, ctx, new Map([[RUN, 1 / wanted]])).get(RUN)?.loss ?? 0;
+        const packed = packBatch([{ run: RUN, examples: micro.examples }]);
+        const ctx = { training, runs: new Map([[RUN, { seed: 0, step }]]) };
+        const { decoder } = model.forward(packed.batch, ctx);
+        const sums = packedLoss(model, decoder, packed, ctx, new Map([[RUN, 1 / wanted]])).get(RUN);
+        // PEFT's loss has both in itself
+        loss += (sums?.loss ?? 0) + (sums?.taught ?? 0);
       });
     }
-    losses.push(loss / wanted);
+    // PEFT's loss has it in itself
+    const penalty = tidy(() => {
+      const own = adapter.penalty?.();
+      own?.backward();
+      return own?.item() ?? 0;
+    });
+    losses.push(loss / wanted + penalty);
     norms.push(optimizer.clip(settings.max_grad_norm));
-    optimizer.step(rates[step] as number);
+    optimizer.step(rates[step] as number, () => tidy(() => adapter.afterStep?.(step + 1)));
   }
   optimizer.dispose();
   return { losses, norms };
@@ -52,4 +110,6 @@ export function train(model: Model, adapter: Adapter, batches: readonly Example[
 
 /** Largest relative difference. */
 export const worst = (ours: readonly number[], theirs: readonly number[]): number =>
-  Math.max(...ours.map((value, i) => Math.abs(value - (theirs[i] as number)) / Math.abs(theirs[i] || 1)));
+  Math.max(
+    ...ours.map((value, i) => Math.abs(value - (theirs[i] as number)) / Math.abs(theirs[i] || 1)),
+  );

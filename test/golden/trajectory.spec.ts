@@ -1,50 +1,35 @@
 // Twenty AdamW steps from each golden adapter's initial state must give the losses and gradient norms that
 // transformers and PEFT gave: forward, loss, backward, clipping and update of every method, at their rates. And the
-// same when a step is split into forwards of a few tokens.
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+// same when a step is split into forwards of a few tokens: every method on llama, every base with all that it has.
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { attachMethod, buildModel, rateAt, type Adapter, type Model } from '@graft/peft-core';
-import { copy_, mapSafetensors, noGrad, setThreads, type Tensor } from '@graft/kernels';
+import { mapSafetensors, setThreads, type Tensor } from '@graft/kernels';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { casesOf, families, HERE, isTraining, json, partsOf } from './golden-case.js';
+import { begin, readNamed } from './initial.js';
 import { example, train, worst, type HfSequence, type Trajectory, RUN } from './steps.js';
 
-const HERE = import.meta.dirname;
 /** Relative; f32 against double moves the reference itself by up to 4e-7 (losses). Seen: 9e-6. */
 const LOSS_TOLERANCE = 2e-5;
 /** Twenty steps at a large rate carry rounding on. Seen: 6.3e-5, llama3's full fine-tuning on plain processors. */
 const NORM_TOLERANCE = 2e-4;
+/** PSOFT's, from directions that LAPACK finds in f32 (golden.spec.ts). Seen: 4.3e-4, on a Xeon with AMX. */
+const PSOFT_NORM_TOLERANCE = 1e-3;
 /** Of the largest value of a tensor. */
 const FINAL_TOLERANCE = 1e-3;
-/** Gradients of key biases are rounding noise there (README.md), which AdamW turns into whole steps. */
-const NOISY_FINAL: readonly string[] = ['gpt2/lora-bias-all', 'gpt2/lora-bias-lora-only', 'qwen2/lora-bias-all'];
+/**
+ * Where f32 is this far from double, final values are noise that AdamW turned into whole steps: gradients of key biases
+ * are zero but for rounding (README.md).
+ */
+const FINAL_NOISE = 3e-4;
 
-const json = <T>(...path: string[]): T => JSON.parse(readFileSync(join(HERE, ...path), 'utf8')) as T;
+const isNoisy = (family: string, name: string): boolean =>
+  json<{ f32_against_f64: { final: number } }>(family, name, 'golden.json').f32_against_f64.final >
+  FINAL_NOISE;
 
-const families = readdirSync(HERE).filter((family) => existsSync(join(HERE, family, 'base', 'config.json')));
-const casesOf = (family: string): string[] =>
-  readdirSync(join(HERE, family)).filter((name) => existsSync(join(HERE, family, name, 'trajectory.json')));
-
-/** PEFT's name in memory → ours. */
-function ourName(name: string): string {
-  return name
-    .replace(/^base_model\.model\./, '')
-    .replace(/^prompt_encoder\.default\./, '')
-    .replace(/\.(lora_A|lora_B|lora_magnitude_vector)\.default(\.weight)?$/, '.$1')
-    .replace('.modules_to_save.default', '')
-    .replace('.base_layer', '');
-}
-
-function readNamed(file: string): { tensors: Map<string, Tensor>; close(): void } {
-  const { tensors, close } = mapSafetensors(join(HERE, file));
-  return { tensors: new Map([...tensors].map(([name, tensor]) => [ourName(name), tensor])), close };
-}
-
-function begin(adapter: Adapter, file: string): void {
-  const { tensors, close } = readNamed(file);
-  expect([...tensors.keys()].sort()).toEqual([...adapter.parameters.keys()].sort());
-  noGrad(() => adapter.parameters.forEach((parameter, name) => copy_(parameter, tensors.get(name) as Tensor)));
-  close();
-}
+const trained = (family: string): string[] =>
+  casesOf(family).filter((name) => existsSync(join(HERE, family, name, 'trajectory.json')));
 
 function compareFinal(adapter: Adapter, file: string): void {
   const { tensors, close } = readNamed(file);
@@ -52,7 +37,10 @@ function compareFinal(adapter: Adapter, file: string): void {
     const theirs = (tensors.get(name) as Tensor).toArray() as Float32Array;
     const ours = parameter.toArray() as Float32Array;
     const largest = theirs.reduce((most, value) => Math.max(most, Math.abs(value)), 1e-12);
-    const difference = ours.reduce((most, value, i) => Math.max(most, Math.abs(value - (theirs[i] as number))), 0);
+    const difference = ours.reduce(
+      (most, value, i) => Math.max(most, Math.abs(value - (theirs[i] as number))),
+      0,
+    );
     expect(difference / largest, name).toBeLessThan(FINAL_TOLERANCE);
   }
   close();
@@ -69,28 +57,44 @@ for (const family of families) {
     beforeAll(() => {
       const file = mapSafetensors(join(HERE, family, 'base', 'model.safetensors'));
       close = () => file.close();
-      model = buildModel(json(family, 'base', 'config.json'), file.tensors, { dtype: 'f32', quantization: null });
+      model = buildModel(json(family, 'base', 'config.json'), file.tensors, {
+        dtype: 'f32',
+        quantization: null,
+      });
     });
     afterAll(() => {
       model.dispose();
       close();
     });
 
-    for (const name of casesOf(family)) {
-      it.each([['whole', 1e9], ['in forwards of at most 30 tokens', 30]])(`${name}, each step %s`, (_, budget) => {
-        const trajectory = json<Trajectory>(family, name, 'trajectory.json');
-        const peft = name === 'full' ? null : json<{ peft_type: string }>(family, name, 'adapter_config.json');
-        const adapter = attachMethod(model, peft, { run: RUN, seed: 0 });
+    for (const name of trained(family)) {
+      const isSplit = family === 'llama' || name === 'full';
+      it.each([
+        ['whole', 1e9] as const,
+        ...(isSplit ? [['in forwards of at most 30 tokens', 30] as const] : []),
+      ])(`${name}, each step %s`, (_, budget) => {
+        const trajectory = {
+          ...json<Trajectory>(family, name, 'trajectory.json'),
+          training: isTraining(family, name),
+        };
+        const peft =
+          name === 'full' ? null : json<{ peft_type: string }>(family, name, 'adapter_config.json');
+        const adapters = partsOf(family, name);
+        const adapter = attachMethod(model, peft, { run: RUN, seed: 0, adapters });
         try {
           if (peft) begin(adapter, join(family, name, 'initial.safetensors'));
-          const { losses, norms } = train(model, adapter, batches, trajectory, budget);
+          const { losses, norms } = train(model, adapter, batches, trajectory, budget, peft);
           expect(worst(losses, trajectory.losses)).toBeLessThan(LOSS_TOLERANCE);
-          expect(worst(norms, trajectory.grad_norms)).toBeLessThan(NORM_TOLERANCE);
+          expect(worst(norms, trajectory.grad_norms)).toBeLessThan(
+            peft?.peft_type === 'PSOFT' ? PSOFT_NORM_TOLERANCE : NORM_TOLERANCE,
+          );
           const { steps, warmup_steps: warmup, learning_rate: peak } = trajectory.settings;
           trajectory.learning_rates.forEach((rate, step) => {
-            if (step >= warmup) expect(peak * rateAt('linear', step, warmup, steps)).toBeCloseTo(rate, 10);
+            if (step >= warmup)
+              expect(peak * rateAt('linear', step, warmup, steps)).toBeCloseTo(rate, 10);
           });
-          if (peft && !NOISY_FINAL.includes(`${family}/${name}`)) compareFinal(adapter, join(family, name, 'final.safetensors'));
+          if (peft && !isNoisy(family, name))
+            compareFinal(adapter, join(family, name, 'final.safetensors'));
         } finally {
           adapter.detach();
         }

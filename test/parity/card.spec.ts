@@ -4,7 +4,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'no
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { writeChats, writeTinyBase } from '../tiny-base.js';
+import { labelled, writeChats, writeTinyBase } from '../tiny-base.js';
 import { GGUF } from './smollm2.js';
 
 const ROOT = join(import.meta.dirname, '../..');
@@ -16,19 +16,28 @@ let dir: string;
 beforeAll(() => {
   dir = mkdtempSync(join(tmpdir(), 'graft-card-'));
   writeTinyBase(join(dir, 'base'));
+  writeTinyBase(join(dir, 'encoder'), 'bert');
+  writeFileSync(join(dir, 'labelled.jsonl'), labelled(4));
   writeChats(join(dir, 'train.jsonl'), 4);
+  writeFileSync(join(dir, 'pairs.jsonl'), '{"anchor":"a b","positive":"b c"}\n'.repeat(4));
 });
 afterAll(() => rmSync(dir, { recursive: true, force: true }));
 
+const FILES: Readonly<Record<string, string>> = {
+  causal_lm: 'train.jsonl',
+  feature_extraction: 'pairs.jsonl',
+  seq_cls: 'labelled.jsonl',
+};
+
 /** Trains one step on the base and returns the folder of the adapter. */
-function adapterOn(base: string): string {
+function adapterOn(base: string, task: string): string {
   const out = join(dir, 'out');
   rmSync(out, { recursive: true, force: true });
   const job = {
     model: `dir:${base}`,
-    training_file: 'train.jsonl',
-    peft: { peft_type: 'LORA', r: 2, target_modules: ['q_proj'] },
-    graft: { max_steps: 1 },
+    training_file: FILES[task],
+    peft: { peft_type: 'LORA', r: 2, target_modules: ['q_proj', 'query'] },
+    graft: { max_steps: 1, task },
   };
   writeFileSync(join(dir, 'job.json'), JSON.stringify(job));
   const run = spawnSync(
@@ -42,16 +51,22 @@ function adapterOn(base: string): string {
   return out;
 }
 
-it.skipIf(!ready).for<[string, () => string]>([
+it.skipIf(!ready).for<[string, () => string, string?]>([
   ['a folder', () => join(dir, 'base')],
+  ['a folder, without a head', () => join(dir, 'base'), 'feature_extraction'],
+  ['a folder, with labels', () => join(dir, 'base'), 'seq_cls'],
+  ['an encoder, with labels', () => join(dir, 'encoder'), 'seq_cls'],
   ['a .gguf file', () => GGUF],
+  ['a .gguf file, without a head', () => GGUF, 'feature_extraction'],
   ['a folder with a .gguf file', () => dirname(GGUF)],
-])('loads on %s as printed', { timeout: 300_000 }, ([, base], ctx) => {
+])('loads on %s as printed', { timeout: 300_000 }, ([, base, task = 'causal_lm'], ctx) => {
   ctx.skip(base().startsWith(dirname(GGUF)) && !existsSync(GGUF), 'the GGUF is not there');
-  const folder = adapterOn(base());
+  const folder = adapterOn(base(), task);
   const card = readFileSync(join(folder, 'README.md'), 'utf8');
-  const code = /```python\n(.*?)```/s.exec(card)?.[1]?.replace('PATH_OF_THIS_FOLDER', folder) ?? '';
-  const look = 'print("adapters:", len([n for n, _ in model.named_parameters() if "lora_B" in n]))';
+  const code =
+    /```python\n(.*?)```/s.exec(card)?.[1]?.replaceAll('PATH_OF_THIS_FOLDER', folder) ?? '';
+  const look = `print("adapters:", len([n for n, _ in model.named_parameters() if "lora_B" in n]))
+print("labels:", sorted((model.config.label2id or {}).keys()))`;
   const python = spawnSync(
     join(VENV, 'bin/python'),
     ['-W', 'error::UserWarning', '-c', `${code}\n${look}`],
@@ -62,4 +77,5 @@ it.skipIf(!ready).for<[string, () => string]>([
   );
   expect(python.stderr).not.toContain('Traceback');
   expect(python.stdout).toMatch(/^adapters: [1-9]/m);
+  if (task === 'seq_cls') expect(python.stdout).toContain("labels: ['even', 'odd']");
 });

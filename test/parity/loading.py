@@ -9,8 +9,9 @@ from environment import enter
 
 enter()
 
+import bitsandbytes
 import torch
-from peft import PeftModel, get_peft_model_state_dict
+from peft import PeftConfig, PeftModel, get_peft_model_state_dict
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
@@ -24,6 +25,9 @@ def load_base(path: pathlib.Path, dtype: torch.dtype):
     if path.suffix == ".gguf":
         return smollm2.load(path, dtype)
     model = AutoModelForCausalLM.from_pretrained(path, dtype=dtype)
+    if hasattr(model.config, "num_experts_per_tok"):
+        # others want sizes in multiples of 16 bytes
+        model.set_experts_implementation("eager")
     model.name_or_path = model.config._name_or_path = ""
     return model
 
@@ -32,13 +36,30 @@ def check_keys(model, folder: pathlib.Path) -> None:
     """PEFT ignores tensors it does not know and only warns of missing ones; a round trip must not."""
     stored = load_file(folder / "adapter_model.safetensors").keys()
     wanted = get_peft_model_state_dict(model).keys()
+    if model.peft_config["default"].peft_type == "XLORA":
+        # leaves out what has the name of an adapter in its own
+        wanted = {key for key in model.state_dict() if "internal_xlora" in key}
     if stored != wanted:
         sys.exit(f"tensors only in the file: {sorted(stored - wanted)}; missing from it: {sorted(wanted - stored)}")
+
+
+def options_of(folder: pathlib.Path, model) -> dict:
+    config = PeftConfig.from_pretrained(str(folder))
+    if config.peft_type != "XLORA":
+        return {}
+    config.adapters = {name: str(folder / name) for name in config.adapters}
+    model.config.use_cache = False
+    return {"config": config}
 
 
 def load_adapted(base: pathlib.Path, adapter: pathlib.Path | None, dtype: torch.dtype):
     model = load_base(base, dtype)
     if adapter is not None:
-        model = PeftModel.from_pretrained(model, str(adapter))
+        model = PeftModel.from_pretrained(model, str(adapter), **options_of(adapter, model))
         check_keys(model, adapter)
-    return model.eval()
+    model.eval()
+    # bitsandbytes computes in bf16 in eval mode where the processor has it
+    for module in model.modules():
+        if isinstance(module, bitsandbytes.nn.Linear4bit):
+            module.train()
+    return model

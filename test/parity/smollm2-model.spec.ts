@@ -43,13 +43,13 @@ describe.skipIf(!there)('SmolLM2-135M', () => {
   it('has the logits that transformers has', () => {
     const { tokens, top } = json<Golden>('golden.json').logits;
     expect(top).toHaveLength(8);
-    const batch = packBatch([
+    const { batch } = packBatch([
       { run: RUN, examples: [example({ tokens, labels: tokens.map(() => -100) })] },
     ]);
-    const ctx = { training: false, runs: new Map(), rows: runRows(batch.sequences) };
+    const ctx = { training: false, runs: new Map(), rows: runRows(batch.decoder.sequences) };
     const [logits, sums] = tidy(() =>
       noGrad(() => {
-        const z = base.model.head(base.model.forward(batch, ctx), ctx);
+        const z = base.model.head('lm', base.model.forward(batch, ctx).decoder.hidden, ctx);
         return [z.toArray(), logsumexp(z, -1).toArray()] as [Float32Array, Float32Array];
       }),
     );

@@ -5,6 +5,8 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSy
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { causalLm } from '@graft/peft-core';
+import { heldOut } from '../../libs/peft-core/src/data/held-out.js';
 import { writeChats, writeTinyBase } from '../tiny-base.js';
 
 const MAIN = join(import.meta.dirname, '..', '..', 'apps', 'worker', 'dist', 'run', 'main.js');
@@ -111,7 +113,10 @@ it('gives the same bytes again, and other bytes for another seed', () => {
 });
 
 it('saves on Ctrl-C and goes on to the same bytes', async () => {
-  const file = job('long', { hyperparameters: { batch_size: 2, n_epochs: 6 } });
+  const file = job('long', {
+    hyperparameters: { batch_size: 2, n_epochs: 6 },
+    graft: { ...JOB.graft, validation_split: 0.2 },
+  });
   expect(run(file, 'uninterrupted').status).toBe(0);
   const child = spawn(process.execPath, [
     MAIN,
@@ -136,15 +141,75 @@ it('saves on Ctrl-C and goes on to the same bytes', async () => {
     expect.stringMatching(/^checkpoint-\d+$/),
   ]);
   const second = run(file, 'interrupted');
-  expect(second.stderr).toMatch(/going on from step \d+/);
+  expect(second.stderr).toMatch(/resuming from step \d+/);
   expect(second.status).toBe(0);
-  expect(metrics('interrupted').map(({ step }) => step)).toEqual(
-    Array.from({ length: 60 }, (_, i) => i + 1),
-  );
-  expect(metrics('interrupted').map(({ loss }) => loss)).toEqual(
-    metrics('uninterrupted').map(({ loss }) => loss),
-  );
+  const losses = (out: string) =>
+    metrics(out).map(({ step, loss, valid_loss }) => ({ step, loss, valid_loss }));
+  expect(losses('interrupted').map(({ step }) => step)).toEqual([
+    ...Array.from({ length: 48 }, (_, i) => i + 1),
+    48,
+  ]);
+  expect(losses('interrupted')).toEqual(losses('uninterrupted'));
   expect(hash('interrupted')).toBe(hash('uninterrupted'));
+});
+
+it('trains on what is not held out, as if these were two files', () => {
+  const chats = readFileSync(join(dir, 'train.jsonl'), 'utf8').trim().split('\n');
+  const split = { share: 0.25, seed: JOB.seed };
+  const held = heldOut(join(dir, 'train.jsonl'), { task: causalLm, tasks: null }, split);
+  const part = (of: boolean) => chats.filter((_, place) => held.has(place) === of).join('\n');
+  writeFileSync(join(dir, 'rest.jsonl'), part(false));
+  writeFileSync(join(dir, 'held.jsonl'), part(true));
+  const files = { training_file: 'rest.jsonl', validation_file: 'held.jsonl' };
+  const graft = { ...JOB.graft, validation_split: split.share };
+  const one = run(job('split', { graft }), 'split');
+  expect(one.stderr).toContain('15 examples');
+  expect(one.status).toBe(0);
+  expect(run(job('files', files), 'files').status).toBe(0);
+  expect(hash('split')).toBe(hash('files'));
+  expect(metrics('split').at(-1)?.['valid_loss']).toBe(metrics('files').at(-1)?.['valid_loss']);
+  const both = run(job('both', { ...files, graft }), 'both');
+  expect(both.stderr).toContain('leave one of the two out [graft.validation_split]');
+});
+
+it('ends early where evaluations show nothing better, and at the same step after a resume', async () => {
+  const graft = { learning_rate: 0.00001, validation_split: 0.25, eval_steps: 2 };
+  const patient = { ...graft, early_stopping_patience: 3, save_steps: 1 };
+  const hyperparameters = { batch_size: 4, n_epochs: 12 };
+  const file = job('early', { graft: patient, hyperparameters });
+  expect(run(file, 'early').stderr).toMatch(/done: 8 steps/);
+  // the first evaluation is the best, and three more are not better
+  expect(metrics('early').flatMap(({ valid_loss, step }) => (valid_loss ? [step] : []))).toEqual([
+    2, 4, 6, 8,
+  ]);
+  const child = spawn(process.execPath, [
+    MAIN,
+    file,
+    '--out',
+    join(dir, 'early-on'),
+    '--threads',
+    '1',
+  ]);
+  const code = await new Promise<number | null>((resolve) => {
+    const timer = setInterval(() => {
+      const path = join(dir, 'early-on', 'metrics.jsonl');
+      if (!existsSync(path) || !readFileSync(path, 'utf8').includes('"step":5')) return;
+      clearInterval(timer);
+      child.kill('SIGKILL');
+    }, 2);
+    child.once('exit', resolve);
+  });
+  expect(code).toBeNull();
+  const again = run(file, 'early-on');
+  expect(again.stderr).toMatch(/resuming from step [4-7]\n/);
+  expect(again.stderr).toMatch(/done: 8 steps/);
+  expect(hash('early-on')).toBe(hash('early'));
+  const hopeful = job('hopeful', { graft: { ...patient, learning_rate: 0.01 }, hyperparameters });
+  expect(Number(/done: (\d+) steps/.exec(run(hopeful, 'hopeful').stderr)?.[1])).toBeGreaterThan(8);
+  const blind = run(job('blind', { graft: { early_stopping_patience: 3 } }), 'blind');
+  expect(blind.stderr).toContain(
+    'give it a validation_file or graft.validation_split [graft.early_stopping_patience]',
+  );
 });
 
 it('starts from an adapter, in the file’s order, for as many steps as told', () => {
@@ -156,6 +221,24 @@ it('starts from an adapter, in the file’s order, for as many steps as told', (
   // The first batch is the file's first four records, whatever the seed.
   expect(run(job('init-seed', { graft, seed: 99 }), 'init-seed').status).toBe(0);
   expect(metrics('init-seed')[0]?.['loss']).toBe(steps[0]?.['loss']);
+});
+
+it('goes on from an adapter whose ranks the data have moved, as it was trained', () => {
+  const eva = { peft_type: 'LORA', r: 2, init_lora_weights: 'eva', eva_config: { rho: 3 } };
+  const peft = { ...eva, target_modules: 'all-linear' };
+  const first = { ...JOB, peft, graft: { ...JOB.graft, max_steps: 2 } };
+  expect(run(job('eva', first), 'eva').status).toBe(0);
+  const graft = { ...JOB.graft, max_steps: 2, init_adapter: 'dir:eva' };
+  const more = { peft_type: 'LORA', lora_dropout: 0.1 };
+  expect(run(job('eva-on', { peft: more, graft }), 'eva-on').status).toBe(0);
+  const config = (name: string): Record<string, unknown> =>
+    JSON.parse(readFileSync(join(dir, name, 'adapter_config.json'), 'utf8')) as never;
+  const { rank_pattern: ranks } = config('eva');
+  expect(Object.keys(ranks as object).length).toBeGreaterThan(0);
+  expect(config('eva-on')).toMatchObject({ rank_pattern: ranks, r: 2, lora_dropout: 0.1 });
+  const other = run(job('eva-other', { peft: { ...more, lora_alpha: 99 }, graft }), 'eva-other');
+  expect(other.status).not.toBe(0);
+  expect(other.stderr).toContain('[peft.lora_alpha]');
 });
 
 it.each([

@@ -1,14 +1,6 @@
 // The committed small base: it loads, and it has learnt something of its book.
 import { fileURLToPath } from 'node:url';
-import {
-  encodeRecord,
-  loadBase,
-  packBatch,
-  packedLoss,
-  runRows,
-  Tokenizer,
-  type Base,
-} from '@graft/peft-core';
+import { causalLm, loadBase, packBatch, packedLoss, Tokenizer, type Base } from '@graft/peft-core';
 import { noGrad, tidy } from '@graft/kernels';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 
@@ -26,12 +18,20 @@ afterAll(() => base.dispose());
 it('predicts a passage of the book', () => {
   const text =
     'There now is your insular city of the Manhattoes, belted round by wharves as Indian isles by coral reefs—commerce surrounds it with her surf.';
-  const example = encodeRecord({ text }, Tokenizer.load(FOLDER), { maxSeqLen: 128 });
+  const tokenizer = Tokenizer.load(FOLDER);
+  const prepared = causalLm.prepare({ text }, tokenizer, {});
+  const { example } = causalLm.encode([prepared], tokenizer, { maxSeqLen: 128 })[0]!;
   const sums = tidy(() =>
     noGrad(() => {
-      const batch = packBatch([{ run: RUN, examples: [example] }]);
-      const ctx = { training: false, runs: new Map(), rows: runRows(batch.sequences) };
-      return packedLoss(base.model, base.model.forward(batch, ctx), batch, ctx, null);
+      const packed = packBatch([{ run: RUN, examples: [example] }]);
+      const ctx = { training: false, runs: new Map() };
+      return packedLoss(
+        base.model,
+        base.model.forward(packed.batch, ctx).decoder,
+        packed,
+        ctx,
+        null,
+      );
     }),
   );
   const { loss, count } = sums.get(RUN) as { loss: number; count: number };

@@ -32,6 +32,7 @@ afterEach(async () => {
 const SPEC: Spec = {
   model: 'base-1',
   task: 'causal_lm',
+  task_options: {},
   peft: { peft_type: 'LORA', r: 4 },
   seed: 1,
   batch_size: 4,
@@ -42,11 +43,15 @@ const SPEC: Spec = {
   warmup_ratio: 0,
   optimizer: 'adamw',
   weight_decay: 0,
+  loraplus_lr_ratio: null,
+  loraplus_lr_embedding: 1e-6,
   max_grad_norm: 1,
   gradient_accumulation_steps: 1,
   max_seq_len: null,
   shuffle: true,
+  validation_split: null,
   eval_steps: 0,
+  early_stopping_patience: null,
   save_steps: 0,
   base_dtype: 'f32',
   quantization: null,
@@ -89,7 +94,7 @@ const start = (jobId: string, changes: Partial<Spec> = {}, files: object = {}) =
   ({
     type: 'start',
     jobId,
-    epoch: 1,
+    attempt: 1,
     spec: { ...SPEC, ...changes },
     baseId: 'base-1',
     baseName: 'org/base-1',
@@ -123,7 +128,7 @@ const text = (facts: readonly Fact[], id: string): string =>
 
 it('says who it is, loads, trains two runs at once and writes their adapters', async () => {
   const { it: process, facts, next } = trainer();
-  expect(await process.ready).toMatchObject({ protocol: 1, pid: process.pid, threads: 1 });
+  expect(await process.ready).toMatchObject({ protocol: 3, pid: process.pid, threads: 1 });
   expect(await next('loaded')).toMatchObject({ baseId: 'base-1', family: 'llama' });
   process.send(start('one'));
   process.send(start('two', { seed: 2, n_epochs: 2 }));
@@ -149,6 +154,21 @@ it('says who it is, loads, trains two runs at once and writes their adapters', a
   expect(order.slice(0, 8)).toContain('two'); // side by side, not one after the other
   process.end();
   expect((await process.exited).class).toBe('done');
+});
+
+it('says what a run needs and begins when it is let in, or is told to stop', async () => {
+  const { it: process, facts, next } = trainer();
+  process.send(start('in', { n_epochs: 1 }, { asks: true }));
+  process.send(start('out', { n_epochs: 1 }, { asks: true }));
+  process.send(start('other', { n_epochs: 1 }));
+  const { bytes } = await next('needs', ({ jobId }) => jobId === 'in');
+  expect(bytes.total).toBeCloseTo(bytes.state + bytes.activations + bytes.data);
+  await next('finished', ({ jobId }) => jobId === 'other');
+  expect(facts.some((fact) => fact.type === 'started' && fact.jobId !== 'other')).toBe(false);
+  process.send({ type: 'admit', jobId: 'in', attempt: 1, bytes: bytes.total });
+  await next('finished', ({ jobId }) => jobId === 'in');
+  process.send({ type: 'stop', jobId: 'out', attempt: 1, reason: 'pause' });
+  expect(await next('stopped')).toMatchObject({ jobId: 'out', reason: 'pause' });
 });
 
 it('answers chats while it trains, on the base and on adapters', async () => {
@@ -211,16 +231,16 @@ it('stops runs as told: cancel keeps nothing, pause leaves a checkpoint to go on
   process.send(start('cancelled', spec));
   process.send(start('paused', spec));
   await next('step', ({ jobId, step }) => jobId === 'paused' && step === 3);
-  process.send({ type: 'stop', jobId: 'cancelled', epoch: 1, reason: 'cancel' });
-  process.send({ type: 'stop', jobId: 'paused', epoch: 1, reason: 'pause' });
+  process.send({ type: 'stop', jobId: 'cancelled', attempt: 1, reason: 'cancel' });
+  process.send({ type: 'stop', jobId: 'paused', attempt: 1, reason: 'pause' });
   await Promise.all(
     ['cancelled', 'paused'].map((name) => next('stopped', ({ jobId }) => jobId === name)),
   );
   const saved = facts.filter((fact): fact is FactOf<'saved'> => fact.type === 'saved');
   expect(saved.map(({ jobId }) => jobId)).toEqual(['paused']);
   const checkpointDir = join(dir, 'work-paused', `checkpoint-${saved[0]?.step}`);
-  process.send(start('paused', spec, { epoch: 2, checkpointDir }));
-  expect(await next('started', ({ epoch }) => epoch === 2)).toMatchObject({
+  process.send(start('paused', spec, { attempt: 2, checkpointDir }));
+  expect(await next('started', ({ attempt }) => attempt === 2)).toMatchObject({
     jobId: 'paused',
     fromStep: saved[0]?.step,
   });
@@ -230,19 +250,19 @@ it('stops runs as told: cancel keeps nothing, pause leaves a checkpoint to go on
   expect(made).toMatchObject({ base_id: 'base-1' });
   writeFileSync(manifest, JSON.stringify({ ...made, trainer_build: 'older-1' }));
   expect(facts.filter(({ type }) => type === 'log')).toEqual([]);
-  process.send(start('paused', spec, { epoch: 3, checkpointDir }));
-  expect(await next('log', ({ epoch }) => epoch === 3)).toMatchObject({
+  process.send(start('paused', spec, { attempt: 3, checkpointDir }));
+  expect(await next('log', ({ attempt }) => attempt === 3)).toMatchObject({
     level: 'warn',
     message: expect.stringMatching(
-      /made by trainer older-1, this is .*: steps are computed otherwise since/,
+      /made by trainer older-1, this is .*: steps are computed differently since/,
     ) as string,
   });
-  await next('started', ({ epoch }) => epoch === 3);
+  await next('started', ({ attempt }) => attempt === 3);
   // By the same arithmetic on another processor: that is another matter.
   const [numerics] = (await process.ready).trainerBuild.split('+');
   writeFileSync(manifest, JSON.stringify({ ...made, trainer_build: `${numerics}+other` }));
-  process.send(start('paused', spec, { epoch: 4, checkpointDir }));
-  expect(await next('log', ({ epoch }) => epoch === 4)).toMatchObject({
+  process.send(start('paused', spec, { attempt: 4, checkpointDir }));
+  expect(await next('log', ({ attempt }) => attempt === 4)).toMatchObject({
     message: expect.stringMatching(/: results may differ in the last bits$/) as string,
   });
 });
@@ -260,30 +280,32 @@ it('goes on with examples that hold nothing to learn where an older build began 
   const whole = readFileSync(join(dir, 'train.jsonl'), 'utf8').trim();
   writeFileSync(trainFile, `${whole}\n${JSON.stringify(lost)}\n`);
   process.send(start('old', spec, { trainFile }));
-  expect(await next('failed', ({ epoch }) => epoch === 1)).toMatchObject({
+  expect(await next('failed', ({ attempt }) => attempt === 1)).toMatchObject({
     code: 'invalid_training_file',
   });
-  process.send(start('old', spec, { epoch: 2 }));
-  await next('finished', ({ epoch }) => epoch === 2);
+  process.send(start('old', spec, { attempt: 2 }));
+  await next('finished', ({ attempt }) => attempt === 2);
   const checkpointDir = join(dir, 'work-old', 'checkpoint-10');
   const manifest = join(checkpointDir, 'manifest.json');
   const made = JSON.parse(readFileSync(manifest, 'utf8')) as object;
   const dataset_sha256 = createHash('sha256').update(readFileSync(trainFile)).digest('hex');
   writeFileSync(manifest, JSON.stringify({ ...made, dataset_sha256 }));
-  process.send(start('old', spec, { epoch: 3, trainFile, checkpointDir }));
-  expect(await next('log', ({ epoch, level }) => epoch === 3 && level === 'warn')).toMatchObject({
+  process.send(start('old', spec, { attempt: 3, trainFile, checkpointDir }));
+  expect(
+    await next('log', ({ attempt, level }) => attempt === 3 && level === 'warn'),
+  ).toMatchObject({
     message: expect.stringMatching(
       /^1 example of the training_file has nothing to learn/,
     ) as string,
   });
-  await next('finished', ({ epoch }) => epoch === 3);
+  await next('finished', ({ attempt }) => attempt === 3);
 });
 
 it('saves a step once, also when it is told to pause right after', async () => {
   const { it: process, facts, next } = trainer();
   process.send(start('paused', { n_epochs: 50, save_steps: 1 }));
   await next('saved', ({ step }) => step === 3);
-  process.send({ type: 'stop', jobId: 'paused', epoch: 1, reason: 'pause' });
+  process.send({ type: 'stop', jobId: 'paused', attempt: 1, reason: 'pause' });
   const { step } = await next('stopped');
   const saved = facts.flatMap((fact) => (fact.type === 'saved' ? [fact.step] : []));
   expect(saved).toEqual(Array.from({ length: step }, (_, index) => index + 1));
@@ -302,6 +324,8 @@ it('fails a run whose data, options or numbers are wrong, and only that one', as
       max_grad_norm: 0,
       lr_schedule: 'constant',
       weight_decay: 9,
+      loraplus_lr_ratio: null,
+      loraplus_lr_embedding: 1e-6,
     }),
   );
   const failed = (name: string) => next('failed', ({ jobId }) => jobId === name);
@@ -340,11 +364,11 @@ it('does not warn again of what it has said before a checkpoint', async () => {
     n_epochs: 6,
     save_steps: 10,
   } as const;
-  const warned = async (epoch: number, files: object): Promise<unknown[]> => {
-    process.send(start('repeated', spec, { epoch, ...files }));
-    await next('finished', (fact) => fact.epoch === epoch);
+  const warned = async (attempt: number, files: object): Promise<unknown[]> => {
+    process.send(start('repeated', spec, { attempt, ...files }));
+    await next('finished', (fact) => fact.attempt === attempt);
     return facts.flatMap((fact) =>
-      fact.type === 'log' && fact.epoch === epoch ? [fact.code] : [],
+      fact.type === 'log' && fact.attempt === attempt ? [fact.code] : [],
     );
   };
   expect(await warned(1, {})).toEqual(['diverged']);
@@ -365,12 +389,12 @@ it('saves at the ends of epochs and at its own, before it is finished, and can g
   process.send(start('steps', { n_epochs: 1, save_steps: 4 }));
   process.send(start('whole', { n_epochs: 1, peft: null, learning_rate: 1e-4 }));
   const of =
-    (name: string, epoch = 1) =>
-    (fact: { jobId: string; epoch: number }) =>
-      fact.jobId === name && fact.epoch === epoch;
+    (name: string, attempt = 1) =>
+    (fact: { jobId: string; attempt: number }) =>
+      fact.jobId === name && fact.attempt === attempt;
   for (const name of ['epochs', 'steps', 'whole']) await next('finished', of(name));
-  const saved = (name: string, epoch = 1) =>
-    facts.filter((fact) => fact.type === 'saved').filter(of(name, epoch));
+  const saved = (name: string, attempt = 1) =>
+    facts.filter((fact) => fact.type === 'saved').filter(of(name, attempt));
   expect(saved('epochs').map(({ step }) => step)).toEqual([10, 15]);
   expect(saved('steps').map(({ step }) => step)).toEqual([4, 5]);
   // The model itself comes next, and a checkpoint would hold nothing more that can be used.
@@ -383,7 +407,7 @@ it('saves at the ends of epochs and at its own, before it is finished, and can g
   expect(weights(last)).toBe(weights(finished));
 
   const checkpointDir = join(dir, 'work-epochs', 'checkpoint-15');
-  process.send(start('epochs', { n_epochs: 3 }, { epoch: 2, checkpointDir }));
+  process.send(start('epochs', { n_epochs: 3 }, { attempt: 2, checkpointDir }));
   const again = await next('finished', of('epochs', 2));
   expect(weights(again)).toBe(weights(finished));
   expect(saved('epochs', 2)).toEqual([]);
@@ -395,9 +419,9 @@ it('cuts what a run has to say too much of, and its neighbours go on', async () 
   // Its failure names the folder twice and escapes each of its quotes twice: 3 MB.
   process.send(start('wordy', {}, { checkpointDir: `/${'"'.repeat(400_000)}` }));
   const { code, message, retryable } = await next('failed', ({ jobId }) => jobId === 'wordy');
-  expect({ code, retryable }).toEqual({ code: 'io_error', retryable: true });
+  expect({ code, retryable }).toEqual({ code: 'damaged_checkpoint', retryable: true });
   expect(message.length).toBeLessThanOrEqual(8192);
-  expect(message).toMatch(/^checkpoint "+.* characters more\)$/);
+  expect(message).toMatch(/^checkpoint "+.* more characters\)$/);
   expect(await next('finished', ({ jobId }) => jobId === 'good')).toMatchObject({ step: 20 });
 });
 
@@ -449,10 +473,10 @@ it('computes with no better instructions than GRAFT_ISA allows', async () => {
 });
 
 it('counts as hung when it is silent, and is killed', async () => {
-  const child = new TrainerProcess({ threads: 1, hangMs: 1000 });
+  const child = new TrainerProcess({ threads: 1, hangMs: 8000 });
   alive.add(child);
   await child.ready;
   process.kill(child.pid, 'SIGSTOP');
   const exit = await child.exited;
-  expect(exit).toMatchObject({ class: 'hang', retryable: true });
+  expect(exit).toMatchObject({ class: 'hang' });
 });

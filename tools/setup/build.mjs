@@ -1,60 +1,45 @@
-// The three builds: native kernels, TypeScript, dashboard.
+// The two builds: native kernels, then TypeScript and the dashboard, which Nx runs in the order of the workspace's
+// dependencies and takes from its cache where nothing changed (docs/adr/0013).
 import { chmodSync, rmSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
-import { runShown } from './run.mjs';
-import { hashPaths } from './stamp.mjs';
+import { runCaptured, runShown } from './run.mjs';
 import { SetupError } from './step.mjs';
 
-const LIBS = ['contracts', 'kernels', 'peft-core'];
-const APPS = ['api', 'worker', 'cli'];
 const PROGRAMS = { graft: 'apps/cli/dist/main.js', 'graft-worker': 'apps/worker/dist/main.js' };
 
 /** The kernels' own script finds or installs libtorch and the compilers, and says so; it also knows when there is nothing to do. */
-export function kernelsStep(root, stamps) {
-  const inputs = ['libs/kernels/CMakeLists.txt', 'libs/kernels/native', 'libs/kernels/scripts'];
-  return stamped(stamps, 'kernels', {
-    hash: () => hashPaths(root, inputs) + (process.env.LIBTORCH ?? ''),
-    outputs: [join(root, 'libs/kernels/build/kernels.node')],
+export function kernelsStep(root) {
+  return {
     async run() {
-      const code = await runShown(
-        process.execPath,
-        [join(root, 'libs/kernels/scripts/build.mjs')],
-        { cwd: root },
-      );
+      const script = join(root, 'libs/kernels/scripts/build.mjs');
+      const code = await runShown(process.execPath, [script], { cwd: root });
       if (code !== 0)
         throw new SetupError(
-          'the native kernels were not built; the reason is above. LIBTORCH=/path/to/libtorch names one you have',
+          'the native kernels were not built (see above); to use an existing libtorch, set LIBTORCH=/path/to/libtorch',
         );
     },
-  });
+  };
 }
 
-export function typescriptStep(root, stamps) {
-  const inputs = [
-    'tsconfig.json',
-    'tsconfig.base.json',
-    'package-lock.json',
-    ...LIBS.map((name) => `libs/${name}/src`),
-    ...APPS.map((name) => `apps/${name}/src`),
-    'apps/dashboard/src',
-  ];
-  return stamped(stamps, 'typescript', {
-    hash: () => hashPaths(root, inputs),
-    outputs: [
-      ...LIBS.map((name) => join(root, `libs/${name}/dist/index.js`)),
-      ...APPS.map((name) => join(root, `apps/${name}/dist/main.js`)),
-      ...Object.keys(PROGRAMS).map((name) => join(root, 'node_modules/.bin', name)),
-    ],
-    async run() {
-      const code = await runShown(
+export function buildStep(root) {
+  return {
+    async run(say) {
+      const nx = join(root, 'node_modules/nx/dist/bin/nx.js');
+      const { code, output } = await runCaptured(
         process.execPath,
-        [join(root, 'node_modules/tsc7/bin/tsc'), '-b'],
-        { cwd: root },
+        [nx, 'run-many', '-t', 'build', '--output-style=static'],
+        // a set-up leaves no process behind and draws no full-screen table
+        { cwd: root, env: { ...process.env, NX_DAEMON: 'false', NX_TUI: 'false' } },
       );
-      if (code !== 0) throw new SetupError('the TypeScript build failed; the errors are above');
+      if (code !== 0) {
+        process.stdout.write(output);
+        throw new SetupError('the build failed (see above)');
+      }
       linkPrograms(root);
+      const hits = /Cache:\s+(\d+)\/(\d+) hit/.exec(output);
+      if (hits) say(`${hits[1]} of ${hits[2]} projects were up to date`);
     },
-  });
+  };
 }
 
 // npm ci links a workspace's programs only where they are built already; `npx graft` must work after the first build
@@ -65,29 +50,4 @@ function linkPrograms(root) {
     rmSync(link, { force: true });
     symlinkSync(join('../..', script), link);
   }
-}
-
-export function dashboardStep(root, stamps) {
-  return stamped(stamps, 'dashboard', {
-    hash: () => hashPaths(root, ['apps/dashboard', 'libs/contracts/src', 'package-lock.json']),
-    outputs: [join(root, 'apps/dashboard/dist/index.html')],
-    async run() {
-      const vite = join(root, 'node_modules/vite/bin/vite.js');
-      const code = await runShown(process.execPath, [vite, 'build', '--logLevel', 'warn'], {
-        cwd: join(root, 'apps/dashboard'),
-      });
-      if (code !== 0) throw new SetupError('the dashboard was not built; the errors are above');
-    },
-  });
-}
-
-function stamped(stamps, name, { hash, outputs, run }) {
-  return {
-    upToDate: () => stamps.matches(name, hash(), outputs),
-    async run(say) {
-      const before = hash();
-      await run(say);
-      stamps.write(name, before);
-    },
-  };
 }

@@ -15,7 +15,7 @@ export function firstDifference(lock, installed) {
     const there = installed.packages?.[path];
     if (!there) return `${path.slice('node_modules/'.length)} is missing`;
     if (there.version !== wanted.version)
-      return `${path.slice('node_modules/'.length)} is ${there.version}, not ${wanted.version}`;
+      return `${path.slice('node_modules/'.length)} is ${there.version}, expected ${wanted.version}`;
   }
   return null;
 }
@@ -23,7 +23,7 @@ export function firstDifference(lock, installed) {
 export function dependenciesStep(root) {
   const difference = () => {
     const hidden = join(root, 'node_modules/.package-lock.json');
-    if (!existsSync(hidden)) return 'nothing is installed yet';
+    if (!existsSync(hidden)) return 'nothing installed yet';
     const read = (path) => JSON.parse(readFileSync(path, 'utf8'));
     return firstDifference(read(join(root, 'package-lock.json')), read(hidden));
   };
@@ -34,7 +34,7 @@ export function dependenciesStep(root) {
       const code = await runShown('npm', ['ci', '--no-audit', '--no-fund'], { cwd: root });
       if (code !== 0) {
         throw new SetupError(
-          `npm ci ended with code ${code}; its output is above. A package registry must be reachable (npm config get registry)`,
+          `npm ci exited with code ${code} (see above); check that the package registry is reachable (npm config get registry)`,
         );
       }
     },

@@ -32,6 +32,6 @@ describe('firstDifference', () => {
         'node_modules/@x/b': { version: '2.0.0' },
       },
     };
-    expect(firstDifference(lock, old)).toBe('a is 0.9.0, not 1.0.0');
+    expect(firstDifference(lock, old)).toBe('a is 0.9.0, expected 1.0.0');
   });
 });

@@ -7,12 +7,12 @@ const WANTED = [
   {
     package: 'chromium',
     programs: ['chromium', 'chromium-browser', 'google-chrome'],
-    why: 'the dashboard is tested in a headless browser',
+    why: 'needed to test the dashboard in a headless browser',
   },
   {
     package: 'redis-server',
     programs: ['redis-server'],
-    why: 'the queue contract is also run on Redis',
+    why: 'needed to run the queue contract on Redis',
   },
 ];
 
@@ -27,7 +27,7 @@ export function distributionStep() {
       const command = `apt-get install -y --no-install-recommends ${names.join(' ')}`;
       if (process.getuid?.() !== 0 || !has('apt-get') || !existsSync('/etc/debian_version')) {
         say(
-          `it is not installed for you (that takes root on Debian or Ubuntu: ${command}); its tests will be skipped`,
+          `automatic installation needs root on Debian or Ubuntu (${command}); its tests will be skipped`,
         );
         return;
       }
@@ -40,7 +40,7 @@ export function distributionStep() {
         });
       const install = () => apt('install', '-y', '--no-install-recommends', ...names);
       if ((await install()) !== 0 && ((await apt('update')) !== 0 || (await install()) !== 0)) {
-        say('that failed (its output is above); the tests that need it will be skipped');
+        say('installation failed (see above); the tests that need it will be skipped');
       }
     },
   };

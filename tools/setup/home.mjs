@@ -12,7 +12,7 @@ export function homeFor(root, { asRoot, fallback = '/var/lib/graft' }) {
   const home = join(fallback, createHash('sha256').update(root).digest('hex').slice(0, 12));
   return {
     home,
-    why: `other users may not enter ${root}, and the embedded PostgreSQL runs as one: data goes to ${home}`,
+    why: `other users cannot access ${root}, and the embedded PostgreSQL runs as another user: using ${home} for data`,
   };
 }
 

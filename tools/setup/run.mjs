@@ -5,10 +5,20 @@ import { spawn, spawnSync } from 'node:child_process';
 export function runShown(program, args, options = {}) {
   return new Promise((resolve, reject) => {
     const child = spawn(program, args, { stdio: ['ignore', 'inherit', 'inherit'], ...options });
-    child.once('error', (error) =>
-      reject(new Error(`${program} cannot be started: ${error.message}`)),
-    );
+    child.once('error', (error) => reject(new Error(`cannot start ${program}: ${error.message}`)));
     child.once('exit', (code, signal) => resolve(code ?? 128 + (signal === 'SIGINT' ? 2 : 15)));
+  });
+}
+
+/** Runs a program quietly; its exit code and what it said. */
+export function runCaptured(program, args, options = {}) {
+  return new Promise((resolve, reject) => {
+    const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'], ...options });
+    let output = '';
+    for (const stream of [child.stdout, child.stderr])
+      stream.setEncoding('utf8').on('data', (text) => (output += text));
+    child.once('error', (error) => reject(new Error(`cannot start ${program}: ${error.message}`)));
+    child.once('close', (code) => resolve({ code: code ?? 1, output }));
   });
 }
 

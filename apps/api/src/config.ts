@@ -21,27 +21,61 @@ export interface ApiConfig {
   readonly grpcTlsKey?: string;
   /** Lets the gateway listen beyond this host without TLS, for networks that are private. */
   readonly insecureGrpc?: boolean;
+  /** False: /docs and /docs-json, which need no key, are not there. */
+  readonly docs?: boolean;
+  /** Address and port that the other API processes of the installation reach this one at. */
+  readonly relayHost?: string;
+  readonly relayPort?: number;
+  /** Address and port that KEDA asks for scaling; without a port nothing listens there. */
+  readonly scalerHost?: string;
+  readonly scalerPort?: number;
   /** postgres://…; absent: an embedded server in `home/postgres`. */
   readonly databaseUrl?: string;
   /** redis://…; absent: BullMQ's PostgreSQL backend in the same database. */
   readonly queueUrl?: string;
   /** Prefix of every queue's name, so that several installations can share one Redis. */
   readonly queuePrefix?: string;
+  /** Where blobs lie: a folder, or s3://BUCKET/PREFIX; absent: `home/blobs`. */
+  readonly blobs?: string;
+  /** Workers fetch blobs from S3 themselves, by URLs that hold for an hour. */
+  readonly blobsPresign?: boolean;
+  /** The bucket's name goes into the path of an S3 URL, not into its host. */
+  readonly s3PathStyle?: boolean;
   /** Where the join token for workers is kept; absent: `home/join-token`. */
   readonly joinTokenFile?: string;
   /** Built dashboard to serve at `/`. */
   readonly dashboardDir?: string;
   /** Base URL of the Hugging Face hub used by `hub:` imports. */
   readonly hubUrl?: string;
+  /** Networks (CIDR) that are not the public internet, which requests to addresses of users may reach all the same. */
+  readonly outboundNetworks?: readonly string[];
+  /** Interpreter of python graders; absent: there are none. */
+  readonly python?: string;
+  /** User that it runs as, or "self". */
+  readonly pythonUser?: string;
+  /** Reverse proxies whose X-Forwarded-For is believed: their number, or addresses separated by commas. */
+  readonly trustProxy?: string;
   /** Requests that a key may send a minute; 0: any number. */
   readonly requestsPerMinute?: number;
+  /** Event streams that a key, and all keys, may have open on one API process. */
+  readonly streamsPerKey?: number;
+  readonly streams?: number;
+  /** Chats that wait for a worker with room, of all projects, and how long one waits. */
+  readonly chatQueue?: number;
+  readonly chatWaitMs?: number;
+  /** How long a job has run at least before one of higher priority may take its slot. */
+  readonly minRunSeconds?: number;
   /** Lease length; tests shorten it. */
   readonly leaseMs?: number;
   readonly reconcileMs?: number;
   /** How often what nobody needs any more is deleted; tests shorten it. */
   readonly retentionMs?: number;
+  /** How long the body of a request may stand still; tests shorten it. */
+  readonly bodyStandsMs?: number;
   /** How long reading a job's data before it is created may take; tests shorten it. */
   readonly readerMs?: number;
+  /** How long an import waits for the next bytes; tests shorten it. */
+  readonly importStallMs?: number;
   /** Pause before a crashed attempt is queued again, doubled with each failure; tests shorten it. */
   readonly retryBackoffMs?: number;
 }
@@ -54,19 +88,40 @@ export class Settings {
   readonly grpcHost: string;
   readonly grpcPort: number;
   readonly localGrpcPort: number;
+  readonly relayHost: string;
+  readonly relayPort: number;
+  readonly scalerHost: string;
+  readonly scalerPort: number | null;
   readonly queueUrl: string | null;
   readonly queuePrefix: string;
   readonly joinTokenFile: string;
   readonly dashboardDir: string | null;
+  readonly docs: boolean;
   readonly hubUrl: string;
+  readonly outboundNetworks: readonly string[];
+  readonly python: string | null;
+  readonly pythonUser: string | null;
+  readonly trustProxy: string | null;
   readonly requestsPerMinute: number;
+  readonly streamsPerKey: number;
+  readonly streams: number;
+  readonly chatQueue: number;
+  readonly chatWaitMs: number;
+  readonly minRunSeconds: number;
   readonly leaseMs: number;
   readonly heartbeatMs: number;
   readonly reconcileMs: number;
   readonly retentionMs: number;
+  readonly bodyStandsMs: number;
   readonly readerMs: number;
+  readonly importStallMs: number;
   readonly retryBackoffMs: number;
+  /** Folder of the blobs, or of what is on its way to S3. */
   readonly blobsDir: string;
+  /** s3://…, or null where blobs lie in a folder. */
+  readonly blobsUrl: string | null;
+  readonly blobsPresign: boolean;
+  readonly s3PathStyle: boolean;
 
   constructor(
     config: ApiConfig,
@@ -78,19 +133,38 @@ export class Settings {
     this.grpcHost = config.grpcHost ?? LOOPBACK;
     this.grpcPort = config.grpcPort ?? 0;
     this.localGrpcPort = config.localGrpcPort ?? 0;
+    this.relayHost = config.relayHost ?? LOOPBACK;
+    this.relayPort = config.relayPort ?? 0;
+    this.scalerHost = config.scalerHost ?? LOOPBACK;
+    this.scalerPort = config.scalerPort ?? null;
     this.queueUrl = config.queueUrl ?? null;
     this.queuePrefix = config.queuePrefix ?? 'graft';
     this.joinTokenFile = config.joinTokenFile ?? join(config.home, 'join-token');
     this.dashboardDir = config.dashboardDir ?? null;
+    this.docs = config.docs ?? true;
     this.hubUrl = config.hubUrl ?? 'https://huggingface.co';
+    this.outboundNetworks = config.outboundNetworks ?? [];
+    this.python = config.python ?? null;
+    this.pythonUser = config.pythonUser ?? null;
+    this.trustProxy = config.trustProxy ?? null;
     this.requestsPerMinute = config.requestsPerMinute ?? 6_000;
+    this.streamsPerKey = config.streamsPerKey ?? 500;
+    this.streams = config.streams ?? 5_000;
+    this.chatQueue = config.chatQueue ?? 64;
+    this.chatWaitMs = config.chatWaitMs ?? 30_000;
+    this.minRunSeconds = config.minRunSeconds ?? 300;
     this.leaseMs = config.leaseMs ?? 15_000;
     this.heartbeatMs = Math.max(200, Math.floor(this.leaseMs / 3));
     this.reconcileMs = config.reconcileMs ?? 3_000;
     this.retentionMs = config.retentionMs ?? 600_000;
+    this.bodyStandsMs = config.bodyStandsMs ?? 60_000;
+    this.importStallMs = config.importStallMs ?? 60_000;
     this.readerMs = config.readerMs ?? 60_000;
     this.retryBackoffMs = config.retryBackoffMs ?? 5_000;
-    this.blobsDir = join(config.home, 'blobs');
+    this.blobsUrl = config.blobs?.startsWith('s3://') ? config.blobs : null;
+    this.blobsDir = (this.blobsUrl === null && config.blobs) || join(config.home, 'blobs');
+    this.blobsPresign = config.blobsPresign ?? false;
+    this.s3PathStyle = config.s3PathStyle ?? false;
   }
 }
 

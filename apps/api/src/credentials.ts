@@ -2,18 +2,24 @@ import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from '
 import { dirname, join } from 'node:path';
 import type { ApiKeysService } from './auth/api-keys.service.js';
 import type { Settings } from './config.js';
-import type { JoinTokensService } from './gateway/join-tokens.service.js';
+import { randomText } from './ids.js';
+import type { JoinTokensService } from './auth/join-tokens.service.js';
 
 /** What the person on this machine needs: `credentials.json` for the CLI, a file with the join token for workers. */
 export interface Credentials {
-  readonly apiKey: string;
-  readonly joinToken: string;
+  /** Null: the installation's first key was made in another home, and this one has none. */
+  readonly apiKey: string | null;
+  readonly joinToken: string | null;
 }
 
-/** Keeps what is there and still valid; else makes a first admin key and a join token. Both files are 0600. */
+/**
+ * Keeps what is there and still valid. Else a first admin key is made where the installation has none, or where its
+ * database is the home's own, and a join token for a home that has a key. Both files are 0600.
+ */
 export async function writeCredentials(
   { home, joinTokenFile: file }: Settings,
   where: { readonly url: string; readonly grpcUrl: string },
+  ownsDatabase: boolean,
   keys: ApiKeysService,
   tokens: JoinTokensService,
 ): Promise<Credentials> {
@@ -25,9 +31,10 @@ export async function writeCredentials(
       () => true,
       () => false,
     ));
-  const apiKey = valid ? known : await keys.createFirst();
+  const elsewhere = !valid && !ownsDatabase && (await keys.anyAdmin());
+  const apiKey = valid ? known : elsewhere ? null : await keys.createFirst();
   const content = { url: `${where.url}/v1`, api_key: apiKey, grpc_url: where.grpcUrl };
-  writeSecret(credentials, JSON.stringify(content, null, 2) + '\n');
+  if (apiKey !== null) writeSecret(credentials, JSON.stringify(content, null, 2) + '\n');
 
   const kept = existsSync(file) ? readFileSync(file, 'utf8').trim() : null;
   const usable =
@@ -36,9 +43,8 @@ export async function writeCredentials(
       () => true,
       () => false,
     ));
-  const joinToken = usable
-    ? kept
-    : ((await tokens.create({ name: 'local' })) as { secret: string }).secret;
+  if (!usable && apiKey === null) return { apiKey, joinToken: null };
+  const joinToken = usable ? kept : ((await tokens.create(null, { name: 'local' })).secret ?? '');
   mkdirSync(dirname(file), { recursive: true });
   writeSecret(file, joinToken + '\n');
   return { apiKey, joinToken };
@@ -56,7 +62,7 @@ function readKey(file: string): string | null {
 }
 
 function writeSecret(file: string, content: string): void {
-  const temporary = `${file}.tmp`;
+  const temporary = `${file}.${randomText(8)}.tmp`;
   writeFileSync(temporary, content, { mode: 0o600 });
   renameSync(temporary, file);
 }

@@ -1,34 +1,48 @@
 import 'reflect-metadata';
 import { NestFactory } from '@nestjs/core';
 import type { NestExpressApplication } from '@nestjs/platform-express';
-import { DocumentBuilder, SwaggerModule } from '@nestjs/swagger';
+import { SwaggerModule } from '@nestjs/swagger';
+import { openApi } from './http/openapi.js';
 import type { ErrorRequestHandler, NextFunction, Request, Response } from 'express';
 import { mkdir } from 'node:fs/promises';
 import type { AddressInfo } from 'node:net';
 import { AppModule } from './app.module.js';
 import { ApiKeysService } from './auth/api-keys.service.js';
+import { keyFirst } from './auth/key-first.js';
 import { BlobStore } from './blobs/blob-store.js';
 import { inUrl, isLoopback, Settings, VERSION, type ApiConfig } from './config.js';
-import { writeCredentials } from './credentials.js';
+import { writeCredentials, type Credentials } from './credentials.js';
 import { dataSource } from './database/data-source.js';
+import { whileNoOtherStarts } from './database/start-lock.js';
 import { startEmbeddedPostgres } from './database/embedded-postgres.js';
-import { Dispatcher } from './dispatch/dispatcher.js';
-import { openHintQueue } from './dispatch/hint-queue.js';
-import { Reconciler } from './dispatch/reconciler.js';
-import { Restored } from './dispatch/restored.js';
-import { Gateway } from './gateway/gateway.js';
-import { JoinTokensService } from './gateway/join-tokens.service.js';
-import { gatewaySecurity } from './gateway/security.js';
-import { Counters } from './health/counters.js';
-import { dashboard, securityHeaders } from './http/dashboard.js';
+import { Dispatcher } from './workers/dispatcher.js';
+import { openDispatchQueue } from './queue/dispatch-queue.js';
+import { LeaseExpiry } from './workers/lease-expiry.js';
+import { Preemptor } from './workers/preemptor.js';
+import { Reconciler } from './workers/reconciler.js';
+import { RestoreGuard } from './lifecycle/restore-guard.js';
+import { Gateways } from './workers/gateways.js';
+import { RelayKey } from './workers/relay-key.js';
+import { RelayServer } from './workers/relay-server.js';
+import { WorkerGrpcServer } from './worker-grpc/server.js';
+import { JoinTokensService } from './auth/join-tokens.service.js';
+import { serverSecurity } from './worker-grpc/security.js';
+import { Counters } from './metrics/counters.js';
+import { dashboard, docsHeaders, securityHeaders } from './http/dashboard.js';
 import { respondWithError } from './http/error.filter.js';
 import { jsonBody } from './http/json-body.js';
 import { requestId } from './http/request-id.js';
+import { refuseSlowBodies } from './http/slow-bodies.js';
 import { log, NestLog } from './log.js';
+import { EvalRunner } from './evals/eval-runner.js';
 import { ModelImport } from './models/import.js';
 import { Retention } from './retention/retention.js';
+import { ExternalScaler } from './scaling/external-scaler.js';
 import { JobStream } from './stream/job-stream.js';
-import { Notifications } from './stream/notifications.js';
+import { WakeUps } from './wake/wake-ups.js';
+import { WebhookDeliverer } from './webhooks/webhook-deliverer.js';
+import { RunSender } from './integrations/run-sender.js';
+import { TraceSender } from './traces/trace-sender.js';
 
 export type { ApiConfig } from './config.js';
 
@@ -40,8 +54,11 @@ export interface RunningApi {
   readonly grpcUrl: string;
   /** The same for a worker on this host; without TLS there too. */
   readonly localGrpcUrl: string;
-  readonly apiKey: string;
-  readonly joinToken: string;
+  /** `host:port` that KEDA asks; null where nothing listens for it. */
+  readonly scalerUrl: string | null;
+  /** Null where another home has the first key, or the join token, and this one none. */
+  readonly apiKey: string | null;
+  readonly joinToken: string | null;
   /** What the operator should know about this set-up, a sentence each. */
   readonly warnings: readonly string[];
   close(): Promise<void>;
@@ -49,7 +66,7 @@ export interface RunningApi {
 
 /** Starts everything the control plane consists of, in the order in which the parts need each other. */
 export async function startApi(config: ApiConfig): Promise<RunningApi> {
-  const security = gatewaySecurity(config);
+  const security = serverSecurity(config);
   await mkdir(config.home, { recursive: true });
   const closing: (() => Promise<unknown>)[] = [];
   const close = async (): Promise<void> => {
@@ -61,15 +78,13 @@ export async function startApi(config: ApiConfig): Promise<RunningApi> {
     const settings = new Settings(config, config.databaseUrl ?? embedded?.url ?? '');
     const source = await dataSource(settings.databaseUrl).initialize();
     closing.push(() => source.destroy());
-    await source.runMigrations({ transaction: 'all' });
+    const queue = await whileNoOtherStarts(settings.databaseUrl, async () => {
+      await source.runMigrations({ transaction: 'all' });
+      return openDispatchQueue(settings.queueUrl, settings.databaseUrl, settings.queuePrefix);
+    });
+    closing.push(() => queue.close());
     const workers = await dataSource(settings.databaseUrl, 'workers').initialize();
     closing.push(() => workers.destroy());
-    const queue = await openHintQueue(
-      settings.queueUrl,
-      settings.databaseUrl,
-      settings.queuePrefix,
-    );
-    closing.push(() => queue.close());
     const app = await NestFactory.create<NestExpressApplication>(
       AppModule.with({ settings, source, workers, queue }),
       {
@@ -81,41 +96,76 @@ export async function startApi(config: ApiConfig): Promise<RunningApi> {
     );
     closing.push(() => app.close());
     equip(app, settings);
+    await app.get(RestoreGuard).check();
+    await app.get(BlobStore).open();
     await app.get(BlobStore).sweep();
-    await app.get(Restored).check();
     await app.init();
-    await app.get(Notifications).start();
-    const gateway = await app.get(Gateway).listen(security);
+    await app.get(WakeUps).start();
+    await app.get(RelayKey).load();
+    const { credentials: relay, certificate } = security;
+    const address = await app.get(RelayServer).listen(relay);
+    await app.get(Gateways).start({ address, certificate });
+    const workerServer = await app.get(WorkerGrpcServer).listen(security);
+    const scalerUrl = await app.get(ExternalScaler).listen(security.credentials);
     await app.listen(settings.port, settings.host);
     const { port } = app.getHttpServer().address() as AddressInfo;
     const url = `http://${inUrl(settings.host)}:${port}`;
-    const credentials = await writeCredentials(
-      settings,
-      { url, grpcUrl: `${security.tls ? 'grpcs' : 'grpc'}://${gateway.url}` },
-      app.get(ApiKeysService),
-      app.get(JoinTokensService),
+    const grpcUrl = `${security.tls ? 'grpcs' : 'grpc'}://${workerServer.url}`;
+    const credentials = await whileNoOtherStarts(settings.databaseUrl, () =>
+      writeCredentials(
+        settings,
+        { url, grpcUrl },
+        embedded !== null,
+        app.get(ApiKeysService),
+        app.get(JoinTokensService),
+      ),
     );
-    app.get(Dispatcher).start();
-    app.get(Reconciler).start();
-    app.get(Retention).start();
-    await app.get(ModelImport).resumeAll();
+    beginWork(app);
     closing.push(async () => app.get(JobStream).endAll());
-    const grpcUrl = gateway.url;
     log.info({ url, grpcUrl, tls: security.tls, queue: queue.backend }, 'control plane is up');
-    const warnings = warningsOf(settings);
+    const warnings = warningsOf(settings, credentials);
     for (const warning of warnings) log.warn(warning);
-    return { url, grpcUrl, localGrpcUrl: gateway.localUrl, ...credentials, warnings, close };
+    return {
+      url,
+      grpcUrl: workerServer.url,
+      localGrpcUrl: workerServer.localUrl,
+      scalerUrl,
+      ...credentials,
+      warnings,
+      close,
+    };
   } catch (error) {
     await close();
     throw error;
   }
 }
 
-function warningsOf({ host }: Settings): string[] {
-  if (isLoopback(host)) return [];
+/** What the process does by itself from now on. */
+function beginWork(app: NestExpressApplication): void {
+  app.get(Dispatcher).start();
+  app.get(LeaseExpiry).start();
+  app.get(Preemptor).start();
+  app.get(Reconciler).start();
+  app.get(Retention).start();
+  app.get(ModelImport).watch();
+  app.get(EvalRunner).watch();
+  app.get(WebhookDeliverer).watch();
+  app.get(RunSender).watch();
+  app.get(TraceSender).watch();
+}
+
+function warningsOf({ host, home }: Settings, { apiKey }: Credentials): string[] {
+  const warnings: string[] = [];
+  if (apiKey === null)
+    warnings.push(
+      `${home} has no valid administrator's key, and the installation has one already: no credentials.json was written. ` +
+        'Use the one of the process that was started first, or make another key with `graft-api admin-key`',
+    );
+  if (isLoopback(host)) return warnings;
   return [
-    `REST and the dashboard listen on ${host} without TLS: API keys and data travel in the clear. ` +
-      'Outside a private network leave out --host and put a reverse proxy with TLS before them',
+    ...warnings,
+    `REST and the dashboard listen on ${host} without TLS: API keys and data are sent unencrypted. ` +
+      'Outside a private network, leave out --host and put a reverse proxy with TLS in front',
   ];
 }
 
@@ -124,6 +174,9 @@ function equip(app: NestExpressApplication, settings: Settings): void {
   const counters = app.get(Counters);
   app.disable('x-powered-by');
   app.set('query parser', 'extended');
+  const { trustProxy } = settings;
+  if (trustProxy)
+    app.set('trust proxy', /^\d+$/.test(trustProxy) ? Number(trustProxy) : trustProxy);
   app.use(requestId);
   app.use(securityHeaders);
   app.use((request: Request, response: Response, next: NextFunction) => {
@@ -131,16 +184,16 @@ function equip(app: NestExpressApplication, settings: Settings): void {
     response.on('close', () => end({ status: response.statusCode }));
     next();
   });
+  // A large upload over a slow line takes hours; what stands still is cut off.
+  app.getHttpServer().requestTimeout = 0;
+  app.use(refuseSlowBodies(settings.bodyStandsMs));
   if (settings.dashboardDir) app.use(dashboard(settings.dashboardDir));
+  app.use('/v1', keyFirst(app.get(ApiKeysService)));
   app.use(jsonBody);
   const bodyError: ErrorRequestHandler = (error, request, response, _next) =>
     respondWithError(request, response, error);
   app.use(bodyError);
-  const document = new DocumentBuilder()
-    .setTitle('Graft')
-    .setDescription("OpenAI's files, fine-tuning and chat endpoints, and Graft's own beside them.")
-    .setVersion(VERSION)
-    .addBearerAuth()
-    .build();
-  SwaggerModule.setup('docs', app, () => SwaggerModule.createDocument(app, document));
+  if (!settings.docs) return;
+  app.use('/docs', docsHeaders);
+  SwaggerModule.setup('docs', app, () => openApi(app, VERSION));
 }

@@ -1,37 +1,67 @@
 #!/usr/bin/env node
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { makeAdminKey } from './admin-key.js';
 import { startApi } from './index.js';
 import { log } from './log.js';
 
 const HELP = `graft-api: the control plane
+
+  graft-api [options]            starts it
+  graft-api admin-key [options]  makes another administrator's key, beside a running one or without,
+                                 and prints it: --home, --database-url
 
   --home DIR           database, blobs, credentials (GRAFT_HOME, default .graft)
   --host HOST          address of REST and the dashboard (GRAFT_HOST, default 127.0.0.1)
   --port N             their port, 0 = any free one (GRAFT_PORT, default 8080)
   --grpc-host HOST     address that workers connect to (GRAFT_GRPC_HOST, default 127.0.0.1)
   --grpc-port N        its port, 0 = any free one (GRAFT_GRPC_PORT, default 8081)
-  --local-grpc-port N  port of 127.0.0.1 without TLS beside one with TLS, for workers on this
+  --local-grpc-port N  port of 127.0.0.1 without TLS beside the TLS port, for workers on this
                        host, 0 = any free one (GRAFT_LOCAL_GRPC_PORT, default 0)
-  --grpc-tls-cert F    certificate chain that the port for workers shows (GRAFT_GRPC_TLS_CERT)
+  --grpc-tls-cert F    certificate chain of the port for workers (GRAFT_GRPC_TLS_CERT)
   --grpc-tls-key F     its key (GRAFT_GRPC_TLS_KEY)
   --insecure-grpc      workers on other hosts without TLS, on a private network
                        (GRAFT_INSECURE_GRPC=1)
+  --relay-host HOST    address that other API processes of the installation reach this one at
+                       (GRAFT_RELAY_HOST, default 127.0.0.1)
+  --relay-port N       its port, 0 = any free one (GRAFT_RELAY_PORT, default 0)
+  --scaler-host HOST   address that KEDA asks for scaling (GRAFT_SCALER_HOST, default 127.0.0.1)
+  --scaler-port N      its port, 0 = any free one (GRAFT_SCALER_PORT, default: none listens)
   --database-url URL   postgres://… (GRAFT_DATABASE_URL, default: embedded)
   --queue-url URL      redis://… (GRAFT_QUEUE_URL, default: in the database)
+  --blobs WHERE        folder, or s3://BUCKET/PREFIX (GRAFT_BLOBS, default: blobs in the
+                       home). S3's region, endpoint and credentials: AWS_REGION,
+                       AWS_ENDPOINT_URL_S3, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, …;
+                       GRAFT_S3_PATH_STYLE=1 for servers without a host for each bucket
+  --blobs-presign      workers fetch from S3 themselves (GRAFT_BLOBS_PRESIGN=1)
   --join-token-file F  where the workers' join token is kept (GRAFT_JOIN_TOKEN_FILE,
                        default: join-token in the home)
   --dashboard DIR      built dashboard to serve (GRAFT_DASHBOARD)
+  --no-docs            no /docs and /docs-json, which need no key (GRAFT_DOCS=0)
   --hub-url URL        Hugging Face hub (HF_ENDPOINT)
+  --outbound-networks N
+                       networks beyond the public internet that webhooks may go to, such as
+                       10.0.0.0/8,fd00::/8 (GRAFT_OUTBOUND_NETWORKS, default: none)
+  --python PATH        interpreter of python graders (GRAFT_PYTHON, default: none, they are refused)
+  --python-user NAME   user that it runs as, or "self" (GRAFT_PYTHON_USER)
+  --trust-proxy P      reverse proxies whose X-Forwarded-For is believed: how many, or their addresses
+                       (GRAFT_TRUST_PROXY, default: none)
   --requests-per-minute N
-                       what a key may send, 0 = any number (GRAFT_REQUESTS_PER_MINUTE, default 6000)
+                       limit for each API key, 0 = no limit (GRAFT_REQUESTS_PER_MINUTE, default 6000)
+  --streams-per-key N  event streams that a key may have open (GRAFT_STREAMS_PER_KEY, default 500)
+  --streams N          event streams in all (GRAFT_STREAMS, default 5000)
+  --chat-queue N       chats that wait for a worker with room (GRAFT_CHAT_QUEUE, default 64)
+  --chat-wait SECONDS  how long one waits (GRAFT_CHAT_WAIT, default 30)
+  --min-run-seconds N  how long a job runs at least before one of higher priority may take its slot
+                       (GRAFT_MIN_RUN_SECONDS, default 300)
 
 Prints one line of JSON when it is ready: url, grpc_url, local_grpc_url (for a worker on this
 host), credentials, join_token_file, warnings.
 `;
 
 const text = { type: 'string' } as const;
-const { values } = parseArgs({
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
   options: {
     home: text,
     host: text,
@@ -42,12 +72,28 @@ const { values } = parseArgs({
     'grpc-tls-cert': text,
     'grpc-tls-key': text,
     'insecure-grpc': { type: 'boolean' },
+    'no-docs': { type: 'boolean' },
+    'relay-host': text,
+    'relay-port': text,
+    'scaler-host': text,
+    'scaler-port': text,
     'database-url': text,
     'queue-url': text,
+    blobs: text,
+    'blobs-presign': { type: 'boolean' },
     'join-token-file': text,
     dashboard: text,
     'hub-url': text,
+    'outbound-networks': text,
+    python: text,
+    'python-user': text,
+    'trust-proxy': text,
     'requests-per-minute': text,
+    'streams-per-key': text,
+    streams: text,
+    'chat-queue': text,
+    'chat-wait': text,
+    'min-run-seconds': text,
     help: { type: 'boolean' },
   },
 });
@@ -60,9 +106,22 @@ const setting = (flag: string | undefined, variable: string): string | undefined
 function whole(text: string | undefined, variable: string, most: number): number {
   const value = Number(text);
   if (Number.isInteger(value) && value >= 0 && value <= most) return value;
-  process.stderr.write(`${variable}: not a number from 0 to ${most}: ${text}\n`);
+  process.stderr.write(`${variable}: expected an integer from 0 to ${most}, got ${text}\n`);
   process.exit(2);
 }
+
+function optionalWhole(
+  flag: string | undefined,
+  variable: string,
+  most: number,
+): number | undefined {
+  const value = setting(flag, variable);
+  return value === undefined ? undefined : whole(value, variable, most);
+}
+
+/** Words between commas. */
+const listOf = (text: string | undefined): string[] | undefined =>
+  text?.split(',').flatMap((word) => word.trim() || []);
 
 function port(flag: string | undefined, variable: string, otherwise: number): number {
   return whole(setting(flag, variable) ?? String(otherwise), variable, 65535);
@@ -70,22 +129,50 @@ function port(flag: string | undefined, variable: string, otherwise: number): nu
 
 if (values.help) {
   process.stdout.write(HELP);
+} else if (positionals.length > 0 && positionals.join(' ') !== 'admin-key') {
+  process.stderr.write(`unknown command: ${positionals.join(' ')}\n`);
+  process.exit(2);
+} else if (positionals.length > 0) {
+  try {
+    const home = setting(values.home, 'GRAFT_HOME') ?? '.graft';
+    const databaseUrl = setting(values['database-url'], 'GRAFT_DATABASE_URL');
+    process.stdout.write(`${await makeAdminKey(home, databaseUrl ?? null)}\n`);
+  } catch (error) {
+    process.stderr.write(`no key was made: ${(error as Error).message}\n`);
+    process.exit(1);
+  }
 } else {
   const home = setting(values.home, 'GRAFT_HOME') ?? '.graft';
   const joinTokenFile =
     setting(values['join-token-file'], 'GRAFT_JOIN_TOKEN_FILE') ?? join(home, 'join-token');
-  const perMinute = setting(values['requests-per-minute'], 'GRAFT_REQUESTS_PER_MINUTE');
+  const chatWait = optionalWhole(values['chat-wait'], 'GRAFT_CHAT_WAIT', 3600);
   const optional = {
     host: setting(values.host, 'GRAFT_HOST'),
     grpcHost: setting(values['grpc-host'], 'GRAFT_GRPC_HOST'),
     grpcTlsCert: setting(values['grpc-tls-cert'], 'GRAFT_GRPC_TLS_CERT'),
     grpcTlsKey: setting(values['grpc-tls-key'], 'GRAFT_GRPC_TLS_KEY'),
+    relayHost: setting(values['relay-host'], 'GRAFT_RELAY_HOST'),
+    scalerHost: setting(values['scaler-host'], 'GRAFT_SCALER_HOST'),
+    scalerPort: optionalWhole(values['scaler-port'], 'GRAFT_SCALER_PORT', 65535),
     databaseUrl: setting(values['database-url'], 'GRAFT_DATABASE_URL'),
     queueUrl: setting(values['queue-url'], 'GRAFT_QUEUE_URL'),
+    blobs: setting(values.blobs, 'GRAFT_BLOBS'),
     dashboardDir: setting(values.dashboard, 'GRAFT_DASHBOARD'),
+    python: setting(values.python, 'GRAFT_PYTHON'),
+    pythonUser: setting(values['python-user'], 'GRAFT_PYTHON_USER'),
+    trustProxy: setting(values['trust-proxy'], 'GRAFT_TRUST_PROXY'),
     hubUrl: setting(values['hub-url'], 'HF_ENDPOINT'),
-    requestsPerMinute:
-      perMinute === undefined ? undefined : whole(perMinute, 'GRAFT_REQUESTS_PER_MINUTE', 1e9),
+    requestsPerMinute: optionalWhole(
+      values['requests-per-minute'],
+      'GRAFT_REQUESTS_PER_MINUTE',
+      1e9,
+    ),
+    streamsPerKey: optionalWhole(values['streams-per-key'], 'GRAFT_STREAMS_PER_KEY', 1e6),
+    streams: optionalWhole(values.streams, 'GRAFT_STREAMS', 1e6),
+    chatQueue: optionalWhole(values['chat-queue'], 'GRAFT_CHAT_QUEUE', 10_000),
+    outboundNetworks: listOf(setting(values['outbound-networks'], 'GRAFT_OUTBOUND_NETWORKS')),
+    chatWaitMs: chatWait === undefined ? undefined : chatWait * 1000,
+    minRunSeconds: optionalWhole(values['min-run-seconds'], 'GRAFT_MIN_RUN_SECONDS', 1e9),
   };
   try {
     const api = await startApi({
@@ -94,6 +181,10 @@ if (values.help) {
       port: port(values.port, 'GRAFT_PORT', 8080),
       grpcPort: port(values['grpc-port'], 'GRAFT_GRPC_PORT', 8081),
       localGrpcPort: port(values['local-grpc-port'], 'GRAFT_LOCAL_GRPC_PORT', 0),
+      relayPort: port(values['relay-port'], 'GRAFT_RELAY_PORT', 0),
+      blobsPresign: values['blobs-presign'] ?? process.env['GRAFT_BLOBS_PRESIGN'] === '1',
+      s3PathStyle: process.env['GRAFT_S3_PATH_STYLE'] === '1',
+      docs: !(values['no-docs'] ?? process.env['GRAFT_DOCS'] === '0'),
       insecureGrpc: values['insecure-grpc'] ?? process.env['GRAFT_INSECURE_GRPC'] === '1',
       ...Object.fromEntries(Object.entries(optional).filter(([, value]) => value !== undefined)),
     });

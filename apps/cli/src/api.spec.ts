@@ -3,6 +3,32 @@ import type { AddressInfo } from 'node:net';
 import { expect, it } from 'vitest';
 import { Api } from './api.js';
 
+it('has each item of a list once, also where it moved to a later page, and comes to an end', async () => {
+  const asked: string[] = [];
+  const pages = [['a', 'b'], ['b', 'c'], ['a', 'c'], ['d']];
+  const server = createServer((request, response) => {
+    asked.push(request.url ?? '');
+    const data = pages[asked.length - 1]?.map((id) => ({ id, page: asked.length }));
+    response.end(JSON.stringify({ object: 'list', data, has_more: true }));
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as AddressInfo;
+  const api = new Api({ url: `http://127.0.0.1:${port}`, apiKey: 'k' });
+  expect(await api.all('/jobs?order_by=train_loss')).toEqual([
+    { id: 'a', page: 1 },
+    { id: 'b', page: 1 },
+    { id: 'c', page: 2 },
+  ]);
+  const [first, second, third] = ['', '&after=b', '&after=c'];
+  expect(asked).toEqual(
+    [first, second, third].map((after) => `/jobs?order_by=train_loss&limit=100${after}`),
+  );
+  asked.length = 0;
+  expect((await api.all('/jobs', 3)).map(({ id }) => id)).toEqual(['a', 'b', 'c']);
+  expect(asked).toEqual(['/jobs?limit=3', '/jobs?limit=1&after=b']);
+  server.close();
+});
+
 it('comes back to a stream with the last id that it saw, also after a connection that brought none', async () => {
   const asked: unknown[] = [];
   const bodies = ['id: 7\nevent: event\ndata: 1\n\n', 'event: job\ndata: 2\n\n', 'data: 3\n\n'];

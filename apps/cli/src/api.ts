@@ -2,10 +2,10 @@ import { openAsBlob } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { ErrorBody, FileObject, Page } from '@graft/contracts';
+import { serverEvents } from '@graft/contracts';
+import type { ErrorBody, FileObject, Page, ServerEvent } from '@graft/contracts';
 import { CliError, EXIT } from './cli-error.js';
 import type { Credentials } from './credentials.js';
-import { parseEvents, type ServerEvent } from './sse.js';
 
 /** Parameters that stand in an address, and not in what a person writes. */
 const OF_PATHS: readonly string[] = ['fine_tune_id', 'fine_tuning_job_id', 'file_id'];
@@ -43,28 +43,42 @@ export class Api {
     return this.json<T>('DELETE', path);
   }
 
-  /** All pages of a list, in the server's order. */
+  /** All pages of a list, in the server's order; what moved to a later page meanwhile is there once. */
   async all<T extends { readonly id: string }>(path: string, limit = Infinity): Promise<T[]> {
-    const items: T[] = [];
+    const items = new Map<string, T>();
+    const from = new Set<string>();
     for (let after = ''; ;) {
       const join = path.includes('?') ? '&' : '?';
-      const size = Math.min(100, limit - items.length);
+      const size = Math.min(100, limit - items.size);
       const page = await this.get<Page<T>>(
         `${path}${join}limit=${size}${after && `&after=${encodeURIComponent(after)}`}`,
       );
-      items.push(...page.data);
+      for (const item of page.data) if (!items.has(item.id)) items.set(item.id, item);
       const last = page.data.at(-1);
-      if (!page.has_more || last === undefined || items.length >= limit) return items;
+      // From an item twice: what it is sorted by changes faster than it is read.
+      const more = page.has_more && last !== undefined && !from.has(last.id);
+      if (!more || items.size >= limit) return [...items.values()];
       after = last.id;
+      from.add(after);
     }
   }
 
   /** Uploads a file without reading it whole into memory. */
   async upload(path: string, columns: Readonly<Record<string, string>> = {}): Promise<FileObject> {
+    return this.uploadAs(await blobOf(path), basename(path), 'fine-tune', columns);
+  }
+
+  /** @param columns which column of a table is what, of training data */
+  uploadAs(
+    content: Blob,
+    name: string,
+    purpose: 'fine-tune' | 'evals',
+    columns: Readonly<Record<string, string>> = {},
+  ): Promise<FileObject> {
     const form = new FormData();
-    form.set('purpose', 'fine-tune');
-    for (const [part, name] of Object.entries(columns)) form.set(`columns[${part}]`, name);
-    form.set('file', await blobOf(path), basename(path));
+    form.set('purpose', purpose);
+    for (const [part, column] of Object.entries(columns)) form.set(`columns[${part}]`, column);
+    form.set('file', content, name);
     return this.post<FileObject>('/files', form);
   }
 
@@ -110,11 +124,11 @@ export class Api {
       try {
         const headers = { accept: 'text/event-stream', ...(lastId && { 'last-event-id': lastId }) };
         const answer = await this.raw('GET', path, { headers, signal: options.signal });
-        if (answer.body === null) throw new Error('an answer without a body');
-        for await (const event of parseEvents(answer.body)) {
+        if (answer.body === null) throw new Error('response has no body');
+        for await (const event of serverEvents(answer.body)) {
           failures = 0;
           // A new connection begins with the job's state, which has no id.
-          lastId = event.id || lastId;
+          lastId = event.id ?? lastId;
           yield event;
         }
       } catch (error) {
@@ -126,7 +140,7 @@ export class Api {
       if (failures === 1) options.onLost?.();
       if (failures > 30)
         throw new CliError(
-          `the stream of ${this.credentials.url} stays away; the job goes on without us`,
+          `lost the event stream from ${this.credentials.url}; the job keeps running`,
           EXIT.unreachable,
         );
       await sleep(Math.min(5000, 250 * 2 ** Math.min(failures, 5)), undefined, {
@@ -141,26 +155,26 @@ export class Api {
   }
 }
 
-async function blobOf(path: string): Promise<Blob> {
+export async function blobOf(path: string): Promise<Blob> {
   try {
-    if ((await stat(path)).isDirectory()) throw new Error('it is a folder');
+    if ((await stat(path)).isDirectory()) throw new Error('it is a directory');
     return await openAsBlob(path);
   } catch (error) {
     throw new CliError(
-      `${path} cannot be read: ${reasonOf(error as NodeJS.ErrnoException)}`,
+      `cannot read ${path}: ${reasonOf(error as NodeJS.ErrnoException)}`,
       EXIT.usage,
     );
   }
 }
 
 const reasonOf = ({ code, message }: NodeJS.ErrnoException): string =>
-  code === 'ENOENT' ? 'there is no such file here' : message;
+  code === 'ENOENT' ? 'no such file' : message;
 
 function unreachable(url: string, error: unknown): CliError {
   const cause = (error as { cause?: { code?: string; message?: string } }).cause;
   const reason = cause?.code ?? cause?.message ?? (error as Error).message;
   return new CliError(
-    `no API answers at ${url} (${reason}): start one with \`graft up\`, or set GRAFT_URL`,
+    `cannot connect to ${url} (${reason}); start an API with \`graft up\`, or set GRAFT_URL`,
     EXIT.unreachable,
   );
 }
@@ -168,7 +182,7 @@ function unreachable(url: string, error: unknown): CliError {
 /** OpenAI's words for what is not there, in ours. */
 function notThere([, words, id]: RegExpExecArray): string {
   const kind = words?.startsWith('No such') ? 'file' : 'job';
-  return `no ${kind} is called ${id}; graft ${kind}s lists them`;
+  return `no ${kind} named ${id}; see graft ${kind}s`;
 }
 
 async function refusal(answer: Response): Promise<ApiError> {
@@ -179,7 +193,7 @@ async function refusal(answer: Response): Promise<ApiError> {
     const { error } = JSON.parse(text) as ErrorBody;
     const hint =
       answer.status === 401
-        ? ': set GRAFT_API_KEY, or GRAFT_HOME to the folder of the API’s credentials.json'
+        ? '; set GRAFT_API_KEY, or set GRAFT_HOME to the directory with the API’s credentials.json'
         : '';
     const missing = /^(Could not find fine tune|No such File object): (\S+)$/.exec(error.message);
     if (missing) return new ApiError(answer.status, error.code, null, notThere(missing), wait);

@@ -1,6 +1,6 @@
 import { createWriteStream } from 'node:fs';
 import { mkdir, mkdtemp, readdir, rename, rm } from 'node:fs/promises';
-import { basename, dirname, join, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { openPromise } from 'yauzl';
@@ -49,21 +49,25 @@ async function refuseToOverwrite(path: string): Promise<void> {
     error.code === 'ENOENT' ? [] : ['a file'],
   );
   if (inside.length > 0)
-    throw new CliError(`${path} is there already; give --out another place, or --force`);
+    throw new CliError(
+      `${path} already exists; choose another path with --out, or overwrite it with --force`,
+    );
 }
 
-/** Every file of the archive into one folder; each comes whole before any takes its place. */
+/** The folder that the archive is of, with those in it; each file comes whole before any takes its place. */
 async function unpack(zip: string, folder: string): Promise<void> {
   const archive = await openPromise(zip);
+  const whole = join(dirname(zip), 'files');
   const names: string[] = [];
   for await (const entry of archive.eachEntry()) {
-    const name = basename(entry.fileName);
-    await pipeline(
-      await archive.openReadStreamPromise(entry),
-      createWriteStream(join(dirname(zip), name)),
-    );
+    const name = entry.fileName.slice(entry.fileName.indexOf('/') + 1);
+    const path = join(whole, name);
+    await mkdir(dirname(path), { recursive: true });
+    await pipeline(await archive.openReadStreamPromise(entry), createWriteStream(path));
     names.push(name);
   }
-  await mkdir(folder, { recursive: true });
-  for (const name of names) await rename(join(dirname(zip), name), join(folder, name));
+  for (const name of names) {
+    await mkdir(dirname(join(folder, name)), { recursive: true });
+    await rename(join(whole, name), join(folder, name));
+  }
 }

@@ -21,15 +21,15 @@ export function credentialsOf(settings: Settings): Credentials {
   const url = settings.get('url') ?? kept?.url;
   const apiKey = settings.get('api-key') ?? kept?.apiKey;
   if (url === undefined || apiKey === undefined) {
-    const what = url === undefined ? 'the address of an API' : 'an API key';
+    const what = url === undefined ? 'API address' : 'API key';
     throw new CliError(
-      `${what} is not known: start one with \`graft up\`, or set GRAFT_URL and GRAFT_API_KEY (looked in ${join(settings.home, 'credentials.json')})`,
+      `no ${what} found in ${join(settings.home, 'credentials.json')}; start Graft with \`graft up\`, or set GRAFT_URL and GRAFT_API_KEY`,
       EXIT.usage,
     );
   }
   if (!/^https?:$/.test(protocolOf(url)))
     throw new CliError(
-      `"${url}" is no address of an API: write it as http://HOST:PORT`,
+      `"${url}" is not a valid API address; expected http://HOST:PORT`,
       EXIT.usage,
     );
   return { url: url.replace(/\/+$/, '').replace(/(?<!\/v1)$/, '/v1'), apiKey };

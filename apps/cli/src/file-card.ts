@@ -1,4 +1,4 @@
-import type { FileObject, FileReport } from '@graft/contracts';
+import type { FileObject, FileReport, FileTask } from '@graft/contracts';
 import { ago, bytes, printable } from './terminal.js';
 
 /** All that is known of one file, for a terminal. */
@@ -26,30 +26,39 @@ function reportFacts(report: FileReport): (readonly [string, string] | null)[] {
   const some = duplicates > repeated.length ? ', …' : '';
   return [
     ['records', [`${report.records}`, formats.join(', ')].filter(Boolean).join(': ')],
-    report.converted_from ? ['read from', report.converted_from] : null,
+    report.tasks ? ['fits', fitting(report.tasks)] : null,
+    report.converted_from ? ['source', report.converted_from] : null,
     duplicates > 0
       ? [
           'duplicates',
           `${duplicates} (line${duplicates === 1 ? '' : 's'} ${repeated.join(', ')}${some})`,
         ]
       : null,
-    ignored.length > 0 ? ['not read', ignored.join(', ')] : null,
+    ignored.length > 0 ? ['ignored', ignored.join(', ')] : null,
     longest ? ['longest', `line ${longest.line}, ${bytes(longest.bytes)}`] : null,
   ];
 }
+
+const fitting = (tasks: readonly FileTask[]): string =>
+  tasks
+    .filter(({ fits }) => fits)
+    .map(({ task }) => task)
+    .join(', ') || 'no task';
 
 function remarks(file: FileObject): string[] {
   const problems = problemLines(file);
   const warnings = (file.graft?.warnings ?? []).map(printable);
   return [
-    ...(problems.length > 0 ? ['', 'It cannot be used:', ...problems.map((s) => `  ${s}`)] : []),
+    ...(problems.length > 0
+      ? ['', 'Cannot be used for training:', ...problems.map((s) => `  ${s}`)]
+      : []),
     ...(warnings.length > 0 ? ['', ...warnings] : []),
   ];
 }
 
 function problemLines(file: FileObject): string[] {
   if (file.status !== 'error') return [];
-  const problems = file.graft?.problems ?? [file.status_details ?? 'no reason was given'];
+  const problems = file.graft?.problems ?? [file.status_details ?? 'no reason given'];
   return problems.map(printable);
 }
 

@@ -1,27 +1,34 @@
 import {
   amount,
+  duration,
   lossText,
   type CheckpointObject,
   type JobAttempt,
   type JobObject,
 } from '@graft/contracts';
-import { callName } from './find-job.js';
+import { placeText } from '@graft/contracts/queue-place';
+import { callName, ownName } from './find-job.js';
 import { faint, failure, state, strong, warning } from './style.js';
-import { bar, clock, printable, wrap } from './terminal.js';
+import { bar, printable, wrap } from './terminal.js';
 
 type Row = readonly [label: string, text: string];
 
 const LABEL_WIDTH = 13;
 
+interface Seen {
+  readonly checkpoints: readonly CheckpointObject[];
+  /** Command that tries its model; null where it has none. */
+  readonly use: string | null;
+}
+
 /** All that a person wants to know of one job, for a terminal so wide. */
-export function jobCard(
-  job: JobObject,
-  checkpoints: readonly CheckpointObject[],
-  width: number,
-): string {
-  const title = [job.user_provided_suffix, job.id].filter((one) => one !== null).join('  ');
+export function jobCard(job: JobObject, seen: Seen, width: number): string {
+  const { checkpoints } = seen;
+  const title = [ownName(job), job.id].filter((one) => one !== null).join('  ');
   const rows: Row[] = [
     ['State', stateText(job)],
+    ['Tags', printable(job.graft.tags.join(', '))],
+    ['Note', printable(job.graft.note ?? '')],
     ['Base', job.model],
     ['Method', methodText(job)],
     ...dataRows(job),
@@ -31,10 +38,11 @@ export function jobCard(
     ['Attempts', attemptsText(job.graft.attempts)],
     ['Checkpoints', checkpointsText(checkpoints)],
     ['Model', job.fine_tuned_model ?? ''],
+    ...trackerRows(job),
     ...job.graft.warnings.map(({ message }): Row => ['Warning', warning(printable(message))]),
   ];
   const lines = rows.filter(([, text]) => text !== '').map((row) => line(row, width));
-  const next = nextCommands(job, checkpoints).map((command) => `  ${command}`);
+  const next = nextCommands(job, seen).map((command) => `  ${command}`);
   return [strong(printable(title)), ...lines, '', faint('Next:'), ...next].join('\n');
 }
 
@@ -50,7 +58,9 @@ function stateText({ status, error, graft }: JobObject): string {
       : graft.worker_silent_seconds === null
         ? phase
         : warning(phase);
-  return [state(status), why].filter((part) => part !== '').join(': ');
+  return [state(status), [why, placeText(graft)].filter((part) => part !== '').join('; ')]
+    .filter((part) => part !== '')
+    .join(': ');
 }
 
 const SAID = ['r', 'lora_alpha', 'num_virtual_tokens', 'encoder_hidden_size', 'target_modules'];
@@ -63,15 +73,16 @@ function methodText({ peft, graft }: JobObject): string {
     return [name === 'target_modules' ? text : `${name} ${text}`];
   });
   const { trainable_parameters: trained, total_parameters: total } = graft;
-  const share =
+  const counts =
     trained === null || total === null
       ? ''
       : ` (${amount(trained)} of ${amount(total)} parameters)`;
   const method = peft === null ? 'full fine-tuning' : String(peft['peft_type']);
-  return printable([method, ...fields].join(', ')) + share;
+  return printable([method, ...fields].join(', ')) + counts;
 }
 
 function dataRows({ training_file, validation_file, graft }: JobObject): Row[] {
+  if (training_file === null) return [['Adapters', graft.operation?.adapters.join(', ') ?? '']];
   const report = graft.data;
   const found = report
     ? `: ${report.examples} examples, ${report.sampled ? 'about ' : ''}${amount(report.tokens)} tokens, the longest ${report.longest}`
@@ -83,13 +94,23 @@ function dataRows({ training_file, validation_file, graft }: JobObject): Row[] {
   ];
 }
 
+const TRACKERS = { wandb: 'W&B', mlflow: 'MLflow' } as const;
+
+const trackerRows = ({ integrations }: JobObject): Row[] =>
+  (integrations ?? []).map(({ type, graft: { url, error } }) => [
+    TRACKERS[type],
+    [url, error === null ? null : failure(printable(error))]
+      .filter((part) => part !== null)
+      .join('; ') || 'not written yet',
+  ]);
+
 function stepsText({ graft: { progress } }: JobObject): string {
   const { step, total_steps: total, tokens_per_second: speed, eta_seconds: eta } = progress;
   if (total === null) return '';
   return [
     `${bar(step / total)} ${step}/${total}`,
     speed === null ? '' : `${Math.round(speed)} tokens/s`,
-    eta === null ? '' : `ETA ${clock(eta)}`,
+    eta === null ? '' : `ETA ${duration(eta)}`,
   ]
     .filter((part) => part !== '')
     .join(' · ');
@@ -111,7 +132,7 @@ export function lossesText({ graft: { train_loss, valid_loss, best } }: JobObjec
 function timeText({ created_at, finished_at, graft }: JobObject): string {
   const trained = graft.training_seconds;
   const waited = (finished_at ?? Date.now() / 1000) - created_at - trained;
-  return `trained ${clock(trained)}, waited ${clock(waited)}`;
+  return `trained ${duration(trained)}, waited ${duration(waited)}`;
 }
 
 function attemptsText(attempts: readonly JobAttempt[]): string {
@@ -130,10 +151,9 @@ function checkpointsText(newestFirst: readonly CheckpointObject[]): string {
     .join(', ');
 }
 
-function nextCommands(job: JobObject, checkpoints: readonly CheckpointObject[]): string[] {
+function nextCommands(job: JobObject, { checkpoints, use }: Seen): string[] {
   const name = callName(job);
-  if (job.status === 'succeeded')
-    return [`graft chat ${job.fine_tuned_model}`, `graft download ${name}`];
+  if (job.status === 'succeeded') return [...(use === null ? [] : [use]), `graft download ${name}`];
   const usable = checkpoints.some(({ graft }) => graft.usable);
   const take = usable ? [`graft download ${name}`] : [];
   if (job.status === 'paused') return [`graft resume ${name}`, ...take];

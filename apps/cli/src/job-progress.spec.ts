@@ -19,17 +19,30 @@ describe('progressLine', () => {
 
   it('shows bar, steps, loss, speed and ETA, the newest step and loss first', () => {
     expect(progressLine(job('running', 10, 40), null)).toBe(
-      '▕██████░░░░░░░░░░░░░░░░░░▏ 10/40 · loss 0.5000 · 400 tokens/s · ETA 1:15',
+      '▕██████░░░░░░░░░░░░░░░░░░▏ 10/40 · loss 0.5000 · 400 tokens/s · ETA 1 min 15 s',
     );
     const newer = { step: 12, loss: 0.4444, tokens_per_second: 410.4 };
     expect(progressLine(job('running', 10, 40), newer)).toBe(
-      '▕███████░░░░░░░░░░░░░░░░░▏ 12/40 · loss 0.4444 · 410 tokens/s · ETA 1:15',
+      '▕███████░░░░░░░░░░░░░░░░░▏ 12/40 · loss 0.4444 · 410 tokens/s · ETA 1 min 15 s',
+    );
+  });
+
+  it('ends with the numbers of its task as the catalogue says, where a step has them', () => {
+    const draw = { smooth: true, log: false };
+    const described = [
+      { name: 'accuracy', title: 'Token accuracy', unit: '%', draw },
+      { name: 'margin', title: 'Reward margin', unit: null, draw },
+      { name: 'nowhere', title: 'Nowhere', unit: null, draw },
+    ];
+    const last = { step: 12, loss: 0.4444, accuracy: 0.5213, margin: 1.5 };
+    expect(progressLine(job('running', 10, 40), last, described)).toMatch(
+      / · ETA 1 min 15 s · token accuracy 52\.1 % · reward margin 1\.500$/,
     );
   });
 
   it('says what happens before the first step', () => {
     expect(progressLine(job('running', 0, 40), null)).toContain(
-      '0/40 · loss 0.5000 · 400 tokens/s · ETA 1:15 · waits for',
+      '0/40 · loss 0.5000 · 400 tokens/s · ETA 1 min 15 s · waits for',
     );
   });
 });
@@ -37,15 +50,7 @@ describe('progressLine', () => {
 describe('isOver', () => {
   it('holds for what no longer moves by itself', () => {
     const over = (
-      [
-        'validating_files',
-        'queued',
-        'running',
-        'succeeded',
-        'failed',
-        'cancelled',
-        'paused',
-      ] as const
+      ['queued', 'running', 'succeeded', 'failed', 'cancelled', 'paused'] as const
     ).filter((one) => isOver(job(one, 0, null)));
     expect(over).toEqual(['succeeded', 'failed', 'cancelled', 'paused']);
   });

@@ -1,34 +1,51 @@
-import { lossText, TERMINAL_STATUSES, type JobObject } from '@graft/contracts';
+import { duration, lossText, metricText, TERMINAL_STATUSES } from '@graft/contracts';
+import type { Catalog, JobObject, Measured, MetricDescription } from '@graft/contracts';
+import { placeText } from '@graft/contracts/queue-place';
 import type { Api } from './api.js';
-import { bar, clock, printable, type Output } from './terminal.js';
-
-interface Metrics {
-  readonly step: number;
-  readonly loss: number | null;
-  readonly tokens_per_second: number | null;
-}
+import { bar, printable, type Output } from './terminal.js';
 
 export const isOver = (job: JobObject): boolean =>
   TERMINAL_STATUSES.includes(job.status) || job.status === 'paused';
 
-/** One line for a job under way: bar, steps, loss, tokens/s, ETA; before its first step what it waits for. */
-export function progressLine(job: JobObject, last: Metrics | null): string {
+/**
+ * One line for a job under way: bar, steps, loss, tokens/s, ETA and what else its task's charts show; before its first
+ * step what it waits for. Where it does not fit, its end is cut.
+ */
+export function progressLine(
+  job: JobObject,
+  last: Measured | null,
+  described: readonly MetricDescription[] = [],
+): string {
   const { progress, phase, train_loss } = job.graft;
   const step = Math.max(progress.step, last?.step ?? 0);
   if (job.status !== 'running' || (step === 0 && progress.total_steps === null))
-    return `${job.status}: ${printable(phase.message)}`;
+    return [`${job.status}: ${printable(phase.message)}`, placeText(job.graft)]
+      .filter((part) => part !== '')
+      .join('; ');
   const loss = last?.loss ?? train_loss;
-  const speed = last?.tokens_per_second ?? progress.tokens_per_second;
+  const speed = last?.['tokens_per_second'] ?? progress.tokens_per_second;
   const total = progress.total_steps;
   return [
     total === null ? `step ${step}` : `${bar(step / total)} ${step}/${total}`,
     loss === null ? null : `loss ${lossText(loss)}`,
     speed === null ? null : `${Math.round(speed)} tokens/s`,
-    progress.eta_seconds === null ? null : `ETA ${clock(progress.eta_seconds)}`,
+    progress.eta_seconds === null ? null : `ETA ${duration(progress.eta_seconds)}`,
+    ...described.map((metric) => {
+      const value = last?.[metric.name] ?? null;
+      return value === null ? null : `${metric.title.toLowerCase()} ${metricText(metric, value)}`;
+    }),
     step === 0 ? printable(phase.message) : null,
   ]
     .filter((part) => part !== null)
     .join(' · ');
+}
+
+/** What the catalogue says of the numbers of the job's task that charts show, but for the loss. */
+async function shownOf(api: Api, job: JobObject): Promise<readonly MetricDescription[]> {
+  const { tasks } = await api.get<Catalog>('/catalog');
+  const task = tasks.find(({ name }) => name === job.graft['task']);
+  const shown = task?.metrics.validation.filter(({ draw }) => draw !== null) ?? [];
+  return shown.filter(({ name }) => name !== 'loss');
 }
 
 /**
@@ -43,21 +60,22 @@ export async function followJob(
 ): Promise<JobObject> {
   const path = `/fine_tuning/jobs/${encodeURIComponent(id)}`;
   let job = await api.get<JobObject>(path);
-  let last: Metrics | null = null;
+  let last: Measured | null = null;
   const show = steadyPrinter(out);
   if (isOver(job)) return job;
-  show(job, last);
+  const described = await shownOf(api, job);
+  show(job, last, described);
   const stop = new AbortController();
   const either = signal === undefined ? stop.signal : AbortSignal.any([signal, stop.signal]);
-  const onLost = (): void => out.note('the connection to the API was lost; trying again');
+  const onLost = (): void => out.note('lost connection to the API; reconnecting');
   try {
     for await (const event of api.events(`${path}/stream`, { signal: either, onLost })) {
-      if (out.json) out.value({ event: event.event, data: JSON.parse(event.data) as unknown });
-      if (event.event === 'job') job = JSON.parse(event.data) as JobObject;
-      else if (event.event === 'metrics') last = JSON.parse(event.data) as Metrics;
-      else if (event.event === 'reset') job = await api.get<JobObject>(path);
+      if (out.json) out.value({ event: event.kind, data: JSON.parse(event.data) as unknown });
+      if (event.kind === 'job') job = JSON.parse(event.data) as JobObject;
+      else if (event.kind === 'metrics') last = JSON.parse(event.data) as Measured;
+      else if (event.kind === 'reset') job = await api.get<JobObject>(path);
       if (isOver(job)) break;
-      show(job, last);
+      show(job, last, described);
     }
   } finally {
     stop.abort();
@@ -69,12 +87,12 @@ export async function followJob(
 
 // without a terminal a line at most every 5 s, so that a log stays readable, and none twice for one step:
 // a step's loss arrives just after the job's own news of it
-function steadyPrinter(out: Output): (job: JobObject, last: Metrics | null) => void {
+function steadyPrinter(out: Output): (...line: Parameters<typeof progressLine>) => void {
   let written = '';
   let at = 0;
-  return (job, last) => {
+  return (job, last, described) => {
     if (out.json) return;
-    if (out.live) return out.draw(progressLine(job, last));
+    if (out.live) return out.draw(progressLine(job, last, described));
     const key =
       job.status === 'running' && last !== null
         ? `step ${last.step}`
@@ -82,6 +100,6 @@ function steadyPrinter(out: Output): (job: JobObject, last: Metrics | null) => v
     if (key === written || Date.now() - at < 5000) return;
     written = key;
     at = Date.now();
-    out.note(progressLine(job, last));
+    out.note(progressLine(job, last, described));
   };
 }

@@ -1,53 +1,100 @@
 #!/usr/bin/env node
+import tab from '@bomb.sh/tab/commander';
 import { Command, CommanderError, Option } from 'commander';
 import { CliError, EXIT } from './cli-error.js';
+import { addAdapters } from './commands/adapters.js';
+import { addAdminKey } from './commands/admin-key.js';
+import { addAudit } from './commands/audit.js';
 import { addChat } from './commands/chat.js';
 import { addCheckpoints } from './commands/checkpoints.js';
+import { addClassify } from './commands/classify.js';
+import { addCompare } from './commands/compare.js';
 import { addDownload } from './commands/download.js';
+import { addEmbed } from './commands/embed.js';
+import { addEvals } from './commands/evals.js';
+import { addExport } from './commands/export.js';
 import { addFiles } from './commands/files.js';
+import { addHelp } from './commands/help.js';
+import { addImportOpenai } from './commands/import-openai.js';
+import { addIntegrations } from './commands/integrations.js';
+import { addJob } from './commands/job.js';
 import { addJobs } from './commands/jobs.js';
 import { addKeys } from './commands/keys.js';
+import { addLimits } from './commands/limits.js';
 import { addLogs } from './commands/logs.js';
+import { addMcp } from './commands/mcp.js';
+import { addMembers } from './commands/members.js';
 import { addModels } from './commands/models.js';
+import { addOperations } from './commands/operations.js';
+import { addPools } from './commands/pools.js';
+import { addProjects } from './commands/projects.js';
 import { addRun } from './commands/run.js';
 import { addSubmit } from './commands/submit.js';
+import { addSweeps } from './commands/sweeps.js';
+import { addTensorboard } from './commands/tensorboard.js';
+import { addTrace } from './commands/trace.js';
 import { addUp } from './commands/up.js';
+import { addWebhooks } from './commands/webhooks.js';
 import { addWatch } from './commands/watch.js';
 import { addWorkers } from './commands/workers.js';
 
 function program(): Command {
   const graft = new Command('graft')
-    .description('queue, train and serve parameter-efficient adapters')
+    .description('queue, train and serve PEFT adapters')
     .version('0.1.0')
-    .option('--url <url>', 'address of the API (GRAFT_URL)')
-    .option('--api-key <key>', 'key to send; better from GRAFT_API_KEY or credentials.json')
-    .option('--home <folder>', 'where credentials and graft.json are (GRAFT_HOME)')
-    .option('--json', 'print JSON, for programs')
+    .option('--url <url>', 'API address (GRAFT_URL)')
+    .option('--api-key <key>', 'API key; prefer GRAFT_API_KEY or credentials.json')
+    .option('--home <folder>', 'directory of credentials.json and graft.json (GRAFT_HOME)')
+    .option('--json', 'print JSON')
     .enablePositionalOptions()
-    .showHelpAfterError('(graft --help shows the commands)')
+    .showHelpAfterError('(see graft --help)')
     .addHelpText(
       'after',
-      '\nExit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 no API answers, 130 interrupted.',
+      '\nExit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 API unreachable, 130 interrupted.',
     );
   for (const add of [
     addUp,
     addSubmit,
+    addImportOpenai,
     addJobs,
+    addJob,
+    addCompare,
     addWatch,
     addLogs,
+    addTensorboard,
+    addTrace,
     addChat,
+    addEmbed,
+    addClassify,
+    addOperations,
+    addExport,
+    addAdapters,
+    addSweeps,
+    addEvals,
     addFiles,
     addModels,
     addCheckpoints,
     addDownload,
     addKeys,
+    addLimits,
+    addProjects,
+    addMembers,
+    addPools,
+    addAudit,
+    addWebhooks,
+    addIntegrations,
+    addMcp,
+    addHelp,
+    addAdminKey,
     addWorkers,
     addRun,
   ]) {
     add(graft);
   }
   for (const command of graft.commands) configure(command);
-  return graft.exitOverride();
+  graft.exitOverride();
+  tab(graft, { completionCommandName: 'completion' });
+  return graft;
 }
 
 /** Global options may also stand after a command's name. */
@@ -60,7 +107,7 @@ function configure(command: Command): void {
 }
 
 const globalOptions = (): Option[] => [
-  new Option('--json', 'print JSON, for programs'),
+  new Option('--json', 'print JSON'),
   new Option('--url <url>').hideHelp(),
   new Option('--api-key <key>').hideHelp(),
   new Option('--home <folder>').hideHelp(),

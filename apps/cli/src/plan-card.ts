@@ -1,4 +1,5 @@
 import { planLine, type DataReport, type JobPreviewObject } from '@graft/contracts';
+import { placeText } from '@graft/contracts/queue-place';
 import { printable } from './terminal.js';
 
 /** "12 examples · 9 passes · 108 steps · …" */
@@ -26,12 +27,15 @@ export function planCard(preview: JobPreviewObject): string {
       `${String(graft['learning_rate'])} ${String(graft['lr_schedule'])}, batches of ${batch}`,
     ],
     ['tokens', `${preview.tokens.toLocaleString('en')}${training.sampled ? ' (estimated)' : ''}`],
-    ['time', preview.seconds_from ?? 'not known: nothing like it has run yet'],
+    ['time', preview.seconds_from ?? 'unknown until a similar job has run'],
+    ['start', placeText(preview)],
     ['training', dataWords(training)],
     ...(validation ? ([['validation', dataWords(validation)]] as [string, string][]) : []),
     ...preview.warnings.map((warning): [string, string] => ['warning', warning]),
   ];
-  const lines = rows.map(([name, value]) => `  ${name.padEnd(12)}${printable(value)}`);
+  const lines = rows
+    .filter(([, value]) => value !== '')
+    .map(([name, value]) => `  ${name.padEnd(12)}${printable(value)}`);
   return [lineOf(preview), ...lines].join('\n');
 }
 
@@ -51,5 +55,5 @@ const isTelling = (value: unknown): boolean =>
 
 function dataWords({ examples, longest, max_seq_len: most, cut }: DataReport): string {
   const number = (n: number): string => n.toLocaleString('en');
-  return `${number(examples)} examples, the longest ${number(longest)} tokens; ${number(cut)} cut at ${number(most)}`;
+  return `${number(examples)} examples, longest ${number(longest)} tokens; ${number(cut)} truncated at ${number(most)}`;
 }

@@ -38,8 +38,8 @@ describe('readSettings', () => {
       ['{"prot": 1}', 'unknown setting "prot"'],
       ['{"home": "/x"}', 'unknown setting "home"'],
       ['{"port": true}', '"port" must be a string or a number'],
-      ['[1]', 'must hold a JSON object'],
-      ['{"port"', 'is not JSON'],
+      ['[1]', 'expected a JSON object'],
+      ['{"port"', 'is not valid JSON'],
     ] as const) {
       writeFileSync(file, text);
       expect(() => readSettings({ home }, {})).toThrow(message);

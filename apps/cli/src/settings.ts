@@ -19,16 +19,21 @@ export const SETTINGS = [
     key: 'home',
     env: 'GRAFT_HOME',
     inFile: false,
-    what: 'database, blobs, caches, logs, credentials and graft.json',
+    what: 'directory of database, blobs, caches, logs, credentials and graft.json',
   },
-  { key: 'url', env: 'GRAFT_URL', inFile: true, what: 'address of the API that commands talk to' },
-  { key: 'api-key', env: 'GRAFT_API_KEY', inFile: true, what: 'key they send' },
-  { key: 'port', env: 'GRAFT_PORT', inFile: true, what: 'port of REST and dashboard' },
+  {
+    key: 'url',
+    env: 'GRAFT_URL',
+    inFile: true,
+    what: 'address of the API that commands connect to',
+  },
+  { key: 'api-key', env: 'GRAFT_API_KEY', inFile: true, what: 'API key that commands use' },
+  { key: 'port', env: 'GRAFT_PORT', inFile: true, what: 'port of the API and dashboard' },
   {
     key: 'host',
     env: 'GRAFT_HOST',
     inFile: true,
-    what: 'address that REST and dashboard listen on',
+    what: 'address that the API and dashboard listen on',
   },
   {
     key: 'grpc-host',
@@ -41,11 +46,27 @@ export const SETTINGS = [
     key: 'grpc-tls-cert',
     env: 'GRAFT_GRPC_TLS_CERT',
     inFile: true,
-    what: 'certificate that workers are shown',
+    what: 'TLS certificate presented to workers',
   },
-  { key: 'grpc-tls-key', env: 'GRAFT_GRPC_TLS_KEY', inFile: true, what: 'its key' },
-  { key: 'database-url', env: 'GRAFT_DATABASE_URL', inFile: true, what: 'a PostgreSQL of yours' },
-  { key: 'queue-url', env: 'GRAFT_QUEUE_URL', inFile: true, what: 'a Redis of yours' },
+  {
+    key: 'grpc-tls-key',
+    env: 'GRAFT_GRPC_TLS_KEY',
+    inFile: true,
+    what: 'key of the TLS certificate',
+  },
+  {
+    key: 'database-url',
+    env: 'GRAFT_DATABASE_URL',
+    inFile: true,
+    what: 'URL of an external PostgreSQL',
+  },
+  { key: 'queue-url', env: 'GRAFT_QUEUE_URL', inFile: true, what: 'URL of an external Redis' },
+  {
+    key: 'blobs',
+    env: 'GRAFT_BLOBS',
+    inFile: true,
+    what: 'folder or s3://BUCKET/PREFIX of files, models and checkpoints',
+  },
   {
     key: 'slots',
     env: 'GRAFT_WORKER_SLOTS',
@@ -57,7 +78,7 @@ export const SETTINGS = [
     key: 'log-level',
     env: 'GRAFT_LOG_LEVEL',
     inFile: true,
-    what: 'how much API and worker write to their logs',
+    what: 'log level of the API and worker',
   },
 ] as const satisfies readonly Setting[];
 
@@ -119,7 +140,7 @@ function readFile(path: string): Map<string, string> {
     const key = name.replaceAll('_', '-');
     if (!known.has(key)) {
       throw new CliError(
-        `${path}: unknown setting "${name}"; it may hold ${[...known].join(', ')}`,
+        `${path}: unknown setting "${name}"; expected one of ${[...known].join(', ')}`,
         EXIT.usage,
       );
     }
@@ -137,7 +158,7 @@ function parseObject(path: string, text: string): Record<string, unknown> {
     if (typeof value === 'object' && value !== null && !Array.isArray(value))
       return value as Record<string, unknown>;
   } catch (error) {
-    throw new CliError(`${path} is not JSON: ${(error as Error).message}`, EXIT.usage);
+    throw new CliError(`${path} is not valid JSON: ${(error as Error).message}`, EXIT.usage);
   }
-  throw new CliError(`${path} must hold a JSON object`, EXIT.usage);
+  throw new CliError(`${path}: expected a JSON object`, EXIT.usage);
 }

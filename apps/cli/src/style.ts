@@ -9,7 +9,6 @@ export const warning = (text: string): string => styleText('yellow', text);
 export const failure = (text: string): string => styleText('red', text);
 
 const COLOURS = {
-  validating_files: 'dim',
   queued: 'dim',
   running: 'cyan',
   paused: 'yellow',

@@ -94,20 +94,10 @@ export function wrap(text: string, width: number, indent: string): string {
   return lines.join(`\n${indent}`);
 }
 
-/** `▕███████░░░▏` of a share between 0 and 1. */
-export function bar(share: number, width = 24): string {
-  const full = Math.round(Math.min(1, Math.max(0, share)) * width);
+/** `▕███████░░░▏` of a fraction between 0 and 1. */
+export function bar(fraction: number, width = 24): string {
+  const full = Math.round(Math.min(1, Math.max(0, fraction)) * width);
   return `▕${'█'.repeat(full)}${'░'.repeat(width - full)}▏`;
-}
-
-/** 75 → `1:15`, 3700 → `1:01:40`. */
-export function clock(seconds: number): string {
-  const whole = Math.max(0, Math.round(seconds));
-  const parts = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60, whole % 60];
-  const shown = parts[0] === 0 ? parts.slice(1) : parts;
-  return shown
-    .map((part, index) => (index === 0 ? String(part) : String(part).padStart(2, '0')))
-    .join(':');
 }
 
 /** 1536 → `1.5 kB` (powers of 1000). */

@@ -2,7 +2,8 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterAll, afterEach, describe, expect, it, vi } from 'vitest';
-import { follow, type FollowOptions, type ServerEvent } from './sse.js';
+import type { ServerEvent } from '@graft/contracts/sse';
+import { follow, type FollowOptions } from './sse.js';
 
 type Answer = (response: ServerResponse, request: IncomingMessage) => void;
 

@@ -1,11 +1,14 @@
 import type { JobObject } from '@graft/contracts';
 import { describe, expect, it } from 'vitest';
 import {
+  company,
   lowestValidation,
   outcomeWords,
+  queuePlace,
   silence,
   timeSpent,
   validationWords,
+  waitedForOthers,
 } from './job-words.js';
 
 const at = (step: number, loss: number | null) => ({ step, loss, accuracy: null });
@@ -61,5 +64,38 @@ it.each([
   ['done', 'done'],
   ['lost_worker', 'worker lost'],
   ['oom_gpu', 'out of GPU memory'],
+  ['no_memory', 'no memory for the base'],
   ['something_new', 'something new'],
 ])('says how an attempt ended: %s', (outcome, words) => expect(outcomeWords(outcome)).toBe(words));
+
+describe('company', () => {
+  const shares = (jobs: readonly string[], others: number) =>
+    company(job({}, { shares_with: { jobs, others } }));
+
+  it('is none in a process for itself, and of a job that does not run', () => {
+    expect(shares([], 0)).toBeNull();
+    expect(company(job({}, { shares_with: null }))).toBeNull();
+    expect(
+      company(job({ status: 'queued' }, { shares_with: { jobs: ['a'], others: 0 } })),
+    ).toBeNull();
+  });
+  it('names jobs of the project, and counts others', () => {
+    expect(shares(['a'], 0)).toEqual({ jobs: ['a'], rest: null });
+    expect(shares([], 1)?.rest).toBe('one job of another project');
+    expect(shares(['a'], 3)?.rest).toBe('3 jobs of other projects');
+  });
+  it('costs a time, of all that the job trained', () => {
+    const waited = (waited_seconds: number, training_seconds: number) =>
+      waitedForOthers(job({}, { waited_seconds, training_seconds }));
+    expect(waited(12, 80)).toBe('waited 12 s of 1 min 20 s for others in its process');
+    expect(waited(12, 3)).toBe('waited 12 s of 12 s for others in its process');
+    expect(waited(0.4, 80)).toBeNull();
+  });
+});
+
+it('a place in the queue is that of a job that waits', () => {
+  const graft = { queue_position: 2, queue_length: 5 };
+  expect(queuePlace(job({ status: 'queued' }, graft))).toBe('2nd of 5, no start forecast yet');
+  expect(queuePlace(job({ status: 'running' }, graft))).toBeNull();
+  expect(queuePlace(job({ status: 'queued' }, { queue_position: null }))).toBeNull();
+});

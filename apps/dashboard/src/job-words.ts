@@ -1,12 +1,15 @@
 // What a job's figures mean, in words.
 import type { JobObject, MetricsObject } from '@graft/contracts';
-import { TERMINAL_STATUSES } from '@graft/contracts/openai';
-import { duration, short } from './wording.js';
+import { TERMINAL_STATUSES } from '@graft/contracts/job-status';
+import { duration } from '@graft/contracts/duration';
+import { placeText } from '@graft/contracts/queue-place';
+import { short } from './format.js';
 
 export const isOver = (job: JobObject): boolean => TERMINAL_STATUSES.includes(job.status);
 
-/** Its own name, or its id where it has none. */
-export const jobName = (job: JobObject): string => job.user_provided_suffix ?? job.id;
+/** What it was renamed to, else its suffix, or its id where it has neither. */
+export const jobName = (job: JobObject): string =>
+  job.graft.name ?? job.user_provided_suffix ?? job.id;
 
 /** "its worker has been silent for 9 s"; null while it is heard. */
 export function silence(job: JobObject): string | null {
@@ -48,11 +51,41 @@ export function timeSpent(job: JobObject, now = Date.now() / 1000): string | nul
   return `trained ${duration(trained)}${waited > 0 ? `, waited ${duration(waited)}` : ''}`;
 }
 
+/** "3rd of 12, starts in about 4 min (2 min to 8 min)"; null of a job that does not wait its turn. */
+export const queuePlace = (job: JobObject, now = Date.now() / 1000): string | null =>
+  (job.status === 'queued' && placeText(job.graft, now)) || null;
+
+/** "2 jobs of other projects" */
+const others = (count: number): string =>
+  count === 1 ? 'one job of another project' : `${count} jobs of other projects`;
+
+/** With whom a job shares its process: jobs that may be looked at, and the rest in words; null: with nobody. */
+export function company(
+  job: JobObject,
+): { readonly jobs: readonly string[]; readonly rest: string | null } | null {
+  const { shares_with: shares } = job.graft;
+  if (job.status !== 'running' || !shares || shares.jobs.length + shares.others === 0) return null;
+  return { jobs: shares.jobs, rest: shares.others === 0 ? null : others(shares.others) };
+}
+
+/** "waited 12 s of 1 min 20 s for others in its process"; null where it did not. */
+export function waitedForOthers(job: JobObject): string | null {
+  const { waited_seconds: waited, training_seconds: whole } = job.graft;
+  if (!waited || waited < 1) return null;
+  // Both are rounded by themselves, and the first steps' wait may precede what counts as training.
+  return `waited ${duration(waited)} of ${duration(Math.max(waited, whole))} for others in its process`;
+}
+
 const OUTCOMES: Readonly<Record<string, string>> = {
   lost_worker: 'worker lost',
-  drained: 'worker was stopped',
+  displaced: 'its process was ended by another job',
+  preempted: 'gave its slot to a job of higher priority',
+  not_delivered: 'did not reach its worker',
+  damaged_checkpoint: 'checkpoint damaged; the one before is used',
+  drained: 'worker stopped',
   database_restored: 'database restored',
-  user_error: 'wrong settings or data',
+  user_error: 'invalid settings or data',
+  no_memory: 'no memory for the base',
   oom_host: 'out of memory',
   oom_heap: 'out of memory',
   oom_gpu: 'out of GPU memory',

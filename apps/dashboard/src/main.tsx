@@ -1,7 +1,7 @@
 import { StrictMode } from 'react';
 import { createRoot } from 'react-dom/client';
 import { App } from './app.js';
-import { ErrorBoundary } from './parts/error-boundary.js';
+import { ErrorBoundary } from './components/error-boundary.js';
 import { shareBetweenTabs, takeKeyFromAddress } from './session.js';
 import './styles.css';
 

@@ -1,14 +1,14 @@
-import type { ApiKeyObject, Scope } from '@graft/contracts';
+import type { ApiKeyObject, OwnKeyObject, Scope } from '@graft/contracts';
 import { createContext, useContext, useEffect, useState } from 'react';
 import { api } from './api.js';
 import { onBack } from './contact.js';
 
 /** The key of this tab as the server knows it; null until it has said so. */
-export const OwnKey = createContext<ApiKeyObject | null>(null);
+export const OwnKey = createContext<OwnKeyObject | null>(null);
 
 /** Asks for the key of each session anew. */
-export function useOwnKey(session: string): ApiKeyObject | null {
-  const [key, setKey] = useState<ApiKeyObject | null>(null);
+export function useOwnKey(session: string): OwnKeyObject | null {
+  const [key, setKey] = useState<OwnKeyObject | null>(null);
   useEffect(() => {
     let left = false;
     const ask = () =>

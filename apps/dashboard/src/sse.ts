@@ -1,39 +1,6 @@
+import { SseParser, type ServerEvent } from '@graft/contracts/sse';
 import { ApiError, request } from './api.js';
 import { onVisibility, whenVisible } from './visibility.js';
-
-export interface ServerEvent {
-  readonly id: string | null;
-  readonly kind: string;
-  readonly data: string;
-}
-
-/** Splits a text/event-stream into events; `push` takes text as it arrives, cut anywhere. */
-export class SseParser {
-  #buffer = '';
-
-  push(text: string): ServerEvent[] {
-    this.#buffer += text;
-    const blocks = this.#buffer.split(/\r?\n\r?\n/);
-    this.#buffer = blocks.pop() ?? '';
-    return blocks.map(parseBlock).filter((event) => event !== null);
-  }
-}
-
-function parseBlock(block: string): ServerEvent | null {
-  let id: string | null = null;
-  let kind = 'message';
-  const data: string[] = [];
-  for (const line of block.split(/\r?\n/)) {
-    const colon = line.indexOf(':');
-    if (colon <= 0) continue;
-    const value = line.slice(colon + 1).replace(/^ /, '');
-    const field = line.slice(0, colon);
-    if (field === 'id') id = value;
-    else if (field === 'event') kind = value;
-    else if (field === 'data') data.push(value);
-  }
-  return data.length > 0 ? { id, kind, data: data.join('\n') } : null;
-}
 
 /** Reads one response to its end, event by event; `heard` is called for every piece, heartbeats too. */
 export async function readEvents(

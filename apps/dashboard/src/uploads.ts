@@ -3,7 +3,7 @@ import { useRef, useState } from 'react';
 import { api, ApiError } from './api.js';
 
 /** Endings of what can be read as training data. */
-export const ACCEPTED = '.jsonl,.json,.csv,.tsv,.parquet';
+export const ACCEPTED = '.jsonl,.json,.csv,.tsv,.parquet,.arrow,.zip';
 
 type Columns = Readonly<Record<string, string>>;
 

@@ -37,9 +37,11 @@ export class ControlPlane {
   /** False: batches are taken but never acknowledged. */
   acknowledges = true;
   refuseProtocol = false;
+  /** What it tells a worker to keep in its home. */
+  workerKey: string | undefined;
   readonly blobs = new Map<string, Buffer>();
   /** What a worker put, by name of the file. */
-  readonly puts: { jobId: string; epoch: number; ref: BlobRef; data: Buffer }[] = [];
+  readonly puts: { jobId: string; attempt: number; ref: BlobRef; data: Buffer }[] = [];
   readonly hellos: Hello[] = [];
   readonly pulls: Pull[] = [];
   readonly heartbeats: Heartbeat[] = [];
@@ -55,6 +57,12 @@ export class ControlPlane {
   mostUnacknowledged = 0;
   /** Cuts a download after so many bytes, once per blob. */
   cutAfter: number | null = null;
+  /** Cuts an upload after so many bytes, once. What had come is kept. */
+  cutPutAfter: number | null = null;
+  readonly putOffsets: number[] = [];
+  /** Where a worker is sent for a blob. */
+  readonly urls = new Map<string, string>();
+  private readonly partial = new Map<string, Buffer>();
   private readonly cut = new Set<string>();
   private readonly lines = new Set<Line>();
   private server = new Server();
@@ -65,6 +73,8 @@ export class ControlPlane {
       connect: (line: Line) => this.connect(line),
       fetchBlob: (call) => void this.fetchBlob(call),
       putBlob: (call, answer) => this.putBlob(call, answer),
+      putBlobState: ({ request }, answer) =>
+        answer(null, { received: this.partial.get(request.blob?.sha256 ?? '')?.length ?? 0 }),
     } satisfies WorkerServiceServer);
     this.port = await new Promise<number>((resolve, reject) =>
       this.server.bindAsync(
@@ -87,7 +97,15 @@ export class ControlPlane {
     this.lines.clear();
   }
 
-  send(body: Down): void {
+  /** Ends the streams as when another worker joined with the same key. */
+  replace(): void {
+    for (const line of this.lines)
+      line.emit('error', { code: status.FAILED_PRECONDITION, details: 'another has joined' });
+    this.lines.clear();
+  }
+
+  /** @param body absent: a message of a kind that the worker does not know */
+  send(body: Down | undefined): void {
     for (const line of this.lines) line.write({ body });
   }
 
@@ -104,7 +122,7 @@ export class ControlPlane {
       $case: 'assignment',
       value: {
         jobId: 'job-1',
-        epoch: 1,
+        attempt: 1,
         specJson: JSON.stringify({ ...SPEC, seed, ...spec }),
         base: {
           id: 'base-a',
@@ -121,22 +139,22 @@ export class ControlPlane {
   }
 
   /** Facts of a job's attempt, each once, in the order of their own numbers. */
-  facts(jobId = 'job-1', epoch = 1): Event[] {
+  facts(jobId = 'job-1', attempt = 1): Event[] {
     const byNumber = new Map<number, Event>();
     for (const event of this.events)
-      if (event.jobId === jobId && event.epoch === epoch) byNumber.set(event.sequence, event);
+      if (event.jobId === jobId && event.attempt === attempt) byNumber.set(event.sequence, event);
     return [...byNumber.values()].sort((a, b) => a.sequence - b.sequence);
   }
 
-  fact<K extends NonNullable<Event['fact']>['$case']>(kind: K, jobId = 'job-1', epoch = 1) {
-    for (const { fact } of this.facts(jobId, epoch))
+  fact<K extends NonNullable<Event['fact']>['$case']>(kind: K, jobId = 'job-1', attempt = 1) {
+    for (const { fact } of this.facts(jobId, attempt))
       if (fact?.$case === kind)
         return fact.value as Extract<NonNullable<Event['fact']>, { $case: K }>['value'];
     return undefined;
   }
 
-  phase(code: string, jobId: string, epoch = 1) {
-    for (const { fact } of this.facts(jobId, epoch))
+  phase(code: string, jobId: string, attempt = 1) {
+    for (const { fact } of this.facts(jobId, attempt))
       if (fact?.$case === 'phase' && fact.value.code === code) return fact.value;
     return undefined;
   }
@@ -152,7 +170,7 @@ export class ControlPlane {
         code: status.FAILED_PRECONDITION,
         details: 'this API speaks worker protocol 7 to 8',
       });
-    line.on('data', ({ body }: ConnectRequest) => this.hear(line, body));
+    line.on('data', ({ body }: ConnectRequest) => this.onRequest(line, body));
     line.on('end', () => {
       this.lines.delete(line);
       line.end();
@@ -160,7 +178,7 @@ export class ControlPlane {
     line.on('error', () => this.lines.delete(line));
   }
 
-  private hear(line: Line, body: ConnectRequest['body']): void {
+  private onRequest(line: Line, body: ConnectRequest['body']): void {
     switch (body?.$case) {
       case 'hello':
         this.hellos.push(body.value);
@@ -172,11 +190,12 @@ export class ControlPlane {
             $case: 'welcome',
             value: {
               workerId: 'w1',
-              protocol: 2,
+              protocol: 3,
               heartbeatMs: this.heartbeatMs,
               leaseMs: 15000,
               maxUnacked: this.maxUnacked,
               session: this.session,
+              workerKey: this.workerKey,
             },
           },
         });
@@ -221,6 +240,11 @@ export class ControlPlane {
     const { sha256, offset } = call.request;
     if (!this.joined(call.metadata)) return void call.emit('error', NOT_JOINED);
     this.fetches.push({ sha256, offset });
+    const url = this.urls.get(sha256);
+    if (url !== undefined) {
+      call.write({ data: Buffer.alloc(0), url });
+      return void call.end();
+    }
     const data = this.blobs.get(sha256);
     if (data === undefined)
       return void call.emit('error', { code: status.NOT_FOUND, details: 'no such blob' });
@@ -245,8 +269,17 @@ export class ControlPlane {
       Extract<NonNullable<PutBlobRequest['body']>, { $case: 'header' }>['value'] | undefined;
     const chunks: Uint8Array[] = [];
     call.on('data', ({ body }: PutBlobRequest) => {
-      if (body?.$case === 'header') header = body.value;
-      else if (body?.$case === 'data') chunks.push(body.value);
+      if (body?.$case === 'header') {
+        header = body.value;
+        this.putOffsets.push(header.offset);
+        const before = this.partial.get(header.blob?.sha256 ?? '');
+        chunks.push((before ?? Buffer.alloc(0)).subarray(0, header.offset));
+      } else if (body?.$case === 'data') chunks.push(body.value);
+      const had = Buffer.concat(chunks);
+      if (this.cutPutAfter === null || had.length < this.cutPutAfter) return;
+      this.partial.set(header?.blob?.sha256 ?? '', had.subarray(0, this.cutPutAfter));
+      this.cutPutAfter = null;
+      answer({ code: status.UNAVAILABLE, details: 'cut' });
     });
     call.on('end', () => {
       const data = Buffer.concat(chunks);
@@ -254,7 +287,7 @@ export class ControlPlane {
       if (header?.blob === undefined)
         return answer({ code: status.INVALID_ARGUMENT, details: 'no header' });
       this.blobs.set(sha256, data);
-      this.puts.push({ jobId: header.jobId, epoch: header.epoch, ref: header.blob, data });
+      this.puts.push({ jobId: header.jobId, attempt: header.attempt, ref: header.blob, data });
       answer(null, { sha256, size: data.length });
     });
   }
@@ -265,6 +298,7 @@ const NOT_JOINED = { code: status.UNAUTHENTICATED, details: 'not the session of 
 const SPEC: Spec = {
   model: 'base-a',
   task: 'causal_lm',
+  task_options: {},
   peft: { peft_type: 'LORA' },
   seed: 7,
   batch_size: 1,
@@ -275,11 +309,15 @@ const SPEC: Spec = {
   warmup_ratio: 0,
   optimizer: 'adamw',
   weight_decay: 0,
+  loraplus_lr_ratio: null,
+  loraplus_lr_embedding: 1e-6,
   max_grad_norm: 0,
   gradient_accumulation_steps: 1,
   max_seq_len: null,
   shuffle: true,
+  validation_split: null,
   eval_steps: 0,
+  early_stopping_patience: null,
   save_steps: 0,
   base_dtype: 'f32',
   quantization: null,

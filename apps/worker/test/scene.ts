@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -41,8 +41,10 @@ export function useScene(): Scene {
           pool: 'default',
           name: 'spec',
           slots: 2,
+          maxChats: 16,
           home: scene.home,
           threads: 1,
+          device: 'auto',
           trainerUser: null,
           cacheBytes: 1e9,
           idleUnloadMs: 60_000,
@@ -90,8 +92,14 @@ export function writeInto(folder: string): () => void {
   let isOn = true;
   let files = 0;
   const write = (): void => {
-    if (!isOn || !existsSync(folder)) return;
-    writeFileSync(join(folder, String(++files % 50)), '');
+    if (!isOn) return;
+    try {
+      writeFileSync(join(folder, String(++files % 50)), '');
+    } catch (error) {
+      // Between two writes its worker has moved the folder away.
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return;
+      throw error;
+    }
     setImmediate(write);
   };
   write();

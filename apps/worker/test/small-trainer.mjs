@@ -1,13 +1,17 @@
 // A trainer of its own kind for the agent's specs: speaks the real protocol, really writes checkpoints
 // and resumes from them, but "trains" by a recurrence. The training file is one JSON object:
-// {steps, stepMs, firstStepMs, blockMs, saveEvery, disobey, crashAt, exitCode, nanAt, links, claims}. Each base folder
-// must hold base.txt. With `claims` it is hostile: it makes `links` in its folder, {name: target}, and says those facts; and `raw`
+// {steps, stepMs, firstStepMs, blockMs, saveEvery, disobey, crashAt, exitCode, signal, words, joint, hangAt, nanAt, links, claims}.
+// With `needs`, so many bytes, it waits to be admitted, and asks for that after `readMs`. It notes whose work it is at as the real one does; `joint` says that a step is of all runs. An answer that begins with
+// "die" ends it. Each base folder must hold base.txt. With `claims` it is hostile: it makes `links` in its folder, {name: target}, and says those facts; and `raw`
 // is said as it is, JSON of any kind.
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { WorkMark } from '../dist/trainer/work-mark.js';
 
+const mark = WorkMark.inherited();
 const runs = new Map();
+const waiting = new Map();
 const answers = new Map();
 const adapters = new Map();
 
@@ -31,47 +35,54 @@ function write(dir, contents) {
 }
 
 function save(run) {
-  const { jobId, epoch } = run.command;
+  const { jobId, attempt } = run.command;
   const dir = join(run.command.workDir, `checkpoint-${run.step}`);
   const files = write(dir, {
     'state.json': JSON.stringify({ step: run.step, x: run.x }),
     'adapter.txt': `x=${run.x}`,
   });
-  say({ type: 'saved', jobId, epoch, step: run.step, files, adapter: files.slice(1) });
+  say({ type: 'saved', jobId, attempt, step: run.step, files, adapter: files.slice(1) });
 }
 
 function end(run, fact) {
   clearTimeout(run.timer);
   runs.delete(run.key);
-  const { jobId, epoch } = run.command;
-  say({ jobId, epoch, ...fact });
+  const { jobId, attempt } = run.command;
+  say({ jobId, attempt, ...fact });
 }
 
 const clock = new Int32Array(new SharedArrayBuffer(4));
 
 function step(run) {
-  const { jobId, epoch } = run.command;
+  const { jobId, attempt } = run.command;
+  mark.runs(run.plan.joint ? [...runs.values()].map(({ command }) => command) : [run.command]);
   // Native steps are synchronous: meanwhile it hears nothing.
   if (run.plan.blockMs) Atomics.wait(clock, 0, 0, run.plan.blockMs);
   run.step += 1;
   run.x = (run.x * 1103515245 + 12345) % 2147483648;
   if (run.plan.crashAt === run.step) {
-    process.stderr.write('boom: the small trainer was told to crash\n');
+    process.stderr.write(`${run.plan.words ?? 'boom: the small trainer was told to crash'}\n`);
+    if (run.plan.signal) process.kill(process.pid, run.plan.signal);
     process.exit(run.plan.exitCode ?? 7);
   }
+  if (run.plan.hangAt === run.step) Atomics.wait(clock, 0, 0);
   say({
     type: 'step',
     jobId,
-    epoch,
+    attempt,
     step: run.step,
-    loss: run.plan.nanAt === run.step ? NaN : run.x / 2147483648,
-    learningRate: 0.1,
-    gradNorm: 1,
-    tokens: 10,
-    supervisedTokens: 5,
-    accuracy: 0.5,
     seconds: 0.001,
+    waitedSeconds: 0,
+    tokens: 10,
     rssBytes: process.memoryUsage.rss(),
+    metrics: {
+      loss: run.plan.nanAt === run.step ? NaN : run.x / 2147483648,
+      accuracy: 0.5,
+      supervised_tokens: 5,
+      learning_rate: 0.1,
+      grad_norm: 1,
+      ...run.plan.metrics,
+    },
   });
   if (run.plan.saveEvery && run.step % run.plan.saveEvery === 0) save(run);
   if (run.step < run.plan.steps) run.timer = setTimeout(step, run.plan.stepMs ?? 1, run);
@@ -89,13 +100,14 @@ function step(run) {
       peakRssBytes: 1000,
     });
   }
+  mark.idle();
 }
 
-function mislead({ command: { jobId, epoch, workDir }, plan }) {
+function mislead({ command: { jobId, attempt, workDir }, plan }) {
   for (const [name, target] of Object.entries(plan.links ?? {}))
     symlinkSync(target, join(workDir, name));
   for (const fact of plan.claims)
-    say(fact.raw === undefined ? { jobId, epoch, ...fact } : JSON.parse(fact.raw));
+    say(fact.raw === undefined ? { jobId, attempt, ...fact } : JSON.parse(fact.raw));
 }
 
 function start(command) {
@@ -103,19 +115,29 @@ function start(command) {
   const run = {
     command,
     plan,
-    key: `${command.jobId}/${command.epoch}`,
+    key: `${command.jobId}/${command.attempt}`,
     step: 0,
     x: command.spec.seed,
     timer: null,
   };
   if (command.checkpointDir)
     Object.assign(run, JSON.parse(readFileSync(join(command.checkpointDir, 'state.json'), 'utf8')));
+  if (plan.needs === undefined || !command.asks) return begin(run);
+  waiting.set(run.key, run);
+  const bytes = { state: plan.needs, activations: 0, data: 0, total: plan.needs };
+  const ask = () => say({ type: 'needs', jobId: command.jobId, attempt: command.attempt, bytes });
+  if (plan.readMs) setTimeout(ask, plan.readMs);
+  else ask();
+}
+
+function begin(run) {
+  const { command, plan } = run;
   runs.set(run.key, run);
-  const { jobId, epoch } = command;
+  const { jobId, attempt } = command;
   say({
     type: 'started',
     jobId,
-    epoch,
+    attempt,
     fromStep: run.step,
     totalSteps: plan.steps ?? 0,
     trainableParameters: 3,
@@ -127,8 +149,16 @@ function start(command) {
   else step(run);
 }
 
+function admit({ jobId, attempt }) {
+  const run = waiting.get(`${jobId}/${attempt}`);
+  if (waiting.delete(`${jobId}/${attempt}`)) begin(run);
+}
+
 function stop(command) {
-  const run = runs.get(`${command.jobId}/${command.epoch}`);
+  const run = runs.get(`${command.jobId}/${command.attempt}`);
+  const { jobId, attempt, reason } = command;
+  if (waiting.delete(`${jobId}/${attempt}`))
+    say({ jobId, attempt, type: 'stopped', reason, step: 0 });
   if (!run || run.plan.disobey) return;
   if (command.reason !== 'cancel') save(run);
   end(run, { type: 'stopped', reason: command.reason, step: run.step });
@@ -145,7 +175,9 @@ function generate(command) {
   const words = command.messages ? command.messages.at(-1).content.split(' ') : [command.prompt];
   if (command.adapter) words.push(attached(command.adapter));
   const next = () => {
+    mark.answers();
     const text = words.shift();
+    if (text === 'die') process.kill(process.pid, 'SIGKILL');
     const over = words.length === 0;
     say({
       type: 'generated',
@@ -158,21 +190,25 @@ function generate(command) {
       errorMessage: null,
     });
     if (!over) answers.set(command.id, setTimeout(next, 20));
+    mark.idle();
   };
   next();
 }
 
-function obey(command) {
+function handleCommand(command) {
   if (command.type === 'load') {
     if (!existsSync(join(command.path, 'base.txt'))) {
       return say({
         type: 'loadFailed',
-        code: 'invalid_model',
+        code: existsSync(join(command.path, 'code.txt'))
+          ? readFileSync(join(command.path, 'code.txt'), 'utf8')
+          : 'invalid_model',
         message: 'no base.txt',
         param: null,
       });
     }
-    say({ type: 'phase', code: 'loading_base', message: 'reading weights', progress: 0.5 });
+    const message = `reading weights to ${command.device}`;
+    say({ type: 'phase', code: 'loading_base', message, progress: 0.5 });
     say({
       type: 'loaded',
       baseId: command.baseId,
@@ -182,6 +218,7 @@ function obey(command) {
       rssBytes: 1,
     });
   } else if (command.type === 'start') start(command);
+  else if (command.type === 'admit') admit(command);
   else if (command.type === 'stop') stop(command);
   else if (command.type === 'generate') generate(command);
   else if (command.type === 'cancelGenerate') clearTimeout(answers.get(command.id));
@@ -193,16 +230,17 @@ process.stdin.on('data', (chunk) => {
   pending = Buffer.concat([pending, chunk]);
   while (pending.length >= 4 && pending.length >= 4 + pending.readUInt32LE(0)) {
     const length = pending.readUInt32LE(0);
-    obey(JSON.parse(pending.subarray(4, 4 + length).toString()));
+    handleCommand(JSON.parse(pending.subarray(4, 4 + length).toString()));
     pending = pending.subarray(4 + length);
   }
 });
 process.stdin.on('end', () => process.exit(0));
 say({
   type: 'ready',
-  protocol: 1,
+  protocol: 3,
   pid: process.pid,
   libtorch: 'none',
   trainerBuild: 'small-1',
   threads: 1,
+  cudaDevices: (process.env['CUDA_VISIBLE_DEVICES'] ?? '').split(',').filter(Boolean).length,
 });

@@ -1,5 +1,6 @@
+import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { CreateJob } from './create-job.js';
+import { CreateJob, GraftOptions, hyperparametersOf } from './create-job.js';
 import { plainWords } from './problem.js';
 
 const body = (peft: object) => ({
@@ -41,9 +42,9 @@ describe('a PEFT config in a job', () => {
     ],
     [
       { rank_pattern: { ['q'.repeat(300)]: 1 } },
-      'peft.rank_pattern: names in it must have at most 200 characters, got 300',
+      'peft.rank_pattern: a name in it must have at most 200 characters, got 300',
     ],
-    [{ ['q'.repeat(300)]: 1 }, 'peft: names in it must have at most 200 characters, got 300'],
+    [{ ['q'.repeat(300)]: 1 }, 'peft: a name in it must have at most 200 characters, got 300'],
     [
       { a: 'x'.repeat(8000), b: Array<string>(400).fill('y'.repeat(150)) },
       'peft: must have at most 60,000 characters as JSON, got 69,233',
@@ -51,4 +52,67 @@ describe('a PEFT config in a job', () => {
   ])('is refused beyond that, by name: case %#', (peft, message) => {
     expect(problem(body(peft))).toBe(message);
   });
+});
+
+describe("OpenAI's method in a job", () => {
+  const of = (method: object) => ({ model: 'm', training_file: 'file-1', method });
+
+  it('brings its own hyperparameters', () => {
+    const hyperparameters = { beta: 0.3, n_epochs: 2, batch_size: 'auto' };
+    const parsed = CreateJob.parse(of({ type: 'dpo', dpo: { hyperparameters } }));
+    expect(hyperparametersOf(parsed)).toEqual(hyperparameters);
+    expect(hyperparametersOf(CreateJob.parse(of({ type: 'dpo' })))).toEqual({});
+    expect(hyperparametersOf({ hyperparameters: { n_epochs: 3 } })).toEqual({ n_epochs: 3 });
+  });
+
+  it.each([
+    [{ type: 'reinforcement' }, 'method.type: must be one of supervised, dpo; got "reinforcement"'],
+    [
+      { type: 'dpo', supervised: {} },
+      'method.supervised: requires method.type supervised, but method.type is dpo',
+    ],
+    [
+      { type: 'dpo', dpo: { hyperparameters: { beta: 3 } } },
+      'method.dpo.hyperparameters.beta: must be at most 2, got 3',
+    ],
+    [
+      { type: 'supervised', supervised: { hyperparameters: { beta: 0.1 } } },
+      'method.supervised.hyperparameters: Unrecognized key: "beta"',
+    ],
+  ])('is refused where it is wrong: case %#', (method, message) => {
+    expect(problem(of(method))).toBe(message);
+  });
+});
+
+it('has every option of `graft` in its documentation, and no other', () => {
+  const docs = readFileSync(new URL('../../../docs/api.md', import.meta.url), 'utf8');
+  const [, table = ''] = /^\| field of `graft` .*\n\|.*\n((?:\|.*\n)+)/m.exec(docs) ?? [];
+  const rows = table.trim().split('\n');
+  const named = rows.flatMap((row) => [...(row.split('|')[1] ?? '').matchAll(/`(\w+)`/g)]);
+  expect(named.map(([, name]) => name).sort()).toEqual(Object.keys(GraftOptions.shape).sort());
+});
+
+it('takes integrations as OpenAI has them, and names what is wrong with one', () => {
+  const asked = (...integrations: unknown[]) => problem({ ...body({}), integrations });
+  const wandb = { type: 'wandb', wandb: { project: 'p' } };
+  const mlflow = { type: 'mlflow', mlflow: { experiment: 'e', name: 'n', tags: { a: 'b' } } };
+  expect(problem({ ...body({}), integrations: null })).toBeNull();
+  expect(asked()).toBeNull();
+  expect(asked(wandb, mlflow)).toBeNull();
+  expect(asked({ type: 'wandb', wandb: { project: 'p', entity: null, tags: ['a'] } })).toBeNull();
+  expect(asked({ type: 'comet' })).toBe(
+    'integrations.0.type: must be one of wandb, mlflow; got "comet"',
+  );
+  expect(asked({ type: 'wandb' })).toContain(
+    'integrations.0.wandb: Invalid input: expected object',
+  );
+  expect(asked(wandb, { type: 'mlflow', mlflow: {} })).toContain(
+    'integrations.1.mlflow.experiment: Invalid input: expected string',
+  );
+  expect(asked(wandb, wandb)).toBe(
+    'integrations.1: names wandb again; a job has one run of each type',
+  );
+  expect(asked({ ...wandb, wandb: { project: 'p', api_key: 'x' } })).toBe(
+    'integrations.0.wandb: Unrecognized key: "api_key"',
+  );
 });

@@ -1,5 +1,8 @@
 import { z } from 'zod';
+import { JobIntegrations } from './integrations.js';
+import { POOL_NAME, POOL_NAME_RULE } from './pool-name.js';
 import { grouped } from './problem.js';
+import { asked, BatchSize, Epochs, TrainingOptions } from './training-options.js';
 
 // The body of POST /v1/fine_tuning/jobs: OpenAI's fields plus `peft` and `graft`
 // (reference: docs/api.md). `peft` is checked by the method's own schema, not here.
@@ -10,95 +13,53 @@ const LONGEST_NAME = 4096;
 const auto = <T extends z.ZodType>(schema: T) => z.union([z.literal('auto'), schema]);
 
 export const Hyperparameters = z.strictObject({
-  batch_size: auto(z.int().min(1).max(256)).optional(),
+  batch_size: auto(BatchSize).optional(),
   learning_rate_multiplier: auto(z.number().positive()).optional(),
-  n_epochs: auto(z.int().min(1).max(50)).optional(),
+  n_epochs: auto(Epochs).optional(),
 });
 export type Hyperparameters = z.infer<typeof Hyperparameters>;
 
-// Where a field has one default, it is said here for people; `resolveSpec` of peft-core gives it, and a spec compares.
+/** OpenAI's methods of fine-tuning; what one has beyond the common hyperparameters are options of its task. */
+export const METHOD_HYPERPARAMETERS = {
+  supervised: Hyperparameters,
+  dpo: Hyperparameters.extend({ beta: auto(z.number().positive().max(2)).optional() }),
+};
+export type FineTuningMethod = keyof typeof METHOD_HYPERPARAMETERS;
+export const FINE_TUNING_METHODS = Object.keys(METHOD_HYPERPARAMETERS) as FineTuningMethod[];
+
+const options = asked(TrainingOptions.shape);
+
 export const GraftOptions = z.strictObject({
-  task: z
-    .string()
-    .max(100)
-    .optional()
-    .meta({ default: 'causal_lm', description: 'What the model learns to do' }),
-  learning_rate: z
-    .number()
-    .positive()
-    .max(10)
-    .optional()
-    .describe('Absolute; wins over the multiplier. Each method has its own default'),
-  lr_schedule: z
-    .enum(['linear', 'cosine', 'constant'])
-    .optional()
-    .meta({ default: 'linear', description: 'How the rate falls after warming up' }),
-  warmup_ratio: z
-    .number()
-    .min(0)
-    .max(1)
-    .optional()
-    .meta({ default: 0.03, description: 'Share of the steps spent warming up' }),
-  optimizer: z.enum(['adamw']).optional().meta({ default: 'adamw' }),
-  weight_decay: z
-    .number()
-    .min(0)
-    .max(10)
-    .optional()
-    .meta({ default: 0, description: 'Decoupled, as in AdamW' }),
-  max_grad_norm: z
-    .number()
-    .min(0)
-    .optional()
-    .meta({ default: 1, description: 'Gradients are clipped to this norm; 0 = never' }),
-  gradient_accumulation_steps: z
-    .int()
-    .min(1)
-    .max(1024)
-    .optional()
-    .meta({ default: 1, description: 'Micro-batches in one optimiser step' }),
-  max_seq_len: z.int().min(8).optional().describe('Longer examples are cut, in tokens'),
-  max_steps: z.int().min(1).optional().describe('Stop after this many optimiser steps'),
-  shuffle: z
-    .boolean()
-    .optional()
-    .meta({ default: true, description: 'A new order in each epoch, from the seed' }),
-  eval_steps: z
-    .int()
-    .min(0)
-    .optional()
-    .meta({ default: 0, description: 'Steps between validation losses; 0: only at the end' }),
-  save_steps: z.int().min(0).optional().meta({
-    default: 0,
-    description:
-      'Steps between checkpoints; 0: by time and at the ends of epochs. There is one at the end',
-  }),
-  base_dtype: z
-    .enum(['bf16', 'f32'])
-    .optional()
-    .meta({ default: 'bf16', description: "Of the base's weights and activations" }),
-  quantization: z
-    .string()
-    .max(100)
-    .nullable()
-    .optional()
-    .meta({ default: null, description: 'Of the frozen base' }),
+  ...options,
+  learning_rate: options.learning_rate.unwrap().max(10).optional(),
   init_adapter: z
     .string()
     .max(LONGEST_NAME)
     .optional()
-    .describe('Start from this fine-tuned model (or dir:PATH locally)'),
+    .describe('Continue from this fine-tuned model (or dir:PATH locally)'),
+  eval: z
+    .string()
+    .min(1)
+    .max(100)
+    .optional()
+    .describe(
+      'Eval, or a run of one, that scores each checkpoint: it is asked what that run (of an eval, its newest) asked its model',
+    ),
+  measure_forgetting: z.boolean().optional().meta({
+    default: false,
+    description: 'At the end, the loss of a fixed text with the adapter and without it',
+  }),
   pool: z
     .string()
-    .regex(/^[a-z0-9][a-z0-9-]{0,62}$/, 'may have lower-case letters, digits and "-"')
+    .regex(POOL_NAME, POOL_NAME_RULE)
     .optional()
-    .meta({ default: 'default', description: 'Workers that may take the job' }),
+    .meta({ default: 'default', description: 'Worker pool that runs the job' }),
   priority: z
     .int()
     .min(1)
     .max(1000)
     .optional()
-    .meta({ default: 100, description: 'Lower runs first' }),
+    .meta({ default: 100, description: 'Jobs with a lower number run first' }),
 });
 export type GraftOptions = z.infer<typeof GraftOptions>;
 
@@ -118,10 +79,21 @@ const Peft = z.looseObject({ peft_type: z.string() }).superRefine((peft, context
   context.addIssue({ code: 'custom', message });
 });
 
-const supervised = z.strictObject({
-  type: z.literal('supervised'),
-  supervised: z.strictObject({ hyperparameters: Hyperparameters.optional() }).optional(),
-});
+const method = <M extends FineTuningMethod>(name: M) =>
+  z.strictObject({ hyperparameters: METHOD_HYPERPARAMETERS[name].optional() }).optional();
+
+const Method = z
+  .strictObject({
+    type: z.enum(FINE_TUNING_METHODS),
+    supervised: method('supervised'),
+    dpo: method('dpo'),
+  })
+  .superRefine(({ type, ...of }, context) => {
+    const other = Object.keys(of).find((name) => name !== type);
+    if (other === undefined) return;
+    const message = `requires method.type ${other}, but method.type is ${type}`;
+    context.addIssue({ code: 'custom', path: [other], message });
+  });
 
 export const CreateJob = z.strictObject({
   model: z.string().min(1).max(LONGEST_NAME),
@@ -130,16 +102,21 @@ export const CreateJob = z.strictObject({
   suffix: z.string().min(1).max(64).nullish(),
   seed: z.int().min(0).max(2147483647).nullish(),
   metadata: z.record(z.string().max(64), z.string().max(512)).nullish(),
-  integrations: z
-    .array(z.unknown())
-    .max(0, 'integrations are not supported; leave the list out')
-    .nullish(),
+  integrations: JobIntegrations.nullish(),
   hyperparameters: Hyperparameters.nullish(),
-  method: supervised.nullish(),
+  method: Method.nullish(),
   peft: Peft.nullable().optional(),
   graft: GraftOptions.nullish(),
 });
 export type CreateJob = z.infer<typeof CreateJob>;
+
+/** OpenAI's hyperparameters as they were asked for: its method's, or those of the field that it has deprecated. */
+export function hyperparametersOf({
+  method,
+  hyperparameters,
+}: Pick<CreateJob, 'hyperparameters' | 'method'>): Hyperparameters {
+  return (method && method[method.type]?.hyperparameters) ?? hyperparameters ?? {};
+}
 
 /** What a value has too much of; null if nothing. */
 function excess(value: unknown): string | null {
@@ -154,7 +131,7 @@ function excess(value: unknown): string | null {
   if (tooMany) return tooMany;
   for (const [i, entry] of names.entries()) {
     const tooLong = typeof entry === 'string' ? most(name, 'characters', entry.length) : null;
-    if (tooLong) return `${isList ? `entry ${i + 1}` : 'names in it'} ${tooLong}`;
+    if (tooLong) return `${isList ? `entry ${i + 1}` : 'a name in it'} ${tooLong}`;
   }
   return null;
 }

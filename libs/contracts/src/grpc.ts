@@ -1,7 +1,23 @@
-/** The generated gRPC messages, service and client. `npm run generate` remakes them from proto/. */
+/** The generated gRPC messages, services and clients. `npm run generate` remakes them from proto/. */
 export * from './gen/graft/worker/v1/worker.js';
+export {
+  AskRequest,
+  AskResponse,
+  GatewayServiceClient,
+  GatewayServiceService,
+  SendRequest,
+  SendResponse,
+  type GatewayServiceServer,
+} from './gen/graft/gateway/v1/gateway.js';
+export {
+  ExternalScalerClient,
+  ExternalScalerService,
+  type ExternalScalerServer,
+  type IsActiveResponse,
+  type ScaledObjectRef,
+} from './gen/externalscaler/externalscaler.js';
 
 /** Versions of the worker protocol this build speaks; a worker outside them is refused in words. */
-export const PROTOCOL = { min: 2, max: 2 } as const;
+export const PROTOCOL = { min: 3, max: 3 } as const;
 /** Bytes per chunk when a blob travels. */
 export const BLOB_CHUNK_BYTES = 256 * 1024;

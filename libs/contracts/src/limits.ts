@@ -7,3 +7,6 @@ export const MAX_FRAME_BYTES = 1024 * 1024;
 export const MAX_MESSAGE_BYTES = 4 * 1024 * 1024;
 /** A JSON body as the API reads it: more than it takes, so that it can say in words what is too large. */
 export const MAX_BODY_BYTES = 4 * 1024 * 1024;
+
+/** Of a line of a training file, its newline not counted. */
+export const MAX_LINE_BYTES = 1_048_576;

@@ -1,4 +1,11 @@
 // The objects of the OpenAI wire contract as Graft serves them. Times are unix seconds.
+import { OperationObject } from './adapter-operation.js';
+import { FINE_TUNING_METHODS } from './create-job.js';
+import { JobIntegrationObject } from './integrations.js';
+import { JOB_STATUSES } from './job-status.js';
+import { TrainingOptions } from './training-options.js';
+
+import { z } from 'zod';
 
 export interface Page<T> {
   readonly object: 'list';
@@ -8,209 +15,484 @@ export interface Page<T> {
   readonly last_id?: string | null;
 }
 
-export type JobStatus =
-  'validating_files' | 'queued' | 'running' | 'succeeded' | 'failed' | 'cancelled' | 'paused';
-
-export const TERMINAL_STATUSES: readonly JobStatus[] = ['succeeded', 'failed', 'cancelled'];
-
-export interface FileObject {
+/** Answer of a DELETE. */
+export interface Deleted<Kind extends string = string> {
   readonly id: string;
-  readonly object: 'file';
-  readonly bytes: number;
-  readonly created_at: number;
-  readonly filename: string;
-  readonly purpose: string;
-  readonly status: 'uploaded' | 'processed' | 'error';
-  readonly status_details?: string | null;
-  readonly expires_at?: number;
-  /** What the check of training data found; absent for other files. */
-  readonly graft?: FileReport;
+  readonly object: Kind;
+  readonly deleted: true;
 }
 
-/** What an upload with purpose fine-tune holds. No base is known yet, so records and bytes are counted, not tokens. */
-export interface FileReport {
-  readonly records: number;
-  /** Why it cannot be used: a sentence for each of the first twenty reasons, with the lines it is true of. */
-  readonly problems: readonly string[];
-  /** Records of each format: `messages`, `prompt_completion`, `text`. More than one key: a mixture. */
-  readonly formats: Readonly<Record<string, number>>;
-  /** Records that say the same as an earlier one, and the lines of the first twenty. */
-  readonly duplicates: number;
-  readonly duplicate_lines: readonly number[];
-  /** Fields that training does not read, and how many records have them. */
-  readonly ignored_fields: Readonly<Record<string, number>>;
-  readonly longest_line: { readonly line: number; readonly bytes: number } | null;
-  /** What was read when it was not JSON Lines of one of the formats: `csv`, `json`, `sharegpt`, `alpaca`, `parquet`. */
-  readonly converted_from: string | null;
-  /** A sentence each, for people. */
-  readonly warnings: readonly string[];
-}
+export const JobStatus = z.enum(JOB_STATUSES).meta({
+  id: 'JobStatus',
+  description:
+    "OpenAI's `validating_files` is not among them: files are checked when they are uploaded, and for the base in the request that creates the job, so that a job begins in `queued`.",
+});
+export type JobStatus = z.infer<typeof JobStatus>;
 
-/** What a training or validation file is for one base: found when a job is created, or asked for by a preview. */
-export interface DataReport {
-  readonly examples: number;
-  /** Tokens of one pass, as cut; extrapolated from a sample where `sampled`. */
-  readonly tokens: number;
-  readonly supervised_tokens: number;
-  readonly sampled: boolean;
-  /** Tokens of the longest example before cutting (of those looked at), and where examples are cut. */
-  readonly longest: number;
-  readonly max_seq_len: number;
-  /** Examples cut at their end, and the lines of the first twenty. None has lost all it teaches: those are refused. */
-  readonly cut: number;
-  readonly cut_lines: readonly number[];
-  readonly duplicates: number;
-  /** Examples that the training file has, too; of a validation file. */
-  readonly overlap: number;
-  readonly formats: Readonly<Record<string, number>>;
-  /** Fields that this base's template does not use (such as `tools`), and how many records have them. */
-  readonly ignored_fields: Readonly<Record<string, number>>;
-  /** A sentence each, for people. */
-  readonly warnings: readonly string[];
-}
+export const FileTask = z
+  .object({
+    task: z.string(),
+    fits: z.boolean(),
+    problem: z
+      .string()
+      .nullable()
+      .describe(
+        'The first record that it cannot learn from, and why: "line 3: …"; null where it fits.',
+      ),
+  })
+  .meta({ id: 'FileTask', description: 'Whether a task can learn from every record of a file.' });
+export type FileTask = z.infer<typeof FileTask>;
 
-/** Something about a run that its owner should know, such as divergence; also an event of level warn. */
-export interface JobWarning {
-  /** `loss_at_chance`, `zero_gradient`, `overfitting`, … */
-  readonly code: string;
-  readonly message: string;
-  readonly step: number | null;
-}
+export const FileReport = z
+  .object({
+    records: z.number(),
+    problems: z
+      .array(z.string())
+      .readonly()
+      .describe(
+        'Why it cannot be used: a sentence for each of the first twenty reasons, with the lines it is true of.',
+      ),
+    tasks: z
+      .exactOptional(z.array(FileTask).readonly())
+      .describe(
+        'Whether each task can learn from it; absent of a file that was checked by an older build.',
+      ),
+    checked_as: z
+      .exactOptional(z.string())
+      .describe('The task whose formats and problems these are.'),
+    formats: z
+      .record(z.string(), z.number())
+      .readonly()
+      .describe(
+        'Records of each format: `messages`, `prompt_completion`, `text`, … More than one key: a mixture.',
+      ),
+    duplicates: z
+      .number()
+      .describe('Records that say the same as an earlier one, and the lines of the first twenty.'),
+    duplicate_lines: z.array(z.number()).readonly(),
+    ignored_fields: z
+      .record(z.string(), z.number())
+      .readonly()
+      .describe('Fields that training does not read, and how many records have them.'),
+    longest_line: z.object({ line: z.number(), bytes: z.number() }).nullable(),
+    converted_from: z
+      .string()
+      .nullable()
+      .describe(
+        'What was read when it was not JSON Lines of one of the formats: `csv`, `json`, `sharegpt`, `alpaca`, `parquet`, `arrow` (and folders of datasets).',
+      ),
+    warnings: z.array(z.string()).readonly().describe('A sentence each, for people.'),
+  })
+  .meta({
+    id: 'FileReport',
+    description:
+      'What an upload with purpose fine-tune holds. No base is known yet, so records and bytes are counted, not tokens.',
+  });
+export type FileReport = z.infer<typeof FileReport>;
 
-/** The lowest validation loss so far and its step: of samples and of the whole file alike, the earliest of equal ones. */
-export interface JobBest {
-  readonly step: number;
-  readonly valid_loss: number;
-}
+export const FileObject = z
+  .object({
+    id: z.string(),
+    object: z.literal('file'),
+    bytes: z.number(),
+    created_at: z.number(),
+    filename: z.string(),
+    purpose: z.string(),
+    status: z.enum(['uploaded', 'processed', 'error']),
+    status_details: z.exactOptional(z.string().nullable()),
+    expires_at: z.exactOptional(z.number()),
+    graft: z
+      .exactOptional(FileReport)
+      .describe('What the check of training data found; absent for other files.'),
+  })
+  .meta({ id: 'FileObject' });
+export type FileObject = z.infer<typeof FileObject>;
 
-export interface JobError {
-  readonly code: string;
-  readonly message: string;
-  readonly param: string | null;
-}
+export const DataReport = z
+  .object({
+    examples: z.number(),
+    tokens: z
+      .number()
+      .describe('Tokens of one pass, as cut; extrapolated from a sample where `sampled`.'),
+    supervised_tokens: z.number(),
+    sampled: z.boolean(),
+    longest: z
+      .number()
+      .describe(
+        'Tokens of the longest example before cutting (of those looked at), and where examples are cut.',
+      ),
+    max_seq_len: z.number(),
+    cut: z
+      .number()
+      .describe(
+        'Examples cut at their end, and the lines of the first twenty. None has lost all it teaches: those are refused.',
+      ),
+    cut_lines: z.array(z.number()).readonly(),
+    duplicates: z.number(),
+    overlap: z.number().describe('Examples that the training file has, too; of a validation file.'),
+    formats: z.record(z.string(), z.number()).readonly(),
+    ignored_fields: z
+      .record(z.string(), z.number())
+      .readonly()
+      .describe(
+        "Fields that this base's template does not use (such as `tools`), and how many records have them.",
+      ),
+    warnings: z.array(z.string()).readonly().describe('A sentence each, for people.'),
+  })
+  .meta({
+    id: 'DataReport',
+    description:
+      'What a training or validation file is for one base: found when a job is created, or asked for by a preview.',
+  });
+export type DataReport = z.infer<typeof DataReport>;
 
-/** Fields of Graft's own on a job (beside the echo of the request's `graft`). */
-export interface JobGraft {
-  readonly [option: string]: unknown;
-  /** What the job waits for or does: a code and one sentence. */
-  readonly phase: { readonly code: string; readonly message: string };
-  readonly progress: {
-    readonly step: number;
-    readonly total_steps: number | null;
-    readonly tokens_per_second: number | null;
-    readonly eta_seconds: number | null;
-  };
-  readonly attempts: readonly JobAttempt[];
-  readonly started_at: number | null;
-  readonly pool: string;
-  readonly priority: number;
-  readonly trainable_parameters: number | null;
-  readonly total_parameters: number | null;
-  readonly train_loss: number | null;
-  readonly valid_loss: number | null;
-  /** At most 60 losses over the whole run, for a sparkline. */
-  readonly sparkline: readonly number[];
-  /** What the training file is for this base; null where it was not looked at. */
-  readonly data: DataReport | null;
-  /** The lowest validation loss so far and its step. */
-  readonly best: JobBest | null;
-  /** Seconds in which attempts trained (from their first step's beginning to their end); waiting is not in it. */
-  readonly training_seconds: number;
-  /** Of a running job: seconds since its worker was last heard, by the database's clock; null under two heartbeats. */
-  readonly worker_silent_seconds: number | null;
-  /** Each code once, over all attempts. */
-  readonly warnings: readonly JobWarning[];
-}
+export const JobWarning = z
+  .object({
+    code: z.string().describe('`loss_at_chance`, `zero_gradient`, `overfitting`, …'),
+    message: z.string(),
+    step: z.number().nullable(),
+  })
+  .meta({
+    id: 'JobWarning',
+    description:
+      'Something about a run that its owner should know, such as divergence; also an event of level warn.',
+  });
+export type JobWarning = z.infer<typeof JobWarning>;
 
-export interface JobAttempt {
-  readonly epoch: number;
-  readonly worker: string | null;
-  readonly started_at: number | null;
-  readonly ended_at: number | null;
-  /** null while it runs, else done, cancelled, drained or an exit class. */
-  readonly outcome: string | null;
-  readonly from_step: number;
-}
+export const JobBest = z.object({ step: z.number(), valid_loss: z.number() }).meta({
+  id: 'JobBest',
+  description:
+    'The lowest validation loss so far and its step: of samples and of the whole file alike, the earliest of equal ones.',
+});
+export type JobBest = z.infer<typeof JobBest>;
 
-export interface JobObject {
-  readonly object: 'fine_tuning.job';
-  readonly id: string;
-  readonly created_at: number;
-  readonly finished_at: number | null;
-  readonly model: string;
-  readonly fine_tuned_model: string | null;
-  readonly organization_id: string;
-  readonly status: JobStatus;
-  readonly hyperparameters: {
-    readonly batch_size: number | 'auto';
-    readonly learning_rate_multiplier: number | 'auto';
-    readonly n_epochs: number | 'auto';
-  };
-  readonly method: unknown;
-  readonly training_file: string;
-  readonly validation_file: string | null;
-  readonly result_files: readonly string[];
-  readonly trained_tokens: number | null;
-  readonly error: JobError | null;
-  readonly seed: number;
-  readonly estimated_finish: number | null;
-  readonly integrations: readonly unknown[] | null;
-  readonly metadata: Readonly<Record<string, string>> | null;
-  readonly user_provided_suffix: string | null;
-  readonly peft: Readonly<Record<string, unknown>> | null;
-  readonly graft: JobGraft;
-}
+export const JobScore = z.object({ step: z.number(), eval_score: z.number() }).meta({
+  id: 'JobScore',
+  description: "The best score that the job's eval gave a checkpoint, the earliest of equal ones.",
+});
+export type JobScore = z.infer<typeof JobScore>;
 
-export interface JobEventObject {
-  readonly object: 'fine_tuning.job.event';
-  readonly id: string;
-  readonly created_at: number;
-  readonly level: 'info' | 'warn' | 'error';
-  readonly message: string;
-  readonly type: 'message' | 'metrics';
-  readonly data: Readonly<Record<string, unknown>> | null;
-}
+export const JobForgetting = z
+  .object({
+    loss: z.number().describe('With what was trained,'),
+    base_loss: z.number().describe('and of the base alone.'),
+  })
+  .meta({
+    id: 'JobForgetting',
+    description: 'The loss of a fixed text that no job trains on, measured at the end.',
+  });
+export type JobForgetting = z.infer<typeof JobForgetting>;
 
-export interface CheckpointObject {
-  readonly object: 'fine_tuning.job.checkpoint';
-  readonly id: string;
-  readonly created_at: number;
-  readonly fine_tuning_job_id: string;
-  readonly fine_tuned_model_checkpoint: string;
-  readonly step_number: number;
-  readonly metrics: Readonly<Record<string, number>>;
-  readonly graft: {
-    /** Whether it holds an adapter to use and to download; not after full fine-tuning. */
-    readonly usable: boolean;
-    /** Of the adapter. */
-    readonly bytes: number;
-    /** Whether it is the one with the lowest validation loss, measured at its own step, of those that are kept. */
-    readonly best: boolean;
-  };
-}
+export const JobError = z
+  .object({ code: z.string(), message: z.string(), param: z.string().nullable() })
+  .meta({ id: 'JobError' });
+export type JobError = z.infer<typeof JobError>;
 
-export interface ModelObject {
-  readonly id: string;
-  readonly object: 'model';
-  readonly created: number;
-  readonly owned_by: string;
-  readonly graft?: {
-    readonly kind: 'base' | 'adapter' | 'full';
-    /** Model family ("llama") of a base; null while it is being imported. */
-    readonly family: string | null;
-    readonly base: string | null;
-    readonly job: string | null;
-    readonly status: 'importing' | 'ready' | 'error';
-    readonly status_details: string | null;
-    /** 0..1 while importing. */
-    readonly progress: number | null;
-    readonly parameters: number | null;
-    readonly bytes: number;
-    readonly source: string | null;
-    readonly files: readonly {
-      readonly name: string;
-      readonly size: number;
-      readonly sha256: string;
-    }[];
-  };
-}
+export const JobAttempt = z
+  .object({
+    number: z.number(),
+    worker: z.string().nullable(),
+    started_at: z.number().nullable(),
+    ended_at: z.number().nullable(),
+    outcome: z
+      .string()
+      .nullable()
+      .describe('null while it runs, else done, cancelled, drained or an exit class.'),
+    from_step: z.number(),
+  })
+  .meta({ id: 'JobAttempt' });
+export type JobAttempt = z.infer<typeof JobAttempt>;
+
+export const JobGraft = z
+  .object({
+    ...TrainingOptions.partial().shape,
+    init_adapter: z.exactOptional(z.string()),
+    eval: z.exactOptional(z.string()),
+    measure_forgetting: z.exactOptional(z.boolean()),
+    operation: OperationObject.nullable().describe(
+      'What the job makes of adapters instead of training, and of which; null where it trains.',
+    ),
+    phase: z
+      .object({ code: z.string(), message: z.string() })
+      .describe('What the job waits for or does: a code and one sentence.'),
+    progress: z.object({
+      step: z.number(),
+      total_steps: z.number().nullable(),
+      tokens_per_second: z.number().nullable(),
+      eta_seconds: z.number().nullable(),
+    }),
+    attempts: z.array(JobAttempt).readonly(),
+    started_at: z.number().nullable(),
+    pool: z.string(),
+    priority: z.number(),
+    queue_position: z
+      .number()
+      .nullable()
+      .describe(
+        'Of a job that waits: its place, 1 is the next, and how many wait in its pool; null where it may not start.',
+      ),
+    queue_length: z.number().nullable(),
+    estimated_start: z
+      .number()
+      .nullable()
+      .describe(
+        'When it will start, and the earliest and latest; null where nothing like the jobs before it has run yet.',
+      ),
+    estimated_start_range: z.tuple([z.number(), z.number()]).readonly().nullable(),
+    trainable_parameters: z.number().nullable(),
+    total_parameters: z.number().nullable(),
+    train_loss: z.number().nullable(),
+    valid_loss: z.number().nullable(),
+    sparkline: z
+      .array(z.number())
+      .readonly()
+      .describe('At most 60 losses over the whole run, for a sparkline.'),
+    data: DataReport.nullable().describe(
+      'What the training file is for this base; null where it was not looked at.',
+    ),
+    best: JobBest.nullable().describe('The lowest validation loss so far and its step.'),
+    best_score: JobScore.nullable().describe('Null where no checkpoint has a score.'),
+    training_seconds: z
+      .number()
+      .describe(
+        "Seconds in which attempts trained (from their first step's beginning to their end); waiting is not in it.",
+      ),
+    worker_silent_seconds: z
+      .number()
+      .nullable()
+      .describe(
+        "Of a running job: seconds since its worker was last heard, by the database's clock; null under two heartbeats.",
+      ),
+    process: z
+      .string()
+      .nullable()
+      .describe('Name of the trainer process that it trains in; null while it does not.'),
+    shares_with: z
+      .object({ jobs: z.array(z.string()).readonly(), others: z.number() })
+      .nullable()
+      .describe(
+        'The other jobs in that process: those of the same project by id, those of others counted.',
+      ),
+    alone: z
+      .boolean()
+      .describe(
+        'Whether its next attempt has a process for itself: it may have been what ended two of them.',
+      ),
+    waited_seconds: z
+      .number()
+      .describe(
+        'Seconds, over all attempts, in which the process worked for others while the job waited.',
+      ),
+    warnings: z.array(JobWarning).readonly().describe('Each code once, over all attempts.'),
+    name: z
+      .string()
+      .nullable()
+      .describe('What it was renamed to; null: it goes by `user_provided_suffix`.'),
+    tags: z.array(z.string()).readonly(),
+    note: z.string().nullable(),
+    archived: z.boolean().describe('Whether lists leave it out unless they are asked.'),
+    restorable_until: z
+      .number()
+      .nullable()
+      .describe('Of a deleted job: until when it can be restored; null of all others.'),
+    forgetting: JobForgetting.nullable().describe(
+      'Where `measure_forgetting` asks for it, once it is done.',
+    ),
+    sweep: z
+      .object({ id: z.string(), trial: z.number() })
+      .nullable()
+      .describe('The sweep that it is a trial of.'),
+  })
+  .meta({
+    id: 'JobGraft',
+    description:
+      "Fields of Graft's own on a job, the request's `graft` with every default among them.",
+  });
+export type JobGraft = z.infer<typeof JobGraft>;
+
+export const JobHyperparameters = z
+  .object({
+    batch_size: z.union([z.number(), z.literal('auto')]),
+    learning_rate_multiplier: z.union([z.number(), z.literal('auto')]),
+    n_epochs: z.union([z.number(), z.literal('auto')]),
+  })
+  .meta({ id: 'JobHyperparameters' });
+export type JobHyperparameters = z.infer<typeof JobHyperparameters>;
+
+export const JobMethod = z
+  .object({
+    type: z.enum(FINE_TUNING_METHODS),
+    supervised: z.exactOptional(z.object({ hyperparameters: JobHyperparameters })),
+    dpo: z.exactOptional(
+      z.object({ hyperparameters: JobHyperparameters.extend({ beta: z.number() }) }),
+    ),
+  })
+  .meta({
+    id: 'JobMethod',
+    description: "OpenAI's method of fine-tuning, with its hyperparameters under its name.",
+  });
+export type JobMethod = z.infer<typeof JobMethod>;
+
+export const JobObject = z
+  .object({
+    object: z.literal('fine_tuning.job'),
+    id: z.string(),
+    created_at: z.number(),
+    finished_at: z.number().nullable(),
+    model: z.string(),
+    fine_tuned_model: z.string().nullable(),
+    organization_id: z.string(),
+    status: JobStatus,
+    hyperparameters: JobHyperparameters.nullable().describe(
+      'Null unless the method is supervised; `method` has them always.',
+    ),
+    method: JobMethod,
+    training_file: z.string().nullable().describe('Null of an operation on adapters.'),
+    validation_file: z.string().nullable(),
+    result_files: z.array(z.string()).readonly(),
+    trained_tokens: z.number().nullable(),
+    error: JobError.nullable(),
+    seed: z.number(),
+    estimated_finish: z.number().nullable(),
+    integrations: z.array(JobIntegrationObject).readonly().nullable(),
+    metadata: z.record(z.string(), z.string()).readonly().nullable(),
+    user_provided_suffix: z.string().nullable(),
+    peft: z.record(z.string(), z.unknown()).readonly().nullable(),
+    graft: JobGraft,
+  })
+  .meta({ id: 'JobObject' });
+export type JobObject = z.infer<typeof JobObject>;
+
+export const DeletedJobObject = z
+  .object({
+    id: z.string(),
+    object: z.literal('fine_tuning.job'),
+    deleted: z.literal(true),
+    graft: z.object({ restorable_until: z.number() }),
+  })
+  .meta({
+    id: 'DeletedJobObject',
+    description: 'A job that was deleted with its results; until then it can be restored.',
+  });
+export type DeletedJobObject = z.infer<typeof DeletedJobObject>;
+
+export const EventKind = z
+  .enum(['step', 'evaluation', 'checkpoint', 'attempt', 'paused', 'resumed'])
+  .meta({
+    id: 'EventKind',
+    description:
+      'What an event is, where a program may want to know: a step, an evaluation, a saved checkpoint, an attempt that begins to train, the job paused or queued again after a pause.',
+  });
+export type EventKind = z.infer<typeof EventKind>;
+
+export const JobEventObject = z
+  .object({
+    object: z.literal('fine_tuning.job.event'),
+    id: z.string(),
+    created_at: z.number(),
+    level: z.enum(['info', 'warn', 'error']),
+    message: z.string(),
+    type: z.enum(['message', 'metrics']),
+    data: z.record(z.string(), z.unknown()).readonly().nullable(),
+    graft: z.object({ kind: EventKind.nullable() }),
+  })
+  .meta({ id: 'JobEventObject' });
+export type JobEventObject = z.infer<typeof JobEventObject>;
+
+export const UploadObject = z
+  .object({
+    object: z.literal('upload'),
+    id: z.string(),
+    bytes: z.number().describe('Of the whole file.'),
+    created_at: z.number(),
+    expires_at: z.number(),
+    filename: z.string(),
+    purpose: z.string(),
+    status: z.enum(['pending', 'completed', 'cancelled', 'expired']),
+    file: FileObject.nullable(),
+    graft: z.object({
+      parts: z
+        .array(z.object({ id: z.string(), bytes: z.number(), sha256: z.string() }))
+        .readonly()
+        .describe('Those that have arrived, in that order; none once it is not pending.'),
+    }),
+  })
+  .meta({ id: 'UploadObject' });
+export type UploadObject = z.infer<typeof UploadObject>;
+
+export const UploadPartObject = z
+  .object({
+    object: z.literal('upload.part'),
+    id: z.string(),
+    created_at: z.number(),
+    upload_id: z.string(),
+    graft: z.object({ sha256: z.string() }),
+  })
+  .meta({ id: 'UploadPartObject' });
+export type UploadPartObject = z.infer<typeof UploadPartObject>;
+
+export const CheckpointObject = z
+  .object({
+    object: z.literal('fine_tuning.job.checkpoint'),
+    id: z.string(),
+    created_at: z.number(),
+    fine_tuning_job_id: z.string(),
+    fine_tuned_model_checkpoint: z.string(),
+    step_number: z.number(),
+    metrics: z.record(z.string(), z.number()).readonly(),
+    graft: z.object({
+      usable: z
+        .boolean()
+        .describe(
+          'Whether it holds an adapter to use and to download; not after full fine-tuning.',
+        ),
+      bytes: z.number().describe('Of the adapter.'),
+      best: z
+        .boolean()
+        .describe(
+          "Whether it is the one with the best score of the job's eval, or else the lowest validation loss, measured at its own step, of those that are kept.",
+        ),
+    }),
+  })
+  .meta({ id: 'CheckpointObject' });
+export type CheckpointObject = z.infer<typeof CheckpointObject>;
+
+export const ModelUse = z.enum(['chat', 'embed', 'classify']).meta({
+  id: 'ModelUse',
+  description: 'By `POST /chat/completions`, `POST /embeddings` or `POST /classify`.',
+});
+export type ModelUse = z.infer<typeof ModelUse>;
+
+export const ModelObject = z
+  .object({
+    id: z.string(),
+    object: z.literal('model'),
+    created: z.number(),
+    owned_by: z.string(),
+    graft: z.exactOptional(
+      z.object({
+        kind: z
+          .enum(['base', 'adapter', 'full', 'export'])
+          .describe('`export`: files for other programs, to download.'),
+        family: z
+          .string()
+          .nullable()
+          .describe('Model family ("llama") of a base; null while it is being imported.'),
+        base: z.string().nullable(),
+        job: z.string().nullable(),
+        task: z.string().nullable().describe('Task of that job.'),
+        uses: z.array(ModelUse).readonly().describe('Empty while it is being imported.'),
+        status: z.enum(['importing', 'ready', 'error']),
+        status_details: z.string().nullable(),
+        progress: z.number().nullable().describe('0..1 while importing.'),
+        parameters: z.number().nullable(),
+        bytes: z.number(),
+        source: z.string().nullable(),
+        files: z
+          .array(z.object({ name: z.string(), size: z.number(), sha256: z.string() }))
+          .readonly(),
+      }),
+    ),
+  })
+  .meta({ id: 'ModelObject' });
+export type ModelObject = z.infer<typeof ModelObject>;

@@ -1,33 +1,51 @@
 import type { z } from 'zod';
 
 const KINDS: Readonly<Record<string, string>> = {
-  string: 'text',
+  string: 'a string',
   number: 'a number',
-  int: 'a whole number',
+  int: 'an integer',
   boolean: 'true or false',
-  array: 'a list',
+  array: 'an array',
   object: 'an object',
   record: 'an object',
 };
 
+/** What zod says of a union whose branches differ by one key. */
+interface DiscriminatedUnion {
+  readonly discriminator?: string;
+  readonly options?: readonly string[];
+}
+
 type RawIssue = Parameters<z.core.$ZodErrorMap>[0];
 
 function size(issue: RawIssue & { readonly origin: string }, limit: string, at: unknown): string {
-  if (issue.origin === 'string') return `must have ${limit} ${String(at)} characters`;
-  if (issue.origin === 'array') return `must have ${limit} ${String(at)} entries`;
-  return `must be ${limit} ${String(at)}`;
+  const most = `${limit} ${typeof at === 'number' ? grouped(at) : String(at)}`;
+  const { length } = issue.input as { readonly length?: number };
+  if (issue.origin === 'string') return `must have ${most} characters, got ${length}`;
+  if (issue.origin === 'array') return `must have ${most} entries, got ${length}`;
+  return `must be ${most}, got ${shown(issue.input)}`;
+}
+
+/** A value of a request, for a message about it. */
+function shown(value: unknown): string {
+  if (Array.isArray(value)) return 'an array';
+  if (typeof value === 'object' && value !== null) return 'an object';
+  return shorten(JSON.stringify(value) ?? String(value), 100);
 }
 
 /** The beginning of a text that may be of any length, and how much was left out. */
 export function shorten(text: string, most: number): string {
   if (text.length <= most) return text;
-  // Half a surrogate pair is no character.
+  // Half a surrogate pair is not a character.
   const begin = text.slice(0, most).replace(/[\uD800-\uDBFF]$/, '');
-  return `${begin}… (${grouped(text.length - most)} characters more)`;
+  return `${begin}… (${grouped(text.length - most)} more characters)`;
 }
 
 /** A whole number with its digits in groups of three. */
 export const grouped = (value: number): string => value.toLocaleString('en-US');
+
+export const gigabytes = (bytes: number): string =>
+  bytes < 0.95e9 ? `${Math.round(bytes / 1e6)} MB` : `${(bytes / 1e9).toFixed(1)} GB`;
 
 /** What is wrong with a value, in words for the person who typed it; the `error` of a safeParse. */
 export const plainWords: z.core.$ZodErrorMap = (issue) => {
@@ -35,17 +53,25 @@ export const plainWords: z.core.$ZodErrorMap = (issue) => {
     case 'invalid_type': // a field left out is told apart by zod's own message
       return issue.input === undefined || !KINDS[issue.expected]
         ? undefined
-        : `must be ${KINDS[issue.expected]}`;
+        : `must be ${KINDS[issue.expected]}, got ${shown(issue.input)}`;
     case 'too_small':
-      return issue.origin === 'string' && Number(issue.minimum) === 1
+      return ['string', 'array'].includes(issue.origin) && Number(issue.minimum) === 1
         ? 'must not be empty'
-        : size(issue, issue.inclusive === false ? 'more than' : 'at least', issue.minimum);
+        : size(issue, issue.inclusive === false ? 'greater than' : 'at least', issue.minimum);
     case 'too_big':
       return size(issue, issue.inclusive === false ? 'less than' : 'at most', issue.maximum);
     case 'invalid_value':
-      return `must be ${issue.values.length > 1 ? 'one of ' : ''}${issue.values.map(String).join(', ')}`;
+      return `must be ${issue.values.length > 1 ? 'one of ' : ''}${issue.values.map(String).join(', ')}; got ${shown(issue.input)}`;
     case 'invalid_format':
-      return issue.format === 'regex' ? `must match ${issue.pattern ?? ''}` : undefined;
+      return issue.format === 'regex'
+        ? `must match ${issue.pattern ?? ''}, got ${shown(issue.input)}`
+        : undefined;
+    case 'invalid_union': {
+      const { discriminator: key, options, input } = issue as RawIssue & DiscriminatedUnion;
+      if (key === undefined || !options) return `is not valid, got ${shown(input)}`;
+      const given = (input as Readonly<Record<string, unknown>> | null)?.[key];
+      return `must be one of ${options.join(', ')}; got ${given === undefined ? 'nothing' : shown(given)}`;
+    }
     default:
       return undefined;
   }

@@ -24,7 +24,7 @@ namespace graft {
 //   bool              4, 0 or 1
 //   string            5, index of an interned string
 //   list              6, n, n items
-//   tensor out        7, handle, scalar type, device index (-1 = cpu), ndim, sizes...
+//   tensor out        7, handle, scalar type, device index (-1 = cpu, -2 = meta), ndim, sizes...
 // One exchange costs no Node-API call per argument, which is most of what a call would cost otherwise.
 enum Tag : int { kNone, kDefault, kTensor, kNumber, kBool, kString, kList, kTensorOut };
 

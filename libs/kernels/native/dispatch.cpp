@@ -242,6 +242,12 @@ size_t needed(const IValue& value) {
   return 2;
 }
 
+// -1 = cpu, -2 = meta, else the index of a CUDA device
+double device_number(const at::Tensor& tensor) {
+  if (tensor.is_cpu()) return -1;
+  return tensor.is_meta() ? -2 : tensor.device().index();
+}
+
 double* put_value(Addon& addon, const IValue& value, double* out) {
   if (value.isTensor()) {
     const at::Tensor& tensor = value.toTensor();
@@ -252,7 +258,7 @@ double* put_value(Addon& addon, const IValue& value, double* out) {
     *out++ = kTensorOut;
     *out++ = addon.put(tensor);
     *out++ = static_cast<double>(tensor.scalar_type());
-    *out++ = tensor.is_cpu() ? -1 : tensor.device().index();
+    *out++ = device_number(tensor);
     *out++ = static_cast<double>(tensor.dim());
     for (const int64_t size : tensor.sizes()) *out++ = static_cast<double>(size);
     return out;

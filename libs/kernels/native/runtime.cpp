@@ -4,7 +4,14 @@
 #include <ATen/Context.h>
 #include <ATen/Parallel.h>
 #include <ATen/Version.h>
+#include <ATen/detail/CUDAHooksInterface.h>
 #include <torch/version.h>
+
+// libtorch tells what its caching allocator holds, for every device alike, since 2.10
+#if TORCH_VERSION_MAJOR > 2 || TORCH_VERSION_MINOR >= 10
+#define GRAFT_DEVICE_MEMORY 1
+#include <c10/core/CachingDeviceAllocator.h>
+#endif
 
 #include <malloc.h>
 
@@ -59,6 +66,28 @@ Napi::Value live(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), static_cast<double>(addon(info).live()));
 }
 
+Napi::Value devices(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(), at::hasCUDA() ? at::detail::getCUDAHooks().getNumGPUs() : 0);
+}
+
+// device_memory(index) -> [allocated, peak, free, total] in bytes of a CUDA device, or null where libtorch cannot tell
+Napi::Value device_memory(const Napi::CallbackInfo& info) {
+#ifdef GRAFT_DEVICE_MEMORY
+  const auto index = static_cast<c10::DeviceIndex>(info[0].As<Napi::Number>().Int32Value());
+  c10::DeviceAllocator* allocator = at::getDeviceAllocator(at::kCUDA);
+  if (!allocator->initialized()) return info.Env().Null();
+  const auto held = allocator->getDeviceStats(index).reserved_bytes[0];
+  const auto [free, total] = allocator->getMemoryInfo(index);
+  const double numbers[] = {static_cast<double>(held.current), static_cast<double>(held.peak),
+                            static_cast<double>(free), static_cast<double>(total)};
+  Napi::Array out = Napi::Array::New(info.Env());
+  for (const double number : numbers) out.Set(out.Length(), number);
+  return out;
+#else
+  return info.Env().Null();
+#endif
+}
+
 // The value of `key=` in libtorch's own description of its build.
 std::string configured(const std::string& key) {
   const std::string config = at::show_config();
@@ -91,6 +120,8 @@ void init_runtime(Napi::Object& exports) {
   define<threads>(exports, "threads");
   define<trim>(exports, "trim");
   define<live>(exports, "live");
+  define<devices>(exports, "devices");
+  define<device_memory>(exports, "deviceMemory");
   define<build>(exports, "build");
 }
 

@@ -51,7 +51,7 @@ size_t byte_count(const std::vector<int64_t>& shape, at::ScalarType type) {
   return bytes;
 }
 
-// from_bytes(Uint8Array, shape, scalar type) -> handle; copies
+// from_bytes(Uint8Array, shape, scalar type, device) -> handle; copies
 Napi::Value from_bytes(const Napi::CallbackInfo& info) {
   const auto bytes = info[0].As<Napi::Uint8Array>();
   const auto shape = shape_argument(info[1]);
@@ -62,7 +62,8 @@ Napi::Value from_bytes(const Napi::CallbackInfo& info) {
                              std::to_string(bytes.ByteLength()));
   at::Tensor tensor = at::empty(shape, at::TensorOptions().dtype(type));
   if (size > 0) std::memcpy(tensor.mutable_data_ptr(), bytes.Data(), size);
-  return Napi::Number::New(info.Env(), addon(info).put(std::move(tensor)));
+  const c10::Device device(info[3].As<Napi::String>().Utf8Value());
+  return Napi::Number::New(info.Env(), addon(info).put(tensor.to(device)));
 }
 
 // read(handle, widen) -> ArrayBuffer of the contiguous elements; widen turns half precision into f32

@@ -18,7 +18,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { aptInstall, has, run } from './commands.mjs';
-import { ensureLibtorch } from './libtorch.mjs';
+import { ensureLibtorch, hasCuda, wantsCuda } from './libtorch.mjs';
 
 const ROOM = fileURLToPath(new URL('..', import.meta.url));
 
@@ -32,19 +32,19 @@ export async function build({ out = join(ROOM, 'build'), force = false, log = ()
   }
   const libtorch = await ensureLibtorch({ log });
   ensureCompilers(log);
-  const cuda = existsSync(join(libtorch.lib, 'libtorch_cuda.so')) && has('nvcc');
   log(
     `compiling against libtorch ${libtorch.version} (${libtorch.source}, ${libtorch.lib}): about a minute on two cores`,
   );
   const started = Date.now();
-  compile(libtorch, cuda, out);
+  compile(libtorch, out);
   const info = {
     libtorch: libtorch.version,
     source: libtorch.source,
     lib: libtorch.lib,
     LIBTORCH: process.env.LIBTORCH ?? null,
     compiler: run('g++', ['--version']).out.split('\n')[0],
-    cuda,
+    cuda: hasCuda(libtorch),
+    wantsCuda: wantsCuda(),
     sources,
   };
   writeFileSync(join(out, 'build.json'), `${JSON.stringify(info, null, 2)}\n`);
@@ -63,6 +63,7 @@ function readStamp(path) {
 function stillThere(stamp, out) {
   return (
     stamp.LIBTORCH === (process.env.LIBTORCH ?? null) &&
+    stamp.wantsCuda === wantsCuda() &&
     existsSync(join(out, 'kernels.node')) &&
     existsSync(join(stamp.lib, 'libtorch_cpu.so'))
   );
@@ -100,7 +101,7 @@ function nodeHeaders() {
   return [folder('node-addon-api'), join(folder('node-api-headers'), 'include')];
 }
 
-function compile(libtorch, cuda, out) {
+function compile(libtorch, out) {
   mkdirSync(out, { recursive: true });
   const tree = join(out, 'cmake');
   const ninja = has('ninja');
@@ -108,7 +109,6 @@ function compile(libtorch, cuda, out) {
     LIBTORCH_INCLUDE: libtorch.include.join(';'),
     LIBTORCH_LIB: libtorch.lib,
     NODE_INCLUDE: nodeHeaders().join(';'),
-    GRAFT_CUDA: cuda ? 'ON' : 'OFF',
     CMAKE_BUILD_TYPE: 'Release',
   };
   if (has('ccache')) options.CMAKE_CXX_COMPILER_LAUNCHER = 'ccache';

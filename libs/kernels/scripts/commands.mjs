@@ -45,7 +45,7 @@ export function aptInstall(packages, why, log) {
     const manual = has('apt-get')
       ? `run: sudo ${command}`
       : `install ${packages.join(', ')} with your package manager`;
-    throw new Error(`${why}, and this process may not install packages; ${manual}`);
+    throw new Error(`${why}, and this process cannot install packages; ${manual}`);
   }
   log(`${why}: ${[...prefix, command].join(' ')}`);
   const apt = (args) =>
@@ -58,9 +58,9 @@ export function aptInstall(packages, why, log) {
       },
     );
   if (apt(['install', '-y', '--no-install-recommends', ...packages]).ok) return;
-  log('that failed, perhaps for old package lists: apt-get update, then again');
+  log('installation failed; retrying after apt-get update');
   apt(['update']);
   if (!apt(['install', '-y', '--no-install-recommends', ...packages]).ok) {
-    throw new Error(`${why}, but \`${command}\` failed; its output is above`);
+    throw new Error(`${why}, but \`${command}\` failed (see above)`);
   }
 }

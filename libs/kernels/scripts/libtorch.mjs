@@ -4,15 +4,34 @@ import { existsSync, readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { aptInstall, has, run } from './commands.mjs';
-import { onPytorchIndex, throughPip, unpackWheel } from './wheel.mjs';
+import {
+  cudaThroughPip,
+  onPytorchIndex,
+  throughPip,
+  unpackCudaWheels,
+  unpackWheel,
+} from './wheel.mjs';
 
 const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
-const CACHE = join(process.env.GRAFT_CACHE ?? join(ROOT, '.cache'), 'libtorch');
+const CACHES = process.env.GRAFT_CACHE ?? join(ROOT, '.cache');
+const CACHE = join(CACHES, 'libtorch');
+const CUDA_CACHE = join(CACHES, 'libtorch-cuda');
 const OLDEST = '2.6';
 
 /**
+ * Whether libtorch has to be a CUDA build: GRAFT_CUDA=1 or 0 says so, else whether the NVIDIA driver sees a GPU here.
+ */
+export function wantsCuda() {
+  const asked = process.env.GRAFT_CUDA;
+  if (asked === '0' || asked === '1') return asked === '1';
+  if (asked) throw new Error(`GRAFT_CUDA must be 0 or 1, got ${JSON.stringify(asked)}`);
+  const gpus = has('nvidia-smi') ? run('nvidia-smi', ['-L'], { timeout: 20_000 }) : { ok: false };
+  return gpus.ok && /^GPU \d+:/m.test(gpus.out);
+}
+
+/**
  * The libtorch to build against, in this order: LIBTORCH, an installed Python torch, an earlier fetched copy, the
- * system package. Null when there is none.
+ * system package. Null when there is none. Where CUDA is wanted, only a CUDA build counts (LIBTORCH is taken as it is).
  * @returns {{include: string[], lib: string, version: string, source: string} | null}
  * @throws Error when LIBTORCH is set and there is nothing usable.
  */
@@ -24,7 +43,9 @@ export function findLibtorch({ log = () => {} } = {}) {
       `LIBTORCH=${process.env.LIBTORCH} has no include/ and lib/libtorch_cpu.so of libtorch >= ${OLDEST}`,
     );
   }
-  return inPython(log) ?? inFolder(CACHE, 'fetched') ?? inSystem();
+  if (!wantsCuda()) return inPython(log) ?? inFolder(CACHE, 'fetched') ?? inSystem();
+  const all = [inPython(log), inFolder(join(CUDA_CACHE, 'torch'), 'fetched, CUDA'), inSystem()];
+  return all.find((found) => found && hasCuda(found)) ?? null;
 }
 
 /**
@@ -34,30 +55,48 @@ export function findLibtorch({ log = () => {} } = {}) {
 export async function ensureLibtorch({ log = () => {} } = {}) {
   const found = findLibtorch({ log });
   if (found) return found;
-  log('libtorch (the tensor library) is not on this machine: looking for a CPU build');
+  if (wantsCuda()) return fetchCuda(log);
+  log('libtorch (the tensor library) is not installed: looking for a CPU build');
   for (const look of [onPytorchIndex, throughPip]) {
     const wheel = await look(log);
     if (!wheel) continue;
-    log(`taking the libraries and headers from ${wheel.from} into ${CACHE}`);
+    log(`fetching libraries and headers from ${wheel.from} into ${CACHE}`);
     try {
       await unpackWheel(wheel, CACHE, log);
       const fetched = inFolder(CACHE, 'fetched');
       if (fetched) return fetched;
-      log('what was in it is not a usable libtorch');
+      log('it does not contain a usable libtorch');
     } catch (error) {
-      log(`that failed: ${error.message}`);
+      log(`failed: ${error.message}`);
     }
   }
   // libtorch-dev alone may come with the reference BLAS, which is 10 times slower; of the OpenBLAS builds the OpenMP
   // one shares libtorch's threads (with the pthread one a step took 7 times the CPU time)
   const packages = ['libtorch-dev', 'libopenblas0-openmp'];
-  aptInstall(packages, 'no wheel can be had, so libtorch comes from the distribution', log);
+  aptInstall(packages, 'no wheel available; using the libtorch of the distribution', log);
   const system = inSystem();
   if (system) return system;
   throw new Error(
-    `libtorch >= ${OLDEST} cannot be found or fetched; unpack one and set LIBTORCH to its folder`,
+    `no libtorch >= ${OLDEST} could be found or fetched; unpack one and set LIBTORCH to its directory`,
   );
 }
+
+async function fetchCuda(log) {
+  log('a CUDA build of libtorch is needed but not installed (set GRAFT_CUDA=0 to use a CPU build)');
+  const found = await cudaThroughPip(log);
+  if (found) {
+    log(`fetching libraries and headers from ${found.from} into ${CUDA_CACHE}`);
+    await unpackCudaWheels(found.wheels, CUDA_CACHE, log);
+    const fetched = inFolder(join(CUDA_CACHE, 'torch'), 'fetched, CUDA');
+    if (fetched && hasCuda(fetched)) return fetched;
+  }
+  throw new Error(
+    'no CUDA build of libtorch could be fetched; unpack one and set LIBTORCH to its directory, or set GRAFT_CUDA=0',
+  );
+}
+
+/** Whether a libtorch is a CUDA build. */
+export const hasCuda = ({ lib }) => existsSync(join(lib, 'libtorch_cuda.so'));
 
 function inFolder(folder, source) {
   const include = [join(folder, 'include'), join(folder, 'include/torch/csrc/api/include')];
@@ -90,7 +129,7 @@ function inPython(log) {
     const found = inFolder(folder, `${python}'s torch`);
     if (found) return found;
     log(
-      `the torch in ${folder} is no usable libtorch >= ${OLDEST} (headers and libraries are needed): passed over`,
+      `the torch in ${folder} is not a usable libtorch >= ${OLDEST} (headers and libraries are required); skipped`,
     );
   }
   return null;

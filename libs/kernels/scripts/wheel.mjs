@@ -1,5 +1,6 @@
-// A torch wheel holds libtorch: torch/lib/*.so and torch/include. This finds one that is a CPU build of sane size,
-// downloads it, and unpacks those parts, checked against the wheel's own RECORD. No Python runs.
+// A torch wheel holds libtorch: torch/lib/*.so and torch/include. This finds one (a CPU build of sane size, or a CUDA
+// build with the NVIDIA libraries that it links), downloads it, and unpacks those parts, checked against the wheel's own
+// RECORD. No Python runs but pip.
 import { createHash } from 'node:crypto';
 import {
   createWriteStream,
@@ -36,14 +37,14 @@ export async function onPytorchIndex(log) {
       url.endsWith(`${ARCH}.whl`) &&
       !/cp\d+t-/.test(url);
     const found = links.find(([, url]) => fits(`/${decodeURIComponent(url)}`));
-    if (!found) throw new Error(`it has no torch ${VERSION} for ${ARCH}`);
+    if (!found) throw new Error(`no torch ${VERSION} for ${ARCH}`);
     return {
       url: new URL(found[1], CPU_INDEX).href,
       sha256: found[2],
       from: "PyTorch's CPU index",
     };
   } catch (error) {
-    log(`PyTorch's CPU index is not usable (${error.cause?.code ?? error.message})`);
+    log(`cannot use PyTorch's CPU index (${error.cause?.code ?? error.message})`);
     return null;
   }
 }
@@ -53,7 +54,7 @@ export async function throughPip(log) {
   for (const pip of pips()) {
     // the Python version does not matter for libtorch: besides pip's own, ask for one that many mirrors have
     for (const version of [[], ['--python-version', '3.11'], ['--python-version', '3.12']]) {
-      const found = askPip(pip, version);
+      const found = askPip(pip, version)?.[0];
       if (!found) continue;
       const size = await sizeOf(found.url);
       const name = decodeURIComponent(found.url.split('/').pop());
@@ -61,10 +62,29 @@ export async function throughPip(log) {
       if (cpu && size <= LARGEST_MB * 1e6)
         return { ...found, from: `pip (${name}, ${Math.round(size / 1e6)} MB)` };
       log(
-        `${pip.join(' ')} offers ${name} of ${Math.round(size / 1e6)} MB: not a CPU build, not taken`,
+        `${pip.join(' ')} offers ${name} of ${Math.round(size / 1e6)} MB: not a CPU build, skipped`,
       );
     }
   }
+  return null;
+}
+
+/** What pip would bring for a CUDA build: torch and the NVIDIA libraries beside it, or null. */
+export async function cudaThroughPip(log) {
+  for (const pip of pips()) {
+    for (const version of [[], ['--python-version', '3.12'], ['--python-version', '3.11']]) {
+      const found = askPip(pip, version, { dependencies: true });
+      const wheels = found?.filter(({ name }) => /^(torch|nvidia-.+)$/.test(name)) ?? [];
+      if (!wheels.some(({ name }) => name.startsWith('nvidia-'))) continue; // a CPU build links none
+      const sizes = await Promise.all(wheels.map(({ url }) => sizeOf(url)));
+      const megabytes = Math.round(sizes.reduce((a, b) => a + b, 0) / 1e6);
+      return {
+        wheels,
+        from: `pip (torch ${VERSION} for CUDA, ${wheels.length} wheels, ${megabytes} MB)`,
+      };
+    }
+  }
+  log('pip has no CUDA build of torch (or pip is not installed)');
   return null;
 }
 
@@ -83,21 +103,25 @@ function pips() {
   });
 }
 
-function askPip([program, ...rest], version) {
+/** What pip would install, torch first: name, url and sha256 of each. */
+function askPip([program, ...rest], version, { dependencies = false } = {}) {
   const args = [
     'install',
     '--dry-run',
     '--quiet',
-    '--no-deps',
+    ...(dependencies ? [] : ['--no-deps']),
     '--ignore-installed',
     '--only-binary=:all:',
   ];
   args.push('--report', '-', '--target', '/nonexistent', ...version, `torch==${VERSION}`);
-  const answer = run(program, [...rest, ...args], { timeout: 60_000 });
+  const answer = run(program, [...rest, ...args], { timeout: dependencies ? 300_000 : 60_000 });
   if (!answer.ok) return null;
   try {
-    const info = JSON.parse(answer.out).install[0].download_info;
-    return { url: info.url, sha256: info.archive_info?.hashes?.sha256 };
+    return JSON.parse(answer.out).install.map(({ metadata, download_info: info }) => ({
+      name: metadata.name.toLowerCase(),
+      url: info.url,
+      sha256: info.archive_info?.hashes?.sha256,
+    }));
   } catch {
     return null; // a pip before 22.2 knows no report
   }
@@ -113,19 +137,32 @@ async function sizeOf(url) {
   }
 }
 
-/** Downloads the wheel (a local one is used where it lies), unpacks libtorch into `folder`. */
-export async function unpackWheel({ url, sha256 }, folder, log) {
+/** Downloads a CPU wheel (a local one is used where it lies), unpacks libtorch into `folder`. */
+export const unpackWheel = (wheel, folder, log) =>
+  unpackWheels([wheel], folder, log, (name) =>
+    LIBTORCH.test(name) ? name.replace(/^torch\//, '') : null,
+  );
+
+/** The same of torch and NVIDIA's wheels, which find each other as `folder/torch/lib` and `folder/nvidia/…/lib`. */
+export const unpackCudaWheels = (wheels, folder, log) =>
+  unpackWheels(wheels, folder, log, (name) =>
+    LIBTORCH.test(name) || NVIDIA_LIBRARY.test(name) ? name : null,
+  );
+
+async function unpackWheels(wheels, folder, log, placeOf) {
   const partial = `${folder}.partial-${process.pid}`;
   rmSync(partial, { recursive: true, force: true });
   mkdirSync(partial, { recursive: true });
   try {
-    const local = url.startsWith('file:');
-    const wheel = local ? fileURLToPath(url) : join(partial, 'torch.whl');
-    if (!local) await download(url, wheel, log);
-    verify(wheel, sha256);
-    log('unpacking the libraries and headers');
-    unpack(wheel, partial);
-    if (!local) rmSync(wheel);
+    for (const { url, sha256 } of wheels) {
+      const local = url.startsWith('file:');
+      const wheel = local ? fileURLToPath(url) : join(partial, 'wheel');
+      if (!local) await download(url, wheel, log);
+      verify(wheel, sha256);
+      log(`extracting ${decodeURIComponent(url.split('/').pop())}`);
+      unpack(wheel, partial, placeOf);
+      if (!local) rmSync(wheel);
+    }
     rmSync(folder, { recursive: true, force: true });
     renameSync(partial, folder);
   } catch (error) {
@@ -155,31 +192,30 @@ function verify(wheel, sha256) {
   if (got !== sha256) throw new Error(`${wheel} has sha256 ${got}, expected ${sha256}`);
 }
 
-const NEEDED =
+const LIBTORCH =
   /^torch\/(include\/.+|lib\/lib(?!torch_python|shm)[^/]+\.so[^/]*|version\.py)$|^torch\.libs\//;
 
-function unpack(wheel, folder) {
+const NVIDIA_LIBRARY = /^nvidia\/.+\.so(\.[^/]*)?$/;
+
+function unpack(wheel, folder, placeOf) {
   const zip = openZip(wheel);
   try {
-    const record = zip.entries.find(({ name }) => /^torch-[^/]+\.dist-info\/RECORD$/.test(name));
-    if (!record) throw new Error(`${wheel} is not a torch wheel: it has no RECORD`);
+    const record = zip.entries.find(({ name }) => /^[^/]+\.dist-info\/RECORD$/.test(name));
+    if (!record) throw new Error(`${wheel} is not a wheel (no RECORD)`);
     const hashes = new Map();
     for (const line of zip.read(record).toString().split('\n')) {
       const match = /^"?(.+?)"?,sha256=([^,]+),/.exec(line);
       if (match) hashes.set(match[1], match[2]);
     }
     for (const entry of zip.entries) {
-      if (
-        !NEEDED.test(entry.name) ||
-        entry.name.endsWith('/') ||
-        entry.name.split('/').includes('..')
-      )
-        continue;
+      if (entry.name.endsWith('/') || entry.name.split('/').includes('..')) continue;
+      const place = placeOf(entry.name);
+      if (place === null) continue;
       const bytes = zip.read(entry);
       const hash = createHash('sha256').update(bytes).digest('base64url');
       if (hash !== hashes.get(entry.name))
         throw new Error(`${wheel}: ${entry.name} does not match the wheel's RECORD`);
-      const path = join(folder, entry.name.replace(/^torch\//, ''));
+      const path = join(folder, place);
       mkdirSync(dirname(path), { recursive: true });
       writeFileSync(path, bytes);
     }

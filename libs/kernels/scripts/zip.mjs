@@ -13,7 +13,7 @@ export function openZip(path) {
   const at = (position, length) => {
     const bytes = Buffer.alloc(length);
     if (readSync(fd, bytes, 0, length, position) !== length)
-      throw new Error(`${path} ends too early`);
+      throw new Error(`${path} is truncated`);
     return bytes;
   };
   try {
@@ -29,7 +29,9 @@ export function openZip(path) {
         if (entry.method === 0) return packed;
         if (entry.method === 8)
           return inflateRawSync(packed, { maxOutputLength: Math.max(entry.size, 1) });
-        throw new Error(`${path}: ${entry.name} is packed by an unknown method (${entry.method})`);
+        throw new Error(
+          `${path}: ${entry.name} uses an unknown compression method (${entry.method})`,
+        );
       },
       close: () => closeSync(fd),
     };

@@ -1,7 +1,8 @@
 import { KernelError } from './errors.js';
 
-/** Element types, named as in the rest of Graft. */
-export type Dtype = 'f32' | 'bf16' | 'f16' | 'f64' | 'i64' | 'i32' | 'i16' | 'i8' | 'u8' | 'bool';
+/** Element types, named as in the rest of Graft; c64 is a complex number of two f32. */
+export type Dtype =
+  'f32' | 'bf16' | 'f16' | 'f64' | 'i64' | 'i32' | 'i16' | 'i8' | 'u8' | 'bool' | 'c64';
 
 /** Arrays that can be copied in and come out of tensors. */
 export type TypedArray =
@@ -17,6 +18,7 @@ const SCALAR_TYPES: Readonly<Record<Dtype, number>> = {
   f16: 5,
   f32: 6,
   f64: 7,
+  c64: 9,
   bool: 11,
   bf16: 15,
 };
@@ -36,6 +38,7 @@ const SIZES: Readonly<Record<Dtype, number>> = {
   f64: 8,
   bool: 1,
   bf16: 2,
+  c64: 8,
 };
 
 /** Bytes of one element. */
@@ -47,12 +50,12 @@ export function scalarType(dtype: Dtype): number {
   const code = SCALAR_TYPES[dtype];
   if (code === undefined) {
     const known = Object.keys(SCALAR_TYPES).join(', ');
-    throw new KernelError('dtype', `unknown dtype '${String(dtype)}'; there are ${known}`);
+    throw new KernelError('dtype', `unknown dtype '${String(dtype)}'; expected one of ${known}`);
   }
   return code;
 }
 
-/** The name of a libtorch ScalarType; undefined for those that Graft has no name for (complex, quantised). */
+/** The name of a libtorch ScalarType; undefined for those that Graft has no name for (complex in double, quantised). */
 export function dtypeName(code: number): Dtype | undefined {
   return NAMES[code];
 }
@@ -78,6 +81,7 @@ export function viewAs(dtype: Dtype, bytes: ArrayBuffer): TypedArray {
     case 'f32':
     case 'bf16':
     case 'f16':
+    case 'c64':
       return new Float32Array(bytes);
     case 'f64':
       return new Float64Array(bytes);

@@ -5,6 +5,8 @@
 export { backward, grad, noGrad } from './autograd.js';
 export { call } from './call.js';
 export type { Argument } from './call.js';
+export { allocatedBytes, device, deviceMemory, setDevice, usedMemory } from './device.js';
+export type { DeviceMemory } from './device.js';
 export { dtypeSize } from './dtype.js';
 export type { Dtype, TypedArray } from './dtype.js';
 export { KernelError } from './errors.js';
@@ -13,7 +15,7 @@ export { counterDropout, counterNormal, counterUniform } from './random.js';
 export type { RandomKey } from './random.js';
 export { getThreads, kernelsInfo, memory, setThreads, trimMemory } from './runtime.js';
 export type { KernelsInfo } from './runtime.js';
-export { keep, tidy } from './scope.js';
+export { keep, orFree, tidy } from './scope.js';
 export { fromBytes, Tensor } from './tensor.js';
 export type { Device } from './tensor.js';
 export { mapSafetensors, safetensorsHeader } from './safetensors.js';

@@ -25,7 +25,7 @@ describe('loading', () => {
       process.stdout.write('imported;');
       try { k.zeros([1]); } catch (error) { process.stdout.write([error instanceof k.KernelError, error.op, error.message].join(';')); }`;
     expect(runModule(code, { GRAFT_KERNELS: '/nowhere/kernels.node' })).toBe(
-      'imported;true;load;the native kernels are not built (/nowhere/kernels.node is missing): run `node libs/kernels/scripts/build.mjs`',
+      'imported;true;load;the native kernels are not built (/nowhere/kernels.node is missing); run `node libs/kernels/scripts/build.mjs`',
     );
   });
 
@@ -37,7 +37,7 @@ describe('loading', () => {
       const k = await import(${JSON.stringify(built)});
       try { k.getThreads(); } catch (error) { process.stdout.write(error.message); }`;
     const message = runModule(code, { GRAFT_KERNELS: join(folder, 'kernels.node') });
-    expect(message).toContain('cannot be loaded (they were built against /some/libtorch)');
+    expect(message).toContain('cannot load the native kernels (built against /some/libtorch)');
     expect(message).toContain('scripts/build.mjs');
     rmSync(folder, { recursive: true });
   });

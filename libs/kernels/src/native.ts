@@ -25,7 +25,12 @@ export interface Native {
   setRequiresGrad(handle: number, on: boolean): void;
   grad(handle: number): number;
   clearGrad(handle: number): void;
-  fromBytes(bytes: Uint8Array, shape: readonly number[], scalarType: number): number;
+  fromBytes(
+    bytes: Uint8Array,
+    shape: readonly number[],
+    scalarType: number,
+    device: string,
+  ): number;
   read(handle: number, widen: boolean): ArrayBuffer;
   mapFile(fd: number, size: number): Mapping;
   mapTensor(mapping: Mapping, offset: number, shape: readonly number[], scalarType: number): number;
@@ -34,6 +39,10 @@ export interface Native {
   threads(): number;
   trim(): void;
   live(): number;
+  /** Number of CUDA devices. */
+  devices(): number;
+  /** Bytes of a CUDA device: allocated, its peak, free, total; null where libtorch cannot tell. */
+  deviceMemory(index: number): [number, number, number, number] | null;
   build(): {
     libtorch: string;
     major: number;
@@ -64,7 +73,7 @@ function load(): Native {
   if (!existsSync(path)) {
     throw new KernelError(
       'load',
-      `the native kernels are not built (${path} is missing): ${remedy}`,
+      `the native kernels are not built (${path} is missing); ${remedy}`,
     );
   }
   limitInstructions(process.env['GRAFT_ISA']);
@@ -80,7 +89,7 @@ function load(): Native {
     const against = builtAgainst(dirname(path));
     throw new KernelError(
       'load',
-      `the native kernels cannot be loaded${against}: ${reason(error)}; ${remedy}`,
+      `cannot load the native kernels${against}: ${reason(error)}; ${remedy}`,
       { cause: error },
     );
   }
@@ -112,7 +121,7 @@ function limitInstructions(name: string | undefined): void {
 function builtAgainst(folder: string): string {
   try {
     const info = JSON.parse(readFileSync(join(folder, 'build.json'), 'utf8')) as { lib?: string };
-    return info.lib ? ` (they were built against ${info.lib})` : '';
+    return info.lib ? ` (built against ${info.lib})` : '';
   } catch {
     return ''; // only the error message is poorer for it
   }

@@ -1,9 +1,20 @@
 /** The operators in use, one typed line each, by area. `call` reaches the others. */
 export * from './ops/adamw.js';
 export * from './ops/creation.js';
+export * from './ops/fft.js';
 export * from './ops/in-place.js';
 export * from './ops/linalg.js';
 export * from './ops/maths.js';
-export * from './ops/fused.js';
 export * from './ops/nn.js';
 export * from './ops/shape.js';
+// Graft's own kernels (native/ops), each beside the composition that other devices and dtypes take
+export * from './ops/attention.js';
+export * from './ops/gate.js';
+export * from './ops/ggml.js';
+export * from './ops/loss.js';
+export * from './ops/nf4.js';
+export * from './ops/norm.js';
+export * from './ops/rotary.js';
+export * from './ops/scale.js';
+export { instructionSet, ownKernels } from './ops/instruction-set.js';
+export type { InstructionSet } from './ops/instruction-set.js';

@@ -3,7 +3,12 @@
  * Philox4x32-10 (native/ops/philox.h). Nothing has to be saved to resume, and nothing changes when runs are packed.
  */
 import { one } from './call.js';
+import { device } from './device.js';
 import { KernelError } from './errors.js';
+import { ownKernels } from './ops/instruction-set.js';
+import { mul } from './ops/maths.js';
+import { toDevice } from './ops/shape.js';
+import { tidy } from './scope.js';
 import type { Tensor } from './tensor.js';
 
 /** Names a stream of random numbers. */
@@ -18,11 +23,15 @@ export interface RandomKey {
 
 /** f32 in [0, 1), 24 bits each. Element i is number `offset + i` of the stream. */
 export const counterUniform = (shape: readonly number[], key: RandomKey, offset = 0): Tensor =>
-  one('graft::uniform', shape, key.seed, key.step, key.site, offset);
+  onDevice(() => one('graft::uniform', shape, key.seed, key.step, key.site, offset));
 
 /** f32, standard normal (Box–Muller). Element i is number `offset + i` of the stream. */
 export const counterNormal = (shape: readonly number[], key: RandomKey, offset = 0): Tensor =>
-  one('graft::normal', shape, key.seed, key.step, key.site, offset);
+  onDevice(() => one('graft::normal', shape, key.seed, key.step, key.site, offset));
+
+// The counters are the same everywhere, so that a seed means the same on every device: computed on the CPU, copied.
+const onDevice = (make: () => Tensor): Tensor =>
+  device() === 'cpu' ? make() : tidy(() => toDevice(make(), device()));
 
 /**
  * Dropout with autograd: zero with probability p, else x / (1 - p). Rows are all dimensions but the last; element
@@ -32,5 +41,11 @@ export function counterDropout(x: Tensor, p: number, key: RandomKey, rowOffset =
   if (!(p >= 0 && p <= 1)) {
     throw new KernelError('graft::dropout', `counterDropout: p must be in [0, 1], got ${p}`);
   }
-  return one('graft::dropout', x, p, key.seed, key.step, key.site, rowOffset);
+  if (x.device === 'cpu' && ownKernels())
+    return one('graft::dropout', x, p, key.seed, key.step, key.site, rowOffset);
+  return tidy(() => {
+    const columns = x.shape[x.shape.length - 1] as number;
+    const dropped = one('aten::lt.Scalar', counterUniform(x.shape, key, rowOffset * columns), p);
+    return one('aten::masked_fill.Scalar', mul(x, p < 1 ? 1 / (1 - p) : 0), dropped, 0);
+  });
 }

@@ -50,22 +50,22 @@ const DTYPES: ReadonlyMap<string, Dtype> = new Map<string, Dtype>([
  */
 export function headerLength(prefix: Uint8Array, fileSize: number): number {
   if (fileSize < 10 || prefix.length < 8)
-    throw new Error(`${fileSize} bytes are too few for a safetensors file`);
+    throw new Error(`${fileSize} bytes is too small for a safetensors file`);
   const length = new DataView(prefix.buffer, prefix.byteOffset, 8).getBigUint64(0, true);
   if (length > BigInt(MAX_HEADER_BYTES)) {
     throw new Error(
-      `header length ${length} is more than ${MAX_HEADER_BYTES} (is this a safetensors file?)`,
+      `header length ${length} exceeds ${MAX_HEADER_BYTES} (is this a safetensors file?)`,
     );
   }
   if (length > BigInt(fileSize - 8))
-    throw new Error(`header length ${length} is more than the file holds`);
+    throw new Error(`header length ${length} exceeds the file size`);
   if (length < 2n) throw new Error(`header length ${length} is too small`);
   return Number(length);
 }
 
 /** Parses and checks the header JSON of a file with `dataBytes` bytes of data. @throws Error naming what is wrong. */
 export function parseHeader(json: Uint8Array, dataBytes: number): SafetensorsHeader {
-  if (json[0] !== 0x7b) throw new Error("the header does not begin with '{'");
+  if (json[0] !== 0x7b) throw new Error("the header does not start with '{'");
   const keys = survey(json);
   const parsed = asObject(
     JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(json)),
@@ -81,9 +81,9 @@ export function parseHeader(json: Uint8Array, dataBytes: number): SafetensorsHea
     else entries.push(readEntry(name, fields));
   }
   // JSON.parse keeps the last of equal keys, other parsers the first
-  if (counted !== keys) throw new Error('a key occurs twice');
+  if (counted !== keys) throw new Error('duplicate key');
   if (entries.length > MAX_TENSORS)
-    throw new Error(`${entries.length} tensors are more than ${MAX_TENSORS}`);
+    throw new Error(`${entries.length} tensors exceed the limit of ${MAX_TENSORS}`);
   checkLayout(entries, dataBytes);
   return { entries, metadata };
 }
@@ -125,17 +125,16 @@ function readEntry(name: string, fields: Readonly<Record<string, unknown>>): Saf
   );
   if (unknown !== undefined) fail(`unknown field ${quoted(unknown)}`);
   const dtype =
-    DTYPES.get(fields['dtype'] as string) ??
-    fail(`unknown dtype ${quoted(String(fields['dtype']))}`);
-  const shape = numbers(fields['shape']) ?? fail('shape is not a list of whole numbers');
-  if (shape.length > MAX_RANK) fail(`${shape.length} dimensions are more than ${MAX_RANK}`);
-  if (shape.some((n) => n > MAX_DIMENSION)) fail('a dimension is more than 2^31');
+    DTYPES.get(fields['dtype'] as string) ?? fail(`unknown dtype ${shown(fields['dtype'])}`);
+  const shape = numbers(fields['shape']) ?? fail('shape must be an array of non-negative integers');
+  if (shape.length > MAX_RANK) fail(`${shape.length} dimensions exceed the limit of ${MAX_RANK}`);
+  if (shape.some((n) => n > MAX_DIMENSION)) fail('a dimension exceeds 2^31');
   const offsets = numbers(fields['data_offsets']);
-  if (offsets?.length !== 2) fail('data_offsets is not a pair of whole numbers');
+  if (offsets?.length !== 2) fail('data_offsets must be a pair of non-negative integers');
   const [begin, end] = offsets as [number, number];
   const bytes = byteCount(shape, dtypeSize(dtype)) ?? fail('the shape overflows');
   if (end - begin !== bytes)
-    fail(`the shape needs ${bytes} bytes, data_offsets give ${end - begin}`);
+    fail(`the shape needs ${bytes} bytes, data_offsets span ${end - begin}`);
   return { name, dtype, shape, begin, end };
 }
 
@@ -155,7 +154,7 @@ function checkLayout(entries: SafetensorsEntry[], dataBytes: number): void {
   for (const { name, begin, end } of entries) {
     if (begin !== at)
       throw new Error(
-        `${quoted(name)} begins at ${begin}, not ${at}: ${begin > at ? 'a hole' : 'an overlap'}`,
+        `${quoted(name)} starts at ${begin}, expected ${at} (${begin > at ? 'gap' : 'overlap'})`,
       );
     at = end;
   }
@@ -190,6 +189,10 @@ function numbers(value: unknown): number[] | undefined {
   const fits = (n: unknown): n is number => Number.isSafeInteger(n) && (n as number) >= 0;
   return Array.isArray(value) && value.every(fits) ? value : undefined;
 }
+
+/** A header's objects may have a `toString` that is none. */
+const shown = (value: unknown): string =>
+  quoted(typeof value === 'string' ? value : (JSON.stringify(value) ?? 'undefined'));
 
 function quoted(text: string): string {
   return JSON.stringify(text.length > 80 ? `${text.slice(0, 80)}…` : text);

@@ -73,7 +73,7 @@ function readAt(fd: number, position: number, length: number): Uint8Array {
   const bytes = new Uint8Array(length);
   for (let done = 0; done < length;) {
     const got = readSync(fd, bytes, done, length - done, position + done);
-    if (got === 0) throw new Error('the file ends while it is read');
+    if (got === 0) throw new Error('the file was truncated while being read');
     done += got;
   }
   return bytes;

@@ -3,7 +3,7 @@ import { runInNewContext } from 'node:vm';
 import { setImmediate } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import { numbers } from '../test/near.js';
-import { add, keep, memory, mul, tensor, tidy, zeros } from './index.js';
+import { add, keep, memory, mul, orFree, tensor, tidy, zeros } from './index.js';
 import type { Tensor } from './index.js';
 import { scopeDepth } from './scope.js';
 
@@ -12,6 +12,28 @@ const made = (fn: () => void): number => {
   fn();
   return memory().tensors - before;
 };
+
+describe('orFree', () => {
+  it('frees what was kept inside where it fails, and nothing else', () => {
+    const mine = keep(zeros([3]));
+    let other: Tensor | undefined;
+    const count = made(() => {
+      other = orFree(() => keep(tensor([1], [1])));
+      const fails = (): void =>
+        orFree(() => {
+          keep(zeros([5]));
+          tidy(() => keep(zeros([6])));
+          orFree(() => keep(zeros([7])));
+          throw new Error('no more');
+        });
+      expect(fails).toThrow('no more');
+    });
+    expect(count).toBe(1);
+    expect([mine.disposed, other?.disposed]).toEqual([false, false]);
+    mine.dispose();
+    other?.dispose();
+  });
+});
 
 describe('tidy', () => {
   it('frees what was made inside, except the result', () => {

@@ -32,8 +32,12 @@ export function adopt(tensor: Scoped): void {
   else own(tensor);
 }
 
+/** What has been kept in each `orFree` that is running, the innermost last. */
+const unclaimed: Scoped[][] = [];
+
 function own(tensor: Scoped): void {
   tensor.kept = true;
+  unclaimed[unclaimed.length - 1]?.push(tensor);
   backstop.register(tensor, tensor.handle, tensor);
 }
 
@@ -80,6 +84,25 @@ export function tidy<T>(fn: () => T): T {
   collect(result, survivors);
   release(scope.made, survivors);
   return result;
+}
+
+/**
+ * Runs `fn`; when it throws, every tensor that was kept inside it is freed: whoever would own it was not made.
+ * `fn` must be synchronous, and must not keep what others use after it has failed.
+ */
+export function orFree<T>(fn: () => T): T {
+  const kept: Scoped[] = [];
+  unclaimed.push(kept);
+  try {
+    const result = fn();
+    unclaimed.pop();
+    unclaimed[unclaimed.length - 1]?.push(...kept);
+    return result;
+  } catch (error) {
+    unclaimed.splice(unclaimed.indexOf(kept));
+    kept.forEach(free);
+    throw error;
+  }
 }
 
 /** How many scopes are open. */

@@ -1,12 +1,17 @@
 import { dtypeName, dtypeOf, scalarType, viewAs } from './dtype.js';
 import type { Dtype, TypedArray } from './dtype.js';
+import { device } from './device.js';
 import { KernelError, reason } from './errors.js';
 import { buffer, LIST, NONE, settle, TENSOR, TENSOR_OUT } from './exchange.js';
 import { native } from './native.js';
 import { adopt, free } from './scope.js';
 import type { Scoped } from './scope.js';
 
-export type Device = 'cpu' | `cuda:${number}`;
+/** `meta` has shapes and no numbers: it finds what a device was not told to. */
+export type Device = 'cpu' | 'meta' | `cuda:${number}`;
+
+const deviceOf = (number: number): Device =>
+  number === -1 ? 'cpu' : number === -2 ? 'meta' : `cuda:${number}`;
 
 /** A handle to libtorch memory. Made by operations; freed by `tidy`, or by `dispose` once kept. */
 export class Tensor implements Scoped {
@@ -68,7 +73,7 @@ export class Tensor implements Scoped {
   item(): number {
     this.#live('item');
     if (this.size !== 1)
-      throw new KernelError('item', `item(${describe(this)}): one element is wanted`);
+      throw new KernelError('item', `item(${describe(this)}): expected a tensor with one element`);
     return Number(this.toArray()[0]);
   }
 
@@ -140,24 +145,27 @@ export function takeTensor(data: Float64Array, at: number): Tensor | null {
     const code = data[at + 2];
     data[0] = handle;
     native().release(1);
-    throw new KernelError(
-      'dtype',
-      `the result has an element type (${code}) that Graft has no name for`,
-    );
+    throw new KernelError('dtype', `the result has an unsupported element type (${code})`);
   }
-  return new Tensor(handle, shape, dtype, index < 0 ? 'cpu' : `cuda:${index}`);
+  return new Tensor(handle, shape, dtype, deviceOf(index));
 }
 
-/** A tensor over a handle that native code has just made on the CPU. */
-export function wrap(handle: number, shape: readonly number[], dtype: Dtype): Tensor {
-  return new Tensor(handle, Object.freeze([...shape]), dtype, 'cpu');
+/** A tensor over a handle that native code has just made. */
+export function wrap(
+  handle: number,
+  shape: readonly number[],
+  dtype: Dtype,
+  at: Device = 'cpu',
+): Tensor {
+  return new Tensor(handle, Object.freeze([...shape]), dtype, at);
 }
 
-/** Copies raw little-endian bytes, row-major. @throws KernelError when their number does not fit the shape. */
+/** Copies raw little-endian bytes, row-major, to the process's device. @throws KernelError when their number does not fit the shape. */
 export function fromBytes(bytes: Uint8Array, shape: readonly number[], dtype: Dtype): Tensor {
   const code = scalarType(dtype);
   try {
-    return wrap(native().fromBytes(bytes, shape, code), shape, dtype);
+    const at = device();
+    return wrap(native().fromBytes(bytes, shape, code, at), shape, dtype, at);
   } catch (error) {
     if (error instanceof KernelError) throw error;
     const got = `${bytes.byteLength} bytes, ${dtype}[${shape.join(',')}]`;

@@ -44,7 +44,8 @@ describe('the catalog', () => {
     const said = Object.entries(properties ?? {}).flatMap(([name, field]) =>
       typeof field === 'object' &&
       field.default !== undefined &&
-      !['pool', 'priority'].includes(name)
+      // of no use to a run, or said by leaving it out
+      !['pool', 'priority', 'measure_forgetting'].includes(name)
         ? [[name, field.default] as const]
         : [],
     );
@@ -64,14 +65,21 @@ describe('the catalog', () => {
     }
   });
 
+  /** Fields without which no job of a method is made. */
+  const NEEDED: Readonly<Record<string, object>> = {
+    CPT: { cpt_token_ids: [5, 6], cpt_tokens_type_mask: [1, 4] },
+  };
+
   it('says the defaults that a field left out of a job gets', () => {
     for (const { peft_type, schema } of catalog().methods) {
       if (peft_type === 'FULL') continue;
-      const spec = resolveSpec({ ...body, peft: { peft_type } }, { trainingRecords: 100 });
+      const needed = NEEDED[peft_type] ?? {};
+      const peft = { peft_type, ...needed };
+      const spec = resolveSpec({ ...body, peft }, { trainingRecords: 100 });
       const said = Object.entries(
         schema['properties'] as Record<string, { default?: unknown }>,
       ).flatMap(([name, field]) => ('default' in field ? [[name, field.default] as const] : []));
-      expect(spec.peft, peft_type).toMatchObject(Object.fromEntries(said));
+      expect(spec.peft, peft_type).toMatchObject({ ...Object.fromEntries(said), ...needed });
     }
   });
 
@@ -107,7 +115,12 @@ describe('a PEFT config is refused by field', () => {
     [{ peft_type: 'LORA', r: 0 }, 'invalid_value', 'peft.r', /got 0/],
     [{ peft_type: 'LORA', r: 2.5 }, 'invalid_value', 'peft.r', /got 2.5/],
     [{ peft_type: 'LORA', lora_dropout: 1 }, 'invalid_value', 'peft.lora_dropout', /got 1/],
-    [{ peft_type: 'LORA', target_modules: [] }, 'invalid_value', 'peft.target_modules', /got \[\]/],
+    [
+      { peft_type: 'LORA', target_modules: [] },
+      'invalid_value',
+      'peft.target_modules',
+      /must not be empty/,
+    ],
     [
       { peft_type: 'LORA', target_modules: ['c_attn'] },
       'invalid_value',
@@ -133,6 +146,13 @@ describe('a PEFT config is refused by field', () => {
       /not a regular expression/,
     ],
     [
+      // as a file has it: a field of its own
+      JSON.parse('{ "peft_type": "LORA", "__proto__": { "use_dora": true } }') as PeftConfig,
+      'unknown_parameter',
+      'peft.__proto__',
+      /LORA has no field "__proto__"/,
+    ],
+    [
       { peft_type: 'LORA', rank_pattern: { '(?<=h)q': 4 } },
       'invalid_value',
       'peft.rank_pattern',
@@ -154,10 +174,10 @@ describe('a PEFT config is refused by field', () => {
       { peft_type: 'LORA', layers_pattern: 'layers' },
       'invalid_value',
       'peft.layers_pattern',
-      /needs/,
+      /requires/,
     ],
     [{ peft_type: 'LORA', use_qalora: true }, 'unsupported', 'peft.use_qalora', /leave it out/],
-    [{ peft_type: 'LORA', task_type: 'SEQ_CLS' }, 'unsupported', 'peft.task_type', /CAUSAL_LM/],
+    [{ peft_type: 'LORA', task_type: 'IMAGE_CLS' }, 'unsupported', 'peft.task_type', /CAUSAL_LM/],
     [
       { peft_type: 'LORA', rank_pattern: { q_proj: 0 } },
       'invalid_value',
@@ -193,6 +213,44 @@ describe('a PEFT config is refused by field', () => {
       code: 'invalid_model',
       param: 'model',
     });
+  });
+});
+
+describe('an option that would do nothing', () => {
+  const XLORA = { peft_type: 'XLORA', adapters: { 0: 'ft:a', 1: 'ft:b' } };
+  const create = (peft: object, task = 'causal_lm', begun = false) =>
+    resolveSpec(
+      { ...body, peft: peft as PeftConfig, graft: { task } },
+      { trainingRecords: 100, begun },
+    );
+
+  it.each([
+    [{ ...XLORA, xlora_size: 64 }, 'causal_lm', 'xlora_size', 'a classifier of one linear'],
+    [{ ...XLORA, xlora_dropout_p: 0.5 }, 'causal_lm', 'xlora_dropout_p', 'a classifier of one'],
+    [
+      { peft_type: 'SHADOW', auxiliary_loss_weight: 0.3 },
+      'dpo',
+      'auxiliary_loss_weight',
+      'task dpo',
+    ],
+    [{ peft_type: 'SHADOW', auxiliary_loss_weight: 1 }, 'kto', 'auxiliary_loss_weight', 'task kto'],
+  ])('is refused: %j in %s', (peft, task, field, where) => {
+    const found = refusal(() => create(peft, task));
+    expect(found).toMatchObject({ code: 'unsupported', param: `peft.${field}` });
+    expect(found.message).toContain(`${field} has no part in ${where}`);
+    expect(found.message).toMatch(/, in PEFT neither; leave it out$/);
+    // As a file of PEFT's may have it.
+    expect(create(peft, task, true).peft).toMatchObject(peft);
+  });
+
+  it.each([
+    [{ ...XLORA, xlora_size: 2048, xlora_dropout_p: 0 }, 'causal_lm'],
+    [{ ...XLORA, xlora_depth: 2, xlora_size: 64, xlora_dropout_p: 0.5 }, 'causal_lm'],
+    [{ peft_type: 'SHADOW', auxiliary_loss_weight: 0.3 }, 'causal_lm'],
+    [{ peft_type: 'SHADOW', auxiliary_loss_weight: 0 }, 'dpo'],
+    [{ peft_type: 'SHADOW' }, 'dpo'],
+  ])('is none where it acts, or has its default: %j in %s', (peft, task) => {
+    expect(create(peft, task).peft).toMatchObject(peft);
   });
 });
 
@@ -270,6 +328,42 @@ describe('a Spec', () => {
     ).toBe(0.5);
   });
 
+  it("takes the task's options, and refuses others by name", () => {
+    expect(
+      resolveSpec({ ...body, graft: { task_options: {} } }, { trainingRecords: 3 }),
+    ).toMatchObject({ task: 'causal_lm', task_options: {} });
+    const unknown = { ...body, graft: { task_options: { gamma: 1 } } };
+    expect(refusal(() => resolveSpec(unknown, { trainingRecords: 3 }))).toMatchObject({
+      code: 'unknown_parameter',
+      param: 'graft.task_options.gamma',
+      message: expect.stringContaining('task causal_lm has no field "gamma"'),
+    });
+  });
+
+  it('has batches as large as the task needs', () => {
+    const kto = { ...body, graft: { task: 'kto' } };
+    expect(resolveSpec(kto, { trainingRecords: 12 }).batch_size).toBe(2);
+    const alone = { ...kto, hyperparameters: { batch_size: 1 } };
+    expect(refusal(() => resolveSpec(alone, { trainingRecords: 12 }))).toMatchObject({
+      code: 'invalid_value',
+      param: 'hyperparameters.batch_size',
+      message: expect.stringContaining('must be at least 2, got 1'),
+    });
+  });
+
+  it('has the defaults that the catalogue names', () => {
+    const spec = resolveSpec(body, { trainingRecords: 3 });
+    const { properties } = catalog().graft_schema as {
+      properties: Record<string, { default?: unknown }>;
+    };
+    const defaults = Object.entries(properties).filter(
+      ([name, { default: value }]) => value !== undefined && name in spec,
+    );
+    expect(defaults.length).toBeGreaterThan(12);
+    for (const [name, { default: value }] of defaults)
+      expect(spec[name as keyof typeof spec], name).toEqual(value);
+  });
+
   it('is full fine-tuning with peft null, and not on a quantised base', () => {
     expect(resolveSpec({ ...body, peft: null }, { trainingRecords: 20_000 })).toMatchObject({
       peft: null,
@@ -283,5 +377,111 @@ describe('a Spec', () => {
     expect(refusal(() => resolveSpec(task, { trainingRecords: 1 }))).toMatchObject({
       param: 'graft.task',
     });
+  });
+});
+
+describe('a job that trains a model without its head', () => {
+  const embed = (peft: Record<string, unknown>, modelType = 'llama') =>
+    resolveSpec(
+      {
+        model: 'm',
+        training_file: 'f',
+        peft: { peft_type: 'LORA', ...peft },
+        graft: { task: 'feature_extraction' },
+      },
+      { trainingRecords: 10, modelType },
+    );
+
+  it('has the options of sentence-transformers’ loss', () => {
+    expect(embed({}).task_options).toEqual({
+      scale: 20,
+      similarity_fct: 'cos_sim',
+      pooling_mode: 'mean',
+    });
+  });
+
+  it.each([
+    [{ target_modules: ['q_proj', 'lm_head'] }, 'peft.target_modules', /without its head/],
+    [
+      { target_modules: ['q_proj'], modules_to_save: ['lm_head'] },
+      'peft.modules_to_save',
+      /lm_head/,
+    ],
+    [
+      { target_modules: ['q_proj'], layers_to_transform: [0] },
+      'peft.layers_to_transform',
+      /"layers_pattern": "layers"/,
+    ],
+    [{ target_modules: 'model\\.a|model\\.b' }, 'peft.target_modules', /or with \.\*/],
+    [{ target_modules: 'layers\\.0.*' }, 'peft.target_modules', /begins with model\. or with \.\*/],
+  ])('is refused what PEFT does not find there: %j', (peft, param, message) => {
+    const found = refusal(() => embed(peft));
+    expect(found).toMatchObject({ code: 'invalid_value', param });
+    expect(found.message).toMatch(message);
+  });
+
+  it('picks layers by their list’s name', () => {
+    const peft = { target_modules: ['q_proj'], layers_to_transform: [0], layers_pattern: 'layers' };
+    expect(embed(peft).peft).toMatchObject(peft);
+  });
+
+  it('needs a decoder or an encoder', () => {
+    const { message } = refusal(() => embed({}, 't5'));
+    expect(message).toMatch(/trains a decoder alone or an encoder alone.*use seq_2_seq_lm/);
+  });
+});
+
+describe('a start that looks at data, or wants weights as they were trained', () => {
+  const start = (init: string, more: object = {}): CreateJob['peft'] => ({
+    peft_type: 'LORA',
+    init_lora_weights: init,
+    ...more,
+  });
+  const resolve = (peft: CreateJob['peft'], graft: CreateJob['graft'] = {}, begun = false) =>
+    resolveSpec({ ...body, peft, graft }, { trainingRecords: 10, modelType: 'llama', begun });
+
+  it.each([
+    ['corda', {}],
+    ['lora_ga', {}],
+    ['loftq', { loftq_config: { loftq_bits: 4 } }],
+  ])('%s is refused on a base that is packed, as in PEFT', (init, more) => {
+    const found = refusal(() => resolve(start(init, more), { quantization: 'nf4' }));
+    expect(found).toMatchObject({ code: 'unsupported', param: 'peft.init_lora_weights' });
+    expect(found.message).toContain('needs the weights as they were trained');
+    expect(resolve(start(init, more)).peft).toMatchObject({ init_lora_weights: init });
+  });
+
+  it('eva is not, and asks which rows are learnt only of tasks that know', () => {
+    expect(resolve(start('eva'), { quantization: 'nf4' }).quantization).toBe('nf4');
+    const dpo = { task: 'dpo' };
+    const found = refusal(() => resolve(start('eva'), dpo));
+    expect(found.param).toBe('peft.eva_config.use_label_mask');
+    expect(found.message).toContain('set eva_config.use_label_mask to false');
+    const masked = start('eva', { eva_config: { use_label_mask: false } });
+    expect(resolve(masked, dpo).task).toBe('dpo');
+    // from an adapter nothing is looked at
+    expect(resolve(start('eva'), dpo, true).task).toBe('dpo');
+  });
+
+  it.each([
+    ['eva_config', { rho: 2 }],
+    ['corda_config', {}],
+    ['lora_ga_config', { scale: 'unit' }],
+    ['loftq_config', { loftq_bits: 4 }],
+  ])('%s without its start is refused', (field, value) => {
+    const found = refusal(() => resolve(start('gaussian', { [field]: value })));
+    expect(found.param).toBe(`peft.${field}`);
+  });
+
+  it.each([
+    [{ init_lora_weights: 'loftq' }, 'peft.loftq_config'],
+    [{ init_lora_weights: 'eva', eva_config: { rho: 0.5 } }, 'peft.eva_config.rho'],
+    [{ init_lora_weights: 'eva', eva_config: { label_mask_value: 0 } }, 'peft.eva_config.label_mask_value'], // prettier-ignore
+    [{ init_lora_weights: 'corda', corda_config: { cache_file: '/tmp/x' } }, 'peft.corda_config.cache_file'], // prettier-ignore
+    [{ init_lora_weights: 'corda', corda_config: { use_float16_for_covariance: true } }, 'peft.corda_config.use_float16_for_covariance'], // prettier-ignore
+    [{ init_lora_weights: 'lora_ga', lora_bias: true }, 'peft.lora_bias'],
+  ])('refuses %j by name', (fields, param) => {
+    const peft = { peft_type: 'LORA', ...fields } as CreateJob['peft'];
+    expect(refusal(() => resolve(peft)).param).toBe(param);
   });
 });

@@ -2,34 +2,91 @@
  * What this build can train, and the checks of a job before anything native runs. Derived from the registries;
  * importing it loads neither libtorch nor the tokenizer.
  */
-import { DomainError, GraftOptions, Spec, fieldPaths } from '@graft/contracts';
+import {
+  DomainError,
+  fieldPaths,
+  GraftOptions,
+  Hyperparameters,
+  hyperparametersOf,
+  Spec,
+  TRAINING_OPTIONS,
+} from '@graft/contracts';
 import type {
   Catalog,
   CatalogMethod,
+  CatalogTask,
   CreateJob,
-  Hyperparameters,
+  FineTuningMethod,
   JsonSchema,
+  MetricDescription,
 } from '@graft/contracts';
 import { z } from 'zod';
+import { heldOutCount } from './data/held-out.js';
+import type { JsonObject } from './data/records.js';
 import { parsePeft, withJobDefaults } from './methods/config.js';
 import type { PeftConfig } from './methods/config.js';
 import type { Method } from './methods/method.js';
 import { DEFAULT_PEFT, methodFor, methods } from './methods/registry.js';
+import { checkIdle, checkTask, checkTaskOptions, takesTask } from './methods/task-needs.js';
 import { forType, models } from './models/registry.js';
+import {
+  fitsBoth,
+  headPrefix,
+  linearNames,
+  stackKinds,
+  type StackPaths,
+} from './nn/stack-options.js';
 import { quantizerFor, quantizers } from './quant/registry.js';
-import { recordTasks, tasks } from './tasks/registry.js';
+import { shapeOf as shapeAmong, type Columns, type Shape } from './data/shapes.js';
+import { checkStacks, stacksOf, taskFor, taskOf, tasks } from './tasks/registry.js';
+import { parseOptions } from './plug-in-options.js';
+import { likest } from './tasks/task-fit.js';
+import { useOf } from './tasks/use.js';
+import type { RecordFormat, Task } from './tasks/task.js';
 import { autoNumbers } from './train/auto.js';
+import { totalSteps } from './train/cursor.js';
+import { checkOptimizer } from './train/optimizer.js';
+import { RUN_METRICS } from './train/run-metrics.js';
 
+export { heldOutCount, splitOf } from './data/held-out.js';
+export type { Split } from './data/held-out.js';
 export { LineRanges } from './data/line-ranges.js';
-export { readJsonObject, readRecord } from './data/records.js';
-export { shapeOf } from './data/shapes.js';
+export { readJsonObject, readLine } from './data/records.js';
+export type { JsonObject } from './data/records.js';
 export type { Columns, Shape } from './data/shapes.js';
+export {
+  buildWords,
+  ENDS_EARLY,
+  lackedWords,
+  missingInWords,
+  neededWords,
+  withoutUnknown,
+  wordsSaid,
+} from './build-words.js';
+export { OLDEST_WORDS } from './oldest-words.js';
+export { adapterConfig } from './io/adapter-config.js';
+export { inspectAdapter } from './io/inspect-adapter.js';
 export { inspectModelFolder } from './io/inspect.js';
 export type { ModelInspection } from './io/inspect.js';
+export { TaskFit } from './tasks/task-fit.js';
+export {
+  defaultOptions,
+  inputRecords,
+  tasksUsedTo,
+  usesOfBase,
+  usesOfTask,
+  vectorSize,
+} from './tasks/use.js';
 export type { PeftConfig } from './methods/config.js';
 export type { HfConfig } from './models/model.js';
-export { cutAt, footprintOf } from './plan.js';
-export { totalSteps } from './train/cursor.js';
+export { checkTrained, trainedBy } from './train/optimizer.js';
+import { refusePacked } from './plan.js';
+export { continued, isToldByFile, namedAdapters } from './methods/config.js';
+export { cutAt, footprintOf, heldAs, residentBytes } from './plan.js';
+export { headOf } from './tasks/head-request.js';
+export { totalSteps };
+export { reservedForBase, runBytes, tooLarge } from './train/run-bytes.js';
+export type { RunBytes, RunSizes } from './train/run-bytes.js';
 export type { BaseFootprint } from './plan.js';
 
 /** GET /v1/catalog. */
@@ -37,20 +94,48 @@ export function catalog(): Catalog {
   return {
     object: 'graft.catalog',
     methods: methods.map(describeMethod),
-    families: models.map(({ name, title, modelTypes }) => ({
+    families: models.map(({ name, title, modelTypes, paths }) => ({
       name,
       title,
+      stacks: stackKinds(paths),
       model_types: modelTypes,
     })),
-    tasks: tasks.map(({ name, title, summary, recordFormats }) => ({
-      name,
-      title,
-      summary,
-      record_formats: recordFormats,
-    })),
+    tasks: tasks.map(describeTask),
     quantizers: quantizers.map(({ name, title }) => ({ name, title })),
-    graft_schema: z.toJSONSchema(GraftOptions, { io: 'input' }),
+    graft_schema: graftSchema(),
   };
+}
+
+function describeTask(task: Task): CatalogTask {
+  const { name, title, summary, method, learningRateScale = 1, options } = task;
+  return {
+    name,
+    title,
+    summary,
+    method,
+    use: useOf(task),
+    stacks: stacksOf(task),
+    learning_rate_scale: learningRateScale,
+    record_formats: task.records.map(({ name, nouns, line, learnt }) => ({
+      name,
+      nouns,
+      line,
+      learnt,
+    })),
+    schema: z.toJSONSchema(options, { io: 'input' }),
+    metrics: describeMetrics(task),
+  };
+}
+
+function describeMetrics({ metrics }: Task): CatalogTask['metrics'] {
+  const own = metrics.map(({ of: _of, ...description }): MetricDescription => description);
+  return { step: [...own, ...RUN_METRICS], validation: own };
+}
+
+/** Numbers that jobs of a task report; those of the run alone where the task is unknown. */
+export function metricsOf(task: string): CatalogTask['metrics'] {
+  const known = tasks.find(({ name }) => name === task);
+  return known ? describeMetrics(known) : { step: RUN_METRICS, validation: [] };
 }
 
 function describeMethod(method: Method): CatalogMethod {
@@ -60,10 +145,28 @@ function describeMethod(method: Method): CatalogMethod {
     summary: method.summary,
     paper: method.paper,
     default_learning_rate: method.defaultLearningRate,
-    tasks: tasks.map(({ name }) => name),
+    tasks: tasks.filter((task) => takesTask(method, task)).map(({ name }) => name),
     schema: jobSchema(method),
   };
 }
+
+/** The create body's `graft`, with the names that the registries have. */
+function graftSchema(): JsonSchema {
+  const schema = z.toJSONSchema(GraftOptions, { io: 'input' });
+  const fields = schema.properties as Record<string, JsonSchema>;
+  fields['task'] = { ...fields['task'], enum: tasks.map(({ name }) => name) };
+  fields['quantization'] = {
+    ...fields['quantization'],
+    anyOf: [{ enum: quantizers.map(({ name }) => name) }, { type: 'null' }],
+  };
+  return schema;
+}
+
+/** Adapters of a sweep over methods, as jobs name them; not every task and model takes each. */
+export const triedMethods = (): NonNullable<PeftConfig>[] =>
+  methods.flatMap(({ name, tried = [] }) =>
+    tried.map((fields) => ({ peft_type: name, ...(fields as object) })),
+  );
 
 /** The method's fields, with the defaults that a job gets. */
 function jobSchema(method: Method): JsonSchema {
@@ -74,9 +177,55 @@ function jobSchema(method: Method): JsonSchema {
   return schema;
 }
 
+/** OpenAI's method of fine-tuning that a job of this task is; of a task that this build lacks, the usual one. */
+export const fineTuningMethod = (task: string): FineTuningMethod =>
+  tasks.find(({ name }) => name === task)?.method ?? 'supervised';
+
+/** Formats of records, each once. */
+const formats: readonly RecordFormat[] = [
+  ...new Map(
+    tasks.flatMap(({ records }) => records.map((format) => [format.name, format])),
+  ).values(),
+];
+
+/** Whether an object with these keys shows that it is meant as a record, and not as a row of some other table. */
+export const meantAsRecord = (given: readonly string[]): boolean =>
+  formats.some(
+    ({ keys, commonKeys }) =>
+      keys.filter((key) => given.includes(key)).length >= (commonKeys ? 2 : 1),
+  );
+
+/** What people call one and several records of a format. */
+export const formatNouns = (name: string): readonly [one: string, many: string] =>
+  formats.find((format) => format.name === name)?.nouns ?? [name, name];
+
+/** How rows with these keys are read; null where nobody can tell which of them is what. */
+export const shapeOf = (keys: readonly string[], columns: Columns = {}): Shape | null =>
+  shapeAmong(keys, columns, formats);
+
+/**
+ * Why a record cannot be learnt from, or null.
+ * @param meant the task of its file; left out, any may learn from it
+ */
+export function recordProblem(record: JsonObject, meant?: string): string | null {
+  const task = tasks.find(({ name }) => name === meant);
+  if (task) return task.check(record);
+  return tasks.some((one) => one.check(record) === null) ? null : likest(record).check(record);
+}
+
 /** Paths of all fields that any method's config has (`peft.r`). */
 export const peftFields = (): string[] =>
   methods.flatMap(({ options }) => fieldPaths(options, 'peft.'));
+
+export { invocationOf, promptTasks } from './methods/config.js';
+export { DEFAULT_PEFT } from './methods/registry.js';
+
+/** Whether PEFT's convert_to_lora takes adapters of this method. @throws DomainError where there is no such method */
+/** Whether a base of this model_type is written as GGUF; if not, what is. */
+export { ggufModelTypes } from './models/registry.js';
+
+export const convertsToLora = (peft: { readonly peft_type: string } | null): boolean =>
+  methodFor(peft).convertsToLora === true;
 
 /**
  * A job's PEFT config with its defaults filled in; with a config.json's `modelType`, also checked against the family.
@@ -84,13 +233,22 @@ export const peftFields = (): string[] =>
  */
 export function checkPeft(peft: PeftConfig, modelType?: string): PeftConfig {
   const { method, options } = parsePeft(withJobDefaults(peft));
-  if (modelType !== undefined) method.check?.(options, forType(modelType).linears);
+  if (modelType !== undefined) {
+    const { paths } = forType(modelType);
+    const embedding = paths.tokenEmbedding;
+    method.check?.(options, linearNames(paths), embedding.slice(embedding.lastIndexOf('.') + 1));
+  }
   return peft === null ? null : { ...(options as object), peft_type: method.name };
 }
 
 /** What is known of a job when its Spec is resolved. */
 export interface JobFacts {
+  /** Of the training file. */
   readonly trainingRecords: number;
+  /** How many of them are held out for validation, once somebody has looked. */
+  readonly heldOut?: number;
+  /** Whether it begins from an adapter. */
+  readonly begun?: boolean;
   /** model_type of the base's config.json, when it is known. */
   readonly modelType?: string;
 }
@@ -104,43 +262,154 @@ const DEFAULT_SEED = 42;
 export function resolveSpec(body: CreateJob, facts: JobFacts): Spec {
   const peft = checkPeft(body.peft === undefined ? DEFAULT_PEFT : body.peft, facts.modelType);
   const graft = body.graft ?? {};
-  const numbers = body.method?.supervised?.hyperparameters ?? body.hyperparameters ?? {};
-  const given = <T>(value: T | 'auto' | undefined, otherwise: T): T =>
-    value === undefined || value === 'auto' ? otherwise : value;
-  const task = checkTask(graft.task ?? 'causal_lm');
+  const numbers = hyperparametersOf(body);
+  const records = trainedRecords(body, facts);
+  checkPatience(body);
+  const task = askedTask(body, facts.modelType);
+  checkTaskType(body.peft, task);
+  checkTask(methodFor(peft), task, tasks);
+  const { method, options } = parsePeft(peft);
+  checkTaskOptions(method, options, task);
+  // What it begins from may be a file of PEFT's, which refuses none of it.
+  if (!facts.begun) checkIdle(method, options, task);
+  if (task.peft.hasHead === false) checkWithoutHead(peft, task, facts.modelType);
   checkQuantization(graft.quantization ?? null, peft);
-  return Spec.parse({
+  checkStart(peft, task, facts.begun ?? false);
+  const asked = TRAINING_OPTIONS.flatMap((name) =>
+    graft[name] === undefined ? [] : [[name, graft[name]] as const],
+  );
+  checkOptimizer({
+    peft,
+    optimizer: graft.optimizer ?? 'adamw',
+    loraplus_lr_ratio: graft.loraplus_lr_ratio ?? null,
+  });
+  const spec = Spec.parse({
+    learning_rate: defaultRate(peft, task) * given(numbers.learning_rate_multiplier, 1),
+    ...Object.fromEntries(asked),
     model: body.model,
-    task,
+    task: task.name,
+    task_options: taskOptions(task, body),
     peft,
     seed: body.seed ?? DEFAULT_SEED,
-    ...sizes(numbers, graft, facts.trainingRecords),
-    max_steps: graft.max_steps ?? null,
-    learning_rate:
-      graft.learning_rate ??
-      methodFor(peft).defaultLearningRate * given(numbers.learning_rate_multiplier, 1),
-    lr_schedule: graft.lr_schedule ?? 'linear',
-    warmup_ratio: graft.warmup_ratio ?? 0.03,
-    optimizer: graft.optimizer ?? 'adamw',
-    weight_decay: graft.weight_decay ?? 0,
-    max_grad_norm: graft.max_grad_norm ?? 1,
-    gradient_accumulation_steps: graft.gradient_accumulation_steps ?? 1,
-    max_seq_len: graft.max_seq_len ?? null,
-    shuffle: graft.shuffle ?? true,
-    eval_steps: graft.eval_steps ?? 0,
-    save_steps: graft.save_steps ?? 0,
-    base_dtype: graft.base_dtype ?? 'bf16',
-    quantization: graft.quantization ?? null,
-  } satisfies Spec);
+    ...sizes(numbers, graft, records, task),
+    ...(graft.measure_forgetting ? { measure_forgetting: true } : {}),
+  });
+  return { ...spec, peft: forSteps(spec.peft, totalSteps(spec, records)) };
+}
+
+/** What never happens is no promise. */
+function checkPatience({ validation_file: file, graft }: CreateJob): void {
+  const {
+    early_stopping_patience: patience,
+    validation_split: split,
+    eval_steps: every,
+  } = graft ?? {};
+  if (patience == null || ((file || split) && every)) return;
+  const missing =
+    file || split ? 'graft.eval_steps above 0' : 'a validation_file or graft.validation_split';
+  const message = `the run is measured by evaluations: give it ${missing}`;
+  throw new DomainError('invalid_value', message, 'graft.early_stopping_patience');
+}
+
+function trainedRecords(
+  { validation_file: file, graft }: CreateJob,
+  { trainingRecords: all, heldOut }: JobFacts,
+): number {
+  const share = graft?.validation_split ?? null;
+  if (share === null) return all;
+  if (!file) return all - (heldOut ?? heldOutCount(all, share));
+  const message = 'the job has a validation_file, too; leave one of the two out';
+  throw new DomainError('invalid_value', message, 'graft.validation_split');
+}
+
+/** A config whose method goes by the number of steps. */
+function forSteps(peft: PeftConfig, steps: number): PeftConfig {
+  if (peft === null) return null;
+  const { method, options } = parsePeft(peft);
+  if (!method.forSteps) return peft;
+  return { ...(method.forSteps(options, steps) as object), peft_type: method.name };
+}
+
+const defaultRate = (peft: PeftConfig, { learningRateScale = 1 }: Task): number =>
+  Number((methodFor(peft).defaultLearningRate * learningRateScale).toPrecision(6));
+
+const given = <T>(value: T | 'auto' | undefined, otherwise: T): T =>
+  value === undefined || value === 'auto' ? otherwise : value;
+
+function askedTask({ graft, method }: CreateJob, modelType: string | undefined): Task {
+  const stacks = modelType === undefined ? undefined : stackKinds(forType(modelType).paths);
+  const task =
+    graft?.task === undefined ? taskOf(method?.type ?? 'supervised', stacks) : taskFor(graft.task);
+  if (stacks !== undefined) checkStacks(task, stacks, modelType as string);
+  if (!method || method.type === task.method) return task;
+  const message = `task ${task.name} is trained by method ${task.method}, and method.type is ${method.type}`;
+  throw new DomainError('invalid_value', message, 'method.type');
+}
+
+/** Of OpenAI's hyperparameters those that are the task's own, and `graft.task_options`. */
+function taskOptions(task: Task, body: CreateJob): Record<string, unknown> {
+  const options: Record<string, unknown> = {};
+  for (const [name, value] of Object.entries(hyperparametersOf(body)))
+    if (!Object.hasOwn(Hyperparameters.shape, name) && value !== 'auto') options[name] = value;
+  for (const [name, value] of Object.entries(body.graft?.task_options ?? {})) {
+    if (options[name] !== undefined && options[name] !== value) {
+      const message = `${name} is ${JSON.stringify(options[name])} in method.${body.method?.type}.hyperparameters, too; leave one of them out`;
+      throw new DomainError('invalid_value', message, `graft.task_options.${name.slice(0, 100)}`);
+    }
+    options[name] = value;
+  }
+  const place = { owner: `task ${task.name}`, path: 'graft.task_options' };
+  return parseOptions(task.options, options, place) as Record<string, unknown>;
+}
+
+/** A config that was copied from an adapter names the task that it was trained for. */
+function checkTaskType(peft: CreateJob['peft'], { name, peft: { taskType } }: Task): void {
+  const type = peft?.['task_type'] ?? null;
+  if (type === null || type === taskType) return;
+  const message = `task_type is ${JSON.stringify(type)}, and task ${name} is ${taskType}; leave it out`;
+  throw new DomainError('invalid_value', message, 'peft.task_type');
+}
+
+/** What PEFT does not find on a model without a head. */
+function checkWithoutHead(peft: PeftConfig, { name }: Task, modelType: string | undefined): void {
+  if (peft === null || modelType === undefined) return;
+  const { paths } = forType(modelType);
+  const head = paths.lmHead;
+  for (const field of ['target_modules', 'modules_to_save']) {
+    const named = peft[field];
+    if (head === undefined || !Array.isArray(named)) continue;
+    if (!named.some((one) => one === head || head.endsWith(`.${String(one)}`))) continue;
+    const message = `${field} names ${head}, and task ${name} trains the model without its head; leave it out`;
+    throw new DomainError('invalid_value', message, `peft.${field}`);
+  }
+  const prefix = headPrefix(paths);
+  for (const field of ['target_modules', 'exclude_modules']) {
+    const pattern = peft[field];
+    if (typeof pattern !== 'string' || fitsBoth(prefix, pattern)) continue;
+    const message = `a pattern of task ${name}, whose adapters are of a model without its head, begins with ${prefix} or with .*, and has no choices but in parentheses`;
+    throw new DomainError('invalid_value', message, `peft.${field}`);
+  }
+  const { layers_to_transform: layers = null, layers_pattern: pattern = null } = peft;
+  const { norm } = (paths.encoder ?? (paths.decoder as StackPaths)).attention;
+  const [list, number] = norm.slice(prefix.length).split('.');
+  if (layers === null || pattern !== null || number !== '{n}') return;
+  const message = `PEFT finds the layers of a model without a head (${list}.0) by layers_pattern alone: add "layers_pattern": "${list}"`;
+  throw new DomainError('invalid_value', message, 'peft.layers_to_transform');
 }
 
 function sizes(
   { batch_size, n_epochs }: Hyperparameters,
   graft: GraftOptions,
   records: number,
+  { name, leastBatch = 1 }: Task,
 ): Pick<Spec, 'batch_size' | 'n_epochs'> {
+  if (typeof batch_size === 'number' && batch_size < leastBatch) {
+    const message = `task ${name} learns from the other examples of a batch: batch_size must be at least ${leastBatch}, got ${batch_size}`;
+    throw new DomainError('invalid_value', message, 'hyperparameters.batch_size');
+  }
   const { batchSize, epochs } = autoNumbers({
     records,
+    leastBatch,
     accumulation: graft.gradient_accumulation_steps ?? 1,
     maxSteps: graft.max_steps ?? null,
     ...(typeof batch_size === 'number' ? { batchSize: batch_size } : {}),
@@ -149,19 +418,19 @@ function sizes(
   return { batch_size: batchSize, n_epochs: epochs };
 }
 
-function checkTask(name: string): string {
-  if (recordTasks.has(name)) return name;
-  const known = [...recordTasks.keys()].join(', ');
-  throw new DomainError(
-    'invalid_value',
-    `task "${name}" is unknown; there are: ${known}`,
-    'graft.task',
-  );
+/** @throws DomainError for a start that looks at rows that are learnt, where nobody can tell which are */
+function checkStart(peft: PeftConfig, { name, learntRows }: Task, begun: boolean): void {
+  const { method, options } = parsePeft(peft);
+  const { learntOnly, shown } = method.needs?.(options) ?? {};
+  if (begun || learntOnly === undefined || learntRows) return;
+  const message = `${shown}: which rows are learnt is nothing to task ${name}; set ${learntOnly} to false`;
+  throw new DomainError('invalid_value', message, `peft.${learntOnly}`);
 }
 
 function checkQuantization(name: string | null, peft: PeftConfig): void {
   if (name === null) return;
   quantizerFor(name);
+  refusePacked(peft, 'leave graft.quantization out');
   if (peft !== null) return;
   const message =
     'a quantised base cannot be trained whole; choose a method in `peft` or leave quantization out';

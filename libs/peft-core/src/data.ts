@@ -1,5 +1,7 @@
 /** Reading a base's configuration and looking over data with its tokenizer: no libtorch, for a process of its own. */
 export { reportData } from './data/report.js';
 export type { DataFile, DataReports, ReportOptions } from './data/report.js';
+export type { Split } from './data/held-out.js';
 export { readBaseText } from './io/base-text.js';
 export type { BaseText, NamedFile } from './io/base-text.js';
+export { taskFor } from './tasks/registry.js';

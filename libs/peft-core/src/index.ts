@@ -1,54 +1,97 @@
-export { runRows } from './batch.js';
-export type { PackedBatch, RunRows, Sequence } from './batch.js';
+export { combineAdapters } from './adapters/combine.js';
+export type { AdapterFile } from './adapters/lora-factors.js';
+export { convertToLora } from './adapters/convert.js';
+export type { Converted, ConvertedModule } from './adapters/convert.js';
+export { mergedWeights } from './adapters/merge.js';
+export { operate, operationBytes, operationInWords } from './adapters/operate.js';
+export type { OperationOptions, OperationResult } from './adapters/operate.js';
+export type { Work } from './adapters/work.js';
+export { BARE_BASE, runRows } from './batch.js';
+export type { Batch, DecoderBatch, Outputs, PackedRows, Rows, RunRows, Sequence } from './batch.js';
 export type { Adapter, AttachContext, Method, NamedTensors } from './methods/method.js';
 export type {
   BaseDtype,
-  BuildOptions,
+  HeadKind,
   HfConfig,
   Model,
   ModelPlugin,
+  Precision,
   Tensors,
 } from './models/model.js';
-export type { ForwardContext, RowContext, RunKey } from './nn/context.js';
+export type { HeadRequest } from './nn/outline.js';
+export type { BatchContext, ForwardContext, RowContext, DropoutKey } from './nn/context.js';
+export { invokedAt } from './nn/invocation.js';
 export { KvCache } from './nn/kv-cache.js';
-export { EmbeddingSite, LinearSite, NormSite, Sites } from './nn/site.js';
-export type { Override, Role, RowAdapter, VirtualInputs, VirtualPrefix } from './nn/site.js';
+export { Embedding } from './nn/embedding.js';
+export { Linear } from './nn/linear.js';
+export type { LinearAdapter, Role } from './nn/linear.js';
+export { Modules } from './nn/modules.js';
+export { Norm } from './nn/norm.js';
+export type { ParameterOverride } from './nn/rows.js';
+export type { VirtualInputs, VirtualPrefix } from './nn/slots.js';
 export { checkPeft, resolveSpec } from './catalog.js';
 export type { PeftConfig } from './methods/config.js';
 export { methodFor, methods } from './methods/registry.js';
 export { buildModel, forConfig, models } from './models/registry.js';
 export { DenseWeight } from './nn/weight.js';
 export type { Weight } from './nn/weight.js';
-export { attachMethod } from './build.js';
+export { attachingMethod, attachMethod } from './build.js';
+export { atOnce } from './pieces.js';
+export { parsePeft } from './methods/config.js';
 export { packBatch } from './data/pack.js';
-export { encodeRecord, loadExamples } from './data/examples.js';
-export type { Example, LoadOptions } from './data/examples.js';
-export { order } from './data/order.js';
-export { checkRecord } from './data/records.js';
+export type { PackedSequences } from './data/pack.js';
+export { loadExamples } from './data/examples.js';
+export type { LoadOptions } from './data/examples.js';
+export { permutation } from './data/permutation.js';
+export type { TokenSequence } from './data/supervised-text.js';
 export { Tokenizer } from './data/tokenizer.js';
-export { BARE_BASE, Generation, stepTogether } from './generate/generation.js';
+export { Generation, stepTogether } from './generate/generation.js';
 export type { GenerationRequest, GenerationStep } from './generate/generation.js';
+export { answersTo } from './generate/inference.js';
 export { loadBase } from './io/base-folder.js';
 export type { Base } from './io/base-folder.js';
 export { listNumbered, readCommitted, removeFolder, sweepTemporary } from './io/commit-folder.js';
 export type { FileFact } from './io/commit-folder.js';
 export { readGguf } from './io/gguf.js';
-export { writeModel } from './io/model-folder.js';
+export { writeModel, writeWeights } from './io/model-folder.js';
 export { readAdapter, writeAdapter } from './io/peft-adapter.js';
 export type { StoredAdapter } from './io/peft-adapter.js';
 export { writeSafetensors } from './io/safetensors.js';
 export { AdamW, decaysByDefault } from './train/adamw.js';
+export { makeOptimizer } from './train/optimizer.js';
+export type { OptimizerSpec } from './train/optimizer.js';
 export { trainerBuild } from './train/build-id.js';
-export type { FactOfRun, RunFact, StopReason } from './train/facts.js';
-export { failureOf } from './train/failure.js';
-export { trainStep } from './train/loop.js';
+export type { FactOfRun, Metrics, RunFact, StopReason } from './train/facts.js';
+export { failureOf, isFatal } from './train/failure.js';
+export { takeTurn } from './train/loop.js';
 export type { Report } from './train/loop.js';
-export { packedLoss } from './train/loss.js';
-export type { LossSum } from './train/loss.js';
 export { microBatches } from './train/micro-batches.js';
-export type { Limits } from './train/micro-batches.js';
-export { LIMITS, Pack } from './train/pack.js';
+export { Member } from './train/member.js';
+export type { Limits, MicroBatch } from './train/micro-batches.js';
+export { makingAdapter, openingRun, openRun, prepareRun } from './train/open-run.js';
+export { prepareStart, startsFromData } from './train/prepare-start.js';
+export { RunData } from './train/run-data.js';
+export type { PreparedRun, RunOptions } from './train/open-run.js';
+export { RunGroup } from './train/run-group.js';
+export type { RunGroupOptions } from './train/run-group.js';
+export { causalLm } from './tasks/causal-lm.js';
+export type { TokenExample } from './tasks/causal-lm.js';
+export { headOf } from './tasks/head-request.js';
+export { headOutputs } from './tasks/head-outputs.js';
+export { taskFor } from './tasks/registry.js';
+export type { Example, Inference, Share, Sums, Task } from './tasks/task.js';
+export { virtualTokens } from './train/virtual-tokens.js';
+export { packedLoss } from './tasks/token-loss.js';
+export type { LossSum } from './tasks/token-loss.js';
 export { Run } from './train/run.js';
-export type { RunOptions } from './train/run.js';
+export { reservedForBase, tooLarge } from './train/run-bytes.js';
+export type { RunBytes } from './train/run-bytes.js';
 export { rateAt, warmupSteps } from './train/schedule.js';
-export { kernelsInfo, memory, setThreads } from '@graft/kernels';
+export {
+  allocatedBytes,
+  kernelsInfo,
+  memory,
+  setDevice,
+  setThreads,
+  usedMemory,
+} from '@graft/kernels';

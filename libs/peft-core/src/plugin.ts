@@ -1,12 +1,13 @@
 /** The kinds of plug-in: each is one file and one line in its registry. */
 import type { Method } from './methods/method.js';
+import type { HfTable } from './models/hf-config.js';
 import type { ModelPlugin } from './models/model.js';
 import type { Quantizer } from './quant/quantizer.js';
 
 /** Gives a method its type. */
 export const defineMethod = <O>(method: Method<O>): Method<O> => method;
 /** Gives a model family its type. */
-export const defineModel = <O>(model: ModelPlugin<O>): ModelPlugin<O> => model;
+export const defineModel = <T extends HfTable>(model: ModelPlugin<T>): ModelPlugin<T> => model;
 /** Gives a quantiser its type. */
 export const defineQuantizer = (quantizer: Quantizer): Quantizer => quantizer;
 
@@ -19,7 +20,7 @@ export function registry<P>(
   const map = new Map<string, P>();
   for (const plugin of plugins) {
     for (const key of keys(plugin)) {
-      if (map.has(key)) throw new Error(`two ${kind}s are called '${key}'`);
+      if (map.has(key)) throw new Error(`duplicate ${kind} '${key}'`);
       map.set(key, plugin);
     }
   }

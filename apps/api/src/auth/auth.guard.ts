@@ -1,9 +1,9 @@
 import { Injectable, type CanActivate, type ExecutionContext } from '@nestjs/common';
 import { Reflector } from '@nestjs/core';
 import { DomainError, type Scope } from '@graft/contracts';
-import type { Request, Response } from 'express';
+import type { Response } from 'express';
 import { ApiKeysService } from './api-keys.service.js';
-import { PUBLIC, SCOPE, type Principal } from './principal.js';
+import { PUBLIC, SCOPE, type Identified, type Principal } from './principal.js';
 import { RateLimits } from './rate-limits.js';
 import { bearer } from './secret-format.js';
 
@@ -19,15 +19,21 @@ export class AuthGuard implements CanActivate {
   async canActivate(context: ExecutionContext): Promise<boolean> {
     const handler = context.getHandler();
     if (this.reflector.get<boolean>(PUBLIC, handler)) return true;
-    const request = context.switchToHttp().getRequest<Request & { principal?: Principal }>();
-    const principal = await this.keys.authenticate(bearer(request.headers.authorization));
-    this.limit(principal, context.switchToHttp().getResponse<Response>());
+    const request = context.switchToHttp().getRequest<Identified>();
+    const response = context.switchToHttp().getResponse<Response>();
+    const principal =
+      request.principal ??
+      (await this.keys.authenticate(bearer(request.headers.authorization), {
+        address: request.ip ?? null,
+        requestId: String(response.getHeader('x-request-id')),
+      }));
+    await this.limit(principal, response);
     const anyOf = this.reflector.get<Scope[] | undefined>(SCOPE, handler) ?? [];
     const { scopes } = principal;
     if (anyOf.length > 0 && ![...anyOf, 'admin'].some((scope) => scopes.includes(scope))) {
       throw new DomainError(
         'insufficient_scope',
-        `this key lacks the scope ${anyOf.join(' or ')}; use one that has it`,
+        `this API key lacks the scope ${anyOf.join(' or ')}; use a key that has it`,
       );
     }
     request.principal = principal;
@@ -35,8 +41,8 @@ export class AuthGuard implements CanActivate {
   }
 
   /** Counts the request against its key's limit, and says in OpenAI's headers what is left. */
-  private limit({ keyId }: Principal, response: Response): void {
-    const allowance = this.limits.take(keyId);
+  private async limit({ keyId }: Principal, response: Response): Promise<void> {
+    const allowance = await this.limits.take(keyId);
     if (!allowance) return;
     const { limit, remaining, resetMs, waitMs } = allowance;
     response.setHeader('x-ratelimit-limit-requests', limit);
@@ -45,7 +51,7 @@ export class AuthGuard implements CanActivate {
     if (waitMs === 0) return;
     throw new DomainError(
       'rate_limit_exceeded',
-      `this key may send ${limit} requests a minute; try again in ${waitMs} ms`,
+      `rate limit of ${limit} requests a minute exceeded; try again in ${waitMs} ms`,
       null,
       Math.ceil(waitMs / 1000),
     );

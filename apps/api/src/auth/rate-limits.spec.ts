@@ -1,26 +1,125 @@
-import { expect, it } from 'vitest';
+import { randomBytes } from 'node:crypto';
+import { Redis } from 'ioredis';
+import { DataSource } from 'typeorm';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { listens } from '../../test/fixture.js';
 import { Settings } from '../config.js';
+import { Database } from '../database/database.js';
+import { Bucket1764841000000 } from '../database/migrations/1764841000000-bucket.js';
 import { RateLimits } from './rate-limits.js';
 
-const limits = (requestsPerMinute: number) =>
-  new RateLimits(new Settings({ home: '/', requestsPerMinute }, ''));
+const NAME = `graft_limits_test_${randomBytes(5).toString('hex')}`;
+const POSTGRES = 'postgres://postgres@127.0.0.1:5432';
+const REDIS = 'redis://127.0.0.1:6379';
 
-it('allows a minute of requests at once, then as many as time gives back', () => {
-  const bucket = limits(60);
-  for (let n = 59; n >= 0; n--)
-    expect(bucket.take('a', 0)).toMatchObject({ limit: 60, remaining: n, waitMs: 0 });
-  expect(bucket.take('a', 0)).toEqual({ limit: 60, remaining: 0, resetMs: 60_000, waitMs: 1000 });
-  expect(bucket.take('a', 400)).toMatchObject({ waitMs: 600 });
-  expect(bucket.take('a', 1000)).toMatchObject({ remaining: 0, waitMs: 0, resetMs: 60_000 });
-  expect(bucket.take('a', 1001)?.waitMs).toBeGreaterThan(0);
-  // However long nothing came, no more than a minute's worth.
-  expect(bucket.take('a', 1e9)).toMatchObject({ remaining: 59 });
-});
+const postgresIsThere = await listens(5432);
+const redisIsThere = await listens(6379);
 
-it('counts keys apart, and 0 limits nothing', () => {
-  const bucket = limits(1);
-  expect(bucket.take('a', 0)?.waitMs).toBe(0);
-  expect(bucket.take('a', 0)?.waitMs).toBe(60_000);
-  expect(bucket.take('b', 0)?.waitMs).toBe(0);
-  expect(limits(0).take('a', 0)).toBeNull();
+describe.skipIf(!postgresIsThere)('limits of requests', () => {
+  const source = new DataSource({ type: 'postgres', url: `${POSTGRES}/${NAME}` });
+  const admin = new DataSource({ type: 'postgres', url: `${POSTGRES}/postgres` });
+  const database = new Database(source);
+  const opened: RateLimits[] = [];
+
+  beforeAll(async () => {
+    await admin.initialize();
+    await admin.query(`CREATE DATABASE ${NAME}`);
+    await source.initialize();
+    await new Bucket1764841000000().up(source.createQueryRunner());
+  });
+  afterAll(async () => {
+    for (const one of opened) one.onModuleDestroy();
+    await source.destroy();
+    await admin.query(`DROP DATABASE ${NAME} WITH (FORCE)`);
+    await admin.destroy();
+  });
+
+  /** Those of one API process. */
+  const limits = (requestsPerMinute: number, queueUrl?: string): RateLimits => {
+    const more = queueUrl === undefined ? {} : { queueUrl };
+    const settings = new Settings({ home: '/', requestsPerMinute, queuePrefix: NAME, ...more }, '');
+    const made = new RateLimits(database, settings);
+    opened.push(made);
+    return made;
+  };
+
+  const contract = (
+    open: (perMinute: number) => Promise<RateLimits>,
+    /** As if the key had last sent something so long before. */
+    wait: (key: string, ms: number) => Promise<unknown>,
+  ): void => {
+    it('allows a minute of requests at once, then as many as time gives back', async () => {
+      const bucket = await open(6);
+      for (let n = 5; n >= 0; n--)
+        expect(await bucket.take('a')).toMatchObject({ limit: 6, remaining: n, waitMs: 0 });
+      const refused = await bucket.take('a');
+      expect(refused).toMatchObject({ limit: 6, remaining: 0 });
+      // A token takes ten seconds; this test took less.
+      expect(refused?.waitMs).toBeGreaterThan(0);
+      expect(refused?.waitMs).toBeLessThanOrEqual(10_000);
+      await wait('a', 10_000);
+      expect(await bucket.take('a')).toMatchObject({ remaining: 0, waitMs: 0 });
+      expect((await bucket.take('a'))?.waitMs).toBeGreaterThan(0);
+      // However long nothing came, no more than a minute's worth.
+      await wait('a', 3_600_000);
+      expect(await bucket.take('a')).toMatchObject({ remaining: 5, waitMs: 0 });
+    });
+
+    it('is one limit for all processes, and one for each key', async () => {
+      const processes = [await open(20), await open(20), await open(20)];
+      const all = await Promise.all(
+        Array.from({ length: 60 }, (_, n) => processes[n % 3]?.take('shared')),
+      );
+      const allowed = all.filter((allowance) => allowance?.waitMs === 0).length;
+      // One token comes back each three seconds.
+      expect(allowed).toBeGreaterThanOrEqual(20);
+      expect(allowed).toBeLessThanOrEqual(25);
+      expect((await processes[0]?.take('other'))?.waitMs).toBe(0);
+    });
+  };
+
+  describe('counted in PostgreSQL', () => {
+    contract(
+      async (perMinute) => limits(perMinute),
+      (key, ms) =>
+        source.query(`UPDATE bucket SET at = at - $2 * interval '1 ms' WHERE key_id = $1`, [
+          key,
+          ms,
+        ]),
+    );
+  });
+
+  describe.skipIf(!redisIsThere)('counted in Redis', () => {
+    const redis = new Redis(REDIS);
+    const name = (key: string): string => `${NAME}:bucket:${key}`;
+    afterAll(async () => {
+      await redis.del(...(await redis.keys(`${NAME}*`)));
+      redis.disconnect();
+    });
+    const counted = async (key: string): Promise<boolean> => (await redis.exists(name(key))) === 1;
+    const connected = async (perMinute: number): Promise<RateLimits> => {
+      const made = limits(perMinute, REDIS);
+      for (let n = 0; !(await counted(`probe-${opened.length}`)); n++) {
+        if (n > 100) throw new Error('Redis counts nothing');
+        await made.take(`probe-${opened.length}`);
+        await new Promise((resolve) => setTimeout(resolve, 20));
+      }
+      return made;
+    };
+    contract(connected, async (key, ms) => {
+      expect(await counted(key)).toBe(true);
+      await redis.hset(name(key), 'at', Number(await redis.hget(name(key), 'at')) - ms);
+    });
+  });
+
+  it('counts in PostgreSQL while Redis does not answer', async () => {
+    const bucket = limits(2, 'redis://127.0.0.1:1');
+    expect(await bucket.take('lost')).toMatchObject({ remaining: 1, waitMs: 0 });
+    expect(await bucket.take('lost')).toMatchObject({ remaining: 0, waitMs: 0 });
+    expect((await bucket.take('lost'))?.waitMs).toBeGreaterThan(0);
+  });
+
+  it('limits nothing where the limit is 0', async () => {
+    expect(await limits(0).take('free')).toBeNull();
+  });
 });

@@ -1,5 +1,9 @@
-import { Injectable } from '@nestjs/common';
+import { Injectable, type OnModuleDestroy } from '@nestjs/common';
 import { Settings } from '../config.js';
+import { Database } from '../database/database.js';
+import { log } from '../log.js';
+import { PostgresBuckets } from './postgres-buckets.js';
+import { MINUTE_MS, RedisBuckets } from './redis-buckets.js';
 
 /** What a key may still send. */
 export interface Allowance {
@@ -12,30 +16,51 @@ export interface Allowance {
   readonly waitMs: number;
 }
 
-const MINUTE_MS = 60_000;
+/** What is left in a bucket after a request, and whether there was a token for it. */
+export interface Taken {
+  readonly tokens: number;
+  readonly allowed: boolean;
+}
 
-/** A token bucket a key, in this process: a token a request, a minute's worth of them at most, refilled evenly. */
+/**
+ * A token bucket a key, one for all API processes: a token a request, a minute's worth of them at most, refilled evenly
+ * by the server's clock. In Redis where there is one; in PostgreSQL else, and while Redis does not answer.
+ */
 @Injectable()
-export class RateLimits {
-  private readonly buckets = new Map<string, { tokens: number; at: number }>();
+export class RateLimits implements OnModuleDestroy {
+  private readonly limit: number;
+  private readonly postgres: PostgresBuckets;
+  private readonly redis: RedisBuckets | null;
 
-  constructor(private readonly settings: Settings) {}
+  constructor(database: Database, { requestsPerMinute, queueUrl, queuePrefix }: Settings) {
+    this.limit = requestsPerMinute;
+    this.postgres = new PostgresBuckets(database);
+    this.redis = queueUrl && requestsPerMinute > 0 ? new RedisBuckets(queueUrl, queuePrefix) : null;
+  }
 
   /** Takes a token of a key that exists, if there is one; null when nothing is limited. */
-  take(keyId: string, now = performance.now()): Allowance | null {
-    const limit = this.settings.requestsPerMinute;
+  async take(keyId: string): Promise<Allowance | null> {
+    const { limit } = this;
     if (limit === 0) return null;
-    const bucket = this.buckets.get(keyId) ?? { tokens: limit, at: now };
-    const tokens = Math.min(limit, bucket.tokens + ((now - bucket.at) * limit) / MINUTE_MS);
-    const taken = tokens >= 1;
-    const left = taken ? tokens - 1 : tokens;
-    this.buckets.set(keyId, { tokens: left, at: now });
+    const { tokens, allowed } = await this.taken(keyId);
     const msFor = (wanted: number): number => Math.ceil((wanted * MINUTE_MS) / limit);
     return {
       limit,
-      remaining: Math.floor(left),
-      resetMs: msFor(limit - left),
-      waitMs: taken ? 0 : msFor(1 - left),
+      remaining: Math.floor(tokens),
+      resetMs: msFor(limit - tokens),
+      waitMs: allowed ? 0 : Math.max(1, msFor(1 - tokens)),
     };
+  }
+
+  private async taken(keyId: string): Promise<Taken> {
+    if (this.redis === null) return this.postgres.take(keyId, this.limit);
+    return this.redis.take(keyId, this.limit).catch((error: unknown) => {
+      log.debug({ err: error }, 'Redis does not count requests; PostgreSQL does');
+      return this.postgres.take(keyId, this.limit);
+    });
+  }
+
+  onModuleDestroy(): void {
+    this.redis?.close();
   }
 }

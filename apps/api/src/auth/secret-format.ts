@@ -5,7 +5,7 @@ import { randomText, sha256 } from '../ids.js';
 // Secrets read `<prefix>-<id>-<secret>-<crc>`: the prefix lets scanners find a leaked one, the id finds
 // its row, the checksum refuses typing errors without asking the database.
 
-export type SecretPrefix = 'sk-graft' | 'jt-graft' | 'ws-graft';
+export type SecretPrefix = 'sk-graft' | 'jt-graft' | 'ws-graft' | 'wk-graft';
 
 export interface Secret {
   readonly id: string;

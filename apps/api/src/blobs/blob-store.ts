@@ -1,31 +1,17 @@
 import { createHash } from 'node:crypto';
-import { createReadStream, type ReadStream } from 'node:fs';
-import { mkdir, open, readdir, rename, rm, stat, statfs } from 'node:fs/promises';
-import { join } from 'node:path';
+import { rm } from 'node:fs/promises';
+import type { Readable } from 'node:stream';
 import { DomainError } from '@graft/contracts';
 import { Injectable } from '@nestjs/common';
 import type { EntityManager } from 'typeorm';
 import { Settings } from '../config.js';
-import type { StoredFile } from '../database/entities/storage.js';
 import { Database } from '../database/database.js';
-import { randomText } from '../ids.js';
+import { blobBackend, type BlobBackend, type StoredBlob } from './blob-backend.js';
+import { BlobReceiver, type Received, type ReceiveOptions } from './blob-receiver.js';
+import { proveMarker, settleMarker } from './blob-marker.js';
 
-export interface StoredBlob {
-  readonly sha256: string;
-  readonly size: number;
-}
-
-export interface Received extends StoredBlob {
-  readonly temporary: string;
-}
-
-export interface ReceiveOptions {
-  /** In bytes. */
-  readonly limit?: number;
-  readonly expect?: StoredBlob;
-  /** Sees every chunk. */
-  readonly inspect?: (chunk: Buffer) => void;
-}
+export type { StoredBlob } from './blob-backend.js';
+export type { Received, ReceiveOptions } from './blob-receiver.js';
 
 /** Writes the row that names a blob; it may run again when its transaction is tried again. */
 export type WriteRow = (manager: EntityManager, blob: StoredBlob) => Promise<unknown>;
@@ -33,37 +19,41 @@ export type WriteRow = (manager: EntityManager, blob: StoredBlob) => Promise<unk
 const SHA256 = /^[0-9a-f]{64}$/;
 const LEFT_MS = 3600 * 1000;
 
-/** Every place where a row names a blob. */
-const NAMED = `(
-  SELECT sha256 FROM file
-  UNION ALL SELECT sha256 FROM artifact
-  UNION ALL SELECT part->>'sha256' FROM model, jsonb_array_elements(files) AS part
-  UNION ALL SELECT part->>'sha256' FROM checkpoint, jsonb_array_elements(files || adapter) AS part
-  UNION ALL SELECT part->>'sha256' FROM job, jsonb_array_elements(init_adapter) AS part
-    WHERE state NOT IN ('succeeded', 'failed', 'cancelled')
-) AS named`;
-
-/**
- * Content on disk under its own SHA-256, `blobs/<first two>/<hash>`. A name appears only after its bytes
- * were synced, so what exists is whole. Nothing a user or worker sends ever becomes part of a path.
- */
+/** Content under its own SHA-256. Nothing a user or worker sends ever becomes part of a path. */
 @Injectable()
 export class BlobStore {
+  private opened: { backend: BlobBackend; receiver: BlobReceiver } | null = null;
+
   constructor(
     private readonly settings: Settings,
     private readonly database: Database,
   ) {}
 
-  /** Removes what interrupted uploads left. What was written to within an hour may still be on its way, here or in another process. */
+  /** Before anything else. @throws Error when this is not where the blobs of this installation lie */
+  async open(): Promise<void> {
+    const backend = await blobBackend(this.settings);
+    await backend.open();
+    await settleMarker(this.database, backend);
+    this.opened = { backend, receiver: new BlobReceiver(backend.incoming) };
+  }
+
+  private get backend(): BlobBackend {
+    return this.ready.backend;
+  }
+
+  private get ready(): { backend: BlobBackend; receiver: BlobReceiver } {
+    if (!this.opened) throw new Error('the blob store is not open yet');
+    return this.opened;
+  }
+
+  /** A folder of this machine in which other files may be made for a while. */
+  get scratch(): string {
+    return this.backend.incoming;
+  }
+
+  /** Removes what interrupted uploads left. */
   async sweep(): Promise<void> {
-    const incoming = join(this.settings.blobsDir, 'incoming');
-    await mkdir(incoming, { recursive: true });
-    for (const name of await readdir(incoming)) {
-      const path = join(incoming, name);
-      const entry = await stat(path).catch(() => null);
-      if (entry && Date.now() - entry.mtimeMs > LEFT_MS)
-        await rm(path, { recursive: true, force: true });
-    }
+    await this.backend.sweep(LEFT_MS);
   }
 
   /** Stores content together with the row that names it. */
@@ -75,47 +65,14 @@ export class BlobStore {
     return this.keep(await this.receive(source, options), write);
   }
 
-  /** Streams to a temporary file while hashing. What came is then kept or discarded. */
-  async receive(source: AsyncIterable<Buffer>, options: ReceiveOptions = {}): Promise<Received> {
-    await this.refuseWhenFull();
-    const temporary = join(this.settings.blobsDir, 'incoming', randomText());
-    const hash = createHash('sha256');
-    let size = 0;
-    const file = await open(temporary, 'wx', 0o600);
-    try {
-      for await (const chunk of source) {
-        size += chunk.length;
-        if (options.limit !== undefined && size > options.limit) {
-          throw new DomainError(
-            'file_too_large',
-            `the file is larger than ${options.limit} bytes`,
-            'file',
-          );
-        }
-        hash.update(chunk);
-        options.inspect?.(chunk);
-        // Not write(): on a disk that gets full that may write a part only, and succeed.
-        await file.writeFile(chunk);
-      }
-      await file.sync();
-      await file.close();
-      const sha256 = hash.digest('hex');
-      const { expect } = options;
-      if (expect && (expect.sha256 !== sha256 || expect.size !== size)) {
-        // Without the hash of what came: whoever may not read a file must not learn what is in it.
-        throw new DomainError(
-          'invalid_value',
-          expect.size === size
-            ? `got ${size} bytes with another sha256 than announced`
-            : `got ${size} bytes, announced ${expect.size}`,
-        );
-      }
-      return { sha256, size, temporary };
-    } catch (error) {
-      await file.close().catch(() => undefined);
-      await rm(temporary, { force: true });
-      throw error;
-    }
+  /** What came is then kept or discarded. */
+  receive(source: AsyncIterable<Buffer>, options: ReceiveOptions = {}): Promise<Received> {
+    return this.ready.receiver.receive(source, options);
+  }
+
+  /** Bytes that are here of an upload that was cut. */
+  received(key: string): Promise<number> {
+    return this.ready.receiver.received(key);
   }
 
   async discard({ temporary }: Received): Promise<void> {
@@ -141,15 +98,16 @@ export class BlobStore {
   async keepIn(manager: EntityManager, received: Received, write: WriteRow): Promise<StoredBlob> {
     const { temporary, ...blob } = received;
     await this.lock(manager, [blob.sha256]);
-    await this.commit(temporary, blob.sha256);
+    await this.backend.commit(temporary, blob);
     await this.note(blob, manager);
     await write(manager, blob);
     return blob;
   }
 
   /** Committed before the bytes are there: whatever happens next, retention finds them by this row. */
-  async announce(blob: StoredBlob): Promise<void> {
+  async announce({ temporary, ...blob }: Received): Promise<void> {
     await this.note(blob);
+    await this.backend.stage(temporary, blob);
   }
 
   private async note({ sha256, size }: StoredBlob, manager?: EntityManager): Promise<void> {
@@ -169,18 +127,6 @@ export class BlobStore {
     );
   }
 
-  private async commit(temporary: string, sha256: string): Promise<void> {
-    const folder = join(this.settings.blobsDir, sha256.slice(0, 2));
-    await mkdir(folder, { recursive: true });
-    await rename(temporary, join(folder, sha256)).catch(async (error: NodeJS.ErrnoException) => {
-      // The transaction is tried again, and the first try had moved it.
-      if (error.code !== 'ENOENT' || !(await this.has(sha256))) throw error;
-    });
-    const directory = await open(folder, 'r');
-    await directory.sync();
-    await directory.close();
-  }
-
   /** Keeps blobs that are there from being deleted until the transaction has named them. */
   async hold(manager: EntityManager, names: readonly string[]): Promise<boolean> {
     const distinct = [...new Set(names)];
@@ -193,25 +139,46 @@ export class BlobStore {
     return rows.length === distinct.length;
   }
 
-  read(sha256: string, offset = 0): ReadStream {
-    return createReadStream(this.path(sha256), { start: offset, highWaterMark: 256 * 1024 });
+  read(sha256: string, offset = 0): Readable {
+    return this.backend.read(named(sha256), offset);
   }
 
   async has(sha256: string): Promise<boolean> {
-    return SHA256.test(sha256) && (await stat(this.path(sha256)).catch(() => null)) !== null;
+    return SHA256.test(sha256) && (await this.backend.size(sha256)) !== null;
   }
 
-  /** Whether all of them are there in their full sizes. */
-  async haveAll(files: readonly StoredFile[]): Promise<boolean> {
+  /** Whether all of them are there in their full sizes. @throws DomainError when it is their whole place that is gone */
+  async haveAll(files: readonly StoredBlob[]): Promise<boolean> {
     for (const { sha256, size } of files)
-      if ((await stat(this.path(sha256)).catch(() => null))?.size !== size) return false;
+      if ((await this.backend.size(named(sha256))) !== size) {
+        await proveMarker(this.database, this.backend);
+        return false;
+      }
     return true;
   }
 
-  path(sha256: string): string {
-    if (!SHA256.test(sha256))
-      throw new DomainError('invalid_value', 'a blob is named by 64 lower-case hex digits');
-    return join(this.settings.blobsDir, sha256.slice(0, 2), sha256);
+  /** Whether the bytes are what was put: reads all of them. A disk that cannot read them has lost them. */
+  async isIntact({ sha256, size }: StoredBlob): Promise<boolean> {
+    if (!(await this.haveAll([{ sha256, size }]))) return false;
+    const hash = createHash('sha256');
+    try {
+      for await (const chunk of this.read(sha256)) hash.update(chunk as Buffer);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EIO') throw error;
+      await proveMarker(this.database, this.backend);
+      return false;
+    }
+    return hash.digest('hex') === sha256;
+  }
+
+  /** As a file of this machine, for readers that begin soon. */
+  file({ sha256, size }: StoredBlob): Promise<string> {
+    return this.backend.file({ sha256: named(sha256), size });
+  }
+
+  /** Where a worker may read it without the control plane; null where it may not. */
+  url(sha256: string): Promise<string | null> {
+    return this.backend.url(named(sha256));
   }
 
   /**
@@ -222,12 +189,12 @@ export class BlobStore {
     return this.database.transaction(async (manager) => {
       await this.lock(manager, [sha256]);
       const rows = await this.database.query(
-        `SELECT 1 FROM blob WHERE sha256 = $1 AND NOT EXISTS (SELECT 1 FROM ${NAMED} WHERE named.sha256 = $1)`,
+        `SELECT 1 FROM blob WHERE sha256 = $1 AND NOT EXISTS (SELECT 1 FROM blob_ref WHERE blob_ref.sha256 = $1)`,
         [sha256],
         manager,
       );
       if (rows.length === 0) return false;
-      await rm(this.path(sha256), { force: true });
+      await this.backend.remove(sha256);
       await this.database.query('DELETE FROM blob WHERE sha256 = $1', [sha256], manager);
       return true;
     });
@@ -237,22 +204,14 @@ export class BlobStore {
   async unnamed(limit: number): Promise<string[]> {
     const rows = await this.database.query<{ sha256: string }>(
       `SELECT sha256 FROM blob WHERE created_at < now() - interval '1 hour'
-         AND NOT EXISTS (SELECT 1 FROM ${NAMED} WHERE named.sha256 = blob.sha256) LIMIT $1`,
+         AND NOT EXISTS (SELECT 1 FROM blob_ref WHERE blob_ref.sha256 = blob.sha256) LIMIT $1`,
       [limit],
     );
     return rows.map((row) => row.sha256);
   }
+}
 
-  /** Keeps a reserve, so that the database and running jobs can still write. */
-  private async refuseWhenFull(): Promise<void> {
-    const disk = await statfs(this.settings.blobsDir);
-    const free = disk.bavail * disk.bsize;
-    const reserve = Math.min(0.02 * disk.blocks * disk.bsize, 1e9);
-    if (free < reserve) {
-      throw new DomainError(
-        'disk_full',
-        `only ${free} bytes are free on the server's disk; ${Math.round(reserve)} are kept in reserve`,
-      );
-    }
-  }
+function named(sha256: string): string {
+  if (SHA256.test(sha256)) return sha256;
+  throw new DomainError('invalid_value', 'a blob is named by its sha256: 64 lower-case hex digits');
 }

@@ -7,6 +7,6 @@ const CODES = /^(ENOSPC|EDQUOT|53100)$/;
 export function diskFull(error: unknown): DomainError | null {
   const code = String((error as { code?: unknown } | null)?.code);
   return CODES.test(code)
-    ? new DomainError('disk_full', "the server's disk is full; free some space and send it again")
+    ? new DomainError('disk_full', "the server's disk is full; free some space and try again")
     : null;
 }

@@ -1,142 +1,271 @@
-import { Injectable } from '@nestjs/common';
-import { DomainError, ERROR_CODES, type ErrorCode } from '@graft/contracts';
-import type { GenerateChunk, GenerateRequest } from '@graft/contracts/grpc';
-import { Connections, type Connection } from '../gateway/connections.js';
-import { Workers } from '../gateway/workers.js';
+import { Injectable, type OnModuleDestroy } from '@nestjs/common';
+import { DomainError } from '@graft/contracts';
+import type { EntityManager } from 'typeorm';
+import { Settings } from '../config.js';
+import { Database } from '../database/database.js';
 import { newId } from '../ids.js';
+import { Quotas } from '../lifecycle/quotas.js';
+import { log } from '../log.js';
+import { WakeUps } from '../wake/wake-ups.js';
+import { Gateways } from '../workers/gateways.js';
+import type { WorkerAddress } from '../workers/worker-link.js';
+import { AnswerRows, type NewAnswer, type WaitingRow } from './answer-rows.js';
 
-/** A worker that is silent for so long is not going to answer. A loading base reports phases. */
-const SILENCE_MS = 180_000;
+/** Between two looks for a worker, even if nothing was announced. */
+const LOOK_MS = 1_000;
 const RETRY_AFTER_SECONDS = 5;
 
-interface Pending {
-  readonly request: Omit<GenerateRequest, 'id'>;
-  readonly worker: Connection;
-  readonly chunks: GenerateChunk[];
-  wake: () => void;
-  lost: boolean;
+/** An answer with the worker that is to make it. */
+export interface PlacedAnswer extends Asked {
+  readonly worker: WorkerAddress;
 }
 
-/** Questions that are out at workers, and the chunks that came back for them. */
+type Asked = Pick<NewAnswer, 'id' | 'projectId' | 'baseId' | 'task'>;
+
+/** One that waits in this process. */
+interface Waiting {
+  placed: WorkerAddress | null;
+  /** Its row is there, */
+  entered: boolean;
+  /** or is gone: another took its place in the queue. */
+  evicted: boolean;
+  /** Whether any worker may answer at all. */
+  served: boolean;
+  wake: () => void;
+}
+
+/**
+ * Who may chat, and with which worker. Every answer is a row, in progress or waiting, counted there for all API
+ * processes: a project has at most as many as its limit says, a worker at most as many as it makes at once. What finds
+ * all workers full waits in a short queue, whose projects take turns.
+ */
 @Injectable()
-export class Answers {
-  private readonly pending = new Map<string, Pending>();
+export class Answers implements OnModuleDestroy {
+  private readonly open = new Set<string>();
+  private readonly waiting = new Map<string, Waiting>();
+  private readonly renewing: NodeJS.Timeout;
+  private looking: Promise<void> | null = null;
+  private again = false;
+  private lookTimer: NodeJS.Timeout | null = null;
+  private readonly unwatch: () => void;
 
   constructor(
-    private readonly connections: Connections,
-    private readonly workers: Workers,
-  ) {}
+    private readonly database: Database,
+    private readonly rows: AnswerRows,
+    private readonly settings: Settings,
+    private readonly wakeUps: WakeUps,
+    private readonly gateways: Gateways,
+    private readonly quotas: Quotas,
+  ) {
+    this.renewing = setInterval(() => void this.renew(), settings.leaseMs / 3).unref();
+    this.unwatch = wakeUps.watch(`answers:${this.gateways.id}`, () => this.look());
+  }
 
-  /** Streams the answer's chunks; ends after the one with a finish reason, or cancels when `left` aborts. */
-  async *ask(
-    request: Omit<GenerateRequest, 'id'>,
+  /** Of this process. */
+  get counts(): { readonly inProgress: number; readonly waiting: number } {
+    return { inProgress: this.open.size - this.waiting.size, waiting: this.waiting.size };
+  }
+
+  /**
+   * Waits until a worker has room; null where `left` aborts first.
+   * @throws DomainError where the project has too many, nobody can answer, or the queue is full or does not move
+   */
+  async begin(
+    asked: Omit<NewAnswer, 'id' | 'gatewayId'>,
     left: AbortSignal,
-  ): AsyncGenerator<GenerateChunk> {
-    const baseId = request.base?.id ?? '';
-    const worker = await this.chosen(baseId);
-    const id = newId('gen-');
-    const pending: Pending = { request, worker, chunks: [], wake: () => undefined, lost: false };
-    this.pending.set(id, pending);
-    // A generator that waits cannot be returned from outside, so leaving must wake it.
-    left.addEventListener('abort', () => pending.wake(), { once: true });
-    let over = false;
+  ): Promise<PlacedAnswer | null> {
+    const answer: NewAnswer = { ...asked, id: newId('gen-'), gatewayId: this.gateways.id };
+    let placed: PlacedAnswer | null = null;
+    this.open.add(answer.id);
     try {
-      if (!worker.send({ $case: 'generate', value: { ...request, id } })) throw lost();
-      while (!over) {
-        const chunk = await this.next(pending, left);
-        if (!chunk) return;
-        over = chunk.finishReason !== '';
-        if (chunk.finishReason === 'error') throw failure(chunk);
-        yield chunk;
-      }
+      placed = await this.placed(answer, left, () => this.enter(answer));
+      return placed;
     } finally {
-      this.pending.delete(id);
-      if (!over) worker.send({ $case: 'generateCancel', value: { id } });
+      if (!placed) await this.end(answer.id);
     }
   }
 
-  private async chosen(baseId: string): Promise<Connection> {
-    for (;;) {
-      const worker = this.connections.forAnswering(baseId);
-      if (!worker) {
-        throw new DomainError(
-          'no_worker',
-          `no worker is connected that could load ${baseId}; start one with graft-worker`,
-          null,
-          RETRY_AFTER_SECONDS,
-        );
-      }
-      const unfit = await this.workers.unfit(worker);
-      if (!unfit) return worker;
-      worker.fail(unfit);
-    }
-  }
-
-  private async next(pending: Pending, left: AbortSignal): Promise<GenerateChunk | null> {
-    const until = performance.now() + SILENCE_MS;
-    for (;;) {
-      if (left.aborted) return null;
-      const chunk = pending.chunks.shift();
-      if (chunk) return chunk;
-      if (pending.lost) throw lost();
-      const remaining = until - performance.now();
-      if (remaining <= 0)
-        throw new DomainError(
-          'unavailable',
-          'the worker did not answer in time',
-          null,
-          RETRY_AFTER_SECONDS,
-        );
-      await new Promise<void>((resolve) => {
-        const timer = setTimeout(resolve, remaining);
-        pending.wake = () => {
-          clearTimeout(timer);
-          resolve();
-        };
-      });
-    }
-  }
-
-  received(worker: Connection, chunk: GenerateChunk): void {
-    const pending = this.pending.get(chunk.id);
-    if (!pending) {
-      // Nobody listens any more (the client left): tell the worker to stop.
-      if (chunk.finishReason === '')
-        worker.send({ $case: 'generateCancel', value: { id: chunk.id } });
-      return;
-    }
-    if (pending.worker !== worker) return;
-    pending.chunks.push(chunk);
-    pending.wake();
-  }
-
-  /** Whether an answer that the worker is making needs the blob. */
-  need(workerId: string, sha256: string): boolean {
-    return [...this.pending.values()].some(
-      ({ worker, request }) =>
-        worker.workerId === workerId &&
-        [...(request.base?.files ?? []), ...request.adapter].some((file) => file.sha256 === sha256),
+  /** The worker has no room after all: waits for another, at the place that the answer's age gives it. */
+  elsewhere(answer: PlacedAnswer, left: AbortSignal): Promise<PlacedAnswer | null> {
+    return this.placed(answer, left, () =>
+      this.inTurn((manager) => this.rows.takeBack(manager, answer.id, answer.worker.workerId)),
     );
   }
 
-  workerLost(worker: Connection): void {
-    for (const pending of this.pending.values()) {
-      if (pending.worker !== worker) continue;
-      pending.lost = true;
-      pending.wake();
+  /** Never rejects: what could not be ended runs out by itself. */
+  async end(id: string, tokens = 0): Promise<void> {
+    this.open.delete(id);
+    try {
+      await this.inTurn((manager) => this.rows.end(manager, id, tokens));
+    } catch (error) {
+      log.warn({ err: error, answer: id }, 'could not end an answer; it will run out');
     }
+  }
+
+  /** Writes the row, if the project and the queue may have one more. */
+  private enter(answer: NewAnswer): Promise<void> {
+    const { leaseMs, chatQueue } = this.settings;
+    return this.inTurn(
+      async (manager) => {
+        await this.admit(manager, answer);
+        await this.rows.insert(manager, answer, leaseMs);
+      },
+      async (manager) => {
+        const last = await this.rows.beyond(manager, answer.projectId, chatQueue);
+        if (last?.id === answer.id) throw full(`${chatQueue} chats wait already`);
+        if (last) await this.rows.evict(manager, last.id);
+        return last;
+      },
+    );
+  }
+
+  private async admit(manager: EntityManager, answer: NewAnswer): Promise<void> {
+    const seen = await this.rows.seen(manager, answer, this.settings.leaseMs);
+    if (seen.limit !== null && seen.mine >= seen.limit)
+      throw new DomainError(
+        'insufficient_quota',
+        `the project's limit of ${seen.limit} chats in progress is reached (${seen.mine} in progress); try again when one has ended`,
+        null,
+        RETRY_AFTER_SECONDS,
+      );
+    await this.quotas.admitTokens(answer.projectId, manager);
+    if (!seen.served) throw noWorker(answer);
+  }
+
+  /** Waits for the row that `enter` writes to have a worker. */
+  private async placed(
+    answer: Asked,
+    left: AbortSignal,
+    enter: () => Promise<void>,
+  ): Promise<PlacedAnswer | null> {
+    const until = performance.now() + this.settings.chatWaitMs;
+    const waiting: Waiting = {
+      placed: null,
+      entered: false,
+      evicted: false,
+      served: true,
+      wake: () => undefined,
+    };
+    const wake = (): void => waiting.wake();
+    left.addEventListener('abort', wake, { once: true });
+    this.waiting.set(answer.id, waiting);
+    try {
+      await enter();
+      waiting.entered = true;
+      for (;;) {
+        if (left.aborted) return null;
+        if (waiting.placed) return { ...answer, worker: waiting.placed };
+        if (waiting.evicted) throw full('another project, with fewer that wait, took its place');
+        if (!waiting.served) throw noWorker(answer);
+        const remaining = until - performance.now();
+        if (remaining <= 0) throw full(`none had room within ${this.settings.chatWaitMs / 1000} s`);
+        this.lookSoon();
+        await new Promise<void>((resolve) => {
+          const timer = setTimeout(resolve, remaining);
+          waiting.wake = () => {
+            clearTimeout(timer);
+            resolve();
+          };
+        });
+      }
+    } finally {
+      this.waiting.delete(answer.id);
+      left.removeEventListener('abort', wake);
+    }
+  }
+
+  /**
+   * Changes the rows while no other process does, gives the room that there is to those who wait, and takes what the
+   * queue cannot hold. It does not wait for the disk: a row that a crash of the database brings back runs out.
+   */
+  private async inTurn(
+    change: (manager: EntityManager) => Promise<unknown>,
+    overflow: (manager: EntityManager) => Promise<WaitingRow | null> = () => Promise.resolve(null),
+  ): Promise<void> {
+    const { placed, evicted } = await this.database.transaction(async (manager) => {
+      await this.rows.lock(manager);
+      await change(manager);
+      const found = await this.rows.place(manager, this.settings.leaseMs);
+      return { placed: found, evicted: await overflow(manager) };
+    });
+    for (const { id, gatewayId, worker } of placed) {
+      const waiting = this.waiting.get(id);
+      if (waiting) {
+        waiting.placed = worker;
+        waiting.wake();
+      } else this.wakeUps.announce(`answers:${gatewayId}`);
+    }
+    if (evicted) this.wakeUps.announce(`answers:${evicted.gatewayId}`);
+  }
+
+  private lookSoon(): void {
+    this.lookTimer ??= setTimeout(() => {
+      this.lookTimer = null;
+      this.look();
+    }, LOOK_MS);
+  }
+
+  /** Places who waits, here or elsewhere, and sees what others placed. */
+  private look(): void {
+    if (this.waiting.size === 0) return;
+    this.again = true;
+    this.looking ??= this.looks()
+      .catch((error: unknown) => log.warn({ err: error }, 'could not look for room for a chat'))
+      .finally(() => {
+        this.looking = null;
+        if (this.waiting.size > 0) this.lookSoon();
+      });
+  }
+
+  private async looks(): Promise<void> {
+    while (this.again) {
+      this.again = false;
+      await this.inTurn(() => Promise.resolve());
+      const entered = [...this.waiting].filter(([, waiting]) => waiting.entered);
+      const found = await this.rows.found(
+        entered.map(([id]) => id),
+        this.settings.leaseMs,
+      );
+      for (const [id, waiting] of entered) {
+        const row = found.get(id);
+        waiting.placed ??= row?.worker ?? null;
+        waiting.evicted = row === undefined;
+        waiting.served = row?.served ?? true;
+        if (waiting.placed || waiting.evicted || !waiting.served) waiting.wake();
+      }
+    }
+  }
+
+  private async renew(): Promise<void> {
+    try {
+      await this.rows.renew([...this.open], this.settings.leaseMs);
+    } catch (error) {
+      log.warn({ err: error }, 'could not renew the answers in progress');
+    }
+  }
+
+  async onModuleDestroy(): Promise<void> {
+    this.unwatch();
+    clearInterval(this.renewing);
+    if (this.lookTimer) clearTimeout(this.lookTimer);
+    await this.looking;
   }
 }
 
-const lost = (): DomainError =>
+const full = (why: string): DomainError =>
   new DomainError(
-    'unavailable',
-    'the worker that answered was lost; try again',
+    'queue_full',
+    `every worker that may answer makes as many chats as it can, and ${why}; try again later`,
     null,
     RETRY_AFTER_SECONDS,
   );
 
-function failure(chunk: GenerateChunk): DomainError {
-  const code = chunk.errorCode in ERROR_CODES ? (chunk.errorCode as ErrorCode) : 'internal_error';
-  return new DomainError(code, chunk.errorMessage || 'the worker could not answer');
-}
+const noWorker = ({ baseId, task }: Pick<Asked, 'baseId' | 'task'>): DomainError =>
+  new DomainError(
+    'no_worker',
+    task === null
+      ? `no connected worker that this project may use can load ${baseId}; start one with graft-worker`
+      : `no connected worker that this project may use can load ${baseId} and has a build that answers for task ${task}; start one with graft-worker, of this version or newer`,
+    null,
+    RETRY_AFTER_SECONDS,
+  );

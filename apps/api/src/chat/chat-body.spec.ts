@@ -1,6 +1,5 @@
-import { DomainError } from '@graft/contracts';
+import { DomainError, parseBody } from '@graft/contracts';
 import { describe, expect, it } from 'vitest';
-import { parseBody } from '../http/parse.js';
 import { ChatBody, CompletionBody } from './chat-body.js';
 
 const ENDPOINTS = {
@@ -76,6 +75,10 @@ const TAKEN: readonly (readonly [Endpoint, object])[] = [
   ],
   ['chat', said({ role: 'user', content: [{ type: 'text', text: 'one' }] })],
   ['text', { user: 'u-1', stop: 'a', max_tokens: 5, stream: false }],
+  ['chat', { graft: { task_ids: 2 } }],
+  ['text', { graft: { task_ids: 0 } }],
+  ['chat', { graft: { task_ids: null } }],
+  ['chat', { graft: null }],
 ];
 
 /** What no contract knows, or not there. */
@@ -83,6 +86,7 @@ const UNKNOWN: readonly (readonly [Endpoint, object, string])[] = [
   ['chat', { foo: 1 }, 'foo'],
   ['chat', { top_k: 40 }, 'top_k'],
   ['chat', { stream_options: { bar: 1 } }, 'stream_options.bar'],
+  ['chat', { graft: { task_id: 1 } }, 'graft.task_id'],
   ['chat', said({ role: 'user', content: 'x', mood: 'sad' }), 'messages.1.mood'],
   ['text', { max_completion_tokens: 5 }, 'max_completion_tokens'],
   ['text', { messages: [] }, 'messages'],

@@ -15,6 +15,16 @@ const Content = z.union([z.string(), z.array(Part)]);
 const Stop = z.string().min(1);
 const MaxTokens = z.int().min(1).max(32_768).nullish();
 
+/** Which task an answer is of, by PEFT's name. */
+const GraftOfChat = z.strictObject({
+  task_ids: z
+    .int()
+    .min(0)
+    .max(1_000_000)
+    .nullish()
+    .describe('Of a model that was trained for several tasks: which of them, counted from 0'),
+});
+
 const sampling = {
   model: z.string().min(1).max(300),
   max_tokens: MaxTokens,
@@ -27,6 +37,7 @@ const sampling = {
     .strictObject({ include_usage: z.boolean().optional(), ...NOT_DONE_IN_STREAM })
     .nullish(),
   user: z.string().nullish().describe('Taken, and not used'),
+  graft: GraftOfChat.nullish(),
   ...NOT_DONE,
 };
 

@@ -1,38 +1,56 @@
 import { Body, Controller, HttpCode, Post, Res } from '@nestjs/common';
 import { ApiBearerAuth, ApiBody, ApiTags } from '@nestjs/swagger';
+import {
+  ChatCompletionChunkObject,
+  ChatCompletionObject,
+  CompletionChunkObject,
+  CompletionObject,
+} from '@graft/contracts';
 import type { Response } from 'express';
+import { AnswersOrStreams } from '../http/openapi.js';
 import { Caller, Needs, type Principal } from '../auth/principal.js';
 import { bodySchema } from '../http/parse.js';
 import { ChatBody, CompletionBody } from './chat-body.js';
 import { ChatService } from './chat.service.js';
 
+const CHAT_BODY_EXAMPLE = {
+  model: 'ft:smollm2-135m::abc123',
+  messages: [{ role: 'user', content: 'Where is my parcel?' }],
+  max_tokens: 100,
+  stream: true,
+};
+
+const COMPLETION_BODY_EXAMPLE = { model: 'smollm2-135m', prompt: 'Once upon a time' };
+
 @ApiTags('answers')
 @ApiBearerAuth()
 @Controller('v1')
 export class ChatController {
-  constructor(private readonly answers: ChatService) {}
+  constructor(private readonly chats: ChatService) {}
 
   @Post('chat/completions')
   @HttpCode(200)
   @Needs('models:read')
-  @ApiBody({ schema: bodySchema(ChatBody) })
+  @ApiBody({ schema: bodySchema(ChatBody, CHAT_BODY_EXAMPLE) })
+  @AnswersOrStreams(ChatCompletionObject, ChatCompletionChunkObject, 'A model’s answer in a chat')
   chat(
     @Caller() caller: Principal,
     @Body() body: unknown,
     @Res() response: Response,
   ): Promise<void> {
-    return this.answers.chat(caller, body, response);
+    return this.chats.chat(caller, body, response);
   }
 
   @Post('completions')
   @HttpCode(200)
   @Needs('models:read')
-  @ApiBody({ schema: bodySchema(CompletionBody) })
+  @ApiBody({ schema: bodySchema(CompletionBody, COMPLETION_BODY_EXAMPLE) })
+  @AnswersOrStreams(CompletionObject, CompletionChunkObject, 'What a model writes after a text')
   complete(
     @Caller() caller: Principal,
     @Body() body: unknown,
     @Res() response: Response,
   ): Promise<void> {
-    return this.answers.complete(caller, body, response);
+    return this.chats.complete(caller, body, response);
   }
 }

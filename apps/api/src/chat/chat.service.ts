@@ -1,18 +1,26 @@
 import { Injectable } from '@nestjs/common';
-import { DomainError, MAX_ORDER_BYTES } from '@graft/contracts';
+import { DomainError, MAX_ORDER_BYTES, parseBody } from '@graft/contracts';
 import type { GenerateChunk, GenerateRequest } from '@graft/contracts/grpc';
 import type { Response } from 'express';
 import { randomInt } from 'node:crypto';
 import type { Principal } from '../auth/principal.js';
-import { blobRefs } from '../dispatch/lease.js';
-import { parseBody } from '../http/parse.js';
 import { newId } from '../ids.js';
+import { drained } from '../http/drained.js';
 import { ModelsService } from '../models/models.service.js';
-import { nameOrPath } from '../models/sources.js';
-import { Answers } from './answers.js';
+import { AnswerChunks, askedModel, type Question } from './answer-chunks.js';
 import { ChatBody, CompletionBody, plainMessages, type Sampling } from './chat-body.js';
+import { checkUse } from './other-use.js';
 
 const DEFAULT_TOKENS = 256;
+
+type Input = Pick<GenerateRequest, 'messagesJson' | 'prompt'>;
+
+/** An answer that has ended. */
+export interface Said {
+  readonly text: string;
+  readonly finishReason: string;
+  readonly usage: Usage;
+}
 
 /** How the two endpoints differ on the wire. */
 interface Shape {
@@ -46,20 +54,12 @@ const TEXT: Shape = {
 export class ChatService {
   constructor(
     private readonly models: ModelsService,
-    private readonly answers: Answers,
+    private readonly answers: AnswerChunks,
   ) {}
 
   async chat(caller: Principal, body: unknown, response: Response): Promise<void> {
-    const asked = parseBody(ChatBody, body);
-    const messagesJson = JSON.stringify(plainMessages(asked.messages));
-    const limit = asked.max_completion_tokens ?? asked.max_tokens ?? DEFAULT_TOKENS;
-    await this.answer(
-      caller,
-      { ...asked, max_tokens: limit },
-      { messagesJson, prompt: undefined },
-      CHAT,
-      response,
-    );
+    const { asked, input } = chatOf(body);
+    await this.answer(caller, asked, input, CHAT, response);
   }
 
   async complete(caller: Principal, body: unknown, response: Response): Promise<void> {
@@ -67,33 +67,31 @@ export class ChatService {
     await this.answer(caller, asked, { messagesJson: '', prompt: asked.prompt }, TEXT, response);
   }
 
+  /**
+   * A whole answer for another part of the API, on someone's behalf: the same checks, turns and limits.
+   * Null where `left` aborts first.
+   */
+  async ask(caller: Principal, body: unknown, left: AbortSignal): Promise<Said | null> {
+    const { asked, input } = chatOf(body);
+    const said = await collected(await this.chunks(caller, asked, input, left));
+    return left.aborted ? null : said;
+  }
+
+  /** @throws DomainError where the caller has no such model, or it does not chat */
+  async check(caller: Principal, model: string, param: string): Promise<void> {
+    checkUse(await this.models.resolve(caller, model, param), 'chat', param);
+  }
+
   private async answer(
     caller: Principal,
     asked: Sampling,
-    input: Pick<GenerateRequest, 'messagesJson' | 'prompt'>,
+    input: Input,
     shape: Shape,
     response: Response,
   ): Promise<void> {
-    refuseTooLarge(input, asked.stop);
-    const model = await this.models.resolve(caller, asked.model, 'model');
     const left = new AbortController();
     response.on('close', () => left.abort());
-    const question: Omit<GenerateRequest, 'id'> = {
-      ...input,
-      base: {
-        id: model.base.id,
-        files: blobRefs(model.base.files),
-        nameOrPath: nameOrPath(model.base),
-      },
-      adapter: blobRefs(model.adapter),
-      maxTokens: asked.max_tokens ?? DEFAULT_TOKENS,
-      temperature: asked.temperature ?? 1,
-      topP: asked.top_p ?? 1,
-      seed: asked.seed ?? randomInt(2 ** 31),
-      stop: typeof asked.stop === 'string' ? [asked.stop] : (asked.stop ?? []),
-      baseDtype: model.baseDtype ?? 'bf16',
-    };
-    const chunks = this.answers.ask(question, left.signal);
+    const chunks = await this.chunks(caller, asked, input, left.signal);
     const head = {
       id: newId(shape.idPrefix),
       created: Math.floor(Date.now() / 1000),
@@ -103,20 +101,48 @@ export class ChatService {
       await stream(response, chunks, head, shape, asked.stream_options?.include_usage ?? false);
     else await whole(response, chunks, head, shape);
   }
+
+  private async chunks(
+    caller: Principal,
+    asked: Sampling,
+    input: Input,
+    left: AbortSignal,
+  ): Promise<AsyncIterable<GenerateChunk>> {
+    refuseTooLarge(input, asked.stop);
+    const model = await this.models.resolve(caller, asked.model, 'model');
+    checkUse(model, 'chat');
+    const question: Question = {
+      ...input,
+      ...askedModel(model),
+      maxTokens: asked.max_tokens ?? DEFAULT_TOKENS,
+      temperature: asked.temperature ?? 1,
+      topP: asked.top_p ?? 1,
+      seed: asked.seed ?? randomInt(2 ** 31),
+      ...(asked.graft?.task_ids != null && { taskId: asked.graft.task_ids }),
+      stop: typeof asked.stop === 'string' ? [asked.stop] : (asked.stop ?? []),
+    };
+    const tokensOf = (chunk: GenerateChunk): number =>
+      Math.min(chunk.completionTokens, question.maxTokens);
+    return this.answers.of(caller, question, left, tokensOf);
+  }
+}
+
+function chatOf(body: unknown): { readonly asked: Sampling; readonly input: Input } {
+  const asked = parseBody(ChatBody, body);
+  const messagesJson = JSON.stringify(plainMessages(asked.messages));
+  const limit = asked.max_completion_tokens ?? asked.max_tokens ?? DEFAULT_TOKENS;
+  return { asked: { ...asked, max_tokens: limit }, input: { messagesJson, prompt: undefined } };
 }
 
 /** What could not travel to a trainer would end the stream of a worker, or its trainer. */
-function refuseTooLarge(
-  { messagesJson, prompt }: Pick<GenerateRequest, 'messagesJson' | 'prompt'>,
-  stop: Sampling['stop'],
-): void {
+function refuseTooLarge({ messagesJson, prompt }: Input, stop: Sampling['stop']): void {
   const text = prompt === undefined ? messagesJson : JSON.stringify(prompt);
   const bytes = Buffer.byteLength(text) + Buffer.byteLength(JSON.stringify(stop ?? ''));
   if (bytes <= MAX_ORDER_BYTES) return;
   const param = prompt === undefined ? 'messages' : 'prompt';
   throw new DomainError(
     'request_too_large',
-    `${param} and stop take ${bytes} bytes as JSON; a worker can be sent at most ${MAX_ORDER_BYTES}: shorten them`,
+    `${param} and stop are ${bytes} bytes as JSON; the limit is ${MAX_ORDER_BYTES}`,
     param,
   );
 }
@@ -129,19 +155,27 @@ async function whole(
   head: Head,
   shape: Shape,
 ): Promise<void> {
+  const said = await collected(chunks);
+  if (!said || response.destroyed) return;
+  response.json({
+    ...head,
+    object: shape.object,
+    choices: [
+      { index: 0, ...shape.whole(said.text), finish_reason: said.finishReason, logprobs: null },
+    ],
+    usage: said.usage,
+  });
+}
+
+/** Null where there are none: the client left before. */
+async function collected(chunks: AsyncIterable<GenerateChunk>): Promise<Said | null> {
   let text = '';
   let last: GenerateChunk | undefined;
   for await (const chunk of chunks) {
     text += chunk.text;
     last = chunk;
   }
-  if (!last || response.destroyed) return;
-  response.json({
-    ...head,
-    object: shape.object,
-    choices: [{ index: 0, ...shape.whole(text), finish_reason: last.finishReason, logprobs: null }],
-    usage: usage(last),
-  });
+  return last ? { text, finishReason: last.finishReason, usage: usage(last) } : null;
 }
 
 /** The headers wait for the first chunk, so that an early failure is still a plain HTTP error. */
@@ -166,7 +200,8 @@ async function stream(
         if (shape.first) write(choice(shape.first, null));
       }
       if (chunk.phase) response.write(`: ${chunk.phase.replaceAll(/[\r\n]/g, ' ')}\n\n`);
-      if (chunk.text !== '') write(choice(shape.part(chunk.text), null));
+      if (chunk.text !== '' && !write(choice(shape.part(chunk.text), null)))
+        await drained(response);
       if (chunk.finishReason === '') continue;
       write(choice(shape.part(''), chunk.finishReason));
       if (includeUsage) write({ choices: [], usage: usage(chunk) });
@@ -178,7 +213,7 @@ async function stream(
     const domain =
       error instanceof DomainError
         ? error
-        : new DomainError('internal_error', 'the answer broke off');
+        : new DomainError('internal_error', 'the response was interrupted');
     response.write(`data: ${JSON.stringify(domain.body())}\n\n`);
   }
   response.end();
@@ -191,7 +226,13 @@ function openStream(response: Response): void {
   response.setHeader('x-accel-buffering', 'no');
 }
 
-function usage(chunk: GenerateChunk): object {
+interface Usage {
+  readonly prompt_tokens: number;
+  readonly completion_tokens: number;
+  readonly total_tokens: number;
+}
+
+function usage(chunk: GenerateChunk): Usage {
   const { promptTokens, completionTokens } = chunk;
   return {
     prompt_tokens: promptTokens,

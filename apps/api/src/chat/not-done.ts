@@ -9,7 +9,7 @@ const no = z.literal(false);
 const empty = z.array(none).max(0);
 
 /** A field that is refused with `way` to go on, unless it has a value (or null) that changes nothing. */
-function notDone(way: string, neutral: z.ZodType = none) {
+export function notDone(way: string, neutral: z.ZodType = none) {
   return z
     .unknown()
     .refine((value) => value == null || neutral.safeParse(value).success, {
@@ -20,14 +20,17 @@ function notDone(way: string, neutral: z.ZodType = none) {
     .describe(`Not supported: ${way}`);
 }
 
-const PENALTY = 'answers are sampled by temperature and top_p alone: leave it out';
-const TOOLS = 'models are not told of tools: leave it out, and describe them in a message';
-const LOGPROBS = 'probabilities of tokens are not kept: leave it out';
-const REASONING = 'models think as they were trained to: leave it out';
+const PENALTY = 'sampling uses temperature and top_p only: leave it out';
+const TOOLS = 'tools are not passed to the model: leave it out, and describe them in a message';
+const LOGPROBS = 'token probabilities are not recorded: leave it out';
+const REASONING = 'how a model reasons cannot be configured: leave it out';
 
 /** Of both endpoints. */
 export const NOT_DONE = {
-  n: notDone('only one choice is made: leave it out, and ask again for another', z.literal(1)),
+  n: notDone(
+    'only one choice is generated: leave it out, and send another request for more',
+    z.literal(1),
+  ),
   presence_penalty: notDone(PENALTY, zero),
   frequency_penalty: notDone(PENALTY, zero),
   logit_bias: notDone(PENALTY, z.strictObject({})),
@@ -35,7 +38,7 @@ export const NOT_DONE = {
 
 export const NOT_DONE_IN_CHAT = {
   response_format: notDone(
-    'answers are plain text: leave it out, and ask for JSON in a message',
+    'responses are plain text: leave it out, and ask for JSON in a message',
     z.strictObject({ type: z.literal('text') }),
   ),
   tools: notDone(TOOLS, empty),
@@ -45,32 +48,35 @@ export const NOT_DONE_IN_CHAT = {
   function_call: notDone(TOOLS, z.enum(['none', 'auto'])),
   logprobs: notDone(LOGPROBS, no),
   top_logprobs: notDone(LOGPROBS, zero),
-  modalities: notDone('answers are text: leave it out', z.tuple([z.literal('text')])),
-  audio: notDone('answers are text: leave it out'),
-  moderation: notDone('nothing is moderated: leave it out'),
-  web_search_options: notDone('nothing is searched: leave it out'),
+  modalities: notDone('responses are text: leave it out', z.tuple([z.literal('text')])),
+  audio: notDone('responses are text: leave it out'),
+  moderation: notDone('there is no moderation: leave it out'),
+  web_search_options: notDone('there is no web search: leave it out'),
   reasoning_effort: notDone(REASONING, z.literal('none')),
   verbosity: notDone(REASONING, z.literal('medium')),
-  store: notDone('answers are not kept: leave it out', no),
-  service_tier: notDone('all requests are served alike: leave it out', z.enum(['auto', 'default'])),
+  store: notDone('responses are not stored: leave it out', no),
+  service_tier: notDone(
+    'there is only one service tier: leave it out',
+    z.enum(['auto', 'default']),
+  ),
 };
 
 export const NOT_DONE_IN_TEXT = {
-  best_of: notDone('only one choice is made: leave it out', z.literal(1)),
-  echo: notDone('only what follows the prompt is answered: leave it out', no),
-  suffix: notDone('models continue a prompt, they fill no gap: leave it out', z.literal('')),
+  best_of: notDone('only one choice is generated: leave it out', z.literal(1)),
+  echo: notDone('only the text after the prompt is returned: leave it out', no),
+  suffix: notDone('models continue a prompt and cannot fill a gap: leave it out', z.literal('')),
   logprobs: notDone(LOGPROBS),
 };
 
 export const NOT_DONE_IN_MESSAGE = {
-  name: notDone('chat templates have no place for it: write it into content'),
-  refusal: notDone('write it as content', z.literal('')),
+  name: notDone('chat templates do not support it: put it into content'),
+  refusal: notDone('put it into content', z.literal('')),
   annotations: notDone('leave it out', empty),
-  audio: notDone('only text is read: leave it out'),
+  audio: notDone('only text is supported: leave it out'),
   tool_calls: notDone(TOOLS, empty),
   function_call: notDone(TOOLS),
 };
 
 export const NOT_DONE_IN_STREAM = {
-  include_obfuscation: notDone('chunks are sent as they are: leave it out', no),
+  include_obfuscation: notDone('chunks are never padded: leave it out', no),
 };

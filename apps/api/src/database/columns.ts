@@ -1,4 +1,4 @@
-import { Column, type ColumnOptions } from 'typeorm';
+import { Column, DeleteDateColumn, type ColumnOptions } from 'typeorm';
 
 // The column kinds in use, so that an entity reads as a list of names and types.
 
@@ -18,8 +18,12 @@ export const Float = (options: ColumnOptions = {}): PropertyDecorator =>
   Column({ type: 'float8', ...options });
 export const Json = (options: ColumnOptions = {}): PropertyDecorator =>
   Column({ type: 'jsonb', ...options });
+export const Words = (): PropertyDecorator =>
+  Column({ type: 'text', array: true, default: () => "'{}'" });
 export const Time = (options: ColumnOptions = {}): PropertyDecorator =>
   Column({ type: 'timestamptz', ...options });
 export const Now = (): PropertyDecorator => Column({ type: 'timestamptz', default: () => 'now()' });
+/** When it was deleted: repositories leave out such rows unless they are asked; SQL has to do so itself. */
+export const DeletedAt = (): PropertyDecorator => DeleteDateColumn({ type: 'timestamptz' });
 /** A nullable column of the kind. */
 export const optional = { nullable: true } as const;

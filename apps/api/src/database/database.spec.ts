@@ -50,6 +50,28 @@ describe('connections and transactions', () => {
     expect(await notes()).toEqual([]);
   });
 
+  it('tries a statement again that PostgreSQL ends to undo a deadlock', async () => {
+    await database.query('CREATE TABLE lock AS SELECT n, 0 AS times FROM generate_series(1, 2) n');
+    const take = 'UPDATE lock SET times = times + 1 WHERE n = $1';
+    const other = source.createQueryRunner();
+    await other.startTransaction();
+    await other.query(take, [1]);
+    // It takes 2 and waits for 1: the first whose wait PostgreSQL looks into, after a second.
+    const both = database.query(
+      `WITH two AS (UPDATE lock SET times = times + 1 WHERE n = 2 RETURNING n)
+       UPDATE lock SET times = times + 1 WHERE n = (SELECT count(*) FROM two)`,
+    );
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    await other.query(take, [2]);
+    await other.commitTransaction();
+    await other.release();
+    await both;
+    expect(await database.query('SELECT n, times FROM lock ORDER BY n')).toEqual([
+      { n: 1, times: 2 },
+      { n: 2, times: 2 },
+    ]);
+  });
+
   it('lets what a transaction left running use connections of its own once it is over', async () => {
     let later: Promise<unknown> = Promise.resolve();
     let over: () => void = () => undefined;

@@ -27,10 +27,16 @@ const WATCH_MS = 1_000;
 
 export interface EmbeddedPostgres {
   readonly url: string;
+  /** It ran already: another process's, or left by one. */
+  readonly joined: boolean;
   stop(): Promise<void>;
   /** Stops looking after it and lets it run on, as an API that is killed does. */
   leave(): Promise<void>;
 }
+
+/** Whether a home holds a server's data. */
+export const hasEmbeddedPostgres = (home: string): boolean =>
+  existsSync(join(home, 'postgres', 'data', 'PG_VERSION'));
 
 /** Starts the server, or joins the one that an earlier, killed API left running. */
 export async function startEmbeddedPostgres(home: string): Promise<EmbeddedPostgres> {
@@ -40,7 +46,7 @@ export async function startEmbeddedPostgres(home: string): Promise<EmbeddedPostg
   const data = join(dir, 'data');
   prepareFolder(dir, identity);
   const password = databasePassword(dir);
-  if (!existsSync(join(data, 'PG_VERSION'))) await initialise(bin, dir, data, password, identity);
+  if (!hasEmbeddedPostgres(home)) await initialise(bin, dir, data, password, identity);
   const running = runningServer(data);
   const port = running?.port ?? (await freePort());
   let pid = running?.pid ?? (await launch(bin, dir, data, port, identity));
@@ -50,12 +56,13 @@ export async function startEmbeddedPostgres(home: string): Promise<EmbeddedPostg
   const unwatch = watch(
     () => alive(pid),
     async () => {
-      log.error({ pid }, 'embedded Postgres is gone; starting it again');
+      log.error({ pid }, 'embedded Postgres has ended; restarting it');
       pid = runningServer(data)?.pid ?? (await launch(bin, dir, data, port, identity));
     },
   );
   return {
     url,
+    joined: running !== null,
     leave: unwatch,
     stop: async () => {
       await unwatch();
@@ -70,7 +77,9 @@ function watch(isAlive: () => boolean, revive: () => Promise<void>): () => Promi
   const timer = setInterval(() => {
     if (reviving || isAlive()) return;
     reviving = revive()
-      .catch((error: unknown) => log.error({ err: error }, 'embedded Postgres does not start'))
+      .catch((error: unknown) =>
+        log.error({ err: error }, 'embedded Postgres could not be started'),
+      )
       .finally(() => (reviving = null));
   }, WATCH_MS);
   timer.unref();

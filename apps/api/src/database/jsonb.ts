@@ -2,9 +2,12 @@
 export const jsonbText = (value: unknown): string => JSON.stringify(value, storable);
 
 function storable(_key: string, value: unknown): unknown {
-  if (typeof value === 'string') return plain(value);
+  if (typeof value === 'string') return storableText(value);
   if (value === null || typeof value !== 'object' || Array.isArray(value)) return value;
-  return Object.fromEntries(Object.entries(value).map(([name, each]) => [plain(name), each]));
+  return Object.fromEntries(
+    Object.entries(value).map(([name, each]) => [storableText(name), each]),
+  );
 }
 
-const plain = (text: string): string => text.replaceAll('\0', '').toWellFormed();
+/** A text as PostgreSQL takes it. */
+export const storableText = (text: string): string => text.replaceAll('\0', '').toWellFormed();

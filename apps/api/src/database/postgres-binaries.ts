@@ -27,7 +27,7 @@ export async function packagedBinaries(): Promise<string> {
     throw new DomainError(
       'unavailable',
       `no embedded Postgres for ${process.platform}-${process.arch} (${String(error)}); ` +
-        'give GRAFT_DATABASE_URL=postgres://… of a server you run',
+        'set GRAFT_DATABASE_URL=postgres://… to a server that you run',
     );
   }
 }

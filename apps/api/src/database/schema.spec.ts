@@ -40,13 +40,66 @@ describe('the embedded server and the schema on it', () => {
     await source.destroy();
   });
 
-  it('takes a checkpoint as the release before writes it, after a roll-back', async () => {
-    const row = await ask(
-      `INSERT INTO checkpoint (id, job_id, epoch, step, metrics, files, adapter)
-       VALUES ('ckpt', 'job', 1, 1, '{"train_loss": 1}', '[]', '[]') RETURNING metrics`,
-    );
-    expect(row).toEqual([{ metrics: { train_loss: 1 } }]);
-    await ask('DELETE FROM checkpoint');
+  it('keeps the numbers of steps and evaluations when they move into one column, and back', async () => {
+    const source = await dataSource(server.url).initialize();
+    const upTo = async (name: string): Promise<void> => {
+      while (source.migrations.some((one) => one.name === name)) {
+        const [last] = await source.query<{ name: string }[]>(
+          'SELECT name FROM migration ORDER BY id DESC LIMIT 1',
+        );
+        await source.undoLastMigration();
+        if (last?.name === name) return;
+      }
+    };
+    await upTo('MetricValues1764600000000');
+    const rows = (): Promise<unknown[]> =>
+      Promise.all(
+        ['metric', 'evaluation', 'event', 'checkpoint'].map((table) =>
+          ask(`SELECT to_jsonb(one) AS row FROM ${table} one ORDER BY 1`),
+        ),
+      );
+    await ask(`INSERT INTO metric (job_id, attempt, step, loss, learning_rate, grad_norm, accuracy, seconds, tokens,
+        supervised_tokens, rss_bytes) VALUES ('j', 1, 1, 0.1, 1e-4, 2, 0.5, 0.25, 100, 40, 1000),
+        ('j', 1, 2, 'NaN', 1e-4, 'Infinity', 0.5, 0.5, 100, 40, 1000)`);
+    await ask(`INSERT INTO evaluation (job_id, attempt, step, loss, accuracy, tokens, "full")
+        VALUES ('j', 1, 2, 2.5, 0.25, 9, true)`);
+    const point = { step: 1, loss: 0.1, accuracy: 0.5, learning_rate: 1e-4, grad_norm: 2 };
+    const curve = { ...point, supervised_tokens: 40, tokens_per_second: 400 };
+    await ask(`INSERT INTO event (job_id, number, level, type, message, data) VALUES
+        ('j', 1, 'info', 'message', 'Fine-tuning job started', NULL),
+        ('j', 2, 'info', 'metrics', 'Step 1', '${JSON.stringify({ step: 1, train_loss: 0.1, curve })}'),
+        ('j', 3, 'info', 'metrics', 'Step 2', '{"step": 2, "valid_loss": 2.5}'),
+        ('j', 4, 'info', 'message', 'Checkpoint created at step 2', '{"step": 2}'),
+        ('j', 5, 'info', 'message', 'Files validated', NULL)`);
+    const before = await rows();
+    await source.runMigrations();
+    expect(await ask('SELECT values FROM metric ORDER BY step')).toEqual([
+      {
+        values: {
+          loss: 0.1,
+          accuracy: 0.5,
+          supervised_tokens: 40,
+          learning_rate: 1e-4,
+          grad_norm: 2,
+        },
+      },
+      { values: expect.objectContaining({ loss: 'NaN', grad_norm: 'Infinity' }) },
+    ]);
+    expect(await ask('SELECT values, "full" FROM evaluation')).toEqual([
+      { values: { loss: 2.5, accuracy: 0.25, supervised_tokens: 9 }, full: true },
+    ]);
+    expect(await ask('SELECT number, kind, data FROM event ORDER BY number')).toEqual([
+      { number: 1, kind: 'attempt', data: null },
+      { number: 2, kind: 'step', data: { step: 1, train_loss: 0.1 } },
+      { number: 3, kind: 'evaluation', data: { step: 2, valid_loss: 2.5 } },
+      { number: 4, kind: 'checkpoint', data: { step: 2 } },
+      { number: 5, kind: null, data: null },
+    ]);
+    await upTo('MetricValues1764600000000');
+    expect(await rows()).toEqual(before);
+    for (const table of ['metric', 'evaluation', 'event']) await ask(`DELETE FROM ${table}`);
+    await source.runMigrations();
+    await source.destroy();
   });
 
   it('listens on this host only, and wants its password', async () => {

@@ -3,6 +3,7 @@ import type { Step } from '@graft/contracts/grpc';
 import type { EntityManager } from 'typeorm';
 import type { Database } from '../database/database.js';
 import type { Job, Sparkline } from '../database/entities/job.js';
+import { valueOf } from '../history/metric-values.js';
 
 const SPARKLINE_POINTS = 60;
 const MAX_WARNINGS = 20;
@@ -24,6 +25,9 @@ export class Progress {
   tokensPerSecond: number | null;
   secondsPerStep: number | null;
   crashCount: number;
+  presentAtDeaths: number;
+  waitedSeconds: number;
+  runBytes: number | null;
   sparkline: Sparkline;
   private sparkedUpTo: number;
 
@@ -44,6 +48,9 @@ export class Progress {
     this.tokensPerSecond = job.tokens_per_second;
     this.secondsPerStep = job.seconds_per_step;
     this.crashCount = job.crash_count;
+    this.presentAtDeaths = job.present_at_deaths;
+    this.waitedSeconds = job.waited_seconds;
+    this.runBytes = numberOrNull(job.run_bytes);
     this.sparkline = job.sparkline;
     this.sparkedUpTo = job.sparkline.values.length * job.sparkline.stride;
   }
@@ -51,20 +58,33 @@ export class Progress {
   add(step: Step): void {
     this.steps.push(step);
     this.step = step.step;
-    this.trainLoss = step.loss;
-    this.secondsPerStep = mean(this.secondsPerStep, step.seconds);
+    this.trainLoss = valueOf(step.metrics, 'loss');
+    const waited = Math.max(0, step.waitedSeconds ?? 0) || 0;
+    this.waitedSeconds += waited;
+    // On the clock of whoever waits for the job: turns of others included.
+    this.secondsPerStep = mean(this.secondsPerStep, step.seconds + waited);
     if (step.seconds > 0)
       this.tokensPerSecond = mean(this.tokensPerSecond, step.tokens / step.seconds);
-    // A job told to pause keeps saying so until it has.
-    if (this.phase.code !== 'pausing') {
+    if (!this.isStopping) {
       const of = this.totalSteps === null ? '' : ` of ${this.totalSteps}`;
       this.phase = { code: 'training', message: `Training: step ${step.step}${of}` };
     }
     this.spark(step);
   }
 
+  /** A new checkpoint: what went wrong before it counts no more. */
+  forgive(): void {
+    this.crashCount = 0;
+    this.presentAtDeaths = 0;
+  }
+
+  /** A job told to stop keeps saying so until it has. */
+  get isStopping(): boolean {
+    return ['pausing', 'preempting', 'ending'].includes(this.phase.code);
+  }
+
   /** Whether an earlier attempt made the step before. */
-  isRepeated({ step }: Step): boolean {
+  isRepeated({ step }: Pick<Step, 'step'>): boolean {
     return step <= this.reported;
   }
 
@@ -78,14 +98,13 @@ export class Progress {
   warn(code: string, message: string): boolean {
     if (this.warnings.some((warning) => warning.code === code)) return false;
     if (this.warnings.length >= MAX_WARNINGS) return true;
-    // jsonb cannot hold NUL.
-    const text = message.replaceAll('\0', '').slice(0, 1000);
-    this.warnings = [...this.warnings, { code, message: text, step: this.step }];
+    this.warnings = [...this.warnings, { code, message: message.slice(0, 1000), step: this.step }];
     return true;
   }
 
   /** Every `stride`-th loss; when there are too many, every second one is dropped. */
-  private spark({ step, loss }: Step): void {
+  private spark({ step, metrics }: Step): void {
+    const loss = valueOf(metrics, 'loss');
     if (
       step <= this.sparkedUpTo ||
       (step - 1) % this.sparkline.stride !== 0 ||
@@ -119,11 +138,12 @@ export async function applyProgress(
   await database.query(
     `UPDATE job SET step = $3, total_steps = $4, phase_code = $5, phase_message = $6, trainable_parameters = $7,
        total_parameters = $8, train_loss = $9, valid_loss = $10, tokens_per_second = $11, seconds_per_step = $12,
-       crash_count = $13, sparkline = $14, best = $15, warnings = $16
-     WHERE id = $1 AND epoch = $2 AND state = 'running'`,
+       crash_count = $13, sparkline = $14, best = $15, warnings = $16, present_at_deaths = $17, waited_seconds = $18,
+       run_bytes = $19
+     WHERE id = $1 AND attempt = $2 AND state = 'running'`,
     [
       job.id,
-      job.epoch,
+      job.attempt,
       progress.step,
       progress.totalSteps,
       progress.phase.code,
@@ -138,6 +158,9 @@ export async function applyProgress(
       JSON.stringify(progress.sparkline),
       progress.best === null ? null : JSON.stringify(progress.best),
       JSON.stringify(progress.warnings),
+      progress.presentAtDeaths,
+      progress.waitedSeconds,
+      progress.runBytes,
     ],
     manager,
   );

@@ -3,9 +3,10 @@ import type { Step } from '@graft/contracts/grpc';
 import type { EntityManager } from 'typeorm';
 import { Database } from '../database/database.js';
 import type { Job } from '../database/entities/job.js';
-import { Counters } from '../health/counters.js';
-import { finite } from '../jobs/job-object.js';
-import type { NewEvent } from './history.js';
+import { Counters } from '../metrics/counters.js';
+import { finite } from '../history/job-object.js';
+import { valueOf } from '../history/metric-values.js';
+import type { NewEvent } from '../lifecycle/event-log.js';
 
 /** The first step of a batch whose loss is not what it was, and how many there are. */
 interface Different {
@@ -27,9 +28,9 @@ export class Replay {
   async reported(manager: EntityManager, job: Job): Promise<number> {
     const [row] = await this.database.query<{ step: number }>(
       `SELECT COALESCE(max(last.step), 0) AS step FROM attempt, LATERAL (
-         SELECT step FROM metric WHERE job_id = attempt.job_id AND epoch = attempt.epoch ORDER BY step DESC LIMIT 1
-       ) AS last WHERE attempt.job_id = $1 AND attempt.epoch < $2`,
-      [job.id, job.epoch],
+         SELECT step FROM metric WHERE job_id = attempt.job_id AND metric.attempt = attempt.number ORDER BY step DESC LIMIT 1
+       ) AS last WHERE attempt.job_id = $1 AND attempt.number < $2`,
+      [job.id, job.attempt],
       manager,
     );
     return row?.step ?? 0;
@@ -40,15 +41,20 @@ export class Replay {
     if (steps.length === 0) return [];
     const [found] = await this.database.query<Different>(
       `WITH different AS (
-         SELECT DISTINCT ON (old.step) old.step, old.loss AS first, new.loss AS now
+         SELECT DISTINCT ON (old.step) old.step, (old."values"->>'loss')::float8 AS first, new.loss AS now
          FROM metric old JOIN unnest($3::int[], $4::float8[]) AS new(step, loss) ON new.step = old.step
-         WHERE old.job_id = $1 AND old.epoch < $2 AND old.loss <> new.loss ORDER BY old.step, old.epoch
+         WHERE old.job_id = $1 AND old.attempt < $2 AND (old."values"->>'loss')::float8 <> new.loss ORDER BY old.step, old.attempt
        ), counted AS (
          UPDATE job SET replay_mismatches = replay_mismatches + (SELECT count(*) FROM different)
-         WHERE id = $1 AND epoch = $2 AND EXISTS (SELECT 1 FROM different)
+         WHERE id = $1 AND attempt = $2 AND EXISTS (SELECT 1 FROM different)
        )
        SELECT step, first, now, (count(*) OVER ())::int AS count FROM different ORDER BY step LIMIT 1`,
-      [job.id, job.epoch, steps.map((step) => step.step), steps.map((step) => step.loss)],
+      [
+        job.id,
+        job.attempt,
+        steps.map((step) => step.step),
+        steps.map((step) => valueOf(step.metrics, 'loss')),
+      ],
       manager,
     );
     if (!found) return [];
@@ -62,8 +68,8 @@ function differenceLine({ step, first, now }: Different): NewEvent {
   return {
     level: 'warn',
     message:
-      `Step ${step} came out differently when it was repeated: loss ${now}, at first ${first}. ` +
-      'The list of events keeps what came first, the curve shows the newest',
+      `Step ${step} had a different loss when it was repeated: ${now} instead of ${first}. ` +
+      'The list of events keeps the first value, the curve shows the newest',
     data: { step, loss: finite(now), first_loss: finite(first) },
   };
 }

@@ -29,9 +29,7 @@ it('refuses JSON text that is nested too deep by its row', async () => {
     const { report, lines } = await convert([good!, bad!]);
     expect(lines).toHaveLength(2);
     expect(report.problems).toEqual([
-      expect.stringMatching(
-        /^row 2: ".*" holds JSON that cannot be read: nested more than 16 deep/,
-      ),
+      expect.stringMatching(/^row 2: ".*" contains invalid JSON: nested more than 16 levels deep/),
     ]);
   }
 });
@@ -45,5 +43,5 @@ it('keeps names of columns in a form that fits the report', async () => {
   expect(names).toHaveLength(3);
   expect(names[0]).toMatch(/^x{100}… /);
   expect(names.slice(1)).toEqual(['x\ufffd\ufffd', '\ufffd']);
-  expect(JSON.stringify(report).length).toBeLessThan(2000);
+  expect(JSON.stringify(report).length).toBeLessThan(10_000);
 });

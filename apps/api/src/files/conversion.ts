@@ -1,13 +1,12 @@
 import { UnknownColumns } from '@graft/contracts';
-import { shapeOf, type Columns, type Shape } from '../catalog/plugins.js';
+import { meantAsRecord, shapeOf, type Columns, type Shape } from '../catalog/plugins.js';
 import { FileCheck, type Checked } from './file-check.js';
 import type { NumberedRow, Row } from './rows.js';
 
 const BATCH_CHARACTERS = 64 * 1024;
-const NATIVE = ['messages', 'prompt', 'completion', 'text'];
 
 interface Source {
-  readonly container: 'csv' | 'json' | 'parquet';
+  readonly container: 'arrow' | 'csv' | 'json' | 'parquet';
   /** What people count in it. */
   readonly noun: 'line' | 'row' | 'element';
   readonly columns: Columns;
@@ -61,14 +60,15 @@ export class Conversion {
     const { container, columns } = this.source;
     const mapped = Object.keys(columns).length > 0;
     // In JSON an unknown key may be a slip, and is refused; a table has columns of all kinds.
-    if (container === 'json' && !mapped && NATIVE.some((key) => keys.includes(key)))
+    if (container === 'json' && !mapped && meantAsRecord(keys))
       return { name: 'records', note: null, convert: (record) => ({ record, ignored: [] }) };
     const shape = shapeOf(keys, columns);
     if (shape) return shape;
     const names = keys.slice(0, 40).map((key) => JSON.stringify(key.slice(0, 60)));
     throw new UnknownColumns(
-      `which column is the prompt and which the completion? There are ${names.join(', ')}`,
-      keys.slice(0, 200),
+      `cannot tell which column is the prompt and which the completion; the columns are ${names.join(', ')}`,
+      // A longer one cannot be meant, and would only fill the answer.
+      keys.filter((key) => key.length <= 200).slice(0, 200),
     );
   }
 }

@@ -1,6 +1,6 @@
 import { CsvError, parse, type Info } from 'csv-parse';
 import { pipeline, Readable } from 'node:stream';
-import { MAX_LINE_BYTES } from './line-splitter.js';
+import { MAX_LINE_BYTES } from '@graft/contracts';
 import { MAX_COLUMNS, unreadable, type NumberedRow, type Row } from './rows.js';
 
 interface CsvRecord {
@@ -31,7 +31,7 @@ export async function* csvRows(
         yield {
           number,
           row: null,
-          reason: `the header has ${header.length} columns, this row ${record.length}`,
+          reason: `the header has ${header.length} columns, this row has ${record.length}`,
         };
       else if (record.some((field) => field !== '')) yield { number, row: rowOf(header, record) };
     }
@@ -55,7 +55,7 @@ async function* strictUtf8(source: AsyncIterable<Buffer>): AsyncGenerator<string
 
 function headerOf(fields: readonly string[]): readonly string[] {
   if (fields.length > MAX_COLUMNS)
-    throw unreadable(`the header has ${fields.length} columns; a table may have ${MAX_COLUMNS}`);
+    throw unreadable(`the header has ${fields.length} columns; the limit is ${MAX_COLUMNS}`);
   const names = fields.map((name) => name.trim());
   const seen = new Set<string>();
   const twice = names.find((name) => seen.size === seen.add(name).size);
@@ -70,10 +70,10 @@ const rowOf = (header: readonly string[], fields: readonly string[]): Row =>
 function inWords(error: CsvError): string {
   const { code, message, records = 0, empty_lines: empty = 0 } = error as CsvError & Partial<Info>;
   const row = `row ${records + empty + 1}`;
-  if (code === 'CSV_QUOTE_NOT_CLOSED') return `${row}: a quotation mark is opened and never closed`;
+  if (code === 'CSV_QUOTE_NOT_CLOSED') return `${row}: a quoted field is never closed`;
   if (code === 'CSV_MAX_RECORD_SIZE')
-    return `${row}: longer than ${2 * MAX_LINE_BYTES} characters; is a quotation mark not closed?`;
+    return `${row}: longer than ${2 * MAX_LINE_BYTES} characters; is a quoted field never closed?`;
   if (code === 'INVALID_OPENING_QUOTE' || code === 'CSV_INVALID_CLOSING_QUOTE')
-    return `${row}: a quotation mark inside a field is not doubled`;
+    return `${row}: a quotation mark inside a quoted field must be doubled`;
   return `${row}: ${message.slice(0, 200)}`;
 }

@@ -1,5 +1,5 @@
-import { shorten, type FileReport } from '@graft/contracts';
-import { LineRanges, readRecord } from '../catalog/plugins.js';
+import { shorten, type FileReport, type FileTask } from '@graft/contracts';
+import { LineRanges, readLine, TaskFit } from '../catalog/plugins.js';
 import { Problems } from './problems.js';
 import { Seen } from './seen.js';
 import { few, warningsOf } from './warnings.js';
@@ -26,9 +26,10 @@ export class FileCheck {
   private readonly duplicateLines: number[] = [];
   private longest = { line: 0, bytes: 0 };
   private readonly problems: Problems;
+  private readonly fit = new TaskFit();
 
   /** `noun`: what the problems' numbers count. */
-  constructor(noun = 'line') {
+  constructor(private readonly noun = 'line') {
     this.problems = new Problems(noun);
   }
 
@@ -36,13 +37,11 @@ export class FileCheck {
   take(text: string, bytes: number, number = this.line + 1): void {
     this.line++;
     if (text.trim() === '') return;
-    const read = readRecord(text, this.line, 'causal_lm');
+    const record = readLine(text, this.line);
+    const read = typeof record === 'string' ? record : this.fit.take(record, number);
     if (typeof read === 'string') return this.problems.add(read, number);
     if (++this.records > MAX_RECORDS) {
-      return this.problems.add(
-        `a file may hold ${MAX_RECORDS} records, and these are beyond`,
-        number,
-      );
+      return this.problems.add(`beyond the limit of ${MAX_RECORDS} records`, number);
     }
     this.formats[read.format] = (this.formats[read.format] ?? 0) + 1;
     for (const field of read.ignored) this.ignore(field);
@@ -65,10 +64,12 @@ export class FileCheck {
 
   end(convertedFrom: string | null = null, notes: readonly string[] = []): Checked {
     const none = this.records === 0 && this.problems.none;
-    const problems = none ? ['the file holds no records'] : this.problems.sentences();
+    const problems = none ? ['the file contains no records'] : this.problems.sentences();
     const counted = {
       records: this.records,
       problems,
+      tasks: this.tasks(problems),
+      checked_as: this.fit.lead.name,
       formats: this.formats,
       duplicates: this.duplicates.count,
       duplicate_lines: this.duplicateLines,
@@ -81,6 +82,13 @@ export class FileCheck {
       report: { ...counted, warnings },
       details: problems.length > 0 ? problems.join('; ') : few(this.records),
     };
+  }
+
+  /** A line that is none, or one record too many, is no task's. */
+  private tasks([problem]: readonly string[]): FileTask[] {
+    const tasks = this.fit.result(this.noun);
+    if (problem === undefined || !tasks.some(({ fits }) => fits)) return tasks;
+    return tasks.map((task) => (task.fits ? { ...task, fits: false, problem } : task));
   }
 
   private duplicate(): void {

@@ -1,6 +1,8 @@
 import { Controller, Delete, Get, HttpCode, Param, Post, Query, Req, Res } from '@nestjs/common';
 import { ApiBearerAuth, ApiBody, ApiConsumes, ApiTags } from '@nestjs/swagger';
+import { type Deleted, FileObject, FileRecordObject, type Page } from '@graft/contracts';
 import type { Request, Response } from 'express';
+import { Answers, AnswersDeleted, AnswersFile, AnswersPage, Asks } from '../http/openapi.js';
 import { Caller, Needs, type Principal } from '../auth/principal.js';
 import { FilesService } from './files.service.js';
 import { sendFile } from './send-file.js';
@@ -29,40 +31,52 @@ export class FilesController {
       },
     },
   })
-  upload(@Caller() caller: Principal, @Req() request: Request): Promise<unknown> {
+  @Answers(FileObject, 'Uploads a file, and checks it')
+  upload(@Caller() caller: Principal, @Req() request: Request): Promise<FileObject> {
     return this.files.upload(caller, request);
   }
 
   @Get()
   @Needs('files:read')
-  list(@Caller() caller: Principal, @Query() query: Record<string, unknown>): Promise<unknown> {
+  @AnswersPage(FileObject, 'Files, newest first', { limit: 10_000, most: 10_000 })
+  @Asks('order', { type: 'string', enum: ['asc', 'desc'], default: 'desc' })
+  @Asks('purpose', { type: 'string' })
+  @Asks('sha256', { type: 'string', description: 'Only files of this content' })
+  list(
+    @Caller() caller: Principal,
+    @Query() query: Record<string, unknown>,
+  ): Promise<Page<FileObject>> {
     return this.files.list(caller, query);
   }
 
   @Get(':id')
   @Needs('files:read')
-  get(@Caller() caller: Principal, @Param('id') id: string): Promise<unknown> {
+  @Answers(FileObject, 'A file, and what its check found')
+  get(@Caller() caller: Principal, @Param('id') id: string): Promise<FileObject> {
     return this.files.get(caller, id);
   }
 
   @Delete(':id')
   @Needs('files:write')
-  remove(@Caller() caller: Principal, @Param('id') id: string): Promise<unknown> {
+  @AnswersDeleted('file', 'Deletes a file')
+  remove(@Caller() caller: Principal, @Param('id') id: string): Promise<Deleted<'file'>> {
     return this.files.remove(caller, id);
   }
 
   @Get(':id/records')
   @Needs('files:read')
+  @AnswersPage(FileRecordObject, 'Records of a training file', { limit: 20, most: 100 })
   records(
     @Caller() caller: Principal,
     @Param('id') id: string,
     @Query() query: Record<string, unknown>,
-  ): Promise<unknown> {
+  ): Promise<Page<FileRecordObject>> {
     return this.files.records(caller, id, query);
   }
 
   @Get(':id/content')
   @Needs('files:read')
+  @AnswersFile(['application/octet-stream', 'text/plain'], 'What a file holds')
   async content(
     @Caller() caller: Principal,
     @Param('id') id: string,

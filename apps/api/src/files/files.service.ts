@@ -1,12 +1,22 @@
 import { Injectable } from '@nestjs/common';
-import { DomainError, type FileObject, type FileRecordObject, type Page } from '@graft/contracts';
+import {
+  DomainError,
+  type Deleted,
+  type FileObject,
+  type FileReport,
+  type FileRecordObject,
+  type Page,
+} from '@graft/contracts';
 import type { Request } from 'express';
 import type { EntityManager } from 'typeorm';
 import type { Readable } from 'node:stream';
+import { Audit } from '../auth/audit.js';
 import type { Principal } from '../auth/principal.js';
 import { BlobStore } from '../blobs/blob-store.js';
+import { StorageQuota } from '../blobs/storage-quota.js';
 import type { Columns } from '../catalog/plugins.js';
 import { Database } from '../database/database.js';
+import { IS_OPEN } from '../database/entities/job.js';
 import { File } from '../database/entities/storage.js';
 import { pageQuery } from '../http/parse.js';
 import { newId, unix } from '../ids.js';
@@ -14,38 +24,59 @@ import { readRecords } from './read-records.js';
 import { receiveTrainingData, type Arrived } from './training-data.js';
 import { readUpload, type UploadedParts } from './upload.js';
 
-const TRAINING_PURPOSE = 'fine-tune';
+export const TRAINING_PURPOSE = 'fine-tune';
+export const EVALS_PURPOSE = 'evals';
 export const RESULT_PURPOSE = 'fine-tune-results';
 
+/** Of a multipart body, what is not the file. */
+const MOST_FRAMING_BYTES = 16 * 1024;
+
 type Fields = Readonly<Record<string, string>>;
+
+/** What a file is to be called, and what else happens in the transaction that names it. */
+interface FileToBe {
+  readonly filename: string;
+  readonly purpose: string;
+  readonly lifetime_seconds: number | null;
+  /** Id of the upload that brought its parts. */
+  readonly upload?: string;
+  readonly completes?: (manager: EntityManager, id: string) => Promise<void>;
+}
 
 @Injectable()
 export class FilesService {
   constructor(
     private readonly database: Database,
     private readonly blobs: BlobStore,
+    private readonly audit: Audit,
+    private readonly quota: StorageQuota,
   ) {}
 
   async upload(caller: Principal, request: Request): Promise<FileObject> {
     const arriving: Promise<Arrived>[] = [];
     const gone = new AbortController();
+    const announced = Number(request.headers['content-length'] ?? 0);
+    const least = Math.max(0, announced - MOST_FRAMING_BYTES);
+    const within = await this.quota.guard(caller.projectId, least);
     request.res?.once('close', () => gone.abort());
     try {
       let columns = '';
       const parts = await readUpload(request, (part, { filename, fields }) => {
         columns = JSON.stringify(columnsOf(fields));
-        const arrived = receiveTrainingData(
-          this.blobs,
-          part,
-          filename,
-          columnsOf(fields),
-          gone.signal,
-        );
+        const arrived = receiveTrainingData(this.blobs, part, filename, columnsOf(fields), {
+          gone: gone.signal,
+          announced,
+          within,
+        });
         arriving.push(arrived);
         return arrived;
       });
       if (JSON.stringify(columnsOf(parts.fields)) !== columns)
-        throw new DomainError('invalid_value', 'send columns before the file', 'columns');
+        throw new DomainError(
+          'invalid_value',
+          'send the columns fields before the file',
+          'columns',
+        );
       return await this.keep(caller, parts);
     } finally {
       for (const arrived of await Promise.allSettled(arriving))
@@ -53,17 +84,40 @@ export class FilesService {
     }
   }
 
-  private async keep(
+  private keep(
     caller: Principal,
     { filename, fields, content }: UploadedParts<Arrived>,
   ): Promise<FileObject> {
     const purpose = checkPurpose(fields);
-    const { report, details } = content.checked;
-    const seconds = lifetime(fields);
+    return this.name(caller, content, { filename, purpose, lifetime_seconds: lifetime(fields) });
+  }
+
+  /** Training data that did not come as one upload. */
+  async store(
+    caller: Principal,
+    content: AsyncIterable<Buffer>,
+    { columns, ...as }: FileToBe & { readonly bytes: number; readonly columns: Columns },
+  ): Promise<FileObject> {
+    const arrived = await receiveTrainingData(this.blobs, content, as.filename, columns, {
+      gone: new AbortController().signal,
+      announced: as.bytes,
+    });
+    try {
+      return await this.name(caller, arrived, as);
+    } finally {
+      await this.blobs.discard(arrived.blob);
+    }
+  }
+
+  private async name(
+    caller: Principal,
+    { blob: received, checked: { report, details } }: Arrived,
+    { filename, purpose, lifetime_seconds: seconds, completes, upload }: FileToBe,
+  ): Promise<FileObject> {
     const expires_at =
       seconds === null ? null : new Date((await this.database.now()).getTime() + seconds * 1000);
     const id = newId('file-');
-    await this.blobs.keep(content.blob, async (manager, blob) => {
+    await this.blobs.keep(received, async (manager, blob) => {
       // Written by an earlier run of the transaction, whose connection was lost before that was heard.
       if (await manager.getRepository(File).existsBy({ id })) return;
       const row = {
@@ -72,13 +126,18 @@ export class FilesService {
         filename,
         purpose,
         ...blob,
-        records: report.records,
-        status: report.problems.length > 0 ? ('error' as const) : ('processed' as const),
-        status_details: details,
-        report,
+        ...(purpose === EVALS_PURPOSE ? UNCHECKED : checkedAs(report, details)),
         expires_at,
       };
+      await completes?.(manager, id);
       await this.insert(row, manager);
+      await this.quota.settle(manager, caller.projectId);
+      await this.audit.write(manager, {
+        caller,
+        action: upload === undefined ? 'file.created' : 'upload.completed',
+        target: upload ?? id,
+        detail: { bytes: blob.size, ...(upload === undefined ? {} : { file: id }) },
+      });
     });
     return this.get(caller, id);
   }
@@ -105,6 +164,9 @@ export class FilesService {
       .where('file.project_id = :project', { project: caller.projectId })
       .andWhere(query['purpose'] ? 'file.purpose = :purpose' : 'true', {
         purpose: query['purpose'],
+      })
+      .andWhere(query['sha256'] === undefined ? 'true' : 'file.sha256 = :sha256', {
+        sha256: String(query['sha256']),
       })
       // Compared inside the database: a Date would lose the microseconds.
       .andWhere(
@@ -145,12 +207,11 @@ export class FilesService {
     return found;
   }
 
-  async remove(
-    caller: Principal,
-    id: string,
-  ): Promise<{ id: string; object: 'file'; deleted: true }> {
+  async remove(caller: Principal, id: string): Promise<Deleted<'file'>> {
     const file = await this.row(caller, id);
-    const user = await this.drop(file);
+    const user = await this.drop(file, (manager) =>
+      this.audit.write(manager, { caller, action: 'file.deleted', target: id }),
+    );
     if (user !== null)
       throw new DomainError(
         'conflict',
@@ -160,18 +221,26 @@ export class FilesService {
     return { id, object: 'file', deleted: true };
   }
 
-  /** Deletes a file and its bytes; answers with the job that keeps it, if one does. */
-  async drop({ id, sha256 }: Pick<File, 'id' | 'sha256'>): Promise<string | null> {
+  /** Deletes a file and its bytes, and tells in the same transaction; answers with the job that keeps it, if one does. */
+  async drop(
+    { id, sha256 }: Pick<File, 'id' | 'sha256'>,
+    told?: (manager: EntityManager) => Promise<void>,
+  ): Promise<string | null> {
     const user = await this.database.transaction(async (manager) => {
       // First the row's lock, which a job's creation takes too; then a look at the jobs that won.
-      await this.database.query('SELECT 1 FROM file WHERE id = $1 FOR UPDATE', [id], manager);
+      const rows = await this.database.query(
+        'SELECT 1 FROM file WHERE id = $1 FOR UPDATE',
+        [id],
+        manager,
+      );
       const [job] = await this.database.query<{ id: string }>(
         `SELECT id FROM job WHERE (training_file = $1 OR validation_file = $1)
-           AND state IN ('validating_files', 'queued', 'running', 'paused') LIMIT 1`,
+           AND ${IS_OPEN} LIMIT 1`,
         [id],
         manager,
       );
       if (!job) await manager.getRepository(File).delete({ id });
+      if (!job && rows.length > 0) await told?.(manager);
       return job?.id ?? null;
     });
     if (user === null) await this.blobs.release(sha256);
@@ -201,7 +270,7 @@ export class FilesService {
         `${id} has purpose ${file.purpose}: only training data has records`,
         'file_id',
       );
-    return readRecords(this.blobs.read(file.sha256), query);
+    return readRecords(this.blobs.read(file.sha256), query, file.report?.checked_as);
   }
 
   async content(caller: Principal, id: string): Promise<{ file: File; stream: Readable }> {
@@ -210,14 +279,24 @@ export class FilesService {
   }
 }
 
-/** Of OpenAI's purposes only this one leads to anything here. */
+/** An eval's run looks at its items. */
+const UNCHECKED = { status: 'processed', status_details: null, records: 0, report: null } as const;
+
+const checkedAs = (report: FileReport, details: string | null) => ({
+  status: report.problems.length > 0 ? ('error' as const) : ('processed' as const),
+  status_details: details,
+  records: report.records,
+  report,
+});
+
+/** Of OpenAI's purposes only these lead to anything here. */
 function checkPurpose({ purpose }: Fields): string {
   if (!purpose)
     throw new DomainError('missing_required_parameter', 'purpose is required', 'purpose');
-  if (purpose === TRAINING_PURPOSE) return purpose;
+  if (purpose === TRAINING_PURPOSE || purpose === EVALS_PURPOSE) return purpose;
   throw new DomainError(
     'invalid_value',
-    `purpose must be ${TRAINING_PURPOSE}, not ${purpose.slice(0, 40)}: Graft has no other use for files`,
+    `purpose must be ${TRAINING_PURPOSE} or ${EVALS_PURPOSE} (got ${purpose.slice(0, 40)}): Graft uses files for nothing else`,
     'purpose',
   );
 }
@@ -240,7 +319,7 @@ function lifetime(fields: Fields): number | null {
   if (!Number.isInteger(value) || value < 3600 || value > 2_592_000) {
     throw new DomainError(
       'invalid_value',
-      `expires_after.seconds must be from 3600 to 2592000, not ${seconds}`,
+      `expires_after.seconds must be an integer from 3600 to 2592000 (got ${seconds})`,
       'expires_after.seconds',
     );
   }

@@ -1,5 +1,11 @@
 import { DomainError } from '@graft/contracts';
-import { readRecord, shapeOf, type Columns } from '../catalog/plugins.js';
+import {
+  meantAsRecord,
+  readLine,
+  recordProblem,
+  shapeOf,
+  type Columns,
+} from '../catalog/plugins.js';
 
 /** How the bytes of an upload are to be read. */
 export type Format =
@@ -7,14 +13,15 @@ export type Format =
   | { readonly kind: 'lines' }
   | { readonly kind: 'array' }
   | { readonly kind: 'csv'; readonly delimiter: string }
-  | { readonly kind: 'parquet' };
+  | { readonly kind: 'parquet' }
+  | { readonly kind: 'arrow' }
+  /** Of a folder. */
+  | { readonly kind: 'zip' };
 
-const NATIVE = ['messages', 'prompt', 'completion', 'text', 'preferred_output'];
 const DELIMITERS = [',', '\t', ';'];
 
 /** What is told from its first bytes and cannot be read, with the way out. */
 const UNREADABLE: readonly (readonly [begins: string, what: string])[] = [
-  ['504b0304', 'an Excel workbook or a ZIP archive: save the table as CSV, or unpack it'],
   ['1f8b', 'a gzip archive: unpack it first'],
   ['28b52ffd', 'a Zstandard archive: unpack it first'],
   ['25504446', 'a PDF: training needs examples, such as a table of prompts and completions'],
@@ -22,12 +29,22 @@ const UNREADABLE: readonly (readonly [begins: string, what: string])[] = [
   ['feff', 'text in UTF-16: save it as UTF-8'],
 ];
 
+/** Tables in binary by how they begin; an Arrow stream begins with no length, and then one. */
+const BINARY: readonly (readonly [begins: string, kind: 'arrow' | 'parquet' | 'zip'])[] = [
+  [Buffer.from('PAR1').toString('hex'), 'parquet'],
+  [Buffer.from('ARROW1').toString('hex'), 'arrow'],
+  ['ffffffff', 'arrow'],
+  ['504b0304', 'zip'],
+];
+
 /** Tells the format of training data from its first line and its name. */
 export function formatOf(head: Buffer, filename: string, columns: Columns): Format {
+  const hex = head.subarray(0, 8).toString('hex');
   for (const [begins, what] of UNREADABLE)
-    if (head.subarray(0, begins.length / 2).toString('hex') === begins)
+    if (hex.startsWith(begins))
       throw new DomainError('invalid_training_file', `this is ${what}`, 'file');
-  if (head.subarray(0, 4).toString('latin1') === 'PAR1') return { kind: 'parquet' };
+  const binary = BINARY.find(([begins]) => hex.startsWith(begins));
+  if (binary) return { kind: binary[1] };
   const text = head
     .toString('utf8')
     .replace(/^\ufeff/, '')
@@ -47,13 +64,14 @@ function native(line: string, columns: Columns): boolean {
   if (line === '{')
     throw new DomainError(
       'invalid_training_file',
-      'this is JSON over several lines: put each example on a line of its own, or all of them into one list',
+      'this is JSON spread over several lines: put each example on a line of its own, or all of them in one array',
       'file',
     );
   if (Object.keys(columns).length > 0) return false;
-  if (typeof readRecord(line, 1, 'causal_lm') !== 'string') return true;
+  const record = readLine(line, 1);
+  if (typeof record !== 'string' && recordProblem(record) === null) return true;
   const row = objectOf(line);
-  if (row === null || NATIVE.some((key) => Object.hasOwn(row, key))) return true;
+  if (row === null || meantAsRecord(Object.keys(row))) return true;
   const texts = Object.values(row).filter((value) => typeof value === 'string').length;
   return shapeOf(Object.keys(row)) === null && texts < 2;
 }

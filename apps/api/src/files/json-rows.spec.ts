@@ -15,7 +15,7 @@ it.each(['junk', '"a"', ',', '7', ']', '}', '[]', '\u00a0'])(
   async (end) => {
     for (const pieces of [[`[{"a":1}] ${end}`], ['[{"a":1}]', ' ', end], ['[{"a":1}', `]${end}`]])
       await expect(rowsOf(...pieces)).rejects.toThrow(
-        'something follows after the end of the list',
+        'unexpected content after the end of the array',
       );
   },
 );

@@ -1,5 +1,6 @@
 import { readJsonObject } from '../catalog/plugins.js';
-import { LineSplitter, MAX_LINE_BYTES } from './line-splitter.js';
+import { MAX_LINE_BYTES } from '@graft/contracts';
+import { LineSplitter } from './line-splitter.js';
 import { unreadable, type NumberedRow } from './rows.js';
 
 const [QUOTE, BACKSLASH, COMMA] = [0x22, 0x5c, 0x2c];
@@ -87,7 +88,7 @@ class ArraySplitter {
   }
 
   end(): void {
-    if (!this.ended) throw unreadable(`the list is cut off in element ${this.number + 1}`);
+    if (!this.ended) throw unreadable(`the array is cut off in element ${this.number + 1}`);
   }
 
   private inString(byte: number): void {
@@ -113,7 +114,7 @@ class ArraySplitter {
 }
 
 function mustBeBlank(byte: number): void {
-  if (byte > 0x20) throw unreadable('something follows after the end of the list');
+  if (byte > 0x20) throw unreadable('unexpected content after the end of the array');
 }
 
 function trimmed(bytes: Buffer): Buffer {

@@ -1,7 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import type { FileReport } from '@graft/contracts';
+import { MAX_LINE_BYTES, type FileReport } from '@graft/contracts';
 import { LineCheck } from './line-check.js';
-import { MAX_LINE_BYTES } from './line-splitter.js';
 
 const good = '{"messages":[{"role":"user","content":"ü?"},{"role":"assistant","content":"yes"}]}';
 
@@ -32,8 +31,8 @@ describe('LineCheck', () => {
     expect(
       check(Buffer.concat([Buffer.from(`${good}\n`), Buffer.from([0xff, 0xfe, 10])])).problems,
     ).toEqual(['line 2: not valid UTF-8']);
-    expect(check('').problems).toEqual(['the file holds no records']);
-    expect(check('\n\n').problems).toEqual(['the file holds no records']);
+    expect(check('').problems).toEqual(['the file contains no records']);
+    expect(check('\n\n').problems).toEqual(['the file contains no records']);
   });
 
   it('does not keep an overlong line, and goes on after it', () => {
@@ -70,9 +69,9 @@ describe('LineCheck', () => {
       );
       return lines.end();
     };
-    const few = 'only 9 examples: at least 10 are advised';
+    const few = 'only 9 examples; at least 10 are recommended';
     expect(end(9)).toMatchObject({ details: few, report: { problems: [] } });
-    expect(end(9).report.warnings).toEqual(['Only 9 examples: at least 10 are advised.']);
+    expect(end(9).report.warnings).toEqual(['Only 9 examples; at least 10 are recommended.']);
     expect(end(10)).toMatchObject({ details: null, report: { warnings: [] } });
   });
 
@@ -87,6 +86,8 @@ describe('LineCheck', () => {
     expect(check(lines.join('\n'))).toEqual({
       records: 4,
       problems: [],
+      tasks: expect.arrayContaining([{ task: 'causal_lm', fits: true, problem: null }]) as unknown,
+      checked_as: 'causal_lm',
       formats: { text: 1, prompt_completion: 1, messages: 2 },
       duplicates: 0,
       duplicate_lines: [],
@@ -94,9 +95,9 @@ describe('LineCheck', () => {
       longest_line: { line: 5, bytes: Buffer.byteLength(lines[4]!) },
       converted_from: null,
       warnings: [
-        'Only 4 examples: at least 10 are advised.',
-        'The records are of more than one format: 1 plain text, 1 prompt with its completion, 2 chats.',
-        'Training does not read "parallel_tool_calls", which 1 record has.',
+        'Only 4 examples; at least 10 are recommended.',
+        'The records are in more than one format: 1 plain text, 1 prompt with its completion, 2 chats.',
+        'Training ignores the field "parallel_tool_calls", which 1 record has.',
       ],
     });
   });
@@ -117,7 +118,7 @@ describe('LineCheck', () => {
     ];
     const report = check(lines.join('\n'));
     expect(report).toMatchObject({ records: 9, duplicates: 3, duplicate_lines: [2, 7, 9] });
-    expect(report.warnings).toContain('3 records say the same as an earlier one: lines 2, 7, 9.');
+    expect(report.warnings).toContain('3 records repeat an earlier one: lines 2, 7, 9.');
   });
 
   it('finds every duplicate among many, and lists the first twenty', () => {
@@ -125,8 +126,6 @@ describe('LineCheck', () => {
     const report = check(lines);
     expect(report).toMatchObject({ records: 30_000, duplicates: 10_000 });
     expect(report.duplicate_lines).toEqual(Array.from({ length: 20 }, (_, n) => 20_001 + n));
-    expect(report.warnings).toEqual([
-      '10,000 records say the same as an earlier one: lines 20001–30000.',
-    ]);
+    expect(report.warnings).toEqual(['10,000 records repeat an earlier one: lines 20001–30000.']);
   });
 });

@@ -1,5 +1,6 @@
 import { FileCheck, type Checked } from './file-check.js';
-import { LineSplitter, MAX_LINE_BYTES } from './line-splitter.js';
+import { MAX_LINE_BYTES } from '@graft/contracts';
+import { LineSplitter } from './line-splitter.js';
 
 /** Checks JSON Lines while their bytes pass; nothing is parsed that is not strict UTF-8. */
 export class LineCheck {

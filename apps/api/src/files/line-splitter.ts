@@ -1,4 +1,4 @@
-export const MAX_LINE_BYTES = 1024 * 1024;
+import { MAX_LINE_BYTES } from '@graft/contracts';
 
 /** Splits bytes into lines as they pass; `each` gets null for a line beyond the limit, which is never kept. */
 export class LineSplitter {

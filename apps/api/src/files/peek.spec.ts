@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { MAX_LINE_BYTES } from './line-splitter.js';
+import { MAX_LINE_BYTES } from '@graft/contracts';
 import { peek } from './peek.js';
 
 async function* inPieces(bytes: Buffer, size: number): AsyncGenerator<Buffer> {

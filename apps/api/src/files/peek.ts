@@ -1,4 +1,4 @@
-import { MAX_LINE_BYTES } from './line-splitter.js';
+import { MAX_LINE_BYTES } from '@graft/contracts';
 
 export interface Peeked {
   /** The first line that is not blank with all before it, or more. */

@@ -1,7 +1,7 @@
-import { DomainError, type FileRecordObject, type Page } from '@graft/contracts';
-import { readRecord } from '../catalog/plugins.js';
+import { DomainError, MAX_LINE_BYTES, type FileRecordObject, type Page } from '@graft/contracts';
+import { readLine, recordProblem } from '../catalog/plugins.js';
 import { pageQuery } from '../http/parse.js';
-import { LineSplitter, MAX_LINE_BYTES } from './line-splitter.js';
+import { LineSplitter } from './line-splitter.js';
 
 /** Ends a page before its count is reached: lines may be long. */
 const PAGE_BYTES = 2 * MAX_LINE_BYTES;
@@ -11,6 +11,7 @@ const SHOWN_CHARACTERS = 1000;
 export async function readRecords(
   source: AsyncIterable<Buffer>,
   query: Record<string, unknown>,
+  task?: string,
 ): Promise<Page<FileRecordObject>> {
   const { limit, after } = pageQuery(query, 20, 100);
   const from = lineNumber(after);
@@ -21,7 +22,7 @@ export async function readRecords(
     more = data.length === limit || (data.length > 0 && size + bytes > PAGE_BYTES);
     if (more) return;
     size += bytes;
-    data.push(recordAt(number, line));
+    data.push(recordAt(number, line, task));
   });
   for await (const chunk of source) {
     lines.push(chunk);
@@ -34,16 +35,17 @@ export async function readRecords(
 function lineNumber(after: string | null): number {
   const from = Number(after ?? 0);
   if (Number.isInteger(from) && from >= 0) return from;
-  throw new DomainError('invalid_value', 'after must be the number of a line', 'after');
+  throw new DomainError('invalid_value', 'after must be a line number', 'after');
 }
 
-function recordAt(line: number, bytes: Buffer | null): FileRecordObject {
+function recordAt(line: number, bytes: Buffer | null, task?: string): FileRecordObject {
   if (bytes === null)
     return { line, record: null, problem: `longer than ${MAX_LINE_BYTES} bytes`, text: null };
   // What is not UTF-8 shows as replacement characters, and is refused for another reason or by the check.
   const text = bytes.toString('utf8').replace(/^\ufeff/, '');
-  const read = readRecord(text, line, 'causal_lm');
-  if (typeof read === 'string')
-    return { line, record: null, problem: read, text: text.slice(0, SHOWN_CHARACTERS) };
-  return { line, record: JSON.parse(text) as Record<string, unknown>, problem: null, text: null };
+  const record = readLine(text, line);
+  const problem = typeof record === 'string' ? record : recordProblem(record, task);
+  return typeof record === 'string' || problem !== null
+    ? { line, record: null, problem, text: text.slice(0, SHOWN_CHARACTERS) }
+    : { line, record, problem, text: null };
 }

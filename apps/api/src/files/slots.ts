@@ -8,6 +8,7 @@ export class Slots {
   constructor(
     private readonly atOnce: number,
     private readonly mostWaiting: number,
+    private readonly full = 'too many files are being converted; try again later',
   ) {}
 
   /** Waits for a slot; call what comes back to free it. */
@@ -19,8 +20,7 @@ export class Slots {
   }
 
   private wait(signal: AbortSignal): Promise<void> {
-    if (this.waiting.size >= this.mostWaiting)
-      throw new DomainError('unavailable', 'too many files are being converted; try again later');
+    if (this.waiting.size >= this.mostWaiting) throw new DomainError('unavailable', this.full);
     return new Promise((resolve, reject) => {
       const called = (): void => {
         signal.removeEventListener('abort', left);

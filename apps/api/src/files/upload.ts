@@ -19,21 +19,40 @@ export interface Before {
  * Reads one multipart upload, handing the file part to `store` as it arrives: the fields may come
  * before or after it. On any error the request is drained, so that the client reads the answer.
  */
-export function readUpload<T>(
+export async function readUpload<T>(
   request: Request,
   store: (part: Readable, before: Before) => Promise<T>,
+  wanted = 'file',
 ): Promise<UploadedParts<T>> {
+  const { fields, parts } = await readUploads(request, store, wanted, 1);
+  const [{ filename, content }] = parts as [Part<T>];
+  return { filename, fields, content };
+}
+
+interface Part<T> {
+  readonly filename: string;
+  readonly content: T;
+}
+
+/** The same with up to `most` file parts of that name. */
+export function readUploads<T>(
+  request: Request,
+  store: (part: Readable, before: Before) => Promise<T>,
+  wanted: string,
+  most: 1 | 2,
+): Promise<{ fields: Before['fields']; parts: readonly Part<T>[] }> {
   if (!/^multipart\/form-data/i.test(request.headers['content-type'] ?? '')) {
     throw new DomainError(
       'invalid_value',
-      'send the file as multipart/form-data with the parts `file` and `purpose`',
-      'file',
+      wanted === 'file'
+        ? 'send the file as multipart/form-data with the parts `file` and `purpose`'
+        : `send multipart/form-data with the part \`${wanted}\``,
+      wanted,
     );
   }
   return new Promise((resolve, reject) => {
     const fields: Record<string, string> = {};
-    let stored: Promise<T> | null = null;
-    let filename = 'file';
+    const stored: Promise<Part<T>>[] = [];
     const fail = (error: unknown): void => {
       request.unpipe(parser);
       // Ends the part that is being stored.
@@ -46,19 +65,21 @@ export function readUpload<T>(
     parser.on('file', (name, part, info) => {
       // A part that nobody reads (any more) still fails when the upload ends early.
       part.on('error', () => undefined);
-      if (name !== 'file' || stored) {
+      if (name !== wanted || stored.length >= most) {
         part.resume();
         return fail(
           new DomainError(
             'invalid_value',
-            `unexpected file part ${JSON.stringify(name)}; send one part called file`,
+            `unexpected file part ${JSON.stringify(name)}; send ${most === 1 ? 'one part' : 'at most two parts'} called ${wanted}`,
             name,
           ),
         );
       }
-      filename = (info.filename ?? 'file').slice(0, 255);
-      stored = store(part, { filename, fields: { ...fields } });
-      stored.catch(fail);
+      const filename = (info.filename ?? 'file').slice(0, 255);
+      const storing = store(part, { filename, fields: { ...fields } });
+      const done = storing.then((content) => ({ filename, content }));
+      done.catch(fail);
+      stored.push(done);
     });
     for (const limit of ['partsLimit', 'filesLimit', 'fieldsLimit'] as const) {
       parser.on(limit, () =>
@@ -66,14 +87,14 @@ export function readUpload<T>(
       );
     }
     parser.on('error', (error: Error) =>
-      fail(new DomainError('invalid_value', `the multipart body is broken: ${error.message}`)),
+      fail(new DomainError('invalid_value', `the multipart body is malformed: ${error.message}`)),
     );
     parser.on('close', () => {
-      if (!stored)
-        return fail(new DomainError('missing_required_parameter', 'file is required', 'file'));
-      stored.then((content) => resolve({ filename, fields, content }), reject);
+      if (stored.length === 0)
+        return fail(new DomainError('missing_required_parameter', `${wanted} is required`, wanted));
+      Promise.all(stored).then((parts) => resolve({ fields, parts }), reject);
     });
-    request.on('aborted', () => parser.destroy(new Error('the client went away')));
+    request.on('aborted', () => parser.destroy(new Error('the client disconnected')));
     request.pipe(parser);
   });
 }
@@ -95,7 +116,7 @@ function multipart(request: Request): busboy.Busboy {
   } catch (error) {
     throw new DomainError(
       'invalid_value',
-      `the multipart body is broken: ${(error as Error).message}`,
+      `the multipart body is malformed: ${(error as Error).message}`,
     );
   }
 }

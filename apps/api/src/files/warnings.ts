@@ -1,20 +1,15 @@
 import type { FileReport } from '@graft/contracts';
+import { formatNouns } from '../catalog/plugins.js';
 
 /** OpenAI's lower bound; below it we warn and go on. */
 const FEW_RECORDS = 10;
-
-const FORMATS: Readonly<Record<string, readonly [one: string, many: string]>> = {
-  messages: ['chat', 'chats'],
-  prompt_completion: ['prompt with its completion', 'prompts with completions'],
-  text: ['plain text', 'plain texts'],
-};
 
 const counted = (n: number, noun: string): string =>
   `${n.toLocaleString('en')} ${noun}${n === 1 ? '' : 's'}`;
 
 export const few = (records: number): string | null =>
   records < FEW_RECORDS
-    ? `only ${counted(records, 'example')}: at least ${FEW_RECORDS} are advised`
+    ? `only ${counted(records, 'example')}; at least ${FEW_RECORDS} are recommended`
     : null;
 
 /** What is no reason to refuse a file but may spoil what is learnt from it: a sentence each. */
@@ -26,19 +21,17 @@ export function warningsOf(report: Omit<FileReport, 'warnings'>, duplicateLines:
   const kinds = Object.entries(formats);
   if (kinds.length > 1) {
     const parts = kinds.map(
-      ([kind, n]) => `${n.toLocaleString('en')} ${FORMATS[kind]?.[n === 1 ? 0 : 1] ?? kind}`,
+      ([kind, n]) => `${n.toLocaleString('en')} ${formatNouns(kind)[n === 1 ? 0 : 1]}`,
     );
-    warnings.push(`The records are of more than one format: ${parts.join(', ')}.`);
+    warnings.push(`The records are in more than one format: ${parts.join(', ')}.`);
   }
   if (duplicates > 0) {
-    const say = duplicates === 1 ? 'says' : 'say';
-    warnings.push(
-      `${counted(duplicates, 'record')} ${say} the same as an earlier one: ${duplicateLines}.`,
-    );
+    const repeat = duplicates === 1 ? 'repeats' : 'repeat';
+    warnings.push(`${counted(duplicates, 'record')} ${repeat} an earlier one: ${duplicateLines}.`);
   }
   for (const [field, n] of Object.entries(ignored))
     warnings.push(
-      `Training does not read "${field}", which ${counted(n, 'record')} ${n === 1 ? 'has' : 'have'}.`,
+      `Training ignores the field "${field}", which ${counted(n, 'record')} ${n === 1 ? 'has' : 'have'}.`,
     );
   return warnings;
 }

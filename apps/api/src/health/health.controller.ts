@@ -1,8 +1,11 @@
 import { Controller, Get, HttpCode, Res } from '@nestjs/common';
 import { ApiBearerAuth, ApiTags } from '@nestjs/swagger';
+import { OverviewObject, ReadyObject } from '@graft/contracts';
 import type { Response } from 'express';
+import { Answers, AnswersFile, Or } from '../http/openapi.js';
 import { Caller, Needs, Public, type Principal } from '../auth/principal.js';
 import { HealthService } from './health.service.js';
+import { z } from 'zod';
 
 @ApiTags('health')
 @Controller()
@@ -12,12 +15,15 @@ export class HealthController {
   @Get('healthz')
   @HttpCode(200)
   @Public()
+  @Answers(z.object({ status: z.literal('ok') }), 'Whether the process runs')
   alive(): { status: 'ok' } {
     return { status: 'ok' };
   }
 
   @Get('readyz')
   @Public()
+  @Answers(ReadyObject, 'What it needs is there')
+  @Or(503, ReadyObject, 'Some of it is not')
   async ready(@Res() response: Response): Promise<void> {
     const parts = await this.health.ready();
     response.status(Object.values(parts).every((part) => part === 'ok') ? 200 : 503).json(parts);
@@ -26,6 +32,7 @@ export class HealthController {
   @Get('metrics')
   @ApiBearerAuth()
   @Needs('metrics:read')
+  @AnswersFile(['text/plain'], 'Numbers for Prometheus')
   async metrics(@Res() response: Response): Promise<void> {
     response.type('text/plain; version=0.0.4').send(await this.health.metrics());
   }
@@ -33,14 +40,8 @@ export class HealthController {
   @Get('v1/overview')
   @ApiBearerAuth()
   @Needs('jobs:read')
-  overview(@Caller() caller: Principal): Promise<unknown> {
+  @Answers(OverviewObject, 'The installation at a glance')
+  overview(@Caller() caller: Principal): Promise<OverviewObject> {
     return this.health.overview(caller);
-  }
-
-  @Get('v1/workers')
-  @ApiBearerAuth()
-  @Needs('jobs:read')
-  workers(@Caller() caller: Principal): Promise<unknown> {
-    return this.health.workers(caller);
   }
 }

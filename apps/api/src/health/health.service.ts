@@ -1,27 +1,35 @@
 import { Inject, Injectable } from '@nestjs/common';
-import type { OverviewObject, Page, WorkerObject } from '@graft/contracts';
-import type { Principal } from '../auth/principal.js';
+import type { OverviewObject } from '@graft/contracts';
+import { Answers } from '../chat/answers.js';
+import { poolAllowed } from '../auth/pools.js';
+import { isAdmin, type Principal } from '../auth/principal.js';
 import { VERSION } from '../config.js';
 import { Database } from '../database/database.js';
-import { Worker } from '../database/entities/dispatch.js';
-import { HINTS, type HintQueueRef } from '../dispatch/hints.js';
-import { Connections } from '../gateway/connections.js';
-import { Gateway } from '../gateway/gateway.js';
-import { unix } from '../ids.js';
-import { Notifications } from '../stream/notifications.js';
-import { Counters } from './counters.js';
+import { DISPATCH_QUEUE, type DispatchQueueRef } from '../queue/dispatch-queue-ref.js';
+import { Connections } from '../workers/connections.js';
+import { PoolLoad } from '../workers/pool-load.js';
+import { WorkerGrpcServer } from '../worker-grpc/server.js';
+import { WakeUps } from '../wake/wake-ups.js';
+import { Counters } from '../metrics/counters.js';
+import { OutsideMetrics } from './outside-metrics.js';
 
 type Parts = Readonly<Record<'database' | 'queue' | 'notifications', 'ok' | 'down'>>;
+
+/** SQL: of a pool that the project $1 may use; an administrator ($2) sees all. */
+const seen = (table: 'job' | 'worker'): string => `($2 OR ${poolAllowed(`${table}.pool`, '$1')})`;
 
 @Injectable()
 export class HealthService {
   constructor(
     private readonly database: Database,
-    private readonly notifications: Notifications,
+    private readonly wakeUps: WakeUps,
     private readonly connections: Connections,
     private readonly counters: Counters,
-    private readonly gateway: Gateway,
-    @Inject(HINTS) private readonly hints: HintQueueRef,
+    private readonly load: PoolLoad,
+    private readonly outside: OutsideMetrics,
+    private readonly answers: Answers,
+    private readonly workerServer: WorkerGrpcServer,
+    @Inject(DISPATCH_QUEUE) private readonly dispatch: DispatchQueueRef,
   ) {}
 
   async ready(): Promise<Parts> {
@@ -32,18 +40,18 @@ export class HealthService {
       );
     const [database, queue] = await Promise.all([
       ok(this.database.query('SELECT 1')),
-      ok(this.hints.queue.depth('default')),
+      ok(this.dispatch.queue.depth('default')),
     ]);
-    return { database, queue, notifications: this.notifications.alive ? 'ok' : 'down' };
+    return { database, queue, notifications: this.wakeUps.alive ? 'ok' : 'down' };
   }
 
   /** Anyone may name a pool, so that only those that some worker has served get a label of their own. */
   async metrics(): Promise<string> {
-    const { jobs, workers, connected, registry } = this.counters;
+    const { jobs, workers, connected, chats, registry } = this.counters;
     const [byPool, byState] = await Promise.all([
       this.database.query<{ pool: string; state: string; count: number }>(
         `SELECT CASE WHEN pool IN (SELECT pool FROM worker) THEN pool ELSE 'other' END AS pool, state,
-           count(*)::int AS count FROM job GROUP BY 1, 2`,
+           count(*)::int AS count FROM job WHERE deleted_at IS NULL GROUP BY 1, 2`,
       ),
       this.database.query<{ state: string; count: number }>(
         'SELECT state, count(*)::int AS count FROM worker GROUP BY state',
@@ -54,67 +62,55 @@ export class HealthService {
     for (const { pool, state, count } of byPool) jobs.set({ pool, state }, count);
     for (const { state, count } of byState) workers.set({ state }, count);
     connected.set(this.connections.all().length);
+    const { inProgress, waiting } = this.answers.counts;
+    chats.set({ state: 'in_progress' }, inProgress);
+    chats.set({ state: 'waiting' }, waiting);
+    await this.poolMetrics();
+    await this.outside.read();
     return registry.metrics();
+  }
+
+  private async poolMetrics(): Promise<void> {
+    const { queueDepth, queueWait, poolWorkers, poolSlots, poolFreeSlots, poolWanted } =
+      this.counters;
+    for (const gauge of [queueDepth, queueWait, poolWorkers, poolSlots, poolFreeSlots, poolWanted])
+      gauge.reset();
+    for (const load of (await this.load.now()).values()) {
+      const { pool } = load;
+      queueDepth.set({ pool }, load.queued);
+      queueWait.set({ pool }, load.longest ?? 0);
+      for (const state of ['online', 'draining', 'cordoned', 'offline'] as const)
+        poolWorkers.set({ pool, state }, load[state]);
+      poolSlots.set({ pool }, load.slots);
+      poolFreeSlots.set({ pool }, load.free_slots);
+      poolWanted.set({ pool }, await this.load.wanted(pool));
+    }
   }
 
   async overview(caller: Principal): Promise<OverviewObject> {
     const jobs = await this.database.query<{ state: string; count: number; recent: number }>(
       `SELECT state, count(*)::int AS count,
          (count(*) FILTER (WHERE finished_at > now() - interval '24 hours'))::int AS recent
-       FROM job WHERE project_id = $1 GROUP BY state`,
+       FROM job WHERE project_id = $1 AND deleted_at IS NULL GROUP BY state`,
       [caller.projectId],
     );
     const [workers] = await this.database.query<{ online: number; slots: number; busy: number }>(
       `SELECT (count(*) FILTER (WHERE state = 'online'))::int AS online,
          COALESCE(sum(slots), 0)::int AS slots,
-         (SELECT count(*)::int FROM job WHERE state = 'running') AS busy
-       FROM worker WHERE state <> 'offline'`,
+         (SELECT count(*)::int FROM job WHERE state = 'running' AND ${seen('job')}) AS busy
+       FROM worker WHERE state <> 'offline' AND ${seen('worker')}`,
+      [caller.projectId, isAdmin(caller)],
     );
     return {
       object: 'graft.overview',
       version: VERSION,
-      queue_backend: this.hints.queue.backend,
+      queue_backend: this.dispatch.queue.backend,
       jobs: Object.fromEntries(jobs.map(({ state, count }) => [state, count])),
       failed_24h: jobs.find(({ state }) => state === 'failed')?.recent ?? 0,
       workers_online: workers?.online ?? 0,
       slots: workers?.slots ?? 0,
       slots_busy: workers?.busy ?? 0,
-      gateway: this.gateway.address,
+      gateway: this.workerServer.address,
     };
-  }
-
-  /** All workers; of their jobs only the caller's own. */
-  async workers(caller: Principal): Promise<Page<WorkerObject>> {
-    const rows = await this.database.manager
-      .getRepository(Worker)
-      .find({ order: { state: 'DESC', connected_at: 'ASC' }, take: 500 });
-    const jobs = await this.database.query<{
-      id: string;
-      epoch: number;
-      step: number;
-      lease_owner: string;
-    }>(`SELECT id, epoch, step, lease_owner FROM job WHERE state = 'running' AND project_id = $1`, [
-      caller.projectId,
-    ]);
-    const data = rows.map((row): WorkerObject => ({
-      object: 'graft.worker',
-      id: row.id,
-      name: row.name,
-      pool: row.pool,
-      state: row.state,
-      connected_at: unix(row.connected_at),
-      last_seen_at: unix(row.last_seen_at),
-      slots: row.slots,
-      free_slots: row.free_slots,
-      devices: row.devices,
-      memory_bytes: row.memory_bytes,
-      rss_bytes: row.rss_bytes,
-      resident_bases: row.resident_bases,
-      libtorch: row.libtorch,
-      jobs: jobs
-        .filter((job) => job.lease_owner === row.id)
-        .map(({ id, epoch, step }) => ({ id, epoch, step })),
-    }));
-    return { object: 'list', data, has_more: false };
   }
 }

@@ -26,8 +26,10 @@ export function respondWithError(request: Request, response: Response, error: un
     response.destroy();
     return;
   }
-  // The SDK retries 409 and 5xx; a conflict of states will not go away by asking again.
-  if (domain.status === 409 || domain.status === 507) response.setHeader('x-should-retry', 'false');
+  // The SDK retries 409, 429 and 5xx; a conflict of states, or a limit, will not go away by asking again, and an
+  // answer that ended its process would end the next one.
+  const lasting = domain.code === 'insufficient_quota' || domain.code === 'crash';
+  if ([409, 507].includes(domain.status) || lasting) response.setHeader('x-should-retry', 'false');
   if (domain.retryAfterSeconds !== null)
     response.setHeader('retry-after', String(domain.retryAfterSeconds));
   if (domain.status === 401) response.setHeader('www-authenticate', 'Bearer');
@@ -49,12 +51,12 @@ const BY_STATUS: Readonly<Record<number, ErrorCode>> = {
 function asDomainError(error: unknown, request: Request): DomainError {
   if (error instanceof DomainError) return error;
   if (databaseAway(error)) {
-    return new DomainError('unavailable', 'the database does not answer; try again', null, 2);
+    return new DomainError('unavailable', 'the database is not responding; try again', null, 2);
   }
   if (/^(22021|22P05|22003)$/.test(String((error as { code?: unknown } | null)?.code))) {
     return new DomainError(
       'invalid_value',
-      'a value holds characters or numbers that cannot be stored',
+      'a value contains characters or numbers that cannot be stored',
     );
   }
   const full = diskFull(error);
@@ -73,7 +75,7 @@ function asDomainError(error: unknown, request: Request): DomainError {
   if (code) return new DomainError(code, (error as Error).message);
   return new DomainError(
     'internal_error',
-    'something went wrong here; the log has the details under this request id',
+    'internal error; the server log has the details under this request id',
   );
 }
 

@@ -16,7 +16,8 @@ export const jsonBody: RequestHandler = express.json({
   verify: (_request, _response, body, encoding) => {
     // other encodings hide brackets from a look at bytes, and RFC 8259 has no other
     if (encoding !== 'utf-8') throw refused(`the body must be UTF-8, not ${encoding}`);
-    if (nestedDeeper(body, DEPTH)) throw refused(`the body is nested more than ${DEPTH} deep`);
+    if (nestedDeeper(body, DEPTH))
+      throw refused(`the body is nested more than ${DEPTH} levels deep`);
   },
 });
 

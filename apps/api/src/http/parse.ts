@@ -1,61 +1,15 @@
-import { DomainError, fieldPaths, plainWords, shorten, wayOut } from '@graft/contracts';
+import { DomainError, type Page } from '@graft/contracts';
 import type { ApiBodyOptions } from '@nestjs/swagger';
 import { z } from 'zod';
 
-/**
- * Validates a body at the edge; the first problem becomes the API's error, with the field's whole path.
- * @param elsewhere fields that the schema leaves to others to check, for whoever misplaces one
- */
-export function parseBody<T extends z.ZodType>(
-  schema: T,
-  body: unknown,
-  elsewhere: () => readonly string[] = () => [],
-): z.output<T> {
-  const result = schema.safeParse(body ?? {}, { error: plainWords });
-  if (result.success) return result.data;
-  const issue = deepest(result.error.issues[0]);
-  const path = shownPath(issue?.path ?? []) || null;
-  if (issue?.code === 'unrecognized_keys') {
-    const unknown = [...issue.path, issue.keys[0]];
-    const field = shownPath(unknown);
-    const known = [...fieldPaths(schema), ...elsewhere()];
-    const message = `unknown field ${field}; ${wayOut(unknown.join('.'), known)}`;
-    throw new DomainError('unknown_parameter', message, field);
-  }
-  const own = issue?.code === 'custom' ? issue.params?.['code'] : undefined;
-  if (own === 'unsupported') throw new DomainError(own, `${path}: ${issue?.message}`, path);
-  const missing = issue?.code === 'invalid_type' && issue.message.includes('received undefined');
-  throw new DomainError(
-    missing ? 'missing_required_parameter' : 'invalid_value',
-    missing
-      ? `${path ?? 'body'} is required`
-      : `${path ?? 'body'}: ${issue?.message ?? 'is not valid'}`,
-    path,
-  );
-}
-
-/** Keys of a body may be of any length. */
-const shownPath = (keys: readonly unknown[]): string => shorten(keys.join('.'), 100);
-
-type Issue = z.core.$ZodIssue;
-
-/** A union reports one list per branch; the branch that got furthest says what is wrong. */
-function deepest(issue: Issue | undefined): Issue | undefined {
-  if (issue?.code !== 'invalid_union') return issue;
-  const branches = issue.errors.map((errors) => errors[0]).filter((error) => error !== undefined);
-  const best = branches.sort((a, b) => rank(b) - rank(a))[0];
-  return best ? deepest({ ...best, path: [...issue.path, ...best.path] } as Issue) : issue;
-}
-
-const rank = (issue: Issue): number =>
-  issue.path.length * 2 + (issue.code === 'invalid_value' ? 0 : 1);
-
-/** The same schema for the OpenAPI page. */
+/** The same schema for the OpenAPI document, with an example. */
 export function bodySchema(
   schema: z.ZodType,
+  example?: object,
 ): Extract<ApiBodyOptions, { schema: unknown }>['schema'] {
   const json = z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' });
   delete json.$schema;
+  if (example) json.examples = [example];
   return json as Extract<ApiBodyOptions, { schema: unknown }>['schema'];
 }
 
@@ -71,9 +25,9 @@ export function pageQuery(
   cap: number,
 ): PageQuery {
   const raw = query['limit'];
-  const limit = raw === undefined || raw === '' ? defaultLimit : Number(raw);
+  const limit = raw === undefined || raw === '' ? defaultLimit : numberIn(raw);
   if (!Number.isInteger(limit) || limit < 1 || limit > cap) {
-    const given = typeof raw === 'string' ? raw.slice(0, 40) : JSON.stringify(raw);
+    const given = (typeof raw === 'string' ? raw : JSON.stringify(raw)).slice(0, 40);
     throw new DomainError(
       'invalid_value',
       `limit: expected an integer from 1 to ${cap}, got ${given}`,
@@ -82,6 +36,42 @@ export function pageQuery(
   }
   const after = query['after'];
   if (after !== undefined && typeof after !== 'string')
-    throw new DomainError('invalid_value', 'after must be one id', 'after');
+    throw new DomainError('invalid_value', 'after must be a single id', 'after');
   return { limit, after: after || null };
+}
+
+/** Of a query's text; NaN for what is none: `limit[toString]=x` is an object that even Number refuses. */
+export const numberIn = (raw: unknown): number => (typeof raw === 'string' ? Number(raw) : NaN);
+
+/** A page of rows, of which one more than `limit` was asked for. */
+export function pageOf<Row, Shown extends { readonly id: string }>(
+  rows: readonly Row[],
+  limit: number,
+  shown: (row: Row) => Shown,
+): Page<Shown> {
+  const data = rows.slice(0, limit).map(shown);
+  return {
+    object: 'list',
+    data,
+    first_id: data[0]?.id ?? null,
+    last_id: data.at(-1)?.id ?? null,
+    has_more: rows.length > limit,
+  };
+}
+
+/** A page of rows that are all there. */
+export function slice<Row extends { readonly id: string }, Shown extends { readonly id: string }>(
+  rows: readonly Row[],
+  { limit, after }: PageQuery,
+  shown: (row: Row) => Shown,
+): Page<Shown> {
+  const at = after === null ? 0 : rows.findIndex(({ id }) => id === after) + 1;
+  // Not the first page again: it may have gone between two pages.
+  if (after !== null && at === 0)
+    throw new DomainError(
+      'invalid_value',
+      `after: not in this list: ${after.slice(0, 60)}`,
+      'after',
+    );
+  return pageOf(rows.slice(at, at + limit + 1), limit, shown);
 }

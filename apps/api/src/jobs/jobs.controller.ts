@@ -1,6 +1,7 @@
 import {
   Body,
   Controller,
+  Delete,
   Get,
   Headers,
   HttpCode,
@@ -10,18 +11,56 @@ import {
   Req,
   Res,
 } from '@nestjs/common';
-import { ApiBearerAuth, ApiBody, ApiTags } from '@nestjs/swagger';
-import { CreateJob, DomainError } from '@graft/contracts';
+import { ApiBearerAuth, ApiBody, ApiProduces, ApiTags } from '@nestjs/swagger';
+import {
+  CheckpointObject,
+  ChromeTrace,
+  CreateJob,
+  DeletedJobObject,
+  JOB_ORDERS,
+  JOB_STATUSES,
+  JobEventObject,
+  JobObject,
+  JobPreviewObject,
+  Measured,
+  MetricsObject,
+  UpdateJob,
+  type Page,
+} from '@graft/contracts';
 import type { Request, Response } from 'express';
+import { z } from 'zod';
+import { Answers, AnswersFile, AnswersPage, Asks, Streams } from '../http/openapi.js';
 import { Caller, Needs, type Principal } from '../auth/principal.js';
 import { bodySchema } from '../http/parse.js';
 import { JobPreviews } from '../preview/job-previews.js';
 import { JobStream } from '../stream/job-stream.js';
+import { Traced, type TraceParent } from '../traces/trace-parent.js';
 import { JobCreation } from './create-job.js';
+import { EventFiles } from './event-files.js';
+import { retryMarks } from './retry-marks.js';
+import { TraceFiles } from '../traces/trace-files.js';
+import { JobChanges } from './job-changes.js';
 import { JobsService } from './jobs.service.js';
-import { JobMetrics } from './metrics.service.js';
+import { JobMetrics } from '../history/metrics.service.js';
 
 type QueryValues = Record<string, unknown>;
+
+const CREATE_JOB_EXAMPLE = {
+  model: 'smollm2-135m',
+  training_file: 'file-abc123',
+  hyperparameters: { n_epochs: 3 },
+  peft: { peft_type: 'LORA', r: 16, target_modules: 'all-linear' },
+  graft: { max_seq_len: 1024 },
+};
+
+const UPDATE_JOB_EXAMPLE = {
+  graft: {
+    name: 'pirate, small rank',
+    tags: ['pirate', 'keep'],
+    note: 'Best so far',
+    archived: false,
+  },
+};
 
 @ApiTags('fine-tuning')
 @ApiBearerAuth()
@@ -30,37 +69,40 @@ export class JobsController {
   constructor(
     private readonly jobs: JobsService,
     private readonly creation: JobCreation,
+    private readonly changes: JobChanges,
     private readonly previews: JobPreviews,
     private readonly metrics: JobMetrics,
+    private readonly eventFiles: EventFiles,
+    private readonly traces: TraceFiles,
     private readonly streams: JobStream,
   ) {}
 
   @Post()
   @HttpCode(200)
   @Needs('jobs:write')
-  @ApiBody({ schema: bodySchema(CreateJob) })
+  @ApiBody({ schema: bodySchema(CreateJob, CREATE_JOB_EXAMPLE) })
+  @Answers(JobObject, 'Creates a fine-tuning job')
   create(
     @Caller() caller: Principal,
     @Body() body: unknown,
     @Headers('idempotency-key') key: string | undefined,
     @Headers('x-stainless-retry-count') retries: string | undefined,
-  ): Promise<unknown> {
-    return this.creation.create(caller, body, {
-      idempotencyKey: idempotencyKey(key),
-      sdkRetry: Number(retries ?? 0) > 0,
-    });
+    @Traced() parent: TraceParent,
+  ): Promise<JobObject> {
+    return this.creation.create(caller, body, { marks: retryMarks(key, retries), parent });
   }
 
   /** What creating would do; the same body and the same errors. */
   @Post('preview')
   @HttpCode(200)
   @Needs('jobs:write', 'jobs:read')
-  @ApiBody({ schema: bodySchema(CreateJob) })
+  @ApiBody({ schema: bodySchema(CreateJob, CREATE_JOB_EXAMPLE) })
+  @Answers(JobPreviewObject, 'What creating a job would do')
   preview(
     @Caller() caller: Principal,
     @Body() body: unknown,
     @Res({ passthrough: true }) response: Response,
-  ): Promise<unknown> {
+  ): Promise<JobPreviewObject> {
     const gone = new AbortController();
     response.once('close', () => gone.abort());
     return this.previews.of(caller, body, gone.signal);
@@ -68,75 +110,182 @@ export class JobsController {
 
   @Get()
   @Needs('jobs:read')
-  list(@Caller() caller: Principal, @Query() query: QueryValues): Promise<unknown> {
+  @AnswersPage(JobObject, 'Fine-tuning jobs, newest first unless they are sorted', {
+    limit: 20,
+    most: 100,
+  })
+  @Asks('order_by', { type: 'string', enum: JOB_ORDERS, default: 'created_at' })
+  @Asks('order', {
+    type: 'string',
+    enum: ['asc', 'desc'],
+    default: 'desc',
+    description: 'Jobs without what it is sorted by come last either way',
+  })
+  @Asks('status', { type: 'string', enum: JOB_STATUSES })
+  @Asks('search', {
+    type: 'string',
+    description:
+      'Words in ids, names, tags, notes, models, methods, pools, metadata, errors and file names',
+  })
+  @Asks('tag', {
+    type: 'array',
+    items: { type: 'string' },
+    description: 'Jobs that have them all, each as tag=TEXT',
+  })
+  @Asks('model', { type: 'string', description: 'What they were created with as `model`' })
+  @Asks('method', { type: 'string', description: 'A peft_type, or full' })
+  @Asks('archived', { type: 'string', enum: ['false', 'true', 'any'], default: 'false' })
+  @Asks('deleted', {
+    type: 'string',
+    enum: ['false', 'true'],
+    default: 'false',
+    description: 'true: those that can be restored, and no others',
+  })
+  @Asks('metadata', {
+    type: 'object',
+    additionalProperties: { type: 'string' },
+    description: 'As metadata[key]=value',
+  })
+  list(@Caller() caller: Principal, @Query() query: QueryValues): Promise<Page<JobObject>> {
     return this.jobs.list(caller, query);
   }
 
   @Get(':id')
   @Needs('jobs:read')
-  get(@Caller() caller: Principal, @Param('id') id: string): Promise<unknown> {
+  @Answers(JobObject, 'A fine-tuning job')
+  get(@Caller() caller: Principal, @Param('id') id: string): Promise<JobObject> {
     return this.jobs.get(caller, id);
+  }
+
+  /** Of the job itself nothing: what people say of it. */
+  @Post(':id')
+  @HttpCode(200)
+  @Needs('jobs:write')
+  @ApiBody({ schema: bodySchema(UpdateJob, UPDATE_JOB_EXAMPLE) })
+  @Answers(JobObject, 'Renames a job, tags it, notes something of it or archives it')
+  update(
+    @Caller() caller: Principal,
+    @Param('id') id: string,
+    @Body() body: unknown,
+  ): Promise<JobObject> {
+    return this.changes.update(caller, id, body);
+  }
+
+  @Delete(':id')
+  @Needs('jobs:write')
+  @Answers(DeletedJobObject, 'Deletes a job that is over, with what it made')
+  remove(@Caller() caller: Principal, @Param('id') id: string): Promise<DeletedJobObject> {
+    return this.changes.remove(caller, id);
+  }
+
+  @Post(':id/restore')
+  @HttpCode(200)
+  @Needs('jobs:write')
+  @Answers(JobObject, 'Takes the deletion of a job back')
+  restore(@Caller() caller: Principal, @Param('id') id: string): Promise<JobObject> {
+    return this.changes.restore(caller, id);
   }
 
   @Post(':id/cancel')
   @HttpCode(200)
   @Needs('jobs:write')
-  cancel(@Caller() caller: Principal, @Param('id') id: string): Promise<unknown> {
+  @Answers(JobObject, 'Cancels a job')
+  cancel(@Caller() caller: Principal, @Param('id') id: string): Promise<JobObject> {
     return this.jobs.cancel(caller, id);
   }
 
   @Post(':id/pause')
   @HttpCode(200)
   @Needs('jobs:write')
-  pause(@Caller() caller: Principal, @Param('id') id: string): Promise<unknown> {
+  @Answers(JobObject, 'Pauses a job at its next step')
+  pause(@Caller() caller: Principal, @Param('id') id: string): Promise<JobObject> {
     return this.jobs.pause(caller, id);
   }
 
   @Post(':id/resume')
   @HttpCode(200)
   @Needs('jobs:write')
-  resume(@Caller() caller: Principal, @Param('id') id: string): Promise<unknown> {
+  @Answers(JobObject, 'Queues a paused job again')
+  resume(@Caller() caller: Principal, @Param('id') id: string): Promise<JobObject> {
     return this.jobs.resume(caller, id);
   }
 
   @Get(':id/events')
   @Needs('jobs:read')
+  @AnswersPage(JobEventObject, 'Events of a job, newest first', { limit: 20, most: 1000 })
   events(
     @Caller() caller: Principal,
     @Param('id') id: string,
     @Query() query: QueryValues,
-  ): Promise<unknown> {
+  ): Promise<Page<JobEventObject>> {
     return this.jobs.events(caller, id, query);
   }
 
   @Get(':id/logs')
   @Needs('jobs:read')
+  @AnswersPage(JobEventObject, 'Lines of a job’s log', { limit: 200, most: 1000 })
   logs(
     @Caller() caller: Principal,
     @Param('id') id: string,
     @Query() query: QueryValues,
-  ): Promise<unknown> {
+  ): Promise<Page<JobEventObject>> {
     return this.jobs.logs(caller, id, query);
   }
 
   @Get(':id/checkpoints')
   @Needs('jobs:read')
+  @AnswersPage(CheckpointObject, 'Checkpoints of a job, newest first', { limit: 10, most: 100 })
   checkpoints(
     @Caller() caller: Principal,
     @Param('id') id: string,
     @Query() query: QueryValues,
-  ): Promise<unknown> {
+  ): Promise<Page<CheckpointObject>> {
     return this.jobs.checkpoints(caller, id, query);
   }
 
   @Get(':id/metrics')
   @Needs('jobs:read')
-  series(@Caller() caller: Principal, @Param('id') id: string): Promise<unknown> {
+  @Answers(MetricsObject, 'Numbers of a job’s steps and evaluations')
+  series(@Caller() caller: Principal, @Param('id') id: string): Promise<MetricsObject> {
     return this.metrics.get(caller, id);
+  }
+
+  @Get(':id/tensorboard')
+  @Needs('jobs:read')
+  @ApiProduces('application/octet-stream')
+  @AnswersFile(['application/octet-stream'], 'Numbers of a job as an event file of TensorBoard')
+  @Asks('after', {
+    type: 'string',
+    description: 'Only what came after this event, to append: what X-Graft-Last-Event said',
+  })
+  tensorboard(
+    @Caller() caller: Principal,
+    @Param('id') id: string,
+    @Query('after') after: unknown,
+    @Res() response: Response,
+  ): Promise<void> {
+    return this.eventFiles.send(caller, id, after, response);
+  }
+
+  @Get(':id/trace')
+  @Needs('jobs:read')
+  @Answers(ChromeTrace, 'A job’s time, as ui.perfetto.dev and chrome://tracing open it')
+  async trace(
+    @Caller() caller: Principal,
+    @Param('id') id: string,
+    @Res({ passthrough: true }) response: Response,
+  ): Promise<ChromeTrace> {
+    const trace = await this.traces.get(caller, id);
+    response.attachment(`${id}.trace.json`);
+    return trace;
   }
 
   @Get(':id/stream')
   @Needs('jobs:read')
+  @Streams(
+    { job: JobObject, event: JobEventObject, metrics: Measured, reset: z.object({}) },
+    'A job as it changes',
+  )
   stream(
     @Caller() caller: Principal,
     @Param('id') id: string,
@@ -145,18 +294,4 @@ export class JobsController {
   ): Promise<void> {
     return this.streams.job(caller, id, request, response);
   }
-}
-
-const LONGEST_KEY = 255;
-
-/** A key that is cut would be another one's, so a longer one is refused. */
-function idempotencyKey(header: string | undefined): string | null {
-  if (header && header.length > LONGEST_KEY) {
-    throw new DomainError(
-      'invalid_value',
-      `Idempotency-Key: expected at most ${LONGEST_KEY} characters, got ${header.length}`,
-      'Idempotency-Key',
-    );
-  }
-  return header || null;
 }

@@ -7,8 +7,8 @@ import { Database } from '../database/database.js';
 import type { StoredFile } from '../database/entities/storage.js';
 import { RESULT_PURPOSE } from '../files/files.service.js';
 import { resultOrder } from '../files/result-order.js';
-import type { NamedCheckpoint } from '../jobs/checkpoints.repository.js';
-import { finite } from '../jobs/job-object.js';
+import type { NamedCheckpoint } from '../history/checkpoints.repository.js';
+import { finite } from '../history/job-object.js';
 import { isCheckpoint, ModelsService } from './models.service.js';
 
 /** What stands in an archive: a stored file, or a text made for it. */
@@ -41,7 +41,7 @@ export class Archives {
     if (model.kind === 'base')
       throw new DomainError(
         'invalid_model',
-        `${id} is a base model; what is downloaded are fine-tuned models and checkpoints`,
+        `${id} is a base model; only fine-tuned models and checkpoints can be downloaded`,
         'model',
       );
     const metrics = await this.database.query<StoredFile>(
@@ -51,7 +51,9 @@ export class Archives {
     );
     return {
       folder: folderName(id),
-      contents: [...resultOrder(model.files), ...metrics].map((file) => this.stored(file)),
+      contents: await Promise.all(
+        [...resultOrder(model.files), ...metrics].map((file) => this.stored(file)),
+      ),
       modifiedAt: model.created_at,
     };
   }
@@ -61,15 +63,19 @@ export class Archives {
     const contents = await Promise.all(
       resultOrder(found.checkpoint.adapter).map(async (file): Promise<Content> => {
         if (file.name !== 'README.md') return this.stored(file);
-        const card = await readFile(this.blobs.path(file.sha256), 'utf8');
+        const card = await readFile(await this.blobs.file(file), 'utf8');
         return { name: file.name, text: Buffer.from(`${card}\n${provenance(found)}`) };
       }),
     );
     return { folder: folderName(id), contents, modifiedAt: found.checkpoint.created_at };
   }
 
-  private stored({ name, sha256, size }: StoredFile): Content {
-    return { name: safe(name), path: this.blobs.path(sha256), size };
+  private async stored(file: StoredFile): Promise<Content> {
+    return {
+      name: file.name.split('/').map(safe).join('/'),
+      path: await this.blobs.file(file),
+      size: file.size,
+    };
   }
 }
 

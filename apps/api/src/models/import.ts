@@ -1,17 +1,19 @@
 import { Injectable, type OnModuleDestroy } from '@nestjs/common';
-import { DomainError, type ModelObject } from '@graft/contracts';
+import { DomainError, type ModelObject, parseBody } from '@graft/contracts';
 import { link, mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
+import { Audit } from '../auth/audit.js';
+import type { Principal } from '../auth/principal.js';
 import { BlobStore, type WriteRow } from '../blobs/blob-store.js';
 import { diskFull } from '../blobs/disk-full.js';
 import { inspectModelFolder } from '../catalog/plugins.js';
 import { Settings } from '../config.js';
 import { Database } from '../database/database.js';
 import { Model, type StoredFile } from '../database/entities/storage.js';
-import { parseBody } from '../http/parse.js';
 import { randomText } from '../ids.js';
 import { log } from '../log.js';
+import { ImportClaims, lost, type Claim } from './import-claims.js';
 import { modelObject } from './model-object.js';
 import { defaultId, sourceFiles, type SourceFile } from './sources.js';
 
@@ -19,7 +21,10 @@ export const ImportModel = z.strictObject({
   id: z
     .string()
     .regex(/^[\w.-]{1,96}(\/[\w.-]{1,96})?$/, 'use letters, digits, - _ . and at most one /')
-    .refine((id) => !id.endsWith('/archive'), 'may not end in /archive, an address of the API')
+    .refine(
+      (id) => !id.endsWith('/archive'),
+      'must not end in /archive, which is a path of the API',
+    )
     .optional(),
   source: z
     .string()
@@ -31,19 +36,22 @@ export const ImportModel = z.strictObject({
 const HUB_PATIENCE_MS = 20_000;
 const PROGRESS_EVERY_MS = 500;
 
-type Importing = Readonly<{ id: string; source: string; status: 'importing' }>;
 type ModelInspection = ReturnType<typeof inspectModelFolder>;
 
-/** Copies base models into the blob store, in the background. */
+/** Copies base models into the blob store, in the background: each import by one API process at a time. */
 @Injectable()
 export class ModelImport implements OnModuleDestroy {
-  private readonly running = new Map<string, Promise<void>>();
+  private readonly running = new Set<Promise<void>>();
+  private readonly stops = new Set<AbortController>();
+  private timer: NodeJS.Timeout | null = null;
   private closing = false;
 
   constructor(
     private readonly database: Database,
     private readonly blobs: BlobStore,
     private readonly settings: Settings,
+    private readonly audit: Audit,
+    private readonly claims: ImportClaims,
   ) {}
 
   private get models() {
@@ -51,140 +59,154 @@ export class ModelImport implements OnModuleDestroy {
   }
 
   /** Answers at once with the model in state `importing`; asking again for the same one is harmless. */
-  async start(body: unknown): Promise<ModelObject> {
+  async start(caller: Principal, body: unknown): Promise<ModelObject> {
     const { id: given, source } = parseBody(ImportModel, body);
     const id = given ?? defaultId(source);
     parseBody(ImportModel, { id, source });
     const found = await this.models.findOneBy({ id });
     if (found && found.status !== 'error') {
-      if (found.source === source) return modelObject(found);
+      if (found.source === source) return modelObject(found, caller);
       throw new DomainError(
         'conflict',
-        `there is a model ${id} already, from ${found.source}; give another id`,
+        `a model ${id} already exists, imported from ${found.source}; choose another id`,
         'id',
       );
     }
-    await this.models.upsert(
-      {
-        id,
-        project_id: null,
-        kind: 'base',
-        status: 'importing',
-        status_details: null,
-        progress: 0,
-        source,
-        files: [],
-      },
-      { conflictPaths: ['id'] },
-    );
-    this.run(id, source);
-    return modelObject(await this.models.findOneByOrFail({ id }));
-  }
-
-  /** Imports that a stopped server left unfinished begin again. */
-  async resumeAll(): Promise<void> {
-    for (const { id, source } of await this.models.findBy({ status: 'importing' }))
-      if (source) this.run(id, source);
-  }
-
-  private run(id: string, source: string): void {
-    // One that was deleted and asked for again waits for the first to find out.
-    const before = this.running.get(id) ?? Promise.resolve();
-    const work = before
-      .then(() => this.copy(id, source))
-      .catch((error: unknown) => this.failed(id, source, error))
-      .finally(() => {
-        if (this.running.get(id) === work) this.running.delete(id);
+    const claim = this.claims.fresh(id, source);
+    await this.database.transaction(async (manager) => {
+      // Another call may have been faster.
+      if (!(await this.claims.begin(claim, manager))) return;
+      await this.audit.write(manager, {
+        caller,
+        action: 'model.imported',
+        target: id,
+        detail: { source },
+        projectId: null,
       });
-    this.running.set(id, work);
+    });
+    this.keep(this.run(claim));
+    return modelObject(await this.models.findOneByOrFail({ id }), caller);
   }
 
-  private async failed(id: string, source: string, error: unknown): Promise<void> {
+  /** Takes up what a process has left unfinished, now and from time to time. */
+  watch(): void {
+    this.timer = setInterval(() => this.look(), this.settings.leaseMs / 3);
+    this.look();
+  }
+
+  private look(): void {
     if (this.closing) return;
+    const work = this.claims
+      .take()
+      .then((claims) => {
+        for (const claim of claims) this.keep(this.run(claim));
+      })
+      .catch((error: unknown) => log.warn({ err: error }, 'could not look for imports'));
+    this.keep(work);
+  }
+
+  private keep(work: Promise<void>): void {
+    this.running.add(work);
+    void work.finally(() => this.running.delete(work));
+  }
+
+  /** Never rejects. */
+  private async run(claim: Claim): Promise<void> {
+    const over = new AbortController();
+    this.stops.add(over);
+    const timer = setInterval(() => {
+      this.claims.renew(claim).then(
+        (isMine) => isMine || over.abort(lost()),
+        (error: unknown) => log.warn({ err: error, model: claim.id }, 'could not renew an import'),
+      );
+    }, this.settings.leaseMs / 3);
+    const stored = [...claim.files];
+    try {
+      await this.copy(claim, stored, over.signal);
+    } catch (error) {
+      await this.failed(claim, error).catch((problem: unknown) =>
+        log.warn({ err: problem, model: claim.id }, 'could not note that an import failed'),
+      );
+    } finally {
+      clearInterval(timer);
+      this.stops.delete(over);
+    }
+    // What the model does not name now, nobody needs.
+    for (const file of stored) await this.blobs.release(file.sha256).catch(() => undefined);
+  }
+
+  private async failed(claim: Claim, error: unknown): Promise<void> {
+    if (this.closing) return this.claims.leave(claim);
     const reason =
       diskFull(error)?.message ?? (error instanceof Error ? error.message : String(error));
-    log.warn({ model: id, err: error }, 'import failed');
-    await this.models
-      .update(importing(id, source), {
-        status: 'error',
-        status_details: reason.slice(0, 1000),
-        progress: null,
-      })
-      .catch(() => undefined);
+    log.warn({ model: claim.id, err: error }, 'import failed');
+    await this.claims.fail(claim, reason.slice(0, 1000));
   }
 
-  private async copy(id: string, source: string): Promise<void> {
+  private async copy(claim: Claim, stored: StoredFile[], signal: AbortSignal): Promise<void> {
     const files = await within(
-      sourceFiles(source, this.settings.hubUrl),
+      sourceFiles(claim.source, this.settings.hubUrl),
       HUB_PATIENCE_MS,
       `${this.settings.hubUrl} does not answer`,
     );
-    const total = files.reduce((sum, file) => sum + file.size, 0);
-    const stored: StoredFile[] = [];
-    const row = importing(id, source);
-    try {
-      const moved = this.progress(row, total);
-      for (const file of files) await this.store(row, file, stored, moved);
-      const facts = await this.inspect(stored);
-      const wanted = stored.filter((file) => facts.files.includes(file.name));
-      await this.models.update(row, {
-        status: 'ready',
-        status_details: null,
-        progress: null,
-        files: wanted,
-        family: facts.family,
-        // TypeORM's deep-partial type cannot express an open record.
-        config: facts.config as never,
-        parameters: facts.parameters,
-        bytes: wanted.reduce((sum, file) => sum + file.size, 0),
-      });
-      log.info({ model: id, family: facts.family, files: wanted.length }, 'model imported');
-    } catch (error) {
-      await this.models.update(row, { files: [] }).catch(() => undefined);
-      throw error;
-    } finally {
-      for (const file of stored) await this.blobs.release(file.sha256);
+    const moved = this.progress(
+      claim,
+      files.reduce((sum, file) => sum + file.size, 0),
+    );
+    for (const file of files) {
+      signal.throwIfAborted();
+      if (await this.isStored(file, stored)) moved(file.size);
+      else await this.store(claim, file, stored, { moved, signal });
     }
+    const facts = await this.inspect(stored);
+    const wanted = stored.filter((file) => facts.files.includes(file.name));
+    await this.claims.finish(claim, { ...facts, files: wanted });
+    log.info({ model: claim.id, family: facts.family, files: wanted.length }, 'model imported');
+  }
+
+  /** An earlier owner of the import may have come to this file. */
+  private async isStored({ name, size }: SourceFile, stored: StoredFile[]): Promise<boolean> {
+    const part = stored.find((file) => file.name === name && file.size === size);
+    return part !== undefined && (await this.blobs.haveAll([part]));
   }
 
   /** Adds up copied bytes and shows their share now and then. */
-  private progress(row: Importing, total: number): (bytes: number) => void {
+  private progress(claim: Claim, total: number): (bytes: number) => void {
     let done = 0;
-    let told = 0;
+    let told = -Infinity;
     return (bytes) => {
       done += bytes;
-      if (Date.now() - told < PROGRESS_EVERY_MS) return;
-      told = Date.now();
+      const now = performance.now();
+      if (now - told < PROGRESS_EVERY_MS) return;
+      told = now;
       const share = Math.min(0.99, done / Math.max(1, total));
-      void this.models.update(row, { progress: share }).catch(() => undefined);
+      void this.claims.progress(claim, share).catch(() => undefined);
     };
   }
 
-  /** The model names what has come so far: an import may take longer than retention waits. */
   private async store(
-    row: Importing,
+    claim: Claim,
     file: SourceFile,
     stored: StoredFile[],
-    moved: (bytes: number) => void,
+    on: { readonly moved: (bytes: number) => void; readonly signal: AbortSignal },
   ): Promise<void> {
-    if (this.closing) throw new DomainError('unavailable', 'the server is stopping');
-    const asPart: WriteRow = async (manager, blob) => {
-      const parts = [...stored, { name: file.name, ...blob }];
-      const { affected } = await manager.getRepository(Model).update(row, { files: parts });
-      if (!affected)
-        throw new DomainError('conflict', 'the model was deleted or imported elsewhere');
-    };
-    const inspect = (chunk: Buffer): void => moved(chunk.length);
-    const blob = await this.blobs.put(await file.open(), asPart, { inspect });
-    stored.push({ name: file.name, ...blob });
+    const asPart: WriteRow = (manager, blob) =>
+      this.claims.addPart(claim, { name: file.name, ...blob }, manager);
+    const inspect = (chunk: Buffer): void => on.moved(chunk.length);
+    const stalled = `${file.name}: no bytes for ${this.settings.importStallMs / 1000} s`;
+    const content = await within(file.open(), this.settings.importStallMs, stalled);
+    const limited = flowing(content, this.settings.importStallMs, stalled, on.signal);
+    const blob = await this.blobs.put(limited, asPart, { inspect });
+    const before = stored.findIndex(({ name }) => name === file.name);
+    stored.splice(before < 0 ? stored.length : before, 1, { name: file.name, ...blob });
   }
 
   /** Lets peft-core look at the files as a folder: names in a scratch folder that link to the blobs. */
   private async inspect(files: readonly StoredFile[]): Promise<ModelInspection> {
-    const folder = join(this.settings.blobsDir, 'incoming', `inspect-${randomText()}`);
+    const folder = join(this.blobs.scratch, `inspect-${randomText()}`);
     await mkdir(folder, { recursive: true });
     try {
-      for (const file of files) await link(this.blobs.path(file.sha256), join(folder, file.name));
+      for (const file of files) await link(await this.blobs.file(file), join(folder, file.name));
       const found = inspectModelFolder(folder);
       if (found.problems.length > 0)
         throw new DomainError('invalid_model', found.problems.join('; '));
@@ -196,15 +218,39 @@ export class ModelImport implements OnModuleDestroy {
 
   async onModuleDestroy(): Promise<void> {
     this.closing = true;
+    if (this.timer) clearInterval(this.timer);
+    for (const stop of this.stops) stop.abort(new Error('the server is stopping'));
     await Promise.race([
-      Promise.allSettled(this.running.values()),
+      Promise.allSettled(this.running),
       new Promise((resolve) => setTimeout(resolve, 3000).unref()),
     ]);
   }
 }
 
-/** The row while it is this import's: meanwhile it may be deleted, asked for anew, or done by another process. */
-const importing = (id: string, source: string): Importing => ({ id, source, status: 'importing' });
+/** The same bytes; ends with an error when the next do not come in time, or when `signal` aborts. */
+async function* flowing(
+  content: AsyncIterable<Buffer>,
+  ms: number,
+  complaint: string,
+  signal: AbortSignal,
+): AsyncGenerator<Buffer> {
+  const chunks = content[Symbol.asyncIterator]();
+  const aborted = new Promise<never>((_, reject) =>
+    signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true }),
+  );
+  aborted.catch(() => undefined);
+  try {
+    for (;;) {
+      signal.throwIfAborted();
+      const next = await Promise.race([within(chunks.next(), ms, complaint), aborted]);
+      if (next.done) return;
+      yield next.value;
+    }
+  } finally {
+    // Not awaited: a source that hangs would not answer this either.
+    void Promise.resolve(chunks.return?.()).catch(() => undefined);
+  }
+}
 
 function within<T>(work: Promise<T>, ms: number, complaint: string): Promise<T> {
   let timer: NodeJS.Timeout;

@@ -1,10 +1,21 @@
-import type { ModelObject } from '@graft/contracts';
+import type { ModelObject, ModelUse } from '@graft/contracts';
+import { isAdmin, type Principal } from '../auth/principal.js';
+import { usesOfBase, usesOfTask } from '../catalog/plugins.js';
 import type { Model } from '../database/entities/storage.js';
 import { unix } from '../ids.js';
-import type { NamedCheckpoint } from '../jobs/checkpoints.repository.js';
-import { checkpointName } from '../jobs/history-objects.js';
+import type { NamedCheckpoint } from '../history/checkpoints.repository.js';
+import { checkpointName } from '../history/history-objects.js';
 
-export function modelObject(model: Model): ModelObject {
+/** Folders of the server, and what went wrong with them, are for its administrators. */
+const FOLDER = /^dir:/;
+
+/** @param task of the job that made it */
+export function modelObject(
+  model: Model,
+  caller: Principal,
+  task: string | null = null,
+): ModelObject {
+  const shown = isAdmin(caller) || !FOLDER.test(model.source ?? '');
   return {
     id: model.id,
     object: 'model',
@@ -15,16 +26,25 @@ export function modelObject(model: Model): ModelObject {
       family: model.family,
       base: model.base_id,
       job: model.job_id,
+      task,
+      uses: model.kind === 'export' ? [] : usesOf(model.family, task),
       status: model.status,
-      status_details: model.status_details,
+      status_details: shown ? model.status_details : model.status_details && HIDDEN,
       progress: model.status === 'importing' ? (model.progress ?? 0) : null,
       parameters: model.parameters,
       bytes: model.bytes,
-      source: model.source,
+      source: shown ? model.source : null,
       files: model.files.map(({ name, size, sha256 }) => ({ name, size, sha256 })),
     },
   };
 }
+
+/** @param task of the job that made the model; null for a base, and where nothing says it */
+export const usesOf = (family: string | null, task: string | null): readonly ModelUse[] =>
+  task === null ? (family === null ? [] : usesOfBase(family)) : usesOfTask(task);
+
+/** Why an import failed, where the reason would name a folder. */
+export const HIDDEN = 'an administrator sees the reason';
 
 /** A checkpoint under its model name. `base`: null where that is deleted. */
 export function checkpointModel(
@@ -41,6 +61,8 @@ export function checkpointModel(
       family: base?.family ?? null,
       base: job.base_id,
       job: job.id,
+      task: job.spec.task,
+      uses: usesOfTask(job.spec.task),
       status: 'ready',
       status_details: null,
       progress: null,

@@ -1,13 +1,20 @@
-import { Body, Controller, Delete, Get, HttpCode, Param, Post } from '@nestjs/common';
+import { Body, Controller, Delete, Get, HttpCode, Param, Post, Query } from '@nestjs/common';
 import { ApiBearerAuth, ApiBody, ApiTags } from '@nestjs/swagger';
+import { type Deleted, ModelObject, type Page } from '@graft/contracts';
+import { Answers, AnswersDeleted, AnswersPage } from '../http/openapi.js';
 import { Caller, Needs, type Principal } from '../auth/principal.js';
-import { bodySchema } from '../http/parse.js';
+import { bodySchema, pageQuery } from '../http/parse.js';
 import { ImportModel, ModelImport } from './import.js';
 import { ModelsService } from './models.service.js';
+
+/** In one answer; OpenAI's clients ask for no second page. */
+const MOST_MODELS = 10_000;
 
 /** A model's id may hold `/` and `:`; clients send both unescaped. */
 export const idOf = (path: string | string[]): string =>
   Array.isArray(path) ? path.join('/') : path;
+
+const IMPORT_MODEL_EXAMPLE = { source: 'HuggingFaceTB/SmolLM2-135M-Instruct', id: 'smollm2-135m' };
 
 @ApiTags('models')
 @ApiBearerAuth()
@@ -20,27 +27,40 @@ export class ModelsController {
 
   @Get()
   @Needs('models:read')
-  list(@Caller() caller: Principal): Promise<unknown> {
-    return this.models.list(caller);
+  @AnswersPage(ModelObject, 'Bases and fine-tuned models', {
+    limit: MOST_MODELS,
+    most: MOST_MODELS,
+  })
+  list(
+    @Caller() caller: Principal,
+    @Query() query: Record<string, unknown>,
+  ): Promise<Page<ModelObject>> {
+    return this.models.list(caller, pageQuery(query, MOST_MODELS, MOST_MODELS));
   }
 
   @Post()
   @HttpCode(200)
   @Needs('admin')
-  @ApiBody({ schema: bodySchema(ImportModel) })
-  import(@Body() body: unknown): Promise<unknown> {
-    return this.imports.start(body);
+  @ApiBody({ schema: bodySchema(ImportModel, IMPORT_MODEL_EXAMPLE) })
+  @Answers(ModelObject, 'Imports a base')
+  import(@Caller() caller: Principal, @Body() body: unknown): Promise<ModelObject> {
+    return this.imports.start(caller, body);
   }
 
   @Get('*id')
   @Needs('models:read')
-  get(@Caller() caller: Principal, @Param('id') id: string | string[]): Promise<unknown> {
+  @Answers(ModelObject, 'A model')
+  get(@Caller() caller: Principal, @Param('id') id: string | string[]): Promise<ModelObject> {
     return this.models.get(caller, idOf(id));
   }
 
   @Delete('*id')
   @Needs('models:write')
-  remove(@Caller() caller: Principal, @Param('id') id: string | string[]): Promise<unknown> {
+  @AnswersDeleted('model', 'Deletes a model')
+  remove(
+    @Caller() caller: Principal,
+    @Param('id') id: string | string[],
+  ): Promise<Deleted<'model'>> {
     return this.models.remove(caller, idOf(id));
   }
 }

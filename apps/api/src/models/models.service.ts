@@ -1,20 +1,36 @@
+import { readFile } from 'node:fs/promises';
 import { Injectable } from '@nestjs/common';
-import { DomainError, type ModelObject, type Page, type Spec } from '@graft/contracts';
-import { IsNull, type EntityManager } from 'typeorm';
-import type { Principal } from '../auth/principal.js';
+import {
+  DomainError,
+  type Deleted,
+  type ModelObject,
+  type Page,
+  type Spec,
+} from '@graft/contracts';
+import type { EntityManager } from 'typeorm';
+import { Audit } from '../auth/audit.js';
+import { isAdmin, type Principal } from '../auth/principal.js';
+import { adapterConfig, isToldByFile } from '../catalog/plugins.js';
 import { BlobStore } from '../blobs/blob-store.js';
 import { Database } from '../database/database.js';
-import { Job } from '../database/entities/job.js';
+import { IS_OPEN, Job, UNTIL_WHEN } from '../database/entities/job.js';
 import { Model, type StoredFile } from '../database/entities/storage.js';
-import { CheckpointsRepository, type NamedCheckpoint } from '../jobs/checkpoints.repository.js';
+import { CheckpointsRepository, type NamedCheckpoint } from '../history/checkpoints.repository.js';
+import type { PageQuery } from '../http/parse.js';
 import { checkpointModel, modelObject } from './model-object.js';
+
+const ADAPTER_CONFIG = 'adapter_config.json';
 
 /** What a model's name stands for: a base, and the files of an adapter on it (none for the base itself). */
 export interface Resolved {
   readonly id: string;
   readonly base: Model;
   readonly adapter: readonly StoredFile[];
+  /** How the base lay in memory when the adapter was trained; null where nothing says it. */
   readonly baseDtype: string | null;
+  readonly quantization: string | null;
+  /** What it was trained for, and how; null for a base. */
+  readonly task: { readonly name: string; readonly options: Spec['task_options'] } | null;
 }
 
 @Injectable()
@@ -23,40 +39,56 @@ export class ModelsService {
     private readonly database: Database,
     private readonly blobs: BlobStore,
     private readonly checkpoints: CheckpointsRepository,
+    private readonly audit: Audit,
   ) {}
 
   private get models() {
     return this.database.manager.getRepository(Model);
   }
 
-  async list(caller: Principal): Promise<Page<ModelObject>> {
-    const rows = await this.models.find({
-      where: [{ project_id: IsNull() }, { project_id: caller.projectId }],
-      order: { created_at: 'DESC' },
-    });
-    return { object: 'list', data: rows.map(modelObject), has_more: false };
+  async list(caller: Principal, { limit, after }: PageQuery): Promise<Page<ModelObject>> {
+    const rows = await this.models
+      .createQueryBuilder('model')
+      .where('(project_id IS NULL OR project_id = :project)', { project: caller.projectId })
+      .andWhere(
+        after === null
+          ? 'true'
+          : '(created_at, id) < (SELECT created_at, id FROM model WHERE id = :after)',
+        { after },
+      )
+      .orderBy('model.created_at', 'DESC')
+      .addOrderBy('model.id', 'DESC')
+      .take(limit + 1)
+      .getMany();
+    const page = rows.slice(0, limit);
+    const specs = await this.specsOf(page);
+    const data = page.map((row) =>
+      modelObject(row, caller, specs.get(row.job_id ?? '')?.task ?? null),
+    );
+    return { object: 'list', data, has_more: rows.length > limit };
   }
 
   async get(caller: Principal, id: string): Promise<ModelObject> {
-    if (!isCheckpoint(id)) return modelObject(await this.row(caller, id, 'model'));
+    if (!isCheckpoint(id)) {
+      const row = await this.row(caller, id, 'model');
+      const specs = await this.specsOf([row]);
+      return modelObject(row, caller, specs.get(row.job_id ?? '')?.task ?? null);
+    }
     const found = await this.checkpoint(caller, id, 'model');
     return checkpointModel(found, await this.models.findOneBy({ id: found.job.base_id }));
   }
 
-  async remove(
-    caller: Principal,
-    id: string,
-  ): Promise<{ id: string; object: 'model'; deleted: true }> {
+  async remove(caller: Principal, id: string): Promise<Deleted<'model'>> {
     if (isCheckpoint(id)) {
       await this.checkpoint(caller, id, 'model');
       throw new DomainError(
         'unsupported',
-        'a checkpoint cannot be deleted: of each job the last three and the best are kept',
+        'checkpoints cannot be deleted: the last three and the best of each job are kept',
         'model',
       );
     }
     const model = await this.row(caller, id, 'model');
-    if (model.project_id === null && !caller.scopes.includes('admin')) {
+    if (model.project_id === null && !isAdmin(caller)) {
       throw new DomainError(
         'insufficient_scope',
         `${id} is a base model; only an admin key may delete it`,
@@ -65,15 +97,26 @@ export class ModelsService {
     }
     await this.database.transaction(async (manager) => {
       // First the row's lock, which a job's creation takes too; then a look at the jobs that won.
-      await this.database.query('SELECT 1 FROM model WHERE id = $1 FOR UPDATE', [id], manager);
+      const rows = await this.database.query(
+        'SELECT 1 FROM model WHERE id = $1 FOR UPDATE',
+        [id],
+        manager,
+      );
       const [user] = await this.database.query<{ id: string }>(
-        `SELECT id FROM job WHERE base_id = $1 AND state IN ('validating_files', 'queued', 'running', 'paused')
-         UNION ALL SELECT id FROM model WHERE base_id = $1 LIMIT 1`,
+        `SELECT id FROM job WHERE base_id = $1 AND ${IS_OPEN}
+         UNION ALL SELECT id || ${UNTIL_WHEN} FROM model WHERE base_id = $1 AND kind <> 'export' LIMIT 1`,
         [id],
         manager,
       );
       if (user) throw new DomainError('conflict', `${id} is in use by ${user.id}`, 'model');
       await manager.getRepository(Model).delete({ id });
+      if (rows.length > 0)
+        await this.audit.write(manager, {
+          caller,
+          action: 'model.deleted',
+          target: id,
+          projectId: model.project_id,
+        });
     });
     for (const file of model.files) await this.blobs.release(file.sha256);
     return { id, object: 'model', deleted: true };
@@ -82,7 +125,7 @@ export class ModelsService {
   /** Keeps a base from being deleted until the transaction has a job that uses it. */
   async hold(manager: EntityManager, id: string, parameter: string): Promise<void> {
     const rows = await this.database.query(
-      'SELECT 1 FROM model WHERE id = $1 FOR KEY SHARE',
+      'SELECT 1 FROM model WHERE id = $1 AND deleted_at IS NULL FOR KEY SHARE',
       [id],
       manager,
     );
@@ -98,6 +141,8 @@ export class ModelsService {
         base: await this.baseOf(job.base_id, parameter),
         adapter: checkpoint.adapter,
         baseDtype: job.spec.base_dtype,
+        quantization: job.spec.quantization,
+        task: taskIn(job.spec),
       };
     }
     const model = await this.row(caller, id, parameter);
@@ -105,28 +150,53 @@ export class ModelsService {
       const why =
         model.status === 'importing'
           ? 'is still being imported'
-          : `could not be imported: ${model.status_details}`;
+          : `could not be imported: ${modelObject(model, caller).graft?.status_details}`;
       throw new DomainError('invalid_model', `${id} ${why}`, parameter);
     }
-    if (model.kind !== 'adapter')
-      return { id, base: model, adapter: [], baseDtype: model.base_dtype };
-    return {
-      id,
-      base: await this.baseOf(model.base_id, parameter),
-      adapter: model.files,
-      baseDtype: model.base_dtype,
-    };
+    if (model.kind === 'export')
+      throw new DomainError(
+        'invalid_model',
+        `${id} is an export for other programs: it can be downloaded, and no more`,
+        parameter,
+      );
+    const { base_dtype: baseDtype, quantization } = model;
+    const task = taskIn((await this.specsOf([model])).get(model.job_id ?? ''));
+    const held = { id, baseDtype, quantization, task };
+    if (model.kind !== 'adapter') return { ...held, base: model, adapter: [] };
+    return { ...held, base: await this.baseOf(model.base_id, parameter), adapter: model.files };
   }
 
-  /** How the job that made an adapter trained it. */
+  /** Of the jobs that made the models, by the jobs' ids. */
+  private async specsOf(models: readonly Model[]): Promise<ReadonlyMap<string, JobTask>> {
+    const ids = [...new Set(models.flatMap(({ job_id: id }) => id ?? []))];
+    if (ids.length === 0) return new Map();
+    const rows = await this.database.query<JobTask & { id: string }>(
+      `SELECT id, spec->>'task' AS task, spec->'task_options' AS task_options FROM job WHERE id = ANY($1)`,
+      [ids],
+    );
+    return new Map(rows.map((row) => [row.id, row]));
+  }
+
+  /** How an adapter was trained: as its job says, or, where no job trained it, its own file. */
   async peftOf(caller: Principal, adapter: string, parameter: string): Promise<Spec['peft']> {
-    if (isCheckpoint(adapter))
-      return (await this.checkpoint(caller, adapter, parameter)).job.spec.peft;
-    const { job_id } = await this.row(caller, adapter, parameter);
-    const job = await this.database.manager
-      .getRepository(Job)
-      .findOneByOrFail({ id: job_id ?? '', project_id: caller.projectId });
-    return job.spec.peft;
+    if (isCheckpoint(adapter)) {
+      const { job, checkpoint } = await this.checkpoint(caller, adapter, parameter);
+      const { peft } = job.spec;
+      return isToldByFile(peft) ? this.configIn(checkpoint.adapter, parameter) : peft;
+    }
+    const { job_id: id, files } = await this.row(caller, adapter, parameter);
+    const jobs = this.database.manager.getRepository(Job);
+    const job = id === null ? null : await jobs.findOneBy({ id, project_id: caller.projectId });
+    const told = job && !job.spec.operation && !isToldByFile(job.spec.peft);
+    return told ? job.spec.peft : this.configIn(files, parameter);
+  }
+
+  /** What an adapter's own file says. */
+  async configIn(files: readonly StoredFile[], parameter: string): Promise<Spec['peft']> {
+    const config = files.find(({ name }) => name === ADAPTER_CONFIG);
+    if (!config) throw new DomainError('invalid_adapter', `it has no ${ADAPTER_CONFIG}`, parameter);
+    const text = await readFile(await this.blobs.file(config), 'utf8');
+    return adapterConfig(text, ADAPTER_CONFIG);
   }
 
   /** A checkpoint that can be used: after full fine-tuning it holds only what its job needs to go on. */
@@ -136,7 +206,7 @@ export class ModelsService {
     if (found.checkpoint.adapter.length === 0)
       throw new DomainError(
         'invalid_model',
-        `${id} holds no adapter, only what its job needs to go on: after full fine-tuning only the finished model can be used`,
+        `${id} contains no adapter, only what its job needs to resume: after full fine-tuning, only the finished model can be used`,
         parameter,
       );
     return found;
@@ -147,7 +217,7 @@ export class ModelsService {
     if (!base)
       throw new DomainError(
         'invalid_model',
-        `its base ${id} is not here any more; import it again`,
+        `its base ${id} no longer exists; import it again`,
         parameter,
       );
     return base;
@@ -160,6 +230,11 @@ export class ModelsService {
     return found;
   }
 }
+
+type JobTask = Pick<Spec, 'task' | 'task_options'>;
+
+const taskIn = (spec: JobTask | undefined): Resolved['task'] =>
+  spec ? { name: spec.task, options: spec.task_options } : null;
 
 /** Whether a name is that of a checkpoint; jobs' models end in the job's letters, bases have no colons. */
 export const isCheckpoint = (id: string): boolean => /:ckpt-step-\d+$/.test(id);

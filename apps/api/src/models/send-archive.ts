@@ -48,7 +48,7 @@ async function openEntries(
     }
     const handle = await openWhole(content.path, content.size);
     if (handle === null)
-      throw new DomainError('internal_error', `${content.name} is lost on the server's disk`);
+      throw new DomainError('internal_error', `${content.name} is missing on the server's disk`);
     handles.push(handle);
     entries.push({ name, size: content.size, lastModified, input: chunksOf(handle) });
   }

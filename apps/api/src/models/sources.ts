@@ -22,7 +22,7 @@ export async function sourceFiles(source: string, hubUrl: string): Promise<Sourc
   if (kind === 'hub') return hubFiles(name, hubUrl);
   throw new DomainError(
     'invalid_value',
-    `source must be hub:Org/Name or dir:/path, not ${JSON.stringify(source.slice(0, 100))}`,
+    `source must be hub:Org/Name or dir:/path (got ${JSON.stringify(source.slice(0, 100))})`,
     'source',
   );
 }
@@ -48,7 +48,8 @@ export function defaultId(source: string): string {
 
 async function localFiles(path: string): Promise<SourceFile[]> {
   const entry = await stat(path).catch(() => null);
-  if (!entry) throw new DomainError('invalid_model', `there is no ${path} on the server`, 'source');
+  if (!entry)
+    throw new DomainError('invalid_model', `${path} does not exist on the server`, 'source');
   const names = entry.isDirectory() ? await readdir(path) : [basename(path)];
   const files: SourceFile[] = [];
   for (const name of names.filter((candidate) => WANTED.test(candidate)).sort()) {
@@ -62,7 +63,7 @@ async function localFiles(path: string): Promise<SourceFile[]> {
   if (files.length === 0)
     throw new DomainError(
       'invalid_model',
-      `${path} holds no model files (config.json with *.safetensors, or a .gguf)`,
+      `${path} contains no model files (config.json with *.safetensors, or a .gguf)`,
       'source',
     );
   return files;
@@ -72,7 +73,7 @@ async function hubFiles(repo: string, hubUrl: string): Promise<SourceFile[]> {
   if (!/^[\w.-]{1,96}\/[\w.-]{1,96}$/.test(repo)) {
     throw new DomainError(
       'invalid_value',
-      `not a repository name: ${JSON.stringify(repo.slice(0, 100))}; write hub:Org/Name`,
+      `${JSON.stringify(repo.slice(0, 100))} is not a valid repository name; use hub:Org/Name`,
       'source',
     );
   }
@@ -87,7 +88,11 @@ async function hubFiles(repo: string, hubUrl: string): Promise<SourceFile[]> {
     throw new DomainError('unavailable', hubProblem(repo, hubUrl, error), 'source');
   }
   if (files.length === 0)
-    throw new DomainError('invalid_model', `${repo} on ${hubUrl} holds no model files`, 'source');
+    throw new DomainError(
+      'invalid_model',
+      `${repo} on ${hubUrl} contains no model files`,
+      'source',
+    );
   return files;
 }
 
@@ -95,7 +100,7 @@ function hubProblem(repo: string, hubUrl: string, error: unknown): string {
   const { statusCode, cause, message } = error as Error & { statusCode?: number };
   if (statusCode === 401 || statusCode === 404) return `${hubUrl} has no public repository ${repo}`;
   const { code } = (cause ?? {}) as { code?: string };
-  return `${hubUrl} does not answer: ${code ?? message}`;
+  return `cannot reach ${hubUrl}: ${code ?? message}`;
 }
 
 async function openHubFile(

@@ -100,5 +100,5 @@ function value<T>(answer: ReaderAnswer<T>): T {
   if ('failed' in answer) throw new ReaderFailure(answer.failed);
   // Its words are of this machine, and whoever sent the data is not of this machine.
   log.warn({ reason: answer.crashed }, 'data could not be read');
-  throw new ReaderFailure('the server could not read them, and its log says why');
+  throw new ReaderFailure('the server could not read it; see the server log');
 }

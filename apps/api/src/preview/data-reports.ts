@@ -1,10 +1,10 @@
 import { Injectable } from '@nestjs/common';
 import { DomainError } from '@graft/contracts';
 import { BlobStore } from '../blobs/blob-store.js';
-import type { HfConfig } from '../catalog/plugins.js';
+import type { HfConfig, Split } from '../catalog/plugins.js';
 import { Settings } from '../config.js';
 import { Database } from '../database/database.js';
-import { Model, StoredReport, type File } from '../database/entities/storage.js';
+import { Model, type File } from '../database/entities/storage.js';
 import { jsonbText } from '../database/jsonb.js';
 import { sha256 } from '../ids.js';
 import { DataReader, ReaderFailure } from './data-reader.js';
@@ -12,14 +12,23 @@ import type { BaseConfig, DataReports as Reports, Refusal } from './reader-proto
 import { TooManyWaiting, Turns, type Asker } from './turns.js';
 
 /** Raised when a report would come out otherwise: what is stored then no longer counts. */
-const VERSION = 2;
+const VERSION = 3;
+/** Reports in memory, some kilobytes each: jobs are submitted in series on the same data. */
+const KEPT = 200;
 
 export interface ReportQuestion {
   readonly base: Model;
   readonly training: File;
   readonly validation: File | null;
   readonly task: string;
+  readonly taskOptions: Readonly<Record<string, unknown>>;
   readonly maxSeqLen: number;
+  /** How many tasks the method's prompts are by; null: by none. */
+  readonly tasks: number | null;
+  /** What of the training file is held out for validation; null: nothing. */
+  readonly split: Split | null;
+  /** Tokens from which on the method acts; null: everywhere. */
+  readonly invocation: readonly number[] | null;
 }
 
 type Outcome = { readonly reports: Reports } | { readonly refused: Refusal };
@@ -28,6 +37,8 @@ type Outcome = { readonly reports: Reports } | { readonly refused: Refusal };
 @Injectable()
 export class DataReports {
   private readonly turns = new Turns();
+  /** Those that were looked up last. A key is of contents: what is under it does not change. */
+  private readonly kept = new Map<string, Outcome>();
 
   constructor(
     private readonly database: Database,
@@ -49,7 +60,10 @@ export class DataReports {
   async config(base: Model, asker: Asker): Promise<HfConfig> {
     if (base.config) return base.config;
     return this.turn(`config of ${base.id}`, asker, async () => {
-      const config = await this.reader.ask<BaseConfig>({ op: 'config', base: this.files(base) });
+      const config = await this.reader.ask<BaseConfig>({
+        op: 'config',
+        base: await this.files(base),
+      });
       await this.database.manager.getRepository(Model).update(base.id, { config: config as never });
       return config;
     });
@@ -76,27 +90,38 @@ export class DataReports {
       return await this.turns.take(key, asker, work);
     } catch (error) {
       if (error instanceof TooManyWaiting)
-        throw new ReaderFailure('too many files of this project wait to be read');
+        throw new ReaderFailure('too many files of this project are waiting to be read');
       if (error !== asker.signal.reason) throw error;
-      throw new ReaderFailure('files that were asked for before took too long');
+      throw new ReaderFailure('files ahead of it in the queue took too long');
     }
   }
 
   private async stored(key: string): Promise<Outcome | undefined> {
-    const row = await this.database.manager.getRepository(StoredReport).findOneBy({ key });
-    return row?.outcome as Outcome | undefined;
+    const kept = this.kept.get(key);
+    if (kept) return kept;
+    const [row] = await this.database.query<{ outcome: Outcome }>(
+      'SELECT outcome FROM data_report WHERE key = $1',
+      [key],
+    );
+    if (row) this.keep(key, row.outcome);
+    return row?.outcome;
+  }
+
+  private keep(key: string, outcome: Outcome): void {
+    const [oldest] = this.kept.keys();
+    if (this.kept.size >= KEPT && oldest !== undefined) this.kept.delete(oldest);
+    this.kept.set(key, outcome);
   }
 
   private async read(question: ReportQuestion, key: string): Promise<Outcome> {
-    const { base, training, validation, task, maxSeqLen } = question;
+    const { base, training, validation, ...asked } = question;
     const outcome = await this.reader
       .ask<Reports>({
         op: 'report',
-        base: this.files(base),
-        training: this.file(training),
-        validation: validation && this.file(validation),
-        task,
-        maxSeqLen,
+        base: await this.files(base),
+        training: await this.file(training),
+        validation: validation && (await this.file(validation)),
+        ...asked,
       })
       .then((reports): Outcome => ({ reports }))
       .catch((error: unknown): Outcome => {
@@ -113,18 +138,25 @@ export class DataReports {
     return JSON.parse(text) as Outcome;
   }
 
-  private files(base: Model): { name: string; path: string }[] {
-    return base.files.map(({ name, sha256 }) => ({ name, path: this.blobs.path(sha256) }));
+  /** Without the weights, which may lie elsewhere and be large. */
+  private files(base: Model): Promise<{ name: string; path: string }[]> {
+    const read = base.files.filter(({ name }) => !name.endsWith('.safetensors'));
+    return Promise.all(
+      read.map(async (file) => ({ name: file.name, path: await this.blobs.file(file) })),
+    );
   }
 
-  private file({ sha256, records }: File): { path: string; records: number } {
-    return { path: this.blobs.path(sha256), records };
+  private async file({ sha256, bytes, records }: File): Promise<{ path: string; records: number }> {
+    return { path: await this.blobs.file({ sha256, size: bytes }), records };
   }
 }
 
 /** By contents alone, so that neither a new upload of the same file nor a base imported anew is taken for another. */
-function keyOf({ base, training, validation, task, maxSeqLen }: ReportQuestion): string {
+function keyOf(question: ReportQuestion): string {
+  const { base, training, validation, task, taskOptions, maxSeqLen } = question;
+  const { tasks, split, invocation } = question;
   const contents = base.files.map((file) => `${file.name}=${file.sha256}`).sort();
   const files = [training.sha256, validation?.sha256 ?? null];
-  return sha256(JSON.stringify([VERSION, contents, files, task, maxSeqLen]));
+  const more = [tasks, split, invocation && { invocation }].filter((one) => one !== null);
+  return sha256(JSON.stringify([VERSION, contents, files, task, taskOptions, maxSeqLen, ...more]));
 }

@@ -1,21 +1,35 @@
 import { Injectable } from '@nestjs/common';
-import { CreateJob, DomainError, type Spec } from '@graft/contracts';
+import { CreateJob, DomainError, type Spec, parseBody } from '@graft/contracts';
 import { z } from 'zod';
 import type { Principal } from '../auth/principal.js';
 import {
+  checkTrained,
   cutAt,
+  continued,
   footprintOf,
+  headOf,
+  heldAs,
+  invocationOf,
   peftFields,
+  promptTasks,
   resolveSpec,
+  splitOf,
+  totalSteps,
   type BaseFootprint,
 } from '../catalog/plugins.js';
 import type { File } from '../database/entities/storage.js';
 import { FilesService } from '../files/files.service.js';
-import { parseBody } from '../http/parse.js';
+import { priorityWithin } from '../lifecycle/quotas.js';
+import { JobIntegrations, type JobRun } from '../integrations/job-integrations.js';
 import { ModelsService, type Resolved } from '../models/models.service.js';
+import { DEFAULT_POOL } from '../queue/pool.js';
 import { ReaderFailure } from './data-reader.js';
 import { DataReports } from './data-reports.js';
 import type { DataReports as Reports } from './reader-protocol.js';
+import { JobEval } from './job-eval.js';
+import { requireRoom } from './pool-room.js';
+import { PoolTerms, type Terms } from './pool-terms.js';
+import { adapterParts, type AdapterPart } from './adapter-parts.js';
 import type { Asker } from './turns.js';
 
 /** What a create call asks for, checked and resolved; nothing is written yet. */
@@ -24,9 +38,15 @@ export interface JobPlan {
   readonly base: Resolved;
   /** The adapter to begin from. */
   readonly start: Resolved | null;
+  /** Those that the job's adapter is made of. */
+  readonly parts: readonly AdapterPart[];
   readonly training: File;
   readonly validation: File | null;
   readonly spec: Spec;
+  /** Resolved: the project may have a bound. */
+  readonly priority: number;
+  /** Trackers that it is written to. */
+  readonly integrations: readonly JobRun[];
   readonly footprint: BaseFootprint | null;
   readonly data: Reports | null;
   /** Why the data were not looked at; null when they were. */
@@ -47,6 +67,9 @@ export class JobPlans {
     private readonly files: FilesService,
     private readonly models: ModelsService,
     private readonly reports: DataReports,
+    private readonly pools: PoolTerms,
+    private readonly evals: JobEval,
+    private readonly integrations: JobIntegrations,
   ) {}
 
   /**
@@ -54,43 +77,92 @@ export class JobPlans {
    * @throws DomainError naming the field, or the lines of a file, that are wrong
    */
   async of(caller: Principal, body: unknown, gone?: AbortSignal): Promise<JobPlan> {
-    const request = parseBody(CreateJob, body, peftFields);
+    let request = parseBody(CreateJob, body, peftFields);
     if (request.metadata) parseBody(Metadata, { metadata: request.metadata });
+    const pool = request.graft?.pool ?? DEFAULT_POOL;
+    const terms = await this.pools.of(caller.projectId, pool, 'graft.pool');
+    const priority = priorityWithin(terms.limits, request.graft?.priority);
+    const integrations = await this.integrations.of(caller, request.integrations);
     const base = await this.models.resolve(caller, request.model, 'model');
     const start = await this.startingAdapter(caller, request, base);
     const training = await this.usable(caller, request.training_file, 'training_file');
     const validation = request.validation_file
       ? await this.usable(caller, request.validation_file, 'validation_file')
       : null;
-    const spec = resolveSpec(
-      { ...request, model: base.base.id, ...(await this.samePeft(caller, request, start)) },
-      {
-        trainingRecords: training.records,
-        ...(base.base.family ? { modelType: base.base.family } : {}),
-      },
-    );
-    const named = { request, base, start, training, validation, spec };
+    const asked = {
+      ...request,
+      model: base.base.id,
+      ...(await this.samePeft(caller, request, start)),
+    };
+    const facts = {
+      trainingRecords: training.records,
+      begun: start !== null,
+      ...(base.base.family ? { modelType: base.base.family } : {}),
+    };
+    const resolved = resolveSpec(asked, facts);
+    const parts = await adapterParts(this.models, caller, { peft: resolved.peft, base, start });
+    const adapters = parts.map(({ config }) => config);
+    const made = (of: Spec): Spec => (adapters.length > 0 ? { ...of, adapters } : of);
+    const spec = made(resolved);
+    const exact = (heldOut: number): Spec => made(resolveSpec(asked, { ...facts, heldOut }));
+    request = await this.evals.resolved(caller.projectId, request, spec);
+    checkTask(training, spec, 'training_file');
+    if (validation) checkTask(validation, spec, 'validation_file');
+    const named = {
+      request,
+      base,
+      start,
+      parts,
+      training,
+      validation,
+      spec,
+      priority,
+      integrations,
+    };
     return {
       ...named,
-      ...(await this.lookedAt(named, this.reports.asker(caller.projectId, gone))),
+      ...(await this.lookedAt(
+        { ...named, exact },
+        terms,
+        this.reports.asker(caller.projectId, gone),
+      )),
     };
   }
 
   private async lookedAt(
-    plan: Pick<JobPlan, 'base' | 'start' | 'training' | 'validation' | 'spec'>,
+    plan: Omit<JobPlan, 'footprint' | 'data' | 'unread'> & {
+      /** The spec where so many records are held out for validation. */
+      readonly exact: (heldOut: number) => Spec;
+    },
+    terms: Terms,
     asker: Asker,
-  ): Promise<Pick<JobPlan, 'footprint' | 'data' | 'unread'>> {
-    const { start, training, validation, spec } = plan;
+  ): Promise<Pick<JobPlan, 'spec' | 'footprint' | 'data' | 'unread'>> {
+    const { start, training, validation } = plan;
     const { base } = plan.base;
+    let { spec } = plan;
     let footprint: BaseFootprint | null = null;
     try {
-      footprint = footprintOf(spec.peft, await this.reports.config(base, asker), start !== null);
+      const config = await this.reports.config(base, asker);
+      spec = heldAs(spec, config);
+      footprint = footprintOf(spec.peft, config, start !== null, headOf(spec), spec.adapters);
+      checkTrained(spec.optimizer, footprint);
       const maxSeqLen = cutAt(spec, footprint);
-      const question = { base, training, validation, task: spec.task, maxSeqLen };
-      return { footprint, data: await this.reports.of(question, asker), unread: null };
+      const pool = plan.request.graft?.pool ?? DEFAULT_POOL;
+      requireRoom(terms, pool, spec, config, start !== null);
+      const { task, task_options: taskOptions } = spec;
+      const [tasks, split] = [promptTasks(spec.peft), splitOf(spec)];
+      const method = { tasks, split, invocation: invocationOf(spec.peft) };
+      const question = { base, training, validation, task, taskOptions, maxSeqLen, ...method };
+      const data = await this.reports.of(question, asker);
+      // equal records stay together: how many are held out is known only now
+      if (split && data.validation) spec = heldAs(plan.exact(data.validation.examples), config);
+      // of labels, how many there are may be, too
+      spec = { ...spec, task_options: { ...data.taskOptions } };
+      footprint = footprintOf(spec.peft, config, start !== null, headOf(spec), spec.adapters);
+      return { spec, footprint, data, unread: null };
     } catch (error) {
       if (!(error instanceof ReaderFailure)) throw error;
-      return { footprint, data: null, unread: error.message };
+      return { spec, footprint, data: null, unread: error.message };
     }
   }
 
@@ -119,15 +191,19 @@ export class JobPlans {
     return start;
   }
 
-  /** Without a `peft`, training goes on as the adapter to begin from was trained. */
+  /**
+   * What a `peft` leaves out is as the adapter to begin from was trained.
+   * @throws DomainError for a field by which the adapter would compute something else
+   */
   private async samePeft(
     caller: Principal,
     request: CreateJob,
     start: Resolved | null,
   ): Promise<Pick<CreateJob, 'peft'>> {
-    if (request.peft !== undefined || start === null) return {};
+    if (start === null) return {};
     const parameter = request.graft?.init_adapter ? 'graft.init_adapter' : 'model';
-    return { peft: await this.models.peftOf(caller, start.id, parameter) };
+    const stored = await this.models.peftOf(caller, start.id, parameter);
+    return { peft: continued(request.peft, stored) };
   }
 
   private async usable(caller: Principal, id: string, parameter: string): Promise<File> {
@@ -148,4 +224,31 @@ export class JobPlans {
     }
     return file;
   }
+}
+
+/** Steps of a run on so many examples, and tokens of all passes, or of as many examples as max_steps lets pass. */
+export function plannedTokens(
+  spec: Spec,
+  { examples, tokens }: { readonly examples: number; readonly tokens: number },
+): { readonly steps: number; readonly tokens: number } {
+  const steps = totalSteps(spec, examples);
+  const seen = Math.min(
+    spec.n_epochs * examples,
+    steps * spec.batch_size * spec.gradient_accumulation_steps,
+  );
+  return { steps, tokens: Math.round((tokens * seen) / Math.max(1, examples)) };
+}
+
+/** What the check of the upload found; a file of an older build says nothing, and is read with the base. */
+function checkTask({ id, filename, report }: File, { task }: Spec, parameter: string): void {
+  const tasks = report?.tasks ?? [];
+  const found = tasks.find((one) => one.task === task);
+  if (!found || found.fits) return;
+  const others = tasks.filter(({ fits }) => fits).map((one) => one.task);
+  const wayOut = others.length > 0 ? `; it fits graft.task ${others.join(' or ')}` : '';
+  throw new DomainError(
+    'invalid_training_file',
+    `${filename} (${id}) does not fit task ${task}: ${found.problem ?? 'its records are of another kind'}${wayOut}`,
+    parameter,
+  );
 }

@@ -1,11 +1,12 @@
 import { Injectable } from '@nestjs/common';
-import { DomainError, type JobPreviewObject, type Spec } from '@graft/contracts';
+import { DomainError, type JobPreviewObject } from '@graft/contracts';
 import type { Principal } from '../auth/principal.js';
-import { totalSteps } from '../catalog/plugins.js';
-import { echoed, resolvedNumbers } from '../jobs/job-object.js';
-import { DEFAULT_POOL } from '../jobs/pool.js';
-import { JobPlans } from './job-plans.js';
-import { Speeds } from './speeds.js';
+import { trainedBy } from '../catalog/plugins.js';
+import { echoed, resolvedNumbers } from '../history/job-object.js';
+import { placeFields, QueueForecasts } from '../history/queue-forecasts.js';
+import { Speeds } from '../history/speeds.js';
+import { DEFAULT_POOL } from '../queue/pool.js';
+import { JobPlans, plannedTokens } from './job-plans.js';
 
 const FEW_STEPS = 50;
 const FEW_EXAMPLES = 10;
@@ -17,24 +18,30 @@ export class JobPreviews {
   constructor(
     private readonly plans: JobPlans,
     private readonly speeds: Speeds,
+    private readonly forecasts: QueueForecasts,
   ) {}
 
   async of(caller: Principal, body: unknown, gone: AbortSignal): Promise<JobPreviewObject> {
-    const { request, base, spec, footprint, data, unread } = await this.plans.of(
+    const { request, base, spec, priority, footprint, data, unread } = await this.plans.of(
       caller,
       body,
       gone,
     );
     if (!data) {
-      const message = `the data could not be looked at: ${unread}. The job can be created all the same`;
+      const message = `the data could not be checked: ${unread}. The job can still be created`;
       throw new DomainError('unavailable', message, 'training_file', 5);
     }
     const { training, validation } = data;
-    const steps = totalSteps(spec, training.examples);
-    const tokens = tokensIn(spec, training, steps);
+    const { steps, tokens } = plannedTokens(spec, training);
     const pool = request.graft?.pool ?? DEFAULT_POOL;
     const speed = await this.speeds.like(base.base.id, pool, spec);
     const seconds = speed && tokens / speed.tokensPerSecond;
+    const place = await this.forecasts.ifCreated(pool, {
+      project: caller.projectId,
+      priority,
+      base: base.base.id,
+      tokens,
+    });
     return {
       object: 'graft.job_preview',
       model: request.model,
@@ -46,7 +53,8 @@ export class JobPreviews {
       tokens,
       seconds,
       seconds_from: speed?.from ?? null,
-      trainable_parameters: footprint?.trainableParameters ?? null,
+      ...placeFields(place),
+      trainable_parameters: footprint && trainedBy(spec.optimizer, footprint),
       total_parameters: footprint?.totalParameters ?? null,
       training,
       validation,
@@ -59,25 +67,11 @@ export class JobPreviews {
   }
 }
 
-interface Pass {
-  readonly examples: number;
-  readonly tokens: number;
-}
-
-/** Tokens of all passes, or of as many examples as max_steps lets pass. */
-function tokensIn(spec: Spec, { examples, tokens }: Pass, steps: number): number {
-  const seen = Math.min(
-    spec.n_epochs * examples,
-    steps * spec.batch_size * spec.gradient_accumulation_steps,
-  );
-  return Math.round((tokens * seen) / Math.max(1, examples));
-}
-
 function warningsOf(examples: number, steps: number, seconds: number | null): string[] {
   const warnings: string[] = [];
   if (examples < FEW_EXAMPLES)
     warnings.push(
-      `Only ${examples} example${examples === 1 ? '' : 's'}: at least ${FEW_EXAMPLES} are advised.`,
+      `Only ${examples} example${examples === 1 ? '' : 's'}; at least ${FEW_EXAMPLES} are recommended.`,
     );
   if (steps < FEW_STEPS) {
     warnings.push(

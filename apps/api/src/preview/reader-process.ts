@@ -1,7 +1,13 @@
 // A process beside the API that reads bases and data with their own tokenizers and chat templates. Templates are
 // programs that strangers wrote: here one that hangs or eats memory is killed without anybody noticing (ADR 0009).
 import { DomainError } from '@graft/contracts';
-import { readBaseText, reportData, type BaseText, type NamedFile } from '@graft/peft-core/data';
+import {
+  readBaseText,
+  reportData,
+  taskFor,
+  type BaseText,
+  type NamedFile,
+} from '@graft/peft-core/data';
 import { Worker } from 'node:worker_threads';
 import type { ReaderAnswer, ReaderRequest } from './reader-protocol.js';
 
@@ -24,18 +30,27 @@ function open(files: readonly NamedFile[]): BaseText {
 function answer(request: ReaderRequest): unknown {
   const base = open(request.base);
   if (request.op === 'config') return base.config;
-  const { training, validation, task, maxSeqLen } = request;
+  const { training, validation, taskOptions, maxSeqLen, tasks, split, invocation } = request;
+  const task = taskFor(request.task);
   const onProgress = (): void => {
     if (process.memoryUsage.rss() > MOST_BYTES) throw new TooMuchMemory();
   };
-  return reportData(training, validation, base.tokenizer, { task, maxSeqLen, onProgress });
+  return reportData(training, validation, base.tokenizer, {
+    task,
+    taskOptions,
+    maxSeqLen,
+    tasks,
+    split,
+    invocation,
+    onProgress,
+  });
 }
 
 function attempt(request: ReaderRequest): ReaderAnswer {
   try {
     return { value: answer(request) };
   } catch (error) {
-    if (error instanceof TooMuchMemory) return { failed: 'reading takes too much memory' };
+    if (error instanceof TooMuchMemory) return { failed: 'reading needs too much memory' };
     if (!(error instanceof DomainError))
       return { crashed: String((error as Error).stack ?? error) };
     const { code, message, param } = error;

@@ -1,4 +1,4 @@
-import type { BaseText, DataFile, DataReports, NamedFile } from '@graft/peft-core/data';
+import type { BaseText, DataFile, DataReports, NamedFile, Split } from '@graft/peft-core/data';
 import type { ErrorCode } from '@graft/contracts';
 
 /** What the API asks its reader process, one at a time. */
@@ -10,7 +10,14 @@ export type ReaderRequest =
       readonly training: DataFile;
       readonly validation: DataFile | null;
       readonly task: string;
+      readonly taskOptions: Readonly<Record<string, unknown>>;
       readonly maxSeqLen: number;
+      /** How many tasks the method's prompts are by; null: by none. */
+      readonly tasks: number | null;
+      /** What of the training file is held out for validation; null: nothing. */
+      readonly split: Split | null;
+      /** Tokens from which on the method acts; null: everywhere. */
+      readonly invocation: readonly number[] | null;
     };
 
 export type BaseConfig = BaseText['config'];

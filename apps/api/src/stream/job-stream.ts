@@ -1,58 +1,51 @@
 import { Injectable } from '@nestjs/common';
 import type { Request, Response } from 'express';
-import { MoreThan } from 'typeorm';
 import type { Principal } from '../auth/principal.js';
 import { Database } from '../database/database.js';
-import { JobEvent, type Job } from '../database/entities/job.js';
-import { eventObject } from '../jobs/history-objects.js';
-import { JobsRepository } from '../jobs/jobs.repository.js';
-import { Notifications } from './notifications.js';
-import { lastEventId, Sse } from './sse.js';
-
-const BATCH = 500;
-/** Looks again even if nothing was announced: an announcement may be lost with its connection. */
-const POLL_MS = 5_000;
-/** `job` events are state, not history: several changes within this time become one. */
-const JOB_EVERY_MS = 250;
-/** A project stream looks back this far on reconnect; longer than any transaction may take. */
-const OVERLAP_MS = 20_000;
+import { JobsRepository } from '../history/jobs.repository.js';
+import { JobMetrics } from '../history/metrics.service.js';
+import { WakeUps } from '../wake/wake-ups.js';
+import type { Feed } from './feed.js';
+import { JobFeed } from './job-feed.js';
+import { OpenStreams } from './open-streams.js';
+import { has, ProjectFeed, type Change } from './project-feed.js';
+import { lastEventId, type Sse } from './sse.js';
 
 /**
- * Live streams that never lose an event: announcements only say "look again", and what is sent is read
- * from the table after the last number sent. Numbers are given under the job row's lock, so nothing with
- * a lower number can appear later.
+ * Live streams that never lose an event: announcements only say "look again", and what is sent is read from the table
+ * after the last number sent. Whoever watches the same shares one reader.
  */
 @Injectable()
 export class JobStream {
-  private readonly open = new Set<Sse>();
+  private readonly jobFeeds = new Map<string, JobFeed>();
+  private readonly projectFeeds = new Map<string, ProjectFeed>();
 
   constructor(
     private readonly database: Database,
     private readonly jobs: JobsRepository,
-    private readonly notifications: Notifications,
+    private readonly metrics: JobMetrics,
+    private readonly wakeUps: WakeUps,
+    private readonly streams: OpenStreams,
   ) {}
 
   async job(caller: Principal, id: string, request: Request, response: Response): Promise<void> {
     const job = await this.jobs.row(caller.projectId, id);
     let cursor = lastEventId(request) ?? 0;
-    const sse = this.start(request, response);
+    const sse = this.streams.open(caller, request, response);
     if (cursor > job.event_counter) {
       sse.send('reset', {});
       cursor = 0;
     }
-    await this.follow(sse, id, async () => {
-      // The state is read first: the events sent after it can only be newer.
-      sse.send('job', await this.jobs.object(caller.projectId, id));
-      for (let rows = BATCH; rows === BATCH && sse.open;) {
-        const events = await this.database.manager.getRepository(JobEvent).find({
-          where: { job_id: id, number: MoreThan(cursor) },
-          order: { number: 'ASC' },
-          take: BATCH,
-        });
-        for (const event of events) sendEvent(sse, event);
-        rows = events.length;
+    const { database, jobs, metrics, wakeUps } = this;
+    const make = (): JobFeed => new JobFeed(wakeUps, database, jobs, metrics, caller.projectId, id);
+    await follow(sse, this.jobFeeds, id, make, async (feed) => {
+      sse.write(feed.state);
+      for (;;) {
+        const events = await feed.eventsAfter(cursor);
+        for (const { bytes } of events) sse.write(bytes);
         cursor = events.at(-1)?.number ?? cursor;
         await sse.drained();
+        if (events.length === 0 || !sse.open) return;
       }
     });
   }
@@ -62,73 +55,72 @@ export class JobStream {
    * a client who has seen no change yet can come back for all that it missed.
    */
   async project(caller: Principal, request: Request, response: Response): Promise<void> {
-    const last = lastEventId(request) ?? (await this.database.now()).getTime();
-    let since = new Date(last - OVERLAP_MS);
-    let sent = new Map<string, string>();
-    const sse = this.start(request, response);
+    let last = lastEventId(request) ?? (await this.database.now()).getTime();
+    const sse = this.streams.open(caller, request, response);
     sse.send('ready', {}, last);
-    await this.follow(sse, caller.projectId, async () => {
-      const seen = new Map<string, string>();
-      for (let from: Date | null = since; from !== null && sse.open;) {
-        const rows = await this.jobs.changed(caller.projectId, from, BATCH);
-        const fresh = rows.filter((row) => (seen.get(row.id) ?? sent.get(row.id)) !== version(row));
-        const objects = await this.jobs.objects(fresh);
-        fresh.forEach((row, index) => sse.send('job', objects[index], row.updated_at.getTime()));
-        for (const row of rows) seen.set(row.id, version(row));
-        const newest: Date = rows.at(-1)?.updated_at ?? from;
-        since = new Date(Math.max(since.getTime(), newest.getTime() - OVERLAP_MS));
-        from = rows.length === BATCH && newest > from ? newest : null;
-        await sse.drained();
+    let place: number | null = null;
+    let had = new Map<string, Change>();
+    const send = (changes: readonly Change[]): void => {
+      for (const change of changes) {
+        if (has(had, change)) continue;
+        sse.write(change.bytes);
+        last = change.at;
+        had.set(change.job, change);
       }
-      // What is older than `since` is not looked at again.
-      sent = seen;
+    };
+    const make = (): ProjectFeed =>
+      new ProjectFeed(this.wakeUps, this.database, this.jobs, caller.projectId);
+    await follow(sse, this.projectFeeds, caller.projectId, make, async (feed) => {
+      const fresh: readonly Change[] | null = place === null ? null : feed.from(place);
+      // First the place, then the table: what changes meanwhile is behind the place.
+      place = feed.end;
+      if (fresh) {
+        send(fresh);
+        // Needed only against what was read from the table.
+        if (fresh.length > 0) had = new Map();
+      } else
+        for await (const changes of feed.missed(last)) {
+          send(changes);
+          await sse.drained();
+          if (!sse.open) return;
+        }
+      await sse.drained();
     });
   }
 
   /** Ends all streams, so that a stopping server does not wait for them; clients come back by themselves. */
   endAll(): void {
-    for (const sse of this.open) sse.end();
+    this.streams.endAll();
   }
+}
 
-  private start(request: Request, response: Response): Sse {
-    const sse = new Sse(request, response);
-    this.open.add(sse);
-    void sse.closed.then(() => this.open.delete(sse));
-    return sse;
-  }
-
-  /** Calls `look` now, after each announcement and every few seconds, until the client leaves. */
-  private async follow(sse: Sse, watched: string, look: () => Promise<void>): Promise<void> {
-    let changes = 0;
-    let wake: () => void = () => undefined;
-    const unwatch = this.notifications.watch(watched, () => {
-      changes++;
-      wake();
-    });
-    try {
-      while (sse.open) {
-        const before = changes;
-        await look();
-        await Promise.race([pause(JOB_EVERY_MS), sse.closed]);
-        if (changes !== before) continue;
-        const woken = new Promise<void>((resolve) => (wake = resolve));
-        await Promise.race([woken, pause(POLL_MS), sse.closed]);
-      }
-    } finally {
-      unwatch();
-      sse.end();
+/** Sends what a feed has after each of its looks, until the client leaves. */
+async function follow<F extends Feed>(
+  sse: Sse,
+  feeds: Map<string, F>,
+  id: string,
+  make: () => F,
+  send: (feed: F) => Promise<void>,
+): Promise<void> {
+  const feed = feeds.get(id) ?? make();
+  feeds.set(id, feed);
+  const leave = feed.watch();
+  // Not a race with its end at each look: a promise keeps whoever waits for it for as long as it lives.
+  let wake: () => void = () => undefined;
+  void sse.closed.then(() => wake());
+  try {
+    await feed.current();
+    while (sse.open && !feed.failed) {
+      const { looks } = feed;
+      await send(feed);
+      if (!sse.open) break;
+      await new Promise<void>((resolve) => {
+        wake = resolve;
+        feed.after(looks, resolve);
+      });
     }
+  } finally {
+    if (leave() && feeds.get(id) === feed) feeds.delete(id);
+    sse.end();
   }
 }
-
-const version = (job: Job): string =>
-  `${job.updated_at.getTime()} ${job.event_counter} ${job.step}`;
-
-function sendEvent(sse: Sse, event: JobEvent): void {
-  const curve = event.data?.['curve'];
-  if (curve !== undefined) sse.send('metrics', curve, event.number);
-  else sse.send('event', eventObject(event), event.number);
-}
-
-const pause = (ms: number): Promise<void> =>
-  new Promise((resolve) => setTimeout(resolve, ms).unref());

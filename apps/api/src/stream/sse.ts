@@ -30,9 +30,12 @@ export class Sse {
   }
 
   send(kind: StreamKind, data: unknown, id?: number): void {
-    if (this.over) return;
-    const head = id === undefined ? '' : `id: ${id}\n`;
-    this.response.write(`${head}event: ${kind}\ndata: ${JSON.stringify(data)}\n\n`);
+    this.write(message(kind, data, id));
+  }
+
+  /** What `message` made. */
+  write(bytes: Buffer): void {
+    if (!this.over) this.response.write(bytes);
   }
 
   /** Waits for the client to read; one that does not is let go, and comes back with its last id. */
@@ -53,6 +56,12 @@ export class Sse {
     clearInterval(this.heartbeat);
     this.response.end();
   }
+}
+
+/** An event as it goes to every client alike. */
+export function message(kind: StreamKind, data: unknown, id?: number): Buffer {
+  const head = id === undefined ? '' : `id: ${id}\n`;
+  return Buffer.from(`${head}event: ${kind}\ndata: ${JSON.stringify(data)}\n\n`);
 }
 
 /** `Last-Event-ID` as a number, or null when absent or not one of ours. */

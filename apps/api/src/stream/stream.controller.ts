@@ -1,8 +1,11 @@
 import { Controller, Get, Req, Res } from '@nestjs/common';
 import { ApiBearerAuth, ApiTags } from '@nestjs/swagger';
+import { JobObject } from '@graft/contracts';
 import type { Request, Response } from 'express';
+import { Streams } from '../http/openapi.js';
 import { Caller, Needs, type Principal } from '../auth/principal.js';
 import { JobStream } from './job-stream.js';
+import { z } from 'zod';
 
 @ApiTags('graft')
 @ApiBearerAuth()
@@ -12,6 +15,7 @@ export class StreamController {
 
   @Get()
   @Needs('jobs:read')
+  @Streams({ ready: z.object({}), job: JobObject }, 'Jobs of the project as they change')
   stream(
     @Caller() caller: Principal,
     @Req() request: Request,

@@ -1,9 +1,9 @@
 import { createInterface } from 'node:readline/promises';
+import { serverEvents } from '@graft/contracts';
 import type { Command } from 'commander';
 import { ApiError, type Api } from '../api.js';
 import { callOf } from '../command-line.js';
-import { decimal, wholeNumber } from '../numbers.js';
-import { parseEvents } from '../sse.js';
+import { decimal, positiveInteger } from '../parse-number.js';
 import { printable, type Output } from '../terminal.js';
 
 interface Message {
@@ -25,12 +25,12 @@ interface Chunk {
 export function addChat(program: Command): void {
   program
     .command('chat')
-    .description('talk to a base or a fine-tuned model; without a message, line after line')
+    .description('chat with a base or fine-tuned model; interactive without a message')
     .argument('<model>')
     .argument('[message...]')
     .option('--system <text>', 'system message')
-    .option('--temperature <number>', '0 is greedy', decimal, 0)
-    .option('--max-tokens <number>', 'longest answer', wholeNumber, 256)
+    .option('--temperature <number>', 'sampling temperature; 0 is greedy', decimal, 0)
+    .option('--max-tokens <number>', 'maximum length of an answer', positiveInteger, 256)
     .action(async (model: string, words: string[], options: Options, command: Command) => {
       const { out, api } = callOf(command);
       const messages: Message[] =
@@ -55,7 +55,7 @@ async function converse(model: string, answer: Answer, out: Output): Promise<voi
     output: process.stderr,
     terminal: process.stdin.isTTY,
   });
-  if (process.stdin.isTTY) out.note(`talking to ${model}; an empty line or Ctrl-D ends it`);
+  if (process.stdin.isTTY) out.note(`chatting with ${model}; an empty line or Ctrl-D exits`);
   let asking: AbortController | null = null;
   input.on('SIGINT', () => (asking ? asking.abort() : input.close()));
   input.setPrompt('> ');
@@ -102,7 +102,7 @@ async function streamAnswer(
   });
   let text = '';
   if (answer.body === null) return text;
-  for await (const { data } of parseEvents(answer.body)) {
+  for await (const { data } of serverEvents(answer.body)) {
     if (data === '[DONE]') break;
     const chunk = JSON.parse(data) as Chunk;
     if (chunk.error !== undefined) throw new Error(chunk.error.message);

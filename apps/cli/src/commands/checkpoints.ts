@@ -1,4 +1,4 @@
-import { lossText, type CheckpointObject } from '@graft/contracts';
+import { EVAL_SCORE, lossText, type CheckpointObject } from '@graft/contracts';
 import type { Command } from 'commander';
 import { callOf } from '../command-line.js';
 import { findJobId } from '../find-job.js';
@@ -8,31 +8,44 @@ import { checkpointsOf } from './download.js';
 export function addCheckpoints(program: Command): void {
   program
     .command('checkpoints')
-    .description('list the checkpoints that are kept of a job, newest first')
+    .description(
+      "list the saved checkpoints of a job, newest first, with the score of the job's eval where it has one",
+    )
     .argument('<job>')
     .action(async (name: string, _options: unknown, command: Command) => {
       const { out, api } = callOf(command);
       const checkpoints = await checkpointsOf(api(), await findJobId(api(), name));
       if (out.json) return out.value(checkpoints);
       if (checkpoints.length === 0) return out.line(`${name} has no checkpoints`);
-      const header = ['STEP', 'LOSS', 'VALIDATION', 'SIZE', 'AGE', 'MODEL'];
-      out.line(table(header, checkpoints.map(row)));
-      out.note(`graft download ${name} --step N saves one`);
+      const scored = checkpoints.some(({ metrics }) => metrics[EVAL_SCORE] !== undefined);
+      const score = scored ? ['SCORE'] : [];
+      const header = ['STEP', 'LOSS', 'VALIDATION', ...score, 'SIZE', 'AGE', 'MODEL'];
+      out.line(
+        table(
+          header,
+          checkpoints.map((one) => row(one, scored)),
+        ),
+      );
+      out.note(`download one with graft download ${name} --step N`);
     });
 }
 
-function row(checkpoint: CheckpointObject): string[] {
+/** @param scored whether the table has a column of scores: the best one is marked there, else at its validation loss */
+function row(checkpoint: CheckpointObject, scored: boolean): string[] {
   const { metrics, graft } = checkpoint;
-  const loss = (name: string): string => {
+  const text = (name: string, write: (value: number) => string): string => {
     const value = metrics[name];
-    return value === undefined ? '' : lossText(value);
+    return value === undefined ? '' : write(value);
   };
+  const best = graft.best ? ' best' : '';
+  const validation = text('valid_loss', lossText);
+  const score = text(EVAL_SCORE, (share) => `${Math.round(100 * share)} %`);
   return [
     String(checkpoint.step_number),
-    loss('train_loss'),
-    `${loss('valid_loss')}${graft.best ? ' best' : ''}`,
+    text('train_loss', lossText),
+    ...(scored ? [validation, `${score}${best}`] : [`${validation}${best}`]),
     graft.usable ? bytes(graft.bytes) : '',
     ago(checkpoint.created_at),
-    graft.usable ? checkpoint.fine_tuned_model_checkpoint : 'only to go on from',
+    graft.usable ? checkpoint.fine_tuned_model_checkpoint : 'for resuming only',
   ];
 }

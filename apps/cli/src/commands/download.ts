@@ -5,7 +5,8 @@ import { saveModel, type Target } from '../archive.js';
 import { CliError } from '../cli-error.js';
 import { callOf } from '../command-line.js';
 import { callName, findJob, jobPath } from '../find-job.js';
-import { wholeNumber } from '../numbers.js';
+import { useCommand } from '../model-use.js';
+import { positiveInteger } from '../parse-number.js';
 
 interface Options extends Target {
   readonly step?: number;
@@ -14,12 +15,12 @@ interface Options extends Target {
 export function addDownload(program: Command): void {
   program
     .command('download')
-    .description('save an adapter as a folder that Hugging Face PEFT reads')
+    .description('download an adapter as a directory that Hugging Face PEFT can load')
     .argument('<job-or-model>', 'a job, its model (ft:…), or a checkpoint (ft:…:ckpt-step-N)')
-    .option('--step <number>', 'the checkpoint of this step', wholeNumber)
+    .option('--step <number>', 'download the checkpoint of this step', positiveInteger)
     .option('-o, --out <path>', 'default: named after the model')
-    .option('--zip', 'save the archive, and do not unpack it')
-    .option('--force', 'write over what is there')
+    .option('--zip', 'keep the archive, do not unpack it')
+    .option('--force', 'overwrite existing files')
     .action(async (name: string, options: Options, command: Command) => {
       const { out, api } = callOf(command);
       const { model, note } = await modelOf(api(), name, options.step);
@@ -27,7 +28,7 @@ export function addDownload(program: Command): void {
       if (out.json) return out.value({ model, path });
       if (note !== null) out.note(note);
       out.line(path);
-      out.note(`to talk to it: graft chat ${model}`);
+      out.note(`to try it: ${await useCommand(api(), model)}`);
     });
 }
 
@@ -58,7 +59,7 @@ function newest(job: JobObject, checkpoints: readonly CheckpointObject[]): Meant
     throw new CliError(`${callName(job)} is ${job.status} and has no checkpoint to download`);
   return {
     model: checkpoint.fine_tuned_model_checkpoint,
-    note: `${callName(job)} is ${job.status}: this is its newest checkpoint, of step ${checkpoint.step_number}`,
+    note: `${callName(job)} is ${job.status}: downloading its latest checkpoint, step ${checkpoint.step_number}`,
   };
 }
 
@@ -67,6 +68,6 @@ function ofStep(job: JobObject, checkpoints: readonly CheckpointObject[], step: 
   if (checkpoint) return { model: checkpoint.fine_tuned_model_checkpoint, note: null };
   const steps = checkpoints.map(({ step_number }) => step_number).toReversed();
   throw new CliError(
-    `${callName(job)} has no checkpoint of step ${step}; it has ${steps.length > 0 ? steps.join(', ') : 'none'}`,
+    `${callName(job)} has no checkpoint at step ${step}; available steps: ${steps.length > 0 ? steps.join(', ') : 'none'}`,
   );
 }

@@ -5,18 +5,18 @@ import { CliError, EXIT } from '../cli-error.js';
 import { callOf } from '../command-line.js';
 import { fileCard, problemsOf } from '../file-card.js';
 import { saveFile } from '../save-file.js';
-import { wholeNumber } from '../numbers.js';
+import { positiveInteger } from '../parse-number.js';
 import { ago, bytes, printable, table } from '../terminal.js';
 import { MAP_HELP, mapped, uploaded, type Mapping } from '../upload.js';
 
 export function addFiles(program: Command): void {
-  const files = program.command('files').description('training data and results');
+  const files = program.command('files').description('manage training data and result files');
   files
     .command('list', { isDefault: true })
     .description('list training data, newest first')
-    .option('-a, --all', 'results of jobs, too')
-    .option('--unusable', 'only files that cannot be used')
-    .option('-n, --limit <number>', 'how many', wholeNumber, 50)
+    .option('-a, --all', 'include result files of jobs')
+    .option('--unusable', 'only files that cannot be used for training')
+    .option('-n, --limit <number>', 'maximum number to list', positiveInteger, 50)
     .action(async (options: ListOptions, command: Command) => {
       const { out, api } = callOf(command);
       const found = await listed(api(), options);
@@ -26,12 +26,14 @@ export function addFiles(program: Command): void {
           table(['FILE', 'NAME', 'SIZE', 'PURPOSE', 'STATUS', 'AGE'], found.map(row)),
         );
       out.line(
-        options.unusable ? 'no unusable file' : 'no files yet: graft files upload data.jsonl',
+        options.unusable ? 'no unusable files' : 'no files yet: graft files upload data.jsonl',
       );
     });
   files
     .command('show')
-    .description('what is in a file: formats, duplicates, what training does not read, problems')
+    .description(
+      'show the contents of a file: formats, duplicates, fields that training ignores, problems',
+    )
     .argument('<file>')
     .action(async (id: string, _options: unknown, command: Command) => {
       const { out, api } = callOf(command);
@@ -42,9 +44,9 @@ export function addFiles(program: Command): void {
   addUpload(files);
   files
     .command('get')
-    .description('save a file; "-o -" prints it')
+    .description('download a file; "-o -" writes it to stdout')
     .argument('<file>')
-    .option('-o, --out <path>', 'where to; default its own name here')
+    .option('-o, --out <path>', 'output path (default: the name of the file)')
     .action(async (id: string, options: { out?: string }, command: Command) => {
       const { out, api } = callOf(command);
       const file = await api().get<FileObject>(`/files/${encodeURIComponent(id)}`);
@@ -53,14 +55,14 @@ export function addFiles(program: Command): void {
     });
   files
     .command('delete')
-    .description('delete files for good')
+    .description('delete files permanently')
     .argument('[file...]')
-    .option('--unusable', 'all that cannot be used for training')
+    .option('--unusable', 'all files that cannot be used for training')
     .action(async (ids: string[], options: { unusable?: boolean }, command: Command) => {
       const { out, api } = callOf(command);
       const unusable = options.unusable ? await listed(api(), { unusable: true }) : [];
       if (ids.length === 0 && !options.unusable)
-        throw new CliError('name the files to delete, or give --unusable', EXIT.usage);
+        throw new CliError('specify the files to delete, or pass --unusable', EXIT.usage);
       for (const id of [...ids, ...unusable.map((file) => file.id)]) {
         const answer = await api().delete<unknown>(`/files/${encodeURIComponent(id)}`);
         if (out.json) out.value(answer);
@@ -73,7 +75,7 @@ function addUpload(files: Command): void {
   files
     .command('upload')
     .description(
-      'upload training data (JSON Lines, JSON, CSV, Parquet); exits 1 when a file cannot be used',
+      "upload training data (JSON Lines, JSON, CSV, Parquet, Arrow, folders of datasets' save_to_disk); exits 1 when a file cannot be used",
     )
     .argument('<path...>')
     .option('--map <part=column>', MAP_HELP, mapped, {})

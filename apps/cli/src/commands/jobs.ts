@@ -1,10 +1,18 @@
-import { lossText, type JobObject, type JobStatus } from '@graft/contracts';
+import {
+  JOB_ORDERS,
+  JOB_STATUSES,
+  lossText,
+  type JobObject,
+  type JobOrder,
+  type JobStatus,
+} from '@graft/contracts';
 import { Option, type Command } from 'commander';
 import type { Api } from '../api.js';
 import { callOf } from '../command-line.js';
-import { findJob, findJobId, jobPath } from '../find-job.js';
+import { findJob, findJobId, jobPath, ownName } from '../find-job.js';
 import { jobCard } from '../job-card.js';
-import { wholeNumber } from '../numbers.js';
+import { useCommand } from '../model-use.js';
+import { positiveInteger } from '../parse-number.js';
 import { state, warning } from '../style.js';
 import { ago, printable, table, type Output } from '../terminal.js';
 import { checkpointsOf } from './download.js';
@@ -13,48 +21,89 @@ interface Options {
   readonly limit: number;
   readonly search?: string;
   readonly state?: JobStatus;
+  readonly tag?: readonly string[];
+  readonly model?: string;
+  readonly method?: string;
+  readonly archived?: boolean;
+  readonly deleted?: boolean;
+  readonly sort?: JobOrder;
+  readonly ascending?: boolean;
 }
-
-const STATES = ['queued', 'running', 'paused', 'succeeded', 'failed', 'cancelled'];
 
 export function addJobs(program: Command): void {
   program
     .command('jobs')
-    .description('list jobs, newest first; with a job, all about that one')
-    .argument('[job]', 'its id, the beginning of that, or its suffix')
-    .option('-n, --limit <number>', 'how many', wholeNumber, 20)
+    .description('list jobs, newest first; with a job, show its details')
+    .argument('[job]', 'its id, a prefix of the id, its name or its suffix')
+    .option('-n, --limit <number>', 'maximum number to list', positiveInteger, 20)
     .option(
       '-s, --search <words>',
-      'only jobs with all of these words: name, model, state, error, …',
+      'only jobs that match all of these words (name, model, state, error, …)',
     )
-    .addOption(new Option('--state <state>', 'only jobs in this state').choices(STATES))
+    .addOption(new Option('--state <state>', 'only jobs in this state').choices(JOB_STATUSES))
+    .option('--tag <tag...>', 'only jobs that have all of these tags')
+    .option('--model <model>', 'only jobs of this base or adapter, as it was named')
+    .option('--method <peft_type>', 'only jobs of this method; full is full fine-tuning')
+    .option('--archived', 'archived jobs instead of the others')
+    .option('--deleted', 'deleted jobs that graft job restore can take back')
+    .addOption(new Option('--sort <column>', 'order by this').choices(JOB_ORDERS))
+    .option('--ascending', 'the smallest or oldest first')
     .action(async (name: string | undefined, options: Options, command: Command) => {
       const { out, api } = callOf(command);
       await (name === undefined ? list(api(), options, out) : show(api(), name, out));
     });
-  stateCommand(program, 'cancel', 'end a job; what it had saved stays downloadable');
-  stateCommand(program, 'pause', 'give the worker back; resume goes on from the last checkpoint');
+  stateCommand(program, 'cancel', 'cancel a job; its saved checkpoints can still be downloaded');
+  stateCommand(
+    program,
+    'pause',
+    'pause a job and free its worker; resume continues from the last checkpoint',
+  );
   stateCommand(program, 'resume', 'queue a paused job again');
 }
 
 async function show(api: Api, name: string, out: Output): Promise<void> {
   const job = await findJob(api, name);
   if (out.json) return out.value(job);
-  out.line(jobCard(job, await checkpointsOf(api, job.id), out.width));
+  const { fine_tuned_model: model } = job;
+  const [checkpoints, use] = await Promise.all([
+    checkpointsOf(api, job.id),
+    model === null ? null : useCommand(api, model),
+  ]);
+  out.line(jobCard(job, { checkpoints, use }, out.width));
 }
 
-async function list(api: Api, { limit, search, state }: Options, out: Output): Promise<void> {
-  const query = new URLSearchParams({ search: search ?? '', status: state ?? '' });
-  const jobs = await api.all<JobObject>(`/fine_tuning/jobs?${query}`, limit);
+async function list(api: Api, options: Options, out: Output): Promise<void> {
+  const jobs = await api.all<JobObject>(`/fine_tuning/jobs?${queryOf(options)}`, options.limit);
   if (out.json) return out.value(jobs);
-  if (jobs.length === 0) return out.line(nothing(search, state));
-  const header = ['JOB', 'NAME', 'STATE', 'METHOD', 'BASE', 'STEP', 'LOSS', 'VALID', 'AGE'];
-  out.line(table(header, jobs.map(row), out.width));
+  if (jobs.length === 0) return out.line(nothing(options));
+  const tagged = jobs.some(({ graft }) => graft.tags.length > 0);
+  const header = ['JOB', 'NAME', ...(tagged ? ['TAGS'] : []), 'STATE', 'METHOD', 'BASE', 'STEP', 'LOSS', 'VALID', 'AGE']; // prettier-ignore
+  out.line(
+    table(
+      header,
+      jobs.map((job) => row(job, tagged)),
+      out.width,
+    ),
+  );
 }
 
-function nothing(search: string | undefined, state: string | undefined): string {
-  if (search) return 'no job has all of these words';
-  if (state) return `no job is ${state}`;
+function queryOf(options: Options): URLSearchParams {
+  const { search = '', state: status = '', model = '', method = '', sort = '' } = options;
+  return new URLSearchParams([
+    ...Object.entries({ search, status, model, method, order_by: sort }),
+    ['archived', options.deleted ? 'any' : String(options.archived === true)],
+    ['deleted', String(options.deleted === true)],
+    ['order', options.ascending ? 'asc' : 'desc'],
+    ...(options.tag ?? []).map((tag): [string, string] => ['tag', tag]),
+  ]);
+}
+
+function nothing({ state: status, ...options }: Options): string {
+  const { search, tag, model, method, archived, deleted } = options;
+  if (search ?? tag ?? model ?? method) return 'no matching jobs';
+  if (status) return `no ${status} jobs`;
+  if (deleted) return 'no deleted jobs';
+  if (archived) return 'no archived jobs';
   return 'no jobs yet: graft submit --model … --train data.jsonl';
 }
 
@@ -78,11 +127,12 @@ function stateCommand(
     });
 }
 
-function row(job: JobObject): string[] {
+function row(job: JobObject, tagged: boolean): string[] {
   const { progress, train_loss, valid_loss, warnings } = job.graft;
   return [
     job.id,
-    printable(job.user_provided_suffix ?? ''),
+    printable(ownName(job) ?? ''),
+    ...(tagged ? [printable(job.graft.tags.join(', '))] : []),
     state(job.status) + (warnings.length > 0 ? warning(' !') : ''),
     typeof job.peft?.peft_type === 'string' ? job.peft.peft_type : 'FULL',
     job.model,

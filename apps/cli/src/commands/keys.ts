@@ -1,54 +1,121 @@
-import { PROJECT_SCOPES, SCOPES, type ApiKeyObject } from '@graft/contracts';
+import {
+  SCOPES,
+  type ApiKeyObject,
+  type OwnKeyObject,
+  type ProjectApiKeyObject,
+} from '@graft/contracts';
 import { Option, type Command } from 'commander';
+import type { Api } from '../api.js';
 import { callOf } from '../command-line.js';
-import { ago, table } from '../terminal.js';
+import { findMemberId, findProjectId, PROJECT, projectPath } from '../find-project.js';
+import { ago, printable, table } from '../terminal.js';
+
+interface Options {
+  readonly project?: string;
+  readonly member?: string;
+  readonly scope?: readonly string[];
+}
 
 export function addKeys(program: Command): void {
-  const keys = program.command('keys').description('API keys of the project');
+  const keys = program.command('keys').description('manage API keys');
   keys
     .command('list', { isDefault: true })
-    .description('list keys; secrets are shown only when made')
-    .action(async (_options: unknown, command: Command) => {
+    .description('list keys; secrets are shown only at creation')
+    .option(...PROJECT)
+    .action(async (options: Options, command: Command) => {
       const { out, api } = callOf(command);
-      const all = (await api().get<{ data: readonly ApiKeyObject[] }>('/keys')).data;
-      if (out.json) return out.value(all);
-      out.line(table(['KEY', 'NAME', 'SCOPES', 'AGE', 'LAST USED'], all.map(row)));
+      if (options.project === undefined) {
+        const all = (await api().get<{ data: readonly ApiKeyObject[] }>('/keys')).data;
+        if (out.json) return out.value(all);
+        return out.line(table(HEADER, all.map(row), out.width));
+      }
+      const all = await api().all<ProjectApiKeyObject>(await keysPath(api(), options.project));
+      if (out.json) out.value(all);
+      else out.line(table(HEADER, all.map(rowOfProject), out.width));
     });
   keys
     .command('create')
-    .description('make a key; its secret is printed once')
+    .description('create a key; its secret is printed once')
     .argument('<name>')
     .addOption(
       new Option(
         '--scope <scope...>',
-        'what it may do; without it, all of its own project',
+        'scopes of the key (default: all of its member’s role, or everything in its own project)',
       ).choices(SCOPES),
     )
-    .action(async (name: string, options: { scope?: string[] }, command: Command) => {
+    .option('--member <member>', 'id or name of the member whose key it is')
+    .option(...PROJECT)
+    .action(async (name: string, options: Options, command: Command) => {
       const { out, api } = callOf(command);
-      const scopes = options.scope ?? PROJECT_SCOPES;
-      const key = await api().post<ApiKeyObject>('/keys', { name, scopes });
+      const key = await create(api(), name, options);
       if (out.json) return out.value(key);
-      out.note(`${key.id} ${key.name}: keep the secret, it is not shown again`);
-      out.line(key.secret ?? '');
+      out.note(`${key.id} ${key.name}: save this secret now; it will not be shown again`);
+      out.line(('secret' in key ? key.secret : (key as ProjectApiKeyObject).value) ?? '');
     });
   keys
     .command('revoke')
-    .description('take keys back: they stop working at once')
+    .description('revoke keys; they stop working immediately')
     .argument('<key...>')
-    .action(async (ids: string[], _options: unknown, command: Command) => {
+    .option(...PROJECT)
+    .action(async (ids: string[], options: Options, command: Command) => {
       const { out, api } = callOf(command);
+      const path = options.project === undefined ? '/keys' : await keysPath(api(), options.project);
       for (const id of ids) {
-        await api().delete<unknown>(`/keys/${encodeURIComponent(id)}`);
+        await api().delete<unknown>(`${path}/${encodeURIComponent(id)}`);
         out.line(`${id} revoked`);
       }
     });
+  keys
+    .command('whoami')
+    .description('show which project the key in use acts in, as whom, and what it may do')
+    .action(async (_options: unknown, command: Command) => {
+      const { out, api } = callOf(command);
+      const key = await api().get<OwnKeyObject>('/keys/me');
+      if (out.json) return out.value(key);
+      const member = key.member ? `${printable(key.member.name)}, ${key.member.role}` : 'nobody';
+      out.line(`key      ${key.id} ${printable(key.name)}`);
+      out.line(`project  ${key.project.id} ${printable(key.project.name)}`);
+      out.line(`member   ${member}`);
+      out.line(`scopes   ${key.scopes.join(' ')}`);
+    });
 }
+
+const keysPath = async (api: Api, project: string | undefined): Promise<string> =>
+  `${projectPath(await findProjectId(api, project))}/api_keys`;
+
+async function create(
+  api: Api,
+  name: string,
+  { project, member, scope }: Options,
+): Promise<ApiKeyObject | ProjectApiKeyObject> {
+  const scopes = scope && { scopes: scope };
+  if (project === undefined && member === undefined)
+    return api.post<ApiKeyObject>('/keys', { name, ...scopes });
+  const id = await findProjectId(api, project);
+  const owner = member === undefined ? {} : { member_id: await findMemberId(api, id, member) };
+  return api.post<ProjectApiKeyObject>(`${projectPath(id)}/api_keys`, {
+    name,
+    ...owner,
+    ...scopes,
+  });
+}
+
+const HEADER = ['KEY', 'NAME', 'MEMBER', 'SCOPES', 'AGE', 'LAST USED'];
 
 const row = (key: ApiKeyObject): string[] => [
   key.id,
-  key.name,
+  printable(key.name),
+  printable(key.member?.name ?? ''),
   key.scopes.join(' '),
+  ago(key.created_at),
+  key.last_used_at === null ? 'never' : ago(key.last_used_at),
+];
+
+const rowOfProject = (key: ProjectApiKeyObject): string[] => [
+  key.id,
+  printable(key.name),
+  printable(key.owner.type === 'user' ? key.owner.user.name : ''),
+  key.graft.scopes.join(' '),
   ago(key.created_at),
   key.last_used_at === null ? 'never' : ago(key.last_used_at),
 ];

@@ -11,7 +11,7 @@ export function addLogs(program: Command): void {
     .command('logs')
     .description("print a job's events, oldest first")
     .argument('<job>')
-    .option('-f, --follow', 'stay until the job ends')
+    .option('-f, --follow', 'keep printing until the job ends')
     .action(async (name: string, options: { follow?: boolean }, command: Command) => {
       const { out, api } = callOf(command);
       const path = jobPath(await findJobId(api(), name));
@@ -23,10 +23,10 @@ export function addLogs(program: Command): void {
       await catchUp();
       let job = await api().get<JobObject>(path);
       if (options.follow !== true || isOver(job)) return;
-      for await (const { event, data } of api().events(`${path}/stream`)) {
-        if (event === 'event') printOnce(JSON.parse(data) as JobEventObject, seen, out);
-        else if (event === 'reset') await catchUp();
-        else if (event === 'job') job = JSON.parse(data) as JobObject;
+      for await (const { kind, data } of api().events(`${path}/stream`)) {
+        if (kind === 'event') printOnce(JSON.parse(data) as JobEventObject, seen, out);
+        else if (kind === 'reset') await catchUp();
+        else if (kind === 'job') job = JSON.parse(data) as JobObject;
         if (isOver(job)) break;
       }
       await catchUp(); // what was written between the last event and the end

@@ -9,7 +9,7 @@ import { callOf } from '../command-line.js';
 import { ago, bar, bytes, printable, table, type Output } from '../terminal.js';
 
 export function addModels(program: Command): void {
-  const models = program.command('models').description('bases and fine-tuned models');
+  const models = program.command('models').description('manage base and fine-tuned models');
   models
     .command('list', { isDefault: true })
     .description('list models')
@@ -26,7 +26,7 @@ export function addModels(program: Command): void {
       for (const { id, graft } of all)
         if (graft?.status === 'error')
           out.note(
-            `${id} was not imported: ${printable(graft.status_details ?? 'no reason was given')} (graft models delete ${id})`,
+            `import of ${id} failed: ${printable(graft.status_details ?? 'no reason given')} (graft models delete ${id})`,
           );
     });
   models
@@ -42,7 +42,7 @@ export function addModels(program: Command): void {
   models
     .command('delete')
     .alias('rm')
-    .description('delete models for good')
+    .description('delete models permanently')
     .argument('<model...>')
     .action(async (ids: string[], _options: unknown, command: Command) => {
       const { out, api } = callOf(command);
@@ -61,15 +61,15 @@ const sourceOf = (source: string): string =>
 export async function importModel(api: Api, source: string, out: Output): Promise<ModelObject> {
   let model = await api.post<ModelObject>('/models', { source });
   while (model.graft?.status === 'importing') {
-    const share = model.graft.progress ?? 0;
-    out.draw(`importing ${model.id} ${bar(share)} ${Math.round(share * 100)} %`);
+    const fraction = model.graft.progress ?? 0;
+    out.draw(`importing ${model.id} ${bar(fraction)} ${Math.round(fraction * 100)} %`);
     await sleep(400);
     model = await api.get<ModelObject>(`/models/${encodeURIComponent(model.id)}`);
   }
   out.draw('');
   if (model.graft?.status === 'error') {
     throw new CliError(
-      `${source} was not imported: ${printable(model.graft.status_details ?? 'no reason was given')}`,
+      `import of ${source} failed: ${printable(model.graft.status_details ?? 'no reason given')}`,
     );
   }
   return model;

@@ -11,16 +11,16 @@ export function addRun(program: Command): void {
   program
     .command('run')
     .description(
-      'train here, with no server: job.json is the body of the create call with "model": "dir:PATH" and file paths',
+      'train on this machine without a server; job.json is the body of a create request, with "model": "dir:PATH" and file paths',
     )
     .argument('<job.json>')
     .argument('[arguments...]')
-    .option('-o, --out <folder>', 'where adapter and metrics.jsonl go')
+    .option('-o, --out <folder>', 'output directory for the adapter and metrics.jsonl')
     .allowUnknownOption()
     .passThroughOptions()
     .action(async (job: string, rest: string[], options: { out?: string }) => {
       if (!existsSync(RUN))
-        throw new CliError(`the worker is not built (${RUN} is missing): npm run build`);
+        throw new CliError(`the worker is not built (${RUN} is missing); run npm run build`);
       const args = [
         RUN,
         job,

@@ -14,19 +14,22 @@ interface Options {
 export function addUp(program: Command): void {
   program
     .command('up')
-    .description('start the API with dashboard and one worker here, until Ctrl-C')
-    .option('--port <number>', 'port of REST and dashboard (default: 8080, or a free one)')
-    .option('--host <address>', 'address of REST and dashboard (default: 127.0.0.1)')
+    .description('start the API, the dashboard and one worker on this machine, until Ctrl-C')
+    .option('--port <number>', 'port of the API and dashboard (default: 8080, or a free one)')
+    .option('--host <address>', 'address of the API and dashboard (default: 127.0.0.1)')
     .option('--grpc-host <address>', 'address that workers connect to (default: 127.0.0.1)')
     .option('--grpc-port <number>', 'port that workers connect to (default: 8081, or a free one)')
-    .option('--grpc-tls-cert <file>', 'certificate that workers on other hosts are shown')
-    .option('--grpc-tls-key <file>', 'its key')
-    .option('--database-url <url>', 'postgres://… of your own (default: an embedded server)')
-    .option('--queue-url <url>', 'redis://… of your own (default: the queue lives in PostgreSQL)')
+    .option('--grpc-tls-cert <file>', 'TLS certificate presented to workers')
+    .option('--grpc-tls-key <file>', 'key of the TLS certificate')
+    .option('--database-url <url>', 'URL of an external PostgreSQL (default: an embedded server)')
+    .option(
+      '--queue-url <url>',
+      'URL of an external Redis (default: the queue is kept in PostgreSQL)',
+    )
     .option('--slots <number>', 'jobs the worker runs at a time (default: 2)')
     .option('--threads <number>', 'CPU threads of each trainer (default: all cores)')
-    .option('--example', 'train the example job and show what it changed')
-    .option('--no-stay', 'end once the example has run, instead of staying up')
+    .option('--example', 'train the example job and show the difference it makes')
+    .option('--no-stay', 'exit when the example has finished')
     .action(async (options: Options & { stay: boolean }, command: Command) => {
       const { settings, out } = callOf(command);
       await up(settings, out, { example: options.example === true, stay: options.stay });
@@ -53,13 +56,13 @@ async function up(
         installation.broken,
       ]);
     if (stay && !stop.signal.aborted) {
-      out.note('Ctrl-C stops it');
+      out.note('Press Ctrl-C to stop');
       await Promise.race([aborted(stop.signal), installation.broken]);
     }
   } catch (error) {
     if (!stop.signal.aborted) throw error;
   } finally {
-    out.note('stopping the worker (it saves what it runs), then the API …');
+    out.note('stopping the worker (running jobs are checkpointed first), then the API …');
     await installation.stop();
     out.note('stopped');
   }
@@ -80,7 +83,7 @@ function forcefulOnSecond(stop: AbortController, out: Output): () => void {
       first = Date.now();
       stop.abort();
     } else if (Date.now() - first > 2000) {
-      out.note('still stopping: the worker has up to a minute to save what it runs');
+      out.note('still stopping: the worker has up to a minute to checkpoint running jobs');
     }
   };
 }

@@ -1,4 +1,4 @@
-import { lossText, type JobObject } from '@graft/contracts';
+import { duration, lossText, type JobObject } from '@graft/contracts';
 import type { Command } from 'commander';
 import type { Api } from '../api.js';
 import { CliError, EXIT } from '../cli-error.js';
@@ -6,7 +6,7 @@ import { callOf } from '../command-line.js';
 import { findJobId } from '../find-job.js';
 import { followJob, isOver } from '../job-progress.js';
 import { warning } from '../style.js';
-import { clock, printable, type Output } from '../terminal.js';
+import { printable, type Output } from '../terminal.js';
 
 export function addWatch(program: Command): void {
   program
@@ -21,6 +21,13 @@ export function addWatch(program: Command): void {
 
 /** Follows a job, says how it ended, and throws when that is no success. */
 export async function watchToEnd(api: Api, id: string, out: Output): Promise<void> {
+  const job = await succeeded(api, id, out);
+  if (out.json) out.value(job);
+  else out.line(ending(job));
+}
+
+/** Follows a job to its end, and throws when that is no success. */
+export async function succeeded(api: Api, id: string, out: Output): Promise<JobObject> {
   const stop = new AbortController();
   const leave = (): void => stop.abort();
   process.once('SIGINT', leave);
@@ -28,17 +35,17 @@ export async function watchToEnd(api: Api, id: string, out: Output): Promise<voi
   process.off('SIGINT', leave);
   if (!isOver(job))
     throw new CliError(
-      `stopped watching; the job goes on: graft watch ${job.id}, or graft cancel ${job.id}`,
+      `stopped watching; the job keeps running (graft watch ${job.id}, graft cancel ${job.id})`,
       EXIT.interrupted,
     );
-  if (out.json) out.value(job);
+  if (out.json && job.status !== 'succeeded') out.value(job);
   const at = `at step ${job.graft.progress.step}`;
   if (job.status === 'failed')
     throw new CliError(
-      `${job.id} failed ${at}: ${printable(job.error?.message ?? 'no reason was given')}`,
+      `${job.id} failed ${at}: ${printable(job.error?.message ?? 'no reason given')}`,
     );
   if (job.status === 'cancelled') throw new CliError(`${job.id} was cancelled ${at}`);
-  if (!out.json) out.line(ending(job));
+  return job;
 }
 
 /** A few lines about a job that is over. */
@@ -46,7 +53,7 @@ export function ending(job: JobObject): string {
   const { progress, train_loss, valid_loss, best, training_seconds, warnings } = job.graft;
   if (job.status !== 'succeeded') return `${job.id} ${job.status} at step ${progress.step}`;
   const waited = (job.finished_at ?? 0) - job.created_at - training_seconds;
-  const took = ` in ${clock(training_seconds)}${waited < 10 ? '' : ` (waited ${clock(waited)})`}`;
+  const took = ` in ${duration(training_seconds)}${waited < 10 ? '' : ` (waited ${duration(waited)})`}`;
   const loss = train_loss === null ? '' : `, loss ${lossText(train_loss)}`;
   const valid = valid_loss === null ? '' : `, validation ${lossText(valid_loss)}`;
   const lowest =

@@ -1,20 +1,23 @@
-import type { WorkerObject } from '@graft/contracts';
+import type { Deleted, Page, WorkerObject } from '@graft/contracts';
 import type { Command } from 'commander';
+import type { Api } from '../api.js';
 import { callOf } from '../command-line.js';
-import { ago, bytes, table } from '../terminal.js';
+import { only } from '../find-project.js';
+import { ago, bytes, printable, table } from '../terminal.js';
 
 export function addWorkers(program: Command): void {
-  program
+  const workers = program
     .command('workers')
-    .description('list workers, what they hold and what they do')
+    .description('list workers, and tell them to drain or to take nothing more');
+  workers
+    .command('list', { isDefault: true })
+    .description('list workers, their loaded bases and running jobs')
     .action(async (_options: unknown, command: Command) => {
       const { out, api } = callOf(command);
-      const all = (await api().get<{ data: readonly WorkerObject[] }>('/workers')).data;
+      const all = await everyWorker(api());
       if (out.json) return out.value(all);
       if (all.length === 0)
-        return out.line(
-          'no worker has joined: graft-worker --url grpc://HOST:8081 --token-file FILE',
-        );
+        return out.line('no workers yet: graft-worker --url grpc://HOST:8081 --token-file FILE');
       out.line(
         table(
           ['WORKER', 'POOL', 'STATE', 'FREE', 'DEVICES', 'MEMORY', 'HOLDS', 'JOBS', 'SEEN'],
@@ -22,12 +25,79 @@ export function addWorkers(program: Command): void {
         ),
       );
     });
+  change(
+    workers,
+    'drain',
+    'have workers save and hand back what they run, and end; when started again they work as before',
+    (api, id) => api.post<WorkerObject>(`${pathOf(id)}/drain`),
+    (worker) => `${printable(worker.name)} is draining`,
+  );
+  change(
+    workers,
+    'cordon',
+    'give workers nothing new; what they run goes on',
+    (api, id) => api.post<WorkerObject>(`${pathOf(id)}/cordon`),
+    (worker) => `${printable(worker.name)} is given nothing new`,
+  );
+  change(
+    workers,
+    'uncordon',
+    'let cordoned workers take jobs and chats again',
+    (api, id) => api.post<WorkerObject>(`${pathOf(id)}/uncordon`),
+    (worker) => `${printable(worker.name)} takes jobs and chats`,
+  );
+  change(
+    workers,
+    'remove',
+    'forget workers that are offline',
+    (api, id) => api.delete<Deleted>(pathOf(id)),
+    ({ id }) => `${id} is removed`,
+  );
+}
+
+function change<Answer>(
+  workers: Command,
+  verb: string,
+  description: string,
+  call: (api: Api, id: string) => Promise<Answer>,
+  sentence: (answer: Answer) => string,
+): void {
+  workers
+    .command(verb)
+    .description(description)
+    .argument('<worker...>', 'their ids or names')
+    .action(async (names: string[], _options: unknown, command: Command) => {
+      const { out, api } = callOf(command);
+      for (const name of names) {
+        const answer = await call(api(), await findWorkerId(api(), name));
+        if (out.json) out.value(answer);
+        else out.line(sentence(answer));
+      }
+    });
+}
+
+const pathOf = (id: string): string => `/workers/${encodeURIComponent(id)}`;
+
+async function findWorkerId(api: Api, name: string): Promise<string> {
+  const all = await everyWorker(api);
+  return all.find(({ id }) => id === name)?.id ?? only(all, name, 'worker', 'graft workers --json');
+}
+
+async function everyWorker(api: Api): Promise<WorkerObject[]> {
+  const all: WorkerObject[] = [];
+  for (;;) {
+    const last = all.at(-1);
+    const after = last ? `?after=${encodeURIComponent(last.id)}` : '';
+    const page = await api.get<Page<WorkerObject>>(`/workers${after}`);
+    all.push(...page.data);
+    if (!page.has_more || page.data.length === 0) return all;
+  }
 }
 
 const row = (worker: WorkerObject): string[] => [
   worker.name,
   worker.pool,
-  worker.state,
+  worker.cordoned && worker.state === 'online' ? 'cordoned' : worker.state,
   `${worker.free_slots}/${worker.slots}`,
   worker.devices.join(' '),
   worker.rss_bytes === null

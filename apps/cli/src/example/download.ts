@@ -26,19 +26,19 @@ export async function fetchPinned(file: Pinned, path: string, out: Output): Prom
     (error: unknown) => {
       const { cause, message } = error as Error & { cause?: { code?: string } };
       throw new CliError(
-        `${file.what} cannot be fetched from ${file.url}: ${cause?.code ?? message}`,
+        `cannot download ${file.what} from ${file.url}: ${cause?.code ?? message}`,
       );
     },
   );
   if (!answer.ok || answer.body === null)
-    throw new CliError(`${file.what}: ${file.url} answered ${answer.status}`);
+    throw new CliError(`${file.what}: ${file.url} returned HTTP ${answer.status}`);
   const total = Number(answer.headers.get('content-length') ?? 0);
   const partial = `${path}.part`;
   const digest = await receive(answer.body, partial, file, total, out);
   if (digest !== file.digest) {
     await rm(partial);
     throw new CliError(
-      `${file.what} from ${file.url} has ${file.algorithm} ${digest}, not the pinned ${file.digest}: not used`,
+      `${file.what} from ${file.url} has ${file.algorithm} ${digest}, expected ${file.digest}; discarded`,
     );
   }
   await rename(partial, path);
@@ -70,7 +70,7 @@ async function receive(
     await handle.close();
     out.draw('');
   }
-  out.note(`${file.what}: ${bytes(done)} fetched, ${file.algorithm} as pinned`);
+  out.note(`${file.what}: ${bytes(done)} downloaded, ${file.algorithm} verified`);
   return hash.digest('hex');
 }
 

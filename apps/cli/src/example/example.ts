@@ -59,7 +59,7 @@ export async function runExample(
     api,
     ended.fine_tuned_model,
     data.heldOut,
-    'asking the fine-tuned model',
+    'evaluating the fine-tuned model',
     out,
     signal,
   );
@@ -92,7 +92,14 @@ async function prepare(
   out.note(
     `data: ${basename(data.trainFile)} (${train.id}) and ${basename(data.heldOutFile)} (${heldOut.id}), public domain`,
   );
-  const before = await askAll(api, model.id, data.heldOut, 'asking the base model', out, signal);
+  const before = await askAll(
+    api,
+    model.id,
+    data.heldOut,
+    'evaluating the base model',
+    out,
+    signal,
+  );
   if (signal.aborted) throw new CliError('interrupted', 130);
   const kept: Kept = { base: model.id, trainFile: train.id, heldOutFile: heldOut.id, before };
   await writeFile(keptPath(home), JSON.stringify({ ...kept, data: data.trainFile }));
@@ -139,7 +146,7 @@ interface Outcome {
 function report({ before, after, examples, base, model }: Outcome, out: Output): void {
   const scores = { before: score(before, examples), after: score(after, examples) };
   if (out.json) return out.value({ base, model, scores, before, after });
-  out.line('\nHeld-out mails, which no training saw: the answer before and after');
+  out.line('\nHeld-out mails (not in the training data): answers before and after');
   out.line(`  ${'subject'.padEnd(44)} ${'is'.padEnd(5)} ${'before'.padEnd(26)} after`);
   for (const at of shown(examples)) {
     const example = examples[at] as Example;
@@ -149,9 +156,9 @@ function report({ before, after, examples, base, model }: Outcome, out: Output):
       `  ${short(example.mail.subject, 42).padEnd(44)} ${example.label.padEnd(5)} ${cell(before[at] ?? '').padEnd(26)} ${cell(after[at] ?? '')}`,
     );
   }
-  const percent = (share: number): string => `${(share * 100).toFixed(1)} %`;
+  const percent = (fraction: number): string => `${(fraction * 100).toFixed(1)} %`;
   out.line(
-    `\nHeld-out score (right answers of ${examples.length}): before ${percent(scores.before)}, after ${percent(scores.after)}`,
+    `\nHeld-out score (correct answers out of ${examples.length}): before ${percent(scores.before)}, after ${percent(scores.after)}`,
   );
 }
 
@@ -174,7 +181,7 @@ function nextSteps(
 ): void {
   if (out.json) return out.value({ adapter: folder, dashboard: installation.address, job: job.id });
   const graft = graftFor(home);
-  out.line(`\nAdapter (Hugging Face PEFT reads it): ${folder}`);
+  out.line(`\nAdapter (loads in Hugging Face PEFT): ${folder}`);
   out.line(`Dashboard: ${installation.page()}`);
   out.line(`\nTo try next, in another terminal:
   ${graft} chat ${job.fine_tuned_model} "Subject: You have won a holiday"

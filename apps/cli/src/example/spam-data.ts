@@ -123,7 +123,7 @@ export function choose(all: Iterable<Example & { readonly name: string }>): {
     left[label] -= 1;
   }
   if (left.spam + left.ham > 0)
-    throw new CliError(`the mail corpus lacks ${left.spam} spam and ${left.ham} ham mails`);
+    throw new CliError(`the mail corpus is short of ${left.spam} spam and ${left.ham} ham mails`);
   return parts;
 }
 

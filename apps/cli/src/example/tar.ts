@@ -10,7 +10,7 @@ const BLOCK = 512;
 /**
  * The plain files of a gzipped tar archive (ustar, with pax and GNU long names), for archives that fit in
  * memory. Nothing is written anywhere.
- * @throws Error when the archive is cut off
+ * @throws Error when the archive is truncated
  */
 export function* readTarGz(archive: Buffer): Generator<TarEntry> {
   const tar = gunzipSync(archive);
@@ -20,7 +20,8 @@ export function* readTarGz(archive: Buffer): Generator<TarEntry> {
     if (header[0] === 0) return;
     const size = parseInt(text(header, 124, 12).trim() || '0', 8);
     const data = tar.subarray(at + BLOCK, at + BLOCK + size);
-    if (!Number.isInteger(size) || data.length !== size) throw new Error('the archive is cut off');
+    if (!Number.isInteger(size) || data.length !== size)
+      throw new Error('the archive is truncated');
     at += BLOCK + Math.ceil(size / BLOCK) * BLOCK;
     const type = String.fromCharCode(header[156] ?? 0);
     if (type === 'x')

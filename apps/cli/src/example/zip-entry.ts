@@ -22,7 +22,7 @@ export async function unzipEntry(zip: string, wanted: RegExp, path: string): Pro
   const handle = await open(zip, 'r');
   try {
     const entry = (await entriesOf(handle)).find(({ name }) => wanted.test(name));
-    if (entry === undefined) throw new Error(`${zip} holds no file like ${wanted.source}`);
+    if (entry === undefined) throw new Error(`${zip} has no file matching ${wanted.source}`);
     const local = await read(handle, entry.offset, 30);
     const start = entry.offset + 30 + local.readUInt16LE(26) + local.readUInt16LE(28);
     const packed = handle.createReadStream({
@@ -35,7 +35,9 @@ export async function unzipEntry(zip: string, wanted: RegExp, path: string): Pro
     else if (entry.method === 8)
       await pipeline(packed, createInflateRaw(), createWriteStream(partial));
     else
-      throw new Error(`${entry.name} is packed by method ${entry.method}, which is not supported`);
+      throw new Error(
+        `${entry.name} uses compression method ${entry.method}, which is not supported`,
+      );
     await rename(partial, path);
   } finally {
     await handle.close();
@@ -46,7 +48,7 @@ async function entriesOf(handle: FileHandle): Promise<Entry[]> {
   const { size } = await handle.stat();
   const tail = await read(handle, Math.max(0, size - 65_557), Math.min(size, 65_557));
   const end = tail.lastIndexOf(Buffer.from([0x50, 0x4b, 0x05, 0x06]));
-  if (end < 0 || tail.readUInt32LE(end) !== END) throw new Error('this is not a zip file');
+  if (end < 0 || tail.readUInt32LE(end) !== END) throw new Error('not a zip file');
   const directory = await read(handle, tail.readUInt32LE(end + 16), tail.readUInt32LE(end + 12));
   const entries: Entry[] = [];
   for (let at = 0; at + 46 <= directory.length && directory.readUInt32LE(at) === ENTRY;) {
@@ -65,6 +67,6 @@ async function entriesOf(handle: FileHandle): Promise<Entry[]> {
 async function read(handle: FileHandle, position: number, length: number): Promise<Buffer> {
   const bytes = Buffer.alloc(length);
   const { bytesRead } = await handle.read(bytes, 0, length, position);
-  if (bytesRead !== length) throw new Error('the zip file is cut off');
+  if (bytesRead !== length) throw new Error('the zip file is truncated');
   return bytes;
 }

@@ -69,7 +69,7 @@ export class Installation {
   get api(): Api {
     const credentials = readCredentials(this.settings.home);
     if (credentials === null)
-      throw new CliError(`${join(this.settings.home, 'credentials.json')} is missing or broken`);
+      throw new CliError(`${join(this.settings.home, 'credentials.json')} is missing or invalid`);
     return new Api(credentials);
   }
 
@@ -188,16 +188,16 @@ export class Installation {
     ready: () => Promise<boolean>,
   ): Promise<void> {
     for (const until = Date.now() + limit; Date.now() < until;) {
-      if (signal.aborted) throw new CliError('stopped while starting', 130);
+      if (signal.aborted) throw new CliError('interrupted during startup', 130);
       if (!process.running)
         throw new CliError(
-          `${process.title} ${await process.ended}; the end of ${process.log}:\n${process.reason()}`,
+          `${process.title} ${await process.ended}; last lines of ${process.log}:\n${process.reason()}`,
         );
       if (await ready()) return;
       await sleep(100);
     }
     throw new CliError(
-      `${process.title} was not ready within ${limit / 1000} s; the end of ${process.log}:\n${process.reason()}`,
+      `${process.title} was not ready within ${limit / 1000} s; last lines of ${process.log}:\n${process.reason()}`,
     );
   }
 
@@ -209,7 +209,7 @@ export class Installation {
   ): ServerProcess {
     const path = join(APPS, script);
     if (!existsSync(path))
-      throw new CliError(`${title} is not built (${path} is missing): npm run build`);
+      throw new CliError(`${title} is not built (${path} is missing); run npm run build`);
     const log = join(this.settings.home, 'logs', `${script.split('/')[0]}.log`);
     const process = new ServerProcess(title, path, args, env, log);
     const running = [this.server, this.worker, process].filter(
@@ -237,6 +237,7 @@ export class Installation {
       ...from('grpc-tls-key', 'GRAFT_GRPC_TLS_KEY'),
       ...from('database-url', 'GRAFT_DATABASE_URL'),
       ...from('queue-url', 'GRAFT_QUEUE_URL'),
+      ...from('blobs', 'GRAFT_BLOBS'),
       ...from('slots', 'GRAFT_WORKER_SLOTS'),
       ...from('threads', 'GRAFT_WORKER_THREADS'),
       ...from('log-level', 'GRAFT_LOG_LEVEL'),

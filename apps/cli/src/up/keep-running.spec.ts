@@ -43,7 +43,7 @@ function stage() {
     /** It dies after living for so long, and whatever follows has happened. */
     async dies(afterMs: number): Promise<void> {
       now += afterMs;
-      end('was ended by SIGKILL');
+      end('was killed by SIGKILL');
       await new Promise((resolve) => setImmediate(resolve));
     },
   };
@@ -55,7 +55,7 @@ it('starts it again, each time later, and says why it ended', async () => {
   expect(waits).toEqual([1000, 2000, 4000, 8000, 16_000, 30_000, 30_000]);
   expect(starts()).toBe(8);
   expect(said[0]).toBe(
-    'the API was ended by SIGKILL; starting it again in 1 s (/home/logs/api.log)\n  03:04:05 error: x',
+    'the API was killed by SIGKILL; restarting in 1 s (/home/logs/api.log)\n  03:04:05 error: x',
   );
 });
 
@@ -71,7 +71,7 @@ it('gives up after eight quick ends in a row, with the reason', async () => {
   const { dies, settled, waits } = stage();
   for (let n = 0; n < 8; n++) await dies(100);
   expect(await settled).toBe(
-    'the API was ended by SIGKILL, for the 8th time in a row; its last words, from /home/logs/api.log:\n  03:04:05 error: x',
+    'the API was killed by SIGKILL, for the 8th time in a row; last lines of /home/logs/api.log:\n  03:04:05 error: x',
   );
   expect(waits).toHaveLength(7);
 });

@@ -43,11 +43,11 @@ export async function keepRunning(first: Program, keeping: Keeping): Promise<voi
     const { title, log } = program;
     if (quickEnds === MOST_QUICK_ENDS) {
       throw new CliError(
-        `${title} ${how}, for the ${quickEnds}th time in a row; its last words, from ${log}:\n${program.reason()}`,
+        `${title} ${how}, for the ${quickEnds}th time in a row; last lines of ${log}:\n${program.reason()}`,
       );
     }
     const pause = Math.min(FIRST_WAIT_MS * 2 ** (quickEnds - 1), LONGEST_WAIT_MS);
-    say(`${title} ${how}; starting it again in ${pause / 1000} s (${log})\n${program.reason()}`);
+    say(`${title} ${how}; restarting in ${pause / 1000} s (${log})\n${program.reason()}`);
     await wait(pause);
     if (signal.aborted) return;
     program = start();

@@ -2,6 +2,7 @@ import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { CliError } from '../cli-error.js';
+import { commandOf } from '../process-command.js';
 
 interface Held {
   readonly pid: number;
@@ -24,9 +25,11 @@ export async function lockHome(home: string): Promise<HomeLock> {
   mkdirSync(home, { recursive: true, mode: 0o755 });
   const path = join(home, 'up.json');
   const held = read(path);
-  if (held !== null && commandOf(held.pid)?.includes(' up') === true) {
+  // in a container a restarted process has the id that the one before it had
+  const isEarlier = held?.pid === process.pid;
+  if (held !== null && !isEarlier && commandOf(held.pid)?.includes(' up') === true) {
     throw new CliError(
-      `Graft is already up on ${home} (process ${held.pid}); stop that one, or give this one another home with --home`,
+      `Graft is already running in ${home} (pid ${held.pid}); stop it, or choose another home with --home`,
     );
   }
   if (held !== null) {
@@ -41,7 +44,7 @@ export async function lockHome(home: string): Promise<HomeLock> {
   try {
     write([], 'wx');
   } catch {
-    throw new CliError(`another \`graft up\` is just starting on ${home}`);
+    throw new CliError(`another \`graft up\` is starting in ${home}`);
   }
   return {
     record: (children) => write(children, 'w'),
@@ -55,20 +58,6 @@ function read(path: string): Held | null {
     return Number.isInteger(value.pid) ? value : null;
   } catch {
     return null; // none, or cut off: nobody can be named
-  }
-}
-
-/** A process's command line, arguments joined by spaces; null when there is no such process. */
-function commandOf(pid: number): string | null {
-  try {
-    process.kill(pid, 0);
-  } catch {
-    return null;
-  }
-  try {
-    return readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ');
-  } catch {
-    return process.platform === 'linux' ? null : ' up'; // no /proc: believe the file
   }
 }
 

@@ -54,9 +54,9 @@ describe.each(['port', 'grpc-port'] as const)('choosePort of --%s', (key) => {
     const port = await free();
     expect(await choose(key, { [key]: String(port) })).toEqual([port, []]);
     await expect(choose(key, { [key]: String(await taken()) })).rejects.toThrow(
-      `is taken by another program; give another one with --${key}`,
+      `is already in use; choose another one with --${key}`,
     );
-    await expect(choose(key, { [key]: '70000' })).rejects.toThrow('"70000" is no port number');
+    await expect(choose(key, { [key]: '70000' })).rejects.toThrow('"70000" is not a valid port');
   });
 
   it('takes the one of the last time', async () => {
@@ -71,7 +71,7 @@ describe.each(['port', 'grpc-port'] as const)('choosePort of --%s', (key) => {
     const [chosen, said] = await choose(key);
     expect(chosen).toBe(0);
     expect(said).toEqual([expect.stringContaining(`port ${port}`)]);
-    expect(said[0]).toContain('is taken by another program');
+    expect(said[0]).toContain('is already in use');
     expect(said[0]).toContain(`--${key}`);
   });
 

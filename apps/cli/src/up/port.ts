@@ -13,7 +13,7 @@ interface Port {
 }
 
 const PORTS = {
-  port: { usual: 8080, host: 'host', of: 'REST and the dashboard', before: ({ url }) => url },
+  port: { usual: 8080, host: 'host', of: 'the API and dashboard', before: ({ url }) => url },
   'grpc-port': {
     usual: 8081,
     host: 'grpc-host',
@@ -37,18 +37,16 @@ export async function choosePort(
   if (asked !== undefined) {
     const port = Number(asked);
     if (!Number.isInteger(port) || port < 0 || port > 65_535)
-      throw new CliError(`port "${asked}" is no port number`);
+      throw new CliError(`"${asked}" is not a valid port`);
     if (!(await isFree(port, host)))
-      throw new CliError(
-        `port ${port} is taken by another program; give another one with --${key}`,
-      );
+      throw new CliError(`port ${port} is already in use; choose another one with --${key}`);
     return port;
   }
   const kept = readCredentials(settings.home);
   const port = portOf(kept && before(kept)) ?? usual;
   if (await isFree(port, host)) return port;
   say(
-    `port ${port} for ${of} is taken by another program: taking a free one, and the same the next time (--${key} chooses)`,
+    `port ${port} for ${of} is already in use; using a free one from now on (set it with --${key})`,
   );
   return 0;
 }

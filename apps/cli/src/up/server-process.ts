@@ -32,9 +32,9 @@ export class ServerProcess {
     closeSync(file);
     this.pid = child.pid ?? 0;
     this.ended = new Promise((resolve) => {
-      child.once('error', (error) => resolve(`could not be started: ${error.message}`));
+      child.once('error', (error) => resolve(`failed to start: ${error.message}`));
       child.once('exit', (code, signal) =>
-        resolve(signal === null ? `ended with code ${code}` : `was ended by ${signal}`),
+        resolve(signal === null ? `exited with code ${code}` : `was killed by ${signal}`),
       );
     });
     void this.ended.then(() => (this.over = true));
@@ -64,7 +64,7 @@ export class ServerProcess {
   /** The warnings and errors at the end of its log, for a person. */
   reason(): string {
     const lines = problemsIn(this.written(), 12);
-    return (lines.length === 0 ? ['(it says of no warning and no error)'] : lines)
+    return (lines.length === 0 ? ['(no warnings or errors in the log)'] : lines)
       .map((line) => `  ${line}`)
       .join('\n');
   }

@@ -1,52 +1,29 @@
-import type { ModelObject } from '@graft/contracts';
-import { useEffect, useRef, useState, type FormEvent } from 'react';
-import { api, request } from '../api.js';
+import type { ModelObject, ModelUse } from '@graft/contracts';
+import { useState, type ReactNode } from 'react';
+import { api } from '../api.js';
+import { ClassifyBox, EmbedBox } from '../components/ask-box.js';
+import { Conversation } from '../components/conversation.js';
+import { Failure } from '../components/failure.js';
+import { Loading } from '../components/loading.js';
 import { useLoaded } from '../loading.js';
-import { Loading } from '../parts/loading.js';
-import { Failure } from '../parts/failure.js';
-import { readEvents } from '../sse.js';
-import { modelTitle } from '../wording.js';
 
-interface Turn {
-  readonly role: 'user' | 'assistant';
-  readonly content: string;
-  /** Why there is no (whole) answer. */
-  readonly problem?: string;
-}
+const TITLE: Readonly<Record<ModelUse, string>> = {
+  chat: 'Chat',
+  embed: 'Embeddings',
+  classify: 'Labels',
+};
 
-interface Chunk {
-  readonly choices?: readonly { readonly delta?: { readonly content?: string } }[];
-  readonly error?: { readonly message: string };
-}
+const BOX: Readonly<Record<ModelUse, (props: { models: readonly string[] }) => ReactNode>> = {
+  chat: Conversation,
+  embed: EmbedBox,
+  classify: ClassifyBox,
+};
 
-/** Streams one answer of a model; `onText` gets the text so far. */
-async function answer(
-  model: string,
-  turns: readonly Turn[],
-  onText: (text: string) => void,
-  signal: AbortSignal,
-): Promise<void> {
-  const messages = turns
-    .filter((turn) => turn.content !== '')
-    .map(({ role, content }) => ({ role, content }));
-  const body = JSON.stringify({ model, messages, stream: true, temperature: 0, max_tokens: 256 });
-  const response = await request('/chat/completions', {
-    method: 'POST',
-    body,
-    signal,
-    headers: { 'content-type': 'application/json' },
-  });
-  let text = '';
-  await readEvents(response, ({ data }) => {
-    if (data === '[DONE]') return;
-    const chunk = JSON.parse(data) as Chunk;
-    if (chunk.error) throw new Error(chunk.error.message);
-    text += chunk.choices?.[0]?.delta?.content ?? '';
-    onText(text);
-  });
-}
+/** What a model is used for; of a model that some older API lists, chats. */
+const usesOf = (model: ModelObject | undefined): readonly ModelUse[] =>
+  model?.graft?.uses.length ? model.graft.uses : ['chat'];
 
-/** A finished model beside its base: the same words go to both. */
+/** A finished model beside its base: the same words go to both, in a box that fits what the model was trained for. */
 export function ChatPage({ model }: { model: string | null }) {
   const models = useLoaded(async () =>
     (await api.models()).data.filter((m) => (m.graft?.status ?? 'ready') === 'ready'),
@@ -55,16 +32,22 @@ export function ChatPage({ model }: { model: string | null }) {
   const named = useLoaded(async () => (model ? await api.model(model) : null));
   const [chosen, setChosen] = useState(model ?? '');
   const [beside, setBeside] = useState(true);
+  const [wanted, setWanted] = useState<ModelUse | null>(null);
   const list: readonly ModelObject[] = models.value ?? [];
   const current = chosen || (list.find((m) => m.graft?.kind !== 'base') ?? list[0])?.id;
   const known = named.value ? [...list, named.value] : list;
-  const base = known.find((m) => m.id === current)?.graft?.base ?? null;
+  const shown = known.find((m) => m.id === current);
+  const uses = usesOf(shown);
+  const use = wanted !== null && uses.includes(wanted) ? wanted : (uses[0] ?? 'chat');
+  const itsBase = known.find((m) => m.id === shown?.graft?.base);
+  const base = itsBase && usesOf(itsBase).includes(use) ? itsBase.id : null;
   const ready = models.value !== null && (!model || named.value !== null || named.error !== null);
   const names = list.map((m) => m.id);
   const sides = ready && current ? [current, ...(beside && base ? [base] : [])] : [];
+  const Box = BOX[use];
   return (
     <main>
-      <h1>Chat</h1>
+      <h1>{TITLE[use]}</h1>
       <Failure error={models.error ?? named.error} />
       {!ready && <Loading error={models.error} />}
       <div className="bar">
@@ -74,6 +57,19 @@ export function ChatPage({ model }: { model: string | null }) {
             <option key={name}>{name}</option>
           ))}
         </select>
+        {uses.length > 1 && (
+          <select
+            aria-label="What the model is asked for"
+            value={use}
+            onChange={(e) => setWanted(e.target.value as ModelUse)}
+          >
+            {uses.map((one) => (
+              <option key={one} value={one}>
+                {TITLE[one]}
+              </option>
+            ))}
+          </select>
+        )}
         {base && (
           <label>
             <input type="checkbox" checked={beside} onChange={(e) => setBeside(e.target.checked)} />{' '}
@@ -82,102 +78,10 @@ export function ChatPage({ model }: { model: string | null }) {
         )}
       </div>
       {sides.length > 0 ? (
-        <Conversation key={sides.join()} models={sides} />
+        <Box key={[use, ...sides].join()} models={sides} />
       ) : (
-        ready && <p className="faint">No model is ready yet: import a base under Models.</p>
+        ready && <p className="faint">No models are ready yet; import a base under Models.</p>
       )}
     </main>
   );
-}
-
-function Conversation({ models }: { models: readonly string[] }) {
-  const [turns, setTurns] = useState<readonly Turn[][]>(models.map(() => []));
-  const [text, setText] = useState('');
-  const [busy, setBusy] = useState(false);
-  const stop = useRef<AbortController | null>(null);
-  useEffect(() => () => stop.current?.abort(), []);
-
-  const send = async (event: FormEvent) => {
-    event.preventDefault();
-    const asked = turns.map((side): Turn[] => [...side, { role: 'user', content: text }]);
-    setTurns(asked.map((side) => [...side, { role: 'assistant', content: '' }]));
-    setText('');
-    setBusy(true);
-    stop.current = new AbortController();
-    const { signal } = stop.current;
-    const last = (i: number, change: (turn: Turn) => Turn) =>
-      setTurns((now) =>
-        now.map((side, j) => (j === i ? side.with(-1, change(side.at(-1)!)) : side)),
-      );
-    const ask = (model: string, i: number) =>
-      answer(
-        model,
-        asked[i] ?? [],
-        (content) => last(i, (turn) => ({ ...turn, content })),
-        signal,
-      ).catch((error: Error) =>
-        last(i, (turn) => ({ ...turn, problem: signal.aborted ? 'stopped' : error.message })),
-      );
-    await Promise.all(models.map(ask));
-    setBusy(false);
-  };
-  const clear = () => {
-    stop.current?.abort();
-    setTurns(models.map(() => []));
-  };
-
-  return (
-    <>
-      <div className="sides">
-        {models.map((name, i) => (
-          <section key={name} className="card" aria-label={name}>
-            <h2 className="break">{modelTitle(name)}</h2>
-            {modelTitle(name) !== name && <p className="faint break">{name}</p>}
-            {/* Read aloud when it is whole, not word by word. */}
-            <div role="log" aria-label={`Answers of ${modelTitle(name)}`} aria-busy={busy}>
-              <Answers turns={turns[i] ?? []} busy={busy} />
-            </div>
-          </section>
-        ))}
-      </div>
-      <form className="bar" onSubmit={(e) => void send(e)}>
-        <input
-          className="wide"
-          aria-label="Message"
-          required
-          autoFocus
-          value={text}
-          onChange={(e) => setText(e.target.value)}
-          placeholder={models.length > 1 ? 'Say something: both models get it' : 'Say something'}
-        />
-        {busy ? (
-          <button type="button" onClick={() => stop.current?.abort()}>
-            Stop
-          </button>
-        ) : (
-          <button className="main">Send</button>
-        )}
-        <button type="button" disabled={busy} onClick={clear}>
-          Clear
-        </button>
-      </form>
-    </>
-  );
-}
-
-function Answers({ turns, busy }: { turns: readonly Turn[]; busy: boolean }) {
-  if (turns.length === 0) return <p className="faint">Nothing said yet.</p>;
-  return turns.map((turn, n) => {
-    const waiting = busy && n === turns.length - 1 && !turn.problem;
-    return (
-      <p key={n} className={`turn ${turn.role}`}>
-        <b>{turn.role === 'user' ? 'You' : 'Model'}</b> {turn.content}
-        {waiting && '…'}
-        {turn.role === 'assistant' && !turn.content && !waiting && !turn.problem && (
-          <span className="faint">(an empty answer)</span>
-        )}
-        {turn.problem && <span className="bad"> {turn.problem}</span>}
-      </p>
-    );
-  });
 }

@@ -6,6 +6,10 @@ import { lossOf } from './file.js';
 it('does not call the first page of jobs all of them', () => {
   const file = { filename: 'a.jsonl' } as FileObject;
   const data = Array.from({ length: 50 }, () => ({}) as JobObject);
-  expect(lossOf(file, { data, has_more: false })).toContain('of the 50 jobs that used it stay');
-  expect(lossOf(file, { data, has_more: true })).toContain('of the 50 or more jobs that used it');
+  expect(lossOf(file, [], { data, has_more: false })).toContain(
+    'of the 50 jobs that used it are kept',
+  );
+  expect(lossOf(file, [], { data, has_more: true })).toContain(
+    'of the 50 or more jobs that used it',
+  );
 });

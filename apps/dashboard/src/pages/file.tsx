@@ -1,18 +1,27 @@
-import type { FileObject, FileRecordObject, FileReport, JobObject, Page } from '@graft/contracts';
-import { useEffect, useState } from 'react';
+import type {
+  FileObject,
+  FileRecordObject,
+  FileReport,
+  JobObject,
+  Page,
+  RecordFormatDescription,
+} from '@graft/contracts';
+import { useContext, useEffect, useState } from 'react';
 import { api, download } from '../api.js';
 import { useLoaded } from '../loading.js';
 import { go, linkTo } from '../navigation.js';
 import { useMay } from '../own-key.js';
-import { CopyButton } from '../parts/copy-button.js';
-import { Failure } from '../parts/failure.js';
-import { Figure } from '../parts/figure.js';
-import { examplesIn, kindsIn, problemsOf, Sentences, sourceOf } from '../parts/file-report.js';
-import { Lines } from '../parts/lines.js';
-import { Loading } from '../parts/loading.js';
-import { TrainingRecord } from '../parts/record.js';
-import { StatePill } from '../parts/state-pill.js';
-import { ago, bytes, count, moment } from '../wording.js';
+import { RecordFormats } from '../record-formats.js';
+import { CopyButton } from '../components/copy-button.js';
+import { Failure } from '../components/failure.js';
+import { Figure } from '../components/figure.js';
+import { examplesIn, kindsIn, problemsOf, Sentences, sourceOf } from '../components/file-report.js';
+import { Lines } from '../components/lines.js';
+import { Loading } from '../components/loading.js';
+import { TrainingRecord } from '../components/record.js';
+import { StatePill } from '../components/state-pill.js';
+import { ago, bytes, count, moment } from '../format.js';
+import { jobName } from '../job-words.js';
 
 const PAGE = 20;
 
@@ -24,7 +33,9 @@ const NO_JOBS: Users = { data: [], has_more: false };
 export function FilePage({ id, after }: { id: string; after: number }) {
   const file = useLoaded(() => api.file(id));
   const mayJobs = useMay()('jobs:read');
-  const jobs = useLoaded(async () => (mayJobs ? await api.jobs(id) : NO_JOBS));
+  const jobs = useLoaded(async () =>
+    mayJobs ? await api.jobs(new URLSearchParams({ search: id, archived: 'any' })) : NO_JOBS,
+  );
   const [error, setError] = useState<Error | null>(null);
   const { value } = file;
   useEffect(() => {
@@ -65,8 +76,10 @@ interface HeadProps {
 function Head({ file, users, onError }: HeadProps) {
   const usable = file.status !== 'error';
   const may = useMay();
+  const formats = useContext(RecordFormats);
   const remove = () => {
-    if (confirm(lossOf(file, users))) api.deleteFile(file.id).then(() => go('/files'), onError);
+    if (confirm(lossOf(file, formats, users)))
+      api.deleteFile(file.id).then(() => go('/files'), onError);
   };
   return (
     <>
@@ -92,29 +105,34 @@ function Head({ file, users, onError }: HeadProps) {
       </div>
       <p className="facts faint">
         <span className="break">
-          <code>{file.id}</code> <CopyButton text={file.id} label="Copy the id" />
+          <code>{file.id}</code> <CopyButton text={file.id} label="Copy ID" />
         </span>
         <span>{bytes(file.bytes)}</span>
         <span title={moment(file.created_at)}>added {ago(file.created_at)}</span>
-        {file.expires_at && <span>kept until {moment(file.expires_at)}</span>}
+        {file.expires_at && <span>expires {moment(file.expires_at)}</span>}
       </p>
     </>
   );
 }
 
 /** What deleting takes away, in words. */
-export function lossOf(file: FileObject, { data, has_more: more }: Users = NO_JOBS): string {
+export function lossOf(
+  file: FileObject,
+  formats: readonly RecordFormatDescription[],
+  { data, has_more: more }: Users = NO_JOBS,
+): string {
   const { graft: report } = file;
-  const what = report && report.records > 0 ? ` with its ${examplesIn(report)}` : '';
+  const what = report && report.records > 0 ? ` with its ${examplesIn(report, formats)}` : '';
   const jobs = `${data.length}${more ? ' or more' : ''} job${data.length === 1 ? '' : 's'}`;
-  const kept = data.length > 0 ? ` Models and figures of the ${jobs} that used it stay.` : '';
-  return `Delete ${file.filename}${what}? It is gone for good.${kept}`;
+  const kept = data.length > 0 ? ` Models and metrics of the ${jobs} that used it are kept.` : '';
+  return `Delete ${file.filename}${what}? This cannot be undone.${kept}`;
 }
 
 function Report({ id, report }: { id: string; report: FileReport }) {
   const { duplicates, duplicate_lines: repeated, longest_line: longest } = report;
-  const kinds = kindsIn(report);
+  const kinds = kindsIn(report, useContext(RecordFormats));
   const source = sourceOf(report);
+  const fitting = report.tasks?.filter(({ fits }) => fits).map(({ task }) => task);
   return (
     <section aria-label="Report">
       <dl className="strip">
@@ -127,6 +145,12 @@ function Report({ id, report }: { id: string; report: FileReport }) {
           <Figure name={`longest, line ${count(longest.line)}`} value={bytes(longest.bytes)} />
         )}
         {source && <Figure name="read from" value={source} />}
+        {fitting && (
+          <Figure
+            name={fitting.length > 1 ? 'tasks it fits' : 'task it fits'}
+            value={fitting.join(', ') || 'none'}
+          />
+        )}
       </dl>
       {report.warnings.length > 0 && (
         <div className="notice warn">
@@ -145,8 +169,7 @@ function UsedBy({ data: jobs, has_more: more }: Users) {
       <ul className="users">
         {jobs.slice(0, 8).map((job) => (
           <li key={job.id}>
-            <a {...linkTo(`/jobs/${job.id}`)}>{job.user_provided_suffix ?? job.id}</a>{' '}
-            <StatePill status={job.status} />
+            <a {...linkTo(`/jobs/${job.id}`)}>{jobName(job)}</a> <StatePill status={job.status} />
           </li>
         ))}
         {jobs.length > 8 && (
@@ -176,7 +199,7 @@ function Examples({ id, after, total }: ExamplesProps) {
       <div className="bar">
         <h2 className="grow">Examples</h2>
         <span className="legend">
-          <i aria-hidden="true" /> what a model learns to write
+          <i aria-hidden="true" /> trained on
         </span>
       </div>
       <Failure error={page.error} />
@@ -192,14 +215,14 @@ function Examples({ id, after, total }: ExamplesProps) {
       {(after > 0 || page.value?.has_more) && (
         <nav className="bar pages" aria-label="Pages of examples">
           <button disabled={after === 0} onClick={() => to(Math.max(0, after - PAGE))}>
-            ← Earlier
+            ← Previous
           </button>
           <span className="faint numbers">
             {items.length > 0 && `lines ${count(items[0]?.line ?? 0)}–${count(last)}`}
             {total !== null && ` of ${count(total)} examples`}
           </span>
           <button disabled={!page.value?.has_more} onClick={() => to(last)}>
-            Later →
+            Next →
           </button>
         </nav>
       )}

@@ -1,16 +1,17 @@
 import type { FileObject } from '@graft/contracts';
-import { useRef, type DragEvent } from 'react';
+import { useContext, useRef, type DragEvent } from 'react';
 import { api, download } from '../api.js';
 import { ACCEPTED, useUploads } from '../uploads.js';
 import { useLoaded } from '../loading.js';
 import { go, linkTo } from '../navigation.js';
 import { useMay } from '../own-key.js';
-import { ColumnPick } from '../parts/column-pick.js';
-import { Failure } from '../parts/failure.js';
-import { examplesIn, FileReport, problemsOf } from '../parts/file-report.js';
-import { Loading } from '../parts/loading.js';
-import { Row, Table } from '../parts/table.js';
-import { ago, bytes, moment } from '../wording.js';
+import { namesOf, RecordFormats } from '../record-formats.js';
+import { ColumnPick } from '../components/column-pick.js';
+import { Failure } from '../components/failure.js';
+import { examplesIn, FileReport, problemsOf } from '../components/file-report.js';
+import { Loading } from '../components/loading.js';
+import { Row, Table } from '../components/table.js';
+import { ago, bytes, moment } from '../format.js';
 import { lossOf } from './file.js';
 
 const PURPOSES = [
@@ -25,6 +26,7 @@ export function FilesPage({ purpose }: { purpose: string }) {
   const { error, setError, busy, fresh, tables, upload, leave, pick } = uploads;
   const picker = useRef<HTMLInputElement>(null);
   const mayWrite = useMay()('files:write');
+  const formats = useContext(RecordFormats);
 
   const drop = (event: DragEvent) => {
     event.preventDefault();
@@ -52,8 +54,7 @@ export function FilesPage({ purpose }: { purpose: string }) {
             {busy ? `Uploading ${busy}…` : 'Upload data'}
           </button>
           <span className="faint">
-            or drop files here: JSON Lines, JSON, CSV or Parquet with chats, prompts and
-            completions, or texts.
+            or drop files here: JSON Lines, JSON, CSV, Parquet or Arrow with {namesOf(formats)}.
           </span>
         </div>
       )}
@@ -73,7 +74,7 @@ export function FilesPage({ purpose }: { purpose: string }) {
       ))}
       <PurposePick purpose={purpose} />
       {files.value?.length === 0 && purpose === 'fine-tune-results' && (
-        <p className="faint">No job has finished yet.</p>
+        <p className="faint">No finished jobs yet.</p>
       )}
       {files.value?.length === 0 && purpose !== 'fine-tune-results' ? (
         <NoFile />
@@ -94,8 +95,8 @@ export function FilesPage({ purpose }: { purpose: string }) {
 function NoFile() {
   return (
     <div className="card">
-      <h2>No file yet</h2>
-      <p>Training data is a text file with one example a line, such as:</p>
+      <h2>No files yet</h2>
+      <p>Training data is a text file with one example per line, such as:</p>
       <pre>
         {
           '{"messages": [{"role": "user", "content": "2 + 2?"}, {"role": "assistant", "content": "4"}]}'
@@ -127,6 +128,7 @@ interface TableProps {
 }
 
 function FileTable({ files, onError, reload }: TableProps) {
+  const formats = useContext(RecordFormats);
   const mayWrite = useMay()('files:write');
   return (
     <Table columns={['Name', 'Holds', 'Size', 'State', 'Added', '']}>
@@ -138,7 +140,7 @@ function FileTable({ files, onError, reload }: TableProps) {
               <code>{file.id}</code>
             </div>
           </td>
-          <td>{file.graft ? examplesIn(file.graft) : file.purpose}</td>
+          <td>{file.graft ? examplesIn(file.graft, formats) : file.purpose}</td>
           <td className="numbers">{bytes(file.bytes)}</td>
           <td>
             <State file={file} />
@@ -153,7 +155,7 @@ function FileTable({ files, onError, reload }: TableProps) {
             {mayWrite && (
               <button
                 onClick={() =>
-                  confirm(lossOf(file)) && api.deleteFile(file.id).then(reload, onError)
+                  confirm(lossOf(file, formats)) && api.deleteFile(file.id).then(reload, onError)
                 }
               >
                 Delete
@@ -198,7 +200,7 @@ function Unusable({ files, onError, reload }: TableProps) {
   if (bad.length === 0 || !mayWrite) return null;
   const many = bad.length === 1 ? 'One file' : `${bad.length} files`;
   const remove = async () => {
-    if (!confirm(`Delete ${many.toLowerCase()} that cannot be used? They are gone for good.`))
+    if (!confirm(`Delete ${many.toLowerCase()} that cannot be used? This cannot be undone.`))
       return;
     for (const { id } of bad) await api.deleteFile(id).catch(onError);
     reload();

@@ -37,13 +37,13 @@ describe('an answer about a running job', () => {
 
   it('says how its worker is, and leaves the rest to the stream', () => {
     const answer = running({
-      phase: 'Its worker has been silent for 11 s',
+      phase: 'No heartbeat from its worker for 11 s',
       progress: { step: 8 },
       worker_silent_seconds: 11,
       training_seconds: 5,
     });
     expect(withPulse(shown, answer).graft).toEqual({
-      phase: 'Its worker has been silent for 11 s',
+      phase: 'No heartbeat from its worker for 11 s',
       progress: { step: 9 },
       worker_silent_seconds: 11,
       training_seconds: 5,

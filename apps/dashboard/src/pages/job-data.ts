@@ -1,10 +1,18 @@
-import type { CheckpointObject, JobEventObject, JobObject, MetricsObject } from '@graft/contracts';
+import type {
+  CheckpointObject,
+  EventKind,
+  JobEventObject,
+  JobObject,
+  Measured,
+  MetricsObject,
+} from '@graft/contracts';
 import { lossText } from '@graft/contracts/loss-text';
-import { TERMINAL_STATUSES } from '@graft/contracts/openai';
+import { TERMINAL_STATUSES } from '@graft/contracts/job-status';
+import type { ServerEvent } from '@graft/contracts/sse';
 import { useCallback, useEffect, useState } from 'react';
 import { api, NoAnswer } from '../api.js';
 import { onBack } from '../contact.js';
-import { follow, type ServerEvent } from '../sse.js';
+import { follow } from '../sse.js';
 import { isVisible } from '../visibility.js';
 
 /** Everything the job page shows. */
@@ -16,16 +24,11 @@ export interface JobData {
   readonly checkpoints: readonly CheckpointObject[];
 }
 
-export interface MetricPoint {
-  readonly step: number;
-  readonly [series: string]: number | null;
-}
-
 /** The number in an event's id: the history of a job in one order. */
 export const eventNumber = (id: string): number => Number(/-(\d+)$/.exec(id)?.[1] ?? 0);
 
 /** Adds a live point; a step seen before (replayed by a later attempt) is replaced. */
-export function withPoint(metrics: MetricsObject, point: MetricPoint): MetricsObject {
+export function withPoint(metrics: MetricsObject, point: Measured): MetricsObject {
   const cut = metrics.steps.findLastIndex((step) => step < point.step) + 1;
   const names = new Set([...Object.keys(metrics.series), ...Object.keys(point)]);
   names.delete('step');
@@ -51,31 +54,33 @@ export function withLine(
 }
 
 /** The stream sends a step as numbers only; the log shows it as the history would. */
-function stepLine(job: JobObject, point: MetricPoint, number: string): JobEventObject {
-  const loss = point['loss'];
+function stepLine(job: JobObject, point: Measured, number: string): JobEventObject {
   return {
     object: 'fine_tuning.job.event',
     id: `ftevent-${job.id.replace(/^ftjob-/, '')}-${number}`,
     created_at: Math.floor(Date.now() / 1000),
     level: 'info',
     type: 'metrics',
-    message: `Step ${point.step}/${job.graft.progress.total_steps ?? '?'}: training loss=${lossText(loss ?? NaN)}`,
+    message: `Step ${point.step}/${job.graft.progress.total_steps ?? '?'}: training loss=${lossText(point.loss ?? NaN)}`,
     data: null,
+    graft: { kind: 'step' },
   };
 }
 
 /**
  * The history so far, and the number it is complete up to: the events are asked for first, so whatever
- * is answered later knows at least as much, and the stream goes on from there.
+ * is answered later knows at least as much, and the stream goes on from there. A job that is over has no
+ * stream, and may have ended meanwhile: its events are asked for again.
  */
 async function load(id: string): Promise<{ data: JobData; upTo: number }> {
-  const events = await api.events(id);
+  const first = await api.events(id);
   const [job, logs, metrics, checkpoints] = await Promise.all([
     api.job(id),
     api.logs(id),
     api.metrics(id),
     api.checkpoints(id),
   ]);
+  const events = TERMINAL_STATUSES.includes(job.status) ? await api.events(id) : first;
   const log = [...events.data, ...logs.data].sort((a, b) => eventNumber(b.id) - eventNumber(a.id));
   return {
     data: { job, metrics, log, checkpoints: checkpoints.data },
@@ -88,7 +93,7 @@ function withEvent(now: JobData, { id, kind, data }: ServerEvent): JobData {
   if (kind === 'job') return { ...now, job: value as JobObject };
   if (kind === 'event') return { ...now, log: withLine(now.log, value as JobEventObject) };
   if (kind !== 'metrics') return now;
-  const point = value as MetricPoint;
+  const point = value as Measured;
   return {
     ...now,
     metrics: withPoint(now.metrics, point),
@@ -99,9 +104,11 @@ function withEvent(now: JobData, { id, kind, data }: ServerEvent): JobData {
 const ended = (event: ServerEvent): boolean =>
   event.kind === 'job' && TERMINAL_STATUSES.includes((JSON.parse(event.data) as JobObject).status);
 
-/** Messages after which saved checkpoints, validation losses or marks differ; steps are not among them. */
+/** Events after which saved checkpoints, validation losses or marks differ. */
+const RECORDED: ReadonlySet<EventKind | null> = new Set(['evaluation', 'checkpoint', 'attempt']);
+
 const changesRecords = ({ kind, data }: ServerEvent): boolean =>
-  kind === 'event' && /checkpoint|validation loss|resumed/i.test(data);
+  kind === 'event' && RECORDED.has((JSON.parse(data) as JobEventObject).graft.kind);
 
 export interface LiveJob {
   readonly data: JobData | null;
@@ -112,14 +119,29 @@ export interface LiveJob {
 
 /** A hidden tab has no stream; it asks this often, for its title. */
 const HIDDEN_POLL_MS = 15_000;
-/** Silence is no event: of a running job it is asked for this often. */
+/** Neither silence nor a place in the queue is an event: of a job that runs or waits it is asked for this often. */
 const PULSE_MS = 3000;
 
-/** What changes of a running job without any event, as it is in a newer answer. */
+/** Of `graft`, what changes without any event. */
+const PULSE = [
+  'phase',
+  'training_seconds',
+  'worker_silent_seconds',
+  'process',
+  'shares_with',
+  'alone',
+  'waited_seconds',
+  'queue_position',
+  'queue_length',
+  'estimated_start',
+  'estimated_start_range',
+] as const;
+
+/** A job with what changes without any event as it is in a newer answer. */
 export const withPulse = (job: JobObject, { status, graft }: JobObject): JobObject => {
   if (job.status !== status) return job; // the stream tells of that in its own order
-  const { phase, training_seconds, worker_silent_seconds } = graft;
-  return { ...job, graft: { ...job.graft, phase, training_seconds, worker_silent_seconds } };
+  const newer = Object.fromEntries(PULSE.map((name) => [name, graft[name]]));
+  return { ...job, graft: { ...job.graft, ...newer } };
 };
 
 /** A job as it is and as it goes on, until it ends: then everything is asked for once more and the stream is let go. */
@@ -190,14 +212,14 @@ export function useJob(id: string): LiveJob {
     const timer = setInterval(ask, HIDDEN_POLL_MS);
     return () => clearInterval(timer);
   }, [id, over, setJob]);
-  const running = data?.job.status === 'running';
+  const pulses = data?.job.status === 'running' || data?.job.status === 'queued';
   useEffect(() => {
-    if (!running) return;
+    if (!pulses) return;
     const heard = (answer: JobObject) =>
       setData((now) => now && { ...now, job: withPulse(now.job, answer) });
     const ask = () => void (isVisible() && api.job(id).then(heard, () => undefined));
     const timer = setInterval(ask, PULSE_MS);
     return () => clearInterval(timer);
-  }, [id, running]);
+  }, [id, pulses]);
   return { data, error, connected, setJob };
 }

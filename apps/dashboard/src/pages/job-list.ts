@@ -1,11 +1,11 @@
 import type { JobObject, Page } from '@graft/contracts';
-import { useEffect, useRef, useState } from 'react';
+import { useCallback, useEffect, useRef, useState } from 'react';
 import { api } from '../api.js';
 import { useLoaded } from '../loading.js';
 import { follow } from '../sse.js';
 import { isVisible } from '../visibility.js';
-import { methodName } from '../wording.js';
 import { withPulse } from './job-data.js';
+import { apiQuery, fits, hasWords, type JobQuery } from './job-query.js';
 
 /** A search is sent once the typing has paused. */
 const SEARCH_PAUSE_MS = 200;
@@ -31,72 +31,82 @@ export function withJob(
   return jobs.toSpliced(at, 0, changed);
 }
 
-/** What the server looks through, but for the file's name: for jobs that arrive on the stream. */
-const searchText = (job: JobObject): string =>
-  [
-    job.id,
-    job.status,
-    job.model,
-    job.fine_tuned_model,
-    job.user_provided_suffix,
-    methodName(job.peft),
-    job.graft.pool,
-    job.error?.message,
-    ...Object.values(job.metadata ?? {}),
-  ]
-    .join(' ')
-    .toLowerCase();
+/**
+ * A list with a job as it is now. One that is not in it comes in where the newest come first; in another order its
+ * place is the server's to say, when the list is asked for again.
+ */
+export function changedList(
+  jobs: readonly JobObject[],
+  changed: JobObject,
+  query: JobQuery,
+  hasMore: boolean,
+): readonly JobObject[] {
+  const known = jobs.some(({ id }) => id === changed.id);
+  if (!fits(changed, query)) return known ? jobs.filter(({ id }) => id !== changed.id) : jobs;
+  const isByTime = query.sort === 'created_at' && !query.ascending;
+  return known || (isByTime && hasWords(changed, query.search))
+    ? withJob(jobs, changed, hasMore)
+    : jobs;
+}
 
-interface JobList {
+export interface JobList {
   readonly list: readonly JobObject[];
   readonly loading: boolean;
   readonly empty: boolean;
   readonly error: Error | null;
   readonly connected: boolean;
   /** Fetches the next page; null when all are here. */
-  readonly older: (() => void) | null;
+  readonly more: (() => void) | null;
+  /** Takes in what a change answered with. */
+  readonly changed: (job: JobObject) => void;
 }
-
-const matches = (job: JobObject, search: string): boolean =>
-  search
-    .toLowerCase()
-    .split(/\s+/)
-    .every((word) => searchText(job).includes(word));
 
 const pulsed = (job: JobObject, answers: readonly JobObject[]): JobObject => {
   const answer = answers.find(({ id }) => id === job.id);
   return answer ? withPulse(job, answer) : job;
 };
 
-/** The newest jobs that a search finds, kept current by the project's stream. */
-export function useJobList(search: string): JobList {
-  const first = useLoaded(() => api.jobs(search));
+const NONE: readonly JobObject[] = [];
+
+/** The jobs that a query finds, page by page, kept current by the project's stream. */
+export function useJobList(query: JobQuery): JobList {
+  const key = apiQuery(query).toString();
+  const first = useLoaded(() => api.jobs(apiQuery(query)));
   const [connected, setConnected] = useState(true);
   const [problem, setProblem] = useState<Error | null>(null);
   const { set, reload } = first;
-  const current = useRef(search);
+  const latest = useRef(query);
+  latest.current = query;
+  /** What is asked for. */
+  const current = useRef({ key, query });
+  /** The last job of the list whose next page is being fetched. */
+  const fetching = useRef<string | null>(null);
   useEffect(() => {
-    if (current.current === search) return;
-    current.current = search;
-    const timer = setTimeout(reload, SEARCH_PAUSE_MS);
+    if (current.current.key === key) return;
+    const typed = current.current.query.search !== latest.current.search;
+    current.current = { key, query: latest.current };
+    fetching.current = null;
+    const timer = setTimeout(reload, typed ? SEARCH_PAUSE_MS : 0);
     return () => clearTimeout(timer);
-  }, [search, reload]);
+  }, [key, reload]);
+  const changed = useCallback(
+    (job: JobObject) =>
+      set((now) => ({
+        ...now,
+        data: changedList(now.data, job, current.current.query, now.has_more),
+      })),
+    [set],
+  );
   useEffect(() => {
     const stop = new AbortController();
     const event = ({ kind, data }: { kind: string; data: string }) => {
-      if (kind !== 'job') return;
-      const job = JSON.parse(data) as JobObject;
-      set((now) =>
-        now.data.some(({ id }) => id === job.id) || matches(job, current.current)
-          ? { ...now, data: withJob(now.data, job, now.has_more) }
-          : now,
-      );
+      if (kind === 'job') changed(JSON.parse(data) as JobObject);
     };
     follow('/stream', { event, connected: setConnected }, stop.signal).catch(setProblem);
     return () => stop.abort();
-  }, [set]);
+  }, [changed]);
 
-  const list = first.value?.data ?? [];
+  const list = first.value?.data ?? NONE;
   const running = list.some(({ status }) => status === 'running');
   useEffect(() => {
     if (!running) return;
@@ -106,23 +116,31 @@ export function useJobList(search: string): JobList {
     const timer = setInterval(ask, PULSE_MS);
     return () => clearInterval(timer);
   }, [running, set]);
-  const older = () => {
-    const add = (page: Page<JobObject>) =>
-      set((now) => ({
-        ...page,
-        data: [
-          ...now.data,
-          ...page.data.filter((job) => now.data.every((known) => known.id !== job.id)),
-        ],
-      }));
-    api.jobs(search, list.at(-1)?.id).then(add, setProblem);
-  };
+  const last = list.at(-1)?.id;
+  const more = useCallback(() => {
+    const asked = current.current;
+    if (last === undefined || fetching.current === last) return;
+    fetching.current = last;
+    const add = (page: Page<JobObject>) => {
+      if (current.current !== asked) return;
+      set((now) => {
+        const known = new Set(now.data.map(({ id }) => id));
+        return { ...page, data: [...now.data, ...page.data.filter(({ id }) => !known.has(id))] };
+      });
+    };
+    const failed = (error: Error) => {
+      fetching.current = null;
+      setProblem(error);
+    };
+    api.jobs(apiQuery(asked.query), last).then(add, failed);
+  }, [last, set]);
   return {
     list,
     connected,
     error: first.error ?? problem,
     loading: first.value === null,
     empty: first.value?.data.length === 0,
-    older: first.value?.has_more ? older : null,
+    more: first.value?.has_more ? more : null,
+    changed,
   };
 }

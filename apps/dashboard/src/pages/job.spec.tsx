@@ -6,8 +6,10 @@ import { createServer, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterAll, afterEach, beforeAll, expect, it, vi } from 'vitest';
 import { OwnKey } from '../own-key.js';
-import { ContactBanner } from '../parts/contact-banner.js';
-import { ErrorBoundary } from '../parts/error-boundary.js';
+import { RecordFormats } from '../record-formats.js';
+import { ContactBanner } from '../components/contact-banner.js';
+import { ErrorBoundary } from '../components/error-boundary.js';
+import { drawn } from '../components/job-charts.js';
 import { JobPage } from './job.js';
 
 const job: JobObject = {
@@ -49,6 +51,9 @@ const job: JobObject = {
     training_seconds: 0,
     worker_silent_seconds: null,
     warnings: [],
+    name: null,
+    tags: [],
+    note: null,
   },
 };
 const line = (number: number, message: string): JobEventObject => ({
@@ -59,6 +64,7 @@ const line = (number: number, message: string): JobEventObject => ({
   type: 'message',
   message,
   data: null,
+  graft: { kind: null },
 });
 const list = (data: readonly unknown[]) => ({ object: 'list', data, has_more: false });
 
@@ -66,12 +72,15 @@ configure({ asyncUtilTimeout: 10_000 }); // the machine may be busy
 
 let server: Server;
 const answers: Record<string, unknown> = {};
+/** What happens right after a path was answered, once. */
+const onAnswered = new Map<string, () => void>();
 /** Whether the server cuts every connection but those that are open. */
 let away = false;
 let streams: { lastId: string | undefined; response: ServerResponse }[] = [];
 beforeAll(async () => {
   Object.assign(answers, {
     '/healthz': {},
+    '/v1/catalog': { tasks: [] },
     '/v1/fine_tuning/jobs/ftjob-abc': job,
     '/v1/fine_tuning/jobs/ftjob-abc/events': list([line(3, 'third'), line(1, 'first')]),
     '/v1/fine_tuning/jobs/ftjob-abc/logs': list([line(2, 'a line of the trainer')]),
@@ -99,6 +108,8 @@ beforeAll(async () => {
         answers[path] ?? { error: { message: `no ${path}`, type: 'x', param: null, code: null } },
       ),
     );
+    onAnswered.get(path)?.();
+    onAnswered.delete(path);
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   (window as unknown as { happyDOM: { setURL(url: string): void } }).happyDOM.setURL(
@@ -135,13 +146,13 @@ it(
     await waitFor(() =>
       expect(shownLines()).toEqual(['first', 'a line of the trainer', 'third', 'fourth']),
     );
-    expect(screen.queryByText(/live connection is lost/)).toBeNull();
+    expect(screen.queryByText(/Live updates are interrupted/)).toBeNull();
 
     streams[0]?.response.end();
-    await screen.findByText(/live connection is lost/);
+    await screen.findByText(/Live updates are interrupted/);
     await waitFor(() => expect(streams.length).toBe(2));
     expect(streams[1]?.lastId).toBe('4');
-    await waitFor(() => expect(screen.queryByText(/live connection is lost/)).toBeNull());
+    await waitFor(() => expect(screen.queryByText(/Live updates are interrupted/)).toBeNull());
     send('event', 5, line(5, 'fifth'));
     await waitFor(() => expect(shownLines().at(-1)).toBe('fifth'));
   },
@@ -152,6 +163,18 @@ it('writes a live step as the history does', async () => {
   await waitFor(() => expect(streams.length).toBe(1));
   send('metrics', 4, { step: 2, loss: 0.0013 });
   await waitFor(() => expect(shownLines().at(-1)).toBe('Step 2/?: training loss=0.001300'));
+});
+
+it('shows why a job failed that ended between the answers to its page', async () => {
+  const events = '/v1/fine_tuning/jobs/ftjob-abc/events';
+  const before = answers[events];
+  onAnswered.set(events, () => {
+    answers['/v1/fine_tuning/jobs/ftjob-abc'] = { ...job, status: 'failed', finished_at: 9 };
+    answers[events] = list([line(4, 'the reason'), line(3, 'third'), line(1, 'first')]);
+  });
+  render(<JobPage id="ftjob-abc" tab="log" />);
+  await screen.findByText('the reason');
+  answers[events] = before;
 });
 
 it('asks once more for all of a job that ended while the API was away', async () => {
@@ -166,7 +189,7 @@ it('asks once more for all of a job that ended while the API was away', async ()
   answers['/v1/fine_tuning/jobs/ftjob-abc'] = done;
   away = true;
   send('job', 5, done);
-  await screen.findByText('Graft does not answer');
+  await screen.findByText('Graft is not responding');
   expect(screen.queryByText('succeeded')).toBeNull();
   away = false;
   await screen.findByText('succeeded');
@@ -192,7 +215,13 @@ const data: DataReport = {
 it('says what the data of a job are for its base, and leads to the lines that are cut', async () => {
   answers['/v1/files/file-1'] = { object: 'file', id: 'file-1', filename: 'desk.jsonl' };
   answers['/v1/fine_tuning/jobs/ftjob-abc'] = { ...job, graft: { ...job.graft, data } };
-  render(<JobPage id="ftjob-abc" tab="data" />);
+  render(
+    <RecordFormats
+      value={[{ name: 'messages', nouns: ['chat', 'chats'], line: '{}', learnt: ['messages'] }]}
+    >
+      <JobPage id="ftjob-abc" tab="data" />
+    </RecordFormats>,
+  );
   const part = within(await screen.findByRole('region', { name: 'Data' }));
   expect(screen.getByRole('tab', { name: 'Data with warnings' })).toBeTruthy();
   const link = await part.findByRole('link', { name: 'desk.jsonl' });
@@ -202,20 +231,20 @@ it('says what the data of a job are for its base, and leads to the lines that ar
   );
   expect(figures).toEqual([
     '1,200 chats',
-    '60,000 tokens in a pass',
-    '15,000 of them learnt',
+    '60,000 tokens per pass',
+    '15,000 trained on',
     '812 tokens in the longest',
-    '2 cut at 512 tokens',
+    '2 truncated at 512 tokens',
     '1 duplicate',
   ]);
   expect(part.getByText(data.warnings[0]!)).toBeTruthy();
-  const line = part.getByRole('link', { name: 'Line 31, cut' });
+  const line = part.getByRole('link', { name: 'Line 31, truncated' });
   expect(line.getAttribute('href')).toBe('/files/file-1?after=30');
 });
 
 it('says that the data of a job were not looked at', async () => {
   render(<JobPage id="ftjob-abc" tab="data" />);
-  await screen.findByText('The data were not looked at.');
+  await screen.findByText('The data was not analysed.');
 });
 
 it('offers each thing to do with a checkpoint to keys that may do it', async () => {
@@ -246,6 +275,41 @@ it('offers each thing to do with a checkpoint to keys that may do it', async () 
   expect(await offered('jobs:read')).toEqual([]);
 });
 
+it('marks the checkpoint that the eval of the job finds best, and shows the scores', async () => {
+  const scored = (step: number, eval_score: number, best: boolean) => ({
+    id: `ftckpt-${step}`,
+    created_at: 1,
+    step_number: step,
+    fine_tuned_model_checkpoint: `ft:tiny:ckpt-step-${step}`,
+    metrics: { eval_score },
+    graft: { usable: true, bytes: 1, best },
+  });
+  answers['/v1/fine_tuning/jobs/ftjob-abc/checkpoints'] = list([
+    scored(20, 0.5, false),
+    scored(10, 0.75, true),
+  ]);
+  const graft = { ...job.graft, best_score: { step: 10, eval_score: 0.75 } };
+  answers['/v1/fine_tuning/jobs/ftjob-abc'] = { ...job, graft };
+  render(<JobPage id="ftjob-abc" tab="checkpoints" />);
+  await screen.findByText('75 % at step 10');
+  const rows = [...document.querySelectorAll('tbody tr')].map((row) => row.textContent);
+  expect(rows).toEqual([
+    expect.stringMatching(/^20ft:.*50 % pass/),
+    expect.stringMatching(/^10 ★ bestft:.*75 % pass/),
+  ]);
+});
+
+it('has a chart of what evaluations alone have, by its name', () => {
+  const metrics = {
+    object: 'graft.metrics',
+    steps: [1, 2],
+    series: { loss: [3, 2] },
+    evaluations: [{ step: 2, loss: null, eval_score: 0.5 }],
+    marks: [],
+  } as const;
+  expect(drawn(metrics, []).map(({ title }) => title)).toEqual(['loss', 'Eval score']);
+});
+
 it('says why no checkpoint was saved only where a run could have come to one', async () => {
   const cancelled = (step: number) => ({
     ...job,
@@ -254,11 +318,11 @@ it('says why no checkpoint was saved only where a run could have come to one', a
   });
   answers['/v1/fine_tuning/jobs/ftjob-abc'] = cancelled(0);
   render(<JobPage id="ftjob-abc" tab="checkpoints" />);
-  await screen.findByText('None saved.');
+  await screen.findByText('No checkpoints.');
   cleanup();
   answers['/v1/fine_tuning/jobs/ftjob-abc'] = cancelled(3);
   render(<JobPage id="ftjob-abc" tab="checkpoints" />);
-  await screen.findByText('None saved: the run ended before its first checkpoint.');
+  await screen.findByText('No checkpoints: the run ended before its first one.');
 });
 
 it('forgets a refusal once the same is asked for again', async () => {
@@ -297,7 +361,9 @@ it('says that the worker of a running job is silent, though no event tells of it
       phase: {
         code: 'training',
         message:
-          seconds === null ? 'Training the adapter' : `Its worker has been silent for ${seconds} s`,
+          seconds === null
+            ? 'Training the adapter'
+            : `No heartbeat from its worker for ${seconds} s`,
       },
     },
   });
@@ -324,7 +390,7 @@ it('shows what broke a page instead of a blank one', () => {
       <Broken />
     </ErrorBoundary>,
   );
-  expect(screen.getByText('This page broke')).toBeTruthy();
+  expect(screen.getByText('Something went wrong on this page')).toBeTruthy();
   expect(screen.getByText('metrics.steps is undefined')).toBeTruthy();
   // Another page has another key, and is not broken.
   rerender(

@@ -1,4 +1,4 @@
-import type { JobObject } from '@graft/contracts';
+import type { Catalog, CatalogTask, JobObject, PoolObject } from '@graft/contracts';
 import { useEffect, useState } from 'react';
 import { api, ApiError } from '../api.js';
 import { isOver, jobName } from '../job-words.js';
@@ -6,19 +6,20 @@ import { useKeys } from '../keyboard.js';
 import { useLoaded } from '../loading.js';
 import { linkTo, replace } from '../navigation.js';
 import { useMay } from '../own-key.js';
-import { StreamLost } from '../parts/contact-banner.js';
-import { EventLog } from '../parts/event-log.js';
-import { Failure } from '../parts/failure.js';
-import { Attempts } from '../parts/job-attempts.js';
-import { JobCharts } from '../parts/job-charts.js';
-import { Checkpoints } from '../parts/job-checkpoints.js';
-import { JobDataReport } from '../parts/job-data-report.js';
-import { JobHeader } from '../parts/job-header.js';
-import { Results } from '../parts/job-results.js';
-import { SpecView } from '../parts/job-spec.js';
-import { Loading } from '../parts/loading.js';
-import { Tabs } from '../parts/tabs.js';
-import { Warnings } from '../parts/warnings.js';
+import { StreamLost } from '../components/contact-banner.js';
+import { EventLog } from '../components/event-log.js';
+import { Failure } from '../components/failure.js';
+import { Attempts } from '../components/job-attempts.js';
+import { JobCharts } from '../components/job-charts.js';
+import { Checkpoints } from '../components/job-checkpoints.js';
+import { JobCompany } from '../components/job-company.js';
+import { JobDataReport } from '../components/job-data-report.js';
+import { JobHeader } from '../components/job-header.js';
+import { Results } from '../components/job-results.js';
+import { SpecView } from '../components/job-spec.js';
+import { Loading } from '../components/loading.js';
+import { Tabs } from '../components/tabs.js';
+import { Warnings } from '../components/warnings.js';
 import { useJob, type JobData } from './job-data.js';
 
 const TABS = ['Charts', 'Log', 'Checkpoints', 'Data', 'Attempts', 'Spec'] as const;
@@ -35,6 +36,7 @@ export function JobPage({ id, tab }: { id: string; tab: string | null }) {
   const { data, error, connected, setJob } = useJob(id);
   const [problem, setProblem] = useState<Error | null>(null);
   const may = useMay();
+  const catalog = useLoaded(api.catalog);
   const job = data?.job;
 
   useEffect(() => {
@@ -48,7 +50,7 @@ export function JobPage({ id, tab }: { id: string; tab: string | null }) {
   };
   const cancel = () =>
     confirm(
-      'Cancel this job? It cannot be resumed. Its saved checkpoints stay: you can download them and chat with them.',
+      'Cancel this job? It cannot be resumed. Saved checkpoints are kept: you can download them and use them.',
     ) && void act(() => api.cancel(id));
   const setTab = (name: Tab) => replace(`/jobs/${id}?tab=${name.toLowerCase()}`);
   const hold = () => {
@@ -64,12 +66,15 @@ export function JobPage({ id, tab }: { id: string; tab: string | null }) {
   if (!data || !job) return <NoJob id={id} error={error} />;
   const asked = TABS.find((name) => name.toLowerCase() === tab);
   const open = asked ?? (job.status === 'failed' ? 'Log' : 'Charts');
+  const task = taskOf(catalog.value, job);
+  const use = task?.use ?? 'chat';
   return (
     <main>
       <JobHeader job={job} evaluations={data.metrics.evaluations} cancel={cancel} hold={hold} />
       <StreamLost connected={connected || isOver(job)} />
+      <JobCompany job={job} />
       {job.status === 'queued' && <NobodyThere pool={job.graft.pool} />}
-      <Failure error={problem ?? error} />
+      <Failure error={problem ?? error ?? catalog.error} />
       <Warnings warnings={job.graft.warnings} />
       {job.error && (
         <p className="notice bad" role="alert">
@@ -77,7 +82,7 @@ export function JobPage({ id, tab }: { id: string; tab: string | null }) {
           <span className="pre">{job.error.message}</span>
         </p>
       )}
-      {job.status === 'succeeded' && <Results job={job} onError={setProblem} />}
+      {job.status === 'succeeded' && <Results job={job} use={use} onError={setProblem} />}
       <Tabs
         label="Parts of the job"
         names={TABS}
@@ -85,10 +90,17 @@ export function JobPage({ id, tab }: { id: string; tab: string | null }) {
         choose={setTab}
         beside={(name) => <Beside tab={name} data={data} />}
       >
-        {open === 'Charts' && <JobCharts metrics={data.metrics} over={isOver(job)} />}
+        {open === 'Charts' && catalog.value && (
+          <JobCharts
+            metrics={data.metrics}
+            described={task?.metrics.step ?? []}
+            over={isOver(job)}
+          />
+        )}
         {open === 'Log' && <EventLog events={data.log} />}
         {open === 'Checkpoints' && (
           <Checkpoints
+            use={use}
             rows={data.checkpoints}
             evaluations={data.metrics.evaluations}
             job={job}
@@ -96,12 +108,15 @@ export function JobPage({ id, tab }: { id: string; tab: string | null }) {
           />
         )}
         {open === 'Data' && <JobDataReport job={job} />}
-        {open === 'Attempts' && <Attempts job={job} />}
+        {open === 'Attempts' && <Attempts job={job} onError={setProblem} />}
         {open === 'Spec' && <SpecView job={job} />}
       </Tabs>
     </main>
   );
 }
+
+const taskOf = (catalog: Catalog | null, { graft }: JobObject): CatalogTask | undefined =>
+  catalog?.tasks.find(({ name }) => name === graft['task']);
 
 /** How much there is behind a tab, or that it holds something to know. */
 function Beside({ tab, data: { job, checkpoints } }: { tab: Tab; data: JobData }) {
@@ -128,24 +143,37 @@ function NoJob({ id, error }: { id: string; error: Error | null }) {
     );
   return (
     <main>
-      <h1>No such job</h1>
+      <h1>Job not found</h1>
       <p role="alert">
-        There is no job <code className="break">{id}</code>, or this key may not see it.
+        There is no job <code className="break">{id}</code>, or this key cannot access it.
       </p>
-      <a {...linkTo('/')}>See the jobs</a>
+      <a {...linkTo('/')}>Go to jobs</a>
     </main>
   );
 }
 
+/** Why nothing takes a queued job, whatever its place; null while something may. */
+function whyNobody(name: string, pool: PoolObject | null): string | null {
+  if (pool?.cordoned)
+    return `Pool ${name} is cordoned: nothing new is started until it is uncordoned.`;
+  if (pool && pool.workers.online > 0) return null;
+  if (pool && pool.workers.cordoned > 0)
+    return `Every worker of pool ${name} is cordoned: the job waits until one is uncordoned or joins.`;
+  return `No worker of pool ${name} is online: the job waits until one joins.`;
+}
+
+/** The pool, or null where there is none that this key may see. */
+const poolOrNone = async (name: string): Promise<PoolObject | null> =>
+  (await api.poolNamed(name)).data[0] ?? null;
+
 /** Says that a queued job waits for a worker that is not there. */
 function NobodyThere({ pool }: { pool: string }) {
-  const workers = useLoaded(async () => (await api.workers()).data, 5000);
-  if (workers.value?.some((one) => one.pool === pool && one.state === 'online') ?? true)
-    return null;
+  const found = useLoaded(async () => ({ pool: await poolOrNone(pool) }), 5000);
+  const why = found.value && whyNobody(pool, found.value.pool);
+  if (!why) return null;
   return (
     <p className="notice" role="status">
-      No worker of pool {pool} is online: the job waits until one joins.{' '}
-      <a {...linkTo('/workers')}>See the workers</a>.
+      {why} <a {...linkTo('/workers')}>Go to workers</a>.
     </p>
   );
 }

@@ -1,29 +1,87 @@
 import type { JobObject, OverviewObject } from '@graft/contracts';
-import { useEffect, useRef, useState, type KeyboardEvent } from 'react';
+import { useRef, useState, type KeyboardEvent } from 'react';
 import { api } from '../api.js';
-import { jobName, silence, timeSpent } from '../job-words.js';
+import { isOver } from '../job-words.js';
+import { useJobViews, type JobViews } from '../job-views.js';
 import { useKeys } from '../keyboard.js';
 import { useLoaded } from '../loading.js';
 import { go, linkTo, replace } from '../navigation.js';
 import { useMay } from '../own-key.js';
-import { StreamLost } from '../parts/contact-banner.js';
-import { Failure } from '../parts/failure.js';
-import { Loading } from '../parts/loading.js';
-import { Progress } from '../parts/progress.js';
-import { Sparkline } from '../parts/sparkline.js';
-import { StatePill } from '../parts/state-pill.js';
-import { Row, Table } from '../parts/table.js';
-import { age, methodName, moment, short } from '../wording.js';
-import { useJobList } from './job-list.js';
+import { StreamLost } from '../components/contact-banner.js';
+import { EditJob } from '../components/edit-job.js';
+import { Failure } from '../components/failure.js';
+import { useJobActions } from '../components/job-actions.js';
+import { JobFilters } from '../components/job-filters.js';
+import { JobTable } from '../components/job-table.js';
+import { Loading } from '../components/loading.js';
+import { PickedJobs } from '../components/picked-jobs.js';
+import { UndoToast } from '../components/undo-toast.js';
+import { ColumnMenu, ViewMenu } from '../components/view-menus.js';
+import { useJobList, type JobList } from './job-list.js';
+import { isFiltered, pathOf, type JobQuery } from './job-query.js';
 
-export function JobsPage({ filter }: { filter: string }) {
+/** The table of all jobs. What it shows stands in the address. */
+export function JobsPage({ query }: { query: JobQuery }) {
   const overview = useLoaded(api.overview, 5000);
-  const jobs = useJobList(filter);
+  const jobs = useJobList(query);
+  const views = useJobViews();
+  const actions = useJobActions(jobs.changed);
+  const may = useMay()('jobs:write');
+  const [picked, setPicked] = useState<readonly JobObject[]>([]);
+  const [edited, setEdited] = useState<JobObject | null>(null);
+  const pick = (job: JobObject) =>
+    setPicked((now) =>
+      now.some(({ id }) => id === job.id) ? now.filter(({ id }) => id !== job.id) : [...now, job],
+    );
+  const { current, open } = useCurrent(jobs.list, pick);
+
+  const isSought = query.search !== '' || isFiltered(query);
+  const act =
+    query.shelf === 'deleted'
+      ? { label: 'Restore', on: (job: JobObject) => actions.restore([job]) }
+      : { label: 'Edit', on: setEdited };
+  return (
+    <main>
+      <h1>Jobs</h1>
+      <Strip overview={overview.value} />
+      <StreamLost connected={jobs.connected} />
+      <Failure error={jobs.error ?? actions.error} />
+      <Bar query={query} jobs={jobs} views={views} open={open} isSought={isSought} />
+      <PickedJobs picked={picked} clear={() => setPicked([])} actions={may ? actions : null} />
+      {jobs.loading && <Loading error={jobs.error} />}
+      {jobs.empty && !isSought && <Empty />}
+      {jobs.list.length > 0 && (
+        <JobTable
+          jobs={jobs.list}
+          shown={views.columns}
+          query={query}
+          sort={(by) => replace(pathOf({ ...query, ...by }))}
+          selected={current?.id ?? null}
+          picked={picked.map(({ id }) => id)}
+          pick={pick}
+          act={may ? act : null}
+          more={jobs.more}
+        />
+      )}
+      {jobs.empty && isSought && <p className="faint">No matching jobs.</p>}
+      {jobs.more && <p className="faint">More are fetched as you go down.</p>}
+      {edited && (
+        <EditJob
+          job={edited}
+          changed={jobs.changed}
+          archive={() => actions.archive([edited], !edited.graft.archived)}
+          remove={isOver(edited) ? () => actions.remove([edited]) : null}
+          close={() => setEdited(null)}
+        />
+      )}
+      <UndoToast done={actions.done} close={actions.forget} />
+    </main>
+  );
+}
+
+/** The job that keys act on, and the one that Enter opens. */
+function useCurrent(shown: readonly JobObject[], pick: (job: JobObject) => void) {
   const [selected, setSelected] = useState<string | null>(null);
-  const search = useRef<HTMLInputElement>(null);
-
-  const shown = jobs.list;
-
   // Kept by id: jobs that arrive on top do not move the choice to another one.
   const chosen = Math.max(
     0,
@@ -33,49 +91,58 @@ export function JobsPage({ filter }: { filter: string }) {
   const move = (by: number) =>
     setSelected(shown[Math.max(0, Math.min(shown.length - 1, chosen + by))]?.id ?? null);
   const open = () => current && go(`/jobs/${current.id}`);
-  useKeys({ j: () => move(1), k: () => move(-1), Enter: open, '/': () => search.current?.focus() });
+  useKeys({
+    x: () => current && pick(current),
+    j: () => move(1),
+    k: () => move(-1),
+    Enter: open,
+  });
+  return { current, open };
+}
+
+interface BarProps {
+  readonly query: JobQuery;
+  readonly jobs: JobList;
+  readonly views: JobViews;
+  readonly open: () => void;
+  readonly isSought: boolean;
+}
+
+/** What is shown: words, filters, views and columns. */
+function Bar({ query, jobs, views, open, isSought }: BarProps) {
+  const search = useRef<HTMLInputElement>(null);
+  const change = (part: Partial<JobQuery>) => replace(pathOf({ ...query, ...part }));
+  useKeys({ '/': () => search.current?.focus() });
   const typed = (event: KeyboardEvent) => {
     if (event.key === 'Enter') open();
     if (event.key === 'Escape') search.current?.blur();
   };
-
   return (
-    <main>
-      <h1>Jobs</h1>
-      <Strip overview={overview.value} />
-      <StreamLost connected={jobs.connected} />
-      <Failure error={jobs.error} />
-      <div className="bar">
-        <input
-          ref={search}
-          type="search"
-          aria-label="Search the jobs"
-          placeholder="Search: name, state, model, error…"
-          value={filter}
-          onKeyDown={typed}
-          onChange={(e) =>
-            replace(e.target.value ? `/?q=${encodeURIComponent(e.target.value)}` : '/')
-          }
-        />
-        {filter && (
-          <span className="faint">
-            {shown.length}
-            {jobs.older && '+'} found
-          </span>
-        )}
-        <span className="grow" />
-        <NewJob />
-      </div>
-      {jobs.loading && <Loading error={jobs.error} />}
-      {jobs.empty && !filter && <Empty />}
-      {shown.length > 0 && <JobTable jobs={shown} selected={current?.id ?? null} />}
-      {jobs.empty && filter && <p className="faint">No job has all of these words.</p>}
-      {jobs.older && (
-        <p>
-          <button onClick={jobs.older}>Older jobs</button>
-        </p>
+    <div className="bar">
+      <input
+        ref={search}
+        type="search"
+        aria-label="Search jobs"
+        placeholder="Search: name, state, model, error…"
+        value={query.search}
+        onKeyDown={typed}
+        onChange={(e) => change({ search: e.target.value })}
+      />
+      <JobFilters query={query} change={change} jobs={jobs.list} />
+      {isSought && (
+        <span className="faint">
+          {jobs.list.length}
+          {jobs.more && '+'} found
+        </span>
       )}
-    </main>
+      <span className="grow" />
+      <ViewMenu views={views} path={pathOf(query)} />
+      <ColumnMenu {...views} />
+      <a className="button" {...linkTo('/sweeps')}>
+        Sweeps
+      </a>
+      <NewJob />
+    </div>
   );
 }
 
@@ -84,10 +151,10 @@ function Strip({ overview }: { overview: OverviewObject | null }) {
   const cells: [string, string | number][] = [
     ['running', overview.jobs['running'] ?? 0],
     ['queued', overview.jobs['queued'] ?? 0],
-    ['failed in 24 h', overview.failed_24h],
+    ['failed, last 24 h', overview.failed_24h],
     ['workers', overview.workers_online],
     ['slots busy', `${overview.slots_busy}/${overview.slots}`],
-    ['queue kept by', overview.queue_backend === 'redis' ? 'Redis' : 'PostgreSQL'],
+    ['queue backend', overview.queue_backend === 'redis' ? 'Redis' : 'PostgreSQL'],
   ];
   return (
     <dl className="strip">
@@ -118,68 +185,13 @@ function Empty() {
   const base = models.value?.find((m) => m.graft?.kind === 'base' && m.graft.status === 'ready');
   return (
     <div className="card">
-      <h2>No job yet</h2>
-      <p>Start one with the form, on your data or on a small sample, or from the command line:</p>
+      <h2>No jobs yet</h2>
+      <p>Create one with the form, on your own data or a small sample, or from the command line:</p>
       <pre>
         {!base && 'npx graft models import hub:HuggingFaceTB/SmolLM2-135M-Instruct\n'}
         {`npx graft submit --model ${base?.id ?? 'HuggingFaceTB/SmolLM2-135M-Instruct'} --train yours.jsonl --watch`}
       </pre>
       <NewJob />
     </div>
-  );
-}
-
-const COLUMNS = ['State', 'Job', 'Base', 'Method', 'Loss', 'Progress', 'Pool', 'Age', 'Took'];
-
-function JobTable({ jobs, selected }: { jobs: readonly JobObject[]; selected: string | null }) {
-  return (
-    <Table columns={COLUMNS}>
-      {jobs.map((job) => (
-        <JobRow key={job.id} job={job} selected={job.id === selected} />
-      ))}
-    </Table>
-  );
-}
-
-function JobRow({ job, selected }: { job: JobObject; selected: boolean }) {
-  const row = useRef<HTMLTableRowElement>(null);
-  const silent = silence(job);
-  useEffect(() => {
-    if (selected) row.current?.scrollIntoView({ block: 'nearest' });
-  }, [selected]);
-  return (
-    <Row
-      ref={row}
-      className={selected ? 'selected' : undefined}
-      aria-current={selected || undefined}
-    >
-      <td>
-        <StatePill status={job.status} />
-      </td>
-      <td className="break">
-        <a {...linkTo(`/jobs/${job.id}`)}>{jobName(job)}</a>
-        {job.error && <div className="faint one-line">{job.error.message}</div>}
-        {silent && (
-          <div className="silent">
-            <span aria-hidden="true">⚠</span> {silent}
-          </div>
-        )}
-      </td>
-      <td className="base" title={job.model}>
-        {job.model}
-      </td>
-      <td className="method">{methodName(job.peft)}</td>
-      <td className="numbers">
-        <Sparkline values={job.graft.sparkline} /> {short(job.graft.train_loss)}
-      </td>
-      <td>
-        <Progress job={job} />
-      </td>
-      <td>{job.graft.pool}</td>
-      <td className="numbers" title={moment(job.created_at)}>
-        {age(job.created_at)}
-      </td>
-      <td className="took">{timeSpent(job) ?? '–'}</td>
-    </Row>
   );
 }

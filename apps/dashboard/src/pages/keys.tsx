@@ -1,15 +1,15 @@
 import type { ApiKeyObject, JoinTokenObject } from '@graft/contracts';
-import { PROJECT_SCOPES } from '@graft/contracts/graft-api';
+import { PROJECT_SCOPES } from '@graft/contracts/scopes';
 import { useContext, useState, type FormEvent } from 'react';
 import { api } from '../api.js';
 import { useLoaded } from '../loading.js';
 import { OwnKey } from '../own-key.js';
-import { Failure } from '../parts/failure.js';
-import { GatewayReach, JoinTokenForm } from '../parts/join-token.js';
-import { Loading } from '../parts/loading.js';
-import { Secret } from '../parts/secret.js';
-import { Row, Table } from '../parts/table.js';
-import { ago, moment } from '../wording.js';
+import { Failure } from '../components/failure.js';
+import { GatewayReach, JoinTokenForm } from '../components/join-token.js';
+import { Loading } from '../components/loading.js';
+import { Secret } from '../components/secret.js';
+import { Row, Table } from '../components/table.js';
+import { ago, moment } from '../format.js';
 
 /** Who may use this Graft, and which workers may join it; for admins. */
 export function KeysPage() {
@@ -25,8 +25,8 @@ export function KeysPage() {
 /** What revoking a key means for the one who does it. */
 function revocation(key: ApiKeyObject, own: ApiKeyObject | null): string {
   return [
-    `Revoke ${key.name}? Every program that uses it is refused at once, and this cannot be undone.`,
-    ...(key.id === own?.id ? ['You are signed in with this key: you will be signed out.'] : []),
+    `Revoke ${key.name}? Every program that uses it loses access immediately. This cannot be undone.`,
+    ...(key.id === own?.id ? ['You are signed in with this key and will be signed out.'] : []),
   ].join('\n\n');
 }
 
@@ -129,9 +129,10 @@ function KeyForm({ made }: { made: (key: ApiKeyObject) => void }) {
           <input type="checkbox" checked={admin} onChange={(e) => setAdmin(e.target.checked)} />{' '}
           admin
         </label>
-        <button className="main bottom">Make a key</button>
+        <button className="main bottom">Create key</button>
         <span className="faint bottom">
-          Without admin: jobs, files and models. <code>graft keys create</code> takes single scopes.
+          Without admin: jobs, files and models. Set single scopes with{' '}
+          <code>graft keys create</code>.
         </span>
       </form>
       <Failure error={error} />
@@ -144,12 +145,12 @@ function JoinTokens() {
   const overview = useLoaded(api.overview);
   const [error, setError] = useState<Error | null>(null);
   const revoke = (token: JoinTokenObject) => {
-    const words = `Revoke ${token.name}? Workers that joined with it are disconnected, and their jobs go on elsewhere from the last checkpoint.`;
+    const words = `Revoke ${token.name}? Workers that joined with it are disconnected; their jobs resume on other workers from the last checkpoint.`;
     if (confirm(words)) api.revokeJoinToken(token.id).then(tokens.reload, setError);
   };
   return (
     <section>
-      <h2>Join tokens for workers</h2>
+      <h2>Worker join tokens</h2>
       {overview.value && <GatewayReach gateway={overview.value.gateway} />}
       <JoinTokenForm gateway={overview.value?.gateway ?? null} made={tokens.reload} />
       <Failure error={error ?? tokens.error} />

@@ -4,11 +4,12 @@ import { api } from '../api.js';
 import { useLoaded } from '../loading.js';
 import { linkTo } from '../navigation.js';
 import { useMay } from '../own-key.js';
-import { Failure } from '../parts/failure.js';
-import { Loading } from '../parts/loading.js';
-import { Row, Table } from '../parts/table.js';
-import { ago, bytes, count } from '../wording.js';
+import { Failure } from '../components/failure.js';
+import { Loading } from '../components/loading.js';
+import { Row, Table } from '../components/table.js';
+import { ago, bytes, count } from '../format.js';
 
+const USE = { chat: 'Chat', embed: 'Embed', classify: 'Classify' } as const;
 const SIGNS = { ready: '✓', importing: '◌', error: '✕' } as const;
 
 export function ModelsPage() {
@@ -34,7 +35,7 @@ export function ModelsPage() {
           <input
             className="wide"
             required
-            aria-label="Where the base model is"
+            aria-label="Source of the base model"
             placeholder="hub:HuggingFaceTB/SmolLM2-135M-Instruct or dir:/path/on/the/server"
             value={source}
             onChange={(e) => setSource(e.target.value)}
@@ -45,11 +46,11 @@ export function ModelsPage() {
       <Failure error={error ?? models.error} />
       {models.value?.length === 0 ? (
         <div className="card">
-          <h2>No model yet</h2>
+          <h2>No models yet</h2>
           <p>
             {may('admin')
-              ? 'Import a base model to start: a Hugging Face repository, a folder or a GGUF file on the server.'
-              : 'An admin imports base models; fine-tuned ones appear here when their jobs are done.'}
+              ? 'Import a base model to get started: a Hugging Face repository, or a directory or GGUF file on the server.'
+              : 'Base models are imported by an admin; fine-tuned models appear here when their jobs finish.'}
           </p>
         </div>
       ) : models.value === null ? (
@@ -64,8 +65,8 @@ export function ModelsPage() {
 /** What else is lost with a model, and what is not. */
 const deletion = (model: ModelObject): string =>
   model.graft?.kind === 'base'
-    ? `Delete the base ${model.id}? Nobody can train on it or chat with it until it is imported again. Graft refuses while a job or a fine-tuned model needs it.`
-    : `Delete ${model.id}? Programs that use this name get an error from then on, and this cannot be undone. The files and checkpoints of its job stay.`;
+    ? `Delete the base model ${model.id}? It cannot be trained on or chatted with until it is imported again. A base that a job or fine-tuned model uses cannot be deleted.`
+    : `Delete ${model.id}? Programs that use this name will get an error. This cannot be undone. The files and checkpoints of its job are kept.`;
 
 interface TableProps {
   readonly models: readonly ModelObject[];
@@ -104,6 +105,7 @@ function ModelRow({
     progress,
     parameters,
     bytes: size,
+    uses,
   } = model.graft ?? {};
   const may = useMay();
   return (
@@ -130,9 +132,9 @@ function ModelRow({
             Job
           </a>
         )}
-        {status === 'ready' && (
+        {status === 'ready' && kind !== 'export' && (
           <a className="button" {...linkTo(`/chat?model=${encodeURIComponent(model.id)}`)}>
-            Chat
+            {USE[uses?.[0] ?? 'chat']}
           </a>
         )}
         {may(kind === 'base' ? 'admin' : 'models:write') && (

@@ -3,15 +3,24 @@ import { useEffect, useMemo, useRef, useState, type FormEvent } from 'react';
 import { api, ApiError } from '../api.js';
 import { useLoaded } from '../loading.js';
 import { go } from '../navigation.js';
-import { Failure } from '../parts/failure.js';
-import { Fold } from '../parts/fold.js';
-import { BaseAndData, Pace } from '../parts/job-basics.js';
-import { BLANK, bodyOf, draftOf, type Draft } from '../parts/job-draft.js';
-import { JobPlan } from '../parts/job-plan.js';
-import { Loading } from '../parts/loading.js';
-import { MethodChoice, MethodOptions } from '../parts/method-choice.js';
-import { fieldsOf, SchemaForm, wrongIn } from '../parts/schema-form.js';
-import { usePreview, type Preview } from '../parts/use-preview.js';
+import { Failure } from '../components/failure.js';
+import { Fold } from '../components/fold.js';
+import { BaseAndData, Pace } from '../components/job-basics.js';
+import {
+  BLANK,
+  bodyOf,
+  defaultRate,
+  draftOf,
+  taskOf,
+  type Draft,
+} from '../components/job-draft.js';
+import { LimitsNear } from '../components/limits-near.js';
+import { JobPlan } from '../components/job-plan.js';
+import { Loading } from '../components/loading.js';
+import { MethodChoice, MethodOptions } from '../components/method-choice.js';
+import { fieldsOf, SchemaForm, wrongIn, type Field } from '../components/schema-form.js';
+import { TaskChoice } from '../components/task-choice.js';
+import { usePreview, type Preview } from '../components/use-preview.js';
 
 interface NewJobProps {
   /** A job to begin as. */
@@ -24,9 +33,13 @@ export function NewJobPage({ from, file }: NewJobProps) {
   const catalog = useLoaded(api.catalog);
   const models = useLoaded(async () => (await api.models()).data);
   const files = useLoaded(async () => (await api.files('fine-tune')).data);
+  const pools = useLoaded(async () => (await api.pools()).data.map(({ id }) => id));
   const source = useLoaded(async () => (from ? api.job(from) : null));
   const problem = catalog.error ?? models.error ?? files.error;
-  if (!catalog.value || !models.value || !files.value || (from && !source.value && !source.error)) {
+  const ready = !from || source.value || source.error;
+  // Without its pools the form still takes a name.
+  const poolsKnown = pools.value ?? (pools.error && []);
+  if (!catalog.value || !models.value || !files.value || !poolsKnown || !ready) {
     return (
       <main>
         <h1>New job</h1>
@@ -43,6 +56,7 @@ export function NewJobPage({ from, file }: NewJobProps) {
       catalog={catalog.value}
       models={models.value}
       files={files.value}
+      pools={poolsKnown}
       start={start}
       unfounded={source.error}
       filesChanged={files.reload}
@@ -50,15 +64,32 @@ export function NewJobPage({ from, file }: NewJobProps) {
   );
 }
 
+/** Options of `graft` with a place of their own in the form. */
+const ELSEWHERE = ['learning_rate', 'task', 'task_options', 'validation_split'];
+
+/** The fields of `graft`, where a pool is chosen of those that the project may use, and of the one that was asked for. */
+function optionFields(catalog: Catalog, pools: readonly string[], asked?: string): Field[] {
+  const fields = fieldsOf(catalog.graft_schema).filter(({ name }) => !ELSEWHERE.includes(name));
+  const choices = [...new Set([...pools, ...(asked ? [asked] : [])])];
+  return fields.map((field) =>
+    field.name === 'pool' && pools.length > 0 ? { ...field, kind: 'choice', choices } : field,
+  );
+}
+
 interface FormProps {
   readonly catalog: Catalog;
   readonly models: readonly ModelObject[];
   readonly files: readonly FileObject[];
+  /** Those that the project may use. */
+  readonly pools: readonly string[];
   readonly start: Draft;
   /** Why the form does not begin as it was to. */
   readonly unfounded: Error | null;
   readonly filesChanged: () => void;
 }
+
+const named = <T extends { readonly id: string }>(list: readonly T[], id: string): T | undefined =>
+  list.find((one) => one.id === id);
 
 function showRefused(form: HTMLFormElement | null): void {
   const field = form?.querySelector<HTMLElement>('[aria-invalid="true"]');
@@ -66,18 +97,32 @@ function showRefused(form: HTMLFormElement | null): void {
   field?.scrollIntoView({ block: 'center' });
 }
 
-function JobForm({ catalog, models, files, start, unfounded, filesChanged }: FormProps) {
+/** What is made has a page, which is gone to once that is known. */
+function useSending(tell: (refused: Error | null) => void) {
+  const [busy, setBusy] = useState(false);
+  const send = async (made: Promise<string>) => {
+    setBusy(true);
+    tell(null);
+    await made.then(go, tell);
+    setBusy(false);
+  };
+  return { busy, send };
+}
+
+function JobForm({ catalog, models, files, pools, start, unfounded, filesChanged }: FormProps) {
   const [draft, setDraft] = useState(start);
   const [error, setError] = useState<Error | null>(null);
-  const [busy, setBusy] = useState(false);
+  const { busy, send } = useSending(setError);
   const form = useRef<HTMLFormElement>(null);
   const method = catalog.methods.find((m) => m.peft_type === draft.method) ?? catalog.methods[0];
   const bases = models.filter((m) => m.graft?.kind === 'base' && m.graft.status === 'ready');
   const graftFields = useMemo(
-    () => fieldsOf(catalog.graft_schema).filter(({ name }) => name !== 'learning_rate'),
-    [catalog],
+    () => optionFields(catalog, pools, start.graft['pool']),
+    [catalog, pools, start],
   );
-  const body = method && bodyOf(draft, method, catalog);
+  const subject = { file: named(files, draft.training_file), base: named(bases, draft.model) };
+  const task = taskOf(draft, catalog, subject);
+  const body = method && task && bodyOf(draft, { method, task }, catalog);
   const preview = usePreview(draft.model && draft.training_file && body ? body : null);
   const problem = error ?? preview.refused;
   const wrong = problem instanceof ApiError ? problem : null;
@@ -87,29 +132,32 @@ function JobForm({ catalog, models, files, start, unfounded, filesChanged }: For
   };
 
   useEffect(() => {
-    if (!draft.model && bases[0]) change({ model: bases[0].id });
+    // An encoder learns from labels alone, which fewer files have.
+    const usual = bases.find(({ graft }) => graft?.uses?.includes('chat')) ?? bases[0];
+    if (!draft.model && usual) change({ model: usual.id });
   }, [bases, draft.model]);
   useEffect(() => {
     if (error) showRefused(form.current);
   }, [error]);
 
-  if (!method || !body) return <main>This build has no training method.</main>;
-  const submit = async (event: FormEvent) => {
+  if (!method || !task || !body) return <main>This build has no training method.</main>;
+  const submit = (event: FormEvent) => {
     event.preventDefault();
-    setBusy(true);
-    setError(null);
-    await api.createJob(body).then((job) => go(`/jobs/${job.id}`), setError);
-    setBusy(false);
+    void send(api.createJob(body).then(({ id }) => `/jobs/${id}`));
   };
+  const tryMethods = () =>
+    void send(api.createSweep(methodsOf(body)).then(({ id }) => `/sweeps/${id}`));
   const now = { draft, change, wrong };
   return (
     <main>
       <h1>New job</h1>
       <Failure error={unfounded} />
-      <form ref={form} className="new-job" onSubmit={(e) => void submit(e)}>
+      <form ref={form} className="new-job" onSubmit={submit}>
         <div>
           <h2>Base and data</h2>
           <BaseAndData {...now} bases={bases} files={files} filesChanged={filesChanged} />
+          <h2>Task</h2>
+          <TaskChoice {...now} catalog={catalog} chosen={task} subject={subject} />
           <h2>Method</h2>
           <MethodChoice
             methods={catalog.methods}
@@ -123,7 +171,7 @@ function JobForm({ catalog, models, files, start, unfounded, filesChanged }: For
             change={(name, value) => change({ peft: { ...draft.peft, [name]: value } })}
           />
           <h2>Training</h2>
-          <Pace {...now} defaultRate={method.default_learning_rate} plan={preview.plan} />
+          <Pace {...now} defaultRate={defaultRate(method, task)} plan={preview.plan} />
           <Fold
             className="card"
             title="More training options"
@@ -138,7 +186,7 @@ function JobForm({ catalog, models, files, start, unfounded, filesChanged }: For
             />
           </Fold>
         </div>
-        <Check preview={preview} error={error} busy={busy} />
+        <Check {...{ preview, error, busy, tryMethods }} />
       </form>
     </main>
   );
@@ -149,15 +197,26 @@ interface CheckProps {
   /** Why Submit was refused; it says more than why the preview was. */
   readonly error: Error | null;
   readonly busy: boolean;
+  readonly tryMethods: () => void;
 }
 
-function Check({ preview, error, busy }: CheckProps) {
+/** The same data and pace for a handful of methods, each with its own options and learning rate. */
+function methodsOf({ peft: _, graft, ...job }: Readonly<Record<string, unknown>>): object {
+  const { learning_rate: __, ...options } = (graft ?? {}) as Readonly<Record<string, unknown>>;
+  return { ...job, graft: options, search: { algorithm: 'asha', preset: 'methods' } };
+}
+
+function Check({ preview, error, busy, tryMethods }: CheckProps) {
   return (
     <aside>
       <JobPlan {...preview} refused={error ? null : preview.refused} />
       <Failure error={error} />
+      <LimitsNear />
       <button className="main wide" disabled={busy}>
         {busy ? 'Submitting…' : 'Submit'}
+      </button>
+      <button type="button" className="wide" disabled={busy} onClick={tryMethods}>
+        Try several methods
       </button>
     </aside>
   );

@@ -15,7 +15,7 @@ export function SignInPage({ refused }: { refused: boolean }) {
       <form className="card" onSubmit={submit}>
         {refused && (
           <p className="notice bad" role="alert">
-            The server does not know this key, or it has been revoked.
+            This API key is not valid or has been revoked.
           </p>
         )}
         <label htmlFor="key">API key</label>

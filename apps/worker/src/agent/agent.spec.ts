@@ -1,6 +1,7 @@
 import { mkdirSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { describe, expect, it } from 'vitest';
+import { Command_Action } from '@graft/contracts/grpc';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import { until } from '../../test/control-plane.js';
 import { isAlive, useScene, writeInto } from '../../test/scene.js';
 
@@ -31,7 +32,7 @@ describe('an assignment', () => {
     expect(saved?.adapter.map((file) => file.name)).toEqual(['adapter.txt']);
     for (const file of [...(saved?.files ?? []), ...finished.adapter])
       expect(scene.plane.blobs.has(file.sha256)).toBe(true);
-    expect(scene.plane.puts.every((put) => put.jobId === 'job-1' && put.epoch === 1)).toBe(true);
+    expect(scene.plane.puts.every((put) => put.jobId === 'job-1' && put.attempt === 1)).toBe(true);
     await until('the lease to be over', () => scene.plane.heartbeats.at(-1)?.leases.length === 0);
     expect(scene.plane.heartbeats.at(-1)?.residentBases).toEqual(['base-a']);
     await until('the run folder to go', () => readdirSync(join(scene.home, 'runs')).length === 0);
@@ -60,7 +61,7 @@ describe('an assignment', () => {
     const saved = scene.plane.fact('saved', 'whole');
     scene.plane.assign({
       jobId: 'again',
-      epoch: 2,
+      attempt: 2,
       plan: { steps: 30 },
       checkpoint: [...(saved?.files ?? [])],
       checkpointStep: 10,
@@ -94,7 +95,7 @@ describe('an assignment', () => {
       trainingFile: { ...scene.plane.blob('x', 'y'), name: '../../evil' },
     });
     expect((await until('name', () => scene.plane.fact('failed', 'name'))).message).toContain(
-      'no plain file name',
+      'not a plain file name',
     );
     scene.plane.assign({
       jobId: 'gone',
@@ -134,7 +135,7 @@ describe('an assignment', () => {
     const messagesJson = JSON.stringify([{ role: 'user', content: 'x'.repeat(2e6) }]);
     scene.plane.send({
       $case: 'generate',
-      value: { ...question, id: 'long', messagesJson, baseDtype: 'f32' },
+      value: { ...question, id: 'long', messagesJson, baseDtype: 'f32', quantization: '' },
     });
     const answer = await until('an answer', () =>
       scene.plane.chunks.find(({ id, finishReason }) => id === 'long' && finishReason !== ''),
@@ -176,7 +177,7 @@ describe('an assignment', () => {
     expect(failed.message).toContain('arrived damaged');
     expect(readdirSync(join(scene.home, 'cache', 'partial'))).toEqual([]);
     scene.plane.blobs.set(good.sha256, Buffer.from(JSON.stringify({ steps: 3 })));
-    scene.plane.assign({ plan: {}, epoch: 2, trainingFile: good });
+    scene.plane.assign({ plan: {}, attempt: 2, trainingFile: good });
     await until('the next attempt', () => scene.plane.fact('finished', 'job-1', 2));
   });
 
@@ -246,8 +247,24 @@ describe('a shared base', () => {
     free = 0;
     scene.plane.assign({ jobId: 'c', plan: { steps: 3 }, base: other('c') });
     const failed = await until('c to be refused', () => scene.plane.fact('failed', 'c'));
-    expect(failed.code).toBe('oom_host');
-    expect(failed.message).toContain('needs about 0.3 GB');
+    expect(failed.code).toBe('no_memory');
+    expect(failed.message).toContain('needs about 268 MB');
+  });
+
+  it('reserves what it takes packed, as the control plane says, beside one that is loading', async () => {
+    await scene.startAgent({ slots: 3 }, { freeMemory: () => 9e9 });
+    await scene.pulled();
+    const base = (id: string, residentBytes: number) => ({
+      id,
+      nameOrPath: id,
+      files: [scene.plane.blob('base.txt', `weights of ${id}`)],
+      residentBytes,
+    });
+    scene.plane.assign({ jobId: 'fits', plan: { steps: 3 }, base: base('packed', 2e9) });
+    await until('the packed one', () => scene.plane.fact('finished', 'fits'));
+    scene.plane.assign({ jobId: 'large', plan: { steps: 3 }, base: base('dense', 8e9) });
+    const failed = await until('the dense one', () => scene.plane.fact('failed', 'large'));
+    expect(failed.message).toContain('needs about 9.9 GB of memory and 9.0 GB are free');
   });
 
   it('is unloaded after the idle time', async () => {
@@ -262,6 +279,66 @@ describe('a shared base', () => {
       'the base to be gone',
       () => scene.plane.heartbeats.at(-1)?.residentBases.length === 0,
     );
+  });
+});
+
+describe('several GPUs', () => {
+  afterEach(() => vi.unstubAllEnvs());
+
+  it('get a base each, on the one with most memory left, which is what counts', async () => {
+    vi.stubEnv('CUDA_VISIBLE_DEVICES', '0,1');
+    const gpu = (freeBytes: number) => ({ title: 'Card', freeBytes, totalBytes: 80e9 });
+    const gpus = [gpu(30e9), gpu(20e9)];
+    await scene.startAgent(
+      { slots: 3 },
+      { freeMemory: () => 0, listGpus: () => Promise.resolve(gpus) },
+    );
+    await scene.pulled();
+    expect(scene.plane.hellos[0]).toMatchObject({
+      devices: ['cuda:0 Card', 'cuda:1 Card'],
+      memoryBytes: 160e9,
+    });
+    expect(scene.plane.pulls.at(-1)?.freeMemoryBytes).toBe(30e9);
+    const start = async (jobId: string, residentBytes: number): Promise<string> => {
+      const files = [scene.plane.blob('base.txt', `weights for ${jobId}`)];
+      const base = { id: jobId, nameOrPath: jobId, files, residentBytes };
+      scene.plane.assign({ jobId, plan: { steps: 100_000, stepMs: 5 }, base });
+      return (await until('its base', () => scene.plane.phase('loading_base', jobId))).message;
+    };
+    expect(await start('a', 20e9)).toBe('reading weights to cuda:0');
+    await until('a to run', () => scene.plane.fact('step', 'a'));
+    gpus[0] = gpu(6e9);
+    expect(await start('b', 15e9)).toBe('reading weights to cuda:1');
+    const base = { id: 'c', nameOrPath: 'c', files: [scene.plane.blob('base.txt', 'c')] };
+    scene.plane.assign({ jobId: 'c', plan: { steps: 1 }, base: { ...base, residentBytes: 90e9 } });
+    const waiting = await until('c to wait', () => scene.plane.phase('waiting_for_memory', 'c'));
+    expect(waiting.message).toContain('needs about 108.3 GB of memory and 20.0 GB are free');
+  });
+
+  it('load no base for a run that was cancelled while the driver was asked', async () => {
+    vi.stubEnv('CUDA_VISIBLE_DEVICES', '0');
+    let answer = () => {};
+    let asked = Promise.resolve();
+    const gpus = [{ title: 'Card', freeBytes: 30e9, totalBytes: 80e9 }];
+    await scene.startAgent({}, { listGpus: () => asked.then(() => gpus) });
+    await scene.pulled();
+    asked = new Promise((resolve) => (answer = resolve));
+    scene.plane.assign({ jobId: 'a', plan: { steps: 1 } });
+    await until('its lease', () => scene.plane.heartbeats.at(-1)?.leases.length === 1);
+    const lease = { jobId: 'a', attempt: 1 };
+    scene.plane.send({
+      $case: 'command',
+      value: { ...lease, action: Command_Action.ACTION_CANCEL },
+    });
+    await until('its end', () => scene.plane.fact('stopped', 'a'));
+    answer();
+    scene.plane.assign({
+      jobId: 'b',
+      plan: { steps: 1 },
+      base: { files: [], id: 'b', nameOrPath: 'b' },
+    });
+    await until('the next', () => scene.plane.fact('failed', 'b'));
+    expect(scene.plane.heartbeats.flatMap(({ residentBases }) => residentBases)).toEqual([]);
   });
 });
 

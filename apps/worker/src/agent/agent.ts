@@ -1,37 +1,28 @@
 import { randomUUID } from 'node:crypto';
-import { chmod } from 'node:fs/promises';
 import { join } from 'node:path';
-import { DomainError } from '@graft/contracts';
-import {
-  Command_Action,
-  PROTOCOL,
-  type Assignment,
-  type BlobRef,
-  type Command,
-  type Event,
-  type Hello,
-  type Lease,
-  type Welcome,
-} from '@graft/contracts/grpc';
+import { OPERATION_TYPES, operationTask } from '@graft/contracts';
+import { PROTOCOL, type Hello, type Welcome } from '@graft/contracts/grpc';
+import { buildWords, tasksUsedTo } from '@graft/peft-core/catalog';
 import type { Logger } from 'pino';
-import { TRAINER_MAIN } from '../trainer/client.js';
-import type { ReadyFact } from '../trainer/protocol.js';
-import { checkReach, openSandbox, type Sandbox } from '../trainer/sandbox.js';
-import { Answers } from './answers.js';
-import { Attempt } from './attempt.js';
-import { Backoff, pause, type BackoffRange } from './backoff.js';
-import { BlobCache } from './blob-cache.js';
-import { assemble, type BlobFolder } from './blob-folder.js';
-import { fetchBlob, putBlob } from './blob-transfer.js';
-import { Connection, type Downward } from './connection.js';
-import { listDevices } from './devices.js';
-import { EventFeed } from './event-feed.js';
-import { Leftovers } from './leftovers.js';
-import { freeMemory, totalMemory } from './memory.js';
-import { isFull, isTransient } from './refusal.js';
+import { Attempts } from '../attempts/attempts.js';
+import { Blobs } from '../blobs/blobs.js';
+import { Backoff, pause, type BackoffRange } from '../connection/backoff.js';
+import { Connection, type Downward } from '../connection/connection.js';
+import { EventFeed } from '../events/event-feed.js';
+import { RecoveredRuns } from '../events/recovered-runs.js';
+import { Spool } from '../events/spool.js';
+import { GenerationRelay } from '../generation/generation-relay.js';
+import type { ReadyFact } from '../protocol/protocol.js';
+import { Bases } from '../trainers/bases.js';
+import { Devices, type DevicesOptions } from '../trainers/devices.js';
+import { freeMemory, totalMemory } from '../trainers/memory.js';
+import { OrphanedTrainers } from '../trainers/orphaned-trainers.js';
+import { checkReach, makeTrainerFolder, openSandbox, type Sandbox } from '../trainers/sandbox.js';
+import { TRAINER_MAIN } from '../trainers/trainer-process.js';
+import { Trainers } from '../trainers/trainers.js';
+import { Heartbeat, type Load } from './heartbeat.js';
+import { Home } from './home.js';
 import type { Settings } from './settings.js';
-import { Spool } from './spool.js';
-import { Trainers, type BaseWish, type Say } from './trainers.js';
 
 export interface AgentOptions {
   readonly settings: Settings;
@@ -41,6 +32,12 @@ export interface AgentOptions {
   readonly backoff?: BackoffRange;
   readonly hangMs?: number;
   readonly freeMemory?: () => number;
+  readonly totalMemory?: () => number;
+  readonly listGpus?: DevicesOptions['listGpus'];
+  /** The control plane wants this worker gone: to be drained and ended. */
+  readonly onDrain?: (reason: string) => void;
+  /** Another worker has this one's place: it has ended all it did, and is to end. */
+  readonly onReplaced?: () => void;
 }
 
 const SPOOL_BYTES = 64 << 20;
@@ -52,113 +49,125 @@ export class Agent {
   private readonly settings: Settings;
   private readonly log: Logger;
   private readonly instanceId = randomUUID();
-  private readonly attempts = new Map<string, Attempt>();
   private readonly sandbox: Sandbox;
-  private readonly leftovers: Leftovers;
-  private readonly trainers: Trainers;
+  private readonly home: Home;
+  private readonly orphans: OrphanedTrainers;
   private readonly connection: Connection;
+  private readonly blobs: Blobs;
+  private readonly bases: Bases;
+  private readonly trainers: Trainers;
   private readonly spool: Spool;
   private readonly feed: EventFeed;
-  private readonly freeMemory: () => number;
-  /** Ends downloads of bases, which no single run owns. */
-  private readonly shutdown = new AbortController();
-  private cache!: BlobCache;
-  private answers: Answers | null = null;
-  private ready!: ReadyFact;
-  private devices: string[] = [];
-  private heartbeat: NodeJS.Timeout | null = null;
-  private heartbeatMs = 5000;
-  private heartbeats = 0;
+  private readonly recovered: RecoveredRuns;
+  private readonly attempts: Attempts;
+  private readonly generations: GenerationRelay;
+  private readonly heartbeat: Heartbeat;
+  private readonly devices: Devices;
   private draining = false;
-  private folderCount = 0;
-  private spoolComplaint = '';
-  private reportedDrops = 0;
 
   constructor(private readonly options: AgentOptions) {
-    const { settings, log } = options;
+    const { settings, log, backoff } = options;
     this.settings = settings;
     this.log = log;
-    this.freeMemory = options.freeMemory ?? freeMemory;
+    this.devices = new Devices({
+      choice: settings.device,
+      freeMemory: options.freeMemory ?? freeMemory,
+      totalMemory: options.totalMemory ?? totalMemory,
+      ...(options.listGpus === undefined ? {} : { listGpus: options.listGpus }),
+    });
     this.sandbox = openSandbox(settings.trainerUser);
-    this.leftovers = new Leftovers(settings.home);
-    this.leftovers.claimHome();
+    const { user } = this.sandbox;
+    const makeFolder = (path: string) => makeTrainerFolder(path, user);
+    this.home = new Home(settings.home);
+    this.home.claim();
+    this.orphans = new OrphanedTrainers(this.home.folder('trainers'));
+    this.connection = new Connection({
+      ...settings,
+      log,
+      backoff: new Backoff(backoff),
+      listener: {
+        up: (welcome) => this.up(welcome),
+        message: (body) => this.onMessage(body),
+        down: () => this.down(),
+        replaced: (reason) => void this.replaced(reason),
+      },
+    });
+    this.blobs = new Blobs({
+      line: this.connection,
+      folder: this.home.folder('cache'),
+      capBytes: settings.cacheBytes,
+      makeFolder,
+      log,
+      ...(backoff === undefined ? {} : { backoff }),
+    });
+    this.bases = new Bases(this.blobs, this.home.folder('bases'));
     this.trainers = new Trainers({
       threads: settings.threads,
       sandbox: this.sandbox,
+      bases: this.bases,
       idleUnloadMs: settings.idleUnloadMs,
-      leftovers: this.leftovers,
+      orphans: this.orphans,
       log,
-      freeMemory: this.freeMemory,
+      devices: this.devices,
       ...(options.trainerMain === undefined ? {} : { trainerMain: options.trainerMain }),
       ...(options.hangMs === undefined ? {} : { hangMs: options.hangMs }),
     });
-    this.connection = new Connection({
-      address: settings.address,
-      tls: settings.tls,
-      ca: settings.ca,
-      token: settings.token,
-      log,
-      backoff: new Backoff(options.backoff),
-      listener: {
-        hello: () => this.hello(),
-        up: (welcome) => this.up(welcome),
-        message: (body) => this.hear(body),
-        down: () => this.down(),
-      },
-    });
-    this.spool = new Spool(join(settings.home, 'spool', 'events'), { capBytes: SPOOL_BYTES });
+    this.spool = new Spool(join(this.home.folder('spool'), 'events'), { capBytes: SPOOL_BYTES });
     this.feed = new EventFeed(this.spool, {
       send: (value) => this.connection.send({ $case: 'events', value }),
+      log,
     });
+    this.recovered = new RecoveredRuns(this.spool, this.feed);
+    const folder = this.home.folder('runs');
+    this.attempts = new Attempts({
+      blobs: this.blobs,
+      trainers: this.trainers,
+      makeFolder,
+      slots: settings.slots,
+      folder,
+      emit: (event, acknowledged) => this.feed.add(event, acknowledged),
+      log,
+      onFree: () => this.heartbeat.pull(),
+    });
+    this.generations = new GenerationRelay({
+      blobs: this.blobs,
+      trainers: this.trainers,
+      folder,
+      send: (value) => this.connection.send({ $case: 'generated', value }),
+      maxChats: settings.maxChats,
+      onFree: () => this.heartbeat.pull(),
+    });
+    this.heartbeat = new Heartbeat(
+      this.connection,
+      () => this.load,
+      () => this.check(),
+    );
   }
 
   /** Resolves when the first trainer is ready and the connection is being opened. */
   async start(): Promise<void> {
-    const { home, cacheBytes } = this.settings;
     const { user, missing } = this.sandbox;
     if (missing.length > 0)
       this.log.warn({ missing }, 'this system confines trainers less than docs/deployment.md says');
-    const killed = this.leftovers.killAll();
+    const killed = this.orphans.killAll();
     if (killed.length > 0)
       this.log.warn({ trainers: killed }, 'killed trainers that a previous worker left behind');
-    for (const reason of await this.leftovers.makeEmpty(['runs', 'bases']))
+    for (const reason of await this.home.empty())
       this.log.warn(
         { reason },
         'what a previous worker left could not be removed; the next start tries again',
       );
-    this.cache = await BlobCache.open({
-      folder: join(home, 'cache'),
-      capBytes: cacheBytes,
-      fetch: (sha256, offset, signal) => fetchBlob(this.connection, sha256, offset, signal),
-      retry: (error, signal) => this.waitForLine(error, signal),
-    });
-    if (user !== null) await this.letIn();
-    this.answers = new Answers({
-      cache: this.cache,
-      trainers: this.trainers,
-      baseFolder: (wish, say) => this.baseFolder(wish, say),
-      folder: join(home, 'runs'),
-      send: (value) => this.connection.send({ $case: 'generated', value }),
-    });
-    [this.ready, this.devices] = await Promise.all([this.trainers.warmUp(), listDevices()]);
-    this.log.info(
-      {
-        libtorch: this.ready.libtorch,
-        build: this.ready.trainerBuild,
-        threads: this.ready.threads,
-      },
-      'trainer ready',
-    );
-    this.beat();
-    this.connection.open();
-  }
-
-  /** The trainers' user passes through on the way to its own folders; it can list nothing. */
-  private async letIn(): Promise<void> {
-    const { home } = this.settings;
-    for (const folder of ['', 'runs', 'bases']) await chmod(join(home, folder), 0o711);
-    for (const folder of ['cache', 'spool']) await chmod(join(home, folder), 0o700);
-    checkReach(this.sandbox, this.options.trainerMain ?? TRAINER_MAIN, join(home, 'runs'));
+    await this.blobs.open();
+    if (user !== null) {
+      await this.home.grantAccess();
+      checkReach(this.sandbox, this.options.trainerMain ?? TRAINER_MAIN, this.home.folder('runs'));
+    }
+    const ready = await this.trainers.warmUp();
+    const { libtorch, trainerBuild: build, threads } = ready;
+    await this.devices.open(ready.cudaDevices);
+    this.log.info({ libtorch, build, threads, devices: this.devices.titles }, 'trainer ready');
+    this.heartbeat.start();
+    this.connection.open(() => this.hello(ready));
   }
 
   /**
@@ -170,8 +179,8 @@ export class Agent {
     const giveUp = performance.now() + this.settings.drainMs;
     this.log.info({ reason, runs: this.attempts.size }, 'draining');
     this.connection.send({ $case: 'draining', value: { reason } });
-    this.answers?.cancelAll('the worker is draining; ask again');
-    for (const attempt of this.attempts.values()) attempt.stop('drain');
+    this.generations.cancelAll('the worker is draining; ask again');
+    this.attempts.drain();
     while (this.attempts.size > 0 || this.spool.length > 0) {
       if (performance.now() > giveUp) break;
       await pause(50);
@@ -188,16 +197,14 @@ export class Agent {
 
   /** Ends at once: kills every trainer, closes the line. Facts not yet acknowledged stay in the spool. */
   async close(): Promise<void> {
-    this.draining = true;
-    const reason = new DomainError('unavailable', 'the worker is closing');
-    this.shutdown.abort(reason);
-    for (const attempt of this.attempts.values()) attempt.abandon(reason);
-    if (this.heartbeat !== null) clearTimeout(this.heartbeat);
+    this.bases.close();
+    this.attempts.close();
+    this.heartbeat.stop();
     this.feed.stop();
     this.connection.close();
     await this.trainers.close();
     this.spool.close();
-    this.leftovers.releaseHome();
+    this.home.release();
   }
 
   /** The last resort of a second signal: nothing is awaited. */
@@ -205,19 +212,18 @@ export class Agent {
     this.trainers.killAll();
   }
 
-  private get freeSlots(): number {
-    if (this.draining) return 0;
-    let busy = 0;
-    for (const attempt of this.attempts.values()) if (attempt.occupiesSlot) busy += 1;
-    return Math.max(0, this.settings.slots - busy);
+  private get load(): Load {
+    return {
+      leases: [...this.attempts.leases, ...this.recovered.leases],
+      residentBases: this.trainers.resident,
+      freeSlots: this.attempts.freeSlots,
+      freeChats: this.draining ? 0 : this.generations.free,
+      freeMemoryBytes: this.devices.mostFreeBytes,
+    };
   }
 
-  private get leases(): Lease[] {
-    return [...this.attempts.values()].map((attempt) => attempt.lease);
-  }
-
-  private hello(): Hello {
-    const { name, pool, slots } = this.settings;
+  private hello({ libtorch, trainerBuild }: ReadyFact): Hello {
+    const { name, pool, slots, maxChats } = this.settings;
     return {
       protocolMin: PROTOCOL.min,
       protocolMax: PROTOCOL.max,
@@ -225,203 +231,87 @@ export class Agent {
       name,
       pool,
       slots,
-      memoryBytes: totalMemory(),
-      devices: this.devices,
-      libtorch: this.ready.libtorch,
-      trainerBuild: this.ready.trainerBuild,
-      leases: this.leases,
+      maxChats,
+      tasks: [
+        ...tasksUsedTo('embed'),
+        ...tasksUsedTo('classify'),
+        ...OPERATION_TYPES.map(operationTask),
+      ],
+      words: buildWords(),
+      memoryBytes: this.devices.totalBytes,
+      devices: this.devices.titles,
+      libtorch,
+      trainerBuild,
+      leases: [...this.attempts.leases, ...this.recovered.leases],
+      workerKey: this.home.workerKey,
     };
   }
 
-  private up(welcome: Welcome): void {
-    this.log.info(
-      {
-        worker: welcome.workerId,
-        protocol: welcome.protocol,
-        address: this.settings.address,
-        pool: this.settings.pool,
-      },
-      'connected',
-    );
-    this.heartbeatMs = Math.max(100, welcome.heartbeatMs || 5000);
-    this.beat();
-    this.feed.connected(welcome.maxUnacked || 8);
+  private up({ workerId, protocol, heartbeatMs, maxUnacked, workerKey }: Welcome): void {
+    const { pool } = this.settings;
+    const { address } = this.connection;
+    if (workerKey) this.keepKey(workerKey);
+    this.log.info({ worker: workerId, protocol, address, pool }, 'connected');
+    this.heartbeat.start(heartbeatMs);
+    this.feed.connected(maxUnacked || 8);
     if (this.draining)
       this.connection.send({ $case: 'draining', value: { reason: 'the worker is stopping' } });
-    this.pull();
+    this.heartbeat.pull();
+  }
+
+  private keepKey(key: string): void {
+    try {
+      this.home.keepKey(key);
+    } catch (error) {
+      // A full disk: until it has room, a restart makes this another worker.
+      this.log.warn({ err: error }, 'could not keep the key that this worker is known by');
+    }
+  }
+
+  /** Started again, it joins as a worker of its own. */
+  private async replaced(reason: string): Promise<void> {
+    this.log.error(`${reason}. This worker ends`);
+    this.home.forgetKey();
+    await this.close();
+    this.options.onReplaced?.();
   }
 
   private down(): void {
     this.feed.disconnected();
     // Whoever asked has lost the line too; an answer cannot be taken up again.
-    this.answers?.cancelAll();
+    this.generations.cancelAll();
   }
 
-  private hear(body: Downward): void {
+  private onMessage(body: Downward): void {
     switch (body.$case) {
       case 'assignment':
-        return this.assigned(body.value);
+        return this.attempts.assign(body.value);
       case 'heartbeatReply':
-        for (const lease of body.value.lost) this.find(lease)?.kill();
-        return;
+        return this.attempts.killLost(body.value.lost);
       case 'ack':
-        for (const lease of body.value.stale) this.find(lease)?.kill();
+        this.attempts.killLost(body.value.stale);
         return this.feed.acknowledged(body.value.sequence);
       case 'command':
-        return this.obey(body.value);
+        return this.attempts.handleCommand(body.value);
       case 'generate':
-        void this.answers?.answer(body.value);
-        return;
+        return void this.generations.answer(body.value);
       case 'generateCancel':
-        return this.answers?.cancel(body.value.id);
+        return this.generations.cancel(body.value.id);
+      case 'drain':
+        return this.options.onDrain?.(body.value.reason);
+      default:
+        return body satisfies never;
     }
   }
 
-  private find({ jobId, epoch }: Pick<Lease, 'jobId' | 'epoch'>): Attempt | undefined {
-    return this.attempts.get(`${jobId}/${epoch}`);
-  }
-
-  private obey(command: Command): void {
-    const attempt = this.find(command);
-    if (attempt === undefined) return;
-    if (command.action === Command_Action.ACTION_CANCEL) attempt.stop('cancel');
-    else if (command.action === Command_Action.ACTION_PAUSE) attempt.stop('pause');
-    else if (command.action === Command_Action.ACTION_KILL) attempt.kill();
-  }
-
-  private assigned(assignment: Assignment): void {
-    if (this.find(assignment) !== undefined) return;
-    // An older attempt of the same job here is a zombie: the newer epoch proves it.
-    for (const attempt of this.attempts.values())
-      if (attempt.jobId === assignment.jobId) attempt.kill();
-    const key = `${assignment.jobId}/${assignment.epoch}`;
-    const attempt = new Attempt({
-      assignment,
-      cache: this.cache,
-      trainers: this.trainers,
-      baseFolder: (wish, say) => this.baseFolder(wish, say),
-      folder: join(this.settings.home, 'runs', `${++this.folderCount}-e${assignment.epoch}`),
-      put: (from, path, ref, signal) => this.put(from, path, ref, signal),
-      emit: (event, acknowledged) => this.emit(event, acknowledged),
-      log: this.log,
-      onFree: () => this.pull(),
-      onEnd: () => this.attempts.delete(key),
-    });
-    const room = this.freeSlots > 0;
-    this.attempts.set(key, attempt);
-    this.log.info(
-      {
-        job: assignment.jobId,
-        epoch: assignment.epoch,
-        base: assignment.base?.id,
-        from_step: assignment.checkpointStep,
-      },
-      'assigned',
-    );
-    // Two answers may cross a Pull; what does not fit goes back and is assigned again.
-    if (room) void attempt.start();
-    else attempt.stop('drain');
-  }
-
-  private emit(event: Event, acknowledged?: () => void): void {
-    this.feed.add(event, acknowledged);
-  }
-
-  /** Says how much room there is; repeated with every heartbeat, in case the answer was lost. */
-  private pull(): void {
-    if (this.freeSlots === 0) return;
-    this.connection.send({
-      $case: 'pull',
-      value: {
-        freeSlots: this.freeSlots,
-        residentBases: this.trainers.resident,
-        freeMemoryBytes: this.freeMemory(),
-      },
-    });
-  }
-
-  private beat(): void {
-    if (this.heartbeat !== null) clearTimeout(this.heartbeat);
-    this.heartbeat = setTimeout(() => this.beat(), this.heartbeatMs);
-    this.connection.send({
-      $case: 'heartbeat',
-      value: {
-        sequence: ++this.heartbeats,
-        leases: this.leases,
-        residentBases: this.trainers.resident,
-        freeSlots: this.freeSlots,
-        rssBytes: process.memoryUsage.rss(),
-        freeMemoryBytes: this.freeMemory(),
-        sentUnixMs: Date.now(),
-      },
-    });
-    this.pull();
-    this.checkLine();
-    this.checkSpool();
-  }
-
-  private checkLine(): void {
+  private check(): void {
+    this.feed.logTrouble();
+    void this.devices.refresh();
     const { silenceMs, isUp } = this.connection;
-    if (isUp && silenceMs > 3 * this.heartbeatMs + 1000)
+    if (isUp && silenceMs > 3 * this.heartbeat.intervalMs + 1000)
       return this.connection.restart('the control plane fell silent');
     if (isUp && this.feed.waitingMs > ACK_MS)
       return this.connection.restart('events were not acknowledged');
-    if (isUp || silenceMs < this.settings.offlineLimitMs) return;
-    for (const attempt of this.attempts.values()) attempt.stop('drain');
-  }
-
-  private checkSpool(): void {
-    const { failure, dropped } = this.spool;
-    const complaint =
-      failure === null
-        ? ''
-        : `facts cannot be spooled to disk and are kept in memory: ${failure.message}`;
-    if (complaint !== this.spoolComplaint && complaint !== '') this.log.error(complaint);
-    this.spoolComplaint = complaint;
-    if (dropped > this.reportedDrops)
-      this.log.warn({ dropped }, 'the spool is full: log lines were dropped');
-    this.reportedDrops = dropped;
-  }
-
-  private async put(
-    attempt: Attempt,
-    path: string,
-    ref: BlobRef,
-    signal: AbortSignal,
-  ): Promise<void> {
-    const backoff = new Backoff(this.options.backoff);
-    for (;;) {
-      try {
-        return await putBlob(
-          this.connection,
-          { jobId: attempt.jobId, epoch: attempt.epoch },
-          path,
-          ref,
-          signal,
-        );
-      } catch (error) {
-        signal.throwIfAborted();
-        if (!isTransient(error)) throw error;
-        if (isFull(error)) attempt.uploadWaits(error.details);
-        await pause(backoff.next(), signal);
-      }
-    }
-  }
-
-  private async waitForLine(error: unknown, signal: AbortSignal): Promise<void> {
-    if (error instanceof Error && 'code' in error && !isTransient(error)) throw error;
-    this.log.debug(
-      { error: error instanceof Error ? error.message : String(error) },
-      'a download was interrupted; it goes on',
-    );
-    await pause(new Backoff(this.options.backoff).next(), signal);
-  }
-
-  private baseFolder({ base }: BaseWish, say: Say): Promise<BlobFolder> {
-    const path = join(this.settings.home, 'bases', String(++this.folderCount));
-    const { cache, trainers } = this;
-    return assemble({ cache, trainers }, path, base.files, this.shutdown.signal, (share) =>
-      say('downloading', `downloading the base ${base.id}`, share),
-    );
+    if (!isUp && silenceMs >= this.settings.offlineLimitMs) this.attempts.stopAll();
   }
 }

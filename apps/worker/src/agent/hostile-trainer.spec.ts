@@ -120,4 +120,16 @@ describe('a hostile trainer', () => {
     await until('no lease', () => scene.plane.heartbeats.at(-1)?.leases.length === 0);
     expect(scene.plane.hellos).toHaveLength(1);
   });
+
+  it.each(['of_a_newer_build', 'constructor'])(
+    'cannot load a base for a reason of its own, %s: the run fails, and is not tried again',
+    async (code) => {
+      await scene.startAgent();
+      await scene.pulled();
+      const files = [scene.plane.blob('code.txt', code)];
+      scene.plane.assign({ plan: {}, base: { id: 'base-c', nameOrPath: 'base-c', files } });
+      const failed = await until('the end', () => scene.plane.fact('failed'));
+      expect(failed).toMatchObject({ code, message: 'no base.txt', retryable: false });
+    },
+  );
 });

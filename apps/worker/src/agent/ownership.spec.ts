@@ -14,7 +14,7 @@ describe('ownership', () => {
       scene.plane.assign({ plan: { steps: 100_000, stepMs: 5 } });
       await until('steps', () => scene.plane.fact('step'));
       const [pid = 0] = scene.trainerPids();
-      const lease = { jobId: 'job-1', epoch: 1, step: 0 };
+      const lease = { jobId: 'job-1', attempt: 1, step: 0 };
       const from = performance.now();
       if (by === 'ack') scene.plane.stale.push(lease);
       else if (by === 'heartbeat') scene.plane.lost.push(lease);
@@ -39,7 +39,7 @@ describe('ownership', () => {
       'both',
       () => scene.plane.fact('step', 'zombie') && scene.plane.fact('step', 'neighbour'),
     );
-    scene.plane.lost.push({ jobId: 'zombie', epoch: 1, step: 0 });
+    scene.plane.lost.push({ jobId: 'zombie', attempt: 1, step: 0 });
     await until(
       'the lease to go',
       () => !scene.plane.heartbeats.at(-1)?.leases.some((lease) => lease.jobId === 'zombie'),
@@ -62,7 +62,7 @@ describe('ownership', () => {
     );
     scene.plane.send({
       $case: 'command',
-      value: { jobId: 'zombie', epoch: 1, action: Command_Action.ACTION_KILL },
+      value: { jobId: 'zombie', attempt: 1, action: Command_Action.ACTION_KILL },
     });
     await until(
       'the neighbour',
@@ -83,7 +83,7 @@ describe('ownership', () => {
       () => scene.plane.fact('step', 'zombie') && scene.plane.fact('step', 'neighbour'),
     );
     const from = performance.now();
-    scene.plane.lost.push({ jobId: 'zombie', epoch: 1, step: 0 });
+    scene.plane.lost.push({ jobId: 'zombie', attempt: 1, step: 0 });
     const failed = await until('the neighbour', () => scene.plane.fact('failed', 'neighbour'));
     expect(failed).toMatchObject({ code: 'crash', retryable: true });
     expect(performance.now() - from).toBeGreaterThan(1900);
@@ -101,7 +101,7 @@ describe('ownership', () => {
     const failed = await until('failed', () => scene.plane.fact('failed'));
     expect(failed).toMatchObject({ code: 'crash', retryable: true });
     expect(failed.stderrTail).toContain('boom');
-    scene.plane.assign({ epoch: 2, plan: { steps: 5 } });
+    scene.plane.assign({ attempt: 2, plan: { steps: 5 } });
     await until('the next attempt', () => scene.plane.fact('finished', 'job-1', 2));
   });
 
@@ -125,11 +125,11 @@ describe('ownership', () => {
     await until('both', () => scene.plane.fact('step', 'c') && scene.plane.fact('step', 'p'));
     scene.plane.send({
       $case: 'command',
-      value: { jobId: 'c', epoch: 1, action: Command_Action.ACTION_CANCEL },
+      value: { jobId: 'c', attempt: 1, action: Command_Action.ACTION_CANCEL },
     });
     scene.plane.send({
       $case: 'command',
-      value: { jobId: 'p', epoch: 1, action: Command_Action.ACTION_PAUSE },
+      value: { jobId: 'p', attempt: 1, action: Command_Action.ACTION_PAUSE },
     });
     expect(await until('cancelled', () => scene.plane.fact('stopped', 'c'))).toMatchObject({
       reason: 'cancelled',
@@ -147,14 +147,14 @@ describe('ownership', () => {
     scene.plane.assign({ plan: { steps: 100_000, stepMs: 50 } });
     await until('steps', () => scene.plane.fact('step'));
     const [pid = 0] = scene.trainerPids();
-    const lease = { jobId: 'job-1', epoch: 1 };
+    const lease = { jobId: 'job-1', attempt: 1 };
     scene.plane.send({
       $case: 'command',
       value: { ...lease, action: Command_Action.ACTION_CANCEL },
     });
     scene.plane.send({ $case: 'command', value: { ...lease, action: Command_Action.ACTION_KILL } });
     await until('no lease', () => scene.plane.heartbeats.at(-1)?.leases.length === 0);
-    scene.plane.assign({ epoch: 2, plan: { steps: 3 } });
+    scene.plane.assign({ attempt: 2, plan: { steps: 3 } });
     await until('the next attempt', () => scene.plane.fact('finished', 'job-1', 2));
     expect(isAlive(pid)).toBe(true);
   });

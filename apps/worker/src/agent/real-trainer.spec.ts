@@ -7,7 +7,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { writeChats, writeTinyBase } from '../../../../test/tiny-base.js';
 import { until } from '../../test/control-plane.js';
 import { useScene } from '../../test/scene.js';
-import { checkReach, openSandbox } from '../trainer/sandbox.js';
+import { checkReach, openSandbox } from '../trainers/sandbox.js';
 
 const TRAINER = fileURLToPath(new URL('../../dist/trainer/main.js', import.meta.url));
 const SPEC: Partial<Spec> = {
@@ -41,15 +41,17 @@ beforeEach(() => {
 
 afterEach(() => vi.unstubAllEnvs());
 
-const adapterOf = (job: string, epoch = 1) =>
+const adapterOf = (job: string, attempt = 1) =>
   scene.plane
-    .fact('finished', job, epoch)
+    .fact('finished', job, attempt)
     ?.adapter.find((file) => file.name === 'adapter_model.safetensors')?.sha256;
 
-const lossesOf = (job: string, epoch = 1) =>
+const lossesOf = (job: string, attempt = 1) =>
   scene.plane
-    .facts(job, epoch)
-    .flatMap(({ fact }) => (fact?.$case === 'step' ? [[fact.value.step, fact.value.loss]] : []));
+    .facts(job, attempt)
+    .flatMap(({ fact }) =>
+      fact?.$case === 'step' ? [[fact.value.step, fact.value.metrics['loss']]] : [],
+    );
 
 /** A line of a file of /proc, without its name. */
 const procLine = (pid: number, file: string, name: string): string =>
@@ -72,8 +74,14 @@ function namesIn(pid: number): string[] {
 }
 
 const NEEDED = ['PATH', 'HOME', 'TMPDIR', 'LANG', 'LD_LIBRARY_PATH', 'LD_PRELOAD'].concat(
-  ['CUDA_VISIBLE_DEVICES', 'GRAFT_THREADS', 'OMP_NUM_THREADS', 'OPENBLAS_NUM_THREADS'],
-  ['PEFT_JOB'],
+  [
+    'CUDA_DEVICE_ORDER',
+    'CUDA_VISIBLE_DEVICES',
+    'GRAFT_THREADS',
+    'OMP_NUM_THREADS',
+    'OPENBLAS_NUM_THREADS',
+  ],
+  ['PEFT_JOB', 'GRAFT_WORK_MARK'],
 );
 
 /** Whether this process may start trainers as another user, who can read the trainer. */
@@ -85,6 +93,56 @@ function canBeNobody(): boolean {
     return false;
   }
 }
+
+describe('a run that is too large for its worker', () => {
+  it('is refused by name, and a hundred long chats wait their turn: the run beside them ends with the bytes it has alone', async () => {
+    // About 270 MB are the base's.
+    const most = 340e6;
+    const options = { trainerMain: TRAINER, freeMemory: () => most, totalMemory: () => most };
+    await scene.startAgent({ maxChats: 64 }, options);
+    await scene.pulled();
+    const assign = (jobId: string, spec: Partial<Spec> = {}): void =>
+      scene.plane.assign({ jobId, plan: {}, base, trainingFile, spec: { ...SPEC, ...spec } });
+    assign('alone');
+    await until('it alone', () => scene.plane.fact('finished', 'alone'), 30_000);
+
+    assign('good');
+    await until('a step of it', () => scene.plane.fact('step', 'good'), 20_000);
+    assign('huge', { peft: { peft_type: 'LORA', r: 4096, target_modules: 'all-linear' }, save_steps: 0 }); // prettier-ignore
+    for (let n = 0; n < 100; n++)
+      scene.plane.send({
+        $case: 'generate',
+        value: {
+          id: `chat-${n}`,
+          base,
+          messagesJson: JSON.stringify([{ role: 'user', content: `what is ${n} plus 1?` }]),
+          adapter: [],
+          maxTokens: 32_768,
+          temperature: 1,
+          topP: 1,
+          seed: n,
+          stop: [],
+          baseDtype: 'f32',
+          quantization: '',
+        },
+      });
+    expect(
+      await until('the huge one to be refused', () => scene.plane.fact('failed', 'huge'), 20_000),
+    ).toMatchObject({
+      code: 'no_memory',
+      param: 'peft.r',
+      message: expect.stringMatching(
+        /MB of memory beside its base .*; lower peft\.r or name fewer peft\.target_modules$/,
+      ) as string,
+    });
+    await until('it beside them', () => scene.plane.fact('finished', 'good'), 60_000);
+    expect(adapterOf('good')).toBe(adapterOf('alone'));
+    expect(lossesOf('good')).toEqual(lossesOf('alone'));
+    const ends = () => scene.plane.chunks.filter(({ finishReason }) => finishReason !== '');
+    await until('all chats to end', () => ends().length === 100, 60_000);
+    expect(ends().filter(({ errorCode }) => errorCode !== '')).toEqual([]);
+  }, 180_000);
+});
 
 describe('what confines a real trainer', () => {
   it('is an environment without secrets, no privileges to gain, no cores and few files', async () => {
@@ -165,7 +223,7 @@ describe('the real trainer under the agent', () => {
     for (const pid of scene.trainerPids()) process.kill(pid, 'SIGKILL');
     const failed = await until('failed', () => scene.plane.fact('failed', 'killed'));
     expect(failed).toMatchObject({ code: 'crash', retryable: true });
-    assign('killed', { epoch: 2, checkpoint: saved.files, checkpointStep: saved.step });
+    assign('killed', { attempt: 2, checkpoint: saved.files, checkpointStep: saved.step });
     await until('the second attempt', () => scene.plane.fact('finished', 'killed', 2), 20_000);
     expect(scene.plane.fact('started', 'killed', 2)?.fromStep).toBe(saved.step);
     expect(lossesOf('killed', 2)).toEqual(lossesOf('whole').slice(saved.step));
@@ -190,6 +248,7 @@ describe('the real trainer under the agent', () => {
       seed: 1,
       stop: [],
       baseDtype: 'f32',
+      quantization: '',
     };
     scene.plane.send({ $case: 'generate', value: request });
     const last = await until(
@@ -207,7 +266,7 @@ describe('the real trainer under the agent', () => {
     const spec = { ...SPEC, max_steps: null, save_steps: 1 };
     scene.plane.assign({ plan: {}, base, trainingFile, spec });
     await until('a checkpoint', () => scene.plane.fact('saved'), 20_000);
-    const pause = { jobId: 'job-1', epoch: 1, action: Command_Action.ACTION_PAUSE };
+    const pause = { jobId: 'job-1', attempt: 1, action: Command_Action.ACTION_PAUSE };
     scene.plane.send({ $case: 'command', value: pause });
     const { reason, step } = await until('stopped', () => scene.plane.fact('stopped'), 20_000);
     expect(reason).toBe('paused');
@@ -215,6 +274,25 @@ describe('the real trainer under the agent', () => {
     expect(facts.filter((fact) => fact?.$case === 'log')).toEqual([]);
     const saved = facts.flatMap((fact) => (fact?.$case === 'saved' ? [fact.value.step] : []));
     expect(saved.at(-1)).toBe(step);
+  }, 30_000);
+
+  it('ends at the step that it is told, with a model, and says what was reserved for it', async () => {
+    await scene.startAgent({}, { trainerMain: TRAINER });
+    await scene.pulled();
+    const spec = { ...SPEC, max_steps: null, n_epochs: 50 };
+    scene.plane.assign({ plan: {}, base, trainingFile, spec });
+    const { totalSteps, runBytes } = await until(
+      'begun',
+      () => scene.plane.fact('started'),
+      20_000,
+    );
+    expect(runBytes).toBeGreaterThan(1e6);
+    const finish = { jobId: 'job-1', attempt: 1, action: Command_Action.ACTION_FINISH, step: 2 };
+    scene.plane.send({ $case: 'command', value: finish });
+    const { step, adapter } = await until('finished', () => scene.plane.fact('finished'), 20_000);
+    expect(step).toBeGreaterThanOrEqual(2);
+    expect(step).toBeLessThan(totalSteps);
+    expect(adapter.map(({ name }) => name)).toContain('adapter_model.safetensors');
   }, 30_000);
 
   it('tells a user error as one, with its field', async () => {

@@ -32,6 +32,14 @@ describe('settings', () => {
     });
   });
 
+  it('name several gateways, in one URL', () => {
+    expect(
+      readSettings(flags('--url', 'grpcs://a.example.org:443,[::1]:444,b:445'), {}),
+    ).toMatchObject({ address: 'a.example.org:443,[::1]:444,b:445', tls: true });
+    for (const url of ['grpc://a:1,', 'grpc://a:1,b', 'grpc://,a:1', 'grpc://a:1, b:2'])
+      expect(() => readSettings(flags('--url', url), {})).toThrow('not a worker gateway address');
+  });
+
   it('read the token from a file, so that no process list shows it', () => {
     const path = join(mkdtempSync(join(tmpdir(), 'graft-token-')), 'token');
     writeFileSync(path, 'from-file\n');
@@ -61,13 +69,32 @@ describe('settings', () => {
   });
 
   it.each([
+    ['auto', 'auto'],
+    ['cpu', ['cpu']],
+    ['cuda:1', ['cuda:1']],
+    ['cuda:0, cuda:1,cuda:0', ['cuda:0', 'cuda:1']],
+  ])('take the device %s', (device, expected) => {
+    expect(readSettings(flags('--device', device), {})?.device).toEqual(expected);
+    expect(readSettings(flags(), { GRAFT_DEVICE: device })?.device).toEqual(expected);
+  });
+
+  it.each(['gpu', 'cuda', 'cuda:x', 'cuda:01', 'cpu,cuda:0'])('refuse the device %s', (device) => {
+    expect(() => readSettings(flags('--device', device), {})).toThrow(
+      `--device must be auto, cpu or cuda:N, or several as cuda:0,cuda:1 (got ${device})`,
+    );
+  });
+
+  it.each([
     [['--token', 't'], '--url (or GRAFT_WORKER_URL) is missing'],
     [['--url', 'grpc://h:1'], '--token (or GRAFT_WORKER_TOKEN) is missing'],
     [['--url', 'http://127.0.0.1:3000', '--token', 't'], 'is not a worker gateway address'],
     [['--url', 'grpc://127.0.0.1', '--token', 't'], 'is not a worker gateway address'],
-    [flags('--slots', '0'), '--slots must be a number of at least 1'],
+    [flags('--slots', '0'), '--slots must be a number ≥ 1 (got 0)'],
     [flags('--slots', 'many'), '--slots must be a number'],
-    [flags('--pool', 'No Spaces'), '--pool "No Spaces"'],
+    [
+      flags('--pool', 'No Spaces'),
+      '--pool must consist of lower-case letters, digits and "-" (got No Spaces)',
+    ],
     [flags('--colour', 'red'), "Unknown option '--colour'"],
   ])('refuse %j', (args, message) => {
     expect(() => readSettings(args, {})).toThrow(message);

@@ -3,11 +3,12 @@ import { availableParallelism, hostname } from 'node:os';
 import { resolve } from 'node:path';
 import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
-import { DomainError } from '@graft/contracts';
+import { DomainError, POOL_NAME, POOL_NAME_RULE } from '@graft/contracts';
+import type { DeviceChoice } from '../trainers/devices.js';
 
 /** What a worker is told at start. Flags win over the environment; there is no third source. */
 export interface Settings {
-  /** host:port of the control plane's worker gateway. */
+  /** host:port of the control plane's worker gateway, or several with commas between them. */
   readonly address: string;
   readonly tls: boolean;
   /** PEM certificates to trust in place of the system's. */
@@ -17,10 +18,13 @@ export interface Settings {
   readonly name: string;
   /** Runs at a time. */
   readonly slots: number;
+  /** Answers at a time; twice as many may wait. */
+  readonly maxChats: number;
   /** Caches, spool, run folders and pid files live here; one worker per folder. */
   readonly home: string;
   /** Threads of every trainer: fixed, because a checkpoint resumes bit for bit only on an equal count. */
   readonly threads: number;
+  readonly device: DeviceChoice;
   /** User that trainers run as; null: the worker's own. */
   readonly trainerUser: string | null;
   /** The blob cache drops what was not used longest beyond this. */
@@ -38,15 +42,18 @@ export const USAGE = `graft-worker: joins a Graft control plane and trains what 
 
   graft-worker --url grpc://HOST:PORT --token TOKEN [options]
 
-  --url URL             worker gateway of the API: grpc://HOST:PORT, or grpcs:// for TLS   (GRAFT_WORKER_URL)
+  --url URL             worker gateway of the API: grpc://HOST:PORT, or grpcs:// for TLS; of several
+                        API processes grpc://HOST:PORT,HOST:PORT, tried in turn            (GRAFT_WORKER_URL)
   --token TOKEN         join token; better from the environment than from the command line (GRAFT_WORKER_TOKEN)
   --token-file FILE     file that holds the join token                                     (GRAFT_WORKER_TOKEN_FILE)
   --ca-file FILE        trust these certificates (PEM), not the system's, behind grpcs://  (GRAFT_WORKER_CA_FILE)
   --pool NAME           pool whose jobs it takes                      [default]            (GRAFT_WORKER_POOL)
   --name NAME           how people see this worker                    [host name]          (GRAFT_WORKER_NAME)
   --slots N             runs at a time                                [2]                  (GRAFT_WORKER_SLOTS)
+  --max-chats N         answers at a time; twice as many may wait     [16]                 (GRAFT_WORKER_MAX_CHATS)
   --home DIR            caches, spool and run folders                 [.graft/worker]      (GRAFT_WORKER_HOME)
   --threads N           threads of each trainer                       [cores]              (GRAFT_WORKER_THREADS)
+  --device DEVICE       auto, cpu, cuda:N or several as cuda:0,cuda:1 [auto]           (GRAFT_DEVICE)
   --trainer-user NAME   user that trainers run as, where the worker is root      (GRAFT_WORKER_TRAINER_USER)
   --cache-gb N          blob cache cap                                [50]                 (GRAFT_WORKER_CACHE_GB)
   --idle-minutes N      keep an idle base in memory for so long       [30]                 (GRAFT_WORKER_IDLE_MINUTES)
@@ -63,8 +70,10 @@ const FLAGS = {
   pool: { type: 'string' },
   name: { type: 'string' },
   slots: { type: 'string' },
+  'max-chats': { type: 'string' },
   home: { type: 'string' },
   threads: { type: 'string' },
+  device: { type: 'string' },
   'trainer-user': { type: 'string' },
   'cache-gb': { type: 'string' },
   'idle-minutes': { type: 'string' },
@@ -99,19 +108,20 @@ export function readSettings(
     fallback: number,
     min: number,
   ): number => {
-    const value = Number(text(flag, variable, String(fallback)));
+    const given = text(flag, variable, String(fallback));
+    const value = Number(given);
     if (!Number.isFinite(value) || value < min)
-      throw new DomainError('invalid_value', `--${flag} must be a number of at least ${min}`, flag);
+      throw new DomainError(
+        'invalid_value',
+        `--${flag} must be a number ≥ ${min} (got ${given})`,
+        flag,
+      );
     return value;
   };
   const tokenFile = flags['token-file'] || (flags.token ? '' : env['GRAFT_WORKER_TOKEN_FILE']);
   const pool = text('pool', 'GRAFT_WORKER_POOL', 'default');
-  if (!/^[a-z0-9][a-z0-9-]{0,62}$/.test(pool))
-    throw new DomainError(
-      'invalid_value',
-      `--pool "${pool}" may have lower-case letters, digits and "-"`,
-      'pool',
-    );
+  if (!POOL_NAME.test(pool))
+    throw new DomainError('invalid_value', `--pool ${POOL_NAME_RULE} (got ${pool})`, 'pool');
   const gateway = parseUrl(text('url', 'GRAFT_WORKER_URL'));
   const caFile = flags['ca-file'] || env['GRAFT_WORKER_CA_FILE'];
   if (caFile && !gateway.tls)
@@ -127,8 +137,10 @@ export function readSettings(
     pool,
     name: text('name', 'GRAFT_WORKER_NAME', hostname()).slice(0, 120),
     slots: Math.floor(number('slots', 'GRAFT_WORKER_SLOTS', 2, 1)),
+    maxChats: Math.floor(number('max-chats', 'GRAFT_WORKER_MAX_CHATS', 16, 1)),
     home: resolve(text('home', 'GRAFT_WORKER_HOME', '.graft/worker')),
     threads: Math.floor(number('threads', 'GRAFT_WORKER_THREADS', availableParallelism(), 1)),
+    device: parseDevice(text('device', 'GRAFT_DEVICE', 'auto')),
     trainerUser: flags['trainer-user'] || env['GRAFT_WORKER_TRAINER_USER'] || null,
     cacheBytes: number('cache-gb', 'GRAFT_WORKER_CACHE_GB', 50, 0.001) * 1e9,
     idleUnloadMs: number('idle-minutes', 'GRAFT_WORKER_IDLE_MINUTES', 30, 0) * 60_000,
@@ -149,15 +161,30 @@ function parseFlags(args: readonly string[]) {
   }
 }
 
+function parseDevice(text: string): DeviceChoice {
+  if (text === 'auto') return text;
+  if (text === 'cpu') return [text];
+  const names = text.split(',').map((name) => name.trim());
+  if (names.every((name) => /^cuda:(0|[1-9]\d?)$/.test(name))) return [...new Set(names)];
+  throw new DomainError(
+    'invalid_value',
+    `--device must be auto, cpu or cuda:N, or several as cuda:0,cuda:1 (got ${text})`,
+    'device',
+  );
+}
+
+const HOST_AND_PORT = String.raw`(?:\[[0-9a-f:]+\]|[^/:?#@,\s]+):\d{1,5}`;
+const URL_OF_GATEWAYS = new RegExp(`^(grpcs?)://(${HOST_AND_PORT}(?:,${HOST_AND_PORT})*)/?$`, 'i');
+
 function parseUrl(url: string): { address: string; tls: boolean } {
-  const match = /^(grpcs?):\/\/(\[[0-9a-f:]+\]|[^/:?#@\s]+):(\d{1,5})\/?$/i.exec(url);
+  const match = URL_OF_GATEWAYS.exec(url);
   if (match === null)
     throw new DomainError(
       'invalid_value',
       `--url "${url}" is not a worker gateway address; it looks like grpc://127.0.0.1:7443 and the API prints it at start`,
       'url',
     );
-  return { address: `${match[2]}:${match[3]}`, tls: match[1]?.toLowerCase() === 'grpcs' };
+  return { address: match[2] ?? '', tls: match[1]?.toLowerCase() === 'grpcs' };
 }
 
 function readToken(path: string): string {

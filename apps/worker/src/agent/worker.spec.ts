@@ -155,7 +155,7 @@ describe('a worker process', () => {
     expect(await exitOf(start())).toBe(2);
     expect(output).toMatch(/graft-worker: worker \d+ already uses this --home/);
     expect(await exitOf(start(MAIN, '--slots', '0'))).toBe(2);
-    expect(output).toContain('graft-worker: --slots must be a number of at least 1');
+    expect(output).toContain('graft-worker: --slots must be a number ≥ 1 (got 0)');
     expect(await exitOf(start(MAIN, '--trainer-user', 'no-such-user'))).toBe(2);
     expect(output).toContain('graft-worker: --trainer-user');
   });

@@ -20,16 +20,21 @@ export async function runWorker(
       return;
     }
     const log = pino({ name: 'graft-worker', level: settings.logLevel });
-    const agent = new Agent({ ...options, settings, log });
     let stopping = false;
+    const leave = (reason: string): void => {
+      if (stopping) return;
+      stopping = true;
+      void agent.drain(reason).then((clean) => process.exit(clean ? 0 : 1));
+    };
+    const onReplaced = () => process.exit(1);
+    const agent = new Agent({ ...options, settings, log, onDrain: leave, onReplaced });
     const stop = (signal: NodeJS.Signals) => {
       if (stopping) {
         log.warn({ signal }, 'second signal: ending at once');
         agent.killTrainers();
         process.exit(130);
       }
-      stopping = true;
-      void agent.drain(signal).then((clean) => process.exit(clean ? 0 : 1));
+      leave(signal);
     };
     process.on('SIGTERM', stop).on('SIGINT', stop);
     await agent.start();

@@ -1,8 +1,15 @@
 // Reads the body of a create-job call from a file, with `dir:PATH` and file paths where the API has ids.
 import { existsSync, readFileSync } from 'node:fs';
-import { dirname, resolve } from 'node:path';
-import { CreateJob, DomainError, plainWords, type Spec } from '@graft/contracts';
-import { resolveSpec } from '@graft/peft-core/catalog';
+import { dirname, join, resolve } from 'node:path';
+import { CreateJob, DomainError, parseBody, type Spec } from '@graft/contracts';
+import {
+  adapterConfig,
+  continued,
+  inspectModelFolder,
+  namedAdapters,
+  peftFields,
+  resolveSpec,
+} from '@graft/peft-core/catalog';
 
 export interface LocalJob {
   readonly spec: Spec;
@@ -11,6 +18,8 @@ export interface LocalJob {
   readonly trainFile: string;
   readonly validFile: string | null;
   readonly initAdapterDir: string | null;
+  /** Folders of the adapters that the job's is made of. */
+  readonly adapterDirs: readonly string[];
 }
 
 /** @throws DomainError naming the field that is wrong */
@@ -28,15 +37,52 @@ export function readJobFile(path: string): LocalJob {
     }
     return find(value.slice(4), param);
   };
+  if (body.graft?.eval !== undefined)
+    throw new DomainError(
+      'unsupported',
+      "graft.eval: evals are a server's; leave it out",
+      'graft.eval',
+    );
   const trainFile = find(body.training_file, 'training_file');
+  const basePath = local(body.model, 'model');
+  // What is wrong with it is said when it is loaded.
+  const { family: modelType } = inspectModelFolder(basePath);
   const init = body.graft?.init_adapter;
+  const initAdapterDir = init === undefined ? null : local(init, 'graft.init_adapter');
+  const spec = resolveSpec(begunFrom(initAdapterDir, body), {
+    trainingRecords: countRecords(trainFile),
+    begun: initAdapterDir !== null,
+    ...(modelType === '' ? {} : { modelType }),
+  });
+  // one to go on from brings them in its folder
+  const adapterDirs = namedAdapters(spec.peft).map((name, i) =>
+    initAdapterDir ? join(initAdapterDir, String(i)) : local(name, `peft.adapters.${i}`),
+  );
+  const adapters = adapterDirs.map(configIn);
   return {
-    spec: resolveSpec(body, { trainingRecords: countRecords(trainFile) }),
-    basePath: local(body.model, 'model'),
+    spec: { ...spec, ...(adapters.length > 0 && { adapters }) },
+    basePath,
     trainFile,
     validFile: body.validation_file ? find(body.validation_file, 'validation_file') : null,
-    initAdapterDir: init === undefined ? null : local(init, 'graft.init_adapter'),
+    initAdapterDir,
+    adapterDirs,
   };
+}
+
+/** What the job's `peft` leaves out is as the adapter was trained; a whole model has no file that says it. */
+function begunFrom(dir: string | null, body: CreateJob): CreateJob {
+  const config = dir === null ? null : join(dir, 'adapter_config.json');
+  if (config === null || !existsSync(config)) return body;
+  return {
+    ...body,
+    peft: continued(body.peft, adapterConfig(readFileSync(config, 'utf8'), config)),
+  };
+}
+
+function configIn(dir: string): NonNullable<Spec['peft']> {
+  const path = join(dir, 'adapter_config.json');
+  if (!existsSync(path)) throw new DomainError('invalid_adapter', `there is no ${path}`);
+  return adapterConfig(readFileSync(path, 'utf8'), path);
 }
 
 function parse(path: string): CreateJob {
@@ -48,18 +94,7 @@ function parse(path: string): CreateJob {
     if (code === 'ENOENT') throw new DomainError('file_not_found', `there is no job file ${path}`);
     throw new DomainError('invalid_json', `${path} is not JSON: ${message}`);
   }
-  const parsed = CreateJob.safeParse(json, { error: plainWords });
-  if (parsed.success) return parsed.data;
-  const issue = parsed.error.issues[0];
-  const param =
-    issue?.code === 'unrecognized_keys'
-      ? [...issue.path, issue.keys[0]].join('.')
-      : issue?.path.join('.');
-  throw new DomainError(
-    'invalid_value',
-    `${param ? `${param}: ` : ''}${issue?.message ?? 'not a job'}`,
-    param || null,
-  );
+  return parseBody(CreateJob, json, peftFields);
 }
 
 /** A path as given, or else relative to the job file. */

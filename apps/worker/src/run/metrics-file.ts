@@ -20,18 +20,15 @@ export class MetricsFile {
   step(fact: FactOfRun<'step'>): void {
     this.append({
       step: fact.step,
-      loss: fact.loss,
       tokens: fact.tokens,
       seconds: fact.seconds,
-      learning_rate: fact.learningRate,
-      grad_norm: fact.gradNorm,
-      supervised_tokens: fact.supervisedTokens,
-      accuracy: fact.accuracy,
+      ...fact.metrics,
     });
   }
 
   evaluated(fact: FactOfRun<'evaluated'>): void {
-    this.append({ step: fact.step, valid_loss: fact.loss, valid_accuracy: fact.accuracy });
+    const valid = Object.entries(fact.metrics).map(([name, value]) => [`valid_${name}`, value]);
+    this.append({ step: fact.step, ...Object.fromEntries(valid) });
   }
 
   private append(line: object): void {

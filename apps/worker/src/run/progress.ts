@@ -1,4 +1,5 @@
 // Progress of a long job on a terminal: one line that is rewritten, or now and then a line elsewhere.
+import { duration } from '@graft/contracts';
 
 export interface ProgressView {
   readonly step: number;
@@ -57,10 +58,4 @@ function line(view: ProgressView, bar: boolean): string {
     `${(view.rssBytes / 2 ** 30).toFixed(2)} GiB`,
   ];
   return `${bar ? `${'█'.repeat(filled)}${'░'.repeat(BAR - filled)} ` : ''}${parts.join('  ')}`;
-}
-
-export function duration(seconds: number): string {
-  const whole = Math.max(0, Math.round(seconds));
-  const [h, m, s] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60, whole % 60];
-  return h > 0 ? `${h} h ${m} min` : m > 0 ? `${m} min ${s} s` : `${s} s`;
 }

@@ -1,38 +1,42 @@
 // `graft run job.json --out DIR`: a job in this process, without a server.
-import { mkdirSync, renameSync } from 'node:fs';
+import { copyFileSync, mkdirSync, renameSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
-import { DomainError, planLine } from '@graft/contracts';
+import { DomainError, duration, planLine } from '@graft/contracts';
 import {
   kernelsInfo,
   listNumbered,
   loadBase,
-  memory,
-  Pack,
+  usedMemory,
+  openRun,
   removeFolder,
-  Run,
+  RunGroup,
+  setDevice,
   setThreads,
   sweepTemporary,
-  trainStep,
+  takeTurn,
   type FactOfRun,
+  type Metrics,
+  type Run,
   type RunFact,
 } from '@graft/peft-core';
 import { readJobFile, type LocalJob } from './job-file.js';
 import { MetricsFile } from './metrics-file.js';
-import { duration, Progress } from './progress.js';
+import { Progress } from './progress.js';
 
-const USAGE = `graft run job.json --out DIR [--threads N] [--tokens-per-forward N]
+const USAGE = `graft run job.json --out DIR [--threads N] [--device DEVICE] [--tokens-per-forward N]
 
 job.json is the body of POST /v1/fine_tuning/jobs with "model": "dir:PATH" (a Hugging Face folder or a
 .gguf file) and paths for training_file and validation_file. DIR gets the adapter as PEFT reads it and
-metrics.jsonl. Ctrl-C saves a checkpoint in DIR/.checkpoint; the same command goes on from it.
+metrics.jsonl. DEVICE is cpu or cuda:N; without it the first GPU is used, if there is one. Ctrl-C saves a checkpoint in DIR/.checkpoint; run the same command to resume from it.
 `;
 
 interface Options {
   readonly job: string;
   readonly out: string;
   readonly threads: number;
+  readonly device: string | undefined;
   readonly budget: number | undefined;
 }
 
@@ -67,6 +71,7 @@ function parse(args: readonly string[]): Options | null {
     job,
     out: resolve(values.out),
     threads: wholeNumber(values.threads, '--threads') ?? availableParallelism(),
+    device: deviceName(values.device ?? process.env['GRAFT_DEVICE']),
     budget: wholeNumber(values['tokens-per-forward'], '--tokens-per-forward'),
   };
 }
@@ -79,6 +84,7 @@ function parseOrRefuse(args: readonly string[]) {
       options: {
         out: { type: 'string', short: 'o' },
         threads: { type: 'string' },
+        device: { type: 'string' },
         'tokens-per-forward': { type: 'string' },
         help: { type: 'boolean', short: 'h' },
       },
@@ -92,12 +98,32 @@ function wholeNumber(text: string | undefined, name: string): number | undefined
   if (text === undefined) return undefined;
   const value = Number(text);
   if (!Number.isInteger(value) || value < 1)
+    throw new DomainError('invalid_value', `${name} must be an integer ≥ 1 (got ${text})`, name);
+  return value;
+}
+
+/** Undefined: to be chosen. */
+function deviceName(text: string | undefined): string | undefined {
+  if (text === undefined || text === '' || text === 'auto') return undefined;
+  if (/^(cpu|cuda:\d+)$/.test(text)) return text;
+  throw new DomainError(
+    'invalid_value',
+    `--device must be auto, cpu or cuda:N (got ${text})`,
+    '--device',
+  );
+}
+
+/** @throws DomainError if it was named and there is none */
+function deviceFor(name: string | undefined): string {
+  const { cudaDevices } = kernelsInfo();
+  if (name === undefined) return cudaDevices > 0 ? 'cuda:0' : 'cpu';
+  if (name !== 'cpu' && Number(name.slice('cuda:'.length)) >= cudaDevices)
     throw new DomainError(
       'invalid_value',
-      `${name} wants a whole number from 1, not ${text}`,
-      name,
+      `--device ${name} does not exist: libtorch can use ${cudaDevices || 'no'} GPUs here`,
+      '--device',
     );
-  return value;
+  return name;
 }
 
 class LocalRun {
@@ -105,6 +131,8 @@ class LocalRun {
   private trainedTokens = 0;
   private trainedSeconds = 0;
   private outcome = 1;
+  /** Folders of the adapters that the run mixes. */
+  private mixed: readonly string[] = [];
 
   constructor(
     private readonly options: Options,
@@ -115,7 +143,9 @@ class LocalRun {
 
   async train(): Promise<number> {
     const job = readJobFile(this.options.job);
+    this.mixed = job.adapterDirs;
     setThreads(this.options.threads);
+    setDevice(deviceFor(this.options.device));
     mkdirSync(this.checkpoints, { recursive: true });
     sweepTemporary(this.checkpoints);
     const base = loadBase(job.basePath, {
@@ -126,14 +156,14 @@ class LocalRun {
     const run = this.open(base, job);
     this.introduce(base, run);
     const metrics = new MetricsFile(join(this.options.out, 'metrics.jsonl'), run.fromStep);
-    const pack = new Pack(
+    const group = new RunGroup(
       base.model,
       this.options.budget === undefined ? {} : { budget: this.options.budget },
     );
-    pack.add(run);
+    group.add(run);
     const release = this.onInterrupt(run);
-    while (pack.size > 0) {
-      await trainStep(pack, (_, fact) => this.hear(fact, run, metrics), turn);
+    while (group.size > 0) {
+      takeTurn(group, (_, fact) => this.onFact(fact, run, metrics));
       await turn();
     }
     release();
@@ -144,7 +174,7 @@ class LocalRun {
   private open(base: ReturnType<typeof loadBase>, job: LocalJob): Run {
     const [newest] = listNumbered(this.checkpoints, 'checkpoint-');
     try {
-      return Run.open(base, job.spec, {
+      return openRun(base, job.spec, {
         ...job,
         id: 1,
         baseId: job.basePath,
@@ -157,7 +187,7 @@ class LocalRun {
       if (
         newest &&
         error instanceof DomainError &&
-        (error.code === 'invalid_state' || error.code === 'io_error')
+        ['invalid_state', 'io_error', 'damaged_checkpoint'].includes(error.code)
       ) {
         throw new DomainError(
           error.code,
@@ -174,39 +204,37 @@ class LocalRun {
     const { libtorch, threads } = kernelsInfo();
     this.progress.say(
       planLine({
-        examples: run.examples.length,
+        examples: run.data.examples.length,
         passes: run.spec.n_epochs,
-        steps: run.totalSteps,
+        steps: run.data.totalSteps,
         seconds: null,
         trainable: run.trainableParameters,
         total: parameterCount,
       }),
     );
     this.progress.say(`${family} in ${dtype}; libtorch ${libtorch}, ${threads} threads`);
-    if (run.fromStep > 0) this.progress.say(`going on from step ${run.fromStep}`);
+    if (run.fromStep > 0) this.progress.say(`resuming from step ${run.fromStep}`);
   }
 
   private onInterrupt(run: Run): () => void {
-    const heard = (): void => {
+    const onSignal = (): void => {
       if (run.stopping) process.exit(130);
       run.stopping = 'pause';
       this.progress.say('saving a checkpoint after this step (Ctrl-C again to leave at once)');
     };
-    process.on('SIGINT', heard);
-    process.on('SIGTERM', heard);
-    return () => void process.off('SIGINT', heard).off('SIGTERM', heard);
+    process.on('SIGINT', onSignal);
+    process.on('SIGTERM', onSignal);
+    return () => void process.off('SIGINT', onSignal).off('SIGTERM', onSignal);
   }
 
-  private hear(fact: RunFact, run: Run, metrics: MetricsFile): void {
+  private onFact(fact: RunFact, run: Run, metrics: MetricsFile): void {
     switch (fact.type) {
       case 'step':
         metrics.step(fact);
         return this.stepped(fact, run);
       case 'evaluated':
         metrics.evaluated(fact);
-        return this.progress.say(
-          `validation at step ${fact.step}: loss ${fact.loss.toFixed(4)}, accuracy ${(100 * fact.accuracy).toFixed(1)} %`,
-        );
+        return this.progress.say(`validation at step ${fact.step}: ${inWords(fact.metrics, run)}`);
       case 'saved':
         // Only the newest is of use here.
         for (const { step, dir } of listNumbered(this.checkpoints, 'checkpoint-'))
@@ -216,13 +244,13 @@ class LocalRun {
         return this.finished(fact);
       case 'stopped':
         this.outcome = 130;
-        return this.progress.say(
-          `stopped at step ${fact.step}; the same command goes on from there`,
-        );
+        return this.progress.say(`stopped at step ${fact.step}; run the same command to resume`);
       case 'failed':
         return this.progress.say(`error: ${fact.message}${fact.param ? ` [${fact.param}]` : ''}`);
       case 'log':
         return this.progress.say(`${fact.level === 'warn' ? 'warning: ' : ''}${fact.message}`);
+      default:
+        return fact satisfies never;
     }
   }
 
@@ -232,13 +260,21 @@ class LocalRun {
     const perStep = this.trainedSeconds / (fact.step - run.fromStep);
     this.progress.update({
       ...fact,
-      totalSteps: run.totalSteps,
+      loss: fact.metrics.loss,
+      totalSteps: run.data.totalSteps,
       tokensPerSecond: this.trainedTokens / this.trainedSeconds,
-      etaSeconds: perStep * (run.totalSteps - fact.step),
+      etaSeconds: perStep * (run.data.totalSteps - fact.step),
     });
   }
 
+  /** What mixes adapters goes with them, each in a folder of its own. */
   private finished(fact: FactOfRun<'finished'>): void {
+    for (const [i, dir] of this.mixed.entries()) {
+      const part = join(this.options.out, String(i));
+      mkdirSync(part, { recursive: true });
+      for (const name of ['adapter_config.json', 'adapter_model.safetensors'])
+        copyFileSync(join(dir, name), join(part, name));
+    }
     for (const { name } of fact.adapter)
       renameSync(join(fact.dir, name), join(this.options.out, name));
     removeFolder(this.checkpoints);
@@ -246,10 +282,21 @@ class LocalRun {
     const rate = this.trainedSeconds === 0 ? 0 : this.trainedTokens / this.trainedSeconds;
     this.progress.say(
       `done: ${fact.step} steps, ${fact.trainedTokens} tokens in ${duration(this.trainedSeconds)}, ` +
-        `${rate.toFixed(1)} tokens/s, peak memory ${(memory().peakRssBytes / 2 ** 30).toFixed(2)} GiB`,
+        `${rate.toFixed(1)} tokens/s, peak memory ${(usedMemory().peakBytes / 2 ** 30).toFixed(2)} GiB`,
     );
     this.progress.say(`adapter: ${this.options.out}`);
   }
+}
+
+/** As curves show them: those that none does are left to the file. */
+function inWords(values: Metrics, { task }: Run): string {
+  return task.metrics
+    .filter(({ draw }) => draw !== null)
+    .map(({ name, unit }) => {
+      const value = values[name] ?? NaN;
+      return `${name} ${unit === '%' ? `${(100 * value).toFixed(1)} %` : value.toFixed(4)}`;
+    })
+    .join(', ');
 }
 
 function turn(): Promise<void> {

@@ -2,10 +2,11 @@
 // two of them the event loop turns once to take messages. It is crash-only: any doubt ends it, and its
 // runs go on from their checkpoints elsewhere. When stdin closes, its parent is gone and so is it.
 import { kernelsInfo, setThreads, trainerBuild } from '@graft/peft-core';
-import { encodeFact } from './fact-frames.js';
-import { FrameDecoder } from './frames.js';
-import { PROTOCOL, type Command, type Fact } from './protocol.js';
+import { encodeFact } from '../protocol/fact-frames.js';
+import { FrameDecoder } from '../protocol/frames.js';
+import { PROTOCOL, type Command, type Fact } from '../protocol/protocol.js';
 import { Trainer } from './trainer.js';
+import { WorkMark } from './work-mark.js';
 
 const threads = Number(process.env['GRAFT_THREADS'] ?? 1);
 const arrived: Command[] = [];
@@ -30,10 +31,10 @@ async function turn(): Promise<void> {
   for (let command = arrived.shift(); command; command = arrived.shift()) trainer.handle(command);
 }
 
-const trainer = new Trainer(send, turn);
+const trainer = new Trainer(send, WorkMark.inherited());
 
+/** What went wrong is not one run's: the agent asks the mark whose work was on. */
 function die(error: unknown): never {
-  trainer.failAll(error);
   process.stderr.write(`${error instanceof Error ? error.stack : String(error)}\n`);
   process.exit(1);
 }
@@ -62,10 +63,11 @@ async function main(): Promise<void> {
     libtorch: kernelsInfo().libtorch,
     trainerBuild: trainerBuild(),
     threads,
+    cudaDevices: kernelsInfo().cudaDevices,
   });
   for (;;) {
     await turn();
-    if (trainer.busy) await trainer.work();
+    if (trainer.busy) trainer.work();
     else if (arrived.length === 0) await new Promise<void>((resolve) => (wake = resolve));
   }
 }

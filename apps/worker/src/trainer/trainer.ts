@@ -1,41 +1,96 @@
 // One frozen base, the runs that train on it and the chats it answers. Commands in, facts out.
 import { mkdirSync } from 'node:fs';
+import { DomainError } from '@graft/contracts';
 import {
+  allocatedBytes,
   failureOf,
   loadBase,
-  memory,
-  Pack,
-  Run,
+  makingAdapter,
+  usedMemory,
+  openingRun,
+  prepareRun,
+  RunGroup,
+  setDevice,
   sweepTemporary,
-  trainStep,
+  takeTurn,
   type Base,
+  type PreparedRun,
+  type Run,
   type RunFact,
+  type RunOptions,
 } from '@graft/peft-core';
-import { Chats } from './chats.js';
-import type { Command, Fact, LoadCommand, RunKey, StartCommand } from './protocol.js';
+import { AnswerShare } from './answer-share.js';
+import { AttachedAdapters } from './attached-adapters.js';
+import { failed, GenerationScheduler } from './generation-scheduler.js';
+import { InferenceScheduler } from './inference-scheduler.js';
+import { Operations } from './operations.js';
+import type { WorkMark } from './work-mark.js';
+import { keyOf } from '../protocol/protocol.js';
+import type {
+  AdmitCommand,
+  AttemptKey,
+  Command,
+  Fact,
+  FinishCommand,
+  LoadCommand,
+  StartCommand,
+  StopCommand,
+  StopReason,
+} from '../protocol/protocol.js';
 
-/** A chat's turn between two steps: as long as a step, so that neither starves. */
-const TURN_SECONDS = { least: 0.1, most: 2 };
+/** Answers work for so long at a time where nothing is trained. */
+const ALONE_SECONDS = 0.1;
+
+/** A run whose data is read. */
+interface WaitingRun {
+  readonly key: AttemptKey;
+  readonly options: RunOptions;
+  readonly prepared: PreparedRun;
+  readonly seconds: number;
+}
+
+/** One that is being made. */
+interface OpeningRun extends WaitingRun {
+  readonly work: Generator<void, Run>;
+  /** Reserved for it. */
+  readonly bytes: number;
+  /** What making it has taken so far. */
+  spent: number;
+  grown: number;
+}
 
 export class Trainer {
   private base: Base | null = null;
-  private pack: Pack | null = null;
-  private chats: Chats | null = null;
-  private readonly keys = new Map<Run, RunKey>();
+  private group: RunGroup | null = null;
+  private generations: GenerationScheduler | null = null;
+  private inferences: InferenceScheduler | null = null;
+  private readonly keys = new Map<Run, AttemptKey>();
+  /** Runs for which there is no room yet. */
+  private readonly waiting = new Map<string, WaitingRun>();
+  /** Runs whose start looks at their data, a piece at each turn. */
+  private readonly opening = new Map<string, OpeningRun>();
   private nextRun = 1;
-  private stepSeconds = 0;
+  private readonly answers = new AnswerShare();
+  private readonly operations: Operations;
 
   /**
    * @param send false if the fact was too large, and its run has failed instead
-   * @param turn gives the event loop a turn, in which commands arrive
+   * @param mark where it notes whose work it is at
    */
   constructor(
     private readonly send: (fact: Fact) => boolean,
-    private readonly turn: () => Promise<void>,
-  ) {}
+    private readonly mark: WorkMark,
+  ) {
+    this.operations = new Operations(send, mark, () => this.nextRun++);
+  }
 
   get busy(): boolean {
-    return (this.pack?.size ?? 0) > 0 || (this.chats?.busy ?? false);
+    const { group, isAsked, operations, opening } = this;
+    return (group?.size ?? 0) > 0 || isAsked || operations.busy || opening.size > 0;
+  }
+
+  private get isAsked(): boolean {
+    return (this.generations?.busy ?? false) || (this.inferences?.busy ?? false);
   }
 
   handle(command: Command): void {
@@ -44,61 +99,56 @@ export class Trainer {
         return this.load(command);
       case 'start':
         return this.start(command);
-      case 'stop': {
-        const run = this.find(command);
-        if (run) run.stopping = command.reason;
-        return;
-      }
+      case 'admit':
+        return this.admit(command);
+      case 'stop':
+        return this.stop(command);
+      case 'finish':
+        return this.finish(command);
       case 'generate':
-        if (this.chats) return this.chats.start(command);
-        return void this.send({
-          type: 'generated',
-          id: command.id,
-          text: '',
-          finishReason: 'error',
-          promptTokens: 0,
-          completionTokens: 0,
-          errorCode: 'unavailable',
-          errorMessage: 'the base is not loaded',
-        });
+        if (this.generations) return this.generations.start(command);
+        return void this.send(failed(command.id, notLoaded()));
+      case 'infer':
+        if (this.inferences) return this.inferences.start(command);
+        return void this.send(failed(command.id, notLoaded()));
       case 'cancelGenerate':
-        return this.chats?.cancel(command.id);
+        this.generations?.cancel(command.id);
+        return this.inferences?.cancel(command.id);
       case 'ping':
         return void this.send({
           type: 'pong',
           sequence: command.sequence,
-          rssBytes: memory().rssBytes,
+          rssBytes: usedMemory().bytes,
         });
+      default: {
+        const { type } = command satisfies never as { readonly type?: unknown };
+        const message = `the trainer does not know the command ${JSON.stringify(type)}; is the agent newer?`;
+        return void this.send({ type: 'log', level: 'warn', code: null, message });
+      }
     }
   }
 
-  /** One training step of the pack, then a turn of chats. */
-  async work(): Promise<void> {
-    if (this.pack && this.pack.size > 0) {
-      const started = performance.now();
-      await trainStep(
-        this.pack,
-        (run, fact) => this.report(run, fact),
-        () => this.breathe(),
-      );
-      this.stepSeconds = (performance.now() - started) / 1000;
-      return this.breathe();
-    }
-    this.chats?.work(TURN_SECONDS.least);
+  /** One turn of the runs, then as much time for answers as is theirs. */
+  work(): void {
+    const { group } = this;
+    this.operations.work();
+    for (const run of this.opening.values()) this.openFurther(run);
+    if (!group || group.size === 0) return this.answer(ALONE_SECONDS);
+    const trained = timed(() => takeTurn(group, (run, fact) => this.report(run, fact)));
+    this.mark.idle();
+    this.answers.trained(trained, this.isAsked);
+    const { seconds } = this.answers;
+    if (seconds > 0) this.answers.answered(timed(() => this.answer(seconds)));
   }
 
-  /** Every run ends with this error: it came from what they share, and the process ends with it. */
-  failAll(error: unknown): void {
-    const failure = failureOf(error);
-    for (const key of this.keys.values()) this.send({ ...failure, ...key });
+  /** Those who chat and those who ask for vectors or labels have an equal part each. */
+  private answer(seconds: number): void {
+    const asked = [this.generations, this.inferences].filter((one) => one?.busy);
+    for (const one of asked) one?.work(seconds / asked.length);
   }
 
-  private async breathe(): Promise<void> {
-    await this.turn();
-    this.chats?.work(Math.min(TURN_SECONDS.most, Math.max(TURN_SECONDS.least, this.stepSeconds)));
-  }
-
-  private load({ baseId, path, dtype, quantization }: LoadCommand): void {
+  private load({ baseId, path, dtype, quantization, device }: LoadCommand): void {
+    this.mark.base();
     const started = performance.now();
     const phase = (progress: number | null): void =>
       void this.send({
@@ -108,11 +158,17 @@ export class Trainer {
         progress,
       });
     try {
+      if (device !== undefined) setDevice(device);
       phase(0);
       const base = loadBase(path, { dtype, quantization, onProgress: phase });
       this.base = base;
-      this.pack = new Pack(base.model);
-      this.chats = new Chats(base, this.send);
+      this.group = new RunGroup(base.model, { onWork: (runs) => this.markRuns(runs) });
+      const tell = makingAdapter(
+        (code, message, progress) => void this.send({ type: 'phase', code, message, progress }),
+      );
+      const adapters = new AttachedAdapters(base, { tell });
+      this.generations = new GenerationScheduler(base, adapters, this.send, this.mark);
+      this.inferences = new InferenceScheduler(base, adapters, this.send, this.mark);
       const { family, parameterCount } = base.model;
       const seconds = (performance.now() - started) / 1000;
       this.send({
@@ -121,41 +177,124 @@ export class Trainer {
         family,
         parameters: parameterCount,
         seconds,
-        rssBytes: memory().rssBytes,
+        rssBytes: usedMemory().bytes,
       });
     } catch (error) {
       const { code, message, param } = failureOf(error);
       this.send({ type: 'loadFailed', code, message, param });
     }
+    this.mark.idle();
   }
 
   private start(command: StartCommand): void {
-    const key = { jobId: command.jobId, epoch: command.epoch };
+    const key = { jobId: command.jobId, attempt: command.attempt };
+    const began = performance.now();
+    this.mark.runs([key]);
     try {
-      if (!this.base || !this.pack) throw new Error('the base is not loaded');
+      if (!this.base) throw new Error('the base is not loaded');
       mkdirSync(command.workDir, { recursive: true });
       sweepTemporary(command.workDir);
-      const run = Run.open(this.base, command.spec, {
+      if (command.spec.operation) return this.operations.start(this.base, command);
+      const options = {
         ...command,
         id: this.nextRun++,
-        onPhase: (code, message, progress) =>
-          this.send({ type: 'phase', ...key, code, message, progress }),
-        onLog: (level, message) => this.send({ type: 'log', ...key, level, code: null, message }),
-      });
-      this.keys.set(run, key);
-      this.pack.add(run);
-      this.send({
-        type: 'started',
-        ...key,
-        fromStep: run.fromStep,
-        totalSteps: run.totalSteps,
-        trainableParameters: run.trainableParameters,
-        totalParameters: this.base.model.parameterCount,
-        trainingExamples: run.examples.length,
-      });
+        onPhase: (code: string, message: string, progress: number | null) =>
+          void this.send({ type: 'phase', ...key, code, message, progress }),
+        onLog: (level: 'info' | 'warn', message: string) =>
+          void this.send({ type: 'log', ...key, level, code: null, message }),
+      };
+      const prepared = prepareRun(this.base, command.spec, options);
+      const seconds = (performance.now() - began) / 1000;
+      const waiting = { key, options, prepared, seconds };
+      if (command.asks === true) {
+        this.waiting.set(keyOf(key), waiting);
+        this.send({ type: 'needs', ...key, bytes: prepared.bytes });
+      } else this.open(waiting, Infinity);
     } catch (error) {
       this.send({ ...failureOf(error), ...key });
     }
+    this.mark.idle();
+  }
+
+  private admit(command: AdmitCommand): void {
+    if (this.operations.admit(command)) return;
+    const waiting = this.waiting.get(keyOf(command));
+    if (!waiting) return;
+    this.waiting.delete(keyOf(command));
+    this.open(waiting, command.bytes);
+  }
+
+  /** @param bytes that the run may take */
+  private open(waiting: WaitingRun, bytes: number): void {
+    if (!this.base) throw new Error('the base is not loaded');
+    const work = openingRun(this.base, waiting.options, waiting.prepared);
+    const opening = { ...waiting, work, bytes, spent: waiting.seconds, grown: 0 };
+    this.opening.set(keyOf(waiting.key), opening);
+    this.openFurther(opening);
+  }
+
+  /** The next piece of making it; most runs are made in one. */
+  private openFurther(opening: OpeningRun): void {
+    const { key, work } = opening;
+    this.mark.runs([key]);
+    const before = allocatedBytes();
+    const began = performance.now();
+    try {
+      const { done, value: run } = work.next();
+      opening.spent += (performance.now() - began) / 1000;
+      opening.grown += allocatedBytes() - before;
+      if (done) this.opened(opening, run);
+    } catch (error) {
+      this.opening.delete(keyOf(key));
+      this.send({ ...failureOf(error), ...key });
+    }
+    this.mark.idle();
+  }
+
+  private opened({ key, spent, bytes, grown }: OpeningRun, run: Run): void {
+    const { base, group } = this;
+    if (!base || !group) throw new Error('the base is not loaded');
+    this.opening.delete(keyOf(key));
+    this.keys.set(run, key);
+    group.add(run, { seconds: spent, bytes, grown });
+    this.send({
+      type: 'started',
+      ...key,
+      fromStep: run.fromStep,
+      totalSteps: run.data.totalSteps,
+      trainableParameters: run.trainableParameters,
+      totalParameters: base.model.parameterCount,
+      trainingExamples: run.data.examples.length,
+    });
+  }
+
+  private stop({ reason, ...command }: StopCommand): void {
+    if (this.operations.stop(command)) return this.stopped(command, reason);
+    const run = this.find(command);
+    const opening = this.opening.get(keyOf(command));
+    if (run) run.stopping = reason;
+    else if (opening) {
+      this.opening.delete(keyOf(command));
+      // lets go of what it holds of the base
+      opening.work.return(undefined as never);
+      this.stopped(command, reason);
+    }
+    // Nothing of it is made yet, and whoever gave it its checkpoint knows the step.
+    else if (this.waiting.delete(keyOf(command))) this.stopped(command, reason);
+  }
+
+  /** One that is not open yet is told again. */
+  private finish({ step, ...command }: FinishCommand): void {
+    const run = this.find(command);
+    if (run) run.endAt = step;
+  }
+
+  private stopped({ jobId, attempt }: AttemptKey, reason: StopReason): void {
+    this.send({ jobId, attempt, type: 'stopped', reason, step: 0 });
+  }
+
+  private markRuns(runs: readonly Run[]): void {
+    this.mark.runs(runs.flatMap((run) => this.keys.get(run) ?? []));
   }
 
   private report(run: Run, fact: RunFact): void {
@@ -166,8 +305,8 @@ export class Trainer {
       this.keys.delete(run);
   }
 
-  private find({ jobId, epoch }: RunKey): Run | undefined {
-    return [...this.keys].find(([, key]) => key.jobId === jobId && key.epoch === epoch)?.[0];
+  private find({ jobId, attempt }: AttemptKey): Run | undefined {
+    return [...this.keys].find(([, key]) => key.jobId === jobId && key.attempt === attempt)?.[0];
   }
 }
 
@@ -176,4 +315,13 @@ function withoutFolder(fact: RunFact) {
   if (fact.type !== 'saved' && fact.type !== 'finished') return fact;
   const { dir: _, ...rest } = fact;
   return rest;
+}
+
+const notLoaded = (): DomainError => new DomainError('unavailable', 'the base is not loaded');
+
+/** How many seconds it takes. */
+function timed(work: () => void): number {
+  const started = performance.now();
+  work();
+  return (performance.now() - started) / 1000;
 }

@@ -1,17 +1,21 @@
 // Attention over a packed batch, forward and backward.
 //
-//   o_i = Σ_j P_ij v_j      P_ij = e^(s_ij - lse_i)      s_ij = scale q_i · k_j      lse_i = log Σ_j e^(s_ij)
-//   dv_j = Σ_i P_ij do_i    dP_ij = do_i · v_j           dS_ij = scale P_ij (dP_ij - do_i · o_i)
-//   dq_i = Σ_j dS_ij k_j    dk_j = Σ_i dS_ij q_i
+//   o_i = Σ_j P_ij v_j      P_ij = e^(s_ij - lse_i)      s_ij = scale q_i · k_j + b(j - i)     lse_i = log Σ_j e^(s_ij)
+//   dv_j = Σ_i P_ij do_i    dP_ij = do_i · v_j           dS_ij = P_ij (dP_ij - do_i · o_i)     db(n) = Σ_(j-i=n) dS_ij
+//   dq_i = scale Σ_j dS_ij k_j                           dk_j = scale Σ_i dS_ij q_i
 //
-// The batch is pieces: `rows` queries that see `before` rows of keys (a prefix, or the virtual tokens that the piece
-// shares with others of its run), then their own keys up to the query's; at most `window` of them if that is > 0.
+// The batch is segments: `rows` queries over `before` rows of keys (a prefix, or the virtual tokens that the segment
+// shares with others of its run), then over keys of their own. Places j and i count from the first of these keys; query
+// 0 stands at `offset`. Causal queries see the keys up to their place, others all; with a window only those nearer than
+// it. b is a bias by distance, [H, distances], the first of which is -behind; or, where bias_behind is -1, b(j) by the
+// place of the key, [H, places], which gets no gradient.
+// With a cap c the scores are c tanh(s_ij / c) in place of s_ij, without b, and dS_ij is multiplied by 1 - tanh²(s_ij / c).
 // Nothing is kept between the passes but o and lse; scores live for 48 queries at a time (arXiv:2205.14135 with whole
 // rows instead of an online softmax). In bf16 P and dS are rounded before they are multiplied, sums are f32.
 //
-// q: [T, H, d]  k, v: [p + T, Hkv, d], the first p rows being prefixes  o: [T, H d]  lse: f32 [H, T]
-// A piece and a key head are one task; its sums do not depend on the number of threads or on other pieces, except
-// those of shared rows, which are added in the order of pieces.
+// q: [T, H, d]  k, v: [K, Hkv, d]  o: [T, H d]  lse: f32 [H, T]  b: f32
+// A segment and a key head are one task; its sums do not depend on the number of threads or on other segments, except
+// those of shared rows and of b, which are added in the order of segments.
 #include "isa.h"
 
 #include <ATen/Parallel.h>
@@ -19,6 +23,7 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/from_blob.h>
+#include <ATen/ops/zeros_like.h>
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/library.h>
 
@@ -27,6 +32,7 @@
 #include <cstdint>
 #include <memory>
 #include <numeric>
+#include <optional>
 #include <vector>
 
 namespace graft {
@@ -37,41 +43,56 @@ struct AttentionTask {
   const void *q, *k, *v;
   void* o;  // written by the forward pass, read by the backward pass
   float* lse;
-  int64_t rows, before, own_start, before_start, window, size, heads;
+  int64_t rows, before, own, own_start, before_start, offset, behind, ahead, size, heads;
   int64_t q_stride, kv_stride, o_stride, lse_stride;
-  float scale;
+  float scale, cap;  // of scores; no cap: 0
   float* scratch;
+  const float* bias;  // of distance 0, or place 0, and the first head, or none
+  bool bias_by_place;
+  int64_t bias_stride;
   // backward only
   const void* go = nullptr;
   void* dq = nullptr;
   int64_t dq_stride = 0;
-  float *dk = nullptr, *dv = nullptr;  // [before + rows, size padded to 16]
+  float *dk = nullptr, *dv = nullptr;  // [before + own, size padded to 16]
+  float* dbias = nullptr;              // as bias, if it is wanted
+  int64_t dbias_stride = 0;
 };
 
 #define GRAFT_BODY "attention.inc"
 #include "isa_each.h"
 #undef GRAFT_BODY
 
-struct Piece {
-  int64_t start, rows, before_start, before;
+constexpr int64_t kAll = int64_t{1} << 40;  // farther than any key
+
+struct Segment {
+  int64_t start, rows, key_start, key_rows, before_start, before, offset;
+
+  int64_t keys() const { return before + key_rows; }
 };
 
 int64_t padded(int64_t n) { return (n + 15) / 16 * 16; }
 
-std::vector<Piece> read_pieces(c10::IntArrayRef flat, int64_t queries, int64_t keys) {
-  TORCH_CHECK(flat.size() % 4 == 0, "pieces are fours of (start, rows, start of what is before, its rows)");
-  std::vector<Piece> pieces;
+// What src/ops/attention.ts has checked with better words: here nothing is read outside the tensors.
+std::vector<Segment> read_segments(c10::IntArrayRef flat, int64_t queries, int64_t keys, bool causal, int64_t window) {
+  TORCH_CHECK(flat.size() % 7 == 0, "segments are sevens of numbers");
+  std::vector<Segment> segments;
   int64_t at = 0;
-  for (size_t i = 0; i < flat.size(); i += 4) {
-    const Piece piece{flat[i], flat[i + 1], flat[i + 2], flat[i + 3]};
-    TORCH_CHECK(piece.start == at && piece.rows > 0, "piece ", i / 4, " starts at ", piece.start, ", not at ", at);
-    TORCH_CHECK(piece.before >= 0 && piece.before_start >= 0 && piece.before_start + piece.before <= keys,
-                "piece ", i / 4, ": what is before lies outside the ", keys, " keys");
-    at += piece.rows;
-    pieces.push_back(piece);
+  for (size_t i = 0; i < flat.size(); i += 7) {
+    const Segment s{flat[i], flat[i + 1], flat[i + 2], flat[i + 3], flat[i + 4], flat[i + 5], flat[i + 6]};
+    const int64_t first = s.offset, last = s.offset + s.rows - 1;
+    const int64_t behind = window > 0 ? window : kAll, ahead = causal ? 1 : behind;
+    TORCH_CHECK(s.start == at && s.rows > 0, "segment ", i / 7, " starts at ", s.start, ", not at ", at);
+    TORCH_CHECK(s.key_rows >= 0 && s.key_start >= 0 && s.key_start + s.key_rows <= keys && s.before >= 0 &&
+                    s.before_start >= 0 && s.before_start + s.before <= keys,
+                "segment ", i / 7, " has keys outside the ", keys, " there are");
+    TORCH_CHECK(s.keys() > 0 && last - behind + 1 < s.keys() && first + ahead > 0 && (!causal || last < s.keys()),
+                "segment ", i / 7, " has a query that sees no key");
+    at += s.rows;
+    segments.push_back(s);
   }
-  TORCH_CHECK(at == queries, "pieces have ", at, " rows, the queries ", queries);
-  return pieces;
+  TORCH_CHECK(at == queries, "segments have ", at, " rows, the queries ", queries);
+  return segments;
 }
 
 // A tensor [rows, heads, size] whose last two dimensions lie together.
@@ -79,22 +100,31 @@ at::Tensor by_rows(const at::Tensor& x) {
   return x.stride(2) == 1 && x.stride(1) == x.size(2) ? x : x.contiguous();
 }
 
-struct Problem {
-  at::Tensor q, k, v;
-  std::vector<Piece> pieces;
+struct Options {
   double scale;
-  int64_t window, queries, heads, kv_heads, size, prefixes;
+  bool causal;
+  int64_t window;
+  int64_t bias_behind;  // distances before 0 that the bias has; -1: it is by place
+  double cap;
 
-  Problem(const at::Tensor& q_, const at::Tensor& k_, const at::Tensor& v_, c10::IntArrayRef flat, double scale_,
-          int64_t window_)
-      : scale(scale_), window(window_) {
+  bool by_place() const { return bias_behind < 0; }
+};
+
+struct Problem {
+  at::Tensor q, k, v, bias;
+  std::vector<Segment> segments;
+  Options options;
+  int64_t queries, keys, heads, kv_heads, size, behind, ahead;
+
+  Problem(const at::Tensor& q_, const at::Tensor& k_, const at::Tensor& v_, const std::optional<at::Tensor>& bias_,
+          c10::IntArrayRef flat, Options options_)
+      : options(options_) {
     TORCH_CHECK(q_.dim() == 3 && k_.dim() == 3 && v_.dim() == 3, "attention wants [rows, heads, size] three times");
     TORCH_CHECK(k_.sizes() == v_.sizes(), "keys ", k_.sizes(), " and values ", v_.sizes(), " differ");
     TORCH_CHECK(q_.size(2) == k_.size(2), "queries of ", q_.size(2), ", keys of ", k_.size(2));
     TORCH_CHECK(q_.scalar_type() == at::kFloat || q_.scalar_type() == at::kBFloat16, "f32 or bf16, got ", q_.dtype());
     TORCH_CHECK(k_.scalar_type() == q_.scalar_type() && v_.scalar_type() == q_.scalar_type(), "one dtype for all");
     TORCH_CHECK(k_.size(1) > 0 && q_.size(1) % k_.size(1) == 0, q_.size(1), " heads over ", k_.size(1));
-    TORCH_CHECK(k_.size(0) >= q_.size(0), "fewer keys than queries");
     q = by_rows(q_);
     k = by_rows(k_);
     v = by_rows(v_);
@@ -105,49 +135,81 @@ struct Problem {
     queries = q.size(0);
     heads = q.size(1);
     size = q.size(2);
+    keys = k.size(0);
     kv_heads = k.size(1);
-    prefixes = k.size(0) - queries;
-    pieces = read_pieces(flat, queries, k.size(0));
+    behind = options.window > 0 ? options.window : kAll;
+    ahead = options.causal ? 1 : behind;
+    segments = read_segments(flat, queries, keys, options.causal, options.window);
+    if (!bias_ || !bias_->defined()) return;
+    TORCH_CHECK(options.cap == 0, "capped scores have no bias");
+    bias = bias_->contiguous();
+    TORCH_CHECK(bias.scalar_type() == at::kFloat && bias.dim() == 2 && bias.size(0) == heads, "bias f32 [", heads,
+                ", distances], got ", bias.dtype(), " ", bias.sizes());
+    if (options.by_place()) {
+      for (const Segment& s : segments)
+        TORCH_CHECK(s.keys() <= bias.size(1), "bias of ", bias.size(1), " places, ", s.keys(), " are needed");
+      return;
+    }
+    int64_t before = 0, after = 0;
+    for (const Segment& s : segments) {
+      before = std::max(before, std::min(behind - 1, s.offset + s.rows - 1));
+      after = std::max(after, std::min(ahead - 1, s.keys() - 1 - s.offset));
+    }
+    TORCH_CHECK(before <= options.bias_behind && options.bias_behind + after < bias.size(1), "bias of ", bias.size(1),
+                " distances from -", options.bias_behind, " on, -", before, " to ", after, " are needed");
   }
 
   int64_t group() const { return heads / kv_heads; }
-  size_t tasks() const { return pieces.size() * kv_heads; }
+  size_t tasks() const { return segments.size() * kv_heads; }
   bool wide() const { return q.scalar_type() == at::kFloat; }
 
   AttentionTask task(size_t index, void* o, float* lse) const {
-    const Piece& piece = pieces[index / kv_heads];
+    const Segment& segment = segments[index / kv_heads];
     const int64_t kv = index % kv_heads, first = kv * group(), bytes = q.element_size();
     auto offset = [bytes](const at::Tensor& x, int64_t elements) {
       return static_cast<const void*>(static_cast<const char*>(x.const_data_ptr()) + elements * bytes);
     };
     AttentionTask t{};
     t.wide = wide();
-    t.q = offset(q, piece.start * q.stride(0) + first * size);
+    t.q = offset(q, segment.start * q.stride(0) + first * size);
     t.k = offset(k, kv * size);
     t.v = offset(v, kv * size);
-    t.o = static_cast<char*>(o) + (piece.start * heads + first) * size * bytes;
-    t.lse = lse + first * queries + piece.start;
-    t.rows = piece.rows;
-    t.before = piece.before;
-    t.own_start = prefixes + piece.start;
-    t.before_start = piece.before_start;
-    t.window = window;
+    t.o = static_cast<char*>(o) + (segment.start * heads + first) * size * bytes;
+    t.lse = lse + first * queries + segment.start;
+    t.rows = segment.rows;
+    t.before = segment.before;
+    t.own = segment.key_rows;
+    t.own_start = segment.key_start;
+    t.before_start = segment.before_start;
+    t.offset = segment.offset;
+    t.behind = behind;
+    t.ahead = ahead;
     t.size = size;
     t.heads = group();
     t.q_stride = q.stride(0);
     t.kv_stride = k.stride(0);
     t.o_stride = heads * size;
     t.lse_stride = queries;
-    t.scale = static_cast<float>(scale);
+    t.scale = static_cast<float>(options.scale);
+    t.cap = static_cast<float>(options.cap);
+    if (bias.defined()) {
+      t.bias = bias.const_data_ptr<float>() + first * bias.size(1) + std::max<int64_t>(options.bias_behind, 0);
+      t.bias_by_place = options.by_place();
+      t.bias_stride = bias.size(1);
+    }
     return t;
   }
 
   // Floats of scratch that a task needs at most; the body takes what it needs in order.
   int64_t scratch() const {
-    int64_t keys = 0;
-    for (const Piece& piece : pieces) keys = std::max(keys, piece.before + piece.rows);
-    const int64_t width = padded(keys), wide_size = padded(size);
-    return 5 * padded(width * wide_size) + 48 * (5 * width + 6 * wide_size) + 64 * 16;
+    int64_t most = 0, rows = 0;
+    for (const Segment& segment : segments) {
+      most = std::max(most, segment.keys());
+      rows = std::max(rows, segment.rows);
+    }
+    const int64_t width = padded(most), wide_size = padded(size);
+    const int64_t by_distance = bias.defined() ? 2 * padded(width + rows) : 0;
+    return 5 * padded(width * wide_size) + 48 * (5 * width + 6 * wide_size) + 64 * 16 + by_distance;
   }
 
   // Runs body(task index, scratch) for all, the longest first, on all threads.
@@ -156,8 +218,9 @@ struct Problem {
     std::vector<size_t> order(tasks());
     std::iota(order.begin(), order.end(), 0);
     auto cost = [this](size_t i) {
-      const Piece& piece = pieces[i / kv_heads];
-      return piece.rows * (piece.before + piece.rows / 2 + 16);
+      const Segment& segment = segments[i / kv_heads];
+      const int64_t seen = options.causal ? segment.offset + segment.rows / 2 : segment.keys();
+      return segment.rows * (std::min(seen, behind + ahead) + 16);
     };
     std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return cost(a) > cost(b); });
     std::atomic<size_t> next{0};
@@ -187,78 +250,104 @@ Result forward_pass(const Problem& p) {
   return {o, lse};
 }
 
-torch::autograd::variable_list backward_pass(const Problem& p, const at::Tensor& o, const at::Tensor& lse,
-                                             const at::Tensor& go) {
-  at::Tensor dq = at::empty({p.queries, p.heads, p.size}, p.q.options());
-  at::Tensor dk = at::empty(p.k.sizes(), p.k.options().memory_format(at::MemoryFormat::Contiguous));
-  at::Tensor dv = at::empty_like(dk);
-  const int64_t size = padded(p.size);
-  std::vector<int64_t> offsets;  // of each piece's part, in rows
+struct Gradients {
+  at::Tensor q, k, v, bias;
+};
+
+Gradients backward_pass(const Problem& p, const at::Tensor& o, const at::Tensor& lse, const at::Tensor& go,
+                        bool wants_bias) {
+  Gradients d;
+  d.q = at::empty({p.queries, p.heads, p.size}, p.q.options());
+  d.k = at::empty(p.k.sizes(), p.k.options().memory_format(at::MemoryFormat::Contiguous));
+  d.v = at::empty_like(d.k);
+  if (wants_bias) d.bias = at::zeros_like(p.bias);
+  const int64_t size = padded(p.size), count = p.segments.size();
+  std::vector<int64_t> offsets;  // of each segment's part, in rows
   int64_t rows = 0;
-  for (const Piece& piece : p.pieces) {
+  for (const Segment& segment : p.segments) {
     offsets.push_back(rows);
-    rows += piece.before + piece.rows;
+    rows += segment.keys();
   }
-  // parts: [key or value][key head][rows of all pieces with what is before them][size]
+  // parts: [key or value][key head][rows of all segments' keys][size]
   const int64_t per_head = rows * size;
   std::unique_ptr<float[]> parts(new float[2 * p.kv_heads * per_head]);
-  auto part = [&](bool value, size_t piece, int64_t kv) {
-    return parts.get() + ((value ? p.kv_heads : 0) + kv) * per_head + offsets[piece] * size;
+  auto part = [&](bool value, size_t segment, int64_t kv) {
+    return parts.get() + ((value ? p.kv_heads : 0) + kv) * per_head + offsets[segment] * size;
   };
+  // and of the bias: [segment][head][distances]
+  const int64_t distances = wants_bias ? p.bias.size(1) : 0;
+  std::vector<float> bias_parts(count * p.heads * distances, 0.0f);
   char* o_data = const_cast<char*>(static_cast<const char*>(o.const_data_ptr()));
   float* lse_data = const_cast<float*>(lse.const_data_ptr<float>());
   const char* go_data = static_cast<const char*>(go.const_data_ptr());
-  char* dq_data = static_cast<char*>(dq.mutable_data_ptr());
+  char* dq_data = static_cast<char*>(d.q.mutable_data_ptr());
   p.each([&](size_t index, float* scratch) {
     AttentionTask t = p.task(index, o_data, lse_data);
-    const size_t piece = index / p.kv_heads;
+    const size_t segment = index / p.kv_heads;
     const int64_t kv = index % p.kv_heads;
     t.scratch = scratch;
     t.go = go_data + (static_cast<char*>(t.o) - o_data);
     t.dq = dq_data + (static_cast<char*>(t.o) - o_data);
     t.dq_stride = p.heads * p.size;
-    t.dk = part(false, piece, kv);
-    t.dv = part(true, piece, kv);
+    t.dk = part(false, segment, kv);
+    t.dv = part(true, segment, kv);
+    if (wants_bias) {
+      t.dbias = bias_parts.data() + (segment * p.heads + kv * p.group()) * distances + p.options.bias_behind;
+      t.dbias_stride = distances;
+    }
     GRAFT_DISPATCH(attend, t);
   });
-  // Every row of dk and dv: its own piece's part, then those of the pieces that saw it, in their order.
+  // Every row of dk and dv: its own segment's part, then those of the segments that saw it, in their order.
   at::parallel_for(0, 2 * p.kv_heads, 1, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; i++) {
       const bool value = i >= p.kv_heads;
       const int64_t kv = i % p.kv_heads;
-      std::vector<float> sums(p.k.size(0) * p.size, 0.0f);
-      for (size_t n = 0; n < p.pieces.size(); n++) {
-        const Piece& piece = p.pieces[n];
+      std::vector<float> sums(p.keys * p.size, 0.0f);
+      for (size_t n = 0; n < p.segments.size(); n++) {
+        const Segment& segment = p.segments[n];
         const float* from = part(value, n, kv);
         auto add = [&](const float* source, int64_t start, int64_t count) {
           for (int64_t r = 0; r < count; r++)
             for (int64_t c = 0; c < p.size; c++) sums[(start + r) * p.size + c] += source[r * size + c];
         };
-        add(from, piece.before_start, piece.before);
-        add(from + piece.before * size, p.prefixes + piece.start, piece.rows);
+        add(from, segment.before_start, segment.before);
+        add(from + segment.before * size, segment.key_start, segment.key_rows);
       }
-      at::Tensor whole = value ? dv : dk;
-      const at::Tensor wide = at::from_blob(sums.data(), {p.k.size(0), p.size}, at::kFloat);
+      at::Tensor whole = value ? d.v : d.k;
+      const at::Tensor wide = at::from_blob(sums.data(), {p.keys, p.size}, at::kFloat);
       whole.select(1, kv).copy_(wide);
     }
   });
-  return {dq, dk, dv};
+  if (wants_bias) {
+    float* sums = d.bias.mutable_data_ptr<float>();
+    const int64_t all = p.heads * distances;
+    for (int64_t n = 0; n < count; n++)
+      for (int64_t i = 0; i < all; i++) sums[i] += bias_parts[n * all + i];
+  }
+  return d;
 }
 
-at::Tensor attention_cpu(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, c10::IntArrayRef pieces,
-                         double scale, int64_t window) {
-  return forward_pass(Problem(q, k, v, pieces, scale, window)).o;
+at::Tensor attention_cpu(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                         const std::optional<at::Tensor>& bias, c10::IntArrayRef segments, double scale, bool causal,
+                         int64_t window, int64_t bias_behind, double softcap) {
+  return forward_pass(Problem(q, k, v, bias, segments, {scale, causal, window, bias_behind, softcap})).o;
 }
 
 struct Attention : torch::autograd::Function<Attention> {
   static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& q, const at::Tensor& k,
-                            const at::Tensor& v, std::vector<int64_t> pieces, double scale, int64_t window) {
+                            const at::Tensor& v, const std::optional<at::Tensor>& bias, std::vector<int64_t> segments,
+                            double scale, bool causal, int64_t window, int64_t bias_behind, double softcap) {
     at::AutoDispatchBelowAutograd below;
-    Result result = forward_pass(Problem(q, k, v, pieces, scale, window));
-    context->save_for_backward({q, k, v, result.o, result.lse});
-    context->saved_data["pieces"] = std::move(pieces);
+    TORCH_CHECK(bias_behind >= 0 || !bias || !bias->requires_grad(), "a bias by place gets no gradient");
+    Result result = forward_pass(Problem(q, k, v, bias, segments, {scale, causal, window, bias_behind, softcap}));
+    context->save_for_backward({q, k, v, result.o, result.lse, bias.value_or(at::Tensor())});
+    context->saved_data["segments"] = std::move(segments);
     context->saved_data["scale"] = scale;
+    context->saved_data["causal"] = causal;
     context->saved_data["window"] = window;
+    context->saved_data["bias_behind"] = bias_behind;
+    context->saved_data["softcap"] = softcap;
+    context->saved_data["wants_bias"] = bias && bias->requires_grad();
     return result.o;
   }
 
@@ -266,24 +355,31 @@ struct Attention : torch::autograd::Function<Attention> {
                                                  torch::autograd::variable_list gradients) {
     at::AutoDispatchBelowAutograd below;
     const auto saved = context->get_saved_variables();
-    const auto pieces = context->saved_data["pieces"].toIntVector();
-    const Problem problem(saved[0], saved[1], saved[2], pieces, context->saved_data["scale"].toDouble(),
-                          context->saved_data["window"].toInt());
-    auto found = backward_pass(problem, saved[3], saved[4], gradients[0].contiguous());
-    return {found[0], found[1], found[2], {}, {}, {}};
+    auto& data = context->saved_data;
+    const auto segments = data["segments"].toIntVector();
+    const Problem problem(
+        saved[0], saved[1], saved[2], saved[5], segments,
+        {data["scale"].toDouble(), data["causal"].toBool(), data["window"].toInt(), data["bias_behind"].toInt(),
+         data["softcap"].toDouble()});
+    const Gradients d =
+        backward_pass(problem, saved[3], saved[4], gradients[0].contiguous(), data["wants_bias"].toBool());
+    return {d.q, d.k, d.v, d.bias, {}, {}, {}, {}, {}, {}};
   }
 };
 
-at::Tensor attention_autograd(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, c10::IntArrayRef pieces,
-                              double scale, int64_t window) {
-  return Attention::apply(q, k, v, pieces.vec(), scale, window);
+at::Tensor attention_autograd(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                              const std::optional<at::Tensor>& bias, c10::IntArrayRef segments, double scale,
+                              bool causal, int64_t window, int64_t bias_behind, double softcap) {
+  return Attention::apply(q, k, v, bias, segments.vec(), scale, causal, window, bias_behind, softcap);
 }
 
 }  // namespace
 }  // namespace graft
 
 TORCH_LIBRARY_FRAGMENT(graft, m) {
-  m.def("attention(Tensor q, Tensor k, Tensor v, int[] pieces, float scale, int window) -> Tensor");
+  m.def(
+      "attention(Tensor q, Tensor k, Tensor v, Tensor? bias, int[] segments, float scale, bool causal, int window, "
+      "int bias_behind, float softcap=0.) -> Tensor");
 }
 
 TORCH_LIBRARY_IMPL(graft, CPU, m) { m.impl("attention", graft::attention_cpu); }

@@ -28,8 +28,8 @@ struct RotaryTask {
 #include "isa_each.h"
 #undef GRAFT_BODY
 
-at::Tensor turn(const at::Tensor& given, const at::Tensor& cos, const at::Tensor& sin, float sign) {
-  TORCH_CHECK(given.dim() == 3 && given.size(2) % 2 == 0, "rotate wants [rows, heads, even size], got ", given.sizes());
+at::Tensor rotated(const at::Tensor& given, const at::Tensor& cos, const at::Tensor& sin, float sign) {
+  TORCH_CHECK(given.dim() == 3 && given.size(2) % 2 == 0, "rotary wants [rows, heads, even size], got ", given.sizes());
   TORCH_CHECK(given.scalar_type() == at::kFloat || given.scalar_type() == at::kBFloat16, "f32 or bf16, got ", given.dtype());
   TORCH_CHECK(cos.numel() == given.size(0) * given.size(2) && sin.numel() == cos.numel(), "tables ", cos.sizes(), " and ",
               sin.sizes(), " for x ", given.sizes());
@@ -56,31 +56,31 @@ at::Tensor turn(const at::Tensor& given, const at::Tensor& cos, const at::Tensor
   return y;
 }
 
-at::Tensor rotate_cpu(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin) { return turn(x, cos, sin, 1); }
+at::Tensor rotary_cpu(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin) { return rotated(x, cos, sin, 1); }
 
-struct Rotate : torch::autograd::Function<Rotate> {
+struct Rotary : torch::autograd::Function<Rotary> {
   static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& x, const at::Tensor& cos,
                             const at::Tensor& sin) {
     at::AutoDispatchBelowAutograd below;
     context->save_for_backward({cos, sin});
-    return turn(x, cos, sin, 1);
+    return rotated(x, cos, sin, 1);
   }
 
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
                                                  torch::autograd::variable_list gradients) {
     at::AutoDispatchBelowAutograd below;
     const auto saved = context->get_saved_variables();
-    return {turn(gradients[0], saved[0], saved[1], -1), {}, {}};
+    return {rotated(gradients[0], saved[0], saved[1], -1), {}, {}};
   }
 };
 
-at::Tensor rotate_autograd(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin) {
-  return Rotate::apply(x, cos, sin);
+at::Tensor rotary_autograd(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin) {
+  return Rotary::apply(x, cos, sin);
 }
 
 }  // namespace
 }  // namespace graft
 
-TORCH_LIBRARY_FRAGMENT(graft, m) { m.def("rotate(Tensor x, Tensor cos, Tensor sin) -> Tensor"); }
-TORCH_LIBRARY_IMPL(graft, CPU, m) { m.impl("rotate", graft::rotate_cpu); }
-TORCH_LIBRARY_IMPL(graft, Autograd, m) { m.impl("rotate", graft::rotate_autograd); }
+TORCH_LIBRARY_FRAGMENT(graft, m) { m.def("rotary(Tensor x, Tensor cos, Tensor sin) -> Tensor"); }
+TORCH_LIBRARY_IMPL(graft, CPU, m) { m.impl("rotary", graft::rotary_cpu); }
+TORCH_LIBRARY_IMPL(graft, Autograd, m) { m.impl("rotary", graft::rotary_autograd); }

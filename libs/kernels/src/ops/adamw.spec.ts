@@ -95,7 +95,7 @@ describe('adamwStep', () => {
       expect(() => adamwStep([a], [a], [zeros([2], 'bf16')], [a], at(1))).toThrow(
         'm and v must be f32',
       );
-      expect(() => adamwStep([a], [a], [a], [a], at(0))).toThrow('step counts from 1, got 0');
+      expect(() => adamwStep([a], [a], [a], [a], at(0))).toThrow('step must be ≥ 1, got 0');
       expect(() => adamwStep([], [], [], [], at(1))).not.toThrow();
     });
   });

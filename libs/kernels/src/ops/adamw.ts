@@ -81,10 +81,12 @@ function check(
   const fail = (message: string): never => {
     throw new KernelError('adamwStep', `adamwStep: ${message}`);
   };
-  if (!Number.isInteger(step) || step < 1) fail(`step counts from 1, got ${step}`);
+  if (!Number.isInteger(step) || step < 1) fail(`step must be ≥ 1, got ${step}`);
   const n = params.length;
   if (grads.length !== n || m.length !== n || v.length !== n) {
-    fail(`${n} params, ${grads.length} grads, ${m.length} m, ${v.length} v: want as many of each`);
+    fail(
+      `${n} params, ${grads.length} grads, ${m.length} m, ${v.length} v: expected equal numbers of each`,
+    );
   }
   for (let i = 0; i < n; i++) {
     const [p, g, mi, vi] = [params[i], grads[i], m[i], v[i]] as [Tensor, Tensor, Tensor, Tensor];

@@ -2,6 +2,7 @@
 import { one } from '../call.js';
 import { dtypeOf } from '../dtype.js';
 import type { Dtype, TypedArray } from '../dtype.js';
+import { device } from '../device.js';
 import { KernelError } from '../errors.js';
 import { fromTyped } from '../tensor.js';
 import type { Device, Tensor } from '../tensor.js';
@@ -50,37 +51,35 @@ function converted(source: Tensor, dtype: Dtype): Tensor {
 export const zeros = (
   shape: readonly number[],
   dtype: Dtype = 'f32',
-  device: Device = 'cpu',
-): Tensor => one('aten::zeros', shape, dtype, undefined, device);
+  on: Device = device(),
+): Tensor => one('aten::zeros', shape, dtype, undefined, on);
 export const ones = (
   shape: readonly number[],
   dtype: Dtype = 'f32',
-  device: Device = 'cpu',
-): Tensor => one('aten::ones', shape, dtype, undefined, device);
+  on: Device = device(),
+): Tensor => one('aten::ones', shape, dtype, undefined, on);
 export const full = (
   shape: readonly number[],
   value: number,
   dtype: Dtype = 'f32',
-  device: Device = 'cpu',
-): Tensor => one('aten::full', shape, value, dtype, undefined, device);
+  on: Device = device(),
+): Tensor => one('aten::full', shape, value, dtype, undefined, on);
 /** Uninitialised memory. */
 export const empty = (
   shape: readonly number[],
   dtype: Dtype = 'f32',
-  device: Device = 'cpu',
-): Tensor => one('aten::empty.memory_format', shape, dtype, undefined, device);
+  on: Device = device(),
+): Tensor => one('aten::empty.memory_format', shape, dtype, undefined, on);
 /** start, start + step, … below end. */
 export const arange = (
   start: number,
   end: number,
   step = 1,
   dtype: Dtype = 'i64',
-  device: Device = 'cpu',
-): Tensor => one('aten::arange.start_step', start, end, step, dtype, undefined, device);
-/** The n × n identity. */
-export const eye = (n: number, dtype: Dtype = 'f32', device: Device = 'cpu'): Tensor =>
-  one('aten::eye', n, dtype, undefined, device);
+  on: Device = device(),
+): Tensor => one('aten::arange.start_step', start, end, step, dtype, undefined, on);
+/** [n,n] */
+export const eye = (n: number, dtype: Dtype = 'f32', on: Device = device()): Tensor =>
+  one('aten::eye', n, dtype, undefined, on);
 export const zerosLike = (t: Tensor, dtype?: Dtype): Tensor => one('aten::zeros_like', t, dtype);
 export const onesLike = (t: Tensor, dtype?: Dtype): Tensor => one('aten::ones_like', t, dtype);
-export const fullLike = (t: Tensor, value: number, dtype?: Dtype): Tensor =>
-  one('aten::full_like', t, value, dtype);

@@ -1,4 +1,4 @@
-import { expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { numbers } from '../../test/near.js';
 import * as k from '../index.js';
 import type { Tensor } from '../index.js';
@@ -22,7 +22,6 @@ it.each<[string, () => Tensor, number[]]>([
   ],
   ['linear without bias', () => k.linear(a, k.transpose(b, 0, 1)), ab],
   ['outer', () => k.outer(k.tensor([1, 2], [2]), k.tensor([3, 4], [2])), [3, 4, 6, 8]],
-  ['einsum', () => k.einsum('ij,jk->ki', a, b), [0.5, 2, 7, 16]],
   [
     'embedding',
     () => k.embedding(a, k.tensor([1, 0, 1], [3, 1], 'i64')),
@@ -33,3 +32,92 @@ it.each<[string, () => Tensor, number[]]>([
 ])('%s', (_name, make, expected) => {
   expect(k.tidy(() => numbers(make()))).toEqual(expected);
 });
+
+describe.each([
+  ['tall', [5, 3]],
+  ['wide', [3, 5]],
+  ['of one row', [1, 4]],
+] as const)('%s', (_name, shape) => {
+  const m = k.counterNormal(shape, { seed: 1, step: 0, site: 0 });
+  const least = Math.min(...shape);
+  const identity = k.tensor(
+    Array.from({ length: least ** 2 }, (_, i) => Number(i % (least + 1) === 0)),
+    [least, least],
+  );
+  const near = (ours: Tensor, theirs: Tensor): void => {
+    const values = numbers(theirs);
+    numbers(ours).forEach((value, i) => expect(value).toBeCloseTo(values[i] as number, 5));
+  };
+
+  it('qr', () =>
+    k.tidy(() => {
+      const { q, r } = k.qr(m);
+      near(k.mm(q, r), m);
+      near(k.mm(k.transpose(q, 0, 1), q), identity);
+    }));
+
+  it('svd', () =>
+    k.tidy(() => {
+      const { u, s, vh } = k.svd(m);
+      near(k.mm(k.mul(u, s), vh), m);
+      near(k.mm(k.transpose(u, 0, 1), u), identity);
+      near(k.mm(vh, k.transpose(vh, 0, 1)), identity);
+      expect(numbers(s)).toEqual([...numbers(s)].sort((a, b) => b - a));
+      const { u: left, vh: right } = k.svd(m, true);
+      expect([left.shape, right.shape]).toEqual(shape.map((size) => [size, size]));
+      near(k.narrow(right, 0, 0, least), vh);
+    }));
+
+  it('eigh', () =>
+    k.tidy(() => {
+      const symmetric = k.mm(k.transpose(m, 0, 1), m);
+      const { values, vectors } = k.eigh(symmetric);
+      near(k.mm(k.mul(vectors, values), k.transpose(vectors, 0, 1)), symmetric);
+      expect(numbers(values)).toEqual([...numbers(values)].sort((a, b) => a - b));
+    }));
+});
+
+it('einsum sums over the letters that are not wanted', () => {
+  k.tidy(() => expect(numbers(k.einsum('nk,km->mn', a, b))).toEqual([ab[0], ab[2], ab[1], ab[3]]));
+});
+
+it('solve, from the left and from the right, has a gradient', () => {
+  k.tidy(() => {
+    const square = k.tensor([4, 1, 0, 2, 3, 1, 0, 1, 2], [3, 3]);
+    const right = k.tensor([1, 2, 3, 4, 5, 6, 7, 8, 9], [3, 3]);
+    for (const product of [
+      k.mm(square, k.solve(square, right)),
+      k.mm(k.solve(square, right, false), square),
+    ])
+      numbers(product).forEach((value, i) => expect(value).toBeCloseTo(i + 1, 5));
+    const leaf = k.mul(k.ones([1, 1]), 2);
+    leaf.requiresGrad = true;
+    k.backward([k.sum(k.solve(leaf, k.ones([1, 1])))], [null]);
+    expect(numbers(leaf.grad as Tensor)).toEqual([-0.25]);
+  });
+});
+
+it('solves in f64 what has one solution, and says of the rest that it has not', () => {
+  k.tidy(() => {
+    const square = k.to(k.tensor([4, 1, 2, 3], [2, 2]), 'f64');
+    const x = k.solveIfRegular(square, k.to(k.tensor([9, 8], [2, 1]), 'f64')) as Tensor;
+    expect(x.dtype).toBe('f64');
+    numbers(x).forEach((value, i) => expect(value).toBeCloseTo([1.9, 1.4][i] as number, 12));
+    expect(k.solveIfRegular(k.tensor([1, 2, 2, 4], [2, 2]), k.ones([2, 1]))).toBeNull();
+  });
+});
+
+it('pinv takes what is small beside the largest for nothing', () =>
+  k.tidy(() => {
+    const m = k.tensor([1, 0, 0, 1e-3], [2, 2]);
+    expect(numbers(k.pinv(m))[3]).toBeCloseTo(1000, 2);
+    expect(numbers(k.pinv(m, 0.01))[3]).toBe(0);
+  }));
+
+it('pinv', () =>
+  k.tidy(() => {
+    const half = k.tensor([2, 0, 0, 0, 4, 0, 0, 0, 0], [3, 3]);
+    numbers(k.pinv(half)).forEach((value, i) =>
+      expect(value).toBeCloseTo([0.5, 0, 0, 0, 0.25, 0, 0, 0, 0][i] as number, 6),
+    );
+  }));

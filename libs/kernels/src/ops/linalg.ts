@@ -1,5 +1,5 @@
-/** Matrix products. */
-import { one } from '../call.js';
+/** Matrix products, solutions and decompositions. */
+import { many, one } from '../call.js';
 import type { Tensor } from '../tensor.js';
 
 /** Product over the last two dimensions, broadcast over the others. */
@@ -19,7 +19,42 @@ export const addmm = (
 export const linear = (x: Tensor, w: Tensor, b: Tensor | null = null): Tensor =>
   one('aten::linear', x, w, b);
 export const outer = (a: Tensor, b: Tensor): Tensor => one('aten::outer', a, b);
-export const einsum = (equation: string, ...operands: Tensor[]): Tensor =>
-  one('aten::einsum', equation, operands);
 /** Rows of w: [n,d] at idx (i64 or i32, any shape) */
 export const embedding = (w: Tensor, idx: Tensor): Tensor => one('aten::embedding', w, idx);
+/** Einstein's sum, with one letter a dimension. */
+export const einsum = (equation: string, ...ts: readonly Tensor[]): Tensor =>
+  one('aten::einsum', equation, ts);
+/** X with A X = B, or with X A = B where `left` is false; batches of square A. */
+export const solve = (a: Tensor, b: Tensor, left = true): Tensor =>
+  one('aten::linalg_solve', a, b, left);
+
+/** X with A X = B, or null where A has no inverse. */
+export function solveIfRegular(a: Tensor, b: Tensor): Tensor | null {
+  const [x, info] = many('aten::linalg_solve_ex', a, b) as [Tensor, Tensor];
+  return info.item() === 0 ? x : null;
+}
+
+/** A⁻¹, of a square matrix that has one. */
+export const inverse = (a: Tensor): Tensor => one('aten::linalg_inv', a);
+
+/** A = Q R.  A: [m,n], Q: [m,k], R: [k,n], k = min(m,n) */
+export function qr(a: Tensor): { q: Tensor; r: Tensor } {
+  const [q, r] = many('aten::linalg_qr', a) as [Tensor, Tensor];
+  return { q, r };
+}
+
+/** A = U diag(S) Vh, S falling.  A: [m,n], U: [m,k], S: [k], Vh: [k,n], k = min(m,n); `whole`: U [m,m], Vh [n,n] */
+export function svd(a: Tensor, whole = false): { u: Tensor; s: Tensor; vh: Tensor } {
+  const [u, s, vh] = many('aten::linalg_svd', a, whole) as [Tensor, Tensor, Tensor];
+  return { u, s, vh };
+}
+
+/** A = V diag(L) Vᵀ, L rising, of a symmetric A [n,n], of which the lower half is read. */
+export function eigh(a: Tensor): { values: Tensor; vectors: Tensor } {
+  const [values, vectors] = many('aten::linalg_eigh', a) as [Tensor, Tensor];
+  return { values, vectors };
+}
+
+/** The pseudo-inverse; singular values below `rtol` of the largest count as none, or max(m,n) · ε of it. */
+export const pinv = (a: Tensor, rtol: number | null = null): Tensor =>
+  one('aten::linalg_pinv.atol_rtol_float', a, null, rtol, false);

@@ -18,19 +18,17 @@ export const sub = (a: Tensor, b: Operand, alpha = 1): Tensor =>
   one(overload('aten::sub', b), a, b, alpha);
 export const mul = (a: Tensor, b: Operand): Tensor => one(overload('aten::mul', b), a, b);
 export const div = (a: Tensor, b: Operand): Tensor => one(overload('aten::div', b), a, b);
-export const pow = (a: Tensor, b: Operand): Tensor =>
-  one(`aten::pow.Tensor_${typeof b === 'number' ? 'Scalar' : 'Tensor'}`, a, b);
-export const maximum = (a: Tensor, b: Tensor): Tensor => one('aten::maximum', a, b);
 export const minimum = (a: Tensor, b: Tensor): Tensor => one('aten::minimum', a, b);
 export const clamp = (t: Tensor, min?: number, max?: number): Tensor =>
   one('aten::clamp', t, min ?? null, max ?? null);
 
 export const neg = (t: Tensor): Tensor => one('aten::neg', t);
-export const exp = (t: Tensor): Tensor => one('aten::exp', t);
 export const log = (t: Tensor): Tensor => one('aten::log', t);
 export const sqrt = (t: Tensor): Tensor => one('aten::sqrt', t);
 export const rsqrt = (t: Tensor): Tensor => one('aten::rsqrt', t);
 export const reciprocal = (t: Tensor): Tensor => one('aten::reciprocal', t);
+/** To the nearest whole number, halves to even. */
+export const round = (t: Tensor): Tensor => one('aten::round', t);
 export const square = (t: Tensor): Tensor => one('aten::square', t);
 export const abs = (t: Tensor): Tensor => one('aten::abs', t);
 export const sin = (t: Tensor): Tensor => one('aten::sin', t);
@@ -63,8 +61,6 @@ export const mean = (t: Tensor, dims?: Dims, keepdim = false, dtype?: Dtype): Te
     : one('aten::mean.dim', t, list(dims), keepdim, dtype);
 export const amax = (t: Tensor, dims: Dims, keepdim = false): Tensor =>
   one('aten::amax', t, list(dims), keepdim);
-export const amin = (t: Tensor, dims: Dims, keepdim = false): Tensor =>
-  one('aten::amin', t, list(dims), keepdim);
 /** Position of the largest element (i64), along `dim` or in the flattened tensor. */
 export const argmax = (t: Tensor, dim?: number, keepdim = false): Tensor =>
   one('aten::argmax', t, dim ?? null, keepdim);
@@ -74,19 +70,12 @@ export const min = (t: Tensor): Tensor => one('aten::min', t);
 /** (Σ |x|^p)^(1/p), over all elements or along `dims`. */
 export const norm = (t: Tensor, p = 2, dims?: Dims, keepdim = false): Tensor =>
   one('aten::norm.ScalarOpt_dim', t, p, dims === undefined ? [] : list(dims), keepdim);
-export const cumsum = (t: Tensor, dim: number, dtype?: Dtype): Tensor =>
-  one('aten::cumsum', t, dim, dtype);
 
 export const eq = (a: Tensor, b: Operand): Tensor => one(overload('aten::eq', b), a, b);
-export const ne = (a: Tensor, b: Operand): Tensor => one(overload('aten::ne', b), a, b);
 export const lt = (a: Tensor, b: Operand): Tensor => one(overload('aten::lt', b), a, b);
-export const le = (a: Tensor, b: Operand): Tensor => one(overload('aten::le', b), a, b);
 export const gt = (a: Tensor, b: Operand): Tensor => one(overload('aten::gt', b), a, b);
 export const ge = (a: Tensor, b: Operand): Tensor => one(overload('aten::ge', b), a, b);
-export const logicalAnd = (a: Tensor, b: Tensor): Tensor => one('aten::logical_and', a, b);
-export const logicalOr = (a: Tensor, b: Tensor): Tensor => one('aten::logical_or', a, b);
 export const logicalNot = (t: Tensor): Tensor => one('aten::logical_not', t);
-export const isfinite = (t: Tensor): Tensor => one('aten::isfinite', t);
 export const all = (t: Tensor): Tensor => one('aten::all', t);
 export const any = (t: Tensor): Tensor => one('aten::any', t);
 

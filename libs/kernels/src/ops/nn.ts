@@ -62,6 +62,14 @@ export interface LossOptions {
   ignoreIndex?: number;
 }
 
+/** -(y log σ(z) + (1 - y) log σ(-z)).  targets y: as logits z, from 0 to 1 each */
+export const binaryCrossEntropyWithLogits = (
+  logits: Tensor,
+  targets: Tensor,
+  { reduction = 'mean' }: Pick<LossOptions, 'reduction'> = {},
+): Tensor =>
+  one('aten::binary_cross_entropy_with_logits', logits, targets, null, null, REDUCTIONS[reduction]);
+
 /** -log softmax(logits)[label].  logits: [n,classes], labels: i64 [n]. */
 export const crossEntropy = (
   logits: Tensor,
@@ -81,36 +89,6 @@ export const crossEntropy = (
     ignoreIndex,
     labelSmoothing,
   );
-
-/** -logProbs[label].  logProbs: [n,classes], labels: i64 [n]. */
-export const nllLoss = (
-  logProbs: Tensor,
-  labels: Tensor,
-  { reduction = 'mean', ignoreIndex = -100 }: LossOptions = {},
-): Tensor => one('aten::nll_loss_nd', logProbs, labels, null, REDUCTIONS[reduction], ignoreIndex);
-
-export interface ConvOptions {
-  stride?: number | readonly number[];
-  padding?: number | readonly number[];
-  dilation?: number | readonly number[];
-  groups?: number;
-}
-
-/** x: [batch,in,length], w: [out,in/groups,kernel] */
-export const conv1d = (
-  x: Tensor,
-  w: Tensor,
-  b: Tensor | null = null,
-  { stride = 1, padding = 0, dilation = 1, groups = 1 }: ConvOptions = {},
-): Tensor => one('aten::conv1d', x, w, b, stride, padding, dilation, groups);
-
-/** x: [batch,in,height,width], w: [out,in/groups,kernel,kernel] */
-export const conv2d = (
-  x: Tensor,
-  w: Tensor,
-  b: Tensor | null = null,
-  { stride = 1, padding = 0, dilation = 1, groups = 1 }: ConvOptions = {},
-): Tensor => one('aten::conv2d', x, w, b, stride, padding, dilation, groups);
 
 export interface LstmOptions {
   layers?: number;
@@ -145,3 +123,10 @@ export function lstm(
   ) as [Tensor, Tensor, Tensor];
   return { output, h, c };
 }
+
+/** x: [channels, height, width]  filters: [channels, out, h, w] → [out, (height - 1) · stride + h - 2 · padding, …] */
+export const convTranspose2d = (
+  x: Tensor,
+  filters: Tensor,
+  { stride = 1, padding = 0 }: { stride?: number; padding?: number } = {},
+): Tensor => one('aten::conv_transpose2d.input', x, filters, null, stride, padding);

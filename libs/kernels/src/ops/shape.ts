@@ -1,5 +1,6 @@
 /** Views, joins, picks and conversions. Dimensions count from 0, or from the end when negative. */
 import { many, one } from '../call.js';
+import { device } from '../device.js';
 import type { Dtype } from '../dtype.js';
 import type { Device, Tensor } from '../tensor.js';
 
@@ -9,8 +10,6 @@ type Shape = readonly number[];
 export const view = (t: Tensor, shape: Shape): Tensor => one('aten::view', t, shape);
 /** Like `view`, copying where a view is not possible. */
 export const reshape = (t: Tensor, shape: Shape): Tensor => one('aten::reshape', t, shape);
-export const flatten = (t: Tensor, start = 0, end = -1): Tensor =>
-  one('aten::flatten.using_ints', t, start, end);
 export const transpose = (t: Tensor, a: number, b: number): Tensor =>
   one('aten::transpose.int', t, a, b);
 export const permute = (t: Tensor, dims: readonly number[]): Tensor =>
@@ -35,14 +34,10 @@ export const split = (t: Tensor, size: number | readonly number[], dim = 0): Ten
 export const chunk = (t: Tensor, n: number, dim = 0): Tensor[] => many('aten::chunk', t, n, dim);
 export const repeatInterleave = (t: Tensor, repeats: number, dim: number): Tensor =>
   one('aten::repeat_interleave.self_int', t, repeats, dim);
-export const flip = (t: Tensor, dims: readonly number[]): Tensor => one('aten::flip', t, dims);
 
 /** Elements start … start + length - 1 along `dim`: a view. */
 export const narrow = (t: Tensor, dim: number, start: number, length: number): Tensor =>
   one('aten::narrow', t, dim, start, length);
-/** Elements start, start + step, … below end along `dim`: a view. */
-export const slice = (t: Tensor, dim: number, start?: number, end?: number, step = 1): Tensor =>
-  one('aten::slice.Tensor', t, dim, start ?? null, end ?? null, step);
 export const select = (t: Tensor, dim: number, index: number): Tensor =>
   one('aten::select.int', t, dim, index);
 export const indexSelect = (t: Tensor, dim: number, index: Tensor): Tensor =>
@@ -52,30 +47,19 @@ export const gather = (t: Tensor, dim: number, index: Tensor): Tensor =>
 /** `t[indices]` as in PyTorch; null stands for `:`. */
 export const index = (t: Tensor, indices: readonly (Tensor | null)[]): Tensor =>
   one('aten::index.Tensor', t, indices);
-export const indexPut = (
-  t: Tensor,
-  indices: readonly (Tensor | null)[],
-  values: Tensor,
-  accumulate = false,
-): Tensor => one('aten::index_put', t, indices, values, accumulate);
-/** A copy of `t` with alpha · source added at the rows `index` along `dim`. */
-export const indexAdd = (
-  t: Tensor,
-  dim: number,
-  index: Tensor,
-  source: Tensor,
-  alpha = 1,
-): Tensor => one('aten::index_add', t, dim, index, source, alpha);
-export const indexCopy = (t: Tensor, dim: number, index: Tensor, source: Tensor): Tensor =>
-  one('aten::index_copy', t, dim, index, source);
-export const scatter = (t: Tensor, dim: number, index: Tensor, source: Tensor | number): Tensor =>
-  one(
-    typeof source === 'number' ? 'aten::scatter.value' : 'aten::scatter.src',
-    t,
-    dim,
-    index,
-    source,
-  );
+/** A copy with `values` at the indices of each dimension (i64), null being all of it. */
+export const indexPut = (t: Tensor, indices: readonly (Tensor | null)[], values: Tensor): Tensor =>
+  one('aten::index_put', t, indices, values, false);
+/** [2,k]: rows and columns of the places above the diagonal of a square matrix, row by row. */
+export function upperIndices(size: number): Tensor {
+  // the meta device has no such operator
+  const places = one('aten::triu_indices', size, size, 1, 'i64', undefined, 'cpu');
+  return device() === 'cpu' ? places : toDevice(places, device());
+}
+/** The diagonal of a matrix. */
+export const diagonal = (t: Tensor): Tensor => one('aten::diagonal', t);
+/** Matrices on the diagonal of a larger one. */
+export const blockDiagonal = (ts: readonly Tensor[]): Tensor => one('aten::block_diag', ts);
 
 /** Another element type; the same memory when there is nothing to convert. */
 export const to = (t: Tensor, dtype: Dtype): Tensor => one('aten::to.dtype', t, dtype);

@@ -36,8 +36,8 @@ export function chatSpans(
     if (!span) {
       throw new DomainError(
         'invalid_value',
-        `the model's chat template rewrites earlier turns, so what messages[${i}] adds cannot be told; ` +
-          'give its later turns records of their own',
+        `the model's chat template rewrites earlier turns, so the tokens of messages[${i}] cannot be determined; ` +
+          'put later turns in separate records',
         'messages',
       );
     }

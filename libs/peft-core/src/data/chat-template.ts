@@ -40,7 +40,7 @@ export class ChatTemplate {
     } catch (error) {
       throw new DomainError(
         'invalid_model',
-        `the chat template cannot be read: ${(error as Error).message}`,
+        `cannot read the chat template: ${(error as Error).message}`,
       );
     }
     for (const key of SPECIAL) {
@@ -65,7 +65,7 @@ export class ChatTemplate {
       const reason = error instanceof Error ? error.message : String(error);
       throw new DomainError(
         'invalid_value',
-        `the model's chat template refuses these messages: ${reason}`,
+        `the model's chat template rejects these messages: ${reason}`,
         'messages',
       );
     }

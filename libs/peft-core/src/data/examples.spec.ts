@@ -4,8 +4,10 @@ import { join } from 'node:path';
 import type { DomainError } from '@graft/contracts';
 import { byteLevelAlphabet, Tokenizer as Official } from 'tokenizers';
 import { afterAll, describe, expect, it } from 'vitest';
-import { encodeRecord, loadExamples, UNSUPERVISED } from './examples.js';
-import type { Example } from './examples.js';
+import { causalLm, type TokenExample } from '../tasks/causal-lm.js';
+import { loadExamples } from './examples.js';
+import type { JsonObject } from './records.js';
+import { UNSUPERVISED } from './supervised-text.js';
 import { Tokenizer } from './tokenizer.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'graft-examples-'));
@@ -80,7 +82,7 @@ afterAll(() => tokenizer.dispose());
 
 const decode = (ids: Iterable<number>): string => tokenizer.decode(ids, { skipSpecial: false });
 /** What the model learns to write, stretch by stretch. */
-function learnt({ tokens, labels, first }: Example): string[] {
+function learnt({ tokens, labels, first }: TokenExample): string[] {
   const stretches: number[][] = [[]];
   for (const [i, label] of [first, ...labels].entries()) {
     if (label === UNSUPERVISED) stretches.push([]);
@@ -91,8 +93,10 @@ function learnt({ tokens, labels, first }: Example): string[] {
   }
   return stretches.filter(({ length }) => length > 0).map(decode);
 }
-const encode = (record: Record<string, unknown>, maxSeqLen = 1000): Example =>
-  encodeRecord(record, tokenizer, { maxSeqLen });
+const encodeWith = (using: Tokenizer, record: JsonObject, maxSeqLen: number): TokenExample =>
+  causalLm.encode([causalLm.prepare(record, using, {})], using, { maxSeqLen })[0]!.example;
+const encode = (record: JsonObject, maxSeqLen = 1000): TokenExample =>
+  encodeWith(tokenizer, record, maxSeqLen);
 const user = (content: string): unknown => ({ role: 'user', content });
 const assistant = (content: unknown, weight?: number): unknown => ({
   role: 'assistant',
@@ -164,16 +168,23 @@ describe('Tokenizer', () => {
       /tokenizer.json is not valid JSON/,
     );
     expect(() => Tokenizer.load({ tokenizerJson: '{"version":"1.0"}' })).toThrow(
-      /tokenizer.json cannot be read/,
+      /cannot read tokenizer.json/,
     );
     expect(() => Tokenizer.load({ tokenizerJson, chatTemplate: '{% for %}' })).toThrow(
-      /chat template cannot be read/,
+      /cannot read the chat template/,
     );
     expect(() => Tokenizer.load(folder)).toThrow(/no tokenizer.json/);
+    const model = { type: 'BPE', vocab: { H: 0, i: 1, Hi: 2 }, continuing_subword_prefix: '####' };
+    for (const merges of [[['H', 'i']], ['H i'], [['####Hi', '####Hi']]])
+      expect(() =>
+        Tokenizer.load({ tokenizerJson: JSON.stringify({ model: { ...model, merges } }) }),
+      ).toThrow(/the merge .* makes no token of the vocabulary/);
+    const empty = { tokenizerConfig: { chat_template: [null, { name: 'default' }] } };
+    expect(Tokenizer.load({ tokenizerJson, ...empty }).hasTemplate).toBe(false);
   });
 });
 
-describe('encodeRecord', () => {
+describe('the examples of causal_lm', () => {
   it('learns what the assistant says, with its end', () => {
     const example = encode({
       messages: [user('hi'), assistant('hi hi'), user('x'), assistant('y')],
@@ -235,7 +246,7 @@ describe('encodeRecord', () => {
       tokenizerConfig: {},
     });
     expect(plain.encode('hi', { special: true })).toEqual(tokenizer.encode('hi'));
-    const { tokens, labels, first } = encodeRecord({ text: 'hihi' }, plain, { maxSeqLen: 10 });
+    const { tokens, labels, first } = encodeWith(plain, { text: 'hihi' }, 10);
     expect([first, [...labels]]).toEqual([tokens[0], [tokens[1], UNSUPERVISED]]);
     plain.dispose();
   });
@@ -253,9 +264,9 @@ describe('encodeRecord', () => {
       tokenizerConfig: {},
       chatTemplate: "{{ raise_exception('No.') }}",
     });
-    expect(() =>
-      encodeRecord({ messages: [user('a'), assistant('b')] }, picky, { maxSeqLen: 9 }),
-    ).toThrow(/refuses these messages: No\./);
+    expect(() => encodeWith(picky, { messages: [user('a'), assistant('b')] }, 9)).toThrow(
+      /rejects these messages: No\./,
+    );
     picky.dispose();
   });
 });
@@ -273,8 +284,8 @@ describe('loadExamples', () => {
     lines: readonly unknown[],
     maxSeqLen = 100,
     onProgress?: (share: number) => void,
-  ): Example[] =>
-    loadExamples(write(lines), tokenizer, { task: 'causal_lm', maxSeqLen, onProgress });
+  ): TokenExample[] =>
+    loadExamples(write(lines), causalLm, tokenizer, { maxSeqLen, taskOptions: {}, onProgress });
 
   it('loads many records as one by one, telling how far it is', () => {
     const records = Array.from({ length: 600 }, (_, i) =>
@@ -294,8 +305,8 @@ describe('loadExamples', () => {
   });
 
   it('names the line it cannot use', () => {
-    expect(() => load([{ text: 'a' }, '{"text":5}'])).toThrow('line 2: "text" is not a string');
-    expect(() => load([{ text: 'a' }, '', '{"text":5}'])).toThrow('line 3: "text" is not');
+    expect(() => load([{ text: 'a' }, '{"text":5}'])).toThrow('line 2: "text" must be a string');
+    expect(() => load([{ text: 'a' }, '', '{"text":5}'])).toThrow('line 3: "text" must be');
     expect(load([])).toEqual([]);
   });
 
@@ -317,10 +328,10 @@ describe('loadExamples', () => {
       code: 'invalid_training_file',
       param: 'training_file',
       message:
-        'line 2: the first 8 tokens hold nothing to learn; shorten it, or raise graft.max_seq_len where the base takes more',
+        'line 2: the first 8 tokens contain nothing to learn; shorten it, or raise graft.max_seq_len if the base supports more',
     });
     expect(lost([chat, '', { text: 'hi' }, chat]).message).toMatch(
-      /^lines 1, 4: the first 8 tokens hold nothing to learn; shorten them/,
+      /^lines 1, 4: the first 8 tokens contain nothing to learn; shorten them/,
     );
     expect(lost(Array.from({ length: 25 }, () => chat)).message).toMatch(/^lines 1–25: /);
   });
@@ -328,9 +339,9 @@ describe('loadExamples', () => {
   it('keeps them where a run began with them, and tells their lines', () => {
     const chat = { messages: [user('a long question'), assistant('hi')] };
     const lost: number[][] = [];
-    const examples = loadExamples(write([{ text: 'hi' }, chat, '', chat]), tokenizer, {
-      task: 'causal_lm',
+    const examples = loadExamples(write([{ text: 'hi' }, chat, '', chat]), causalLm, tokenizer, {
       maxSeqLen: 8,
+      taskOptions: {},
       onLost: (lines) => lost.push([...lines]),
     });
     expect(lost).toEqual([[2, 4]]);
@@ -339,19 +350,20 @@ describe('loadExamples', () => {
 
   it('names the file that it reads, and tells what was cut', () => {
     const chat = { messages: [user('a long question'), assistant('hi')] };
-    const validation = { task: 'causal_lm', maxSeqLen: 8, param: 'validation_file' };
-    expect(() => loadExamples(write([chat]), tokenizer, validation)).toThrow(
+    const validation = { maxSeqLen: 8, taskOptions: {}, param: 'validation_file' };
+    expect(() => loadExamples(write([chat]), causalLm, tokenizer, validation)).toThrow(
       expect.objectContaining({ param: 'validation_file' }),
     );
     const cut: number[][] = [];
     const onCut = (lines: readonly number[]): number => cut.push([...lines]);
-    const options = { task: 'causal_lm', maxSeqLen: 8, onCut };
+    const options = { maxSeqLen: 8, taskOptions: {}, onCut };
     loadExamples(
       write([{ text: 'hi' }, { text: 'a long text' }, '', { text: 'longer still' }]),
+      causalLm,
       tokenizer,
       options,
     );
-    loadExamples(write([{ text: 'hi' }]), tokenizer, options);
+    loadExamples(write([{ text: 'hi' }]), causalLm, tokenizer, options);
     expect(cut).toEqual([[2, 4]]);
   });
 });

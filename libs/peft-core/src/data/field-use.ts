@@ -1,7 +1,7 @@
 // Which optional fields of chat records a base's template reads: a field that makes no difference to any rendering
 // looked at is not learnt from, and its owner should know.
+import type { Chat, RecordFacts } from '../tasks/task.js';
 import type { ChatMessage } from './chat-template.js';
-import type { JsonObject } from './records.js';
 import type { Tokenizer } from './tokenizer.js';
 
 /** Renderings compared for a field before it counts as unused. */
@@ -15,19 +15,28 @@ export class FieldUse {
 
   constructor(private readonly tokenizer: Tokenizer) {}
 
-  /** @param unread fields of it that no template gets */
-  see(record: JsonObject, unread: readonly string[]): void {
-    for (const name of unread) this.count(name);
-    if (!Array.isArray(record['messages'])) return;
-    const messages = record['messages'] as ChatMessage[];
-    const { tools } = record;
-    if (tools !== undefined) this.field('tools', { messages, tools }, { messages });
+  /** Of a record: its fields that no template gets count as unused. */
+  see({ ignored, chats }: Pick<RecordFacts, 'ignored' | 'chats'>): void {
+    for (const name of ignored) this.count(name);
+    const named = new Set(chats.flatMap((chat) => this.chat(chat)));
+    for (const name of named) this.count(name);
+  }
+
+  /** Optional fields that a chat has; a few chats are rendered without each. */
+  private chat({ messages, tools }: Chat): string[] {
+    const found: string[] = [];
+    if (tools !== undefined) {
+      found.push('tools');
+      this.probe('tools', { messages, tools }, { messages });
+    }
     for (const name of OF_MESSAGES) {
       if (!messages.some((message) => message[name] !== undefined && message[name] !== null))
         continue;
       const without = messages.map(({ [name]: _, ...rest }) => rest as ChatMessage);
-      this.field(`messages[].${name}`, { messages, tools }, { messages: without, tools });
+      found.push(`messages[].${name}`);
+      this.probe(`messages[].${name}`, { messages, tools }, { messages: without, tools });
     }
+    return found;
   }
 
   /** Fields that made no difference, and how many records have them. */
@@ -39,24 +48,18 @@ export class FieldUse {
     this.#records.set(name, (this.#records.get(name) ?? 0) + 1);
   }
 
-  private field(name: string, given: Rendering, without: Rendering): void {
-    this.count(name);
+  private probe(name: string, given: Chat, without: Chat): void {
     const probes = this.#probes.get(name) ?? 0;
     if (this.#used.has(name) || probes >= PROBES) return;
     this.#probes.set(name, probes + 1);
     if (this.rendered(given) !== this.rendered(without)) this.#used.add(name);
   }
 
-  private rendered({ messages, tools }: Rendering): string | null {
+  private rendered({ messages, tools }: Chat): string | null {
     try {
       return this.tokenizer.render(messages, { tools });
     } catch {
       return null; // refused: that is a difference, unless both are
     }
   }
-}
-
-interface Rendering {
-  readonly messages: readonly ChatMessage[];
-  readonly tools?: unknown;
 }

@@ -27,7 +27,7 @@ export function scanJson(text: string, limits: ScanLimits): string | null {
       i = endOfString(text, from);
       string = [from, i];
     } else if (c === OPEN_OBJECT || c === OPEN_ARRAY) {
-      if (levels.length === limits.depth) return `nested more than ${limits.depth} deep`;
+      if (levels.length === limits.depth) return `nested more than ${limits.depth} levels deep`;
       levels.push(c === OPEN_OBJECT ? new Set() : null);
       items++;
     } else if (c === CLOSE_OBJECT || c === CLOSE_ARRAY) {
@@ -58,7 +58,7 @@ function addKey(keys: Set<string> | null | undefined, raw: string, limit: number
   if (!keys) return null;
   const key = unescape(raw);
   if (FORBIDDEN.has(key)) return `the key ${JSON.stringify(key)} is not allowed`;
-  if (keys.has(key)) return `the key ${shown(key)} occurs twice in one object`;
+  if (keys.has(key)) return `duplicate key ${shown(key)}`;
   if (keys.size === limit) return `more than ${limit} keys in one object`;
   keys.add(key);
   return null;
@@ -77,5 +77,6 @@ function unescape(raw: string): string {
 /** A value as it may stand in a message: quoted, at most 40 characters of it. */
 export function shown(value: unknown): string {
   const text = JSON.stringify(value) ?? String(value);
-  return text.length <= 42 ? text : `${text.slice(0, 40)}…`;
+  // Half a surrogate pair is not a character.
+  return text.length <= 42 ? text : `${text.slice(0, 40).replace(/[\uD800-\uDBFF]$/, '')}…`;
 }

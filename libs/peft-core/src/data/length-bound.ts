@@ -3,7 +3,7 @@
 // (never longer than their JSON) in the frame that the template puts around messages.
 import type { Tokenizer } from './tokenizer.js';
 import type { ChatMessage, RenderOptions } from './chat-template.js';
-import type { JsonObject } from './records.js';
+import type { Chat } from '../tasks/task.js';
 
 /** Tokens that the tokenizer and the end of text add. */
 const AROUND = 16;
@@ -41,11 +41,10 @@ export class LengthBound {
     );
   }
 
-  /** At least as many as the record on a line of so many bytes has. */
-  tokens(record: JsonObject, bytes: number): number {
-    const { messages } = record;
-    const count = Array.isArray(messages) ? messages.length : 0;
-    const calls = record['tools'] !== undefined ? TOOLS_GROW : 1;
-    return this.#perByte * (calls * bytes + this.#frame + this.#perMessage * count) + AROUND;
+  /** At least as many as any sequence of a record on a line of so many bytes has. */
+  tokens(chats: readonly Chat[], bytes: number): number {
+    const count = Math.max(0, ...chats.map(({ messages }) => messages.length));
+    const grow = chats.some(({ tools }) => tools !== undefined) ? TOOLS_GROW : 1;
+    return this.#perByte * (grow * bytes + this.#frame + this.#perMessage * count) + AROUND;
   }
 }

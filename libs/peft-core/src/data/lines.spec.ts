@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { readLines } from './lines.js';
-import { MAX_LINE_BYTES } from './records.js';
+import { MAX_LINE_BYTES } from '@graft/contracts';
 
 const folder = mkdtempSync(join(tmpdir(), 'graft-lines-'));
 afterAll(() => rmSync(folder, { recursive: true }));

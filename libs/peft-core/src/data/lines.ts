@@ -1,7 +1,6 @@
 // Splits a JSONL file into lines at the byte level, so that neither a long line nor bad UTF-8 reaches V8's strings.
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
-import { DomainError } from '@graft/contracts';
-import { MAX_LINE_BYTES } from './records.js';
+import { DomainError, MAX_LINE_BYTES } from '@graft/contracts';
 
 const NEWLINE = 0x0a;
 const CHUNK = 1 << 20;

@@ -1,32 +1,52 @@
-import type { PackedBatch, Sequence } from '../batch.js';
-import type { Example } from './examples.js';
+import type { DecoderBatch, PackedRows, Sequence } from '../batch.js';
+import type { TokenSequence } from './supervised-text.js';
 
-/** Examples of one run. */
+/** Sequences of one run. */
 export interface Part {
   readonly run: number;
-  readonly examples: readonly Example[];
+  readonly examples: readonly TokenSequence[];
 }
 
-/** Joins examples into one batch without padding, run by run in the given order. */
-export function packBatch(parts: readonly Part[]): PackedBatch {
-  const total = parts.reduce(
-    (sum, { examples }) => sum + examples.reduce((inner, { tokens }) => inner + tokens.length, 0),
-    0,
+/** Sequences of a decoder joined, and what is to be learnt of them. */
+export interface PackedSequences {
+  readonly batch: DecoderBatch;
+  /** By row: the token wanted after it; -100 where unsupervised and at each sequence's end. */
+  readonly labels: Int32Array;
+  /**
+   * By sequence: the target before its first token, learnt from the last virtual token where the run has some, as
+   * PEFT does with an unshifted label at position 0. -100: not supervised.
+   */
+  readonly firstLabels: Int32Array;
+}
+
+/** Joins sequences into one batch without padding, run by run in the given order. */
+export function packBatch(parts: readonly Part[]): PackedSequences {
+  const all = parts.flatMap(({ run, examples }) =>
+    examples.map((example) => ({ run, ...example })),
   );
-  const tokens = new Int32Array(total);
+  const decoder = packRows(all);
+  const labels = new Int32Array(decoder.inputs.length);
+  for (const [i, { start }] of decoder.sequences.entries())
+    labels.set((all[i] as TokenSequence).labels, start);
+  const firstLabels = Int32Array.from(all, ({ first }) => first);
+  return { batch: { encoder: null, decoder }, labels, firstLabels };
+}
+
+/** Joins sequences of token ids without padding, in the given order. */
+export function packRows(
+  all: readonly (Pick<Sequence, 'run' | 'taskId'> & { readonly tokens: Int32Array })[],
+): PackedRows & { readonly inputs: Int32Array } {
+  const total = all.reduce((sum, { tokens }) => sum + tokens.length, 0);
+  const inputs = new Int32Array(total);
   const positions = new Int32Array(total);
-  const labels = new Int32Array(total);
   const sequences: Sequence[] = [];
   let start = 0;
-  for (const { run, examples } of parts) {
-    for (const example of examples) {
-      const { length } = example.tokens;
-      tokens.set(example.tokens, start);
-      labels.set(example.labels, start);
-      for (let i = 0; i < length; i++) positions[start + i] = i;
-      sequences.push({ run, start, length, first: example.first });
-      start += length;
-    }
+  for (const { run, tokens, taskId } of all) {
+    const { length } = tokens;
+    inputs.set(tokens, start);
+    for (let i = 0; i < length; i++) positions[start + i] = i;
+    sequences.push({ run, start, length, ...(taskId !== undefined && { taskId }) });
+    start += length;
   }
-  return { tokens, positions, labels, sequences };
+  return { inputs, positions, sequences };
 }

@@ -1,7 +1,13 @@
 import { describe, expect, it } from 'vitest';
-import { checkRecord, MAX_LINE_BYTES, parseRecord } from './records.js';
+import { causalLm } from '../tasks/causal-lm.js';
+import { taskFor } from '../tasks/registry.js';
+import { MAX_LINE_BYTES } from '@graft/contracts';
+import { checkedRecord, parseRecord } from './records.js';
 
-const check = (line: string, number = 2): string | null => checkRecord(line, number, 'causal_lm');
+const check = (line: string, number = 2): string | null => {
+  const checked = checkedRecord(line, number, causalLm);
+  return typeof checked === 'string' ? checked : null;
+};
 const json = (value: unknown): string => JSON.stringify(value);
 const user = { role: 'user', content: 'Hi' };
 const reply = { role: 'assistant', content: 'Hello' };
@@ -15,6 +21,9 @@ const GOOD: readonly (readonly [string, string])[] = [
   ['a developer prompt', chat({ role: 'developer', content: 'Be brief.' }, user, reply)],
   ['weights', chat(user, { ...reply, weight: 0 }, user, { ...reply, weight: 1 })],
   ['null weight', chat(user, { ...reply, weight: null })],
+  ['a task', json({ messages: [user, reply], task_ids: 3 })],
+  ['a task of a text', json({ text: 'a', task_ids: 0 })],
+  ['a task of a completion', json({ prompt: 'a', completion: 'b', task_ids: 1 })],
   ['a user at the end', chat(user, reply, user)],
   ['names', chat({ ...user, name: 'ann' }, reply)],
   ['content parts', chat({ role: 'user', content: [{ type: 'text', text: 'Hi' }] }, reply)],
@@ -54,10 +63,12 @@ const BAD: readonly (readonly [string, string, RegExp])[] = [
   ['nothing', '', /empty/],
   ['spaces', '  \t', /empty/],
   ['a lone carriage return', '\r', /empty/],
-  ['a number', '1', /a JSON object is wanted, not 1/],
-  ['null', 'null', /a JSON object is wanted, not null/],
-  ['a string', '"x"', /a JSON object is wanted, not "x"/],
-  ['a list', '[1]', /not a list/],
+  ['a number', '1', /expected a JSON object, got 1/],
+  ['null', 'null', /expected a JSON object, got null/],
+  ['a string', '"x"', /expected a JSON object, got "x"/],
+  ['a string that is cut within a character', json('😀'.repeat(30)), /got "(😀){19}…$/],
+  ['a character of two halves that is no token', '{"text": 😀}', /not valid JSON: [^\ud83d]*$/],
+  ['a list', '[1]', /expected a JSON object, got an array/],
   ['a word', 'hello', /not valid JSON/],
   ['a trailing comma', '{"text":"x",}', /not valid JSON/],
   ['two objects', '{"text":"x"}{"text":"y"}', /not valid JSON/],
@@ -74,8 +85,8 @@ const BAD: readonly (readonly [string, string, RegExp])[] = [
   ['half a surrogate pair', '{"text":"\\ud83d"}', /surrogate/],
   ['half a surrogate pair in a key', '{"messages":[],"\\udc00":1}', /surrogate/],
   ['the wrong half first', '{"text":"\\ude00\\ud83d"}', /surrogate/],
-  ['equal keys', '{"text":"x","text":"y"}', /"text" occurs twice/],
-  ['equal keys, one escaped', '{"text":"x","te\\u0078t":"y"}', /"text" occurs twice/],
+  ['equal keys', '{"text":"x","text":"y"}', /duplicate key "text"/],
+  ['equal keys, one escaped', '{"text":"x","te\\u0078t":"y"}', /duplicate key "text"/],
   ['__proto__', '{"text":"x","__proto__":{"a":1}}', /"__proto__" is not allowed/],
   ['__proto__ escaped', '{"\\u005f_proto__":1}', /"__proto__" is not allowed/],
   ['constructor deep down', '{"messages":[{"constructor":{}}]}', /"constructor" is not allowed/],
@@ -102,7 +113,7 @@ const BAD: readonly (readonly [string, string, RegExp])[] = [
   [
     'a preference pair',
     json({ input: { messages: [user] }, preferred_output: [reply], non_preferred_output: [reply] }),
-    /preference/,
+    /a record must be one of .*"preferred_output"/,
   ],
   ['a key too many in text', json({ text: 'x', label: 1 }), /unknown key "label"/],
   [
@@ -118,8 +129,8 @@ const BAD: readonly (readonly [string, string, RegExp])[] = [
     json({ messages: [user, reply], parallel_tool_calls: 1 }),
     /"parallel_tool_calls"/,
   ],
-  ['text 5', '{"text":5}', /"text" is not a string/],
-  ['text null', '{"text":null}', /"text" is not a string/],
+  ['text 5', '{"text":5}', /"text" must be a string/],
+  ['text null', '{"text":null}', /"text" must be a string/],
   ['empty text', '{"text":""}', /"text" is empty/],
   ['a prompt alone', '{"prompt":"a"}', /"completion" is missing/],
   ['a completion alone', '{"completion":"a"}', /"prompt" is missing/],
@@ -127,10 +138,10 @@ const BAD: readonly (readonly [string, string, RegExp])[] = [
   [
     'a prompt of messages',
     json({ prompt: [user], completion: [reply] }),
-    /"prompt" is not a string/,
+    /"prompt" must be a string/,
   ],
-  ['messages that are an object', '{"messages":{}}', /"messages" is not a list/],
-  ['messages that are text', '{"messages":"hi"}', /"messages" is not a list/],
+  ['messages that are an object', '{"messages":{}}', /"messages" must be an array/],
+  ['messages that are text', '{"messages":"hi"}', /"messages" must be an array/],
   ['no messages', '{"messages":[]}', /"messages" is empty/],
   [
     '10,000 turns',
@@ -138,36 +149,32 @@ const BAD: readonly (readonly [string, string, RegExp])[] = [
     /10000 entries|items/,
   ],
   ['2,049 turns', chat(...Array.from({ length: 2_049 }, () => reply)), /2049 entries/],
-  ['a null message', chat(null, reply), /messages\[0\]: an object is wanted, not null/],
-  [
-    'a message that is a list',
-    chat(user, ['assistant', 'x']),
-    /messages\[1\]: an object is wanted/,
-  ],
+  ['a null message', chat(null, reply), /messages\[0\]: expected an object, got null/],
+  ['a message that is a list', chat(user, ['assistant', 'x']), /messages\[1\]: expected an object/],
   ['a message that is text', chat('hi'), /messages\[0\]/],
   ['no role', chat({ content: 'x' }, reply), /messages\[0\]: "role" is missing/],
   [
     'role bot',
     chat(user, { role: 'bot', content: 'x' }),
-    /messages\[1\]: role "bot" is not one of/,
+    /messages\[1\]: unknown role "bot"; supported:/,
   ],
   ['role Assistant', chat(user, { role: 'Assistant', content: 'x' }), /role "Assistant"/],
   ['role function', chat(user, { role: 'function', content: 'x' }, reply), /role "function"/],
-  ['role 1', chat({ role: 1, content: 'x' }), /role 1 is not one of/],
+  ['role 1', chat({ role: 1, content: 'x' }), /unknown role 1; supported:/],
   ['no content', chat({ role: 'user' }, reply), /"content" is missing/],
   ['null content', chat(user, { role: 'assistant', content: null }), /"content" is null/],
-  ['content 5', chat({ role: 'user', content: 5 }, reply), /"content" is neither/],
-  ['content object', chat({ role: 'user', content: { text: 'x' } }, reply), /"content" is neither/],
+  ['content 5', chat({ role: 'user', content: 5 }, reply), /"content" must be/],
+  ['content object', chat({ role: 'user', content: { text: 'x' } }, reply), /"content" must be/],
   [
     'an image',
     chat({ role: 'user', content: [{ type: 'image_url', image_url: {} }] }, reply),
-    /"content" is neither/,
+    /"content" must be/,
   ],
-  ['a null part', chat({ role: 'user', content: [null] }, reply), /"content" is neither/],
+  ['a null part', chat({ role: 'user', content: [null] }, reply), /"content" must be/],
   [
     'a part without text',
     chat({ role: 'user', content: [{ type: 'text' }] }, reply),
-    /"content" is neither/,
+    /"content" must be/,
   ],
   [
     'an empty assistant message',
@@ -178,19 +185,19 @@ const BAD: readonly (readonly [string, string, RegExp])[] = [
   ['user only', chat(user), /no message with role "assistant"/],
   ['system only', chat({ role: 'system', content: 'x' }), /no message with role "assistant"/],
   ['all weights 0', chat(user, { ...reply, weight: 0 }), /every assistant message has weight 0/],
-  ['weight 2', chat(user, { ...reply, weight: 2 }), /"weight" is 2; it may be 0 or 1/],
-  ['weight 0.5', chat(user, { ...reply, weight: 0.5 }), /"weight" is 0.5/],
-  ['weight -1', chat(user, { ...reply, weight: -1 }), /"weight" is -1/],
-  ['weight true', chat(user, { ...reply, weight: true }), /"weight" is true/],
-  ['weight "1"', chat(user, { ...reply, weight: '1' }), /"weight" is "1"/],
+  ['weight 2', chat(user, { ...reply, weight: 2 }), /"weight" must be 0 or 1, got 2/],
+  ['weight 0.5', chat(user, { ...reply, weight: 0.5 }), /"weight" must be 0 or 1, got 0.5/],
+  ['weight -1', chat(user, { ...reply, weight: -1 }), /"weight" must be 0 or 1, got -1/],
+  ['weight true', chat(user, { ...reply, weight: true }), /"weight" must be 0 or 1, got true/],
+  ['weight "1"', chat(user, { ...reply, weight: '1' }), /"weight" must be 0 or 1, got "1"/],
   [
     'weight 1e999',
     '{"messages":[{"role":"assistant","content":"x","weight":1e999}]}',
-    /"weight" is/,
+    /"weight" must be/,
   ],
   ['weight on a user message', chat({ ...user, weight: 1 }, reply), /for assistant messages/],
   ['a key misspelt', chat(user, { ...reply, weigth: 0 }), /unknown key "weigth"/],
-  ['name 5', chat({ ...user, name: 5 }, reply), /"name" is not a string/],
+  ['name 5', chat({ ...user, name: 5 }, reply), /"name" must be a string/],
   [
     'tool calls of a user',
     chat({ ...user, tool_calls: [call] }, reply),
@@ -199,22 +206,22 @@ const BAD: readonly (readonly [string, string, RegExp])[] = [
   [
     'tool calls that are no list',
     chat(user, { ...reply, tool_calls: {} }),
-    /"tool_calls" is not a list/,
+    /"tool_calls" must be an array/,
   ],
   [
     'no tool calls',
     chat(user, { ...reply, tool_calls: [] }),
-    /"tool_calls" is not a list with entries/,
+    /"tool_calls" must be an array with at least one entry/,
   ],
   [
     'a tool call without function',
     chat(user, { ...reply, tool_calls: [{ id: 'x' }] }),
-    /tool_calls\[0\] has no function/,
+    /tool_calls\[0\] must have a function/,
   ],
   [
     'a null tool call',
     chat(user, { ...reply, tool_calls: [null] }),
-    /tool_calls\[0\] has no function/,
+    /tool_calls\[0\] must have a function/,
   ],
   [
     'a tool call without arguments',
@@ -223,7 +230,7 @@ const BAD: readonly (readonly [string, string, RegExp])[] = [
   ],
 ];
 
-describe('checkRecord', () => {
+describe('checkedRecord', () => {
   it.each(GOOD)('takes %s', (_, line) => {
     expect(check(line)).toBeNull();
   });
@@ -273,17 +280,13 @@ describe('checkRecord', () => {
   });
 
   it('refuses a task it does not know', () => {
-    expect(() => checkRecord('{}', 1, 'sing')).toThrow(
-      /task "sing" is unknown; there are: causal_lm/,
-    );
+    expect(() => taskFor('sing')).toThrow(/unknown task "sing"; supported: causal_lm/);
   });
 });
 
 describe('parseRecord', () => {
   it('returns the record, or throws with line and reason', () => {
-    expect(parseRecord('{"text":"x"}', 7, 'causal_lm')).toEqual({ text: 'x' });
-    expect(() => parseRecord('{"text":5}', 7, 'causal_lm')).toThrow(
-      'line 7: "text" is not a string',
-    );
+    expect(parseRecord('{"text":"x"}', 7, causalLm)).toEqual({ text: 'x' });
+    expect(() => parseRecord('{"text":5}', 7, causalLm)).toThrow('line 7: "text" must be a string');
   });
 });

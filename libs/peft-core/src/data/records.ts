@@ -1,74 +1,50 @@
 // Checks one line of a training file. Native-free: the API runs it on every line of an upload.
-import { DomainError } from '@graft/contracts';
+import { DomainError, MAX_LINE_BYTES } from '@graft/contracts';
 import { scanJson, shown } from './json-scan.js';
-import { recordTasks } from '../tasks/registry.js';
-import type { RecordFacts, Task } from '../tasks/task.js';
+import type { Task } from '../tasks/task.js';
 
-export const MAX_LINE_BYTES = 1_048_576;
 export const LIMITS = { depth: 16, keys: 64, items: 65_536 };
 
 export type JsonObject = { readonly [key: string]: unknown };
 
-/**
- * Says what is wrong with a line of a training file for `task`, or null. The reason does not repeat the line's
- * number; `number` (from 1) only tells the first line, where a byte order mark may stand.
- * @throws DomainError when the task is unknown.
- */
-export function checkRecord(line: string, number: number, task: string): string | null {
-  const checked = parseLine(line, number);
-  if (typeof checked === 'string') return checked;
-  return taskOf(task).check(checked);
-}
+type Checks = Pick<Task, 'check'>;
 
-/** A line that can be learnt from, and what is worth counting of it, or the reason as `checkRecord` gives it. */
-export function readRecord(line: string, number: number, task: string): RecordFacts | string {
-  const checked = parseLine(line, number);
-  if (typeof checked === 'string') return checked;
-  const found = taskOf(task);
-  return found.check(checked) ?? found.facts(checked);
-}
+/** A task's check of records, with what a job's method asks of them. @param more a reason, or null */
+export const withMore = (task: Checks, more: (record: JsonObject) => string | null): Checks => ({
+  check: (record) => task.check(record) ?? more(record),
+});
 
 /**
- * Parses a line that has passed `checkRecord`.
+ * The record on a line.
  * @throws DomainError `invalid_training_file` naming the line and the reason.
  */
 export function parseRecord(
   line: string,
   number: number,
-  task: string,
+  task: Checks,
   param = 'training_file',
 ): JsonObject {
-  const checked = parseLine(line, number);
-  const reason = typeof checked === 'string' ? checked : taskOf(task).check(checked);
-  if (reason !== null) {
-    throw new DomainError('invalid_training_file', `line ${number}: ${reason}`, param);
-  }
-  return checked as JsonObject;
+  const record = checkedRecord(line, number, task);
+  if (typeof record !== 'string') return record;
+  throw new DomainError('invalid_training_file', `line ${number}: ${record}`, param);
 }
 
-/** What is worth counting of a record that `parseRecord` returned. */
-export function recordFacts(record: JsonObject, task: string): RecordFacts {
-  return taskOf(task).facts(record);
-}
-
-function taskOf(name: string): Task {
-  const task = recordTasks.get(name);
-  if (task) return task;
-  const known = [...recordTasks.keys()].join(', ');
-  throw new DomainError(
-    'invalid_value',
-    `task ${shown(name)} is unknown; there are: ${known}`,
-    'graft.task',
-  );
+/**
+ * The record on a line, or why it cannot be learnt from. The reason does not repeat the line's number; `number` (from
+ * 1) only tells the first line, where a byte order mark may stand.
+ */
+export function checkedRecord(line: string, number: number, task: Checks): JsonObject | string {
+  const record = readLine(line, number);
+  return typeof record === 'string' ? record : (task.check(record) ?? record);
 }
 
 /** The object that JSON text stands for, whatever its keys, or the reason why there is none. */
 export function readJsonObject(text: string, keys = LIMITS.keys): JsonObject | string {
-  return parseLine(text, 1, { ...LIMITS, keys });
+  return readLine(text, 1, { ...LIMITS, keys });
 }
 
 /** The object on a line, or the reason why there is none. */
-function parseLine(line: string, number: number, limits = LIMITS): JsonObject | string {
+export function readLine(line: string, number: number, limits = LIMITS): JsonObject | string {
   const text = number === 1 && line.startsWith('\ufeff') ? line.slice(1) : line;
   // a UTF-16 unit is at most 3 bytes of UTF-8: most lines need no exact count
   if (text.length * 3 > MAX_LINE_BYTES && Buffer.byteLength(text) > MAX_LINE_BYTES) {
@@ -81,10 +57,10 @@ function parseLine(line: string, number: number, limits = LIMITS): JsonObject | 
   try {
     value = JSON.parse(text);
   } catch (error) {
-    return `not valid JSON: ${error instanceof Error ? withoutText(error.message) : 'unknown error'}`;
+    return `not valid JSON: ${error instanceof Error ? withoutText(error.message).toWellFormed() : 'unknown error'}`;
   }
   if (value === null || typeof value !== 'object' || Array.isArray(value)) {
-    return `a JSON object is wanted, not ${Array.isArray(value) ? 'a list' : shown(value)}`;
+    return `expected a JSON object, got ${Array.isArray(value) ? 'an array' : shown(value)}`;
   }
   // only an escape, or half a pair in the text itself, makes such a string
   if ((text.includes('\\u') || !text.isWellFormed()) && !wellFormed(value))

@@ -3,21 +3,21 @@ import type { DataReport } from '@graft/contracts';
 /**
  * What the owner of a file should know before training on it, a sentence each.
  * @param unrendered records that the chat template was not tried on
+ * @param where of which data, in words
  */
 export function reportWarnings(
   report: Omit<DataReport, 'warnings'>,
   unrendered: number,
-  param: string,
+  where: string,
 ): string[] {
   const { examples, cut, cut_lines: lines, duplicates, overlap, formats } = report;
-  const where = param === 'training_file' ? 'training file' : 'validation file';
   const of = `of ${number(examples)} examples of the ${where}`;
   const warnings: string[] = [];
   if (cut > 0) {
     const more = cut > lines.length ? ', …' : '';
     const most = number(report.max_seq_len);
     warnings.push(
-      `${number(cut)} ${of} ${be(cut)} longer than ${most} tokens and will be cut at the end (line${cut === 1 ? '' : 's'} ${lines.join(', ')}${more}).`,
+      `${number(cut)} ${of} ${be(cut)} longer than ${most} tokens and will be truncated (line${cut === 1 ? '' : 's'} ${lines.join(', ')}${more}).`,
     );
   }
   if (duplicates > 0)
@@ -26,7 +26,7 @@ export function reportWarnings(
     );
   if (overlap > 0) {
     warnings.push(
-      `${number(overlap)} ${of} ${be(overlap)} in the training file, too: the validation loss will look better than it is.`,
+      `${number(overlap)} ${of} ${be(overlap)} also in the training file: the validation loss will look better than it is.`,
     );
   }
   const kinds = Object.entries(formats);
@@ -41,7 +41,7 @@ export function reportWarnings(
   }
   if (unrendered > 0) {
     warnings.push(
-      `The chat template was not tried on ${number(unrendered)} ${of}, which would have taken too long: one that it refuses fails the job when it begins.`,
+      `The chat template was not checked on ${number(unrendered)} ${of}, to save time: an example that it rejects fails the job at the start.`,
     );
   }
   return warnings;

@@ -2,18 +2,21 @@
 // repeated, in both files, and fields that the template does not read. Every record is looked at; tokenised are those
 // that could be cut, and of a large file's others an evenly spaced sample for the totals. These are rendered all the
 // same, so that what the template refuses is known here, until that takes too long.
-import { createHash } from 'node:crypto';
 import { statSync } from 'node:fs';
 import type { DataReport } from '@graft/contracts';
-import { cut, encodeAll, isSupervised, nothingLeft, prepareLine } from './examples.js';
-import type { Prepared } from './examples.js';
+import type { RecordFacts, Task } from '../tasks/task.js';
+import { isCut, isInvoked, nothingLeft, prepareLine } from './examples.js';
 import { FieldUse } from './field-use.js';
+import { factsOf, hashOf, heldOut, type Split } from './held-out.js';
+import { notInvoked } from './invoked.js';
 import { LengthBound } from './length-bound.js';
 import { SHOWN } from './line-ranges.js';
 import { readLines } from './lines.js';
-import { parseRecord, recordFacts } from './records.js';
+import { parseRecord, withMore } from './records.js';
 import type { JsonObject } from './records.js';
+import { surveyed } from './survey.js';
 import { reportWarnings } from './report-warnings.js';
+import { taskIdProblem } from './task-ids.js';
 import type { Tokenizer } from './tokenizer.js';
 
 export interface DataFile {
@@ -23,8 +26,16 @@ export interface DataFile {
 }
 
 export interface ReportOptions {
-  readonly task: string;
+  readonly task: Task;
+  /** The task's options. */
+  readonly taskOptions: Readonly<Record<string, unknown>>;
   readonly maxSeqLen: number;
+  /** How many tasks the method's prompts are by; left out or null: by none. */
+  readonly tasks?: number | null;
+  /** What of the training file is held out, to be the validation data; left out or null: nothing. */
+  readonly split?: Split | null;
+  /** Tokens from which on the method acts; left out or null: everywhere. */
+  readonly invocation?: readonly number[] | null;
   /** Called now and then; it may throw to end the reading. */
   readonly onProgress?: () => void;
   /** How long into a file records are rendered only to see whether the template takes them. */
@@ -32,6 +43,8 @@ export interface ReportOptions {
 }
 
 export interface DataReports {
+  /** The task's options, with what they left open found in the data. */
+  readonly taskOptions: Readonly<Record<string, unknown>>;
   readonly training: DataReport;
   readonly validation: DataReport | null;
 }
@@ -51,16 +64,62 @@ export function reportData(
   tokenizer: Tokenizer,
   options: ReportOptions,
 ): DataReports {
-  const first = new Reading(training, 'training_file', tokenizer, options);
+  const { task } = options;
+  const taskOptions = surveyed(
+    task,
+    options.taskOptions,
+    training.path,
+    validation?.path ?? null,
+  ) as ReportOptions['taskOptions'];
+  const found = { ...options, taskOptions };
+  const [trained, held] = partsOf(training, validation, found);
+  const first = new Reading(trained, tokenizer, found);
   const report = first.report(null);
-  if (!validation) return { training: report, validation: null };
-  const second = new Reading(validation, 'validation_file', tokenizer, options);
-  return { training: report, validation: second.report(first.seen) };
+  if (!held) return { taskOptions, training: report, validation: null };
+  const second = new Reading(held, tokenizer, found);
+  return { taskOptions, training: report, validation: second.report(first.seen) };
+}
+
+/** What is trained on, or measured. */
+interface Part extends DataFile {
+  readonly isTrained: boolean;
+  /** The field that names its file, for errors. */
+  readonly param: string;
+  /** In words, for warnings. */
+  readonly name: string;
+  /** Whether a record is of it, by its place in the file. */
+  readonly has: (place: number) => boolean;
+}
+
+/** Two files, or two parts of one. */
+function partsOf(
+  training: DataFile,
+  validation: DataFile | null,
+  { task, tasks = null, split = null }: ReportOptions,
+): [Part, Part | null] {
+  const all = { has: () => true };
+  const trained = { ...training, isTrained: true, param: 'training_file', name: 'training file' };
+  if (split === null) {
+    const measured = { isTrained: false, param: 'validation_file', name: 'validation file' };
+    return [{ ...trained, ...all }, validation && { ...validation, ...measured, ...all }];
+  }
+  const held = heldOut(training.path, { task, tasks }, split);
+  const rest = { ...trained, name: 'training split', records: training.records - held.size };
+  return [
+    { ...rest, has: (place) => !held.has(place) },
+    {
+      ...trained,
+      isTrained: false,
+      name: 'validation split',
+      records: held.size,
+      has: (place) => held.has(place),
+    },
+  ];
 }
 
 interface Waiting {
   readonly number: number;
-  readonly prepared: Prepared;
+  readonly prepared: unknown;
   /** It stands for others that are not tokenised. */
   readonly sample: boolean;
 }
@@ -79,6 +138,7 @@ class Reading {
   private readonly whole: boolean;
   private readonly stride: number;
   private readonly formats: Record<string, number> = {};
+  private readonly labels = new Map<string, number>();
   /** Tokenised for themselves, and for others. */
   private readonly exact: Totals = { examples: 0, tokens: 0, supervised: 0 };
   private readonly sample: Totals = { examples: 0, tokens: 0, supervised: 0 };
@@ -88,76 +148,98 @@ class Reading {
   private duplicates = 0;
   private overlap = 0;
   private readonly renderUntil: number;
+  private readonly checks: Pick<Task, 'check'>;
   private unrendered = 0;
   private readonly cut: number[] = [];
   private readonly lost: number[] = [];
+  private readonly uninvoked: number[] = [];
 
   constructor(
-    private readonly file: DataFile,
-    private readonly param: string,
+    private readonly part: Part,
     private readonly tokenizer: Tokenizer,
     private readonly options: ReportOptions,
   ) {
+    const { task, tasks = null } = options;
+    this.checks = withMore(task, (record) => taskIdProblem(record, tasks));
     this.bound = new LengthBound(tokenizer);
     this.fields = new FieldUse(tokenizer);
     this.renderUntil = performance.now() + (options.renderMs ?? RENDER_MS);
-    this.whole = file.records <= WHOLE.records && statSync(file.path).size <= WHOLE.bytes;
-    this.stride = Math.max(1, Math.ceil(file.records / SAMPLE));
+    this.whole = part.records <= WHOLE.records && statSync(part.path).size <= WHOLE.bytes;
+    this.stride = Math.max(1, Math.ceil(part.records / SAMPLE));
   }
 
   report(trained: ReadonlySet<number> | null): DataReport {
-    for (const { number, line } of readLines(this.file.path)) {
+    const { path, param, has } = this.part;
+    const { task, tasks = null } = this.options;
+    let place = 0;
+    for (const { number, line } of readLines(path)) {
       if (number % BATCH === 0) this.options.onProgress?.();
-      if (line.trim() === '') continue;
-      const record = parseRecord(line, number, this.options.task, this.param);
-      this.count(record, trained);
-      this.choose(record, number, Buffer.byteLength(line));
+      if (line.trim() === '' || !has(place++)) continue;
+      const record = parseRecord(line, number, this.checks, param);
+      const facts = factsOf(record, { task, tasks });
+      this.count(facts, trained);
+      this.choose(record, facts, { number, bytes: Buffer.byteLength(line) });
       if (this.waiting.length === BATCH) this.encode();
     }
     this.encode();
-    if (this.lost.length > 0) throw nothingLeft(this.lost, this.options.maxSeqLen, this.param);
+    const { maxSeqLen, invocation = null } = this.options;
+    if (this.lost.length > 0) throw nothingLeft(this.lost, maxSeqLen, param);
+    if (invocation && this.uninvoked.length > 0)
+      throw notInvoked(this.uninvoked, invocation, param);
     return this.summary();
   }
 
-  private count(record: JsonObject, trained: ReadonlySet<number> | null): void {
-    const { format, identity, ignored } = recordFacts(record, this.options.task);
+  private count(facts: RecordFacts, trained: ReadonlySet<number> | null): void {
+    const { format, identity, label } = facts;
+    if (label !== undefined) this.labels.set(label, (this.labels.get(label) ?? 0) + 1);
     this.formats[format] = (this.formats[format] ?? 0) + 1;
-    const hash = createHash('sha1').update(JSON.stringify(identity)).digest().readUIntBE(0, 6);
+    const hash = hashOf(identity);
     if (this.seen.has(hash)) this.duplicates++;
     else this.seen.add(hash);
     if (trained?.has(hash)) this.overlap++;
-    this.fields.see(record, ignored);
+    this.fields.see(facts);
   }
 
-  private choose(record: JsonObject, number: number, bytes: number): void {
-    const exact = this.whole || this.bound.tokens(record, bytes) > this.options.maxSeqLen;
+  private choose(
+    record: JsonObject,
+    { chats }: RecordFacts,
+    { number, bytes }: { readonly number: number; readonly bytes: number },
+  ): void {
+    const { task, maxSeqLen } = this.options;
+    const exact = this.whole || this.bound.tokens(chats, bytes) > maxSeqLen;
     const sample = !exact && this.short++ % this.stride === 0;
-    if (!exact && !sample && !this.mayRender(record)) return;
-    const prepared = prepareLine(record, number, this.tokenizer, this.param);
+    if (!exact && !sample && !this.mayRender(chats)) return;
+    const { taskOptions } = this.options;
+    const prepared = prepareLine(
+      record,
+      number,
+      (given) => task.prepare(given, this.tokenizer, taskOptions),
+      this.part.param,
+    );
     if (exact || sample) this.waiting.push({ number, prepared, sample });
   }
 
   /** Whether there is time to render one more record for nothing but the template's word on it. */
-  private mayRender({ messages }: JsonObject): boolean {
-    if (messages === undefined) return false; // no template is asked
+  private mayRender(chats: RecordFacts['chats']): boolean {
+    if (chats.length === 0) return false; // no template is asked
     if (performance.now() < this.renderUntil) return true;
     this.unrendered++;
     return false;
   }
 
   private encode(): void {
-    const { maxSeqLen } = this.options;
-    const texts = this.waiting.map(({ prepared }) => prepared);
-    for (const [i, encoding] of encodeAll(texts, this.tokenizer).entries()) {
+    const { task, invocation = null } = this.options;
+    const prepared = this.waiting.map((one) => one.prepared);
+    for (const [i, encoded] of task.encode(prepared, this.tokenizer, this.options).entries()) {
       const { number, sample } = this.waiting[i] as Waiting;
-      const example = cut(encoding, maxSeqLen);
       const totals = sample ? this.sample : this.exact;
       totals.examples++;
-      totals.tokens += example.tokens.length;
-      totals.supervised += example.labels.reduce((n, label) => n + (label >= 0 ? 1 : 0), 0);
-      this.longest = Math.max(this.longest, encoding.tokens.length);
-      if (encoding.tokens.length > maxSeqLen) this.cut.push(number);
-      if (!isSupervised(example)) this.lost.push(number);
+      totals.tokens += encoded.example.tokenCount;
+      totals.supervised += encoded.supervised;
+      this.longest = Math.max(this.longest, encoded.longest);
+      if (isCut(encoded, this.options)) this.cut.push(number);
+      if (encoded.lost) this.lost.push(number);
+      else if (!isInvoked(task, encoded.example, invocation)) this.uninvoked.push(number);
     }
     this.waiting = [];
   }
@@ -180,6 +262,10 @@ class Reading {
       formats: this.formats,
       ignored_fields: this.fields.ignored,
     };
-    return { ...found, warnings: reportWarnings(found, this.unrendered, this.param) };
+    const { task, taskOptions } = this.options;
+    const { isTrained, name } = this.part;
+    const balance = (isTrained && task.balance?.(this.labels, taskOptions)) || null;
+    const warnings = reportWarnings(found, this.unrendered, name);
+    return { ...found, warnings: balance === null ? warnings : [...warnings, balance] };
   }
 }

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { shapeOf, type Columns } from './shapes.js';
+import { shapeOf } from '../catalog.js';
+import type { Columns } from './shapes.js';
 
 const convert = (row: Record<string, unknown>, columns?: Columns): unknown =>
   shapeOf(Object.keys(row), columns)?.convert(row);
@@ -34,9 +35,9 @@ describe('shapeOf', () => {
       ignored: ['id', 'conversations[].source'],
     });
     expect(convert({ conversations: [{ from: 'narrator', value: 'Once' }] })).toMatch(
-      /^conversations\[0\]: "from" is "narrator"; it may be human, user, gpt/,
+      /^conversations\[0\]: "from" must be one of human, user, gpt/,
     );
-    expect(convert({ conversations: 'Hi' })).toBe('"conversations" is not a list');
+    expect(convert({ conversations: 'Hi' })).toBe('"conversations" must be an array');
   });
 
   it('reads Alpaca, with and without an input, with a system prompt and a history', () => {
@@ -66,7 +67,7 @@ describe('shapeOf', () => {
       record: { messages: messages(['user', 'Who?\n\nAnn came.'], ['assistant', 'Ann']) },
       ignored: ['category'],
     });
-    expect(convert({ instruction: 'a', output: ['b'] })).toBe('"output" is not text');
+    expect(convert({ instruction: 'a', output: ['b'] })).toBe('"output" must be text');
   });
 
   it('reads tables by the names of their columns, and says what it guessed', () => {
@@ -82,7 +83,14 @@ describe('shapeOf', () => {
     expect(shapeOf(['Question', 'Answer'])?.note).toBe(
       'Column "Question" was read as the prompt, "Answer" as the completion.',
     );
-    expect(convert({ text: 'a', label: 1 })).toEqual({ record: { text: 'a' }, ignored: ['label'] });
+    expect(convert({ text: 'a', source: 1 })).toEqual({
+      record: { text: 'a' },
+      ignored: ['source'],
+    });
+    expect(convert({ text: 'a', label: 1, id: 7 })).toEqual({
+      record: { text: 'a', label: 1 },
+      ignored: ['id'],
+    });
     expect(convert({ messages: '[{"role":"user","content":"a"}]' })).toEqual({
       record: { messages: [{ role: 'user', content: 'a' }] },
       ignored: [],
@@ -100,9 +108,9 @@ describe('shapeOf', () => {
       record: { prompt: 'a', completion: 'b' },
       ignored: ['text'],
     });
-    expect(() => shapeOf(['frage'], columns)).toThrow(
-      'there is no column "antwort"; there are "frage"',
+    expect(() => shapeOf(['frage'], columns)).toThrow('no column "antwort"; columns: "frage"');
+    expect(() => shapeOf(['frage'], { prompt: 'frage' })).toThrow(
+      'name the columns for prompt and',
     );
-    expect(() => shapeOf(['frage'], { prompt: 'frage' })).toThrow('name the columns of prompt and');
   });
 });

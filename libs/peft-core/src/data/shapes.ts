@@ -2,6 +2,7 @@
 // Alpaca's instructions, and tables with one column for the prompt and one for the completion.
 import { DomainError } from '@graft/contracts';
 import { scanJson, shown } from './json-scan.js';
+import type { RecordFormat } from '../tasks/task.js';
 import { LIMITS, type JsonObject } from './records.js';
 
 /** Which columns of a table are what. */
@@ -31,10 +32,15 @@ const ANSWERS = ['completion', 'answer', 'response', 'output', 'target', 'reply'
  * How rows with these keys are read; null where nobody can tell which of them is what.
  * @throws DomainError when `columns` names keys that are not there.
  */
-export function shapeOf(keys: readonly string[], columns: Columns = {}): Shape | null {
+export function shapeOf(
+  keys: readonly string[],
+  columns: Columns,
+  formats: readonly RecordFormat[],
+): Shape | null {
   if (Object.keys(columns).length > 0) return tableShape(keys, chosen(keys, columns), null);
   const named = new Map(keys.map((key) => [key.trim().toLowerCase(), key]));
-  if (named.has('messages')) return messagesShape(named.get('messages') as string);
+  const format = formatOf(named, formats);
+  if (format) return recordShape(named, format);
   if (named.has('conversations')) return shareGpt;
   const answer = ['output', 'response'].find((name) => named.has(name));
   if (named.has('instruction') && answer) return alpaca(named, answer);
@@ -55,14 +61,14 @@ function chosen(keys: readonly string[], columns: Columns): Columns {
   if (names !== 'completion,prompt' && names !== 'text')
     throw new DomainError(
       'invalid_value',
-      'name the columns of prompt and completion, or of text alone',
+      'name the columns for prompt and completion, or only the one for text',
       'columns',
     );
   for (const [part, key] of Object.entries(columns) as [string, string][])
     if (!keys.includes(key))
       throw new DomainError(
         'invalid_value',
-        `there is no column ${shown(key)}; there are ${keys.slice(0, 40).map(shown).join(', ')}`,
+        `no column ${shown(key)}; columns: ${keys.slice(0, 40).map(shown).join(', ')}`,
         `columns.${part}`,
       );
   return columns;
@@ -78,7 +84,7 @@ function tableShape(keys: readonly string[], columns: Columns, note: string | nu
       const record: Record<string, string> = {};
       for (const [part, key] of parts) {
         const text = textOf(row[key]);
-        if (text === null) return `${shown(key)} is not text`;
+        if (text === null) return `${shown(key)} must be text`;
         record[part] = text;
       }
       return { record, ignored: others(row, used) };
@@ -86,20 +92,37 @@ function tableShape(keys: readonly string[], columns: Columns, note: string | nu
   };
 }
 
-/** Chats in a table: as they are, or as JSON text; a table has a null where a message lacks a field. */
-function messagesShape(key: string): Shape {
+const TEXTS: readonly string[] = ['prompt', 'completion', 'text'];
+
+/** The format that has most of its keys among the columns; those of plain texts have columns of any name. */
+function formatOf(
+  named: ReadonlyMap<string, string>,
+  formats: readonly RecordFormat[],
+): RecordFormat | null {
+  const found = formats.filter(
+    ({ keys }) => keys.every((key) => named.has(key)) && !keys.every((key) => TEXTS.includes(key)),
+  );
+  return found.sort((a, b) => b.keys.length - a.keys.length)[0] ?? null;
+}
+
+/** Records in a table: cells as they are, or as JSON text; a table has a null where a message lacks a field. */
+function recordShape(named: ReadonlyMap<string, string>, { keys, more = [] }: RecordFormat): Shape {
+  const fields = [...keys, ...more];
+  const columns = fields.map((field) => named.get(field) ?? field);
   return {
     name: 'records',
     note: null,
     convert(row) {
-      const cells = parsed(row, [key, 'tools']);
+      const cells = parsed(row, columns);
       if (typeof cells === 'string') return cells;
-      const [messages, tools] = cells;
-      const record = {
-        messages: Array.isArray(messages) ? messages.map(withoutNulls) : messages,
-        ...(tools == null ? {} : { tools }),
-      };
-      return { record, ignored: others(row, [key, 'tools']) };
+      const record = fields.map((field, i) => {
+        const cell = row[columns[i] as string];
+        return [field, withoutNulls(typeof cell === 'string' ? structured(cells[i], cell) : cell)];
+      });
+      const kept = record.filter(
+        ([field, value]) => keys.includes(field as string) || (value != null && value !== ''),
+      );
+      return { record: Object.fromEntries(kept), ignored: others(row, columns) };
     },
   };
 }
@@ -123,7 +146,7 @@ const shareGpt: Shape = {
     const cells = parsed(row, ['conversations', 'tools']);
     if (typeof cells === 'string') return cells;
     const [turns, tools] = cells;
-    if (!Array.isArray(turns)) return '"conversations" is not a list';
+    if (!Array.isArray(turns)) return '"conversations" must be an array';
     const messages: JsonObject[] = [];
     const ignored = new Set(others(row, ['conversations', 'system', 'tools']));
     const system = textOf(row['system']);
@@ -139,7 +162,7 @@ const shareGpt: Shape = {
       } = (turn ?? {}) as JsonObject;
       const speaker = SPEAKERS[String(role)];
       if (speaker === undefined)
-        return `conversations[${i}]: "from" is ${shown(role)}; it may be ${Object.keys(SPEAKERS).join(', ')}`;
+        return `conversations[${i}]: "from" must be one of ${Object.keys(SPEAKERS).join(', ')}; got ${shown(role)}`;
       messages.push({ role: speaker, content, ...(weight == null ? {} : { weight }) });
       for (const field of Object.keys(rest))
         if (rest[field] != null) ignored.add(`conversations[].${field}`);
@@ -164,11 +187,11 @@ function alpaca(named: ReadonlyMap<string, string>, answer: string): Shape {
         (name) => textOf(row[key(name)]),
       );
       for (const [name, text] of Object.entries({ instruction, [about]: input, [answer]: output }))
-        if (text == null) return `${shown(name)} is not text`;
+        if (text == null) return `${shown(name)} must be text`;
       const cells = parsed(row, [key('history')]);
       if (typeof cells === 'string') return cells;
       const history = cells[0] ?? [];
-      if (!Array.isArray(history)) return '"history" is not a list';
+      if (!Array.isArray(history)) return '"history" must be an array';
       const messages = [
         ...(system ? [{ role: 'system', content: system }] : []),
         ...(history as unknown[]).flatMap((pair) => {
@@ -206,7 +229,7 @@ function parsed(row: JsonObject, keys: readonly string[]): unknown[] | string {
   for (const key of keys) {
     const value = row[key];
     const bad = typeof value === 'string' ? scanJson(value, LIMITS) : null;
-    if (bad) return `${shown(key)} holds JSON that cannot be read: ${bad}`;
+    if (bad) return `${shown(key)} contains invalid JSON: ${bad}`;
     values.push(typeof value === 'string' ? jsonOf(value) : value);
   }
   return values;
@@ -222,7 +245,25 @@ function jsonOf(text: string): unknown {
   }
 }
 
-function withoutNulls(message: unknown): unknown {
-  if (message === null || typeof message !== 'object') return message;
-  return Object.fromEntries(Object.entries(message).filter(([, value]) => value !== null));
+/** What JSON text stands for where that is made of objects; other text is text. */
+function structured(value: unknown, text: string): unknown {
+  const [inner] = Array.isArray(value) ? (value as unknown[]) : [value];
+  return typeof inner === 'object' && inner !== null ? value : text;
 }
+
+/** A cell's messages, or the object that has them, without the fields that they lack. */
+function withoutNulls(cell: unknown): unknown {
+  if (Array.isArray(cell)) return (cell as unknown[]).map(stripped);
+  const object = stripped(cell);
+  if (object === null || typeof object !== 'object') return object;
+  const entries = Object.entries(object).map(([key, value]) => [
+    key,
+    Array.isArray(value) ? (value as unknown[]).map(stripped) : (value as unknown),
+  ]);
+  return Object.fromEntries(entries);
+}
+
+const stripped = (value: unknown): unknown =>
+  value === null || typeof value !== 'object' || Array.isArray(value)
+    ? value
+    : Object.fromEntries(Object.entries(value).filter(([, inner]) => inner !== null));

@@ -55,7 +55,7 @@ export function parseJson(text: string, path: string): Json {
     );
   }
   if (value !== null && typeof value === 'object' && !Array.isArray(value)) return value as Json;
-  throw new DomainError('invalid_model', `${path} does not hold a JSON object`);
+  throw new DomainError('invalid_model', `${path} must be a JSON object`);
 }
 
 function readText(path: string | undefined): string | undefined {
@@ -70,8 +70,8 @@ export function templateIn(config: Json): string | null {
   const found = config['chat_template'];
   if (typeof found === 'string') return found;
   if (!Array.isArray(found)) return null;
-  const named = found as { name?: unknown; template?: unknown }[];
-  const chosen = named.find(({ name }) => name === 'default') ?? named[0];
+  const named = found as ({ name?: unknown; template?: unknown } | null)[];
+  const chosen = named.find((one) => one?.name === 'default') ?? named[0];
   return typeof chosen?.template === 'string' ? chosen.template : null;
 }
 

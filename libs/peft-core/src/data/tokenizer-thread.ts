@@ -13,6 +13,23 @@ export interface Encoded {
   readonly starts: Int32Array;
 }
 
+/** Texts and pairs of texts as an encoder reads them, joined; by token: */
+export interface EncodedInputs {
+  readonly ids: Int32Array;
+  /** token_type_ids */
+  readonly types: Int32Array;
+  /** which text of its input it is of; -1 for those put around them */
+  readonly texts: Int32Array;
+  /** code points of that text */
+  readonly from: Int32Array;
+  readonly to: Int32Array;
+  /** ids of each input */
+  readonly lengths: Int32Array;
+}
+
+/** A text, or a pair of texts. */
+export type Input = string | readonly [string, string];
+
 export interface Loaded {
   readonly handle: number;
   readonly vocabSize: number;
@@ -34,6 +51,11 @@ export type Request =
       readonly texts: string[];
       readonly special: boolean;
       readonly starts: boolean;
+    }
+  | {
+      readonly op: 'inputs';
+      readonly handle: number;
+      readonly inputs: readonly Input[];
     };
 
 interface Answer {
@@ -53,7 +75,7 @@ export function ask(request: Request): unknown {
   // The last answer's notify may come only now, after its flag was seen and cleared: woken is not answered.
   while (Atomics.load(flag, 0) === 0) {
     if (Atomics.wait(flag, 0, 0, TIMEOUT_MS) === 'timed-out')
-      throw new Error(`the tokenizer thread has not answered in ${TIMEOUT_MS / 1000} s`);
+      throw new Error(`the tokenizer thread did not respond within ${TIMEOUT_MS / 1000} s`);
   }
   const { value, error } = receiveMessageOnPort(port)?.message as Answer;
   if (error !== undefined) throw new Error(error);
@@ -69,7 +91,7 @@ function start(): { port: MessagePort; flag: Int32Array } {
     tokenizers: createRequire(import.meta.url).resolve('tokenizers'),
   };
   // from source text, so that it runs the same from TypeScript under test and from the build
-  const worker = new Worker(`(${serve.toString()})(require)`, {
+  const worker = new Worker(`(${serve.toString()})(require, ${encodedInputs.toString()})`, {
     eval: true,
     execArgv: [],
     workerData,
@@ -80,15 +102,17 @@ function start(): { port: MessagePort; flag: Int32Array } {
   return { port: port1, flag };
 }
 
+type Native = InstanceType<typeof import('tokenizers').Tokenizer>;
+type Encoding = InstanceType<typeof import('tokenizers').Encoding>;
+
 /** Runs in the worker. It must not refer to anything outside itself. */
-function serve(load: NodeJS.Require): void {
+function serve(load: NodeJS.Require, encodeInputs: typeof encodedInputs): void {
   const { workerData } = load('node:worker_threads') as typeof import('node:worker_threads');
   const { port, flag, tokenizers } = workerData as {
     port: MessagePort;
     flag: Int32Array;
     tokenizers: string;
   };
-  type Native = InstanceType<typeof import('tokenizers').Tokenizer>;
   const open = new Map<number, Native>();
   let next = 1;
 
@@ -115,6 +139,8 @@ function serve(load: NodeJS.Require): void {
         return request.tokens.map((token) => tokenizer.tokenToId(token));
       case 'decode':
         return tokenizer.decode(request.ids, request.skip);
+      case 'inputs':
+        return encodeInputs(tokenizer, request.inputs);
       case 'encode': {
         const { texts, special, starts } = request;
         const encodings = await tokenizer.encodeBatch(texts, { addSpecialTokens: special });
@@ -138,4 +164,25 @@ function serve(load: NodeJS.Require): void {
       (error: unknown) => reply({ error: error instanceof Error ? error.message : String(error) }),
     );
   });
+}
+
+/** Runs in the worker beside `serve`, and must not refer to anything outside itself either. */
+async function encodedInputs(tokenizer: Native, inputs: readonly Input[]): Promise<EncodedInputs> {
+  // one by one: the package's encodeBatch takes no pairs
+  const all = await Promise.all(
+    inputs.map((input) => {
+      const [text, pair] = typeof input === 'string' ? [input, null] : input;
+      return tokenizer.encode(text, pair, { addSpecialTokens: true });
+    }),
+  );
+  const joined = (of: (encoding: Encoding) => (number | null | undefined)[]): Int32Array =>
+    Int32Array.from(all.flatMap(of), (value) => value ?? -1);
+  return {
+    ids: joined((encoding) => encoding.getIds()),
+    types: joined((encoding) => encoding.getTypeIds()),
+    texts: joined((encoding) => encoding.getSequenceIds()),
+    from: joined((encoding) => encoding.getOffsets().map(([from]) => from)),
+    to: joined((encoding) => encoding.getOffsets().map(([, to]) => to)),
+    lengths: Int32Array.from(all, (encoding) => encoding.getLength()),
+  };
 }

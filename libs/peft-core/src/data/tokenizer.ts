@@ -3,15 +3,40 @@ import { checkedHeader } from '../io/gguf-checked.js';
 import { ggufTokenizer } from '../io/gguf-tokenizer.js';
 import { ChatTemplate } from './chat-template.js';
 import type { ChatMessage, RenderOptions } from './chat-template.js';
+import { shown } from './json-scan.js';
 import { parseJson, specialToken, templateIn, tokenizerFiles } from './tokenizer-files.js';
 import type { Json, TokenizerFiles } from './tokenizer-files.js';
 import { ask } from './tokenizer-thread.js';
-import type { Encoded, Loaded } from './tokenizer-thread.js';
+import type { Encoded, EncodedInputs, Input, Loaded } from './tokenizer-thread.js';
 
 export interface EncodedText {
   readonly ids: Int32Array;
   /** UTF-16 position in the text at which each token begins, -1 for tokens put around it; empty unless asked for */
   readonly starts: Int32Array;
+}
+
+/** A text or a pair as an encoder reads it. By token: */
+export interface EncodedInput {
+  readonly ids: Int32Array;
+  /** token_type_ids */
+  readonly types: Int32Array;
+  /** which text of a pair it is of; -1 for tokens put around them */
+  readonly texts: Int32Array;
+  /** code points of its text */
+  readonly from: Int32Array;
+  readonly to: Int32Array;
+}
+
+/** The same, cut, and how many tokens it had before. */
+export type CutInput = EncodedInput & { readonly longest: number };
+
+/** Words as an encoder reads them. */
+export interface EncodedWords {
+  readonly ids: Int32Array;
+  /** By word, its first token; -1 where it has none, or was cut off. */
+  readonly places: Int32Array;
+  /** Tokens before it was cut. */
+  readonly longest: number;
 }
 
 /** A model's tokenizer and chat template. Texts become token ids and back. */
@@ -25,6 +50,8 @@ export class Tokenizer {
   /** Tokens that a byte of text can make at most, by what normalising may do to it. */
   readonly tokensPerByte: number;
   readonly #handle: number;
+  /** What stands before a word that is tokenised by itself: tokenizers of bytes have it from the text. */
+  readonly #wordPrefix: string;
   readonly #template: ChatTemplate | null;
 
   private constructor({ tokenizerJson, ...files }: TokenizerFiles) {
@@ -33,12 +60,13 @@ export class Tokenizer {
       const loaded = ask({ op: 'load', json: withWholeOffsets(tokenizerJson) }) as Loaded;
       this.#handle = loaded.handle;
       this.vocabSize = loaded.vocabSize;
+      this.#wordPrefix = wordPrefix(parseJson(tokenizerJson, 'tokenizer.json')['pre_tokenizer']);
       this.tokensPerByte = growth(parseJson(tokenizerJson, 'tokenizer.json')['normalizer']);
     } catch (error) {
       if (error instanceof DomainError) throw error;
       throw new DomainError(
         'invalid_model',
-        `tokenizer.json cannot be read: ${(error as Error).message}`,
+        `cannot read tokenizer.json: ${(error as Error).message}`,
       );
     }
     const source = files.chatTemplate ?? templateIn(config);
@@ -102,6 +130,61 @@ export class Tokenizer {
     });
   }
 
+  /** Texts and pairs as an encoder reads them, with the tokens that the tokenizer puts around and between them. */
+  encodeInputs(inputs: readonly Input[]): EncodedInput[] {
+    const found = ask({ op: 'inputs', handle: this.#handle, inputs }) as EncodedInputs;
+    let at = 0;
+    return Array.from(found.lengths, (length) => {
+      const end = at + length;
+      const part = (name: keyof EncodedInput): Int32Array => found[name].slice(at, end);
+      const one = {
+        ids: part('ids'),
+        types: part('types'),
+        texts: part('texts'),
+        from: part('from'),
+        to: part('to'),
+      };
+      at = end;
+      return one;
+    });
+  }
+
+  /** The same, cut to `maxLength` tokens as transformers' `truncation=True` cuts: the longer text first, both at their ends. */
+  encodeCut(inputs: readonly Input[], maxLength: number): CutInput[] {
+    return this.encodeInputs(inputs).map((input) => ({
+      ...cutInput(input, maxLength),
+      longest: input.ids.length,
+    }));
+  }
+
+  /**
+   * Lists of words, each tokenised by itself, as transformers' `is_split_into_words` has it, with the tokens that the
+   * tokenizer puts around a text. What does not fit is cut off at the end.
+   */
+  encodeWords(lists: readonly (readonly string[])[], maxLength: number): EncodedWords[] {
+    const [{ ids: framed, texts }] = this.encodeInputs(['a']) as [EncodedInput];
+    const [from, to] = [texts.indexOf(0), texts.lastIndexOf(0) + 1];
+    const [before, after] = [framed.slice(0, from), framed.slice(to)];
+    const words = this.encodeBatch(lists.flat().map((word) => this.#wordPrefix + word));
+    const room = maxLength - before.length - after.length;
+    let at = 0;
+    return lists.map(({ length }) => {
+      const own = words.slice(at, (at += length));
+      const places: number[] = [];
+      const tokens: number[] = [];
+      for (const { ids } of own) {
+        const isThere = tokens.length < room && ids.length > 0;
+        places.push(isThere ? before.length + tokens.length : -1);
+        tokens.push(...ids);
+      }
+      return {
+        ids: Int32Array.from([...before, ...tokens.slice(0, Math.max(0, room)), ...after]),
+        places: Int32Array.from(places),
+        longest: before.length + tokens.length + after.length,
+      };
+    });
+  }
+
   /** The text of token ids, without special tokens unless asked for. */
   decode(
     ids: Iterable<number>,
@@ -144,9 +227,77 @@ function withWholeOffsets(tokenizerJson: string): string {
       ]),
     );
   };
+  checkMerges(json['model']);
   json['pre_tokenizer'] = mend(json['pre_tokenizer']);
   json['post_processor'] = mend(json['post_processor']);
   return JSON.stringify(json);
+}
+
+/**
+ * The native library joins merges in a buffer as long as its longest token, without a look: one whose token is not in
+ * the vocabulary, or that is shorter than the prefix cut off it, can end the whole process.
+ */
+function checkMerges(model: unknown): void {
+  const { continuing_subword_prefix: given, merges, vocab } = (model ?? {}) as Json;
+  const prefix = typeof given === 'string' ? given : '';
+  if (!Array.isArray(merges)) return;
+  for (const merge of merges as unknown[]) {
+    const parts: unknown = typeof merge === 'string' ? merge.split(' ') : merge;
+    if (!Array.isArray(parts)) continue;
+    const [first, second] = parts as unknown[];
+    if (typeof first !== 'string' || typeof second !== 'string') continue;
+    const continues = /^[\x20-\x7e]*$/.test(prefix) && second.startsWith(prefix);
+    if (continues && Object.hasOwn(Object(vocab) as object, first + second.slice(prefix.length)))
+      continue;
+    throw new DomainError(
+      'invalid_model',
+      `tokenizer.json: the merge ${shown(merge)} makes no token of the vocabulary`,
+    );
+  }
+}
+
+/** transformers' "longest_first": the tokens of two texts that stay, n₁ ≤ n₂ of a room. */
+function cutInput(input: EncodedInput, maxLength: number): EncodedInput {
+  const count = (text: number): number =>
+    input.texts.reduce((n, one) => n + Number(one === text), 0);
+  const [first, second] = [count(0), count(1)];
+  const room = maxLength - (input.ids.length - first - second);
+  if (first + second <= room) return input;
+  const most = kept(first, second, Math.max(0, room));
+  const left = [...most];
+  const stays = (text: number): boolean => text < 0 || (left[text] as number) > 0;
+  const places = Array.from(input.texts.keys()).filter((i) => {
+    const text = input.texts[i] as number;
+    const isKept = stays(text);
+    if (text >= 0) left[text] = (left[text] as number) - 1;
+    return isKept;
+  });
+  const picked = (values: Int32Array): Int32Array =>
+    Int32Array.from(places.slice(0, maxLength), (i) => values[i] as number);
+  return {
+    ids: picked(input.ids),
+    types: picked(input.types),
+    texts: picked(input.texts),
+    from: picked(input.from),
+    to: picked(input.to),
+  };
+}
+
+function kept(first: number, second: number, room: number): readonly [number, number] {
+  if (first > second) {
+    const [b, a] = kept(second, first, room);
+    return [a, b];
+  }
+  const longer = Math.max(first, room - first);
+  if (first <= room && first + longer <= room) return [first, longer];
+  const half = Math.floor(room / 2);
+  return [half, half + (room % 2)];
+}
+
+/** Tokenizers of bytes tell a word by the space before it, unless they put one there themselves. */
+function wordPrefix(preTokenizer: unknown): string {
+  const text = JSON.stringify(preTokenizer ?? null);
+  return text.includes('"ByteLevel"') && !text.includes('"add_prefix_space":true') ? ' ' : '';
 }
 
 /** Bytes that a byte may become: Unicode's bounds for normal forms in UTF-8, and a space as "▁". */

@@ -1,10 +1,11 @@
-// An answer in the making. Each step is one forward of the sequences that are open (the whole prompt at
+// An answer in the making. Each step is one forward of the sequences that are open (a piece of the prompt at
 // first, then a token each), so that a trainer can answer chats between training steps.
 import { DomainError } from '@graft/contracts';
 import { narrow, noGrad, tidy } from '@graft/kernels';
-import { runRows, type PackedBatch, type Sequence } from '../batch.js';
+import { BARE_BASE, type Batch, type PackedRows, type Rows } from '../batch.js';
 import type { Tokenizer } from '../data/tokenizer.js';
 import type { Model } from '../models/model.js';
+import { invokedAt } from '../nn/invocation.js';
 import type { KvCache } from '../nn/kv-cache.js';
 import { virtualTokens } from '../train/virtual-tokens.js';
 import { sample, type Sampling } from './sample.js';
@@ -16,6 +17,8 @@ export interface GenerationRequest extends Sampling {
   readonly prompt: string | null;
   /** Token ids to continue, instead of either. */
   readonly promptTokens?: readonly number[];
+  /** Which task it is of, where the adapter is for several. */
+  readonly taskId?: number | null;
   /** Id under which an adapter is attached; null = the base. */
   readonly run: number | null;
   readonly maxTokens: number;
@@ -36,8 +39,20 @@ export interface GenerationBase {
   readonly tokenizer: Tokenizer;
 }
 
-/** A run id that no adapter is attached under. */
-export const BARE_BASE = -1;
+/** Rows of one forward: a long prompt takes several, and between them others have their turn. */
+const FORWARD_ROWS = 512;
+
+/** What an answer gives to a forward. */
+interface NextRows {
+  /** Of an encoder, which reads them once. */
+  readonly source: readonly number[];
+  readonly tokens: readonly number[];
+  readonly position: number;
+  readonly handle: number;
+  readonly invokedAt: number | null;
+  readonly taskId: number;
+  readonly whole: number;
+}
 
 export class Generation {
   readonly promptTokens: number;
@@ -46,11 +61,20 @@ export class Generation {
   /** Ids generated so far, the end-of-sequence token included. */
   readonly ids: number[] = [];
   private readonly handle: number;
+  private readonly taskId: number;
   private readonly stream: TextStream;
   private readonly limit: number;
+  /** Where the adapter begins to act, of one that is to be invoked. */
+  private readonly invoked: number | null;
+  /** Ids that an encoder has not read yet: of models that have one, the prompt. */
+  private source: readonly number[] = [];
   /** Ids whose keys and values are not in the cache yet. */
   private pending: readonly number[];
   private position = 0;
+  /** Ids of the prompt that its decoder reads. */
+  private readonly prompt: readonly number[];
+  /** How many of them the forward at hand has. */
+  private given = 0;
 
   /**
    * @param cache shared by the answers that are stepped together
@@ -63,21 +87,50 @@ export class Generation {
   ) {
     const { tokenizer, model } = base;
     this.run = request.run ?? BARE_BASE;
-    this.pending = request.promptTokens ?? encodePrompt(tokenizer, request);
+    this.taskId = taskOf(model, this.run, request.taskId ?? null);
+    this.pending = request.promptTokens ?? promptIds(base, request);
     this.promptTokens = this.pending.length;
     if (this.promptTokens === 0)
       throw new DomainError('invalid_value', 'the prompt is empty', 'messages');
-    const room = model.maxPositions - virtualTokens(model, this.run) - this.promptTokens;
+    // prompts that sequences share are rotated for those that are alike
+    const most = model.modules.inputs.of(this.run) ? model.alikePositions : model.maxPositions;
+    const room = most - virtualTokens(model, this.run) - this.promptTokens;
     if (room < 1) {
       throw new DomainError(
         'invalid_value',
-        `the prompt has ${this.promptTokens} tokens; the model takes ${model.maxPositions} in all`,
+        `the prompt has ${this.promptTokens} tokens; the model supports ${most} in total`,
         'messages',
       );
     }
+    const invocation = model.modules.invocation.of(this.run);
+    this.invoked = invocation ? invokedAt(invocation, this.pending) : null;
+    if (model.stacks.encoder) {
+      this.source = this.pending;
+      this.pending = [model.startToken ?? 0];
+    }
+    this.prompt = this.pending;
     this.limit = Math.min(request.maxTokens, room);
     this.stream = new TextStream(tokenizer, request.stop);
-    this.handle = cache.open(this.run);
+    this.handle = cache.open(this.run, this.mostRows);
+  }
+
+  get mostTokens(): number {
+    return this.limit;
+  }
+
+  /** Rows of keys and values that it will hold at most. */
+  get mostRows(): number {
+    return virtualTokens(this.base.model, this.run) + this.promptTokens + this.limit;
+  }
+
+  /** Rows that it could give to the next forward, */
+  get waitingRows(): number {
+    return this.source.length + this.pending.length;
+  }
+
+  /** of which it gives all or none. */
+  get isWhole(): boolean {
+    return this.source.length > 0;
   }
 
   get done(): boolean {
@@ -93,17 +146,54 @@ export class Generation {
     this.cache.close(this.handle);
   }
 
-  /** Internal: rows of the next forward. */
-  next(): { tokens: readonly number[]; position: number; handle: number } {
-    return { tokens: this.pending, position: this.position, handle: this.handle };
+  /** Internal: rows of the next forward, so many tokens of them at most. */
+  next(most = Infinity): NextRows {
+    const { source, position, handle, invoked, taskId } = this;
+    const tokens = this.pending.slice(0, most);
+    this.given = tokens.length;
+    const whole = position + this.pending.length;
+    return { source, tokens, position, handle, invokedAt: invoked, taskId, whole };
   }
 
-  /** Internal: takes the logits of the last row. */
-  take(logits: Parameters<typeof sample>[0]): GenerationStep {
-    this.position += this.pending.length;
-    const id = sample(logits, this.request, this.ids.length);
+  /** Internal: rows that the cache holds of it. */
+  get heldRows(): number {
+    return this.cache.length(this.handle);
+  }
+
+  /** Internal: forgets rows of a forward that did not come to its end. */
+  rewind(rows: number): void {
+    this.cache.rewind(this.handle, rows);
+  }
+
+  /** Internal: what follows the rows that it gave; null where its prompt is read in part only. */
+  draw(logits: () => Parameters<typeof sample>[0]): number | null {
+    return this.given < this.pending.length
+      ? null
+      : sample(logits(), this.request, this.ids.length);
+  }
+
+  /** Rows that its model rotates otherwise in a longer sequence. */
+  private get alike(): number {
+    const { model } = this.base;
+    return model.alikePositions - virtualTokens(model, this.run);
+  }
+
+  /** Longer than the rows so far were rotated for: all are read once more. */
+  private readAnew(): void {
+    this.cache.rewind(this.handle, 0);
+    this.pending = [...this.prompt, ...this.ids];
+    this.position = 0;
+  }
+
+  /** Internal: goes on with what was drawn. */
+  take(id: number | null): GenerationStep {
+    this.position += this.given;
+    this.source = [];
+    this.pending = this.pending.slice(this.given);
+    if (id === null) return idle(this);
     this.ids.push(id);
     this.pending = [id];
+    if (this.position === this.alike) this.readAnew();
     const ended = this.base.tokenizer.eosIds.includes(id);
     let text = ended ? '' : this.stream.push(id);
     if (ended || this.stream.stopped) this.finishReason = 'stop';
@@ -121,66 +211,137 @@ export class Generation {
   }
 }
 
-/** One forward for several answers of one cache; results in their order. */
+/**
+ * One forward for several answers of one cache; results in their order. Those that write have a row each, and what is
+ * left of `rows` is for prompts, in order.
+ */
 export function stepTogether(
   base: GenerationBase,
   cache: KvCache,
   answers: readonly Generation[],
+  rows = FORWARD_ROWS,
 ): GenerationStep[] {
-  const open = answers.filter(({ done }) => !done).sort((a, b) => a.run - b.run);
-  const steps = new Map<Generation, GenerationStep>();
-  noGrad(() =>
+  const chosen = choose(answers, rows).sort((a, b) => a.answer.run - b.answer.run);
+  const held = chosen.map(({ answer }) => answer.heldRows);
+  let drawn: (number | null)[];
+  try {
+    drawn = forward(base, cache, chosen);
+  } catch (error) {
+    // It may be one answer's fault: none has moved, and each may be stepped again by itself.
+    chosen.forEach(({ answer }, i) => answer.rewind(held[i] as number));
+    throw error;
+  }
+  const steps = new Map(
+    chosen.map(({ answer }, i) => [answer, answer.take(drawn[i] as number | null)]),
+  );
+  return answers.map((answer) => steps.get(answer) ?? idle(answer));
+}
+
+/** What is drawn for each. */
+function forward(
+  base: GenerationBase,
+  cache: KvCache,
+  chosen: readonly Chosen[],
+): (number | null)[] {
+  return noGrad(() =>
     tidy(() => {
-      const { batch, last } = joined(open);
+      const { batch, last } = joined(chosen);
       const ctx = {
         training: false,
-        runs: new Map(open.map(({ run }) => [run, { seed: 0, step: 0 }])),
-        rows: runRows(batch.sequences),
+        runs: new Map(chosen.map(({ answer: { run } }) => [run, { seed: 0, step: 0 }])),
       };
-      const hidden = base.model.forward(batch, ctx, cache);
-      open.forEach((answer, i) => {
-        const rows = [{ run: answer.run, start: 0, length: 1 }];
-        const logits = base.model.head(narrow(hidden, 0, last[i] as number, 1), { ...ctx, rows });
-        steps.set(answer, answer.take(logits));
-      });
+      const { hidden } = base.model.forward(batch, ctx, cache).decoder as Rows;
+      return chosen.map(({ answer }, i) =>
+        answer.draw(() =>
+          base.model.head('lm', narrow(hidden, 0, last[i] as number, 1), {
+            ...ctx,
+            rows: [{ run: answer.run, start: 0, length: 1 }],
+          }),
+        ),
+      );
     }),
   );
-  return answers.map((answer) => steps.get(answer) ?? ended(answer));
 }
 
-function joined(answers: readonly Generation[]): { batch: PackedBatch; last: number[] } {
-  const tokens: number[] = [];
-  const positions: number[] = [];
-  const sequences: Sequence[] = [];
-  for (const answer of answers) {
-    const next = answer.next();
-    sequences.push({
-      run: answer.run,
-      start: tokens.length,
-      length: next.tokens.length,
-      cache: next.handle,
-    });
-    next.tokens.forEach((token, i) => {
-      tokens.push(token);
-      positions.push(next.position + i);
-    });
+interface Chosen {
+  readonly answer: Generation;
+  readonly rows: number;
+}
+
+function choose(answers: readonly Generation[], rows: number): Chosen[] {
+  const open = answers.filter(({ done }) => !done);
+  const chosen = open
+    .filter(({ waitingRows }) => waitingRows === 1)
+    .map((answer): Chosen => ({ answer, rows: 1 }));
+  let left = rows - chosen.length;
+  for (const answer of open.filter(({ waitingRows }) => waitingRows > 1)) {
+    // The first goes on in any case.
+    const room = chosen.length === 0 ? Math.max(1, left) : left;
+    const given = answer.isWhole ? answer.waitingRows : Math.min(room, answer.waitingRows);
+    if (given <= 0 || (given > room && chosen.length > 0)) continue;
+    chosen.push({ answer, rows: given });
+    left -= given;
   }
-  const batch = {
-    tokens: Int32Array.from(tokens),
-    positions: Int32Array.from(positions),
-    labels: new Int32Array(tokens.length).fill(-100),
-    sequences,
-  };
-  return { batch, last: sequences.map(({ start, length }) => start + length - 1) };
+  return chosen;
 }
 
-function ended(answer: Generation): GenerationStep {
+/** One forward of several answers: prompts that an encoder has to read yet, and the next rows of each. */
+function joined(chosen: readonly Chosen[]): { batch: Batch; last: number[] } {
+  const next = chosen.map(({ answer, rows }) => ({ run: answer.run, ...answer.next(rows) }));
+  const unread = next.filter(({ source }) => source.length > 0);
+  const encoder = packed(unread.map((each) => ({ ...each, tokens: each.source, position: 0 })));
+  const decoder = packed(next);
+  return {
+    batch: { encoder: unread.length > 0 ? encoder : null, decoder },
+    last: decoder.sequences.map(({ start, length }) => start + length - 1),
+  };
+}
+
+function packed(all: readonly (Omit<NextRows, 'source'> & { readonly run: number })[]): PackedRows {
+  let start = 0;
+  return {
+    inputs: Int32Array.from(all.flatMap(({ tokens }) => [...tokens])),
+    positions: Int32Array.from(
+      all.flatMap(({ tokens, position }) => tokens.map((_, i) => position + i)),
+    ),
+    sequences: all.map(({ run, tokens: { length }, handle, invokedAt: from, taskId, whole }) => {
+      start += length;
+      return { run, taskId, start: start - length, length, cache: handle, invokedAt: from, whole };
+    }),
+  };
+}
+
+/** @throws DomainError with param `graft.task_ids` where an adapter has no such task, or none was said of several */
+function taskOf(model: Model, run: number, asked: number | null): number {
+  const tasks = model.modules.tasks.of(run);
+  const refuse = (message: string): never => {
+    throw new DomainError('invalid_value', `graft.task_ids: ${message}`, 'graft.task_ids');
+  };
+  if (tasks === undefined)
+    return asked === null ? 0 : refuse('this model has no tasks; leave it out');
+  const among = `this model was trained for ${tasks} task${tasks === 1 ? '' : 's'}`;
+  if (asked === null && tasks > 1) refuse(`${among}: say which, 0 to ${tasks - 1}`);
+  if (asked !== null && asked >= tasks)
+    refuse(`${among}: expected an integer from 0 to ${tasks - 1}, got ${asked}`);
+  return asked ?? 0;
+}
+
+/** Nothing new. */
+function idle(answer: Generation): GenerationStep {
   return {
     text: '',
     finishReason: answer.finishReason,
     promptTokens: answer.promptTokens,
     completionTokens: answer.ids.length,
   };
+}
+
+/** What an encoder reads ends with the end of text, as in training (tasks/seq-2-seq-lm.ts). */
+function promptIds({ model, tokenizer }: GenerationBase, request: GenerationRequest): number[] {
+  const ids = encodePrompt(tokenizer, request);
+  const { eosId } = tokenizer;
+  const isOpen = ids.length > 0 && ids.at(-1) !== eosId;
+  return model.stacks.encoder && eosId !== null && isOpen ? [...ids, eosId] : ids;
 }
 
 function encodePrompt(tokenizer: Tokenizer, { messages, prompt }: GenerationRequest): number[] {

@@ -1,17 +1,31 @@
 // README.md of an adapter: the model card PEFT writes, as far as tools read it, and how to load it.
 import { basename, dirname } from 'node:path';
+import type { PeftTask } from '../tasks/task.js';
 
 /** The PEFT release whose files these are. */
 export const PEFT_VERSION = '0.21.2';
 
-/** @param ggufFile name of the base's .gguf file, where it is one */
-export function adapterCard(peftType: string, baseName: string, ggufFile: string | null): string {
+export interface CardFacts {
+  /** Name of the base's .gguf file; null where it is none. */
+  readonly ggufFile: string | null;
+  /** Whether config.json stands beside it, with the names of labels. */
+  readonly hasLabels: boolean;
+  /** Whether it is made of adapters, which lie in folders of its own. */
+  readonly isMixed?: boolean;
+}
+
+export function adapterCard(
+  peftType: string,
+  baseName: string,
+  { models, pipeline, hasHead = true }: PeftTask,
+  { ggufFile, hasLabels, isMixed = false }: CardFacts,
+): string {
   const tags = [`base_model:adapter:${baseName}`, peftType.toLowerCase(), 'transformers'].sort();
   return [
     '---',
     `base_model: ${JSON.stringify(baseName)}`,
     'library_name: peft',
-    'pipeline_tag: text-generation',
+    `pipeline_tag: ${pipeline}`,
     'tags:',
     ...tags.map((tag) => `- ${JSON.stringify(tag)}`),
     '---',
@@ -19,7 +33,9 @@ export function adapterCard(peftType: string, baseName: string, ggufFile: string
     `An adapter (${peftType}) for ${baseName.replaceAll('\n', ' ')}, trained by Graft. Load it with PEFT:`,
     '',
     '```python',
-    ...(ggufFile === null ? AUTO : fromGguf(baseName, ggufFile)),
+    ...(ggufFile === null && !hasLabels && !isMixed
+      ? withPeft(models)
+      : onBase(baseName, hasHead ? `For${models}` : '', { ggufFile, hasLabels, isMixed })),
     '```',
     '',
     '### Framework versions',
@@ -29,19 +45,41 @@ export function adapterCard(peftType: string, baseName: string, ggufFile: string
   ].join('\n');
 }
 
-const AUTO = [
-  'from peft import AutoPeftModelForCausalLM',
-  'model = AutoPeftModelForCausalLM.from_pretrained("PATH_OF_THIS_FOLDER")',
+const FOLDER = '"PATH_OF_THIS_FOLDER"';
+
+const withPeft = (models: string): string[] => [
+  `from peft import AutoPeftModelFor${models}`,
+  `model = AutoPeftModelFor${models}.from_pretrained(${FOLDER})`,
 ];
 
-/** transformers takes a folder or a hub's id, and the file in it apart; PEFT's config has no place for that. */
-function fromGguf(baseName: string, ggufFile: string): string[] {
-  const isFile = basename(baseName) === ggufFile;
-  const place = JSON.stringify(isFile ? dirname(baseName) : baseName);
+/**
+ * With the base named apart: PEFT's config has no place for a file in a folder (transformers takes a folder or a hub's id,
+ * and the file in it), and none for labels, which config.json has. Of one that is made of adapters it is told where they lie.
+ */
+function onBase(
+  baseName: string,
+  kind: string,
+  { ggufFile, hasLabels, isMixed = false }: CardFacts,
+): string[] {
+  const isFile = ggufFile !== null && basename(baseName) === ggufFile;
+  const given = [
+    JSON.stringify(isFile ? dirname(baseName) : baseName),
+    ...(ggufFile === null ? [] : [`gguf_file=${JSON.stringify(ggufFile)}`]),
+    ...(hasLabels ? ['config=config'] : []),
+  ];
   return [
-    'from peft import PeftModel',
-    'from transformers import AutoModelForCausalLM',
-    `base = AutoModelForCausalLM.from_pretrained(${place}, gguf_file=${JSON.stringify(ggufFile)})`,
-    'model = PeftModel.from_pretrained(base, "PATH_OF_THIS_FOLDER")',
+    `from peft import ${isMixed ? 'PeftConfig, ' : ''}PeftModel`,
+    `from transformers import ${hasLabels ? 'AutoConfig, ' : ''}AutoModel${kind}`,
+    ...(hasLabels ? [`config = AutoConfig.from_pretrained(${FOLDER})`] : []),
+    `base = AutoModel${kind}.from_pretrained(${given.join(', ')})`,
+    ...(isMixed ? ofParts() : [`model = PeftModel.from_pretrained(base, ${FOLDER})`]),
   ];
 }
+
+const ofParts = (): string[] => [
+  'base.config.use_cache = False',
+  `folder = ${FOLDER}`,
+  'config = PeftConfig.from_pretrained(folder)',
+  'config.adapters = {name: f"{folder}/{name}" for name in config.adapters}',
+  'model = PeftModel.from_pretrained(base, folder, config=config)',
+];

@@ -1,12 +1,13 @@
 import { copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fromBytes, mapSafetensors, tensor, tidy } from '@graft/kernels';
+import { fromBytes, mapSafetensors, memory, tensor, tidy } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
 import { afterAll, beforeEach, describe, expect, it } from 'vitest';
 import { runRows } from '../batch.js';
-import type { PackedBatch } from '../batch.js';
+import type { DecoderBatch } from '../batch.js';
 import { loadBase } from './base-folder.js';
+import { inspectModelFolder } from './inspect.js';
 import { writeSafetensors } from './safetensors.js';
 
 const GOLDEN = new URL('../../../../test/golden/', import.meta.url).pathname;
@@ -55,18 +56,21 @@ function rewrite(
 }
 
 const tokens = Int32Array.of(5, 17, 42, 8, 23);
-const batch: PackedBatch = {
-  tokens,
-  positions: Int32Array.from(tokens.keys()),
-  labels: new Int32Array(5).fill(-100),
-  sequences: [{ run: 1, start: 0, length: 5 }],
+const batch: DecoderBatch = {
+  encoder: null,
+  decoder: {
+    inputs: tokens,
+    positions: Int32Array.from(tokens.keys()),
+    sequences: [{ run: 1, start: 0, length: 5 }],
+  },
 };
 
 function logits(dtype: 'f32' | 'bf16' = 'f32'): number[] {
   const base = loadBase(folder, { dtype, quantization: null });
   const values = tidy(() => {
-    const ctx = { training: false, runs: new Map(), rows: runRows(batch.sequences) };
-    return [...(base.model.head(base.model.forward(batch, ctx), ctx).toArray() as Float32Array)];
+    const ctx = { training: false, runs: new Map(), rows: runRows(batch.decoder.sequences) };
+    const { hidden } = base.model.forward(batch, ctx).decoder;
+    return [...(base.model.head('lm', hidden, ctx).toArray() as Float32Array)];
   });
   base.dispose();
   return values;
@@ -124,6 +128,30 @@ describe('loadBase', () => {
     expect(worst / scale).toBeLessThan(0.1);
   });
 
+  it.each(['llama-nf4', 'llama-nf4-plain'])('reads packed files as they are: %s', (family) => {
+    model(family);
+    const base = loadBase(folder, { dtype: 'bf16', quantization: null });
+    expect([base.model.dtype, base.model.quantization]).toEqual(['bf16', 'nf4']);
+    const inspected = inspectModelFolder(folder);
+    expect(inspected.problems).toEqual([]);
+    expect(inspected.parameters).toBe(base.model.parameterCount);
+    base.dispose();
+    const [full, half] = [logits('f32'), logits('bf16')];
+    const scale = Math.max(...full.map(Math.abs));
+    const worst = Math.max(...full.map((value, i) => Math.abs(value - half[i]!)));
+    expect(worst / scale).toBeLessThan(0.1);
+  });
+
+  it('refuses files that are packed in a way nothing here reads', () => {
+    model('llama-nf4');
+    const path = join(folder, 'config.json');
+    const text = readFileSync(path, 'utf8');
+    writeFileSync(path, text.replace('"nf4"', '"fp4"'));
+    const message = 'the weights are quantised in an unsupported format; use those of nf4';
+    expect(() => loadBase(folder, { dtype: 'f32', quantization: null })).toThrow(message);
+    expect(inspectModelFolder(folder).problems.join()).toContain(message);
+  });
+
   it('leaves nothing behind', () => {
     model('llama');
     logits();
@@ -131,11 +159,18 @@ describe('loadBase', () => {
     expect(names).not.toContain(folder);
   });
 
+  it('frees what it packed where the tokenizer does not fit', () => {
+    model('llama', 97);
+    const before = memory().tensors;
+    expect(() => loadBase(folder, { dtype: 'f32', quantization: 'nf4' })).toThrow('97 tokens');
+    expect(memory().tensors).toBe(before);
+  });
+
   it.each<[string, () => void, RegExp]>([
     [
       'a tokenizer larger than the table',
       () => model('llama', 97),
-      /tokenizer has 97 tokens, the model's table 96/,
+      /tokenizer has 97 tokens, the model's embedding 96/,
     ],
     [
       'a weight missing',

@@ -3,16 +3,16 @@ import { basename, join } from 'node:path';
 import { parseJson, tokenizerFiles } from '../data/tokenizer-files.js';
 import type { TokenizerFiles } from '../data/tokenizer-files.js';
 import { Tokenizer } from '../data/tokenizer.js';
-import { buildModel } from '../models/registry.js';
-import type { BuildOptions, HfConfig, Model, Tensors } from '../models/model.js';
+import { buildModel, precisionOf } from '../models/registry.js';
+import type { HfConfig, Model, Precision, Tensors } from '../models/model.js';
 import { readGguf } from './gguf.js';
 import { locate } from './locate.js';
 import { invalid } from './weight-files.js';
-import { mapWeights } from './weights.js';
+import { openCheckpoint } from './weights.js';
 
-export interface BaseOptions extends BuildOptions {
-  /** Called with the share that is read, 0 to 1. */
-  readonly onProgress?: (share: number) => void;
+export interface BaseOptions extends Precision {
+  /** Called with the fraction that is read, 0 to 1. */
+  readonly onProgress?: (fraction: number) => void;
 }
 
 /** A frozen base model with its tokenizer. */
@@ -30,31 +30,33 @@ export interface Base {
 
 /**
  * Loads a base: a Hugging Face folder (config.json, tokenizer.json, *.safetensors), a .gguf file, or a folder that
- * holds one. Weights of the wanted dtype are used where they lie in the file, without a copy.
+ * holds one. Weights of the wanted dtype are used where they lie in the file, without a copy; where matrices are
+ * packed, one at a time is read, so that no dense copy of the model is ever held.
  * @throws DomainError `invalid_model` or `unsupported`, naming the file and the way out.
  */
 export function loadBase(path: string, options: BaseOptions): Base {
   const source = locate(path);
   const { config, files, tensors, close } = source.endsWith('.gguf')
     ? openGguf(source, options)
-    : openFolder(source);
+    : openFolder(source, options);
+  let [model, tokenizer]: [Model | null, Tokenizer | null] = [null, null];
+  const dispose = (): void => {
+    tokenizer?.dispose();
+    model?.dispose();
+    close();
+  };
   try {
+    model = buildModel(config, tensors, options);
     options.onProgress?.(1);
-    const model = buildModel(config, tensors, options);
-    const tokenizer = Tokenizer.load(files);
+    tokenizer = Tokenizer.load(files);
     if (tokenizer.vocabSize > model.vocabSize) {
-      const sizes = `${tokenizer.vocabSize} tokens, the model's table ${model.vocabSize}`;
-      throw invalid(`${source}: the tokenizer has ${sizes}; they do not belong together`);
+      const sizes = `${tokenizer.vocabSize} tokens, the model's embedding ${model.vocabSize}`;
+      throw invalid(`${source}: the tokenizer has ${sizes}: they do not match`);
     }
-    const dispose = (): void => {
-      tokenizer.dispose();
-      model.dispose();
-      close();
-    };
     const ggufFile = source.endsWith('.gguf') ? basename(source) : null;
     return { model, tokenizer, config, tokenizerFiles: files, ggufFile, dispose };
   } catch (error) {
-    close();
+    dispose();
     throw error;
   }
 }
@@ -74,11 +76,12 @@ function openGguf(path: string, { dtype, onProgress }: BaseOptions): Opened {
   return { config, files: { tokenizerJson, tokenizerConfig, config }, tensors, close };
 }
 
-function openFolder(folder: string): Opened {
+function openFolder(folder: string, options: BaseOptions): Opened {
   const config = readConfig(folder);
   const files = tokenizerFiles(folder);
-  const { tensors, close } = mapWeights(folder);
-  return { config, files, tensors, close };
+  const { dtype, quantization } = precisionOf(config, options);
+  const tensors = openCheckpoint(folder, quantization === null ? dtype : null);
+  return { config, files, tensors, close: () => tensors.close() };
 }
 
 /** config.json of a folder. @throws DomainError `invalid_model`. */

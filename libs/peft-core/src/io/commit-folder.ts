@@ -63,14 +63,38 @@ export function commitFolder(
 }
 
 /**
+ * The same where much is written: `writing` fills the folder that it is given a piece at a time, and what it yields is
+ * passed on; `write` adds the rest. Left before its end, it leaves nothing.
+ */
+export function* commitFolderInPieces(
+  dir: string,
+  writing: (parts: string) => Generator<number, void, undefined>,
+  write: (tmp: string) => void,
+): Generator<number, FileFact[], undefined> {
+  const parts = `${dir}.parts`;
+  rmSync(parts, { recursive: true, force: true });
+  mkdirSync(parts, { recursive: true });
+  try {
+    yield* writing(parts);
+    const moved = (tmp: string): void => {
+      for (const name of readdirSync(parts)) renameSync(join(parts, name), join(tmp, name));
+      write(tmp);
+    };
+    return commitFolder(dir, moved, null);
+  } finally {
+    rmSync(parts, { recursive: true, force: true });
+  }
+}
+
+/**
  * Reads the manifest of a folder and verifies every file that it lists.
- * @throws DomainError io_error naming the file that is missing or changed
+ * @throws DomainError damaged_checkpoint naming the file that is missing or changed
  */
 export function readCommitted(dir: string): unknown {
   const broken = (what: string): DomainError =>
     new DomainError(
-      'io_error',
-      `checkpoint ${basename(dir)} is damaged: ${what}; it cannot be resumed from`,
+      'damaged_checkpoint',
+      `checkpoint ${basename(dir)} is corrupt: ${what}; cannot resume from it`,
     );
   let manifest: { files?: FileFact[] };
   try {
@@ -144,3 +168,7 @@ function sync(path: string): void {
     closeSync(fd);
   }
 }
+
+/** Bytes of the files in a folder. */
+export const folderBytes = (dir: string): number =>
+  readdirSync(dir).reduce((sum, name) => sum + statSync(join(dir, name)).size, 0);

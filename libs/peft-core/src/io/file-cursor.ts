@@ -34,7 +34,7 @@ export class FileCursor {
   /** The next bytes, valid until the next call. @throws Error when the file ends before them. */
   take(bytes: number): Buffer {
     if (bytes > this.left)
-      throw new Error(`the file ends within ${bytes} bytes at ${this.position}`);
+      throw new Error(`the file is truncated: expected ${bytes} bytes at ${this.position}`);
     if (this.#at + bytes > this.#chunk.length) {
       this.#start = this.position;
       this.#at = 0;
@@ -45,12 +45,12 @@ export class FileCursor {
     return taken;
   }
 
-  /** Bytes from anywhere; the position stays. @throws Error when the file is shorter. */
-  read(position: number, bytes: number): Buffer {
-    const buffer = Buffer.allocUnsafe(bytes);
+  /** Bytes from anywhere, in `buffer` where it is given; the position stays. @throws Error when the file is shorter. */
+  read(position: number, bytes: number, buffer = Buffer.allocUnsafe(bytes)): Buffer {
     for (let done = 0; done < bytes;) {
       const got = readSync(this.#file, buffer, done, bytes - done, position + done);
-      if (got === 0) throw new Error(`the file ends within ${bytes} bytes at ${position}`);
+      if (got === 0)
+        throw new Error(`the file is truncated: expected ${bytes} bytes at ${position}`);
       done += got;
     }
     return buffer;

@@ -2,11 +2,17 @@
 //   Q8_0  d, 32 signed bytes                        x = d·q
 //   Q4_0  d, 16 bytes: low halves are 0…15, high 16…31   x = d·(q − 8)
 //   Q4_1  d, m, 16 bytes as in Q4_0                 x = d·q + m
-// and F32, F16, BF16 plainly. Arithmetic is in float32, each product and sum rounded, as ggml does it.
+//   Q5_0  d, 4 bytes of fifth bits, 16 bytes as in Q4_0  x = d·(q − 16)
+//   Q5_1  d, m, the same                            x = d·q + m
+// and F32, F16, BF16 plainly; ggml-k-types.ts has the layouts in blocks of 256. Arithmetic is in float32, each product
+// and sum rounded, as ggml does it.
 // Native-free.
 
+import { halfTable } from './float16.js';
+import { decodeQ4K, decodeQ5K, decodeQ6K } from './ggml-k-types.js';
+
 export interface GgmlType {
-  readonly name: 'F32' | 'F16' | 'BF16' | 'Q8_0' | 'Q4_0' | 'Q4_1';
+  readonly name: string;
   /** numbers in a block, and its bytes */
   readonly blockSize: number;
   readonly blockBytes: number;
@@ -26,30 +32,21 @@ const TYPES: ReadonlyMap<number, GgmlType> = new Map([
   [1, type('F16', 1, 2, decodeF16)],
   [2, type('Q4_0', 32, 18, decodeQ40)],
   [3, type('Q4_1', 32, 20, decodeQ41)],
+  [6, type('Q5_0', 32, 22, decodeQ50)],
+  [7, type('Q5_1', 32, 24, decodeQ51)],
   [8, type('Q8_0', 32, 34, decodeQ80)],
+  [12, type('Q4_K', 256, 144, decodeQ4K)],
+  [13, type('Q5_K', 256, 176, decodeQ5K)],
+  [14, type('Q6_K', 256, 210, decodeQ6K)],
   [30, type('BF16', 1, 2, decodeBf16)],
 ]);
+
+/** What there is, for messages. */
+export const ggmlTypeNames = (): string => [...TYPES.values()].map(({ name }) => name).join(', ');
 
 /** The layout with ggml's number; undefined for those Graft does not read. */
 export function ggmlType(code: number): GgmlType | undefined {
   return TYPES.get(code);
-}
-
-let halves: Float32Array | undefined;
-
-/** float32 values of all 65,536 float16 bit patterns */
-function halfTable(): Float32Array {
-  if (halves) return halves;
-  halves = new Float32Array(65_536);
-  for (let bits = 0; bits < 65_536; bits++) {
-    const exponent = (bits >> 10) & 31;
-    const fraction = bits & 1023;
-    const sign = bits & 0x8000 ? -1 : 1;
-    if (exponent === 31) halves[bits] = fraction ? NaN : sign * Infinity;
-    else if (exponent === 0) halves[bits] = sign * fraction * 2 ** -24;
-    else halves[bits] = sign * (1024 + fraction) * 2 ** (exponent - 25);
-  }
-  return halves;
 }
 
 function decodeF32(source: Uint8Array, blocks: number, out: Float32Array): void {
@@ -101,5 +98,30 @@ function decodeQ41(source: Uint8Array, blocks: number, out: Float32Array): void 
       out[to + i] = Math.fround(d * (q & 15)) + m;
       out[to + 16 + i] = Math.fround(d * (q >> 4)) + m;
     }
+  }
+}
+
+/** Number i of 32: its low four bits lie with those of i ± 16, its fifth is bit i of the word at `high`. */
+const fifth = (source: Uint8Array, high: number, low: number, i: number): number => {
+  const byte = source[low + (i & 15)] as number;
+  const bit = ((source[high + (i >> 3)] as number) >> (i & 7)) & 1;
+  return (i < 16 ? byte & 15 : byte >> 4) | (bit << 4);
+};
+
+function decodeQ50(source: Uint8Array, blocks: number, out: Float32Array): void {
+  const half = halfTable();
+  for (let b = 0, at = 0, to = 0; b < blocks; b++, at += 22, to += 32) {
+    const d = half[(source[at] as number) | ((source[at + 1] as number) << 8)] as number;
+    for (let i = 0; i < 32; i++) out[to + i] = d * (fifth(source, at + 2, at + 6, i) - 16);
+  }
+}
+
+function decodeQ51(source: Uint8Array, blocks: number, out: Float32Array): void {
+  const half = halfTable();
+  for (let b = 0, at = 0, to = 0; b < blocks; b++, at += 24, to += 32) {
+    const d = half[(source[at] as number) | ((source[at + 1] as number) << 8)] as number;
+    const m = half[(source[at + 2] as number) | ((source[at + 3] as number) << 8)] as number;
+    for (let i = 0; i < 32; i++)
+      out[to + i] = Math.fround(d * fifth(source, at + 4, at + 8, i)) + m;
   }
 }

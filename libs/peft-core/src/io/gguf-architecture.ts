@@ -1,140 +1,152 @@
-// What a GGUF's metadata and tensor names say about the model, in Hugging Face's words. Native-free.
-//
-// llama.cpp stores the rows of LLaMA's query and key projections pairwise interleaved: row 2i + s of a head is
-// Hugging Face's row i + s·hd/2 (s = 0, 1; hd the head size). Other architectures keep Hugging Face's order.
+// What a GGUF's metadata and tensor names say about the model, in Hugging Face's words: the formats of the registry's
+// families, read. Native-free.
 import { DomainError } from '@graft/contracts';
+import type { GgufFacts, GgufFormat, GgufModule } from '../models/gguf-format.js';
 import type { HfConfig } from '../models/model.js';
+import { models } from '../models/registry.js';
+import { registry } from '../plugin.js';
 import type { GgufHeader, GgufTensor } from './gguf-header.js';
+import { rowOrder, type RowOrder } from './gguf-rows.js';
 
-interface Architecture {
-  /** values of config.json that say which model this is */
-  readonly identity: { readonly architectures: readonly string[]; readonly model_type: string };
-  /** whether query and key rows are interleaved */
-  readonly interleaved: boolean;
-}
-
-const ARCHITECTURES: ReadonlyMap<string, Architecture> = new Map([
-  [
-    'llama',
-    { identity: { architectures: ['LlamaForCausalLM'], model_type: 'llama' }, interleaved: true },
-  ],
-  [
-    'qwen2',
-    { identity: { architectures: ['Qwen2ForCausalLM'], model_type: 'qwen2' }, interleaved: false },
-  ],
-  [
-    'qwen3',
-    { identity: { architectures: ['Qwen3ForCausalLM'], model_type: 'qwen3' }, interleaved: false },
-  ],
-]);
-
-const WHOLE: ReadonlyMap<string, string> = new Map([
-  ['token_embd', 'model.embed_tokens'],
-  ['output_norm', 'model.norm'],
-  ['output', 'lm_head'],
-]);
-
-const IN_BLOCK: ReadonlyMap<string, string> = new Map([
-  ['attn_norm', 'input_layernorm'],
-  ['ffn_norm', 'post_attention_layernorm'],
-  ['attn_q', 'self_attn.q_proj'],
-  ['attn_k', 'self_attn.k_proj'],
-  ['attn_v', 'self_attn.v_proj'],
-  ['attn_output', 'self_attn.o_proj'],
-  ['attn_q_norm', 'self_attn.q_norm'],
-  ['attn_k_norm', 'self_attn.k_norm'],
-  ['ffn_gate', 'mlp.gate_proj'],
-  ['ffn_up', 'mlp.up_proj'],
-  ['ffn_down', 'mlp.down_proj'],
-]);
+const FORMATS = registry(
+  'GGUF architecture',
+  models.flatMap(({ gguf = [] }) => gguf),
+  ({ architecture }) => [architecture],
+);
 
 /** Holds llama3's frequency factors; the config carries them instead. */
 const ROPE_FACTORS = 'rope_freqs.weight';
 
+export interface GgufWeight {
+  readonly tensor: GgufTensor;
+  /** Set where rows must be put back in order. */
+  readonly order: RowOrder | null;
+  /** To be subtracted. */
+  readonly shift: number;
+}
+
 export interface GgufModel {
   readonly config: HfConfig;
-  /** tensors by Hugging Face name; `heads` is set where rows must be put back in order */
-  readonly weights: ReadonlyMap<
-    string,
-    { readonly tensor: GgufTensor; readonly heads: number | null }
-  >;
+  /** By Hugging Face name. */
+  readonly weights: ReadonlyMap<string, GgufWeight>;
   readonly ropeFactors: GgufTensor | null;
 }
 
 /** @throws DomainError `unsupported` or `invalid_model` naming what Graft cannot read. */
 export function ggufModel(header: GgufHeader): GgufModel {
   const name = header.metadata.get('general.architecture');
-  const architecture = ARCHITECTURES.get(String(name));
-  if (!architecture) {
-    const known = [...ARCHITECTURES.keys()].join(', ');
+  const format = FORMATS.get(String(name));
+  if (!format) {
+    const known = [...FORMATS.keys()].join(', ');
     throw new DomainError(
       'unsupported',
-      `GGUF architecture ${JSON.stringify(name)} is not supported; ${known} are`,
+      `GGUF architecture ${JSON.stringify(name)} is not supported; supported: ${known}`,
     );
   }
-  const config = readConfig(header, architecture, String(name));
-  const weights = new Map<string, { tensor: GgufTensor; heads: number | null }>();
+  const facts = new Facts(header, format.architecture);
+  const config = readConfig(header, format, facts);
+  const weights = new Map<string, GgufWeight>();
   let ropeFactors: GgufTensor | null = null;
   for (const tensor of header.tensors) {
     if (tensor.name === ROPE_FACTORS) {
       ropeFactors = tensor;
       continue;
     }
-    const path = hfName(tensor.name);
-    let heads: number | null = null;
-    if (architecture.interleaved && /_proj\.(weight|bias)$/.test(path)) {
-      if (path.includes('.q_proj.')) heads = config['num_attention_heads'] as number;
-      if (path.includes('.k_proj.')) heads = config['num_key_value_heads'] as number;
-    }
-    if (heads && (tensor.shape[0] as number) % (2 * heads)) {
-      throw invalid(
-        `${tensor.name} has ${tensor.shape[0]} rows, which ${heads} heads cannot share`,
-      );
-    }
-    weights.set(path, { tensor, heads });
+    const { path, module } = moduleOf(tensor.name, format);
+    const order = storedOrder(tensor, module, facts);
+    weights.set(path, { tensor: shaped(tensor, module), order, shift: module.shift ?? 0 });
   }
   return { config, weights, ropeFactors };
 }
 
+const shaped = (tensor: GgufTensor, { isKernel }: GgufModule): GgufTensor => {
+  const [rows, ...others] = tensor.shape;
+  return isKernel ? { ...tensor, shape: [rows as number, 1, ...others] } : tensor;
+};
+
 /** 'blk.3.attn_q.weight' → 'model.layers.3.self_attn.q_proj.weight' */
-function hfName(name: string): string {
-  const found = /^(?:blk\.(\d{1,4})\.)?([a-z_]+)\.(weight|bias)$/.exec(name);
+function moduleOf(name: string, format: GgufFormat): { path: string; module: GgufModule } {
+  const found = /^(?:blk\.(\d{1,4})\.)?([a-z_]+(?:\.[a-z_]+)?)\.(weight|bias)$/.exec(name);
   const [, block, part = '', kind] = found ?? [];
-  const module = block === undefined ? WHOLE.get(part) : IN_BLOCK.get(part);
-  if (module === undefined)
-    throw new DomainError('unsupported', `GGUF tensor ${JSON.stringify(name)} is not known`);
-  return block === undefined
-    ? `${module}.${kind}`
-    : `model.layers.${Number(block)}.${module}.${kind}`;
+  const key = block === undefined ? part : `blk.{n}.${part}`;
+  const module = Object.hasOwn(format.modules, key) ? format.modules[key] : undefined;
+  if (!module) throw new DomainError('unsupported', `unknown GGUF tensor ${JSON.stringify(name)}`);
+  return { path: `${module.path.replace('{n}', String(Number(block)))}.${kind}`, module };
 }
 
-function readConfig(
-  { metadata, tensors }: GgufHeader,
-  architecture: Architecture,
-  prefix: string,
-): HfConfig {
-  const optional = (key: string): number | undefined => {
-    const value = metadata.get(`${prefix}.${key}`);
+function storedOrder(
+  { name, shape }: GgufTensor,
+  module: GgufModule,
+  facts: Facts,
+): RowOrder | null {
+  if (!module.rows) return null;
+  const rows = shape[0] as number;
+  const heads = module.ofKeys ? facts.keyHeads : facts.heads;
+  const order = rowOrder(rows, module.rows, heads);
+  if (order) return order;
+  throw invalid(`${name} has ${rows} rows, not divisible by ${heads} heads`);
+}
+
+class Facts implements GgufFacts {
+  constructor(
+    private readonly header: GgufHeader,
+    private readonly prefix: string,
+  ) {}
+
+  optional(key: string): number | undefined {
+    const value = this.header.metadata.get(`${this.prefix}.${key}`);
     if (value === undefined) return undefined;
     if (typeof value === 'number' && Number.isFinite(value) && value > 0) return value;
-    throw invalid(`${prefix}.${key} is ${JSON.stringify(value)}, not a positive number`);
-  };
-  const need = (key: string): number => {
-    const value = optional(key);
-    if (value === undefined) throw invalid(`the metadata lack ${prefix}.${key}`);
-    return value;
-  };
-  const heads = need('attention.head_count');
-  const hidden = need('embedding_length');
-  const headDim = optional('attention.key_length') ?? hidden / heads;
-  const rotated = optional('rope.dimension_count') ?? headDim;
-  if (!Number.isInteger(headDim) || rotated !== headDim) {
-    throw new DomainError(
-      'unsupported',
-      `heads of ${headDim}, ${rotated} of them rotated: not supported`,
-    );
+    throw invalid(`${this.prefix}.${key} must be a positive number, got ${JSON.stringify(value)}`);
   }
-  const has = (name: string): boolean => tensors.some((tensor) => tensor.name === name);
+
+  need(key: string): number {
+    const value = this.optional(key);
+    if (value === undefined) throw invalid(`missing metadata ${this.prefix}.${key}`);
+    return value;
+  }
+
+  needReal(key: string): number {
+    return shortest(this.need(key));
+  }
+
+  flag(key: string): boolean | undefined {
+    const value = this.header.metadata.get(`${this.prefix}.${key}`);
+    if (value === undefined || typeof value === 'boolean') return value;
+    throw invalid(`${this.prefix}.${key} must be true or false, got ${JSON.stringify(value)}`);
+  }
+
+  counts(key: string): readonly number[] {
+    const value: unknown = this.header.metadata.get(`${this.prefix}.${key}`);
+    const blocks = this.need('block_count');
+    const isList = Array.isArray(value) && value.length === blocks;
+    if (isList && value.every((one) => Number.isInteger(one) && one >= 0)) return value as number[];
+    throw invalid(`${this.prefix}.${key} must be ${blocks} whole numbers, one for each block`);
+  }
+
+  hasTensor(name: string): boolean {
+    return this.header.tensors.some((tensor) => tensor.name === name);
+  }
+
+  get heads(): number {
+    return this.need('attention.head_count');
+  }
+
+  get keyHeads(): number {
+    return this.optional('attention.head_count_kv') ?? this.heads;
+  }
+
+  get rope(): GgufFacts['rope'] {
+    const kind = this.header.metadata.get(`${this.prefix}.rope.scaling.type`);
+    const factor = this.optional('rope.scaling.factor');
+    return {
+      rope_theta: shortest(this.optional('rope.freq_base') ?? 10_000),
+      rope_scaling: ropeScaling(kind, factor),
+    };
+  }
+}
+
+function readConfig({ metadata, tensors }: GgufHeader, format: GgufFormat, facts: Facts): HfConfig {
   const embedding = tensors.find(({ name }) => name === 'token_embd.weight');
   if (!embedding) throw invalid('token_embd.weight is missing');
   const token = (key: string): number | null => {
@@ -142,39 +154,24 @@ function readConfig(
     return typeof id === 'number' ? id : null;
   };
   return {
-    ...architecture.identity,
-    attention_bias: has('blk.0.attn_q.bias'),
+    ...format.config(facts),
     bos_token_id: token('bos'),
     eos_token_id: token('eos'),
-    head_dim: headDim,
-    hidden_act: 'silu',
-    hidden_size: hidden,
-    intermediate_size: need('feed_forward_length'),
-    max_position_embeddings: need('context_length'),
-    mlp_bias: false,
-    num_attention_heads: heads,
-    num_hidden_layers: need('block_count'),
-    num_key_value_heads: optional('attention.head_count_kv') ?? heads,
     pad_token_id: token('padding'),
-    rms_norm_eps: shortest(need('attention.layer_norm_rms_epsilon')),
-    rope_scaling: ropeScaling(metadata, prefix, optional('rope.scaling.factor')),
-    rope_theta: shortest(optional('rope.freq_base') ?? 10_000),
-    tie_word_embeddings: !has('output.weight'),
+    tie_word_embeddings: !facts.hasTensor('output.weight'),
     vocab_size: embedding.shape[0],
   };
 }
 
 function ropeScaling(
-  metadata: GgufHeader['metadata'],
-  prefix: string,
+  kind: unknown,
   factor: number | undefined,
 ): { readonly rope_type: string; readonly factor: number } | null {
-  const kind = metadata.get(`${prefix}.rope.scaling.type`);
   if (kind === undefined || kind === 'none' || factor === undefined || factor === 1) return null;
   if (kind === 'linear') return { rope_type: 'linear', factor };
   throw new DomainError(
     'unsupported',
-    `RoPE scaling ${JSON.stringify(kind)} of a GGUF is not supported`,
+    `GGUF RoPE scaling ${JSON.stringify(kind)} is not supported`,
   );
 }
 
@@ -216,5 +213,5 @@ function shortest(value: number): number {
 }
 
 function invalid(what: string): DomainError {
-  return new DomainError('invalid_model', `this GGUF cannot be read: ${what}`);
+  return new DomainError('invalid_model', `cannot read this GGUF: ${what}`);
 }

@@ -9,7 +9,7 @@ export function checkedHeader(path: string): GgufHeader {
   } catch (error) {
     throw new DomainError(
       'invalid_model',
-      `not a GGUF file Graft can read: ${(error as Error).message}`,
+      `cannot read the GGUF file: ${(error as Error).message}`,
     );
   }
 }

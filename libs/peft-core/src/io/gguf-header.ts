@@ -3,7 +3,7 @@
 // u64 offset), then the data at the next multiple of general.alignment. All little-endian. Every count is
 // checked against what the file can hold before memory is set aside for it. Native-free.
 import { FileCursor } from './file-cursor.js';
-import { ggmlType } from './ggml-types.js';
+import { ggmlType, ggmlTypeNames } from './ggml-types.js';
 import type { GgmlType } from './ggml-types.js';
 
 export type GgufValue = number | boolean | string | readonly GgufScalar[];
@@ -51,11 +51,11 @@ class FrontReader {
 
   read(): GgufHeader {
     if (this.file.size < 24 || this.file.take(4).toString('latin1') !== 'GGUF') {
-      throw new Error('the file does not begin with "GGUF"');
+      throw new Error('the file does not start with "GGUF"');
     }
     const version = this.#u32();
     if (version !== 2 && version !== 3) {
-      throw new Error(`GGUF version ${version} is not 2 or 3 (a big-endian file?)`);
+      throw new Error(`GGUF version must be 2 or 3, got ${version} (a big-endian file?)`);
     }
     const tensorCount = this.#count(MAX_TENSORS, 'tensors', 24);
     const metadata = this.#metadata(this.#count(MAX_METADATA, 'metadata keys', 13));
@@ -64,7 +64,7 @@ class FrontReader {
     const fine = typeof alignment === 'number' && alignment >= 8 && alignment <= 65_536;
     if (!fine || !Number.isInteger(Math.log2(alignment))) {
       throw new Error(
-        `general.alignment ${String(alignment)} is not a power of two from 8 to 65536`,
+        `general.alignment must be a power of two from 8 to 65536, got ${String(alignment)}`,
       );
     }
     const start = Math.ceil(this.file.position / alignment) * alignment;
@@ -75,7 +75,7 @@ class FrontReader {
     const metadata = new Map<string, GgufValue>();
     for (let i = 0; i < count; i++) {
       const key = this.#string();
-      if (metadata.has(key)) throw new Error(`the metadata key ${quoted(key)} occurs twice`);
+      if (metadata.has(key)) throw new Error(`duplicate metadata key ${quoted(key)}`);
       const type = this.#u32();
       metadata.set(key, type === ARRAY ? this.#array(key) : this.#value(type, key));
     }
@@ -86,7 +86,7 @@ class FrontReader {
     const type = this.#u32();
     const least = VALUE_BYTES[type];
     if (type === ARRAY || least === undefined) {
-      throw new Error(`${quoted(key)} is a list of type ${type}, which is unknown here`);
+      throw new Error(`${quoted(key)} is an array of unknown type ${type}`);
     }
     const count = this.#count(MAX_ARRAY, `items of ${quoted(key)}`, least);
     const list = new Array<GgufScalar>(count);
@@ -98,7 +98,7 @@ class FrontReader {
     const bytes = VALUE_BYTES[type];
     if (type === 8) return this.#string();
     if (bytes === undefined || type === ARRAY)
-      throw new Error(`${quoted(key)} has the unknown type ${type}`);
+      throw new Error(`${quoted(key)} has unknown type ${type}`);
     const at = this.file.take(bytes);
     switch (type) {
       case 0:
@@ -130,7 +130,7 @@ class FrontReader {
     const name = this.#string();
     const rank = this.#u32();
     if (rank < 1 || rank > 4)
-      throw new Error(`tensor ${quoted(name)} has ${rank} dimensions, not 1 to 4`);
+      throw new Error(`tensor ${quoted(name)} must have 1 to 4 dimensions, got ${rank}`);
     const shape = Array.from({ length: rank }, () =>
       this.#u64(`a dimension of ${quoted(name)}`),
     ).reverse();
@@ -140,7 +140,7 @@ class FrontReader {
 
   #count(limit: number, what: string, bytesEach: number): number {
     const count = this.#u64(`the number of ${what}`);
-    if (count > limit) throw new Error(`${count} ${what} are more than ${limit}`);
+    if (count > limit) throw new Error(`${count} ${what} exceed the limit of ${limit}`);
     if (count * bytesEach > this.file.left)
       throw new Error(`the file is too short for ${count} ${what}`);
     return count;
@@ -148,10 +148,8 @@ class FrontReader {
 
   #string(): string {
     const length = this.#u64('the length of a string');
-    if (length > MAX_STRING)
-      throw new Error(`a string of ${length} bytes is longer than ${MAX_STRING}`);
-    if (this.file.position > MAX_FRONT)
-      throw new Error(`the metadata is longer than ${MAX_FRONT} bytes`);
+    if (length > MAX_STRING) throw new Error(`a string of ${length} bytes exceeds ${MAX_STRING}`);
+    if (this.file.position > MAX_FRONT) throw new Error(`the metadata exceeds ${MAX_FRONT} bytes`);
     return this.file.take(length).toString('utf8');
   }
 
@@ -181,21 +179,20 @@ function place(
   const names = new Set<string>();
   const tensors = listed.map(({ name, shape, type: code, offset }): GgufTensor => {
     const fail = (what: string): Error => new Error(`tensor ${quoted(name)}: ${what}`);
-    if (names.has(name)) throw fail('the name occurs twice');
+    if (names.has(name)) throw fail('duplicate name');
     names.add(name);
     const type = ggmlType(code);
-    if (!type)
-      throw fail(`its type ${code} is not supported; F32, F16, BF16, Q8_0, Q4_0 and Q4_1 are`);
+    if (!type) throw fail(`type ${code} is not supported; supported: ${ggmlTypeNames()}`);
     if (shape.some((n) => n < 1 || n > MAX_DIMENSION))
-      throw fail(`impossible shape [${shape.join(', ')}]`);
+      throw fail(`invalid shape [${shape.join(', ')}]`);
     const columns = shape.at(-1) as number;
     if (columns % type.blockSize)
-      throw fail(`${columns} columns are no multiple of ${type.name}'s ${type.blockSize}`);
+      throw fail(`${columns} columns are not a multiple of ${type.name}'s ${type.blockSize}`);
     const elements = shape.reduce((product, n) => product * n, 1);
     const bytes = (elements / type.blockSize) * type.blockBytes;
-    if (offset % alignment) throw fail(`its offset ${offset} is no multiple of ${alignment}`);
+    if (offset % alignment) throw fail(`offset ${offset} is not a multiple of ${alignment}`);
     if (start + offset + bytes > size)
-      throw fail(`its ${bytes} bytes go beyond the end of the file`);
+      throw fail(`its ${bytes} bytes extend past the end of the file`);
     return { name, shape, type, offset: start + offset, bytes };
   });
   tensors.sort((a, b) => a.offset - b.offset);
@@ -210,7 +207,7 @@ function place(
 
 function whole(value: bigint, what: string): number {
   const number = Number(value);
-  if (!Number.isSafeInteger(number)) throw new Error(`${what}: ${value} is beyond exact numbers`);
+  if (!Number.isSafeInteger(number)) throw new Error(`${what}: ${value} is too large`);
   return number;
 }
 

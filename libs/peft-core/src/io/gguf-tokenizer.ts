@@ -1,7 +1,8 @@
-// Turns a GGUF's tokenizer (byte-level BPE) into Hugging Face's tokenizer.json and tokenizer_config.json.
+// Turns a GGUF's tokenizer (BPE of bytes, or SentencePiece's) into Hugging Face's tokenizer.json and tokenizer_config.json.
 // Native-free.
 import { DomainError } from '@graft/contracts';
 import type { GgufHeader, GgufValue } from './gguf-header.js';
+import { overlong, sentencePieces } from './gguf-sentencepiece.js';
 
 type Json = Readonly<Record<string, unknown>>;
 
@@ -39,6 +40,8 @@ const singleDigits: Splitting = {
 };
 const qwen2: Splitting = { preTokenizer: split(words('\\p{N}')), normalizer: { type: 'NFC' } };
 const llama3: Splitting = { preTokenizer: split(words('\\p{N}{1,3}')), ignoreMerges: true };
+const bloom: Splitting = { preTokenizer: split(' ?[^(\\s|[.,!?…。，、।۔،])]+') };
+const neox: Splitting = { preTokenizer: byteLevel(true), normalizer: { type: 'NFC' } };
 
 /** How text is cut before merging, by tokenizer.ggml.pre. */
 const SPLITTINGS: ReadonlyMap<string, Splitting> = new Map([
@@ -49,8 +52,48 @@ const SPLITTINGS: ReadonlyMap<string, Splitting> = new Map([
   ['refact', singleDigits],
   ['qwen2', qwen2],
   ['llama-bpe', llama3],
+  ['lfm2', llama3],
   ['llama3', llama3],
   ['llama-v3', llama3],
+  ['bloom', bloom],
+  ['mpt', neox],
+]);
+
+/**
+ * The name of a way to cut text, of a tokenizer.json's `pre_tokenizer`; null where llama.cpp has none. What normalises
+ * text before is not part of it, and llama.cpp does none of it.
+ */
+export function splittingOf(preTokenizer: unknown, ignoresMerges: boolean): string | null {
+  const wanted = canonical(preTokenizer);
+  for (const [name, { preTokenizer: known, ignoreMerges = false }] of SPLITTINGS)
+    if (name !== 'default' && ignoreMerges === ignoresMerges && canonical(known) === wanted)
+      return name;
+  return null;
+}
+
+/** What of a pre-tokeniser decides where text is cut. */
+function canonical(step: unknown): string {
+  const {
+    type,
+    pretokenizers,
+    pattern,
+    behavior,
+    individual_digits: digits,
+    ...rest
+  } = (step ?? {}) as Json;
+  if (type === 'Sequence') return (pretokenizers as unknown[]).map(canonical).join(' ');
+  if (type === 'ByteLevel')
+    return `bytes(${String(rest['add_prefix_space'] === true)}, ${String(rest['use_regex'] !== false)})`;
+  if (type === 'Split')
+    return `split(${JSON.stringify(pattern)}, ${String(behavior)}, ${String(rest['invert'] === true)})`;
+  if (type === 'Digits') return `digits(${String(digits === true)})`;
+  return JSON.stringify(step ?? null);
+}
+
+/** By architecture where a file does not say, as those from before 2024 do not. */
+const UNNAMED: ReadonlyMap<GgufValue | undefined, string> = new Map([
+  ['bloom', 'bloom'],
+  ['mpt', 'mpt'],
 ]);
 
 export interface GgufTokenizer {
@@ -62,44 +105,68 @@ export interface GgufTokenizer {
 
 /** @throws DomainError when the tokenizer is of a kind that is not supported, or inconsistent. */
 export function ggufTokenizer({ metadata }: GgufHeader): GgufTokenizer {
-  const get = (key: string): GgufValue | undefined => metadata.get(`tokenizer.ggml.${key}`);
-  if (get('model') !== 'gpt2') {
-    const model = JSON.stringify(get('model'));
-    throw new DomainError(
-      'unsupported',
-      `GGUF tokenizer ${model} is not supported; byte-level BPE ("gpt2") is`,
-    );
-  }
-  const pre = get('pre') ?? 'default';
-  const splitting = SPLITTINGS.get(String(pre));
-  if (!splitting) {
-    const known = [...SPLITTINGS.keys()].join(', ');
-    throw new DomainError(
-      'unsupported',
-      `GGUF pre-tokenizer ${JSON.stringify(pre)} is not supported; ${known} are`,
-    );
+  const get: Get = (key) => metadata.get(`tokenizer.ggml.${key}`);
+  const make = MODELS.get(String(get('model')));
+  if (!make) {
+    const message = `GGUF tokenizer ${JSON.stringify(get('model'))} is not supported; supported: byte-level BPE ("gpt2"), SentencePiece ("llama")`;
+    throw new DomainError('unsupported', message);
   }
   const tokens = strings(get('tokens'), 'tokens');
-  const kinds = get('token_type');
-  const vocab = vocabulary(tokens);
-  const merges = strings(get('merges'), 'merges').map((merge): [string, string] => {
-    const space = merge.indexOf(' ', 1);
-    if (space < 0) throw invalid(`the merge ${JSON.stringify(merge)} has no two parts`);
-    return [merge.slice(0, space), merge.slice(space + 1)];
-  });
+  const given = get('token_type');
+  const kinds: readonly unknown[] = Array.isArray(given) ? given : [];
   const tokenAt = (key: string): string | undefined => {
     const id = get(`${key}_token_id`);
     return typeof id === 'number' ? tokens[id] : undefined;
   };
+  const architecture = metadata.get('general.architecture');
+  const model = make({ get, tokens, kinds, tokenAt, architecture });
   const bos = get('add_bos_token') === true ? tokenAt('bos') : undefined;
   const tokenizerJson = JSON.stringify({
     version: '1.0',
     truncation: null,
     padding: null,
-    added_tokens: addedTokens(tokens, Array.isArray(kinds) ? kinds : []),
+    added_tokens: addedTokens(tokens, kinds),
+    post_processor: bos === undefined ? null : leading(bos, tokens.indexOf(bos)),
+    ...model,
+  });
+  return { tokenizerJson, tokenizerConfig: tokenizerConfig(metadata, tokenAt, bos !== undefined) };
+}
+
+type Get = (key: string) => GgufValue | undefined;
+
+interface Source {
+  readonly get: Get;
+  readonly tokens: readonly string[];
+  readonly kinds: readonly unknown[];
+  readonly tokenAt: (key: string) => string | undefined;
+  readonly architecture: GgufValue | undefined;
+}
+
+/** By tokenizer.ggml.model: normaliser, pre-tokeniser, decoder and model. */
+const MODELS: ReadonlyMap<string, (source: Source) => Json> = new Map([
+  ['gpt2', byteLevelModel],
+  ['llama', sentencePieceModel],
+]);
+
+function byteLevelModel({ get, tokens, architecture }: Source): Json {
+  const pre = get('pre') ?? UNNAMED.get(architecture) ?? 'default';
+  const splitting = SPLITTINGS.get(String(pre));
+  if (!splitting) {
+    const known = [...SPLITTINGS.keys()].join(', ');
+    throw new DomainError(
+      'unsupported',
+      `GGUF pre-tokenizer ${JSON.stringify(pre)} is not supported; supported: ${known}`,
+    );
+  }
+  const vocab = vocabulary(tokens);
+  const merges = strings(get('merges'), 'merges').map((merge): [string, string] => {
+    const space = merge.indexOf(' ', 1);
+    if (space < 0) throw invalid(`the merge ${JSON.stringify(merge)} must have two parts`);
+    return [merge.slice(0, space), merge.slice(space + 1)];
+  });
+  return {
     normalizer: splitting.normalizer ?? null,
     pre_tokenizer: splitting.preTokenizer,
-    post_processor: bos === undefined ? null : leading(bos, tokens.indexOf(bos)),
     decoder: { type: 'ByteLevel', add_prefix_space: true, trim_offsets: true, use_regex: true },
     model: {
       type: 'BPE',
@@ -113,8 +180,23 @@ export function ggufTokenizer({ metadata }: GgufHeader): GgufTokenizer {
       vocab,
       merges,
     },
+  };
+}
+
+function sentencePieceModel({ get, tokens, kinds, tokenAt }: Source): Json {
+  const scores = get('scores');
+  if (!Array.isArray(scores) || scores.length !== tokens.length)
+    throw invalid(`tokenizer.ggml.scores must be ${tokens.length} numbers`);
+  const long = overlong({ tokens, kinds });
+  if (long >= 0) throw invalid(`tokenizer.ggml.tokens[${long}] is too long for a piece of a word`);
+  return sentencePieces({
+    tokens,
+    vocab: vocabulary(tokens),
+    scores: scores.map(Number),
+    kinds,
+    hasPrefix: get('add_space_prefix') !== false,
+    unknown: tokenAt('unknown') ?? null,
   });
-  return { tokenizerJson, tokenizerConfig: tokenizerConfig(metadata, tokenAt, bos !== undefined) };
 }
 
 function tokenizerConfig(
@@ -136,8 +218,7 @@ function tokenizerConfig(
 function vocabulary(tokens: readonly string[]): Record<string, number> {
   const vocab: Record<string, number> = Object.create(null) as Record<string, number>;
   for (const [id, token] of tokens.entries()) {
-    if (vocab[token] !== undefined)
-      throw invalid(`the token ${JSON.stringify(token)} occurs twice`);
+    if (vocab[token] !== undefined) throw invalid(`duplicate token ${JSON.stringify(token)}`);
     vocab[token] = id;
   }
   return vocab;
@@ -180,9 +261,9 @@ function leading(token: string, id: number): Json {
 function strings(value: GgufValue | undefined, key: string): readonly string[] {
   if (Array.isArray(value) && value.every((item) => typeof item === 'string'))
     return value as string[];
-  throw invalid(`tokenizer.ggml.${key} is not a list of strings`);
+  throw invalid(`tokenizer.ggml.${key} must be an array of strings`);
 }
 
 function invalid(what: string): DomainError {
-  return new DomainError('invalid_model', `this GGUF's tokenizer cannot be read: ${what}`);
+  return new DomainError('invalid_model', `cannot read the tokenizer of this GGUF: ${what}`);
 }

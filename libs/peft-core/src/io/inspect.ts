@@ -4,6 +4,7 @@ import { basename, join } from 'node:path';
 import { DomainError } from '@graft/contracts';
 import { safetensorsHeader } from '@graft/kernels';
 import { tokenizerFiles } from '../data/tokenizer-files.js';
+import { wholeModel } from '../methods/modules-to-save.js';
 import { forConfig, outlineOf } from '../models/registry.js';
 import type { HfConfig } from '../models/model.js';
 import { configProblems } from './config-check.js';
@@ -18,7 +19,7 @@ export interface ModelInspection {
   readonly family: string;
   /** config.json, or what a GGUF's header says in its words; null when it cannot be read. */
   readonly config: HfConfig | null;
-  /** Numbers in the weight files. */
+  /** Numbers of the model; of one that is not known, in the weight files. */
   readonly parameters: number;
   /** Names of the files that make up the model; others beside them are not needed. */
   readonly files: readonly string[];
@@ -65,11 +66,11 @@ export function inspectModelFolder(path: string): ModelInspection {
     : source !== undefined
       ? inspectFolder(source, attempt, problems)
       : undefined;
-  const family = found?.config && attempt(() => familyOf(found.config as HfConfig));
+  const model = found?.config && attempt(() => modelOf(found.config as HfConfig));
   return {
-    family: family ?? '',
+    family: model?.family ?? '',
     config: found?.config ?? null,
-    parameters: found?.parameters ?? 0,
+    parameters: model?.parameters ?? found?.parameters ?? 0,
     files: found?.files ?? [],
     problems,
   };
@@ -107,7 +108,7 @@ function inspectFolder(folder: string, attempt: Attempt, problems: string[]): Fo
     const names = new Set(entries.map((entry) => entry.name));
     const missing = listed.find((tensor) => !names.has(tensor));
     if (missing !== undefined)
-      problems.push(`${INDEX} says that ${name} holds "${missing}"; it does not`);
+      problems.push(`${INDEX} lists "${missing}" in ${name}, but it is not there`);
     for (const entry of entries) {
       if (seen.has(entry.name)) problems.push(`the tensor "${entry.name}" is in two files`);
       seen.add(entry.name);
@@ -126,9 +127,9 @@ function checkedConfig(path: string, problems: string[]): HfConfig | undefined {
   return found.length === 0 ? (JSON.parse(text) as HfConfig) : undefined;
 }
 
-function familyOf(config: HfConfig): string {
-  outlineOf(config);
-  return forConfig(config).name;
+/** Its family, and its numbers: files may hold buffers besides, tied matrices twice, or packed ones. */
+function modelOf(config: HfConfig): { family: string; parameters: number } {
+  return { family: forConfig(config).name, parameters: wholeModel(outlineOf(config)) };
 }
 
 /** How files begin that can run code when they are loaded, or hide others: pickles, archives, programs. */

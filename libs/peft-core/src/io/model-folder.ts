@@ -1,10 +1,12 @@
 import { join } from 'node:path';
-import type { Tensor } from '@graft/kernels';
+import { dtypeSize } from '@graft/kernels';
+import type { Dtype, Tensor } from '@graft/kernels';
 import type { TokenizerFiles } from '../data/tokenizer-files.js';
 import type { HfConfig } from '../models/model.js';
+import { asFilesCall } from './file-names.js';
 import { pythonJson } from './python-json.js';
-import { writeSafetensors } from './safetensors.js';
-import { SINGLE } from './weight-files.js';
+import { writeShards } from './shards.js';
+import type { LazyTensor } from './shards.js';
 import { writeWholeText } from './whole-file.js';
 
 const DTYPE_NAMES: ReadonlyMap<string, string> = new Map([
@@ -13,25 +15,77 @@ const DTYPE_NAMES: ReadonlyMap<string, string> = new Map([
   ['f32', 'float32'],
 ]);
 
+/** A config without the code that it names: a folder of ours has none, and readers that trust it would run a stranger's. */
+export const withoutCode = <T extends object>(config: T): Omit<T, 'auto_map'> => {
+  const { auto_map: _, ...rest } = config as T & { readonly auto_map?: unknown };
+  return rest;
+};
+
+/** Keys that transformers 5 refuses where they are whole numbers without a point. */
+const REAL_KEYS: ReadonlySet<string> = new Set([
+  'attn_logit_softcapping',
+  'clip_qkv',
+  'decoder_layerdrop',
+  'embedding_fraction',
+  'encoder_layerdrop',
+  'final_logit_softcapping',
+  'init_std',
+  'initializer_cutoff_factor',
+  'initializer_factor',
+  'initializer_range',
+  'layer_norm_eps',
+  'layer_norm_epsilon',
+  'norm_eps',
+  'rms_norm_eps',
+  'router_aux_loss_coef',
+  'router_jitter_noise',
+  'softmax_scale',
+]);
+
+/** The text of a config.json without code. */
+export const configJson = (config: object): string =>
+  pythonJson(withoutCode(config), (key) => REAL_KEYS.has(key));
+
+interface ModelFiles {
+  readonly config: HfConfig;
+  readonly tokenizerFiles: TokenizerFiles;
+}
+
 /** Writes a whole model as transformers' save_pretrained does, with its tokenizer. Returns the names of the files. */
 export function writeModel(
   dir: string,
   tensors: ReadonlyMap<string, Tensor>,
-  base: { readonly config: HfConfig; readonly tokenizerFiles: TokenizerFiles },
+  base: ModelFiles,
 ): string[] {
-  writeSafetensors(join(dir, SINGLE), tensors, { format: 'pt' });
+  const lazy = [...tensors].map(([name, tensor]): [string, LazyTensor] => [
+    name,
+    { bytes: tensor.size * dtypeSize(tensor.dtype), make: () => tensor },
+  ]);
   const [first] = tensors.values();
-  const { torch_dtype: _, ...config } = base.config;
+  return writeWeights(dir, new Map(lazy), first?.dtype ?? 'f32', base);
+}
+
+/** The same of weights of one dtype that are made one file at a time. @param most bytes of a file */
+export function writeWeights(
+  dir: string,
+  weights: ReadonlyMap<string, LazyTensor>,
+  dtype: Dtype,
+  base: ModelFiles,
+  most?: number,
+): string[] {
+  const shards = writeShards(dir, asFilesCall(weights, base.config), most);
+  // what is written is dense
+  const { torch_dtype: _, quantization_config: __, ...config } = base.config;
   const { tokenizerJson, tokenizerConfig, chatTemplate, generationConfig } = base.tokenizerFiles;
   const files = new Map<string, string>([
-    [
-      'config.json',
-      pythonJson({ ...config, dtype: DTYPE_NAMES.get(first?.dtype ?? 'f32') ?? 'float32' }),
-    ],
+    ['config.json', configJson({ ...config, dtype: DTYPE_NAMES.get(dtype) ?? 'float32' })],
     ['tokenizer.json', tokenizerJson],
     [
       'tokenizer_config.json',
-      pythonJson({ tokenizer_class: 'PreTrainedTokenizerFast', ...tokenizerConfig }),
+      pythonJson({
+        tokenizer_class: 'PreTrainedTokenizerFast',
+        ...withoutCode(tokenizerConfig ?? {}),
+      }),
     ],
   ]);
   if (typeof chatTemplate === 'string') files.set('chat_template.jinja', chatTemplate);
@@ -39,5 +93,5 @@ export function writeModel(
     files.set('generation_config.json', pythonJson(generationConfig));
   }
   for (const [name, text] of files) writeWholeText(join(dir, name), text);
-  return [SINGLE, ...files.keys()].sort();
+  return [...shards, ...files.keys()].sort();
 }

@@ -13,6 +13,9 @@ import { mapSafetensors, tensor, tidy } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
 import { afterAll, beforeEach, describe, expect, it } from 'vitest';
 import type { Adapter } from '../methods/method.js';
+import { causalLm } from '../tasks/causal-lm.js';
+import { tasks } from '../tasks/registry.js';
+import type { PeftTask } from '../tasks/task.js';
 import { adapterCard } from './adapter-card.js';
 import { readAdapter, writeAdapter } from './peft-adapter.js';
 import { writeSafetensors } from './safetensors.js';
@@ -55,6 +58,19 @@ function asSets(config: Record<string, unknown>): Record<string, unknown> {
   );
 }
 
+const taskOf = (type: unknown): PeftTask =>
+  tasks.find(({ peft }) => peft.taskType === type)?.peft as PeftTask;
+
+/** Modules whose own parameters a file has as a base layer's; a LoRA there is that of an expert's other parameter. */
+function wrappedIn(dir: string): string[] {
+  const { tensors, close } = mapSafetensors(join(dir, 'adapter_model.safetensors'));
+  const wrapped = [...tensors.keys()].flatMap(
+    (name) => /^base_model\.model\.(.*)\.base_layer\.(?!lora_)/.exec(name)?.[1] ?? [],
+  );
+  close();
+  return wrapped;
+}
+
 describe('adapters that PEFT saved', () => {
   it('there are some', () => expect(cases.length).toBeGreaterThanOrEqual(45));
 
@@ -62,13 +78,19 @@ describe('adapters that PEFT saved', () => {
     const source = join(GOLDEN, name);
     const { peft, tensors, dispose } = readAdapter(source);
     for (const inside of tensors.keys())
-      expect(inside).not.toMatch(/base_model|base_layer|lora_[AB]\.weight/);
+      expect(inside).not.toMatch(/base_model|base_layer\.(?!lora_)|lora_[AB]\.weight/);
     const { base_model_name_or_path: baseName, ...config } = peft;
-    const files = writeAdapter(folder, holding(tensors, config), {
-      base,
-      baseName: (baseName as string | null) ?? '',
-      peft,
-    });
+    const adapted = wrappedIn(source);
+    const files = writeAdapter(
+      folder,
+      { ...holding(tensors, config), adapted },
+      {
+        task: taskOf(config['task_type']),
+        base,
+        baseName: (baseName as string | null) ?? '',
+        peft,
+      },
+    );
     expect(files).toEqual(readdirSync(folder).sort());
     const bytes = (dir: string): Buffer => readFileSync(join(dir, 'adapter_model.safetensors'));
     expect(bytes(folder).equals(bytes(source))).toBe(true);
@@ -81,7 +103,12 @@ describe('adapters that PEFT saved', () => {
   it("writes the config with Python's bytes but for the order of sets", () => {
     const source = join(GOLDEN, 'gpt2/lora');
     const { peft, tensors, dispose } = readAdapter(source);
-    writeAdapter(folder, holding(tensors, peft), { base, baseName: '', peft });
+    writeAdapter(folder, holding(tensors, peft), {
+      base,
+      baseName: '',
+      task: causalLm.peft,
+      peft,
+    });
     const text = (dir: string): string => readFileSync(join(dir, 'adapter_config.json'), 'utf8');
     expect(text(folder)).toBe(text(source));
     dispose();
@@ -89,7 +116,12 @@ describe('adapters that PEFT saved', () => {
 
   it('names the base, PEFT and the tags in the card', () => {
     const { peft, tensors, dispose } = readAdapter(join(GOLDEN, 'llama/lora'));
-    writeAdapter(folder, holding(tensors, peft), { base, baseName: 'org/base', peft });
+    writeAdapter(folder, holding(tensors, peft), {
+      base,
+      baseName: 'org/base',
+      task: causalLm.peft,
+      peft,
+    });
     expect(json(join(folder, 'adapter_config.json'))['base_model_name_or_path']).toBe('org/base');
     expect(readFileSync(join(folder, 'README.md'), 'utf8')).toMatch(
       /^---\nbase_model: "org\/base"\nlibrary_name: peft\npipeline_tag: text-generation\ntags:\n- "base_model:adapter:org\/base"\n- "lora"\n- "transformers"\n---\n/,
@@ -100,7 +132,9 @@ describe('adapters that PEFT saved', () => {
 
 describe('the card of an adapter', () => {
   const code = (baseName: string, gguf: string | null): string | undefined =>
-    /```python\n(.*?)\n```/s.exec(adapterCard('LORA', baseName, gguf))?.[1];
+    /```python\n(.*?)\n```/s.exec(
+      adapterCard('LORA', baseName, causalLm.peft, { ggufFile: gguf, hasLabels: false }),
+    )?.[1];
 
   it.each(['org/base', '/models/base'])(
     'loads it by its config alone where that can name the base %s',
@@ -189,7 +223,12 @@ describe('readAdapter', () => {
     adapter(minimal, names);
     const { peft, tensors, dispose } = readAdapter(folder);
     expect([...tensors.keys()]).toContain('model.layers.0.self_attn.q_proj.bias');
-    writeAdapter(folder, holding(tensors, minimal), { base, baseName: 'b', peft });
+    writeAdapter(folder, holding(tensors, minimal), {
+      base,
+      baseName: 'b',
+      task: causalLm.peft,
+      peft,
+    });
     const back = mapSafetensors(join(folder, 'adapter_model.safetensors'));
     expect([...back.tensors.keys()].sort()).toEqual(names);
     back.close();
@@ -199,9 +238,9 @@ describe('readAdapter', () => {
   it.each<[string, () => void, RegExp]>([
     ['an empty folder', () => undefined, /no adapter_config.json/],
     ['a config that is no JSON', () => adapter('{'), /not valid JSON/],
-    ['a config that is a list', () => adapter([]), /does not hold a JSON object/],
+    ['a config that is a list', () => adapter([]), /must be a JSON object/],
     ['a config without peft_type', () => adapter({ r: 2 }), /no peft_type/],
-    ['a method of another kind', () => adapter({ peft_type: 'IA3' }), /peft_type "IA3" is unknown/],
+    ['a method of another kind', () => adapter({ peft_type: 'NONE' }), /unknown peft_type "NONE"/],
     [
       'a config of 2 MB',
       () => adapter({ peft_type: 'LORA', x: 'x'.repeat(2 << 20) }),
@@ -243,14 +282,14 @@ describe('readAdapter', () => {
     [
       'a tensor without prefix',
       () => adapter(minimal, ['model.layers.0.self_attn.q_proj.lora_A.weight']),
-      /does not know/,
+      /unknown tensor/,
     ],
     [
       'a tensor of an unknown kind',
       () => adapter(minimal, ['base_model.model.x.hada_w1_a']),
       /hada_w1_a/,
     ],
-    ['a LoRA bias', () => adapter(minimal, ['base_model.model.x.lora_B.bias']), /lora_B.bias/],
+    ['a bias of A', () => adapter(minimal, ['base_model.model.x.lora_A.bias']), /lora_A.bias/],
     [
       'the same parameter twice',
       () => adapter(minimal, ['base_model.model.x.bias', 'base_model.model.x.base_layer.bias']),
@@ -277,6 +316,7 @@ describe('a fully fine-tuned model', () => {
     const files = writeAdapter(out, holding(file.tensors, {}), {
       base: { config, tokenizerFiles },
       baseName: 'b',
+      task: causalLm.peft,
       peft: null,
     });
     expect(files).toEqual(readdirSync(out).sort());
@@ -294,5 +334,26 @@ describe('a fully fine-tuned model', () => {
     expect([...tensors.keys()].sort()).toEqual([...file.tensors.keys()].sort());
     dispose();
     file.close();
+  });
+});
+
+it('what is written names no code, though the base does', () => {
+  const code = { auto_map: { AutoModel: 'someone/else--modeling.Model' } };
+  const named = {
+    config: { model_type: 'falcon', ...code },
+    tokenizerFiles: { tokenizerJson: '{}', tokenizerConfig: { eos_token: 'e', ...code } },
+  };
+  tidy(() => {
+    const tensors = new Map([['transformer.ln_f.weight', tensor([1], [1])]]);
+    const facts = { base: named, baseName: 'b', task: causalLm.peft };
+    writeAdapter(folder, holding(tensors, {}), { ...facts, peft: null });
+    const labelled = mkdtempSync(join(root, 'labels-'));
+    const peft = { peft_type: 'LORA' };
+    const headConfig = { id2label: { 0: 'a' } };
+    writeAdapter(labelled, holding(tensors, peft), { ...facts, peft, headConfig });
+    for (const dir of [folder, labelled])
+      for (const name of readdirSync(dir).filter((file) => /\.(json|md)$/.test(file)))
+        expect(readFileSync(join(dir, name), 'utf8'), name).not.toContain('modeling.Model');
+    expect(json(join(labelled, 'config.json'))).toMatchObject(headConfig);
   });
 });

@@ -4,40 +4,48 @@ import { join } from 'node:path';
 import { DomainError } from '@graft/contracts';
 import { clone, KernelError, mapSafetensors, noGrad, tidy, to } from '@graft/kernels';
 import type { Dtype, Tensor } from '@graft/kernels';
-import { z } from 'zod';
-import { parseJson } from '../data/tokenizer-files.js';
-import type { Json } from '../data/tokenizer-files.js';
-import { BOOKKEEPING } from '../methods/fields.js';
-import type { Adapter, Method } from '../methods/method.js';
-import { methodFor } from '../methods/registry.js';
+import { parseJson, type Json } from '../data/tokenizer-files.js';
+import type { Adapter } from '../methods/method.js';
+import { methodFor, WITHOUT_ADAPTER } from '../methods/registry.js';
+import type { HfConfig } from '../models/model.js';
+import { forConfig } from '../models/registry.js';
+import { headPrefix, patternWith, patternWithout } from '../nn/stack-options.js';
+import { tasks } from '../tasks/registry.js';
+import type { PeftTask } from '../tasks/task.js';
 import { adapterCard, PEFT_VERSION } from './adapter-card.js';
+import { adapterConfig, MAX_CONFIG_BYTES, methodOf, type AdapterConfig } from './adapter-config.js';
 import type { Base } from './base-folder.js';
-import { writeModel } from './model-folder.js';
-import { namesInside, namesOnDisk } from './peft-names.js';
+import { asModulesCall } from './file-names.js';
+import { configJson, writeModel } from './model-folder.js';
+import { namesInside, namesOnDisk, withoutPrefix } from './peft-names.js';
 import { pythonJson } from './python-json.js';
 import { writeSafetensors } from './safetensors.js';
-import { mapWeights } from './weights.js';
+import { openCheckpoint } from './weights.js';
 import { writeWholeText } from './whole-file.js';
 
 export const ADAPTER_CONFIG = 'adapter_config.json';
 export const ADAPTER_WEIGHTS = 'adapter_model.safetensors';
-
-const FULL = 'FULL';
-const MAX_CONFIG_BYTES = 1 << 20;
+const CONFIG = 'config.json';
 
 export interface AdapterFacts {
   readonly base: Pick<Base, 'config' | 'tokenizerFiles'> & Partial<Pick<Base, 'ggufFile'>>;
   /** base_model_name_or_path: the hub's id or a path, by which transformers finds the base again. */
   readonly baseName: string;
+  /** Of which the adapter was trained. */
+  readonly task: PeftTask;
+  /** What config.json says of the head that the task has. */
+  readonly headConfig?: Json | null;
   /** The Spec's `peft`; null after full fine-tuning, which saves a whole model. */
   readonly peft: { readonly peft_type: string } | null;
 }
 
 export interface StoredAdapter {
-  /** adapter_config.json; `{"peft_type":"FULL"}` for the folder of a fully fine-tuned model */
+  /** adapter_config.json; for the folder of a fully fine-tuned model, the peft_type of `"peft": null` alone */
   readonly peft: Json & { readonly peft_type: string };
   /** Copies, floating ones in f32, by Graft's names: what `Adapter.load` takes. Owned by the caller's scope. */
   readonly tensors: ReadonlyMap<string, Tensor>;
+  /** Those that it is made of, where folders in its own have them: `0`, `1` and so on. */
+  readonly adapters: readonly StoredAdapter[];
   /** Frees the tensors. */
   dispose(): void;
 }
@@ -46,23 +54,87 @@ export interface StoredAdapter {
 export function writeAdapter(
   dir: string,
   adapter: Adapter,
-  { base, baseName, peft }: AdapterFacts,
+  { base: given, baseName, task, headConfig = null, peft }: AdapterFacts,
 ): string[] {
+  const base = headConfig ? { ...given, config: withHead(given.config, task, headConfig) } : given;
   if (peft === null)
     return tidy(() => writeModel(dir, adapter.merged?.() ?? adapter.exported(), base));
+  const lacking = task.hasHead === false ? prefixOn(base.config) : '';
   tidy(() => {
     const exported = adapter.exported();
-    const names = namesOnDisk([...exported.keys()]);
+    const names = namesOnDisk([...exported.keys()], methodFor(peft).tensors, {
+      headless: lacking,
+      adapted: adapter.adapted ?? [],
+    });
     const onDisk = [...exported].map(([name, tensor]): [string, Tensor] => [
       names.get(name) ?? name,
       tensor,
     ]);
     writeSafetensors(join(dir, ADAPTER_WEIGHTS), new Map(onDisk), { format: 'pt' });
   });
-  writeAdapterConfig(dir, { ...adapter.resolvedConfig(), peft_type: peft.peft_type }, baseName);
+  const config = {
+    ...(lacking === ''
+      ? adapter.resolvedConfig()
+      : pathsWithout(lacking, adapter.resolvedConfig())),
+    peft_type: peft.peft_type,
+    task_type: task.taskType,
+  };
+  writeAdapterConfig(dir, config, baseName);
   const gguf = base.ggufFile ?? null;
-  writeWholeText(join(dir, 'README.md'), adapterCard(peft.peft_type, baseName, gguf));
-  return ['README.md', ADAPTER_CONFIG, ADAPTER_WEIGHTS];
+  const hasLabels = headConfig !== null;
+  const isMixed = methodFor(peft).adapters !== undefined;
+  const card = adapterCard(peft.peft_type, baseName, task, { ggufFile: gguf, hasLabels, isMixed });
+  writeWholeText(join(dir, 'README.md'), card);
+  // by itself, because PEFT keeps nothing of labels: transformers' AutoConfig reads it from the folder
+  if (hasLabels) writeWholeText(join(dir, CONFIG), configJson(base.config));
+  return ['README.md', ADAPTER_CONFIG, ADAPTER_WEIGHTS, ...(hasLabels ? [CONFIG] : [])];
+}
+
+/** config.json of a base with the head of a task: 'BertForMaskedLM' → 'BertForSequenceClassification'. */
+function withHead(config: HfConfig, { models }: PeftTask, headConfig: Json): HfConfig {
+  const { architectures } = config;
+  const [name] = Array.isArray(architectures) ? (architectures as unknown[]) : [];
+  if (typeof name !== 'string') return { ...config, ...headConfig };
+  const family = name.replace(/(For[A-Z]\w*|LMHeadModel|Model)$/, '');
+  return { ...config, ...headConfig, architectures: [`${family}For${models}`] };
+}
+
+const prefixOn = (config: HfConfig): string => headPrefix(forConfig(config).paths);
+
+/** Fields whose text is a pattern of whole paths. */
+const PATTERNS: ReadonlySet<string> = new Set(['target_modules', 'exclude_modules']);
+
+/** A config whose lists name modules without what paths begin with, and so its patterns and what it says of parameters. */
+const pathsWithout = (prefix: string, config: Json): Json =>
+  Object.fromEntries(
+    Object.entries(config).map(([field, value]) => [
+      field,
+      Array.isArray(value)
+        ? value.map((item: unknown) =>
+            typeof item === 'string' ? withoutPrefix(item, prefix) : item,
+          )
+        : typeof value === 'string' && PATTERNS.has(field)
+          ? patternWithout(prefix, value)
+          : ofParameters(value, (name) => withoutPrefix(name, prefix)),
+    ]),
+  );
+
+/** What is read of a model without a head; its lists name modules by the ends of their paths. */
+const pathsWith = (prefix: string, config: StoredAdapter['peft']): StoredAdapter['peft'] =>
+  Object.fromEntries(
+    Object.entries(config).map(([field, value]) => [
+      field,
+      typeof value === 'string' && PATTERNS.has(field)
+        ? patternWith(prefix, value)
+        : ofParameters(value, (name) => prefix + withoutPrefix(name, prefix)),
+    ]),
+  ) as StoredAdapter['peft'];
+
+/** AdaLoRA's rank_pattern names parameters whole, where others' patterns match them. */
+function ofParameters(value: unknown, rename: (name: string) => string): unknown {
+  const isTable = typeof value === 'object' && value !== null && !Array.isArray(value);
+  if (!isTable || !Object.values(value).every(Array.isArray)) return value;
+  return Object.fromEntries(Object.entries(value).map(([name, list]) => [rename(name), list]));
 }
 
 /** adapter_config.json with the fields every method has. */
@@ -73,7 +145,6 @@ export function writeAdapterConfig(dir: string, fields: Json, baseName: string |
   const config = {
     auto_mapping: null,
     revision: null,
-    task_type: 'CAUSAL_LM',
     ...fields,
     ...(fromText && { tokenizer_name_or_path: baseName }),
     base_model_name_or_path: baseName === '' ? null : baseName,
@@ -90,69 +161,42 @@ export function writeAdapterConfig(dir: string, fields: Json, baseName: string |
 /**
  * Reads an adapter in PEFT's format, or a model saved after full fine-tuning. Which tensors there must be is for
  * `Adapter.load`; here every tensor must be one that a method of Graft's could have.
+ * @param config of the base, by which the names in a file of a model without a head are understood
  * @throws DomainError `invalid_adapter` naming the file and what is wrong with it.
  */
-export function readAdapter(dir: string): StoredAdapter {
+export function readAdapter(dir: string, config?: HfConfig): StoredAdapter {
   if (!existsSync(join(dir, ADAPTER_CONFIG))) return readFull(dir);
   const peft = readAdapterConfig(dir);
   const file = openWeights(dir);
   try {
-    const names = namesInside([...file.tensors.keys()]);
+    const headless = tasks.some(
+      (task) => task.peft.hasHead === false && task.peft.taskType === peft['task_type'],
+    );
+    const lacking = headless && config ? prefixOn(config) : '';
+    const names = namesInside([...file.tensors.keys()], methodOf(peft).tensors, lacking);
     return stored(
-      peft,
-      [...file.tensors].map(([name, tensor]) => [names.get(name) ?? name, tensor]),
+      lacking === '' ? peft : pathsWith(lacking, peft),
+      [...file.tensors].map(([name, tensor]) => [names.get(name) ?? name, () => tensor]),
+      methodOf(peft).adapters ? adaptersIn(dir, config) : [],
     );
   } finally {
     file.close();
   }
 }
 
-/** adapter_config.json without the duplicates PEFT leaves in lists, and without empty fields of a newer PEFT. */
-export function readAdapterConfig(dir: string): Json & { readonly peft_type: string } {
+function adaptersIn(dir: string, config: HfConfig | undefined): StoredAdapter[] {
+  const found: StoredAdapter[] = [];
+  for (let at = join(dir, '0'); existsSync(at); at = join(dir, String(found.length)))
+    found.push(readAdapter(at, config));
+  return found;
+}
+
+/** @throws DomainError `invalid_adapter` */
+export function readAdapterConfig(dir: string): AdapterConfig {
   const path = join(dir, ADAPTER_CONFIG);
   if (statSync(path).size > MAX_CONFIG_BYTES)
     throw invalid(`${path} is larger than ${MAX_CONFIG_BYTES} bytes`);
-  let config: Json;
-  try {
-    config = parseJson(readFileSync(path, 'utf8'), path);
-  } catch (error) {
-    throw invalid((error as Error).message);
-  }
-  if (typeof config['peft_type'] !== 'string') throw invalid(`${path} has no peft_type`);
-  const saved = config['modules_to_save'];
-  const deduped = Array.isArray(saved) ? { modules_to_save: [...new Set(saved)] } : {};
-  return withoutNews({ ...config, ...deduped } as Json & { readonly peft_type: string });
-}
-
-function methodOf(config: { readonly peft_type: string }): Method {
-  try {
-    return methodFor(config);
-  } catch (error) {
-    throw invalid((error as Error).message);
-  }
-}
-
-/**
- * Leaves out fields that this build's method does not have, where they say nothing (null, false, empty): newer PEFT
- * writes every field it has. One that says something stays, and is refused by name when the adapter is attached.
- */
-function withoutNews(
-  config: Json & { readonly peft_type: string },
-): Json & { readonly peft_type: string } {
-  const { options, neutral } = methodOf(config);
-  const { properties = {} } = z.toJSONSchema(options, { io: 'input' });
-  const isKnown = (key: string): boolean =>
-    key === 'peft_type' ||
-    key === 'task_type' ||
-    BOOKKEEPING.has(key) ||
-    key in neutral ||
-    key in properties;
-  const saysNothing = (value: unknown): boolean =>
-    value === null ||
-    value === false ||
-    (typeof value === 'object' && Object.keys(value).length === 0);
-  const kept = Object.entries(config).filter(([key, value]) => isKnown(key) || !saysNothing(value));
-  return Object.fromEntries(kept) as Json & { readonly peft_type: string };
+  return adapterConfig(readFileSync(path, 'utf8'), path);
 }
 
 function openWeights(dir: string): ReturnType<typeof mapSafetensors> {
@@ -164,7 +208,7 @@ function openWeights(dir: string): ReturnType<typeof mapSafetensors> {
     const found =
       pickle === undefined
         ? ''
-        : `, only ${pickle}, a pickle, which can run code: convert it to safetensors`;
+        : `, only ${pickle}, a pickle file, which can run code; convert it to safetensors`;
     throw invalid(`${dir} has no ${ADAPTER_WEIGHTS}${found}`);
   }
   try {
@@ -177,9 +221,13 @@ function openWeights(dir: string): ReturnType<typeof mapSafetensors> {
 
 function readFull(dir: string): StoredAdapter {
   if (!existsSync(join(dir, 'config.json'))) throw invalid(`${dir} has no ${ADAPTER_CONFIG}`);
-  const weights = mapWeights(dir);
+  const weights = openCheckpoint(dir, null);
   try {
-    return stored({ peft_type: FULL }, [...weights.tensors]);
+    const config = parseJson(readFileSync(join(dir, CONFIG), 'utf8'), CONFIG) as HfConfig;
+    return stored(
+      { peft_type: WITHOUT_ADAPTER },
+      asModulesCall(weights.names, (name) => weights.get(name) as Tensor, config),
+    );
   } finally {
     weights.close();
   }
@@ -187,16 +235,22 @@ function readFull(dir: string): StoredAdapter {
 
 const FLOATING: ReadonlySet<Dtype> = new Set<Dtype>(['f32', 'bf16', 'f16', 'f64']);
 
-function stored(peft: StoredAdapter['peft'], entries: [string, Tensor][]): StoredAdapter {
-  const tensors = tidy(() =>
-    noGrad(
-      () =>
-        new Map(
-          entries.map(([name, t]) => [name, clone(FLOATING.has(t.dtype) ? to(t, 'f32') : t)]),
-        ),
-    ),
-  );
-  return { peft, tensors, dispose: () => tensors.forEach((tensor) => tensor.dispose()) };
+function stored(
+  peft: StoredAdapter['peft'],
+  entries: readonly (readonly [name: string, read: () => Tensor])[],
+  adapters: readonly StoredAdapter[] = [],
+): StoredAdapter {
+  const copied = (read: () => Tensor): Tensor =>
+    tidy(() => {
+      const t = read();
+      return clone(FLOATING.has(t.dtype) ? to(t, 'f32') : t);
+    });
+  const tensors = noGrad(() => new Map(entries.map(([name, read]) => [name, copied(read)])));
+  const dispose = (): void => {
+    tensors.forEach((tensor) => tensor.dispose());
+    for (const adapter of adapters) adapter.dispose();
+  };
+  return { peft, tensors, adapters, dispose };
 }
 
 function invalid(what: string): DomainError {

@@ -1,62 +1,85 @@
-// Hugging Face PEFT's names on disk. Inside Graft an adapter's tensors are called `<module path>.lora_A`,
-// `<module path>.weight` and so on, or `prompt_embeddings`; in the file they are
+// Hugging Face PEFT's names on disk. Inside Graft an adapter's tensors are called `<module path>.<part>`; which parts a
+// method has, and how PEFT keeps them, the method says (`tensors`). In the file they are
 //   base_model.model.<path>.lora_A.weight           entries of a ModuleDict keep `.weight`
+//   base_model.model.<path>.lora_B.bias             a bias of such an entry is a part, `<path>.lora_B.bias`
 //   base_model.model.<path>.lora_magnitude_vector   entries of a ParameterDict do not
+//   base_model.<part>                               what all modules share; RandLoRA's is at each target as well
+//   base_model.<part>.<path>.weight                 modules beside the model
 //   base_model.model.<path>.weight                  modules_to_save, biases of modules that are not targeted
 //   base_model.model.<path>.base_layer.bias         biases of targeted modules
-//   prompt_embeddings                               prompt learning
+//   prompt_embeddings                               prompt learning,
+//   base_model.<path>.weight                        and the head that trains beside it
+// A model without a head (AutoModel) is what one with a head holds as `model` (`transformer`, `bert`, …), and its paths
+// begin after that name.
 import { DomainError } from '@graft/contracts';
+import type { PartKind } from '../methods/method.js';
 
 const PREFIX = 'base_model.model.';
-const WHOLE = 'prompt_embeddings';
-
-/** Parts that PEFT keeps in a ModuleDict. */
-const WITH_WEIGHT: ReadonlySet<string> = new Set(['lora_A', 'lora_B']);
-/** Parts that it keeps in a ParameterDict. */
-const WITHOUT_WEIGHT: ReadonlySet<string> = new Set([
-  'lora_magnitude_vector',
-  'lora_embedding_A',
-  'lora_embedding_B',
-]);
+const SHARED = 'base_model.';
+/** Parameters of the base that a run trains itself. */
 const OWN: ReadonlySet<string> = new Set(['weight', 'bias']);
 
-/** Modules that carry an adapter, by the tensors' names inside Graft. */
-function targeted(names: Iterable<string>): ReadonlySet<string> {
-  const found = new Set<string>();
-  for (const name of names) {
-    const [path, part] = divide(name);
-    if (!OWN.has(part)) found.add(path);
-  }
-  return found;
+/** A method's parts by name, which may have dots: `glora_A.Xd`, or stand for many: `tinylora_v.*`. */
+export type Parts = Readonly<Record<string, PartKind>>;
+
+function kindOf(parts: Parts, name: string): PartKind | undefined {
+  if (Object.hasOwn(parts, name)) return parts[name];
+  const many = name.replace(/\.[^.]+$/, '.*');
+  return Object.hasOwn(parts, many) ? parts[many] : undefined;
+}
+
+interface Written {
+  /** Prefix that paths lack in the file. */
+  readonly headless?: string;
+  /** Modules that are targeted, beside those that have parts. */
+  readonly adapted?: readonly string[];
 }
 
 /** Names in the file, by the names inside Graft. */
-export function namesOnDisk(names: readonly string[]): ReadonlyMap<string, string> {
-  const carriers = targeted(names);
+export function namesOnDisk(
+  names: readonly string[],
+  parts: Parts,
+  { headless = '', adapted = [] }: Written = {},
+): ReadonlyMap<string, string> {
+  const own = names.flatMap((name) => {
+    const [path, part] = divide(name, parts);
+    return kindOf(parts, part) ? [path] : [];
+  });
+  const targeted = new Set([...own, ...adapted]);
   return new Map(
     names.map((name) => {
-      const [path, part] = divide(name);
-      if (name === WHOLE) return [name, name];
-      if (WITH_WEIGHT.has(part)) return [name, `${PREFIX}${name}.weight`];
-      if (OWN.has(part) && carriers.has(path)) return [name, `${PREFIX}${path}.base_layer.${part}`];
-      return [name, PREFIX + name];
+      const inFile = withoutPrefix(name, headless);
+      const [path, part] = divide(name, parts);
+      const kind = kindOf(parts, part);
+      if (kind === 'prompt') return [name, name];
+      if (isPrompt(parts)) return [name, SHARED + inFile];
+      if ((kind === 'shared' && path === '') || isBeside(parts, name)) return [name, SHARED + name];
+      if (kind === 'module') return [name, `${PREFIX}${inFile}.weight`];
+      if (OWN.has(part) && targeted.has(path))
+        return [name, `${PREFIX}${divide(inFile, parts)[0]}.base_layer.${part}`];
+      return [name, PREFIX + inFile];
     }),
   );
 }
 
 /**
- * Names inside Graft, by the names in a file.
- * @throws DomainError `invalid_adapter` naming a tensor that no supported method has.
+ * Names inside Graft, by the names in a file of a method with these parts.
+ * @param headless prefix that paths lack in the file
+ * @throws DomainError `invalid_adapter` naming a tensor that the method does not have.
  */
-export function namesInside(names: readonly string[]): ReadonlyMap<string, string> {
+export function namesInside(
+  names: readonly string[],
+  parts: Parts,
+  headless = '',
+): ReadonlyMap<string, string> {
   const inside = new Map<string, string>();
   const seen = new Map<string, string>();
   for (const name of names) {
-    const own = inner(name);
+    const own = inner(withPrefix(name, headless), parts);
     if (own === null) {
       throw new DomainError(
         'invalid_adapter',
-        `the adapter has a tensor Graft does not know: ${JSON.stringify(name)}`,
+        `the adapter has an unknown tensor: ${JSON.stringify(name)}`,
       );
     }
     const other = seen.get(own);
@@ -72,21 +95,49 @@ export function namesInside(names: readonly string[]): ReadonlyMap<string, strin
   return inside;
 }
 
-function inner(name: string): string | null {
-  if (name === WHOLE) return name;
+/** Also where it has it: some save an adapter of a model with a head under this task type. */
+const withPrefix = (name: string, headless: string): string =>
+  name.startsWith(PREFIX) && !name.startsWith(PREFIX + headless)
+    ? PREFIX + headless + name.slice(PREFIX.length)
+    : name;
+
+export const withoutPrefix = (path: string, headless: string): string =>
+  path.startsWith(headless) ? path.slice(headless.length) : path;
+
+function inner(name: string, parts: Parts): string | null {
+  if (kindOf(parts, name) === 'prompt') return name;
+  const shared = name.startsWith(SHARED) ? name.slice(SHARED.length) : '';
+  if (kindOf(parts, shared) === 'shared' || isBeside(parts, shared)) return shared;
+  if (isPrompt(parts))
+    return OWN.has(divide(shared, parts)[1]) && divide(shared, parts)[0] !== '' ? shared : null;
   if (!name.startsWith(PREFIX)) return null;
   const rest = name.slice(PREFIX.length);
-  const [path, part] = divide(rest);
-  if (WITHOUT_WEIGHT.has(part)) return rest;
+  const [path, part] = divide(rest, parts);
+  const kind = kindOf(parts, part);
+  if (kind !== undefined) return kind !== 'module' && path !== '' ? rest : null;
   if (!OWN.has(part) || path === '') return null;
-  const [module, last] = divide(path);
-  if (WITH_WEIGHT.has(last)) return part === 'weight' ? path : null;
+  const [module, last] = divide(path, parts);
+  if (kindOf(parts, last) === 'module') return part === 'weight' ? path : null;
   if (last === 'base_layer') return `${module}.${part}`;
   return rest;
 }
 
-/** 'a.b.c' → ['a.b', 'c'] */
-function divide(name: string): [path: string, last: string] {
-  const dot = name.lastIndexOf('.');
-  return [name.slice(0, Math.max(0, dot)), name.slice(dot + 1)];
+const isBeside = (parts: Parts, name: string): boolean =>
+  Object.keys(parts).some((part) => parts[part] === 'beside' && name.startsWith(`${part}.`));
+
+/** Prompt learning wraps the model itself: what trains beside its table has no second `model.` before its path. */
+const isPrompt = (parts: Parts): boolean => Object.values(parts).includes('prompt');
+
+/** 'a.b.c' → ['a.b', 'c'], or ['a', 'b.c'] where that is a part. */
+function divide(name: string, parts: Parts): [path: string, last: string] {
+  const cut = (dot: number): [string, string] => [
+    name.slice(0, Math.max(0, dot)),
+    name.slice(dot + 1),
+  ];
+  const last = name.lastIndexOf('.');
+  for (let dot = last; dot > 0;) {
+    dot = name.lastIndexOf('.', dot - 1);
+    if (kindOf(parts, name.slice(dot + 1))) return cut(dot);
+  }
+  return cut(last);
 }

@@ -142,5 +142,7 @@ describe('writeSafetensors', () => {
 });
 
 function bytesOf(dtype: Dtype): number {
-  return { f64: 8, i64: 8, f32: 4, i32: 4, f16: 2, bf16: 2, i16: 2, i8: 1, u8: 1, bool: 1 }[dtype];
+  return { f64: 8, i64: 8, c64: 8, f32: 4, i32: 4, f16: 2, bf16: 2, i16: 2, i8: 1, u8: 1, bool: 1 }[
+    dtype
+  ];
 }

@@ -23,7 +23,7 @@ export function weightFiles(folder: string): ReadonlyMap<string, readonly string
   const advice =
     pickle === undefined
       ? ''
-      : `; ${pickle} is a pickle, which can run code: convert it to safetensors (transformers' save_pretrained does)`;
+      : `; ${pickle} is a pickle file, which can run code; convert it to safetensors (with transformers' save_pretrained)`;
   throw invalid(`${folder} has no safetensors file${advice}`);
 }
 
@@ -35,11 +35,11 @@ function indexed(folder: string): ReadonlyMap<string, readonly string[]> {
   for (const [tensor, file] of Object.entries(map as Record<string, unknown>)) {
     if (typeof file !== 'string' || basename(file) !== file || !file.endsWith('.safetensors')) {
       throw invalid(
-        `${path} names the file ${JSON.stringify(file)}; only safetensors files beside it may be named`,
+        `${path} names the file ${JSON.stringify(file)}; only safetensors files in the same directory are allowed`,
       );
     }
     if (!files.has(file) && !existsSync(join(folder, file)))
-      throw invalid(`${file} of ${INDEX} is missing in ${folder}`);
+      throw invalid(`${file}, listed in ${INDEX}, is missing from ${folder}`);
     files.set(file, [...(files.get(file) ?? []), tensor]);
   }
   if (files.size === 0) throw invalid(`${path} lists no tensors`);

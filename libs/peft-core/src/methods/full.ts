@@ -1,8 +1,8 @@
 /** Full fine-tuning: the run trains its own f32 copy of every parameter; the shared base stays as it is. */
 import { z } from 'zod';
 import { defineMethod } from '../plugin.js';
-import { restore } from './leaf.js';
-import { inDtype, OwnModules, takeAll, wholeModel } from './own-modules.js';
+import { restore } from './parameters.js';
+import { inDtype, ModulesToSave, trainAll, wholeModel } from './modules-to-save.js';
 
 const Options = z.strictObject({});
 
@@ -13,19 +13,29 @@ export const full = defineMethod<z.infer<typeof Options>>({
   paper: null,
   defaultLearningRate: 2e-5,
   options: Options,
-  neutral: {},
+  unsupported: {},
+  tensors: {},
   footprint: (outline) => ({ trainableParameters: wholeModel(outline), virtualTokens: 0 }),
   attach(model, _, { run }) {
-    const own = new OwnModules(run);
-    takeAll(own, model.sites);
+    const own = new ModulesToSave(run);
+    try {
+      trainAll(own, model.modules);
+    } catch (error) {
+      own.dispose();
+      throw error;
+    }
     return {
       parameters: own.parameters,
       exported: () => new Map(own.parameters),
-      load: (stored) => restore(own.parameters, stored),
-      merged: () => inDtype(own.parameters, model.dtype),
+      load: (stored) =>
+        restore(
+          own.parameters,
+          new Map([...stored].filter(([name]) => !model.constants.has(name))),
+        ),
+      merged: () => inDtype(new Map([...own.parameters, ...model.constants]), model.dtype),
       resolvedConfig: () => ({}),
       detach() {
-        model.sites.detach(run);
+        model.modules.detach(run);
         own.dispose();
       },
     };

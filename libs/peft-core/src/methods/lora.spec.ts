@@ -1,7 +1,7 @@
-import { counterNormal, keep, noGrad, tidy } from '@graft/kernels';
+import { copy_, counterNormal, keep, mul, noGrad, tidy } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import type { PackedBatch } from '../batch.js';
+import type { DecoderBatch } from '../batch.js';
 import { attachMethod } from '../build.js';
 import { buildModel } from '../models/registry.js';
 import type { Model } from '../models/model.js';
@@ -48,22 +48,25 @@ afterAll(() => {
 });
 
 const tokens = Int32Array.from([3, 1, 4, 1, 5, 9]);
-const batch = (run: number, before: number): PackedBatch => ({
-  tokens: Int32Array.from([...tokens.slice(0, before), ...tokens]),
-  positions: Int32Array.from([...Array(before).keys(), ...tokens.keys()]),
-  labels: new Int32Array(tokens.length + before).fill(-100),
-  sequences: [
-    ...(before > 0 ? [{ run: 99, start: 0, length: before }] : []),
-    { run, start: before, length: tokens.length },
-  ],
+const batch = (run: number, before: number): DecoderBatch => ({
+  encoder: null,
+  decoder: {
+    inputs: Int32Array.from([...tokens.slice(0, before), ...tokens]),
+    positions: Int32Array.from([...Array(before).keys(), ...tokens.keys()]),
+    sequences: [
+      ...(before > 0 ? [{ run: 99, start: 0, length: before }] : []),
+      { run, start: before, length: tokens.length },
+    ],
+  },
 });
 
 function hidden(run: number, step: number, { training = true, before = 0 } = {}): number[] {
-  const ctx = { training, runs: new Map([[run, { seed: 5, step }]]), rows: [] };
+  const ctx = { training, runs: new Map([[run, { seed: 5, step }]]) };
   return noGrad(() =>
-    tidy(() =>
-      [...(model.forward(batch(run, before), ctx).toArray() as Float32Array)].slice(before * 16),
-    ),
+    tidy(() => {
+      const { hidden: rows } = model.forward(batch(run, before), ctx).decoder;
+      return [...(rows.toArray() as Float32Array)].slice(before * 16);
+    }),
   );
 }
 
@@ -107,7 +110,7 @@ it('a config that does not fit leaves the model as it was', () => {
   const bare = hidden(1, 1);
   const peft = { peft_type: 'LORA', init_lora_weights: false, modules_to_save: ['nothing'] };
   expect(() => attachMethod(model, peft, { run: 1, seed: 0 })).toThrow(
-    /modules_to_save names "nothing"/,
+    /no module path ends with "nothing"/,
   );
   expect(hidden(1, 1)).toEqual(bare);
 });
@@ -121,11 +124,99 @@ it('refuses tensors of another adapter by name', () => {
     { run: 3, seed: 0 },
   );
   expect(() => adapter.load(other.exported())).toThrow(
-    /lora_A is \[4, 16\], the model needs \[8, 16\]/,
+    /lora_A has shape \[4, 16\], expected \[8, 16\]/,
   );
   expect(() => adapter.load(third.exported())).toThrow(
     /lacks 4 tensors \(model.layers.0.self_attn.v_proj.lora_A/,
   );
-  expect(() => third.load(adapter.exported())).toThrow(/has 4 that do not belong/);
+  expect(() => third.load(adapter.exported())).toThrow(/has 4 unexpected tensors/);
   [adapter, other, third].forEach((each) => each.detach());
+});
+
+it('what an embedding cannot have is refused by name', () => {
+  const refuses = (fields: object, message: RegExp): void =>
+    expect(() =>
+      attachMethod(
+        model,
+        { peft_type: 'LORA', target_modules: ['embed_tokens', 'q_proj'], ...fields },
+        { run: 1, seed: 0 },
+      ),
+    ).toThrow(message);
+  refuses({ lora_bias: true }, /lora_bias does not go with model.embed_tokens/);
+  refuses({ use_dora: true }, /use_dora does not go with model.embed_tokens/);
+  refuses({ init_lora_weights: 'mica' }, /init_lora_weights does not go with model.embed_tokens/);
+  refuses(
+    { trainable_token_indices: [1] },
+    /rows of model.embed_tokens, which is in target_modules/,
+  );
+});
+
+it('an adapter of an embedding is one of its base alone', () => {
+  const config = { peft_type: 'LORA', target_modules: ['embed_tokens', 'lm_head'] };
+  const adapter = attachMethod(model, config, { run: 1, seed: 0 });
+  tidy(() => {
+    const saved = adapter.exported();
+    expect([...saved.keys()].filter((name) => name.endsWith('.weight'))).toEqual([
+      'model.embed_tokens.weight',
+      'lm_head.weight',
+    ]);
+    expect(() => adapter.load(saved)).not.toThrow();
+    const without = new Map([...saved].filter(([name]) => !name.endsWith('.weight')));
+    expect(() => adapter.load(without)).not.toThrow();
+    const other = new Map(saved).set(
+      'lm_head.weight',
+      noGrad(() => mul(saved.get('lm_head.weight') as Tensor, 2)),
+    );
+    expect(() => adapter.load(other)).toThrow(/lm_head.weight is not the base's/);
+  });
+  adapter.detach();
+});
+
+it.each([
+  ['pissa', false, { r: 16, lora_alpha: 16 }],
+  ['olora', true, { r: 16, lora_alpha: 8 * Math.SQRT2 }],
+])('%s with rsLoRA %s is written at twice the rank', (init, rslora, written) => {
+  const config = {
+    peft_type: 'LORA',
+    init_lora_weights: init,
+    use_rslora: rslora,
+    target_modules: ['q_proj', 'embed_tokens'],
+    rank_pattern: { 'layers.1': 3, q_proj: 2 },
+    alpha_pattern: { q_proj: 5 },
+  };
+  const adapter = attachMethod(model, config, { run: 1, seed: 0 });
+  noGrad(() =>
+    adapter.parameters.forEach((parameter) =>
+      copy_(parameter, counterNormal(parameter.shape, { seed: 4, step: 0, site: 0 })),
+    ),
+  );
+  const resolved = adapter.resolvedConfig();
+  expect(resolved).toMatchObject({ ...written, init_lora_weights: true });
+  const first = hidden(1, 1);
+  tidy(() => {
+    const saved = adapter.exported();
+    expect(saved.get('model.layers.0.self_attn.q_proj.lora_A')?.shape).toEqual([4, 16]);
+    expect(saved.get('model.embed_tokens.lora_embedding_A')?.shape).toEqual([16, 32]);
+    const plain = attachMethod(model, { peft_type: 'LORA', ...resolved }, { run: 2, seed: 9 });
+    plain.load(saved);
+    hidden(2, 1).forEach((value, i) => expect(value).toBeCloseTo(first[i] as number, 3));
+    plain.detach();
+    // and a run that begins from it goes on as if it had not stopped
+    const again = attachMethod(model, config, { run: 3, seed: 9 });
+    again.load(saved);
+    hidden(3, 1).forEach((value, i) => expect(value).toBeCloseTo(first[i] as number, 3));
+    again.detach();
+  });
+  adapter.detach();
+});
+
+it('says how far it is', () => {
+  const told: string[] = [];
+  const adapter = attachMethod(
+    model,
+    { peft_type: 'LORA', init_lora_weights: 'olora' },
+    { run: 1, seed: 0, onModule: (done, of) => told.push(`${done} of ${of}`) },
+  );
+  expect(told).toEqual(['1 of 4', '2 of 4', '3 of 4', '4 of 4']);
+  adapter.detach();
 });

@@ -1,369 +1,345 @@
-/**
- * LoRA, arXiv:2106.09685.       y = x Wᵀ + b + s (x Aᵀ) Bᵀ          s = α/r, or α/√r (rank-stabilised, arXiv:2312.03732)
- * DoRA, arXiv:2402.09353.       y = g ⊙ (x Wᵀ + s (x Aᵀ) Bᵀ) + b    g = m / n,  n = ‖W + s B A‖ by row, not differentiated
- *
- * x: [n, in]  W: [out, in]  A: [r, in]  B: [out, r]  m, n, b: [out]. Dropout acts on the x that A sees; with DoRA on
- * the x of g ⊙ as well. A, B and m are f32; products run in x's dtype.
- */
-import {
-  add,
-  addmm,
-  addmm_,
-  contiguous,
-  counterDropout,
-  div,
-  keep,
-  linear,
-  matmul,
-  mul,
-  noGrad,
-  sqrt,
-  square,
-  sub,
-  sum,
-  tidy,
-  to,
-  transpose,
-  unsqueeze,
-  zeros,
-} from '@graft/kernels';
-import type { Tensor } from '@graft/kernels';
+/** LoRA, the config and the parts: what it does at a linear is in lora-linear.ts, at the embedding in lora-embedding.ts. */
+import { DomainError } from '@graft/contracts';
 import { z } from 'zod';
-import type { Model } from '../models/model.js';
-import type { RowContext } from '../nn/context.js';
-import type { Modules } from '../nn/outline.js';
-import type { LinearSite, Role, RowAdapter } from '../nn/site.js';
-import { defineMethod } from '../plugin.js';
-import { moduleNames } from './fields.js';
-import { leaf, normal, restore, uniform } from './leaf.js';
-import { inDtype, OwnModules, OwnSizes, takeSaved } from './own-modules.js';
-import type { Takes } from './own-modules.js';
+import type { LinearShape } from '../nn/outline.js';
+import {
+  alphas,
+  checkLayers,
+  layerFields,
+  moduleNames,
+  modulesToSave,
+  rank,
+  ranks,
+  scale,
+  targetFields,
+} from './fields.js';
+import { embeddingShapes, LoraEmbedding } from './lora-embedding.js';
+import { cordaConfig } from './lora-corda.js';
+import { evaConfig, evaOf, evaPatterns } from './lora-eva.js';
+import { loraGaConfig } from './lora-ga.js';
+import { checkRank, initLoraWeights, loftqConfig, takesFromWeight } from './lora-init.js';
+import type { LoraSize } from './lora-init.js';
+import { LoraExperts, parameterShapes, resolveParameters } from './lora-experts.js';
+import { LoraLinear } from './lora-linear.js';
+import {
+  bdLora,
+  blocksOf,
+  factorShapes,
+  invocationTokens,
+  kasa,
+  kasaShapes,
+  velora,
+  checkVelora,
+} from './lora-variants.js';
+import {
+  checkStart,
+  startConfigs,
+  startHolds,
+  startNeeds,
+  startObserver,
+  unusedStarts,
+} from './lora-starts.js';
+import {
+  monteclora,
+  monteCloraNumbers,
+  MONTECLORA_PARTS,
+  monteCloraShapes,
+} from './lora-monteclora.js';
+import { linearMethod } from './linear-method.js';
+import type { PartShapes } from './parameters.js';
 import { valueByEnd } from './pattern.js';
-import { ALL_LINEAR, checkTargets, isAllLinear, targetLinears, writtenTargets } from './targets.js';
+import { ALL_LINEAR } from './targets.js';
+import { ROWS_PART, tokenIndices } from './token-rows.js';
 
-const rank = z.int().min(1).max(4096);
-const scale = z.number().positive();
-const names = z.array(z.string().min(1));
+const targetModules = z
+  .union([moduleNames, z.array(z.never())])
+  .nullable()
+  .default(null)
+  .describe(
+    'Names of the linears to adapt, a regular expression over their paths, or "all-linear"; null: query and value; []: none beside target_parameters',
+  );
+const targetParameters = z
+  .array(z.string().min(1))
+  .nullable()
+  .default(null)
+  .describe(
+    'Parameters of mixtures of experts to adapt, by the end of their names: experts.gate_up_proj, experts.down_proj, gate.weight of the router',
+  );
 
-const Options = z
-  .strictObject({
-    r: rank.default(8).describe('Rank of the update'),
-    lora_alpha: scale
-      .default(8)
-      .describe('The update is scaled by lora_alpha / r; left out of a job, 2 r'),
-    lora_dropout: z.number().min(0).lt(1).default(0).describe("Dropout on the update's input"),
-    target_modules: moduleNames
-      .nullable()
-      .default(null)
-      .describe(
-        'Names of the linears to adapt, a regular expression over their paths, or "all-linear"; null: query and value',
-      ),
-    exclude_modules: moduleNames
-      .nullable()
-      .default(null)
-      .describe('Names or a regular expression to leave out'),
-    use_rslora: z
-      .boolean()
-      .default(false)
-      .describe('Scale by lora_alpha / √r, which keeps high ranks stable'),
-    use_dora: z
-      .boolean()
-      .default(false)
-      .describe('Train magnitude and direction apart (DoRA); slower'),
-    bias: z
-      .enum(['none', 'all', 'lora_only'])
-      .default('none')
-      .describe('Biases to train: none, all, or those of adapted linears'),
-    modules_to_save: names
-      .nullable()
-      .default(null)
-      .describe('Modules to train whole, by the end of their path, e.g. lm_head'),
-    init_lora_weights: z
-      .union([z.boolean(), z.enum(['gaussian'])])
-      .default(true)
-      .describe(
-        'true: the update starts at zero; "gaussian": so too, with A normal; false: random, for tests',
-      ),
-    layers_to_transform: z
-      .union([z.int().min(0), z.array(z.int().min(0))])
-      .nullable()
-      .default(null)
-      .describe('Layers to adapt, counted from 0; left out, all'),
-    layers_pattern: z
-      .union([z.string(), names])
-      .nullable()
-      .default(null)
-      .describe('What the list of layers is called'),
-    rank_pattern: z
-      .record(z.string(), rank)
-      .default({})
-      .describe('Other ranks for some modules: name or pattern → r'),
-    alpha_pattern: z
-      .record(z.string(), scale)
-      .default({})
-      .describe('Other lora_alpha for some modules'),
-    fan_in_fan_out: z
-      .boolean()
-      .default(false)
-      .describe("Whether weights are stored [in, out]; known from the model, kept for PEFT's file"),
-  })
-  .superRefine((options, ctx) => {
-    const issue = (field: string, message: string): void =>
-      ctx.addIssue({ code: 'custom', message, path: [field] });
-    const byLayer = options.layers_to_transform !== null;
-    if (byLayer && typeof options.target_modules === 'string') {
-      issue(
-        'layers_to_transform',
-        'layers_to_transform goes with a list of target_modules, not with a string',
-      );
-    }
-    if (!byLayer && options.layers_pattern !== null && options.layers_pattern.length > 0) {
-      issue('layers_pattern', 'layers_pattern needs layers_to_transform');
-    }
-  });
+const Fields = z.strictObject({
+  r: rank.default(8).describe('Rank of the update'),
+  lora_alpha: scale
+    .default(8)
+    .describe('The update is scaled by lora_alpha / r; left out of a job, 2 r'),
+  lora_dropout: z.number().min(0).lt(1).default(0).describe("Dropout on the update's input"),
+  ...targetFields('query and value'),
+  target_modules: targetModules,
+  target_parameters: targetParameters,
+  use_rslora: z
+    .boolean()
+    .default(false)
+    .describe('Scale by lora_alpha / √r, which keeps high ranks stable'),
+  use_dora: z
+    .boolean()
+    .default(false)
+    .describe('Train magnitude and direction apart (DoRA); slower'),
+  bias: z
+    .enum(['none', 'all', 'lora_only'])
+    .default('none')
+    .describe('Biases to train: none, all, or those of adapted linears'),
+  modules_to_save: modulesToSave,
+  lora_bias: z
+    .boolean()
+    .default(false)
+    .describe("Train a bias of the update's too; merged where the linear has one"),
+  init_lora_weights: initLoraWeights,
+  ensure_weight_tying: z
+    .boolean()
+    .default(false)
+    .describe(
+      'Where head and embedding are one matrix and modules_to_save names one of them, train one copy for both',
+    ),
+  alora_invocation_tokens: invocationTokens,
+  eva_config: evaConfig,
+  corda_config: cordaConfig,
+  lora_ga_config: loraGaConfig,
+  loftq_config: loftqConfig,
+  use_bdlora: bdLora,
+  kasa_config: kasa,
+  velora_config: velora,
+  monteclora_config: monteclora,
+  trainable_token_indices: z
+    .union([tokenIndices, z.record(z.string().min(1), tokenIndices)])
+    .nullable()
+    .default(null)
+    .describe(
+      'Tokens whose embeddings train too: ids, or the end of a path (embed_tokens, lm_head) → ids',
+    ),
+  ...layerFields,
+  rank_pattern: ranks,
+  alpha_pattern: alphas('lora_alpha'),
+  fan_in_fan_out: z
+    .boolean()
+    .default(false)
+    .describe("Whether weights are stored [in, out]; known from the model, kept for PEFT's file"),
+});
+type Fields = z.infer<typeof Fields>;
+const Options = Fields.superRefine(checkLayers).superRefine(checkVariants);
 type Options = z.infer<typeof Options>;
+export type LoraOptions = Options;
 
-/** What PEFT adapts when target_modules is null. */
-const DEFAULT_ROLES: readonly Role[] = ['q', 'v'];
+/** Refuses options together that PEFT refuses together, or that make no sense so. */
+function checkVariants(options: Fields, ctx: z.RefinementCtx): void {
+  const { lora_bias: bias, init_lora_weights: init, target_modules: targets } = options;
+  const refuse = (field: string, message: string): void =>
+    ctx.addIssue({ code: 'custom', message, path: [field] });
+  if (targets?.length === 0 && !options.target_parameters?.length)
+    refuse('target_modules', 'must not be empty, but beside target_parameters');
+  if (bias && typeof init === 'string')
+    refuse('lora_bias', `lora_bias goes with init_lora_weights true or false, not "${init}"`);
+  if (init === 'loftq' && Object.keys(options.loftq_config).length === 0)
+    refuse(
+      'loftq_config',
+      'init_lora_weights "loftq" needs loftq_config, such as {"loftq_bits":4,"loftq_iter":1}',
+    );
+  const variants = [
+    ...(options.use_dora ? ['use_dora'] : []),
+    ...(options.alora_invocation_tokens ? ['alora_invocation_tokens'] : []),
+    ...(options.use_bdlora ? ['use_bdlora'] : []),
+    ...(options.kasa_config ? ['kasa_config'] : []),
+    ...(options.velora_config ? ['velora_config'] : []),
+    ...(options.monteclora_config ? ['monteclora_config'] : []),
+    ...(init === 'mica' ? ['init_lora_weights'] : []),
+  ];
+  const [first, second] = variants;
+  if (first !== undefined && second !== undefined)
+    refuse(
+      first,
+      `${first} does not go with ${second}${second === 'init_lora_weights' ? ' "mica"' : ''}`,
+    );
+  if (bias && (options.use_dora || options.use_bdlora))
+    refuse('lora_bias', `lora_bias does not go with ${first}`);
+  const plain = typeof init !== 'string' || init === 'gaussian';
+  if (!plain && variants.length > 0 && !options.use_dora && init !== 'mica')
+    refuse(
+      'init_lora_weights',
+      `${first} goes with init_lora_weights true, false or "gaussian", not "${init}"`,
+    );
+}
+
 const JOB_RANK = 16;
 /** α = 2 r: the usual choice with all linears. */
 const JOB_ALPHA_PER_RANK = 2;
 
-const NEUTRAL = {
-  lora_bias: false,
-  trainable_token_indices: null,
-  loftq_config: null,
-  eva_config: null,
-  corda_config: null,
-  lora_ga_config: null,
-  ensure_weight_tying: false,
-  target_parameters: null,
+const UNSUPPORTED = {
   layer_replication: null,
   megatron_config: null,
   megatron_core: 'megatron.core',
   use_qalora: false,
   qalora_group_size: 16,
-  alora_invocation_tokens: null,
   arrow_config: null,
-  use_bdlora: null,
-  velora_config: null,
-  monteclora_config: null,
-  kasa_config: null,
 };
 
-export const lora = defineMethod<Options>({
+/** Why not. */
+const REASONS = {
+  layer_replication:
+    'it makes a model of another depth of the base, whose rows could share no forward with those of other runs',
+  megatron_config: 'it is for layers that are split over several GPUs',
+  megatron_core: 'it is for layers that are split over several GPUs',
+  use_qalora:
+    'PEFT has it for GPTQ bases only, which are not read here, and does nothing with it on others',
+  qalora_group_size: 'it goes with use_qalora, which PEFT has for GPTQ bases only',
+  arrow_config: 'it routes between adapters that are trained already, and trains none',
+};
+
+export const lora = linearMethod<Options>({
   name: 'LORA',
   title: 'LoRA',
   summary:
     'Adds a product of two thin matrices to chosen linears. The usual choice: quick, small, and as good as full fine-tuning on most tasks.',
   paper: 'https://arxiv.org/abs/2106.09685',
   defaultLearningRate: 2e-4,
+  tried: [{}, { use_dora: true }],
+  trainingOnly: ['lora_dropout', 'eva_config', 'corda_config', 'lora_ga_config'],
+  spent: (options) => unusedStarts(options).map(([field]) => field),
   options: Options,
-  jobDefaults({ r = JOB_RANK, layers_to_transform: layers = null }) {
+  jobDefaults({ r = JOB_RANK, layers_to_transform: layers = null, target_parameters: named }) {
     return {
       r: JOB_RANK,
       ...(typeof r === 'number' ? { lora_alpha: JOB_ALPHA_PER_RANK * r } : {}),
       // layers are chosen of a list of modules, which PEFT's default is
-      ...(layers === null ? { target_modules: ALL_LINEAR } : {}),
+      ...(layers === null && !named ? { target_modules: ALL_LINEAR } : {}),
     };
   },
-  neutral: NEUTRAL,
-  check(options, linears) {
-    checkTargets(options, linears);
+  unsupported: UNSUPPORTED,
+  reasons: REASONS,
+  convertsToLora: true,
+  tensors: {
+    lora_A: 'module',
+    lora_B: 'module',
+    'lora_B.bias': 'parameter',
+    lora_magnitude_vector: 'parameter',
+    lora_diag: 'parameter',
+    lora_velora_embed: 'parameter',
+    ...Object.fromEntries(MONTECLORA_PARTS.map((part) => [part, 'parameter'] as const)),
+    lora_embedding_A: 'parameter',
+    lora_embedding_B: 'parameter',
+    [ROWS_PART]: 'parameter',
+  },
+  defaultTargets: () => ['q', 'v'],
+  conv1d: true,
+  check(options) {
+    checkVelora(options.velora_config);
     for (const field of ['rank_pattern', 'alpha_pattern'] as const)
       valueByEnd(options[field], `peft.${field}`);
+    const [unused] = unusedStarts(options);
+    if (!unused) return;
+    const [field, start] = unused;
+    const message = `${field} goes with init_lora_weights "${start}", and is nothing to ${JSON.stringify(options.init_lora_weights)}; leave it out`;
+    throw new DomainError('invalid_value', message, `peft.${field}`);
   },
-  footprint(outline, options) {
-    const targets = targetLinears(outline, options, DEFAULT_ROLES);
-    const rankOf = byPattern('rank_pattern', options, options.r);
-    const own = new OwnSizes();
-    takeSaved(own, outline, options.modules_to_save ?? []);
-    takeBiases(own, options, targets, outline);
-    const updates = targets.map(
-      ({ path, inFeatures, outFeatures }) =>
-        rankOf(path) * (inFeatures + outFeatures) + (options.use_dora ? outFeatures : 0),
-    );
-    return { trainableParameters: updates.reduce((a, b) => a + b, own.total), virtualTokens: 0 };
+  shapes(options) {
+    const rankOf = ranksOf(options);
+    return (linear) => partsOf(linear, options, rankOf(linear.path));
   },
-  attach(model, options, { run, seed }) {
-    const targets = targetLinears(model.sites, options, DEFAULT_ROLES);
-    const own = new OwnModules(run);
-    const rankOf = byPattern('rank_pattern', options, options.r);
-    const alphaOf = byPattern('alpha_pattern', options, options.lora_alpha);
-    const parts = targets.map((site) => {
-      const size = { r: rankOf(site.path), alpha: alphaOf(site.path) };
-      return new Part(site, options, size, seed);
+  adapt(options, found) {
+    const sizes = loraSizes(options);
+    const count = { linears: 0 };
+    return (target, parameters) =>
+      new LoraLinear(target, options, sizes(target.path), parameters, { found, count });
+  },
+  needs: startNeeds,
+  observer: (targets, options, seed) => startObserver(targets, options, loraSizes(options), seed),
+  started(options, found, { linears, table }, written) {
+    if (options.init_lora_weights !== 'eva') return options;
+    const { kept, ...patterns } = evaPatterns(found, linears, {
+      ...options,
+      rankOf: ranksOf(options),
+      alphaOf: alphasOf(options),
+      config: evaOf(options.eva_config),
     });
-    parts.forEach((part) => part.site.attach(run, part));
-    takeSaved(own, model.sites, options.modules_to_save ?? []);
-    takeBiases(own, options, targets, model.sites);
-    const parameters = new Map([
-      ...parts.flatMap((part) => [...part.parameters]),
-      ...own.parameters,
-    ]);
-    return {
-      parameters,
-      exported: () => new Map(parameters),
-      load: (stored) => restore(parameters, stored),
-      merged: () =>
-        new Map([
-          ...parts.map((part) => part.merged(model.dtype)),
-          ...inDtype(own.parameters, model.dtype),
-        ]),
-      resolvedConfig: () => ({
-        ...NEUTRAL,
-        loftq_config: {},
-        ...options,
-        ...resolved(options, targets, model),
-      }),
-      detach() {
-        model.sites.detach(run);
-        parts.forEach((part) => part.dispose());
-        own.dispose();
-      },
-    };
+    const targets = [...written(kept), ...(table ? [table.path] : [])];
+    return { ...options, ...patterns, target_modules: targets };
   },
+  embedding: {
+    shapes: (table, options) => embeddingShapes(table, options, ranksOf(options)(table.path)),
+    adapt: (table, options, parameters) =>
+      new LoraEmbedding(
+        table,
+        options.init_lora_weights,
+        loraSizes(options)(table.path),
+        parameters,
+      ),
+  },
+  invocation: ({ alora_invocation_tokens: tokens }) => tokens,
+  taskTypes: ({ alora_invocation_tokens: tokens }) =>
+    tokens && { field: 'alora_invocation_tokens', types: ['CAUSAL_LM'] },
+  parameters: {
+    resolve: resolveParameters,
+    shapes(options) {
+      const rankOf = ranksOf(options);
+      return (target) => parameterShapes(target, rankOf(target.name));
+    },
+    adapt(options) {
+      const [init, sizes] = [options.init_lora_weights, loraSizes(options)];
+      return (target, parameters) => new LoraExperts(target, init, sizes(target.name), parameters);
+    },
+  },
+  held(targets, options) {
+    const [rankOf, { monteclora_config: sampled }] = [ranksOf(options), options];
+    const held = startHolds(targets, options, rankOf);
+    if (!sampled) return held;
+    const drawn = targets.map(({ path, inFeatures }) =>
+      monteCloraNumbers(sampled, inFeatures, rankOf(path)),
+    );
+    return { ...held, numbers: drawn.reduce((a, b) => a + b, held.numbers ?? 0) };
+  },
+  resolved: (options) => ({ ...startConfigs(options), ...asWritten(options) }),
 });
 
-function takeBiases<L extends { path: string; role: Role }, N extends { path: string }>(
-  own: Pick<Takes<L, N, never, never>, 'takeBias' | 'takeNormBias'>,
-  { bias }: Options,
-  targets: readonly L[],
-  sites: Pick<Modules<L, N, never>, 'linears' | 'norms'>,
-): void {
-  if (bias === 'none') return;
-  const all = bias === 'all';
-  for (const site of all ? sites.linears() : targets) own.takeBias(site);
-  if (all) sites.norms().forEach((site) => own.takeNormBias(site));
-}
-
-function resolved(
-  options: Options,
-  targets: readonly LinearSite[],
-  model: Model,
-): Partial<Options> {
-  const last = (path: string): string => path.slice(path.lastIndexOf('.') + 1);
-  const { target_modules: given } = options;
-  const byDefault = (): string[] => [...new Set(targets.map(({ path }) => last(path)))].sort();
+function partsOf(linear: LinearShape, options: Options, r: number): PartShapes {
+  const { init_lora_weights: init } = options;
+  const { outFeatures } = linear;
+  checkRank(linear, init, r);
+  checkStart(linear, r, options);
+  checkVelora(options.velora_config);
+  const { lora_A, lora_B } = factorShapes(linear, blocksOf(linear, options.use_bdlora, r), r);
   return {
-    target_modules: isAllLinear(given)
-      ? writtenTargets(targets, model.sites)
-      : (given ?? byDefault()),
-    fan_in_fan_out: targets.some(({ conv1d }) => conv1d),
+    lora_A,
+    ...(init !== 'mica' && { lora_B }),
+    ...(options.lora_bias && { 'lora_B.bias': [outFeatures] }),
+    ...(options.use_dora && { lora_magnitude_vector: [outFeatures] }),
+    ...(options.kasa_config && kasaShapes(linear, r)),
+    ...(options.monteclora_config && monteCloraShapes(options.monteclora_config, r)),
   };
 }
 
-/** PEFT's rule: the first key that is the path or a whole end of it, as a pattern. */
-function byPattern(
-  field: 'rank_pattern' | 'alpha_pattern',
-  options: Options,
-  otherwise: number,
-): (path: string) => number {
-  const value = valueByEnd(options[field], `peft.${field}`);
-  return (path) => value(path) ?? otherwise;
+/** Files have twice the rank where the update begins with a part of W, at the same scale. */
+function asWritten(options: Options): Partial<Options> {
+  if (!takesFromWeight(options.init_lora_weights)) return {};
+  const more = options.use_rslora ? Math.SQRT2 : 2;
+  const times = (pattern: Readonly<Record<string, number>>, by: number): Record<string, number> =>
+    Object.fromEntries(Object.entries(pattern).map(([path, value]) => [path, value * by]));
+  return {
+    init_lora_weights: true,
+    r: 2 * options.r,
+    lora_alpha: more * options.lora_alpha,
+    rank_pattern: times(options.rank_pattern, 2),
+    alpha_pattern: times(options.alpha_pattern, more),
+  };
 }
 
-/** The update of one linear. */
-class Part implements RowAdapter {
-  readonly parameters: ReadonlyMap<string, Tensor>;
-  readonly #a: Tensor;
-  readonly #b: Tensor;
-  readonly #m: Tensor | null;
-  readonly #scale: number;
-  readonly #dropout: number;
-  /** ‖W‖² by row: DoRA needs it every step and it never changes. */
-  readonly #squares: Tensor | null;
+const ranksOf = (options: Options): ((path: string) => number) =>
+  valueByEnd(options.rank_pattern, 'peft.rank_pattern', options.r);
 
-  constructor(
-    readonly site: LinearSite,
-    options: Options,
-    { r, alpha }: { readonly r: number; readonly alpha: number },
-    seed: number,
-  ) {
-    const { path, inFeatures, outFeatures } = site;
-    this.#scale = alpha / (options.use_rslora ? Math.sqrt(r) : r);
-    this.#dropout = options.lora_dropout;
-    const [aName, bName, mName] = [
-      `${path}.lora_A`,
-      `${path}.lora_B`,
-      `${path}.lora_magnitude_vector`,
-    ];
-    const init = options.init_lora_weights;
-    this.#a = tidy(() =>
-      leaf(
-        init === 'gaussian'
-          ? normal([r, inFeatures], 1 / r, seed, aName)
-          : uniform([r, inFeatures], 1 / Math.sqrt(inFeatures), seed, aName),
-      ),
-    );
-    this.#b = tidy(() =>
-      leaf(
-        init === false
-          ? uniform([outFeatures, r], 1 / Math.sqrt(r), seed, bName)
-          : zeros([outFeatures, r]),
-      ),
-    );
-    this.#squares = options.use_dora ? squares(site) : null;
-    this.#m = options.use_dora ? tidy(() => leaf(this.#norms())) : null;
-    this.parameters = new Map([
-      [aName, this.#a],
-      [bName, this.#b],
-      ...(this.#m ? ([[mName, this.#m]] as const) : []),
-    ]);
-  }
+const alphasOf = (options: Options): ((path: string) => number) =>
+  valueByEnd(options.alpha_pattern, 'peft.alpha_pattern', options.lora_alpha);
 
-  apply(x: Tensor, y: Tensor | null, ctx: RowContext): Tensor {
-    return tidy(() => {
-      const base = y as Tensor;
-      const drops = ctx.training && this.#dropout > 0;
-      const seen = drops ? counterDropout(x, this.#dropout, { ...ctx.key, site: ctx.site }) : x;
-      const low = linear(seen, to(this.#a, x.dtype));
-      const up = transpose(to(this.#b, x.dtype), 0, 1);
-      const plus = (output: Tensor, mine: boolean): Tensor =>
-        (mine ? addmm_ : addmm)(output, low, up, { alpha: this.#scale });
-      if (!this.#m) return plus(base, ctx.alone);
-      const g = to(div(this.#m, this.#norms()), x.dtype);
-      const { bias } = this.site;
-      if (drops) {
-        // y = x Wᵀ + b + (g ⊙ (x' Wᵀ + s B A x') - x' Wᵀ),  x' after dropout
-        const product = this.site.weight.multiply(seen, null);
-        return add(base, sub(mul(plus(product, false), g), product));
-      }
-      const scaled = mul(plus(bias ? sub(base, bias) : base, ctx.alone || bias !== null), g);
-      return bias ? add(scaled, bias) : scaled;
-    });
-  }
-
-  merged(dtype: 'bf16' | 'f32'): [string, Tensor] {
-    const weight = noGrad(() =>
-      tidy(() => {
-        const adapted = addmm(this.site.weight.dense('f32'), this.#b, this.#a, {
-          alpha: this.#scale,
-        });
-        const whole = this.#m ? mul(adapted, unsqueeze(div(this.#m, this.#norms()), 1)) : adapted;
-        return contiguous(to(this.site.conv1d ? transpose(whole, 0, 1) : whole, dtype)).detach();
-      }),
-    );
-    return [`${this.site.path}.weight`, weight];
-  }
-
-  dispose(): void {
-    for (const tensor of [this.#a, this.#b, this.#m, this.#squares]) tensor?.dispose();
-  }
-
-  /** n² = ‖W‖² + 2 s Σ (W Aᵀ) ⊙ B + s² Σ (B (A Aᵀ)) ⊙ B by row: nothing as large as W is made in f32 beyond W itself. */
-  #norms(): Tensor {
-    return noGrad(() =>
-      tidy(() => {
-        const [a, b, s] = [this.#a, this.#b, this.#scale];
-        const cross = matmul(this.site.weight.dense('f32'), transpose(a, 0, 1));
-        const own = matmul(b, matmul(a, transpose(a, 0, 1)));
-        const both = sum(mul(add(mul(cross, 2 * s), own, s * s), b), 1);
-        return sqrt(add(this.#squares as Tensor, both)).detach();
-      }),
-    );
-  }
+/** Rank and scale of the update of a module. */
+export function loraSizes(options: Options): (path: string) => LoraSize {
+  const [rankOf, alphaOf] = [ranksOf(options), alphasOf(options)];
+  return (path) => {
+    const r = rankOf(path);
+    return { r, scale: alphaOf(path) / (options.use_rslora ? Math.sqrt(r) : r) };
+  };
 }
-
-const squares = (site: LinearSite): Tensor =>
-  noGrad(() => keep(tidy(() => sum(square(site.weight.dense('f32')), 1))));

@@ -10,7 +10,6 @@ import {
   counterDropout,
   linear,
   lstm,
-  noGrad,
   relu,
   squeeze,
   tidy,
@@ -20,10 +19,10 @@ import {
 import type { Tensor } from '@graft/kernels';
 import { z } from 'zod';
 import type { RowContext } from '../nn/context.js';
-import { defineMethod } from '../plugin.js';
+import type { StackShape } from '../nn/outline.js';
 import { resolvedFields, virtualTokens } from './fields.js';
-import { leaf, normal, uniform } from './leaf.js';
-import { checkRoom, checkSizes, inputSizes, loadTable, TABLE } from './virtual-tokens.js';
+import { normal, uniform } from './parameters.js';
+import { INPUTS, softPrompt } from './soft-prompt.js';
 
 const Options = z.strictObject({
   num_virtual_tokens: virtualTokens,
@@ -56,83 +55,54 @@ type Options = z.infer<typeof Options>;
 
 const DIRECTIONS = ['', '_reverse'];
 
-interface Shape {
-  readonly p: number;
-  readonly d: number;
-  readonly h: number;
-}
+type Sized = Pick<StackShape, 'embeddingSize'>;
 
-export const pTuning = defineMethod<Options>({
+export const pTuning = softPrompt<Options>({
   name: 'P_TUNING',
   title: 'P-tuning',
   summary:
     'Virtual tokens that come out of a small network (MLP or LSTM), which steadies their training.',
   paper: 'https://arxiv.org/abs/2103.10385',
   defaultLearningRate: 1e-3,
+  trainingOnly: [
+    'encoder_reparameterization_type',
+    'encoder_hidden_size',
+    'encoder_num_layers',
+    'encoder_dropout',
+  ],
   options: Options,
-  neutral: { modules_to_save: null },
-  footprint(outline, options, begun) {
-    checkSizes(options, inputSizes(outline));
-    checkRoom(outline, options.num_virtual_tokens);
-    const shape = shapeOf(outline, options);
-    const table = shape.p * shape.d;
-    const trainableParameters = begun
-      ? table
-      : encoderParts(options, shape).reduce((sum, { dims }) => sum + product(dims), table);
-    return { trainableParameters, virtualTokens: shape.p };
+  unsupported: { modules_to_save: null },
+  place: INPUTS,
+  shapes: (options, model) => ({
+    [TABLE]: [INPUTS.rows(model, options.num_virtual_tokens), model.embeddingSize],
+    ...Object.fromEntries(encoderParts(options, model).map(({ name, dims }) => [name, dims])),
+  }),
+  start(name, shape, { options, model, seed }) {
+    if (name === TABLE) return normal(shape, 1, seed, name);
+    const part = encoderParts(options, model).find((each) => each.name === name) as EncoderPart;
+    return uniform(shape, 1 / Math.sqrt(part.n), seed, name);
   },
-  attach(model, options, init) {
-    const sizes = inputSizes(model);
-    checkSizes(options, sizes);
-    checkRoom(model, options.num_virtual_tokens);
-    const shape = shapeOf(model, options);
-    const { h } = shape;
-    let parameters = initial(options, shape, init.seed);
-    const encode = (ctx: RowContext): Tensor =>
-      parameters.get(TABLE) ?? encoded(parameters, options, h, ctx);
-    const atRest: RowContext = { training: false, key: { seed: 0, step: 0 }, site: 0, alone: true };
-    model.sites.inputs.attach(init.run, { length: shape.p, embeddings: encode });
-    const dispose = (): void => parameters.forEach((parameter) => parameter.dispose());
-    return {
-      get parameters() {
-        return parameters;
-      },
-      exported: () => new Map([[TABLE, noGrad(() => encode(atRest))]]),
-      load(stored) {
-        const table = loadTable(stored, [shape.p, shape.d]);
-        dispose();
-        parameters = new Map([[TABLE, table]]);
-      },
-      resolvedConfig: () => ({
-        ...options,
-        ...sizes,
-        encoder_hidden_size: h,
-        modules_to_save: null,
-      }),
-      detach() {
-        model.sites.inputs.detach(init.run);
-        dispose();
-      },
-    };
-  },
+  table: (part, { options, model }, ctx) => encoded(part, options, hidden(options, model), ctx),
+  resolved: (options, model) => ({ encoder_hidden_size: hidden(options, model) }),
 });
 
-function shapeOf({ hiddenSize: d }: { readonly hiddenSize: number }, options: Options): Shape {
-  return { p: options.num_virtual_tokens, d, h: options.encoder_hidden_size ?? d };
-}
+/** Embeddings that the encoder starts from. */
+const TABLE = 'embedding.weight';
 
-interface Part {
+const hidden = (options: Options, { embeddingSize }: Sized): number =>
+  options.encoder_hidden_size ?? embeddingSize;
+
+interface EncoderPart {
   readonly name: string;
   readonly dims: readonly number[];
   /** Starts at U(-1/√n, 1/√n). */
   readonly n: number;
 }
 
-const product = (dims: readonly number[]): number => dims.reduce((a, b) => a * b, 1);
-
 /** The encoder's parameters, without the table E. */
-function encoderParts(options: Options, { d, h }: Shape): Part[] {
-  const dense = (name: string, out: number, fanIn: number): Part[] => [
+function encoderParts(options: Options, model: Sized): EncoderPart[] {
+  const [d, h] = [model.embeddingSize, hidden(options, model)];
+  const dense = (name: string, out: number, fanIn: number): EncoderPart[] => [
     { name: `${name}.weight`, dims: [out, fanIn], n: fanIn },
     { name: `${name}.bias`, dims: [out], n: fanIn },
   ];
@@ -144,7 +114,7 @@ function encoderParts(options: Options, { d, h }: Shape): Part[] {
     ];
   }
   const layers = Array.from({ length: options.encoder_num_layers }, (_, layer) =>
-    DIRECTIONS.flatMap((direction): Part[] => {
+    DIRECTIONS.flatMap((direction): EncoderPart[] => {
       const [fanIn, suffix] = [layer === 0 ? d : 2 * h, `l${layer}${direction}`];
       return [
         { name: `lstm_head.weight_ih_${suffix}`, dims: [4 * h, fanIn], n: h },
@@ -157,38 +127,23 @@ function encoderParts(options: Options, { d, h }: Shape): Part[] {
   return [...layers.flat(), ...dense('mlp_head.0', 2 * h, 2 * h), ...dense('mlp_head.2', d, 2 * h)];
 }
 
-function initial(options: Options, shape: Shape, seed: number): Map<string, Tensor> {
-  const table = 'embedding.weight';
-  const parameters = new Map([
-    [table, tidy(() => leaf(normal([shape.p, shape.d], 1, seed, table)))],
-  ]);
-  for (const { name, dims, n } of encoderParts(options, shape)) {
-    parameters.set(
-      name,
-      tidy(() => leaf(uniform(dims, 1 / Math.sqrt(n), seed, name))),
-    );
-  }
-  return parameters;
-}
-
 function encoded(
-  parameters: ReadonlyMap<string, Tensor>,
+  get: (name: string) => Tensor,
   options: Options,
   h: number,
   ctx: RowContext,
 ): Tensor {
-  const get = (name: string): Tensor => parameters.get(name) as Tensor;
   const dense = (x: Tensor, name: string): Tensor =>
     linear(x, get(`${name}.weight`), get(`${name}.bias`));
   return tidy(() => {
-    const e = get('embedding.weight');
+    const e = get(TABLE);
     if (options.encoder_reparameterization_type === 'MLP') {
       return dense(relu(dense(relu(dense(e, 'mlp_head.0')), 'mlp_head.2')), 'mlp_head.4');
     }
     let x = unsqueeze(e, 0);
     for (let layer = 0; layer < options.encoder_num_layers; layer++) {
       if (layer > 0 && ctx.training && options.encoder_dropout > 0) {
-        x = counterDropout(x, options.encoder_dropout, { ...ctx.key, site: ctx.site + layer });
+        x = counterDropout(x, options.encoder_dropout, { ...ctx.key, site: ctx.module + layer });
       }
       const state = zeros([2, 1, h]);
       const weights = DIRECTIONS.flatMap((direction) =>

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { DomainError } from '@graft/contracts';
 import { describe, expect, it } from 'vitest';
-import { layerReader, valueByEnd, wholeMatcher } from './pattern.js';
+import { layerReader, valueByEnd, valueByPart, wholeMatcher } from './pattern.js';
 
 // What Python's `re` says; pattern.golden.json says how it was made.
 const golden = JSON.parse(
@@ -10,6 +10,7 @@ const golden = JSON.parse(
   readonly paths: readonly string[];
   readonly whole: Readonly<Record<string, readonly string[]>>;
   readonly end: Readonly<Record<string, readonly string[]>>;
+  readonly part: Readonly<Record<string, readonly string[]>>;
   readonly layer: Readonly<Record<string, Readonly<Record<string, number>>>>;
 };
 
@@ -21,6 +22,11 @@ describe("matches what Python's re matches", () => {
 
   it.each(Object.entries(golden.end))('the end of a path, %s', (pattern, matched) => {
     const value = valueByEnd({ [pattern]: 1 }, 'peft.rank_pattern');
+    expect(golden.paths.filter((path) => value(path) === 1)).toEqual(matched);
+  });
+
+  it.each(Object.entries(golden.part))('a part of a path, %s', (pattern, matched) => {
+    const value = valueByPart({ [pattern]: 1 }, 'peft.rank_pattern');
     expect(golden.paths.filter((path) => value(path) === 1)).toEqual(matched);
   });
 

@@ -19,14 +19,34 @@ export function wholeMatcher(pattern: string, param: string): (path: string) => 
   return (path) => program.testExact(path);
 }
 
-/** The value of the first pattern that is a path or a whole end of it. @throws DomainError */
+/** The value of the first pattern that is a path or a whole end of it, or `otherwise`. @throws DomainError */
 export function valueByEnd<T>(
   values: Readonly<Record<string, T>>,
   param: string,
+  otherwise: T,
+): (path: string) => T;
+export function valueByEnd<T>(
+  values: Readonly<Record<string, T>>,
+  param: string,
+): (path: string) => T | undefined;
+export function valueByEnd<T>(
+  values: Readonly<Record<string, T>>,
+  param: string,
+  otherwise?: T,
 ): (path: string) => T | undefined {
   const programs = compile(Object.keys(values), param, (inner) => `(?:.*\\.)?(?:${inner})`);
   const inOrder = Object.values(values);
-  return (path) => inOrder[programs.findIndex((program) => program.testExact(path))];
+  return (path) => inOrder[programs.findIndex((program) => program.testExact(path))] ?? otherwise;
+}
+
+/** The value of the first pattern that a part of a path fits: `re.search`. @throws DomainError */
+export function valueByPart<T>(
+  values: Readonly<Record<string, T>>,
+  param: string,
+): (path: string) => T | undefined {
+  const programs = compile(Object.keys(values), param, (inner) => `(?:${inner})`);
+  const inOrder = Object.values(values);
+  return (path) => inOrder[programs.findIndex((program) => program.test(path))];
 }
 
 /** The number behind a list of layers that one of the patterns names; null when a path has none. @throws DomainError */
@@ -71,7 +91,9 @@ function compile(
       const why = (error as Error).message.replace(/^error parsing regexp: /, '');
       refuse(`is not a regular expression: ${why}`);
     }
-    return refuse('makes the patterns too large; repeat less often in {}, or list the modules');
+    return refuse(
+      'makes the patterns too large; lower the repetition counts in {}, or list the modules',
+    );
   });
 }
 

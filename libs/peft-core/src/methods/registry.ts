@@ -1,11 +1,51 @@
 import { DomainError, shorten } from '@graft/contracts';
 import { registry } from '../plugin.js';
+import { adaptionPrompt } from './adaption-prompt.js';
+import { adalora } from './adalora.js';
+import { adamss } from './adamss.js';
+import { beft } from './beft.js';
+import { boft } from './boft.js';
+import { c3a } from './c3a.js';
+import { cartridge } from './cartridge.js';
+import { cpt } from './cpt.js';
+import { deft } from './deft.js';
+import { fourierft } from './fourierft.js';
+import { frod } from './frod.js';
 import { full } from './full.js';
+import { glora } from './glora.js';
+import { hra } from './hra.js';
+import { ia3 } from './ia3.js';
+import { lnTuning } from './ln-tuning.js';
+import { loha } from './loha.js';
+import { lokr } from './lokr.js';
 import { lora } from './lora.js';
 import type { Method } from './method.js';
+import { miss } from './miss.js';
+import { multitaskPromptTuning } from './multitask-prompt-tuning.js';
+import { oft } from './oft.js';
+import { osf } from './osf.js';
 import { pTuning } from './p-tuning.js';
+import { peanut } from './peanut.js';
+import { poly } from './poly.js';
 import { prefixTuning } from './prefix-tuning.js';
 import { promptTuning } from './prompt-tuning.js';
+import { psoft } from './psoft.js';
+import { road } from './road.js';
+import { tinylora } from './tinylora.js';
+import { unilora } from './unilora.js';
+import { vblora } from './vblora.js';
+import { vera } from './vera.js';
+import { trainableTokens } from './trainable-tokens.js';
+import { waveft } from './waveft.js';
+import { shadow } from './shadow.js';
+import { shira } from './shira.js';
+import { supertuning } from './supertuning.js';
+import { gralora } from './gralora.js';
+import { hira } from './hira.js';
+import { delora } from './delora.js';
+import { pvera } from './pvera.js';
+import { randlora } from './randlora.js';
+import { xlora } from './xlora.js';
 
 /** Every method there is. Validation, the catalog, the docs and the test matrix are derived from this list. */
 export const methods: readonly Method[] = [
@@ -13,6 +53,46 @@ export const methods: readonly Method[] = [
   promptTuning,
   pTuning,
   prefixTuning,
+  loha,
+  lokr,
+  miss,
+  vera,
+  adalora,
+  shira,
+  supertuning,
+  gralora,
+  hira,
+  delora,
+  pvera,
+  randlora,
+  ia3,
+  oft,
+  hra,
+  c3a,
+  road,
+  boft,
+  beft,
+  deft,
+  lnTuning,
+  trainableTokens,
+  psoft,
+  peanut,
+  glora,
+  fourierft,
+  waveft,
+  vblora,
+  tinylora,
+  unilora,
+  osf,
+  frod,
+  adamss,
+  cartridge,
+  cpt,
+  multitaskPromptTuning,
+  adaptionPrompt,
+  poly,
+  shadow,
+  xlora,
   full,
 ] as Method[];
 
@@ -32,7 +112,7 @@ export function methodFor(peft: { readonly peft_type: string } | null): Method {
   const known = methods.map((method) => method.name).join(', ');
   throw new DomainError(
     'invalid_value',
-    `peft_type "${shorten(name, 200)}" is unknown; there are: ${known}`,
+    `unknown peft_type "${shorten(name, 200)}"; supported: ${known}`,
     'peft.peft_type',
   );
 }

@@ -1,10 +1,14 @@
 import { zeros } from '@graft/kernels';
 import { DomainError } from '@graft/contracts';
 import { describe, expect, it } from 'vitest';
-import { EmbeddingSite, LinearSite, NormSite, Sites } from '../nn/site.js';
-import type { Role } from '../nn/site.js';
+import { Embedding } from '../nn/embedding.js';
+import { Linear } from '../nn/linear.js';
+import type { Role } from '../nn/linear.js';
+import { Modules } from '../nn/modules.js';
+import { Norm } from '../nn/norm.js';
+import { Slot } from '../nn/slots.js';
 import { DenseWeight } from '../nn/weight.js';
-import { targetLinears, writtenTargets } from './targets.js';
+import { findTargets, targetLinears, writtenTargets } from './targets.js';
 import type { TargetFields } from './targets.js';
 
 const NOTHING: TargetFields = {
@@ -15,36 +19,46 @@ const NOTHING: TargetFields = {
   modules_to_save: null,
 };
 
-function sites(layers: number): Sites {
+function modules(layers: number): Modules {
   const names: readonly [string, Role][] = [
     ['self_attn.q_proj', 'q'],
     ['self_attn.v_proj', 'v'],
     ['self_attn.o_proj', 'o'],
     ['mlp.down_proj', 'down'],
   ];
-  const linear = (path: string, role: Role, layer: number | null): LinearSite =>
-    new LinearSite({
+  const linear = (path: string, role: Role, layer: number | null): Linear =>
+    new Linear({
       path,
       role,
       layer,
       index: 0,
       weight: new DenseWeight(zeros([2, 2])),
       bias: null,
-      conv1d: false,
+      transposed: false,
     });
   const linears = Array.from({ length: layers }, (_, n) =>
     names.map(([name, role]) => linear(`model.layers.${n}.${name}`, role, n)),
   ).flat();
-  return new Sites({
+  return new Modules({
     linears: [...linears, linear('lm_head', 'head', null)],
-    norms: [new NormSite('model.norm', 'rms', 1e-5, zeros([2]), null)],
-    embeddings: [new EmbeddingSite('model.embed_tokens', zeros([4, 2]))],
+    norms: [new Norm('model.norm', 'rms', 1e-5, zeros([2]), null)],
+    embeddings: [new Embedding('model.embed_tokens', zeros([4, 2]))],
     tied: [],
+    stacks: [
+      {
+        inputs: new Slot(),
+        prefix: new Slot(),
+        invocation: new Slot(),
+        attention: new Slot(),
+        side: new Slot(),
+        scaling: new Slot(),
+      },
+    ],
   });
 }
 
 const picked = (fields: Partial<TargetFields>, layers = 2): string[] =>
-  targetLinears(sites(layers), { ...NOTHING, ...fields }, ['q', 'v']).map(({ path }) =>
+  targetLinears(modules(layers), { ...NOTHING, ...fields }, ['q', 'v']).map(({ path }) =>
     path.replace('model.layers.', ''),
   );
 
@@ -107,9 +121,23 @@ describe('target_modules', () => {
     expect(() => picked(fields)).toThrow(DomainError);
   });
 
+  it('names the token embedding for methods that take one', () => {
+    const found = (fields: Partial<TargetFields>, takes = true) => {
+      const { linears, table } = findTargets(modules(1), { ...NOTHING, ...fields }, [], takes);
+      return [linears.length, table?.path ?? null];
+    };
+    expect(found({ target_modules: ['embed_tokens'] })).toEqual([0, 'model.embed_tokens']);
+    expect(found({ target_modules: '.*(embed_tokens|q_proj)' })).toEqual([1, 'model.embed_tokens']);
+    expect(found({ target_modules: 'all-linear' })).toEqual([4, null]);
+    expect(
+      found({ target_modules: ['embed_tokens', 'q_proj'], modules_to_save: ['embed_tokens'] }),
+    ).toEqual([1, null]);
+    expect(() => found({ target_modules: ['embed_tokens'] }, false)).toThrow(/not a linear layer/);
+  });
+
   it('is written in full up to 19 paths, then as suffixes', () => {
     const written = (layers: number): string[] => {
-      const all = sites(layers);
+      const all = modules(layers);
       return writtenTargets(
         targetLinears(all, { ...NOTHING, target_modules: 'all-linear' }, []),
         all,

@@ -1,29 +1,46 @@
 /** Which linears a config means: PEFT's rules of matching by module path. */
 import { DomainError, shorten } from '@graft/contracts';
-import type { Modules } from '../nn/outline.js';
-import type { LinearSite, Role, Sites } from '../nn/site.js';
+import type { ModuleIndex } from '../nn/outline.js';
+import type { Linear, Role } from '../nn/linear.js';
+import type { Modules } from '../nn/modules.js';
 import { layerReader, wholeMatcher } from './pattern.js';
+import type { TokenChoice } from './token-rows.js';
 
 /** PEFT's fields that pick modules. */
 export interface TargetFields {
   readonly target_modules: readonly string[] | string | null;
-  readonly exclude_modules: readonly string[] | string | null;
-  readonly layers_to_transform: readonly number[] | number | null;
-  readonly layers_pattern: readonly string[] | string | null;
+  /** Parameters of experts and routers, of methods that take some. */
+  readonly target_parameters?: readonly string[] | null;
+  readonly exclude_modules?: readonly string[] | string | null;
+  readonly layers_to_transform?: readonly number[] | number | null;
+  readonly layers_pattern?: readonly string[] | string | null;
   readonly modules_to_save: readonly string[] | null;
+  /** 'none', 'all', or '<method>_only': those of the targets. */
+  readonly bias?: string;
+  /** Rows of the vocabulary that train beside the targets. */
+  readonly trainable_token_indices?: TokenChoice | null;
+  /** Whether a head and its embedding that are one matrix stay so. */
+  readonly ensure_weight_tying?: boolean;
 }
 
-interface Placed {
+interface Named {
   readonly path: string;
 }
-interface Linear extends Placed {
+interface NamedLinear extends Named {
   readonly role: Role;
 }
-/** Sites of a model, or their shapes. */
-type Choice<L extends Linear> = Pick<
-  Modules<L, Placed, Placed>,
-  'linears' | 'norms' | 'embeddings'
+/** Modules of a model, or their shapes. */
+type Choice<L extends NamedLinear, E extends Named = Named> = Pick<
+  ModuleIndex<L, Named, E>,
+  'linears' | 'norms' | 'embeddings' | 'experts'
 >;
+
+/** What a config means. */
+export interface Targets<L, E> {
+  readonly linears: readonly L[];
+  /** The token embedding, where it is a target too. */
+  readonly table: E | null;
+}
 
 export const ALL_LINEAR = 'all-linear';
 
@@ -33,37 +50,53 @@ export const isAllLinear = (targets: TargetFields['target_modules']): boolean =>
 const asList = <T>(value: T | readonly T[]): readonly T[] =>
   Array.isArray(value) ? value : [value as T];
 
-const isOrEndsWith = (path: string, name: string): boolean =>
+export const isOrEndsWith = (path: string, name: string): boolean =>
   path === name || path.endsWith(`.${name}`);
 
-/** The linears of `fields.target_modules`, in the model's order. @throws DomainError naming what there is when none */
-export function targetLinears<L extends Linear>(
-  sites: Choice<L>,
+/**
+ * What `fields.target_modules` means, linears in the model's order. @throws DomainError naming what there is when nothing
+ * @param takesTable whether the token embedding may be a target
+ */
+export function findTargets<L extends NamedLinear, E extends Named>(
+  modules: Choice<L, E>,
   fields: TargetFields,
   defaults: readonly Role[],
-): L[] {
-  refuseOthers(sites, fields);
+  takesTable: boolean,
+): Targets<L, E> {
+  const tables = takesTable ? modules.embeddings().slice(0, 1) : [];
+  refuseOthers(modules, fields, tables);
+  refuseExperts(modules, fields);
   const excluded = matcher(fields.exclude_modules ?? [], 'peft.exclude_modules');
   const saved = fields.modules_to_save ?? [];
-  const wanted = wantedBy(sites, fields, defaults);
-  const found = sites
-    .linears()
-    .filter(
-      (site) =>
-        !excluded(site.path) &&
-        !saved.some((name) => `.${site.path}.`.includes(`.${name}.`)) &&
-        wanted(site),
-    );
-  if (found.length > 0) return found;
+  const wanted = wantedBy(modules, fields, defaults);
+  const isTarget = (module: NamedLinear | Named): boolean =>
+    !excluded(module.path) &&
+    !saved.some((name) => `.${module.path}.`.includes(`.${name}.`)) &&
+    wanted(module);
+  const linears = modules.linears().filter(isTarget);
+  const table = tables.find(isTarget) ?? null;
+  const beside = (fields.target_parameters ?? []).length > 0 && fields.target_modules?.length === 0;
+  if (linears.length > 0 || table || beside) return { linears, table };
   const shown = shorten(JSON.stringify(fields.target_modules ?? 'the default'), 200);
-  const names = [...new Set(sites.linears().map(({ path }) => lastSegment(path)))].join(', ');
+  const names = [...new Set(modules.linears().map(({ path }) => lastSegment(path)))].join(', ');
   const message = `no module matches target_modules ${shown}; this model's linears are: ${names}`;
   throw new DomainError('invalid_value', message, 'peft.target_modules');
 }
 
+/** The linears of `fields.target_modules`, in the model's order. @throws DomainError naming what there is when none */
+export const targetLinears = <L extends NamedLinear>(
+  modules: Choice<L>,
+  fields: TargetFields,
+  defaults: readonly Role[],
+): readonly L[] => findTargets(modules, fields, defaults, false).linears;
+
 /** @throws DomainError when a pattern is none, or a list of target modules has nothing that a family's linears are called */
 export function checkTargets(fields: TargetFields, linears: readonly string[]): void {
-  const { target_modules: targets, exclude_modules: excluded, layers_pattern: layers } = fields;
+  const {
+    target_modules: targets,
+    exclude_modules: excluded = null,
+    layers_pattern: layers = null,
+  } = fields;
   if (excluded !== null) matcher(excluded, 'peft.exclude_modules');
   layerReader(patternsIn(layers), 'peft.layers_pattern');
   if (!Array.isArray(targets)) {
@@ -71,23 +104,24 @@ export function checkTargets(fields: TargetFields, linears: readonly string[]): 
       matcher(targets, 'peft.target_modules');
     return;
   }
-  if (targets.some((name: string) => linears.includes(lastSegment(name)))) return;
+  const beside = targets.length === 0 && (fields.target_parameters ?? []).length > 0;
+  if (beside || targets.some((name: string) => linears.includes(lastSegment(name)))) return;
   const message = `no module matches target_modules ${shorten(JSON.stringify(targets), 200)}; this model's linears are: ${linears.join(', ')}`;
   throw new DomainError('invalid_value', message, 'peft.target_modules');
 }
 
-const lastSegment = (path: string): string => path.slice(path.lastIndexOf('.') + 1);
+export const lastSegment = (path: string): string => path.slice(path.lastIndexOf('.') + 1);
 
 function wantedBy(
-  sites: Choice<Linear>,
+  modules: Choice<NamedLinear>,
   fields: TargetFields,
   defaults: readonly Role[],
-): (site: Linear) => boolean {
+): (module: NamedLinear | Named) => boolean {
   const { target_modules: targets } = fields;
-  if (isAllLinear(targets)) return ({ role }) => role !== 'head';
+  if (isAllLinear(targets)) return (module) => 'role' in module && module.role !== 'head';
   const layer = layerFilter(fields);
   if (targets === null) {
-    const paths = new Set(sites.linears(defaults).map(({ path }) => path));
+    const paths = new Set(modules.linears(defaults).map(({ path }) => path));
     return ({ path }) => paths.has(path) && layer(path);
   }
   if (typeof targets === 'string') {
@@ -100,23 +134,55 @@ function wantedBy(
 }
 
 /** PEFT would train embeddings this way too and fails on norms: say so instead of leaving them out. */
-function refuseOthers(sites: Choice<Linear>, { target_modules: targets }: TargetFields): void {
+function refuseOthers(
+  modules: Choice<NamedLinear>,
+  { target_modules: targets }: TargetFields,
+  taken: readonly Named[],
+): void {
   if (targets === null || isAllLinear(targets)) return;
   const matches = matcher(targets, 'peft.target_modules');
-  const other = [...sites.embeddings(), ...sites.norms()].find(({ path }) => matches(path));
+  const other = [...modules.embeddings(), ...modules.norms()].find(
+    (module) => !taken.includes(module) && matches(module.path),
+  );
   if (!other) return;
-  const message = `target_modules matches ${other.path}, which is not a linear; list it in modules_to_save to train it whole`;
+  const message = `target_modules matches ${other.path}, which is not a linear layer; to train it whole, list it in modules_to_save`;
   throw new DomainError('unsupported', message, 'peft.target_modules');
 }
 
-function matcher(names: readonly string[] | string, param: string): (path: string) => boolean {
+/**
+ * PEFT takes what experts and routers were once called, and all linears, for their parameters; methods that take those
+ * have resolved such names (target-parameters.ts).
+ */
+function refuseExperts(
+  modules: Pick<Choice<NamedLinear>, 'experts'>,
+  { target_modules: targets, target_parameters: parameters }: TargetFields,
+): void {
+  const names = modules.experts().flatMap(({ names }) => names);
+  if (targets === null || names.length === 0 || parameters !== undefined) return;
+  const leaves = new Set(names.map(lastSegment));
+  const matches = isAllLinear(targets)
+    ? () => true
+    : typeof targets === 'string'
+      ? matcher(targets, 'peft.target_modules')
+      : (name: string) =>
+          targets.some((target) => isOrEndsWith(name, target) || leaves.has(lastSegment(target)));
+  const meant = names.find(matches);
+  if (meant === undefined) return;
+  const message = `target_modules means the experts (${meant}) too, whose parameters this method does not train; list linears of attention, such as q_proj`;
+  throw new DomainError('unsupported', message, 'peft.target_modules');
+}
+
+export function matcher(
+  names: readonly string[] | string,
+  param: string,
+): (path: string) => boolean {
   if (typeof names !== 'string') return (path) => names.some((name) => isOrEndsWith(path, name));
   return wholeMatcher(names, param);
 }
 
 function layerFilter({
-  layers_to_transform: layers,
-  layers_pattern: pattern,
+  layers_to_transform: layers = null,
+  layers_pattern: pattern = null,
 }: TargetFields): (path: string) => boolean {
   if (layers === null) return () => true;
   const wanted = new Set(asList<number>(layers as number | readonly number[]));
@@ -129,7 +195,7 @@ function layerFilter({
   };
 }
 
-const patternsIn = (pattern: TargetFields['layers_pattern']): readonly string[] =>
+const patternsIn = (pattern: readonly string[] | string | null): readonly string[] =>
   pattern === null ? [] : asList<string>(pattern as string | readonly string[]);
 
 function firstNumber(path: string): number | null {
@@ -137,16 +203,43 @@ function firstNumber(path: string): number | null {
   return found && Number(found[1]);
 }
 
-/**
- * The target_modules that PEFT would write for these sites: the whole list of paths, or, from 20 on, the shortest
- * suffixes that name no other module.
- */
-export function writtenTargets(targets: readonly LinearSite[], sites: Sites): string[] {
+/** What PEFT adapts of a model when target_modules is null, and how it writes long lists. */
+export interface TargetRules {
+  readonly defaults: readonly Role[];
+  /** Whether a long list is written as it is. */
+  readonly writesAll: boolean;
+}
+
+/** target_modules as PEFT writes it once they are resolved. */
+export function resolvedTargets(
+  { target_modules: given }: TargetFields,
+  targets: readonly Linear[],
+  modules: Modules,
+  { defaults, writesAll }: TargetRules,
+): readonly string[] | string {
+  if (given === null) return roleNames(defaults, modules);
+  return isAllLinear(given) ? writtenTargets(targets, modules, writesAll) : given;
+}
+
+/** The shortest ends of paths that name the linears of these roles and no other module. */
+export const roleNames = (roles: readonly Role[], modules: Modules): string[] =>
+  shortestEnds(modules.linears(roles), modules);
+
+/** The whole list of paths, or, from 20 on, the shortest ends that name no other module. */
+export function writtenTargets(
+  targets: readonly Linear[],
+  modules: Modules,
+  writesAll = false,
+): string[] {
+  if (targets.length < 20 || writesAll) return targets.map(({ path }) => path).sort();
+  return shortestEnds(targets, modules);
+}
+
+function shortestEnds(targets: readonly Linear[], modules: Modules): string[] {
   const paths = targets.map(({ path }) => path).sort();
-  if (paths.length < 20) return paths;
   const mine = new Set(paths);
   const others = new Set(
-    [...modulePaths(sites)].filter((path) => !mine.has(path)).flatMap(suffixes),
+    [...modulePaths(modules)].filter((path) => !mine.has(path)).flatMap(suffixes),
   );
   const required = new Set<string>();
   for (const path of paths) {
@@ -161,10 +254,10 @@ const suffixes = (path: string): string[] => {
   return parts.map((_, i) => parts.slice(parts.length - 1 - i).join('.'));
 };
 
-/** Every module path of a model: sites and what contains them. */
-export function modulePaths(sites: Sites): Set<string> {
+/** Every module path of a model: modules and what contains them. */
+export function modulePaths(modules: Modules): Set<string> {
   const paths = new Set<string>();
-  for (const { path } of [...sites.linears(), ...sites.norms(), ...sites.embeddings()]) {
+  for (const { path } of [...modules.linears(), ...modules.norms(), ...modules.embeddings()]) {
     const parts = path.split('.');
     for (let n = 1; n <= parts.length; n++) paths.add(parts.slice(0, n).join('.'));
   }

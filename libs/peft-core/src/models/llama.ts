@@ -1,125 +1,272 @@
 /**
  * LLaMA (arXiv:2302.13971, 2307.09288, 2407.21783) and what derives from it: Mistral (2310.06825), Qwen 2 (2407.10671)
- * and 3 (2505.09388), TinyLlama, SmolLM. Derivatives are lines of a table.
+ * and 3 (2505.09388), TinyLlama, SmolLM, Seed-OSS, CWM, IQuest-Coder. Derivatives are lines of a table.
  */
 import { DomainError } from '@graft/contracts';
-import { Outline } from '../nn/outline.js';
-import { linearNames, TransformerOptions } from '../nn/transformer-options.js';
-import type { ModulePaths } from '../nn/transformer-options.js';
+import type { ModelPaths } from '../nn/stack-options.js';
 import { defineModel } from '../plugin.js';
-import { assemble } from './assemble.js';
-import { activation, field, layerCount, numberOr } from './hf-config.js';
-import type { HfConfig } from './model.js';
+import type { GgufFormat, GgufWriting } from './gguf-format.js';
+import {
+  activation,
+  EPSILON,
+  flag,
+  fraction,
+  HEAD_SIZE,
+  HEADS,
+  integer,
+  LAYERS,
+  nullable,
+  optional,
+  or,
+  POSITIONS,
+  required,
+  ROPE_KEYS,
+  ropeOptions,
+  SIZE,
+  VOCABULARY,
+  word,
+  words,
+} from './hf-config.js';
+import type { HfTable, HfValues } from './hf-config.js';
 
 interface Derivative {
+  /** transformers' name of its causal model. */
+  readonly architecture: string;
   /** Query, key and value always have biases; else config.json says. */
   readonly qkvBias?: boolean;
   readonly qkNorm?: boolean;
-  /** Where config.json's sliding_window acts: everywhere, or in the upper layers where it says so. */
-  readonly window?: 'all' | 'upper';
+  /** The linear after attention has a bias where config.json's attention_out_bias says so, not attention_bias. */
+  readonly outBias?: 'apart';
+  /** Where config.json's sliding_window acts: everywhere, in the upper layers where it says so, or in all but every fourth layer. */
+  readonly window?: 'all' | 'upper' | 'most';
   /** When config.json has no sliding_window. */
   readonly defaultWindow?: number;
+  /** When it has no head_dim; left out: the hidden size by the heads. */
+  readonly headDim?: number;
+  /** When it does not say how positions are rotated. */
+  readonly rope?: Readonly<Record<string, number | string>>;
 }
 
 /** By model_type. */
 const DERIVATIVES: Readonly<Record<string, Derivative>> = {
-  llama: {},
-  mistral: { window: 'all', defaultWindow: 4096 },
-  qwen2: { window: 'upper', qkvBias: true },
-  qwen3: { window: 'upper', qkNorm: true },
+  llama: { architecture: 'LlamaForCausalLM' },
+  mistral: { architecture: 'MistralForCausalLM', window: 'all', defaultWindow: 4096 },
+  ministral: { architecture: 'MinistralForCausalLM', window: 'all', defaultWindow: 4096 },
+  qwen2: { architecture: 'Qwen2ForCausalLM', window: 'upper', qkvBias: true },
+  qwen3: { architecture: 'Qwen3ForCausalLM', window: 'upper', qkNorm: true },
+  seed_oss: { architecture: 'SeedOssForCausalLM', outBias: 'apart', headDim: 128 },
+  iquestcoder: { architecture: 'IQuestCoderForCausalLM', headDim: 128 },
+  cwm: {
+    architecture: 'CwmForCausalLM',
+    window: 'most',
+    defaultWindow: 8192,
+    headDim: 128,
+    rope: {
+      rope_type: 'llama3',
+      rope_theta: 1e6,
+      factor: 16,
+      low_freq_factor: 1,
+      high_freq_factor: 4,
+      original_max_position_embeddings: 8192,
+    },
+  },
 };
 
-const paths: ModulePaths = {
-  words: 'model.embed_tokens',
-  attentionNorm: 'model.layers.{n}.input_layernorm',
-  q: 'model.layers.{n}.self_attn.q_proj',
-  k: 'model.layers.{n}.self_attn.k_proj',
-  v: 'model.layers.{n}.self_attn.v_proj',
-  qNorm: 'model.layers.{n}.self_attn.q_norm',
-  kNorm: 'model.layers.{n}.self_attn.k_norm',
-  o: 'model.layers.{n}.self_attn.o_proj',
-  mlpNorm: 'model.layers.{n}.post_attention_layernorm',
-  gate: 'model.layers.{n}.mlp.gate_proj',
-  up: 'model.layers.{n}.mlp.up_proj',
-  down: 'model.layers.{n}.mlp.down_proj',
-  finalNorm: 'model.norm',
-  head: 'lm_head',
+/** Keys of all that have LLaMA's form. */
+export const LLAMA_KEYS = {
+  vocab_size: required(VOCABULARY),
+  hidden_size: required(SIZE),
+  intermediate_size: required(SIZE),
+  num_hidden_layers: required(LAYERS),
+  num_attention_heads: required(HEADS),
+  num_key_value_heads: optional(HEADS),
+  head_dim: optional(HEAD_SIZE),
+  max_position_embeddings: or(POSITIONS, 2048),
+  rms_norm_eps: or(EPSILON, 1e-6),
+  hidden_act: or(word, 'silu'),
+  attention_bias: or(flag, false),
+  mlp_bias: or(flag, false),
+  tie_word_embeddings: or(flag, false),
+  attention_dropout: optional(fraction),
+  ...ROPE_KEYS,
+} satisfies HfTable;
+
+const hf = {
+  ...LLAMA_KEYS,
+  sliding_window: nullable(POSITIONS),
+  max_window_layers: or(integer(0, 1000), 0),
+  use_sliding_window: or(flag, false),
+  layer_types: optional(words),
+  attention_out_bias: or(flag, false),
 };
 
-export const llama = defineModel<TransformerOptions>({
-  name: 'llama',
-  title: 'LLaMA, Mistral, Qwen 2 and 3, TinyLlama, SmolLM',
-  modelTypes: Object.keys(DERIVATIVES),
-  options: TransformerOptions,
-  linears: linearNames(paths),
-  fromHf,
-  outline: (options) => new Outline(options, paths),
-  build: (options, config, tensors, build) =>
-    assemble({ name: 'llama', paths }, options, config, tensors, build),
-});
-
-function fromHf(config: HfConfig): unknown {
-  const derivative = DERIVATIVES[config.model_type] ?? {};
-  const heads = config['num_attention_heads'];
-  const layers = layerCount(config, 'num_hidden_layers');
+/** The decoder that these keys describe. */
+export function llamaDecoder(config: HfValues<typeof LLAMA_KEYS>) {
+  const { num_attention_heads: heads, hidden_size: hiddenSize } = config;
   return {
-    vocabSize: config['vocab_size'],
-    hiddenSize: config['hidden_size'],
-    intermediateSize: config['intermediate_size'],
-    layers,
+    hiddenSize,
+    intermediateSize: config.intermediate_size,
+    layers: config.num_hidden_layers,
     heads,
-    kvHeads: config['num_key_value_heads'] ?? heads,
-    headDim:
-      config['head_dim'] ??
-      numberOr(config, 'hidden_size', 0) / numberOr(config, 'num_attention_heads', 1),
-    norm: 'rms',
-    normEps: config['rms_norm_eps'] ?? 1e-6,
-    activation: activation(config['hidden_act'] ?? 'silu'),
+    kvHeads: config.num_key_value_heads ?? heads,
+    headDim: config.head_dim ?? hiddenSize / heads,
+    norm: 'rms' as const,
+    normEps: config.rms_norm_eps,
+    activation: activation(config.hidden_act),
     gated: true,
-    rope: rope(config),
-    maxPositions: config['max_position_embeddings'] ?? 2048,
-    qkNorm: derivative.qkNorm ?? false,
-    windows: windows(config, derivative, layers),
+    rope: ropeOptions(config),
+    maxPositions: config.max_position_embeddings,
     biases: [
-      ...(derivative.qkvBias || config['attention_bias'] === true ? ['q', 'k', 'v'] : []),
-      ...(config['attention_bias'] === true && !derivative.qkvBias ? ['o'] : []),
-      ...(config['mlp_bias'] === true ? ['gate', 'up', 'down'] : []),
+      ...(config.attention_bias ? (['q', 'k', 'v', 'o'] as const) : []),
+      ...(config.mlp_bias ? (['gate', 'up', 'down'] as const) : []),
     ],
-    tiedHead: config['tie_word_embeddings'] === true,
   };
 }
 
-/** Of transformers 5 (`rope_parameters`) or 4 (`rope_theta` and `rope_scaling`). */
-function rope(config: HfConfig): unknown {
-  const given = {
-    ...(field(config, 'rope_scaling') ?? {}),
-    ...(field(config, 'rope_parameters') ?? {}),
-  };
-  const type = given['rope_type'] ?? given['type'] ?? 'default';
-  if (!['default', 'linear', 'llama3'].includes(String(type))) {
-    const message = `config.json: rope_type "${String(type)}" is not supported; there are: default, linear, llama3`;
-    throw new DomainError('unsupported', message, 'model');
-  }
+const path = (name: string): string => `model.layers.{n}.${name}`;
+
+/** Where LLaMA's modules stand. */
+export const llamaPaths = {
+  tokenEmbedding: 'model.embed_tokens',
+  decoder: {
+    attention: {
+      norm: path('input_layernorm'),
+      q: path('self_attn.q_proj'),
+      k: path('self_attn.k_proj'),
+      v: path('self_attn.v_proj'),
+      qNorm: path('self_attn.q_norm'),
+      kNorm: path('self_attn.k_norm'),
+      o: path('self_attn.o_proj'),
+    },
+    feedForward: {
+      norm: path('post_attention_layernorm'),
+      gate: path('mlp.gate_proj'),
+      up: path('mlp.up_proj'),
+      down: path('mlp.down_proj'),
+    },
+    finalNorm: 'model.norm',
+  },
+  lmHead: 'lm_head',
+} satisfies ModelPaths;
+
+/**
+ * llama.cpp interleaves the rows of LLaMA's queries and keys; those of others lie as Hugging Face has them.
+ * @param causalModel transformers' name of the model
+ * @param writes left out: what config.json calls as the file does
+ */
+export const llamaGguf = (
+  architecture: string,
+  causalModel: string,
+  isInterleaved = false,
+  writes: GgufWriting = { modelTypes: [architecture] },
+): GgufFormat => {
+  const rows = isInterleaved ? { rows: 'pairs' as const } : {};
   return {
-    ...given,
-    rope_type: type,
-    rope_theta: given['rope_theta'] ?? config['rope_theta'] ?? 10000,
+    architecture,
+    writes,
+    modules: {
+      token_embd: { path: 'model.embed_tokens' },
+      output_norm: { path: 'model.norm' },
+      output: { path: 'lm_head' },
+      'blk.{n}.attn_norm': { path: path('input_layernorm') },
+      'blk.{n}.ffn_norm': { path: path('post_attention_layernorm') },
+      'blk.{n}.attn_q': { path: path('self_attn.q_proj'), ...rows },
+      'blk.{n}.attn_k': { path: path('self_attn.k_proj'), ofKeys: true, ...rows },
+      'blk.{n}.attn_v': { path: path('self_attn.v_proj') },
+      'blk.{n}.attn_output': { path: path('self_attn.o_proj') },
+      'blk.{n}.attn_q_norm': { path: path('self_attn.q_norm') },
+      'blk.{n}.attn_k_norm': { path: path('self_attn.k_norm') },
+      'blk.{n}.ffn_gate': { path: path('mlp.gate_proj') },
+      'blk.{n}.ffn_up': { path: path('mlp.up_proj') },
+      'blk.{n}.ffn_down': { path: path('mlp.down_proj') },
+    },
+    config(facts) {
+      const heads = facts.need('attention.head_count');
+      const hidden = facts.need('embedding_length');
+      const headDim = facts.optional('attention.key_length') ?? hidden / heads;
+      const rotated = facts.optional('rope.dimension_count') ?? headDim;
+      if (!Number.isInteger(headDim) || rotated !== headDim) {
+        const message = `heads of ${headDim}, ${rotated} of them rotated: not supported`;
+        throw new DomainError('unsupported', message);
+      }
+      return {
+        architectures: [causalModel],
+        model_type: architecture,
+        attention_bias: facts.hasTensor('blk.0.attn_q.bias'),
+        head_dim: headDim,
+        hidden_act: 'silu',
+        hidden_size: hidden,
+        intermediate_size: facts.need('feed_forward_length'),
+        max_position_embeddings: facts.need('context_length'),
+        mlp_bias: false,
+        num_attention_heads: heads,
+        num_hidden_layers: facts.need('block_count'),
+        num_key_value_heads: facts.optional('attention.head_count_kv') ?? heads,
+        rms_norm_eps: facts.needReal('attention.layer_norm_rms_epsilon'),
+        ...facts.rope,
+      };
+    },
   };
+};
+
+export const llama = defineModel({
+  name: 'llama',
+  title: 'LLaMA, Mistral, Qwen 2 and 3, TinyLlama, SmolLM, Seed-OSS, CWM, IQuest-Coder',
+  modelTypes: Object.keys(DERIVATIVES),
+  hf,
+  options(config, modelType) {
+    const derivative = DERIVATIVES[modelType] as Derivative;
+    const { headDim = null, rope = null } = derivative;
+    const isRotated = config.rope_theta ?? config.rope_scaling ?? config.rope_parameters;
+    const decoder = llamaDecoder({
+      ...config,
+      head_dim: config.head_dim ?? headDim,
+      ...(isRotated === null && { rope_parameters: rope }),
+    });
+    return {
+      vocabSize: config.vocab_size,
+      decoder: {
+        ...decoder,
+        ...(derivative.qkNorm && { qkNorm: 'head' }),
+        windows: windows(config, derivative),
+        biases: biases(config, derivative, decoder.biases),
+      },
+      tiedHead: config.tie_word_embeddings,
+    };
+  },
+  paths: llamaPaths,
+  gguf: ['llama', 'qwen2', 'qwen3'].map((type) => {
+    const { architecture } = DERIVATIVES[type] as Derivative;
+    // llama.cpp calls Mistral LLaMA
+    const modelTypes = type === 'llama' ? ['llama', 'mistral', 'ministral'] : [type];
+    return llamaGguf(type, architecture, type === 'llama', { modelTypes });
+  }),
+});
+
+type Biases = ReturnType<typeof llamaDecoder>['biases'];
+
+function biases(
+  { attention_out_bias: isOutBiased }: HfValues<typeof hf>,
+  { qkvBias, outBias }: Derivative,
+  found: Biases,
+): Biases {
+  if (qkvBias) return ['q', 'k', 'v', ...found.filter((role) => !'qkvo'.includes(role))];
+  if (!outBias) return found;
+  return [...found.filter((role) => role !== 'o'), ...(isOutBiased ? (['o'] as const) : [])];
 }
 
 function windows(
-  config: HfConfig,
+  config: HfValues<typeof hf>,
   { window, defaultWindow }: Derivative,
-  layers: number,
-): unknown[] {
-  const width =
-    config['sliding_window'] === undefined ? (defaultWindow ?? null) : config['sliding_window'];
-  const types = config['layer_types'];
-  const upper = numberOr(config, 'max_window_layers', 0);
-  const isOn = window === 'all' || (window === 'upper' && config['use_sliding_window'] === true);
-  return Array.from({ length: layers }, (_, i) => {
+): (number | null)[] {
+  const { sliding_window: given, layer_types: types, max_window_layers: upper } = config;
+  const width = given === undefined ? (defaultWindow ?? null) : given;
+  const isOn =
+    window === 'all' || window === 'most' || (window === 'upper' && config.use_sliding_window);
+  return Array.from({ length: config.num_hidden_layers }, (_, i) => {
     if (!isOn) return null;
-    if (Array.isArray(types)) return types[i] === 'sliding_attention' ? width : null;
+    if (types) return types[i] === 'sliding_attention' ? width : null;
+    if (window === 'most') return i % 4 === 0 ? null : width;
     return window === 'upper' && i < upper ? null : width;
   });
 }

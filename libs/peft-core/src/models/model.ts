@@ -1,67 +1,122 @@
 import type { Tensor } from '@graft/kernels';
 import type { z } from 'zod';
-import type { PackedBatch } from '../batch.js';
-import type { ForwardContext } from '../nn/context.js';
+import type { Batch, Outputs } from '../batch.js';
+import type { BatchContext, ForwardContext } from '../nn/context.js';
 import type { KvCache } from '../nn/kv-cache.js';
-import type { Outline } from '../nn/outline.js';
-import type { Sites } from '../nn/site.js';
+import type { ModelOptions, ModelPaths } from '../nn/stack-options.js';
+import type { Linear } from '../nn/linear.js';
+import type { Modules } from '../nn/modules.js';
+import type { HeadRequest } from '../nn/outline.js';
+import type { Stack } from '../nn/stack.js';
+import type { GgufFormat } from './gguf-format.js';
+import type { HfTable, HfValues } from './hf-config.js';
 
 /** A config.json of transformers, versions 4 and 5. */
 export type HfConfig = Readonly<Record<string, unknown>> & { readonly model_type: string };
 
 export type BaseDtype = 'bf16' | 'f32';
 
-/** Weights by their Hugging Face names. The model uses them where they lie, and converts what has another dtype. */
-export type Tensors = ReadonlyMap<string, Tensor>;
+/**
+ * Weights by their Hugging Face names, as a file has them. One that is used where it lies belongs to its source, one
+ * that is read anew to the current scope.
+ */
+export interface Tensors {
+  has(name: string): boolean;
+  get(name: string): Tensor | undefined;
+}
 
-export interface BuildOptions {
+/** How a base's numbers are held. */
+export interface Precision {
   readonly dtype: BaseDtype;
+  /** Name of the quantiser of the blocks' matrices; null: they have the dtype. */
   readonly quantization: string | null;
 }
 
-/** A frozen decoder that runs share. */
+/** What the head of a base is for: `lm` gives logits [n, V] of the next token. */
+export type HeadKind = 'lm';
+
+/** The stacks of blocks that a model is made of. */
+export interface Stacks {
+  readonly encoder: Stack | null;
+  readonly decoder: Stack | null;
+}
+
+/** A frozen model that runs share. Its sizes are those of the stack that reads the input. */
 export interface Model {
   readonly family: string;
   readonly options: Readonly<Record<string, unknown>>;
   readonly config: HfConfig;
   readonly vocabSize: number;
   readonly hiddenSize: number;
+  /** Width of embedded rows, virtual ones included. */
+  readonly embeddingSize: number;
   readonly layers: number;
   readonly heads: number;
   readonly kvHeads: number;
+  /** Of a prefix's keys: as many as keys have, or queries. */
+  readonly prefixHeads: number;
   readonly headDim: number;
   readonly dtype: BaseDtype;
+  readonly quantization: string | null;
   /** Positions the model was made for; virtual tokens take some. */
   readonly maxPositions: number;
+  /** Up to how many of them sequences are rotated alike, whatever their length: none that share virtual tokens has more. */
+  readonly alikePositions: number;
+  /** Where examples are cut unless a job asks for more; undefined: at the last position. */
+  readonly defaultMaxSeqLen: number | undefined;
+  /** PEFT's num_transformer_submodules. */
+  readonly stackCount: 1 | 2;
+  /** Layers of the decoder where it attends to an encoder; else 0. */
+  readonly attendingLayers: number;
+  /** Whether every layer attends, so that all have keys and values. */
+  readonly attendsThroughout: boolean;
+  /** The token that its decoder begins with; null where the prompt itself does. */
+  readonly startToken: number | null;
   /** Tied parameters count once. */
   readonly parameterCount: number;
-  readonly sites: Sites;
+  readonly stacks: Stacks;
+  /** Of its files; the heads of tasks are their runs' (`modules.heads`). */
+  readonly outputHeads: ReadonlyMap<HeadKind, Linear>;
+  readonly modules: Modules;
+  /** What its files hold beside parameters, by name: it never trains. */
+  readonly constants: ReadonlyMap<string, Tensor>;
   /**
-   * Final-norm hidden states [T, D] of the batch's real rows. A leaf's gradient flows through its run's rows only.
-   * With a cache, sequences that name a handle continue it, and their keys and values are kept in it.
+   * What each stack makes of its rows. A leaf's gradient flows through its run's rows only. With a cache, sequences
+   * that name a handle continue it, and their keys and values are kept in it.
    */
-  forward(batch: PackedBatch, ctx: ForwardContext, cache?: KvCache): Tensor;
-  /** Logits [n, V] of hidden rows in the base's dtype; `ctx.rows` are the ranges of these rows by run. */
-  head(hidden: Tensor, ctx: ForwardContext): Tensor;
+  forward<B extends Batch>(batch: B, ctx: BatchContext, cache?: KvCache): Outputs<B>;
+  /** What a head makes of hidden rows [n, D], in the base's dtype; `ctx.rows` are the ranges of these rows by run. */
+  head(kind: HeadKind, hidden: Tensor, ctx: ForwardContext): Tensor;
+  /**
+   * The model as a run sees it whose task has a head, which is made here: with that one instead of the lm head. Goes
+   * with what `modules.detach` removes. @throws DomainError where the family has no such head
+   */
+  withHead(run: number, head: HeadRequest, seed: number): Model;
   /** An empty cache of this model's shape. */
   cache(): KvCache;
   /** Frees what the model made; tensors it was given stay their owner's. */
   dispose(): void;
 }
 
-/** A model family: how to read its config.json and how to build it. */
-export interface ModelPlugin<O = unknown> {
+/** A model family: everything that is its own. */
+export interface ModelPlugin<T extends HfTable = HfTable> {
   /** Key in the registry. */
   readonly name: string;
   readonly title: string;
-  /** Values of config.json's model_type that are this family. */
+  /** Values of config.json's model_type that are this family; derivatives under other names. */
   readonly modelTypes: readonly string[];
+  /**
+   * Whether its files on the Hub name code of their own (`auto_map`) for what transformers has built in since: it is
+   * passed over, as transformers passes it over unless it is told to trust it.
+   */
+  readonly hasOwnCode?: true;
+  /** The keys of config.json that it reads. */
+  readonly hf: T;
   /** The architecture in our words. */
-  readonly options: z.ZodType<O>;
-  /** Last segments of the module paths of its linears, head included. */
-  readonly linears: readonly string[];
-  fromHf(config: HfConfig): unknown;
-  /** Its modules by their shapes. */
-  outline(options: O): Outline;
-  build(options: O, config: HfConfig, tensors: Tensors, build: BuildOptions): Model;
+  options(hf: HfValues<T>, modelType: string): z.input<typeof ModelOptions>;
+  readonly paths: ModelPaths;
+  /** Module paths that files call otherwise, with the name they have there. */
+  readonly aliases?: Readonly<Record<string, string>>;
+  /** How llama.cpp's files hold it. */
+  readonly gguf?: readonly GgufFormat[];
 }

@@ -1,12 +1,66 @@
 import { DomainError } from '@graft/contracts';
-import type { Outline } from '../nn/outline.js';
+import { Outline } from '../nn/outline.js';
+import type { HeadRequest } from '../nn/outline.js';
+import { ModelOptions } from '../nn/stack-options.js';
 import { registry } from '../plugin.js';
+import { quantizerFor, storedQuantizer } from '../quant/registry.js';
+import { albert } from './albert.js';
+import { assemble } from './assemble.js';
+import { bloom } from './bloom.js';
+import { gemma } from './gemma.js';
+import { gemma2 } from './gemma2.js';
+import { falcon } from './falcon.js';
+import { bart } from './bart.js';
+import { bert } from './bert.js';
+import { distilBert } from './distilbert.js';
 import { gpt2 } from './gpt2.js';
+import { gptNeoX } from './gpt-neox.js';
+import { granite } from './granite.js';
+import { olmo2 } from './olmo2.js';
+import { phi3 } from './phi3.js';
+import { smollm3 } from './smollm3.js';
+import { readHf } from './hf-config.js';
+import { lfm2 } from './lfm2.js';
 import { llama } from './llama.js';
-import type { BuildOptions, HfConfig, Model, ModelPlugin, Tensors } from './model.js';
+import { modernBert } from './modernbert.js';
+import { mixtral } from './mixtral.js';
+import { mpt } from './mpt.js';
+import { opt } from './opt.js';
+import { qwen3Moe } from './qwen3-moe.js';
+import { roberta } from './roberta.js';
+import { t5 } from './t5.js';
+import type { HfConfig, Model, ModelPlugin, Precision, Tensors } from './model.js';
 
 /** Every model family there is. Derivatives under other names are entries of `modelTypes`. */
-export const models: readonly ModelPlugin[] = [llama, gpt2] as ModelPlugin[];
+export const models: readonly ModelPlugin[] = [
+  llama,
+  gpt2,
+  gptNeoX,
+  opt,
+  bloom,
+  gemma,
+  gemma2,
+  falcon,
+  phi3,
+  olmo2,
+  granite,
+  smollm3,
+  lfm2,
+  mpt,
+  mixtral,
+  qwen3Moe,
+  t5,
+  bart,
+  bert,
+  roberta,
+  distilBert,
+  albert,
+  modernBert,
+] as unknown as ModelPlugin[];
+
+/** config.json's model_types that are written as GGUF files. */
+export const ggufModelTypes = (): readonly string[] =>
+  models.flatMap(({ gguf = [] }) => gguf.flatMap(({ writes }) => writes?.modelTypes ?? []));
 
 const byType = registry('model type', models, ({ modelTypes }) => modelTypes);
 
@@ -22,28 +76,54 @@ export function forType(modelType: string): ModelPlugin {
   const known = [...byType.keys()].join(', ');
   throw new DomainError(
     'invalid_model',
-    `model_type "${modelType}" is unknown; there are: ${known}`,
+    `unknown model_type "${modelType}"; supported: ${known}`,
     'model',
   );
 }
 
-/** The modules of a config.json's model by their shapes. @throws DomainError invalid_model as `buildModel` does */
-export function outlineOf(config: HfConfig): Outline {
-  const plugin = forConfig(config);
-  return plugin.outline(checkedOptions(plugin, config));
+/** The modules of a config.json's model by their shapes, with the head of a task where one is given. @throws DomainError invalid_model as `buildModel` does */
+export function outlineOf(config: HfConfig, head: HeadRequest | null = null): Outline {
+  return new Outline(optionsOf(config), forConfig(config).paths, head);
+}
+
+/**
+ * How a base is held: as asked for, or as its files are packed already.
+ * @throws DomainError when they are packed otherwise than asked for, or as nothing here reads
+ */
+export function precisionOf(config: HfConfig, { dtype, quantization }: Precision): Precision {
+  const stored = storedQuantizer(config);
+  if (stored && quantization !== null && quantization !== stored.name) {
+    const message = `the base's files are quantised as ${stored.name} and cannot be loaded as ${quantization}`;
+    throw new DomainError('invalid_value', message, 'graft.quantization');
+  }
+  return { dtype, quantization: stored?.name ?? quantization };
 }
 
 /**
  * Builds a frozen model on weights by their Hugging Face names.
  * @throws DomainError invalid_model when the config or the weights do not describe a model of its family
  */
-export function buildModel(config: HfConfig, tensors: Tensors, build: BuildOptions): Model {
-  const plugin = forConfig(config);
-  return plugin.build(checkedOptions(plugin, config), config, tensors, build);
+export function buildModel(config: HfConfig, tensors: Tensors, asked: Precision): Model {
+  const { name, paths, aliases = {} } = forConfig(config);
+  const { dtype, quantization } = precisionOf(config, asked);
+  const quantizer = quantization === null ? null : quantizerFor(quantization);
+  const isStoredPacked = storedQuantizer(config) !== null;
+  return assemble({
+    family: name,
+    config,
+    options: optionsOf(config),
+    paths,
+    tensors,
+    reading: { dtype, quantizer, isStoredPacked, aliases },
+  });
 }
 
-function checkedOptions(plugin: ModelPlugin, config: HfConfig): unknown {
-  const parsed = plugin.options.safeParse(plugin.fromHf(config));
+/** The sizes and options of a config.json's model. @throws DomainError invalid_model as `buildModel` does */
+export function optionsOf(config: HfConfig): ModelOptions {
+  const plugin = forConfig(config);
+  const parsed = ModelOptions.safeParse(
+    plugin.options(readHf(config, plugin.hf), config.model_type),
+  );
   if (parsed.success) return parsed.data;
   const [issue] = parsed.error.issues;
   const message = `config.json: ${issue?.path.join('.') ?? ''}: ${issue?.message ?? 'invalid'}`;

@@ -1,10 +1,11 @@
 import { backward, keep, counterNormal, noGrad, onesLike, tidy, to, zeros } from '@graft/kernels';
 import type { Dtype, Tensor } from '@graft/kernels';
 import { describe, expect, it } from 'vitest';
-import type { PackedBatch, Sequence } from '../batch.js';
-import { attention } from './attention.js';
-import { Layout } from './layout.js';
-import { EmbeddingSite, Sites } from './site.js';
+import type { PackedRows, Sequence } from '../batch.js';
+import { selfAttention } from './attention.js';
+import { PackedLayout } from './layout.js';
+import { Slot } from './slots.js';
+import type { VirtualInputs, VirtualPrefix } from './slots.js';
 
 const SIZE = 8;
 const LENGTHS = [5, 1, 7];
@@ -16,42 +17,41 @@ interface Case {
   readonly kvHeads: number;
   readonly window: number | null;
   readonly prefix: number;
+  /** Of the prefix's keys; left out: as many as others have. */
+  readonly prefixHeads?: number;
 }
 
 const draw = (rows: number, heads: number, site: number, dtype: Dtype): Tensor =>
   tidy(() => to(to(counterNormal([rows, heads, SIZE], { seed: 1, step: 0, site }), 'bf16'), dtype));
 
-function layoutOf(prefix: number): Layout {
-  const sites = new Sites({
-    linears: [],
-    norms: [],
-    embeddings: [new EmbeddingSite('words', zeros([1, 1]))],
-    tied: [],
-  });
+function layoutOf(prefix: number): PackedLayout {
+  const slots = { inputs: new Slot<VirtualInputs>(), prefix: new Slot<VirtualPrefix>() };
   const nothing = { k: zeros([1]), v: zeros([1]) };
-  if (prefix > 0) sites.prefix.attach(1, { length: prefix, open: () => () => nothing });
+  if (prefix > 0) slots.prefix.attach(1, { length: prefix, open: () => () => nothing });
   let start = 0;
   const sequences: Sequence[] = LENGTHS.map((length) => {
     start += length;
     return { run: 1, start: start - length, length };
   });
-  const batch: PackedBatch = {
-    tokens: new Int32Array(ROWS),
+  const batch: PackedRows = {
+    inputs: new Int32Array(ROWS),
     positions: new Int32Array(ROWS),
-    labels: new Int32Array(ROWS),
     sequences,
   };
-  return new Layout(batch, sites, undefined);
+  return new PackedLayout(batch, slots, 'causal');
 }
 
 /** The definition, row by row in double. */
-function reference({ heads, kvHeads, window, prefix }: Case, scale: number): number[] {
+function reference(
+  { heads, kvHeads, window, prefix, prefixHeads = kvHeads }: Case,
+  scale: number,
+): number[] {
   const values = (rows: number, count: number, site: number): Float32Array =>
     tidy(() => draw(rows, count, site, 'f32').toArray() as Float32Array);
   const [q, k, v] = [values(ROWS, heads, 1), values(ROWS, kvHeads, 2), values(ROWS, kvHeads, 3)];
   const [pk, pv] = [
-    values(Math.max(prefix, 1), kvHeads, 4),
-    values(Math.max(prefix, 1), kvHeads, 5),
+    values(Math.max(prefix, 1), prefixHeads, 4),
+    values(Math.max(prefix, 1), prefixHeads, 5),
   ];
   const row = (from: Float32Array, count: number, index: number, head: number): number[] => [
     ...from.slice((index * count + head) * SIZE, (index * count + head + 1) * SIZE),
@@ -62,9 +62,10 @@ function reference({ heads, kvHeads, window, prefix }: Case, scale: number): num
     for (let i = 0; i < length; i++) {
       for (let head = 0; head < heads; head++) {
         const kvHead = Math.floor(head / (heads / kvHeads));
+        const prefixHead = Math.floor(head / (heads / prefixHeads));
         const seen: [number[], number[]][] = [];
         for (let j = 0; j < prefix; j++)
-          seen.push([row(pk, kvHeads, j, kvHead), row(pv, kvHeads, j, kvHead)]);
+          seen.push([row(pk, prefixHeads, j, prefixHead), row(pv, prefixHeads, j, prefixHead)]);
         for (let j = 0; j <= i; j++) {
           seen.push([row(k, kvHeads, start + j, kvHead), row(v, kvHeads, start + j, kvHead)]);
         }
@@ -94,6 +95,7 @@ const CASES: readonly Case[] = [
   { heads: 6, kvHeads: 2, window: null, prefix: 3 },
   { heads: 2, kvHeads: 2, window: 3, prefix: 0 },
   { heads: 4, kvHeads: 1, window: 4, prefix: 5 },
+  { heads: 4, kvHeads: 2, window: null, prefix: 3, prefixHeads: 4 },
 ];
 
 /** bf16 has 8 bits; scores are rounded to them too. */
@@ -105,21 +107,21 @@ describe.each<[Dtype, number]>([
     const scale = 0.4;
     const layout = layoutOf(given.prefix);
     const leaves = [1, 2, 3, 4, 5].map((site) => {
+      const { kvHeads, prefixHeads = kvHeads } = given;
       const rows = site > 3 ? Math.max(given.prefix, 1) : ROWS;
-      const t = keep(draw(rows, site === 1 ? given.heads : given.kvHeads, site, dtype));
+      const heads = site === 1 ? given.heads : site > 3 ? prefixHeads : kvHeads;
+      const t = keep(draw(rows, heads, site, dtype));
       t.requiresGrad = true;
       return t;
     });
     const [q, k, v, pk, pv] = leaves as [Tensor, Tensor, Tensor, Tensor, Tensor];
     const run = (): Tensor =>
-      attention(q, k, v, {
-        layout,
-        layer: 0,
-        scale,
-        window: given.window,
-        prefix: () => ({ k: pk, v: pv }),
-        cache: undefined,
-      });
+      selfAttention(
+        q,
+        { k, v },
+        { scale, causal: true, window: given.window },
+        { layout, kept: 0, prefix: () => ({ k: pk, v: pv }), cache: undefined },
+      );
     const expected = reference(given, scale);
     const found = noGrad(() => tidy(() => to(run(), 'f32').toArray() as Float32Array));
     expect(found.length).toBe(expected.length);
@@ -138,7 +140,6 @@ describe.each<[Dtype, number]>([
       );
       expect(total / (ROWS * given.heads * SIZE)).toBeCloseTo(1, dtype === 'f32' ? 4 : 1);
     });
-    layout.dispose();
     leaves.forEach((t) => t.dispose());
   });
 });

@@ -1,126 +1,196 @@
 /**
- * Attention over a packed batch.  o = softmax(q kᵀ · scale) v  for each piece apart, over its own keys up to the
- * query's and over what it shares: its run's virtual tokens, a prefix, or rows already in the cache.
+ * Attention of a stack's segments.  o = softmax(q kᵀ · scale + bias) v  for each segment apart: over its own keys and
+ * over what it sees before them, its run's virtual tokens, a prefix or rows already in the cache; or, across stacks,
+ * over the keys of the encoder's sequence that it goes with.
  *
- * q: [T, H, d]  k, v: [T, Hkv, d]  o: [T, H d].  Training on the CPU takes all pieces in one kernel; generation and
- * other devices take libtorch's attention piece by piece.
+ * q: [T, H, d]  k, v: [T, Hkv, d], [p, H, d] of some prefixes  o: [T, H d].  All segments in one operator, but for
+ * generation, whose keys lie in the cache sequence by sequence.
  */
-import {
-  cat,
-  hasPackedAttention,
-  narrow,
-  packedAttention,
-  reshape,
-  scaledDotProductAttention,
-  split,
-  transpose,
-  unsqueeze,
-} from '@graft/kernels';
-import type { Tensor } from '@graft/kernels';
+import { cat, narrow, packedAttention, repeatInterleave, split } from '@graft/kernels';
+import type { AttentionBias, AttentionSegment, Tensor } from '@graft/kernels';
 import type { KvCache } from './kv-cache.js';
-import type { Layout, Piece } from './layout.js';
-
-export interface AttentionInputs {
-  readonly layout: Layout;
-  readonly layer: number;
-  readonly scale: number;
-  /** A query sees this many keys at most, its own included. */
-  readonly window: number | null;
-  /** The run's virtual keys and values, [p, Hkv, d] each. */
-  readonly prefix: (run: number) => KeysValues | undefined;
-  readonly cache: KvCache | undefined;
-}
+import type { PackedLayout, Segment } from './layout.js';
 
 export interface KeysValues {
   readonly k: Tensor;
   readonly v: Tensor;
 }
 
-export function attention(q: Tensor, k: Tensor, v: Tensor, inputs: AttentionInputs): Tensor {
-  const { pieces } = inputs.layout;
-  const isOneRange = pieces.every(({ prefix, shared }) => prefix === 0 || shared < 0);
-  if (!inputs.cache && isOneRange && hasPackedAttention(q)) return packed(q, k, v, inputs);
-  const sizes = pieces.map(({ rows }) => rows);
-  const parts = (t: Tensor): Tensor[] => (sizes.length === 1 ? [t] : split(t, sizes));
-  const [queries, keys, values] = [parts(q), parts(k), parts(v)];
-  const own = (i: number): KeysValues => ({ k: keys[i] as Tensor, v: values[i] as Tensor });
-  const outputs = pieces.map((piece, i) => {
-    const before: KeysValues[] = [];
-    const prefix = piece.prefix > 0 ? inputs.prefix(piece.run) : undefined;
-    if (prefix) before.push(prefix);
-    if (piece.shared >= 0) before.push(own(piece.shared));
-    return attend(queries[i] as Tensor, seen(piece, before, own(i), inputs), inputs);
-  });
-  return outputs.length === 1 ? (outputs[0] as Tensor) : cat(outputs);
+/** How queries see keys. */
+export interface AttentionPattern {
+  readonly scale: number;
+  readonly causal: boolean;
+  /** A query sees this many keys at most, its own included. */
+  readonly window?: number | null;
+  /** Scores are kept within ± this. */
+  readonly softcap?: number | null;
+  /** Of a run: its own where it trains the table. */
+  readonly bias?: (run: number) => AttentionBias;
 }
 
-/** All pieces in one kernel: the runs' prefixes, once each, stand before the rows of the batch. */
-function packed(q: Tensor, k: Tensor, v: Tensor, inputs: AttentionInputs): Tensor {
-  const { layout, scale, window, prefix } = inputs;
+/** What a segment sees besides its own rows. */
+export interface Surroundings {
+  readonly layout: PackedLayout;
+  /** Which of the layers that the cache holds this is. */
+  readonly kept: number;
+  /** The run's virtual keys and values, [p, Hkv, d] each, or [p, H, d]. */
+  readonly prefix: (run: number) => KeysValues | undefined;
+  readonly cache: KvCache | undefined;
+}
+
+export function selfAttention(
+  q: Tensor,
+  own: KeysValues,
+  pattern: AttentionPattern,
+  around: Surroundings,
+): Tensor {
+  return around.cache
+    ? throughCache(q, own, pattern, around, around.cache)
+    : packed(q, own, pattern, around);
+}
+
+/** The runs' prefixes, once each, stand before the rows of the batch. */
+function packed(
+  q: Tensor,
+  own: KeysValues,
+  pattern: AttentionPattern,
+  { layout, prefix }: Surroundings,
+): Tensor {
   const prefixes = new Map<number, { at: number; keysValues: KeysValues }>();
   let rows = 0;
-  for (const { run, prefix: length } of layout.pieces) {
+  for (const { run, prefix: length } of layout.segments) {
     const keysValues = length > 0 && !prefixes.has(run) ? prefix(run) : undefined;
     if (!keysValues) continue;
     prefixes.set(run, { at: rows, keysValues });
     rows += length;
   }
-  const joined = (own: Tensor, part: 'k' | 'v'): Tensor =>
-    rows === 0
-      ? own
-      : cat([...[...prefixes.values()].map(({ keysValues }) => keysValues[part]), own]);
+  const all = [...[...prefixes.values()].map(({ keysValues }) => keysValues), own];
+  const heads = Math.max(...all.map(headsOf));
+  const keys = joinedOf(all.map((each) => withHeads(each, heads)));
   const starts: number[] = [];
   let start = 0;
-  const pieces = layout.pieces.map((piece) => {
+  const places = layout.segments.map((segment): AttentionSegment => {
     starts.push(start);
-    start += piece.rows;
-    const beforeStart =
-      piece.shared >= 0
-        ? rows + (starts[piece.shared] as number)
-        : (prefixes.get(piece.run)?.at ?? 0);
-    const before = piece.shared >= 0 ? (layout.pieces[piece.shared]?.rows ?? 0) : piece.prefix;
-    return { start: start - piece.rows, rows: piece.rows, beforeStart, before };
+    start += segment.rows;
+    const isSharing = segment.shared >= 0;
+    return {
+      start: start - segment.rows,
+      rows: segment.rows,
+      keyStart: rows + start - segment.rows,
+      keyRows: segment.rows,
+      beforeStart: isSharing
+        ? rows + (starts[segment.shared] as number)
+        : (prefixes.get(segment.run)?.at ?? 0),
+      before: isSharing ? (layout.segments[segment.shared]?.rows ?? 0) : segment.prefix,
+    };
   });
-  return packedAttention(q, joined(k, 'k'), joined(v, 'v'), pieces, { scale, window: window ?? 0 });
+  return attend(q, keys, places, layout.segments, pattern);
 }
 
-/** All keys and values a piece sees: what it shares, what is cached, its own. */
-function seen(
-  piece: Piece,
-  before: readonly KeysValues[],
+function throughCache(
+  q: Tensor,
   own: KeysValues,
-  { cache, layer }: AttentionInputs,
-): KeysValues {
-  if (cache && piece.cache !== null) return cache.append(piece.cache, layer, [...before, own]);
-  if (before.length === 0) return own;
-  return {
-    k: cat([...before.map(({ k }) => k), own.k]),
-    v: cat([...before.map(({ v }) => v), own.v]),
-  };
+  pattern: AttentionPattern,
+  { layout, kept, prefix }: Surroundings,
+  cache: KvCache,
+): Tensor {
+  const sizes = layout.segments.map(({ rows }) => rows);
+  const [queries, keys, values] = [q, own.k, own.v].map((t) => parts(t, sizes)) as Parts;
+  const rowsOf = (i: number): KeysValues => ({ k: keys[i] as Tensor, v: values[i] as Tensor });
+  const outputs = layout.segments.map((segment, i) => {
+    const given = prefix(segment.run);
+    const seen = [
+      ...(given && segment.prefix > 0 ? [given] : []),
+      ...(segment.shared >= 0 ? [rowsOf(segment.shared)] : []),
+      rowsOf(i),
+    ].map((each) => withHeads(each, headsOf(given ?? own)));
+    const all = segment.cache === null ? joinedOf(seen) : cache.append(segment.cache, kept, seen);
+    return alone(queries[i] as Tensor, all, segment, pattern);
+  });
+  return outputs.length === 1 ? (outputs[0] as Tensor) : cat(outputs);
 }
 
-/** q: [S, H, d], k and v: [K, Hkv, d], the queries being the last S of K → [S, H d] */
+/** Each segment's encoder keys: rows of those of the whole batch, or in the cache. */
+export function crossAttention(
+  q: Tensor,
+  memory: (KeysValues & { readonly rows: readonly { start: number; length: number }[] }) | null,
+  pattern: AttentionPattern,
+  { layout, kept: layer, cache }: Pick<Surroundings, 'layout' | 'kept' | 'cache'>,
+): Tensor {
+  const { segments } = layout;
+  if (memory && segments.every(({ cache: handle }) => handle === null)) {
+    let start = 0;
+    const places = segments.map(({ rows }, i): AttentionSegment => {
+      const keys = memory.rows[i] as { start: number; length: number };
+      start += rows;
+      const own = { keyStart: keys.start, keyRows: keys.length };
+      return { start: start - rows, rows, ...own, beforeStart: 0, before: 0 };
+    });
+    return attend(q, memory, places, segments, pattern);
+  }
+  const queries = parts(
+    q,
+    segments.map(({ rows }) => rows),
+  );
+  const outputs = segments.map((segment, i) => {
+    const keys = (cache as KvCache).memory(segment.cache as number, layer);
+    return alone(queries[i] as Tensor, keys, segment, pattern);
+  });
+  return outputs.length === 1 ? (outputs[0] as Tensor) : cat(outputs);
+}
+
+type Parts = [Tensor[], Tensor[], Tensor[]];
+const parts = (t: Tensor, sizes: readonly number[]): Tensor[] =>
+  sizes.length === 1 ? [t] : split(t, sizes);
+
+const joinedOf = (all: readonly KeysValues[]): KeysValues =>
+  all.length === 1
+    ? (all[0] as KeysValues)
+    : { k: cat(all.map(({ k }) => k)), v: cat(all.map(({ v }) => v)) };
+
+const headsOf = ({ k }: KeysValues): number => k.shape[1] as number;
+
+/** Where a head serves several of the queries', one for each of them. */
+function withHeads({ k, v }: KeysValues, heads: number): KeysValues {
+  const times = heads / headsOf({ k, v });
+  if (times === 1) return { k, v };
+  return { k: repeatInterleave(k, times, 1), v: repeatInterleave(v, times, 1) };
+}
+
+/** One segment, its keys being all there are. */
+function alone(q: Tensor, keys: KeysValues, segment: Segment, pattern: AttentionPattern): Tensor {
+  const [keyRows] = keys.k.shape as [number];
+  const place = { start: 0, rows: segment.rows, keyStart: 0, keyRows, beforeStart: 0, before: 0 };
+  return attend(q, keys, [place], [segment], pattern);
+}
+
+/** One call for all segments, or for each stretch of them that has a bias of its own. */
 function attend(
   q: Tensor,
   { k, v }: KeysValues,
-  { layout, scale, window }: AttentionInputs,
+  places: readonly AttentionSegment[],
+  segments: readonly Segment[],
+  { scale, causal, window, softcap, bias }: AttentionPattern,
 ): Tensor {
-  const [rows, heads, size] = q.shape as [number, number, number];
-  const [count, kvHeads] = k.shape as [number, number, number];
-  const before = count - rows;
-  const narrowed = window !== null && count > window;
-  // one query at the end sees simply the last keys
-  const last =
-    rows === 1 && narrowed
-      ? (t: Tensor): Tensor => narrow(t, 0, count - window, window)
-      : (t: Tensor) => t;
-  const byHead = (t: Tensor): Tensor => unsqueeze(transpose(t, 0, 1), 0);
-  const masked = rows > 1 && (before > 0 || narrowed);
-  const output = scaledDotProductAttention(byHead(q), byHead(last(k)), byHead(last(v)), {
-    mask: masked ? layout.mask(rows, before, narrowed ? window : null) : null,
-    isCausal: rows > 1 && !masked,
-    scale,
-    enableGqa: heads !== kvHeads,
+  const options = { scale, causal, window: window ?? 0, softcap: softcap ?? null };
+  if (!bias) return packedAttention(q, k, v, places, options);
+  const found: { bias: AttentionBias; places: AttentionSegment[] }[] = [];
+  places.forEach((place, i) => {
+    const own = bias((segments[i] as Segment).run);
+    const last = found[found.length - 1];
+    if (last && isSame(last.bias, own)) last.places.push(place);
+    else found.push({ bias: own, places: [place] });
   });
-  return reshape(transpose(output, 1, 2), [rows, heads * size]);
+  const outputs = found.map((stretch) => {
+    const first = (stretch.places[0] as AttentionSegment).start;
+    const rows = stretch.places.reduce((sum, place) => sum + place.rows, 0);
+    const moved = stretch.places.map((place) => ({ ...place, start: place.start - first }));
+    const queries = found.length === 1 ? q : narrow(q, 0, first, rows);
+    return packedAttention(queries, k, v, moved, { ...options, bias: stretch.bias });
+  });
+  return outputs.length === 1 ? (outputs[0] as Tensor) : cat(outputs);
 }
+
+const numbersOf = (bias: AttentionBias): Tensor =>
+  bias.kind === 'alibi' ? bias.slopes : bias.table;
+const isSame = (a: AttentionBias, b: AttentionBias): boolean => numbersOf(a) === numbersOf(b);

@@ -1,8 +1,9 @@
 import type { Tensor } from '@graft/kernels';
-import type { RunRows } from '../batch.js';
+import type { RunRows, Sequence } from '../batch.js';
+import type { Scalings } from './scalings.js';
 
-/** What dropout of one run is keyed by, besides the site and the element. */
-export interface RunKey {
+/** What dropout of one run is keyed by, besides the module and the element. */
+export interface DropoutKey {
   readonly seed: number;
   /** Counts forwards that train, so that no two micro-batches of a run share a mask. */
   readonly step: number;
@@ -12,19 +13,36 @@ export interface RunKey {
 export interface ForwardContext {
   /** Whether dropout acts. */
   readonly training: boolean;
-  readonly runs: ReadonlyMap<number, RunKey>;
-  /** Row ranges by run of the rows at hand, in order; a run appears once. `forward` takes them from the batch. */
+  readonly runs: ReadonlyMap<number, DropoutKey>;
+  /** Row ranges by run of the rows at hand, in order; a run appears once. */
   readonly rows: readonly RunRows[];
-  /** When given, `forward` puts here the hidden state [1, D] of the last virtual token of each run that has some. */
-  readonly virtual?: Map<number, Tensor>;
+  /** What the rows are of, where a module is given whole sequences. */
+  readonly sequences?: readonly Sequence[];
+  /** Of runs whose adapters do not act on all of their rows: 1 on those where they do, else 0, [n, 1]. */
+  readonly active?: ReadonlyMap<number, Tensor>;
+  /** Of runs whose adapters are weighed row by row: with what. */
+  readonly scalings?: Scalings | undefined;
+  /** The layer at hand, where an earlier one has the same modules. */
+  readonly repeat?: number;
+  /** Called after each layer: a long forward may be stopped there by throwing. */
+  readonly onLayer?: (() => void) | undefined;
 }
+
+/** What a whole forward needs to know: it takes the rows from its batch. */
+export type BatchContext = Omit<ForwardContext, 'rows'>;
 
 /** What an adapter sees of a forward: its own run's rows only. */
 export interface RowContext {
   readonly training: boolean;
-  readonly key: RunKey;
-  /** Number of the site in its model, for dropout. */
-  readonly site: number;
+  readonly key: DropoutKey;
+  /** Number of the module in its model, for dropout; another each time that a layer shares it. */
+  readonly module: number;
+  /** Rows of the run's sequences in order, each with its task; none where single rows are given. Made when asked for. */
+  tasks(): readonly { readonly taskId: number; readonly length: number }[];
+  /** 1 on rows that the adapter acts on, else 0, [n, 1]; null: it acts on all. */
+  readonly active: Tensor | null;
+  /** What adapters that are weighed row by row are weighed with; null: those do not act. */
+  readonly scalings: Tensor | null;
   /** Whether the run's rows are all there are: then y is nobody else's and may be changed in place. */
   readonly alone: boolean;
 }

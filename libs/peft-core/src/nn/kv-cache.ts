@@ -1,46 +1,144 @@
 /**
- * Keys and values of sequences that are being continued: per sequence and layer one buffer [capacity, kv heads,
- * head size] that grows by doubling. Virtual tokens and prefixes lie in it like real ones.
+ * Keys and values of sequences that are being continued: per sequence and layer one buffer [capacity, key heads,
+ * head size] that grows by doubling. Virtual tokens and prefixes lie in it like real ones. Those of the encoder's rows
+ * lie beside it, made once, and so do those that a run's queries see apart from its sequences. A run's side network keeps
+ * its own in a cache of its own, with the same rows.
  */
-import { copy_, empty, keep, narrow, noGrad, tidy } from '@graft/kernels';
+import { clone, copy_, empty, keep, narrow, noGrad, tidy } from '@graft/kernels';
 import type { Dtype, Tensor } from '@graft/kernels';
 import { DomainError } from '@graft/contracts';
 
 interface Entry {
   readonly run: number;
+  /** Rows that it will hold at most. */
+  readonly most: number;
   /** Rows that all layers hold. */
   length: number;
+  /** Handle of what a first pass over its rows keeps, where they go through twice. */
+  first?: number;
   readonly layers: { k: Tensor; v: Tensor }[];
+  /** Of the encoder's rows, by layer. */
+  readonly memory: { k: Tensor; v: Tensor }[];
+  /** What layers that convolve keep, by layer: of the rows so far, before the last of them, and to come. */
+  states: Map<number, Tensor>;
+  earlier: Map<number, Tensor>;
+  readonly coming: Map<number, Tensor>;
+  /** Its handle in the cache of its run's side network. */
+  readonly side: number | null;
 }
+
+export interface CacheShape {
+  readonly layers: number;
+  /** Of the keys of a run's sequences: those of its prefix, if it has one. */
+  readonly headsOf: (run: number) => number;
+  /** How often a run's rows go through the layers; left out, once. */
+  readonly passesOf?: (run: number) => number;
+  /** Numbers that a sequence of a run takes beside its rows; left out, none. */
+  readonly besideOf?: (run: number) => number;
+  readonly headDim: number;
+  readonly dtype: Dtype;
+  /** Of what a run's side network keeps, if it has one. */
+  readonly sideOf?: (run: number) => CacheShape | undefined;
+}
+
+interface KeysValues {
+  readonly k: Tensor;
+  readonly v: Tensor;
+}
+
+const freed = (states: Map<number, Tensor>): void => {
+  for (const state of states.values()) state.dispose();
+  states.clear();
+};
+const kept = (t: Tensor): Tensor => keep(noGrad(() => clone(t)));
 
 const FIRST_CAPACITY = 64;
 
 export class KvCache {
   readonly #entries = new Map<number, Entry>();
+  /** Of side networks, by run, as long as it has sequences. */
+  readonly #sides = new Map<number, KvCache>();
+  /** By run and layer. */
+  readonly #apart = new Map<number, Map<number, KeysValues>>();
   #next = 1;
 
-  constructor(
-    private readonly shape: {
-      readonly layers: number;
-      readonly kvHeads: number;
-      readonly headDim: number;
-      readonly dtype: Dtype;
-    },
-  ) {}
+  constructor(private readonly shape: CacheShape) {}
 
-  /** A handle for a new sequence of a run. */
-  open(run: number): number {
+  /** Of a row of a run's sequence in all layers. */
+  bytesPerRow(run: number): number {
+    const { layers, headsOf, headDim, sideOf, passesOf } = this.shape;
+    const side = sideOf?.(run);
+    const passes = passesOf?.(run) ?? 1;
+    const own = passes * 2 * layers * headsOf(run) * headDim * this.#width;
+    return own + (side ? new KvCache(side).bytesPerRow(run) : 0);
+  }
+
+  /** Of a run's sequence beside its rows, at most. */
+  bytesBeside(run: number): number {
+    return (this.shape.besideOf?.(run) ?? 0) * this.#width;
+  }
+
+  get #width(): number {
+    return this.shape.dtype === 'f32' ? 4 : 2;
+  }
+
+  /**
+   * A handle for a new sequence of a run.
+   * @param most rows that it will hold at most: so much is never gone beyond
+   */
+  open(run: number, most = Infinity): number {
     const handle = this.#next++;
-    this.#entries.set(handle, { run, length: 0, layers: [] });
+    this.#entries.set(handle, {
+      run,
+      most,
+      length: 0,
+      layers: [],
+      memory: [],
+      states: new Map(),
+      earlier: new Map(),
+      coming: new Map(),
+      side: this.#openSide(run, most),
+    });
     return handle;
   }
 
+  /** The handle of what a first pass over a sequence's rows keeps: it is rewound and closed with the sequence. */
+  firstPass(handle: number): number {
+    const entry = this.#entry(handle);
+    return (entry.first ??= this.open(entry.run, entry.most));
+  }
+
   close(handle: number): void {
-    for (const { k, v } of this.#entries.get(handle)?.layers ?? []) {
+    const entry = this.#entries.get(handle);
+    if (entry?.first !== undefined) this.close(entry.first);
+    const { layers = [], memory = [] } = entry ?? {};
+    if (entry) [entry.states, entry.earlier, entry.coming].forEach(freed);
+    for (const { k, v } of [...layers, ...memory]) {
       k.dispose();
       v.dispose();
     }
     this.#entries.delete(handle);
+    if (entry && entry.side !== null) this.#closeSide(entry.run, entry.side);
+    const others = [...this.#entries.values()];
+    if (entry && !others.some(({ run }) => run === entry.run)) this.#forget(entry.run);
+  }
+
+  #forget(run: number): void {
+    for (const { k, v } of this.#apart.get(run)?.values() ?? []) {
+      k.dispose();
+      v.dispose();
+    }
+    this.#apart.delete(run);
+  }
+
+  /** The cache of a run's side network. */
+  side(run: number): KvCache | undefined {
+    return this.#sides.get(run);
+  }
+
+  /** The handle there of a sequence here. */
+  sideOf(handle: number): number {
+    return this.#entry(handle).side as number;
   }
 
   /** Rows stored, virtual ones included. */
@@ -50,16 +148,22 @@ export class KvCache {
 
   /** Bytes held by all sequences. */
   get bytes(): number {
-    const width = this.shape.dtype === 'f32' ? 4 : 2;
-    let total = 0;
-    for (const { layers } of this.#entries.values()) {
-      for (const { k } of layers) total += 2 * k.size * width;
+    let numbers = 0;
+    for (const { layers, memory, states, earlier, coming } of this.#entries.values()) {
+      for (const { k } of [...layers, ...memory]) numbers += 2 * k.size;
+      for (const each of [states, earlier, coming])
+        for (const state of each.values()) numbers += state.size;
     }
+    for (const layers of this.#apart.values())
+      for (const { k } of layers.values()) numbers += 2 * k.size;
+    let total = numbers * this.#width;
+    for (const side of this.#sides.values()) total += side.bytes;
     return total;
   }
 
   dispose(): void {
     for (const handle of [...this.#entries.keys()]) this.close(handle);
+    for (const run of [...this.#apart.keys()]) this.#forget(run);
   }
 
   /**
@@ -90,7 +194,77 @@ export class KvCache {
   }
 
   advance(handle: number, rows: number): void {
-    this.#entry(handle).length += rows;
+    const entry = this.#entry(handle);
+    entry.length += rows;
+    freed(entry.earlier);
+    entry.earlier = entry.states;
+    entry.states = new Map(entry.coming);
+    entry.coming.clear();
+  }
+
+  /** Back to so many rows, none or those before the last advance at the least; what comes next is written over the others. */
+  rewind(handle: number, rows: number): void {
+    const entry = this.#entry(handle);
+    if (entry.first !== undefined) this.rewind(entry.first, rows);
+    freed(entry.coming);
+    if (rows < entry.length) {
+      freed(entry.states);
+      if (rows === 0) freed(entry.earlier);
+      entry.states = entry.earlier;
+      entry.earlier = new Map();
+    }
+    entry.length = rows;
+    if (entry.side !== null) this.#sides.get(entry.run)?.rewind(entry.side, rows);
+  }
+
+  /** What a layer that convolves keeps of the rows so far; undefined before the first. */
+  state(handle: number, layer: number): Tensor | undefined {
+    return this.#entry(handle).states.get(layer);
+  }
+
+  /** Keeps a copy of it for when the cache is advanced. */
+  keepState(handle: number, layer: number, state: Tensor): void {
+    const { coming } = this.#entry(handle);
+    coming.get(layer)?.dispose();
+    coming.set(layer, kept(state));
+  }
+
+  /** Keeps a copy of the keys and values of an encoder's rows, [n, heads, head size] each, for one layer after another. */
+  remember(handle: number, { k, v }: { k: Tensor; v: Tensor }): void {
+    this.#entry(handle).memory.push({ k: kept(k), v: kept(v) });
+  }
+
+  /** Keys and values in a layer that a run's queries see apart from its sequences: made once while it has any. */
+  apart(run: number, layer: number, make: () => KeysValues): KeysValues {
+    const layers = this.#apart.get(run) ?? new Map<number, KeysValues>();
+    this.#apart.set(run, layers);
+    const found = layers.get(layer);
+    if (found) return found;
+    const { k, v } = make();
+    const made = { k: kept(k), v: kept(v) };
+    layers.set(layer, made);
+    return made;
+  }
+
+  /** Keys and values of the encoder's rows in a layer. */
+  memory(handle: number, layer: number): { k: Tensor; v: Tensor } {
+    const found = this.#entry(handle).memory[layer];
+    if (found) return found;
+    throw new DomainError('internal_error', `cache handle ${handle} has no rows of an encoder`);
+  }
+
+  #openSide(run: number, most: number): number | null {
+    const shape = this.shape.sideOf?.(run);
+    if (!shape) return null;
+    const side = this.#sides.get(run) ?? new KvCache(shape);
+    this.#sides.set(run, side);
+    return side.open(run, most);
+  }
+
+  #closeSide(run: number, handle: number): void {
+    const side = this.#sides.get(run);
+    side?.close(handle);
+    if (side && side.#entries.size === 0) this.#sides.delete(run);
   }
 
   #entry(handle: number): Entry {
@@ -103,10 +277,10 @@ export class KvCache {
     const old = entry.layers[layer];
     const had = old?.k.shape[0] ?? 0;
     if (old && had >= rows) return old;
-    const { kvHeads, headDim, dtype } = this.shape;
-    const capacity = Math.max(FIRST_CAPACITY, 2 * had, rows);
+    const { headsOf, headDim, dtype } = this.shape;
+    const capacity = Math.max(rows, Math.min(entry.most, Math.max(FIRST_CAPACITY, 2 * had)));
     const grown = (from: Tensor | undefined): Tensor => {
-      const buffer = keep(empty([capacity, kvHeads, headDim], dtype));
+      const buffer = keep(empty([capacity, headsOf(entry.run), headDim], dtype));
       if (from && entry.length > 0) {
         noGrad(() =>
           tidy(() => copy_(narrow(buffer, 0, 0, entry.length), narrow(from, 0, 0, entry.length))),

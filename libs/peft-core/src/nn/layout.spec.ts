@@ -1,32 +1,27 @@
 import { zeros } from '@graft/kernels';
 import { expect, it } from 'vitest';
-import type { PackedBatch, Sequence } from '../batch.js';
-import { Layout } from './layout.js';
-import { EmbeddingSite, Sites } from './site.js';
+import type { PackedRows, Sequence } from '../batch.js';
+import { PackedLayout } from './layout.js';
+import type { VirtualSlots } from './layout.js';
+import { Slot } from './slots.js';
 
-const sites = (): Sites =>
-  new Sites({
-    linears: [],
-    norms: [],
-    embeddings: [new EmbeddingSite('words', zeros([1, 1]))],
-    tied: [],
-  });
+const slots = (): VirtualSlots => ({ inputs: new Slot(), prefix: new Slot() });
+const nothing = { k: zeros([1]), v: zeros([1]) };
 
-function batch(sequences: readonly Sequence[]): PackedBatch {
+function batch(sequences: readonly Sequence[]): PackedRows {
   const positions = sequences.flatMap(({ length }) => Array.from({ length }, (_, i) => i));
   return {
-    tokens: new Int32Array(positions.length),
+    inputs: new Int32Array(positions.length),
     positions: Int32Array.from(positions),
-    labels: new Int32Array(positions.length).fill(-100),
     sequences,
   };
 }
 
 it('puts the virtual tokens of a run once before its sequences', () => {
-  const all = sites();
+  const all = slots();
   all.inputs.attach(7, { length: 2, embeddings: () => zeros([2, 1]) });
-  all.prefix.attach(8, { length: 4, open: () => () => ({ k: zeros([1]), v: zeros([1]) }) });
-  const layout = new Layout(
+  all.prefix.attach(8, { length: 4, open: () => () => nothing });
+  const layout = new PackedLayout(
     batch([
       { run: 6, start: 0, length: 1 },
       { run: 7, start: 1, length: 3 },
@@ -34,10 +29,10 @@ it('puts the virtual tokens of a run once before its sequences', () => {
       { run: 8, start: 5, length: 2 },
     ]),
     all,
-    undefined,
+    'causal',
   );
   expect(
-    layout.pieces.map(({ run, rows, virtual, shared, prefix }) => [
+    layout.segments.map(({ run, rows, virtual, shared, prefix }) => [
       run,
       rows,
       virtual,
@@ -45,11 +40,11 @@ it('puts the virtual tokens of a run once before its sequences', () => {
       prefix,
     ]),
   ).toEqual([
-    [6, 1, false, -1, 0],
-    [7, 2, true, -1, 0],
-    [7, 3, false, 1, 0],
-    [7, 1, false, 1, 0],
-    [8, 2, false, -1, 4],
+    [6, 1, 0, -1, 0],
+    [7, 2, 2, -1, 0],
+    [7, 3, 0, 1, 0],
+    [7, 1, 0, 1, 0],
+    [8, 2, 0, -1, 4],
   ]);
   expect([...layout.positions]).toEqual([0, 0, 1, 2, 3, 4, 2, 4, 5]);
   expect(layout.rows).toEqual([
@@ -59,11 +54,82 @@ it('puts the virtual tokens of a run once before its sequences', () => {
   ]);
 });
 
-it('masks what comes later and what has left the window', () => {
-  const layout = new Layout(batch([{ run: 1, start: 0, length: 1 }]), sites(), undefined);
-  expect([...layout.mask(2, 2, null).toArray()]).toEqual([1, 1, 1, 0, 1, 1, 1, 1]);
-  expect([...layout.mask(2, 2, 2).toArray()]).toEqual([0, 1, 1, 0, 0, 0, 1, 1]);
-  layout.dispose();
+it('puts virtual tokens with the first part of their sequences', () => {
+  const all = slots();
+  all.inputs.attach(7, { length: 2, embeddings: () => zeros([2, 1]) });
+  const given = batch([
+    { run: 6, start: 0, length: 2 },
+    { run: 7, start: 2, length: 2 },
+    { run: 7, start: 4, length: 1 },
+  ]);
+  const types = Int32Array.of(0, 1, 1, 1, 1);
+  const layout = new PackedLayout({ ...given, types }, all, 'bidirectional');
+  expect([...layout.types]).toEqual([0, 1, 0, 0, 1, 1, 0, 0, 1]);
+  expect([...new PackedLayout(given, all, 'bidirectional').types]).toEqual(Array(9).fill(0));
+});
+
+it('gives each sequence its own virtual tokens where they see it', () => {
+  const all = slots();
+  all.inputs.attach(7, { length: 2, embeddings: () => zeros([2, 1]) });
+  const layout = new PackedLayout(
+    batch([
+      { run: 6, start: 0, length: 1 },
+      { run: 7, start: 1, length: 3 },
+      { run: 7, start: 4, length: 1 },
+    ]),
+    all,
+    'bidirectional',
+  );
+  expect(layout.segments.map(({ rows, virtual, shared }) => [rows, virtual, shared])).toEqual([
+    [1, 0, -1],
+    [5, 2, -1],
+    [3, 2, -1],
+  ]);
+  expect([...layout.positions]).toEqual([0, 0, 1, 2, 3, 4, 0, 1, 2]);
+  expect(layout.rows[1]).toEqual({ run: 7, start: 1, length: 8 });
+  expect(layout.spans).toEqual([
+    { run: 6, taskIds: [], virtual: 0, real: 1 },
+    { run: 7, taskIds: [0], virtual: 2, real: 3 },
+    { run: 7, taskIds: [0], virtual: 2, real: 1 },
+  ]);
+});
+
+it('puts a prompt for each task that a batch has, and sequences behind their own', () => {
+  const all = slots();
+  all.inputs.attach(6, { length: 2, embeddings: () => zeros([2, 1]) });
+  all.inputs.attach(7, { length: 2, tasks: 9, embeddings: () => zeros([2, 1]) });
+  const given = batch([
+    // of a run with one prompt for all
+    { run: 6, taskId: 3, start: 0, length: 1 },
+    { run: 7, taskId: 5, start: 1, length: 2 },
+    { run: 7, start: 3, length: 1 },
+    { run: 7, taskId: 5, start: 4, length: 1 },
+  ]);
+  const layout = new PackedLayout(given, all, 'causal');
+  expect(
+    layout.segments.map(({ run, rows, virtual, shared }) => [run, rows, virtual, shared]),
+  ).toEqual([
+    [6, 2, 2, -1],
+    [6, 1, 0, 0],
+    [7, 2, 2, -1],
+    [7, 2, 2, -1],
+    [7, 2, 0, 2],
+    [7, 1, 0, 3],
+    [7, 1, 0, 2],
+  ]);
+  expect([...layout.positions]).toEqual([0, 1, 2, 0, 1, 0, 1, 2, 3, 2, 2]);
+  expect(layout.spans.map(({ taskIds }) => taskIds)).toEqual([[0], [5, 0]]);
+  const own = new PackedLayout(given, all, 'bidirectional');
+  expect(own.spans.map(({ taskIds }) => taskIds)).toEqual([[0], [5], [0], [5]]);
+});
+
+it('refuses virtual inputs and a prefix of one run', () => {
+  const all = slots();
+  all.inputs.attach(1, { length: 2, embeddings: () => zeros([2, 1]) });
+  all.prefix.attach(1, { length: 2, open: () => () => nothing });
+  expect(() => new PackedLayout(batch([{ run: 1, start: 0, length: 1 }]), all, 'causal')).toThrow(
+    /run 1 has virtual inputs and a prefix/,
+  );
 });
 
 it.each<[string, readonly Sequence[], RegExp]>([
@@ -76,5 +142,5 @@ it.each<[string, readonly Sequence[], RegExp]>([
   ],
   ['nothing', [], /it is empty/],
 ])('refuses %s', (_, sequences, message) => {
-  expect(() => new Layout(batch(sequences), sites(), undefined)).toThrow(message);
+  expect(() => new PackedLayout(batch(sequences), slots(), 'causal')).toThrow(message);
 });

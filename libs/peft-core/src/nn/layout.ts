@@ -1,117 +1,192 @@
-/** How a batch lies in memory while it goes through the model: its sequences, and the rows of virtual tokens. */
+/** How a stack's rows lie in memory on their way through it: its sequences, and the rows of virtual tokens. */
 import { DomainError } from '@graft/contracts';
-import { keep, ones, tidy, tril, triu } from '@graft/kernels';
-import type { Tensor } from '@graft/kernels';
 import { runRows } from '../batch.js';
-import type { PackedBatch, RunRows } from '../batch.js';
+import type { PackedRows, RunRows, Sequence } from '../batch.js';
 import type { KvCache } from './kv-cache.js';
-import type { Sites } from './site.js';
+import type { Slot, VirtualInputs, VirtualPrefix } from './slots.js';
 
 /** Consecutive rows that attend to each other. */
-export interface Piece {
+export interface Segment {
   readonly run: number;
   readonly rows: number;
-  /** Whether these are a run's virtual tokens and not a sequence. */
-  readonly virtual: boolean;
-  /** The piece of virtual tokens that this sequence sees before its own rows, or -1. */
+  /** How many of them, the first ones, are virtual tokens. */
+  readonly virtual: number;
+  /** The segment of virtual tokens that this sequence sees before its own rows, or -1. */
   readonly shared: number;
-  /** Keys of a prefix that this piece sees before its own, per layer. */
+  /** Keys of a prefix that this segment sees before its own, per layer. */
   readonly prefix: number;
+  /** Positions that its whole sequence has. */
+  readonly length: number;
   /** Handle in the cache, or null. */
   readonly cache: number | null;
 }
 
-/**
- * Rows in order of runs; a run's virtual tokens come once, before its sequences. Positions count virtual tokens
- * and prefixes, which lie before every sequence of their run.
- */
-export class Layout {
-  readonly pieces: readonly Piece[];
+/** Virtual rows of a run, and the real ones that follow them. */
+export interface Span {
+  readonly run: number;
+  /** Tasks of the prompts that the virtual rows are, in order; all of a length. */
+  readonly taskIds: readonly number[];
+  readonly virtual: number;
+  readonly real: number;
+}
+
+/** Where a run's segments stand. */
+interface Places {
+  /** Segments before them. */
+  readonly before: number;
+  /** Virtual tokens, */
+  readonly inputs: number;
+  /** and keys and values, before each sequence. */
+  readonly prefix: number;
+  /** Of the batch's real rows. */
   readonly positions: Int32Array;
+}
+
+/** What a run may have put before its sequences. */
+export interface VirtualSlots {
+  readonly inputs: Slot<VirtualInputs>;
+  readonly prefix: Slot<VirtualPrefix>;
+}
+
+/**
+ * Rows in order of runs. In causal stacks a run's virtual tokens come once, before its sequences, which all see them, or
+ * once a task; where they see the sequences as well, each has its own. Positions count virtual tokens and prefixes, which lie
+ * before every sequence of their run.
+ */
+export class PackedLayout {
+  readonly segments: readonly Segment[];
+  readonly positions: Int32Array;
+  /** Of the whole sequence of each row: how many positions it has. */
+  readonly lengths: Int32Array;
+  /** Which part of its sequence each row is of; virtual tokens stand with the first. */
+  readonly types: Int32Array;
   /** Rows by run, with and without virtual tokens. */
   readonly rows: readonly RunRows[];
   readonly realRows: readonly RunRows[];
-  /** Virtual rows before each run's real ones, in the order of `rows`. */
-  readonly virtualRows: readonly number[];
-  readonly #masks = new Map<string, Tensor>();
+  readonly spans: readonly Span[];
 
-  constructor(batch: PackedBatch, sites: Sites, cache: KvCache | undefined) {
-    check(batch);
-    this.realRows = runRows(batch.sequences);
-    const pieces: Piece[] = [];
+  constructor(
+    packed: PackedRows,
+    private readonly slots: VirtualSlots,
+    private readonly kind: 'causal' | 'bidirectional',
+    private readonly cache?: KvCache,
+  ) {
+    check(packed);
+    this.realRows = runRows(packed.sequences);
+    const segments: Segment[] = [];
+    const spans: Span[] = [];
     const rows: RunRows[] = [];
-    const virtualRows: number[] = [];
     const positions: number[] = [];
+    const types: number[] = [];
     let at = 0;
     for (const { run, start, length } of this.realRows) {
-      const sequences = batch.sequences.filter((sequence) => sequence.run === run);
-      const fresh = (handle: number | undefined): boolean =>
-        cache === undefined || handle === undefined || cache.length(handle) === 0;
-      const anyFresh = sequences.some(({ cache: handle }) => fresh(handle));
-      const inputs = sites.inputs.of(run)?.length ?? 0;
-      const prefix = sites.prefix.of(run)?.length ?? 0;
-      const virtual = anyFresh ? inputs : 0;
-      const shared = virtual > 0 ? pieces.length : -1;
-      if (virtual > 0) {
-        pieces.push({ run, rows: virtual, virtual: true, shared: -1, prefix, cache: null });
-        for (let i = 0; i < virtual; i++) positions.push(prefix + i);
+      const sequences = packed.sequences.filter((sequence) => sequence.run === run);
+      const inputs = slots.inputs.of(run)?.length ?? 0;
+      const prefix = slots.prefix.of(run)?.length ?? 0;
+      if (inputs > 0 && prefix > 0) fail(`run ${run} has virtual inputs and a prefix`);
+      const found = this.#spans(run, sequences, length, inputs);
+      const places = { before: segments.length, inputs, prefix, positions: packed.positions };
+      segments.push(...this.#segments(sequences, found, places));
+      let row = start;
+      for (const { virtual, real } of found) {
+        for (let i = 0; i < virtual; i++) {
+          positions.push(prefix + (i % inputs));
+          types.push(0);
+        }
+        for (let i = 0; i < real; i++, row++) {
+          positions.push((packed.positions[row] as number) + inputs + prefix);
+          types.push(packed.types?.[row] ?? 0);
+        }
       }
-      for (const { length: count, cache: handle } of sequences) {
-        const first = fresh(handle);
-        const kept = cache === undefined ? null : (handle ?? null);
-        pieces.push({
-          run,
-          rows: count,
-          virtual: false,
-          shared: first ? shared : -1,
-          prefix: first ? prefix : 0,
-          cache: kept,
-        });
-      }
-      for (let i = start; i < start + length; i++)
-        positions.push((batch.positions[i] as number) + inputs + prefix);
-      rows.push({ run, start: at, length: virtual + length });
-      virtualRows.push(virtual);
-      at += virtual + length;
+      const count = length + found.reduce((sum, { virtual }) => sum + virtual, 0);
+      spans.push(...found);
+      rows.push({ run, start: at, length: count });
+      at += count;
     }
-    this.pieces = pieces;
+    this.segments = segments;
+    this.spans = spans;
     this.rows = rows;
-    this.virtualRows = virtualRows;
     this.positions = Int32Array.from(positions);
+    this.lengths = new Int32Array(at);
+    let from = 0;
+    for (const segment of segments) this.lengths.fill(segment.length, from, (from += segment.rows));
+    this.types = Int32Array.from(types);
+  }
+
+  /** The last of the positions. */
+  get furthest(): number {
+    return this.positions.reduce((most, position) => Math.max(most, position), 0);
   }
 
   get hasVirtual(): boolean {
-    return this.virtualRows.some((count) => count > 0);
+    return this.spans.some(({ virtual }) => virtual > 0);
   }
 
-  /**
-   * Which keys each of `rows` queries may see when `before` keys precede their own: [rows, before + rows], true =
-   * may. Made once for all layers.
-   */
-  mask(rows: number, before: number, window: number | null): Tensor {
-    const name = `${rows} ${before} ${window}`;
-    const made = this.#masks.get(name);
-    if (made) return made;
-    const mask = tidy(() => {
-      const past = tril(ones([rows, before + rows], 'bool'), before);
-      return window === null ? past : triu(past, before - window + 1);
+  /** Whether virtual rows stand in segments of their own. */
+  get sharesVirtual(): boolean {
+    return this.kind === 'causal';
+  }
+
+  #isFresh({ cache: handle }: Sequence): boolean {
+    return this.cache === undefined || handle === undefined || this.cache.length(handle) === 0;
+  }
+
+  /** Of the prompt before a sequence. */
+  #taskOf({ run, taskId = 0 }: Sequence): number {
+    const { tasks = 1 } = this.slots.inputs.of(run) ?? {};
+    return tasks === 1 ? 0 : taskId;
+  }
+
+  #spans(run: number, sequences: readonly Sequence[], length: number, inputs: number): Span[] {
+    if (inputs === 0) return [{ run, taskIds: [], virtual: 0, real: length }];
+    if (!this.sharesVirtual)
+      return sequences.map((sequence) => ({
+        run,
+        taskIds: [this.#taskOf(sequence)],
+        virtual: inputs,
+        real: sequence.length,
+      }));
+    const fresh = sequences.filter((sequence) => this.#isFresh(sequence));
+    const taskIds = [...new Set(fresh.map((sequence) => this.#taskOf(sequence)))];
+    return [{ run, taskIds, virtual: taskIds.length * inputs, real: length }];
+  }
+
+  #segments(
+    sequences: readonly Sequence[],
+    spans: readonly Span[],
+    { before, inputs, prefix, positions }: Places,
+  ): Segment[] {
+    const { run, taskIds } = spans[0] as Span;
+    const shared = this.sharesVirtual ? taskIds : [];
+    const own = this.sharesVirtual ? 0 : inputs;
+    const prompts = shared.map((): Segment => {
+      const length = prefix + inputs;
+      return { run, rows: inputs, virtual: inputs, shared: -1, prefix, length, cache: null };
     });
-    this.#masks.set(name, keep(mask));
-    return mask;
-  }
-
-  dispose(): void {
-    for (const mask of this.#masks.values()) mask.dispose();
-    this.#masks.clear();
+    const each = sequences.map((sequence): Segment => {
+      const isFresh = this.#isFresh(sequence);
+      const end = positions[sequence.start + sequence.length - 1] as number;
+      return {
+        run,
+        length: prefix + inputs + (sequence.whole ?? end + 1),
+        rows: own + sequence.length,
+        virtual: own,
+        shared: isFresh && shared.length > 0 ? before + shared.indexOf(this.#taskOf(sequence)) : -1,
+        prefix: isFresh ? prefix : 0,
+        cache: this.cache === undefined ? null : (sequence.cache ?? null),
+      };
+    });
+    return [...prompts, ...each];
   }
 }
 
-function check({ tokens, positions, sequences }: PackedBatch): void {
-  const fail = (message: string): never => {
-    throw new DomainError('internal_error', `batch: ${message}`);
-  };
-  if (positions.length !== tokens.length)
-    fail(`${tokens.length} tokens but ${positions.length} positions`);
+const fail = (message: string): never => {
+  throw new DomainError('internal_error', `batch: ${message}`);
+};
+
+function check({ inputs, positions, sequences }: PackedRows): void {
+  const count = inputs instanceof Int32Array ? inputs.length : (inputs.shape[0] as number);
+  if (positions.length !== count) fail(`${count} rows but ${positions.length} positions`);
   const left = new Set<number>();
   let at = 0;
   let run: number | null = null;
@@ -126,6 +201,6 @@ function check({ tokens, positions, sequences }: PackedBatch): void {
     }
     at += sequence.length;
   }
-  if (at !== tokens.length) fail(`sequences cover ${at} of ${tokens.length} tokens`);
+  if (at !== count) fail(`sequences cover ${at} of ${count} rows`);
   if (at === 0) fail('it is empty');
 }

@@ -1,10 +1,13 @@
 /**
  * Rotary positions, arXiv:2104.09864, in halves as LLaMA has them:
  *
- *   rotate(x)_t = x ⊙ cos(t f) + [x₂ ; x₁] ⊙ [-sin(t f) ; sin(t f)]     x = [x₁ ; x₂]
+ *   rotary(x)_t = x ⊙ cos(t f) + [x₂ ; x₁] ⊙ [-sin(t f) ; sin(t f)]     x = [x₁ ; x₂]
  *   f_i = θ^(-2i/d)                                                       i < d/2
  *
- * x: [T, heads, d]. Angles are f32, tables have x's dtype.
+ * x: [T, heads, d]. Angles are f32, tables have x's dtype. LongRoPE (arXiv:2402.13753) divides each f_i by a factor of
+ * its own, and multiplies cos and sin by another. Rows of a sequence that is longer than those that the model was made for
+ * first, all of them, have other factors. transformers goes by the longest sequence of a batch; here each goes by itself,
+ * so that what is packed beside it changes nothing.
  */
 import {
   arange,
@@ -12,14 +15,17 @@ import {
   cat,
   cos,
   div,
+  indexSelect,
   mul,
   neg,
   reciprocal,
-  rotate as turn,
+  rotary,
   sin,
+  split,
   tensor,
   tidy,
   to,
+  unsqueeze,
 } from '@graft/kernels';
 import type { Dtype, Tensor } from '@graft/kernels';
 import { z } from 'zod';
@@ -39,17 +45,36 @@ export const RopeOptions = z.discriminatedUnion('rope_type', [
     high_freq_factor: z.number().positive(),
     original_max_position_embeddings: z.number().positive(),
   }),
+  z.object({
+    rope_type: z.literal('longrope'),
+    rope_theta: z.number().positive(),
+    short_factor: z.array(z.number().positive()),
+    /** Of sequences of more positions than these. */
+    long_factor: z.array(z.number().positive()),
+    original_max_position_embeddings: z.number().positive(),
+    attention_factor: z.number().positive(),
+  }),
 ]);
 export type RopeOptions = z.infer<typeof RopeOptions>;
 
 /** cos and signed sin of a batch's positions, [T, 1, d] each. */
-export interface RopeTables {
+export interface RotaryCache {
   readonly cos: Tensor;
   readonly sin: Tensor;
 }
 
-/** f, f32 [d/2] */
-export function frequencies(options: RopeOptions, headDim: number): Tensor {
+/** Of each row of a batch: where it stands, and how many positions its sequence has. */
+export interface RowPlaces {
+  readonly positions: Int32Array;
+  readonly lengths: Int32Array;
+}
+
+/** Up to how many positions sequences are rotated alike, whatever their length. */
+export const alikePositions = (options: RopeOptions): number =>
+  options.rope_type === 'longrope' ? options.original_max_position_embeddings : Infinity;
+
+/** f, f32 [d/2]; `long`: of sequences beyond those that are rotated alike */
+export function frequencies(options: RopeOptions, headDim: number, long = false): Tensor {
   return tidy(() => {
     const exponents = div(arange(0, headDim, 2, 'f32'), headDim);
     const f = reciprocal(call('aten::pow.Scalar', options.rope_theta, exponents) as Tensor);
@@ -63,6 +88,10 @@ export function frequencies(options: RopeOptions, headDim: number): Tensor {
           Float32Array.from(f.toArray() as Float32Array, (value) => stretched(value, options)),
           f.shape,
         );
+      case 'longrope': {
+        const factors = long ? options.long_factor : options.short_factor;
+        return div(f, tensor(Float32Array.from(factors), f.shape));
+      }
     }
   });
 }
@@ -82,13 +111,36 @@ function stretched(f: number, options: Extract<RopeOptions, { rope_type: 'llama3
   return ((1 - smooth) * f) / factor + smooth * f;
 }
 
-/** f: [d/2] */
-export function ropeTables(f: Tensor, positions: Int32Array, dtype: Dtype): RopeTables {
+/** Tables of the rows of a batch. */
+export function rotaryCache(
+  options: RopeOptions,
+  headDim: number,
+  { positions, lengths }: RowPlaces,
+  dtype: Dtype,
+): RotaryCache {
   return tidy(() => {
+    const f = frequenciesOf(options, headDim, lengths);
     const angles = mul(tensor(Float32Array.from(positions), [positions.length, 1, 1]), f);
-    const [c, s] = [to(cos(angles), dtype), to(sin(angles), dtype)];
+    const factor = options.rope_type === 'longrope' ? options.attention_factor : 1;
+    const scaled = (t: Tensor): Tensor => to(factor === 1 ? t : mul(t, factor), dtype);
+    const [c, s] = [scaled(cos(angles)), scaled(sin(angles))];
     return { cos: cat([c, c], 2), sin: cat([neg(s), s], 2) };
   });
 }
 
-export const rotate = (x: Tensor, { cos: c, sin: s }: RopeTables): Tensor => turn(x, c, s);
+/** f of every row: [d/2] where it is one for all, else [T, 1, d/2]. */
+function frequenciesOf(options: RopeOptions, headDim: number, lengths: Int32Array): Tensor {
+  const isLong = lengths.map((length) => Number(length > alikePositions(options)));
+  if (isLong.every((long) => long === isLong[0]))
+    return frequencies(options, headDim, isLong[0] === 1);
+  const both = [false, true].map((long) => unsqueeze(frequencies(options, headDim, long), 0));
+  return unsqueeze(indexSelect(cat(both), 0, tensor(isLong, [isLong.length])), 1);
+}
+
+/** Of a head's numbers the first are rotated, as many as the tables have. */
+export function applyRotary(x: Tensor, { cos: c, sin: s }: RotaryCache): Tensor {
+  const [size, turns] = [x.shape[2], c.shape[2]] as [number, number];
+  if (turns === size) return rotary(x, c, s);
+  const [turned, rest] = split(x, [turns, size - turns], 2) as [Tensor, Tensor];
+  return cat([rotary(turned, c, s), rest], 2);
+}

@@ -1,45 +1,165 @@
 import { DomainError } from '@graft/contracts';
-import { keep, to } from '@graft/kernels';
+import { device, keep, tidy, to, toDevice } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
 import type { BaseDtype, Tensors } from '../models/model.js';
+import type { Quantizer } from '../quant/quantizer.js';
+import { joined, partsOf } from './expert-files.js';
+import type { ExpertsShape } from './experts.js';
+import type { LinearShape } from './outline.js';
+import { DenseWeight } from './weight.js';
+import type { Weight } from './weight.js';
 
-/** Takes weights by their Hugging Face names, checks their shapes and gives them the base's dtype. */
+export interface WeightReaderOptions {
+  readonly dtype: BaseDtype;
+  /** What packs the matrices of blocks, or reads them packed. */
+  readonly quantizer: Quantizer | null;
+  /** Whether files hold them packed: those that are not stay dense. */
+  readonly isStoredPacked: boolean;
+  /** Module paths that files call otherwise. */
+  readonly aliases: Readonly<Record<string, string>>;
+}
+
+/**
+ * Takes weights by their modules' paths, checks their shapes, gives them the base's dtype and packs matrices. At most
+ * one matrix is held dense besides those that stay so.
+ */
 export class WeightReader {
   /** Tensors made here, which are the model's to free. */
-  readonly owned: Tensor[] = [];
-  /** Of all tensors taken. */
+  readonly #owned: Tensor[] = [];
+  readonly #weights: Weight[] = [];
+  /** Of all that was taken. */
   parameterCount = 0;
 
   constructor(
     private readonly tensors: Tensors,
-    private readonly dtype: BaseDtype,
+    private readonly options: WeightReaderOptions,
   ) {}
 
-  /** @throws DomainError invalid_model when it is missing or has another shape */
-  take(name: string, shape: readonly number[]): Tensor {
-    const found = this.find(name);
+  /** Whether the files have a module's weight. */
+  has(path: string): boolean {
+    return this.#find(path, 'weight') !== null;
+  }
+
+  /** A parameter of a module. @throws DomainError invalid_model when it is missing or has another shape */
+  take(path: string, part: 'weight' | 'bias', shape: readonly number[]): Tensor {
+    this.parameterCount += shape.reduce((product, n) => product * n, 1);
+    return this.#owning(() => this.#read(path, part, shape));
+  }
+
+  /** What is no parameter of a module; null where the files lack it. @throws DomainError invalid_model where its shape is another */
+  constant(name: string, shape: readonly number[]): Tensor | null {
+    const found = this.tensors.get(name);
+    return found ? this.#owning(() => this.#placed(name, found, shape)) : null;
+  }
+
+  /** All parameters of a router and its experts by the model's names; files may have experts apart, or in one. */
+  experts(shape: ExpertsShape): ReadonlyMap<string, Tensor> {
+    const parts = partsOf([shape]);
+    return new Map(
+      [...shape.shapes].map(([whole, wanted]) => {
+        this.parameterCount += wanted.reduce((product, n) => product * n, 1);
+        const read = (name: string): Tensor => {
+          const found = this.tensors.get(name);
+          if (found) return found;
+          throw new DomainError('invalid_model', `the model's files have no ${name}`, 'model');
+        };
+        const make = (): Tensor =>
+          this.tensors.has(whole)
+            ? read(whole)
+            : joined(
+                shape,
+                whole,
+                (parts.get(whole) ?? []).map(({ file }) => read(file)),
+              );
+        return [whole, this.#owning(() => this.#placed(whole, make(), wanted))];
+      }),
+    );
+  }
+
+  #owning(read: () => Tensor): Tensor {
+    return tidy(() => {
+      const tensor = read();
+      // what was made in this scope is nobody else's
+      if (!tensor.kept) this.#owned.push(keep(tensor));
+      return tensor;
+    });
+  }
+
+  /** The matrix of a linear. @throws DomainError invalid_model as `take` does */
+  linear(shape: LinearShape): Weight {
+    const weight = shape.role === 'head' ? this.#dense(shape) : this.#packed(shape);
+    this.#weights.push(weight);
+    return weight;
+  }
+
+  dispose(): void {
+    for (const weight of this.#weights) weight.dispose?.();
+    for (const tensor of this.#owned) tensor.dispose();
+  }
+
+  #packed(shape: LinearShape): Weight {
+    const { quantizer, isStoredPacked } = this.options;
+    const { path, outFeatures, inFeatures } = shape;
+    if (!quantizer) return this.#dense(shape);
+    const weight = isStoredPacked
+      ? quantizer.read?.(this.tensors, this.#stored(path), shape)
+      : tidy(() => {
+          const dense = this.#read(path, 'weight', storedShape(shape));
+          const matrix = shape.transposed ? DenseWeight.transposed(dense) : new DenseWeight(dense);
+          const packed = quantizer.quantize(matrix.dense());
+          matrix.dispose();
+          return packed;
+        });
+    if (!weight) return this.#dense(shape);
+    this.parameterCount += outFeatures * inFeatures;
+    return weight;
+  }
+
+  #dense(shape: LinearShape): Weight {
+    const matrix = this.take(shape.path, 'weight', storedShape(shape));
+    return shape.transposed ? DenseWeight.transposed(matrix) : new DenseWeight(matrix);
+  }
+
+  /** In the base's dtype: a tensor of the source, or one in the current scope. */
+  #read(path: string, part: 'weight' | 'bias', shape: readonly number[]): Tensor {
+    const name = `${path}.${part}`;
+    const stored = this.#find(path, part);
+    const found = stored === null ? undefined : this.tensors.get(stored);
     if (!found)
       throw new DomainError('invalid_model', `the model's files have no ${name}`, 'model');
+    return this.#placed(name, found, shape);
+  }
+
+  #placed(name: string, found: Tensor, shape: readonly number[]): Tensor {
     if (found.shape.join() !== shape.join()) {
-      const message = `${name} is [${found.shape.join(', ')}], config.json makes it [${shape.join(', ')}]`;
+      const message = `${name} has shape [${found.shape.join(', ')}], config.json implies [${shape.join(', ')}]`;
       throw new DomainError('invalid_model', message, 'model');
     }
-    this.parameterCount += found.size;
-    return found.dtype === this.dtype ? found : this.own(to(found, this.dtype));
+    const { dtype } = this.options;
+    const placed = found.device === device() ? found : toDevice(found, device());
+    return placed.dtype === dtype ? placed : to(placed, dtype);
   }
 
-  has(name: string): boolean {
-    return this.find(name) !== undefined;
+  /** The name that the files have for a parameter. */
+  #find(path: string, part: 'weight' | 'bias'): string | null {
+    const module = this.#stored(path);
+    const names = [part, TENSORFLOW[part]].map((name) => `${module}.${name}`);
+    return names.find((name) => this.tensors.has(name)) ?? null;
   }
 
-  /** Frees `tensor` with the model. */
-  own(tensor: Tensor): Tensor {
-    this.owned.push(keep(tensor));
-    return tensor;
-  }
-
-  // checkpoints on the hub may leave out the backbone's name: 'h.0.attn…' for 'transformer.h.0.attn…'
-  private find(name: string): Tensor | undefined {
-    return this.tensors.get(name) ?? this.tensors.get(name.slice(name.indexOf('.') + 1));
+  /** What the files call a module. */
+  #stored(path: string): string {
+    const alias = this.options.aliases[path] ?? path;
+    const hasAny = (name: string): boolean =>
+      ['weight', 'bias', TENSORFLOW.weight].some((part) => this.tensors.has(`${name}.${part}`));
+    // checkpoints on the hub may leave out the backbone's name: 'h.0.attn…' for 'transformer.h.0.attn…'
+    const names = [path, alias, path.slice(path.indexOf('.') + 1)];
+    return names.find(hasAny) ?? path;
   }
 }
+
+/** What the norms of the oldest checkpoints call their parameters. */
+const TENSORFLOW = { weight: 'gamma', bias: 'beta' } as const;
+
+const storedShape = ({ outFeatures: out, inFeatures: fanIn, transposed }: LinearShape): number[] =>
+  transposed ? [fanIn, out] : [out, fanIn];

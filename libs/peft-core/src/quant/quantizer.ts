@@ -1,10 +1,21 @@
 import type { Tensor } from '@graft/kernels';
+import type { Tensors } from '../models/model.js';
+import type { LinearShape } from '../nn/outline.js';
 import type { Weight } from '../nn/weight.js';
 
 /** Packs frozen matrices. A quantised base is a property of its weights: no method knows of it. */
 export interface Quantizer {
   readonly name: string;
   readonly title: string;
-  /** Packs W [out, in]; `matrix` stays its owner's. */
-  pack(matrix: Tensor): Weight;
+  /** Packs W [out, in], of the base's dtype. `matrix` stays its owner's; what the weight holds is freed with it. */
+  quantize(matrix: Tensor): Weight;
+  /** Bytes of a packed matrix. */
+  bytes(outFeatures: number, inFeatures: number): number;
+  /** Whether this quantization_config of a config.json is of files that `read` reads. */
+  reads?(stored: Readonly<Record<string, unknown>>): boolean;
+  /**
+   * The matrix that files hold packed, by the name they give the module; null where they hold it dense.
+   * @throws DomainError invalid_model when its tensors do not fit the shape
+   */
+  read?(tensors: Tensors, path: string, shape: LinearShape): Weight | null;
 }

@@ -1,9 +1,11 @@
 import { DomainError } from '@graft/contracts';
+import type { HfConfig } from '../models/model.js';
 import { registry } from '../plugin.js';
+import { nf4 } from './nf4.js';
 import type { Quantizer } from './quantizer.js';
 
 /** Every quantiser there is. */
-export const quantizers: readonly Quantizer[] = [];
+export const quantizers: readonly Quantizer[] = [nf4];
 
 const byName = registry('quantiser', quantizers, ({ name }) => [name]);
 
@@ -15,7 +17,30 @@ export function quantizerFor(name: string): Quantizer {
     quantizers.map((quantizer) => quantizer.name).join(', ') || 'none in this build; use null';
   throw new DomainError(
     'unsupported',
-    `quantization '${name}' is unknown; there are: ${known}`,
+    `unknown quantization '${name}'; supported: ${known}`,
     'graft.quantization',
+  );
+}
+
+/**
+ * The quantiser that the files of a config.json are packed by; null for plain ones.
+ * @throws DomainError when nothing here reads them
+ */
+export function storedQuantizer(config: HfConfig): Quantizer | null {
+  const stored = config['quantization_config'];
+  if (stored === undefined || stored === null) return null;
+  const found =
+    typeof stored === 'object' &&
+    quantizers.find(({ reads }) => reads?.(stored as Readonly<Record<string, unknown>>));
+  if (found) return found;
+  const known = quantizers.filter(({ reads }) => reads).map(({ name }) => name);
+  const advice =
+    known.length > 0
+      ? `use those of ${known.join(' or ')}, or the original weights`
+      : 'use the original weights';
+  throw new DomainError(
+    'unsupported',
+    `the weights are quantised in an unsupported format; ${advice}`,
+    'model',
   );
 }

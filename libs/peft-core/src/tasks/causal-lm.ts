@@ -1,97 +1,119 @@
-import { shown } from '../data/json-scan.js';
-import type { JsonObject } from '../data/records.js';
-import { checkMessages, messagesIdentity } from './messages.js';
-import { defineTask, type RecordFacts } from './task.js';
+/**
+ * Next-token prediction:
+ *   loss = -1/N Σ log p(y_i | y_<i)     over the N supervised tokens of a whole optimiser step
+ * Supervised is what the model would write itself: for chats what the template adds for an assistant turn after its
+ * generation prompt (data/chat-spans.ts), for prompt and completion the completion and the end of text, for plain text
+ * all of it.
+ */
+import { z } from 'zod';
+import { chatSpans } from '../data/chat-spans.js';
+import type { ChatMessage } from '../data/chat-template.js';
+import { packBatch } from '../data/pack.js';
+import { countLabels, cut, tokenize, UNSUPERVISED } from '../data/supervised-text.js';
+import type { SupervisedText, TokenSequence } from '../data/supervised-text.js';
+import { TOKEN_METRICS, tokenChance, tokenSums } from './next-token.js';
+import { checkText, missingFormat, unknownKey } from './record-checks.js';
+import {
+  chatFacts,
+  checkChat,
+  checkPair,
+  checkTaskIds,
+  MESSAGES,
+  pairFacts,
+  PROMPT_COMPLETION,
+  TASK_IDS,
+  unreadIds,
+} from './supervised-records.js';
+import { defineTask, type Example } from './task.js';
 
-const CHAT_KEYS = ['messages', 'tools', 'parallel_tool_calls'];
-/** OpenAI's switch for what its own models may answer: no chat template gets it. */
-const UNREAD_KEY = 'parallel_tool_calls';
-const NOTHING: readonly string[] = [];
 const FORMATS = 'one of {"messages"}, {"prompt","completion"} or {"text"}';
 
-/** Next-token prediction: chats (assistant turns only), prompt and completion, or plain text. */
+/** A text, and which task it is of, where its record says that. */
+type Prepared = SupervisedText & { readonly taskId?: number };
+
+export type TokenExample = Example & TokenSequence;
+
 export const causalLm = defineTask({
   name: 'causal_lm',
   title: 'Causal language modelling',
   summary:
     'Learn to write text: the assistant turns of chats, completions of prompts, or plain text. Only what the model would write itself is learnt.',
-  recordFormats: [
-    '{"messages":[{"role":"user","content":"…"},{"role":"assistant","content":"…"}]}',
-    '{"prompt":"…","completion":"…"}',
-    '{"text":"…"}',
+  peft: { taskType: 'CAUSAL_LM', models: 'CausalLM', pipeline: 'text-generation' },
+  method: 'supervised',
+  gives: ['learns_prompts', 'task_ids', 'learns_beside'],
+  options: z.strictObject({}),
+  records: [
+    MESSAGES,
+    PROMPT_COMPLETION,
+    {
+      name: 'text',
+      keys: ['text'],
+      more: [TASK_IDS],
+      nouns: ['plain text', 'plain texts'],
+      line: '{"text":"…"}',
+      learnt: ['text'],
+    },
   ],
   check(record) {
     const has = (key: string): boolean => Object.hasOwn(record, key);
     const kinds = [has('messages'), has('prompt') || has('completion'), has('text')];
-    if (has('preferred_output') || has('non_preferred_output')) {
-      return `preference records are not supported; a record is ${FORMATS}`;
-    }
     const found = kinds.filter(Boolean).length;
-    if (found !== 1) return found === 0 ? missing(record) : `a record is ${FORMATS}, not a mixture`;
-    if (kinds[0])
-      return (
-        unknownKey(record, CHAT_KEYS) ?? checkExtras(record) ?? checkMessages(record['messages'])
-      );
-    if (kinds[1]) return unknownKey(record, ['prompt', 'completion']) ?? checkPair(record);
-    return unknownKey(record, ['text']) ?? checkText('text', record['text']);
+    if (found !== 1)
+      return found === 0
+        ? missingFormat(record, FORMATS)
+        : `a record must be ${FORMATS}, not a mixture`;
+    if (kinds[0]) return checkChat(record);
+    if (kinds[1]) return checkPair(record);
+    return (
+      unknownKey(record, ['text', TASK_IDS]) ??
+      checkText('text', record['text']) ??
+      checkTaskIds(record)
+    );
   },
-  facts({ messages, tools, prompt, completion, text, [UNREAD_KEY]: unread }): RecordFacts {
+  facts(record) {
+    if (record['messages'] !== undefined) return chatFacts(record);
+    if (record['prompt'] !== undefined) return pairFacts(record);
+    const identity = [record['text'] as string];
+    return { format: 'text', ignored: unreadIds(record), identity, chats: [] };
+  },
+  prepare({ messages, tools, prompt, completion, text, [TASK_IDS]: ids }, tokenizer): Prepared {
+    const taskId = ids === undefined ? {} : { taskId: ids as number };
+    const plain = { special: true, ends: true, ...taskId };
     if (messages !== undefined) {
-      const identity = messagesIdentity(messages as JsonObject[]);
-      if (tools !== undefined) identity.push('tools', JSON.stringify(tools));
-      return {
-        format: 'messages',
-        ignored: unread === undefined ? NOTHING : [UNREAD_KEY],
-        identity,
-      };
+      const chat = chatSpans(messages as ChatMessage[], tokenizer, tools);
+      return { ...chat, ...plain, special: false, ends: false };
     }
-    return prompt === undefined
-      ? { format: 'text', ignored: NOTHING, identity: [text as string] }
-      : {
-          format: 'prompt_completion',
-          ignored: NOTHING,
-          identity: [prompt as string, completion as string],
-        };
+    if (prompt === undefined) return { text: text as string, spans: [[0, Infinity]], ...plain };
+    const [before, after] = [prompt as string, completion as string];
+    return { text: before + after, spans: [[before.length, Infinity]], ...plain };
   },
+  encode(prepared, tokenizer, { maxSeqLen }) {
+    return tokenize(prepared, tokenizer).map((whole, i) => {
+      const { taskId } = prepared[i] as Prepared;
+      const sequence = { ...cut(whole, maxSeqLen), ...(taskId !== undefined && { taskId }) };
+      const { length } = sequence.tokens;
+      const supervised = countLabels(sequence);
+      return {
+        example: { ...sequence, rows: length, tokenCount: length } satisfies TokenExample,
+        longest: whole.tokens.length,
+        supervised,
+        lost: supervised === 0 && sequence.first === UNSUPERVISED,
+      };
+    });
+  },
+  sequences: (example) => [example],
+  units: (example, learnt) =>
+    countLabels(example) + (learnt === null ? 0 : learnt + Number(example.first !== UNSUPERVISED)),
+  learntRows({ labels, first }) {
+    const isLearnt = (row: number): boolean =>
+      (row === 0 ? first : (labels[row - 1] as number)) !== UNSUPERVISED;
+    return [...labels.keys()].filter(isLearnt);
+  },
+  loss(model, shares, ctx, scales) {
+    const packed = packBatch(shares);
+    const { decoder } = model.forward(packed.batch, ctx);
+    return tokenSums(model, decoder, packed, ctx, scales);
+  },
+  chance: tokenChance,
+  metrics: TOKEN_METRICS,
 });
-
-function missing(record: JsonObject): string {
-  const keys = Object.keys(record).slice(0, 4).map(shown).join(', ');
-  return `a record is ${FORMATS}; this one has ${keys === '' ? 'no keys' : `the keys ${keys}`}`;
-}
-
-function unknownKey(record: JsonObject, known: readonly string[]): string | null {
-  const unknown = Object.keys(record).find((key) => !known.includes(key));
-  return unknown === undefined
-    ? null
-    : `unknown key ${shown(unknown)}; there may be ${known.join(', ')}`;
-}
-
-function checkExtras(record: JsonObject): string | null {
-  const { tools, parallel_tool_calls: parallel } = record;
-  if (tools !== undefined && !(Array.isArray(tools) && tools.every(isPlainObject))) {
-    return '"tools" is not a list of objects';
-  }
-  if (parallel !== undefined && typeof parallel !== 'boolean')
-    return '"parallel_tool_calls" is not true or false';
-  return null;
-}
-
-function isPlainObject(value: unknown): boolean {
-  return value !== null && typeof value === 'object' && !Array.isArray(value);
-}
-
-function checkPair(record: JsonObject): string | null {
-  if (typeof record['prompt'] !== 'string') {
-    return Object.hasOwn(record, 'prompt')
-      ? '"prompt" is not a string'
-      : '"prompt" is missing (it may be "")';
-  }
-  return checkText('completion', record['completion']);
-}
-
-function checkText(key: string, value: unknown): string | null {
-  if (value === undefined) return `"${key}" is missing`;
-  if (typeof value !== 'string') return `"${key}" is not a string`;
-  return value === '' ? `"${key}" is empty: there is nothing to learn` : null;
-}

@@ -6,41 +6,45 @@ const ROLES = ['system', 'developer', 'user', 'assistant', 'tool'] as const;
 const KEYS = ['role', 'content', 'name', 'weight', 'tool_calls', 'tool_call_id', 'refusal'];
 const MAX_MESSAGES = 2048;
 
-/** Why a list of messages cannot be learnt from, or null. */
+/** Why a chat cannot be learnt from, or null. */
 export function checkMessages(messages: unknown): string | null {
-  if (!Array.isArray(messages)) return '"messages" is not a list';
-  if (messages.length === 0) return '"messages" is empty';
-  if (messages.length > MAX_MESSAGES)
-    return `"messages" has ${messages.length} entries; ${MAX_MESSAGES} are allowed`;
-  let learnt = 0;
-  for (const [index, message] of messages.entries()) {
-    const reason = checkMessage(message);
-    if (reason) return `messages[${index}]: ${reason}`;
-    const { role, weight } = message as { role: string; weight?: number };
-    if (role === 'assistant' && weight !== 0) learnt++;
-  }
-  if (learnt > 0) return null;
-  const silent = messages.some((message: { role: string }) => message.role === 'assistant');
-  return silent
+  const wrong = checkMessageList(messages, 'messages');
+  if (wrong) return wrong;
+  const turns = (messages as readonly JsonObject[]).filter(({ role }) => role === 'assistant');
+  if (turns.some(({ weight }) => weight !== 0)) return null;
+  return turns.length > 0
     ? 'every assistant message has weight 0: there is nothing to learn'
     : 'there is no message with role "assistant": there is nothing to learn';
 }
 
+/** Why a value is no list of messages, or null. @param name what it is called */
+export function checkMessageList(messages: unknown, name: string): string | null {
+  if (!Array.isArray(messages))
+    return `"${name}" ${messages === undefined ? 'is missing' : 'must be an array'}`;
+  if (messages.length === 0) return `"${name}" is empty`;
+  if (messages.length > MAX_MESSAGES)
+    return `"${name}" has ${messages.length} entries; at most ${MAX_MESSAGES} are allowed`;
+  for (const [index, message] of messages.entries()) {
+    const reason = checkMessage(message);
+    if (reason) return `${name}[${index}]: ${reason}`;
+  }
+  return null;
+}
+
 function checkMessage(message: unknown): string | null {
   if (message === null || typeof message !== 'object' || Array.isArray(message)) {
-    return `an object is wanted, not ${shown(message)}`;
+    return `expected an object, got ${shown(message)}`;
   }
   const fields = message as Readonly<Record<string, unknown>>;
   const unknown = Object.keys(fields).find((key) => !KEYS.includes(key));
-  if (unknown !== undefined)
-    return `unknown key ${shown(unknown)}; there may be ${KEYS.join(', ')}`;
+  if (unknown !== undefined) return `unknown key ${shown(unknown)}; supported: ${KEYS.join(', ')}`;
   const { role } = fields;
   if (role === undefined) return '"role" is missing';
   if (!ROLES.some((known) => known === role))
-    return `role ${shown(role)} is not one of ${ROLES.join(', ')}`;
+    return `unknown role ${shown(role)}; supported: ${ROLES.join(', ')}`;
   for (const key of ['name', 'tool_call_id', 'refusal']) {
     if (fields[key] !== undefined && fields[key] !== null && typeof fields[key] !== 'string') {
-      return `"${key}" is not a string`;
+      return `"${key}" must be a string`;
     }
   }
   return checkWeight(fields) ?? checkCalls(fields) ?? checkContent(fields);
@@ -50,13 +54,14 @@ function checkWeight({ role, weight }: Readonly<Record<string, unknown>>): strin
   if (weight === undefined || weight === null) return null;
   if (role !== 'assistant')
     return `"weight" is for assistant messages, not for role ${shown(role)}`;
-  return weight === 0 || weight === 1 ? null : `"weight" is ${shown(weight)}; it may be 0 or 1`;
+  return weight === 0 || weight === 1 ? null : `"weight" must be 0 or 1, got ${shown(weight)}`;
 }
 
 function checkCalls({ role, tool_calls: calls }: Readonly<Record<string, unknown>>): string | null {
   if (calls === undefined || calls === null) return null;
   if (role !== 'assistant') return '"tool_calls" is for assistant messages';
-  if (!Array.isArray(calls) || calls.length === 0) return '"tool_calls" is not a list with entries';
+  if (!Array.isArray(calls) || calls.length === 0)
+    return '"tool_calls" must be an array with at least one entry';
   for (const [index, call] of calls.entries()) {
     const { function: target } = (call ?? {}) as {
       function?: { name?: unknown; arguments?: unknown };
@@ -66,9 +71,9 @@ function checkCalls({ role, tool_calls: calls }: Readonly<Record<string, unknown
       target !== null &&
       typeof target.name === 'string' &&
       target.name !== '';
-    if (!fine) return `tool_calls[${index}] has no function with a name`;
+    if (!fine) return `tool_calls[${index}] must have a function with a name`;
     if (!['string', 'object'].includes(typeof target.arguments)) {
-      return `tool_calls[${index}].function.arguments is neither JSON text nor an object`;
+      return `tool_calls[${index}].function.arguments must be JSON text or an object`;
     }
   }
   return null;
@@ -82,8 +87,7 @@ function checkContent(fields: Readonly<Record<string, unknown>>): string | null 
     return content === null ? '"content" is null' : '"content" is missing';
   }
   const text = messageText(content);
-  if (text === null)
-    return '"content" is neither a string nor a list of {"type":"text","text":"…"}';
+  if (text === null) return '"content" must be a string or an array of {"type":"text","text":"…"}';
   return text === '' && role === 'assistant' && !called && fields['weight'] !== 0
     ? '"content" of an assistant message is empty: there is nothing to learn'
     : null;

@@ -1,28 +1,253 @@
+import type {
+  FineTuningMethod,
+  MetricDescription,
+  RecordFormatDescription,
+  Spec,
+} from '@graft/contracts';
+import type { z } from 'zod';
+import type { ChatMessage } from '../data/chat-template.js';
 import type { JsonObject } from '../data/records.js';
+import type { TokenSequence } from '../data/supervised-text.js';
+import type { Tokenizer } from '../data/tokenizer.js';
+import type { Model } from '../models/model.js';
+import type { BatchContext } from '../nn/context.js';
+import type { StackKinds, TaskHeadKind } from '../nn/stack-options.js';
+
+/** A form in which a task's records come. */
+export interface RecordFormat extends RecordFormatDescription {
+  /** Keys by which a record shows that it is meant as one. */
+  readonly keys: readonly string[];
+  /** Other tables have columns of these names, too: one key alone shows nothing. */
+  readonly commonKeys?: true;
+  /** Further keys that it may have. */
+  readonly more?: readonly string[];
+}
+
+/** A chat that a base's template renders of a record. */
+export interface Chat {
+  readonly messages: readonly ChatMessage[];
+  readonly tools?: unknown;
+}
 
 /** What is worth counting of a record that passed its task's check. */
 export interface RecordFacts {
+  /** Name of its format. */
   readonly format: string;
   /** fields of it that no training of this task reads, whatever the base */
   readonly ignored: readonly string[];
   /** what training gets of it, in pieces: two records with the same ones are the same to it */
   readonly identity: readonly string[];
+  /** what the base's chat template is asked to render; none for plain texts */
+  readonly chats: readonly Chat[];
+  /** which of the task's labels it has, where their balance in a file matters */
+  readonly label?: string;
 }
 
-/** What a model learns to do, and the records it learns from. */
-export interface Task {
+/** What a step trains on; tasks add what they need to it. */
+export interface Example {
+  /** Rows that a forward gets for it: what bounds a micro-batch. */
+  readonly rows: number;
+  /** Tokens of the data in it, as cut. */
+  readonly tokenCount: number;
+}
+
+/** An example, and what is worth knowing of how it was cut. */
+export interface Encoded<E extends Example = Example> {
+  readonly example: E;
+  /** Tokens of its longest sequence before cutting. */
+  readonly longest: number;
+  /** Tokens that are learnt. */
+  readonly supervised: number;
+  /** Whether cutting has left nothing to learn. */
+  readonly lost: boolean;
+}
+
+export interface EncodeOptions {
+  /** Longer sequences are cut at their end, in tokens. */
+  readonly maxSeqLen: number;
+}
+
+export interface InputOptions<O = unknown> extends EncodeOptions {
+  /** Token ids lie below it. */
+  readonly vocabSize: number;
+  /** The task's, as the adapter was trained with them. */
+  readonly taskOptions: O;
+}
+
+/** One run's part of a forward. */
+export interface Share<E, O = unknown> {
+  readonly run: number;
+  readonly examples: readonly E[];
+  /** The task's options, as the run has them. */
+  readonly options: O;
+}
+
+/** What a run's examples came to: sums, so that micro-batches add up. */
+export interface Sums {
+  /** What a mean is over: supervised tokens, pairs, … */
+  readonly units: number;
+  readonly totals: Readonly<Record<string, number>>;
+}
+
+/** A number of a step and of an evaluation. */
+export interface Metric extends MetricDescription {
+  /** null: not of these examples. */
+  of(sums: Sums): number | null;
+}
+
+/** What Hugging Face's libraries and hub call a task. */
+export interface PeftTask {
+  /** task_type of an adapter_config.json. */
+  readonly taskType: string;
+  /** Its models, after AutoModelFor and AutoPeftModelFor. */
+  readonly models: string;
+  /** pipeline_tag of a card. */
+  readonly pipeline: string;
+  /** false: they are transformers' AutoModel, whose modules lack the name of what holds a head beside them. */
+  readonly hasHead?: boolean;
+}
+
+/** The loss of guessing. */
+export interface Chance {
+  /** Infinity: nobody can tell. */
+  readonly loss: number;
+  /** What is guessed, in words after "guessing". */
+  readonly of: string;
+  /** Whether a run begins with it, so that it is no sign of anything. */
+  readonly isStart: boolean;
+}
+
+/** The head that a task's runs have each for itself; `O`: the task's options, with nothing left open. */
+export interface OwnHead<O> {
+  readonly kind: TaskHeadKind;
+  /** How many numbers it gives. */
+  outputs(options: O): number;
+  /** What config.json says of it, in transformers' words: names of labels. */
+  config(options: O): JsonObject;
+}
+
+/** Looks over the records of a file before any is used. */
+export interface Survey<O> {
+  /** Why a record that passed `check` does not go with the options or the records before it, or null. */
+  see(record: JsonObject): string | null;
+  /** The options, with what they left open filled in. @throws DomainError where the records do not say it */
+  options(): O;
+}
+
+/** How a finished adapter of a task is used where that is not by chatting. */
+export interface Inference<E extends Example = Example, O = unknown> {
+  readonly kind: 'classify' | 'embed';
+  /**
+   * One input of a request (a text, a pair of texts, token ids, …) as the task's record without its answer.
+   * @throws DomainError that says what is wrong with it; whoever asks adds which of the inputs it is
+   */
+  record(input: unknown): JsonObject;
+  /**
+   * Examples without targets, in the order given.
+   * @throws DomainError for token ids that the model does not have
+   */
+  encode(
+    records: readonly JsonObject[],
+    tokenizer: Tokenizer,
+    options: InputOptions<O>,
+  ): Encoded<E>[];
+  /**
+   * What JSON can hold of each example, share by share; called without gradients. To `embed`: the numbers of a vector.
+   * To `classify`: an object whose fields stand in the response, such as vLLM's `label`, `probs` and `num_classes`, or
+   * `tokens` with their tags, or `spans` of a text.
+   */
+  answer(model: Model, shares: readonly Share<E, O>[], ctx: BatchContext): unknown[];
+}
+
+/**
+ * What some methods ask of a task: that its loss also learns tokens of their prompts, by their weights; that its records
+ * may say which prompt is theirs; that its loss learns the same tokens from other rows beside, too.
+ */
+export type Asked = 'learns_prompts' | 'task_ids' | 'learns_beside';
+
+/** What a model learns to do: everything from a record to a loss and its metrics. */
+export interface Task<E extends Example = Example, P = unknown, O = unknown> {
+  /** PEFT's name in lower case where it has one. */
   readonly name: string;
   readonly title: string;
   readonly summary: string;
-  /** one line of a training file each, as shown to people */
-  readonly recordFormats: readonly string[];
+  readonly peft: PeftTask;
+  /** What a base may be made of; a decoder alone when left out. */
+  readonly stacks?: readonly StackKinds[];
+  /**
+   * Whether the examples of a batch (`batch_size`) are learnt from each other: `loss` gets all of a batch at once, however
+   * long it is, and bounds its own forwards.
+   */
+  readonly wholeBatches?: boolean;
+  /** How many examples a batch (`batch_size`) has at least, where they are learnt from each other; 1 when left out. */
+  readonly leastBatch?: number;
+  /** OpenAI's method of fine-tuning that a job of this task is. */
+  readonly method: FineTuningMethod;
+  /** What a method's default learning rate is multiplied by; 1 when left out. */
+  readonly learningRateScale?: number;
+  /** What it gives to methods that ask for it. */
+  readonly gives?: readonly Asked[];
+  /** Left out where the base's own head is learnt with, or none. */
+  readonly head?: OwnHead<O>;
+  /** Options of its own, `graft.task_options` of a job. */
+  readonly options: z.ZodType<O>;
+  readonly records: readonly RecordFormat[];
   /** Why a record cannot be learnt from, or null. */
   check(record: JsonObject): string | null;
   /** Of a record that passed `check`. */
   facts(record: JsonObject): RecordFacts;
+  /** What options leave open is found in the training file; left out where they leave nothing open. */
+  survey?(options: O): Survey<O>;
+  /** What to know of how often a training file has each label, or null. */
+  balance?(labels: ReadonlyMap<string, number>, options: O): string | null;
+  /** A record as the base's template writes it. @throws DomainError as the template does */
+  prepare(record: JsonObject, tokenizer: Tokenizer, options: O): P;
+  /** Token ids and targets, in the order given. */
+  encode(prepared: readonly P[], tokenizer: Tokenizer, options: EncodeOptions): Encoded<E>[];
+  /** The sequences of an example, of tasks whose models continue them; left out by others. */
+  sequences?(example: E): readonly TokenSequence[];
+  /**
+   * What the mean of a step's loss counts an example as.
+   * @param learnt how many virtual tokens of its run are learnt with it; null: it has none
+   */
+  units(example: E, learnt: number | null): number;
+  /**
+   * Which of an example's rows hold a token that is learnt, counted from its first; left out where the rows of a forward
+   * are not those of examples, one after another.
+   */
+  learntRows?(example: E): ArrayLike<number>;
+  /**
+   * Forward and sums by run; with `scales`, what a unit of each run weighs, also the backward pass into the parameters.
+   */
+  loss(
+    model: Model,
+    shares: readonly Share<E, O>[],
+    ctx: BatchContext,
+    scales: ReadonlyMap<number, number> | null,
+  ): Map<number, Sums>;
+  /** Left out by tasks whose models write text: they are used by chatting. */
+  readonly infer?: Inference<E, O>;
+  /** The loss of who knows nothing, by which a run is watched. */
+  chance(model: Pick<Model, 'vocabSize'>, spec: Pick<Spec, 'batch_size' | 'task_options'>): Chance;
+  /** The first is the loss. */
+  readonly metrics: readonly Metric[];
 }
 
 /** Gives a task its type. */
-export function defineTask(task: Task): Task {
+export function defineTask<E extends Example, P, O>(task: Task<E, P, O>): Task<E, P, O> {
   return task;
 }
+
+export const NO_SUMS: Sums = { units: 0, totals: {} };
+
+export function addSums(a: Sums, b: Sums): Sums {
+  const totals: Record<string, number> = { ...a.totals };
+  for (const [name, value] of Object.entries(b.totals)) totals[name] = (totals[name] ?? 0) + value;
+  return { units: a.units + b.units, totals };
+}
+
+/** A total's mean over the units. */
+export const mean =
+  (name: string) =>
+  ({ units, totals }: Sums): number =>
+    (totals[name] ?? 0) / Math.max(1, units);

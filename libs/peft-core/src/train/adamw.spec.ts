@@ -1,4 +1,16 @@
-import { fill_, keep, mul, narrow, noGrad, sum, tensor, tidy, type Tensor } from '@graft/kernels';
+import {
+  expand,
+  fill_,
+  keep,
+  memory,
+  mul,
+  narrow,
+  noGrad,
+  sum,
+  tensor,
+  tidy,
+  type Tensor,
+} from '@graft/kernels';
 import { expect, it } from 'vitest';
 import { AdamW, decaysByDefault } from './adamw.js';
 
@@ -106,4 +118,17 @@ it('spares biases and norms from decay, as the Trainer does', () => {
   ];
   expect(spared.filter(decaysByDefault)).toEqual([]);
   expect(decayed.filter(decaysByDefault)).toEqual(decayed);
+});
+
+it('frees the moments it has made when there is no memory for all', () => {
+  const small = leaf([1, 2], [2]);
+  const huge = keep(expand(tensor([0], [1]), [2 ** 46])); // a view: only its moments would take memory
+  const before = memory().tensors;
+  const parameters = new Map([
+    ['small', small],
+    ['huge', huge],
+  ]);
+  expect(() => new AdamW(parameters, { weightDecay: 0 })).toThrow(/memory/);
+  expect(memory().tensors).toBe(before);
+  huge.dispose();
 });

@@ -16,9 +16,11 @@ export interface AdamWOptions {
   readonly weightDecay: number;
   readonly beta1?: number;
   readonly beta2?: number;
-  readonly eps?: number;
+  readonly eps?: number | ((step: number) => number);
   /** Which parameters decay; default as transformers' Trainer: all but biases and norms. */
   readonly decays?: (name: string) => boolean;
+  /** A parameter's learning rate over the run's; default 1. */
+  readonly rate?: (name: string, parameter: Tensor) => number;
 }
 
 const UNDECAYED = /bias|layernorm|rmsnorm|(?:^|\.)norm(?:$|\.)|_norm(?:$|\.)|(?:^|\.)ln_[f\d]/;
@@ -33,10 +35,25 @@ interface Slot {
   readonly m: Tensor;
   readonly v: Tensor;
   readonly decays: boolean;
+  readonly rate: number;
 }
 
-export class AdamW {
+/** What updates its parameters. */
+export interface Optimizer {
   /** Updates done so far. */
+  steps: number;
+  /** Norm of all gradients before clipping them to `max` (0 = never clipped). Not finite if one is not. */
+  clip(max: number): number;
+  /** Updates every parameter that has a gradient, and forgets the gradients; `updated` still sees them. */
+  step(lr: number, updated?: () => void): void;
+  /** Drops all gradients. */
+  forget(): void;
+  /** The moments by name (`m.<parameter>`, `v.<parameter>`): the optimiser's own tensors, not copies. */
+  moments(): Map<string, Tensor>;
+  dispose(): void;
+}
+
+export class AdamW implements Optimizer {
   steps = 0;
   private readonly slots: readonly Slot[];
 
@@ -44,17 +61,22 @@ export class AdamW {
     parameters: ReadonlyMap<string, Tensor>,
     private readonly options: AdamWOptions,
   ) {
-    const decays = options.decays ?? decaysByDefault;
-    this.slots = [...parameters].map(([name, parameter]) => ({
-      name,
-      parameter,
-      m: keep(zeros(parameter.shape, 'f32', parameter.device)),
-      v: keep(zeros(parameter.shape, 'f32', parameter.device)),
-      decays: decays(name),
-    }));
+    const { decays = decaysByDefault, rate = () => 1 } = options;
+    // nothing is kept before everything is there: memory may end on the way
+    this.slots = tidy(() => {
+      const slots = [...parameters].map(([name, parameter]) => ({
+        name,
+        parameter,
+        m: zeros(parameter.shape, 'f32', parameter.device),
+        v: zeros(parameter.shape, 'f32', parameter.device),
+        decays: decays(name),
+        rate: rate(name, parameter),
+      }));
+      for (const { m, v } of slots) [m, v].forEach(keep);
+      return slots;
+    });
   }
 
-  /** Norm of all gradients before clipping them to `max` (0 = never clipped). Not finite if one is not. */
   clip(max: number): number {
     return noGrad(() =>
       tidy(() => {
@@ -70,16 +92,21 @@ export class AdamW {
     );
   }
 
-  /** Updates every parameter that has a gradient, and forgets the gradients. */
-  step(lr: number): void {
+  step(lr: number, updated?: () => void): void {
     this.steps++;
     const { weightDecay, beta1 = 0.9, beta2 = 0.999, eps = 1e-8 } = this.options;
     tidy(() => {
-      for (const decays of [true, false]) {
-        const group = this.slots
-          .filter((slot) => slot.decays === decays)
-          .map((slot) => ({ ...slot, grad: slot.parameter.grad }))
-          .filter((slot): slot is Slot & { grad: Tensor } => slot.grad !== null);
+      const ready = this.slots
+        .map((slot) => ({ ...slot, grad: slot.parameter.grad }))
+        .filter((slot): slot is Slot & { grad: Tensor } => slot.grad !== null);
+      // one call of the kernel for all that are updated alike
+      const alike = new Map<string, (Slot & { grad: Tensor })[]>();
+      for (const slot of ready) {
+        const key = `${slot.decays} ${slot.rate}`;
+        alike.set(key, [...(alike.get(key) ?? []), slot]);
+      }
+      for (const group of alike.values()) {
+        const { decays, rate } = group[0] as Slot;
         const column = (pick: (slot: Slot & { grad: Tensor }) => Tensor): Tensor[] =>
           group.map(pick);
         adamwStep(
@@ -88,25 +115,24 @@ export class AdamW {
           column((s) => s.m),
           column((s) => s.v),
           {
-            lr,
+            lr: lr * rate,
             beta1,
             beta2,
-            eps,
+            eps: typeof eps === 'number' ? eps : eps(this.steps),
             weightDecay: decays ? weightDecay : 0,
             step: this.steps,
           },
         );
       }
     });
+    updated?.();
     this.forget();
   }
 
-  /** Drops all gradients. */
   forget(): void {
     for (const { parameter } of this.slots) parameter.zeroGrad();
   }
 
-  /** The moments by name (`m.<parameter>`, `v.<parameter>`): the optimiser's own tensors, not copies. */
   moments(): Map<string, Tensor> {
     return new Map(
       this.slots.flatMap(

@@ -19,6 +19,8 @@ export interface AutoFacts {
   /** gradient_accumulation_steps */
   readonly accumulation: number;
   readonly maxSteps: number | null;
+  /** Examples that a batch of the task has at least; 1 when left out. */
+  readonly leastBatch?: number;
   /** What the user has chosen; left out, "auto". */
   readonly batchSize?: number;
   readonly epochs?: number;
@@ -29,13 +31,17 @@ export interface Numbers {
   readonly epochs: number;
 }
 
-export function autoNumbers({ records, accumulation, maxSteps, ...given }: AutoFacts): Numbers {
+export function autoNumbers(facts: AutoFacts): Numbers {
+  const { records, accumulation, maxSteps, leastBatch = 1, ...given } = facts;
   const wanted = Math.min(ENOUGH_STEPS, maxSteps ?? Infinity);
   const usual = PASSES.find(([below]) => records < below)?.[1] ?? 1;
   const seen = (given.epochs ?? usual) * records;
   const batchSize =
     given.batchSize ??
-    Math.max(1, Math.min(LARGEST_BATCH, records, Math.floor(seen / (wanted * accumulation))));
+    Math.max(
+      leastBatch,
+      Math.min(LARGEST_BATCH, records, Math.floor(seen / (wanted * accumulation))),
+    );
   const stepsPerPass = Math.max(1, Math.ceil(records / (batchSize * accumulation)));
   const epochs =
     given.epochs ?? Math.max(usual, Math.min(MOST_PASSES, Math.ceil(wanted / stepsPerPass)));

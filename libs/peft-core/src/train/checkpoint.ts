@@ -1,10 +1,11 @@
 // A checkpoint is a folder: the trainables and both moments as safetensors, the adapter as PEFT reads it,
 // and manifest.json. There is no generator state: data order and dropout are functions of (seed, step).
 import { createHash } from 'node:crypto';
-import { DomainError, type Spec } from '@graft/contracts';
-import { copy_, getThreads, mapSafetensors, noGrad, type Tensor } from '@graft/kernels';
+import { DomainError, Spec } from '@graft/contracts';
+import { copy_, getThreads, keep, mapSafetensors, noGrad, tidy, type Tensor } from '@graft/kernels';
 import { commitFolder, readCommitted, type FileFact } from '../io/commit-folder.js';
 import { writeSafetensors } from '../io/safetensors.js';
+import { f32Copy } from '../methods/parameters.js';
 import { computesOtherwise, trainerBuild } from './build-id.js';
 import type { WatchState } from './watch.js';
 
@@ -50,7 +51,10 @@ export type Restored = Pick<Position, 'step' | 'trainedTokens'> & {
   readonly watch: WatchState | null;
 };
 
-/** Tensors of the run's state by name: `p.<parameter>`, `m.<parameter>`, `v.<parameter>`. */
+/** Before the names of what the adapter's start found in the data. */
+export const FOUND = 'f.';
+
+/** Tensors of the run's state by name: `p.<parameter>`, `m.<parameter>`, `v.<parameter>`, `s.<name>`, the method's own, and `f.<name>`. */
 export type State = ReadonlyMap<string, Tensor>;
 
 /** @param writeAdapter writes PEFT's files in the folder it is given and returns their names */
@@ -88,25 +92,42 @@ export function saveCheckpoint(
   return { files, adapter: files.filter(({ name }) => adapterNames.includes(name)) };
 }
 
+/** What the start of the run's adapter found in the data: copies, the caller's to free. @throws DomainError io_error if it is damaged */
+export function foundIn(dir: string): Map<string, Tensor> {
+  readCommitted(dir);
+  const file = mapSafetensors(`${dir}/${STATE}`);
+  try {
+    return new Map(
+      [...file.tensors]
+        .filter(([name]) => name.startsWith(FOUND))
+        .map(([name, tensor]) => [name.slice(FOUND.length), keep(tidy(() => f32Copy(tensor)))]),
+    );
+  } finally {
+    file.close();
+  }
+}
+
 /**
  * Puts a checkpoint's values in `state`.
- * @returns the position to go on from, and what makes bit-identity doubtful, if anything
+ * @returns the position to go on from, and why steps may come out otherwise, or null
  * @throws DomainError io_error if it is damaged, invalid_state if it belongs to another run
  */
 export function restoreCheckpoint(
   dir: string,
   state: State,
   identity: Identity,
-): { position: Restored; doubt: string | null } {
+): { position: Restored; nondeterminism: string | null } {
   const manifest = readCommitted(dir) as Manifest;
   const refuse = (what: string): DomainError =>
-    new DomainError('invalid_state', `the checkpoint was made ${what}; start again without it`);
+    new DomainError('invalid_state', `the checkpoint was made ${what}; start over without it`);
   if (manifest.format_version !== FORMAT_VERSION)
-    throw refuse(`in format ${manifest.format_version}, this build reads ${FORMAT_VERSION}`);
+    throw refuse(`in format ${manifest.format_version}; this build reads format ${FORMAT_VERSION}`);
   if (manifest.base_id !== identity.baseId)
     throw refuse(`on the base ${manifest.base_id}, not ${identity.baseId}`);
   if (manifest.dataset_sha256 !== identity.datasetSha256) throw refuse('with other training data');
-  if (manifest.spec_sha256 !== specHash(identity.spec)) throw refuse('with other settings');
+  // An option that has come since has its default in the older spec.
+  const { data: spec } = Spec.safeParse(manifest.spec);
+  if (!spec || specHash(spec) !== specHash(identity.spec)) throw refuse('with other settings');
   const file = mapSafetensors(`${dir}/${STATE}`);
   try {
     const missing = [...state.keys()].filter((name) => !file.tensors.has(name));
@@ -118,16 +139,16 @@ export function restoreCheckpoint(
     file.close();
   }
   const { step, trained_tokens: trainedTokens, watch = null } = manifest;
-  return { position: { step, trainedTokens, watch }, doubt: doubtOf(manifest) };
+  return { position: { step, trainedTokens, watch }, nondeterminism: nondeterminismOf(manifest) };
 }
 
 /** Why steps may come out otherwise than where the checkpoint was made, and by how much; null if they do not. */
-function doubtOf({ trainer_build: made, threads }: Manifest): string | null {
+function nondeterminismOf({ trainer_build: made, threads }: Manifest): string | null {
   const build = trainerBuild();
   const bits = 'results may differ in the last bits';
   if (made !== build) {
     const differs = computesOtherwise(made)
-      ? 'steps are computed otherwise since (learning rates of a warm-up, for example): results will differ'
+      ? 'steps are computed differently since then (learning rates during warm-up, for example): results will differ'
       : bits;
     return `by trainer ${made}, this is ${build}: ${differs}`;
   }

@@ -1,36 +1,42 @@
 // What the loop reports of a run, in the order it happens.
 import type { ErrorCode } from '@graft/contracts';
+import type { Forgetting } from './forgetting.js';
 import type { FileFact } from '../io/commit-folder.js';
 
 /** What train/watch.ts looks for. */
-export type WarningCode = 'loss_at_chance' | 'diverged' | 'zero_gradient' | 'overfitting';
+export type WarningCode =
+  | 'loss_at_chance'
+  | 'loss_spike'
+  | 'diverged'
+  | 'zero_gradient'
+  | 'overfitting'
+  | 'plateau'
+  | 'slow';
 
-export type StopReason = 'cancel' | 'pause' | 'drain';
+export type StopReason = 'cancel' | 'pause' | 'drain' | 'preempt';
+
+/** Numbers by the names that the task's metrics and RUN_METRICS give them; every task has a loss. */
+export type Metrics = Readonly<Record<string, number>> & { readonly loss: number };
 
 export type RunFact =
   | {
       readonly type: 'step';
       /** Optimiser steps done, this one included. */
       readonly step: number;
-      /** Mean over the step's supervised tokens, before the update. */
-      readonly loss: number;
-      readonly learningRate: number;
-      /** Before clipping. */
-      readonly gradNorm: number;
-      readonly tokens: number;
-      readonly supervisedTokens: number;
-      /** Share of the supervised tokens that the model would have chosen. */
-      readonly accuracy: number;
-      /** Wall time of the whole step, in a pack shared by all its runs. */
+      /** Time that the process worked on it. */
       readonly seconds: number;
+      /** Time since the step before in which the process worked for other runs and for answers. */
+      readonly waitedSeconds: number;
+      readonly tokens: number;
       readonly rssBytes: number;
+      /** The task's own, of the step's examples before the update, and the run's. */
+      readonly metrics: Metrics & { readonly learning_rate: number; readonly grad_norm: number };
     }
   | {
       readonly type: 'evaluated';
       readonly step: number;
-      readonly loss: number;
-      readonly accuracy: number;
-      readonly tokens: number;
+      /** The task's own. */
+      readonly metrics: Metrics;
       /** Whole validation file, or only a sample of it. */
       readonly full: boolean;
     }
@@ -50,6 +56,8 @@ export type RunFact =
       readonly adapter: readonly FileFact[];
       readonly trainedTokens: number;
       readonly peakRssBytes: number;
+      /** Where it is asked for, and can be measured. */
+      readonly forgetting: Forgetting | null;
     }
   | {
       /** The run is over and gone; its neighbours go on. */

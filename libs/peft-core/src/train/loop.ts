@@ -1,95 +1,136 @@
-// The training loop. One call is one optimiser step of every run in the pack; who calls it takes messages,
-// lets runs join and answers chats in between.
+// The training loop. One call is one turn: a forward (and backward) of the run whose turn it is, and what comes with
+// it. Who calls it takes messages, lets runs join and answers chats in between.
+import { DomainError } from '@graft/contracts';
+import { usedMemory } from '@graft/kernels';
+import type { Sums } from '../tasks/task.js';
 import type { FactOfRun, RunFact } from './facts.js';
-import { failureOf } from './failure.js';
-import type { LossSum } from './loss.js';
-import { addTo, type Pack } from './pack.js';
+import { failureOf, isFatal } from './failure.js';
+import type { Evaluation, Member } from './member.js';
+import type { RunGroup } from './run-group.js';
 import type { Run } from './run.js';
 
 export type Report = (run: Run, fact: RunFact) => void;
 
 /**
- * Forward, backward, clip, step, evaluate, save, report. A run that fails, finishes or is told to stop
- * leaves the pack; the others do not notice. An error of the shared forward is thrown: it is nobody's.
- * @param breathe awaited where a step lasts long, so that messages are heard
+ * One turn: forward, backward, and after the last micro-batch of a step clip, step, evaluate, save, report. A run that
+ * fails, finishes or is told to stop leaves the group; the others do not notice. Where a forward that several share
+ * fails, each of them takes its step again by itself, and the one whose work it was fails alone.
+ * @throws what has broken the device for everybody
  */
-export async function trainStep(
-  pack: Pack,
-  report: Report,
-  breathe: () => Promise<void>,
-): Promise<void> {
-  for (const run of pack.runs) {
-    if (run.stopping) contain(pack, run, report, () => leave(pack, run, report));
-  }
-  const started = performance.now();
-  const training = pack.runs.filter((run) => !run.done);
-  const losses = await pack.forwardBackward(training, breathe);
-  const updates = new Map<Run, Omit<FactOfRun<'step'>, 'seconds'>>();
-  for (const run of training)
-    contain(pack, run, report, () => updates.set(run, run.update(losses.get(run) as LossSum)));
-  const seconds = (performance.now() - started) / 1000;
-  for (const run of pack.runs) {
+export function takeTurn(group: RunGroup, report: Report): void {
+  const leave = (run: Run, last: RunFact): void => {
+    // One that has left may still be found to have taken too much.
+    if (!group.has(run)) return;
+    report(run, last);
+    group.remove(run);
+  };
+  const working = (members: readonly Member[], work: () => void, failed: (e: unknown) => void) => {
     try {
-      const update = updates.get(run);
-      if (update) {
-        report(run, { ...update, seconds });
-        for (const warning of run.watch.step(update)) report(run, warning);
-      }
-      const due = run.evaluationDue();
-      if (due) {
-        const evaluation = await evaluated(pack, run, due, breathe);
-        report(run, evaluation);
-        for (const warning of run.watch.evaluated(evaluation)) report(run, warning);
-      }
-      if (run.checkpointDue) report(run, run.checkpoint());
-      if (!run.done) continue;
-      report(run, run.finish());
-      pack.remove(run);
+      group.spend(members, work);
     } catch (error) {
-      report(run, failureOf(error));
-      pack.remove(run);
+      if (isFatal(error)) throw error;
+      failed(error);
+    }
+  };
+  const alone = (member: Member, work: () => void): void =>
+    working([member], work, (error) => leave(member.run, failureOf(error)));
+  for (const member of group.all) {
+    const { run, evaluation } = member;
+    // An evaluation that has begun belongs to the step that is done; a step that has begun is taken again.
+    if (run.stopping && (run.stopping === 'cancel' || evaluation === null))
+      alone(member, () => leave(run, stop(run, report)));
+    // Resumed from its last checkpoint, or told to end where it is: a step that has begun is not taken then.
+    else if (run.done && evaluation === null) alone(member, () => evaluateOrGoOn(member));
+  }
+  const members = group.next();
+  const [first] = members;
+  if (first === undefined) return;
+  const forward = () => group.forward(members);
+  if (members.length === 1) alone(first, forward);
+  else working(members, forward, () => members.forEach((member) => member.repeatAlone()));
+  for (const member of members)
+    if (member.isThrough && group.has(member.run)) alone(member, () => complete(member));
+
+  function complete(member: Member): void {
+    const { run, evaluation } = member;
+    if (evaluation === null) {
+      run.backwardPenalty();
+      step(member);
+      evaluateOrGoOn(member);
+    } else {
+      evaluated(member, evaluation);
+      // it has ended early, and by a sample
+      if (run.done && !evaluation.full) member.evaluate(run.data.whole);
+      else goOn(member);
     }
   }
-}
 
-async function evaluated(
-  pack: Pack,
-  run: Run,
-  { examples, full }: { examples: Run['examples']; full: boolean },
-  breathe: () => Promise<void>,
-): Promise<FactOfRun<'evaluated'>> {
-  const total: LossSum = { loss: 0, correct: 0, count: 0 };
-  for (const sum of pack.evaluate(run, examples)) {
-    addTo(total, sum);
-    await breathe();
+  function evaluateOrGoOn(member: Member): void {
+    const { data, step, isToldToEnd } = member.run;
+    const due = isToldToEnd && data.validation.length > 0 ? data.whole : data.evaluationAt(step);
+    if (due) member.evaluate(due);
+    else goOn(member);
   }
-  const count = Math.max(1, total.count);
-  return {
-    type: 'evaluated',
-    step: run.step,
-    loss: total.loss / count,
-    accuracy: total.correct / count,
-    tokens: total.count,
-    full,
-  };
+
+  function goOn(member: Member): void {
+    const { run } = member;
+    member.end();
+    if (run.checkpointDue) report(run, run.save());
+    if (run.done) leave(run, run.finish());
+  }
+
+  function step(member: Member): void {
+    const { run } = member;
+    const update = clipAndStep(run, member.sums);
+    const timed = member.report();
+    report(run, { ...update, ...timed });
+    const { loss, grad_norm: gradNorm } = update.metrics;
+    const speed = update.tokens / timed.seconds;
+    const seen = { step: update.step, loss, gradNorm, speed, company: group.size };
+    for (const warning of run.watch.step(seen)) report(run, warning);
+  }
+
+  function evaluated({ run, sums }: Member, { full }: Evaluation): void {
+    const { step } = run;
+    const metrics = run.measured(sums);
+    const warnings = run.watch.evaluated({ step, loss: metrics.loss, full });
+    // A sample that a run ends by is not told: the whole of its data, at the same step, is.
+    if (full || !run.done) report(run, { type: 'evaluated', step, metrics, full });
+    for (const warning of warnings) report(run, warning);
+  }
 }
 
 /**
- * Takes out a run that was told to stop; a paused or drained one leaves a checkpoint. One of this very step stays as
- * it is: its files may be on their way up.
+ * What a run that was told to stop ends with; a paused or drained one leaves a checkpoint. One of this very step stays
+ * as it is: its files may be on their way up.
  */
-function leave(pack: Pack, run: Run, report: Report): void {
+function stop(run: Run, report: Report): FactOfRun<'stopped'> {
   const reason = run.stopping ?? 'cancel';
-  if (reason !== 'cancel' && !run.isSaved) report(run, run.checkpoint());
-  report(run, { type: 'stopped', reason, step: run.step });
-  pack.remove(run);
+  if (reason !== 'cancel' && !run.isSaved) report(run, run.save());
+  return { type: 'stopped', reason, step: run.step };
 }
 
-function contain(pack: Pack, run: Run, report: Report, act: () => unknown): void {
-  try {
-    act();
-  } catch (error) {
-    report(run, failureOf(error));
-    pack.remove(run);
+/** @throws DomainError nonfinite, leaving the parameters as they were */
+function clipAndStep(run: Run, sums: Sums): Omit<FactOfRun<'step'>, 'seconds' | 'waitedSeconds'> {
+  const measured = run.measured(sums);
+  const { loss } = measured;
+  const gradNorm = run.optimizer.clip(run.spec.max_grad_norm);
+  if (!Number.isFinite(loss) || !Number.isFinite(gradNorm)) {
+    const what = Number.isFinite(loss) ? `gradient norm ${gradNorm}` : `loss ${loss}`;
+    throw new DomainError(
+      'nonfinite',
+      `step ${run.step + 1}: ${what}; lower the learning rate or use base_dtype f32`,
+      'graft.learning_rate',
+    );
   }
+  const { learningRate } = run;
+  run.optimizer.step(learningRate, () => run.afterUpdate());
+  const tokens = run.advance();
+  return {
+    type: 'step',
+    step: run.step,
+    tokens,
+    rssBytes: usedMemory().bytes,
+    metrics: { ...measured, learning_rate: learningRate, grad_norm: gradNorm },
+  };
 }

@@ -1,8 +1,10 @@
+import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { Watch } from './watch.js';
 import type { WatchState } from './watch.js';
 
 const VOCABULARY = 49_152; // ln = 10.80
+const CHANCE = { loss: Math.log(VOCABULARY), of: 'among 49,152 tokens', isStart: false };
 
 /** Codes by the step at which they were said. */
 function steps(
@@ -10,7 +12,7 @@ function steps(
   norm: (step: number) => number = () => 1,
   warmupSteps = 0,
 ) {
-  const watch = new Watch({ vocabularySize: VOCABULARY, warmupSteps, learningRate: 10 });
+  const watch = new Watch({ chance: CHANCE, warmupSteps, learningRate: 10 });
   return losses.flatMap((loss, i) =>
     watch.step({ step: i + 1, loss, gradNorm: norm(i + 1) }).map(({ code, message }) => ({
       step: i + 1,
@@ -22,7 +24,7 @@ function steps(
 
 /** [loss, is it the whole file] at every tenth step. */
 function evaluations(...losses: readonly (readonly [number, boolean?])[]) {
-  const watch = new Watch({ vocabularySize: VOCABULARY, warmupSteps: 0, learningRate: 1e-4 });
+  const watch = new Watch({ chance: CHANCE, warmupSteps: 0, learningRate: 1e-4 });
   return losses.flatMap(([loss, full = false], i) =>
     watch
       .evaluated({ step: 10 * (i + 1), loss, full })
@@ -33,6 +35,27 @@ function evaluations(...losses: readonly (readonly [number, boolean?])[]) {
 const times = (count: number, value: number): number[] => Array<number>(count).fill(value);
 const noisy = (from: number, to: number, count: number): number[] =>
   Array.from({ length: count }, (_, i) => from + ((to - from) * i) / count + 0.4 * Math.sin(7 * i));
+
+/** Of real runs: libs/peft-core/test/recorded-curves.json says of which. */
+const recorded = JSON.parse(
+  readFileSync(new URL('../../test/recorded-curves.json', import.meta.url), 'utf8'),
+) as Record<
+  'good' | 'plateau' | 'overfit' | 'spike' | 'ruined',
+  { readonly losses: number[]; readonly valid: [step: number, loss: number][] }
+>;
+
+/** What a run's curves make a watch say: code and step. */
+function alerts({ losses, valid }: (typeof recorded)['good'], chance = Math.log(96)): string[] {
+  const options = { loss: chance, of: 'among 96 tokens', isStart: false };
+  const watch = new Watch({ chance: options, warmupSteps: 4, learningRate: 0.01 });
+  return losses.flatMap((loss, i) => {
+    const step = i + 1;
+    const said = watch.step({ step, loss, gradNorm: 1 });
+    const measured = valid.find(([at]) => at === step);
+    if (measured) said.push(...watch.evaluated({ step, loss: measured[1], full: true }));
+    return said.map(({ code }) => `${step} ${code}`);
+  });
+}
 
 /** Mulberry32: the same numbers for the same seed. */
 function randomFrom(seed: number): () => number {
@@ -50,7 +73,6 @@ describe('a run that goes well', () => {
     ['falls', noisy(5, 1, 200)],
     ['stands low', noisy(0.6, 0.5, 200)],
     ['begins from nothing', [...times(2, 10.82), 10.7, 10.5, 10.1, 9.7, ...noisy(9.5, 6, 100)]],
-    ['has one bad step', [...noisy(5, 3, 50), 40, 9, ...noisy(3, 2, 50)]],
     ['has easy examples first', [0.9, 1.4, 2.2, 1.1, 1.9, ...noisy(2.4, 2.2, 40)]],
   ])('is not warned of: one that %s', (_, losses) => {
     expect(steps(losses)).toEqual([]);
@@ -58,6 +80,86 @@ describe('a run that goes well', () => {
 
   it('may have a gradient of 0 now and then', () => {
     expect(steps(times(40, 1), (step) => (step % 5 === 0 ? 0.1 : 0))).toEqual([]);
+  });
+});
+
+describe('recorded curves', () => {
+  it('of a good run are no reason to warn', () => {
+    expect(alerts(recorded.good)).toEqual([]);
+  });
+
+  it('fire what they show, at its step', () => {
+    expect(alerts(recorded.spike)).toEqual(['51 loss_spike']);
+    expect(alerts(recorded.overfit)).toEqual(['288 plateau']);
+    // By the loss of guessing of a larger vocabulary: its base was never better than that of its own.
+    expect(alerts(recorded.plateau, 10)).toEqual(['72 plateau']);
+    expect(alerts(recorded.ruined)).toEqual(['9 diverged']);
+  });
+});
+
+describe('one bad step', () => {
+  it('is a spike, in words, once', () => {
+    const found = steps([...noisy(5, 3, 50), 40, 9, ...noisy(3, 2, 50), 50]);
+    expect(found).toEqual([
+      {
+        step: 51,
+        code: 'loss_spike',
+        message: expect.stringMatching(
+          /^the loss has jumped to 40\.00 at step 51, from about 3\.\d\d: look at the examples of that step; if it does not fall again, lower graft\.learning_rate \(now 10\) or graft\.max_grad_norm$/,
+        ) as string,
+      },
+    ]);
+  });
+
+  it('is none while the run warms up, or before there are 20 to compare with', () => {
+    expect(steps([...noisy(5, 4.5, 19), 40, ...noisy(4.5, 3, 30)])).toEqual([]);
+    expect(steps([...noisy(5, 3, 50), 40, ...noisy(3, 2, 50)], undefined, 51)).toEqual([]);
+  });
+});
+
+describe('a worker', () => {
+  /** Codes by step, of steps that are so fast and have so much company. */
+  const codes = (paces: readonly (readonly [count: number, speed: number, company?: number])[]) => {
+    const watch = new Watch({ chance: CHANCE, warmupSteps: 0, learningRate: 1e-4 });
+    let step = 0;
+    return paces.flatMap(([count, speed, company = 1]) =>
+      times(count, speed).flatMap(() => {
+        const said = watch.step({ step: ++step, loss: 2, gradNorm: 1, speed, company });
+        return said.map(({ code }) => `${step} ${code}`);
+      }),
+    );
+  };
+
+  it('that has slowed to less than a third for 50 steps is told of, once', () => {
+    expect(
+      codes([
+        [60, 900],
+        [200, 290],
+      ]),
+    ).toEqual(['110 slow']);
+  });
+
+  it('may be half as fast, slow for a while, or have more company', () => {
+    expect(
+      codes([
+        [60, 900],
+        [200, 450],
+      ]),
+    ).toEqual([]);
+    expect(
+      codes([
+        [60, 900],
+        [49, 100],
+        [1, 900],
+        [49, 100],
+      ]),
+    ).toEqual([]);
+    expect(
+      codes([
+        [60, 900],
+        [200, 200, 4],
+      ]),
+    ).toEqual([]);
   });
 });
 
@@ -76,7 +178,7 @@ describe('a run at chance', () => {
 
   it('is said to have learnt nothing where it never was', () => {
     const [found] = steps(times(30, 10.8));
-    expect(found?.message).toContain('nothing has been learnt yet');
+    expect(found?.message).toContain('nothing has been learned yet');
   });
 
   it('has its warm-up first', () => {
@@ -124,13 +226,13 @@ describe('a gradient of 0', () => {
     const [found] = steps(times(20, 3), (step) => (step > 10 ? 0 : 1));
     expect(found).toMatchObject({ step: 15, code: 'zero_gradient' });
     expect(found?.message).toBe(
-      'the gradient has been 0 for 5 steps (loss 3.00): nothing is learnt any more; lower graft.learning_rate (now 10)',
+      'the gradient has been 0 for 5 steps (loss 3.00): training has stopped making progress; lower graft.learning_rate (now 10)',
     );
   });
 
   it('is no wonder where all is known', () => {
     const [found] = steps(times(20, 0), () => 0);
-    expect(found?.message).toContain('known by heart');
+    expect(found?.message).toContain('memorized');
   });
 });
 
@@ -149,7 +251,7 @@ describe('losses that only differ by their examples', () => {
     ['half easy, half hard', (random) => (random() < 0.5 ? 0.2 : 1.5) * (0.8 + 0.4 * random())],
     ['log-normal', (random) => Math.exp(normal(random))],
     ['log-normal and high', (random) => Math.min(11, 3 * Math.exp(normal(random)))],
-    ['known by heart', (random) => 1e-3 * Math.exp(normal(random))],
+    ['memorized', (random) => 1e-3 * Math.exp(normal(random))],
     ['easy first, then hard', (random, step) => (step < 150 ? 0.4 : 1.2) * (0.9 + 0.2 * random())],
   ])('are no reason to warn: %s', (_, losses) => {
     expect(quiet(losses)).toBe(0);
@@ -170,7 +272,7 @@ describe('losses that only differ by their examples', () => {
 describe('a run that goes on from a checkpoint', () => {
   /** As `steps`, but stopped after `at` steps and gone on with by way of JSON. */
   function resumed(losses: readonly number[], at: number): string[] {
-    const options = { vocabularySize: VOCABULARY, warmupSteps: 0, learningRate: 10 };
+    const options = { chance: CHANCE, warmupSteps: 0, learningRate: 10 };
     let watch = new Watch(options);
     return losses.flatMap((loss, i) => {
       if (i === at) {
@@ -190,7 +292,7 @@ describe('a run that goes on from a checkpoint', () => {
   });
 
   it('has its lowest validation loss still', () => {
-    const options = { vocabularySize: VOCABULARY, warmupSteps: 0, learningRate: 10 };
+    const options = { chance: CHANCE, warmupSteps: 0, learningRate: 10 };
     const first = new Watch(options);
     first.evaluated({ step: 10, loss: 2, full: false });
     first.evaluated({ step: 20, loss: 2.3, full: false });
@@ -208,17 +310,29 @@ describe('a validation loss', () => {
       {
         step: 40,
         message:
-          'the validation loss has risen for 2 evaluations, to 3.60 at step 40; it was lowest, 2.23, at step 20: the run learns its examples by heart. Take the checkpoint nearest to step 20, or train for fewer epochs',
+          'the validation loss has risen for 2 evaluations, to 3.60 at step 40; it was lowest, 2.23, at step 20: the run is overfitting. Use the checkpoint nearest to step 20, or train for fewer epochs',
       },
     ]);
   });
 
   it('is warned of once, however many steps lie between evaluations', () => {
-    const watch = new Watch({ vocabularySize: VOCABULARY, warmupSteps: 0, learningRate: 1e-4 });
+    const watch = new Watch({ chance: CHANCE, warmupSteps: 0, learningRate: 1e-4 });
     const said = [2, 2.5, 3, 3.5, 4, 4.5].flatMap((loss, i) =>
       watch.evaluated({ step: 500 * (i + 1), loss, full: false }),
     );
     expect(said).toHaveLength(1);
+  });
+
+  it('that has stood for five evaluations is a plateau, in words, once', () => {
+    const found = evaluations([2.6], [2.2], ...times(8, 2.195).map((loss) => [loss] as const));
+    expect(found).toEqual([
+      {
+        step: 70,
+        message:
+          'the validation loss has not fallen by 0.5 % for 5 evaluations, since 2.20 at step 20; it is 2.19 at step 70: the run has reached a plateau. Use the checkpoint nearest to step 20, or add data',
+      },
+    ]);
+    expect(evaluations([2.6], [2.2], [2.18], [2.16], [2.14], [2.12], [2.1])).toEqual([]);
   });
 
   it('may go up a little, or once, or be that of another part of the file', () => {
@@ -226,4 +340,49 @@ describe('a validation loss', () => {
     expect(evaluations([2], [2.5], [1.9], [2.4], [2.3])).toEqual([]);
     expect(evaluations([2], [2.5], [3, true])).toEqual([]);
   });
+});
+
+describe('evaluations without a better one', () => {
+  const since = (...losses: readonly number[]) => {
+    const watch = new Watch({ chance: CHANCE, warmupSteps: 0, learningRate: 1e-4 });
+    const said = losses.flatMap((loss, i) => watch.evaluated({ step: i + 1, loss, full: false }));
+    return [watch.sinceBetter, said.length];
+  };
+
+  it('are counted from the best one, or from the beginning where there is none', () => {
+    expect(since(2)).toEqual([0, 0]);
+    expect(since(2, 2.1, 2.05)).toEqual([2, 0]);
+  });
+
+  it('are those, too, that come to no number: the run does not go on for them', () => {
+    expect(since(2, NaN, NaN)).toEqual([2, 0]);
+    expect(since(2, NaN, 2.1, Infinity)).toEqual([3, 0]);
+    expect(since(NaN, NaN, NaN)).toEqual([3, 0]);
+    expect(since(NaN, NaN, 2)).toEqual([0, 0]);
+    expect(since(2, NaN, 1)).toEqual([0, 0]);
+    expect(since(2, NaN, NaN, NaN, NaN, NaN, NaN)).toEqual([6, 0]);
+  });
+
+  it('are counted on from a checkpoint, also where none was a number', () => {
+    const options = { chance: CHANCE, warmupSteps: 0, learningRate: 1e-4 };
+    const first = new Watch(options);
+    first.evaluated({ step: 1, loss: NaN, full: false });
+    const second = new Watch(options);
+    second.resume(JSON.parse(JSON.stringify(first.state)) as WatchState);
+    second.evaluated({ step: 2, loss: NaN, full: false });
+    expect(second.sinceBetter).toBe(2);
+    second.evaluated({ step: 3, loss: 9, full: false });
+    expect(second.sinceBetter).toBe(0);
+  });
+});
+
+it('takes no loss of guessing for a sign where runs begin with it, but one far above it', () => {
+  const chance = { loss: Math.LN2, of: 'which answer is preferred', isStart: true };
+  const watch = new Watch({ chance, warmupSteps: 0, learningRate: 1e-4 });
+  const step = (n: number, loss: number) => watch.step({ step: n, loss, gradNorm: 1 });
+  for (let n = 1; n <= 30; n++) expect(step(n, Math.LN2)).toEqual([]);
+  const said = [31, 32, 33, 34, 35].flatMap((n) => step(n, 0.9));
+  expect(said).toMatchObject([
+    { code: 'diverged', message: expect.stringContaining('worse than guessing which answer') },
+  ]);
 });

@@ -1,11 +1,11 @@
 // Looks at the numbers of a run and says in words what a person should know before it has cost hours. Plain
 // arithmetic on what the loop has anyway: it changes nothing.
-import { grouped } from '@graft/contracts';
+import type { Chance } from '../tasks/task.js';
 import type { FactOfRun, WarningCode } from './facts.js';
 
 export interface WatchOptions {
-  /** Tokens that the model chooses among. */
-  readonly vocabularySize: number;
+  /** The loss of guessing. */
+  readonly chance: Chance;
   /** Steps in which the learning rate still rises. */
   readonly warmupSteps: number;
   readonly learningRate: number;
@@ -27,6 +27,11 @@ export interface WatchState {
   readonly lowest: Evaluation | null;
   /** Evaluations in a row above the lowest, each above the one before. */
   readonly rises: readonly Evaluation[];
+  /**
+   * What the last evaluation that was better than all before it by `BETTER` came to, and how many came since; null where
+   * none was a number yet.
+   */
+  readonly better?: { readonly step: number; readonly loss: number | null; readonly since: number };
   /** Each code is said once. */
   readonly said: readonly WarningCode[];
 }
@@ -45,9 +50,33 @@ const FAR = 0.2;
 const RISEN = 1.5;
 /** Of the lowest validation loss. */
 const OVERFIT = 1.05;
+/** A spike is so many times the median of the losses before it, */
+const SPIKE = 3;
+/** and so many times further from it, as logarithms, than these usually are. */
+const APART = 15;
+/** Evaluations without one that is lower by this share are a plateau. */
+const FLAT = 5;
+const BETTER = 0.005;
+/** Steps, each slower than a third of the median of the first so many of as many runs in the process: a slow worker. */
+const SLOW_STEPS = 50;
+const SLOW = 1 / 3;
 
-type Step = Pick<FactOfRun<'step'>, 'step' | 'loss' | 'gradNorm'>;
-type Evaluation = Pick<FactOfRun<'evaluated'>, 'step' | 'loss' | 'full'>;
+interface Step {
+  readonly step: number;
+  readonly loss: number;
+  readonly gradNorm: number;
+  /** Tokens a second of the time that was worked on it; left out where nobody has measured. */
+  readonly speed?: number;
+  /** Runs in the process, with which it shares forwards. */
+  readonly company?: number;
+}
+
+interface Evaluation {
+  readonly step: number;
+  readonly loss: number;
+  /** Whole validation file, or only a sample of it. */
+  readonly full: boolean;
+}
 
 const NOTHING: WatchState = {
   losses: [],
@@ -61,28 +90,39 @@ const NOTHING: WatchState = {
 };
 
 export class Watch {
-  private readonly chance: number;
   private now = NOTHING;
+  /** Of this attempt, with as many runs: another machine has other speeds. */
+  private pace: { company: number; speeds: number[]; slow: number } | null = null;
 
-  constructor(private readonly options: WatchOptions) {
-    this.chance = Math.log(options.vocabularySize);
-  }
+  constructor(private readonly options: WatchOptions) {}
 
   get state(): WatchState {
     return this.now;
+  }
+
+  /** Evaluations in a row without one that was better. */
+  get sinceBetter(): number {
+    return this.now.better?.since ?? 0;
   }
 
   resume(state: WatchState): void {
     this.now = state;
   }
 
-  step({ step, loss, gradNorm }: Step): Warning[] {
+  step({ step, loss, gradNorm, speed, company = 1 }: Step): Warning[] {
     const { now } = this;
+    const spiked = step > this.options.warmupSteps && this.spiked(step, loss);
+    const slowed = speed !== undefined && this.slowed(speed, company);
     const losses = [...now.losses, loss].slice(-WINDOW);
     const row = step > this.options.warmupSteps ? Math.min(ROW, now.row + 1) : 0;
     const still = gradNorm === 0 ? now.still + 1 : 0;
     this.now = { ...now, losses, row, still };
-    const found = [row === ROW && this.ruined(loss), still >= ROW && this.noGradient(loss)];
+    const found = [
+      spiked,
+      row === ROW && this.ruined(loss),
+      still >= ROW && this.noGradient(loss),
+      slowed,
+    ];
     const mean = losses.reduce((sum, value) => sum + value, 0) / losses.length;
     this.now = {
       ...this.now,
@@ -96,42 +136,101 @@ export class Watch {
     const { lowest, rises } = this.now;
     const evaluation = { step, loss, full };
     // The whole file and a sample of it are not compared.
-    if (!Number.isFinite(loss) || (lowest !== null && lowest.full !== full)) return [];
+    if (lowest !== null && lowest.full !== full) return [];
+    if (!Number.isFinite(loss)) return this.unmeasured(step);
+    const flat = this.flat(step, loss);
     if (lowest === null || loss <= lowest.loss) {
       this.now = { ...this.now, lowest: evaluation, rises: [] };
-      return [];
+      return flat;
     }
     const before = rises.at(-1) ?? lowest;
     const rising = loss > before.loss && loss > OVERFIT * lowest.loss ? [...rises, evaluation] : [];
     this.now = { ...this.now, rises: rising };
-    if (rising.length < 2 || !this.isNews('overfitting')) return [];
+    if (rising.length < 2 || !this.isNews('overfitting')) return flat;
     const message =
       `the validation loss has risen for ${rising.length} evaluations, to ${loss.toFixed(2)} at step ` +
-      `${step}; it was lowest, ${lowest.loss.toFixed(2)}, at step ${lowest.step}: the run learns its ` +
-      `examples by heart. Take the checkpoint nearest to step ${lowest.step}, or train for fewer epochs`;
-    return [warning('overfitting', message)];
+      `${step}; it was lowest, ${lowest.loss.toFixed(2)}, at step ${lowest.step}: the run is ` +
+      `overfitting. Use the checkpoint nearest to step ${lowest.step}, or train for fewer epochs`;
+    return [...flat, warning('overfitting', message)];
+  }
+
+  /** An evaluation that came to no number is not better than any, and nothing to speak of a plateau by. */
+  private unmeasured(step: number): Warning[] {
+    const { better = { step, loss: null, since: 0 } } = this.now;
+    this.now = { ...this.now, better: { ...better, since: better.since + 1 } };
+    return [];
+  }
+
+  /** Whether an evaluation is one too many without a better one; a run that overfits is told so instead. */
+  private flat(step: number, loss: number): Warning[] {
+    const { better } = this.now;
+    const least = better?.loss ?? null;
+    const isBetter = least === null || loss < least - BETTER * Math.abs(least);
+    const next = isBetter
+      ? { step, loss, since: 0 }
+      : { step: better?.step ?? step, loss: least, since: this.sinceBetter + 1 };
+    this.now = { ...this.now, better: next };
+    const isKnown = this.now.said.includes('overfitting');
+    if (next.since < FLAT || isKnown || !this.isNews('plateau')) return [];
+    const message =
+      `the validation loss has not fallen by ${100 * BETTER} % for ${FLAT} evaluations, since ${next.loss.toFixed(2)} at step ${next.step}; ` +
+      `it is ${loss.toFixed(2)} at step ${step}: the run has reached a plateau. Use the checkpoint nearest to step ${next.step}, or add data`;
+    return [warning('plateau', message)];
+  }
+
+  /** One loss far from all of those before it. */
+  private spiked(step: number, loss: number): Warning | false {
+    const { losses } = this.now;
+    if (losses.length < WINDOW || losses.some((one) => one <= 0)) return false;
+    const usual = median(losses);
+    const spread = median(losses.map((one) => Math.abs(Math.log(one / usual))));
+    const isFar = loss > usual + FAR * this.options.chance.loss;
+    const least = Math.max(Math.log(SPIKE), APART * spread);
+    if (!isFar || Math.log(loss / usual) < least) return false;
+    const message =
+      `the loss has jumped to ${loss.toFixed(2)} at step ${step}, from about ${usual.toFixed(2)}: look at the examples of that step; ` +
+      `if it does not fall again, lower graft.learning_rate (now ${this.options.learningRate}) or graft.max_grad_norm`;
+    return warning('loss_spike', message);
+  }
+
+  private slowed(speed: number, company: number): Warning | false {
+    if (this.pace?.company !== company) this.pace = { company, speeds: [], slow: 0 };
+    const { pace } = this;
+    if (pace.speeds.length < SLOW_STEPS) {
+      pace.speeds.push(speed);
+      return false;
+    }
+    const usual = median(pace.speeds);
+    pace.slow = speed < SLOW * usual ? pace.slow + 1 : 0;
+    if (pace.slow < SLOW_STEPS) return false;
+    return warning(
+      'slow',
+      `the worker has slowed down: ${SLOW_STEPS} steps in a row were made at less than a third of its speed before, ` +
+        `now ${speed.toFixed(1)} tokens/s after ${usual.toFixed(1)}; look for what else uses its processors or GPU`,
+    );
   }
 
   private ruined(loss: number): Warning | false {
-    const { chance } = this;
+    const { loss: chance, of, isStart } = this.options.chance;
     const row = this.now.losses.slice(-ROW);
     if (falls(row)) return false;
     const rate = `graft.learning_rate (now ${this.options.learningRate})`;
     const now = `the loss is ${loss.toFixed(2)}`;
     if (row.every((value) => value > WORSE * chance)) {
-      const guessing = `worse than guessing among ${this.tokens} (${chance.toFixed(2)})`;
+      const guessing = `worse than guessing ${of} (${chance.toFixed(2)})`;
       return warning(
         'diverged',
         `${now}, ${guessing}, for ${ROW} steps: the run has diverged; lower ${rate}`,
       );
     }
-    if (row.every((value) => value >= AT_CHANCE * chance && value <= WORSE * chance)) {
-      const stands = `the loss has stood at ${loss.toFixed(2)}, that of guessing among ${this.tokens}, for ${ROW} steps`;
+    const atChance = row.every((value) => value >= AT_CHANCE * chance && value <= WORSE * chance);
+    if (atChance && !isStart) {
+      const stands = `the loss has stood at ${loss.toFixed(2)}, that of guessing ${of}, for ${ROW} steps`;
       return warning(
         'loss_at_chance',
         (this.now.best ?? Infinity) < AT_CHANCE * chance
           ? `${stands}: the run has diverged; lower ${rate}`
-          : `${stands}: nothing has been learnt yet; see whether the data is what you mean, and change ${rate}`,
+          : `${stands}: nothing has been learned yet; check that the data is right, and change ${rate}`,
       );
     }
     const risen = this.risen();
@@ -143,24 +242,20 @@ export class Watch {
   private risen(): string | null {
     const { losses, bestMean } = this.now;
     if (losses.length < WINDOW || bestMean === null) return null;
-    const most = Math.max(RISEN * bestMean, bestMean + FAR * this.chance);
+    const most = Math.max(RISEN * bestMean, bestMean + FAR * this.options.chance.loss);
     const least = Math.min(...losses);
     if (least <= most) return null;
     return `and has not been below ${least.toFixed(2)} for ${WINDOW} steps, after a mean of ${bestMean.toFixed(2)} at its best`;
   }
 
   private noGradient(loss: number): Warning {
-    const stands = `the gradient has been 0 for ${ROW} steps (loss ${loss.toFixed(2)}): nothing is learnt any more`;
+    const stands = `the gradient has been 0 for ${ROW} steps (loss ${loss.toFixed(2)}): training has stopped making progress`;
     return warning(
       'zero_gradient',
       loss < 0.01
-        ? `${stands}, for the examples are known by heart; train for fewer epochs`
+        ? `${stands}, because the examples are memorized; train for fewer epochs`
         : `${stands}; lower graft.learning_rate (now ${this.options.learningRate})`,
     );
-  }
-
-  private get tokens(): string {
-    return `${grouped(this.options.vocabularySize)} tokens`;
   }
 
   private isNews(code: WarningCode): boolean {
@@ -173,6 +268,11 @@ export class Watch {
 
 function warning(code: WarningCode, message: string): Warning {
   return { type: 'log', level: 'warn', code, message };
+}
+
+function median(values: readonly number[]): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  return sorted[Math.floor(sorted.length / 2)] ?? NaN;
 }
 
 /** Whether a row of losses is on its way down, by more than the last bits. */

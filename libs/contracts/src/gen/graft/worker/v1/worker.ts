@@ -13,10 +13,12 @@ import {
   type ClientDuplexStream,
   type ClientOptions,
   type ClientReadableStream,
+  type ClientUnaryCall,
   type ClientWritableStream,
   type handleBidiStreamingCall,
   type handleClientStreamingCall,
   type handleServerStreamingCall,
+  type handleUnaryCall,
   makeGenericClientConstructor,
   type Metadata,
   type ServiceError,
@@ -32,6 +34,27 @@ export const protobufFileName = "graft/worker/v1/worker.proto";
  * of it. Every call has metadata `authorization: Bearer …`: a join token for Connect, for all others the
  * session that Connect's Welcome gave. Add fields only; never reuse a number.
  */
+
+/** Whose work was on when a trainer process died that several runs shared. */
+export const Blame = {
+  /** BLAME_UNSPECIFIED - No process died, or the worker cannot tell. */
+  BLAME_UNSPECIFIED: 0,
+  /** BLAME_OWN - This run's alone. */
+  BLAME_OWN: 1,
+  /** BLAME_SHARED - A forward that this run shared with others. */
+  BLAME_SHARED: 2,
+  /** BLAME_OTHER - Another run's, or an answer's. */
+  BLAME_OTHER: 3,
+} as const;
+
+export type Blame = typeof Blame[keyof typeof Blame];
+
+export namespace Blame {
+  export type BLAME_UNSPECIFIED = typeof Blame.BLAME_UNSPECIFIED;
+  export type BLAME_OWN = typeof Blame.BLAME_OWN;
+  export type BLAME_SHARED = typeof Blame.BLAME_SHARED;
+  export type BLAME_OTHER = typeof Blame.BLAME_OTHER;
+}
 
 export interface ConnectRequest {
   body:
@@ -53,6 +76,7 @@ export interface ConnectResponse {
     | { $case: "command"; value: Command }
     | { $case: "generate"; value: GenerateRequest }
     | { $case: "generateCancel"; value: GenerateCancel }
+    | { $case: "drain"; value: Drain }
     | undefined;
 }
 
@@ -72,6 +96,27 @@ export interface Hello {
   trainerBuild: string;
   /** Runs still alive from before a lost connection. */
   leases: Lease[];
+  /**
+   * What an earlier Welcome gave, kept in the worker's home: the worker that comes back with it is the same one,
+   * also after a restart, and may deliver what it spooled. Absent: a new worker.
+   */
+  workerKey?:
+    | string
+    | undefined;
+  /** Answers that it makes at once. Absent: the worker does not say. */
+  maxChats?:
+    | number
+    | undefined;
+  /**
+   * What its build does beside training and chats: tasks of which it makes an Inference by their names, operations on
+   * adapters as "operation:TYPE". Empty: one that knows of none, and would take an Inference for a chat.
+   */
+  tasks: string[];
+  /**
+   * What its build knows of what a job may ask for, as words (libs/peft-core/src/build-words.ts). Empty: a build from
+   * before there were any.
+   */
+  words: string[];
 }
 
 export interface Welcome {
@@ -83,11 +128,13 @@ export interface Welcome {
   maxUnacked: number;
   /** Secret of this session: ends with it, and when the next Hello of the same instance gets another. */
   session: string;
+  /** To be kept and sent with every later Hello; absent where the Hello brought one that holds. */
+  workerKey?: string | undefined;
 }
 
 export interface Lease {
   jobId: string;
-  epoch: number;
+  attempt: number;
   step: number;
 }
 
@@ -96,6 +143,8 @@ export interface Pull {
   freeSlots: number;
   residentBases: string[];
   freeMemoryBytes: number;
+  /** Answers it could begin now, beside those it makes. */
+  freeChats?: number | undefined;
 }
 
 export interface Heartbeat {
@@ -107,6 +156,7 @@ export interface Heartbeat {
   freeMemoryBytes: number;
   /** The worker's wall clock; nothing depends on it. */
   sentUnixMs: number;
+  freeChats?: number | undefined;
 }
 
 export interface HeartbeatReply {
@@ -119,16 +169,25 @@ export interface HeartbeatReply {
 /** Desired state for one run. Idempotent; repeated until the facts agree. */
 export interface Command {
   jobId: string;
-  epoch: number;
+  attempt: number;
   action: Command_Action;
+  /** With ACTION_FINISH. */
+  step?: number | undefined;
 }
 
 export const Command_Action = {
   ACTION_UNSPECIFIED: 0,
   ACTION_CANCEL: 1,
   ACTION_PAUSE: 2,
-  /** ACTION_KILL - The epoch is stale: SIGKILL, report nothing. */
+  /** ACTION_KILL - The attempt is stale: SIGKILL, report nothing. */
   ACTION_KILL: 3,
+  /** ACTION_PREEMPT - Make a checkpoint and give the job back, "preempted": another needs the slot more. */
+  ACTION_PREEMPT: 4,
+  /**
+   * ACTION_FINISH - Train no further than `step`, and end as a run whose steps are done: with its model, at once where that step is
+   * behind it.
+   */
+  ACTION_FINISH: 5,
 } as const;
 
 export type Command_Action = typeof Command_Action[keyof typeof Command_Action];
@@ -138,6 +197,8 @@ export namespace Command_Action {
   export type ACTION_CANCEL = typeof Command_Action.ACTION_CANCEL;
   export type ACTION_PAUSE = typeof Command_Action.ACTION_PAUSE;
   export type ACTION_KILL = typeof Command_Action.ACTION_KILL;
+  export type ACTION_PREEMPT = typeof Command_Action.ACTION_PREEMPT;
+  export type ACTION_FINISH = typeof Command_Action.ACTION_FINISH;
 }
 
 export interface BlobRef {
@@ -153,12 +214,14 @@ export interface BaseRef {
   files: BlobRef[];
   /** What adapters name as their base (base_model_name_or_path): the hub's id, or the path it came from. */
   nameOrPath: string;
+  /** What its weights take in memory in the precision that is asked for, packed where they are packed. Absent: unknown. */
+  residentBytes?: number | undefined;
 }
 
-/** A lease: this worker owns attempt `epoch` of the job. */
+/** A lease: this worker owns this attempt of the job, by its number. */
 export interface Assignment {
   jobId: string;
-  epoch: number;
+  attempt: number;
   /** contracts' Spec as JSON. */
   specJson: string;
   base: BaseRef | undefined;
@@ -171,6 +234,8 @@ export interface Assignment {
   /** Files of the checkpoint to resume from, empty if none. */
   checkpoint: BlobRef[];
   checkpointStep: number;
+  /** In a trainer process that no other run and no answer shares: it was present at deaths of processes before. */
+  alone?: boolean | undefined;
 }
 
 /** Facts, in the order they happened. `sequence` counts batches of this connection. */
@@ -181,13 +246,13 @@ export interface EventBatch {
 
 export interface EventAck {
   sequence: number;
-  /** Leases whose events were refused because the epoch is not current: kill those runs. */
+  /** Leases whose events were refused because the attempt is not current: kill those runs. */
   stale: Lease[];
 }
 
 export interface Event {
   jobId: string;
-  epoch: number;
+  attempt: number;
   /** Counts events of this attempt from 1: makes a replay after a reconnect harmless. */
   sequence: number;
   atUnixMs: number;
@@ -211,27 +276,41 @@ export interface Started {
   trainableParameters: number;
   totalParameters: number;
   trainingExamples: number;
+  /** Name of the trainer process on its worker, new at each of its starts: attempts with the same one share it. */
+  process?:
+    | string
+    | undefined;
+  /** What was reserved for it beside the base. */
+  runBytes?: number | undefined;
 }
 
 export interface Step {
   step: number;
-  loss: number;
-  learningRate: number;
-  gradNorm: number;
   tokens: number;
-  supervisedTokens: number;
-  accuracy: number;
   seconds: number;
   rssBytes: number;
+  /** Its task's numbers and the run's by their names (libs/peft-core/src/tasks, train/run-metrics.ts). */
+  metrics: { [key: string]: number };
+  /** Since the step before: how long the run waited while the process worked for other runs and for answers. */
+  waitedSeconds?: number | undefined;
+}
+
+export interface Step_MetricsEntry {
+  key: string;
+  value: number;
 }
 
 export interface Evaluated {
   step: number;
-  loss: number;
-  accuracy: number;
-  tokens: number;
   /** Whole validation file, or only a sample of it. */
   full: boolean;
+  /** The task's numbers by their names. */
+  metrics: { [key: string]: number };
+}
+
+export interface Evaluated_MetricsEntry {
+  key: string;
+  value: number;
 }
 
 /** A committed checkpoint whose blobs were all put before. */
@@ -248,19 +327,35 @@ export interface Finished {
   /** adapter_model.safetensors, adapter_config.json, README.md (or the full model's files). */
   adapter: BlobRef[];
   peakRssBytes: number;
+  forgetting?: Forgetting | undefined;
+}
+
+/** The loss of a fixed text with what was trained, and of the base alone. */
+export interface Forgetting {
+  loss: number;
+  baseLoss: number;
 }
 
 export interface Failed {
-  /** Exit class (apps/api/src/dispatch/retry-policy.ts): user_error, oom_host, disk_full, nonfinite, hang, crash, … */
+  /** Exit class (apps/api/src/lifecycle/retry-policy.ts): user_error, oom_host, disk_full, nonfinite, hang, crash, … */
   code: string;
   message: string;
   param: string;
   retryable: boolean;
   /** Last lines of the trainer's stderr. */
   stderrTail: string;
+  blame?:
+    | Blame
+    | undefined;
+  /** As in Started. */
+  process?:
+    | string
+    | undefined;
+  /** With the code damaged_checkpoint: the step of the checkpoint that it was to resume from. */
+  damagedStep?: number | undefined;
 }
 
-/** The run ended because it was told to: cancelled, paused or drained. */
+/** The run ended because it was told to: cancelled, paused, drained or preempted. */
 export interface Stopped {
   reason: string;
   step: number;
@@ -297,7 +392,25 @@ export interface GenerateRequest {
   topP: number;
   seed: number;
   stop: string[];
+  /** Of the base that the adapter was trained on. Empty: whichever is in memory, else bf16. */
   baseDtype: string;
+  /** Empty: the weights are not packed. */
+  quantization: string;
+  /** Instead of a chat or a text to go on from: what a model makes of inputs without writing anything. */
+  inference?:
+    | Inference
+    | undefined;
+  /** Which task the answer is of, where the adapter has a prompt for each. */
+  taskId?: number | undefined;
+}
+
+/** Vectors or labels. */
+export interface Inference {
+  /** The task (libs/peft-core/src/tasks) that says how, with its options as JSON: those that the adapter was trained with. */
+  task: string;
+  optionsJson: string;
+  /** A list as JSON: the task's records without their answers. */
+  inputsJson: string;
 }
 
 export interface GenerateCancel {
@@ -315,9 +428,21 @@ export interface GenerateChunk {
   errorMessage: string;
   /** Sent while the base is loading, so that the caller sees progress. */
   phase: string;
+  /** Of an inference. */
+  inferred?: Inferred | undefined;
+}
+
+/** What some of the inputs came to, in order, as JSON each: of a vector, a string of its f32 numbers in base64. */
+export interface Inferred {
+  json: string[];
 }
 
 export interface Draining {
+  reason: string;
+}
+
+/** Checkpoint and hand back every run, finish the answers, then end the worker. */
+export interface Drain {
   reason: string;
 }
 
@@ -328,6 +453,8 @@ export interface FetchBlobRequest {
 
 export interface FetchBlobResponse {
   data: Uint8Array;
+  /** Alone in the first answer: GET the content there instead, with a Range header from `offset` on. */
+  url?: string | undefined;
 }
 
 export interface PutBlobRequest {
@@ -336,8 +463,16 @@ export interface PutBlobRequest {
 
 export interface PutBlobHeader {
   jobId: string;
-  epoch: number;
-  blob: BlobRef | undefined;
+  attempt: number;
+  blob:
+    | BlobRef
+    | undefined;
+  /** Bytes that were sent before; the chunks begin behind them. */
+  offset: number;
+}
+
+export interface PutBlobStateResponse {
+  received: number;
 }
 
 export interface PutBlobResponse {
@@ -522,6 +657,9 @@ export const ConnectResponse: MessageFns<ConnectResponse> = {
       case "generateCancel":
         GenerateCancel.encode(message.body.value, writer.uint32(58).fork()).join();
         break;
+      case "drain":
+        Drain.encode(message.body.value, writer.uint32(66).fork()).join();
+        break;
     }
     return writer;
   },
@@ -595,6 +733,14 @@ export const ConnectResponse: MessageFns<ConnectResponse> = {
             message.body = { $case: "generateCancel", value: GenerateCancel.decode(reader, reader.uint32()) };
             continue;
           }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.body = { $case: "drain", value: Drain.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -655,6 +801,12 @@ export const ConnectResponse: MessageFns<ConnectResponse> = {
         }
         break;
       }
+      case "drain": {
+        if (object.body?.value !== undefined && object.body?.value !== null) {
+          message.body = { $case: "drain", value: Drain.fromPartial(object.body.value) };
+        }
+        break;
+      }
     }
     return message;
   },
@@ -673,6 +825,10 @@ function createBaseHello(): Hello {
     libtorch: "",
     trainerBuild: "",
     leases: [],
+    workerKey: undefined,
+    maxChats: undefined,
+    tasks: [],
+    words: [],
   };
 }
 
@@ -710,6 +866,18 @@ export const Hello: MessageFns<Hello> = {
     }
     for (const v of message.leases) {
       Lease.encode(v!, writer.uint32(90).fork()).join();
+    }
+    if (message.workerKey !== undefined) {
+      writer.uint32(98).string(message.workerKey);
+    }
+    if (message.maxChats !== undefined) {
+      writer.uint32(104).uint32(message.maxChats);
+    }
+    for (const v of message.tasks) {
+      writer.uint32(114).string(v!);
+    }
+    for (const v of message.words) {
+      writer.uint32(122).string(v!);
     }
     return writer;
   },
@@ -815,6 +983,38 @@ export const Hello: MessageFns<Hello> = {
             message.leases.push(Lease.decode(reader, reader.uint32()));
             continue;
           }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.workerKey = reader.string();
+            continue;
+          }
+          case 13: {
+            if (tag !== 104) {
+              break;
+            }
+
+            message.maxChats = reader.uint32();
+            continue;
+          }
+          case 14: {
+            if (tag !== 114) {
+              break;
+            }
+
+            message.tasks.push(reader.string());
+            continue;
+          }
+          case 15: {
+            if (tag !== 122) {
+              break;
+            }
+
+            message.words.push(reader.string());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -843,12 +1043,16 @@ export const Hello: MessageFns<Hello> = {
     message.libtorch = object.libtorch ?? "";
     message.trainerBuild = object.trainerBuild ?? "";
     message.leases = object.leases?.map((e) => Lease.fromPartial(e)) || [];
+    message.workerKey = object.workerKey ?? undefined;
+    message.maxChats = object.maxChats ?? undefined;
+    message.tasks = object.tasks?.map((e) => e) || [];
+    message.words = object.words?.map((e) => e) || [];
     return message;
   },
 };
 
 function createBaseWelcome(): Welcome {
-  return { workerId: "", protocol: 0, heartbeatMs: 0, leaseMs: 0, maxUnacked: 0, session: "" };
+  return { workerId: "", protocol: 0, heartbeatMs: 0, leaseMs: 0, maxUnacked: 0, session: "", workerKey: undefined };
 }
 
 export const Welcome: MessageFns<Welcome> = {
@@ -870,6 +1074,9 @@ export const Welcome: MessageFns<Welcome> = {
     }
     if (message.session !== "") {
       writer.uint32(50).string(message.session);
+    }
+    if (message.workerKey !== undefined) {
+      writer.uint32(58).string(message.workerKey);
     }
     return writer;
   },
@@ -935,6 +1142,14 @@ export const Welcome: MessageFns<Welcome> = {
             message.session = reader.string();
             continue;
           }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.workerKey = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -958,12 +1173,13 @@ export const Welcome: MessageFns<Welcome> = {
     message.leaseMs = object.leaseMs ?? 0;
     message.maxUnacked = object.maxUnacked ?? 0;
     message.session = object.session ?? "";
+    message.workerKey = object.workerKey ?? undefined;
     return message;
   },
 };
 
 function createBaseLease(): Lease {
-  return { jobId: "", epoch: 0, step: 0 };
+  return { jobId: "", attempt: 0, step: 0 };
 }
 
 export const Lease: MessageFns<Lease> = {
@@ -971,8 +1187,8 @@ export const Lease: MessageFns<Lease> = {
     if (message.jobId !== "") {
       writer.uint32(10).string(message.jobId);
     }
-    if (message.epoch !== 0) {
-      writer.uint32(16).uint64(message.epoch);
+    if (message.attempt !== 0) {
+      writer.uint32(16).uint64(message.attempt);
     }
     if (message.step !== 0) {
       writer.uint32(24).uint64(message.step);
@@ -1006,7 +1222,7 @@ export const Lease: MessageFns<Lease> = {
               break;
             }
 
-            message.epoch = longToNumber(reader.uint64());
+            message.attempt = longToNumber(reader.uint64());
             continue;
           }
           case 3: {
@@ -1035,14 +1251,14 @@ export const Lease: MessageFns<Lease> = {
   fromPartial(object: DeepPartial<Lease>): Lease {
     const message = createBaseLease();
     message.jobId = object.jobId ?? "";
-    message.epoch = object.epoch ?? 0;
+    message.attempt = object.attempt ?? 0;
     message.step = object.step ?? 0;
     return message;
   },
 };
 
 function createBasePull(): Pull {
-  return { freeSlots: 0, residentBases: [], freeMemoryBytes: 0 };
+  return { freeSlots: 0, residentBases: [], freeMemoryBytes: 0, freeChats: undefined };
 }
 
 export const Pull: MessageFns<Pull> = {
@@ -1055,6 +1271,9 @@ export const Pull: MessageFns<Pull> = {
     }
     if (message.freeMemoryBytes !== 0) {
       writer.uint32(24).uint64(message.freeMemoryBytes);
+    }
+    if (message.freeChats !== undefined) {
+      writer.uint32(32).uint32(message.freeChats);
     }
     return writer;
   },
@@ -1096,6 +1315,14 @@ export const Pull: MessageFns<Pull> = {
             message.freeMemoryBytes = longToNumber(reader.uint64());
             continue;
           }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.freeChats = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1116,12 +1343,22 @@ export const Pull: MessageFns<Pull> = {
     message.freeSlots = object.freeSlots ?? 0;
     message.residentBases = object.residentBases?.map((e) => e) || [];
     message.freeMemoryBytes = object.freeMemoryBytes ?? 0;
+    message.freeChats = object.freeChats ?? undefined;
     return message;
   },
 };
 
 function createBaseHeartbeat(): Heartbeat {
-  return { sequence: 0, leases: [], residentBases: [], freeSlots: 0, rssBytes: 0, freeMemoryBytes: 0, sentUnixMs: 0 };
+  return {
+    sequence: 0,
+    leases: [],
+    residentBases: [],
+    freeSlots: 0,
+    rssBytes: 0,
+    freeMemoryBytes: 0,
+    sentUnixMs: 0,
+    freeChats: undefined,
+  };
 }
 
 export const Heartbeat: MessageFns<Heartbeat> = {
@@ -1146,6 +1383,9 @@ export const Heartbeat: MessageFns<Heartbeat> = {
     }
     if (message.sentUnixMs !== 0) {
       writer.uint32(56).uint64(message.sentUnixMs);
+    }
+    if (message.freeChats !== undefined) {
+      writer.uint32(64).uint32(message.freeChats);
     }
     return writer;
   },
@@ -1219,6 +1459,14 @@ export const Heartbeat: MessageFns<Heartbeat> = {
             message.sentUnixMs = longToNumber(reader.uint64());
             continue;
           }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.freeChats = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1243,6 +1491,7 @@ export const Heartbeat: MessageFns<Heartbeat> = {
     message.rssBytes = object.rssBytes ?? 0;
     message.freeMemoryBytes = object.freeMemoryBytes ?? 0;
     message.sentUnixMs = object.sentUnixMs ?? 0;
+    message.freeChats = object.freeChats ?? undefined;
     return message;
   },
 };
@@ -1327,7 +1576,7 @@ export const HeartbeatReply: MessageFns<HeartbeatReply> = {
 };
 
 function createBaseCommand(): Command {
-  return { jobId: "", epoch: 0, action: 0 };
+  return { jobId: "", attempt: 0, action: 0, step: undefined };
 }
 
 export const Command: MessageFns<Command> = {
@@ -1335,11 +1584,14 @@ export const Command: MessageFns<Command> = {
     if (message.jobId !== "") {
       writer.uint32(10).string(message.jobId);
     }
-    if (message.epoch !== 0) {
-      writer.uint32(16).uint64(message.epoch);
+    if (message.attempt !== 0) {
+      writer.uint32(16).uint64(message.attempt);
     }
     if (message.action !== 0) {
       writer.uint32(24).int32(message.action);
+    }
+    if (message.step !== undefined) {
+      writer.uint32(32).uint64(message.step);
     }
     return writer;
   },
@@ -1370,7 +1622,7 @@ export const Command: MessageFns<Command> = {
               break;
             }
 
-            message.epoch = longToNumber(reader.uint64());
+            message.attempt = longToNumber(reader.uint64());
             continue;
           }
           case 3: {
@@ -1379,6 +1631,14 @@ export const Command: MessageFns<Command> = {
             }
 
             message.action = reader.int32() as any;
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.step = longToNumber(reader.uint64());
             continue;
           }
         }
@@ -1399,8 +1659,9 @@ export const Command: MessageFns<Command> = {
   fromPartial(object: DeepPartial<Command>): Command {
     const message = createBaseCommand();
     message.jobId = object.jobId ?? "";
-    message.epoch = object.epoch ?? 0;
+    message.attempt = object.attempt ?? 0;
     message.action = object.action ?? 0;
+    message.step = object.step ?? undefined;
     return message;
   },
 };
@@ -1485,7 +1746,7 @@ export const BlobRef: MessageFns<BlobRef> = {
 };
 
 function createBaseBaseRef(): BaseRef {
-  return { id: "", files: [], nameOrPath: "" };
+  return { id: "", files: [], nameOrPath: "", residentBytes: undefined };
 }
 
 export const BaseRef: MessageFns<BaseRef> = {
@@ -1498,6 +1759,9 @@ export const BaseRef: MessageFns<BaseRef> = {
     }
     if (message.nameOrPath !== "") {
       writer.uint32(26).string(message.nameOrPath);
+    }
+    if (message.residentBytes !== undefined) {
+      writer.uint32(32).uint64(message.residentBytes);
     }
     return writer;
   },
@@ -1539,6 +1803,14 @@ export const BaseRef: MessageFns<BaseRef> = {
             message.nameOrPath = reader.string();
             continue;
           }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.residentBytes = longToNumber(reader.uint64());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1559,6 +1831,7 @@ export const BaseRef: MessageFns<BaseRef> = {
     message.id = object.id ?? "";
     message.files = object.files?.map((e) => BlobRef.fromPartial(e)) || [];
     message.nameOrPath = object.nameOrPath ?? "";
+    message.residentBytes = object.residentBytes ?? undefined;
     return message;
   },
 };
@@ -1566,7 +1839,7 @@ export const BaseRef: MessageFns<BaseRef> = {
 function createBaseAssignment(): Assignment {
   return {
     jobId: "",
-    epoch: 0,
+    attempt: 0,
     specJson: "",
     base: undefined,
     trainingFile: undefined,
@@ -1574,6 +1847,7 @@ function createBaseAssignment(): Assignment {
     initAdapter: [],
     checkpoint: [],
     checkpointStep: 0,
+    alone: undefined,
   };
 }
 
@@ -1582,8 +1856,8 @@ export const Assignment: MessageFns<Assignment> = {
     if (message.jobId !== "") {
       writer.uint32(10).string(message.jobId);
     }
-    if (message.epoch !== 0) {
-      writer.uint32(16).uint64(message.epoch);
+    if (message.attempt !== 0) {
+      writer.uint32(16).uint64(message.attempt);
     }
     if (message.specJson !== "") {
       writer.uint32(26).string(message.specJson);
@@ -1605,6 +1879,9 @@ export const Assignment: MessageFns<Assignment> = {
     }
     if (message.checkpointStep !== 0) {
       writer.uint32(72).uint64(message.checkpointStep);
+    }
+    if (message.alone !== undefined) {
+      writer.uint32(80).bool(message.alone);
     }
     return writer;
   },
@@ -1635,7 +1912,7 @@ export const Assignment: MessageFns<Assignment> = {
               break;
             }
 
-            message.epoch = longToNumber(reader.uint64());
+            message.attempt = longToNumber(reader.uint64());
             continue;
           }
           case 3: {
@@ -1694,6 +1971,14 @@ export const Assignment: MessageFns<Assignment> = {
             message.checkpointStep = longToNumber(reader.uint64());
             continue;
           }
+          case 10: {
+            if (tag !== 80) {
+              break;
+            }
+
+            message.alone = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1712,7 +1997,7 @@ export const Assignment: MessageFns<Assignment> = {
   fromPartial(object: DeepPartial<Assignment>): Assignment {
     const message = createBaseAssignment();
     message.jobId = object.jobId ?? "";
-    message.epoch = object.epoch ?? 0;
+    message.attempt = object.attempt ?? 0;
     message.specJson = object.specJson ?? "";
     message.base = (object.base !== undefined && object.base !== null) ? BaseRef.fromPartial(object.base) : undefined;
     message.trainingFile = (object.trainingFile !== undefined && object.trainingFile !== null)
@@ -1724,6 +2009,7 @@ export const Assignment: MessageFns<Assignment> = {
     message.initAdapter = object.initAdapter?.map((e) => BlobRef.fromPartial(e)) || [];
     message.checkpoint = object.checkpoint?.map((e) => BlobRef.fromPartial(e)) || [];
     message.checkpointStep = object.checkpointStep ?? 0;
+    message.alone = object.alone ?? undefined;
     return message;
   },
 };
@@ -1863,7 +2149,7 @@ export const EventAck: MessageFns<EventAck> = {
 };
 
 function createBaseEvent(): Event {
-  return { jobId: "", epoch: 0, sequence: 0, atUnixMs: 0, fact: undefined };
+  return { jobId: "", attempt: 0, sequence: 0, atUnixMs: 0, fact: undefined };
 }
 
 export const Event: MessageFns<Event> = {
@@ -1871,8 +2157,8 @@ export const Event: MessageFns<Event> = {
     if (message.jobId !== "") {
       writer.uint32(10).string(message.jobId);
     }
-    if (message.epoch !== 0) {
-      writer.uint32(16).uint64(message.epoch);
+    if (message.attempt !== 0) {
+      writer.uint32(16).uint64(message.attempt);
     }
     if (message.sequence !== 0) {
       writer.uint32(24).uint64(message.sequence);
@@ -1938,7 +2224,7 @@ export const Event: MessageFns<Event> = {
               break;
             }
 
-            message.epoch = longToNumber(reader.uint64());
+            message.attempt = longToNumber(reader.uint64());
             continue;
           }
           case 3: {
@@ -2047,7 +2333,7 @@ export const Event: MessageFns<Event> = {
   fromPartial(object: DeepPartial<Event>): Event {
     const message = createBaseEvent();
     message.jobId = object.jobId ?? "";
-    message.epoch = object.epoch ?? 0;
+    message.attempt = object.attempt ?? 0;
     message.sequence = object.sequence ?? 0;
     message.atUnixMs = object.atUnixMs ?? 0;
     switch (object.fact?.$case) {
@@ -2111,7 +2397,15 @@ export const Event: MessageFns<Event> = {
 };
 
 function createBaseStarted(): Started {
-  return { fromStep: 0, totalSteps: 0, trainableParameters: 0, totalParameters: 0, trainingExamples: 0 };
+  return {
+    fromStep: 0,
+    totalSteps: 0,
+    trainableParameters: 0,
+    totalParameters: 0,
+    trainingExamples: 0,
+    process: undefined,
+    runBytes: undefined,
+  };
 }
 
 export const Started: MessageFns<Started> = {
@@ -2130,6 +2424,12 @@ export const Started: MessageFns<Started> = {
     }
     if (message.trainingExamples !== 0) {
       writer.uint32(40).uint64(message.trainingExamples);
+    }
+    if (message.process !== undefined) {
+      writer.uint32(50).string(message.process);
+    }
+    if (message.runBytes !== undefined) {
+      writer.uint32(56).uint64(message.runBytes);
     }
     return writer;
   },
@@ -2187,6 +2487,22 @@ export const Started: MessageFns<Started> = {
             message.trainingExamples = longToNumber(reader.uint64());
             continue;
           }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.process = reader.string();
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.runBytes = longToNumber(reader.uint64());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2209,22 +2525,14 @@ export const Started: MessageFns<Started> = {
     message.trainableParameters = object.trainableParameters ?? 0;
     message.totalParameters = object.totalParameters ?? 0;
     message.trainingExamples = object.trainingExamples ?? 0;
+    message.process = object.process ?? undefined;
+    message.runBytes = object.runBytes ?? undefined;
     return message;
   },
 };
 
 function createBaseStep(): Step {
-  return {
-    step: 0,
-    loss: 0,
-    learningRate: 0,
-    gradNorm: 0,
-    tokens: 0,
-    supervisedTokens: 0,
-    accuracy: 0,
-    seconds: 0,
-    rssBytes: 0,
-  };
+  return { step: 0, tokens: 0, seconds: 0, rssBytes: 0, metrics: {}, waitedSeconds: undefined };
 }
 
 export const Step: MessageFns<Step> = {
@@ -2232,29 +2540,20 @@ export const Step: MessageFns<Step> = {
     if (message.step !== 0) {
       writer.uint32(8).uint64(message.step);
     }
-    if (message.loss !== 0) {
-      writer.uint32(17).double(message.loss);
-    }
-    if (message.learningRate !== 0) {
-      writer.uint32(25).double(message.learningRate);
-    }
-    if (message.gradNorm !== 0) {
-      writer.uint32(33).double(message.gradNorm);
-    }
     if (message.tokens !== 0) {
       writer.uint32(40).uint64(message.tokens);
-    }
-    if (message.supervisedTokens !== 0) {
-      writer.uint32(48).uint64(message.supervisedTokens);
-    }
-    if (message.accuracy !== 0) {
-      writer.uint32(57).double(message.accuracy);
     }
     if (message.seconds !== 0) {
       writer.uint32(65).double(message.seconds);
     }
     if (message.rssBytes !== 0) {
       writer.uint32(72).uint64(message.rssBytes);
+    }
+    globalThis.Object.entries(message.metrics).forEach(([key, value]: [string, number]) => {
+      Step_MetricsEntry.encode({ key: key as any, value }, writer.uint32(82).fork()).join();
+    });
+    if (message.waitedSeconds !== undefined) {
+      writer.uint32(89).double(message.waitedSeconds);
     }
     return writer;
   },
@@ -2280,52 +2579,12 @@ export const Step: MessageFns<Step> = {
             message.step = longToNumber(reader.uint64());
             continue;
           }
-          case 2: {
-            if (tag !== 17) {
-              break;
-            }
-
-            message.loss = reader.double();
-            continue;
-          }
-          case 3: {
-            if (tag !== 25) {
-              break;
-            }
-
-            message.learningRate = reader.double();
-            continue;
-          }
-          case 4: {
-            if (tag !== 33) {
-              break;
-            }
-
-            message.gradNorm = reader.double();
-            continue;
-          }
           case 5: {
             if (tag !== 40) {
               break;
             }
 
             message.tokens = longToNumber(reader.uint64());
-            continue;
-          }
-          case 6: {
-            if (tag !== 48) {
-              break;
-            }
-
-            message.supervisedTokens = longToNumber(reader.uint64());
-            continue;
-          }
-          case 7: {
-            if (tag !== 57) {
-              break;
-            }
-
-            message.accuracy = reader.double();
             continue;
           }
           case 8: {
@@ -2342,6 +2601,25 @@ export const Step: MessageFns<Step> = {
             }
 
             message.rssBytes = longToNumber(reader.uint64());
+            continue;
+          }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            const entry10 = Step_MetricsEntry.decode(reader, reader.uint32());
+            if (entry10.value !== undefined) {
+              message.metrics[entry10.key] = entry10.value;
+            }
+            continue;
+          }
+          case 11: {
+            if (tag !== 89) {
+              break;
+            }
+
+            message.waitedSeconds = reader.double();
             continue;
           }
         }
@@ -2362,20 +2640,92 @@ export const Step: MessageFns<Step> = {
   fromPartial(object: DeepPartial<Step>): Step {
     const message = createBaseStep();
     message.step = object.step ?? 0;
-    message.loss = object.loss ?? 0;
-    message.learningRate = object.learningRate ?? 0;
-    message.gradNorm = object.gradNorm ?? 0;
     message.tokens = object.tokens ?? 0;
-    message.supervisedTokens = object.supervisedTokens ?? 0;
-    message.accuracy = object.accuracy ?? 0;
     message.seconds = object.seconds ?? 0;
     message.rssBytes = object.rssBytes ?? 0;
+    message.metrics = (globalThis.Object.entries(object.metrics ?? {}) as [string, number][]).reduce(
+      (acc: { [key: string]: number }, [key, value]: [string, number]) => {
+        if (value !== undefined) {
+          acc[key] = globalThis.Number(value);
+        }
+        return acc;
+      },
+      {},
+    );
+    message.waitedSeconds = object.waitedSeconds ?? undefined;
+    return message;
+  },
+};
+
+function createBaseStep_MetricsEntry(): Step_MetricsEntry {
+  return { key: "", value: 0 };
+}
+
+export const Step_MetricsEntry: MessageFns<Step_MetricsEntry> = {
+  encode(message: Step_MetricsEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.value !== 0) {
+      writer.uint32(17).double(message.value);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Step_MetricsEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseStep_MetricsEntry();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 17) {
+              break;
+            }
+
+            message.value = reader.double();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<Step_MetricsEntry>): Step_MetricsEntry {
+    return Step_MetricsEntry.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Step_MetricsEntry>): Step_MetricsEntry {
+    const message = createBaseStep_MetricsEntry();
+    message.key = object.key ?? "";
+    message.value = object.value ?? 0;
     return message;
   },
 };
 
 function createBaseEvaluated(): Evaluated {
-  return { step: 0, loss: 0, accuracy: 0, tokens: 0, full: false };
+  return { step: 0, full: false, metrics: {} };
 }
 
 export const Evaluated: MessageFns<Evaluated> = {
@@ -2383,18 +2733,12 @@ export const Evaluated: MessageFns<Evaluated> = {
     if (message.step !== 0) {
       writer.uint32(8).uint64(message.step);
     }
-    if (message.loss !== 0) {
-      writer.uint32(17).double(message.loss);
-    }
-    if (message.accuracy !== 0) {
-      writer.uint32(25).double(message.accuracy);
-    }
-    if (message.tokens !== 0) {
-      writer.uint32(32).uint64(message.tokens);
-    }
     if (message.full !== false) {
       writer.uint32(40).bool(message.full);
     }
+    globalThis.Object.entries(message.metrics).forEach(([key, value]: [string, number]) => {
+      Evaluated_MetricsEntry.encode({ key: key as any, value }, writer.uint32(50).fork()).join();
+    });
     return writer;
   },
 
@@ -2419,36 +2763,23 @@ export const Evaluated: MessageFns<Evaluated> = {
             message.step = longToNumber(reader.uint64());
             continue;
           }
-          case 2: {
-            if (tag !== 17) {
-              break;
-            }
-
-            message.loss = reader.double();
-            continue;
-          }
-          case 3: {
-            if (tag !== 25) {
-              break;
-            }
-
-            message.accuracy = reader.double();
-            continue;
-          }
-          case 4: {
-            if (tag !== 32) {
-              break;
-            }
-
-            message.tokens = longToNumber(reader.uint64());
-            continue;
-          }
           case 5: {
             if (tag !== 40) {
               break;
             }
 
             message.full = reader.bool();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            const entry6 = Evaluated_MetricsEntry.decode(reader, reader.uint32());
+            if (entry6.value !== undefined) {
+              message.metrics[entry6.key] = entry6.value;
+            }
             continue;
           }
         }
@@ -2469,10 +2800,83 @@ export const Evaluated: MessageFns<Evaluated> = {
   fromPartial(object: DeepPartial<Evaluated>): Evaluated {
     const message = createBaseEvaluated();
     message.step = object.step ?? 0;
-    message.loss = object.loss ?? 0;
-    message.accuracy = object.accuracy ?? 0;
-    message.tokens = object.tokens ?? 0;
     message.full = object.full ?? false;
+    message.metrics = (globalThis.Object.entries(object.metrics ?? {}) as [string, number][]).reduce(
+      (acc: { [key: string]: number }, [key, value]: [string, number]) => {
+        if (value !== undefined) {
+          acc[key] = globalThis.Number(value);
+        }
+        return acc;
+      },
+      {},
+    );
+    return message;
+  },
+};
+
+function createBaseEvaluated_MetricsEntry(): Evaluated_MetricsEntry {
+  return { key: "", value: 0 };
+}
+
+export const Evaluated_MetricsEntry: MessageFns<Evaluated_MetricsEntry> = {
+  encode(message: Evaluated_MetricsEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.value !== 0) {
+      writer.uint32(17).double(message.value);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Evaluated_MetricsEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseEvaluated_MetricsEntry();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 17) {
+              break;
+            }
+
+            message.value = reader.double();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<Evaluated_MetricsEntry>): Evaluated_MetricsEntry {
+    return Evaluated_MetricsEntry.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Evaluated_MetricsEntry>): Evaluated_MetricsEntry {
+    const message = createBaseEvaluated_MetricsEntry();
+    message.key = object.key ?? "";
+    message.value = object.value ?? 0;
     return message;
   },
 };
@@ -2557,7 +2961,7 @@ export const Saved: MessageFns<Saved> = {
 };
 
 function createBaseFinished(): Finished {
-  return { step: 0, trainedTokens: 0, adapter: [], peakRssBytes: 0 };
+  return { step: 0, trainedTokens: 0, adapter: [], peakRssBytes: 0, forgetting: undefined };
 }
 
 export const Finished: MessageFns<Finished> = {
@@ -2573,6 +2977,9 @@ export const Finished: MessageFns<Finished> = {
     }
     if (message.peakRssBytes !== 0) {
       writer.uint32(32).uint64(message.peakRssBytes);
+    }
+    if (message.forgetting !== undefined) {
+      Forgetting.encode(message.forgetting, writer.uint32(42).fork()).join();
     }
     return writer;
   },
@@ -2622,6 +3029,14 @@ export const Finished: MessageFns<Finished> = {
             message.peakRssBytes = longToNumber(reader.uint64());
             continue;
           }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.forgetting = Forgetting.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2643,12 +3058,91 @@ export const Finished: MessageFns<Finished> = {
     message.trainedTokens = object.trainedTokens ?? 0;
     message.adapter = object.adapter?.map((e) => BlobRef.fromPartial(e)) || [];
     message.peakRssBytes = object.peakRssBytes ?? 0;
+    message.forgetting = (object.forgetting !== undefined && object.forgetting !== null)
+      ? Forgetting.fromPartial(object.forgetting)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseForgetting(): Forgetting {
+  return { loss: 0, baseLoss: 0 };
+}
+
+export const Forgetting: MessageFns<Forgetting> = {
+  encode(message: Forgetting, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.loss !== 0) {
+      writer.uint32(9).double(message.loss);
+    }
+    if (message.baseLoss !== 0) {
+      writer.uint32(17).double(message.baseLoss);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Forgetting {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseForgetting();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 9) {
+              break;
+            }
+
+            message.loss = reader.double();
+            continue;
+          }
+          case 2: {
+            if (tag !== 17) {
+              break;
+            }
+
+            message.baseLoss = reader.double();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<Forgetting>): Forgetting {
+    return Forgetting.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Forgetting>): Forgetting {
+    const message = createBaseForgetting();
+    message.loss = object.loss ?? 0;
+    message.baseLoss = object.baseLoss ?? 0;
     return message;
   },
 };
 
 function createBaseFailed(): Failed {
-  return { code: "", message: "", param: "", retryable: false, stderrTail: "" };
+  return {
+    code: "",
+    message: "",
+    param: "",
+    retryable: false,
+    stderrTail: "",
+    blame: undefined,
+    process: undefined,
+    damagedStep: undefined,
+  };
 }
 
 export const Failed: MessageFns<Failed> = {
@@ -2667,6 +3161,15 @@ export const Failed: MessageFns<Failed> = {
     }
     if (message.stderrTail !== "") {
       writer.uint32(42).string(message.stderrTail);
+    }
+    if (message.blame !== undefined) {
+      writer.uint32(48).int32(message.blame);
+    }
+    if (message.process !== undefined) {
+      writer.uint32(58).string(message.process);
+    }
+    if (message.damagedStep !== undefined) {
+      writer.uint32(64).uint64(message.damagedStep);
     }
     return writer;
   },
@@ -2724,6 +3227,30 @@ export const Failed: MessageFns<Failed> = {
             message.stderrTail = reader.string();
             continue;
           }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.blame = reader.int32() as any;
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.process = reader.string();
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.damagedStep = longToNumber(reader.uint64());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2746,6 +3273,9 @@ export const Failed: MessageFns<Failed> = {
     message.param = object.param ?? "";
     message.retryable = object.retryable ?? false;
     message.stderrTail = object.stderrTail ?? "";
+    message.blame = object.blame ?? undefined;
+    message.process = object.process ?? undefined;
+    message.damagedStep = object.damagedStep ?? undefined;
     return message;
   },
 };
@@ -2988,6 +3518,9 @@ function createBaseGenerateRequest(): GenerateRequest {
     seed: 0,
     stop: [],
     baseDtype: "",
+    quantization: "",
+    inference: undefined,
+    taskId: undefined,
   };
 }
 
@@ -3025,6 +3558,15 @@ export const GenerateRequest: MessageFns<GenerateRequest> = {
     }
     if (message.baseDtype !== "") {
       writer.uint32(90).string(message.baseDtype);
+    }
+    if (message.quantization !== "") {
+      writer.uint32(98).string(message.quantization);
+    }
+    if (message.inference !== undefined) {
+      Inference.encode(message.inference, writer.uint32(106).fork()).join();
+    }
+    if (message.taskId !== undefined) {
+      writer.uint32(112).uint32(message.taskId);
     }
     return writer;
   },
@@ -3130,6 +3672,30 @@ export const GenerateRequest: MessageFns<GenerateRequest> = {
             message.baseDtype = reader.string();
             continue;
           }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.quantization = reader.string();
+            continue;
+          }
+          case 13: {
+            if (tag !== 106) {
+              break;
+            }
+
+            message.inference = Inference.decode(reader, reader.uint32());
+            continue;
+          }
+          case 14: {
+            if (tag !== 112) {
+              break;
+            }
+
+            message.taskId = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3158,6 +3724,90 @@ export const GenerateRequest: MessageFns<GenerateRequest> = {
     message.seed = object.seed ?? 0;
     message.stop = object.stop?.map((e) => e) || [];
     message.baseDtype = object.baseDtype ?? "";
+    message.quantization = object.quantization ?? "";
+    message.inference = (object.inference !== undefined && object.inference !== null)
+      ? Inference.fromPartial(object.inference)
+      : undefined;
+    message.taskId = object.taskId ?? undefined;
+    return message;
+  },
+};
+
+function createBaseInference(): Inference {
+  return { task: "", optionsJson: "", inputsJson: "" };
+}
+
+export const Inference: MessageFns<Inference> = {
+  encode(message: Inference, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.task !== "") {
+      writer.uint32(10).string(message.task);
+    }
+    if (message.optionsJson !== "") {
+      writer.uint32(18).string(message.optionsJson);
+    }
+    if (message.inputsJson !== "") {
+      writer.uint32(26).string(message.inputsJson);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Inference {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseInference();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.task = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.optionsJson = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.inputsJson = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<Inference>): Inference {
+    return Inference.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Inference>): Inference {
+    const message = createBaseInference();
+    message.task = object.task ?? "";
+    message.optionsJson = object.optionsJson ?? "";
+    message.inputsJson = object.inputsJson ?? "";
     return message;
   },
 };
@@ -3227,6 +3877,7 @@ function createBaseGenerateChunk(): GenerateChunk {
     errorCode: "",
     errorMessage: "",
     phase: "",
+    inferred: undefined,
   };
 }
 
@@ -3255,6 +3906,9 @@ export const GenerateChunk: MessageFns<GenerateChunk> = {
     }
     if (message.phase !== "") {
       writer.uint32(66).string(message.phase);
+    }
+    if (message.inferred !== undefined) {
+      Inferred.encode(message.inferred, writer.uint32(74).fork()).join();
     }
     return writer;
   },
@@ -3336,6 +3990,14 @@ export const GenerateChunk: MessageFns<GenerateChunk> = {
             message.phase = reader.string();
             continue;
           }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.inferred = Inferred.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3361,6 +4023,64 @@ export const GenerateChunk: MessageFns<GenerateChunk> = {
     message.errorCode = object.errorCode ?? "";
     message.errorMessage = object.errorMessage ?? "";
     message.phase = object.phase ?? "";
+    message.inferred = (object.inferred !== undefined && object.inferred !== null)
+      ? Inferred.fromPartial(object.inferred)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseInferred(): Inferred {
+  return { json: [] };
+}
+
+export const Inferred: MessageFns<Inferred> = {
+  encode(message: Inferred, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.json) {
+      writer.uint32(10).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Inferred {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseInferred();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.json.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<Inferred>): Inferred {
+    return Inferred.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Inferred>): Inferred {
+    const message = createBaseInferred();
+    message.json = object.json?.map((e) => e) || [];
     return message;
   },
 };
@@ -3415,6 +4135,61 @@ export const Draining: MessageFns<Draining> = {
   },
   fromPartial(object: DeepPartial<Draining>): Draining {
     const message = createBaseDraining();
+    message.reason = object.reason ?? "";
+    return message;
+  },
+};
+
+function createBaseDrain(): Drain {
+  return { reason: "" };
+}
+
+export const Drain: MessageFns<Drain> = {
+  encode(message: Drain, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.reason !== "") {
+      writer.uint32(10).string(message.reason);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Drain {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDrain();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.reason = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<Drain>): Drain {
+    return Drain.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Drain>): Drain {
+    const message = createBaseDrain();
     message.reason = object.reason ?? "";
     return message;
   },
@@ -3488,13 +4263,16 @@ export const FetchBlobRequest: MessageFns<FetchBlobRequest> = {
 };
 
 function createBaseFetchBlobResponse(): FetchBlobResponse {
-  return { data: new Uint8Array(0) };
+  return { data: new Uint8Array(0), url: undefined };
 }
 
 export const FetchBlobResponse: MessageFns<FetchBlobResponse> = {
   encode(message: FetchBlobResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.data.length !== 0) {
       writer.uint32(10).bytes(message.data);
+    }
+    if (message.url !== undefined) {
+      writer.uint32(18).string(message.url);
     }
     return writer;
   },
@@ -3520,6 +4298,14 @@ export const FetchBlobResponse: MessageFns<FetchBlobResponse> = {
             message.data = reader.bytes();
             continue;
           }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.url = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3538,6 +4324,7 @@ export const FetchBlobResponse: MessageFns<FetchBlobResponse> = {
   fromPartial(object: DeepPartial<FetchBlobResponse>): FetchBlobResponse {
     const message = createBaseFetchBlobResponse();
     message.data = object.data ?? new Uint8Array(0);
+    message.url = object.url ?? undefined;
     return message;
   },
 };
@@ -3624,7 +4411,7 @@ export const PutBlobRequest: MessageFns<PutBlobRequest> = {
 };
 
 function createBasePutBlobHeader(): PutBlobHeader {
-  return { jobId: "", epoch: 0, blob: undefined };
+  return { jobId: "", attempt: 0, blob: undefined, offset: 0 };
 }
 
 export const PutBlobHeader: MessageFns<PutBlobHeader> = {
@@ -3632,11 +4419,14 @@ export const PutBlobHeader: MessageFns<PutBlobHeader> = {
     if (message.jobId !== "") {
       writer.uint32(10).string(message.jobId);
     }
-    if (message.epoch !== 0) {
-      writer.uint32(16).uint64(message.epoch);
+    if (message.attempt !== 0) {
+      writer.uint32(16).uint64(message.attempt);
     }
     if (message.blob !== undefined) {
       BlobRef.encode(message.blob, writer.uint32(26).fork()).join();
+    }
+    if (message.offset !== 0) {
+      writer.uint32(32).uint64(message.offset);
     }
     return writer;
   },
@@ -3667,7 +4457,7 @@ export const PutBlobHeader: MessageFns<PutBlobHeader> = {
               break;
             }
 
-            message.epoch = longToNumber(reader.uint64());
+            message.attempt = longToNumber(reader.uint64());
             continue;
           }
           case 3: {
@@ -3676,6 +4466,14 @@ export const PutBlobHeader: MessageFns<PutBlobHeader> = {
             }
 
             message.blob = BlobRef.decode(reader, reader.uint32());
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.offset = longToNumber(reader.uint64());
             continue;
           }
         }
@@ -3696,8 +4494,64 @@ export const PutBlobHeader: MessageFns<PutBlobHeader> = {
   fromPartial(object: DeepPartial<PutBlobHeader>): PutBlobHeader {
     const message = createBasePutBlobHeader();
     message.jobId = object.jobId ?? "";
-    message.epoch = object.epoch ?? 0;
+    message.attempt = object.attempt ?? 0;
     message.blob = (object.blob !== undefined && object.blob !== null) ? BlobRef.fromPartial(object.blob) : undefined;
+    message.offset = object.offset ?? 0;
+    return message;
+  },
+};
+
+function createBasePutBlobStateResponse(): PutBlobStateResponse {
+  return { received: 0 };
+}
+
+export const PutBlobStateResponse: MessageFns<PutBlobStateResponse> = {
+  encode(message: PutBlobStateResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.received !== 0) {
+      writer.uint32(8).uint64(message.received);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PutBlobStateResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePutBlobStateResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.received = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<PutBlobStateResponse>): PutBlobStateResponse {
+    return PutBlobStateResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<PutBlobStateResponse>): PutBlobStateResponse {
+    const message = createBasePutBlobStateResponse();
+    message.received = object.received ?? 0;
     return message;
   },
 };
@@ -3794,7 +4648,7 @@ export const WorkerServiceService = {
     responseSerialize: (value: FetchBlobResponse): Buffer => Buffer.from(FetchBlobResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): FetchBlobResponse => FetchBlobResponse.decode(value),
   },
-  /** First message: header; then chunks. Refused unless (job, epoch) is the worker's lease. */
+  /** First message: header; then chunks. Refused unless (job, attempt) is the worker's lease. */
   putBlob: {
     path: "/graft.worker.v1.WorkerService/PutBlob" as const,
     requestStream: true as const,
@@ -3803,6 +4657,17 @@ export const WorkerServiceService = {
     requestDeserialize: (value: Buffer): PutBlobRequest => PutBlobRequest.decode(value),
     responseSerialize: (value: PutBlobResponse): Buffer => Buffer.from(PutBlobResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): PutBlobResponse => PutBlobResponse.decode(value),
+  },
+  /** How much of a PutBlob with this header has arrived that was cut: the next one goes on from there by its offset. */
+  putBlobState: {
+    path: "/graft.worker.v1.WorkerService/PutBlobState" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: PutBlobHeader): Buffer => Buffer.from(PutBlobHeader.encode(value).finish()),
+    requestDeserialize: (value: Buffer): PutBlobHeader => PutBlobHeader.decode(value),
+    responseSerialize: (value: PutBlobStateResponse): Buffer =>
+      Buffer.from(PutBlobStateResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): PutBlobStateResponse => PutBlobStateResponse.decode(value),
   },
 } as const;
 
@@ -3814,8 +4679,10 @@ export interface WorkerServiceServer extends UntypedServiceImplementation {
    * the worker's leases and answers need.
    */
   fetchBlob: handleServerStreamingCall<FetchBlobRequest, FetchBlobResponse>;
-  /** First message: header; then chunks. Refused unless (job, epoch) is the worker's lease. */
+  /** First message: header; then chunks. Refused unless (job, attempt) is the worker's lease. */
   putBlob: handleClientStreamingCall<PutBlobRequest, PutBlobResponse>;
+  /** How much of a PutBlob with this header has arrived that was cut: the next one goes on from there by its offset. */
+  putBlobState: handleUnaryCall<PutBlobHeader, PutBlobStateResponse>;
 }
 
 export interface WorkerServiceClient extends Client {
@@ -3833,7 +4700,7 @@ export interface WorkerServiceClient extends Client {
     metadata?: Metadata,
     options?: Partial<CallOptions>,
   ): ClientReadableStream<FetchBlobResponse>;
-  /** First message: header; then chunks. Refused unless (job, epoch) is the worker's lease. */
+  /** First message: header; then chunks. Refused unless (job, attempt) is the worker's lease. */
   putBlob(
     callback: (error: ServiceError | null, response: PutBlobResponse) => void,
   ): ClientWritableStream<PutBlobRequest>;
@@ -3850,6 +4717,22 @@ export interface WorkerServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: PutBlobResponse) => void,
   ): ClientWritableStream<PutBlobRequest>;
+  /** How much of a PutBlob with this header has arrived that was cut: the next one goes on from there by its offset. */
+  putBlobState(
+    request: PutBlobHeader,
+    callback: (error: ServiceError | null, response: PutBlobStateResponse) => void,
+  ): ClientUnaryCall;
+  putBlobState(
+    request: PutBlobHeader,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: PutBlobStateResponse) => void,
+  ): ClientUnaryCall;
+  putBlobState(
+    request: PutBlobHeader,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: PutBlobStateResponse) => void,
+  ): ClientUnaryCall;
 }
 
 export const WorkerServiceClient = makeGenericClientConstructor(

@@ -1,0 +1,71 @@
+import { Injectable } from '@nestjs/common';
+import { DomainError, type ProjectLimits } from '@graft/contracts';
+import type { EntityManager } from 'typeorm';
+import { Database } from '../database/database.js';
+
+/**
+ * How much a project's files, checkpoints and results take (`storage_bytes`): each content once, however many rows
+ * name it. Bases are everybody's and count for nobody.
+ */
+@Injectable()
+export class StorageQuota {
+  constructor(private readonly database: Database) {}
+
+  async used(projectId: string, manager?: EntityManager): Promise<number> {
+    const [row] = await this.database.query<{ used: string }>(
+      `SELECT COALESCE(sum(size), 0) AS used FROM (SELECT DISTINCT sha256, size FROM blob_ref WHERE project_id = $1) named`,
+      [projectId],
+      manager,
+    );
+    return Number(row?.used ?? 0);
+  }
+
+  /**
+   * Before the first of so many bytes; what it answers with throws the same when more come.
+   * @throws DomainError insufficient_quota
+   */
+  async guard(projectId: string, bytes: number): Promise<(bytes: number) => void> {
+    const limit = await this.limit(projectId);
+    if (limit === null) return () => undefined;
+    const used = await this.used(projectId);
+    const within = (came: number): void => {
+      if (used + came > limit) throw exceeded({ limit, used, bytes: came });
+    };
+    within(bytes);
+    return within;
+  }
+
+  /**
+   * In the transaction that has named what is new: others of the project wait until it ends.
+   * @throws DomainError insufficient_quota
+   */
+  async settle(manager: EntityManager, projectId: string): Promise<void> {
+    if ((await this.limit(projectId, manager)) === null) return;
+    await this.database.query(
+      'SELECT pg_advisory_xact_lock(hashtextextended($1, 0))',
+      [`storage ${projectId}`],
+      manager,
+    );
+    const limit = await this.limit(projectId, manager);
+    const used = await this.used(projectId, manager);
+    if (limit !== null && used > limit) throw exceeded({ limit, used, bytes: 0 });
+  }
+
+  private async limit(projectId: string, manager?: EntityManager): Promise<number | null> {
+    const [row] = await this.database.query<{ limits: ProjectLimits }>(
+      'SELECT limits FROM project WHERE id = $1',
+      [projectId],
+      manager,
+    );
+    return row?.limits.storage_bytes ?? null;
+  }
+}
+
+const exceeded = (of: { limit: number; used: number; bytes: number }): DomainError => {
+  const [limit, used, bytes] = [of.limit, of.used, of.bytes].map((n) => n.toLocaleString('en'));
+  const more = of.bytes > 0 ? `, and this takes ${bytes} more` : ' with this';
+  return new DomainError(
+    'insufficient_quota',
+    `this project stores ${used} bytes${more}; its limit (storage_bytes) is ${limit}. Delete files or models that are not needed`,
+  );
+};

@@ -1,0 +1,243 @@
+import { Injectable } from '@nestjs/common';
+import type { EntityManager } from 'typeorm';
+import { poolAllowed } from '../auth/pools.js';
+import { Database } from '../database/database.js';
+import { TASKS } from '../lifecycle/fit-worker.js';
+import { Usage } from '../lifecycle/usage.js';
+import { DEAD_AFTER_MS } from '../workers/gateways.js';
+import type { WorkerAddress } from '../workers/worker-link.js';
+
+export interface NewAnswer {
+  readonly id: string;
+  readonly projectId: string;
+  readonly baseId: string;
+  /** Whose vectors or labels are asked for; null: a text. */
+  readonly task: string | null;
+  /** The process that the client is connected to. */
+  readonly gatewayId: string;
+  /** SHA-256s of all that a worker needs for it. */
+  readonly blobs: readonly string[];
+}
+
+export interface WaitingRow {
+  readonly id: string;
+  readonly gatewayId: string;
+}
+
+export interface PlacedRow extends WaitingRow {
+  readonly worker: WorkerAddress;
+}
+
+/** What there is beside an answer that comes. */
+export interface Seen {
+  /** Of the project's answers, those that wait included; null: none. */
+  readonly limit: number | null;
+  readonly mine: number;
+  /** Whether any worker may give the project such an answer, with or without room. */
+  readonly served: boolean;
+}
+
+export interface Found extends Pick<Seen, 'served'> {
+  /** Null: it waits. */
+  readonly worker: WorkerAddress | null;
+}
+
+const LOCK = 7_202_611;
+/** Of a worker that does not say how many answers it makes at once. */
+const MAX_CHATS = 8;
+/** SQL and its like here: an answer's project and task. */
+const KIND = `(project_id || ' ' || COALESCE(task, ''))`;
+const kindOf = ({ project_id: project, task }: Next): string => `${project} ${task ?? ''}`;
+const LIVES = 'until > clock_timestamp()';
+
+/**
+ * Workers that may answer for a project: its stream is heard and ends at an API process that lives, its token stands, its
+ * pool is open or granted to the project, nothing is held back from it, and its build does the task, if there is one.
+ * Placeholders of the project, the task and a lease's milliseconds.
+ */
+const mayAnswer = (project: string, task: string, leaseMs: string): string =>
+  `worker JOIN join_token ON join_token.id = join_token_id JOIN gateway ON gateway.id = worker.gateway_id
+   WHERE worker.state = 'online' AND NOT worker.cordoned AND revoked_at IS NULL
+     AND worker.last_seen_at > clock_timestamp() - ${leaseMs} * interval '1 millisecond'
+     AND gateway.last_seen_at > clock_timestamp() - ${DEAD_AFTER_MS} * interval '1 millisecond'
+     AND NOT EXISTS (SELECT 1 FROM pool held WHERE held.name = worker.pool AND held.cordoned)
+     AND (${task}::text IS NULL OR ${TASKS} ? ${task})
+     AND ${poolAllowed('worker.pool', project)}`;
+
+/** The table of answers, in progress and waiting. What changes it is done under one lock of all processes. */
+@Injectable()
+export class AnswerRows {
+  constructor(
+    private readonly database: Database,
+    private readonly usage: Usage,
+  ) {}
+
+  async lock(manager: EntityManager): Promise<void> {
+    await this.database.query(
+      `SELECT pg_advisory_xact_lock($1), set_config('synchronous_commit', 'off', true)`,
+      [LOCK],
+      manager,
+    );
+  }
+
+  async seen(
+    manager: EntityManager,
+    { id, projectId, task }: Pick<NewAnswer, 'id' | 'projectId' | 'task'>,
+    leaseMs: number,
+  ): Promise<Seen> {
+    const [row] = await this.database.query<Seen>(
+      `SELECT (SELECT (limits->>'chats')::int FROM project WHERE id = $1) AS "limit",
+         (SELECT count(*)::int FROM answer WHERE project_id = $1 AND id <> $3 AND ${LIVES}) AS mine,
+         EXISTS (SELECT 1 FROM ${mayAnswer('$1', '$4', '$2')}) AS served`,
+      [projectId, leaseMs, id, task],
+      manager,
+    );
+    return row as Seen;
+  }
+
+  /** Where more wait than the queue holds: the newest of the project with most in it, the given one among equals. */
+  async beyond(
+    manager: EntityManager,
+    projectId: string,
+    queue: number,
+  ): Promise<WaitingRow | null> {
+    const [row] = await this.database.query<WaitingRow>(
+      `SELECT id, gateway_id AS "gatewayId" FROM (
+         SELECT *, count(*) OVER () AS waiting, count(*) OVER (PARTITION BY project_id) AS own
+         FROM answer WHERE worker_id IS NULL AND ${LIVES}) AS waits
+       WHERE waiting > $2 ORDER BY own DESC, project_id = $1 DESC, created_at DESC, id DESC LIMIT 1`,
+      [projectId, queue],
+      manager,
+    );
+    return row ?? null;
+  }
+
+  async evict(manager: EntityManager, id: string): Promise<void> {
+    await this.database.query('DELETE FROM answer WHERE id = $1', [id], manager);
+  }
+
+  async insert(
+    manager: EntityManager,
+    { id, projectId, baseId, gatewayId, blobs, task }: NewAnswer,
+    leaseMs: number,
+  ): Promise<void> {
+    await this.database.query(
+      `INSERT INTO answer (id, project_id, base_id, gateway_id, blobs, task, created_at, until)
+       SELECT $1, $2, $3, $4, $5, $7, at, at + $6 * interval '1 millisecond' FROM clock_timestamp() AS at
+       ON CONFLICT (id) DO NOTHING`,
+      [id, projectId, baseId, gatewayId, JSON.stringify(blobs), leaseMs, task],
+      manager,
+    );
+  }
+
+  /**
+   * Gives those who wait the room that there is, in fair order of their projects (start-time fair queueing: a project's
+   * next turn begins 1 / weight after its last one began, and not before the last that anybody got).
+   */
+  async place(manager: EntityManager, leaseMs: number): Promise<PlacedRow[]> {
+    const placed: PlacedRow[] = [];
+    // Which worker may answer depends on project and task alone: when one of both finds none, none does.
+    const without: string[] = [];
+    for (;;) {
+      const [next] = await this.database.query<Next>(
+        `SELECT answer.id, project_id, base_id, gateway_id, task, COALESCE(weight, 1) AS weight,
+           GREATEST(COALESCE(finish, 0), (SELECT COALESCE(max(start), 0) FROM chat_turn)) AS turn
+         FROM answer LEFT JOIN project ON project.id = project_id LEFT JOIN chat_turn USING (project_id)
+         WHERE worker_id IS NULL AND ${LIVES} AND NOT ${KIND} = ANY($1)
+         ORDER BY turn, answer.created_at, answer.id LIMIT 1`,
+        [without],
+        manager,
+      );
+      if (!next) return placed;
+      const worker = await this.take(manager, next, leaseMs);
+      if (worker) placed.push({ id: next.id, gatewayId: next.gateway_id, worker });
+      else without.push(kindOf(next));
+    }
+  }
+
+  /** Of the workers with room: one that holds the base already, else the one with most room. */
+  private async take(
+    manager: EntityManager,
+    { id, project_id, base_id, task, turn, weight }: Next,
+    leaseMs: number,
+  ): Promise<WorkerAddress | null> {
+    const [worker] = await this.database.query<WorkerAddress>(
+      `WITH fit AS (
+         SELECT worker.*, LEAST(COALESCE(max_chats, ${MAX_CHATS}) - (SELECT count(*) FROM answer
+           WHERE answer.worker_id = worker.id AND ${LIVES}), free_chats) AS room FROM ${mayAnswer('$2', '$7', '$4')}
+       ), best AS (
+         SELECT id FROM fit WHERE room > 0
+         ORDER BY resident_bases @> to_jsonb($3::text) DESC, room DESC, id LIMIT 1
+       ), taken AS (
+         UPDATE answer SET worker_id = best.id FROM best WHERE answer.id = $1
+       ), counted AS (
+         INSERT INTO chat_turn (project_id, start, finish) SELECT $2, $5::float8, $5::float8 + 1 / $6::float8 FROM best
+         ON CONFLICT (project_id) DO UPDATE SET start = excluded.start, finish = excluded.finish
+       )
+       UPDATE worker SET free_chats = free_chats - 1 FROM best WHERE worker.id = best.id
+       RETURNING worker.id AS "workerId", session_id AS "sessionId", worker.gateway_id AS "gatewayId"`,
+      [id, project_id, base_id, leaseMs, turn, weight, task],
+      manager,
+    );
+    return worker ?? null;
+  }
+
+  /** The worker refused the answer: whatever it said, it has no room until it says so again. */
+  async takeBack(manager: EntityManager, id: string, workerId: string): Promise<void> {
+    await this.database.query(
+      `WITH back AS (UPDATE answer SET worker_id = NULL WHERE id = $1)
+       UPDATE worker SET free_chats = 0 WHERE id = $2`,
+      [id, workerId],
+      manager,
+    );
+  }
+
+  /** Its worker has the room again, and the tokens count. */
+  async end(manager: EntityManager, id: string, tokens: number): Promise<void> {
+    const [ended] = await this.database.query<{ project_id: string }>(
+      `WITH ended AS (DELETE FROM answer WHERE id = $1 RETURNING project_id, worker_id), room AS (
+         UPDATE worker SET free_chats = LEAST(free_chats + 1, max_chats) FROM ended WHERE worker.id = ended.worker_id)
+       SELECT project_id FROM ended`,
+      [id],
+      manager,
+    );
+    // Once, also where this is the transaction's second run.
+    if (ended) await this.usage.add(manager, ended.project_id, tokens);
+  }
+
+  /** Of those asked for, the ones that are still there. */
+  async found(ids: readonly string[], leaseMs: number): Promise<Map<string, Found>> {
+    if (ids.length === 0) return new Map();
+    const rows = await this.database.query<{ id: string; served: boolean } & WorkerAddress>(
+      `SELECT answer.id, maker.id AS "workerId", session_id AS "sessionId", maker.gateway_id AS "gatewayId",
+         EXISTS (SELECT 1 FROM ${mayAnswer('answer.project_id', 'answer.task', '$2')}) AS served
+       FROM answer LEFT JOIN worker maker ON maker.id = worker_id WHERE answer.id = ANY($1)`,
+      [ids, leaseMs],
+    );
+    return new Map(
+      rows.map(({ id, served, ...worker }) => [
+        id,
+        { worker: worker.workerId === null ? null : worker, served },
+      ]),
+    );
+  }
+
+  /** Keeps these, and removes those that nobody kept. */
+  async renew(ids: readonly string[], leaseMs: number): Promise<void> {
+    await this.database.query(
+      `WITH gone AS (DELETE FROM answer WHERE until < clock_timestamp() AND NOT id = ANY($1))
+       UPDATE answer SET until = clock_timestamp() + $2 * interval '1 millisecond' WHERE id = ANY($1)`,
+      [ids, leaseMs],
+    );
+  }
+}
+
+interface Next {
+  readonly id: string;
+  readonly project_id: string;
+  readonly base_id: string;
+  readonly gateway_id: string;
+  readonly task: string | null;
+  readonly turn: number;
+  readonly weight: number;
+}

@@ -1,0 +1,52 @@
+import { Body, Controller, HttpCode, Post, Res } from '@nestjs/common';
+import { ApiBearerAuth, ApiBody, ApiTags } from '@nestjs/swagger';
+import { ClassificationObject, EmbeddingsObject } from '@graft/contracts';
+import type { Response } from 'express';
+import { Answers } from '../http/openapi.js';
+import { Caller, Needs, type Principal } from '../auth/principal.js';
+import { bodySchema } from '../http/parse.js';
+import { ClassifyBody, EmbeddingsBody } from './inference-body.js';
+import { InferenceService } from './inference.service.js';
+
+const EMBEDDINGS_BODY_EXAMPLE = {
+  model: 'minilm',
+  input: ['Where is my parcel?', 'Track an order'],
+};
+
+const CLASSIFY_BODY_EXAMPLE = { model: 'ft:minilm::abc123', input: 'Where is my parcel?' };
+
+@ApiTags('answers')
+@ApiBearerAuth()
+@Controller('v1')
+export class InferenceController {
+  constructor(private readonly inferences: InferenceService) {}
+
+  @Post('embeddings')
+  @HttpCode(200)
+  @Needs('models:read')
+  @ApiBody({ schema: bodySchema(EmbeddingsBody, EMBEDDINGS_BODY_EXAMPLE) })
+  @Answers(EmbeddingsObject, 'Vectors of texts')
+  embed(
+    @Caller() caller: Principal,
+    @Body() body: unknown,
+    @Res() response: Response,
+  ): Promise<void> {
+    return this.inferences.embed(caller, body, response);
+  }
+
+  @Post('classify')
+  @HttpCode(200)
+  @Needs('models:read')
+  @ApiBody({ schema: bodySchema(ClassifyBody, CLASSIFY_BODY_EXAMPLE) })
+  @Answers(
+    ClassificationObject,
+    'Labels of texts, words or spans, by what the model was trained for',
+  )
+  classify(
+    @Caller() caller: Principal,
+    @Body() body: unknown,
+    @Res() response: Response,
+  ): Promise<void> {
+    return this.inferences.classify(caller, body, response);
+  }
+}

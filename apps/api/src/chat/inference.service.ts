@@ -1,0 +1,215 @@
+import { Injectable } from '@nestjs/common';
+import { DomainError, grouped, MAX_ORDER_BYTES, parseBody, type ModelUse } from '@graft/contracts';
+import type { GenerateChunk } from '@graft/contracts/grpc';
+import type { Response } from 'express';
+import type { Principal } from '../auth/principal.js';
+import { defaultOptions, inputRecords, tasksUsedTo, vectorSize } from '../catalog/plugins.js';
+import { drained } from '../http/drained.js';
+import { newId } from '../ids.js';
+import { ModelsService, type Resolved } from '../models/models.service.js';
+import { AnswerChunks, askedModel } from './answer-chunks.js';
+import { ClassifyBody, EmbeddingsBody, listed } from './inference-body.js';
+import { checkUse } from './other-use.js';
+
+/** In one response; OpenAI's longest is 2,048 vectors of 3,072. */
+const MOST_NUMBERS = 8 * 1024 * 1024;
+/** What may come back from a worker: base64 of so many f32, and as much as labels take. */
+const MOST_CHARACTERS = 6 * MOST_NUMBERS;
+/** Tokens of an input at most (the trainer's limit): what a worker says beyond counts nothing. */
+const MOST_TOKENS = 8192;
+
+interface Inferred {
+  /** One an input, in order. */
+  readonly answers: readonly unknown[];
+  readonly tokens: number;
+}
+
+/** Vectors and labels, by the road that chats take. */
+@Injectable()
+export class InferenceService {
+  constructor(
+    private readonly models: ModelsService,
+    private readonly chunks: AnswerChunks,
+  ) {}
+
+  /** OpenAI's endpoint. */
+  async embed(caller: Principal, body: unknown, response: Response): Promise<void> {
+    const asked = parseBody(EmbeddingsBody, body);
+    const model = await this.resolved(caller, asked.model, 'embed');
+    const { inputs, name } = listed(asked.input);
+    const { dimensions = null } = asked;
+    if (model.base.config) checkSize(vectorSize(model.base.config), inputs.length, dimensions);
+    const found = await this.infer(caller, { model, use: 'embed', inputs, name }, response);
+    if (!found || response.destroyed) return;
+    if (!found.answers.every(isVector)) throw malformed();
+    const isBase64 = asked.encoding_format === 'base64';
+    const usage = { prompt_tokens: found.tokens, total_tokens: found.tokens };
+    const end = { model: asked.model, usage };
+    const embeddings = found.answers.map((answer) => () => (isBase64 ? answer : numbersOf(answer)));
+    await sendEmbeddings(response, embeddings, end);
+  }
+
+  /** vLLM's endpoint. */
+  async classify(caller: Principal, body: unknown, response: Response): Promise<void> {
+    const asked = parseBody(ClassifyBody, body);
+    const model = await this.resolved(caller, asked.model, 'classify');
+    const { inputs, name } = listed(asked.input);
+    const found = await this.infer(caller, { model, use: 'classify', inputs, name }, response);
+    if (!found || response.destroyed) return;
+    response.json({
+      id: newId('classify-'),
+      object: 'list',
+      created: Math.floor(Date.now() / 1000),
+      model: asked.model,
+      data: found.answers.map((answer, index) => ({ index, ...labelled(answer, model) })),
+      usage: { prompt_tokens: found.tokens, total_tokens: found.tokens, completion_tokens: 0 },
+    });
+  }
+
+  private async resolved(caller: Principal, id: string, use: ModelUse): Promise<Resolved> {
+    const model = await this.models.resolve(caller, id, 'model');
+    checkUse(model, use);
+    return model;
+  }
+
+  /** Null where the client leaves first. */
+  private async infer(
+    caller: Principal,
+    {
+      model,
+      use,
+      inputs,
+      name,
+    }: {
+      readonly model: Resolved;
+      readonly use: ModelUse;
+      readonly inputs: readonly unknown[];
+      readonly name: (index: number) => string;
+    },
+    response: Response,
+  ): Promise<Inferred | null> {
+    const task = model.task?.name ?? tasksUsedTo(use)[0] ?? '';
+    const inputsJson = JSON.stringify(inputRecords(task, inputs, name));
+    refuseTooLarge(inputsJson);
+    const options = model.task?.options ?? defaultOptions(task);
+    const left = new AbortController();
+    response.on('close', () => left.abort());
+    const question = {
+      ...NO_CHAT,
+      ...askedModel(model),
+      inference: { task, optionsJson: JSON.stringify(options), inputsJson },
+    };
+    const most = MOST_TOKENS * inputs.length;
+    const tokensOf = ({ promptTokens }: GenerateChunk): number => Math.min(promptTokens, most);
+    const chunks = this.chunks.of(caller, question, left.signal, tokensOf);
+    return collected(chunks, inputs.length).catch((error: unknown) => {
+      throw ofInput(error);
+    });
+  }
+}
+
+const NO_CHAT = {
+  messagesJson: '',
+  prompt: undefined,
+  maxTokens: 0,
+  temperature: 0,
+  topP: 1,
+  seed: 0,
+  stop: [],
+};
+
+/** With vLLM's names beside the task's own: numbers in the order of the labels, which an object may not keep. */
+function labelled(answer: unknown, { task }: Resolved): object {
+  const { probabilities } = answer as { probabilities?: Readonly<Record<string, number>> };
+  // Of words there is a list.
+  if (probabilities === undefined || Array.isArray(probabilities)) return answer as object;
+  const labels = (task?.options['labels'] ?? Object.keys(probabilities)) as readonly string[];
+  const probs = labels.map((label) => probabilities[label] ?? null);
+  return { ...(answer as object), probs, num_classes: probs.length };
+}
+
+async function collected(
+  chunks: AsyncIterable<GenerateChunk>,
+  count: number,
+): Promise<Inferred | null> {
+  const json: string[] = [];
+  let characters = 0;
+  let last: GenerateChunk | undefined;
+  for await (const chunk of chunks) {
+    last = chunk;
+    for (const one of chunk.inferred?.json ?? []) {
+      json.push(one);
+      characters += one.length;
+    }
+    if (json.length > count || characters > MOST_CHARACTERS) throw malformed();
+  }
+  if (!last) return null;
+  if (json.length !== count) throw malformed();
+  try {
+    const answers = json.map((one): unknown => JSON.parse(one));
+    return { answers, tokens: last.promptTokens };
+  } catch {
+    throw malformed();
+  }
+}
+
+const malformed = (): DomainError =>
+  new DomainError('internal_error', 'the worker’s response is not one for these inputs');
+
+/** What a worker says is wrong with an input has no field of its own on the way back. */
+function ofInput(error: unknown): unknown {
+  const isInputs = error instanceof DomainError && error.code === 'invalid_value';
+  return isInputs && error.param === null
+    ? new DomainError(error.code, error.message, 'input')
+    : error;
+}
+
+function checkSize(size: number, inputs: number, dimensions: number | null): void {
+  if (dimensions !== null && dimensions !== size)
+    throw new DomainError(
+      'unsupported',
+      `dimensions: the model gives vectors of ${grouped(size)} numbers, and is not trained to be cut to ${grouped(dimensions)}; leave it out`,
+      'dimensions',
+    );
+  if (size * inputs <= MOST_NUMBERS) return;
+  throw new DomainError(
+    'request_too_large',
+    `${grouped(inputs)} vectors of ${grouped(size)} numbers are more than a response holds; send at most ${grouped(Math.floor(MOST_NUMBERS / size))} inputs at once`,
+    'input',
+  );
+}
+
+function refuseTooLarge(json: string): void {
+  const bytes = Buffer.byteLength(json);
+  if (bytes <= MAX_ORDER_BYTES) return;
+  throw new DomainError(
+    'request_too_large',
+    `input is ${grouped(bytes)} bytes as JSON; the limit is ${grouped(MAX_ORDER_BYTES)}: send fewer inputs at once`,
+    'input',
+  );
+}
+
+/** One by one: millions of numbers as one text would hold everybody else up for seconds, and hundreds of megabytes. */
+async function sendEmbeddings(
+  response: Response,
+  embeddings: readonly (() => unknown)[],
+  end: object,
+): Promise<void> {
+  response.type('json').write('{"object":"list","data":[');
+  for (const [index, embedding] of embeddings.entries()) {
+    const one = { object: 'embedding', index, embedding: embedding() };
+    const isRead = response.write(`${index === 0 ? '' : ','}${JSON.stringify(one)}`);
+    if (!isRead) await drained(response);
+    if (response.destroyed) return;
+  }
+  response.end(`],${JSON.stringify(end).slice(1)}`);
+}
+
+/** f32 in base64. */
+const isVector = (answer: unknown): boolean =>
+  typeof answer === 'string' && Buffer.byteLength(answer, 'base64') % 4 === 0;
+
+function numbersOf(base64: unknown): number[] {
+  const bytes = Buffer.from(String(base64), 'base64');
+  return Array.from({ length: bytes.length / 4 }, (_, i) => bytes.readFloatLE(4 * i));
+}

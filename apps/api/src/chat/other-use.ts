@@ -1,0 +1,35 @@
+import { DomainError, type ModelUse } from '@graft/contracts';
+import { tasksUsedTo } from '../catalog/plugins.js';
+import { usesOf } from '../models/model-object.js';
+import type { Resolved } from '../models/models.service.js';
+
+const ENDPOINT: Readonly<Record<ModelUse, string>> = {
+  chat: 'POST /v1/chat/completions',
+  embed: 'POST /v1/embeddings',
+  classify: 'POST /v1/classify',
+};
+
+const GIVES: Readonly<Record<ModelUse, string>> = {
+  chat: 'text',
+  embed: 'vectors',
+  classify: 'labels',
+};
+
+/** @throws DomainError unsupported, with the way to go on, where a model is not used in this way */
+export function checkUse({ id, base, task }: Resolved, wanted: ModelUse, param = 'model'): void {
+  const uses = usesOf(base.family, task?.name ?? null);
+  // Made by a build that has more tasks: the worker may know.
+  if (uses.length === 0 || uses.includes(wanted)) return;
+  const reason =
+    task === null
+      ? `${id} is a base that gives ${uses.map((use) => GIVES[use]).join(' or ')}`
+      : `${id} was trained for ${task.name} and gives ${uses.map((use) => GIVES[use]).join(' or ')}`;
+  const instead = uses.map((use) => ENDPOINT[use]).join(' or ');
+  const tasks = tasksUsedTo(wanted);
+  const train = tasks.length === 0 ? '' : `, or train a model for ${tasks.join(' or ')}`;
+  throw new DomainError(
+    'unsupported',
+    `${reason}, not ${GIVES[wanted]}; use ${instead}${train}`,
+    param,
+  );
+}

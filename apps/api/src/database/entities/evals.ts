@@ -1,0 +1,59 @@
+import type { EvalItemResult, EvalRunStatus } from '@graft/contracts';
+import { Entity, Index, PrimaryColumn } from 'typeorm';
+import { Int, Json, Now, Text, Time, optional } from '../columns.js';
+
+/** What models are asked again and again: the form of its items, and how answers are graded. */
+@Entity('eval')
+@Index('eval_project', ['project_id', 'created_at', 'id'])
+export class Eval {
+  @PrimaryColumn('text', { primaryKeyConstraintName: 'eval_pk' }) id!: string;
+  @Text() project_id!: string;
+  @Text() name!: string;
+  @Json() data_source_config!: Readonly<Record<string, unknown>>;
+  @Json() testing_criteria!: readonly Readonly<Record<string, unknown>>[];
+  @Json(optional) metadata!: Readonly<Record<string, string>> | null;
+  @Now() created_at!: Date;
+  @Now() updated_at!: Date;
+}
+
+/** One model, or finished answers, by an eval. Its items are rows; whose process died, another goes on with. */
+@Entity('eval_run')
+@Index('eval_run_eval', ['eval_id', 'created_at', 'id'])
+@Index('eval_run_open', ['created_at'], { where: "status IN ('queued', 'in_progress')" })
+@Index('eval_run_checkpoint', ['job_id', 'step'], { unique: true, where: 'job_id IS NOT NULL' })
+export class EvalRun {
+  @PrimaryColumn('text', { primaryKeyConstraintName: 'eval_run_pk' }) id!: string;
+  @Text() eval_id!: string;
+  @Text() project_id!: string;
+  /** Whose chats it asks. */
+  @Text() key_id!: string;
+  @Text() name!: string;
+  /** Empty where nothing is sampled. */
+  @Text() model!: string;
+  @Json() data_source!: Readonly<Record<string, unknown>>;
+  @Json(optional) metadata!: Readonly<Record<string, string>> | null;
+  @Text({ default: 'queued' }) status!: EvalRunStatus;
+  /** Who does it, and until when that is sure. */
+  @Text(optional) owner!: string | null;
+  @Time(optional) owner_until!: Date | null;
+  /** Whose checkpoint it scores, and of which step. */
+  @Text(optional) job_id!: string | null;
+  @Int(optional) step!: number | null;
+  @Now() created_at!: Date;
+}
+
+@Entity('eval_item')
+export class EvalItem {
+  @PrimaryColumn('text', { primaryKeyConstraintName: 'eval_item_pk' }) run_id!: string;
+  @PrimaryColumn('int', { primaryKeyConstraintName: 'eval_item_pk' }) number!: number;
+  @Json() item!: Readonly<Record<string, unknown>>;
+  /** Brought with the item, or sampled for it. */
+  @Json(optional) sample!: Readonly<Record<string, unknown>> | null;
+  @Text({ default: 'queued' }) status!: 'queued' | 'pass' | 'fail' | 'error';
+  @Json({ default: () => "'[]'" }) results!: readonly EvalItemResult[];
+  /** Tokens by model. */
+  @Json({ default: () => "'{}'" }) usage!: Readonly<
+    Record<string, Readonly<Record<string, number>>>
+  >;
+  @Time(optional) done_at!: Date | null;
+}

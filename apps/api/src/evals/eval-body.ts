@@ -1,0 +1,102 @@
+import { z } from 'zod';
+import { NOT_DONE_IN_CHAT, notDone } from '../chat/not-done.js';
+import { TemplateMessage, TestingCriterion } from '../graders/grader.js';
+
+const metadata = z
+  .record(z.string().max(64), z.string().max(512))
+  .refine((pairs) => Object.keys(pairs).length <= 16, 'expected at most 16 pairs')
+  .nullish();
+const name = z.string().max(256);
+
+export const CreateEvalBody = z.strictObject({
+  name: name.optional(),
+  metadata,
+  data_source_config: z.strictObject({
+    type: z.literal(
+      'custom',
+      'only custom is supported: responses are not stored, so that there are no logs and no stored completions',
+    ),
+    item_schema: z.record(z.string(), z.unknown()),
+    include_sample_schema: z.boolean().optional(),
+  }),
+  testing_criteria: z
+    .array(TestingCriterion)
+    .min(1)
+    .max(20)
+    .refine(
+      (criteria) => new Set(criteria.map((one) => one.name)).size === criteria.length,
+      'expected a name of its own for each',
+    ),
+});
+
+export const UpdateEvalBody = z.strictObject({ name: name.optional(), metadata });
+
+export const EvalRow = z.strictObject({
+  item: z.record(z.string(), z.unknown()),
+  sample: z.looseObject({ output_text: z.string() }).nullish(),
+});
+export type EvalRow = z.infer<typeof EvalRow>;
+
+const Source = z.discriminatedUnion('type', [
+  z.strictObject({ type: z.literal('file_content'), content: z.array(EvalRow).min(1).max(10_000) }),
+  z.strictObject({ type: z.literal('file_id'), id: z.string().min(1).max(200) }),
+]);
+
+const InputMessages = z.discriminatedUnion('type', [
+  z.strictObject({
+    type: z.literal('template'),
+    template: z.array(TemplateMessage).min(1).max(100),
+  }),
+  z.strictObject({
+    type: z.literal('item_reference'),
+    item_reference: z
+      .string()
+      .regex(/^item(?:\.\w+)+$/, 'expected item.NAME, the list of messages in an item'),
+  }),
+]);
+
+const sampling = {
+  max_completion_tokens: z.int().min(1).max(32_768).nullish(),
+  temperature: z.number().min(0).max(2).nullish(),
+  top_p: z.number().gt(0).max(1).nullish(),
+  seed: z.int().min(0).nullish(),
+  reasoning_effort: NOT_DONE_IN_CHAT.reasoning_effort,
+  tools: NOT_DONE_IN_CHAT.tools,
+};
+
+const sampled = {
+  source: Source,
+  model: z.string().min(1).max(300),
+  input_messages: InputMessages,
+};
+
+export const DataSource = z.discriminatedUnion('type', [
+  z.strictObject({ type: z.literal('jsonl'), source: Source }),
+  z.strictObject({
+    type: z.literal('completions'),
+    ...sampled,
+    sampling_params: z
+      .strictObject({ ...sampling, response_format: NOT_DONE_IN_CHAT.response_format })
+      .nullish(),
+  }),
+  z.strictObject({
+    type: z.literal('responses'),
+    ...sampled,
+    sampling_params: z
+      .strictObject({
+        ...sampling,
+        text: notDone(
+          'responses are plain text: leave it out',
+          z.strictObject({ format: z.strictObject({ type: z.literal('text') }).optional() }),
+        ),
+      })
+      .nullish(),
+  }),
+]);
+export type DataSource = z.infer<typeof DataSource>;
+
+export const CreateRunBody = z.strictObject({
+  name: name.optional(),
+  metadata,
+  data_source: DataSource,
+});

@@ -1,0 +1,73 @@
+import type {
+  EvalObject,
+  EvalOutputItemObject,
+  EvalRunCounts,
+  EvalRunObject,
+  TestingCriterionObject,
+} from '@graft/contracts';
+import type { Eval, EvalItem, EvalRun } from '../database/entities/evals.js';
+import { unix } from '../ids.js';
+
+export function evalObject(one: Eval): EvalObject {
+  const { item_schema: item, include_sample_schema: samples } = one.data_source_config;
+  const sample = { type: 'object', properties: { output_text: { type: 'string' } } };
+  return {
+    id: one.id,
+    object: 'eval',
+    created_at: unix(one.created_at),
+    name: one.name,
+    metadata: one.metadata ?? {},
+    data_source_config: {
+      type: 'custom',
+      schema: {
+        type: 'object',
+        properties: { item, ...(samples === true ? { sample } : {}) },
+        required: ['item', ...(samples === true ? ['sample'] : [])],
+      },
+    },
+    testing_criteria: one.testing_criteria as readonly TestingCriterionObject[],
+  };
+}
+
+export function runObject(run: EvalRun, counts: EvalRunCounts): EvalRunObject {
+  return {
+    id: run.id,
+    object: 'eval.run',
+    eval_id: run.eval_id,
+    // There is no page of it.
+    report_url: '',
+    status: run.status,
+    model: run.model,
+    name: run.name,
+    created_at: unix(run.created_at),
+    ...counts,
+    data_source: run.data_source,
+    metadata: run.metadata ?? {},
+    error: null,
+  };
+}
+
+export const outputItemId = (runId: string, number: number): string =>
+  `outputitem_${runId.replace(/^evalrun_/, '')}_${number}`;
+
+/** Null where it is the id of no item of the run. */
+export function itemNumber(runId: string, id: string): number | null {
+  const number = Number(/_(\d{1,9})$/.exec(id)?.[1] ?? NaN);
+  return id === outputItemId(runId, number) ? number : null;
+}
+
+export const itemObject = (
+  item: EvalItem,
+  run: Pick<EvalRun, 'id' | 'eval_id' | 'model'>,
+): EvalOutputItemObject => ({
+  id: outputItemId(run.id, item.number),
+  object: 'eval.run.output_item',
+  created_at: unix(item.done_at ?? new Date(0)),
+  run_id: run.id,
+  eval_id: run.eval_id,
+  status: item.status as EvalOutputItemObject['status'],
+  datasource_item_id: item.number,
+  datasource_item: item.item,
+  results: item.results,
+  sample: item.sample,
+});

@@ -1,0 +1,210 @@
+import { Injectable } from '@nestjs/common';
+import { DomainError, parseBody, type Page } from '@graft/contracts';
+import { Audit } from '../auth/audit.js';
+import type { Principal } from '../auth/principal.js';
+import { BlobStore } from '../blobs/blob-store.js';
+import { ChatService } from '../chat/chat.service.js';
+import { Database } from '../database/database.js';
+import { EvalRun, type Eval } from '../database/entities/evals.js';
+import { jsonbText } from '../database/jsonb.js';
+import { EVALS_PURPOSE, FilesService } from '../files/files.service.js';
+import { mapTexts } from '../graders/graders.service.js';
+import { checkTemplate } from '../graders/template.js';
+import { pageOf, pageQuery } from '../http/parse.js';
+import { newId } from '../ids.js';
+import { WebhookEvents } from '../webhooks/webhook-events.js';
+import { CreateRunBody, type DataSource, type EvalRow } from './eval-body.js';
+import { EvalItems } from './eval-items.js';
+import { itemNumber, itemObject, runObject } from './eval-objects.js';
+import { EvalRunner } from './eval-runner.js';
+import { EvalsService, oneOf } from './evals.service.js';
+import { onBehalf } from './grade-item.js';
+import { checkedRows, fileRows } from './source-rows.js';
+
+type Shown = ReturnType<typeof runObject>;
+type Query = Record<string, unknown>;
+
+@Injectable()
+export class EvalRunsService {
+  constructor(
+    private readonly database: Database,
+    private readonly audit: Audit,
+    private readonly blobs: BlobStore,
+    private readonly files: FilesService,
+    private readonly chats: ChatService,
+    private readonly evals: EvalsService,
+    private readonly items: EvalItems,
+    private readonly runner: EvalRunner,
+    private readonly webhooks: WebhookEvents,
+  ) {}
+
+  async create(caller: Principal, evalId: string, body: unknown): Promise<Shown> {
+    const of = await this.evals.row(caller, evalId);
+    const { name = '', metadata, data_source: source } = parseBody(CreateRunBody, body);
+    await this.checkSource(caller, source);
+    const rows = await this.rows(caller, of, source);
+    const id = newId('evalrun_');
+    await this.database.transaction(async (manager) => {
+      const held = await this.database.query(
+        'SELECT 1 FROM eval WHERE id = $1 FOR KEY SHARE',
+        [evalId],
+        manager,
+      );
+      if (held.length === 0)
+        throw new DomainError('not_found', `No such Eval: ${evalId}`, 'eval_id');
+      await this.database.query(
+        `INSERT INTO eval_run (id, eval_id, project_id, key_id, name, model, data_source, metadata)
+         VALUES ($1, $2, $3, $4, $5, $6, $7::jsonb, $8::jsonb) ON CONFLICT DO NOTHING`,
+        [
+          id,
+          evalId,
+          caller.projectId,
+          caller.keyId,
+          name,
+          source.type === 'jsonl' ? '' : source.model,
+          jsonbText(source),
+          jsonbText(metadata ?? {}),
+        ],
+        manager,
+      );
+      await this.items.insert(manager, id, rows);
+      const detail = { eval: evalId, items: rows.length };
+      await this.audit.write(manager, { caller, action: 'eval_run.created', target: id, detail });
+    });
+    const made = await this.get(caller, evalId, id);
+    this.runner.look();
+    return made;
+  }
+
+  private async checkSource(caller: Principal, source: DataSource): Promise<void> {
+    if (source.type === 'jsonl') return;
+    const { input_messages: input, model } = source;
+    if (input.type === 'template')
+      mapTexts(input.template, 'data_source.input_messages.template', (text, param) => {
+        checkTemplate(text, param);
+        return text;
+      });
+    const asked = onBehalf({ project_id: caller.projectId, key_id: caller.keyId });
+    await this.chats.check(asked, model, 'data_source.model');
+  }
+
+  private async rows(caller: Principal, of: Eval, { source }: DataSource): Promise<EvalRow[]> {
+    const schema = of.data_source_config['item_schema'] as Readonly<Record<string, unknown>>;
+    if (source.type === 'file_content')
+      return checkedRows(source.content, schema, 'data_source.source.content');
+    const file = await this.files.row(caller, source.id, 'data_source.source.id');
+    if (file.purpose === EVALS_PURPOSE)
+      return fileRows(this.blobs.read(file.sha256), schema, 'data_source.source.id');
+    throw new DomainError(
+      'invalid_value',
+      `${source.id} has purpose ${file.purpose}; upload it with purpose ${EVALS_PURPOSE}`,
+      'data_source.source.id',
+    );
+  }
+
+  async list(caller: Principal, evalId: string, query: Query): Promise<Page<Shown>> {
+    const of = await this.evals.row(caller, evalId);
+    const { limit, after } = pageQuery(query, 20, 100);
+    const order = oneOf(query, 'order', ['asc', 'desc']);
+    const status = query['status'] === undefined ? null : oneOf(query, 'status', STATUSES);
+    if (after) await this.row(caller, evalId, after, 'after');
+    const rows = await this.database.query<EvalRun>(
+      `SELECT * FROM eval_run WHERE eval_id = $1 AND ($2::text IS NULL OR
+         (created_at, id) ${order === 'asc' ? '>' : '<'} (SELECT created_at, id FROM eval_run WHERE id = $2))
+         AND ($4::text IS NULL OR status = $4) ORDER BY created_at ${order}, id ${order} LIMIT $3`,
+      [evalId, after, limit + 1, status],
+    );
+    const shown = await this.shown(of, rows);
+    return pageOf(shown, limit, (run) => run);
+  }
+
+  async get(caller: Principal, evalId: string, id: string): Promise<Shown> {
+    const of = await this.evals.row(caller, evalId);
+    const [run] = await this.shown(of, [await this.row(caller, evalId, id)]);
+    return run!;
+  }
+
+  private async shown(of: Eval, runs: readonly EvalRun[]): Promise<Shown[]> {
+    const criteria = of.testing_criteria.map((one) => String(one['name']));
+    const counts = await this.items.counts(runs.map(({ id }) => ({ id, criteria })));
+    return runs.map((run) => runObject(run, counts.get(run.id)!));
+  }
+
+  /** What is graded stays. */
+  async cancel(caller: Principal, evalId: string, id: string): Promise<Shown> {
+    await this.row(caller, evalId, id);
+    await this.database.transaction(async (manager) => {
+      const changed = await this.database.query(
+        `UPDATE eval_run SET status = 'canceled', owner = NULL, owner_until = NULL
+         WHERE id = $1 AND status IN ('queued', 'in_progress') RETURNING id`,
+        [id],
+        manager,
+      );
+      if (changed.length === 0) return;
+      await this.audit.write(manager, { caller, action: 'eval_run.canceled', target: id });
+      const { projectId } = caller;
+      await this.webhooks.write(manager, { type: 'eval.run.canceled', projectId, target: id });
+    });
+    this.runner.stop(id);
+    return this.get(caller, evalId, id);
+  }
+
+  async remove(caller: Principal, evalId: string, id: string): Promise<object> {
+    await this.row(caller, evalId, id);
+    await this.database.transaction(async (manager) => {
+      await this.database.query('DELETE FROM eval_run WHERE id = $1', [id], manager);
+      await this.database.query('DELETE FROM eval_item WHERE run_id = $1', [id], manager);
+      await this.audit.write(manager, { caller, action: 'eval_run.deleted', target: id });
+    });
+    this.runner.stop(id);
+    return { object: 'eval.run.deleted', deleted: true, run_id: id };
+  }
+
+  async outputItems(
+    caller: Principal,
+    evalId: string,
+    id: string,
+    query: Query,
+  ): Promise<Page<ReturnType<typeof itemObject>>> {
+    const run = await this.row(caller, evalId, id);
+    const { limit, after } = pageQuery(query, 20, 100);
+    const descending = oneOf(query, 'order', ['asc', 'desc']) === 'desc';
+    const status =
+      query['status'] === undefined ? null : oneOf(query, 'status', ['pass', 'fail', 'error']);
+    const from = after === null ? null : itemNumber(id, after);
+    if (after !== null && from === null) throw noItem(after, 'after');
+    const page = { after: from, limit: limit + 1, status, descending };
+    return pageOf(await this.items.done(id, page), limit, (item) => itemObject(item, run));
+  }
+
+  async outputItem(
+    caller: Principal,
+    evalId: string,
+    id: string,
+    item: string,
+  ): Promise<ReturnType<typeof itemObject>> {
+    const run = await this.row(caller, evalId, id);
+    const number = itemNumber(id, item);
+    const found = number === null ? null : await this.items.one(id, number);
+    if (!found) throw noItem(item, 'output_item_id');
+    return itemObject(found, run);
+  }
+
+  private async row(
+    caller: Principal,
+    evalId: string,
+    id: string,
+    param = 'run_id',
+  ): Promise<EvalRun> {
+    const found = await this.database.manager
+      .getRepository(EvalRun)
+      .findOneBy({ id, eval_id: evalId, project_id: caller.projectId });
+    if (!found) throw new DomainError('not_found', `No such Run: ${id.slice(0, 60)}`, param);
+    return found;
+  }
+}
+
+const STATUSES = ['queued', 'in_progress', 'completed', 'canceled', 'failed'] as const;
+
+const noItem = (id: string, param: string): DomainError =>
+  new DomainError('not_found', `No such OutputItem: ${id.slice(0, 60)}`, param);

@@ -1,0 +1,198 @@
+import { Body, Controller, Delete, Get, HttpCode, Param, Post, Query } from '@nestjs/common';
+import { ApiBearerAuth, ApiBody, ApiTags } from '@nestjs/swagger';
+import { EvalOutputItemObject, EvalObject, EvalRunObject } from '@graft/contracts';
+import { Answers, AnswersPage, Asks } from '../http/openapi.js';
+import { Caller, Needs, type Principal } from '../auth/principal.js';
+import { bodySchema } from '../http/parse.js';
+import { z } from 'zod';
+import { CreateEvalBody, CreateRunBody, UpdateEvalBody } from './eval-body.js';
+import { EvalRunsService } from './eval-runs.service.js';
+import { EvalsService } from './evals.service.js';
+
+type Asked = Record<string, unknown>;
+
+const CREATE_EVAL_BODY_EXAMPLE = {
+  name: 'Answers in JSON',
+  data_source_config: {
+    type: 'custom',
+    item_schema: { type: 'object', properties: { question: { type: 'string' } } },
+    include_sample_schema: true,
+  },
+  testing_criteria: [
+    {
+      type: 'string_check',
+      name: 'Begins with a brace',
+      input: '{{ sample.output_text }}',
+      reference: '{',
+      operation: 'like',
+    },
+  ],
+};
+
+const CREATE_RUN_BODY_EXAMPLE = {
+  name: 'First',
+  data_source: {
+    type: 'completions',
+    model: 'ft:smollm2-135m::abc123',
+    source: { type: 'file_content', content: [{ item: { question: 'What is your name?' } }] },
+    input_messages: {
+      type: 'template',
+      template: [{ role: 'user', content: '{{ item.question }}' }],
+    },
+  },
+};
+
+@ApiTags('evals')
+@ApiBearerAuth()
+@Controller('v1/evals')
+export class EvalsController {
+  constructor(
+    private readonly evals: EvalsService,
+    private readonly runs: EvalRunsService,
+  ) {}
+
+  @Post()
+  @HttpCode(200)
+  @Needs('jobs:write')
+  @ApiBody({ schema: bodySchema(CreateEvalBody, CREATE_EVAL_BODY_EXAMPLE) })
+  @Answers(EvalObject, 'Makes an eval')
+  create(@Caller() caller: Principal, @Body() body: unknown): Promise<object> {
+    return this.evals.create(caller, body);
+  }
+
+  @Get()
+  @Needs('jobs:read')
+  @AnswersPage(EvalObject, 'Evals', { limit: 20, most: 100 })
+  @Asks('order', { type: 'string', enum: ['asc', 'desc'], default: 'asc' })
+  @Asks('order_by', { type: 'string', enum: ['created_at', 'updated_at'], default: 'created_at' })
+  list(@Caller() caller: Principal, @Query() query: Asked): Promise<object> {
+    return this.evals.list(caller, query);
+  }
+
+  @Get(':id')
+  @Needs('jobs:read')
+  @Answers(EvalObject, 'An eval')
+  get(@Caller() caller: Principal, @Param('id') id: string): Promise<object> {
+    return this.evals.get(caller, id);
+  }
+
+  @Post(':id')
+  @HttpCode(200)
+  @Needs('jobs:write')
+  @ApiBody({ schema: bodySchema(UpdateEvalBody) })
+  @Answers(EvalObject, 'Renames an eval, or changes its metadata')
+  update(
+    @Caller() caller: Principal,
+    @Param('id') id: string,
+    @Body() body: unknown,
+  ): Promise<object> {
+    return this.evals.update(caller, id, body);
+  }
+
+  @Delete(':id')
+  @Needs('jobs:write')
+  @Answers(
+    z.object({ object: z.literal('eval.deleted'), deleted: z.literal(true), eval_id: z.string() }),
+    'Deletes an eval and its runs',
+  )
+  remove(@Caller() caller: Principal, @Param('id') id: string): Promise<object> {
+    return this.evals.remove(caller, id);
+  }
+
+  @Post(':id/runs')
+  @HttpCode(200)
+  @Needs('jobs:write')
+  @ApiBody({ schema: bodySchema(CreateRunBody, CREATE_RUN_BODY_EXAMPLE) })
+  @Answers(EvalRunObject, 'Begins a run of an eval')
+  createRun(
+    @Caller() caller: Principal,
+    @Param('id') id: string,
+    @Body() body: unknown,
+  ): Promise<object> {
+    return this.runs.create(caller, id, body);
+  }
+
+  @Get(':id/runs')
+  @Needs('jobs:read')
+  @AnswersPage(EvalRunObject, 'Runs of an eval', { limit: 20, most: 100 })
+  @Asks('order', { type: 'string', enum: ['asc', 'desc'], default: 'asc' })
+  @Asks('status', {
+    type: 'string',
+    enum: ['queued', 'in_progress', 'completed', 'failed', 'canceled'],
+  })
+  listRuns(
+    @Caller() caller: Principal,
+    @Param('id') id: string,
+    @Query() query: Asked,
+  ): Promise<object> {
+    return this.runs.list(caller, id, query);
+  }
+
+  @Get(':id/runs/:run')
+  @Needs('jobs:read')
+  @Answers(EvalRunObject, 'A run of an eval')
+  getRun(
+    @Caller() caller: Principal,
+    @Param('id') id: string,
+    @Param('run') run: string,
+  ): Promise<object> {
+    return this.runs.get(caller, id, run);
+  }
+
+  /** OpenAI's way to cancel a run. */
+  @Post(':id/runs/:run')
+  @HttpCode(200)
+  @Needs('jobs:write')
+  @Answers(EvalRunObject, 'Cancels a run; what is graded stays')
+  cancelRun(
+    @Caller() caller: Principal,
+    @Param('id') id: string,
+    @Param('run') run: string,
+  ): Promise<object> {
+    return this.runs.cancel(caller, id, run);
+  }
+
+  @Delete(':id/runs/:run')
+  @Needs('jobs:write')
+  @Answers(
+    z.object({
+      object: z.literal('eval.run.deleted'),
+      deleted: z.literal(true),
+      run_id: z.string(),
+    }),
+    'Deletes a run',
+  )
+  removeRun(
+    @Caller() caller: Principal,
+    @Param('id') id: string,
+    @Param('run') run: string,
+  ): Promise<object> {
+    return this.runs.remove(caller, id, run);
+  }
+
+  @Get(':id/runs/:run/output_items')
+  @Needs('jobs:read')
+  @AnswersPage(EvalOutputItemObject, 'Items of a run, with their grades', { limit: 20, most: 100 })
+  @Asks('order', { type: 'string', enum: ['asc', 'desc'], default: 'asc' })
+  @Asks('status', { type: 'string', enum: ['pass', 'fail', 'error'] })
+  outputItems(
+    @Caller() caller: Principal,
+    @Param('id') id: string,
+    @Param('run') run: string,
+    @Query() query: Asked,
+  ): Promise<object> {
+    return this.runs.outputItems(caller, id, run, query);
+  }
+
+  @Get(':id/runs/:run/output_items/:item')
+  @Needs('jobs:read')
+  @Answers(EvalOutputItemObject, 'An item of a run, with its grades')
+  outputItem(
+    @Caller() caller: Principal,
+    @Param('id') id: string,
+    @Param('run') run: string,
+    @Param('item') item: string,
+  ): Promise<object> {
+    return this.runs.outputItem(caller, id, run, item);
+  }
+}

@@ -1,0 +1,234 @@
+import { Injectable } from '@nestjs/common';
+import { DomainError, type ErrorCode, type EvalItemResult } from '@graft/contracts';
+import type { Principal } from '../auth/principal.js';
+import { ChatService } from '../chat/chat.service.js';
+import type { Eval, EvalItem, EvalRun } from '../database/entities/evals.js';
+import { log } from '../log.js';
+import { addUsage, type Grade, type Tokens } from '../graders/grade.js';
+import type { TestingCriterion } from '../graders/grader.js';
+import { GradersService, mapTexts } from '../graders/graders.service.js';
+import { render, type Grading } from '../graders/template.js';
+import type { DataSource } from './eval-body.js';
+import type { Graded } from './eval-claims.js';
+
+type Sampled = Exclude<DataSource, { type: 'jsonl' }>;
+type Usage = Readonly<Record<string, Readonly<Record<string, number>>>>;
+
+/** Says nothing about the item: it waits, as long as it takes. */
+const WAIT: readonly ErrorCode[] = [
+  'queue_full',
+  'insufficient_quota',
+  'rate_limit_exceeded',
+  'no_worker',
+  'unavailable',
+  'request_timeout',
+  'lost_worker',
+  'displaced',
+];
+const LONGEST_WAIT_MS = 5_000;
+
+/** Asks the model for an item's answer, if the run has one, and has it graded. */
+@Injectable()
+export class ItemGrading {
+  constructor(
+    private readonly chats: ChatService,
+    private readonly graders: GradersService,
+  ) {}
+
+  /** Null where `stop` aborts first. Never rejects for anything that is the item's own. */
+  async grade(
+    { run, criteria }: { readonly run: EvalRun; readonly criteria: Eval['testing_criteria'] },
+    item: EvalItem,
+    stop: AbortSignal,
+  ): Promise<Graded | null> {
+    const caller = onBehalf(run);
+    const source = run.data_source as DataSource;
+    let sample = item.sample;
+    let usage: Usage = {};
+    if (source.type !== 'jsonl') {
+      const answered = await this.sampled(caller, source, item, stop);
+      if (answered === null) return null;
+      ({ sample, usage } = answered);
+      if (answered.failed)
+        return { number: item.number, sample, usage, results: [], status: 'error' };
+    }
+    const text = sample?.['output_text'] ?? outputOf(sample);
+    const grading: Grading = {
+      item: item.item,
+      sample: typeof text === 'string' ? { output_text: text } : null,
+    };
+    const results: EvalItemResult[] = [];
+    for (const one of criteria as readonly TestingCriterion[]) {
+      const result = await this.result(caller, one, grading, stop);
+      if (result === null) return null;
+      results.push(result.result);
+      usage = added(usage, result.usage);
+    }
+    const isError = results.some(({ error }) => error !== undefined);
+    const status = isError ? 'error' : results.every(({ passed }) => passed) ? 'pass' : 'fail';
+    return { number: item.number, sample, usage, results, status };
+  }
+
+  private async sampled(
+    caller: Principal,
+    source: Sampled,
+    item: EvalItem,
+    stop: AbortSignal,
+  ): Promise<{ sample: EvalItem['sample']; usage: Usage; failed: boolean } | null> {
+    const { model, sampling_params: params } = source;
+    const sampling = {
+      max_completion_tokens: params?.max_completion_tokens ?? undefined,
+      temperature: params?.temperature ?? undefined,
+      top_p: params?.top_p ?? undefined,
+      seed: params?.seed ?? undefined,
+    };
+    try {
+      const messages = inputOf(source, item);
+      const body = { model, messages, ...sampling };
+      const said = await waiting(() => this.chats.ask(caller, body, stop), stop);
+      if (said === null) return null;
+      const sample = {
+        model,
+        input: messages,
+        output: [{ role: 'assistant', content: said.text }],
+        output_text: said.text,
+        finish_reason: said.finishReason,
+        usage: { ...said.usage, cached_tokens: 0 },
+        ...sampling,
+        error: null,
+      };
+      return { sample, usage: added({}, { [model]: said.usage }), failed: false };
+    } catch (error) {
+      if (stop.aborted) return null;
+      const sample = { model, input: [], output: [], ...sampling, error: shown(error) };
+      return { sample, usage: {}, failed: true };
+    }
+  }
+
+  private async result(
+    caller: Principal,
+    criterion: TestingCriterion,
+    grading: Grading,
+    stop: AbortSignal,
+  ): Promise<{ readonly result: EvalItemResult; readonly usage: Grade['usage'] } | null> {
+    const { name, type } = criterion;
+    const failed = { name, type, score: 0, passed: false, sample: null };
+    try {
+      const grade = await waiting(
+        () => this.graders.grade(caller, criterion, grading, name, stop),
+        stop,
+      );
+      if (grade === null || stop.aborted) return null;
+      const wrong = Object.keys(grade.errors)[0];
+      const sample = grade.said && {
+        model: grade.said.model,
+        output: [{ role: 'assistant', content: grade.said.text }],
+        ...(grade.label === null ? {} : { label: grade.label }),
+      };
+      const error =
+        wrong === undefined ? {} : { error: { code: wrong, message: meaning(wrong, grade) } };
+      const passed = wrong === undefined && grade.score >= threshold(criterion);
+      const result = { ...failed, score: grade.score, passed, sample, ...error };
+      return { result, usage: grade.usage };
+    } catch (error) {
+      if (stop.aborted) return null;
+      return { result: { ...failed, error: shown(error) }, usage: {} };
+    }
+  }
+}
+
+const MEANING: Readonly<Record<string, string>> = {
+  sample_parse_error: 'the sample is no JSON, as {{sample.output_json}} needs it',
+  model_grader_parse_error: 'the model answered with something else than a score or label',
+};
+
+const meaning = (wrong: string, { errors }: Grade): string =>
+  errors.python_grader_runtime_error_details ?? MEANING[wrong] ?? wrong;
+
+/** Of a score that passes at least; a model's score without a threshold passes from the middle of its range on. */
+function threshold(criterion: TestingCriterion): number {
+  if (criterion.type === 'text_similarity') return criterion.pass_threshold;
+  if (criterion.type === 'python') return criterion.pass_threshold ?? 1;
+  if (criterion.type !== 'score_model') return 1;
+  const [low, high] = criterion.range ?? [0, 1];
+  return criterion.pass_threshold ?? (low + high) / 2;
+}
+
+/** The project's own rights, whoever started the run: it goes on when his key is gone. */
+export const onBehalf = ({
+  project_id: projectId,
+  key_id: keyId,
+}: Pick<EvalRun, 'project_id' | 'key_id'>): Principal => ({
+  keyId,
+  projectId,
+  scopes: [],
+  memberId: null,
+  role: null,
+  address: null,
+  requestId: null,
+  at: new Date(),
+});
+
+/** Tries again what only has to wait for room, a worker or tomorrow's tokens. Null where `stop` aborts. */
+async function waiting<T>(work: () => Promise<T | null>, stop: AbortSignal): Promise<T | null> {
+  for (let wait = 250; !stop.aborted; wait = Math.min(2 * wait, LONGEST_WAIT_MS)) {
+    try {
+      return await work();
+    } catch (error) {
+      if (!(error instanceof DomainError) || !WAIT.includes(error.code)) throw error;
+    }
+    await pause(wait * (0.5 + Math.random()), stop);
+  }
+  return null;
+}
+
+function pause(ms: number, stop: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const done = (): void => {
+      clearTimeout(timer);
+      stop.removeEventListener('abort', done);
+      resolve();
+    };
+    const timer = setTimeout(done, ms);
+    stop.addEventListener('abort', done, { once: true });
+  });
+}
+
+/** The messages that the model is asked. */
+function inputOf({ input_messages: input }: Sampled, { item }: EvalItem): readonly object[] {
+  const grading: Grading = { item, sample: null };
+  if (input.type === 'template')
+    return mapTexts(input.template, 'input_messages.template', (text, param) =>
+      render(text, grading, param),
+    ).map(({ role, content }) => ({ role, content }));
+  let value: unknown = { item };
+  for (const key of input.item_reference.split('.'))
+    value = (value as Readonly<Record<string, unknown>> | null | undefined)?.[key];
+  if (Array.isArray(value)) return value as object[];
+  throw new DomainError(
+    'invalid_value',
+    `${input.item_reference}: expected a list of messages`,
+    'input_messages.item_reference',
+  );
+}
+
+function outputOf(sample: EvalItem['sample']): unknown {
+  const [first] = (sample?.['output'] ?? []) as readonly { content?: unknown }[];
+  return first?.content;
+}
+
+function added(usage: Usage, more: Readonly<Record<string, Tokens>>): Usage {
+  const sums = addUsage(usage as Readonly<Record<string, Tokens & Record<string, number>>>, more);
+  return Object.fromEntries(
+    Object.entries(sums).map(([model, tokens]) => {
+      const before = usage[model]?.['invocation_count'] ?? 0;
+      return [model, { ...tokens, invocation_count: before + (model in more ? 1 : 0) }];
+    }),
+  );
+}
+
+function shown(error: unknown): { readonly code: string; readonly message: string } {
+  if (error instanceof DomainError) return { code: error.code, message: error.message };
+  log.warn({ err: error }, 'an item of an eval could not be graded');
+  return { code: 'internal_error', message: 'the item could not be graded' };
+}

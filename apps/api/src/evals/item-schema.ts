@@ -1,0 +1,140 @@
+import { createContext, Script } from 'node:vm';
+import { DomainError } from '@graft/contracts';
+import { Ajv as Ajv7, type ErrorObject, type ValidateFunction } from 'ajv';
+import { Ajv2019 } from 'ajv/dist/2019.js';
+import { Ajv2020 } from 'ajv/dist/2020.js';
+import addFormats from 'ajv-formats';
+
+// An item's JSON Schema, of any draft from 6 on, as ajv has it. Keywords that no draft has are annotations, as the
+// standard says; references to other documents are refused, since none is fetched.
+
+const MOST_BYTES = 64 * 1024;
+
+/** Schemas are users': a pattern or references may take exponential time. */
+const MOST_MS = 2_000;
+
+const OPTIONS = { strict: false, logger: false } as const;
+
+const DRAFTS = [
+  {
+    named: /^https?:\/\/json-schema\.org\/draft\/2020-12\/schema#?$/,
+    make: () => new Ajv2020(OPTIONS),
+  },
+  {
+    named: /^https?:\/\/json-schema\.org\/draft\/2019-09\/schema#?$/,
+    make: () => new Ajv2019(OPTIONS),
+  },
+  {
+    named: /^https?:\/\/json-schema\.org\/(?:draft-0[67]\/)?schema#?$/,
+    make: () => new Ajv7(OPTIONS),
+  },
+] as const;
+
+type Schema = Readonly<Record<string, unknown>>;
+
+/** What a schema refuses first of some items. */
+export interface ItemProblem {
+  readonly index: number;
+  readonly problem: string;
+}
+
+/** @throws DomainError where it is no schema of an object */
+export function checkSchema(schema: Schema, param: string): void {
+  compiled(schema, param);
+}
+
+/**
+ * Which of some items the schema refuses first, and why, or null.
+ * @throws DomainError where the schema takes too long
+ */
+export function itemProblem(
+  items: readonly Schema[],
+  schema: Schema,
+  param: string,
+): ItemProblem | null {
+  const validate = compiled(schema, param);
+  const index = timed(() => items.findIndex((item) => !validate(item)), param);
+  return index < 0 ? null : { index, problem: problemOf(validate.errors?.[0], items[index]) };
+}
+
+function compiled(schema: Schema, param: string): ValidateFunction {
+  const bytes = Buffer.byteLength(JSON.stringify(schema));
+  if (bytes > MOST_BYTES)
+    throw wrong(param, `is ${bytes} bytes as JSON; at most ${MOST_BYTES} are taken`);
+  if (schema['type'] !== undefined && schema['type'] !== 'object')
+    throw wrong(`${param}.type`, 'expected "object"');
+  const draft = schema['$schema'];
+  const of =
+    draft === undefined ? DRAFTS[0] : DRAFTS.find(({ named }) => named.test(String(draft)));
+  if (!of) throw wrong(`${param}.$schema`, 'expected draft 2020-12, 2019-09, 7 or 6');
+  return timed(() => {
+    const ajv = of.make();
+    addFormats.default(ajv as Ajv7);
+    // The identifier in `$schema` may be written in several ways, and each class knows its own draft alone.
+    const { $schema: _, ...own } = schema;
+    const isSchema = ajv.validateSchema(own);
+    const [first] = ajv.errors ?? [];
+    if (isSchema !== true && first) throw schemaProblem(first, own, param);
+    try {
+      return ajv.compile(own);
+    } catch (error) {
+      throw wrong(param, error instanceof Error ? error.message : String(error));
+    }
+  }, param);
+}
+
+/** V8 ends what takes longer, in the middle of a regular expression too. */
+function timed<T>(work: () => T, param: string): T {
+  let result: { readonly value: T } | null = null;
+  const sandbox = createContext({
+    work: () => {
+      result = { value: work() };
+    },
+  });
+  try {
+    new Script('work()').runInContext(sandbox, { timeout: MOST_MS });
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ERR_SCRIPT_EXECUTION_TIMEOUT')
+      throw wrong(param, `takes more than ${MOST_MS / 1000} s to check: make it simpler`);
+    if (error instanceof RangeError)
+      throw wrong(param, 'refers to itself without end, or is nested too deeply');
+    throw error;
+  }
+  return (result as { readonly value: T } | null)!.value;
+}
+
+function schemaProblem(error: ErrorObject, schema: Schema, param: string): DomainError {
+  const keys = keysOf(error);
+  const got = JSON.stringify(valueAt(schema, keys))?.slice(0, 60);
+  return wrong([param, ...keys].join('.'), `${expectation(error)}, got ${got}`);
+}
+
+function problemOf(error: ErrorObject | undefined, item: unknown): string {
+  if (!error) return 'item is not of item_schema';
+  const path = ['item', ...keysOf(error)].join('.');
+  if (error.keyword === 'required')
+    return `${path}.${String(error.params['missingProperty'])} is required`;
+  if (error.keyword === 'additionalProperties')
+    return `${path}.${String(error.params['additionalProperty'])} is not in item_schema, which allows no others`;
+  const got = JSON.stringify(valueAt(item, keysOf(error)))?.slice(0, 60);
+  return `${path}: ${expectation(error)}, got ${got}`;
+}
+
+function expectation({ keyword, params, message = '' }: ErrorObject): string {
+  if (keyword === 'type') return `expected ${[params['type']].flat().join(' or ')}`;
+  if (keyword === 'enum')
+    return `expected one of ${(params['allowedValues'] as readonly unknown[]).map(String).join(', ')}`;
+  return message.replace(/^must /, 'expected to ');
+}
+
+const keysOf = ({ instancePath }: ErrorObject): string[] =>
+  instancePath
+    .split('/')
+    .slice(1)
+    .map((key) => key.replaceAll('~1', '/').replaceAll('~0', '~'));
+
+const valueAt = (root: unknown, keys: readonly string[]): unknown =>
+  keys.reduce<unknown>((value, key) => (value as Schema | undefined)?.[key], root);
+
+const wrong = (param: string, what: string): DomainError =>
+  new DomainError('invalid_value', `${param}: ${what}`, param);

@@ -1,0 +1,57 @@
+import { Injectable } from '@nestjs/common';
+import type { Saved } from '@graft/contracts/grpc';
+import { Database } from '../database/database.js';
+import { newId } from '../ids.js';
+import type { NewEvent } from '../lifecycle/event-log.js';
+import { CheckpointEvals } from './checkpoint-evals.js';
+import { madeOf } from './made-of.js';
+import { missingBlob } from './missing-blob.js';
+import type { Reported } from './reported.js';
+
+@Injectable()
+export class CheckpointWriter {
+  constructor(
+    private readonly database: Database,
+    private readonly evals: CheckpointEvals,
+  ) {}
+
+  /** A checkpoint counts once its row is here; a new one forgives earlier crashes. */
+  async saved(fact: Saved, { manager, job, progress, at }: Reported): Promise<NewEvent[]> {
+    const missing = await missingBlob(this.database, manager, job, [
+      ...fact.files,
+      ...fact.adapter,
+    ]);
+    if (missing) {
+      return [
+        {
+          level: 'error',
+          message: `Checkpoint at step ${fact.step} rejected: ${missing} was never uploaded`,
+          at,
+        },
+      ];
+    }
+    await this.database.query(
+      `INSERT INTO checkpoint (id, job_id, attempt, step, files, adapter)
+       SELECT $3, id, attempt, $4, $5, $6 FROM job WHERE id = $1 AND attempt = $2 AND state = 'running' ON CONFLICT DO NOTHING`,
+      [
+        job.id,
+        job.attempt,
+        newId('ftckpt_'),
+        fact.step,
+        JSON.stringify(fact.files),
+        JSON.stringify(fact.adapter.length > 0 ? [...fact.adapter, ...madeOf(job)] : []),
+      ],
+      manager,
+    );
+    progress.forgive();
+    return [
+      {
+        kind: 'checkpoint',
+        message: `Checkpoint created at step ${fact.step}`,
+        data: { step: fact.step },
+        at,
+      },
+      ...(await this.evals.begin(fact.step, { manager, job, at })),
+    ];
+  }
+}

@@ -1,0 +1,121 @@
+import { Injectable } from '@nestjs/common';
+import type { JobForgetting } from '@graft/contracts';
+import type { BlobRef, Finished } from '@graft/contracts/grpc';
+import type { EntityManager } from 'typeorm';
+import { BlobStore, type Received } from '../blobs/blob-store.js';
+import { Database } from '../database/database.js';
+import type { Job } from '../database/entities/job.js';
+import type { Model } from '../database/entities/storage.js';
+import { FilesService, RESULT_PURPOSE } from '../files/files.service.js';
+import { resultOrder } from '../files/result-order.js';
+import { fineTunedName } from '../history/history-objects.js';
+import { JobMetrics } from '../history/metrics.service.js';
+import { AttemptOutcomes } from '../lifecycle/attempt-outcomes.js';
+import { AttemptTransitions } from '../lifecycle/attempt-transitions.js';
+import { madeOf } from './made-of.js';
+import { missingBlob } from './missing-blob.js';
+
+/** What a run leaves that finished: its result files and its model. */
+@Injectable()
+export class Completion {
+  constructor(
+    private readonly database: Database,
+    private readonly blobs: BlobStore,
+    private readonly files: FilesService,
+    private readonly metrics: JobMetrics,
+    private readonly transitions: AttemptTransitions,
+    private readonly outcomes: AttemptOutcomes,
+  ) {}
+
+  /** The curve as a result file on its way. It may be long, so it is made before the job's row is locked. */
+  async curve(jobId: string): Promise<Received> {
+    const received = await this.database.transaction((manager) =>
+      this.blobs.receive(this.metrics.csv(jobId, manager)),
+    );
+    await this.blobs.announce(received);
+    return received;
+  }
+
+  async discard(curve: Received): Promise<void> {
+    await this.blobs.discard(curve);
+  }
+
+  /** Result files, model and end of the job, all or nothing. */
+  async finished(manager: EntityManager, job: Job, fact: Finished, curve: Received): Promise<void> {
+    const missing = await missingBlob(this.database, manager, job, fact.adapter);
+    if (missing || fact.adapter.length === 0) {
+      const message = missing
+        ? `The worker reported ${missing} without uploading it`
+        : 'The worker reported no adapter files';
+      await this.outcomes.retryOrFail(manager, job, {
+        code: 'io_error',
+        message,
+        param: null,
+        retryable: true,
+      });
+      return;
+    }
+    const results: string[] = [];
+    const asResult = async ({ name: filename, sha256, size }: BlobRef): Promise<void> => {
+      const { id } = await this.files.insert(
+        {
+          project_id: job.project_id,
+          filename,
+          purpose: RESULT_PURPOSE,
+          sha256,
+          size,
+          status: 'processed',
+          job_id: job.id,
+        },
+        manager,
+      );
+      results.push(id);
+    };
+    if (job.spec.operation) await this.blobs.discard(curve);
+    else
+      await this.blobs.keepIn(manager, curve, (_, csv) =>
+        asResult({ name: 'metrics.csv', ...csv }),
+      );
+    for (const blob of resultOrder(fact.adapter)) await asResult(blob);
+    const files = [...fact.adapter, ...madeOf(job)];
+    const name = fineTunedName(job);
+    const kind = kindOf(job.spec);
+    await this.database.query(
+      `INSERT INTO model (id, project_id, kind, base_id, job_id, family, status, parameters, bytes, files, base_dtype, quantization)
+       SELECT $1, $2, $3, $4, $5, (SELECT family FROM model WHERE id = $4), 'ready', $6, $7, $8, $9, $10`,
+      [
+        name,
+        job.project_id,
+        kind,
+        job.base_id,
+        job.id,
+        job.trainable_parameters,
+        files.reduce((sum, blob) => sum + blob.size, 0),
+        JSON.stringify(files),
+        job.spec.base_dtype,
+        // a merged model is dense
+        kind === 'adapter' ? job.spec.quantization : null,
+      ],
+      manager,
+    );
+    await this.transitions.succeed(manager, job, {
+      model: name,
+      files: results,
+      trainedTokens: fact.trainedTokens,
+      step: fact.step,
+      forgetting: measured(fact.forgetting),
+    });
+  }
+}
+
+/** JSON has no NaN. */
+const measured = (found: Finished['forgetting']): JobForgetting | null =>
+  found && Number.isFinite(found.loss) && Number.isFinite(found.baseLoss)
+    ? { loss: found.loss, base_loss: found.baseLoss }
+    : null;
+
+/** What is for other programs is none of ours to use. */
+function kindOf({ peft, operation }: Job['spec']): Model['kind'] {
+  if (operation?.type === 'export' && operation.format !== 'vllm') return 'export';
+  return peft === null ? 'full' : 'adapter';
+}

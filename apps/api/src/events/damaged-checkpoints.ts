@@ -1,0 +1,93 @@
+import { Injectable } from '@nestjs/common';
+import type { Event } from '@graft/contracts/grpc';
+import { BlobStore } from '../blobs/blob-store.js';
+import { WorkerDatabase } from '../database/database.js';
+import type { Checkpoint } from '../database/entities/job.js';
+import { EventLog } from '../lifecycle/event-log.js';
+import { log } from '../log.js';
+import { Counters } from '../metrics/counters.js';
+
+const CODE = 'damaged_checkpoint';
+
+/**
+ * Checkpoints that cannot be resumed from. Of what a worker reports the control plane's own bytes decide: where they are damaged the
+ * checkpoint is passed over from then on; where they are whole, something is wrong with the worker.
+ */
+@Injectable()
+export class DamagedCheckpoints {
+  constructor(
+    private readonly database: WorkerDatabase,
+    private readonly blobs: BlobStore,
+    private readonly events: EventLog,
+    private readonly counters: Counters,
+  ) {}
+
+  /** The report as it counts. Reads whole files: before the job's row is locked, and only for who holds its lease. */
+  async judged(event: Event): Promise<Event> {
+    const { jobId, fact } = event;
+    if (fact?.$case !== 'failed' || fact.value.code !== CODE) return event;
+    if (await this.passOver(jobId, fact.value.damagedStep ?? 0)) return event;
+    const message = `${fact.value.message} (the stored checkpoint is whole: the worker's disk or network is not)`;
+    return {
+      ...event,
+      fact: { $case: 'failed', value: { ...fact.value, code: 'io_error', message } },
+    };
+  }
+
+  /** Whether bytes of it are gone, as is then noted. Looks at sizes only: every resume begins with it. */
+  async isMissing(
+    jobId: string,
+    checkpoint: Pick<Checkpoint, 'id' | 'step' | 'files'>,
+  ): Promise<boolean> {
+    for (const file of checkpoint.files)
+      if (!(await this.blobs.haveAll([file]))) {
+        await this.note(jobId, checkpoint, `${file.name} is missing`);
+        return true;
+      }
+    return false;
+  }
+
+  /** Whether the job's checkpoint at this step is damaged, as is then noted. */
+  private async passOver(jobId: string, step: number): Promise<boolean> {
+    const [checkpoint] = await this.database.query<Checkpoint>(
+      'SELECT * FROM checkpoint WHERE job_id = $1 AND step = $2 ORDER BY damaged_at NULLS FIRST, attempt DESC LIMIT 1',
+      [jobId, step],
+    );
+    if (!checkpoint || checkpoint.damaged_at) return checkpoint !== undefined;
+    const bad = await this.firstDamaged(checkpoint);
+    if (bad === null) return false;
+    await this.note(jobId, checkpoint, bad);
+    return true;
+  }
+
+  private async note(
+    jobId: string,
+    { id, step }: Pick<Checkpoint, 'id' | 'step'>,
+    what: string,
+  ): Promise<void> {
+    await this.database.transaction(async (manager) => {
+      await this.database.query('SELECT 1 FROM job WHERE id = $1 FOR UPDATE', [jobId], manager);
+      const marked = await this.database.query(
+        'UPDATE checkpoint SET damaged_at = clock_timestamp() WHERE id = $1 AND damaged_at IS NULL RETURNING id',
+        [id],
+        manager,
+      );
+      if (marked.length === 0) return;
+      await this.events.append(manager, jobId, [
+        {
+          level: 'error',
+          message: `The checkpoint at step ${step} is damaged (${what}); the one before is used`,
+          data: { step },
+        },
+      ]);
+    });
+    log.error({ job: jobId, step, what }, 'a checkpoint is damaged on disk');
+    this.counters.checkpointsDamaged.inc();
+  }
+
+  private async firstDamaged({ files, adapter }: Checkpoint): Promise<string | null> {
+    const all = new Map([...files, ...adapter].map((file) => [file.sha256, file]));
+    for (const file of all.values()) if (!(await this.blobs.isIntact(file))) return file.name;
+    return null;
+  }
+}

@@ -1,0 +1,62 @@
+import { Injectable } from '@nestjs/common';
+import { DomainError } from '@graft/contracts';
+import type { Event } from '@graft/contracts/grpc';
+import type { EntityManager } from 'typeorm';
+import { Database } from '../database/database.js';
+import type { Job } from '../database/entities/job.js';
+import { storableText } from '../database/jsonb.js';
+import { AttemptOutcomes } from '../lifecycle/attempt-outcomes.js';
+import { log } from '../log.js';
+import { Counters } from '../metrics/counters.js';
+
+/** SQLSTATEs of data that no second try will make acceptable: data exceptions, constraints, limits of the server. */
+const OF_DATA = /^(22|23|54)...$/;
+/** Kept of a batch, in characters. */
+const MOST_EVENTS = 64 << 10;
+const MOST_ERROR = 1000;
+
+/** Whether what was thrown comes of the facts themselves, so that the same facts would end in it again. */
+export function isOfData(error: unknown): boolean {
+  if (error instanceof DomainError) return error.status < 500;
+  if (error instanceof TypeError || error instanceof RangeError) return true;
+  return OF_DATA.test(String((error as { code?: unknown } | null)?.code));
+}
+
+/** Facts that cannot be stored end their attempt, not their worker: they are kept here for whoever looks into it. */
+@Injectable()
+export class DeadLetters {
+  constructor(
+    private readonly database: Database,
+    private readonly outcomes: AttemptOutcomes,
+    private readonly counters: Counters,
+  ) {}
+
+  /** Called in a transaction that holds the job row's lock. */
+  async refuse(
+    manager: EntityManager,
+    job: Job,
+    events: readonly Event[],
+    error: unknown,
+  ): Promise<void> {
+    const reason = storableText(String((error as Error | null)?.message ?? error));
+    log.error({ err: error, job: job.id, worker: job.lease_owner }, 'facts could not be stored');
+    await this.database.query(
+      `INSERT INTO dead_letter (worker_id, job_id, attempt, error, events) VALUES ($1, $2, $3, $4, $5)`,
+      [
+        job.lease_owner,
+        job.id,
+        job.attempt,
+        reason.slice(0, MOST_ERROR),
+        storableText(JSON.stringify(events).slice(0, MOST_EVENTS)),
+      ],
+      manager,
+    );
+    this.counters.deadLetters.inc();
+    await this.outcomes.retryOrFail(manager, job, {
+      code: 'invalid_report',
+      message: `What the worker reported of this run could not be stored: ${reason.slice(0, 200)}`,
+      param: null,
+      retryable: true,
+    });
+  }
+}

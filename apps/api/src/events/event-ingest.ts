@@ -1,0 +1,204 @@
+import { Injectable } from '@nestjs/common';
+import type { Event, EventBatch, Lease } from '@graft/contracts/grpc';
+import type { EntityManager } from 'typeorm';
+import type { Received } from '../blobs/blob-store.js';
+import { WorkerDatabase } from '../database/database.js';
+import type { Job } from '../database/entities/job.js';
+import { Leases, type Ending } from '../lifecycle/lease.js';
+import { Outbox } from '../lifecycle/outbox.js';
+import { Counters } from '../metrics/counters.js';
+import { Completion } from './completion.js';
+import { DeadLetters, isOfData } from './dead-letters.js';
+import { DamagedCheckpoints } from './damaged-checkpoints.js';
+import { EventWriter, isEnd, type End } from './event-writer.js';
+import { Measurements } from './measurements.js';
+import { EventLog, type NewEvent } from '../lifecycle/event-log.js';
+import { applyProgress, Progress } from './progress.js';
+import { Replay } from './replay.js';
+import { canExist, storable } from './reported.js';
+
+interface Judged {
+  /** Attempts that are not current. */
+  readonly stale: Lease[];
+  /** Those that what was measured just now has end early; the next heartbeat says so again. */
+  readonly ending: Ending[];
+}
+
+/** The only writer of what workers report. A batch is idempotent: what was ingested before is dropped. */
+@Injectable()
+export class EventIngest {
+  constructor(
+    private readonly database: WorkerDatabase,
+    private readonly events: EventLog,
+    private readonly writer: EventWriter,
+    private readonly measurements: Measurements,
+    private readonly completion: Completion,
+    private readonly damaged: DamagedCheckpoints,
+    private readonly dead: DeadLetters,
+    private readonly replay: Replay,
+    private readonly leases: Leases,
+    private readonly outbox: Outbox,
+    private readonly counters: Counters,
+  ) {}
+
+  /** Writes the batch, attempt by attempt; answers with what the worker is to do of them. */
+  async batch(workerId: string, batch: EventBatch): Promise<Judged> {
+    const stale: Lease[] = [];
+    const evaluated: Event[] = [];
+    for (const events of byAttempt(batch.events)) {
+      const [first] = events;
+      if (!first) continue;
+      if (!(await this.taken(workerId, events))) {
+        stale.push({ jobId: first.jobId, attempt: first.attempt, step: 0 });
+      } else if (events.some(({ fact }) => fact?.$case === 'evaluated')) evaluated.push(first);
+    }
+    this.outbox.nudge();
+    return { stale, ending: await this.leases.ending(evaluated) };
+  }
+
+  /** False: the worker is to stop the run. What cannot be stored ends the attempt that it is of, and no other. */
+  private async taken(workerId: string, events: readonly Event[]): Promise<boolean> {
+    try {
+      if (canExist(events[0] as Event) && (await this.ofAttempt(workerId, events.map(storable))))
+        return true;
+    } catch (error) {
+      if (!isOfData(error)) throw error;
+      if (await this.refuse(workerId, events, error)) return false;
+    }
+    this.counters.staleWrites.inc(events.length);
+    return false;
+  }
+
+  private refuse(workerId: string, events: readonly Event[], error: unknown): Promise<boolean> {
+    return this.database.transaction(async (manager) => {
+      const job = await this.locked(manager, workerId, events[0] as Event);
+      if (job) await this.dead.refuse(manager, job, events, error);
+      return job !== null;
+    });
+  }
+
+  /** The row stays locked until commit: nothing else can end or move this attempt meanwhile. */
+  private async locked(
+    manager: EntityManager,
+    workerId: string,
+    { jobId, attempt }: Pick<Event, 'jobId' | 'attempt'>,
+  ): Promise<Job | null> {
+    const [job] = await this.database.query<Job>(
+      `SELECT * FROM job WHERE id = $1 AND attempt = $2 AND lease_owner = $3 AND state = 'running' FOR UPDATE`,
+      [jobId, attempt, workerId],
+      manager,
+    );
+    return job ?? null;
+  }
+
+  /** One attempt's facts. Its end has a transaction of its own where the curve is written before that. */
+  private async ofAttempt(workerId: string, reported: readonly Event[]): Promise<boolean> {
+    const events = await this.judged(workerId, reported);
+    const end = events.findIndex((event) => event.fact?.$case === 'finished');
+    if (end < 0) return this.commit(workerId, events, null);
+    if (end > 0 && !(await this.commit(workerId, events.slice(0, end), null))) return false;
+    const { jobId, attempt } = events[end] as Event;
+    const owned = await this.leases.owns(workerId, jobId, attempt);
+    const curve = owned ? await this.completion.curve(jobId) : null;
+    try {
+      return await this.commit(workerId, events.slice(end), curve);
+    } finally {
+      if (curve) await this.completion.discard(curve);
+    }
+  }
+
+  /** A failure is the last fact of its attempt. */
+  private async judged(workerId: string, events: readonly Event[]): Promise<readonly Event[]> {
+    const last = events.at(-1);
+    if (last?.fact?.$case !== 'failed') return events;
+    if (!(await this.leases.owns(workerId, last.jobId, last.attempt))) return events;
+    return [...events.slice(0, -1), await this.damaged.judged(last)];
+  }
+
+  private commit(
+    workerId: string,
+    events: readonly Event[],
+    curve: Received | null,
+  ): Promise<boolean> {
+    return this.database.transaction((manager) => this.attempt(manager, workerId, events, curve));
+  }
+
+  private async attempt(
+    manager: EntityManager,
+    workerId: string,
+    all: readonly Event[],
+    curve: Received | null,
+  ): Promise<boolean> {
+    const { jobId, attempt } = all[0] as Event;
+    const job = await this.locked(manager, workerId, { jobId, attempt });
+    const highest = all.at(-1)?.sequence ?? 0;
+    if (!job) return this.wasIngested(manager, workerId, jobId, attempt, highest);
+    const [advanced] = await this.database.query<{ before: number }>(
+      `UPDATE attempt SET last_sequence = GREATEST(attempt.last_sequence, $3) FROM attempt old
+       WHERE attempt.job_id = $1 AND attempt.number = $2 AND old.job_id = $1 AND old.number = $2
+       RETURNING old.last_sequence AS before`,
+      [jobId, attempt, highest],
+      manager,
+    );
+    const events = all.filter((event) => event.sequence > (advanced?.before ?? 0));
+    this.counters.eventsIngested.inc(events.length);
+    await this.write(manager, job, events, curve);
+    return true;
+  }
+
+  /** A last batch may be repeated after its attempt is over, because its ack was lost: no harm, no alarm. */
+  private async wasIngested(
+    manager: EntityManager,
+    workerId: string,
+    jobId: string,
+    attempt: number,
+    highest: number,
+  ): Promise<boolean> {
+    const rows = await this.database.query(
+      `SELECT 1 FROM attempt WHERE job_id = $1 AND number = $2 AND worker_id = $3 AND last_sequence >= $4 AND ended_at IS NOT NULL`,
+      [jobId, attempt, workerId, highest],
+      manager,
+    );
+    return rows.length > 0;
+  }
+
+  private async write(
+    manager: EntityManager,
+    job: Job,
+    events: readonly Event[],
+    curve: Received | null,
+  ): Promise<void> {
+    const progress = new Progress(job, await this.replay.reported(manager, job));
+    const lines: NewEvent[] = [];
+    let end: End | null = null;
+    for (const event of events) {
+      lines.push(...(await this.writer.apply(event, { manager, job, progress })));
+      if (event.fact && isEnd(event.fact)) {
+        end = event.fact;
+        break;
+      }
+    }
+    lines.push(...(await this.measurements.write(manager, job, progress)));
+    await applyProgress(this.database, manager, job, progress);
+    await this.events.append(manager, job.id, lines);
+    // What ends the attempt judges it with this batch's checkpoints counted.
+    job.crash_count = progress.crashCount;
+    job.present_at_deaths = progress.presentAtDeaths;
+    job.trainable_parameters = progress.trainableParameters;
+    job.valid_loss = progress.validLoss;
+    job.best = progress.best;
+    job.warnings = progress.warnings;
+    if (end) await this.writer.end(manager, job, end, curve);
+  }
+}
+
+function byAttempt(events: readonly Event[]): Event[][] {
+  const groups = new Map<string, Event[]>();
+  for (const event of events) {
+    const key = `${event.jobId} ${event.attempt}`;
+    const group = groups.get(key);
+    if (group) group.push(event);
+    else groups.set(key, [event]);
+  }
+  return [...groups.values()].map((group) => group.sort((a, b) => a.sequence - b.sequence));
+}

@@ -1,0 +1,123 @@
+import { Injectable } from '@nestjs/common';
+import { lossText } from '@graft/contracts';
+import type { Evaluated, Step } from '@graft/contracts/grpc';
+import type { EntityManager } from 'typeorm';
+import { Database } from '../database/database.js';
+import type { Job } from '../database/entities/job.js';
+import { openAiValues, valueOf, valuesText } from '../history/metric-values.js';
+import type { NewEvent } from '../lifecycle/event-log.js';
+import { ENDING, Rungs } from '../lifecycle/rungs.js';
+import { Usage } from '../lifecycle/usage.js';
+import type { Progress } from './progress.js';
+import { Replay } from './replay.js';
+import type { Reported } from './reported.js';
+
+/** The numbers of steps and evaluations: the tables `metric` and `evaluation`, and their events. */
+@Injectable()
+export class Measurements {
+  constructor(
+    private readonly database: Database,
+    private readonly replay: Replay,
+    private readonly usage: Usage,
+    private readonly rungs: Rungs,
+  ) {}
+
+  /** A step is only collected here: `write` has all of a batch in one statement. */
+  step(step: Step, { job, progress, at }: Reported): NewEvent[] {
+    progress.add(step);
+    return progress.isRepeated(step) ? [] : [stepEvent(step, job, progress.totalSteps, at)];
+  }
+
+  /** All steps of a batch in one statement, which checks the attempt itself; answers with what is to be said of them. */
+  async write(manager: EntityManager, job: Job, progress: Progress): Promise<NewEvent[]> {
+    const { steps } = progress;
+    if (steps.length === 0) return [];
+    const column = (read: (step: Step) => number): number[] => steps.map(read);
+    const taken = await this.database.query<{ step: number; tokens: number }>(
+      `INSERT INTO metric (job_id, attempt, step, seconds, tokens, rss_bytes, "values")
+       SELECT job.id, job.attempt, s.* FROM job,
+         unnest($3::int[], $4::float8[], $5::int[], $6::bigint[], $7::jsonb[]) AS s
+       WHERE job.id = $1 AND job.attempt = $2 AND job.state = 'running'
+       ON CONFLICT DO NOTHING RETURNING step, tokens`,
+      [
+        job.id,
+        job.attempt,
+        column((s) => s.step),
+        column((s) => s.seconds),
+        column((s) => s.tokens),
+        column((s) => s.rssBytes),
+        steps.map((s) => valuesText(s.metrics)),
+      ],
+      manager,
+    );
+    // A step that an earlier attempt made is nobody's wish.
+    const first = taken.filter((step) => !progress.isRepeated(step));
+    await this.usage.add(
+      manager,
+      job.project_id,
+      first.reduce((sum, { tokens }) => sum + tokens, 0),
+    );
+    return this.replay.compare(
+      manager,
+      job,
+      steps.filter((step) => progress.isRepeated(step)),
+    );
+  }
+
+  async evaluated(fact: Evaluated, { manager, job, progress, at }: Reported): Promise<NewEvent[]> {
+    await this.database.query(
+      `INSERT INTO evaluation (job_id, attempt, step, "full", "values")
+       SELECT id, attempt, $3, $4, $5 FROM job WHERE id = $1 AND attempt = $2 AND state = 'running'
+       ON CONFLICT (job_id, attempt, step) DO UPDATE SET "full" = true, "values" = evaluation."values" || excluded."values"
+       WHERE excluded."full" AND NOT evaluation."full"`,
+      [job.id, job.attempt, fact.step, fact.full, valuesText(fact.metrics)],
+      manager,
+    );
+    const loss = valueOf(fact.metrics, 'loss');
+    progress.evaluated(fact.step, loss);
+    const rung = await this.rungs.reached(manager, job, {
+      metric: 'valid_loss',
+      step: fact.step,
+      score: loss,
+    });
+    if (rung?.endsEarly) progress.phase = ENDING;
+    const decided = rung ? [{ ...rung.event, at }] : [];
+    const [before] = await this.database.query(
+      `SELECT 1 FROM evaluation WHERE job_id = $1 AND attempt < $2 AND step = $3 AND ("full" OR NOT $4) LIMIT 1`,
+      [job.id, job.attempt, fact.step, fact.full],
+      manager,
+    );
+    if (before) return decided;
+    const { task } = job.spec;
+    return [
+      {
+        type: 'metrics',
+        kind: 'evaluation',
+        message: `Step ${fact.step}/${progress.totalSteps ?? '?'}: validation loss=${lossText(loss)}`,
+        data: {
+          step: fact.step,
+          total_steps: progress.totalSteps,
+          ...openAiValues(task, 'valid', fact.metrics),
+          ...(fact.full ? openAiValues(task, 'full_valid', fact.metrics) : {}),
+        },
+        at,
+      },
+      ...decided,
+    ];
+  }
+}
+
+function stepEvent(
+  { step, metrics }: Step,
+  { spec }: Job,
+  totalSteps: number | null,
+  at: Date,
+): NewEvent {
+  return {
+    type: 'metrics',
+    kind: 'step',
+    message: `Step ${step}/${totalSteps ?? '?'}: training loss=${lossText(valueOf(metrics, 'loss'))}`,
+    data: { step, total_steps: totalSteps, ...openAiValues(spec.task, 'train', metrics) },
+    at,
+  };
+}

@@ -1,0 +1,69 @@
+import { Body, Controller, Get, HttpCode, Param, Post, Req } from '@nestjs/common';
+import { ApiBearerAuth, ApiBody, ApiConsumes, ApiTags } from '@nestjs/swagger';
+import { UploadObject, UploadPartObject } from '@graft/contracts';
+import type { Request } from 'express';
+import { Answers } from '../http/openapi.js';
+import { Caller, Needs, type Principal } from '../auth/principal.js';
+import { UploadsService } from './uploads.service.js';
+
+@ApiTags('files')
+@ApiBearerAuth()
+@Controller('v1/uploads')
+export class UploadsController {
+  constructor(private readonly uploads: UploadsService) {}
+
+  @Post()
+  @HttpCode(200)
+  @Needs('files:write')
+  @Answers(UploadObject, 'Begins an upload in parts')
+  create(@Caller() caller: Principal, @Body() body: unknown): Promise<UploadObject> {
+    return this.uploads.create(caller, body);
+  }
+
+  @Get(':id')
+  @Needs('files:read')
+  @Answers(UploadObject, 'An upload, and the parts that have arrived')
+  get(@Caller() caller: Principal, @Param('id') id: string): Promise<UploadObject> {
+    return this.uploads.get(caller, id);
+  }
+
+  @Post(':id/parts')
+  @HttpCode(200)
+  @Needs('files:write')
+  @ApiConsumes('multipart/form-data')
+  @ApiBody({
+    schema: {
+      type: 'object',
+      required: ['data'],
+      properties: { data: { type: 'string', format: 'binary' } },
+    },
+  })
+  @Answers(UploadPartObject, 'Adds a part')
+  addPart(
+    @Caller() caller: Principal,
+    @Param('id') id: string,
+    @Req() request: Request,
+  ): Promise<UploadPartObject> {
+    return this.uploads.addPart(caller, id, request);
+  }
+
+  @Post(':id/complete')
+  @HttpCode(200)
+  @Needs('files:write')
+  @Answers(UploadObject, 'Makes a file of the parts')
+  complete(
+    @Caller() caller: Principal,
+    @Param('id') id: string,
+    @Body() body: unknown,
+  ): Promise<UploadObject> {
+    return this.uploads.complete(caller, id, body);
+  }
+
+  @Post(':id/cancel')
+  @HttpCode(200)
+  @Needs('files:write')
+  @Answers(UploadObject, 'Gives an upload up')
+  cancel(@Caller() caller: Principal, @Param('id') id: string): Promise<UploadObject> {
+    return this.uploads.cancel(caller, id);
+  }
+}

@@ -1,0 +1,158 @@
+import { z } from 'zod';
+import { NOT_DONE_IN_CHAT, notDone } from '../chat/not-done.js';
+import { METRICS } from './similarity.js';
+
+// OpenAI's graders, and in an eval its testing criteria.
+
+const name = z.string().min(1).max(256);
+const Template = z.string().max(1_000_000);
+
+const OPERATIONS = ['eq', 'ne', 'like', 'ilike'] as const;
+
+const stringCheck = {
+  type: z.literal('string_check'),
+  name,
+  input: Template,
+  operation: z
+    .enum(OPERATIONS)
+    .describe('`like`: the reference is a part of the input; `ilike`: without looking at case'),
+  reference: Template,
+};
+
+const Metric = z.enum([...METRICS, 'cosine']).superRefine((metric, context) => {
+  if (metric === 'cosine')
+    context.addIssue({
+      code: 'custom',
+      message: `cosine is not supported, since nothing in a grader names the model for its vectors; use one of ${METRICS.join(', ')}`,
+      params: { code: 'unsupported' },
+    });
+});
+
+const textSimilarity = {
+  type: z.literal('text_similarity'),
+  name,
+  input: Template,
+  reference: Template,
+  evaluation_metric: Metric,
+};
+
+const Part = z.strictObject({
+  type: z.enum(['input_text', 'output_text'], 'only parts of text are supported'),
+  text: Template,
+});
+
+export const TemplateMessage = z.strictObject({
+  type: z.literal('message').optional(),
+  role: z.enum(['user', 'assistant', 'system', 'developer']),
+  content: z.union([Template, Part, z.array(z.union([Template, Part])).min(1)]),
+});
+export type TemplateMessage = z.infer<typeof TemplateMessage>;
+
+const asked = {
+  name,
+  model: z.string().min(1).max(300).describe('Any base or fine-tuned model in Graft that chats'),
+  input: z.array(TemplateMessage).min(1).max(100),
+};
+
+const Range = z
+  .tuple([z.number(), z.number()])
+  .refine(([low, high]) => low < high, 'expected the lower bound first');
+
+const SamplingParams = z.strictObject({
+  max_completions_tokens: z.int().min(1).max(32_768).nullish(),
+  seed: z.int().min(0).nullish(),
+  temperature: z.number().min(0).max(2).nullish(),
+  top_p: z.number().gt(0).max(1).nullish(),
+  reasoning_effort: NOT_DONE_IN_CHAT.reasoning_effort,
+});
+
+const scoreModel = {
+  type: z.literal('score_model'),
+  ...asked,
+  range: Range.nullish().describe('From 0 to 1 where it is left out'),
+  sampling_params: SamplingParams.nullish(),
+};
+
+const labels = z.array(z.string().min(1).max(200)).min(1).max(100);
+const labelModel = { type: z.literal('label_model'), ...asked, labels, passing_labels: labels };
+
+const python = {
+  type: z.literal('python'),
+  name,
+  source: z
+    .string()
+    .min(1)
+    .max(256 * 1024)
+    .describe('Python that defines grade(sample, item), which returns a number'),
+  image_tag: notDone('sources run by the interpreter of GRAFT_PYTHON: leave it out'),
+};
+
+const arePassing = (
+  { labels: all, passing_labels: passing }: { labels: string[]; passing_labels: string[] },
+  context: z.RefinementCtx,
+): void => {
+  const strange = passing.find((label) => !all.includes(label));
+  if (strange !== undefined)
+    context.addIssue({
+      code: 'custom',
+      path: ['passing_labels'],
+      message: `expected some of labels (${all.join(', ')}), got ${strange}`,
+    });
+};
+
+const SINGLE = [
+  z.strictObject(stringCheck),
+  z.strictObject(textSimilarity),
+  z.strictObject(scoreModel),
+  z.strictObject(labelModel).superRefine(arePassing),
+  z.strictObject(python),
+] as const;
+
+export const SingleGrader = z.discriminatedUnion('type', [...SINGLE]);
+export type SingleGrader = z.infer<typeof SingleGrader>;
+
+const isName = z
+  .string()
+  .regex(
+    /^[A-Za-z_]\w{0,63}$/,
+    'expected a name of letters, digits and _, as calculate_output has it',
+  );
+
+export const MultiGrader = z.strictObject({
+  type: z.literal('multi'),
+  name,
+  graders: z
+    .union([
+      // As the SDK's type has it.
+      SingleGrader.transform((grader): Record<string, SingleGrader> => ({ [grader.name]: grader })),
+      z
+        .record(isName, SingleGrader)
+        .refine((graders) => Object.keys(graders).length > 0, 'expected at least one grader')
+        .refine((graders) => Object.keys(graders).length <= 20, 'expected at most 20 graders'),
+    ])
+    .describe('Graders by the names that calculate_output has for them'),
+  calculate_output: z.string().min(1).max(1000),
+});
+export type MultiGrader = z.infer<typeof MultiGrader>;
+
+export const Grader = z.discriminatedUnion('type', [...SINGLE, MultiGrader]);
+export type Grader = z.infer<typeof Grader>;
+
+const Pass = z.number().nullish().describe('The lowest score that passes');
+
+/** In an eval a grader says from which score on an item passes. */
+export const TestingCriterion = z.discriminatedUnion('type', [
+  SINGLE[0],
+  z.strictObject({ ...textSimilarity, pass_threshold: z.number() }),
+  z.strictObject({ ...scoreModel, pass_threshold: Pass }),
+  SINGLE[3],
+  z.strictObject({ ...python, pass_threshold: Pass }),
+]);
+export type TestingCriterion = z.infer<typeof TestingCriterion>;
+
+export const ValidateGraderBody = z.strictObject({ grader: Grader });
+export const RunGraderBody = z.strictObject({
+  grader: Grader,
+  model_sample: z.string().max(1_000_000),
+  item: z.unknown().optional(),
+});

@@ -1,0 +1,152 @@
+// What confines a grader's code, tried with code that wants out. Needs Linux, root, util-linux and /usr/bin/python3.
+import { execFileSync } from 'node:child_process';
+import {
+  chmodSync,
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { confinementOf, LIMITS, runPython, type Limits } from './python-process.js';
+
+const PYTHON = '/usr/bin/python3';
+const can = (): boolean => {
+  try {
+    execFileSync('unshare', ['--net', '--pid', '--fork', 'setpriv', '--no-new-privs', 'true']);
+    return process.getuid?.() === 0 && existsSync(PYTHON);
+  } catch {
+    return false;
+  }
+};
+
+const never = new AbortController().signal;
+async function run(script: string, more: Partial<Limits> = {}, stop = never) {
+  const confinement = await confinementOf(PYTHON, 'nobody', [], { ...LIMITS, ...more });
+  return runPython(confinement, script, '', stop);
+}
+
+it.skipIf(process.getuid?.() !== 0)(
+  'no user, root, a stranger and the API’s own as root are refused',
+  async () => {
+    for (const [user, message] of [
+      [null, 'GRAFT_PYTHON_USER is not set'],
+      ['root', 'another user than root'],
+      ['nobody-of-this-name', 'there is no user "nobody-of-this-name"'],
+      ['self', 'not for an API that runs as root'],
+    ] as const)
+      await expect(confinementOf(PYTHON, user, [])).rejects.toThrow(message);
+  },
+);
+
+describe.skipIf(!can())('code in Python', () => {
+  it('is another user, without groups, capabilities, environment or a way back', async () => {
+    process.env['GRAFT_SECRET_OF_THE_API'] = 'secret';
+    const { stdout } = await run(
+      'import os, json; print(json.dumps([os.getuid(), os.getgroups(), dict(os.environ), [l for l in open("/proc/self/status") if l.startswith(("NoNewPrivs", "CapBnd", "CapEff"))]]))',
+    );
+    delete process.env['GRAFT_SECRET_OF_THE_API'];
+    const [uid, groups, environment, status] = JSON.parse(stdout) as [
+      number,
+      number[],
+      Record<string, string>,
+      string[],
+    ];
+    expect(uid).toBe(65534);
+    expect(groups).toEqual([]);
+    expect(
+      Object.keys(environment).filter((name) => !/^(PATH|LANG|LC_\w+|PWD|SHLVL|_)$/.test(name)),
+    ).toEqual([]);
+    expect(status.map((line) => line.trim().split(/\s+/))).toEqual([
+      ['CapEff:', '0000000000000000'],
+      ['CapBnd:', '0000000000000000'],
+      ['NoNewPrivs:', '1'],
+    ]);
+  });
+
+  it('reaches no server of this machine, and no process of another', async () => {
+    let reached = 0;
+    const server = createServer((_, response) => {
+      reached++;
+      response.end();
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    const { port } = server.address() as AddressInfo;
+    const { stdout, stderr } = await run(
+      `import urllib.request\ntry:\n  urllib.request.urlopen('http://127.0.0.1:${port}', timeout=2)\nexcept OSError as e:\n  print(e)\nimport os\ntry:\n  os.kill(${process.pid}, 0)\nexcept OSError as e:\n  print(e)`,
+    );
+    await new Promise((resolve) => server.close(resolve));
+    expect(reached).toBe(0);
+    expect(stdout, stderr).toMatch(/Network is unreachable.*\n.*No such process/);
+  });
+
+  it('sees neither folders that are hidden from it nor what everybody may write, nor who else runs', async () => {
+    const folders = [join(tmpdir(), 'graft-open-'), '/var/graft-open-'].map((path) =>
+      mkdtempSync(path),
+    );
+    const files = folders.map((folder) => join(folder, 'of-another-project'));
+    try {
+      for (const folder of folders) chmodSync(folder, 0o755);
+      for (const file of files) writeFileSync(file, 'secret', { mode: 0o644 });
+      const script = `import os, json\nprint(json.dumps([[os.path.exists(f) for f in ${JSON.stringify(files)}], sorted(int(p) for p in os.listdir('/proc') if p.isdigit())]))`;
+      const confinement = await confinementOf(PYTHON, 'nobody', folders);
+      const { stdout, stderr } = await runPython(confinement, script, '', never);
+      expect(stdout, stderr).not.toBe('');
+      expect(JSON.parse(stdout)).toEqual([
+        [false, false],
+        [1, expect.any(Number)],
+      ]);
+    } finally {
+      for (const folder of folders) rmSync(folder, { recursive: true });
+    }
+  });
+
+  it('writes no file and reads none of root', async () => {
+    const { stdout } = await run(
+      `import os\nfor path, mode in (('/tmp/of-a-grader', 'w'), ('/etc/shadow', 'r')):\n  try:\n    with open(path, mode) as f:\n      f.write('x' * 10) if mode == 'w' else f.read()\n    print('done')\n  except (OSError, PermissionError) as e:\n    print(type(e).__name__)`,
+    );
+    expect(stdout).toBe('OSError\nPermissionError\n');
+    expect(existsSync('/tmp/of-a-grader')).toBe(false);
+  });
+
+  it('ends with its share of the processor, of memory, of output and of time', async () => {
+    expect((await run('while True: pass', { cpuSeconds: 1 })).ended).toContain(
+      'more than 1 s of the processor',
+    );
+    expect((await run('x = bytearray(2 * 1024 ** 3)')).stderr).toContain('MemoryError');
+    expect((await run('while True: print("x" * 1000)')).ended).toContain(
+      'wrote more than 65536 bytes',
+    );
+    expect((await run('import time; time.sleep(60)', { wallSeconds: 1 })).ended).toContain(
+      'longer than 1 s',
+    );
+  }, 60_000);
+
+  it('leaves nothing behind, whatever it has started', async () => {
+    const mark = `7${process.hrtime.bigint() % 1_000_000n}`;
+    const script = `import os, time\nfor _ in range(5):\n  if os.fork() == 0:\n    os.setsid()\n    time.sleep(${mark})\ntime.sleep(${mark})`;
+    const stop = new AbortController();
+    const running = run(script, {}, stop.signal);
+    const left = (): number =>
+      readdirSync('/proc').filter((pid) => {
+        try {
+          return (
+            /^\d+$/.test(pid) &&
+            readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes(`sleep(${mark})`)
+          );
+        } catch {
+          return false; // it ended meanwhile
+        }
+      }).length;
+    await expect.poll(left, { timeout: 10_000 }).toBeGreaterThanOrEqual(6);
+    stop.abort();
+    expect((await running).ended).toContain('nobody waits');
+    await expect.poll(left, { timeout: 10_000 }).toBe(0);
+  });
+});

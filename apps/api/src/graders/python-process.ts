@@ -1,0 +1,198 @@
+// One run of an interpreter that the operator has named, confined by util-linux: namespaces of its own without a
+// network, with no process but its own and without folders that others use, limits of the kernel, another user, no way
+// back to privileges. Each of the
+// programs becomes the next; `unshare` stays above, and takes all below with it when it is killed.
+import { execFile, spawn } from 'node:child_process';
+import { realpath } from 'node:fs/promises';
+import { promisify } from 'node:util';
+
+export interface Limits {
+  /** Of the processor. */
+  readonly cpuSeconds: number;
+  readonly wallSeconds: number;
+  /** Address space of each process. */
+  readonly memoryBytes: number;
+  /** Of each of stdout and stderr. */
+  readonly outputBytes: number;
+  readonly processes: number;
+  readonly openFiles: number;
+}
+
+export const LIMITS: Limits = {
+  cpuSeconds: 20,
+  wallSeconds: 30,
+  memoryBytes: 1024 ** 3,
+  outputBytes: 64 * 1024,
+  processes: 64,
+  openFiles: 64,
+};
+
+/** Where everybody may write, or where servers' sockets lie. */
+const SHARED = ['/tmp', '/var/tmp', '/dev/shm', '/run'];
+
+/** Lays an empty folder over each of so many places, and becomes what follows them. */
+const HIDE =
+  'n=$1; shift; while [ "$n" -gt 0 ]; do mount -t tmpfs -o ro,mode=755,size=4k none "$1"; shift; n=$((n-1)); done; exec "$@"';
+
+/** The user of GRAFT_PYTHON_USER that means the API's own. */
+export const SELF = 'self';
+
+export interface Confinement {
+  readonly command: readonly string[];
+  /** Whom it must find itself to be. */
+  readonly uid: number;
+  /** Folders that it must find empty. */
+  readonly hidden: readonly string[];
+  readonly limits: Limits;
+}
+
+/**
+ * @param folders whose files may be readable for any user, and are not the code's to read
+ * @throws Error with what is missing, for whoever is refused
+ */
+export async function confinementOf(
+  python: string,
+  user: string | null,
+  folders: readonly string[],
+  of: Limits = LIMITS,
+): Promise<Confinement> {
+  if (process.platform !== 'linux') throw new Error('only Linux can confine it');
+  if (user === null)
+    throw new Error(
+      'GRAFT_PYTHON_USER is not set: name a user of its own for code of others, or "self" for the API’s own, whose files it could read',
+    );
+  const isRoot = process.getuid?.() === 0;
+  if (user === SELF && isRoot)
+    throw new Error('GRAFT_PYTHON_USER=self is not for an API that runs as root');
+  if (user !== SELF && !isRoot)
+    throw new Error(
+      'GRAFT_PYTHON_USER needs an API that runs as root, or "self": nobody else can start a process as another user',
+    );
+  const spaces = ['--net', '--pid', '--ipc', '--fork', '--kill-child'];
+  const limits = [
+    'prlimit',
+    '--core=0:0',
+    '--fsize=0:0',
+    `--cpu=${of.cpuSeconds}:${of.cpuSeconds}`,
+    `--as=${of.memoryBytes}:${of.memoryBytes}`,
+    `--nofile=${of.openFiles}:${of.openFiles}`,
+  ];
+  // The first process of a namespace has no default actions of signals, so that limits would not end it: a shell is.
+  const interpreter = ['sh', '-c', '"$@"; exit $?', 'sh', python, '-I', '-B'];
+  if (user === SELF) {
+    const command = [
+      'unshare',
+      '--user',
+      '--map-current-user',
+      ...spaces,
+      ...limits,
+      'setpriv',
+      '--no-new-privs',
+      ...interpreter,
+    ];
+    return { command, uid: process.getuid?.() ?? -1, hidden: [], limits: of };
+  }
+  const [uid, gid] = [await idOf('-u', user), await idOf('-g', user)];
+  if (uid === 0) throw new Error('GRAFT_PYTHON_USER must be another user than root');
+  const as = [
+    `--reuid=${uid}`,
+    `--regid=${gid}`,
+    '--clear-groups',
+    '--bounding-set=-all',
+    '--no-new-privs',
+    // Kept though the user changes: with `unshare` all below ends.
+    '--pdeathsig',
+    'keep',
+  ];
+  const processes = `--nproc=${of.processes}:${of.processes}`;
+  const hidden = await outermost([...SHARED, ...folders]);
+  const command = [
+    'unshare',
+    ...spaces,
+    '--mount-proc',
+    ...['sh', '-ec', HIDE, 'sh', String(hidden.length), ...hidden],
+    ...limits,
+    processes,
+    'setpriv',
+    ...as,
+    ...interpreter,
+  ];
+  return { command, uid, hidden, limits: of };
+}
+
+/** Those of the folders that are there, and in no other of them. */
+async function outermost(folders: readonly string[]): Promise<string[]> {
+  const real = await Promise.all(folders.map((path) => realpath(path).catch(() => [])));
+  const found = [...new Set(real.flat())];
+  return found.filter((path) => !found.some((other) => path.startsWith(`${other}/`)));
+}
+
+async function idOf(flag: string, user: string): Promise<number> {
+  try {
+    return Number((await promisify(execFile)('id', [flag, '--', user])).stdout);
+  } catch {
+    throw new Error(`there is no user "${user}" on this system (GRAFT_PYTHON_USER)`);
+  }
+}
+
+export interface Finished {
+  readonly stdout: string;
+  readonly stderr: string;
+  /** Why it was ended, or null. */
+  readonly ended: string | null;
+}
+
+/** Runs a script that reads `input`; never rejects for anything that the script does. */
+export function runPython(
+  { command, limits }: Confinement,
+  script: string,
+  input: string,
+  stop: AbortSignal,
+): Promise<Finished> {
+  const [program = '', ...args] = command;
+  return new Promise((resolve, reject) => {
+    const child = spawn(program, [...args, '-c', script], {
+      cwd: '/',
+      env: { PATH: '/usr/bin:/bin', LANG: 'C.UTF-8' },
+      stdio: ['pipe', 'pipe', 'pipe'],
+    });
+    let ended: string | null = null;
+    const end = (why: string): void => {
+      ended ??= why;
+      child.kill('SIGKILL');
+    };
+    const timer = setTimeout(
+      () => end(`it took longer than ${limits.wallSeconds} s`),
+      limits.wallSeconds * 1000,
+    );
+    const left = (): void => end('nobody waits for it any more');
+    stop.addEventListener('abort', left, { once: true });
+    const said = { stdout: '', stderr: '' };
+    for (const name of ['stdout', 'stderr'] as const)
+      child[name].setEncoding('utf8').on('data', (text: string) => {
+        if (said[name].length + text.length > limits.outputBytes)
+          end(`it wrote more than ${limits.outputBytes} bytes`);
+        else said[name] += text;
+      });
+    // It may end before it has read all.
+    child.stdin.on('error', () => undefined).end(input);
+    child.once('error', reject);
+    child.once('close', (code, signal) => {
+      clearTimeout(timer);
+      stop.removeEventListener('abort', left);
+      resolve({ ...said, ended: ended ?? killedBy(code, signal, limits) });
+    });
+  });
+}
+
+/** `unshare` ends with 128 and the number of the signal that has ended what it started. */
+function killedBy(
+  code: number | null,
+  signal: NodeJS.Signals | null,
+  limits: Limits,
+): string | null {
+  if (code === 0) return null;
+  if (code === 128 + 24 || code === 128 + 9 || signal === 'SIGXCPU' || signal === 'SIGKILL')
+    return `it used more than ${limits.cpuSeconds} s of the processor, or was killed`;
+  return `it ended with ${signal ?? code}`;
+}

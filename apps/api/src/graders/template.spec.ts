@@ -1,0 +1,74 @@
+import { expect, it } from 'vitest';
+import { checkTemplate, render, SampleIsNotJson } from './template.js';
+
+const grading = (output_text: string) => ({
+  item: { word: 'an "apple"', n: 3, deep: { list: ['a', { b: null }] } },
+  sample: { output_text },
+});
+const rendered = (template: string, output = 'said'): string =>
+  render(template, grading(output), 'grader.input');
+
+it.each([
+  ['plain $& text', 'plain $& text'],
+  ['{{item.word}}={{ sample.output_text }}', 'an "apple"=said'],
+  ['{{item.n}} {{item.deep}}', '3 {"list":["a",{"b":null}]}'],
+  ['{{item.deep.list.0}}{{item.deep.list.1.b}}', 'anull'],
+  ['{ {item.word}} {{{}', '{ {item.word}} {{{}'],
+])('%s', (template, expected) => expect(rendered(template)).toBe(expected));
+
+it('reads samples that are JSON', () => {
+  expect(rendered('{{sample.output_json.a.0}} {{sample.output_json}}', '{"a":[7]}')).toBe(
+    '7 {"a":[7]}',
+  );
+  expect(() => rendered('{{sample.output_json.a}}')).toThrow(SampleIsNotJson);
+});
+
+it('puts what a value holds in as it is', () => {
+  const item = { a: '{{item.b}} $&', b: 'secret' };
+  expect(render('{{item.a}}', { item, sample: null }, 'x')).toBe('{{item.b}} $&');
+});
+
+it.each([
+  ['{{word}}', 'grader.input: nothing is called {{word}}; templates know {{item.…}}'],
+  ['{{}}', 'nothing is called {{}}'],
+  ['{{sample.text}}', 'of a sample there is output_text and output_json'],
+  ['{{sample}}', 'of a sample there is'],
+])('%s is refused before anything is graded', (template, message) =>
+  expect(() => checkTemplate(template, 'grader.input')).toThrow(message),
+);
+
+it.each([
+  ['{{item.wrod}}', 'nothing is called {{item.wrod}}; there is word, n, deep'],
+  ['{{item.word.x}}', 'there is no x in item: what is there is no object'],
+  ['{{item.toString}}', 'there is word, n, deep'],
+])('%s is refused with what there is', (template, message) =>
+  expect(() => rendered(template)).toThrow(message),
+);
+
+it('says where there is no sample', () =>
+  expect(() => render('{{sample.output_text}}', { item: {}, sample: null }, 'x')).toThrow(
+    'nothing was sampled',
+  ));
+
+it('looks at a template once, whatever is opened in it and never closed', () => {
+  const begun = performance.now();
+  expect(rendered('{{'.repeat(500_000))).toHaveLength(1_000_000);
+  expect(performance.now() - begun).toBeLessThan(1_000);
+});
+
+it('makes no text that is longer than a template may be, and reads a sample once', () => {
+  const long = { item: { word: 'a'.repeat(1_000) }, sample: { output_text: 'said' } };
+  expect(render('{{item.word}}'.repeat(1_000), long, 'grader.input')).toHaveLength(1_000_000);
+  expect(() => render('{{item.word}}'.repeat(1_001), long, 'grader.input')).toThrow(
+    expect.objectContaining({
+      code: 'request_too_large',
+      param: 'grader.input',
+      message:
+        'grader.input: with what it names put in, it is longer than 1,000,000 characters, which is the limit',
+    }),
+  );
+  const begun = performance.now();
+  const sample = JSON.stringify({ a: '', b: Array(100_000).fill(1) });
+  expect(rendered('{{sample.output_json.a}}'.repeat(20_000), sample)).toBe('');
+  expect(performance.now() - begun).toBeLessThan(1_000);
+});

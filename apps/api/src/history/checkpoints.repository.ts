@@ -1,0 +1,62 @@
+import { Injectable } from '@nestjs/common';
+import { Database } from '../database/database.js';
+import { Job, type Checkpoint, type StoredValues } from '../database/entities/job.js';
+import { checkpointName } from './history-objects.js';
+
+/** A checkpoint with what was measured at its very step: null where nothing was. */
+export interface MeasuredCheckpoint extends Checkpoint {
+  readonly trained: StoredValues | null;
+  readonly valid: StoredValues | null;
+  readonly valid_loss: number | null;
+  /** Whether the whole validation file was measured. */
+  readonly full: boolean | null;
+}
+
+export interface NamedCheckpoint {
+  readonly job: Job;
+  readonly checkpoint: MeasuredCheckpoint;
+}
+
+/** The run of an eval that a job's checkpoints are scored by, each as that asked its model; null: none. */
+export const evalOf = ({ request }: Pick<Job, 'request'>): string | null =>
+  (request['graft'] as { readonly eval?: string } | null | undefined)?.eval ?? null;
+
+/** What the attempt that saved `checkpoint`, or else one before it, measured at the same step. */
+const measuredIn = (table: 'metric' | 'evaluation'): string =>
+  `LATERAL (SELECT measured.* FROM attempt JOIN ${table} AS measured
+       ON measured.job_id = attempt.job_id AND measured.attempt = attempt.number
+     WHERE attempt.job_id = checkpoint.job_id AND attempt.number <= checkpoint.attempt
+       AND measured.step = checkpoint.step ORDER BY attempt.number DESC LIMIT 1)`;
+
+/** Reads of checkpoints. */
+@Injectable()
+export class CheckpointsRepository {
+  constructor(private readonly database: Database) {}
+
+  /** Newest first. A step saved again after a resume is there once, as the newest attempt saved it. */
+  list(jobId: string): Promise<MeasuredCheckpoint[]> {
+    return this.database.query<MeasuredCheckpoint>(
+      `SELECT DISTINCT ON (checkpoint.step) checkpoint.*, trained."values" AS trained,
+         valid."values" AS valid, (valid."values"->>'loss')::float8 AS valid_loss, valid."full"
+       FROM checkpoint LEFT JOIN ${measuredIn('metric')} AS trained ON true
+         LEFT JOIN ${measuredIn('evaluation')} AS valid ON true
+       WHERE checkpoint.job_id = $1 AND damaged_at IS NULL ORDER BY checkpoint.step DESC, checkpoint.attempt DESC`,
+      [jobId],
+    );
+  }
+
+  /** The one that a model's name (`ft:…:ckpt-step-N`) stands for. */
+  async named(projectId: string, name: string): Promise<NamedCheckpoint | null> {
+    const [, tail, step] = /([0-9A-Za-z]{8}):ckpt-step-(\d{1,9})$/.exec(name) ?? [];
+    if (tail === undefined) return null;
+    const jobs = await this.database.manager
+      .getRepository(Job)
+      .createQueryBuilder('job')
+      .where('job.project_id = :projectId AND right(job.id, 8) = :tail', { projectId, tail })
+      .getMany();
+    const job = jobs.find((candidate) => checkpointName(candidate, Number(step)) === name);
+    const checkpoint =
+      job && (await this.list(job.id)).find((candidate) => candidate.step === Number(step));
+    return checkpoint ? { job, checkpoint } : null;
+  }
+}

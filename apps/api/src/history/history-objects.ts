@@ -1,0 +1,86 @@
+import { EVAL_SCORE, type CheckpointObject, type JobEventObject } from '@graft/contracts';
+import type { Job, JobEvent } from '../database/entities/job.js';
+import { eventId, unix } from '../ids.js';
+import type { MeasuredCheckpoint } from './checkpoints.repository.js';
+import { finite } from './job-object.js';
+import { openAiValues, valueOf } from './metric-values.js';
+
+export function eventObject(event: JobEvent): JobEventObject {
+  return {
+    object: 'fine_tuning.job.event',
+    id: eventId(event.job_id, event.number),
+    created_at: unix(event.created_at),
+    level: event.level,
+    message: event.message,
+    type: event.type === 'metrics' ? 'metrics' : 'message',
+    data: event.data,
+    graft: { kind: event.kind },
+  };
+}
+
+/** Name of what a job makes: `ft:{base}:{org}:{suffix or empty}:{8 chars}`. */
+export function fineTunedName(job: Pick<Job, 'id' | 'base_id' | 'project_id' | 'suffix'>): string {
+  const base = job.base_id.replace(/^.*\//, '').replaceAll(':', '-');
+  return `ft:${base}:${job.project_id.replace(/^proj-/, '')}:${job.suffix ?? ''}:${job.id.slice(-8)}`;
+}
+
+export const checkpointName = (job: Job, step: number): string =>
+  `${fineTunedName(job)}:ckpt-step-${step}`;
+
+/** @param best whether it is the best of those that are kept */
+export function checkpointObject(
+  checkpoint: MeasuredCheckpoint,
+  job: Job,
+  best: boolean,
+): CheckpointObject {
+  const { step, adapter } = checkpoint;
+  const { task } = job.spec;
+  const valid = checkpoint.full ? ['valid', 'full_valid'] : ['valid'];
+  const measured = {
+    ...openAiValues(task, 'train', checkpoint.trained ?? {}),
+    ...scoreOf(checkpoint),
+    ...Object.assign({}, ...valid.map((name) => openAiValues(task, name, checkpoint.valid ?? {}))),
+  };
+  return {
+    object: 'fine_tuning.job.checkpoint',
+    id: checkpoint.id,
+    created_at: unix(checkpoint.created_at),
+    fine_tuning_job_id: checkpoint.job_id,
+    fine_tuned_model_checkpoint: checkpointName(job, step),
+    step_number: step,
+    metrics: {
+      step,
+      ...Object.fromEntries(
+        Object.entries(measured).filter((entry): entry is [string, number] => entry[1] !== null),
+      ),
+    },
+    graft: {
+      usable: adapter.length > 0,
+      bytes: adapter.reduce((sum, file) => sum + file.size, 0),
+      best,
+    },
+  };
+}
+
+function scoreOf({ valid }: MeasuredCheckpoint): Record<string, number | null> {
+  const score = finite(valueOf(valid ?? {}, EVAL_SCORE));
+  return score === null ? {} : { [EVAL_SCORE]: score };
+}
+
+/** The one that retention keeps as the best: by its eval's score, the earlier of two equal ones, else by its validation loss, the later of two. */
+export function bestCheckpoint(
+  newestFirst: readonly MeasuredCheckpoint[],
+): MeasuredCheckpoint | null {
+  const scores = newestFirst.map(({ valid }) => valueOf(valid ?? {}, EVAL_SCORE));
+  const isScored = scores.some(Number.isFinite);
+  // Less is better.
+  const rankOf = (one: MeasuredCheckpoint, i: number): number =>
+    isScored ? -(finite(scores[i] ?? null) ?? -Infinity) : (finite(one.valid_loss) ?? Infinity);
+  let [best, least]: [MeasuredCheckpoint | null, number] = [null, Infinity];
+  for (const [i, one] of newestFirst.entries()) {
+    const rank = rankOf(one, i);
+    // of equal scores the first, of equal losses the last
+    if (rank < least || (isScored && rank === least)) [best, least] = [one, rank];
+  }
+  return best;
+}

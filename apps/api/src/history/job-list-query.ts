@@ -1,0 +1,99 @@
+// SQL of the list of jobs: who is in it, in which order, and where a page begins.
+import { EVAL_SCORE, type JobOrder } from '@graft/contracts';
+import { IS_RESTORABLE } from '../database/entities/job.js';
+
+export interface JobFilter {
+  readonly limit: number;
+  /** The job that the page before ended with. */
+  readonly after: string | null;
+  readonly order: { readonly by: JobOrder; readonly ascending: boolean };
+  /** null: jobs without metadata. */
+  readonly metadata: Readonly<Record<string, string>> | null | undefined;
+  readonly status: string | null;
+  /** It must have them all. */
+  readonly tags: readonly string[];
+  readonly model: string | null;
+  readonly method: string | null;
+  /** null: either. */
+  readonly archived: boolean | null;
+  /** Those that can be restored, and no others. */
+  readonly deleted: boolean;
+  /** A job must have each of these somewhere in its SEARCHED texts. */
+  readonly words: readonly string[];
+}
+
+const METHOD = `coalesce(job.spec->'peft'->>'peft_type', 'full')`;
+
+const SEARCHED = `concat_ws(' ', job.id, job.state, job.model, job.fine_tuned_model, job.name, job.suffix, job.pool,
+  ${METHOD}, job.error->>'message', job.tags::text, job.note, job.metadata::text,
+  job.training_file, job.validation_file, job.sweep_id,
+  (SELECT filename FROM file WHERE file.id = job.training_file))`;
+
+/** What is not finite has no place in an order: JSON shows it as null, too. */
+const finite = (column: string): string => `CASE WHEN ${column} < 'Infinity' THEN ${column} END`;
+
+/** What a list is sorted by; what may be null comes last, whichever way. */
+const KEYS: Readonly<Record<JobOrder, { readonly sql: string; readonly optional?: true }>> = {
+  created_at: { sql: 'job.created_at' },
+  finished_at: { sql: 'job.finished_at', optional: true },
+  name: { sql: 'lower(coalesce(job.name, job.suffix, job.id))' },
+  status: { sql: 'job.state' },
+  model: { sql: 'lower(job.model)' },
+  method: { sql: `lower(${METHOD})` },
+  pool: { sql: 'job.pool' },
+  train_loss: { sql: finite('job.train_loss'), optional: true },
+  valid_loss: { sql: finite('job.valid_loss'), optional: true },
+  best_valid_loss: { sql: `(job.best->>'valid_loss')::float8`, optional: true },
+  eval_score: { sql: `(job.best_score->>'${EVAL_SCORE}')::float8`, optional: true },
+  trained_tokens: { sql: 'job.trained_tokens', optional: true },
+};
+
+/** Ids of a project's jobs in their order, of one more than a page holds. */
+export function jobListQuery(
+  projectId: string,
+  { limit, after, order, ...filter }: JobFilter,
+): { readonly sql: string; readonly values: readonly unknown[] } {
+  const values: unknown[] = [projectId];
+  const value = (one: unknown): string => `$${values.push(one)}`;
+  const where = ['job.project_id = $1', ...conditions(filter, value)];
+  const { sql: key, optional } = KEYS[order.by];
+  const way = order.ascending ? 'ASC' : 'DESC';
+  let mark = '';
+  if (after !== null) {
+    // Compared inside the database: a Date would lose the microseconds.
+    mark = `WITH mark AS (SELECT ${key} AS key, id FROM job WHERE id = ${value(after)}) `;
+    const beyond = `(${key}, job.id) ${order.ascending ? '>' : '<'} (SELECT key, id FROM mark)`;
+    const further = `job.id ${order.ascending ? '>' : '<'} (SELECT id FROM mark)`;
+    where.push(
+      optional
+        ? `CASE WHEN (SELECT key FROM mark) IS NULL THEN ${key} IS NULL AND ${further} ELSE ${key} IS NULL OR ${beyond} END`
+        : beyond,
+    );
+  }
+  const sql = `${mark}SELECT job.id FROM job WHERE ${where.join(' AND ')}
+    ORDER BY ${key} ${way}${optional ? ' NULLS LAST' : ''}, job.id ${way} LIMIT ${value(limit + 1)}`;
+  return { sql, values };
+}
+
+function conditions(
+  filter: Omit<JobFilter, 'limit' | 'after' | 'order'>,
+  value: (one: unknown) => string,
+): string[] {
+  const { metadata, status, tags, model, method, archived, deleted, words } = filter;
+  const has = (text: string): string =>
+    value(`%${text.replaceAll(/[\\%_]/g, (sign) => `\\${sign}`)}%`);
+  return [
+    deleted ? `job.${IS_RESTORABLE}` : 'job.deleted_at IS NULL',
+    ...(archived === null ? [] : [`job.archived_at IS ${archived ? 'NOT NULL' : 'NULL'}`]),
+    ...(status === null ? [] : [`job.state = ${value(status)}`]),
+    ...(model === null ? [] : [`job.model = ${value(model)}`]),
+    ...(method === null ? [] : [`lower(${METHOD}) = lower(${value(method)})`]),
+    ...(tags.length === 0 ? [] : [`job.tags @> ${value(JSON.stringify(tags))}::jsonb`]),
+    ...(metadata === undefined
+      ? []
+      : metadata === null
+        ? ['job.metadata IS NULL']
+        : [`job.metadata @> ${value(JSON.stringify(metadata))}::jsonb`]),
+    ...words.map((word) => `${SEARCHED} ILIKE ${has(word)}`),
+  ];
+}

@@ -1,0 +1,211 @@
+import {
+  hyperparametersOf,
+  METHOD_HYPERPARAMETERS,
+  TRAINING_OPTIONS,
+  type CreateJob,
+  type JobAttempt,
+  type JobGraft,
+  type JobIntegrationObject,
+  type JobObject,
+  type JobPreviewObject,
+  type Spec,
+} from '@graft/contracts';
+import { fineTuningMethod, missingInWords } from '../catalog/plugins.js';
+import type { IntegrationRun } from '../database/entities/integrations.js';
+import { RESTORABLE_DAYS, type Attempt, type Job } from '../database/entities/job.js';
+import { unix, unixOrNull } from '../ids.js';
+import { placeFields, type QueuePlace } from './queue-forecasts.js';
+import { runsAlone } from '../lifecycle/blame.js';
+
+/** An attempt and what the database's clock says of it. */
+export interface TimedAttempt extends Attempt {
+  /** From its first step's beginning to its end, or until now. */
+  readonly seconds: number;
+  /** Seconds since its worker was heard, while it lasts and the worker is known. */
+  readonly silent: number | null;
+  /** While it trains: who else is in its process. */
+  readonly shares_with: JobGraft['shares_with'];
+}
+
+/**
+ * A job as the API shows it. Ownership (lease) and storage stay inside. A worker that was not heard for
+ * `silentAfter` seconds is called silent.
+ */
+export function jobObject(
+  job: Job,
+  attempts: readonly TimedAttempt[],
+  silentAfter: number,
+  place: QueuePlace | null,
+): JobObject {
+  const hyperparameters = resolvedNumbers(job.request, job.spec);
+  const method = methodObject(hyperparameters, job.spec);
+  const graft = graftFields(job, attempts, silentAfter, place);
+  const eta = graft.progress.eta_seconds;
+  return {
+    object: 'fine_tuning.job',
+    id: job.id,
+    created_at: unix(job.created_at),
+    finished_at: unixOrNull(job.finished_at),
+    model: job.model,
+    fine_tuned_model: job.fine_tuned_model,
+    organization_id: job.project_id,
+    status: job.state,
+    hyperparameters: method.type === 'supervised' ? hyperparameters : null,
+    method,
+    training_file: job.training_file,
+    validation_file: job.validation_file,
+    result_files: job.result_files,
+    trained_tokens: job.trained_tokens,
+    error: job.error,
+    seed: job.spec.seed,
+    estimated_finish: eta === null ? null : Math.round(Date.now() / 1000 + eta),
+    integrations: null,
+    metadata: job.metadata,
+    user_provided_suffix: job.suffix,
+    peft: job.spec.peft,
+    graft,
+  };
+}
+
+/** A tracker that a job is written to, in OpenAI's words. */
+export function integrationOf(run: IntegrationRun): JobIntegrationObject {
+  const { type, status, url, error } = run;
+  const { project, name, entity, tags } = run.settings;
+  const graft = { status, url, error };
+  return type === 'wandb'
+    ? { type, wandb: { project, name, entity, tags: tags as readonly string[] }, graft }
+    : {
+        type,
+        mlflow: { experiment: project, name, tags: tags as Readonly<Record<string, string>> },
+        graft,
+      };
+}
+
+/** A job that waits in a pool that its project may not use any more. */
+export function shutOut(job: JobObject): JobObject {
+  const message = `Waiting: the project may no longer use pool ${job.graft.pool}. Ask an administrator for a grant, or cancel the job`;
+  return { ...job, graft: { ...job.graft, phase: { code: 'pool_not_granted', message } } };
+}
+
+/** OpenAI's numbers with every "auto" resolved; the multiplier is in the rate already. */
+export function resolvedNumbers(
+  request: Pick<CreateJob, 'hyperparameters' | 'method'>,
+  spec: Spec,
+): JobPreviewObject['hyperparameters'] {
+  return {
+    batch_size: spec.batch_size,
+    learning_rate_multiplier: hyperparametersOf(request).learning_rate_multiplier ?? 'auto',
+    n_epochs: spec.n_epochs,
+  };
+}
+
+/** OpenAI's method with its hyperparameters; what a method has beyond the common ones are options of the task. */
+function methodObject(
+  hyperparameters: JobPreviewObject['hyperparameters'],
+  { task, task_options: options }: Spec,
+): JobObject['method'] {
+  const type = fineTuningMethod(task);
+  const names = Object.keys(METHOD_HYPERPARAMETERS[type].shape);
+  const own = names.filter((name) => !Object.hasOwn(hyperparameters, name));
+  const of = Object.fromEntries(own.map((name) => [name, options[name]]));
+  return { type, [type]: { hyperparameters: { ...of, ...hyperparameters } } };
+}
+
+/** A job that waits, and needs what the builds of its pool's workers do not know. */
+export function unknownToAll(job: JobObject, missing: readonly string[]): JobObject {
+  const message = `Waiting for a worker that knows ${missingInWords(missing)}: those of pool ${job.graft.pool} are of an older build`;
+  return { ...job, graft: { ...job.graft, phase: { code: 'no_able_worker', message } } };
+}
+
+/** Options that a user may set under `graft`, with what they resolved to. */
+export const echoed = (spec: Spec): Record<string, unknown> =>
+  Object.fromEntries(TRAINING_OPTIONS.map((name) => [name, spec[name]]));
+
+function graftFields(
+  job: Job,
+  attempts: readonly TimedAttempt[],
+  silentAfter: number,
+  place: QueuePlace | null,
+): JobGraft {
+  const running = job.state === 'running';
+  const options = (job.request['graft'] ?? {}) as Record<string, unknown>;
+  const current = attempts.at(-1);
+  const heard = running ? (current?.silent ?? null) : null;
+  const silent = heard !== null && heard >= silentAfter ? Math.round(heard) : null;
+  const left = job.total_steps === null ? null : Math.max(0, job.total_steps - job.step);
+  return {
+    ...options,
+    ...echoed(job.spec),
+    operation: operationOf(job),
+    phase: {
+      code: job.phase_code,
+      message: silent === null ? job.phase_message : silence(silent),
+    },
+    progress: {
+      step: job.step,
+      total_steps: job.total_steps,
+      tokens_per_second: running ? job.tokens_per_second : null,
+      eta_seconds:
+        running && left !== null && job.seconds_per_step !== null
+          ? left * job.seconds_per_step
+          : null,
+    },
+    attempts: attempts.map(attemptObject),
+    training_seconds: tenths(attempts.reduce((sum, { seconds }) => sum + seconds, 0)),
+    worker_silent_seconds: silent,
+    process: running ? (current?.process ?? null) : null,
+    shares_with: running ? (current?.shares_with ?? null) : null,
+    alone: runsAlone(job),
+    waited_seconds: tenths(job.waited_seconds),
+    started_at: unixOrNull(job.started_at),
+    pool: job.pool,
+    priority: job.priority,
+    ...placeFields(place),
+    trainable_parameters: job.trainable_parameters,
+    total_parameters: job.total_parameters,
+    train_loss: finite(job.train_loss),
+    valid_loss: finite(job.valid_loss),
+    sparkline: job.sparkline.values,
+    best: job.best,
+    best_score: job.best_score,
+    warnings: job.warnings,
+    data: job.data,
+    name: job.name,
+    tags: job.tags,
+    note: job.note,
+    archived: job.archived_at !== null,
+    restorable_until: job.deleted_at && restorableUntil(job.deleted_at),
+    forgetting: job.forgetting,
+    sweep: job.sweep_id === null ? null : { id: job.sweep_id, trial: job.trial ?? 0 },
+  };
+}
+
+function operationOf({ spec, request }: Job): JobGraft['operation'] {
+  const { operation } = spec;
+  if (!operation) return null;
+  const { adapters, model } = request as { adapters?: readonly string[]; model?: string };
+  return { ...operation, adapters: adapters ?? (model === undefined ? [] : [model]) };
+}
+
+/** Until when a job that was deleted then can be restored. */
+export const restorableUntil = (deleted: Date): number => unix(deleted) + RESTORABLE_DAYS * 86_400;
+
+const silence = (seconds: number): string =>
+  `No heartbeat from its worker for ${seconds} s; if it stays silent, the job will resume on another worker from its last checkpoint`;
+
+const tenths = (value: number): number => Math.round(value * 10) / 10;
+
+function attemptObject(attempt: Attempt): JobAttempt {
+  return {
+    number: attempt.number,
+    worker: attempt.worker_name,
+    started_at: unixOrNull(attempt.started_at ?? attempt.assigned_at),
+    ended_at: unixOrNull(attempt.ended_at),
+    outcome: attempt.outcome,
+    from_step: attempt.from_step,
+  };
+}
+
+/** JSON has no NaN: a loss that is not finite is shown as null. */
+export const finite = (value: number | null): number | null =>
+  value !== null && Number.isFinite(value) ? value : null;

@@ -1,0 +1,192 @@
+import { Injectable } from '@nestjs/common';
+import { DomainError, type JobIntegrationObject, type JobObject } from '@graft/contracts';
+import { In, type EntityManager } from 'typeorm';
+import { poolAllowed } from '../auth/pools.js';
+import { Settings } from '../config.js';
+import { Database } from '../database/database.js';
+import type { IntegrationRun } from '../database/entities/integrations.js';
+import { Job } from '../database/entities/job.js';
+import { jobListQuery, type JobFilter } from './job-list-query.js';
+import { QueueForecasts } from './queue-forecasts.js';
+import {
+  integrationOf,
+  jobObject,
+  shutOut,
+  unknownToAll,
+  type TimedAttempt,
+} from './job-object.js';
+import { buildsOf, takesJobs } from '../lifecycle/fit-worker.js';
+
+export const noSuchJob = (id: string, parameter = 'fine_tune_id'): DomainError =>
+  new DomainError('fine_tune_not_found', `Could not find fine tune: ${id.slice(0, 60)}`, parameter);
+
+/** Reads of jobs, always within a project. */
+@Injectable()
+export class JobsRepository {
+  constructor(
+    private readonly database: Database,
+    private readonly settings: Settings,
+    private readonly forecasts: QueueForecasts,
+  ) {}
+
+  /** @param options.deleted whether it may be one that was deleted */
+  async row(
+    projectId: string,
+    id: string,
+    { parameter = 'fine_tune_id', deleted = false } = {},
+  ): Promise<Job> {
+    const found = await this.database.manager
+      .getRepository(Job)
+      .findOne({ where: { id, project_id: projectId }, withDeleted: deleted });
+    if (!found) throw noSuchJob(id, parameter);
+    return found;
+  }
+
+  /** The same for a change, under the row's lock: it may have been deleted while this waited. */
+  async locked(
+    manager: EntityManager,
+    projectId: string,
+    id: string,
+    { deleted = false } = {},
+  ): Promise<Job> {
+    const found = await manager.getRepository(Job).findOne({
+      where: { id, project_id: projectId },
+      lock: { mode: 'pessimistic_write' },
+      withDeleted: deleted,
+    });
+    if (!found) throw noSuchJob(id);
+    return found;
+  }
+
+  async object(projectId: string, id: string): Promise<JobObject> {
+    const [object] = await this.objects([await this.row(projectId, id)]);
+    return object as JobObject;
+  }
+
+  /** A job that this request made. */
+  async created(job: Job): Promise<JobObject> {
+    const place = await this.forecasts.ofCreated(job);
+    const object = jobObject(job, [], (2 * this.settings.heartbeatMs) / 1000, place);
+    return { ...object, integrations: (await this.integrations([job])).get(job.id) ?? null };
+  }
+
+  async objects(jobs: readonly Job[]): Promise<JobObject[]> {
+    // The first assignment makes it 1: below it there are no attempts.
+    const begun = jobs.filter((job) => job.attempt > 0).map((job) => job.id);
+    const attempts = begun.length === 0 ? [] : await this.attempts(begun);
+    const ofJob = new Map<string, TimedAttempt[]>(jobs.map((job) => [job.id, []]));
+    for (const attempt of attempts) ofJob.get(attempt.job_id)?.push(attempt);
+    const silentAfter = (2 * this.settings.heartbeatMs) / 1000;
+    const waiting = jobs.filter((job) => job.state === 'queued');
+    const shut = await this.shutOut(waiting);
+    const unknown = await this.unknown(waiting);
+    const places = await this.forecasts.of(jobs);
+    const integrations = await this.integrations(jobs);
+    return jobs.map((job) => {
+      const place = places.get(job.id) ?? null;
+      const object: JobObject = {
+        ...jobObject(job, ofJob.get(job.id) ?? [], silentAfter, place),
+        integrations: integrations.get(job.id) ?? null,
+      };
+      if (shut.has(job.id)) return shutOut(object);
+      const missing = unknown.get(job.id);
+      return missing ? unknownToAll(object, missing) : object;
+    });
+  }
+
+  /** Of the jobs that are written to trackers: nearly always none, and then nothing is asked. */
+  private async integrations(
+    jobs: readonly Job[],
+  ): Promise<ReadonlyMap<string, JobIntegrationObject[]>> {
+    const tracked = jobs.filter(({ request }) => {
+      const types = request['integrations'];
+      return Array.isArray(types) && types.length > 0;
+    });
+    const objects = new Map<string, JobIntegrationObject[]>();
+    if (tracked.length === 0) return objects;
+    const runs = await this.database.query<IntegrationRun>(
+      `SELECT run.*, COALESCE(error, CASE WHEN status = 'open' THEN last_error END) AS error
+       FROM integration_run AS run LEFT JOIN integration USING (project_id, type)
+       WHERE job_id = ANY($1) ORDER BY job_id, type`,
+      [tracked.map(({ id }) => id)],
+    );
+    for (const run of runs)
+      objects.set(run.job_id, [...(objects.get(run.job_id) ?? []), integrationOf(run)]);
+    return objects;
+  }
+
+  /** Which of the jobs that wait are in a pool that their project may not use any more. */
+  private async shutOut(waiting: readonly Job[]): Promise<ReadonlySet<string>> {
+    if (waiting.length === 0) return new Set();
+    const rows = await this.database.query<{ id: string }>(
+      `SELECT id FROM job WHERE id = ANY($1) AND NOT ${poolAllowed('job.pool', 'job.project_id')}`,
+      [waiting.map((job) => job.id)],
+    );
+    return new Set(rows.map(({ id }) => id));
+  }
+
+  /**
+   * Of the jobs that wait, those that no worker of their pool has a build for, where there is a worker: what the one
+   * lacks that lacks least.
+   */
+  private async unknown(waiting: readonly Job[]): Promise<ReadonlyMap<string, readonly string[]>> {
+    if (waiting.length === 0) return new Map();
+    const rows = await this.database.query<{ id: string; missing: string[] }>(
+      `WITH builds AS MATERIALIZED (${buildsOf(takesJobs('$2'))}),
+       missing AS (
+         SELECT job.id, ARRAY(SELECT word FROM unnest(words) AS word WHERE NOT knows ? word) AS missing
+         FROM job JOIN builds USING (pool) WHERE job.id = ANY($1)
+       )
+       SELECT DISTINCT ON (id) id, missing FROM missing ORDER BY id, cardinality(missing), missing`,
+      [waiting.map((job) => job.id), this.settings.leaseMs],
+    );
+    return new Map(
+      rows.filter(({ missing }) => missing.length > 0).map(({ id, missing }) => [id, missing]),
+    );
+  }
+
+  /** All that several jobs had, in one statement, with what only the database's clock can tell. */
+  private attempts(jobIds: readonly string[]): Promise<TimedAttempt[]> {
+    return this.database.query<TimedAttempt>(
+      `SELECT attempt.*, CASE WHEN ended_at IS NULL AND process IS NOT NULL THEN (
+           SELECT json_build_object('jobs', COALESCE(json_agg(beside.id ORDER BY beside.id) FILTER (WHERE is_own), '[]'),
+             'others', count(*) FILTER (WHERE NOT is_own))
+           FROM (SELECT job.id, job.project_id = (SELECT project_id FROM job WHERE id = attempt.job_id) AS is_own
+             FROM attempt other JOIN job ON job.id = other.job_id
+             WHERE other.process = attempt.process AND other.worker_id = attempt.worker_id
+               AND other.ended_at IS NULL AND other.job_id <> attempt.job_id) AS beside) END AS shares_with,
+         COALESCE(EXTRACT(EPOCH FROM COALESCE(ended_at, clock_timestamp()) - started_at), 0)::float8 AS seconds,
+         CASE WHEN ended_at IS NULL THEN EXTRACT(EPOCH FROM clock_timestamp() - last_seen_at)::float8 END AS silent
+       FROM attempt LEFT JOIN worker ON worker.id = worker_id WHERE job_id = ANY($1) ORDER BY job_id, number`,
+      [jobIds],
+    );
+  }
+
+  /** A page of them, and whether there are more. */
+  async list(projectId: string, filter: JobFilter): Promise<{ page: Job[]; more: boolean }> {
+    // One that was deleted since ends the page before all the same.
+    if (filter.after)
+      await this.row(projectId, filter.after, { parameter: 'after', deleted: true });
+    const { sql, values } = jobListQuery(projectId, filter);
+    const ids = (await this.database.query<{ id: string }>(sql, [...values])).map(({ id }) => id);
+    const wanted = ids.slice(0, filter.limit);
+    const rows = await this.database.manager
+      .getRepository(Job)
+      .find({ where: { id: In(wanted) }, withDeleted: true });
+    const byId = new Map(rows.map((job) => [job.id, job]));
+    const page = wanted.flatMap((id) => byId.get(id) ?? []);
+    return { page, more: ids.length > filter.limit };
+  }
+
+  /** Jobs of a project changed at `since` or later, deleted ones too, the earliest change first. */
+  changed(projectId: string, since: Date, limit: number): Promise<Job[]> {
+    return this.database.manager
+      .getRepository(Job)
+      .createQueryBuilder('job')
+      .withDeleted()
+      .where('job.project_id = :projectId AND job.updated_at >= :since', { projectId, since })
+      .orderBy('job.updated_at', 'ASC')
+      .limit(limit)
+      .getMany();
+  }
+}

@@ -1,0 +1,265 @@
+import { Injectable } from '@nestjs/common';
+import type { JobGraft } from '@graft/contracts';
+import { Settings } from '../config.js';
+import { poolAllowed } from '../auth/pools.js';
+import { Database } from '../database/database.js';
+import type { Job } from '../database/entities/job.js';
+import { takesJobs } from '../lifecycle/fit-worker.js';
+import { RUNNING_LIMIT, usedLately } from '../lifecycle/next-job.js';
+import {
+  simulate,
+  type PoolState,
+  type Running,
+  type Sharing,
+  type Waiting,
+} from './queue-simulation.js';
+import { Speeds } from './speeds.js';
+
+/** Where a job stands that waits, and when it will start. */
+export interface QueuePlace {
+  /** 1: the next. */
+  readonly position: number;
+  /** Jobs that wait in its pool, of all projects. */
+  readonly length: number;
+  readonly start: StartForecast | null;
+}
+
+export interface StartForecast {
+  /** Milliseconds since 1970, and the earliest and latest that they may turn out to be. */
+  readonly at: number;
+  readonly range: readonly [earliest: number, latest: number];
+}
+
+interface Forecast {
+  readonly begun: number;
+  /** How long it took: what takes long is not done again soon. */
+  cost: number;
+  /** Jobs that waited; where it is not ready, those of the one before. */
+  waiting: number;
+  readonly found: Promise<Found>;
+}
+
+interface Found {
+  readonly at: number;
+  readonly state: PoolState;
+  readonly rates: ReadonlyMap<string, number>;
+  readonly places: ReadonlyMap<string, QueuePlace>;
+}
+
+/** A job that nobody has created. */
+export interface Imagined {
+  readonly project: string;
+  readonly priority: number;
+  readonly base: string;
+  readonly tokens: number;
+}
+
+/** Pools whose forecasts are kept: whoever previews a job may name any. */
+const KEPT_POOLS = 500;
+/** A forecast is good for so long; for half of that where a job is asked for that came after it. */
+const GOOD_MS = 2_000;
+/** Nor is more than a twentieth of the time spent on it. */
+const SPARING = 20;
+/** Jobs that may wait for a forecast to be worth waiting for when one is created, and how long more are taken for granted. */
+const QUICK = 1_000;
+const LONG_MS = 60_000;
+/** A wait turns out half to twice as long, and begins with the moment that it takes to hand a job over. */
+const SPREAD = 2;
+const HANDING_OVER_MS = 10_000;
+
+/** A job of the pool, and what says how long it takes. */
+interface Timed {
+  readonly base: string;
+  /** Of all its steps, and the share of them that is yet to be made. */
+  readonly tokens: number | null;
+  readonly share: number;
+}
+
+/** Places of waiting jobs and forecasts of their starts: worked out for a pool at a time, whoever asks. */
+@Injectable()
+export class QueueForecasts {
+  private readonly pools = new Map<string, Forecast>();
+
+  constructor(
+    private readonly database: Database,
+    private readonly settings: Settings,
+    private readonly speeds: Speeds,
+  ) {}
+
+  /** Of those jobs that wait, and may start some time. */
+  async of(
+    jobs: readonly Pick<Job, 'id' | 'pool' | 'state' | 'desired_state'>[],
+  ): Promise<ReadonlyMap<string, QueuePlace>> {
+    const waiting = jobs.filter((job) => job.state === 'queued' && job.desired_state === 'run');
+    const found = new Map<string, QueuePlace>();
+    for (const pool of new Set(waiting.map((job) => job.pool))) {
+      const asked = waiting.filter((job) => job.pool === pool).map((job) => job.id);
+      let { places } = await this.look(pool, GOOD_MS);
+      if (asked.some((id) => !places.has(id))) ({ places } = await this.look(pool, GOOD_MS / 2));
+      for (const id of asked) {
+        const place = places.get(id);
+        if (place) found.set(id, place);
+      }
+    }
+    return found;
+  }
+
+  /**
+   * Of a job that was created just now; null also where thousands wait, which takes a while to work out: whoever asks
+   * for the job has it then.
+   */
+  async ofCreated(
+    job: Pick<Job, 'id' | 'pool' | 'state' | 'desired_state'>,
+  ): Promise<QueuePlace | null> {
+    const known = this.pools.get(job.pool);
+    const isLong = known !== undefined && known.waiting > QUICK;
+    if (isLong && performance.now() - known.begun < LONG_MS) return null;
+    return (await this.of([job])).get(job.id) ?? null;
+  }
+
+  /** Where a job would stand that is created now; null where it might never start. */
+  async ifCreated(pool: string, job: Imagined): Promise<QueuePlace | null> {
+    const { at, state, rates } = await this.look(pool, GOOD_MS);
+    const rate = rates.get(job.base) ?? (await this.speeds.ofSlots([job.base], pool)).get(job.base);
+    const own = state.projects.some(({ id }) => id === job.project)
+      ? []
+      : await this.projects(pool, [job.project]);
+    const imagined: Waiting = {
+      id: '',
+      project: job.project,
+      priority: job.priority,
+      age: state.waiting.length + 1,
+      dueIn: 0,
+      seconds: rate === undefined ? null : job.tokens / rate,
+    };
+    const places = placesOf(at, {
+      ...state,
+      waiting: [...state.waiting, imagined],
+      projects: [...state.projects, ...own],
+    });
+    return places.get(imagined.id) ?? null;
+  }
+
+  private look(pool: string, goodMs: number): Promise<Found> {
+    const known = this.pools.get(pool);
+    const now = performance.now();
+    if (known && now - known.begun < Math.max(goodMs, known.cost * SPARING)) return known.found;
+    const found = this.forecast(pool);
+    const forecast: Forecast = { begun: now, cost: 0, waiting: known?.waiting ?? 0, found };
+    this.keep(pool, forecast);
+    found.then(
+      ({ state }) => {
+        forecast.cost = performance.now() - now;
+        forecast.waiting = state.waiting.length;
+      },
+      () => this.pools.delete(pool),
+    );
+    return found;
+  }
+
+  /** The newest last. */
+  private keep(pool: string, forecast: Forecast): void {
+    this.pools.delete(pool);
+    this.pools.set(pool, forecast);
+    const [oldest] = this.pools.keys();
+    if (this.pools.size > KEPT_POOLS && oldest !== undefined) this.pools.delete(oldest);
+  }
+
+  private async forecast(pool: string): Promise<Found> {
+    const { state, rates } = await this.state(pool);
+    const at = Date.now();
+    return { at, state, rates, places: placesOf(at, state) };
+  }
+
+  private async state(pool: string): Promise<Pick<Found, 'state' | 'rates'>> {
+    const waiting = await this.database.query<Omit<Waiting, 'seconds'> & Timed>(
+      `SELECT id, project_id AS project, priority, (row_number() OVER (ORDER BY created_at, id))::int AS age,
+         COALESCE(GREATEST(0, EXTRACT(EPOCH FROM not_before - clock_timestamp())), 0)::float8 AS "dueIn",
+         ${TIMED} FROM job WHERE pool = $1 AND state = 'queued' AND desired_state = 'run'`,
+      [pool],
+    );
+    const running = await this.database.query<
+      Pick<Running, 'project' | 'held'> & Timed & { measured: number | null; leaving: boolean }
+    >(
+      `SELECT project_id AS project, EXTRACT(EPOCH FROM clock_timestamp() - assigned_at)::float8 AS held, ${TIMED},
+         GREATEST(0, total_steps - step) * seconds_per_step AS measured, preempting_at IS NOT NULL AS leaving
+       FROM job JOIN attempt ON attempt.job_id = job.id AND number = job.attempt
+       WHERE pool = $1 AND state = 'running'`,
+      [pool],
+    );
+    const rates = await this.speeds.ofSlots(
+      [...new Set([...waiting, ...running].map(({ base }) => base))],
+      pool,
+    );
+    const seconds = ({ base, tokens, share }: Timed): number | null => {
+      const rate = rates.get(base);
+      return tokens === null || rate === undefined ? null : (tokens * share) / rate;
+    };
+    const state = {
+      freeSlots: await this.freeSlots(pool),
+      waiting: waiting.map((job) => ({ ...job, seconds: seconds(job) })),
+      running: running.map(({ project, held, measured, leaving, ...job }) => {
+        const all = seconds(job);
+        const rest = measured ?? (all === null ? null : Math.max(0, all - held));
+        return { project, held, left: leaving ? 0 : rest };
+      }),
+      projects: await this.projects(pool, [...new Set(waiting.map(({ project }) => project))]),
+    };
+    return { state, rates };
+  }
+
+  private async freeSlots(pool: string): Promise<number> {
+    const [row] = await this.database.query<{ free: number }>(
+      `SELECT COALESCE(sum(free_slots), 0)::int AS free FROM worker WHERE pool = $1 AND ${takesJobs('$2')}`,
+      [pool, this.settings.leaseMs],
+    );
+    return row?.free ?? 0;
+  }
+
+  private projects(pool: string, ids: readonly string[]): Promise<Sharing[]> {
+    return this.database.query<Sharing>(
+      `SELECT project.id, GREATEST(weight, 1) AS weight, ${RUNNING_LIMIT} AS "limit",
+         (SELECT count(*)::int FROM job WHERE project_id = project.id AND state = 'running' AND pool <> $1) AS elsewhere,
+         COALESCE((SELECT ${usedLately} FROM pool_use WHERE pool = $1 AND project_id = project.id), 0) AS used
+       FROM project WHERE id = ANY($2) AND ${poolAllowed('$1', 'project.id')}
+         AND NOT EXISTS (SELECT 1 FROM pool WHERE name = $1 AND cordoned)`,
+      [pool, ids],
+    );
+  }
+}
+
+const TIMED = `base_id AS base, estimated_tokens::float8 AS tokens,
+  CASE WHEN total_steps > 0 THEN 1 - LEAST(1, step::float8 / total_steps) ELSE 1 END AS share`;
+
+const forecastOf = (now: number, wait: number): StartForecast => ({
+  at: now + wait,
+  range: [now + wait / SPREAD, now + wait * SPREAD + HANDING_OVER_MS],
+});
+
+function placesOf(at: number, state: PoolState): ReadonlyMap<string, QueuePlace> {
+  const starts = simulate(state);
+  return new Map(
+    starts.map(({ id, seconds }, n) => [
+      id,
+      {
+        position: n + 1,
+        length: starts.length,
+        start: seconds === null ? null : forecastOf(at, seconds * 1000),
+      },
+    ]),
+  );
+}
+
+/** As the API shows it. */
+export function placeFields(
+  place: QueuePlace | null,
+): Pick<JobGraft, 'queue_position' | 'queue_length' | 'estimated_start' | 'estimated_start_range'> {
+  const seconds = (ms: number): number => Math.round(ms / 1000);
+  const start = place?.start ?? null;
+  return {
+    queue_position: place?.position ?? null,
+    queue_length: place?.length ?? null,
+    estimated_start: start && seconds(start.at),
+    estimated_start_range: start && [seconds(start.range[0]), seconds(start.range[1])],
+  };
+}

@@ -1,0 +1,69 @@
+import { Injectable } from '@nestjs/common';
+import type { Spec } from '@graft/contracts';
+import { Database } from '../database/database.js';
+
+export interface Speed {
+  readonly tokensPerSecond: number;
+  /** What it is taken from, in words. */
+  readonly from: string;
+}
+
+const RECENT = 5;
+
+/** How fast jobs of a kind have trained, whoever's they were: of those, nothing but their speed is told. */
+@Injectable()
+export class Speeds {
+  constructor(private readonly database: Database) {}
+
+  /** Of the last jobs with the same base, method and precision in a pool, else with any method; null if there are none. */
+  async like(base: string, pool: string, { peft, base_dtype: dtype }: Spec): Promise<Speed | null> {
+    const method = peft?.peft_type ?? null;
+    const same = await this.recent(
+      `base_id = $1 AND pool = $2 AND spec->>'base_dtype' = $3
+         AND spec->'peft'->>'peft_type' IS NOT DISTINCT FROM $4`,
+      [base, pool, dtype, method],
+    );
+    const kind = method ?? 'full fine-tuning';
+    if (same !== null) return described(same, `${kind} on ${base} in pool ${pool}`);
+    const any = await this.recent('base_id = $1', [base]);
+    return any === null ? null : described(any, `other jobs on ${base}`);
+  }
+
+  /**
+   * Tokens a second that a slot of a pool gets through, by the base: of the last jobs there, loading, evaluations and
+   * turns of others included; else their speed in training, wherever it was. What is missing has never run.
+   */
+  async ofSlots(bases: readonly string[], pool: string): Promise<ReadonlyMap<string, number>> {
+    const rows = await this.database.query<{ base: string; rate: number | null }>(
+      `SELECT base, COALESCE((
+           SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY tokens / held) FROM (
+             SELECT estimated_tokens AS tokens, (SELECT sum(EXTRACT(EPOCH FROM ended_at - assigned_at))::float8
+               FROM attempt WHERE job_id = job.id) AS held
+             FROM job WHERE base_id = base AND pool = $2 AND state = 'succeeded' AND estimated_tokens > 0
+               AND tokens_per_second IS NOT NULL ORDER BY updated_at DESC LIMIT ${RECENT}) AS ended WHERE held > 0
+         ), (
+           SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY tokens_per_second) FROM (
+             SELECT tokens_per_second FROM job WHERE base_id = base AND tokens_per_second > 0
+             ORDER BY updated_at DESC LIMIT ${RECENT}) AS trained
+         )) AS rate
+       FROM unnest($1::text[]) AS base`,
+      [bases, pool],
+    );
+    return new Map(rows.flatMap(({ base, rate }) => (rate ? [[base, rate]] : [])));
+  }
+
+  private async recent(where: string, values: unknown[]): Promise<number | null> {
+    const [row] = await this.database.query<{ median: number | null }>(
+      `SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY tokens_per_second) AS median
+       FROM (SELECT tokens_per_second FROM job WHERE ${where} AND tokens_per_second IS NOT NULL
+         AND tokens_per_second > 0 ORDER BY updated_at DESC LIMIT ${RECENT}) AS recent`,
+      values,
+    );
+    return row?.median ?? null;
+  }
+}
+
+function described(tokensPerSecond: number, what: string): Speed {
+  const rate = Math.round(tokensPerSecond).toLocaleString('en');
+  return { tokensPerSecond, from: `${rate} tokens/s, the speed of ${what}` };
+}

@@ -1,0 +1,212 @@
+// OpenAPI 3.1: the document of the routes, and the decorators by which a route says what it answers and which query it
+// takes. Schemas are contracts' own; those with an id stand under components by that name.
+import { applyDecorators, type INestApplication } from '@nestjs/common';
+import {
+  ApiOperation,
+  ApiQuery,
+  ApiResponse,
+  DocumentBuilder,
+  SwaggerModule,
+  type OpenAPIObject,
+} from '@nestjs/swagger';
+import { ErrorObject } from '@graft/contracts';
+import { z } from 'zod';
+
+type Schema = Record<string, unknown>;
+
+const named = (id: string): string => `#/components/schemas/${id}`;
+
+/** Clients are to take fields that later versions add, and to know nothing of what is read only in TypeScript. */
+const OPEN = {
+  io: 'output',
+  unrepresentable: 'any',
+  override: ({ jsonSchema }: { jsonSchema: z.core.JSONSchema.BaseSchema }): void => {
+    delete jsonSchema.readOnly;
+    if (jsonSchema.additionalProperties === false) delete jsonSchema.additionalProperties;
+  },
+} as const;
+
+/** A named schema by its name, another as it is. */
+function schemaOf(schema: z.ZodType): Schema {
+  const id = z.globalRegistry.get(schema)?.id;
+  if (id !== undefined) return { $ref: named(id) };
+  const json = z.toJSONSchema(schema, OPEN);
+  delete json.$schema;
+  return json;
+}
+
+const content = (schema: Schema, type = 'application/json') => ({ [type]: { schema } });
+
+/** A route's one sentence, and the JSON that it answers. */
+export const Answers = (schema: z.ZodType, summary: string, status = 200): MethodDecorator =>
+  applyDecorators(
+    ApiOperation({ summary }),
+    ApiResponse({ status, description: summary, content: content(schemaOf(schema)) }),
+  );
+
+/** What it answers beside, with another status. */
+export const Or = (status: number, schema: z.ZodType, description: string): MethodDecorator =>
+  ApiResponse({ status, description, content: content(schemaOf(schema)) });
+
+/** A page of them, by `limit` and `after`. */
+export const AnswersPage = (
+  schema: z.ZodType,
+  summary: string,
+  { limit, most }: { readonly limit: number; readonly most: number },
+): MethodDecorator =>
+  applyDecorators(
+    ApiOperation({ summary }),
+    ApiResponse({ status: 200, description: summary, content: content(pageSchema(schema)) }),
+    Asks('limit', { type: 'integer', minimum: 1, maximum: most, default: limit }),
+    Asks('after', { type: 'string', description: 'The id of the last one of the page before' }),
+  );
+
+/** All of them at once. */
+export const AnswersList = (schema: z.ZodType, summary: string): MethodDecorator =>
+  applyDecorators(
+    ApiOperation({ summary }),
+    ApiResponse({ status: 200, description: summary, content: content(pageSchema(schema)) }),
+  );
+
+export const AnswersDeleted = (kind: string, summary: string): MethodDecorator =>
+  Answers(z.object({ id: z.string(), object: z.literal(kind), deleted: z.literal(true) }), summary);
+
+/** Bytes or text of these types. */
+export const AnswersFile = (types: readonly string[], summary: string): MethodDecorator =>
+  applyDecorators(
+    ApiOperation({ summary }),
+    ApiResponse({
+      status: 200,
+      description: summary,
+      content: Object.fromEntries(
+        types.map((type) => [type, { schema: { type: 'string', format: 'binary' } }]),
+      ),
+    }),
+  );
+
+/** JSON, or with `stream: true` server-sent events of another. */
+export const AnswersOrStreams = (
+  whole: z.ZodType,
+  chunk: z.ZodType,
+  summary: string,
+): MethodDecorator =>
+  applyDecorators(
+    ApiOperation({ summary }),
+    ApiResponse({
+      status: 200,
+      description: `${summary}. With \`stream\`, each event's data is a chunk; the last is [DONE]`,
+      content: { ...content(schemaOf(whole)), ...content(schemaOf(chunk), 'text/event-stream') },
+    }),
+  );
+
+/** Server-sent events, by what `event:` says. */
+export const Streams = (
+  events: Readonly<Record<string, z.ZodType>>,
+  summary: string,
+): MethodDecorator =>
+  applyDecorators(
+    ApiOperation({
+      summary,
+      description: `Server-sent events: ${Object.keys(events).join(', ')}. An id comes back as Last-Event-ID.`,
+    }),
+    ApiResponse({
+      status: 200,
+      description: 'The data of an event, by its kind',
+      content: content({ anyOf: Object.values(events).map(schemaOf) }, 'text/event-stream'),
+    }),
+    Asks('last_event_id', {
+      type: 'string',
+      description: 'As Last-Event-ID, for clients that cannot set it',
+    }),
+  );
+
+/** A field of the query, which nobody has to give. */
+export const Asks = (
+  name: string,
+  { description, ...schema }: Schema & { readonly description?: string },
+): MethodDecorator =>
+  ApiQuery({
+    name,
+    required: false,
+    schema,
+    // `name[gte]=1`, as the routes read them
+    ...(schema['type'] === 'object' ? { style: 'deepObject', explode: true } : {}),
+    ...(description === undefined ? {} : { description }),
+  });
+
+/** Several of them. */
+export const AsksAll = (
+  fields: readonly (readonly [name: string, schema: Schema])[],
+): MethodDecorator => applyDecorators(...fields.map(([name, schema]) => Asks(name, schema)));
+
+const pageSchema = (schema: z.ZodType): Schema => ({
+  type: 'object',
+  required: ['object', 'data', 'has_more'],
+  properties: {
+    object: { type: 'string', const: 'list' },
+    data: { type: 'array', items: schemaOf(schema) },
+    has_more: { type: 'boolean' },
+    first_id: { type: ['string', 'null'] },
+    last_id: { type: ['string', 'null'] },
+  },
+});
+
+/** The document of an application's routes. Every operation may answer with the one shape of errors. */
+export function openApi(app: INestApplication, version: string): OpenAPIObject {
+  const document = SwaggerModule.createDocument(
+    app,
+    new DocumentBuilder()
+      .setOpenAPIVersion('3.1.0')
+      .setTitle('Graft')
+      .setDescription(
+        "OpenAI's files, fine-tuning, evals and answers, and Graft's own beside them.",
+      )
+      .setVersion(version)
+      .addBearerAuth()
+      .build(),
+    { operationIdFactory: (controller, method) => operationId(controller, method) },
+  );
+  document.components = { ...document.components, schemas: components() as never };
+  for (const [path, methods] of Object.entries(document.paths))
+    for (const operation of Object.values(methods as Record<string, Operation>)) {
+      operation.parameters = withPathParameters(path, operation.parameters);
+      operation.responses = {
+        ...operation.responses,
+        default: { description: 'What went wrong', content: content(schemaOf(ErrorObject)) },
+      };
+    }
+  return document;
+}
+
+interface Operation {
+  responses?: Schema;
+  parameters?: readonly Parameter[];
+}
+type Parameter = Schema & { readonly name: string; readonly in: string };
+
+/** Nest leaves out those that may have slashes (`*id`). */
+function withPathParameters(path: string, given: readonly Parameter[] = []): Parameter[] {
+  const names = [...path.matchAll(/\{(\w+)\}/g)].map(([, name = '']) => name);
+  const missing = names.filter(
+    (name) => !given.some((one) => one.in === 'path' && one.name === name),
+  );
+  const schema = { type: 'string' };
+  return [...given, ...missing.map((name) => ({ name, in: 'path', required: true, schema }))];
+}
+
+/** `JobsController.create` is `jobs_create`. */
+const operationId = (controller: string, method: string): string => {
+  const words = controller.replace(/Controller$/, '').replaceAll(/(?<=.)[A-Z]/g, '_$&');
+  return `${words.toLowerCase()}_${method.replaceAll(/[A-Z]/g, '_$&').toLowerCase()}`;
+};
+
+/** All that have an id. */
+function components(): Record<string, Schema> {
+  const { schemas } = z.toJSONSchema(z.globalRegistry, { uri: named, ...OPEN });
+  return Object.fromEntries(
+    Object.entries(schemas).map(([id, { $schema: _, $id: ___, id: __, ...schema }]) => [
+      id,
+      schema,
+    ]),
+  );
+}

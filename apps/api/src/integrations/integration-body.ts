@@ -1,0 +1,35 @@
+import { z } from 'zod';
+
+const Name = z.string().trim().min(1).max(128);
+
+/** All of a tracker's settings: what is left out is not kept from before, the key least of all. */
+const common = {
+  url: z.string().min(1).max(2000),
+  every_job: z.boolean().default(false).describe('Write jobs that name no integrations, too'),
+};
+
+export const SET_INTEGRATION = {
+  wandb: z.strictObject({
+    ...common,
+    url: common.url.default('https://api.wandb.ai').describe('Address of the W&B server'),
+    api_key: z.string().trim().min(1).max(1000).describe('W&B API key'),
+    project: Name.default('graft').describe('W&B project of jobs that name none'),
+    entity: Name.optional().describe('W&B team or user; absent: the one of the API key'),
+  }),
+  mlflow: z.strictObject({
+    ...common,
+    url: common.url.describe('Address of the MLflow tracking server'),
+    username: z.string().min(1).max(200).optional(),
+    api_key: z
+      .string()
+      .trim()
+      .min(1)
+      .max(4000)
+      .optional()
+      .describe('Password of the user name, or without one a bearer token'),
+    project: Name.default('graft').describe('MLflow experiment of jobs that name none'),
+  }),
+};
+
+/** The same as one, for the document of the routes. */
+export const SetIntegration = z.union([SET_INTEGRATION.wandb, SET_INTEGRATION.mlflow]);

@@ -1,0 +1,52 @@
+import { type Deleted, IntegrationObject, type Page } from '@graft/contracts';
+import { Body, Controller, Delete, Get, HttpCode, Param, Post } from '@nestjs/common';
+import { ApiBearerAuth, ApiBody, ApiTags } from '@nestjs/swagger';
+import { Answers, AnswersDeleted, AnswersList } from '../http/openapi.js';
+import { Caller, Needs, type Principal } from '../auth/principal.js';
+import { bodySchema } from '../http/parse.js';
+import { SetIntegration } from './integration-body.js';
+import { Integrations } from './integrations.service.js';
+
+@ApiTags('integrations')
+@ApiBearerAuth()
+@Controller('v1/integrations')
+export class IntegrationsController {
+  constructor(private readonly integrations: Integrations) {}
+
+  @Get()
+  @Needs('project:admin')
+  @AnswersList(IntegrationObject, 'Experiment trackers of the project')
+  list(@Caller() caller: Principal): Promise<Page<IntegrationObject>> {
+    return this.integrations.list(caller);
+  }
+
+  @Get(':type')
+  @Needs('project:admin')
+  @Answers(IntegrationObject, 'An experiment tracker: wandb or mlflow')
+  get(@Caller() caller: Principal, @Param('type') type: string): Promise<IntegrationObject> {
+    return this.integrations.get(caller, type);
+  }
+
+  @Post(':type')
+  @HttpCode(200)
+  @Needs('project:admin')
+  @ApiBody({ schema: bodySchema(SetIntegration) })
+  @Answers(IntegrationObject, 'Sets an experiment tracker up, in place of what was there')
+  set(
+    @Caller() caller: Principal,
+    @Param('type') type: string,
+    @Body() body: unknown,
+  ): Promise<IntegrationObject> {
+    return this.integrations.set(caller, type, body);
+  }
+
+  @Delete(':type')
+  @Needs('project:admin')
+  @AnswersDeleted('integration', 'Deletes an experiment tracker; the runs there stay')
+  remove(
+    @Caller() caller: Principal,
+    @Param('type') type: string,
+  ): Promise<Deleted<'integration'>> {
+    return this.integrations.remove(caller, type);
+  }
+}

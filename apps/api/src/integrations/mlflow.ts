@@ -1,0 +1,181 @@
+// MLflow's REST API, version 2.0 (https://mlflow.org/docs/latest/rest-api.html). A run is found by a tag with the job's
+// id. A metric that comes again with its step, time and value is the one that is there.
+import { z } from 'zod';
+import {
+  answerOf,
+  basic,
+  configOf,
+  jsonNumber,
+  runName,
+  TrackerRefusal,
+  type Ask,
+  type Connection,
+  type Remote,
+  type TrackedJob,
+  type Tracker,
+} from './tracker.js';
+
+interface MlflowRun extends Remote {
+  readonly run: string;
+}
+
+/** What MLflow takes in one batch, and in one parameter. */
+const MOST = { metrics: 1000, params: 100, key: 250, value: 6000 };
+
+const JOB_TAG = 'graft.job_id';
+
+const ENDINGS: Readonly<Record<string, string>> = {
+  succeeded: 'FINISHED',
+  failed: 'FAILED',
+  cancelled: 'KILLED',
+};
+
+export const mlflow: Tracker = {
+  type: 'mlflow',
+
+  async open(ask, connection, job) {
+    const call = caller(ask, connection);
+    const experiment = await experimentOf(call, job.settings.project);
+    const run = (await found(call, experiment, job)) ?? (await made(call, experiment, job));
+    const params = flat(configOf(job)).map(([key, value]) => ({ key, value }));
+    for (let at = 0; at < params.length; at += MOST.params)
+      await call(Nothing, 'runs/log-batch', {
+        run_id: run,
+        params: params.slice(at, at + MOST.params),
+      });
+    const remote: MlflowRun = { run };
+    const pages = connection.url.replace(/\/+$/, '');
+    return { remote, url: `${pages}/#/experiments/${experiment}/runs/${run}` };
+  },
+
+  async send(ask, connection, remote, _job, points) {
+    const { run } = remote as MlflowRun;
+    const metrics = points.flatMap(({ at, step, values }) =>
+      Object.entries(values).map(([key, value]) => ({
+        key,
+        value: jsonNumber(value),
+        timestamp: at.getTime(),
+        step,
+      })),
+    );
+    for (let at = 0; at < metrics.length; at += MOST.metrics)
+      await caller(ask, connection)(Nothing, 'runs/log-batch', {
+        run_id: run,
+        metrics: metrics.slice(at, at + MOST.metrics),
+      });
+    return remote;
+  },
+
+  async finish(ask, connection, remote, job) {
+    const { run } = remote as MlflowRun;
+    const call = caller(ask, connection);
+    const { fine_tuned_model: model } = job;
+    if (model !== null)
+      await call(Nothing, 'runs/set-tag', {
+        run_id: run,
+        key: 'graft.fine_tuned_model',
+        value: model,
+      });
+    await call(Nothing, 'runs/update', {
+      run_id: run,
+      status: ENDINGS[job.state],
+      end_time: job.finished_at?.getTime(),
+    });
+  },
+};
+
+const Nothing = z.object({});
+const RunInfo = z.object({ info: z.object({ run_id: z.string() }) });
+const Made = z.object({ experiment_id: z.string() });
+const Named = z.object({ experiment: Made.extend({ lifecycle_stage: z.string().optional() }) });
+const Runs = z.object({ runs: z.array(RunInfo).default([]) });
+const MadeRun = z.object({ run: RunInfo });
+
+/** Without a body it is a GET. */
+type Call = <T>(form: z.ZodType<T>, path: string, body?: object) => Promise<T>;
+
+function caller(ask: Ask, connection: Connection): Call {
+  const { username, secret } = connection;
+  const authorization =
+    username !== null ? basic(username, secret ?? '') : secret !== null ? `Bearer ${secret}` : null;
+  const headers: Readonly<Record<string, string>> = authorization === null ? {} : { authorization };
+  return async (form, path, body) => {
+    const answer = await ask(connection, {
+      method: body === undefined ? 'GET' : 'POST',
+      path: `/api/2.0/mlflow/${path}`,
+      headers,
+      ...(body && { body }),
+    });
+    return answerOf(form, answer, connection);
+  };
+}
+
+/** Its id; it is made where there is none. */
+async function experimentOf(call: Call, name: string): Promise<string> {
+  const known = await named(call, name);
+  if (known !== null) return known;
+  try {
+    return (await call(Made, 'experiments/create', { name })).experiment_id;
+  } catch (error) {
+    // Another process, or somebody else, was faster.
+    const other = isCalled(error, 'RESOURCE_ALREADY_EXISTS') ? await named(call, name) : null;
+    if (other === null) throw error;
+    return other;
+  }
+}
+
+async function named(call: Call, name: string): Promise<string | null> {
+  const path = `experiments/get-by-name?experiment_name=${encodeURIComponent(name)}`;
+  const found = await call(Named, path).catch((error: unknown) => {
+    if (isCalled(error, 'RESOURCE_DOES_NOT_EXIST')) return null;
+    throw error;
+  });
+  if (found?.experiment.lifecycle_stage === 'deleted')
+    throw new TrackerRefusal(`its experiment ${name} is deleted; restore it, or name another`, 400);
+  return found?.experiment.experiment_id ?? null;
+}
+
+const isCalled = (error: unknown, code: string): boolean =>
+  error instanceof TrackerRefusal && error.code === code;
+
+async function found(call: Call, experiment: string, { id }: TrackedJob): Promise<string | null> {
+  const { runs } = await call(Runs, 'runs/search', {
+    experiment_ids: [experiment],
+    filter: `tags.\`${JOB_TAG}\` = '${id}'`,
+    max_results: 1,
+  });
+  return runs[0]?.info.run_id ?? null;
+}
+
+async function made(call: Call, experiment: string, job: TrackedJob): Promise<string> {
+  const tags: Record<string, string> = {
+    ...(job.settings.tags as Record<string, string>),
+    'mlflow.source.name': 'graft',
+    'mlflow.source.type': 'JOB',
+    [JOB_TAG]: job.id,
+  };
+  const { run } = await call(MadeRun, 'runs/create', {
+    experiment_id: experiment,
+    run_name: runName(job),
+    start_time: (job.started_at ?? job.finished_at)?.getTime(),
+    tags: Object.entries(tags).map(([key, value]) => ({ key, value })),
+  });
+  return run.info.run_id;
+}
+
+/** Names with dots between, and texts: lists as JSON, nothing for null. */
+function flat(value: unknown, path = ''): [string, string][] {
+  if (typeof value !== 'object' || value === null || Array.isArray(value))
+    return value === null || value === undefined ? [] : [[keyOf(path), textOf(value)]];
+  return Object.entries(value).flatMap(([name, inner]) =>
+    flat(inner, path === '' ? name : `${path}.${name}`),
+  );
+}
+
+/** MLflow’s keys have these characters and no others. */
+const keyOf = (path: string): string => path.replaceAll(/[^\w\-./ ]/g, '_').slice(0, MOST.key);
+
+const textOf = (value: unknown): string => {
+  const text = typeof value === 'string' ? value : JSON.stringify(value);
+  return text.length <= MOST.value ? text : `${text.slice(0, MOST.value - 1)}…`;
+};

@@ -1,0 +1,212 @@
+import { performance } from 'node:perf_hooks';
+import type { IntegrationType } from '@graft/contracts';
+import { Injectable, type OnModuleDestroy } from '@nestjs/common';
+import { Settings, VERSION } from '../config.js';
+import { JobPoints } from '../history/job-points.js';
+import { log } from '../log.js';
+import { Outbound } from '../outbound/outbound.js';
+import { mlflow } from './mlflow.js';
+import { DEADLINE_MS, RunClaims, type DueRun, type TrackerClaim } from './run-claims.js';
+import { TrackerRefusal, type Ask, type Tracker } from './tracker.js';
+import { wandb } from './wandb.js';
+
+const TRACKERS: Readonly<Record<IntegrationType, Tracker>> = { wandb, mlflow };
+
+/** Trackers that this process sends to at once. */
+const MOST_TRACKERS = 8;
+/** How long it stays with one while others wait. */
+const TURN_MS = 5_000;
+/** Runs in a row that the key may not write to: it is likely to have no right to the others, which wait for the next turn. */
+const MOST_FORBIDDEN = 3;
+/** For requests in progress, when the process ends: what they come to is written, or done again. */
+const PATIENCE_MS = 3_000;
+/** Events that are sent together. */
+const MOST_POINTS = 500;
+const MOST_BYTES = 1024 * 1024;
+
+/** What comes after a run: others of the tracker, or none for now; or others unless more are forbidden like it. */
+type Turn = 'next' | 'over' | 'forbidden';
+
+/** This process may not send to the tracker any more. */
+class ClaimLost extends Error {}
+
+/** Sends jobs' numbers to trackers: to each from one API process at a time, run by run. */
+@Injectable()
+export class RunSender implements OnModuleDestroy {
+  private readonly work = new Set<Promise<void>>();
+  private trackers = 0;
+  private looking: Promise<void> | null = null;
+  private timer: NodeJS.Timeout | null = null;
+  private closing = false;
+
+  constructor(
+    private readonly claims: RunClaims,
+    private readonly points: JobPoints,
+    private readonly outbound: Outbound,
+    private readonly settings: Settings,
+  ) {}
+
+  /** Takes up what is new, what is to be tried again, and what a process has left, from time to time. */
+  watch(): void {
+    this.timer = setInterval(
+      () => (this.looking ??= this.look().finally(() => (this.looking = null))),
+      Math.min(5_000, this.settings.leaseMs / 3),
+    );
+  }
+
+  private async look(): Promise<void> {
+    try {
+      for (const claim of await this.claims.take(MOST_TRACKERS - this.trackers)) {
+        const sending = this.sendTo(claim);
+        this.work.add(sending);
+        void sending.finally(() => this.work.delete(sending));
+      }
+    } catch (error) {
+      log.warn({ err: error }, 'could not look for runs to send to trackers');
+    }
+  }
+
+  /** Never rejects. */
+  private async sendTo(claim: TrackerClaim): Promise<void> {
+    this.trackers++;
+    const { project_id: project, type } = claim;
+    const warn = (error: unknown): void =>
+      log.warn({ err: error, project, type }, 'could not send to a tracker; it goes on later');
+    try {
+      const end = performance.now() + TURN_MS;
+      let forbidden = 0;
+      while (!this.closing && performance.now() < end && forbidden < MOST_FORBIDDEN) {
+        const due = await this.claims.next(claim);
+        const came = due && (await this.turn(claim, due));
+        if (came === null || came === 'over') break;
+        forbidden = came === 'forbidden' ? forbidden + 1 : 0;
+      }
+    } catch (error) {
+      if (!(error instanceof ClaimLost)) warn(error);
+    }
+    await this.claims.leave(claim).catch(warn);
+    this.trackers--;
+  }
+
+  private async turn(claim: TrackerClaim, due: DueRun): Promise<Turn> {
+    try {
+      return (await this.send(claim, due)) ? 'next' : 'over';
+    } catch (error) {
+      if (!(error instanceof TrackerRefusal)) throw error;
+      if (!error.isOfRun) {
+        await this.claims.failed(claim, due, error);
+        return 'over';
+      }
+      await this.claims.refused(claim, due, error);
+      return error.isForbidden ? 'forbidden' : 'next';
+    }
+  }
+
+  /** A job that ends before it trains has no run. */
+  private async send(claim: TrackerClaim, due: DueRun): Promise<boolean> {
+    const tracker = TRACKERS[due.type];
+    const asker = this.asker(claim);
+    let isHeard = false;
+    const ask: Ask = async (...asked) => {
+      const answer = await asker(...asked);
+      isHeard = true;
+      return answer;
+    };
+    let { remote, cursor } = due;
+    if (remote === null && due.started_at !== null) {
+      const opened = await tracker.open(ask, due, due);
+      remote = opened.remote;
+      if (!(await this.claims.opened(claim, due, remote, opened.url))) return false;
+    }
+    let isMore = false;
+    if (remote !== null) {
+      const range = { after: cursor, upTo: due.event_counter, limit: MOST_POINTS };
+      const points = await this.points.after(due.id, range);
+      if (points.length > 0) remote = await tracker.send(ask, due, remote, due, points);
+      else if (due.is_open) await tracker.beat?.(ask, due, remote);
+      isMore = points.length === MOST_POINTS;
+      cursor = isMore ? (points.at(-1)?.number ?? cursor) : due.event_counter;
+      if (!isMore && !due.is_open) await tracker.finish(ask, due, remote, due);
+    }
+    return this.claims.sent(claim, due, {
+      remote,
+      cursor,
+      isDone: !isMore && !due.is_open,
+      isMore,
+      isHeard,
+    });
+  }
+
+  private asker(claim: TrackerClaim): Ask {
+    return async ({ url, secret }, { method, path, headers, body }) => {
+      if (!(await this.claims.renew(claim))) throw new ClaimLost();
+      const { status, body: text } = await this.outbound
+        .send({
+          url: `${url.replace(/\/+$/, '')}${path}`,
+          method,
+          headers: {
+            'content-type': 'application/json',
+            'user-agent': `Graft/${VERSION}`,
+            ...headers,
+          },
+          ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+          timeoutMs: DEADLINE_MS,
+          mostBytes: MOST_BYTES,
+        })
+        .catch((error: unknown) => {
+          throw new TrackerRefusal(reasonOf(error), null);
+        });
+      const answer = parsed(text);
+      if (status >= 200 && status < 300) {
+        if (answer !== null) return answer;
+        throw new TrackerRefusal(`answered ${status} without JSON: is ${url} such a server?`, null);
+      }
+      const { code, said } = saidIn(answer);
+      const hidden = [secret, headers?.['authorization']?.replace(/^\w+ /, '') ?? null];
+      const safe = hidden.reduce<string>(
+        (all, one) => (one ? all.replaceAll(one, '…') : all),
+        said,
+      );
+      // the page of a proxy says nothing of the run
+      const isTracker = said !== '' || code !== null;
+      throw new TrackerRefusal(
+        `answered ${status}${safe && `: ${safe}`}`,
+        isTracker ? status : null,
+        code,
+      );
+    };
+  }
+
+  async onModuleDestroy(): Promise<void> {
+    this.closing = true;
+    if (this.timer) clearInterval(this.timer);
+    await Promise.race([
+      Promise.allSettled(this.work),
+      new Promise((resolve) => setTimeout(resolve, PATIENCE_MS).unref()),
+    ]);
+  }
+}
+
+function parsed(text: string): object | null {
+  try {
+    const value: unknown = JSON.parse(text);
+    return typeof value === 'object' ? value : null;
+  } catch {
+    return null;
+  }
+}
+
+/** MLflow's `error_code` and `message`; W&B's `error`. */
+function saidIn(answer: object | null): { code: string | null; said: string } {
+  const { error_code: code, message, error } = (answer ?? {}) as Readonly<Record<string, unknown>>;
+  return {
+    code: typeof code === 'string' ? code : null,
+    said: [message, error].find((one) => typeof one === 'string') ?? '',
+  };
+}
+
+function reasonOf(error: unknown): string {
+  if (error instanceof AggregateError && error.errors[0] instanceof Error)
+    return reasonOf(error.errors[0]);
+  return (error instanceof Error ? error.message : String(error)).slice(0, 300);
+}

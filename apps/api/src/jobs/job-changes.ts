@@ -1,0 +1,166 @@
+import { Injectable } from '@nestjs/common';
+import {
+  DomainError,
+  parseBody,
+  TERMINAL_STATUSES,
+  UpdateJob,
+  type DeletedJobObject,
+  type JobObject,
+} from '@graft/contracts';
+import type { EntityManager } from 'typeorm';
+import { Audit } from '../auth/audit.js';
+import type { Principal } from '../auth/principal.js';
+import { Database } from '../database/database.js';
+import { IS_OPEN, IS_RESTORABLE, UNTIL_WHEN, type Job } from '../database/entities/job.js';
+import { jsonbText } from '../database/jsonb.js';
+import { fineTunedName } from '../history/history-objects.js';
+import { restorableUntil } from '../history/job-object.js';
+import { JobsRepository, noSuchJob } from '../history/jobs.repository.js';
+import { EventLog } from '../lifecycle/event-log.js';
+
+/** What people do to a job that training knows nothing of: they name it, put it away, delete it and take that back. */
+@Injectable()
+export class JobChanges {
+  constructor(
+    private readonly database: Database,
+    private readonly jobs: JobsRepository,
+    private readonly events: EventLog,
+    private readonly audit: Audit,
+  ) {}
+
+  async update(caller: Principal, id: string, body: unknown): Promise<JobObject> {
+    const { metadata, graft = {} } = parseBody(UpdateJob, body);
+    const given = { ...(metadata === undefined ? {} : { metadata }), ...graft };
+    const values: unknown[] = [id];
+    const value = (one: unknown): string => `$${values.push(one)}`;
+    const set = ['updated_at = clock_timestamp()'];
+    if (metadata !== undefined)
+      set.push(`metadata = ${value(metadata && jsonbText(metadata))}::jsonb`);
+    if (graft.name !== undefined) set.push(`name = ${value(graft.name)}`);
+    if (graft.note !== undefined) set.push(`note = ${value(graft.note || null)}`);
+    if (graft.tags !== undefined)
+      set.push(`tags = ${value(jsonbText([...new Set(graft.tags)]))}::jsonb`);
+    if (graft.archived !== undefined)
+      set.push(
+        `archived_at = ${graft.archived ? 'COALESCE(archived_at, clock_timestamp())' : 'NULL'}`,
+      );
+    await this.jobs.row(caller.projectId, id);
+    await this.database.transaction(async (manager) => {
+      const job = await this.jobs.locked(manager, caller.projectId, id);
+      await this.database.query(`UPDATE job SET ${set.join(', ')} WHERE id = $1`, values, manager);
+      await this.tell(manager, caller, job, 'job.updated', { changed: Object.keys(given) });
+    });
+    return this.jobs.object(caller.projectId, id);
+  }
+
+  /** With its checkpoints, model and result files: out of sight at once, gone once it cannot be restored any more. */
+  async remove(caller: Principal, id: string): Promise<DeletedJobObject> {
+    await this.jobs.row(caller.projectId, id);
+    const at = await this.database.transaction(async (manager) => {
+      const job = await this.jobs.locked(manager, caller.projectId, id, { deleted: true });
+      // an earlier run of the transaction may have been committed and its connection lost before that was heard
+      if (job.deleted_at) {
+        this.events.announce(id, job.project_id);
+        return job.deleted_at;
+      }
+      await this.refuseInUse(manager, job);
+      const [deleted] = await this.database.query<{ deleted_at: Date }>(
+        `UPDATE job SET deleted_at = clock_timestamp(), updated_at = clock_timestamp() WHERE id = $1 RETURNING deleted_at`,
+        [id],
+        manager,
+      );
+      if (!deleted) throw new Error(`the database has no row of ${id}`);
+      await this.mark(manager, job, deleted.deleted_at);
+      await this.tell(manager, caller, job, 'job.deleted');
+      return deleted.deleted_at;
+    });
+    const graft = { restorable_until: restorableUntil(at) };
+    return { id, object: 'fine_tuning.job', deleted: true, graft };
+  }
+
+  /** All that its deletion took away. One that is not deleted is left as it is. */
+  async restore(caller: Principal, id: string): Promise<JobObject> {
+    await this.jobs.row(caller.projectId, id, { deleted: true });
+    await this.database.transaction(async (manager) => {
+      const job = await this.jobs.locked(manager, caller.projectId, id, { deleted: true });
+      if (!job.deleted_at) return this.events.announce(id, job.project_id);
+      const [restored] = await this.database.query(
+        `UPDATE job SET deleted_at = NULL, updated_at = clock_timestamp()
+         WHERE id = $1 AND ${IS_RESTORABLE} RETURNING id`,
+        [id],
+        manager,
+      );
+      // some of its rows may be gone already
+      if (!restored) throw noSuchJob(id);
+      await this.mark(manager, job, null);
+      await this.tell(manager, caller, job, 'job.restored');
+    });
+    return this.jobs.object(caller.projectId, id);
+  }
+
+  /** What the job made goes and comes with it. */
+  private async mark(manager: EntityManager, job: Job, deleted: Date | null): Promise<void> {
+    await this.database.query(
+      'UPDATE model SET deleted_at = $2 WHERE id = $3 AND job_id = $1',
+      [job.id, deleted, job.fine_tuned_model],
+      manager,
+    );
+    await this.database.query(
+      'UPDATE file SET deleted_at = $2 WHERE id = ANY($3) AND job_id = $1',
+      [job.id, deleted, job.result_files],
+      manager,
+    );
+  }
+
+  private async refuseInUse(manager: EntityManager, job: Job): Promise<void> {
+    const refuse = (why: string): never => {
+      throw new DomainError('conflict', `${job.id} ${why}`, 'fine_tune_id');
+    };
+    if (!TERMINAL_STATUSES.includes(job.state)) refuse(`is ${job.state}; cancel it first`);
+    const [open] = await this.database.query<{ id: string }>(
+      `SELECT id FROM job WHERE sweep_id = $1 AND ${IS_OPEN} LIMIT 1`,
+      [job.sweep_id],
+      manager,
+    );
+    if (open)
+      refuse(
+        `is a trial of ${job.sweep_id}, of which ${open.id} is not over; cancel the sweep or wait`,
+      );
+    // First the row's lock, which the creation of a job on a whole model takes too.
+    await this.database.query(
+      'SELECT 1 FROM model WHERE id = $1 FOR UPDATE',
+      [job.fine_tuned_model],
+      manager,
+    );
+    const [user] = await this.database.query<{ what: string }>(
+      `SELECT 'job ' || id AS what FROM job
+         WHERE project_id = $1 AND ${IS_OPEN} AND strpos(request::text, $3) > 0
+       UNION ALL SELECT 'model ' || id || ${UNTIL_WHEN} FROM model WHERE base_id = $4 AND kind <> 'export'
+       UNION ALL SELECT 'eval run ' || id FROM eval_run
+         WHERE project_id = $1 AND status IN ('queued', 'in_progress') AND (job_id = $2 OR starts_with(model, $5))
+       LIMIT 1`,
+      [
+        job.project_id,
+        job.id,
+        // as it stands within JSON: as a model, an init_adapter or one of several adapters
+        JSON.stringify(fineTunedName(job)).slice(1, -1),
+        job.fine_tuned_model,
+        fineTunedName(job),
+      ],
+      manager,
+    );
+    if (user) refuse(`is in use by ${user.what}`);
+  }
+
+  /** In the transaction that did it, and to who watches after it. */
+  private async tell(
+    manager: EntityManager,
+    caller: Principal,
+    { id, project_id: project }: Job,
+    action: 'job.updated' | 'job.deleted' | 'job.restored',
+    detail: Readonly<Record<string, unknown>> = {},
+  ): Promise<void> {
+    await this.audit.write(manager, { caller, action, target: id, detail });
+    this.events.announce(id, project);
+  }
+}

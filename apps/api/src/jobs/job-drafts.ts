@@ -1,0 +1,217 @@
+import { Injectable } from '@nestjs/common';
+import { DomainError } from '@graft/contracts';
+import type { EntityManager } from 'typeorm';
+import type { Deed } from '../auth/audit.js';
+import type { Principal } from '../auth/principal.js';
+import { JobIntegrations, type JobRun } from '../integrations/job-integrations.js';
+import { neededWords } from '../catalog/plugins.js';
+import { BlobStore } from '../blobs/blob-store.js';
+import { Database } from '../database/database.js';
+import type { Job } from '../database/entities/job.js';
+import type { NewEvent } from '../lifecycle/event-log.js';
+import { JobTransitions, type NewJob, type Trial } from '../lifecycle/job-transitions.js';
+import { Quotas } from '../lifecycle/quotas.js';
+import { FilesService } from '../files/files.service.js';
+import { ModelsService } from '../models/models.service.js';
+import { isOfPart } from '../preview/adapter-parts.js';
+import { plannedTokens, type JobPlan } from '../preview/job-plans.js';
+import { DEFAULT_POOL } from '../queue/pool.js';
+import { TraceExports } from '../traces/trace-exports.js';
+import type { TraceParent } from '../traces/trace-parent.js';
+import type { OperationPlan } from './operation-plans.js';
+import { QueueDepths } from './queue-depths.js';
+
+/** A job to be written, and what must be there until it is. */
+export interface Draft {
+  readonly job: Omit<NewJob, 'id' | 'project_id' | 'trial' | 'received_at' | keyof TraceParent>;
+  readonly files: readonly { readonly id: string; readonly param: string }[];
+  readonly adapters: readonly {
+    readonly id: string;
+    readonly param: string;
+    readonly blobs: readonly string[];
+  }[];
+  readonly integrations: readonly JobRun[];
+  /** What its first events say of what was checked. */
+  readonly notes: readonly NewEvent[];
+}
+
+/** How a draft becomes a job. */
+export interface Written {
+  readonly id: string;
+  /** Null where it is part of another deed. */
+  readonly deed: Deed | null;
+  readonly parent: TraceParent;
+  readonly trial?: Trial;
+}
+
+/** Jobs that were checked, and are to be written. */
+@Injectable()
+export class JobDrafts {
+  constructor(
+    private readonly database: Database,
+    private readonly blobs: BlobStore,
+    private readonly files: FilesService,
+    private readonly models: ModelsService,
+    private readonly quotas: Quotas,
+    private readonly transitions: JobTransitions,
+    private readonly depths: QueueDepths,
+    private readonly integrations: JobIntegrations,
+    private readonly traces: TraceExports,
+  ) {}
+
+  /**
+   * Job, outbox row, first events and what it is to be written to, in the caller's transaction.
+   * @throws DomainError where the project may have no more, or something that it needs is gone
+   */
+  async write(
+    manager: EntityManager,
+    caller: Principal,
+    { job, files, adapters, integrations, notes }: Draft,
+    { id, deed, parent, trial }: Written,
+  ): Promise<Job> {
+    await this.depths.admit(manager, caller.projectId);
+    await this.quotas.admitJob(manager, caller.projectId);
+    await this.hold(manager, job.base_id, files, adapters);
+    await this.integrations.write(manager, caller.projectId, id, integrations);
+    await this.traces.write(manager, id, parent);
+    return this.transitions.create(
+      manager,
+      {
+        ...job,
+        ...parent,
+        id,
+        project_id: caller.projectId,
+        received_at: caller.at,
+        trial: trial ?? null,
+      },
+      [
+        { message: `Created fine-tuning job: ${id}` },
+        ...notes,
+        { message: 'Files validated, moving job to queued state' },
+      ],
+      deed,
+    );
+  }
+
+  /** What the job needs stays until it is written: deletions look at the jobs that are there. */
+  private async hold(
+    manager: EntityManager,
+    base: string,
+    files: Draft['files'],
+    adapters: Draft['adapters'],
+  ): Promise<void> {
+    if (!(await this.holdAtOnce(manager, base, files))) {
+      await this.models.hold(manager, base, 'model');
+      for (const { id, param } of files) await this.files.hold(manager, id, param);
+    }
+    for (const { id, param, blobs } of adapters)
+      if (!(await this.blobs.hold(manager, blobs)))
+        throw new DomainError('invalid_adapter', `${id} was just deleted`, param);
+  }
+
+  /** False where one of them is gone: which one, whoever it belongs to says. */
+  private async holdAtOnce(
+    manager: EntityManager,
+    base: string,
+    named: Draft['files'],
+  ): Promise<boolean> {
+    const files = [...new Set(named.map(({ id }) => id))];
+    const rows = await this.database.query(
+      `WITH base AS (SELECT id FROM model WHERE id = $1 AND deleted_at IS NULL FOR KEY SHARE),
+       data AS (SELECT id FROM file WHERE id = ANY($2) FOR KEY SHARE)
+       SELECT id FROM base UNION ALL SELECT id FROM data`,
+      [base, files],
+      manager,
+    );
+    return rows.length === 1 + files.length;
+  }
+}
+
+export function draftOf(plan: JobPlan): Draft {
+  const { request, base, start, parts, training, validation, spec, priority, data } = plan;
+  const begun = (start?.adapter ?? []).filter((file) => !isOfPart(file));
+  const named = [
+    ...(start ? [{ id: start.id, param: 'graft.init_adapter', files: begun }] : []),
+    ...parts,
+  ];
+  return {
+    job: {
+      base_id: base.base.id,
+      model: request.model,
+      // Those of every job, too: whoever has none needs no look at their runs.
+      request: { ...request, integrations: plan.integrations.map(({ type }) => type) },
+      spec,
+      words: neededWords(spec, base.base.config),
+      init_adapter: named.flatMap((one) => one.files),
+      data: data?.training ?? null,
+      estimated_tokens: data && plannedTokens(spec, data.training).tokens,
+      training_file: training.id,
+      validation_file: validation?.id ?? null,
+      suffix: request.suffix ?? null,
+      metadata: request.metadata ?? null,
+      pool: request.graft?.pool ?? DEFAULT_POOL,
+      priority,
+    },
+    files: [
+      { id: training.id, param: 'training_file' },
+      ...(validation ? [{ id: validation.id, param: 'validation_file' }] : []),
+    ],
+    adapters: named
+      .filter((one) => one.files.length > 0)
+      .map((one) => ({ ...one, blobs: one.files.map(({ sha256 }) => sha256) })),
+    integrations: plan.integrations,
+    notes: [
+      { message: `Validated ${filesInWords(plan)}` },
+      ...dataWarnings(plan).map((message) => ({ level: 'warn' as const, message })),
+    ],
+  };
+}
+
+function filesInWords({ training, validation, data, spec }: JobPlan): string {
+  const files = `training file: ${training.id}${validation ? ` and validation file: ${validation.id}` : ''}`;
+  if (spec.validation_split === null || !data?.validation) return files;
+  const [held, all] = [data.validation.examples, training.records];
+  return `${files}; held out for validation: ${held} of its ${all} examples`;
+}
+
+export function operationDraft({
+  request,
+  adapters,
+  base,
+  files,
+  spec,
+  ...plan
+}: OperationPlan): Draft {
+  const { suffix = null, metadata = null } = request;
+  const names = adapters.map(({ id }) => id).join(', ');
+  return {
+    job: {
+      base_id: base.id,
+      model: request.type === 'combine' ? base.id : request.model,
+      request: request as Record<string, unknown>,
+      spec,
+      words: neededWords(spec, base.config),
+      init_adapter: [...files],
+      data: null,
+      estimated_tokens: null,
+      training_file: null,
+      validation_file: null,
+      suffix,
+      metadata,
+      ...plan,
+    },
+    files: [],
+    adapters: adapters.map(({ id, adapter }, i) => ({
+      id,
+      param: request.type === 'combine' ? `adapters[${i}]` : 'model',
+      blobs: adapter.map(({ sha256 }) => sha256),
+    })),
+    integrations: [],
+    notes: [{ message: `Operation ${request.type} on ${names}` }],
+  };
+}
+
+function dataWarnings({ data, unread }: JobPlan): string[] {
+  if (data) return [...data.training.warnings, ...(data.validation?.warnings ?? [])];
+  return [`The data could not be checked before training; the trainer will check it: ${unread}`];
+}

@@ -1,0 +1,79 @@
+// The query of GET /v1/fine_tuning/jobs.
+import { DomainError, JOB_ORDERS, JOB_WORDS } from '@graft/contracts';
+import type { JobFilter } from '../history/job-list-query.js';
+import { pageQuery } from '../http/parse.js';
+
+type Query = Readonly<Record<string, unknown>>;
+
+export function jobFilter(query: Query): JobFilter {
+  return {
+    ...pageQuery(query, 20, 100),
+    order: {
+      by: oneOf(query, 'order_by', JOB_ORDERS) ?? 'created_at',
+      ascending: oneOf(query, 'order', ['asc', 'desc']) === 'asc',
+    },
+    metadata: metadataFilter(query),
+    status: text(query, 'status'),
+    tags: tagsFilter(query),
+    model: text(query, 'model'),
+    method: text(query, 'method'),
+    archived: ARCHIVED[oneOf(query, 'archived', ['false', 'true', 'any']) ?? 'false'],
+    deleted: oneOf(query, 'deleted', ['false', 'true']) === 'true',
+    words: searchWords(query['search']),
+  };
+}
+
+const ARCHIVED = { false: false, true: true, any: null } as const;
+
+/** Left out and empty are the same: forms send what was not filled in. */
+function text(query: Query, field: string): string | null {
+  const given = query[field] ?? '';
+  if (typeof given === 'string' && given.length <= 4096) return given || null;
+  throw new DomainError('invalid_value', `${field}: expected one text`, field);
+}
+
+function oneOf<T extends string>(query: Query, field: string, values: readonly T[]): T | null {
+  const given = text(query, field);
+  if (given === null) return null;
+  const found = values.find((one) => one === given);
+  if (found !== undefined) return found;
+  const shown = given.slice(0, 40);
+  throw new DomainError(
+    'invalid_value',
+    `${field}: expected one of ${values.join(', ')}, got ${shown}`,
+    field,
+  );
+}
+
+/** `tag=…`, once for each. */
+function tagsFilter(query: Query): string[] {
+  const given: unknown[] = [query['tag'] ?? []].flat();
+  if (given.length > JOB_WORDS.tags || !given.every((tag) => typeof tag === 'string'))
+    throw new DomainError(
+      'invalid_value',
+      `tag: expected at most ${JOB_WORDS.tags} texts, each as tag=TEXT`,
+      'tag',
+    );
+  return (given as string[]).filter((tag) => tag !== '');
+}
+
+/** `search=…`: words in any order. */
+function searchWords(raw: unknown): string[] {
+  if (raw === undefined || raw === '') return [];
+  if (typeof raw !== 'string' || raw.length > 200)
+    throw new DomainError('invalid_value', 'search must be at most 200 characters', 'search');
+  return raw.split(/\s+/).filter(Boolean).slice(0, 10);
+}
+
+/** `metadata[key]=value`, in either form Express may parse; `metadata=null` asks for jobs without. */
+function metadataFilter(query: Query): Record<string, string> | null | undefined {
+  const raw = query['metadata'];
+  if (raw === 'null' || raw === '') return null;
+  const pairs: Record<string, string> =
+    raw && typeof raw === 'object' ? { ...(raw as Record<string, string>) } : {};
+  for (const [name, value] of Object.entries(query)) {
+    const key = /^metadata\[(.+)\]$/.exec(name)?.[1];
+    if (key && typeof value === 'string') pairs[key] = value;
+  }
+  return Object.keys(pairs).length > 0 ? pairs : undefined;
+}

@@ -1,0 +1,174 @@
+import { Injectable } from '@nestjs/common';
+import {
+  CreateOperation,
+  DomainError,
+  parseBody,
+  type AdapterOperation,
+  type ExportFormat,
+  type Spec,
+} from '@graft/contracts';
+import type { Principal } from '../auth/principal.js';
+import { convertsToLora, ggufModelTypes, resolveSpec } from '../catalog/plugins.js';
+import type { StoredFile } from '../database/entities/storage.js';
+import { priorityWithin } from '../lifecycle/quotas.js';
+import { ModelsService, type Resolved } from '../models/models.service.js';
+import { PoolTerms } from '../preview/pool-terms.js';
+import { DEFAULT_POOL } from '../queue/pool.js';
+
+/** What an operation asks for, checked and resolved; nothing is written yet. */
+export interface OperationPlan {
+  readonly request: CreateOperation;
+  readonly adapters: readonly Resolved[];
+  readonly base: Resolved['base'];
+  /** Of all adapters; names begin with their place in the list and a slash. */
+  readonly files: readonly StoredFile[];
+  readonly spec: Spec;
+  readonly pool: string;
+  readonly priority: number;
+}
+
+/** An adapter, and the field that named it. */
+interface Named {
+  readonly adapter: Resolved;
+  readonly param: string;
+}
+
+/** Turns the body of an operation into a plan. */
+@Injectable()
+export class OperationPlans {
+  constructor(
+    private readonly models: ModelsService,
+    private readonly pools: PoolTerms,
+  ) {}
+
+  /** @throws DomainError naming the field that is wrong */
+  async of(caller: Principal, body: unknown): Promise<OperationPlan> {
+    const request = parseBody(CreateOperation, body);
+    const pool = request.pool ?? DEFAULT_POOL;
+    const terms = await this.pools.of(caller.projectId, pool, 'pool');
+    const priority = priorityWithin(terms.limits, request.priority);
+    const names =
+      request.type === 'combine'
+        ? request.adapters.map((name, i) => [name, `adapters[${i}]`] as const)
+        : ([[request.model, 'model']] as const);
+    const named: Named[] = [];
+    for (const [name, param] of names)
+      named.push({ adapter: await this.operand(caller, request, name, param), param });
+    const [first] = named as [Named];
+    for (const one of named) {
+      checkTogether(one, first);
+      if (one.adapter.adapter.length > 0)
+        checkMethod(await this.models.peftOf(caller, one.adapter.id, one.param), request, one);
+    }
+    if (request.type === 'export') checkFamily(request.format, first);
+    const adapters = named.map(({ adapter }) => adapter);
+    const files = adapters.flatMap(({ adapter }, i) =>
+      adapter.map((file) => ({ ...file, name: `${i}/${file.name}` })),
+    );
+    const { base } = first.adapter;
+    return { request, adapters, base, files, spec: specOf(request, first.adapter), pool, priority };
+  }
+
+  private async operand(
+    caller: Principal,
+    request: CreateOperation,
+    name: string,
+    param: string,
+  ): Promise<Resolved> {
+    const found = await this.models.resolve(caller, name, param);
+    const takesWhole = request.type === 'export' && request.format === 'gguf';
+    if (found.adapter.length > 0 || takesWhole) return found;
+    throw new DomainError('invalid_adapter', `${name} is a whole model, not an adapter`, param);
+  }
+}
+
+/** @throws DomainError for an adapter that cannot be combined with the first */
+function checkTogether({ adapter, param }: Named, { adapter: first }: Named): void {
+  if (adapter.base.id !== first.base.id) {
+    const message = `${adapter.id} was trained on ${adapter.base.id}, not on ${first.base.id}`;
+    throw new DomainError('invalid_adapter', message, param);
+  }
+  const [task, of] = [adapter.task?.name ?? null, first.task?.name ?? null];
+  if (task === of) return;
+  const message = `${adapter.id} was trained for ${task}, not for ${of}; combine adapters of one task`;
+  throw new DomainError('invalid_adapter', message, param);
+}
+
+/** Methods whose update is none of the weights. */
+const BY_TEXT = ['XLORA', 'SHADOW'];
+
+function checkMethod(
+  peft: Spec['peft'],
+  request: CreateOperation,
+  { adapter: { id }, param }: Named,
+): void {
+  if (peft === null)
+    throw new DomainError('invalid_adapter', `${id} is a whole model, not an adapter`, param);
+  const refuse = (what: string): never => {
+    throw new DomainError('unsupported', `${param}: ${peft.peft_type} ${what}`, param);
+  };
+  if (request.type === 'combine') {
+    if (request.weights.length !== request.adapters.length)
+      throw new DomainError(
+        'invalid_value',
+        `weights: expected ${request.adapters.length}, one for each adapter, got ${request.weights.length}`,
+        'weights',
+      );
+    if (peft.peft_type !== 'LORA') refuse('has no weighted combination; convert it to LORA first');
+  }
+  const isMerged =
+    request.type === 'merge' || (request.type === 'export' && request.format === 'gguf');
+  if (isMerged && BY_TEXT.includes(peft.peft_type))
+    refuse('cannot be merged: what it does to the base depends on the text');
+  if (request.type === 'export' && request.format !== 'gguf' && peft.peft_type !== 'LORA')
+    refuse(
+      convertsToLora(peft)
+        ? `is not what format "${request.format}" holds; convert it to LORA first`
+        : `is not what format "${request.format}" holds, and does not convert to LORA`,
+    );
+  if (request.type === 'convert' && !convertsToLora(peft))
+    refuse(
+      'does not convert to LORA, in PEFT neither: its update is not a dense matrix added to the weight',
+    );
+}
+
+/** @throws DomainError for a base that is not written as the format asks */
+function checkFamily(format: ExportFormat, { adapter: { base }, param }: Named): void {
+  const types = ggufModelTypes();
+  if (format === 'vllm' || base.family === null || types.includes(base.family)) return;
+  const message = `${param}: ${base.family} models cannot be written as GGUF; those that can: ${types.join(', ')}`;
+  throw new DomainError('unsupported', message, param);
+}
+
+/** What says how the base is loaded is the first adapter's; what says how to train is not used. */
+function specOf(request: CreateOperation, { base, task, baseDtype, quantization }: Resolved): Spec {
+  const held = {
+    ...(baseDtype === null ? {} : { base_dtype: baseDtype as Spec['base_dtype'] }),
+    ...(quantization === null ? {} : { quantization }),
+    ...(task ? { task: task.name } : {}),
+  };
+  const spec = resolveSpec(
+    { model: base.id, training_file: 'none', graft: held },
+    { trainingRecords: 1, ...(base.family ? { modelType: base.family } : {}) },
+  );
+  return {
+    ...spec,
+    ...(task ? { task_options: task.options } : {}),
+    peft: isWhole(request) ? null : { peft_type: 'LORA' },
+    operation: operationOf(request),
+  };
+}
+
+/** Whether what comes of it is no adapter. */
+const isWhole = (request: CreateOperation): boolean =>
+  request.type === 'merge' || (request.type === 'export' && request.format !== 'vllm');
+
+function operationOf(request: CreateOperation): AdapterOperation {
+  const { suffix: _, metadata: __, pool: ___, priority: ____, ...rest } = request;
+  if (rest.type === 'combine') {
+    const { adapters: _____, ...combine } = rest;
+    return combine;
+  }
+  const { model: ______, ...one } = rest;
+  return one;
+}

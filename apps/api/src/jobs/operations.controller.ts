@@ -1,0 +1,34 @@
+import { Body, Controller, Headers, HttpCode, Post } from '@nestjs/common';
+import { ApiBearerAuth, ApiBody, ApiTags } from '@nestjs/swagger';
+import { CreateOperation, JobObject } from '@graft/contracts';
+import { Answers } from '../http/openapi.js';
+import { Caller, Needs, type Principal } from '../auth/principal.js';
+import { bodySchema } from '../http/parse.js';
+import { Traced, type TraceParent } from '../traces/trace-parent.js';
+import { JobCreation } from './create-job.js';
+import { retryMarks } from './retry-marks.js';
+
+const CREATE_OPERATION_EXAMPLE = { type: 'merge', model: 'ft:smollm2-135m::abc123' };
+
+@ApiTags('adapters')
+@ApiBearerAuth()
+@Controller('v1/adapters/operations')
+export class OperationsController {
+  constructor(private readonly creation: JobCreation) {}
+
+  /** The job that does it, which is looked at and cancelled as every job is (docs/adr/0018). */
+  @Post()
+  @HttpCode(200)
+  @Needs('jobs:write')
+  @ApiBody({ schema: bodySchema(CreateOperation, CREATE_OPERATION_EXAMPLE) })
+  @Answers(JobObject, 'Makes models and adapters of finished adapters')
+  create(
+    @Caller() caller: Principal,
+    @Body() body: unknown,
+    @Headers('idempotency-key') key: string | undefined,
+    @Headers('x-stainless-retry-count') retries: string | undefined,
+    @Traced() parent: TraceParent,
+  ): Promise<JobObject> {
+    return this.creation.operate(caller, body, { marks: retryMarks(key, retries), parent });
+  }
+}

@@ -1,0 +1,163 @@
+import { Injectable } from '@nestjs/common';
+import type { DomainError } from '@graft/contracts';
+import type { Stopped } from '@graft/contracts/grpc';
+import type { EntityManager } from 'typeorm';
+import { Settings } from '../config.js';
+import { Database } from '../database/database.js';
+import type { Job } from '../database/entities/job.js';
+import { Counters } from '../metrics/counters.js';
+import { AttemptTransitions, PREEMPTED } from './attempt-transitions.js';
+import { runsAlone, type JobBlame } from './blame.js';
+import { EventLog, type NewEvent } from './event-log.js';
+import { LemonWorkers } from './lemon-workers.js';
+import { verdict } from './retry-policy.js';
+
+export interface Failure {
+  readonly code: string;
+  readonly message: string;
+  readonly param: string | null;
+  readonly retryable: boolean;
+  /** Where a trainer process died: whose fault that was, */
+  readonly blame?: JobBlame | null;
+  /** and its name. */
+  readonly process?: string | null;
+}
+
+/**
+ * What follows an attempt that did not finish: which transition its end comes to. Each works in a transaction that
+ * holds the job row's lock.
+ */
+@Injectable()
+export class AttemptOutcomes {
+  constructor(
+    private readonly database: Database,
+    private readonly transitions: AttemptTransitions,
+    private readonly events: EventLog,
+    private readonly settings: Settings,
+    private readonly counters: Counters,
+    private readonly lemons: LemonWorkers,
+  ) {}
+
+  /** Queues the job again where the failure's class and the job's budgets allow, else fails it for good. */
+  async retryOrFail(manager: EntityManager, job: Job, failure: Failure): Promise<void> {
+    const { blame = null, process = null, retryable } = failure;
+    const death = { blame, process };
+    // Another's failure is none of this job's.
+    const code = blame === 'other' ? 'displaced' : failure.code;
+    const next = verdict(job, { code, retryable, blame }, this.settings.retryBackoffMs);
+    const { lease_owner: worker } = job;
+    if (next.then === 'fail') {
+      const message = next.advice ? `${failure.message} (${next.advice})` : failure.message;
+      await this.transitions.fail(manager, job, { code, message, param: failure.param }, death);
+    } else {
+      await this.transitions.requeue(manager, job, {
+        outcome: code,
+        count: next.count,
+        delayMs: next.delayMs,
+        message: `${failure.message}; ${sequel(job, next.delayMs, blame)}`,
+        level: 'warn',
+        death,
+      });
+    }
+    if (blame === 'own' && worker !== null) await this.lemons.look(manager, worker);
+  }
+
+  /** An attempt that could not even be handed to its worker, for a reason that will not go away. */
+  async failUnassignable(
+    { id, attempt }: Pick<Job, 'id' | 'attempt'>,
+    error: DomainError,
+  ): Promise<void> {
+    await this.database.transaction(async (manager) => {
+      const [job] = await this.database.query<Job>(
+        `SELECT * FROM job WHERE id = $1 AND attempt = $2 AND state = 'running' FOR UPDATE`,
+        [id, attempt],
+        manager,
+      );
+      const { code, message, param } = error;
+      if (job) await this.transitions.fail(manager, job, { code, message, param });
+    });
+  }
+
+  /** An attempt that its worker never heard of: another begins at once, and this one counts against nothing. */
+  async handBack({ id, attempt }: Pick<Job, 'id' | 'attempt'>, why: string): Promise<void> {
+    await this.database.transaction(async (manager) => {
+      const [job] = await this.database.query<Job>(
+        `SELECT * FROM job WHERE id = $1 AND attempt = $2 AND state = 'running' FOR UPDATE`,
+        [id, attempt],
+        manager,
+      );
+      if (job)
+        await this.transitions.requeue(manager, job, {
+          outcome: 'not_delivered',
+          count: 'none',
+          delayMs: 0,
+          message: `${why}; the job is queued again`,
+          level: 'info',
+        });
+    });
+  }
+
+  /**
+   * The run ended because it was told to: paused as wanted, or handed on by a worker that leaves. It goes on
+   * from the newest checkpoint that was committed, which is not where it stopped if that one was never stored.
+   */
+  async pauseOrHandOn(manager: EntityManager, job: Job, { reason, step }: Stopped): Promise<void> {
+    const from = await this.newestCheckpoint(manager, job.id);
+    const missing: NewEvent[] =
+      from < step
+        ? [
+            {
+              level: 'warn',
+              message: `The checkpoint at step ${step} could not be stored; ${resumingFrom(from)}`,
+              data: { step, from_step: from },
+            },
+          ]
+        : [];
+    if (job.desired_state === 'pause') {
+      await this.transitions.pauseAt(manager, job, from, missing);
+      return;
+    }
+    await this.events.append(manager, job.id, missing);
+    await this.transitions.requeue(manager, job, {
+      outcome: reason || 'stopped',
+      count: 'none',
+      delayMs: 0,
+      message: `${stopped(reason)}; the job will resume on another worker from step ${from}`,
+      level: 'info',
+    });
+  }
+
+  private async newestCheckpoint(manager: EntityManager, jobId: string): Promise<number> {
+    const [newest] = await this.database.query<{ step: number }>(
+      'SELECT COALESCE(max(step), 0) AS step FROM checkpoint WHERE job_id = $1 AND damaged_at IS NULL',
+      [jobId],
+      manager,
+    );
+    return newest?.step ?? 0;
+  }
+}
+
+/** Why a run ended that nobody here told to. */
+const stopped = (reason: string): string => {
+  if (reason === 'drained') return 'The worker is draining';
+  if (reason === PREEMPTED) return 'A job of higher priority needs the slot';
+  return `The worker stopped the run (${reason})`;
+};
+
+const resumingFrom = (step: number): string =>
+  step === 0 ? 'starting over' : `resuming from step ${step}`;
+
+/** What follows an attempt that failed, to be read behind the reason. */
+function sequel(
+  job: Pick<Job, 'desired_state' | 'present_at_deaths'>,
+  delayMs: number,
+  blame: JobBlame | null,
+): string {
+  if (job.desired_state === 'pause') return 'the job is paused at its last checkpoint';
+  if (blame === 'other') return 'resuming from the last checkpoint';
+  const seconds = Math.round(delayMs / 1000);
+  const when = seconds === 0 ? 'now' : `in ${seconds} s`;
+  const isSuspect = blame !== null && runsAlone({ present_at_deaths: job.present_at_deaths + 1 });
+  const where = isSuspect ? ', in a trainer process of its own' : '';
+  return `retrying from the last checkpoint ${when}${where}`;
+}

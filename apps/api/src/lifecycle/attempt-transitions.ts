@@ -1,0 +1,196 @@
+import { Injectable } from '@nestjs/common';
+import type { JobError, JobForgetting, WebhookEventType } from '@graft/contracts';
+import type { EntityManager } from 'typeorm';
+import { Database } from '../database/database.js';
+import type { Job } from '../database/entities/job.js';
+import { Counters } from '../metrics/counters.js';
+import { WebhookEvents } from '../webhooks/webhook-events.js';
+import type { JobBlame } from './blame.js';
+import { closeAttempt } from './close-attempt.js';
+import { EventLog, type NewEvent } from './event-log.js';
+import { Outbox } from './outbox.js';
+import { successEvents } from './success-events.js';
+
+/** What an attempt is remembered by that handed its slot to a job of higher priority. */
+export const PREEMPTED = 'preempted';
+
+/** How a job is queued again. */
+export interface Requeue {
+  /** What the attempt is remembered by. */
+  readonly outcome: string;
+  /** Which budget (retry-policy) it is charged to. */
+  readonly count: 'crash' | 'infra' | 'none';
+  readonly delayMs: number;
+  readonly message: string;
+  readonly level: 'info' | 'warn';
+  readonly death?: ProcessDeath;
+}
+
+/** The end of the trainer process that an attempt ran in. */
+export interface ProcessDeath {
+  readonly process: string | null;
+  readonly blame: JobBlame | null;
+}
+
+/** What an attempt made that finished. */
+export interface Result {
+  /** Name of the fine-tuned model. */
+  readonly model: string;
+  /** Ids of the result files. */
+  readonly files: readonly string[];
+  readonly trainedTokens: number;
+  readonly step: number;
+  readonly forgetting: JobForgetting | null;
+}
+
+/**
+ * What an attempt may do to its job; that it begins is Leases.take:
+ *
+ *     start        running, from its first or a later step
+ *     succeed      running  →  succeeded
+ *     fail         running  →  failed
+ *     pauseAt      running  →  paused
+ *     requeue      running  →  queued, or paused where that is wanted
+ *
+ * Each is called in a transaction that holds the job row's lock, and names the attempt it ends in the statement itself:
+ * what an attempt that is not current asks for changes no row. AttemptOutcomes decides which of them an end comes to.
+ */
+@Injectable()
+export class AttemptTransitions {
+  constructor(
+    private readonly database: Database,
+    private readonly outbox: Outbox,
+    private readonly events: EventLog,
+    private readonly counters: Counters,
+    private readonly webhooks: WebhookEvents,
+  ) {}
+
+  /** Answers with the event that tells of it; the caller appends it among others. */
+  async start(
+    manager: EntityManager,
+    job: Job,
+    fromStep: number,
+    process: string | null,
+  ): Promise<{ message: string; worker: string | undefined }> {
+    const [attempt] = await this.database.query<{ worker_name: string; earlier: number }>(
+      `UPDATE attempt SET started_at = clock_timestamp(), from_step = $3, process = $4 WHERE job_id = $1 AND number = $2
+       RETURNING worker_name, (SELECT count(*)::int FROM attempt a WHERE a.job_id = $1 AND a.started_at IS NOT NULL) AS earlier`,
+      [job.id, job.attempt, fromStep, process],
+      manager,
+    );
+    const worker = attempt?.worker_name;
+    const message =
+      (attempt?.earlier ?? 0) > 0
+        ? `Resumed from step ${fromStep} on worker ${worker}`
+        : 'Fine-tuning job started';
+    return { message, worker };
+  }
+
+  async succeed(
+    manager: EntityManager,
+    job: Job,
+    { model, files, trainedTokens, step, forgetting }: Result,
+  ): Promise<void> {
+    await this.database.query(
+      `UPDATE job SET state = 'succeeded', lease_owner = NULL, lease_until = NULL, finished_at = clock_timestamp(),
+         fine_tuned_model = $3, trained_tokens = $4, result_files = $5, step = $6, phase_code = 'succeeded', phase_message = 'Done',
+         forgetting = $7
+       WHERE id = $1 AND attempt = $2 AND state = 'running'`,
+      [
+        job.id,
+        job.attempt,
+        model,
+        trainedTokens,
+        JSON.stringify(files),
+        step,
+        forgetting && JSON.stringify(forgetting),
+      ],
+      manager,
+    );
+    this.counters.ended('succeeded', job.started_at);
+    await closeAttempt(this.database, manager, job, 'done');
+    await this.events.append(manager, job.id, successEvents(job, { model, step }));
+    await this.ended(manager, job, 'fine_tuning.job.succeeded');
+  }
+
+  /** For good: nothing is tried again. */
+  async fail(
+    manager: EntityManager,
+    job: Job,
+    error: JobError,
+    death?: ProcessDeath,
+  ): Promise<void> {
+    await this.database.query(
+      `UPDATE job SET state = 'failed', lease_owner = NULL, lease_until = NULL, finished_at = clock_timestamp(),
+         error = $3, phase_code = 'failed', phase_message = $4
+       WHERE id = $1 AND attempt = $2 AND state = 'running'`,
+      [job.id, job.attempt, JSON.stringify(error), error.message.slice(0, 300)],
+      manager,
+    );
+    this.counters.ended('failed', job.started_at);
+    await closeAttempt(this.database, manager, job, error.code, death);
+    await this.events.append(manager, job.id, [
+      {
+        level: 'error',
+        message: `The job failed: ${error.message}`,
+        data: { code: error.code, param: error.param },
+      },
+    ]);
+    await this.ended(manager, job, 'fine_tuning.job.failed');
+  }
+
+  private ended(manager: EntityManager, job: Job, type: WebhookEventType): Promise<void> {
+    return this.webhooks.write(manager, { type, projectId: job.project_id, target: job.id });
+  }
+
+  /** As its owner wanted; `before` are events to tell first. */
+  async pauseAt(
+    manager: EntityManager,
+    job: Job,
+    step: number,
+    before: readonly NewEvent[],
+  ): Promise<void> {
+    await this.database.query(
+      `UPDATE job SET state = 'paused', attempt = attempt + 1, lease_owner = NULL, lease_until = NULL,
+         phase_code = 'paused', phase_message = 'Paused by the user at step ' || $3::int, step = $3
+       WHERE id = $1 AND attempt = $2 AND state = 'running'`,
+      [job.id, job.attempt, step],
+      manager,
+    );
+    await closeAttempt(this.database, manager, job, 'paused');
+    await this.events.append(manager, job.id, [
+      ...before,
+      { kind: 'paused', message: `The job was paused at step ${step}`, data: { step } },
+    ]);
+  }
+
+  /** Another attempt is to go on from the newest checkpoint, after the delay. */
+  async requeue(manager: EntityManager, job: Job, how: Requeue): Promise<void> {
+    const paused = job.desired_state === 'pause';
+    await this.database.query(
+      `UPDATE job SET state = $3, attempt = attempt + 1, lease_owner = NULL, lease_until = NULL,
+         crash_count = crash_count + $4, infra_count = infra_count + $5, present_at_deaths = present_at_deaths + $8,
+         preempting_at = NULL, preempted = CASE WHEN $9 THEN preempted + 1 ELSE 0 END,
+         queued_at = clock_timestamp(), not_before = clock_timestamp() + $6 * interval '1 millisecond',
+         phase_code = $3, phase_message = $7
+       WHERE id = $1 AND attempt = $2 AND state = 'running'`,
+      [
+        job.id,
+        job.attempt,
+        paused ? 'paused' : 'queued',
+        how.count === 'crash' ? 1 : 0,
+        how.count === 'infra' ? 1 : 0,
+        how.delayMs,
+        paused ? 'Paused by the user' : `Waiting for a worker in pool ${job.pool} to resume`,
+        how.death?.blame === 'own' || how.death?.blame === 'shared' ? 1 : 0,
+        how.outcome === PREEMPTED,
+      ],
+      manager,
+    );
+    await closeAttempt(this.database, manager, job, how.outcome, how.death);
+    if (!paused) await this.outbox.write(manager, job.id, how.delayMs);
+    await this.events.append(manager, job.id, [
+      { level: how.level, message: how.message, ...(paused && { kind: 'paused' as const }) },
+    ]);
+  }
+}

@@ -1,0 +1,29 @@
+import type { EntityManager } from 'typeorm';
+import type { Database } from '../database/database.js';
+import type { Attempt, Job } from '../database/entities/job.js';
+
+/** In which the slot time that a project had counts half when the next job is chosen. */
+export const USE_HALVES_SECONDS = 3600;
+
+/** Ends the attempt that a job had when its row was locked, and counts the time that it held its slot. */
+export async function closeAttempt(
+  database: Database,
+  manager: EntityManager,
+  job: Pick<Job, 'id' | 'attempt'>,
+  outcome: string,
+  death: Partial<Pick<Attempt, 'blame' | 'process'>> = {},
+): Promise<void> {
+  await database.query(
+    `WITH closed AS (
+       UPDATE attempt SET ended_at = clock_timestamp(), outcome = $3, blame = $4,
+           process = COALESCE($5, process)
+       WHERE job_id = $1 AND number = $2 AND ended_at IS NULL RETURNING ended_at, ended_at - assigned_at AS held
+     )
+     INSERT INTO pool_use (pool, project_id, seconds, at)
+     SELECT pool, project_id, EXTRACT(EPOCH FROM held), ended_at FROM closed, job WHERE job.id = $1
+     ON CONFLICT (pool, project_id) DO UPDATE SET at = excluded.at, seconds = excluded.seconds +
+       pool_use.seconds * power(0.5, EXTRACT(EPOCH FROM excluded.at - pool_use.at)::float8 / ${USE_HALVES_SECONDS})`,
+    [job.id, job.attempt, outcome, death.blame ?? null, death.process ?? null],
+    manager,
+  );
+}

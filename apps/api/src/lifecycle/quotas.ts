@@ -1,0 +1,133 @@
+import { Injectable } from '@nestjs/common';
+import { DomainError, type ProjectLimits } from '@graft/contracts';
+import type { EntityManager } from 'typeorm';
+import { requireActive } from '../auth/active-project.js';
+import { Database } from '../database/database.js';
+import type { Project } from '../database/entities/tenancy.js';
+import { Usage } from './usage.js';
+
+/** Priority of a job that names none. */
+const DEFAULT_PRIORITY = 100;
+
+/** How much of what it may have a project has. */
+export interface ProjectUse {
+  readonly weight: number;
+  readonly limits: ProjectLimits;
+  readonly runningJobs: number;
+  readonly queuedJobs: number;
+  /** Answers in progress, and those that wait. */
+  readonly chats: number;
+  readonly tokensToday: number;
+  readonly tokensResetAt: Date;
+}
+
+/** What a project may not have more of, of jobs and tokens; `running_jobs` makes jobs wait instead (next-job). */
+@Injectable()
+export class Quotas {
+  constructor(
+    private readonly database: Database,
+    private readonly usage: Usage,
+  ) {}
+
+  async use(projectId: string): Promise<ProjectUse> {
+    const { weight, limits } = await this.project(projectId);
+    const { tokens, resetsAt } = await this.usage.today(projectId);
+    const [jobs] = await this.database.query<{ running: number; queued: number; chats: number }>(
+      `SELECT count(*) FILTER (WHERE state = 'running')::int AS running,
+         count(*) FILTER (WHERE state = 'queued')::int AS queued,
+         (SELECT count(*)::int FROM answer WHERE project_id = $1 AND until > clock_timestamp()) AS chats
+       FROM job WHERE project_id = $1 AND state IN ('running', 'queued')`,
+      [projectId],
+    );
+    return {
+      weight,
+      limits,
+      runningJobs: jobs?.running ?? 0,
+      queuedJobs: jobs?.queued ?? 0,
+      chats: jobs?.chats ?? 0,
+      tokensToday: tokens,
+      tokensResetAt: resetsAt,
+    };
+  }
+
+  /** Call it in the transaction that creates a job: no archived project has one that nobody cancels. */
+  async admitJob(manager: EntityManager, projectId: string): Promise<void> {
+    const { limits } = await requireActive(this.database, manager, projectId);
+    const { queued_jobs: limit } = limits;
+    await this.admitTokensWithin(limits, projectId, manager);
+    if (limit === undefined) return;
+    // Else jobs that are created at once would each be the last one.
+    await this.database.query(
+      'SELECT pg_advisory_xact_lock(hashtextextended($1, 0))',
+      [`queued ${projectId}`],
+      manager,
+    );
+    const [row] = await this.database.query<{ queued: number }>(
+      `SELECT count(*)::int AS queued FROM job WHERE project_id = $1 AND state = 'queued'`,
+      [projectId],
+      manager,
+    );
+    if ((row?.queued ?? 0) >= limit)
+      throw new DomainError(
+        'insufficient_quota',
+        `${row?.queued ?? 0} jobs of this project are queued; its limit (queued_jobs) is ${limit}. Wait until some have started`,
+        null,
+        60,
+      );
+  }
+
+  /** Refuses what would make more tokens where those of today are used up: a job, an answer. */
+  async admitTokens(projectId: string, manager?: EntityManager): Promise<void> {
+    await this.admitTokensWithin(
+      (await this.project(projectId, manager)).limits,
+      projectId,
+      manager,
+    );
+  }
+
+  private async admitTokensWithin(
+    { tokens_per_day: limit }: ProjectLimits,
+    projectId: string,
+    manager?: EntityManager,
+  ): Promise<void> {
+    if (limit === undefined) return;
+    const { tokens, resetsAt, secondsLeft } = await this.usage.today(projectId, manager);
+    if (tokens < limit) return;
+    const number = (n: number): string => n.toLocaleString('en');
+    throw new DomainError(
+      'insufficient_quota',
+      `this project has used ${number(tokens)} tokens today; its limit (tokens_per_day) is ${number(limit)}. It resets at ${resetsAt.toISOString()}`,
+      null,
+      secondsLeft,
+    );
+  }
+
+  private async project(
+    projectId: string,
+    manager?: EntityManager,
+  ): Promise<Pick<Project, 'weight' | 'limits'>> {
+    const [project] = await this.database.query<Project>(
+      'SELECT weight, limits FROM project WHERE id = $1',
+      [projectId],
+      manager,
+    );
+    if (!project) throw new DomainError('not_found', `no such project: ${projectId}`, 'project_id');
+    return project;
+  }
+}
+
+/**
+ * The priority of a job that asks for it, or for none.
+ * @throws DomainError where the project may not ask for so high a one
+ */
+export function priorityWithin(limits: ProjectLimits, asked: number | undefined): number {
+  const highest = limits.priority ?? 1;
+  const priority = asked ?? Math.max(DEFAULT_PRIORITY, highest);
+  if (priority < highest)
+    throw new DomainError(
+      'invalid_value',
+      `graft.priority: this project's jobs may have ${highest} or a higher number, which runs later; got ${priority}`,
+      'graft.priority',
+    );
+  return priority;
+}

@@ -1,0 +1,29 @@
+import { expect, it } from 'vitest';
+import { goesOn, placeAmong } from './rungs.js';
+
+const loss = (score: number) => ({ metric: 'valid_loss', step: 1, score }) as const;
+const grade = (score: number) => ({ metric: 'eval_score', step: 1, score }) as const;
+const there = (...scores: (number | null)[]) => scores.map((score) => ({ score }));
+
+it('places losses from the lowest up, and scores from the highest down', () => {
+  expect(placeAmong(loss(2), there())).toBe(1);
+  expect(placeAmong(loss(2), there(3, 1, 2))).toBe(2);
+  expect(placeAmong(grade(2), there(3, 1, 2))).toBe(2);
+  expect(placeAmong(grade(0), there(0.5, 1))).toBe(3);
+});
+
+it('places what is no number behind all that is one', () => {
+  expect(placeAmong(loss(NaN), there(3, null))).toBe(2);
+  expect(placeAmong(grade(0), there(null, null))).toBe(1);
+  expect(placeAmong(loss(Infinity), there(1e9))).toBe(2);
+});
+
+it('lets the best part go on, and the best of few', () => {
+  const going = (there: number, eta: number): number[] =>
+    Array.from({ length: there }, (_, n) => n + 1).filter((place) =>
+      goesOn({ score: 1 }, place, there, eta),
+    );
+  expect([1, 2, 3, 5, 6, 9].map((n) => going(n, 3))).toEqual([[1], [1], [1], [1], [1, 2], [1, 2, 3]]); // prettier-ignore
+  expect(going(4, 2)).toEqual([1, 2]);
+  expect(goesOn({ score: NaN }, 1, 1, 3)).toBe(false);
+});

@@ -1,0 +1,40 @@
+import { lossText } from '@graft/contracts';
+import type { Job } from '../database/entities/job.js';
+import type { NewEvent } from './event-log.js';
+
+/** The last events of a job that has succeeded: what it made, and what its owner should know of it. */
+export function successEvents(
+  job: Pick<Job, 'best' | 'valid_loss' | 'warnings' | 'spec' | 'total_steps' | 'end_at_step'>,
+  { model, step }: { readonly model: string; readonly step: number },
+): NewEvent[] {
+  const { best, valid_loss, warnings } = job;
+  const events: NewEvent[] = [...endedEarly(job, step)];
+  events.push({ message: `New fine-tuned model created: ${model}` });
+  if (best && valid_loss !== null && lossText(valid_loss) !== lossText(best.valid_loss))
+    events.push({
+      message: `Validation loss was lowest at step ${best.step} (${lossText(best.valid_loss)}); its final value is ${lossText(valid_loss)}`,
+    });
+  if (warnings.length === 0) return [...events, { message: 'The job has successfully completed' }];
+  const count = warnings.length === 1 ? '1 warning' : `${warnings.length} warnings`;
+  const said = warnings.map(({ message }) => message.replace(/\.$/, '')).join('; ');
+  return [...events, { level: 'warn', message: `The job has completed with ${count}: ${said}` }];
+}
+
+function endedEarly(
+  {
+    spec,
+    total_steps: total,
+    end_at_step: rung,
+  }: Pick<Job, 'spec' | 'total_steps' | 'end_at_step'>,
+  step: number,
+): NewEvent[] {
+  if (total === null || step >= total) return [];
+  const early = (why: string): NewEvent[] => [
+    { message: `The run ended early, at step ${step} of ${total}: ${why}` },
+  ];
+  if (rung !== null) return early(`it was behind other trials of its sweep at step ${rung}`);
+  const { early_stopping_patience: patience } = spec;
+  if (!patience) return [];
+  const evaluations = patience === 1 ? 'an evaluation' : `${patience} evaluations in a row`;
+  return early(`the validation loss has not fallen for ${evaluations}`);
+}

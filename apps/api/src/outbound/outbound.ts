@@ -1,0 +1,145 @@
+import { lookup as resolve } from 'node:dns/promises';
+import { request as http, type IncomingMessage } from 'node:http';
+import { request as https } from 'node:https';
+import { isIP, type BlockList, type LookupFunction } from 'node:net';
+import { Injectable } from '@nestjs/common';
+import { DomainError } from '@graft/contracts';
+import { Settings } from '../config.js';
+import { contains, isPublic, networks } from './networks.js';
+
+export interface OutboundRequest {
+  readonly url: string;
+  readonly method: 'GET' | 'POST' | 'PUT';
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body?: string;
+  /** From finding the address to the end of the answer. */
+  readonly timeoutMs: number;
+  /** More of an answer is not read, and the connection is closed. */
+  readonly mostBytes: number;
+}
+
+export interface OutboundAnswer {
+  readonly status: number;
+  /** What was read of it. */
+  readonly body: string;
+}
+
+/** An address that requests may not go to. */
+export class NotAllowed extends Error {}
+
+/**
+ * Requests to addresses that users name. They reach the public internet over https, and beyond it only the networks that
+ * the operator has listed (GRAFT_OUTBOUND_NETWORKS): a name is resolved once, each of its addresses is checked, and the
+ * connection is made to one of those that were. Redirects are not followed, and no proxy is used.
+ */
+@Injectable()
+export class Outbound {
+  private readonly allowed: BlockList;
+
+  constructor({ outboundNetworks }: Settings) {
+    this.allowed = networks(outboundNetworks);
+  }
+
+  /**
+   * What is known of an address before it is used. A name that cannot be resolved now may be later.
+   * @throws DomainError naming the field
+   */
+  async check(text: string, param: string): Promise<void> {
+    const refuse = (reason: string): never => {
+      throw new DomainError('invalid_value', `${param}: ${reason}`, param);
+    };
+    const url = URL.canParse(text)
+      ? new URL(text)
+      : refuse('expected an address such as https://…');
+    if (url.protocol !== 'https:' && url.protocol !== 'http:')
+      refuse(`expected an address such as https://…, got ${url.protocol}`);
+    if (url.username || url.password) refuse('must not hold a user name or password');
+    try {
+      await this.addresses(url);
+    } catch (error) {
+      if (error instanceof NotAllowed) refuse(error.message);
+    }
+  }
+
+  /** @throws NotAllowed, or an Error that says why there is no answer */
+  async send(asked: OutboundRequest): Promise<OutboundAnswer> {
+    const late = new AbortController();
+    const timer = setTimeout(
+      () => late.abort(new Error(`no answer within ${asked.timeoutMs / 1000} s`)),
+      asked.timeoutMs,
+    );
+    try {
+      return await Promise.race([this.exchange(asked, late.signal), aborted(late.signal)]);
+    } finally {
+      clearTimeout(timer);
+      late.abort(new Error('over'));
+    }
+  }
+
+  private async exchange(asked: OutboundRequest, signal: AbortSignal): Promise<OutboundAnswer> {
+    const { method, body, mostBytes } = asked;
+    const url = new URL(asked.url);
+    const addresses = await this.addresses(url);
+    signal.throwIfAborted();
+    // Node asks for the addresses of a name here, and nowhere else.
+    const lookup: LookupFunction = (_host, options, done) => {
+      if (options.all) return done(null, [...addresses]);
+      const [first] = addresses;
+      done(null, first?.address ?? '', first?.family);
+    };
+    const headers = {
+      ...asked.headers,
+      ...(body === undefined ? {} : { 'content-length': String(Buffer.byteLength(body)) }),
+    };
+    const answer = await new Promise<IncomingMessage>((heard, failed) => {
+      const send = url.protocol === 'https:' ? https : http;
+      send(url, { method, headers, lookup, agent: false, signal })
+        .on('response', heard)
+        .on('error', failed)
+        .end(body);
+    });
+    return { status: answer.statusCode ?? 0, body: await textOf(answer, mostBytes) };
+  }
+
+  /** Of a host, each checked. */
+  private async addresses({
+    protocol,
+    hostname,
+  }: URL): Promise<readonly { readonly address: string; readonly family: number }[]> {
+    const host = hostname.replace(/^\[|\]$/g, '');
+    const family = isIP(host);
+    const found =
+      family === 0
+        ? await resolve(host, { all: true, verbatim: true })
+        : [{ address: host, family }];
+    for (const { address } of found) {
+      if (contains(this.allowed, address)) continue;
+      if (!isPublic(address))
+        throw new NotAllowed(
+          `${host} is not an address of the public internet; the operator may allow its network (GRAFT_OUTBOUND_NETWORKS)`,
+        );
+      if (protocol === 'http:')
+        throw new NotAllowed(
+          'must begin with https:// unless its network is one that the operator allows (GRAFT_OUTBOUND_NETWORKS)',
+        );
+    }
+    return found;
+  }
+}
+
+const aborted = (signal: AbortSignal): Promise<never> =>
+  new Promise((_, reject) => {
+    signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true });
+  });
+
+/** At most so many bytes of an answer; the connection of a longer one is closed. */
+async function textOf(answer: IncomingMessage, most: number): Promise<string> {
+  const chunks: Buffer[] = [];
+  let length = 0;
+  for await (const chunk of answer as AsyncIterable<Buffer>) {
+    chunks.push(chunk);
+    length += chunk.length;
+    if (length >= most) break;
+  }
+  return Buffer.concat(chunks).toString('utf8', 0, most);
+}

@@ -1,0 +1,44 @@
+import { Injectable } from '@nestjs/common';
+import { DomainError, type CreateJob, type Spec } from '@graft/contracts';
+import { usesOfTask } from '../catalog/plugins.js';
+import { Database } from '../database/database.js';
+
+const PARAM = 'graft.eval';
+
+/** The eval by which a job's checkpoints are scored. */
+@Injectable()
+export class JobEval {
+  constructor(private readonly database: Database) {}
+
+  /**
+   * The request with the run that its checkpoints repeat: of an eval, its newest that asked a model.
+   * @throws DomainError where there is none, or where the job's checkpoints cannot be asked
+   */
+  async resolved(projectId: string, request: CreateJob, spec: Spec): Promise<CreateJob> {
+    const id = request.graft?.eval;
+    if (!id) return request;
+    if (spec.peft === null)
+      throw refusal('checkpoints of full fine-tuning cannot be asked; train an adapter (`peft`)');
+    if (!usesOfTask(spec.task).includes('chat'))
+      throw refusal(`models of task ${spec.task} write no answers to grade`);
+    const [run] = await this.database.query<{ id: string; type: string }>(
+      `SELECT id, data_source->>'type' AS type FROM eval_run
+       WHERE project_id = $1 AND (id = $2 OR (eval_id = $2 AND data_source->>'type' <> 'jsonl'))
+       ORDER BY created_at DESC, id DESC LIMIT 1`,
+      [projectId, id],
+    );
+    if (run && run.type !== 'jsonl')
+      return { ...request, graft: { ...request.graft, eval: run.id } };
+    if (run) throw refusal(`${id} grades answers of a file; name a run that asked a model`);
+    const shown = id.slice(0, 60);
+    throw new DomainError(
+      'not_found',
+      id.startsWith('eval_')
+        ? `${shown} is no eval with a run that asked a model; run it on the base first, which is what checkpoints are then compared with`
+        : `No such Run: ${shown}`,
+      PARAM,
+    );
+  }
+}
+
+const refusal = (message: string): DomainError => new DomainError('invalid_value', message, PARAM);

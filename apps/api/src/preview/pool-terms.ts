@@ -1,0 +1,31 @@
+import { Injectable } from '@nestjs/common';
+import { DomainError, type ProjectLimits } from '@graft/contracts';
+import { poolAllowed, Pools } from '../auth/pools.js';
+import { Database } from '../database/database.js';
+import { memoryOf, type PoolMemory } from './pool-room.js';
+
+/** What a project may ask of a pool, and what the pool has. */
+export interface Terms extends PoolMemory {
+  readonly limits: ProjectLimits;
+}
+
+/** All that a create call depends on beside what it names, in one statement. */
+@Injectable()
+export class PoolTerms {
+  constructor(
+    private readonly database: Database,
+    private readonly pools: Pools,
+  ) {}
+
+  /** @throws DomainError where the project may not use the pool, which need not be there yet */
+  async of(projectId: string, pool: string, parameter: string): Promise<Terms> {
+    const [terms] = await this.database.query<Terms & { allowed: boolean }>(
+      `SELECT limits, ${poolAllowed('$2', '$1')} AS allowed, most, unknown
+       FROM project, (${memoryOf('$2')}) AS workers WHERE project.id = $1`,
+      [projectId, pool],
+    );
+    if (!terms) throw new DomainError('not_found', `no such project: ${projectId}`, 'project_id');
+    if (!terms.allowed) throw await this.pools.refusal(projectId, pool, parameter);
+    return terms;
+  }
+}

@@ -1,0 +1,79 @@
+import { Body, Controller, Delete, Get, HttpCode, Param, Post, Query } from '@nestjs/common';
+import { ApiBearerAuth, ApiBody, ApiTags } from '@nestjs/swagger';
+import { AdminApiKeyObject, type Deleted, type Page, parseBody } from '@graft/contracts';
+import { z } from 'zod';
+import { ApiKeysService, DEFAULT_PROJECT } from '../auth/api-keys.service.js';
+import { adminKeyObject } from '../auth/key-objects.js';
+import { Answers, AnswersDeleted, AnswersPage, Asks } from '../http/openapi.js';
+import { Caller, Needs, type Principal } from '../auth/principal.js';
+import { Database } from '../database/database.js';
+import { unix } from '../ids.js';
+import { bodySchema, pageQuery, slice } from '../http/parse.js';
+
+const CreateAdminKey = z.strictObject({
+  name: z.string().min(1).max(100),
+  expires_in_seconds: z.int().min(1).max(315_360_000).nullish(),
+});
+
+/** Keys of the installation's administrators. */
+@ApiTags('administration')
+@ApiBearerAuth()
+@Controller('v1/organization/admin_api_keys')
+export class AdminKeysController {
+  constructor(
+    private readonly keys: ApiKeysService,
+    private readonly database: Database,
+  ) {}
+
+  @Get()
+  @Needs('admin')
+  @AnswersPage(AdminApiKeyObject, 'Keys of the installation’s administrators', {
+    limit: 20,
+    most: 100,
+  })
+  @Asks('order', { type: 'string', enum: ['asc', 'desc'], default: 'asc' })
+  async list(@Query() query: Record<string, unknown>): Promise<Page<AdminApiKeyObject>> {
+    const keys = await this.keys.admins();
+    const ordered = query['order'] === 'desc' ? keys : keys.reverse();
+    return slice(ordered, pageQuery(query, 20, 100), (key) => adminKeyObject(key));
+  }
+
+  @Post()
+  @HttpCode(200)
+  @Needs('admin')
+  @ApiBody({ schema: bodySchema(CreateAdminKey) })
+  @Answers(AdminApiKeyObject, 'Makes an administrator’s key; its secret is in this answer alone')
+  async create(@Caller() caller: Principal, @Body() body: unknown): Promise<AdminApiKeyObject> {
+    const { name, expires_in_seconds: seconds } = parseBody(CreateAdminKey, body);
+    const { key, secret } = await this.keys.create(
+      // An administrator's key is the installation's, not a member's.
+      { ...caller, memberId: null },
+      {
+        name,
+        scopes: ['admin'],
+        ...(seconds ? { expires_at: unix(await this.database.now()) + seconds } : {}),
+      },
+      DEFAULT_PROJECT,
+    );
+    return adminKeyObject(key, secret);
+  }
+
+  @Get(':id')
+  @Needs('admin')
+  @Answers(AdminApiKeyObject, 'An administrator’s key')
+  async get(@Param('id') id: string): Promise<AdminApiKeyObject> {
+    return adminKeyObject(await this.keys.admin(id));
+  }
+
+  @Delete(':id')
+  @Needs('admin')
+  @AnswersDeleted('organization.admin_api_key.deleted', 'Revokes an API key')
+  async revoke(
+    @Caller() caller: Principal,
+    @Param('id') id: string,
+  ): Promise<Deleted<'organization.admin_api_key.deleted'>> {
+    await this.keys.admin(id);
+    await this.keys.revoke(caller, id, null);
+    return { id, object: 'organization.admin_api_key.deleted', deleted: true };
+  }
+}

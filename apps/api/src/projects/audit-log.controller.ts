@@ -1,0 +1,30 @@
+import { Controller, Get, Query } from '@nestjs/common';
+import { ApiBearerAuth, ApiTags } from '@nestjs/swagger';
+import { AuditLogObject, type Page } from '@graft/contracts';
+import { AnswersPage, Asks, AsksAll } from '../http/openapi.js';
+import { Caller, Needs, type Principal } from '../auth/principal.js';
+import { AUDIT_FILTERS, AUDIT_TIMES, AuditLog } from './audit-log.js';
+
+@ApiTags('administration')
+@ApiBearerAuth()
+@Controller('v1/organization/audit_logs')
+export class AuditLogController {
+  constructor(private readonly log: AuditLog) {}
+
+  @Get()
+  @Needs('project:admin')
+  @AnswersPage(AuditLogObject, 'Who did what, newest first', { limit: 20, most: 100 })
+  @Asks('before', { type: 'string', description: 'The id of the first one of the page after' })
+  @AsksAll(AUDIT_FILTERS.map((name) => [`${name}[]`, { type: 'array', items: { type: 'string' } }]))
+  @Asks('effective_at', {
+    type: 'object',
+    properties: Object.fromEntries(AUDIT_TIMES.map((name) => [name, { type: 'integer' }])),
+    description: 'Unix seconds, as effective_at[gte]=1700000000',
+  })
+  list(
+    @Caller() caller: Principal,
+    @Query() query: Record<string, unknown>,
+  ): Promise<Page<AuditLogObject>> {
+    return this.log.list(caller, query);
+  }
+}

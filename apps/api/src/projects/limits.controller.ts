@@ -1,0 +1,61 @@
+import { Controller, Get, Param } from '@nestjs/common';
+import { ApiBearerAuth, ApiTags } from '@nestjs/swagger';
+import { LimitsObject } from '@graft/contracts';
+import { StorageQuota } from '../blobs/storage-quota.js';
+import { Answers } from '../http/openapi.js';
+import { Caller, Needs, type Principal } from '../auth/principal.js';
+import { unix } from '../ids.js';
+import { Quotas } from '../lifecycle/quotas.js';
+import { ownProject } from './own-project.js';
+
+@ApiTags('administration')
+@ApiBearerAuth()
+@Controller('v1')
+export class LimitsController {
+  constructor(
+    private readonly quotas: Quotas,
+    private readonly storage: StorageQuota,
+  ) {}
+
+  /** What the caller's own project may have, and has. */
+  @Get('limits')
+  @Needs('jobs:read')
+  @Answers(LimitsObject, 'Limits of the key’s project, and what it uses')
+  get(@Caller() { projectId }: Principal): Promise<LimitsObject> {
+    return this.of(projectId);
+  }
+
+  /** The same of any project that the caller manages. */
+  @Get('organization/projects/:id/limits')
+  @Needs('project:admin')
+  @Answers(LimitsObject, 'Limits of a project, and what it uses')
+  async ofProject(@Caller() caller: Principal, @Param('id') id: string): Promise<LimitsObject> {
+    return this.of(ownProject(caller, id));
+  }
+
+  private async of(projectId: string): Promise<LimitsObject> {
+    const { weight, limits, ...use } = await this.quotas.use(projectId);
+    return {
+      object: 'graft.limits',
+      project_id: projectId,
+      weight,
+      highest_priority: limits.priority ?? 1,
+      data: [
+        { name: 'running_jobs', limit: limits.running_jobs ?? null, used: use.runningJobs },
+        { name: 'queued_jobs', limit: limits.queued_jobs ?? null, used: use.queuedJobs },
+        {
+          name: 'storage_bytes',
+          limit: limits.storage_bytes ?? null,
+          used: await this.storage.used(projectId),
+        },
+        { name: 'chats', limit: limits.chats ?? null, used: use.chats },
+        {
+          name: 'tokens_per_day',
+          limit: limits.tokens_per_day ?? null,
+          used: use.tokensToday,
+          resets_at: unix(use.tokensResetAt),
+        },
+      ],
+    };
+  }
+}

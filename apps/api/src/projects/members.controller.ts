@@ -1,0 +1,74 @@
+import { Body, Controller, Delete, Get, HttpCode, Param, Post, Query } from '@nestjs/common';
+import { ApiBearerAuth, ApiBody, ApiTags } from '@nestjs/swagger';
+import { type Deleted, type Page, ProjectUserObject } from '@graft/contracts';
+import { Answers, AnswersDeleted, AnswersPage } from '../http/openapi.js';
+import { Caller, Needs, type Principal } from '../auth/principal.js';
+import { bodySchema } from '../http/parse.js';
+import { AddMember, MembersService, ModifyMember } from './members.service.js';
+
+@ApiTags('administration')
+@ApiBearerAuth()
+@Controller('v1/organization/projects/:project/users')
+export class MembersController {
+  constructor(private readonly members: MembersService) {}
+
+  @Get()
+  @Needs('project:admin')
+  @AnswersPage(ProjectUserObject, 'Members of a project', { limit: 20, most: 100 })
+  list(
+    @Caller() caller: Principal,
+    @Param('project') project: string,
+    @Query() query: Record<string, unknown>,
+  ): Promise<Page<ProjectUserObject>> {
+    return this.members.list(caller, project, query);
+  }
+
+  @Post()
+  @HttpCode(200)
+  @Needs('project:admin')
+  @ApiBody({ schema: bodySchema(AddMember) })
+  @Answers(ProjectUserObject, 'Adds a member to a project')
+  add(
+    @Caller() caller: Principal,
+    @Param('project') project: string,
+    @Body() body: unknown,
+  ): Promise<ProjectUserObject> {
+    return this.members.add(caller, project, body);
+  }
+
+  @Get(':id')
+  @Needs('project:admin')
+  @Answers(ProjectUserObject, 'A member of a project')
+  get(
+    @Caller() caller: Principal,
+    @Param('project') project: string,
+    @Param('id') id: string,
+  ): Promise<ProjectUserObject> {
+    return this.members.get(caller, project, id);
+  }
+
+  @Post(':id')
+  @HttpCode(200)
+  @Needs('project:admin')
+  @ApiBody({ schema: bodySchema(ModifyMember) })
+  @Answers(ProjectUserObject, 'Changes a member’s role')
+  modify(
+    @Caller() caller: Principal,
+    @Param('project') project: string,
+    @Param('id') id: string,
+    @Body() body: unknown,
+  ): Promise<ProjectUserObject> {
+    return this.members.modify(caller, project, id, body);
+  }
+
+  @Delete(':id')
+  @Needs('project:admin')
+  @AnswersDeleted('organization.project.user.deleted', 'Takes a member out of a project')
+  remove(
+    @Caller() caller: Principal,
+    @Param('project') project: string,
+    @Param('id') id: string,
+  ): Promise<Deleted<'organization.project.user.deleted'>> {
+    return this.members.remove(caller, project, id);
+  }
+}

@@ -1,0 +1,66 @@
+import { Body, Controller, Delete, Get, HttpCode, Param, Post, Query } from '@nestjs/common';
+import { ApiBearerAuth, ApiBody, ApiTags } from '@nestjs/swagger';
+import { type Deleted, type Page, ProjectApiKeyObject } from '@graft/contracts';
+import { ApiKeysService, CreateKey } from '../auth/api-keys.service.js';
+import { projectKeyObject } from '../auth/key-objects.js';
+import { Answers, AnswersDeleted, AnswersPage } from '../http/openapi.js';
+import { Caller, Needs, type Principal } from '../auth/principal.js';
+import { bodySchema, pageQuery, slice } from '../http/parse.js';
+import { ownProject } from './own-project.js';
+
+@ApiTags('administration')
+@ApiBearerAuth()
+@Controller('v1/organization/projects/:project/api_keys')
+export class ProjectKeysController {
+  constructor(private readonly keys: ApiKeysService) {}
+
+  @Get()
+  @Needs('project:admin')
+  @AnswersPage(ProjectApiKeyObject, 'API keys of a project', { limit: 20, most: 100 })
+  async list(
+    @Caller() caller: Principal,
+    @Param('project') project: string,
+    @Query() query: Record<string, unknown>,
+  ): Promise<Page<ProjectApiKeyObject>> {
+    const keys = await this.keys.list(caller, ownProject(caller, project));
+    return slice(keys, pageQuery(query, 20, 100), (key) => projectKeyObject(key));
+  }
+
+  /** Graft's own: OpenAI makes keys in its dashboard only. */
+  @Post()
+  @HttpCode(200)
+  @Needs('project:admin')
+  @ApiBody({ schema: bodySchema(CreateKey) })
+  @Answers(ProjectApiKeyObject, 'Makes an API key; its secret is in this answer alone')
+  async create(
+    @Caller() caller: Principal,
+    @Param('project') project: string,
+    @Body() body: unknown,
+  ): Promise<ProjectApiKeyObject> {
+    const { key, secret } = await this.keys.create(caller, body, ownProject(caller, project));
+    return projectKeyObject(key, secret);
+  }
+
+  @Get(':id')
+  @Needs('project:admin')
+  @Answers(ProjectApiKeyObject, 'An API key of a project')
+  async get(
+    @Caller() caller: Principal,
+    @Param('project') project: string,
+    @Param('id') id: string,
+  ): Promise<ProjectApiKeyObject> {
+    return projectKeyObject(await this.keys.one(caller, id, ownProject(caller, project)));
+  }
+
+  @Delete(':id')
+  @Needs('project:admin')
+  @AnswersDeleted('organization.project.api_key.deleted', 'Revokes an API key')
+  async revoke(
+    @Caller() caller: Principal,
+    @Param('project') project: string,
+    @Param('id') id: string,
+  ): Promise<Deleted<'organization.project.api_key.deleted'>> {
+    await this.keys.revoke(caller, id, ownProject(caller, project));
+    return { id, object: 'organization.project.api_key.deleted', deleted: true };
+  }
+}

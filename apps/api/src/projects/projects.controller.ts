@@ -1,0 +1,62 @@
+import { Body, Controller, Get, HttpCode, Param, Post, Query } from '@nestjs/common';
+import { ApiBearerAuth, ApiBody, ApiTags } from '@nestjs/swagger';
+import { type Page, ProjectObject } from '@graft/contracts';
+import { Answers, AnswersPage, Asks } from '../http/openapi.js';
+import { Caller, Needs, type Principal } from '../auth/principal.js';
+import { bodySchema } from '../http/parse.js';
+import { CreateProject, ModifyProject, ProjectsService } from './projects.service.js';
+
+@ApiTags('administration')
+@ApiBearerAuth()
+@Controller('v1/organization/projects')
+export class ProjectsController {
+  constructor(private readonly projects: ProjectsService) {}
+
+  @Get()
+  @Needs('project:admin')
+  @AnswersPage(ProjectObject, 'Projects', { limit: 20, most: 100 })
+  @Asks('include_archived', { type: 'boolean', default: false })
+  list(
+    @Caller() caller: Principal,
+    @Query() query: Record<string, unknown>,
+  ): Promise<Page<ProjectObject>> {
+    return this.projects.list(caller, query);
+  }
+
+  @Post()
+  @HttpCode(200)
+  @Needs('admin')
+  @ApiBody({ schema: bodySchema(CreateProject) })
+  @Answers(ProjectObject, 'Makes a project')
+  create(@Caller() caller: Principal, @Body() body: unknown): Promise<ProjectObject> {
+    return this.projects.create(caller, body);
+  }
+
+  @Get(':id')
+  @Needs('project:admin')
+  @Answers(ProjectObject, 'A project')
+  get(@Caller() caller: Principal, @Param('id') id: string): Promise<ProjectObject> {
+    return this.projects.get(caller, id);
+  }
+
+  @Post(':id')
+  @HttpCode(200)
+  @Needs('project:admin')
+  @ApiBody({ schema: bodySchema(ModifyProject) })
+  @Answers(ProjectObject, 'Renames a project, or changes its weight or limits')
+  modify(
+    @Caller() caller: Principal,
+    @Param('id') id: string,
+    @Body() body: unknown,
+  ): Promise<ProjectObject> {
+    return this.projects.modify(caller, id, body);
+  }
+
+  @Post(':id/archive')
+  @HttpCode(200)
+  @Needs('admin')
+  @Answers(ProjectObject, 'Archives a project: its keys end, its open jobs are cancelled')
+  archive(@Caller() caller: Principal, @Param('id') id: string): Promise<ProjectObject> {
+    return this.projects.archive(caller, id);
+  }
+}

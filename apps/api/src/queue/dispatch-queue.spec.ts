@@ -1,0 +1,131 @@
+import { randomBytes } from 'node:crypto';
+import { Redis } from 'ioredis';
+import { Client } from 'pg';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { listens } from '../../test/fixture.js';
+import { openDispatchQueue, type DispatchQueue } from './dispatch-queue.js';
+
+const NAME = `graft_queue_test_${randomBytes(5).toString('hex')}`;
+const POSTGRES = 'postgres://postgres@127.0.0.1:5432';
+const REDIS = 'redis://127.0.0.1:6379';
+
+async function admin<Row>(sql: string): Promise<Row[]> {
+  const client = new Client({ connectionString: `${POSTGRES}/postgres` });
+  await client.connect();
+  return (await client.query(sql).finally(() => client.end())).rows as Row[];
+}
+
+const postgresIsThere = await listens(5432);
+const redisIsThere = await listens(6379);
+
+/**
+ * What the rest of the control plane relies on, whichever server carries the tokens. `connections` answers with the ids
+ * that the server gave the queue's.
+ */
+function contract(
+  open: () => Promise<DispatchQueue>,
+  connections: () => Promise<readonly string[]>,
+): void {
+  let queue: DispatchQueue;
+  beforeAll(async () => {
+    queue = await open();
+  });
+  afterAll(() => queue?.close());
+
+  it('is empty at first, and does not wait', async () => {
+    const began = Date.now();
+    expect(await queue.take('empty')).toBe(false);
+    expect(await queue.depth('empty')).toBe(0);
+    expect(Date.now() - began).toBeLessThan(3000);
+  });
+
+  it('gives a token once', async () => {
+    await queue.add('once', ['ftjob-a-a4']);
+    expect(await queue.depth('once')).toBe(1);
+    expect(await queue.take('once')).toBe(true);
+    expect(await queue.take('once')).toBe(false);
+    expect(await queue.depth('once')).toBe(0);
+  });
+
+  it('ignores a repeat of a waiting token, and takes it again once it is gone', async () => {
+    for (let n = 0; n < 3; n++) await queue.add('repeat', ['x']);
+    await queue.add('repeat', ['x', 'y', 'x']);
+    expect(await queue.depth('repeat')).toBe(2);
+    expect(await queue.take('repeat')).toBe(true);
+    expect(await queue.take('repeat')).toBe(true);
+    expect(await queue.take('repeat')).toBe(false);
+    await queue.add('repeat', ['x']);
+    expect(await queue.take('repeat')).toBe(true);
+  });
+
+  it('keeps pools apart', async () => {
+    await queue.add('pool-p', ['p']);
+    expect(await queue.take('pool-q')).toBe(false);
+    expect(await queue.take('pool-p')).toBe(true);
+  });
+
+  it('gives each of many tokens to exactly one of several takers', async () => {
+    await queue.add(
+      'many',
+      Array.from({ length: 40 }, (_, n) => `t${n}`),
+    );
+    let taken = 0;
+    const taker = async (): Promise<void> => {
+      while (await queue.take('many')) taken++;
+    };
+    await Promise.all([taker(), taker(), taker(), taker()]);
+    expect(taken).toBe(40);
+  });
+
+  it('keeps the same few connections however many pools are asked, each second', async () => {
+    const pools = Array.from({ length: 40 }, (_, n) => `named-${n}`);
+    const everyPool = () => Promise.all(pools.map((pool) => queue.take(pool)));
+    await everyPool();
+    const before = await connections();
+    expect(before.length).toBeGreaterThan(0);
+    expect(before.length).toBeLessThanOrEqual(4);
+    for (let second = 0; second < 5; second++) {
+      for (const pool of pools) await queue.take(pool);
+      await everyPool();
+      // Each connection has an id of its own: one that was closed and opened would have another.
+      expect(await connections()).toEqual(before);
+    }
+  });
+}
+
+describe.skipIf(!postgresIsThere)('tokens on PostgreSQL', () => {
+  beforeAll(() => admin(`CREATE DATABASE ${NAME}`));
+  contract(
+    () => openDispatchQueue(null, `${POSTGRES}/${NAME}`, NAME),
+    async () => {
+      const rows = await admin<{ pid: number }>(
+        `SELECT pid FROM pg_stat_activity WHERE datname = '${NAME}' ORDER BY pid`,
+      );
+      return rows.map(({ pid }) => String(pid));
+    },
+  );
+  afterAll(() => admin(`DROP DATABASE IF EXISTS ${NAME} WITH (FORCE)`));
+});
+
+describe.skipIf(!redisIsThere)('tokens on Redis', () => {
+  const redis = new Redis(REDIS);
+  contract(
+    () => openDispatchQueue(REDIS, '', NAME),
+    async () => {
+      const clients = ((await redis.client('LIST')) as string).split('\n');
+      const own = clients.filter((line) => line.includes(`name=${NAME}`));
+      return own.map((line) => /\bid=(\d+)/.exec(line)?.[1] ?? '').sort();
+    },
+  );
+  afterAll(async () => {
+    const keys = await redis.keys(`${NAME}*`);
+    if (keys.length > 0) await redis.del(...keys);
+    redis.disconnect();
+  });
+});
+
+it.skipIf(!redisIsThere)('refuses to start on a Redis that does not answer', async () => {
+  await expect(openDispatchQueue('redis://127.0.0.1:1', '', NAME)).rejects.toThrow(
+    'GRAFT_QUEUE_URL',
+  );
+});

@@ -1,0 +1,117 @@
+import { Injectable, type OnModuleDestroy } from '@nestjs/common';
+import type { EntityManager } from 'typeorm';
+import { Database } from '../database/database.js';
+import { IS_RESTORABLE, type Job } from '../database/entities/job.js';
+import { log } from '../log.js';
+
+/** Jobs that one look takes: each may have a hundred thousand events. */
+const JOBS = 20;
+/** Rows that one statement deletes: a million of them would take longer than a statement may. */
+const ROWS = 2000;
+const IS_PAST = `deleted_at IS NOT NULL AND NOT ${IS_RESTORABLE}`;
+/** What has rows of a job, by its id. What an eval has of it stays with the eval. */
+const OF_JOB = [
+  'event',
+  'metric',
+  'evaluation',
+  'checkpoint',
+  'artifact',
+  'attempt',
+  'integration_run',
+  'trace_export',
+  'sweep_rung',
+  'idempotency',
+];
+
+type Deleted = Pick<Job, 'id' | 'state' | 'sweep_id' | 'fine_tuned_model' | 'result_files'>;
+
+/** Deletes for good the jobs that cannot be restored any more; their bytes follow once no row names them. */
+@Injectable()
+export class DeletedJobs implements OnModuleDestroy {
+  /** Those that could not be deleted: the others are first, then they are tried again. */
+  private readonly stuck = new Set<string>();
+  private closing = false;
+
+  constructor(private readonly database: Database) {}
+
+  /** Answers with how many went, and whether there may be more. */
+  async batch(): Promise<{ deleted: number; more: boolean }> {
+    const jobs = await this.database.query<{ id: string }>(
+      `SELECT id FROM job WHERE ${IS_PAST} AND id <> ALL($1) ORDER BY deleted_at LIMIT ${JOBS}`,
+      [[...this.stuck]],
+    );
+    for (const { id } of jobs) await this.drop(id);
+    const failed = jobs.filter(({ id }) => this.stuck.has(id)).length;
+    const more = jobs.length === JOBS;
+    if (!more) this.stuck.clear();
+    return { deleted: jobs.length - failed, more };
+  }
+
+  onModuleDestroy(): void {
+    this.closing = true;
+  }
+
+  private async drop(id: string): Promise<void> {
+    try {
+      for (const table of OF_JOB)
+        while (await this.dropRows(table, id)) {
+          // What is left of it is the next process's.
+          if (this.closing) return;
+        }
+      await this.database.transaction((manager) => this.dropRest(manager, id));
+    } catch (error) {
+      this.stuck.add(id);
+      log.warn({ err: error, job: id }, 'could not delete a job for good; retrying later');
+    }
+  }
+
+  /** Some of its rows; answers whether there are more. */
+  private dropRows(table: string, id: string): Promise<boolean> {
+    return this.database.transaction(async (manager) => {
+      if (!(await this.past(manager, id))) return false;
+      const [gone] = await this.database.query<{ rows: number }>(
+        `WITH gone AS (DELETE FROM ${table} WHERE ctid = ANY(ARRAY(
+           SELECT ctid FROM ${table} WHERE job_id = $1 LIMIT ${ROWS})) RETURNING 1)
+         SELECT count(*)::int AS rows FROM gone`,
+        [id],
+        manager,
+      );
+      return gone?.rows === ROWS;
+    });
+  }
+
+  /** Under its lock: one that was restored just before the end of its time stays. */
+  private async past(manager: EntityManager, id: string): Promise<Deleted | null> {
+    const [job] = await this.database.query<Deleted>(
+      `SELECT id, state, sweep_id, fine_tuned_model, result_files FROM job WHERE id = $1 AND ${IS_PAST} FOR UPDATE`,
+      [id],
+      manager,
+    );
+    return job ?? null;
+  }
+
+  private async dropRest(manager: EntityManager, id: string): Promise<void> {
+    const job = await this.past(manager, id);
+    if (!job) return;
+    // what came since
+    for (const table of OF_JOB)
+      await this.database.query(`DELETE FROM ${table} WHERE job_id = $1`, [id], manager);
+    await this.database.query(
+      'DELETE FROM model WHERE id = $2 AND job_id = $1',
+      [id, job.fine_tuned_model],
+      manager,
+    );
+    await this.database.query(
+      'DELETE FROM file WHERE id = ANY($2) AND job_id = $1',
+      [id, job.result_files],
+      manager,
+    );
+    const { sweep_id: sweep, state } = job;
+    await this.database.query(
+      'UPDATE sweep SET gone = gone || to_jsonb($2::text) WHERE id = $1 AND NOT gone ? $2',
+      [sweep, state],
+      manager,
+    );
+    await this.database.query('DELETE FROM job WHERE id = $1', [id], manager);
+  }
+}

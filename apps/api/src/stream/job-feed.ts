@@ -1,0 +1,117 @@
+import { MoreThan } from 'typeorm';
+import { Database } from '../database/database.js';
+import { JobEvent } from '../database/entities/job.js';
+import { eventObject } from '../history/history-objects.js';
+import { JobsRepository } from '../history/jobs.repository.js';
+import { JobMetrics } from '../history/metrics.service.js';
+import type { WakeUps } from '../wake/wake-ups.js';
+import { Feed } from './feed.js';
+import { message } from './sse.js';
+
+const BATCH = 500;
+/** Events kept in memory: who is further behind reads the table. */
+const KEPT = 500;
+const KEPT_BYTES = 512 * 1024;
+
+/** An event as all watchers get it. */
+export interface Numbered {
+  readonly number: number;
+  readonly bytes: Buffer;
+}
+
+/**
+ * A job's state and its newest events. Numbers are given under the job row's lock, so nothing with a lower number can
+ * appear later.
+ */
+export class JobFeed extends Feed {
+  /** The state, read before the events that are there with it. */
+  state: Buffer = Buffer.alloc(0);
+  private tail: Numbered[] = [];
+  private bytes = 0;
+  /** The tail has every event after this one. */
+  private begins: number | null = null;
+
+  constructor(
+    wakeUps: WakeUps,
+    private readonly database: Database,
+    private readonly jobs: JobsRepository,
+    private readonly metrics: JobMetrics,
+    private readonly projectId: string,
+    private readonly id: string,
+  ) {
+    super(wakeUps, `job:${id}`);
+  }
+
+  /** Some events after that number, none where there are none yet. */
+  async eventsAfter(number: number): Promise<readonly Numbered[]> {
+    if (this.begins === null || number < this.begins) return this.read(number);
+    return this.tail.slice(this.tail.findLastIndex((event) => event.number <= number) + 1);
+  }
+
+  protected async look(): Promise<void> {
+    // The state is read first: the events sent after it can only be newer.
+    const state = message('job', await this.jobs.object(this.projectId, this.id));
+    if (this.begins === null) await this.readTail();
+    else
+      for (let rows = BATCH; rows === BATCH;) {
+        const events = await this.read(this.tail.at(-1)?.number ?? this.begins);
+        this.keep(events);
+        rows = events.length;
+      }
+    this.state = state;
+  }
+
+  private async readTail(): Promise<void> {
+    const events = await this.events.find({
+      where: { job_id: this.id },
+      order: { number: 'DESC' },
+      take: KEPT,
+    });
+    const numbered = await this.numbered(events.reverse());
+    this.begins = (events[0]?.number ?? 1) - 1;
+    this.keep(numbered);
+  }
+
+  private keep(events: readonly Numbered[]): void {
+    this.tail.push(...events);
+    for (const event of events) this.bytes += event.bytes.length;
+    let over = 0;
+    while (this.tail.length - over > KEPT || this.bytes > KEPT_BYTES) {
+      const dropped = this.tail[over++];
+      if (!dropped) break;
+      this.bytes -= dropped.bytes.length;
+      this.begins = dropped.number;
+    }
+    if (over > 0) this.tail = this.tail.slice(over);
+  }
+
+  private get events() {
+    return this.database.manager.getRepository(JobEvent);
+  }
+
+  private async read(after: number): Promise<Numbered[]> {
+    return this.numbered(
+      await this.events.find({
+        where: { job_id: this.id, number: MoreThan(after) },
+        order: { number: 'ASC' },
+        take: BATCH,
+      }),
+    );
+  }
+
+  /** A step goes out as its numbers, all else as the event that it is. */
+  private async numbered(events: readonly JobEvent[]): Promise<Numbered[]> {
+    const stepOf = ({ kind, data }: JobEvent): number =>
+      kind === 'step' ? Number(data?.['step']) : NaN;
+    const steps = events.map(stepOf).filter((step) => !Number.isNaN(step));
+    const numbers = await this.metrics.at(this.id, steps);
+    return events.map((event) => {
+      const { number } = event;
+      const point = numbers.get(stepOf(event));
+      const bytes = point
+        ? message('metrics', point, number)
+        : message('event', eventObject(event), number);
+      return { number, bytes };
+    });
+  }
+}

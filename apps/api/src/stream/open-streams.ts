@@ -1,0 +1,77 @@
+import { Injectable, type OnModuleDestroy } from '@nestjs/common';
+import { DomainError } from '@graft/contracts';
+import type { Request, Response } from 'express';
+import { ApiKeysService } from '../auth/api-keys.service.js';
+import type { Principal } from '../auth/principal.js';
+import { Settings } from '../config.js';
+import { log } from '../log.js';
+import { Sse } from './sse.js';
+
+/** Between two looks whether the keys of all streams still work: theirs end within twice this. */
+const CHECK_MS = 2_000;
+const RETRY_AFTER_SECONDS = 10;
+
+/** The event streams of this process: so many, and none for longer than its key works. */
+@Injectable()
+export class OpenStreams implements OnModuleDestroy {
+  private readonly byKey = new Map<string, Set<Sse>>();
+  private count = 0;
+  private readonly checking: NodeJS.Timeout;
+
+  constructor(
+    private readonly keys: ApiKeysService,
+    private readonly settings: Settings,
+  ) {
+    this.checking = setInterval(() => void this.check(), CHECK_MS).unref();
+  }
+
+  /** @throws DomainError where there are as many as may be */
+  open({ keyId }: Principal, request: Request, response: Response): Sse {
+    const own = this.byKey.get(keyId) ?? new Set();
+    const { streams, streamsPerKey } = this.settings;
+    if (own.size >= streamsPerKey)
+      throw tooMany(
+        `this API key has ${own.size} event streams open, the most that a key may have`,
+      );
+    if (this.count >= streams)
+      throw tooMany(`${this.count} event streams are open, the most that this server holds`);
+    const sse = new Sse(request, response);
+    this.byKey.set(keyId, own.add(sse));
+    this.count++;
+    void sse.closed.then(() => {
+      own.delete(sse);
+      this.count--;
+      if (own.size === 0 && this.byKey.get(keyId) === own) this.byKey.delete(keyId);
+    });
+    return sse;
+  }
+
+  /** Ends all streams, so that a stopping server does not wait for them; clients come back by themselves. */
+  endAll(): void {
+    for (const own of this.byKey.values()) for (const sse of own) sse.end();
+  }
+
+  private async check(): Promise<void> {
+    const ids = [...this.byKey.keys()];
+    if (ids.length === 0) return;
+    try {
+      const good = await this.keys.stillGood(ids);
+      for (const id of ids)
+        if (!good.has(id)) for (const sse of this.byKey.get(id) ?? []) sse.end();
+    } catch (error) {
+      log.warn({ err: error }, 'could not check the keys of event streams; trying again');
+    }
+  }
+
+  onModuleDestroy(): void {
+    clearInterval(this.checking);
+  }
+}
+
+const tooMany = (why: string): DomainError =>
+  new DomainError(
+    'rate_limit_exceeded',
+    `${why}; close one before you open another`,
+    null,
+    RETRY_AFTER_SECONDS,
+  );

@@ -1,0 +1,128 @@
+import { Database } from '../database/database.js';
+import type { Job } from '../database/entities/job.js';
+import { JobsRepository } from '../history/jobs.repository.js';
+import type { WakeUps } from '../wake/wake-ups.js';
+import { Feed } from './feed.js';
+import { message } from './sse.js';
+
+const BATCH = 500;
+/** Changes kept in memory: who is further behind reads the table. */
+const KEPT = 1_000;
+/** Looks back this far; longer than any transaction may take. */
+const OVERLAP_MS = 20_000;
+/** A feed begins with the changes since then, so that clients that come back soon need no look of their own. */
+const BEGINS_MS = 3 * OVERLAP_MS;
+
+/** A change of a job, as all watchers get it. */
+export interface Change {
+  readonly job: string;
+  /** Milliseconds by the database's clock: the id that it is sent with. */
+  readonly at: number;
+  readonly version: string;
+  readonly events: number;
+  readonly bytes: Buffer;
+}
+
+/** What a watcher has of a job. */
+type Had = ReadonlyMap<string, Pick<Change, 'version' | 'events'>>;
+
+/** Changes of all jobs of a project, as they are committed. */
+export class ProjectFeed extends Feed {
+  private kept: Change[] = [];
+  /** Changes before the first that is kept. */
+  private dropped = 0;
+  /** Whatever changed at this time or later is kept. */
+  private covers = Infinity;
+  private since: Date | null = null;
+  private sent = new Map<string, string>();
+
+  constructor(
+    wakeUps: WakeUps,
+    private readonly database: Database,
+    private readonly jobs: JobsRepository,
+    private readonly projectId: string,
+  ) {
+    super(wakeUps, `project:${projectId}`);
+  }
+
+  /** The place behind all changes so far. */
+  get end(): number {
+    return this.dropped + this.kept.length;
+  }
+
+  /** Changes from a place on; null where some of them are not kept any more. */
+  from(place: number): readonly Change[] | null {
+    return place < this.dropped ? null : this.kept.slice(place - this.dropped);
+  }
+
+  /** The newest change of each job that a client may have missed after one at `last`, page by page. */
+  async *missed(last: number): AsyncGenerator<readonly Change[]> {
+    const from = last - OVERLAP_MS;
+    if (from < this.covers) {
+      for await (const rows of this.pages(new Date(from), new Map())) yield this.changes(rows);
+      return;
+    }
+    const newest = new Map(this.kept.map((change) => [change.job, change]));
+    yield this.kept.filter((change) => change.at >= from && newest.get(change.job) === change);
+  }
+
+  protected async look(): Promise<void> {
+    if (!this.since) {
+      this.since = new Date((await this.database.now()).getTime() - BEGINS_MS);
+      this.covers = this.since.getTime();
+    }
+    const seen = new Map<string, string>();
+    let { since } = this;
+    for await (const rows of this.pages(since, seen)) {
+      this.keep(await this.changes(rows.filter((row) => this.sent.get(row.id) !== version(row))));
+      const newest = rows.at(-1)?.updated_at.getTime() ?? 0;
+      since = new Date(Math.max(since.getTime(), newest - OVERLAP_MS));
+    }
+    // What is older than `since` is not looked at again.
+    this.since = since;
+    this.sent = seen;
+  }
+
+  /** Jobs changed at `from` or later, the earliest first; `seen` has the version of each. */
+  private async *pages(from: Date, seen: Map<string, string>): AsyncGenerator<readonly Job[]> {
+    for (;;) {
+      const rows = await this.jobs.changed(this.projectId, from, BATCH);
+      yield rows.filter((row) => seen.get(row.id) !== version(row));
+      for (const row of rows) seen.set(row.id, version(row));
+      const newest: Date = rows.at(-1)?.updated_at ?? from;
+      if (rows.length < BATCH || newest <= from) return;
+      from = newest;
+    }
+  }
+
+  private async changes(rows: readonly Job[]): Promise<Change[]> {
+    const objects = await this.jobs.objects(rows);
+    return rows.map((row, index) => {
+      const at = row.updated_at.getTime();
+      return {
+        job: row.id,
+        at,
+        version: version(row),
+        events: row.event_counter,
+        bytes: message('job', objects[index], at),
+      };
+    });
+  }
+
+  private keep(changes: readonly Change[]): void {
+    this.kept.push(...changes);
+    const over = Math.max(0, this.kept.length - KEPT);
+    for (const { at } of this.kept.slice(0, over)) this.covers = Math.max(this.covers, at + 1);
+    this.kept = this.kept.slice(over);
+    this.dropped += over;
+  }
+}
+
+/** Whether a client that has these has a change already, or a newer one. */
+export function has(had: Had, { job, version, events }: Change): boolean {
+  const own = had.get(job);
+  return own !== undefined && (own.version === version || own.events > events);
+}
+
+const version = (job: Job): string =>
+  `${job.updated_at.getTime()} ${job.event_counter} ${job.step}`;

@@ -1,0 +1,131 @@
+// Which trials a search comes to: for each the values of its parameters, by the paths of fields.
+import { isDeepStrictEqual } from 'node:util';
+import { DomainError, MOST_TRIALS, type SweepRange, type SweepSearch } from '@graft/contracts';
+import { sha256 } from '../ids.js';
+
+export type Options = Readonly<Record<string, unknown>>;
+
+type Parameters = NonNullable<SweepSearch['parameters']>;
+
+const DEFAULT_TRIALS = 16;
+export const DEFAULT_SEED = 42;
+/** Draws for each trial, where most of them have been drawn before. */
+const MOST_DRAWS = 50;
+/** Characters of a value, and of all of a trial's, in words. */
+const [LONGEST_VALUE, LONGEST_WORDS] = [80, 400];
+/** Hexadecimal digits of a hash that make a number, and how many such numbers there are. */
+const DIGITS = 13;
+const NUMBERS = 2 ** (4 * DIGITS);
+
+/**
+ * All combinations of a grid; else so many different ones as are wanted, or all where there are no more.
+ * @throws DomainError naming the field
+ */
+export function trialsOf(search: SweepSearch, asked: Parameters): Options[] {
+  const parameters = withoutRepeats(asked);
+  const { algorithm, max_trials: wanted, seed = DEFAULT_SEED } = search;
+  const most = wanted ?? (algorithm === 'grid' ? MOST_TRIALS : DEFAULT_TRIALS);
+  const lists = algorithm === 'grid' ? listed(parameters) : onlyLists(parameters);
+  const count = lists && Object.values(lists).reduce((n, values) => n * values.length, 1);
+  if (lists && count !== null && count <= most) return combinations(lists);
+  if (algorithm === 'grid')
+    throw new DomainError(
+      'invalid_value',
+      `search.parameters: ${count} combinations, and at most ${most} trials${wanted === undefined ? '' : ' (search.max_trials)'}: give fewer values, or use search.algorithm random`,
+      'search.parameters',
+    );
+  return drawn(parameters, most, seed);
+}
+
+/** A value that is given twice is one. */
+const withoutRepeats = (parameters: Parameters): Parameters =>
+  Object.fromEntries(
+    Object.entries(parameters).map(([path, values]) => [
+      path,
+      Array.isArray(values) ? distinct(values) : values,
+    ]),
+  );
+
+const distinct = (values: readonly unknown[]): unknown[] =>
+  values.filter((value, n) => values.findIndex((one) => isDeepStrictEqual(one, value)) === n);
+
+function listed(parameters: Parameters): Readonly<Record<string, readonly unknown[]>> {
+  const lists = onlyLists(parameters);
+  if (lists) return lists;
+  const [path] = Object.entries(parameters).find(([, values]) => !Array.isArray(values)) ?? [''];
+  throw new DomainError(
+    'invalid_value',
+    `search.parameters.${path}: a grid takes lists of values, not a range; use search.algorithm random`,
+    `search.parameters.${path}`,
+  );
+}
+
+function onlyLists(parameters: Parameters): Readonly<Record<string, readonly unknown[]>> | null {
+  const entries = Object.entries(parameters);
+  return entries.every(([, values]) => Array.isArray(values))
+    ? (Object.fromEntries(entries) as Record<string, readonly unknown[]>)
+    : null;
+}
+
+/** The first parameter changes slowest. */
+function combinations(lists: Readonly<Record<string, readonly unknown[]>>): Options[] {
+  return Object.entries(lists).reduce<Options[]>(
+    (made, [path, values]) =>
+      made.flatMap((options) => values.map((value) => ({ ...options, [path]: value }))),
+    [{}],
+  );
+}
+
+function drawn(parameters: Parameters, most: number, seed: number): Options[] {
+  const made = new Map<string, Options>();
+  for (let n = 0; n < most * MOST_DRAWS && made.size < most; n++) {
+    const entries = Object.entries(parameters).map(([path, values]) => [
+      path,
+      valueAt(values, chance(seed, n, path)),
+    ]);
+    const options = Object.fromEntries(entries) as Options;
+    const key = JSON.stringify(options);
+    if (!made.has(key)) made.set(key, options);
+  }
+  return [...made.values()];
+}
+
+/** From 0 on, below 1: by the seed, the number of the draw and the field alone. */
+const chance = (seed: number, draw: number, path: string): number =>
+  parseInt(sha256(`${seed} ${draw} ${path}`).slice(0, DIGITS), 16) / NUMBERS;
+
+function valueAt(values: readonly unknown[] | SweepRange, at: number): unknown {
+  if (!('min' in values)) return values[Math.floor(at * values.length)];
+  const { min, max, log = false, integer = false } = values;
+  // each whole number has as much room as any other
+  const [from, to] = integer ? [log ? Math.max(min - 0.5, 0.5) : min - 0.5, max + 0.5] : [min, max];
+  const value = log
+    ? Math.exp(Math.log(from) + at * (Math.log(to) - Math.log(from)))
+    : from + at * (to - from);
+  const rounded = integer ? Math.round(value) : Number(value.toPrecision(5));
+  return Math.min(max, Math.max(min, rounded));
+}
+
+/** A body with these fields set, whole ones before those within them. */
+export function withOptions(body: Options, options: Options): Options {
+  const paths = Object.keys(options).sort((a, b) => a.length - b.length);
+  return paths.reduce((made, path) => withField(made, path.split('.'), options[path]), body);
+}
+
+function withField(body: unknown, [name = '', ...within]: string[], value: unknown): Options {
+  const fields = typeof body === 'object' && body !== null ? (body as Options) : {};
+  const own = Object.hasOwn(fields, name) ? fields[name] : undefined;
+  return { ...fields, [name]: within.length === 0 ? value : withField(own, within, value) };
+}
+
+/** "peft.r 8, graft.learning_rate 0.0002" */
+export const inWords = (options: Options): string =>
+  short(
+    Object.entries(options)
+      .map(([path, value]) => `${path} ${short(JSON.stringify(value), LONGEST_VALUE)}`)
+      .join(', '),
+    LONGEST_WORDS,
+  );
+
+const short = (text: string, most: number): string =>
+  text.length <= most ? text : `${text.slice(0, most - 1)}…`;

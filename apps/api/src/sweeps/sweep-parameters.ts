@@ -1,0 +1,130 @@
+// Fields in which trials differ, and those that they have in common.
+import {
+  CreateJob,
+  DomainError,
+  EVAL_SCORE,
+  fieldPaths,
+  wayOut,
+  type SweepMetric,
+  type SweepSearch,
+} from '@graft/contracts';
+import { DEFAULT_PEFT, peftFields, triedMethods } from '../catalog/plugins.js';
+import { withOptions, type Options } from './search-space.js';
+
+/** Of the training file, where nothing else is given to measure by. */
+const HELD_OUT = 0.1;
+
+/** What trials cannot differ in: by it they are compared, or it is what they share. */
+const COMMON = [
+  'model',
+  'training_file',
+  'validation_file',
+  'method.type',
+  'graft.task',
+  'graft.eval',
+  'graft.validation_split',
+  'integrations',
+  'metadata',
+];
+
+/** What the validation loss is of: where trials differ in it, their losses say nothing of each other. */
+const LOSS = ['graft.task_options', 'graft.max_seq_len', 'method.dpo.hyperparameters.beta'];
+
+/** @throws DomainError naming the field that trials cannot differ in */
+export function parametersOf(
+  { preset, parameters = {}, metric = 'valid_loss' }: SweepSearch,
+  job: Options,
+): NonNullable<SweepSearch['parameters']> {
+  for (const path of Object.keys(parameters)) checkPath(path, metric);
+  if (preset === undefined) return parameters;
+  for (const [field, value] of [
+    ['peft', job['peft']],
+    ['search.parameters.peft', parameters['peft']],
+  ] as const)
+    if (value !== undefined)
+      throw new DomainError(
+        'invalid_value',
+        `${field}: search.preset methods gives its values; leave it out`,
+        field,
+      );
+  return { peft: triedMethods(), ...parameters };
+}
+
+function checkPath(path: string, metric: SweepMetric): void {
+  const param = `search.parameters.${path}`;
+  const common = COMMON.find((one) => isWithin(one, path));
+  if (common !== undefined) {
+    const what = common === path ? 'it' : common;
+    throw new DomainError(
+      'invalid_value',
+      `${param}: trials that are compared have ${what} in common; ${common === path ? 'make a sweep for each value' : 'name the fields within it that differ'}`,
+      param,
+    );
+  }
+  if (metric === 'valid_loss' && LOSS.some((one) => isWithin(one, path) || isWithin(path, one)))
+    throw new DomainError(
+      'invalid_value',
+      `${param}: it changes what the loss is, by which trials are compared; use search.metric eval_score`,
+      param,
+    );
+  if (isKnown(path)) return;
+  throw new DomainError(
+    'unknown_parameter',
+    `unknown field ${path} in search.parameters; ${wayOut(path, [...known()])}`,
+    param,
+  );
+}
+
+const isWithin = (path: string, field: string): boolean =>
+  path === field || path.startsWith(`${field}.`);
+
+const isKnown = (path: string): boolean =>
+  known().has(path) || path.startsWith('graft.task_options.');
+
+let paths: ReadonlySet<string> | undefined;
+const known = (): ReadonlySet<string> =>
+  (paths ??= new Set([...fieldPaths(CreateJob), ...peftFields()]));
+
+/** What trials have in common, with what they are compared by. */
+export const jobOf = (job: Options, metric: SweepMetric, parameters: Options): Options =>
+  measured(remembering(withMethod(job, parameters)), metric, parameters);
+
+/** Options of an adapter are those of the method that a job gets which names none. */
+function withMethod(job: Options, parameters: Options): Options {
+  const paths = Object.keys(parameters);
+  const isNamed = job['peft'] !== undefined || paths.some((path) => METHOD.includes(path));
+  return isNamed || !paths.some((path) => path.startsWith('peft.'))
+    ? job
+    : { ...job, peft: DEFAULT_PEFT };
+}
+
+/** Of each trial it is measured what it has forgotten, unless that is not wanted. */
+const remembering = (job: Options): Options =>
+  (job['graft'] as Options | null | undefined)?.['measure_forgetting'] === undefined
+    ? withOptions(job, { 'graft.measure_forgetting': true })
+    : job;
+
+const METHOD = ['peft', 'peft.peft_type'];
+
+/** The job's fields with something to measure its trials by. */
+function measured(job: Options, metric: SweepMetric, parameters: Options): Options {
+  const graft = (job['graft'] ?? {}) as Options;
+  if (metric === EVAL_SCORE) {
+    if (graft['eval'] !== undefined) return job;
+    throw new DomainError(
+      'missing_required_parameter',
+      'graft.eval is required where search.metric is eval_score',
+      'graft.eval',
+    );
+  }
+  if (job['validation_file']) return job;
+  if (parameters['seed'] !== undefined)
+    throw new DomainError(
+      'invalid_value',
+      'search.parameters.seed: the seed decides what is held out for validation, and trials are compared by the same data; give a validation_file',
+      'search.parameters.seed',
+    );
+  return typeof graft['validation_split'] === 'number'
+    ? job
+    : withOptions(job, { 'graft.validation_split': HELD_OUT });
+}

@@ -1,0 +1,145 @@
+import { Injectable } from '@nestjs/common';
+import { DomainError, parseBody, SweepSearch, type SweepMetric } from '@graft/contracts';
+import { z } from 'zod';
+import type { Principal } from '../auth/principal.js';
+import { totalSteps } from '../catalog/plugins.js';
+import type { ResolvedSearch } from '../database/entities/sweeps.js';
+import { JobPlans, plannedTokens, type JobPlan } from '../preview/job-plans.js';
+import {
+  checkRungs,
+  checkSpacing,
+  DEFAULT_REDUCTION,
+  defaultRungs,
+  everyFor,
+  measuredAt,
+  measuredEvery,
+} from './rung-steps.js';
+import { DEFAULT_SEED, inWords, trialsOf, withOptions, type Options } from './search-space.js';
+import { jobOf, parametersOf } from './sweep-parameters.js';
+
+export interface PlannedTrial {
+  /** Of the sweep's parameters, by path. */
+  readonly options: Options;
+  readonly plan: JobPlan;
+}
+
+/** What a create call asks for, checked and resolved; nothing is written yet. */
+export interface SweepPlan {
+  readonly request: Options;
+  readonly search: ResolvedSearch;
+  readonly trials: readonly [PlannedTrial, ...PlannedTrial[]];
+}
+
+const Body = z.looseObject({ search: SweepSearch });
+
+/** Turns the body of a create call into the plans of its trials, each as that of a job. */
+@Injectable()
+export class SweepPlans {
+  constructor(private readonly plans: JobPlans) {}
+
+  /** @throws DomainError naming the field that is wrong, and the trial where it is one of its own */
+  async of(caller: Principal, body: unknown): Promise<SweepPlan> {
+    const { search: asked, ...job } = parseBody(Body, body);
+    const parameters = parametersOf(asked, job);
+    const { metric = 'valid_loss' } = asked;
+    const request = jobOf(job, metric, parameters);
+    const trials = await this.planned(caller, request, trialsOf(asked, parameters), asked);
+    const search: ResolvedSearch = {
+      algorithm: asked.algorithm,
+      preset: asked.preset ?? null,
+      parameters,
+      seed: asked.seed ?? DEFAULT_SEED,
+      metric,
+      reduction_factor: null,
+      rungs: [],
+    };
+    if (asked.algorithm !== 'asha') return { request, search, trials };
+    return this.withRungs(caller, asked, { request, search, trials });
+  }
+
+  /** The trials again, where they are not measured yet at the steps at which they are compared. */
+  private async withRungs(
+    caller: Principal,
+    { reduction_factor: eta = DEFAULT_REDUCTION, rungs: asked }: SweepSearch,
+    { request, search, trials }: SweepPlan,
+  ): Promise<SweepPlan> {
+    const { metric } = search;
+    const steps = trials.map(({ plan }) => stepsOf(plan));
+    const own = trials.map(({ options }) => everyOf(withOptions(request, options), metric));
+    const shortest = Math.min(...steps);
+    const rungs = asked ?? measuredAt(defaultRungs(shortest, eta), own, { metric, shortest });
+    checkRungs(rungs, { shortest, longest: Math.max(...steps) });
+    if (asked && own.includes(0)) checkSpacing(asked);
+    const withRungs: PlannedTrial[] = [];
+    for (const [n, trial] of trials.entries()) {
+      const every = everyFor(rungs, own[n], metric);
+      const more = everySo(every, metric);
+      withRungs.push(own[n] ? trial : await this.trial(caller, request, trial.options, n, more));
+    }
+    const [first, ...others] = withRungs;
+    if (!first) throw new Error('a sweep has a trial at least');
+    return {
+      request,
+      search: { ...search, reduction_factor: eta, rungs },
+      trials: [first, ...others],
+    };
+  }
+
+  /** Where a preset gives them, a trial is left out whose method does not go with its task or model. */
+  private async planned(
+    caller: Principal,
+    request: Options,
+    trials: readonly Options[],
+    { preset, algorithm, metric = 'valid_loss' }: SweepSearch,
+  ): Promise<SweepPlan['trials']> {
+    const planned: PlannedTrial[] = [];
+    let refusal: unknown = null;
+    for (const [n, options] of trials.entries()) {
+      // of asha they will be measured, which a patience asks for: how often is known once their steps are
+      const isUnsaid = everyOf(withOptions(request, options), metric) === 0;
+      const more = algorithm === 'asha' && isUnsaid ? everySo(1, metric) : {};
+      try {
+        planned.push(await this.trial(caller, request, options, n, more));
+      } catch (error) {
+        const isOfMethod = error instanceof DomainError && error.param?.split('.')[0] === 'peft';
+        if (preset === undefined || !isOfMethod) throw error;
+        refusal ??= error;
+      }
+    }
+    const [first, ...others] = planned;
+    if (!first) throw refusal;
+    return [first, ...others];
+  }
+
+  private async trial(
+    caller: Principal,
+    request: Options,
+    options: Options,
+    n: number,
+    more: Options,
+  ): Promise<PlannedTrial> {
+    const body = withOptions(withOptions(request, options), more);
+    try {
+      return { options, plan: await this.plans.of(caller, body) };
+    } catch (error) {
+      if (!(error instanceof DomainError) || !concerns(options, error.param)) throw error;
+      const { code, message, param } = error;
+      throw new DomainError(code, `trial ${n + 1} (${inWords(options)}): ${message}`, param);
+    }
+  }
+}
+
+/** Whether a field is one that the trial has of its own, or may be wrong because of one. */
+const concerns = (options: Options, param: string | null): boolean =>
+  Object.keys(options).some((path) => param !== null && path.split('.')[0] === param.split('.')[0]);
+
+/** Every how many steps a body asks that a trial is measured; 0: it does not. A number where the body was checked. */
+const everyOf = (body: Options, metric: SweepMetric): number =>
+  ((body['graft'] as Options | null | undefined)?.[measuredEvery(metric)] ?? 0) as number;
+
+const everySo = (steps: number, metric: SweepMetric): Options => ({
+  [`graft.${measuredEvery(metric)}`]: steps,
+});
+
+const stepsOf = ({ spec, data, training }: JobPlan): number =>
+  data ? plannedTokens(spec, data.training).steps : totalSteps(spec, training.records);

@@ -1,0 +1,74 @@
+import { Body, Controller, Get, Headers, HttpCode, Param, Post, Query } from '@nestjs/common';
+import { ApiBearerAuth, ApiBody, ApiTags } from '@nestjs/swagger';
+import { CreateSweep, SweepObject, type Page } from '@graft/contracts';
+import { Answers, AnswersPage } from '../http/openapi.js';
+import { Caller, Needs, type Principal } from '../auth/principal.js';
+import { bodySchema } from '../http/parse.js';
+import { retryMarks } from '../jobs/retry-marks.js';
+import { Traced, type TraceParent } from '../traces/trace-parent.js';
+import { SweepCreation } from './create-sweep.js';
+import { SweepsService } from './sweeps.service.js';
+
+const CREATE_SWEEP_EXAMPLE = {
+  model: 'smollm2-135m',
+  training_file: 'file-abc123',
+  peft: { peft_type: 'LORA', target_modules: 'all-linear' },
+  search: {
+    algorithm: 'asha',
+    parameters: {
+      'peft.r': [8, 16, 64],
+      'graft.learning_rate': { min: 0.00005, max: 0.002, log: true },
+    },
+    max_trials: 12,
+  },
+};
+
+@ApiTags('sweeps')
+@ApiBearerAuth()
+@Controller('v1/sweeps')
+export class SweepsController {
+  constructor(
+    private readonly sweeps: SweepsService,
+    private readonly creation: SweepCreation,
+  ) {}
+
+  @Post()
+  @HttpCode(200)
+  @Needs('jobs:write')
+  @ApiBody({ schema: bodySchema(CreateSweep, CREATE_SWEEP_EXAMPLE) })
+  @Answers(SweepObject, 'Creates a sweep: jobs that differ in some of their fields')
+  create(
+    @Caller() caller: Principal,
+    @Body() body: unknown,
+    @Headers('idempotency-key') key: string | undefined,
+    @Headers('x-stainless-retry-count') retries: string | undefined,
+    @Traced() parent: TraceParent,
+  ): Promise<SweepObject> {
+    return this.creation.create(caller, body, { marks: retryMarks(key, retries), parent });
+  }
+
+  @Get()
+  @Needs('jobs:read')
+  @AnswersPage(SweepObject, 'Sweeps, newest first', { limit: 20, most: 100 })
+  list(
+    @Caller() caller: Principal,
+    @Query() query: Record<string, unknown>,
+  ): Promise<Page<SweepObject>> {
+    return this.sweeps.list(caller, query);
+  }
+
+  @Get(':id')
+  @Needs('jobs:read')
+  @Answers(SweepObject, 'A sweep with its trials')
+  get(@Caller() caller: Principal, @Param('id') id: string): Promise<SweepObject> {
+    return this.sweeps.get(caller, id);
+  }
+
+  @Post(':id/cancel')
+  @HttpCode(200)
+  @Needs('jobs:write')
+  @Answers(SweepObject, 'Cancels the trials of a sweep that are not over')
+  cancel(@Caller() caller: Principal, @Param('id') id: string): Promise<SweepObject> {
+    return this.sweeps.cancel(caller, id);
+  }
+}

@@ -1,0 +1,80 @@
+// Spans as Chrome's Trace Event Format has them, JSON object form: what ui.perfetto.dev and chrome://tracing open.
+// https://docs.google.com/document/d/1CvAClvFfyA5R-PhYUmn5OOQtYMH4h6I0nSsKchNAySU
+import type { ChromeTrace, ChromeTraceEvent } from '@graft/contracts';
+import type { TraceFacts } from './trace-facts.js';
+import type { TraceSpan } from './trace-span.js';
+
+/** A trace has one process, whose threads are the lanes that people see. */
+const PID = 1;
+const JOB_LANE = 1;
+
+/** Spans on one thread may hold each other and must not overlap otherwise, so what goes on beside has lanes of its own. */
+export function chromeTrace(
+  { job }: Pick<TraceFacts, 'job'>,
+  spans: readonly TraceSpan[],
+): ChromeTrace {
+  const [root] = spans;
+  const beside = lanesOf(spans.filter(({ name }) => name === 'checkpoint'));
+  const events = spans
+    .flatMap((one) => eventsOf(one, JOB_LANE + (beside.get(one) ?? 0)))
+    .sort((a, b) => (a.ts ?? 0) - (b.ts ?? 0) || (b.dur ?? 0) - (a.dur ?? 0));
+  const lanes = Math.max(0, ...beside.values());
+  return {
+    traceEvents: [
+      meta('process_name', JOB_LANE, root?.label ?? job.id),
+      meta('thread_name', JOB_LANE, 'job'),
+      ...Array.from({ length: lanes }, (_, n) =>
+        meta('thread_name', JOB_LANE + n + 1, 'checkpoints'),
+      ),
+      ...events,
+    ],
+    displayTimeUnit: 'ms',
+    otherData: { job: job.id },
+  };
+}
+
+const meta = (name: string, tid: number, said: string): ChromeTraceEvent => ({
+  name,
+  ph: 'M',
+  pid: PID,
+  tid,
+  args: { name: said },
+});
+
+function eventsOf(one: TraceSpan, tid: number): ChromeTraceEvent[] {
+  const { name, label, start, end, isOpen, attributes, error, warnings } = one;
+  const on = { pid: PID, tid };
+  return [
+    {
+      name: label,
+      cat: name,
+      ph: 'X',
+      ...on,
+      ts: start * 1000,
+      dur: Math.max(0, end - start) * 1000,
+      args: { ...attributes, ...(error !== null && { error }), ...(isOpen && { unfinished: 1 }) },
+    },
+    ...warnings.map(({ at, level, message }): ChromeTraceEvent => ({
+      name: message,
+      cat: level,
+      ph: 'i',
+      ...on,
+      ts: at * 1000,
+      s: 't',
+      args: {},
+    })),
+  ];
+}
+
+/** The lane of each, from 1: the first that is free when it begins. */
+function lanesOf(spans: readonly TraceSpan[]): Map<TraceSpan, number> {
+  const free: number[] = [];
+  const lanes = new Map<TraceSpan, number>();
+  for (const one of [...spans].sort((a, b) => a.start - b.start)) {
+    const found = free.findIndex((at) => at <= one.start);
+    const lane = found < 0 ? free.length : found;
+    free[lane] = one.end;
+    lanes.set(one, lane + 1);
+  }
+  return lanes;
+}

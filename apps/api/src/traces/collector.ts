@@ -1,0 +1,94 @@
+// Where spans are sent, as OpenTelemetry's variables have it: the exporter and the resource's detector read them.
+// https://opentelemetry.io/docs/specs/otel/protocol/exporter/
+import { Injectable, type OnModuleDestroy } from '@nestjs/common';
+import { ExportResultCode, getBooleanFromEnv, getStringFromEnv } from '@opentelemetry/core';
+import { OTLPTraceExporter } from '@opentelemetry/exporter-trace-otlp-proto';
+import {
+  defaultResource,
+  detectResources,
+  envDetector,
+  resourceFromAttributes,
+  type Resource,
+} from '@opentelemetry/resources';
+import type { ReadableSpan } from '@opentelemetry/sdk-trace';
+import { VERSION } from '../config.js';
+
+const PROTOCOL = 'http/protobuf';
+const ENDPOINTS = ['OTEL_EXPORTER_OTLP_TRACES_ENDPOINT', 'OTEL_EXPORTER_OTLP_ENDPOINT'];
+const PROTOCOLS = ['OTEL_EXPORTER_OTLP_TRACES_PROTOCOL', 'OTEL_EXPORTER_OTLP_PROTOCOL'];
+
+/** Statuses of a collector that is set up otherwise, or busy, rather than asked for what it will never take. */
+const OF_COLLECTOR: ReadonlySet<number> = new Set([401, 403, 404, 408, 425, 429]);
+
+/** Spans that did not come to be there. */
+export class NotSent extends Error {
+  constructor(
+    message: string,
+    /** The same spans will be refused again, and others may not be. */
+    readonly isOfSpans: boolean,
+  ) {
+    // Postgres text cannot hold NUL.
+    super(message.replaceAll('\0', '').slice(0, 300));
+  }
+}
+
+/** The collector, if one is named: without an endpoint nothing is sent. */
+@Injectable()
+export class Collector implements OnModuleDestroy {
+  readonly resource: Resource;
+  private readonly exporter: OTLPTraceExporter | null;
+
+  /** @throws Error for variables that name none that could be sent to */
+  constructor() {
+    this.exporter = isWanted() ? new OTLPTraceExporter() : null;
+    this.resource = defaultResource()
+      .merge(resourceFromAttributes({ 'service.name': 'graft', 'service.version': VERSION }))
+      .merge(detectResources({ detectors: [envDetector] }));
+  }
+
+  get isOn(): boolean {
+    return this.exporter !== null;
+  }
+
+  /** Resolves when the collector has them. @throws NotSent */
+  send(spans: ReadableSpan[]): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.exporter?.export(spans, ({ code, error }) => {
+        if (code === ExportResultCode.SUCCESS) resolve();
+        else reject(notSent(error));
+      });
+    });
+  }
+
+  /** What it still tries to send is sent again by another process, so nobody waits for it. */
+  onModuleDestroy(): void {
+    void this.exporter?.shutdown();
+  }
+}
+
+function isWanted(): boolean {
+  const named = ENDPOINTS.find((name) => getStringFromEnv(name) !== undefined);
+  const traces = getStringFromEnv('OTEL_TRACES_EXPORTER') ?? 'otlp';
+  if (named === undefined || traces === 'none' || getBooleanFromEnv('OTEL_SDK_DISABLED'))
+    return false;
+  const endpoint = getStringFromEnv(named) ?? '';
+  // The exporter would send to localhost instead.
+  if (!URL.canParse(endpoint) || !/^https?:$/.test(new URL(endpoint).protocol))
+    throw new Error(`${named}: expected an http:// or https:// address, got ${endpoint}`);
+  for (const name of PROTOCOLS) {
+    const protocol = getStringFromEnv(name) ?? PROTOCOL;
+    if (protocol !== PROTOCOL)
+      throw new Error(
+        `${name}: expected ${PROTOCOL}, the only one that is spoken, got ${protocol}`,
+      );
+  }
+  return true;
+}
+
+function notSent(error: Error | undefined): NotSent {
+  const { code } = (error ?? {}) as { readonly code?: unknown };
+  const isOfSpans =
+    typeof code === 'number' && code >= 400 && code < 500 && !OF_COLLECTOR.has(code);
+  const said = error?.message ?? 'it is busy or away';
+  return new NotSent(typeof code === 'number' ? `answered ${code}: ${said}` : said, isOfSpans);
+}

@@ -1,0 +1,136 @@
+import { performance } from 'node:perf_hooks';
+import { Injectable, type OnModuleDestroy } from '@nestjs/common';
+import { Settings } from '../config.js';
+import type { Job } from '../database/entities/job.js';
+import type { TraceSpan } from './trace-span.js';
+import { TraceFactsReader } from './trace-facts.js';
+import { spansOf } from './trace-spans.js';
+import { log } from '../log.js';
+import { Collector, NotSent } from './collector.js';
+import { otlpSpans } from './otlp-spans.js';
+import {
+  FIRST_PAUSE_MS,
+  LONGEST_PAUSE_MS,
+  TraceExports,
+  type TraceClaim,
+} from './trace-exports.js';
+
+/** Jobs that are looked up together. */
+const MOST_JOBS = 20;
+/** Spans of one request. */
+const MOST_SPANS = 500;
+/** For a request in progress, when the process ends: what it comes to is written, or done again. */
+const PATIENCE_MS = 3_000;
+
+/** Sends jobs' spans to the collector: those of an attempt once it has ended, the job's own with its end. */
+@Injectable()
+export class TraceSender implements OnModuleDestroy {
+  private working: Promise<void> | null = null;
+  private timer: NodeJS.Timeout | null = null;
+  private closing = false;
+  private failures = 0;
+  private restsUntil = 0;
+
+  constructor(
+    private readonly exports: TraceExports,
+    private readonly facts: TraceFactsReader,
+    private readonly collector: Collector,
+    private readonly settings: Settings,
+  ) {}
+
+  /** Takes up what has ended, and what a process has left, from time to time. */
+  watch(): void {
+    if (!this.collector.isOn) return;
+    this.timer = setInterval(
+      () => (this.working ??= this.work().finally(() => (this.working = null))),
+      Math.min(5_000, this.settings.leaseMs / 3),
+    );
+  }
+
+  /** Never rejects. */
+  private async work(): Promise<void> {
+    try {
+      while (!this.closing && performance.now() >= this.restsUntil) {
+        const claims = await this.exports.take(MOST_JOBS);
+        if (claims.length === 0) return;
+        try {
+          for (const claim of claims) await this.turn(claim);
+        } finally {
+          await this.exports.leave(claims);
+        }
+      }
+    } catch (error) {
+      log.warn({ err: error }, 'could not send traces; they follow later');
+    }
+  }
+
+  /** What is wrong with one job keeps no others waiting; rejects where not even that can be written. */
+  private async turn(claim: TraceClaim): Promise<void> {
+    try {
+      if (performance.now() >= this.restsUntil) await this.sendJob(claim);
+    } catch (error) {
+      log.warn({ err: error, job: claim.job_id }, 'could not send a trace; it follows later');
+      await this.exports.failed(claim, reasonOf(error));
+    }
+    await this.exports.leave([claim]);
+  }
+
+  private async sendJob(claim: TraceClaim): Promise<void> {
+    try {
+      const job = await this.exports.job(claim);
+      if (job) await this.sendSpans(claim, job);
+    } catch (error) {
+      if (!(error instanceof NotSent)) throw error;
+      if (!error.isOfSpans) return this.rest(error);
+      log.warn({ job: claim.job_id, reason: error.message }, 'the collector refused a trace');
+      await this.exports.refused(claim, error.message);
+    }
+  }
+
+  private async sendSpans(claim: TraceClaim, job: Job): Promise<void> {
+    const facts = await this.facts.of(job);
+    const spans = spansOf(facts);
+    const ended = facts.attempts.filter((attempt) => attempt.ended_at !== null);
+    for (const { number } of ended.filter(({ number: one }) => one > claim.cursor)) {
+      const its = spans.filter(({ attempt }) => attempt === number);
+      if (!(await this.send(claim, job, its))) return;
+      await this.exports.sent(claim, number);
+    }
+    if (job.finished_at === null) return;
+    const own = spans.filter(({ attempt }) => attempt === null);
+    if (await this.send(claim, job, own)) await this.exports.sent(claim, null);
+  }
+
+  /** False: another process sends them now. */
+  private async send(claim: TraceClaim, job: Job, spans: readonly TraceSpan[]): Promise<boolean> {
+    for (let at = 0; at < spans.length; at += MOST_SPANS) {
+      if (!(await this.exports.renew(claim))) return false;
+      const some = spans.slice(at, at + MOST_SPANS);
+      await this.collector.send(otlpSpans(job, some, this.collector.resource));
+    }
+    if (this.failures > 0) log.info('the collector of traces answers again');
+    this.failures = 0;
+    return true;
+  }
+
+  /** The collector is left alone for a while, four times as long after each failure; nothing is lost meanwhile. */
+  private rest({ message }: NotSent): void {
+    if (this.failures === 0)
+      log.warn({ reason: message }, 'the collector of traces takes none; they follow later');
+    const pause = Math.min(FIRST_PAUSE_MS * 4 ** Math.min(this.failures++, 6), LONGEST_PAUSE_MS);
+    this.restsUntil = performance.now() + pause * (0.75 + Math.random() / 2);
+  }
+
+  async onModuleDestroy(): Promise<void> {
+    this.closing = true;
+    if (this.timer) clearInterval(this.timer);
+    await Promise.race([
+      this.working,
+      new Promise((resolve) => setTimeout(resolve, PATIENCE_MS).unref()),
+    ]);
+  }
+}
+
+// Postgres text cannot hold NUL.
+const reasonOf = (error: unknown): string =>
+  (error instanceof Error ? error.message : String(error)).replaceAll('\0', '').slice(0, 300);

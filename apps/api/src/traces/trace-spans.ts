@@ -1,0 +1,65 @@
+// A job's time as a tree of spans:
+//
+//     job ─ submit, queue, paused
+//         └ attempt ─ load ─ phase: what is fetched, loaded and waited for
+//                   ├ train ─ replay, steps, evaluation
+//                   ├ upload
+//                   └ checkpoint, beside training
+//
+// Times of events are the worker's, cut to those of the attempt, which are the database's.
+import { attemptSpans, warningOf } from './trace-attempts.js';
+import type { TraceFacts } from './trace-facts.js';
+import { present, span, type TraceSpan } from './trace-span.js';
+import { waitSpans } from './trace-waits.js';
+
+/** All of them, parents first. */
+export function spansOf(facts: TraceFacts): TraceSpan[] {
+  return [
+    jobSpan(facts),
+    ...submitSpan(facts),
+    ...waitSpans(facts),
+    ...facts.attempts.flatMap((attempt, n) => attemptSpans(facts, attempt, facts.attempts[n + 1])),
+  ];
+}
+
+/** When the request that made it came, as far as that is known. */
+const beginOf = ({ received_at: received, created_at: created }: TraceFacts['job']): number =>
+  Math.min((received ?? created).getTime(), created.getTime());
+
+function jobSpan({ job, attempts, warnings, now }: TraceFacts): TraceSpan {
+  const { spec, error, trained_tokens: tokens } = job;
+  const first = attempts[0]?.assigned_at.getTime() ?? Infinity;
+  // the last attempt ends in the transaction that ends the job, an instant later
+  const ends = [job.finished_at ?? now, attempts.at(-1)?.ended_at ?? job.created_at];
+  return span('job', {
+    key: 'job',
+    parent: null,
+    label: job.suffix === null ? job.id : `${job.suffix} (${job.id})`,
+    start: beginOf(job),
+    end: Math.max(...ends.map((at) => at.getTime())),
+    isOpen: job.finished_at === null,
+    attributes: present({
+      'graft.job.id': job.id,
+      'graft.project.id': job.project_id,
+      'graft.job.state': job.state,
+      'graft.model': job.model,
+      'graft.base': job.base_id,
+      'graft.pool': job.pool,
+      'graft.task': spec.task,
+      'graft.method': spec.peft?.peft_type,
+      'graft.operation': spec.operation?.type,
+      'graft.suffix': job.suffix,
+      'graft.fine_tuned_model': job.fine_tuned_model,
+      'graft.tokens': tokens === null ? null : Number(tokens),
+      'graft.steps': job.step,
+    }),
+    error: error && `${error.code}: ${error.message}`,
+    warnings: warnings.filter(({ at }) => at.getTime() < first).map(warningOf),
+  });
+}
+
+function submitSpan({ job }: TraceFacts): TraceSpan[] {
+  if (job.received_at === null) return [];
+  const told = { key: 'submit', parent: 'job', label: 'submit' };
+  return [span('submit', { ...told, start: beginOf(job), end: job.created_at.getTime() })];
+}

@@ -1,0 +1,39 @@
+import type { TraceFacts } from './trace-facts.js';
+import { span, type TraceSpan } from './trace-span.js';
+
+/** What happens in one transaction is no wait. */
+const AT_ONCE_MS = 50;
+
+/** Between attempts: what of it a job waited for a worker, and what it was paused. */
+export function waitSpans({ job, attempts, marks, now }: TraceFacts): TraceSpan[] {
+  const spans: TraceSpan[] = [];
+  const turns = [
+    ...attempts.map((attempt) => ({ at: attempt.assigned_at.getTime(), attempt, kind: null })),
+    ...marks
+      .filter(({ kind }) => kind === 'paused' || kind === 'resumed')
+      .map(({ at, kind }) => ({ at: at.getTime(), attempt: null, kind })),
+  ].sort((a, b) => a.at - b.at);
+  const nextOf = (at: number): number | null =>
+    attempts.find(({ assigned_at: assigned }) => assigned.getTime() >= at)?.number ?? null;
+  let name: 'queue' | 'paused' = 'queue';
+  let since: number | null = job.created_at.getTime();
+  const close = (end: number, least: number, isOpen = false): void => {
+    if (since === null || end - since < least) return;
+    const told = { key: `wait ${spans.length}`, parent: 'job', label: name, start: since, end };
+    // it is told with the attempt that it comes before
+    spans.push(span(name, { ...told, isOpen, attempt: nextOf(end) }));
+  };
+  for (const { at, attempt, kind } of turns) {
+    if (attempt) {
+      close(at, 0);
+      since = attempt.ended_at?.getTime() ?? null;
+      name = 'queue';
+    } else if (since !== null) {
+      close(at, AT_ONCE_MS);
+      since = Math.max(since, at);
+      name = kind === 'paused' ? 'paused' : 'queue';
+    }
+  }
+  close((job.finished_at ?? now).getTime(), AT_ONCE_MS, job.finished_at === null);
+  return spans;
+}

@@ -1,0 +1,150 @@
+import { Injectable } from '@nestjs/common';
+import type { EntityManager } from 'typeorm';
+import { Audit } from '../auth/audit.js';
+import { Database } from '../database/database.js';
+import type {
+  RecordedTry,
+  WebhookDelivery,
+  WebhookEndpoint,
+} from '../database/entities/webhooks.js';
+import { newId } from '../ids.js';
+import { DEADLINE_MS, GIVE_UP_MS, isGone, isOk, pauseMs } from './retries.js';
+import { IS_TOLD, WebhookEvents } from './webhook-events.js';
+
+/** An endpoint that this process delivers to: what it writes names the claim, and so changes nothing once it is another's. */
+export interface EndpointClaim {
+  readonly id: string;
+  readonly owner: string;
+}
+
+/** An event to be sent now, and what it is signed with: the secret, and until a while after a change the one before. */
+export type DueDelivery = WebhookDelivery &
+  Pick<WebhookEndpoint, 'url' | 'secret' | 'project_id'> & {
+    readonly old_secret: string | null;
+    /** By the database's clock, which receivers are told: this machine's may be wrong. */
+    readonly now: Date;
+  };
+
+/** Longer than a try takes. */
+const CLAIM_MS = 3 * DEADLINE_MS;
+
+/** Which process delivers to which endpoint, and what came of it. All times are the database's. */
+@Injectable()
+export class WebhookClaims {
+  constructor(
+    private readonly database: Database,
+    private readonly events: WebhookEvents,
+    private readonly audit: Audit,
+  ) {}
+
+  /** Takes endpoints for which an event is due, and that nobody delivers to: first those left longest ago. */
+  async take(room: number): Promise<EndpointClaim[]> {
+    if (room <= 0) return [];
+    return this.database.query<EndpointClaim>(
+      `UPDATE webhook_endpoint SET owner = $1, owner_until = clock_timestamp() + $2 * interval '1 millisecond'
+       WHERE id IN (
+         SELECT id FROM webhook_endpoint AS endpoint
+         WHERE ${IS_TOLD} AND (owner IS NULL OR owner_until < clock_timestamp()) AND EXISTS (
+           SELECT 1 FROM webhook_delivery WHERE endpoint_id = endpoint.id AND status = 'pending'
+             AND next_at <= clock_timestamp())
+         ORDER BY owner_until NULLS FIRST LIMIT $3 FOR UPDATE SKIP LOCKED)
+       RETURNING id, owner`,
+      [newId('webhooks-'), CLAIM_MS, room],
+    );
+  }
+
+  /** What is due longest, while the endpoint is the claim's, which is renewed. */
+  async next({ id, owner }: EndpointClaim): Promise<DueDelivery | null> {
+    const [due] = await this.database.query<DueDelivery>(
+      `WITH mine AS (
+         UPDATE webhook_endpoint SET owner_until = clock_timestamp() + $3 * interval '1 millisecond'
+         WHERE id = $1 AND owner = $2 AND ${IS_TOLD}
+         RETURNING id, project_id, url, secret,
+           CASE WHEN old_secret_until > clock_timestamp() THEN old_secret END AS old_secret
+       )
+       SELECT delivery.*, project_id, url, secret, old_secret, clock_timestamp() AS now
+       FROM mine JOIN webhook_delivery AS delivery ON endpoint_id = mine.id
+       WHERE status = 'pending' AND next_at <= clock_timestamp() ORDER BY next_at, number LIMIT 1`,
+      [id, owner, CLAIM_MS],
+    );
+    return due ?? null;
+  }
+
+  /** Another process may go on at once. */
+  async leave({ id, owner }: EndpointClaim): Promise<void> {
+    await this.database.query(
+      'UPDATE webhook_endpoint SET owner = NULL, owner_until = clock_timestamp() WHERE id = $1 AND owner = $2',
+      [id, owner],
+    );
+  }
+
+  /**
+   * Writes what came of a try, and what follows: done, another try later, given up, or the endpoint switched off.
+   * False: the endpoint is not the claim's any more, and whoever has it tries again.
+   */
+  async record(claim: EndpointClaim, due: DueDelivery, tried: RecordedTry): Promise<boolean> {
+    return this.database.transaction(async (manager) => {
+      const [endpoint] = await this.database.query<{ failing: boolean }>(
+        `SELECT COALESCE(failing_since < clock_timestamp() - $3 * interval '1 millisecond', false) AS failing
+         FROM webhook_endpoint WHERE id = $1 AND owner = $2 FOR UPDATE`,
+        [claim.id, claim.owner, GIVE_UP_MS],
+        manager,
+      );
+      if (!endpoint) return false;
+      const isDelivered = isOk(tried);
+      // A run of this transaction whose COMMIT was done but not heard has counted it already.
+      await this.database.query(
+        `WITH tried AS (
+           SELECT number, $4 OR created_at + $6 * interval '1 millisecond' < clock_timestamp() + $5 * interval '1 millisecond'
+             AS over FROM webhook_delivery WHERE number = $1 AND status = 'pending' AND jsonb_array_length(tries) = $3
+         )
+         UPDATE webhook_delivery SET tries = tries || $2::jsonb,
+           status = CASE WHEN NOT over THEN 'pending' WHEN $4 THEN 'delivered' ELSE 'failed' END,
+           done_at = CASE WHEN over THEN clock_timestamp() END,
+           next_at = clock_timestamp() + $5 * interval '1 millisecond'
+         FROM tried WHERE webhook_delivery.number = tried.number`,
+        [
+          due.number,
+          JSON.stringify([tried]),
+          due.tries.length,
+          isDelivered,
+          pauseMs(due.tries.length + 1),
+          GIVE_UP_MS,
+        ],
+        manager,
+      );
+      await this.database.query(
+        `UPDATE webhook_endpoint SET
+           failing_since = CASE WHEN $2 THEN NULL ELSE COALESCE(failing_since, clock_timestamp()) END,
+           delivered_at = CASE WHEN $2 THEN clock_timestamp() ELSE delivered_at END WHERE id = $1`,
+        [claim.id, isDelivered],
+        manager,
+      );
+      if (isGone(tried)) await this.disable(manager, due, 'It answered 410: it is gone');
+      else if (!isDelivered && endpoint.failing)
+        await this.disable(manager, due, 'Every try of three days has failed');
+      return true;
+    });
+  }
+
+  private async disable(
+    manager: EntityManager,
+    { endpoint_id: id, project_id: projectId }: DueDelivery,
+    reason: string,
+  ): Promise<void> {
+    await this.database.query(
+      `UPDATE webhook_endpoint SET disabled_at = clock_timestamp(), disabled_reason = $2 WHERE id = $1`,
+      [id, reason],
+      manager,
+    );
+    await this.audit.write(manager, {
+      caller: null,
+      action: 'webhook_endpoint.disabled',
+      target: id,
+      detail: { reason },
+      projectId,
+    });
+    const type = 'graft.webhook_endpoint.disabled';
+    await this.events.write(manager, { type, projectId, target: id });
+  }
+}

@@ -1,0 +1,272 @@
+import { randomBytes } from 'node:crypto';
+import {
+  DomainError,
+  parseBody,
+  WEBHOOK_EVENT_TYPES,
+  WEBHOOK_TEST,
+  type Deleted,
+  type Page,
+  type WebhookDeliveryObject,
+  type WebhookEndpointObject,
+} from '@graft/contracts';
+import { Injectable } from '@nestjs/common';
+import type { EntityManager } from 'typeorm';
+import { requireActive } from '../auth/active-project.js';
+import { Audit } from '../auth/audit.js';
+import type { Principal } from '../auth/principal.js';
+import { Database } from '../database/database.js';
+import type { WebhookDelivery, WebhookEndpoint } from '../database/entities/webhooks.js';
+import { pageOf, pageQuery } from '../http/parse.js';
+import { newId } from '../ids.js';
+import { Outbound } from '../outbound/outbound.js';
+import { WakeUps } from '../wake/wake-ups.js';
+import { CreateEndpoint, UpdateEndpoint } from './endpoint-body.js';
+import { DUE } from './webhook-events.js';
+import { deliveryNumber, deliveryObject, endpointObject } from './webhook-objects.js';
+import { webhookSecret } from './webhook-sender.js';
+
+type Query = Record<string, unknown>;
+
+/** Of a project. */
+const MOST_ENDPOINTS = 20;
+/** How long a secret still signs after it was replaced. */
+const ROTATION = `interval '24 hours'`;
+
+/** A project's endpoints, and what was sent to them. */
+@Injectable()
+export class WebhookEndpoints {
+  constructor(
+    private readonly database: Database,
+    private readonly outbound: Outbound,
+    private readonly audit: Audit,
+    private readonly wakeUps: WakeUps,
+  ) {}
+
+  /** Answers with its secret, this once. */
+  async create(caller: Principal, body: unknown): Promise<WebhookEndpointObject> {
+    const { name, url, event_types = WEBHOOK_EVENT_TYPES } = parseBody(CreateEndpoint, body);
+    await this.outbound.check(url, 'url');
+    const id = newId('we_');
+    const secret = webhookSecret(randomBytes(32));
+    await this.database.transaction(async (manager) => {
+      await requireActive(this.database, manager, caller.projectId);
+      await this.countOthers(manager, caller.projectId, id);
+      await this.database.query(
+        `INSERT INTO webhook_endpoint (id, project_id, name, url, event_types, secret)
+         VALUES ($1, $2, $3, $4, $5::jsonb, $6) ON CONFLICT DO NOTHING`,
+        [id, caller.projectId, name, url, JSON.stringify(event_types), secret],
+        manager,
+      );
+      const detail = { name, url: withoutQuery(url) };
+      const action = 'webhook_endpoint.created';
+      await this.audit.write(manager, { caller, action, target: id, detail });
+    });
+    return { ...(await this.get(caller, id)), secret };
+  }
+
+  private async countOthers(manager: EntityManager, projectId: string, id: string): Promise<void> {
+    await this.database.query(
+      'SELECT pg_advisory_xact_lock(hashtextextended($1, 0))',
+      [`webhook endpoints ${projectId}`],
+      manager,
+    );
+    const others = await this.database.query(
+      'SELECT 1 FROM webhook_endpoint WHERE project_id = $1 AND id <> $2',
+      [projectId, id],
+      manager,
+    );
+    if (others.length >= MOST_ENDPOINTS)
+      throw new DomainError(
+        'conflict',
+        `a project has at most ${MOST_ENDPOINTS} webhook endpoints; delete one first`,
+      );
+  }
+
+  async list(caller: Principal, query: Query): Promise<Page<WebhookEndpointObject>> {
+    const { limit, after } = pageQuery(query, 20, 100);
+    if (after) await this.row(caller, after, 'after');
+    const rows = await this.database.query<WebhookEndpoint>(
+      `SELECT * FROM webhook_endpoint WHERE project_id = $1 AND ($2::text IS NULL OR
+         (created_at, id) < (SELECT created_at, id FROM webhook_endpoint WHERE id = $2))
+       ORDER BY created_at DESC, id DESC LIMIT $3`,
+      [caller.projectId, after, limit + 1],
+    );
+    return pageOf(rows, limit, endpointObject);
+  }
+
+  async get(caller: Principal, id: string): Promise<WebhookEndpointObject> {
+    return endpointObject(await this.row(caller, id));
+  }
+
+  async update(caller: Principal, id: string, body: unknown): Promise<WebhookEndpointObject> {
+    const { name, url, event_types: types, enabled } = parseBody(UpdateEndpoint, body);
+    await this.row(caller, id);
+    if (url !== undefined) await this.outbound.check(url, 'url');
+    await this.database.transaction(async (manager) => {
+      const changed = await this.database.query(
+        `UPDATE webhook_endpoint SET name = COALESCE($3, name), url = COALESCE($4, url),
+           event_types = COALESCE($5::jsonb, event_types),
+           disabled_at = CASE WHEN $6 THEN NULL WHEN NOT $6 THEN COALESCE(disabled_at, clock_timestamp()) ELSE disabled_at END,
+           disabled_reason = CASE WHEN $6 IS NULL THEN disabled_reason END,
+           failing_since = CASE WHEN $6 THEN NULL ELSE failing_since END
+         WHERE id = $1 AND project_id = $2 RETURNING id`,
+        [
+          id,
+          caller.projectId,
+          name ?? null,
+          url ?? null,
+          types === undefined ? null : JSON.stringify(types),
+          enabled ?? null,
+        ],
+        manager,
+      );
+      if (changed.length === 0) throw noEndpoint(id);
+      const detail = {
+        ...(name && { name }),
+        ...(url && { url: withoutQuery(url) }),
+        ...(types && { event_types: types }),
+        ...(enabled === undefined ? {} : { enabled }),
+      };
+      const action = 'webhook_endpoint.updated';
+      await this.audit.write(manager, { caller, action, target: id, detail });
+    });
+    if (enabled) this.wakeUps.announce(DUE);
+    return this.get(caller, id);
+  }
+
+  /** With the record of its deliveries; what is pending is not sent. */
+  async remove(caller: Principal, id: string): Promise<Deleted<'webhook_endpoint'>> {
+    await this.row(caller, id);
+    await this.database.transaction(async (manager) => {
+      await this.database.query('DELETE FROM webhook_endpoint WHERE id = $1', [id], manager);
+      await this.database.query(
+        'DELETE FROM webhook_delivery WHERE endpoint_id = $1',
+        [id],
+        manager,
+      );
+      await this.audit.write(manager, { caller, action: 'webhook_endpoint.deleted', target: id });
+    });
+    return { id, object: 'webhook_endpoint', deleted: true };
+  }
+
+  /** Answers with the new secret, this once. For a day deliveries are signed with both. */
+  async rotate(caller: Principal, id: string): Promise<WebhookEndpointObject> {
+    await this.row(caller, id);
+    const secret = webhookSecret(randomBytes(32));
+    await this.database.transaction(async (manager) => {
+      await this.database.query(
+        `UPDATE webhook_endpoint SET old_secret = secret, secret = $2,
+           old_secret_until = clock_timestamp() + ${ROTATION} WHERE id = $1 AND secret <> $2`,
+        [id, secret],
+        manager,
+      );
+      const action = 'webhook_endpoint.secret_rotated';
+      await this.audit.write(manager, { caller, action, target: id });
+    });
+    return { ...(await this.get(caller, id)), secret };
+  }
+
+  async deliveries(
+    caller: Principal,
+    id: string,
+    query: Query,
+  ): Promise<Page<WebhookDeliveryObject>> {
+    await this.row(caller, id);
+    const { limit, after } = pageQuery(query, 20, 100);
+    const number = after === null ? null : deliveryNumber(after);
+    if (after !== null && number === null) throw noDelivery(after, 'after');
+    const rows = await this.database.query<WebhookDelivery>(
+      `SELECT * FROM webhook_delivery WHERE endpoint_id = $1 AND ($2::bigint IS NULL OR number < $2)
+       ORDER BY number DESC LIMIT $3`,
+      [id, number, limit + 1],
+    );
+    return pageOf(rows, limit, deliveryObject);
+  }
+
+  async delivery(caller: Principal, id: string, delivery: string): Promise<WebhookDeliveryObject> {
+    await this.row(caller, id);
+    const number = deliveryNumber(delivery);
+    const [row] = await this.database.query<WebhookDelivery>(
+      'SELECT * FROM webhook_delivery WHERE endpoint_id = $1 AND number = $2',
+      [id, number],
+    );
+    if (!row) throw noDelivery(delivery, 'delivery_id');
+    return deliveryObject(row);
+  }
+
+  /** Sends an event of its own soon, whatever the endpoint is told of. */
+  async test(caller: Principal, id: string): Promise<WebhookDeliveryObject> {
+    const event = newId('evt_');
+    const number = await this.database.transaction(async (manager) => {
+      await this.lockEnabled(manager, caller, id);
+      const [known] = await this.database.query<{ number: string }>(
+        'SELECT number FROM webhook_delivery WHERE endpoint_id = $1 AND event_id = $2',
+        [id, event],
+        manager,
+      );
+      if (known) return known.number;
+      const [made] = await this.database.query<{ number: string }>(
+        `INSERT INTO webhook_delivery (endpoint_id, event_id, type, target, created_at, next_at)
+         VALUES ($1, $2, $3, $1, clock_timestamp(), clock_timestamp()) RETURNING number`,
+        [id, event, WEBHOOK_TEST],
+        manager,
+      );
+      await this.audit.write(manager, { caller, action: 'webhook_endpoint.tested', target: id });
+      return made!.number;
+    });
+    this.wakeUps.announce(DUE);
+    return this.delivery(caller, id, `whd_${number}`);
+  }
+
+  /** Sends an event again, or sooner than it would be. Once it is older than three days it has this one try. */
+  async retry(caller: Principal, id: string, delivery: string): Promise<WebhookDeliveryObject> {
+    const { id: known } = await this.delivery(caller, id, delivery);
+    await this.database.transaction(async (manager) => {
+      await this.lockEnabled(manager, caller, id);
+      await this.database.query(
+        `UPDATE webhook_delivery SET status = 'pending', done_at = NULL, next_at = clock_timestamp() WHERE number = $1`,
+        [deliveryNumber(known)],
+        manager,
+      );
+      const detail = { delivery: known };
+      const action = 'webhook_endpoint.retried';
+      await this.audit.write(manager, { caller, action, target: id, detail });
+    });
+    this.wakeUps.announce(DUE);
+    return this.delivery(caller, id, known);
+  }
+
+  private async lockEnabled(manager: EntityManager, caller: Principal, id: string): Promise<void> {
+    const [endpoint] = await this.database.query<WebhookEndpoint>(
+      'SELECT * FROM webhook_endpoint WHERE id = $1 AND project_id = $2 FOR SHARE',
+      [id, caller.projectId],
+      manager,
+    );
+    if (!endpoint) throw noEndpoint(id);
+    if (endpoint.disabled_at)
+      throw new DomainError('invalid_state', `${id} is disabled; enable it first`, 'endpoint_id');
+  }
+
+  /** Another project's does not exist for the caller. */
+  private async row(
+    caller: Principal,
+    id: string,
+    param = 'endpoint_id',
+  ): Promise<WebhookEndpoint> {
+    const [row] = await this.database.query<WebhookEndpoint>(
+      'SELECT * FROM webhook_endpoint WHERE id = $1 AND project_id = $2',
+      [id, caller.projectId],
+    );
+    if (!row) throw noEndpoint(id, param);
+    return row;
+  }
+}
+
+/** What follows a ? may be a password. */
+const withoutQuery = (url: string): string => url.split('?')[0] ?? '';
+
+const noEndpoint = (id: string, param = 'endpoint_id'): DomainError =>
+  new DomainError('not_found', `no such webhook endpoint: ${id.slice(0, 60)}`, param);
+
+const noDelivery = (id: string, param: string): DomainError =>
+  new DomainError('not_found', `no such delivery: ${id.slice(0, 60)}`, param);

@@ -1,0 +1,51 @@
+import type {
+  WebhookDeliveryObject,
+  WebhookEndpointObject,
+  WebhookEventObject,
+} from '@graft/contracts';
+import type { WebhookDelivery, WebhookEndpoint } from '../database/entities/webhooks.js';
+import { unix, unixOrNull } from '../ids.js';
+
+const PREFIX = 'whd_';
+
+/** Without its secret. */
+export const endpointObject = (row: WebhookEndpoint): WebhookEndpointObject => ({
+  object: 'webhook_endpoint',
+  id: row.id,
+  name: row.name,
+  url: row.url,
+  event_types: row.event_types,
+  enabled: row.disabled_at === null,
+  disabled_reason: row.disabled_reason,
+  failing_since: unixOrNull(row.failing_since),
+  last_delivered_at: unixOrNull(row.delivered_at),
+  created_at: unix(row.created_at),
+});
+
+/** What is sent. */
+export const eventObject = ({
+  event_id,
+  type,
+  created_at,
+  target,
+}: Pick<WebhookDelivery, 'event_id' | 'type' | 'created_at' | 'target'>): WebhookEventObject => ({
+  id: event_id,
+  object: 'event',
+  type,
+  created_at: unix(created_at),
+  data: { id: target },
+});
+
+export const deliveryObject = (row: WebhookDelivery): WebhookDeliveryObject => ({
+  object: 'webhook_endpoint.delivery',
+  id: `${PREFIX}${row.number}`,
+  event: eventObject(row),
+  status: row.status,
+  tries: row.tries,
+  next_try_at: row.status === 'pending' ? unix(row.next_at) : null,
+  finished_at: unixOrNull(row.done_at),
+});
+
+/** Null: not the id of a delivery. */
+export const deliveryNumber = (id: string): string | null =>
+  /^whd_(\d{1,18})$/.exec(id)?.[1] ?? null;

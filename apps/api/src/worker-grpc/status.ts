@@ -1,0 +1,30 @@
+import { status, type ServiceError } from '@grpc/grpc-js';
+import { DomainError, type ErrorCode } from '@graft/contracts';
+import { diskFull } from '../blobs/disk-full.js';
+import { log } from '../log.js';
+
+const STATUS: Partial<Record<ErrorCode, status>> = {
+  invalid_api_key: status.UNAUTHENTICATED,
+  insufficient_scope: status.PERMISSION_DENIED,
+  not_found: status.NOT_FOUND,
+  conflict: status.FAILED_PRECONDITION,
+  invalid_state: status.FAILED_PRECONDITION,
+  unsupported: status.FAILED_PRECONDITION,
+  invalid_value: status.INVALID_ARGUMENT,
+  // No wait makes it fit.
+  file_too_large: status.INVALID_ARGUMENT,
+  insufficient_quota: status.RESOURCE_EXHAUSTED,
+  disk_full: status.RESOURCE_EXHAUSTED,
+  unavailable: status.UNAVAILABLE,
+};
+
+/** An error as gRPC tells it: our own in words, anything else without its details. */
+export function grpcError(error: unknown): Partial<ServiceError> {
+  const domain = error instanceof DomainError ? error : diskFull(error);
+  if (domain) return { code: STATUS[domain.code] ?? status.INTERNAL, details: domain.message };
+  log.error({ err: error }, 'gRPC call failed');
+  return {
+    code: status.UNAVAILABLE,
+    details: 'the control plane could not handle this call; try again',
+  };
+}

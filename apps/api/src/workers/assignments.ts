@@ -1,0 +1,101 @@
+import { Injectable } from '@nestjs/common';
+import { DomainError, MAX_ORDER_BYTES } from '@graft/contracts';
+import type { Assignment, BlobRef } from '@graft/contracts/grpc';
+import { lackedWords, withoutUnknown } from '../catalog/plugins.js';
+import { WorkerDatabase } from '../database/database.js';
+import type { Checkpoint } from '../database/entities/job.js';
+import type { Model } from '../database/entities/storage.js';
+import { DamagedCheckpoints } from '../events/damaged-checkpoints.js';
+import { runsAlone } from '../lifecycle/blame.js';
+import { BUILD, KNOWS } from '../lifecycle/fit-worker.js';
+import type { Taken } from '../lifecycle/lease.js';
+import { baseRef, blobRefs } from '../models/base-ref.js';
+import type { Candidate } from './candidates.js';
+
+/** More than are ever kept of a job. */
+const MOST_CHECKPOINTS = 20;
+
+/** Builds of workers that are remembered. */
+const MOST_BUILDS = 64;
+
+/** What a worker is sent with a lease. */
+@Injectable()
+export class Assignments {
+  /** What builds cannot do and ours can, by Candidate.build. */
+  private readonly lacked = new Map<string, readonly string[]>();
+
+  constructor(
+    private readonly database: WorkerDatabase,
+    private readonly damaged: DamagedCheckpoints,
+  ) {}
+
+  /**
+   * Everything the worker needs to begin, or to go on from the newest committed checkpoint.
+   * @param worker what its build does not know it refuses even where it is not used
+   * @throws DomainError where it is more than can be sent
+   */
+  async of(taken: Taken, worker: Pick<Candidate, 'workerId' | 'build'>): Promise<Assignment> {
+    const [base] = await this.database.query<Pick<Model, 'files' | 'source' | 'config'>>(
+      'SELECT files, source, config FROM model WHERE id = $1',
+      [taken.base_id],
+    );
+    const checkpoint = await this.newestWhole(taken.id);
+    const specJson = JSON.stringify(withoutUnknown(taken.spec, await this.lacks(worker)));
+    const bytes = Buffer.byteLength(specJson);
+    if (bytes > MAX_ORDER_BYTES)
+      throw new DomainError(
+        'request_too_large',
+        `the job's settings are ${bytes} bytes as JSON; the limit is ${MAX_ORDER_BYTES}`,
+      );
+    return {
+      jobId: taken.id,
+      attempt: taken.attempt,
+      specJson,
+      base: baseRef(
+        { files: [], source: null, config: null, ...base, id: taken.base_id },
+        { dtype: taken.spec.base_dtype, quantization: taken.spec.quantization },
+      ),
+      trainingFile: taken.training_file ? await this.fileRef(taken.training_file) : undefined,
+      validationFile: taken.validation_file ? await this.fileRef(taken.validation_file) : undefined,
+      initAdapter: blobRefs(taken.init_adapter),
+      checkpoint: blobRefs(checkpoint?.files ?? []),
+      checkpointStep: checkpoint?.step ?? 0,
+      ...(runsAlone(taken) ? { alone: true } : {}),
+    };
+  }
+
+  /** Where its build is another by now, the session that the assignment is for is over. */
+  private async lacks({ workerId, build }: Pick<Candidate, 'workerId' | 'build'>) {
+    const lacked = this.lacked.get(build);
+    if (lacked) return lacked;
+    const [row] = await this.database.query<{ knows: Readonly<Record<string, true>> }>(
+      `SELECT ${KNOWS} AS knows FROM worker WHERE id = $1 AND ${BUILD} = $2`,
+      [workerId, build],
+    );
+    if (!row) return [];
+    if (this.lacked.size >= MOST_BUILDS) this.lacked.clear();
+    const lacks = lackedWords(Object.keys(row.knows));
+    this.lacked.set(build, lacks);
+    return lacks;
+  }
+
+  /** A checkpoint whose bytes are lost is passed over for the one before. */
+  private async newestWhole(jobId: string): Promise<Pick<Checkpoint, 'step' | 'files'> | null> {
+    const checkpoints = await this.database.query<Pick<Checkpoint, 'id' | 'step' | 'files'>>(
+      'SELECT id, step, files FROM checkpoint WHERE job_id = $1 AND damaged_at IS NULL ORDER BY step DESC, attempt DESC LIMIT $2',
+      [jobId, MOST_CHECKPOINTS],
+    );
+    for (const checkpoint of checkpoints)
+      if (!(await this.damaged.isMissing(jobId, checkpoint))) return checkpoint;
+    return null;
+  }
+
+  private async fileRef(id: string): Promise<BlobRef | undefined> {
+    const [file] = await this.database.query<{ filename: string; sha256: string; bytes: string }>(
+      'SELECT filename, sha256, bytes FROM file WHERE id = $1',
+      [id],
+    );
+    // The user's name stays here: a worker gets one that is safe in any file system.
+    return file && { name: `${id}.jsonl`, sha256: file.sha256, size: Number(file.bytes) };
+  }
+}

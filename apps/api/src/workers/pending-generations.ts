@@ -1,0 +1,107 @@
+import { Injectable } from '@nestjs/common';
+import { DomainError } from '@graft/contracts';
+import type { GenerateChunk, GenerateRequest } from '@graft/contracts/grpc';
+import { Connections, type Connection } from './connections.js';
+import { WaitingChunks } from './waiting-chunks.js';
+import type { WorkerAddress } from './worker-link.js';
+
+/** A worker that is silent for so long is not going to answer. A loading base reports phases. */
+const SILENCE_MS = 180_000;
+const RETRY_AFTER_SECONDS = 5;
+
+/** The worker has begun nothing and will not: another may. */
+export class NotBegun extends Error {}
+
+interface Pending {
+  readonly worker: Connection;
+  readonly chunks: WaitingChunks;
+  wake: () => void;
+  lost: boolean;
+}
+
+/** Generations that were asked of workers whose streams end here, and the chunks that have come back for them. */
+@Injectable()
+export class PendingGenerations {
+  private readonly pending = new Map<string, Pending>();
+
+  constructor(private readonly connections: Connections) {}
+
+  /** Streams the chunks; ends after the one with a finish reason, or cancels when `left` aborts. */
+  async *chunks(
+    address: WorkerAddress,
+    request: GenerateRequest,
+    left: AbortSignal,
+  ): AsyncGenerator<GenerateChunk> {
+    const worker = this.connections.get(address);
+    if (!worker) throw new NotBegun('its stream is over');
+    const { id } = request;
+    const pending: Pending = {
+      worker,
+      chunks: new WaitingChunks(),
+      wake: () => undefined,
+      lost: false,
+    };
+    this.pending.set(id, pending);
+    // A generator that waits cannot be returned from outside, so leaving must wake it.
+    const wake = (): void => pending.wake();
+    left.addEventListener('abort', wake, { once: true });
+    let over = false;
+    try {
+      if (!worker.send({ $case: 'generate', value: request }))
+        throw new NotBegun('its stream is over');
+      while (!over) {
+        const chunk = await next(pending, left);
+        if (!chunk) return;
+        over = chunk.finishReason !== '';
+        yield chunk;
+      }
+    } finally {
+      this.pending.delete(id);
+      left.removeEventListener('abort', wake);
+      if (!over) worker.send({ $case: 'generateCancel', value: { id } });
+    }
+  }
+
+  received(worker: Connection, chunk: GenerateChunk): void {
+    const pending = this.pending.get(chunk.id);
+    if (!pending) {
+      // Nobody listens any more (the client left): tell the worker to stop.
+      if (chunk.finishReason === '')
+        worker.send({ $case: 'generateCancel', value: { id: chunk.id } });
+      return;
+    }
+    if (pending.worker !== worker) return;
+    pending.chunks.add(chunk);
+    pending.wake();
+  }
+
+  workerLost(worker: Connection): void {
+    for (const pending of this.pending.values()) {
+      if (pending.worker !== worker) continue;
+      pending.lost = true;
+      pending.wake();
+    }
+  }
+}
+
+async function next(pending: Pending, left: AbortSignal): Promise<GenerateChunk | null> {
+  const until = performance.now() + SILENCE_MS;
+  for (;;) {
+    if (left.aborted) return null;
+    const chunk = pending.chunks.take();
+    if (chunk) return chunk;
+    if (pending.lost) throw lost();
+    const remaining = until - performance.now();
+    if (remaining <= 0) throw lost('the worker did not respond in time');
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, remaining);
+      pending.wake = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+  }
+}
+
+export const lost = (why = 'the connection to the worker was lost; try again'): DomainError =>
+  new DomainError('unavailable', why, null, RETRY_AFTER_SECONDS);

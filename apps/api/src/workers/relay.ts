@@ -1,0 +1,143 @@
+import { createSecureContext } from 'node:tls';
+import { X509Certificate } from 'node:crypto';
+import { Injectable, type OnModuleDestroy } from '@nestjs/common';
+import { credentials, Metadata, type ChannelCredentials } from '@grpc/grpc-js';
+import { DomainError, MAX_MESSAGE_BYTES } from '@graft/contracts';
+import { GatewayServiceClient, type SendRequest } from '@graft/contracts/grpc';
+import { log } from '../log.js';
+import { Gateways, type Gateway } from './gateways.js';
+import { RelayKey } from './relay-key.js';
+
+const CONNECT_MS = 1_500;
+const SEND_MS = 2_000;
+/** A process that did not answer is left alone for so long: whoever asks again must not wait again. */
+const SHUN_MS = 3_000;
+/** Around a worker's message. */
+const ENVELOPE_BYTES = 4_096;
+
+/** Limits of both ends. */
+export const RELAY_OPTIONS = {
+  'grpc.max_receive_message_length': MAX_MESSAGE_BYTES + ENVELOPE_BYTES,
+  'grpc.max_send_message_length': MAX_MESSAGE_BYTES + ENVELOPE_BYTES,
+  'grpc.keepalive_time_ms': 10_000,
+  'grpc.keepalive_timeout_ms': 5_000,
+};
+
+/** The other process did not take the call: it surely knows nothing of it. */
+export class Unreachable extends Error {}
+
+/** Calls other API processes of the installation. A channel to each is opened when it is first needed, and kept. */
+@Injectable()
+export class Relay implements OnModuleDestroy {
+  private readonly clients = new Map<string, GatewayServiceClient>();
+  private readonly shunnedUntil = new Map<string, number>();
+
+  constructor(
+    private readonly gateways: Gateways,
+    private readonly key: RelayKey,
+  ) {}
+
+  /**
+   * Whether the process had that session's stream.
+   * @throws Unreachable where the call did not arrive, DomainError where nobody knows whether it did
+   */
+  async send(gatewayId: string, request: SendRequest): Promise<boolean> {
+    const client = await this.client(gatewayId);
+    return new Promise((resolve, reject) => {
+      client.send(
+        request,
+        this.metadata(),
+        { deadline: Date.now() + SEND_MS },
+        (error, response) => {
+          if (!error) return resolve(response.sent);
+          this.shun(gatewayId, error.details);
+          reject(new DomainError('unavailable', 'the worker could not be reached; try again'));
+        },
+      );
+    });
+  }
+
+  /** A client whose channel stands. @throws Unreachable */
+  async client(gatewayId: string): Promise<GatewayServiceClient> {
+    if (this.shunned.includes(gatewayId)) throw new Unreachable('it did not answer just now');
+    this.prune();
+    const client = this.clients.get(gatewayId) ?? (await this.open(gatewayId));
+    return new Promise((resolve, reject) =>
+      client.waitForReady(Date.now() + CONNECT_MS, (error) => {
+        if (!error) return resolve(client);
+        this.shun(gatewayId, error.message);
+        reject(new Unreachable(error.message));
+      }),
+    );
+  }
+
+  /** What every call carries. */
+  metadata(): Metadata {
+    const metadata = new Metadata();
+    metadata.set('authorization', `Bearer ${this.key.text}`);
+    return metadata;
+  }
+
+  /** Processes that did not answer a moment ago. */
+  get shunned(): string[] {
+    const now = performance.now();
+    for (const [id, until] of this.shunnedUntil) if (until <= now) this.shunnedUntil.delete(id);
+    return [...this.shunnedUntil.keys()];
+  }
+
+  private async open(gatewayId: string): Promise<GatewayServiceClient> {
+    const gateway = await this.gateways.find(gatewayId).catch(() => null);
+    if (!gateway) throw new Unreachable('it is gone');
+    const client = new GatewayServiceClient(gateway.address, security(gateway), {
+      ...RELAY_OPTIONS,
+      'grpc.initial_reconnect_backoff_ms': 100,
+      'grpc.max_reconnect_backoff_ms': 1_000,
+      // Addresses are no names for TLS, and names are not what is checked.
+      ...(gateway.certificate === null ? {} : { 'grpc.ssl_target_name_override': 'gateway' }),
+    });
+    this.clients.get(gatewayId)?.close();
+    this.clients.set(gatewayId, client);
+    return client;
+  }
+
+  private shun(gatewayId: string, reason: string): void {
+    log.warn(
+      { gateway: gatewayId, reason },
+      'another API process does not answer; it must reach this one, and this one it, at --relay-host',
+    );
+    this.shunnedUntil.set(gatewayId, performance.now() + SHUN_MS);
+    // A new channel next time: this one may wait for an answer that never comes.
+    this.clients.get(gatewayId)?.close();
+    this.clients.delete(gatewayId);
+  }
+
+  /** Closes the channels to processes that are gone. */
+  private prune(): void {
+    const { living } = this.gateways;
+    for (const [id, client] of this.clients) {
+      if (living.has(id)) continue;
+      client.close();
+      this.clients.delete(id);
+    }
+  }
+
+  onModuleDestroy(): void {
+    for (const client of this.clients.values()) client.close();
+    this.clients.clear();
+  }
+}
+
+/** The very certificate that the process entered in the database, whatever its name and whoever signed it. */
+function security({ certificate }: Gateway): ChannelCredentials {
+  if (certificate === null) return credentials.createInsecure();
+  const { fingerprint256 } = new X509Certificate(certificate);
+  return credentials.createFromSecureContext(
+    createSecureContext({ ca: certificate, allowPartialTrustChain: true }),
+    {
+      checkServerIdentity: (_host, presented) =>
+        presented.fingerprint256 === fingerprint256
+          ? undefined
+          : new Error('the process presents another certificate than the database has of it'),
+    },
+  );
+}

@@ -1,0 +1,55 @@
+import { DomainError } from '@graft/contracts';
+import type { GenerateChunk } from '@graft/contracts/grpc';
+
+/** More than an answer of the most tokens: only a worker that does not keep to them gets here. */
+const MAX_CHARACTERS = 1024 * 1024;
+/** Of vectors and labels: 2,048 vectors of 4,096 numbers are 45 million. */
+const MAX_INFERRED = 64 * 1024 * 1024;
+/** What travels between API processes at once. */
+const MAX_JOINED = 1024 * 1024;
+
+/**
+ * Chunks of one answer that its client has not read yet. Pieces of text that wait become one, and of phases the last
+ * remains: what a slow client keeps here is bounded by the answer's own length.
+ */
+export class WaitingChunks {
+  private readonly chunks: GenerateChunk[] = [];
+  private characters = 0;
+  private inferred = 0;
+  private tooLong = false;
+
+  add(chunk: GenerateChunk): void {
+    const last = this.chunks.at(-1);
+    if (this.tooLong || (last && !isOpen(last))) return;
+    this.characters += chunk.text.length;
+    this.inferred += lengthOf(chunk);
+    this.tooLong =
+      this.characters + chunk.phase.length > MAX_CHARACTERS || this.inferred > MAX_INFERRED;
+    if (last && isOpen(last) && isOpen(chunk) && lengthOf(last) + lengthOf(chunk) <= MAX_JOINED)
+      this.chunks[this.chunks.length - 1] = {
+        ...chunk,
+        text: last.text + chunk.text,
+        phase: chunk.phase || last.phase,
+        inferred: joined(last, chunk),
+      };
+    else this.chunks.push(chunk);
+  }
+
+  /** @throws DomainError where more waits than any answer has */
+  take(): GenerateChunk | undefined {
+    if (this.tooLong)
+      throw new DomainError('internal_error', 'the response is longer than a response may be');
+    const chunk = this.chunks.shift();
+    this.characters -= chunk?.text.length ?? 0;
+    this.inferred -= chunk ? lengthOf(chunk) : 0;
+    return chunk;
+  }
+}
+
+const lengthOf = ({ inferred }: GenerateChunk): number =>
+  inferred?.json.reduce((sum, { length }) => sum + length, 0) ?? 0;
+
+const joined = (...[{ inferred: a }, { inferred: b }]: [GenerateChunk, GenerateChunk]) =>
+  a && b ? { json: [...a.json, ...b.json] } : (a ?? b);
+
+const isOpen = ({ finishReason }: GenerateChunk): boolean => finishReason === '';

@@ -1,0 +1,83 @@
+import { Injectable } from '@nestjs/common';
+import { DomainError, type Page, type WorkerObject } from '@graft/contracts';
+import { poolAllowed } from '../auth/pools.js';
+import { isAdmin, type Principal } from '../auth/principal.js';
+import { Database } from '../database/database.js';
+import type { Worker } from '../database/entities/dispatch.js';
+import type { PageQuery } from '../http/parse.js';
+import { unix } from '../ids.js';
+
+/** SQL: where a worker stands in the list. */
+const PLACE = `CASE state WHEN 'online' THEN 0 WHEN 'draining' THEN 1 ELSE 2 END, connected_at, id`;
+
+/** As the driver gives it: 64 bits as text. */
+type WorkerRow = Omit<Worker, 'memory_bytes' | 'rss_bytes'> & {
+  readonly memory_bytes: string;
+  readonly rss_bytes: string | null;
+};
+
+interface JobRow {
+  readonly id: string;
+  readonly attempt: number;
+  readonly step: number;
+  readonly lease_owner: string;
+}
+
+/** The workers of the pools that the caller's project may use; of their jobs only its own. */
+@Injectable()
+export class WorkerList {
+  constructor(private readonly database: Database) {}
+
+  /** Those that work first. */
+  async list(caller: Principal, { limit, after }: PageQuery): Promise<Page<WorkerObject>> {
+    const found = await this.database.query<WorkerRow>(
+      `SELECT * FROM worker WHERE ($2 OR ${poolAllowed('worker.pool', '$1')})
+         AND ($3::text IS NULL OR (${PLACE}) > (SELECT ${PLACE} FROM worker WHERE id = $3))
+       ORDER BY ${PLACE} LIMIT $4`,
+      [caller.projectId, isAdmin(caller), after, limit + 1],
+    );
+    const data = await this.objects(caller, found.slice(0, limit));
+    return { object: 'list', data, has_more: found.length > limit };
+  }
+
+  /** Any worker, for administrators. */
+  async get(caller: Principal, id: string): Promise<WorkerObject> {
+    const rows = await this.database.query<WorkerRow>('SELECT * FROM worker WHERE id = $1', [id]);
+    const [worker] = await this.objects(caller, rows);
+    if (!worker) throw noSuchWorker(id);
+    return worker;
+  }
+
+  private async objects(caller: Principal, rows: readonly WorkerRow[]): Promise<WorkerObject[]> {
+    const jobs = await this.database.query<JobRow>(
+      `SELECT id, attempt, step, lease_owner FROM job WHERE state = 'running' AND project_id = $1`,
+      [caller.projectId],
+    );
+    return rows.map((row) => workerObject(row, jobs));
+  }
+}
+
+export const noSuchWorker = (id: string): DomainError =>
+  new DomainError('not_found', `no such worker: ${id.slice(0, 80)}`, 'worker');
+
+const workerObject = (row: WorkerRow, jobs: readonly JobRow[]): WorkerObject => ({
+  object: 'graft.worker',
+  id: row.id,
+  name: row.name,
+  pool: row.pool,
+  state: row.state,
+  cordoned: row.cordoned,
+  cordon_reason: row.cordoned ? row.cordon_reason : null,
+  connected_at: unix(row.connected_at),
+  last_seen_at: unix(row.last_seen_at),
+  slots: row.slots,
+  free_slots: row.free_slots,
+  devices: row.devices,
+  memory_bytes: Number(row.memory_bytes),
+  rss_bytes: row.rss_bytes === null ? null : Number(row.rss_bytes),
+  resident_bases: row.resident_bases,
+  libtorch: row.libtorch,
+  jobs: jobs
+    .filter((job) => job.lease_owner === row.id)
+    .map(({ id, attempt, step }) => ({ id, attempt, step })),
+});

@@ -1,0 +1,63 @@
+import { Controller, Delete, Get, HttpCode, Param, Post, Query } from '@nestjs/common';
+import { ApiBearerAuth, ApiTags } from '@nestjs/swagger';
+import { type Deleted, type Page, WorkerObject } from '@graft/contracts';
+import { Answers, AnswersDeleted, AnswersPage } from '../http/openapi.js';
+import { Caller, Needs, type Principal } from '../auth/principal.js';
+import { pageQuery } from '../http/parse.js';
+import { WorkerList } from './worker-list.js';
+import { WorkerOrders } from './worker-orders.js';
+
+@ApiTags('graft')
+@ApiBearerAuth()
+@Controller('v1/workers')
+export class WorkersController {
+  constructor(
+    private readonly workers: WorkerList,
+    private readonly orders: WorkerOrders,
+  ) {}
+
+  @Get()
+  @Needs('jobs:read')
+  @AnswersPage(WorkerObject, 'Workers', { limit: 500, most: 500 })
+  list(
+    @Caller() caller: Principal,
+    @Query() query: Record<string, unknown>,
+  ): Promise<Page<WorkerObject>> {
+    return this.workers.list(caller, pageQuery(query, 500, 500));
+  }
+
+  @Post(':id/drain')
+  @HttpCode(200)
+  @Needs('admin')
+  @Answers(WorkerObject, 'Lets a worker end its jobs and leave')
+  async drain(@Caller() caller: Principal, @Param('id') id: string): Promise<WorkerObject> {
+    await this.orders.drain(caller, id);
+    return this.workers.get(caller, id);
+  }
+
+  @Post(':id/cordon')
+  @HttpCode(200)
+  @Needs('admin')
+  @Answers(WorkerObject, 'Starts nothing new on a worker')
+  async cordon(@Caller() caller: Principal, @Param('id') id: string): Promise<WorkerObject> {
+    await this.orders.cordon(caller, id);
+    return this.workers.get(caller, id);
+  }
+
+  @Post(':id/uncordon')
+  @HttpCode(200)
+  @Needs('admin')
+  @Answers(WorkerObject, 'Lets a worker take jobs again')
+  async uncordon(@Caller() caller: Principal, @Param('id') id: string): Promise<WorkerObject> {
+    await this.orders.uncordon(caller, id);
+    return this.workers.get(caller, id);
+  }
+
+  @Delete(':id')
+  @Needs('admin')
+  @AnswersDeleted('graft.worker', 'Forgets a worker that is gone')
+  async remove(@Caller() caller: Principal, @Param('id') id: string): Promise<Deleted> {
+    await this.orders.remove(caller, id);
+    return { id, object: 'graft.worker', deleted: true };
+  }
+}

@@ -1,0 +1,243 @@
+import { Injectable } from '@nestjs/common';
+import { DomainError } from '@graft/contracts';
+import type { Heartbeat, Hello, Pull } from '@graft/contracts/grpc';
+import { Settings } from '../config.js';
+import { Pools } from '../auth/pools.js';
+import { wordsSaid } from '../catalog/plugins.js';
+import { makeSecret, sameHash, secretId } from '../auth/secret-format.js';
+import { WorkerDatabase } from '../database/database.js';
+import { newId, sha256 } from '../ids.js';
+import { asKeys, fitWorker } from '../lifecycle/fit-worker.js';
+import {
+  renewal,
+  renewLeases,
+  renewValues,
+  type Renewal,
+  type Renewed,
+} from '../lifecycle/lease.js';
+import { WorkerKeys } from './worker-keys.js';
+
+/** What a worker may say that it has; more is taken for this. */
+const MOST = 1024;
+const clamped = (count: number | undefined): number | null =>
+  count === undefined ? null : Math.min(count, MOST);
+
+/** A worker's membership, from one Hello to the next. */
+export interface Joined {
+  readonly workerId: string;
+  readonly sessionId: string;
+  /** The secret itself; shown to the worker once. */
+  readonly session: string;
+  /** What it is to be known by after a restart, where it has no such key yet. */
+  readonly workerKey?: string;
+}
+
+/** What a worker says of itself is shown to people, and kept short. */
+const LONGEST_TEXT = 200;
+const MAX_DEVICES = 64;
+const MAX_TASKS = 64;
+const MAX_WORDS = 16_384;
+
+/** SQL: a worker's current session, while its join token stands. */
+const SESSION = `SELECT 1 FROM worker JOIN join_token ON join_token.id = join_token_id
+  WHERE worker.id = $3 AND session_id = $5 AND revoked_at IS NULL`;
+
+/** The table of workers: what people see of them. Ownership is elsewhere (lifecycle/lease). */
+@Injectable()
+export class Workers {
+  constructor(
+    private readonly database: WorkerDatabase,
+    private readonly settings: Settings,
+    private readonly pools: Pools,
+    private readonly keys: WorkerKeys,
+  ) {}
+
+  /** Registers a worker; one that comes back, also after a restart, keeps its id, and so its leases. */
+  async hello(hello: Hello, pool: string, joinTokenId: string, gatewayId: string): Promise<Joined> {
+    const { id: sessionId, text: session, hash } = makeSecret('ws-graft');
+    await this.pools.ensure(pool, this.database.manager);
+    const isKnown = await this.keys.recognise(hello);
+    const tasks = hello.tasks.slice(0, MAX_TASKS).map(cut);
+    const words = wordsSaid(hello.words.slice(0, MAX_WORDS).map(cut), tasks);
+    const [row] = await this.database.query<{ id: string }>(
+      `INSERT INTO worker (id, instance_id, name, pool, state, slots, devices, memory_bytes, libtorch, trainer_build,
+         join_token_id, session_id, session_hash, max_chats, gateway_id, tasks, tasks_session, words, build, words_session)
+       VALUES ($1, $2, $3, $4, 'online', $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $11, $16, $17, $11)
+       ON CONFLICT (instance_id) DO UPDATE SET name = excluded.name, pool = excluded.pool,
+         state = CASE WHEN worker.drain_instance = excluded.instance_id THEN 'draining' ELSE 'online' END,
+         slots = excluded.slots, devices = excluded.devices, memory_bytes = excluded.memory_bytes,
+         libtorch = excluded.libtorch, trainer_build = excluded.trainer_build, join_token_id = excluded.join_token_id,
+         session_id = excluded.session_id, session_hash = excluded.session_hash,
+         max_chats = excluded.max_chats, free_chats = NULL, tasks = excluded.tasks, tasks_session = excluded.tasks_session,
+         words = excluded.words, build = excluded.build, words_session = excluded.words_session,
+         gateway_id = excluded.gateway_id, free_slots = 0,
+         connected_at = clock_timestamp(), last_seen_at = clock_timestamp()
+       RETURNING id`,
+      [
+        newId('worker-'),
+        hello.instanceId,
+        cut(hello.name),
+        pool,
+        clamped(hello.slots),
+        JSON.stringify(hello.devices.slice(0, MAX_DEVICES).map(cut)),
+        hello.memoryBytes,
+        cut(hello.libtorch),
+        cut(hello.trainerBuild),
+        joinTokenId,
+        sessionId,
+        hash,
+        clamped(hello.maxChats),
+        gatewayId,
+        JSON.stringify(tasks),
+        asKeys(words),
+        sha256(JSON.stringify([words.toSorted(), tasks.toSorted()])),
+      ],
+    );
+    const workerId = row?.id ?? '';
+    const joined = { workerId, sessionId, session };
+    return isKnown ? joined : { ...joined, workerKey: await this.keys.issue(workerId) };
+  }
+
+  /** Id of the worker whose session this is, while it is joined and its join token is not revoked. */
+  async identify(session: string | null): Promise<string> {
+    const id = session ? secretId('ws-graft', session) : null;
+    const [worker] = await this.database.query<{ id: string; session_hash: string }>(
+      `SELECT worker.id, session_hash FROM worker JOIN join_token ON join_token.id = join_token_id
+       WHERE session_id = $1 AND state <> 'offline' AND revoked_at IS NULL`,
+      [id],
+    );
+    if (!session || !worker || !sameHash(worker.session_hash, sha256(session)))
+      throw new DomainError(
+        'invalid_api_key',
+        'this call requires the session of a connected worker',
+      );
+    return worker.id;
+  }
+
+  /**
+   * Notes a heartbeat and renews its leases, in one statement; refuses it when another session took this one's place or
+   * its token was revoked. The jobs' rows come before the worker's, as wherever a worker is blamed for a job.
+   */
+  async beat(
+    { workerId, sessionId }: Pick<Joined, 'workerId' | 'sessionId'>,
+    beat: Heartbeat,
+    draining: boolean,
+  ): Promise<Renewal & { /** The worker is to drain. */ readonly drains: boolean }> {
+    const [row] = await this.database.query<{
+      seen: boolean;
+      drains: boolean | null;
+      renewed: readonly Renewed[];
+    }>(
+      `WITH renewed AS (
+         ${renewLeases(`EXISTS (${SESSION})`)}
+       ), seen AS (
+         UPDATE worker SET last_seen_at = clock_timestamp(),
+           state = CASE WHEN $6 OR drain_instance = instance_id THEN 'draining' ELSE 'online' END, free_slots = LEAST(free_slots, $7), rss_bytes = $8,
+           resident_bases = $9, free_chats = $10
+         WHERE id = $3 AND session_id = $5
+           AND EXISTS (SELECT 1 FROM join_token WHERE id = join_token_id AND revoked_at IS NULL)
+           AND (SELECT count(*) FROM renewed) >= 0
+         RETURNING drain_instance = instance_id AS drains
+       )
+       SELECT EXISTS (SELECT 1 FROM seen) AS seen, (SELECT drains FROM seen) AS drains,
+         COALESCE((SELECT json_agg(renewed) FROM renewed), '[]') AS renewed`,
+      [
+        ...renewValues(workerId, beat.leases, this.settings.leaseMs),
+        sessionId,
+        draining,
+        clamped(beat.freeSlots),
+        beat.rssBytes,
+        JSON.stringify(beat.residentBases),
+        clamped(beat.freeChats),
+      ],
+    );
+    if (!row?.seen) throw await this.whyOut(workerId, sessionId);
+    return { ...renewal(beat.leases, row.renewed), drains: row.drains === true };
+  }
+
+  private async whyOut(workerId: string, sessionId: string): Promise<DomainError> {
+    const [row] = await this.database.query<{ session_id: string }>(
+      'SELECT session_id FROM worker WHERE id = $1',
+      [workerId],
+    );
+    if (!row) return new DomainError('unavailable', 'this worker is not known any more; reconnect');
+    return row.session_id === sessionId ? revoked() : replaced();
+  }
+
+  /**
+   * Notes its room: what it says, but never more than its Hello's slots that none of its leases has.
+   * @throws DomainError where it may be given nothing
+   */
+  async pulled(worker: Pick<Joined, 'workerId' | 'sessionId'>, pull: Pull): Promise<void> {
+    const noted = await this.database.query(
+      `UPDATE worker SET resident_bases = $4, free_chats = COALESCE($5, free_chats),
+         free_slots = LEAST($3, GREATEST(0, slots - leases_held(id)))
+       WHERE id = $1 AND EXISTS (${fitWorker('$1', '$2', '$6')}) RETURNING id`,
+      [
+        worker.workerId,
+        worker.sessionId,
+        clamped(pull.freeSlots),
+        JSON.stringify(pull.residentBases),
+        clamped(pull.freeChats),
+        this.settings.leaseMs,
+      ],
+    );
+    const reason = noted.length > 0 ? null : await this.unfit(worker);
+    if (reason) throw reason;
+  }
+
+  /** A message to it went nowhere: it gets nothing more until it asks again. */
+  async lost({ workerId, sessionId }: Pick<Joined, 'workerId' | 'sessionId'>): Promise<void> {
+    await this.database.query(
+      'UPDATE worker SET free_slots = 0 WHERE id = $1 AND session_id = $2',
+      [workerId, sessionId],
+    );
+  }
+
+  /** It takes nothing more, from now on and not from its next heartbeat on. */
+  async drains({ workerId, sessionId }: Pick<Joined, 'workerId' | 'sessionId'>): Promise<void> {
+    await this.database.query(
+      `UPDATE worker SET state = 'draining', free_slots = 0, free_chats = 0 WHERE id = $1 AND session_id = $2`,
+      [workerId, sessionId],
+    );
+  }
+
+  /** What took one of its slots was not sent to it. */
+  async spared({ workerId, sessionId }: Pick<Joined, 'workerId' | 'sessionId'>): Promise<void> {
+    await this.database.query(
+      'UPDATE worker SET free_slots = LEAST(slots, free_slots + 1) WHERE id = $1 AND session_id = $2',
+      [workerId, sessionId],
+    );
+  }
+
+  /** Why a worker may be given nothing, or null where it may. */
+  async unfit({
+    workerId,
+    sessionId,
+  }: Pick<Joined, 'workerId' | 'sessionId'>): Promise<DomainError | null> {
+    const [row] = await this.database.query<{ joined: boolean; fit: boolean }>(
+      `SELECT EXISTS (SELECT 1 FROM worker JOIN join_token ON join_token.id = join_token_id
+           WHERE worker.id = $1 AND session_id = $2 AND revoked_at IS NULL) AS joined,
+         EXISTS (${fitWorker('$1', '$2', '$3')}) AS fit`,
+      [workerId, sessionId, this.settings.leaseMs],
+    );
+    if (row?.fit) return null;
+    if (!row?.joined) return this.whyOut(workerId, sessionId);
+    return new DomainError('unavailable', 'no heartbeat within a lease; reconnect');
+  }
+
+  async gone({ workerId, sessionId }: Pick<Joined, 'workerId' | 'sessionId'>): Promise<void> {
+    await this.database.query(
+      `UPDATE worker SET state = 'offline', free_slots = 0 WHERE id = $1 AND session_id = $2`,
+      [workerId, sessionId],
+    );
+  }
+}
+
+const cut = (text: string): string => text.slice(0, LONGEST_TEXT);
+
+const revoked = (): DomainError => new DomainError('invalid_api_key', 'the join token was revoked');
+
+/** The worker ends by this: two with one key would take each other's place for ever. */
+const replaced = (): DomainError =>
+  new DomainError('conflict', "a worker with a copy of this one's home has joined in its place");

@@ -1,0 +1,154 @@
+import type OpenAI from 'openai';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { caught, importBase, startTestApi, until, type TestApi } from './fixture.js';
+import { ScriptedWorker } from './scripted-worker.js';
+
+let api: TestApi;
+let client: OpenAI;
+
+beforeAll(async () => {
+  api = await startTestApi();
+  client = api.client;
+  await importBase(api);
+});
+afterAll(() => api?.close());
+
+describe('answers through the official SDK', () => {
+  const ask = {
+    model: 'tiny',
+    messages: [{ role: 'user' as const, content: 'hello?' }],
+    max_tokens: 5,
+  };
+
+  it('says 503 and when to come back where no worker is', async () => {
+    await until(
+      async () => (await api.get<{ workers_online: number }>('/overview')).workers_online === 0,
+    );
+    const error = await caught(client.chat.completions.create(ask));
+    expect(error).toMatchObject({ status: 503, code: 'no_worker' });
+    expect(error.headers?.get('retry-after')).toBe('5');
+  });
+
+  it('answers whole and streamed, and tells the worker when the client leaves', async () => {
+    const worker = await new ScriptedWorker(api).connect();
+    const say = async (texts: string[]): Promise<void> => {
+      const have = worker.questions.length;
+      await until(() => worker.questions.length > have);
+      const id = worker.questions[have]?.id ?? '';
+      const chunk = {
+        id,
+        promptTokens: 9,
+        completionTokens: texts.length,
+        errorCode: '',
+        errorMessage: '',
+        phase: '',
+      };
+      worker.send({
+        $case: 'generated',
+        value: { ...chunk, text: '', finishReason: '', phase: 'loading tiny' },
+      });
+      for (const text of texts)
+        worker.send({ $case: 'generated', value: { ...chunk, text, finishReason: '' } });
+      worker.send({ $case: 'generated', value: { ...chunk, text: '', finishReason: 'stop' } });
+    };
+    const [whole] = await Promise.all([client.chat.completions.create(ask), say(['Hi', ' there'])]);
+    expect(whole.choices[0]).toMatchObject({
+      message: { role: 'assistant', content: 'Hi there' },
+      finish_reason: 'stop',
+    });
+    expect(whole.usage).toEqual({ prompt_tokens: 9, completion_tokens: 2, total_tokens: 11 });
+    expect(worker.questions[0]).toMatchObject({ base: { id: 'tiny' }, adapter: [], maxTokens: 5 });
+    expect(JSON.parse(worker.questions[0]?.messagesJson ?? '')).toEqual(ask.messages);
+
+    const told = say(['a', 'b', 'c']);
+    const stream = await client.chat.completions.create({
+      ...ask,
+      stream: true,
+      stream_options: { include_usage: true },
+    });
+    let text = '';
+    let tokens = 0;
+    for await (const part of stream) {
+      expect(part).toHaveProperty('usage');
+      text += part.choices[0]?.delta.content ?? '';
+      tokens = part.usage?.total_tokens ?? tokens;
+    }
+    await told;
+    expect([text, tokens]).toEqual(['abc', 12]);
+
+    const leaving = new AbortController();
+    const abandoned = client.chat.completions
+      .create(ask, { signal: leaving.signal })
+      .catch(() => 'left');
+    await until(() => worker.questions.length === 3);
+    leaving.abort();
+    expect(await abandoned).toBe('left');
+    await until(() => worker.cancelled.includes(worker.questions[2]?.id ?? ''));
+
+    const failing = caught(client.completions.create({ model: 'tiny', prompt: 'x' }));
+    await until(() => worker.questions.length === 4);
+    expect(worker.questions[3]).toMatchObject({ prompt: 'x', maxTokens: 256 });
+    worker.vanish();
+    expect(await failing).toMatchObject({ status: 503, code: 'unavailable' });
+  });
+
+  it('asks for an adapter on the base it was trained on, and for a base on any copy of it', async () => {
+    const file = JSON.stringify([
+      { name: 'adapter_model.safetensors', sha256: 'a'.repeat(64), size: 1 },
+    ]);
+    for (const [id, dtype, quantization] of [
+      ['ft:packed', 'bf16', 'nf4'],
+      ['ft:dense', 'f32', null],
+    ])
+      await api.query(
+        `INSERT INTO model (id, kind, base_id, family, status, base_dtype, quantization, files)
+         VALUES ($1, 'adapter', 'tiny', 'llama', 'ready', $2, $3, $4)`,
+        [id, dtype, quantization, file],
+      );
+    const worker = await new ScriptedWorker(api).connect();
+    const asked = async (model: string) => {
+      const leaving = new AbortController();
+      const have = worker.questions.length;
+      const answer = client.chat.completions
+        .create({ ...ask, model }, { signal: leaving.signal })
+        .catch(() => 'left');
+      await until(() => worker.questions.length > have);
+      leaving.abort();
+      await answer;
+      return worker.questions[have];
+    };
+    const packed = await asked('ft:packed');
+    const dense = await asked('ft:dense');
+    expect(packed).toMatchObject({ baseDtype: 'bf16', quantization: 'nf4' });
+    expect(dense).toMatchObject({ baseDtype: 'f32', quantization: '' });
+    const bytesOf = (question: typeof packed) => question?.base?.residentBytes ?? 0;
+    expect(bytesOf(packed)).toBeGreaterThan(0);
+    expect(bytesOf(packed)).toBeLessThan(bytesOf(dense) / 2);
+    expect(await asked('tiny')).toMatchObject({ baseDtype: '', quantization: '' });
+    worker.vanish();
+  });
+
+  it('refuses bad bodies by name', async () => {
+    expect(await caught(client.chat.completions.create({ ...ask, temperature: 9 }))).toMatchObject({
+      status: 400,
+      param: 'temperature',
+    });
+    const json = { response_format: { type: 'json_object' as const } };
+    const error = await caught(client.chat.completions.create({ ...ask, ...json }));
+    expect(error).toMatchObject({ status: 400, code: 'unsupported', param: 'response_format' });
+    expect(error.message).toContain('ask for JSON in a message');
+    const unknown = { ...ask, foo: 1 };
+    expect(await caught(client.chat.completions.create(unknown))).toMatchObject({
+      status: 400,
+      param: 'foo',
+    });
+    expect(await caught(client.chat.completions.create({ ...ask, messages: [] }))).toMatchObject({
+      status: 400,
+      param: 'messages',
+    });
+    expect(await caught(client.chat.completions.create({ ...ask, model: 'none' }))).toMatchObject({
+      status: 404,
+      param: 'model',
+    });
+  });
+});

@@ -1,0 +1,312 @@
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { importBase, startTestApi, until, type TestApi } from './fixture.js';
+import { ScriptedWorker } from './scripted-worker.js';
+
+interface Answer {
+  readonly status: number;
+  readonly retryAfter: string | null;
+  readonly text: string;
+  readonly error: { code: string; message: string } | undefined;
+}
+
+const QUEUE = 3;
+
+describe('a chat is admitted', () => {
+  let api: TestApi;
+  const workers: ScriptedWorker[] = [];
+  beforeAll(async () => {
+    api = await startTestApi({ chatQueue: QUEUE, chatWaitMs: 3_000 });
+    await importBase(api);
+    for (const name of ['a', 'b'])
+      await api.query(`INSERT INTO project (id, name) VALUES ('proj-' || $1, $1)`, [name]);
+  });
+  afterAll(() => api?.close());
+  afterEach(async () => {
+    for (const worker of workers.splice(0)) worker.vanish();
+    await until(async () => (await rows()).length === 0);
+    await until(
+      async () => (await api.query(`SELECT 1 FROM worker WHERE state <> 'offline'`)).length === 0,
+    );
+  });
+
+  const join = async (options: ConstructorParameters<typeof ScriptedWorker>[1]) => {
+    const worker = await new ScriptedWorker(api, options).connect();
+    workers.push(worker);
+    return worker;
+  };
+  const rows = () =>
+    api.query<{ project_id: string; worker_id: string | null }>(
+      'SELECT project_id, worker_id FROM answer ORDER BY created_at',
+    );
+  const waiting = (count: number) =>
+    until(async () => (await rows()).filter((row) => row.worker_id === null).length === count);
+
+  /** A key of another project: the secret of one made here, its row moved there. */
+  const keys = new Map<string, string>();
+  async function keyOf(project: string): Promise<string> {
+    let secret = keys.get(project);
+    if (!secret) {
+      const key = await api.post<{ id: string; secret: string }>('/keys', { name: project });
+      await api.query('UPDATE api_key SET project_id = $2 WHERE id = $1', [key.id, project]);
+      secret = key.secret;
+      keys.set(project, secret);
+    }
+    return secret;
+  }
+
+  async function ask(project: string, content: string, signal?: AbortSignal): Promise<Answer> {
+    const response = await fetch(`${api.url}/v1/chat/completions`, {
+      method: 'POST',
+      headers: {
+        authorization: `Bearer ${await keyOf(project)}`,
+        'content-type': 'application/json',
+      },
+      body: JSON.stringify({ model: 'tiny', messages: [{ role: 'user', content }] }),
+      ...(signal ? { signal } : {}),
+    });
+    const body = (await response.json()) as {
+      error?: Answer['error'];
+      choices?: { message: { content: string } }[];
+    };
+    return {
+      status: response.status,
+      retryAfter: response.headers.get('retry-after'),
+      text: body.choices?.[0]?.message.content ?? '',
+      error: body.error,
+    };
+  }
+  const contentOf = ({ messagesJson }: { messagesJson: string }): string =>
+    (JSON.parse(messagesJson) as { content: string }[])[0]?.content ?? '';
+
+  it('until its project has as many in progress as its limit says', async () => {
+    const worker = await join({});
+    await api.query(`UPDATE project SET limits = '{"chats": 1}' WHERE id = 'proj-a'`);
+    const first = ask('proj-a', '1');
+    const { id } = await worker.asked();
+    const limits = await fetch(`${api.url}/v1/limits`, {
+      headers: { authorization: `Bearer ${await keyOf('proj-a')}` },
+    });
+    expect(((await limits.json()) as { data: object[] }).data).toContainEqual({
+      name: 'chats',
+      limit: 1,
+      used: 1,
+    });
+    const refused = await ask('proj-a', '2');
+    expect(refused).toMatchObject({
+      status: 429,
+      retryAfter: '5',
+      error: {
+        code: 'insufficient_quota',
+        message: expect.stringContaining('limit of 1 chats in progress is reached (1 in progress)'),
+      },
+    });
+    // The limit of one project is not another's.
+    const other = ask('proj-b', '3');
+    worker.say((await worker.asked()).id, 'b');
+    expect((await other).text).toBe('b');
+    worker.say(id, 'a');
+    expect((await first).text).toBe('a');
+    const next = ask('proj-a', '4');
+    worker.say((await worker.asked()).id, 'again');
+    expect((await next).text).toBe('again');
+    await api.query(`UPDATE project SET limits = '{}' WHERE id = 'proj-a'`);
+  });
+
+  it('until its project has used the tokens of its day, and its own count', async () => {
+    const worker = await join({});
+    const tokens = async () =>
+      Number(
+        (
+          await api.query<{ sum: string | null }>(
+            `SELECT sum(tokens) FROM usage WHERE project_id = 'proj-a'`,
+          )
+        )[0]?.sum ?? 0,
+      );
+    const before = await tokens();
+    await api.query(`UPDATE project SET limits = $1 WHERE id = 'proj-a'`, [
+      JSON.stringify({ tokens_per_day: before + 256 }),
+    ]);
+    const first = ask('proj-a', '1');
+    // However many a worker says that it made, there are no more than were asked for.
+    worker.say((await worker.asked()).id, 'all', 'stop', '', 1_000_000);
+    expect((await first).text).toBe('all');
+    expect(await tokens()).toBe(before + 256);
+    expect(await ask('proj-a', '2')).toMatchObject({
+      status: 429,
+      error: { code: 'insufficient_quota', message: expect.stringContaining('tokens_per_day') },
+    });
+    await api.query(`UPDATE project SET limits = '{}' WHERE id = 'proj-a'`);
+  });
+
+  it('when its worker has room, and projects take turns while it has not', async () => {
+    const worker = await join({ maxChats: 1 });
+    const order: string[] = [];
+    const asks = [ask('proj-a', 'a1')];
+    let { id, ...question } = await worker.asked();
+    for (const [n, name] of ['a2', 'a3', 'b1'].entries()) {
+      asks.push(ask(`proj-${name[0]}`, name));
+      await waiting(n + 1);
+    }
+    for (;;) {
+      order.push(contentOf(question));
+      expect(worker.questions).toHaveLength(order.length);
+      worker.say(id, 'done');
+      if (order.length === asks.length) break;
+      ({ id, ...question } = await worker.asked());
+    }
+    expect(order).toEqual(['a1', 'b1', 'a2', 'a3']);
+    expect((await Promise.all(asks)).map(({ text }) => text)).toEqual(Array(4).fill('done'));
+  });
+
+  it('into a queue that is bounded, and that no project fills alone', async () => {
+    const worker = await join({ maxChats: 1 });
+    const first = ask('proj-a', 'first');
+    const { id } = await worker.asked();
+    const queued = ['a1', 'a2', 'a3'].map((name) => ask('proj-a', name));
+    await waiting(QUEUE);
+    const refused = {
+      status: 429,
+      retryAfter: '5',
+      error: {
+        code: 'queue_full',
+        message: expect.stringContaining(`${QUEUE} chats wait already`),
+      },
+    };
+    expect(await ask('proj-a', 'a4')).toMatchObject(refused);
+    const other = ask('proj-b', 'b1');
+    const evicted = await Promise.race(queued);
+    expect(evicted).toMatchObject({
+      status: 429,
+      error: { code: 'queue_full', message: expect.stringContaining('another project') },
+    });
+    await waiting(QUEUE);
+    worker.say(id, 'done');
+    const served = [];
+    for (let n = 0; n < QUEUE; n++) {
+      const question = await worker.asked();
+      served.push(contentOf(question));
+      worker.say(question.id, 'done');
+    }
+    expect(served[0]).toBe('b1');
+    const answers = await Promise.all([first, other, ...queued]);
+    expect(answers.filter(({ status }) => status === 200)).toHaveLength(4);
+  });
+
+  it('no more after it waited for long, or when its client leaves', async () => {
+    const worker = await join({ maxChats: 1 });
+    const first = ask('proj-a', 'first');
+    const { id } = await worker.asked();
+    const leaving = new AbortController();
+    const left = ask('proj-b', 'left', leaving.signal).catch(() => 'left');
+    await waiting(1);
+    const inProcess = async (): Promise<string[]> =>
+      (await (await fetch(`${api.url}/metrics`, { headers: api.headers })).text())
+        .split('\n')
+        .filter((line) => line.startsWith('graft_chats{'));
+    expect(await inProcess()).toEqual([
+      'graft_chats{state="in_progress"} 1',
+      'graft_chats{state="waiting"} 1',
+    ]);
+    leaving.abort();
+    expect(await left).toBe('left');
+    await waiting(0);
+    await until(async () => (await inProcess())[1] === 'graft_chats{state="waiting"} 0');
+    const began = performance.now();
+    expect(await ask('proj-b', 'late')).toMatchObject({
+      status: 429,
+      retryAfter: '5',
+      error: { code: 'queue_full', message: expect.stringContaining('within 3 s') },
+    });
+    expect(performance.now() - began).toBeGreaterThan(2_900);
+    worker.say(id, 'done');
+    await first;
+    expect(worker.questions).toHaveLength(1);
+  });
+
+  it('no more once there is no worker that it could wait for', async () => {
+    const worker = await join({ maxChats: 1 });
+    const answers = [ask('proj-a', '1'), ask('proj-a', '2')];
+    await waiting(1);
+    worker.vanish();
+    const codes = (await Promise.all(answers)).map(({ status, error }) => [status, error?.code]);
+    expect(codes.sort()).toEqual([
+      [503, 'no_worker'],
+      [503, 'unavailable'],
+    ]);
+  });
+
+  it('by a worker of a pool that its project may use, and by no other', async () => {
+    const worker = await join({ pool: 'secret' });
+    await api.query(`UPDATE pool SET open = false WHERE name = 'secret'`);
+    expect(await ask('proj-a', '1')).toMatchObject({ status: 503, error: { code: 'no_worker' } });
+    await api.query(`INSERT INTO pool_grant (pool, project_id) VALUES ('secret', 'proj-a')`);
+    const granted = ask('proj-a', '2');
+    worker.say((await worker.asked()).id, 'granted');
+    expect((await granted).text).toBe('granted');
+    expect(await ask('proj-b', '3')).toMatchObject({ status: 503, error: { code: 'no_worker' } });
+    expect(worker.questions.map(contentOf)).toEqual(['2']);
+    for (const [table, column] of [
+      ['worker', 'id'],
+      ['pool', 'name'],
+    ]) {
+      const name = table === 'worker' ? worker.welcome?.workerId : 'secret';
+      const cordon = (yes: boolean) =>
+        api.query(`UPDATE ${table} SET cordoned = $2 WHERE ${column} = $1`, [name, yes]);
+      await cordon(true);
+      expect((await ask('proj-a', '4')).status).toBe(503);
+      await cordon(false);
+    }
+  });
+
+  it('by no worker that is draining, before its next heartbeat too', async () => {
+    const worker = await join({ silent: true });
+    worker.send({ $case: 'draining', value: { reason: 'a test' } });
+    await until(
+      async () => (await api.query(`SELECT 1 FROM worker WHERE state = 'draining'`)).length === 1,
+    );
+    expect(await ask('proj-a', '1')).toMatchObject({ status: 503, error: { code: 'no_worker' } });
+  });
+
+  it('by the worker that holds its base, while that has room', async () => {
+    const cold = await join({ name: 'cold', maxChats: 4 });
+    const warm = await join({ name: 'warm', maxChats: 1 });
+    warm.pull(1, ['tiny']);
+    await warm.beat([]);
+    const first = ask('proj-a', '1');
+    const { id } = await warm.asked();
+    const second = ask('proj-a', '2');
+    cold.say((await cold.asked()).id, 'cold');
+    warm.say(id, 'warm');
+    expect([(await first).text, (await second).text]).toEqual(['warm', 'cold']);
+  });
+
+  it('elsewhere, where the worker that was to answer has no room after all', async () => {
+    const full = await join({ name: 'full' });
+    full.pull(1, ['tiny']);
+    await full.beat([]);
+    const other = await join({ name: 'other' });
+    const answer = ask('proj-a', '1');
+    full.say((await full.asked()).id, '', 'error', 'queue_full');
+    other.say((await other.asked()).id, 'other');
+    expect((await answer).text).toBe('other');
+    // Alone it is asked again once it has said anew that it has room.
+    other.vanish();
+    const again = ask('proj-a', '2');
+    await waiting(1);
+    await full.beat([]);
+    full.say((await full.asked()).id, 'full');
+    expect((await again).text).toBe('full');
+  });
+
+  it('and counts no longer when the process that asked for it is gone', async () => {
+    const worker = await join({ maxChats: 1 });
+    await api.query(
+      `INSERT INTO answer (id, project_id, base_id, worker_id, gateway_id, blobs, until)
+       VALUES ('gen-lost', 'proj-a', 'tiny', $1, 'api-gone', '[]', clock_timestamp() + interval '1 second')`,
+      [worker.welcome?.workerId],
+    );
+    const answer = ask('proj-b', '1');
+    worker.say((await worker.asked()).id, 'done');
+    expect((await answer).text).toBe('done');
+  });
+});

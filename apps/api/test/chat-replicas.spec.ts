@@ -1,0 +1,243 @@
+import { credentials } from '@grpc/grpc-js';
+import { WorkerServiceClient } from '@graft/contracts/grpc';
+import { request as httpRequest, type IncomingMessage } from 'node:http';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { caught, importBase, startTestApi, until, type TestApi } from './fixture.js';
+import { bearer, ScriptedWorker } from './scripted-worker.js';
+
+// Two API processes of one installation: the worker's stream ends at A, the client is connected to B.
+
+describe('a chat through another API process', () => {
+  let a: TestApi;
+  let b: TestApi;
+  const workers: ScriptedWorker[] = [];
+  beforeAll(async () => {
+    a = await startTestApi({ chatWaitMs: 8_000 });
+    b = await startTestApi({ beside: a, chatWaitMs: 8_000 });
+    await importBase(a);
+  });
+  afterAll(async () => {
+    await b?.close();
+    await a?.close();
+  });
+  afterEach(async () => {
+    for (const worker of workers.splice(0)) worker.vanish();
+    await until(async () => (await a.query('SELECT 1 FROM answer')).length === 0);
+    await until(
+      async () => (await a.query(`SELECT 1 FROM worker WHERE state <> 'offline'`)).length === 0,
+    );
+  });
+
+  const ask = { model: 'tiny', messages: [{ role: 'user' as const, content: 'hello?' }] };
+  const join = async (
+    options: ConstructorParameters<typeof ScriptedWorker>[1] = {},
+    api = a,
+  ): Promise<ScriptedWorker> => {
+    const worker = await new ScriptedWorker(api, options).connect();
+    workers.push(worker);
+    return worker;
+  };
+
+  it('is answered whole and streamed', async () => {
+    const worker = await join();
+    const whole = b.client.chat.completions.create(ask);
+    const { id } = await worker.asked();
+    worker.say(id, 'Hi', '');
+    worker.say(id, ' there');
+    expect((await whole).choices[0]?.message.content).toBe('Hi there');
+
+    const opened = b.client.chat.completions.create({ ...ask, stream: true });
+    const second = await worker.asked();
+    worker.say(second.id, 'a', '');
+    const parts = (await opened)[Symbol.asyncIterator]();
+    const read = async (): Promise<string | undefined> =>
+      ((await parts.next()).value as { choices: { delta: { content?: string } }[] } | undefined)
+        ?.choices[0]?.delta.content;
+    expect([await read(), await read()]).toEqual(['', 'a']);
+    // Piece by piece, not at the end.
+    worker.say(second.id, 'b', '');
+    expect(await read()).toBe('b');
+    worker.say(second.id, '');
+    while (!(await parts.next()).done);
+  });
+
+  it('says what the worker says is wrong', async () => {
+    const worker = await join();
+    const failing = caught(b.client.chat.completions.create(ask));
+    worker.say((await worker.asked()).id, '', 'error', 'no_memory');
+    expect(await failing).toMatchObject({
+      status: 503,
+      code: 'no_memory',
+      message: expect.stringContaining('refused by a test'),
+    });
+  });
+
+  it('is cancelled at the worker when its client leaves', async () => {
+    const worker = await join();
+    for (const stream of [false, true]) {
+      const leaving = new AbortController();
+      const left = b.client.chat.completions
+        .create({ ...ask, stream }, { signal: leaving.signal })
+        .catch(() => 'left');
+      const { id } = await worker.asked();
+      if (stream) {
+        worker.say(id, 'a', '');
+        await left;
+      }
+      leaving.abort();
+      await until(() => worker.cancelled.includes(id));
+    }
+  });
+
+  it('ends in words when its worker is killed', async () => {
+    const worker = await join();
+    const early = caught(b.client.chat.completions.create(ask));
+    await worker.asked();
+    const response = posted(b, { ...ask, stream: true });
+    worker.say((await worker.asked()).id, 'a', '');
+    const text = textOf(await response);
+    await until(() => text.value.includes('"content":"a"'));
+    worker.vanish();
+    expect(await early).toMatchObject({ status: 503, code: 'unavailable' });
+    await until(() => text.ended);
+    expect(text.value).toContain('the connection to the worker was lost');
+    expect(text.value).not.toContain('[DONE]');
+  });
+
+  it('waits where all are full, for room that ends up free elsewhere', async () => {
+    const worker = await join({ maxChats: 1 });
+    const first = a.client.chat.completions.create(ask);
+    const { id } = await worker.asked();
+    const second = b.client.chat.completions.create(ask);
+    await until(
+      async () => (await a.query('SELECT 1 FROM answer WHERE worker_id IS NULL')).length === 1,
+    );
+    expect(worker.questions).toHaveLength(1);
+    worker.say(id, 'one');
+    await first;
+    worker.say((await worker.asked()).id, 'two');
+    expect((await second).choices[0]?.message.content).toBe('two');
+  });
+
+  it("counts against its project's limit", async () => {
+    const worker = await join();
+    await a.query(`UPDATE project SET limits = '{"chats": 1}'`);
+    const first = a.client.chat.completions.create(ask);
+    const { id } = await worker.asked();
+    expect(await caught(b.client.chat.completions.create(ask))).toMatchObject({
+      status: 429,
+      code: 'insufficient_quota',
+    });
+    await a.query(`UPDATE project SET limits = '{}'`);
+    worker.say(id, 'done');
+    await first;
+  });
+
+  it('gives its blobs to its worker, through any process and while it lasts', async () => {
+    const [adapter] = await putAdapter();
+    const worker = await join();
+    const others = await join({ name: 'another' });
+    worker.pull(1, ['tiny']);
+    await worker.beat([]);
+    const answer = b.client.chat.completions.create({ ...ask, model: 'ft:tiny' });
+    const question = await worker.asked();
+    expect(question.adapter[0]?.sha256).toBe(adapter);
+    for (const api of [a, b]) {
+      expect(await fetched(api, worker, adapter)).toBe('adapter');
+      await expect(fetched(api, others, adapter)).rejects.toThrow('no such blob');
+    }
+    worker.say(question.id, 'done');
+    await answer;
+    await expect(fetched(b, worker, adapter)).rejects.toThrow('no such blob');
+    // Also an answer that nobody renewed, be its row there: the process that it was for is gone.
+    await a.query(
+      `INSERT INTO answer (id, project_id, base_id, worker_id, gateway_id, blobs, until)
+       SELECT 'left', id, 'tiny', $1, 'gone', $2, clock_timestamp() - interval '1 second' FROM project`,
+      [worker.welcome?.workerId, JSON.stringify([adapter])],
+    );
+    await expect(fetched(b, worker, adapter)).rejects.toThrow('no such blob');
+  });
+
+  it('does not run ahead of a client that reads slowly', async () => {
+    const worker = await join();
+    const response = posted(b, { ...ask, stream: true });
+    const { id } = await worker.asked();
+    const piece = 'x'.repeat(1_000);
+    for (let n = 0; n < 900; n++) worker.say(id, `<${n}>${piece}`, '');
+    const opened = await response;
+    // Nothing is read for a while; the rest of it comes all the same, in order.
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    worker.say(id, '');
+    const text = textOf(opened);
+    await until(() => text.ended);
+    const numbers = [...text.value.matchAll(/<(\d+)>/g)].map(([, n]) => Number(n));
+    expect(numbers).toEqual(Array.from({ length: 900 }, (_, n) => n));
+    expect(text.value).toContain('[DONE]');
+  });
+
+  it('ends in words when the other process stops', async () => {
+    const stopping = await startTestApi({ beside: a });
+    const worker = await join({}, stopping);
+    const failing = caught(b.client.chat.completions.create(ask));
+    await worker.asked();
+    await stopping.close();
+    expect(await failing).toMatchObject({ status: 503, code: 'unavailable' });
+    // Nobody is asked through a process that is gone.
+    expect(await caught(b.client.chat.completions.create(ask))).toMatchObject({
+      code: 'no_worker',
+    });
+  });
+
+  /** A fine-tuned model whose one file is stored. */
+  async function putAdapter(): Promise<[string]> {
+    const worker = await join();
+    const { id: file } = await a.client.files.create({
+      file: new File(['{"prompt": "a", "completion": "b"}\n'.repeat(10)], 'a.jsonl'),
+      purpose: 'fine-tune',
+    });
+    await a.post('/fine_tuning/jobs', { model: 'tiny', training_file: file });
+    const lease = await worker.assigned();
+    const { sha256, name, size } = await worker.put(lease, 'adapter_model.safetensors', 'adapter');
+    await a.query(
+      `INSERT INTO model (id, project_id, kind, base_id, family, status, base_dtype, files)
+       SELECT 'ft:tiny', id, 'adapter', 'tiny', 'llama', 'ready', 'bf16', $1 FROM project`,
+      [JSON.stringify([{ name, sha256, size }])],
+    );
+    await a.post(`/fine_tuning/jobs/${lease.jobId}/cancel`);
+    worker.vanish();
+    return [sha256];
+  }
+
+  async function fetched(api: TestApi, worker: ScriptedWorker, sha256: string): Promise<string> {
+    const client = new WorkerServiceClient(api.grpcUrl, credentials.createInsecure());
+    try {
+      const parts: Buffer[] = [];
+      for await (const { data } of client.fetchBlob({ sha256, offset: 0 }, bearer(worker.session)))
+        parts.push(Buffer.from(data as Uint8Array));
+      return Buffer.concat(parts).toString();
+    } finally {
+      client.close();
+    }
+  }
+});
+
+/** The response of a chat, before its body is read. */
+function posted(api: TestApi, body: object): Promise<IncomingMessage> {
+  return new Promise((resolve, reject) => {
+    const headers = { ...api.headers, 'content-type': 'application/json' };
+    httpRequest(
+      `${api.url}/v1/chat/completions`,
+      { method: 'POST', headers, agent: false },
+      resolve,
+    )
+      .on('error', reject)
+      .end(JSON.stringify(body));
+  });
+}
+
+function textOf(response: IncomingMessage): { value: string; ended: boolean } {
+  const text = { value: '', ended: false };
+  response.setEncoding('utf8').on('data', (piece: string) => (text.value += piece));
+  response.on('close', () => (text.ended = true));
+  return text;
+}

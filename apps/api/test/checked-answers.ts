@@ -1,0 +1,150 @@
+// Each answer in JSON, and each event of a stream, of an API that a test starts is held against the OpenAPI document: its
+// route, its query, its status and every field. What is not documented is collected, and fails the test that closes the API (fixture.ts).
+import Ajv from 'ajv/dist/2020.js';
+import express from 'express';
+import type { Request, Response } from 'express';
+
+type Json = Record<string, unknown>;
+interface Operation {
+  readonly responses: Record<string, Json>;
+  readonly parameters?: readonly { readonly name: string; readonly in: string }[];
+}
+interface Document {
+  readonly paths: Record<string, Record<string, Operation>>;
+  readonly components: Json;
+}
+
+const EVENTS = 'text/event-stream';
+const wrong = new Map<string, string>();
+let document: Document | null = null;
+let ajv: Ajv.default | null = null;
+
+/** From now on answers are checked; the document is the same for all APIs of a build. */
+export async function checkAnswers(url: string): Promise<void> {
+  if (document) return;
+  const response = await fetch(`${url}/docs-json`);
+  // an API whose document is switched off
+  if (!response.ok) return;
+  document = closed(await response.json()) as Document;
+  ajv = new Ajv.default({ strict: false, allErrors: false });
+  ajv.addSchema({ $id: 'openapi', components: document.components });
+  const { json, write, end } = express.response;
+  express.response.json = function checked(this: Response, body: unknown) {
+    check(this.req, this.statusCode, body);
+    return json.call(this, body);
+  };
+  express.response.write = function checked(this: Response, ...of: unknown[]) {
+    written(this, of[0]);
+    return (write as (...of: unknown[]) => boolean).apply(this, of);
+  };
+  express.response.end = function checked(this: Response, ...of: unknown[]) {
+    const begun = pieces.get(this);
+    if (begun && typeof of[0] === 'string')
+      check(this.req, this.statusCode, JSON.parse(begun + of[0]));
+    pieces.delete(this);
+    return (end as (...of: unknown[]) => Response).apply(this, of);
+  };
+}
+
+/** Of answers in JSON that are written one by one, what there is; of long ones nothing. */
+const pieces = new WeakMap<Response, string | null>();
+const MOST_CHARACTERS = 64 * 1024;
+
+/** A piece of an answer; an event is whole. */
+function written(response: Response, chunk: unknown): void {
+  const type = String(response.getHeader('content-type'));
+  // files come as bytes
+  if (type.startsWith('application/json') && typeof chunk === 'string') {
+    const begun = pieces.get(response);
+    const whole = begun === null ? null : (begun ?? '') + chunk;
+    pieces.set(response, (whole ?? '').length > MOST_CHARACTERS ? null : whole);
+  }
+  if (!type.startsWith(EVENTS) || !isNews(response.req)) return;
+  for (const [, data = ''] of String(chunk).matchAll(/^data: ([{].*)$/gm)) {
+    const event = JSON.parse(data) as Json;
+    // a failure in the middle
+    if (!('error' in event)) check(response.req, response.statusCode, event, EVENTS);
+  }
+}
+
+/** Streams may have thousands of events of a kind: the first ones of a route are looked at. */
+const MOST_EVENTS = 100;
+const looked = new Map<string, number>();
+function isNews({ path }: Request): boolean {
+  const route = path.replaceAll(/ftjob-[^/]+/g, '');
+  looked.set(route, (looked.get(route) ?? 0) + 1);
+  return (looked.get(route) ?? 0) <= MOST_EVENTS;
+}
+
+/** What was found since the last call. */
+export function undocumented(): string[] {
+  const found = [...wrong.values()];
+  wrong.clear();
+  return found;
+}
+
+function check(request: Request, status: number, body: unknown, type?: string): void {
+  const route = (request as { route?: { path?: string } }).route?.path;
+  // no route: the answer is an error of what stands before them
+  const path = route?.replaceAll(/[:*](\w+)/g, '{$1}') ?? null;
+  const what = `${request.method} ${path ?? request.path} ${status}`;
+  const problem = problemOf(request.method, path, status, body, type);
+  if (problem !== null) wrong.set(what, `${what}: ${problem}`);
+  if (status >= 400 || path === null) return;
+  for (const name of unknownQuery(request.method, path, request.originalUrl))
+    wrong.set(`${what} ${name}`, `${what}: the query's ${name} is not documented`);
+}
+
+/** Fields of a query that the document does not have: `a[b]` and `a[]` are `a`. */
+export function unknownQuery(method: string, path: string, url: string): string[] {
+  const { parameters = [] } = document?.paths[path]?.[method.toLowerCase()] ?? {};
+  const bare = (name: string): string => name.split('[')[0] ?? '';
+  const known = parameters.filter((one) => one.in === 'query').map(({ name }) => bare(name));
+  const given = [...new URL(url, 'http://api').searchParams.keys()].map(bare);
+  return given.filter((name) => !known.includes(name));
+}
+
+/** What of an answer is not as the document has it; null: nothing. */
+export function problemOf(
+  method: string,
+  path: string | null,
+  status: number,
+  body: unknown,
+  type = 'application/json',
+): string | null {
+  const operation = path === null ? undefined : document?.paths[path]?.[method.toLowerCase()];
+  if (path !== null && !operation) return 'no such operation';
+  const own = operation?.responses[status];
+  if (!own && status < 400) return 'no such status';
+  const content = own?.['content'] as Record<string, { schema: Json }> | undefined;
+  const schema = own ? content?.[type]?.schema : ERROR;
+  if (!schema) return 'no JSON';
+  // as it travels: without what is undefined
+  const travels: unknown = JSON.parse(JSON.stringify(body));
+  return ajv!.validate(absolute(schema), travels) ? null : ajv!.errorsText();
+}
+
+/** Of objects whose fields are listed, no others: clients may take more, the server is to say all. */
+function closed(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(closed);
+  if (typeof value !== 'object' || value === null) return value;
+  const one = Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, closed(inner)]));
+  return typeof one['properties'] === 'object' &&
+    one['type'] === 'object' &&
+    !('additionalProperties' in one)
+    ? { ...one, additionalProperties: false }
+    : one;
+}
+
+const ERROR = { $ref: '#/components/schemas/Error' };
+
+/** One for each, by which Ajv knows that it has compiled it. */
+const absolutes = new WeakMap<Json, Json>();
+function absolute(schema: Json): Json {
+  const known = absolutes.get(schema);
+  if (known) return known;
+  const text = JSON.stringify(schema).replaceAll('"#/components/', '"openapi#/components/');
+  const made = JSON.parse(text) as Json;
+  absolutes.set(schema, made);
+  return made;
+}

@@ -1,0 +1,67 @@
+// An eval, a run of it that asks nobody, and how to make each change of them once, by its route.
+import type { TestApi } from './fixture.js';
+
+/** A change that is made: its address, body, and how it is called. */
+export interface Change {
+  readonly path: string;
+  readonly body?: unknown;
+  readonly type: string;
+  /** Its target, where that is known before. */
+  readonly target?: string;
+  /** The project whose owners may read of it; null: administrators alone. */
+  readonly project: string | null;
+}
+
+export const EVAL = {
+  data_source_config: { type: 'custom', item_schema: {} },
+  testing_criteria: [
+    { type: 'string_check', name: 'same', operation: 'eq', input: 'a', reference: 'a' },
+  ],
+};
+export const RUN = {
+  data_source: { type: 'jsonl', source: { type: 'file_content', content: [{ item: {} }] } },
+};
+
+export function evalChanges(
+  api: () => TestApi,
+  project: string,
+): Readonly<Record<string, () => Change | Promise<Change>>> {
+  const evalId = async () => (await api().post<{ id: string }>('/evals', EVAL)).id;
+  const evalRun = async (): Promise<{ path: string; target: string }> => {
+    const of = `/evals/${await evalId()}/runs`;
+    const { id } = await api().post<{ id: string }>(of, RUN);
+    return { path: `/v1${of}/${id}`, target: id };
+  };
+  return {
+    'post /v1/evals': () => ({ path: '/v1/evals', body: EVAL, type: 'eval.created', project }),
+    'post /v1/evals/{id}': async () => {
+      const id = await evalId();
+      return { path: `/v1/evals/${id}`, body: {}, type: 'eval.updated', target: id, project };
+    },
+    'delete /v1/evals/{id}': async () => {
+      const id = await evalId();
+      return { path: `/v1/evals/${id}`, type: 'eval.deleted', target: id, project };
+    },
+    'post /v1/evals/{id}/runs': async () => ({
+      path: `/v1/evals/${await evalId()}/runs`,
+      body: RUN,
+      type: 'eval_run.created',
+      project,
+    }),
+    'post /v1/evals/{id}/runs/{run}': async () => {
+      const of = await evalRun();
+      // It may have ended already, and then there is nothing to cancel.
+      await api().query(
+        `UPDATE eval_run SET status = 'in_progress', owner = 'nobody',
+           owner_until = clock_timestamp() + interval '1 hour' WHERE id = $1`,
+        [of.target],
+      );
+      return { ...of, type: 'eval_run.canceled', project };
+    },
+    'delete /v1/evals/{id}/runs/{run}': async () => ({
+      ...(await evalRun()),
+      type: 'eval_run.deleted',
+      project,
+    }),
+  };
+}

@@ -1,0 +1,221 @@
+// A real control plane for a test: its own database and queue prefix on the servers of this machine where
+// there are some, else the embedded Postgres.
+import { startApi, type ApiConfig, type RunningApi } from '@graft/api';
+import { mkdtempSync, rmSync, chmodSync } from 'node:fs';
+import { createConnection } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { randomBytes } from 'node:crypto';
+import OpenAI, { APIError } from 'openai';
+import pg from 'pg';
+import { checkAnswers, undocumented } from './checked-answers.js';
+import { writeTinyBase } from '../../../test/tiny-base.js';
+
+export const POSTGRES_PORT = 5432;
+const postgres = (port: number): string => `postgres://postgres@127.0.0.1:${port}`;
+export const REDIS = 'redis://127.0.0.1:6379';
+
+/** Whether something listens; a suite that needs a server which is not there says so and skips. */
+export function listens(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = createConnection({ host: '127.0.0.1', port });
+    socket.once('connect', () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.once('error', () => resolve(false));
+  });
+}
+
+export interface TestApi extends RunningApi {
+  readonly apiKey: string;
+  readonly joinToken: string;
+  readonly home: string;
+  /** What it was started with. */
+  readonly config: ApiConfig;
+  readonly databaseUrl: string;
+  readonly client: OpenAI;
+  readonly headers: Record<string, string>;
+  /** Rows of a query on the API's database, for what no endpoint shows. */
+  query<Row>(sql: string, values?: unknown[]): Promise<Row[]>;
+  get<T>(path: string): Promise<T>;
+  post<T>(path: string, body?: unknown): Promise<T>;
+  /** Ends this API and starts another on the same database; `meanwhile` runs while there is none. */
+  restart(meanwhile?: () => Promise<unknown>): Promise<void>;
+}
+
+export async function startTestApi(
+  options: Partial<ApiConfig> & {
+    redis?: boolean;
+    embedded?: boolean;
+    /** One more API process of the same installation: its database, its home. That one is closed last. */
+    beside?: TestApi;
+    /** Where the API reaches the shared PostgreSQL, for tests that stand between the two. */
+    databasePort?: number;
+  } = {},
+): Promise<TestApi> {
+  const { redis, embedded, beside, databasePort = POSTGRES_PORT, ...rest } = options;
+  const home = beside?.home ?? mkdtempSync(join(tmpdir(), 'graft-api-'));
+  chmodSync(home, 0o755);
+  const name = `graft_api_test_${randomBytes(6).toString('hex')}`;
+  const shared = !embedded && !beside && (await listens(POSTGRES_PORT));
+  if (shared) await admin((client) => client.query(`CREATE DATABASE ${name}`));
+  const config: ApiConfig = {
+    ...(beside?.config ?? { home, queuePrefix: name }),
+    ...(shared ? { databaseUrl: `${postgres(databasePort)}/${name}` } : {}),
+    ...(redis ? { queueUrl: REDIS } : {}),
+    ...rest,
+  };
+  let running = await startApi(config);
+  await checkAnswers(running.url);
+  const open = async (): Promise<pg.Pool> => {
+    const connectionString = config.databaseUrl ?? (await embeddedUrl(home));
+    const opened = new pg.Pool({ connectionString, max: 2 });
+    // A test that kills its server must not fail on an idle connection.
+    return opened.on('error', () => undefined);
+  };
+  let pool = await open();
+  const headers = { authorization: `Bearer ${running.apiKey}` };
+  const call = async <T>(method: string, path: string, body?: unknown): Promise<T> => {
+    const response = await fetch(`${running.url}/v1${path}`, {
+      method,
+      headers: { ...headers, 'content-type': 'application/json' },
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    });
+    const answer = (await response.json()) as T & { error?: { message: string } };
+    if (!response.ok)
+      throw new Error(`${method} ${path}: ${response.status} ${answer.error?.message}`);
+    return answer;
+  };
+  return {
+    get url() {
+      return running.url;
+    },
+    get grpcUrl() {
+      return running.grpcUrl;
+    },
+    get localGrpcUrl() {
+      return running.localGrpcUrl;
+    },
+    get scalerUrl() {
+      return running.scalerUrl;
+    },
+    get apiKey() {
+      return running.apiKey ?? '';
+    },
+    get joinToken() {
+      return running.joinToken ?? '';
+    },
+    get client() {
+      return new OpenAI({ apiKey: running.apiKey, baseURL: `${running.url}/v1`, maxRetries: 0 });
+    },
+    get warnings() {
+      return running.warnings;
+    },
+    home,
+    config,
+    databaseUrl: config.databaseUrl ?? '',
+    headers,
+    query: async <Row>(sql: string, values: unknown[] = []) =>
+      (await pool.query(sql, values)).rows as Row[],
+    get: (path) => call('GET', path),
+    post: (path, body) => call('POST', path, body),
+    restart: async (meanwhile) => {
+      await running.close();
+      await meanwhile?.();
+      running = await startApi(config);
+      await pool.end();
+      // An embedded server comes back at another port.
+      pool = await open();
+    },
+    close: async () => {
+      await pool.end();
+      await running.close();
+      if (shared) await admin((client) => client.query(`DROP DATABASE ${name} WITH (FORCE)`));
+      if (!beside) rmSync(home, { recursive: true, force: true });
+      const answers = undocumented();
+      if (answers.length > 0)
+        throw new Error(`not as the OpenAPI document has it:\n${answers.join('\n')}`);
+    },
+  };
+}
+
+async function embeddedUrl(home: string): Promise<string> {
+  const { readFileSync } = await import('node:fs');
+  const port = readFileSync(join(home, 'postgres', 'data', 'postmaster.pid'), 'utf8').split(
+    '\n',
+  )[3];
+  const password = readFileSync(join(home, 'postgres', 'password'), 'utf8').trim();
+  return `postgres://graft:${password}@127.0.0.1:${port}/graft`;
+}
+
+async function admin(work: (client: pg.Client) => Promise<unknown>): Promise<void> {
+  const client = new pg.Client({ connectionString: `${postgres(POSTGRES_PORT)}/postgres` });
+  await client.connect();
+  await work(client).finally(() => client.end());
+}
+
+export const chats = (count: number): string =>
+  Array.from({ length: count }, (_, n) =>
+    JSON.stringify({
+      messages: [
+        { role: 'user', content: `${n}?` },
+        { role: 'assistant', content: `${n}!` },
+      ],
+    }),
+  ).join('\n') + '\n';
+
+/** Imports the tiny base and waits until it is ready. */
+export async function importBase(api: TestApi, id = 'tiny'): Promise<void> {
+  const dir = writeTinyBase(join(api.home, 'source'));
+  await api.post('/models', { id, source: `dir:${dir}` });
+  await until(async () => {
+    const { graft } = await api.get<{ graft: { status: string; status_details: string | null } }>(
+      `/models/${id}`,
+    );
+    if (graft.status === 'error') throw new Error(graft.status_details ?? 'import failed');
+    return graft.status === 'ready';
+  });
+}
+
+export async function uploadChats(api: TestApi, count = 12): Promise<string> {
+  const file = await api.client.files.create({
+    file: new File([chats(count)], 'chats.jsonl'),
+    purpose: 'fine-tune',
+  });
+  return file.id;
+}
+
+/** Polls until it holds; the error says for what it waited. */
+export async function until(
+  holds: () => Promise<boolean> | boolean,
+  limitMs = 15_000,
+): Promise<void> {
+  const end = Date.now() + limitMs;
+  while (!(await holds())) {
+    if (Date.now() > end)
+      throw new Error(`not within ${limitMs} ms: ${holds.toString().slice(0, 200)}`);
+    await new Promise((resolve) => setTimeout(resolve, 25));
+  }
+}
+
+/** The refusal that a call of the SDK ends in. */
+export async function caught(work: Promise<unknown>): Promise<APIError> {
+  const error = await work.then(
+    () => null,
+    (thrown: unknown) => thrown,
+  );
+  if (!(error instanceof APIError)) throw new Error(`no refusal: ${String(error)}`);
+  return error;
+}
+
+/** Which API process dispatches for a pool, by when it was started: 0 is the first of those that run. */
+export async function leaderOf(api: TestApi, pool: string): Promise<number> {
+  const [leader] = await api.query<{ nth: number }>(
+    `SELECT nth::int - 1 AS nth FROM (SELECT id, row_number() OVER (ORDER BY started_at) AS nth FROM gateway) AS gateway
+     JOIN pg_stat_activity ON application_name = 'graft-' || gateway.id JOIN pg_locks USING (pid)
+     WHERE locktype = 'advisory' AND granted AND datname = current_database() AND objid::int8 = hashtext($1)::int8 & 4294967295`,
+    [pool],
+  );
+  return leader?.nth ?? -1;
+}

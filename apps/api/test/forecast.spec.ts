@@ -1,0 +1,109 @@
+import type { JobObject } from '@graft/contracts';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { importBase, startTestApi, until, uploadChats, type TestApi } from './fixture.js';
+import { ScriptedWorker, started, step } from './scripted-worker.js';
+
+// A waiting job says its place and when it will start: against what then happens, on a worker with one slot.
+
+const JOB_MS = 2_000;
+
+describe('the place and the start of waiting jobs', () => {
+  let api: TestApi;
+  let file: string;
+  beforeAll(async () => {
+    api = await startTestApi();
+    await importBase(api);
+    file = await uploadChats(api);
+  });
+  afterAll(() => api?.close());
+
+  const create = async (pool: string, priority = 100): Promise<JobObject> =>
+    api.post<JobObject>('/fine_tuning/jobs', {
+      model: 'tiny',
+      training_file: file,
+      graft: { pool, priority },
+    });
+  const job = (id: string) => api.get<JobObject>(`/fine_tuning/jobs/${id}`);
+  const list = async () =>
+    (await api.get<{ data: JobObject[] }>('/fine_tuning/jobs?limit=100')).data;
+
+  /** A worker that trains one job after the other, each for the same time, and at least until it may end. */
+  async function trainer(pool: string, mayEnd: (jobs: number) => boolean) {
+    const worker = await new ScriptedWorker(api, { pool }).connect();
+    const order: string[] = [];
+    let over = false;
+    const work = (async () => {
+      while (!over) {
+        const lease = await worker.assigned(600_000).catch(() => null);
+        if (!lease) return;
+        order.push(lease.jobId);
+        worker.keep(lease);
+        await worker.tell(lease, started(0, 2), step(1), step(2));
+        await new Promise((resolve) => setTimeout(resolve, JOB_MS));
+        await until(() => over || mayEnd(order.length), 120_000);
+        await worker.finish(lease, 2);
+      }
+    })().catch(() => undefined);
+    return {
+      order,
+      stop: async () => {
+        over = true;
+        worker.vanish();
+        await Promise.race([work, new Promise((resolve) => setTimeout(resolve, 100))]);
+      },
+    };
+  }
+
+  it('come true: the order exactly, the times within their range', async () => {
+    const pool = 'forecast';
+    const first = await create(pool);
+    expect(first.graft).toMatchObject({ queue_position: 1, queue_length: 1 });
+    // Nothing has run: nobody knows how long it takes, and no worker is there.
+    expect(first.graft).toMatchObject({ estimated_start: null, estimated_start_range: null });
+    let looked = false;
+    const { order, stop } = await trainer(pool, (jobs) => jobs !== 2 || looked);
+    await until(async () => (await job(first.id)).status === 'succeeded', 60_000);
+    expect((await job(first.id)).graft).toMatchObject({
+      queue_position: null,
+      queue_length: null,
+      estimated_start: null,
+    });
+
+    const made: JobObject[] = [];
+    await create(pool);
+    await until(() => order.length === 2);
+    for (const priority of [100, 7, 100, 50, 100]) made.push(await create(pool, priority));
+    // The forecast that counts with the job that runs now.
+    let waiting: JobObject[] = [];
+    await until(async () => {
+      waiting = (await list()).filter((one) => one.graft.queue_length === 5);
+      return waiting.length === 5;
+    }, 60_000);
+    looked = true;
+    const said = waiting.sort(
+      (a, b) => (a.graft.queue_position ?? 0) - (b.graft.queue_position ?? 0),
+    );
+    expect(said.map((one) => one.graft.queue_position)).toEqual([1, 2, 3, 4, 5]);
+    expect(said[0]?.id).toBe(made[1]?.id);
+    for (const { graft } of said) {
+      const [earliest, latest] = graft.estimated_start_range ?? [0, 0];
+      expect(earliest).toBeLessThanOrEqual(graft.estimated_start ?? 0);
+      expect(latest).toBeGreaterThanOrEqual(graft.estimated_start ?? 0);
+    }
+    // Each waits for a job more than the one before.
+    const times = said.map((one) => one.graft.estimated_start ?? 0);
+    for (let n = 1; n < times.length; n++)
+      expect((times[n] ?? 0) - (times[n - 1] ?? 0)).toBeGreaterThanOrEqual(1);
+
+    await until(async () => (await job(said[4]?.id ?? '')).status === 'succeeded', 120_000);
+    expect(order.slice(2)).toEqual(said.map(({ id }) => id));
+    for (const { id, graft } of said) {
+      const began = (await job(id)).graft.started_at ?? 0;
+      const [earliest, latest] = graft.estimated_start_range ?? [0, 0];
+      // Times on the wire are whole seconds.
+      expect(began).toBeGreaterThanOrEqual(earliest - 1);
+      expect(began).toBeLessThanOrEqual(latest + 1);
+    }
+    await stop();
+  }, 180_000);
+});

@@ -1,0 +1,43 @@
+// How to make each change of a job once, by its route.
+import type { Change } from './eval-changes.js';
+import type { TestApi } from './fixture.js';
+import { ask } from './projects.js';
+
+/** @param create makes a job that waits, and answers with its id */
+export function jobChanges(
+  api: () => TestApi,
+  project: string,
+  create: () => Promise<string>,
+): Readonly<Record<string, () => Promise<Change>>> {
+  const JOB = '/v1/fine_tuning/jobs';
+  const over = async (): Promise<string> => {
+    const id = await create();
+    await api().post(`/fine_tuning/jobs/${id}/cancel`);
+    return id;
+  };
+  const verb =
+    (name: string, type: string): (() => Promise<Change>) =>
+    async () => {
+      const id = await create();
+      return { path: `${JOB}/${id}/${name}`, type, target: id, project };
+    };
+  return {
+    'post /v1/fine_tuning/jobs/{id}/cancel': verb('cancel', 'job.cancelled'),
+    'post /v1/fine_tuning/jobs/{id}/pause': verb('pause', 'job.paused'),
+    'post /v1/fine_tuning/jobs/{id}/resume': verb('resume', 'job.resumed'),
+    'post /v1/fine_tuning/jobs/{id}': async () => {
+      const id = await create();
+      const body = { graft: { tags: ['kept'] } };
+      return { path: `${JOB}/${id}`, body, type: 'job.updated', target: id, project };
+    },
+    'delete /v1/fine_tuning/jobs/{id}': async () => {
+      const id = await over();
+      return { path: `${JOB}/${id}`, type: 'job.deleted', target: id, project };
+    },
+    'post /v1/fine_tuning/jobs/{id}/restore': async () => {
+      const id = await over();
+      await ask(api(), api().apiKey, 'delete', `${JOB}/${id}`);
+      return { path: `${JOB}/${id}/restore`, type: 'job.restored', target: id, project };
+    },
+  };
+}

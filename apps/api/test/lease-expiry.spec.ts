@@ -1,0 +1,244 @@
+// GRAFT_LOST_ENTRIES: how many queue entries are lost and issued again.
+import { spawn, type ChildProcess } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { Redis } from 'ioredis';
+import pg from 'pg';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import {
+  importBase,
+  listens,
+  REDIS,
+  startTestApi,
+  until,
+  uploadChats,
+  type TestApi,
+} from './fixture.js';
+import { ScriptedWorker, started, step } from './scripted-worker.js';
+
+// A dead worker's job goes on whatever else hangs, and a live one's is never taken because we were away.
+
+const LEASE_MS = 1500;
+const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
+
+describe('leases', () => {
+  let api: TestApi;
+  let file: string;
+  let pools = 0;
+  const others: ChildProcess[] = [];
+
+  beforeAll(async () => {
+    api = await startTestApi({ leaseMs: LEASE_MS, reconcileMs: 200 });
+    await importBase(api);
+    file = await uploadChats(api);
+  });
+  afterEach(() => {
+    for (const other of others.splice(0)) other.kill('SIGKILL');
+  });
+  afterAll(async () => {
+    await api?.close();
+  });
+
+  /** A job that a worker of its own pool trains. */
+  async function running(on: Pick<TestApi, 'grpcUrl' | 'joinToken'> = api) {
+    const pool = `pool-${pools++}`;
+    const { id } = await api.post<{ id: string }>('/fine_tuning/jobs', {
+      model: 'tiny',
+      training_file: file,
+      graft: { pool },
+    });
+    const worker = await new ScriptedWorker(on as TestApi, { pool }).connect();
+    const lease = await worker.assigned();
+    await worker.tell(lease, started(), step(1));
+    return { id, pool, worker, lease };
+  }
+
+  const outcomes = async (id: string): Promise<(string | null)[]> =>
+    (
+      await api.query<{ outcome: string | null }>(
+        'SELECT outcome FROM attempt WHERE job_id = $1 ORDER BY number',
+        [id],
+      )
+    ).map(({ outcome }) => outcome);
+  const isTaken = async (id: string) => (await outcomes(id))[0] === 'lost_worker';
+  const cancel = (id: string) => api.post(`/fine_tuning/jobs/${id}/cancel`);
+
+  /** Another API process of the same installation. */
+  async function another() {
+    const config = { ...api.config, leaseMs: LEASE_MS, reconcileMs: 200 };
+    const child = spawn(
+      process.execPath,
+      [fileURLToPath(new URL('process.mjs', import.meta.url)), JSON.stringify(config)],
+      { stdio: ['ignore', 'pipe', 'ignore'] },
+    );
+    others.push(child);
+    let text = '';
+    child.stdout.on('data', (chunk: Buffer) => (text += chunk.toString()));
+    await until(() => /^ready .*\n/m.test(text), 30_000);
+    const where = JSON.parse(/^ready (.*)\n/m.exec(text)?.[1] ?? '') as TestApi;
+    return { child, where };
+  }
+
+  it('run out although the reconciliation hangs', async () => {
+    const { id, worker } = await running();
+    const client = new pg.Client({ connectionString: api.databaseUrl });
+    await client.connect();
+    try {
+      // Every round waits here for its lock's timeout and then fails.
+      await client.query('BEGIN; LOCK TABLE idempotency IN ACCESS EXCLUSIVE MODE');
+      worker.vanish();
+      await until(() => isTaken(id));
+    } finally {
+      await client.query('ROLLBACK');
+      await client.end();
+    }
+    await cancel(id);
+  });
+
+  it('run out although one of them cannot be taken, and that one too once it can', async () => {
+    const first = await running();
+    const second = await running();
+    const client = new pg.Client({ connectionString: api.databaseUrl });
+    await client.connect();
+    try {
+      await client.query('BEGIN');
+      await client.query('SELECT 1 FROM job WHERE id = $1 FOR UPDATE', [first.id]);
+      first.worker.vanish();
+      second.worker.vanish();
+      await until(() => isTaken(second.id));
+      expect(await outcomes(first.id)).toEqual([null]);
+    } finally {
+      await client.query('ROLLBACK');
+      await client.end();
+    }
+    await until(() => isTaken(first.id));
+    await cancel(first.id);
+    await cancel(second.id);
+  });
+
+  it('stand while the only API is suspended, and for a lease afterwards', async () => {
+    const { id } = await api.post<{ id: string }>('/fine_tuning/jobs', {
+      model: 'tiny',
+      training_file: file,
+      graft: { pool: 'alone' },
+    });
+    await api.restart(async () => {
+      const { child, where } = await another();
+      const worker = await new ScriptedWorker(where, { pool: 'alone' }).connect();
+      worker.keep(await worker.assigned());
+      child.kill('SIGSTOP');
+      await pause(1.4 * LEASE_MS);
+      const [row] = await api.query<{ over: boolean }>(
+        'SELECT lease_until < clock_timestamp() AS over FROM job WHERE id = $1',
+        [id],
+      );
+      expect(row).toEqual({ over: true });
+      child.kill('SIGCONT');
+      await pause(1.5 * LEASE_MS);
+      expect(await outcomes(id)).toEqual([null]);
+      worker.vanish();
+      child.kill('SIGKILL');
+    });
+    await cancel(id);
+  });
+
+  it('run out although another API process stands still again and again', async () => {
+    const { child } = await another();
+    let over = false;
+    const flapping = (async () => {
+      while (!over) {
+        child.kill('SIGSTOP');
+        await pause(LEASE_MS * 0.8);
+        child.kill('SIGCONT');
+        await pause(LEASE_MS * 0.2);
+      }
+    })();
+    await pause(2 * LEASE_MS);
+    const { id, worker } = await running();
+    worker.vanish();
+    await until(() => isTaken(id));
+    over = true;
+    await flapping;
+    await cancel(id);
+  });
+
+  it('of workers whose API process died stand for another lease', async () => {
+    const { id, worker } = await running();
+    worker.vanish();
+    const seen = (ago: string) =>
+      api.query(
+        `INSERT INTO gateway (id, address, last_seen_at) VALUES ('dead', '', clock_timestamp() - $1::interval)
+         ON CONFLICT (id) DO UPDATE SET last_seen_at = excluded.last_seen_at`,
+        [ago],
+      );
+    await seen('0.7 s');
+    await api.query(
+      `UPDATE worker SET gateway_id = 'dead' WHERE id = (SELECT lease_owner FROM job WHERE id = $1)`,
+      [id],
+    );
+    await api.query(
+      `UPDATE job SET lease_until = clock_timestamp() - interval '9 s' WHERE id = $1`,
+      [id],
+    );
+    await pause(LEASE_MS);
+    expect(await outcomes(id)).toEqual([null]);
+    await until(() => isTaken(id));
+    await cancel(id);
+  });
+
+  it('are not held by a brake from a clock that was ahead, nor by an end in the far future', async () => {
+    const { id, worker } = await running();
+    worker.vanish();
+    await api.query(`UPDATE installation SET expire_after = clock_timestamp() + interval '1 hour'`);
+    await api.query(
+      `UPDATE job SET lease_until = clock_timestamp() + interval '1 hour' WHERE id = $1`,
+      [id],
+    );
+    await until(() => isTaken(id));
+    await cancel(id);
+  });
+});
+
+describe.skipIf(!(await listens(6379)))('a queue that lost everything', () => {
+  const JOBS = Number(process.env['GRAFT_LOST_ENTRIES'] ?? 2_000);
+
+  it(`has ${JOBS} entries again within 20 s`, async () => {
+    const api = await startTestApi({ redis: true });
+    const redis = new Redis(REDIS);
+    try {
+      await importBase(api);
+      const training_file = await uploadChats(api);
+      const { id } = await api.post<{ id: string }>('/fine_tuning/jobs', {
+        model: 'tiny',
+        training_file,
+      });
+      const columns = (
+        await api.query<{ name: string }>(
+          `SELECT column_name AS name FROM information_schema.columns WHERE table_name = 'job' AND column_name NOT IN ('id', 'updated_at')`,
+        )
+      ).map(({ name }) => `"${name}"`);
+      await api.query(
+        `INSERT INTO job (id, updated_at, ${columns.join(', ')})
+         SELECT 'ftjob-' || n, now() - interval '1 minute', ${columns.join(', ')} FROM job, generate_series(2, ${JOBS}) n WHERE id = $1`,
+        [id],
+      );
+      const prefix = new URL(api.databaseUrl).pathname.slice(1);
+      const entries = async (): Promise<number> => {
+        const [waiting, prioritized] = await Promise.all([
+          redis.llen(`${prefix}:${prefix}-default:wait`),
+          redis.zcard(`${prefix}:${prefix}-default:prioritized`),
+        ]);
+        return waiting + prioritized;
+      };
+      // None is issued again for a pool that nobody serves.
+      await pause(4000);
+      expect(await entries()).toBe(1);
+      for (const key of await redis.keys(`${prefix}*`)) await redis.unlink(key);
+      const worker = await new ScriptedWorker(api).connect();
+      await until(async () => (await entries()) >= JOBS - 1, 20_000);
+      worker.vanish();
+    } finally {
+      redis.disconnect();
+      await api.close();
+    }
+  });
+});

@@ -1,0 +1,152 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { importBase, startTestApi, until, uploadChats, type TestApi } from './fixture.js';
+import { ScriptedWorker } from './scripted-worker.js';
+
+// What is too large for a worker is refused to whoever sent it, and the worker's stream goes on.
+
+const BODY_LIMIT = 4 * 1024 * 1024;
+
+describe('a request too large for a worker', () => {
+  let api: TestApi;
+  let worker: ScriptedWorker;
+
+  beforeAll(async () => {
+    api = await startTestApi();
+    await importBase(api);
+    worker = await new ScriptedWorker(api).connect();
+  });
+  afterAll(async () => {
+    worker?.vanish();
+    await api?.close();
+  });
+
+  const post = (path: string, body: object) =>
+    fetch(`${api.url}/v1${path}`, {
+      method: 'POST',
+      headers: { ...api.headers, 'content-type': 'application/json' },
+      body: JSON.stringify(body),
+      signal: AbortSignal.timeout(20_000),
+    });
+  const refusal = async (path: string, body: object) => {
+    const response = await post(path, body);
+    const { error } = (await response.json()) as {
+      error: { code: string; message: string; param: string };
+    };
+    return { status: response.status, ...error };
+  };
+  /** Chats that fill a body up to `bytes`, the last message with what is left. */
+  const chat = (bytes: number, messages: object[] = []) => {
+    const body = (fill: string) => ({
+      model: 'tiny',
+      messages: [...messages, { role: 'user', content: fill }],
+    });
+    const fill = 'x'.repeat(bytes - JSON.stringify(body('')).length);
+    return body(fill);
+  };
+  const answer = (text: string): void => {
+    const { id = '' } = worker.questions.at(-1) ?? {};
+    worker.send({
+      $case: 'generated',
+      value: {
+        id,
+        text,
+        finishReason: 'stop',
+        promptTokens: 1,
+        completionTokens: 1,
+        errorCode: '',
+        errorMessage: '',
+        phase: '',
+      },
+    });
+  };
+
+  it('is answered with 413, and the chats that are open go on', async () => {
+    const open = post('/chat/completions', chat(200));
+    await until(() => worker.questions.length === 1);
+    const empty = Array.from({ length: 1999 }, () => ({ role: 'user' }));
+    for (const body of [
+      chat(BODY_LIMIT - 1),
+      chat(BODY_LIMIT - 1, empty),
+      chat(BODY_LIMIT / 2),
+      chat(1024 * 1024),
+    ])
+      expect(await refusal('/chat/completions', body)).toMatchObject({
+        status: 413,
+        code: 'request_too_large',
+        param: 'messages',
+        message: expect.stringContaining('the limit is'),
+      });
+    expect(
+      await refusal('/completions', { model: 'tiny', prompt: '€'.repeat(400_000) }),
+    ).toMatchObject({ status: 413, code: 'request_too_large', param: 'prompt' });
+    expect(worker.questions).toHaveLength(1);
+    expect(worker.ended).toBeNull();
+    answer('still here');
+    expect(await (await open).json()).toMatchObject({
+      choices: [{ message: { content: 'still here' } }],
+    });
+  });
+
+  it('is one above what fits, not one below', async () => {
+    const large = post('/chat/completions', chat(900 * 1024));
+    await until(() => worker.questions.length === 2);
+    expect(worker.questions[1]?.messagesJson.length).toBeGreaterThan(890 * 1024);
+    answer('read it all');
+    expect((await large).status).toBe(200);
+  });
+
+  it('does not end the stream whatever makes it large', async () => {
+    // A base in so many parts that their names alone are more than a message may be.
+    await api.query(
+      `INSERT INTO model (id, kind, family, status, base_dtype, files) SELECT 'parts', kind, family, status, base_dtype,
+         (SELECT jsonb_agg(jsonb_build_object('name', 'part-' || n, 'sha256', repeat('a', 64), 'size', 1))
+          FROM generate_series(1, 60000) AS n) FROM model WHERE id = 'tiny'`,
+    );
+    expect(await refusal('/chat/completions', { ...chat(200), model: 'parts' })).toMatchObject({
+      status: 413,
+      code: 'request_too_large',
+    });
+    expect(worker.ended).toBeNull();
+  });
+
+  it('is not kept for a worker that does not read: its stream ends, and its chats with a reason', async () => {
+    const stopped = await new ScriptedWorker(api, { name: 'stopped', maxChats: 64 }).connect();
+    const cordon = (yes: boolean) =>
+      api.query('UPDATE worker SET cordoned = $2 WHERE id = $1', [worker.welcome?.workerId, yes]);
+    await cordon(true);
+    stopped.stopReading();
+    const asked = Array.from({ length: 40 }, () => refusal('/chat/completions', chat(900 * 1024)));
+    const answers = await Promise.all(asked);
+    // Those that came when it was gone already found nobody.
+    for (const { status } of answers) expect(status).toBe(503);
+    expect(answers.filter(({ code }) => code === 'unavailable').length).toBeGreaterThan(10);
+    stopped.vanish();
+    await cordon(false);
+    expect(worker.ended).toBeNull();
+  });
+
+  it('fails its job in words where it is a job, and the next one is assigned', async () => {
+    const file = await uploadChats(api);
+    const create = () =>
+      api.post<{ id: string }>('/fine_tuning/jobs', { model: 'tiny', training_file: file });
+    const large = await create();
+    // As a version before these limits may have taken it.
+    await api.query(
+      `UPDATE job SET spec = jsonb_set(spec, '{peft,target_modules}', to_jsonb(repeat('x', 5000000))) WHERE id = $1`,
+      [large.id],
+    );
+    worker.pull();
+    await until(
+      async () =>
+        (await api.get<{ status: string }>(`/fine_tuning/jobs/${large.id}`)).status === 'failed',
+    );
+    expect(await api.get(`/fine_tuning/jobs/${large.id}`)).toMatchObject({
+      error: { code: 'request_too_large', message: expect.stringContaining('the limit is') },
+      graft: { attempts: [{ outcome: 'request_too_large' }] },
+    });
+    expect(worker.ended).toBeNull();
+    const next = await create();
+    await until(() => worker.assignments.length === 1);
+    expect(worker.assignments[0]?.jobId).toBe(next.id);
+  });
+});

@@ -1,0 +1,269 @@
+import { readFileSync } from 'node:fs';
+import { load } from 'js-yaml';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { importBase, startTestApi, until, uploadChats, type TestApi } from './fixture.js';
+import { makeProject } from './projects.js';
+import { readPromql, valueOf } from './promql.js';
+import { ScriptedWorker, started, step } from './scripted-worker.js';
+
+// What Prometheus sees of the real server.
+
+let api: TestApi;
+beforeAll(async () => {
+  api = await startTestApi({ leaseMs: 3000, reconcileMs: 200, retryBackoffMs: 50 });
+  await importBase(api);
+});
+afterAll(() => api?.close());
+
+const keyWith = async (scopes?: string[]): Promise<string> =>
+  (await api.post<{ secret: string }>('/keys', { name: 'k', ...(scopes && { scopes }) })).secret;
+
+async function scrape(key: string): Promise<Response> {
+  return fetch(`${api.url}/metrics`, { headers: { authorization: `Bearer ${key}` } });
+}
+
+/** The figures of one scrape by name and labels. */
+async function figures(key: string): Promise<Map<string, number>> {
+  const lines = (await (await scrape(key)).text()).split('\n');
+  return new Map(
+    lines
+      .filter((line) => line !== '' && !line.startsWith('#'))
+      .map((line) => [line.slice(0, line.lastIndexOf(' ')), Number(line.split(' ').at(-1))]),
+  );
+}
+
+async function submit(pool: string): Promise<string> {
+  const { id } = await api.post<{ id: string }>('/fine_tuning/jobs', {
+    model: 'tiny',
+    training_file: await uploadChats(api),
+    graft: { pool },
+  });
+  return id;
+}
+
+describe('/metrics', () => {
+  it('takes a key for metrics, which opens nothing else, and no ordinary key', async () => {
+    const key = await keyWith(['metrics:read']);
+    const answer = await scrape(key);
+    expect([answer.status, answer.headers.get('content-type')]).toEqual([
+      200,
+      'text/plain; version=0.0.4; charset=utf-8',
+    ]);
+    expect((await scrape(await keyWith())).status).toBe(403);
+    const jobs = await fetch(`${api.url}/v1/fine_tuning/jobs`, {
+      headers: { authorization: `Bearer ${key}` },
+    });
+    expect(jobs.status).toBe(403);
+  });
+
+  it('counts queues, workers, ends of jobs and lost leases, and labels nothing that users choose', async () => {
+    const worker = await new ScriptedWorker(api, { pool: 'gpu' }).connect();
+    const done = await submit('gpu');
+    const lease = await worker.assigned();
+    const waiting = await submit('gpu');
+    await submit('chosen-by-a-user');
+    await worker.tell(lease, started(), step(1));
+    const running = await figures(api.apiKey);
+    expect(running.get('graft_jobs{pool="gpu",state="running"}')).toBe(1);
+    expect(running.get('graft_jobs{pool="gpu",state="queued"}')).toBe(1);
+    expect(running.get('graft_jobs{pool="other",state="queued"}')).toBe(1);
+    expect(running.get('graft_workers{state="online"}')).toBe(1);
+    await api.post(`/fine_tuning/jobs/${waiting}/cancel`);
+    await worker.finish(lease, 10);
+    const over = await figures(api.apiKey);
+    expect(over.get('graft_jobs{pool="gpu",state="succeeded"}')).toBe(1);
+    expect(over.get('graft_jobs{pool="gpu",state="running"}')).toBeUndefined();
+    expect(over.get('graft_job_seconds_count{state="succeeded"}')).toBe(1);
+    expect(over.get('graft_job_seconds_count{state="cancelled"}')).toBeUndefined(); // it never ran
+    expect(over.get('graft_leases_expired_total')).toBe(0);
+    const post = [...over].filter(([name]) => /_seconds_count\{method="POST"/.test(name));
+    expect(post.reduce((sum, [, count]) => sum + count, 0)).toBeGreaterThanOrEqual(4);
+    for (const text of ['chosen-by-a-user', done, waiting, 'fine_tuning'])
+      expect([...over.keys()].join()).not.toContain(text);
+
+    await submit('gpu');
+    await worker.assigned();
+    worker.vanish();
+    await until(
+      async () => (await figures(api.apiKey)).get('graft_leases_expired_total') === 1,
+      10_000,
+    );
+    await until(
+      async () => (await figures(api.apiKey)).get('graft_workers{state="offline"}') === 1,
+    );
+  });
+});
+
+describe('what is sent elsewhere', () => {
+  const WEBHOOKS = (state: string) => `graft_webhook_endpoints{state="${state}"}`;
+  const WANDB = 'graft_integrations{type="wandb",state="failing"}';
+
+  it('is not counted of archived projects, where nothing gets better any more', async () => {
+    const project = await makeProject(api, 'to archive');
+    await api.query(
+      `INSERT INTO webhook_endpoint (id, project_id, name, url, event_types, secret, failing_since, disabled_at, disabled_reason)
+       VALUES ('we_failing', $1, 'failing', 'https://a.test', '[]', '', now(), NULL, NULL),
+         ('we_given_up', $1, 'given up', 'https://b.test', '[]', '', now(), now(), 'as the test wants')`,
+      [project.id],
+    );
+    await api.query(
+      `INSERT INTO integration (project_id, type, url, project, failing_since) VALUES ($1, 'wandb', 'https://c.test', 'p', now())`,
+      [project.id],
+    );
+    const counted = async () => {
+      const found = await figures(api.apiKey);
+      return [WEBHOOKS('failing'), WEBHOOKS('disabled'), WANDB].map((name) => found.get(name));
+    };
+    expect(await counted()).toEqual([1, 1, 1]);
+    await api.post(`/organization/projects/${project.id}/archive`);
+    expect(await counted()).toEqual([0, 0, 0]);
+  });
+
+  it('is no trace where there is no collector, though there was one when a job was created', async () => {
+    const id = await submit('nobody');
+    await api.post(`/fine_tuning/jobs/${id}/cancel`);
+    await api.query('INSERT INTO trace_export (job_id) VALUES ($1)', [id]);
+    expect((await figures(api.apiKey)).get('graft_traces_waiting')).toBe(0);
+  });
+});
+
+const deployed = (path: string): string =>
+  readFileSync(new URL(`../../../deploy/grafana/${path}`, import.meta.url), 'utf8');
+
+interface Board {
+  readonly panels: readonly {
+    readonly title: string;
+    readonly targets?: readonly { readonly expr: string; readonly legendFormat: string }[];
+  }[];
+  readonly templating: { readonly list: readonly { readonly name: string; definition?: string }[] };
+}
+interface Rules {
+  readonly groups: readonly {
+    readonly rules: readonly {
+      readonly alert: string;
+      readonly expr: string;
+      readonly annotations: { readonly summary: string };
+    }[];
+  }[];
+}
+
+const board = JSON.parse(deployed('graft.json')) as Board;
+const rules = (load(deployed('alerts.yaml')) as Rules).groups.flatMap((group) => group.rules);
+const drawn = board.panels.flatMap(({ title, targets = [] }) =>
+  targets.map(({ expr, legendFormat }) => ({ of: title, expr, text: legendFormat })),
+);
+const asked = [
+  ...drawn,
+  ...rules.map(({ alert, expr, annotations }) => ({ of: alert, expr, text: annotations.summary })),
+];
+
+/** Labels that Prometheus itself gives what it scrapes. */
+const ITS_OWN = ['job', 'instance'];
+/** Their values come with what happens: a job that failed, an answer with status 500. */
+const AS_IT_COMES = /^graft_(jobs|workers|job_seconds|http_request_seconds)(_|$)/;
+
+/** The values of each label of each series. */
+function seriesOf(text: string): Map<string, Map<string, Set<string>>> {
+  const all = new Map<string, Map<string, Set<string>>>();
+  const of = (name: string) => all.get(name) ?? all.set(name, new Map()).get(name)!;
+  for (const line of text.split('\n')) {
+    const [, type, kind] = /^# TYPE (\S+) (\S+)/.exec(line) ?? [];
+    if (type) for (const end of kind === 'histogram' ? ['_bucket', '_count'] : ['']) of(type + end);
+    const [, name, labels = ''] = /^(\w+)(?:\{(.*)\})? /.exec(line) ?? [];
+    if (name === undefined || name.endsWith('_sum')) continue;
+    for (const [, label, value] of labels.matchAll(/(\w+)="([^"]*)"/g)) {
+      const values = of(name);
+      values.set(label!, (values.get(label!) ?? new Set()).add(value!));
+    }
+  }
+  return all;
+}
+
+describe('the board for Grafana and the alerts', () => {
+  it('ask for series, labels and values that there are', async () => {
+    const series = seriesOf(await (await scrape(api.apiKey)).text());
+    for (const { of, expr } of asked) {
+      const { selectors, grouped } = readPromql(expr);
+      const there = new Set([...ITS_OWN, 'le']);
+      for (const { metric, matchers } of selectors) {
+        if (metric === 'up') continue;
+        expect([...series.keys()], of).toContain(metric);
+        const labels = series.get(metric)!;
+        for (const label of labels.keys()) there.add(label);
+        for (const { label, operator, value } of matchers) {
+          if (ITS_OWN.includes(label)) continue;
+          expect([...labels.keys()], `${of}: ${metric}`).toContain(label);
+          const isFree = value.includes('$') || AS_IT_COMES.test(metric);
+          const values = isFree ? [] : operator === '=~' ? value.split('|') : [value];
+          for (const one of values)
+            expect([...labels.get(label)!], `${of}: ${label}`).toContain(one);
+        }
+      }
+      for (const label of grouped) expect([...there], `${of}: by ${label}`).toContain(label);
+    }
+    for (const { name, definition } of board.templating.list) {
+      const [, metric, label] = /^label_values\((\w+), (\w+)\)$/.exec(definition ?? '') ?? [];
+      if (definition) expect([...series.get(metric!)!.keys()], name).toContain(label);
+    }
+  });
+
+  it.each([
+    [
+      'a small disk',
+      40e9,
+      [[5e9], [3.9e9, 'GraftDiskFills'], [1.1e9, 'GraftDiskFills', 'GraftDiskFull']],
+    ],
+    [
+      'a large disk',
+      4e12,
+      [[110e9], [4.9e9, 'GraftDiskFills'], [1.4e9, 'GraftDiskFills', 'GraftDiskFull']],
+    ],
+  ] as const)(
+    'tell of %s before uploads are refused there, and not much before',
+    (_, size, cases) => {
+      for (const [free, ...expected] of cases) {
+        const figures = { graft_disk_bytes: size, graft_disk_free_bytes: free };
+        const told = rules
+          .filter(({ expr }) => expr.includes('graft_disk'))
+          .filter(({ expr }) => valueOf(expr, figures) !== null);
+        expect([free, ...told.map(({ alert }) => alert)]).toEqual([free, ...expected]);
+        // the number in their words
+        for (const { expr } of told) expect(valueOf(expr, figures)).toBe(free);
+      }
+    },
+  );
+
+  it('name in their words only what they group by', () => {
+    for (const { of, expr, text } of asked) {
+      const named = [...text.matchAll(/\{\{\s*(?:\$labels\.)?(\w+)\s*\}\}/g)].map(([, one]) => one);
+      const { grouped } = readPromql(expr);
+      // one series as it is scraped keeps all of its labels
+      const free = /^up\{/.test(expr) ? ITS_OWN : [];
+      for (const label of named) expect([...grouped, ...free], of).toContain(label);
+    }
+  });
+
+  it('leave none of ours out, nor does the documentation', async () => {
+    const text = await (await scrape(api.apiKey)).text();
+    const ours = [...text.matchAll(/^# TYPE (graft_\w+)/gm)].map(([, name]) => name!);
+    expect(ours.length).toBeGreaterThan(20);
+    const shown = asked.map(({ expr }) => expr).join();
+    const page = new URL('../../../docs/deployment.md', import.meta.url);
+    const documented = readFileSync(page, 'utf8');
+    expect(ours.filter((name) => !shown.includes(name))).toEqual([]);
+    expect(ours.filter((name) => !documented.includes(name))).toEqual([]);
+  });
+
+  it('have panels that do not lie on each other', () => {
+    const places = (board as unknown as { panels: { gridPos: Record<string, number> }[] }).panels;
+    const taken = new Set<string>();
+    for (const { gridPos } of places) {
+      const { x = 0, y = 0, w = 0, h = 0 } = gridPos;
+      for (let column = x; column < x + w; column++)
+        for (let line = y; line < y + h; line++) {
+          expect(taken.has(`${column} ${line}`)).toBe(false);
+          taken.add(`${column} ${line}`);
+        }
+    }
+  });
+});

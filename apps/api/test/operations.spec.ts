@@ -1,0 +1,278 @@
+import type { JobObject, ModelObject, Page } from '@graft/contracts';
+import { buildWords } from '@graft/peft-core/catalog';
+import request from 'supertest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { caught, importBase, startTestApi, until, uploadChats, type TestApi } from './fixture.js';
+import { finished, ScriptedWorker, started, step } from './scripted-worker.js';
+
+// Operations on adapters, as jobs. What they compute is in test/e2e/operations.spec.ts.
+
+let api: TestApi;
+let worker: ScriptedWorker;
+
+beforeAll(async () => {
+  api = await startTestApi();
+  await importBase(api);
+  worker = await new ScriptedWorker(api).connect();
+});
+afterAll(async () => {
+  worker?.vanish();
+  await api?.close();
+});
+
+/** A model of a LoRA job; the fixture's adapter_config.json says no more than that. */
+async function trained(): Promise<{ job: string; model: string }> {
+  const { id } = await api.post<JobObject>('/fine_tuning/jobs', {
+    model: 'tiny',
+    training_file: await uploadChats(api),
+    graft: { base_dtype: 'f32', quantization: 'nf4' },
+  });
+  const lease = await worker.assigned();
+  await worker.tell(lease, started(0, 1), step(1));
+  await worker.finish(lease, 1);
+  const job = await api.get<JobObject>(`/fine_tuning/jobs/${id}`);
+  return { job: id, model: job.fine_tuned_model ?? '' };
+}
+
+const operate = (body: object): Promise<JobObject> =>
+  api.post<JobObject>('/adapters/operations', body);
+
+it('a worker gets the files of each adapter by its place, no data, and how the base was held', async () => {
+  const [one, two] = [await trained(), await trained()];
+  const { model: a } = one;
+  const { model: b } = two;
+  const job = await operate({
+    type: 'combine',
+    adapters: [a, b, a],
+    weights: [0.5, 0.3, 0.2],
+    metadata: { why: 'a test' },
+    priority: 7,
+  });
+  expect(job).toMatchObject({
+    object: 'fine_tuning.job',
+    model: 'tiny',
+    status: 'queued',
+    training_file: null,
+    metadata: { why: 'a test' },
+    peft: { peft_type: 'LORA' },
+    graft: {
+      priority: 7,
+      operation: { type: 'combine', adapters: [a, b, a], combination_type: 'svd' },
+    },
+  });
+  const lease = await worker.assigned();
+  expect(lease).toMatchObject({ jobId: job.id, trainingFile: undefined });
+  const names = ['README.md', 'adapter_config.json', 'adapter_model.safetensors'];
+  expect(lease.initAdapter.map(({ name }) => name).sort()).toEqual(
+    ['0', '1', '2'].flatMap((place) => names.map((name) => `${place}/${name}`)),
+  );
+  expect(JSON.parse(lease.specJson)).toMatchObject({
+    base_dtype: 'f32',
+    quantization: 'nf4',
+    operation: { type: 'combine', weights: [0.5, 0.3, 0.2] },
+  });
+  const [file] = lease.initAdapter.filter(({ name }) => name === '1/adapter_model.safetensors');
+  expect(String(await worker.fetch(file?.sha256 ?? ''))).toBe(`weights of ${two.job}`);
+
+  // while the job is open its adapters' bytes stay
+  await api.client.models.delete(b);
+  expect(String(await worker.fetch(file?.sha256 ?? ''))).toBe(`weights of ${two.job}`);
+  await worker.tell(lease, started(0, 0));
+  await worker.finish(lease, 0);
+  const done = await api.get<JobObject>(`/fine_tuning/jobs/${job.id}`);
+  expect(done).toMatchObject({ status: 'succeeded', trained_tokens: 0 });
+  // no curve where nothing was trained
+  expect(done.result_files).toHaveLength(3);
+  const made = await api.client.models.retrieve(done.fine_tuned_model ?? '');
+  expect((made as unknown as ModelObject).graft).toMatchObject({ kind: 'adapter', base: 'tiny' });
+
+  const next = await api.post<JobObject>('/fine_tuning/jobs', {
+    model: 'tiny',
+    training_file: await uploadChats(api),
+    graft: { init_adapter: done.fine_tuned_model },
+  });
+  expect(next.peft).toMatchObject({ peft_type: 'LORA', target_modules: 'all-linear' });
+  await api.post(`/fine_tuning/jobs/${next.id}/cancel`);
+});
+
+it('what is merged is a whole model, which no packing is remembered of', async () => {
+  const { model } = await trained();
+  const job = await operate({ type: 'merge', model });
+  expect(job).toMatchObject({ model, peft: null });
+  const lease = await worker.assigned();
+  const files = [
+    await worker.put(lease, 'config.json', '{}'),
+    await worker.put(lease, 'model.safetensors', 'whole'),
+  ];
+  await worker.tell(lease, started(0, 0), finished(0, files));
+  const rows = await api.query<object>(
+    'SELECT kind, base_dtype, quantization FROM model WHERE job_id = $1',
+    [job.id],
+  );
+  expect(rows).toEqual([{ kind: 'full', base_dtype: 'f32', quantization: null }]);
+});
+
+it('an equal call with the same key makes no second job', async () => {
+  const { model } = await trained();
+  const call = () =>
+    request(api.url)
+      .post('/v1/adapters/operations')
+      .set(api.headers)
+      .set('Idempotency-Key', 'merge-once')
+      .send({ type: 'merge', model });
+  const [first, second] = [await call(), await call()];
+  expect(second.body.id).toBe(first.body.id);
+  const other = await call().send({ type: 'convert', model, rank: 2 });
+  expect(other.body.error.code).toBe('idempotency_mismatch');
+  await api.post(`/fine_tuning/jobs/${first.body.id as string}/cancel`);
+  await until(async () => {
+    const { data } = await api.get<Page<JobObject>>('/fine_tuning/jobs?status=queued');
+    return data.length === 0;
+  });
+});
+
+describe('a worker of an older build, which knows of no operations', () => {
+  const withPool = async (more: ConstructorParameters<typeof ScriptedWorker>[1]) =>
+    new ScriptedWorker(api, { maxChats: 0, ...more }).connect();
+
+  it('is given none, but the jobs behind one', async () => {
+    const { model } = await trained();
+    const pool = `old-${Math.random().toString(36).slice(2)}`;
+    const old = await withPool({ pool, tasks: ['feature_extraction'], slots: 8 });
+    const first = await operate({ type: 'merge', model, pool });
+    const file = await uploadChats(api);
+    const training = await Promise.all(
+      [1, 2, 3].map((n) =>
+        api.post<JobObject>('/fine_tuning/jobs', {
+          model: 'tiny',
+          training_file: file,
+          graft: { pool },
+          metadata: { n: String(n) },
+        }),
+      ),
+    );
+    old.pull(8);
+    await until(() => old.assignments.length === 3);
+    expect(old.assignments.map(({ jobId }) => jobId).sort()).toEqual(
+      training.map(({ id }) => id).sort(),
+    );
+    // The old one has more room, and the base.
+    old.pull(5, ['tiny']);
+    const able = await withPool({ pool, slots: 1 });
+    const second = await operate({ type: 'convert', model, rank: 1, pool });
+    expect((await able.assigned()).jobId).toBe(first.id);
+    for (const { id } of [first, second, ...training])
+      await api.post(`/fine_tuning/jobs/${id}/cancel`);
+    able.pull();
+    await until(
+      async () => (await api.query('SELECT 1 FROM outbox WHERE sent_at IS NULL')).length === 0,
+    );
+    expect(old.assignments).toHaveLength(3);
+    old.vanish();
+    able.vanish();
+  });
+});
+
+describe('a worker of an older build, which does not know all of training', () => {
+  const submit = (pool: string, peft: object, file: string) =>
+    api.post<JobObject>('/fine_tuning/jobs', {
+      model: 'tiny',
+      training_file: file,
+      peft,
+      graft: { pool },
+    });
+  const phaseOf = async ({ id }: JobObject) =>
+    (await api.get<JobObject>(`/fine_tuning/jobs/${id}`)).graft.phase;
+
+  it.each([
+    ['a method', { peft_type: 'VERA' }, /^peft:VERA/, 'method VERA'],
+    [
+      'an option',
+      { peft_type: 'LORA', use_dora: true },
+      /^peft:LORA.use_dora$/,
+      'method LORA, use_dora',
+    ],
+    [
+      'a choice',
+      { peft_type: 'LORA', init_lora_weights: 'olora' },
+      /^peft:LORA.init_lora_weights=olora$/,
+      'method LORA, init_lora_weights=olora',
+    ],
+  ])('is given no job of %s that it lacks, but the jobs behind', async (_, peft, lacks, words) => {
+    const pool = `older-${Math.random().toString(36).slice(2)}`;
+    const file = await uploadChats(api);
+    const known = buildWords().filter((word) => !lacks.test(word));
+    const old = await new ScriptedWorker(api, { pool, words: known, slots: 8 }).connect();
+    const first = await submit(pool, peft, file);
+    const behind = [
+      await submit(pool, { peft_type: 'LORA' }, file),
+      await submit(pool, { peft_type: 'LORA' }, file),
+    ];
+    old.pull(8);
+    await until(() => old.assignments.length === 2);
+    expect(old.assignments.map(({ jobId }) => jobId).sort()).toEqual(
+      behind.map(({ id }) => id).sort(),
+    );
+    const { peft: sent } = JSON.parse(old.assignments[0]?.specJson ?? '') as { peft: object };
+    expect('use_dora' in sent).toBe(!lacks.test('peft:LORA.use_dora'));
+    expect(await phaseOf(first)).toEqual({
+      code: 'no_able_worker',
+      message: `Waiting for a worker that knows ${words}: those of pool ${pool} are of an older build`,
+    });
+    old.pull(6, ['tiny']);
+    const able = await new ScriptedWorker(api, { pool, slots: 1 }).connect();
+    expect((await phaseOf(first)).code).toBe('queued');
+    expect((await able.assigned()).jobId).toBe(first.id);
+    for (const { id } of [first, ...behind]) await api.post(`/fine_tuning/jobs/${id}/cancel`);
+    old.vanish();
+    able.vanish();
+  });
+
+  it('is passed over among several, for one that has less room and can', async () => {
+    const pool = `mixed-${Math.random().toString(36).slice(2)}`;
+    const file = await uploadChats(api);
+    const without = (word: string) => buildWords().filter((one) => !one.startsWith(word));
+    const some = await new ScriptedWorker(api, { pool, words: without('peft:LORA') }).connect();
+    const other = await new ScriptedWorker(api, { pool, words: without('peft:') }).connect();
+    const jobs = [
+      await submit(pool, { peft_type: 'LORA' }, file),
+      await submit(pool, { peft_type: 'VERA' }, file),
+    ];
+    other.pull(2, ['tiny']);
+    some.pull(1);
+    await until(() => some.assignments.length === 1);
+    expect(some.assignments[0]?.jobId).toBe(jobs[1]?.id);
+    expect(other.assignments).toEqual([]);
+    for (const { id } of jobs) await api.post(`/fine_tuning/jobs/${id}/cancel`);
+    some.vanish();
+    other.vanish();
+  });
+
+  it('that says nothing of what it knows trains what all could, and nothing later', async () => {
+    const pool = `silent-${Math.random().toString(36).slice(2)}`;
+    const file = await uploadChats(api);
+    const silent = await new ScriptedWorker(api, { pool, words: [], slots: 8 }).connect();
+    const later = await submit(pool, { peft_type: 'VERA' }, file);
+    const plain = await submit(pool, { peft_type: 'LORA' }, file);
+    silent.pull(8);
+    await until(() => silent.assignments.length === 1);
+    expect(silent.assignments[0]?.jobId).toBe(plain.id);
+    expect((await phaseOf(later)).message).toContain('knows method VERA');
+    for (const { id } of [later, plain]) await api.post(`/fine_tuning/jobs/${id}/cancel`);
+    silent.vanish();
+  });
+});
+
+it.each([
+  [{ type: 'merge', model: 'ft:none' }, 'model', 'model_not_found'],
+  [{ type: 'merge', model: 'tiny' }, 'model', 'invalid_adapter'],
+  [{ type: 'combine', adapters: [], weights: [1] }, 'adapters', 'invalid_value'],
+  [{ type: 'combine', adapters: ['tiny'], weights: [1] }, 'adapters[0]', 'invalid_adapter'],
+  [{ type: 'merge' }, 'model', 'missing_required_parameter'],
+  [{ type: 'merge', model: 'tiny', density: 1 }, 'density', 'unknown_parameter'],
+  [{ type: 'unite' }, 'type', 'invalid_value'],
+  [{}, 'type', 'invalid_value'],
+])('%j is refused: %s %s', async (body, param, code) => {
+  const refused = await caught(api.client.post('/adapters/operations', { body }));
+  expect(refused).toMatchObject({ param, code });
+});

@@ -1,0 +1,527 @@
+import { truncateSync } from 'node:fs';
+import { join } from 'node:path';
+import { status } from '@grpc/grpc-js';
+import { PROTOCOL, type Lease } from '@graft/contracts/grpc';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { importBase, listens, startTestApi, until, uploadChats, type TestApi } from './fixture.js';
+import { saved, ScriptedWorker, started, step } from './scripted-worker.js';
+
+interface JobView {
+  readonly id: string;
+  readonly status: string;
+  readonly error: { code: string; message: string } | null;
+  readonly graft: {
+    readonly phase: { code: string };
+    readonly progress: { step: number };
+    readonly attempts: readonly { number: number; outcome: string | null; from_step: number }[];
+  };
+}
+
+const LEASE_MS = 1500;
+
+/** Who may write what, on a control plane with short leases. */
+function ownership(redis: boolean): void {
+  let api: TestApi;
+  let file: string;
+  let pools = 0;
+
+  beforeAll(async () => {
+    api = await startTestApi({ redis, leaseMs: LEASE_MS, reconcileMs: 200, retryBackoffMs: 50 });
+    await importBase(api);
+    file = await uploadChats(api);
+  });
+  afterAll(() => api?.close());
+
+  const job = (id: string): Promise<JobView> => api.get(`/fine_tuning/jobs/${id}`);
+  const status_ = async (id: string, wanted: string): Promise<void> =>
+    until(async () => (await job(id)).status === wanted);
+
+  /** A job in a pool of its own, and a worker that joined it. */
+  async function scene() {
+    const pool = `pool-${pools++}`;
+    const made = await api.post<JobView>('/fine_tuning/jobs', {
+      model: 'tiny',
+      training_file: file,
+      graft: { pool },
+    });
+    const worker = await new ScriptedWorker(api, { pool, name: 'first' }).connect();
+    return { id: made.id, pool, worker };
+  }
+
+  it('assigns a job once, as attempt 1, and keeps it while heartbeats come', async () => {
+    const { id, pool, worker } = await scene();
+    const other = await new ScriptedWorker(api, { pool, name: 'other' }).connect();
+    other.pull();
+    worker.pull();
+    await until(() => worker.assignments.length + other.assignments.length > 0);
+    const owner = worker.assignments.length > 0 ? worker : other;
+    const lease = owner.assignments[0];
+    expect(lease).toMatchObject({ jobId: id, attempt: 1 });
+    if (lease) owner.keep(lease);
+    await new Promise((resolve) => setTimeout(resolve, LEASE_MS * 2.5));
+    expect(await job(id)).toMatchObject({
+      status: 'running',
+      graft: { attempts: [{ number: 1, outcome: null }] },
+    });
+    expect(worker.assignments.length + other.assignments.length).toBe(1);
+    await api.post(`/fine_tuning/jobs/${id}/cancel`);
+    worker.vanish();
+    other.vanish();
+  });
+
+  it("hands a lost worker's job on from its last committed checkpoint, and refuses everything the old one still writes", async () => {
+    const { id, pool, worker } = await scene();
+    const first = await worker.assigned();
+    await worker.tell(first, started(0, 20), step(1), step(2), step(3), step(4));
+    const state = await worker.put(first, 'optimizer.safetensors', 'moments at 3');
+    await worker.tell(first, saved(3, [state]));
+    // The worker stands still: no heartbeat any more, but its connection stays open.
+    const second = await new ScriptedWorker(api, { pool, name: 'second' }).connect();
+    const again = await second.assigned();
+    expect(again).toMatchObject({ jobId: id, checkpointStep: 3, checkpoint: [state] });
+    expect(again.attempt).toBeGreaterThan(first.attempt);
+    expect((await second.fetch(state.sha256)).toString()).toBe('moments at 3');
+    await second.tell(again, started(3, 20), step(4), step(5));
+    const said = await api.get<{ data: { message: string }[] }>(
+      `/fine_tuning/jobs/${id}/events?limit=100`,
+    );
+    expect(said.data.map(({ message }) => message)).toContain(
+      'The worker was lost; retrying from the last checkpoint now',
+    );
+
+    const before = await api.query(
+      'SELECT * FROM metric WHERE job_id = $1 ORDER BY attempt, step',
+      [id],
+    );
+    const stale = await worker.tell(first, step(5, 99), step(6, 99));
+    expect(stale.stale).toMatchObject([{ jobId: id, attempt: first.attempt }]);
+    const refused = await worker.tell(first, saved(6, [state]));
+    expect(refused.stale).toHaveLength(1);
+    await expect(worker.put(first, 'x', 'late')).rejects.toMatchObject({
+      code: status.FAILED_PRECONDITION,
+    });
+    expect(await worker.finish(first, 20).catch((error: { code: number }) => error.code)).toBe(
+      status.FAILED_PRECONDITION,
+    );
+    const beat = await worker.beat([{ jobId: id, attempt: first.attempt, step: 6 }]);
+    expect(beat).toMatchObject({ held: [], lost: [{ jobId: id, attempt: first.attempt }] });
+    expect(
+      await api.query('SELECT * FROM metric WHERE job_id = $1 ORDER BY attempt, step', [id]),
+    ).toEqual(before);
+
+    const metrics = await api.get<{ steps: number[]; marks: unknown[] }>(
+      `/fine_tuning/jobs/${id}/metrics`,
+    );
+    expect(metrics.steps).toEqual([1, 2, 3, 4, 5]);
+    expect(metrics.marks).toEqual([
+      { step: 3, kind: 'attempt' },
+      { step: 3, kind: 'checkpoint' },
+    ]);
+    await second.finish(again, 20);
+    expect(await job(id)).toMatchObject({
+      status: 'succeeded',
+      graft: {
+        attempts: [
+          { number: first.attempt, outcome: 'lost_worker' },
+          { number: again.attempt, outcome: 'done', from_step: 3 },
+        ],
+      },
+    });
+    worker.vanish();
+    second.vanish();
+  });
+
+  it("takes nothing for an attempt that is another worker's, or the same worker's attempt before", async () => {
+    const { id, pool, worker } = await scene();
+    const first = await worker.assigned();
+    await worker.tell(first, started(), {
+      $case: 'stopped',
+      value: { reason: 'drained', step: 0 },
+    });
+    const second = await worker.assigned();
+    expect(second.attempt).toBeGreaterThan(first.attempt);
+    await worker.tell(second, started(), step(1));
+    const other = await new ScriptedWorker(api, { pool, name: 'other' }).connect();
+    const written = () =>
+      api.query(
+        `SELECT state, lease_until, event_counter, (SELECT array_agg(step) FROM metric WHERE job_id = job.id) AS steps
+         FROM job WHERE id = $1`,
+        [id],
+      );
+    // Nothing here renews it but what must not.
+    const before = await written();
+    expect(before).toMatchObject([{ state: 'running', steps: [1] }]);
+    const stale = [{ jobId: id, attempt: first.attempt }];
+    expect((await worker.tell(first, step(7))).stale).toMatchObject(stale);
+    expect(await worker.beat([{ ...stale[0], step: 0 } as Lease])).toMatchObject({
+      held: [],
+      lost: stale,
+    });
+    const others = [{ jobId: id, attempt: second.attempt }];
+    // Further on than what the owner has said.
+    const ahead = Array.from({ length: 5 }, () => other.event(second, step(8)));
+    expect((await other.batch(ahead)).stale).toMatchObject(others);
+    expect(await other.beat([{ ...others[0], step: 0 } as Lease])).toMatchObject({
+      held: [],
+      lost: others,
+    });
+    expect(await written()).toEqual(before);
+    await api.post(`/fine_tuning/jobs/${id}/cancel`);
+    worker.vanish();
+    other.vanish();
+  });
+
+  it('takes a replayed batch once, and only a different loss counts as a mismatch', async () => {
+    const { id, worker } = await scene();
+    const lease = await worker.assigned();
+    const events = [
+      worker.event(lease, started(0, 5)),
+      worker.event(lease, step(1)),
+      worker.event(lease, step(2)),
+    ];
+    for (let n = 0; n < 3; n++) expect((await worker.batch(events)).stale).toEqual([]);
+    const more = [...events.slice(1), worker.event(lease, step(3))];
+    await worker.batch(more);
+    const count = async (table: string) =>
+      (
+        await api.query<{ n: number }>(
+          `SELECT count(*)::int AS n FROM ${table} WHERE job_id = $1`,
+          [id],
+        )
+      )[0]?.n;
+    expect(await count('metric')).toBe(3);
+    expect(await count('event')).toBe(3 + 1 + 3);
+    // Failed, so resumed: steps 1 and 2 come again, step 3 with another loss.
+    await worker.tell(lease, {
+      $case: 'failed',
+      value: {
+        code: 'crash',
+        message: 'signal 11',
+        param: '',
+        retryable: true,
+        stderrTail: 'boom',
+      },
+    });
+    const again = await worker.assigned();
+    const said = (level: string, message: string) =>
+      ({ $case: 'log', value: { level, message, code: '' } }) as const;
+    await worker.tell(again, said('info', 'reads data'), said('warn', 'another trainer made it'));
+    await worker.tell(again, started(0, 5), step(1), step(2), step(3, 0.125));
+    const [row] = await api.query<{ replay_mismatches: number }>(
+      'SELECT replay_mismatches FROM job WHERE id = $1',
+      [id],
+    );
+    expect(row?.replay_mismatches).toBe(1);
+    const logs = await api.get<{ data: { message: string }[] }>(`/fine_tuning/jobs/${id}/logs`);
+    expect(logs.data.map((line) => line.message)).toEqual(['reads data', 'boom']);
+    const shown = await api.get<{ data: object[] }>(`/fine_tuning/jobs/${id}/events?limit=100`);
+    expect(shown.data).toContainEqual(
+      expect.objectContaining({ level: 'warn', message: 'another trainer made it' }),
+    );
+    await api.post(`/fine_tuning/jobs/${id}/cancel`);
+    worker.vanish();
+  });
+
+  it('cancels a running job at once, and the worker is told', async () => {
+    const { id, worker } = await scene();
+    const lease = await worker.assigned();
+    await worker.tell(lease, started(), step(1));
+    expect(await api.post(`/fine_tuning/jobs/${id}/cancel`)).toMatchObject({ status: 'cancelled' });
+    await until(() => worker.commands.length > 0);
+    expect(worker.commands[0]).toMatchObject({ jobId: id, attempt: lease.attempt, action: 1 });
+    expect((await worker.tell(lease, step(2))).stale).toHaveLength(1);
+    expect(await job(id)).toMatchObject({
+      status: 'cancelled',
+      graft: { attempts: [{ outcome: 'cancelled' }] },
+    });
+    worker.vanish();
+  });
+
+  it('goes on from the checkpoint before where bytes of the newest are lost', async () => {
+    const { id, pool, worker } = await scene();
+    const lease = await worker.assigned();
+    await worker.tell(lease, started(0, 9), step(1), step(2));
+    const states = [];
+    for (const at of [1, 2]) {
+      const state = await worker.put(lease, 'state', `${id} at ${at}`);
+      await worker.tell(lease, saved(at, [state]));
+      states.push(state);
+    }
+    const { sha256 } = states[1] as (typeof states)[number];
+    truncateSync(join(api.home, 'blobs', sha256.slice(0, 2), sha256), 3);
+    const heir = await new ScriptedWorker(api, { pool, name: 'heir' }).connect();
+    expect(await heir.assigned()).toMatchObject({
+      jobId: id,
+      checkpointStep: 1,
+      checkpoint: [states[0]],
+    });
+    await api.post(`/fine_tuning/jobs/${id}/cancel`);
+    worker.vanish();
+    heir.vanish();
+  });
+
+  it('pauses after the checkpoint and resumes from it', async () => {
+    const { id, worker } = await scene();
+    const lease = await worker.assigned();
+    await worker.tell(lease, started(0, 9), step(1), step(2));
+    expect(await api.post(`/fine_tuning/jobs/${id}/pause`)).toMatchObject({
+      status: 'running',
+      graft: { phase: { code: 'pausing' } },
+    });
+    await until(() => worker.commands.some((command) => command.action === 2));
+    const beat = await worker.beat([{ jobId: id, attempt: lease.attempt, step: 2 }]);
+    expect(beat.held).toHaveLength(1);
+    await until(() => worker.commands.filter((command) => command.action === 2).length > 1);
+    const state = await worker.put(lease, 'state', 'at 2');
+    await worker.tell(lease, saved(2, [state]), {
+      $case: 'stopped',
+      value: { reason: 'paused', step: 2 },
+    });
+    expect(await job(id)).toMatchObject({ status: 'paused' });
+    expect(await api.post(`/fine_tuning/jobs/${id}/resume`)).toMatchObject({ status: 'queued' });
+    const again = await worker.assigned();
+    expect(again).toMatchObject({ checkpointStep: 2, checkpoint: [state] });
+    await worker.tell(again, { $case: 'stopped', value: { reason: 'drained', step: 2 } });
+    await status_(id, 'queued');
+    expect((await job(id)).graft.attempts.map((attempt) => attempt.outcome)).toEqual([
+      'paused',
+      'drained',
+    ]);
+    await api.post(`/fine_tuning/jobs/${id}/cancel`);
+    worker.vanish();
+  });
+
+  it('is paused where it really goes on when the last checkpoint could not be stored', async () => {
+    const { id, worker } = await scene();
+    const lease = await worker.assigned();
+    const state = await worker.put(lease, 'state', `${id} at 2`);
+    await worker.tell(lease, started(0, 9), step(1), step(2), saved(2, [state]));
+    await worker.tell(lease, step(3), step(4), step(5));
+    await api.post(`/fine_tuning/jobs/${id}/pause`);
+    const stopped = { $case: 'stopped', value: { reason: 'paused', step: 5 } } as const;
+    await worker.tell(lease, stopped);
+    expect(await job(id)).toMatchObject({
+      status: 'paused',
+      graft: {
+        phase: { code: 'paused', message: 'Paused by the user at step 2' },
+        progress: { step: 2 },
+      },
+    });
+    const { data } = await api.get<{ data: { level: string; message: string }[] }>(
+      `/fine_tuning/jobs/${id}/events`,
+    );
+    expect(data.slice(0, 2)).toMatchObject([
+      { level: 'info', message: 'The job was paused at step 2' },
+      {
+        level: 'warn',
+        message: 'The checkpoint at step 5 could not be stored; resuming from step 2',
+      },
+    ]);
+    await api.post(`/fine_tuning/jobs/${id}/resume`);
+    const again = await worker.assigned();
+    expect(again).toMatchObject({ checkpointStep: 2, checkpoint: [state] });
+    await worker.tell(again, started(2, 9), step(3));
+    await worker.tell(again, { $case: 'stopped', value: { reason: 'drained', step: 3 } });
+    expect(
+      (await api.get<{ data: object[] }>(`/fine_tuning/jobs/${id}/events`)).data.slice(0, 2),
+    ).toMatchObject([
+      { message: 'The worker is draining; the job will resume on another worker from step 2' },
+      {
+        level: 'warn',
+        message: 'The checkpoint at step 3 could not be stored; resuming from step 2',
+      },
+    ]);
+    await api.post(`/fine_tuning/jobs/${id}/cancel`);
+    worker.vanish();
+  });
+
+  it('goes on when a pause is taken back before the worker knew, and says so', async () => {
+    const { id, worker } = await scene();
+    const lease = await worker.assigned();
+    await worker.tell(lease, started(0, 9), step(1));
+    await api.post(`/fine_tuning/jobs/${id}/pause`);
+    expect(await api.post(`/fine_tuning/jobs/${id}/resume`)).toMatchObject({
+      status: 'running',
+      graft: { phase: { code: 'training' } },
+    });
+    await worker.tell(lease, step(2));
+    expect(await job(id)).toMatchObject({
+      status: 'running',
+      graft: { phase: { code: 'training', message: 'Training: step 2 of 9' } },
+    });
+    await api.post(`/fine_tuning/jobs/${id}/cancel`);
+    worker.vanish();
+  });
+
+  it('gives up after three crashes without progress; a checkpoint forgives', async () => {
+    const { id, worker } = await scene();
+    const crash = {
+      $case: 'failed',
+      value: { code: 'crash', message: 'signal 11', param: '', retryable: true, stderrTail: '' },
+    } as const;
+    for (let n = 0; n < 2; n++) {
+      await worker.tell(await worker.assigned(), started(), crash);
+      expect((await job(id)).status).toBe('queued');
+    }
+    const third = await worker.assigned();
+    const state = await worker.put(third, 'state', `progress`);
+    await worker.tell(third, started(), step(1), saved(1, [state]), crash);
+    expect((await job(id)).status).toBe('queued');
+    for (let n = 0; n < 2; n++) await worker.tell(await worker.assigned(), started(1), crash);
+    expect(await job(id)).toMatchObject({ status: 'failed', error: { code: 'crash' } });
+    worker.vanish();
+  });
+
+  it("fails a user's error at once, in words", async () => {
+    const { id, worker } = await scene();
+    await worker.tell(await worker.assigned(), {
+      $case: 'failed',
+      value: {
+        code: 'user_error',
+        message: 'no example fits max_seq_len 8',
+        param: 'graft.max_seq_len',
+        retryable: false,
+        stderrTail: '',
+      },
+    });
+    expect(await job(id)).toMatchObject({
+      status: 'failed',
+      error: {
+        code: 'user_error',
+        message: 'no example fits max_seq_len 8',
+        param: 'graft.max_seq_len',
+      },
+    });
+    worker.vanish();
+  });
+
+  it('keeps the lease of a worker that reconnects in time, and kills what is not its own', async () => {
+    const { id, pool, worker } = await scene();
+    const lease = await worker.assigned();
+    worker.vanish();
+    const instance = 'same-instance';
+    const fresh = await new ScriptedWorker(api, { pool, instance }).connect();
+    await status_(id, 'queued').catch(() => undefined);
+    const again = await fresh.assigned();
+    fresh.vanish();
+    const back = await new ScriptedWorker(api, {
+      pool,
+      instance,
+      leases: [
+        { jobId: id, attempt: again.attempt, step: 0 },
+        { jobId: id, attempt: lease.attempt, step: 0 },
+      ],
+    }).connect();
+    await until(() => back.commands.length > 0);
+    expect(back.commands).toMatchObject([{ jobId: id, attempt: lease.attempt, action: 3 }]);
+    expect((await back.tell(again, started(), step(1))).stale).toEqual([]);
+    await api.post(`/fine_tuning/jobs/${id}/cancel`);
+    back.vanish();
+  });
+
+  it('assigns a job whose queue token was lost', async () => {
+    const pool = `pool-${pools++}`;
+    const made = await api.post<JobView>('/fine_tuning/jobs', {
+      model: 'tiny',
+      training_file: file,
+      graft: { pool },
+    });
+    // Its token is dropped with nobody waiting: as if the queue had been flushed.
+    await api.query(`UPDATE job SET state = 'paused' WHERE id = $1`, [made.id]);
+    const worker = await new ScriptedWorker(api, { pool }).connect();
+    worker.pull();
+    await new Promise((resolve) => setTimeout(resolve, 1500));
+    expect(worker.assignments).toEqual([]);
+    await api.query(`UPDATE job SET state = 'queued' WHERE id = $1`, [made.id]);
+    await until(() => worker.assignments.length === 1);
+    await api.post(`/fine_tuning/jobs/${made.id}/cancel`);
+    worker.vanish();
+  });
+
+  it('expires nothing for one lease after its own restart', async () => {
+    const { id, worker } = await scene();
+    const lease = await worker.assigned();
+    await api.restart(() =>
+      api.query(`UPDATE job SET lease_until = now() - interval '1 hour' WHERE id = $1`, [id]),
+    );
+    expect((await job(id)).status).toBe('running');
+    const back = await new ScriptedWorker(api, { instance: 'other' }).connect();
+    await new Promise((resolve) => setTimeout(resolve, LEASE_MS * 0.6));
+    expect(await job(id)).toMatchObject({
+      status: 'running',
+      graft: { attempts: [{ number: lease.attempt, outcome: null }] },
+    });
+    await status_(id, 'queued');
+    await api.post(`/fine_tuning/jobs/${id}/cancel`);
+    worker.vanish();
+    back.vanish();
+  });
+
+  it('refuses wrong tokens, other pools, and other protocols in words', async () => {
+    const wrong = await new ScriptedWorker(api, { token: 'jt-graft-nope' }).connect();
+    expect(wrong.ended).toContain('join token');
+    const others = [PROTOCOL.min - 1, PROTOCOL.max + 1].map(async (protocol) => {
+      const other = await new ScriptedWorker(api, { protocol }).connect();
+      expect(other.ended).toContain(
+        `the control plane speaks worker protocols ${PROTOCOL.min} to ${PROTOCOL.max}, ` +
+          `the worker ${protocol} to ${protocol}; install the same version on both`,
+      );
+      other.vanish();
+    });
+    await Promise.all(others);
+    const { secret, id } = await api.post<{ secret: string; id: string }>('/join_tokens', {
+      name: 'gpu',
+      pool: 'gpus',
+    });
+    const elsewhere = await new ScriptedWorker(api, { token: secret }).connect();
+    expect(elsewhere.ended).toContain('valid for pool gpus only');
+    const right = await new ScriptedWorker(api, { token: secret, pool: 'gpus' }).connect();
+    expect(right.welcome).toMatchObject({
+      protocol: PROTOCOL.max,
+      leaseMs: LEASE_MS,
+      maxUnacked: 8,
+    });
+    await fetch(`${api.url}/v1/join_tokens/${id}`, { method: 'DELETE', headers: api.headers });
+    const revoked = await new ScriptedWorker(api, { token: secret, pool: 'gpus' }).connect();
+    expect(revoked.ended).toContain('revoked');
+    for (const worker of [wrong, elsewhere, right, revoked]) worker.vanish();
+  });
+
+  it('gives workers no blob but those of models and running jobs, and takes none that is not what it says', async () => {
+    const { id, worker } = await scene();
+    const secret = await api.client.files.create({
+      file: new File(['private'], 'x'),
+      purpose: 'fine-tune',
+    });
+    const [row] = await api.query<{ sha256: string }>('SELECT sha256 FROM file WHERE id = $1', [
+      secret.id,
+    ]);
+    await expect(worker.fetch(row?.sha256 ?? '')).rejects.toMatchObject({ code: status.NOT_FOUND });
+    await expect(worker.fetch('../../etc/passwd')).rejects.toMatchObject({
+      code: status.NOT_FOUND,
+    });
+    const lease = await worker.assigned();
+    const sha256 = 'a'.repeat(64);
+    await expect(worker.put(lease, 'x', 'content', { sha256 })).rejects.toMatchObject({
+      code: status.INVALID_ARGUMENT,
+    });
+    await expect(worker.put(lease, 'x', 'content', { size: 3 })).rejects.toMatchObject({
+      code: status.INVALID_ARGUMENT,
+    });
+    await expect(worker.put(lease, '../x', 'content')).rejects.toMatchObject({
+      code: status.INVALID_ARGUMENT,
+    });
+    await expect(
+      worker.put({ ...lease, attempt: lease.attempt + 1 }, 'x', 'content'),
+    ).rejects.toMatchObject({ code: status.FAILED_PRECONDITION });
+    const training = lease.trainingFile;
+    expect((await worker.fetch(training?.sha256 ?? '', 10)).length).toBe(
+      (training?.size ?? 0) - 10,
+    );
+    await api.post(`/fine_tuning/jobs/${id}/cancel`);
+    worker.vanish();
+  });
+}
+
+describe('ownership, queue in PostgreSQL', () => ownership(false));
+describe.skipIf(!(await listens(6379)))('ownership, queue in Redis', () => ownership(true));

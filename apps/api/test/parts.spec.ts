@@ -1,0 +1,100 @@
+// Training data in parts, by OpenAI's own SDK.
+import { readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import type { FileObject, UploadObject } from '@graft/contracts';
+import { caught, chats, startTestApi, until, type TestApi } from './fixture.js';
+
+let api: TestApi;
+beforeAll(async () => {
+  api = await startTestApi({ retentionMs: 200 });
+});
+afterAll(() => api?.close());
+
+const TEXT = chats(3000);
+const bytes = (from: number, to: number): File => new File([TEXT.slice(from, to)], 'part');
+const create = (size = TEXT.length) =>
+  api.client.uploads.create({
+    bytes: size,
+    filename: 'chats.jsonl',
+    mime_type: 'application/jsonl',
+    purpose: 'fine-tune',
+  });
+const blobs = (): number =>
+  readdirSync(join(api.home, 'blobs'), { recursive: true, withFileTypes: true }).filter(
+    (entry) => entry.isFile() && entry.name !== 'installation',
+  ).length;
+
+it('becomes a file of its parts in the order that is given, across a restart', async () => {
+  const upload = await create();
+  expect(upload).toMatchObject({ object: 'upload', status: 'pending', filename: 'chats.jsonl' });
+  const last = await api.client.uploads.parts.create(upload.id, {
+    data: bytes(70_000, TEXT.length),
+  });
+  await api.restart();
+  const first = await api.client.uploads.parts.create(upload.id, { data: bytes(0, 70_000) });
+  const seen = await api.get<UploadObject>(`/uploads/${upload.id}`);
+  expect(seen.graft.parts).toMatchObject([
+    { id: last.id, bytes: TEXT.length - 70_000 },
+    { id: first.id, bytes: 70_000 },
+  ]);
+  const done = await api.client.uploads.complete(upload.id, { part_ids: [first.id, last.id] });
+  const file = done.file as FileObject;
+  expect(file).toMatchObject({ bytes: TEXT.length, status: 'processed', graft: { records: 3000 } });
+  expect(await (await api.client.files.content(file.id)).text()).toBe(TEXT);
+  // Asked again, as after a lost answer, it is the same file.
+  expect(await api.client.uploads.complete(upload.id, { part_ids: [first.id, last.id] })).toEqual(
+    done,
+  );
+  expect(blobs()).toBe(1);
+});
+
+it('is refused where parts are missing, strange or too large', async () => {
+  const upload = await create();
+  const part = await api.client.uploads.parts.create(upload.id, { data: bytes(0, 1000) });
+  const complete = (...part_ids: string[]) =>
+    caught(api.client.uploads.complete(upload.id, { part_ids }));
+  expect(await complete(part.id)).toMatchObject({
+    status: 400,
+    param: 'part_ids',
+    message: expect.stringContaining('have 1000 bytes together') as unknown,
+  });
+  expect(await complete('part_none')).toMatchObject({ status: 400, param: 'part_ids' });
+  const large = new File([Buffer.alloc(64 * 1024 * 1024 + 1)], 'part');
+  expect(await caught(api.client.uploads.parts.create(upload.id, { data: large }))).toMatchObject({
+    status: 413,
+  });
+  const before = blobs();
+  expect((await api.client.uploads.cancel(upload.id)).status).toBe('cancelled');
+  expect(blobs()).toBe(before - 1);
+  expect(
+    await caught(api.client.uploads.parts.create(upload.id, { data: bytes(0, 10) })),
+  ).toMatchObject({ code: 'invalid_state' });
+  expect(await caught(api.client.uploads.cancel('upload_none'))).toMatchObject({ status: 404 });
+});
+
+it('ends by itself when nobody goes on with it', async () => {
+  const upload = await create();
+  await api.client.uploads.parts.create(upload.id, { data: bytes(5, 1000) });
+  const before = blobs();
+  await api.query(`UPDATE upload SET expires_at = now() - interval '1 s' WHERE id = $1`, [
+    upload.id,
+  ]);
+  await until(
+    async () => (await api.get<UploadObject>(`/uploads/${upload.id}`)).status === 'expired',
+  );
+  await until(() => blobs() === before - 1);
+});
+
+it('takes no more than it announced, sent twice, and one part beside', async () => {
+  const upload = await create(1000);
+  const data = (): File => new File([Buffer.alloc(40 * 1024 * 1024)], 'part');
+  await api.client.uploads.parts.create(upload.id, { data: data() });
+  const before = blobs();
+  const more = await caught(api.client.uploads.parts.create(upload.id, { data: data() }));
+  expect(more).toMatchObject({ status: 413, code: 'file_too_large' });
+  expect(more.message).toContain('83886080 bytes, sent again included; it announced bytes: 1000');
+  expect((await api.get<UploadObject>(`/uploads/${upload.id}`)).graft.parts).toHaveLength(1);
+  expect(blobs()).toBe(before);
+  await api.client.uploads.cancel(upload.id);
+});

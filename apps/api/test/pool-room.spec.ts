@@ -1,0 +1,51 @@
+// A job that no worker of its pool could hold is refused when it is created.
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { importBase, startTestApi, uploadChats, type TestApi } from './fixture.js';
+import { ScriptedWorker } from './scripted-worker.js';
+
+let api: TestApi;
+let file: string;
+const workers: ScriptedWorker[] = [];
+beforeAll(async () => {
+  api = await startTestApi();
+  await importBase(api);
+  file = await uploadChats(api);
+});
+afterAll(async () => {
+  for (const worker of workers) worker.vanish();
+  await api?.close();
+});
+
+const join = async (name: string, memoryBytes: number): Promise<void> => {
+  workers.push(await new ScriptedWorker(api, { name, pool: 'small', memoryBytes }).connect());
+};
+const HUGE = { peft_type: 'LORA', r: 4096, target_modules: 'all-linear' };
+const create = async (peft: object) => {
+  const response = await fetch(`${api.url}/v1/fine_tuning/jobs`, {
+    method: 'POST',
+    headers: { ...api.headers, 'content-type': 'application/json' },
+    body: JSON.stringify({ model: 'tiny', training_file: file, peft, graft: { pool: 'small' } }),
+  });
+  const body = (await response.json()) as {
+    error?: { param: string; code: string; message: string };
+  };
+  return { status: response.status, ...body.error };
+};
+
+it('is refused by its field once the pool has workers, all of which are too small for it', async () => {
+  // Nobody is there yet: who joins may be large enough.
+  expect(await create(HUGE)).toMatchObject({ status: 200 });
+  await join('little', 320e6);
+  await join('less', 300e6);
+  expect(await create({ peft_type: 'LORA', r: 8 })).toMatchObject({ status: 200 });
+  expect(await create(HUGE)).toMatchObject({
+    status: 400,
+    code: 'invalid_value',
+    param: 'peft.r',
+    message: expect.stringMatching(
+      /^the run needs about 109 MB of memory beside its base .*, and the largest worker of pool small has 52 MB at most; lower peft\.r or name fewer peft\.target_modules$/,
+    ) as string,
+  });
+  await join('large', 4e9);
+  expect(await create(HUGE)).toMatchObject({ status: 200 });
+});

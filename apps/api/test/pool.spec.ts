@@ -1,0 +1,129 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { importBase, startTestApi, until, uploadChats, type TestApi } from './fixture.js';
+import { finished, ScriptedWorker, started, step } from './scripted-worker.js';
+
+// More requests at once than the API has connections to its database: nobody may wait for a second one
+// while holding a first.
+
+const AT_ONCE = 40;
+/** After this a wait for a connection gives up: nobody may have come to it. */
+const QUICK_MS = 10_000;
+
+describe('many at once', () => {
+  let api: TestApi;
+  let file: string;
+  let worker: ScriptedWorker;
+
+  beforeAll(async () => {
+    api = await startTestApi({ requestsPerMinute: 0 });
+    await importBase(api);
+    file = await uploadChats(api);
+    worker = await new ScriptedWorker(api, { pool: 'busy' }).connect();
+  });
+  afterAll(async () => {
+    worker?.vanish();
+    await api?.close();
+  });
+
+  const create = async (pool: string): Promise<string> =>
+    (
+      await api.post<{ id: string }>('/fine_tuning/jobs', {
+        model: 'tiny',
+        training_file: file,
+        graft: { pool },
+      })
+    ).id;
+  const several = <T>(count: number, make: (n: number) => Promise<T>): Promise<T[]> =>
+    Promise.all(Array.from({ length: count }, (_, n) => make(n)));
+  const ask = async (id: string, verb: string): Promise<{ status: number; ms: number }> => {
+    const begun = performance.now();
+    const { status } = await fetch(`${api.url}/v1/fine_tuning/jobs/${id}/${verb}`, {
+      method: 'POST',
+      headers: api.headers,
+    });
+    return { status, ms: performance.now() - begun };
+  };
+
+  it('answers cancels, pauses and resumes while a worker keeps its lease', async () => {
+    const kept = await create('busy');
+    const lease = await worker.assigned();
+    worker.keep(lease);
+    await worker.tell(lease, started(), step(1));
+    const ids = await several(AT_ONCE, () => create('nobody'));
+    let beats = 0;
+    const beating = setInterval(() => {
+      void worker
+        .beat([{ jobId: kept, attempt: lease.attempt, step: 1 }])
+        .then((beat) => (beats += beat.held.length))
+        .catch(() => undefined);
+    }, 500);
+    try {
+      const rounds = [
+        [await several(AT_ONCE, (n) => ask(`ftjob-unknown${n}`, 'cancel')), 404],
+        [await several(AT_ONCE, (n) => ask(ids[n] ?? '', 'pause')), 200],
+        [await several(AT_ONCE, (n) => ask(ids[n] ?? '', 'resume')), 200],
+        [await several(AT_ONCE, (n) => ask(ids[n] ?? '', 'cancel')), 200],
+        [await several(AT_ONCE, () => ask(ids[0] ?? '', 'cancel')), 200],
+      ] as const;
+      for (const [answers, wanted] of rounds) {
+        expect(new Set(answers.map(({ status }) => status))).toEqual(new Set([wanted]));
+        expect(Math.max(...answers.map(({ ms }) => ms))).toBeLessThan(QUICK_MS);
+      }
+      await until(() => beats > 1);
+    } finally {
+      clearInterval(beating);
+    }
+    const states = await api.query<{ state: string; count: number }>(
+      'SELECT state, count(*)::int AS count FROM job GROUP BY state ORDER BY state',
+    );
+    expect(states).toEqual([
+      { state: 'cancelled', count: AT_ONCE },
+      { state: 'running', count: 1 },
+    ]);
+    await api.post(`/fine_tuning/jobs/${kept}/cancel`);
+  });
+
+  it('leads pools that have workers, not all that jobs name: each costs the server a lock', async () => {
+    await several(AT_ONCE, (n) => create(`named-${n}`));
+    const relayed = `SELECT 1 FROM outbox WHERE pool LIKE 'named-%' AND sent_at IS NOT NULL`;
+    await until(async () => (await api.query(relayed)).length === AT_ONCE);
+    const led = () =>
+      api.query(
+        `SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND classid = 7240252
+           AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`,
+      );
+    // A worker's room makes a pool worth leading, and what waits there is given at once.
+    const late = await new ScriptedWorker(api, { pool: 'named-7' }).connect();
+    await late.assigned();
+    // Whatever was sought for the jobs was sought before.
+    expect((await led()).length).toBeLessThanOrEqual(2);
+    late.vanish();
+  });
+
+  it('ends twenty jobs that finish at the same moment', async () => {
+    const workers = await several(20, (n) =>
+      new ScriptedWorker(api, { pool: 'finish', name: `w${n}` }).connect(),
+    );
+    const ids = await several(workers.length, () => create('finish'));
+    const leases = [];
+    // One after the other, so that each worker has one.
+    for (const each of workers) {
+      const lease = await each.assigned();
+      each.keep(lease);
+      leases.push(lease);
+    }
+    const ready = [];
+    for (const [n, lease] of leases.entries())
+      ready.push([workers[n], lease, [await workers[n]?.put(lease, 'weights', `${n}`)]] as const);
+    const begun = performance.now();
+    await Promise.all(
+      ready.map(([each, lease, [weights]]) =>
+        each?.tell(lease, finished(10, weights ? [weights] : [])),
+      ),
+    );
+    expect(performance.now() - begun).toBeLessThan(QUICK_MS);
+    for (const id of ids)
+      expect(await api.get(`/fine_tuning/jobs/${id}`)).toMatchObject({ status: 'succeeded' });
+    for (const each of workers) each.vanish();
+  });
+});

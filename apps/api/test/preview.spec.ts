@@ -1,0 +1,448 @@
+// What a create call would do, and what data are for a base, before anything is trained.
+import type {
+  DataReport,
+  ErrorBody,
+  JobObject,
+  JobPreviewObject,
+  ModelObject,
+} from '@graft/contracts';
+import { execFileSync } from 'node:child_process';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { writeTinyBase } from '../../../test/tiny-base.js';
+import { importBase, startTestApi, until, uploadChats, type TestApi } from './fixture.js';
+import { saved, ScriptedWorker, started, step } from './scripted-worker.js';
+
+let api: TestApi;
+beforeAll(async () => {
+  api = await startTestApi({ readerMs: 8_000 });
+  await importBase(api);
+});
+afterAll(() => api?.close());
+
+const upload = async (records: readonly unknown[]): Promise<string> => {
+  const text = records.map((record) => JSON.stringify(record)).join('\n');
+  const file = new File([text], 'data.jsonl');
+  return (await api.client.files.create({ file, purpose: 'fine-tune' })).id;
+};
+const chat = (user: string, assistant: string, extra = {}) => ({
+  messages: [
+    { role: 'user', content: user },
+    { role: 'assistant', content: assistant },
+  ],
+  ...extra,
+});
+const preview = (body: object) =>
+  api.post<JobPreviewObject>('/fine_tuning/jobs/preview', { model: 'tiny', ...body });
+const create = (body: object) =>
+  api.post<JobObject>('/fine_tuning/jobs', {
+    model: 'tiny',
+    ...body,
+    graft: { pool: 'nobody', ...(body as { graft?: object }).graft },
+  });
+const refused = async (
+  path: string,
+  body: object,
+): Promise<ErrorBody['error'] & { status: number }> => {
+  const answer = await fetch(`${api.url}/v1${path}`, {
+    method: 'POST',
+    headers: { ...api.headers, 'content-type': 'application/json' },
+    body: JSON.stringify({ model: 'tiny', ...body }),
+  });
+  return { status: answer.status, ...((await answer.json()) as ErrorBody).error };
+};
+const events = async (job: string) =>
+  (
+    await api.get<{ data: { level: string; message: string }[] }>(`/fine_tuning/jobs/${job}/events`)
+  ).data.toReversed();
+
+/** Imports a base of which one file says something else, too. */
+async function importWith(id: string, file: string, more: object): Promise<void> {
+  const dir = writeTinyBase(join(api.home, id));
+  const path = join(dir, file);
+  const config = JSON.parse(readFileSync(path, 'utf8')) as object;
+  writeFileSync(path, JSON.stringify({ ...config, ...more }));
+  await imported(id, dir);
+}
+async function imported(id: string, dir: string): Promise<void> {
+  await api.post('/models', { id, source: `dir:${dir}` });
+  await until(
+    async () =>
+      (await api.get<{ graft: { status: string } }>(`/models/${id}`)).graft.status === 'ready',
+  );
+}
+const importTemplate = (id: string, chat_template: string): Promise<void> =>
+  importWith(id, 'tokenizer_config.json', { chat_template });
+
+describe('a preview', () => {
+  it('says what "auto" becomes, and creates nothing', async () => {
+    const training_file = await uploadChats(api, 12);
+    const found = await preview({ training_file });
+    expect(found).toMatchObject({
+      object: 'graft.job_preview',
+      model: 'tiny',
+      hyperparameters: { batch_size: 1, n_epochs: 9, learning_rate_multiplier: 'auto' },
+      peft: { peft_type: 'LORA', r: 16, lora_alpha: 32, target_modules: 'all-linear' },
+      graft: { learning_rate: 2e-4, base_dtype: 'bf16' },
+      examples: 12,
+      steps: 108,
+      seconds: null,
+      seconds_from: null,
+      training: { examples: 12, sampled: false, cut: 0, duplicates: 0, formats: { messages: 12 } },
+      validation: null,
+      warnings: [],
+    });
+    expect(found.tokens).toBe(9 * found.training.tokens);
+    const { graft: model } = await api.get<ModelObject>('/models/tiny');
+    expect(found.total_parameters).toBe(model?.parameters);
+    expect(found.trainable_parameters).toBeGreaterThan(1_000);
+    expect((await api.client.fineTuning.jobs.list()).data).toEqual([]);
+    const job = await create({ training_file });
+    expect(job.hyperparameters).toEqual(found.hyperparameters);
+    expect(job.peft).toEqual(found.peft);
+    expect(job.graft.data).toEqual(found.training);
+  });
+
+  it('holds a base whose files are packed as they are, whether a job says so or not', async () => {
+    const golden = new URL('../../../test/golden/llama-nf4/base/config.json', import.meta.url);
+    const { quantization_config } = JSON.parse(readFileSync(golden, 'utf8')) as object & {
+      quantization_config: object;
+    };
+    await importWith('packed', 'config.json', { quantization_config });
+    const training_file = await uploadChats(api, 12);
+    for (const graft of [{}, { quantization: 'nf4' }]) {
+      const found = await preview({ model: 'packed', training_file, graft });
+      expect(found.graft.quantization).toBe('nf4');
+      const job = await create({ model: 'packed', training_file, graft });
+      expect(job.graft.quantization).toBe('nf4');
+    }
+    expect((await preview({ training_file })).graft.quantization).toBeNull();
+  });
+
+  it('has the errors of a create call', async () => {
+    const training_file = await uploadChats(api, 12);
+    for (const body of [
+      { training_file: 'file-none' },
+      { training_file, peft: { peft_type: 'LORA', rank: 1 } },
+      { training_file, peft: { peft_type: 'LORA', target_modules: '.*nothing' } },
+      { training_file, graft: { max_seq_len: 1_000_000 } },
+      {
+        training_file: await upload([chat('a', 'b'), chat('x'.repeat(700), 'b')]),
+        graft: { max_seq_len: 64 },
+      },
+    ]) {
+      const error = await refused('/fine_tuning/jobs/preview', body);
+      expect(error.status).toBeGreaterThanOrEqual(400);
+      expect(await refused('/fine_tuning/jobs', body)).toEqual(error);
+    }
+  });
+
+  it('warns of too few steps and examples', async () => {
+    const training_file = await upload([chat('a', 'b'), chat('b', 'c'), chat('a', 'b')]);
+    const { warnings, steps } = await preview({ training_file, hyperparameters: { n_epochs: 2 } });
+    expect(steps).toBe(6);
+    expect(warnings).toEqual([
+      'Only 3 examples; at least 10 are recommended.',
+      expect.stringMatching(/^Only 6 steps, /),
+      '1 of 3 examples of the training file repeats an earlier one.',
+    ]);
+  });
+
+  it('counts both sides of a split, and the job is of those', async () => {
+    const [a, b, c, d] = ['a', 'b', 'c', 'd'].map((text) => chat(text, text));
+    // Two of ten are wanted, and only one of them can be had: the others come in threes.
+    const training_file = await upload([a, a, a, b, b, b, c, c, c, d]);
+    const body = {
+      training_file,
+      peft: { peft_type: 'ADALORA' },
+      graft: { validation_split: 0.2 },
+      hyperparameters: { batch_size: 1 },
+    };
+    const found = await preview(body);
+    expect(found.training).toMatchObject({ examples: 9, duplicates: 6 });
+    expect(found.validation).toMatchObject({ examples: 1, duplicates: 0, overlap: 0 });
+    expect(found.graft).toMatchObject({ validation_split: 0.2 });
+    expect(found.steps).toBe(9 * found.hyperparameters.n_epochs);
+    // what goes by the number of steps goes by those that there are
+    expect(found.peft).toMatchObject({ total_step: found.steps });
+    expect(found.warnings.join()).toContain('6 of 9 examples of the training split repeat');
+    const job = await create(body);
+    expect(job).toMatchObject({ validation_file: null, peft: found.peft });
+    expect(job.graft.data).toEqual(found.training);
+    expect((await events(job.id)).map(({ message }) => message)).toContain(
+      `Validated training file: ${training_file}; held out for validation: 1 of its 10 examples`,
+    );
+    for (const [graft, more, message] of [
+      [{ validation_split: 1 }, {}, /must be less than 1, got 1/],
+      [{ validation_split: 0 }, {}, /must be greater than 0, got 0/],
+      [{ validation_split: 0.2 }, { validation_file: training_file }, /leave one of the two out/],
+    ] as const) {
+      const error = await refused('/fine_tuning/jobs', { ...body, ...more, graft });
+      expect(error).toMatchObject({ status: 400, param: 'graft.validation_split' });
+      expect(error.message).toMatch(message);
+    }
+  });
+
+  it('takes its time from jobs like it', async () => {
+    const training_file = await uploadChats(api, 12);
+    const worker = await new ScriptedWorker(api, { pool: 'speedy' }).connect();
+    const { id } = await api.post<JobObject>('/fine_tuning/jobs', {
+      model: 'tiny',
+      training_file,
+      graft: { pool: 'speedy' },
+    });
+    const lease = await worker.assigned();
+    await worker.tell(lease, started(0, 3), step(1, 3), step(2, 2.5));
+    await worker.finish(lease, 2);
+    expect((await api.get<JobObject>(`/fine_tuning/jobs/${id}`)).status).toBe('succeeded');
+    const like = await preview({ training_file, graft: { pool: 'speedy' } });
+    const [{ speed } = { speed: 0 }] = await api.query<{ speed: number }>(
+      'SELECT tokens_per_second AS speed FROM job WHERE id = $1',
+      [id],
+    );
+    expect(like.seconds).toBeCloseTo(like.tokens / speed, 3);
+    expect(like.seconds_from).toMatch(
+      /^[\d,]+ tokens\/s, the speed of LORA on tiny in pool speedy$/,
+    );
+    const other = await preview({ training_file, peft: { peft_type: 'PROMPT_TUNING' } });
+    expect(other.seconds_from).toMatch(/^[\d,]+ tokens\/s, the speed of other jobs on tiny$/);
+    worker.vanish();
+  });
+
+  it('goes on from an adapter as that was trained, unless it is told otherwise', async () => {
+    const training_file = await uploadChats(api, 12);
+    const worker = await new ScriptedWorker(api, { pool: 'starts' }).connect();
+    const { id } = await api.post<JobObject>('/fine_tuning/jobs', {
+      model: 'tiny',
+      training_file,
+      peft: { peft_type: 'LORA', r: 4, lora_alpha: 12, target_modules: ['q_proj', 'o_proj'] },
+      graft: { pool: 'starts' },
+    });
+    const lease = await worker.assigned();
+    await worker.tell(lease, started(0, 2), step(1), step(2));
+    const adapter = await worker.put(lease, 'adapter_model.safetensors', 'weights at 1');
+    await worker.tell(lease, saved(1, [adapter], [adapter]));
+    await worker.finish(lease, 2);
+    worker.vanish();
+    const { fine_tuned_model, peft } = await api.get<JobObject>(`/fine_tuning/jobs/${id}`);
+    expect(peft).toMatchObject({ r: 4, lora_alpha: 12, target_modules: ['q_proj', 'o_proj'] });
+    for (const model of [fine_tuned_model, `${fine_tuned_model}:ckpt-step-1`]) {
+      expect((await preview({ training_file, model })).peft).toEqual(peft);
+      expect((await preview({ training_file, graft: { init_adapter: model } })).peft).toEqual(peft);
+    }
+    expect((await create({ training_file, model: fine_tuned_model })).peft).toEqual(peft);
+    const told = { training_file, model: fine_tuned_model, peft: { peft_type: 'LORA' } };
+    // what a peft leaves out is the adapter's, and what would make another function of it is refused
+    expect((await preview(told)).peft).toEqual(peft);
+    const drops = { ...told, peft: { peft_type: 'LORA', lora_dropout: 0.2 } };
+    expect((await preview(drops)).peft).toEqual({ ...peft, lora_dropout: 0.2 });
+    for (const [field, value] of Object.entries({ lora_alpha: 24, r: 8, use_rslora: true })) {
+      const other = { ...told, peft: { peft_type: 'LORA', [field]: value } };
+      const { param, message } = await refused('/fine_tuning/jobs/preview', other);
+      expect(param).toBe(`peft.${field}`);
+      expect(message).toContain(`${field} is ${String(value)}, and the initial adapter was trained with`); // prettier-ignore
+    }
+    const method = { ...told, peft: { peft_type: 'IA3' } };
+    expect((await refused('/fine_tuning/jobs/preview', method)).param).toBe('peft.peft_type');
+  });
+
+  it('is there for keys that may write or read jobs, and for no others', async () => {
+    const training_file = await uploadChats(api, 12);
+    const status = async (scope: string): Promise<number> => {
+      const { secret } = await api.post<{ secret: string }>('/keys', {
+        name: scope,
+        scopes: [scope],
+      });
+      const answer = await fetch(`${api.url}/v1/fine_tuning/jobs/preview`, {
+        method: 'POST',
+        headers: { authorization: `Bearer ${secret}`, 'content-type': 'application/json' },
+        body: JSON.stringify({ model: 'tiny', training_file }),
+      });
+      return answer.status;
+    };
+    expect(await Promise.all(['jobs:read', 'jobs:write', 'files:read'].map(status))).toEqual([
+      200, 200, 403,
+    ]);
+  });
+});
+
+describe('creation looks at the data', () => {
+  it('refuses by line what has nothing left to learn', async () => {
+    const lost = chat('x'.repeat(700), 'yes');
+    const training_file = await upload([chat('a', 'b'), lost, chat('c', 'd'), lost]);
+    const expected = {
+      status: 400,
+      code: 'invalid_training_file',
+      param: 'training_file',
+      message: expect.stringMatching(
+        /^lines 2, 4: the first 64 tokens contain nothing to learn; shorten them/,
+      ) as string,
+    };
+    expect(
+      await refused('/fine_tuning/jobs', { training_file, graft: { max_seq_len: 64 } }),
+    ).toMatchObject(expected);
+    // found once, then looked up
+    expect(
+      await refused('/fine_tuning/jobs', { training_file, graft: { max_seq_len: 64 } }),
+    ).toMatchObject(expected);
+  });
+
+  it('refuses by line what an adapter that is to be invoked would learn nothing of', async () => {
+    const peft = { peft_type: 'LORA', alora_invocation_tokens: [60, 61] };
+    const training_file = await upload([{ text: 'no such tokens' }, chat('hi', 'ho')]);
+    for (const path of ['/fine_tuning/jobs', '/fine_tuning/jobs/preview'])
+      expect(await refused(path, { training_file, peft })).toMatchObject({
+        status: 400,
+        code: 'invalid_training_file',
+        param: 'training_file',
+        message: expect.stringMatching(
+          /^lines 1, 2: .*alora_invocation_tokens \[60,61\]/,
+        ) as unknown,
+      });
+    // the first letter of the template's "assistant"
+    const { training } = await preview({
+      training_file: await uploadChats(api),
+      peft: { ...peft, alora_invocation_tokens: [3] },
+    });
+    expect(training.examples).toBe(12);
+  });
+
+  it('refuses an optimiser that cannot train what "auto" targets are on the base', async () => {
+    const dir = writeTinyBase(join(api.home, 'experts'), 'mixtral');
+    await imported('experts', dir);
+    const training_file = await uploadChats(api);
+    const body = { model: 'experts', training_file, graft: { optimizer: 'lorafa' } };
+    expect(await refused('/fine_tuning/jobs', body)).toMatchObject({
+      status: 400,
+      code: 'unsupported',
+      param: 'graft.optimizer',
+      message: expect.stringMatching(/is of experts or their router/) as unknown,
+    });
+  });
+
+  it('says in the job and its events what will be cut, is repeated, unused or in both files', async () => {
+    const long = chat('hi', 'y'.repeat(200));
+    const tools = [{ type: 'function', function: { name: 'f', parameters: {} } }];
+    const training_file = await upload([
+      chat('a', 'b'),
+      long,
+      chat('a', 'b'),
+      chat('c', 'd', { tools }),
+    ]);
+    const validation_file = await upload([chat('a', 'b'), chat('n', 'm')]);
+    const job = await create({ training_file, validation_file, graft: { max_seq_len: 64 } });
+    expect(job.graft.data).toMatchObject<Partial<DataReport>>({
+      examples: 4,
+      max_seq_len: 64,
+      cut: 1,
+      cut_lines: [2],
+      duplicates: 1,
+      ignored_fields: { tools: 1 },
+    });
+    const told = await events(job.id);
+    expect(told.filter(({ level }) => level === 'warn').map(({ message }) => message)).toEqual([
+      '1 of 4 examples of the training file is longer than 64 tokens and will be truncated (line 2).',
+      '1 of 4 examples of the training file repeats an earlier one.',
+      expect.stringContaining('does not use "tools"'),
+      expect.stringContaining('of the validation file is also in the training file'),
+    ]);
+    expect(told.map(({ message }) => message)).toContain(
+      'Files validated, moving job to queued state',
+    );
+  });
+
+  it('refuses a max_seq_len beyond the base, with the number that virtual tokens leave', async () => {
+    const training_file = await uploadChats(api, 12);
+    const { max_position_embeddings: positions } = JSON.parse(
+      readFileSync(join(api.home, 'source', 'config.json'), 'utf8'),
+    ) as { max_position_embeddings: number };
+    const graft = { max_seq_len: positions };
+    const peft = { peft_type: 'PROMPT_TUNING', num_virtual_tokens: 5 };
+    expect(
+      await refused('/fine_tuning/jobs/preview', { training_file, graft, peft }),
+    ).toMatchObject({
+      param: 'graft.max_seq_len',
+      message: expect.stringContaining(
+        `at most ${positions - 5} tokens beside 5 virtual ones`,
+      ) as string,
+    });
+    expect((await preview({ training_file, graft })).training.max_seq_len).toBe(positions);
+    expect((await preview({ training_file, peft })).training.max_seq_len).toBe(positions - 5);
+  });
+
+  it('reads a file once for a base, whatever it is called', async () => {
+    const count = async () =>
+      Number((await api.query<{ count: string }>('SELECT count(*) FROM data_report'))[0]?.count);
+    const training_file = await uploadChats(api, 40);
+    await create({ training_file });
+    const after = await count();
+    await create({ training_file: await uploadChats(api, 40), graft: { learning_rate: 1e-3 } });
+    await preview({ training_file });
+    expect(await count()).toBe(after);
+  });
+
+  it('finds the configuration of a base imported before it was kept', async () => {
+    await api.query(`UPDATE model SET config = NULL WHERE id = 'tiny'`);
+    const { total_parameters } = await preview({ training_file: await uploadChats(api, 13) });
+    expect(total_parameters).toBeGreaterThan(10_000);
+    const [row] = await api.query<{ config: { model_type: string } }>(
+      `SELECT config FROM model WHERE id = 'tiny'`,
+    );
+    expect(row?.config.model_type).toBe('llama');
+  });
+});
+
+describe('a chat template that hangs', () => {
+  const readers = (): string[] =>
+    execFileSync('ps', ['-e', '-o', 'pid=,args='], { encoding: 'utf8' })
+      .split('\n')
+      .filter((line) =>
+        line.includes(join(import.meta.dirname, '../dist/preview/reader-process.js')),
+      );
+
+  it('costs a warning, not the API, and the next base is read', async () => {
+    const loop =
+      '{% for a in range(10000) %}{% for b in range(10000) %}{% for c in range(10000) %}x{% endfor %}{% endfor %}{% endfor %}';
+    await importTemplate('hanging', `{% if messages %}${loop}{% endif %}`);
+    const training_file = await uploadChats(api, 12);
+    const slow = create({ model: 'hanging', training_file });
+    const from = performance.now();
+    await api.get('/models');
+    expect(performance.now() - from).toBeLessThan(4_000);
+    const job = await slow;
+    expect(job.graft.data).toBeNull();
+    expect(await events(job.id)).toContainEqual(
+      expect.objectContaining({
+        level: 'warn',
+        message: expect.stringMatching(/could not be checked.*took longer than 8 s/) as string,
+      }),
+    );
+    expect(
+      await refused('/fine_tuning/jobs/preview', { model: 'hanging', training_file }),
+    ).toMatchObject({
+      status: 503,
+      code: 'unavailable',
+    });
+    expect((await preview({ training_file: await uploadChats(api, 14) })).examples).toBe(14);
+  }, 60_000);
+
+  it('names what the template refuses', async () => {
+    await importTemplate('picky', "{{ raise_exception('No system role.') }}");
+    const training_file = await uploadChats(api, 12);
+    expect(await refused('/fine_tuning/jobs', { model: 'picky', training_file })).toMatchObject({
+      status: 400,
+      code: 'invalid_training_file',
+      message: expect.stringMatching(/^line 1: .*No system role/) as string,
+    });
+  });
+
+  it('leaves no process behind when the API ends', async () => {
+    await preview({ training_file: await uploadChats(api, 15) });
+    const mine = readers();
+    expect(mine.length).toBeGreaterThan(0);
+    await api.restart();
+    const pids = mine.map((line) => line.trim().split(' ')[0]);
+    await until(() => !readers().some((line) => pids.includes(line.trim().split(' ')[0])));
+  });
+});

@@ -1,0 +1,161 @@
+// OpenAI's python graders, by an interpreter of this machine that runs as nobody; skipped where it cannot be confined.
+import { execFileSync } from 'node:child_process';
+import { chmodSync, existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { caught, startTestApi, until, type TestApi } from './fixture.js';
+
+const PYTHON = '/usr/bin/python3';
+const can = (): boolean => {
+  try {
+    execFileSync('unshare', ['--net', '--pid', '--fork', 'setpriv', '--no-new-privs', 'true']);
+    return process.getuid?.() === 0 && existsSync(PYTHON);
+  } catch {
+    return false;
+  }
+};
+
+let api: TestApi;
+/** Of all projects, and readable for every user of the machine. */
+let blobs = '';
+const grader = (source: string): never => ({ type: 'python', name: 'own', source }) as never;
+const run = (source: string, sample: string, item: object = {}) =>
+  api.client.fineTuning.alpha.graders.run({
+    grader: grader(source),
+    model_sample: sample,
+    item,
+  });
+const validate = (one: object) =>
+  api.client.fineTuning.alpha.graders.validate({ grader: one as never });
+
+const LENGTH = `
+def grade(sample, item):
+    return len(sample["output_text"]) / item["longest"]
+`;
+
+describe.skipIf(!can())('a python grader', () => {
+  beforeAll(async () => {
+    blobs = mkdtempSync('/var/graft-blobs-');
+    chmodSync(blobs, 0o755);
+    api = await startTestApi({ python: PYTHON, pythonUser: 'nobody', blobs });
+  });
+  afterAll(async () => {
+    await api?.close();
+    rmSync(blobs, { recursive: true });
+  });
+
+  it('finds nothing where the files of all projects lie', async () => {
+    expect(readdirSync(blobs)).not.toEqual([]);
+    const look = 'import os\ndef grade(sample, item): return len(os.listdir(item["blobs"]))';
+    expect(await run(look, '', { blobs })).toMatchObject({
+      reward: 0,
+      metadata: { errors: { python_grader_runtime_error: false } },
+    });
+  });
+
+  it('scores by its grade(sample, item), whatever it prints', async () => {
+    const found = await run(`print("words")\n${LENGTH}`, 'abc', { longest: 4 });
+    expect(found).toMatchObject({
+      reward: 0.75,
+      metadata: { type: 'python', errors: { python_grader_runtime_error: false } },
+    });
+    const json = 'def grade(sample, item): return sample["output_json"]["a"] == item["a"]';
+    expect((await run(json, '{"a": 3}', { a: 3 })).reward).toBe(1);
+    expect((await run(json, '{"a": 3}', { a: 4 })).reward).toBe(0);
+  });
+
+  it.each([
+    ['def grade(sample, item):\n    return item["missing"]', "line 2: KeyError: 'missing'"],
+    ['x = 1', 'source defines no function grade(sample, item)'],
+    ['def grade(sample, item): return float("nan")', 'no finite number'],
+    ['def grade(sample, item): return "well"', 'could not convert string to float'],
+    ['import os\ndef grade(sample, item): os._exit(3)', 'it ended with 3'],
+    ['def grade(sample, item): return [0] * 10 ** 10', 'MemoryError'],
+  ])('says what %j does wrong', async (source, details) => {
+    const { reward, metadata } = await run(source, 'abc');
+    expect(reward).toBe(0);
+    expect(metadata.errors.python_grader_runtime_error).toBe(true);
+    expect(metadata.errors.python_grader_runtime_error_details).toContain(details);
+  });
+
+  it('is checked before it runs: what is no Python, and fields that mean nothing here', async () => {
+    expect(await validate(grader(LENGTH))).toMatchObject({ grader: { type: 'python' } });
+    const broken = await caught(validate(grader('def grade(sample, item):\n  return (')));
+    expect([broken.status, broken.param]).toEqual([400, 'grader.source']);
+    expect(broken.message).toMatch(/no Python: line 2: /);
+    const tagged = await caught(
+      validate({ ...(grader(LENGTH) as object), image_tag: '2025-05-08' }),
+    );
+    expect([tagged.code, tagged.param]).toEqual(['unsupported', 'grader.image_tag']);
+  });
+
+  it('is a part of a multi, and a criterion of an eval that passes from its threshold on', async () => {
+    const multi = {
+      type: 'multi',
+      name: 'both',
+      graders: {
+        own: grader(LENGTH),
+        same: {
+          type: 'string_check',
+          name: 's',
+          operation: 'eq',
+          input: '{{sample.output_text}}',
+          reference: 'abcd',
+        },
+      },
+      calculate_output: '(own + same) / 2',
+    };
+    const both = await api.client.fineTuning.alpha.graders.run({
+      grader: multi as never,
+      model_sample: 'abcd',
+      item: { longest: 8 },
+    });
+    expect(both.reward).toBe(0.75);
+    const { evals } = api.client;
+    const { id } = await evals.create({
+      data_source_config: { type: 'custom', item_schema: {}, include_sample_schema: true },
+      testing_criteria: [{ type: 'python', name: 'own', source: LENGTH, pass_threshold: 0.5 }],
+    });
+    const content = [
+      { item: { longest: 4 }, sample: { output_text: 'abc' } },
+      { item: { longest: 9 }, sample: { output_text: 'abc' } },
+      { item: {}, sample: { output_text: 'abc' } },
+    ];
+    const made = await evals.runs.create(id, {
+      data_source: { type: 'jsonl', source: { type: 'file_content', content } },
+    });
+    await until(
+      async () => (await evals.runs.retrieve(made.id, { eval_id: id })).status === 'completed',
+      30_000,
+    );
+    const done = await evals.runs.retrieve(made.id, { eval_id: id });
+    expect(done.result_counts).toEqual({ total: 3, passed: 1, failed: 1, errored: 1 });
+    const { data } = await evals.runs.outputItems.list(made.id, { eval_id: id });
+    expect(data[2]!.results[0]).toMatchObject({
+      error: { message: "line 3: KeyError: 'longest'" },
+    });
+  });
+});
+
+describe('without what confines it', () => {
+  it.each([
+    [{}, 'the operator may name one (GRAFT_PYTHON)'],
+    [{ python: PYTHON }, 'GRAFT_PYTHON_USER is not set'],
+    [{ python: '/no/python', pythonUser: 'nobody' }, 'it cannot be confined'],
+  ] as const)('none runs, by name: %j', async (options, message) => {
+    if ('pythonUser' in options && !can()) return;
+    const other = await startTestApi(options);
+    try {
+      const refused = await caught(
+        other.client.fineTuning.alpha.graders.validate({ grader: grader(LENGTH) }),
+      );
+      expect([refused.status, refused.code, refused.param]).toEqual([
+        400,
+        'unsupported',
+        'grader.source',
+      ]);
+      expect(refused.message).toContain(message);
+    } finally {
+      await other.close();
+    }
+  });
+});

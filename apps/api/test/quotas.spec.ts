@@ -1,0 +1,174 @@
+import type { LimitsObject, ProjectLimits } from '@graft/contracts';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import {
+  caught,
+  importBase,
+  listens,
+  startTestApi,
+  until,
+  uploadChats,
+  type TestApi,
+} from './fixture.js';
+import { saved, ScriptedWorker, started, step } from './scripted-worker.js';
+
+// What a project may have of jobs and tokens: what is refused, what waits, and what is counted.
+
+type Limits = { readonly [name in keyof ProjectLimits]: number | null };
+
+const NONE: Limits = {
+  running_jobs: null,
+  queued_jobs: null,
+  tokens_per_day: null,
+  priority: null,
+};
+
+function quotas(redis: boolean): void {
+  let api: TestApi;
+  let file: string;
+  let project: string;
+  let pools = 0;
+  let pool: string;
+
+  beforeAll(async () => {
+    api = await startTestApi({ redis, leaseMs: 1500, reconcileMs: 200, retryBackoffMs: 50 });
+    await importBase(api);
+    file = await uploadChats(api);
+    project = (await api.get<{ project: { id: string } }>('/keys/me')).project.id;
+  });
+  afterAll(() => api?.close());
+  beforeEach(() => {
+    pool = `quota-${pools++}`;
+  });
+  afterEach(async () => {
+    await limit(NONE);
+    const open = await api.query<{ id: string }>(
+      `SELECT id FROM job WHERE state IN ('queued', 'running', 'paused')`,
+    );
+    for (const { id } of open) await api.post(`/fine_tuning/jobs/${id}/cancel`);
+  });
+
+  const limit = (limits: Limits) =>
+    api.post(`/organization/projects/${project}`, { graft: { limits } });
+  const body = (graft: object = {}) => ({
+    model: 'tiny',
+    training_file: file,
+    graft: { pool, ...graft },
+  });
+  const create = (graft: object = {}) =>
+    api.post<{ id: string; status: string; graft: { priority: number } }>(
+      '/fine_tuning/jobs',
+      body(graft),
+    );
+  const state = async (id: string) =>
+    (await api.get<{ status: string }>(`/fine_tuning/jobs/${id}`)).status;
+  const used = async (name: string) =>
+    (await api.get<LimitsObject>('/limits')).data.find((one) => one.name === name);
+
+  it('refuses jobs beyond queued_jobs, also of many that are created at once', async () => {
+    await limit({ queued_jobs: 3 });
+    const answers = await Promise.allSettled(Array.from({ length: 10 }, () => create()));
+    const refused = answers.filter((answer) => answer.status === 'rejected');
+    expect(refused).toHaveLength(7);
+    expect(String(refused[0]?.reason)).toContain(
+      '3 jobs of this project are queued; its limit (queued_jobs) is 3. Wait until some have started',
+    );
+    expect(await used('queued_jobs')).toMatchObject({ limit: 3, used: 3 });
+    const error = await caught(
+      api.client.fineTuning.jobs.create({ model: 'tiny', training_file: file }),
+    );
+    expect(error).toMatchObject({ status: 429, code: 'insufficient_quota' });
+    expect(error.headers?.get('x-should-retry')).toBe('false');
+  });
+
+  it('makes jobs beyond running_jobs wait, in all pools, and refuses none', async () => {
+    await limit({ running_jobs: 1 });
+    const first = await create();
+    const second = await create();
+    const worker = await new ScriptedWorker(api, { pool }).connect();
+    worker.pull(2);
+    await until(() => worker.assignments.length === 1);
+    const lease = worker.assignments[0];
+    if (!lease) throw new Error('no lease');
+    worker.keep(lease);
+    expect(lease.jobId).toBe(first.id);
+    const elsewhere = await new ScriptedWorker(api, { pool: `${pool}-b` }).connect();
+    const third = await create({ pool: `${pool}-b` });
+    elsewhere.pull();
+    await new Promise((resolve) => setTimeout(resolve, 2500));
+    expect(worker.assignments).toHaveLength(1);
+    expect(elsewhere.assignments).toHaveLength(0);
+    expect([await state(second.id), await state(third.id)]).toEqual(['queued', 'queued']);
+    expect(await used('running_jobs')).toMatchObject({ limit: 1, used: 1 });
+    await worker.tell(lease, started(0, 2), step(1), step(2));
+    await worker.finish(lease, 2);
+    // Whichever pool asks first: the other waits again.
+    await until(() => worker.assignments.length + elsewhere.assignments.length === 2);
+    await limit({ running_jobs: 2 });
+    await until(() => worker.assignments.length === 2 && elsewhere.assignments.length === 1);
+    worker.vanish();
+    elsewhere.vanish();
+  });
+
+  it('counts the tokens of a step once, whoever repeats it, and refuses new jobs when the day is spent', async () => {
+    const before = (await used('tokens_per_day'))?.used ?? 0;
+    const job = await create();
+    const worker = await new ScriptedWorker(api, { pool }).connect();
+    const lease = await worker.assigned();
+    const events = [
+      worker.event(lease, started(0, 4)),
+      worker.event(lease, step(1)),
+      worker.event(lease, step(2)),
+    ];
+    for (let n = 0; n < 3; n++) await worker.batch(events);
+    await worker.batch([...events.slice(1), worker.event(lease, step(3))]);
+    await worker.tell(lease, saved(1, [await worker.put(lease, 'state', 'one')]));
+    expect((await used('tokens_per_day'))?.used).toBe(before + 300);
+    // Another attempt makes steps 2 and 3 again: they cost the project nothing.
+    worker.vanish();
+    const next = await new ScriptedWorker(api, { pool }).connect();
+    const again = await next.assigned(30_000);
+    next.keep(again);
+    expect(again).toMatchObject({ jobId: job.id, checkpointStep: 1 });
+    await next.tell(again, started(1, 4), step(2), step(3));
+    expect((await used('tokens_per_day'))?.used).toBe(before + 300);
+
+    await limit({ tokens_per_day: before + 350 });
+    const last = await create();
+    await next.tell(again, step(4));
+    expect((await used('tokens_per_day'))?.used).toBe(before + 400);
+    const refusal = await caught(
+      api.client.fineTuning.jobs.create({ model: 'tiny', training_file: file }),
+    );
+    expect(refusal).toMatchObject({ status: 429, code: 'insufficient_quota' });
+    expect(refusal.message).toMatch(
+      new RegExp(
+        `this project has used ${before + 400} tokens today; its limit \\(tokens_per_day\\) is ${before + 350}\\. It resets at \\d{4}-\\d\\d-\\d\\dT00:00:00\\.000Z`,
+      ),
+    );
+    const limits = await used('tokens_per_day');
+    const midnight = Math.ceil((Date.now() / 1000 + 1) / 86_400) * 86_400;
+    expect(Math.abs((limits?.resets_at ?? 0) - midnight)).toBeLessThanOrEqual(86_400);
+    expect((limits?.resets_at ?? 1) % 86_400).toBe(0);
+    // What runs, and what was created before, goes on.
+    await next.finish(again, 4);
+    expect(await state(job.id)).toBe('succeeded');
+    expect((await next.assigned()).jobId).toBe(last.id);
+    next.vanish();
+  });
+
+  it('refuses a priority that the project may not ask for, by its field', async () => {
+    await limit({ priority: 50 });
+    for (const path of ['/fine_tuning/jobs', '/fine_tuning/jobs/preview'])
+      await expect(api.post(path, body({ priority: 49 }))).rejects.toThrow(
+        "400 graft.priority: this project's jobs may have 50 or a higher number, which runs later; got 49",
+      );
+    expect((await create({ priority: 50 })).graft.priority).toBe(50);
+    expect((await create()).graft.priority).toBe(100);
+    await limit({ priority: 300 });
+    expect((await create()).graft.priority).toBe(300);
+    expect((await api.get<LimitsObject>('/limits')).highest_priority).toBe(300);
+  });
+}
+
+describe('quotas, tokens of the queue on PostgreSQL', () => quotas(false));
+describe.skipIf(!(await listens(6379)))('quotas, tokens of the queue on Redis', () => quotas(true));

@@ -1,0 +1,313 @@
+import { createHash } from 'node:crypto';
+import { readdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { chats, importBase, startTestApi, until, uploadChats, type TestApi } from './fixture.js';
+import { evaluated, saved, ScriptedWorker, started, step } from './scripted-worker.js';
+
+// What is deleted, when, and what never is. Rows are made older by hand; nothing else is pretended.
+
+const SEVERAL_ROUNDS_MS = 600;
+let api: TestApi;
+let pools = 0;
+
+beforeAll(async () => {
+  api = await startTestApi({
+    leaseMs: 3000,
+    reconcileMs: 200,
+    retentionMs: 100,
+    retryBackoffMs: 50,
+  });
+  await importBase(api);
+});
+afterAll(() => api?.close());
+
+/** Every name in the blob store, wherever it lies. */
+const stored = (): string[] =>
+  readdirSync(join(api.home, 'blobs'), { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => entry.name);
+const has = (sha256: string): boolean => stored().includes(sha256);
+const sha = (text: string): string => createHash('sha256').update(text).digest('hex');
+const age = (table: 'blob' | 'artifact'): Promise<unknown> =>
+  api.query(`UPDATE ${table} SET created_at = created_at - interval '2 hours'`);
+const rounds = (): Promise<void> => new Promise((done) => setTimeout(done, SEVERAL_ROUNDS_MS));
+
+async function upload(text: string): Promise<string> {
+  const file = new File([text], 'a.jsonl');
+  return (await api.client.files.create({ file, purpose: 'fine-tune' })).id;
+}
+
+async function create(training_file: string, graft: object = {}) {
+  const pool = `pool-${pools++}`;
+  const body = { model: 'tiny', training_file, graft: { pool, ...graft } };
+  const { id } = await api.post<{ id: string }>('/fine_tuning/jobs', body);
+  return { id, pool };
+}
+
+async function running() {
+  const { id, pool } = await create(await uploadChats(api));
+  const worker = await new ScriptedWorker(api, { pool }).connect();
+  const lease = await worker.assigned();
+  const alive = setInterval(() => {
+    void worker.beat([{ jobId: id, attempt: lease.attempt, step: 0 }]).catch(() => undefined);
+  }, 500);
+  return { id, pool, worker, lease, end: () => (clearInterval(alive), worker.vanish()) };
+}
+
+const steps = async (id: string): Promise<number[]> => {
+  const { data } = await api.get<{ data: { step_number: number }[] }>(
+    `/fine_tuning/jobs/${id}/checkpoints?limit=100`,
+  );
+  return data.map((row) => row.step_number);
+};
+
+afterEach(async () => {
+  // Whatever is named is there, and is what its name says.
+  const named = await api.query<{ sha256: string }>(
+    `SELECT sha256 FROM file UNION SELECT sha256 FROM artifact
+     UNION SELECT part->>'sha256' FROM checkpoint, jsonb_array_elements(files || adapter) AS part
+     UNION SELECT part->>'sha256' FROM model, jsonb_array_elements(files) AS part`,
+  );
+  for (const { sha256 } of named) {
+    const bytes = readFileSync(join(api.home, 'blobs', sha256.slice(0, 2), sha256));
+    expect(createHash('sha256').update(bytes).digest('hex')).toBe(sha256);
+  }
+  expect(readdirSync(join(api.home, 'blobs', 'incoming'))).toEqual([]);
+});
+
+describe('interrupted uploads', () => {
+  it('go after an hour; one that still arrives, perhaps at another process, stays', async () => {
+    const incoming = join(api.home, 'blobs', 'incoming');
+    for (const [name, minutes] of [
+      ['old', 61],
+      ['young', 59],
+    ] as const) {
+      writeFileSync(join(incoming, name), 'half');
+      utimesSync(join(incoming, name), new Date(), new Date(Date.now() - minutes * 60_000));
+    }
+    await until(() => !readdirSync(incoming).includes('old'));
+    await api.restart();
+    expect(readdirSync(incoming)).toEqual(['young']);
+    rmSync(join(incoming, 'young'));
+  });
+});
+
+describe('files', () => {
+  const expire = (id: string): Promise<unknown> =>
+    api.query(`UPDATE file SET expires_at = now() - interval '1 s' WHERE id = $1`, [id]);
+
+  it('go with their bytes once they have expired', async () => {
+    const text = `${chats(12)}\n`;
+    const file = await api.client.files.create({
+      file: new File([text], 'a.jsonl'),
+      purpose: 'fine-tune',
+      expires_after: { anchor: 'created_at', seconds: 3600 },
+    });
+    await rounds();
+    expect(has(sha(text))).toBe(true);
+    await expire(file.id);
+    await expect(api.get(`/files/${file.id}`)).rejects.toThrow('404');
+    await until(() => !has(sha(text)));
+    expect(await api.query('SELECT 1 FROM file WHERE id = $1', [file.id])).toEqual([]);
+  });
+
+  it.each(['queued', 'paused', 'running'])('stay while a %s job uses them', async (state) => {
+    const text = chats(12).repeat(2) + `{"text": "${state}"}\n`;
+    const file = await upload(text);
+    const { id, pool } = await create(file);
+    if (state === 'paused') await api.post(`/fine_tuning/jobs/${id}/pause`);
+    const worker = await new ScriptedWorker(api, { pool }).connect();
+    const early = state === 'running' ? await worker.assigned() : null;
+    const refusal = await fetch(`${api.url}/v1/files/${file}`, {
+      method: 'DELETE',
+      headers: api.headers,
+    });
+    expect(refusal.status).toBe(409);
+    expect(await refusal.json()).toMatchObject({ error: { code: 'conflict', param: 'file_id' } });
+    await expire(file);
+    await rounds();
+    if (state === 'paused') await api.post(`/fine_tuning/jobs/${id}/resume`);
+    const lease = early ?? (await worker.assigned());
+    expect((await worker.fetch(lease.trainingFile?.sha256 ?? '')).toString()).toBe(text);
+    await worker.finish(lease, 10);
+    await until(() => !has(sha(text)));
+    worker.vanish();
+  });
+});
+
+describe('checkpoints', () => {
+  it('stay the last three and the best; what they share stays too, and the job resumes', async () => {
+    const { id, worker, lease, end } = await running();
+    await worker.tell(lease, started(0, 20));
+    const losses = [3, 1, 2, 4, 5, 6];
+    for (const [index, loss] of losses.entries()) {
+      const at = index + 1;
+      const config = await worker.put(lease, 'adapter_config.json', `config of ${id}`);
+      const state = await worker.put(lease, 'state.safetensors', `${id} at ${at}`);
+      await worker.tell(
+        lease,
+        step(at),
+        evaluated(at, loss, true, 0),
+        saved(at, [config, state], [config]),
+      );
+    }
+    await until(async () => (await steps(id)).length === 4);
+    expect(await steps(id)).toEqual([6, 5, 4, 2]);
+    const bytes = (at: number): boolean => has(sha(`${id} at ${at}`));
+    await rounds();
+    // The bytes go when they have been unnamed and untouched for an hour.
+    expect([1, 2, 3, 4, 5, 6].map(bytes)).toEqual([true, true, true, true, true, true]);
+    await age('blob');
+    await until(() => !bytes(1) && !bytes(3));
+    expect([1, 2, 3, 4, 5, 6].map(bytes)).toEqual([false, true, false, true, true, true]);
+    expect(has(sha(`config of ${id}`))).toBe(true);
+
+    // Half an upload of a running attempt waits for its fact, however long that takes.
+    const slow = await worker.put(lease, 'state.safetensors', `${id} at 7`);
+    await age('blob');
+    await age('artifact');
+    await rounds();
+    expect(bytes(7)).toBe(true);
+    await worker.tell(lease, step(7), saved(7, [slow]));
+    await until(async () => (await steps(id)).join() === '7,6,5,2');
+
+    const crash = {
+      code: 'crash',
+      message: 'signal 11',
+      param: '',
+      retryable: true,
+      stderrTail: '',
+    };
+    await worker.tell(lease, { $case: 'failed', value: crash });
+    const again = await worker.assigned();
+    expect(again).toMatchObject({ checkpointStep: 7, checkpoint: [slow] });
+    expect((await worker.fetch(slow.sha256)).toString()).toBe(`${id} at 7`);
+    await worker.finish(again, 20);
+    await rounds();
+    expect(await steps(id)).toEqual([7, 6, 5, 2]);
+    const job = await api.get<{ result_files: string[] }>(`/fine_tuning/jobs/${id}`);
+    await age('blob');
+    await age('artifact');
+    await rounds();
+    for (const file of job.result_files)
+      expect((await (await api.client.files.content(file)).text()).length).toBeGreaterThan(0);
+    end();
+  });
+
+  it('stay as the best only by a loss that was measured at their own step', async () => {
+    const { id, worker, lease, end } = await running();
+    await worker.tell(lease, started(0, 20));
+    for (let at = 1; at <= 6; at++) {
+      const state = await worker.put(lease, 'state', `${id} at ${at}`);
+      await worker.tell(lease, step(at));
+      if (at === 2) await worker.tell(lease, evaluated(at, 1, true, 0));
+      await worker.tell(lease, saved(at, [state]));
+    }
+    await until(async () => (await steps(id)).length === 4);
+    expect(await steps(id)).toEqual([6, 5, 4, 2]);
+    await api.post(`/fine_tuning/jobs/${id}/cancel`);
+    end();
+  });
+
+  it("stay as the best by an eval's score, whatever the loss, and while they are asked", async () => {
+    const { id, worker, lease, end } = await running();
+    await worker.tell(lease, started(0, 20));
+    // As the run of an eval that has ended leaves it, and as one that has not.
+    const scored = (at: number, score: number) =>
+      api.query(
+        `UPDATE evaluation SET values = values || jsonb_build_object('eval_score', $3::float8) WHERE job_id = $1 AND step = $2`,
+        [id, at, score],
+      );
+    const asked = (at: number) =>
+      api.query(
+        `INSERT INTO eval_run (id, eval_id, project_id, key_id, name, model, data_source, status, owner, owner_until, job_id, step)
+         VALUES ('evalrun_' || $1, '', '', '', '', '', '{}', 'in_progress', 'x', now() + interval '1 hour', $1, $2)`,
+        [id, at],
+      );
+    for (let at = 1; at <= 7; at++) {
+      const state = await worker.put(lease, 'state', `${id} at ${at}`);
+      await worker.tell(lease, step(at), evaluated(at, at, true, 0));
+      await scored(at, at === 2 ? 1 : 0.5);
+      if (at === 3) await asked(at);
+      await worker.tell(lease, saved(at, [state]));
+    }
+    await until(async () => (await steps(id)).join() === '7,6,5,3,2');
+    await api.query(`UPDATE eval_run SET status = 'completed' WHERE job_id = $1`, [id]);
+    const state = await worker.put(lease, 'state', `${id} at 8`);
+    await worker.tell(lease, step(8), saved(8, [state]));
+    await until(async () => (await steps(id)).join() === '8,7,6,2');
+    await api.post(`/fine_tuning/jobs/${id}/cancel`);
+    end();
+  });
+
+  it('without an evaluation are the last three', async () => {
+    const { id, worker, lease, end } = await running();
+    await worker.tell(lease, started(0, 20));
+    for (let at = 1; at <= 5; at++) {
+      const state = await worker.put(lease, 'state', `${id} at ${at}`);
+      await worker.tell(lease, step(at), saved(at, [state]));
+    }
+    await until(async () => (await steps(id)).join() === '5,4,3');
+    await api.post(`/fine_tuning/jobs/${id}/cancel`);
+    end();
+  });
+});
+
+describe('blobs', () => {
+  it('that a cancelled attempt put for nothing go after an hour', async () => {
+    const { id, worker, lease, end } = await running();
+    const { sha256 } = await worker.put(lease, 'state', `for nothing in ${id}`);
+    await api.post(`/fine_tuning/jobs/${id}/cancel`);
+    await rounds();
+    expect(has(sha256)).toBe(true);
+    await age('artifact');
+    await rounds();
+    expect(has(sha256)).toBe(true);
+    await age('blob');
+    await until(() => !has(sha256));
+    end();
+  });
+
+  it('of a deleted adapter stay for the job that starts from it', async () => {
+    const { id, worker, lease, end } = await running();
+    await worker.finish(lease, 10);
+    end();
+    const { fine_tuned_model: model } = await api.get<{ fine_tuned_model: string }>(
+      `/fine_tuning/jobs/${id}`,
+    );
+    const next = await create(await uploadChats(api), { init_adapter: model });
+    await api.client.models.delete(model);
+    for (const file of await api.query<{ id: string }>('SELECT id FROM file WHERE job_id = $1', [
+      id,
+    ]))
+      await api.client.files.delete(file.id);
+    await age('artifact');
+    await age('blob');
+    await rounds();
+    const heir = await new ScriptedWorker(api, { pool: next.pool }).connect();
+    const taken = await heir.assigned();
+    expect(taken.initAdapter.length).toBe(3);
+    for (const { sha256 } of taken.initAdapter)
+      expect((await heir.fetch(sha256)).length).toBeGreaterThan(0);
+    await api.post(`/fine_tuning/jobs/${next.id}/cancel`);
+    const weights = taken.initAdapter.find((file) => file.name.endsWith('.safetensors'));
+    await until(() => !has(weights?.sha256 ?? ''));
+    heir.vanish();
+  });
+
+  it('of data reports go after a month', async () => {
+    const { id } = await create(await uploadChats(api, 17));
+    const count = async (): Promise<number> =>
+      Number((await api.query<{ n: string }>('SELECT count(*) AS n FROM data_report'))[0]?.n);
+    const before = await count();
+    expect(before).toBeGreaterThan(0);
+    await rounds();
+    expect(await count()).toBe(before);
+    await api.query(`UPDATE data_report SET created_at = created_at - interval '31 days'`);
+    await until(async () => (await count()) === 0);
+    expect(
+      (await api.get<{ graft: { data: object } }>(`/fine_tuning/jobs/${id}`)).graft.data,
+    ).not.toBeNull();
+  });
+});

@@ -1,0 +1,371 @@
+// A worker whose every move the test decides, over the real generated client.
+import { credentials, Metadata, type ClientDuplexStream } from '@grpc/grpc-js';
+import {
+  PROTOCOL,
+  WorkerServiceClient,
+  type Assignment,
+  type Event,
+  type BlobRef,
+  type Command,
+  type ConnectRequest,
+  type ConnectResponse,
+  type EventAck,
+  type GenerateRequest,
+  type HeartbeatReply,
+  type Lease,
+  type Welcome,
+} from '@graft/contracts/grpc';
+import { OPERATION_TYPES, operationTask } from '@graft/contracts';
+import { buildWords, tasksUsedTo } from '@graft/peft-core/catalog';
+import { createHash, randomUUID } from 'node:crypto';
+import type { TestApi } from './fixture.js';
+import { until } from './fixture.js';
+
+const TASKS = [
+  ...tasksUsedTo('embed'),
+  ...tasksUsedTo('classify'),
+  ...OPERATION_TYPES.map(operationTask),
+];
+
+type Fact = NonNullable<Event['fact']>;
+
+export class ScriptedWorker {
+  readonly assignments: Assignment[] = [];
+  readonly acks: EventAck[] = [];
+  readonly commands: Command[] = [];
+  readonly questions: GenerateRequest[] = [];
+  readonly cancelled: string[] = [];
+  readonly drains: string[] = [];
+  readonly beats: HeartbeatReply[] = [];
+  welcome: Welcome | null = null;
+  /** Status details of the stream's end, when the control plane refused it. */
+  ended: string | null = null;
+  readonly client: WorkerServiceClient;
+  private stream!: ClientDuplexStream<ConnectRequest, ConnectResponse>;
+  private batches = 0;
+  private beatsSent = 0;
+  private taken = 0;
+  private held: string[] = [];
+  private kept: Lease[] = [];
+  private beating: NodeJS.Timeout | null = null;
+  private readonly sequences = new Map<string, number>();
+
+  constructor(
+    private readonly api: TestApi,
+    private readonly options: {
+      name?: string;
+      pool?: string;
+      token?: string;
+      instance?: string;
+      slots?: number;
+      protocol?: number;
+      /** Answers that it makes at once; absent: it does not say. */
+      maxChats?: number;
+      memoryBytes?: number;
+      /** Of which it makes vectors and labels; those of this build, if absent. */
+      tasks?: string[];
+      /** What its build knows of jobs; all that this one does, if absent. */
+      words?: string[];
+      leases?: Lease[];
+      /** What an earlier Welcome gave. */
+      key?: string;
+      /** Sends no heartbeat of its own. Else it is heard, and renews what a test has it keep. */
+      silent?: boolean;
+    } = {},
+  ) {
+    this.client = new WorkerServiceClient(api.grpcUrl, credentials.createInsecure());
+  }
+
+  async connect(): Promise<this> {
+    this.stream = this.client.connect(bearer(this.options.token ?? this.api.joinToken));
+    this.stream.on('data', (message: ConnectResponse) => this.received(message));
+    this.stream.on(
+      'error',
+      (error: { details?: string }) => (this.ended = error.details ?? 'error'),
+    );
+    this.stream.on('end', () => (this.ended ??= 'end'));
+    const {
+      name = 'scripted',
+      pool = 'default',
+      protocol = PROTOCOL.max,
+      instance = randomUUID(),
+      slots = 2,
+      leases = [],
+    } = this.options;
+    this.send({
+      $case: 'hello',
+      value: {
+        protocolMin: protocol,
+        protocolMax: protocol,
+        instanceId: instance,
+        name,
+        pool,
+        slots,
+        memoryBytes: this.options.memoryBytes ?? 1e9,
+        devices: ['cpu'],
+        libtorch: 'test',
+        trainerBuild: 'test',
+        leases,
+        tasks: this.options.tasks ?? TASKS,
+        words: this.options.words ?? buildWords(),
+        ...(this.options.maxChats === undefined ? {} : { maxChats: this.options.maxChats }),
+        workerKey: this.options.key,
+      },
+    });
+    await until(() => this.welcome !== null || this.ended !== null);
+    if (this.welcome && !this.options.silent)
+      this.beating = setInterval(
+        () => void this.beat(this.kept).catch(() => undefined),
+        this.welcome.heartbeatMs,
+      );
+    return this;
+  }
+
+  /** What its calls beside the stream carry. */
+  get session(): string {
+    return this.welcome?.session ?? '';
+  }
+
+  private received({ body }: ConnectResponse): void {
+    switch (body?.$case) {
+      case 'welcome':
+        this.welcome = body.value;
+        break;
+      case 'assignment':
+        this.assignments.push(body.value);
+        break;
+      case 'ack':
+        this.acks.push(body.value);
+        break;
+      case 'command':
+        this.commands.push(body.value);
+        break;
+      case 'generate':
+        this.questions.push(body.value);
+        break;
+      case 'generateCancel':
+        this.cancelled.push(body.value.id);
+        break;
+      case 'drain':
+        this.drains.push(body.value.reason);
+        break;
+      case 'heartbeatReply':
+        this.beats.push(body.value);
+        break;
+    }
+  }
+
+  send(body: NonNullable<ConnectRequest['body']>): void {
+    this.stream.write({ body });
+  }
+
+  /** What a message of a kind that is not in our .proto looks like. */
+  sendUnknown(): void {
+    this.stream.write({ body: undefined });
+  }
+
+  /** Its own heartbeats renew this lease from now on: for tests that may take longer than one. */
+  keep({ jobId, attempt }: Pick<Assignment, 'jobId' | 'attempt'>): void {
+    this.kept = [...this.kept, { jobId, attempt, step: 0 }];
+  }
+
+  pull(freeSlots = 1, residentBases: string[] = []): void {
+    this.held = residentBases;
+    this.send({ $case: 'pull', value: { freeSlots, residentBases, freeMemoryBytes: 1e9 } });
+  }
+
+  async beat(leases: Lease[]): Promise<HeartbeatReply> {
+    if (this.ended !== null) throw new Error(`the stream ended: ${this.ended}`);
+    const sequence = ++this.beatsSent;
+    this.send({
+      $case: 'heartbeat',
+      value: {
+        sequence,
+        leases,
+        residentBases: this.held,
+        freeSlots: 1,
+        rssBytes: 1,
+        freeMemoryBytes: 1,
+        sentUnixMs: Date.now(),
+      },
+    });
+    await until(() => this.beats.some((beat) => beat.sequence === sequence) || this.ended !== null);
+    if (this.ended !== null) throw new Error(`the stream ended: ${this.ended}`);
+    return this.beats.find((beat) => beat.sequence === sequence) as HeartbeatReply;
+  }
+
+  /** The next assignment that this worker gets. */
+  async assigned(limitMs = 15_000): Promise<Assignment> {
+    const have = this.assignments.length;
+    this.pull();
+    await until(() => this.assignments.length > have, limitMs);
+    return this.assignments[have] as Assignment;
+  }
+
+  event({ jobId, attempt }: Pick<Assignment, 'jobId' | 'attempt'>, fact: Fact): Event {
+    const key = `${jobId} ${attempt}`;
+    const sequence = (this.sequences.get(key) ?? 0) + 1;
+    this.sequences.set(key, sequence);
+    return { jobId, attempt, sequence, atUnixMs: Date.now(), fact };
+  }
+
+  /** Sends facts as one batch and waits for its ack. */
+  async tell(of: Pick<Assignment, 'jobId' | 'attempt'>, ...facts: Fact[]): Promise<EventAck> {
+    return this.batch(facts.map((fact) => this.event(of, fact)));
+  }
+
+  async batch(events: Event[]): Promise<EventAck> {
+    const sequence = ++this.batches;
+    this.send({ $case: 'events', value: { sequence, events } });
+    await until(() => this.acks.some((ack) => ack.sequence === sequence) || this.ended !== null);
+    const ack = this.acks.find((candidate) => candidate.sequence === sequence);
+    if (!ack) throw new Error(`the stream ended: ${this.ended}`);
+    return ack;
+  }
+
+  put(
+    of: Pick<Assignment, 'jobId' | 'attempt'>,
+    name: string,
+    content: string,
+    lie: Partial<BlobRef> = {},
+  ): Promise<BlobRef> {
+    const data = Buffer.from(content);
+    const blob = {
+      name,
+      sha256: createHash('sha256').update(data).digest('hex'),
+      size: data.length,
+      ...lie,
+    };
+    return new Promise((resolve, reject) => {
+      const call = this.client.putBlob(bearer(this.session), (error) =>
+        error ? reject(error) : resolve(blob),
+      );
+      call.on('error', () => undefined);
+      call.write({
+        body: { $case: 'header', value: { jobId: of.jobId, attempt: of.attempt, blob, offset: 0 } },
+      });
+      call.write({ body: { $case: 'data', value: data } });
+      call.end();
+    });
+  }
+
+  async fetch(sha256: string, offset = 0): Promise<Buffer> {
+    const parts: Buffer[] = [];
+    for await (const { data } of this.client.fetchBlob({ sha256, offset }, bearer(this.session)))
+      parts.push(Buffer.from(data as Uint8Array));
+    return Buffer.concat(parts);
+  }
+
+  /** The next question that it is asked. */
+  async asked(limitMs?: number): Promise<GenerateRequest> {
+    const have = this.taken++;
+    await until(() => this.questions.length > have, limitMs);
+    return this.questions[have] as GenerateRequest;
+  }
+
+  /** A piece of an answer; with a finish reason its last. */
+  say(
+    id: string,
+    text: string,
+    finishReason: '' | 'stop' | 'error' = 'stop',
+    errorCode = '',
+    completionTokens = 1,
+  ): void {
+    const errorMessage = errorCode && `refused by a test: ${errorCode}`;
+    this.send({
+      $case: 'generated',
+      value: {
+        id,
+        text,
+        finishReason,
+        promptTokens: 9,
+        completionTokens,
+        errorCode,
+        errorMessage,
+        phase: '',
+      },
+    });
+  }
+
+  /** Puts an adapter and ends the job as done. */
+  async finish(
+    of: Pick<Assignment, 'jobId' | 'attempt'>,
+    step: number,
+    more: object = {},
+  ): Promise<EventAck> {
+    const adapter = [
+      await this.put(of, 'README.md', '# made by a test\n'),
+      await this.put(of, 'adapter_config.json', '{"peft_type":"LORA"}'),
+      await this.put(of, 'adapter_model.safetensors', `weights of ${of.jobId}`),
+    ];
+    const fact = finished(step, adapter);
+    Object.assign(fact.value, more);
+    return this.tell(of, fact);
+  }
+
+  /** As one that hangs, with its connection open. */
+  stopReading(): void {
+    this.stream.pause();
+  }
+
+  /** As a killed process: no goodbye. */
+  vanish(): void {
+    if (this.beating) clearInterval(this.beating);
+    this.stream.cancel();
+    this.client.close();
+  }
+}
+
+export function bearer(secret: string): Metadata {
+  const metadata = new Metadata();
+  metadata.set('authorization', `Bearer ${secret}`);
+  return metadata;
+}
+
+export const started = (fromStep = 0, totalSteps = 10): Fact => ({
+  $case: 'started',
+  value: {
+    fromStep,
+    totalSteps,
+    trainableParameters: 100,
+    totalParameters: 1000,
+    trainingExamples: 12,
+  },
+});
+
+export const evaluated = (at: number, loss: number, full = false, accuracy = 0.5): Fact => ({
+  $case: 'evaluated',
+  value: { step: at, full, metrics: { loss, accuracy, supervised_tokens: 9 } },
+});
+
+export const step = (
+  number: number,
+  loss = 4 - number / 10,
+  more: Readonly<Record<string, number>> = {},
+): Fact => ({
+  $case: 'step',
+  value: {
+    step: number,
+    tokens: 100,
+    seconds: 0.5,
+    rssBytes: 1e6,
+    metrics: {
+      loss,
+      accuracy: 0.5,
+      supervised_tokens: 40,
+      learning_rate: 1e-4,
+      grad_norm: 1,
+      ...more,
+    },
+  },
+});
+
+export const saved = (number: number, files: BlobRef[], adapter: BlobRef[] = []): Fact => ({
+  $case: 'saved',
+  value: { step: number, files, adapter },
+});
+
+export const finished = (number: number, adapter: BlobRef[]): Fact => ({
+  $case: 'finished',
+  value: { step: number, trainedTokens: number * 100, adapter, peakRssBytes: 1e6 },
+});

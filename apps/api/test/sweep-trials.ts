@@ -1,0 +1,47 @@
+// What trials of the tests' sweeps tell, and what sweeps are refused.
+import { Command_Action, type Assignment, type Command } from '@graft/contracts/grpc';
+import request from 'supertest';
+import { expect } from 'vitest';
+import type { TestApi } from './fixture.js';
+import { evaluated, started, step, type ScriptedWorker } from './scripted-worker.js';
+
+export const STEPS = 90;
+
+/** What is asked of each trial. */
+export const trialsOn = (file: string, pool: string) => ({
+  model: 'tiny',
+  training_file: file,
+  hyperparameters: { batch_size: 1, n_epochs: 50 },
+  graft: { pool, max_steps: STEPS },
+});
+
+/** A trial that has begun, whose lease is kept. */
+export async function begun(worker: ScriptedWorker): Promise<Assignment> {
+  const lease = await worker.assigned();
+  worker.keep(lease);
+  await worker.tell(lease, { ...started(0, STEPS), value: { ...started(0, STEPS).value, runBytes: 5e6 } } as never); // prettier-ignore
+  return lease;
+}
+
+export const reaches = (worker: ScriptedWorker, lease: Assignment, at: number, loss: number) =>
+  worker.tell(lease, step(at, loss), evaluated(at, loss));
+
+export const finishOf = (worker: ScriptedWorker, { jobId }: Assignment): Command | undefined =>
+  worker.commands.find((one) => one.jobId === jobId && one.action === Command_Action.ACTION_FINISH);
+
+/** The refusal, and that it made nothing. */
+export async function refusedSweep(
+  api: TestApi,
+  body: object,
+): Promise<[string | null, string | null, string]> {
+  const count = () =>
+    api.query(`SELECT (SELECT count(*) FROM job) AS jobs, (SELECT count(*) FROM sweep) AS sweeps,
+      (SELECT count(*) FROM audit) AS deeds, (SELECT count(*) FROM idempotency) AS keys`);
+  const before = await count();
+  const answer = await request(api.url).post('/v1/sweeps').set(api.headers).send(body);
+  expect(answer.status).toBeGreaterThanOrEqual(400);
+  expect(answer.status).toBeLessThan(500);
+  expect(await count()).toEqual(before);
+  const { code, param, message } = answer.body.error;
+  return [code, param, message];
+}

@@ -1,0 +1,371 @@
+import type { ChromeTrace, ChromeTraceEvent, JobObject } from '@graft/contracts';
+import { startApi } from '@graft/api';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { importBase, startTestApi, until, uploadChats, type TestApi } from './fixture.js';
+import { OtlpCollector, type ReceivedSpan } from './otlp-collector.js';
+import { evaluated, saved, ScriptedWorker, started, step } from './scripted-worker.js';
+
+// Where a job's time went: as a file that viewers open, and sent to a collector by two API processes.
+
+const PACE_MS = 400;
+const TRACE = '0af7651916cd43dd8448eb211c80319c';
+const PARENT = 'b7ad6b7169203331';
+
+let collector: OtlpCollector;
+let api: TestApi;
+let other: TestApi;
+let file: string;
+const workers: ScriptedWorker[] = [];
+
+beforeAll(async () => {
+  collector = await OtlpCollector.open();
+  process.env['OTEL_EXPORTER_OTLP_ENDPOINT'] = collector.url;
+  process.env['OTEL_EXPORTER_OTLP_HEADERS'] = 'x-team=our%20own';
+  process.env['OTEL_EXPORTER_OTLP_COMPRESSION'] = 'gzip';
+  // how long one that is away is tried before it is left alone
+  process.env['OTEL_EXPORTER_OTLP_TIMEOUT'] = '500';
+  process.env['OTEL_RESOURCE_ATTRIBUTES'] = 'deployment.environment.name=test';
+  api = await startTestApi({ leaseMs: 3 * PACE_MS, retryBackoffMs: 10 });
+  other = await startTestApi({ beside: api });
+  await importBase(api);
+  file = await uploadChats(api);
+});
+afterAll(async () => {
+  for (const name of Object.keys(process.env))
+    if (name.startsWith('OTEL_')) delete process.env[name];
+  await other?.close();
+  await api?.close();
+  await collector?.stop();
+});
+afterEach(() => {
+  for (const worker of workers.splice(0)) worker.vanish();
+});
+
+/** A job in a pool of its own; `headers` are those of the request that makes it. */
+async function create(headers: Readonly<Record<string, string>> = {}, suffix?: string) {
+  const pool = `pool-${Math.random().toString(36).slice(2)}`;
+  const response = await fetch(`${api.url}/v1/fine_tuning/jobs`, {
+    method: 'POST',
+    headers: { ...api.headers, 'content-type': 'application/json', ...headers },
+    body: JSON.stringify({ model: 'tiny', training_file: file, suffix, graft: { pool } }),
+  });
+  expect(response.status).toBe(200);
+  return { id: ((await response.json()) as JobObject).id, pool };
+}
+
+async function workerOf(pool: string): Promise<ScriptedWorker> {
+  const worker = await new ScriptedWorker(api, { pool }).connect();
+  workers.push(worker);
+  return worker;
+}
+
+const traceOf = (id: string): Promise<ChromeTrace> =>
+  api.get<ChromeTrace>(`/fine_tuning/jobs/${id}/trace`);
+const namesOf = (spans: readonly ReceivedSpan[]): string[] => spans.map(({ name }) => name);
+const spansOf = ({ traceEvents }: ChromeTrace): ChromeTraceEvent[] =>
+  traceEvents.filter(({ ph }) => ph === 'X');
+const isThere = (id: string) => (): boolean => namesOf(collector.of(id)).includes('graft.job');
+
+/** One attempt crashes at step 3, after a checkpoint at step 2, and another makes the rest. */
+async function crashed(id: string, pool: string, sent: () => Promise<unknown> | void) {
+  const worker = await workerOf(pool);
+  const lease = await worker.assigned();
+  worker.keep(lease);
+  const loading = { code: 'loading', message: 'loading the base', progress: 0 };
+  await worker.tell(lease, { $case: 'phase', value: loading });
+  await worker.tell(lease, started(0, 6));
+  const state = await worker.put(lease, 'adapter.safetensors', 'state');
+  await worker.tell(
+    lease,
+    step(1),
+    step(2),
+    evaluated(2, 1.5),
+    saved(2, [state], [state]),
+    step(3),
+  );
+  const failure = { code: 'crash', message: 'as the test wants', param: '', stderrTail: '' };
+  await worker.tell(lease, { $case: 'failed', value: { ...failure, retryable: true } });
+  await sent();
+  const again = await worker.assigned();
+  worker.keep(again);
+  await worker.tell(
+    again,
+    started(2, 6),
+    step(3),
+    step(4),
+    step(5),
+    step(6),
+    evaluated(6, 1, true),
+  );
+  await worker.finish(again, 6);
+}
+
+describe('a job’s trace', () => {
+  it('is there from its request on, also of attempts that were lost, and after a restart', async () => {
+    const { id, pool } = await create({}, 'parrot');
+    const waiting = spansOf(await traceOf(id));
+    expect(waiting.map(({ cat }) => cat)).toEqual(['job', 'submit', 'queue']);
+    expect(waiting.map(({ args }) => args['unfinished'])).toEqual([1, undefined, 1]);
+    await crashed(id, pool, () => undefined);
+
+    const trace = await traceOf(id);
+    const told = spansOf(trace).map(({ cat, name }) => [cat, name]);
+    // several are made in one millisecond
+    expect(told.filter(([cat]) => cat !== 'job').sort()).toEqual(
+      [
+        ['submit', 'submit'],
+        ['queue', 'queue'],
+        ['attempt', 'attempt 1 on scripted'],
+        ['load', 'load'],
+        ['phase', 'loading the base'],
+        ['train', 'train'],
+        ...[1, 2].map((n) => ['steps', `step ${n}`]),
+        ['evaluation', 'evaluation at step 2'],
+        ['checkpoint', 'checkpoint at step 2'],
+        ['steps', 'step 3'],
+        ['queue', 'queue'],
+        ['attempt', 'attempt 3 on scripted'],
+        ['load', 'load'],
+        ['train', 'train'],
+        ['replay', 'step 3, again'],
+        ...[4, 5, 6].map((n) => ['steps', `step ${n}`]),
+        ['evaluation', 'evaluation at step 6'],
+        ['upload', 'upload'],
+      ].sort(),
+    );
+    const [attempt] = spansOf(trace).filter(({ cat }) => cat === 'attempt');
+    expect(attempt!.args).toMatchObject({ 'graft.worker': 'scripted', error: 'crash' });
+    const said = trace.traceEvents.filter(({ ph }) => ph === 'i').map(({ name }) => name);
+    expect(said).toEqual([expect.stringContaining('as the test wants; retrying')]);
+    const job = await api.get<JobObject>(`/fine_tuning/jobs/${id}`);
+    const [whole] = spansOf(trace);
+    expect(whole).toMatchObject({ cat: 'job', name: `parrot (${id})` });
+    expect(Math.abs((whole!.ts! + whole!.dur!) / 1e6 - job.finished_at!)).toBeLessThan(2);
+    await other.restart();
+    expect(await other.get(`/fine_tuning/jobs/${id}/trace`)).toEqual(trace);
+  });
+
+  it('tells pauses apart from waiting', async () => {
+    const { id, pool } = await create();
+    const worker = await workerOf(pool);
+    const lease = await worker.assigned();
+    worker.keep(lease);
+    await worker.tell(lease, started(0, 6), step(1));
+    await api.post(`/fine_tuning/jobs/${id}/pause`);
+    await worker.tell(lease, { $case: 'stopped', value: { reason: 'pause', step: 0 } });
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    await api.post(`/fine_tuning/jobs/${id}/resume`);
+    await worker.assigned();
+    const cats = spansOf(await traceOf(id)).map(({ cat }) => cat);
+    expect(cats.filter((cat) => cat === 'queue' || cat === 'paused' || cat === 'attempt')).toEqual([
+      'queue',
+      'attempt',
+      'paused',
+      'queue',
+      'attempt',
+    ]);
+    await api.post(`/fine_tuning/jobs/${id}/cancel`);
+  });
+
+  it('is a file to save, and puts the steps of a long job together', async () => {
+    const { id, pool } = await create();
+    const worker = await workerOf(pool);
+    const lease = await worker.assigned();
+    worker.keep(lease);
+    await worker.tell(lease, started(0, 1000));
+    await worker.tell(lease, ...Array.from({ length: 1000 }, (_, n) => step(n + 1, 1)));
+    await worker.finish(lease, 1000);
+    const { headers } = await fetch(`${api.url}/v1/fine_tuning/jobs/${id}/trace`, {
+      headers: api.headers,
+    });
+    expect(headers.get('content-disposition')).toBe(`attachment; filename=${id}.trace.json`);
+    const steps = spansOf(await traceOf(id)).filter(({ cat }) => cat === 'steps');
+    expect(steps).toHaveLength(200);
+    expect(steps.map(({ args }) => args['graft.tokens'])).toEqual(steps.map(() => 500));
+    expect(steps.map(({ name }) => name)).toContain('steps 6–10');
+  });
+});
+
+describe('the collector', () => {
+  it('gets an attempt’s spans when it ends and the rest with the job, each once', async () => {
+    const { id, pool } = await create();
+    await crashed(id, pool, async () => {
+      await until(() => namesOf(collector.of(id)).includes('attempt'));
+      expect(namesOf(collector.of(id))).not.toContain('graft.job');
+    });
+    await until(isThere(id));
+    const spans = collector.of(id);
+    expect(namesOf(spans).sort()).toEqual(
+      [
+        ...['graft.job', 'submit', 'queue', 'queue', 'attempt', 'attempt', 'load', 'load', 'phase'],
+        ...['train', 'train', 'replay', 'steps', 'steps', 'steps', 'steps', 'steps', 'steps'],
+        ...['evaluation', 'evaluation', 'checkpoint', 'upload'],
+      ].sort(),
+    );
+    expect(new Set(spans.map(({ id: span }) => span)).size).toBe(spans.length);
+    expect(new Set(spans.map(({ trace }) => trace)).size).toBe(1);
+    const [root] = spans.filter(({ name }) => name === 'graft.job');
+    expect(root).toMatchObject({
+      parent: '',
+      error: null,
+      attributes: { 'graft.job.state': 'succeeded', 'graft.model': 'tiny', 'graft.steps': 6 },
+      resource: {
+        'service.name': 'graft',
+        'deployment.environment.name': 'test',
+        'telemetry.sdk.language': 'nodejs',
+      },
+    });
+    const byId = new Map(spans.map((span) => [span.id, span]));
+    for (const span of spans.filter(({ name }) => name !== 'graft.job')) {
+      const parent = byId.get(span.parent)!;
+      expect([span.name, span.start >= parent.start, span.end <= parent.end]).toEqual([
+        span.name,
+        true,
+        true,
+      ]);
+    }
+    const attempts = spans.filter(({ name }) => name === 'attempt');
+    expect(attempts.map(({ error }) => error)).toEqual(['crash', null]);
+    expect(attempts[0]!.events).toEqual([expect.stringContaining('as the test wants')]);
+    const { path, headers } = collector.requests.at(-1)!;
+    expect([path, headers['x-team'], headers['content-encoding']]).toEqual([
+      '/v1/traces',
+      'our own',
+      'gzip',
+    ]);
+  });
+
+  it('gets a job as a part of the trace that its request was part of', async () => {
+    const traceparent = `00-${TRACE}-${PARENT}-01`;
+    const { id } = await create({ traceparent, tracestate: 'vendor=1,ours=2' });
+    await api.post(`/fine_tuning/jobs/${id}/cancel`);
+    await until(isThere(id));
+    const spans = collector.of(id);
+    expect(new Set(spans.map(({ trace, state }) => `${trace} ${state}`))).toEqual(
+      new Set([`${TRACE} vendor=1,ours=2`]),
+    );
+    expect(spans.find(({ name }) => name === 'graft.job')!.parent).toBe(PARENT);
+  });
+
+  it('gets nothing of a trace that nobody records, and takes a wrong header for none', async () => {
+    const hidden = await create({ traceparent: `00-${TRACE}-${PARENT}-00` });
+    const wrong = await create({ traceparent: `00-${'0'.repeat(32)}-${PARENT}-01` });
+    for (const { id } of [hidden, wrong]) await api.post(`/fine_tuning/jobs/${id}/cancel`);
+    await until(isThere(wrong.id));
+    expect(collector.of(wrong.id).find(({ name }) => name === 'graft.job')!.parent).toBe('');
+    await new Promise((resolve) => setTimeout(resolve, 2 * PACE_MS));
+    expect(collector.of(hidden.id)).toEqual([]);
+  });
+
+  it('gets everything once it is back', async () => {
+    await collector.stop();
+    const { id } = await create();
+    const busy = await create();
+    for (const one of [id, busy.id]) await api.post(`/fine_tuning/jobs/${one}/cancel`);
+    await new Promise((resolve) => setTimeout(resolve, 4 * PACE_MS));
+    expect(collector.of(id)).toEqual([]);
+    const waiting = async (): Promise<string | undefined> => {
+      const scraped = await fetch(`${api.url}/metrics`, { headers: api.headers });
+      return /^graft_traces_waiting (\d+)$/m.exec(await scraped.text())?.[1];
+    };
+    expect(await waiting()).toBe('2');
+    await collector.start();
+    await until(() => isThere(id)() && isThere(busy.id)(), 30_000);
+    await until(async () => (await waiting()) === '0');
+    for (const one of [id, busy.id])
+      expect(namesOf(collector.of(one)).sort()).toEqual(['graft.job', 'queue', 'submit']);
+  }, 60_000);
+
+  it('gets the same spans again from another process where one could not write that they are there', async () => {
+    let lost = 0;
+    const { id } = await create();
+    collector.done = async (spans) => {
+      if (lost > 0 || !spans.some(({ attributes }) => attributes['graft.job.id'] === id)) return;
+      lost++;
+      await api.query(`UPDATE trace_export SET owner = 'another', owner_until = clock_timestamp()`);
+    };
+    await api.post(`/fine_tuning/jobs/${id}/cancel`);
+    const done = `SELECT 1 FROM trace_export WHERE job_id = $1 AND status = 'done'`;
+    await until(async () => (await api.query(done, [id])).length === 1);
+    collector.done = () => undefined;
+    expect(lost).toBe(1);
+    const spans = collector.of(id);
+    expect(spans).toHaveLength(6);
+    expect(spans.slice(3)).toEqual(spans.slice(0, 3));
+  });
+
+  it('that refuses a job’s spans gets the others’', async () => {
+    const bad = await create();
+    collector.refuse = 400;
+    await api.post(`/fine_tuning/jobs/${bad.id}/cancel`);
+    const refused = `SELECT error FROM trace_export WHERE job_id = $1 AND status = 'refused'`;
+    await until(async () => (await api.query(refused, [bad.id])).length === 1);
+    expect(await api.query(refused, [bad.id])).toEqual([{ error: 'answered 400: Bad Request' }]);
+    collector.refuse = null;
+    const good = await create();
+    await api.post(`/fine_tuning/jobs/${good.id}/cancel`);
+    await until(isThere(good.id));
+    expect(collector.of(bad.id)).toEqual([]);
+  });
+
+  it('gets the traces behind one that cannot be made, and that one once it can', async () => {
+    const bad = await create();
+    const good = [await create(), await create()];
+    const ids = [bad, ...good].map(({ id }) => id);
+    // all of them in the hands of one process, the bad one first
+    await api.query(
+      `UPDATE trace_export SET owner = 'held', owner_until = clock_timestamp() + interval '1 hour' WHERE job_id = ANY($1)`,
+      [ids],
+    );
+    for (const id of ids) await api.post(`/fine_tuning/jobs/${id}/cancel`);
+    const tell = (kind: string | null, data: object | null) =>
+      api.query('UPDATE event SET kind = $2, data = $3 WHERE job_id = $1 AND number = 1', [
+        bad.id,
+        kind,
+        data,
+      ]);
+    await tell('checkpoint', { step: 'none' });
+    await api.query(
+      'UPDATE trace_export SET owner_until = NULL, owner = NULL WHERE job_id = ANY($1)',
+      [ids],
+    );
+    await until(() => good.every(({ id }) => isThere(id)()));
+    const state = async () => {
+      const [row] = await api.query<Record<string, unknown>>(
+        `SELECT status, failures, error, owner, next_at > clock_timestamp() AS waits FROM trace_export WHERE job_id = $1`,
+        [bad.id],
+      );
+      return row;
+    };
+    const error = 'invalid input syntax for type integer: "none"';
+    await until(async () => (await state())?.['owner'] === null);
+    expect(await state()).toEqual({ status: 'open', failures: 1, error, owner: null, waits: true });
+    const again = 'UPDATE trace_export SET next_at = clock_timestamp() WHERE job_id = $1';
+    await api.query(again, [bad.id]);
+    await until(async () => (await state())?.['failures'] === 2);
+    await tell(null, null);
+    await api.query(again, [bad.id]);
+    await until(isThere(bad.id));
+    await until(async () => (await state())?.['status'] === 'done');
+    expect(await state()).toMatchObject({ failures: 0, error: null });
+  });
+
+  it('is nobody where no endpoint is named, and one that cannot be is said at the start', async () => {
+    delete process.env['OTEL_EXPORTER_OTLP_ENDPOINT'];
+    await api.restart();
+    const { id } = await create();
+    process.env['OTEL_EXPORTER_OTLP_ENDPOINT'] = collector.url;
+    expect(await api.query('SELECT 1 FROM trace_export WHERE job_id = $1', [id])).toEqual([]);
+    const refusal = (): Promise<unknown> => startApi(api.config).catch((error: unknown) => error);
+    process.env['OTEL_EXPORTER_OTLP_ENDPOINT'] = 'collector:4318';
+    expect(String(await refusal())).toContain(
+      'OTEL_EXPORTER_OTLP_ENDPOINT: expected an http:// or https:// address, got collector:4318',
+    );
+    process.env['OTEL_EXPORTER_OTLP_ENDPOINT'] = collector.url;
+    process.env['OTEL_EXPORTER_OTLP_PROTOCOL'] = 'grpc';
+    expect(String(await refusal())).toContain(
+      'OTEL_EXPORTER_OTLP_PROTOCOL: expected http/protobuf',
+    );
+    delete process.env['OTEL_EXPORTER_OTLP_PROTOCOL'];
+  });
+});

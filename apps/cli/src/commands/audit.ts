@@ -1,0 +1,54 @@
+import type { AuditLogObject } from '@graft/contracts';
+import type { Command } from 'commander';
+import { callOf } from '../command-line.js';
+import { findProjectId } from '../find-project.js';
+import { positiveInteger } from '../parse-number.js';
+import { printable, table } from '../terminal.js';
+
+interface Options {
+  readonly limit: number;
+  readonly project?: string;
+  readonly type?: readonly string[];
+  readonly target?: readonly string[];
+  readonly by?: readonly string[];
+}
+
+export function addAudit(program: Command): void {
+  program
+    .command('audit')
+    .description('list who did what, newest first')
+    .option('-n, --limit <number>', 'maximum number to list', positiveInteger, 50)
+    .option('--project <project>', 'only of a project: its id or name')
+    .option('--type <type...>', 'only of these kinds, e.g. api_key.created')
+    .option('--target <id...>', 'only what was done to these')
+    .option('--by <id...>', 'only what these keys or members did')
+    .action(async (options: Options, command: Command) => {
+      const { out, api } = callOf(command);
+      const query = new URLSearchParams();
+      const all = (name: string, values: readonly string[] = []): void =>
+        values.forEach((value) => query.append(`${name}[]`, value));
+      if (options.project !== undefined)
+        all('project_ids', [await findProjectId(api(), options.project)]);
+      all('event_types', options.type);
+      all('resource_ids', options.target);
+      all('actor_ids', options.by);
+      const rows = await api().all<AuditLogObject>(
+        `/organization/audit_logs?${query}`,
+        options.limit,
+      );
+      if (out.json) return out.value(rows);
+      if (rows.length === 0) return out.line('nothing found');
+      out.line(
+        table(['TIME', 'WHAT', 'TARGET', 'BY', 'FROM', 'PROJECT'], rows.map(row), out.width),
+      );
+    });
+}
+
+const row = ({ effective_at, type, project, actor, graft }: AuditLogObject): string[] => [
+  new Date(effective_at * 1000).toISOString().slice(0, 19).replace('T', ' '),
+  type,
+  printable(graft.target),
+  printable(actor?.api_key.user?.name ?? graft.key_name ?? (actor ? actor.api_key.id : 'server')),
+  graft.ip_address ?? '',
+  printable(project?.name ?? ''),
+];

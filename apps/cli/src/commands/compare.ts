@@ -1,0 +1,57 @@
+import {
+  comparedOptions,
+  MOST_COMPARED,
+  type Catalog,
+  type FileObject,
+  type JobObject,
+  type MetricsObject,
+} from '@graft/contracts';
+import type { Command } from 'commander';
+import type { Api } from '../api.js';
+import { CliError, EXIT } from '../cli-error.js';
+import { callOf } from '../command-line.js';
+import { comparison, type ComparedJob } from '../comparison.js';
+import { findJob, jobPath } from '../find-job.js';
+
+export function addCompare(program: Command): void {
+  program
+    .command('compare')
+    .description(
+      'jobs beside each other: what they came to, their time, memory and size, and the options that differ',
+    )
+    .argument('<job...>', `two to ${MOST_COMPARED} jobs`)
+    .option('--all', 'the options that are the same, too')
+    .action(async (names: string[], { all }: { all?: boolean }, command: Command) => {
+      const { out, api } = callOf(command);
+      if (names.length < 2 || names.length > MOST_COMPARED)
+        throw new CliError(`expected 2 to ${MOST_COMPARED} jobs, got ${names.length}`, EXIT.usage);
+      const jobs = await Promise.all(names.map((name) => compared(api(), name)));
+      const { graft_schema: schema } = await api().get<Catalog>('/catalog');
+      const asked = Object.keys((schema['properties'] ?? {}) as object);
+      const options = comparedOptions(
+        jobs.map(({ job }) => job),
+        asked,
+      ).filter(({ differs }) => differs || all === true);
+      if (out.json) out.value({ jobs, options });
+      else out.line(comparison(jobs, options, out.width));
+    });
+}
+
+async function compared(api: Api, name: string): Promise<ComparedJob> {
+  const job = await findJob(api, name);
+  const [metrics, size] = await Promise.all([
+    api.get<MetricsObject>(`${jobPath(job.id)}/metrics`),
+    sizeOf(api, job),
+  ]);
+  const { peak_rss_bytes } = metrics;
+  return { job, peak_rss_bytes, result_bytes: size };
+}
+
+/** Of the files that came of it; null where nothing did, or where the key may not see them. */
+async function sizeOf(api: Api, job: JobObject): Promise<number | null> {
+  const files = await Promise.all(
+    job.result_files.map((id) => api.get<FileObject>(`/files/${id}`).catch(() => null)),
+  );
+  const known = files.filter((file) => file !== null);
+  return known.length === 0 ? null : known.reduce((sum, { bytes }) => sum + bytes, 0);
+}

@@ -1,0 +1,101 @@
+import {
+  ROLES,
+  type ProjectApiKeyObject,
+  type ProjectUserObject,
+  type Role,
+} from '@graft/contracts';
+import { Argument, Option, type Command } from 'commander';
+import { callOf } from '../command-line.js';
+import { findMemberId, findProjectId, PROJECT, projectPath } from '../find-project.js';
+import { ago, printable, table } from '../terminal.js';
+
+interface Options {
+  readonly project?: string;
+}
+
+export function addMembers(program: Command): void {
+  const members = program
+    .command('members')
+    .description('manage the members of a project: owners, members and viewers');
+  members
+    .command('list', { isDefault: true })
+    .description('list members')
+    .option(...PROJECT)
+    .action(async (options: Options, command: Command) => {
+      const { out, api } = callOf(command);
+      const path = projectPath(await findProjectId(api(), options.project));
+      const all = await api().all<ProjectUserObject>(`${path}/users`);
+      if (out.json) return out.value(all);
+      if (all.length === 0)
+        return out.line('no members yet: graft members add NAME --role owner --key');
+      out.line(
+        table(['MEMBER', 'NAME', 'ROLE', 'KEYS', 'LAST USED', 'AGE'], all.map(row), out.width),
+      );
+    });
+  members
+    .command('add')
+    .description('add a member; with --key also create a key, whose secret is printed once')
+    .argument('<name>')
+    .addOption(
+      new Option('--role <role>', 'owners manage the project, members run jobs, viewers only look')
+        .choices(ROLES)
+        .default('member'),
+    )
+    .option('--key', 'also create a key with all scopes of the role')
+    .option(...PROJECT)
+    .action(
+      async (name: string, options: Options & { role: Role; key?: boolean }, command: Command) => {
+        const { out, api } = callOf(command);
+        const path = projectPath(await findProjectId(api(), options.project));
+        const { role } = options;
+        const member = await api().post<ProjectUserObject>(`${path}/users`, { name, role });
+        if (!options.key) return out.json ? out.value(member) : out.line(member.id);
+        const asked = { name, member_id: member.id };
+        const key = await api().post<ProjectApiKeyObject>(`${path}/api_keys`, asked);
+        if (out.json) return out.value({ ...member, key });
+        out.note(
+          `${member.id} ${role}; key ${key.id}: save this secret now; it will not be shown again`,
+        );
+        out.line(key.value ?? '');
+      },
+    );
+  members
+    .command('role')
+    .description("change a member's role; it counts for existing keys immediately")
+    .argument('<member>', 'id or name')
+    .addArgument(new Argument('<role>').choices(ROLES))
+    .option(...PROJECT)
+    .action(async (name: string, role: Role, options: Options, command: Command) => {
+      const { out, api } = callOf(command);
+      const project = await findProjectId(api(), options.project);
+      const path = `${projectPath(project)}/users/${await findMemberId(api(), project, name)}`;
+      const member = await api().post<ProjectUserObject>(path, { role });
+      if (out.json) out.value(member);
+      else out.line(`${member.id} ${printable(member.name)} ${member.role}`);
+    });
+  members
+    .command('remove')
+    .alias('rm')
+    .description('remove members; their keys stop working immediately')
+    .argument('<member...>', 'ids or names')
+    .option(...PROJECT)
+    .action(async (names: string[], options: Options, command: Command) => {
+      const { out, api } = callOf(command);
+      const project = await findProjectId(api(), options.project);
+      for (const name of names) {
+        const id = await findMemberId(api(), project, name);
+        const answer = await api().delete<unknown>(`${projectPath(project)}/users/${id}`);
+        if (out.json) out.value(answer);
+        else out.line(`${id} removed`);
+      }
+    });
+}
+
+const row = (member: ProjectUserObject): string[] => [
+  member.id,
+  printable(member.name),
+  member.role,
+  String(member.graft.keys),
+  member.graft.last_used_at === null ? 'never' : ago(member.graft.last_used_at),
+  ago(member.added_at),
+];

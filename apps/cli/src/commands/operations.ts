@@ -1,0 +1,120 @@
+import { COMBINATION_TYPES, type CreateOperation, type JobObject } from '@graft/contracts';
+import { InvalidArgumentError, Option, type Command } from 'commander';
+import { callOf } from '../command-line.js';
+import { decimal, positiveInteger } from '../parse-number.js';
+import { watchToEnd } from './watch.js';
+
+interface OfJob {
+  readonly suffix?: string;
+  readonly pool?: string;
+  readonly watch?: boolean;
+}
+
+interface CombineOptions extends OfJob {
+  readonly weights?: readonly number[];
+  readonly type: (typeof COMBINATION_TYPES)[number];
+  readonly rank?: number;
+  readonly density?: number;
+  readonly sign?: 'total' | 'frequency';
+  readonly seed?: number;
+}
+
+export function addOperations(program: Command): void {
+  ofJob(program.command('merge'))
+    .description('merge an adapter into its base: a model that transformers loads by itself')
+    .argument('<model>', 'a fine-tuned model or a checkpoint')
+    .action((model: string, options: OfJob, command: Command) =>
+      create({ type: 'merge', model, ...jobFields(options) }, options, command),
+    );
+  ofJob(program.command('convert'))
+    .description('make a LoRA of an adapter of another method')
+    .argument('<model>', 'a fine-tuned model or a checkpoint')
+    .option('-r, --rank <number>', 'rank of the LoRA', positiveInteger)
+    .option(
+      '--energy <fraction>',
+      "instead: each module's least rank that holds this fraction of its update's squared singular values",
+      decimal,
+    )
+    .action(
+      (
+        model: string,
+        options: OfJob & { readonly rank?: number; readonly energy?: number },
+        command: Command,
+      ) => {
+        const { rank, energy } = options;
+        const how = { ...(rank && { rank }), ...(energy !== undefined && { energy }) };
+        return create({ type: 'convert', model, ...how, ...jobFields(options) }, options, command);
+      },
+    );
+  addCombine(program);
+}
+
+function addCombine(program: Command): void {
+  ofJob(program.command('combine'))
+    .description('make one LoRA of several on the same base')
+    .argument('<models...>')
+    .option(
+      '-w, --weights <numbers>',
+      'of the models, with commas between; left out, equal',
+      numbers,
+    )
+    .addOption(
+      new Option('-t, --type <type>', 'how (see docs/api.md)')
+        .choices(COMBINATION_TYPES)
+        .default('svd'),
+    )
+    .option('-r, --rank <number>', 'of what svd makes; left out, the largest', positiveInteger)
+    .option('--density <fraction>', 'of the numbers that are kept, where some are dropped', decimal)
+    .addOption(
+      new Option('--sign <method>', 'whose sign wins in ties').choices(['total', 'frequency']),
+    )
+    .option('--seed <number>', 'of what dare drops', decimal)
+    .action((adapters: string[], options: CombineOptions, command: Command) => {
+      const {
+        weights = adapters.map(() => 1 / adapters.length),
+        rank,
+        density,
+        sign,
+        seed,
+      } = options;
+      const body: CreateOperation = {
+        type: 'combine',
+        adapters,
+        weights: [...weights],
+        combination_type: options.type,
+        ...(rank && { svd_rank: rank }),
+        ...(density !== undefined && { density }),
+        ...(sign && { majority_sign_method: sign }),
+        ...(seed !== undefined && { seed }),
+        ...jobFields(options),
+      };
+      return create(body, options, command);
+    });
+}
+
+const ofJob = (command: Command): Command =>
+  command
+    .option('--suffix <name>', "suffix of the new model's name")
+    .option('--pool <name>', 'worker pool that does it')
+    .option('--watch', 'show progress until it is done');
+
+const jobFields = ({ suffix, pool }: OfJob): { suffix?: string; pool?: string } => ({
+  ...(suffix === undefined ? {} : { suffix }),
+  ...(pool === undefined ? {} : { pool }),
+});
+
+async function create(body: CreateOperation, { watch }: OfJob, command: Command): Promise<void> {
+  const { out, api } = callOf(command);
+  const job = await api().post<JobObject>('/adapters/operations', body);
+  if (watch === true) return watchToEnd(api(), job.id, out);
+  if (out.json) return out.value(job);
+  out.line(`${job.id} ${job.status}: ${job.graft.phase.message}`);
+  out.note(`follow it with graft watch ${job.id}`);
+}
+
+function numbers(text: string): number[] {
+  const list = text.split(',').map(Number);
+  if (list.some((value) => !Number.isFinite(value)))
+    throw new InvalidArgumentError('Expected numbers with commas between.');
+  return list;
+}

@@ -1,0 +1,128 @@
+import type { ProjectLimits, ProjectObject } from '@graft/contracts';
+import { InvalidArgumentError, type Command } from 'commander';
+import { callOf } from '../command-line.js';
+import { findProjectId, projectPath } from '../find-project.js';
+import { positiveInteger } from '../parse-number.js';
+import { ago, bytes, printable, table } from '../terminal.js';
+
+const LIMITS = [
+  'storage_bytes',
+  'running_jobs',
+  'queued_jobs',
+  'tokens_per_day',
+  'chats',
+  'priority',
+] as const satisfies readonly (keyof ProjectLimits)[];
+const LIMIT_HELP = `a limit as NAME=NUMBER or NAME=none; NAME is ${LIMITS.join(', ')}; k, M, G and T are understood`;
+
+type Limits = Partial<Record<keyof ProjectLimits, number | null>>;
+
+interface Options {
+  readonly name?: string;
+  readonly weight?: number;
+  readonly limit?: Limits;
+}
+
+export function addProjects(program: Command): void {
+  const projects = program.command('projects').description('manage projects');
+  projects
+    .command('list', { isDefault: true })
+    .description("list projects: all of them with an administrator's key, else the key's own")
+    .option('-a, --archived', 'include archived projects')
+    .action(async (options: { archived?: boolean }, command: Command) => {
+      const { out, api } = callOf(command);
+      const query = options.archived ? '?include_archived=true' : '';
+      const all = await api().all<ProjectObject>(`/organization/projects${query}`);
+      if (out.json) return out.value(all);
+      const header = ['PROJECT', 'NAME', 'STATUS', 'RUNNING', 'QUEUED', 'WEIGHT', 'LIMITS', 'AGE'];
+      out.line(table(header, all.map(row), out.width));
+    });
+  projects
+    .command('create')
+    .description('create a project')
+    .argument('<name>')
+    .option('--weight <number>', 'its share of a pool beside other projects', positiveInteger)
+    .option('--limit <limit>', LIMIT_HELP, limit)
+    .action(async (name: string, options: Options, command: Command) => {
+      const { out, api } = callOf(command);
+      const project = await api().post<ProjectObject>('/organization/projects', {
+        name,
+        ...graftOf(options),
+      });
+      if (out.json) return out.value(project);
+      out.line(project.id);
+      out.note(`add people with: graft members add NAME --role owner --project ${project.id}`);
+    });
+  projects
+    .command('modify')
+    .description('change the name, weight or limits of a project')
+    .argument('<project>', 'its id or name')
+    .option('--name <name>', 'new name')
+    .option('--weight <number>', 'its share of a pool beside other projects', positiveInteger)
+    .option('--limit <limit>', LIMIT_HELP, limit)
+    .action(async (name: string, options: Options, command: Command) => {
+      const { out, api } = callOf(command);
+      const path = projectPath(await findProjectId(api(), name));
+      const project = await api().post<ProjectObject>(path, {
+        ...(options.name !== undefined && { name: options.name }),
+        ...graftOf(options),
+      });
+      if (out.json) out.value(project);
+      else out.line(`${project.id} ${printable(project.name)} ${limitsOf(project)}`.trimEnd());
+    });
+  projects
+    .command('archive')
+    .description(
+      'archive projects: their keys stop and their open jobs are cancelled; nothing is deleted',
+    )
+    .argument('<project...>', 'their ids or names')
+    .action(async (names: string[], _options: unknown, command: Command) => {
+      const { out, api } = callOf(command);
+      for (const name of names) {
+        const path = projectPath(await findProjectId(api(), name));
+        const project = await api().post<ProjectObject>(`${path}/archive`);
+        if (out.json) out.value(project);
+        else out.line(`${project.id} ${printable(project.name)} archived`);
+      }
+    });
+}
+
+/** For commander: one more `NAME=NUMBER` beside those before. */
+function limit(text: string, before: Limits = {}): Limits {
+  const [, name, value] = /^([a-z_]+)=(.+)$/.exec(text) ?? [];
+  const known = LIMITS.find((one) => one === name);
+  if (known === undefined || value === undefined)
+    throw new InvalidArgumentError(`Expected NAME=NUMBER, where NAME is ${LIMITS.join(', ')}.`);
+  return { ...before, [known]: value === 'none' ? null : count(value) };
+}
+
+function count(text: string): number {
+  const [, number, unit = ''] = /^(\d+(?:\.\d+)?)([kMGT]?)$/.exec(text) ?? [];
+  const value = Math.round(Number(number) * 1000 ** ['', 'k', 'M', 'G', 'T'].indexOf(unit));
+  if (!Number.isSafeInteger(value))
+    throw new InvalidArgumentError('Expected an integer ≥ 0, or none.');
+  return value;
+}
+
+const graftOf = ({ weight, limit: limits }: Options): Record<string, unknown> =>
+  weight === undefined && limits === undefined
+    ? {}
+    : { graft: { ...(weight && { weight }), ...(limits && { limits }) } };
+
+const limitsOf = ({ graft }: ProjectObject): string =>
+  LIMITS.flatMap((name) => {
+    const value = graft.limits[name];
+    if (value === undefined) return [];
+    return `${name}=${name === 'storage_bytes' ? bytes(value).replace(' ', '') : value}`;
+  }).join(' ');
+
+const row = (project: ProjectObject): string[] => [
+  project.id,
+  printable(project.name),
+  project.status,
+  String(project.graft.running_jobs),
+  String(project.graft.queued_jobs),
+  String(project.graft.weight),
+  limitsOf(project),
+  ago(project.created_at),
+];

@@ -1,0 +1,122 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { scoreText, trialCountsText, type SweepObject } from '@graft/contracts';
+import type { Command } from 'commander';
+import type { Api } from '../api.js';
+import { withFiles } from '../body-files.js';
+import { CliError, EXIT } from '../cli-error.js';
+import { callOf } from '../command-line.js';
+import { findSweepId, sweepPath } from '../find-sweep.js';
+import { bodyOf, withJobFlags, type JobFlags } from '../job-body.js';
+import { positiveInteger } from '../parse-number.js';
+import { sweepCard, sweepRow } from '../sweep-card.js';
+import { searchOf, withSearchFlags, type SearchFlags } from '../sweep-search.js';
+import { table, type Output } from '../terminal.js';
+
+const EVERY_MS = 1000;
+
+export function addSweeps(program: Command): void {
+  const sweeps = program
+    .command('sweeps')
+    .alias('sweep')
+    .description('jobs that differ in some of their fields: find good options, or a method');
+  addCreate(sweeps);
+  sweeps
+    .command('list', { isDefault: true })
+    .description('list sweeps, newest first')
+    .option('-n, --limit <number>', 'maximum number to list', positiveInteger, 50)
+    .action(async ({ limit }: { limit: number }, command: Command) => {
+      const { out, api } = callOf(command);
+      const found = await api().all<SweepObject>('/sweeps', limit);
+      if (out.json) return out.value(found);
+      if (found.length === 0)
+        return out.line('no sweeps yet: graft sweeps create --model MODEL --train FILE --methods');
+      const header = ['SWEEP', 'SUFFIX', 'BASE', 'SEARCH', 'STATUS', 'TRIALS', 'BEST', 'AGE'];
+      out.line(table(header, found.map(sweepRow), out.width));
+    });
+  const one = (name: string, what: string, work: (call: OfSweep) => Promise<void>): Command =>
+    sweeps
+      .command(name)
+      .description(what)
+      .argument('<sweep>', 'by its id, a prefix of the id, or its suffix')
+      .action(async (called: string, _options: unknown, command: Command) => {
+        const { out, api } = callOf(command);
+        await work({ out, api: api(), id: await findSweepId(api(), called) });
+      });
+  one('show', 'show a sweep with its trials, the best first', async ({ out, api, id }) =>
+    show(out, await api.get<SweepObject>(sweepPath(id))),
+  );
+  one('watch', 'show its progress until all trials are over', watch);
+  one('winner', 'print the best model so far: graft chat $(graft sweeps winner SWEEP)', winner);
+  one('cancel', 'cancel its trials that are not over', async ({ out, api, id }) => {
+    const sweep = await api.post<SweepObject>(`${sweepPath(id)}/cancel`);
+    if (out.json) out.value(sweep);
+    else out.line(`${id} ${sweep.status}: ${trialCountsText(sweep)}`);
+  });
+}
+
+interface OfSweep {
+  readonly out: Output;
+  readonly api: Api;
+  readonly id: string;
+}
+
+interface CreateOptions extends JobFlags, SearchFlags {
+  readonly watch?: boolean;
+}
+
+function addCreate(sweeps: Command): void {
+  const command = sweeps
+    .command('create')
+    .description('make a sweep: --methods to find a method, --vary to find options')
+    .argument('[body]', 'JSON file with the body of POST /v1/sweeps; flags override its fields');
+  withSearchFlags(withJobFlags(command))
+    .option('-w, --watch', 'show progress until all trials are over')
+    .action(async (file: string | undefined, options: CreateOptions, command: Command) => {
+      const { out, api } = callOf(command);
+      const job = bodyOf(file, options, 'POST /v1/sweeps');
+      const body = { ...job, search: searchOf(job, options) };
+      const columns = options.map ?? {};
+      const sweep = await withFiles(api(), { body, columns }, out, ({ sent }) =>
+        api().post<SweepObject>('/sweeps', sent),
+      );
+      if (options.watch === true) return watch({ out, api: api(), id: sweep.id });
+      if (out.json) return out.value(sweep);
+      out.line(`${sweep.id} ${sweep.status}: ${sweep.trial_counts.total} trials`);
+      out.note(`follow it with graft sweeps watch ${sweep.id}`);
+    });
+}
+
+const show = (out: Output, sweep: SweepObject): void =>
+  out.json ? out.value(sweep) : out.line(sweepCard(sweep, out.width));
+
+/** Until all trials are over, which for those that wait for a worker may be long. */
+async function watch({ out, api, id }: OfSweep): Promise<void> {
+  let sweep = await api.get<SweepObject>(sweepPath(id));
+  while (!isOver(sweep)) {
+    const { winner, search } = sweep;
+    const best = winner ? `; best ${scoreText(winner.score, search.metric)}, trial ${winner.trial}` : ''; // prettier-ignore
+    out.draw(`${sweep.status}: ${trialCountsText(sweep)}${best}`);
+    await sleep(EVERY_MS);
+    sweep = await api.get<SweepObject>(sweepPath(id));
+  }
+  out.draw('');
+  show(out, sweep);
+  // with a winner it came to something, though the last of its trials were cancelled
+  if (!sweep.winner && sweep.status !== 'succeeded')
+    throw new CliError(`the sweep is ${sweep.status}`);
+}
+
+const isOver = ({ status }: SweepObject): boolean => status !== 'queued' && status !== 'running';
+
+async function winner({ out, api, id }: OfSweep): Promise<void> {
+  const sweep = await api.get<SweepObject>(sweepPath(id));
+  const { winner: best, status } = sweep;
+  if (!best) {
+    const why = isOver(sweep)
+      ? `${id} has no winner: it is ${status}, and no trial has a model with a score`
+      : `no trial of ${id} has a model with a score yet; it is ${status}`;
+    throw new CliError(why, EXIT.failed);
+  }
+  if (out.json) out.value(best);
+  else out.line(best.model);
+}

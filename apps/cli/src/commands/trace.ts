@@ -1,0 +1,29 @@
+import { writeFile } from 'node:fs/promises';
+import type { ChromeTrace } from '@graft/contracts';
+import type { Command } from 'commander';
+import { callOf } from '../command-line.js';
+import { callName, findJob, jobPath } from '../find-job.js';
+
+interface Options {
+  readonly output?: string;
+}
+
+export function addTrace(program: Command): void {
+  program
+    .command('trace')
+    .description("write a job's time as a trace that ui.perfetto.dev and chrome://tracing open")
+    .argument('<job>')
+    .option('-o, --output <file>', 'default: named after the job; - prints it')
+    .action(async (name: string, { output }: Options, command: Command) => {
+      const { out, api } = callOf(command);
+      const job = await findJob(api(), name);
+      const trace = await api().get<ChromeTrace>(`${jobPath(job.id)}/trace`);
+      const text = JSON.stringify(trace);
+      if (output === '-') return void process.stdout.write(`${text}\n`);
+      const path = output ?? `${callName(job)}.trace.json`;
+      await writeFile(path, text);
+      if (out.json) return out.value({ path });
+      out.line(path);
+      out.note('to see it: open it at https://ui.perfetto.dev');
+    });
+}

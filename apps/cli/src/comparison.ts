@@ -1,0 +1,58 @@
+import { amount, duration, lossText, type ComparedOption, type JobObject } from '@graft/contracts';
+import { ownName } from './find-job.js';
+import { faint, state, strong } from './style.js';
+import { bytes, printable, table } from './terminal.js';
+
+export interface ComparedJob {
+  readonly job: JobObject;
+  /** Of its process, with what else ran in it. */
+  readonly peak_rss_bytes: number | null;
+  /** Of what came of it. */
+  readonly result_bytes: number | null;
+}
+
+type Column = readonly [title: string, of: (one: ComparedJob) => string];
+
+const known = <T>(value: T | null, text: (value: T) => string): string =>
+  value === null ? '' : text(value);
+
+const COLUMNS: readonly Column[] = [
+  ['STATE', ({ job }) => state(job.status)],
+  ['METHOD', ({ job }) => String(job.peft?.['peft_type'] ?? 'FULL')],
+  ['LOSS', ({ job }) => known(job.graft.train_loss, lossText)],
+  ['LOWEST VALID', ({ job }) => known(job.graft.best, (best) => `${lossText(best.valid_loss)} at ${best.step}`)], // prettier-ignore
+  ['SCORE', ({ job }) => known(job.graft.best_score, (best) => `${lossText(best.eval_score)} at ${best.step}`)], // prettier-ignore
+  ['STEPS', ({ job: { graft } }) => `${graft.progress.step}/${graft.progress.total_steps ?? '?'}`],
+  ['TOKENS', ({ job }) => known(job.trained_tokens, amount)],
+  ['TRAINED', ({ job }) => duration(job.graft.training_seconds)],
+  ['MEMORY', ({ peak_rss_bytes: peak }) => known(peak, bytes)],
+  ['PARAMETERS', ({ job }) => known(job.graft.trainable_parameters, amount)],
+  ['SIZE', ({ result_bytes: size }) => known(size, bytes)],
+];
+
+const nameOf = ({ job }: ComparedJob, n: number): string =>
+  `${n + 1} ${printable(ownName(job) ?? job.id)}`;
+
+const written = (value: unknown): string =>
+  value === undefined ? '–' : printable(typeof value === 'string' ? value : JSON.stringify(value));
+
+/** What jobs came to, a line each, and their options, a column each. */
+export function comparison(
+  jobs: readonly ComparedJob[],
+  options: readonly ComparedOption[],
+  width: number,
+): string {
+  const outcomes = table(
+    ['JOB', ...COLUMNS.map(([title]) => title)],
+    jobs.map((one, n) => [nameOf(one, n), ...COLUMNS.map(([, of]) => of(one))]),
+    width,
+  );
+  const rows = options.map(({ name, values }) => [name, ...values.map(written)]);
+  return [
+    outcomes,
+    '',
+    options.length === 0
+      ? faint('They differ in no option.')
+      : `${strong('Options')}\n${table(['OPTION', ...jobs.map(nameOf)], rows, width)}`,
+  ].join('\n');
+}

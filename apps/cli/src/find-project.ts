@@ -1,0 +1,43 @@
+import type { OwnKeyObject, ProjectObject, ProjectUserObject } from '@graft/contracts';
+import type { Api } from './api.js';
+import { CliError } from './cli-error.js';
+
+/** For commander. */
+export const PROJECT = [
+  '--project <project>',
+  "id or name of the project (default: the key's own)",
+] as const;
+
+/** The id of a project that a person names by its id or name; without a name the key's own. */
+export async function findProjectId(api: Api, name: string | undefined): Promise<string> {
+  if (name === undefined) return (await api.get<OwnKeyObject>('/keys/me')).project.id;
+  if (name.startsWith('proj-')) return name;
+  const all = await api.all<ProjectObject>('/organization/projects');
+  return only(all, name, 'project', 'graft projects');
+}
+
+/** The id of a project's member, by id or name. */
+export async function findMemberId(api: Api, project: string, name: string): Promise<string> {
+  if (name.startsWith('member-')) return name;
+  const all = await api.all<ProjectUserObject>(`${projectPath(project)}/users`);
+  return only(all, name, 'member', 'graft members');
+}
+
+export const projectPath = (id: string): string =>
+  `/organization/projects/${encodeURIComponent(id)}`;
+
+export function only(
+  all: readonly { readonly id: string; readonly name: string }[],
+  name: string,
+  kind: string,
+  see: string,
+): string {
+  const found = all.filter((one) => one.name === name);
+  const [first] = found;
+  if (first === undefined) throw new CliError(`no ${kind} named ${name}; see ${see}`);
+  if (found.length > 1)
+    throw new CliError(
+      `${name} is the name of several ${kind}s; use an id: ${found.map(({ id }) => id).join(', ')}`,
+    );
+  return first.id;
+}

@@ -1,0 +1,27 @@
+import type { SweepObject } from '@graft/contracts';
+import type { Api } from './api.js';
+import { CliError, EXIT } from './cli-error.js';
+
+const WHOLE_ID = /^sweep-[0-9A-Za-z]{22}$/;
+const MOST_LOOKED_AT = 1000;
+
+/** Id of the sweep that a person means: by its id, a prefix of the id, or its suffix. */
+export async function findSweepId(api: Api, name: string): Promise<string> {
+  if (WHOLE_ID.test(name)) return name;
+  // Tables cut an id short with this sign.
+  const start = name.replace(/…$/, '');
+  const all = await api.all<SweepObject>('/sweeps', MOST_LOOKED_AT);
+  const called = all.filter(({ suffix }) => suffix === start);
+  const found = called.length > 0 ? called : all.filter(({ id }) => id.startsWith(start));
+  const [first] = found;
+  if (first === undefined || start === '')
+    throw new CliError(`no sweep named ${name}; see graft sweeps`, EXIT.failed);
+  if (found.length === 1) return first.id;
+  const lines = found.slice(0, 10).map(({ id, suffix }) => `  ${id} ${suffix ?? ''}`.trimEnd());
+  throw new CliError(
+    `${found.length} sweeps match ${name}; use an id:\n${lines.join('\n')}`,
+    EXIT.usage,
+  );
+}
+
+export const sweepPath = (id: string): string => `/sweeps/${encodeURIComponent(id)}`;

@@ -1,0 +1,129 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { CreateJob, hyperparametersOf } from '@graft/contracts';
+import { describe, expect, it } from 'vitest';
+import { bodyOf as bodyOfCall, type JobFlags } from './job-body.js';
+
+const bodyOf = (file: string | undefined, flags: JobFlags) =>
+  bodyOfCall(file, flags, 'POST /v1/fine_tuning/jobs');
+
+describe('bodyOf', () => {
+  it('makes a body that the contract accepts', () => {
+    const body = bodyOf(undefined, {
+      model: 'm',
+      train: 'file-1',
+      method: 'prefix-tuning',
+      seed: '7',
+      epochs: '2',
+      batchSize: '4',
+      validationSplit: '0.1',
+      set: ['peft.num_virtual_tokens=20', 'graft.learning_rate=2e-4', 'graft.pool=gpu'],
+    });
+    expect(CreateJob.parse(body)).toEqual({
+      model: 'm',
+      training_file: 'file-1',
+      seed: 7,
+      hyperparameters: { n_epochs: 2, batch_size: 4 },
+      peft: { peft_type: 'PREFIX_TUNING', num_virtual_tokens: 20 },
+      graft: { validation_split: 0.1, learning_rate: 2e-4, pool: 'gpu' },
+    });
+  });
+
+  it('names trackers', () => {
+    const trackers = { wandb: 'pirates', mlflow: 'parrots' };
+    expect(
+      CreateJob.parse(bodyOf(undefined, { model: 'm', train: 'f', ...trackers })),
+    ).toMatchObject({
+      integrations: [
+        { type: 'wandb', wandb: { project: 'pirates' } },
+        { type: 'mlflow', mlflow: { experiment: 'parrots' } },
+      ],
+    });
+  });
+
+  it('gives a task its options, and the numbers to whatever method it is', () => {
+    const job = { model: 'm', train: 'file-1', epochs: '2' };
+    const named = bodyOf(undefined, { ...job, task: 'dpo', taskOption: ['beta=0.2', 'kind=x'] });
+    expect(CreateJob.parse(named)).toMatchObject({
+      hyperparameters: { n_epochs: 2 },
+      graft: { task: 'dpo', task_options: { beta: 0.2, kind: 'x' } },
+    });
+    expect(named.method).toBeUndefined();
+    expect(bodyOf(undefined, job)).toEqual({
+      model: 'm',
+      training_file: 'file-1',
+      hyperparameters: { n_epochs: 2 },
+    });
+    const typed = bodyOf(undefined, { ...job, set: ['method.type=dpo'] });
+    expect(CreateJob.parse(typed)).toMatchObject({
+      method: { type: 'dpo' },
+      hyperparameters: { n_epochs: 2 },
+    });
+    const more = bodyOf(undefined, {
+      ...job,
+      set: ['method.dpo.hyperparameters.beta=1', 'method.type=dpo'],
+    });
+    expect(more).toMatchObject({ method: { dpo: { hyperparameters: { n_epochs: 2, beta: 1 } } } });
+    expect(() => bodyOf(undefined, { ...job, taskOption: ['beta'] })).toThrow(
+      '--task-option beta: expected name=value',
+    );
+  });
+
+  it('leaves the numbers of a body file beside those of flags', () => {
+    const folder = mkdtempSync(join(tmpdir(), 'graft-body-'));
+    const file = join(folder, 'job.json');
+    for (const method of [undefined, { type: 'supervised' }]) {
+      writeFileSync(
+        file,
+        JSON.stringify({
+          model: 'm',
+          training_file: 'f',
+          method,
+          hyperparameters: { batch_size: 4 },
+        }),
+      );
+      const body = CreateJob.parse(bodyOf(file, { epochs: '2' }));
+      expect(hyperparametersOf(body)).toEqual({ batch_size: 4, n_epochs: 2 });
+    }
+    rmSync(folder, { recursive: true });
+  });
+
+  it('takes LoRA where only its options are given', () => {
+    const body = bodyOf(undefined, { model: 'm', train: 'f', set: ['peft.r=8'] });
+    expect(body['peft']).toEqual({ peft_type: 'LORA', r: 8 });
+  });
+
+  it('lays flags over a body file, and takes FULL for no adapter', () => {
+    const folder = mkdtempSync(join(tmpdir(), 'graft-body-'));
+    const file = join(folder, 'job.json');
+    writeFileSync(
+      file,
+      '{"model":"m","training_file":"f","seed":1,"peft":{"peft_type":"LORA","r":4}}',
+    );
+    expect(bodyOf(file, { set: ['peft.r=8'], seed: '2' })).toEqual({
+      model: 'm',
+      training_file: 'f',
+      seed: 2,
+      peft: { peft_type: 'LORA', r: 8 },
+    });
+    expect(bodyOf(file, { set: [], method: 'full' }).peft).toBeNull();
+    writeFileSync(file, '[]');
+    expect(() => bodyOf(file, { set: [] })).toThrow('expected a JSON object');
+    rmSync(folder, { recursive: true });
+  });
+
+  it('says what is missing or cannot be read', () => {
+    expect(() => bodyOf(undefined, { set: [] })).toThrow('--model is required');
+    expect(() => bodyOf(undefined, { set: [], model: 'm' })).toThrow('--train is required');
+    expect(() => bodyOf(undefined, { set: ['peft.r'], model: 'm', train: 't' })).toThrow(
+      'expected path=value',
+    );
+    expect(() => bodyOf(undefined, { set: ['__proto__.x=1'], model: 'm', train: 't' })).toThrow(
+      'is not a valid field path',
+    );
+    expect(() => bodyOf(undefined, { set: [], seed: '1.5' })).toThrow(
+      '--seed: expected an integer',
+    );
+  });
+});

@@ -1,0 +1,179 @@
+import type { Command } from 'commander';
+import { CliError, EXIT } from './cli-error.js';
+import { readBody, type Body } from './read-body.js';
+import { MAP_HELP, mapped, type Mapping } from './upload.js';
+
+/** Flags that say what a job is. */
+export interface JobFlags {
+  readonly model?: string;
+  readonly train?: string;
+  readonly valid?: string;
+  readonly validationSplit?: string;
+  readonly method?: string;
+  readonly task?: string;
+  readonly taskOption?: readonly string[];
+  readonly suffix?: string;
+  readonly seed?: string;
+  readonly epochs?: string;
+  readonly batchSize?: string;
+  readonly wandb?: string;
+  readonly mlflow?: string;
+  readonly set?: readonly string[];
+  readonly map?: Mapping;
+}
+
+export const withJobFlags = (command: Command): Command =>
+  command
+    .option('-m, --model <id>', 'base model, as listed by `graft models`')
+    .option(
+      '-t, --train <file>',
+      "training data: a local file to upload (JSON Lines, JSON, CSV, Parquet or Arrow), a folder of datasets' save_to_disk, or a file id",
+    )
+    .option('--valid <file>', 'validation data: a local file or a file id')
+    .option(
+      '--validation-split <share>',
+      'hold out that share of the training data for validation, e.g. 0.1',
+    )
+    .option('--map <part=column>', MAP_HELP, mapped, {})
+    .option('--method <peft_type>', 'peft_type of a method, as GET /v1/catalog lists them, or FULL')
+    .option(
+      '--task <name>',
+      'what the model learns (`graft files show` lists the tasks a file fits)',
+    )
+    .option('--task-option <name=value>', "an option of the task's own (repeatable)", collect)
+    .option('--suffix <name>', "suffix of the new model's name")
+    .option('--seed <number>', 'seed for data order, dropout and new weights')
+    .option('--epochs <number>', 'passes over the data')
+    .option('--batch-size <number>', 'examples per step')
+    .option('--wandb <project>', 'write it to this W&B project (graft integrations)')
+    .option('--mlflow <experiment>', 'write it to this MLflow experiment (graft integrations)')
+    .option(
+      '--set <path=value>',
+      'any other field: peft.r=8, graft.learning_rate=2e-4 (repeatable)',
+      collect,
+    );
+
+/** Of an option that may be repeated. */
+export const collect = (value: string, previous: readonly string[] = []): string[] => [
+  ...previous,
+  value,
+];
+
+/**
+ * A create call's body: the file's fields, over them the flags, over them --set.
+ * @param of which call
+ */
+export function bodyOf(file: string | undefined, options: JobFlags, of: string): Body {
+  const body = file === undefined ? {} : readBody(file, of);
+  const assign = (path: string, value: unknown): void => {
+    if (value !== undefined) assignPath(body, path, value);
+  };
+  assign('model', options.model);
+  assign('training_file', options.train);
+  assign('validation_file', options.valid);
+  assign('suffix', options.suffix);
+  assign('seed', integer('--seed', options.seed));
+  assign('graft.task', options.task);
+  assign('graft.validation_split', number('--validation-split', options.validationSplit));
+  const settings = (options.set ?? []).map(setting);
+  const numbers = hyperparametersPath(body, settings);
+  assign(`${numbers}.n_epochs`, integer('--epochs', options.epochs));
+  assign(`${numbers}.batch_size`, integer('--batch-size', options.batchSize));
+  if (options.method !== undefined) body.peft = peftOf(options.method, body.peft);
+  for (const one of options.taskOption ?? []) {
+    const at = one.indexOf('=');
+    if (at < 1)
+      throw new CliError(
+        `--task-option ${one}: expected name=value, e.g. --task-option beta=0.1`,
+        EXIT.usage,
+      );
+    assign(`graft.task_options.${one.slice(0, at)}`, valueOf(one.slice(at + 1)));
+  }
+  const trackers = integrationsOf(options);
+  if (trackers.length > 0) body.integrations = trackers;
+  for (const [path, value] of settings) assign(path, value);
+  if (typeof body.peft === 'object' && body.peft !== null) (body.peft as Body).peft_type ??= 'LORA';
+  if (typeof body.method === 'object' && body.method !== null)
+    (body.method as Body).type ??= 'supervised';
+  for (const [field, flag] of [
+    ['model', '--model'],
+    ['training_file', '--train'],
+  ] as const) {
+    if (body[field] === undefined)
+      throw new CliError(`${flag} is required (or "${field}" in the request file)`, EXIT.usage);
+  }
+  return body;
+}
+
+const integrationsOf = ({ wandb, mlflow }: JobFlags): object[] => [
+  ...(wandb === undefined ? [] : [{ type: 'wandb', wandb: { project: wandb } }]),
+  ...(mlflow === undefined ? [] : [{ type: 'mlflow', mlflow: { experiment: mlflow } }]),
+];
+
+function setting(one: string): readonly [path: string, value: unknown] {
+  const at = one.indexOf('=');
+  if (at < 1)
+    throw new CliError(`--set ${one}: expected path=value, e.g. --set peft.r=8`, EXIT.usage);
+  return [one.slice(0, at), valueOf(one.slice(at + 1))];
+}
+
+/** Where OpenAI's numbers go: to those of its method, which hide the others; else to the field that is any method's. */
+function hyperparametersPath(
+  body: Body,
+  settings: readonly (readonly [path: string, value: unknown])[],
+): string {
+  const asked = structuredClone(body);
+  for (const [path, value] of settings) assignPath(asked, path, value);
+  const method = asked.method as Body | null | undefined;
+  const type = typeof method?.type === 'string' ? method.type : 'supervised';
+  const own = (method?.[type] as Body | null | undefined)?.hyperparameters;
+  return own ? `method.${type}.hyperparameters` : 'hyperparameters';
+}
+
+function peftOf(method: string, given: unknown): Body | null {
+  const name = method.toUpperCase().replaceAll('-', '_');
+  if (name === 'FULL') return null;
+  return { ...(given as Body | null | undefined), peft_type: name };
+}
+
+function assignPath(body: Body, path: string, value: unknown): void {
+  const names = path.split('.');
+  const last = names.pop();
+  if (
+    last === undefined ||
+    names.concat(last).some((name) => name === '' || name === '__proto__')
+  ) {
+    throw new CliError(`"${path}" is not a valid field path`, EXIT.usage);
+  }
+  let at = body;
+  for (const name of names) {
+    const next = at[name];
+    if (typeof next === 'object' && next !== null) at = next as Body;
+    else at = at[name] = {} as Body;
+  }
+  at[last] = value;
+}
+
+/** JSON where it is JSON (numbers, true, null, lists), else the text itself. */
+export function valueOf(text: string): unknown {
+  try {
+    return JSON.parse(text) as unknown;
+  } catch {
+    return text;
+  }
+}
+
+function number(flag: string, text: string | undefined): number | undefined {
+  if (text === undefined) return undefined;
+  const value = Number(text);
+  if (text.trim() === '' || Number.isNaN(value))
+    throw new CliError(`${flag}: expected a number, got "${text}"`, EXIT.usage);
+  return value;
+}
+
+function integer(flag: string, text: string | undefined): number | undefined {
+  if (text === undefined) return undefined;
+  if (!/^\d+$/.test(text))
+    throw new CliError(`${flag}: expected an integer ≥ 0, got "${text}"`, EXIT.usage);
+  return Number(text);
+}

@@ -1,0 +1,188 @@
+import {
+  JOB_STATUSES,
+  type CheckpointObject,
+  type FileObject,
+  type JobEventObject,
+  type JobObject,
+  type JobPreviewObject,
+  type MetricsObject,
+  type Page,
+} from '@graft/contracts';
+import type { McpServer } from '@modelcontextprotocol/sdk/server/mcp.js';
+import type { CallToolResult } from '@modelcontextprotocol/sdk/types.js';
+import { z } from 'zod';
+import type { Api } from './api.js';
+import { findJob, findJobId, jobPath } from './find-job.js';
+
+// What an assistant may ask of Graft, over its REST API: each tool answers with JSON.
+
+const limit = (most: number, usual: number) =>
+  z.int().min(1).max(most).default(usual).describe('How many at most');
+const job = z.string().min(1).describe('Its id, a prefix of the id, or its suffix');
+const body = z
+  .record(z.string(), z.unknown())
+  .describe(
+    'Body of POST /v1/fine_tuning/jobs: model and training_file (ids), and optionally validation_file, suffix, hyperparameters {n_epochs, batch_size}, peft (a Hugging Face PEFT configuration with peft_type), graft {task, learning_rate, max_seq_len, pool, …}',
+  );
+
+/** Points of a curve that an assistant gets unless it asks for more: enough to see its shape. */
+const POINTS = 60;
+
+export function addReadingTools(server: McpServer, api: Api): void {
+  const tool = toolOf(server, { readOnlyHint: true, openWorldHint: false });
+  tool(
+    'list_jobs',
+    'Fine-tuning jobs, newest first: state, base model, method, progress and losses',
+    {
+      limit: limit(100, 20),
+      status: z.enum(JOB_STATUSES).optional(),
+      search: z.string().max(200).optional().describe('Words in ids, names, models, errors, …'),
+    },
+    async ({ limit: most, status, search }) => {
+      const query = new URLSearchParams({ status: status ?? '', search: search ?? '' });
+      return (await api.all<JobObject>(`/fine_tuning/jobs?${query}`, most)).map(brief);
+    },
+  );
+  tool('get_job', 'All of one fine-tuning job', { job }, ({ job: name }) => findJob(api, name));
+  tool(
+    'list_job_events',
+    "A job's events, newest first: what happened to it, its steps, warnings and errors",
+    { job, limit: limit(1000, 50) },
+    async ({ job: name, limit: most }) => {
+      const path = `${jobPath(await findJobId(api, name))}/events`;
+      const events = await api.all<JobEventObject>(path, most);
+      return events.map(({ created_at, level, message }) => ({ created_at, level, message }));
+    },
+  );
+  tool(
+    'get_job_metrics',
+    "A job's curves as columns: losses, learning rate and the like at evenly spread steps, and all evaluations",
+    { job, points: limit(2000, POINTS) },
+    async ({ job: name, points }) => {
+      const path = `${jobPath(await findJobId(api, name))}/metrics`;
+      return thinned(await api.get<MetricsObject>(path), points);
+    },
+  );
+  tool(
+    'list_checkpoints',
+    "A job's saved checkpoints, newest first, with what was measured at each",
+    { job },
+    async ({ job: name }) => {
+      const path = `${jobPath(await findJobId(api, name))}/checkpoints?limit=100`;
+      return (await api.get<Page<CheckpointObject>>(path)).data;
+    },
+  );
+  tool(
+    'list_models',
+    'Base models and fine-tuned models',
+    {},
+    async () => (await api.get<Page<unknown>>('/models')).data,
+  );
+  tool(
+    'list_files',
+    'Training data and other files, newest first',
+    { limit: limit(1000, 50) },
+    ({ limit: most }) => api.all<FileObject>('/files', most),
+  );
+  tool(
+    'list_workers',
+    'Workers and what they run',
+    {},
+    async () => (await api.get<Page<unknown>>('/workers')).data,
+  );
+  tool(
+    'get_catalog',
+    'Methods, model families and tasks that jobs may name, with their options',
+    {},
+    () => api.get('/catalog'),
+  );
+  tool(
+    'preview_job',
+    'What creating a job would do: steps, tokens, time, memory, warnings, and what is wrong with it. Creates nothing',
+    { body },
+    ({ body: asked }) => api.post<JobPreviewObject>('/fine_tuning/jobs/preview', asked),
+  );
+}
+
+export function addChangingTools(server: McpServer, api: Api): void {
+  toolOf(server, { readOnlyHint: false, destructiveHint: false, openWorldHint: false })(
+    'create_job',
+    'Creates a fine-tuning job, which takes time of the workers; preview_job says how much',
+    { body },
+    ({ body: asked }) => api.post<JobObject>('/fine_tuning/jobs', asked),
+  );
+  toolOf(server, {
+    ...{ readOnlyHint: false, destructiveHint: true, openWorldHint: false },
+    idempotentHint: true,
+  })(
+    'cancel_job',
+    'Cancels a job for good; its saved checkpoints stay',
+    { job },
+    async ({ job: name }) => api.post<JobObject>(`${jobPath(await findJobId(api, name))}/cancel`),
+  );
+}
+
+interface Hints {
+  readonly readOnlyHint: boolean;
+  readonly openWorldHint: boolean;
+  readonly destructiveHint?: boolean;
+  readonly idempotentHint?: boolean;
+}
+
+const toolOf =
+  (server: McpServer, annotations: Hints) =>
+  <Shape extends z.ZodRawShape>(
+    name: string,
+    description: string,
+    shape: Shape,
+    answer: (asked: z.output<z.ZodObject<Shape>>) => unknown,
+  ): void => {
+    const inputSchema: z.ZodType = z.strictObject(shape);
+    server.registerTool(
+      name,
+      { description, inputSchema, annotations },
+      // What is thrown comes to the assistant as the text of an error.
+      async (asked): Promise<CallToolResult> => {
+        const value = await answer(asked as z.output<z.ZodObject<Shape>>);
+        return { content: [{ type: 'text', text: JSON.stringify(value) }] };
+      },
+    );
+  };
+
+const brief = ({ id, status, model, user_provided_suffix, peft, graft, ...job }: JobObject) => ({
+  id,
+  name: graft.name,
+  suffix: user_provided_suffix,
+  tags: graft.tags,
+  status,
+  phase: graft.phase.message,
+  model,
+  fine_tuned_model: job.fine_tuned_model,
+  method: typeof peft?.['peft_type'] === 'string' ? peft['peft_type'] : 'FULL',
+  step: graft.progress.step,
+  total_steps: graft.progress.total_steps,
+  train_loss: graft.train_loss,
+  valid_loss: graft.valid_loss,
+  created_at: job.created_at,
+  error: job.error?.message ?? null,
+});
+
+/** So many steps, evenly spread, the last among them. */
+function thinned(metrics: MetricsObject, points: number): MetricsObject {
+  const { length } = metrics.steps;
+  if (length <= points) return metrics;
+  const kept = Array.from(
+    { length: points },
+    (_, n) => Math.round(((n + 1) * length) / points) - 1,
+  );
+  const pick = <Value>(column: readonly Value[]): Value[] => kept.map((at) => column[at] as Value);
+  return {
+    ...metrics,
+    steps: pick(metrics.steps),
+    tokens: pick(metrics.tokens),
+    seconds: pick(metrics.seconds),
+    series: Object.fromEntries(
+      Object.entries(metrics.series).map(([name, column]) => [name, pick(column)]),
+    ),
+  };
+}

@@ -1,0 +1,10 @@
+import type { ModelObject } from '@graft/contracts';
+import type { Api } from './api.js';
+
+/** How to try a model: what writes no text is not chatted with. */
+export async function useCommand(api: Api, model: string): Promise<string> {
+  const { graft } = await api
+    .get<Partial<ModelObject>>(`/models/${model}`)
+    .catch((): Partial<ModelObject> => ({}));
+  return `graft ${graft?.uses[0] ?? 'chat'} ${model}`;
+}

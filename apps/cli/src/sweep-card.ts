@@ -1,0 +1,76 @@
+import {
+  duration,
+  forgettingText,
+  METRIC_NAMES,
+  rankedTrials,
+  scoreText,
+  trialCountsText,
+  trialOptionsText,
+  type SweepObject,
+  type TrialObject,
+} from '@graft/contracts';
+import { faint, strong } from './style.js';
+import { ago, bytes, printable, table } from './terminal.js';
+
+/** A sweep, then its trials, the best first. */
+export function sweepCard(sweep: SweepObject, width: number): string {
+  const { search, winner, model } = sweep;
+  const rungs = search.rungs.length > 0 ? `, rungs at steps ${search.rungs.join(', ')}` : '';
+  const best = winner && `trial ${winner.trial}, ${scoreText(winner.score, search.metric)}`;
+  const head = [
+    strong(`${sweep.id}  ${printable(sweep.suffix ?? '')}`.trimEnd()),
+    `  base     ${printable(model)}`,
+    `  search   ${search.algorithm} by ${METRIC_NAMES[search.metric]}${rungs}`,
+    `  status   ${sweep.status}: ${trialCountsText(sweep)}`,
+    `  winner   ${winner ? `${best}: ${winner.model}` : '–'}`,
+  ];
+  return [...head, '', trialTable(sweep, width)].join('\n');
+}
+
+function trialTable({ trials = [], search, winner }: SweepObject, width: number): string {
+  const { metric } = search;
+  const rows = rankedTrials(trials, metric).map((trial) => [
+    `${trial.number}${trial.number === winner?.trial ? ' *' : ''}`,
+    scoreText(trial.score, metric),
+    stateText(trial),
+    `${trial.step}/${trial.total_steps ?? '?'}`,
+    forgettingText(trial.forgetting),
+    trial.training_seconds > 0 ? duration(trial.training_seconds) : '–',
+    trial.memory_bytes === null ? '–' : bytes(trial.memory_bytes),
+    trial.model_bytes === null ? '–' : bytes(trial.model_bytes),
+    trial.job,
+    printable(trialOptionsText(trial)),
+  ]);
+  const score = metric === 'eval_score' ? 'SCORE' : 'LOSS';
+  const header = [
+    'TRIAL',
+    score,
+    'STATE',
+    'STEP',
+    'FORGETS',
+    'TIME',
+    'MEMORY',
+    'SIZE',
+    'JOB',
+    'OPTIONS',
+  ];
+  const failed = trials.flatMap(({ number, error }) =>
+    error ? [faint(`trial ${number}: ${printable(error.message)}`)] : [],
+  );
+  return [table(header, rows, width), ...failed].join('\n');
+}
+
+const stateText = ({ status, ended_at_step: rung }: TrialObject): string =>
+  rung === null ? status : `${status} at rung ${rung}`;
+
+/** Of the list. */
+export const sweepRow = (sweep: SweepObject): string[] => [
+  sweep.id,
+  printable(sweep.suffix ?? '–'),
+  printable(sweep.model),
+  sweep.search.algorithm,
+  sweep.status,
+  trialCountsText(sweep),
+  scoreText(sweep.winner?.score ?? null, sweep.search.metric),
+  ago(sweep.created_at),
+];

@@ -1,0 +1,110 @@
+import type { SweepSearch } from '@graft/contracts';
+import { CliError, EXIT } from './cli-error.js';
+import { collect, valueOf } from './job-body.js';
+import { positiveInteger } from './parse-number.js';
+import type { Body } from './read-body.js';
+import { Option, type Command } from 'commander';
+
+/** Flags that say how trials differ. */
+export interface SearchFlags {
+  readonly vary?: readonly string[];
+  readonly methods?: boolean;
+  readonly algorithm?: string;
+  readonly trials?: number;
+  readonly metric?: string;
+  readonly rungs?: string;
+  readonly reductionFactor?: number;
+  readonly searchSeed?: string;
+}
+
+const ALGORITHMS: readonly SweepSearch['algorithm'][] = ['grid', 'random', 'asha'];
+
+export const withSearchFlags = (command: Command): Command =>
+  command
+    .option(
+      '--vary <path=values>',
+      'a field and its values: peft.r=8,16,64, or from a range: graft.learning_rate=5e-5..2e-3:log (repeatable)',
+      collect,
+    )
+    .option('--methods', 'try a handful of methods, each with its own defaults')
+    .addOption(
+      new Option(
+        '--algorithm <name>',
+        'how trials are chosen; asha also ends those early that are behind (default: asha)',
+      ).choices(ALGORITHMS),
+    )
+    .option('--trials <number>', 'how many at most', positiveInteger)
+    .addOption(
+      new Option('--metric <name>', 'what trials are compared by (default: valid_loss)').choices([
+        'valid_loss',
+        'eval_score',
+      ]),
+    )
+    .option('--rungs <steps>', 'steps at which asha compares trials: 20,60')
+    .option(
+      '--reduction-factor <number>',
+      'one in so many goes on from a rung (default: 3)',
+      positiveInteger,
+    )
+    .option('--search-seed <number>', 'seed of what is drawn (default: 42)');
+
+/** The body's `search`, over it the flags. */
+export function searchOf(body: Body, flags: SearchFlags): Body {
+  const given = (body['search'] ?? {}) as Body;
+  const search: Body = { ...given };
+  const set = (field: string, value: unknown): void => {
+    if (value !== undefined) search[field] = value;
+  };
+  set('algorithm', flags.algorithm);
+  search['algorithm'] ??= 'asha';
+  if (flags.methods === true) search['preset'] = 'methods';
+  set('max_trials', flags.trials);
+  set('metric', flags.metric);
+  set('rungs', flags.rungs === undefined ? undefined : flags.rungs.split(',').map(step));
+  set('reduction_factor', flags.reductionFactor);
+  set('seed', flags.searchSeed === undefined ? undefined : valueOf(flags.searchSeed));
+  if (flags.vary !== undefined)
+    search['parameters'] = {
+      ...(given['parameters'] as Body | undefined),
+      ...Object.fromEntries(flags.vary.map(varied)),
+    };
+  if (search['parameters'] === undefined && search['preset'] === undefined)
+    throw new CliError(
+      'say what to try: --methods, --vary peft.r=8,16,64, or "search" in the request file',
+      EXIT.usage,
+    );
+  return search;
+}
+
+function varied(one: string): readonly [path: string, values: unknown] {
+  const at = one.indexOf('=');
+  if (at < 1 || at === one.length - 1)
+    throw new CliError(
+      `--vary ${one}: expected path=values, e.g. --vary peft.r=8,16,64`,
+      EXIT.usage,
+    );
+  return [one.slice(0, at), valuesOf(one.slice(at + 1))];
+}
+
+const RANGE = /^([^.,][^,]*?)\.\.([^,:]+)((?::(?:log|integer))*)$/;
+
+/** A range, a list as JSON, or values between commas. */
+function valuesOf(text: string): unknown {
+  const [, from, to, how = ''] = RANGE.exec(text) ?? [];
+  const [min, max] = [Number(from), Number(to)];
+  if (from !== undefined && Number.isFinite(min) && Number.isFinite(max))
+    return {
+      min,
+      max,
+      ...(how.includes('log') ? { log: true } : {}),
+      ...(how.includes('integer') ? { integer: true } : {}),
+    };
+  const whole = valueOf(text);
+  if (typeof whole === 'object' && whole !== null) return whole;
+  return text.split(',').map(valueOf);
+}
+
+function step(text: string): number {
+  if (/^\d+$/.test(text)) return Number(text);
+  throw new CliError(`--rungs: expected steps as in 20,60; got "${text}"`, EXIT.usage);
+}

@@ -1,0 +1,242 @@
+import { useEffect, useRef, useSyncExternalStore } from 'react';
+import uPlot from 'uplot';
+import 'uplot/dist/uPlot.min.css';
+import { short, tick } from '../format.js';
+import { smoothed } from './smoothed.js';
+
+export interface ChartSeries {
+  readonly label: string;
+  readonly values: readonly (number | null)[];
+  /** Name of a CSS variable that holds a six-digit colour, so that it follows the colour scheme. */
+  readonly color: string;
+  /** Draws the raw values faintly and their moving average boldly on top; "only": without the raw ones. */
+  readonly smooth?: boolean | 'only';
+  readonly dots?: boolean;
+}
+
+/** One point that stands out, by shape and words. */
+export interface Ring {
+  readonly step: number;
+  readonly value: number;
+  readonly label: string;
+  readonly color: string;
+}
+
+export interface ChartProps {
+  readonly title: string;
+  readonly steps: readonly number[];
+  readonly series: readonly ChartSeries[];
+  /** What each step back weighs in the moving average. */
+  readonly weight: number;
+  readonly marks?: readonly { readonly step: number; readonly kind: string }[];
+  readonly ring?: Ring | null;
+  readonly log?: boolean;
+  /** What lies under the curves; steps where it is left out. */
+  readonly over?: string;
+  /** What the chart shows, where that is not one curve. */
+  readonly words?: string;
+}
+
+const HEIGHT = 230;
+/** Distances between ticks of the step axis: whole steps only. */
+const WHOLE = [1, 2, 5]
+  .flatMap((n) => Array.from({ length: 8 }, (_, power) => n * 10 ** power))
+  .sort((a, b) => a - b);
+
+function lines(series: readonly ChartSeries[]): uPlot.Series[] {
+  const value = (_: uPlot, v: number | null) => short(v);
+  return series.flatMap((s): uPlot.Series[] => {
+    const stroke = color(s.color);
+    const raw: uPlot.Series = {
+      label: s.label,
+      stroke: s.smooth ? `${stroke}66` : stroke,
+      width: 1.5,
+      value,
+      spanGaps: true,
+      points: { size: 5, fill: stroke },
+    };
+    if (s.smooth === 'only') return [{ ...raw, stroke, width: 2, points: { show: false } }];
+    if (s.dots) return [{ ...raw, points: { show: true, size: 7, fill: stroke } }];
+    return s.smooth
+      ? [
+          raw,
+          { label: 'smoothed', stroke, width: 2.2, value, spanGaps: true, points: { show: false } },
+        ]
+      : [raw];
+  });
+}
+
+/** A logarithmic axis has grid lines without a number, which come as null whatever the types say. */
+const labels = (_: uPlot, ticks: (number | null)[]): string[] =>
+  ticks.map((value) => (value === null ? '' : tick(value)));
+
+export const color = (name: string): string =>
+  getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+
+function plotOptions(shown: () => ChartProps, width: number): uPlot.Options {
+  const { title, series, log, over } = shown();
+  const ink = color('--ink-soft');
+  const grid = { stroke: color('--line'), width: 1 };
+  return {
+    title,
+    width,
+    height: HEIGHT,
+    cursor: { sync: { key: 'job' } },
+    scales: { x: { time: false }, y: log ? { distr: 3 } : {} },
+    axes: [
+      { stroke: ink, grid, ticks: grid, incrs: WHOLE, values: labels },
+      { stroke: ink, grid, ticks: grid, size: 64, values: labels },
+    ],
+    series: [{ label: over ?? 'step' }, ...lines(series)],
+    hooks: {
+      draw: [
+        (plot) => drawMarks(plot, shown().marks ?? [], ink),
+        (plot) => drawRing(plot, shown().ring ?? null),
+      ],
+      setData: [showLast],
+      setCursor: [showLast],
+    },
+  };
+}
+
+/** Without a cross-hair the legend shows the newest value of each series. */
+function showLast(plot: uPlot): void {
+  if (plot.cursor.idx != null || plot.data[0].length === 0) return;
+  const idxs = plot.data.map((column) => Array.from(column).findLastIndex((v) => v != null));
+  plot.setLegend({ idxs }, false);
+}
+
+function drawMarks(
+  plot: uPlot,
+  marks: readonly { step: number; kind: string }[],
+  ink: string,
+): void {
+  const { ctx, bbox } = plot;
+  ctx.save();
+  ctx.strokeStyle = ink;
+  ctx.globalAlpha = 0.55;
+  ctx.lineWidth = devicePixelRatio;
+  for (const mark of marks) {
+    const x = plot.valToPos(mark.step, 'x', true);
+    if (x < bbox.left || x > bbox.left + bbox.width) continue;
+    ctx.setLineDash(mark.kind === 'attempt' ? [6, 3] : [2, 5]);
+    ctx.beginPath();
+    ctx.moveTo(x, bbox.top);
+    ctx.lineTo(x, bbox.top + bbox.height);
+    ctx.stroke();
+  }
+  ctx.restore();
+}
+
+/** Rings the point and writes under it, where a lowest point has room, on the wider side. */
+export function drawRing(plot: uPlot, ring: Ring | null): void {
+  if (!ring) return;
+  const { ctx, bbox } = plot;
+  const x = plot.valToPos(ring.step, 'x', true);
+  const y = plot.valToPos(ring.value, 'y', true);
+  if (x < bbox.left || x > bbox.left + bbox.width || y < bbox.top || y > bbox.top + bbox.height)
+    return;
+  const unit = devicePixelRatio;
+  const left = x > bbox.left + bbox.width / 2;
+  const low = y > bbox.top + bbox.height - 24 * unit;
+  const place = [ring.label, x + (left ? -8 : 8) * unit, y + (low ? -14 : 20) * unit] as const;
+  ctx.save();
+  ctx.strokeStyle = color(ring.color);
+  ctx.lineWidth = 2 * unit;
+  ctx.beginPath();
+  ctx.arc(x, y, 8 * unit, 0, 2 * Math.PI);
+  ctx.stroke();
+  ctx.font = `600 ${12 * unit}px system-ui, sans-serif`;
+  ctx.textAlign = left ? 'right' : 'left';
+  ctx.strokeStyle = color('--card'); // a margin, so that no line runs through the words
+  ctx.lineWidth = 4 * unit;
+  ctx.strokeText(...place);
+  ctx.fillStyle = color('--ink');
+  ctx.fillText(...place);
+  ctx.restore();
+}
+
+/** A logarithm has no place for zero and below. */
+const drawable = (values: readonly (number | null)[], log = false): (number | null)[] =>
+  values.map((value) => (log && value !== null && value <= 0 ? null : value));
+
+const plotData = ({ steps, series, weight, log }: ChartProps): uPlot.AlignedData => [
+  [...steps],
+  ...series.flatMap((s) => {
+    const raw = drawable(s.values, log);
+    if (s.smooth === 'only') return [smoothed(raw, weight)];
+    return s.smooth ? [raw, smoothed(raw, weight)] : [raw];
+  }),
+];
+
+/** The chart in words: "Loss over 40 steps, last 0.001262, lowest 2.230 at step 10". */
+function described({ title, series: [first], ring, words }: ChartProps): string {
+  if (words !== undefined) return words;
+  const values = first?.values.filter((v) => v !== null) ?? [];
+  const lowest = ring ? `, ${ring.label} at step ${ring.step}` : '';
+  return `${title} over ${values.length} steps, last ${short(values.at(-1))}${lowest}`;
+}
+
+/** New points must not undo a zoom: a double click does. */
+function update(plot: uPlot, data: uPlot.AlignedData): void {
+  const { min, max } = plot.scales['x'] ?? {};
+  const [steps] = plot.data;
+  const zoomed =
+    min != null && max != null && steps.length > 1 && (min > steps[0]! || max < steps.at(-1)!);
+  plot.setData(data, !zoomed);
+  if (zoomed) plot.redraw();
+}
+
+const dark = matchMedia('(prefers-color-scheme: dark)');
+function onScheme(changed: () => void): () => void {
+  dark.addEventListener('change', changed);
+  return () => dark.removeEventListener('change', changed);
+}
+
+/** Changes with the colour scheme. */
+export const useScheme = (): boolean => useSyncExternalStore(onScheme, () => dark.matches);
+
+/** A live chart over steps; all charts of a page share their cross-hair. */
+export function Chart(props: ChartProps) {
+  const box = useRef<HTMLDivElement>(null);
+  const plot = useRef<uPlot | null>(null);
+  const scheme = useScheme();
+  const shape = props.series.map((s) => s.label).join();
+  const latest = useRef(props);
+  latest.current = props;
+
+  useEffect(() => {
+    const element = box.current;
+    if (!element) return;
+    const made = new uPlot(
+      plotOptions(() => latest.current, element.clientWidth || 600),
+      plotData(latest.current),
+      element,
+    );
+    plot.current = made;
+    showLast(made);
+    const resized = new ResizeObserver(
+      () => element.clientWidth > 0 && made.setSize({ width: element.clientWidth, height: HEIGHT }),
+    );
+    resized.observe(element);
+    return () => {
+      resized.disconnect();
+      made.destroy();
+      plot.current = null;
+    };
+  }, [shape, props.log, scheme]);
+
+  useEffect(() => {
+    if (plot.current) update(plot.current, plotData(props));
+  }, [props]);
+  return (
+    <figure
+      className="chart"
+      role="img"
+      aria-label={described(props)}
+      data-points={props.series[0]?.values.filter((v) => v !== null).length}
+    >
+      <div ref={box} />
+    </figure>
+  );
+}

@@ -1,0 +1,198 @@
+import { useEffect, useRef, useState, type FormEvent } from 'react';
+import { ApiError, request } from '../api.js';
+import { modelTitle } from '../format.js';
+import { readEvents } from '../sse.js';
+
+interface Turn {
+  readonly role: 'user' | 'assistant';
+  readonly content: string;
+  /** Why there is no (whole) answer. */
+  readonly problem?: string;
+  /** Whether asking again in a while may bring one. */
+  readonly again?: boolean;
+}
+
+interface Chunk {
+  readonly choices?: readonly { readonly delta?: { readonly content?: string } }[];
+  readonly error?: { readonly message: string; readonly code?: string | null };
+}
+
+/** Refusals that pass by themselves, unless the API says that they last longer than somebody waits. */
+const PASSING = ['queue_full', 'insufficient_quota', 'no_worker', 'rate_limit_exceeded'];
+const PATIENCE_SECONDS = 120;
+
+/** Why there is no answer, in a person's words, and whether to offer another try. */
+function problemOf(error: Error): Pick<Turn, 'problem' | 'again'> {
+  if (!(error instanceof ApiError)) return { problem: error.message, again: true };
+  const again = PASSING.includes(error.code ?? '') && (error.retryAfter ?? 0) <= PATIENCE_SECONDS;
+  const problem =
+    error.code === 'queue_full'
+      ? 'Every worker is busy with other chats. Try again in a moment.'
+      : `${error.message.charAt(0).toUpperCase()}${error.message.slice(1)}.`.replace('..', '.');
+  return { problem, again };
+}
+
+/** Streams one answer of a model; `onText` gets the text so far. */
+async function answer(
+  model: string,
+  turns: readonly Turn[],
+  onText: (text: string) => void,
+  signal: AbortSignal,
+): Promise<void> {
+  const messages = turns
+    .filter((turn) => turn.content !== '')
+    .map(({ role, content }) => ({ role, content }));
+  const body = JSON.stringify({ model, messages, stream: true, temperature: 0, max_tokens: 256 });
+  const response = await request('/chat/completions', {
+    method: 'POST',
+    body,
+    signal,
+    headers: { 'content-type': 'application/json' },
+  });
+  let text = '';
+  await readEvents(response, ({ data }) => {
+    if (data === '[DONE]') return;
+    const chunk = JSON.parse(data) as Chunk;
+    if (chunk.error)
+      throw new ApiError(response.status, chunk.error.message, null, chunk.error.code ?? null);
+    text += chunk.choices?.[0]?.delta?.content ?? '';
+    onText(text);
+  });
+}
+
+/** What was said to some models and what they answered, side by side. */
+function useConversation(models: readonly string[]) {
+  const [turns, setTurns] = useState<readonly Turn[][]>(models.map(() => []));
+  const [busy, setBusy] = useState(false);
+  const stop = useRef<AbortController | null>(null);
+  useEffect(() => () => stop.current?.abort(), []);
+
+  /** Answers of some sides to what was said on them so far. */
+  const answers = async (sides: readonly number[], asked: readonly (readonly Turn[])[]) => {
+    setBusy(true);
+    stop.current = new AbortController();
+    const { signal } = stop.current;
+    const last = (i: number, change: (turn: Turn) => Turn) =>
+      setTurns((now) =>
+        now.map((side, j) => (j === i ? side.with(-1, change(side.at(-1)!)) : side)),
+      );
+    setTurns(
+      asked.map((side, i) =>
+        sides.includes(i) ? [...side, { role: 'assistant', content: '' }] : [...side],
+      ),
+    );
+    const ask = (i: number) =>
+      answer(
+        models[i] ?? '',
+        asked[i] ?? [],
+        (content) => last(i, (turn) => ({ ...turn, content })),
+        signal,
+      ).catch((error: Error) =>
+        last(i, (turn) => ({
+          ...turn,
+          ...(signal.aborted ? { problem: 'stopped' } : problemOf(error)),
+        })),
+      );
+    await Promise.all(sides.map(ask));
+    setBusy(false);
+  };
+  const send = (content: string) =>
+    void answers(
+      [...models.keys()],
+      turns.map((side): Turn[] => [...side, { role: 'user', content }]),
+    );
+  const again = (i: number) =>
+    void answers(
+      [i],
+      turns.map((side, j) => (j === i ? side.slice(0, -1) : side)),
+    );
+  const clear = () => {
+    stop.current?.abort();
+    setTurns(models.map(() => []));
+  };
+  return { turns, busy, send, again, stop: () => stop.current?.abort(), clear };
+}
+
+/** The same words go to all of the models, side by side. */
+export function Conversation({ models }: { models: readonly string[] }) {
+  const { turns, busy, send, again, stop, clear } = useConversation(models);
+  const [text, setText] = useState('');
+  const submit = (event: FormEvent) => {
+    event.preventDefault();
+    setText('');
+    send(text);
+  };
+  return (
+    <>
+      <div className="sides">
+        {models.map((name, i) => (
+          <section key={name} className="card" aria-label={name}>
+            <h2 className="break">{modelTitle(name)}</h2>
+            {modelTitle(name) !== name && <p className="faint break">{name}</p>}
+            {/* Read aloud when it is whole, not word by word. */}
+            <div role="log" aria-label={`Answers of ${modelTitle(name)}`} aria-busy={busy}>
+              <Answers turns={turns[i] ?? []} busy={busy} again={() => again(i)} />
+            </div>
+          </section>
+        ))}
+      </div>
+      <form className="bar" onSubmit={submit}>
+        <input
+          className="wide"
+          aria-label="Message"
+          required
+          autoFocus
+          value={text}
+          onChange={(e) => setText(e.target.value)}
+          placeholder={models.length > 1 ? 'Type a message for both models' : 'Type a message'}
+        />
+        {busy ? (
+          <button type="button" onClick={stop}>
+            Stop
+          </button>
+        ) : (
+          <button className="main">Send</button>
+        )}
+        <button type="button" disabled={busy} onClick={clear}>
+          Clear
+        </button>
+      </form>
+    </>
+  );
+}
+
+interface AnswersProps {
+  readonly turns: readonly Turn[];
+  readonly busy: boolean;
+  readonly again: () => void;
+}
+
+function Answers({ turns, busy, again }: AnswersProps) {
+  if (turns.length === 0) return <p className="faint">No messages yet.</p>;
+  return turns.map((turn, n) => {
+    const waiting = busy && n === turns.length - 1 && !turn.problem;
+    return (
+      <p key={n} className={`turn ${turn.role}`}>
+        <b>{turn.role === 'user' ? 'You' : 'Model'}</b> {turn.content}
+        {waiting && '…'}
+        {turn.role === 'assistant' && !turn.content && !waiting && !turn.problem && (
+          <span className="faint">(empty response)</span>
+        )}
+        {turn.problem && (
+          <span className="bad" role={turn.problem === 'stopped' ? undefined : 'alert'}>
+            {' '}
+            {turn.problem}
+          </span>
+        )}
+        {turn.again && !busy && n === turns.length - 1 && (
+          <>
+            {' '}
+            <button className="small" onClick={again}>
+              Try again
+            </button>
+          </>
+        )}
+      </p>
+    );
+  });
+}

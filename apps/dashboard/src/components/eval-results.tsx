@@ -1,0 +1,132 @@
+import type {
+  EvalItemResult,
+  EvalObject,
+  EvalOutputItemObject,
+  EvalRunObject,
+  EvalRunStatus,
+} from '@graft/contracts';
+import { answerOf, itemError } from '@graft/contracts/evals';
+import { count } from '../format.js';
+
+// Shape and word as well as colour: never colour alone.
+const LOOKS: Record<EvalRunStatus, { sign: string; word: string; tone: string }> = {
+  queued: { sign: '◷', word: 'queued', tone: 'wait' },
+  in_progress: { sign: '▶', word: 'running', tone: 'live' },
+  completed: { sign: '✓', word: 'completed', tone: 'good' },
+  canceled: { sign: '–', word: 'cancelled', tone: 'off' },
+};
+const VERDICTS = {
+  pass: { sign: '✓', tone: 'good' },
+  fail: { sign: '✕', tone: 'bad' },
+  error: { sign: '⚠', tone: 'wait' },
+} as const;
+
+export function RunPill({ status }: { status: EvalRunStatus }) {
+  const { sign, word, tone } = LOOKS[status];
+  return (
+    <span className={`pill ${tone}`}>
+      <span aria-hidden="true">{sign}</span> {word}
+    </span>
+  );
+}
+
+export function VerdictPill({ status }: { status: EvalOutputItemObject['status'] }) {
+  const { sign, tone } = VERDICTS[status];
+  return (
+    <span className={`pill ${tone}`}>
+      <span aria-hidden="true">{sign}</span> {status}
+    </span>
+  );
+}
+
+export const isOpen = ({ status }: Pick<EvalRunObject, 'status'>): boolean =>
+  status === 'queued' || status === 'in_progress';
+
+/** What a run is called: its name, else its model. */
+export const runName = ({ name, model, id }: EvalRunObject): string => name || model || id;
+
+export const modelWords = ({ model }: Pick<EvalRunObject, 'model'>): string =>
+  model || 'answers of a file';
+
+/** `85 %` of what is graded; a dash where nothing is. */
+export function passShare({ result_counts: counts }: Pick<EvalRunObject, 'result_counts'>): string {
+  const graded = counts.passed + counts.failed + counts.errored;
+  return graded === 0 ? '–' : `${Math.round((100 * counts.passed) / graded)} %`;
+}
+
+/** `17 of 20`, and how many are still to be graded. */
+export function passedWords({
+  result_counts: counts,
+}: Pick<EvalRunObject, 'result_counts'>): string {
+  const graded = counts.passed + counts.failed + counts.errored;
+  const left = counts.total - graded;
+  return `${count(counts.passed)} of ${count(graded)}${left > 0 ? `, ${count(left)} to go` : ''}`;
+}
+
+/** How a criterion grades, in a few words. */
+export function criterionWords(criterion: EvalObject['testing_criteria'][number]): string {
+  const text = (field: string): string => String(criterion[field] ?? '');
+  switch (criterion.type) {
+    case 'string_check':
+      return `${text('input')} ${OPERATIONS[text('operation')] ?? text('operation')} ${text('reference')}`;
+    case 'text_similarity':
+      return `${text('evaluation_metric')} of ${text('input')} and ${text('reference')}, from ${text('pass_threshold')}`;
+    case 'label_model':
+      return `${text('model')} answers with ${(criterion['passing_labels'] as readonly string[]).join(' or ')}`;
+    case 'score_model':
+      return `a score by ${text('model')}`;
+    default:
+      return criterion.type;
+  }
+}
+
+const OPERATIONS: Readonly<Record<string, string>> = {
+  eq: 'is',
+  ne: 'is not',
+  like: 'contains',
+  ilike: 'contains, in any case,',
+};
+
+/** The fields of an item, each with its name. */
+export function ItemFields({ item }: { item: Readonly<Record<string, unknown>> }) {
+  return (
+    <dl className="item-fields">
+      {Object.entries(item).map(([name, value]) => (
+        <div key={name}>
+          <dt>{name}</dt>
+          <dd className="pre">{typeof value === 'string' ? value : JSON.stringify(value)}</dd>
+        </div>
+      ))}
+    </dl>
+  );
+}
+
+/** What was answered, and how each grader judged it. */
+export function Answer({ of }: { of: EvalOutputItemObject }) {
+  const error = itemError(of);
+  const answer = answerOf(of);
+  return (
+    <>
+      {answer !== null && <div className="pre">{answer || '(nothing)'}</div>}
+      {error !== null && <div className="bad pre">{error}</div>}
+      {of.results.length > 0 && (
+        <ul className="marks" aria-label="Graders">
+          {of.results.map((one) => (
+            <Mark key={one.name} result={one} />
+          ))}
+        </ul>
+      )}
+    </>
+  );
+}
+
+function Mark({ result: { name, passed, score, error } }: { result: EvalItemResult }) {
+  const word = error ? 'error' : passed ? 'passes' : 'fails';
+  return (
+    <li className={passed ? 'passes' : 'bad'}>
+      <span aria-hidden="true">{error ? '⚠' : passed ? '✓' : '✕'}</span>
+      <span className="unseen">{word}</span> {name}{' '}
+      {!error && <span className="numbers">{Number(score.toFixed(3))}</span>}
+    </li>
+  );
+}

@@ -1,0 +1,185 @@
+import type { FileObject, JobPreviewObject, ModelObject } from '@graft/contracts';
+import { useContext, useEffect } from 'react';
+import { useMay } from '../own-key.js';
+import { namesOf, RecordFormats } from '../record-formats.js';
+import { ACCEPTED, useUploads } from '../uploads.js';
+import { ago, bytes, count } from '../format.js';
+import { ColumnPick } from './column-pick.js';
+import { Failure } from './failure.js';
+import type { Refusal } from './field-problem.js';
+import { Pick, Text } from './fields.js';
+import { FileReport } from './file-report.js';
+import type { Draft } from './job-draft.js';
+import { sampleFile } from './sample.js';
+
+interface DataProps {
+  readonly draft: Draft;
+  readonly change: (part: Partial<Draft>) => void;
+  readonly wrong: Refusal | null;
+  readonly bases: readonly ModelObject[];
+  readonly files: readonly FileObject[];
+  readonly filesChanged: () => void;
+}
+
+const nameOf = (file: FileObject): string => {
+  const records = file.graft ? ` · ${count(file.graft.records)} examples` : '';
+  return `${file.filename}${records} · ${bytes(file.bytes)} · ${ago(file.created_at)}`;
+};
+
+/** What is trained, and on what. */
+export function BaseAndData({ draft, change, wrong, bases, files, filesChanged }: DataProps) {
+  const uploads = useUploads(filesChanged);
+  const expected = namesOf(useContext(RecordFormats));
+  const data = files
+    .filter((f) => f.purpose === 'fine-tune' && f.status !== 'error')
+    .map((f) => [f.id, nameOf(f)] as const);
+  const [made] = uploads.fresh;
+  useEffect(() => {
+    if (made && made.status !== 'error') change({ training_file: made.id });
+  }, [made]);
+  const picked = (name: 'model' | 'training_file' | 'validation_file') => ({
+    label: name,
+    value: draft[name],
+    wrong,
+    change: (value: string) => change({ [name]: value }),
+  });
+  return (
+    <div className="card">
+      <div className="fields">
+        <Pick
+          {...picked('model')}
+          required
+          choices={bases.map((m) => [m.id, m.id])}
+          none="Import a base first (Models)"
+          help="The frozen base model that the adapter is trained on"
+        />
+        <Pick
+          {...picked('training_file')}
+          required
+          choices={data}
+          none="Choose or upload one"
+          help={`${expected.charAt(0).toUpperCase()}${expected.slice(1)}`}
+        />
+        <Upload uploads={uploads} />
+        <Pick
+          {...picked('validation_file')}
+          choices={data}
+          none="none"
+          help="Held out: used to measure the loss, never trained on"
+        />
+        <Text
+          id="graft.validation_split"
+          label="validation_split"
+          value={draft.graft['validation_split'] ?? ''}
+          wrong={wrong}
+          change={(share) => change({ graft: { ...draft.graft, validation_split: share } })}
+          placeholder="none"
+          help="Or hold out a share of the training file, such as 0.1"
+        />
+        <Text
+          id="suffix"
+          value={draft.suffix}
+          wrong={wrong}
+          change={(suffix) => change({ suffix })}
+          placeholder="none"
+          help="Suffix of the new model's name"
+        />
+      </div>
+      {uploads.tables.map((table) => (
+        <ColumnPick
+          key={table.file.name}
+          filename={table.file.name}
+          columns={table.names}
+          busy={uploads.busy !== null}
+          onLeave={() => uploads.leave(table)}
+          onPick={(columns) => void uploads.pick(table, columns)}
+        />
+      ))}
+      {made && <FileReport file={made} />}
+    </div>
+  );
+}
+
+/** A file of this computer's as training data, or the sample. */
+function Upload({ uploads }: { uploads: ReturnType<typeof useUploads> }) {
+  const { busy, fresh, error, upload } = uploads;
+  if (!useMay()('files:write')) return null;
+  const [made] = fresh;
+  const said = made ? `✓ ${made.filename} uploaded` : 'The sample has 24 arithmetic examples';
+  return (
+    <div className="field">
+      <b className="label">Upload training data</b>
+      <span className="upload">
+        <input
+          id="upload"
+          className="unseen"
+          type="file"
+          accept={ACCEPTED}
+          disabled={busy !== null}
+          onChange={(e) => {
+            void upload([...(e.target.files ?? [])]);
+            e.target.value = ''; // the same file may be chosen again once it is mended
+          }}
+        />
+        <label htmlFor="upload" className="button">
+          Choose a file…
+        </label>
+        <button type="button" disabled={busy !== null} onClick={() => void upload([sampleFile()])}>
+          Use a sample data set
+        </button>
+      </span>
+      <small role="status">{busy ? `Uploading ${busy}…` : said}</small>
+      <Failure error={error} />
+    </div>
+  );
+}
+
+interface PaceProps {
+  readonly draft: Draft;
+  readonly change: (part: Partial<Draft>) => void;
+  readonly wrong: Refusal | null;
+  readonly defaultRate: number;
+  /** What "auto" becomes for the chosen data, once it is known. */
+  readonly plan: JobPreviewObject | null;
+}
+
+/** How long and how fast it learns. What is left alone shows what it becomes. */
+export function Pace({ draft, change, wrong, defaultRate, plan }: PaceProps) {
+  const auto = (value: number | undefined) => (value === undefined ? 'auto' : `auto: ${value}`);
+  const field = (name: 'n_epochs' | 'batch_size' | 'seed') => ({
+    id: name,
+    value: draft[name],
+    wrong,
+    change: (value: string) => change({ [name]: value }),
+  });
+  return (
+    <div className="card">
+      <div className="fields">
+        <Text
+          {...field('n_epochs')}
+          placeholder={auto(plan?.hyperparameters.n_epochs)}
+          help="Passes over the data, 1 to 50"
+        />
+        <Text
+          {...field('batch_size')}
+          placeholder={auto(plan?.hyperparameters.batch_size)}
+          help="Examples per step"
+        />
+        <Text
+          id="graft.learning_rate"
+          label="learning_rate"
+          value={draft.graft['learning_rate'] ?? ''}
+          wrong={wrong}
+          change={(rate) => change({ graft: { ...draft.graft, learning_rate: rate } })}
+          placeholder={String(defaultRate)}
+          help="Peak learning rate"
+        />
+        <Text
+          {...field('seed')}
+          placeholder="42"
+          help="Seed for data order, dropout and new weights"
+        />
+      </div>
+    </div>
+  );
+}

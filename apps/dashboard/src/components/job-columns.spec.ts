@@ -1,0 +1,19 @@
+// @vitest-environment happy-dom
+import { expect, it } from 'vitest';
+import { ALL_COLUMNS, columnWidths, USUAL_COLUMNS } from './job-columns.js';
+
+const sum = (widths: readonly number[]) => widths.reduce((all, one) => all + one, 0);
+
+it('gives what is left over to the columns that have most to say, and no column less than it needs', () => {
+  const least = columnWidths(USUAL_COLUMNS, 0);
+  const wide = columnWidths(USUAL_COLUMNS, 1300);
+  expect(sum(wide)).toBeGreaterThan(1300 - USUAL_COLUMNS.length);
+  expect(sum(wide)).toBeLessThanOrEqual(1300);
+  expect(wide.every((width, n) => width >= least[n]!)).toBe(true);
+  expect(wide[USUAL_COLUMNS.indexOf('name')]).toBeGreaterThan(
+    wide[USUAL_COLUMNS.indexOf('model')]!,
+  );
+  // every usual column has room on a tablet
+  expect(sum(least)).toBeLessThan(1024 - 24 - 32 - 62 - 2);
+  expect(columnWidths(ALL_COLUMNS, 100)).toEqual(columnWidths(ALL_COLUMNS, 0));
+});

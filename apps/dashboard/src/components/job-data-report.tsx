@@ -1,0 +1,92 @@
+import type { DataReport, JobObject, RecordFormatDescription } from '@graft/contracts';
+import { useContext } from 'react';
+import { api } from '../api.js';
+import { useLoaded } from '../loading.js';
+import { linkTo } from '../navigation.js';
+import { useMay } from '../own-key.js';
+import { count } from '../format.js';
+import { RecordFormats } from '../record-formats.js';
+import { Figure } from './figure.js';
+import { kindsIn, Sentences } from './file-report.js';
+import { Lines } from './lines.js';
+
+/** What a job learns from: its files, and what they are for its base. */
+export function JobDataReport({ job }: { job: JobObject }) {
+  const { data } = job.graft;
+  if (job.training_file === null) return null;
+  return (
+    <section aria-label="Data">
+      <p className="facts">
+        <TrainingFile id={job.training_file} name="Training file" />
+        {job.validation_file && <TrainingFile id={job.validation_file} name="Validation file" />}
+      </p>
+      {data ? (
+        <Found report={data} file={job.training_file} />
+      ) : (
+        <p className="faint">The data was not analysed.</p>
+      )}
+    </section>
+  );
+}
+
+/** By name where the key may know it; a file may have been deleted since. */
+function TrainingFile({ id, name }: { id: string; name: string }) {
+  const may = useMay()('files:read');
+  const file = useLoaded(async () => (may ? await api.file(id) : null));
+  return (
+    <span className="break">
+      <span className="faint">{name}</span>{' '}
+      {file.value ? (
+        <a {...linkTo(`/files/${id}`)}>{file.value.filename}</a>
+      ) : (
+        <>
+          <code>{id}</code>
+          {file.error && <span className="faint"> (deleted)</span>}
+        </>
+      )}
+    </span>
+  );
+}
+
+function Found({ report, file }: { report: DataReport; file: string }) {
+  const may = useMay();
+  const formats = useContext(RecordFormats);
+  const { cut_lines: lines, cut } = report;
+  return (
+    <>
+      <dl className="strip">
+        {figuresOf(report, formats).map(([name, value]) => (
+          <Figure key={name} name={name} value={value} />
+        ))}
+      </dl>
+      {report.warnings.length > 0 && (
+        <div className="notice warn">
+          <Sentences of={report.warnings} />
+          {may('files:read') && <Lines file={file} lines={lines} all={cut} what="truncated" />}
+        </div>
+      )}
+      {report.sampled && (
+        <p className="faint">Token counts are estimated from a sample of the examples.</p>
+      )}
+    </>
+  );
+}
+
+function figuresOf(
+  report: DataReport,
+  formats: readonly RecordFormatDescription[],
+): readonly (readonly [name: string, value: string])[] {
+  const { examples, tokens, supervised_tokens: learnt, cut, duplicates, overlap } = report;
+  const kinds = kindsIn(report, formats);
+  const about = report.sampled ? '≈ ' : '';
+  return [
+    ...(kinds.length === 1 ? [] : [['examples', count(examples)] as const]),
+    ...kinds.map(([n, kind]) => [kind, count(n)] as const),
+    ['tokens per pass', `${about}${count(tokens)}`],
+    ['trained on', `${about}${count(learnt)}`],
+    ['tokens in the longest', count(report.longest)],
+    [`truncated at ${count(report.max_seq_len)} tokens`, count(cut)],
+    [duplicates === 1 ? 'duplicate' : 'duplicates', count(duplicates)],
+    ...(overlap > 0 ? [['also in the training data', count(overlap)] as const] : []),
+  ];
+}

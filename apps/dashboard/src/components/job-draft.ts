@@ -1,0 +1,150 @@
+// The new-job form's contents: what was typed, made from a job, and made into the create call's body.
+import type {
+  Catalog,
+  CatalogMethod,
+  CatalogTask,
+  FileObject,
+  JobObject,
+  ModelObject,
+} from '@graft/contracts';
+import { collect, fieldsOf } from './schema-form.js';
+
+type Values = Readonly<Record<string, string>>;
+
+export interface Draft {
+  readonly model: string;
+  readonly training_file: string;
+  readonly validation_file: string;
+  readonly suffix: string;
+  readonly seed: string;
+  readonly n_epochs: string;
+  readonly batch_size: string;
+  /** '': the first that the training file fits. */
+  readonly task: string;
+  readonly task_options: Values;
+  /** '': the first of the catalogue. */
+  readonly method: string;
+  readonly peft: Values;
+  readonly graft: Values;
+}
+
+export const BLANK: Draft = {
+  model: '',
+  training_file: '',
+  validation_file: '',
+  suffix: '',
+  seed: '',
+  n_epochs: '',
+  batch_size: '',
+  task: '',
+  task_options: {},
+  method: '',
+  peft: {},
+  graft: {},
+};
+
+const typed = (values: Readonly<Record<string, unknown>>): Values =>
+  Object.fromEntries(
+    Object.entries(values)
+      .filter(([, v]) => v !== null && v !== undefined)
+      .map(([k, v]) => [k, typeof v === 'string' ? v : JSON.stringify(v)]),
+  );
+
+/** The form as the job was made; only options the catalog knows are taken over. */
+export function draftOf(job: JobObject, catalog: Catalog): Draft {
+  const known = fieldsOf(catalog.graft_schema).map((field) => field.name);
+  const graft = Object.fromEntries(
+    Object.entries(job.graft).filter(([name]) => known.includes(name)),
+  );
+  const { task, task_options: options, ...rest } = graft;
+  const { peft_type: type, ...peft } = job.peft ?? { peft_type: 'FULL' };
+  const numbers = job.method[job.method.type]?.hyperparameters;
+  const shown = (v: number | 'auto' = 'auto') => (v === 'auto' ? '' : String(v));
+  return {
+    model: job.model,
+    training_file: job.training_file ?? '',
+    validation_file: job.validation_file ?? '',
+    suffix: job.user_provided_suffix ?? '',
+    seed: String(job.seed),
+    n_epochs: shown(numbers?.n_epochs),
+    batch_size: shown(numbers?.batch_size),
+    method: String(type),
+    task: String(task ?? ''),
+    task_options: typed((options ?? {}) as Record<string, unknown>),
+    peft: typed(peft),
+    graft: typed(rest),
+  };
+}
+
+/** What a task is chosen for: the training file, and the base. */
+export interface TaskSubject {
+  readonly file: FileObject | undefined;
+  readonly base: ModelObject | undefined;
+}
+
+/** Why a job cannot be of a task, or null. */
+export function taskProblem(
+  task: CatalogTask,
+  { file, base }: TaskSubject,
+  { families }: Catalog,
+): string | null {
+  const family = families.find(({ name }) => name === base?.graft?.family);
+  if (family && !task.stacks.includes(family.stacks)) return `Not on ${family.title}`;
+  const found = file?.graft?.tasks?.find((one) => one.task === task.name);
+  if (!found || found.fits) return null;
+  return `Not from the training file: ${found.problem ?? 'its records are of another kind'}`;
+}
+
+/** What the job learns: what was chosen, else the first that file and base allow. */
+export function taskOf(
+  draft: Draft,
+  catalog: Catalog,
+  subject: TaskSubject,
+): CatalogTask | undefined {
+  const chosen = catalog.tasks.find(({ name }) => name === draft.task);
+  const possible = catalog.tasks.find((task) => taskProblem(task, subject, catalog) === null);
+  return chosen ?? possible ?? catalog.tasks[0];
+}
+
+/** The learning rate of a job that names none. */
+export const defaultRate = (method: CatalogMethod, task: CatalogTask): number =>
+  Number((method.default_learning_rate * task.learning_rate_scale).toPrecision(6));
+
+/** What is not a number goes to the server as it is: its answer names the field. */
+const number = (typed: string): number | string =>
+  Number.isNaN(Number(typed)) ? typed : Number(typed);
+
+/** The body of the create call; fields left alone are left out, so that the server's defaults hold. */
+export function bodyOf(
+  draft: Draft,
+  { method, task }: { readonly method: CatalogMethod; readonly task: CatalogTask },
+  catalog: Catalog,
+): Record<string, unknown> {
+  const hyperparameters = {
+    ...(draft.n_epochs && { n_epochs: number(draft.n_epochs) }),
+    ...(draft.batch_size && { batch_size: number(draft.batch_size) }),
+  };
+  // What the server takes by itself, whatever the base is made of.
+  const isUsual = task.stacks.every((stack) => {
+    const first = catalog.tasks.find(
+      (one) => one.method === task.method && one.stacks.includes(stack),
+    );
+    return first === task;
+  });
+  const options = collect(fieldsOf(task.schema), draft.task_options);
+  const peft = { peft_type: method.peft_type, ...collect(fieldsOf(method.schema), draft.peft) };
+  return {
+    model: draft.model,
+    training_file: draft.training_file,
+    ...(draft.validation_file && { validation_file: draft.validation_file }),
+    ...(draft.suffix && { suffix: draft.suffix }),
+    ...(draft.seed && { seed: number(draft.seed) }),
+    method: { type: task.method, [task.method]: { hyperparameters } },
+    peft: method.peft_type === 'FULL' ? null : peft,
+    graft: {
+      ...(!isUsual && { task: task.name }),
+      ...(Object.keys(options).length > 0 && { task_options: options }),
+      ...collect(fieldsOf(catalog.graft_schema), draft.graft),
+    },
+  };
+}

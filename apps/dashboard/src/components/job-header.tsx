@@ -1,0 +1,154 @@
+import type { JobObject, MetricsObject } from '@graft/contracts';
+import { forgettingText } from '@graft/contracts/sweep-text';
+import { isOver, jobName, queuePlace, silence, timeSpent, validationWords } from '../job-words.js';
+import { linkTo } from '../navigation.js';
+import { useMay } from '../own-key.js';
+import { ago, count, methodName, moment, short } from '../format.js';
+import { CopyButton } from './copy-button.js';
+import { Progress } from './progress.js';
+import { StatePill } from './state-pill.js';
+
+interface Props {
+  readonly job: JobObject;
+  readonly evaluations: MetricsObject['evaluations'];
+  readonly cancel: () => void;
+  readonly hold: () => void;
+}
+
+/** Name, state, what may be done with a job, and its figures. */
+export function JobHeader({ job, evaluations, cancel, hold }: Props) {
+  const silent = silence(job);
+  const may = useMay();
+  return (
+    <div className="sticky">
+      <div className="bar">
+        <StatePill status={job.status} />
+        <h1 className="name">{jobName(job)}</h1>
+        {job.graft.sweep && (
+          <a {...linkTo(`/sweeps/${job.graft.sweep.id}`)}>
+            trial {job.graft.sweep.trial} of a sweep
+          </a>
+        )}
+        {!isOver(job) && !silent && <span className="faint">{job.graft.phase.message}</span>}
+        {silent && (
+          <span className="silent" role="status">
+            <span aria-hidden="true">⚠</span> {silent}
+          </span>
+        )}
+        <span className="grow" />
+        <span className="faint">
+          {jobName(job) !== job.id && <code>{job.id}</code>}{' '}
+          <CopyButton text={job.id} label="Copy job ID" />
+        </span>
+        <span className="actions">
+          {may('jobs:write') && <Actions job={job} cancel={cancel} hold={hold} />}
+          {may('jobs:write', 'models:read', 'files:read') && (
+            <a className="button" {...linkTo(`/new?from=${job.id}`)}>
+              Clone
+            </a>
+          )}
+        </span>
+      </div>
+      {job.graft.progress.total_steps !== null && <Progress job={job} />}
+      <Facts facts={factsOf(job, evaluations)} />
+      {job.metadata && Object.keys(job.metadata).length > 0 && (
+        <section className="metadata" aria-label="Metadata">
+          <span className="faint">Metadata</span>
+          <Facts facts={Object.entries(job.metadata)} />
+        </section>
+      )}
+      <Words of={job.graft} />
+    </div>
+  );
+}
+
+/** What somebody said of it. */
+function Words({ of: { tags, note } }: { of: Pick<JobObject['graft'], 'tags' | 'note'> }) {
+  if (tags.length === 0 && note === null) return null;
+  return (
+    <section className="metadata" aria-label="Tags and note">
+      {tags.map((tag) => (
+        <span key={tag} className="tag">
+          {tag}
+        </span>
+      ))}
+      <span className="pre">{note}</span>
+    </section>
+  );
+}
+
+function Actions({ job, cancel, hold }: Omit<Props, 'evaluations'>) {
+  return (
+    <>
+      {job.status === 'running' && <button onClick={hold}>Pause</button>}
+      {job.status === 'paused' && <button onClick={hold}>Resume</button>}
+      {!isOver(job) && <button onClick={cancel}>Cancel</button>}
+    </>
+  );
+}
+
+function Facts({ facts }: { facts: readonly (readonly [string, string, string?])[] }) {
+  return (
+    <dl className="facts">
+      {facts.map(([name, value, title]) => (
+        <div key={name} title={title}>
+          <dt>{name}</dt>
+          <dd>{value}</dd>
+        </div>
+      ))}
+    </dl>
+  );
+}
+
+function factsOf(
+  job: JobObject,
+  evaluations: MetricsObject['evaluations'],
+): [string, string, string?][] {
+  const validation = validationWords(evaluations);
+  const place = queuePlace(job);
+  return [
+    ...(place === null ? [] : [['place in queue', place] as [string, string]]),
+    ['base', job.model],
+    ['method', methodName(job.peft)],
+    ['trains', trains(job)],
+    ['loss, last step', short(job.graft.train_loss)],
+    ...(validation === null ? [] : [['validation', validation] as [string, string]]),
+    ...scoreOf(job),
+    ...forgettingOf(job),
+    isOver(job) ? ['trained on', tokens(job)] : ['speed', speed(job)],
+    ['time', timeSpent(job) ?? '–'],
+    ['created', ago(job.created_at), moment(job.created_at)],
+  ];
+}
+
+/** What the loss of a fixed text has become. */
+const forgettingOf = ({ graft: { forgetting } }: JobObject): [string, string][] =>
+  forgetting
+    ? [
+        [
+          'forgets',
+          `${forgettingText(forgetting)} (${short(forgetting.base_loss)} → ${short(forgetting.loss)})`,
+        ],
+      ]
+    : [];
+
+/** The best that the job's eval gave a checkpoint. */
+function scoreOf({ graft: { best_score: best } }: JobObject): [string, string][] {
+  if (!best) return [];
+  return [
+    ['best eval score', `${Math.round(100 * best.eval_score)} % at step ${count(best.step)}`],
+  ];
+}
+
+function trains({ graft: { trainable_parameters: some, total_parameters: all } }: JobObject) {
+  if (some === null) return '–';
+  return `${count(some)}${all ? ` of ${count(all)} (${short((100 * some) / all)} %)` : ''}`;
+}
+
+const tokens = (job: JobObject): string =>
+  job.trained_tokens === null ? '–' : `${count(job.trained_tokens)} tokens`;
+
+const speed = ({ graft: { progress } }: JobObject): string =>
+  progress.tokens_per_second === null
+    ? '–'
+    : `${count(Math.round(progress.tokens_per_second))} tokens/s`;

@@ -1,0 +1,64 @@
+import type { JobObject, ModelUse } from '@graft/contracts';
+import { api, archive, download } from '../api.js';
+import { useLoaded } from '../loading.js';
+import { linkTo } from '../navigation.js';
+import { useMay } from '../own-key.js';
+import { bytes } from '../format.js';
+import { Failure } from './failure.js';
+import { UseIt } from './use-it.js';
+
+interface Props {
+  readonly job: JobObject;
+  readonly use: ModelUse;
+  readonly onError: (error: Error) => void;
+}
+
+const TRY = {
+  chat: 'Chat with it',
+  embed: 'Embed texts',
+  classify: 'Classify texts',
+} as const;
+
+/** What a job has made: to try, and to take home in one piece or file by file. */
+export function Results({ job, use, onError }: Props) {
+  const may = useMay();
+  const readable = may('files:read') ? job.result_files : [];
+  const files = useLoaded(() => Promise.all(readable.map((file) => api.file(file))));
+  const model = job.fine_tuned_model;
+  const shown = useLoaded(() =>
+    model && may('models:read') ? api.model(model) : Promise.resolve(null),
+  );
+  const canTry = shown.value !== null && shown.value.graft?.kind !== 'export';
+  return (
+    <section className="card good" aria-label="Result">
+      <div className="bar">
+        <b className="break">{model}</b>
+        <span className="grow" />
+        {model && (
+          <span className="actions">
+            {may('files:read') && (
+              <button className="main" onClick={() => archive(model).catch(onError)}>
+                <span aria-hidden="true">↓</span> Download .zip
+              </button>
+            )}
+            {canTry && (
+              <a className="button" {...linkTo(`/chat?model=${encodeURIComponent(model)}`)}>
+                {TRY[use]}
+              </a>
+            )}
+          </span>
+        )}
+      </div>
+      <Failure error={files.error} />
+      {shown.value && <UseIt model={shown.value} onError={onError} />}
+      <div className="bar files">
+        {(files.value ?? []).map((file) => (
+          <button key={file.id} onClick={() => download(file.id, file.filename).catch(onError)}>
+            <span aria-hidden="true">↓</span> {file.filename}{' '}
+            <span className="faint">{bytes(file.bytes)}</span>
+          </button>
+        ))}
+      </div>
+    </section>
+  );
+}

@@ -1,0 +1,27 @@
+import type { JobObject } from '@graft/contracts';
+import { createBody } from '@graft/contracts/compared-jobs';
+import { api } from '../api.js';
+import { useLoaded } from '../loading.js';
+import { CopyButton } from './copy-button.js';
+import { Loading } from './loading.js';
+import { fieldsOf } from './schema-form.js';
+
+export function SpecView({ job }: { job: JobObject }) {
+  const catalog = useLoaded(api.catalog);
+  if (!catalog.value) return <Loading error={catalog.error} />;
+  const options = fieldsOf(catalog.value.graft_schema).map(({ name }) => name);
+  const text = JSON.stringify(createBody(job, options), null, 2);
+  return (
+    <>
+      <p className="bar">
+        <CopyButton text={text} label="Copy spec" />
+        <span className="faint">
+          The body of POST /v1/fine_tuning/jobs that makes this job again.
+        </span>
+      </p>
+      <pre className="spec" tabIndex={0} role="region" aria-label="The body of the request">
+        {text}
+      </pre>
+    </>
+  );
+}

@@ -1,0 +1,22 @@
+import { api } from '../api.js';
+import { nearness } from '../limit-words.js';
+import { useLoaded } from '../loading.js';
+import { useMay } from '../own-key.js';
+
+/** What of the project's limits is used up, or nearly, before a job is submitted. */
+export function LimitsNear() {
+  const may = useMay();
+  const limits = useLoaded(async () => (may('jobs:read') ? (await api.limits()).data : []), 10_000);
+  const near = (limits.value ?? []).flatMap((limit) => nearness(limit) ?? []);
+  if (near.length === 0) return null;
+  return (
+    <div
+      className={near.some(({ refuses }) => refuses) ? 'notice bad' : 'notice warn'}
+      role="status"
+    >
+      {near.map(({ words }) => (
+        <div key={words}>{words}</div>
+      ))}
+    </div>
+  );
+}

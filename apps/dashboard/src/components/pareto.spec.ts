@@ -1,0 +1,32 @@
+import type { TrialObject } from '@graft/contracts';
+import { expect, it } from 'vitest';
+import { COSTS, pointsOf } from './pareto.js';
+
+const trial = (number: number, training_seconds: number, score: number | null, more: object = {}) =>
+  ({ number, status: 'succeeded', training_seconds, score, ...more }) as unknown as TrialObject;
+const best = (metric: 'valid_loss' | 'eval_score', ...trials: TrialObject[]): number[] =>
+  pointsOf(trials, metric, COSTS['time']!)
+    .filter(({ isBest }) => isBest)
+    .map(({ trial: { number } }) => number);
+
+it('marks what nothing beats that costs less, in either direction of the score', () => {
+  const trials = [trial(1, 10, 3), trial(2, 20, 2), trial(3, 15, 4), trial(4, 30, 1)];
+  expect(best('valid_loss', ...trials)).toEqual([1, 2, 4]);
+  expect(best('eval_score', ...trials)).toEqual([1, 3]);
+});
+
+it('marks one of those that are alike in one of the two', () => {
+  expect(best('valid_loss', trial(1, 10, 3), trial(2, 10, 2), trial(3, 20, 2))).toEqual([2]);
+});
+
+it('has those that are done, and have a cost and a score', () => {
+  const points = pointsOf(
+    [trial(1, 10, null), trial(2, 0, 2), trial(3, 9, 2, { status: 'running' }), trial(4, 8, 2)],
+    'valid_loss',
+    COSTS['time']!,
+  );
+  expect(points.map(({ trial: { number }, cost }) => [number, cost])).toEqual([[4, 8]]);
+  expect(pointsOf([trial(1, 1, 1, { model_bytes: null })], 'valid_loss', COSTS['size']!)).toEqual(
+    [],
+  );
+});

@@ -1,0 +1,62 @@
+// What trials cost, and which of them nothing beats that costs less.
+import { badness } from '@graft/contracts/sweep-text';
+import { duration } from '@graft/contracts/duration';
+import type { SweepMetric, TrialObject } from '@graft/contracts';
+import { bytes, count } from '../format.js';
+
+export interface Cost {
+  readonly name: string;
+  readonly of: (trial: TrialObject) => number | null;
+  readonly text: (value: number) => string;
+}
+
+/** By what trials may be laid over their score. */
+export const COSTS: Readonly<Record<string, Cost>> = {
+  time: {
+    name: 'Training time',
+    of: ({ training_seconds: seconds }) => (seconds > 0 ? seconds : null),
+    text: duration,
+  },
+  memory: { name: 'Memory', of: (trial) => trial.memory_bytes, text: bytes },
+  size: { name: 'Size of the model', of: (trial) => trial.model_bytes, text: bytes },
+  forgetting: {
+    name: 'Forgetting',
+    of: ({ forgetting }) => forgetting && forgetting.loss - forgetting.base_loss,
+    text: (value) => value.toPrecision(3),
+  },
+  parameters: {
+    name: 'Trained parameters',
+    of: (trial) => trial.trainable_parameters,
+    text: count,
+  },
+};
+
+export interface Point {
+  readonly trial: TrialObject;
+  readonly cost: number;
+  readonly score: number;
+  /** Whether no other is as good and costs less, or better for as much. */
+  readonly isBest: boolean;
+}
+
+/** Trials that are done and have both, from the cheapest up. */
+export function pointsOf(
+  trials: readonly TrialObject[],
+  metric: SweepMetric,
+  { of }: Cost,
+): readonly Point[] {
+  const found = trials.flatMap((trial) => {
+    const cost = of(trial);
+    const { score } = trial;
+    return trial.status !== 'succeeded' || cost === null || score === null
+      ? []
+      : [{ trial, cost, score, bad: badness(score, metric) }];
+  });
+  found.sort((a, b) => a.cost - b.cost || a.bad - b.bad);
+  let least = Infinity;
+  return found.map(({ bad, ...point }) => {
+    const isBest = bad < least;
+    least = Math.min(least, bad);
+    return { ...point, isBest };
+  });
+}

@@ -1,0 +1,77 @@
+import type { CreateOperation, ModelObject } from '@graft/contracts';
+import { modelSnippets } from '@graft/contracts/model-snippets';
+import { useState, type FormEvent } from 'react';
+import { api } from '../api.js';
+import { go } from '../navigation.js';
+import { useMay } from '../own-key.js';
+import { CopyButton } from './copy-button.js';
+import { Fold } from './fold.js';
+
+type One = Exclude<CreateOperation, { type: 'combine' }>;
+type Way = One extends infer T ? (T extends One ? Omit<T, 'model'> : never) : never;
+
+/** What can be made of an adapter, in the order of how often it is wanted. */
+const WAYS: readonly (readonly [title: string, way: Way])[] = [
+  [
+    'GGUF, Q4_K_M (Ollama, llama.cpp; a quarter as large)',
+    { type: 'export', format: 'gguf', quantization: 'Q4_K_M' },
+  ],
+  ['GGUF, Q8_0', { type: 'export', format: 'gguf', quantization: 'Q8_0' }],
+  ['GGUF, F16', { type: 'export', format: 'gguf', quantization: 'F16' }],
+  ['GGUF adapter, beside a GGUF base', { type: 'export', format: 'gguf_adapter' }],
+  ['LoRA folder for vLLM', { type: 'export', format: 'vllm' }],
+  ['Merged weights for transformers', { type: 'merge' }],
+  ['LoRA of rank 16, of another method', { type: 'convert', rank: 16 }],
+];
+
+interface Props {
+  readonly model: ModelObject;
+  readonly onError: (error: Error) => void;
+}
+
+/** Beside a result: how programs use it, and what can be made of it for others. */
+export function UseIt({ model, onError }: Props) {
+  const may = useMay();
+  const { kind = 'adapter', uses = [], base = null, files = [] } = model.graft ?? {};
+  const names = files.map(({ name }) => name);
+  const snippets = modelSnippets({ id: model.id, kind, uses, base, files: names }, location.origin);
+  return (
+    <Fold title="Use it elsewhere" reason={null}>
+      {kind === 'adapter' && may('jobs:write') && <MakeFiles model={model.id} onError={onError} />}
+      {snippets.map(({ title, code }) => (
+        <section key={title} aria-label={title}>
+          <div className="bar">
+            <b>{title}</b>
+            <span className="grow" />
+            <CopyButton text={code} label={`Copy ${title}`} />
+          </div>
+          <pre tabIndex={0}>{code}</pre>
+        </section>
+      ))}
+    </Fold>
+  );
+}
+
+function MakeFiles({ model, onError }: { model: string; onError: (error: Error) => void }) {
+  const [chosen, setChosen] = useState(0);
+  const make = (event: FormEvent): void => {
+    event.preventDefault();
+    const [, way] = WAYS[chosen] as (typeof WAYS)[number];
+    api.operate({ ...way, model }).then(({ id }) => go(`/jobs/${id}`), onError);
+  };
+  return (
+    <form className="bar" onSubmit={make}>
+      <label>
+        Make{' '}
+        <select value={chosen} onChange={(event) => setChosen(Number(event.target.value))}>
+          {WAYS.map(([title], i) => (
+            <option key={title} value={i}>
+              {title}
+            </option>
+          ))}
+        </select>
+      </label>
+      <button>Start</button>
+    </form>
+  );
+}

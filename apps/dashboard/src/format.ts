@@ -1,0 +1,65 @@
+const UNITS: readonly [number, string][] = [
+  [86_400, 'd'],
+  [3600, 'h'],
+  [60, 'min'],
+];
+
+/** "7 min": one unit is enough for an age. */
+export function age(unix: number, now = Date.now() / 1000): string {
+  const seconds = Math.max(0, now - unix);
+  const [size, unit] = UNITS.find(([length]) => seconds >= length) ?? [1, 's'];
+  return `${Math.floor(seconds / size)} ${unit}`;
+}
+
+export const ago = (unix: number, now = Date.now() / 1000): string =>
+  now - unix < 5 ? 'just now' : `${age(unix, now)} ago`;
+
+export const moment = (unix: number): string => new Date(unix * 1000).toLocaleString();
+
+/** 1234567 → "1.2 MB" (powers of 1000, as disks are sold). */
+export function bytes(size: number): string {
+  const units = ['B', 'kB', 'MB', 'GB', 'TB'];
+  let value = size;
+  let unit = 0;
+  while (value >= 1000 && unit < units.length - 1) {
+    value /= 1000;
+    unit += 1;
+  }
+  return `${unit === 0 ? value : value.toFixed(1)} ${units[unit]}`;
+}
+
+export const count = (n: number): string => n.toLocaleString('en');
+
+/** A measured number in about four digits. */
+export function short(n: number | null | undefined): string {
+  if (n === null || n === undefined) return '–';
+  if (n === 0) return '0';
+  const size = Math.abs(n);
+  if (size >= 1000) return size < 1e9 ? count(Math.round(n)) : n.toExponential(2);
+  return size < 0.001 ? n.toExponential(2) : n.toPrecision(4);
+}
+
+/** "LORA r 16" from PEFT's config; full fine-tuning has none. */
+export function methodName(peft: Readonly<Record<string, unknown>> | null): string {
+  if (peft === null) return 'full';
+  const size = peft['r'] !== undefined ? ` r ${String(peft['r'])}` : '';
+  const tokens =
+    peft['num_virtual_tokens'] !== undefined ? ` ${String(peft['num_virtual_tokens'])} tokens` : '';
+  return `${String(peft['peft_type'])}${size}${tokens}`;
+}
+
+/** A number at an axis, never wider than the room for it: 0.0025, 2.5e-4, 10,000. */
+export function tick(value: number): string {
+  const size = Math.abs(value);
+  if (size >= 10_000) return size < 1e9 ? count(value) : value.toExponential();
+  const rounded = Number(value.toPrecision(6)); // 0.1 + 0.2
+  return size > 0 && size < 0.001 ? rounded.toExponential() : String(rounded);
+}
+
+/** A model's name as a title, what tells it from others first: "pirate · 1a2b3c4d · step 10". */
+export function modelTitle(name: string): string {
+  const [, suffix, job, step] =
+    /^ft:[^:]*:[^:]*:([^:]*):([^:]{8})(?::ckpt-step-(\d+))?$/.exec(name) ?? [];
+  if (job === undefined) return name;
+  return [suffix, job, step && `step ${step}`].filter(Boolean).join(' · ');
+}

@@ -1,0 +1,42 @@
+import { expect, it } from 'vitest';
+import { nearness, type Limit } from './limit-words.js';
+
+const of = (
+  name: Limit['name'],
+  used: number,
+  limit: number | null,
+  resets_at?: number,
+): Limit => ({
+  name,
+  used,
+  limit,
+  ...(resets_at === undefined ? {} : { resets_at }),
+});
+
+it('says nothing of limits that are far away or are none', () => {
+  expect(nearness(of('queued_jobs', 7, 10))).toBeNull();
+  expect(nearness(of('queued_jobs', 1e6, null))).toBeNull();
+  expect(nearness(of('running_jobs', 9, 10))).toBeNull(); // it waits only once all are taken
+  expect(nearness(of('chats', 10, 10))).toBeNull(); // a job is no chat
+});
+
+it('says what is near, and what is refused at the limit', () => {
+  expect(nearness(of('queued_jobs', 8, 10))).toEqual({
+    refuses: false,
+    words: '8 queued jobs in this project, of at most 10.',
+  });
+  expect(nearness(of('queued_jobs', 1, 1))).toEqual({
+    refuses: true,
+    words: '1 queued job in this project, of at most 1: another is refused until one has started.',
+  });
+  expect(nearness(of('tokens_per_day', 2000, 1500, 1767225600))).toEqual({
+    refuses: true,
+    words:
+      '2,000 tokens used today in this project, of at most 1,500: new jobs are refused until 00:00 UTC.',
+  });
+  expect(nearness(of('storage_bytes', 9e9, 1e10))?.words).toMatch(/^9.0 GB stored .* 10.0 GB/);
+  expect(nearness(of('running_jobs', 2, 2))).toMatchObject({ refuses: false });
+});
+
+it('takes a limit of none at all for reached', () =>
+  expect(nearness(of('queued_jobs', 0, 0))).toMatchObject({ refuses: true }));

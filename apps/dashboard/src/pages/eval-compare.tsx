@@ -1,0 +1,168 @@
+import type { ComparedItem, EvalRunObject } from '@graft/contracts';
+import { compareRuns } from '@graft/contracts/compare-runs';
+import { useEffect, useState } from 'react';
+import { api } from '../api.js';
+import {
+  Answer,
+  ItemFields,
+  modelWords,
+  passedWords,
+  passShare,
+  runName,
+  VerdictPill,
+} from '../components/eval-results.js';
+import { Failure } from '../components/failure.js';
+import { Figure } from '../components/figure.js';
+import { Loading } from '../components/loading.js';
+import { Row, Table } from '../components/table.js';
+import { Tabs } from '../components/tabs.js';
+import { count } from '../format.js';
+import { useLoaded } from '../loading.js';
+import { linkTo } from '../navigation.js';
+
+/** At once on the page; more are a press away. */
+const SHOWN = 100;
+
+interface Props {
+  readonly id: string;
+  readonly left: string;
+  readonly right: string;
+}
+
+/** Two runs of an eval beside each other: the counts, and the items on which they differ. */
+export function EvalComparePage({ id, left, right }: Props) {
+  const loaded = useLoaded(async () => {
+    const runs = await Promise.all([api.evalRun(id, left), api.evalRun(id, right)]);
+    const items = await Promise.all([api.allOutputItems(id, left), api.allOutputItems(id, right)]);
+    return { runs, compared: compareRuns(...items) } as const;
+  });
+  const { value } = loaded;
+  useEffect(() => {
+    if (value) document.title = `${value.runs.map(runName).join(' and ')} · Graft`;
+  }, [value]);
+  return (
+    <main>
+      <p className="crumb">
+        <a {...linkTo('/evals')}>Evals</a> / <a {...linkTo(`/evals/${id}`)}>{id}</a>
+      </p>
+      <h1>Two runs compared</h1>
+      <Failure error={loaded.error} />
+      {value === null ? (
+        <Loading error={loaded.error} />
+      ) : (
+        <>
+          <dl className="strip">
+            <Figure name="items in both" value={count(value.compared.both)} />
+            <Figure name="pass on the left alone" value={count(value.compared.leftOnlyPasses)} />
+            <Figure name="pass on the right alone" value={count(value.compared.rightOnlyPasses)} />
+          </dl>
+          <Totals runs={value.runs} />
+          <Items items={value.compared.items} />
+        </>
+      )}
+    </main>
+  );
+}
+
+type Two = readonly [EvalRunObject, EvalRunObject];
+
+const SIDES = ['Left', 'Right'] as const;
+
+function Totals({ runs }: { runs: Two }) {
+  const [left, right] = runs;
+  const passed = (run: EvalRunObject, name: string): number =>
+    run.per_testing_criteria_results.find((one) => one.testing_criteria === name)?.passed ?? 0;
+  return (
+    <Table columns={['Of', ...SIDES]}>
+      <Row>
+        <td>run</td>
+        {runs.map((run) => (
+          <td key={run.id} className="break">
+            <a {...linkTo(`/evals/${run.eval_id}/${run.id}`)}>{runName(run)}</a>
+          </td>
+        ))}
+      </Row>
+      <Row>
+        <td>model</td>
+        {runs.map((run) => (
+          <td key={run.id} className="break">
+            {modelWords(run)}
+          </td>
+        ))}
+      </Row>
+      <Row>
+        <td>passed</td>
+        {runs.map((run) => (
+          <td key={run.id} className="numbers">
+            {passedWords(run)} ({passShare(run)})
+          </td>
+        ))}
+      </Row>
+      {left.per_testing_criteria_results.map(({ testing_criteria: name }) => (
+        <Row key={name}>
+          <td className="break">{name}</td>
+          <td className="numbers">{count(passed(left, name))}</td>
+          <td className="numbers">{count(passed(right, name))}</td>
+        </Row>
+      ))}
+    </Table>
+  );
+}
+
+const KINDS = ['differing', 'all'] as const;
+
+const differ = ({ left, right }: ComparedItem): boolean => left?.status !== right?.status;
+
+function Items({ items }: { items: readonly ComparedItem[] }) {
+  const [kind, setKind] = useState<(typeof KINDS)[number]>('differing');
+  const [most, setMost] = useState(SHOWN);
+  const differing = items.filter(differ);
+  const shown = kind === 'all' ? items : differing;
+  return (
+    <section aria-label="Items">
+      <h2>Items</h2>
+      <Tabs
+        label="Which items"
+        names={KINDS}
+        open={kind}
+        choose={setKind}
+        beside={(name) => ` ${count(name === 'all' ? items.length : differing.length)}`}
+      >
+        {shown.length === 0 ? (
+          <p className="faint">{kind === 'all' ? 'None yet.' : 'They agree on every item.'}</p>
+        ) : (
+          <Table columns={['Item', ...SIDES]}>
+            {shown.slice(0, most).map((one, n) => (
+              <Row key={n} className="top">
+                <td className="break">
+                  <ItemFields item={one.item} />
+                </td>
+                <Side of={one.left} />
+                <Side of={one.right} />
+              </Row>
+            ))}
+          </Table>
+        )}
+        {shown.length > most && (
+          <button onClick={() => setMost(most + SHOWN)}>Show more of {count(shown.length)}</button>
+        )}
+      </Tabs>
+    </section>
+  );
+}
+
+/** A cell; it is given its column's name by the row. */
+function Side({ of, ...cell }: { of: ComparedItem['left'] }) {
+  return (
+    <td {...cell} className="break">
+      {of === null ? (
+        <span className="faint">not graded</span>
+      ) : (
+        <>
+          <VerdictPill status={of.status} />
+          <Answer of={of} />
+        </>
+      )}
+    </td>
+  );
+}

@@ -1,0 +1,238 @@
+import type { EvalOutputItemObject, EvalRunObject } from '@graft/contracts';
+import { useEffect, useState } from 'react';
+import { api } from '../api.js';
+import {
+  Answer,
+  isOpen,
+  ItemFields,
+  modelWords,
+  passShare,
+  runName,
+  RunPill,
+  VerdictPill,
+} from '../components/eval-results.js';
+import { Failure } from '../components/failure.js';
+import { Figure } from '../components/figure.js';
+import { Loading } from '../components/loading.js';
+import { Row, Table } from '../components/table.js';
+import { Tabs } from '../components/tabs.js';
+import { ago, count, moment } from '../format.js';
+import { useLoaded } from '../loading.js';
+import { go, linkTo } from '../navigation.js';
+import { useMay } from '../own-key.js';
+
+const PAGE = 50;
+const KINDS = ['all', 'fail', 'error', 'pass'] as const;
+type Kind = (typeof KINDS)[number];
+
+interface Props {
+  readonly of: string;
+  readonly id: string;
+  readonly parameters: URLSearchParams;
+}
+
+/** One run: how many passed, by grader, and every item. */
+export function EvalRunPage({ of, id, parameters }: Props) {
+  const found = useLoaded(() => api.evalRun(of, id), 2000);
+  const [error, setError] = useState<Error | null>(null);
+  const { value: run } = found;
+  useEffect(() => {
+    if (run) document.title = `${runName(run)} · Graft`;
+  }, [run]);
+  if (!run)
+    return (
+      <main>
+        <Failure error={found.error} />
+        <Loading error={found.error} />
+      </main>
+    );
+  const kind = KINDS.find((one) => one === parameters.get('status')) ?? 'all';
+  return (
+    <main>
+      <Head run={run} reload={found.reload} onError={setError} />
+      <Failure error={error ?? found.error} />
+      <Counts run={run} />
+      <ByGrader run={run} />
+      <section aria-label="Items">
+        <h2>Items</h2>
+        <Tabs
+          label="Which items"
+          names={KINDS}
+          open={kind}
+          choose={(name) => go(addressOf(run, name, null))}
+          beside={(name) => ` ${count(countOf(run, name))}`}
+        >
+          <Items
+            key={`${kind} ${parameters.get('after')}`}
+            run={run}
+            kind={kind}
+            after={parameters.get('after')}
+          />
+        </Tabs>
+      </section>
+    </main>
+  );
+}
+
+interface HeadProps {
+  readonly run: EvalRunObject;
+  readonly reload: () => void;
+  readonly onError: (error: Error) => void;
+}
+
+function Head({ run, reload, onError }: HeadProps) {
+  const { eval_id: of, id } = run;
+  const may = useMay();
+  const remove = () => {
+    if (confirm(`Delete the run ${runName(run)} with its results? This cannot be undone.`))
+      api.deleteEvalRun(of, id).then(() => go(`/evals/${of}`), onError);
+  };
+  return (
+    <>
+      <p className="crumb">
+        <a {...linkTo('/evals')}>Evals</a> / <a {...linkTo(`/evals/${of}`)}>{of}</a>
+      </p>
+      <div className="bar head">
+        <h1 className="name">{runName(run)}</h1>
+        <RunPill status={run.status} />
+        <span className="grow" />
+        {may('jobs:write') && isOpen(run) && (
+          <button onClick={() => api.cancelEvalRun(of, id).then(reload, onError)}>Cancel</button>
+        )}
+        {may('jobs:write') && <button onClick={remove}>Delete</button>}
+      </div>
+      <p className="facts faint">
+        <span className="break">{modelWords(run)}</span>
+        <span title={moment(run.created_at)}>started {ago(run.created_at)}</span>
+        <span className="break">
+          <code>{id}</code>
+        </span>
+      </p>
+    </>
+  );
+}
+
+function Counts({ run }: { run: EvalRunObject }) {
+  const { total, passed, failed, errored } = run.result_counts;
+  const left = total - passed - failed - errored;
+  return (
+    <>
+      <dl className="strip">
+        <Figure name="passed" value={passShare(run)} />
+        <Figure name="items" value={count(total)} />
+        <Figure name="pass" value={count(passed)} />
+        <Figure name="fail" value={count(failed)} />
+        {errored > 0 && <Figure name="not graded" value={count(errored)} />}
+      </dl>
+      {isOpen(run) && (
+        <p>
+          <progress value={total - left} max={Math.max(1, total)} aria-label="graded" />{' '}
+          <span className="faint">
+            {run.status === 'queued'
+              ? 'Waiting for its turn: a project does one run at a time.'
+              : `${count(left)} items to go`}
+          </span>
+        </p>
+      )}
+    </>
+  );
+}
+
+function ByGrader({ run }: { run: EvalRunObject }) {
+  return (
+    <section aria-label="By grader">
+      <h2>By grader</h2>
+      <Table columns={['Grader', 'Passed', 'Failed', 'Share']}>
+        {run.per_testing_criteria_results.map(({ testing_criteria: name, passed, failed }) => (
+          <Row key={name}>
+            <td className="break">{name}</td>
+            <td className="numbers">{count(passed)}</td>
+            <td className="numbers">{count(failed)}</td>
+            <td className="numbers">
+              {passed + failed === 0 ? '–' : `${Math.round((100 * passed) / (passed + failed))} %`}
+            </td>
+          </Row>
+        ))}
+      </Table>
+    </section>
+  );
+}
+
+function countOf({ result_counts: counts }: EvalRunObject, kind: Kind): number {
+  const { passed, failed, errored } = counts;
+  return { all: passed + failed + errored, pass: passed, fail: failed, error: errored }[kind];
+}
+
+function addressOf({ eval_id: of, id }: EvalRunObject, kind: Kind, after: string | null): string {
+  const query = new URLSearchParams();
+  if (kind !== 'all') query.set('status', kind);
+  if (after !== null) query.set('after', after);
+  return `/evals/${of}/${id}${query.size > 0 ? `?${query.toString()}` : ''}`;
+}
+
+interface ItemsProps {
+  readonly run: EvalRunObject;
+  readonly kind: Kind;
+  readonly after: string | null;
+}
+
+function Items({ run, kind, after }: ItemsProps) {
+  const page = useLoaded(() => {
+    const query = new URLSearchParams({ limit: String(PAGE) });
+    if (kind !== 'all') query.set('status', kind);
+    if (after !== null) query.set('after', after);
+    return api.outputItems(run.eval_id, run.id, query);
+  });
+  const { reload } = page;
+  const graded = countOf(run, kind);
+  useEffect(reload, [graded, reload]);
+  if (page.value === null)
+    return (
+      <>
+        <Failure error={page.error} />
+        <Loading error={page.error} />
+      </>
+    );
+  const { data, has_more: more } = page.value;
+  const last = data.at(-1);
+  return (
+    <>
+      {data.length === 0 ? (
+        <p className="faint">None.</p>
+      ) : (
+        <Table columns={['#', 'Result', 'Item', 'Answer']}>
+          {data.map((item) => (
+            <ItemRow key={item.id} item={item} />
+          ))}
+        </Table>
+      )}
+      {(after !== null || more) && (
+        <nav className="bar pages" aria-label="Pages of items">
+          <button disabled={after === null} onClick={() => go(addressOf(run, kind, null))}>
+            ← First
+          </button>
+          <button disabled={!more} onClick={() => last && go(addressOf(run, kind, last.id))}>
+            Next →
+          </button>
+        </nav>
+      )}
+    </>
+  );
+}
+
+function ItemRow({ item }: { item: EvalOutputItemObject }) {
+  return (
+    <Row className="top">
+      <td className="numbers">{item.datasource_item_id}</td>
+      <td>
+        <VerdictPill status={item.status} />
+      </td>
+      <td className="break">
+        <ItemFields item={item.datasource_item} />
+      </td>
+      <td className="break">
+        <Answer of={item} />
+      </td>
+    </Row>
+  );
+}

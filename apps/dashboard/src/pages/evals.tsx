@@ -1,0 +1,44 @@
+import { api } from '../api.js';
+import { Failure } from '../components/failure.js';
+import { Loading } from '../components/loading.js';
+import { Row, Table } from '../components/table.js';
+import { ago, moment } from '../format.js';
+import { useLoaded } from '../loading.js';
+import { linkTo } from '../navigation.js';
+
+/** What models are graded by. */
+export function EvalsPage() {
+  const evals = useLoaded(api.evals, 10_000);
+  return (
+    <main>
+      <h1>Evals</h1>
+      <Failure error={evals.error} />
+      {evals.value === null && <Loading error={evals.error} />}
+      {evals.value?.length === 0 && (
+        <div className="card">
+          <h2>No evals yet</h2>
+          <p>
+            An eval grades what models answer, item by item, so that two of them can be compared.
+            Make one with <code>graft evals create eval.json</code> or OpenAI’s SDK, or bring yours
+            from OpenAI: <code>graft import-openai PATH</code>.
+          </p>
+        </div>
+      )}
+      {evals.value !== null && evals.value.length > 0 && (
+        <Table columns={['Eval', 'Graders', 'Added']}>
+          {evals.value.map((one) => (
+            <Row key={one.id}>
+              <td className="break">
+                <a {...linkTo(`/evals/${one.id}`)}>{one.name || one.id}</a>
+              </td>
+              <td className="break">{one.testing_criteria.map(({ name }) => name).join(', ')}</td>
+              <td className="numbers" title={moment(one.created_at)}>
+                {ago(one.created_at)}
+              </td>
+            </Row>
+          ))}
+        </Table>
+      )}
+    </main>
+  );
+}

@@ -1,0 +1,76 @@
+// @vitest-environment happy-dom
+import type { JobObject } from '@graft/contracts';
+import { describe, expect, it } from 'vitest';
+import { changedList } from './job-list.js';
+import { apiQuery, fits, isFiltered, parseQuery, pathOf, type JobQuery } from './job-query.js';
+
+const parsed = (path: string): JobQuery =>
+  parseQuery(new URLSearchParams(path.replace(/^\/\??/, '')));
+const usual = parsed('/');
+
+describe('what the list shows', () => {
+  it('stands in the address and comes back from it', () => {
+    const path = '/?q=a%20b&status=failed&model=tiny&method=LORA&show=archived&sort=name&order=asc&tag=x&tag=y%26z'; // prettier-ignore
+    expect(pathOf(parsed(path))).toBe(path);
+    expect(parsed(path)).toMatchObject({ search: 'a b', shelf: 'archived', tags: ['x', 'y&z'] });
+    expect(pathOf(usual)).toBe('/');
+    expect(parsed('/?sort=colour&show=x&order=up')).toEqual(usual);
+  });
+
+  it('is asked for in the API’s words', () => {
+    expect(apiQuery(usual).toString()).toBe('archived=false&order_by=created_at&order=desc');
+    expect(apiQuery(parsed('/?q=w&tag=x&tag=y&show=deleted&sort=train_loss&order=asc')).toString()).toBe(
+      'search=w&tag=x&tag=y&archived=any&deleted=true&order_by=train_loss&order=asc',
+    ); // prettier-ignore
+  });
+
+  it('is filtered by anything but words and order', () => {
+    expect(isFiltered(parsed('/?q=x&sort=name&order=asc'))).toBe(false);
+    for (const part of ['tag=x', 'status=failed', 'model=a', 'method=full', 'show=deleted'])
+      expect([part, isFiltered(parsed(`/?${part}`))]).toEqual([part, true]);
+  });
+});
+
+const job = (id: string, created_at: number, graft: object = {}, more: object = {}): JobObject =>
+  ({
+    id,
+    created_at,
+    status: 'queued',
+    model: 'tiny',
+    peft: { peft_type: 'LORA' },
+    graft: { tags: [], archived: false, restorable_until: null, ...graft },
+    ...more,
+  }) as unknown as JobObject;
+
+it('has the jobs that fit: by tags, state, base, method and shelf', () => {
+  const of = (query: string, graft: object, more?: object) => fits(job('a', 1, graft, more), parsed(query)); // prettier-ignore
+  expect(of('/', {})).toBe(true);
+  expect(of('/', { archived: true })).toBe(false);
+  expect(of('/?show=archived', { archived: true })).toBe(true);
+  expect(of('/?show=archived', { archived: true, restorable_until: 9 })).toBe(false);
+  expect(of('/?show=deleted', { archived: true, restorable_until: 9 })).toBe(true);
+  expect(of('/?tag=x&tag=y', { tags: ['y', 'x'] })).toBe(true);
+  expect(of('/?tag=x&tag=y', { tags: ['x'] })).toBe(false);
+  expect(of('/?status=failed', {})).toBe(false);
+  expect(of('/?method=lora', {})).toBe(true);
+  expect(of('/?method=full', {}, { peft: null })).toBe(true);
+  expect(of('/?model=other', {})).toBe(false);
+});
+
+describe('a change of a job', () => {
+  const list = [job('c', 30), job('a', 10)];
+  const ids = (jobs: readonly JobObject[]) => jobs.map(({ id }) => id).join('');
+  it('takes it out of a list that it belongs to no more, and in where the newest come first', () => {
+    expect(ids(changedList(list, job('c', 30, { archived: true }), usual, false))).toBe('a');
+    expect(ids(changedList(list, job('c', 30, { restorable_until: 9 }), usual, false))).toBe('a');
+    expect(ids(changedList(list, job('b', 20), usual, false))).toBe('cba');
+    expect(ids(changedList(list, job('b', 20, { archived: true }), usual, false))).toBe('ca');
+  });
+
+  it('changes nothing of another order but the job itself', () => {
+    const byName = parsed('/?sort=name');
+    expect(ids(changedList(list, job('b', 20), byName, false))).toBe('ca');
+    const [first] = changedList(list, job('c', 30, { tags: ['x'] }), byName, false);
+    expect(first?.graft.tags).toEqual(['x']);
+  });
+});

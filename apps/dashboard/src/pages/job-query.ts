@@ -1,0 +1,106 @@
+// What the list of jobs shows, as it stands in the address: filters, order, and which shelf.
+import type { JobObject } from '@graft/contracts';
+import { JOB_ORDERS, type JobOrder } from '@graft/contracts/job-orders';
+import { methodName } from '../format.js';
+
+export const SHELVES = ['listed', 'archived', 'deleted'] as const;
+
+export interface JobQuery {
+  readonly search: string;
+  readonly status: string;
+  readonly tags: readonly string[];
+  readonly model: string;
+  readonly method: string;
+  readonly shelf: (typeof SHELVES)[number];
+  readonly sort: JobOrder;
+  readonly ascending: boolean;
+}
+
+const oneOf = <T extends string>(values: readonly T[], given: string | null): T =>
+  values.find((value) => value === given) ?? values[0]!;
+
+export const parseQuery = (parameters: URLSearchParams): JobQuery => ({
+  search: parameters.get('q') ?? '',
+  status: parameters.get('status') ?? '',
+  tags: parameters.getAll('tag'),
+  model: parameters.get('model') ?? '',
+  method: parameters.get('method') ?? '',
+  shelf: oneOf(SHELVES, parameters.get('show')),
+  sort: oneOf(JOB_ORDERS, parameters.get('sort')),
+  ascending: parameters.get('order') === 'asc',
+});
+
+/** The page's address; what is as usual is left out. */
+export function pathOf(query: JobQuery): string {
+  const { search: q, status, model, method, shelf, sort, ascending } = query;
+  const parts = {
+    q,
+    status,
+    model,
+    method,
+    show: shelf === 'listed' ? '' : shelf,
+    sort: sort === 'created_at' ? '' : sort,
+    order: ascending ? 'asc' : '',
+  };
+  const given = [
+    ...Object.entries(parts).filter(([, value]) => value !== ''),
+    ...query.tags.map((tag) => ['tag', tag] as [string, string]),
+  ];
+  if (given.length === 0) return '/';
+  return `/?${new URLSearchParams(given).toString().replaceAll('+', '%20')}`;
+}
+
+/** The same for the API. */
+export const apiQuery = ({ shelf, sort, ascending, tags, ...query }: JobQuery): URLSearchParams =>
+  new URLSearchParams([
+    ...Object.entries({ ...query }).filter(([, value]) => value !== ''),
+    ...tags.map((tag) => ['tag', tag] as [string, string]),
+    ['archived', shelf === 'deleted' ? 'any' : String(shelf === 'archived')],
+    ...(shelf === 'deleted' ? [['deleted', 'true'] as [string, string]] : []),
+    ['order_by', sort],
+    ['order', ascending ? 'asc' : 'desc'],
+  ]);
+
+/** Whether anything but words leaves jobs out. */
+export const isFiltered = (query: JobQuery): boolean =>
+  pathOf({ ...query, search: '', sort: 'created_at', ascending: false }) !== '/';
+
+/** Whether a job belongs to the list, but for the words: the server looks for those in more than a browser knows. */
+export function fits({ status, model, peft, graft }: JobObject, query: JobQuery): boolean {
+  const method = typeof peft?.['peft_type'] === 'string' ? peft['peft_type'] : 'full';
+  const deleted = graft.restorable_until !== null;
+  const shelf = deleted ? 'deleted' : graft.archived ? 'archived' : 'listed';
+  return (
+    shelf === query.shelf &&
+    (query.status === '' || query.status === status) &&
+    (query.model === '' || query.model === model) &&
+    (query.method === '' || query.method.toLowerCase() === method.toLowerCase()) &&
+    query.tags.every((tag) => graft.tags.includes(tag))
+  );
+}
+
+/** What the server looks through, but for the file's name. */
+const searchText = (job: JobObject): string =>
+  [
+    job.id,
+    job.status,
+    job.model,
+    job.fine_tuned_model,
+    job.graft.name,
+    job.user_provided_suffix,
+    methodName(job.peft),
+    job.graft.pool,
+    job.error?.message,
+    ...job.graft.tags,
+    job.graft.note,
+    ...Object.values(job.metadata ?? {}),
+  ]
+    .join(' ')
+    .toLowerCase();
+
+/** Whether its texts have the words: for jobs that arrive on the stream. */
+export const hasWords = (job: JobObject, search: string): boolean =>
+  search
+    .toLowerCase()
+    .split(/\s+/)
+    .every((word) => searchText(job).includes(word));

@@ -1,0 +1,98 @@
+import { useEffect, useState } from 'react';
+import { api, ApiError } from '../api.js';
+import { Failure } from '../components/failure.js';
+import { Loading } from '../components/loading.js';
+import { accessWords, PoolAccess } from '../components/pool-access.js';
+import { PoolLoad } from '../components/pool-load.js';
+import { WorkerTable } from '../components/worker-table.js';
+import { useLoaded } from '../loading.js';
+import { linkTo } from '../navigation.js';
+import { useMay } from '../own-key.js';
+
+/** One pool: how it is doing, its workers, and which projects may use it. */
+export function PoolPage({ name }: { name: string }) {
+  const pool = useLoaded(() => api.pool(name), 5000);
+  const may = useMay();
+  useEffect(() => {
+    document.title = `${name} · Pools · Graft`;
+  }, [name]);
+  const [problem, setProblem] = useState<Error | null>(null);
+  const cordon = (on: boolean) => {
+    const words = `Cordon ${name}? No job and no chat is started on its workers until it is uncordoned; what runs goes on.`;
+    setProblem(null);
+    if (!on || confirm(words)) api.cordonPool(name, on).then(pool.reload, setProblem);
+  };
+  if (pool.error instanceof ApiError && pool.error.status === 404)
+    return (
+      <main>
+        <h1>Pool not found</h1>
+        <p role="alert">
+          There is no pool <code className="break">{name}</code>, or this key’s project may not use
+          it. <a {...linkTo('/pools')}>Go to pools</a>
+        </p>
+      </main>
+    );
+  return (
+    <main>
+      <p className="crumb">
+        <a {...linkTo('/pools')}>All pools</a>
+      </p>
+      <div className="bar head">
+        <h1 className="name">{name}</h1>
+        {pool.value?.cordoned && (
+          <span className="pill wait">‖ cordoned: nothing new is started</span>
+        )}
+        <span className="grow" />
+        {pool.value && may('admin') && (
+          <button onClick={() => cordon(!pool.value?.cordoned)}>
+            {pool.value.cordoned ? 'Uncordon pool' : 'Cordon pool'}
+          </button>
+        )}
+      </div>
+      <Failure error={problem ?? pool.error} />
+      {pool.value === null && <Loading error={pool.error} />}
+      {pool.value && (
+        <>
+          <PoolLoad pool={pool.value} />
+          <h2>Workers</h2>
+          <PoolWorkers name={name} changed={pool.reload} />
+          <h2>Who may use it</h2>
+          {may('admin') ? (
+            <PoolAccess pool={pool.value} changed={pool.reload} />
+          ) : (
+            <p>{pool.value.open ? 'Every project.' : `${accessWords(pool.value)}.`}</p>
+          )}
+        </>
+      )}
+    </main>
+  );
+}
+
+function PoolWorkers({ name, changed }: { name: string; changed: () => void }) {
+  const workers = useLoaded(
+    async () => (await api.workers()).data.filter(({ pool }) => pool === name),
+    3000,
+  );
+  if (workers.value === null)
+    return (
+      <>
+        <Failure error={workers.error} />
+        <Loading error={workers.error} />
+      </>
+    );
+  if (workers.value.length === 0)
+    return (
+      <p className="faint">
+        None: what is queued waits until one joins. <a {...linkTo('/workers')}>Add a worker</a>.
+      </p>
+    );
+  return (
+    <WorkerTable
+      workers={workers.value}
+      changed={() => {
+        workers.reload();
+        changed();
+      }}
+    />
+  );
+}

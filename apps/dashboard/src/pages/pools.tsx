@@ -1,0 +1,60 @@
+import type { PoolObject } from '@graft/contracts';
+import { api } from '../api.js';
+import { Failure } from '../components/failure.js';
+import { Loading } from '../components/loading.js';
+import { accessWords } from '../components/pool-access.js';
+import { waitWords, workerWords } from '../components/pool-load.js';
+import { Row, Table } from '../components/table.js';
+import { useLoaded } from '../loading.js';
+import { linkTo } from '../navigation.js';
+
+/** Groups of workers, and whose jobs they take. */
+export function PoolsPage() {
+  const pools = useLoaded(async () => (await api.pools()).data, 5000);
+  return (
+    <main>
+      <h1>Pools</h1>
+      <Failure error={pools.error} />
+      {pools.value === null && <Loading error={pools.error} />}
+      {pools.value?.length === 0 && (
+        <div className="card">
+          <h2>No pools yet</h2>
+          <p>
+            A pool is a group of workers that take jobs from one queue. It appears when its first
+            worker joins. <a {...linkTo('/workers')}>Add a worker</a>.
+          </p>
+        </div>
+      )}
+      {pools.value !== null && pools.value.length > 0 && <PoolTable pools={pools.value} />}
+    </main>
+  );
+}
+
+const COLUMNS = ['Pool', 'Queued', 'Longest wait', 'Running', 'Slots free', 'Workers', 'Used by'];
+
+function PoolTable({ pools }: { pools: readonly PoolObject[] }) {
+  return (
+    <Table columns={COLUMNS}>
+      {pools.map((pool) => (
+        <Row key={pool.id}>
+          <td className="break">
+            <a {...linkTo(`/pools/${encodeURIComponent(pool.id)}`)}>{pool.id}</a>
+            {pool.cordoned && (
+              <div className="silent">
+                <span aria-hidden="true">⚠</span> cordoned
+              </div>
+            )}
+          </td>
+          <td className="numbers">{pool.queued}</td>
+          <td className="numbers">{waitWords(pool.longest_wait)}</td>
+          <td className="numbers">{pool.running}</td>
+          <td className="numbers">
+            {pool.free_slots}/{pool.slots}
+          </td>
+          <td>{workerWords(pool)}</td>
+          <td className="break">{accessWords(pool)}</td>
+        </Row>
+      ))}
+    </Table>
+  );
+}

@@ -1,0 +1,113 @@
+import { useContext, useEffect, useState } from 'react';
+import { api, ApiError } from '../api.js';
+import { AuditLog } from '../components/audit-log.js';
+import { Failure } from '../components/failure.js';
+import { Loading } from '../components/loading.js';
+import { Members } from '../components/members.js';
+import { ProjectKeys } from '../components/project-keys.js';
+import { ProjectUse } from '../components/project-limits.js';
+import { Tabs } from '../components/tabs.js';
+import { Trackers } from '../components/trackers.js';
+import { useLoaded } from '../loading.js';
+import { go, linkTo, replace } from '../navigation.js';
+import { OwnKey, useMay } from '../own-key.js';
+import { archiveWords } from './projects.js';
+
+const TABS = ['Use', 'Members', 'Keys', 'Trackers', 'Audit'] as const;
+type Tab = (typeof TABS)[number];
+
+/** A project: what it may have and has, who is in it, their keys, and who did what. Null: that of the signed-in key. */
+export function ProjectPage({
+  id,
+  parameters,
+}: {
+  id: string | null;
+  parameters: URLSearchParams;
+}) {
+  const key = useContext(OwnKey);
+  if (id === null && key === null)
+    return (
+      <main>
+        <h1>Project</h1>
+        <Loading error={null} />
+      </main>
+    );
+  return (
+    <Project
+      id={id ?? key?.project.id ?? ''}
+      path={id === null ? '/project' : `/projects/${encodeURIComponent(id)}`}
+      parameters={parameters}
+    />
+  );
+}
+
+interface Props {
+  readonly id: string;
+  readonly path: string;
+  readonly parameters: URLSearchParams;
+}
+
+function Project({ id, path, parameters }: Props) {
+  const may = useMay();
+  const own = useContext(OwnKey)?.project ?? null;
+  const manages = may('project:admin');
+  const [problem, setProblem] = useState<Error | null>(null);
+  const project = useLoaded(async () => (manages ? api.project(id) : null));
+  const isOwn = own?.id === id;
+  const name = project.value?.name ?? (isOwn ? own.name : null);
+  useEffect(() => {
+    document.title = `${name ?? 'Project'} · Graft`;
+  }, [name]);
+  if (project.error instanceof ApiError && project.error.status === 404)
+    return (
+      <main>
+        <h1>Project not found</h1>
+        <p role="alert">
+          There is no project <code className="break">{id}</code>, or this key cannot access it.
+        </p>
+      </main>
+    );
+  const archived = project.value?.status === 'archived';
+  // a key manages the trackers of its own project alone
+  const names = manages ? TABS.filter((one) => isOwn || one !== 'Trackers') : (['Use'] as const);
+  const asked = names.find((one) => one.toLowerCase() === parameters.get('tab'));
+  const open: Tab = asked ?? 'Use';
+  const archive = () =>
+    confirm(archiveWords(name ?? id)) &&
+    api.archiveProject(id).then(() => go('/projects'), setProblem);
+  return (
+    <main>
+      {may('admin') && (
+        <p className="crumb">
+          <a {...linkTo('/projects')}>All projects</a>
+        </p>
+      )}
+      <div className="bar head">
+        <h1 className="name">{name ?? 'Project'}</h1>
+        {archived && <span className="pill off">– archived</span>}
+        <span className="faint">
+          <code>{id}</code>
+        </span>
+        <span className="grow" />
+        {may('admin') && project.value && !archived && id !== 'proj-default' && (
+          <button onClick={() => void archive()}>Archive project</button>
+        )}
+      </div>
+      <Failure error={problem ?? project.error} />
+      <Tabs
+        label="Parts of the project"
+        names={names as readonly Tab[]}
+        open={open}
+        choose={(tab) => replace(`${path}?tab=${tab.toLowerCase()}`)}
+      >
+        {open === 'Use' && (
+          <ProjectUse id={id} own={isOwn} project={project.value} changed={project.reload} />
+        )}
+        {open === 'Members' && <Members project={id} archived={archived} />}
+        {open === 'Keys' && <ProjectKeys project={id} archived={archived} />}
+        {open === 'Trackers' && <Trackers />}
+        {open === 'Audit' && <AuditLog project={id} path={path} parameters={parameters} />}
+      </Tabs>
+    </main>
+  );
+}

@@ -1,0 +1,157 @@
+import type { ProjectObject } from '@graft/contracts';
+import { useState, type FormEvent } from 'react';
+import { api, ApiError } from '../api.js';
+import { AuditLog } from '../components/audit-log.js';
+import { Failure } from '../components/failure.js';
+import { Text } from '../components/fields.js';
+import { Fold } from '../components/fold.js';
+import { LimitFields, limitsBody, type TypedLimits } from '../components/limit-fields.js';
+import { Loading } from '../components/loading.js';
+import { Row, Table } from '../components/table.js';
+import { Tabs } from '../components/tabs.js';
+import { ago, moment } from '../format.js';
+import { useLoaded } from '../loading.js';
+import { go, linkTo, replace } from '../navigation.js';
+
+const TABS = ['Projects', 'Audit'] as const;
+
+/** What archiving means: nothing brings a project back. */
+export const archiveWords = (name: string): string =>
+  `Archive ${name}? Its keys stop working, its queued and running jobs are cancelled and its pools are closed to it. Files, models, history and audit log stay. This cannot be undone.`;
+
+/** All projects of the installation, and who did what in any of them; for admins. */
+export function ProjectsPage({ parameters }: { parameters: URLSearchParams }) {
+  const open = parameters.get('tab') === 'audit' ? 'Audit' : 'Projects';
+  return (
+    <main>
+      <h1>Projects</h1>
+      <Tabs
+        label="Projects and audit log"
+        names={TABS}
+        open={open}
+        choose={(tab) => replace(tab === 'Audit' ? '/projects?tab=audit' : '/projects')}
+      >
+        {open === 'Projects' ? (
+          <Projects />
+        ) : (
+          <AuditLog project={null} path="/projects" parameters={parameters} />
+        )}
+      </Tabs>
+    </main>
+  );
+}
+
+function Projects() {
+  const projects = useLoaded(api.projects, 5000);
+  const [archived, setArchived] = useState(false);
+  const all = projects.value ?? [];
+  const shown = archived ? all : all.filter(({ status }) => status === 'active');
+  return (
+    <>
+      <NewProject />
+      <Failure error={projects.error} />
+      {projects.value === null && <Loading error={projects.error} />}
+      {all.length > shown.length || archived ? (
+        <p>
+          <label>
+            <input
+              type="checkbox"
+              checked={archived}
+              onChange={(e) => setArchived(e.target.checked)}
+            />{' '}
+            show archived
+          </label>
+        </p>
+      ) : null}
+      {shown.length > 0 && (
+        <Table columns={['Project', 'State', 'Running', 'Queued', 'Weight', 'Pools', 'Created']}>
+          {shown.map((project) => (
+            <ProjectRow key={project.id} project={project} />
+          ))}
+        </Table>
+      )}
+    </>
+  );
+}
+
+/** "2 of 4", or without a limit the number alone. */
+const of = (used: number, limit: number | undefined): string =>
+  limit === undefined ? String(used) : `${used} of ${limit}`;
+
+function ProjectRow({ project }: { project: ProjectObject }) {
+  const { id, name, status, created_at: created, graft } = project;
+  return (
+    <Row>
+      <td className="break">
+        <a {...linkTo(`/projects/${encodeURIComponent(id)}`)}>{name}</a>
+        <div className="faint">
+          <code>{id}</code>
+        </div>
+      </td>
+      <td className="state">
+        <span aria-hidden="true">{status === 'active' ? '●' : '–'}</span> {status}
+      </td>
+      <td className="numbers">{of(graft.running_jobs, graft.limits.running_jobs)}</td>
+      <td className="numbers">{of(graft.queued_jobs, graft.limits.queued_jobs)}</td>
+      <td className="numbers">{graft.weight}</td>
+      <td className="break">{graft.pools.join(', ') || '–'}</td>
+      <td className="numbers" title={moment(created)}>
+        {ago(created)}
+      </td>
+    </Row>
+  );
+}
+
+/** A project is made with its limits; who is in it is said on its own page. */
+function NewProject() {
+  const [name, setName] = useState('');
+  const [weight, setWeight] = useState('');
+  const [limits, setLimits] = useState<TypedLimits>({});
+  const [error, setError] = useState<Error | null>(null);
+  const wrong = error instanceof ApiError ? error : null;
+  const submit = (event: FormEvent) => {
+    event.preventDefault();
+    setError(null);
+    const graft = { ...(weight && { weight: Number(weight) }), limits: limitsBody(limits) };
+    api
+      .createProject({ name: name.trim(), graft })
+      .then(({ id }) => go(`/projects/${encodeURIComponent(id)}?tab=members`), setError);
+  };
+  return (
+    <form onSubmit={submit}>
+      <div className="bar">
+        <label className="field">
+          Name
+          <input
+            required
+            maxLength={100}
+            aria-label="Name of the new project"
+            placeholder="a team or a purpose"
+            value={name}
+            onChange={(e) => setName(e.target.value)}
+          />
+        </label>
+        <button className="main bottom">Create project</button>
+      </div>
+      <Fold
+        className="card"
+        title="Weight and limits of the new project"
+        reason={wrong?.param?.startsWith('graft') ? wrong : null}
+      >
+        <div className="fields">
+          <Text
+            id="graft.weight"
+            label="Weight"
+            value={weight}
+            change={setWeight}
+            placeholder="1"
+            wrong={wrong}
+            help="1 to 1000: 2 gets twice the slots of 1 while both wait"
+          />
+          <LimitFields values={limits} change={setLimits} wrong={wrong} />
+        </div>
+      </Fold>
+      <Failure error={error} />
+    </form>
+  );
+}

@@ -1,0 +1,176 @@
+import type { SweepObject } from '@graft/contracts';
+import { MOST_COMPARED } from '@graft/contracts/compared-jobs';
+import {
+  METRIC_NAMES,
+  rankedTrials,
+  scoreText,
+  trialCountsText,
+} from '@graft/contracts/sweep-text';
+import { useEffect, useState } from 'react';
+import { api } from '../api.js';
+import { CopyButton } from '../components/copy-button.js';
+import { Failure } from '../components/failure.js';
+import { Loading } from '../components/loading.js';
+import { COSTS, pointsOf } from '../components/pareto.js';
+import { ParetoChart } from '../components/pareto-chart.js';
+import { StatePill } from '../components/state-pill.js';
+import { TrialTable } from '../components/trial-table.js';
+import { ago, moment } from '../format.js';
+import { useLoaded } from '../loading.js';
+import { linkTo } from '../navigation.js';
+import { useMay } from '../own-key.js';
+
+const POLL_MS = 3000;
+
+/** One sweep: its best trial, to talk to at once; what its trials cost and how good they are. */
+export function SweepPage({ id }: { id: string }) {
+  const [over, setOver] = useState(false);
+  const [error, setError] = useState<Error | null>(null);
+  const may = useMay();
+  const found = useLoaded(() => api.sweep(id), over ? 0 : POLL_MS);
+  const { value } = found;
+  useEffect(() => {
+    if (!value) return;
+    document.title = `${value.suffix ?? value.id} · Graft`;
+    setOver(value.status !== 'queued' && value.status !== 'running');
+  }, [value]);
+  if (!value)
+    return (
+      <main>
+        <Failure error={found.error} />
+        <Loading error={found.error} />
+      </main>
+    );
+  const cancel = () => {
+    if (confirm('Cancel the trials that are not over? Models of the others stay.'))
+      api.cancelSweep(id).then(found.reload, setError);
+  };
+  return (
+    <main>
+      <p className="crumb">
+        <a {...linkTo('/sweeps')}>Sweeps</a>
+      </p>
+      <div className="bar head">
+        <StatePill status={value.status} />
+        <h1 className="name">{value.suffix ?? value.id}</h1>
+        <span className="grow" />
+        <span className="actions">
+          <Compare sweep={value} />
+          {may('jobs:write') && !over && <button onClick={cancel}>Cancel</button>}
+        </span>
+      </div>
+      <p className="facts faint">
+        <span className="break">
+          <code>{id}</code> <CopyButton text={id} label="Copy ID" />
+        </span>
+        <span className="break">{value.model}</span>
+        <span>{searchWords(value)}</span>
+        <span>{trialCountsText(value)}</span>
+        <span title={moment(value.created_at)}>added {ago(value.created_at)}</span>
+      </p>
+      <Failure error={error ?? found.error} />
+      <Winner sweep={value} />
+      <Tradeoff sweep={value} />
+      <TrialTable sweep={value} />
+    </main>
+  );
+}
+
+/** "asha by validation loss, rungs at steps 10, 30" */
+function searchWords({ search: { algorithm, metric, rungs } }: SweepObject): string {
+  const at = rungs.length === 0 ? '' : `, rungs at steps ${rungs.join(', ')}`;
+  return `${algorithm} by ${METRIC_NAMES[metric]}${at}`;
+}
+
+/** The best ones beside each other, with their curves. */
+function Compare({ sweep }: { sweep: SweepObject }) {
+  const begun = (sweep.trials ?? []).filter(({ step }) => step > 0);
+  if (begun.length < 2) return null;
+  const best = rankedTrials(begun, sweep.search.metric).slice(0, MOST_COMPARED);
+  return (
+    <a className="button" {...linkTo(`/compare?jobs=${best.map(({ job }) => job).join()}`)}>
+      Compare {best.length === begun.length ? 'trials' : `the best ${best.length}`}
+    </a>
+  );
+}
+
+function Winner({ sweep: { winner, status, search } }: { sweep: SweepObject }) {
+  const may = useMay();
+  const model = winner?.model;
+  const shown = useLoaded(
+    () => (model && may('models:read') ? api.model(model) : Promise.resolve(null)),
+    0,
+  );
+  const { reload } = shown;
+  useEffect(reload, [model, reload]);
+  if (!winner) return null;
+  const isOver = status !== 'queued' && status !== 'running';
+  const use = shown.value?.id === winner.model ? (shown.value.graft?.uses[0] ?? null) : null;
+  return (
+    <section className="card good" aria-label={isOver ? 'Winner' : 'Best so far'}>
+      <div className="bar">
+        <b>
+          {isOver ? 'Winner' : 'Best so far'}: trial {winner.trial}
+        </b>
+        <span>
+          {METRIC_NAMES[search.metric]} {scoreText(winner.score, search.metric)}
+        </span>
+        <span className="grow" />
+        <span className="actions">
+          <a className="button" {...linkTo(`/jobs/${winner.job}`)}>
+            Open its job
+          </a>
+          {use && (
+            <a
+              className="button main"
+              {...linkTo(`/chat?model=${encodeURIComponent(winner.model)}`)}
+            >
+              {USES[use]}
+            </a>
+          )}
+        </span>
+      </div>
+      <p className="break faint">{winner.model}</p>
+    </section>
+  );
+}
+
+const USES = {
+  chat: 'Chat with it',
+  embed: 'Embed texts',
+  classify: 'Classify texts',
+} as const;
+
+/** How good trials are, over what they cost. */
+function Tradeoff({ sweep }: { sweep: SweepObject }) {
+  const [by, setBy] = useState('time');
+  const cost = COSTS[by] ?? COSTS['time']!;
+  const points = pointsOf(sweep.trials ?? [], sweep.search.metric, cost);
+  return (
+    <section aria-label="Quality and cost">
+      <div className="bar">
+        <h2 className="grow">Quality and cost</h2>
+        <label>
+          Over{' '}
+          <select value={by} onChange={(event) => setBy(event.target.value)}>
+            {Object.entries(COSTS).map(([id, { name }]) => (
+              <option key={id} value={id}>
+                {name}
+              </option>
+            ))}
+          </select>
+        </label>
+      </div>
+      {points.length === 0 ? (
+        <p className="faint">Trials appear here when they are done.</p>
+      ) : (
+        <ParetoChart
+          points={points}
+          cost={cost}
+          metric={sweep.search.metric}
+          winner={sweep.winner?.trial ?? null}
+        />
+      )}
+    </section>
+  );
+}

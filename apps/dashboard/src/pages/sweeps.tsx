@@ -1,0 +1,62 @@
+import { scoreText, trialCountsText } from '@graft/contracts/sweep-text';
+import { api } from '../api.js';
+import { Failure } from '../components/failure.js';
+import { Loading } from '../components/loading.js';
+import { StatePill } from '../components/state-pill.js';
+import { Row, Table } from '../components/table.js';
+import { ago, moment } from '../format.js';
+import { useLoaded } from '../loading.js';
+import { linkTo } from '../navigation.js';
+
+/** Jobs that differ in some of their fields, to be compared. */
+export function SweepsPage() {
+  const sweeps = useLoaded(api.sweeps, 5000);
+  return (
+    <main>
+      <p className="crumb">
+        <a {...linkTo('/')}>Jobs</a>
+      </p>
+      <h1>Sweeps</h1>
+      <Failure error={sweeps.error} />
+      {sweeps.value === null && <Loading error={sweeps.error} />}
+      {sweeps.value?.data.length === 0 && (
+        <div className="card">
+          <h2>No sweeps yet</h2>
+          <p>
+            A sweep is several jobs that differ in some of their fields: which rank, which learning
+            rate, which method. <a {...linkTo('/new')}>New job</a> can try several methods on a
+            file; <code>graft sweeps create --help</code> says how to try anything else.
+          </p>
+        </div>
+      )}
+      {sweeps.value !== null && sweeps.value.data.length > 0 && (
+        <Table columns={['Sweep', 'Base', 'State', 'Trials', 'Best', 'Added']}>
+          {sweeps.value.data.map((sweep) => (
+            <Row key={sweep.id}>
+              <td className="break">
+                <a {...linkTo(`/sweeps/${sweep.id}`)}>{sweep.suffix ?? sweep.id}</a>
+              </td>
+              <td className="break">{sweep.model}</td>
+              <td>
+                <StatePill status={sweep.status} />
+              </td>
+              <td>{trialCountsText(sweep)}</td>
+              <td className="numbers">
+                {scoreText(sweep.winner?.score ?? null, sweep.search.metric)}
+              </td>
+              <td className="numbers" title={moment(sweep.created_at)}>
+                {ago(sweep.created_at)}
+              </td>
+            </Row>
+          ))}
+        </Table>
+      )}
+      {sweeps.value?.has_more && (
+        <p className="faint">
+          These are the newest {sweeps.value.data.length};{' '}
+          <code>graft sweeps list --limit 1000</code> has those before.
+        </p>
+      )}
+    </main>
+  );
+}

@@ -1,0 +1,169 @@
+// Whom an agent blames for the end of a trainer process that several runs shared, with the small trainer.
+import { Blame, Command_Action } from '@graft/contracts/grpc';
+import { describe, expect, it } from 'vitest';
+import { until } from '../../test/control-plane.js';
+import { useScene } from '../../test/scene.js';
+
+const { BLAME_OWN, BLAME_SHARED, BLAME_OTHER } = Blame;
+const LONG = { steps: 100_000, stepMs: 5 };
+
+const scene = useScene();
+
+const failed = (job: string) => until(`the end of ${job}`, () => scene.plane.fact('failed', job));
+
+const started = (job: string) =>
+  until(`the start of ${job}`, () => scene.plane.fact('started', job));
+
+/** Assigns it and waits for its first step. */
+async function train(jobId: string, plan: object): Promise<void> {
+  scene.plane.assign({ jobId, plan });
+  await until(`a step of ${jobId}`, () => scene.plane.fact('step', jobId));
+}
+
+describe('when a process of several runs dies', () => {
+  it.each([
+    ['a crash', { crashAt: 3 }, 'crash'],
+    ['a SIGKILL', { crashAt: 3, signal: 'SIGKILL' }, 'crash'],
+    ['a fault', { crashAt: 3, signal: 'SIGSEGV' }, 'crash'],
+    ['a hang', { hangAt: 3 }, 'hang'],
+  ])('of %s in one run’s work, that run is to blame and no other', async (_, end, code) => {
+    await scene.startAgent({}, { hangMs: 1000 });
+    await scene.pulled();
+    await train('good', LONG);
+    scene.plane.assign({ jobId: 'bad', plan: { ...LONG, ...end } });
+    expect(await failed('bad')).toMatchObject({ code, blame: BLAME_OWN });
+    const displaced = await failed('good');
+    expect(displaced).toMatchObject({ code, blame: BLAME_OTHER, stderrTail: '' });
+    expect(displaced.process).toMatch(/^[0-9a-f-]{36}$/);
+    for (const job of ['good', 'bad']) expect((await started(job)).process).toBe(displaced.process);
+  });
+
+  it('in work of several, all of those are suspects', async () => {
+    await scene.startAgent();
+    await scene.pulled();
+    await train('good', LONG);
+    scene.plane.assign({ jobId: 'bad', plan: { ...LONG, joint: true, crashAt: 3 } });
+    for (const job of ['good', 'bad'])
+      expect(await failed(job)).toMatchObject({ code: 'crash', blame: BLAME_SHARED });
+  });
+
+  it('for want of memory, who asked for the last of it is a suspect only', async () => {
+    await scene.startAgent();
+    await scene.pulled();
+    await train('good', LONG);
+    const stderr = { words: 'terminate called after throwing std::bad_alloc' };
+    scene.plane.assign({ jobId: 'bad', plan: { ...LONG, ...stderr, crashAt: 3 } });
+    expect(await failed('bad')).toMatchObject({ code: 'oom_host', blame: BLAME_SHARED });
+    expect(await failed('good')).toMatchObject({ code: 'oom_host', blame: BLAME_OTHER });
+  });
+
+  it('in an answer, no run is to blame, and who asked is told', async () => {
+    await scene.startAgent();
+    await scene.pulled();
+    await train('a', LONG);
+    await train('b', LONG);
+    scene.plane.send({
+      $case: 'generate',
+      value: {
+        id: 'question',
+        base: {
+          id: 'base-a',
+          nameOrPath: 'base-a',
+          files: [scene.plane.blob('base.txt', 'weights of base a')],
+        },
+        messagesJson: JSON.stringify([{ role: 'user', content: 'please die now' }]),
+        adapter: [],
+        maxTokens: 8,
+        temperature: 0,
+        topP: 1,
+        seed: 1,
+        stop: [],
+        baseDtype: '',
+        quantization: '',
+      },
+    });
+    for (const job of ['a', 'b']) expect(await failed(job)).toMatchObject({ blame: BLAME_OTHER });
+    const last = await until('the answer’s end', () =>
+      scene.plane.chunks.find(({ finishReason }) => finishReason === 'error'),
+    );
+    expect(last).toMatchObject({ id: 'question', errorCode: 'crash' });
+  });
+
+  it('because a cancelled run would not go, its neighbour pays nothing', async () => {
+    await scene.startAgent({}, { hangMs: 1500 });
+    await scene.pulled();
+    await train('good', LONG);
+    scene.plane.assign({ jobId: 'bad', plan: { ...LONG, disobey: true, hangAt: 3 } });
+    await started('bad');
+    scene.plane.send({
+      $case: 'command',
+      value: { jobId: 'bad', attempt: 1, action: Command_Action.ACTION_KILL },
+    });
+    expect(await failed('good')).toMatchObject({ blame: BLAME_OTHER });
+  });
+});
+
+it.each([
+  ['is a suspect, if others may have it', null, BLAME_SHARED],
+  ['has that to itself, if it names what took it', 'hyperparameters.batch_size', undefined],
+])('a run that fails for want of memory beside another %s', async (_, param, blame) => {
+  await scene.startAgent();
+  await scene.pulled();
+  await train('good', LONG);
+  const fact = { type: 'failed', code: 'oom_host', message: 'no memory', param, retryable: true };
+  scene.plane.assign({ jobId: 'bad', plan: { claims: [fact] } });
+  expect(await failed('bad')).toMatchObject({ code: 'oom_host', blame });
+  expect(scene.plane.fact('failed', 'good')).toBeUndefined();
+});
+
+it('blames nobody where a process writes what is no fact: it did so before it was found out', async () => {
+  await scene.startAgent();
+  await scene.pulled();
+  await train('good', LONG);
+  scene.plane.assign({ jobId: 'bad', plan: { claims: [{ raw: 'null' }] } });
+  for (const job of ['good', 'bad'])
+    expect(await failed(job)).toMatchObject({ code: 'crash', blame: BLAME_SHARED });
+});
+
+describe('a run alone in its process', () => {
+  it('is to blame for its end, whatever the end was', async () => {
+    await scene.startAgent();
+    await scene.pulled();
+    const words = 'terminate called after throwing std::bad_alloc';
+    scene.plane.assign({ plan: { ...LONG, words, crashAt: 3 } });
+    expect(await failed('job-1')).toMatchObject({ code: 'oom_host', blame: BLAME_OWN });
+  });
+
+  it('has a copy of the base for itself where it was assigned so, for as long as it lasts', async () => {
+    await scene.startAgent({ slots: 3 });
+    await scene.pulled();
+    await train('good', LONG);
+    const shared = scene.trainerPids();
+    scene.plane.assign({ jobId: 'suspect', alone: true, plan: LONG });
+    const suspect = await started('suspect');
+    await train('late', LONG);
+    const [own = 0, ...more] = scene.trainerPids().filter((pid) => !shared.includes(pid));
+    expect(more).toEqual([]);
+    expect(suspect.process).not.toBe((await started('good')).process);
+    expect((await started('late')).process).toBe((await started('good')).process);
+    process.kill(own, 'SIGKILL');
+    expect(await failed('suspect')).toMatchObject({ blame: BLAME_OWN });
+    scene.plane.assign({ jobId: 'suspect', attempt: 2, alone: true, plan: { steps: 5 } });
+    await until('it to finish', () => scene.plane.fact('finished', 'suspect', 2));
+    await until('its process to go', () => scene.trainerPids().length === 1);
+    expect(scene.trainerPids()).toEqual(shared);
+    for (const job of ['good', 'late']) expect(scene.plane.fact('failed', job)).toBeUndefined();
+  });
+
+  it('waits for room for its copy of the base', async () => {
+    let free = 8e9;
+    await scene.startAgent({}, { freeMemory: () => free });
+    await scene.pulled();
+    await train('good', LONG);
+    free = 1e6;
+    scene.plane.assign({ jobId: 'suspect', alone: true, plan: { steps: 5 } });
+    await until('it to wait', () => scene.plane.phase('waiting_for_memory', 'suspect'));
+    free = 8e9;
+    await until('it to finish', () => scene.plane.fact('finished', 'suspect'));
+  });
+});

@@ -1,0 +1,53 @@
+import type { Event } from '@graft/contracts/grpc';
+import type { AttemptKey } from '../protocol/protocol.js';
+import type { ReportPhase } from '../trainers/bases.js';
+import { log, phase, type EventFact } from '../events/wire-facts.js';
+
+/** Takes an event; `acknowledged` is called once the control plane has it. */
+export type Emit = (event: Event, acknowledged?: () => void) => void;
+
+/** A download reports thousands of shares; people read two a second. */
+const PHASE_MS = 500;
+
+/** The events of one attempt, numbered from 1. Once closed, nothing more is emitted. */
+export class AttemptEvents {
+  private sequence = 0;
+  private isClosed = false;
+  private uploadWaitsFor = '';
+
+  constructor(
+    private readonly attempt: AttemptKey,
+    private readonly emit: Emit,
+  ) {}
+
+  add(fact: EventFact, acknowledged?: () => void): void {
+    if (this.isClosed) return;
+    const { jobId, attempt } = this.attempt;
+    const event = { jobId, attempt, sequence: ++this.sequence, atUnixMs: Date.now(), fact };
+    this.emit(event, acknowledged);
+  }
+
+  close(): void {
+    this.isClosed = true;
+  }
+
+  /** Reports each phase when it begins, and then its progress now and then. */
+  phases(): ReportPhase {
+    let last = '';
+    let reportedAt = 0;
+    return (code, message, progress) => {
+      const now = performance.now();
+      if (message === last && (progress === undefined || now - reportedAt < PHASE_MS)) return;
+      last = message;
+      reportedAt = now;
+      this.add(phase({ code, message, progress: progress ?? null }));
+    };
+  }
+
+  /** An upload is refused for now and tried again: logged once, and again only for another reason. */
+  uploadWaits(reason: string): void {
+    if (reason === this.uploadWaitsFor) return;
+    this.uploadWaitsFor = reason;
+    this.add(log('warn', `an upload is waiting: ${reason}`));
+  }
+}

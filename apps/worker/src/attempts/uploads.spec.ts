@@ -1,0 +1,106 @@
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { writeInto } from '../../test/scene.js';
+import { pino } from 'pino';
+import type { EventFact } from '../events/wire-facts.js';
+import type { SavedFact, WrittenFile } from '../protocol/protocol.js';
+import { Uploads } from './uploads.js';
+
+const RUN = { jobId: 'job-1', attempt: 1 };
+
+let folder: string;
+let open: () => void;
+let puts: string[];
+let events: EventFact[];
+let uploads: Uploads;
+
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'graft-uploads-'));
+  puts = [];
+  events = [];
+  const gate = new Promise<void>((resolve) => (open = resolve));
+  uploads = new Uploads({
+    workDir: folder,
+    attempt: RUN,
+    blobs: {
+      put: async (_, path) => {
+        await gate;
+        puts.push(readFileSync(path, 'utf8'));
+      },
+      adopt: () => Promise.resolve(),
+    },
+    events: { add: (fact) => void events.push(fact), uploadWaits: () => undefined },
+    signal: new AbortController().signal,
+    log: pino({ level: 'silent' }),
+    onStale: () => undefined,
+  });
+});
+afterEach(() => rmSync(folder, { recursive: true, force: true }));
+
+const folderOf = (step: number): string => join(folder, `checkpoint-${step}`);
+
+/** Of `saved` the step, or the name of its adapter's file; of anything else the kind. */
+const emitted = (): (string | number)[] =>
+  events.map((fact) => {
+    if (fact.$case !== 'saved') return fact.$case;
+    return fact.value.adapter[0]?.name ?? fact.value.step;
+  });
+
+function saved(step: number, files = write(step), name?: string): SavedFact {
+  const adapter = name === undefined ? [] : [{ name, sha256: '0'.repeat(64), size: 1 }];
+  return { type: 'saved', ...RUN, step, files, adapter };
+}
+
+function write(step: number, dir = folderOf(step)): WrittenFile[] {
+  mkdirSync(dir, { recursive: true });
+  writeFileSync(join(dir, 'state'), `state of ${step}`);
+  return [{ name: 'state', sha256: String(step).padStart(64, '0'), size: 10 }];
+}
+
+describe('uploads', () => {
+  it('leave out a checkpoint that still waits when a newer one comes', async () => {
+    for (const step of [10, 20, 30]) {
+      uploads.checkpoint(saved(step));
+      await Promise.resolve();
+    }
+    open();
+    await uploads.settled();
+    expect(emitted()).toEqual([10, 30]);
+    expect([10, 20, 30].filter((step) => existsSync(folderOf(step)))).toEqual([]);
+  });
+
+  it('keep the folder of a step that is saved twice, by the cadence and by a stop', async () => {
+    const first = write(40);
+    uploads.checkpoint(saved(30));
+    await Promise.resolve();
+    uploads.checkpoint(saved(40, first, 'by the cadence'));
+    uploads.checkpoint(saved(40, first, 'by the stop'));
+    open();
+    await uploads.settled();
+    expect(emitted()).toEqual([30, 'by the stop']);
+    expect(existsSync(folderOf(40))).toBe(false);
+  });
+
+  it('put what came before the last set first', async () => {
+    uploads.checkpoint(saved(10));
+    const end = uploads.adapter(write(99, join(folder, 'adapter')));
+    open();
+    await end;
+    expect(puts).toEqual(['state of 10', 'state of 99']);
+  });
+
+  it('go on when a folder cannot be removed', async () => {
+    open();
+    const files = write(10);
+    const stop = writeInto(folderOf(10));
+    uploads.checkpoint(saved(10, files));
+    await uploads.settled();
+    stop();
+    expect(existsSync(folderOf(10))).toBe(true);
+    uploads.checkpoint(saved(20));
+    await uploads.settled();
+    expect(emitted()).toEqual([10, 20]);
+  });
+});

@@ -1,0 +1,121 @@
+import { createReadStream, openSync } from 'node:fs';
+import { status, type ServiceError } from '@grpc/grpc-js';
+import { DomainError } from '@graft/contracts';
+import {
+  BLOB_CHUNK_BYTES,
+  type BlobRef,
+  type FetchBlobResponse,
+  type PutBlobResponse,
+} from '@graft/contracts/grpc';
+import { READ_WRITTEN } from './written-folder.js';
+import type { Connection } from '../connection/connection.js';
+
+/** Where blobs travel: the client of the connection, and the session as its metadata. */
+export type Line = Pick<Connection, 'client' | 'metadata'>;
+
+/** Content of a blob from `offset` on. */
+export async function* fetchBlob(
+  { client, metadata }: Line,
+  sha256: string,
+  offset: number,
+  signal: AbortSignal,
+): AsyncIterable<Uint8Array> {
+  signal.throwIfAborted();
+  const call = client.fetchBlob({ sha256, offset }, metadata);
+  const cancel = () => call.cancel();
+  signal.addEventListener('abort', cancel, { once: true });
+  try {
+    for await (const response of call) {
+      const { data, url } = response as FetchBlobResponse;
+      if (url !== undefined) yield* fetchUrl(url, offset, signal);
+      else yield data;
+    }
+  } finally {
+    signal.removeEventListener('abort', cancel);
+    call.cancel();
+  }
+}
+
+/** Where the control plane sends its workers to fetch. Its failures look like the line's: they are tried again. */
+async function* fetchUrl(
+  url: string,
+  offset: number,
+  signal: AbortSignal,
+): AsyncIterable<Uint8Array> {
+  try {
+    const answer = await fetch(url, { headers: { range: `bytes=${offset}-` }, signal });
+    // A range that begins at the end.
+    if (answer.status === 416) return;
+    if (!answer.ok || answer.body === null)
+      throw new Error(`the blob store answered ${answer.status}`);
+    const begins = Number(
+      /^bytes (\d+)-/.exec(answer.headers.get('content-range') ?? '')?.[1] ?? 0,
+    );
+    if (begins !== offset) throw new Error(`the blob store sent bytes from ${begins} on`);
+    yield* answer.body as unknown as AsyncIterable<Uint8Array>;
+  } catch (error) {
+    signal.throwIfAborted();
+    const host = new URL(url).host;
+    throw Object.assign(new Error(`fetching from ${host} failed: ${String(error)}`), {
+      code: status.UNAVAILABLE,
+    });
+  }
+}
+
+/** The lease that a blob is put under: the control plane refuses any other. */
+export interface PutUnder {
+  readonly jobId: string;
+  readonly attempt: number;
+}
+
+/** Bytes of the file that an earlier try brought over; 0 where the control plane does not know. */
+export function putState(
+  { client, metadata }: Line,
+  lease: PutUnder,
+  ref: BlobRef,
+): Promise<number> {
+  return new Promise((resolve) =>
+    client.putBlobState({ ...lease, blob: ref, offset: 0 }, metadata, (error, state) =>
+      resolve(error === null ? state.received : 0),
+    ),
+  );
+}
+
+/** Sends one file from `offset` on. Fails with the transport's error, or DomainError if another content arrived. */
+export async function putBlob(
+  { client, metadata }: Line,
+  lease: PutUnder,
+  path: string,
+  ref: BlobRef,
+  offset: number,
+  signal: AbortSignal,
+): Promise<void> {
+  signal.throwIfAborted();
+  const fd = openSync(path, READ_WRITTEN);
+  const answer = await new Promise<PutBlobResponse>((resolve, reject) => {
+    const call = client.putBlob(metadata, (error: ServiceError | null, response) => {
+      signal.removeEventListener('abort', cancel);
+      file.destroy();
+      if (error !== null) reject(signal.aborted ? signal.reason : error);
+      else resolve(response);
+    });
+    const cancel = () => call.cancel();
+    signal.addEventListener('abort', cancel, { once: true });
+    call.write({ body: { $case: 'header', value: { ...lease, blob: ref, offset } } });
+    const file = createReadStream(path, { fd, start: offset, highWaterMark: BLOB_CHUNK_BYTES });
+    file.on('data', (data) => {
+      const more = call.write({ body: { $case: 'data', value: data as Buffer } });
+      if (!more) {
+        file.pause();
+        call.once('drain', () => file.resume());
+      }
+    });
+    file.on('end', () => call.end());
+    file.on('error', (error) => {
+      call.cancel();
+      reject(error);
+    });
+  });
+  if (answer.sha256 !== ref.sha256 || answer.size !== ref.size)
+    throw new DomainError('io_error', `file "${ref.name}" reached the control plane damaged`);
+}

@@ -1,0 +1,264 @@
+import type { Command_Action } from '@graft/contracts/grpc';
+import { describe, expect, it } from 'vitest';
+import { ControlPlane, until } from '../../test/control-plane.js';
+import { useScene } from '../../test/scene.js';
+
+const scene = useScene();
+
+describe('the line', () => {
+  it('keeps training while it is down and replays the spool once and in order', async () => {
+    await scene.startAgent();
+    await scene.pulled();
+    scene.plane.assign({ plan: { steps: 300, stepMs: 5, saveEvery: 50 } });
+    await until('some steps', () => scene.plane.facts().length > 20);
+    const { port } = scene.plane;
+    scene.plane.vanish();
+    await new Promise((resolve) => setTimeout(resolve, 700));
+    const before = scene.plane.events.length;
+    await scene.plane.listen(port);
+    await until('finished', () => scene.plane.fact('finished'), 10_000);
+    expect(scene.plane.hellos[1]?.instanceId).toBe(scene.plane.hellos[0]?.instanceId);
+    expect(scene.plane.hellos[1]?.leases).toMatchObject([{ jobId: 'job-1', attempt: 1 }]);
+    const after = scene.plane.events.slice(before).map((event) => event.sequence);
+    expect(after).toEqual(after.map((_, index) => (after[0] ?? 0) + index));
+    const numbers = scene.plane.facts().map((event) => event.sequence);
+    expect(numbers).toEqual(numbers.map((_, index) => index + 1));
+    const steps = scene.plane
+      .facts()
+      .flatMap(({ fact }) => (fact?.$case === 'step' ? [fact.value.step] : []));
+    expect(steps).toEqual(Array.from({ length: 300 }, (_, index) => index + 1));
+  });
+
+  it('goes on at the next of its addresses where one does not answer, and back', async () => {
+    const other = new ControlPlane();
+    await other.listen();
+    try {
+      await scene.startAgent({
+        address: `127.0.0.1:1,127.0.0.1:${scene.plane.port},127.0.0.1:${other.port}`,
+      });
+      const planes = [scene.plane, other];
+      const first = await until('a hello', () => planes.find((plane) => plane.hellos.length > 0));
+      const second = planes.find((plane) => plane !== first) as ControlPlane;
+      first.vanish();
+      await until('a hello at the other', () => second.hellos.length > 0);
+      expect(second.hellos[0]?.instanceId).toBe(first.hellos[0]?.instanceId);
+    } finally {
+      other.vanish();
+    }
+  });
+
+  it('never has more batches in flight than allowed, and never slows the trainer', async () => {
+    scene.plane.acknowledges = false;
+    scene.plane.maxUnacked = 3;
+    await scene.startAgent();
+    await scene.pulled();
+    const from = performance.now();
+    scene.plane.assign({ plan: { steps: 2000, stepMs: 0 } });
+    await until('three batches', () => scene.plane.mostUnacknowledged === 3);
+    await until(
+      'the adapter to be up',
+      () => scene.plane.puts.some((put) => put.ref.name === 'adapter_model.txt'),
+      10_000,
+    );
+    expect(performance.now() - from).toBeLessThan(10_000);
+    expect(scene.plane.mostUnacknowledged).toBe(3);
+    scene.plane.acknowledges = true;
+    scene.plane.hangUp();
+    await until('finished', () => scene.plane.fact('finished'));
+    expect(scene.plane.facts().filter(({ fact }) => fact?.$case === 'step')).toHaveLength(2000);
+  });
+
+  it('checkpoints and stops when cut off for too long, and tells so when the line is back', async () => {
+    await scene.startAgent({ offlineLimitMs: 400 });
+    await scene.pulled();
+    scene.plane.assign({ plan: { steps: 100_000, stepMs: 5 } });
+    await until('steps', () => scene.plane.fact('step'));
+    const { port } = scene.plane;
+    scene.plane.vanish();
+    await new Promise((resolve) => setTimeout(resolve, 900));
+    await scene.plane.listen(port);
+    const stopped = await until('stopped', () => scene.plane.fact('stopped'));
+    expect(stopped.reason).toBe('drained');
+    expect(scene.plane.fact('saved')?.step).toBe(stopped.step);
+  });
+
+  it('puts and fetches blobs with the session of its last Welcome', async () => {
+    await scene.startAgent();
+    await scene.pulled();
+    scene.plane.assign({ plan: { steps: 100, stepMs: 5 } });
+    await until('steps', () => scene.plane.fact('step'));
+    scene.plane.hangUp();
+    await until('the second hello', () => scene.plane.hellos.length > 1);
+    scene.plane.assign({ jobId: 'job-2', plan: { steps: 3 }, spec: { seed: 9 } });
+    await until('the first to finish', () => scene.plane.fact('finished'));
+    await until('the second to finish', () => scene.plane.fact('finished', 'job-2'));
+  });
+
+  it('takes a silent stream for a broken one', async () => {
+    await scene.startAgent();
+    await scene.pulled();
+    const { port } = scene.plane;
+    scene.plane.vanish();
+    await scene.plane.listen(port);
+    await until('the second hello', () => scene.plane.hellos.length > 1);
+  });
+
+  it('says what is wrong with the token, the protocol and the address, and idles', async () => {
+    scene.plane.token = 'another';
+    await scene.startAgent();
+    await until('the token', () =>
+      scene.lines.some((line) => line.includes('refused the join token')),
+    );
+    expect(scene.lines.join('')).not.toContain('join-me');
+    scene.plane.token = 'join-me';
+    scene.plane.refuseProtocol = true;
+    scene.newHome();
+    await scene.startAgent();
+    await until('the protocol', () =>
+      scene.lines.some((line) => line.includes('worker protocol 7 to 8')),
+    );
+    scene.newHome();
+    await scene.startAgent({ address: '127.0.0.1:1' });
+    await until('the address', () =>
+      scene.lines.some((line) => line.includes('cannot connect to 127.0.0.1:1')),
+    );
+    expect(scene.plane.hellos).toHaveLength(0);
+  });
+});
+
+describe('a newer control plane', () => {
+  it('sends messages and commands that are logged, and the run goes on', async () => {
+    await scene.startAgent();
+    await scene.pulled();
+    scene.plane.assign({ plan: { steps: 100_000, stepMs: 5 } });
+    await until('steps', () => scene.plane.fact('step'));
+    scene.plane.send(undefined);
+    const action = 9 as Command_Action;
+    scene.plane.send({ $case: 'command', value: { jobId: 'job-1', attempt: 1, action } });
+    await until('the message', () => scene.lines.find((line) => line.includes('a message that')));
+    await until('the command', () => scene.lines.find((line) => line.includes('"action":9')));
+    const steps = scene.plane.facts().length;
+    await until('more steps', () => scene.plane.facts().length > steps);
+    expect(scene.plane.hellos).toHaveLength(1);
+  });
+});
+
+describe('answers', () => {
+  it('stream from the trainer that holds the base, with an adapter or without, beside a run', async () => {
+    await scene.startAgent();
+    await scene.pulled();
+    scene.plane.assign({ plan: { steps: 500, stepMs: 5 } });
+    await until('steps', () => scene.plane.fact('step'));
+    const request = {
+      id: 'g1',
+      base: {
+        id: 'base-a',
+        nameOrPath: 'base-a',
+        files: [scene.plane.blob('base.txt', 'weights of base a')],
+      },
+      adapter: [],
+      messagesJson: JSON.stringify([{ role: 'user', content: 'one two three' }]),
+      maxTokens: 10,
+      temperature: 0,
+      topP: 1,
+      seed: 1,
+      stop: [],
+      baseDtype: 'f32',
+      quantization: '',
+    };
+    scene.plane.send({ $case: 'generate', value: request });
+    scene.plane.send({
+      $case: 'generate',
+      value: { ...request, id: 'g2', adapter: [scene.plane.blob('adapter_model.txt', 'tuned')] },
+    });
+    const ended = (id: string) =>
+      scene.plane.chunks.some((chunk) => chunk.id === id && chunk.finishReason !== '');
+    await until('both answers', () => ended('g1') && ended('g2'));
+    const text = (id: string) =>
+      scene.plane.chunks
+        .filter((chunk) => chunk.id === id)
+        .map((chunk) => chunk.text)
+        .join(' ')
+        .trim();
+    expect(text('g1')).toBe('one two three');
+    expect(text('g2')).toBe('one two three tuned');
+    expect(scene.trainerPids()).toHaveLength(1);
+    scene.plane.send({
+      $case: 'generate',
+      value: {
+        ...request,
+        id: 'g3',
+        messagesJson: JSON.stringify([{ role: 'user', content: 'a '.repeat(500) }]),
+      },
+    });
+    await until('the first words', () => scene.plane.chunks.some((chunk) => chunk.id === 'g3'));
+    scene.plane.send({ $case: 'generateCancel', value: { id: 'g3' } });
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    const heard = scene.plane.chunks.length;
+    await new Promise((resolve) => setTimeout(resolve, 150));
+    expect(scene.plane.chunks.length).toBe(heard);
+  });
+
+  it('come from the copy of the base that a run trains on, packed as it is', async () => {
+    await scene.startAgent();
+    await scene.pulled();
+    const spec = { base_dtype: 'bf16', quantization: 'nf4' } as const;
+    scene.plane.assign({ plan: { steps: 100_000, stepMs: 5 }, spec });
+    await until('steps', () => scene.plane.fact('step'));
+    const ask = async (id: string, precision: { baseDtype: string; quantization: string }) => {
+      const base = {
+        id: 'base-a',
+        nameOrPath: 'base-a',
+        files: [scene.plane.blob('base.txt', 'weights of base a')],
+      };
+      const sampling = { maxTokens: 1, temperature: 0, topP: 1, seed: 1, stop: [] };
+      const prompt = { messagesJson: '', prompt: 'hello', adapter: [] };
+      scene.plane.send({
+        $case: 'generate',
+        value: { id, base, ...prompt, ...sampling, ...precision },
+      });
+      await until('the answer', () =>
+        scene.plane.chunks.some((chunk) => chunk.id === id && chunk.finishReason === 'stop'),
+      );
+      return scene.trainerPids().length;
+    };
+    expect(await ask('of-its-adapter', { baseDtype: 'bf16', quantization: 'nf4' })).toBe(1);
+    expect(await ask('of-the-base-itself', { baseDtype: '', quantization: '' })).toBe(1);
+    expect(await ask('of-a-dense-one', { baseDtype: 'bf16', quantization: '' })).toBe(2);
+  });
+
+  it('load the base when nobody holds it, and say why they cannot', async () => {
+    await scene.startAgent();
+    await scene.pulled();
+    const request = {
+      id: 'g1',
+      base: { id: 'base-z', nameOrPath: 'base-z', files: [scene.plane.blob('base.txt', 'z')] },
+      adapter: [],
+      messagesJson: '',
+      prompt: 'hello',
+      maxTokens: 1,
+      temperature: 0,
+      topP: 1,
+      seed: 1,
+      stop: [],
+      baseDtype: 'bf16',
+      quantization: '',
+    };
+    scene.plane.send({ $case: 'generate', value: request });
+    await until('the answer', () =>
+      scene.plane.chunks.some((chunk) => chunk.finishReason === 'stop' && chunk.text === 'hello'),
+    );
+    scene.plane.send({
+      $case: 'generate',
+      value: {
+        ...request,
+        id: 'g2',
+        base: { id: 'bad', nameOrPath: 'bad', files: [scene.plane.blob('nothing.txt', 'q')] },
+      },
+    });
+    const bad = await until('the problem', () =>
+      scene.plane.chunks.find((chunk) => chunk.id === 'g2' && chunk.finishReason === 'error'),
+    );
+    expect(bad).toMatchObject({ errorCode: 'invalid_model', errorMessage: 'no base.txt' });
+  });
+});

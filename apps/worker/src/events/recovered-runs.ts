@@ -1,0 +1,64 @@
+import { Event, type Lease } from '@graft/contracts/grpc';
+import { keyOf } from '../protocol/protocol.js';
+import type { EventFeed } from './event-feed.js';
+import type { Spool, SpoolRecord } from './spool.js';
+
+interface Found {
+  readonly lease: Lease;
+  readonly last: Event;
+  readonly record: SpoolRecord;
+}
+
+/**
+ * Runs of an earlier start of this worker whose last facts are still in the spool: their leases are held until the
+ * control plane has those. One that was cut short ends with them, as lost; no process of it is alive.
+ */
+export class RecoveredRuns {
+  private readonly open = new Map<string, Lease>();
+
+  constructor(spool: Spool, feed: EventFeed) {
+    for (const [key, { lease, last, record }] of newest(spool)) {
+      this.open.set(key, lease);
+      const taken = () => void this.open.delete(key);
+      if (isEnd(last)) feed.onceTaken(record, taken);
+      else feed.add(cutShort(last), taken);
+    }
+  }
+
+  get leases(): Lease[] {
+    return [...this.open.values()];
+  }
+}
+
+/** The last event of each attempt. */
+function newest(spool: Spool): Map<string, Found> {
+  const found = new Map<string, Found>();
+  for (let index = 0; index < spool.length; index += 1) {
+    const record = spool.at(index);
+    if (record === undefined) continue;
+    const last = Event.decode(record.payload);
+    const { jobId, attempt } = last;
+    found.set(keyOf(last), { lease: { jobId, attempt, step: 0 }, last, record });
+  }
+  return found;
+}
+
+const isEnd = ({ fact }: Event): boolean =>
+  fact?.$case === 'finished' || fact?.$case === 'failed' || fact?.$case === 'stopped';
+
+const cutShort = ({ jobId, attempt, sequence }: Event): Event => ({
+  jobId,
+  attempt,
+  sequence: sequence + 1,
+  atUnixMs: Date.now(),
+  fact: {
+    $case: 'failed',
+    value: {
+      code: 'lost_worker',
+      message: 'The worker was restarted while it held this run',
+      param: '',
+      retryable: true,
+      stderrTail: '',
+    },
+  },
+});

@@ -1,0 +1,250 @@
+import { join } from 'node:path';
+import { DomainError } from '@graft/contracts';
+import type { BlobRef, GenerateChunk, GenerateRequest, Inference } from '@graft/contracts/grpc';
+import type {
+  AdapterSource,
+  ChatMessage,
+  GeneratedFact,
+  GenerateCommand,
+  InferCommand,
+} from '../protocol/protocol.js';
+import type { BlobFolder } from '../blobs/blob-folder.js';
+import type { Blobs } from '../blobs/blobs.js';
+import type { ReportPhase } from '../trainers/bases.js';
+import type { ResidentTrainer } from '../trainers/resident-trainer.js';
+import type { BaseRequest, Precision, Trainers } from '../trainers/trainers.js';
+
+export interface GenerationRelayOptions {
+  readonly blobs: Blobs;
+  readonly trainers: Trainers;
+  /** Adapters of answers in progress lie here. */
+  readonly folder: string;
+  readonly send: (chunk: GenerateChunk) => void;
+  /** Answers at once; twice as many may wait for one of them to end. */
+  readonly maxChats: number;
+  /** Called when one more could begin, and none could before. */
+  readonly onFree: () => void;
+}
+
+const WAITING_PER_CHAT = 2;
+
+/** Answers in progress: each goes to the trainer that holds its base and streams back as it is made. */
+export class GenerationRelay {
+  private readonly open = new Map<string, AbortController>();
+  private count = 0;
+  private going = 0;
+  /** Called when it is their turn, in order. */
+  private readonly waiting = new Set<() => void>();
+
+  constructor(private readonly options: GenerationRelayOptions) {}
+
+  /** Answers that could begin now. */
+  get free(): number {
+    return Math.max(0, this.options.maxChats - this.open.size);
+  }
+
+  /** Never rejects: what goes wrong becomes the last chunk. */
+  async answer(request: GenerateRequest): Promise<void> {
+    if (this.open.has(request.id)) return;
+    const { maxChats } = this.options;
+    if (this.open.size >= (1 + WAITING_PER_CHAT) * maxChats) {
+      const message = `this worker answers ${maxChats} ${maxChats === 1 ? 'chat' : 'chats'} at once and ${this.open.size - maxChats} wait; try again later`;
+      return this.options.send(failureChunk(request.id, new DomainError('queue_full', message)));
+    }
+    const abort = new AbortController();
+    this.open.set(request.id, abort);
+    try {
+      await this.turn(abort.signal);
+      try {
+        await this.generate(request, abort.signal);
+      } finally {
+        this.going -= 1;
+        this.waiting.values().next().value?.();
+      }
+    } catch (error) {
+      if (!abort.signal.aborted) this.options.send(failureChunk(request.id, error));
+    } finally {
+      const hadNone = this.free === 0;
+      this.open.delete(request.id);
+      if (hadNone && this.free > 0) this.options.onFree();
+    }
+  }
+
+  /** Waits until fewer than `maxChats` are going, and counts as one of them. */
+  private async turn(signal: AbortSignal): Promise<void> {
+    if (this.going < this.options.maxChats) this.going += 1;
+    else
+      await new Promise<void>((resolve, reject) => {
+        const go = (): void => {
+          this.waiting.delete(go);
+          this.going += 1;
+          signal.removeEventListener('abort', leave);
+          resolve();
+        };
+        const leave = (): void => {
+          this.waiting.delete(go);
+          reject(signal.reason);
+        };
+        this.waiting.add(go);
+        signal.addEventListener('abort', leave, { once: true });
+      });
+  }
+
+  /** Nobody listens any more. */
+  cancel(id: string): void {
+    this.open.get(id)?.abort(new DomainError('conflict', 'cancelled'));
+  }
+
+  /** Ends every answer; with a reason each asker is told. */
+  cancelAll(reason?: string): void {
+    for (const [id, abort] of this.open) {
+      if (reason !== undefined)
+        this.options.send(failureChunk(id, new DomainError('unavailable', reason)));
+      abort.abort(new DomainError('conflict', 'cancelled'));
+    }
+  }
+
+  private async generate(request: GenerateRequest, signal: AbortSignal): Promise<void> {
+    const { blobs, trainers, folder } = this.options;
+    if (request.base === undefined)
+      throw new DomainError('internal_error', 'the request names no base');
+    const report: ReportPhase = (code) => this.options.send(chunk(request.id, { phase: code }));
+    const baseRequest: BaseRequest = { base: request.base, precision: precisionOf(request) };
+    let adapter: BlobFolder | null = null;
+    let trainer: ResidentTrainer | null = null;
+    try {
+      if (request.adapter.length > 0)
+        adapter = await blobs.folder(
+          join(folder, `answer-${++this.count}`),
+          request.adapter,
+          signal,
+        );
+      trainer = await trainers.acquire(baseRequest, signal, report);
+      await this.stream(trainer, request, adapter?.path ?? null, signal);
+    } finally {
+      if (trainer !== null) trainers.release(trainer);
+      await adapter?.release();
+    }
+  }
+
+  private stream(
+    trainer: ResidentTrainer,
+    request: GenerateRequest,
+    adapterDir: string | null,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { id } = request;
+    const { process } = trainer;
+    return new Promise<void>((resolve, reject) => {
+      signal.throwIfAborted();
+      const adapter = adapterDir === null ? null : { key: keyOf(request.adapter), dir: adapterDir };
+      const read = request.inference
+        ? inference(request, request.inference, adapter)
+        : generation(request, adapter);
+      // Given back when the last answer ends: from here on this one must come to an end.
+      const cacheBytes = this.options.trainers.room.reserveAnswers(trainer);
+      const command = read.type === 'infer' ? read : { ...read, cacheBytes };
+      const done = (finish: () => void) => {
+        trainer.endAnswer(id);
+        unsubscribeExit();
+        signal.removeEventListener('abort', cancel);
+        finish();
+      };
+      const cancel = () => {
+        trainer.send({ type: 'cancelGenerate', id });
+        done(() => reject(signal.reason));
+      };
+      try {
+        trainer.answer(command, (fact) => {
+          this.options.send(fromFact(fact));
+          if (fact.finishReason !== null) done(resolve);
+        });
+      } catch (error) {
+        trainer.endAnswer(id);
+        throw error;
+      }
+      signal.addEventListener('abort', cancel, { once: true });
+      const unsubscribeExit = process.onExit((exit) =>
+        done(() => {
+          // If answers were its work then, another trainer may end of this one, too.
+          const code = exit.work.kind === 'answers' ? 'crash' : 'unavailable';
+          reject(new DomainError(code, `the trainer ended while it answered: ${exit.message}`));
+        }),
+      );
+    });
+  }
+}
+
+/** Equal for equal files. */
+function keyOf(files: readonly BlobRef[]): string {
+  return files
+    .map(({ name, sha256 }) => `${name}:${sha256}`)
+    .sort()
+    .join(' ');
+}
+
+/** Null where the base itself is asked: any copy of it may answer. */
+function precisionOf({ baseDtype, quantization }: GenerateRequest): Precision | null {
+  if (baseDtype === '') return null;
+  return { dtype: baseDtype === 'f32' ? 'f32' : 'bf16', quantization: quantization || null };
+}
+
+function generation(request: GenerateRequest, adapter: AdapterSource | null): GenerateCommand {
+  const { id, maxTokens, temperature, topP, seed, stop, prompt, taskId = null } = request;
+  const messages = prompt === undefined ? readMessages(request.messagesJson) : null;
+  const sampling = { maxTokens, temperature, topP, seed, stop };
+  return { type: 'generate', id, messages, prompt: prompt ?? null, adapter, taskId, ...sampling };
+}
+
+function inference(
+  { id }: GenerateRequest,
+  { task, optionsJson, inputsJson }: Inference,
+  adapter: AdapterSource | null,
+): InferCommand {
+  const [options, inputs] = [optionsJson, inputsJson].map((json): unknown => JSON.parse(json));
+  if (!isObject(options) || !Array.isArray(inputs) || !inputs.every(isObject))
+    throw new DomainError('invalid_value', 'the inputs must be a list of records', 'input');
+  return { type: 'infer', id, task, options, inputs, adapter };
+}
+
+const isObject = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
+
+function readMessages(json: string): ChatMessage[] {
+  const value: unknown = JSON.parse(json);
+  if (!Array.isArray(value))
+    throw new DomainError('invalid_value', 'messages must be a list', 'messages');
+  return value as ChatMessage[];
+}
+
+function fromFact(fact: GeneratedFact): GenerateChunk {
+  return chunk(fact.id, {
+    text: fact.text,
+    finishReason: fact.finishReason ?? '',
+    promptTokens: fact.promptTokens,
+    completionTokens: fact.completionTokens,
+    errorCode: fact.errorCode ?? '',
+    errorMessage: fact.errorMessage ?? '',
+    inferred: fact.answers && { json: fact.answers.map((one) => JSON.stringify(one)) },
+  });
+}
+
+function failureChunk(id: string, error: unknown): GenerateChunk {
+  const errorMessage = error instanceof Error ? error.message : String(error);
+  const errorCode = error instanceof DomainError ? error.code : 'internal_error';
+  return chunk(id, { finishReason: 'error', errorCode, errorMessage });
+}
+
+function chunk(id: string, part: Partial<GenerateChunk>): GenerateChunk {
+  return {
+    id,
+    text: '',
+    finishReason: '',
+    promptTokens: 0,
+    completionTokens: 0,
+    errorCode: '',
+    errorMessage: '',
+    phase: '',
+    ...part,
+  };
+}

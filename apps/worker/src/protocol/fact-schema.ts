@@ -1,0 +1,128 @@
+// What a fact must look like before anybody acts on it. A trainer reads the models and data of users and need not
+// be one of ours: what it says may end it, never the agent, which holds every other trainer.
+import { MAX_METRICS, METRIC_NAME } from '@graft/contracts';
+import { z } from 'zod';
+import type { Fact } from './protocol.js';
+
+/** As the wire's uint64 takes it. */
+const count = z.int().min(0);
+/** Counted, and so no integer. */
+const bytes = z.number().min(0);
+/** Of an answer: uint32. */
+const tokens = z
+  .int()
+  .min(0)
+  .max(2 ** 32 - 1);
+/** JSON has no NaN: it arrives as null. */
+const real = z.number().nullable();
+const metrics = z
+  .record(z.string().regex(METRIC_NAME), real)
+  .refine((all) => Object.keys(all).length <= MAX_METRICS, `more than ${MAX_METRICS} numbers`);
+const word = z.string().max(1000);
+/** Bounded by its frame; what is told to people is cut where it is told (fact-frames.ts). */
+const text = z.string();
+const files = z.array(z.object({ name: word, sha256: word, size: count }));
+const run = { jobId: word, attempt: count };
+const maybeRun = { jobId: word.optional(), attempt: count.optional() };
+const failure = { code: text, message: text, param: text.nullish() };
+
+/** One per kind of fact; fields that are not named here are dropped. */
+const FACTS = {
+  ready: z.object({
+    protocol: count,
+    pid: count,
+    libtorch: word,
+    trainerBuild: word,
+    threads: count,
+    cudaDevices: count,
+  }),
+  loaded: z.object({
+    baseId: word,
+    family: word,
+    parameters: count,
+    seconds: real,
+    rssBytes: count,
+  }),
+  loadFailed: z.object(failure),
+  needs: z.object({
+    ...run,
+    bytes: z.object({ state: bytes, activations: bytes, data: bytes, total: bytes }),
+  }),
+  started: z.object({
+    ...run,
+    fromStep: count,
+    totalSteps: count,
+    trainableParameters: count,
+    totalParameters: count,
+    trainingExamples: count,
+  }),
+  step: z.object({
+    ...run,
+    step: count,
+    seconds: z.number(),
+    waitedSeconds: z.number(),
+    tokens: count,
+    rssBytes: count,
+    metrics,
+  }),
+  evaluated: z.object({
+    ...run,
+    step: count,
+    metrics,
+    full: z.boolean(),
+  }),
+  saved: z.object({ ...run, step: count, files, adapter: files }),
+  finished: z.object({
+    ...run,
+    step: count,
+    adapter: files,
+    trainedTokens: count,
+    peakRssBytes: count,
+    forgetting: z.object({ loss: real, baseLoss: real }).nullish(),
+  }),
+  failed: z.object({
+    ...run,
+    ...failure,
+    retryable: z.boolean(),
+  }),
+  stopped: z.object({
+    ...run,
+    reason: z.enum(['cancel', 'pause', 'drain', 'preempt']),
+    step: count,
+  }),
+  phase: z.object({ ...maybeRun, code: text, message: text, progress: real.optional() }),
+  generated: z.object({
+    id: word,
+    text,
+    finishReason: z.enum(['stop', 'length', 'error']).nullable(),
+    promptTokens: tokens,
+    completionTokens: tokens,
+    errorCode: text.nullable(),
+    errorMessage: text.nullable(),
+    answers: z.array(z.unknown()).optional(),
+  }),
+  log: z.object({
+    ...maybeRun,
+    level: z.enum(['info', 'warn', 'error']),
+    code: text.nullish(),
+    message: text,
+  }),
+  pong: z.object({ sequence: count, rssBytes: count }),
+} satisfies Record<Fact['type'], z.ZodObject>;
+
+const kind = z.object({ type: z.enum(Object.keys(FACTS) as Fact['type'][]) });
+
+/** @throws Error that names the kind of fact and what is wrong with it */
+export function readFact(message: unknown): Fact {
+  const { data: named, error: unnamed } = kind.safeParse(message);
+  if (named === undefined) throw new Error(`not a fact: ${inWords(unnamed)}`);
+  const { data, error } = FACTS[named.type].safeParse(message);
+  if (data === undefined) throw new Error(`the fact "${named.type}": ${inWords(error)}`);
+  // Codes of another build's trainer may be others; numbers may be null for NaN. Both travel on as they are.
+  return { type: named.type, ...data } as Fact;
+}
+
+function inWords({ issues: [issue] }: z.ZodError): string {
+  const path = issue?.path.join('.') ?? '';
+  return `${path === '' ? '' : `${path}: `}${issue?.message ?? 'it is malformed'}`;
+}

@@ -1,0 +1,50 @@
+// Frames on a pipe: u32 little-endian length, then that many bytes of UTF-8 JSON.
+import { MAX_FRAME_BYTES } from '@graft/contracts';
+
+export class FrameTooLarge extends RangeError {
+  constructor(readonly bytes: number) {
+    super(`a frame of ${bytes} bytes; the most is ${MAX_FRAME_BYTES}`);
+  }
+}
+
+/** @throws FrameTooLarge */
+export function encodeFrame(message: unknown): Buffer {
+  const body = Buffer.from(JSON.stringify(message), 'utf8');
+  if (body.length > MAX_FRAME_BYTES) throw new FrameTooLarge(body.length);
+  const frame = Buffer.allocUnsafe(4 + body.length);
+  frame.writeUInt32LE(body.length, 0);
+  body.copy(frame, 4);
+  return frame;
+}
+
+/** Joins the chunks of a stream into messages, in order. Each byte is copied at most twice, however small the chunks. */
+export class FrameDecoder {
+  private parts: Buffer[] = [];
+  private bytes = 0;
+  /** Before so many are there, nothing can be read. */
+  private wanted = 4;
+
+  /** @throws RangeError on an impossible length, SyntaxError on a body that is not JSON */
+  push(chunk: Uint8Array): unknown[] {
+    this.parts.push(Buffer.from(chunk));
+    this.bytes += chunk.length;
+    if (this.bytes < this.wanted) return [];
+    const pending = Buffer.concat(this.parts);
+    const messages: unknown[] = [];
+    let at = 0;
+    this.wanted = 4;
+    while (pending.length - at >= 4) {
+      const length = pending.readUInt32LE(at);
+      if (length > MAX_FRAME_BYTES)
+        throw new RangeError(`a frame claims ${length} bytes; the most is ${MAX_FRAME_BYTES}`);
+      this.wanted = 4 + length;
+      if (pending.length - at < this.wanted) break;
+      messages.push(JSON.parse(pending.toString('utf8', at + 4, at + this.wanted)));
+      at += this.wanted;
+      this.wanted = 4;
+    }
+    this.parts = [pending.subarray(at)];
+    this.bytes = pending.length - at;
+    return messages;
+  }
+}

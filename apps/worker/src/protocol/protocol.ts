@@ -1,0 +1,250 @@
+// What passes between an agent (or `graft run`) and a trainer process: length-prefixed JSON frames,
+// commands on the trainer's stdin and facts on its stdout. Unknown fields are ignored; a trainer of
+// another protocol version is refused at its first frame.
+import type { ErrorCode, Spec } from '@graft/contracts';
+import type { FactOfRun, FileFact, RunBytes, StopReason } from '@graft/peft-core';
+
+export type { StopReason };
+
+export const PROTOCOL = 3;
+
+/** A run inside a trainer: every command and fact about one carries both. */
+export interface AttemptKey {
+  readonly jobId: string;
+  readonly attempt: number;
+}
+
+export const keyOf = ({ jobId, attempt }: AttemptKey): string => `${jobId}/${attempt}`;
+
+/** Loads the frozen base; once per process, before anything else. Answered by `loaded` or `loadFailed`. */
+export interface LoadCommand {
+  readonly type: 'load';
+  /** For people; a run's own start command names what it trains on. */
+  readonly baseId: string;
+  /** A Hugging Face folder, a folder holding one .gguf, or a .gguf file. */
+  readonly path: string;
+  readonly dtype: Spec['base_dtype'];
+  readonly quantization: string | null;
+  /** `cpu` or `cuda:N`: everything that this process makes lies there. Absent: the CPU. */
+  readonly device?: string;
+}
+
+/** Starts a run; it joins the others at the next step. Facts of the run carry its key. */
+export interface StartCommand extends AttemptKey {
+  readonly type: 'start';
+  readonly spec: Spec;
+  /** Written in checkpoints. Models of several ids may be the same files, and share a process. */
+  readonly baseId: string;
+  /** Written in adapter_config.json's base_model_name_or_path: the hub's id, or a path. */
+  readonly baseName: string;
+  readonly trainFile: string;
+  readonly validFile: string | null;
+  /** Folder of a PEFT adapter (or full model) to begin from. */
+  readonly initAdapterDir: string | null;
+  /** Folders of the adapters of an operation, or of those that the run's is made of, in their order. */
+  readonly adapterDirs?: readonly string[];
+  /** Folder of a committed checkpoint to resume from. */
+  readonly checkpointDir: string | null;
+  /** The only folder that the run writes in: `checkpoint-<step>/` and `adapter/`. Facts name no folder. */
+  readonly workDir: string;
+  /** Says what it needs (`needs`) and waits for `admit` before it makes anything. */
+  readonly asks?: boolean;
+}
+
+/** There is room for the run: it may take so many bytes of its device beside the base. */
+export interface AdmitCommand extends AttemptKey {
+  readonly type: 'admit';
+  readonly bytes: number;
+}
+
+export const checkpointFolder = (step: number): string => `checkpoint-${step}`;
+export const ADAPTER_FOLDER = 'adapter';
+
+/** cancel: stop, keep nothing. pause, drain, preempt: save a checkpoint first (`saved`), then `stopped`. */
+export interface StopCommand extends AttemptKey {
+  readonly type: 'stop';
+  readonly reason: StopReason;
+}
+
+/** Ends the run with what it has, and `finished`, once so many steps are done: at once where they are. */
+export interface FinishCommand extends AttemptKey {
+  readonly type: 'finish';
+  readonly step: number;
+}
+
+export interface ChatMessage {
+  readonly role: string;
+  readonly content: string;
+}
+
+export interface AdapterSource {
+  /** Names its content: an adapter that is attached under this key is not read again. */
+  readonly key: string;
+  readonly dir: string;
+}
+
+/** Answers a chat or continues a text between steps. Give `messages` or `prompt`. */
+export interface GenerateCommand {
+  readonly type: 'generate';
+  readonly id: string;
+  readonly messages: readonly ChatMessage[] | null;
+  readonly prompt: string | null;
+  /** A PEFT adapter; null = the base itself. */
+  readonly adapter: AdapterSource | null;
+  /** Which task the answer is of, where the adapter is for several. */
+  readonly taskId?: number | null;
+  readonly maxTokens: number;
+  /** 0 = greedy. */
+  readonly temperature: number;
+  readonly topP: number;
+  readonly seed: number;
+  readonly stop: readonly string[];
+  /** Keys and values of all answers together take so many bytes at most; absent: they are not counted. */
+  readonly cacheBytes?: number;
+}
+
+/** Vectors or labels of inputs, between steps; answered by `generated` facts that have `answers`. */
+export interface InferCommand {
+  readonly type: 'infer';
+  readonly id: string;
+  /** Whose `infer` makes them, with the options that the adapter was trained with. */
+  readonly task: string;
+  readonly options: Readonly<Record<string, unknown>>;
+  /** The task's records without their answers. */
+  readonly inputs: readonly Readonly<Record<string, unknown>>[];
+  readonly adapter: AdapterSource | null;
+}
+
+export interface CancelGenerateCommand {
+  readonly type: 'cancelGenerate';
+  readonly id: string;
+}
+
+/** The trainer answers between steps, so an unanswered ping tells how long a step has lasted. */
+export interface PingCommand {
+  readonly type: 'ping';
+  readonly sequence: number;
+}
+
+export type Command =
+  | LoadCommand
+  | StartCommand
+  | AdmitCommand
+  | StopCommand
+  | FinishCommand
+  | GenerateCommand
+  | InferCommand
+  | CancelGenerateCommand
+  | PingCommand;
+
+/** A file written and synced, in the folder of its checkpoint or adapter. */
+export type WrittenFile = FileFact;
+
+export interface ReadyFact {
+  readonly type: 'ready';
+  readonly protocol: number;
+  readonly pid: number;
+  readonly libtorch: string;
+  /** A checkpoint resumes bit for bit only on an equal build. */
+  readonly trainerBuild: string;
+  readonly threads: number;
+  /** How many CUDA devices this process could use. */
+  readonly cudaDevices: number;
+}
+
+export interface LoadedFact {
+  readonly type: 'loaded';
+  readonly baseId: string;
+  readonly family: string;
+  readonly parameters: number;
+  readonly seconds: number;
+  readonly rssBytes: number;
+}
+
+/** What a run will take beside the base. */
+export interface NeedsFact extends AttemptKey {
+  readonly type: 'needs';
+  readonly bytes: RunBytes;
+}
+
+export interface StartedFact extends AttemptKey {
+  readonly type: 'started';
+  readonly fromStep: number;
+  readonly totalSteps: number;
+  readonly trainableParameters: number;
+  readonly totalParameters: number;
+  readonly trainingExamples: number;
+}
+
+// What a run reports (libs/peft-core/src/train/facts.ts), with the run's key.
+export type StepFact = AttemptKey & FactOfRun<'step'>;
+export type EvaluatedFact = AttemptKey & FactOfRun<'evaluated'>;
+export type SavedFact = AttemptKey & Omit<FactOfRun<'saved'>, 'dir'>;
+export type FinishedFact = AttemptKey & Omit<FactOfRun<'finished'>, 'dir'>;
+export type FailedFact = AttemptKey & FactOfRun<'failed'>;
+export type StoppedFact = AttemptKey & FactOfRun<'stopped'>;
+/** Without a key: of the trainer itself. */
+export type LogFact = Partial<AttemptKey> & FactOfRun<'log'>;
+
+export interface PhaseFact extends Partial<AttemptKey> {
+  readonly type: 'phase';
+  readonly code: string;
+  readonly message: string;
+  /** 0..1 where known. */
+  readonly progress: number | null;
+}
+
+/** What is new of an answer. `finishReason` is null until the last one. */
+export interface GeneratedFact {
+  readonly type: 'generated';
+  readonly id: string;
+  readonly text: string;
+  readonly finishReason: 'stop' | 'length' | 'error' | null;
+  readonly promptTokens: number;
+  readonly completionTokens: number;
+  readonly errorCode: ErrorCode | null;
+  readonly errorMessage: string | null;
+  /** Of an inference: those of its next inputs. */
+  readonly answers?: readonly unknown[] | undefined;
+}
+
+export type Fact =
+  | ReadyFact
+  | LoadedFact
+  | {
+      readonly type: 'loadFailed';
+      readonly code: ErrorCode;
+      readonly message: string;
+      readonly param: string | null;
+    }
+  | NeedsFact
+  | StartedFact
+  | StepFact
+  | EvaluatedFact
+  | SavedFact
+  | FinishedFact
+  | FailedFact
+  | StoppedFact
+  | PhaseFact
+  | GeneratedFact
+  | LogFact
+  | { readonly type: 'pong'; readonly sequence: number; readonly rssBytes: number };
+
+/** What is told of one attempt. */
+export type AttemptFact =
+  | NeedsFact
+  | StartedFact
+  | StepFact
+  | EvaluatedFact
+  | SavedFact
+  | FinishedFact
+  | FailedFact
+  | StoppedFact
+  | (PhaseFact & AttemptKey)
+  | (LogFact & AttemptKey);
+
+export function isAttemptFact(fact: Fact): fact is AttemptFact {
+  return 'jobId' in fact && fact.jobId !== undefined && fact.attempt !== undefined;
+}
+
+export type FactOf<K extends Fact['type']> = Extract<Fact, { type: K }>;

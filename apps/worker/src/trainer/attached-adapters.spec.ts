@@ -1,0 +1,150 @@
+// Adapters that take long to make, on a real base: in pieces, between which others have their answers.
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { loadBase, memory, setThreads, type Base } from '@graft/peft-core';
+import { afterAll, beforeAll, expect, it, vi } from 'vitest';
+import { writeTinyBase } from '../../../../test/tiny-base.js';
+import type { Fact, GenerateCommand, GeneratedFact } from '../protocol/protocol.js';
+import { AttachedAdapters } from './attached-adapters.js';
+import { GenerationScheduler } from './generation-scheduler.js';
+import { InferenceScheduler } from './inference-scheduler.js';
+import { WorkMark } from './work-mark.js';
+
+const GOLDEN = join(import.meta.dirname, '../../../../test/golden/llama');
+
+let dir: string;
+const bases: Base[] = [];
+beforeAll(() => {
+  setThreads(1);
+  dir = mkdtempSync(join(tmpdir(), 'graft-adapters-'));
+  writeTinyBase(dir);
+});
+afterAll(() => {
+  for (const base of bases) base.dispose();
+  rmSync(dir, { recursive: true, force: true });
+});
+
+const ask = (id: string, folder: string | null = null): GenerateCommand => ({
+  type: 'generate',
+  id,
+  messages: null,
+  prompt: 'abcde',
+  adapter: folder === null ? null : { key: folder, dir: folder },
+  maxTokens: 40,
+  temperature: 0,
+  topP: 1,
+  seed: 1,
+  stop: [],
+});
+
+/** @param pieceMs 0: each module is a piece */
+function scheduler(pieceMs: number) {
+  const facts: GeneratedFact[] = [];
+  const told: number[] = [];
+  const send = (fact: Fact): void => void (fact.type === 'generated' && facts.push(fact));
+  // of its own: ids of runs are
+  const base = loadBase(dir, { dtype: 'f32', quantization: null });
+  bases.push(base);
+  const adapters = new AttachedAdapters(base, { pieceMs, tell: (done) => told.push(done) });
+  const mark = new WorkMark(null);
+  const answers = new GenerationScheduler(base, adapters, send, mark);
+  const vectors = new InferenceScheduler(base, adapters, send, mark);
+  const all = (): void => {
+    while (answers.busy || vectors.busy) {
+      answers.work(0);
+      vectors.work(0);
+    }
+  };
+  const of = (wanted: string) => facts.filter(({ id }) => id === wanted);
+  const text = (id: string): string =>
+    of(id)
+      .map((fact) => fact.text)
+      .join('');
+  return { base, answers, vectors, told, of, text, all };
+}
+
+it.each(['osf', 'frod', 'adamss', 'lora'])(
+  '%s: is made in pieces between which others are answered, to the same answers',
+  (name) => {
+    const folder = join(GOLDEN, name);
+    const whole = scheduler(Infinity);
+    whole.answers.start(ask('mine', folder));
+    whole.all();
+    const pieces = scheduler(0);
+    pieces.answers.start(ask('other'));
+    for (const id of ['mine', 'too']) pieces.answers.start(ask(id, folder));
+    expect(pieces.told).toEqual([1]);
+    let before = 0;
+    while (pieces.of('mine').length === 0) {
+      pieces.answers.work(0);
+      before += 1;
+    }
+    // a token of the other, and a module of it, at each turn
+    expect(before).toBeGreaterThanOrEqual(Math.max(...pieces.told));
+    expect(pieces.of('other').length).toBeGreaterThan(2);
+    pieces.all();
+    for (const id of ['mine', 'too']) {
+      expect(pieces.of(id).at(-1)?.errorCode).toBeNull();
+      expect(pieces.text(id)).toBe(whole.text('mine'));
+    }
+    expect(pieces.text('other')).not.toBe(pieces.text('mine'));
+  },
+);
+
+it('frod: decomposes each weight once, before its first rows', () => {
+  const { base, answers, all } = scheduler(0);
+  const seen = base.model.modules.linears().map(({ path, weight }) => {
+    const dense = vi.spyOn(weight, 'dense');
+    return { path, times: () => dense.mock.calls.length };
+  });
+  answers.start(ask('mine', join(GOLDEN, 'frod')));
+  all();
+  const times = new Map(seen.map(({ path, times: of }) => [path, of()]));
+  const isTarget = (path: string): boolean => /[qv]_proj$/.test(path);
+  expect([...times].filter(([path, n]) => n !== (isTarget(path) ? 1 : 0))).toEqual([]);
+});
+
+it('vectors wait in the same way, and tell of an adapter that does not fit', () => {
+  const broken = join(dir, 'broken');
+  cpSync(join(GOLDEN, 'adamss'), broken, { recursive: true });
+  const path = join(broken, 'adapter_config.json');
+  const config = JSON.parse(readFileSync(path, 'utf8')) as object;
+  writeFileSync(path, JSON.stringify({ ...config, random_seed: 7, num_subspaces: 2 }));
+  const { answers, vectors, of, all } = scheduler(0);
+  answers.start(ask('other'));
+  all();
+  const before = memory().tensors;
+  for (const id of ['first', 'again']) {
+    vectors.start({
+      type: 'infer',
+      id,
+      task: 'feature_extraction',
+      options: { scale: 20, similarity_fct: 'cos_sim', pooling_mode: 'mean' },
+      inputs: [{ text: 'abc' }],
+      adapter: { key: 'broken', dir: broken },
+    });
+    expect(of(id)).toEqual([]);
+    all();
+    expect(of(id)).toMatchObject([{ finishReason: 'error', errorCode: 'invalid_adapter' }]);
+  }
+  expect(memory().tensors).toBe(before);
+});
+
+it('one that nobody waits for any more is given up, and leaves nothing', () => {
+  const { answers, told, of, all } = scheduler(0);
+  const before = memory().tensors;
+  for (const id of ['one', 'two']) answers.start(ask(id, join(GOLDEN, 'frod')));
+  answers.work(0);
+  answers.cancel('one');
+  const until = told.length;
+  answers.work(0);
+  expect(told.length).toBe(until + 1);
+  answers.cancel('two');
+  expect(answers.busy).toBe(false);
+  expect(memory().tensors).toBe(before);
+  answers.start(ask('other'));
+  all();
+  expect(of('other').at(-1)?.finishReason).toBe('length');
+  expect([...of('one'), ...of('two')]).toEqual([]);
+});

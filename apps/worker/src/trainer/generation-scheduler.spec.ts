@@ -1,0 +1,113 @@
+// Answers that share a budget for keys and values, on a real base.
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { BARE_BASE, loadBase, setThreads, type Base, type KvCache } from '@graft/peft-core';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { writeTinyBase } from '../../../../test/tiny-base.js';
+import type { Fact, GenerateCommand, GeneratedFact } from '../protocol/protocol.js';
+import { AttachedAdapters } from './attached-adapters.js';
+import { GenerationScheduler } from './generation-scheduler.js';
+import { WorkMark } from './work-mark.js';
+
+let dir: string;
+let base: Base;
+let make: () => KvCache;
+let cache: KvCache;
+beforeAll(() => {
+  setThreads(1);
+  dir = mkdtempSync(join(tmpdir(), 'graft-answers-'));
+  base = loadBase(writeTinyBase(dir), { dtype: 'f32', quantization: null });
+  make = base.model.cache.bind(base.model);
+});
+afterAll(() => {
+  base.dispose();
+  rmSync(dir, { recursive: true, force: true });
+});
+
+const ask = (id: string, changes: Partial<GenerateCommand> = {}): GenerateCommand => ({
+  type: 'generate',
+  id,
+  messages: null,
+  prompt: 'abcde',
+  adapter: null,
+  maxTokens: 15,
+  temperature: 0,
+  topP: 1,
+  seed: 1,
+  stop: [],
+  ...changes,
+});
+
+function scheduler() {
+  cache = make();
+  base.model.cache = () => cache;
+  const facts: GeneratedFact[] = [];
+  const send = (fact: Fact): void => void (fact.type === 'generated' && facts.push(fact));
+  const it = new GenerationScheduler(base, new AttachedAdapters(base), send, new WorkMark(null));
+  const ends = () => facts.filter(({ finishReason }) => finishReason !== null);
+  return { it, facts, ends };
+}
+
+/** A prompt of 5 tokens and 15 more. */
+const rows = (answers: number): number => answers * 20 * cache.bytesPerRow(BARE_BASE);
+
+it('never holds more keys and values than it may, however many ask, and answers them all in order', () => {
+  const { it: answers, ends } = scheduler();
+  for (let n = 0; n < 100; n++) answers.start(ask(`${n}`, { cacheBytes: rows(3.5) }));
+  let most = 0;
+  while (answers.busy) {
+    answers.work(0);
+    most = Math.max(most, cache.bytes);
+  }
+  expect(most).toBeGreaterThan(rows(2));
+  expect(most).toBeLessThanOrEqual(rows(3));
+  expect(cache.bytes).toBe(0);
+  expect(ends().map(({ id }) => Number(id))).toEqual(Array.from({ length: 100 }, (_, n) => n));
+  expect(new Set(ends().map(({ errorCode }) => errorCode))).toEqual(new Set([null]));
+});
+
+it('refuses one that never fits, and says how many tokens would', () => {
+  const { it: answers, ends } = scheduler();
+  answers.start(ask('good', { cacheBytes: rows(1) }));
+  answers.start(ask('long', { maxTokens: 90, cacheBytes: rows(1) }));
+  answers.start(ask('prompt', { prompt: 'a'.repeat(50), cacheBytes: rows(1) }));
+  expect(ends().map(({ id, errorCode }) => [id, errorCode])).toEqual([
+    ['long', 'request_too_large'],
+    ['prompt', 'request_too_large'],
+  ]);
+  expect(ends()[0]?.errorMessage).toMatch(/lower max_tokens to 15 or less$/);
+  expect(ends()[1]?.errorMessage).toMatch(/shorten the prompt to less than 20 tokens$/);
+  while (answers.busy) answers.work(0);
+  answers.start(ask('now', { maxTokens: 15, cacheBytes: rows(1) }));
+  while (answers.busy) answers.work(0);
+  expect(ends().map(({ id }) => id)).toEqual(['long', 'prompt', 'good', 'now']);
+});
+
+it('counts what a base that convolves keeps of each answer beside keys and values', () => {
+  const convolving = loadBase(writeTinyBase(join(dir, 'lfm2'), 'lfm2'), { dtype: 'f32', quantization: null }); // prettier-ignore
+  const facts: GeneratedFact[] = [];
+  const send = (fact: Fact): void => void (fact.type === 'generated' && facts.push(fact));
+  const answers = new GenerationScheduler(convolving, new AttachedAdapters(convolving), send, new WorkMark(null)); // prettier-ignore
+  const each = convolving.model.cache();
+  const cacheBytes = 20 * each.bytesPerRow(BARE_BASE) + each.bytesBeside(BARE_BASE);
+  answers.start(ask('more', { cacheBytes: cacheBytes - 1 }));
+  expect(facts.map(({ errorMessage }) => errorMessage)).toEqual([
+    expect.stringMatching(/lower max_tokens to 14 or less$/),
+  ]);
+  answers.start(ask('fits', { cacheBytes }));
+  while (answers.busy) answers.work(0);
+  expect(facts.at(-1)).toMatchObject({ id: 'fits', errorCode: null });
+  convolving.dispose();
+});
+
+it('gives the room of a cancelled answer to the next, and forgets one that is cancelled before its turn', () => {
+  const { it: answers, ends } = scheduler();
+  for (const id of ['a', 'b', 'c']) answers.start(ask(id, { cacheBytes: rows(1) }));
+  answers.work(0);
+  answers.cancel('b');
+  answers.cancel('a');
+  while (answers.busy) answers.work(0);
+  expect(ends().map(({ id }) => id)).toEqual(['c']);
+  expect(cache.bytes).toBe(0);
+});

@@ -1,0 +1,188 @@
+// Answers in the making inside a trainer. They are stepped together, in slices between training steps.
+import { DomainError, gigabytes } from '@graft/contracts';
+import {
+  failureOf,
+  isFatal,
+  Generation,
+  stepTogether,
+  type Base,
+  type KvCache,
+} from '@graft/peft-core';
+import type { WorkMark } from './work-mark.js';
+import type { AttachedAdapters } from './attached-adapters.js';
+import type { Fact, GenerateCommand, GeneratedFact } from '../protocol/protocol.js';
+
+export class GenerationScheduler {
+  private readonly open = new Map<string, Generation>();
+  /** Those whose adapter is being made. */
+  private readonly unmade = new Map<string, GenerateCommand>();
+  /** Those for whose keys and values there is no room yet, in order. */
+  private readonly waiting = new Map<string, Generation>();
+  private cacheBytes = Infinity;
+  private made: KvCache | null = null;
+
+  constructor(
+    private readonly base: Base,
+    private readonly adapters: AttachedAdapters,
+    private readonly send: (fact: Fact) => void,
+    private readonly mark: WorkMark,
+  ) {
+    adapters.usedBy({
+      runs: () => [...this.open.values(), ...this.waiting.values()].map((answer) => answer.run),
+      waitsFor: () => [...this.unmade.values()].flatMap(({ adapter }) => adapter?.key ?? []),
+    });
+  }
+
+  /** @throws DomainError where the base writes no text */
+  private get cache(): KvCache {
+    return (this.made ??= this.base.model.cache());
+  }
+
+  get busy(): boolean {
+    return this.open.size + this.waiting.size + this.unmade.size > 0;
+  }
+
+  start(command: GenerateCommand): void {
+    this.mark.answers();
+    this.begin(command);
+    this.mark.idle();
+  }
+
+  private begin(command: GenerateCommand): void {
+    const { id, adapter } = command;
+    try {
+      const run = adapter && this.adapters.attach(adapter);
+      if (adapter && run === null) return void this.unmade.set(id, command);
+      this.unmade.delete(id);
+      const answer = new Generation(this.base, this.cache, { ...command, run });
+      this.cacheBytes = command.cacheBytes ?? Infinity;
+      if (this.bytesOf(answer) > this.cacheBytes) {
+        answer.close();
+        throw this.tooLarge(answer);
+      }
+      this.waiting.set(id, answer);
+      this.admit();
+    } catch (error) {
+      this.unmade.delete(id);
+      this.send(failed(id, error));
+    }
+  }
+
+  cancel(id: string): void {
+    for (const answers of [this.open, this.waiting]) {
+      answers.get(id)?.close();
+      answers.delete(id);
+    }
+    if (this.unmade.delete(id)) this.adapters.drop();
+    this.admit();
+  }
+
+  /** Those that wait begin in order, where all that they may come to fits beside the open ones. */
+  private admit(): void {
+    let held = [...this.open.values()].reduce((sum, answer) => sum + this.bytesOf(answer), 0);
+    for (const [id, answer] of this.waiting) {
+      held += this.bytesOf(answer);
+      // The first one fitted when it came; there may be less now.
+      if (held > this.cacheBytes && this.open.size > 0) return;
+      this.waiting.delete(id);
+      this.open.set(id, answer);
+    }
+  }
+
+  /** Of its keys and values, and what is kept beside them, when it is as long as it may become. */
+  private bytesOf({ mostRows, run }: Generation): number {
+    return mostRows * this.cache.bytesPerRow(run) + this.cache.bytesBeside(run);
+  }
+
+  private tooLarge(answer: Generation): DomainError {
+    const left = Math.max(0, this.cacheBytes - this.cache.bytesBeside(answer.run));
+    const fits = Math.floor(left / this.cache.bytesPerRow(answer.run));
+    const most = fits - (answer.mostRows - answer.mostTokens);
+    const advice =
+      most > 0
+        ? `lower max_tokens to ${most} or less`
+        : `shorten the prompt to less than ${fits} tokens`;
+    return new DomainError(
+      'request_too_large',
+      `an answer of up to ${answer.mostTokens} tokens to a prompt of ${answer.promptTokens} needs ${gigabytes(this.bytesOf(answer))} ` +
+        `for keys and values, and there are ${gigabytes(this.cacheBytes)} for answers here; ${advice}`,
+      most > 0 ? 'max_tokens' : 'messages',
+    );
+  }
+
+  /** Continues all open answers for about `seconds`, at least one token each; then the adapter of one that waits for it. */
+  work(seconds: number): void {
+    if (this.open.size + this.unmade.size === 0) return;
+    this.mark.answers();
+    const until = performance.now() + 1000 * seconds;
+    if (this.open.size > 0)
+      do this.step();
+      while (this.open.size > 0 && performance.now() < until);
+    if (this.unmade.size > 0) this.makeFurther();
+    this.mark.idle();
+  }
+
+  private makeFurther(): void {
+    this.adapters.work();
+    for (const command of [...this.unmade.values()]) this.begin(command);
+  }
+
+  private step(): void {
+    try {
+      this.stepAll([...this.open]);
+    } catch (error) {
+      if (isFatal(error)) throw error;
+      // Whose work it was shows when each is taken by itself; what an encoder has begun to read is not read twice.
+      for (const [id, answer] of [...this.open]) {
+        try {
+          if (answer.isWhole) throw error;
+          this.stepAll([[id, answer]]);
+        } catch (own) {
+          if (isFatal(own)) throw own;
+          this.cancel(id);
+          this.send(failed(id, own));
+        }
+      }
+    }
+  }
+
+  private stepAll(answers: readonly (readonly [string, Generation])[]): void {
+    const steps = stepTogether(
+      this.base,
+      this.cache,
+      answers.map(([, answer]) => answer),
+    );
+    answers.forEach(([id], i) => {
+      const { text, finishReason, promptTokens, completionTokens } = steps[
+        i
+      ] as (typeof steps)[number];
+      if (finishReason !== null) this.open.delete(id);
+      if (finishReason !== null) this.admit();
+      if (text === '' && finishReason === null) return;
+      this.send({
+        type: 'generated',
+        id,
+        text,
+        finishReason,
+        promptTokens,
+        completionTokens,
+        errorCode: null,
+        errorMessage: null,
+      });
+    });
+  }
+}
+
+export function failed(id: string, error: unknown): GeneratedFact {
+  const { code, message } = failureOf(error);
+  return {
+    type: 'generated',
+    id,
+    text: '',
+    finishReason: 'error',
+    promptTokens: 0,
+    completionTokens: 0,
+    errorCode: code,
+    errorMessage: message,
+  };
+}

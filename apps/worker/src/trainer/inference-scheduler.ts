@@ -1,0 +1,222 @@
+// Vectors and labels inside a trainer. Inputs of all who ask go through the base together, in slices between training
+// steps, as answers do.
+import { DomainError, grouped } from '@graft/contracts';
+import {
+  answersTo,
+  BARE_BASE,
+  headOf,
+  isFatal,
+  taskFor,
+  virtualTokens,
+  type Base,
+  type Example,
+  type Inference,
+  type Share,
+} from '@graft/peft-core';
+import type { Fact, InferCommand } from '../protocol/protocol.js';
+import type { AttachedAdapters } from './attached-adapters.js';
+import { failed } from './generation-scheduler.js';
+import type { WorkMark } from './work-mark.js';
+
+/** Of one forward: a longer input goes alone. */
+const FORWARD_ROWS = 512;
+/** Longer inputs are refused, as by OpenAI: a forward is not left half done, and others wait for it. */
+const MOST_TOKENS = 8192;
+/** A fact with more is told as several. */
+const FACT_CHARACTERS = 256 * 1024;
+
+interface Open {
+  readonly id: string;
+  readonly infer: Inference;
+  readonly options: InferCommand['options'];
+  readonly run: number;
+  readonly examples: readonly Example[];
+  readonly promptTokens: number;
+  /** Inputs that are answered. */
+  done: number;
+}
+
+interface Part {
+  readonly of: Open;
+  readonly examples: readonly Example[];
+}
+
+export class InferenceScheduler {
+  private readonly open = new Map<string, Open>();
+  /** Those whose adapter is being made. */
+  private readonly unmade = new Map<string, InferCommand>();
+
+  constructor(
+    private readonly base: Base,
+    private readonly adapters: AttachedAdapters,
+    private readonly send: (fact: Fact) => void,
+    private readonly mark: WorkMark,
+  ) {
+    adapters.usedBy({
+      runs: () => [...this.open.values()].map(({ run }) => run),
+      waitsFor: () => [...this.unmade.values()].flatMap(({ adapter }) => adapter?.key ?? []),
+    });
+  }
+
+  get busy(): boolean {
+    return this.open.size + this.unmade.size > 0;
+  }
+
+  start(command: InferCommand): void {
+    this.mark.answers();
+    this.begin(command);
+    this.mark.idle();
+  }
+
+  private begin(command: InferCommand): void {
+    const { id } = command;
+    try {
+      const opened = this.opened(command);
+      if (opened === null) return void this.unmade.set(id, command);
+      this.unmade.delete(id);
+      this.open.set(id, opened);
+    } catch (error) {
+      this.unmade.delete(id);
+      this.send(failed(id, error));
+    }
+  }
+
+  cancel(id: string): void {
+    this.open.delete(id);
+    if (this.unmade.delete(id)) this.adapters.drop();
+  }
+
+  /** Goes on for about `seconds`, at least one forward; then with the adapter of one that waits for it. */
+  work(seconds: number): void {
+    if (!this.busy) return;
+    this.mark.answers();
+    const until = performance.now() + 1000 * seconds;
+    if (this.open.size > 0)
+      do this.step();
+      while (this.open.size > 0 && performance.now() < until);
+    if (this.unmade.size > 0) {
+      this.adapters.work();
+      for (const command of [...this.unmade.values()]) this.begin(command);
+    }
+    this.mark.idle();
+  }
+
+  /** Null while its adapter is being made. */
+  private opened({ id, task, options, inputs, adapter }: InferCommand): Open | null {
+    const { infer } = taskFor(task);
+    if (!infer) throw new DomainError('internal_error', `task ${task} answers by writing`);
+    const { model, tokenizer } = this.base;
+    const head = headOf({ task, task_options: options });
+    const run = adapter === null ? BARE_BASE : this.adapters.attach(adapter, head);
+    if (run === null) return null;
+    const most = Math.min(MOST_TOKENS, model.maxPositions - virtualTokens(model, run));
+    const { vocabSize } = model;
+    const how = { maxSeqLen: most, vocabSize, taskOptions: options };
+    const encoded = infer.encode(inputs, tokenizer, how);
+    for (const [i, { longest, example }] of encoded.entries()) {
+      // An input that does not fit may be read in several windows.
+      const [tokens, limit] = longest > most ? [longest, most] : [example.rows, MOST_TOKENS];
+      if (tokens <= limit) continue;
+      const message = `input ${i} has ${grouped(tokens)} tokens; the model takes ${grouped(limit)} at most`;
+      throw new DomainError('invalid_value', message, `input.${i}`);
+    }
+    const examples = encoded.map(({ example }) => example);
+    const promptTokens = examples.reduce((sum, { tokenCount }) => sum + tokenCount, 0);
+    return { id, infer, options, run, examples, promptTokens, done: 0 };
+  }
+
+  private step(): void {
+    const parts = this.next();
+    try {
+      this.answer(parts);
+    } catch (error) {
+      if (isFatal(error)) throw error;
+      // Whose work it was shows when each is taken by itself.
+      for (const part of parts) {
+        try {
+          if (parts.length === 1) throw error;
+          this.answer([part]);
+        } catch (own) {
+          if (isFatal(own)) throw own;
+          this.cancel(part.of.id);
+          this.send(failed(part.of.id, own));
+        }
+      }
+    }
+  }
+
+  /** Inputs of the one that came first, and of others that are answered in the same way, up to a forward's rows. */
+  private next(): Part[] {
+    const [first] = this.open.values();
+    const parts: Part[] = [];
+    let rows = 0;
+    for (const of of this.open.values()) {
+      if (of.infer !== first?.infer) continue;
+      const examples: Example[] = [];
+      for (const example of of.examples.slice(of.done)) {
+        if (rows > 0 && rows + example.rows > FORWARD_ROWS) break;
+        examples.push(example);
+        rows += example.rows;
+      }
+      if (examples.length > 0) parts.push({ of, examples });
+      if (rows >= FORWARD_ROWS) break;
+    }
+    // Rows of one run lie together.
+    return parts.sort((a, b) => a.of.run - b.of.run);
+  }
+
+  private answer(parts: readonly Part[]): void {
+    const [first] = parts as [Part];
+    const shares = parts.map(({ of: { run, options }, examples }): Share<Example> => ({
+      run,
+      examples,
+      options,
+    }));
+    const answers = answersTo(first.of.infer, this.base.model, shares);
+    let at = 0;
+    for (const { of, examples } of parts) {
+      this.tell(of, answers.slice(at, at + examples.length));
+      at += examples.length;
+    }
+  }
+
+  private tell(of: Open, answers: readonly unknown[]): void {
+    of.done += answers.length;
+    const isLast = of.done === of.examples.length;
+    // Those who wait have their turn before one with many inputs goes on.
+    this.open.delete(of.id);
+    if (!isLast) this.open.set(of.id, of);
+    const pieces = bySize(answers.map((one) => (of.infer.kind === 'embed' ? packed(one) : one)));
+    for (const [i, piece] of pieces.entries())
+      this.send({
+        type: 'generated',
+        id: of.id,
+        text: '',
+        finishReason: isLast && i === pieces.length - 1 ? 'stop' : null,
+        promptTokens: of.promptTokens,
+        completionTokens: 0,
+        errorCode: null,
+        errorMessage: null,
+        answers: piece,
+      });
+  }
+}
+
+/** f32, little-endian, in base64, as OpenAI has them. */
+const packed = (vector: unknown): string =>
+  Buffer.from(Float32Array.from(vector as number[]).buffer).toString('base64');
+
+function bySize(answers: readonly unknown[]): unknown[][] {
+  const pieces: unknown[][] = [[]];
+  let characters = 0;
+  for (const answer of answers) {
+    const { length } = JSON.stringify(answer);
+    if (characters > 0 && characters + length > FACT_CHARACTERS) {
+      pieces.push([]);
+      characters = 0;
+    }
+    pieces.at(-1)?.push(answer);
+    characters += length;
+  }
+  return pieces;
+}

@@ -1,0 +1,112 @@
+// Jobs that make something of adapters instead of training: a piece of each between two turns of the runs.
+import {
+  failureOf,
+  operate,
+  operationBytes,
+  operationInWords,
+  type Base,
+  type OperationResult,
+  type Work,
+} from '@graft/peft-core';
+import { keyOf } from '../protocol/protocol.js';
+import type { AdmitCommand, AttemptKey, Fact, StartCommand } from '../protocol/protocol.js';
+import type { WorkMark } from './work-mark.js';
+
+type Operation = NonNullable<StartCommand['spec']['operation']>;
+
+interface Job {
+  readonly key: AttemptKey;
+  readonly base: Base;
+  readonly operation: Operation;
+  readonly work: Work<OperationResult>;
+  /** Whether there is room for it. */
+  isAdmitted: boolean;
+}
+
+const PHASE = 'operating';
+
+export class Operations {
+  private readonly jobs = new Map<string, Job>();
+
+  constructor(
+    private readonly send: (fact: Fact) => boolean,
+    private readonly mark: WorkMark,
+    private readonly nextId: () => number,
+  ) {}
+
+  get busy(): boolean {
+    return [...this.jobs.values()].some(({ isAdmitted }) => isAdmitted);
+  }
+
+  /** @throws where its files cannot be looked at */
+  start(
+    base: Base,
+    { jobId, attempt, spec, baseName, adapterDirs = [], workDir, asks }: StartCommand,
+  ): void {
+    const key = { jobId, attempt };
+    const operation = spec.operation as Operation;
+    const work = operate(base, spec, {
+      nextId: this.nextId,
+      baseName,
+      adapterDirs,
+      workDir,
+      onLog: (level, message) =>
+        void this.send({ type: 'log', ...key, level, code: null, message }),
+    });
+    const waits = asks === true;
+    const bytes = operationBytes(base, operation, adapterDirs);
+    this.jobs.set(keyOf(key), { key, base, operation, work, isAdmitted: !waits });
+    if (waits) this.send({ type: 'needs', ...key, bytes });
+  }
+
+  /** False where it is no operation that was meant. */
+  admit(command: AdmitCommand): boolean {
+    const job = this.jobs.get(keyOf(command));
+    if (job) job.isAdmitted = true;
+    return job !== undefined;
+  }
+
+  /** Nothing of it is kept. False where it is no operation that was meant. */
+  stop(key: AttemptKey): boolean {
+    const job = this.jobs.get(keyOf(key));
+    if (!job) return false;
+    this.jobs.delete(keyOf(key));
+    // lets go of what it holds of the base
+    job.work.return(undefined as never);
+    return true;
+  }
+
+  /** The next piece of each. */
+  work(): void {
+    for (const job of this.jobs.values()) if (job.isAdmitted) this.next(job);
+  }
+
+  private next({ key, base, operation, work }: Job): void {
+    this.mark.runs([key]);
+    try {
+      const { done, value } = work.next();
+      const message = operationInWords(operation);
+      if (!done) this.send({ type: 'phase', ...key, code: PHASE, message, progress: value });
+      else this.finished(key, base, value);
+    } catch (error) {
+      this.jobs.delete(keyOf(key));
+      this.send({ ...failureOf(error), ...key });
+    }
+    this.mark.idle();
+  }
+
+  private finished(key: AttemptKey, base: Base, result: OperationResult): void {
+    const { parameters, dir: _, ...fact } = result;
+    this.jobs.delete(keyOf(key));
+    this.send({
+      type: 'started',
+      ...key,
+      fromStep: 0,
+      totalSteps: 0,
+      trainableParameters: parameters,
+      totalParameters: base.model.parameterCount,
+      trainingExamples: 0,
+    });
+    this.send({ ...fact, ...key });
+  }
+}

@@ -1,0 +1,62 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import type { Spec } from '@graft/contracts';
+import { TrainerProcess } from './trainer-process.js';
+
+let folder: string;
+beforeAll(() => (folder = mkdtempSync(join(tmpdir(), 'graft-client-'))));
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+function script(name: string, text: string): TrainerProcess {
+  const main = join(folder, `${name}.mjs`);
+  writeFileSync(main, text);
+  return new TrainerProcess({ threads: 1, main });
+}
+
+it('ends a trainer on whose stdout something else writes, as a crash of that trainer alone', async () => {
+  const trainer = script(
+    'noisy',
+    `process.stdout.write('a library says hello\\n'); setInterval(() => undefined, 1000);`,
+  );
+  const exit = await trainer.exited;
+  expect(exit).toMatchObject({ class: 'crash', signal: 'SIGKILL' });
+  expect(exit.stderrTail).toContain('something else than frames');
+});
+
+it('waits longer for the first step of a run than for the next one', async () => {
+  const trainer = new TrainerProcess({
+    threads: 1,
+    main: fileURLToPath(new URL('../../test/small-trainer.mjs', import.meta.url)),
+  });
+  const heard = (type: 'pong' | 'step') =>
+    new Promise<void>((resolve) => void trainer.on(type, () => resolve()));
+  const run = { jobId: 'j', attempt: 1, spec: { seed: 1 } as Spec, workDir: folder };
+  const base = { baseId: 'b', baseName: 'b' };
+  const files = { validFile: null, initAdapterDir: null, checkpointDir: null };
+  const trainFile = join(folder, 'plan.json');
+  writeFileSync(trainFile, JSON.stringify({ steps: 100_000, stepMs: 5, firstStepMs: 300 }));
+  const begun = heard('step');
+  const pong = heard('pong');
+  trainer.send({ type: 'start', ...run, ...base, ...files, trainFile });
+  trainer.send({ type: 'ping', sequence: 1 });
+  await pong;
+  // It answers, but its first step is still to come.
+  expect(trainer.patienceMs).toBe(15 * 60_000);
+  await begun;
+  expect(trainer.patienceMs).toBe(60_000);
+  trainer.kill();
+  await trainer.exited;
+});
+
+it('tells its end to those who still wait for it, and to nobody else', async () => {
+  const trainer = script('short', `process.exit(3);`);
+  const told: string[] = [];
+  trainer.onExit(() => told.push('waits'));
+  trainer.onExit(() => told.push('left'))();
+  await trainer.exited;
+  await Promise.resolve();
+  expect(told).toEqual(['waits']);
+});

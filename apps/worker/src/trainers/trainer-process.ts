@@ -1,0 +1,295 @@
+// The parent's side of a trainer process: start it, send commands, receive facts, classify how it ended.
+import { spawn, type ChildProcessByStdio } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
+import type { Readable, Writable } from 'node:stream';
+import { fileURLToPath } from 'node:url';
+import { DomainError, grouped, MAX_FRAME_BYTES } from '@graft/contracts';
+import { classifyExit, oomKills, type TrainerExit } from './exit-class.js';
+import { readFact } from '../protocol/fact-schema.js';
+import { encodeFrame, FrameDecoder, FrameTooLarge } from '../protocol/frames.js';
+import {
+  keyOf,
+  PROTOCOL,
+  type Command,
+  type Fact,
+  type FactOf,
+  type ReadyFact,
+  type AttemptKey,
+} from '../protocol/protocol.js';
+import { IDLE, MARK_VARIABLE, WorkMarkFile } from '../trainer/work-mark.js';
+import type { Sandbox } from './sandbox.js';
+
+export interface TrainerOptions {
+  /** Threads of the native kernels; results are bit-identical only between equal counts. */
+  readonly threads: number;
+  /** What it is started behind; absent: nothing, as in tests of the trainer itself. */
+  readonly sandbox?: Sandbox;
+  /** Added to the otherwise empty environment, e.g. PEFT_JOB for leftovers of a killed agent. */
+  readonly env?: Readonly<Record<string, string>>;
+  readonly cwd?: string;
+  /** Called with what the trainer writes on stderr. */
+  readonly onStderr?: (text: string) => void;
+  /** Silence after which it counts as hung; default grows with its steps from 60 s. */
+  readonly hangMs?: number;
+  /** Script to run instead of this build's trainer. */
+  readonly main?: string;
+}
+
+type Listener = (fact: Fact) => void;
+
+/** The script of this build's trainer. */
+export const TRAINER_MAIN = fileURLToPath(new URL('../trainer/main.js', import.meta.url));
+const STDERR_TAIL = 8192;
+const PING_MS = 5_000;
+const HANG_MS = 60_000;
+/** Reading, dequantising and tokenising take long, and how long a step takes only the first one tells. */
+const LOAD_MS = 15 * 60_000;
+/** Facts after which something is not in preparation any more, */
+const SETTLED = { ready: 'process', loaded: 'base', loadFailed: 'base' };
+/** and those after which their run is not. */
+const BEGUN: ReadonlySet<Fact['type']> = new Set(['step', 'finished', 'failed', 'stopped']);
+/** What a trainer sees of our environment; secrets never. */
+const PASSED_ON = [
+  'PATH',
+  'HOME',
+  'TMPDIR',
+  'LANG',
+  'LD_LIBRARY_PATH',
+  'LD_PRELOAD',
+  'CUDA_VISIBLE_DEVICES',
+  'GRAFT_ISA',
+];
+
+/** One trainer process. It dies when its stdin closes, so it never outlives us by more than a step. */
+export class TrainerProcess {
+  readonly pid: number;
+  /** New at every start. */
+  readonly name = randomUUID();
+  /** Resolves at the first frame; rejects if the process ends before it. */
+  readonly ready: Promise<ReadyFact>;
+  /** Resolves when the process is gone and all its facts were delivered. Never rejects. */
+  readonly exited: Promise<TrainerExit>;
+  private readonly child: ChildProcessByStdio<Writable, Readable, Readable>;
+  private readonly exitListeners = new Set<(exit: TrainerExit) => void>();
+  private readonly listeners = new Map<Fact['type'] | '*', Set<Listener>>();
+  private readonly oomKillsBefore = oomKills();
+  private readonly stepMs: number[] = [];
+  private readonly watchdog: NodeJS.Timeout;
+  /** Whose work it is at. Null where that cannot be kept: the disk is full, say. */
+  private readonly mark = openMark();
+  private stderrTail = '';
+  private wanted = false;
+  private hung = false;
+  /** It said what no trainer says; nothing more of it is read. */
+  private isDoubtful = false;
+  /** What is still to come: the process, the base, the first step of each run. */
+  private readonly preparing = new Set([SETTLED.ready]);
+  private lastFactAt = performance.now();
+  private pings = 0;
+
+  constructor(private readonly options: TrainerOptions) {
+    const node = [process.execPath, '--max-old-space-size=4096', options.main ?? TRAINER_MAIN];
+    const [program = '', ...args] = [...(options.sandbox?.prefix ?? []), ...node];
+    this.child = spawn(program, args, {
+      // A group of its own: one signal reaches whatever it starts, and Ctrl-C does not.
+      detached: true,
+      // The fourth is MARK_FD.
+      stdio: ['pipe', 'pipe', 'pipe', this.mark?.fd ?? 'ignore'],
+      cwd: options.cwd,
+      env: { ...environment(options), ...(this.mark === null ? {} : { [MARK_VARIABLE]: '1' }) },
+    }) as ChildProcessByStdio<Writable, Readable, Readable>;
+    this.pid = this.child.pid ?? -1;
+    this.ready = new Promise((resolve, reject) => {
+      this.on('ready', (fact) =>
+        fact.protocol === PROTOCOL
+          ? resolve(fact)
+          : reject(new Error(`trainer speaks protocol ${fact.protocol}, we ${PROTOCOL}`)),
+      );
+      this.child.once('close', () =>
+        reject(new Error(`the trainer ended before it was ready: ${this.stderrTail.slice(-500)}`)),
+      );
+      this.child.once('error', reject);
+    });
+    this.ready.catch(() => undefined);
+    this.exited = new Promise((resolve) => {
+      this.child.once('close', (code, signal) => resolve(this.ended(code, signal)));
+      this.child.once('error', (error) => resolve(this.ended(null, null, error.message)));
+    });
+    void this.exited.then((exit) => this.exitListeners.forEach((listener) => listener(exit)));
+    this.listen();
+    this.watchdog = setInterval(
+      () => this.watch(),
+      Math.min(PING_MS, (options.hangMs ?? Infinity) / 2),
+    );
+    this.watchdog.unref();
+  }
+
+  /** Subscribes to one kind of fact; returns the function that unsubscribes. */
+  on<K extends Fact['type']>(type: K, listener: (fact: FactOf<K>) => void): () => void {
+    return this.add(type, listener as Listener);
+  }
+
+  /** Subscribes to every fact, in order. */
+  onFact(listener: Listener): () => void {
+    return this.add('*', listener);
+  }
+
+  /** Subscribes to its end; returns the function that unsubscribes. For whoever leaves earlier: `exited` would keep them. */
+  onExit(listener: (exit: TrainerExit) => void): () => void {
+    this.exitListeners.add(listener);
+    return () => void this.exitListeners.delete(listener);
+  }
+
+  /** @throws Error if the process is gone, DomainError user_error if the command is too large for it */
+  send(command: Command): void {
+    if (!this.child.stdin.writable) throw new Error('the trainer has ended');
+    const frame = encodeCommand(command);
+    if (command.type === 'load' || command.type === 'start') {
+      this.preparing.add(command.type === 'load' ? SETTLED.loaded : keyOf(command));
+      this.lastFactAt = performance.now();
+    }
+    this.child.stdin.write(frame);
+  }
+
+  /** Closes its stdin: it exits at its next turn, saving nothing. */
+  end(): void {
+    this.wanted = true;
+    this.child.stdin.end();
+  }
+
+  /** How long it may be silent before it counts as hung: it answers between steps, and a step may be long. */
+  get patienceMs(): number {
+    if (this.options.hangMs !== undefined) return this.options.hangMs;
+    const median = [...this.stepMs].sort((a, b) => a - b)[this.stepMs.length >> 1] ?? 0;
+    return Math.max(this.preparing.size > 0 ? LOAD_MS : HANG_MS, 20 * median);
+  }
+
+  /** Signals its whole process group. */
+  kill(signal: NodeJS.Signals = 'SIGKILL'): void {
+    this.wanted = true;
+    this.signal(signal);
+  }
+
+  private signal(signal: NodeJS.Signals): void {
+    try {
+      process.kill(-this.pid, signal);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+    }
+  }
+
+  private add(type: Fact['type'] | '*', listener: Listener): () => void {
+    const set = this.listeners.get(type) ?? new Set();
+    this.listeners.set(type, set.add(listener));
+    return () => void set.delete(listener);
+  }
+
+  private listen(): void {
+    const decoder = new FrameDecoder();
+    this.child.stdout.on('data', (chunk: Buffer) => {
+      for (const fact of this.facts(decoder, chunk)) this.dispatch(fact);
+    });
+    this.child.stderr.setEncoding('utf8').on('data', (text: string) => {
+      this.stderrTail = (this.stderrTail + text).slice(-STDERR_TAIL);
+      this.options.onStderr?.(text);
+    });
+    // A trainer that died takes its pipe along; `exited` tells about it.
+    this.child.stdin.on('error', () => undefined);
+  }
+
+  private *facts(decoder: FrameDecoder, chunk: Buffer): Generator<Fact> {
+    if (this.isDoubtful) return;
+    try {
+      for (const message of decoder.push(chunk)) yield readFact(message);
+    } catch (error) {
+      // A library wrote there too, or it is no trainer of ours: from here on nobody can tell what is meant.
+      this.isDoubtful = true;
+      this.stderrTail += `\nits stdout holds something else than frames of facts: ${(error as Error).message}\n`;
+      this.signal('SIGKILL');
+    }
+  }
+
+  private dispatch(fact: Fact): void {
+    this.lastFactAt = performance.now();
+    if (fact.type === 'step') {
+      this.stepMs.push(fact.seconds * 1000);
+      if (this.stepMs.length > 101) this.stepMs.shift();
+    }
+    if (fact.type in SETTLED) this.preparing.delete(SETTLED[fact.type as keyof typeof SETTLED]);
+    if (BEGUN.has(fact.type)) this.preparing.delete(keyOf(fact as AttemptKey));
+    for (const listener of [
+      ...(this.listeners.get(fact.type) ?? []),
+      ...(this.listeners.get('*') ?? []),
+    ])
+      listener(fact);
+  }
+
+  private watch(): void {
+    if (this.child.exitCode !== null || !this.child.stdin.writable) return;
+    const silence = performance.now() - this.lastFactAt;
+    if (silence > this.patienceMs) {
+      this.hung = true;
+      // SIGQUIT makes Node write its stacks where a core is wanted; the group is gone a second later.
+      this.signal('SIGQUIT');
+      setTimeout(() => this.signal('SIGKILL'), 1000).unref();
+      return;
+    }
+    this.child.stdin.write(encodeFrame({ type: 'ping', sequence: ++this.pings }));
+  }
+
+  private ended(code: number | null, signal: NodeJS.Signals | null, error?: string): TrainerExit {
+    clearInterval(this.watchdog);
+    const work = this.mark?.take() ?? IDLE;
+    return classifyExit({
+      // What it said that no trainer says it said some time ago.
+      work: this.isDoubtful ? IDLE : work,
+      code,
+      signal,
+      stderrTail: error ?? this.stderrTail,
+      wanted: this.wanted,
+      hung: this.hung,
+      oomKilled: oomKills() > this.oomKillsBefore,
+    });
+  }
+}
+
+function openMark(): WorkMarkFile | null {
+  try {
+    return WorkMarkFile.open();
+  } catch {
+    return null; // nobody is blamed then, and everybody was present
+  }
+}
+
+/** What is large where a command is. */
+function contentOf(command: Command): string {
+  if (command.type === 'start') return "the job's settings take";
+  if (command.type === 'infer') return 'the inputs take';
+  if (command.type !== 'generate') return 'the command takes';
+  return command.messages === null ? 'the text to go on from takes' : 'the messages take';
+}
+
+function encodeCommand(command: Command): Buffer {
+  try {
+    return encodeFrame(command);
+  } catch (error) {
+    if (!(error instanceof FrameTooLarge)) throw error;
+    const most = `the most that a trainer takes is ${grouped(MAX_FRAME_BYTES)}`;
+    const message = `${contentOf(command)} ${grouped(error.bytes)} bytes; ${most}`;
+    throw new DomainError('user_error', message);
+  }
+}
+
+function environment(options: TrainerOptions): NodeJS.ProcessEnv {
+  const threads = String(options.threads);
+  const env: NodeJS.ProcessEnv = {
+    GRAFT_THREADS: threads,
+    OMP_NUM_THREADS: threads,
+    OPENBLAS_NUM_THREADS: threads,
+    // The driver's order, in which the agent counts them.
+    CUDA_DEVICE_ORDER: 'PCI_BUS_ID',
+  };
+  for (const name of PASSED_ON) if (process.env[name] !== undefined) env[name] = process.env[name];
+  if (options.sandbox?.user) delete env['HOME']; // it is ours, and closed to another user
+  return { ...env, ...options.env };
+}

@@ -1,0 +1,134 @@
+// What is answered besides objects that are kept: OpenAI's texts, vectors, grades and evals, and errors.
+import { z } from 'zod';
+
+export const ErrorObject = z
+  .object({
+    error: z.object({
+      message: z.string().describe('A sentence for people, that names the field or the line'),
+      type: z.string(),
+      param: z.string().nullable().describe('The whole path of the field'),
+      code: z.string().nullable(),
+      columns: z
+        .array(z.string())
+        .readonly()
+        .exactOptional()
+        .describe('Of a table that was refused because nobody can tell which is what'),
+    }),
+  })
+  .meta({ id: 'Error', description: 'The one shape of all errors, which is OpenAI’s.' });
+
+const usage = z.object({
+  prompt_tokens: z.int(),
+  completion_tokens: z.int(),
+  total_tokens: z.int(),
+});
+const finish = z.enum(['stop', 'length']);
+const head = { id: z.string(), created: z.int(), model: z.string() };
+const choice = { index: z.int(), finish_reason: finish, logprobs: z.null() };
+/** Of a stream: all but the last have none. */
+const chunk = { ...choice, finish_reason: finish.nullable() };
+
+export const ChatCompletionObject = z
+  .object({
+    ...head,
+    object: z.literal('chat.completion'),
+    choices: z.array(
+      z.object({
+        ...choice,
+        message: z.object({
+          role: z.literal('assistant'),
+          content: z.string(),
+          refusal: z.null().exactOptional(),
+        }),
+      }),
+    ),
+    usage,
+  })
+  .meta({ id: 'ChatCompletion' });
+
+export const ChatCompletionChunkObject = z
+  .object({
+    ...head,
+    object: z.literal('chat.completion.chunk'),
+    choices: z.array(
+      z.object({
+        ...chunk,
+        delta: z.object({
+          role: z.literal('assistant').exactOptional(),
+          content: z.string().exactOptional(),
+        }),
+      }),
+    ),
+    usage: usage.nullable().exactOptional(),
+  })
+  .meta({ id: 'ChatCompletionChunk' });
+
+export const CompletionObject = z
+  .object({
+    ...head,
+    object: z.literal('text_completion'),
+    choices: z.array(z.object({ ...choice, text: z.string() })),
+    usage,
+  })
+  .meta({ id: 'Completion' });
+
+export const CompletionChunkObject = z
+  .object({
+    ...head,
+    object: z.literal('text_completion'),
+    choices: z.array(z.object({ ...chunk, text: z.string() })),
+    usage: usage.nullable().exactOptional(),
+  })
+  .meta({ id: 'CompletionChunk' });
+
+export const EmbeddingsObject = z
+  .object({
+    object: z.literal('list'),
+    data: z.array(
+      z.object({
+        object: z.literal('embedding'),
+        index: z.int(),
+        embedding: z.union([
+          z.array(z.number()),
+          z.string().describe('f32, little-endian, in base64: of `encoding_format` "base64"'),
+        ]),
+      }),
+    ),
+    model: z.string(),
+    usage: z.object({ prompt_tokens: z.int(), total_tokens: z.int() }),
+  })
+  .meta({ id: 'Embeddings' });
+
+export const ClassificationObject = z
+  .object({
+    id: z.string(),
+    object: z.literal('list'),
+    created: z.int(),
+    model: z.string(),
+    data: z
+      .array(z.looseObject({ index: z.int() }))
+      .describe(
+        'By input. Labels of texts: label, probabilities by label, probs, num_classes; several labels: labels; a measure: value; words: tags; questions: answer, score, start, end.',
+      ),
+    usage,
+  })
+  .meta({ id: 'Classification', description: 'vLLM’s shape, with what the task gives.' });
+
+const json = z.record(z.string(), z.unknown());
+
+export const GradeObject = z
+  .object({
+    reward: z.number(),
+    metadata: json,
+    model_grader_token_usage_per_model: json,
+    sub_rewards: z.record(z.string(), z.number()),
+  })
+  .meta({ id: 'Grade' });
+
+export const ReadyObject = z
+  .object({
+    database: z.enum(['ok', 'down']),
+    queue: z.enum(['ok', 'down']),
+    notifications: z.enum(['ok', 'down']),
+  })
+  .meta({ id: 'Ready' });

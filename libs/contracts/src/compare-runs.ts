@@ -1,0 +1,45 @@
+import type { EvalOutputItemObject } from './eval-objects.js';
+
+/** One item with what two runs made of it; null where a run has not (yet) graded it, or has no such item. */
+export interface ComparedItem {
+  readonly item: Readonly<Record<string, unknown>>;
+  readonly left: EvalOutputItemObject | null;
+  readonly right: EvalOutputItemObject | null;
+}
+
+export interface RunComparison {
+  /** In the order of the left run, then what only the right one has. */
+  readonly items: readonly ComparedItem[];
+  /** Of the items that both have graded. */
+  readonly both: number;
+  readonly leftOnlyPasses: number;
+  readonly rightOnlyPasses: number;
+}
+
+/** Items are the same where their content is, whatever file they came in; equal ones are paired in their order. */
+export function compareRuns(
+  left: readonly EvalOutputItemObject[],
+  right: readonly EvalOutputItemObject[],
+): RunComparison {
+  const rest = new Map<string, EvalOutputItemObject[]>();
+  for (const one of right) {
+    const key = JSON.stringify(one.datasource_item);
+    rest.set(key, [...(rest.get(key) ?? []), one]);
+  }
+  const paired = left.map((one) => ({
+    item: one.datasource_item,
+    left: one,
+    right: rest.get(JSON.stringify(one.datasource_item))?.shift() ?? null,
+  }));
+  const alone = [...rest.values()]
+    .flat()
+    .map((one) => ({ item: one.datasource_item, left: null, right: one }));
+  const both = paired.filter((one) => one.right !== null);
+  const passes = (one: EvalOutputItemObject | null): boolean => one?.status === 'pass';
+  return {
+    items: [...paired, ...alone],
+    both: both.length,
+    leftOnlyPasses: both.filter((one) => passes(one.left) && !passes(one.right)).length,
+    rightOnlyPasses: both.filter((one) => !passes(one.left) && passes(one.right)).length,
+  };
+}

@@ -1,0 +1,39 @@
+import { expect, it } from 'vitest';
+import { comparedOptions } from './compared-jobs.js';
+import type { JobObject } from './openai.js';
+
+const job = (id: string, peft: object | null, graft: object = {}): JobObject =>
+  ({
+    id,
+    model: 'tiny',
+    training_file: 'file-1',
+    validation_file: null,
+    user_provided_suffix: id,
+    seed: 42,
+    method: { type: 'supervised', supervised: { hyperparameters: { n_epochs: 3 } } },
+    peft,
+    metadata: { of: id },
+    graft: { progress: { total_steps: 4 }, ...graft },
+  }) as unknown as JobObject;
+
+it('names each option by its path, and says on which the jobs differ; names are no options', () => {
+  const options = comparedOptions(
+    [
+      job('a', { peft_type: 'LORA', r: 8, target_modules: ['q', 'v'] }, { learning_rate: 1e-4 }),
+      job('b', { peft_type: 'LORA', r: 8, target_modules: ['q'] }, { learning_rate: 1e-4, hidden: 1 }),
+      job('c', null),
+    ],
+    ['learning_rate'],
+  ); // prettier-ignore
+  expect(options.filter(({ differs }) => differs)).toEqual([
+    { name: 'peft.peft_type', values: ['LORA', 'LORA', undefined], differs: true },
+    { name: 'peft.r', values: [8, 8, undefined], differs: true },
+    { name: 'peft.target_modules', values: [['q', 'v'], ['q'], undefined], differs: true },
+    { name: 'graft.learning_rate', values: [1e-4, 1e-4, undefined], differs: true },
+    { name: 'peft', values: [undefined, undefined, null], differs: true },
+  ]);
+  expect(options.map(({ name }) => name)).toEqual(
+    expect.arrayContaining(['model', 'seed', 'method.supervised.hyperparameters.n_epochs']),
+  );
+  expect(options.some(({ name }) => /suffix|metadata|hidden/.test(name))).toBe(false);
+});

@@ -1,0 +1,91 @@
+// OpenAI's evals, as the API shows them.
+import { z } from 'zod';
+
+export const TestingCriterionObject = z.looseObject({ name: z.string(), type: z.string() }).meta({
+  id: 'TestingCriterionObject',
+  description: 'What a grader is beyond its name and type depends on the type.',
+});
+export type TestingCriterionObject = z.infer<typeof TestingCriterionObject>;
+
+export const EvalObject = z
+  .object({
+    id: z.string(),
+    object: z.literal('eval'),
+    created_at: z.number(),
+    name: z.string(),
+    metadata: z.record(z.string(), z.string()).readonly(),
+    data_source_config: z.object({
+      type: z.literal('custom'),
+      schema: z.record(z.string(), z.unknown()).readonly(),
+    }),
+    testing_criteria: z.array(TestingCriterionObject).readonly(),
+  })
+  .meta({ id: 'EvalObject', description: "An eval, as OpenAI's API answers." });
+export type EvalObject = z.infer<typeof EvalObject>;
+
+export const EvalRunStatus = z
+  .enum(['queued', 'in_progress', 'completed', 'canceled'])
+  .meta({ id: 'EvalRunStatus' });
+export type EvalRunStatus = z.infer<typeof EvalRunStatus>;
+
+export const EvalRunCounts = z
+  .object({
+    result_counts: z
+      .record(z.enum(['total', 'passed', 'failed', 'errored']), z.number())
+      .readonly(),
+    per_testing_criteria_results: z
+      .array(z.object({ testing_criteria: z.string(), passed: z.number(), failed: z.number() }))
+      .readonly(),
+    per_model_usage: z
+      .array(z.record(z.string(), z.union([z.string(), z.number()])).readonly())
+      .readonly(),
+  })
+  .meta({ id: 'EvalRunCounts', description: "A run's items, counted." });
+export type EvalRunCounts = z.infer<typeof EvalRunCounts>;
+
+export const EvalRunObject = EvalRunCounts.extend({
+  id: z.string(),
+  object: z.literal('eval.run'),
+  eval_id: z.string(),
+  report_url: z.string(),
+  status: EvalRunStatus,
+  model: z.string().describe('Empty where answers are graded that were there already.'),
+  name: z.string(),
+  created_at: z.number(),
+  data_source: z.record(z.string(), z.unknown()).readonly(),
+  metadata: z.record(z.string(), z.string()).readonly(),
+  error: z.null(),
+}).meta({ id: 'EvalRunObject' });
+export type EvalRunObject = z.infer<typeof EvalRunObject>;
+
+export const EvalItemResult = z
+  .object({
+    name: z.string(),
+    type: z.string(),
+    score: z.number(),
+    passed: z.boolean(),
+    sample: z
+      .record(z.string(), z.unknown())
+      .readonly()
+      .nullable()
+      .describe('What a model that grades answered.'),
+    error: z.exactOptional(z.object({ code: z.string(), message: z.string() })),
+  })
+  .meta({ id: 'EvalItemResult', description: 'What one grader says of one item.' });
+export type EvalItemResult = z.infer<typeof EvalItemResult>;
+
+export const EvalOutputItemObject = z
+  .object({
+    id: z.string(),
+    object: z.literal('eval.run.output_item'),
+    created_at: z.number(),
+    run_id: z.string(),
+    eval_id: z.string(),
+    status: z.enum(['pass', 'fail', 'error']),
+    datasource_item_id: z.number().describe("The item's number in its source, from 0."),
+    datasource_item: z.record(z.string(), z.unknown()).readonly(),
+    results: z.array(EvalItemResult).readonly(),
+    sample: z.record(z.string(), z.unknown()).readonly().nullable(),
+  })
+  .meta({ id: 'EvalOutputItemObject' });
+export type EvalOutputItemObject = z.infer<typeof EvalOutputItemObject>;

@@ -1,0 +1,8 @@
+import { expect, it } from 'vitest';
+import { metricText } from './metric-text.js';
+
+it('is a percentage of a fraction, else four digits', () => {
+  expect(metricText({ unit: '%' }, 0.5213)).toBe('52.1 %');
+  expect(metricText({ unit: null }, 0.00126)).toBe('0.001260');
+  expect(metricText({ unit: '%' }, NaN)).toBe('NaN %');
+});

@@ -1,0 +1,23 @@
+import { duration } from './duration.js';
+import type { JobGraft } from './openai.js';
+
+type Place = Partial<
+  Pick<JobGraft, 'queue_position' | 'queue_length' | 'estimated_start' | 'estimated_start_range'>
+>;
+
+/** `3rd of 12, starts in about 4 min (2 min to 8 min)`; nothing of a job that does not wait. */
+export function placeText(graft: Place, now = Date.now() / 1000): string {
+  const { queue_position: position, queue_length: length } = graft;
+  if (!position || !length) return '';
+  const place = `${ordinal(position)} of ${length}`;
+  const { estimated_start: start, estimated_start_range: range } = graft;
+  if (!start) return `${place}, no start forecast yet`;
+  const wait = (at: number): string => duration(at - now);
+  const between = range ? ` (${wait(range[0])} to ${wait(range[1])})` : '';
+  return `${place}, starts in about ${wait(start)}${between}`;
+}
+
+function ordinal(n: number): string {
+  const isTeen = n % 100 >= 11 && n % 100 <= 13;
+  return `${n}${isTeen ? 'th' : (['th', 'st', 'nd', 'rd'][n % 10] ?? 'th')}`;
+}

@@ -1,0 +1,54 @@
+import { describe, expect, it } from 'vitest';
+import { serverEvents, SseParser, type ServerEvent } from './sse.js';
+
+describe('SseParser', () => {
+  const text = ': hello\n\nid: 7\nevent: job\ndata: {"a":\ndata: 1}\n\r\nid: 8\r\ndata: x\r\n\r\n';
+
+  it.each([1, 2, 3, 7, 1000])(
+    'finds the same events when the text arrives %i characters at a time',
+    (size) => {
+      const parser = new SseParser();
+      const seen = [];
+      for (let i = 0; i < text.length; i += size)
+        seen.push(...parser.push(text.slice(i, i + size)));
+      expect(seen).toEqual([
+        { id: '7', kind: 'job', data: '{"a":\n1}' },
+        { id: '8', kind: 'message', data: 'x' },
+      ]);
+    },
+  );
+
+  it('keeps an unfinished event back', () => {
+    const parser = new SseParser();
+    expect(parser.push('data: half')).toEqual([]);
+    expect(parser.push('\n\n')).toEqual([{ id: null, kind: 'message', data: 'half' }]);
+  });
+});
+
+describe('the events of a body', () => {
+  async function read(...chunks: Uint8Array[]): Promise<ServerEvent[]> {
+    const events: ServerEvent[] = [];
+    async function* body(): AsyncGenerator<Uint8Array> {
+      yield* chunks;
+    }
+    for await (const event of serverEvents(body())) events.push(event);
+    return events;
+  }
+  const bytesOf = (text: string): Uint8Array => new TextEncoder().encode(text);
+
+  it('are the same cut at any byte, inside a character too', async () => {
+    const bytes = bytesOf('id: 7\nevent: job\ndata: {"a":"é"}\n\n: beat\n\ndata: [DONE]\n\n');
+    for (let cut = 1; cut < bytes.length; cut += 1) {
+      expect(await read(bytes.subarray(0, cut), bytes.subarray(cut))).toEqual([
+        { kind: 'job', data: '{"a":"é"}', id: '7' },
+        { kind: 'message', data: '[DONE]', id: null },
+      ]);
+    }
+  });
+
+  it('have their data lines joined, know CRLF, and end without an unfinished one', async () => {
+    expect(await read(bytesOf('data: a\r\ndata:b\r\n\r\ndata: cut off'))).toEqual([
+      { kind: 'message', data: 'a\nb', id: null },
+    ]);
+  });
+});

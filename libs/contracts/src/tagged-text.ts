@@ -1,0 +1,13 @@
+/** Words with their tags, in one line: the entities that they make, else each word that has a tag. Null: no such answer. */
+export function taggedText(answer: Readonly<Record<string, unknown>>): string | null {
+  const { tokens, tags, entities } = answer;
+  if (!Array.isArray(tokens) || !Array.isArray(tags)) return null;
+  const found = Array.isArray(entities)
+    ? (entities as readonly { readonly text: string; readonly type: string }[]).map(
+        ({ text, type }) => `${text} (${type})`,
+      )
+    : (tokens as unknown[]).flatMap((word, i) =>
+        typeof tags[i] === 'string' ? [`${String(word)} (${tags[i]})`] : [],
+      );
+  return found.join(', ') || 'none';
+}

@@ -1,0 +1,138 @@
+// Products of bf16 matrices on processors that libtorch has none of its own for: it hands them to oneDNN from AVX-512
+// on, and below that to loops that reach 1 to 10 GF/s on one core where products in f32 reach 80 (docs/log.md).
+//
+//   mm:             C = A B              A: [m, k]  B: [k, n]
+//   addmm, addmm_:  C = β D + α A B      D: broadcast to [m, n]
+//   bmm, baddbmm:   the same for each of a batch
+//
+// A block of A and one of B at a time are written out in f32, multiplied there, and rounded to bf16 once, as oneDNN does.
+// These take the place of libtorch's kernels in its dispatcher, so that linears, their gradients and whatever else is
+// composed of products come here. Products of a row or two are left where they were: reading the weights is all they take.
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/addmm_cpu_dispatch.h>
+#include <ATen/ops/baddbmm_cpu_dispatch.h>
+#include <ATen/ops/bmm_cpu_dispatch.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/mm_cpu_dispatch.h>
+#include <c10/util/Exception.h>
+#include <torch/library.h>
+
+#include <algorithm>
+#include <cstdint>
+
+#include "isa.h"
+
+namespace graft {
+namespace {
+
+constexpr int64_t kBlock = 1 << 20;  // numbers of A, of B and of C that are in f32 at once
+constexpr int64_t kSide = 1024;      // of a block of C
+constexpr int64_t kDepth = 4096;     // summed at once, so that blocks of long sums are not slivers
+constexpr int64_t kFewRows = 2;
+
+bool ours(const at::Tensor& a, const at::Tensor& b) {
+  return a.scalar_type() == at::kBFloat16 && b.scalar_type() == at::kBFloat16 && a.numel() > 0 && b.numel() > 0;
+}
+
+// Rows of the first factor by columns of the second, each a dot product along lines as they lie in memory.
+bool few(const at::Tensor& a, const at::Tensor& b) { return a.size(-2) <= kFewRows && b.stride(-2) == 1; }
+
+at::Tensor wide(const at::Tensor& x) { return x.to(at::kFloat); }
+
+/** @param finish what becomes of a block of the product, [rows, columns] in f32: rows, row, columns, column → bf16 */
+template <typename Finish>
+at::Tensor by_blocks(const at::Tensor& a, const at::Tensor& b, const Finish& finish) {
+  TORCH_CHECK(a.dim() == 2 && b.dim() == 2 && a.size(1) == b.size(0), "mat1 and mat2 shapes cannot be multiplied (",
+              a.sizes(), " and ", b.sizes(), ")");
+  const int64_t m = a.size(0), n = b.size(1), depth = a.size(1), deep = std::min(depth, kDepth);
+  const int64_t step = std::min(kBlock / deep, kSide);
+  at::Tensor out = at::empty({m, n}, a.options());
+  for (int64_t column = 0; column < n; column += step) {
+    const int64_t columns = std::min(step, n - column);
+    const at::Tensor right = wide(b.narrow(1, column, columns).narrow(0, 0, deep));
+    for (int64_t row = 0; row < m; row += step) {
+      const int64_t rows = std::min(step, m - row);
+      const at::Tensor left = a.narrow(0, row, rows);
+      at::Tensor product = at::cpu::mm(wide(left.narrow(1, 0, deep)), right);
+      for (int64_t k = deep; k < depth; k += deep) {
+        const int64_t more = std::min(deep, depth - k);
+        const at::Tensor below = wide(b.narrow(1, column, columns).narrow(0, k, more));
+        at::cpu::addmm_(product, wide(left.narrow(1, k, more)), below);
+      }
+      out.narrow(0, row, rows).narrow(1, column, columns).copy_(finish(product, row, rows, column, columns));
+    }
+  }
+  return out;
+}
+
+at::Tensor mm(const at::Tensor& a, const at::Tensor& b) {
+  if (!ours(a, b) || few(a, b)) return at::cpu::mm(a, b);
+  return by_blocks(a, b, [](const at::Tensor& product, auto...) { return product; });
+}
+
+at::Tensor addmm(const at::Tensor& d, const at::Tensor& a, const at::Tensor& b, const at::Scalar& beta,
+                 const at::Scalar& alpha) {
+  if (!ours(a, b) || few(a, b)) return at::cpu::addmm(d, a, b, beta, alpha);
+  const at::Tensor whole = d.expand({a.size(0), b.size(1)});
+  const bool added = beta.toDouble() != 0;  // what is not added may be NaN
+  return by_blocks(a, b, [&](at::Tensor product, int64_t row, int64_t rows, int64_t column, int64_t columns) {
+    if (alpha.toDouble() != 1) product.mul_(alpha);
+    return added ? product.add_(wide(whole.narrow(0, row, rows).narrow(1, column, columns)), beta) : product;
+  });
+}
+
+at::Tensor& addmm_(at::Tensor& d, const at::Tensor& a, const at::Tensor& b, const at::Scalar& beta,
+                   const at::Scalar& alpha) {
+  if (!ours(a, b) || few(a, b)) return at::cpu::addmm_(d, a, b, beta, alpha);
+  return d.copy_(addmm(d, a, b, beta, alpha));
+}
+
+/** @param multiply of so many of the batch, from one on, in f32 */
+template <typename Multiply>
+at::Tensor by_batch(const at::Tensor& a, const at::Tensor& b, const Multiply& multiply) {
+  TORCH_CHECK(a.dim() == 3 && b.dim() == 3 && a.size(0) == b.size(0) && a.size(2) == b.size(1),
+              "batches of matrices that can be multiplied, got ", a.sizes(), " and ", b.sizes());
+  const int64_t batch = a.size(0), most = std::max({a.size(1) * a.size(2), b.size(1) * b.size(2), a.size(1) * b.size(2)});
+  const int64_t step = std::max<int64_t>(1, kBlock / most);
+  at::Tensor out = at::empty({batch, a.size(1), b.size(2)}, a.options());
+  for (int64_t first = 0; first < batch; first += step) {
+    const int64_t count = std::min(step, batch - first);
+    const at::Tensor left = wide(a.narrow(0, first, count)), right = wide(b.narrow(0, first, count));
+    out.narrow(0, first, count).copy_(multiply(left, right, first, count));
+  }
+  return out;
+}
+
+at::Tensor bmm(const at::Tensor& a, const at::Tensor& b) {
+  if (!ours(a, b) || few(a, b)) return at::cpu::bmm(a, b);
+  return by_batch(a, b, [](const auto& left, const auto& right, auto...) { return at::cpu::bmm(left, right); });
+}
+
+at::Tensor baddbmm(const at::Tensor& d, const at::Tensor& a, const at::Tensor& b, const at::Scalar& beta,
+                   const at::Scalar& alpha) {
+  if (!ours(a, b) || few(a, b)) return at::cpu::baddbmm(d, a, b, beta, alpha);
+  const at::Tensor whole = d.expand({a.size(0), a.size(1), b.size(2)});
+  return by_batch(a, b, [&](const auto& left, const auto& right, int64_t first, int64_t count) {
+    return at::cpu::baddbmm(wide(whole.narrow(0, first, count)), left, right, beta, alpha);
+  });
+}
+
+// The dispatcher says once that kernels were replaced, which is meant.
+struct Silent : c10::WarningHandler {
+  void process(const c10::Warning&) override {}
+};
+
+}  // namespace
+}  // namespace graft
+
+TORCH_LIBRARY_IMPL(aten, CPU, m) {
+  using namespace graft;
+  if (isa() >= Isa::kAvx512) return;
+  Silent silent;
+  const c10::WarningUtils::WarningHandlerGuard guard(&silent);
+  m.impl("mm", mm);
+  m.impl("addmm", addmm);
+  m.impl("addmm_", addmm_);
+  m.impl("bmm", bmm);
+  m.impl("baddbmm", baddbmm);
+}

@@ -1,0 +1,326 @@
+// NF4 (arXiv:2305.14314) in bitsandbytes' layout: a matrix W [out, in] as 4-bit numbers, 64 of which share a scale.
+//
+//   W_i = code[q_i] m_(i div blocksize)      m = largest |W| of the block      code: quantiles of N(0, 1), scaled to [-1, 1]
+//
+// i counts row by row over the whole matrix, so that blocks run on over the ends of rows; the last one may be shorter.
+// Two numbers are a byte, the first in its upper half; a number that is missing at the end is a 0.
+// Twice quantised, m is a byte as well:  m_b = nested_code[m'_b] nested_absmax[b div nested_blocksize] + offset.
+//
+// A product dequantises a panel at a time, forward some rows of W, backward some columns (so that no sum is cut), and
+// keeps only what is packed:   y = x Wᵀ + c      dx = dy W      dc = Σ_rows dy        x: [n, in]  y: [n, out]
+#include <ATen/Parallel.h>
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/arange.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/linear.h>
+#include <ATen/ops/mm.h>
+#include <ATen/ops/tensor.h>
+#include <ATen/ops/where.h>
+#include <torch/csrc/autograd/custom_function.h>
+#include <torch/library.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <optional>
+#include <tuple>
+#include <vector>
+
+namespace graft {
+namespace {
+
+constexpr float kCode[16] = {
+    -1.0f,
+    -0.6961928009986877f,
+    -0.5250730514526367f,
+    -0.39491748809814453f,
+    -0.28444138169288635f,
+    -0.18477343022823334f,
+    -0.09105003625154495f,
+    0.0f,
+    0.07958029955625534f,
+    0.16093020141124725f,
+    0.24611230194568634f,
+    0.33791524171829224f,
+    0.44070982933044434f,
+    0.5626170039176941f,
+    0.7229568362236023f,
+    1.0f,
+};
+constexpr float kLeast = 1e-38f;           // what bitsandbytes divides by where all numbers are 0
+constexpr int64_t kPanel = 1 << 20;        // numbers that are dense at once
+constexpr int64_t kGrain = 16384;          // numbers of one task
+
+// The nearest of the code, the lower one of two at the same distance.
+uint8_t nearest(float x) {
+  uint8_t found = 0;
+  for (int i = 0; i < 15; i++) found += x > (kCode[i] + kCode[i + 1]) / 2;
+  return found;
+}
+
+template <typename T>
+void quantize_block(const T* from, int64_t count, bool whole, uint8_t* to, float* absmax) {
+  float most = 0;
+  for (int64_t i = 0; i < count; i++) {
+    const float size = std::fabs(static_cast<float>(from[i]));
+    if (size > most || size != size) most = size;  // NaN stays
+  }
+  const float divisor = std::max(most, kLeast);
+  *absmax = whole ? most : divisor;
+  // bitsandbytes multiplies whole blocks by the inverse and divides the last one
+  const float inverse = 1.0f / divisor;
+  for (int64_t i = 0; i < count; i++) {
+    const float x = static_cast<float>(from[i]);
+    to[i] = nearest(std::clamp(whole ? x * inverse : x / divisor, -1.0f, 1.0f));
+  }
+}
+
+template <typename T>
+void quantize_blocks(const T* from, int64_t size, int64_t blocksize, uint8_t* packed, float* absmax) {
+  const int64_t blocks = (size + blocksize - 1) / blocksize;
+  at::parallel_for(0, blocks, std::max<int64_t>(1, kGrain / blocksize), [&](int64_t begin, int64_t end) {
+    std::vector<uint8_t> codes(blocksize);
+    for (int64_t b = begin; b < end; b++) {
+      const int64_t start = b * blocksize, count = std::min(blocksize, size - start);
+      quantize_block(from + start, count, count == blocksize, codes.data(), absmax + b);
+      if (count % 2) codes[count] = nearest(0);
+      for (int64_t i = 0; i < count; i += 2) packed[(start + i) / 2] = codes[i] << 4 | codes[i + 1];
+    }
+  });
+}
+
+std::tuple<at::Tensor, at::Tensor> nf4_quantize_cpu(const at::Tensor& given, int64_t blocksize) {
+  TORCH_CHECK(blocksize > 0 && blocksize % 2 == 0, "blocks of an even number of numbers, got ", blocksize);
+  const at::Tensor matrix = given.contiguous();
+  const int64_t size = matrix.numel();
+  at::Tensor packed = at::empty({(size + 1) / 2}, at::kByte);
+  at::Tensor absmax = at::empty({(size + blocksize - 1) / blocksize}, at::kFloat);
+  auto run = [&](auto* from) {
+    quantize_blocks(from, size, blocksize, packed.mutable_data_ptr<uint8_t>(), absmax.mutable_data_ptr<float>());
+  };
+  switch (matrix.scalar_type()) {
+    case at::kFloat: run(matrix.const_data_ptr<float>()); break;
+    case at::kBFloat16: run(matrix.const_data_ptr<at::BFloat16>()); break;
+    case at::kHalf: run(matrix.const_data_ptr<at::Half>()); break;
+    default: TORCH_CHECK(false, "f32, bf16 or f16, got ", matrix.dtype());
+  }
+  return {packed, absmax};
+}
+
+struct Packed {
+  at::Tensor numbers, absmax, nested_absmax, nested_code;
+  double offset;
+  int64_t blocksize, nested_blocksize, rows, columns;
+
+  Packed(const at::Tensor& numbers_, const at::Tensor& absmax_, const std::optional<at::Tensor>& nested_absmax_,
+         const std::optional<at::Tensor>& nested_code_, double offset_, int64_t blocksize_, int64_t nested_blocksize_,
+         c10::IntArrayRef shape)
+      : numbers(numbers_.contiguous()),
+        absmax(absmax_.contiguous()),
+        offset(offset_),
+        blocksize(blocksize_),
+        nested_blocksize(nested_blocksize_) {
+    TORCH_CHECK(shape.size() == 2 && shape[0] > 0 && shape[1] > 0, "a matrix, got ", shape);
+    rows = shape[0];
+    columns = shape[1];
+    TORCH_CHECK(blocksize > 0, "blocks of ", blocksize);
+    const int64_t size = rows * columns, blocks = (size + blocksize - 1) / blocksize;
+    TORCH_CHECK(numbers.scalar_type() == at::kByte && numbers.numel() == (size + 1) / 2, "u8 [", (size + 1) / 2,
+                "] for ", shape, ", got ", numbers.dtype(), " ", numbers.sizes());
+    const bool nested = nested_absmax_ && nested_absmax_->defined();
+    TORCH_CHECK(absmax.numel() == blocks && absmax.scalar_type() == (nested ? at::kByte : at::kFloat), "absmax of ",
+                blocks, " blocks, got ", absmax.dtype(), " ", absmax.sizes());
+    if (!nested) return;
+    nested_absmax = nested_absmax_->contiguous();
+    nested_code = nested_code_.value_or(at::Tensor()).contiguous();
+    TORCH_CHECK(nested_blocksize > 0, "nested blocks of ", nested_blocksize);
+    TORCH_CHECK(nested_absmax.scalar_type() == at::kFloat &&
+                    nested_absmax.numel() == (blocks + nested_blocksize - 1) / nested_blocksize,
+                "nested absmax of ", blocks, " blocks, got ", nested_absmax.dtype(), " ", nested_absmax.sizes());
+    TORCH_CHECK(nested_code.scalar_type() == at::kFloat && nested_code.numel() == 256, "a nested code of 256 f32, got ",
+                nested_code.dtype(), " ", nested_code.sizes());
+  }
+
+  bool nested() const { return nested_absmax.defined(); }
+
+  // The block's scale; CPU.
+  float scale(int64_t block) const {
+    if (!nested()) return absmax.const_data_ptr<float>()[block];
+    const float unit = nested_code.const_data_ptr<float>()[absmax.const_data_ptr<uint8_t>()[block]];
+    const float product = unit * nested_absmax.const_data_ptr<float>()[block / nested_blocksize];
+    return product + static_cast<float>(offset);
+  }
+};
+
+// Part of the matrix.
+struct Panel {
+  int64_t row, rows, column, columns;
+};
+
+template <typename T>
+void dequantize_panel(const Packed& w, const Panel& panel, T* out) {
+  const uint8_t* numbers = w.numbers.const_data_ptr<uint8_t>();
+  at::parallel_for(0, panel.rows, std::max<int64_t>(1, kGrain / panel.columns), [&](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; r++) {
+      const int64_t first = (panel.row + r) * w.columns + panel.column, past = first + panel.columns;
+      T* to = out + r * panel.columns - first;
+      for (int64_t i = first; i < past;) {
+        const int64_t stop = std::min(past, (i / w.blocksize + 1) * w.blocksize);
+        const float scale = w.scale(i / w.blocksize);
+        float scaled[16];
+        for (int n = 0; n < 16; n++) scaled[n] = kCode[n] * scale;
+        if (i % 2) {
+          to[i] = static_cast<T>(scaled[numbers[i / 2] & 15]);
+          i++;
+        }
+        for (; i + 1 < stop; i += 2) {
+          const uint8_t pair = numbers[i / 2];
+          to[i] = static_cast<T>(scaled[pair >> 4]);
+          to[i + 1] = static_cast<T>(scaled[pair & 15]);
+        }
+        if (i < stop) {
+          to[i] = static_cast<T>(scaled[numbers[i / 2] >> 4]);
+          i++;
+        }
+      }
+    }
+  });
+}
+
+// The same by libtorch's operators.
+at::Tensor dequantize_composed(const Packed& w, const Panel& panel, at::ScalarType dtype) {
+  const auto whole = w.numbers.options().dtype(at::kLong);
+  const at::Tensor rows = at::arange(panel.row, panel.row + panel.rows, whole).unsqueeze(1).mul(w.columns);
+  const at::Tensor places = rows.add(at::arange(panel.column, panel.column + panel.columns, whole).unsqueeze(0));
+  const at::Tensor pairs = w.numbers.take(places.div(2, "floor"));
+  const at::Tensor codes = at::where(places.remainder(2).eq(0), pairs.div(16, "floor"), pairs.remainder(16));
+  const at::Tensor blocks = places.div(w.blocksize, "floor");
+  at::Tensor scale = w.absmax.take(blocks);
+  if (w.nested()) {
+    const at::Tensor unit = w.nested_code.take(scale.to(at::kLong));
+    scale = unit.mul(w.nested_absmax.take(blocks.div(w.nested_blocksize, "floor"))).add(w.offset);
+  }
+  const at::Tensor code = at::tensor(c10::ArrayRef<float>(kCode, 16)).to(w.numbers.device());
+  return code.take(codes.to(at::kLong)).mul(scale).to(dtype);
+}
+
+at::Tensor dequantize(const Packed& w, const Panel& panel, at::ScalarType dtype) {
+  const bool own = dtype == at::kFloat || dtype == at::kBFloat16 || dtype == at::kHalf;
+  if (!w.numbers.device().is_cpu() || !own) return dequantize_composed(w, panel, dtype);
+  at::Tensor out = at::empty({panel.rows, panel.columns}, w.numbers.options().dtype(dtype));
+  if (dtype == at::kFloat) dequantize_panel(w, panel, out.mutable_data_ptr<float>());
+  if (dtype == at::kBFloat16) dequantize_panel(w, panel, out.mutable_data_ptr<at::BFloat16>());
+  if (dtype == at::kHalf) dequantize_panel(w, panel, out.mutable_data_ptr<at::Half>());
+  return out;
+}
+
+at::Tensor nf4_dequantize(const at::Tensor& numbers, const at::Tensor& absmax,
+                          const std::optional<at::Tensor>& nested_absmax, const std::optional<at::Tensor>& nested_code,
+                          double offset, int64_t blocksize, int64_t nested_blocksize, c10::IntArrayRef shape,
+                          at::ScalarType dtype, bool composed) {
+  const Packed w(numbers, absmax, nested_absmax, nested_code, offset, blocksize, nested_blocksize, shape);
+  const Panel whole{0, w.rows, 0, w.columns};
+  return composed ? dequantize_composed(w, whole, dtype) : dequantize(w, whole, dtype);
+}
+
+at::Tensor multiply(const Packed& w, const at::Tensor& x, const std::optional<at::Tensor>& bias) {
+  TORCH_CHECK(x.dim() == 2 && x.size(1) == w.columns, "x [n, ", w.columns, "] for W [", w.rows, ", ", w.columns,
+              "], got ", x.sizes());
+  at::Tensor y = at::empty({x.size(0), w.rows}, x.options());
+  const int64_t step = std::max<int64_t>(1, kPanel / w.columns);
+  for (int64_t r = 0; r < w.rows; r += step) {
+    const int64_t rows = std::min(step, w.rows - r);
+    const at::Tensor panel = dequantize(w, {r, rows, 0, w.columns}, x.scalar_type());
+    const bool biased = bias && bias->defined();
+    const auto part = biased ? std::optional<at::Tensor>(bias->narrow(0, r, rows)) : std::nullopt;
+    const at::Tensor product = at::linear(x, panel, part);
+    if (rows == w.rows) return product;
+    y.narrow(1, r, rows).copy_(product);
+  }
+  return y;
+}
+
+at::Tensor multiply_back(const Packed& w, const at::Tensor& dy) {
+  at::Tensor dx = at::empty({dy.size(0), w.columns}, dy.options());
+  const int64_t step = std::max<int64_t>(1, kPanel / w.rows);
+  for (int64_t c = 0; c < w.columns; c += step) {
+    const int64_t columns = std::min(step, w.columns - c);
+    const at::Tensor product = at::mm(dy, dequantize(w, {0, w.rows, c, columns}, dy.scalar_type()));
+    if (columns == w.columns) return product;
+    dx.narrow(1, c, columns).copy_(product);
+  }
+  return dx;
+}
+
+at::Tensor nf4_linear(const at::Tensor& x, const at::Tensor& numbers, const at::Tensor& absmax,
+                      const std::optional<at::Tensor>& nested_absmax, const std::optional<at::Tensor>& nested_code,
+                      double offset, int64_t blocksize, int64_t nested_blocksize, c10::IntArrayRef shape,
+                      const std::optional<at::Tensor>& bias) {
+  const Packed w(numbers, absmax, nested_absmax, nested_code, offset, blocksize, nested_blocksize, shape);
+  return multiply(w, x, bias);
+}
+
+struct Nf4Linear : torch::autograd::Function<Nf4Linear> {
+  static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& x, const at::Tensor& numbers,
+                            const at::Tensor& absmax, const std::optional<at::Tensor>& nested_absmax,
+                            const std::optional<at::Tensor>& nested_code, double offset, int64_t blocksize,
+                            int64_t nested_blocksize, std::vector<int64_t> shape,
+                            const std::optional<at::Tensor>& bias) {
+    at::AutoDispatchBelowAutograd below;
+    const Packed w(numbers, absmax, nested_absmax, nested_code, offset, blocksize, nested_blocksize, shape);
+    context->save_for_backward({w.numbers, w.absmax, w.nested_absmax, w.nested_code});
+    context->saved_data["offset"] = offset;
+    context->saved_data["blocksize"] = blocksize;
+    context->saved_data["nested_blocksize"] = nested_blocksize;
+    context->saved_data["shape"] = std::move(shape);
+    context->saved_data["dx"] = x.requires_grad();
+    context->saved_data["dc"] = bias && bias->requires_grad();
+    return multiply(w, x, bias);
+  }
+
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
+                                                 torch::autograd::variable_list gradients) {
+    at::AutoDispatchBelowAutograd below;
+    const auto saved = context->get_saved_variables();
+    auto& data = context->saved_data;
+    const auto shape = data["shape"].toIntVector();
+    const Packed w(saved[0], saved[1], saved[2], saved[3], data["offset"].toDouble(), data["blocksize"].toInt(),
+                   data["nested_blocksize"].toInt(), shape);
+    const at::Tensor dy = gradients[0].contiguous();
+    at::Tensor dx, dc;
+    if (data["dx"].toBool()) dx = multiply_back(w, dy);
+    if (data["dc"].toBool()) dc = dy.sum(0);
+    return {dx, {}, {}, {}, {}, {}, {}, {}, {}, dc};
+  }
+};
+
+at::Tensor nf4_linear_autograd(const at::Tensor& x, const at::Tensor& numbers, const at::Tensor& absmax,
+                               const std::optional<at::Tensor>& nested_absmax,
+                               const std::optional<at::Tensor>& nested_code, double offset, int64_t blocksize,
+                               int64_t nested_blocksize, c10::IntArrayRef shape,
+                               const std::optional<at::Tensor>& bias) {
+  return Nf4Linear::apply(x, numbers, absmax, nested_absmax, nested_code, offset, blocksize, nested_blocksize,
+                          shape.vec(), bias);
+}
+
+}  // namespace
+}  // namespace graft
+
+TORCH_LIBRARY_FRAGMENT(graft, m) {
+  m.def("nf4_quantize(Tensor matrix, int blocksize) -> (Tensor, Tensor)");
+  m.def(
+      "nf4_dequantize(Tensor numbers, Tensor absmax, Tensor? nested_absmax, Tensor? nested_code, float offset, "
+      "int blocksize, int nested_blocksize, int[] shape, ScalarType dtype, bool composed) -> Tensor",
+      graft::nf4_dequantize);
+  m.def(
+      "nf4_linear(Tensor x, Tensor numbers, Tensor absmax, Tensor? nested_absmax, Tensor? nested_code, float offset, "
+      "int blocksize, int nested_blocksize, int[] shape, Tensor? bias) -> Tensor");
+}
+
+TORCH_LIBRARY_IMPL(graft, CPU, m) {
+  m.impl("nf4_quantize", graft::nf4_quantize_cpu);
+  m.impl("nf4_linear", graft::nf4_linear);
+}
+// what it is composed of runs anywhere
+TORCH_LIBRARY_IMPL(graft, CUDA, m) { m.impl("nf4_linear", graft::nf4_linear); }
+TORCH_LIBRARY_IMPL(graft, Autograd, m) { m.impl("nf4_linear", graft::nf4_linear_autograd); }

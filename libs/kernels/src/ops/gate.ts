@@ -1,0 +1,9 @@
+import { one } from '../call.js';
+import { tidy } from '../scope.js';
+import type { Tensor } from '../tensor.js';
+import { isOwn } from './instruction-set.js';
+import { mul, silu } from './maths.js';
+
+/** silu(gate) ⊙ up, arXiv:2002.05202. Keeps its two inputs for the backward pass and nothing else. */
+export const siluMul = (gate: Tensor, up: Tensor): Tensor =>
+  isOwn(gate) ? one('graft::silu_mul', gate, up) : tidy(() => mul(silu(gate), up));

@@ -1,0 +1,27 @@
+/** Which of the processor's instruction sets Graft's own kernels (native/ops) use, and what they compute. */
+import { call } from '../call.js';
+import { native } from '../native.js';
+import type { Tensor } from '../tensor.js';
+
+const INSTRUCTION_SETS = ['generic', 'avx2', 'avx512', 'avx512bf16'] as const;
+export type InstructionSet = (typeof INSTRUCTION_SETS)[number];
+
+/** The instruction set that the own kernels use: the best there is, or `wanted` from now on (tests compare them). */
+export const instructionSet = (wanted?: InstructionSet): InstructionSet =>
+  INSTRUCTION_SETS[
+    call('graft::instruction_set', wanted ? INSTRUCTION_SETS.indexOf(wanted) : -1) as number
+  ] as InstructionSet;
+
+/** Whether Graft's own kernels compute this: on the CPU, in f32 or bf16. Others take libtorch's operators. */
+export const isOwn = ({ device, dtype }: Tensor): boolean =>
+  device === 'cpu' && (dtype === 'f32' || dtype === 'bf16') && ownKernels();
+
+/**
+ * Whether Graft's own kernels are used at all. Off, the CPU takes the compositions of libtorch's operators that other
+ * devices take, so that these can be tested where there is no other device; `GRAFT_OWN_KERNELS=0` starts it off.
+ */
+export function ownKernels(wanted?: boolean): boolean {
+  const host = native() as { own?: boolean };
+  if (wanted !== undefined) host.own = wanted;
+  return (host.own ??= process.env['GRAFT_OWN_KERNELS'] !== '0');
+}

@@ -1,0 +1,112 @@
+/**
+ * NF4 in bitsandbytes' layout (arXiv:2305.14314): a matrix W [out, in] as 4-bit numbers, blocks of which share a scale.
+ *
+ *   W_i = code[q_i] absmax[i div blocksize]      i counts row by row over the whole matrix
+ *
+ * Quantised twice, the scales are bytes as well:
+ *   absmax[b] = nested.code[a_b] nested.absmax[b div nested.blocksize] + nested.offset
+ *
+ * native/ops/nf4.cpp has the bits, and the composition that other devices and dtypes take.
+ */
+import { call, many, one } from '../call.js';
+import type { Dtype } from '../dtype.js';
+import { tidy } from '../scope.js';
+import type { Tensor } from '../tensor.js';
+import { zeros } from './creation.js';
+import { abs, add, amax, div, mean, mul, sort, sub } from './maths.js';
+import { cat, narrow, reshape, to, toDevice, unsqueeze, view } from './shape.js';
+
+export interface Nf4Matrix {
+  readonly shape: readonly [outFeatures: number, inFeatures: number];
+  readonly blocksize: number;
+  /** u8 [⌈out · in / 2⌉], the first of two numbers in the upper half of their byte */
+  readonly numbers: Tensor;
+  /** Of each block: f32, or u8 where `nested` says what the bytes mean. */
+  readonly absmax: Tensor;
+  readonly nested: NestedAbsmax | null;
+}
+
+export interface NestedAbsmax {
+  readonly blocksize: number;
+  /** f32, of each block of blocks */
+  readonly absmax: Tensor;
+  /** f32 [256], rising */
+  readonly code: Tensor;
+  readonly offset: number;
+}
+
+const NESTED_BLOCKSIZE = 256;
+
+/** Packs W [out, in] (f32, bf16 or f16), as bitsandbytes' `quantize_4bit` does; `doubleQuant`: the scales, too. */
+export function quantizeNf4(
+  matrix: Tensor,
+  { blocksize = 64, doubleQuant = true }: { blocksize?: number; doubleQuant?: boolean } = {},
+): Nf4Matrix {
+  const shape = matrix.shape as [number, number];
+  return tidy(() => {
+    const [numbers, scales] = many('graft::nf4_quantize', toDevice(matrix, 'cpu'), blocksize) as [
+      Tensor,
+      Tensor,
+    ];
+    const home = (t: Tensor): Tensor => toDevice(t, matrix.device);
+    if (!doubleQuant)
+      return { shape, blocksize, numbers: home(numbers), absmax: home(scales), nested: null };
+    const offset = mean(scales).item();
+    const { codes, absmax, code } = quantizeDynamic(sub(scales, offset));
+    const nested = { blocksize: NESTED_BLOCKSIZE, absmax: home(absmax), code: home(code), offset };
+    return { shape, blocksize, numbers: home(numbers), absmax: home(codes), nested };
+  });
+}
+
+/** x [n] on the CPU → the nearest of 256 numbers times its block's absmax, as `quantize_blockwise`. */
+function quantizeDynamic(x: Tensor): { codes: Tensor; absmax: Tensor; code: Tensor } {
+  const count = x.size;
+  const blocks = Math.ceil(count / NESTED_BLOCKSIZE);
+  const missing = blocks * NESTED_BLOCKSIZE - count;
+  const padded = missing > 0 ? cat([x, zeros([missing], 'f32', 'cpu')]) : x;
+  const blocked = view(padded, [blocks, NESTED_BLOCKSIZE]);
+  const absmax = amax(abs(blocked), 1);
+  const code = dynamicMap();
+  const middles = div(add(narrow(code, 0, 0, 255), narrow(code, 0, 1, 255)), 2);
+  // a block of zeros divides to NaN, which bitsandbytes' search leaves at the first number
+  const scaled = one('aten::nan_to_num', div(blocked, unsqueeze(absmax, 1)), -1);
+  const found = one('aten::bucketize.Tensor', scaled, middles, true);
+  return { codes: narrow(reshape(to(found, 'u8'), [-1]), 0, 0, count), absmax, code };
+}
+
+/** The signed 8-bit "dynamic" numbers of arXiv:1511.04561, as bitsandbytes' `create_dynamic_map` makes them. */
+function dynamicMap(): Tensor {
+  const EXPONENTS = 7;
+  const parts = Array.from({ length: EXPONENTS }, (_, i) => {
+    const n = 2 ** i;
+    const edges = call('aten::linspace', 0.1, 1, n + 1, 'f32') as Tensor;
+    const middles = div(add(narrow(edges, 0, 0, n), narrow(edges, 0, 1, n)), 2);
+    return mul(middles, 10 ** (i - EXPONENTS + 1));
+  });
+  const positive = cat(parts);
+  const none = zeros([1], 'f32', 'cpu');
+  const ends = cat([none, add(none, 1)]);
+  return sort(cat([positive, mul(positive, -1), ends]), 0).values;
+}
+
+const parts = ({ numbers, absmax, nested, blocksize }: Nf4Matrix) =>
+  [
+    numbers,
+    absmax,
+    nested?.absmax ?? null,
+    nested?.code ?? null,
+    nested?.offset ?? 0,
+    blocksize,
+    nested?.blocksize ?? NESTED_BLOCKSIZE,
+  ] as const;
+
+/** W, whole. `composed`: by libtorch's operators on the CPU, too (tests compare them). */
+export const dequantizeNf4 = (w: Nf4Matrix, dtype: Dtype, composed = false): Tensor =>
+  one('graft::nf4_dequantize', ...parts(w), w.shape, dtype, composed);
+
+/**
+ * x Wᵀ + bias in x's dtype. A panel of W is dense at a time, in the backward pass as well.
+ * @param x [n, in]
+ */
+export const linearNf4 = (x: Tensor, w: Nf4Matrix, bias: Tensor | null = null): Tensor =>
+  one('graft::nf4_linear', x, ...parts(w), w.shape, bias);

@@ -1,0 +1,15 @@
+import { one } from '../call.js';
+import { tidy } from '../scope.js';
+import type { Tensor } from '../tensor.js';
+import { isOwn } from './instruction-set.js';
+import { mul } from './maths.js';
+import { to } from './shape.js';
+
+/**
+ * x ⊙ s over the last dimension, in f32 and rounded once to x's dtype. x: [.., n], s: f32 [n]. Keeps its two inputs for
+ * the backward pass and nothing else.
+ */
+export const scaleRows = (x: Tensor, s: Tensor): Tensor =>
+  isOwn(x) && s.dtype === 'f32'
+    ? one('graft::scale_rows', x, s)
+    : tidy(() => to(mul(x, s), x.dtype));

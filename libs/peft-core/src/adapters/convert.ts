@@ -1,0 +1,179 @@
+/**
+ * A LoRA of another method's adapter, as PEFT's convert_to_lora makes it: of the update ΔW = W' − W of each module,
+ *   ΔW = U Σ Vᵀ,  B = U_k Σ_k,  A = V_kᵀ
+ * with k the rank that is asked for, or the least with Σ_{i ≤ k} σ_i² ≥ energy · Σ σ_i². The scale is 1 (lora_alpha = r).
+ * ΔW: [out, in]  A: [k, in]  B: [out, k]. The error of a module is ‖ΔW − B A‖ / ‖ΔW‖ = √(Σ_{i > k} σ_i² / Σ σ_i²).
+ *
+ * Unlike PEFT it takes what DoRA's magnitudes do to a weight, keeps exclude_modules, and gives MiSS the rank that is asked
+ * for (PEFT: its own).
+ */
+import { contiguous, mul, narrow, noGrad, svd, tidy } from '@graft/kernels';
+import type { Tensor } from '@graft/kernels';
+import { DomainError } from '@graft/contracts';
+import type { Conversion } from '@graft/contracts';
+import type { PeftConfig } from '../methods/config.js';
+import { lora } from '../methods/lora.js';
+import type { Adapter } from '../methods/method.js';
+import { methodFor } from '../methods/registry.js';
+import type { AdapterFile } from './lora-factors.js';
+import { atOnce } from '../pieces.js';
+import type { Work } from './work.js';
+
+export interface ConvertedModule {
+  readonly path: string;
+  readonly rank: number;
+  /** What of its update is lost: 0 nothing, 1 all. */
+  readonly error: number;
+}
+
+export interface Converted extends AdapterFile {
+  readonly modules: readonly ConvertedModule[];
+  /** The error of all updates together. */
+  readonly error: number;
+}
+
+/** At once, what `converting` does. */
+export const convertToLora = (
+  adapter: Adapter,
+  peft: NonNullable<PeftConfig>,
+  how: Conversion,
+): Converted => atOnce(converting(adapter, peft, how));
+
+/**
+ * A module at a time; what it yields is the share that is done. Tensors of updates are new, in the scope of whoever asks;
+ * those of whole modules are the adapter's.
+ * @param adapter of `peft`, attached
+ * @throws DomainError for what no LoRA can be made of, or a rank that is larger than a module
+ */
+export function* converting(
+  adapter: Adapter,
+  peft: NonNullable<PeftConfig>,
+  { rank, energy = 1 }: Conversion,
+): Work<Converted> {
+  const config = adapter.resolvedConfig();
+  checkConvertible(peft, config);
+  if (!adapter.updates)
+    refuse(`${peft.peft_type} has no update of a weight here, so no LORA can be made of it`);
+  const tensors = ownTensors(adapter, peft);
+  const modules: ConvertedModule[] = [];
+  let [lost, all] = [0, 0];
+  for (const { path, update, changesBias } of adapter.updates()) {
+    if (changesBias) refuse(`${path}: the bias of an update has no place in a LORA`);
+    const { a, b, squares } = decomposed(path, update, (s) => rank ?? rankFor(s, energy));
+    update.dispose();
+    tensors.set(`${path}.lora_A`, a).set(`${path}.lora_B`, b);
+    const k = a.shape[0] as number;
+    const [rest, total] = [sumOf(squares.slice(k)), sumOf(squares)];
+    modules.push({ path, rank: k, error: ratio(rest, total) });
+    lost += rest;
+    all += total;
+    yield modules.length / (adapter.adapted?.length ?? modules.length);
+  }
+  const ranks = Object.fromEntries(
+    rank === undefined ? modules.map(({ path, rank: k }) => [path, k]) : [],
+  );
+  const r = rank ?? 1;
+  const kept = KEPT.filter((field) => field in config).map((field) => [field, config[field]]);
+  return {
+    peft: {
+      peft_type: lora.name,
+      task_type: peft['task_type'] ?? null,
+      ...(Object.fromEntries(kept) as object),
+      r,
+      lora_alpha: r,
+      rank_pattern: ranks,
+      alpha_pattern: ranks,
+    },
+    tensors,
+    modules,
+    error: ratio(lost, all),
+  };
+}
+
+function refuse(what: string): never {
+  throw new DomainError('unsupported', what, 'model');
+}
+
+const sumOf = (list: readonly number[]): number => list.reduce((sum, value) => sum + value, 0);
+
+/** Which modules it is about. */
+const KEPT = [
+  'target_modules',
+  'exclude_modules',
+  'layers_to_transform',
+  'layers_pattern',
+  'modules_to_save',
+] as const;
+
+const ratio = (rest: number, total: number): number => (total > 0 ? Math.sqrt(rest / total) : 0);
+
+function checkConvertible(
+  { peft_type: name }: NonNullable<PeftConfig>,
+  config: Readonly<Record<string, unknown>>,
+): void {
+  const method = methodFor({ peft_type: name });
+  if (!method.convertsToLora)
+    refuse(
+      `${name} does not convert to LORA, in PEFT neither: its update is not a dense matrix added to the weight`,
+    );
+  if (config['kasa_config']) refuse('kasa_config does not convert to LORA, in PEFT neither');
+  if (config['lora_bias'] === true) refuse('lora_bias has no place in the LORA of a conversion');
+  const { bias = 'none', trainable_token_indices: rows = null } = config;
+  const parameters = config['target_parameters'] as readonly string[] | null | undefined;
+  if (parameters?.length)
+    refuse(`target_parameters (${parameters.join(', ')}) do not convert to LORA, in PEFT neither`);
+  if (bias !== 'none')
+    refuse(
+      `bias "${String(bias)}" does not convert to LORA, in PEFT neither: biases train beside the update`,
+    );
+  if (rows !== null) refuse('trainable_token_indices do not convert to LORA');
+}
+
+/** What trains whole beside the updates. */
+function ownTensors(adapter: Adapter, peft: NonNullable<PeftConfig>): Map<string, Tensor> {
+  const parts = Object.keys(methodFor(peft).tensors);
+  const isPart = (name: string): boolean =>
+    parts.some((part) => name === part || name.endsWith(`.${part}`));
+  const exported = [...adapter.exported()];
+  const table = exported.find(([name]) => /\.lora_embedding_[AB]$/.test(name));
+  if (table) refuse(`${table[0]}: PEFT converts linears only, not an embedding`);
+  return new Map(exported.filter(([name]) => !isPart(name)));
+}
+
+interface Decomposed {
+  readonly a: Tensor;
+  readonly b: Tensor;
+  /** σ_i² */
+  readonly squares: readonly number[];
+}
+
+function decomposed(
+  path: string,
+  update: Tensor,
+  rankOf: (squares: readonly number[]) => number,
+): Decomposed {
+  let squares: readonly number[] = [];
+  const [a, b] = noGrad(() =>
+    tidy(() => {
+      const { u, s, vh } = svd(update);
+      squares = [...(s.toArray() as Float32Array)].map((value) => Math.fround(value * value));
+      const k = rankOf(squares);
+      if (k > squares.length) {
+        const message = `expected at most ${squares.length}, the smaller side of ${path}, got ${k}`;
+        throw new DomainError('invalid_value', message, 'rank');
+      }
+      return [narrow(vh, 0, 0, k), narrow(mul(u, s), 1, 0, k)].map((part) =>
+        contiguous(part).detach(),
+      );
+    }),
+  ) as [Tensor, Tensor];
+  return { a, b, squares };
+}
+
+/** As PEFT has it, in f32. */
+function rankFor(squares: readonly number[], energy: number): number {
+  let sum = 0;
+  const sums = squares.map((square) => Math.fround((sum += square)));
+  const cutoff = Math.fround(energy * (sums.at(-1) ?? 0));
+  return sums.findIndex((total) => total >= cutoff) + 1;
+}

@@ -1,0 +1,59 @@
+/**
+ * A LoRA as vLLM loads it, which knows one rank and one scale for all modules and passes over patterns in silence:
+ *   A' = [A ; 0]  B' = [(s r / α) B  0]      with r the largest rank, s a module's scale, α the result's lora_alpha = r
+ * so that (α / r) B' A' = s B A. One whose modules are alike stays as it is. A: [r_i, in]  B: [out, r_i]
+ */
+import { cat, contiguous, mul, noGrad, tidy, zeros, type Tensor } from '@graft/kernels';
+import { DomainError } from '@graft/contracts';
+import { loraFactors, type AdapterFile, type FactorPair } from './lora-factors.js';
+
+const WORDS = { lacks: 'is not what vLLM loads', cannot: 'cannot be given to vLLM' };
+
+/** New tensors, in the scope of whoever asks. @throws DomainError naming what vLLM does not load */
+export function forVllm(source: AdapterFile): AdapterFile {
+  const { options, modules } = loraFactors(source, 'model', WORDS);
+  const table = [...modules].find(([, { isTable }]) => isTable);
+  if (table)
+    throw new DomainError(
+      'unsupported',
+      `model: ${table[0]} is an embedding, whose LoRA ${WORDS.lacks}; merge it instead`,
+      'model',
+    );
+  const rank = Math.max(...[...modules.values()].map(({ a }) => a.shape[0] as number));
+  const isAlike = [...modules.values()].every(
+    ({ a, scale }) => a.shape[0] === rank && scale === options.lora_alpha / rank,
+  );
+  const tensors = new Map<string, Tensor>();
+  for (const [path, pair] of modules) {
+    const { a, b } = isAlike ? copied(pair) : widened(pair, rank);
+    tensors.set(`${path}.lora_A`, a).set(`${path}.lora_B`, b);
+  }
+  const sizes = {
+    r: rank,
+    lora_alpha: isAlike ? options.lora_alpha : rank,
+    rank_pattern: {},
+    alpha_pattern: {},
+  };
+  const plain = { use_rslora: false, init_lora_weights: true };
+  return { peft: { ...source.peft, ...sizes, ...plain }, tensors };
+}
+
+type Factors = Pick<FactorPair, 'a' | 'b'>;
+
+const copied = ({ a, b }: FactorPair): Factors => made(() => [mul(a, 1), mul(b, 1)]);
+
+const widened = ({ a, b, scale }: FactorPair, rank: number): Factors =>
+  made(() => {
+    const [own, columns] = a.shape as [number, number];
+    const rows = b.shape[0] as number;
+    const more = rank - own;
+    return [
+      cat([a, zeros([more, columns], 'f32', a.device)]),
+      cat([mul(b, scale), zeros([rows, more], 'f32', b.device)], 1),
+    ];
+  });
+
+function made(make: () => [Tensor, Tensor]): Factors {
+  const [a, b] = noGrad(() => tidy(() => make().map((one) => contiguous(one).detach())));
+  return { a: a as Tensor, b: b as Tensor };
+}

@@ -1,0 +1,66 @@
+// A LoRA's file as products of two factors, which is what can be combined and what other programs take: ΔW = scale B A.
+import { DomainError } from '@graft/contracts';
+import type { Tensor } from '@graft/kernels';
+import { parsePeft, type PeftConfig } from '../methods/config.js';
+import { lora, loraSizes, type LoraOptions } from '../methods/lora.js';
+import { checkPlain } from '../methods/plain-lora.js';
+import type { Words } from '../methods/plain-lora.js';
+import type { NamedTensors } from '../methods/method.js';
+
+/** An adapter as its file has it; tensors by Graft's names. */
+export interface AdapterFile {
+  readonly peft: NonNullable<PeftConfig>;
+  readonly tensors: NamedTensors;
+}
+
+/** What one adapter has at one module; `isTable`: the token embedding. */
+export interface FactorPair {
+  readonly a: Tensor;
+  readonly b: Tensor;
+  readonly scale: number;
+  readonly isTable: boolean;
+}
+
+export interface LoraFactors {
+  readonly options: LoraOptions;
+  /** By module path. */
+  readonly modules: ReadonlyMap<string, FactorPair>;
+}
+
+/** @throws DomainError naming what of the adapter is no product of two factors, in the words of who asks */
+export function loraFactors(
+  { peft, tensors }: AdapterFile,
+  param: string,
+  words: Words,
+): LoraFactors {
+  const { lacks } = words;
+  if (peft.peft_type !== lora.name)
+    refuse(param, `${peft.peft_type} ${lacks}; convert it to LORA first`, 'unsupported');
+  const options = loraOptions(peft, param);
+  checkPlain(options, param, words);
+  const sizeOf = loraSizes(options);
+  const modules = new Map<string, FactorPair>();
+  for (const [name, tensor] of tensors) {
+    const [, path, table = '', letter] = /^(.+)\.lora_(embedding_)?([AB])$/.exec(name) ?? [];
+    if (path === undefined) refuse(param, `${name} is no factor of an update, and ${lacks}`);
+    const b = tensors.get(`${path}.lora_${table}B`);
+    if (letter === 'B') {
+      if (!tensors.has(`${path}.lora_${table}A`)) refuse(param, `${path} has B without A`);
+    } else if (b === undefined) refuse(param, `${path} has A without B`);
+    else modules.set(path, { a: tensor, b, scale: sizeOf(path).scale, isTable: table !== '' });
+  }
+  return { options, modules };
+}
+
+function loraOptions(peft: NonNullable<PeftConfig>, param: string): LoraOptions {
+  try {
+    return parsePeft(peft).options as LoraOptions;
+  } catch (error) {
+    if (error instanceof DomainError) refuse(param, error.message, error.code);
+    throw error;
+  }
+}
+
+function refuse(param: string, what: string, code: DomainError['code'] = 'invalid_value'): never {
+  throw new DomainError(code, `${param}: ${what}`, param);
+}

@@ -1,0 +1,24 @@
+/** What an adapter that acts from its invocation tokens on (nn/invocation.ts) can learn of examples. */
+import { DomainError } from '@graft/contracts';
+import { invokedAt } from '../nn/invocation.js';
+import { linesInWords } from './line-ranges.js';
+import type { TokenSequence } from './supervised-text.js';
+
+/** Whether something is learnt behind the tokens in each of an example's sequences. */
+export const learnsBehind = (
+  tokens: readonly number[],
+  sequences: readonly TokenSequence[],
+): boolean =>
+  sequences.every((sequence) => {
+    const from = invokedAt({ tokens }, sequence.tokens);
+    return from !== null && sequence.labels.some((label, row) => row >= from && label >= 0);
+  });
+
+export function notInvoked(
+  lines: readonly number[],
+  tokens: readonly number[],
+  param: string,
+): DomainError {
+  const message = `${linesInWords(lines)}: an aLoRA would learn nothing there, as its invocation tokens (alora_invocation_tokens ${JSON.stringify(tokens)}) do not come before anything that is learnt; put them into each example, or leave alora_invocation_tokens out`;
+  return new DomainError('invalid_training_file', message, param);
+}

@@ -1,0 +1,21 @@
+// The order in which an epoch visits its examples: a pure function of (seed, epoch, n), so that a resumed run jumps to
+// its place. Example i gets the key  k(i) = mix(mix(seed, epoch), i)  and examples are visited by rising key.
+// mix is the finaliser of MurmurHash3 (public domain, Austin Appleby) over a Weyl sequence, 32 bits.
+
+/** Indices 0…n-1 in the order of an epoch (counted from 0); as they stand without `shuffle`. */
+export function permutation(seed: number, epoch: number, n: number, shuffle: boolean): Uint32Array {
+  const indices = Uint32Array.from({ length: n }, (_, i) => i);
+  if (!shuffle) return indices;
+  const [high, low] = [mix(mix(seed, epoch), 0), mix(mix(seed, epoch), 1)];
+  // 53 random bits: equal keys are unlikely even among a million, and the index decides then
+  const keys = Float64Array.from(indices, (i) => mix(high, i) * 2 ** 21 + (mix(low, i) >>> 11));
+  return indices.sort((a, b) => (keys[a] as number) - (keys[b] as number) || a - b);
+}
+
+/** A 32-bit hash of two 32-bit numbers. */
+function mix(a: number, b: number): number {
+  let h = (a ^ Math.imul(b + 1, 0x9e3779b9)) >>> 0;
+  h = Math.imul(h ^ (h >>> 16), 0x85ebca6b);
+  h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35);
+  return (h ^ (h >>> 16)) >>> 0;
+}

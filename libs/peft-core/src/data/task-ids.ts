@@ -1,0 +1,17 @@
+// Records of jobs whose method has a prompt for each task: they say which task they are of.
+import { TASK_IDS } from '../tasks/supervised-records.js';
+import type { JsonObject } from './records.js';
+
+/**
+ * Why a record's `task_ids` does not go with so many tasks, or null.
+ * @param tasks of the job's method; null: it has none, and the field is not read
+ */
+export function taskIdProblem(record: JsonObject, tasks: number | null): string | null {
+  if (tasks === null) return null;
+  const ids = record[TASK_IDS] as number | undefined;
+  const among =
+    tasks === 1 ? '0, as there is 1 task' : `0 to ${tasks - 1}, as there are ${tasks} tasks`;
+  if (ids === undefined)
+    return tasks === 1 ? null : `"${TASK_IDS}" is missing: which task the record is of, ${among}`;
+  return ids < tasks ? null : `"${TASK_IDS}" is ${ids}, expected ${among}`;
+}

@@ -1,0 +1,192 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { mapSafetensors } from '@graft/kernels';
+import { afterAll, expect, it, vi } from 'vitest';
+import type { Tokenizer } from '../data/tokenizer.js';
+import { attachMethod } from '../build.js';
+import type { HfConfig } from '../models/model.js';
+import { buildModel } from '../models/registry.js';
+import { Generation, stepTogether } from './generation.js';
+import type { GenerationRequest } from './generation.js';
+
+const GOLDEN = join(import.meta.dirname, '../../../../test/golden');
+const files = ['t5', 'llama'].map((family) => {
+  const file = mapSafetensors(join(GOLDEN, family, 'base', 'model.safetensors'));
+  const text = readFileSync(join(GOLDEN, family, 'base', 'config.json'), 'utf8');
+  const config = JSON.parse(text) as HfConfig;
+  return { file, model: buildModel(config, file.tensors, { dtype: 'f32', quantization: null }) };
+});
+afterAll(() => {
+  for (const { file, model } of files) {
+    model.dispose();
+    file.close();
+  }
+});
+
+// The golden bases have no tokenizer. This one writes a number as its id, and puts an end of its own where `special`.
+const tokenizer = {
+  eosId: 1,
+  eosIds: [1],
+  encode: (text: string, { special = false } = {}) => [
+    ...text.split(' ').map(Number),
+    ...(special ? [1] : []),
+  ],
+  render: ([message]: readonly { content: string }[]) => message?.content,
+} as unknown as Tokenizer;
+
+const REQUEST: GenerationRequest = {
+  messages: null,
+  prompt: null,
+  run: null,
+  maxTokens: 1,
+  temperature: 0,
+  topP: 1,
+  seed: 0,
+  stop: [],
+};
+
+it.each<[string, number, Partial<GenerationRequest>, number[], number[]]>([
+  ['a chat', 0, { messages: [{ role: 'user', content: '5 6' }] }, [5, 6, 1], [0]],
+  ['a prompt', 0, { prompt: '5 6' }, [5, 6, 1], [0]],
+  ['ids', 0, { promptTokens: [5, 6] }, [5, 6], [0]],
+  ['a chat', 1, { messages: [{ role: 'user', content: '5 6' }] }, [], [5, 6]],
+])('an encoder reads %s with its end, as in training; base %i', (_, i, asked, source, tokens) => {
+  const { model } = files[i] as (typeof files)[number];
+  const cache = model.cache();
+  const answer = new Generation({ model, tokenizer }, cache, { ...REQUEST, ...asked });
+  expect(answer.next()).toMatchObject({ source, tokens });
+  expect(answer.promptTokens).toBe(Math.max(source.length, tokens.length));
+  cache.dispose();
+});
+
+/** What several answers write when they are stepped together, so many rows in a forward. */
+function written(
+  rows: number,
+  prompts: readonly (readonly number[])[],
+  run: number | null = null,
+): number[][] {
+  const { model } = files[1] as (typeof files)[number];
+  const base = { model, tokenizer: { ...tokenizer, eosIds: [], decode: () => '' } as unknown as Tokenizer }; // prettier-ignore
+  const cache = model.cache();
+  const answers = prompts.map(
+    (promptTokens) => new Generation(base, cache, { ...REQUEST, run, promptTokens, maxTokens: 12 }),
+  );
+  while (answers.some(({ done }) => !done)) stepTogether(base, cache, answers, rows);
+  expect(cache.bytes).toBe(0);
+  cache.dispose();
+  return answers.map(({ ids }) => ids);
+}
+
+it.each([1, 5, 16])(
+  'reads prompts in pieces of %i rows, and writes what it writes else',
+  (rows) => {
+    const prompts = [29, 3, 61].map((length, n) =>
+      Array.from({ length }, (_, i) => 2 + ((7 * i + 11 * n) % 90)),
+    );
+    expect(written(rows, prompts)).toEqual(written(Infinity, prompts));
+  },
+);
+
+it.each([1, 5])('invokes an adapter at the same place of prompts in pieces of %i rows', (rows) => {
+  const { model } = files[1] as (typeof files)[number];
+  const peft = { peft_type: 'LORA', alora_invocation_tokens: [7, 8], init_lora_weights: false };
+  const adapter = attachMethod(model, peft, { run: 1, seed: 4 });
+  // invoked twice, across pieces; at the end; and never, whatever it goes on to write
+  const prompts = [
+    [3, 7, 8, 9, 7, 8, 4, 5, 6],
+    [9, 9, 9, 9, 7, 8],
+    [7, 9, 8],
+  ];
+  const bare = written(Infinity, prompts);
+  const whole = written(Infinity, prompts, 1);
+  expect(written(rows, prompts, 1)).toEqual(whole);
+  expect(whole.map((ids, i) => ids.join() === bare[i]?.join())).toEqual([false, false, true]);
+  adapter.detach();
+});
+
+it('has others write while a long prompt is read', () => {
+  const { model } = files[1] as (typeof files)[number];
+  const base = { model, tokenizer: { ...tokenizer, eosIds: [], decode: () => '' } as unknown as Tokenizer }; // prettier-ignore
+  const cache = model.cache();
+  const begin = (length: number) =>
+    new Generation(base, cache, {
+      ...REQUEST,
+      promptTokens: Array.from({ length }, (_, i) => 2 + (i % 90)),
+      maxTokens: 20,
+    });
+  const [long, short] = [begin(64), begin(1)];
+  for (let turn = 1; turn <= 8; turn++) {
+    stepTogether(base, cache, [long, short], 8);
+    expect(short.ids).toHaveLength(turn);
+    expect(long.ids).toHaveLength(0);
+  }
+  cache.dispose();
+});
+
+it('holds no more keys and values than it said', () => {
+  const { model } = files[1] as (typeof files)[number];
+  const base = { model, tokenizer: { ...tokenizer, eosIds: [], decode: () => '' } as unknown as Tokenizer }; // prettier-ignore
+  const cache = model.cache();
+  const answer = new Generation(base, cache, {
+    ...REQUEST,
+    promptTokens: Array.from({ length: 66 }, () => 5),
+    maxTokens: 7,
+  });
+  expect(answer.mostRows).toBe(73);
+  for (let turn = 0; turn < 6; turn++) {
+    answer.step();
+    expect(cache.bytes).toBeLessThanOrEqual(answer.mostRows * cache.bytesPerRow(answer.run));
+  }
+  cache.dispose();
+});
+
+it('keeps keys and values of a side network beside, in no more room than it said', () => {
+  const { model } = files[1] as (typeof files)[number];
+  const base = { model, tokenizer: { ...tokenizer, eosIds: [], decode: () => '' } as unknown as Tokenizer }; // prettier-ignore
+  const config = { peft_type: 'SHADOW', r: 2, init_weights: false, shadow_alpha: 2 };
+  const adapter = attachMethod(model, config, { run: 1, seed: 3 });
+  const prompts = [9, 1, 5].map((length) => Array.from({ length }, (_, i) => 2 + ((length * i) % 90))); // prettier-ignore
+  const whole = written(Infinity, prompts, 1);
+  expect(whole).not.toEqual(written(Infinity, prompts));
+  const cache = model.cache();
+  const answers = prompts.map((promptTokens) => new Generation(base, cache, { ...REQUEST, run: 1, promptTokens, maxTokens: 12 })); // prettier-ignore
+  const most = answers.reduce((sum, { mostRows }) => sum + mostRows * cache.bytesPerRow(1), 0);
+  expect(cache.bytesPerRow(1)).toBe(1.5 * cache.bytesPerRow(-1));
+  for (let turn = 0; answers.some(({ done }) => !done); turn++) {
+    // of a forward that fails at its end the side network's rows are there already
+    const heads = vi.spyOn(model, 'head').mockImplementationOnce(() => {
+      throw new Error('no memory');
+    });
+    if (turn % 2 === 0) expect(() => stepTogether(base, cache, answers, 4)).toThrow('no memory');
+    heads.mockRestore();
+    stepTogether(base, cache, answers, 4);
+    expect(cache.bytes).toBeLessThanOrEqual(most);
+  }
+  expect(answers.map(({ ids }) => ids)).toEqual(whole);
+  expect(cache.bytes).toBe(0);
+  cache.dispose();
+  adapter.detach();
+});
+
+it('moves no answer on where one cannot be drawn: each writes the same by itself', () => {
+  const { model } = files[1] as (typeof files)[number];
+  const base = { model, tokenizer: { ...tokenizer, eosIds: [], decode: () => '' } as unknown as Tokenizer }; // prettier-ignore
+  const prompts = [7, 31].map((seed) => Array.from({ length: 9 }, (_, i) => 2 + ((seed * i) % 90)));
+  const whole = written(Infinity, prompts);
+  const cache = model.cache();
+  const answers = prompts.map(
+    (promptTokens) => new Generation(base, cache, { ...REQUEST, promptTokens, maxTokens: 12 }),
+  );
+  const head = model.head.bind(model);
+  const heads = vi.spyOn(model, 'head');
+  for (let turn = 0; turn < 12; turn++) {
+    heads.mockImplementationOnce(head).mockImplementationOnce(() => {
+      throw new Error('no memory');
+    });
+    expect(() => stepTogether(base, cache, answers)).toThrow('no memory');
+    for (const answer of answers) expect(answer.step().completionTokens).toBe(turn + 1);
+  }
+  heads.mockRestore();
+  expect(answers.map(({ ids }) => ids)).toEqual(whole);
+  cache.dispose();
+});

@@ -1,0 +1,36 @@
+// README.md of what is for other programs: how they load it.
+
+/** Of a GGUF file, or of an adapter beside one. @param adapter null: it is in the weights */
+export function ggufCard(baseName: string, file: string, adapter: string | null): string {
+  const lora = adapter === null ? '' : ` --lora ${adapter}`;
+  return [
+    '---',
+    `base_model: ${JSON.stringify(baseName)}`,
+    'library_name: gguf',
+    'tags:',
+    '- "gguf"',
+    '- "llama.cpp"',
+    '---',
+    '',
+    ...(adapter === null
+      ? [`${baseName.replaceAll('\n', ' ')}, fine-tuned with Graft, as one file.`]
+      : [
+          `A LoRA for ${baseName.replaceAll('\n', ' ')}, trained with Graft. It stands beside the base as a GGUF file (here ${file}), which \`graft export\` makes of the base.`,
+        ]),
+    '',
+    'llama.cpp:',
+    '',
+    '```sh',
+    `llama-cli -m ${file}${lora}`,
+    `llama-server -m ${file}${lora} --jinja`,
+    '```',
+    '',
+    'Ollama, by the Modelfile beside it, whose template is that of the training:',
+    '',
+    '```sh',
+    'ollama create my-model -f Modelfile',
+    'ollama run my-model',
+    '```',
+    '',
+  ].join('\n');
+}

@@ -1,0 +1,60 @@
+/** What files of a family call the tensors of its modules, and back. */
+import { tidy } from '@graft/kernels';
+import type { Tensor } from '@graft/kernels';
+import type { HfConfig } from '../models/model.js';
+import { forConfig, outlineOf } from '../models/registry.js';
+import { joined, partsOf } from '../nn/expert-files.js';
+import type { LazyTensor } from './shards.js';
+
+/** Tensors by the names of files; those of experts apart, as files have them. */
+export function asFilesCall(
+  tensors: ReadonlyMap<string, LazyTensor>,
+  config: HfConfig,
+): ReadonlyMap<string, LazyTensor> {
+  const { aliases = {} } = forConfig(config);
+  const parts = partsOf(outlineOf(config).experts());
+  return new Map(
+    [...tensors].flatMap(([name, tensor]): [string, LazyTensor][] => {
+      const cuts = parts.get(name);
+      if (cuts)
+        return cuts.map(({ file, cut }) => [
+          file,
+          { bytes: tensor.bytes / cuts.length, make: () => tidy(() => cut(tensor.make())) },
+        ]);
+      const dot = name.lastIndexOf('.');
+      const alias = aliases[name.slice(0, dot)];
+      return [[alias === undefined ? name : alias + name.slice(dot), tensor]];
+    }),
+  );
+}
+
+/** What is read of files, by the names of modules. */
+export function asModulesCall(
+  names: readonly string[],
+  get: (name: string) => Tensor,
+  config: HfConfig,
+): [string, () => Tensor][] {
+  const { aliases = {} } = forConfig(config);
+  const modules = new Map(Object.entries(aliases).map(([module, alias]) => [alias, module]));
+  const shapes = outlineOf(config).experts();
+  const parts = partsOf(shapes);
+  const wholes = shapes.flatMap((shape) =>
+    [...shape.shapes.keys()].flatMap((whole): [string, () => Tensor][] => {
+      const files = (parts.get(whole) ?? []).map(({ file }) => file);
+      const isApart = files.every((file) => names.includes(file));
+      return isApart ? [[whole, () => joined(shape, whole, files.map(get))]] : [];
+    }),
+  );
+  const taken = new Set(
+    wholes.flatMap(([whole]) => (parts.get(whole) ?? []).map(({ file }) => file)),
+  );
+  const others = names.filter((name) => !taken.has(name));
+  return [
+    ...others.map((name): [string, () => Tensor] => {
+      const dot = name.lastIndexOf('.');
+      const module = modules.get(name.slice(0, dot));
+      return [module === undefined ? name : module + name.slice(dot), () => get(name)];
+    }),
+    ...wholes,
+  ];
+}

@@ -1,0 +1,52 @@
+/**
+ * BEFT, arXiv:2509.15974.  Trains a bias, of attention's values by default.
+ *
+ *   y = x Wᵀ + b + β      β: [1, out], f32, from zero
+ */
+import { add, tidy, to, view } from '@graft/kernels';
+import { z } from 'zod';
+import { modulesToSave, targetNames } from './fields.js';
+import { linearMethod } from './linear-method.js';
+
+const Options = z.strictObject({
+  target_modules: targetNames('value'),
+  modules_to_save: modulesToSave,
+  init_weights: z
+    .boolean()
+    .default(true)
+    .describe('true: the bias starts at zero; false: random, for tests'),
+});
+type Options = z.infer<typeof Options>;
+
+export const beft = linearMethod<Options>({
+  name: 'BEFT',
+  title: 'BEFT',
+  summary:
+    'Trains a bias of linears. The smallest of all methods; where a model has no biases, it cannot be merged.',
+  paper: 'https://arxiv.org/abs/2509.15974',
+  // of the paper's rates for decoders; PEFT's comparison of methods takes 1e-4
+  defaultLearningRate: 1e-3,
+  options: Options,
+  unsupported: {},
+  tensors: { beft_bias: 'parameter' },
+  defaultTargets: () => ['v'],
+  conv1d: false,
+  shapes:
+    () =>
+    ({ outFeatures }) => ({ beft_bias: [1, outFeatures] }),
+  adapt:
+    ({ init_weights: neutral }) =>
+    ({ outFeatures, bias: base }, parameters) => {
+      const shape = [1, outFeatures];
+      const own = neutral
+        ? parameters.zeros('beft_bias', shape)
+        : parameters.normal('beft_bias', shape, 1);
+      return {
+        after: (y) => tidy(() => to(add(y, own), y.dtype)),
+        // files have no place for a bias that the family lacks
+        ...(base && {
+          merged: (weight, bias) => ({ weight, bias: bias && add(bias, view(own, [-1])) }),
+        }),
+      };
+    },
+});

@@ -1,0 +1,185 @@
+/**
+ * BOFT, arXiv:2311.06243, with one factor, as PEFT has it on a CPU.  Rotates what a linear sees and scales what it gives.
+ *
+ *   y = s ⊙ (x R) Wᵀ + b      R = diag(R₁ … R_k),  Rᵢ = (I + Q)⁻¹ (I - Q),  Q = (T - Tᵀ)/2
+ *
+ * x: [n, in]  W: [out, in]  T: [1, k, size, size]  s: [out, 1]. Rotations are made in f32 and, like x R, rounded to x's
+ * dtype; s is f32. While training, boft_dropout takes a share of the blocks for the identity.
+ */
+import { DomainError } from '@graft/contracts';
+import {
+  add,
+  counterUniform,
+  eye,
+  gt,
+  mul,
+  narrow,
+  sort,
+  sub,
+  tidy,
+  to,
+  transpose,
+  view,
+  where,
+} from '@graft/kernels';
+import type { Tensor } from '@graft/kernels';
+import { z } from 'zod';
+import type { RowContext } from '../nn/context.js';
+import type { LinearContext } from '../nn/linear.js';
+import type { LinearShape } from '../nn/outline.js';
+import {
+  checkLayers,
+  fanInFanOut,
+  layerFields,
+  modulesToSave,
+  targetFields,
+  trainedBiases,
+} from './fields.js';
+import { inputsOf, linearMethod, outputsOf } from './linear-method.js';
+import type { LinearUpdate, Merged } from './linear-method.js';
+import { normal } from './parameters.js';
+import type { ModuleParameters } from './parameters.js';
+import { cayley, rotationNumbers, turnBlocks } from './rotations.js';
+import type { Blocks } from './rotations.js';
+
+const Options = z
+  .strictObject({
+    boft_block_size: z
+      .int()
+      .min(0)
+      .default(4)
+      .describe('Size of the blocks that are rotated; it divides the inputs of every target'),
+    boft_block_num: z
+      .int()
+      .min(0)
+      .default(0)
+      .describe('Blocks per linear, in place of their size; boft_block_size must then be 0'),
+    boft_dropout: z
+      .number()
+      .min(0)
+      .max(1)
+      .default(0)
+      .describe('Share of the blocks that do not turn in a forward that trains'),
+    ...targetFields('query and value'),
+    bias: trainedBiases('boft_only'),
+    modules_to_save: modulesToSave,
+    init_weights: z
+      .boolean()
+      .default(true)
+      .describe('true: rotations start at none; false: random, for tests'),
+    ...layerFields,
+    fan_in_fan_out: fanInFanOut,
+  })
+  .superRefine(checkLayers)
+  .superRefine(({ boft_block_size: size, boft_block_num: count }, ctx) => {
+    if ((size === 0) !== (count === 0)) return;
+    const message =
+      size === 0
+        ? 'boft_block_size or boft_block_num must be above 0'
+        : `expected either boft_block_size or boft_block_num, got ${size} and ${count}: set the other to 0`;
+    ctx.addIssue({ code: 'custom', message, path: ['boft_block_size'] });
+  });
+type Options = z.infer<typeof Options>;
+
+export const boft = linearMethod<Options>({
+  name: 'BOFT',
+  title: 'BOFT',
+  summary: 'Rotates the input of linears block by block, and scales what they give.',
+  paper: 'https://arxiv.org/abs/2311.06243',
+  // PEFT's comparison of methods takes 1e-4, its own example for DINOv2 5e-5
+  defaultLearningRate: 1e-4,
+  trainingOnly: ['boft_dropout'],
+  options: Options,
+  // more than one factor runs in PEFT with a CUDA extension alone, and is one without
+  unsupported: { boft_n_butterfly_factor: 1 },
+  tensors: { boft_R: 'parameter', boft_s: 'parameter' },
+  defaultTargets: () => ['q', 'v'],
+  conv1d: false,
+  // x as it is divided, and what is scaled
+  held: (targets, options) => ({
+    numbers: targets.reduce(
+      (sum, linear) => sum + rotationNumbers(blocksOf(options, linear), null),
+      0,
+    ),
+    perRow: 2 * inputsOf(targets) + outputsOf(targets),
+  }),
+  shapes: (options) => (linear) => {
+    const { blocks, size } = blocksOf(options, linear);
+    return { boft_R: [1, blocks, size, size], boft_s: [linear.outFeatures, 1] };
+  },
+  adapt: (options) => (linear, parameters) => new BoftLinear(options, linear, parameters),
+});
+
+type Size = Pick<LinearShape, 'path' | 'inFeatures' | 'outFeatures'>;
+
+/** @throws DomainError where PEFT refuses the sizes */
+function blocksOf(
+  { boft_block_size: size, boft_block_num: count }: Options,
+  { path, inFeatures }: Size,
+): Blocks {
+  const divisor = size || count;
+  if (inFeatures % divisor === 0)
+    return size ? { blocks: inFeatures / size, size } : { blocks: count, size: inFeatures / count };
+  const field = size ? 'boft_block_size' : 'boft_block_num';
+  const message = `${field} must divide the ${inFeatures} inputs of ${path}, got ${divisor}`;
+  throw new DomainError('invalid_value', message, `peft.${field}`);
+}
+
+class BoftLinear implements LinearUpdate {
+  readonly #blocks: Blocks;
+  readonly #turns: Tensor;
+  readonly #scales: Tensor;
+
+  constructor(
+    private readonly options: Options,
+    linear: Size,
+    parameters: ModuleParameters,
+  ) {
+    this.#blocks = blocksOf(options, linear);
+    const { blocks, size } = this.#blocks;
+    const [turns, scales] = [
+      [1, blocks, size, size],
+      [linear.outFeatures, 1],
+    ];
+    const { init_weights: neutral } = options;
+    this.#turns = neutral
+      ? parameters.zeros('boft_R', turns)
+      : parameters.normal('boft_R', turns, 0.1);
+    this.#scales = neutral
+      ? parameters.ones('boft_s', scales)
+      : parameters.parameter('boft_s', (name, seed) => add(normal(scales, 0.1, seed, name), 1));
+  }
+
+  before(x: Tensor, ctx: RowContext): Tensor {
+    return tidy(() => turnBlocks(x, to(this.#kept(this.#rotation(), ctx), x.dtype), this.#blocks));
+  }
+
+  after(y: Tensor, _x: Tensor, { bias }: LinearContext): Tensor {
+    return tidy(() => {
+      const scaled = mul(bias ? sub(y, bias) : y, view(this.#scales, [-1]));
+      return to(bias ? add(scaled, bias) : scaled, y.dtype);
+    });
+  }
+
+  merged(weight: Tensor): Merged {
+    const turned = turnBlocks(weight, transpose(this.#rotation(), 1, 2), this.#blocks);
+    return { weight: mul(turned, this.#scales) };
+  }
+
+  /** [k, size, size] */
+  #rotation(): Tensor {
+    const { blocks, size } = this.#blocks;
+    const t = view(this.#turns, [blocks, size, size]);
+    return cayley(mul(sub(t, transpose(t, 1, 2)), 0.5));
+  }
+
+  /** The same number of blocks is left out each time, others each time. */
+  #kept(rotation: Tensor, { training, key, module }: RowContext): Tensor {
+    const { blocks, size } = this.#blocks;
+    const count = Math.floor(this.options.boft_dropout * blocks);
+    if (!training || count === 0) return rotation;
+    const drawn = counterUniform([blocks], { ...key, site: module });
+    const last = narrow(sort(drawn).values, 0, count - 1, 1);
+    return where(view(gt(drawn, last), [-1, 1, 1]), rotation, eye(size));
+  }
+}

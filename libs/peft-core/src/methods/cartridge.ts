@@ -1,0 +1,65 @@
+/**
+ * Cartridges, arXiv:2506.06266.  Every layer attends to p trained keys and values besides its own, as with prefix
+ * tuning; the first of them stay as they are, for models lean on early tokens.
+ *
+ *   table = [F ; T]      F: [frozen, 2 L d], T: [p - frozen, 2 L d], trained
+ *
+ * d = kv heads · head size; columns as in prefix-tuning.ts.
+ */
+import { cat, narrow } from '@graft/kernels';
+import type { Tensor } from '@graft/kernels';
+import { z } from 'zod';
+import { resolvedFields, virtualTokens } from './fields.js';
+import { normal } from './parameters.js';
+import type { PartShapes } from './parameters.js';
+import { PREFIX, softPrompt, TABLE } from './soft-prompt.js';
+
+const Options = z
+  .strictObject({
+    num_virtual_tokens: virtualTokens,
+    num_frozen_tokens: z
+      .int()
+      .min(0)
+      .default(1)
+      .describe('Virtual tokens, from the first on, that do not train'),
+    ...resolvedFields,
+  })
+  .superRefine(({ num_virtual_tokens: p, num_frozen_tokens: frozen }, ctx) => {
+    // PEFT takes as many; then nothing trains
+    if (frozen < p) return;
+    const message = `expected num_frozen_tokens below num_virtual_tokens, ${p}, got ${frozen}`;
+    ctx.addIssue({ code: 'custom', message, path: ['num_frozen_tokens'] });
+  });
+type Options = z.infer<typeof Options>;
+
+const FROZEN = 'frozen_embedding';
+const TRAINED = 'trainable_embedding';
+
+export const cartridge = softPrompt<Options>({
+  name: 'CARTRIDGE',
+  title: 'Cartridges',
+  summary:
+    'Trains keys and values before the input, as prefix tuning, but for the first, which stay.',
+  paper: 'https://arxiv.org/abs/2506.06266',
+  // the paper's, and prefix tuning's
+  defaultLearningRate: 1e-2,
+  options: Options,
+  unsupported: { modules_to_save: null },
+  place: PREFIX,
+  shapes: ({ num_virtual_tokens: p, num_frozen_tokens: frozen }, model) => ({
+    [TRAINED]: [p - frozen, PREFIX.columns(model)],
+  }),
+  frozen: ({ num_frozen_tokens: rows }, model): PartShapes =>
+    rows === 0 ? {} : { [FROZEN]: [rows, PREFIX.columns(model)] },
+  start: (name, shape, { seed }) => normal(shape, 1, seed, name),
+  table: (part, { options }) =>
+    options.num_frozen_tokens === 0 ? part(TRAINED) : cat([part(FROZEN), part(TRAINED)]),
+  begin(
+    stored,
+    { options: { num_virtual_tokens: p, num_frozen_tokens: rows } },
+  ): Readonly<Record<string, Tensor>> {
+    const table = stored(TABLE);
+    if (rows === 0) return { [TRAINED]: table };
+    return { [FROZEN]: narrow(table, 0, 0, rows), [TRAINED]: narrow(table, 0, rows, p - rows) };
+  },
+});

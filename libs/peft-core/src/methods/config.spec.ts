@@ -1,0 +1,25 @@
+import { expect, it } from 'vitest';
+import { checkUnwritten } from './config.js';
+
+it.each<[string, string, unknown, unknown, object?]>([
+  ['FOURIERFT', 'random_loc_seed', 777, 3],
+  ['WAVEFT', 'wavelet_family', 'db1', 'db2'],
+  ['UNILORA', 'proj_seed', 42, 3],
+  ['VERA', 'projection_prng_key', 0, 3, { save_projection: false }],
+  ['TINYLORA', 'projection_seed', 42, 3, { save_projection: false }],
+  ['FROD', 'sparse_rate', 0.01, 0.02, { save_projection: false }],
+  ['ADAMSS', 'random_seed', 0, 3],
+  ['PSOFT', 'ab_svd_init', 'psoft_init', 'pissa_init'],
+])('%s goes on from a file with the same %s only', (peft_type, field, own, other, more = {}) => {
+  const peft = { peft_type, ...more };
+  expect(() => checkUnwritten(peft, { ...peft, [field]: own })).not.toThrow();
+  expect(() => checkUnwritten(peft, { ...peft, [field]: other })).toThrow(
+    expect.objectContaining({ code: 'invalid_value', param: `peft.${field}` }),
+  );
+});
+
+it('takes what the file tells as the file has it', () => {
+  const peft = { peft_type: 'VERA' };
+  expect(() => checkUnwritten(peft, { ...peft, projection_prng_key: 3 })).not.toThrow();
+  expect(() => checkUnwritten({ peft_type: 'LORA', r: 4 }, { peft_type: 'LORA' })).not.toThrow();
+});

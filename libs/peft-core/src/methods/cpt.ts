@@ -1,0 +1,215 @@
+/**
+ * Context-aware prompt tuning, arXiv:2410.17222.  The prompt is made of tokens, say of examples with their answers; what
+ * trains is added to their embeddings, within bounds, and the answers in the prompt are learnt with every record.
+ *
+ *   P = E c + m ⊙ Δ                     ‖Δ_j‖ ≤ ε_j √(D / 2048)
+ *   loss = 1/N (Σ_t ℓ_t + Σ_j w_j ℓ_j)   ℓ_t: of the records' tokens, ℓ_j: of the prompt's labels, by record; N: of both
+ *
+ * c: [p] token ids, E c: their embeddings [p, D], Δ: [p, D], from zero. The type k of a token is 0, none, or by k mod 4
+ * that of an example's format (1, 3: ε is opt_projection_format_epsilon), input (2: opt_projection_epsilon) or label
+ * (0); m is 0 for labels and tokens of no type. Examples follow by fours: 1 to 4, 5 to 8, … With "decay" w is f for
+ * labels of the newest example, f² for those before, and so on (f: opt_loss_decay_factor). Δ is brought within its
+ * bounds after each step, where PEFT does that before each forward.
+ */
+import { add, clamp, copy_, div, mul, noGrad, norm, tensor, tidy, zeros } from '@graft/kernels';
+import type { Tensor } from '@graft/kernels';
+import { DomainError } from '@graft/contracts';
+import { z } from 'zod';
+import type { LearntToken } from '../batch.js';
+import { resolvedFields } from './fields.js';
+import { rowsOf } from './prompt-text.js';
+import { INPUTS, softPrompt, TABLE } from './soft-prompt.js';
+
+/** Most tokens of a prompt. */
+const MOST = 10_000;
+const whole = z.int().min(0);
+
+const Options = z
+  .strictObject({
+    cpt_token_ids: z
+      .array(whole)
+      .min(1)
+      .max(MOST)
+      .nullable()
+      .default(null)
+      .describe("Ids of the prompt's tokens, in the base's vocabulary"),
+    cpt_tokens_type_mask: z
+      .array(whole)
+      .nullable()
+      .default(null)
+      .describe(
+        "Type of each token of the prompt: 1 to 4 are the first example's format before its input, input, format before its label, and label, 5 to 8 the second's, and so on; 0 is none. The largest must be of a label",
+      ),
+    cpt_mask: z
+      .array(z.literal(1))
+      .nullable()
+      .default(null)
+      .describe(
+        "1 for each token of the prompt; kept for PEFT's file, which has no use for another",
+      ),
+    num_virtual_tokens: z
+      .int()
+      .min(1)
+      .max(MOST)
+      .nullable()
+      .default(null)
+      .describe('As many as cpt_token_ids; may be left out'),
+    opt_weighted_loss_type: z
+      .enum(['none', 'decay'])
+      .nullable()
+      .default('none')
+      .describe('Whether labels of older examples weigh less'),
+    opt_loss_decay_factor: z
+      .number()
+      .min(0)
+      .default(1)
+      .describe('What labels weigh from one example to the one before, with decay'),
+    opt_projection_epsilon: z
+      .number()
+      .min(0)
+      .default(0.1)
+      .describe('How far embeddings of inputs may move; times √(hidden size / 2048)'),
+    opt_projection_format_epsilon: z
+      .number()
+      .min(0)
+      .default(0.1)
+      .describe('How far embeddings of the format may move'),
+    tokenizer_name_or_path: z
+      .string()
+      .nullable()
+      .default(null)
+      .describe("Kept for PEFT's file; the prompt is given as ids"),
+    ...resolvedFields,
+  })
+  .superRefine((options, ctx) => {
+    const { length } = idsOf(options);
+    for (const field of ['cpt_mask', 'cpt_tokens_type_mask'] as const) {
+      const given = options[field];
+      if (given === null || given.length === length) continue;
+      const message = `expected as many as cpt_token_ids, ${length}, got ${given.length}`;
+      ctx.addIssue({ code: 'custom', message, path: [field] });
+    }
+    const { num_virtual_tokens: count } = options;
+    if (count === null || count === length) return;
+    const message = `expected the length of cpt_token_ids, ${length}, got ${count}; leave it out`;
+    ctx.addIssue({ code: 'custom', message, path: ['num_virtual_tokens'] });
+  });
+type Options = z.infer<typeof Options>;
+type Given = Pick<Options, 'cpt_token_ids' | 'cpt_tokens_type_mask'>;
+
+/** PEFT's names. */
+const FROZEN = 'embedding.weight';
+const DELTA = 'delta_embedding.weight';
+
+/** PEFT's own where they are left out. */
+const idsOf = ({ cpt_token_ids: ids }: Pick<Options, 'cpt_token_ids'>): readonly number[] =>
+  ids ?? [0];
+const typesOf = (options: Given): readonly number[] =>
+  options.cpt_tokens_type_mask ?? idsOf(options).map(() => 1);
+
+const trains = (type: number): boolean => type % 4 !== 0;
+const isLabel = (type: number): boolean => type > 0 && type % 4 === 0;
+
+export const cpt = softPrompt<Options>({
+  name: 'CPT',
+  title: 'Context-aware prompt tuning',
+  summary:
+    'Moves the embeddings of examples in the prompt a little, and learns their answers with every record: for few examples.',
+  paper: 'https://arxiv.org/abs/2410.17222',
+  defaultLearningRate: 1e-3,
+  options: Options,
+  unsupported: { modules_to_save: null },
+  asks: 'learns_prompts',
+  place: INPUTS,
+  length: (options) => idsOf(options).length,
+  fits: (options, { vocabulary }) => checkIds(idsOf(options), vocabulary),
+  forSteps(options) {
+    checkTypes(options);
+    return options;
+  },
+  shapes: (options, model) => ({ [DELTA]: [idsOf(options).length, model.embeddingSize] }),
+  frozen: (options, model) => ({ [FROZEN]: [idsOf(options).length, model.embeddingSize] }),
+  start(name, shape, { model, options }) {
+    if (name === DELTA) return zeros(shape);
+    return rowsOf(model, idsOf(options));
+  },
+  table: (part, { options }) =>
+    tidy(() =>
+      add(
+        part(FROZEN),
+        mul(part(DELTA), column(typesOf(options).map((type) => Number(trains(type))))),
+      ),
+    ),
+  begin(stored) {
+    const table = stored(TABLE);
+    return { [FROZEN]: table, [DELTA]: zeros(table.shape) };
+  },
+  learnt: learntTokens,
+  afterStep(part, { options, model }) {
+    const delta = part(DELTA);
+    noGrad(() => tidy(() => copy_(delta, within(delta, bounds(options, model.embeddingSize)))));
+  },
+  resolved: (options) => {
+    const ids = idsOf(options);
+    return {
+      cpt_token_ids: [...ids],
+      cpt_mask: ids.map(() => 1 as const),
+      cpt_tokens_type_mask: [...typesOf(options)],
+      num_virtual_tokens: ids.length,
+    };
+  },
+});
+
+/** [p, 1] */
+const column = (values: readonly number[]): Tensor => tensor(values, [values.length, 1]);
+
+/** By token, how long its Δ may be. */
+function bounds(options: Options, size: number): number[] {
+  const { opt_projection_epsilon: input, opt_projection_format_epsilon: format } = options;
+  const scale = Math.sqrt(size / 2048);
+  return typesOf(options).map((type) => scale * (type % 4 === 2 ? input : format));
+}
+
+/** Δ with rows no longer than their bounds. */
+function within(delta: Tensor, most: readonly number[]): Tensor {
+  const lengths = clamp(norm(delta, 2, 1, true), 1e-30);
+  return mul(delta, clamp(div(column(most), lengths), undefined, 1));
+}
+
+/** Label tokens of the prompt, but for a first one, which nothing stands before. */
+function learntTokens(options: Options): LearntToken[] {
+  const { opt_weighted_loss_type: kind, opt_loss_decay_factor: factor } = options;
+  const [ids, types] = [idsOf(options), typesOf(options)];
+  const places = types.flatMap((type, i) => (i > 0 && isLabel(type) ? [i] : []));
+  const newest = [...new Set(places.map((i) => types[i] as number))].sort((a, b) => b - a);
+  return places.map((i) => ({
+    row: i - 1,
+    label: ids[i] as number,
+    weight: kind === 'decay' ? factor ** (1 + newest.indexOf(types[i] as number)) : 1,
+  }));
+}
+
+/** @throws DomainError */
+function checkIds(ids: readonly number[], vocabulary: number): void {
+  const beyond = ids.find((id) => id >= vocabulary);
+  if (beyond === undefined) return;
+  const message = `token ${beyond} is beyond the vocabulary, which has ${vocabulary}`;
+  throw new DomainError('invalid_value', message, 'peft.cpt_token_ids');
+}
+
+/** @throws DomainError for types with which PEFT would learn nothing of the records */
+function checkTypes(options: Options): void {
+  const refuse = (field: string, message: string): never => {
+    throw new DomainError('invalid_value', message, `peft.${field}`);
+  };
+  if (options.cpt_token_ids === null)
+    refuse('cpt_token_ids', 'cpt_token_ids is required: the ids of the tokens of the prompt');
+  const largest = Math.max(...typesOf(options));
+  if (largest % 4 === 0) return;
+  const given =
+    options.cpt_tokens_type_mask === null ? 'left out it is 1 for all' : `got ${largest}`;
+  refuse(
+    'cpt_tokens_type_mask',
+    `the largest type must be that of a label, a multiple of 4, ${given}: PEFT counts on from it, and would learn nothing of the records`,
+  );
+}

@@ -1,0 +1,60 @@
+import { setThreads } from '@graft/kernels';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { configOf, largest, OneLinear, refusal, worst } from '../../test/one-linear.js';
+import { footprintOf } from '../plan.js';
+
+let q: OneLinear;
+beforeAll(() => {
+  setThreads(1);
+  q = new OneLinear();
+});
+afterAll(() => q.close());
+
+const stirred = { peft_type: 'FOURIERFT', n_frequency: 50, init_weights: false };
+
+it.each([{ n_frequency: 1 }, { n_frequency: 1024 }, { scaling: 7 }, { random_loc_seed: 3 }])(
+  '%o: the forward adds what the merged weight holds',
+  (fields) => {
+    const { update, merged } = q.outcome({ ...stirred, ...fields });
+    expect(largest(merged)).toBeGreaterThan(1e-2);
+    expect(worst(update, merged)).toBeLessThan(5e-5);
+    expect(q.inputGradientError({ ...stirred, ...fields })).toBeLessThan(1e-5);
+  },
+);
+
+it('the same seed gives the same places, another gives others', () => {
+  const { update } = q.outcome(stirred);
+  expect(q.outcome(stirred).update).toEqual(update);
+  expect(q.outcome({ ...stirred, random_loc_seed: 778 }).update).not.toEqual(update);
+});
+
+it('starts as the base, or at random', () => {
+  expect(largest(q.outcome({ ...stirred, init_weights: true }).update)).toBe(0);
+});
+
+it('more places than numbers are refused before anything is loaded', () => {
+  expect(refusal({ peft_type: 'FOURIERFT', n_frequency: 513 })).toMatchObject({
+    code: 'invalid_value',
+    param: 'peft.n_frequency',
+    message: expect.stringMatching(/the 512 numbers of .*v_proj, got 513/) as string,
+  });
+  expect(refusal({ peft_type: 'FOURIERFT', n_frequency: 512 })).toBeNull();
+  expect(
+    refusal({
+      peft_type: 'FOURIERFT',
+      n_frequency: 9,
+      n_frequency_pattern: { 'self_attn.v_proj': 600 },
+    }),
+  ).toMatchObject({ param: 'peft.n_frequency' });
+});
+
+it('adapts the last linear of the feed-forward of GPT-2, whose weights are stored [in, out]', () => {
+  expect(refusal({ peft_type: 'FOURIERFT', n_frequency: 9 }, 'gpt2')).toBeNull();
+});
+
+it('reserves for the places that single linears have', () => {
+  const held = (n_frequency_pattern: object): number =>
+    footprintOf({ peft_type: 'FOURIERFT', n_frequency: 9, n_frequency_pattern }, configOf('llama'))
+      .held!.numbers!;
+  expect(held({ v_proj: 500 })).toBeGreaterThan(held({}) + 500);
+});

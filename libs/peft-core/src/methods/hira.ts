@@ -1,0 +1,110 @@
+/**
+ * HiRA, ICLR 2025 (https://openreview.net/forum?id=TwJrTz9cRS).  A low-rank matrix scales the weight's own numbers,
+ * which makes an update of the weight's rank.
+ *
+ *   y = x Wᵀ + b + x (W ⊙ (B A))ᵀ
+ *
+ * x: [n, in]  W: [out, in]  A: [r, in]  B: [out, r], both f32; W ⊙ (B A) and products with it are made in x's dtype.
+ * Dropout acts on the x of the update. B starts at zero.
+ */
+import {
+  add,
+  addmm,
+  addmm_,
+  counterDropout,
+  matmul,
+  mul,
+  tidy,
+  to,
+  transpose,
+} from '@graft/kernels';
+import type { Tensor } from '@graft/kernels';
+import { z } from 'zod';
+import type { Linear } from '../nn/linear.js';
+import {
+  checkLayers,
+  dropout,
+  fanInFanOut,
+  layerFields,
+  modulesToSave,
+  rank,
+  targetFields,
+} from './fields.js';
+import { linearMethod, numbersIn } from './linear-method.js';
+import type { LinearUpdate } from './linear-method.js';
+import type { ModuleParameters } from './parameters.js';
+
+const Options = z
+  .strictObject({
+    r: rank.default(32).describe('Rank of the matrix that scales the weight'),
+    ...targetFields('query and value'),
+    hira_dropout: dropout,
+    fan_in_fan_out: fanInFanOut,
+    modules_to_save: modulesToSave,
+    init_weights: z
+      .union([z.boolean(), z.enum(['gaussian'])])
+      .default(true)
+      .describe(
+        'true: the update starts at zero; "gaussian": so too, with A normal; false: random, for tests',
+      ),
+    ...layerFields,
+  })
+  .superRefine(checkLayers);
+type Options = z.infer<typeof Options>;
+
+export const hira = linearMethod<Options>({
+  name: 'HIRA',
+  title: 'HiRA',
+  summary:
+    "Scales each weight's own numbers by a low-rank matrix: of full rank, with as many parameters as LoRA.",
+  paper: 'https://openreview.net/forum?id=TwJrTz9cRS',
+  // of PEFT's comparison of methods
+  defaultLearningRate: 4.5e-3,
+  trainingOnly: ['hira_dropout'],
+  options: Options,
+  unsupported: { rank_pattern: {} },
+  reasons: { rank_pattern: 'PEFT takes it and gives every linear the rank r all the same' },
+  tensors: { hira_A: 'parameter', hira_B: 'parameter' },
+  defaultTargets: () => ['q', 'v'],
+  conv1d: true,
+  // W ⊙ (B A), and W where that is packed
+  held: (targets) => ({ numbers: 2 * numbersIn(targets) }),
+  shapes:
+    ({ r }) =>
+    ({ inFeatures, outFeatures }) => ({ hira_A: [r, inFeatures], hira_B: [outFeatures, r] }),
+  adapt: (options) => (target, parameters) =>
+    update(target, options, factors(target, options, parameters)),
+  // PEFT's file has what was asked for, whatever the model's weights are
+  resolved: ({ fan_in_fan_out: asked }) => ({ fan_in_fan_out: asked }),
+});
+
+function factors(
+  { inFeatures, outFeatures }: Linear,
+  { r, init_weights: init }: Options,
+  parameters: ModuleParameters,
+): [a: Tensor, b: Tensor] {
+  const shapes = { a: [r, inFeatures], b: [outFeatures, r] };
+  if (init === false)
+    return [parameters.normal('hira_A', shapes.a, 1), parameters.normal('hira_B', shapes.b, 1)];
+  const a =
+    init === 'gaussian'
+      ? parameters.normal('hira_A', shapes.a, 1 / r)
+      : parameters.uniform('hira_A', shapes.a, 1 / Math.sqrt(inFeatures));
+  return [a, parameters.zeros('hira_B', shapes.b)];
+}
+
+const update = (
+  target: Linear,
+  { hira_dropout: p }: Options,
+  [a, b]: readonly [Tensor, Tensor],
+): LinearUpdate => ({
+  after: (y, x, ctx) =>
+    tidy(() => {
+      const drops = ctx.training && p > 0;
+      const seen = drops ? counterDropout(x, p, { ...ctx.key, site: ctx.module }) : x;
+      const low = matmul(to(b, x.dtype), to(a, x.dtype));
+      const scaled = mul(target.weight.dense(x.dtype), low);
+      return (ctx.alone ? addmm_ : addmm)(y, seen, transpose(scaled, 0, 1));
+    }),
+  merged: (weight) => ({ weight: add(weight, mul(weight, matmul(b, a))) }),
+});

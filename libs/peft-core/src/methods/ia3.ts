@@ -1,0 +1,132 @@
+/**
+ * (IA)³, arXiv:2205.05638.  Scales what attention's keys and values, and the feed-forward's inner activations, are.
+ *
+ *   y = l ⊙ (x Wᵀ + b)      l: [out, 1]
+ *   y = (l ⊙ x) Wᵀ + b      l: [1, in], at feed-forward modules
+ *
+ * x: [n, in]  W: [out, in]. l is f32 and starts at 1; products with it are rounded to the base's dtype.
+ */
+import { mul, scaleRows, tidy, view } from '@graft/kernels';
+import type { Tensor } from '@graft/kernels';
+import { z } from 'zod';
+import type { Linear, Role } from '../nn/linear.js';
+import { moduleNames, modulesToSave, targetFields } from './fields.js';
+import { linearMethod } from './linear-method.js';
+import type { LinearUpdate, RoleNames } from './linear-method.js';
+import { wholeMatcher } from './pattern.js';
+
+const Options = z
+  .strictObject({
+    ...targetFields('key, value and the last linear of the feed-forward'),
+    feedforward_modules: moduleNames
+      .nullable()
+      .default(null)
+      .describe(
+        'Targets that are scaled on their input: ends of their paths, or a regular expression; null: the last linear of the feed-forward',
+      ),
+    modules_to_save: modulesToSave,
+    init_ia3_weights: z
+      .boolean()
+      .default(true)
+      .describe('true: scales start at one; false: random, for tests'),
+    fan_in_fan_out: z
+      .boolean()
+      .default(false)
+      .describe("Whether weights are stored [in, out]; known from the model, kept for PEFT's file"),
+  })
+  .superRefine(({ target_modules: targets, feedforward_modules: inner }, ctx) => {
+    if (!Array.isArray(targets) || !Array.isArray(inner)) return;
+    const stray = inner.find((name) => !targets.includes(name));
+    if (stray === undefined) return;
+    const message = `feedforward_modules must be among target_modules, which do not list "${stray}"`;
+    ctx.addIssue({ code: 'custom', message, path: ['feedforward_modules'] });
+  });
+type Options = z.infer<typeof Options>;
+
+const FEED_FORWARD: readonly Role[] = ['down'];
+/** PEFT's name of BERT's last linear of the feed-forward; it is the end of another path, too: attention's output. */
+const OUTPUT = 'output.dense';
+
+/** By model_type, the families for which PEFT's default is not k and v. */
+const ATTENTION: Readonly<Record<string, readonly Role[]>> = {
+  bart: ['q', 'v'],
+  bert: ['k', 'v', 'o'],
+  gemma: ['q', 'v'],
+  gemma2: ['q', 'v'],
+  gemma3_text: ['q', 'v'],
+  gpt_neo: ['q', 'v'],
+  gptj: ['q', 'v'],
+  opt: ['q', 'k'],
+  phi: ['q', 'v'],
+  qwen2: ['q', 'v'],
+  qwen3: ['q', 'v'],
+  roberta: ['k', 'v', 'o'],
+};
+
+export const ia3 = linearMethod<Options>({
+  name: 'IA3',
+  title: '(IA)³',
+  summary:
+    'Scales activations by trained vectors. Smaller than LoRA by far, and free once it is merged.',
+  paper: 'https://arxiv.org/abs/2205.05638',
+  defaultLearningRate: 3e-3,
+  tried: [{}],
+  options: Options,
+  unsupported: {},
+  tensors: { ia3_l: 'parameter' },
+  defaultTargets: (modelType) => [...(ATTENTION[modelType] ?? ['k', 'v']), ...FEED_FORWARD],
+  conv1d: true,
+  writesAllTargets: true,
+  check: (options) => void feedForward(options),
+  shapes(options) {
+    const isInner = feedForward(options);
+    return (linear) => ({
+      ia3_l: isInner(linear) ? [1, linear.inFeatures] : [linear.outFeatures, 1],
+    });
+  },
+  adapt(options) {
+    const isInner = feedForward(options);
+    return (linear, parameters) => {
+      const inner = isInner(linear);
+      const shape = inner ? [1, linear.inFeatures] : [linear.outFeatures, 1];
+      const l = options.init_ia3_weights
+        ? parameters.ones('ia3_l', shape)
+        : parameters.normal('ia3_l', shape, 1);
+      return inner ? scaledInput(l) : scaledOutput(l);
+    };
+  },
+  resolved: ({ feedforward_modules: given }, names) => ({
+    feedforward_modules: given ?? namesOfFeedForward(names),
+  }),
+});
+
+/** PEFT's rule: the end of a path, without regard to dots, or a pattern that is the whole of it. */
+function feedForward({
+  feedforward_modules: given,
+}: Options): (linear: Pick<Linear, 'path' | 'role'>) => boolean {
+  if (given === null)
+    return ({ role, path }) => FEED_FORWARD.includes(role) || path.endsWith(`.${OUTPUT}`);
+  if (typeof given !== 'string') return ({ path }) => given.some((name) => path.endsWith(name));
+  const matches = wholeMatcher(given, 'peft.feedforward_modules');
+  return ({ path }) => matches(path);
+}
+
+function namesOfFeedForward(names: RoleNames): readonly string[] {
+  const wider = names([...FEED_FORWARD, 'o']);
+  return wider.join() === OUTPUT ? wider : names(FEED_FORWARD);
+}
+
+const scaled = (x: Tensor, l: Tensor): Tensor => tidy(() => scaleRows(x, view(l, [-1])));
+
+const scaledInput = (l: Tensor): LinearUpdate => ({
+  before: (x) => scaled(x, l),
+  merged: (weight) => ({ weight: mul(weight, l) }),
+});
+
+const scaledOutput = (l: Tensor): LinearUpdate => ({
+  after: (y) => scaled(y, l),
+  merged: (weight, bias) => ({
+    weight: mul(weight, l),
+    bias: bias && mul(bias, view(l, [-1])),
+  }),
+});

@@ -1,0 +1,158 @@
+/** LayerNorm tuning, arXiv:2312.11420: a run has norms of its own, which start as the base's. No other weight trains. */
+import type { Tensor } from '@graft/kernels';
+import { DomainError, shorten } from '@graft/contracts';
+import { z } from 'zod';
+import type { ModuleIndex } from '../nn/outline.js';
+import type { Role } from '../nn/linear.js';
+import type { Norm } from '../nn/norm.js';
+import { defineMethod } from '../plugin.js';
+import { moduleNames, modulesToSave } from './fields.js';
+import { inDtype, ModuleSizes, ModulesToSave, trainModulesToSave } from './modules-to-save.js';
+import { ModuleParameters, restore } from './parameters.js';
+import { matcher } from './targets.js';
+
+const Options = z.strictObject({
+  target_modules: moduleNames
+    .nullable()
+    .default(null)
+    .describe(
+      "Names of the norms to train, or a regular expression over their paths; null: PEFT's choice",
+    ),
+  exclude_modules: moduleNames
+    .nullable()
+    .default(null)
+    .describe('Names or a regular expression to leave out'),
+  modules_to_save: modulesToSave,
+});
+type Options = z.infer<typeof Options>;
+
+const LAYER = ['input_layernorm', 'post_attention_layernorm'];
+const GEMMA = [...LAYER, 'pre_feedforward_layernorm', 'post_feedforward_layernorm', 'norm'];
+/** What PEFT trains by model_type when target_modules is null; of other models all norms. */
+const DEFAULTS: Readonly<Record<string, readonly string[]>> = {
+  llama: [...LAYER, 'norm'],
+  mistral: [...LAYER, 'norm'],
+  gemma: [...LAYER, 'norm'],
+  gemma2: GEMMA,
+  gemma3_text: GEMMA,
+  qwen2: ['post_attention_layernorm'],
+  qwen3: ['post_attention_layernorm'],
+  bloom: [...LAYER, 'ln_f'],
+  falcon: [...LAYER, 'ln_f'],
+  gpt2: ['ln_1', 'ln_2', 'ln_f'],
+  gptj: ['ln_1', 'ln_f'],
+  phi: ['input_layernorm', 'final_layernorm'],
+  bart: ['self_attn_layer_norm', 'encoder_attn_layer_norm', 'final_layer_norm'],
+  t5: ['layer_norm', 'final_layer_norm'],
+  mt5: ['layer_norm', 'final_layer_norm'],
+};
+
+const PART = 'ln_tuning_layers';
+
+interface Named {
+  readonly path: string;
+}
+type Index<N extends Named> = ModuleIndex<Named & { readonly role: Role }, N, Named>;
+
+const lastSegment = (path: string): string => path.slice(path.lastIndexOf('.') + 1);
+
+function namesOf<N extends Named>(
+  modules: Index<N>,
+  { target_modules: targets }: Options,
+  modelType: string,
+): readonly string[] | string {
+  const all = (): string[] => [...new Set(modules.norms().map(({ path }) => lastSegment(path)))];
+  return targets ?? DEFAULTS[modelType] ?? all();
+}
+
+/** @throws DomainError where target_modules matches anything else, or nothing */
+function targetNorms<N extends Named>(modules: Index<N>, options: Options, modelType: string): N[] {
+  const names = namesOf(modules, options, modelType);
+  const matches = matcher(names, 'peft.target_modules');
+  const excluded = matcher(options.exclude_modules ?? [], 'peft.exclude_modules');
+  const isSaved = (path: string): boolean =>
+    (options.modules_to_save ?? []).some((name) => `.${path}.`.includes(`.${name}.`));
+  const isTarget = ({ path }: Named): boolean => matches(path) && !excluded(path) && !isSaved(path);
+  const other = [...modules.linears(), ...modules.embeddings()].find(isTarget);
+  if (other) {
+    const message = `target_modules matches ${other.path}, which is not a norm; to train it whole, list it in modules_to_save`;
+    throw new DomainError('unsupported', message, 'peft.target_modules');
+  }
+  const norms = modules.norms().filter(isTarget);
+  if (norms.length > 0) return norms;
+  const known = [...new Set(modules.norms().map(({ path }) => lastSegment(path)))].join(', ');
+  const message = `no module matches target_modules ${shorten(JSON.stringify(names), 200)}; this model's norms are: ${known}`;
+  throw new DomainError('invalid_value', message, 'peft.target_modules');
+}
+
+export const lnTuning = defineMethod<Options>({
+  name: 'LN_TUNING',
+  title: 'LayerNorm tuning',
+  summary:
+    'Trains the norms and nothing else: some hundred numbers a layer, and none more to compute.',
+  paper: 'https://arxiv.org/abs/2312.11420',
+  defaultLearningRate: 1e-3,
+  tried: [{}],
+  options: Options,
+  unsupported: {},
+  tensors: { [PART]: 'module', [`${PART}.bias`]: 'parameter' },
+  footprint(outline, options, { modelType }) {
+    const own = new ModuleSizes();
+    trainModulesToSave(own, outline, options.modules_to_save ?? []);
+    const norms = targetNorms(outline, options, modelType);
+    const numbers = norms.reduce(
+      (sum, { features, hasBias }) => sum + features * (hasBias ? 2 : 1),
+      0,
+    );
+    return { trainableParameters: own.total + numbers, virtualTokens: 0 };
+  },
+  attach(model, options, { run, seed }) {
+    const { modules } = model;
+    const modelType = model.config.model_type;
+    const norms = targetNorms(modules, options, modelType);
+    const own = new ModulesToSave(run);
+    const sets = norms.map(({ path }) => new ModuleParameters(path, seed));
+    const detach = (): void => {
+      modules.detach(run);
+      [own, ...sets].forEach((each) => each.dispose());
+    };
+    try {
+      norms.forEach((norm, i) => trainNorm(norm, run, sets[i] as ModuleParameters));
+      trainModulesToSave(own, modules, options.modules_to_save ?? []);
+    } catch (error) {
+      detach();
+      throw error;
+    }
+    const ofNorms = new Map(sets.flatMap(({ trained }) => [...trained]));
+    const parameters = new Map([...ofNorms, ...own.parameters]);
+    return {
+      parameters,
+      exported: () => new Map(parameters),
+      load: (stored) => restore(parameters, stored),
+      resolvedConfig: () => ({ ...options, target_modules: namesOf(modules, options, modelType) }),
+      merged: () =>
+        new Map([
+          ...inDtype(own.parameters, model.dtype),
+          ...inDtype(renamed(ofNorms), model.dtype),
+        ]),
+      detach,
+    };
+  },
+});
+
+function trainNorm(norm: Norm, run: number, parameters: ModuleParameters): void {
+  const { bias } = norm;
+  norm.attach(run, {
+    weight: parameters.parameter(PART, () => norm.weight),
+    ...(bias && { bias: parameters.parameter(`${PART}.bias`, () => bias) }),
+  });
+}
+
+/** By the names of the base's own parameters. */
+const renamed = (parameters: ReadonlyMap<string, Tensor>): Map<string, Tensor> =>
+  new Map(
+    [...parameters].map(([name, tensor]) => [
+      name.endsWith('.bias') ? name.replace(`.${PART}`, '') : name.replace(`.${PART}`, '.weight'),
+      tensor,
+    ]),
+  );

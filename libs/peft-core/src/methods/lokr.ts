@@ -1,0 +1,218 @@
+/**
+ * LoKr, arXiv:2309.14859.  The update is a Kronecker product of a small and a larger matrix.
+ *
+ *   y = x Wᵀ + b + s x ΔWᵀ      ΔW = C ⊗ D,  s = α/r        ΔW[l·k + k', m·n + n'] = C[l, m] D[k', n']
+ *
+ * x: [N, in]  W, ΔW: [out, in]  C: [l, m]  D: [k, n],  out = l k, in = m n. Where r is small beside them, C (with
+ * decompose_both) and D are products of two thin matrices of rank r. PEFT makes ΔW whole; here x, as [N, m, n], is
+ * multiplied by D and then by C, or the other way round, whichever is the cheaper. All parts are f32; products with x
+ * run in its dtype.
+ *
+ * While training, rank_dropout drops rows of ΔW and, with rank_dropout_scale, divides the rest by their share;
+ * module_dropout leaves out all of it.
+ */
+import { add, matmul, mul, reshape, tidy, to, transpose, unsqueeze } from '@graft/kernels';
+import type { Tensor } from '@graft/kernels';
+import { z } from 'zod';
+import type { LinearContext } from '../nn/linear.js';
+import type { LinearShape } from '../nn/outline.js';
+import { checkLayers, rank } from './fields.js';
+import { linearMethod } from './linear-method.js';
+import type { LinearUpdate, Merged } from './linear-method.js';
+import { alphasOf, isLeftOut, keptRows, lycorisFields, ranksOf } from './lycoris.js';
+import type { ModuleParameters, PartShapes } from './parameters.js';
+
+/** Factors that are near the square root of a size. */
+const BALANCED = -1;
+
+const Options = z
+  .strictObject({
+    r: rank.default(8).describe('Rank of the factors that are decomposed'),
+    ...lycorisFields,
+    rank_dropout_scale: z
+      .boolean()
+      .default(false)
+      .describe('Weigh up the rows that rank_dropout keeps'),
+    decompose_both: z
+      .boolean()
+      .default(false)
+      .describe('Make the smaller matrix of two thin ones as well, where r is below half its size'),
+    decompose_factor: z
+      .int()
+      .min(BALANCED)
+      .refine((factor) => factor !== 0, 'expected -1 or an integer ≥ 1, got 0')
+      .default(BALANCED)
+      .describe('Size of the smaller matrix; -1: near the square root of the linear’s'),
+    init_weights: z
+      .union([z.boolean(), z.enum(['lycoris'])])
+      .default(true)
+      .describe(
+        'true: the smaller matrix starts at zero; "lycoris": the larger one; false: random, for tests',
+      ),
+  })
+  .superRefine(checkLayers);
+type Options = z.infer<typeof Options>;
+
+export const lokr = linearMethod<Options>({
+  name: 'LOKR',
+  title: 'LoKr',
+  summary:
+    'A Kronecker product of a small and a larger matrix: full rank with few parameters, and smaller files than LoRA.',
+  paper: 'https://arxiv.org/abs/2309.14859',
+  // of PEFT's comparison of methods, with the factor that is the default
+  defaultLearningRate: 1e-3,
+  trainingOnly: ['rank_dropout', 'rank_dropout_scale', 'module_dropout'],
+  options: Options,
+  unsupported: { use_effective_conv2d: false },
+  convertsToLora: true,
+  tensors: {
+    lokr_w1: 'parameter',
+    lokr_w1_a: 'parameter',
+    lokr_w1_b: 'parameter',
+    lokr_w2: 'parameter',
+    lokr_w2_a: 'parameter',
+    lokr_w2_b: 'parameter',
+  },
+  defaultTargets: () => ['q', 'v'],
+  conv1d: false,
+  check(options) {
+    ranksOf(options);
+    alphasOf(options);
+  },
+  // between D and C, as it is and as the product has it
+  held: (targets, options) => ({
+    perRow: targets.reduce((sum, linear) => sum + 2 * between(factorsOf(options, linear)), 0),
+  }),
+  shapes(options) {
+    const rankOf = ranksOf(options);
+    return (linear) => partsOf(options, linear, rankOf(linear.path));
+  },
+  adapt(options) {
+    const [rankOf, alphaOf] = [ranksOf(options), alphasOf(options)];
+    return (target, parameters) => {
+      const r = rankOf(target.path);
+      const shapes = partsOf(options, target, r);
+      return new LokrLinear(target, options, make(shapes, options, parameters), {
+        scale: alphaOf(target.path) / r,
+        factors: factorsOf(options, target),
+      });
+    };
+  },
+});
+
+type Size = Pick<LinearShape, 'inFeatures' | 'outFeatures'>;
+
+interface Factors {
+  readonly l: number;
+  readonly m: number;
+  readonly k: number;
+  readonly n: number;
+}
+
+function factorsOf(
+  { decompose_factor: factor }: Options,
+  { inFeatures, outFeatures }: Size,
+): Factors {
+  const [l, k] = factored(outFeatures, factor);
+  const [m, n] = factored(inFeatures, factor);
+  return { l, m, k, n };
+}
+
+/** Whether x meets D before C. */
+const isLargeFirst = ({ l, m, k, n }: Factors): boolean => m * k * (n + l) <= l * n * (m + k);
+
+/** Numbers of a row after the first of the two products. */
+const between = (factors: Factors): number =>
+  isLargeFirst(factors) ? factors.m * factors.k : factors.l * factors.n;
+
+/** PEFT's two factors of a size: the given one where it divides, else the nearest below it and the square root. */
+export function factored(size: number, factor: number): [number, number] {
+  if (factor > 0 && size % factor === 0) return [factor, size / factor];
+  let small = 1;
+  for (let n = 2; n * n <= size && (factor === BALANCED || n <= factor); n++)
+    if (size % n === 0) small = n;
+  return [small, size / small];
+}
+
+function partsOf(options: Options, linear: Size, r: number): PartShapes {
+  const { l, m, k, n } = factorsOf(options, linear);
+  const isThin = (rows: number, columns: number): boolean => r < Math.max(rows, columns) / 2;
+  return {
+    ...(options.decompose_both && isThin(l, m)
+      ? { lokr_w1_a: [l, r], lokr_w1_b: [r, m] }
+      : { lokr_w1: [l, m] }),
+    ...(isThin(k, n) ? { lokr_w2_a: [k, r], lokr_w2_b: [r, n] } : { lokr_w2: [k, n] }),
+  };
+}
+
+/** One of each pair starts at zero, so that ΔW does. */
+function make(
+  shapes: PartShapes,
+  { init_weights: init }: Options,
+  parameters: ModuleParameters,
+): ReadonlyMap<string, Tensor> {
+  const zero = init === 'lycoris' ? ['lokr_w2', 'lokr_w2_b'] : ['lokr_w1', 'lokr_w1_a'];
+  const starts = (part: string): boolean => init !== false && zero.includes(part);
+  return new Map(
+    Object.entries(shapes).map(([part, shape]) => [
+      part,
+      starts(part)
+        ? parameters.zeros(part, shape)
+        : parameters.uniform(part, shape, 1 / Math.sqrt(shape[1] as number)),
+    ]),
+  );
+}
+
+/** The update of one linear. */
+class LokrLinear implements LinearUpdate {
+  readonly #scale: number;
+  readonly #factors: Factors;
+
+  constructor(
+    private readonly target: Size,
+    private readonly options: Options,
+    private readonly parts: ReadonlyMap<string, Tensor>,
+    { scale, factors }: { readonly scale: number; readonly factors: Factors },
+  ) {
+    this.#scale = scale;
+    this.#factors = factors;
+  }
+
+  after(y: Tensor, x: Tensor, ctx: LinearContext): Tensor {
+    const { rank_dropout: rows, module_dropout: whole, rank_dropout_scale: weighed } = this.options;
+    const { outFeatures } = this.target;
+    if (ctx.training && whole > 0 && isLeftOut(ctx, whole, outFeatures)) return y;
+    return tidy(() => {
+      const update = this.#product(x);
+      if (!ctx.training || rows === 0) return add(y, update, this.#scale);
+      const kept = to(keptRows(ctx, rows, outFeatures, weighed), x.dtype);
+      return add(y, mul(update, kept), this.#scale);
+    });
+  }
+
+  merged(weight: Tensor): Merged {
+    // [l, 1, m, 1] · [1, k, 1, n]
+    const [c, d] = [this.#part('lokr_w1'), this.#part('lokr_w2')];
+    const whole = mul(unsqueeze(unsqueeze(c, 1), 3), unsqueeze(unsqueeze(d, 0), 2));
+    return { weight: add(weight, reshape(whole, weight.shape), this.#scale) };
+  }
+
+  /** x (C ⊗ D)ᵀ */
+  #product(x: Tensor): Tensor {
+    const { m, n } = this.#factors;
+    const blocks = reshape(x, [x.shape[0] as number, m, n]);
+    const c = to(this.#part('lokr_w1'), x.dtype);
+    const d = transpose(to(this.#part('lokr_w2'), x.dtype), 0, 1);
+    const product = isLargeFirst(this.#factors)
+      ? matmul(c, matmul(blocks, d))
+      : matmul(matmul(c, blocks), d);
+    return reshape(product, [x.shape[0] as number, this.target.outFeatures]);
+  }
+
+  /** A factor, or the product of the two that it is made of. */
+  #part(name: string): Tensor {
+    const whole = this.parts.get(name);
+    if (whole) return whole;
+    return matmul(this.parts.get(`${name}_a`) as Tensor, this.parts.get(`${name}_b`) as Tensor);
+  }
+}

@@ -1,0 +1,182 @@
+/**
+ * MiSS, arXiv:2409.15371.  Chunks of the input share one small matrix.
+ *
+ *   y = x Wᵀ + b + (Σ_c x_c) D            x_c: [n, r], the in/r chunks of x, the last one filled up with zeros
+ *
+ * D: [r, out]; with init_weights "mini" D is a block [r, mini_r] repeated over the outputs. "bat" makes the update
+ * depend on the weight, a block of its own for each r outputs:
+ *
+ *   W'_oc = W_oc + (W_oc + I) D_o         W_oc: [r, r], the blocks of W    D: [out/r, r, r]
+ *
+ * D is f32 and starts at zero. The product with D runs in x's dtype, and W' is made in f32.
+ */
+import {
+  add,
+  addmm,
+  addmm_,
+  cat,
+  counterDropout,
+  matmul,
+  narrow,
+  permute,
+  reshape,
+  sum,
+  tidy,
+  to,
+  transpose,
+  unsqueeze,
+  zeros,
+} from '@graft/kernels';
+import type { Tensor } from '@graft/kernels';
+import { DomainError } from '@graft/contracts';
+import { z } from 'zod';
+import type { LinearContext } from '../nn/linear.js';
+import type { LinearShape } from '../nn/outline.js';
+import {
+  checkLayers,
+  dropout,
+  layerFields,
+  modulesToSave,
+  rank,
+  targetFields,
+  trainedBiases,
+} from './fields.js';
+import { linearMethod, numbersIn } from './linear-method.js';
+import type { LinearUpdate } from './linear-method.js';
+
+const Options = z
+  .strictObject({
+    r: rank.default(64).describe('Size of the chunks of the input, and rows of the shared matrix'),
+    miss_dropout: dropout,
+    mini_r: rank
+      .default(1)
+      .describe('Columns of the shared matrix with init_weights "mini"; divides the outputs'),
+    ...targetFields('query and value'),
+    init_weights: z
+      .union([z.boolean(), z.enum(['bat', 'mini'])])
+      .default(true)
+      .describe(
+        'true: the usual variant; "bat": updates that depend on the weight; "mini": fewer parameters, by mini_r; false: as true, random, for tests',
+      ),
+    ...layerFields,
+    bias: trainedBiases('MiSS_only'),
+    modules_to_save: modulesToSave,
+  })
+  .superRefine(checkLayers);
+type Options = z.infer<typeof Options>;
+
+type Size = Pick<LinearShape, 'path' | 'inFeatures' | 'outFeatures'>;
+
+export const miss = linearMethod<Options>({
+  name: 'MISS',
+  title: 'MiSS',
+  summary:
+    'Adds one small matrix that all chunks of the input share: quicker and leaner than LoRA at the same size.',
+  paper: 'https://arxiv.org/abs/2409.15371',
+  // of PEFT's comparison of methods; its example and the paper take 2e-5, for many more steps
+  defaultLearningRate: 1e-4,
+  trainingOnly: ['miss_dropout'],
+  options: Options,
+  unsupported: {},
+  convertsToLora: true,
+  tensors: { miss_block: 'parameter' },
+  defaultTargets: () => ['q', 'v'],
+  conv1d: false,
+  check: refuseIdle,
+  // the backward of W' needs the blocks of W in f32, and the product W'
+  held: (targets, { init_weights: variant }) =>
+    variant === 'bat' ? { numbers: 2 * numbersIn(targets) } : {},
+  shapes: (options) => (linear) => ({ miss_block: blockShape(options, linear) }),
+  adapt: (options) => (linear, parameters) => {
+    const shape = blockShape(options, linear);
+    const block =
+      options.init_weights === false
+        ? parameters.uniform('miss_block', shape, 1 / Math.sqrt(linear.outFeatures))
+        : parameters.zeros('miss_block', shape);
+    return options.init_weights === 'bat' ? dependent(block) : shared(block, options);
+  },
+});
+
+/** PEFT reads these and does nothing with them. */
+function refuseIdle({ init_weights: variant, miss_dropout: p, mini_r: columns }: Options): void {
+  if (variant === 'bat' && p > 0)
+    refuse('miss_dropout', 'init_weights "bat" has no input of its own that could be dropped');
+  if (variant !== 'mini' && columns !== 1)
+    refuse('mini_r', 'mini_r is used with init_weights "mini" only');
+}
+
+function refuse(field: string, message: string): never {
+  throw new DomainError('invalid_value', message, `peft.${field}`);
+}
+
+/** @throws DomainError where PEFT refuses the sizes */
+function blockShape(
+  { r, mini_r: columns, init_weights: variant }: Options,
+  { path, inFeatures, outFeatures }: Size,
+): number[] {
+  const size = `${path}, which has ${inFeatures} inputs and ${outFeatures} outputs`;
+  if (r > inFeatures) refuse('r', `expected r ≤ the inputs of ${size}, got ${r}`);
+  if (variant === 'bat') {
+    if (inFeatures % r !== 0 || outFeatures % r !== 0)
+      refuse('r', `init_weights "bat" needs an r that divides both sizes of ${size}, got ${r}`);
+    return [outFeatures / r, r, r];
+  }
+  if (variant !== 'mini') return [r, outFeatures];
+  if (outFeatures % columns !== 0)
+    refuse('mini_r', `expected a mini_r that divides the outputs of ${size}, got ${columns}`);
+  return [r, columns];
+}
+
+/** D, or a block that is repeated to D, [r, columns], on the sum of the input's chunks. */
+function shared(block: Tensor, { miss_dropout: p }: Options): LinearUpdate {
+  const [r, columns] = block.shape as [number, number];
+  return {
+    after: (y: Tensor, x: Tensor, ctx: LinearContext) =>
+      tidy(() => {
+        const drops = ctx.training && p > 0;
+        const seen = drops ? counterDropout(x, p, { ...ctx.key, site: ctx.module }) : x;
+        const summed = sum(chunks(seen, r), 1);
+        const d = to(block, x.dtype);
+        if (columns === y.shape[1]) return (ctx.alone ? addmm_ : addmm)(y, summed, d);
+        const tiled = reshape(y, [y.shape[0] as number, -1, columns]);
+        return reshape(add(tiled, unsqueeze(matmul(summed, d), 1)), y.shape);
+      }),
+    merged(weight) {
+      const [out, inputs] = weight.shape as [number, number];
+      // columns of W that have the same place in their chunk get the same row of D
+      const turned = transpose(block, 0, 1);
+      const rows = reshape(repeat(turned, out / columns), [out, r]);
+      const whole = repeat(rows, Math.ceil(inputs / r), 1);
+      return { weight: add(weight, narrow(whole, 1, 0, inputs)) };
+    },
+  };
+}
+
+/** [n, in] → [n, ⌈in/r⌉, r] */
+function chunks(x: Tensor, r: number): Tensor {
+  const [n, inputs] = x.shape as [number, number];
+  const rest = inputs % r;
+  const whole = rest === 0 ? x : cat([x, zeros([n, r - rest], x.dtype)], 1);
+  return reshape(whole, [n, -1, r]);
+}
+
+const repeat = (t: Tensor, times: number, dim = 0): Tensor =>
+  cat(
+    Array.from({ length: times }, () => t),
+    dim,
+  );
+
+/** D, [out/r, r, r], on the blocks of the weight. */
+function dependent(block: Tensor): LinearUpdate {
+  const r = block.shape[1] as number;
+  const adapted = (weight: Tensor): Tensor => {
+    const [out, inputs] = weight.shape as [number, number];
+    const blocks = permute(reshape(weight, [out / r, r, inputs / r, r]), [2, 0, 1, 3]);
+    const update = add(matmul(blocks, block), block);
+    return add(weight, reshape(permute(update, [1, 2, 0, 3]), [out, inputs]));
+  };
+  return {
+    weight: (frozen, dtype) => tidy(() => to(adapted(frozen.dense('f32')), dtype)),
+    merged: (weight) => ({ weight: adapted(weight) }),
+  };
+}

@@ -1,0 +1,153 @@
+/**
+ * Multitask prompt tuning, arXiv:2303.02861.  The prompts of several tasks are one matrix, scaled by another of a low rank
+ * for each task; records say which is theirs (`task_ids`).
+ *
+ *   P_t = E ⊙ (U_t V_t)      E: [p, D], U_t: [p, r], V_t: [r, D], for each task t; all trained
+ *
+ * U and V start at N(0, 0.02²). From prompts of source tasks (`graft.init_adapter`) a new task takes their E, with the
+ * means of their U and of their V (AVERAGE_SOURCE_TASKS), those of one of them (EXACT_SOURCE_TASK), or none.
+ */
+import { mean, mul, matmul, narrow, select, tidy } from '@graft/kernels';
+import type { Tensor } from '@graft/kernels';
+import { DomainError } from '@graft/contracts';
+import { z } from 'zod';
+import { rank, resolvedFields, virtualTokens } from './fields.js';
+import { normal } from './parameters.js';
+import type { PartShapes } from './parameters.js';
+import { checkText, rowsOfText, textFields } from './prompt-text.js';
+import type { ModelShape } from '../nn/outline.js';
+import { INPUTS, softPrompt, TABLE } from './soft-prompt.js';
+
+const Options = z
+  .strictObject({
+    num_virtual_tokens: virtualTokens,
+    num_tasks: z
+      .int()
+      .min(1)
+      .max(10_000)
+      .default(1)
+      .describe('Tasks, counted from 0; with several each record says its own in task_ids'),
+    num_ranks: rank.default(1).describe('Rank of what tells the tasks apart'),
+    prompt_tuning_init: z
+      .enum(['RANDOM', 'TEXT', 'AVERAGE_SOURCE_TASKS', 'EXACT_SOURCE_TASK', 'ONLY_SOURCE_SHARED'])
+      .default('RANDOM')
+      .describe(
+        'Start from random numbers, from the embeddings of a text, or from the prompts of the tasks that graft.init_adapter was trained for: their mean, one of them, or what they share',
+      ),
+    prompt_tuning_init_task: z
+      .int()
+      .min(0)
+      .default(0)
+      .describe('Which of the source tasks, with EXACT_SOURCE_TASK'),
+    ...textFields,
+    ...resolvedFields,
+  })
+  .superRefine((options, ctx) => {
+    checkText(options, ctx);
+    const { prompt_tuning_init: init, num_tasks: tasks } = options;
+    if (!TO_ONE.has(init) || tasks === 1) return;
+    const message = `expected 1 with prompt_tuning_init ${init}, which makes one task of the source's, got ${tasks}`;
+    ctx.addIssue({ code: 'custom', message, path: ['num_tasks'] });
+  });
+type Options = z.infer<typeof Options>;
+
+/** Starts that make one task of those of a source. */
+const TO_ONE: ReadonlySet<string> = new Set(['AVERAGE_SOURCE_TASKS', 'EXACT_SOURCE_TASK']);
+const isFromSource = ({ prompt_tuning_init: init }: Options): boolean =>
+  TO_ONE.has(init) || init === 'ONLY_SOURCE_SHARED';
+
+/** PEFT's names. */
+const SHARED = 'embedding.weight';
+const COLS = 'prefix_task_cols';
+const ROWS = 'prefix_task_rows';
+
+const shapes = (options: Options, model: ModelShape): PartShapes => {
+  const { num_virtual_tokens: p, num_tasks: tasks, num_ranks: ranks } = options;
+  const [rows, d] = [INPUTS.rows(model, p), model.embeddingSize];
+  return { [SHARED]: [rows, d], [COLS]: [tasks, rows, ranks], [ROWS]: [tasks, ranks, d] };
+};
+
+export const multitaskPromptTuning = softPrompt<Options>({
+  name: 'MULTITASK_PROMPT_TUNING',
+  title: 'Multitask prompt tuning',
+  summary:
+    'One prompt for several tasks and a little for each: records say their task, and so do chats.',
+  paper: 'https://arxiv.org/abs/2303.02861',
+  defaultLearningRate: 3e-2,
+  options: Options,
+  unsupported: {
+    modules_to_save: null,
+    tokenizer_kwargs: null,
+    prompt_tuning_init_state_dict_path: null,
+  },
+  reasons: {
+    prompt_tuning_init_state_dict_path:
+      'a server reads no path of yours; name the adapter of the source tasks as graft.init_adapter (or, to take up an adapter, set prompt_tuning_init to RANDOM in its adapter_config.json)',
+  },
+  asks: 'task_ids',
+  tasks: ({ num_tasks: tasks }) => tasks,
+  place: INPUTS,
+  fits(options, { begun }) {
+    if (begun || !isFromSource(options)) return;
+    const message = `prompt_tuning_init ${options.prompt_tuning_init} begins from the prompts of other tasks: name their adapter as graft.init_adapter`;
+    throw new DomainError('invalid_value', message, 'peft.prompt_tuning_init');
+  },
+  tensors: { [TABLE]: 'prompt', [COLS]: 'prompt', [ROWS]: 'prompt' },
+  shapes,
+  start(name, shape, setup) {
+    const { options, seed } = setup;
+    if (name !== SHARED) return normal(shape, 0.02, seed, name);
+    return options.prompt_tuning_init === 'TEXT'
+      ? rowsOfText(options.prompt_tuning_init_text as string, shape[0] as number, setup)
+      : normal(shape, 1, seed, name);
+  },
+  table: (part, _, __, taskId) =>
+    tidy(() =>
+      mul(part(SHARED), matmul(select(part(COLS), 0, taskId), select(part(ROWS), 0, taskId))),
+    ),
+  file: {
+    shapes(options, model) {
+      const { [SHARED]: table, [COLS]: cols, [ROWS]: rows } = shapes(options, model);
+      // of whatever tasks; `begin` says which
+      const any = (shape: readonly number[] | undefined): number[] => [
+        -1,
+        ...(shape ?? []).slice(1),
+      ];
+      return { [TABLE]: table as readonly number[], [COLS]: any(cols), [ROWS]: any(rows) };
+    },
+    parts: (part) => ({ [TABLE]: part(SHARED), [COLS]: part(COLS), [ROWS]: part(ROWS) }),
+  },
+  begin(stored, { options, seed }) {
+    const [cols, rows] = [COLS, ROWS].map((name) =>
+      ofTasks(stored(name), options, (shape) => normal(shape, 0.02, seed, name)),
+    ) as [Tensor, Tensor];
+    return { [SHARED]: stored(TABLE), [COLS]: cols, [ROWS]: rows };
+  },
+  // a file's numbers are no start: PEFT would look for the source's path again
+  resolved: (options) => ({
+    prompt_tuning_init: isFromSource(options) ? 'RANDOM' : options.prompt_tuning_init,
+  }),
+});
+
+/**
+ * What a file has by task [tasks, …], for those of a job.
+ * @param drawn numbers of a shape to begin with
+ * @throws DomainError where the file is of other tasks
+ */
+function ofTasks(
+  stored: Tensor,
+  { prompt_tuning_init: init, prompt_tuning_init_task: task, num_tasks: tasks }: Options,
+  drawn: (shape: readonly number[]) => Tensor,
+): Tensor {
+  const [theirs, ...others] = stored.shape as [number, ...number[]];
+  if (init === 'AVERAGE_SOURCE_TASKS') return mean(stored, 0, true);
+  if (init === 'ONLY_SOURCE_SHARED') return drawn([tasks, ...others]);
+  if (init === 'EXACT_SOURCE_TASK') {
+    if (task < theirs) return narrow(stored, 0, task, 1);
+    const message = `expected a task of the source, 0 to ${theirs - 1}, got ${task}`;
+    throw new DomainError('invalid_value', message, 'peft.prompt_tuning_init_task');
+  }
+  if (theirs === tasks) return stored;
+  const message = `the adapter has ${theirs} tasks, and num_tasks is ${tasks}; prompt_tuning_init says what of them to begin with`;
+  throw new DomainError('invalid_adapter', message, 'peft.num_tasks');
+}

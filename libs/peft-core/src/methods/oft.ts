@@ -1,0 +1,199 @@
+/**
+ * OFT, arXiv:2306.07280; in this form, on the input and with Neumann's series, arXiv:2506.19847.
+ * Rotates what a linear sees, so that angles between neurons stay.
+ *
+ *   y = (x R) Wᵀ + b      R = diag(R₁ … R_k), k blocks of size s
+ *
+ * Rᵢ is Cayley's transform of a skew matrix Q = T - Tᵀ, of which T's numbers above the diagonal train:
+ *
+ *   Rᵢ = (I + Q)⁻¹ (I - Q),   or with use_cayley_neumann   Rᵢ = I + 2 (Q + … + Qᵗ⁻²) + Qᵗ⁻¹, t terms
+ *
+ * the second near the transposed of the first, as PEFT has them. With coft each block keeps ‖Q‖ ≤ ε/√k: the parameter
+ * itself is projected before a forward that trains. x: [n, in]  W: [out, in]  trained: [k, s (s-1)/2], [1, s (s-1)/2]
+ * where the blocks share it. All of it is f32; x R is rounded to x's dtype.
+ */
+import {
+  copy_,
+  div,
+  gt,
+  keep,
+  mul,
+  noGrad,
+  norm,
+  tidy,
+  to,
+  transpose,
+  upperIndices,
+  where,
+} from '@graft/kernels';
+import type { Tensor } from '@graft/kernels';
+import { z } from 'zod';
+import type { RowContext } from '../nn/context.js';
+import {
+  checkLayers,
+  fanInFanOut,
+  layerFields,
+  modulesToSave,
+  targetFields,
+  trainedBiases,
+} from './fields.js';
+import { inputsOf, linearMethod } from './linear-method.js';
+import type { LinearUpdate, Merged } from './linear-method.js';
+import type { ModuleParameters } from './parameters.js';
+import { cayley, neumann, rotationNumbers, skew, turnBlocks } from './rotations.js';
+import type { Blocks } from './rotations.js';
+import { ALL_LINEAR } from './targets.js';
+
+const Options = z
+  .strictObject({
+    r: z
+      .int()
+      .min(0)
+      .default(0)
+      .describe('Blocks per linear, in place of their size; oft_block_size must then be 0'),
+    oft_block_size: z
+      .int()
+      .min(0)
+      .default(32)
+      .describe(
+        "Size of the blocks that are rotated; taken to the nearest divisor of a linear's inputs",
+      ),
+    use_cayley_neumann: z
+      .boolean()
+      .default(true)
+      .describe('A series in place of a matrix inverse: faster, and nearly orthogonal'),
+    num_cayley_neumann_terms: z.int().min(2).max(64).default(5).describe('Terms of that series'),
+    block_share: z.boolean().default(false).describe('All blocks of a linear rotate alike'),
+    coft: z.boolean().default(false).describe('Keep rotations small: constrained OFT'),
+    eps: z.number().positive().default(6e-5).describe('How far coft lets a block turn'),
+    ...targetFields('query and value'),
+    bias: trainedBiases('oft_only'),
+    modules_to_save: modulesToSave,
+    init_weights: z
+      .boolean()
+      .default(true)
+      .describe('true: rotations start at none; false: random, for tests'),
+    ...layerFields,
+    fan_in_fan_out: fanInFanOut,
+  })
+  .superRefine(checkLayers)
+  .superRefine(({ r, oft_block_size: size }, ctx) => {
+    if ((r === 0) !== (size === 0)) return;
+    const message =
+      r === 0
+        ? 'oft_block_size or r must be above 0'
+        : `expected either r or oft_block_size, got r ${r} and oft_block_size ${size}: set the other to 0`;
+    ctx.addIssue({ code: 'custom', message, path: ['oft_block_size'] });
+  });
+type Options = z.infer<typeof Options>;
+
+export const oft = linearMethod<Options>({
+  name: 'OFT',
+  title: 'OFT',
+  summary:
+    'Rotates the input of linears block by block, which keeps the angles between neurons as pretraining left them.',
+  paper: 'https://arxiv.org/abs/2306.07280',
+  // OFT v2's for Llama 2, and within what PEFT's comparison of methods uses
+  defaultLearningRate: 2e-4,
+  tried: [{ target_modules: ALL_LINEAR }],
+  options: Options,
+  // PEFT has the field and never reads it
+  unsupported: { module_dropout: 0 },
+  tensors: { oft_R: 'module' },
+  defaultTargets: () => ['q', 'v'],
+  conv1d: false,
+  // x in f32, which may be two numbers of its own dtype, and as it is divided
+  held: (targets, options) => ({
+    numbers: targets.reduce((sum, linear) => sum + ownNumbers(options, linear), 0),
+    perRow: 4 * inputsOf(targets),
+  }),
+  shapes: (options) => (linear) => {
+    const { blocks, size } = blocksOf(options, linear);
+    return { oft_R: [options.block_share ? 1 : blocks, (size * (size - 1)) / 2] };
+  },
+  adapt: (options) => (linear, parameters) =>
+    new OftLinear(options, blocksOf(options, linear), parameters),
+});
+
+/** How the inputs of a linear are divided. */
+function blocksOf(
+  { r, oft_block_size: size }: Options,
+  { inFeatures }: { readonly inFeatures: number },
+): Blocks {
+  const divisor = nearestDivisor(inFeatures, r || size);
+  const other = inFeatures / divisor;
+  return r ? { blocks: divisor, size: other } : { blocks: other, size: divisor };
+}
+
+function ownNumbers(options: Options, linear: { readonly inFeatures: number }): number {
+  const { block_share: isShared, use_cayley_neumann: isSeries } = options;
+  const { blocks, size } = blocksOf(options, linear);
+  const terms = isSeries ? options.num_cayley_neumann_terms : null;
+  return rotationNumbers({ blocks: isShared ? 1 : blocks, size }, terms);
+}
+
+/** The divisor of `whole` nearest to `wanted`, the lower of two. */
+function nearestDivisor(whole: number, wanted: number): number {
+  if (wanted >= whole) return whole;
+  const divides = (n: number): boolean => whole % n === 0;
+  let distance = 0;
+  while (!divides(wanted - distance) && !divides(wanted + distance)) distance++;
+  return divides(wanted - distance) ? wanted - distance : wanted + distance;
+}
+
+/** The rotation in front of one linear. */
+class OftLinear implements LinearUpdate {
+  readonly #angles: Tensor;
+  /** Rows and columns of the places above a block's diagonal. */
+  readonly #places: Tensor;
+
+  constructor(
+    private readonly options: Options,
+    private readonly blocks: Blocks,
+    parameters: ModuleParameters,
+  ) {
+    const { size } = blocks;
+    const shape = [options.block_share ? 1 : blocks.blocks, (size * (size - 1)) / 2];
+    this.#angles = options.init_weights
+      ? parameters.zeros('oft_R', shape)
+      : parameters.normal('oft_R', shape, 0.1);
+    this.#places = keep(upperIndices(size));
+  }
+
+  before(x: Tensor, { training }: RowContext): Tensor {
+    return tidy(() => to(turnBlocks(to(x, 'f32'), this.#rotation(training), this.blocks), x.dtype));
+  }
+
+  merged(weight: Tensor): Merged {
+    return { weight: turnBlocks(weight, transpose(this.#rotation(false), 1, 2), this.blocks) };
+  }
+
+  dispose(): void {
+    this.#places.dispose();
+  }
+
+  /** R: [k or 1, s, s] */
+  #rotation(training: boolean): Tensor {
+    const { use_cayley_neumann: isSeries, num_cayley_neumann_terms: terms } = this.options;
+    const q = skew(this.#used(training), this.#places, this.blocks.size);
+    return isSeries ? neumann(q, terms) : cayley(q);
+  }
+
+  /** The parameter, which COFT shortens in place before it trains: nothing in a graph holds its values. */
+  #used(training: boolean): Tensor {
+    const { coft, eps } = this.options;
+    if (!coft) return this.#angles;
+    return noGrad(() => {
+      const short = shortened(this.#angles, eps);
+      return training ? copy_(this.#angles, short) : short;
+    });
+  }
+}
+
+/** Blocks of which Q is longer than ε/√k, at that length. */
+function shortened(above: Tensor, eps: number): Tensor {
+  const longest = eps / Math.sqrt(above.shape[0] as number);
+  // each number is in Q twice
+  const length = mul(norm(above, 2, 1, true), Math.SQRT2);
+  return where(gt(length, longest), div(mul(above, longest), length), above);
+}

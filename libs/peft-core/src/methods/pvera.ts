@@ -1,0 +1,164 @@
+/**
+ * PVeRA, arXiv:2512.07703.  VeRA whose inner vector is drawn while training, around a mean that answers take.
+ *
+ *   μ, ℓ = δ ⊙ (x Aᵀ), the first r and the last r      h = μ + ε ⊙ exp(ℓ / 2), ε ~ N(0, 1)      h = μ once trained
+ *   y = x Wᵀ + b + β ⊙ (h Bᵀ)
+ *
+ * x: [n, in]  A: [2 r, in]  B: [out, r], the first columns and rows of shared random matrices  δ: [2 r]  β: [out]. All
+ * are f32; products run in x's dtype, exp in f32. Dropout acts on the x that A sees. β starts at zero.
+ */
+import {
+  add,
+  call,
+  counterDropout,
+  counterNormal,
+  full,
+  linear,
+  matmul,
+  mul,
+  narrow,
+  tidy,
+  to,
+  unsqueeze,
+} from '@graft/kernels';
+import type { Tensor } from '@graft/kernels';
+import { z } from 'zod';
+import type { Linear, LinearContext } from '../nn/linear.js';
+import {
+  checkLayers,
+  dropout,
+  fanInFanOut,
+  layerFields,
+  modulesToSave,
+  rank,
+  targetNames,
+  trainedBiases,
+} from './fields.js';
+import { linearMethod } from './linear-method.js';
+import type { LinearUpdate, Merged } from './linear-method.js';
+import type { ModuleParameters } from './parameters.js';
+import { projectionNumbers, Projections } from './projections.js';
+
+const Options = z
+  .strictObject({
+    r: rank.default(256).describe('Rank of the shared random matrices'),
+    target_modules: targetNames('query and value'),
+    projection_prng_key: z
+      .int()
+      .default(0)
+      .describe('What the random matrices are drawn from; PEFT draws the same'),
+    save_projection: z
+      .boolean()
+      .default(true)
+      .describe('Save the random matrices in the adapter; false: smaller, they are drawn again'),
+    pvera_dropout: dropout,
+    d_initial: z.number().default(0.1).describe('What the scales between the matrices start at'),
+    fan_in_fan_out: fanInFanOut,
+    bias: trainedBiases('pvera_only'),
+    modules_to_save: modulesToSave,
+    init_weights: z
+      .boolean()
+      .default(true)
+      .describe('true: the update starts at zero; false: random, for tests'),
+    ...layerFields,
+  })
+  .superRefine(checkLayers);
+type Options = z.infer<typeof Options>;
+
+export const pvera = linearMethod<Options, Projections>({
+  name: 'PVERA',
+  title: 'PVeRA',
+  summary:
+    'VeRA that draws its inner vector while training: as small, and steadier where there is little data.',
+  paper: 'https://arxiv.org/abs/2512.07703',
+  // of PEFT's comparison of methods
+  defaultLearningRate: 3e-3,
+  trainingOnly: ['pvera_dropout'],
+  options: Options,
+  unsupported: { sample_at_inference: false, generator_seed: null },
+  reasons: {
+    sample_at_inference: 'the same question would have another answer at each forward',
+    generator_seed: "what is drawn follows from the job's seed, so that a run goes on as it began",
+  },
+  unwritten: ({ save_projection: saved }) => (saved ? [] : ['projection_prng_key']),
+  tensors: {
+    pvera_lambda_b: 'parameter',
+    pvera_lambda_d: 'parameter',
+    pvera_A: 'shared',
+    pvera_B: 'shared',
+  },
+  defaultTargets: () => ['q', 'v'],
+  conv1d: true,
+  held: (targets, { r }) => ({
+    numbers: projectionNumbers(targets, 2 * r, r),
+    // what meets δ, the noise and its factor in f32, their sum, and what meets β
+    perRow: targets.reduce((sum, { outFeatures }) => sum + 9 * r + outFeatures, 0),
+  }),
+  shapes:
+    ({ r }) =>
+    ({ outFeatures }) => ({ pvera_lambda_b: [outFeatures], pvera_lambda_d: [2 * r] }),
+  shared: {
+    shapes: () => ({}),
+    make: (targets, { r, projection_prng_key: key, save_projection: saved }, parameters, dtype) =>
+      new Projections(
+        targets,
+        { parts: ['pvera_A', 'pvera_B'], rows: 2 * r, r, key, saved, dtype },
+        parameters,
+      ),
+  },
+  adapt: (options) => (target, parameters, projections) =>
+    new PveraLinear(target, options, projections, parameters),
+});
+
+/** The update of one linear. */
+class PveraLinear implements LinearUpdate {
+  readonly #b: Tensor;
+  readonly #d: Tensor;
+
+  constructor(
+    private readonly target: Linear,
+    private readonly options: Options,
+    private readonly projections: Projections,
+    parameters: ModuleParameters,
+  ) {
+    const { r, d_initial: initial, init_weights: init } = options;
+    const { outFeatures } = target;
+    this.#b = init
+      ? parameters.zeros('pvera_lambda_b', [outFeatures])
+      : parameters.ones('pvera_lambda_b', [outFeatures]);
+    this.#d = init
+      ? parameters.parameter('pvera_lambda_d', () => full([2 * r], initial))
+      : parameters.normal('pvera_lambda_d', [2 * r], 1);
+  }
+
+  after(y: Tensor, x: Tensor, ctx: LinearContext): Tensor {
+    return tidy(() => {
+      const [down, up] = this.projections.of(this.target, x.dtype);
+      const inner = ctx.training ? this.#drawn(x, down, ctx) : this.#mean(x, down);
+      return add(y, mul(linear(inner, up), to(this.#b, x.dtype)));
+    });
+  }
+
+  merged(weight: Tensor): Merged {
+    const { r } = this.options;
+    const [down, up] = this.projections.of(this.target, 'f32');
+    const means = mul(narrow(down, 0, 0, r), unsqueeze(narrow(this.#d, 0, 0, r), 1));
+    return { weight: add(weight, matmul(mul(up, unsqueeze(this.#b, 1)), means)) };
+  }
+
+  #mean(x: Tensor, down: Tensor): Tensor {
+    const { r } = this.options;
+    return mul(linear(x, narrow(down, 0, 0, r)), to(narrow(this.#d, 0, 0, r), x.dtype));
+  }
+
+  #drawn(x: Tensor, down: Tensor, { key, module }: LinearContext): Tensor {
+    const { r, pvera_dropout: p } = this.options;
+    const stream = { ...key, site: module };
+    const seen = p > 0 ? counterDropout(x, p, stream) : x;
+    const both = mul(linear(seen, down), to(this.#d, x.dtype));
+    const deviation = call('aten::exp', mul(to(narrow(both, 1, r, r), 'f32'), 0.5)) as Tensor;
+    // behind the numbers that dropout draws
+    const noise = counterNormal([x.shape[0] as number, r], stream, x.size);
+    return add(narrow(both, 1, 0, r), to(mul(deviation, noise), x.dtype));
+  }
+}

@@ -1,0 +1,128 @@
+/**
+ * RoAd, arXiv:2409.00119.  Rotates and scales pairs of a linear's outputs.
+ *
+ *   y' = c ⊙ y + s ⊙ ρ(y)      ρ: (y₁, y₂) → (-y₂, y₁), the halves of each group of g outputs
+ *   c = α cos θ,  s = α sin θ
+ *
+ * y: [n, out], bias included. road_1 has one α and θ for a pair: [out/2]; road_2 one for each output: [out]; road_4
+ * two, for c and for s: [2 out], by group those of c before those of s. They are f32, and so is y while it turns.
+ */
+import {
+  add,
+  cat,
+  chunk,
+  contiguous,
+  cos,
+  mul,
+  neg,
+  repeatInterleave,
+  reshape,
+  sin,
+  tidy,
+  to,
+  transpose,
+  view,
+} from '@graft/kernels';
+import type { Tensor } from '@graft/kernels';
+import { DomainError } from '@graft/contracts';
+import { z } from 'zod';
+import type { LinearShape } from '../nn/outline.js';
+import { modulesToSave, targetNames } from './fields.js';
+import { linearMethod, outputsOf } from './linear-method.js';
+import type { LinearUpdate } from './linear-method.js';
+import { normal } from './parameters.js';
+
+const Options = z.strictObject({
+  variant: z
+    .enum(['road_1', 'road_2', 'road_4'])
+    .default('road_1')
+    .describe('Numbers for each pair of outputs: 2, 4 or 8; the more, the freer'),
+  group_size: z
+    .int()
+    .min(2)
+    .multipleOf(2)
+    .default(64)
+    .describe('Outputs whose halves are paired; it divides the outputs of every target'),
+  init_weights: z
+    .boolean()
+    .default(true)
+    .describe('true: outputs start as they are; false: random, for tests'),
+  target_modules: targetNames('query and value'),
+  modules_to_save: modulesToSave,
+});
+type Options = z.infer<typeof Options>;
+
+/** Numbers in θ, and in α, for an output. */
+const NUMBERS = { road_1: 0.5, road_2: 1, road_4: 2 } as const;
+
+export const road = linearMethod<Options>({
+  name: 'ROAD',
+  title: 'RoAd',
+  summary: 'Rotates and scales pairs of what linears give. Small, and quick to serve.',
+  paper: 'https://arxiv.org/abs/2409.00119',
+  // PEFT's comparison of methods
+  defaultLearningRate: 1e-3,
+  options: Options,
+  unsupported: {},
+  tensors: { road_theta: 'parameter', road_alpha: 'parameter' },
+  defaultTargets: () => ['q', 'v'],
+  conv1d: false,
+  // y and its other half, in f32, which may be two numbers of y's dtype
+  held: (targets) => ({ perRow: 4 * outputsOf(targets) }),
+  shapes: (options) => (linear) => {
+    const size = [sizeOf(options, linear)];
+    return { road_theta: size, road_alpha: size };
+  },
+  adapt: (options) => (linear, parameters) => {
+    const size = [sizeOf(options, linear)];
+    const { init_weights: neutral } = options;
+    const theta = neutral
+      ? parameters.zeros('road_theta', size)
+      : parameters.normal('road_theta', size, 0.5);
+    const alpha = neutral
+      ? parameters.ones('road_alpha', size)
+      : parameters.parameter('road_alpha', (name, seed) => add(normal(size, 0.5, seed, name), 1));
+    return rotated(options, theta, alpha);
+  },
+});
+
+/** @throws DomainError where PEFT refuses the size */
+function sizeOf(
+  { variant, group_size: group }: Options,
+  { path, outFeatures }: Pick<LinearShape, 'path' | 'outFeatures'>,
+): number {
+  if (outFeatures % group === 0) return NUMBERS[variant] * outFeatures;
+  const message = `group_size must divide the ${outFeatures} outputs of ${path}, got ${group}`;
+  throw new DomainError('invalid_value', message, 'peft.group_size');
+}
+
+function rotated(
+  { variant, group_size: group }: Options,
+  theta: Tensor,
+  alpha: Tensor,
+): LinearUpdate {
+  /** c and s, [out] each, of θ or α: the same ones but for road_4. */
+  const halves = (t: Tensor): readonly [Tensor, Tensor] => {
+    if (variant === 'road_2') return [t, t];
+    if (variant === 'road_1') {
+      const both = reshape(repeatInterleave(view(t, [-1, group / 2]), 2, 0), [-1]);
+      return [both, both];
+    }
+    const [forCosine, forSine] = chunk(view(t, [-1, 2, group]), 2, 1) as [Tensor, Tensor];
+    return [reshape(forCosine, [-1]), reshape(forSine, [-1])];
+  };
+  /** Rows t: [n, out] */
+  const turned = (t: Tensor): Tensor => {
+    const [thetas, alphas] = [halves(theta), halves(alpha)];
+    const [first, second] = chunk(view(t, [-1, 2, group / 2]), 2, 1) as [Tensor, Tensor];
+    const across = reshape(cat([neg(second), first], 1), t.shape);
+    return add(mul(t, mul(alphas[0], cos(thetas[0]))), mul(across, mul(alphas[1], sin(thetas[1]))));
+  };
+  return {
+    after: (y) => tidy(() => to(turned(to(y, 'f32')), y.dtype)),
+    merged: (weight, bias) => ({
+      weight: transpose(turned(contiguous(transpose(weight, 0, 1))), 0, 1),
+      bias: bias && view(turned(view(bias, [1, -1])), [-1]),
+    }),
+  };
+}

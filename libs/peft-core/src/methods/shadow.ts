@@ -1,0 +1,344 @@
+/**
+ * ShadowPEFT, arXiv:2604.19254.  A small network goes along the blocks: what a block reads is moved by how far it lies
+ * from the shadow's state s, and s by what the block gives.
+ *
+ *   s = P backbone(x)                        x: embedded tokens; P: where the backbone's width is another
+ *   h ← h + α U D dropout(h - s)             before each block
+ *   s ← (1 - σ(G(h))) ⊙ s + σ(G(h)) ⊙ T(h)   behind each but the last        G, T: linear, GELU, linear
+ *   loss += λ CE(head(s₀))                   s₀: s as it began, by the base's head without more
+ *
+ * h, s, x: [n, H]  D: [r, H]  U: [H, r]  G, T: H → u → H. All are f32; products run in h's dtype. The backbone
+ * (shadow-backbone.ts) keeps keys and values of its own. λ's loss is that of the next token, as in PEFT: preferences have
+ * none. It stands beside the loss that is shown. G and T of the last block do nothing: files have them, and they do not train.
+ */
+import { add, counterDropout, gelu, linear, mul, sigmoid, sub, tidy, to } from '@graft/kernels';
+import type { Tensor } from '@graft/kernels';
+import { DomainError, shorten } from '@graft/contracts';
+import { z } from 'zod';
+import type { TaughtRows } from '../batch.js';
+import type { Model } from '../models/model.js';
+import { rowContext } from '../nn/rows.js';
+import type { RowContext } from '../nn/context.js';
+import type { ModuleIndex } from '../nn/outline.js';
+import type { Role } from '../nn/linear.js';
+import type { SideNetwork, SidePass } from '../nn/side-network.js';
+import { defineMethod } from '../plugin.js';
+import { moduleNames, modulesToSave, rank } from './fields.js';
+import type { NamedTensors } from './method.js';
+import { ModuleSizes, ModulesToSave, trainModulesToSave } from './modules-to-save.js';
+import { ModuleParameters, restore, uniform } from './parameters.js';
+import { Backbone, backboneOutline, backboneSize, sharesTable } from './shadow-backbone.js';
+import { matcher } from './targets.js';
+
+const size = z.int().min(1).max(1_000_000).nullable().default(null);
+
+/** PEFT's default. */
+const AUXILIARY = 0.05;
+
+const Options = z.strictObject({
+  target_modules: moduleNames
+    .nullable()
+    .default(null)
+    .describe('Blocks to go along, neighbours, by name or a regular expression; null: all'),
+  exclude_modules: moduleNames
+    .nullable()
+    .default(null)
+    .describe('Names or a regular expression to leave out'),
+  r: rank.default(8).describe('Rank of what moves the input of a block'),
+  shadow_alpha: z.number().default(0.1).describe('How far it is moved'),
+  shadow_dropout: z
+    .number()
+    .min(0)
+    .lt(1)
+    .default(0.2)
+    .describe("Dropout on a block's distance from the shadow"),
+  init_weights: z
+    .boolean()
+    .default(true)
+    .describe('true: blocks read at first what they read without it; false: random, for tests'),
+  shadow_num_hidden_layers: size.describe("Layers of the shadow's backbone; null: 1"),
+  shadow_hidden_size: size.describe("Its width; null: the base's"),
+  shadow_num_attention_heads: size.describe("Its heads; null: as many as the base's"),
+  shadow_intermediate_size: size.describe("Width of its feed-forward part; null: the base's"),
+  share_embeddings: z
+    .boolean()
+    .default(true)
+    .describe("true: it reads the base's token embeddings; false, or of another width: its own"),
+  update_hidden_size: size.describe('Width of what moves the shadow on; null: r'),
+  auxiliary_loss_weight: z
+    .number()
+    .min(0)
+    .default(AUXILIARY)
+    .describe(
+      'What the loss of the shadow by itself counts beside the other, where that is of the next token; 0: nothing',
+    ),
+  modules_to_save: modulesToSave,
+});
+type Options = z.infer<typeof Options>;
+
+const [DOWN, UP] = ['shadow_down.default', 'shadow_up.default'] as const;
+const [TRANSFORM, GATE] = [
+  'shadow_update_transform.default',
+  'shadow_update_gate.default',
+] as const;
+const PROJECTION = 'shadow_projection.default';
+/** A linear with a bias, as files have its parts. */
+const parts = (name: string) =>
+  ({ [`${name}.0`]: 'module', [`${name}.0.bias`]: 'parameter', [`${name}.2`]: 'module', [`${name}.2.bias`]: 'parameter' }) as const; // prettier-ignore
+
+const NOT_OF_BLOCKS = 'PEFT finds no block by it; name blocks in target_modules';
+
+const UNSUPPORTED = { shadow_model: 'mirror', layers_to_transform: null, layers_pattern: null };
+
+export const shadow = defineMethod<Options>({
+  name: 'SHADOW',
+  title: 'ShadowPEFT',
+  summary:
+    'A small network of its own reads the text first and goes along the blocks, moving what they read; it learns the task by itself as well.',
+  paper: 'https://arxiv.org/abs/2604.19254',
+  defaultLearningRate: 2e-4,
+  options: Options,
+  unsupported: UNSUPPORTED,
+  reasons: {
+    shadow_model: "a backbone is made after the base's, and not read from another model's files",
+    layers_to_transform: NOT_OF_BLOCKS,
+    layers_pattern: NOT_OF_BLOCKS,
+  },
+  trainingOnly: ['shadow_dropout', 'auxiliary_loss_weight'],
+  idle({ auxiliary_loss_weight: weight }, { name, gives = [] }) {
+    if (weight === 0 || weight === AUXILIARY || gives.includes('learns_beside')) return null;
+    const where = `task ${name}, whose loss is not that of the next token`;
+    return { field: 'auxiliary_loss_weight', where };
+  },
+  withoutHeads: 'it learns by itself through the head for tokens',
+  tensors: {
+    [DOWN]: 'module',
+    [UP]: 'module',
+    ...parts(TRANSFORM),
+    ...parts(GATE),
+    'shadow_backbone.default': 'beside',
+    [PROJECTION]: 'beside',
+  },
+  footprint(outline, options, { config }) {
+    const small = backboneOutline(config, options);
+    const blocks = targetBlocks(outline, options);
+    const { hiddenSize } = outline;
+    const own = new ModuleSizes();
+    trainModulesToSave(own, outline, options.modules_to_save ?? []);
+    const [r, u] = [options.r, widthOf(options)];
+    const mover = 2 * (2 * u * hiddenSize + u + hiddenSize);
+    const backbone = backboneSize(small, sharesTable(options, hiddenSize));
+    const projection = small.hiddenSize === hiddenSize ? 0 : small.hiddenSize * hiddenSize;
+    const trained = blocks.length * 2 * r * hiddenSize + (blocks.length - 1) * mover;
+    const linears = small.linears().filter(({ role }) => role !== 'head');
+    const through = linears.reduce((sum, one) => sum + one.inFeatures + one.outFeatures, 0);
+    const norms = small.norms().reduce((sum, { features }) => sum + features, 0);
+    return {
+      trainableParameters: own.total + backbone + projection + trained,
+      virtualTokens: 0,
+      held: {
+        // what its parameters were copied from
+        numbers: backbone + mover,
+        perRow: through + 3 * norms + blocks.length * (8 * hiddenSize + 2 * r + 6 * u),
+      },
+    };
+  },
+  attach(model, options, { run, seed }) {
+    const { modules } = model;
+    const blocks = targetBlocks(modules, options);
+    const own = new ModulesToSave(run);
+    trainModulesToSave(own, modules, options.modules_to_save ?? []);
+    const backbone = new Backbone(model, run, seed, options);
+    const beside = new ModuleParameters(null, seed);
+    const projection = projectionOf(model, backbone, beside);
+    const sets = blocks.map(({ path }) => new ModuleParameters(path, seed));
+    const made = blocks.map(({ layer }, i): [number, ShadowBlock] => {
+      const isLast = i === blocks.length - 1;
+      const block = blockOf(sets[i] as ModuleParameters, model.hiddenSize, options, isLast);
+      return [layer, block];
+    });
+    modules.side.attach(run, new Shadow(run, backbone, projection, new Map(made), options));
+    const trained = [...sets, beside].flatMap((set) => [...set.trained]);
+    const parameters = new Map([...trained, ...backbone.parameters, ...own.parameters]);
+    const saved = new Map([...sets.flatMap((set) => [...set.frozen]), ...parameters]);
+    return {
+      parameters,
+      exported: () => new Map(saved),
+      load: (stored: NamedTensors) => restore(saved, stored),
+      resolvedConfig: () => ({
+        ...UNSUPPORTED,
+        ...options,
+        target_modules: options.target_modules ?? blocks.map(({ path }) => path),
+      }),
+      detach() {
+        modules.detach(run);
+        [backbone, own, beside, ...sets].forEach((each) => each.dispose());
+      },
+    };
+  },
+});
+
+const widthOf = ({ r, update_hidden_size: width }: Options): number => width ?? r;
+
+interface Named {
+  readonly path: string;
+}
+interface Place extends Named {
+  readonly layer: number;
+}
+
+/** @throws DomainError where target_modules means none, something else, or blocks that are no neighbours */
+function targetBlocks(
+  modules: ModuleIndex<
+    Named & { readonly role: Role; readonly layer: number | null },
+    Named,
+    Named
+  >,
+  { target_modules: targets, exclude_modules: excluded }: Options,
+): readonly Place[] {
+  const refuse = (message: string): never => {
+    throw new DomainError('invalid_value', `target_modules: ${message}`, 'peft.target_modules');
+  };
+  const all = blocksIn(modules.linears());
+  const isWanted = targets === null ? () => true : matcher(targets, 'peft.target_modules');
+  const isExcluded = matcher(excluded ?? [], 'peft.exclude_modules');
+  const isTarget = ({ path }: Named): boolean => isWanted(path) && !isExcluded(path);
+  const found = all.filter(isTarget);
+  const within = [...modules.linears(), ...modules.norms(), ...modules.embeddings()];
+  const other = targets === null ? undefined : within.find(isTarget);
+  if (other) refuse(`${other.path} is not a whole block; name blocks, such as ${all[0]?.path}`);
+  if (found.length === 0)
+    refuse(`no block matches ${shorten(JSON.stringify(targets), 200)}; this model's blocks are ${all[0]?.path} to ${all.at(-1)?.path}`); // prettier-ignore
+  const [first, last] = [found[0] as Place, found.at(-1) as Place];
+  if (last.layer - first.layer + 1 > found.length)
+    refuse(`expected neighbouring blocks, got ${found.map(({ layer }) => layer).join(', ')}`);
+  return found;
+}
+
+function blocksIn(linears: readonly (Named & { readonly layer: number | null })[]): Place[] {
+  const found = new Map<number, string>();
+  for (const { path, layer } of linears) {
+    const part = `.${layer}.`;
+    if (layer !== null && !found.has(layer))
+      found.set(layer, path.slice(0, path.indexOf(part) + part.length - 1));
+  }
+  return [...found].map(([layer, path]) => ({ layer, path })).sort((a, b) => a.layer - b.layer);
+}
+
+/** A linear with a bias. */
+interface Dense {
+  readonly weight: Tensor;
+  readonly bias: Tensor;
+}
+
+interface ShadowBlock {
+  readonly down: Tensor;
+  readonly up: Tensor;
+  readonly moves: { readonly transform: readonly Dense[]; readonly gate: readonly Dense[] } | null;
+}
+
+function blockOf(
+  parameters: ModuleParameters,
+  hiddenSize: number,
+  options: Options,
+  isLast: boolean,
+): ShadowBlock {
+  const { r, init_weights: init } = options;
+  const u = widthOf(options);
+  const down = parameters.uniform(DOWN, [r, hiddenSize], 1 / Math.sqrt(hiddenSize));
+  const up = init
+    ? parameters.zeros(UP, [hiddenSize, r])
+    : parameters.uniform(UP, [hiddenSize, r], 1 / Math.sqrt(r));
+  const dense = (name: string, out: number, fanIn: number): Dense => {
+    const bound = 1 / Math.sqrt(fanIn);
+    const make = (part: string, shape: readonly number[]): Tensor =>
+      isLast
+        ? parameters.constant(part, (whole, seed) => uniform(shape, bound, seed, whole))
+        : parameters.uniform(part, shape, bound);
+    return { weight: make(name, [out, fanIn]), bias: make(`${name}.bias`, [out]) };
+  };
+  const network = (name: string): readonly Dense[] => [
+    dense(`${name}.0`, u, hiddenSize),
+    dense(`${name}.2`, hiddenSize, u),
+  ];
+  const moves = { transform: network(TRANSFORM), gate: network(GATE) };
+  return { down, up, moves: isLast ? null : moves };
+}
+
+function projectionOf(
+  { hiddenSize }: Model,
+  { hiddenSize: width }: Backbone,
+  parameters: ModuleParameters,
+): Tensor | null {
+  if (width === hiddenSize) return null;
+  return parameters.uniform(`${PROJECTION}.weight`, [hiddenSize, width], 1 / Math.sqrt(width));
+}
+
+class Shadow implements SideNetwork {
+  readonly cache: SideNetwork['cache'];
+
+  constructor(
+    private readonly run: number,
+    private readonly backbone: Backbone,
+    private readonly projection: Tensor | null,
+    private readonly blocks: ReadonlyMap<number, ShadowBlock>,
+    private readonly options: Options,
+  ) {
+    this.cache = backbone.cache;
+  }
+
+  open(...[rows, ctx, cache]: Parameters<SideNetwork['open']>): SidePass {
+    const { auxiliary_loss_weight: weight } = this.options;
+    const begun = tidy(() => {
+      const hidden = this.backbone.forward(rows, ctx, cache);
+      return this.projection ? linear(hidden, to(this.projection, hidden.dtype)) : hidden;
+    });
+    const taught = weight > 0 ? { hidden: begun, weight } : null;
+    const length = begun.shape[0] as number;
+    const here = { ...ctx, rows: [{ run: this.run, start: 0, length }] };
+    const at = (layer: number): RowContext => rowContext(here, this.run, layer);
+    return new ShadowPass(this.blocks, this.options, at, begun, taught);
+  }
+}
+
+class ShadowPass implements SidePass {
+  constructor(
+    private readonly blocks: ReadonlyMap<number, ShadowBlock>,
+    private readonly options: Options,
+    private readonly at: (layer: number) => RowContext,
+    private state: Tensor,
+    readonly taught: TaughtRows | null,
+  ) {}
+
+  before(layer: number, h: Tensor): Tensor {
+    const block = this.blocks.get(layer);
+    if (!block) return h;
+    const { shadow_alpha: alpha, shadow_dropout: p } = this.options;
+    const { training, key, module: site } = this.at(layer);
+    return tidy(() => {
+      const apart = sub(h, this.state);
+      const seen = training && p > 0 ? counterDropout(apart, p, { ...key, site }) : apart;
+      const low = linear(seen, to(block.down, h.dtype));
+      return add(h, linear(low, to(block.up, h.dtype)), alpha);
+    });
+  }
+
+  after(layer: number, h: Tensor): void {
+    const moves = this.blocks.get(layer)?.moves;
+    if (!moves) return;
+    const before = this.state;
+    this.state = tidy(() => {
+      const gate = sigmoid(through(moves.gate, h));
+      // (1 - g) s + g t
+      return add(before, mul(gate, sub(through(moves.transform, h), before)));
+    });
+    if (before !== this.taught?.hidden) before.dispose();
+  }
+}
+
+function through(layers: readonly Dense[], h: Tensor): Tensor {
+  const [first, second] = layers as readonly [Dense, Dense];
+  const dense = ({ weight, bias }: Dense, x: Tensor): Tensor =>
+    linear(x, to(weight, x.dtype), to(bias, x.dtype));
+  return dense(second, gelu(dense(first, h)));
+}

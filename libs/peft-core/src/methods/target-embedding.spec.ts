@@ -1,0 +1,25 @@
+import { setDevice, tensor, tidy } from '@graft/kernels';
+import { afterEach, expect, it } from 'vitest';
+import { withoutWeights } from './target-embedding.js';
+
+afterEach(() => setDevice('cpu'));
+
+const weights = (values: readonly number[]) =>
+  new Map([['embed_tokens.weight', tensor(values, [2, 2])]]);
+
+it("passes over the base's own matrix in a file, and refuses another's", () => {
+  tidy(() => {
+    const stored = new Map([...weights([1, 2, 3, 4]), ['x.lora_A', tensor([1], [1])]]);
+    expect([...withoutWeights(stored, weights([1, 2, 3, 4])).keys()]).toEqual(['x.lora_A']);
+    expect(() => withoutWeights(stored, weights([1, 2, 3, 5]))).toThrow(/is not the base's/);
+  });
+});
+
+it('compares where the base lies, which is not where files are read', () => {
+  tidy(() => {
+    const stored = weights([1, 2, 3, 4]);
+    setDevice('meta');
+    // a device without numbers: what was asked of it there is whether they are equal
+    expect(() => withoutWeights(stored, weights([1, 2, 3, 4]))).toThrow(/meta tensor/i);
+  });
+});

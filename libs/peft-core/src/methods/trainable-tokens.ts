@@ -1,0 +1,123 @@
+/** Trainable tokens: rows of the embedding that a run has of its own, and nothing else (token-rows.ts). */
+import type { Tensor } from '@graft/kernels';
+import { DomainError } from '@graft/contracts';
+import { z } from 'zod';
+import type { ModuleIndex } from '../nn/outline.js';
+import type { Role } from '../nn/linear.js';
+import { defineMethod } from '../plugin.js';
+import { moduleNames } from './fields.js';
+import type { NamedTensors } from './method.js';
+import { ModuleParameters, restore } from './parameters.js';
+import { matcher } from './targets.js';
+import { chosenRows, ROWS_PART, tokenIndices, TokenRows } from './token-rows.js';
+import type { ChosenRows } from './token-rows.js';
+
+const Options = z.strictObject({
+  token_indices: tokenIndices
+    .default([])
+    .describe('Ids of the tokens to train, e.g. those added for a new format; at least one'),
+  target_modules: moduleNames
+    .nullable()
+    .default(null)
+    .describe('The embedding, or the head too, by the end of their paths; null: the embedding'),
+  init_weights: z
+    .boolean()
+    .default(true)
+    .describe('true: the rows start as they are; false: random, for tests'),
+});
+type Options = z.infer<typeof Options>;
+
+const FIELD = 'token_indices';
+
+interface Named {
+  readonly path: string;
+}
+
+/** @throws DomainError where target_modules matches anything else than the embedding and the head */
+function rowsOf<L extends Named & { readonly role: Role }, E extends Named>(
+  modules: ModuleIndex<L, Named, E>,
+  { token_indices: ids, target_modules: targets }: Options,
+  vocabulary: number,
+): ChosenRows<L, E>[] {
+  if (targets === null) return chosenRows(modules, ids, vocabulary, FIELD);
+  const matches = matcher(targets, 'peft.target_modules');
+  const all = [...modules.embeddings(), ...modules.linears(), ...modules.norms()];
+  const named = all.filter(({ path }) => matches(path)).map(({ path }) => path);
+  const known = [...modules.embeddings().slice(0, 1), ...modules.linears(['head'])];
+  const other = named.find((path) => !known.some((one) => one.path === path));
+  if (named.length > 0 && other === undefined)
+    return chosenRows(
+      modules,
+      Object.fromEntries(named.map((path) => [path, ids])),
+      vocabulary,
+      FIELD,
+    );
+  const what = other === undefined ? 'nothing' : other;
+  const message = `target_modules matches ${what}; rows of the vocabulary are those of ${known.map(({ path }) => path).join(', ')}`;
+  throw new DomainError('invalid_value', message, 'peft.target_modules');
+}
+
+export const trainableTokens = defineMethod<Options>({
+  name: 'TRAINABLE_TOKENS',
+  title: 'Trainable tokens',
+  summary:
+    'Trains the embeddings of a few tokens and nothing else: for tokens that the model should learn to read and write.',
+  paper: null,
+  defaultLearningRate: 1e-2,
+  options: Options,
+  unsupported: {},
+  tensors: { [ROWS_PART]: 'parameter' },
+  footprint(outline, options) {
+    const [table] = outline.embeddings();
+    const rows = rowsOf(outline, options, table?.rows ?? 0);
+    const width = table?.columns ?? 0;
+    return {
+      trainableParameters: rows.reduce((sum, { ids }) => sum + ids.length * width, 0),
+      virtualTokens: 0,
+    };
+  },
+  attach(model, options, { run, seed }) {
+    const { modules } = model;
+    const chosen = rowsOf(modules, options, modules.tokenEmbedding.weight.shape[0] as number);
+    const sets: ModuleParameters[] = [];
+    const rows: TokenRows[] = [];
+    const detach = (): void => {
+      modules.detach(run);
+      [...rows, ...sets].forEach((each) => each.dispose());
+    };
+    for (const one of chosen) {
+      const parameters = new ModuleParameters(one.path, seed);
+      sets.push(parameters);
+      rows.push(new TokenRows(one, run, parameters, !options.init_weights));
+    }
+    const parameters = new Map(sets.flatMap(({ trained }) => [...trained]));
+    // PEFT writes the rows again for a head that follows them
+    const again = chosen.flatMap(({ path, embedding, heads }) =>
+      (embedding ? heads : []).map(
+        (head) => [`${head.path}.${ROWS_PART}`, `${path}.${ROWS_PART}`] as const,
+      ),
+    );
+    const exported = (): Map<string, Tensor> =>
+      new Map([
+        ...parameters,
+        ...again.map(([name, of]) => [name, parameters.get(of) as Tensor] as const),
+      ]);
+    const load = (stored: NamedTensors): void => {
+      const names = new Set<string>(again.map(([name]) => name));
+      restore(parameters, new Map([...stored].filter(([name]) => !names.has(name))));
+    };
+    const isTied = modules.tied().length > 0 && chosen.length > 1;
+    return {
+      parameters,
+      exported,
+      load,
+      resolvedConfig: () => ({
+        ...options,
+        target_modules: options.target_modules ?? modules.tokenEmbedding.path,
+      }),
+      // two matrices cannot be written for one that is tied
+      ...(!isTied && { merged: () => new Map(rows.map((one) => one.merged())) }),
+      detach,
+    };
+  },
+});

@@ -1,0 +1,149 @@
+/**
+ * VeRA, arXiv:2310.11454.  Random matrices A and B are shared by all linears; what trains are two vectors of each.
+ *
+ *   y = x Wᵀ + b + β ⊙ ((δ ⊙ (x Aᵀ)) Bᵀ)
+ *
+ * x: [n, in]  A: [r, in]  B: [out, r], the first columns and rows of the shared ones  δ: [r]  β: [out]. All are f32;
+ * products run in x's dtype. Dropout acts on the x that A sees. β starts at zero.
+ */
+import {
+  add,
+  counterDropout,
+  full,
+  linear,
+  matmul,
+  mul,
+  tidy,
+  to,
+  unsqueeze,
+} from '@graft/kernels';
+import type { Tensor } from '@graft/kernels';
+import { z } from 'zod';
+import type { Linear } from '../nn/linear.js';
+import {
+  checkLayers,
+  dropout,
+  fanInFanOut,
+  layerFields,
+  modulesToSave,
+  rank,
+  targetNames,
+  trainedBiases,
+} from './fields.js';
+import { linearMethod } from './linear-method.js';
+import type { LinearUpdate } from './linear-method.js';
+import type { ModuleParameters } from './parameters.js';
+import { projectionNumbers, Projections } from './projections.js';
+import { ALL_LINEAR } from './targets.js';
+
+const Options = z
+  .strictObject({
+    r: rank
+      .default(256)
+      .describe('Rank of the shared random matrices; a file is small whatever it is'),
+    target_modules: targetNames('query and value'),
+    projection_prng_key: z
+      .int()
+      .default(0)
+      .describe('What the random matrices are drawn from; PEFT draws the same'),
+    save_projection: z
+      .boolean()
+      .default(true)
+      .describe('Save the random matrices in the adapter; false: smaller, they are drawn again'),
+    vera_dropout: dropout,
+    d_initial: z
+      .number()
+      .default(0.1)
+      .describe('What the scales between the two matrices start at'),
+    fan_in_fan_out: fanInFanOut,
+    bias: trainedBiases('vera_only'),
+    modules_to_save: modulesToSave,
+    init_weights: z
+      .boolean()
+      .default(true)
+      .describe('true: the update starts at zero; false: random, for tests'),
+    ...layerFields,
+  })
+  .superRefine(checkLayers);
+type Options = z.infer<typeof Options>;
+
+export const vera = linearMethod<Options, Projections>({
+  name: 'VERA',
+  title: 'VeRA',
+  summary:
+    'Trains two scales of random matrices that all linears share: a tenth of the parameters of LoRA, or fewer.',
+  paper: 'https://arxiv.org/abs/2310.11454',
+  // of PEFT's comparison of methods
+  defaultLearningRate: 1e-3,
+  tried: [{ target_modules: ALL_LINEAR }],
+  trainingOnly: ['vera_dropout'],
+  options: Options,
+  unsupported: {},
+  unwritten: ({ save_projection: saved }) => (saved ? [] : ['projection_prng_key']),
+  convertsToLora: true,
+  tensors: {
+    vera_lambda_b: 'parameter',
+    vera_lambda_d: 'parameter',
+    vera_A: 'shared',
+    vera_B: 'shared',
+  },
+  defaultTargets: () => ['q', 'v'],
+  conv1d: true,
+  held: (targets, { r }) => ({
+    numbers: projectionNumbers(targets, r, r),
+    // what meets δ and what meets β
+    perRow: targets.reduce((sum, { outFeatures }) => sum + 2 * r + outFeatures, 0),
+  }),
+  shapes:
+    ({ r }) =>
+    ({ outFeatures }) => ({ vera_lambda_b: [outFeatures], vera_lambda_d: [r] }),
+  shared: {
+    shapes: () => ({}),
+    make: (targets, { r, projection_prng_key: key, save_projection: saved }, parameters, dtype) =>
+      new Projections(
+        targets,
+        { parts: ['vera_A', 'vera_B'], rows: r, r, key, saved, dtype },
+        parameters,
+      ),
+  },
+  adapt: (options) => (target, parameters, projections) =>
+    update(target, options, projections, vectors(target, options, parameters)),
+});
+
+interface Vectors {
+  readonly b: Tensor;
+  readonly d: Tensor;
+}
+
+const vectors = (
+  { outFeatures }: Linear,
+  { r, d_initial: initial, init_weights: init }: Options,
+  parameters: ModuleParameters,
+): Vectors => ({
+  b: init
+    ? parameters.zeros('vera_lambda_b', [outFeatures])
+    : parameters.ones('vera_lambda_b', [outFeatures]),
+  d: init
+    ? parameters.parameter('vera_lambda_d', () => full([r], initial))
+    : parameters.normal('vera_lambda_d', [r], 1),
+});
+
+const update = (
+  target: Linear,
+  { vera_dropout: p }: Options,
+  projections: Projections,
+  { b, d }: Vectors,
+): LinearUpdate => ({
+  after: (y, x, ctx) =>
+    tidy(() => {
+      const drops = ctx.training && p > 0;
+      const seen = drops ? counterDropout(x, p, { ...ctx.key, site: ctx.module }) : x;
+      const [down, up] = projections.of(target, x.dtype);
+      const low = mul(linear(seen, down), to(d, x.dtype));
+      return add(y, mul(linear(low, up), to(b, x.dtype)));
+    }),
+  merged(weight) {
+    const [down, up] = projections.of(target, 'f32');
+    return { weight: add(weight, matmul(mul(up, unsqueeze(b, 1)), mul(down, unsqueeze(d, 1)))) };
+  },
+});

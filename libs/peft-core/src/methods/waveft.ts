@@ -1,0 +1,221 @@
+/**
+ * WaveFT, arXiv:2505.12532.  An update of a few wavelets over the weight.
+ *
+ *   y = x Wᵀ + b + x ΔWᵀ      ΔW = s T(D)      D: zero but at n random places, which hold c
+ *
+ * T is one level of the inverse wavelet transform over both dimensions: the quadrants of D, which is larger than W by
+ * what the filters reach over its edges, [A H; V D], are brought to twice their size by the products of low and high
+ * filters, H by the high one down the rows. Without use_idwt T(D) is D. c: [n], f32; ΔW is made whole in f32, and its
+ * product runs in x's dtype.
+ */
+import {
+  add,
+  addmm,
+  addmm_,
+  convTranspose2d,
+  indexPut,
+  keep,
+  mul,
+  narrow,
+  outer,
+  select,
+  stack,
+  tensor,
+  tidy,
+  to,
+  transpose,
+  unsqueeze,
+  zeros,
+} from '@graft/kernels';
+import type { Tensor } from '@graft/kernels';
+import { z } from 'zod';
+import type { Linear, LinearContext, Role } from '../nn/linear.js';
+import {
+  checkLayers,
+  fanInFanOut,
+  layerFields,
+  modulesToSave,
+  scale,
+  targetFields,
+  trainedBiases,
+} from './fields.js';
+import { linearMethod, numbersIn } from './linear-method.js';
+import type { LinearUpdate, Merged } from './linear-method.js';
+import type { ModuleParameters } from './parameters.js';
+import { valueByEnd } from './pattern.js';
+import { checkPlaces, drawPlaces, indices } from './spectrum.js';
+import { FILTERS, synthesis } from './wavelets.js';
+import type { Wavelet } from './wavelets.js';
+
+const count = z.int().min(1);
+
+const Options = z
+  .strictObject({
+    n_frequency: count
+      .default(2592)
+      .describe('Numbers that train for each linear, at random places among its wavelets'),
+    scaling: scale.default(25).describe('Scales the update'),
+    wavelet_family: z
+      .enum(Object.keys(FILTERS) as [Wavelet, ...Wavelet[]])
+      .default('db1')
+      .describe('The wavelets: Daubechies (db), symlets (sym) or coiflets (coif)'),
+    use_idwt: z
+      .boolean()
+      .default(true)
+      .describe('false: the numbers are those of the update itself, a sparse matrix'),
+    random_loc_seed: z
+      .int()
+      .min(0)
+      .max(2 ** 32 - 1)
+      .default(777)
+      .describe('Tells the places; an adapter fits no other'),
+    ...targetFields('query and value, on GPT-2 the last linear of the feed-forward'),
+    bias: trainedBiases('waveft_only'),
+    modules_to_save: modulesToSave,
+    init_weights: z
+      .boolean()
+      .default(true)
+      .describe('true: the update starts at zero; false: at random'),
+    ...layerFields,
+    n_frequency_pattern: z
+      .record(z.string(), count)
+      .default({})
+      .describe('Other n_frequency for some modules: name or pattern → number'),
+    fan_in_fan_out: fanInFanOut,
+  })
+  .superRefine(checkLayers);
+type Options = z.infer<typeof Options>;
+
+/** Of models for which PEFT's default is another. */
+const TARGETS: Readonly<Record<string, readonly Role[]>> = { gpt2: ['down'] };
+
+export const waveft = linearMethod<Options>({
+  name: 'WAVEFT',
+  title: 'WaveFT',
+  summary:
+    'Trains a few wavelets of the update: far fewer parameters than LoRA, and as many as one likes.',
+  paper: 'https://arxiv.org/abs/2505.12532',
+  // PEFT's comparison of methods
+  defaultLearningRate: 1e-4,
+  options: Options,
+  // an experiment of the paper's, which PEFT itself advises against
+  unsupported: { proportional_parameters: false },
+  unwritten: () => ['random_loc_seed', 'wavelet_family', 'use_idwt'],
+  convertsToLora: true,
+  tensors: { waveft_spectrum: 'parameter' },
+  defaultTargets: (modelType) => TARGETS[modelType] ?? ['q', 'v'],
+  conv1d: true,
+  // ΔW, what it is transformed from, and the places, in lists while they are drawn
+  held(targets, options) {
+    const countOf = countsOf(options);
+    const places = targets.reduce((sum, { path }) => sum + countOf(path), 0);
+    return { numbers: 3 * numbersIn(targets) + 32 * places };
+  },
+  check: (options) => void countsOf(options),
+  shapes(options) {
+    const countOf = countsOf(options);
+    return (linear) => ({ waveft_spectrum: [checkPlaces(countOf(linear.path), linear)] });
+  },
+  adapt(options) {
+    const countOf = countsOf(options);
+    return (linear, parameters) =>
+      new WaveletLinear(options, linear, checkPlaces(countOf(linear.path), linear), parameters);
+  },
+});
+
+const countsOf = (options: Options): ((path: string) => number) =>
+  valueByEnd(options.n_frequency_pattern, 'peft.n_frequency_pattern', options.n_frequency);
+
+class WaveletLinear implements LinearUpdate {
+  readonly #spectrum: Tensor;
+  readonly #transform: Transform;
+
+  constructor(
+    private readonly options: Options,
+    target: Linear,
+    places: number,
+    parameters: ModuleParameters,
+  ) {
+    this.#spectrum = options.init_weights
+      ? parameters.zeros('waveft_spectrum', [places])
+      : parameters.normal('waveft_spectrum', [places], 0.01);
+    this.#transform = (options.use_idwt ? wavelets : sparse)(options, target, places);
+  }
+
+  after(y: Tensor, x: Tensor, { alone }: LinearContext): Tensor {
+    return tidy(() => (alone ? addmm_ : addmm)(y, x, transpose(to(this.#update(), x.dtype), 0, 1)));
+  }
+
+  merged(weight: Tensor): Merged {
+    return { weight: add(weight, this.#update()) };
+  }
+
+  dispose(): void {
+    this.#transform.dispose();
+  }
+
+  /** ΔW */
+  #update(): Tensor {
+    return mul(this.#transform.update(this.#spectrum), this.options.scaling);
+  }
+}
+
+interface Transform {
+  update(spectrum: Tensor): Tensor;
+  dispose(): void;
+}
+
+const dispose = (tensors: readonly Tensor[]): void => tensors.forEach((tensor) => tensor.dispose());
+
+/** D itself. */
+function sparse({ random_loc_seed: seed }: Options, target: Linear, count: number): Transform {
+  const { outFeatures, inFeatures } = target;
+  const places = indices(
+    drawPlaces(count, seed, target),
+    (place) => Math.floor(place / inFeatures),
+    (place) => place % inFeatures,
+  );
+  return {
+    update: (spectrum) => indexPut(zeros([outFeatures, inFeatures]), places, spectrum),
+    dispose: () => dispose(places),
+  };
+}
+
+/** T(D). D is kept as its quadrants [4, rows, columns]; the places lie in its middle. */
+function wavelets(
+  { random_loc_seed: seed, wavelet_family: name }: Options,
+  target: Linear,
+  count: number,
+): Transform {
+  const { outFeatures, inFeatures } = target;
+  const [low, high] = synthesis(name);
+  const beyond = low.length - 2;
+  const [rows, columns] = [outFeatures, inFeatures].map((size) =>
+    Math.ceil((size + beyond) / 2),
+  ) as [number, number];
+  const row = (place: number): number =>
+    Math.floor(place / inFeatures) + Math.floor((2 * rows - outFeatures) / 2);
+  const column = (place: number): number =>
+    (place % inFeatures) + Math.floor((2 * columns - inFeatures) / 2);
+  const places = indices(
+    drawPlaces(count, seed, target),
+    (place) => 2 * Number(row(place) >= rows) + Number(column(place) >= columns),
+    (place) => row(place) % rows,
+    (place) => column(place) % columns,
+  );
+  const filters = keep(tidy(() => products(low, high)));
+  return {
+    update(spectrum) {
+      const coefficients = indexPut(zeros([4, rows, columns]), places, spectrum);
+      const whole = convTranspose2d(coefficients, filters, { stride: 2, padding: beyond });
+      return narrow(narrow(select(whole, 0, 0), 0, 0, outFeatures), 1, 0, inFeatures);
+    },
+    dispose: () => dispose([...places, filters]),
+  };
+}
+
+/** [4, 1, L, L]: what each quadrant is brought to full size by. */
+function products(low: readonly number[], high: readonly number[]): Tensor {
+  const [lo, hi] = [low, high].map((values) => tensor(values, [values.length])) as [Tensor, Tensor];
+  return unsqueeze(stack([outer(lo, lo), outer(hi, lo), outer(lo, hi), outer(hi, hi)]), 1);
+}

@@ -1,0 +1,454 @@
+/**
+ * X-LoRA, arXiv:2402.07148.  Trained LoRAs that stay as they are, mixed row by row by a classifier of what a first pass
+ * through the base makes of the row (nn/scalings.ts).
+ *
+ *   y = x Wᵀ + b + g Σ_i s_i ⊙ scale_i (x A_iᵀ) B_iᵀ        s = softmax(classifier(h) / T) [n, N]
+ *
+ * h: [n, D], the last hidden states  N: LoRAs, each of its own rank and at linears of its own  g: global_scaling_weight.
+ * With layerwise_scalings s is another at each linear. top_k_lora sets all but the largest of s to 0, and
+ * enable_softmax_topk takes the softmax of what is not 0. The classifier is linears with ReLU and dropout between them,
+ * in f32, where PEFT has it in the base's dtype; products of LoRAs run in x's dtype.
+ */
+import {
+  call,
+  counterDropout,
+  div,
+  full,
+  linear,
+  mul,
+  relu,
+  reshape,
+  softmax,
+  tidy,
+  to,
+  topk,
+  zerosLike,
+} from '@graft/kernels';
+import type { Tensor } from '@graft/kernels';
+import { DomainError } from '@graft/contracts';
+import { z } from 'zod';
+import type { RowContext } from '../nn/context.js';
+import type { Linear, Role } from '../nn/linear.js';
+import type { ModelShape, ModuleIndex } from '../nn/outline.js';
+import type { Scaler } from '../nn/scalings.js';
+import { defineMethod } from '../plugin.js';
+import { rank, scale } from './fields.js';
+import { lora, loraSizes } from './lora.js';
+import type { LoraOptions } from './lora.js';
+import type { LoraSize } from './lora-init.js';
+import { MixedLinear, STREAMS } from './mixed-linear.js';
+import type { Factors } from './mixed-linear.js';
+import type { NamedTensors, PartKind, PartOfAdapter } from './method.js';
+import { ModuleParameters, restore, sizeOf } from './parameters.js';
+import type { PartShapes } from './parameters.js';
+import { checkPlain } from './plain-lora.js';
+import { findTargets } from './targets.js';
+
+/** More than that PEFT puts in another order when it reads them: it sorts names as texts. */
+const MOST_ADAPTERS = 10;
+const MOST_LAYERS = 16;
+/** PEFT's defaults. */
+const [WIDTH, DROPOUT] = [2048, 0.2];
+
+const Options = z
+  .strictObject({
+    adapters: z
+      .record(z.string(), z.string().min(1).max(4096))
+      .nullable()
+      .default(null)
+      .describe(
+        'LoRAs to mix, all of the job\'s base: {"0": a fine-tuned model, "1": another, …}; required',
+      ),
+    hidden_size: z
+      .int()
+      .nullable()
+      .default(null)
+      .describe("Size of the base's hidden states; left out, it is read from the base"),
+    enable_softmax: z
+      .boolean()
+      .default(true)
+      .describe('Whether the weights of a row sum to 1, by a softmax'),
+    enable_softmax_topk: z
+      .boolean()
+      .default(false)
+      .describe('Softmax of the weights that top_k_lora leaves; instead of enable_softmax'),
+    softmax_temperature: scale
+      .default(1)
+      .describe('What numbers are divided by before the softmax: lower is sharper'),
+    layerwise_scalings: z
+      .boolean()
+      .default(false)
+      .describe('Whether each linear has weights of its own'),
+    top_k_lora: rank
+      .nullable()
+      .default(null)
+      .describe('How many LoRAs a row takes, those of the largest weights; left out, all'),
+    xlora_depth: z
+      .int()
+      .min(1)
+      .max(MOST_LAYERS)
+      .default(1)
+      .describe('Linears that the classifier has'),
+    xlora_size: z
+      .int()
+      .min(1)
+      .max(65_536)
+      .default(WIDTH)
+      .describe('Width between them, where there are several'),
+    xlora_dropout_p: z
+      .number()
+      .min(0)
+      .lt(1)
+      .default(DROPOUT)
+      .describe('Dropout between them, where there are several'),
+    scaling_pass_value: z
+      .number()
+      .default(0)
+      .describe('Weight of each LoRA in the first pass; 0: the first pass is of the base alone'),
+    global_scaling_weight: z
+      .number()
+      .default(1)
+      .describe('What all LoRAs together are multiplied by'),
+  })
+  .superRefine((options, ctx) => {
+    const refuse = (field: keyof typeof options, message: string): void =>
+      ctx.addIssue({ code: 'custom', message, path: [field] });
+    const names = Object.keys(options.adapters ?? {});
+    const other = names.find((name, i) => name !== String(i));
+    if (other !== undefined)
+      refuse(
+        'adapters',
+        `expected the names "0", "1", … as PEFT has them, got ${JSON.stringify(other.slice(0, 100))}`,
+      );
+    if (names.length > MOST_ADAPTERS)
+      refuse('adapters', `expected at most ${MOST_ADAPTERS}, got ${names.length}`);
+    const { top_k_lora: k } = options;
+    if (k === null) return;
+    if (names.length > 0 && k > names.length)
+      refuse('top_k_lora', `expected at most the ${names.length} adapters, got ${k}`);
+    if (options.scaling_pass_value !== 0)
+      refuse('scaling_pass_value', 'does not go with top_k_lora: none of equal weights is largest');
+  });
+type Options = z.infer<typeof Options>;
+
+/** How many LoRAs are mixed. */
+const countOf = ({ adapters }: Options): number => Object.keys(adapters ?? {}).length;
+
+const PART = 'internal_xlora_classifier.layers';
+const RELU_AND_DROPOUT = 2;
+
+/** A LoRA, and the linears that it is at. */
+interface PlainLora<L> {
+  readonly options: LoraOptions;
+  readonly linears: readonly L[];
+  readonly sizeOf: (path: string) => LoraSize;
+}
+
+type Places<L extends { readonly path: string; readonly role: Role }> = ModuleIndex<
+  L,
+  { readonly path: string },
+  { readonly path: string }
+>;
+
+interface Found<L> {
+  readonly loras: readonly PlainLora<L>[];
+  /** Those that a LoRA is at, in the model's order. */
+  readonly linears: readonly L[];
+}
+
+const refuse = (field: keyof Options | 'peft_type', message: string, isKnown = false): never => {
+  throw new DomainError(isKnown ? 'unsupported' : 'invalid_value', message, `peft.${field}`);
+};
+
+/** Families of which transformers declares linears in another order than they act in, by which PEFT numbers them. */
+const OTHERWISE_ORDERED: Readonly<Record<string, boolean>> = { opt: true, phi3: true };
+
+/** @throws DomainError for adapters that cannot be mixed, and for models that PEFT cannot mix them on */
+function found<L extends { readonly path: string; readonly role: Role }>(
+  modules: Places<L>,
+  options: Options,
+  adapters: readonly PartOfAdapter[],
+  modelType: string,
+): Found<L> {
+  if (modules.linears().some(({ path, role }) => role !== 'head' && !path.startsWith('model.')))
+    refuse(
+      'peft_type',
+      `XLORA is not supported for model_type ${modelType}: PEFT loads adapters for it only where the paths of modules begin with "model."; choose another base or method`,
+      true,
+    );
+  if (options.layerwise_scalings && OTHERWISE_ORDERED[modelType])
+    refuse(
+      'layerwise_scalings',
+      `layerwise_scalings is not supported for model_type ${modelType}: PEFT counts its linears in another order than they act in; leave it out`,
+      true,
+    );
+  const count = countOf(options);
+  if (count === 0) refuse('adapters', 'adapters is required: {"0": a fine-tuned model, "1": …}');
+  if (adapters.length !== count)
+    refuse(
+      'adapters',
+      `adapters names ${count} and ${adapters.length} are there: a file of X-LoRA's is nothing without the LoRAs that it mixes`,
+      true,
+    );
+  const loras = adapters.map((adapter, i) => plainLora(modules, adapter, `adapters "${i}"`));
+  const taken = new Set(loras.flatMap(({ linears }) => linears));
+  return { loras, linears: modules.linears().filter((one) => taken.has(one)) };
+}
+
+const WORDS = { lacks: 'is not mixed', cannot: 'cannot be mixed' };
+
+function plainLora<L extends { readonly path: string; readonly role: Role }>(
+  modules: Places<L>,
+  { method, options }: PartOfAdapter,
+  which: string,
+): PlainLora<L> {
+  if (method !== lora.name)
+    refuse('adapters', `${which}: ${method} is not mixed, in PEFT neither; only ${lora.name} is`);
+  const fields = options as LoraOptions;
+  try {
+    checkPlain(fields, which, WORDS);
+  } catch (error) {
+    if (error instanceof DomainError) throw new DomainError(error.code, error.message, PARAM);
+    throw error;
+  }
+  const { linears, table } = findTargets(modules, fields, ['q', 'v'], true);
+  const head = linears.find(({ role }) => role === 'head');
+  if (head)
+    refuse('adapters', `${which}: a LoRA at ${head.path} is not mixed: it is given single rows`);
+  if (table) refuse('adapters', `${which}: a LoRA at ${table.path}, the embedding, is not mixed`);
+  return { options: fields, linears, sizeOf: loraSizes(fields) };
+}
+
+const PARAM = 'peft.adapters';
+
+/** The classifier's linears, as PEFT numbers them among what stands between. */
+function classifierShapes(
+  options: Options,
+  hiddenSize: number,
+  linears: number,
+): readonly (readonly [number: number, inputs: number, outputs: number])[] {
+  const { xlora_depth: depth, xlora_size: size, layerwise_scalings: layerwise } = options;
+  const between = options.xlora_dropout_p > 0 ? RELU_AND_DROPOUT : 1;
+  const outputs = countOf(options) * (layerwise ? linears : 1);
+  return Array.from({ length: depth }, (_, i) => [
+    i * (1 + between),
+    i === 0 ? hiddenSize : size,
+    i === depth - 1 ? outputs : size,
+  ]);
+}
+
+const partsOf = (shapes: ReturnType<typeof classifierShapes>): PartShapes =>
+  Object.fromEntries(
+    shapes.flatMap(([number, inputs, outputs]) => [
+      [`${PART}.${number}.weight`, [outputs, inputs]],
+      [`${PART}.${number}.bias`, [outputs]],
+    ]),
+  );
+
+const TENSORS: Readonly<Record<string, PartKind>> = Object.fromEntries(
+  Array.from({ length: 1 + (MOST_LAYERS - 1) * (1 + RELU_AND_DROPOUT) }, (_, number) =>
+    ['weight', 'bias'].map((part) => [`${PART}.${number}.${part}`, 'shared'] as const),
+  ).flat(),
+);
+
+/** @throws DomainError for a size that is not the model's, and for a model of two stacks, of which PEFT finds no hidden states */
+function checkSizes(
+  { hidden_size: asked }: Options,
+  {
+    hiddenSize,
+    embeddingSize,
+    stackCount,
+  }: Pick<ModelShape, 'hiddenSize' | 'embeddingSize' | 'stackCount'>,
+): void {
+  if (asked !== null && asked !== hiddenSize)
+    refuse('hidden_size', `expected the base's ${hiddenSize}, got ${asked}; leave it out`);
+  if (stackCount > 1)
+    refuse(
+      'peft_type',
+      'XLORA is not supported for models of an encoder and a decoder, as in PEFT; choose another base or method',
+      true,
+    );
+  if (hiddenSize !== embeddingSize)
+    refuse(
+      'peft_type',
+      `XLORA is not supported for a base that embeds in ${embeddingSize} and computes in ${hiddenSize}; choose another base or method`,
+      true,
+    );
+}
+
+export const xlora = defineMethod<Options>({
+  name: 'XLORA',
+  title: 'X-LoRA',
+  summary:
+    'Mixes LoRAs that are trained already, row by row: a classifier that looks at the text learns which to take.',
+  paper: 'https://arxiv.org/abs/2402.07148',
+  defaultLearningRate: 1e-3,
+  options: Options,
+  unsupported: { use_trainable_adapters: false },
+  reasons: {
+    use_trainable_adapters: "PEFT's file has nothing of the adapters that it would train",
+  },
+  tensors: TENSORS,
+  withoutHeads: 'its config has no modules_to_save',
+  taskTypes: () => ({ field: 'adapters', types: ['CAUSAL_LM'] }),
+  idle({ xlora_depth: depth, xlora_size: width, xlora_dropout_p: p }) {
+    if (depth > 1) return null;
+    const where = 'a classifier of one linear (xlora_depth 1)';
+    if (width !== WIDTH) return { field: 'xlora_size', where };
+    return p !== DROPOUT && p > 0 ? { field: 'xlora_dropout_p', where } : null;
+  },
+  adapters: ({ adapters }) => Object.values(adapters ?? {}),
+  footprint(outline, options, { modelType, adapters }) {
+    checkSizes(options, outline);
+    const { loras, linears } = found(outline, options, adapters, modelType);
+    const shapes = classifierShapes(options, outline.hiddenSize, linears.length);
+    const count = loras.length;
+    const ranks = (path: string): number =>
+      loras.reduce(
+        (sum, { linears: at, sizeOf: sizes }) =>
+          sum + (at.some((one) => one.path === path) ? sizes(path).r : 0),
+        0,
+      );
+    const through = shapes.reduce((sum, [, inputs, outputs]) => sum + inputs + 2 * outputs, 0);
+    return {
+      trainableParameters: sizeOf(partsOf(shapes)),
+      virtualTokens: 0,
+      held: {
+        numbers: linears.reduce(
+          (sum, { path, inFeatures, outFeatures }) =>
+            // and, while a forward runs, A and B in the base's dtype
+            sum + ranks(path) * (1.5 * (inFeatures + outFeatures) + count),
+          0,
+        ),
+        perRow: through + linears.reduce((sum, { path }) => sum + 3 * ranks(path) + 2 * count, 0),
+      },
+    };
+  },
+  attach(model, options, { run, seed, adapters = [] }) {
+    const { modules, config } = model;
+    checkSizes(options, model);
+    const { loras, linears } = found(modules, options, adapters, config.model_type);
+    const own = new ModuleParameters(null, seed);
+    const mixed: MixedLinear[] = [];
+    const shapes = classifierShapes(options, model.hiddenSize, linears.length);
+    const detach = (): void => {
+      modules.detach(run);
+      own.dispose();
+      mixed.forEach((one) => one.dispose());
+    };
+    try {
+      for (const [i, target] of linears.entries()) {
+        const factors = loras.map((one, n) =>
+          factorsAt(target, one, adapters[n]?.tensors, `adapters "${n}"`),
+        );
+        const place = options.layerwise_scalings ? i : 0;
+        const update = new MixedLinear(factors, place, options.global_scaling_weight);
+        mixed.push(update);
+        target.attach(run, update);
+      }
+      modules.scaling.attach(run, new Classifier(options, shapes, own));
+    } catch (error) {
+      detach();
+      throw error;
+    }
+    return {
+      parameters: own.trained,
+      exported: () => own.exported(),
+      load(stored) {
+        refuseLost(stored, shapes, loras.length);
+        restore(own.trained, stored);
+      },
+      resolvedConfig: () => ({
+        use_trainable_adapters: false,
+        ...options,
+        hidden_size: model.hiddenSize,
+      }),
+      detach,
+    };
+  },
+});
+
+/** PEFT takes the numbers of the classifier's linears for names of adapters when it saves. @throws DomainError */
+function refuseLost(
+  stored: NamedTensors,
+  shapes: ReturnType<typeof classifierShapes>,
+  adapters: number,
+): void {
+  const lost = shapes.find(
+    ([number]) => number < adapters && !stored.has(`${PART}.${number}.weight`),
+  );
+  if (!lost) return;
+  const message = `the adapter lacks ${PART}.${lost[0]}: PEFT leaves it out when it saves X-LoRA, because an adapter has that name; save it with all of the classifier's tensors`;
+  throw new DomainError('invalid_adapter', message);
+}
+
+/** Of a LoRA at a linear; null where it is not at it. @throws DomainError where its file lacks them */
+function factorsAt(
+  { path }: Linear,
+  { options, linears, sizeOf: sizes }: PlainLora<Linear>,
+  tensors: NamedTensors | undefined,
+  which: string,
+): Factors | null {
+  if (!linears.some((one) => one.path === path)) return null;
+  const [a, b] = ['lora_A', 'lora_B'].map((part) => tensors?.get(`${path}.${part}`));
+  if (a && b) return { a, b, ...sizes(path), dropout: options.lora_dropout };
+  throw new DomainError('invalid_adapter', `${which} lacks its factors of ${path}`, PARAM);
+}
+
+class Classifier implements Scaler {
+  readonly #layers: readonly { readonly weight: Tensor; readonly bias: Tensor }[];
+  readonly #count: number;
+
+  constructor(
+    private readonly options: Options,
+    shapes: ReturnType<typeof classifierShapes>,
+    own: ModuleParameters,
+  ) {
+    this.#count = countOf(options);
+    this.#layers = shapes.map(([number, inputs, outputs]) => ({
+      weight: own.uniform(`${PART}.${number}.weight`, [outputs, inputs], 1 / Math.sqrt(inputs)),
+      bias: own.uniform(`${PART}.${number}.bias`, [outputs], 1 / Math.sqrt(inputs)),
+    }));
+  }
+
+  /** [n, places, N] */
+  first(rows: number): Tensor | null {
+    const { scaling_pass_value: value } = this.options;
+    return value === 0 ? null : this.#chosen(full([rows, this.#places, this.#count], value, 'f32'));
+  }
+
+  second(hidden: Tensor, { training, key, module }: RowContext): Tensor {
+    const { options } = this;
+    const { xlora_dropout_p: p, softmax_temperature: temperature } = options;
+    return tidy(() => {
+      const drop = (x: Tensor, i: number): Tensor =>
+        training && p > 0 ? counterDropout(x, p, { ...key, site: module + i * STREAMS }) : x;
+      const logits = this.#layers.reduce(
+        (x, { weight, bias }, i) => linear(i === 0 ? x : drop(relu(x), i), weight, bias),
+        to(hidden, 'f32'),
+      );
+      const apart = reshape(logits, [-1, this.#places, this.#count]);
+      return this.#chosen(options.enable_softmax ? softmax(div(apart, temperature)) : apart);
+    });
+  }
+
+  get #places(): number {
+    const last = this.#layers.at(-1) as { readonly bias: Tensor };
+    return last.bias.size / this.#count;
+  }
+
+  /** The weights that are taken. */
+  #chosen(weights: Tensor): Tensor {
+    const { top_k_lora: k, enable_softmax_topk: again } = this.options;
+    const left = k === null ? weights : mul(weights, largest(weights, k));
+    if (!again) return left;
+    const none = call('aten::eq.Scalar', left, 0) as Tensor;
+    const masked = (t: Tensor, by: number): Tensor =>
+      call('aten::masked_fill.Scalar', t, none, by) as Tensor;
+    return masked(softmax(masked(left, -Infinity)), 0);
+  }
+}
+
+/** 1 at the k largest of the last dimension, else 0. */
+const largest = (weights: Tensor, k: number): Tensor =>
+  call('aten::scatter.value', zerosLike(weights), -1, topk(weights, k).indices, 1) as Tensor;

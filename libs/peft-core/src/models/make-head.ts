@@ -1,0 +1,74 @@
+/** Makes the head of a run's task: what the base's files have of it, and the rest from N(0, initializer_range²), biases 0. */
+import { keep, ones, tidy, to, zeros } from '@graft/kernels';
+import type { Tensor } from '@graft/kernels';
+import { normal } from '../methods/parameters.js';
+import { Linear } from '../nn/linear.js';
+import { Norm } from '../nn/norm.js';
+import { headNormShape, headPaths, headWidth, madeShapes, poolerShape } from '../nn/outline.js';
+import type { HeadRequest, LinearShape, NormShape, Pooler } from '../nn/outline.js';
+import type { ModelOptions, ModelPaths } from '../nn/stack-options.js';
+import { TaskHead } from '../nn/task-head.js';
+import { DenseWeight } from '../nn/weight.js';
+import type { Model } from './model.js';
+
+export interface HeadPlan extends HeadRequest {
+  readonly options: ModelOptions;
+  readonly paths: ModelPaths;
+  /** Of the base's files, by their paths. */
+  readonly poolers: ReadonlyMap<string, Pooler<Linear, Norm>>;
+  readonly seed: number;
+}
+
+/** What transformers takes where config.json says nothing. */
+const INITIALIZER_RANGE = 0.02;
+
+export function makeHead(
+  model: Pick<Model, 'config' | 'dtype' | 'modules'>,
+  { options, paths, poolers, seed, ...request }: HeadPlan,
+): TaskHead {
+  const head = headPaths(paths, request.kind);
+  const width = headWidth(options, paths);
+  const { dtype } = model;
+  const { initializer_range: given } = model.config;
+  const deviation = typeof given === 'number' ? given : INITIALIZER_RANGE;
+  // dropout is keyed by the number of a module: these have those that follow the base's
+  let index = model.modules.linears().length + 1;
+  const owned: Tensor[] = [];
+  const own = (values: () => Tensor): Tensor => {
+    const tensor = keep(tidy(() => to(values(), dtype)));
+    owned.push(tensor);
+    return tensor;
+  };
+  const make = (shape: LinearShape): Linear => {
+    const { path, outFeatures, inFeatures, hasBias } = shape;
+    const name = `${path}.weight`;
+    const weight = own(() => normal([outFeatures, inFeatures], deviation, seed, name));
+    const bias = hasBias ? own(() => zeros([outFeatures])) : null;
+    return new Linear({ ...shape, index: index++, weight: new DenseWeight(weight), bias });
+  };
+  const makeNorm = ({ path, kind, eps, features, hasBias }: NormShape): Norm => {
+    const bias = hasBias ? own(() => zeros([features])) : null;
+    return new Norm(path, kind, eps, own(() => ones([features])), bias); // prettier-ignore
+  };
+  const { headBias } = options;
+  const stored = head.hidden?.isStored ? (poolers.get(head.hidden.path) ?? null) : null;
+  const lacking =
+    head.hidden?.isStored && !stored ? [poolerShape(head.hidden.path, width, headBias)] : [];
+  const made = [...lacking, ...madeShapes(head, request, width, headBias)].map(make);
+  const output = made[made.length - 1] as Linear;
+  const hidden = head.hidden ? (stored?.linear ?? (made[0] as Linear)) : null;
+  const shape = headNormShape(options, head.hidden?.norm, width);
+  const norm = stored ? stored.norm : shape && makeNorm(shape);
+  const pool = (request.kind === 'classification' && options.headPool) || head.pool;
+  const dispose = (): void => owned.forEach((tensor) => tensor.dispose());
+  return new TaskHead({
+    kind: request.kind,
+    paths: head,
+    pool,
+    hidden,
+    norm,
+    output,
+    made,
+    dispose,
+  });
+}

@@ -1,0 +1,89 @@
+/**
+ * Mixtral (arXiv:2401.04088): Mistral whose feed-forward parts are experts, of which each row has a few.
+ */
+import { DomainError } from '@graft/contracts';
+import type { ModelPaths } from '../nn/stack-options.js';
+import { defineModel } from '../plugin.js';
+import { flag, fraction, HEADS, integer, nullable, optional, or, POSITIONS } from './hf-config.js';
+import type { HfTable } from './hf-config.js';
+import { LLAMA_KEYS, llamaDecoder, llamaPaths } from './llama.js';
+
+/** What models with experts say of their training, which has a loss of the router's own where they ask for it. */
+export const ROUTER_KEYS = {
+  num_experts_per_tok: or(HEADS, 2),
+  output_router_logits: or(flag, false),
+  router_aux_loss_coef: optional(fraction),
+} satisfies HfTable;
+
+/** @throws DomainError for a config that asks for the router's own loss */
+export function refuseRouterLoss({
+  output_router_logits: asked,
+}: {
+  output_router_logits: boolean;
+}): void {
+  if (!asked) return;
+  const message =
+    'config.json: output_router_logits: true adds a loss that balances experts, which is not supported; set it to false';
+  throw new DomainError('unsupported', message, 'model');
+}
+
+const path = (name: string): string => `model.layers.{n}.${name}`;
+const { gate: _, up: __, down: ___, ...feedForward } = llamaPaths.decoder.feedForward;
+
+const paths: ModelPaths = {
+  ...llamaPaths,
+  decoder: {
+    ...llamaPaths.decoder,
+    feedForward: {
+      ...feedForward,
+      experts: {
+        router: path('mlp.gate'),
+        experts: path('mlp.experts'),
+        files: {
+          router: path('block_sparse_moe.gate'),
+          gate: path('block_sparse_moe.experts.{e}.w1'),
+          up: path('block_sparse_moe.experts.{e}.w3'),
+          down: path('block_sparse_moe.experts.{e}.w2'),
+        },
+      },
+    },
+  },
+};
+
+export const mixtral = defineModel({
+  name: 'mixtral',
+  title: 'Mixtral',
+  modelTypes: ['mixtral'],
+  hf: {
+    ...LLAMA_KEYS,
+    ...ROUTER_KEYS,
+    num_local_experts: or(integer(1, 1024), 8),
+    sliding_window: nullable(POSITIONS),
+    router_jitter_noise: or(fraction, 0),
+  },
+  options(config) {
+    refuseRouterLoss(config);
+    if (config.router_jitter_noise > 0) {
+      const message = `config.json: router_jitter_noise ${config.router_jitter_noise} is not supported; set it to 0`;
+      throw new DomainError('unsupported', message, 'model');
+    }
+    const { num_hidden_layers: layers, sliding_window: window = null } = config;
+    return {
+      vocabSize: config.vocab_size,
+      decoder: {
+        ...llamaDecoder({ ...config, rope_theta: config.rope_theta ?? 1e6 }),
+        windows: Array.from({ length: layers }, () => window),
+        experts: {
+          count: config.num_local_experts,
+          perRow: config.num_experts_per_tok,
+          size: config.intermediate_size,
+          normalized: true,
+          roundsWeights: false,
+          layers: Array.from({ length: layers }, () => true),
+        },
+      },
+      tiedHead: config.tie_word_embeddings,
+    };
+  },
+  paths,
+});

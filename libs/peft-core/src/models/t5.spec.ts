@@ -1,0 +1,100 @@
+import { describe, expect, it } from 'vitest';
+import { cutAt, footprintOf, resolveSpec } from '../catalog.js';
+import { linearNames } from '../nn/stack-options.js';
+import type { HfConfig } from './model.js';
+import { outlineOf } from './registry.js';
+import { t5 } from './t5.js';
+
+const small = {
+  model_type: 't5',
+  vocab_size: 32128,
+  d_model: 512,
+  d_kv: 64,
+  d_ff: 2048,
+  num_layers: 6,
+  num_heads: 8,
+};
+const flan = {
+  ...small,
+  d_ff: 1024,
+  num_layers: 8,
+  num_heads: 6,
+  feed_forward_proj: 'gated-gelu',
+  tie_word_embeddings: false,
+};
+
+describe('config.json', () => {
+  it.each([
+    ['t5-small', small, 60_506_624],
+    ['flan-t5-small', flan, 76_961_152],
+    [
+      'flan-t5-small as transformers 5 writes it',
+      { ...flan, tie_word_embeddings: true, scale_decoder_outputs: false },
+      76_961_152,
+    ],
+  ])('has the parameters of %s', (_, config, parameters) => {
+    expect(footprintOf({ peft_type: 'LORA' }, config).totalParameters).toBe(parameters);
+  });
+
+  it('has the layers of the encoder where it says none of the decoder', () => {
+    const layers = (config: typeof small & { num_decoder_layers?: number }): number =>
+      outlineOf(config)
+        .linears(['q'])
+        .filter(({ path }) => path.startsWith('decoder') && path.includes('SelfAttention')).length;
+    expect(layers(small)).toBe(6);
+    expect(layers({ ...small, num_decoder_layers: 2 })).toBe(2);
+  });
+
+  it('cuts examples at the length it was trained at, unless a job asks for more', () => {
+    const cut = (config: HfConfig, asked: number | null = null): number => {
+      const graft = asked === null ? {} : { max_seq_len: asked };
+      const body = { model: 'm', training_file: 'f', graft };
+      const spec = resolveSpec(body, { trainingRecords: 8, modelType: 't5' });
+      return cutAt(spec, footprintOf(spec.peft, config));
+    };
+    expect(cut(small)).toBe(512);
+    expect(cut({ ...small, n_positions: 1024 })).toBe(1024);
+    expect(cut(small, 16_384)).toBe(16_384);
+    expect(() => cut(small, 16_385)).toThrow('this base supports at most 16,384 tokens');
+  });
+
+  it.each([
+    ['an activation', { feed_forward_proj: 'gated-mish' }, /unknown activation "mish"/],
+    ['a form of feed-forward', { feed_forward_proj: 'a-b-c' }, /feed_forward_proj "a-b-c"/],
+    ['no size', { d_model: null }, /d_model is missing/],
+    [
+      'a bucket',
+      { relative_attention_num_buckets: 1 },
+      /relative_attention_num_buckets must be .*, got 1/,
+    ],
+  ])('refuses %s that is not known', (_, changed, message) => {
+    expect(() => outlineOf({ ...small, ...changed })).toThrow(message);
+  });
+});
+
+it('gives PEFT its names of linears, of both versions', () => {
+  expect(linearNames(t5.paths)).toEqual([
+    'q',
+    'k',
+    'v',
+    'o',
+    'wi_0',
+    'wi_1',
+    'wi',
+    'wo',
+    'lm_head',
+  ]);
+  const ups = (config: typeof small): string[] =>
+    outlineOf(config)
+      .linears(['up'])
+      .map(({ path }) => path.slice(path.lastIndexOf('.') + 1));
+  expect(new Set(ups(small))).toEqual(new Set(['wi']));
+  expect(new Set(ups(flan))).toEqual(new Set(['wi_1']));
+});
+
+it('is not trained as a decoder', () => {
+  const body = { model: 'base', training_file: 'file-1', graft: { task: 'causal_lm' } };
+  expect(() => resolveSpec(body, { trainingRecords: 4, modelType: 't5' })).toThrow(
+    /causal_lm trains a decoder alone, and a base of model_type t5 has an encoder and a decoder/,
+  );
+});

@@ -1,0 +1,207 @@
+/** A model of an encoder, a decoder or both, with or without a head for tokens. */
+import { add, div, mul, tanh, tidy } from '@graft/kernels';
+import type { Tensor } from '@graft/kernels';
+import { DomainError } from '@graft/contracts';
+import type { Batch, Outputs } from '../batch.js';
+import type { BatchContext, ForwardContext } from '../nn/context.js';
+import { KvCache } from '../nn/kv-cache.js';
+import type { Linear } from '../nn/linear.js';
+import type { Embedding } from '../nn/embedding.js';
+import type { Modules } from '../nn/modules.js';
+import type { Norm } from '../nn/norm.js';
+import { modulesWith } from '../nn/outline.js';
+import type { Description, HeadRequest } from '../nn/outline.js';
+import type { Stack } from '../nn/stack.js';
+import type { ModelOptions, ModelPaths } from '../nn/stack-options.js';
+import { makeHead } from './make-head.js';
+import type { BaseDtype, HeadKind, HfConfig, Model, Precision, Stacks } from './model.js';
+
+const SILENT =
+  'this base is an encoder and writes no text; chat with a base that has a decoder, or train a task on it';
+
+/** What a model is made of; assemble.ts puts it together. */
+export interface TransformerParts {
+  readonly family: string;
+  readonly config: HfConfig;
+  readonly options: ModelOptions;
+  readonly precision: Precision;
+  readonly stacks: Stacks;
+  readonly paths: ModelPaths;
+  /** All modules that its files hold. */
+  readonly made: Pick<
+    Description<Linear, Norm, Embedding>,
+    'linears' | 'norms' | 'lmHead' | 'poolers'
+  >;
+  readonly modules: Modules;
+  readonly parameterCount: number;
+  /** [1, V], with its name in the files; null where there is none. */
+  readonly logitBias: { readonly name: string; readonly tensor: Tensor } | null;
+  dispose(): void;
+}
+
+export class Transformer implements Model {
+  readonly family: string;
+  readonly config: HfConfig;
+  readonly options: ModelOptions;
+  readonly dtype: BaseDtype;
+  readonly quantization: string | null;
+  readonly stacks: Stacks;
+  readonly outputHeads: ReadonlyMap<HeadKind, Linear>;
+  readonly modules: Modules;
+  readonly parameterCount: number;
+  readonly #parts: TransformerParts;
+
+  constructor(parts: TransformerParts) {
+    this.family = parts.family;
+    this.config = parts.config;
+    this.options = parts.options;
+    this.dtype = parts.precision.dtype;
+    this.quantization = parts.precision.quantization;
+    this.stacks = parts.stacks;
+    const { lmHead } = parts.made;
+    this.outputHeads = new Map(lmHead ? [['lm', lmHead]] : []);
+    this.modules = parts.modules;
+    this.parameterCount = parts.parameterCount;
+    this.#parts = parts;
+  }
+
+  /** The stack that reads the input. */
+  get #input(): Stack {
+    return (this.stacks.encoder ?? this.stacks.decoder) as Stack;
+  }
+
+  get vocabSize(): number {
+    return this.options.vocabSize;
+  }
+
+  get hiddenSize(): number {
+    return this.#input.hiddenSize;
+  }
+
+  get embeddingSize(): number {
+    return this.#input.embeddingSize;
+  }
+
+  get layers(): number {
+    return this.#input.layers;
+  }
+
+  get heads(): number {
+    return this.#input.heads;
+  }
+
+  get kvHeads(): number {
+    return this.#input.kvHeads;
+  }
+
+  get prefixHeads(): number {
+    return this.#input.prefixHeads;
+  }
+
+  get headDim(): number {
+    return this.#input.headDim;
+  }
+
+  get maxPositions(): number {
+    return this.#input.maxPositions;
+  }
+
+  get alikePositions(): number {
+    return this.#input.alikePositions;
+  }
+
+  get defaultMaxSeqLen(): number | undefined {
+    return this.#input.defaultMaxSeqLen;
+  }
+
+  get stackCount(): 1 | 2 {
+    return this.stacks.encoder && this.stacks.decoder ? 2 : 1;
+  }
+
+  get attendingLayers(): number {
+    return this.stacks.encoder ? (this.stacks.decoder?.layers ?? 0) : 0;
+  }
+
+  get attendsThroughout(): boolean {
+    return this.#input.attendsThroughout;
+  }
+
+  get constants(): ReadonlyMap<string, Tensor> {
+    const { logitBias: bias } = this.#parts;
+    return new Map(bias ? [[bias.name, bias.tensor]] : []);
+  }
+
+  get startToken(): number | null {
+    return this.options.startToken ?? null;
+  }
+
+  forward<B extends Batch>(batch: B, ctx: BatchContext, cache?: KvCache): Outputs<B> {
+    const outputs = tidy((): Outputs => {
+      const encoded = batch.encoder && this.#stack('encoder').forward(batch.encoder, ctx);
+      const memory = encoded?.whole ?? null;
+      if (cache && memory) {
+        const handles = batch.encoder?.sequences.map((sequence) => sequence.cache) ?? [];
+        this.#stack('decoder').remember(memory, handles, ctx, cache);
+      }
+      const decoded =
+        batch.decoder && this.#stack('decoder').forward(batch.decoder, ctx, { cache, memory });
+      return { encoder: encoded ?? null, decoder: decoded ?? null };
+    });
+    return outputs as Outputs<B>;
+  }
+
+  head(kind: HeadKind, hidden: Tensor, ctx: ForwardContext): Tensor {
+    const { headScale, logitScale, logitSoftcap: cap } = this.options;
+    const head = this.outputHeads.get(kind);
+    if (!head) throw new DomainError('internal_error', `the model has no ${kind} head`);
+    return tidy(() => {
+      const made = head.forward(headScale === 1 ? hidden : mul(hidden, headScale), ctx);
+      const scaled = logitScale === 1 ? made : mul(made, logitScale);
+      const { logitBias: bias } = this.#parts;
+      const logits = bias ? add(scaled, bias.tensor) : scaled;
+      return cap === undefined ? logits : mul(tanh(div(logits, cap)), cap);
+    });
+  }
+
+  withHead(run: number, request: HeadRequest, seed: number): Model {
+    const { made, paths, modules } = this.#parts;
+    const visible = modulesWith(made, paths, request.kind);
+    const { poolers } = made;
+    const head = makeHead(this, { ...request, options: this.options, paths, poolers, seed });
+    modules.heads.set(run, head);
+    const lacking = head.made.filter(({ role }) => role === 'pooler');
+    // of a pooler that the files lack, the norm is made with it
+    const norms = lacking.length > 0 && head.norm ? [...visible.norms, head.norm] : visible.norms;
+    return new Transformer({
+      ...this.#parts,
+      made: { ...made, lmHead: null },
+      modules: modules.with([...visible.linears, ...lacking], norms),
+    });
+  }
+
+  cache(): KvCache {
+    if (!this.outputHeads.has('lm')) throw new DomainError('unsupported', SILENT, 'model');
+    const stack = this.#stack('decoder');
+    const { keptLayers: layers, kvHeads, prefixHeads, headDim, prefix, side, scaling } = stack;
+    const headsOf = (run: number): number => (prefix.of(run) ? prefixHeads : kvHeads);
+    const besideOf = (run: number): number => {
+      const prompts = [...(stack.attention.of(run)?.layers.values() ?? [])];
+      const rows = prompts.reduce((sum, { prompt }) => sum + (prompt.shape[1] as number), 0);
+      return stack.stateNumbers + 2 * rows * kvHeads * headDim;
+    };
+    const sideOf = (run: number) => side.of(run)?.cache;
+    const passesOf = (run: number): number => (scaling.of(run) ? 2 : 1);
+    const dtype = this.dtype;
+    return new KvCache({ layers, headsOf, besideOf, headDim, dtype, sideOf, passesOf });
+  }
+
+  dispose(): void {
+    this.#parts.dispose();
+  }
+
+  #stack(kind: keyof Stacks): Stack {
+    const stack = this.stacks[kind];
+    if (stack) return stack;
+    throw new DomainError('internal_error', `a batch has rows for an ${kind}; the model has none`);
+  }
+}

@@ -1,0 +1,54 @@
+/** Experts as files have them: each one's matrices apart, where a model has those of all in one. */
+import { cat, contiguous, narrow, select, stack, tidy } from '@graft/kernels';
+import type { Tensor } from '@graft/kernels';
+import type { ExpertsShape } from './experts.js';
+
+/** A tensor of a file, and what it is of the model's. */
+interface Place {
+  readonly file: string;
+  /** The model's name of the whole. */
+  readonly whole: string;
+  cut(whole: Tensor): Tensor;
+}
+
+/** In the order of experts, and of each its gate before what rises beside it. */
+function placesOf({ files, router, gateUp, down, options }: ExpertsShape): Place[] {
+  const { count, size } = options;
+  const half = (expert: number, at: number) => (whole: Tensor) =>
+    tidy(() => contiguous(narrow(select(whole, 0, expert), 0, at * size, size)));
+  const of = (pattern: string, expert: number): string =>
+    `${pattern.replace('{e}', String(expert))}.weight`;
+  const each = Array.from({ length: count }, (_, e): Place[] => [
+    { file: of(files.gate, e), whole: gateUp, cut: half(e, 0) },
+    { file: of(files.up, e), whole: gateUp, cut: half(e, 1) },
+    {
+      file: of(files.down, e),
+      whole: down,
+      cut: (whole) => tidy(() => contiguous(select(whole, 0, e))),
+    },
+  ]);
+  const routed = { file: `${files.router}.weight`, whole: router };
+  return [{ ...routed, cut: (whole) => whole }, ...each.flat()];
+}
+
+/** What files call the tensors of routers and experts: with what each is cut of. */
+export const partsOf = (shapes: readonly ExpertsShape[]): Map<string, Place[]> =>
+  new Map(
+    shapes.flatMap((shape) => {
+      const places = placesOf(shape);
+      return [...shape.shapes.keys()].map((whole): [string, Place[]] => [
+        whole,
+        places.filter((place) => place.whole === whole),
+      ]);
+    }),
+  );
+
+/** One whole tensor of its parts, in the order of `partsOf`. */
+export function joined(shape: ExpertsShape, whole: string, parts: readonly Tensor[]): Tensor {
+  if (whole === shape.router) return parts[0] as Tensor;
+  if (whole === shape.down) return stack(parts);
+  const pairs = Array.from({ length: parts.length / 2 }, (_, i) =>
+    cat(parts.slice(2 * i, 2 * i + 2)),
+  );
+  return stack(pairs);
+}

@@ -1,0 +1,101 @@
+import { add, mul, tensor, tidy } from '@graft/kernels';
+import type { Tensor } from '@graft/kernels';
+import { expect, it } from 'vitest';
+import type { ForwardContext } from './context.js';
+import { Linear } from './linear.js';
+import type { LinearAdapter } from './linear.js';
+import { DenseWeight } from './weight.js';
+import type { Weight } from './weight.js';
+
+/** W = [[1, 2], [3, 4]], counting how many rows each product has. */
+class CountingWeight implements Weight {
+  readonly products: number[] = [];
+  readonly #dense = new DenseWeight(tensor([1, 2, 3, 4], [2, 2]));
+  readonly outFeatures = 2;
+  readonly inFeatures = 2;
+  readonly bytes = 16;
+
+  multiply(x: Tensor, bias: Tensor | null): Tensor {
+    this.products.push(x.shape[0] as number);
+    return this.#dense.multiply(x, bias);
+  }
+
+  dense(): Tensor {
+    return this.#dense.dense();
+  }
+}
+
+/** Two rows of ones for each run, through W and the bias [10, 20]. */
+function forward(adapters: readonly LinearAdapter[][]): { rows: number[][]; products: number[] } {
+  return tidy(() => {
+    const weight = new CountingWeight();
+    const linear = new Linear({
+      path: 'q',
+      role: 'q',
+      layer: 0,
+      index: 0,
+      weight,
+      bias: tensor([10, 20], [2]),
+      transposed: false,
+    });
+    adapters.forEach((each, run) => each.forEach((adapter) => linear.attach(run, adapter)));
+    const ctx: ForwardContext = {
+      training: false,
+      runs: new Map(),
+      rows: adapters.map((_, run) => ({ run, start: 2 * run, length: 2 })),
+    };
+    const x = tensor(
+      adapters.flatMap(() => [1, 1, 1, 1]),
+      [2 * adapters.length, 2],
+    );
+    const y = linear.forward(x, ctx).toArray() as Float32Array;
+    const rows = adapters.map((_, run) => [y[4 * run] as number, y[4 * run + 1] as number]);
+    return { rows, products: weight.products };
+  });
+}
+
+const BARE: LinearAdapter[] = [];
+const twiceBefore: LinearAdapter = { before: (x) => mul(x, 2) };
+const plusAfter: LinearAdapter = { after: (y) => add(y, 1) };
+const biased: LinearAdapter = { bias: () => tensor([1, 2], [2]) };
+const identity: LinearAdapter = { weight: () => tensor([1, 0, 0, 1], [2, 2]) };
+/** What is left of y without the bias that it holds. */
+const unbiased: LinearAdapter = {
+  after: (y, _, { bias }) => (bias ? add(y, mul(bias, -1)) : y),
+};
+
+it('joins what is done before and after, and to the weight and the bias', () => {
+  expect(forward([[twiceBefore, plusAfter]]).rows).toEqual([[17, 35]]);
+  expect(forward([[identity]]).rows).toEqual([[11, 21]]);
+  expect(forward([[identity, biased]]).rows).toEqual([[2, 3]]);
+  expect(forward([[twiceBefore, identity, biased, plusAfter]]).rows).toEqual([[4, 5]]);
+});
+
+it("tells an adapter of the bias that its rows hold, the run's own too", () => {
+  expect(forward([[unbiased]]).rows).toEqual([[3, 7]]);
+  expect(forward([[unbiased, biased]]).rows).toEqual([[3, 7]]);
+  expect(forward([[identity, biased, unbiased]]).rows).toEqual([[1, 1]]);
+});
+
+it('makes one product for all runs of a batch, whatever they do before and after it', () => {
+  const { rows, products } = forward([BARE, [twiceBefore], [plusAfter], [biased]]);
+  expect(rows).toEqual([
+    [13, 27],
+    [16, 34],
+    [14, 28],
+    [4, 9],
+  ]);
+  expect(products).toEqual([8]);
+});
+
+it('takes only the rows of a run with a weight of its own out of it', () => {
+  const { rows, products } = forward([BARE, [identity], [twiceBefore], [identity, biased]]);
+  expect(rows).toEqual([
+    [13, 27],
+    [11, 21],
+    [16, 34],
+    [2, 3],
+  ]);
+  expect(products).toEqual([4]);
+  expect(forward([[identity], [identity]]).products).toEqual([]);
+});

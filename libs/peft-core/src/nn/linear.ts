@@ -1,0 +1,197 @@
+/**
+ * The linears of a model. Runs share one frozen base: an adapter acts on its own run's rows of a linear.
+ * Letters: n rows at hand.
+ */
+import { add, add_, cat, linear, split, sub, tidy, to } from '@graft/kernels';
+import type { Dtype, Tensor } from '@graft/kernels';
+import type { ForwardContext, RowContext } from './context.js';
+import { rowContext, touches } from './rows.js';
+import type { Weight } from './weight.js';
+
+/** What a linear does in its layer; families that fuse query, key and value have one `qkv`. */
+export type Role =
+  | 'q'
+  | 'k'
+  | 'v'
+  | 'qkv'
+  | 'o'
+  | 'gate'
+  | 'up'
+  | 'gate_up'
+  | 'down'
+  | 'convolveIn'
+  | 'convolveOut'
+  | 'projectIn'
+  | 'projectOut'
+  | 'pooler'
+  | 'head';
+
+/** What an adapter of a linear sees of a forward, after the product. */
+export interface LinearContext extends RowContext {
+  /** The bias that y holds, in y's dtype: the base's, or the run's own. */
+  readonly bias: Tensor | null;
+}
+
+/**
+ * What one run's adapter makes of a linear, on the run's own rows  x: [n, in] → y: [n, out]
+ *
+ *   y = after(before(x) · weight(W)ᵀ + bias(b), x)
+ *
+ * What is left out changes nothing. Runs of a batch share one product, whatever each does before and after it; only
+ * rows with a weight of their own take no part.
+ */
+export interface LinearAdapter {
+  /** Another input, in x's dtype. */
+  before?(x: Tensor, ctx: RowContext): Tensor;
+  /** The run's own W' [out, in] in `dtype`; the frozen W may be packed. One adapter of a run has it at most. */
+  weight?(frozen: Weight, dtype: Dtype): Tensor;
+  /** The run's own b' [out], in any floating dtype. */
+  bias?(frozen: Tensor | null): Tensor;
+  /** Another output, in y's dtype, which it may change in place where `ctx.alone`. */
+  after?(y: Tensor, x: Tensor, ctx: LinearContext): Tensor;
+}
+
+type WithWeight = LinearAdapter & Required<Pick<LinearAdapter, 'weight'>>;
+const hasWeight = (adapter: LinearAdapter): adapter is WithWeight => adapter.weight !== undefined;
+
+/** One run's rows of a linear's input, and what acts on them. */
+interface Share {
+  readonly adapters: readonly LinearAdapter[];
+  readonly ctx: RowContext;
+  readonly x: Tensor;
+  /** x after `before`. */
+  readonly input: Tensor;
+  /** The adapter that brings a weight of the run's own. */
+  readonly owner: WithWeight | undefined;
+}
+
+export interface LinearDescription {
+  /** Module path as transformers has it: 'model.layers.0.self_attn.q_proj'. */
+  readonly path: string;
+  readonly role: Role;
+  readonly layer: number | null;
+  /** Number of the module in its model: keys dropout. */
+  readonly index: number;
+  readonly weight: Weight;
+  readonly bias: Tensor | null;
+  /** Whether files store the weight as [in, out]. */
+  readonly transposed: boolean;
+}
+
+/** y = x Wᵀ + b, and what the runs' adapters make of it. */
+export class Linear {
+  readonly path: string;
+  readonly role: Role;
+  readonly layer: number | null;
+  readonly index: number;
+  readonly transposed: boolean;
+  readonly weight: Weight;
+  readonly bias: Tensor | null;
+  readonly #attached = new Map<number, LinearAdapter[]>();
+
+  constructor(description: LinearDescription) {
+    this.path = description.path;
+    this.role = description.role;
+    this.layer = description.layer;
+    this.index = description.index;
+    this.transposed = description.transposed;
+    this.weight = description.weight;
+    this.bias = description.bias;
+  }
+
+  get inFeatures(): number {
+    return this.weight.inFeatures;
+  }
+
+  get outFeatures(): number {
+    return this.weight.outFeatures;
+  }
+
+  /** Adapters of one run act in the order in which they were attached. */
+  attach(run: number, adapter: LinearAdapter): void {
+    const adapters = this.#attached.get(run);
+    if (adapters) adapters.push(adapter);
+    else this.#attached.set(run, [adapter]);
+  }
+
+  detach(run: number): void {
+    this.#attached.delete(run);
+  }
+
+  /** x: [n, in] → [n, out] */
+  forward(x: Tensor, ctx: ForwardContext): Tensor {
+    if (!touches(this.#attached, ctx.rows)) return this.weight.multiply(x, this.bias);
+    const sizes = ctx.rows.map(({ length }) => length);
+    const xs = sizes.length === 1 ? [x] : split(x, sizes);
+    const shares = ctx.rows.map(({ run }, i) => this.#share(xs[i] as Tensor, run, ctx));
+    const products = this.#products(x, shares);
+    const ys = shares.map((share, i) => this.#after(products[i] as Tensor, share));
+    return ys.length === 1 ? (ys[0] as Tensor) : cat(ys);
+  }
+
+  #share(x: Tensor, run: number, ctx: ForwardContext): Share {
+    const adapters = this.#attached.get(run) ?? [];
+    const context = rowContext(ctx, run, this.index);
+    const owner = adapters.find(hasWeight);
+    return {
+      adapters,
+      ctx: owner ? { ...context, alone: true } : context,
+      x,
+      input: adapters.reduce((input, adapter) => adapter.before?.(input, context) ?? input, x),
+      owner,
+    };
+  }
+
+  /** The product of each share: one for all that multiply by the frozen weight. */
+  #products(x: Tensor, shares: readonly Share[]): Tensor[] {
+    const sharing = shares.filter(({ owner }) => !owner);
+    const asGiven =
+      sharing.length === shares.length && shares.every((each) => each.input === each.x);
+    const inputs = asGiven ? [x] : sharing.map(({ input }) => input);
+    const shared = inputs.length === 0 ? [] : this.#shared(inputs, sharing);
+    return shares.map((share) =>
+      share.owner ? this.#own(share, share.owner) : (shared.shift() as Tensor),
+    );
+  }
+
+  #shared(inputs: readonly Tensor[], sharing: readonly Share[]): Tensor[] {
+    const joined = inputs.length === 1 ? (inputs[0] as Tensor) : cat(inputs);
+    const product = this.weight.multiply(joined, this.bias);
+    if (sharing.length === 1) return [product];
+    return split(
+      product,
+      sharing.map(({ x }) => x.shape[0] as number),
+    );
+  }
+
+  #own({ input, adapters }: Share, owner: WithWeight): Tensor {
+    const bias = this.#biasOf(adapters);
+    const { dtype } = input;
+    return linear(input, owner.weight(this.weight, dtype), bias && to(bias, dtype));
+  }
+
+  #after(product: Tensor, { adapters, ctx, x, owner }: Share): Tensor {
+    if (adapters.length === 0) return product;
+    const { dtype } = product;
+    const own = this.#biasOf(adapters);
+    const bias = own && (own === this.bias ? own : to(own, dtype));
+    const shifted =
+      owner || own === this.bias ? product : this.#shift(product, own as Tensor, ctx.alone);
+    return adapters.reduce((y, adapter) => adapter.after?.(y, x, { ...ctx, bias }) ?? y, shifted);
+  }
+
+  /** y + (b' - b): a small change of b' is not lost in y's dtype. */
+  #shift(y: Tensor, own: Tensor, inPlace: boolean): Tensor {
+    return tidy(() => {
+      const difference = this.bias ? sub(own, this.bias) : own;
+      return (inPlace ? add_ : add)(y, to(difference, y.dtype));
+    });
+  }
+
+  #biasOf(adapters: readonly LinearAdapter[]): Tensor | null {
+    return adapters.reduce(
+      (bias, adapter) => (adapter.bias ? adapter.bias(bias) : bias),
+      this.bias,
+    );
+  }
+}

@@ -1,0 +1,118 @@
+import type { Experts } from './experts.js';
+import type { Embedding } from './embedding.js';
+import type { GatedPrompts } from './gated-prompts.js';
+import type { Invocation } from './invocation.js';
+import type { Linear, Role } from './linear.js';
+import type { Norm } from './norm.js';
+import { ofRoles } from './outline.js';
+import type { ModuleIndex } from './outline.js';
+import type { VirtualSlots } from './layout.js';
+import type { SideNetwork } from './side-network.js';
+import type { Scaler } from './scalings.js';
+import { Slot } from './slots.js';
+import type { VirtualInputs, VirtualPrefix } from './slots.js';
+import type { TaskHead } from './task-head.js';
+
+/** What a stack holds of runs. */
+interface RunSlots extends VirtualSlots {
+  readonly invocation: Slot<Invocation>;
+  readonly attention: Slot<GatedPrompts>;
+  readonly side: Slot<SideNetwork>;
+  readonly scaling: Slot<Scaler>;
+}
+
+/** Everything of a model that a method may attach to. */
+export class Modules implements ModuleIndex<Linear, Norm, Embedding, Experts> {
+  /** Token embeddings. */
+  readonly tokenEmbedding: Embedding;
+  /** Of the stack that reads the input: the encoder, where there is one. */
+  readonly inputs: Slot<VirtualInputs>;
+  /** Of the stack that answers: the decoder, where there is one. */
+  readonly invocation: Slot<Invocation>;
+  readonly prefix: Slot<VirtualPrefix>;
+  readonly attention: Slot<GatedPrompts>;
+  readonly side: Slot<SideNetwork>;
+  readonly scaling: Slot<Scaler>;
+  /** How many tasks a run's adapter is for, where its records and chats say theirs. */
+  readonly tasks: Slot<number>;
+  /** Of the runs whose task has one. */
+  readonly heads: Map<number, TaskHead>;
+
+  constructor(
+    private readonly all: {
+      readonly linears: readonly Linear[];
+      readonly norms: readonly Norm[];
+      /** The first is that of token ids. */
+      readonly embeddings: readonly [Embedding, ...Embedding[]];
+      /** Modules in pairs whose parameters are one tensor: head and embedding. */
+      readonly tied: readonly (readonly [Linear, Embedding])[];
+      readonly experts?: readonly Experts[];
+      /** The encoder and the decoder, or what there is of them. */
+      readonly stacks: readonly RunSlots[];
+      readonly heads?: Map<number, TaskHead>;
+      readonly tasks?: Slot<number>;
+    },
+  ) {
+    this.heads = all.heads ?? new Map<number, TaskHead>();
+    this.tasks = all.tasks ?? new Slot<number>();
+    this.tokenEmbedding = all.embeddings[0];
+    const { stacks } = all;
+    this.inputs = (stacks[0] as RunSlots).inputs;
+    const last = stacks.at(-1) as RunSlots;
+    ({ prefix: this.prefix, invocation: this.invocation, attention: this.attention } = last);
+    this.side = last.side;
+    this.scaling = last.scaling;
+  }
+
+  /** Linears of these roles, in the model's order; all of them when left out. A fused one answers for its parts. */
+  linears(roles?: readonly Role[]): readonly Linear[] {
+    return ofRoles(this.all.linears, roles);
+  }
+
+  norms(): readonly Norm[] {
+    return this.all.norms;
+  }
+
+  embeddings(): readonly Embedding[] {
+    return this.all.embeddings;
+  }
+
+  /** Heads that share an embedding's matrix. */
+  tied(): readonly (readonly [Linear, Embedding])[] {
+    return this.all.tied;
+  }
+
+  experts(): readonly Experts[] {
+    return this.all.experts ?? [];
+  }
+
+  /** The same with other linears and norms: those of a model that has the head of a task. */
+  with(linears: readonly Linear[], norms: readonly Norm[]): Modules {
+    return new Modules({
+      ...this.all,
+      linears,
+      norms,
+      tied: [],
+      heads: this.heads,
+      tasks: this.tasks,
+    });
+  }
+
+  /** Removes everything that was attached for a run. */
+  detach(run: number): void {
+    this.heads.get(run)?.dispose();
+    this.heads.delete(run);
+    this.tasks.detach(run);
+    const { linears, norms, embeddings } = this.all;
+    for (const module of [...linears, ...norms, ...embeddings, ...this.experts()])
+      module.detach(run);
+    for (const { inputs, prefix, invocation, attention, side, scaling } of this.all.stacks) {
+      inputs.detach(run);
+      prefix.detach(run);
+      invocation.detach(run);
+      attention.detach(run);
+      side.detach(run);
+      scaling.detach(run);
+    }
+  }
+}

@@ -1,0 +1,50 @@
+/** A batch's rows by run: a module lets each run's adapter act on that run's rows only. Letters: n rows at hand. */
+import { cat, split } from '@graft/kernels';
+import type { Tensor } from '@graft/kernels';
+import type { RunRows } from '../batch.js';
+import type { DropoutKey, ForwardContext, RowContext } from './context.js';
+
+/** One run's own parameters of a norm or an embedding; what is left out is the base's. */
+export interface ParameterOverride {
+  readonly weight?: Tensor;
+  readonly bias?: Tensor;
+}
+
+const NO_KEY: DropoutKey = { seed: 0, step: 0 };
+
+/** More than a model has. */
+const MODULES = 1 << 20;
+
+/** What a run's adapter at a module sees of a forward. */
+export const rowContext = (ctx: ForwardContext, run: number, module: number): RowContext => ({
+  training: ctx.training,
+  key: ctx.runs.get(run) ?? NO_KEY,
+  module: module + (ctx.repeat ?? 0) * MODULES,
+  tasks: () =>
+    (ctx.sequences ?? [])
+      .filter((sequence) => sequence.run === run)
+      .map(({ taskId = 0, length }) => ({ taskId, length })),
+  active: ctx.active?.get(run) ?? null,
+  scalings: ctx.scalings?.get(run) ?? null,
+  alone: ctx.rows.length === 1,
+});
+
+/** Runs `fn` on each run's rows of x and joins the results; a run alone gets x as it is. */
+export function byRun(
+  x: Tensor,
+  ctx: ForwardContext,
+  fn: (rows: Tensor, run: number) => Tensor,
+): Tensor {
+  const [first] = ctx.rows;
+  if (first && ctx.rows.length === 1) return fn(x, first.run);
+  const parts = split(
+    x,
+    ctx.rows.map(({ length }) => length),
+  );
+  return cat(ctx.rows.map(({ run }, i) => fn(parts[i] as Tensor, run)));
+}
+
+export const touches = (
+  attached: ReadonlyMap<number, unknown>,
+  rows: readonly RunRows[],
+): boolean => attached.size > 0 && rows.some(({ run }) => attached.has(run));

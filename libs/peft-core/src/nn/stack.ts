@@ -1,0 +1,520 @@
+/**
+ * A stack of blocks, from token ids or embedded rows to hidden states: an encoder or a decoder. Families differ by
+ * options, not by copies of this file.
+ *
+ *   x ← tokenEmbedding(tokens) [· scale] [led in to D] [+ types] [+ positions] [normed]
+ *   x ← x + o(attention(q(n), k(n), v(n)))     n = norm(x); q, k rotated or not; scores biased by distance or not
+ *   x ← x + o(attention(q(n), k(m), v(m)))     n = norm(x), m: the encoder's hidden states; where it attends to one
+ *   x ← x + down(act(gate(n)) ⊙ up(n))         n = norm(x); or down(act(up(n)))
+ *   h = norm(x)                                [led out to the embedding's width]
+ *
+ * Layers may share a block. Or, in parallel, x ← x + attention(norm(x)) + feed(norm'(x)), norm' being norm or another; or, norms elsewhere, x ← norm(x + attention(x)),
+ * x ← x + norm(attention(x)), x ← x + norm'(attention(norm(x))) and so on.
+ * T rows of the batch (virtual tokens included), D hidden size, H heads of size d, Hkv key heads, V vocabulary.
+ */
+import { add_, clamp, mul, narrow, reshape, split, tensor, tidy, to, view } from '@graft/kernels';
+import type { Tensor } from '@graft/kernels';
+import { DomainError } from '@graft/contracts';
+import type { PackedRows, Rows, VirtualRows, WholeRows } from '../batch.js';
+import type { BaseDtype } from '../models/model.js';
+import { crossAttention, selfAttention } from './attention.js';
+import type { AttentionPattern, KeysValues } from './attention.js';
+import type { BatchContext, ForwardContext } from './context.js';
+import { convolve } from './convolution.js';
+import type { Convolving } from './convolution.js';
+import type { Embedding } from './embedding.js';
+import { feedForward } from './feed-forward.js';
+import { withGatedPrompts } from './gated-prompts.js';
+import type { GatedPrompts } from './gated-prompts.js';
+import { activeRows } from './invocation.js';
+import type { Invocation } from './invocation.js';
+import type { KvCache } from './kv-cache.js';
+import { PackedLayout } from './layout.js';
+import type { Linear } from './linear.js';
+import type { Norm } from './norm.js';
+import type { AttentionModules, Block, StackModules, StackShape } from './outline.js';
+import { PassBiases } from './pass-biases.js';
+import { applyRotary, rotaryCache } from './rope.js';
+import type { RotaryCache, RowPlaces } from './rope.js';
+import { rowContext } from './rows.js';
+import { openSides } from './side-network.js';
+import type { SideNetwork } from './side-network.js';
+import { scalingsOf } from './scalings.js';
+import type { Scaler } from './scalings.js';
+import { Slot } from './slots.js';
+import type { VirtualInputs, VirtualPrefix } from './slots.js';
+import { alikeIn } from './stack-options.js';
+import type { StackOptions } from './stack-options.js';
+import { placesOf, realOf, takenApart, withVirtual } from './virtual-rows.js';
+
+/** What a stack is made of. */
+export interface StackParts {
+  readonly kind: 'encoder' | 'decoder';
+  readonly options: StackOptions;
+  readonly modules: StackModules<Linear, Norm, Embedding>;
+  readonly tokenEmbedding: Embedding;
+  readonly dtype: BaseDtype;
+  /** Number of the module that virtual tokens are, for dropout. */
+  readonly virtualModule: number;
+}
+
+/** A part of a block. */
+interface Normed {
+  readonly norm: Norm | null;
+  readonly normAfter: Norm | null;
+}
+
+/** One forward: what all layers share. */
+interface Pass {
+  readonly layout: PackedLayout;
+  readonly ctx: ForwardContext;
+  /** By layer. */
+  readonly rotary: readonly (RotaryCache | null)[];
+  readonly bias: AttentionPattern['bias'];
+  readonly prefix: (layer: number) => (run: number) => KeysValues | undefined;
+  readonly cache: KvCache | undefined;
+  readonly memory: WholeRows | null;
+}
+
+export class Stack implements StackShape {
+  readonly kind: 'encoder' | 'decoder';
+  readonly inputs = new Slot<VirtualInputs>();
+  readonly prefix = new Slot<VirtualPrefix>();
+  readonly invocation = new Slot<Invocation>();
+  readonly attention = new Slot<GatedPrompts>();
+  readonly side = new Slot<SideNetwork>();
+  readonly scaling = new Slot<Scaler>();
+  readonly tokenEmbedding: Embedding;
+  readonly #parts: StackParts;
+  readonly #options: StackOptions;
+
+  constructor(parts: StackParts) {
+    this.#parts = parts;
+    this.#options = parts.options;
+    this.kind = parts.kind;
+    this.tokenEmbedding = parts.tokenEmbedding;
+  }
+
+  get layers(): number {
+    return this.#options.layers;
+  }
+
+  get hiddenSize(): number {
+    return this.#options.hiddenSize;
+  }
+
+  get embeddingSize(): number {
+    return this.#options.embeddingSize ?? this.hiddenSize;
+  }
+
+  /** How many layers have keys and values. */
+  get keptLayers(): number {
+    return this.#kept(this.layers);
+  }
+
+  get attendsThroughout(): boolean {
+    return this.keptLayers === this.layers;
+  }
+
+  /**
+   * Numbers that layers that convolve keep of a sequence, at most: of the rows so far, of those before the last, and,
+   * while a forward runs, of those to come.
+   */
+  get stateNumbers(): number {
+    const { convolutions, hiddenSize } = this.#options;
+    const count = convolutions?.layers.filter((is) => is).length ?? 0;
+    return 3 * count * ((convolutions?.width ?? 1) - 1) * hiddenSize;
+  }
+
+  get heads(): number {
+    return this.#options.heads;
+  }
+
+  get kvHeads(): number {
+    return this.#options.kvHeads;
+  }
+
+  get prefixHeads(): number {
+    return this.#options.prefixHeads ?? this.kvHeads;
+  }
+
+  get headDim(): number {
+    return this.#options.headDim;
+  }
+
+  get maxPositions(): number {
+    return this.#options.maxPositions;
+  }
+
+  get alikePositions(): number {
+    return alikeIn(this.#options);
+  }
+
+  get defaultMaxSeqLen(): number | undefined {
+    return this.#options.defaultMaxSeqLen;
+  }
+
+  /** Hidden states of the rows. */
+  forward(
+    packed: PackedRows,
+    given: BatchContext,
+    { cache, memory = null }: { cache?: KvCache | undefined; memory?: WholeRows | null } = {},
+  ): Rows {
+    const layout = new PackedLayout(packed, this, this.#options.attention, cache);
+    const biases = new PassBiases();
+    let found: Rows;
+    try {
+      found = tidy(() => {
+        const { rows } = layout;
+        const active = activeRows(packed, rows, this.invocation, this.#parts.dtype);
+        const scalings = scalingsOf(this, packed, given, this.#parts.virtualModule, cache);
+        const ctx = { ...given, rows, sequences: packed.sequences, active, scalings };
+        const pass = this.#open(layout, ctx, { cache, memory, biases });
+        let x = this.#embed(packed, pass);
+        const sides = openSides(this.side, packed, ctx, cache);
+        for (const [layer, block] of this.#parts.modules.blocks.entries()) {
+          // autograd keeps what it needs of the layer before; the handle need not
+          const before = x;
+          x = tidy(() => {
+            const read = sides?.before(layer, before) ?? before;
+            return this.#block(block, layer, read, this.#at(layer, pass));
+          });
+          before.dispose();
+          sides?.after(layer, x);
+          ctx.onLayer?.();
+        }
+        return { ...this.#finish(x, pass), ...(sides && { taught: sides.taught }) };
+      });
+    } finally {
+      biases.dispose();
+    }
+    for (const segment of cache ? layout.segments : []) {
+      const shared = segment.shared < 0 ? 0 : (layout.segments[segment.shared]?.rows ?? 0);
+      if (segment.cache !== null)
+        cache?.advance(segment.cache, segment.prefix + shared + segment.rows);
+    }
+    return found;
+  }
+
+  /** Puts what all blocks see of an encoder's rows into the cache, under the handles of its sequences. */
+  remember(
+    memory: WholeRows,
+    handles: readonly (number | undefined)[],
+    given: BatchContext,
+    cache: KvCache,
+  ): void {
+    tidy(() => {
+      for (const { cross } of this.#parts.modules.blocks) {
+        if (!cross) continue;
+        const { k, v } = this.#memoryKeys(cross, memory, given);
+        memory.sequences.forEach(({ start, length }, i) => {
+          const handle = handles[i];
+          const rows = (t: Tensor): Tensor => narrow(t, 0, start, length);
+          if (handle !== undefined) cache.remember(handle, { k: rows(k), v: rows(v) });
+        });
+      }
+    });
+  }
+
+  #open(
+    layout: PackedLayout,
+    ctx: ForwardContext,
+    { cache, memory, biases }: Pick<Pass, 'cache' | 'memory'> & { biases: PassBiases },
+  ): Pass {
+    const { virtualModule } = this.#parts;
+    const prefixes = new Map(
+      layout.rows.flatMap(({ run }) => {
+        const opened = this.prefix.of(run)?.open(rowContext(ctx, run, virtualModule));
+        return opened ? [[run, opened] as const] : [];
+      }),
+    );
+    return {
+      layout,
+      ctx,
+      rotary: this.#rotaries(layout),
+      bias: this.#biased(biases, layout),
+      prefix: (layer) => (run) => prefixes.get(run)?.(layer),
+      cache,
+      memory,
+    };
+  }
+
+  #rotaries(places: RowPlaces): Pass['rotary'] {
+    const { rope = null, layerRopes, layers, headDim, rotaryDim = headDim } = this.#options;
+    const made = new Map<string, RotaryCache>();
+    const each = layerRopes ?? Array.from({ length: layers }, () => rope);
+    return each.map((options) => {
+      if (!options) return null;
+      const key = JSON.stringify(options);
+      const cache = made.get(key) ?? rotaryCache(options, rotaryDim, places, this.#parts.dtype);
+      made.set(key, cache);
+      return cache;
+    });
+  }
+
+  #biased(biases: PassBiases, layout: PackedLayout): AttentionPattern['bias'] {
+    const { bias } = this.#options;
+    if (!bias) return undefined;
+    const hasVirtual = (run: number): boolean => !!(this.inputs.of(run) ?? this.prefix.of(run));
+    const { options, modules } = this.#parts;
+    const places = layout.furthest + 1;
+    return biases.pattern(bias, { options, table: modules.bias, places, hasVirtual });
+  }
+
+  /** What the first block reads. */
+  #embed(packed: PackedRows, pass: Pass): Tensor {
+    const { embeddingNorm: norm, projectIn } = this.#parts.modules;
+    return tidy(() => {
+      const x = this.#embedded(packed, pass);
+      const normed = norm ? norm.forward(x, pass.ctx) : x;
+      return this.#options.ledIn === 'embedded' && projectIn
+        ? projectIn.forward(normed, pass.ctx)
+        : normed;
+    });
+  }
+
+  /** Embeddings [T, D], virtual rows before real ones. */
+  #embedded({ inputs }: PackedRows, { layout, ctx }: Pass): Tensor {
+    const { inputScale, positionOffset, ledIn } = this.#options;
+    const { dtype, modules } = this.#parts;
+    return tidy(() => {
+      const real =
+        inputs instanceof Int32Array
+          ? this.tokenEmbedding.forward(tensor(inputs, [inputs.length]), {
+              ...ctx,
+              rows: layout.realRows,
+            })
+          : to(inputs, dtype);
+      const all = layout.hasVirtual ? this.#withVirtual(real, layout, ctx) : real;
+      const scaled = inputScale === 1 ? all : mul(all, inputScale);
+      const led = ledIn === 'tokens' ? (modules.projectIn?.forward(scaled, ctx) ?? scaled) : scaled;
+      const x = modules.tokenTypes ? add_(this.#typed(modules.tokenTypes, layout, ctx), led) : led;
+      if (!modules.positions) return x;
+      const { positions, furthest } = layout;
+      if (furthest >= this.maxPositions) {
+        const message = `position ${furthest} (virtual tokens included) exceeds the model's ${this.maxPositions}; shorten the input`;
+        throw new DomainError('invalid_value', message, 'graft.max_seq_len');
+      }
+      const places = positions.map((position) => positionOffset + position);
+      const learned = modules.positions.forward(tensor(places, [places.length]), ctx);
+      return add_(learned, x);
+    });
+  }
+
+  #typed(table: Embedding, { types }: PackedLayout, ctx: ForwardContext): Tensor {
+    const last = (table.weight.shape[0] as number) - 1;
+    const known = types.map((type) => Math.min(type, last));
+    return table.forward(tensor(known, [known.length]), ctx);
+  }
+
+  #withVirtual(real: Tensor, layout: PackedLayout, ctx: ForwardContext): Tensor {
+    const { dtype, virtualModule } = this.#parts;
+    return withVirtual(real, layout, (run, taskId) => {
+      const given = this.inputs.of(run) as VirtualInputs;
+      return to(given.embeddings(rowContext(ctx, run, virtualModule), taskId), dtype);
+    });
+  }
+
+  /** A block that layers share has randomness of its own in each. */
+  #at(layer: number, pass: Pass): Pass {
+    const { blocks } = this.#options;
+    const repeat = blocks ? blocks.indexOf(blocks[layer] as string) : layer;
+    return repeat === layer ? pass : { ...pass, ctx: { ...pass.ctx, repeat: layer } };
+  }
+
+  #block(block: Block<Linear, Norm, Embedding>, layer: number, x: Tensor, pass: Pass): Tensor {
+    const { attention, convolution, cross, feedForward } = block;
+    if (attention && this.#options.parallelResidual) {
+      const n = this.#read(attention.norm, x, pass);
+      const attended = this.#attend(attention, layer, n, pass);
+      const fed = this.#options.sharedNorm ? n : this.#read(feedForward.norm, x, pass);
+      return add_(add_(this.#feed(feedForward, fed, pass), attended), x);
+    }
+    const middle = tidy(() => {
+      const part = (attention ?? convolution) as Normed;
+      const n = this.#read(part.norm, x, pass);
+      const made = attention
+        ? this.#attend(attention, layer, n, pass)
+        : convolve(convolution as Convolving, n, { ...pass, layer });
+      return this.#added(part, made, x, pass);
+    });
+    const informed = cross
+      ? tidy(() => this.#added(cross, this.#attendAcross(cross, layer, middle, pass), middle, pass))
+      : middle;
+    return tidy(() => {
+      const n = this.#read(feedForward.norm, informed, pass);
+      return this.#added(feedForward, this.#feed(feedForward, n, pass), informed, pass);
+    });
+  }
+
+  /** What a part reads of the residual x. */
+  #read(norm: Norm | null, x: Tensor, { ctx }: Pass): Tensor {
+    const { normPlace } = this.#options;
+    return norm && (normPlace === 'pre' || normPlace === 'around') ? norm.forward(x, ctx) : x;
+  }
+
+  /** The residual with what a part made of it. */
+  #added({ norm, normAfter }: Normed, output: Tensor, x: Tensor, { ctx }: Pass): Tensor {
+    const { normPlace, residualScale } = this.#options;
+    const made = residualScale === 1 ? output : mul(output, residualScale);
+    switch (normPlace) {
+      case 'pre':
+        return add_(made, x);
+      case 'post':
+        return (norm as Norm).forward(add_(made, x), ctx);
+      case 'made':
+        return add_((norm as Norm).forward(made, ctx), x);
+      case 'around':
+        return add_((normAfter as Norm).forward(made, ctx), x);
+    }
+  }
+
+  #attend(modules: AttentionModules<Linear, Norm>, layer: number, n: Tensor, pass: Pass): Tensor {
+    const { ctx, layout, cache } = pass;
+    const rotary = pass.rotary[layer] ?? null;
+    const [q, k, v] = this.#projected(modules.qkv, n, ctx);
+    const keys = this.#positioned(k, modules.kNorm, ctx, rotary);
+    const queries = this.#positioned(q, modules.qNorm, ctx, rotary);
+    const output = selfAttention(queries, { k: keys, v }, this.#pattern(layer, pass), {
+      layout,
+      kept: this.#kept(layer),
+      prefix: pass.prefix(layer),
+      cache,
+    });
+    return withGatedPrompts(modules.o.forward(output, ctx), queries, this.attention, layer, ctx, {
+      qkv: (rows, bare) => this.#projected(modules.qkv, rows, bare),
+      output: (rows, bare) => modules.o.forward(rows, bare),
+      cache,
+    });
+  }
+
+  /** How many of the layers before one have keys and values: its number in the cache. */
+  #kept(layer: number): number {
+    const { convolutions } = this.#options;
+    return layer - (convolutions?.layers.slice(0, layer).filter((is) => is).length ?? 0);
+  }
+
+  #pattern(layer: number, { bias }: Pass): AttentionPattern {
+    const { windows, attention, attentionSoftcap: softcap = null } = this.#options;
+    const causal = attention === 'causal';
+    const window = windows?.[layer] ?? null;
+    return { scale: this.#scale(layer), causal, window, softcap, ...(bias && { bias }) };
+  }
+
+  #scale(layer: number): number {
+    const { headDim, attentionScale = 1 / Math.sqrt(headDim), scaleByLayer } = this.#options;
+    return attentionScale / (scaleByLayer ? layer + 1 : 1);
+  }
+
+  #attendAcross(
+    modules: AttentionModules<Linear, Norm>,
+    layer: number,
+    x: Tensor,
+    pass: Pass,
+  ): Tensor {
+    const { heads, headDim } = this.#options;
+    const { ctx, layout, cache, memory } = pass;
+    const n = this.#read(modules.norm, x, pass);
+    const [toQ] = modules.qkv;
+    const q = view(toQ.forward(n, ctx), [x.shape[0] as number, heads, headDim]);
+    const keys = memory && !cache ? this.#memoryKeys(modules, memory, ctx) : null;
+    const output = crossAttention(
+      q,
+      memory && keys && { ...keys, rows: memory.sequences },
+      { scale: this.#scale(layer), causal: false },
+      { layout, kept: layer, cache },
+    );
+    return modules.o.forward(output, ctx);
+  }
+
+  /** Keys and values of an encoder's rows in one layer. */
+  #memoryKeys(
+    { qkv }: AttentionModules<Linear, Norm>,
+    { hidden, rows, sequences }: WholeRows,
+    given: BatchContext,
+  ): KeysValues {
+    const { kvHeads, headDim } = this.#options;
+    const [, toK, toV] = qkv as readonly [Linear, Linear, Linear];
+    const ctx = { ...given, rows, sequences };
+    const byHead = (linear: Linear): Tensor =>
+      view(linear.forward(hidden, ctx), [hidden.shape[0] as number, kvHeads, headDim]);
+    return { k: byHead(toK), v: byHead(toV) };
+  }
+
+  /** Queries [T, H, d], keys and values [T, Hkv, d]. */
+  #projected(
+    qkv: AttentionModules<Linear, Norm>['qkv'],
+    n: Tensor,
+    ctx: ForwardContext,
+  ): [Tensor, Tensor, Tensor] {
+    const { heads, kvHeads, headDim, clipQkv: most } = this.#options;
+    const rows = n.shape[0] as number;
+    const made = qkv.map((linear) => {
+      const projected = linear.forward(n, ctx);
+      return most === undefined ? projected : clamp(projected, -most, most);
+    });
+    if (this.#options.qkv === 'interleaved') {
+      const group = (heads / kvHeads) * headDim;
+      const byKeyHead = view(made[0] as Tensor, [rows, kvHeads, group + 2 * headDim]);
+      const [q, k, v] = split(byKeyHead, [group, headDim, headDim], 2) as [Tensor, Tensor, Tensor];
+      return [reshape(q, [rows, heads, headDim]), k, v];
+    }
+    const sizes = [heads * headDim, kvHeads * headDim, kvHeads * headDim];
+    const each = made.length === 1 ? split(made[0] as Tensor, sizes, 1) : made;
+    const [q, k, v] = each as [Tensor, Tensor, Tensor];
+    const byKeyHead = (t: Tensor): Tensor => view(t, [rows, kvHeads, headDim]);
+    return [view(q, [rows, heads, headDim]), byKeyHead(k), byKeyHead(v)];
+  }
+
+  #positioned(
+    x: Tensor,
+    norm: Norm | null,
+    ctx: ForwardContext,
+    rotary: RotaryCache | null,
+  ): Tensor {
+    const normed = norm ? this.#qkNormed(norm, x, ctx) : x;
+    return rotary ? applyRotary(normed, rotary) : normed;
+  }
+
+  #qkNormed(norm: Norm, x: Tensor, ctx: ForwardContext): Tensor {
+    if (this.#options.qkNorm === 'head') return norm.forward(x, ctx);
+    const [rows, heads, size] = x.shape as [number, number, number];
+    return view(norm.forward(reshape(x, [rows, heads * size]), ctx), x.shape);
+  }
+
+  #feed(modules: Block<Linear, Norm, Embedding>['feedForward'], n: Tensor, { ctx }: Pass): Tensor {
+    return modules.experts
+      ? modules.experts.forward(n, ctx)
+      : feedForward(modules, n, this.#options, ctx);
+  }
+
+  #finish(x: Tensor, { layout, ctx }: Pass): Rows {
+    if (!layout.hasVirtual || !layout.sharesVirtual) {
+      const all = this.#normed(x, ctx);
+      const whole = {
+        hidden: all,
+        rows: layout.rows,
+        sequences: placesOf(layout, ctx.sequences ?? []),
+      };
+      return { hidden: realOf(all, layout), virtual: new Map(), whole };
+    }
+    const { real, virtual } = takenApart(x, layout, this.inputs);
+    const normed = [...virtual].map(([run, rows]): [number, VirtualRows] => {
+      const length = rows.hidden.shape[0] as number;
+      const here = { ...ctx, rows: [{ run, start: 0, length }] };
+      return [run, { ...rows, hidden: this.#normed(rows.hidden, here) }];
+    });
+    const hidden = this.#normed(real, { ...ctx, rows: layout.realRows });
+    return {
+      hidden,
+      virtual: new Map(normed),
+      whole: { hidden, rows: layout.realRows, sequences: [] },
+    };
+  }
+
+  #normed(x: Tensor, ctx: ForwardContext): Tensor {
+    const { finalNorm, projectOut } = this.#parts.modules;
+    const normed = finalNorm?.forward(x, ctx) ?? x;
+    return projectOut?.forward(normed, ctx) ?? normed;
+  }
+}

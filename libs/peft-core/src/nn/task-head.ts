@@ -1,0 +1,65 @@
+/**
+ * The head of a task, one run's own: what it makes of the rows that it reads.
+ *
+ *   y = W norm(act(V h + c)) + b      h: [n, D]  V: [D, D]  W: [outputs, D]  y: [n, outputs]; or y = W h + b
+ *
+ * of some families without the norm. W is made anew for a run and trains, and V where the base's files have none.
+ */
+import { gelu, relu, tanh, tidy } from '@graft/kernels';
+import type { Tensor } from '@graft/kernels';
+import type { ForwardContext } from './context.js';
+import type { Linear } from './linear.js';
+import type { Norm } from './norm.js';
+import type { TaskHeadKind, TaskHeadPaths } from './stack-options.js';
+
+type Activation = NonNullable<TaskHeadPaths['hidden']>['activation'];
+
+const ACTIVATIONS: Readonly<Record<Activation, (x: Tensor) => Tensor>> = {
+  tanh,
+  relu,
+  gelu: (x) => gelu(x),
+};
+
+export interface TaskHeadParts {
+  readonly kind: TaskHeadKind;
+  readonly paths: TaskHeadPaths;
+  readonly pool: TaskHeadPaths['pool'];
+  readonly hidden: Linear | null;
+  /** Of what was activated. */
+  readonly norm: Norm | null;
+  readonly output: Linear;
+  /** Of the linears those that the base's files lack. */
+  readonly made: readonly Linear[];
+  /** Frees what they are made of. */
+  dispose(): void;
+}
+
+export class TaskHead {
+  readonly kind: TaskHeadKind;
+  readonly pool: TaskHeadPaths['pool'];
+  readonly made: readonly Linear[];
+  readonly norm: Norm | null;
+  readonly #parts: TaskHeadParts;
+
+  constructor(parts: TaskHeadParts) {
+    this.#parts = parts;
+    this.kind = parts.kind;
+    this.pool = parts.pool;
+    this.made = parts.made;
+    this.norm = parts.norm;
+  }
+
+  /** h: [n, D] → [n, outputs] */
+  forward(h: Tensor, ctx: ForwardContext): Tensor {
+    const { hidden, norm, output, paths } = this.#parts;
+    return tidy(() => {
+      const activate = paths.hidden && ACTIVATIONS[paths.hidden.activation];
+      const read = hidden && activate ? activate(hidden.forward(h, ctx)) : h;
+      return output.forward(norm?.forward(read, ctx) ?? read, ctx);
+    });
+  }
+
+  dispose(): void {
+    this.#parts.dispose();
+  }
+}

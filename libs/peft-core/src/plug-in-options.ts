@@ -1,0 +1,31 @@
+import { CreateJob, DomainError, fieldPaths, plainWords, wayOut } from '@graft/contracts';
+import type { z } from 'zod';
+
+/** Whose options they are, and where they stand in a create call. */
+export interface OptionsPlace {
+  readonly owner: string;
+  /** `peft`, `graft.task_options` */
+  readonly path: string;
+}
+
+/**
+ * A plug-in's options, checked and with their defaults.
+ * @throws DomainError with param `<path>.<field>`; unknown fields are refused by name
+ */
+export function parseOptions<O>(
+  schema: z.ZodType<O>,
+  fields: Readonly<Record<string, unknown>>,
+  { owner, path }: OptionsPlace,
+): O {
+  const parsed = schema.safeParse(fields, { error: plainWords });
+  if (parsed.success) return parsed.data;
+  const [issue] = parsed.error.issues;
+  if (issue?.code === 'unrecognized_keys') {
+    const unknown = [...issue.path, issue.keys[0]].map(String).join('.').slice(0, 100);
+    const known = [...fieldPaths(schema, `${path}.`), ...fieldPaths(CreateJob)];
+    const message = `${owner} has no field "${unknown}"; ${wayOut(`${path}.${unknown}`, known)}`;
+    throw new DomainError('unknown_parameter', message, `${path}.${unknown}`);
+  }
+  const field = [path, ...(issue?.path ?? [])].map(String).join('.');
+  throw new DomainError('invalid_value', `${field}: ${issue?.message ?? 'invalid'}`, field);
+}

@@ -1,0 +1,111 @@
+/**
+ * Contrastive preference optimisation, arXiv:2401.08417, and SimPO, arXiv:2405.14734, as TRL's CPOTrainer has them. Of a
+ * prompt x, an answer y_w that is preferred and one that is not:
+ *   s(y)  = log π(y|x) = Σ log π(y_i | x, y_<i); of "simpo" and "ipo" over |y|, the mean of its tokens
+ *   δ     = s(y_w) - s(y_l)
+ *   f     = -(1-ε) log σ(βδ - γ) - ε log σ(γ - βδ) of "simpo"; else as in pair-losses.ts
+ *   loss  = mean f + α · nll                  nll: of the preferred answers (reference-free.ts)
+ * SimPO itself is loss_type "simpo" with cpo_alpha 0. There is no reference: a forward is half of DPO's.
+ */
+import { z } from 'zod';
+import { labelSmoothing, LOSS_TYPES, pairLoss, smoothed } from './pair-losses.js';
+import { encodePairs, sequencesOfPair } from './preference-pairs.js';
+import type { PreferencePair, PreparedPair } from './preference-pairs.js';
+import {
+  checkPreference,
+  preferenceFacts,
+  PREFERENCES,
+  preparePreference,
+} from './preference-records.js';
+import {
+  REFERENCE_FREE_METRICS,
+  referenceFreeLoss,
+  type AnswerLogP,
+  type PairObjective,
+} from './reference-free.js';
+import { defineTask } from './task.js';
+
+const GAMMA = 0.5;
+
+const Options = z
+  .strictObject({
+    beta: z
+      .number()
+      .positive()
+      .max(100)
+      .describe('What the difference of two answers is multiplied by; SimPO’s is 2 to 10')
+      .default(0.1),
+    loss_type: z
+      .enum([...LOSS_TYPES, 'simpo'])
+      .describe(
+        'CPO’s own loss; SLiC’s; IPO’s; or SimPO’s, whose answers count by the mean of their tokens (with cpo_alpha 0 SimPO itself)',
+      )
+      .default('sigmoid'),
+    cpo_alpha: z
+      .number()
+      .min(0)
+      .max(100)
+      .describe('How much learning the preferred answers as text counts beside; 0: not')
+      .default(1),
+    simpo_gamma: z
+      .number()
+      .min(0)
+      .max(100)
+      .describe('SimPO’s margin: by how much the preferred answer is to be ahead')
+      .default(GAMMA),
+    label_smoothing: labelSmoothing,
+  })
+  .refine(({ label_smoothing: e, loss_type: type }) => e === 0 || isSmoothed(type), {
+    path: ['label_smoothing'],
+    message: 'is for loss_type "sigmoid" and "simpo" alone: leave it out',
+  })
+  .refine(({ simpo_gamma: gamma, loss_type: type }) => gamma === GAMMA || type === 'simpo', {
+    path: ['simpo_gamma'],
+    message: 'is for loss_type "simpo" alone: leave it out',
+  });
+type Options = z.infer<typeof Options>;
+
+const isSmoothed = (type: string): boolean => type === 'sigmoid' || type === 'simpo';
+
+const objective: PairObjective<Options> = {
+  weight: ({ cpo_alpha }) => cpo_alpha,
+  ofPrompts: false,
+  score(chosen, rejected, { beta, loss_type: type, simpo_gamma: gamma, label_smoothing: e }) {
+    const length = ({ tokens }: AnswerLogP): number =>
+      type === 'simpo' || type === 'ipo' ? tokens : 1;
+    const [s, other] = [chosen.log / length(chosen), rejected.log / length(rejected)];
+    const { loss, slope } =
+      type === 'simpo'
+        ? smoothed(beta * (s - other) - gamma, beta, e)
+        : pairLoss(type, s - other, beta, e);
+    return {
+      loss,
+      chosen: beta * s,
+      rejected: beta * other,
+      slopes: [slope / length(chosen), -slope / length(rejected)],
+    };
+  },
+};
+
+export const cpo = defineTask<PreferencePair, PreparedPair, Options>({
+  name: 'cpo',
+  title: 'Contrastive preference optimisation, SimPO',
+  summary:
+    'Learn from pairs of answers which one is preferred, without a reference: half of DPO’s rows in a forward. With loss_type "simpo" and cpo_alpha 0 it is SimPO.',
+  peft: { taskType: 'CAUSAL_LM', models: 'CausalLM', pipeline: 'text-generation' },
+  method: 'dpo',
+  learningRateScale: 0.1,
+  options: Options,
+  records: PREFERENCES,
+  check: checkPreference,
+  facts: preferenceFacts,
+  prepare: preparePreference,
+  encode: (prepared, tokenizer, options) => encodePairs(prepared, tokenizer, options, 1),
+  sequences: sequencesOfPair,
+  units: () => 1,
+  wholeBatches: true,
+  loss: (model, shares, ctx, scales) => referenceFreeLoss(objective, model, shares, ctx, scales),
+  // Without a reference a base may be far on either side of guessing.
+  chance: () => ({ loss: Infinity, of: 'which answer is preferred', isStart: true }),
+  metrics: REFERENCE_FREE_METRICS,
+});

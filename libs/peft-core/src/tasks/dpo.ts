@@ -1,0 +1,133 @@
+/**
+ * Direct preference optimisation, arXiv:2305.18290. Of a prompt x, an answer y_w that is preferred and one that is not:
+ *   l(y)  = log π(y|x) - log π₀(y|x)         log π(y|x) = Σ log π(y_i | x, y_<i) over the tokens of y
+ *   r(y)  = β l(y)                           the reward
+ *   δ     = l(y_w) - l(y_l); of "ipo" l(y_w) / |y_w| - l(y_l) / |y_l|, as TRL has it: |y| tokens
+ *   loss  = f(δ)                             pair-losses.ts; mean over the pairs of a whole optimiser step
+ * π is the run; π₀ the base: the same rows once more without the run's adapter, of which nothing is kept.
+ */
+import { z } from 'zod';
+import { packBatch } from '../data/pack.js';
+import { labelSmoothing, LOSS_TYPES, pairLoss } from './pair-losses.js';
+import { encodePairs, PAIR_METRICS, sequencesOfPair, sumsOfPairs } from './preference-pairs.js';
+import type { PreferencePair, PreparedPair, ScoredPair } from './preference-pairs.js';
+import {
+  checkPreference,
+  preferenceFacts,
+  PREFERENCES,
+  preparePreference,
+} from './preference-records.js';
+import { referenceLosses, score, sum, targetsBySequence } from './sequence-log-p.js';
+import { defineTask, type Share } from './task.js';
+import type { Targets } from './token-loss.js';
+
+const Options = z
+  .strictObject({
+    beta: z
+      .number()
+      .positive()
+      .max(2)
+      .describe('How strongly the model is held to the base: higher stays nearer')
+      .default(0.1),
+    label_smoothing: labelSmoothing,
+    loss_type: z
+      .enum(LOSS_TYPES)
+      .describe(
+        'DPO’s own loss; SLiC’s, which leaves a pair alone that is far enough apart; or IPO’s, which holds pairs at a distance of 1 / (2 · beta) a token',
+      )
+      .default('sigmoid'),
+  })
+  .refine(({ label_smoothing: e, loss_type: type }) => e === 0 || type === 'sigmoid', {
+    path: ['label_smoothing'],
+    message: 'is for loss_type "sigmoid" alone: leave it out',
+  });
+type Options = z.infer<typeof Options>;
+
+export const dpo = defineTask<PreferencePair, PreparedPair, Options>({
+  name: 'dpo',
+  title: 'Direct preference optimisation',
+  summary:
+    'Learn from pairs of answers which one is preferred, without a reward model. The base itself is the reference.',
+  peft: { taskType: 'CAUSAL_LM', models: 'CausalLM', pipeline: 'text-generation' },
+  method: 'dpo',
+  learningRateScale: 0.1,
+  options: Options,
+  records: PREFERENCES,
+  check: checkPreference,
+  facts: preferenceFacts,
+  prepare: preparePreference,
+  encode: (prepared, tokenizer, options) => encodePairs(prepared, tokenizer, options, 2),
+  sequences: sequencesOfPair,
+  units: () => 1,
+  loss(model, shares, ctx, scales) {
+    const runs = shares.map(({ run, examples }) => ({
+      run,
+      examples: examples.flatMap(({ chosen, rejected }) => [chosen, rejected]),
+    }));
+    const answers = runs.flatMap(({ examples }) => examples);
+    const reference = referenceLosses(model, answers, ctx);
+    const packed = packBatch(runs);
+    const { hidden } = model.forward(packed.batch, ctx).decoder;
+    const targets = targetsBySequence(packed);
+    const { losses, learn } = score(model, hidden, targets, ctx, scales !== null);
+    const pairs = scored(shares, losses.map(logP), reference.map(logP));
+    if (scales) {
+      const weights = pairs.flatMap(({ run, weights }, i) =>
+        weights.map((weight, answer) =>
+          Float32Array.from(
+            (targets[2 * i + answer] as Targets).rows,
+            () => weight * (scales.get(run) ?? 0),
+          ),
+        ),
+      );
+      learn(weights);
+    }
+    return sumsOfPairs(pairs);
+  },
+  chance: (_, { task_options: options }) => {
+    const { loss_type: type, beta, label_smoothing: e } = options as Options;
+    const { loss } = pairLoss(type, 0, beta, e);
+    return { loss, of: 'which answer is preferred', isStart: true };
+  },
+  metrics: PAIR_METRICS,
+});
+
+interface Scored extends ScoredPair {
+  /** dloss/d(-log π), of the preferred and the other */
+  readonly weights: readonly [number, number];
+}
+
+interface LogP {
+  readonly log: number;
+  readonly tokens: number;
+}
+
+const logP = (losses: Float32Array): LogP => ({ log: -sum(losses), tokens: losses.length });
+
+/** @param logs of each answer by turns, of the runs and of the reference */
+function scored(
+  shares: readonly Share<PreferencePair, Options>[],
+  logs: readonly LogP[],
+  reference: readonly LogP[],
+): Scored[] {
+  const pairs = shares.flatMap(({ run, examples, options }) =>
+    examples.map(() => ({ run, options })),
+  );
+  return pairs.map(({ run, options: { beta, label_smoothing: e, loss_type: type } }, i) => {
+    const of = (answer: number): { ratio: number; length: number } => {
+      const at = 2 * i + answer;
+      const [{ log, tokens }, before] = [logs[at], reference[at]] as [LogP, LogP];
+      return { ratio: log - before.log, length: type === 'ipo' ? tokens : 1 };
+    };
+    const [chosen, rejected] = [of(0), of(1)];
+    const delta = chosen.ratio / chosen.length - rejected.ratio / rejected.length;
+    const { loss, slope } = pairLoss(type, delta, beta, e);
+    return {
+      run,
+      loss,
+      chosen: beta * chosen.ratio,
+      rejected: beta * rejected.ratio,
+      weights: [-slope / chosen.length, slope / rejected.length],
+    };
+  });
+}

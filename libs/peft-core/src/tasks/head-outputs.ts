@@ -1,0 +1,102 @@
+/**
+ * What the heads of runs make of their sequences. One forward through the shared base for all, then each run's own head.
+ * Letters: n rows that a head reads, D hidden size.
+ */
+import { indexSelect, mean, narrow, stack, tensor, tidy, type Tensor } from '@graft/kernels';
+import { DomainError } from '@graft/contracts';
+import type { PackedRows, Rows } from '../batch.js';
+import { packRows } from '../data/pack.js';
+import type { Model } from '../models/model.js';
+import type { BatchContext } from '../nn/context.js';
+import type { TaskHead } from '../nn/task-head.js';
+
+/** A sequence that a head reads. */
+export interface TypedSequence {
+  readonly tokens: Int32Array;
+  /** token_type_ids; null: all 0 */
+  readonly types: Int32Array | null;
+}
+
+/** The sequences of one run. */
+export interface HeadShare {
+  readonly run: number;
+  readonly sequences: readonly TypedSequence[];
+}
+
+/**
+ * By share, in the base's dtype: [sequences, outputs], or [rows, outputs] of a head that reads each row, sequence after
+ * sequence.
+ */
+export function headOutputs(
+  model: Model,
+  shares: readonly HeadShare[],
+  ctx: BatchContext,
+): Tensor[] {
+  return tidy(() => {
+    const packed = typedRows(shares);
+    const rows = forward(model, packed, ctx);
+    let sequence = 0;
+    return shares.map(({ run, sequences }) => {
+      const head = headOf(model, run);
+      const from = sequence;
+      sequence += sequences.length;
+      const read = rowsFor(head, rows, packed, [from, sequence]);
+      const length = read.shape[0] as number;
+      return head.forward(read, { ...ctx, rows: [{ run, start: 0, length }] });
+    });
+  });
+}
+
+function headOf(model: Model, run: number): TaskHead {
+  const head = model.modules.heads.get(run);
+  if (head) return head;
+  const message = 'a base alone has no labels; use a model that was trained to tell them';
+  throw new DomainError('unsupported', message, 'model');
+}
+
+function typedRows(shares: readonly HeadShare[]): PackedRows {
+  const all = shares.flatMap(({ run, sequences }) => sequences.map((one) => ({ run, ...one })));
+  const rows = packRows(all);
+  const types = new Int32Array(rows.inputs.length);
+  for (const [i, { start }] of rows.sequences.entries()) types.set(all[i]?.types ?? [], start);
+  return { ...rows, types };
+}
+
+function forward(model: Model, packed: PackedRows, ctx: BatchContext): Rows {
+  return model.stacks.encoder
+    ? model.forward({ encoder: packed, decoder: null }, ctx).encoder
+    : model.forward({ encoder: null, decoder: packed }, ctx).decoder;
+}
+
+/** The rows [n, D] that a head reads of some of the sequences. */
+function rowsFor(
+  { pool }: TaskHead,
+  { hidden, whole }: Rows,
+  { sequences }: PackedRows,
+  [from, to]: readonly [number, number],
+): Tensor {
+  const own = sequences.slice(from, to);
+  const [first] = own;
+  if (pool === 'each') {
+    const length = own.reduce((sum, each) => sum + each.length, 0);
+    return narrow(hidden, 0, first?.start ?? 0, length);
+  }
+  if (pool === 'last')
+    return picked(
+      hidden,
+      own.map(({ start, length }) => start + length - 1),
+    );
+  // what stands before a sequence is part of it: virtual tokens are where the first row was
+  const places = whole.sequences.slice(from, to);
+  if (pool === 'first')
+    return picked(
+      whole.hidden,
+      places.map(({ start }) => start),
+    );
+  return stack(
+    places.map(({ start, length }) => mean(narrow(whole.hidden, 0, start, length), [0])),
+  );
+}
+
+const picked = (rows: Tensor, places: readonly number[]): Tensor =>
+  indexSelect(rows, 0, tensor(BigInt64Array.from(places, BigInt), [places.length]));

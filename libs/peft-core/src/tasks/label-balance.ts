@@ -1,0 +1,31 @@
+// What to know of how many answers of a file are good and how many bad, before a loss weighs them.
+
+interface Weights {
+  readonly desirable_weight: number;
+  readonly undesirable_weight: number;
+}
+
+/** How much more the good ones should weigh in all, at most (arXiv:2402.01306 eq. 8; TRL's numbers). */
+const MOST = 1.33;
+
+const rounded = (n: number): number => Math.round(n * 100) / 100;
+
+/** A sentence for the owner of a file with so many records of each label, or null. */
+export function labelBalance(
+  labels: ReadonlyMap<string, number>,
+  { desirable_weight: desirable, undesirable_weight: undesirable }: Weights,
+): string | null {
+  const [good, bad] = [labels.get('true') ?? 0, labels.get('false') ?? 0];
+  if (good + bad === 0) return null;
+  if (good === 0 || bad === 0)
+    return `Every "label" of the training file is ${good === 0 ? 'false' : 'true'}: what tells good answers from bad ones cannot be learnt from one kind alone.`;
+  const [goods, bads] = [good * desirable, bad * undesirable];
+  const share = rounded(goods / bads);
+  if (good === bad || (share >= 1 && share <= MOST)) return null;
+  const [low, high] = [bads / good, (MOST * bads) / good].map(rounded);
+  const [lower, higher] = [goods / bad / MOST, goods / bad].map(rounded);
+  return (
+    `${good.toLocaleString('en')} answers of the training file are good and ${bad.toLocaleString('en')} bad: use a desirable_weight ` +
+    `of ${low} to ${high}, or an undesirable_weight of ${lower} to ${higher}, so that both kinds count about equally.`
+  );
+}

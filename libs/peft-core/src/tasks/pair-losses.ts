@@ -1,0 +1,44 @@
+/**
+ * Losses of a pair of answers by δ, how much more the preferred one is worth than the other, as TRL has them:
+ *   sigmoid  -(1-ε) log σ(βδ) - ε log σ(-βδ)     ε: label smoothing
+ *   hinge    max(0, 1 - βδ)                       SLiC, arXiv:2305.10425
+ *   ipo      (δ - 1/(2β))²                        arXiv:2310.12036 eq. 17, where β is τ
+ */
+import { z } from 'zod';
+
+export const LOSS_TYPES = ['sigmoid', 'hinge', 'ipo'] as const;
+export type LossType = (typeof LOSS_TYPES)[number];
+
+export interface PairLoss {
+  readonly loss: number;
+  /** dloss/dδ */
+  readonly slope: number;
+}
+
+export const labelSmoothing = z
+  .number()
+  .min(0)
+  .lt(0.5)
+  .describe('How often a preference is taken to be the wrong way round, below 0.5')
+  .default(0);
+
+/** @param e label smoothing, of "sigmoid" alone */
+export function pairLoss(type: LossType, delta: number, beta: number, e: number): PairLoss {
+  const margin = beta * delta;
+  if (type === 'hinge') return { loss: Math.max(0, 1 - margin), slope: margin < 1 ? -beta : 0 };
+  if (type === 'ipo') {
+    const apart = delta - 1 / (2 * beta);
+    return { loss: apart ** 2, slope: 2 * apart };
+  }
+  return smoothed(margin, beta, e);
+}
+
+/** The sigmoid loss of a margin, whose slope by δ is β times that by the margin. */
+export const smoothed = (margin: number, beta: number, e: number): PairLoss => ({
+  loss: (1 - e) * softplus(-margin) + e * softplus(margin),
+  slope: -beta * ((1 - e) * sigmoid(-margin) - e * sigmoid(margin)),
+});
+
+export const sigmoid = (x: number): number => 1 / (1 + Math.exp(-x));
+/** -log σ(-x) */
+export const softplus = (x: number): number => Math.max(x, 0) + Math.log1p(Math.exp(-Math.abs(x)));

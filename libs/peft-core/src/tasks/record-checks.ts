@@ -1,0 +1,26 @@
+import { shown } from '../data/json-scan.js';
+import type { JsonObject } from '../data/records.js';
+
+export function isObject(value: unknown): value is JsonObject {
+  return value !== null && typeof value === 'object' && !Array.isArray(value);
+}
+
+/** Why a record has none of a task's formats. */
+export function missingFormat(record: JsonObject, formats: string): string {
+  const keys = Object.keys(record).slice(0, 4).map(shown).join(', ');
+  return `a record must be ${formats}; this one has ${keys === '' ? 'no keys' : `the keys ${keys}`}`;
+}
+
+export function unknownKey(record: JsonObject, known: readonly string[]): string | null {
+  const unknown = Object.keys(record).find((key) => !known.includes(key));
+  return unknown === undefined
+    ? null
+    : `unknown key ${shown(unknown)}; supported: ${known.join(', ')}`;
+}
+
+/** Why a text cannot be learnt, or null. */
+export function checkText(key: string, value: unknown): string | null {
+  if (value === undefined) return `"${key}" is missing`;
+  if (typeof value !== 'string') return `"${key}" must be a string`;
+  return value === '' ? `"${key}" is empty: there is nothing to learn` : null;
+}

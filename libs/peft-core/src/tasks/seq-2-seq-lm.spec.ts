@@ -1,0 +1,70 @@
+import { describe, expect, it } from 'vitest';
+import type { Tokenizer } from '../data/tokenizer.js';
+import { seq2SeqLm } from './seq-2-seq-lm.js';
+
+const user = { role: 'user', content: '2 + 2?' };
+const assistant = (content: string, weight?: number) => ({
+  role: 'assistant',
+  content,
+  ...(weight === undefined ? {} : { weight }),
+});
+
+// A token a character; its own end of text is 1, as T5's.
+const tokenizer = {
+  eosId: 1,
+  render: (messages: readonly { role: string; content?: unknown }[]) =>
+    `${messages.map(({ role, content }) => `${role}:${String(content)}|`).join('')}>`,
+  encodeBatch: (texts: readonly string[]) =>
+    texts.map((text) => ({
+      ids: Int32Array.from(text, (c) => c.charCodeAt(0)),
+      starts: Int32Array.from(text, (_, i) => i),
+    })),
+} as unknown as Tokenizer;
+
+const text = (ids: Int32Array): string =>
+  [...ids].map((id) => (id === 1 ? '$' : String.fromCharCode(id))).join('');
+const encode = (record: Record<string, unknown>, maxSeqLen = 1000) =>
+  seq2SeqLm.encode([seq2SeqLm.prepare(record, tokenizer, {})], tokenizer, { maxSeqLen })[0]!;
+const sides = (record: Record<string, unknown>): string[] => {
+  expect(seq2SeqLm.check(record)).toBeNull();
+  const { source, target } = encode(record).example;
+  return [text(source), text(target)];
+};
+
+describe('a record of seq_2_seq_lm', () => {
+  it('is a prompt that is read, and a completion that is written', () => {
+    expect(sides({ prompt: 'sum: 2 2', completion: '4' })).toEqual(['sum: 2 2$', '4$']);
+  });
+
+  it('is a chat of which the last answer is written', () => {
+    expect(sides({ messages: [user, assistant('4')] })).toEqual(['user:2 + 2?|>$', '4$']);
+    const longer = [user, assistant('5', 0), user, assistant('4')];
+    expect(sides({ messages: longer })).toEqual(['user:2 + 2?|assistant:5|user:2 + 2?|>$', '4$']);
+  });
+
+  it.each([
+    [{ text: 'a' }, /one of \{"messages"\} or .*the keys "text"/],
+    [{ prompt: 'a', completion: 'b', messages: [] }, /not a mixture/],
+    [{ prompt: '', completion: 'b' }, /"prompt" is empty/],
+    [{ prompt: 'a', completion: '' }, /"completion" is empty/],
+    [{ prompt: 'a' }, /"completion" is missing/],
+    [{ messages: [user] }, /no message with role "assistant"/],
+    [{ messages: [user, assistant('4'), user] }, /does not end with an assistant/],
+    [
+      { messages: [user, assistant('4'), assistant('5', 0)] },
+      /last assistant message has weight 0/,
+    ],
+    [{ messages: [assistant('4')] }, /nothing before the answer/],
+  ])('is refused with a reason: case %#', (record, reason) => {
+    expect(seq2SeqLm.check(record as Record<string, unknown>)).toMatch(reason);
+  });
+
+  it('is cut on both sides, and counts its rows and targets', () => {
+    const record = { prompt: 'a long question', completion: 'a long answer' };
+    const cut = encode(record, 8);
+    expect(cut).toMatchObject({ longest: 16, supervised: 8, lost: false });
+    expect(cut.example).toMatchObject({ rows: 16, tokenCount: 16 });
+    expect([text(cut.example.source), text(cut.example.target)]).toEqual(['a long $', 'a long a']);
+    expect(seq2SeqLm.units(cut.example, 0)).toBe(8);
+  });
+});

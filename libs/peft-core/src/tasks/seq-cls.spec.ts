@@ -1,0 +1,203 @@
+import { describe, expect, it } from 'vitest';
+import type { JsonObject } from '../data/records.js';
+import { wordPieceTokenizer } from '../../test/word-piece.js';
+import { macroF1, matthews, pearson } from './label-metrics.js';
+import { seqCls } from './seq-cls.js';
+
+const tokenizer = wordPieceTokenizer(['hello', 'world', '##ly', 'friend', 'a', 'b', 'c']);
+
+type Options = ReturnType<typeof seqCls.options.parse>;
+const NOTHING = seqCls.options.parse({});
+
+function survey(labels: readonly unknown[], given: Partial<Options> = {}): Options {
+  const found = seqCls.survey!({ ...NOTHING, ...given });
+  for (const label of labels) {
+    const reason = found.see({ text: 'a', label });
+    if (reason !== null) throw new Error(reason);
+  }
+  return found.options();
+}
+
+describe('a record', () => {
+  it.each<[string, JsonObject]>([
+    ['a name', { text: 'hello', label: 'x' }],
+    ['a number', { text: 'hello', label: 3 }],
+    ['a truth', { text: 'hello', label: false }],
+    ['a list', { text: 'hello', label: ['x', 2] }],
+    ['an empty list', { text: 'hello', label: [] }],
+    ['a pair', { text: 'hello', text_pair: 'world', label: 'x' }],
+  ])('may be %s', (_, record) => expect(seqCls.check(record)).toBeNull());
+
+  it.each<[JsonObject, RegExp]>([
+    [{ text: 'hello' }, /must be \{"text","label"\}/],
+    [{ text: '', label: 'x' }, /"text" is empty/],
+    [{ text: 'hello', label: '' }, /"label" must be a name/],
+    [{ text: 'hello', label: null }, /"label" must be a name/],
+    [{ text: 'hello', label: ['x', {}] }, /"label"\[1\] must be a name/],
+    [{ text: 'hello', label: ['x', 'x'] }, /has a label twice/],
+    [{ text: 'hello', label: 'x', labels: [] }, /unknown key "labels"/],
+    [{ text: 'hello', text_pair: 3, label: 'x' }, /"text_pair" must be a string/],
+  ])('%j is refused', (record, reason) => expect(seqCls.check(record)).toMatch(reason));
+});
+
+describe('what is found in the records', () => {
+  it.each<[string, unknown[], Partial<Options>]>([
+    ['names in the order of their letters', ['b', 'a', 'b'], { labels: ['a', 'b'] }],
+    ['numbers by their size', [10, 9, 1], { labels: ['1', '9', '10'] }],
+    ['numbers of tables, which are text', ['10', '9'], { labels: ['9', '10'] }],
+    ['truths', [true, false], { labels: ['false', 'true'] }],
+    [
+      'several labels, none of some',
+      [['b', 'a'], [], ['c']],
+      { labels: ['a', 'b', 'c'], problem_type: 'multi_label_classification' },
+    ],
+    ['measures, where one has a fraction', [1, 2.5], { labels: null, problem_type: 'regression' }],
+    ['measures of tables', ['1', '2.5'], { labels: null, problem_type: 'regression' }],
+  ])('%s', (_, labels, wanted) =>
+    expect(survey(labels)).toEqual({ problem_type: 'single_label_classification', ...wanted }),
+  );
+
+  it('goes with what is given', () => {
+    expect(survey(['a'], { labels: ['b', 'a'] }).labels).toEqual(['b', 'a']);
+    expect(survey([1, 0], { labels: ['no', 'yes'] }).labels).toEqual(['no', 'yes']);
+    expect(survey([1, 2], { problem_type: 'regression' }).labels).toBeNull();
+    expect(() => survey(['c'], { labels: ['b', 'a'] })).toThrow('"c" is not one of "b", "a"');
+    expect(() => survey([2], { labels: ['b', 'a'] })).toThrow('2 is not one of');
+    expect(() => survey(['x'], { problem_type: 'regression' })).toThrow('must be a number');
+    expect(() => survey([['x']], { problem_type: 'regression' })).toThrow('is a list');
+  });
+
+  it.each<[unknown[], string]>([
+    [['a', ['b']], 'is a list, and it is one label in the records before it'],
+    [[['a'], 'b'], 'must be a list, as in the records before it'],
+    [['a', 'a'], 'every record has the label "a": there is nothing to tell apart'],
+    [[[], []], 'no record has a label'],
+  ])('%j is refused', (labels, message) => expect(() => survey(labels)).toThrow(message));
+
+  it('takes words beside fractions for names', () =>
+    expect(survey([1.5, 'x']).problem_type).toBe('single_label_classification'));
+
+  it('asks whether thousands of labels are measures', () =>
+    expect(() => survey(Array.from({ length: 5000 }, (_, i) => i))).toThrow('set problem_type'));
+});
+
+it('refuses options that contradict each other', () => {
+  const wrong = (options: object): string | undefined =>
+    seqCls.options.safeParse(options).error?.issues[0]?.message;
+  expect(wrong({ problem_type: 'regression', labels: ['x', 'y'] })).toBe(
+    'a regression has no labels',
+  );
+  expect(wrong({ problem_type: 'single_label_classification', labels: ['x'] })).toMatch(
+    /at least 2/,
+  );
+  expect(wrong({ labels: ['x', 'x'] })).toMatch(/stands twice/);
+});
+
+describe('examples', () => {
+  const single: Options = { problem_type: 'single_label_classification', labels: ['x', 'y'] };
+  const encode = (record: JsonObject, options = single, maxSeqLen = 16) => {
+    const prepared = seqCls.prepare(record, tokenizer, options);
+    return seqCls.encode([prepared], tokenizer, { maxSeqLen })[0]!;
+  };
+
+  it('have the tokenizer’s own tokens, and types where there is a pair', () => {
+    const one = encode({ text: 'Hello friendly', label: 'y' });
+    expect(tokenizer.decode(one.example.tokens, { skipSpecial: false })).toBe(
+      '[CLS] hello friendly [SEP]',
+    );
+    expect(one.example).toMatchObject({ types: null, rows: 5, tokenCount: 5 });
+    expect([...one.example.target]).toEqual([1]);
+    const pair = encode({ text: 'a b', text_pair: 'c', label: 0 });
+    expect([...pair.example.types!]).toEqual([0, 0, 0, 0, 1, 1]);
+  });
+
+  it('are cut where the longer text is, and keep what stands around them', () => {
+    const { example, longest } = encode(
+      { text: 'a', text_pair: 'a b c a b c', label: 'x' },
+      single,
+      6,
+    );
+    expect(longest).toBe(10);
+    expect(tokenizer.decode(example.tokens, { skipSpecial: false })).toBe(
+      '[CLS] a [SEP] a b [SEP]',
+    );
+  });
+
+  it('have a number for each label where there may be several, or a measure', () => {
+    const several: Options = { ...single, problem_type: 'multi_label_classification' };
+    expect([...encode({ text: 'a', label: ['y'] }, several).example.target]).toEqual([0, 1]);
+    const measure: Options = { problem_type: 'regression', labels: null };
+    expect([...encode({ text: 'a', label: '-0.5' }, measure).example.target]).toEqual([-0.5]);
+  });
+
+  it('of an input that is to be labelled have no target', () => {
+    const record = seqCls.infer!.record(['a', 'b']);
+    expect(record).toEqual({ text: 'a', text_pair: 'b' });
+    expect(seqCls.infer!.record('a')).toEqual({ text: 'a' });
+    const how = { maxSeqLen: 9, vocabSize: 99, taskOptions: single };
+    const [encoded] = seqCls.infer!.encode([record], tokenizer, how);
+    expect([...encoded!.example.types!]).toEqual([0, 0, 0, 1, 1]);
+    for (const wrong of ['', [], ['a', 'b', 'c'], { label: 'x' }, null, 3])
+      expect(() => seqCls.infer!.record(wrong), JSON.stringify(wrong)).toThrow();
+  });
+});
+
+describe('metrics', () => {
+  // scikit-learn's: y_true [0, 1, 2, 0, 1, 2], y_pred [0, 2, 1, 0, 0, 1]: f1 macro 0.2666…, matthews 0.0
+  const totals = {
+    single: 6,
+    right: 2,
+    'tp/0': 2,
+    'fp/0': 1,
+    'fp/1': 2,
+    'fn/1': 2,
+    'fp/2': 1,
+    'fn/2': 2,
+  };
+
+  it('F1 is the mean of the labels that occur', () => {
+    expect(macroF1({ units: 6, totals })).toBeCloseTo(0.8 / 3, 12);
+    expect(macroF1({ units: 1, totals: { x: 1 } })).toBeNull();
+  });
+
+  it('Matthews’ coefficient is that of several labels', () => {
+    // y_true [+1 +1 +1 -1], y_pred [+1 -1 +1 +1]: -0.333…
+    const two = { single: 4, 'tp/1': 2, 'fn/1': 1, 'fp/0': 1, 'fp/1': 1, 'fn/0': 1 };
+    expect(matthews({ units: 4, totals: two })).toBeCloseTo(-1 / 3, 12);
+    expect(matthews({ units: 6, totals })).toBeCloseTo(0, 12);
+    expect(matthews({ units: 2, totals: { single: 2, 'tp/0': 2 } })).toBe(0);
+    expect(matthews({ units: 2, totals: { 'tp/0': 2 } })).toBeNull();
+  });
+
+  it('Pearson’s is of measures', () => {
+    const [x, y] = [
+      [1, 2, 3, 4],
+      [2, 1, 4, 3],
+    ] as const;
+    const sum = (of: (i: number) => number): number => x.reduce((s, _, i) => s + of(i), 0);
+    const sums = {
+      x: sum((i) => x[i]!),
+      y: sum((i) => y[i]!),
+      xx: sum((i) => x[i]! ** 2),
+      yy: sum((i) => y[i]! ** 2),
+      xy: sum((i) => x[i]! * y[i]!),
+    };
+    expect(pearson({ units: 4, totals: sums })).toBeCloseTo(0.6, 12);
+    expect(pearson({ units: 4, totals: {} })).toBeNull();
+  });
+
+  it('of a problem are those that it has', () => {
+    const names = (sums: Record<string, number>) =>
+      seqCls.metrics
+        .filter(({ of }) => of({ units: 2, totals: { loss: 1, ...sums } }) !== null)
+        .map(({ name }) => name);
+    expect(names({ single: 2, right: 1, 'tp/0': 1, 'fp/0': 1, 'fn/1': 1 })).toEqual([
+      'loss',
+      'accuracy',
+      'f1',
+      'matthews_correlation',
+    ]);
+    expect(names({ right: 1, 'tp/0': 1 })).toEqual(['loss', 'accuracy', 'f1']);
+    expect(names({ x: 3, y: 3, xx: 5, yy: 5, xy: 4 })).toEqual(['loss', 'pearson']);
+  });
+});

@@ -1,0 +1,272 @@
+/**
+ * A label for a text or a pair of texts, as transformers' models for sequence classification learn it. z: what the head
+ * makes of a sequence, [labels].
+ *   single label   loss = -log softmax(z)_y
+ *   several        loss = mean over the labels of -(y log σ(z) + (1 - y) log σ(-z)),  y 0 or 1 for each
+ *   regression     loss = (z - y)²
+ * and the mean over the examples of a whole optimiser step.
+ */
+import { DomainError } from '@graft/contracts';
+import { add, backward, mul, tidy, to, type Tensor } from '@graft/kernels';
+import { z } from 'zod';
+import type { JsonObject } from '../data/records.js';
+import type { Tokenizer } from '../data/tokenizer.js';
+import type { Model } from '../models/model.js';
+import type { BatchContext } from '../nn/context.js';
+import { headOutputs, type TypedSequence } from './head-outputs.js';
+import { answers, learnt } from './label-losses.js';
+import { macroF1, matthews, pearson } from './label-metrics.js';
+import { LabelSurvey, PROBLEMS, realOf } from './label-survey.js';
+import { isLabel, labelConfig, labelNames, numberOf, type Label } from './labels.js';
+import { checkText, missingFormat, unknownKey } from './record-checks.js';
+import { defineTask, mean, type Encoded, type EncodeOptions, type Example } from './task.js';
+import type { Chance, Share, Sums } from './task.js';
+
+/** A text or a pair with its target: the label's number, 0 or 1 for each label, or a measure. */
+interface LabelledText extends Example, TypedSequence {
+  readonly target: Float64Array;
+}
+
+interface Prepared {
+  readonly text: string | readonly [string, string];
+  readonly target: Float64Array;
+}
+
+const Options = z
+  .strictObject({
+    problem_type: z
+      .enum(PROBLEMS)
+      .nullable()
+      .default(null)
+      .describe(
+        'One label for each text, any number of labels, or a measure; left out, lists make it several and numbers with fractions a measure',
+      ),
+    labels: labelNames,
+  })
+  .superRefine(({ problem_type: problem, labels }, ctx) => {
+    const issue = (message: string): void =>
+      ctx.addIssue({ code: 'custom', message, path: ['labels'] });
+    if (problem === 'regression' && labels !== null) issue('a regression has no labels');
+    if (problem === 'single_label_classification' && labels?.length === 1)
+      issue('expected at least 2 labels, got 1');
+  });
+type Options = z.infer<typeof Options>;
+
+const KEYS = ['text', 'text_pair', 'label'];
+const FORMATS = '{"text","label"} or {"text","text_pair","label"}';
+
+export const seqCls = defineTask<LabelledText, Prepared, Options>({
+  name: 'seq_cls',
+  title: 'Text classification',
+  summary:
+    'Learn to label texts, or pairs of texts: one label each, any number of labels, or a measure. The head is the run’s own.',
+  peft: {
+    taskType: 'SEQ_CLS',
+    models: 'SequenceClassification',
+    pipeline: 'text-classification',
+  },
+  stacks: ['encoder', 'decoder'],
+  method: 'supervised',
+  head: {
+    kind: 'classification',
+    outputs: ({ problem_type: problem, labels }) =>
+      problem === 'regression' ? 1 : (labels?.length ?? 2),
+    config: ({ problem_type, labels }) => ({
+      problem_type,
+      ...labelConfig(problem_type === 'regression' ? ['LABEL_0'] : (labels ?? [])),
+    }),
+  },
+  options: Options,
+  records: [
+    {
+      name: 'classification',
+      keys: ['text', 'label'],
+      commonKeys: true,
+      more: ['text_pair'],
+      nouns: ['labelled text', 'labelled texts'],
+      line: '{"text":"…","label":"…"}',
+      learnt: ['label'],
+    },
+  ],
+  check(record) {
+    if (!Object.hasOwn(record, 'label')) return missingFormat(record, FORMATS);
+    const { text, text_pair: pair, label } = record;
+    return (
+      unknownKey(record, KEYS) ??
+      checkText('text', text) ??
+      (pair === undefined ? null : checkText('text_pair', pair)) ??
+      checkLabel(label)
+    );
+  },
+  facts: ({ text, text_pair: pair, label }) => ({
+    format: 'classification',
+    ignored: [],
+    identity: [
+      text as string,
+      ...(pair === undefined ? [] : [pair as string]),
+      JSON.stringify(label),
+    ],
+    chats: [],
+  }),
+  survey: (options) => new LabelSurvey(options),
+  prepare: (record, _, options) => ({ text: textOf(record), target: targetOf(record, options) }),
+  encode(prepared, tokenizer, options) {
+    const targets = prepared.map(({ target }) => target);
+    return encoded(
+      prepared.map(({ text }) => text),
+      targets,
+      tokenizer,
+      options,
+    );
+  },
+  units: () => 1,
+  loss: (model, shares, ctx, scales) => {
+    const outputs = outputsOf(model, shares, ctx);
+    const sums = new Map<number, Sums>();
+    const weighed = shares.map(({ run, examples, options }, i) => {
+      const found = learnt(outputs[i] as Tensor, examples, options);
+      sums.set(run, { units: examples.length, totals: found.totals });
+      return mul(found.loss, scales?.get(run) ?? 0);
+    });
+    if (scales) backward([weighed.reduce((a, b) => add(a, b))], [null]);
+    return sums;
+  },
+  infer: {
+    kind: 'classify',
+    record(input) {
+      const given = Array.isArray(input)
+        ? { text: input[0] as unknown, text_pair: input[1] as unknown }
+        : typeof input === 'string'
+          ? { text: input }
+          : input;
+      const wrong = checkInput(given, Array.isArray(input) ? input.length : 2);
+      if (wrong !== null) throw new DomainError('invalid_value', wrong);
+      return given as JsonObject;
+    },
+    encode: (records, tokenizer, options) =>
+      encoded(
+        records.map(textOf),
+        records.map(() => new Float64Array()),
+        tokenizer,
+        options,
+      ),
+    answer: (model, shares, ctx) =>
+      tidy(() => {
+        const outputs = outputsOf(model, shares, ctx);
+        return shares.flatMap(({ options }, i) => answers(outputs[i] as Tensor, options));
+      }),
+  },
+  chance: (_, { task_options: options }) => chanceOf(options as Options),
+  metrics: [
+    {
+      name: 'loss',
+      title: 'Loss',
+      unit: null,
+      draw: { smooth: true, log: true },
+      of: mean('loss'),
+    },
+    {
+      name: 'accuracy',
+      title: 'Accuracy',
+      unit: '%',
+      draw: { smooth: true, log: false },
+      of: (sums) => (sums.totals['right'] === undefined ? null : mean('right')(sums)),
+    },
+    {
+      name: 'f1',
+      title: 'F1, mean of the labels',
+      unit: '%',
+      draw: { smooth: true, log: false },
+      of: macroF1,
+    },
+    {
+      name: 'matthews_correlation',
+      title: 'Matthews correlation',
+      unit: null,
+      draw: { smooth: true, log: false },
+      of: matthews,
+    },
+    {
+      name: 'pearson',
+      title: 'Pearson correlation',
+      unit: null,
+      draw: { smooth: true, log: false },
+      of: pearson,
+    },
+  ],
+});
+
+function checkLabel(label: unknown): string | null {
+  const list = Array.isArray(label) ? (label as unknown[]) : null;
+  if (list === null)
+    return isLabel(label)
+      ? null
+      : '"label" must be a name of at most 200 characters, a number, or a list of such';
+  const wrong = list.findIndex((one) => !isLabel(one));
+  if (wrong >= 0) return `"label"[${wrong}] must be a name of at most 200 characters or a number`;
+  return new Set(list.map(String)).size === list.length ? null : '"label" has a label twice';
+}
+
+function checkInput(given: unknown, length: number): string | null {
+  if (given === null || typeof given !== 'object' || length < 1 || length > 2)
+    return 'expected a text, a pair of texts, or {"text","text_pair"}';
+  const { text, text_pair: pair } = given as JsonObject;
+  return (
+    unknownKey(given as JsonObject, ['text', 'text_pair']) ??
+    checkText('text', text) ??
+    (pair === undefined ? null : checkText('text_pair', pair))
+  );
+}
+
+const textOf = ({ text, text_pair: pair }: JsonObject): Prepared['text'] =>
+  pair === undefined ? (text as string) : [text as string, pair as string];
+
+/** @throws DomainError for a label that there is not */
+function targetOf({ label }: JsonObject, { problem_type: problem, labels }: Options): Float64Array {
+  const names = labels ?? [];
+  if (problem === 'regression') return Float64Array.of(realOf(label) ?? NaN);
+  if (problem !== 'multi_label_classification')
+    return Float64Array.of(numberOf(label as Label, names));
+  const target = new Float64Array(names.length);
+  for (const one of label as readonly Label[]) target[numberOf(one, names)] = 1;
+  return target;
+}
+
+function encoded(
+  texts: readonly Prepared['text'][],
+  targets: readonly Float64Array[],
+  tokenizer: Tokenizer,
+  { maxSeqLen: maxLength }: EncodeOptions,
+): Encoded<LabelledText>[] {
+  const inputs = tokenizer.encodeCut(texts, maxLength);
+  return inputs.map(({ ids, types, texts: of, longest }, i) => ({
+    example: {
+      tokens: ids,
+      types: types.some((type) => type !== 0) ? types : null,
+      target: targets[i] as Float64Array,
+      rows: ids.length,
+      tokenCount: ids.length,
+    },
+    longest,
+    supervised: 1,
+    lost: of.every((text) => text < 0),
+  }));
+}
+
+function outputsOf(
+  model: Model,
+  shares: readonly Share<LabelledText, Options>[],
+  ctx: BatchContext,
+): Tensor[] {
+  const read = shares.map(({ run, examples }) => ({ run, sequences: examples }));
+  return headOutputs(model, read, ctx).map((logits) => to(logits, 'f32'));
+}
+
+/** A new head knows nothing: a run begins at chance. */
+function chanceOf({ problem_type: problem, labels }: Options): Chance {
+  if (problem === 'regression') return { loss: Infinity, of: 'a measure', isStart: true };
+  if (problem === 'multi_label_classification')
+    return { loss: Math.LN2, of: 'whether each label holds', isStart: true };
+  const count = labels?.length ?? 2;
+  return { loss: Math.log(count), of: `among ${count} labels`, isStart: true };
+}

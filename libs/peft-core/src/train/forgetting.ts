@@ -1,0 +1,54 @@
+/**
+ * What training has cost of what the base could do: the loss of texts that no job trains on, with the adapter and
+ * without.
+ *
+ *   L = -1/N Σ log p(y_i | y_<i)     over the N tokens of FIXED_TEXTS, each text by itself
+ */
+import { noGrad, tidy } from '@graft/kernels';
+import { BARE_BASE } from '../batch.js';
+import type { Base } from '../io/base-folder.js';
+import type { Model } from '../models/model.js';
+import { causalLm, type TokenExample } from '../tasks/causal-lm.js';
+import { TASK_IDS } from '../tasks/supervised-records.js';
+import { addSums, NO_SUMS } from '../tasks/task.js';
+import { FIXED_TEXTS } from './fixed-texts.js';
+
+/** Longer texts are cut there: memory is reserved for what the run itself needs. */
+const MOST_TOKENS = 256;
+
+export interface Forgetting {
+  readonly loss: number;
+  readonly baseLoss: number;
+}
+
+export interface ForgettingOptions {
+  /** Tokens that the run's sequences may have. */
+  readonly room: number;
+  /** Whether its prompts are by task: those of the first are measured. */
+  readonly byTask: boolean;
+}
+
+/** Of a decoder that writes texts. */
+export function forgetting(
+  { model, tokenizer }: Base,
+  run: number,
+  { room, byTask }: ForgettingOptions,
+): Forgetting {
+  const records = FIXED_TEXTS.map((text) => ({ text, ...(byTask ? { [TASK_IDS]: 0 } : {}) }));
+  const prepared = records.map((record) => causalLm.prepare(record, tokenizer, {}));
+  // the same cut for runs with virtual tokens and without, so that they can be compared
+  const maxSeqLen = Math.min(MOST_TOKENS, Math.floor(model.maxPositions / 2), room);
+  const encoded = causalLm.encode(prepared, tokenizer, { maxSeqLen });
+  const examples = encoded.map(({ example }) => example);
+  return { loss: lossOf(model, run, examples), baseLoss: lossOf(model, BARE_BASE, examples) };
+}
+
+function lossOf(model: Model, run: number, examples: readonly TokenExample[]): number {
+  const ctx = { training: false, runs: new Map([[run, { seed: 0, step: 0 }]]) };
+  const sums = examples.map((example) => {
+    const shares = [{ run, examples: [example], options: {} }];
+    return noGrad(() => tidy(() => causalLm.loss(model, shares, ctx, null))).get(run) ?? NO_SUMS;
+  });
+  const [loss] = causalLm.metrics;
+  return loss?.of(sums.reduce(addSums, NO_SUMS)) ?? NaN;
+}

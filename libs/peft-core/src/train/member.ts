@@ -1,0 +1,157 @@
+// Where a run of a group stands between two turns: in a step, or in an evaluation after one; and what time it has had.
+import { addSums, NO_SUMS, type Example, type Sums } from '../tasks/task.js';
+import { microBatches, wholeBatches, type MicroBatch } from './micro-batches.js';
+import type { RunData } from './run-data.js';
+import type { Run } from './run.js';
+
+export type Evaluation = NonNullable<ReturnType<RunData['evaluationAt']>>;
+
+/** A step's examples, or those of an evaluation, on their way through the base. */
+interface Pass {
+  readonly evaluation: Evaluation | null;
+  readonly pieces: readonly MicroBatch<Example>[];
+  /** What a loss is multiplied with so that the micro-batches of a step add up to a mean. */
+  readonly scale: number;
+  through: number;
+  sums: Sums;
+}
+
+export interface MemberTerms {
+  /** Reserved for it. */
+  readonly bytes: number;
+  /** By how much memory grew when it was opened. */
+  readonly grown: number;
+  /** Rows of a micro-batch. */
+  readonly budget: number;
+  readonly now: () => number;
+}
+
+const MARGIN_TIMES = 1.5;
+const MARGIN_BYTES = 128 << 20;
+
+export class Member {
+  /** Its micro-batches share no forward: one that they shared has failed. */
+  alone = false;
+  /** Of the forward that failed, some gradients may be there. */
+  private isSpoiled = false;
+  private pass: Pass | null = null;
+  /** Seconds that the process has worked for it, */
+  private spent = 0;
+  private since: number | null = null;
+  /** and had until its step began, */
+  private spentBefore = 0;
+  /** and its last step was reported. */
+  private reported: { at: number; spent: number };
+
+  private readonly now: () => number;
+
+  constructor(
+    readonly run: Run,
+    private readonly terms: MemberTerms,
+  ) {
+    this.now = terms.now;
+    this.reported = { at: this.now(), spent: 0 };
+  }
+
+  /** What is left for its work of what is reserved for it, and a margin: allocators round up, and keep what was freed. */
+  get mayGrowBy(): number {
+    const { bytes, grown } = this.terms;
+    return MARGIN_TIMES * bytes + MARGIN_BYTES - grown;
+  }
+
+  /** What it gives to the next forward. */
+  get piece(): MicroBatch<Example> {
+    const { pieces, through } = (this.pass ??= this.step());
+    return pieces[through] as MicroBatch<Example>;
+  }
+
+  /** Which forward of its step or evaluation is the next one. */
+  get count(): number {
+    return this.pass?.through ?? 0;
+  }
+
+  get scale(): number {
+    return this.pass?.scale ?? 1;
+  }
+
+  get sums(): Sums {
+    return this.pass?.sums ?? NO_SUMS;
+  }
+
+  /** The evaluation that it is in. */
+  get evaluation(): Evaluation | null {
+    return this.pass?.evaluation ?? null;
+  }
+
+  get isThrough(): boolean {
+    return this.pass !== null && this.pass.through >= this.pass.pieces.length;
+  }
+
+  take(sums: Sums): void {
+    const pass = this.pass as Pass;
+    pass.sums = addSums(pass.sums, sums);
+    pass.through += 1;
+  }
+
+  evaluate(evaluation: Evaluation): void {
+    this.pass = this.begin(evaluation.examples, evaluation);
+  }
+
+  /** The step or evaluation is over: what comes next is the next step. */
+  end(): void {
+    this.pass = null;
+    this.alone = false;
+  }
+
+  /** Takes its step from the beginning, by itself: to the same bits as a run that has no neighbours. */
+  repeatAlone(): void {
+    this.pass = null;
+    this.alone = true;
+    this.isSpoiled = true;
+  }
+
+  /** Its next forward adds to gradients of its step alone. */
+  makeReady(): void {
+    if (this.isSpoiled) this.run.optimizer.forget();
+    this.isSpoiled = false;
+  }
+
+  /** The process works for it until `rest`. */
+  work(): void {
+    this.since = this.now();
+  }
+
+  rest(): void {
+    this.spent = this.seconds;
+    this.since = null;
+  }
+
+  /** Seconds that its step has taken, and that it has waited for others since the step before. */
+  report(): { seconds: number; waitedSeconds: number } {
+    const [at, spent] = [this.now(), this.seconds];
+    const { reported } = this;
+    this.reported = { at, spent };
+    return {
+      seconds: spent - this.spentBefore,
+      waitedSeconds: Math.max(0, at - reported.at - (spent - reported.spent)),
+    };
+  }
+
+  private get seconds(): number {
+    return this.spent + (this.since === null ? 0 : this.now() - this.since);
+  }
+
+  private step(): Pass {
+    this.spentBefore = this.seconds;
+    return this.begin(this.run.batch, null);
+  }
+
+  private begin(examples: readonly Example[], evaluation: Evaluation | null): Pass {
+    const { task, spec } = this.run;
+    const pieces = task.wholeBatches
+      ? wholeBatches(examples, spec.batch_size)
+      : microBatches(examples, this.terms.budget);
+    const scale = 1 / this.run.unitsIn(examples);
+    return { evaluation, pieces, scale, through: 0, sums: NO_SUMS };
+  }
+}

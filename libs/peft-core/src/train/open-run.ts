@@ -1,0 +1,283 @@
+// Makes a run: reads and encodes its data, attaches its method, and resumes where a checkpoint is given.
+import { DomainError, type Spec } from '@graft/contracts';
+import { attachingMethod } from '../build.js';
+import { loadExamples } from '../data/examples.js';
+import { heldOut, splitOf } from '../data/held-out.js';
+import { linesInWords } from '../data/line-ranges.js';
+import type { Base } from '../io/base-folder.js';
+import { hashFile } from '../io/commit-folder.js';
+import { readAdapter } from '../io/peft-adapter.js';
+import type { Adapter, NamedTensors } from '../methods/method.js';
+import { checkUnwritten, invocationOf, promptTasks } from '../methods/config.js';
+import { methodFor, WITHOUT_ADAPTER } from '../methods/registry.js';
+import { stackKinds } from '../nn/stack-options.js';
+import { surveyed } from '../data/survey.js';
+import { atOnce } from '../pieces.js';
+import { footprintOf, type BaseFootprint } from '../plan.js';
+import { headOf } from '../tasks/head-request.js';
+import { checkStacks, taskFor } from '../tasks/registry.js';
+import type { Example, Task } from '../tasks/task.js';
+import { foundIn } from './checkpoint.js';
+import { checkTrained, makeOptimizer } from './optimizer.js';
+import { prepareStart, startsFromData } from './prepare-start.js';
+import { RunData } from './run-data.js';
+import { RunFiles } from './run-files.js';
+import { forgetting } from './forgetting.js';
+import { Run, type RunParts } from './run.js';
+import { runBytes, sizesOf, type RunBytes } from './run-bytes.js';
+
+export interface RunOptions {
+  /** Number of the run in its group. */
+  readonly id: number;
+  /** Id of the base, in checkpoints: they go on on the same one only. */
+  readonly baseId: string;
+  /** What the adapter's config calls the base: a hub's id or a path. Default: its id. */
+  readonly baseName?: string;
+  readonly trainFile: string;
+  readonly validFile?: string | null;
+  /** Folder of an adapter to begin from. */
+  readonly initAdapterDir?: string | null;
+  /** Folders of the adapters that the run's is made of, in their order. */
+  readonly adapterDirs?: readonly string[];
+  /** Folder of a checkpoint to resume from. */
+  readonly checkpointDir?: string | null;
+  /** Where checkpoints and the adapter are written. */
+  readonly workDir: string;
+  readonly onPhase?: (code: string, message: string, progress: number | null) => void;
+  readonly onLog?: (level: 'info' | 'warn', message: string) => void;
+}
+
+/** A run's data, and what the run will take: its parameters are not made yet. */
+export interface PreparedRun {
+  readonly task: Task;
+  /** With what its task found in the data. */
+  readonly spec: Spec;
+  readonly data: RunData;
+  readonly bytes: RunBytes;
+  /** Tokens that its sequences may have. */
+  readonly room: number;
+}
+
+/** @throws DomainError for data and options that a user can mend */
+export function prepareRun(base: Base, asked: Spec, options: RunOptions): PreparedRun {
+  const task = taskFor(asked.task);
+  checkStacks(task, stackKinds(base.model.stacks), base.config.model_type);
+  const spec = withSurvey(asked, task, options);
+  const begun = isBegun(options);
+  const footprint = footprintOf(spec.peft, base.config, begun, headOf(spec), spec.adapters);
+  checkTrained(spec.optimizer, footprint);
+  const data = readData(base, spec, task, { ...options, room: footprint.room });
+  const sizes = sizesOf(spec, data.examples, data.validation);
+  const bytes = runBytes(spec, base.config, sizes, isBegun(options));
+  return { task, spec, data, bytes, room: footprint.room };
+}
+
+/** @throws DomainError for anything a user can mend: data, options, an adapter that does not fit */
+export function openRun(
+  base: Base,
+  asked: Spec,
+  options: RunOptions,
+  prepared = prepareRun(base, asked, options),
+): Run {
+  return atOnce(openingRun(base, options, prepared));
+}
+
+/**
+ * The same in pieces, of which a start that looks at the data or decomposes weights has many: others have their turns in between. One that is
+ * given up (`return`) leaves nothing on the base.
+ */
+export function* openingRun(
+  base: Base,
+  options: RunOptions,
+  prepared: PreparedRun,
+): Generator<void, Run, undefined> {
+  const { task, spec, data, room } = prepared;
+  const found = yield* foundBy(base, options, prepared);
+  let run: Run | null = null;
+  try {
+    const adapter = yield* attaching(base, spec, options, found);
+    try {
+      if (options.initAdapterDir) beginFrom(options.initAdapterDir, spec, base, adapter);
+      const opened = { task, adapter, data, room, found: found ?? new Map() };
+      run = assemble(base, spec, opened, options);
+      return run;
+    } catch (error) {
+      adapter.detach();
+      throw error;
+    }
+  } finally {
+    if (run === null) found?.forEach((tensor) => tensor.dispose());
+  }
+}
+
+function* attaching(
+  base: Base,
+  spec: Spec,
+  options: RunOptions,
+  found: NamedTensors | null,
+): Generator<void, Adapter, undefined> {
+  const adapters = (options.adapterDirs ?? []).map((dir) => readAdapter(dir, base.config));
+  try {
+    return yield* attachingMethod(base.model, spec.peft, {
+      run: options.id,
+      seed: spec.seed,
+      tokenize: (text: string) => base.tokenizer.encode(text, { special: true }),
+      head: headOf(spec),
+      adapters,
+      begun: isBegun(options),
+      ...(found && { found }),
+      onModule: makingAdapter(options.onPhase),
+    });
+  } finally {
+    for (const adapter of adapters) adapter.dispose();
+  }
+}
+
+/** What the start of the adapter needs of the data: looked for once, and then in every checkpoint. */
+function* foundBy(
+  { model }: Base,
+  options: RunOptions,
+  prepared: PreparedRun,
+): Generator<void, NamedTensors | null, undefined> {
+  const { spec } = prepared;
+  if (isBegun(options) || !startsFromData(spec)) return null;
+  if (options.checkpointDir) {
+    // of a run that began from an adapter there is nothing, and what it resumes has its ranks in the spec
+    const found = foundIn(options.checkpointDir);
+    return found.size > 0 ? found : null;
+  }
+  return yield* prepareStart(model, prepared, { ...options, head: headOf(spec) });
+}
+
+function withSurvey(spec: Spec, task: Task, { trainFile, validFile = null }: RunOptions): Spec {
+  const found = surveyed(task, spec.task_options as unknown, trainFile, validFile);
+  return { ...spec, task_options: found as Spec['task_options'] };
+}
+
+const TOLD_EVERY_MS = 5000;
+
+/** Says how far the adapter is, where making it takes long: a trainer that says nothing counts as hung. */
+export function makingAdapter(onPhase: RunOptions['onPhase']): (done: number, of: number) => void {
+  let last = performance.now();
+  return (done, of) => {
+    if (performance.now() - last < TOLD_EVERY_MS) return;
+    last = performance.now();
+    onPhase?.('making_adapter', `Making the adapter: ${done} of ${of} modules`, done / of);
+  };
+}
+
+const isBegun = ({ initAdapterDir }: RunOptions): boolean => Boolean(initAdapterDir);
+
+interface Opened {
+  readonly task: Task;
+  readonly adapter: Adapter;
+  readonly data: RunData;
+  readonly room: number;
+  readonly found: NamedTensors;
+}
+
+function assemble(base: Base, spec: Spec, opened: Opened, options: RunOptions): Run {
+  const { id, baseId, workDir, onLog } = options;
+  const optimizer = makeOptimizer(opened.adapter.parameters, spec);
+  try {
+    const identity = { baseId, spec, datasetSha256: hashFile(options.trainFile) };
+    const { peft: task, head } = opened.task;
+    const headConfig = head?.config(spec.task_options) ?? null;
+    const baseName = options.baseName ?? baseId;
+    const written = { base, baseName, task, headConfig, identity, workDir };
+    return new Run({
+      ...opened,
+      id,
+      model: base.model,
+      spec,
+      optimizer,
+      files: new RunFiles(written, opened, optimizer),
+      checkpointDir: options.checkpointDir ?? null,
+      forgetting: forgettingOf(base, spec, opened, id),
+      onWarning: (message) => onLog?.('warn', message),
+    });
+  } catch (error) {
+    optimizer.dispose();
+    throw error;
+  }
+}
+
+/** Only what writes texts is measured by them. */
+function forgettingOf(
+  base: Base,
+  { measure_forgetting: asked, peft }: Spec,
+  { task, room }: Opened,
+  run: number,
+): RunParts['forgetting'] {
+  if (!asked || task.infer || stackKinds(base.model.stacks) !== 'decoder') return null;
+  return () => forgetting(base, run, { room, byTask: promptTasks(peft) !== null });
+}
+
+function readData(
+  base: Base,
+  spec: Spec,
+  task: Task,
+  options: RunOptions & Pick<BaseFootprint, 'room'>,
+): RunData {
+  const { onLog, onPhase, room } = options;
+  const maxSeqLen = Math.min(spec.max_seq_len ?? base.model.defaultMaxSeqLen ?? room, room);
+  const load = (path: string, param: string): Example[] =>
+    loadExamples(path, task, base.tokenizer, {
+      maxSeqLen,
+      taskOptions: spec.task_options,
+      tasks: promptTasks(spec.peft),
+      invocation: invocationOf(spec.peft),
+      param,
+      // A run that older builds began, which passed over such examples, goes on with its data as they were.
+      ...(options.checkpointDir
+        ? { onLost: (lines) => onLog?.('warn', lostInWords(param, lines)) }
+        : {}),
+      onCut: (lines) => onLog?.('info', cutInWords(param, lines, maxSeqLen)),
+      onProgress: (progress: number) =>
+        onPhase?.('reading_data', 'Reading and tokenizing the data', progress),
+    });
+  const examples = load(options.trainFile, 'training_file');
+  if (examples.length === 0)
+    throw new DomainError(
+      'invalid_training_file',
+      'the training file has no examples',
+      'training_file',
+    );
+  const split = splitOf(spec);
+  if (split !== null) {
+    const use = { task, tasks: promptTasks(spec.peft) };
+    const held = heldOut(options.trainFile, use, split);
+    const part = (of: boolean) => examples.filter((_, place) => held.has(place) === of);
+    return new RunData(spec, part(false), part(true));
+  }
+  const validation = options.validFile ? load(options.validFile, 'validation_file') : [];
+  return new RunData(spec, examples, validation);
+}
+
+function cutInWords(param: string, lines: readonly number[], maxSeqLen: number): string {
+  const most = maxSeqLen.toLocaleString('en');
+  return `${lines.length} example${lines.length === 1 ? '' : 's'} of the ${param} cut at ${most} tokens: ${linesInWords(lines)}`;
+}
+
+function lostInWords(param: string, lines: readonly number[]): string {
+  const one = lines.length === 1;
+  return (
+    `${lines.length} example${one ? '' : 's'} of the ${param} ${one ? 'has' : 'have'} nothing to learn within max_seq_len, ` +
+    `and ${one ? 'is' : 'are'} kept, because the run started that way: ${linesInWords(lines)}`
+  );
+}
+
+function beginFrom(dir: string, spec: Spec, base: Base, adapter: Adapter): void {
+  const stored = readAdapter(dir, base.config);
+  try {
+    const wanted = methodFor(spec.peft).name;
+    if (stored.peft.peft_type !== wanted) {
+      const message = `the initial adapter is ${stored.peft.peft_type}, but the job trains ${wanted}`;
+      throw new DomainError('invalid_adapter', message, 'graft.init_adapter');
+    }
+    checkUnwritten(spec.peft, stored.peft.peft_type === WITHOUT_ADAPTER ? null : stored.peft);
+    adapter.load(stored.tensors);
+  } finally {
+    stored.dispose();
+  }
+}

@@ -1,0 +1,188 @@
+import { mul, ones, sum, tidy, type Tensor } from '@graft/kernels';
+import { DomainError } from '@graft/contracts';
+import { expect, it } from 'vitest';
+import { configOf } from '../../test/one-linear.js';
+import { outlineOf } from '../models/registry.js';
+import { parameter } from '../methods/parameters.js';
+import { footprintOf } from '../plan.js';
+import { checkOptimizer, checkTrained, makeOptimizer, trainedBy } from './optimizer.js';
+import type { OptimizerSpec } from './optimizer.js';
+
+const SPEC: OptimizerSpec = {
+  peft: { peft_type: 'LORA', r: 2 },
+  optimizer: 'adamw',
+  learning_rate: 0.01,
+  weight_decay: 0,
+  loraplus_lr_ratio: null,
+  loraplus_lr_embedding: 1e-6,
+};
+
+const NAMES = ['x.lora_A', 'x.lora_B', 'x.lora_magnitude_vector', 'e.lora_embedding_B'];
+const shapeOf = (name: string): number[] => (name.endsWith('vector') ? [2] : [2, 2]);
+
+/** How far each parameter moves in a first step: AdamW's is the learning rate, whatever the gradient. */
+function moved(names: readonly string[], spec: Partial<OptimizerSpec>): Record<string, number> {
+  const parameters = new Map(
+    names.map((name) => [name, tidy(() => parameter(ones(shapeOf(name))))]),
+  );
+  const optimizer = makeOptimizer(parameters, { ...SPEC, ...spec });
+  tidy(() => {
+    const losses = [...parameters.values()]
+      .filter((one) => one.requiresGrad)
+      .map((one) => sum(mul(one, 3)));
+    losses.forEach((loss) => loss.backward());
+    optimizer.step(SPEC.learning_rate);
+  });
+  const far = [...parameters].map(([name, one]) => [
+    name,
+    Number((1 - ((one.toArray() as Float32Array)[0] as number)).toPrecision(3)),
+  ]);
+  optimizer.dispose();
+  parameters.forEach((one) => one.dispose());
+  return Object.fromEntries(far) as Record<string, number>;
+}
+
+it('LoRA+ has a rate for A, for B and vectors, and for an embedding', () => {
+  expect(moved(NAMES, {})).toEqual(Object.fromEntries(NAMES.map((name) => [name, 0.01])));
+  expect(moved(NAMES, { loraplus_lr_ratio: 4, loraplus_lr_embedding: 0.002 })).toEqual({
+    'x.lora_A': 0.01,
+    'x.lora_B': 0.04,
+    'x.lora_magnitude_vector': 0.04,
+    'e.lora_embedding_B': 0.002,
+  });
+});
+
+it('LoRA-FA leaves A as it is, without a gradient and without moments', () => {
+  const parameters = new Map(
+    ['x.lora_A', 'x.lora_B'].map((name) => [name, tidy(() => parameter(ones([2, 2])))]),
+  );
+  const optimizer = makeOptimizer(parameters, { ...SPEC, optimizer: 'lorafa' });
+  const [a, b] = [...parameters.values()] as [Tensor, Tensor];
+  tidy(() => {
+    sum(mul(mul(a, b), 2)).backward();
+    expect(a.grad).toBeNull();
+    optimizer.step(0.01);
+  });
+  expect([...(a.toArray() as Float32Array)]).toEqual([1, 1, 1, 1]);
+  expect((b.toArray() as Float32Array)[0]).toBeLessThan(1);
+  expect([...optimizer.moments().keys()]).toEqual(['m.x.lora_B', 'v.x.lora_B']);
+  expect(optimizer.steps).toBe(1);
+  optimizer.dispose();
+  parameters.forEach((one) => one.dispose());
+});
+
+it.each(['adamw', 'lorafa'] as const)('a footprint tells what %s trains', (optimizer) => {
+  const outline = outlineOf(configOf('llama'));
+  const peft = { peft_type: 'LORA', r: 2, target_modules: ['down_proj'] };
+  const { layers } = outline;
+  const [down] = outline.linears().filter(({ role }) => role === 'down');
+  const { inFeatures, outFeatures } = down!;
+  const trained = optimizer === 'adamw' ? inFeatures + outFeatures : outFeatures;
+  expect(trainedBy(optimizer, footprintOf(peft, configOf('llama')))).toBe(2 * layers * trained);
+});
+
+it.each<[string, string, object, RegExp]>([
+  [
+    'an embedding',
+    'llama',
+    { target_modules: ['q_proj', 'embed_tokens'] },
+    /leave the embedding out/,
+  ],
+  [
+    'experts that target_modules takes in',
+    'mixtral',
+    { target_modules: 'all-linear' },
+    /model\.layers\.0\.mlp\.\S+, which target_modules means here too, is of experts or their router; list linears of attention/,
+  ],
+])('LoRA-FA refuses %s from config.json alone', (_, family, fields, message) => {
+  const footprint = footprintOf({ peft_type: 'LORA', ...fields }, configOf(family));
+  expect(() => checkTrained('lorafa', footprint)).toThrow(
+    expect.objectContaining({
+      code: 'unsupported',
+      param: 'graft.optimizer',
+      message: expect.stringMatching(message) as unknown,
+    }),
+  );
+  checkTrained('adamw', footprint);
+  const linears = { peft_type: 'LORA', target_modules: ['q_proj'] };
+  checkTrained('lorafa', footprintOf(linears, configOf(family)));
+});
+
+it.each<[string, Partial<OptimizerSpec>, string, RegExp]>([
+  [
+    'a ratio without a B',
+    { peft: { peft_type: 'IA3' }, loraplus_lr_ratio: 2 },
+    'graft.loraplus_lr_ratio',
+    /LoRA's B, which IA3 does not have/,
+  ],
+  [
+    'a ratio of all weights',
+    { peft: null, loraplus_lr_ratio: 2 },
+    'graft.loraplus_lr_ratio',
+    /FULL/,
+  ],
+  [
+    'a ratio to an A that stays',
+    { optimizer: 'lorafa', loraplus_lr_ratio: 2 },
+    'graft.loraplus_lr_ratio',
+    /goes with optimizer adamw/,
+  ],
+  [
+    'lorafa without LoRA',
+    { peft: { peft_type: 'LOHA' }, optimizer: 'lorafa' },
+    'graft.optimizer',
+    /optimizer lorafa is for LoRA, not LOHA/,
+  ],
+  [
+    'lorafa with DoRA',
+    { peft: { peft_type: 'LORA', use_dora: true }, optimizer: 'lorafa' },
+    'graft.optimizer',
+    /does not go with use_dora/,
+  ],
+  [
+    'lorafa with factors of blocks',
+    {
+      peft: { peft_type: 'LORA', use_bdlora: { target_modules_bd_b: ['o_proj'] } },
+      optimizer: 'lorafa',
+    },
+    'graft.optimizer',
+    /does not go with use_bdlora/,
+  ],
+  [
+    'lorafa with a diagonal between A and B',
+    { peft: { peft_type: 'LORA', kasa_config: {} }, optimizer: 'lorafa' },
+    'graft.optimizer',
+    /does not go with kasa_config/,
+  ],
+  [
+    'lorafa with inputs that are kept for an A that stays',
+    { peft: { peft_type: 'LORA', velora_config: { init_type: 'random' } }, optimizer: 'lorafa' },
+    'graft.optimizer',
+    /does not go with velora_config/,
+  ],
+  [
+    'lorafa with factors of experts',
+    {
+      peft: { peft_type: 'LORA', target_modules: [], target_parameters: ['experts.down_proj'] },
+      optimizer: 'lorafa',
+    },
+    'graft.optimizer',
+    /does not go with target_parameters/,
+  ],
+  [
+    'lorafa with a frozen B',
+    { peft: { peft_type: 'LORA', init_lora_weights: 'mica' }, optimizer: 'lorafa' },
+    'graft.optimizer',
+    /does not go with init_lora_weights "mica"/,
+  ],
+  [
+    'lorafa with ranks that data move',
+    { peft: { peft_type: 'LORA', init_lora_weights: 'eva' }, optimizer: 'lorafa' },
+    'graft.optimizer',
+    /does not go with init_lora_weights "eva"/,
+  ],
+])('refuses %s', (_, spec, param, message) => {
+  expect(() => checkOptimizer({ ...SPEC, ...spec })).toThrow(message);
+  expect(() => checkOptimizer({ ...SPEC, ...spec })).toThrow(expect.objectContaining({ param }));
+  expect(() => checkOptimizer({ ...SPEC, ...spec })).toThrow(DomainError);
+});

@@ -1,0 +1,129 @@
+/**
+ * A run's optimiser, by its Spec.
+ *
+ * LoRA+, arXiv:2402.12354, is AdamW at several rates, as PEFT's create_loraplus_optimizer has them: `loraplus_lr_ratio`
+ * times the run's for B and for vectors, `loraplus_lr_embedding` for an embedding's A and B, the run's for all else.
+ */
+import { DomainError, type Spec } from '@graft/contracts';
+import type { Tensor } from '@graft/kernels';
+import { parsePeft } from '../methods/config.js';
+import type { Footprint } from '../methods/method.js';
+import { lora, loraSizes, type LoraOptions } from '../methods/lora.js';
+import { AdamW, type AdamWOptions, type Optimizer } from './adamw.js';
+import { LoraFa } from './lora-fa.js';
+
+export type OptimizerSpec = Pick<
+  Spec,
+  | 'peft'
+  | 'optimizer'
+  | 'learning_rate'
+  | 'weight_decay'
+  | 'loraplus_lr_ratio'
+  | 'loraplus_lr_embedding'
+>;
+
+/** Parts of an adapter that an optimiser leaves as they start. */
+const FROZEN: Readonly<Record<Spec['optimizer'], readonly string[]>> = {
+  adamw: [],
+  lorafa: ['lora_A'],
+};
+
+/** Of the numbers of a footprint those that this optimiser trains. */
+export const trainedBy = (
+  optimizer: Spec['optimizer'],
+  { trainableParameters, parts = {} }: Pick<Footprint, 'trainableParameters' | 'parts'>,
+): number =>
+  FROZEN[optimizer].reduce((numbers, part) => numbers - (parts[part] ?? 0), trainableParameters);
+
+const IN_EMBEDDING = /\.lora_embedding_[AB]$/;
+
+/** @throws DomainError for an optimiser that cannot train what a method makes on a base */
+export function checkTrained(
+  optimizer: Spec['optimizer'],
+  { parts = {}, experts = [] }: Pick<Footprint, 'parts' | 'experts'>,
+): void {
+  if (optimizer === 'adamw') return;
+  const refuse = (message: string): never => {
+    throw new DomainError('unsupported', message, 'graft.optimizer');
+  };
+  if ('lora_embedding_A' in parts)
+    refuse(`optimizer ${optimizer} trains linears; leave the embedding out of target_modules`);
+  // of experts each has an A of its own: A Aᵀ of all together says nothing of one
+  const [first] = experts;
+  if (first !== undefined)
+    refuse(
+      `optimizer ${optimizer} trains linears, and ${first}, which target_modules means here too, is of experts or their router; list linears of attention in it, such as q_proj`,
+    );
+}
+
+export function makeOptimizer(
+  parameters: ReadonlyMap<string, Tensor>,
+  spec: OptimizerSpec,
+  options: Pick<AdamWOptions, 'decays'> = {},
+): Optimizer {
+  const weightDecay = spec.weight_decay;
+  if (spec.optimizer === 'adamw')
+    return new AdamW(parameters, { weightDecay, ...options, ...ratesOf(spec) });
+  const sizes = loraSizes(parsePeft(spec.peft).options as LoraOptions);
+  return new LoraFa(parameters, { weightDecay, scaleOf: (path) => sizes(path).scale });
+}
+
+function ratesOf({
+  loraplus_lr_ratio: ratio,
+  loraplus_lr_embedding: ofEmbedding,
+  learning_rate: whole,
+}: OptimizerSpec): Pick<AdamWOptions, 'rate'> {
+  if (ratio === null) return {};
+  return {
+    rate: (name, { shape }) => {
+      if (IN_EMBEDDING.test(name)) return ofEmbedding / whole;
+      return name.includes('.lora_B') || shape.length === 1 ? ratio : 1;
+    },
+  };
+}
+
+/** Refuses an optimiser that is for another adapter. @throws DomainError */
+export function checkOptimizer({
+  peft,
+  optimizer,
+  loraplus_lr_ratio: ratio,
+}: Pick<OptimizerSpec, 'peft' | 'optimizer' | 'loraplus_lr_ratio'>): void {
+  const refuse = (field: string, message: string): never => {
+    throw new DomainError('invalid_value', message, `graft.${field}`);
+  };
+  const { method, options } = parsePeft(peft);
+  if (ratio !== null && !('lora_B' in method.tensors))
+    refuse(
+      'loraplus_lr_ratio',
+      `loraplus_lr_ratio is for LoRA's B, which ${method.name} does not have; leave it out`,
+    );
+  if (optimizer === 'adamw') return;
+  if (ratio !== null)
+    refuse(
+      'loraplus_lr_ratio',
+      `loraplus_lr_ratio goes with optimizer adamw: ${optimizer} does not train A`,
+    );
+  if (method.name !== lora.name)
+    refuse('optimizer', `optimizer ${optimizer} is for LoRA, not ${method.name}`);
+  const other = besidesFactors(options as LoraOptions);
+  if (other !== null)
+    refuse(
+      'optimizer',
+      `optimizer ${optimizer} trains LoRA's B alone and does not go with ${other}`,
+    );
+}
+
+const BESIDES = [
+  ...(['use_dora', 'lora_bias', 'use_bdlora', 'kasa_config', 'velora_config'] as const),
+  'monteclora_config',
+] as const;
+
+/** What makes the update otherwise than by whole A and B, with A as it started. */
+function besidesFactors(options: LoraOptions): string | null {
+  const found =
+    BESIDES.find((field) => options[field]) ??
+    (options.target_parameters?.length ? 'target_parameters' : undefined);
+  // of EVA's ranks, and so of its scales, only the data tell
+  const start = ['mica', 'eva'].find((one) => options.init_lora_weights === one);
+  return found ?? (start === undefined ? null : `init_lora_weights "${start}"`);
+}

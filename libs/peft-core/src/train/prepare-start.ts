@@ -1,0 +1,146 @@
+// What a start sees of the training data before its adapter is made: the examples of the first steps, in their order, a
+// micro-batch at a time. It is a function of spec, base and data, so that one that was killed begins again to the same.
+import type { Spec } from '@graft/contracts';
+import { noGrad, tensor, tidy, toDevice, device, type Tensor } from '@graft/kernels';
+import { parsePeft } from '../methods/config.js';
+import type { NamedTensors } from '../methods/method.js';
+import { withoutHeads } from '../methods/own-head.js';
+import type { Preparation } from '../methods/preparation.js';
+import type { Model } from '../models/model.js';
+import type { HeadRequest } from '../nn/outline.js';
+import type { Example, Task } from '../tasks/task.js';
+import { examplesPerStep } from './cursor.js';
+import { DEFAULT_LIMITS, microBatches, wholeBatches } from './micro-batches.js';
+import type { RunData } from './run-data.js';
+
+export interface StartOptions {
+  /** Id of the run. */
+  readonly id: number;
+  readonly head: HeadRequest | null;
+  readonly onPhase?: (code: string, message: string, progress: number | null) => void;
+}
+
+interface Prepared {
+  readonly task: Task;
+  readonly spec: Spec;
+  readonly data: RunData;
+}
+
+/** Whether the adapter of a job starts from what its data show. */
+export function startsFromData(spec: Pick<Spec, 'peft'>): boolean {
+  const { method, options } = parsePeft(spec.peft);
+  return method.needs?.(options)?.data === true;
+}
+
+/**
+ * What the start of the job's adapter finds: the caller's to free. A piece of work at each turn.
+ * @throws DomainError where the data will not do
+ */
+export function* prepareStart(
+  model: Model,
+  { task, spec, data }: Prepared,
+  { id, head, onPhase }: StartOptions,
+): Generator<void, NamedTensors> {
+  const { method, options } = parsePeft(withoutHeads(spec.peft, head, model.config));
+  const seen = head ? model.withHead(id, head, spec.seed) : model;
+  let preparation: Preparation | null = null;
+  try {
+    preparation = method.prepare?.(seen, options, { run: id, seed: spec.seed }) ?? null;
+    if (!preparation) return new Map();
+    yield* look(seen, preparation, { task, spec, data }, { id, onPhase });
+    const told = (done: number, of: number): void =>
+      onPhase?.('making_adapter', `Making the adapter: ${done} of ${of} modules`, done / of);
+    return preparation.found(told);
+  } finally {
+    preparation?.dispose();
+    model.modules.detach(id);
+  }
+}
+
+function* look(
+  model: Model,
+  { observer }: Preparation,
+  { task, spec, data }: Prepared,
+  { id, onPhase }: Pick<StartOptions, 'id' | 'onPhase'>,
+): Generator<void, void> {
+  const samples = samplesOf(task, spec, data, observer);
+  const tell = seldom(onPhase);
+  const goesRound = observer.examples === Infinity;
+  for (let done = 0; ;) {
+    const examples = samples[done % samples.length] as readonly Example[];
+    const again = pass(model, { task, spec, examples, run: id, observer });
+    if (!again) done += 1;
+    if (!again && done % samples.length === 0) observer.round?.();
+    const progress = observer.progress ?? done / samples.length;
+    const which = goesRound ? `batch ${done}` : `${done} of ${samples.length} batches`;
+    tell(`Looking at the training data for the adapter's start: ${which}`, progress);
+    yield;
+    if (goesRound ? progress >= 1 && done > 0 : done === samples.length) return;
+  }
+}
+
+const TOLD_EVERY_MS = 1000;
+
+/** Tells the first at once, and then one a second. */
+function seldom(onPhase: StartOptions['onPhase']): (message: string, progress: number) => void {
+  let last = -Infinity;
+  return (message, progress) => {
+    if (performance.now() - last < TOLD_EVERY_MS) return;
+    last = performance.now();
+    onPhase?.('preparing', message, progress);
+  };
+}
+
+/** Of the first epoch's steps as many as have enough examples. */
+function samplesOf(
+  task: Task,
+  spec: Spec,
+  data: RunData,
+  { apart, examples: wanted }: Preparation['observer'],
+): (readonly Example[])[] {
+  const samples: (readonly Example[])[] = [];
+  const steps = Math.ceil(Math.min(wanted, data.examples.length) / examplesPerStep(spec));
+  for (let step = 0; step < steps; step++) {
+    const examples = data.at(step);
+    if (task.wholeBatches)
+      samples.push(...wholeBatches(examples, spec.batch_size).map((one) => one.examples));
+    else if (apart) samples.push(...examples.map((example) => [example]));
+    else samples.push(...microBatches(examples, DEFAULT_LIMITS.budget).map((one) => one.examples));
+  }
+  return samples;
+}
+
+interface Pass {
+  readonly task: Task;
+  readonly spec: Spec;
+  readonly examples: readonly Example[];
+  readonly run: number;
+  readonly observer: Preparation['observer'];
+}
+
+/** Returns whether the same examples are to come again. */
+function pass(model: Model, { task, spec, examples, run, observer }: Pass): boolean {
+  return tidy(() => {
+    observer.begin(observer.learntOnly ? learntOf(task, examples) : null);
+    const { differentiates: learns } = observer;
+    const units = examples.reduce((sum, example) => sum + task.units(example, null), 0);
+    const ctx = { training: learns, runs: new Map([[run, { seed: spec.seed, step: 0 }]]) };
+    const shares = [{ run, examples, options: spec.task_options as unknown }];
+    const scales = learns ? new Map([[run, 1 / Math.max(1, units)]]) : null;
+    const loss = (): unknown => tidy(() => void task.loss(model, shares, ctx, scales));
+    if (learns) loss();
+    else noGrad(loss);
+    return observer.end();
+  });
+}
+
+function learntOf(task: Task, examples: readonly Example[]): Tensor | null {
+  if (!task.learntRows) return null;
+  const rows: number[] = [];
+  let from = 0;
+  for (const example of examples) {
+    for (const row of Array.from(task.learntRows(example))) rows.push(from + row);
+    from += example.rows;
+  }
+  return toDevice(tensor(rows, [rows.length], 'i64'), device());
+}

@@ -1,0 +1,145 @@
+/**
+ * What a run takes in a trainer beside its base, in bytes, counted from shapes before anything of it is made. Native-free.
+ *
+ *   state        P · (4 parameter + 4 gradient + 8 moments)      P numbers that train, f32
+ *   copies       P · 2 · w       parameters and their gradients in the base's dtype, w bytes wide, while a forward runs
+ *   activations  R · w · (1.5 Σ (in + out + rank + own) + 4 Σ norms)   what the backward of R rows needs, over all modules
+ *                as often as they are passed;
+ *                (an evaluation keeps those of one layer only) and C · V · 10 for the logits of C rows at a time
+ *   held         H · 4           what a method holds beside what trains, f32: random matrices, weights of its own;
+ *                what it needs of a row is `own` above
+ *   data         as the examples lie in memory, and what reading them leaves
+ *
+ * test/trainer/run-bytes.spec.ts holds it against what real runs take.
+ */
+import { DomainError, gigabytes, type Spec } from '@graft/contracts';
+import { outlineOf } from '../models/registry.js';
+import type { ExpertsShape } from '../nn/experts.js';
+import type { HfConfig } from '../models/model.js';
+import { footprintOf } from '../plan.js';
+import { headOf } from '../tasks/head-request.js';
+import type { Example } from '../tasks/task.js';
+import { DEFAULT_LIMITS } from './micro-batches.js';
+import { examplesPerStep } from './cursor.js';
+
+export interface RunBytes {
+  /** Parameters, gradients, moments, copies, and what the method holds. */
+  readonly state: number;
+  readonly activations: number;
+  /** In the host's memory, wherever the base lies. */
+  readonly data: number;
+  readonly total: number;
+}
+
+/** Of the largest forward, and of the data. */
+export interface RunSizes {
+  /** Rows of the largest micro-batch, */
+  readonly rows: number;
+  /** and of the largest of an evaluation. */
+  readonly evaluatedRows: number;
+  readonly dataBytes: number;
+}
+
+/** Rows of logits at once (tasks/token-loss.ts). */
+const CHUNK_ROWS = 256;
+/** What the allocator rounds up to, and what a run has besides tensors. */
+const SLACK_BYTES = 24 << 20;
+/** A typed array beside its numbers, and an object. */
+const OBJECT_BYTES = 400;
+/** Reading leaves garbage in JavaScript's heap: with more data more, up to what makes it collect. */
+const GARBAGE = { times: 8, most: 96 << 20 };
+
+export function runBytes(spec: Spec, config: HfConfig, sizes: RunSizes, begun = false): RunBytes {
+  const head = headOf(spec);
+  const footprint = footprintOf(spec.peft, config, begun, head, spec.adapters);
+  const { trainableParameters: trained, held = {}, prompts = 1 } = footprint;
+  const virtualTokens = footprint.virtualTokens * Math.min(prompts, examplesPerStep(spec));
+  const width = spec.base_dtype === 'f32' ? 4 : 2;
+  const outline = outlineOf(config, head);
+  const evaluated = sizes.evaluatedRows > 0 ? sizes.evaluatedRows + virtualTokens : 0;
+  const rows = Math.max(sizes.rows + virtualTokens, evaluated / outline.layers);
+  const linears = outline.linears().filter(({ role }) => role !== 'head');
+  const [vocabulary] = outline.embeddings().map((table) => table.rows);
+  const dense = linears.reduce((sum, one) => sum + one.inFeatures + one.outFeatures, 0);
+  const kernels = outline.embeddings().filter(({ isKernel }) => isKernel);
+  // what goes through a convolution: its gates, and, in f32, each row as often as the kernel is wide
+  const convolved = kernels.reduce((sum, one) => sum + one.rows * (2 + 2 * one.columns), 0);
+  const through =
+    dense + convolved + outline.experts().reduce((sum, one) => sum + routedNumbers(one), 0);
+  const norms = outline.norms().reduce((sum, { features }) => sum + features, 0);
+  // A rank's numbers are those of a row and a column: as many ranks as would make all that trains.
+  const narrowest = Math.min(...linears.map((one) => one.inFeatures + one.outFeatures));
+  const ranks = spec.peft === null ? 0 : Math.min(trained / narrowest, through);
+  const state = trained * (16 + 2 * width) + 4 * (held.numbers ?? 0) + SLACK_BYTES;
+  const activations =
+    outline.passes * rows * width * (1.5 * (through + ranks + (held.perRow ?? 0)) + 4 * norms) +
+    Math.min(Math.max(rows, evaluated), CHUNK_ROWS) * (vocabulary ?? 0) * 10;
+  const data = sizes.dataBytes + Math.min(GARBAGE.most, GARBAGE.times * sizes.dataBytes);
+  return { state, activations, data, total: state + activations + data };
+}
+
+/** What a row's experts read and make, each of its chosen a step after another, and the router. */
+function routedNumbers({ options, shapes, router }: ExpertsShape): number {
+  const { perRow, size, count } = options;
+  const [, features = 0] = shapes.get(router) ?? [];
+  return features + count + perRow * (4 * features + 5 * size);
+}
+
+/** What is reserved for a base's process and its weights; a fifth beside them is for what comes and goes. */
+export const reservedForBase = (residentBytes: number): number => (256 << 20) + 1.2 * residentBytes;
+
+/**
+ * Why a run never fits where its base leaves so many bytes.
+ * @param most what there is beside the base, and whose memory it is
+ */
+export function tooLarge(spec: Spec, bytes: RunBytes, most: number, where: string): DomainError {
+  const { state, activations, data, total } = bytes;
+  const largest = Math.max(state, activations, data);
+  const [param, advice] =
+    largest === state
+      ? [
+          spec.peft?.['r'] === undefined ? 'peft' : 'peft.r',
+          spec.peft === null
+            ? 'train an adapter (`peft`)'
+            : 'lower peft.r or name fewer peft.target_modules',
+        ]
+      : largest === data
+        ? ['training_file', 'use a smaller training_file']
+        : ['graft.max_seq_len', 'lower graft.max_seq_len or hyperparameters.batch_size'];
+  return new DomainError(
+    'no_memory',
+    `the run needs about ${gigabytes(total)} of memory beside its base (${gigabytes(state)} for parameters, gradients and moments, ` +
+      `${gigabytes(activations)} for activations, ${gigabytes(data)} for data), and ${where} has ${gigabytes(Math.max(0, most))} at most; ${advice}`,
+    param,
+  );
+}
+
+/** Of these examples, whatever order they come in. */
+export function sizesOf(
+  spec: Spec,
+  examples: readonly Example[],
+  others: readonly Example[],
+): RunSizes {
+  const rows = examples.map((example) => example.rows).sort((a, b) => b - a);
+  const step = sum(rows.slice(0, examplesPerStep(spec)));
+  const evaluated = others.map((example) => example.rows).sort((a, b) => b - a);
+  const dataBytes = [...examples, ...others].reduce((sum, one) => sum + heldBytes(one), 0);
+  return {
+    rows: largest(rows, step),
+    evaluatedRows: largest(evaluated, sum(evaluated)),
+    dataBytes,
+  };
+}
+
+const sum = (rows: readonly number[]): number => rows.reduce((total, one) => total + one, 0);
+
+/** Micro-batch of examples of so many rows, the longest first, that have so many together. */
+const largest = ([longest = 0]: readonly number[], together: number): number =>
+  Math.min(together, Math.max(DEFAULT_LIMITS.budget, longest));
+
+/** An example's typed arrays, and what holds them. */
+function heldBytes(value: unknown): number {
+  if (ArrayBuffer.isView(value)) return value.byteLength + OBJECT_BYTES;
+  if (typeof value !== 'object' || value === null) return 8;
+  return Object.values(value).reduce((sum: number, one) => sum + heldBytes(one), OBJECT_BYTES);
+}

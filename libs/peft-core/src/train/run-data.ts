@@ -1,0 +1,60 @@
+// What a run learns from, and which of it a step sees.
+import type { Spec } from '@graft/contracts';
+import { permutation } from '../data/permutation.js';
+import type { Example } from '../tasks/task.js';
+import { cursorAt, stepsPerEpoch, totalSteps, type Cursor } from './cursor.js';
+
+/** At most this many validation examples are used before the end. */
+const SAMPLE = 64;
+
+export class RunData {
+  readonly totalSteps: number;
+  private permutation: { epoch: number; indices: Uint32Array } | null = null;
+
+  constructor(
+    private readonly spec: Spec,
+    readonly examples: readonly Example[],
+    readonly validation: readonly Example[],
+  ) {
+    this.totalSteps = totalSteps(spec, examples.length);
+  }
+
+  /** Examples of the optimiser step `step`, counted from 0. */
+  at(step: number): Example[] {
+    const { epoch, from, to } = this.cursor(step);
+    if (this.permutation?.epoch !== epoch) {
+      const { seed, shuffle } = this.spec;
+      this.permutation = {
+        epoch,
+        indices: permutation(seed, epoch, this.examples.length, shuffle),
+      };
+    }
+    return Array.from(
+      this.permutation.indices.subarray(from, to),
+      (index) => this.examples[index] as Example,
+    );
+  }
+
+  cursor(step: number): Cursor {
+    return cursorAt(this.spec, this.examples.length, step);
+  }
+
+  /** Whether a pass over the examples ends with so many steps done. */
+  endsEpoch(step: number): boolean {
+    return step % stepsPerEpoch(this.spec, this.examples.length) === 0;
+  }
+
+  /** What a run is measured by at its end. */
+  get whole(): { examples: readonly Example[]; full: true } {
+    return { examples: this.validation, full: true };
+  }
+
+  /** Validation examples to look at when so many steps are done: none, a sample, or all of them at the end. */
+  evaluationAt(step: number): { examples: readonly Example[]; full: boolean } | null {
+    const { validation, spec } = this;
+    if (validation.length === 0) return null;
+    if (step >= this.totalSteps) return this.whole;
+    if (spec.eval_steps === 0 || step % spec.eval_steps !== 0) return null;
+    return { examples: validation.slice(0, SAMPLE), full: validation.length <= SAMPLE };
+  }
+}

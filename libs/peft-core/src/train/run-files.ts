@@ -1,0 +1,94 @@
+// What a run leaves on disk: checkpoints to resume from, and the adapter (or the model, after full fine-tuning).
+import type { Spec } from '@graft/contracts';
+import { usedMemory, type Tensor } from '@graft/kernels';
+import type { Base } from '../io/base-folder.js';
+import { commitFolder } from '../io/commit-folder.js';
+import { writeAdapter } from '../io/peft-adapter.js';
+import type { Adapter, NamedTensors } from '../methods/method.js';
+import type { PeftTask } from '../tasks/task.js';
+import type { Optimizer } from './adamw.js';
+import {
+  FOUND,
+  restoreCheckpoint,
+  saveCheckpoint,
+  type Identity,
+  type Position,
+} from './checkpoint.js';
+import type { Restored, State } from './checkpoint.js';
+import type { FactOfRun } from './facts.js';
+
+export interface RunFilesOptions {
+  readonly base: Base;
+  /** What the adapter's config calls the base: a hub's id or a path. */
+  readonly baseName: string;
+  readonly task: PeftTask;
+  /** What config.json says of the head that the task has. */
+  readonly headConfig: Readonly<Record<string, unknown>> | null;
+  readonly identity: Identity;
+  /** Where they are written. */
+  readonly workDir: string;
+}
+
+export class RunFiles {
+  private readonly spec: Spec;
+
+  constructor(
+    private readonly options: RunFilesOptions,
+    private readonly trained: { readonly adapter: Adapter; readonly found: NamedTensors },
+    private readonly optimizer: Optimizer,
+  ) {
+    this.spec = options.identity.spec;
+  }
+
+  checkpoint(position: Position): FactOfRun<'saved'> {
+    const { step } = position;
+    const dir = `${this.options.workDir}/checkpoint-${step}`;
+    // A whole model is not written twice: the trainables are it.
+    const write = (tmp: string): readonly string[] =>
+      this.spec.peft === null ? [] : this.write(tmp);
+    const saved = saveCheckpoint(dir, this.state(), this.options.identity, position, write);
+    return { type: 'saved', step, dir, ...saved };
+  }
+
+  /** The adapter as PEFT reads it (or the model, after full fine-tuning). */
+  result({
+    step,
+    trainedTokens,
+  }: Pick<Position, 'step' | 'trainedTokens'>): Omit<FactOfRun<'finished'>, 'forgetting'> {
+    const dir = `${this.options.workDir}/adapter`;
+    const adapter = commitFolder(dir, (tmp) => void this.write(tmp), null);
+    const { peakBytes: peakRssBytes } = usedMemory();
+    return { type: 'finished', step, dir, adapter, trainedTokens, peakRssBytes };
+  }
+
+  /**
+   * Puts a checkpoint's values in the adapter and the optimiser.
+   * @returns where to go on from, and why steps may come out otherwise, or null
+   */
+  restore(dir: string): { position: Restored; nondeterminism: string | null } {
+    const restored = restoreCheckpoint(dir, this.state(), this.options.identity);
+    this.optimizer.steps = restored.position.step;
+    this.trained.adapter.restored?.();
+    return restored;
+  }
+
+  private write(dir: string): readonly string[] {
+    const { base, baseName, task, headConfig } = this.options;
+    const { peft } = this.spec;
+    return writeAdapter(dir, this.trained.adapter, { base, baseName, task, headConfig, peft });
+  }
+
+  private state(): State {
+    const { adapter, found } = this.trained;
+    const parameters = [...adapter.parameters].map(([name, parameter]): [string, Tensor] => [
+      `p.${name}`,
+      parameter,
+    ]);
+    const own = [...(adapter.state?.() ?? [])].map(([name, tensor]): [string, Tensor] => [
+      `s.${name}`,
+      tensor,
+    ]);
+    const start = [...found].map(([name, tensor]): [string, Tensor] => [`${FOUND}${name}`, tensor]);
+    return new Map([...parameters, ...this.optimizer.moments(), ...own, ...start]);
+  }
+}

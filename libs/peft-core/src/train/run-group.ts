@@ -1,0 +1,174 @@
+// The runs that share one frozen base: whose turn it is (docs/adr/0015), and which of them share a forward (ADR 0007).
+// Losses, norms and updates are their own.
+import { DomainError, gigabytes } from '@graft/contracts';
+import { allocatedBytes, noGrad, tidy } from '@graft/kernels';
+import type { Model } from '../models/model.js';
+import { NO_SUMS } from '../tasks/task.js';
+import { Member } from './member.js';
+import { DEFAULT_LIMITS, type Limits } from './micro-batches.js';
+import type { Run } from './run.js';
+import { Turns } from './turns.js';
+
+/**
+ * Forwards of one optimiser step have numbers of their own below this, so that none share a dropout mask. Their
+ * numbers may have 48 bits: room for 2³⁶ steps.
+ */
+const FORWARDS_PER_STEP = 4096;
+
+export interface RunGroupOptions extends Partial<Limits> {
+  /** Told whose the work is that comes next: a forward may be of several runs. */
+  readonly onWork?: (runs: readonly Run[]) => void;
+  /** In seconds. */
+  readonly now?: () => number;
+}
+
+export interface Terms {
+  /** What the process has spent on the run already. */
+  readonly seconds?: number;
+  /** What is reserved for it, */
+  readonly bytes?: number;
+  /** and by how much memory grew when it was opened. */
+  readonly grown?: number;
+}
+
+export class RunGroup {
+  private readonly members = new Map<number, Member>();
+  private readonly turns = new Turns<Member>();
+  private readonly limits: Limits;
+  private readonly onWork: (runs: readonly Run[]) => void;
+  private readonly now: () => number;
+  /** Of the work at hand. */
+  private check: (() => void) | undefined;
+
+  constructor(
+    readonly model: Model,
+    options: RunGroupOptions = {},
+  ) {
+    const { onWork, now, ...limits } = options;
+    this.limits = { ...DEFAULT_LIMITS, ...limits };
+    this.onWork = onWork ?? (() => undefined);
+    this.now = now ?? (() => performance.now() / 1000);
+  }
+
+  get runs(): Run[] {
+    return this.all.map(({ run }) => run);
+  }
+
+  get all(): Member[] {
+    return [...this.members.values()];
+  }
+
+  get size(): number {
+    return this.members.size;
+  }
+
+  has({ id }: Run): boolean {
+    return this.members.has(id);
+  }
+
+  add(run: Run, { seconds = 0, bytes = Infinity, grown = 0 }: Terms = {}): void {
+    const member = new Member(run, { bytes, grown, budget: this.limits.budget, now: this.now });
+    this.members.set(run.id, member);
+    this.turns.join(member, seconds);
+  }
+
+  /** Takes a run out and frees it. */
+  remove(run: Run): void {
+    const member = this.members.get(run.id);
+    if (member) this.turns.leave(member);
+    this.members.delete(run.id);
+    run.dispose();
+  }
+
+  /**
+   * Those of the next forward: the run that has had least time, and, where its micro-batch is short, all of its task
+   * whose next ones are short too.
+   */
+  next(): Member[] {
+    const first = this.turns.next();
+    if (first === null) return [];
+    if (!this.joins(first)) return [first];
+    let { rows } = first.piece;
+    const kin = new Set([first]);
+    for (const other of this.turns.members) {
+      if (kin.has(other) || other.run.task !== first.run.task || !this.joins(other)) continue;
+      if (rows + other.piece.rows > this.limits.budget) continue;
+      kin.add(other);
+      rows += other.piece.rows;
+    }
+    // By the order in which they came: whose turn it was must not decide in which order rows lie.
+    return this.all.filter((member) => kin.has(member));
+  }
+
+  /** What is done for these is their time; of a forward that several share each has an equal part. */
+  spend<T>(members: readonly Member[], work: () => T): T {
+    const started = this.now();
+    for (const member of members) member.work();
+    try {
+      this.onWork(members.map(({ run }) => run));
+      return this.watched(members, work);
+    } finally {
+      const part = (this.now() - started) / members.length;
+      for (const member of members) {
+        member.rest();
+        this.turns.charge(member, part);
+      }
+    }
+  }
+
+  /**
+   * What memory grows by meanwhile is theirs. Each piece of work is held against the whole: what the allocator keeps of
+   * one may go in another's.
+   * @throws DomainError oom_host when it grows by more than is reserved for them
+   */
+  private watched<T>(members: readonly Member[], work: () => T): T {
+    const before = allocatedBytes();
+    const most = members.reduce((sum, member) => sum + member.mayGrowBy, 0);
+    this.check =
+      most === Infinity ? undefined : () => refuseBeyond(allocatedBytes() - before, most);
+    try {
+      const result = work();
+      this.check?.();
+      return result;
+    } finally {
+      this.check = undefined;
+    }
+  }
+
+  /** One forward of their next micro-batches; of steps also a backward, which adds to the gradients. */
+  forward(members: readonly Member[]): void {
+    const [{ run: first, evaluation }] = members as [Member, ...Member[]];
+    const isStep = evaluation === null;
+    for (const member of members) member.makeReady();
+    const shares = members.map(({ run, piece: { examples } }) => ({
+      run: run.id,
+      examples,
+      options: run.spec.task_options,
+    }));
+    const keys = members.map(({ run: { id, spec, step }, count }) => {
+      // Counted by run: what the others have must not change its dropout.
+      const forward = step * FORWARDS_PER_STEP + (count % FORWARDS_PER_STEP);
+      return [id, { seed: spec.seed, step: isStep ? forward : 0 }] as const;
+    });
+    const ctx = { training: isStep, runs: new Map(keys), onLayer: this.check };
+    const scales = isStep ? new Map(members.map(({ run, scale }) => [run.id, scale])) : null;
+    const loss = () => tidy(() => first.task.loss(this.model, shares, ctx, scales));
+    const sums = isStep ? loss() : noGrad(loss);
+    for (const member of members) member.take(sums.get(member.run.id) ?? NO_SUMS);
+  }
+
+  private joins(member: Member): boolean {
+    return (
+      !member.alone && member.evaluation === null && member.piece.rows < this.limits.shareBelow
+    );
+  }
+}
+
+function refuseBeyond(grown: number, most: number): void {
+  if (grown <= most) return;
+  throw new DomainError(
+    'oom_host',
+    `the run's own work has taken ${gigabytes(grown)} of memory, and ${gigabytes(most)} are left of what is reserved for it; use a smaller batch or max_seq_len`,
+    'hyperparameters.batch_size',
+  );
+}

@@ -1,0 +1,121 @@
+"""The Python side of test/bench/methods.mjs: methods of real peft, in one process.
+
+    python3 test/bench/hf_methods.py --shorten DIR OUT LAYERS
+    python3 test/bench/hf_methods.py --serve DIR sequences.jsonl THREADS wall|cpu
+
+--shorten writes the first layers of a Hugging Face folder, with its tokenizer, to another. --serve answers each line of
+its input with one: {peft, steps, dtype, init, write}, peft the adapter's fields or null for the whole model. With `write`
+peft's initial adapter goes to the folder `init`; else it is trained from there: {losses, seconds, trainable}.
+"""
+
+import gc
+import json
+import os
+import pathlib
+import shutil
+import sys
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "test" / "golden"))
+
+from environment import enter
+
+enter()
+
+# peft would take bitsandbytes for quantised linears, of which there are none
+sys.modules["bitsandbytes"] = None
+
+BATCH = 8
+CLOCK = sys.argv[-1]
+
+
+def shorten(base: pathlib.Path, out: pathlib.Path, layers: int) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    AutoModelForCausalLM.from_pretrained(base, dtype=torch.bfloat16, num_hidden_layers=layers).save_pretrained(out)
+    for file in base.iterdir():
+        if "token" in file.name or file.suffix == ".jinja":
+            shutil.copyfile(file, out / file.name)
+
+
+def make(base: pathlib.Path, request: dict):
+    import torch
+    from families import load_base
+    from peft import get_peft_model, set_peft_model_state_dict
+    from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
+    from safetensors.torch import load_file
+
+    torch.manual_seed(0)
+    model = load_base(base, {"bf16": torch.bfloat16, "f32": torch.float32}[request["dtype"]])
+    if request["peft"] is None:
+        return model
+    fields = {**request["peft"]}
+    # prefixes come as a cache, and need it on
+    model.config.use_cache = fields["peft_type"] in ("PREFIX_TUNING", "CARTRIDGE")
+    config = PEFT_TYPE_TO_CONFIG_MAPPING[fields.pop("peft_type")](task_type="CAUSAL_LM", **fields)
+    model = get_peft_model(model, config)
+    if request["write"]:
+        model.save_pretrained(request["init"])
+    else:
+        set_peft_model_state_dict(model, load_file(pathlib.Path(request["init"]) / "adapter_model.safetensors"))
+    return model.train()
+
+
+def train(model, sequences: list[dict], request: dict) -> dict:
+    import measure
+    import torch
+
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(parameters, lr=2e-4, weight_decay=0.01)
+    losses, seconds = [], []
+    now = time.process_time if CLOCK == "cpu" else time.perf_counter
+    for step in range(request["steps"]):
+        started = now()
+        loss = model(**measure.padded(sequences[BATCH * step : BATCH * (step + 1)])).loss
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        trainable = sum(p.numel() for p in parameters if p.grad is not None)
+        optimizer.step()
+        if request["peft"] and request["peft"]["peft_type"] == "ADALORA":
+            model.base_model.update_and_allocate(step + 1)
+        optimizer.zero_grad()
+        losses.append(loss.item())
+        seconds.append(now() - started)
+    return {"losses": losses, "seconds": seconds, "trainable": trainable}
+
+
+def serve(base: pathlib.Path, data: pathlib.Path, threads: int) -> None:
+    import torch
+
+    torch.set_num_threads(threads)
+    torch.set_num_interop_threads(1)
+    sequences = [json.loads(line) for line in data.read_text().splitlines()]
+    for line in sys.stdin:
+        request = json.loads(line)
+        try:
+            model = make(base, request)
+            answer = {} if request["write"] else train(model, sequences, request)
+        except Exception as error:
+            answer = {"error": f"{type(error).__name__}: {error}"}
+        model = None
+        gc.collect()
+        print(json.dumps(answer), flush=True)
+
+
+def main() -> None:
+    mode, *arguments = sys.argv[1:]
+    if mode == "--shorten":
+        base, out, layers = arguments
+        shorten(pathlib.Path(base), pathlib.Path(out), int(layers))
+        return
+    if "LD_PRELOAD" not in os.environ:
+        from tcmalloc import tcmalloc
+
+        os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, "LD_PRELOAD": str(tcmalloc())})
+    base, data, threads, _ = arguments
+    serve(pathlib.Path(base), pathlib.Path(data), int(threads))
+
+
+main()

@@ -1,0 +1,50 @@
+// An adapter of every method, for comparisons of them.
+
+/** By name: the adapter as users say it. Ranks are 8 where a method has one, targets its own default. */
+export const METHODS = {
+  LORA: { r: 8, lora_alpha: 16 },
+  'LORA all-linear': { r: 16, lora_alpha: 32, target_modules: 'all-linear' },
+  DoRA: { peft_type: 'LORA', r: 8, lora_alpha: 16, use_dora: true },
+  MISS: { r: 8 },
+  'MISS all-linear': { r: 16, target_modules: 'all-linear' },
+  IA3: {},
+  PROMPT_TUNING: { num_virtual_tokens: 100 },
+  P_TUNING: { num_virtual_tokens: 100 },
+  PREFIX_TUNING: { num_virtual_tokens: 20 },
+  CARTRIDGE: { num_virtual_tokens: 20, num_frozen_tokens: 1 },
+  LOHA: { r: 8, alpha: 8 },
+  LOKR: { r: 8, alpha: 8 },
+  ADALORA: { init_r: 12, target_r: 8, tinit: 1, tfinal: 1, total_step: 100 },
+  VERA: { r: 64 },
+  RANDLORA: { r: 64, randlora_alpha: 64 },
+  SHIRA: { r: 8 },
+  GRALORA: { r: 8, alpha: 8 },
+  HIRA: { r: 8 },
+  DELORA: { r: 8 },
+  PVERA: { r: 64 },
+  OFT: { oft_block_size: 32 },
+  BOFT: { boft_block_size: 16 },
+  HRA: { r: 8 },
+  C3A: { block_size: 32 },
+  ROAD: { group_size: 64 },
+  BEFT: {},
+  DEFT: { r: 8 },
+  LN_TUNING: {},
+  TRAINABLE_TOKENS: { token_indices: [1, 2, 198] },
+  PSOFT: { r: 8, psoft_alpha: 8 },
+  PEANUT: { r: 8 },
+  GLORA: { r: 8 },
+  FOURIERFT: { n_frequency: 1000 },
+  WAVEFT: { n_frequency: 1000 },
+  VBLORA: { r: 4, num_vectors: 64, vector_length: 64 },
+  TINYLORA: { r: 2, u: 16 },
+  UNILORA: { r: 4, theta_d_length: 1024 },
+  FROD: {},
+  ADAMSS: {},
+  OSF: { effective_rank: 0.95 },
+  FULL: null,
+};
+
+/** What a job says of it; null: full fine-tuning. */
+export const peftOf = (name) =>
+  METHODS[name] && { peft_type: METHODS[name].peft_type ?? name.split(' ')[0], ...METHODS[name] };

@@ -1,0 +1,117 @@
+#!/usr/bin/env node
+// What company costs a short job: beside one of long examples, in one process, as a ratio to the same job alone.
+//   node test/bench/turns.mjs --base FOLDER [--steps 8] [--long-tokens 2048] [--threads 1]
+// FOLDER: a Hugging Face folder (SmolLM2-135M-Instruct for the figures of docs/log.md). The short job: batches of 1
+// example of 40 characters. The long one has the process for three turns before the short one joins. Both ratios are
+// of the short job's time from joining to its last step: with turns by time, and with turns by step, as they were: a
+// step of each in turn.
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { loadBase, openRun, RunGroup, setThreads, takeTurn } from '@graft/peft-core';
+
+const { values } = parseArgs({
+  options: {
+    base: { type: 'string' },
+    steps: { type: 'string', default: '8' },
+    'long-tokens': { type: 'string', default: '2048' },
+    threads: { type: 'string', default: '1' },
+  },
+});
+if (!values.base) throw new Error('--base FOLDER is missing');
+setThreads(Number(values.threads));
+const steps = Number(values.steps);
+const dir = mkdtempSync(join(tmpdir(), 'graft-turns-'));
+const words = (count, n) => Array.from({ length: count }, (_, i) => ['ship', 'sea', 'whale', 'sail'][(i * 7 + n) % 4]); // prettier-ignore
+const file = (name, count, length) => {
+  const lines = Array.from({ length: count }, (_, n) => JSON.stringify({ text: words(length, n).join(' ') })); // prettier-ignore
+  writeFileSync(join(dir, name), `${lines.join('\n')}\n`);
+  return join(dir, name);
+};
+const short = file('short.jsonl', steps, 10);
+const long = file('long.jsonl', 64, Number(values['long-tokens']));
+const base = loadBase(values.base, { dtype: 'bf16', quantization: null });
+
+let id = 0;
+function open(trainFile, batch, max) {
+  id += 1;
+  const spec = {
+    model: 'base',
+    task: 'causal_lm',
+    task_options: {},
+    peft: { peft_type: 'LORA', r: 8 },
+    seed: id,
+    batch_size: batch,
+    n_epochs: 1,
+    max_steps: max,
+    learning_rate: 1e-4,
+    lr_schedule: 'linear',
+    warmup_ratio: 0,
+    optimizer: 'adamw',
+    weight_decay: 0,
+    max_grad_norm: 1,
+    gradient_accumulation_steps: 1,
+    max_seq_len: null,
+    shuffle: true,
+    validation_split: null,
+    eval_steps: 0,
+    early_stopping_patience: null,
+    save_steps: 1000,
+    base_dtype: 'bf16',
+    quantization: null,
+  };
+  return openRun(base, spec, { id, baseId: 'base', trainFile, workDir: join(dir, `work-${id}`) });
+}
+
+const now = () => performance.now() / 1000;
+const ignore = () => undefined;
+
+function alone() {
+  const group = new RunGroup(base.model);
+  group.add(open(short, 1, steps));
+  const began = now();
+  while (group.size > 0) takeTurn(group, ignore);
+  return now() - began;
+}
+
+function beside() {
+  const group = new RunGroup(base.model);
+  const neighbour = open(long, 8, null);
+  group.add(neighbour);
+  for (let turn = 0; turn < 3; turn++) takeTurn(group, ignore);
+  const run = open(short, 1, steps);
+  group.add(run);
+  const began = now();
+  while (group.runs.includes(run)) takeTurn(group, ignore);
+  const seconds = now() - began;
+  group.remove(neighbour);
+  return seconds;
+}
+
+/** A whole step of one, then a whole step of the other. */
+function byStep() {
+  const groups = [new RunGroup(base.model), new RunGroup(base.model)];
+  const [neighbour, run] = [open(long, 8, null), open(short, 1, steps)];
+  groups[0].add(neighbour);
+  groups[1].add(run);
+  const began = now();
+  while (groups[1].size > 0)
+    for (const [i, one] of [neighbour, run].entries()) {
+      const { step } = one;
+      while (groups[i].size > 0 && one.step === step) takeTurn(groups[i], ignore);
+    }
+  const seconds = now() - began;
+  groups[0].remove(neighbour);
+  return seconds;
+}
+
+alone(); // warm
+const reference = alone();
+const ratio = (seconds) =>
+  `${seconds.toFixed(2)} s, ${(seconds / reference).toFixed(1)} times as long`;
+console.log(`short job of ${steps} steps alone: ${reference.toFixed(2)} s`);
+console.log(`beside a long one, turns by time: ${ratio(beside())}`);
+console.log(`beside a long one, turns by step: ${ratio(byStep())}`);
+base.dispose();
+rmSync(dir, { recursive: true, force: true });

@@ -1,0 +1,51 @@
+// Two API processes, workers that train, clients, and faults between and in them; then everything is looked at.
+// `npm test` has a short form with a fixed seed. The long one: node test/chaos/long.mjs --seed N --minutes M
+import { mkdirSync } from 'node:fs';
+import { expect, it } from 'vitest';
+import { runBattery, type Plan } from './battery/battery.js';
+
+const minutes = Number(process.env['GRAFT_BATTERY_MINUTES'] ?? 0);
+const keep = process.env['GRAFT_BATTERY_KEEP'];
+
+const SHORT: Plan = {
+  seed: 8,
+  workers: 2,
+  leaseMs: 4000,
+  faultMs: 25_000,
+  pauseMs: [500, 2000],
+  steps: 120,
+  settleMs: 60_000,
+  only: [
+    'kill -9 of a trainer',
+    'kill -9 of a worker',
+    'kill -9 of an API process',
+    'immediate restart of PostgreSQL',
+    'FLUSHALL in Redis',
+    'reset between worker and API',
+    'reset between API and database',
+    'listening connections ended',
+  ],
+};
+const LONG: Plan = {
+  seed: Number(process.env['GRAFT_BATTERY_SEED'] ?? 1),
+  workers: 3,
+  leaseMs: 15_000,
+  faultMs: minutes * 60_000,
+  pauseMs: [500, 4000],
+  steps: 400,
+  settleMs: 240_000,
+};
+
+it(
+  'nothing is lost, done twice or stale, and adapters have the bytes of runs that nobody touched',
+  async () => {
+    if (keep) mkdirSync(keep, { recursive: true });
+    const report = await runBattery(minutes > 0 ? LONG : SHORT, keep);
+    console.log(JSON.stringify(report, null, 2));
+    expect(report.violations).toEqual([]);
+    expect(report.failures).toEqual([]);
+    expect(report.jobs['succeeded']).toBeGreaterThan(3);
+    expect(Object.values(report.faults).reduce((sum, n) => sum + n, 0)).toBeGreaterThan(3);
+  },
+  300_000 + minutes * 60_000 + (minutes > 0 ? 600_000 : 0),
+);

@@ -1,0 +1,270 @@
+// Runs a cluster under load and faults that follow from a seed, heals it, waits for every job, and judges what is left.
+import { loadavg } from 'node:os';
+import { join } from 'node:path';
+import { copyFileSync, readFileSync, writeFileSync } from 'node:fs';
+import { until } from '../../e2e/installation.js';
+import { writeChats, writeTinyBase } from '../../tiny-base.js';
+import { check, type Evidence, type Violation } from './checker.js';
+import { Clients, type Control } from './clients.js';
+import { Cluster, type Size } from './cluster.js';
+import { eventNumbers, evidence, installWitness, jobRows, unsent } from './evidence.js';
+import { FAULTS, type Fault, type Kill } from './faults.js';
+import { History } from './history.js';
+import { Random } from './random.js';
+
+export interface Plan extends Size {
+  readonly seed: number;
+  /** Faults are injected for so long. */
+  readonly faultMs: number;
+  /** Between two faults. */
+  readonly pauseMs: readonly [number, number];
+  /** Names of faults; absent: all that this machine can do. */
+  readonly only?: readonly string[];
+  readonly steps: number;
+  /** How long everything may take to end once it is healed. */
+  readonly settleMs: number;
+}
+
+export interface Report {
+  readonly seed: number;
+  readonly minutes: number;
+  readonly load: readonly number[];
+  readonly faults: Readonly<Record<string, number>>;
+  readonly impossible: readonly string[];
+  readonly calls: Readonly<Record<string, number>>;
+  readonly jobs: Readonly<Record<string, number>>;
+  readonly failures: readonly string[];
+  readonly attempts: Readonly<Record<string, number>>;
+  readonly steps: number;
+  readonly replayedSteps: number;
+  /** Milliseconds from the death of a worker to the next attempt of a job that it had. */
+  readonly takeover: {
+    readonly count: number;
+    readonly p50: number;
+    readonly p95: number;
+    readonly max: number;
+  };
+  readonly watchers: number;
+  readonly eventsSeen: number;
+  readonly blobs: number;
+  readonly settledMs: number;
+  readonly unexpectedEnds: Readonly<Record<string, number>>;
+  readonly violations: readonly Violation[];
+}
+
+const wait = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+
+/** @param keep folder for the history and the report; absent: none are kept */
+export async function runBattery(plan: Plan, keep?: string): Promise<Report> {
+  const random = new Random(plan.seed);
+  const began = performance.now();
+  const cluster = await Cluster.start(plan);
+  try {
+    const history = new History(keep ? join(keep, 'history.ndjson') : null);
+    await installWitness(cluster);
+    const controls = await makeControls(cluster, plan.steps);
+    const clients = new Clients(cluster, history, random.fork(), controls);
+    clients.start();
+    const load = [loadavg()[0] as number];
+    const kills: Kill[] = [];
+    const faults = await injectFaults(cluster, random.fork(), plan, kills, (name) =>
+      keep ? console.log(`${new Date().toISOString().slice(11, 19)} ${name}`) : undefined,
+    );
+    load.push(loadavg()[0] as number);
+    await clients.stop();
+    const healed = performance.now();
+    const left = await settle(cluster, clients, plan.settleMs);
+    const settledMs = performance.now() - healed;
+    const numbers = await eventNumbers(cluster);
+    const watched = await clients.watched((id) => numbers.get(id)?.length ?? 0);
+    const waiting = await unsent(cluster);
+    await cluster.quiesce();
+    const found = await evidence(cluster, history, watched, waiting);
+    const report: Report = {
+      seed: plan.seed,
+      minutes: Math.round((performance.now() - began) / 6000) / 10,
+      load,
+      faults,
+      impossible: FAULTS.filter(({ possible }) => possible?.(cluster) === false).map(
+        ({ name }) => name,
+      ),
+      unexpectedEnds: Object.fromEntries(
+        cluster.programs.map(({ name, unexpected }) => [name, unexpected]),
+      ),
+      settledMs: Math.round(settledMs),
+      ...figures(found, kills),
+      violations: [
+        ...left.map((what): Violation => ({ invariant: 'I2', subject: what, what: 'did not end' })),
+        ...check(found),
+      ],
+    };
+    if (keep) writeFileSync(join(keep, 'report.json'), JSON.stringify(report, null, 2));
+    return report;
+  } finally {
+    if (keep)
+      for (const { name } of cluster.programs)
+        copyFileSync(join(cluster.dir, `${name}.log`), join(keep, `${name}.log`));
+    await cluster.remove();
+  }
+}
+
+/** A base, data, and a run of each kind that nobody touches. */
+async function makeControls(cluster: Cluster, steps: number): Promise<Control[]> {
+  const { url } = cluster.apis[0] as Cluster['apis'][number];
+  const call = async <T>(path: string, init: RequestInit): Promise<T> => {
+    const response = await fetch(`${url}/v1${path}`, {
+      ...init,
+      headers: { ...cluster.headers, ...init.headers },
+    });
+    if (!response.ok) throw new Error(`${path}: ${await response.text()}`);
+    return (await response.json()) as T;
+  };
+  const post = <T>(path: string, body: object): Promise<T> =>
+    call(path, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify(body),
+    });
+  const source = `dir:${writeTinyBase(join(cluster.dir, 'tiny'))}`;
+  await post('/models', { id: 'tiny', source });
+  await until('the base', async () => {
+    const { graft } = await call<{ graft: { status: string } }>('/models/tiny', {});
+    return graft.status === 'ready';
+  });
+  const form = new FormData();
+  form.set('purpose', 'fine-tune');
+  form.set(
+    'file',
+    new File([readFileSync(writeChats(join(cluster.dir, 'chats.jsonl'), 40))], 'chats.jsonl'),
+  );
+  const { id: training_file } = await call<{ id: string }>('/files', {
+    method: 'POST',
+    body: form,
+  });
+  const kinds = [11, 12, 13].map((seed) => ({
+    name: `seed ${seed}`,
+    body: {
+      model: 'tiny',
+      training_file,
+      seed,
+      // Four chats are more rows than share a forward: not a bit depends on the company.
+      hyperparameters: { batch_size: 4, n_epochs: 50 },
+      peft: { peft_type: 'LORA', r: 4, lora_alpha: 8, lora_dropout: 0.1 },
+      graft: {
+        max_steps: steps,
+        save_steps: Math.ceil(steps / 8),
+        learning_rate: 0.01,
+        base_dtype: 'f32',
+      },
+    },
+  }));
+  for (const { name, body } of kinds) {
+    const { id } = await post<{ id: string }>('/fine_tuning/jobs', {
+      ...body,
+      metadata: { control: name },
+    });
+    await until(
+      `the control of ${name}`,
+      async () => {
+        const { status, error } = await call<{ status: string; error: unknown }>(
+          `/fine_tuning/jobs/${id}`,
+          {},
+        );
+        if (status === 'failed') throw new Error(JSON.stringify(error));
+        return status === 'succeeded';
+      },
+      120_000,
+    );
+  }
+  return kinds;
+}
+
+async function injectFaults(
+  cluster: Cluster,
+  random: Random,
+  plan: Plan,
+  kills: Kill[],
+  say: (name: string) => void,
+): Promise<Record<string, number>> {
+  const possible = FAULTS.filter(
+    ({ name, possible: can }) => (plan.only?.includes(name) ?? true) && (can?.(cluster) ?? true),
+  );
+  const counts: Record<string, number> = {};
+  // Each once, in an order of the seed's; then any.
+  const order = possible.map((fault) => ({ fault, at: random.next() })).sort((a, b) => a.at - b.at);
+  const next = (n: number): Fault => order[n]?.fault ?? random.of(possible);
+  const end = performance.now() + plan.faultMs;
+  const record = { kill: (kill: Kill) => void kills.push(kill) };
+  for (let n = 0; performance.now() < end;) {
+    await wait(random.between(...plan.pauseMs));
+    const together = random.next() < 0.3 ? 2 : 1;
+    const chosen = Array.from({ length: together }, () => next(n++));
+    for (const { name } of chosen) {
+      say(name);
+      counts[name] = (counts[name] ?? 0) + 1;
+    }
+    await Promise.all(chosen.map(({ inject }) => inject(cluster, random.fork(), record)));
+  }
+  return counts;
+}
+
+/** Resumes what is paused until everything is over. @returns what is not in time */
+async function settle(cluster: Cluster, clients: Clients, ms: number): Promise<string[]> {
+  const end = performance.now() + ms;
+  for (;;) {
+    const open = (await jobRows(cluster).catch(() => null))?.filter(
+      ({ state }) => !['succeeded', 'failed', 'cancelled'].includes(state),
+    );
+    if (open?.length === 0) return [];
+    if (performance.now() > end) return (open ?? []).map(({ id, state }) => `${id} (${state})`);
+    for (const { id } of (open ?? []).filter(({ state }) => state === 'paused'))
+      await clients.call('POST', `/fine_tuning/jobs/${id}/resume`).catch(() => undefined);
+    await wait(500);
+  }
+}
+
+function figures(found: Evidence, kills: readonly Kill[]) {
+  const { history, jobs, attempts, metrics, watched, files } = found;
+  const count = (names: readonly string[]): Record<string, number> => {
+    const counts: Record<string, number> = {};
+    for (const name of names) counts[name] = (counts[name] ?? 0) + 1;
+    return counts;
+  };
+  const took = kills
+    .flatMap(({ atMs, jobs: had }) =>
+      had.flatMap(({ id, attempt }) => {
+        const next = attempts.find(
+          ({ job_id, number, assignedMs }) =>
+            job_id === id && number > attempt && assignedMs > atMs,
+        );
+        const own = attempts.find(({ job_id, number }) => job_id === id && number === attempt);
+        // What was paused or cancelled meanwhile waits for its owner, not for a worker.
+        return next && own?.outcome === 'lost_worker' ? [next.assignedMs - atMs] : [];
+      }),
+    )
+    .sort((a, b) => a - b);
+  const quantile = (q: number): number =>
+    Math.round(took[Math.min(took.length - 1, Math.floor(took.length * q))] ?? 0);
+  const steps = new Set(metrics.map(({ job_id, step }) => `${job_id} ${step}`)).size;
+  return {
+    calls: count(
+      history.filter(({ kind }) => kind !== 'invoke').map(({ what, kind }) => `${what} ${kind}`),
+    ),
+    jobs: count(jobs.map(({ state }) => state)),
+    failures: jobs.flatMap(({ id, state, error }) =>
+      state === 'failed' ? [`${id}: ${JSON.stringify(error)}`] : [],
+    ),
+    attempts: count(attempts.map(({ outcome }) => outcome ?? 'open')),
+    steps,
+    replayedSteps: metrics.length - steps,
+    takeover: {
+      count: took.length,
+      p50: quantile(0.5),
+      p95: quantile(0.95),
+      max: Math.round(took.at(-1) ?? 0),
+    },
+    watchers: watched.length,
+    eventsSeen: watched.reduce((sum, { seen }) => sum + seen.length, 0),
+    blobs: files.size,
+  };
+}

@@ -1,0 +1,20 @@
+// A worker whose trainers are poison-trainer.mjs; $GRAFT_TEST_HANG_MS of silence count as a hang. With $GRAFT_TEST_DIR,
+// a folder, the trainers look there for the files `hold` and `pace`.
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { runWorker } from '@graft/worker';
+
+const poison = new URL('./poison-trainer.mjs', import.meta.url);
+const { GRAFT_TEST_HANG_MS, GRAFT_TEST_DIR: dir } = process.env;
+const hangMs = Number(GRAFT_TEST_HANG_MS);
+const trainerMain = dir ? withFolder(dir) : fileURLToPath(poison);
+await runWorker(process.argv.slice(2), { trainerMain, ...(hangMs > 0 ? { hangMs } : {}) });
+
+/** The environment of a trainer is closed to us: a script that sets the variable first. */
+function withFolder(dir) {
+  const path = join(dir, 'poison-main.mjs');
+  const variable = `process.env.GRAFT_TEST_DIR = ${JSON.stringify(dir)};\n`;
+  writeFileSync(path, `${variable}await import(${JSON.stringify(poison.href)});\n`);
+  return path;
+}

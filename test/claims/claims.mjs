@@ -1,0 +1,338 @@
+// The five claims: what each asks of the trials, and what it says of their answers.
+import { METHODS, peftOf } from '../bench/peft-configs.mjs';
+import { bars, lines } from './plot.mjs';
+
+const FULL = 'FULL';
+const named = (name) => (name === FULL ? 'full fine-tuning' : name);
+const median = (values) => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)];
+const mean = (values) => values.reduce((a, b) => a + b, 0) / values.length;
+const percent = (share, digits = 1) => `${(100 * share).toFixed(digits)} %`;
+const megabytes = (bytes) =>
+  bytes >= 1e9 ? `${(bytes / 1e9).toFixed(2)} GB` : `${(bytes / 1e6).toPrecision(3)} MB`;
+const times = (ratio) => `${ratio.toFixed(2)} ×`;
+
+/** Options of seq_cls: found in the data. */
+const LABELLED = { problem_type: null, labels: null };
+
+function table(head, rows) {
+  const line = (cells) => `| ${cells.join(' | ')} |`;
+  return [line(head), line(head.map(() => '---')), ...rows.map(line)].join('\n');
+}
+
+/** A refusal is a row of its own: nothing is left out in silence. */
+const refusals = (all) => {
+  const refused = Object.entries(all).filter(([, found]) => found.refused);
+  if (refused.length === 0) return '';
+  const said = refused.map(([name, found]) => `- ${named(name)}: ${found.refused}`);
+  return `\nNot measured:\n\n${said.join('\n')}\n`;
+};
+const accepted = (all) => Object.entries(all).filter(([, found]) => !found.refused);
+
+/** 1: share, size, time, memory. A process for each method, all methods by turns, so often. */
+const cost = {
+  name: 'cost',
+  title: 'What a method trains, keeps and takes',
+  about: ({ quick }) =>
+    `SmolLM2-135M, chats of mails, batches of 4, a process for each run and all methods by turns, ${quick ? 1 : 2} times. Time: the median step, forward, backward and optimiser, after one of warm-up. Memory: the largest resident set of the process, the base (${megabytes(270e6)} in bf16) included. Full fine-tuning trains an f32 copy of every weight. File: what is saved to use the result; for full fine-tuning the whole model in bf16.`,
+  jobs({ data, models, quick }) {
+    const names = quick ? ['LORA', 'IA3', FULL] : Object.keys(METHODS);
+    const rounds = quick ? 1 : 2;
+    const trial = (name) => ({
+      task: 'causal_lm',
+      peft: peftOf(name),
+      train: data.trainChats,
+      examples: 64,
+      batch: 4,
+      steps: 4,
+      maxSeqLen: 256,
+    });
+    return Array.from({ length: rounds }, (_, round) => round).flatMap((round) =>
+      names.map((name) => ({
+        key: `${name}/${round}`,
+        base: models.smollm2,
+        dtype: 'bf16',
+        trial: trial(name),
+        turn: round,
+      })),
+    );
+  },
+  render(results) {
+    const by = {};
+    for (const [key, found] of Object.entries(results)) {
+      const name = key.split('/')[0];
+      const rows = (by[name] ??= { rounds: [] });
+      if (found.refused) rows.refused = found.refused;
+      else rows.rounds.push(found);
+    }
+    const found = Object.fromEntries(
+      accepted(by).map(([name, { rounds }]) => [
+        name,
+        {
+          trainable: rounds[0].trainable,
+          share: rounds[0].trainable / rounds[0].parameters,
+          bytes: rounds[0].bytes,
+          seconds: median(rounds.flatMap(({ stepTimes }) => stepTimes)),
+          peak: Math.max(...rounds.map(({ peakBytes }) => peakBytes)),
+        },
+      ]),
+    );
+    const full = found[FULL];
+    const order = Object.entries(found).sort(([, a], [, b]) => a.seconds - b.seconds);
+    const bar = (key, said) => order.map(([name, row]) => ({ label: named(name), value: row[key], said: said(row[key]), marked: name === FULL })); // prettier-ignore
+    return {
+      markdown: `${table(
+        ['method', 'trains', 'of the model', 'file', 'a step', 'of full', 'peak memory', 'of full'],
+        order.map(([name, row]) => [
+          named(name),
+          row.trainable.toLocaleString('en'),
+          percent(row.share, 3),
+          megabytes(row.bytes),
+          `${(1000 * row.seconds).toFixed(0)} ms`,
+          full ? times(row.seconds / full.seconds) : '',
+          megabytes(row.peak),
+          full ? times(row.peak / full.peak) : '',
+        ]),
+      )}\n${refusals(by)}`,
+      plots: {
+        'cost-time': bars({ title: 'Time of a step', rows: bar('seconds', (s) => `${(1000 * s).toFixed(0)} ms`) }), // prettier-ignore
+        'cost-memory': bars({ title: 'Peak memory', rows: bar('peak', megabytes) }),
+      },
+    };
+  },
+};
+
+/** 2: few examples. Each side with two learning rates, the better of which counts. */
+const RATES = { LORA: [1e-3, 5e-3], [FULL]: [1e-4, 5e-4] };
+const fewShot = {
+  name: 'few-shot',
+  title: 'Few examples: PEFT beside full fine-tuning',
+  about: ({ quick }) =>
+    `all-MiniLM-L6-v2 learns to tell spam (accuracy on 200 held-out mails, half of them spam). LoRA (r 8, queries and values) and full fine-tuning, both with a new head, ${quick ? '10' : '32'} steps of 8 examples, ${quick ? 'one seed' : 'three seeds'}: other weights of the head and of LoRA, another order. Each side was trained with two learning rates (${Object.entries(RATES).map(([name, rates]) => `${named(name)} ${rates.join(' and ')}`).join(', ')}), and the one with the better mean over all sizes is shown, chosen on these same held-out mails for both sides alike. The band is from the worst seed to the best.`, // prettier-ignore
+  jobs({ data, models, quick }) {
+    const sizes = quick ? [16, 64] : [16, 32, 64, 128, 256, 512];
+    const seeds = quick ? [1] : [1, 2, 3];
+    return sizes.flatMap((examples) =>
+      seeds.flatMap((seed) =>
+        Object.entries(RATES).flatMap(([name, rates]) =>
+          rates.map((learningRate) => ({
+            key: `${name}/${learningRate}/${examples}/${seed}`,
+            base: models.minilm,
+            dtype: 'bf16',
+            trial: {
+              task: 'seq_cls',
+              options: LABELLED,
+              peft: peftOf(name),
+              train: data.train,
+              examples,
+              seed,
+              learningRate,
+              steps: quick ? 10 : 32,
+              maxSeqLen: 64,
+              measured: { heldOut: data.heldOut },
+            },
+          })),
+        ),
+      ),
+    );
+  },
+  render(results) {
+    const [failed] = Object.values(results).flatMap(({ refused }) => refused ?? []);
+    if (failed) throw new Error(`few-shot: ${failed}`);
+    const of = (name, rate) =>
+      Object.entries(results)
+        .map(([key, found]) => [key.split('/'), found.measured.heldOut.accuracy])
+        .filter(([[method, learningRate]]) => method === name && Number(learningRate) === rate)
+        .map(([[, , examples, seed], accuracy]) => ({ examples: Number(examples), seed: Number(seed), accuracy })); // prettier-ignore
+    const chosen = Object.entries(RATES).map(([name, rates]) => {
+      const each = rates.map((rate) => ({ rate, rows: of(name, rate) }));
+      each.sort(
+        (a, b) => mean(b.rows.map((r) => r.accuracy)) - mean(a.rows.map((r) => r.accuracy)),
+      );
+      return { name, ...each[0] };
+    });
+    const sizes = [...new Set(chosen[0].rows.map(({ examples }) => examples))];
+    const at = (rows, size) => rows.filter(({ examples }) => examples === size).map(({ accuracy }) => accuracy); // prettier-ignore
+    return {
+      markdown: table(
+        ['examples', ...chosen.map(({ name, rate }) => `${named(name)} (${rate})`)],
+        sizes.map((size) => [
+          size,
+          ...chosen.map(({ rows }) => {
+            const all = at(rows, size);
+            return `${percent(mean(all))} (${all.map((one) => percent(one)).join(', ')})`;
+          }),
+        ]),
+      ),
+      plots: {
+        'few-shot': lines({
+          title: 'Held-out accuracy by the number of examples',
+          xTitle: 'training examples',
+          series: chosen.map(({ name, rows }) => ({
+            name: named(name),
+            points: sizes.map((x) => {
+              const all = at(rows, x);
+              return { x, low: Math.min(...all), middle: mean(all), high: Math.max(...all) };
+            }),
+          })),
+        }),
+      },
+    };
+  },
+};
+
+/** 3: forgetting. Rates of adapters are the usual ten times those of full fine-tuning. */
+const FORGETTING = {
+  LORA: 5e-4,
+  'LORA all-linear': 5e-4,
+  DoRA: 5e-4,
+  MISS: 5e-4,
+  OFT: 5e-4,
+  IA3: 5e-3,
+  LN_TUNING: 1e-3,
+  PROMPT_TUNING: 1e-2,
+  PREFIX_TUNING: 1e-2,
+  [FULL]: 5e-5,
+};
+const forgetting = {
+  name: 'forgetting',
+  title: 'What the base forgets',
+  about: ({ quick }) =>
+    `SmolLM2-135M learns to answer "spam" or "ham" in ${quick ? '4' : '30'} steps of 4 mails. Before and after, its loss on 40 passages of Moby-Dick, which have nothing to do with the task: a rise is what was forgotten. Learnt: the loss of the answers on 40 held-out mails. An adapter can also be taken off again, and then nothing is forgotten at all; full fine-tuning cannot.`,
+  jobs: ({ data, models, quick }) =>
+    (quick ? ['LORA', FULL] : Object.keys(FORGETTING)).map((name) => ({
+      key: name,
+      base: models.smollm2,
+      dtype: 'bf16',
+      trial: {
+        task: 'causal_lm',
+        peft: peftOf(name),
+        learningRate: FORGETTING[name],
+        train: data.trainChats,
+        batch: 4,
+        steps: quick ? 4 : 30,
+        maxSeqLen: 256,
+        measured: { prose: data.prose, 'base:prose': data.prose, heldOut: data.heldOutSome },
+      },
+    })),
+  render(results) {
+    const rows = accepted(results).map(([name, { measured, steps, learningRate }]) => {
+      const [before, after] = [measured['base:prose'].loss, measured.prose.loss];
+      return { name, before, after, rise: after - before, learnt: measured.heldOut.loss, steps, learningRate }; // prettier-ignore
+    });
+    rows.sort((a, b) => a.rise - b.rise);
+    const signed = (n) => (n >= 0 ? `+${n.toFixed(3)}` : n.toFixed(3));
+    return {
+      markdown: `${table(
+        ['method', 'learning rate', 'prose before', 'prose after', 'change', 'answers held out'],
+        rows.map(({ name, before, after, rise, learnt }) => [
+          named(name),
+          FORGETTING[name],
+          before.toFixed(3),
+          after.toFixed(3),
+          signed(rise),
+          learnt.toFixed(3),
+        ]),
+      )}\n${refusals(results)}`,
+      plots: {
+        forgetting: bars({
+          title: 'Rise of the loss on prose (nats a token); a fall is drawn as nothing',
+          rows: rows.map(({ name, rise }) => ({ label: named(name), value: rise, said: signed(rise), marked: name === FULL })), // prettier-ignore
+        }),
+      },
+    };
+  },
+};
+
+/** 4: one base for eight tasks. */
+const TASKS = 8;
+const serving = {
+  name: 'serving',
+  title: 'One base for eight tasks',
+  about: ({ quick }) =>
+    `SmolLM2-135M in bf16 with eight LoRA adapters (r 16, all linears) in one process, beside eight full copies of the model in another, ${quick ? 1 : 3} rounds. An answer is a prompt of 25 words and ${quick ? 4 : 16} tokens, each to another task than the one before. Memory is resident memory after every task has answered. Ready: from the start until every task has begun an answer.`,
+  jobs: ({ models, quick }) =>
+    ['adapters', 'copies'].map((kind) => ({
+      key: kind,
+      serve: {
+        kind,
+        base: models.smollm2,
+        count: TASKS,
+        peft: peftOf('LORA all-linear'),
+        rounds: quick ? 1 : 3,
+        tokens: quick ? 4 : 16,
+      },
+    })),
+  render({ adapters, copies }) {
+    const row = (title, key, said) => [title, said(adapters[key]), said(copies[key]), times(copies[key] / adapters[key])]; // prettier-ignore
+    const ms = (value) => `${value.toFixed(1)} ms`;
+    return {
+      markdown: table(
+        ['', 'one base, eight adapters', 'eight copies', 'copies over adapters'],
+        [
+          row('memory', 'bytes', megabytes),
+          row('ready', 'readyMs', (value) => `${(value / 1000).toFixed(2)} s`),
+          row('first token, by turns', 'firstMs', ms),
+          row('each further token', 'tokenMs', ms),
+          row('eight answers at once, all tokens a second', 'tokensPerSecond', (v) => v.toFixed(0)),
+        ],
+      ),
+      plots: {
+        serving: bars({
+          title: 'Memory of eight tasks',
+          rows: [
+            { label: 'eight adapters', value: adapters.bytes, said: megabytes(adapters.bytes) },
+            { label: 'eight copies', value: copies.bytes, said: megabytes(copies.bytes), marked: true }, // prettier-ignore
+          ],
+        }),
+      },
+    };
+  },
+};
+
+/** 5: the same time for everybody. */
+const EQUAL_SECONDS = 4;
+const equalTime = {
+  name: 'equal-time',
+  title: 'The same time for every method',
+  about: ({ quick }) =>
+    `all-MiniLM-L6-v2 learns to tell spam from 512 mails, batches of 8. Every method trains for ${quick ? 1 : EQUAL_SECONDS} seconds at the learning rate that Graft gives it by default; then its accuracy and loss on 200 held-out mails. The head is new and trained by all.`,
+  jobs: ({ data, models, quick }) =>
+    (quick ? ['LORA', FULL] : Object.keys(METHODS)).map((name) => ({
+      key: name,
+      base: models.minilm,
+      dtype: 'bf16',
+      trial: {
+        task: 'seq_cls',
+        options: LABELLED,
+        peft: peftOf(name),
+        train: data.train,
+        seconds: quick ? 1 : EQUAL_SECONDS,
+        maxSeqLen: 64,
+        measured: { heldOut: data.heldOut },
+      },
+    })),
+  render(results) {
+    const rows = accepted(results).map(([name, { measured, steps, trainable }]) => ({ name, steps, trainable, ...measured.heldOut })); // prettier-ignore
+    rows.sort((a, b) => b.accuracy - a.accuracy || a.loss - b.loss);
+    return {
+      markdown: `${table(
+        ['method', 'accuracy', 'loss', 'steps', 'trains'],
+        rows.map(({ name, accuracy, loss, steps, trainable }) => [
+          named(name),
+          percent(accuracy),
+          loss.toFixed(3),
+          steps,
+          trainable.toLocaleString('en'),
+        ]),
+      )}\n${refusals(results)}`,
+      plots: {
+        'equal-time': bars({
+          title: 'Held-out accuracy after the same time',
+          rows: rows.map(({ name, accuracy }) => ({ label: named(name), value: accuracy, said: percent(accuracy), marked: name === FULL })), // prettier-ignore
+        }),
+      },
+    };
+  },
+};
+
+export const claims = [cost, fewShot, forgetting, serving, equalTime];

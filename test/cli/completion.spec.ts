@@ -1,0 +1,73 @@
+import { execFileSync, spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { cleanEnv, CLI, graft } from './graft.js';
+
+// What the shell does with `graft completion`, and `graft help`, without any API.
+
+let home: string;
+beforeAll(() => (home = mkdtempSync(join(tmpdir(), 'graft-cli-'))));
+afterAll(() => rmSync(home, { recursive: true, force: true }));
+
+const isThere = (shell: string): boolean => spawnSync(shell, ['-c', 'true']).status === 0;
+
+describe('graft completion', () => {
+  it('completes commands, options and choices in bash', async () => {
+    const { out: script } = await graft(home, ['completion', 'bash']);
+    writeFileSync(join(home, 'script'), script);
+    // What readline does before and after it calls the function of a command.
+    const complete = (...words: string[]): string[] => {
+      const typed = words.map((word) => `'${word}'`).join(' ');
+      const lines = [
+        `graft() { '${process.execPath}' '${CLI}' "$@"; }`,
+        'compopt() { :; }',
+        // of the package bash-completion, which may not be here
+        '_get_comp_words_by_ref() { words=("${COMP_WORDS[@]}"); cword=$COMP_CWORD; cur=${words[cword]}; }',
+        `source '${join(home, 'script')}'`,
+        `COMP_WORDS=(graft ${typed}); COMP_CWORD=${words.length}; COMP_TYPE=9`,
+        `COMP_LINE="\${COMP_WORDS[*]}"; COMP_POINT=\${#COMP_LINE}`,
+        `$(complete -p graft | sed -E 's/.*-F ([^ ]+) .*/\\1/')`,
+        `printf '%s\\n' "\${COMPREPLY[@]}"`,
+      ];
+      const env = cleanEnv({ GRAFT_HOME: home });
+      const said = execFileSync('bash', ['-c', lines.join('\n')], { encoding: 'utf8', env });
+      return said
+        .split('\n')
+        .map((line) => line.trim())
+        .filter((line) => line !== '');
+    };
+    expect(complete('wat')).toEqual(['watch']);
+    expect(complete('webhooks', 'rot')).toEqual(['rotate-secret']);
+    expect(complete('jobs', '--st')).toEqual(['--state']);
+    expect(complete('jobs', '--state', 'su')).toEqual(['succeeded']);
+  });
+
+  it.each(['bash', 'zsh', 'fish'])('writes a script that %s can read', async (shell) => {
+    const { code, out } = await graft(home, ['completion', shell]);
+    expect(code).toBe(0);
+    expect(out).toContain('graft');
+    if (!isThere(shell)) return console.warn(`${shell} is not here: its script was not tried`);
+    writeFileSync(join(home, shell), out);
+    expect(spawnSync(shell, ['-n', join(home, shell)]).status).toBe(0);
+  });
+
+  it('is for shells that it knows', async () => {
+    const { code, err } = await graft(home, ['completion', 'csh']);
+    expect(code).toBe(2);
+    expect(err).toContain('Allowed choices are');
+  });
+});
+
+describe('graft help', () => {
+  it('explains topics and commands, and names the topics', async () => {
+    const { out } = await graft(home, ['help', 'settings']);
+    expect(out).toMatch(/--url +GRAFT_URL +address of the API/);
+    expect((await graft(home, ['help', 'webhooks', 'test'])).out).toContain(
+      'Usage: graft webhooks test',
+    );
+    const unknown = await graft(home, ['help', 'nonsense']);
+    expect([unknown.code, unknown.err]).toEqual([2, expect.stringContaining('topics: data, jobs')]);
+  });
+});

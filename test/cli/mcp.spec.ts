@@ -1,0 +1,161 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { JobObject, MetricsObject } from '@graft/contracts';
+import { Client } from '@modelcontextprotocol/sdk/client/index.js';
+import { StdioClientTransport } from '@modelcontextprotocol/sdk/client/stdio.js';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import {
+  importBase,
+  startTestApi,
+  uploadChats,
+  type TestApi,
+} from '../../apps/api/test/fixture.js';
+import { evaluated, ScriptedWorker, started, step } from '../../apps/api/test/scripted-worker.js';
+import { cleanEnv, CLI, graft } from './graft.js';
+
+// `graft mcp`, as the protocol's own client drives it, against a real API.
+
+let home: string;
+let api: TestApi;
+let file: string;
+let done: string;
+const clients: Client[] = [];
+
+beforeAll(async () => {
+  home = mkdtempSync(join(tmpdir(), 'graft-cli-'));
+  api = await startTestApi();
+  const credentials = { url: `${api.url}/v1`, api_key: api.apiKey };
+  writeFileSync(join(home, 'credentials.json'), JSON.stringify(credentials));
+  await importBase(api);
+  file = await uploadChats(api);
+  const { id } = await create({ suffix: 'pirate' });
+  done = id;
+  const worker = await new ScriptedWorker(api).connect();
+  const lease = await worker.assigned();
+  worker.keep(lease);
+  const steps = Array.from({ length: 100 }, (_, n) => step(n + 1));
+  await worker.tell(lease, started(0, 100), ...steps, evaluated(100, 1.5));
+  await worker.finish(lease, 100);
+  worker.vanish();
+});
+afterAll(async () => {
+  for (const client of clients) await client.close();
+  await api?.close();
+  rmSync(home, { recursive: true, force: true });
+});
+
+const body = (more: object = {}): Record<string, unknown> => ({
+  model: 'tiny',
+  training_file: file,
+  ...more,
+});
+const create = (more: object): Promise<JobObject> =>
+  api.post<JobObject>('/fine_tuning/jobs', body(more));
+
+async function open(...flags: string[]): Promise<Client> {
+  const client = new Client({ name: 'a test', version: '0' });
+  const transport = new StdioClientTransport({
+    command: process.execPath,
+    args: [CLI, 'mcp', ...flags],
+    env: cleanEnv({ GRAFT_HOME: home }) as Record<string, string>,
+    stderr: 'inherit',
+  });
+  clients.push(client);
+  await client.connect(transport);
+  return client;
+}
+
+type Asked = Record<string, unknown>;
+
+async function call(client: Client, name: string, asked: Asked) {
+  const { content, isError = false } = await client.callTool({ name, arguments: asked });
+  const [{ text }] = content as [{ text: string }];
+  return { text, isError };
+}
+
+async function ask<Answer = unknown>(client: Client, name: string, asked: Asked = {}) {
+  const { text, isError } = await call(client, name, asked);
+  expect(isError, text).toBe(false);
+  return JSON.parse(text) as Answer;
+}
+
+async function refusal(client: Client, name: string, asked: Asked): Promise<string> {
+  const { text, isError } = await call(client, name, asked);
+  expect(isError, text).toBe(true);
+  return text;
+}
+
+describe('without --allow-changes', () => {
+  let client: Client;
+  beforeAll(async () => (client = await open()));
+
+  it('has tools that read, and says so, and no others', async () => {
+    const { tools } = await client.listTools();
+    expect(tools.map(({ name }) => name)).toEqual([
+      ...['list_jobs', 'get_job', 'list_job_events', 'get_job_metrics', 'list_checkpoints'],
+      ...['list_models', 'list_files', 'list_workers', 'get_catalog', 'preview_job'],
+    ]);
+    expect(tools.every(({ annotations }) => annotations?.readOnlyHint === true)).toBe(true);
+    expect(await refusal(client, 'create_job', { body: body() })).toContain('create_job');
+    expect(await api.query('SELECT id FROM job')).toEqual([{ id: done }]);
+  });
+
+  it('reads jobs, their events and curves, models, files and workers', async () => {
+    expect(await ask(client, 'list_jobs', { status: 'succeeded' })).toMatchObject([
+      { id: done, suffix: 'pirate', method: 'LORA', step: 100, total_steps: 100 },
+    ]);
+    expect(await ask(client, 'list_jobs', { search: 'nothing like it' })).toEqual([]);
+    const job = await ask<JobObject>(client, 'get_job', { job: 'pirate' });
+    expect(job).toMatchObject({ id: done, status: 'succeeded' });
+    const events = await ask<object[]>(client, 'list_job_events', { job: done, limit: 3 });
+    expect(events).toHaveLength(3);
+    const asked = { job: done, points: 4 };
+    const { steps, series, evaluations } = await ask<MetricsObject>(
+      client,
+      'get_job_metrics',
+      asked,
+    );
+    expect(steps).toEqual([25, 50, 75, 100]);
+    expect(series).toMatchObject({ loss: [25, 50, 75, 100].map((n) => 4 - n / 10) });
+    expect(evaluations).toMatchObject([{ step: 100, loss: 1.5 }]);
+    const idsOf = async (tool: string) =>
+      (await ask<{ id: string }[]>(client, tool)).map(({ id }) => id);
+    expect(await idsOf('list_models')).toEqual(
+      expect.arrayContaining(['tiny', job.fine_tuned_model]),
+    );
+    expect(await idsOf('list_files')).toContain(file);
+    expect(await ask(client, 'list_workers')).toMatchObject([{ name: 'scripted' }]);
+    const preview = await ask(client, 'preview_job', { body: body() });
+    expect(preview).toMatchObject({ examples: 12 });
+  });
+
+  it('says what is wrong in the words of the API', async () => {
+    const nobody = await refusal(client, 'get_job', { job: 'nobody' });
+    expect(nobody).toBe('no job named nobody; see graft jobs');
+    const bad = await refusal(client, 'preview_job', { body: { model: 'tiny' } });
+    expect(bad).toBe('training_file is required');
+    expect(await refusal(client, 'list_jobs', { limit: 1000 })).toContain('limit');
+  });
+});
+
+it('creates and cancels with --allow-changes', async () => {
+  const client = await open('--allow-changes');
+  const { tools } = await client.listTools();
+  expect(tools.slice(-2)).toMatchObject([
+    { name: 'create_job', annotations: { readOnlyHint: false } },
+    { name: 'cancel_job', annotations: { readOnlyHint: false, destructiveHint: true } },
+  ]);
+  const made = await ask<JobObject>(client, 'create_job', {
+    body: body({ graft: { pool: 'nobody' } }),
+  });
+  expect(made).toMatchObject({ object: 'fine_tuning.job', status: 'queued' });
+  expect(await ask(client, 'cancel_job', { job: made.id })).toMatchObject({ status: 'cancelled' });
+  expect(await api.get(`/fine_tuning/jobs/${made.id}`)).toMatchObject({ status: 'cancelled' });
+});
+
+it('`graft help` has topics from the API’s catalogue', async () => {
+  const { out } = await graft(home, ['help', 'tasks']);
+  expect(out).toContain('{"prompt":"…","completion":"…"}');
+  expect((await graft(home, ['help', 'methods'])).out).toContain('IA3');
+});

@@ -1,0 +1,61 @@
+// graft merge, convert and combine, with a worker whose answers the test decides.
+import type { JobObject } from '@graft/contracts';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import {
+  importBase,
+  startTestApi,
+  uploadChats,
+  type TestApi,
+} from '../../apps/api/test/fixture.js';
+import { ScriptedWorker, started, step } from '../../apps/api/test/scripted-worker.js';
+import { graft, type Done } from './graft.js';
+
+let api: TestApi;
+let model = '';
+const run = (...args: string[]): Promise<Done> =>
+  graft(api.home, args, '', { GRAFT_URL: api.url, GRAFT_API_KEY: api.apiKey });
+
+beforeAll(async () => {
+  api = await startTestApi();
+  await importBase(api);
+  const worker = await new ScriptedWorker(api).connect();
+  const body = { model: 'tiny', training_file: await uploadChats(api) };
+  const { id } = await api.post<JobObject>('/fine_tuning/jobs', body);
+  const lease = await worker.assigned();
+  await worker.tell(lease, started(0, 1), step(1));
+  await worker.finish(lease, 1);
+  worker.vanish();
+  model = (await api.get<JobObject>(`/fine_tuning/jobs/${id}`)).fine_tuned_model ?? '';
+});
+afterAll(() => api?.close());
+
+const operationOf = ({ out }: Done): unknown => (JSON.parse(out) as JobObject).graft.operation;
+
+it('each makes the job that its options say', async () => {
+  const merged = await run('merge', model, '--suffix', 'whole');
+  expect(merged).toMatchObject({ code: 0 });
+  expect(merged.out).toMatch(/^ftjob-\w+ queued: Waiting for a worker/);
+  expect(operationOf(await run('--json', 'convert', model, '-r', '4'))).toEqual({
+    type: 'convert',
+    rank: 4,
+    adapters: [model],
+  });
+  const [ties] = [['-w', '0.7,-0.3', '-t', 'ties', '--density', '0.5', '--sign', 'frequency']];
+  expect(operationOf(await run('--json', 'combine', model, model, ...ties))).toEqual({
+    type: 'combine',
+    adapters: [model, model],
+    weights: [0.7, -0.3],
+    combination_type: 'ties',
+    density: 0.5,
+    majority_sign_method: 'frequency',
+  });
+  const equal = operationOf(await run('--json', 'combine', model, model));
+  expect(equal).toMatchObject({ weights: [0.5, 0.5], combination_type: 'svd' });
+  const card = await run('jobs', 'whole');
+  expect(card.out).toContain(model);
+});
+
+it('what is wrong is said by its field', async () => {
+  expect((await run('convert', model)).err).toContain('give rank or energy');
+  expect(await run('combine', model, '-w', 'half')).toMatchObject({ code: 2 });
+});

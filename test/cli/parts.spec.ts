@@ -1,0 +1,64 @@
+// A large file on its way from the command line, interrupted.
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, it, vi } from 'vitest';
+import { Api, ApiError } from '../../apps/cli/src/api.js';
+import { uploadInParts } from '../../apps/cli/src/part-upload.js';
+import { chats, startTestApi, type TestApi } from '../../apps/api/test/fixture.js';
+
+const PART_BYTES = 40_000;
+let api: TestApi;
+let home: string;
+beforeAll(async () => {
+  home = mkdtempSync(join(tmpdir(), 'graft-parts-'));
+  vi.stubEnv('GRAFT_HOME', home);
+  api = await startTestApi();
+});
+afterAll(async () => {
+  vi.unstubAllEnvs();
+  await api?.close();
+  rmSync(home, { recursive: true, force: true });
+});
+
+/** Counts the parts that it sends; hangs up at one of them. */
+class Counting extends Api {
+  sent = 0;
+  constructor(private readonly hangUpAt = Infinity) {
+    super({ url: `${api.url}/v1`, apiKey: api.apiKey });
+  }
+  override post<T>(...[path, body]: Parameters<Api['post']>): Promise<T> {
+    if (path.endsWith('/parts') && ++this.sent === this.hangUpAt)
+      throw new ApiError(400, 'interrupted', null, 'interrupted', null);
+    return super.post<T>(path, body);
+  }
+}
+
+it('goes on where it was interrupted, and sends no part twice', async () => {
+  const text = chats(2000);
+  const path = join(home, 'chats.jsonl');
+  writeFileSync(path, text);
+  const parts = Math.ceil(text.length / PART_BYTES);
+  await expect(uploadInParts(new Counting(3), path, {}, PART_BYTES)).rejects.toThrow('interrupted');
+  expect(readdirSync(join(home, 'uploads'))).toHaveLength(1);
+  const again = new Counting();
+  const file = await uploadInParts(again, path, {}, PART_BYTES);
+  expect(again.sent).toBe(parts - 2);
+  expect(await (await api.client.files.content(file.id)).text()).toBe(text);
+  expect(readdirSync(join(home, 'uploads'))).toEqual([]);
+});
+
+it('begins anew when the file has changed, or the upload is gone', async () => {
+  const path = join(home, 'changed.jsonl');
+  for (const n of [300, 301]) {
+    writeFileSync(path, chats(n));
+    const parts = Math.ceil(chats(n).length / PART_BYTES);
+    await expect(uploadInParts(new Counting(2), path, {}, PART_BYTES / 8)).rejects.toThrow();
+    if (n === 301) await api.query(`UPDATE upload SET status = 'cancelled'`);
+    const again = new Counting();
+    if (n === 301) {
+      await uploadInParts(again, path, {}, PART_BYTES);
+      expect(again.sent).toBe(parts);
+    }
+  }
+});

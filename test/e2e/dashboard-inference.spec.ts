@@ -1,0 +1,158 @@
+// The page that tries a model fits what the model is for: chats, vectors, labels.
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { JobObject } from '@graft/contracts';
+import type { Browser } from 'playwright-core';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { importBase, startTestApi, until, type TestApi } from '../../apps/api/test/fixture.js';
+import { ScriptedWorker, started, step } from '../../apps/api/test/scripted-worker.js';
+import { buildDashboard, findBrowser, picture, startBrowser, Tabs } from './browser.js';
+
+const program = findBrowser();
+let dir: string;
+let api: TestApi;
+let browser: Browser;
+let tabs: Tabs;
+let worker: ScriptedWorker;
+let job: JobObject;
+
+const packed = (vector: readonly number[]): string =>
+  Buffer.from(Float32Array.from(vector).buffer).toString('base64');
+
+/** Answers whatever is asked next, as often as said. */
+async function answer(times: number, answersOf: (isBase: boolean) => readonly unknown[]) {
+  for (let n = 0; n < times; n++) {
+    const { id, adapter } = await worker.asked();
+    worker.send({
+      $case: 'generated',
+      value: {
+        id,
+        text: '',
+        finishReason: 'stop',
+        promptTokens: 7,
+        completionTokens: 0,
+        errorCode: '',
+        errorMessage: '',
+        phase: '',
+        inferred: { json: answersOf(adapter.length === 0).map((one) => JSON.stringify(one)) },
+      },
+    });
+  }
+}
+
+describe.skipIf(!program)('a model that writes no text in the dashboard', () => {
+  beforeAll(async () => {
+    dir = mkdtempSync(join(tmpdir(), 'graft-dashboard-inference-'));
+    buildDashboard(join(dir, 'built'));
+    api = await startTestApi({ dashboardDir: join(dir, 'built') });
+    await importBase(api);
+    worker = await new ScriptedWorker(api).connect();
+    const line = JSON.stringify({ anchor: 'a', positive: 'b' });
+    const file = await api.client.files.create({
+      file: new File([`${line}\n`.repeat(12)], 'pairs.jsonl'),
+      purpose: 'fine-tune',
+    });
+    const { id } = await api.post<JobObject>('/fine_tuning/jobs', {
+      model: 'tiny',
+      training_file: file.id,
+      suffix: 'finder',
+      graft: { task: 'feature_extraction' },
+    });
+    const lease = await worker.assigned();
+    await worker.tell(lease, started(0, 1), step(1));
+    await worker.finish(lease, 1);
+    job = await api.get<JobObject>(`/fine_tuning/jobs/${id}`);
+    browser = await startBrowser(program!);
+    tabs = new Tabs(browser, api);
+  });
+  afterAll(async () => {
+    worker?.vanish();
+    await browser?.close();
+    await api?.close();
+    if (dir) rmSync(dir, { recursive: true, force: true });
+  });
+  afterEach(async ({ task }) => {
+    if (task.result?.state === 'fail') await tabs.pictures('failed-inference');
+    await tabs.close();
+  });
+
+  it('compares texts by their vectors, beside its base', async () => {
+    const page = await tabs.open(`/jobs/${job.id}`);
+    await page.getByRole('link', { name: 'Embed texts' }).click();
+    await page.getByRole('heading', { name: 'Embeddings' }).waitFor();
+    const texts = page.getByLabel('Texts, one a line');
+    await texts.fill('reset my password\n\nI cannot sign in\nprices');
+    await page.getByRole('button', { name: 'Compare' }).click();
+    await answer(2, (isBase) =>
+      (isBase
+        ? [
+            [1, 0],
+            [1, 0],
+            [1, 0],
+          ]
+        : [
+            [1, 0],
+            [0.6, 0.8],
+            [-1, 0],
+          ]
+      ).map(packed),
+    );
+    const model = page.getByRole('region', { name: job.fine_tuned_model!, exact: true });
+    await model.getByRole('row', { name: /I cannot sign in 0\.600/ }).waitFor();
+    await model.getByRole('row', { name: /prices -1\.000/ }).waitFor();
+    const base = page.getByRole('region', { name: 'tiny', exact: true });
+    await base.getByRole('row', { name: /prices 1\.000/ }).waitFor();
+    await picture(page, 'embeddings');
+    await page.getByText('compare with its base').click();
+    await until(async () => (await base.count()) === 0);
+    expect(tabs.problems()).toEqual([]);
+  });
+
+  it('labels texts', async () => {
+    const lines = ['good', 'bad'].map((label) => JSON.stringify({ text: `so ${label}`, label }));
+    const file = await api.client.files.create({
+      file: new File([`${lines.join('\n')}\n`.repeat(6)], 'labels.jsonl'),
+      purpose: 'fine-tune',
+    });
+    const { id } = await api.post<JobObject>('/fine_tuning/jobs', {
+      model: 'tiny',
+      training_file: file.id,
+      suffix: 'moods',
+      graft: { task: 'seq_cls' },
+    });
+    const lease = await worker.assigned();
+    await worker.tell(lease, started(0, 1), step(1));
+    await worker.finish(lease, 1);
+    const page = await tabs.open(`/jobs/${id}`);
+    await page.getByRole('link', { name: 'Classify texts' }).click();
+    await page.getByRole('heading', { name: 'Labels' }).waitFor();
+    await page.getByLabel('Texts, one a line').fill('so good\n{"text":"so","text_pair":"bad"}');
+    await page.getByRole('button', { name: 'Classify' }).click();
+    await answer(1, () => [
+      { label: 'good', probabilities: { bad: 0.125, good: 0.875 } },
+      { label: 'bad', probabilities: { bad: 0.75, good: 0.25 } },
+    ]);
+    await page.getByRole('row', { name: /so good good 0\.875/ }).waitFor();
+    await page.getByRole('row', { name: /text_pair.* bad 0\.750/ }).waitFor();
+    // Its base has no labels to compare with.
+    expect(await page.getByText('compare with its base').count()).toBe(0);
+    await picture(page, 'labels');
+    expect(tabs.problems()).toEqual([]);
+  });
+
+  it('is a base asked for vectors where that is chosen', async () => {
+    const page = await tabs.open('/models');
+    const row = page.getByRole('row').filter({ hasText: job.fine_tuned_model! });
+    await row.getByRole('link', { name: 'Embed' }).waitFor();
+    await page.getByRole('row', { name: /^tiny/ }).getByRole('link', { name: 'Chat' }).click();
+    await page.getByRole('heading', { name: 'Chat' }).waitFor();
+    await page.getByLabel('Message').waitFor();
+    await page.getByLabel('What the model is asked for').selectOption('embed');
+    await page.getByLabel('Texts, one a line').fill('one');
+    await page.getByRole('button', { name: 'Compare' }).click();
+    const { id } = await worker.asked();
+    worker.say(id, '', 'error', 'no_memory');
+    await page.getByText('refused by a test').waitFor();
+  });
+});

@@ -1,0 +1,133 @@
+// How pools and their workers are doing, and what an admin has them do: cordon, drain, remove.
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { ApiKeyObject, JobObject, PoolObject } from '@graft/contracts';
+import type { Browser } from 'playwright-core';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import {
+  importBase,
+  startTestApi,
+  until,
+  uploadChats,
+  type TestApi,
+} from '../../apps/api/test/fixture.js';
+import { ScriptedWorker, started } from '../../apps/api/test/scripted-worker.js';
+import { buildDashboard, findBrowser, picture, rows, startBrowser, Tabs, text } from './browser.js';
+
+const program = findBrowser();
+let dir: string;
+let api: TestApi;
+let browser: Browser;
+let tabs: Tabs;
+let worker: ScriptedWorker;
+
+describe.skipIf(!program)('pools in the dashboard', () => {
+  beforeAll(async () => {
+    dir = mkdtempSync(join(tmpdir(), 'graft-dashboard-pools-'));
+    buildDashboard(join(dir, 'built'));
+    api = await startTestApi({ dashboardDir: join(dir, 'built'), leaseMs: 60_000 });
+    await importBase(api);
+    worker = await new ScriptedWorker(api, { name: 'box', pool: 'gpu', slots: 1 }).connect();
+    const training_file = await uploadChats(api);
+    for (let n = 0; n < 3; n++)
+      await api.post<JobObject>('/fine_tuning/jobs', {
+        model: 'tiny',
+        training_file,
+        graft: { pool: 'gpu' },
+      });
+    const lease = await worker.assigned();
+    worker.keep(lease);
+    await worker.tell(lease, started());
+    await api.query(
+      `INSERT INTO pool_sample (pool, at, queued, running, slots, free_slots)
+       SELECT 'gpu', date_trunc('minute', clock_timestamp()) - n * interval '1 minute', n % 7, 1, 1, 0
+       FROM generate_series(1, 50) n ON CONFLICT DO NOTHING`,
+    );
+    browser = await startBrowser(program!);
+    tabs = new Tabs(browser, api);
+  });
+  afterAll(async () => {
+    worker?.vanish();
+    await browser?.close();
+    await api?.close();
+    if (dir) rmSync(dir, { recursive: true, force: true });
+  });
+  afterEach(async ({ task }) => {
+    if (task.result?.state === 'fail') await tabs.pictures('failed-pools');
+    await tabs.close();
+  });
+
+  it('say what waits and runs, and offer who only looks nothing to change', async () => {
+    const { secret } = await api.post<ApiKeyObject>('/keys', {
+      name: 'looks',
+      scopes: ['jobs:read'],
+    });
+    const page = await tabs.open('/pools', { key: secret! });
+    const gpu = rows(page).filter({ hasText: 'gpu' });
+    await gpu.getByText('1 online').waitFor();
+    expect(await gpu.getByRole('cell').allTextContents()).toEqual([
+      'gpu',
+      '2',
+      expect.stringMatching(/ s$|min/),
+      '1',
+      '0/1',
+      '1 online',
+      'all projects',
+    ]);
+    await picture(page, 'pools');
+    await gpu.getByRole('link', { name: 'gpu' }).click();
+    await page.getByRole('img', { name: /^Queued over the last hour: at most 6/ }).waitFor();
+    await rows(page).filter({ hasText: 'box' }).waitFor();
+    const buttons = page.locator('main').getByRole('button');
+    expect(await buttons.allTextContents()).toEqual([]);
+    await picture(page, 'pool-viewer');
+    expect(tabs.problems()).toEqual([]);
+  });
+
+  it('are cordoned and uncordoned, and their workers drained and removed, once it was asked', async () => {
+    const page = await tabs.open('/pools/gpu');
+    const said: string[] = [];
+    let yes = false;
+    page.on('dialog', (dialog) => {
+      said.push(dialog.message());
+      void (yes ? dialog.accept() : dialog.dismiss());
+    });
+    // By its whole name: "Uncordon pool" has "cordon pool" in it.
+    const button = (name: string) => page.getByRole('button', { name, exact: true });
+    const isCordoned = async () => (await api.get<PoolObject>('/pools/gpu')).cordoned;
+    await button('Cordon pool').click();
+    await until(() => said.length === 1);
+    expect(said[0]).toMatch(/Cordon gpu\? No job and no chat is started/);
+    expect(await isCordoned()).toBe(false);
+    yes = true;
+    await button('Cordon pool').click();
+    await text(page, 'cordoned: nothing new is started');
+    expect(await isCordoned()).toBe(true);
+    const [waiting] = await api.query<{ id: string }>(`SELECT id FROM job WHERE state = 'queued'`);
+    const job = await tabs.open(`/jobs/${waiting!.id}`);
+    await text(job, 'Pool gpu is cordoned: nothing new is started');
+    await button('Uncordon pool').click();
+    await button('Cordon pool').waitFor();
+    expect(await isCordoned()).toBe(false);
+
+    await button('Cordon box').click();
+    await rows(page).filter({ hasText: 'box' }).getByText('cordoned').waitFor();
+    await button('Uncordon box').click();
+    await button('Cordon box').waitFor();
+    said.length = 0;
+    await button('Drain box').click();
+    await rows(page).filter({ hasText: 'box' }).getByText('draining').waitFor();
+    expect(said[0]).toMatch(/Drain box\?.*Then its process ends/);
+    expect(await button('Drain box').count()).toBe(0);
+    await picture(page, 'pool-draining');
+
+    // Only one that is gone can be forgotten.
+    await api.query(`UPDATE job SET state = 'cancelled' WHERE state IN ('running', 'queued')`);
+    worker.vanish();
+    await button('Remove box').click();
+    await text(page, 'None: what is queued waits until one joins.');
+    expect(said.at(-1)).toMatch(/Remove box from the list\?/);
+    expect(tabs.problems()).toEqual([]);
+  });
+});

@@ -1,0 +1,267 @@
+// Projects, their members, keys, limits and audit log, and whose the pools are: for admins, owners and viewers.
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Browser, Page } from 'playwright-core';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import type {
+  JobObject,
+  ProjectApiKeyObject,
+  ProjectObject,
+  ProjectUserObject,
+} from '@graft/contracts';
+import { importBase, startTestApi, until, type TestApi } from '../../apps/api/test/fixture.js';
+import { ScriptedWorker } from '../../apps/api/test/scripted-worker.js';
+import { buildDashboard, findBrowser, picture, rows, startBrowser, Tabs, text } from './browser.js';
+
+const program = findBrowser();
+let dir: string;
+let api: TestApi;
+let browser: Browser;
+let tabs: Tabs;
+const workers: ScriptedWorker[] = [];
+
+const nav = (page: Page) => page.getByRole('navigation').getByRole('link').allTextContents();
+const tab = (page: Page, name: string) => page.getByRole('tab', { name }).click();
+
+/** Answers every question of a page, and keeps what was asked. */
+function answering(page: Page, yes = true): string[] {
+  const asked: string[] = [];
+  page.on('dialog', (dialog) => {
+    asked.push(dialog.message());
+    void (yes ? dialog.accept() : dialog.dismiss());
+  });
+  return asked;
+}
+
+/** A project, a member of it, and a key of that member's. */
+async function team(name: string, role: string, graft: object = {}) {
+  const project = await api.post<ProjectObject>('/organization/projects', { name, graft });
+  const path = `/organization/projects/${project.id}`;
+  const member = await api.post<ProjectUserObject>(`${path}/users`, { name: `${name}-ada`, role });
+  const key = await api.post<ProjectApiKeyObject>(`${path}/api_keys`, {
+    name: 'laptop',
+    member_id: member.id,
+  });
+  return { project, member, key: key.value! };
+}
+
+describe.skipIf(!program)('projects in the dashboard', () => {
+  beforeAll(async () => {
+    dir = mkdtempSync(join(tmpdir(), 'graft-dashboard-projects-'));
+    mkdirSync(join(dir, 'built'));
+    buildDashboard(join(dir, 'built'));
+    api = await startTestApi({ dashboardDir: join(dir, 'built') });
+    await importBase(api);
+    browser = await startBrowser(program!);
+    tabs = new Tabs(browser, api);
+  });
+  afterAll(async () => {
+    await browser?.close();
+    await api?.close();
+    if (dir) rmSync(dir, { recursive: true, force: true });
+  });
+  afterEach(async ({ task }) => {
+    if (task.result?.state === 'fail') await tabs.pictures('failed-projects');
+    await tabs.close();
+    for (const worker of workers.splice(0)) worker.vanish();
+  });
+
+  it('are made, limited and archived by an admin, and refusals stand at their fields', async () => {
+    const page = await tabs.open('/projects');
+    await page.getByLabel('Name of the new project').fill('ads');
+    await page.getByText('Weight and limits of the new project').click();
+    await page.getByLabel('Running jobs').fill('two');
+    await page.getByRole('button', { name: 'Create project' }).click();
+    const field = page.locator('#graft\\.limits\\.running_jobs-problem');
+    expect(await field.textContent()).toBe('must be a number, got "two"');
+    await page.getByLabel('Running jobs').fill('2');
+    await page.getByLabel('Storage').fill('1.5');
+    await page.getByLabel('Weight', { exact: true }).fill('3');
+    await page.getByRole('button', { name: 'Create project' }).click();
+    await page.locator('h1', { hasText: 'ads' }).waitFor();
+    await text(page, 'No members yet. Add an owner first');
+    await picture(page, 'project-new');
+    await tab(page, 'Use');
+    await rows(page).filter({ hasText: 'Storage' }).getByText('1.5 GB').waitFor();
+    const id = /\/projects\/([^/?]+)/.exec(page.url())![1]!;
+    expect((await api.get<ProjectObject>(`/organization/projects/${id}`)).graft).toMatchObject({
+      weight: 3,
+      limits: { running_jobs: 2, storage_bytes: 1.5e9 },
+    });
+    // A limit that is emptied is taken away, the others stay.
+    await page.getByText('Change name, weight and limits').click();
+    await page.getByLabel('Running jobs', { exact: true }).fill('');
+    await page.getByRole('button', { name: 'Save' }).click();
+    await text(page, '✓ saved');
+    expect((await api.get<ProjectObject>(`/organization/projects/${id}`)).graft.limits).toEqual({
+      storage_bytes: 1.5e9,
+    });
+    await picture(page, 'project-use');
+    const asked = answering(page);
+    await page.getByRole('button', { name: 'Archive project' }).click();
+    await until(() => page.url().endsWith('/projects'));
+    expect(asked[0]).toMatch(/Archive ads\?.*jobs are cancelled.*cannot be undone/);
+    await rows(page).first().waitFor();
+    expect(await rows(page).filter({ hasText: 'ads' }).count()).toBe(0);
+    await page.getByLabel('show archived').check();
+    await rows(page).filter({ hasText: 'ads' }).getByText('archived').waitFor();
+    await picture(page, 'projects');
+    await page.getByRole('link', { name: 'ads' }).click();
+    await page.locator('.pill', { hasText: 'archived' }).waitFor();
+    await tab(page, 'Members');
+    expect(await page.getByRole('button', { name: 'Add member' }).count()).toBe(0);
+    expect(tabs.problems(/status of 400/)).toEqual([]);
+  });
+
+  it('have members and keys that their owner manages, and nobody else', async () => {
+    const { project, key } = await team('search', 'owner');
+    const page = await tabs.open('/project', { key });
+    await until(async () => (await nav(page)).includes('Project'));
+    expect(await nav(page)).not.toContain('Projects');
+    expect(await nav(page)).not.toContain('Keys');
+    await page.locator('h1', { hasText: 'search' }).waitFor();
+    await tab(page, 'Members');
+    await page.getByLabel('Name of the new member').fill('bob');
+    await page.getByLabel('Role of the new member').selectOption('viewer');
+    await page.getByRole('button', { name: 'Add member' }).click();
+    const bob = rows(page).filter({ hasText: 'bob' });
+    await bob.waitFor();
+    await picture(page, 'project-members');
+
+    await tab(page, 'Keys');
+    await page.getByLabel('Name of the new key').fill('desk');
+    await page.getByLabel('Whose the new key is').selectOption({ label: 'bob (viewer)' });
+    await page.getByRole('button', { name: 'Create key' }).click();
+    const secret = (await page.getByRole('status').locator('code').textContent())!;
+    expect(secret).toMatch(/^sk-graft-/);
+    await rows(page)
+      .filter({ hasText: 'bob (viewer)' })
+      .getByText('jobs:read, files:read')
+      .waitFor();
+    await picture(page, 'project-keys');
+
+    // The viewer sees limits and use, and is offered nothing that is refused.
+    const seen = await tabs.open('/project', { key: secret });
+    await rows(seen).filter({ hasText: 'Running jobs' }).waitFor();
+    await until(
+      async () => (await nav(seen)).join() === 'Jobs,Files,Models,Evals,Workers,Pools,Chat,Project',
+    );
+    await until(async () => (await seen.getByRole('tab').allTextContents()).join() === 'Use');
+    expect(await seen.getByText('Rename the project').count()).toBe(0);
+    await seen.goto(`${api.url}/projects`);
+    await seen.getByRole('alert').getByText('it lacks admin.').waitFor();
+
+    // A role that is changed counts at once; who is removed is out.
+    const asked = answering(page);
+    await tab(page, 'Members');
+    await page.getByLabel('Role of bob').selectOption('member');
+    await until(async () => {
+      const list = await api.get<{ data: ProjectUserObject[] }>(
+        `/organization/projects/${project.id}/users`,
+      );
+      return list.data.some(({ name, role }) => name === 'bob' && role === 'member');
+    });
+    expect(asked.shift()).toMatch(/Make bob a member\?/);
+    await page.getByRole('button', { name: 'Remove bob' }).click();
+    await bob.waitFor({ state: 'detached' });
+    expect(asked.shift()).toMatch(/Their key is revoked/);
+    await seen.goto(`${api.url}/project`);
+    await seen.getByLabel('API key').waitFor();
+    expect(tabs.problems(/status of (401|403)/)).toEqual([]);
+  });
+
+  it('keep an audit log that is filtered and paged, with the view in the address', async () => {
+    const { project, key } = await team('audited', 'owner');
+    const path = `/organization/projects/${project.id}/users`;
+    for (let n = 0; n < 55; n++) await api.post(path, { name: `user-${n}`, role: 'viewer' });
+    const page = await tabs.open('/project?tab=audit', { key });
+    await rows(page).filter({ hasText: 'user-54' }).waitFor();
+    expect(await rows(page).count()).toBe(50);
+    await page.getByRole('button', { name: 'Older' }).click();
+    await rows(page).filter({ hasText: 'project.created' }).waitFor();
+    await page.getByRole('button', { name: 'Newer' }).click();
+    await rows(page).filter({ hasText: 'user-54' }).waitFor();
+    await picture(page, 'project-audit');
+    await page.getByLabel('What was done').selectOption('api_key.created');
+    await until(async () => (await rows(page).count()) === 1);
+    expect(page.url()).toContain('type=api_key.created');
+    await page.reload();
+    await until(async () => (await rows(page).count()) === 1);
+    await page.getByLabel('Member or key').fill('audited-ada');
+    await page.keyboard.press('Enter');
+    await text(page, 'Nothing matches these filters.');
+    await page.getByRole('button', { name: 'Clear filters' }).click();
+    await until(async () => (await rows(page).count()) === 50);
+    await page.getByLabel('From this day').fill('2001-01-01');
+    await page.getByLabel('To this day').fill('2001-01-02');
+    await text(page, 'Nothing matches these filters.');
+    expect(tabs.problems()).toEqual([]);
+  });
+
+  it('use the pools that they are granted, and are offered no others', async () => {
+    const [mine, theirs] = [await team('alpha', 'member'), await team('beta', 'member')];
+    for (const pool of ['open-pool', 'gpu'])
+      workers.push(await new ScriptedWorker(api, { name: `in-${pool}`, pool }).connect());
+    const page = await tabs.open('/pools');
+    await rows(page).filter({ hasText: 'gpu' }).getByText('all projects').waitFor();
+    await page.getByRole('link', { name: 'gpu' }).click();
+    const asked = answering(page);
+    await page.getByLabel('Project to grant it to').selectOption({ label: 'alpha' });
+    await page.getByRole('button', { name: 'Grant' }).click();
+    await rows(page).filter({ hasText: 'alpha' }).waitFor();
+    expect(asked.shift()).toMatch(/Grant gpu to alpha alone\?/);
+    await picture(page, 'pool-access');
+
+    const pools = async ({ key }: { key: string }) => {
+      const form = await tabs.open('/new', { key });
+      await form.getByText('More training options').click();
+      return form.locator('#graft\\.pool option').allTextContents();
+    };
+    expect(await pools(mine)).toEqual(expect.arrayContaining(['gpu', 'open-pool']));
+    const offered = await pools(theirs);
+    expect(offered).toContain('open-pool');
+    expect(offered).not.toContain('gpu');
+
+    await page.getByRole('button', { name: 'Revoke alpha' }).click();
+    await text(page, 'No project may use this pool.');
+    expect(asked.shift()).toMatch(/No project may use the pool then/);
+    await page.getByRole('button', { name: 'Open to all projects' }).click();
+    await text(page, 'Every project may use this pool.');
+    expect(tabs.problems()).toEqual([]);
+  });
+
+  it('say before a job is submitted that a limit is near, and at it', async () => {
+    const { project, key } = await team('small', 'member', { limits: { queued_jobs: 1 } });
+    const mine = { ...api, headers: { authorization: `Bearer ${key}` } };
+    const file = await api.client.withOptions({ apiKey: key }).files.create({
+      file: new File(['{"prompt":"a","completion":"b"}\n'.repeat(12)], 'few.jsonl'),
+      purpose: 'fine-tune',
+    });
+    const page = await tabs.open(`/new?training_file=${file.id}`, { key });
+    await page
+      .getByRole('region', { name: 'What this job will do' })
+      .getByText('steps')
+      .first()
+      .waitFor();
+    expect(await page.getByText('queued job in this project').count()).toBe(0);
+    const body = JSON.stringify({
+      model: 'tiny',
+      training_file: file.id,
+      graft: { pool: 'nobody' },
+    });
+    const made = await fetch(`${mine.url}/v1/fine_tuning/jobs`, {
+      method: 'POST',
+      body,
+      headers: { ...mine.headers, 'content-type': 'application/json' },
+    });
+    expect(made.status).toBe(200);
+    await page.reload();
+    await text(page, '1 queued job in this project, of at most 1: another is refused');
+    await picture(page, 'new-job-limit');
+    await page.getByRole('button', { name: 'Submit' }).click();
+    await page.getByRole('alert').getByText('its limit (queued_jobs) is 1').first().waitFor();
+    expect(((await made.json()) as JobObject).organization_id).toBe(project.id);
+    expect(tabs.problems(/status of 429/)).toEqual([]);
+  });
+});

@@ -1,0 +1,149 @@
+// What a job page says of waiting, of company and of interruptions, and what a chat says while all workers are busy.
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { JobObject } from '@graft/contracts';
+import type { Browser } from 'playwright-core';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import {
+  importBase,
+  startTestApi,
+  until,
+  uploadChats,
+  type TestApi,
+} from '../../apps/api/test/fixture.js';
+import { ScriptedWorker, started, step } from '../../apps/api/test/scripted-worker.js';
+import { buildDashboard, findBrowser, picture, startBrowser, Tabs, text } from './browser.js';
+
+const program = findBrowser();
+let dir: string;
+let api: TestApi;
+let browser: Browser;
+let tabs: Tabs;
+let file: string;
+const workers: ScriptedWorker[] = [];
+
+const create = (graft: object) =>
+  api.post<JobObject>('/fine_tuning/jobs', { model: 'tiny', training_file: file, graft });
+
+async function joined(options: ConstructorParameters<typeof ScriptedWorker>[1]) {
+  const worker = await new ScriptedWorker(api, options).connect();
+  workers.push(worker);
+  return worker;
+}
+
+describe.skipIf(!program)('queue and company in the dashboard', () => {
+  beforeAll(async () => {
+    dir = mkdtempSync(join(tmpdir(), 'graft-dashboard-queue-'));
+    buildDashboard(join(dir, 'built'));
+    api = await startTestApi({
+      dashboardDir: join(dir, 'built'),
+      reconcileMs: 200,
+      chatQueue: 1,
+      chatWaitMs: 60_000,
+    });
+    await importBase(api);
+    file = await uploadChats(api);
+    browser = await startBrowser(program!);
+    tabs = new Tabs(browser, api);
+  });
+  afterAll(async () => {
+    await browser?.close();
+    await api?.close();
+    if (dir) rmSync(dir, { recursive: true, force: true });
+  });
+  afterEach(async ({ task }) => {
+    if (task.result?.state === 'fail') await tabs.pictures('failed-queue');
+    await tabs.close();
+    for (const worker of workers.splice(0)) worker.vanish();
+  });
+
+  it('a waiting job says its place, and moves up without being asked', async () => {
+    const first = await create({ pool: 'busy' });
+    const second = await create({ pool: 'busy' });
+    const page = await tabs.open(`/jobs/${second.id}`);
+    await text(page, /^2nd of 2, /);
+    await picture(page, 'job-place');
+    await api.post(`/fine_tuning/jobs/${first.id}/cancel`);
+    await text(page, /^1st of 1, /);
+    expect(tabs.problems()).toEqual([]);
+  });
+
+  it('a running job says whom it shares its process with, what that costs, and when it is alone', async () => {
+    const pool = 'shared';
+    const [job, mate, stranger] = [
+      await create({ pool }),
+      await create({ pool }),
+      await create({ pool }),
+    ];
+    const worker = await joined({ pool, slots: 3 });
+    for (let n = 1; n <= 3; n++) {
+      if (worker.assignments.length < n) worker.pull();
+      await until(() => worker.assignments.length >= n);
+    }
+    for (const assignment of worker.assignments) {
+      worker.keep(assignment);
+      const [begun, made] = [started(), step(1)];
+      if (begun.$case !== 'started' || made.$case !== 'step') throw new Error('not what it says');
+      await worker.tell(
+        assignment,
+        { ...begun, value: { ...begun.value, process: 'process-1' } },
+        { ...made, value: { ...made.value, waitedSeconds: 12 } },
+      );
+    }
+    await api.query(`INSERT INTO project (id, name) VALUES ('proj-strange', 'strange')`);
+    await api.query(`UPDATE job SET project_id = 'proj-strange' WHERE id = $1`, [stranger.id]);
+    const page = await tabs.open(`/jobs/${job.id}`);
+    const company = page.getByRole('group', { name: 'Company in its process' });
+    await company.getByText('and one job of another project').waitFor();
+    expect(await company.textContent()).not.toContain(stranger.id);
+    await company.getByText(/It waited 12 s of .* for others in its process/).waitFor();
+    await picture(page, 'job-company');
+    await company.getByRole('link', { name: mate.id }).click();
+    await page.waitForURL(`**/jobs/${mate.id}`);
+    await api.query(`UPDATE job SET present_at_deaths = 2 WHERE id = $1`, [mate.id]);
+    await company.getByText('a process to itself').waitFor();
+    // One that handed its slot to a more urgent job says so, in its log and among its attempts.
+    const assignment = worker.assignments.find(({ jobId }) => jobId === mate.id)!;
+    await worker.tell(assignment, {
+      $case: 'stopped',
+      value: { reason: 'preempted', step: 1 },
+    } as never);
+    await page.getByRole('tab', { name: 'Attempts' }).click();
+    await text(page, 'gave its slot to a job of higher priority');
+    await page.getByRole('tab', { name: 'Log' }).click();
+    await text(page, 'A job of higher priority needs the slot; the job will resume');
+    await picture(page, 'job-preempted');
+    expect(tabs.problems()).toEqual([]);
+  });
+
+  it('a chat that finds all workers busy says so, and is tried again with a button', async () => {
+    const worker = await joined({ name: 'chats', maxChats: 1 });
+    const ask = () =>
+      fetch(`${api.url}/v1/chat/completions`, {
+        method: 'POST',
+        headers: { ...api.headers, 'content-type': 'application/json' },
+        body: JSON.stringify({ model: 'tiny', messages: [{ role: 'user', content: 'busy' }] }),
+      });
+    const others = [ask(), ask()];
+    const { id } = await worker.asked();
+    await until(
+      async () => (await api.query(`SELECT 1 FROM answer WHERE worker_id IS NULL`)).length === 1,
+    );
+    const page = await tabs.open('/chat?model=tiny');
+    await page.getByLabel('Message').fill('hello');
+    await page.keyboard.press('Enter');
+    await page.getByRole('alert').getByText('Every worker is busy with other chats').waitFor();
+    await picture(page, 'chat-busy');
+    worker.say(id, 'one');
+    worker.say((await worker.asked()).id, 'two');
+    await Promise.all(others);
+    await page.getByRole('button', { name: 'Try again' }).click();
+    const mine = await worker.asked();
+    worker.say(mine.id, 'hi there');
+    await text(page, 'hi there');
+    expect(await page.getByText('hello').count()).toBe(1);
+    expect(await page.getByRole('button', { name: 'Try again' }).count()).toBe(0);
+    expect(tabs.problems(/status of 429/)).toEqual([]);
+  });
+});

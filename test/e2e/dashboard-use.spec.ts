@@ -1,0 +1,75 @@
+// A result's page says how other programs use the model, and starts what makes files for them.
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { JobObject } from '@graft/contracts';
+import type { Browser } from 'playwright-core';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import {
+  importBase,
+  startTestApi,
+  uploadChats,
+  type TestApi,
+} from '../../apps/api/test/fixture.js';
+import { finished, ScriptedWorker, started, step } from '../../apps/api/test/scripted-worker.js';
+import { buildDashboard, findBrowser, picture, startBrowser, Tabs } from './browser.js';
+
+const program = findBrowser();
+let dir: string;
+let api: TestApi;
+let browser: Browser;
+let tabs: Tabs;
+let worker: ScriptedWorker;
+let job: JobObject;
+
+describe.skipIf(!program)('a result in the dashboard', () => {
+  beforeAll(async () => {
+    dir = mkdtempSync(join(tmpdir(), 'graft-dashboard-use-'));
+    buildDashboard(join(dir, 'built'));
+    api = await startTestApi({ dashboardDir: join(dir, 'built') });
+    await importBase(api);
+    worker = await new ScriptedWorker(api).connect();
+    const body = { model: 'tiny', training_file: await uploadChats(api) };
+    const { id } = await api.post<JobObject>('/fine_tuning/jobs', body);
+    const lease = await worker.assigned();
+    await worker.tell(lease, started(0, 1), step(1));
+    await worker.finish(lease, 1);
+    job = await api.get<JobObject>(`/fine_tuning/jobs/${id}`);
+    browser = await startBrowser(program!);
+    tabs = new Tabs(browser, api);
+  });
+  afterAll(async () => {
+    worker?.vanish();
+    await browser?.close();
+    await api?.close();
+    if (dir) rmSync(dir, { recursive: true, force: true });
+  });
+  afterEach(async ({ task }) => {
+    if (task.result?.state === 'fail') await tabs.pictures('failed-use');
+    await tabs.close();
+  });
+
+  it('shows what to type elsewhere, and makes a GGUF that is only there to download', async () => {
+    const page = await tabs.open(`/jobs/${job.id}`);
+    await page.getByText('Use it elsewhere').click();
+    const curl = page.getByRole('region', { name: 'curl' });
+    await curl.getByText(job.fine_tuned_model ?? 'none').waitFor();
+    for (const name of ['Python', 'TypeScript', 'PEFT', 'vLLM', 'llama.cpp', 'Ollama'])
+      await page.getByRole('region', { name }).waitFor();
+    await picture(page, 'use-it');
+    await page.getByLabel('Make').selectOption({ label: 'GGUF, Q8_0' });
+    await page.getByRole('button', { name: 'Start' }).click();
+    const lease = await worker.assigned();
+    expect(JSON.parse(lease.specJson)).toMatchObject({
+      operation: { type: 'export', format: 'gguf', quantization: 'Q8_0' },
+    });
+    await page.waitForURL(`**/jobs/${lease.jobId}`);
+    const files = [await worker.put(lease, 'model-Q8_0.gguf', 'GGUF')];
+    await worker.tell(lease, started(0, 0), finished(0, files));
+    await page.getByRole('button', { name: 'Download .zip' }).waitFor();
+    expect(await page.getByRole('link', { name: 'Chat with it' }).count()).toBe(0);
+    await page.getByText('Use it elsewhere').click();
+    await page.getByText('llama-server -m model-Q8_0.gguf').waitFor();
+    expect(tabs.problems()).toEqual([]);
+  });
+});

@@ -1,0 +1,83 @@
+// OpenAI's SDK for Python, in an environment of its own that this makes once in .cache; skipped, and said so, where
+// there is no Python or nothing to install from.
+import { execFileSync, spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync, renameSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it, onTestFailed } from 'vitest';
+import { writeChats } from '../tiny-base.js';
+import { Installation } from './installation.js';
+
+const VERSION = '3.57.0';
+const ROOT = join(import.meta.dirname, '../..');
+
+/** The interpreter that has the SDK, or null. */
+function interpreter(): string | null {
+  const folder = join(ROOT, '.cache', `openai-python-${VERSION}`);
+  const python = join(folder, 'bin/python');
+  if (existsSync(python)) return python;
+  // Made beside and renamed, so that what is there is whole; the interpreter finds its packages from where it is.
+  const begun = `${folder}.${process.pid}`;
+  mkdirSync(join(ROOT, '.cache'), { recursive: true });
+  try {
+    execFileSync('python3', ['-m', 'venv', begun], { stdio: 'pipe' });
+    const pip = [
+      '-m',
+      'pip',
+      'install',
+      '--quiet',
+      '--disable-pip-version-check',
+      `openai==${VERSION}`,
+    ];
+    execFileSync(join(begun, 'bin/python'), pip, { stdio: 'pipe', timeout: 120_000 });
+    renameSync(begun, folder);
+    return python;
+  } catch (error) {
+    rmSync(begun, { recursive: true, force: true });
+    console.warn(`openai for Python is not tried: ${(error as Error).message.split('\n')[0]}`);
+    return null;
+  }
+}
+
+const python = interpreter();
+let graft: Installation;
+
+describe.skipIf(python === null)('OpenAI’s SDK for Python', () => {
+  beforeAll(async () => {
+    graft = await Installation.start({});
+    graft.startWorker('a');
+    await graft.importTinyBase();
+  }, 120_000);
+  afterAll(() => graft?.stop());
+
+  it('drives files, fine-tuning, chats, embeddings and evals', () => {
+    onTestFailed(() => console.error(graft.tails()));
+    const { url, apiKey } = graft.where;
+    const chats = writeChats(join(graft.dir, 'chats.jsonl'), 12);
+    const { stdout, stderr, status } = spawnSync(
+      python!,
+      [join(import.meta.dirname, 'openai_sdk.py'), 'tiny', chats],
+      {
+        encoding: 'utf8',
+        env: { PATH: process.env['PATH'], OPENAI_BASE_URL: `${url}/v1`, OPENAI_API_KEY: apiKey },
+        timeout: 110_000,
+      },
+    );
+    expect(status, stderr).toBe(0);
+    expect(JSON.parse(stdout)).toEqual({
+      version: VERSION,
+      file: 'processed',
+      content_is_kept: true,
+      listed: true,
+      job: 'succeeded',
+      events: 'The job has successfully completed',
+      checkpoints: 1,
+      reward: 1,
+      not_found: [404, 'fine_tune_id'],
+      chat: ['str', true],
+      embeddings: [2, 1],
+      run: [2, 1, 1, 0],
+      items: ['pass', 'fail'],
+      deleted: true,
+    });
+  });
+});

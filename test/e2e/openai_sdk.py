@@ -1,0 +1,93 @@
+"""Drives a Graft with OpenAI's SDK for Python, as a program of theirs would. Prints what it saw, as JSON.
+
+Environment: OPENAI_BASE_URL, OPENAI_API_KEY. Arguments: the base's name, a file of chats.
+"""
+
+import json
+import sys
+import time
+
+import openai
+from openai import OpenAI
+
+base, chats = sys.argv[1:]
+client = OpenAI(max_retries=0)
+seen = {"version": openai.__version__}
+
+
+def until(what, look, seconds=120):
+    end = time.monotonic() + seconds
+    while not (found := look()):
+        if time.monotonic() > end:
+            raise TimeoutError(what)
+        time.sleep(0.1)
+    return found
+
+
+# files
+with open(chats, "rb") as content:
+    file = client.files.create(file=content, purpose="fine-tune")
+seen["file"] = client.files.wait_for_processing(file.id).status
+with open(chats, "rb") as content:
+    seen["content_is_kept"] = client.files.content(file.id).read() == content.read()
+seen["listed"] = file.id in [one.id for one in client.files.list(limit=1)]
+
+# fine_tuning
+job = client.fine_tuning.jobs.create(
+    model=base,
+    training_file=file.id,
+    suffix="python",
+    seed=7,
+    method={"type": "supervised", "supervised": {"hyperparameters": {"n_epochs": 1, "batch_size": 4}}},
+    extra_body={"peft": {"peft_type": "LORA", "r": 4}, "graft": {"learning_rate": 0.01}},
+)
+
+
+def ended():
+    now = client.fine_tuning.jobs.retrieve(job.id)
+    return now if now.status in ("succeeded", "failed", "cancelled") else None
+
+
+done = until("the job", ended)
+seen["job"] = done.status
+seen["events"] = [event.message for event in client.fine_tuning.jobs.list_events(job.id, limit=1)][0]
+seen["checkpoints"] = len(list(client.fine_tuning.jobs.checkpoints.list(job.id, limit=1)))
+grader = {"type": "string_check", "name": "same", "operation": "eq", "input": "{{sample.output_text}}", "reference": "a"}
+seen["reward"] = client.fine_tuning.alpha.graders.run(grader=grader, model_sample="a").reward
+try:
+    client.fine_tuning.jobs.retrieve("ftjob-nope")
+except openai.NotFoundError as error:
+    seen["not_found"] = [error.status_code, error.param]
+
+# chat
+asked = {"model": done.fine_tuned_model, "messages": [{"role": "user", "content": "abc"}], "max_completion_tokens": 4, "temperature": 0, "seed": 1}
+whole = client.chat.completions.create(**asked).choices[0].message.content
+pieces = [chunk.choices[0].delta.content or "" for chunk in client.chat.completions.create(**asked, stream=True) if chunk.choices]
+seen["chat"] = [type(whole).__name__, "".join(pieces) == whole]
+
+# embeddings
+vectors = client.embeddings.create(model=base, input=["abc", "bcd"]).data
+seen["embeddings"] = [len(vectors), round(sum(x * x for x in vectors[0].embedding), 3)]
+
+# evals
+made = client.evals.create(
+    name="python",
+    data_source_config={"type": "custom", "item_schema": {"type": "object", "required": ["word"]}, "include_sample_schema": True},
+    testing_criteria=[{**grader, "reference": "{{item.answer}}"}],
+)
+run = client.evals.runs.create(
+    made.id,
+    data_source={
+        "type": "completions",
+        "model": done.fine_tuned_model,
+        "source": {"type": "file_content", "content": [{"item": {"word": "abc", "answer": whole}}, {"item": {"word": "abc", "answer": "not " + whole}}]},
+        "input_messages": {"type": "template", "template": [{"role": "user", "content": "{{item.word}}"}]},
+        "sampling_params": {"max_completion_tokens": 4, "temperature": 0, "seed": 1},
+    },
+)
+counts = until("the run", lambda: (now := client.evals.runs.retrieve(run.id, eval_id=made.id)).status == "completed" and now).result_counts
+seen["run"] = [counts.total, counts.passed, counts.failed, counts.errored]
+seen["items"] = [item.status for item in client.evals.runs.output_items.list(run.id, eval_id=made.id, limit=1)]
+seen["deleted"] = client.evals.delete(made.id).deleted
+
+print(json.dumps(seen))

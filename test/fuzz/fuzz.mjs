@@ -1,0 +1,136 @@
+// Runs one parser over inputs and says what it did that no parser may: throw anything but its refusal, take long, take
+// memory without bound, never settle, or change what every object inherits.
+import { DomainError } from '@graft/contracts';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { random, seedOf } from './mutate.mjs';
+
+const MOST_SECONDS = 1;
+const MOST_BYTES = 512 * 2 ** 20;
+const SETTLED_MS = 60_000;
+const LONGEST_MESSAGE = 5000;
+
+const OWN = [Object.prototype, Array.prototype, Function.prototype].map((object) => [
+  object,
+  Object.getOwnPropertyNames(object).length,
+]);
+
+/**
+ * @param target `make` gives an input, `run` parses it, `refusal` says what is wrong with an error or null if it is a
+ * refusal as documented, `refused` whether what `run` returned is one, `seconds` and `memory` what an input may take
+ * @param each called before every input
+ */
+export async function fuzz(target, { seed, iterations, seconds, at, each = () => undefined }) {
+  const { name } = target;
+  const counts = { name, iterations: 0, accepted: 0, refused: 0, findings: 0, first: new Map() };
+  const end = performance.now() + seconds * 1000;
+  const last = at === undefined ? iterations : at + 1;
+  for (let iteration = at ?? 0; iteration < last && performance.now() < end; iteration++) {
+    each(iteration);
+    const attempt = () => {
+      const r = random(seedOf(seed, name, iteration));
+      const input = target.make(r);
+      return once(target, input, r);
+    };
+    let { input, outcome, problem } = await attempt();
+    // It may have been the garbage of those before.
+    if (problem?.startsWith('took')) ({ input, outcome, problem } = await attempt());
+    counts.iterations++;
+    if (problem === null) counts[outcome]++;
+    else note(counts, { iteration, problem, input });
+  }
+  return counts;
+}
+
+/** Of findings that look alike the first is shown. */
+function note(counts, { iteration, problem, input }) {
+  counts.findings++;
+  const kind = problem.replaceAll(/\d+|"[^]*/g, '');
+  if (counts.first.size < 20 && !counts.first.has(kind))
+    counts.first.set(kind, { iteration, problem, input: shown(input) });
+}
+
+async function once(target, input, r) {
+  const { refusal = domainRefusal, refused = () => false } = target;
+  const { seconds = MOST_SECONDS, memory = MOST_BYTES } = target;
+  const rss = process.memoryUsage.rss();
+  const cpu = process.cpuUsage();
+  let outcome = 'accepted';
+  let problem;
+  try {
+    const running = target.run(input, r);
+    const value = running instanceof Promise ? await settled(running) : running;
+    if (refused(value)) outcome = 'refused';
+    problem = tainted(value);
+  } catch (error) {
+    outcome = 'refused';
+    problem = refusal(error);
+  }
+  const { user, system } = process.cpuUsage(cpu);
+  const taken = process.memoryUsage.rss() - rss;
+  if ((user + system) / 1e6 > seconds) problem ??= `took ${(user + system) / 1e6} s`;
+  if (taken > memory) problem ??= `took ${taken} bytes of memory`;
+  for (const [object, length] of OWN)
+    if (Object.getOwnPropertyNames(object).length !== length || 'polluted' in object)
+      throw new Error(`${target.name} changed a prototype: ${shown(input)}`);
+  return { input, outcome, problem };
+}
+
+async function settled(promise) {
+  const over = new AbortController();
+  const late = sleep(SETTLED_MS, 'late', { signal: over.signal }).catch(() => undefined);
+  try {
+    if ((await Promise.race([promise, late])) === 'late') throw new Error('it never settled');
+    return await promise;
+  } finally {
+    over.abort();
+  }
+}
+
+/** Whether a result inherits from what was sent. */
+function tainted(value) {
+  const seen = new Set();
+  const walk = (inner) => {
+    if (inner === null || typeof inner !== 'object' || seen.has(inner) || seen.size > 500)
+      return false;
+    seen.add(inner);
+    if (!Object.hasOwn(inner, 'polluted') && inner.polluted !== undefined) return true;
+    return Object.values(inner).some(walk);
+  };
+  return walk(value) ? 'the result inherits from what was sent' : null;
+}
+
+/** null for a DomainError of the client's kind that says where. */
+export function domainRefusal(error) {
+  if (!(error instanceof DomainError)) return `threw ${error?.stack ?? String(error)}`;
+  const { message, param, status } = error;
+  if (status >= 500) return `refused with ${status}: ${message}`;
+  if (message === '') return 'refused without a message';
+  if (!message.isWellFormed()) return `refused with half a character: ${message}`;
+  if (message.length > LONGEST_MESSAGE) return `refused with ${message.length} characters`;
+  if (
+    /\bundefined\b.*\breading\b|is not a function|is not iterable|\[object Object\]/.test(message)
+  )
+    return `refused with a message of the machine: ${message}`;
+  if (param !== null && (param === '' || param.length > 300))
+    return `refused with param "${param}"`;
+  return null;
+}
+
+/** For parsers that throw plain Errors, named where they are called. `kinds`: further ones that they say they throw. */
+export const plainRefusal =
+  (...kinds) =>
+  (error) => {
+    const { constructor, message = '' } = error ?? {};
+    if (constructor !== Error && !kinds.includes(constructor)) return domainRefusal(error);
+    if (message === '' || message.length > LONGEST_MESSAGE)
+      return `refused with ${message.length} characters`;
+    return null;
+  };
+
+const shown = (input) => {
+  const plain = (value) => (Buffer.isBuffer(value) ? value.toString('latin1') : value);
+  const text = Array.isArray(input)
+    ? JSON.stringify(input.map(plain))
+    : JSON.stringify(plain(input));
+  return text.length > 3000 ? `${text.slice(0, 3000)}… (${text.length})` : text;
+};

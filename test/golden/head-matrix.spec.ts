@@ -1,0 +1,215 @@
+// Every base that a task with a head has goldens on, with every method: all that trains learns, files come back, methods
+// that PEFT cannot use are refused. And runs whose labels differ share a base and give what each gives alone.
+import { join } from 'node:path';
+import { keep, mapSafetensors, mul, noGrad, setThreads, tidy } from '@graft/kernels';
+import {
+  attachMethod,
+  buildModel,
+  methods,
+  type Adapter,
+  type HeadRequest,
+  type HfConfig,
+  type Model,
+} from '@graft/peft-core';
+import { catalog, footprintOf } from '@graft/peft-core/catalog';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { casesOf, difference, familiesOf, floats, HERE, json, largest } from './golden-case.js';
+import {
+  configOf,
+  HEAD_TASKS,
+  isUnmoved,
+  logitsOf,
+  task,
+  windowed,
+  type Config,
+  type Labelled,
+} from './heads.js';
+import { stir } from './stir.js';
+
+/** Fields of a golden's config that are of its base, not of the method. */
+const OF_BASE =
+  /^(auto_mapping|base_model_name_or_path|inference_mode|peft_version|revision|task_type|.*_modules|modules_to_save|layers_.*|.*_pattern|num_layers|token_dim|num_attention_heads|num_transformer_submodules)$/;
+
+/** Made for weights far larger: on these its update saturates attention's softmax, which then multiplies rounding. */
+const SMALLER: Readonly<Record<string, object>> = { FOURIERFT: { scaling: 10 } };
+
+/** A method's defaults, or, where those do not fit so small a base, what its goldens have. */
+function configsFor(config: HfConfig): (Config | null)[] {
+  const fits = (peft: Config): boolean => {
+    try {
+      footprintOf(peft, config);
+      return true;
+    } catch (error) {
+      return (error as { code?: string }).code === 'unsupported';
+    }
+  };
+  return methods.map(({ name }) => {
+    const peft = { peft_type: name, ...SMALLER[name] };
+    if (name === 'FULL') return null;
+    return fits(peft) ? peft : (goldenConfigs(name).find(fits) ?? peft);
+  });
+}
+
+const goldenConfigs = (method: string): Config[] =>
+  casesOf('llama')
+    .map((name) => configOf('llama', name))
+    .filter((peft) => peft?.peft_type === method)
+    .map((peft) => {
+      const own = Object.entries(peft!).filter(([field]) => !OF_BASE.test(field));
+      return Object.fromEntries(own) as Config;
+    });
+
+const EXTRA: readonly Config[] = [
+  { peft_type: 'LORA', r: 2, target_modules: 'all-linear', lora_dropout: 0.1 },
+];
+/** Sums of products of other sizes differ (matrix.spec.ts). */
+const SAME = { logits: 6e-6, gradients: 2e-5 };
+const tokenize = (text: string): number[] => [...text].map((letter) => letter.charCodeAt(0) % 90);
+
+function sequences(salt: number, lengths: readonly number[], target: number): Labelled[] {
+  return lengths.map((length, i) => {
+    const tokens = Int32Array.from({ length }, (_, j) => 3 + ((j * 37 + i * 11 + salt * 53) % 80));
+    const types = Int32Array.from({ length }, (_, j) => Number(j > length / 2));
+    const word = { words: ['w'], read: Int32Array.of(0), places: Int32Array.of(length - 1) };
+    const wanted = { target: Float64Array.of((i + target) % 2), rows: length, tokenCount: length };
+    return { ...windowed({ tokens, types, ...wanted }), ...word };
+  });
+}
+
+const namesOf = (count: number): string[] => Array.from({ length: count }, (_, i) => `l${i}`);
+
+interface Share {
+  readonly run: number;
+  readonly adapter: Adapter;
+  readonly labels: number;
+}
+
+/** Gradients of each run's loss, all through one forward. */
+function gradientsOf(of: string, model: Model, shares: readonly Share[]) {
+  const ctx = {
+    training: true,
+    runs: new Map(shares.map(({ run }) => [run, { seed: run, step: 1 }])),
+  };
+  const scales = new Map(shares.map(({ run }) => [run, 1]));
+  const given = shares.map(({ run, labels }) => ({
+    run,
+    examples: sequences(run, [5 + (run % 7), 8], run),
+    options: { problem_type: 'single_label_classification', labels: namesOf(labels) },
+  }));
+  tidy(() => task(of).loss(model, given, ctx, scales));
+  return new Map(
+    shares.map(({ run, adapter }) => [
+      run,
+      new Map(
+        [...adapter.parameters].map(([name, parameter]) => {
+          const found = floats(parameter.grad!);
+          parameter.zeroGrad();
+          return [name, found] as const;
+        }),
+      ),
+    ]),
+  );
+}
+
+beforeAll(() => setThreads(1));
+
+const pairs = HEAD_TASKS.flatMap((of) => familiesOf(of).map((family) => [of, family] as const));
+
+describe.each(pairs)('%s on %s', (of, family) => {
+  const { kind } = task(of).head!;
+  const config = json<HfConfig>(family, 'base', 'config.json');
+  const { tasks: known } = catalog();
+  let model: Model;
+  let close: () => void;
+
+  beforeAll(() => {
+    const file = mapSafetensors(join(HERE, family, 'base', 'model.safetensors'));
+    model = buildModel(config, file.tensors, { dtype: 'f32', quantization: null });
+    close = () => {
+      model.dispose();
+      file.close();
+    };
+  });
+  afterAll(() => close());
+
+  const head = (labels = 3): HeadRequest => ({ kind, outputs: kind === 'span' ? 2 : labels });
+  const attach = (peft: Config | null, run: number, labels = 3): Adapter => {
+    const adapter = attachMethod(model, peft, { run, seed: run, tokenize, head: head(labels) });
+    stir(adapter);
+    return adapter;
+  };
+  const isRefused = (peft: Config | null): boolean => {
+    try {
+      footprintOf(peft, config, false, head());
+      return false;
+    } catch (error) {
+      if ((error as { code?: string }).code === 'unsupported') return true;
+      throw error;
+    }
+  };
+  const all = [...configsFor(config), ...EXTRA];
+  const usable = all.filter((peft) => !isRefused(peft));
+  const title = (peft: Config | null): string => JSON.stringify(peft);
+
+  it('is known to the catalogue', () => expect(known.map(({ name }) => name)).toContain(of));
+
+  it.each(all.filter(isRefused).map((peft) => [title(peft), peft] as const))(
+    '%s is refused',
+    (_, peft) =>
+      expect(() => attach(peft, 1)).toThrow(
+        expect.objectContaining({ code: 'unsupported', param: 'peft.peft_type' }),
+      ),
+  );
+
+  it.each(usable.map((peft) => [title(peft), peft] as const))(
+    '%s: all that trains learns, and the file comes back',
+    (_, peft) => {
+      const count = ({ parameters }: Adapter): number =>
+        [...parameters.values()].reduce((total, { size }) => total + size, 0);
+      const adapter = attach(peft, 1);
+      expect(count(adapter)).toBe(footprintOf(peft, config, false, head()).trainableParameters);
+      for (const [name, found] of gradientsOf(of, model, [{ run: 1, adapter, labels: 3 }]).get(1)!)
+        if (!isUnmoved(of, name)) expect(largest(found), name).toBeGreaterThan(0);
+      const shown = sequences(4, [9, 6], 0);
+      const before = logitsOf(model, 1, shown);
+      const saved = tidy(
+        () =>
+          new Map(
+            [...adapter.exported()].map(([name, tensor]) => [
+              name,
+              keep(noGrad(() => mul(tensor, 1)).detach()),
+            ]),
+          ),
+      );
+      adapter.detach();
+      const again = attachMethod(model, peft, { run: 1, seed: 99, tokenize, head: head() });
+      again.load(saved);
+      saved.forEach((tensor) => tensor.dispose());
+      expect(difference(logitsOf(model, 1, shown), before)).toBeLessThan(1e-6 * largest(before));
+      again.detach();
+      expect(model.modules.heads.size).toBe(0);
+    },
+  );
+
+  it('runs of all methods, with labels of their own, equal each alone', () => {
+    const shares = usable.map((peft, i): Share => {
+      const labels = 2 + (i % 4);
+      return { run: i + 1, adapter: attach(peft, i + 1, labels), labels };
+    });
+    try {
+      const together = gradientsOf(of, model, shares);
+      for (const share of shares) {
+        const alone = gradientsOf(of, model, [share]).get(share.run)!;
+        const top = Math.max(...[...alone.values()].map(largest));
+        for (const [name, gradient] of alone) {
+          if (isUnmoved(of, name)) continue;
+          const scale = Math.max(largest(gradient), 1e-2 * top);
+          const apart = difference(together.get(share.run)!.get(name)!, gradient) / scale;
+          expect(apart, `${title(usable[share.run - 1]!)} ${name}`).toBeLessThan(SAME.gradients);
+        }
+      }
+    } finally {
+      shares.forEach(({ adapter }) => adapter.detach());
+    }
+  });
+});

@@ -1,0 +1,138 @@
+// The tasks whose runs have a head each for themselves: their golden records as examples, and their options as a job's.
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { copy_, noGrad, tidy } from '@graft/kernels';
+import {
+  attachMethod,
+  headOf,
+  headOutputs,
+  taskFor,
+  type Adapter,
+  type Model,
+  type Task,
+} from '@graft/peft-core';
+import { begin, readNamed } from './initial.js';
+import { floats, HERE, json } from './golden-case.js';
+
+export type Options = Readonly<Record<string, unknown>>;
+export type Config = { readonly peft_type: string; readonly [field: string]: unknown };
+
+export interface Labelled {
+  readonly tokens: Int32Array;
+  readonly types: Int32Array | null;
+  readonly target: ArrayLike<number>;
+  readonly rows: number;
+  readonly tokenCount: number;
+}
+
+interface HeadTask {
+  readonly file: string;
+  example(record: Record<string, unknown>, options: Options): Labelled;
+}
+
+/** What is wanted of each record, by the names that the stems give it. */
+const TASKS: Readonly<Record<string, HeadTask>> = {
+  seq_cls: {
+    file: 'labelled.json',
+    example: (record, options) =>
+      sequence(
+        record,
+        Float64Array.from([record[options['problem_type'] as string] as number | number[]].flat()),
+      ),
+  },
+  token_cls: {
+    file: 'tagged.json',
+    example(record) {
+      const tags = record['tags'] as number[];
+      const places = Int32Array.from(tags.keys()).filter((i) => tags[i]! >= 0);
+      const words = [...places].map(String);
+      const found = sequence(
+        record,
+        places.map((place) => tags[place]!),
+      );
+      return { ...found, words, places, read: places.map((_, i) => i) } as Labelled;
+    },
+  },
+  question_ans: {
+    file: 'windows.json',
+    example(record) {
+      const found = sequence(record, [record['start'] as number, record['end'] as number]);
+      return windowed(found);
+    },
+  },
+};
+
+/** The same number for all tokens of a window moves no softmax over them: only rounding does. */
+export const isUnmoved = (of: string, name: string): boolean =>
+  of === 'question_ans' && /^(qa_outputs|classifier)\.bias$/.test(name);
+
+/** An example that is one window, all of which is context. */
+export function windowed(found: Labelled): Labelled {
+  const from = found.tokens.map((_, i) => 2 * i);
+  const target = [found.target[0]!, found.target[1] ?? found.target[0]!];
+  const window = { ...found, target, from, to: from.map((at) => at + 1) };
+  return {
+    ...found,
+    windows: [window],
+    context: 'x '.repeat(from.length),
+    answers: [],
+  } as Labelled;
+}
+
+export const HEAD_TASKS = Object.keys(TASKS);
+
+function sequence(record: Record<string, unknown>, target: ArrayLike<number>): Labelled {
+  const tokens = Int32Array.from(record['tokens'] as number[]);
+  return {
+    tokens,
+    types: Int32Array.from(record['types'] as number[]),
+    target,
+    rows: tokens.length,
+    tokenCount: tokens.length,
+  };
+}
+
+export const optionsOf = (family: string, name: string): Options =>
+  json<{ options: Options }>(family, name, 'golden.json').options;
+
+export function batchesOf(task: string, family: string, options: Options): Labelled[][] {
+  const { file, example } = TASKS[task] as HeadTask;
+  return json<Record<string, unknown>[][]>(family, file).map((batch) =>
+    batch.map((record) => example(record, options)),
+  );
+}
+
+export const configOf = (family: string, name: string): Config | null =>
+  existsSync(join(HERE, family, name, 'adapter_config.json'))
+    ? json<Config>(family, name, 'adapter_config.json')
+    : null;
+
+export const task = (name: string): Task<Labelled, unknown, Options> =>
+  taskFor(name) as Task<Labelled, unknown, Options>;
+
+/** Attaches a case as its run would, with its head. */
+export function attach(
+  model: Model,
+  peft: Config | null,
+  { name, options, run, seed = 0 }: { name: string; options: Options; run: number; seed?: number },
+): Adapter {
+  return attachMethod(model, peft, {
+    run,
+    seed,
+    head: headOf({ task: name, task_options: options }),
+  });
+}
+
+/** Puts an adapter in the state that its case begins with; of a whole model only the head is not its base's. */
+export function start(adapter: Adapter, family: string, name: string): void {
+  if (existsSync(join(HERE, family, name, 'initial.safetensors')))
+    return begin(adapter, join(family, name, 'initial.safetensors'));
+  const { tensors, close } = readNamed(join(family, name, 'head.safetensors'));
+  noGrad(() => tensors.forEach((tensor, key) => copy_(adapter.parameters.get(key)!, tensor)));
+  close();
+}
+
+export function logitsOf(model: Model, run: number, sequences: readonly Labelled[]): Float32Array {
+  const ctx = { training: false, runs: new Map([[run, { seed: 0, step: 0 }]]) };
+  return noGrad(() => tidy(() => floats(headOutputs(model, [{ run, sequences }], ctx)[0]!)));
+}

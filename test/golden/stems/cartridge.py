@@ -1,0 +1,13 @@
+"""Cartridges: with first tokens that stay, which an adapter's file alone has, and with none."""
+
+from peft import CartridgeConfig
+from stem import Case
+
+CASES = {
+    "cartridge": Case(
+        lambda family: CartridgeConfig(num_virtual_tokens=5, num_frozen_tokens=2), families=("llama",), greedy=True, bf16=True
+    ),
+    "cartridge-free": Case(
+        lambda family: CartridgeConfig(num_virtual_tokens=3, num_frozen_tokens=0), families=("qwen2",)
+    ),
+}

@@ -1,0 +1,27 @@
+"""FourierFT. Its places come from a seed alone; GPT-2's weights lie [in, out], and their places too."""
+
+from peft import FourierFTConfig
+from stem import Case
+
+
+def fourierft(**fields) -> FourierFTConfig:
+    return FourierFTConfig(**{"n_frequency": 12, "target_modules": ["q_proj", "v_proj"], **fields})
+
+
+CASES = {
+    "fourierft": Case(lambda family: fourierft(), families=("llama",), merges=True, greedy=True, bf16=True),
+    "fourierft-patterns": Case(
+        lambda family: fourierft(
+            target_modules=None,
+            random_loc_seed=5,
+            scaling=40,
+            init_weights=True,
+            bias="all",
+            n_frequency_pattern={"h.1.mlp.c_proj": 7},
+        ),
+        families=("gpt2",),
+        merges=True,
+    ),
+}
+
+NOISE = {".fourierft_spectrum.": lambda parameter, noise: parameter.copy_(noise)}

@@ -1,0 +1,30 @@
+"""LoHa. PEFT refuses it on gpt2 (its projections are Conv1D), so qwen2 stands beside llama: its q, k and v have biases."""
+
+from peft import LoHaConfig
+from stem import Case
+
+BOTH = ("llama", "qwen2")
+
+
+def loha(**fields) -> LoHaConfig:
+    return LoHaConfig(**{"r": 3, "alpha": 12, **fields})
+
+
+CASES = {
+    "loha": Case(lambda family: loha(), families=BOTH, merges=True, greedy=True, bf16=True),
+    "loha-all-linear": Case(
+        lambda family: loha(target_modules="all-linear", init_weights=False, r=2), families=("llama",), merges=True
+    ),
+    "loha-patterns": Case(
+        lambda family: loha(
+            target_modules=["q_proj", "down_proj"],
+            rank_pattern={"layers.1.self_attn.q_proj": 5, "down_proj": 2},
+            alpha_pattern={"layers.0.mlp.down_proj": 3, "q_proj": 7},
+        ),
+        families=("llama",),
+        merges=True,
+    ),
+}
+
+# Beside these the product of the four would hardly show.
+NOISE = {".hada_w2_b.": lambda parameter, noise: parameter.copy_(noise)}

@@ -1,0 +1,131 @@
+#!/usr/bin/env node
+// Tests of the tests: plants one wrong line at a time and says whether a test turns red.
+//   node test/mutations/run.mjs [--only TEXT]… [--list]
+// Each mutation of mutations.json is written into a copy of this checkout beside it (hard links, so on the same file
+// system), compiled, and only the specs that it names are run there, once without it before: what is red then says
+// nothing. "caught": one of them failed. "survived": a test is missing. Ends with 1 where one survived or could not be planted. Needs `npm test` to have set this checkout up.
+import { execFileSync, spawnSync } from 'node:child_process';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs, stripVTControlCharacters } from 'node:util';
+
+const ROOT = resolve(fileURLToPath(new URL('../..', import.meta.url)));
+const { values: flags } = parseArgs({
+  options: { only: { type: 'string', multiple: true }, list: { type: 'boolean' } },
+});
+const all = JSON.parse(readFileSync(join(ROOT, 'test/mutations/mutations.json'), 'utf8'));
+const chosen = all.filter(
+  ({ name }) => flags.only === undefined || flags.only.some((text) => name.includes(text)),
+);
+
+if (flags.list) {
+  for (const { name, file } of chosen) console.log(`${name}  (${file})`);
+  process.exit(0);
+}
+
+/** What git does not keep and the tests need: dependencies, compiled programs, the native addon, downloads. */
+const BUILT = ['node_modules', '.cache', '{apps,libs}/*/{node_modules,dist,dist-types,build}'];
+
+function copyCheckout() {
+  const copy = mkdtempSync(`${ROOT}.mutations-`);
+  rmSync(copy, { recursive: true });
+  execFileSync('git', ['worktree', 'add', '--quiet', '--detach', copy, 'HEAD'], { cwd: ROOT });
+  for (const path of BUILT.flatMap((pattern) => expand(pattern))) {
+    // The compiler writes over its outputs in place: by links it would plant the mutation in this checkout, too.
+    const links = /\/dist(-types)?$/.test(path) ? [] : ['-l'];
+    execFileSync('cp', ['-a', ...links, join(ROOT, path), join(copy, dirname(path))]);
+  }
+  return copy;
+}
+
+function expand(pattern) {
+  if (!pattern.includes('{')) return existsSync(join(ROOT, pattern)) ? [pattern] : [];
+  const found = execFileSync('bash', ['-c', `shopt -s nullglob; printf '%s\\n' ${pattern}`], {
+    cwd: ROOT,
+    encoding: 'utf8',
+  });
+  return found.split('\n').filter((path) => path !== '' && existsSync(join(ROOT, path)));
+}
+
+const removeCopy = () =>
+  execFileSync('git', ['worktree', 'remove', '--force', copy], { cwd: ROOT });
+
+/** @returns what the tests said of it */
+function plant(copy, { file, find, replace, specs, tests }) {
+  const path = join(copy, file);
+  const original = readFileSync(path, 'utf8');
+  if (original.split(find).length !== 2) return 'not planted: its text is not there exactly once';
+  // A new inode: the copy's own files are checked out, but nobody should have to know.
+  rmSync(path);
+  writeFileSync(
+    path,
+    original.replace(find, () => replace),
+  );
+  try {
+    const compiled = run(copy, ['node_modules/tsc7/bin/tsc', '-b']);
+    if (compiled.status !== 0) return `not planted: it does not compile\n${compiled.stdout}`;
+    const red = redOf(copy, specs, tests);
+    return red === null ? 'survived' : `caught by ${red}`;
+  } finally {
+    writeFileSync(path, original);
+  }
+}
+
+/** The first line that says what failed; null when all passed. */
+function redOf(copy, specs, tests) {
+  const only = tests === undefined ? [] : ['-t', tests];
+  const options = ['run', '--bail=1', '--retry=0', ...specs, ...only];
+  const tested = run(copy, ['node_modules/vitest/vitest.mjs', ...options]);
+  if (tested.status === 0) return null;
+  const [red = 'specs that did not end'] =
+    /^.*(?:×|FAIL).*$/m.exec(stripVTControlCharacters(tested.stdout)) ?? [];
+  return red.trim();
+}
+
+const unmutated = new Map();
+/** What fails of a mutation's specs without it, or null. The checkout is compiled as it was. */
+function redWithout(copy, { specs, tests }) {
+  const key = JSON.stringify([specs, tests]);
+  if (!unmutated.has(key)) {
+    const compiled = run(copy, ['node_modules/tsc7/bin/tsc', '-b']);
+    const red = compiled.status === 0 ? redOf(copy, specs, tests) : compiled.stdout;
+    unmutated.set(key, red);
+  }
+  return unmutated.get(key);
+}
+
+function run(cwd, args) {
+  return spawnSync(process.execPath, args, {
+    cwd,
+    encoding: 'utf8',
+    maxBuffer: 1 << 28,
+    // A spec may wait for ever for what the mutation keeps from it.
+    timeout: 300_000,
+    killSignal: 'SIGKILL',
+  });
+}
+
+const copy = copyCheckout();
+for (const signal of ['SIGINT', 'SIGTERM'])
+  process.on(signal, () => {
+    removeCopy();
+    process.exit(1);
+  });
+let missed = 0;
+try {
+  for (const mutation of chosen) {
+    const began = performance.now();
+    const red = redWithout(copy, mutation);
+    const verdict = red === null ? plant(copy, mutation) : `not planted: red without it: ${red}`;
+    if (!verdict.startsWith('caught')) missed++;
+    const seconds = Math.round((performance.now() - began) / 1000);
+    console.log(
+      `${verdict.startsWith('caught') ? 'ok  ' : 'MISS'} ${mutation.name}: ${verdict} (${seconds} s)`,
+    );
+  }
+} finally {
+  removeCopy();
+}
+console.log(`${chosen.length - missed} of ${chosen.length} mutations caught`);
+process.exit(missed > 0 ? 1 : 0);

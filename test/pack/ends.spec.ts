@@ -1,0 +1,192 @@
+// A run that is told to end early ends as one whose steps are done: measured on all of its validation data, with a
+// checkpoint and its model, and its neighbours do not notice.
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Spec } from '@graft/contracts';
+import { setThreads } from '@graft/kernels';
+import {
+  loadBase,
+  openRun,
+  RunGroup,
+  takeTurn,
+  type Base,
+  type FactOfRun,
+  type Run,
+  type RunFact,
+} from '@graft/peft-core';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { writeChats, writeTinyBase } from '../tiny-base.js';
+
+let dir: string;
+let base: Base;
+beforeAll(() => {
+  setThreads(1);
+  dir = mkdtempSync(join(tmpdir(), 'graft-ends-'));
+  base = loadBase(writeTinyBase(join(dir, 'base')), { dtype: 'f32', quantization: null });
+  writeChats(join(dir, 'chats.jsonl'), 12);
+  writeChats(join(dir, 'valid.jsonl'), 70, 200);
+});
+afterAll(() => {
+  base.dispose();
+  rmSync(dir, { recursive: true, force: true });
+});
+
+const SPEC: Spec = {
+  model: 'base',
+  task: 'causal_lm',
+  task_options: {},
+  peft: { peft_type: 'LORA', r: 4, lora_dropout: 0.1 },
+  seed: 1,
+  batch_size: 3,
+  n_epochs: 3,
+  max_steps: null,
+  learning_rate: 0.01,
+  lr_schedule: 'constant',
+  warmup_ratio: 0,
+  optimizer: 'adamw',
+  weight_decay: 0,
+  loraplus_lr_ratio: null,
+  loraplus_lr_embedding: 1e-6,
+  max_grad_norm: 1,
+  gradient_accumulation_steps: 1,
+  max_seq_len: null,
+  shuffle: true,
+  validation_split: null,
+  eval_steps: 2,
+  early_stopping_patience: null,
+  save_steps: 0,
+  base_dtype: 'f32',
+  quantization: null,
+};
+
+let opened = 0;
+function open(changes: Partial<Spec> = {}): Run {
+  opened++;
+  return openRun(
+    base,
+    { ...SPEC, ...changes },
+    {
+      id: opened,
+      baseId: 'base',
+      trainFile: join(dir, 'chats.jsonl'),
+      validFile: join(dir, 'valid.jsonl'),
+      workDir: join(dir, `run-${opened}`),
+    },
+  );
+}
+
+type Log = Map<Run, RunFact[]>;
+
+/** @param between called after each turn */
+function train(
+  runs: readonly Run[],
+  between: (log: Log) => void = () => undefined,
+  budget = 4096,
+): Log {
+  const group = new RunGroup(base.model, { budget });
+  const log: Log = new Map(runs.map((run) => [run, []]));
+  for (const run of runs) group.add(run);
+  while (group.size > 0) {
+    takeTurn(group, (run, fact) => log.get(run)?.push(fact));
+    between(log);
+  }
+  return log;
+}
+
+const stepsOf = (facts: readonly RunFact[] = []): number[] =>
+  facts.flatMap((fact) => (fact.type === 'step' ? [fact.step] : []));
+const model = (facts: readonly RunFact[] = []): Buffer => {
+  const { dir } = facts.at(-1) as FactOfRun<'finished'>;
+  return readFileSync(join(dir, 'adapter_model.safetensors'));
+};
+/** What it says after its last step. */
+const closing = (facts: readonly RunFact[] = []): unknown[] =>
+  facts
+    .slice(facts.findLastIndex((fact) => fact.type === 'step') + 1)
+    .filter((fact) => fact.type !== 'log')
+    .map((fact) => [fact.type, 'step' in fact ? fact.step : null, 'full' in fact ? fact.full : null]); // prettier-ignore
+
+it('ends at the step that it was told, with the model of a run of so many', () => {
+  const short = open({ max_steps: 5 });
+  const reference = train([short]).get(short);
+  const [told, neighbour] = [open(), open({ seed: 2 })];
+  told.endAt = 5;
+  const log = train([told, neighbour]);
+  expect(stepsOf(log.get(told))).toEqual([1, 2, 3, 4, 5]);
+  expect(closing(log.get(told))).toEqual([
+    ['evaluated', 5, true],
+    ['saved', 5, null],
+    ['finished', 5, null],
+  ]);
+  expect(model(log.get(told)).equals(model(reference))).toBe(true);
+  const alone = open({ seed: 2 });
+  expect(model(log.get(neighbour)).equals(model(train([alone]).get(alone)))).toBe(true);
+});
+
+it('ends where it is when that step is behind it, be it in the midst of the next', () => {
+  // a row at a time: a step takes several turns
+  const budget = 1;
+  const short = open({ max_steps: 3 });
+  const reference = train([short], undefined, budget).get(short);
+  const told = open();
+  let turns = 0;
+  const tell = (): void => {
+    if (told.step === 3 && ++turns === 2) told.endAt = 2;
+  };
+  const facts = train([told], tell, budget).get(told);
+  expect(stepsOf(facts)).toEqual([1, 2, 3]);
+  expect(closing(facts)).toEqual([
+    ['evaluated', 3, true],
+    ['saved', 3, null],
+    ['finished', 3, null],
+  ]);
+  expect(model(facts).equals(model(reference))).toBe(true);
+});
+
+it('is measured by all of the data, and by the sample once, where that was just done', () => {
+  const told = open();
+  const measured = (log: Log): RunFact[] =>
+    (log.get(told) ?? []).filter((fact) => fact.type === 'evaluated');
+  const log = train([told], (log) => {
+    if (measured(log).length === 1) told.endAt = 2;
+  });
+  expect(measured(log)).toMatchObject([
+    { step: 2, full: false },
+    { step: 2, full: true },
+  ]);
+});
+
+const forgotten = (facts: readonly RunFact[] = []): FactOfRun<'finished'>['forgetting'] =>
+  (facts.at(-1) as FactOfRun<'finished'>).forgetting;
+
+it.each([
+  { peft_type: 'LORA', r: 4, target_modules: 'all-linear' },
+  { peft_type: 'PROMPT_TUNING', num_virtual_tokens: 3 },
+  { peft_type: 'PREFIX_TUNING', num_virtual_tokens: 3 },
+  { peft_type: 'MULTITASK_PROMPT_TUNING', num_virtual_tokens: 3 },
+  null,
+])('says at its end what the base has forgotten by it, where that is asked for: %j', (peft) => {
+  const [asked, other, plain] = [
+    open({ peft, measure_forgetting: true, learning_rate: 0.05 }),
+    open({ measure_forgetting: true }),
+    open(),
+  ];
+  const log = train([asked, other, plain]);
+  const [found, beside] = [forgotten(log.get(asked)), forgotten(log.get(other))];
+  expect(found?.loss).toBeGreaterThan(0);
+  expect(found?.loss).not.toBe(found?.baseLoss);
+  // the base is the same whoever asks
+  expect(beside?.baseLoss).toBe(found?.baseLoss);
+  expect(forgotten(log.get(plain))).toBeNull();
+  const alone = open();
+  expect(model(log.get(plain)).equals(model(train([alone]).get(alone)))).toBe(true);
+});
+
+it('has forgotten nothing before it was trained', () => {
+  const untrained = open({ measure_forgetting: true });
+  untrained.endAt = 0;
+  const found = forgotten(train([untrained]).get(untrained));
+  expect(found?.loss).toBe(found?.baseLoss);
+  expect(found?.loss).toBeGreaterThan(0);
+});

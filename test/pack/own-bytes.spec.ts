@@ -1,0 +1,120 @@
+// A run that takes more memory than is reserved for it ends by itself, before the system ends the process with everybody.
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { DomainError, type Spec } from '@graft/contracts';
+import { setThreads } from '@graft/kernels';
+import {
+  loadBase,
+  openRun,
+  RunGroup,
+  takeTurn,
+  type Base,
+  type Run,
+  type RunFact,
+} from '@graft/peft-core';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { writeRandomBase } from '../trainer/random-base.js';
+
+let dir: string;
+let base: Base;
+beforeAll(() => {
+  setThreads(1);
+  dir = mkdtempSync(join(tmpdir(), 'graft-own-bytes-'));
+  writeRandomBase(join(dir, 'base'), { hidden: 256, inner: 768, layers: 6 });
+  base = loadBase(join(dir, 'base'), { dtype: 'f32', quantization: null });
+  const line = (length: number): string =>
+    `${JSON.stringify({ text: 'abcde'.repeat(length / 5) })}\n`;
+  writeFileSync(join(dir, 'long.jsonl'), line(4000));
+  writeFileSync(join(dir, 'short.jsonl'), line(100).repeat(6));
+});
+afterAll(() => {
+  base.dispose();
+  rmSync(dir, { recursive: true, force: true });
+});
+
+const SPEC: Spec = {
+  model: 'base',
+  task: 'causal_lm',
+  task_options: {},
+  peft: { peft_type: 'LORA', r: 4 },
+  seed: 1,
+  batch_size: 2,
+  n_epochs: 2,
+  max_steps: null,
+  learning_rate: 0.01,
+  lr_schedule: 'linear',
+  warmup_ratio: 0,
+  optimizer: 'adamw',
+  weight_decay: 0,
+  loraplus_lr_ratio: null,
+  loraplus_lr_embedding: 1e-6,
+  max_grad_norm: 1,
+  gradient_accumulation_steps: 1,
+  max_seq_len: null,
+  shuffle: true,
+  validation_split: null,
+  eval_steps: 0,
+  early_stopping_patience: null,
+  save_steps: 0,
+  base_dtype: 'f32',
+  quantization: null,
+};
+
+let count = 0;
+const open = (data: string): Run =>
+  openRun(base, SPEC, {
+    id: ++count,
+    baseId: 'base',
+    trainFile: join(dir, `${data}.jsonl`),
+    workDir: join(dir, `work-${count}`),
+  });
+
+function train(runs: readonly (readonly [Run, number])[]): Map<Run, RunFact> {
+  const group = new RunGroup(base.model);
+  const last = new Map<Run, RunFact>();
+  for (const [run, bytes] of runs) group.add(run, { bytes });
+  while (group.size > 0) takeTurn(group, (run, fact) => last.set(run, fact));
+  return last;
+}
+
+const adapter = (fact: RunFact | undefined): Buffer => {
+  if (fact?.type !== 'finished') throw new Error(JSON.stringify(fact));
+  return readFileSync(join(fact.dir, 'adapter_model.safetensors'));
+};
+
+it('ends a run in the midst of the forward that goes beyond what is reserved for it, and no other', () => {
+  const [greedy, good] = [open('long'), open('short')];
+  // 4000 rows need some 400 MB; what is let go is the margin.
+  const both = train([
+    [greedy, 1],
+    [good, 500e6],
+  ]);
+  expect(both.get(greedy)).toMatchObject({
+    type: 'failed',
+    code: 'oom_host',
+    param: 'hyperparameters.batch_size',
+    message: expect.stringMatching(
+      /^the run's own work has taken \d+ MB of memory, and 1\d\d MB are left of what is reserved for it; /,
+    ) as string,
+  });
+  const alone = open('short');
+  expect(adapter(both.get(good)).equals(adapter(train([[alone, 500e6]]).get(alone)))).toBe(true);
+});
+
+it('tells once how a run ended that went beyond in the last part of its step', () => {
+  /** Memory is found to have grown when the work is done. */
+  class LateGroup extends RunGroup {
+    override spend<T>(members: Parameters<RunGroup['spend']>[0], work: () => T): T {
+      super.spend(members, work);
+      throw new DomainError('oom_host', 'too much', 'hyperparameters.batch_size');
+    }
+  }
+  const run = open('short');
+  const group = new LateGroup(base.model);
+  group.add(run);
+  const facts: string[] = [];
+  takeTurn(group, (_, fact) => facts.push(fact.type));
+  expect(facts).toEqual(['failed']);
+  expect(group.size).toBe(0);
+});

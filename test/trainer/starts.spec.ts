@@ -1,0 +1,103 @@
+// A run whose start looks at its data shares its trainer meanwhile: others train, chats are answered, and it can be told
+// to stop.
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Spec } from '@graft/contracts';
+import { TrainerProcess } from '@graft/worker';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { writeChats, writeTinyBase } from '../tiny-base.js';
+
+type Fact = Parameters<Parameters<TrainerProcess['onFact']>[0]>[0];
+type FactOf<K extends Fact['type']> = Extract<Fact, { type: K }>;
+
+let dir: string;
+beforeAll(() => {
+  dir = mkdtempSync(join(tmpdir(), 'graft-looking-'));
+  writeTinyBase(join(dir, 'base'));
+  writeChats(join(dir, 'train.jsonl'), 60);
+});
+afterAll(() => rmSync(dir, { recursive: true, force: true }));
+
+const SPEC: Spec = {
+  model: 'base-1',
+  task: 'causal_lm',
+  task_options: {},
+  peft: { peft_type: 'LORA', r: 2 },
+  seed: 1,
+  batch_size: 4,
+  n_epochs: 1,
+  max_steps: 4,
+  learning_rate: 0.01,
+  lr_schedule: 'linear',
+  warmup_ratio: 0,
+  optimizer: 'adamw',
+  weight_decay: 0,
+  loraplus_lr_ratio: null,
+  loraplus_lr_embedding: 1e-6,
+  max_grad_norm: 1,
+  gradient_accumulation_steps: 1,
+  max_seq_len: null,
+  shuffle: true,
+  validation_split: null,
+  eval_steps: 0,
+  early_stopping_patience: null,
+  save_steps: 0,
+  base_dtype: 'f32',
+  quantization: null,
+};
+/** Directions never settle as well as that: it looks for as long as it is let. */
+const ENDLESS = { init_lora_weights: 'eva', eva_config: { tau: 1 }, target_modules: 'all-linear' };
+
+it('is made between the turns of others, and stops as told', async () => {
+  const trainer = new TrainerProcess({ threads: 1 });
+  const facts: Fact[] = [];
+  trainer.onFact((fact) => facts.push(fact));
+  const next = <K extends Fact['type']>(type: K, where: (fact: FactOf<K>) => boolean) =>
+    new Promise<FactOf<K>>((resolve, reject) => {
+      const look = (fact: Fact): void => {
+        if (fact.type === type && where(fact as FactOf<K>)) resolve(fact as FactOf<K>);
+      };
+      facts.forEach(look);
+      trainer.onFact(look);
+      void trainer.exited.then(({ message }) => reject(new Error(`no ${type}: ${message}`)));
+    });
+  const start = (jobId: string, peft: object): void =>
+    void trainer.send({
+      type: 'start',
+      jobId,
+      attempt: 1,
+      spec: { ...SPEC, peft: { peft_type: 'LORA', r: 2, ...peft } },
+      baseId: 'base-1',
+      baseName: 'org/base-1',
+      trainFile: join(dir, 'train.jsonl'),
+      validFile: null,
+      initAdapterDir: null,
+      checkpointDir: null,
+      workDir: join(dir, `work-${jobId}`),
+    });
+  const of = (jobId: string) => (fact: { readonly jobId?: string }) => fact.jobId === jobId;
+  try {
+    const load = { baseId: 'base-1', path: join(dir, 'base'), dtype: 'f32' } as const;
+    trainer.send({ type: 'load', ...load, quantization: null });
+    start('looking', ENDLESS);
+    const phase = await next('phase', (fact) => fact.code === 'preparing');
+    expect(phase.message).toMatch(
+      /^Looking at the training data for the adapter's start: batch \d/,
+    );
+    start('beside', {});
+    await next('finished', of('beside'));
+    // which has also looked meanwhile
+    expect(facts.some((fact) => fact.type === 'started' && fact.jobId === 'looking')).toBe(false);
+    trainer.send({ type: 'stop', jobId: 'looking', attempt: 1, reason: 'cancel' });
+    expect(await next('stopped', of('looking'))).toMatchObject({ reason: 'cancel', step: 0 });
+    start('after', { init_lora_weights: 'lora_ga' });
+    await next('finished', of('after'));
+    const started = facts.filter((fact) => fact.type === 'started').map(({ jobId }) => jobId);
+    expect(started).toEqual(['beside', 'after']);
+    expect(facts.filter((fact) => fact.type === 'failed')).toEqual([]);
+  } finally {
+    trainer.kill();
+    await trainer.exited;
+  }
+});
