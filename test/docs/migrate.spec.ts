@@ -130,9 +130,14 @@ async function ended(): Promise<void> {
 it('the program of step 6 talks to what was trained', async () => {
   const [program = ''] = blocks('js');
   writeFileSync(join(dir, 'program.mjs'), program);
-  const { code, out } = await run(process.execPath, ['program.mjs']);
-  expect(code, out).toBe(0);
-  expect(out.trim()).not.toBe('');
+  // it samples, and a model of so few steps may end its answer at once
+  const answers: string[] = [];
+  while (answers.length < 5 && !answers.some(Boolean)) {
+    const { code, out } = await run(process.execPath, ['program.mjs']);
+    expect(code, out).toBe(0);
+    answers.push(out.trim());
+  }
+  expect(answers.at(-1)).not.toBe('');
 });
 
 it('names no row twice', () => {
