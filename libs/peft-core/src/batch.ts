@@ -18,6 +18,11 @@ export interface Sequence {
   readonly invokedAt?: number | null;
   /** Rows of the whole sequence, where some are to come that have a bearing on these; left out, up to the last of these. */
   readonly whole?: number;
+  /**
+   * How many sequences back the one stands whose rows it sees before its own, and whose positions it goes on from:
+   * several may go on from one. In causal stacks, of runs that put nothing before their sequences; left out, none.
+   */
+  readonly after?: number;
   /** Which of its run's prompts it goes behind, where these are by task; left out, the first. */
   readonly taskId?: number;
   /** The sequence's handle in a KvCache, when the forward is given one. */

@@ -32,20 +32,29 @@ export function packBatch(parts: readonly Part[]): PackedSequences {
   return { batch: { encoder: null, decoder }, labels, firstLabels };
 }
 
-/** Joins sequences of token ids without padding, in the given order. */
+/** Joins sequences of token ids without padding, in the given order. `from`: the first position of one, 0 if left out. */
 export function packRows(
-  all: readonly (Pick<Sequence, 'run' | 'taskId'> & { readonly tokens: Int32Array })[],
+  all: readonly (Pick<Sequence, 'run' | 'taskId' | 'after'> & {
+    readonly tokens: Int32Array;
+    readonly from?: number;
+  })[],
 ): PackedRows & { readonly inputs: Int32Array } {
   const total = all.reduce((sum, { tokens }) => sum + tokens.length, 0);
   const inputs = new Int32Array(total);
   const positions = new Int32Array(total);
   const sequences: Sequence[] = [];
   let start = 0;
-  for (const { run, tokens, taskId } of all) {
+  for (const { run, tokens, taskId, after, from = 0 } of all) {
     const { length } = tokens;
     inputs.set(tokens, start);
-    for (let i = 0; i < length; i++) positions[start + i] = i;
-    sequences.push({ run, start, length, ...(taskId !== undefined && { taskId }) });
+    for (let i = 0; i < length; i++) positions[start + i] = from + i;
+    sequences.push({
+      run,
+      start,
+      length,
+      ...(taskId !== undefined && { taskId }),
+      ...(after !== undefined && { after }),
+    });
     start += length;
   }
   return { inputs, positions, sequences };

@@ -123,6 +123,30 @@ it('puts a prompt for each task that a batch has, and sequences behind their own
   expect(own.spans.map(({ taskIds }) => taskIds)).toEqual([[0], [5], [0], [5]]);
 });
 
+it('lets several sequences of a run see one before their own rows', () => {
+  const sequences = [
+    { run: 0, start: 0, length: 1 },
+    { run: 1, start: 1, length: 3 },
+    { run: 1, start: 4, length: 2, after: 1 },
+    { run: 1, start: 6, length: 1, after: 2 },
+  ];
+  const { segments } = new PackedLayout(batch(sequences), slots(), 'causal');
+  expect(segments.map(({ shared }) => shared)).toEqual([-1, -1, 1, 1]);
+});
+
+it.each(['inputs', 'prefix'] as const)('refuses that behind %s of a run', (slot) => {
+  const all = slots();
+  if (slot === 'inputs') all.inputs.attach(1, { length: 2, embeddings: () => zeros([2, 1]) });
+  else all.prefix.attach(1, { length: 2, open: () => () => nothing });
+  const sequences = [
+    { run: 1, start: 0, length: 1 },
+    { run: 1, start: 1, length: 1, after: 1 },
+  ];
+  expect(() => new PackedLayout(batch(sequences), all, 'causal')).toThrow(
+    /row 1 goes on from another, which it cannot do here/,
+  );
+});
+
 it('refuses virtual inputs and a prefix of one run', () => {
   const all = slots();
   all.inputs.attach(1, { length: 2, embeddings: () => zeros([2, 1]) });
@@ -141,6 +165,19 @@ it.each<[string, readonly Sequence[], RegExp]>([
     /rows of run 0 are not together/,
   ],
   ['nothing', [], /it is empty/],
+  [
+    'what goes on from another run’s',
+    [
+      { run: 0, start: 0, length: 1 },
+      { run: 1, start: 1, length: 1, after: 1 },
+    ],
+    /row 1 goes on from none that it can see/,
+  ],
+  [
+    'what goes on from what goes on itself',
+    [0, 1, 2].map((start) => ({ run: 0, start, length: 1, ...(start > 0 && { after: 1 }) })),
+    /row 2 goes on from none that it can see/,
+  ],
 ])('refuses %s', (_, sequences, message) => {
   expect(() => new PackedLayout(batch(sequences), slots(), 'causal')).toThrow(message);
 });

@@ -11,7 +11,7 @@ export interface Segment {
   readonly rows: number;
   /** How many of them, the first ones, are virtual tokens. */
   readonly virtual: number;
-  /** The segment of virtual tokens that this sequence sees before its own rows, or -1. */
+  /** The segment that this one sees before its own rows, or -1: virtual tokens, or what it goes on from. */
   readonly shared: number;
   /** Keys of a prefix that this segment sees before its own, per layer. */
   readonly prefix: number;
@@ -163,15 +163,20 @@ export class PackedLayout {
       const length = prefix + inputs;
       return { run, rows: inputs, virtual: inputs, shared: -1, prefix, length, cache: null };
     });
-    const each = sequences.map((sequence): Segment => {
+    const each = sequences.map((sequence, i): Segment => {
       const isFresh = this.#isFresh(sequence);
       const end = positions[sequence.start + sequence.length - 1] as number;
+      const { after } = sequence;
+      if (after !== undefined && (!this.sharesVirtual || inputs + prefix > 0 || this.cache))
+        fail(`the sequence at row ${sequence.start} goes on from another, which it cannot do here`);
+      const prompt =
+        isFresh && shared.length > 0 ? before + shared.indexOf(this.#taskOf(sequence)) : -1;
       return {
         run,
         length: prefix + inputs + (sequence.whole ?? end + 1),
         rows: own + sequence.length,
         virtual: own,
-        shared: isFresh && shared.length > 0 ? before + shared.indexOf(this.#taskOf(sequence)) : -1,
+        shared: after === undefined ? prompt : before + i - after,
         prefix: isFresh ? prefix : 0,
         cache: this.cache === undefined ? null : (sequence.cache ?? null),
       };
@@ -190,10 +195,11 @@ function check({ inputs, positions, sequences }: PackedRows): void {
   const left = new Set<number>();
   let at = 0;
   let run: number | null = null;
-  for (const sequence of sequences) {
+  for (const [i, sequence] of sequences.entries()) {
     if (sequence.start !== at)
       fail(`a sequence starts at row ${sequence.start}, the one before ends at ${at}`);
     if (sequence.length < 1) fail(`the sequence at row ${at} is empty`);
+    checkAfter(sequences, i);
     if (sequence.run !== run) {
       if (left.has(sequence.run)) fail(`the rows of run ${sequence.run} are not together`);
       if (run !== null) left.add(run);
@@ -203,4 +209,13 @@ function check({ inputs, positions, sequences }: PackedRows): void {
   }
   if (at !== count) fail(`sequences cover ${at} of ${count} rows`);
   if (at === 0) fail('it is empty');
+}
+
+/** What a sequence goes on from is one of its run's that begins by itself. */
+function checkAfter(sequences: readonly Sequence[], at: number): void {
+  const { run, start, after } = sequences[at] as Sequence;
+  if (after === undefined) return;
+  const from = after >= 1 ? sequences[at - after] : undefined;
+  if (from?.run !== run || from.after !== undefined)
+    fail(`the sequence at row ${start} goes on from none that it can see`);
 }

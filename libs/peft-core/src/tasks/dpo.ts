@@ -7,7 +7,7 @@
  * π is the run; π₀ the base: the same rows once more without the run's adapter, of which nothing is kept.
  */
 import { z } from 'zod';
-import { packBatch } from '../data/pack.js';
+import { packPairs } from '../data/pack-pairs.js';
 import { labelSmoothing, LOSS_TYPES, pairLoss } from './pair-losses.js';
 import { encodePairs, PAIR_METRICS, sequencesOfPair, sumsOfPairs } from './preference-pairs.js';
 import type { PreferencePair, PreparedPair, ScoredPair } from './preference-pairs.js';
@@ -17,7 +17,7 @@ import {
   PREFERENCES,
   preparePreference,
 } from './preference-records.js';
-import { referenceLosses, score, sum, targetsBySequence } from './sequence-log-p.js';
+import { pairReferenceLosses, score, sum, targetsOfAnswer } from './sequence-log-p.js';
 import { defineTask, type Share } from './task.js';
 import type { Targets } from './token-loss.js';
 
@@ -60,15 +60,12 @@ export const dpo = defineTask<PreferencePair, PreparedPair, Options>({
   sequences: sequencesOfPair,
   units: () => 1,
   loss(model, shares, ctx, scales) {
-    const runs = shares.map(({ run, examples }) => ({
-      run,
-      examples: examples.flatMap(({ chosen, rejected }) => [chosen, rejected]),
-    }));
-    const answers = runs.flatMap(({ examples }) => examples);
-    const reference = referenceLosses(model, answers, ctx);
-    const packed = packBatch(runs);
-    const { hidden } = model.forward(packed.batch, ctx).decoder;
-    const targets = targetsBySequence(packed);
+    const runs = shares.map(({ run, examples }) => ({ run, pairs: examples.map(sequencesOfPair) }));
+    const all = runs.flatMap(({ pairs }) => pairs);
+    const reference = pairReferenceLosses(model, all, ctx);
+    const { batch, answers } = packPairs(model, runs);
+    const { hidden } = model.forward(batch, ctx).decoder;
+    const targets = answers.map(targetsOfAnswer);
     const { losses, learn } = score(model, hidden, targets, ctx, scales !== null);
     const pairs = scored(shares, losses.map(logP), reference.map(logP));
     if (scales) {

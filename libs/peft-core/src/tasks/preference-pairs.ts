@@ -1,6 +1,7 @@
 // Two answers to a prompt, one of them preferred, as token ids; and what a loss on them is measured by.
 import { countLabels, cut, tokenize } from '../data/supervised-text.js';
 import type { SupervisedText, TokenSequence } from '../data/supervised-text.js';
+import type { Pair } from '../data/pack-pairs.js';
 import type { Tokenizer } from '../data/tokenizer.js';
 import { mean, type Encoded, type EncodeOptions, type Example, type Metric } from './task.js';
 import type { Sums } from './task.js';
@@ -38,10 +39,7 @@ export function encodePairs(
   });
 }
 
-export const sequencesOfPair = ({ chosen, rejected }: PreferencePair): readonly TokenSequence[] => [
-  chosen,
-  rejected,
-];
+export const sequencesOfPair = ({ chosen, rejected }: PreferencePair): Pair => [chosen, rejected];
 
 /** What a pair came to. */
 export interface ScoredPair {

@@ -6,14 +6,14 @@
  * rows than a forward takes goes through in pieces: nothing but N is of all of it, and that is known before.
  */
 import { tidy } from '@graft/kernels';
-import { packBatch, type PackedSequences } from '../data/pack.js';
+import { packPairs, type PackedAnswer } from '../data/pack-pairs.js';
 import { countLabels } from '../data/supervised-text.js';
 import type { Model } from '../models/model.js';
 import type { BatchContext } from '../nn/context.js';
 import { numbered, pieces } from './pieces.js';
-import { PAIR_METRICS, sumsOfPairs } from './preference-pairs.js';
+import { PAIR_METRICS, sequencesOfPair, sumsOfPairs } from './preference-pairs.js';
 import type { PreferencePair, ScoredPair } from './preference-pairs.js';
-import { score, sum, targetsBySequence } from './sequence-log-p.js';
+import { score, sum, targetsOfAnswer } from './sequence-log-p.js';
 import { mean, type Metric, type Share, type Sums } from './task.js';
 import type { Targets } from './token-loss.js';
 
@@ -80,19 +80,22 @@ function pieceLoss<O>(
   ctx: BatchContext,
   scales: ReadonlyMap<number, number> | null,
 ): ScoredPair[] {
-  const packed = packBatch(
-    piece.map(({ run, example: { chosen, rejected } }) => ({ run, examples: [chosen, rejected] })),
+  const { batch, answers } = packPairs(
+    model,
+    piece.map(({ run, example }) => ({ run, pairs: [sequencesOfPair(example)] })),
   );
-  const { hidden } = model.forward(packed.batch, ctx).decoder;
-  const targets = targetsBySequence(packed).map((answer, i) =>
-    objective.ofPrompts && i % 2 === 0 ? everyToken(packed, i) : answer,
+  const { hidden } = model.forward(batch, ctx).decoder;
+  const isWhole = (i: number): boolean => objective.ofPrompts && i % 2 === 0;
+  const targets = answers.map((answer, i) =>
+    isWhole(i) ? everyToken(answer) : targetsOfAnswer(answer),
   );
   const { losses: found, learn } = score(model, hidden, targets, ctx, scales !== null);
   const weights: Float32Array[] = [];
   const pairs = piece.map(({ run, options, perToken }, i): ScoredPair => {
     const [all, other] = [found[2 * i], found[2 * i + 1]] as [Float32Array, Float32Array];
-    const { rows } = targets[2 * i] as Targets;
-    const isAnswer = (at: number): boolean => (packed.labels[rows[at] as number] as number) >= 0;
+    const { labels } = answers[2 * i] as PackedAnswer;
+    // every token but the first is a target, or those alone that are wanted
+    const isAnswer = (at: number): boolean => !isWhole(2 * i) || (labels[at] as number) >= 0;
     const answer = all.filter((_, at) => isAnswer(at));
     const logP = (some: Float32Array): AnswerLogP => ({ log: -sum(some), tokens: some.length });
     const { loss, slopes, ...rewards } = objective.score(logP(answer), logP(other), options);
@@ -110,12 +113,9 @@ function pieceLoss<O>(
 }
 
 /** What is wanted after each token of a sequence but its last. */
-function everyToken({ batch }: PackedSequences, at: number): Targets {
-  const { sequences, inputs } = batch.decoder;
-  const { run, start, length } = sequences[at] as (typeof sequences)[number];
-  const rows = Array.from({ length: length - 1 }, (_, i) => start + i);
-  const labels = rows.map((row) => (inputs as Int32Array)[row + 1] as number);
-  return { rows, labels, runs: rows.map(() => run) };
+function everyToken({ run, rows, tokens }: PackedAnswer): Targets {
+  const labels = [...tokens.subarray(1)];
+  return { rows: [...rows.subarray(0, -1)], labels, runs: labels.map(() => run) };
 }
 
 export const REFERENCE_FREE_METRICS: readonly Metric[] = [

@@ -3,7 +3,9 @@
  */
 import { noGrad, tidy } from '@graft/kernels';
 import { BARE_BASE } from '../batch.js';
+import type { DecoderBatch } from '../batch.js';
 import { packBatch, type PackedSequences } from '../data/pack.js';
+import { packPairs, type PackedAnswer, type Pair } from '../data/pack-pairs.js';
 import type { TokenSequence } from '../data/supervised-text.js';
 import type { Model } from '../models/model.js';
 import type { BatchContext } from '../nn/context.js';
@@ -20,6 +22,16 @@ export function targetsBySequence({ batch, labels }: PackedSequences): Targets[]
     return { rows, labels: rows.map((row) => labels[row] as number), runs: rows.map(() => run) };
   });
 }
+
+/** The same of sequences whose rows lie apart. */
+export const targetsOfAnswer = ({ run, rows, labels }: PackedAnswer): Targets => {
+  const places = Array.from(rows.keys()).filter((place) => (labels[place] as number) >= 0);
+  return {
+    rows: places.map((place) => rows[place] as number),
+    labels: places.map((place) => labels[place] as number),
+    runs: places.map(() => run),
+  };
+};
 
 /** What sequences come to, before it is known how much each of their targets counts. */
 export interface Scored {
@@ -56,14 +68,32 @@ export function referenceLosses(
   sequences: readonly TokenSequence[],
   ctx: BatchContext,
 ): Float32Array[] {
-  return noGrad(() =>
+  const packed = packBatch([{ run: BARE_BASE, examples: sequences }]);
+  return withoutGradients(model, packed.batch, targetsBySequence(packed), ctx);
+}
+
+/** The same for both sequences of each pair. */
+export function pairReferenceLosses(
+  model: Model,
+  pairs: readonly Pair[],
+  ctx: BatchContext,
+): Float32Array[] {
+  const { batch, answers } = packPairs(model, [{ run: BARE_BASE, pairs }]);
+  return withoutGradients(model, batch, answers.map(targetsOfAnswer), ctx);
+}
+
+const withoutGradients = (
+  model: Model,
+  batch: DecoderBatch,
+  targets: readonly Targets[],
+  ctx: BatchContext,
+): Float32Array[] =>
+  noGrad(() =>
     tidy(() => {
-      const packed = packBatch([{ run: BARE_BASE, examples: sequences }]);
-      const { hidden } = model.forward(packed.batch, ctx).decoder;
-      return score(model, hidden, targetsBySequence(packed), ctx, false).losses;
+      const { hidden } = model.forward(batch, ctx).decoder;
+      return score(model, hidden, targets, ctx, false).losses;
     }),
   );
-}
 
 function bySequence(losses: Float32Array, targets: readonly Targets[]): Float32Array[] {
   let at = 0;
