@@ -1,4 +1,4 @@
-import { SseParser, type ServerEvent } from '@graft/contracts/sse';
+import { eventParser, type ServerEvent } from '@graft/contracts/sse';
 import { ApiError, request } from './api.js';
 import { onVisibility, whenVisible } from './visibility.js';
 
@@ -9,13 +9,13 @@ export async function readEvents(
   heard: () => void = () => undefined,
 ): Promise<void> {
   if (!response.body) return;
-  const parser = new SseParser();
+  const parser = eventParser(onEvent);
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   for (;;) {
     const { done, value } = await reader.read();
     if (done) return;
     heard();
-    parser.push(value).forEach(onEvent);
+    parser.feed(value);
   }
 }
 

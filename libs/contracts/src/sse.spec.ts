@@ -1,16 +1,15 @@
 import { describe, expect, it } from 'vitest';
-import { serverEvents, SseParser, type ServerEvent } from './sse.js';
+import { eventParser, serverEvents, type ServerEvent } from './sse.js';
 
-describe('SseParser', () => {
+describe('the parser of events', () => {
   const text = ': hello\n\nid: 7\nevent: job\ndata: {"a":\ndata: 1}\n\r\nid: 8\r\ndata: x\r\n\r\n';
 
   it.each([1, 2, 3, 7, 1000])(
     'finds the same events when the text arrives %i characters at a time',
     (size) => {
-      const parser = new SseParser();
-      const seen = [];
-      for (let i = 0; i < text.length; i += size)
-        seen.push(...parser.push(text.slice(i, i + size)));
+      const seen: ServerEvent[] = [];
+      const parser = eventParser((event) => seen.push(event));
+      for (let i = 0; i < text.length; i += size) parser.feed(text.slice(i, i + size));
       expect(seen).toEqual([
         { id: '7', kind: 'job', data: '{"a":\n1}' },
         { id: '8', kind: 'message', data: 'x' },
@@ -19,9 +18,12 @@ describe('SseParser', () => {
   );
 
   it('keeps an unfinished event back', () => {
-    const parser = new SseParser();
-    expect(parser.push('data: half')).toEqual([]);
-    expect(parser.push('\n\n')).toEqual([{ id: null, kind: 'message', data: 'half' }]);
+    const seen: ServerEvent[] = [];
+    const parser = eventParser((event) => seen.push(event));
+    parser.feed('data: half');
+    expect(seen).toEqual([]);
+    parser.feed('\n\n');
+    expect(seen).toEqual([{ id: null, kind: 'message', data: 'half' }]);
   });
 });
 

@@ -1,4 +1,5 @@
 // Server-sent events as a client reads them (https://html.spec.whatwg.org/multipage/server-sent-events.html).
+import { createParser, type EventSourceParser } from 'eventsource-parser';
 
 export interface ServerEvent {
   /** null where the event brought none: the last one holds. */
@@ -8,37 +9,19 @@ export interface ServerEvent {
   readonly data: string;
 }
 
-/** Splits a text/event-stream into events; `push` takes text as it arrives, cut anywhere. Comments give nothing. */
-export class SseParser {
-  #buffer = '';
-
-  push(text: string): ServerEvent[] {
-    this.#buffer += text;
-    const blocks = this.#buffer.split(/\r?\n\r?\n/);
-    this.#buffer = blocks.pop() ?? '';
-    return blocks.map(parseBlock).filter((event) => event !== null);
-  }
-}
+/** Calls back for each event of the text it is fed, which may be cut anywhere. Comments give nothing. */
+export const eventParser = (onEvent: (event: ServerEvent) => void): EventSourceParser =>
+  createParser({
+    onEvent: ({ id = null, event: kind = 'message', data }) => onEvent({ id, kind, data }),
+  });
 
 /** The events of a body; one that the body ends within is dropped. */
 export async function* serverEvents(body: AsyncIterable<Uint8Array>): AsyncGenerator<ServerEvent> {
   const decoder = new TextDecoder();
-  const parser = new SseParser();
-  for await (const chunk of body) yield* parser.push(decoder.decode(chunk, { stream: true }));
-}
-
-function parseBlock(block: string): ServerEvent | null {
-  let id: string | null = null;
-  let kind = 'message';
-  const data: string[] = [];
-  for (const line of block.split(/\r?\n/)) {
-    const colon = line.indexOf(':');
-    if (colon === 0) continue;
-    const field = colon < 0 ? line : line.slice(0, colon);
-    const value = colon < 0 ? '' : line.slice(colon + 1).replace(/^ /, '');
-    if (field === 'id') id = value;
-    else if (field === 'event') kind = value;
-    else if (field === 'data') data.push(value);
+  const events: ServerEvent[] = [];
+  const parser = eventParser((event) => events.push(event));
+  for await (const chunk of body) {
+    parser.feed(decoder.decode(chunk, { stream: true }));
+    yield* events.splice(0);
   }
-  return data.length > 0 ? { id, kind, data: data.join('\n') } : null;
 }
