@@ -162,7 +162,8 @@ module.exports = {
     tsPreCompilationDeps: true,
     tsConfig: { fileName: 'tsconfig.base.json' },
     doNotFollow: { path: 'node_modules' },
-    exclude: { path: '(^|/)(dist-types|build)/' },
+    // of the dashboard's own source, not of the chunks that Vite makes of it
+    exclude: { path: '(^|/)(dist-types|build)/|^apps/dashboard/dist/' },
     includeOnly: { path: '^(libs|apps)/|node_modules/' },
     enhancedResolveOptions: {
       exportsFields: ['exports'],

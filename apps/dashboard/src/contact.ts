@@ -33,6 +33,16 @@ export function onBack(back: () => void): () => void {
   return () => removeEventListener(BACK, back);
 }
 
+/** Resolves when the server answers, which may be now. */
+export const whenBack = (): Promise<void> =>
+  new Promise((resolve) => {
+    if (silentSince === null) return resolve();
+    const unlisten = onBack(() => {
+      unlisten();
+      resolve();
+    });
+  });
+
 /** Asks for the smallest thing there is; a proxy's answer for a server that is down is none. */
 export async function probe(): Promise<void> {
   const asked = Date.now();
@@ -70,7 +80,8 @@ function subscribe(notify: () => void): () => void {
   return () => removeEventListener(CHANGED, notify);
 }
 
-export const useLost = (): boolean => useSyncExternalStore(subscribe, () => silentSince !== null);
+export const isLost = (): boolean => silentSince !== null;
+export const useLost = (): boolean => useSyncExternalStore(subscribe, isLost);
 
 /** Keeps asking while mounted; for how many seconds it was in vain, or null while the server answers. */
 export function useContact(): number | null {

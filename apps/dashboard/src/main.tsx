@@ -1,7 +1,8 @@
+import { RouterProvider } from '@tanstack/react-router';
 import { StrictMode } from 'react';
 import { createRoot } from 'react-dom/client';
-import { App } from './app.js';
 import { ErrorBoundary } from './components/error-boundary.js';
+import { fetchPages, router } from './router.js';
 import { shareBetweenTabs, takeKeyFromAddress } from './session.js';
 import './styles.css';
 
@@ -13,7 +14,8 @@ if (!root) throw new Error('index.html has no #root');
 createRoot(root).render(
   <StrictMode>
     <ErrorBoundary>
-      <App />
+      <RouterProvider router={router} />
     </ErrorBoundary>
   </StrictMode>,
 );
+addEventListener('load', () => setTimeout(fetchPages, 1000));

@@ -1,9 +1,9 @@
 import type { AuditLogObject } from '@graft/contracts';
+import { useNavigate } from '@tanstack/react-router';
 import { useState } from 'react';
 import { api } from '../api.js';
 import { moment } from '../format.js';
 import { useLoaded } from '../loading.js';
-import { replace } from '../navigation.js';
 import { Failure } from './failure.js';
 import { Loading } from './loading.js';
 import { Row, Table } from './table.js';
@@ -63,29 +63,29 @@ export function auditQuery(
 interface Props {
   /** Null: of the whole installation. */
   readonly project: string | null;
-  /** Where the page is, for its filters in the address. */
-  readonly path: string;
   readonly parameters: URLSearchParams;
 }
 
 /** Who did what, newest first. */
-export function AuditLog({ project, path, parameters }: Props) {
+export function AuditLog({ project, parameters }: Props) {
   const filters = filtersOf(parameters);
   const query = auditQuery(filters, project);
+  const navigate = useNavigate();
+  const go = (filter: Partial<Filters>) =>
+    void navigate({
+      to: '.',
+      search: { tab: 'audit', ...filter },
+      replace: true,
+      resetScroll: false,
+    });
   const set = (name: keyof Filters, value: string) => {
-    const next = new URLSearchParams(parameters);
-    if (value) next.set(name, value);
-    else next.delete(name);
-    replace(`${path}?${next.toString()}`);
+    const next = { ...filters, [name]: value };
+    go(Object.fromEntries(Object.entries(next).filter(([, word]) => word !== '')));
   };
   const filtered = FILTERS.some((name) => filters[name] !== '');
   return (
     <>
-      <FilterBar
-        filters={filters}
-        set={set}
-        clear={filtered ? () => replace(`${path}?tab=audit`) : null}
-      />
+      <FilterBar filters={filters} set={set} clear={filtered ? () => go({}) : null} />
       <Entries key={query.toString()} query={query} project={project} filtered={filtered} />
     </>
   );

@@ -9,13 +9,17 @@ export class ErrorBoundary extends Component<{ children: ReactNode }, { error: E
 
   override render(): ReactNode {
     const { error } = this.state;
-    if (!error) return this.props.children;
-    return (
-      <main>
-        <h1>Something went wrong on this page</h1>
-        <p className="notice bad">{error.message}</p>
-        <button onClick={() => location.reload()}>Reload</button>
-      </main>
-    );
+    return error ? <Broken error={error} /> : this.props.children;
   }
+}
+
+/** Stands for a page that broke. */
+export function Broken({ error }: { error: unknown }) {
+  return (
+    <main>
+      <h1>Something went wrong on this page</h1>
+      <p className="notice bad">{error instanceof Error ? error.message : String(error)}</p>
+      <button onClick={() => location.reload()}>Reload</button>
+    </main>
+  );
 }

@@ -2,9 +2,9 @@ import type { CheckpointObject, JobObject, MetricsObject, ModelUse } from '@graf
 import { EVAL_SCORE } from '@graft/contracts/evals';
 import { archive } from '../api.js';
 import { isOver, lowestValidation } from '../job-words.js';
-import { linkTo } from '../navigation.js';
 import { useMay } from '../own-key.js';
 import { ago, bytes, moment, short } from '../format.js';
+import { Link } from './link.js';
 import { Row, Table } from './table.js';
 
 const COLUMNS = ['Step', 'Model', 'Training loss', 'Validation loss', 'Size', 'Saved', ''];
@@ -108,13 +108,14 @@ function Actions({ row, use, onError }: ActionsProps) {
         </button>
       )}
       {may('models:read') && (
-        <a
+        <Link
           className="button"
           aria-label={`${TRY[use]} with step ${row.step_number}`}
-          {...linkTo(`/chat?model=${encodeURIComponent(name)}`)}
+          to="/chat"
+          search={{ model: name }}
         >
           {TRY[use]}
-        </a>
+        </Link>
       )}
     </>
   );

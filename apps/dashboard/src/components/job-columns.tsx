@@ -8,7 +8,7 @@ import {
 } from '@tanstack/react-table';
 import { age, count, methodName, moment, short } from '../format.js';
 import { jobName, silence, timeSpent } from '../job-words.js';
-import { linkTo } from '../navigation.js';
+import { Link } from './link.js';
 import { Progress } from './progress.js';
 import { Sparkline } from './sparkline.js';
 import { StatePill } from './state-pill.js';
@@ -173,9 +173,9 @@ function Name({ job }: { job: JobObject }) {
   const silent = silence(job);
   return (
     <span className="line">
-      <a {...linkTo(`/jobs/${job.id}`)} title={jobName(job)}>
+      <Link to="/jobs/$id" params={{ id: job.id }} title={jobName(job)}>
         {jobName(job)}
-      </a>
+      </Link>
       {job.error && (
         <span className="faint" title={job.error.message}>
           {job.error.message}

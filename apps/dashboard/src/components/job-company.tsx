@@ -1,7 +1,7 @@
 import type { JobObject } from '@graft/contracts';
 import { Fragment } from 'react';
 import { company, isOver, waitedForOthers } from '../job-words.js';
-import { linkTo } from '../navigation.js';
+import { Link } from './link.js';
 
 /** Who else is in a job's process and what that costs it, or why it has one to itself. */
 export function JobCompany({ job }: { job: JobObject }) {
@@ -24,7 +24,9 @@ export function JobCompany({ job }: { job: JobObject }) {
           {others.jobs.map((id, i) => (
             <Fragment key={id}>
               {i > 0 && (i === others.jobs.length - 1 && !others.rest ? ' and ' : ', ')}
-              <a {...linkTo(`/jobs/${id}`)}>{id}</a>
+              <Link to="/jobs/$id" params={{ id }}>
+                {id}
+              </Link>
             </Fragment>
           ))}
           {others.rest && `${others.jobs.length > 0 ? ' and ' : ''}${others.rest}`}. They take turns

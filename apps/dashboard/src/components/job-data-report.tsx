@@ -2,13 +2,13 @@ import type { DataReport, JobObject, RecordFormatDescription } from '@graft/cont
 import { useContext } from 'react';
 import { api } from '../api.js';
 import { useLoaded } from '../loading.js';
-import { linkTo } from '../navigation.js';
 import { useMay } from '../own-key.js';
 import { count } from '../format.js';
 import { RecordFormats } from '../record-formats.js';
 import { Figure } from './figure.js';
 import { kindsIn, Sentences } from './file-report.js';
 import { Lines } from './lines.js';
+import { Link } from './link.js';
 
 /** What a job learns from: its files, and what they are for its base. */
 export function JobDataReport({ job }: { job: JobObject }) {
@@ -37,7 +37,9 @@ function TrainingFile({ id, name }: { id: string; name: string }) {
     <span className="break">
       <span className="faint">{name}</span>{' '}
       {file.value ? (
-        <a {...linkTo(`/files/${id}`)}>{file.value.filename}</a>
+        <Link to="/files/$id" params={{ id }}>
+          {file.value.filename}
+        </Link>
       ) : (
         <>
           <code>{id}</code>

@@ -1,10 +1,10 @@
 import type { JobObject, MetricsObject } from '@graft/contracts';
 import { forgettingText } from '@graft/contracts/sweep-text';
 import { isOver, jobName, queuePlace, silence, timeSpent, validationWords } from '../job-words.js';
-import { linkTo } from '../navigation.js';
 import { useMay } from '../own-key.js';
 import { ago, count, methodName, moment, short } from '../format.js';
 import { CopyButton } from './copy-button.js';
+import { Link } from './link.js';
 import { Progress } from './progress.js';
 import { StatePill } from './state-pill.js';
 
@@ -25,9 +25,9 @@ export function JobHeader({ job, evaluations, cancel, hold }: Props) {
         <StatePill status={job.status} />
         <h1 className="name">{jobName(job)}</h1>
         {job.graft.sweep && (
-          <a {...linkTo(`/sweeps/${job.graft.sweep.id}`)}>
+          <Link to="/sweeps/$id" params={{ id: job.graft.sweep.id }}>
             trial {job.graft.sweep.trial} of a sweep
-          </a>
+          </Link>
         )}
         {!isOver(job) && !silent && <span className="faint">{job.graft.phase.message}</span>}
         {silent && (
@@ -43,9 +43,9 @@ export function JobHeader({ job, evaluations, cancel, hold }: Props) {
         <span className="actions">
           {may('jobs:write') && <Actions job={job} cancel={cancel} hold={hold} />}
           {may('jobs:write', 'models:read', 'files:read') && (
-            <a className="button" {...linkTo(`/new?from=${job.id}`)}>
+            <Link className="button" to="/new" search={{ from: job.id }}>
               Clone
-            </a>
+            </Link>
           )}
         </span>
       </div>

@@ -1,10 +1,10 @@
 import type { JobObject, ModelUse } from '@graft/contracts';
 import { api, archive, download } from '../api.js';
 import { useLoaded } from '../loading.js';
-import { linkTo } from '../navigation.js';
 import { useMay } from '../own-key.js';
 import { bytes } from '../format.js';
 import { Failure } from './failure.js';
+import { Link } from './link.js';
 import { UseIt } from './use-it.js';
 
 interface Props {
@@ -42,9 +42,9 @@ export function Results({ job, use, onError }: Props) {
               </button>
             )}
             {canTry && (
-              <a className="button" {...linkTo(`/chat?model=${encodeURIComponent(model)}`)}>
+              <Link className="button" to="/chat" search={{ model }}>
                 {TRY[use]}
-              </a>
+              </Link>
             )}
           </span>
         )}

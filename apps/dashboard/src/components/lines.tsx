@@ -1,4 +1,4 @@
-import { linkTo } from '../navigation.js';
+import { Link } from './link.js';
 
 interface LinesProps {
   readonly file: string;
@@ -16,13 +16,15 @@ export function Lines({ file, lines, all, what }: LinesProps) {
     <p className="jump">
       Go to line{lines.length === 1 ? '' : 's'}{' '}
       {lines.map((number) => (
-        <a
+        <Link
           key={number}
-          {...linkTo(`/files/${file}?after=${number - 1}`)}
+          to="/files/$id"
+          params={{ id: file }}
+          search={{ after: String(number - 1) }}
           aria-label={`Line ${number}, ${what}`}
         >
           {number}
-        </a>
+        </Link>
       ))}
       {all > lines.length && '…'}
     </p>

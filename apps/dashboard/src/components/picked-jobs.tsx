@@ -2,9 +2,9 @@ import type { JobObject } from '@graft/contracts';
 import { MOST_COMPARED } from '@graft/contracts/compared-jobs';
 import { useState } from 'react';
 import { isOver } from '../job-words.js';
-import { linkTo } from '../navigation.js';
 import { tagsOf } from './edit-job.js';
 import type { JobActions } from './job-actions.js';
+import { Link } from './link.js';
 
 interface Props {
   readonly picked: readonly JobObject[];
@@ -79,11 +79,8 @@ function Compare({ jobs }: { jobs: readonly JobObject[] }) {
       </span>
     );
   return (
-    <a
-      className="button"
-      {...linkTo(`/compare?jobs=${jobs.map(({ id }) => encodeURIComponent(id)).join()}`)}
-    >
+    <Link className="button" to="/compare" search={{ jobs: jobs.map(({ id }) => id).join() }}>
       Compare {jobs.length} jobs
-    </a>
+    </Link>
   );
 }

@@ -3,8 +3,8 @@ import { useState, type FormEvent } from 'react';
 import { api } from '../api.js';
 import { ago, moment } from '../format.js';
 import { useLoaded } from '../loading.js';
-import { linkTo } from '../navigation.js';
 import { Failure } from './failure.js';
+import { Link } from './link.js';
 import { Row, Table } from './table.js';
 
 /** "all projects", or how many it is granted to; what an owner is told is only whether it is open. */
@@ -91,7 +91,9 @@ function Grants({ grants, revoke }: GrantsProps) {
       {grants.map(({ project_id: id, project_name: name, granted_at: at }) => (
         <Row key={id}>
           <td className="break">
-            <a {...linkTo(`/projects/${encodeURIComponent(id)}`)}>{name}</a>
+            <Link to="/projects/$id" params={{ id }}>
+              {name}
+            </Link>
           </td>
           <td className="numbers" title={moment(at)}>
             {ago(at)}

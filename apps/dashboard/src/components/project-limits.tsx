@@ -3,12 +3,12 @@ import { useState, type FormEvent } from 'react';
 import { api, ApiError } from '../api.js';
 import { figure, LIMIT_NAMES, resetTime, type Limit } from '../limit-words.js';
 import { useLoaded } from '../loading.js';
-import { linkTo } from '../navigation.js';
 import { useMay } from '../own-key.js';
 import { Failure } from './failure.js';
 import { Text } from './fields.js';
 import { Fold } from './fold.js';
 import { LimitFields, limitsBody, typedLimits } from './limit-fields.js';
+import { Link } from './link.js';
 import { Loading } from './loading.js';
 import { Row, Table } from './table.js';
 
@@ -111,9 +111,9 @@ function Pools({ names, archived }: { names: readonly string[]; archived: boolea
   return (
     <p className="bar">
       {names.map((name) => (
-        <a key={name} {...linkTo(`/pools/${encodeURIComponent(name)}`)}>
+        <Link key={name} to="/pools/$name" params={{ name }}>
           {name}
-        </a>
+        </Link>
       ))}
     </p>
   );

@@ -7,7 +7,7 @@ import {
   trialOptionsText,
 } from '@graft/contracts/sweep-text';
 import { bytes } from '../format.js';
-import { linkTo } from '../navigation.js';
+import { Link } from './link.js';
 import { StatePill } from './state-pill.js';
 import { Row, Table } from './table.js';
 
@@ -33,7 +33,9 @@ export function TrialTable({ sweep }: { sweep: SweepObject }) {
         {rankedTrials(sweep.trials ?? [], metric).map((trial) => (
           <Row key={trial.job}>
             <td>
-              <a {...linkTo(`/jobs/${trial.job}`)}>{trial.number}</a>
+              <Link to="/jobs/$id" params={{ id: trial.job }}>
+                {trial.number}
+              </Link>
               {trial.number === sweep.winner?.trial && <b> best</b>}
             </td>
             <td className="numbers">{scoreText(trial.score, metric)}</td>

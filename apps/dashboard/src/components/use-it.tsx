@@ -1,8 +1,8 @@
 import type { CreateOperation, ModelObject } from '@graft/contracts';
 import { modelSnippets } from '@graft/contracts/model-snippets';
+import { useNavigate } from '@tanstack/react-router';
 import { useState, type FormEvent } from 'react';
 import { api } from '../api.js';
-import { go } from '../navigation.js';
 import { useMay } from '../own-key.js';
 import { CopyButton } from './copy-button.js';
 import { Fold } from './fold.js';
@@ -53,11 +53,14 @@ export function UseIt({ model, onError }: Props) {
 }
 
 function MakeFiles({ model, onError }: { model: string; onError: (error: Error) => void }) {
+  const navigate = useNavigate();
   const [chosen, setChosen] = useState(0);
   const make = (event: FormEvent): void => {
     event.preventDefault();
     const [, way] = WAYS[chosen] as (typeof WAYS)[number];
-    api.operate({ ...way, model }).then(({ id }) => go(`/jobs/${id}`), onError);
+    api
+      .operate({ ...way, model })
+      .then(({ id }) => navigate({ to: '/jobs/$id', params: { id } }), onError);
   };
   return (
     <form className="bar" onSubmit={make}>

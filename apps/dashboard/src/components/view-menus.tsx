@@ -1,6 +1,6 @@
+import { useNavigate } from '@tanstack/react-router';
 import { useState } from 'react';
 import type { JobViews } from '../job-views.js';
-import { go } from '../navigation.js';
 import { ALL_COLUMNS, columnTitle, USUAL_COLUMNS } from './job-columns.js';
 import { Menu } from './menu.js';
 
@@ -31,6 +31,7 @@ export function ColumnMenu({ columns, setColumns }: Pick<JobViews, 'columns' | '
 /** Views that were saved in this browser: filters, order and columns under a name. */
 export function ViewMenu({ views, path }: { views: JobViews; path: string }) {
   const [name, setName] = useState('');
+  const navigate = useNavigate();
   return (
     <Menu label="Views">
       {views.views.length === 0 && (
@@ -44,7 +45,7 @@ export function ViewMenu({ views, path }: { views: JobViews; path: string }) {
             className="quiet"
             onClick={() => {
               views.setColumns(view.columns);
-              go(view.path);
+              void navigate({ href: view.path });
             }}
           >
             {view.name}

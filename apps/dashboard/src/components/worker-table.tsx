@@ -2,9 +2,9 @@ import type { WorkerObject } from '@graft/contracts';
 import { useState } from 'react';
 import { api } from '../api.js';
 import { ago, bytes } from '../format.js';
-import { linkTo } from '../navigation.js';
 import { useMay } from '../own-key.js';
 import { Failure } from './failure.js';
+import { Link } from './link.js';
 import { Row, Table } from './table.js';
 
 const SIGNS = { online: '●', draining: '◐', offline: '○' } as const;
@@ -67,7 +67,9 @@ function WorkerRow({ worker, act }: { worker: WorkerObject; act: Act | null }) {
         {worker.name}
       </td>
       <td className="break">
-        <a {...linkTo(`/pools/${encodeURIComponent(worker.pool)}`)}>{worker.pool}</a>
+        <Link to="/pools/$name" params={{ name: worker.pool }}>
+          {worker.pool}
+        </Link>
       </td>
       <td className="numbers">
         {worker.free_slots}/{worker.slots}
@@ -81,7 +83,10 @@ function WorkerRow({ worker, act }: { worker: WorkerObject; act: Act | null }) {
         {worker.jobs.length === 0 && '–'}
         {worker.jobs.map((job) => (
           <div key={job.id}>
-            <a {...linkTo(`/jobs/${job.id}`)}>{job.id}</a> step {job.step}
+            <Link to="/jobs/$id" params={{ id: job.id }}>
+              {job.id}
+            </Link>{' '}
+            step {job.step}
           </div>
         ))}
       </td>

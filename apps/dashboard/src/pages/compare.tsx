@@ -14,6 +14,7 @@ import {
 } from '../components/compared-jobs.js';
 import { percent } from '../components/job-charts.js';
 import { Failure } from '../components/failure.js';
+import { Link } from '../components/link.js';
 import { Loading } from '../components/loading.js';
 import { fieldsOf } from '../components/schema-form.js';
 import { fittedWeight } from '../components/smoothed.js';
@@ -22,7 +23,6 @@ import { Row, Table } from '../components/table.js';
 import { bytes, count, methodName, short } from '../format.js';
 import { isOver, jobName, lowestValidation } from '../job-words.js';
 import { useLoaded } from '../loading.js';
-import { linkTo } from '../navigation.js';
 import { useMay } from '../own-key.js';
 
 /** While one of them trains, all are asked for this often. */
@@ -63,7 +63,7 @@ export function ComparePage({ ids }: { ids: readonly string[] }) {
   return (
     <main>
       <p className="crumb">
-        <a {...linkTo('/')}>Jobs</a>
+        <Link to="/">Jobs</Link>
       </p>
       <h1>{wanted.length === 1 ? 'One job' : `${wanted.length} jobs compared`}</h1>
       <Failure error={loaded.error ?? catalog.error} />
@@ -149,7 +149,9 @@ function Outcome({ one, n, isBest, scored }: OutcomeProps) {
     <Row>
       <td className="break">
         <span className="swatch" style={{ background: `var(${colorOf(n)})` }} aria-hidden="true" />{' '}
-        <a {...linkTo(`/jobs/${job.id}`)}>{nameOf(one, n)}</a>
+        <Link to="/jobs/$id" params={{ id: job.id }}>
+          {nameOf(one, n)}
+        </Link>
       </td>
       <td>
         <StatePill status={job.status} />

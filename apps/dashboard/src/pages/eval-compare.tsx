@@ -13,12 +13,12 @@ import {
 } from '../components/eval-results.js';
 import { Failure } from '../components/failure.js';
 import { Figure } from '../components/figure.js';
+import { Link } from '../components/link.js';
 import { Loading } from '../components/loading.js';
 import { Row, Table } from '../components/table.js';
 import { Tabs } from '../components/tabs.js';
 import { count } from '../format.js';
 import { useLoaded } from '../loading.js';
-import { linkTo } from '../navigation.js';
 
 /** At once on the page; more are a press away. */
 const SHOWN = 100;
@@ -43,7 +43,10 @@ export function EvalComparePage({ id, left, right }: Props) {
   return (
     <main>
       <p className="crumb">
-        <a {...linkTo('/evals')}>Evals</a> / <a {...linkTo(`/evals/${id}`)}>{id}</a>
+        <Link to="/evals">Evals</Link> /{' '}
+        <Link to="/evals/$id" params={{ id }}>
+          {id}
+        </Link>
       </p>
       <h1>Two runs compared</h1>
       <Failure error={loaded.error} />
@@ -78,7 +81,9 @@ function Totals({ runs }: { runs: Two }) {
         <td>run</td>
         {runs.map((run) => (
           <td key={run.id} className="break">
-            <a {...linkTo(`/evals/${run.eval_id}/${run.id}`)}>{runName(run)}</a>
+            <Link to="/evals/$id/$run" params={{ id: run.eval_id, run: run.id }}>
+              {runName(run)}
+            </Link>
           </td>
         ))}
       </Row>

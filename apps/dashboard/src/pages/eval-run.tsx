@@ -1,4 +1,5 @@
 import type { EvalOutputItemObject, EvalRunObject } from '@graft/contracts';
+import { useNavigate } from '@tanstack/react-router';
 import { useEffect, useState } from 'react';
 import { api } from '../api.js';
 import {
@@ -13,12 +14,12 @@ import {
 } from '../components/eval-results.js';
 import { Failure } from '../components/failure.js';
 import { Figure } from '../components/figure.js';
+import { Link } from '../components/link.js';
 import { Loading } from '../components/loading.js';
 import { Row, Table } from '../components/table.js';
 import { Tabs } from '../components/tabs.js';
 import { ago, count, moment } from '../format.js';
 import { useLoaded } from '../loading.js';
-import { go, linkTo } from '../navigation.js';
 import { useMay } from '../own-key.js';
 
 const PAGE = 50;
@@ -28,12 +29,15 @@ type Kind = (typeof KINDS)[number];
 interface Props {
   readonly of: string;
   readonly id: string;
-  readonly parameters: URLSearchParams;
+  /** Which items, and after which of them. */
+  readonly status: string | null;
+  readonly after: string | null;
 }
 
 /** One run: how many passed, by grader, and every item. */
-export function EvalRunPage({ of, id, parameters }: Props) {
+export function EvalRunPage({ of, id, status, after }: Props) {
   const found = useLoaded(() => api.evalRun(of, id), 2000);
+  const navigate = useNavigate();
   const [error, setError] = useState<Error | null>(null);
   const { value: run } = found;
   useEffect(() => {
@@ -46,7 +50,7 @@ export function EvalRunPage({ of, id, parameters }: Props) {
         <Loading error={found.error} />
       </main>
     );
-  const kind = KINDS.find((one) => one === parameters.get('status')) ?? 'all';
+  const kind = KINDS.find((one) => one === status) ?? 'all';
   return (
     <main>
       <Head run={run} reload={found.reload} onError={setError} />
@@ -59,15 +63,10 @@ export function EvalRunPage({ of, id, parameters }: Props) {
           label="Which items"
           names={KINDS}
           open={kind}
-          choose={(name) => go(addressOf(run, name, null))}
+          choose={(name) => void navigate(addressOf(run, name, null))}
           beside={(name) => ` ${count(countOf(run, name))}`}
         >
-          <Items
-            key={`${kind} ${parameters.get('after')}`}
-            run={run}
-            kind={kind}
-            after={parameters.get('after')}
-          />
+          <Items key={`${kind} ${after}`} run={run} kind={kind} after={after} />
         </Tabs>
       </section>
     </main>
@@ -82,15 +81,21 @@ interface HeadProps {
 
 function Head({ run, reload, onError }: HeadProps) {
   const { eval_id: of, id } = run;
+  const navigate = useNavigate();
   const may = useMay();
   const remove = () => {
     if (confirm(`Delete the run ${runName(run)} with its results? This cannot be undone.`))
-      api.deleteEvalRun(of, id).then(() => go(`/evals/${of}`), onError);
+      api
+        .deleteEvalRun(of, id)
+        .then(() => navigate({ to: '/evals/$id', params: { id: of } }), onError);
   };
   return (
     <>
       <p className="crumb">
-        <a {...linkTo('/evals')}>Evals</a> / <a {...linkTo(`/evals/${of}`)}>{of}</a>
+        <Link to="/evals">Evals</Link> /{' '}
+        <Link to="/evals/$id" params={{ id: of }}>
+          {of}
+        </Link>
       </p>
       <div className="bar head">
         <h1 className="name">{runName(run)}</h1>
@@ -163,12 +168,13 @@ function countOf({ result_counts: counts }: EvalRunObject, kind: Kind): number {
   return { all: passed + failed + errored, pass: passed, fail: failed, error: errored }[kind];
 }
 
-function addressOf({ eval_id: of, id }: EvalRunObject, kind: Kind, after: string | null): string {
-  const query = new URLSearchParams();
-  if (kind !== 'all') query.set('status', kind);
-  if (after !== null) query.set('after', after);
-  return `/evals/${of}/${id}${query.size > 0 ? `?${query.toString()}` : ''}`;
-}
+/** Where a page of some of the items is. */
+const addressOf = ({ eval_id: of, id }: EvalRunObject, kind: Kind, after: string | null) =>
+  ({
+    to: '/evals/$id/$run',
+    params: { id: of, run: id },
+    search: { ...(kind !== 'all' && { status: kind }), ...(after !== null && { after }) },
+  }) as const;
 
 interface ItemsProps {
   readonly run: EvalRunObject;
@@ -177,6 +183,7 @@ interface ItemsProps {
 }
 
 function Items({ run, kind, after }: ItemsProps) {
+  const navigate = useNavigate();
   const page = useLoaded(() => {
     const query = new URLSearchParams({ limit: String(PAGE) });
     if (kind !== 'all') query.set('status', kind);
@@ -208,10 +215,16 @@ function Items({ run, kind, after }: ItemsProps) {
       )}
       {(after !== null || more) && (
         <nav className="bar pages" aria-label="Pages of items">
-          <button disabled={after === null} onClick={() => go(addressOf(run, kind, null))}>
+          <button
+            disabled={after === null}
+            onClick={() => void navigate(addressOf(run, kind, null))}
+          >
             ← First
           </button>
-          <button disabled={!more} onClick={() => last && go(addressOf(run, kind, last.id))}>
+          <button
+            disabled={!more}
+            onClick={() => last && void navigate(addressOf(run, kind, last.id))}
+          >
             Next →
           </button>
         </nav>

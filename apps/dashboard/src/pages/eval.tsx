@@ -1,4 +1,5 @@
 import type { EvalObject, EvalRunObject, ModelObject } from '@graft/contracts';
+import { useNavigate } from '@tanstack/react-router';
 import { useEffect, useState, type FormEvent } from 'react';
 import { api } from '../api.js';
 import { CopyButton } from '../components/copy-button.js';
@@ -11,11 +12,11 @@ import {
   RunPill,
 } from '../components/eval-results.js';
 import { Failure } from '../components/failure.js';
+import { Link } from '../components/link.js';
 import { Loading } from '../components/loading.js';
 import { Row, Table } from '../components/table.js';
 import { ago, moment } from '../format.js';
 import { useLoaded } from '../loading.js';
-import { go, linkTo } from '../navigation.js';
 import { useMay } from '../own-key.js';
 
 /** One eval: how it grades, its runs, and a run of another model. */
@@ -23,6 +24,7 @@ export function EvalPage({ id }: { id: string }) {
   const found = useLoaded(() => api.eval(id));
   const runs = useLoaded(() => api.evalRuns(id), 3000);
   const [error, setError] = useState<Error | null>(null);
+  const navigate = useNavigate();
   const may = useMay();
   const { value } = found;
   useEffect(() => {
@@ -37,12 +39,12 @@ export function EvalPage({ id }: { id: string }) {
     );
   const remove = () => {
     const lost = `Delete the eval ${value.name || id} with its ${runs.value?.length ?? 0} runs and all their results? This cannot be undone.`;
-    if (confirm(lost)) api.deleteEval(id).then(() => go('/evals'), setError);
+    if (confirm(lost)) api.deleteEval(id).then(() => navigate({ to: '/evals' }), setError);
   };
   return (
     <main>
       <p className="crumb">
-        <a {...linkTo('/evals')}>Evals</a>
+        <Link to="/evals">Evals</Link>
       </p>
       <div className="bar head">
         <h1 className="name">{value.name || value.id}</h1>
@@ -96,6 +98,7 @@ function Criteria({ of }: { of: EvalObject }) {
 const COLUMNS = ['Compare', 'Run', 'Model', 'State', 'Passed', 'Share', 'Added'];
 
 function Runs({ of, runs }: { of: string; runs: readonly EvalRunObject[] }) {
+  const navigate = useNavigate();
   const [chosen, setChosen] = useState<readonly string[]>([]);
   // The last two that were chosen.
   const choose = (id: string) =>
@@ -110,7 +113,13 @@ function Runs({ of, runs }: { of: string; runs: readonly EvalRunObject[] }) {
         {runs.length > 1 && (
           <button
             disabled={left === undefined || right === undefined}
-            onClick={() => go(`/evals/${of}/compare?left=${left ?? ''}&right=${right ?? ''}`)}
+            onClick={() =>
+              void navigate({
+                to: '/evals/$id/compare',
+                params: { id: of },
+                search: { left: left ?? '', right: right ?? '' },
+              })
+            }
           >
             Compare the two chosen
           </button>
@@ -135,7 +144,9 @@ function Runs({ of, runs }: { of: string; runs: readonly EvalRunObject[] }) {
                 />
               </td>
               <td className="break">
-                <a {...linkTo(`/evals/${of}/${run.id}`)}>{runName(run)}</a>
+                <Link to="/evals/$id/$run" params={{ id: of, run: run.id }}>
+                  {runName(run)}
+                </Link>
               </td>
               <td className="break">{modelWords(run)}</td>
               <td>

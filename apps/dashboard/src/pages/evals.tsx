@@ -1,10 +1,10 @@
 import { api } from '../api.js';
 import { Failure } from '../components/failure.js';
+import { Link } from '../components/link.js';
 import { Loading } from '../components/loading.js';
 import { Row, Table } from '../components/table.js';
 import { ago, moment } from '../format.js';
 import { useLoaded } from '../loading.js';
-import { linkTo } from '../navigation.js';
 
 /** What models are graded by. */
 export function EvalsPage() {
@@ -29,7 +29,9 @@ export function EvalsPage() {
           {evals.value.map((one) => (
             <Row key={one.id}>
               <td className="break">
-                <a {...linkTo(`/evals/${one.id}`)}>{one.name || one.id}</a>
+                <Link to="/evals/$id" params={{ id: one.id }}>
+                  {one.name || one.id}
+                </Link>
               </td>
               <td className="break">{one.testing_criteria.map(({ name }) => name).join(', ')}</td>
               <td className="numbers" title={moment(one.created_at)}>

@@ -6,10 +6,10 @@ import type {
   Page,
   RecordFormatDescription,
 } from '@graft/contracts';
+import { useNavigate } from '@tanstack/react-router';
 import { useContext, useEffect, useState } from 'react';
 import { api, download } from '../api.js';
 import { useLoaded } from '../loading.js';
-import { go, linkTo } from '../navigation.js';
 import { useMay } from '../own-key.js';
 import { RecordFormats } from '../record-formats.js';
 import { CopyButton } from '../components/copy-button.js';
@@ -17,6 +17,7 @@ import { Failure } from '../components/failure.js';
 import { Figure } from '../components/figure.js';
 import { examplesIn, kindsIn, problemsOf, Sentences, sourceOf } from '../components/file-report.js';
 import { Lines } from '../components/lines.js';
+import { Link } from '../components/link.js';
 import { Loading } from '../components/loading.js';
 import { TrainingRecord } from '../components/record.js';
 import { StatePill } from '../components/state-pill.js';
@@ -77,14 +78,15 @@ function Head({ file, users, onError }: HeadProps) {
   const usable = file.status !== 'error';
   const may = useMay();
   const formats = useContext(RecordFormats);
+  const navigate = useNavigate();
   const remove = () => {
     if (confirm(lossOf(file, formats, users)))
-      api.deleteFile(file.id).then(() => go('/files'), onError);
+      api.deleteFile(file.id).then(() => navigate({ to: '/files' }), onError);
   };
   return (
     <>
       <p className="crumb">
-        <a {...linkTo('/files')}>Files</a>
+        <Link to="/files">Files</Link>
       </p>
       <div className="bar head">
         <h1 className="name">{file.filename}</h1>
@@ -93,12 +95,9 @@ function Head({ file, users, onError }: HeadProps) {
         </span>
         <span className="grow" />
         {usable && file.purpose === 'fine-tune' && may('jobs:write', 'models:read') && (
-          <a
-            className="button main"
-            {...linkTo(`/new?training_file=${encodeURIComponent(file.id)}`)}
-          >
+          <Link className="button main" to="/new" search={{ training_file: file.id }}>
             Train on it
-          </a>
+          </Link>
         )}
         <button onClick={() => download(file.id, file.filename).catch(onError)}>Download</button>
         {may('files:write') && <button onClick={remove}>Delete</button>}
@@ -169,7 +168,10 @@ function UsedBy({ data: jobs, has_more: more }: Users) {
       <ul className="users">
         {jobs.slice(0, 8).map((job) => (
           <li key={job.id}>
-            <a {...linkTo(`/jobs/${job.id}`)}>{jobName(job)}</a> <StatePill status={job.status} />
+            <Link to="/jobs/$id" params={{ id: job.id }}>
+              {jobName(job)}
+            </Link>{' '}
+            <StatePill status={job.status} />
           </li>
         ))}
         {jobs.length > 8 && (
@@ -193,7 +195,13 @@ function Examples({ id, after, total }: ExamplesProps) {
   const page = useLoaded(() => api.records(id, after, PAGE));
   const items: readonly FileRecordObject[] = page.value?.data ?? [];
   const last = items.at(-1)?.line ?? after;
-  const to = (line: number) => go(`/files/${id}${line > 0 ? `?after=${line}` : ''}`);
+  const navigate = useNavigate();
+  const to = (line: number) =>
+    void navigate({
+      to: '/files/$id',
+      params: { id },
+      search: line > 0 ? { after: String(line) } : {},
+    });
   return (
     <section aria-label="Examples">
       <div className="bar">

@@ -1,14 +1,15 @@
 import type { FileObject } from '@graft/contracts';
+import { useNavigate } from '@tanstack/react-router';
 import { useContext, useRef, type DragEvent } from 'react';
 import { api, download } from '../api.js';
 import { ACCEPTED, useUploads } from '../uploads.js';
 import { useLoaded } from '../loading.js';
-import { go, linkTo } from '../navigation.js';
 import { useMay } from '../own-key.js';
 import { namesOf, RecordFormats } from '../record-formats.js';
 import { ColumnPick } from '../components/column-pick.js';
 import { Failure } from '../components/failure.js';
 import { examplesIn, FileReport, problemsOf } from '../components/file-report.js';
+import { Link } from '../components/link.js';
 import { Loading } from '../components/loading.js';
 import { Row, Table } from '../components/table.js';
 import { ago, bytes, moment } from '../format.js';
@@ -107,10 +108,15 @@ function NoFile() {
 }
 
 function PurposePick({ purpose }: { purpose: string }) {
+  const navigate = useNavigate();
   return (
     <p className="bar">
       <label htmlFor="purpose">Show</label>
-      <select id="purpose" value={purpose} onChange={(e) => go(`/files?purpose=${e.target.value}`)}>
+      <select
+        id="purpose"
+        value={purpose}
+        onChange={(e) => void navigate({ to: '/files', search: { purpose: e.target.value } })}
+      >
         {PURPOSES.map(([value, name]) => (
           <option key={value} value={value}>
             {name}
@@ -135,7 +141,9 @@ function FileTable({ files, onError, reload }: TableProps) {
       {files.map((file) => (
         <Row key={file.id}>
           <td className="break">
-            <a {...linkTo(`/files/${file.id}`)}>{file.filename}</a>
+            <Link to="/files/$id" params={{ id: file.id }}>
+              {file.filename}
+            </Link>
             <div className="faint">
               <code>{file.id}</code>
             </div>
@@ -176,9 +184,9 @@ function State({ file }: { file: FileObject }) {
         <span aria-hidden="true">✓</span> {file.status === 'processed' ? 'ready' : file.status}
         {warnings > 0 && (
           <div className="faint">
-            <a {...linkTo(`/files/${file.id}`)}>
+            <Link to="/files/$id" params={{ id: file.id }}>
               {warnings} warning{warnings === 1 ? '' : 's'}
-            </a>
+            </Link>
           </div>
         )}
       </>

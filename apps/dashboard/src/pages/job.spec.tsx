@@ -5,6 +5,8 @@ import { cleanup, configure, render, screen, waitFor, within } from '@testing-li
 import { createServer, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterAll, afterEach, beforeAll, expect, it, vi } from 'vitest';
+import type { ReactNode } from 'react';
+import { InApp } from '../in-app.js';
 import { OwnKey } from '../own-key.js';
 import { RecordFormats } from '../record-formats.js';
 import { ContactBanner } from '../components/contact-banner.js';
@@ -69,6 +71,8 @@ const line = (number: number, message: string): JobEventObject => ({
 const list = (data: readonly unknown[]) => ({ object: 'list', data, has_more: false });
 
 configure({ asyncUtilTimeout: 10_000 }); // the machine may be busy
+
+const show = (page: ReactNode) => render(page, { wrapper: InApp });
 
 let server: Server;
 const answers: Record<string, unknown> = {};
@@ -137,7 +141,7 @@ it(
   'says that the connection is lost, comes back for what it missed, and says so no longer',
   { timeout: 40_000 },
   async () => {
-    render(<JobPage id="ftjob-abc" tab="log" />);
+    show(<JobPage id="ftjob-abc" tab="log" />);
     await waitFor(() => expect(streams.length).toBe(1));
     expect(streams[0]?.lastId).toBe('3');
     await screen.findByRole('log');
@@ -159,7 +163,7 @@ it(
 );
 
 it('writes a live step as the history does', async () => {
-  render(<JobPage id="ftjob-abc" tab="log" />);
+  show(<JobPage id="ftjob-abc" tab="log" />);
   await waitFor(() => expect(streams.length).toBe(1));
   send('metrics', 4, { step: 2, loss: 0.0013 });
   await waitFor(() => expect(shownLines().at(-1)).toBe('Step 2/?: training loss=0.001300'));
@@ -172,13 +176,13 @@ it('shows why a job failed that ended between the answers to its page', async ()
     answers['/v1/fine_tuning/jobs/ftjob-abc'] = { ...job, status: 'failed', finished_at: 9 };
     answers[events] = list([line(4, 'the reason'), line(3, 'third'), line(1, 'first')]);
   });
-  render(<JobPage id="ftjob-abc" tab="log" />);
+  show(<JobPage id="ftjob-abc" tab="log" />);
   await screen.findByText('the reason');
   answers[events] = before;
 });
 
 it('asks once more for all of a job that ended while the API was away', async () => {
-  render(
+  show(
     <>
       <ContactBanner />
       <JobPage id="ftjob-abc" tab={null} />
@@ -215,7 +219,7 @@ const data: DataReport = {
 it('says what the data of a job are for its base, and leads to the lines that are cut', async () => {
   answers['/v1/files/file-1'] = { object: 'file', id: 'file-1', filename: 'desk.jsonl' };
   answers['/v1/fine_tuning/jobs/ftjob-abc'] = { ...job, graft: { ...job.graft, data } };
-  render(
+  show(
     <RecordFormats
       value={[{ name: 'messages', nouns: ['chat', 'chats'], line: '{}', learnt: ['messages'] }]}
     >
@@ -243,7 +247,7 @@ it('says what the data of a job are for its base, and leads to the lines that ar
 });
 
 it('says that the data of a job were not looked at', async () => {
-  render(<JobPage id="ftjob-abc" tab="data" />);
+  show(<JobPage id="ftjob-abc" tab="data" />);
   await screen.findByText('The data was not analysed.');
 });
 
@@ -258,7 +262,7 @@ it('offers each thing to do with a checkpoint to keys that may do it', async () 
   };
   answers['/v1/fine_tuning/jobs/ftjob-abc/checkpoints'] = list([checkpoint]);
   const offered = async (...scopes: Scope[]) => {
-    render(
+    show(
       <OwnKey value={{ scopes } as unknown as ApiKeyObject}>
         <JobPage id="ftjob-abc" tab="checkpoints" />
       </OwnKey>,
@@ -290,7 +294,7 @@ it('marks the checkpoint that the eval of the job finds best, and shows the scor
   ]);
   const graft = { ...job.graft, best_score: { step: 10, eval_score: 0.75 } };
   answers['/v1/fine_tuning/jobs/ftjob-abc'] = { ...job, graft };
-  render(<JobPage id="ftjob-abc" tab="checkpoints" />);
+  show(<JobPage id="ftjob-abc" tab="checkpoints" />);
   await screen.findByText('75 % at step 10');
   const rows = [...document.querySelectorAll('tbody tr')].map((row) => row.textContent);
   expect(rows).toEqual([
@@ -317,16 +321,16 @@ it('says why no checkpoint was saved only where a run could have come to one', a
     graft: { ...job.graft, progress: { ...job.graft.progress, step } },
   });
   answers['/v1/fine_tuning/jobs/ftjob-abc'] = cancelled(0);
-  render(<JobPage id="ftjob-abc" tab="checkpoints" />);
+  show(<JobPage id="ftjob-abc" tab="checkpoints" />);
   await screen.findByText('No checkpoints.');
   cleanup();
   answers['/v1/fine_tuning/jobs/ftjob-abc'] = cancelled(3);
-  render(<JobPage id="ftjob-abc" tab="checkpoints" />);
+  show(<JobPage id="ftjob-abc" tab="checkpoints" />);
   await screen.findByText('No checkpoints: the run ended before its first one.');
 });
 
 it('forgets a refusal once the same is asked for again', async () => {
-  render(<JobPage id="ftjob-abc" tab={null} />);
+  show(<JobPage id="ftjob-abc" tab={null} />);
   const pause = await screen.findByRole('button', { name: 'Pause' });
   pause.click();
   await screen.findByText('no /v1/fine_tuning/jobs/ftjob-abc/pause');
@@ -341,7 +345,7 @@ it('says what the run warns of, in words', async () => {
     { code: 'zero_gradient', message: 'Nothing was learnt.', step: null },
   ];
   answers['/v1/fine_tuning/jobs/ftjob-abc'] = { ...job, graft: { ...job.graft, warnings } };
-  render(<JobPage id="ftjob-abc" tab={null} />);
+  show(<JobPage id="ftjob-abc" tab={null} />);
   const list = await screen.findByRole('list', { name: 'Warnings' });
   expect([...list.children].map((line) => line.textContent)).toEqual([
     '⚠ Warning step 40: The validation loss has risen since step 10.',
@@ -350,7 +354,7 @@ it('says what the run warns of, in words', async () => {
 });
 
 it('says that the worker of a running job is silent, though no event tells of it', async () => {
-  render(<JobPage id="ftjob-abc" tab={null} />);
+  show(<JobPage id="ftjob-abc" tab={null} />);
   await screen.findByText('Loading the base');
   expect(screen.queryByText(/silent/)).toBeNull();
   const silent = (seconds: number | null) => ({
@@ -376,7 +380,7 @@ it('says that the worker of a running job is silent, though no event tells of it
 });
 
 it('says that there is no such job', async () => {
-  render(<JobPage id="ftjob-none" tab={null} />);
+  show(<JobPage id="ftjob-none" tab={null} />);
   expect((await screen.findByRole('alert')).textContent).toContain('There is no job ftjob-none');
 });
 

@@ -1,10 +1,10 @@
 import type { Catalog, CatalogTask, JobObject, PoolObject } from '@graft/contracts';
+import { useNavigate } from '@tanstack/react-router';
 import { useEffect, useState } from 'react';
 import { api, ApiError } from '../api.js';
 import { isOver, jobName } from '../job-words.js';
 import { useKeys } from '../keyboard.js';
 import { useLoaded } from '../loading.js';
-import { linkTo, replace } from '../navigation.js';
 import { useMay } from '../own-key.js';
 import { StreamLost } from '../components/contact-banner.js';
 import { EventLog } from '../components/event-log.js';
@@ -17,6 +17,7 @@ import { JobDataReport } from '../components/job-data-report.js';
 import { JobHeader } from '../components/job-header.js';
 import { Results } from '../components/job-results.js';
 import { SpecView } from '../components/job-spec.js';
+import { Link } from '../components/link.js';
 import { Loading } from '../components/loading.js';
 import { Tabs } from '../components/tabs.js';
 import { Warnings } from '../components/warnings.js';
@@ -52,7 +53,7 @@ export function JobPage({ id, tab }: { id: string; tab: string | null }) {
     confirm(
       'Cancel this job? It cannot be resumed. Saved checkpoints are kept: you can download them and use them.',
     ) && void act(() => api.cancel(id));
-  const setTab = (name: Tab) => replace(`/jobs/${id}?tab=${name.toLowerCase()}`);
+  const setTab = useParts(id);
   const hold = () => {
     if (job?.status === 'running') void act(() => api.pause(id));
     if (job?.status === 'paused') void act(() => api.resume(id));
@@ -115,6 +116,19 @@ export function JobPage({ id, tab }: { id: string; tab: string | null }) {
   );
 }
 
+/** Opens a part of the page: the address says which, but no step of the history. */
+function useParts(id: string) {
+  const navigate = useNavigate();
+  return (name: Tab) =>
+    void navigate({
+      to: '/jobs/$id',
+      params: { id },
+      search: { tab: name.toLowerCase() },
+      replace: true,
+      resetScroll: false,
+    });
+}
+
 const taskOf = (catalog: Catalog | null, { graft }: JobObject): CatalogTask | undefined =>
   catalog?.tasks.find(({ name }) => name === graft['task']);
 
@@ -147,7 +161,7 @@ function NoJob({ id, error }: { id: string; error: Error | null }) {
       <p role="alert">
         There is no job <code className="break">{id}</code>, or this key cannot access it.
       </p>
-      <a {...linkTo('/')}>Go to jobs</a>
+      <Link to="/">Go to jobs</Link>
     </main>
   );
 }
@@ -173,7 +187,7 @@ function NobodyThere({ pool }: { pool: string }) {
   if (!why) return null;
   return (
     <p className="notice" role="status">
-      {why} <a {...linkTo('/workers')}>Go to workers</a>.
+      {why} <Link to="/workers">Go to workers</Link>.
     </p>
   );
 }

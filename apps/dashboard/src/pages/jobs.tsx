@@ -1,11 +1,11 @@
 import type { JobObject, OverviewObject } from '@graft/contracts';
-import { useRef, useState, type KeyboardEvent } from 'react';
+import { useNavigate } from '@tanstack/react-router';
+import { useEffect, useRef, useState, type KeyboardEvent } from 'react';
 import { api } from '../api.js';
 import { isOver } from '../job-words.js';
 import { useJobViews, type JobViews } from '../job-views.js';
 import { useKeys } from '../keyboard.js';
 import { useLoaded } from '../loading.js';
-import { go, linkTo, replace } from '../navigation.js';
 import { useMay } from '../own-key.js';
 import { StreamLost } from '../components/contact-banner.js';
 import { EditJob } from '../components/edit-job.js';
@@ -13,6 +13,7 @@ import { Failure } from '../components/failure.js';
 import { useJobActions } from '../components/job-actions.js';
 import { JobFilters } from '../components/job-filters.js';
 import { JobTable } from '../components/job-table.js';
+import { Link } from '../components/link.js';
 import { Loading } from '../components/loading.js';
 import { PickedJobs } from '../components/picked-jobs.js';
 import { UndoToast } from '../components/undo-toast.js';
@@ -23,6 +24,7 @@ import { isFiltered, pathOf, type JobQuery } from './job-query.js';
 /** The table of all jobs. What it shows stands in the address. */
 export function JobsPage({ query }: { query: JobQuery }) {
   const overview = useLoaded(api.overview, 5000);
+  const show = useShow();
   const jobs = useJobList(query);
   const views = useJobViews();
   const actions = useJobActions(jobs.changed);
@@ -55,7 +57,7 @@ export function JobsPage({ query }: { query: JobQuery }) {
           jobs={jobs.list}
           shown={views.columns}
           query={query}
-          sort={(by) => replace(pathOf({ ...query, ...by }))}
+          sort={(by) => show({ ...query, ...by })}
           selected={current?.id ?? null}
           picked={picked.map(({ id }) => id)}
           pick={pick}
@@ -79,8 +81,16 @@ export function JobsPage({ query }: { query: JobQuery }) {
   );
 }
 
+/** Shows what a query finds; the address is another, but no step in the history. */
+function useShow() {
+  const navigate = useNavigate();
+  return (query: JobQuery) =>
+    void navigate({ href: pathOf(query), replace: true, resetScroll: false });
+}
+
 /** The job that keys act on, and the one that Enter opens. */
 function useCurrent(shown: readonly JobObject[], pick: (job: JobObject) => void) {
+  const navigate = useNavigate();
   const [selected, setSelected] = useState<string | null>(null);
   // Kept by id: jobs that arrive on top do not move the choice to another one.
   const chosen = Math.max(
@@ -90,7 +100,7 @@ function useCurrent(shown: readonly JobObject[], pick: (job: JobObject) => void)
   const current = shown[chosen];
   const move = (by: number) =>
     setSelected(shown[Math.max(0, Math.min(shown.length - 1, chosen + by))]?.id ?? null);
-  const open = () => current && go(`/jobs/${current.id}`);
+  const open = () => current && void navigate({ to: '/jobs/$id', params: { id: current.id } });
   useKeys({
     x: () => current && pick(current),
     j: () => move(1),
@@ -111,7 +121,13 @@ interface BarProps {
 /** What is shown: words, filters, views and columns. */
 function Bar({ query, jobs, views, open, isSought }: BarProps) {
   const search = useRef<HTMLInputElement>(null);
-  const change = (part: Partial<JobQuery>) => replace(pathOf({ ...query, ...part }));
+  const show = useShow();
+  const change = (part: Partial<JobQuery>) => show({ ...query, ...part });
+  // The field has what is typed at once, and the address a moment later.
+  const [words, setWords] = useState(query.search);
+  useEffect(() => {
+    if (document.activeElement !== search.current) setWords(query.search);
+  }, [query.search]);
   useKeys({ '/': () => search.current?.focus() });
   const typed = (event: KeyboardEvent) => {
     if (event.key === 'Enter') open();
@@ -124,9 +140,12 @@ function Bar({ query, jobs, views, open, isSought }: BarProps) {
         type="search"
         aria-label="Search jobs"
         placeholder="Search: name, state, model, error…"
-        value={query.search}
+        value={words}
         onKeyDown={typed}
-        onChange={(e) => change({ search: e.target.value })}
+        onChange={(e) => {
+          setWords(e.target.value);
+          change({ search: e.target.value });
+        }}
       />
       <JobFilters query={query} change={change} jobs={jobs.list} />
       {isSought && (
@@ -138,9 +157,9 @@ function Bar({ query, jobs, views, open, isSought }: BarProps) {
       <span className="grow" />
       <ViewMenu views={views} path={pathOf(query)} />
       <ColumnMenu {...views} />
-      <a className="button" {...linkTo('/sweeps')}>
+      <Link className="button" to="/sweeps">
         Sweeps
-      </a>
+      </Link>
       <NewJob />
     </div>
   );
@@ -172,9 +191,9 @@ function NewJob() {
   const may = useMay();
   if (!may('jobs:write', 'models:read', 'files:read')) return null;
   return (
-    <a className="button main" {...linkTo('/new')}>
+    <Link className="button main" to="/new">
       New job
-    </a>
+    </Link>
   );
 }
 

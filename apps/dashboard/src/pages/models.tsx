@@ -2,9 +2,9 @@ import type { ModelObject } from '@graft/contracts';
 import { useState, type FormEvent } from 'react';
 import { api } from '../api.js';
 import { useLoaded } from '../loading.js';
-import { linkTo } from '../navigation.js';
 import { useMay } from '../own-key.js';
 import { Failure } from '../components/failure.js';
+import { Link } from '../components/link.js';
 import { Loading } from '../components/loading.js';
 import { Row, Table } from '../components/table.js';
 import { ago, bytes, count } from '../format.js';
@@ -128,14 +128,14 @@ function ModelRow({
       <td className="numbers">{ago(model.created)}</td>
       <td className="actions">
         {job && may('jobs:read') && (
-          <a className="button" {...linkTo(`/jobs/${job}`)}>
+          <Link className="button" to="/jobs/$id" params={{ id: job }}>
             Job
-          </a>
+          </Link>
         )}
         {status === 'ready' && kind !== 'export' && (
-          <a className="button" {...linkTo(`/chat?model=${encodeURIComponent(model.id)}`)}>
+          <Link className="button" to="/chat" search={{ model: model.id }}>
             {USE[uses?.[0] ?? 'chat']}
-          </a>
+          </Link>
         )}
         {may(kind === 'base' ? 'admin' : 'models:write') && (
           <button

@@ -1,8 +1,8 @@
 import type { Catalog, FileObject, ModelObject } from '@graft/contracts';
+import { useNavigate } from '@tanstack/react-router';
 import { useEffect, useMemo, useRef, useState, type FormEvent } from 'react';
 import { api, ApiError } from '../api.js';
 import { useLoaded } from '../loading.js';
-import { go } from '../navigation.js';
 import { Failure } from '../components/failure.js';
 import { Fold } from '../components/fold.js';
 import { BaseAndData, Pace } from '../components/job-basics.js';
@@ -97,13 +97,14 @@ function showRefused(form: HTMLFormElement | null): void {
   field?.scrollIntoView({ block: 'center' });
 }
 
-/** What is made has a page, which is gone to once that is known. */
+/** What is made has a page, which is gone to once it is known. */
 function useSending(tell: (refused: Error | null) => void) {
+  const navigate = useNavigate();
   const [busy, setBusy] = useState(false);
-  const send = async (made: Promise<string>) => {
+  const send = async (to: '/jobs/$id' | '/sweeps/$id', made: Promise<{ readonly id: string }>) => {
     setBusy(true);
     tell(null);
-    await made.then(go, tell);
+    await made.then(({ id }) => navigate({ to, params: { id } }), tell);
     setBusy(false);
   };
   return { busy, send };
@@ -143,10 +144,9 @@ function JobForm({ catalog, models, files, pools, start, unfounded, filesChanged
   if (!method || !task || !body) return <main>This build has no training method.</main>;
   const submit = (event: FormEvent) => {
     event.preventDefault();
-    void send(api.createJob(body).then(({ id }) => `/jobs/${id}`));
+    void send('/jobs/$id', api.createJob(body));
   };
-  const tryMethods = () =>
-    void send(api.createSweep(methodsOf(body)).then(({ id }) => `/sweeps/${id}`));
+  const tryMethods = () => void send('/sweeps/$id', api.createSweep(methodsOf(body)));
   const now = { draft, change, wrong };
   return (
     <main>

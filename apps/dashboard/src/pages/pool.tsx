@@ -1,12 +1,12 @@
 import { useEffect, useState } from 'react';
 import { api, ApiError } from '../api.js';
 import { Failure } from '../components/failure.js';
+import { Link } from '../components/link.js';
 import { Loading } from '../components/loading.js';
 import { accessWords, PoolAccess } from '../components/pool-access.js';
 import { PoolLoad } from '../components/pool-load.js';
 import { WorkerTable } from '../components/worker-table.js';
 import { useLoaded } from '../loading.js';
-import { linkTo } from '../navigation.js';
 import { useMay } from '../own-key.js';
 
 /** One pool: how it is doing, its workers, and which projects may use it. */
@@ -28,14 +28,14 @@ export function PoolPage({ name }: { name: string }) {
         <h1>Pool not found</h1>
         <p role="alert">
           There is no pool <code className="break">{name}</code>, or this key’s project may not use
-          it. <a {...linkTo('/pools')}>Go to pools</a>
+          it. <Link to="/pools">Go to pools</Link>
         </p>
       </main>
     );
   return (
     <main>
       <p className="crumb">
-        <a {...linkTo('/pools')}>All pools</a>
+        <Link to="/pools">All pools</Link>
       </p>
       <div className="bar head">
         <h1 className="name">{name}</h1>
@@ -83,7 +83,7 @@ function PoolWorkers({ name, changed }: { name: string; changed: () => void }) {
   if (workers.value.length === 0)
     return (
       <p className="faint">
-        None: what is queued waits until one joins. <a {...linkTo('/workers')}>Add a worker</a>.
+        None: what is queued waits until one joins. <Link to="/workers">Add a worker</Link>.
       </p>
     );
   return (

@@ -1,12 +1,12 @@
 import type { PoolObject } from '@graft/contracts';
 import { api } from '../api.js';
 import { Failure } from '../components/failure.js';
+import { Link } from '../components/link.js';
 import { Loading } from '../components/loading.js';
 import { accessWords } from '../components/pool-access.js';
 import { waitWords, workerWords } from '../components/pool-load.js';
 import { Row, Table } from '../components/table.js';
 import { useLoaded } from '../loading.js';
-import { linkTo } from '../navigation.js';
 
 /** Groups of workers, and whose jobs they take. */
 export function PoolsPage() {
@@ -21,7 +21,7 @@ export function PoolsPage() {
           <h2>No pools yet</h2>
           <p>
             A pool is a group of workers that take jobs from one queue. It appears when its first
-            worker joins. <a {...linkTo('/workers')}>Add a worker</a>.
+            worker joins. <Link to="/workers">Add a worker</Link>.
           </p>
         </div>
       )}
@@ -38,7 +38,9 @@ function PoolTable({ pools }: { pools: readonly PoolObject[] }) {
       {pools.map((pool) => (
         <Row key={pool.id}>
           <td className="break">
-            <a {...linkTo(`/pools/${encodeURIComponent(pool.id)}`)}>{pool.id}</a>
+            <Link to="/pools/$name" params={{ name: pool.id }}>
+              {pool.id}
+            </Link>
             {pool.cordoned && (
               <div className="silent">
                 <span aria-hidden="true">⚠</span> cordoned

@@ -1,7 +1,9 @@
+import { useNavigate } from '@tanstack/react-router';
 import { useContext, useEffect, useState } from 'react';
 import { api, ApiError } from '../api.js';
 import { AuditLog } from '../components/audit-log.js';
 import { Failure } from '../components/failure.js';
+import { Link } from '../components/link.js';
 import { Loading } from '../components/loading.js';
 import { Members } from '../components/members.js';
 import { ProjectKeys } from '../components/project-keys.js';
@@ -9,7 +11,6 @@ import { ProjectUse } from '../components/project-limits.js';
 import { Tabs } from '../components/tabs.js';
 import { Trackers } from '../components/trackers.js';
 import { useLoaded } from '../loading.js';
-import { go, linkTo, replace } from '../navigation.js';
 import { OwnKey, useMay } from '../own-key.js';
 import { archiveWords } from './projects.js';
 
@@ -32,23 +33,17 @@ export function ProjectPage({
         <Loading error={null} />
       </main>
     );
-  return (
-    <Project
-      id={id ?? key?.project.id ?? ''}
-      path={id === null ? '/project' : `/projects/${encodeURIComponent(id)}`}
-      parameters={parameters}
-    />
-  );
+  return <Project id={id ?? key?.project.id ?? ''} parameters={parameters} />;
 }
 
 interface Props {
   readonly id: string;
-  readonly path: string;
   readonly parameters: URLSearchParams;
 }
 
-function Project({ id, path, parameters }: Props) {
+function Project({ id, parameters }: Props) {
   const may = useMay();
+  const navigate = useNavigate();
   const own = useContext(OwnKey)?.project ?? null;
   const manages = may('project:admin');
   const [problem, setProblem] = useState<Error | null>(null);
@@ -74,12 +69,12 @@ function Project({ id, path, parameters }: Props) {
   const open: Tab = asked ?? 'Use';
   const archive = () =>
     confirm(archiveWords(name ?? id)) &&
-    api.archiveProject(id).then(() => go('/projects'), setProblem);
+    api.archiveProject(id).then(() => navigate({ to: '/projects' }), setProblem);
   return (
     <main>
       {may('admin') && (
         <p className="crumb">
-          <a {...linkTo('/projects')}>All projects</a>
+          <Link to="/projects">All projects</Link>
         </p>
       )}
       <div className="bar head">
@@ -98,7 +93,14 @@ function Project({ id, path, parameters }: Props) {
         label="Parts of the project"
         names={names as readonly Tab[]}
         open={open}
-        choose={(tab) => replace(`${path}?tab=${tab.toLowerCase()}`)}
+        choose={(tab) =>
+          void navigate({
+            to: '.',
+            search: { tab: tab.toLowerCase() },
+            replace: true,
+            resetScroll: false,
+          })
+        }
       >
         {open === 'Use' && (
           <ProjectUse id={id} own={isOwn} project={project.value} changed={project.reload} />
@@ -106,7 +108,7 @@ function Project({ id, path, parameters }: Props) {
         {open === 'Members' && <Members project={id} archived={archived} />}
         {open === 'Keys' && <ProjectKeys project={id} archived={archived} />}
         {open === 'Trackers' && <Trackers />}
-        {open === 'Audit' && <AuditLog project={id} path={path} parameters={parameters} />}
+        {open === 'Audit' && <AuditLog project={id} parameters={parameters} />}
       </Tabs>
     </main>
   );

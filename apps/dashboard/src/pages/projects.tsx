@@ -1,4 +1,5 @@
 import type { ProjectObject } from '@graft/contracts';
+import { useNavigate } from '@tanstack/react-router';
 import { useState, type FormEvent } from 'react';
 import { api, ApiError } from '../api.js';
 import { AuditLog } from '../components/audit-log.js';
@@ -6,12 +7,12 @@ import { Failure } from '../components/failure.js';
 import { Text } from '../components/fields.js';
 import { Fold } from '../components/fold.js';
 import { LimitFields, limitsBody, type TypedLimits } from '../components/limit-fields.js';
+import { Link } from '../components/link.js';
 import { Loading } from '../components/loading.js';
 import { Row, Table } from '../components/table.js';
 import { Tabs } from '../components/tabs.js';
 import { ago, moment } from '../format.js';
 import { useLoaded } from '../loading.js';
-import { go, linkTo, replace } from '../navigation.js';
 
 const TABS = ['Projects', 'Audit'] as const;
 
@@ -21,6 +22,7 @@ export const archiveWords = (name: string): string =>
 
 /** All projects of the installation, and who did what in any of them; for admins. */
 export function ProjectsPage({ parameters }: { parameters: URLSearchParams }) {
+  const navigate = useNavigate();
   const open = parameters.get('tab') === 'audit' ? 'Audit' : 'Projects';
   return (
     <main>
@@ -29,13 +31,16 @@ export function ProjectsPage({ parameters }: { parameters: URLSearchParams }) {
         label="Projects and audit log"
         names={TABS}
         open={open}
-        choose={(tab) => replace(tab === 'Audit' ? '/projects?tab=audit' : '/projects')}
+        choose={(tab) =>
+          void navigate({
+            to: '/projects',
+            search: tab === 'Audit' ? { tab: 'audit' } : {},
+            replace: true,
+            resetScroll: false,
+          })
+        }
       >
-        {open === 'Projects' ? (
-          <Projects />
-        ) : (
-          <AuditLog project={null} path="/projects" parameters={parameters} />
-        )}
+        {open === 'Projects' ? <Projects /> : <AuditLog project={null} parameters={parameters} />}
       </Tabs>
     </main>
   );
@@ -83,7 +88,9 @@ function ProjectRow({ project }: { project: ProjectObject }) {
   return (
     <Row>
       <td className="break">
-        <a {...linkTo(`/projects/${encodeURIComponent(id)}`)}>{name}</a>
+        <Link to="/projects/$id" params={{ id }}>
+          {name}
+        </Link>
         <div className="faint">
           <code>{id}</code>
         </div>
@@ -104,6 +111,7 @@ function ProjectRow({ project }: { project: ProjectObject }) {
 
 /** A project is made with its limits; who is in it is said on its own page. */
 function NewProject() {
+  const navigate = useNavigate();
   const [name, setName] = useState('');
   const [weight, setWeight] = useState('');
   const [limits, setLimits] = useState<TypedLimits>({});
@@ -115,7 +123,10 @@ function NewProject() {
     const graft = { ...(weight && { weight: Number(weight) }), limits: limitsBody(limits) };
     api
       .createProject({ name: name.trim(), graft })
-      .then(({ id }) => go(`/projects/${encodeURIComponent(id)}?tab=members`), setError);
+      .then(
+        ({ id }) => navigate({ to: '/projects/$id', params: { id }, search: { tab: 'members' } }),
+        setError,
+      );
   };
   return (
     <form onSubmit={submit}>

@@ -10,6 +10,7 @@ import { useEffect, useState } from 'react';
 import { api } from '../api.js';
 import { CopyButton } from '../components/copy-button.js';
 import { Failure } from '../components/failure.js';
+import { Link } from '../components/link.js';
 import { Loading } from '../components/loading.js';
 import { COSTS, pointsOf } from '../components/pareto.js';
 import { ParetoChart } from '../components/pareto-chart.js';
@@ -17,7 +18,6 @@ import { StatePill } from '../components/state-pill.js';
 import { TrialTable } from '../components/trial-table.js';
 import { ago, moment } from '../format.js';
 import { useLoaded } from '../loading.js';
-import { linkTo } from '../navigation.js';
 import { useMay } from '../own-key.js';
 
 const POLL_MS = 3000;
@@ -48,7 +48,7 @@ export function SweepPage({ id }: { id: string }) {
   return (
     <main>
       <p className="crumb">
-        <a {...linkTo('/sweeps')}>Sweeps</a>
+        <Link to="/sweeps">Sweeps</Link>
       </p>
       <div className="bar head">
         <StatePill status={value.status} />
@@ -88,9 +88,9 @@ function Compare({ sweep }: { sweep: SweepObject }) {
   if (begun.length < 2) return null;
   const best = rankedTrials(begun, sweep.search.metric).slice(0, MOST_COMPARED);
   return (
-    <a className="button" {...linkTo(`/compare?jobs=${best.map(({ job }) => job).join()}`)}>
+    <Link className="button" to="/compare" search={{ jobs: best.map(({ job }) => job).join() }}>
       Compare {best.length === begun.length ? 'trials' : `the best ${best.length}`}
-    </a>
+    </Link>
   );
 }
 
@@ -117,16 +117,13 @@ function Winner({ sweep: { winner, status, search } }: { sweep: SweepObject }) {
         </span>
         <span className="grow" />
         <span className="actions">
-          <a className="button" {...linkTo(`/jobs/${winner.job}`)}>
+          <Link className="button" to="/jobs/$id" params={{ id: winner.job }}>
             Open its job
-          </a>
+          </Link>
           {use && (
-            <a
-              className="button main"
-              {...linkTo(`/chat?model=${encodeURIComponent(winner.model)}`)}
-            >
+            <Link className="button main" to="/chat" search={{ model: winner.model }}>
               {USES[use]}
-            </a>
+            </Link>
           )}
         </span>
       </div>

@@ -1,12 +1,12 @@
 import { scoreText, trialCountsText } from '@graft/contracts/sweep-text';
 import { api } from '../api.js';
 import { Failure } from '../components/failure.js';
+import { Link } from '../components/link.js';
 import { Loading } from '../components/loading.js';
 import { StatePill } from '../components/state-pill.js';
 import { Row, Table } from '../components/table.js';
 import { ago, moment } from '../format.js';
 import { useLoaded } from '../loading.js';
-import { linkTo } from '../navigation.js';
 
 /** Jobs that differ in some of their fields, to be compared. */
 export function SweepsPage() {
@@ -14,7 +14,7 @@ export function SweepsPage() {
   return (
     <main>
       <p className="crumb">
-        <a {...linkTo('/')}>Jobs</a>
+        <Link to="/">Jobs</Link>
       </p>
       <h1>Sweeps</h1>
       <Failure error={sweeps.error} />
@@ -24,8 +24,8 @@ export function SweepsPage() {
           <h2>No sweeps yet</h2>
           <p>
             A sweep is several jobs that differ in some of their fields: which rank, which learning
-            rate, which method. <a {...linkTo('/new')}>New job</a> can try several methods on a
-            file; <code>graft sweeps create --help</code> says how to try anything else.
+            rate, which method. <Link to="/new">New job</Link> can try several methods on a file;{' '}
+            <code>graft sweeps create --help</code> says how to try anything else.
           </p>
         </div>
       )}
@@ -34,7 +34,9 @@ export function SweepsPage() {
           {sweeps.value.data.map((sweep) => (
             <Row key={sweep.id}>
               <td className="break">
-                <a {...linkTo(`/sweeps/${sweep.id}`)}>{sweep.suffix ?? sweep.id}</a>
+                <Link to="/sweeps/$id" params={{ id: sweep.id }}>
+                  {sweep.suffix ?? sweep.id}
+                </Link>
               </td>
               <td className="break">{sweep.model}</td>
               <td>

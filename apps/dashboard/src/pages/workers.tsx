@@ -2,11 +2,11 @@ import type { GatewayObject } from '@graft/contracts';
 import { workerCommand } from '@graft/contracts/worker-command';
 import { api } from '../api.js';
 import { useLoaded } from '../loading.js';
-import { linkTo } from '../navigation.js';
 import { useMay } from '../own-key.js';
 import { Failure } from '../components/failure.js';
 import { Fold } from '../components/fold.js';
 import { GatewayReach, JoinTokenForm } from '../components/join-token.js';
+import { Link } from '../components/link.js';
 import { Loading } from '../components/loading.js';
 import { WorkerTable } from '../components/worker-table.js';
 
@@ -44,8 +44,8 @@ function AddWorker({ gateway, first }: { gateway: GatewayObject; first: boolean 
           </p>
           <JoinTokenForm gateway={gateway} made={() => undefined} />
           <p className="faint">
-            Tokens are listed, and revoked, under <a {...linkTo('/keys')}>Keys</a>. A worker on
-            Graft’s own host may take <code>GRAFT_HOME/join-token</code>.
+            Tokens are listed, and revoked, under <Link to="/keys">Keys</Link>. A worker on Graft’s
+            own host may take <code>GRAFT_HOME/join-token</code>.
           </p>
         </>
       ) : (

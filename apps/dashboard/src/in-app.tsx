@@ -1,0 +1,37 @@
+// For specs of components: what stands around every page of the dashboard.
+import {
+  createMemoryHistory,
+  createRootRoute,
+  createRoute,
+  createRouter,
+  RouterProvider,
+} from '@tanstack/react-router';
+import { createContext, useContext, useState, type ReactNode } from 'react';
+import { parseSearch, stringifySearch } from './address.js';
+
+const Shown = createContext<ReactNode>(null);
+
+function makeRouter() {
+  const root = createRootRoute();
+  const any = createRoute({
+    getParentRoute: () => root,
+    path: '$',
+    component: () => useContext(Shown),
+  });
+  return createRouter({
+    routeTree: root.addChildren([any]),
+    history: createMemoryHistory(),
+    parseSearch,
+    stringifySearch,
+  });
+}
+
+/** Shows its children at an address of their own: links lead somewhere, but nowhere is gone to. */
+export function InApp({ children }: { children: ReactNode }) {
+  const [router] = useState(makeRouter);
+  return (
+    <Shown value={children}>
+      <RouterProvider router={router as never} />
+    </Shown>
+  );
+}

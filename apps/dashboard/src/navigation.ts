@@ -1,0 +1,28 @@
+// Where a dashboard's pages are found: what people do, and the pages for it.
+import type { Scope } from '@graft/contracts';
+import type { LinkProps } from '@tanstack/react-router';
+
+export interface Place {
+  readonly to: Exclude<LinkProps['to'], undefined>;
+  readonly label: string;
+  readonly key: string;
+  /** What a key must have for the page to be of use. */
+  readonly needs: readonly Scope[];
+  /** Who finds the same elsewhere: it is left out of their navigation. */
+  readonly unless?: Scope;
+}
+
+export const PLACES: readonly Place[] = [
+  { to: '/', label: 'Jobs', key: 'g', needs: ['jobs:read'] },
+  { to: '/new', label: 'New job', key: 'n', needs: ['jobs:write', 'models:read', 'files:read'] },
+  { to: '/files', label: 'Files', key: 'u', needs: ['files:read'] },
+  { to: '/models', label: 'Models', key: 'm', needs: ['models:read'] },
+  { to: '/evals', label: 'Evals', key: 'e', needs: ['jobs:read'] },
+  { to: '/workers', label: 'Workers', key: 'w', needs: ['jobs:read'] },
+  { to: '/pools', label: 'Pools', key: 'l', needs: ['jobs:read'] },
+  { to: '/chat', label: 'Chat', key: 't', needs: ['models:read'] },
+  { to: '/project', label: 'Project', key: 'o', needs: ['jobs:read'], unless: 'admin' },
+  { to: '/projects', label: 'Projects', key: 'o', needs: ['admin'] },
+  { to: '/webhooks', label: 'Webhooks', key: 'b', needs: ['project:admin'] },
+  { to: '/keys', label: 'Keys', key: 'y', needs: ['admin'] },
+];

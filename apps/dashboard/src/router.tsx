@@ -1,0 +1,190 @@
+// What stands at each address. A page's code is fetched when it is first gone to; what the first page needs comes alone.
+import { createRouter, lazyRouteComponent, type AsyncRouteComponent } from '@tanstack/react-router';
+import { parametersOf, parseSearch, stringifySearch } from './address.js';
+import { App } from './app.js';
+import { Broken } from './components/error-boundary.js';
+import { isLost, probe, whenBack } from './contact.js';
+import { Loading } from './components/loading.js';
+import { PageNotFound } from './components/page-not-found.js';
+import * as routes from './routes.js';
+import { parseQuery } from './pages/job-query.js';
+
+/** Code that does not come because the server is away is asked for again when it is back. */
+async function fetched<Module>(load: () => Promise<Module>): Promise<Module> {
+  await whenBack();
+  return load().catch(async (failure: unknown) => {
+    await probe();
+    if (!isLost()) throw failure;
+    await whenBack();
+    return load();
+  });
+}
+
+const lazy: typeof lazyRouteComponent = (load, name) =>
+  lazyRouteComponent(() => fetched(load), name);
+
+/** A page, and what it is told of its address. */
+function page<Props extends object>(Page: AsyncRouteComponent<Props>, useAddress: () => Props) {
+  const Told = () => <Page {...useAddress()} />;
+  return Object.assign(Told, { preload: async () => void (await Page.preload?.()) });
+}
+
+routes.root.update({ component: App, notFoundComponent: PageNotFound });
+routes.jobs.update({
+  component: page(
+    lazy(() => import('./pages/jobs.js'), 'JobsPage'),
+    () => ({ query: parseQuery(parametersOf(routes.jobs.useSearch())) }),
+  ),
+});
+routes.job.update({
+  component: page(
+    lazy(() => import('./pages/job.js'), 'JobPage'),
+    () => ({ id: routes.job.useParams().id, tab: routes.job.useSearch().tab ?? null }),
+  ),
+});
+routes.compare.update({
+  component: page(
+    lazy(() => import('./pages/compare.js'), 'ComparePage'),
+    () => {
+      const { jobs = '' } = routes.compare.useSearch();
+      return { ids: [...new Set(jobs.split(',').filter((id) => id !== ''))] };
+    },
+  ),
+});
+routes.newJob.update({
+  component: page(
+    lazy(() => import('./pages/new-job.js'), 'NewJobPage'),
+    () => {
+      const { from = null, training_file: file = null } = routes.newJob.useSearch();
+      return { from, file };
+    },
+  ),
+});
+routes.sweeps.update({
+  component: lazy(() => import('./pages/sweeps.js'), 'SweepsPage'),
+});
+routes.sweep.update({
+  component: page(
+    lazy(() => import('./pages/sweep.js'), 'SweepPage'),
+    () => ({ id: routes.sweep.useParams().id }),
+  ),
+});
+routes.files.update({
+  component: page(
+    lazy(() => import('./pages/files.js'), 'FilesPage'),
+    () => ({ purpose: routes.files.useSearch().purpose ?? 'fine-tune' }),
+  ),
+});
+routes.file.update({
+  component: page(
+    lazy(() => import('./pages/file.js'), 'FilePage'),
+    () => ({
+      id: routes.file.useParams().id,
+      after: Math.max(0, Math.trunc(Number(routes.file.useSearch().after))) || 0,
+    }),
+  ),
+});
+routes.models.update({
+  component: lazy(() => import('./pages/models.js'), 'ModelsPage'),
+});
+routes.evals.update({
+  component: lazy(() => import('./pages/evals.js'), 'EvalsPage'),
+});
+routes.evaluation.update({
+  component: page(
+    lazy(() => import('./pages/eval.js'), 'EvalPage'),
+    () => ({ id: routes.evaluation.useParams().id }),
+  ),
+});
+routes.evalCompare.update({
+  component: page(
+    lazy(() => import('./pages/eval-compare.js'), 'EvalComparePage'),
+    () => {
+      const { left = '', right = '' } = routes.evalCompare.useSearch();
+      return { id: routes.evalCompare.useParams().id, left, right };
+    },
+  ),
+});
+routes.evalRun.update({
+  component: page(
+    lazy(() => import('./pages/eval-run.js'), 'EvalRunPage'),
+    () => {
+      const { id: of, run: id } = routes.evalRun.useParams();
+      const { status = null, after = null } = routes.evalRun.useSearch();
+      return { of, id, status, after };
+    },
+  ),
+});
+routes.chat.update({
+  component: page(
+    lazy(() => import('./pages/chat.js'), 'ChatPage'),
+    () => ({ model: routes.chat.useSearch().model ?? null }),
+  ),
+});
+routes.workers.update({
+  component: lazy(() => import('./pages/workers.js'), 'WorkersPage'),
+});
+routes.pools.update({
+  component: lazy(() => import('./pages/pools.js'), 'PoolsPage'),
+});
+routes.pool.update({
+  component: page(
+    lazy(() => import('./pages/pool.js'), 'PoolPage'),
+    () => ({ name: routes.pool.useParams().name }),
+  ),
+});
+routes.ownProject.update({
+  component: page(
+    lazy(() => import('./pages/project.js'), 'ProjectPage'),
+    () => ({ id: null, parameters: parametersOf(routes.ownProject.useSearch()) }),
+  ),
+});
+routes.projects.update({
+  component: page(
+    lazy(() => import('./pages/projects.js'), 'ProjectsPage'),
+    () => ({ parameters: parametersOf(routes.projects.useSearch()) }),
+  ),
+});
+routes.project.update({
+  component: page(
+    lazy(() => import('./pages/project.js'), 'ProjectPage'),
+    () => ({
+      id: routes.project.useParams().id,
+      parameters: parametersOf(routes.project.useSearch()),
+    }),
+  ),
+});
+routes.webhooks.update({
+  component: lazy(() => import('./pages/webhooks.js'), 'WebhooksPage'),
+});
+routes.keys.update({
+  component: lazy(() => import('./pages/keys.js'), 'KeysPage'),
+});
+
+export const router = createRouter({
+  routeTree: routes.tree,
+  parseSearch,
+  stringifySearch,
+  // another job is another page, even where the same component shows it
+  defaultRemountDeps: ({ params }) => params,
+  defaultPreload: 'intent',
+  defaultPendingComponent: () => (
+    <main>
+      <Loading error={null} />
+    </main>
+  ),
+  defaultErrorComponent: Broken,
+  scrollRestoration: true,
+});
+
+declare module '@tanstack/react-router' {
+  interface Register {
+    router: typeof router;
+  }
+}
+
+/** Fetches the pages that were not gone to yet: they are there at once, and when the server is away. */
+export function fetchPages(): void {
+  for (const route of Object.values(router.routesById))
+    void router.loadRouteChunk(route)?.catch(() => undefined);
+}

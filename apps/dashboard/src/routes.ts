@@ -1,0 +1,179 @@
+// Every address of the dashboard. What a page there is made of is in router.tsx; links and navigation are checked
+// against this list when the dashboard is compiled.
+import { createRootRoute, createRoute } from '@tanstack/react-router';
+import type { Search } from './address.js';
+
+declare module '@tanstack/react-router' {
+  interface StaticDataRouteOption {
+    /** The place in the navigation that an address belongs to. */
+    readonly place?: string;
+    /** The page names its tab of the browser itself. */
+    readonly isTitled?: true;
+  }
+}
+
+/** The query as its page knows it; what else stands there stays. */
+const words =
+  <Name extends string = never>() =>
+  (given: Search): Readonly<Partial<Record<Name, string>>> =>
+    given as Readonly<Partial<Record<Name, string>>>;
+
+type AuditWords = 'tab' | 'type' | 'actor' | 'resource' | 'from' | 'to';
+type JobWords = 'q' | 'status' | 'model' | 'method' | 'show' | 'sort' | 'order';
+
+export const root = createRootRoute();
+const getParentRoute = () => root;
+
+export const jobs = createRoute({
+  getParentRoute,
+  path: '/',
+  staticData: { place: 'Jobs' },
+  validateSearch: (given: Search) =>
+    given as Readonly<Partial<Record<JobWords, string>>> & {
+      readonly tag?: string | readonly string[];
+    },
+});
+export const job = createRoute({
+  getParentRoute,
+  path: '/jobs/$id',
+  staticData: { place: 'Jobs', isTitled: true },
+  validateSearch: words<'tab'>(),
+});
+export const compare = createRoute({
+  getParentRoute,
+  path: '/compare',
+  staticData: { place: 'Jobs' },
+  validateSearch: words<'jobs'>(),
+  remountDeps: ({ search }) => search.jobs ?? '',
+});
+export const newJob = createRoute({
+  getParentRoute,
+  path: '/new',
+  staticData: { place: 'New job' },
+  validateSearch: words<'from' | 'training_file'>(),
+});
+export const sweeps = createRoute({
+  getParentRoute,
+  path: '/sweeps',
+  staticData: { place: 'Jobs' },
+});
+export const sweep = createRoute({
+  getParentRoute,
+  path: '/sweeps/$id',
+  staticData: { place: 'Jobs', isTitled: true },
+});
+export const files = createRoute({
+  getParentRoute,
+  path: '/files',
+  staticData: { place: 'Files' },
+  validateSearch: words<'purpose'>(),
+  remountDeps: ({ search }) => search.purpose ?? '',
+});
+export const file = createRoute({
+  getParentRoute,
+  path: '/files/$id',
+  staticData: { place: 'Files', isTitled: true },
+  validateSearch: words<'after'>(),
+});
+export const models = createRoute({
+  getParentRoute,
+  path: '/models',
+  staticData: { place: 'Models' },
+});
+export const evals = createRoute({
+  getParentRoute,
+  path: '/evals',
+  staticData: { place: 'Evals' },
+});
+export const evaluation = createRoute({
+  getParentRoute,
+  path: '/evals/$id',
+  staticData: { place: 'Evals', isTitled: true },
+});
+export const evalCompare = createRoute({
+  getParentRoute,
+  path: '/evals/$id/compare',
+  staticData: { place: 'Evals', isTitled: true },
+  validateSearch: words<'left' | 'right'>(),
+  remountDeps: ({ search: { left = '', right = '' } }) => [left, right],
+});
+export const evalRun = createRoute({
+  getParentRoute,
+  path: '/evals/$id/$run',
+  staticData: { place: 'Evals', isTitled: true },
+  validateSearch: words<'status' | 'after'>(),
+});
+export const chat = createRoute({
+  getParentRoute,
+  path: '/chat',
+  staticData: { place: 'Chat' },
+  validateSearch: words<'model'>(),
+});
+export const workers = createRoute({
+  getParentRoute,
+  path: '/workers',
+  staticData: { place: 'Workers' },
+});
+export const pools = createRoute({
+  getParentRoute,
+  path: '/pools',
+  staticData: { place: 'Pools' },
+});
+export const pool = createRoute({
+  getParentRoute,
+  path: '/pools/$name',
+  staticData: { place: 'Pools', isTitled: true },
+});
+export const ownProject = createRoute({
+  getParentRoute,
+  path: '/project',
+  staticData: { place: 'Project' },
+  validateSearch: words<AuditWords>(),
+});
+export const projects = createRoute({
+  getParentRoute,
+  path: '/projects',
+  staticData: { place: 'Projects' },
+  validateSearch: words<AuditWords>(),
+});
+export const project = createRoute({
+  getParentRoute,
+  path: '/projects/$id',
+  staticData: { place: 'Projects', isTitled: true },
+  validateSearch: words<AuditWords>(),
+});
+export const webhooks = createRoute({
+  getParentRoute,
+  path: '/webhooks',
+  staticData: { place: 'Webhooks' },
+});
+export const keys = createRoute({
+  getParentRoute,
+  path: '/keys',
+  staticData: { place: 'Keys' },
+});
+
+export const tree = root.addChildren([
+  jobs,
+  job,
+  compare,
+  newJob,
+  sweeps,
+  sweep,
+  files,
+  file,
+  models,
+  evals,
+  evaluation,
+  evalCompare,
+  evalRun,
+  chat,
+  workers,
+  pools,
+  pool,
+  ownProject,
+  projects,
+  project,
+  webhooks,
+  keys,
+]);
