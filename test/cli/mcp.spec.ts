@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { JobObject, MetricsObject } from '@graft/contracts';
+import type { JobObject, MetricsObject, SweepObject } from '@graft/contracts';
 import { Client } from '@modelcontextprotocol/sdk/client/index.js';
 import { StdioClientTransport } from '@modelcontextprotocol/sdk/client/stdio.js';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -94,10 +94,12 @@ describe('without --allow-changes', () => {
     const { tools } = await client.listTools();
     expect(tools.map(({ name }) => name)).toEqual([
       ...['list_jobs', 'get_job', 'list_job_events', 'get_job_metrics', 'list_checkpoints'],
-      ...['list_models', 'list_files', 'list_workers', 'get_catalog', 'preview_job'],
+      ...['list_sweeps', 'get_sweep', 'list_models', 'list_files', 'list_workers'],
+      ...['get_catalog', 'preview_job'],
     ]);
     expect(tools.every(({ annotations }) => annotations?.readOnlyHint === true)).toBe(true);
-    expect(await refusal(client, 'create_job', { body: body() })).toContain('create_job');
+    for (const name of ['create_job', 'create_sweep'])
+      expect(await refusal(client, name, { body: body() })).toContain(name);
     expect(await api.query('SELECT id FROM job')).toEqual([{ id: done }]);
   });
 
@@ -142,9 +144,14 @@ describe('without --allow-changes', () => {
 it('creates and cancels with --allow-changes', async () => {
   const client = await open('--allow-changes');
   const { tools } = await client.listTools();
-  expect(tools.slice(-2)).toMatchObject([
-    { name: 'create_job', annotations: { readOnlyHint: false } },
-    { name: 'cancel_job', annotations: { readOnlyHint: false, destructiveHint: true } },
+  const [creates, cancels] = [false, true].map((destructiveHint) => ({
+    annotations: { readOnlyHint: false, destructiveHint },
+  }));
+  expect(tools.slice(-4)).toMatchObject([
+    { name: 'create_job', ...creates },
+    { name: 'cancel_job', ...cancels },
+    { name: 'create_sweep', ...creates },
+    { name: 'cancel_sweep', ...cancels },
   ]);
   const made = await ask<JobObject>(client, 'create_job', {
     body: body({ graft: { pool: 'nobody' } }),
@@ -152,6 +159,24 @@ it('creates and cancels with --allow-changes', async () => {
   expect(made).toMatchObject({ object: 'fine_tuning.job', status: 'queued' });
   expect(await ask(client, 'cancel_job', { job: made.id })).toMatchObject({ status: 'cancelled' });
   expect(await api.get(`/fine_tuning/jobs/${made.id}`)).toMatchObject({ status: 'cancelled' });
+});
+
+it('makes, reads and cancels sweeps', async () => {
+  const client = await open('--allow-changes');
+  const search = { algorithm: 'grid', parameters: { 'peft.r': [4, 8] } };
+  const peft = { peft_type: 'LORA' };
+  const asked = body({ suffix: 'ranks', peft, search, graft: { pool: 'nobody' } });
+  const made = await ask<SweepObject>(client, 'create_sweep', { body: asked });
+  expect(made.trials?.map(({ options }) => options)).toEqual([{ 'peft.r': 4 }, { 'peft.r': 8 }]);
+  expect(await ask(client, 'list_sweeps')).toMatchObject([{ id: made.id, status: 'queued' }]);
+  const read = await ask<SweepObject>(client, 'get_sweep', { sweep: 'ranks' });
+  expect(read).toMatchObject({ id: made.id, trial_counts: { total: 2, queued: 2 } });
+  const bad = await refusal(client, 'create_sweep', { body: body() });
+  expect(bad).toBe('search is required');
+  expect(await refusal(client, 'cancel_sweep', { sweep: 'nothing' })).toContain('no sweep named');
+  const cancelled = await ask(client, 'cancel_sweep', { sweep: made.id.slice(0, 12) });
+  expect(cancelled).toMatchObject({ id: made.id, status: 'cancelled' });
+  expect(await api.get(`/sweeps/${made.id}`)).toMatchObject({ status: 'cancelled' });
 });
 
 it('`graft help` has topics from the API’s catalogue', async () => {

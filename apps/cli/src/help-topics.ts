@@ -48,7 +48,7 @@ export const HELP_TOPICS: Readonly<Record<string, Topic>> = {
   assistants: {
     title: 'the Model Context Protocol',
     text: [
-      'graft mcp gives an assistant tools that read jobs, metrics, models, files and workers. With --allow-changes it may create and cancel jobs. Most clients are configured with',
+      'graft mcp gives an assistant tools that read jobs, metrics, sweeps, models, files and workers. With --allow-changes it may create and cancel jobs and sweeps. Most clients are configured with',
       '  {"mcpServers": {"graft": {"command": "graft", "args": ["mcp"]}}}',
       'It acts with the API key that other commands act with: a key of its own with fewer scopes bounds it (graft keys create --help).',
     ],

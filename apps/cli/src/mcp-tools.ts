@@ -7,12 +7,14 @@ import {
   type JobPreviewObject,
   type MetricsObject,
   type Page,
+  type SweepObject,
 } from '@graft/contracts';
 import type { McpServer } from '@modelcontextprotocol/sdk/server/mcp.js';
 import type { CallToolResult } from '@modelcontextprotocol/sdk/types.js';
 import { z } from 'zod';
 import type { Api } from './api.js';
 import { findJob, findJobId, jobPath } from './find-job.js';
+import { findSweepId, sweepPath } from './find-sweep.js';
 
 // What an assistant may ask of Graft, over its REST API: each tool answers with JSON.
 
@@ -23,6 +25,13 @@ const body = z
   .record(z.string(), z.unknown())
   .describe(
     'Body of POST /v1/fine_tuning/jobs: model and training_file (ids), and optionally validation_file, suffix, hyperparameters {n_epochs, batch_size}, peft (a Hugging Face PEFT configuration with peft_type), graft {task, learning_rate, max_seq_len, pool, …}',
+  );
+
+const sweep = job;
+const sweepBody = z
+  .record(z.string(), z.unknown())
+  .describe(
+    'Body of POST /v1/sweeps: as of a job, and search {algorithm: "grid", "random" or "asha", parameters: {field by its path, as "peft.r" or "graft.learning_rate": a list of values or {min, max, log}}, max_trials, metric: "valid_loss" or "eval_score"}',
   );
 
 /** Points of a curve that an assistant gets unless it asks for more: enough to see its shape. */
@@ -72,6 +81,7 @@ export function addReadingTools(server: McpServer, api: Api): void {
       return (await api.get<Page<CheckpointObject>>(path)).data;
     },
   );
+  addSweepTools(tool, api);
   tool(
     'list_models',
     'Base models and fine-tuned models',
@@ -104,23 +114,52 @@ export function addReadingTools(server: McpServer, api: Api): void {
   );
 }
 
+function addSweepTools(tool: ReturnType<typeof toolOf>, api: Api): void {
+  tool(
+    'list_sweeps',
+    'Sweeps, newest first: jobs that differ in some of their fields, how many are over, and the best model so far',
+    { limit: limit(100, 20) },
+    ({ limit: most }) => api.all<SweepObject>('/sweeps', most),
+  );
+  tool(
+    'get_sweep',
+    'A sweep with its trials: options, state, score, forgetting, time, memory and size of each',
+    { sweep },
+    async ({ sweep: name }) => api.get<SweepObject>(sweepPath(await findSweepId(api, name))),
+  );
+}
+
 export function addChangingTools(server: McpServer, api: Api): void {
-  toolOf(server, { readOnlyHint: false, destructiveHint: false, openWorldHint: false })(
+  const create = toolOf(server, { ...CHANGES, destructiveHint: false });
+  const cancel = toolOf(server, { ...CHANGES, destructiveHint: true, idempotentHint: true });
+  create(
     'create_job',
     'Creates a fine-tuning job, which takes time of the workers; preview_job says how much',
     { body },
     ({ body: asked }) => api.post<JobObject>('/fine_tuning/jobs', asked),
   );
-  toolOf(server, {
-    ...{ readOnlyHint: false, destructiveHint: true, openWorldHint: false },
-    idempotentHint: true,
-  })(
+  cancel(
     'cancel_job',
     'Cancels a job for good; its saved checkpoints stay',
     { job },
     async ({ job: name }) => api.post<JobObject>(`${jobPath(await findJobId(api, name))}/cancel`),
   );
+  create(
+    'create_sweep',
+    'Creates a sweep, as many jobs as it has trials; preview_job says how much time one of them takes',
+    { body: sweepBody },
+    ({ body: asked }) => api.post<SweepObject>('/sweeps', asked),
+  );
+  cancel(
+    'cancel_sweep',
+    'Cancels the trials of a sweep that are not over, for good; models of the others stay',
+    { sweep },
+    async ({ sweep: name }) =>
+      api.post<SweepObject>(`${sweepPath(await findSweepId(api, name))}/cancel`),
+  );
 }
+
+const CHANGES = { readOnlyHint: false, openWorldHint: false };
 
 interface Hints {
   readonly readOnlyHint: boolean;

@@ -8,14 +8,14 @@ export function addMcp(program: Command): void {
   program
     .command('mcp')
     .description('serve the Model Context Protocol on stdin and stdout, for assistants')
-    .option('--allow-changes', 'also offer tools that create and cancel jobs')
+    .option('--allow-changes', 'also offer tools that create and cancel jobs and sweeps')
     .action(async ({ allowChanges }: { allowChanges?: boolean }, command: Command) => {
       const api = callOf(command).api();
       const server = new McpServer(
         { name: 'graft', version: program.version() ?? '' },
         {
           instructions:
-            'Graft queues, trains and serves PEFT adapters. Jobs are named by id, a prefix of it, or their suffix. Times are unix seconds.',
+            'Graft queues, trains and serves PEFT adapters. Jobs and sweeps are named by id, a prefix of it, or their suffix. Times are unix seconds.',
         },
       );
       addReadingTools(server, api);
