@@ -47,6 +47,7 @@ import { Outbox } from './lifecycle/outbox.js';
 import { Preemption } from './lifecycle/preemption.js';
 import { Quotas } from './lifecycle/quotas.js';
 import { Rungs } from './lifecycle/rungs.js';
+import { SweepEnds } from './lifecycle/sweep-ends.js';
 import { Usage } from './lifecycle/usage.js';
 import { Preemptor } from './workers/preemptor.js';
 import { ArchivedProjects } from './workers/archived-projects.js';
@@ -271,6 +272,7 @@ const SERVICES = [
   LeaseBatch,
   Preemption,
   Rungs,
+  SweepEnds,
   Quotas,
   Usage,
   Outbox,

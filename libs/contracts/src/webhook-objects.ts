@@ -10,7 +10,7 @@ export const WebhookEventObject = z
     created_at: z.number().describe('Unix seconds.'),
     data: z
       .object({ id: z.string() })
-      .describe('The id of the job, of the run, or of the endpoint.'),
+      .describe('The id of the job, of the run, of the sweep, or of the endpoint.'),
   })
   .meta({ id: 'WebhookEventObject', description: 'The body that is sent.' });
 export type WebhookEventObject = z.infer<typeof WebhookEventObject>;

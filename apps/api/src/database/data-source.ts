@@ -84,6 +84,7 @@ import { RunsTable1764953000000 } from './migrations/1764953000000-runs-table.js
 import { Sweeps1764955000000 } from './migrations/1764955000000-sweeps.js';
 import { IdempotencyJob1764958000000 } from './migrations/1764958000000-idempotency-job.js';
 import { SweepGone1764958100000 } from './migrations/1764958100000-sweep-gone.js';
+import { SweepEnded1764958200000 } from './migrations/1764958200000-sweep-ended.js';
 import { TracePauses1764957000000 } from './migrations/1764957000000-trace-pauses.js';
 import { PreparingClient } from './preparing-client.js';
 
@@ -192,6 +193,7 @@ export function dataSource(url: string, pool: keyof typeof POOLS = 'requests'): 
       WorkerWords1764956000000,
       IdempotencyJob1764958000000,
       SweepGone1764958100000,
+      SweepEnded1764958200000,
       TracePauses1764957000000,
     ],
     migrationsTableName: 'migration',

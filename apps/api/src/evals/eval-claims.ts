@@ -4,6 +4,7 @@ import { Database } from '../database/database.js';
 import type { EvalItem, EvalRun } from '../database/entities/evals.js';
 import { jsonbText } from '../database/jsonb.js';
 import { newId } from '../ids.js';
+import { SweepEnds } from '../lifecycle/sweep-ends.js';
 import { CheckpointScore } from './checkpoint-score.js';
 import { WebhookEvents } from '../webhooks/webhook-events.js';
 
@@ -31,6 +32,7 @@ export class EvalClaims {
     private readonly settings: Settings,
     private readonly webhooks: WebhookEvents,
     private readonly scores: CheckpointScore,
+    private readonly sweeps: SweepEnds,
   ) {}
 
   /**
@@ -126,6 +128,7 @@ export class EvalClaims {
       const { project_id: projectId } = run;
       await this.scores.write(manager, run);
       await this.webhooks.write(manager, { type: 'eval.run.succeeded', projectId, target: id });
+      await this.sweeps.runsEnded(manager, [run.job_id]);
     });
   }
 

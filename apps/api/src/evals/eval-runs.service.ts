@@ -12,6 +12,7 @@ import { mapTexts } from '../graders/graders.service.js';
 import { checkTemplate } from '../graders/template.js';
 import { pageOf, pageQuery } from '../http/parse.js';
 import { newId } from '../ids.js';
+import { SweepEnds } from '../lifecycle/sweep-ends.js';
 import { WebhookEvents } from '../webhooks/webhook-events.js';
 import { CreateRunBody, type DataSource, type EvalRow } from './eval-body.js';
 import { EvalItems } from './eval-items.js';
@@ -36,6 +37,7 @@ export class EvalRunsService {
     private readonly items: EvalItems,
     private readonly runner: EvalRunner,
     private readonly webhooks: WebhookEvents,
+    private readonly sweeps: SweepEnds,
   ) {}
 
   async create(caller: Principal, evalId: string, body: unknown): Promise<Shown> {
@@ -132,7 +134,7 @@ export class EvalRunsService {
 
   /** What is graded stays. */
   async cancel(caller: Principal, evalId: string, id: string): Promise<Shown> {
-    await this.row(caller, evalId, id);
+    const { job_id: job } = await this.row(caller, evalId, id);
     await this.database.transaction(async (manager) => {
       const changed = await this.database.query(
         `UPDATE eval_run SET status = 'canceled', owner = NULL, owner_until = NULL
@@ -144,16 +146,18 @@ export class EvalRunsService {
       await this.audit.write(manager, { caller, action: 'eval_run.canceled', target: id });
       const { projectId } = caller;
       await this.webhooks.write(manager, { type: 'eval.run.canceled', projectId, target: id });
+      await this.sweeps.runsEnded(manager, [job]);
     });
     this.runner.stop(id);
     return this.get(caller, evalId, id);
   }
 
   async remove(caller: Principal, evalId: string, id: string): Promise<object> {
-    await this.row(caller, evalId, id);
+    const { job_id: job } = await this.row(caller, evalId, id);
     await this.database.transaction(async (manager) => {
       await this.database.query('DELETE FROM eval_run WHERE id = $1', [id], manager);
       await this.database.query('DELETE FROM eval_item WHERE run_id = $1', [id], manager);
+      await this.sweeps.runsEnded(manager, [job]);
       await this.audit.write(manager, { caller, action: 'eval_run.deleted', target: id });
     });
     this.runner.stop(id);

@@ -8,6 +8,7 @@ import { jsonbText } from '../database/jsonb.js';
 import { GradersService } from '../graders/graders.service.js';
 import { pageOf, pageQuery } from '../http/parse.js';
 import { newId } from '../ids.js';
+import { SweepEnds } from '../lifecycle/sweep-ends.js';
 import { CreateEvalBody, UpdateEvalBody } from './eval-body.js';
 import { evalObject } from './eval-objects.js';
 import { EvalRunner } from './eval-runner.js';
@@ -23,6 +24,7 @@ export class EvalsService {
     private readonly audit: Audit,
     private readonly graders: GradersService,
     private readonly runner: EvalRunner,
+    private readonly sweeps: SweepEnds,
   ) {}
 
   async create(caller: Principal, body: unknown): Promise<Shown> {
@@ -93,8 +95,8 @@ export class EvalsService {
     const runs = await this.database.transaction(async (manager) => {
       // First the row's lock, which a new run takes too.
       await this.database.query('SELECT 1 FROM eval WHERE id = $1 FOR UPDATE', [id], manager);
-      const gone = await this.database.query<{ id: string }>(
-        'DELETE FROM eval_run WHERE eval_id = $1 RETURNING id',
+      const gone = await this.database.query<{ id: string; job_id: string | null }>(
+        'DELETE FROM eval_run WHERE eval_id = $1 RETURNING id, job_id',
         [id],
         manager,
       );
@@ -104,6 +106,10 @@ export class EvalsService {
         manager,
       );
       await this.database.query('DELETE FROM eval WHERE id = $1', [id], manager);
+      await this.sweeps.runsEnded(
+        manager,
+        gone.map((run) => run.job_id),
+      );
       await this.audit.write(manager, { caller, action: 'eval.deleted', target: id });
       return gone;
     });

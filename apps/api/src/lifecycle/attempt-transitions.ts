@@ -10,6 +10,7 @@ import { closeAttempt } from './close-attempt.js';
 import { EventLog, type NewEvent } from './event-log.js';
 import { Outbox } from './outbox.js';
 import { successEvents } from './success-events.js';
+import { SweepEnds } from './sweep-ends.js';
 
 /** What an attempt is remembered by that handed its slot to a job of higher priority. */
 export const PREEMPTED = 'preempted';
@@ -63,6 +64,7 @@ export class AttemptTransitions {
     private readonly events: EventLog,
     private readonly counters: Counters,
     private readonly webhooks: WebhookEvents,
+    private readonly sweeps: SweepEnds,
   ) {}
 
   /** Answers with the event that tells of it; the caller appends it among others. */
@@ -139,8 +141,9 @@ export class AttemptTransitions {
     await this.ended(manager, job, 'fine_tuning.job.failed');
   }
 
-  private ended(manager: EntityManager, job: Job, type: WebhookEventType): Promise<void> {
-    return this.webhooks.write(manager, { type, projectId: job.project_id, target: job.id });
+  private async ended(manager: EntityManager, job: Job, type: WebhookEventType): Promise<void> {
+    await this.webhooks.write(manager, { type, projectId: job.project_id, target: job.id });
+    await this.sweeps.trialEnded(manager, job.sweep_id);
   }
 
   /** As its owner wanted; `before` are events to tell first. */

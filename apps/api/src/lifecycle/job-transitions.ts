@@ -10,6 +10,7 @@ import { WebhookEvents } from '../webhooks/webhook-events.js';
 import { closeAttempt } from './close-attempt.js';
 import { eventColumns, EventLog, insertEvents, type NewEvent } from './event-log.js';
 import { Outbox } from './outbox.js';
+import { SweepEnds } from './sweep-ends.js';
 
 /** What is known of a job before it waits for a worker. */
 export type NewJob = Pick<
@@ -64,6 +65,7 @@ export class JobTransitions {
     private readonly events: EventLog,
     private readonly counters: Counters,
     private readonly webhooks: WebhookEvents,
+    private readonly sweeps: SweepEnds,
   ) {}
 
   /**
@@ -144,6 +146,7 @@ export class JobTransitions {
       target: job.id,
     });
     await this.cancelEvalRuns(manager, job);
+    await this.sweeps.trialEnded(manager, job.sweep_id);
   }
 
   /** Nobody waits for the scores of its checkpoints any more. What is graded stays. */

@@ -3,6 +3,7 @@ import { EVAL_SCORE, type SweepMetric, type TrialObject, type TrialRung } from '
 import { Database } from '../database/database.js';
 import type { Job } from '../database/entities/job.js';
 import { finite } from '../history/job-object.js';
+import { IS_SCORING } from '../lifecycle/sweep-ends.js';
 
 type OfJob = Pick<
   Job,
@@ -48,8 +49,7 @@ const SUMMARY = `job.id, job.sweep_id, trial, job.state, job.step, total_steps, 
   CASE WHEN sweep.search->>'metric' = '${EVAL_SCORE}' THEN
     (SELECT ("values"->>'${EVAL_SCORE}')::float8 FROM evaluation WHERE job_id = job.id AND "values" ? '${EVAL_SCORE}'
       AND (job.state <> 'succeeded' OR evaluation.step = job.step) ORDER BY evaluation.step DESC LIMIT 1) END AS eval_score,
-  sweep.search->>'metric' = '${EVAL_SCORE}' AND job.state = 'succeeded' AND EXISTS (SELECT 1 FROM eval_run
-    WHERE job_id = job.id AND eval_run.step = job.step AND status IN ('queued', 'in_progress')) AS scoring`;
+  ${IS_SCORING} AS scoring`;
 
 const WHOLE = `${SUMMARY}, trial_options, best, job.error, forgetting, run_bytes::float8 AS run_bytes,
   trainable_parameters::float8 AS trainable_parameters,

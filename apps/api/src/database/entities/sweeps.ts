@@ -29,6 +29,8 @@ export class Sweep {
   @Json(optional) metadata!: Readonly<Record<string, string>> | null;
   @Now() created_at!: Date;
   @Time(optional) cancelled_at!: Date | null;
+  /** Once nothing of it goes on. */
+  @Time(optional) ended_at!: Date | null;
   /** How trials ended that are deleted for good. */
   @Json({ default: () => "'[]'" }) gone!: readonly JobStatus[];
 }

@@ -1,0 +1,113 @@
+import type { SweepObject, WebhookEventType } from '@graft/contracts';
+import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
+import { EVAL, RUN } from './eval-changes.js';
+import { importBase, startTestApi, until, uploadChats, type TestApi } from './fixture.js';
+import { ScriptedWorker, started, step } from './scripted-worker.js';
+import { WebhookReceiver } from './webhook-receiver.js';
+
+// The ends of sweeps, told to a real server by webhooks.
+
+let api: TestApi;
+let file: string;
+let receiver: WebhookReceiver;
+const workers: ScriptedWorker[] = [];
+
+beforeAll(async () => {
+  api = await startTestApi({ outboundNetworks: ['127.0.0.0/8'], leaseMs: 1_500 });
+  await importBase(api);
+  file = await uploadChats(api);
+});
+afterAll(() => api?.close());
+beforeEach(async () => {
+  receiver = await WebhookReceiver.open();
+  await api.post('/webhook_endpoints', { name: 'ours', url: receiver.url, event_types: SWEEPS });
+});
+afterEach(async () => {
+  for (const worker of workers.splice(0)) worker.vanish();
+  await api.query('DELETE FROM webhook_endpoint');
+  await api.query('DELETE FROM webhook_delivery');
+  await receiver.close();
+});
+
+const SWEEPS: WebhookEventType[] = [
+  'graft.sweep.succeeded',
+  'graft.sweep.failed',
+  'graft.sweep.cancelled',
+];
+const toldOf = (id: string): string[] =>
+  receiver.received.filter(({ event }) => event.data.id === id).map(({ event }) => event.type);
+/** Of two trials, in a pool of its own, with a worker for each. */
+async function sweep() {
+  const pool = `pool-${Math.random().toString(36).slice(2)}`;
+  const { id } = await api.post<SweepObject>('/sweeps', {
+    model: 'tiny',
+    training_file: file,
+    graft: { pool },
+    search: { algorithm: 'grid', parameters: { 'peft.r': [4, 8] } },
+  });
+  const open = await Promise.all([0, 1].map(() => new ScriptedWorker(api, { pool }).connect()));
+  workers.push(...open);
+  const trials = [];
+  for (const worker of open) {
+    const lease = await worker.assigned();
+    worker.keep(lease);
+    await worker.tell(lease, started(0, 1), step(1));
+    trials.push({ worker, lease });
+  }
+  return { id, trials: trials as [(typeof trials)[0], (typeof trials)[0]] };
+}
+const fails = ({ worker, lease }: Awaited<ReturnType<typeof sweep>>['trials'][0]) =>
+  worker.tell(lease, {
+    $case: 'failed',
+    value: { code: 'user_error', message: 'as the test wants', retryable: false, param: '' },
+  } as never);
+const statusOf = async (id: string) => (await api.get<SweepObject>(`/sweeps/${id}`)).status;
+
+it('is told once, when the last trial is over', async () => {
+  const one = await sweep();
+  await fails(one.trials[0]);
+  await until(
+    async () => (await api.get<SweepObject>(`/sweeps/${one.id}`)).trial_counts.failed === 1,
+  );
+  expect(await api.query('SELECT 1 FROM webhook_delivery')).toEqual([]);
+  await one.trials[1].worker.finish(one.trials[1].lease, 1);
+  await receiver.of(one.id);
+  expect(await statusOf(one.id)).toBe('succeeded');
+  expect(toldOf(one.id)).toEqual(['graft.sweep.succeeded']);
+
+  // both at once: neither of them may take the other for open
+  const two = await sweep();
+  await Promise.all(two.trials.map(fails));
+  await receiver.of(two.id);
+  const three = await sweep();
+  await api.post(`/sweeps/${three.id}/cancel`);
+  await receiver.of(three.id);
+  expect([toldOf(two.id), toldOf(three.id)]).toEqual([
+    ['graft.sweep.failed'],
+    ['graft.sweep.cancelled'],
+  ]);
+  expect(receiver.received).toHaveLength(3);
+});
+
+it('waits for the scores of models that are still asked', async () => {
+  const scored = await api.post<{ id: string }>('/evals', EVAL);
+  const one = await sweep();
+  for (const { worker, lease } of one.trials) await worker.finish(lease, 1);
+  await receiver.of(one.id);
+  // as if it were compared by scores, with one run that is not done
+  await api.query(
+    `UPDATE sweep SET ended_at = NULL, search = search || '{"metric": "eval_score"}' WHERE id = $1`,
+    [one.id],
+  );
+  const run = await api.post<{ id: string }>(`/evals/${scored.id}/runs`, RUN);
+  await api.query(
+    `UPDATE eval_run SET status = 'in_progress', owner = 'nobody', job_id = $2, step = 1,
+       owner_until = clock_timestamp() + interval '1 hour' WHERE id = $1`,
+    [run.id, one.trials[0].lease.jobId],
+  );
+  expect(await statusOf(one.id)).toBe('running');
+  await api.post(`/evals/${scored.id}/runs/${run.id}`);
+  await receiver.of(one.id, 2);
+  expect(await statusOf(one.id)).toBe('succeeded');
+  expect(toldOf(one.id)).toEqual(['graft.sweep.succeeded', 'graft.sweep.succeeded']);
+});
