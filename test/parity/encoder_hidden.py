@@ -1,8 +1,8 @@
 """Token ids, token types and last hidden states of texts and pairs, by real transformers.
 
-    echo '{"inputs": ["a text", ["a", "pair"]], "max_length": 64}' | python3 test/parity/bert_hidden.py --base DIR --out FILE
+    echo '{"inputs": ["a text", ["a", "pair"]], "max_length": 64}' | python3 test/parity/encoder_hidden.py --base DIR --out FILE
 
-FILE: safetensors with `ids.N`, `types.N` and `hidden.N` [T, D] for each input.
+FILE: safetensors with `ids.N`, `types.N` (where the model has types) and `hidden.N` [T, D] for each input.
 """
 
 import argparse
@@ -37,9 +37,10 @@ def main() -> None:
             hidden = model(**rows).last_hidden_state[0]
         found |= {
             f"ids.{number}": rows["input_ids"][0].int().contiguous(),
-            f"types.{number}": rows["token_type_ids"][0].int().contiguous(),
             f"hidden.{number}": hidden.contiguous(),
         }
+        if "token_type_ids" in rows:
+            found[f"types.{number}"] = rows["token_type_ids"][0].int().contiguous()
     save_file(found, options.out)
 
 
