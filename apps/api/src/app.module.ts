@@ -55,6 +55,7 @@ import { Reconciler } from './workers/reconciler.js';
 import { RestoreGuard } from './lifecycle/restore-guard.js';
 import { CheckpointEvals } from './events/checkpoint-evals.js';
 import { CheckpointWriter } from './events/checkpoint-writer.js';
+import { SampleWriter } from './events/sample-writer.js';
 import { Completion } from './events/completion.js';
 import { DeadLetters } from './events/dead-letters.js';
 import { DamagedCheckpoints } from './events/damaged-checkpoints.js';
@@ -260,6 +261,7 @@ const SERVICES = [
   Measurements,
   CheckpointEvals,
   CheckpointWriter,
+  SampleWriter,
   Completion,
   DamagedCheckpoints,
   DeadLetters,

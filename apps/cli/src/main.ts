@@ -29,6 +29,7 @@ import { addOperations } from './commands/operations.js';
 import { addPools } from './commands/pools.js';
 import { addProjects } from './commands/projects.js';
 import { addRun } from './commands/run.js';
+import { addSamples } from './commands/samples.js';
 import { addSubmit } from './commands/submit.js';
 import { addSweeps } from './commands/sweeps.js';
 import { addTensorboard } from './commands/tensorboard.js';
@@ -74,6 +75,7 @@ function program(): Command {
     addFiles,
     addModels,
     addCheckpoints,
+    addSamples,
     addDownload,
     addKeys,
     addLimits,

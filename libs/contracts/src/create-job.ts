@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { JobIntegrations } from './integrations.js';
 import { POOL_NAME, POOL_NAME_RULE } from './pool-name.js';
 import { grouped } from './problem.js';
+import { SAMPLE_TOKENS, SampleOptions } from './sample-prompts.js';
 import { asked, BatchSize, Epochs, TrainingOptions } from './training-options.js';
 
 // The body of POST /v1/fine_tuning/jobs: OpenAI's fields plus `peft` and `graft`
@@ -48,6 +49,13 @@ export const GraftOptions = z.strictObject({
   measure_forgetting: z.boolean().optional().meta({
     default: false,
     description: 'At the end, the loss of a fixed text with the adapter and without it',
+  }),
+  sample_prompts: SampleOptions.shape.sample_prompts.describe(
+    'At most 8 prompts that the adapter answers at the start, each evaluation and the end: texts to continue, or lists of messages',
+  ),
+  sample_max_tokens: SampleOptions.shape.sample_max_tokens.meta({
+    default: SAMPLE_TOKENS,
+    description: 'Tokens of an answer to one of them, at most',
   }),
   pool: z
     .string()

@@ -23,6 +23,7 @@ export * from './parse-body.js';
 export * from './plan-line.js';
 export * from './pool-name.js';
 export * from './problem.js';
+export * from './sample-prompts.js';
 export * from './scopes.js';
 export * from './spec.js';
 export * from './sse.js';

@@ -3,6 +3,7 @@ import { OperationObject } from './adapter-operation.js';
 import { FINE_TUNING_METHODS } from './create-job.js';
 import { JobIntegrationObject } from './integrations.js';
 import { JOB_STATUSES } from './job-status.js';
+import { SampleOptions, SamplePrompt } from './sample-prompts.js';
 import { TrainingOptions } from './training-options.js';
 
 import { z } from 'zod';
@@ -209,6 +210,8 @@ export const JobGraft = z
     init_adapter: z.exactOptional(z.string()),
     eval: z.exactOptional(z.string()),
     measure_forgetting: z.exactOptional(z.boolean()),
+    sample_prompts: z.exactOptional(SampleOptions.shape.sample_prompts.unwrap()),
+    sample_max_tokens: z.exactOptional(z.int()),
     operation: OperationObject.nullable().describe(
       'What the job makes of adapters instead of training, and of which; null where it trains.',
     ),
@@ -377,11 +380,11 @@ export const DeletedJobObject = z
 export type DeletedJobObject = z.infer<typeof DeletedJobObject>;
 
 export const EventKind = z
-  .enum(['step', 'evaluation', 'checkpoint', 'attempt', 'paused', 'resumed'])
+  .enum(['step', 'evaluation', 'sample', 'checkpoint', 'attempt', 'paused', 'resumed'])
   .meta({
     id: 'EventKind',
     description:
-      'What an event is, where a program may want to know: a step, an evaluation, a saved checkpoint, an attempt that begins to train, the job paused or queued again after a pause.',
+      'What an event is, where a program may want to know: a step, an evaluation, answers to the job’s sample prompts, a saved checkpoint, an attempt that begins to train, the job paused or queued again after a pause.',
   });
 export type EventKind = z.infer<typeof EventKind>;
 
@@ -398,6 +401,30 @@ export const JobEventObject = z
   })
   .meta({ id: 'JobEventObject' });
 export type JobEventObject = z.infer<typeof JobEventObject>;
+
+export const JobSampleObject = z
+  .object({
+    object: z.literal('fine_tuning.job.sample'),
+    id: z.string().describe('Of its event.'),
+    created_at: z.number(),
+    step_number: z.number(),
+    data: z
+      .array(
+        z.object({
+          prompt: SamplePrompt,
+          text: z.string(),
+          finish_reason: z.enum(['stop', 'length']),
+          completion_tokens: z.number(),
+        }),
+      )
+      .readonly()
+      .describe('Of each prompt, in their order.'),
+  })
+  .meta({
+    id: 'JobSampleObject',
+    description: 'What a job’s adapter answered to its `sample_prompts` at a step, greedily.',
+  });
+export type JobSampleObject = z.infer<typeof JobSampleObject>;
 
 export const UploadObject = z
   .object({

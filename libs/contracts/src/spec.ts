@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { AdapterOperation } from './adapter-operation.js';
+import { SampleOptions } from './sample-prompts.js';
 import { BatchSize, Epochs, TrainingOptions } from './training-options.js';
 
 /** Everything that defines a run, with every "auto" resolved. Travels to the worker as JSON. */
@@ -17,6 +18,8 @@ export const Spec = z.strictObject({
   ...TrainingOptions.shape,
   /** Whether it is measured at the end how much of what the base could do is forgotten. */
   measure_forgetting: z.boolean().optional(),
+  /** What it answers at each evaluation, and in how many tokens at most. */
+  ...SampleOptions.shape,
   /** What is made of adapters instead of training: of the rest, what says how the base lies in memory counts. */
   operation: AdapterOperation.optional(),
 });

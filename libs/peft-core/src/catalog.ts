@@ -8,6 +8,7 @@ import {
   GraftOptions,
   Hyperparameters,
   hyperparametersOf,
+  SAMPLE_TOKENS,
   Spec,
   TRAINING_OPTIONS,
 } from '@graft/contracts';
@@ -293,6 +294,7 @@ export function resolveSpec(body: CreateJob, facts: JobFacts): Spec {
     seed: body.seed ?? DEFAULT_SEED,
     ...sizes(numbers, graft, records, task),
     ...(graft.measure_forgetting ? { measure_forgetting: true } : {}),
+    ...samplesOf(graft, task),
   });
   return { ...spec, peft: forSteps(spec.peft, totalSteps(spec, records)) };
 }
@@ -309,6 +311,17 @@ function checkPatience({ validation_file: file, graft }: CreateJob): void {
     file || split ? 'graft.eval_steps above 0' : 'a validation_file or graft.validation_split';
   const message = `the run is measured by evaluations: give it ${missing}`;
   throw new DomainError('invalid_value', message, 'graft.early_stopping_patience');
+}
+
+/** @throws DomainError for a task whose models write nothing */
+function samplesOf(
+  { sample_prompts: prompts, sample_max_tokens: most = SAMPLE_TOKENS }: GraftOptions,
+  task: Task,
+): Pick<Spec, 'sample_prompts' | 'sample_max_tokens'> {
+  if (!prompts) return {};
+  if (useOf(task) === 'chat') return { sample_prompts: prompts, sample_max_tokens: most };
+  const message = `models of task ${task.name} write no answers; leave it out`;
+  throw new DomainError('invalid_value', message, 'graft.sample_prompts');
 }
 
 function trainedRecords(

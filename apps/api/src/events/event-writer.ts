@@ -14,6 +14,7 @@ import { Completion } from './completion.js';
 import { lastWords, logged, phase } from './log-lines.js';
 import { Measurements } from './measurements.js';
 import type { Reported } from './reported.js';
+import { SampleWriter } from './sample-writer.js';
 
 type Fact = NonNullable<Event['fact']>;
 type Values = { [One in Fact as One['$case']]: One['value'] };
@@ -44,6 +45,7 @@ export class EventWriter {
     started: (value, reported) => this.started(value, reported),
     step: (value, reported) => this.measurements.step(value, reported),
     evaluated: (value, reported) => this.measurements.evaluated(value, reported),
+    sampled: (value, reported) => this.samples.write(value, reported),
     saved: (value, reported) => this.checkpoints.saved(value, reported),
     log: (value, reported) => this.logged(value, reported),
     phase,
@@ -54,6 +56,7 @@ export class EventWriter {
 
   constructor(
     private readonly measurements: Measurements,
+    private readonly samples: SampleWriter,
     private readonly checkpoints: CheckpointWriter,
     private readonly completion: Completion,
     private readonly transitions: AttemptTransitions,

@@ -26,6 +26,7 @@ const COUNTS: { readonly [Kind in Fact['$case']]?: readonly string[] } = {
   started: ['fromStep', 'totalSteps'],
   step: ['step', 'tokens'],
   evaluated: ['step'],
+  sampled: ['step'],
   saved: ['step'],
   finished: ['step'],
   stopped: ['step'],

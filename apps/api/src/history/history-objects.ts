@@ -1,4 +1,9 @@
-import { EVAL_SCORE, type CheckpointObject, type JobEventObject } from '@graft/contracts';
+import {
+  EVAL_SCORE,
+  type CheckpointObject,
+  type JobEventObject,
+  type JobSampleObject,
+} from '@graft/contracts';
 import type { Job, JobEvent } from '../database/entities/job.js';
 import { eventId, unix } from '../ids.js';
 import type { MeasuredCheckpoint } from './checkpoints.repository.js';
@@ -15,6 +20,23 @@ export function eventObject(event: JobEvent): JobEventObject {
     type: event.type === 'metrics' ? 'metrics' : 'message',
     data: event.data,
     graft: { kind: event.kind },
+  };
+}
+
+/** What of a step's answers its event keeps, for each prompt in order. */
+export type StoredSample = Omit<JobSampleObject['data'][number], 'prompt'>;
+
+export function sampleObject(
+  { job_id, number, created_at, data }: JobEvent,
+  { spec: { sample_prompts: prompts = [] } }: Job,
+): JobSampleObject {
+  const { step, samples } = data as { step: number; samples: readonly StoredSample[] };
+  return {
+    object: 'fine_tuning.job.sample',
+    id: eventId(job_id, number),
+    created_at: unix(created_at),
+    step_number: step,
+    data: samples.map((sample, i) => ({ prompt: prompts[i] ?? '', ...sample })),
   };
 }
 

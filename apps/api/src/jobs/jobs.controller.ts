@@ -22,6 +22,7 @@ import {
   JobEventObject,
   JobObject,
   JobPreviewObject,
+  JobSampleObject,
   Measured,
   MetricsObject,
   UpdateJob,
@@ -241,6 +242,20 @@ export class JobsController {
     @Query() query: QueryValues,
   ): Promise<Page<CheckpointObject>> {
     return this.jobs.checkpoints(caller, id, query);
+  }
+
+  @Get(':id/samples')
+  @Needs('jobs:read')
+  @AnswersPage(JobSampleObject, 'Answers of a job’s adapter to its sample prompts, newest first', {
+    limit: 20,
+    most: 100,
+  })
+  samples(
+    @Caller() caller: Principal,
+    @Param('id') id: string,
+    @Query() query: QueryValues,
+  ): Promise<Page<JobSampleObject>> {
+    return this.jobs.samples(caller, id, query);
   }
 
   @Get(':id/metrics')

@@ -4,6 +4,7 @@ import {
   type CheckpointObject,
   type JobEventObject,
   type JobObject,
+  type JobSampleObject,
   type Page,
 } from '@graft/contracts';
 import { Command_Action } from '@graft/contracts/grpc';
@@ -18,7 +19,12 @@ import { WorkerLink } from '../workers/worker-link.js';
 import { pageQuery, type PageQuery } from '../http/parse.js';
 import { eventNumber } from '../ids.js';
 import { CheckpointsRepository } from '../history/checkpoints.repository.js';
-import { bestCheckpoint, checkpointObject, eventObject } from '../history/history-objects.js';
+import {
+  bestCheckpoint,
+  checkpointObject,
+  eventObject,
+  sampleObject,
+} from '../history/history-objects.js';
 import { JobsRepository } from '../history/jobs.repository.js';
 import { jobFilter } from './list-query.js';
 
@@ -50,6 +56,25 @@ export class JobsService {
     query: Record<string, unknown>,
   ): Promise<Page<JobEventObject>> {
     return this.eventPage(caller, id, pageQuery(query, 20, 1000), ['message', 'metrics']);
+  }
+
+  /** What its adapter answered to its sample prompts, the newest step first. */
+  async samples(
+    caller: Principal,
+    id: string,
+    query: Record<string, unknown>,
+  ): Promise<Page<JobSampleObject>> {
+    const job = await this.jobs.row(caller.projectId, id);
+    const { limit, after } = pageQuery(query, 20, 100);
+    const below = after === null ? null : eventNumber(after);
+    if (after !== null && below === null) throw badAfter(after, 'a sample');
+    const rows = await this.database.query<JobEvent>(
+      `SELECT * FROM event WHERE job_id = $1 AND kind = 'sample' AND ($2::int IS NULL OR number < $2)
+       ORDER BY number DESC LIMIT $3`,
+      [job.id, below, limit + 1],
+    );
+    const data = rows.slice(0, limit).map((row) => sampleObject(row, job));
+    return { object: 'list', data, has_more: rows.length > limit };
   }
 
   /** The trainer's own log lines, newest first. */

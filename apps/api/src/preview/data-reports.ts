@@ -1,5 +1,5 @@
 import { Injectable } from '@nestjs/common';
-import { DomainError } from '@graft/contracts';
+import { DomainError, type Spec } from '@graft/contracts';
 import { BlobStore } from '../blobs/blob-store.js';
 import type { HfConfig, Split } from '../catalog/plugins.js';
 import { Settings } from '../config.js';
@@ -67,6 +67,20 @@ export class DataReports {
       await this.database.manager.getRepository(Model).update(base.id, { config: config as never });
       return config;
     });
+  }
+
+  /** @throws DomainError naming the sample prompt that the base cannot be asked; ReaderFailure when that could not be found out */
+  async checkPrompts(
+    base: Model,
+    { sample_prompts: prompts }: Pick<Spec, 'sample_prompts'>,
+    room: number,
+    asker: Asker,
+  ): Promise<void> {
+    if (!prompts) return;
+    const key = `prompts of ${base.id} ${sha256(JSON.stringify([prompts, room]))}`;
+    await this.turn(key, asker, async () =>
+      this.reader.ask({ op: 'prompts', base: await this.files(base), prompts, room }),
+    );
   }
 
   /** @throws DomainError naming the lines that cannot be used; ReaderFailure when that could not be found out */

@@ -149,6 +149,7 @@ export class JobPlans {
       const maxSeqLen = cutAt(spec, footprint);
       const pool = plan.request.graft?.pool ?? DEFAULT_POOL;
       requireRoom(terms, pool, spec, config, start !== null);
+      await this.reports.checkPrompts(base, spec, footprint.room, asker);
       const { task, task_options: taskOptions } = spec;
       const [tasks, split] = [promptTasks(spec.peft), splitOf(spec)];
       const method = { tasks, split, invocation: invocationOf(spec.peft) };

@@ -4,6 +4,7 @@ import { DomainError } from '@graft/contracts';
 import {
   readBaseText,
   reportData,
+  samplePromptTokens,
   taskFor,
   type BaseText,
   type NamedFile,
@@ -30,6 +31,8 @@ function open(files: readonly NamedFile[]): BaseText {
 function answer(request: ReaderRequest): unknown {
   const base = open(request.base);
   if (request.op === 'config') return base.config;
+  if (request.op === 'prompts')
+    return samplePromptTokens(request.prompts, base.tokenizer, request.room);
   const { training, validation, taskOptions, maxSeqLen, tasks, split, invocation } = request;
   const task = taskFor(request.task);
   const onProgress = (): void => {

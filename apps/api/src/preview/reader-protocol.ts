@@ -1,9 +1,16 @@
 import type { BaseText, DataFile, DataReports, NamedFile, Split } from '@graft/peft-core/data';
-import type { ErrorCode } from '@graft/contracts';
+import type { ErrorCode, SamplePrompt } from '@graft/contracts';
 
 /** What the API asks its reader process, one at a time. */
 export type ReaderRequest =
   | { readonly op: 'config'; readonly base: readonly NamedFile[] }
+  | {
+      readonly op: 'prompts';
+      readonly base: readonly NamedFile[];
+      readonly prompts: readonly SamplePrompt[];
+      /** Tokens that a sequence of the run may have. */
+      readonly room: number;
+    }
   | {
       readonly op: 'report';
       readonly base: readonly NamedFile[];

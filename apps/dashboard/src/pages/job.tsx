@@ -16,6 +16,7 @@ import { JobCompany } from '../components/job-company.js';
 import { JobDataReport } from '../components/job-data-report.js';
 import { JobHeader } from '../components/job-header.js';
 import { Results } from '../components/job-results.js';
+import { JobSamples } from '../components/job-samples.js';
 import { SpecView } from '../components/job-spec.js';
 import { Link } from '../components/link.js';
 import { Loading } from '../components/loading.js';
@@ -23,7 +24,7 @@ import { Tabs } from '../components/tabs.js';
 import { Warnings } from '../components/warnings.js';
 import { useJob, type JobData } from './job-data.js';
 
-const TABS = ['Charts', 'Log', 'Checkpoints', 'Data', 'Attempts', 'Spec'] as const;
+const TABS = ['Charts', 'Log', 'Samples', 'Checkpoints', 'Data', 'Attempts', 'Spec'] as const;
 type Tab = (typeof TABS)[number];
 
 function pageTitle(job: JobObject | undefined): string {
@@ -86,7 +87,7 @@ export function JobPage({ id, tab }: { id: string; tab: string | null }) {
       {job.status === 'succeeded' && <Results job={job} use={use} onError={setProblem} />}
       <Tabs
         label="Parts of the job"
-        names={TABS}
+        names={TABS.filter((name) => name !== 'Samples' || job.graft.sample_prompts)}
         open={open}
         choose={setTab}
         beside={(name) => <Beside tab={name} data={data} />}
@@ -99,6 +100,7 @@ export function JobPage({ id, tab }: { id: string; tab: string | null }) {
           />
         )}
         {open === 'Log' && <EventLog events={data.log} />}
+        {open === 'Samples' && <JobSamples job={job} log={data.log} />}
         {open === 'Checkpoints' && (
           <Checkpoints
             use={use}

@@ -19,6 +19,7 @@ import { JobPlan } from '../components/job-plan.js';
 import { Loading } from '../components/loading.js';
 import { MethodChoice, MethodOptions } from '../components/method-choice.js';
 import { fieldsOf, SchemaForm, wrongIn, type Field } from '../components/schema-form.js';
+import { SamplePrompts } from '../components/sample-prompts.js';
 import { TaskChoice } from '../components/task-choice.js';
 import { usePreview, type Preview } from '../components/use-preview.js';
 
@@ -65,7 +66,7 @@ export function NewJobPage({ from, file }: NewJobProps) {
 }
 
 /** Options of `graft` with a place of their own in the form. */
-const ELSEWHERE = ['learning_rate', 'task', 'task_options', 'validation_split'];
+const ELSEWHERE = ['learning_rate', 'task', 'task_options', 'validation_split', 'sample_prompts'];
 
 /** The fields of `graft`, where a pool is chosen of those that the project may use, and of the one that was asked for. */
 function optionFields(catalog: Catalog, pools: readonly string[], asked?: string): Field[] {
@@ -172,6 +173,7 @@ function JobForm({ catalog, models, files, pools, start, unfounded, filesChanged
           />
           <h2>Training</h2>
           <Pace {...now} defaultRate={defaultRate(method, task)} plan={preview.plan} />
+          <SamplePrompts {...now} task={task} file={subject.file} />
           <Fold
             className="card"
             title="More training options"

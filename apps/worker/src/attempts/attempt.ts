@@ -186,6 +186,8 @@ export class Attempt {
         return this.events.add(wire.step(fact));
       case 'evaluated':
         return this.events.add(wire.evaluated(fact));
+      case 'sampled':
+        return this.events.add(wire.sampled(fact));
       case 'phase':
         return this.events.add(wire.phase(fact));
       case 'log':

@@ -7,6 +7,7 @@ import type {
   FinishedFact,
   LogFact,
   PhaseFact,
+  SampledFact,
   SavedFact,
   StartedFact,
   StepFact,
@@ -65,6 +66,10 @@ export function evaluated(fact: EvaluatedFact): EventFact {
       metrics: reals(fact.metrics),
     },
   };
+}
+
+export function sampled({ step, samples }: SampledFact): EventFact {
+  return { $case: 'sampled', value: { step: count(step), samples: [...samples] } };
 }
 
 export function saved({ step, files, adapter }: SavedFact): EventFact {

@@ -1,6 +1,6 @@
 // What a fact must look like before anybody acts on it. A trainer reads the models and data of users and need not
 // be one of ours: what it says may end it, never the agent, which holds every other trainer.
-import { MAX_METRICS, METRIC_NAME } from '@graft/contracts';
+import { MAX_METRICS, METRIC_NAME, MOST_SAMPLE_PROMPTS } from '@graft/contracts';
 import { z } from 'zod';
 import type { Fact } from './protocol.js';
 
@@ -70,6 +70,13 @@ const FACTS = {
     step: count,
     metrics,
     full: z.boolean(),
+  }),
+  sampled: z.object({
+    ...run,
+    step: count,
+    samples: z
+      .array(z.object({ text, finishReason: z.enum(['stop', 'length']), tokens }))
+      .max(MOST_SAMPLE_PROMPTS),
   }),
   saved: z.object({ ...run, step: count, files, adapter: files }),
   finished: z.object({

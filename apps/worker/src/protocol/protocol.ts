@@ -179,6 +179,7 @@ export interface StartedFact extends AttemptKey {
 // What a run reports (libs/peft-core/src/train/facts.ts), with the run's key.
 export type StepFact = AttemptKey & FactOfRun<'step'>;
 export type EvaluatedFact = AttemptKey & FactOfRun<'evaluated'>;
+export type SampledFact = AttemptKey & FactOfRun<'sampled'>;
 export type SavedFact = AttemptKey & Omit<FactOfRun<'saved'>, 'dir'>;
 export type FinishedFact = AttemptKey & Omit<FactOfRun<'finished'>, 'dir'>;
 export type FailedFact = AttemptKey & FactOfRun<'failed'>;
@@ -221,6 +222,7 @@ export type Fact =
   | StartedFact
   | StepFact
   | EvaluatedFact
+  | SampledFact
   | SavedFact
   | FinishedFact
   | FailedFact
@@ -236,6 +238,7 @@ export type AttemptFact =
   | StartedFact
   | StepFact
   | EvaluatedFact
+  | SampledFact
   | SavedFact
   | FinishedFact
   | FailedFact

@@ -235,6 +235,8 @@ class LocalRun {
       case 'evaluated':
         metrics.evaluated(fact);
         return this.progress.say(`validation at step ${fact.step}: ${inWords(fact.metrics, run)}`);
+      case 'sampled':
+        return this.sampled(fact, run);
       case 'saved':
         // Only the newest is of use here.
         for (const { step, dir } of listNumbered(this.checkpoints, 'checkpoint-'))
@@ -251,6 +253,16 @@ class LocalRun {
         return this.progress.say(`${fact.level === 'warn' ? 'warning: ' : ''}${fact.message}`);
       default:
         return fact satisfies never;
+    }
+  }
+
+  private sampled({ step, samples }: FactOfRun<'sampled'>, { spec }: Run): void {
+    for (const [i, { text }] of samples.entries()) {
+      const prompt = spec.sample_prompts?.[i] ?? '';
+      const asked = typeof prompt === 'string' ? prompt : prompt.at(-1)?.content;
+      this.progress.say(
+        `sample at step ${step}: ${JSON.stringify(asked)} → ${JSON.stringify(text)}`,
+      );
     }
   }
 

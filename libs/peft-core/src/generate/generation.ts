@@ -3,6 +3,7 @@
 import { DomainError } from '@graft/contracts';
 import { narrow, noGrad, tidy } from '@graft/kernels';
 import { BARE_BASE, type Batch, type PackedRows, type Rows } from '../batch.js';
+import { encodePrompt } from '../data/prompt.js';
 import type { Tokenizer } from '../data/tokenizer.js';
 import type { Model } from '../models/model.js';
 import { invokedAt } from '../nn/invocation.js';
@@ -342,10 +343,4 @@ function promptIds({ model, tokenizer }: GenerationBase, request: GenerationRequ
   const { eosId } = tokenizer;
   const isOpen = ids.length > 0 && ids.at(-1) !== eosId;
   return model.stacks.encoder && eosId !== null && isOpen ? [...ids, eosId] : ids;
-}
-
-function encodePrompt(tokenizer: Tokenizer, { messages, prompt }: GenerationRequest): number[] {
-  if (!messages) return tokenizer.encode(prompt ?? '', { special: true });
-  // A rendered chat brings its own special tokens.
-  return tokenizer.encode(tokenizer.render(messages, { addGenerationPrompt: true }));
 }

@@ -1,6 +1,7 @@
 // What the loop reports of a run, in the order it happens.
 import type { ErrorCode } from '@graft/contracts';
 import type { Forgetting } from './forgetting.js';
+import type { Sample } from './samples.js';
 import type { FileFact } from '../io/commit-folder.js';
 
 /** What train/watch.ts looks for. */
@@ -39,6 +40,12 @@ export type RunFact =
       readonly metrics: Metrics;
       /** Whole validation file, or only a sample of it. */
       readonly full: boolean;
+    }
+  | {
+      /** What it answered to its sample prompts, in their order. */
+      readonly type: 'sampled';
+      readonly step: number;
+      readonly samples: readonly Sample[];
     }
   | {
       /** A checkpoint committed under `dir`. */

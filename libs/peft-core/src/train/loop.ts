@@ -8,6 +8,7 @@ import { failureOf, isFatal } from './failure.js';
 import type { Evaluation, Member } from './member.js';
 import type { RunGroup } from './run-group.js';
 import type { Run } from './run.js';
+import type { Samples } from './samples.js';
 
 export type Report = (run: Run, fact: RunFact) => void;
 
@@ -35,16 +36,19 @@ export function takeTurn(group: RunGroup, report: Report): void {
   const alone = (member: Member, work: () => void): void =>
     working([member], work, (error) => leave(member.run, failureOf(error)));
   for (const member of group.all) {
-    const { run, evaluation } = member;
-    // An evaluation that has begun belongs to the step that is done; a step that has begun is taken again.
-    if (run.stopping && (run.stopping === 'cancel' || evaluation === null))
+    const { run, isBetweenSteps } = member;
+    // An evaluation that has begun belongs to the step that is done, as answers do; a step that has begun is taken again.
+    if (run.stopping && (run.stopping === 'cancel' || !isBetweenSteps))
       alone(member, () => leave(run, stop(run, report)));
     // Resumed from its last checkpoint, or told to end where it is: a step that has begun is not taken then.
-    else if (run.done && evaluation === null) alone(member, () => evaluateOrGoOn(member));
+    else if (run.done && !isBetweenSteps) alone(member, () => evaluateOrGoOn(member));
+    else if (run.step === 0 && !isBetweenSteps) beginAnswers(member);
   }
   const members = group.next();
   const [first] = members;
   if (first === undefined) return;
+  const { samples } = first;
+  if (samples) return alone(first, () => answered(first.run, samples, report) && goOn(first));
   const forward = () => group.forward(members);
   if (members.length === 1) alone(first, forward);
   else working(members, forward, () => members.forEach((member) => member.repeatAlone()));
@@ -61,7 +65,7 @@ export function takeTurn(group: RunGroup, report: Report): void {
       evaluated(member, evaluation);
       // it has ended early, and by a sample
       if (run.done && !evaluation.full) member.evaluate(run.data.whole);
-      else goOn(member);
+      else answerOrGoOn(member);
     }
   }
 
@@ -69,7 +73,11 @@ export function takeTurn(group: RunGroup, report: Report): void {
     const { data, step, isToldToEnd } = member.run;
     const due = isToldToEnd && data.validation.length > 0 ? data.whole : data.evaluationAt(step);
     if (due) member.evaluate(due);
-    else goOn(member);
+    else answerOrGoOn(member);
+  }
+
+  function answerOrGoOn(member: Member): void {
+    if (!beginAnswers(member)) goOn(member);
   }
 
   function goOn(member: Member): void {
@@ -97,6 +105,25 @@ export function takeTurn(group: RunGroup, report: Report): void {
     // A sample that a run ends by is not told: the whole of its data, at the same step, is.
     if (full || !run.done) report(run, { type: 'evaluated', step, metrics, full });
     for (const warning of warnings) report(run, warning);
+  }
+}
+
+/** Whether its sample prompts are to be answered now: each turn is then a piece of that. */
+function beginAnswers(member: Member): boolean {
+  const samples = member.run.beginSamples();
+  if (samples) member.answer(samples);
+  return samples !== null;
+}
+
+/** One forward of its answers. Whether that was the last, or there are none. */
+function answered(run: Run, samples: Samples, report: Report): boolean {
+  try {
+    const answers = samples.step();
+    if (answers) report(run, { type: 'sampled', step: run.step, samples: answers });
+    return answers !== null;
+  } catch (error) {
+    run.notSampled(error);
+    return true;
   }
 }
 

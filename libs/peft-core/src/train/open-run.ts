@@ -1,7 +1,9 @@
 // Makes a run: reads and encodes its data, attaches its method, and resumes where a checkpoint is given.
-import { DomainError, type Spec } from '@graft/contracts';
+import { DomainError, SAMPLE_TOKENS, type Spec } from '@graft/contracts';
+import { BARE_BASE } from '../batch.js';
 import { attachingMethod } from '../build.js';
 import { loadExamples } from '../data/examples.js';
+import { samplePromptTokens } from '../data/prompt.js';
 import { heldOut, splitOf } from '../data/held-out.js';
 import { linesInWords } from '../data/line-ranges.js';
 import type { Base } from '../io/base-folder.js';
@@ -24,6 +26,7 @@ import { RunData } from './run-data.js';
 import { RunFiles } from './run-files.js';
 import { forgetting } from './forgetting.js';
 import { Run, type RunParts } from './run.js';
+import { Samples, SAMPLE_ROWS } from './samples.js';
 import { runBytes, sizesOf, type RunBytes } from './run-bytes.js';
 
 export interface RunOptions {
@@ -67,8 +70,14 @@ export function prepareRun(base: Base, asked: Spec, options: RunOptions): Prepar
   const footprint = footprintOf(spec.peft, base.config, begun, headOf(spec), spec.adapters);
   checkTrained(spec.optimizer, footprint);
   const data = readData(base, spec, task, { ...options, room: footprint.room });
+  const sampled = sampledBy(base, spec, footprint);
   const sizes = sizesOf(spec, data.examples, data.validation);
-  const bytes = runBytes(spec, base.config, sizes, isBegun(options));
+  const evaluatedRows = Math.max(sizes.evaluatedRows, sampled.rows);
+  const needed = runBytes(spec, base.config, { ...sizes, evaluatedRows }, isBegun(options));
+  // what a step needs is free while prompts are answered
+  const activations = Math.max(needed.activations, sampled.bytes);
+  const total = needed.total - needed.activations + activations;
+  const bytes = { ...needed, activations, total };
   return { task, spec, data, bytes, room: footprint.room };
 }
 
@@ -194,6 +203,7 @@ function assemble(base: Base, spec: Spec, opened: Opened, options: RunOptions): 
       files: new RunFiles(written, opened, optimizer),
       checkpointDir: options.checkpointDir ?? null,
       forgetting: forgettingOf(base, spec, opened, id),
+      samples: samplesOf(base, spec, id),
       onWarning: (message) => onLog?.('warn', message),
     });
   } catch (error) {
@@ -211,6 +221,37 @@ function forgettingOf(
 ): RunParts['forgetting'] {
   if (!asked || task.infer || stackKinds(base.model.stacks) !== 'decoder') return null;
   return () => forgetting(base, run, { room, byTask: promptTasks(peft) !== null });
+}
+
+function samplesOf(
+  base: Base,
+  { sample_prompts: prompts, sample_max_tokens: maxTokens = SAMPLE_TOKENS, peft }: Spec,
+  run: number,
+): RunParts['samples'] {
+  if (!prompts) return null;
+  const taskId = promptTasks(peft) === null ? null : 0;
+  return () => new Samples(base, run, { prompts, maxTokens, taskId });
+}
+
+/**
+ * What answering its sample prompts takes: rows of a forward, and bytes of keys and values.
+ * @throws DomainError that names a prompt which leaves no room for an answer
+ */
+function sampledBy(
+  { model, tokenizer }: Base,
+  { sample_prompts: prompts = [], sample_max_tokens: most = SAMPLE_TOKENS }: Spec,
+  { room, virtualTokens }: BaseFootprint,
+): { readonly rows: number; readonly bytes: number } {
+  if (prompts.length === 0) return { rows: 0, bytes: 0 };
+  const read = samplePromptTokens(prompts, tokenizer, room);
+  const cache = model.cache();
+  // an encoder's rows have keys and values of their own beside those of the decoder
+  const stacks = model.stacks.encoder ? 2 : 1;
+  const kept = (tokens: number): number =>
+    (stacks * tokens + most + virtualTokens) * cache.bytesPerRow(BARE_BASE) +
+    cache.bytesBeside(BARE_BASE);
+  const sum = (of: readonly number[]): number => of.reduce((total, one) => total + one, 0);
+  return { rows: Math.min(SAMPLE_ROWS, sum(read)), bytes: sum(read.map(kept)) };
 }
 
 function readData(

@@ -76,6 +76,7 @@ export class RunGroup {
   remove(run: Run): void {
     const member = this.members.get(run.id);
     if (member) this.turns.leave(member);
+    member?.end();
     this.members.delete(run.id);
     run.dispose();
   }
@@ -87,7 +88,7 @@ export class RunGroup {
   next(): Member[] {
     const first = this.turns.next();
     if (first === null) return [];
-    if (!this.joins(first)) return [first];
+    if (first.samples || !this.joins(first)) return [first];
     let { rows } = first.piece;
     const kin = new Set([first]);
     for (const other of this.turns.members) {
@@ -158,9 +159,7 @@ export class RunGroup {
   }
 
   private joins(member: Member): boolean {
-    return (
-      !member.alone && member.evaluation === null && member.piece.rows < this.limits.shareBelow
-    );
+    return !member.alone && !member.isBetweenSteps && member.piece.rows < this.limits.shareBelow;
   }
 }
 

@@ -13,6 +13,7 @@ import type { Forgetting } from './forgetting.js';
 import type { RunData } from './run-data.js';
 import type { RunFiles } from './run-files.js';
 import { rateAt, warmupSteps } from './schedule.js';
+import type { Samples } from './samples.js';
 import { Watch } from './watch.js';
 
 export interface RunParts {
@@ -31,6 +32,8 @@ export interface RunParts {
   readonly checkpointDir: string | null;
   /** Measures what it has forgotten, where that is asked for. */
   readonly forgetting: (() => Forgetting) | null;
+  /** Begins to answer its sample prompts, where it has any. */
+  readonly samples: (() => Samples) | null;
   readonly onWarning: (message: string) => void;
 }
 
@@ -56,6 +59,9 @@ export class Run {
   private readonly learntTokens: number | null;
   private readonly files: RunFiles;
   private readonly forgetting: RunParts['forgetting'];
+  private readonly samples: RunParts['samples'];
+  /** The step at which it answered them last. */
+  private sampledStep = -1;
   private readonly onWarning: RunParts['onWarning'];
   private readonly schedule: CheckpointSchedule;
 
@@ -66,6 +72,7 @@ export class Run {
     [this.optimizer, this.data, this.files] = [optimizer, data, files];
     this.found = parts.found;
     [this.forgetting, this.onWarning] = [parts.forgetting, parts.onWarning];
+    this.samples = parts.samples;
     this.warmupSteps = warmupSteps(data.totalSteps, spec.warmup_ratio);
     this.watch = new Watch({
       chance: task.chance(model, spec),
@@ -145,6 +152,30 @@ export class Run {
     return tokens;
   }
 
+  /**
+   * The answers to its sample prompts, to be made now: before the first step, where an evaluation is due and at the end,
+   * with validation data or without; null where it has none, or has answered them at this step.
+   */
+  beginSamples(): Samples | null {
+    const { step, samples, spec } = this;
+    const isDue = step === 0 || this.done || (spec.eval_steps > 0 && step % spec.eval_steps === 0);
+    if (!samples || !isDue || this.sampledStep === step) return null;
+    this.sampledStep = step;
+    try {
+      return samples();
+    } catch (error) {
+      this.notSampled(error);
+      return null;
+    }
+  }
+
+  /** What is trained is worth more than what is looked at. @throws what has broken the device */
+  notSampled(error: unknown): void {
+    if (isFatal(error)) throw error;
+    const why = failureOf(error).message;
+    this.onWarning(`Its sample prompts could not be answered at step ${this.step}: ${why}`);
+  }
+
   /** Whether a checkpoint of this very step was made, or it goes on from one, or nothing was trained yet. */
   get isSaved(): boolean {
     return this.schedule.savedStep === this.step;
@@ -154,7 +185,7 @@ export class Run {
   get checkpointDue(): boolean {
     // The end of full fine-tuning is the model itself, and its checkpoint would hold nothing else of use.
     if (this.done) return this.spec.peft !== null && !this.isSaved;
-    return this.schedule.due(this.step, this.data.endsEpoch(this.step));
+    return this.step > 0 && this.schedule.due(this.step, this.data.endsEpoch(this.step));
   }
 
   save(): FactOfRun<'saved'> {

@@ -266,6 +266,7 @@ export interface Event {
     | { $case: "stopped"; value: Stopped }
     | { $case: "log"; value: Log }
     | { $case: "phase"; value: Phase }
+    | { $case: "sampled"; value: Sampled }
     | undefined;
 }
 
@@ -311,6 +312,19 @@ export interface Evaluated {
 export interface Evaluated_MetricsEntry {
   key: string;
   value: number;
+}
+
+/** What the adapter answered to the job's sample prompts, in their order. */
+export interface Sampled {
+  step: number;
+  samples: Sample[];
+}
+
+export interface Sample {
+  text: string;
+  /** "stop" or "length". */
+  finishReason: string;
+  tokens: number;
 }
 
 /** A committed checkpoint whose blobs were all put before. */
@@ -2194,6 +2208,9 @@ export const Event: MessageFns<Event> = {
       case "phase":
         Phase.encode(message.fact.value, writer.uint32(146).fork()).join();
         break;
+      case "sampled":
+        Sampled.encode(message.fact.value, writer.uint32(154).fork()).join();
+        break;
     }
     return writer;
   },
@@ -2315,6 +2332,14 @@ export const Event: MessageFns<Event> = {
             message.fact = { $case: "phase", value: Phase.decode(reader, reader.uint32()) };
             continue;
           }
+          case 19: {
+            if (tag !== 154) {
+              break;
+            }
+
+            message.fact = { $case: "sampled", value: Sampled.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2388,6 +2413,12 @@ export const Event: MessageFns<Event> = {
       case "phase": {
         if (object.fact?.value !== undefined && object.fact?.value !== null) {
           message.fact = { $case: "phase", value: Phase.fromPartial(object.fact.value) };
+        }
+        break;
+      }
+      case "sampled": {
+        if (object.fact?.value !== undefined && object.fact?.value !== null) {
+          message.fact = { $case: "sampled", value: Sampled.fromPartial(object.fact.value) };
         }
         break;
       }
@@ -2877,6 +2908,152 @@ export const Evaluated_MetricsEntry: MessageFns<Evaluated_MetricsEntry> = {
     const message = createBaseEvaluated_MetricsEntry();
     message.key = object.key ?? "";
     message.value = object.value ?? 0;
+    return message;
+  },
+};
+
+function createBaseSampled(): Sampled {
+  return { step: 0, samples: [] };
+}
+
+export const Sampled: MessageFns<Sampled> = {
+  encode(message: Sampled, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.step !== 0) {
+      writer.uint32(8).uint64(message.step);
+    }
+    for (const v of message.samples) {
+      Sample.encode(v!, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Sampled {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSampled();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.step = longToNumber(reader.uint64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.samples.push(Sample.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<Sampled>): Sampled {
+    return Sampled.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Sampled>): Sampled {
+    const message = createBaseSampled();
+    message.step = object.step ?? 0;
+    message.samples = object.samples?.map((e) => Sample.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseSample(): Sample {
+  return { text: "", finishReason: "", tokens: 0 };
+}
+
+export const Sample: MessageFns<Sample> = {
+  encode(message: Sample, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.text !== "") {
+      writer.uint32(10).string(message.text);
+    }
+    if (message.finishReason !== "") {
+      writer.uint32(18).string(message.finishReason);
+    }
+    if (message.tokens !== 0) {
+      writer.uint32(24).uint64(message.tokens);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Sample {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSample();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.text = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.finishReason = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.tokens = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<Sample>): Sample {
+    return Sample.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Sample>): Sample {
+    const message = createBaseSample();
+    message.text = object.text ?? "";
+    message.finishReason = object.finishReason ?? "";
+    message.tokens = object.tokens ?? 0;
     return message;
   },
 };

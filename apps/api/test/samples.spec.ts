@@ -1,0 +1,165 @@
+// Answers of a run to its sample prompts, from a worker whose facts the test decides.
+import type { JobEventObject, JobObject, JobSampleObject, Page } from '@graft/contracts';
+import { buildWords } from '@graft/peft-core/catalog';
+import type { Event } from '@graft/contracts/grpc';
+import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
+import { caught, importBase, startTestApi, until, uploadChats, type TestApi } from './fixture.js';
+import { evaluated, ScriptedWorker, started, step } from './scripted-worker.js';
+
+let api: TestApi;
+let worker: ScriptedWorker | null = null;
+let file: string;
+
+beforeAll(async () => {
+  api = await startTestApi({ leaseMs: 1_500 });
+  await importBase(api);
+  file = await uploadChats(api);
+});
+afterEach(() => {
+  worker?.vanish();
+  worker = null;
+});
+afterAll(() => api?.close());
+
+const PROMPTS = ['once', [{ role: 'user', content: 'what is 2 plus 2?' }]];
+
+const create = (graft: object, more: object = {}) =>
+  api.client.fineTuning.jobs.create({
+    model: 'tiny',
+    training_file: file,
+    ...more,
+    graft,
+  } as never) as unknown as Promise<JobObject>;
+const samplesOf = (id: string, query = '') =>
+  api.get<Page<JobSampleObject>>(`/fine_tuning/jobs/${id}/samples${query}`);
+const cancel = (id: string) => api.post(`/fine_tuning/jobs/${id}/cancel`);
+
+type Fact = NonNullable<Event['fact']>;
+const sampled = (at: number, ...texts: string[]): Fact => ({
+  $case: 'sampled',
+  value: {
+    step: at,
+    samples: texts.map((text) => ({ text, finishReason: 'stop', tokens: text.length })),
+  },
+});
+
+it('lists the answers of each step, newest first, and tells of them among the events', async () => {
+  const job = await create({ sample_prompts: PROMPTS, sample_max_tokens: 9, eval_steps: 2 });
+  expect(job.graft).toMatchObject({ sample_prompts: PROMPTS, sample_max_tokens: 9 });
+  worker = await new ScriptedWorker(api).connect();
+  const lease = await worker.assigned();
+  expect(JSON.parse(lease.specJson)).toMatchObject({
+    sample_prompts: PROMPTS,
+    sample_max_tokens: 9,
+  });
+  worker.keep(lease);
+  expect((await samplesOf(job.id)).data).toEqual([]);
+  await worker.tell(lease, started(0, 4), sampled(0, 'upon', 'no\u0000t'), step(1), step(2));
+  await worker.tell(lease, evaluated(2, 2), sampled(2, ' a time', '4'));
+  const { data, has_more } = await samplesOf(job.id);
+  expect(has_more).toBe(false);
+  expect(data).toMatchObject([
+    {
+      object: 'fine_tuning.job.sample',
+      step_number: 2,
+      data: [
+        { prompt: 'once', text: ' a time', finish_reason: 'stop', completion_tokens: 7 },
+        { prompt: PROMPTS[1], text: '4', completion_tokens: 1 },
+      ],
+    },
+    { step_number: 0, data: [{ text: 'upon' }, { text: expect.stringMatching(/^no.?t$/u) }] },
+  ]);
+  const first = await samplesOf(job.id, '?limit=1');
+  expect(first).toMatchObject({ has_more: true, data: [{ step_number: 2 }] });
+  expect(await samplesOf(job.id, `?after=${first.data[0]!.id}`)).toMatchObject({
+    has_more: false,
+    data: [{ step_number: 0 }],
+  });
+  const events = await api.get<Page<JobEventObject>>(`/fine_tuning/jobs/${job.id}/events`);
+  expect(events.data.find(({ graft }) => graft.kind === 'sample')).toMatchObject({
+    type: 'message',
+    message: 'Step 2: answered its 2 sample prompts',
+    data: { step: 2 },
+  });
+  await cancel(job.id);
+});
+
+it('has each step once, however often it is made, and nothing that answers other prompts', async () => {
+  const job = await create({ sample_prompts: PROMPTS });
+  worker = await new ScriptedWorker(api).connect();
+  const first = await worker.assigned();
+  await worker.tell(
+    first,
+    started(0, 4),
+    sampled(0, 'a', 'b'),
+    step(1),
+    step(2),
+    sampled(2, 'c', 'd'),
+  );
+  // as many as it was asked, and no more
+  await worker.tell(first, sampled(3, 'alone'));
+  worker.vanish();
+  worker = await new ScriptedWorker(api).connect();
+  const second = await worker.assigned(20_000);
+  expect(second.jobId).toBe(job.id);
+  expect(second.attempt).toBeGreaterThan(first.attempt);
+  worker.keep(second);
+  await worker.tell(
+    second,
+    started(0, 4),
+    sampled(0, 'a', 'b'),
+    step(1),
+    step(2),
+    sampled(2, 'c', 'd'),
+  );
+  await worker.tell(second, step(3), step(4), sampled(4, 'e', 'f'));
+  const { data } = await samplesOf(job.id);
+  expect(data.map((one) => [one.step_number, one.data.map(({ text }) => text)])).toEqual([
+    [4, ['e', 'f']],
+    [2, ['c', 'd']],
+    [0, ['a', 'b']],
+  ]);
+  await cancel(job.id);
+});
+
+it('waits for a worker that answers prompts, and says so', async () => {
+  const words = buildWords().filter((word) => !word.startsWith('option:sample_'));
+  worker = await new ScriptedWorker(api, { words }).connect();
+  const [asking, plain] = [await create({ sample_prompts: PROMPTS }), await create({})];
+  const lease = await worker.assigned();
+  expect(lease.jobId).toBe(plain.id);
+  expect(JSON.parse(lease.specJson)).not.toHaveProperty('sample_prompts');
+  const waits = () => api.get<JobObject>(`/fine_tuning/jobs/${asking.id}`);
+  await until(async () => (await waits()).graft.phase.code === 'no_able_worker');
+  expect((await waits()).graft.phase.message).toContain('option sample_prompts');
+  for (const { id } of [asking, plain]) await cancel(id);
+});
+
+it.each([
+  [[], 'graft.sample_prompts', {}],
+  [Array.from({ length: 9 }, () => 'x'), 'graft.sample_prompts', {}],
+  [[''], 'graft.sample_prompts.0', {}],
+  [['fine', 'x '.repeat(4000)], 'graft.sample_prompts.1', {}],
+  [[[{ role: 'robot', content: 'x' }]], 'graft.sample_prompts.0', {}],
+])('refuses by their place prompts that cannot be answered: %j', async (prompts, param, more) => {
+  const refusal = await caught(create({ sample_prompts: prompts }, more) as Promise<unknown>);
+  expect(refusal.status).toBe(400);
+  expect(String(refusal.param).startsWith(param)).toBe(true);
+});
+
+it('refuses prompts where the models of the task write nothing', async () => {
+  const pairs = Array.from({ length: 12 }, (_, n) =>
+    JSON.stringify({ anchor: `question ${n}`, positive: `answer ${n}` }),
+  );
+  const { id } = await api.client.files.create({
+    file: new File([`${pairs.join('\n')}\n`], 'pairs.jsonl'),
+    purpose: 'fine-tune',
+  });
+  const graft = { task: 'feature_extraction', sample_prompts: ['x'] };
+  const refusal = await caught(create(graft, { training_file: id }) as Promise<unknown>);
+  expect(refusal).toMatchObject({
+    status: 400,
+    param: 'graft.sample_prompts',
+    message: expect.stringContaining('models of task feature_extraction write no answers'),
+  });
+});

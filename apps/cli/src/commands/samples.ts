@@ -1,0 +1,57 @@
+import type { JobSampleObject } from '@graft/contracts';
+import type { Command } from 'commander';
+import { CliError, EXIT } from '../cli-error.js';
+import { callOf } from '../command-line.js';
+import { findJobId, jobPath } from '../find-job.js';
+import { printable } from '../terminal.js';
+
+const MOST_STEPS = 1000;
+
+export function addSamples(program: Command): void {
+  program
+    .command('samples')
+    .description(
+      "show what a job's adapter answered to its graft.sample_prompts as it was trained, step by step",
+    )
+    .argument('<job>')
+    .option('--prompt <number>', 'of this prompt alone, counted from 1')
+    .action(async (name: string, options: { prompt?: string }, command: Command) => {
+      const { out, api } = callOf(command);
+      const id = await findJobId(api(), name);
+      const newest = await api().all<JobSampleObject>(`${jobPath(id)}/samples`, MOST_STEPS);
+      if (out.json) return out.value(newest);
+      const steps = newest.toReversed();
+      const [first] = steps;
+      if (first === undefined)
+        return out.line(
+          `${name} has no samples: they are of jobs with graft.sample_prompts, from their start on`,
+        );
+      const chosen = first.data.map((_, i) => i).filter((i) => isAsked(options.prompt, i));
+      if (chosen.length === 0)
+        throw new CliError(
+          `--prompt: expected a number from 1 to ${first.data.length}, got ${options.prompt}`,
+          EXIT.usage,
+        );
+      for (const i of chosen) out.line(card(steps, i));
+    });
+}
+
+const isAsked = (prompt: string | undefined, i: number): boolean =>
+  prompt === undefined || prompt === String(i + 1);
+
+/** A prompt, and under it what was answered at each step. */
+function card(steps: readonly JobSampleObject[], i: number): string {
+  const prompt = steps[0]?.data[i]?.prompt ?? '';
+  const asked =
+    typeof prompt === 'string'
+      ? prompt
+      : prompt.map(({ role, content }) => `${role}: ${content}`).join('\n');
+  const answers = steps.map(({ step_number: step, data }) => {
+    const { text = '', finish_reason: reason } = data[i] ?? {};
+    return `  step ${step}: ${indented(text)}${reason === 'length' ? '…' : ''}`;
+  });
+  return [`${i + 1}. ${indented(asked)}`, ...answers, ''].join('\n');
+}
+
+/** Control characters of what a model wrote are no business of a terminal's. */
+const indented = (text: string): string => text.trim().split('\n').map(printable).join('\n    ');

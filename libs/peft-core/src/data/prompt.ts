@@ -1,0 +1,47 @@
+// What a model is asked, as token ids, and a job's sample prompts before it trains. Native-free.
+import { DomainError, type SamplePrompt } from '@graft/contracts';
+import type { Tokenizer } from './tokenizer.js';
+
+export interface Prompt {
+  readonly messages: readonly { readonly role: string; readonly content: string }[] | null;
+  /** Text to continue, where there are no messages. */
+  readonly prompt: string | null;
+}
+
+/** @throws DomainError as the chat template does */
+export function encodePrompt(tokenizer: Tokenizer, { messages, prompt }: Prompt): number[] {
+  if (!messages) return tokenizer.encode(prompt ?? '', { special: true });
+  // A rendered chat brings its own special tokens.
+  return tokenizer.encode(tokenizer.render(messages, { addGenerationPrompt: true }));
+}
+
+export const promptOf = (prompt: SamplePrompt): Prompt =>
+  typeof prompt === 'string' ? { messages: null, prompt } : { messages: prompt, prompt: null };
+
+/**
+ * How many tokens each sample prompt has.
+ * @param room tokens that a sequence of the run may have, the answer among them
+ * @throws DomainError that names the prompt, for one that the base's template refuses or that leaves no room
+ */
+export function samplePromptTokens(
+  prompts: readonly SamplePrompt[],
+  tokenizer: Tokenizer,
+  room: number,
+): number[] {
+  return prompts.map((prompt, i) => {
+    const param = `graft.sample_prompts.${i}`;
+    const { length } = named(param, () => encodePrompt(tokenizer, promptOf(prompt)));
+    if (length > 0 && length < room) return length;
+    const message = `${param}: expected a prompt of 1 to ${room - 1} tokens, got ${length}`;
+    throw new DomainError('invalid_value', message, param);
+  });
+}
+
+function named<T>(param: string, work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    if (!(error instanceof DomainError)) throw error;
+    throw new DomainError('invalid_value', `${param}: ${error.message}`, param);
+  }
+}

@@ -1,0 +1,62 @@
+// What a run answers to its sample prompts, greedily and all of them together: a forward at a time, as a turn is, so that
+// others train and are answered in between. It reads the adapter and changes nothing.
+import type { SamplePrompt } from '@graft/contracts';
+import { promptOf } from '../data/prompt.js';
+import { Generation, stepTogether, type GenerationBase } from '../generate/generation.js';
+import type { KvCache } from '../nn/kv-cache.js';
+
+/** Rows of a prompt that one forward reads: no more than memory is reserved for. */
+export const SAMPLE_ROWS = 128;
+
+export interface Sample {
+  readonly text: string;
+  readonly finishReason: 'stop' | 'length';
+  readonly tokens: number;
+}
+
+export interface SampleRequest {
+  readonly prompts: readonly SamplePrompt[];
+  readonly maxTokens: number;
+  /** Which task they are of, where the adapter is for several. */
+  readonly taskId: number | null;
+}
+
+export class Samples {
+  private readonly cache: KvCache;
+  private readonly answers: Generation[] = [];
+  private readonly texts: string[];
+
+  /** @throws DomainError for a prompt that leaves no room for an answer */
+  constructor(
+    private readonly base: GenerationBase,
+    run: number,
+    { prompts, maxTokens, taskId }: SampleRequest,
+  ) {
+    this.cache = base.model.cache();
+    this.texts = prompts.map(() => '');
+    const greedy = { run, taskId, maxTokens, temperature: 0, topP: 1, seed: 0, stop: [] };
+    try {
+      for (const prompt of prompts)
+        this.answers.push(new Generation(base, this.cache, { ...greedy, ...promptOf(prompt) }));
+    } catch (error) {
+      this.dispose();
+      throw error;
+    }
+  }
+
+  /** One forward. Null until all are answered, then what was written, in the order of the prompts. */
+  step(): Sample[] | null {
+    const steps = stepTogether(this.base, this.cache, this.answers, SAMPLE_ROWS);
+    for (const [i, { text }] of steps.entries()) this.texts[i] += text;
+    if (!this.answers.every(({ done }) => done)) return null;
+    return this.answers.map(({ finishReason, ids }, i) => ({
+      text: this.texts[i] as string,
+      finishReason: finishReason ?? 'length',
+      tokens: ids.length,
+    }));
+  }
+
+  dispose(): void {
+    this.cache.dispose();
+  }
+}

@@ -1,0 +1,121 @@
+// What a job shows while it trains, through a whole installation: a real trainer answers its sample prompts, and what it
+// says at a step is what the checkpoint of that step answers when it is asked.
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { JobSampleObject, Page } from '@graft/contracts';
+import type { Browser } from 'playwright-core';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { graft } from '../cli/graft.js';
+import { buildDashboard, findBrowser, picture, startBrowser, Tabs } from './browser.js';
+import { Installation } from './installation.js';
+
+const program = findBrowser();
+let dir: string;
+let here: Installation;
+let browser: Browser;
+let job: string;
+
+const QUESTION = 'what is 3 plus 3?';
+const CHAT = [{ role: 'user' as const, content: QUESTION }];
+
+beforeAll(async () => {
+  dir = mkdtempSync(join(tmpdir(), 'graft-samples-'));
+  if (program) buildDashboard(join(dir, 'built'));
+  here = await Installation.start(program ? { dashboardDir: join(dir, 'built') } : {});
+  here.startWorker('one');
+  await here.importTinyBase();
+  const { id } = await here.createJob({
+    model: 'tiny',
+    training_file: await here.uploadChats(24),
+    hyperparameters: { batch_size: 4, n_epochs: 2 },
+    graft: {
+      eval_steps: 4,
+      save_steps: 4,
+      learning_rate: 0.03,
+      base_dtype: 'f32',
+      sample_prompts: [CHAT],
+      sample_max_tokens: 8,
+    },
+  });
+  job = id;
+  await here.succeeded(id);
+}, 120_000);
+afterAll(async () => {
+  await browser?.close();
+  await here?.stop();
+  rmSync(dir, { recursive: true, force: true });
+});
+
+const samples = async () =>
+  (
+    (await here.openai.get(`/fine_tuning/jobs/${job}/samples`)) as Page<JobSampleObject>
+  ).data.toReversed();
+
+it('says at each step what the checkpoint of that step answers', async () => {
+  const rows = await samples();
+  expect(rows.map((row) => row.step_number)).toEqual([0, 4, 8, 12]);
+  const { data: checkpoints } = await here.openai.fineTuning.jobs.checkpoints.list(job);
+  const models = new Map(
+    checkpoints.map((one) => [one.step_number, one.fine_tuned_model_checkpoint]),
+  );
+  for (const { step_number: step, data } of rows) {
+    const model = step === 0 ? 'tiny' : models.get(step);
+    const asked = { messages: CHAT, temperature: 0, max_tokens: 8 };
+    const answer = await here.openai.chat.completions.create({ model: model ?? '', ...asked });
+    expect([step, data[0]?.text]).toEqual([step, answer.choices[0]?.message.content]);
+  }
+  expect(new Set(rows.map(({ data }) => data[0]?.text)).size).toBeGreaterThan(1);
+});
+
+it('is shown by graft samples', async () => {
+  const { url, apiKey } = here.where;
+  const run = (...args: string[]) =>
+    graft(join(here.dir, 'none'), ['samples', job, ...args, '--url', url, '--api-key', apiKey]);
+  const rows = await samples();
+  const { out, code } = await run();
+  expect(code).toBe(0);
+  expect(out).toContain(`1. user: ${QUESTION}`);
+  for (const { step_number: step } of rows) expect(out).toContain(`step ${step}: `);
+  expect(await run('--prompt', '2')).toMatchObject({
+    code: 2,
+    err: expect.stringContaining('--prompt: expected a number from 1 to 1, got 2'),
+  });
+  const json = JSON.parse((await run('--json')).out) as unknown[];
+  expect(json).toEqual(rows.toReversed());
+});
+
+describe.skipIf(!program)('in the dashboard', () => {
+  it('is a table of the job, a column a prompt, and a field of the form', async () => {
+    browser = await startBrowser(program!);
+    const tabs = new Tabs(browser, here.where);
+    const page = await tabs.open(`/jobs/${job}?tab=samples`);
+    await page.getByRole('columnheader', { name: `1. ${QUESTION}` }).waitFor();
+    const shown = page.getByRole('row').filter({ has: page.locator('td') });
+    const rows = (await samples()).toReversed();
+    await shown.nth(rows.length - 1).waitFor();
+    const cells = await shown.evaluateAll((all) =>
+      all.map((row) => [...row.querySelectorAll('td')].map((cell) => cell.textContent)),
+    );
+    expect(cells).toEqual(
+      rows.map(({ step_number: step, data: [one] }) => [
+        String(step),
+        (one?.text || '–') + (one?.finish_reason === 'length' ? '…' : ''),
+      ]),
+    );
+    await picture(page, 'samples');
+    await page.getByRole('link', { name: 'Clone' }).click();
+    const field = page.getByLabel('sample_prompts');
+    expect(await field.inputValue()).toBe(QUESTION);
+    await field.fill(`${QUESTION}\nand 4, plus 4?`);
+    const sent = page.waitForRequest(
+      (request) => request.url().endsWith('/v1/fine_tuning/jobs') && request.method() === 'POST',
+    );
+    await page.getByRole('button', { name: 'Submit' }).click();
+    const prompts = [CHAT, [{ role: 'user', content: 'and 4, plus 4?' }]];
+    expect((await sent).postDataJSON()).toMatchObject({ graft: { sample_prompts: prompts } });
+    await page.waitForURL(/\/jobs\/ftjob-(?!.*tab)/);
+    expect(tabs.problems()).toEqual([]);
+    await tabs.close();
+  }, 60_000);
+});

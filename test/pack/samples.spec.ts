@@ -1,0 +1,211 @@
+// A run answers its sample prompts as it trains: its bytes and its neighbours' are those of a run without any, and the
+// answers are those that a pause and a resume give, too.
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Spec } from '@graft/contracts';
+import { setThreads } from '@graft/kernels';
+import {
+  loadBase,
+  openRun,
+  prepareRun,
+  RunGroup,
+  takeTurn,
+  type Base,
+  type FactOfRun,
+  type Run,
+  type RunFact,
+} from '@graft/peft-core';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { writeChats, writeTinyBase } from '../tiny-base.js';
+
+let dir: string;
+let base: Base;
+beforeAll(() => {
+  setThreads(1);
+  dir = mkdtempSync(join(tmpdir(), 'graft-samples-'));
+  base = loadBase(writeTinyBase(join(dir, 'base')), { dtype: 'f32', quantization: null });
+  writeChats(join(dir, 'chats.jsonl'), 12);
+  writeChats(join(dir, 'valid.jsonl'), 5, 200);
+});
+afterAll(() => {
+  base.dispose();
+  rmSync(dir, { recursive: true, force: true });
+});
+
+const SPEC: Spec = {
+  model: 'base',
+  task: 'causal_lm',
+  task_options: {},
+  peft: { peft_type: 'LORA', r: 4, lora_dropout: 0.1, target_modules: 'all-linear' },
+  seed: 1,
+  batch_size: 3,
+  n_epochs: 3,
+  max_steps: 9,
+  learning_rate: 0.03,
+  lr_schedule: 'constant',
+  warmup_ratio: 0,
+  optimizer: 'adamw',
+  weight_decay: 0,
+  loraplus_lr_ratio: null,
+  loraplus_lr_embedding: 1e-6,
+  max_grad_norm: 1,
+  gradient_accumulation_steps: 1,
+  max_seq_len: null,
+  shuffle: true,
+  validation_split: null,
+  eval_steps: 4,
+  early_stopping_patience: null,
+  save_steps: 4,
+  base_dtype: 'f32',
+  quantization: null,
+};
+const SAMPLED: Partial<Spec> = {
+  sample_prompts: ['what is', [{ role: 'user', content: 'what is 3 plus 3?' }]],
+  sample_max_tokens: 6,
+};
+
+let opened = 0;
+function open(changes: Partial<Spec> = {}, checkpointDir: string | null = null): Run {
+  opened++;
+  const options = {
+    id: opened,
+    baseId: 'base',
+    trainFile: join(dir, 'chats.jsonl'),
+    validFile: join(dir, 'valid.jsonl'),
+    workDir: join(dir, `run-${opened}`),
+    checkpointDir,
+  };
+  return openRun(base, { ...SPEC, ...changes }, options);
+}
+
+type Sampled = FactOfRun<'sampled'>;
+
+/** @param between called after each turn, with the facts of the first run */
+function train(runs: readonly Run[], between: (facts: readonly RunFact[]) => void = () => {}) {
+  const group = new RunGroup(base.model);
+  const log = new Map<Run, RunFact[]>(runs.map((run) => [run, []]));
+  for (const run of runs) group.add(run);
+  while (group.size > 0) {
+    takeTurn(group, (run, fact) => log.get(run)?.push(fact));
+    between(log.get(runs[0] as Run) ?? []);
+  }
+  return runs.map((run) => log.get(run) ?? []);
+}
+
+const sampled = (facts: readonly RunFact[] = []): Sampled[] =>
+  facts.filter((fact) => fact.type === 'sampled');
+const losses = (facts: readonly RunFact[] = []): unknown[] =>
+  facts.flatMap((fact) =>
+    fact.type === 'step' || fact.type === 'evaluated' ? [[fact.step, fact.metrics.loss]] : [],
+  );
+const model = (facts: readonly RunFact[] = [], name = 'adapter_model.safetensors'): Buffer =>
+  readFileSync(join((facts.at(-1) as FactOfRun<'finished'>).dir, name));
+
+it.each([
+  SPEC.peft,
+  { peft_type: 'PROMPT_TUNING', num_virtual_tokens: 3 },
+  { peft_type: 'PREFIX_TUNING', num_virtual_tokens: 3 },
+  { peft_type: 'MULTITASK_PROMPT_TUNING', num_virtual_tokens: 3 },
+  { peft_type: 'LORA', r: 4, use_dora: true, modules_to_save: ['lm_head'] },
+  null,
+])('answers before it learns, at evaluations and at the end, and learns the same: %j', (peft) => {
+  const file = peft === null ? 'model.safetensors' : 'adapter_model.safetensors';
+  // a prefix of three tokens says little else at less
+  const learning_rate = peft?.peft_type === 'PREFIX_TUNING' ? 3 : 0.03;
+  const [facts = []] = train([open({ peft, learning_rate, ...SAMPLED })]);
+  const [plain = []] = train([open({ peft, learning_rate })]);
+  expect(sampled(facts).map(({ step }) => step)).toEqual([0, 4, 8, 9]);
+  for (const { samples } of sampled(facts)) {
+    expect(samples).toHaveLength(2);
+    for (const { text, tokens, finishReason } of samples) {
+      expect(typeof text).toBe('string');
+      expect(tokens).toBeGreaterThan(0);
+      expect(tokens).toBeLessThanOrEqual(6);
+      expect(finishReason).toBe(tokens < 6 ? 'stop' : finishReason);
+    }
+  }
+  const texts = sampled(facts).map(({ samples }) => samples.map(({ text }) => text).join('|'));
+  expect(new Set(texts).size).toBeGreaterThan(1);
+  expect(losses(facts)).toEqual(losses(plain));
+  expect(model(facts, file).equals(model(plain, file))).toBe(true);
+});
+
+it('answers without validation data, too, and after the evaluation where there is one', () => {
+  const [facts = []] = train([open(SAMPLED)]);
+  const at = (type: RunFact['type'], step: number): number =>
+    facts.findIndex((fact) => fact.type === type && 'step' in fact && fact.step === step);
+  expect(at('evaluated', 4)).toBeLessThan(at('sampled', 4));
+  expect(at('sampled', 4)).toBeLessThan(at('saved', 4));
+  const options = {
+    id: ++opened,
+    baseId: 'base',
+    trainFile: join(dir, 'chats.jsonl'),
+    workDir: join(dir, `run-${opened}`),
+  };
+  const [unmeasured = []] = train([openRun(base, { ...SPEC, ...SAMPLED }, options)]);
+  expect(sampled(unmeasured)).toEqual(sampled(facts));
+});
+
+it('leaves its neighbours as they are, who train while it answers', () => {
+  const [facts = [], beside] = train([open(SAMPLED), open({ seed: 2 })]);
+  const [alone] = train([open({ seed: 2 })]);
+  expect(losses(beside)).toEqual(losses(alone));
+  expect(model(beside).equals(model(alone))).toBe(true);
+  const [same] = train([open(SAMPLED)]);
+  expect(sampled(facts)).toEqual(sampled(same));
+});
+
+it('answers the same after a pause, which waits for answers that have begun', () => {
+  const [whole = []] = train([open(SAMPLED)]);
+  const paused = open(SAMPLED);
+  const [first = []] = train([paused], (facts) => {
+    // in the midst of the answers at step 4
+    if (facts.some((fact) => fact.type === 'evaluated' && fact.step === 4))
+      paused.stopping = 'pause';
+  });
+  expect(sampled(first).map(({ step }) => step)).toEqual([0, 4]);
+  expect(first.at(-1)).toMatchObject({ type: 'stopped', step: 4 });
+  const saved = first.findLast((fact) => fact.type === 'saved') as FactOfRun<'saved'>;
+  const [rest = []] = train([open(SAMPLED, saved.dir)]);
+  expect([...sampled(first), ...sampled(rest)]).toEqual(sampled(whole));
+  expect(model(rest).equals(model(whole))).toBe(true);
+});
+
+it('lets go of what it has begun to answer when it is cancelled', () => {
+  const run = open(SAMPLED);
+  const [facts = []] = train([run], (told) => {
+    if (told.some((fact) => fact.type === 'evaluated')) run.stopping = 'cancel';
+  });
+  expect(facts.at(-1)).toMatchObject({ type: 'stopped', reason: 'cancel', step: 4 });
+});
+
+it('refuses prompts that leave no room, and that the template does, by their place', () => {
+  const refused = (prompt: string): unknown => {
+    try {
+      open({ sample_prompts: ['fits', prompt] });
+      return null;
+    } catch (error) {
+      return error;
+    }
+  };
+  expect(refused('x '.repeat(4000))).toMatchObject({
+    code: 'invalid_value',
+    param: 'graft.sample_prompts.1',
+    message: expect.stringMatching(/^graft.sample_prompts.1: expected a prompt of 1 to \d+ tokens/),
+  });
+});
+
+it('reserves what keys and values of long answers take', () => {
+  const options = {
+    id: 0,
+    baseId: 'base',
+    trainFile: join(dir, 'chats.jsonl'),
+    workDir: join(dir, 'none'),
+  };
+  const spec = { ...SPEC, batch_size: 1 };
+  const needs = (more: Partial<Spec>) =>
+    prepareRun(base, { ...spec, ...more }, options).bytes.total;
+  const prompts = Array.from({ length: 8 }, () => 'what is 1 plus 1? '.repeat(6));
+  expect(needs({ sample_prompts: prompts, sample_max_tokens: 512 })).toBeGreaterThan(needs({}));
+});
