@@ -63,8 +63,11 @@ export const collect = (value: string, previous: readonly string[] = []): string
  * A create call's body: the file's fields, over them the flags, over them --set.
  * @param of which call
  */
-export function bodyOf(file: string | undefined, options: JobFlags, of: string): Body {
-  const body = file === undefined ? {} : readBody(file, of);
+export const bodyOf = (file: string | undefined, options: JobFlags, of: string): Body =>
+  overBody(file === undefined ? {} : readBody(file, of), options);
+
+/** The body with the flags over its fields, and --set over them. */
+export function overBody(body: Body, options: JobFlags): Body {
   const assign = (path: string, value: unknown): void => {
     if (value !== undefined) assignPath(body, path, value);
   };

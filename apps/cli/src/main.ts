@@ -5,6 +5,7 @@ import { CliError, EXIT } from './cli-error.js';
 import { addAdapters } from './commands/adapters.js';
 import { addAdminKey } from './commands/admin-key.js';
 import { addAudit } from './commands/audit.js';
+import { addBranch } from './commands/branch.js';
 import { addChat } from './commands/chat.js';
 import { addCheckpoints } from './commands/checkpoints.js';
 import { addClassify } from './commands/classify.js';
@@ -56,6 +57,7 @@ function program(): Command {
   for (const add of [
     addUp,
     addSubmit,
+    addBranch,
     addImportOpenai,
     addJobs,
     addJob,

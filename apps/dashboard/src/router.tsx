@@ -55,8 +55,8 @@ routes.newJob.update({
   component: page(
     lazy(() => import('./pages/new-job.js'), 'NewJobPage'),
     () => {
-      const { from = null, training_file: file = null } = routes.newJob.useSearch();
-      return { from, file };
+      const { from = null, checkpoint = null, ...given } = routes.newJob.useSearch();
+      return { from, checkpoint, file: given.training_file ?? null };
     },
   ),
 });

@@ -50,7 +50,7 @@ export const newJob = createRoute({
   getParentRoute,
   path: '/new',
   staticData: { place: 'New job' },
-  validateSearch: words<'from' | 'training_file'>(),
+  validateSearch: words<'from' | 'checkpoint' | 'training_file'>(),
 });
 export const sweeps = createRoute({
   getParentRoute,

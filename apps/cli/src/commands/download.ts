@@ -44,7 +44,9 @@ async function modelOf(api: Api, name: string, step: number | undefined): Promis
   if (step === undefined && job.fine_tuned_model !== null)
     return { model: job.fine_tuned_model, note: null };
   const checkpoints = await checkpointsOf(api, job.id);
-  return step === undefined ? newest(job, checkpoints) : ofStep(job, checkpoints, step);
+  if (step === undefined) return newest(job, checkpoints);
+  const { fine_tuned_model_checkpoint: model } = checkpointAt(job, checkpoints, step);
+  return { model, note: null };
 }
 
 export const checkpointsOf = async (
@@ -63,9 +65,14 @@ function newest(job: JobObject, checkpoints: readonly CheckpointObject[]): Meant
   };
 }
 
-function ofStep(job: JobObject, checkpoints: readonly CheckpointObject[], step: number): Meant {
+/** The checkpoint of this step. @throws CliError that names those there are */
+export function checkpointAt(
+  job: JobObject,
+  checkpoints: readonly CheckpointObject[],
+  step: number,
+): CheckpointObject {
   const checkpoint = checkpoints.find(({ step_number }) => step_number === step);
-  if (checkpoint) return { model: checkpoint.fine_tuned_model_checkpoint, note: null };
+  if (checkpoint) return checkpoint;
   const steps = checkpoints.map(({ step_number }) => step_number).toReversed();
   throw new CliError(
     `${callName(job)} has no checkpoint at step ${step}; available steps: ${steps.length > 0 ? steps.join(', ') : 'none'}`,

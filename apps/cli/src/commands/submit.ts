@@ -2,7 +2,7 @@ import type { JobObject, JobPreviewObject } from '@graft/contracts';
 import type { Command } from 'commander';
 import { ApiError, type Api } from '../api.js';
 import { removeFiles, withFiles } from '../body-files.js';
-import { callOf } from '../command-line.js';
+import { callOf, type Call } from '../command-line.js';
 import { bodyOf, withJobFlags, type JobFlags } from '../job-body.js';
 import { lineOf, planCard } from '../plan-card.js';
 import type { Body } from '../read-body.js';
@@ -10,33 +10,42 @@ import { printable, type Output } from '../terminal.js';
 import type { Mapping } from '../upload.js';
 import { watchToEnd } from './watch.js';
 
-interface Options extends JobFlags {
+/** What becomes of a job's body. */
+export interface SubmitOptions {
   readonly watch?: boolean;
   readonly dryRun?: boolean;
+  readonly map?: Mapping;
 }
 
 export function addSubmit(program: Command): void {
-  withJobFlags(
+  withSending(
     program
       .command('submit')
       .description('create a fine-tuning job; flags override fields of the request file')
       .argument('[body]', 'JSON file with the body of POST /v1/fine_tuning/jobs'),
-  )
+  ).action(
+    async (bodyFile: string | undefined, options: SubmitOptions & JobFlags, command: Command) =>
+      send(callOf(command), bodyOf(bodyFile, options, 'POST /v1/fine_tuning/jobs'), options),
+  );
+}
+
+/** The flags that say what a job is, and what becomes of it. */
+export const withSending = (command: Command): Command =>
+  withJobFlags(command)
     .option('-w, --watch', 'show progress until the job ends')
     .option(
       '--dry-run',
       'show what the job would do (steps, time, truncated examples) without creating it',
-    )
-    .action(async (bodyFile: string | undefined, options: Options, command: Command) => {
-      const { out, api } = callOf(command);
-      const body = bodyOf(bodyFile, options, 'POST /v1/fine_tuning/jobs');
-      if (options.dryRun === true) return dryRun(api(), body, out, options.map);
-      const job = await submit(api(), body, out, options.map);
-      if (options.watch === true) return watchToEnd(api(), job.id, out);
-      if (out.json) return out.value(job);
-      out.line(`${job.id} ${job.status}: ${job.graft.phase.message}`);
-      out.note(`follow it with graft watch ${job.id}`);
-    });
+    );
+
+/** Creates the job, or shows what it would be; and follows it where that is asked for. */
+export async function send({ out, api }: Call, body: Body, options: SubmitOptions): Promise<void> {
+  if (options.dryRun === true) return dryRun(api(), body, out, options.map);
+  const job = await submit(api(), body, out, options.map);
+  if (options.watch === true) return watchToEnd(api(), job.id, out);
+  if (out.json) return out.value(job);
+  out.line(`${job.id} ${job.status}: ${job.graft.phase.message}`);
+  out.note(`follow it with graft watch ${job.id}`);
 }
 
 /** Uploads what is a path here, says what the job will be, and creates it. */

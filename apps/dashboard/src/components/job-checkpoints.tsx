@@ -79,7 +79,7 @@ export function Checkpoints(props: Props) {
             {ago(row.created_at)}
           </td>
           <td className="actions">
-            <Actions row={row} use={props.use} onError={props.onError} />
+            <Actions row={row} job={props.job} use={props.use} onError={props.onError} />
           </td>
         </Row>
       ))}
@@ -89,11 +89,11 @@ export function Checkpoints(props: Props) {
 
 const TRY = { chat: 'Chat', embed: 'Embed', classify: 'Classify' } as const;
 
-interface ActionsProps extends Pick<Props, 'use' | 'onError'> {
+interface ActionsProps extends Pick<Props, 'job' | 'use' | 'onError'> {
   readonly row: CheckpointObject;
 }
 
-function Actions({ row, use, onError }: ActionsProps) {
+function Actions({ row, job, use, onError }: ActionsProps) {
   const name = row.fine_tuned_model_checkpoint;
   const may = useMay();
   if (row.graft.usable === false) return <span className="faint">for resuming only</span>;
@@ -115,6 +115,16 @@ function Actions({ row, use, onError }: ActionsProps) {
           search={{ model: name }}
         >
           {TRY[use]}
+        </Link>
+      )}
+      {may('jobs:write', 'models:read', 'files:read') && (
+        <Link
+          className="button"
+          aria-label={`Branch from step ${row.step_number}`}
+          to="/new"
+          search={{ from: job.id, checkpoint: name }}
+        >
+          Branch
         </Link>
       )}
     </>

@@ -1,4 +1,4 @@
-import type { Catalog, FileObject, ModelObject } from '@graft/contracts';
+import type { Catalog, FileObject, JobObject, ModelObject } from '@graft/contracts';
 import { useNavigate } from '@tanstack/react-router';
 import { useEffect, useMemo, useRef, useState, type FormEvent } from 'react';
 import { api, ApiError } from '../api.js';
@@ -26,16 +26,23 @@ import { usePreview, type Preview } from '../components/use-preview.js';
 interface NewJobProps {
   /** A job to begin as. */
   readonly from: string | null;
+  /** One of its checkpoints to go on from. */
+  readonly checkpoint: string | null;
   /** A training file to begin with. */
   readonly file: string | null;
 }
 
-export function NewJobPage({ from, file }: NewJobProps) {
+export function NewJobPage({ from, checkpoint, file }: NewJobProps) {
   const catalog = useLoaded(api.catalog);
   const models = useLoaded(async () => (await api.models()).data);
   const files = useLoaded(async () => (await api.files('fine-tune')).data);
   const pools = useLoaded(async () => (await api.pools()).data.map(({ id }) => id));
-  const source = useLoaded(async () => (from ? api.job(from) : null));
+  const source = useLoaded(async () => {
+    if (!from) return null;
+    const job = await api.job(from);
+    const base = checkpoint ? ((await api.model(checkpoint)).graft?.base ?? job.model) : null;
+    return { job, base };
+  });
   const problem = catalog.error ?? models.error ?? files.error;
   const ready = !from || source.value || source.error;
   // Without its pools the form still takes a name.
@@ -50,7 +57,7 @@ export function NewJobPage({ from, file }: NewJobProps) {
     );
   }
   const start = source.value
-    ? draftOf(source.value, catalog.value)
+    ? draftFrom(source.value, checkpoint, catalog.value)
     : { ...BLANK, training_file: file ?? '' };
   return (
     <JobForm
@@ -63,6 +70,18 @@ export function NewJobPage({ from, file }: NewJobProps) {
       filesChanged={files.reload}
     />
   );
+}
+
+/** As the job was made, or as one that goes on from its checkpoint, whose method's fields stay. */
+function draftFrom(
+  { job, base }: { readonly job: JobObject; readonly base: string | null },
+  checkpoint: string | null,
+  catalog: Catalog,
+): Draft {
+  const draft = draftOf(job, catalog);
+  if (checkpoint === null || base === null) return draft;
+  const graft = { ...draft.graft, init_adapter: checkpoint };
+  return { ...draft, model: base, peft: {}, graft };
 }
 
 /** Options of `graft` with a place of their own in the form. */
@@ -152,7 +171,7 @@ function JobForm({ catalog, models, files, pools, start, unfounded, filesChanged
   return (
     <main>
       <h1>New job</h1>
-      <Failure error={unfounded} />
+      <Start from={start.graft['init_adapter']} unfounded={unfounded} />
       <form ref={form} className="new-job" onSubmit={submit}>
         <div>
           <h2>Base and data</h2>
@@ -191,6 +210,17 @@ function JobForm({ catalog, models, files, pools, start, unfounded, filesChanged
         <Check {...{ preview, error, busy, tryMethods }} />
       </form>
     </main>
+  );
+}
+
+/** What the job begins from where that is not its base alone, or why the form does not begin as it was to. */
+function Start({ from, unfounded }: { from: string | undefined; unfounded: Error | null }) {
+  if (!from) return <Failure error={unfounded} />;
+  return (
+    <p className="notice" role="status">
+      It goes on from <code className="break">{from}</code>: what you leave out of its method is as
+      there (<code>graft.init_adapter</code>).
+    </p>
   );
 }
 

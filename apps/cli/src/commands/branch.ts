@@ -1,0 +1,84 @@
+import {
+  createBody,
+  type Catalog,
+  type CheckpointObject,
+  type JobObject,
+  type ModelObject,
+} from '@graft/contracts';
+import type { Command } from 'commander';
+import type { Api } from '../api.js';
+import { CliError, EXIT } from '../cli-error.js';
+import { callOf } from '../command-line.js';
+import { callName, findJob } from '../find-job.js';
+import { overBody, type JobFlags } from '../job-body.js';
+import type { Body } from '../read-body.js';
+import { checkpointsOf, checkpointAt } from './download.js';
+import { send, withSending, type SubmitOptions } from './submit.js';
+
+export function addBranch(program: Command): void {
+  withSending(
+    program
+      .command('branch')
+      .description(
+        "create a job that goes on from a job's checkpoint with other options; what no flag says is as in that job",
+      )
+      .argument('<job@step>', 'a job and the step of one of its checkpoints, or @best, or @last'),
+  ).action(async (from: string, options: SubmitOptions & JobFlags, command: Command) => {
+    const call = callOf(command);
+    const { job, checkpoint } = await branchPoint(call.api(), from);
+    const body = overBody(await branchBody(call.api(), job, checkpoint), options);
+    return send(call, body, options);
+  });
+}
+
+interface BranchPoint {
+  readonly job: JobObject;
+  readonly checkpoint: CheckpointObject;
+}
+
+async function branchPoint(api: Api, from: string): Promise<BranchPoint> {
+  const [, name, at] = /^(.+)@(\d{1,9}|best|last)$/.exec(from) ?? [];
+  if (name === undefined || at === undefined)
+    throw new CliError(
+      `${from}: expected JOB@STEP, e.g. ftjob-…@40, JOB@best or JOB@last; graft checkpoints JOB lists the steps`,
+      EXIT.usage,
+    );
+  const job = await findJob(api, name);
+  const checkpoints = await checkpointsOf(api, job.id);
+  const checkpoint = chosen(job, checkpoints, at);
+  if (checkpoint.graft.usable) return { job, checkpoint };
+  throw new CliError(
+    `the checkpoint of ${callName(job)} at step ${checkpoint.step_number} is for resuming only: it holds no adapter to begin from`,
+  );
+}
+
+function chosen(job: JobObject, checkpoints: readonly CheckpointObject[], at: string) {
+  const found =
+    at === 'best'
+      ? checkpoints.find(({ graft }) => graft.best)
+      : at === 'last'
+        ? checkpoints[0]
+        : checkpointAt(job, checkpoints, Number(at));
+  if (found) return found;
+  throw new CliError(
+    at === 'best'
+      ? `${callName(job)} has no best checkpoint: none was measured; name a step`
+      : `${callName(job)} has no checkpoint yet`,
+  );
+}
+
+/** The job's own request, on its base, from the checkpoint; its method's fields are those of the checkpoint. */
+async function branchBody(api: Api, job: JobObject, checkpoint: CheckpointObject): Promise<Body> {
+  const model = checkpoint.fine_tuned_model_checkpoint;
+  const [{ graft_schema: schema }, { graft }] = await Promise.all([
+    api.get<Catalog>('/catalog'),
+    api.get<ModelObject>(`/models/${encodeURIComponent(model)}`),
+  ]);
+  const body = createBody(job, Object.keys(schema.properties ?? {}));
+  return {
+    ...body,
+    model: graft?.base ?? job.model,
+    peft: { peft_type: job.peft?.['peft_type'] },
+    graft: { ...(body['graft'] as Body), init_adapter: model },
+  };
+}
