@@ -58,12 +58,16 @@ describe.skipIf(!program)('queue and company in the dashboard', () => {
     for (const worker of workers.splice(0)) worker.vanish();
   });
 
-  it('a waiting job says its place, and moves up without being asked', async () => {
+  it('a waiting job says its place, is moved by its priority, and moves up without being asked', async () => {
     const first = await create({ pool: 'busy' });
     const second = await create({ pool: 'busy' });
     const page = await tabs.open(`/jobs/${second.id}`);
     await text(page, /^2nd of 2, /);
     await picture(page, 'job-place');
+    await text(page, 'Waiting for a worker in pool busy: it is 2nd of 2');
+    await page.getByLabel('Priority').fill('10');
+    await page.getByRole('button', { name: 'Move' }).click();
+    await text(page, /^1st of 2, /);
     await api.post(`/fine_tuning/jobs/${first.id}/cancel`);
     await text(page, /^1st of 1, /);
     expect(tabs.problems()).toEqual([]);

@@ -63,6 +63,42 @@ async function trained(suffix: string): Promise<JobObject> {
   return get(id);
 }
 
+describe('the priority of a job', () => {
+  it('moves it within its queue, and an event says so', async () => {
+    const pool = 'moving';
+    const [first, second] = [await create({ pool }), await create({ pool })];
+    const moved = await change(second.id, { graft: { priority: 10 } });
+    expect(moved.graft.priority).toBe(10);
+    await until(async () => (await get(second.id)).graft.queue_position === 1);
+    const events = await api.get<Page<{ message: string }>>(`${JOBS}/${second.id}/events`);
+    expect(events.data[0]?.message).toBe('Priority 10 instead of 100');
+    const worker = await new ScriptedWorker(api, { pool }).connect();
+    expect((await worker.assigned()).jobId).toBe(second.id);
+    expect((await worker.assigned()).jobId).toBe(first.id);
+    worker.vanish();
+    for (const { id } of [first, second]) await api.post(`${JOBS}/${id}/cancel`);
+    await expect(change(first.id, { graft: { priority: 5 } })).rejects.toThrow(
+      `400 job ${first.id} is cancelled: its priority is of no use any more`,
+    );
+    expect((await get(first.id)).graft.priority).toBe(100);
+  });
+
+  it('is bounded, as that of a new job is', async () => {
+    const { id } = await create();
+    for (const priority of [0, 1001, 1.5])
+      await expect(change(id, { graft: { priority } })).rejects.toThrow('graft.priority');
+    const { project: own } = await api.get<{ project: { id: string } }>('/keys/me');
+    const limits = (priority: number | null) =>
+      api.post(`/organization/projects/${own.id}`, { graft: { limits: { priority } } });
+    await limits(50);
+    await expect(change(id, { graft: { priority: 49 } })).rejects.toThrow(
+      "400 graft.priority: this project's jobs may have 50 or a higher number",
+    );
+    expect((await change(id, { graft: { priority: 50 } })).graft.priority).toBe(50);
+    await limits(null);
+  });
+});
+
 describe('what people say of a job', () => {
   it('is its name, tags, note and whether it is archived; what is left out stays', async () => {
     const { id, graft } = await create({}, { suffix: 'first', metadata: { a: '1' } });

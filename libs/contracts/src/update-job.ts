@@ -1,7 +1,8 @@
 import { z } from 'zod';
 import { CreateJob } from './create-job.js';
 
-// The body of POST /v1/fine_tuning/jobs/{id}: what people say of a job, which training knows nothing of.
+// The body of POST /v1/fine_tuning/jobs/{id}: what people say of a job, which training knows
+// nothing of, and its place in the queue.
 
 /** How many tags a job may have, and what of a text is kept. */
 export const JOB_WORDS = { tags: 20, tag: 64, name: 128, note: 10_000 } as const;
@@ -29,6 +30,12 @@ const JobWords = z.strictObject({
     .optional()
     .describe('All that it is to have; the same one twice counts once'),
   note: z.string().max(JOB_WORDS.note).nullish().describe('For people; null or "": none'),
+  priority: z
+    .int()
+    .min(1)
+    .max(1000)
+    .optional()
+    .describe('Of a job that is not over: jobs with a lower number run first'),
   archived: z.boolean().optional().describe('Whether lists leave it out unless they are asked'),
 });
 

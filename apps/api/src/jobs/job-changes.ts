@@ -17,6 +17,8 @@ import { fineTunedName } from '../history/history-objects.js';
 import { restorableUntil } from '../history/job-object.js';
 import { JobsRepository, noSuchJob } from '../history/jobs.repository.js';
 import { EventLog } from '../lifecycle/event-log.js';
+import { priorityWithin } from '../lifecycle/quotas.js';
+import { PoolTerms } from '../preview/pool-terms.js';
 
 /** What people do to a job that training knows nothing of: they name it, put it away, delete it and take that back. */
 @Injectable()
@@ -24,6 +26,7 @@ export class JobChanges {
   constructor(
     private readonly database: Database,
     private readonly jobs: JobsRepository,
+    private readonly pools: PoolTerms,
     private readonly events: EventLog,
     private readonly audit: Audit,
   ) {}
@@ -44,13 +47,31 @@ export class JobChanges {
       set.push(
         `archived_at = ${graft.archived ? 'COALESCE(archived_at, clock_timestamp())' : 'NULL'}`,
       );
-    await this.jobs.row(caller.projectId, id);
+    const row = await this.jobs.row(caller.projectId, id);
+    if (graft.priority !== undefined) {
+      const { limits } = await this.pools.of(caller.projectId, row.pool, 'graft.pool');
+      set.push(`priority = ${value(priorityWithin(limits, graft.priority))}`);
+    }
     await this.database.transaction(async (manager) => {
       const job = await this.jobs.locked(manager, caller.projectId, id);
+      if (graft.priority !== undefined) await this.toldOfPriority(manager, job, graft.priority);
       await this.database.query(`UPDATE job SET ${set.join(', ')} WHERE id = $1`, values, manager);
       await this.tell(manager, caller, job, 'job.updated', { changed: Object.keys(given) });
     });
     return this.jobs.object(caller.projectId, id);
+  }
+
+  /** @throws DomainError for a job that will not wait any more */
+  private async toldOfPriority(manager: EntityManager, job: Job, priority: number): Promise<void> {
+    if (job.priority === priority) return;
+    if (TERMINAL_STATUSES.includes(job.state))
+      throw new DomainError(
+        'invalid_state',
+        `job ${job.id} is ${job.state}: its priority is of no use any more`,
+        'graft.priority',
+      );
+    const message = `Priority ${priority} instead of ${job.priority}`;
+    await this.events.append(manager, job.id, [{ message }]);
   }
 
   /** With its checkpoints, model and result files: out of sight at once, gone once it cannot be restored any more. */

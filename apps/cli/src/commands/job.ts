@@ -1,14 +1,18 @@
 import type { DeletedJobObject, JobObject } from '@graft/contracts';
+import { placeText } from '@graft/contracts/queue-place';
 import type { Command } from 'commander';
 import type { Api } from '../api.js';
 import { callOf } from '../command-line.js';
 import { AMONG, findJob, findJobId, jobPath, ownName } from '../find-job.js';
+import { positiveInteger } from '../parse-number.js';
 import { printable, type Output } from '../terminal.js';
 
 export function addJob(program: Command): void {
   const job = program
     .command('job')
-    .description('keep jobs in order: rename, tag, note, archive, delete and restore them');
+    .description(
+      'keep jobs in order: rename, tag, note, prioritise, archive, delete and restore them',
+    );
   addWords(job);
   eachJob(job, 'archive', 'leave jobs out of lists; graft jobs --archived shows them', (api, id) =>
     change(api, id, { archived: true }, 'archived'),
@@ -88,6 +92,18 @@ function addWords(job: Command): void {
         say(out, { value, text: `${id} ${value.graft.tags.join(', ') || 'has no tags'}` });
       },
     );
+  job
+    .command('priority')
+    .description('move a job within its queue: jobs with a lower number run first')
+    .argument('<job>')
+    .argument('<number>', '1 to 1000; 100 unless the job was given one', positiveInteger)
+    .action(async (name: string, priority: number, _options: unknown, command: Command) => {
+      const { out, api } = callOf(command);
+      const id = await findJobId(api(), name);
+      const value = await api().post<JobObject>(jobPath(id), { graft: { priority } });
+      const place = placeText(value.graft);
+      say(out, { value, text: `${id} has priority ${priority}${place && `: ${place}`}` });
+    });
   job
     .command('note')
     .description('note something of a job; without a text the note goes')

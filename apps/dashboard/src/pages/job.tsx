@@ -16,6 +16,7 @@ import { JobCompany } from '../components/job-company.js';
 import { JobDataReport } from '../components/job-data-report.js';
 import { JobHeader } from '../components/job-header.js';
 import { Results } from '../components/job-results.js';
+import { JobQueue } from '../components/job-queue.js';
 import { JobSamples } from '../components/job-samples.js';
 import { SpecView } from '../components/job-spec.js';
 import { Link } from '../components/link.js';
@@ -75,6 +76,7 @@ export function JobPage({ id, tab }: { id: string; tab: string | null }) {
       <JobHeader job={job} evaluations={data.metrics.evaluations} cancel={cancel} hold={hold} />
       <StreamLost connected={connected || isOver(job)} />
       <JobCompany job={job} />
+      {job.status === 'queued' && <JobQueue job={job} changed={setJob} onError={setProblem} />}
       {job.status === 'queued' && <NobodyThere pool={job.graft.pool} />}
       <Failure error={problem ?? error ?? catalog.error} />
       <Warnings warnings={job.graft.warnings} />
