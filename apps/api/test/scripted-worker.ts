@@ -15,7 +15,7 @@ import {
   type Lease,
   type Welcome,
 } from '@graft/contracts/grpc';
-import { OPERATION_TYPES, operationTask } from '@graft/contracts';
+import { ANSWER_ABILITIES, OPERATION_TYPES, operationTask } from '@graft/contracts';
 import { buildWords, tasksUsedTo } from '@graft/peft-core/catalog';
 import { createHash, randomUUID } from 'node:crypto';
 import type { TestApi } from './fixture.js';
@@ -25,6 +25,7 @@ const TASKS = [
   ...tasksUsedTo('embed'),
   ...tasksUsedTo('classify'),
   ...OPERATION_TYPES.map(operationTask),
+  ...ANSWER_ABILITIES,
 ];
 
 type Fact = NonNullable<Event['fact']>;

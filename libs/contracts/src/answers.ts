@@ -24,7 +24,30 @@ const usage = z.object({
 });
 const finish = z.enum(['stop', 'length']);
 const head = { id: z.string(), created: z.int(), model: z.string() };
-const choice = { index: z.int(), finish_reason: finish, logprobs: z.null() };
+const token = z.object({
+  token: z.string(),
+  logprob: z.number().describe('ln p, before temperature and top_p; -9999 where it is less'),
+  bytes: z.array(z.int()).nullable(),
+});
+const chatLogprobs = z
+  .object({
+    content: z
+      .array(token.extend({ top_logprobs: z.array(token) }))
+      .describe('Of the tokens of the text, in order'),
+    refusal: z.null(),
+  })
+  .nullable();
+const textLogprobs = z
+  .object({
+    tokens: z.array(z.string()),
+    token_logprobs: z.array(z.number()),
+    top_logprobs: z
+      .array(z.record(z.string(), z.number()))
+      .describe('Of the likeliest, by token; the one that was chosen is among them'),
+    text_offset: z.array(z.int()).describe('UTF-16 units of the text before the token'),
+  })
+  .nullable();
+const choice = { index: z.int(), finish_reason: finish };
 /** Of a stream: all but the last have none. */
 const chunk = { ...choice, finish_reason: finish.nullable() };
 
@@ -35,6 +58,7 @@ export const ChatCompletionObject = z
     choices: z.array(
       z.object({
         ...choice,
+        logprobs: chatLogprobs,
         message: z.object({
           role: z.literal('assistant'),
           content: z.string(),
@@ -53,6 +77,7 @@ export const ChatCompletionChunkObject = z
     choices: z.array(
       z.object({
         ...chunk,
+        logprobs: chatLogprobs,
         delta: z.object({
           role: z.literal('assistant').exactOptional(),
           content: z.string().exactOptional(),
@@ -67,7 +92,7 @@ export const CompletionObject = z
   .object({
     ...head,
     object: z.literal('text_completion'),
-    choices: z.array(z.object({ ...choice, text: z.string() })),
+    choices: z.array(z.object({ ...choice, text: z.string(), logprobs: textLogprobs })),
     usage,
   })
   .meta({ id: 'Completion' });
@@ -76,7 +101,7 @@ export const CompletionChunkObject = z
   .object({
     ...head,
     object: z.literal('text_completion'),
-    choices: z.array(z.object({ ...chunk, text: z.string() })),
+    choices: z.array(z.object({ ...chunk, text: z.string(), logprobs: textLogprobs })),
     usage: usage.nullable().exactOptional(),
   })
   .meta({ id: 'CompletionChunk' });

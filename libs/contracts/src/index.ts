@@ -1,4 +1,5 @@
 export * from './adapter-operation.js';
+export * from './answer-abilities.js';
 export * from './answers.js';
 export * from './catalog.js';
 export * from './compare-runs.js';

@@ -1,4 +1,5 @@
 import { Injectable } from '@nestjs/common';
+import { newestAbility, type AnswerAbility } from '@graft/contracts';
 import type { GenerateChunk, GenerateRequest } from '@graft/contracts/grpc';
 import type { Principal } from '../auth/principal.js';
 import { baseRef, blobRefs } from '../models/base-ref.js';
@@ -6,6 +7,10 @@ import type { Resolved } from '../models/models.service.js';
 import { Generations } from '../workers/generations.js';
 import { NotBegun } from '../workers/pending-generations.js';
 import { Answers } from './answers.js';
+
+/** What not every build of a worker knows. */
+const needed = ({ topLogprobs }: Question): AnswerAbility[] =>
+  topLogprobs === undefined ? [] : ['answer:logprobs'];
 
 /** What a worker is asked, but for the answer's id. */
 export type Question = Omit<GenerateRequest, 'id'>;
@@ -45,7 +50,12 @@ export class AnswerChunks {
     const { base, adapter, inference } = question;
     const blobs = [...(base?.files ?? []), ...adapter].map(({ sha256 }) => sha256);
     let answer = await this.answers.begin(
-      { projectId, baseId: base?.id ?? '', task: inference?.task ?? null, blobs },
+      {
+        projectId,
+        baseId: base?.id ?? '',
+        task: inference?.task ?? newestAbility(needed(question)),
+        blobs,
+      },
       left,
     );
     const { id = '' } = answer ?? {};

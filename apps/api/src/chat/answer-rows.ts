@@ -11,7 +11,7 @@ export interface NewAnswer {
   readonly id: string;
   readonly projectId: string;
   readonly baseId: string;
-  /** Whose vectors or labels are asked for; null: a text. */
+  /** Whose vectors or labels are asked for, or what is of a text that not every worker gives; null: a text. */
   readonly task: string | null;
   /** The process that the client is connected to. */
   readonly gatewayId: string;

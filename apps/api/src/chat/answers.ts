@@ -260,12 +260,15 @@ const full = (why: string): DomainError =>
     RETRY_AFTER_SECONDS,
   );
 
+const does = (task: string): string =>
+  task.startsWith('answer:') ? `knows ${task.slice('answer:'.length)}` : `answers for task ${task}`;
+
 const noWorker = ({ baseId, task }: Pick<Asked, 'baseId' | 'task'>): DomainError =>
   new DomainError(
     'no_worker',
     task === null
       ? `no connected worker that this project may use can load ${baseId}; start one with graft-worker`
-      : `no connected worker that this project may use can load ${baseId} and has a build that answers for task ${task}; start one with graft-worker, of this version or newer`,
+      : `no connected worker that this project may use can load ${baseId} and has a build that ${does(task)}; start one with graft-worker, of this version or newer`,
     null,
     RETRY_AFTER_SECONDS,
   );

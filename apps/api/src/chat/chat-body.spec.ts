@@ -37,8 +37,6 @@ const NOT_DONE: readonly (readonly [Endpoint, string, unknown[], unknown[]])[] =
   ['chat', 'parallel_tool_calls', ['yes'], [true, false]],
   ['chat', 'functions', [[{ name: 'f' }]], [[]]],
   ['chat', 'function_call', [{ name: 'f' }], ['none', 'auto']],
-  ['chat', 'logprobs', [true], [false]],
-  ['chat', 'top_logprobs', [3], [0]],
   ['chat', 'presence_penalty', [0.5], [0]],
   ['chat', 'frequency_penalty', [-1], [0]],
   ['chat', 'logit_bias', [{ '50256': -100 }], [{}]],
@@ -54,7 +52,6 @@ const NOT_DONE: readonly (readonly [Endpoint, string, unknown[], unknown[]])[] =
   ['text', 'best_of', [3], [1]],
   ['text', 'echo', [true], [false]],
   ['text', 'suffix', ['the end'], ['']],
-  ['text', 'logprobs', [0, 5], []],
   ['text', 'presence_penalty', [0.5], [0]],
   ['text', 'frequency_penalty', [0.5], [0]],
   ['text', 'logit_bias', [{ '1': 1 }], [{}]],
@@ -79,6 +76,9 @@ const TAKEN: readonly (readonly [Endpoint, object])[] = [
   ['text', { graft: { task_ids: 0 } }],
   ['chat', { graft: { task_ids: null } }],
   ['chat', { graft: null }],
+  ['chat', { logprobs: true, top_logprobs: 20 }],
+  ['chat', { logprobs: false, top_logprobs: 0 }],
+  ['text', { logprobs: 5 }],
 ];
 
 /** What no contract knows, or not there. */
@@ -129,6 +129,15 @@ describe('completions', () => {
       message: expect.stringContaining('only text'),
     });
   });
+
+  it.each([
+    ['chat', { logprobs: true, top_logprobs: 21 }, 'top_logprobs'],
+    ['chat', { logprobs: 3 }, 'logprobs'],
+    ['text', { logprobs: 6 }, 'logprobs'],
+    ['text', { logprobs: true }, 'logprobs'],
+  ] as const)('of %s refuse %j', (endpoint, more, param) =>
+    expect(refusal(endpoint, more)).toMatchObject({ code: 'invalid_value', param }),
+  );
 
   it('refuse an empty stop sequence, which would end every answer at once', () =>
     expect(refusal('chat', { stop: [''] })).toMatchObject({ param: 'stop.0' }));

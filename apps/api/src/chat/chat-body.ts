@@ -64,6 +64,13 @@ export const ChatBody = z.strictObject({
   ...unused,
   ...NOT_DONE_IN_CHAT,
   max_completion_tokens: MaxTokens,
+  logprobs: z.boolean().nullish().describe('Whether each token comes with ln p'),
+  top_logprobs: z
+    .int()
+    .min(0)
+    .max(20)
+    .nullish()
+    .describe('With `logprobs`: so many of the likeliest tokens in each place, with theirs'),
   messages: z.array(Message).min(1).max(2000),
 });
 export type ChatBody = z.infer<typeof ChatBody>;
@@ -71,6 +78,12 @@ export type ChatBody = z.infer<typeof ChatBody>;
 export const CompletionBody = z.strictObject({
   ...sampling,
   ...NOT_DONE_IN_TEXT,
+  logprobs: z
+    .int()
+    .min(0)
+    .max(5)
+    .nullish()
+    .describe('Each token comes with ln p, and so do this many of the likeliest in its place'),
   prompt: z.string().max(1_000_000),
 });
 export type CompletionBody = z.infer<typeof CompletionBody>;

@@ -1,6 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { DomainError, MAX_ORDER_BYTES, parseBody } from '@graft/contracts';
-import type { GenerateChunk, GenerateRequest } from '@graft/contracts/grpc';
+import type { GenerateChunk, GenerateRequest, TokenLogprob } from '@graft/contracts/grpc';
 import type { Response } from 'express';
 import { randomInt } from 'node:crypto';
 import type { Principal } from '../auth/principal.js';
@@ -9,17 +9,20 @@ import { drained } from '../http/drained.js';
 import { ModelsService } from '../models/models.service.js';
 import { AnswerChunks, askedModel, type Question } from './answer-chunks.js';
 import { ChatBody, CompletionBody, plainMessages, type Sampling } from './chat-body.js';
+import { chatLogprobs, textLogprobs } from './logprobs.js';
 import { checkUse } from './other-use.js';
 
 const DEFAULT_TOKENS = 256;
 
-type Input = Pick<GenerateRequest, 'messagesJson' | 'prompt'>;
+type Input = Pick<GenerateRequest, 'messagesJson' | 'prompt' | 'topLogprobs'>;
 
 /** An answer that has ended. */
 export interface Said {
   readonly text: string;
   readonly finishReason: string;
   readonly usage: Usage;
+  /** Null where they were not asked for. */
+  readonly logprobs: readonly TokenLogprob[] | null;
 }
 
 /** How the two endpoints differ on the wire. */
@@ -30,6 +33,7 @@ interface Shape {
   readonly first: object | null;
   whole(text: string): object;
   part(text: string): object;
+  logprobs(tokens: readonly TokenLogprob[]): object;
 }
 
 const CHAT: Shape = {
@@ -39,6 +43,7 @@ const CHAT: Shape = {
   first: { delta: { role: 'assistant', content: '' } },
   whole: (content) => ({ message: { role: 'assistant', content, refusal: null } }),
   part: (content) => ({ delta: content === '' ? {} : { content } }),
+  logprobs: chatLogprobs,
 };
 
 const TEXT: Shape = {
@@ -48,6 +53,7 @@ const TEXT: Shape = {
   first: null,
   whole: (text) => ({ text }),
   part: (text) => ({ text }),
+  logprobs: textLogprobs,
 };
 
 @Injectable()
@@ -64,7 +70,9 @@ export class ChatService {
 
   async complete(caller: Principal, body: unknown, response: Response): Promise<void> {
     const asked = parseBody(CompletionBody, body);
-    await this.answer(caller, asked, { messagesJson: '', prompt: asked.prompt }, TEXT, response);
+    const { prompt, logprobs } = asked;
+    const input = { messagesJson: '', prompt, ...(logprobs != null && { topLogprobs: logprobs }) };
+    await this.answer(caller, asked, input, TEXT, response);
   }
 
   /**
@@ -131,7 +139,17 @@ function chatOf(body: unknown): { readonly asked: Sampling; readonly input: Inpu
   const asked = parseBody(ChatBody, body);
   const messagesJson = JSON.stringify(plainMessages(asked.messages));
   const limit = asked.max_completion_tokens ?? asked.max_tokens ?? DEFAULT_TOKENS;
-  return { asked: { ...asked, max_tokens: limit }, input: { messagesJson, prompt: undefined } };
+  return {
+    asked: { ...asked, max_tokens: limit },
+    input: { messagesJson, prompt: undefined, ...topLogprobs(asked) },
+  };
+}
+
+function topLogprobs({ logprobs, top_logprobs: top }: ChatBody): Pick<Input, 'topLogprobs'> {
+  if (logprobs) return { topLogprobs: top ?? 0 };
+  if (!top) return {};
+  const message = 'top_logprobs: expected logprobs to be true beside it';
+  throw new DomainError('invalid_value', message, 'top_logprobs');
 }
 
 /** What could not travel to a trainer would end the stream of a worker, or its trainer. */
@@ -161,7 +179,12 @@ async function whole(
     ...head,
     object: shape.object,
     choices: [
-      { index: 0, ...shape.whole(said.text), finish_reason: said.finishReason, logprobs: null },
+      {
+        index: 0,
+        ...shape.whole(said.text),
+        finish_reason: said.finishReason,
+        logprobs: said.logprobs && shape.logprobs(said.logprobs),
+      },
     ],
     usage: said.usage,
   });
@@ -171,11 +194,13 @@ async function whole(
 async function collected(chunks: AsyncIterable<GenerateChunk>): Promise<Said | null> {
   let text = '';
   let last: GenerateChunk | undefined;
+  let logprobs: TokenLogprob[] | null = null;
   for await (const chunk of chunks) {
     text += chunk.text;
     last = chunk;
+    if (chunk.logprobs) (logprobs ??= []).push(...chunk.logprobs.tokens);
   }
-  return last ? { text, finishReason: last.finishReason, usage: usage(last) } : null;
+  return last ? { text, finishReason: last.finishReason, usage: usage(last), logprobs } : null;
 }
 
 /** The headers wait for the first chunk, so that an early failure is still a plain HTTP error. */
@@ -190,8 +215,8 @@ async function stream(
   const common = { ...head, object: shape.chunkObject, ...(includeUsage ? { usage: null } : {}) };
   const write = (data: object): boolean =>
     response.write(`data: ${JSON.stringify({ ...common, ...data })}\n\n`);
-  const choice = (part: object, finish: string | null): object => ({
-    choices: [{ index: 0, ...part, finish_reason: finish, logprobs: null }],
+  const choice = (part: object, finish: string | null, logprobs: object | null = null): object => ({
+    choices: [{ index: 0, ...part, finish_reason: finish, logprobs }],
   });
   try {
     for await (const chunk of chunks) {
@@ -200,8 +225,12 @@ async function stream(
         if (shape.first) write(choice(shape.first, null));
       }
       if (chunk.phase) response.write(`: ${chunk.phase.replaceAll(/[\r\n]/g, ' ')}\n\n`);
-      if (chunk.text !== '' && !write(choice(shape.part(chunk.text), null)))
-        await drained(response);
+      const tokens = chunk.logprobs?.tokens ?? [];
+      const logprobs = tokens.length > 0 ? shape.logprobs(tokens) : null;
+      if (chunk.text !== '' || logprobs) {
+        const isRead = write(choice(shape.part(chunk.text), null, logprobs));
+        if (!isRead) await drained(response);
+      }
       if (chunk.finishReason === '') continue;
       write(choice(shape.part(''), chunk.finishReason));
       if (includeUsage) write({ choices: [], usage: usage(chunk) });

@@ -22,7 +22,6 @@ export function notDone(way: string, neutral: z.ZodType = none) {
 
 const PENALTY = 'sampling uses temperature and top_p only: leave it out';
 const TOOLS = 'tools are not passed to the model: leave it out, and describe them in a message';
-const LOGPROBS = 'token probabilities are not recorded: leave it out';
 const REASONING = 'how a model reasons cannot be configured: leave it out';
 
 /** Of both endpoints. */
@@ -46,8 +45,6 @@ export const NOT_DONE_IN_CHAT = {
   parallel_tool_calls: notDone(TOOLS, z.boolean()),
   functions: notDone(TOOLS, empty),
   function_call: notDone(TOOLS, z.enum(['none', 'auto'])),
-  logprobs: notDone(LOGPROBS, no),
-  top_logprobs: notDone(LOGPROBS, zero),
   modalities: notDone('responses are text: leave it out', z.tuple([z.literal('text')])),
   audio: notDone('responses are text: leave it out'),
   moderation: notDone('there is no moderation: leave it out'),
@@ -65,7 +62,6 @@ export const NOT_DONE_IN_TEXT = {
   best_of: notDone('only one choice is generated: leave it out', z.literal(1)),
   echo: notDone('only the text after the prompt is returned: leave it out', no),
   suffix: notDone('models continue a prompt and cannot fill a gap: leave it out', z.literal('')),
-  logprobs: notDone(LOGPROBS),
 };
 
 export const NOT_DONE_IN_MESSAGE = {

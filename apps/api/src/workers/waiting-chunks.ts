@@ -5,6 +5,8 @@ import type { GenerateChunk } from '@graft/contracts/grpc';
 const MAX_CHARACTERS = 1024 * 1024;
 /** Of vectors and labels: 2,048 vectors of 4,096 numbers are 45 million. */
 const MAX_INFERRED = 64 * 1024 * 1024;
+/** Numbers beside an answer of the most tokens, each with the most of its likeliest. */
+const MAX_LOGPROBS = 32_768 * 21;
 /** What travels between API processes at once. */
 const MAX_JOINED = 1024 * 1024;
 
@@ -16,6 +18,7 @@ export class WaitingChunks {
   private readonly chunks: GenerateChunk[] = [];
   private characters = 0;
   private inferred = 0;
+  private logprobs = 0;
   private tooLong = false;
 
   add(chunk: GenerateChunk): void {
@@ -23,14 +26,18 @@ export class WaitingChunks {
     if (this.tooLong || (last && !isOpen(last))) return;
     this.characters += chunk.text.length;
     this.inferred += lengthOf(chunk);
+    this.logprobs += numbersOf(chunk);
     this.tooLong =
-      this.characters + chunk.phase.length > MAX_CHARACTERS || this.inferred > MAX_INFERRED;
+      this.characters + chunk.phase.length > MAX_CHARACTERS ||
+      this.inferred > MAX_INFERRED ||
+      this.logprobs > MAX_LOGPROBS;
     if (last && isOpen(last) && isOpen(chunk) && lengthOf(last) + lengthOf(chunk) <= MAX_JOINED)
       this.chunks[this.chunks.length - 1] = {
         ...chunk,
         text: last.text + chunk.text,
         phase: chunk.phase || last.phase,
         inferred: joined(last, chunk),
+        logprobs: together(last, chunk),
       };
     else this.chunks.push(chunk);
   }
@@ -42,6 +49,7 @@ export class WaitingChunks {
     const chunk = this.chunks.shift();
     this.characters -= chunk?.text.length ?? 0;
     this.inferred -= chunk ? lengthOf(chunk) : 0;
+    this.logprobs -= chunk ? numbersOf(chunk) : 0;
     return chunk;
   }
 }
@@ -51,5 +59,11 @@ const lengthOf = ({ inferred }: GenerateChunk): number =>
 
 const joined = (...[{ inferred: a }, { inferred: b }]: [GenerateChunk, GenerateChunk]) =>
   a && b ? { json: [...a.json, ...b.json] } : (a ?? b);
+
+const numbersOf = ({ logprobs }: GenerateChunk): number =>
+  logprobs?.tokens.reduce((sum, { top }) => sum + 1 + top.length, 0) ?? 0;
+
+const together = (...[{ logprobs: a }, { logprobs: b }]: [GenerateChunk, GenerateChunk]) =>
+  a && b ? { tokens: [...a.tokens, ...b.tokens] } : (a ?? b);
 
 const isOpen = ({ finishReason }: GenerateChunk): boolean => finishReason === '';

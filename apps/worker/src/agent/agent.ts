@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
-import { OPERATION_TYPES, operationTask } from '@graft/contracts';
+import { ANSWER_ABILITIES, OPERATION_TYPES, operationTask } from '@graft/contracts';
 import { PROTOCOL, type Hello, type Welcome } from '@graft/contracts/grpc';
 import { buildWords, tasksUsedTo } from '@graft/peft-core/catalog';
 import type { Logger } from 'pino';
@@ -236,6 +236,7 @@ export class Agent {
         ...tasksUsedTo('embed'),
         ...tasksUsedTo('classify'),
         ...OPERATION_TYPES.map(operationTask),
+        ...ANSWER_ABILITIES,
       ],
       words: buildWords(),
       memoryBytes: this.devices.totalBytes,

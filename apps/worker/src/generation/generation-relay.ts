@@ -7,6 +7,7 @@ import type {
   GeneratedFact,
   GenerateCommand,
   InferCommand,
+  TokenLogprob,
 } from '../protocol/protocol.js';
 import type { BlobFolder } from '../blobs/blob-folder.js';
 import type { Blobs } from '../blobs/blobs.js';
@@ -190,9 +191,19 @@ function precisionOf({ baseDtype, quantization }: GenerateRequest): Precision | 
 }
 
 function generation(request: GenerateRequest, adapter: AdapterSource | null): GenerateCommand {
-  const { id, maxTokens, temperature, topP, seed, stop, prompt, taskId = null } = request;
+  const {
+    id,
+    maxTokens,
+    temperature,
+    topP,
+    seed,
+    stop,
+    prompt,
+    taskId = null,
+    topLogprobs = null,
+  } = request;
   const messages = prompt === undefined ? readMessages(request.messagesJson) : null;
-  const sampling = { maxTokens, temperature, topP, seed, stop };
+  const sampling = { maxTokens, temperature, topP, seed, stop, topLogprobs };
   return { type: 'generate', id, messages, prompt: prompt ?? null, adapter, taskId, ...sampling };
 }
 
@@ -226,8 +237,23 @@ function fromFact(fact: GeneratedFact): GenerateChunk {
     errorCode: fact.errorCode ?? '',
     errorMessage: fact.errorMessage ?? '',
     inferred: fact.answers && { json: fact.answers.map((one) => JSON.stringify(one)) },
+    logprobs: fact.logprobs && {
+      tokens: fact.logprobs.map((one) => ({
+        ...wireLogprob(one),
+        start: one.start,
+        top: one.top.map(wireLogprob),
+      })),
+    },
   });
 }
+
+const wireLogprob = ({ token, bytes, logprob }: Omit<TokenLogprob, 'top' | 'start'>) => ({
+  token,
+  bytes: Buffer.from(bytes),
+  logprob,
+  start: 0,
+  top: [],
+});
 
 function failureChunk(id: string, error: unknown): GenerateChunk {
   const errorMessage = error instanceof Error ? error.message : String(error);

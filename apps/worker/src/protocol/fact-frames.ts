@@ -41,6 +41,7 @@ function tooLarge(fact: Fact): Fact {
       ...fact,
       text: '',
       answers: [],
+      logprobs: [],
       finishReason: 'error',
       errorCode: code,
       errorMessage: message,

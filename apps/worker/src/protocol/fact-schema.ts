@@ -22,6 +22,11 @@ const word = z.string().max(1000);
 /** Bounded by its frame; what is told to people is cut where it is told (fact-frames.ts). */
 const text = z.string();
 const files = z.array(z.object({ name: word, sha256: word, size: count }));
+const token = z.object({
+  token: text,
+  bytes: z.array(z.int().min(0).max(255)),
+  logprob: z.number(),
+});
 const run = { jobId: word, attempt: count };
 const maybeRun = { jobId: word.optional(), attempt: count.optional() };
 const failure = { code: text, message: text, param: text.nullish() };
@@ -107,6 +112,7 @@ const FACTS = {
     errorCode: text.nullable(),
     errorMessage: text.nullable(),
     answers: z.array(z.unknown()).optional(),
+    logprobs: z.array(token.extend({ start: tokens, top: z.array(token) })).optional(),
   }),
   log: z.object({
     ...maybeRun,

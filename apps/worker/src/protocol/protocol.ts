@@ -2,9 +2,9 @@
 // commands on the trainer's stdin and facts on its stdout. Unknown fields are ignored; a trainer of
 // another protocol version is refused at its first frame.
 import type { ErrorCode, Spec } from '@graft/contracts';
-import type { FactOfRun, FileFact, RunBytes, StopReason } from '@graft/peft-core';
+import type { FactOfRun, FileFact, RunBytes, StopReason, TokenLogprob } from '@graft/peft-core';
 
-export type { StopReason };
+export type { StopReason, TokenLogprob };
 
 export const PROTOCOL = 3;
 
@@ -99,6 +99,8 @@ export interface GenerateCommand {
   readonly topP: number;
   readonly seed: number;
   readonly stop: readonly string[];
+  /** Has each token come with ln p, and those of so many likeliest. */
+  readonly topLogprobs?: number | null;
   /** Keys and values of all answers together take so many bytes at most; absent: they are not counted. */
   readonly cacheBytes?: number;
 }
@@ -207,6 +209,8 @@ export interface GeneratedFact {
   readonly errorMessage: string | null;
   /** Of an inference: those of its next inputs. */
   readonly answers?: readonly unknown[] | undefined;
+  /** Of the tokens that begin in `text`, where they were asked for. */
+  readonly logprobs?: readonly TokenLogprob[] | undefined;
 }
 
 export type Fact =

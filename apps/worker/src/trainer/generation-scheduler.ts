@@ -153,7 +153,7 @@ export class GenerationScheduler {
       answers.map(([, answer]) => answer),
     );
     answers.forEach(([id], i) => {
-      const { text, finishReason, promptTokens, completionTokens } = steps[
+      const { text, finishReason, promptTokens, completionTokens, logprobs } = steps[
         i
       ] as (typeof steps)[number];
       if (finishReason !== null) this.open.delete(id);
@@ -168,6 +168,7 @@ export class GenerationScheduler {
         completionTokens,
         errorCode: null,
         errorMessage: null,
+        ...(logprobs && { logprobs }),
       });
     });
   }

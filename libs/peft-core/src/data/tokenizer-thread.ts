@@ -39,6 +39,7 @@ export type Request =
   | { readonly op: 'load'; readonly json: string }
   | { readonly op: 'free'; readonly handle: number }
   | { readonly op: 'ids'; readonly handle: number; readonly tokens: readonly string[] }
+  | { readonly op: 'tokens'; readonly handle: number; readonly ids: readonly number[] }
   | {
       readonly op: 'decode';
       readonly handle: number;
@@ -137,6 +138,8 @@ function serve(load: NodeJS.Require, encodeInputs: typeof encodedInputs): void {
         return open.delete(request.handle);
       case 'ids':
         return request.tokens.map((token) => tokenizer.tokenToId(token));
+      case 'tokens':
+        return request.ids.map((id) => tokenizer.idToToken(id));
       case 'decode':
         return tokenizer.decode(request.ids, request.skip);
       case 'inputs':

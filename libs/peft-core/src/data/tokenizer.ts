@@ -6,6 +6,7 @@ import type { ChatMessage, RenderOptions } from './chat-template.js';
 import { shown } from './json-scan.js';
 import { parseJson, specialToken, templateIn, tokenizerFiles } from './tokenizer-files.js';
 import type { Json, TokenizerFiles } from './tokenizer-files.js';
+import { tokenBytes, tokenWriting, type TokenWriting } from './token-bytes.js';
 import { ask } from './tokenizer-thread.js';
 import type { Encoded, EncodedInputs, Input, Loaded } from './tokenizer-thread.js';
 
@@ -53,6 +54,9 @@ export class Tokenizer {
   /** What stands before a word that is tokenised by itself: tokenizers of bytes have it from the text. */
   readonly #wordPrefix: string;
   readonly #template: ChatTemplate | null;
+  /** How its vocabulary is written. */
+  readonly writing: TokenWriting;
+  #bytes: readonly Uint8Array[] | undefined;
 
   private constructor({ tokenizerJson, ...files }: TokenizerFiles) {
     const config = files.tokenizerConfig ?? {};
@@ -62,6 +66,7 @@ export class Tokenizer {
       this.vocabSize = loaded.vocabSize;
       this.#wordPrefix = wordPrefix(parseJson(tokenizerJson, 'tokenizer.json')['pre_tokenizer']);
       this.tokensPerByte = growth(parseJson(tokenizerJson, 'tokenizer.json')['normalizer']);
+      this.writing = tokenWriting(parseJson(tokenizerJson, 'tokenizer.json'));
     } catch (error) {
       if (error instanceof DomainError) throw error;
       throw new DomainError(
@@ -191,6 +196,19 @@ export class Tokenizer {
     { skipSpecial = true }: { readonly skipSpecial?: boolean } = {},
   ): string {
     return ask({ op: 'decode', handle: this.#handle, ids: [...ids], skip: skipSpecial }) as string;
+  }
+
+  /** The bytes that each token stands for, by id; of a special one, those of its name. */
+  get bytes(): readonly Uint8Array[] {
+    if (this.#bytes) return this.#bytes;
+    const ids = Array.from({ length: this.vocabSize }, (_, id) => id);
+    const tokens = ask({ op: 'tokens', handle: this.#handle, ids }) as (string | null)[];
+    return (this.#bytes = tokenBytes(tokens, this.writing));
+  }
+
+  /** Of one; none where the model's table is longer than the vocabulary. */
+  bytesOf(id: number): Uint8Array {
+    return this.bytes[id] ?? new Uint8Array();
   }
 
   /**

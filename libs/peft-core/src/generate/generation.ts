@@ -9,6 +9,7 @@ import type { Model } from '../models/model.js';
 import { invokedAt } from '../nn/invocation.js';
 import type { KvCache } from '../nn/kv-cache.js';
 import { virtualTokens } from '../train/virtual-tokens.js';
+import { idLogprob, told, type IdLogprob, type TokenLogprob } from './logprobs.js';
 import { sample, type Sampling } from './sample.js';
 import { TextStream } from './text-stream.js';
 
@@ -24,6 +25,8 @@ export interface GenerationRequest extends Sampling {
   readonly run: number | null;
   readonly maxTokens: number;
   readonly stop: readonly string[];
+  /** Has each token come with ln p, and those of so many likeliest. */
+  readonly topLogprobs?: number | null;
 }
 
 export interface GenerationStep {
@@ -32,6 +35,20 @@ export interface GenerationStep {
   readonly finishReason: 'stop' | 'length' | null;
   readonly promptTokens: number;
   readonly completionTokens: number;
+  /** Where they were asked for: of the tokens that begin in `text`. The end of text is none of them. */
+  readonly logprobs?: readonly TokenLogprob[];
+}
+
+interface Drawn {
+  readonly id: number;
+  readonly logprob: IdLogprob | null;
+}
+
+/** A token whose text was not given out yet. */
+interface Unsaid {
+  /** UTF-16 position in the answer at which it begins. */
+  readonly start: number;
+  readonly logprob: IdLogprob;
 }
 
 /** A base and what its open answers have computed so far. */
@@ -76,6 +93,7 @@ export class Generation {
   private readonly prompt: readonly number[];
   /** How many of them the forward at hand has. */
   private given = 0;
+  private unsaid: Unsaid[] = [];
 
   /**
    * @param cache shared by the answers that are stepped together
@@ -167,10 +185,23 @@ export class Generation {
   }
 
   /** Internal: what follows the rows that it gave; null where its prompt is read in part only. */
-  draw(logits: () => Parameters<typeof sample>[0]): number | null {
-    return this.given < this.pending.length
-      ? null
-      : sample(logits(), this.request, this.ids.length);
+  draw(logitsOf: () => Parameters<typeof sample>[0]): Drawn | null {
+    if (this.given < this.pending.length) return null;
+    const logits = logitsOf();
+    const id = sample(logits, this.request, this.ids.length);
+    const { topLogprobs: top = null } = this.request;
+    return { id, logprob: top === null ? null : idLogprob(logits, id, top) };
+  }
+
+  /** Those of `unsaid` that begin in what was given out; all, where no more comes and nothing was cut off. */
+  private said(): TokenLogprob[] {
+    const { stream, unsaid, base } = this;
+    const isAll = this.finishReason !== null && !stream.stopped;
+    const count = unsaid.findIndex(({ start }) => !isAll && start >= stream.given);
+    const said = unsaid.splice(0, count < 0 ? unsaid.length : count);
+    return said.map(({ logprob, start }) =>
+      told(logprob, start, (id) => base.tokenizer.bytesOf(id)),
+    );
   }
 
   /** Rows that its model rotates otherwise in a longer sequence. */
@@ -187,15 +218,17 @@ export class Generation {
   }
 
   /** Internal: goes on with what was drawn. */
-  take(id: number | null): GenerationStep {
+  take(drawn: Drawn | null): GenerationStep {
     this.position += this.given;
     this.source = [];
     this.pending = this.pending.slice(this.given);
-    if (id === null) return idle(this);
+    if (drawn === null) return idle(this);
+    const { id, logprob } = drawn;
     this.ids.push(id);
     this.pending = [id];
     if (this.position === this.alike) this.readAnew();
     const ended = this.base.tokenizer.eosIds.includes(id);
+    if (logprob && !ended) this.unsaid.push({ start: this.stream.decoded, logprob });
     let text = ended ? '' : this.stream.push(id);
     if (ended || this.stream.stopped) this.finishReason = 'stop';
     else if (this.ids.length >= this.limit) this.finishReason = 'length';
@@ -208,6 +241,7 @@ export class Generation {
       finishReason: this.finishReason,
       promptTokens: this.promptTokens,
       completionTokens: this.ids.length,
+      ...(this.request.topLogprobs != null && { logprobs: this.said() }),
     };
   }
 }
@@ -224,7 +258,7 @@ export function stepTogether(
 ): GenerationStep[] {
   const chosen = choose(answers, rows).sort((a, b) => a.answer.run - b.answer.run);
   const held = chosen.map(({ answer }) => answer.heldRows);
-  let drawn: (number | null)[];
+  let drawn: (Drawn | null)[];
   try {
     drawn = forward(base, cache, chosen);
   } catch (error) {
@@ -233,7 +267,7 @@ export function stepTogether(
     throw error;
   }
   const steps = new Map(
-    chosen.map(({ answer }, i) => [answer, answer.take(drawn[i] as number | null)]),
+    chosen.map(({ answer }, i) => [answer, answer.take(drawn[i] as Drawn | null)]),
   );
   return answers.map((answer) => steps.get(answer) ?? idle(answer));
 }
@@ -243,7 +277,7 @@ function forward(
   base: GenerationBase,
   cache: KvCache,
   chosen: readonly Chosen[],
-): (number | null)[] {
+): (Drawn | null)[] {
   return noGrad(() =>
     tidy(() => {
       const { batch, last } = joined(chosen);

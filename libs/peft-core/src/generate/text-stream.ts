@@ -14,6 +14,10 @@ export class TextStream {
   private held = '';
   /** A stop string was met. */
   stopped = false;
+  /** UTF-16 units that were decoded, */
+  decoded = 0;
+  /** and of them those given out. */
+  given = 0;
 
   constructor(
     private readonly decoder: TokenDecoder,
@@ -28,9 +32,12 @@ export class TextStream {
     // U+FFFD at the end: the bytes of a character are still incomplete.
     if (after.length <= before.length || after.endsWith('\ufffd')) return '';
     this.held += after.slice(before.length);
+    this.decoded += after.length - before.length;
     this.context = this.read;
     this.read = this.ids.length;
-    return this.release();
+    const text = this.release();
+    this.given += text.length;
+    return text;
   }
 
   /** What was held back, once no more ids come. */
@@ -40,7 +47,10 @@ export class TextStream {
     const rest = this.held + this.decode(this.context, this.ids.length).slice(before.length);
     this.held = '';
     const at = firstStop(rest, this.stops);
-    return at < 0 ? rest : rest.slice(0, at);
+    const text = at < 0 ? rest : rest.slice(0, at);
+    this.stopped = at >= 0;
+    this.given += text.length;
+    return text;
   }
 
   private decode(from: number, to: number): string {

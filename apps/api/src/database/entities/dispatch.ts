@@ -110,7 +110,7 @@ export class Answer {
   @Text(optional) worker_id!: string | null;
   /** The API process that the client is connected to. */
   @Text() gateway_id!: string;
-  /** Whose vectors or labels it is; null: a text. */
+  /** Whose vectors or labels it is, or an ability of contracts' ANSWER_ABILITIES; null: a text that needs none. */
   @Text(optional) task!: string | null;
   /** SHA-256s of what the worker may fetch for it. */
   @Json() blobs!: string[];

@@ -109,7 +109,8 @@ export interface Hello {
     | undefined;
   /**
    * What its build does beside training and chats: tasks of which it makes an Inference by their names, operations on
-   * adapters as "operation:TYPE". Empty: one that knows of none, and would take an Inference for a chat.
+   * adapters as "operation:TYPE", and what its answers may have as "answer:…". Empty: one that knows of none, and would
+   * take an Inference for a chat.
    */
   tasks: string[];
   /**
@@ -415,7 +416,11 @@ export interface GenerateRequest {
     | Inference
     | undefined;
   /** Which task the answer is of, where the adapter has a prompt for each. */
-  taskId?: number | undefined;
+  taskId?:
+    | number
+    | undefined;
+  /** Each token comes with the logarithm of its probability, and those of so many likeliest. Absent: none does. */
+  topLogprobs?: number | undefined;
 }
 
 /** Vectors or labels. */
@@ -443,7 +448,27 @@ export interface GenerateChunk {
   /** Sent while the base is loading, so that the caller sees progress. */
   phase: string;
   /** Of an inference. */
-  inferred?: Inferred | undefined;
+  inferred?:
+    | Inferred
+    | undefined;
+  /** Of the tokens that begin in `text`, in order, where they were asked for. */
+  logprobs?: Logprobs | undefined;
+}
+
+export interface Logprobs {
+  tokens: TokenLogprob[];
+}
+
+export interface TokenLogprob {
+  /** Its bytes as text; what is no whole character is U+FFFD. */
+  token: string;
+  bytes: Uint8Array;
+  /** ln p, of what the model computed, before temperature and top_p. */
+  logprob: number;
+  /** The likeliest in its place, the likeliest first; they have none of their own. */
+  top: TokenLogprob[];
+  /** UTF-16 units of the answer's text before it. */
+  start: number;
 }
 
 /** What some of the inputs came to, in order, as JSON each: of a vector, a string of its f32 numbers in base64. */
@@ -3698,6 +3723,7 @@ function createBaseGenerateRequest(): GenerateRequest {
     quantization: "",
     inference: undefined,
     taskId: undefined,
+    topLogprobs: undefined,
   };
 }
 
@@ -3744,6 +3770,9 @@ export const GenerateRequest: MessageFns<GenerateRequest> = {
     }
     if (message.taskId !== undefined) {
       writer.uint32(112).uint32(message.taskId);
+    }
+    if (message.topLogprobs !== undefined) {
+      writer.uint32(120).uint32(message.topLogprobs);
     }
     return writer;
   },
@@ -3873,6 +3902,14 @@ export const GenerateRequest: MessageFns<GenerateRequest> = {
             message.taskId = reader.uint32();
             continue;
           }
+          case 15: {
+            if (tag !== 120) {
+              break;
+            }
+
+            message.topLogprobs = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3906,6 +3943,7 @@ export const GenerateRequest: MessageFns<GenerateRequest> = {
       ? Inference.fromPartial(object.inference)
       : undefined;
     message.taskId = object.taskId ?? undefined;
+    message.topLogprobs = object.topLogprobs ?? undefined;
     return message;
   },
 };
@@ -4055,6 +4093,7 @@ function createBaseGenerateChunk(): GenerateChunk {
     errorMessage: "",
     phase: "",
     inferred: undefined,
+    logprobs: undefined,
   };
 }
 
@@ -4086,6 +4125,9 @@ export const GenerateChunk: MessageFns<GenerateChunk> = {
     }
     if (message.inferred !== undefined) {
       Inferred.encode(message.inferred, writer.uint32(74).fork()).join();
+    }
+    if (message.logprobs !== undefined) {
+      Logprobs.encode(message.logprobs, writer.uint32(82).fork()).join();
     }
     return writer;
   },
@@ -4175,6 +4217,14 @@ export const GenerateChunk: MessageFns<GenerateChunk> = {
             message.inferred = Inferred.decode(reader, reader.uint32());
             continue;
           }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.logprobs = Logprobs.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -4203,6 +4253,167 @@ export const GenerateChunk: MessageFns<GenerateChunk> = {
     message.inferred = (object.inferred !== undefined && object.inferred !== null)
       ? Inferred.fromPartial(object.inferred)
       : undefined;
+    message.logprobs = (object.logprobs !== undefined && object.logprobs !== null)
+      ? Logprobs.fromPartial(object.logprobs)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseLogprobs(): Logprobs {
+  return { tokens: [] };
+}
+
+export const Logprobs: MessageFns<Logprobs> = {
+  encode(message: Logprobs, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.tokens) {
+      TokenLogprob.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Logprobs {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseLogprobs();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.tokens.push(TokenLogprob.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<Logprobs>): Logprobs {
+    return Logprobs.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Logprobs>): Logprobs {
+    const message = createBaseLogprobs();
+    message.tokens = object.tokens?.map((e) => TokenLogprob.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseTokenLogprob(): TokenLogprob {
+  return { token: "", bytes: new Uint8Array(0), logprob: 0, top: [], start: 0 };
+}
+
+export const TokenLogprob: MessageFns<TokenLogprob> = {
+  encode(message: TokenLogprob, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.token !== "") {
+      writer.uint32(10).string(message.token);
+    }
+    if (message.bytes.length !== 0) {
+      writer.uint32(18).bytes(message.bytes);
+    }
+    if (message.logprob !== 0) {
+      writer.uint32(25).double(message.logprob);
+    }
+    for (const v of message.top) {
+      TokenLogprob.encode(v!, writer.uint32(34).fork()).join();
+    }
+    if (message.start !== 0) {
+      writer.uint32(40).uint32(message.start);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): TokenLogprob {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTokenLogprob();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.token = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.bytes = reader.bytes();
+            continue;
+          }
+          case 3: {
+            if (tag !== 25) {
+              break;
+            }
+
+            message.logprob = reader.double();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.top.push(TokenLogprob.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.start = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<TokenLogprob>): TokenLogprob {
+    return TokenLogprob.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<TokenLogprob>): TokenLogprob {
+    const message = createBaseTokenLogprob();
+    message.token = object.token ?? "";
+    message.bytes = object.bytes ?? new Uint8Array(0);
+    message.logprob = object.logprob ?? 0;
+    message.top = object.top?.map((e) => TokenLogprob.fromPartial(e)) || [];
+    message.start = object.start ?? 0;
     return message;
   },
 };

@@ -1,0 +1,27 @@
+import type { TokenLogprob } from '@graft/contracts/grpc';
+
+type Token = Pick<TokenLogprob, 'token' | 'bytes' | 'logprob'>;
+
+const inChat = ({ token, logprob, bytes }: Token): object => ({
+  token,
+  logprob,
+  bytes: [...bytes],
+});
+
+/** As chats have them. */
+export const chatLogprobs = (tokens: readonly TokenLogprob[]): object => ({
+  content: tokens.map((one) => ({ ...inChat(one), top_logprobs: one.top.map(inChat) })),
+  refusal: null,
+});
+
+/** As texts have them: of tokens with one spelling, the likeliest counts. */
+export const textLogprobs = (tokens: readonly TokenLogprob[]): object => ({
+  tokens: tokens.map(({ token }) => token),
+  token_logprobs: tokens.map(({ logprob }) => logprob),
+  top_logprobs: tokens.map((one) =>
+    Object.fromEntries(
+      [one, ...one.top.toReversed()].map(({ token, logprob }) => [token, logprob]),
+    ),
+  ),
+  text_offset: tokens.map(({ start }) => start),
+});

@@ -1,0 +1,11 @@
+/**
+ * What answers may ask for that not every worker's build knows, oldest first: a build that knows one knows those before it,
+ * too. Workers say them among the tasks of their Hello, and an answer is given to none that lacks the newest it needs; so
+ * do API processes of builds from before there were any.
+ */
+export const ANSWER_ABILITIES = ['answer:logprobs'] as const;
+export type AnswerAbility = (typeof ANSWER_ABILITIES)[number];
+
+/** The newest of those that are needed; null: any worker will do. */
+export const newestAbility = (needed: readonly AnswerAbility[]): AnswerAbility | null =>
+  ANSWER_ABILITIES.findLast((one) => needed.includes(one)) ?? null;

@@ -1,0 +1,57 @@
+// ln p of the tokens of an answer: log_softmax of the logits as the model computed them. Temperature, top_p and what an
+// answer is held to come after, and do not show in them.
+import { logSoftmax, narrow, tidy, topk, type Tensor } from '@graft/kernels';
+
+interface Token {
+  /** Its bytes as text; what is no whole character is U+FFFD. */
+  readonly token: string;
+  readonly bytes: readonly number[];
+  /** ln p */
+  readonly logprob: number;
+}
+
+export interface TokenLogprob extends Token {
+  /** UTF-16 units of the answer's text before it. */
+  readonly start: number;
+  /** The likeliest in its place, the likeliest first. */
+  readonly top: readonly Token[];
+}
+
+export interface IdLogprob {
+  readonly id: number;
+  readonly logprob: number;
+  readonly top: readonly { readonly id: number; readonly logprob: number }[];
+}
+
+/** OpenAI's number for what is too unlikely to say: JSON has no -∞. */
+const LEAST = -9999;
+
+/** @param logits one row, [V] or [1, V] @param count how many of the likeliest are told */
+export function idLogprob(logits: Tensor, id: number, count: number): IdLogprob {
+  return tidy(() => {
+    const all = logSoftmax(logits, -1, 'f32');
+    const vocabulary = all.shape.at(-1) as number;
+    const logprob = Math.max(LEAST, narrow(all, -1, id, 1).item());
+    if (count === 0) return { id, logprob, top: [] };
+    const { values, indices } = topk(all, Math.min(count, vocabulary));
+    const ids = indices.toArray() as BigInt64Array;
+    const top = Array.from(values.toArray() as Float32Array, (value, i) => ({
+      id: Number(ids[i]),
+      logprob: Math.max(LEAST, value),
+    }));
+    return { id, logprob, top };
+  });
+}
+
+/** The same as people read it. @param bytesOf the bytes that a token stands for */
+export function told(
+  { id, logprob, top }: IdLogprob,
+  start: number,
+  bytesOf: (id: number) => Uint8Array,
+): TokenLogprob {
+  const one = (token: number, value: number): Token => {
+    const bytes = bytesOf(token);
+    return { token: Buffer.from(bytes).toString('utf8'), bytes: [...bytes], logprob: value };
+  };
+  return { ...one(id, logprob), start, top: top.map((other) => one(other.id, other.logprob)) };
+}
