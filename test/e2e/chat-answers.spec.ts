@@ -1,5 +1,7 @@
 // What answers may have and be held to, through the real things and the official SDK.
-import { afterAll, beforeAll, expect, it } from 'vitest';
+import { createRequire } from 'node:module';
+import type OpenAI from 'openai';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Installation, until } from './installation.js';
 
 let graft: Installation;
@@ -67,3 +69,77 @@ it('refuses top_logprobs alone', () =>
     status: 400,
     param: 'top_logprobs',
   }));
+
+// the API's
+const { Ajv2020 } = createRequire(new URL('../../apps/api/package.json', import.meta.url))(
+  'ajv/dist/2020.js',
+) as { Ajv2020: new () => { validate(schema: object, value: unknown): boolean } };
+const ajv = new Ajv2020();
+
+const digits = { type: 'string', pattern: '^[0-9]{1,4}$' };
+type Schema = Readonly<Record<string, unknown>>;
+const SCHEMAS: readonly Schema[] = [
+  { type: 'object', properties: { a: { type: 'boolean' }, b: { type: 'integer' } }, required: ['a', 'b'], additionalProperties: false },
+  { type: 'array', items: { enum: ['red', 'blue', 3, null] }, minItems: 1, maxItems: 4 },
+  { type: 'object', properties: { id: digits, next: { anyOf: [{ type: 'null' }, { type: 'object', properties: { id: digits }, required: ['id'] }] } }, required: ['id', 'next'] },
+  { type: 'object', properties: { score: { type: 'number', minimum: 0, maximum: 1 }, name: { type: 'string', maxLength: 6 } }, required: ['score'] },
+]; // prettier-ignore
+
+describe('an answer is held to a form', () => {
+  const held = (
+    schema: Schema,
+    more: Partial<OpenAI.ChatCompletionCreateParamsNonStreaming> = {},
+  ) =>
+    graft.openai.chat.completions.create({
+      ...ask,
+      messages: [{ role: 'user', content: 'JSON!' }],
+      temperature: 1,
+      max_completion_tokens: 100,
+      response_format: { type: 'json_schema', json_schema: { name: 'it', schema, strict: true } },
+      ...more,
+    });
+
+  it.each(SCHEMAS)('of a model that knows nothing, whatever the seed: %j', async (schema) => {
+    const seeds = Array.from({ length: 8 }, (_, seed) => seed);
+    const answers = await Promise.all(seeds.map((seed) => held(schema, { seed })));
+    for (const { choices } of answers) {
+      const [{ message, finish_reason } = {}] = choices;
+      expect(finish_reason).toBe('stop');
+      expect(ajv.validate(schema, JSON.parse(message?.content ?? '')), message?.content ?? '').toBe(true); // prettier-ignore
+    }
+    expect(new Set(answers.map(({ choices }) => choices[0]?.message.content)).size).toBeGreaterThan(
+      1,
+    );
+  });
+
+  it('streamed, and says length where it was cut', async () => {
+    const schema = { type: 'array', items: { const: 'again and again' }, minItems: 9 };
+    let text = '';
+    let reason: string | null = null;
+    const stream = await graft.openai.chat.completions.create({
+      ...ask,
+      max_completion_tokens: 30,
+      stream: true,
+      response_format: { type: 'json_schema', json_schema: { name: 'it', schema } },
+    });
+    for await (const { choices } of stream) {
+      text += choices[0]?.delta.content ?? '';
+      reason = choices[0]?.finish_reason ?? reason;
+    }
+    expect(text.replaceAll(/\s/g, '')).toMatch(/^\["againandagain"?,?/);
+    expect(reason).toBe('length');
+  });
+
+  it('json_object is one', async () => {
+    const { choices } = await held({}, { response_format: { type: 'json_object' } });
+    const [{ message, finish_reason } = {}] = choices;
+    if (finish_reason === 'stop') expect(JSON.parse(message?.content ?? '')).toBeTypeOf('object');
+    expect(message?.content).toMatch(/^\{/);
+  });
+
+  it('is refused where the vocabulary cannot write it', () =>
+    expect(held({ const: 'größe' })).rejects.toMatchObject({
+      status: 400,
+      message: expect.stringContaining('no tokens') as unknown,
+    }));
+});

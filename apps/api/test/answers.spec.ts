@@ -148,10 +148,12 @@ describe('answers through the official SDK', () => {
       status: 400,
       param: 'temperature',
     });
-    const json = { response_format: { type: 'json_object' as const } };
-    const error = await caught(client.chat.completions.create({ ...ask, ...json }));
-    expect(error).toMatchObject({ status: 400, code: 'unsupported', param: 'response_format' });
-    expect(error.message).toContain('ask for JSON in a message');
+    const json_schema = { name: 'it', schema: { oneOf: [{ type: 'null' }] } };
+    const form = { response_format: { type: 'json_schema' as const, json_schema } };
+    const error = await caught(client.chat.completions.create({ ...ask, ...form }));
+    const param = 'response_format.json_schema.schema.oneOf';
+    expect(error).toMatchObject({ status: 400, code: 'unsupported', param });
+    expect(error.message).toContain('use anyOf');
     const unknown = { ...ask, foo: 1 };
     expect(await caught(client.chat.completions.create(unknown))).toMatchObject({
       status: 400,

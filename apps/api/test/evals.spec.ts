@@ -123,6 +123,28 @@ async function outputs(evalId: string, runId: string, more: object = {}) {
   return all;
 }
 
+it('holds the answers of a run to its form, in either of OpenAI’s ways to say it', async () => {
+  const forms: unknown[] = [];
+  const worker = await answering(({ formJson }) => {
+    forms.push(formJson === undefined ? null : JSON.parse(formJson));
+    return '"x"';
+  });
+  const named = { name: 'it', schema: { type: 'string', maxLength: 3 }, strict: true };
+  const asked = [
+    { type: 'completions', sampling_params: { response_format: { type: 'json_schema', json_schema: named } } }, // prettier-ignore
+    { type: 'responses', sampling_params: { text: { format: { type: 'json_schema', ...named } } } },
+    { type: 'responses', sampling_params: { text: { format: { type: 'text' } } } },
+  ];
+  const { id } = await makeEval();
+  for (const more of asked) {
+    const data_source = completions(inline(items(1)), more);
+    await ended(id, (await evals.runs.create(id, { data_source })).id);
+  }
+  const form = { type: 'json_schema', schema: named.schema };
+  expect(forms).toEqual([form, form, null]);
+  worker.vanish();
+});
+
 it('are made, listed, changed and deleted', async () => {
   const one = await makeEval({ metadata: { a: 'b' } });
   expect(one).toMatchObject({
@@ -421,10 +443,15 @@ describe('what is wrong is said at once', () => {
       ],
       [
         completions(inline(items(1)), {
-          sampling_params: { response_format: { type: 'json_object' } },
+          sampling_params: {
+            response_format: {
+              type: 'json_schema',
+              json_schema: { name: 'it', schema: { oneOf: [true] } },
+            },
+          },
         }),
-        'data_source.sampling_params.response_format',
-        'plain text',
+        'data_source.sampling_params.response_format.json_schema.schema.oneOf',
+        'use anyOf',
       ],
       [
         completions(inline(items(1)), {

@@ -48,6 +48,8 @@ export type { TokenSequence } from './data/supervised-text.js';
 export { Tokenizer } from './data/tokenizer.js';
 export { Generation, stepTogether } from './generate/generation.js';
 export type { GenerationRequest, GenerationStep } from './generate/generation.js';
+export { Constraints } from './generate/constrained/constraint.js';
+export type { AnswerForm } from './generate/constrained/answer-form.js';
 export type { TokenLogprob } from './generate/logprobs.js';
 export { answersTo } from './generate/inference.js';
 export { loadBase } from './io/base-folder.js';

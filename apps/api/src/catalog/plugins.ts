@@ -1,6 +1,7 @@
 // The one file that touches peft-core, and only its native-free catalogue (beside preview/reader-process.ts: ADR 0009).
 export {
   adapterConfig,
+  answerGrammar,
   catalog,
   checkTrained,
   continued,
@@ -51,4 +52,11 @@ export {
   withoutUnknown,
   wordsSaid,
 } from '@graft/peft-core/catalog';
-export type { BaseFootprint, Columns, HfConfig, Shape, Split } from '@graft/peft-core/catalog';
+export type {
+  AnswerForm,
+  BaseFootprint,
+  Columns,
+  HfConfig,
+  Shape,
+  Split,
+} from '@graft/peft-core/catalog';

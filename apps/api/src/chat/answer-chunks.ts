@@ -9,8 +9,10 @@ import { NotBegun } from '../workers/pending-generations.js';
 import { Answers } from './answers.js';
 
 /** What not every build of a worker knows. */
-const needed = ({ topLogprobs }: Question): AnswerAbility[] =>
-  topLogprobs === undefined ? [] : ['answer:logprobs'];
+const needed = ({ topLogprobs, formJson }: Question): AnswerAbility[] => [
+  ...(topLogprobs === undefined ? [] : (['answer:logprobs'] as const)),
+  ...(formJson === undefined ? [] : (['answer:response_format'] as const)),
+];
 
 /** What a worker is asked, but for the answer's id. */
 export type Question = Omit<GenerateRequest, 'id'>;

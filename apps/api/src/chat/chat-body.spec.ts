@@ -24,14 +24,12 @@ const said = (message: object): object => ({
   messages: [{ role: 'user', content: 'hi' }, message],
 });
 
+const schema = (one: object): object => ({
+  response_format: { type: 'json_schema', json_schema: { name: 'it', schema: one, strict: true } },
+});
+
 /** What Graft does not do: field, values that ask for it, values that change nothing. */
 const NOT_DONE: readonly (readonly [Endpoint, string, unknown[], unknown[]])[] = [
-  [
-    'chat',
-    'response_format',
-    [{ type: 'json_object' }, { type: 'json_schema' }],
-    [{ type: 'text' }],
-  ],
   ['chat', 'tools', [[TOOL]], [[]]],
   ['chat', 'tool_choice', ['required', TOOL], ['none', 'auto']],
   ['chat', 'parallel_tool_calls', ['yes'], [true, false]],
@@ -79,6 +77,10 @@ const TAKEN: readonly (readonly [Endpoint, object])[] = [
   ['chat', { logprobs: true, top_logprobs: 20 }],
   ['chat', { logprobs: false, top_logprobs: 0 }],
   ['text', { logprobs: 5 }],
+  ['chat', { response_format: { type: 'text' } }],
+  ['chat', { response_format: { type: 'json_object' } }],
+  ['chat', { response_format: null }],
+  ['chat', schema({ type: 'object', properties: { a: { type: 'string' } }, required: ['a'] })],
 ];
 
 /** What no contract knows, or not there. */
@@ -138,6 +140,34 @@ describe('completions', () => {
   ] as const)('of %s refuse %j', (endpoint, more, param) =>
     expect(refusal(endpoint, more)).toMatchObject({ code: 'invalid_value', param }),
   );
+
+  it.each([
+    [
+      schema({ properties: { a: { oneOf: [] } } }),
+      'unsupported',
+      'properties.a.oneOf',
+      'use anyOf',
+    ],
+    [schema({ type: 'string', minLength: -1 }), 'invalid_value', 'minLength', 'integer ≥ 0'],
+    [schema({ $ref: '#' }), 'invalid_value', '$ref', 'refers to itself'],
+  ])('of chat refuse a schema by its keyword: %j', (more, code, path, message) => {
+    const param = `response_format.json_schema.schema.${path}`;
+    const error = refusal('chat', more);
+    expect(error).toMatchObject({ code, param });
+    expect(error?.message).toMatch(`${param}: `);
+    expect(error?.message).toContain(message);
+  });
+
+  it('of chat refuse a form without its schema, or of another name', () => {
+    const of = (format: object) => refusal('chat', { response_format: format });
+    expect(of({ type: 'json_schema', json_schema: { name: 'it' } })).toMatchObject({
+      param: 'response_format.json_schema.schema',
+    });
+    expect(of({ type: 'json_schema', json_schema: { name: 'a b', schema: {} } })).toMatchObject({
+      param: 'response_format.json_schema.name',
+    });
+    expect(of({ type: 'grammar' })).toMatchObject({ param: 'response_format.type' });
+  });
 
   it('refuse an empty stop sequence, which would end every answer at once', () =>
     expect(refusal('chat', { stop: [''] })).toMatchObject({ param: 'stop.0' }));

@@ -6,6 +6,7 @@ import {
   NOT_DONE_IN_STREAM,
   NOT_DONE_IN_TEXT,
 } from './not-done.js';
+import { ResponseFormat } from './response-format.js';
 
 const Part = z.strictObject({
   type: z.literal('text', 'only text parts are supported'),
@@ -64,6 +65,7 @@ export const ChatBody = z.strictObject({
   ...unused,
   ...NOT_DONE_IN_CHAT,
   max_completion_tokens: MaxTokens,
+  response_format: ResponseFormat.nullish().describe('What the answer is held to'),
   logprobs: z.boolean().nullish().describe('Whether each token comes with ln p'),
   top_logprobs: z
     .int()

@@ -11,10 +11,11 @@ import { AnswerChunks, askedModel, type Question } from './answer-chunks.js';
 import { ChatBody, CompletionBody, plainMessages, type Sampling } from './chat-body.js';
 import { chatLogprobs, textLogprobs } from './logprobs.js';
 import { checkUse } from './other-use.js';
+import { formOf } from './response-format.js';
 
 const DEFAULT_TOKENS = 256;
 
-type Input = Pick<GenerateRequest, 'messagesJson' | 'prompt' | 'topLogprobs'>;
+type Input = Pick<GenerateRequest, 'messagesJson' | 'prompt' | 'topLogprobs' | 'formJson'>;
 
 /** An answer that has ended. */
 export interface Said {
@@ -139,9 +140,11 @@ function chatOf(body: unknown): { readonly asked: Sampling; readonly input: Inpu
   const asked = parseBody(ChatBody, body);
   const messagesJson = JSON.stringify(plainMessages(asked.messages));
   const limit = asked.max_completion_tokens ?? asked.max_tokens ?? DEFAULT_TOKENS;
+  const form = formOf(asked.response_format);
+  const held = form && { formJson: JSON.stringify(form) };
   return {
     asked: { ...asked, max_tokens: limit },
-    input: { messagesJson, prompt: undefined, ...topLogprobs(asked) },
+    input: { messagesJson, prompt: undefined, ...topLogprobs(asked), ...held },
   };
 }
 
@@ -153,14 +156,15 @@ function topLogprobs({ logprobs, top_logprobs: top }: ChatBody): Pick<Input, 'to
 }
 
 /** What could not travel to a trainer would end the stream of a worker, or its trainer. */
-function refuseTooLarge({ messagesJson, prompt }: Input, stop: Sampling['stop']): void {
+function refuseTooLarge({ messagesJson, prompt, formJson }: Input, stop: Sampling['stop']): void {
   const text = prompt === undefined ? messagesJson : JSON.stringify(prompt);
-  const bytes = Buffer.byteLength(text) + Buffer.byteLength(JSON.stringify(stop ?? ''));
+  const beside = JSON.stringify(stop ?? '') + (formJson ?? '');
+  const bytes = Buffer.byteLength(text) + Buffer.byteLength(beside);
   if (bytes <= MAX_ORDER_BYTES) return;
   const param = prompt === undefined ? 'messages' : 'prompt';
   throw new DomainError(
     'request_too_large',
-    `${param} and stop are ${bytes} bytes as JSON; the limit is ${MAX_ORDER_BYTES}`,
+    `${param}, stop and response_format are ${bytes} bytes as JSON; the limit is ${MAX_ORDER_BYTES}`,
     param,
   );
 }

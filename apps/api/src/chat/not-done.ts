@@ -36,10 +36,6 @@ export const NOT_DONE = {
 };
 
 export const NOT_DONE_IN_CHAT = {
-  response_format: notDone(
-    'responses are plain text: leave it out, and ask for JSON in a message',
-    z.strictObject({ type: z.literal('text') }),
-  ),
   tools: notDone(TOOLS, empty),
   tool_choice: notDone(TOOLS, z.enum(['none', 'auto'])),
   parallel_tool_calls: notDone(TOOLS, z.boolean()),

@@ -1,5 +1,6 @@
 import { z } from 'zod';
-import { NOT_DONE_IN_CHAT, notDone } from '../chat/not-done.js';
+import { NOT_DONE_IN_CHAT } from '../chat/not-done.js';
+import { asResponseFormat, ResponseFormat, TextFormat } from '../chat/response-format.js';
 import { TemplateMessage, TestingCriterion } from '../graders/grader.js';
 
 const metadata = z
@@ -76,7 +77,7 @@ export const DataSource = z.discriminatedUnion('type', [
     type: z.literal('completions'),
     ...sampled,
     sampling_params: z
-      .strictObject({ ...sampling, response_format: NOT_DONE_IN_CHAT.response_format })
+      .strictObject({ ...sampling, response_format: ResponseFormat.nullish() })
       .nullish(),
   }),
   z.strictObject({
@@ -85,15 +86,21 @@ export const DataSource = z.discriminatedUnion('type', [
     sampling_params: z
       .strictObject({
         ...sampling,
-        text: notDone(
-          'responses are plain text: leave it out',
-          z.strictObject({ format: z.strictObject({ type: z.literal('text') }).optional() }),
-        ),
+        text: z.strictObject({ format: TextFormat.nullish() }).nullish(),
       })
       .nullish(),
   }),
 ]);
 export type DataSource = z.infer<typeof DataSource>;
+
+/** What the answers of a run are held to, however its kind of source says it. */
+export function formatOf(
+  source: Exclude<DataSource, { type: 'jsonl' }>,
+): ResponseFormat | undefined {
+  if (source.type === 'completions') return source.sampling_params?.response_format ?? undefined;
+  const format = source.sampling_params?.text?.format;
+  return format ? asResponseFormat(format) : undefined;
+}
 
 export const CreateRunBody = z.strictObject({
   name: name.optional(),

@@ -8,7 +8,7 @@ import { addUsage, type Grade, type Tokens } from '../graders/grade.js';
 import type { TestingCriterion } from '../graders/grader.js';
 import { GradersService, mapTexts } from '../graders/graders.service.js';
 import { render, type Grading } from '../graders/template.js';
-import type { DataSource } from './eval-body.js';
+import { formatOf, type DataSource } from './eval-body.js';
 import type { Graded } from './eval-claims.js';
 
 type Sampled = Exclude<DataSource, { type: 'jsonl' }>;
@@ -84,7 +84,7 @@ export class ItemGrading {
     };
     try {
       const messages = inputOf(source, item);
-      const body = { model, messages, ...sampling };
+      const body = { model, messages, ...sampling, response_format: formatOf(source) };
       const said = await waiting(() => this.chats.ask(caller, body, stop), stop);
       if (said === null) return null;
       const sample = {

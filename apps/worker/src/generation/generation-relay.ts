@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { DomainError } from '@graft/contracts';
+import type { AnswerForm } from '@graft/peft-core';
 import type { BlobRef, GenerateChunk, GenerateRequest, Inference } from '@graft/contracts/grpc';
 import type {
   AdapterSource,
@@ -203,7 +204,8 @@ function generation(request: GenerateRequest, adapter: AdapterSource | null): Ge
     topLogprobs = null,
   } = request;
   const messages = prompt === undefined ? readMessages(request.messagesJson) : null;
-  const sampling = { maxTokens, temperature, topP, seed, stop, topLogprobs };
+  const form = request.formJson === undefined ? null : (JSON.parse(request.formJson) as AnswerForm);
+  const sampling = { maxTokens, temperature, topP, seed, stop, topLogprobs, form };
   return { type: 'generate', id, messages, prompt: prompt ?? null, adapter, taskId, ...sampling };
 }
 

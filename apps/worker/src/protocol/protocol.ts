@@ -2,7 +2,14 @@
 // commands on the trainer's stdin and facts on its stdout. Unknown fields are ignored; a trainer of
 // another protocol version is refused at its first frame.
 import type { ErrorCode, Spec } from '@graft/contracts';
-import type { FactOfRun, FileFact, RunBytes, StopReason, TokenLogprob } from '@graft/peft-core';
+import type {
+  AnswerForm,
+  FactOfRun,
+  FileFact,
+  RunBytes,
+  StopReason,
+  TokenLogprob,
+} from '@graft/peft-core';
 
 export type { StopReason, TokenLogprob };
 
@@ -101,6 +108,8 @@ export interface GenerateCommand {
   readonly stop: readonly string[];
   /** Has each token come with ln p, and those of so many likeliest. */
   readonly topLogprobs?: number | null;
+  /** What the whole answer is held to. */
+  readonly form?: AnswerForm | null;
   /** Keys and values of all answers together take so many bytes at most; absent: they are not counted. */
   readonly cacheBytes?: number;
 }

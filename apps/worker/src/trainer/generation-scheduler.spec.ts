@@ -111,3 +111,23 @@ it('gives the room of a cancelled answer to the next, and forgets one that is ca
   expect(ends().map(({ id }) => id)).toEqual(['c']);
   expect(cache.bytes).toBe(0);
 });
+
+it('holds one answer to a form, and writes those beside it as if it were not there', () => {
+  const plain = [1, 2, 3].map((seed) => ask(`plain ${seed}`, { temperature: 1, topP: 0.9, seed }));
+  const written = (commands: readonly GenerateCommand[]): Map<string, string> => {
+    const { it: answers, facts } = scheduler();
+    for (const command of commands) answers.start(command);
+    while (answers.busy) answers.work(0);
+    const texts = new Map<string, string>();
+    for (const { id, text, errorMessage } of facts) {
+      expect(errorMessage).toBeNull();
+      texts.set(id, (texts.get(id) ?? '') + text);
+    }
+    return texts;
+  };
+  const alone = written(plain);
+  const form = { type: 'json_schema' as const, schema: { enum: ['yes', 'no'] } };
+  const beside = written([plain[0]!, ask('form', { form, temperature: 1 }), plain[1]!, plain[2]!]);
+  expect(['"yes"', '"no"']).toContain(beside.get('form'));
+  for (const [id, text] of alone) expect(beside.get(id)).toBe(text);
+});

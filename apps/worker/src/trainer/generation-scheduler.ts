@@ -3,6 +3,7 @@ import { DomainError, gigabytes } from '@graft/contracts';
 import {
   failureOf,
   isFatal,
+  Constraints,
   Generation,
   stepTogether,
   type Base,
@@ -20,6 +21,7 @@ export class GenerationScheduler {
   private readonly waiting = new Map<string, Generation>();
   private cacheBytes = Infinity;
   private made: KvCache | null = null;
+  private constraints: Constraints | undefined;
 
   constructor(
     private readonly base: Base,
@@ -54,7 +56,11 @@ export class GenerationScheduler {
       const run = adapter && this.adapters.attach(adapter);
       if (adapter && run === null) return void this.unmade.set(id, command);
       this.unmade.delete(id);
-      const answer = new Generation(this.base, this.cache, { ...command, run });
+      const { form } = command;
+      const constraint = form
+        ? (this.constraints ??= new Constraints(this.base.tokenizer)).of(form)
+        : null;
+      const answer = new Generation(this.base, this.cache, { ...command, run, constraint });
       this.cacheBytes = command.cacheBytes ?? Infinity;
       if (this.bytesOf(answer) > this.cacheBytes) {
         answer.close();

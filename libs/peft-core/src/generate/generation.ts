@@ -9,6 +9,7 @@ import type { Model } from '../models/model.js';
 import { invokedAt } from '../nn/invocation.js';
 import type { KvCache } from '../nn/kv-cache.js';
 import { virtualTokens } from '../train/virtual-tokens.js';
+import type { Constraint } from './constrained/constraint.js';
 import { idLogprob, told, type IdLogprob, type TokenLogprob } from './logprobs.js';
 import { sample, type Sampling } from './sample.js';
 import { TextStream } from './text-stream.js';
@@ -27,6 +28,8 @@ export interface GenerationRequest extends Sampling {
   readonly stop: readonly string[];
   /** Has each token come with ln p, and those of so many likeliest. */
   readonly topLogprobs?: number | null;
+  /** What the answer is held to: it is whole when nothing more may come. */
+  readonly constraint?: Constraint | null;
 }
 
 export interface GenerationStep {
@@ -188,8 +191,9 @@ export class Generation {
   draw(logitsOf: () => Parameters<typeof sample>[0]): Drawn | null {
     if (this.given < this.pending.length) return null;
     const logits = logitsOf();
-    const id = sample(logits, this.request, this.ids.length);
-    const { topLogprobs: top = null } = this.request;
+    const { topLogprobs: top = null, constraint } = this.request;
+    const open = constraint ? constraint.held(logits) : logits;
+    const id = sample(open, this.request, this.ids.length);
     return { id, logprob: top === null ? null : idLogprob(logits, id, top) };
   }
 
@@ -230,7 +234,9 @@ export class Generation {
     const ended = this.base.tokenizer.eosIds.includes(id);
     if (logprob && !ended) this.unsaid.push({ start: this.stream.decoded, logprob });
     let text = ended ? '' : this.stream.push(id);
-    if (ended || this.stream.stopped) this.finishReason = 'stop';
+    const { constraint } = this.request;
+    constraint?.accept(id);
+    if (ended || this.stream.stopped || constraint?.isComplete) this.finishReason = 'stop';
     else if (this.ids.length >= this.limit) this.finishReason = 'length';
     if (this.finishReason !== null) {
       text += this.stream.end();

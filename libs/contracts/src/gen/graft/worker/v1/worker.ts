@@ -420,7 +420,11 @@ export interface GenerateRequest {
     | number
     | undefined;
   /** Each token comes with the logarithm of its probability, and those of so many likeliest. Absent: none does. */
-  topLogprobs?: number | undefined;
+  topLogprobs?:
+    | number
+    | undefined;
+  /** What the whole answer is held to (libs/peft-core/src/generate/constrained/answer-form.ts), as JSON. Absent: nothing. */
+  formJson?: string | undefined;
 }
 
 /** Vectors or labels. */
@@ -3724,6 +3728,7 @@ function createBaseGenerateRequest(): GenerateRequest {
     inference: undefined,
     taskId: undefined,
     topLogprobs: undefined,
+    formJson: undefined,
   };
 }
 
@@ -3773,6 +3778,9 @@ export const GenerateRequest: MessageFns<GenerateRequest> = {
     }
     if (message.topLogprobs !== undefined) {
       writer.uint32(120).uint32(message.topLogprobs);
+    }
+    if (message.formJson !== undefined) {
+      writer.uint32(130).string(message.formJson);
     }
     return writer;
   },
@@ -3910,6 +3918,14 @@ export const GenerateRequest: MessageFns<GenerateRequest> = {
             message.topLogprobs = reader.uint32();
             continue;
           }
+          case 16: {
+            if (tag !== 130) {
+              break;
+            }
+
+            message.formJson = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3944,6 +3960,7 @@ export const GenerateRequest: MessageFns<GenerateRequest> = {
       : undefined;
     message.taskId = object.taskId ?? undefined;
     message.topLogprobs = object.topLogprobs ?? undefined;
+    message.formJson = object.formJson ?? undefined;
     return message;
   },
 };

@@ -1,0 +1,56 @@
+import { DomainError } from '@graft/contracts';
+import { z } from 'zod';
+import { answerGrammar, type AnswerForm } from '../catalog/plugins.js';
+
+/** Refused here, by its keyword, where answers cannot be held to it: not when one is half made. */
+const Schema = z.record(z.string(), z.unknown()).superRefine((schema, { addIssue }) => {
+  try {
+    answerGrammar({ type: 'json_schema', schema });
+  } catch (error) {
+    if (!(error instanceof DomainError)) throw error;
+    const { code, message, param } = error;
+    addIssue({
+      code: 'custom',
+      path: (param ?? '').split('.').slice(1),
+      message: message.slice((param ?? '').length + ': '.length),
+      params: { code },
+    });
+  }
+});
+
+const named = {
+  name: z.string().regex(/^[a-zA-Z0-9_-]{1,64}$/, 'expected 1 to 64 letters, digits, _ or -'),
+  description: z.string().nullish(),
+  schema: Schema,
+  strict: z.boolean().nullish().describe('Answers are held to the schema either way'),
+};
+const plain = [
+  z.strictObject({ type: z.literal('text') }),
+  z.strictObject({ type: z.literal('json_object') }),
+] as const;
+
+/** What an answer is held to, as chats have it. */
+export const ResponseFormat = z.discriminatedUnion('type', [
+  ...plain,
+  z.strictObject({ type: z.literal('json_schema'), json_schema: z.strictObject(named) }),
+]);
+export type ResponseFormat = z.infer<typeof ResponseFormat>;
+
+/** The same as OpenAI's responses have it. */
+export const TextFormat = z.discriminatedUnion('type', [
+  ...plain,
+  z.strictObject({ type: z.literal('json_schema'), ...named }),
+]);
+
+export function asResponseFormat(format: z.infer<typeof TextFormat>): ResponseFormat {
+  if (format.type !== 'json_schema') return format;
+  const { type, ...schema } = format;
+  return { type, json_schema: schema };
+}
+
+/** Null where it is not held to anything. */
+export function formOf(format: ResponseFormat | null | undefined): AnswerForm | null {
+  if (!format || format.type === 'text') return null;
+  if (format.type === 'json_object') return format;
+  return { type: 'json_schema', schema: format.json_schema.schema };
+}

@@ -1,0 +1,61 @@
+import { describe, expect, it } from 'vitest';
+import { ToolCallReader, type ToolCall } from './tool-calls.js';
+import { toolFormatOf, type ToolFormat } from './tool-format.js';
+
+const hermes = toolFormatOf('{% if tools %}<tool_call>{% endif %}') as ToolFormat;
+const llama = toolFormatOf(
+  `{%- if tools is not none %}Respond in the format {"name": function name, "parameters": dictionary}`,
+) as ToolFormat;
+
+/** What comes of a text, whatever the pieces that it comes in. */
+function read(format: ToolFormat, text: string, size: number): { text: string; calls: ToolCall[] } {
+  const reader = new ToolCallReader(format, ['find', 'add']);
+  const pieces = Array.from({ length: Math.ceil(text.length / size) }, (_, i) =>
+    reader.push(text.slice(i * size, (i + 1) * size)),
+  );
+  const all = [...pieces, reader.end()];
+  return { text: all.map((one) => one.text).join(''), calls: all.flatMap((one) => one.calls) };
+}
+
+const find = { name: 'find', arguments: '{"city":"Bonn"}' };
+const add = { name: 'add', arguments: '{"a":1,"b":[2]}' };
+const tag = (json: string): string => `<tool_call>\n${json}\n</tool_call>`;
+const FIND = '{"name": "find", "arguments": {"city": "Bonn"}}';
+const ADD = '{"name": "add", "arguments": {"a": 1, "b": [2]}}';
+const other = FIND.replace('find', 'unknown');
+
+describe.each([1, 3, 1000])('in pieces of %i', (size) => {
+  it.each<[string, string, string, ToolCall[]]>([
+    ['text alone', 'a < b and <tool', 'a < b and <tool', []],
+    ['a call', tag(FIND), '', [find]],
+    ['text before calls', `Let me look.\n${tag(FIND)}\n${tag(ADD)}\n`, 'Let me look.', [find, add]],
+    ['text between and behind', `x ${tag(FIND)} y`, 'x y', [find]],
+    ['a call that is none', `${tag('{"name": 1}')}`, tag('{"name": 1}'), []],
+    ['a tool that is not there', tag(other), tag(other), []],
+    ['a call without its end', `<tool_call>${FIND}`, '', [find]],
+    ['a call that was cut', '<tool_call>{"name": "fi', '<tool_call>{"name": "fi', []],
+    ['no arguments', tag('{"name": "find"}'), '', [{ name: 'find', arguments: '{}' }]],
+    ['spaces alone', ' \n ', ' \n ', []],
+  ])('of tags: %s', (_, text, said, calls) =>
+    expect(read(hermes, text, size)).toEqual({ text: said, calls }),
+  );
+
+  const one = FIND.replace('arguments', 'parameters');
+  const two = ADD.replace('arguments', 'parameters');
+  it.each<[string, string, string, ToolCall[]]>([
+    ['text', 'It is {"name": 1}.', 'It is {"name": 1}.', []],
+    ['a call', one, '', [find]],
+    ['calls', `${one}; ${two}`, '', [find, add]],
+    ['JSON that is none', '{"a": 1}', '{"a": 1}', []],
+    ['a call that was cut', '{"name": "find", "par', '{"name": "find", "par', []],
+  ])('of JSON alone: %s', (_, text, said, calls) =>
+    expect(read(llama, text, size)).toEqual({ text: said, calls }),
+  );
+});
+
+it('tells forms by their templates', () => {
+  expect(toolFormatOf(null)).toBeNull();
+  expect(toolFormatOf('{{ messages }}')).toBeNull();
+  expect(toolFormatOf('{% if tools %}[TOOL_CALLS]{% endif %}')).toBe('unknown');
+  expect(toolFormatOf('{% if tools %}<tool_call><function=x>{% endif %}')).toBe('unknown');
+});

@@ -1,0 +1,117 @@
+// How chat templates have a model call tools: in which form it writes a call, and what of its text is one.
+import { shared, type ToolFormat } from './tool-format.js';
+
+export interface ToolCall {
+  readonly name: string;
+  /** A JSON object, as text. */
+  readonly arguments: string;
+}
+
+export interface ReadText {
+  readonly text: string;
+  readonly calls: readonly ToolCall[];
+}
+
+const NOTHING: ReadText = { text: '', calls: [] };
+
+/** Tells calls from text as an answer is written. What looks like a call and is none stays text. */
+export class ToolCallReader {
+  private held = '';
+  /** Calls stand alone: no space around them is text. */
+  private called = false;
+
+  /** @param names of the tools that there are */
+  constructor(
+    private readonly format: ToolFormat,
+    private readonly names: readonly string[],
+  ) {}
+
+  /** Takes more of the answer; gives what is sure by now. */
+  push(text: string): ReadText {
+    this.held += text;
+    return this.format.end === '' ? this.whole() : this.tagged();
+  }
+
+  /** What is left, once no more comes. */
+  end(): ReadText {
+    const { held, format } = this;
+    this.held = '';
+    const begins = held.trimStart();
+    const body = format.begin === '' ? begins : begins.slice(format.begin.length);
+    const calls = begins.startsWith(format.begin || '{') ? this.calls(body) : null;
+    if (calls) return { text: '', calls };
+    return { text: this.called && begins === '' ? '' : held, calls: [] };
+  }
+
+  /** Of a format without tags, an answer is calls from its first character on or not at all. */
+  private whole(): ReadText {
+    const begins = this.held.trimStart();
+    if (begins === '' || begins.startsWith('{')) return NOTHING;
+    const text = this.held;
+    this.held = '';
+    return { text, calls: [] };
+  }
+
+  private tagged(): ReadText {
+    const { begin, end } = this.format;
+    let text = '';
+    const calls: ToolCall[] = [];
+    for (;;) {
+      const from = this.held.indexOf(begin);
+      if (from < 0) break;
+      const to = this.held.indexOf(end, from);
+      text += this.before(this.held.slice(0, from));
+      this.held = this.held.slice(from);
+      if (to < 0) return { text, calls };
+      const size = to - from + end.length;
+      const found = this.calls(this.held.slice(begin.length, to - from));
+      if (found) calls.push(...found);
+      else text += this.held.slice(0, size);
+      this.called ||= found !== null;
+      this.held = this.held.slice(size);
+    }
+    // Space before what may become a tag belongs to it.
+    const open = shared(this.held, begin);
+    const sure = this.held.slice(0, this.held.length - open).trimEnd();
+    this.held = this.held.slice(sure.length);
+    return { text: text + sure, calls };
+  }
+
+  private before(text: string): string {
+    return text.trim() === '' ? '' : text.trimEnd();
+  }
+
+  /** Null where it is none. */
+  private calls(text: string): ToolCall[] | null {
+    const { key } = this.format;
+    // Several without tags stand one behind the other.
+    const parts = this.format.end === '' ? separated(text) : [text];
+    const found = parts.map((part) => called(part, key));
+    const isAll = found.every((call) => call !== null && this.names.includes(call.name));
+    return isAll && found.length > 0 ? (found as ToolCall[]) : null;
+  }
+}
+
+function called(text: string, key: string): ToolCall | null {
+  const value = parsed(text);
+  if (typeof value !== 'object' || value === null) return null;
+  const { name, [key]: given = {} } = value as Record<string, unknown>;
+  const isObject = typeof given === 'object' && given !== null && !Array.isArray(given);
+  return typeof name === 'string' && isObject ? { name, arguments: JSON.stringify(given) } : null;
+}
+
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return null;
+  }
+}
+
+/** JSON objects that a semicolon or a line break parts; as one where it is one. */
+function separated(text: string): string[] {
+  if (parsed(text) !== null) return [text];
+  const parts: string[] = [];
+  for (const piece of text.split(/(?<=\})\s*[;\n]\s*(?=\{)/)) parts.push(piece);
+  return parts;
+}
