@@ -3,7 +3,11 @@
  * too. Workers say them among the tasks of their Hello, and an answer is given to none that lacks the newest it needs; so
  * do API processes of builds from before there were any.
  */
-export const ANSWER_ABILITIES = ['answer:logprobs', 'answer:response_format'] as const;
+export const ANSWER_ABILITIES = [
+  'answer:logprobs',
+  'answer:response_format',
+  'answer:tools',
+] as const;
 export type AnswerAbility = (typeof ANSWER_ABILITIES)[number];
 
 /** The newest of those that are needed; null: any worker will do. */

@@ -22,7 +22,12 @@ const usage = z.object({
   completion_tokens: z.int(),
   total_tokens: z.int(),
 });
-const finish = z.enum(['stop', 'length']);
+const finish = z.enum(['stop', 'length', 'tool_calls']);
+const call = z.object({
+  id: z.string(),
+  type: z.literal('function'),
+  function: z.object({ name: z.string(), arguments: z.string().describe('A JSON object') }),
+});
 const head = { id: z.string(), created: z.int(), model: z.string() };
 const token = z.object({
   token: z.string(),
@@ -61,8 +66,9 @@ export const ChatCompletionObject = z
         logprobs: chatLogprobs,
         message: z.object({
           role: z.literal('assistant'),
-          content: z.string(),
+          content: z.string().nullable().describe('null where there are only calls'),
           refusal: z.null().exactOptional(),
+          tool_calls: z.array(call).exactOptional(),
         }),
       }),
     ),
@@ -81,6 +87,7 @@ export const ChatCompletionChunkObject = z
         delta: z.object({
           role: z.literal('assistant').exactOptional(),
           content: z.string().exactOptional(),
+          tool_calls: z.array(call.extend({ index: z.int() })).exactOptional(),
         }),
       }),
     ),

@@ -64,7 +64,8 @@ export {
   withoutUnknown,
   wordsSaid,
 } from './build-words.js';
-export { answerGrammar } from './generate/constrained/answer-form.js';
+export { schemaGrammar } from './generate/constrained/schema-grammar.js';
+export type { AnswerTools } from './generate/answer-tools.js';
 export type { AnswerForm } from './generate/constrained/answer-form.js';
 export { OLDEST_WORDS } from './oldest-words.js';
 export { adapterConfig } from './io/adapter-config.js';

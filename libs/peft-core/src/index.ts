@@ -50,6 +50,8 @@ export { Generation, stepTogether } from './generate/generation.js';
 export type { GenerationRequest, GenerationStep } from './generate/generation.js';
 export { Constraints } from './generate/constrained/constraint.js';
 export type { AnswerForm } from './generate/constrained/answer-form.js';
+export { calledForm, type AnswerTools } from './generate/answer-tools.js';
+export type { ToolCall } from './generate/tool-calls.js';
 export type { TokenLogprob } from './generate/logprobs.js';
 export { answersTo } from './generate/inference.js';
 export { loadBase } from './io/base-folder.js';

@@ -1,7 +1,6 @@
 // The one file that touches peft-core, and only its native-free catalogue (beside preview/reader-process.ts: ADR 0009).
 export {
   adapterConfig,
-  answerGrammar,
   catalog,
   checkTrained,
   continued,
@@ -39,6 +38,7 @@ export {
   tooLarge,
   recordProblem,
   resolveSpec,
+  schemaGrammar,
   shapeOf,
   splitOf,
   TaskFit,
@@ -54,6 +54,7 @@ export {
 } from '@graft/peft-core/catalog';
 export type {
   AnswerForm,
+  AnswerTools,
   BaseFootprint,
   Columns,
   HfConfig,

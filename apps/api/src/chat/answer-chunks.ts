@@ -9,9 +9,10 @@ import { NotBegun } from '../workers/pending-generations.js';
 import { Answers } from './answers.js';
 
 /** What not every build of a worker knows. */
-const needed = ({ topLogprobs, formJson }: Question): AnswerAbility[] => [
+const needed = ({ topLogprobs, formJson, toolsJson }: Question): AnswerAbility[] => [
   ...(topLogprobs === undefined ? [] : (['answer:logprobs'] as const)),
   ...(formJson === undefined ? [] : (['answer:response_format'] as const)),
+  ...(toolsJson === undefined ? [] : (['answer:tools'] as const)),
 ];
 
 /** What a worker is asked, but for the answer's id. */

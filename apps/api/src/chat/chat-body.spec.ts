@@ -20,6 +20,7 @@ function refusal(endpoint: Endpoint, more: object): DomainError | null {
 }
 
 const TOOL = { type: 'function', function: { name: 'f' } };
+const CALL = { id: 'call_1', type: 'function', function: { name: 'f', arguments: '{}' } };
 const said = (message: object): object => ({
   messages: [{ role: 'user', content: 'hi' }, message],
 });
@@ -30,9 +31,6 @@ const schema = (one: object): object => ({
 
 /** What Graft does not do: field, values that ask for it, values that change nothing. */
 const NOT_DONE: readonly (readonly [Endpoint, string, unknown[], unknown[]])[] = [
-  ['chat', 'tools', [[TOOL]], [[]]],
-  ['chat', 'tool_choice', ['required', TOOL], ['none', 'auto']],
-  ['chat', 'parallel_tool_calls', ['yes'], [true, false]],
   ['chat', 'functions', [[{ name: 'f' }]], [[]]],
   ['chat', 'function_call', [{ name: 'f' }], ['none', 'auto']],
   ['chat', 'presence_penalty', [0.5], [0]],
@@ -78,6 +76,11 @@ const TAKEN: readonly (readonly [Endpoint, object])[] = [
   ['chat', { logprobs: false, top_logprobs: 0 }],
   ['text', { logprobs: 5 }],
   ['chat', { response_format: { type: 'text' } }],
+  ['chat', { tools: [TOOL], tool_choice: 'required', parallel_tool_calls: false }],
+  ['chat', { tools: [], tool_choice: 'auto' }],
+  ['chat', { tools: [TOOL], tool_choice: TOOL }],
+  ['chat', said({ role: 'assistant', content: null, tool_calls: [CALL] })],
+  ['chat', said({ role: 'tool', content: 'it is 5', tool_call_id: 'call_1' })],
   ['chat', { response_format: { type: 'json_object' } }],
   ['chat', { response_format: null }],
   ['chat', schema({ type: 'object', properties: { a: { type: 'string' } }, required: ['a'] })],
@@ -114,7 +117,7 @@ describe('completions', () => {
   );
 
   it.each([
-    [said({ role: 'assistant', content: null, tool_calls: [TOOL] }), 'messages.1.tool_calls'],
+    [said({ role: 'assistant', function_call: { name: 'f' } }), 'messages.1.function_call'],
     [said({ role: 'user', content: 'x', name: 'Ann' }), 'messages.1.name'],
     [
       { stream: true, stream_options: { include_obfuscation: true } },

@@ -7,6 +7,7 @@ import {
   NOT_DONE_IN_TEXT,
 } from './not-done.js';
 import { ResponseFormat } from './response-format.js';
+import { ToolCallOfMessage, toolFields } from './tools.js';
 
 const Part = z.strictObject({
   type: z.literal('text', 'only text parts are supported'),
@@ -55,7 +56,8 @@ const unused = {
 const Message = z.strictObject({
   role: z.enum(['system', 'developer', 'user', 'assistant', 'tool']),
   content: Content.nullish(),
-  tool_call_id: z.string().nullish(),
+  tool_call_id: z.string().max(200).nullish(),
+  tool_calls: z.array(ToolCallOfMessage).max(128).nullish(),
   ...NOT_DONE_IN_MESSAGE,
 });
 
@@ -65,6 +67,7 @@ export const ChatBody = z.strictObject({
   ...unused,
   ...NOT_DONE_IN_CHAT,
   max_completion_tokens: MaxTokens,
+  ...toolFields,
   response_format: ResponseFormat.nullish().describe('What the answer is held to'),
   logprobs: z.boolean().nullish().describe('Whether each token comes with ln p'),
   top_logprobs: z
@@ -91,11 +94,13 @@ export const CompletionBody = z.strictObject({
 export type CompletionBody = z.infer<typeof CompletionBody>;
 
 /** Parts become one text; `developer` is OpenAI's newer name of `system`. */
-export function plainMessages(messages: ChatBody['messages']): { role: string; content: string }[] {
-  return messages.map(({ role, content }) => ({
+export function plainMessages(messages: ChatBody['messages']): object[] {
+  return messages.map(({ role, content, tool_calls: calls, tool_call_id: id }) => ({
     role: role === 'developer' ? 'system' : role,
     content:
       typeof content === 'string' ? content : (content ?? []).map((part) => part.text).join(''),
+    ...(calls && calls.length > 0 && { tool_calls: calls }),
+    ...(id && { tool_call_id: id }),
   }));
 }
 

@@ -1,6 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { DomainError, MAX_ORDER_BYTES, parseBody } from '@graft/contracts';
-import type { GenerateChunk, GenerateRequest, TokenLogprob } from '@graft/contracts/grpc';
+import type { GenerateChunk, GenerateRequest, TokenLogprob, ToolCall } from '@graft/contracts/grpc';
 import type { Response } from 'express';
 import { randomInt } from 'node:crypto';
 import type { Principal } from '../auth/principal.js';
@@ -12,10 +12,15 @@ import { ChatBody, CompletionBody, plainMessages, type Sampling } from './chat-b
 import { chatLogprobs, textLogprobs } from './logprobs.js';
 import { checkUse } from './other-use.js';
 import { formOf } from './response-format.js';
+import { toolsOf } from './tools.js';
 
 const DEFAULT_TOKENS = 256;
 
-type Input = Pick<GenerateRequest, 'messagesJson' | 'prompt' | 'topLogprobs' | 'formJson'>;
+type Asked = Sampling & { readonly oneCall?: boolean };
+type Input = Pick<
+  GenerateRequest,
+  'messagesJson' | 'prompt' | 'topLogprobs' | 'formJson' | 'toolsJson'
+>;
 
 /** An answer that has ended. */
 export interface Said {
@@ -24,6 +29,7 @@ export interface Said {
   readonly usage: Usage;
   /** Null where they were not asked for. */
   readonly logprobs: readonly TokenLogprob[] | null;
+  readonly calls: readonly ToolCall[];
 }
 
 /** How the two endpoints differ on the wire. */
@@ -32,18 +38,35 @@ interface Shape {
   readonly chunkObject: string;
   readonly idPrefix: string;
   readonly first: object | null;
-  whole(text: string): object;
+  whole(said: Pick<Said, 'text' | 'calls'>): object;
   part(text: string): object;
+  calls(calls: readonly ToolCall[], from: number): object;
   logprobs(tokens: readonly TokenLogprob[]): object;
 }
+
+const ofCall = ({ name, arguments: given }: ToolCall): object => ({
+  id: newId('call_'),
+  type: 'function',
+  function: { name, arguments: given },
+});
 
 const CHAT: Shape = {
   object: 'chat.completion',
   chunkObject: 'chat.completion.chunk',
   idPrefix: 'chatcmpl-',
   first: { delta: { role: 'assistant', content: '' } },
-  whole: (content) => ({ message: { role: 'assistant', content, refusal: null } }),
+  whole: ({ text, calls }) => ({
+    message: {
+      role: 'assistant',
+      content: text === '' && calls.length > 0 ? null : text,
+      refusal: null,
+      ...(calls.length > 0 && { tool_calls: calls.map(ofCall) }),
+    },
+  }),
   part: (content) => ({ delta: content === '' ? {} : { content } }),
+  calls: (calls, from) => ({
+    delta: { tool_calls: calls.map((call, i) => ({ index: from + i, ...ofCall(call) })) },
+  }),
   logprobs: chatLogprobs,
 };
 
@@ -52,8 +75,9 @@ const TEXT: Shape = {
   chunkObject: 'text_completion',
   idPrefix: 'cmpl-',
   first: null,
-  whole: (text) => ({ text }),
+  whole: ({ text }) => ({ text }),
   part: (text) => ({ text }),
+  calls: () => ({ text: '' }),
   logprobs: textLogprobs,
 };
 
@@ -93,7 +117,7 @@ export class ChatService {
 
   private async answer(
     caller: Principal,
-    asked: Sampling,
+    asked: Asked,
     input: Input,
     shape: Shape,
     response: Response,
@@ -113,7 +137,7 @@ export class ChatService {
 
   private async chunks(
     caller: Principal,
-    asked: Sampling,
+    asked: Asked,
     input: Input,
     left: AbortSignal,
   ): Promise<AsyncIterable<GenerateChunk>> {
@@ -132,19 +156,22 @@ export class ChatService {
     };
     const tokensOf = (chunk: GenerateChunk): number =>
       Math.min(chunk.completionTokens, question.maxTokens);
-    return this.answers.of(caller, question, left, tokensOf);
+    const chunks = this.answers.of(caller, question, left, tokensOf);
+    return asked.oneCall ? withOneCall(chunks) : chunks;
   }
 }
 
-function chatOf(body: unknown): { readonly asked: Sampling; readonly input: Input } {
+function chatOf(body: unknown): { readonly asked: Asked; readonly input: Input } {
   const asked = parseBody(ChatBody, body);
   const messagesJson = JSON.stringify(plainMessages(asked.messages));
   const limit = asked.max_completion_tokens ?? asked.max_tokens ?? DEFAULT_TOKENS;
+  const tools = toolsOf(asked);
+  const called = tools && { toolsJson: JSON.stringify(tools) };
   const form = formOf(asked.response_format);
   const held = form && { formJson: JSON.stringify(form) };
   return {
-    asked: { ...asked, max_tokens: limit },
-    input: { messagesJson, prompt: undefined, ...topLogprobs(asked), ...held },
+    asked: { ...asked, max_tokens: limit, oneCall: asked.parallel_tool_calls === false },
+    input: { messagesJson, prompt: undefined, ...topLogprobs(asked), ...held, ...called },
   };
 }
 
@@ -155,16 +182,29 @@ function topLogprobs({ logprobs, top_logprobs: top }: ChatBody): Pick<Input, 'to
   throw new DomainError('invalid_value', message, 'top_logprobs');
 }
 
+/** Without the calls behind the first. */
+async function* withOneCall(chunks: AsyncIterable<GenerateChunk>): AsyncIterable<GenerateChunk> {
+  let isCalled = false;
+  for await (const chunk of chunks) {
+    const calls: ToolCall[] = isCalled ? [] : (chunk.toolCalls?.calls ?? []).slice(0, 1);
+    isCalled ||= calls.length > 0;
+    yield { ...chunk, toolCalls: calls.length > 0 ? { calls } : undefined };
+  }
+}
+
 /** What could not travel to a trainer would end the stream of a worker, or its trainer. */
-function refuseTooLarge({ messagesJson, prompt, formJson }: Input, stop: Sampling['stop']): void {
+function refuseTooLarge(
+  { messagesJson, prompt, formJson, toolsJson }: Input,
+  stop: Sampling['stop'],
+): void {
   const text = prompt === undefined ? messagesJson : JSON.stringify(prompt);
-  const beside = JSON.stringify(stop ?? '') + (formJson ?? '');
+  const beside = [JSON.stringify(stop ?? ''), formJson, toolsJson].join('');
   const bytes = Buffer.byteLength(text) + Buffer.byteLength(beside);
   if (bytes <= MAX_ORDER_BYTES) return;
   const param = prompt === undefined ? 'messages' : 'prompt';
   throw new DomainError(
     'request_too_large',
-    `${param}, stop and response_format are ${bytes} bytes as JSON; the limit is ${MAX_ORDER_BYTES}`,
+    `${param}, stop, tools and response_format are ${bytes} bytes as JSON; the limit is ${MAX_ORDER_BYTES}`,
     param,
   );
 }
@@ -185,7 +225,7 @@ async function whole(
     choices: [
       {
         index: 0,
-        ...shape.whole(said.text),
+        ...shape.whole(said),
         finish_reason: said.finishReason,
         logprobs: said.logprobs && shape.logprobs(said.logprobs),
       },
@@ -194,17 +234,25 @@ async function whole(
   });
 }
 
+/** A model that has called tools waits for what they say. */
+const finished = (reason: string, calls: number): string =>
+  reason === 'stop' && calls > 0 ? 'tool_calls' : reason;
+
 /** Null where there are none: the client left before. */
 async function collected(chunks: AsyncIterable<GenerateChunk>): Promise<Said | null> {
   let text = '';
   let last: GenerateChunk | undefined;
   let logprobs: TokenLogprob[] | null = null;
+  const calls: ToolCall[] = [];
   for await (const chunk of chunks) {
     text += chunk.text;
     last = chunk;
+    calls.push(...(chunk.toolCalls?.calls ?? []));
     if (chunk.logprobs) (logprobs ??= []).push(...chunk.logprobs.tokens);
   }
-  return last ? { text, finishReason: last.finishReason, usage: usage(last), logprobs } : null;
+  if (!last) return null;
+  const finishReason = finished(last.finishReason, calls.length);
+  return { text, finishReason, usage: usage(last), logprobs, calls };
 }
 
 /** The headers wait for the first chunk, so that an early failure is still a plain HTTP error. */
@@ -222,6 +270,7 @@ async function stream(
   const choice = (part: object, finish: string | null, logprobs: object | null = null): object => ({
     choices: [{ index: 0, ...part, finish_reason: finish, logprobs }],
   });
+  let calls = 0;
   try {
     for await (const chunk of chunks) {
       if (!response.headersSent) {
@@ -235,8 +284,11 @@ async function stream(
         const isRead = write(choice(shape.part(chunk.text), null, logprobs));
         if (!isRead) await drained(response);
       }
+      const called = chunk.toolCalls?.calls ?? [];
+      if (called.length > 0) write(choice(shape.calls(called, calls), null));
+      calls += called.length;
       if (chunk.finishReason === '') continue;
-      write(choice(shape.part(''), chunk.finishReason));
+      write(choice(shape.part(''), finished(chunk.finishReason, calls)));
       if (includeUsage) write({ choices: [], usage: usage(chunk) });
     }
     if (response.destroyed) return;

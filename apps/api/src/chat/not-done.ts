@@ -21,7 +21,7 @@ export function notDone(way: string, neutral: z.ZodType = none) {
 }
 
 const PENALTY = 'sampling uses temperature and top_p only: leave it out';
-const TOOLS = 'tools are not passed to the model: leave it out, and describe them in a message';
+const FUNCTIONS = 'it was replaced: use tools, tool_choice and tool_calls';
 const REASONING = 'how a model reasons cannot be configured: leave it out';
 
 /** Of both endpoints. */
@@ -36,11 +36,8 @@ export const NOT_DONE = {
 };
 
 export const NOT_DONE_IN_CHAT = {
-  tools: notDone(TOOLS, empty),
-  tool_choice: notDone(TOOLS, z.enum(['none', 'auto'])),
-  parallel_tool_calls: notDone(TOOLS, z.boolean()),
-  functions: notDone(TOOLS, empty),
-  function_call: notDone(TOOLS, z.enum(['none', 'auto'])),
+  functions: notDone(FUNCTIONS, empty),
+  function_call: notDone(FUNCTIONS, z.enum(['none', 'auto'])),
   modalities: notDone('responses are text: leave it out', z.tuple([z.literal('text')])),
   audio: notDone('responses are text: leave it out'),
   moderation: notDone('there is no moderation: leave it out'),
@@ -65,8 +62,11 @@ export const NOT_DONE_IN_MESSAGE = {
   refusal: notDone('put it into content', z.literal('')),
   annotations: notDone('leave it out', empty),
   audio: notDone('only text is supported: leave it out'),
-  tool_calls: notDone(TOOLS, empty),
-  function_call: notDone(TOOLS),
+  function_call: notDone(FUNCTIONS),
+};
+
+export const NOT_DONE_IN_EVALS = {
+  tools: notDone('the answers of a run call no tools: leave it out', empty),
 };
 
 export const NOT_DONE_IN_STREAM = {

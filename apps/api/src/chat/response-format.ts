@@ -1,11 +1,11 @@
 import { DomainError } from '@graft/contracts';
 import { z } from 'zod';
-import { answerGrammar, type AnswerForm } from '../catalog/plugins.js';
+import { schemaGrammar, type AnswerForm } from '../catalog/plugins.js';
 
 /** Refused here, by its keyword, where answers cannot be held to it: not when one is half made. */
 const Schema = z.record(z.string(), z.unknown()).superRefine((schema, { addIssue }) => {
   try {
-    answerGrammar({ type: 'json_schema', schema });
+    schemaGrammar(schema, 'schema');
   } catch (error) {
     if (!(error instanceof DomainError)) throw error;
     const { code, message, param } = error;

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { NOT_DONE_IN_CHAT } from '../chat/not-done.js';
+import { NOT_DONE_IN_CHAT, NOT_DONE_IN_EVALS } from '../chat/not-done.js';
 import { asResponseFormat, ResponseFormat, TextFormat } from '../chat/response-format.js';
 import { TemplateMessage, TestingCriterion } from '../graders/grader.js';
 
@@ -62,7 +62,7 @@ const sampling = {
   top_p: z.number().gt(0).max(1).nullish(),
   seed: z.int().min(0).nullish(),
   reasoning_effort: NOT_DONE_IN_CHAT.reasoning_effort,
-  tools: NOT_DONE_IN_CHAT.tools,
+  tools: NOT_DONE_IN_EVALS.tools,
 };
 
 const sampled = {

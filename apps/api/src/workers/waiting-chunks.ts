@@ -24,7 +24,7 @@ export class WaitingChunks {
   add(chunk: GenerateChunk): void {
     const last = this.chunks.at(-1);
     if (this.tooLong || (last && !isOpen(last))) return;
-    this.characters += chunk.text.length;
+    this.characters += charactersOf(chunk);
     this.inferred += lengthOf(chunk);
     this.logprobs += numbersOf(chunk);
     this.tooLong =
@@ -38,6 +38,7 @@ export class WaitingChunks {
         phase: chunk.phase || last.phase,
         inferred: joined(last, chunk),
         logprobs: together(last, chunk),
+        toolCalls: calls(last, chunk),
       };
     else this.chunks.push(chunk);
   }
@@ -47,7 +48,7 @@ export class WaitingChunks {
     if (this.tooLong)
       throw new DomainError('internal_error', 'the response is longer than a response may be');
     const chunk = this.chunks.shift();
-    this.characters -= chunk?.text.length ?? 0;
+    this.characters -= chunk ? charactersOf(chunk) : 0;
     this.inferred -= chunk ? lengthOf(chunk) : 0;
     this.logprobs -= chunk ? numbersOf(chunk) : 0;
     return chunk;
@@ -59,6 +60,12 @@ const lengthOf = ({ inferred }: GenerateChunk): number =>
 
 const joined = (...[{ inferred: a }, { inferred: b }]: [GenerateChunk, GenerateChunk]) =>
   a && b ? { json: [...a.json, ...b.json] } : (a ?? b);
+
+const charactersOf = ({ text, toolCalls }: GenerateChunk): number =>
+  (toolCalls?.calls ?? []).reduce((sum, call) => sum + call.name.length + call.arguments.length, text.length); // prettier-ignore
+
+const calls = (...[{ toolCalls: a }, { toolCalls: b }]: [GenerateChunk, GenerateChunk]) =>
+  a && b ? { calls: [...a.calls, ...b.calls] } : (a ?? b);
 
 const numbersOf = ({ logprobs }: GenerateChunk): number =>
   logprobs?.tokens.reduce((sum, { top }) => sum + 1 + top.length, 0) ?? 0;

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { DomainError } from '@graft/contracts';
-import type { AnswerForm } from '@graft/peft-core';
+import type { AnswerForm, AnswerTools } from '@graft/peft-core';
 import type { BlobRef, GenerateChunk, GenerateRequest, Inference } from '@graft/contracts/grpc';
 import type {
   AdapterSource,
@@ -205,7 +205,9 @@ function generation(request: GenerateRequest, adapter: AdapterSource | null): Ge
   } = request;
   const messages = prompt === undefined ? readMessages(request.messagesJson) : null;
   const form = request.formJson === undefined ? null : (JSON.parse(request.formJson) as AnswerForm);
-  const sampling = { maxTokens, temperature, topP, seed, stop, topLogprobs, form };
+  const tools =
+    request.toolsJson === undefined ? null : (JSON.parse(request.toolsJson) as AnswerTools);
+  const sampling = { maxTokens, temperature, topP, seed, stop, topLogprobs, form, tools };
   return { type: 'generate', id, messages, prompt: prompt ?? null, adapter, taskId, ...sampling };
 }
 
@@ -239,6 +241,7 @@ function fromFact(fact: GeneratedFact): GenerateChunk {
     errorCode: fact.errorCode ?? '',
     errorMessage: fact.errorMessage ?? '',
     inferred: fact.answers && { json: fact.answers.map((one) => JSON.stringify(one)) },
+    toolCalls: fact.toolCalls && { calls: [...fact.toolCalls] },
     logprobs: fact.logprobs && {
       tokens: fact.logprobs.map((one) => ({
         ...wireLogprob(one),

@@ -42,6 +42,7 @@ function tooLarge(fact: Fact): Fact {
       text: '',
       answers: [],
       logprobs: [],
+      toolCalls: [],
       finishReason: 'error',
       errorCode: code,
       errorMessage: message,

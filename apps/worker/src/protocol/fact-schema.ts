@@ -112,6 +112,7 @@ const FACTS = {
     errorCode: text.nullable(),
     errorMessage: text.nullable(),
     answers: z.array(z.unknown()).optional(),
+    toolCalls: z.array(z.object({ name: text, arguments: text })).optional(),
     logprobs: z.array(token.extend({ start: tokens, top: z.array(token) })).optional(),
   }),
   log: z.object({

@@ -4,11 +4,13 @@
 import type { ErrorCode, Spec } from '@graft/contracts';
 import type {
   AnswerForm,
+  AnswerTools,
   FactOfRun,
   FileFact,
   RunBytes,
   StopReason,
   TokenLogprob,
+  ToolCall,
 } from '@graft/peft-core';
 
 export type { StopReason, TokenLogprob };
@@ -82,6 +84,10 @@ export interface FinishCommand extends AttemptKey {
 export interface ChatMessage {
   readonly role: string;
   readonly content: string;
+  /** OpenAI's, of an assistant. */
+  readonly tool_calls?: readonly unknown[];
+  readonly tool_call_id?: string;
+  readonly [key: string]: unknown;
 }
 
 export interface AdapterSource {
@@ -110,6 +116,7 @@ export interface GenerateCommand {
   readonly topLogprobs?: number | null;
   /** What the whole answer is held to. */
   readonly form?: AnswerForm | null;
+  readonly tools?: AnswerTools | null;
   /** Keys and values of all answers together take so many bytes at most; absent: they are not counted. */
   readonly cacheBytes?: number;
 }
@@ -220,6 +227,7 @@ export interface GeneratedFact {
   readonly answers?: readonly unknown[] | undefined;
   /** Of the tokens that begin in `text`, where they were asked for. */
   readonly logprobs?: readonly TokenLogprob[] | undefined;
+  readonly toolCalls?: readonly ToolCall[] | undefined;
 }
 
 export type Fact =

@@ -3,6 +3,7 @@ import { DomainError, gigabytes } from '@graft/contracts';
 import {
   failureOf,
   isFatal,
+  calledForm,
   Constraints,
   Generation,
   stepTogether,
@@ -56,7 +57,7 @@ export class GenerationScheduler {
       const run = adapter && this.adapters.attach(adapter);
       if (adapter && run === null) return void this.unmade.set(id, command);
       this.unmade.delete(id);
-      const { form } = command;
+      const form = command.form ?? calledForm(this.base.tokenizer, command.tools ?? null);
       const constraint = form
         ? (this.constraints ??= new Constraints(this.base.tokenizer)).of(form)
         : null;
@@ -159,12 +160,17 @@ export class GenerationScheduler {
       answers.map(([, answer]) => answer),
     );
     answers.forEach(([id], i) => {
-      const { text, finishReason, promptTokens, completionTokens, logprobs } = steps[
-        i
-      ] as (typeof steps)[number];
+      const {
+        text,
+        finishReason,
+        promptTokens,
+        completionTokens,
+        logprobs,
+        toolCalls = [],
+      } = steps[i] as (typeof steps)[number];
       if (finishReason !== null) this.open.delete(id);
       if (finishReason !== null) this.admit();
-      if (text === '' && finishReason === null) return;
+      if (text === '' && toolCalls.length === 0 && finishReason === null) return;
       this.send({
         type: 'generated',
         id,
@@ -175,6 +181,7 @@ export class GenerationScheduler {
         errorCode: null,
         errorMessage: null,
         ...(logprobs && { logprobs }),
+        ...(toolCalls.length > 0 && { toolCalls }),
       });
     });
   }

@@ -1,21 +1,25 @@
 // What a model is asked, as token ids, and a job's sample prompts before it trains. Native-free.
 import { DomainError, type SamplePrompt } from '@graft/contracts';
+import type { ChatMessage } from './chat-template.js';
 import type { Tokenizer } from './tokenizer.js';
 
 export interface Prompt {
-  readonly messages: readonly { readonly role: string; readonly content: string }[] | null;
+  readonly messages: readonly ChatMessage[] | null;
   /** Text to continue, where there are no messages. */
   readonly prompt: string | null;
+  /** Of a chat: what its template is given as `tools`. */
+  readonly tools?: { readonly tools: readonly unknown[] } | null;
 }
 
 /** @throws DomainError as the chat template does */
-export function encodePrompt(tokenizer: Tokenizer, { messages, prompt }: Prompt): number[] {
+export function encodePrompt(tokenizer: Tokenizer, { messages, prompt, tools }: Prompt): number[] {
   if (!messages) return tokenizer.encode(prompt ?? '', { special: true });
   // A rendered chat brings its own special tokens.
-  return tokenizer.encode(tokenizer.render(messages, { addGenerationPrompt: true }));
+  const options = { addGenerationPrompt: true, ...(tools && { tools: tools.tools }) };
+  return tokenizer.encode(tokenizer.render(messages, options));
 }
 
-export const promptOf = (prompt: SamplePrompt): Prompt =>
+export const promptOf = (prompt: SamplePrompt): Omit<Prompt, 'tools'> =>
   typeof prompt === 'string' ? { messages: null, prompt } : { messages: prompt, prompt: null };
 
 /**

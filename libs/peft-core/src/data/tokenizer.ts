@@ -3,6 +3,7 @@ import { checkedHeader } from '../io/gguf-checked.js';
 import { ggufTokenizer } from '../io/gguf-tokenizer.js';
 import { ChatTemplate } from './chat-template.js';
 import type { ChatMessage, RenderOptions } from './chat-template.js';
+import { toolFormatOf, type ToolFormat } from './tool-format.js';
 import { shown } from './json-scan.js';
 import { parseJson, specialToken, templateIn, tokenizerFiles } from './tokenizer-files.js';
 import type { Json, TokenizerFiles } from './tokenizer-files.js';
@@ -54,6 +55,8 @@ export class Tokenizer {
   /** What stands before a word that is tokenised by itself: tokenizers of bytes have it from the text. */
   readonly #wordPrefix: string;
   readonly #template: ChatTemplate | null;
+  /** How its template has a model call tools; null where it has none. */
+  readonly toolFormat: ToolFormat | 'unknown' | null;
   /** How its vocabulary is written. */
   readonly writing: TokenWriting;
   #bytes: readonly Uint8Array[] | undefined;
@@ -75,6 +78,7 @@ export class Tokenizer {
       );
     }
     const source = files.chatTemplate ?? templateIn(config);
+    this.toolFormat = toolFormatOf(source);
     this.#template = source === null ? null : new ChatTemplate(source, config);
     const name = specialToken(config, 'eos_token');
     const [named] =

@@ -4,18 +4,21 @@ import { DomainError } from '@graft/contracts';
 import { narrow, noGrad, tidy } from '@graft/kernels';
 import { BARE_BASE, type Batch, type PackedRows, type Rows } from '../batch.js';
 import { encodePrompt } from '../data/prompt.js';
+import type { ChatMessage } from '../data/chat-template.js';
 import type { Tokenizer } from '../data/tokenizer.js';
 import type { Model } from '../models/model.js';
 import { invokedAt } from '../nn/invocation.js';
 import type { KvCache } from '../nn/kv-cache.js';
 import { virtualTokens } from '../train/virtual-tokens.js';
+import { toolFormat, type AnswerTools } from './answer-tools.js';
 import type { Constraint } from './constrained/constraint.js';
 import { idLogprob, told, type IdLogprob, type TokenLogprob } from './logprobs.js';
 import { sample, type Sampling } from './sample.js';
 import { TextStream } from './text-stream.js';
+import { ToolCallReader, type ToolCall } from './tool-calls.js';
 
 export interface GenerationRequest extends Sampling {
-  readonly messages: readonly { readonly role: string; readonly content: string }[] | null;
+  readonly messages: readonly ChatMessage[] | null;
   /** Text to continue, where there are no messages. */
   readonly prompt: string | null;
   /** Token ids to continue, instead of either. */
@@ -30,6 +33,8 @@ export interface GenerationRequest extends Sampling {
   readonly topLogprobs?: number | null;
   /** What the answer is held to: it is whole when nothing more may come. */
   readonly constraint?: Constraint | null;
+  /** Of a chat: tools that its template is given, and whose calls are told from the text. */
+  readonly tools?: AnswerTools | null;
 }
 
 export interface GenerationStep {
@@ -40,6 +45,8 @@ export interface GenerationStep {
   readonly completionTokens: number;
   /** Where they were asked for: of the tokens that begin in `text`. The end of text is none of them. */
   readonly logprobs?: readonly TokenLogprob[];
+  /** Calls that are whole now; they are no text. */
+  readonly toolCalls?: readonly ToolCall[];
 }
 
 interface Drawn {
@@ -97,6 +104,7 @@ export class Generation {
   /** How many of them the forward at hand has. */
   private given = 0;
   private unsaid: Unsaid[] = [];
+  private readonly calls: ToolCallReader | null;
 
   /**
    * @param cache shared by the answers that are stepped together
@@ -133,6 +141,7 @@ export class Generation {
     this.prompt = this.pending;
     this.limit = Math.min(request.maxTokens, room);
     this.stream = new TextStream(tokenizer, request.stop);
+    this.calls = request.tools ? callReader(tokenizer, request.tools) : null;
     this.handle = cache.open(this.run, this.mostRows);
   }
 
@@ -208,6 +217,14 @@ export class Generation {
     );
   }
 
+  private read(calls: ToolCallReader, text: string): Pick<GenerationStep, 'text' | 'toolCalls'> {
+    const read = [calls.push(text), ...(this.finishReason === null ? [] : [calls.end()])];
+    return {
+      text: read.map((one) => one.text).join(''),
+      toolCalls: read.flatMap((one) => one.calls),
+    };
+  }
+
   /** Rows that its model rotates otherwise in a longer sequence. */
   private get alike(): number {
     const { model } = this.base;
@@ -242,8 +259,9 @@ export class Generation {
       text += this.stream.end();
       this.close();
     }
+    const said = this.calls ? this.read(this.calls, text) : { text };
     return {
-      text,
+      ...said,
       finishReason: this.finishReason,
       promptTokens: this.promptTokens,
       completionTokens: this.ids.length,
@@ -376,6 +394,12 @@ function idle(answer: Generation): GenerationStep {
     completionTokens: answer.ids.length,
   };
 }
+
+const callReader = (tokenizer: Tokenizer, { tools }: AnswerTools): ToolCallReader =>
+  new ToolCallReader(
+    toolFormat(tokenizer),
+    tools.map((tool) => tool.function.name),
+  );
 
 /** What an encoder reads ends with the end of text, as in training (tasks/seq-2-seq-lm.ts). */
 function promptIds({ model, tokenizer }: GenerationBase, request: GenerationRequest): number[] {

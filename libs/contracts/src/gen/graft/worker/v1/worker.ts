@@ -424,7 +424,11 @@ export interface GenerateRequest {
     | number
     | undefined;
   /** What the whole answer is held to (libs/peft-core/src/generate/constrained/answer-form.ts), as JSON. Absent: nothing. */
-  formJson?: string | undefined;
+  formJson?:
+    | string
+    | undefined;
+  /** Tools that the chat template is given, and whether one is to be called, as JSON (`AnswerTools`). Absent: none. */
+  toolsJson?: string | undefined;
 }
 
 /** Vectors or labels. */
@@ -456,7 +460,21 @@ export interface GenerateChunk {
     | Inferred
     | undefined;
   /** Of the tokens that begin in `text`, in order, where they were asked for. */
-  logprobs?: Logprobs | undefined;
+  logprobs?:
+    | Logprobs
+    | undefined;
+  /** Calls of tools that the model has written; they are not in `text`. */
+  toolCalls?: ToolCalls | undefined;
+}
+
+export interface ToolCalls {
+  calls: ToolCall[];
+}
+
+export interface ToolCall {
+  name: string;
+  /** A JSON object. */
+  arguments: string;
 }
 
 export interface Logprobs {
@@ -3729,6 +3747,7 @@ function createBaseGenerateRequest(): GenerateRequest {
     taskId: undefined,
     topLogprobs: undefined,
     formJson: undefined,
+    toolsJson: undefined,
   };
 }
 
@@ -3781,6 +3800,9 @@ export const GenerateRequest: MessageFns<GenerateRequest> = {
     }
     if (message.formJson !== undefined) {
       writer.uint32(130).string(message.formJson);
+    }
+    if (message.toolsJson !== undefined) {
+      writer.uint32(138).string(message.toolsJson);
     }
     return writer;
   },
@@ -3926,6 +3948,14 @@ export const GenerateRequest: MessageFns<GenerateRequest> = {
             message.formJson = reader.string();
             continue;
           }
+          case 17: {
+            if (tag !== 138) {
+              break;
+            }
+
+            message.toolsJson = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3961,6 +3991,7 @@ export const GenerateRequest: MessageFns<GenerateRequest> = {
     message.taskId = object.taskId ?? undefined;
     message.topLogprobs = object.topLogprobs ?? undefined;
     message.formJson = object.formJson ?? undefined;
+    message.toolsJson = object.toolsJson ?? undefined;
     return message;
   },
 };
@@ -4111,6 +4142,7 @@ function createBaseGenerateChunk(): GenerateChunk {
     phase: "",
     inferred: undefined,
     logprobs: undefined,
+    toolCalls: undefined,
   };
 }
 
@@ -4145,6 +4177,9 @@ export const GenerateChunk: MessageFns<GenerateChunk> = {
     }
     if (message.logprobs !== undefined) {
       Logprobs.encode(message.logprobs, writer.uint32(82).fork()).join();
+    }
+    if (message.toolCalls !== undefined) {
+      ToolCalls.encode(message.toolCalls, writer.uint32(90).fork()).join();
     }
     return writer;
   },
@@ -4242,6 +4277,14 @@ export const GenerateChunk: MessageFns<GenerateChunk> = {
             message.logprobs = Logprobs.decode(reader, reader.uint32());
             continue;
           }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.toolCalls = ToolCalls.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -4273,6 +4316,131 @@ export const GenerateChunk: MessageFns<GenerateChunk> = {
     message.logprobs = (object.logprobs !== undefined && object.logprobs !== null)
       ? Logprobs.fromPartial(object.logprobs)
       : undefined;
+    message.toolCalls = (object.toolCalls !== undefined && object.toolCalls !== null)
+      ? ToolCalls.fromPartial(object.toolCalls)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseToolCalls(): ToolCalls {
+  return { calls: [] };
+}
+
+export const ToolCalls: MessageFns<ToolCalls> = {
+  encode(message: ToolCalls, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.calls) {
+      ToolCall.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ToolCalls {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseToolCalls();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.calls.push(ToolCall.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ToolCalls>): ToolCalls {
+    return ToolCalls.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ToolCalls>): ToolCalls {
+    const message = createBaseToolCalls();
+    message.calls = object.calls?.map((e) => ToolCall.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseToolCall(): ToolCall {
+  return { name: "", arguments: "" };
+}
+
+export const ToolCall: MessageFns<ToolCall> = {
+  encode(message: ToolCall, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.arguments !== "") {
+      writer.uint32(18).string(message.arguments);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ToolCall {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseToolCall();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.arguments = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ToolCall>): ToolCall {
+    return ToolCall.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ToolCall>): ToolCall {
+    const message = createBaseToolCall();
+    message.name = object.name ?? "";
+    message.arguments = object.arguments ?? "";
     return message;
   },
 };

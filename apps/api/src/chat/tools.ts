@@ -1,0 +1,81 @@
+import { DomainError } from '@graft/contracts';
+import { z } from 'zod';
+import { schemaGrammar, type AnswerTools } from '../catalog/plugins.js';
+
+const name = z.string().regex(/^[a-zA-Z0-9_-]{1,64}$/, 'expected 1 to 64 letters, digits, _ or -');
+
+const Tool = z.strictObject({
+  type: z.literal('function', 'only tools of type function are supported'),
+  function: z.strictObject({
+    name,
+    description: z.string().optional(),
+    parameters: z
+      .record(z.string(), z.unknown())
+      .optional()
+      .describe('JSON Schema of an object; without it, no arguments'),
+    strict: z
+      .boolean()
+      .nullish()
+      .describe('Arguments are held to parameters where a call is required, with it or without'),
+  }),
+});
+
+const isNew = (tools: readonly z.infer<typeof Tool>[]): boolean =>
+  new Set(tools.map((tool) => tool.function.name)).size === tools.length;
+
+const named = z.strictObject({ type: z.literal('function'), function: z.strictObject({ name }) });
+
+export const toolFields = {
+  tools: z.array(Tool).max(128).refine(isNew, 'expected a name of its own for each').nullish(),
+  tool_choice: z
+    .union([z.enum(['none', 'auto', 'required']), named])
+    .nullish()
+    .describe('none: they are not shown to the model'),
+  parallel_tool_calls: z.boolean().nullish().describe('false: the first call counts'),
+};
+
+/** A call that was made earlier in the conversation. */
+export const ToolCallOfMessage = z.strictObject({
+  id: z.string().min(1).max(200),
+  type: z.literal('function'),
+  function: z.strictObject({ name: z.string().min(1).max(200), arguments: z.string() }),
+});
+
+type Asked = z.infer<z.ZodObject<typeof toolFields>> & { readonly response_format?: unknown };
+
+/**
+ * Null where the answer may call none.
+ * @throws DomainError where what is asked for does not go together, or arguments cannot be held to their schema
+ */
+export function toolsOf({
+  tools,
+  tool_choice: asked,
+  response_format: format,
+}: Asked): AnswerTools | null {
+  const refuse = (param: string, why: string, code: 'invalid_value' | 'unsupported'): never => {
+    throw new DomainError(code, `${param}: ${why}`, param);
+  };
+  const choice = asked ?? 'auto';
+  if (!tools || tools.length === 0) {
+    if (choice !== 'none' && choice !== 'auto') refuse('tool_choice', 'expected tools beside it', 'invalid_value'); // prettier-ignore
+    return null;
+  }
+  if (choice === 'none') return null;
+  const isHeld = (format as { type?: string } | null | undefined)?.type ?? 'text';
+  if (isHeld !== 'text') refuse('response_format', 'is not supported beside tools; leave out one of them', 'unsupported'); // prettier-ignore
+  const wanted = typeof choice === 'string' ? null : choice.function.name;
+  if (wanted !== null && !tools.some((tool) => tool.function.name === wanted))
+    refuse('tool_choice.function.name', `there is no tool ${wanted}`, 'invalid_value');
+  const plain = tools.map(({ type, function: { strict: _, ...rest } }) => ({
+    type,
+    function: rest,
+  }));
+  if (choice === 'auto') return { tools: plain as AnswerTools['tools'], choice };
+  for (const [i, tool] of tools.entries())
+    if (tool.function.parameters && (wanted === null || tool.function.name === wanted))
+      schemaGrammar(tool.function.parameters, `tools.${i}.function.parameters`);
+  return {
+    tools: plain as AnswerTools['tools'],
+    choice: wanted === null ? 'required' : { name: wanted },
+  };
+}
