@@ -40,8 +40,8 @@ function useHere(): Place | undefined {
 export function App() {
   const navigate = useNavigate();
   const session = useSession();
-  const key = useOwnKey(session);
-  const formats = useRecordFormats(session);
+  const key = useOwnKey(session === 'in');
+  const formats = useRecordFormats(session === 'in');
   const [help, setHelp] = useState(false);
   // Until it is known what the key may do: one's own project or all of them, not both.
   const admin = key === null || key.scopes.includes('admin');

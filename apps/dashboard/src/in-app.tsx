@@ -8,6 +8,7 @@ import {
 } from '@tanstack/react-router';
 import { createContext, useContext, useState, type ReactNode } from 'react';
 import { parseSearch, stringifySearch } from './address.js';
+import { Answers } from './loading.js';
 
 const Shown = createContext<ReactNode>(null);
 
@@ -30,8 +31,10 @@ function makeRouter() {
 export function InApp({ children }: { children: ReactNode }) {
   const [router] = useState(makeRouter);
   return (
-    <Shown value={children}>
-      <RouterProvider router={router as never} />
-    </Shown>
+    <Answers>
+      <Shown value={children}>
+        <RouterProvider router={router as never} />
+      </Shown>
+    </Answers>
   );
 }

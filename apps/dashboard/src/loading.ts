@@ -1,7 +1,48 @@
-import { useCallback, useEffect, useRef, useState } from 'react';
+// What the server answered, kept by what was asked for: pages share it, and one that is gone back to shows it at once.
+import {
+  keepPreviousData,
+  QueryClient,
+  QueryClientProvider,
+  useQuery,
+  useQueryClient,
+  type QueryKey,
+} from '@tanstack/react-query';
+import {
+  createElement,
+  useCallback,
+  useEffect,
+  useMemo,
+  useRef,
+  useSyncExternalStore,
+  type ReactNode,
+} from 'react';
 import { NoAnswer } from './api.js';
 import { onBack } from './contact.js';
-import { isVisible } from './visibility.js';
+import { apiKey, onSession } from './session.js';
+
+/** Whether the server is there is found out in contact.ts, for the whole page; here nothing is tried twice. */
+const client = (): QueryClient =>
+  new QueryClient({
+    defaultOptions: {
+      queries: {
+        retry: false,
+        networkMode: 'always',
+        refetchOnWindowFocus: false,
+        refetchOnReconnect: false,
+      },
+    },
+  });
+
+/**
+ * Holds the answers of one session: another key may see other things, and has all below begin anew. A server that is
+ * back is asked again for what is shown.
+ */
+export function Answers({ children }: { children: ReactNode }) {
+  const key = useSyncExternalStore(onSession, apiKey);
+  const queries = useMemo(client, [key]);
+  useEffect(() => onBack(() => void queries.invalidateQueries()), [queries]);
+  return createElement(QueryClientProvider, { key, client: queries }, children);
+}
 
 export interface Loaded<T> {
   readonly value: T | null;
@@ -11,54 +52,34 @@ export interface Loaded<T> {
 }
 
 /**
- * Fetches when mounted, on `reload` and when a lost server is back, and again every `everyMs` while the tab is
- * visible. Only the latest answer counts. That there is none is said once for the whole page, not here.
+ * What `fetcher` answers, under a key that says what was asked for: asked when mounted, on `reload` and when a lost
+ * server is back, and again every `everyMs` while the tab is visible, but never while an answer is awaited. With
+ * `keeps` the answer to the key before stays until there is one. That there is none is said once for the whole page.
  */
-export function useLoaded<T>(fetcher: () => Promise<T>, everyMs = 0): Loaded<T> {
-  const [value, setValue] = useState<T | null>(null);
-  const [error, setError] = useState<Error | null>(null);
-  const latest = useRef(fetcher);
-  latest.current = fetcher;
-  const alive = useRef(true);
+export function useLoaded<T>(
+  key: QueryKey,
+  fetcher: () => Promise<T>,
+  everyMs = 0,
+  keeps = false,
+): Loaded<T> {
+  const { data, error, isFetching, refetch } = useQuery({
+    queryKey: key,
+    queryFn: fetcher,
+    refetchInterval: everyMs > 0 && everyMs,
+    ...(keeps && { placeholderData: keepPreviousData }),
+  });
+  // A refusal stays said until there is another answer, not only until it is asked again.
+  const said = useRef<Error | null>(null);
+  if (!isFetching && !(error instanceof NoAnswer)) said.current = error;
 
-  const asked = useRef(0);
-  const waiting = useRef(0);
-  const reload = useCallback(() => {
-    const number = ++asked.current;
-    waiting.current += 1;
-    latest
-      .current()
-      .then(
-        (fetched) => {
-          if (!alive.current || number !== asked.current) return;
-          setValue(fetched);
-          setError(null);
-        },
-        (failure: Error) => {
-          if (!alive.current || number !== asked.current) return;
-          if (!(failure instanceof NoAnswer)) setError(failure);
-        },
-      )
-      .finally(() => (waiting.current -= 1));
-  }, []);
-
-  useEffect(() => {
-    alive.current = true;
-    reload();
-    // A server that does not answer gets no second question of the kind: a browser keeps six open.
-    const again = () => isVisible() && waiting.current === 0 && reload();
-    const timer = everyMs > 0 ? setInterval(again, everyMs) : undefined;
-    const unlisten = onBack(reload);
-    return () => {
-      alive.current = false;
-      unlisten();
-      clearInterval(timer);
-    };
-  }, [reload, everyMs]);
-
+  const queries = useQueryClient();
+  const latest = useRef(key);
+  latest.current = key;
+  const reload = useCallback(() => void refetch(), [refetch]);
   const set = useCallback(
-    (update: (value: T) => T) => setValue((now) => (now === null ? now : update(now))),
-    [],
+    (update: (value: T) => T) =>
+      void queries.setQueryData<T>(latest.current, (now) => now && update(now)),
+    [queries],
   );
-  return { value, error, reload, set };
+  return { value: data ?? null, error: said.current, reload, set };
 }

@@ -2,6 +2,7 @@ import { RouterProvider } from '@tanstack/react-router';
 import { StrictMode } from 'react';
 import { createRoot } from 'react-dom/client';
 import { ErrorBoundary } from './components/error-boundary.js';
+import { Answers } from './loading.js';
 import { fetchPages, router } from './router.js';
 import { shareBetweenTabs, takeKeyFromAddress } from './session.js';
 import './styles.css';
@@ -14,7 +15,9 @@ if (!root) throw new Error('index.html has no #root');
 createRoot(root).render(
   <StrictMode>
     <ErrorBoundary>
-      <RouterProvider router={router} />
+      <Answers>
+        <RouterProvider router={router} />
+      </Answers>
     </ErrorBoundary>
   </StrictMode>,
 );

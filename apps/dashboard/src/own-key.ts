@@ -1,30 +1,15 @@
 import type { ApiKeyObject, OwnKeyObject, Scope } from '@graft/contracts';
-import { createContext, useContext, useEffect, useState } from 'react';
+import { useQuery } from '@tanstack/react-query';
+import { createContext, useContext } from 'react';
 import { api } from './api.js';
-import { onBack } from './contact.js';
 
 /** The key of this tab as the server knows it; null until it has said so. */
 export const OwnKey = createContext<OwnKeyObject | null>(null);
 
-/** Asks for the key of each session anew. */
-export function useOwnKey(session: string): OwnKeyObject | null {
-  const [key, setKey] = useState<OwnKeyObject | null>(null);
-  useEffect(() => {
-    let left = false;
-    const ask = () =>
-      void api.ownKey().then(
-        (own) => left || setKey(own),
-        () => undefined,
-      );
-    setKey(null);
-    if (session === 'in') ask();
-    const unlisten = onBack(() => session === 'in' && ask());
-    return () => {
-      left = true;
-      unlisten();
-    };
-  }, [session]);
-  return key;
+/** The key of this session, while somebody is signed in. */
+export function useOwnKey(isIn: boolean): OwnKeyObject | null {
+  const { data } = useQuery({ queryKey: ['own-key'], queryFn: api.ownKey, enabled: isIn });
+  return data ?? null;
 }
 
 /** Scopes of `needed` that a key lacks. While nothing is known of the key, the server is left to refuse. */

@@ -1,29 +1,15 @@
 import type { Catalog, RecordFormatDescription } from '@graft/contracts';
-import { createContext, useEffect, useState } from 'react';
+import { useQuery } from '@tanstack/react-query';
+import { createContext, useMemo } from 'react';
 import { api } from './api.js';
-import { onBack } from './contact.js';
 
 /** Forms of training data that this server knows; none until it has said so. */
 export const RecordFormats = createContext<readonly RecordFormatDescription[]>([]);
 
-/** Asks for the formats once a session. */
-export function useRecordFormats(session: string): readonly RecordFormatDescription[] {
-  const [formats, setFormats] = useState<readonly RecordFormatDescription[]>([]);
-  useEffect(() => {
-    let left = false;
-    const ask = () =>
-      void api.catalog().then(
-        (catalog) => left || setFormats(formatsOf(catalog)),
-        () => undefined,
-      );
-    if (session === 'in') ask();
-    const unlisten = onBack(() => session === 'in' && ask());
-    return () => {
-      left = true;
-      unlisten();
-    };
-  }, [session]);
-  return formats;
+/** The formats, while somebody is signed in. */
+export function useRecordFormats(isIn: boolean): readonly RecordFormatDescription[] {
+  const { data } = useQuery({ queryKey: ['catalog'], queryFn: api.catalog, enabled: isIn });
+  return useMemo(() => (data ? formatsOf(data) : []), [data]);
 }
 
 /** Those of all tasks, each once. */

@@ -69,7 +69,7 @@ export function declineOffered(): void {
   changed();
 }
 
-export const useOffered = (): boolean => useSyncExternalStore(subscribe, () => offered !== null);
+export const useOffered = (): boolean => useSyncExternalStore(onSession, () => offered !== null);
 
 function unescaped(text: string): string {
   try {
@@ -110,7 +110,8 @@ export function signOut(): void {
   forget();
 }
 
-function subscribe(notify: () => void): () => void {
+/** Calls back when the session changes, until the returned function is called. */
+export function onSession(notify: () => void): () => void {
   addEventListener(CHANGED, notify);
   return () => removeEventListener(CHANGED, notify);
 }
@@ -118,4 +119,4 @@ function subscribe(notify: () => void): () => void {
 export type SessionState = 'in' | 'out' | 'refused';
 
 export const useSession = (): SessionState =>
-  useSyncExternalStore(subscribe, () => (apiKey() !== null ? 'in' : refused ? 'refused' : 'out'));
+  useSyncExternalStore(onSession, () => (apiKey() !== null ? 'in' : refused ? 'refused' : 'out'));

@@ -219,7 +219,7 @@ interface PageProps {
 }
 
 function EntryPage({ query, project, filtered, newer, older }: PageProps) {
-  const page = useLoaded(() => api.auditLog(query));
+  const page = useLoaded(['audit', query.toString()], () => api.auditLog(query));
   const entries = page.value?.data ?? [];
   const last = page.value?.has_more ? entries.at(-1)?.id : undefined;
   return (

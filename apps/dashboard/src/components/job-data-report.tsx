@@ -32,7 +32,7 @@ export function JobDataReport({ job }: { job: JobObject }) {
 /** By name where the key may know it; a file may have been deleted since. */
 function TrainingFile({ id, name }: { id: string; name: string }) {
   const may = useMay()('files:read');
-  const file = useLoaded(async () => (may ? await api.file(id) : null));
+  const file = useLoaded(['file', id, may], async () => (may ? await api.file(id) : null));
   return (
     <span className="break">
       <span className="faint">{name}</span>{' '}

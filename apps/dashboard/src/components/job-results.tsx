@@ -23,9 +23,11 @@ const TRY = {
 export function Results({ job, use, onError }: Props) {
   const may = useMay();
   const readable = may('files:read') ? job.result_files : [];
-  const files = useLoaded(() => Promise.all(readable.map((file) => api.file(file))));
+  const files = useLoaded(['files-of', ...readable], () =>
+    Promise.all(readable.map((file) => api.file(file))),
+  );
   const model = job.fine_tuned_model;
-  const shown = useLoaded(() =>
+  const shown = useLoaded(['model', model, may('models:read')], () =>
     model && may('models:read') ? api.model(model) : Promise.resolve(null),
   );
   const canTry = shown.value !== null && shown.value.graft?.kind !== 'export';

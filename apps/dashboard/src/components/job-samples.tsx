@@ -26,7 +26,10 @@ interface Props {
 /** What the adapter answered to the job's prompts as it was trained: a row a step, a column a prompt. */
 export function JobSamples({ job, log }: Props) {
   const newest = log.find(({ graft }) => graft.kind === 'sample')?.id;
-  const { value, error, reload } = useLoaded(async () => (await api.samples(job.id)).data);
+  const { value, error, reload } = useLoaded(
+    ['samples', job.id],
+    async () => (await api.samples(job.id)).data,
+  );
   useEffect(reload, [newest, reload]);
   if (!value)
     return (

@@ -7,7 +7,7 @@ import { Loading } from './loading.js';
 import { fieldsOf } from './schema-form.js';
 
 export function SpecView({ job }: { job: JobObject }) {
-  const catalog = useLoaded(api.catalog);
+  const catalog = useLoaded(['catalog'], api.catalog);
   if (!catalog.value) return <Loading error={catalog.error} />;
   const options = fieldsOf(catalog.value.graft_schema).map(({ name }) => name);
   const text = JSON.stringify(createBody(job, options), null, 2);

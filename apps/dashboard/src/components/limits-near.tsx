@@ -6,7 +6,12 @@ import { useMay } from '../own-key.js';
 /** What of the project's limits is used up, or nearly, before a job is submitted. */
 export function LimitsNear() {
   const may = useMay();
-  const limits = useLoaded(async () => (may('jobs:read') ? (await api.limits()).data : []), 10_000);
+  const isAllowed = may('jobs:read');
+  const limits = useLoaded(
+    ['limits', 'near', isAllowed],
+    async () => (isAllowed ? (await api.limits()).data : []),
+    10_000,
+  );
   const near = (limits.value ?? []).flatMap((limit) => nearness(limit) ?? []);
   if (near.length === 0) return null;
   return (

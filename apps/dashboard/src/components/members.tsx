@@ -17,7 +17,7 @@ const ROLE_WORDS: Readonly<Record<Role, string>> = {
 
 /** Who is in a project, and as what. */
 export function Members({ project, archived }: { project: string; archived: boolean }) {
-  const members = useLoaded(() => api.members(project));
+  const members = useLoaded(['members', project], () => api.members(project));
   const own = useContext(OwnKey)?.member?.id ?? null;
   const [error, setError] = useState<Error | null>(null);
   const act = (work: Promise<unknown>) => {

@@ -17,7 +17,7 @@ export function accessWords({ open, grants }: PoolObject): string {
 
 /** Which projects may use a pool, for admins to change. */
 export function PoolAccess({ pool, changed }: { pool: PoolObject; changed: () => void }) {
-  const projects = useLoaded(api.projects);
+  const projects = useLoaded(['projects'], api.projects);
   const [chosen, setChosen] = useState('');
   const [error, setError] = useState<Error | null>(null);
   const act = (work: Promise<unknown>) => {

@@ -23,8 +23,8 @@ const ownerName = (owner: KeyOwner): string =>
 
 /** A project's keys, by member. */
 export function ProjectKeys({ project, archived }: { project: string; archived: boolean }) {
-  const keys = useLoaded(() => api.projectKeys(project));
-  const members = useLoaded(() => api.members(project));
+  const keys = useLoaded(['project-keys', project], () => api.projectKeys(project));
+  const members = useLoaded(['members', project], () => api.members(project));
   const own = useContext(OwnKey)?.id;
   const [made, setMade] = useState<ProjectApiKeyObject | null>(null);
   const [error, setError] = useState<Error | null>(null);

@@ -25,7 +25,11 @@ export function ProjectUse({
   project: ProjectObject | null;
   changed: () => void;
 }) {
-  const limits = useLoaded(() => (own ? api.limits() : api.limitsOf(id)), 5000);
+  const limits = useLoaded(
+    ['limits', own ? null : id],
+    () => (own ? api.limits() : api.limitsOf(id)),
+    5000,
+  );
   const may = useMay();
   const open = project !== null && project.status === 'active';
   return (

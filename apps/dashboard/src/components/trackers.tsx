@@ -16,7 +16,7 @@ const REFRESH_MS = 5_000;
 
 /** The experiment trackers that jobs of one's own project are written to. */
 export function Trackers() {
-  const trackers = useLoaded(api.integrations, REFRESH_MS);
+  const trackers = useLoaded(['integrations'], api.integrations, REFRESH_MS);
   const [chosen, setChosen] = useState<IntegrationType | null>(null);
   const [error, setError] = useState<Error | null>(null);
   const forget = (type: IntegrationType) => {

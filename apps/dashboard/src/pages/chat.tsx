@@ -25,11 +25,11 @@ const usesOf = (model: ModelObject | undefined): readonly ModelUse[] =>
 
 /** A finished model beside its base: the same words go to both, in a box that fits what the model was trained for. */
 export function ChatPage({ model }: { model: string | null }) {
-  const models = useLoaded(async () =>
+  const models = useLoaded(['models', 'ready'], async () =>
     (await api.models()).data.filter((m) => (m.graft?.status ?? 'ready') === 'ready'),
   );
   // A checkpoint is a model that no list has.
-  const named = useLoaded(async () => (model ? await api.model(model) : null));
+  const named = useLoaded(['model', model], async () => (model ? await api.model(model) : null));
   const [chosen, setChosen] = useState(model ?? '');
   const [beside, setBeside] = useState(true);
   const [wanted, setWanted] = useState<ModelUse | null>(null);

@@ -56,8 +56,12 @@ export function ComparePage({ ids }: { ids: readonly string[] }) {
     return { job, metrics, size };
   };
   const wanted = ids.slice(0, MOST_COMPARED);
-  const loaded = useLoaded(() => Promise.all(wanted.map(load)), over ? 0 : POLL_MS);
-  const catalog = useLoaded(api.catalog);
+  const loaded = useLoaded(
+    ['compare', ...wanted],
+    () => Promise.all(wanted.map(load)),
+    over ? 0 : POLL_MS,
+  );
+  const catalog = useLoaded(['catalog'], api.catalog);
   const { value } = loaded;
   useEffect(() => setOver(value !== null && value.every(({ job }) => isOver(job))), [value]);
   return (

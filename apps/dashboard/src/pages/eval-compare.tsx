@@ -31,7 +31,7 @@ interface Props {
 
 /** Two runs of an eval beside each other: the counts, and the items on which they differ. */
 export function EvalComparePage({ id, left, right }: Props) {
-  const loaded = useLoaded(async () => {
+  const loaded = useLoaded(['eval-compare', id, left, right], async () => {
     const runs = await Promise.all([api.evalRun(id, left), api.evalRun(id, right)]);
     const items = await Promise.all([api.allOutputItems(id, left), api.allOutputItems(id, right)]);
     return { runs, compared: compareRuns(...items) } as const;

@@ -36,7 +36,7 @@ interface Props {
 
 /** One run: how many passed, by grader, and every item. */
 export function EvalRunPage({ of, id, status, after }: Props) {
-  const found = useLoaded(() => api.evalRun(of, id), 2000);
+  const found = useLoaded(['eval-run', of, id], () => api.evalRun(of, id), 2000);
   const navigate = useNavigate();
   const [error, setError] = useState<Error | null>(null);
   const { value: run } = found;
@@ -184,7 +184,7 @@ interface ItemsProps {
 
 function Items({ run, kind, after }: ItemsProps) {
   const navigate = useNavigate();
-  const page = useLoaded(() => {
+  const page = useLoaded(['items', run.eval_id, run.id, kind, after], () => {
     const query = new URLSearchParams({ limit: String(PAGE) });
     if (kind !== 'all') query.set('status', kind);
     if (after !== null) query.set('after', after);

@@ -21,8 +21,8 @@ import { useMay } from '../own-key.js';
 
 /** One eval: how it grades, its runs, and a run of another model. */
 export function EvalPage({ id }: { id: string }) {
-  const found = useLoaded(() => api.eval(id));
-  const runs = useLoaded(() => api.evalRuns(id), 3000);
+  const found = useLoaded(['eval', id], () => api.eval(id));
+  const runs = useLoaded(['eval-runs', id], () => api.evalRuns(id), 3000);
   const [error, setError] = useState<Error | null>(null);
   const navigate = useNavigate();
   const may = useMay();
@@ -174,7 +174,7 @@ interface AgainProps {
 
 /** The items and the prompt of a run that is there, asked of another model. */
 function RunAgain({ of, runs, onMade, onError }: AgainProps) {
-  const models = useLoaded(async () => (await api.models()).data);
+  const models = useLoaded(['models'], async () => (await api.models()).data);
   const [model, setModel] = useState('');
   const patterns = runs.filter((run) => run.model !== '');
   const [like, setLike] = useState<string | null>(null);

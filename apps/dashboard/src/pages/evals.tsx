@@ -8,7 +8,7 @@ import { useLoaded } from '../loading.js';
 
 /** What models are graded by. */
 export function EvalsPage() {
-  const evals = useLoaded(api.evals, 10_000);
+  const evals = useLoaded(['evals'], api.evals, 10_000);
   return (
     <main>
       <h1>Evals</h1>

@@ -32,9 +32,9 @@ const NO_JOBS: Users = { data: [], has_more: false };
 
 /** One file: what it is, what its check found, its examples, and the jobs that use it. */
 export function FilePage({ id, after }: { id: string; after: number }) {
-  const file = useLoaded(() => api.file(id));
+  const file = useLoaded(['file', id], () => api.file(id));
   const mayJobs = useMay()('jobs:read');
-  const jobs = useLoaded(async () =>
+  const jobs = useLoaded(['jobs-with', id, mayJobs], async () =>
     mayJobs ? await api.jobs(new URLSearchParams({ search: id, archived: 'any' })) : NO_JOBS,
   );
   const [error, setError] = useState<Error | null>(null);
@@ -192,7 +192,7 @@ interface ExamplesProps {
 }
 
 function Examples({ id, after, total }: ExamplesProps) {
-  const page = useLoaded(() => api.records(id, after, PAGE));
+  const page = useLoaded(['records', id, after], () => api.records(id, after, PAGE));
   const items: readonly FileRecordObject[] = page.value?.data ?? [];
   const last = items.at(-1)?.line ?? after;
   const navigate = useNavigate();

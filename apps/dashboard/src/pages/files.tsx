@@ -22,7 +22,7 @@ const PURPOSES = [
 ] as const;
 
 export function FilesPage({ purpose }: { purpose: string }) {
-  const files = useLoaded(async () => (await api.files(purpose)).data, 5000);
+  const files = useLoaded(['files', purpose], async () => (await api.files(purpose)).data, 5000);
   const uploads = useUploads(files.reload);
   const { error, setError, busy, fresh, tables, upload, leave, pick } = uploads;
   const picker = useRef<HTMLInputElement>(null);

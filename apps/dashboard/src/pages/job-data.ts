@@ -9,7 +9,8 @@ import type {
 import { lossText } from '@graft/contracts/loss-text';
 import { TERMINAL_STATUSES } from '@graft/contracts/job-status';
 import type { ServerEvent } from '@graft/contracts/sse';
-import { useCallback, useEffect, useState } from 'react';
+import { skipToken, useQuery, useQueryClient } from '@tanstack/react-query';
+import { useCallback, useEffect, useMemo, useState } from 'react';
 import { api, NoAnswer } from '../api.js';
 import { onBack } from '../contact.js';
 import { follow } from '../sse.js';
@@ -144,9 +145,33 @@ export const withPulse = (job: JobObject, { status, graft }: JobObject): JobObje
   return { ...job, graft: { ...job.graft, ...newer } };
 };
 
+/**
+ * The page of a job among what the server answered, so that it is there at once when it is gone back to. Neither
+ * asked for nor compared as a whole: it is put together, and changed by each event.
+ */
+function useKept(id: string) {
+  const queries = useQueryClient();
+  const queryKey = useMemo(() => ['job-page', id], [id]);
+  const { data = null } = useQuery<JobData>({
+    queryKey,
+    queryFn: skipToken,
+    structuralSharing: false,
+  });
+  const keep = useCallback(
+    (whole: JobData) => void queries.setQueryData<JobData>(queryKey, whole),
+    [queries, queryKey],
+  );
+  const setData = useCallback(
+    (update: (now: JobData) => JobData) =>
+      void queries.setQueryData<JobData>(queryKey, (now) => now && update(now)),
+    [queries, queryKey],
+  );
+  return { data, keep, setData };
+}
+
 /** A job as it is and as it goes on, until it ends: then everything is asked for once more and the stream is let go. */
 export function useJob(id: string): LiveJob {
-  const [data, setData] = useState<JobData | null>(null);
+  const { data, keep, setData } = useKept(id);
   const [error, setError] = useState<Error | null>(null);
   const [connected, setConnected] = useState(true);
 
@@ -159,21 +184,18 @@ export function useJob(id: string): LiveJob {
     const refresh = async () => {
       const [metrics, checkpoints] = await Promise.all([api.metrics(id), api.checkpoints(id)]);
       const { evaluations, marks } = metrics;
-      setData(
-        (now) =>
-          now && {
-            ...now,
-            metrics: { ...now.metrics, evaluations, marks },
-            checkpoints: checkpoints.data,
-          },
-      );
+      setData((now) => ({
+        ...now,
+        metrics: { ...now.metrics, evaluations, marks },
+        checkpoints: checkpoints.data,
+      }));
     };
     const event = (arrived: ServerEvent) => {
       if (arrived.kind === 'reset' || ended(arrived)) {
         void start();
         return;
       }
-      setData((now) => now && withEvent(now, arrived));
+      setData((now) => withEvent(now, arrived));
       if (changesRecords(arrived)) refresh().catch(failed);
     };
     const start = async () => {
@@ -185,7 +207,7 @@ export function useJob(id: string): LiveJob {
         const { data: loaded, upTo } = await load(id);
         if (signal.aborted) return;
         loadedOnce = true;
-        setData(loaded);
+        keep(loaded);
         setError(null);
         if (TERMINAL_STATUSES.includes(loaded.job.status)) return setConnected(true);
         const path = `/fine_tuning/jobs/${encodeURIComponent(id)}/stream`;
@@ -202,9 +224,9 @@ export function useJob(id: string): LiveJob {
       unlisten();
       stop.abort();
     };
-  }, [id]);
+  }, [id, keep, setData]);
 
-  const setJob = useCallback((job: JobObject) => setData((now) => now && { ...now, job }), []);
+  const setJob = useCallback((job: JobObject) => setData((now) => ({ ...now, job })), [setData]);
   const over = data !== null && TERMINAL_STATUSES.includes(data.job.status);
   useEffect(() => {
     if (over) return;
@@ -216,10 +238,10 @@ export function useJob(id: string): LiveJob {
   useEffect(() => {
     if (!pulses) return;
     const heard = (answer: JobObject) =>
-      setData((now) => now && { ...now, job: withPulse(now.job, answer) });
+      setData((now) => ({ ...now, job: withPulse(now.job, answer) }));
     const ask = () => void (isVisible() && api.job(id).then(heard, () => undefined));
     const timer = setInterval(ask, PULSE_MS);
     return () => clearInterval(timer);
-  }, [id, pulses]);
+  }, [id, pulses, setData]);
   return { data, error, connected, setJob };
 }

@@ -68,27 +68,34 @@ const pulsed = (job: JobObject, answers: readonly JobObject[]): JobObject => {
 
 const NONE: readonly JobObject[] = [];
 
+/** What is asked for: a search once the typing has paused, all else at once. */
+function useSettled(wanted: JobQuery): JobQuery {
+  const [settled, setSettled] = useState(wanted);
+  const key = apiQuery(wanted).toString();
+  const latest = useRef(wanted);
+  latest.current = wanted;
+  const isTyped = wanted.search !== settled.search;
+  useEffect(() => {
+    const timer = setTimeout(() => setSettled(latest.current), isTyped ? SEARCH_PAUSE_MS : 0);
+    return () => clearTimeout(timer);
+  }, [key, isTyped]);
+  return settled;
+}
+
 /** The jobs that a query finds, page by page, kept current by the project's stream. */
-export function useJobList(query: JobQuery): JobList {
+export function useJobList(wanted: JobQuery): JobList {
+  const query = useSettled(wanted);
   const key = apiQuery(query).toString();
-  const first = useLoaded(() => api.jobs(apiQuery(query)));
+  const first = useLoaded(['jobs', key], () => api.jobs(apiQuery(query)), 0, true);
   const [connected, setConnected] = useState(true);
   const [problem, setProblem] = useState<Error | null>(null);
-  const { set, reload } = first;
-  const latest = useRef(query);
-  latest.current = query;
+  const { set } = first;
   /** What is asked for. */
   const current = useRef({ key, query });
+  if (current.current.key !== key) current.current = { key, query };
   /** The last job of the list whose next page is being fetched. */
   const fetching = useRef<string | null>(null);
-  useEffect(() => {
-    if (current.current.key === key) return;
-    const typed = current.current.query.search !== latest.current.search;
-    current.current = { key, query: latest.current };
-    fetching.current = null;
-    const timer = setTimeout(reload, typed ? SEARCH_PAUSE_MS : 0);
-    return () => clearTimeout(timer);
-  }, [key, reload]);
+  useEffect(() => void (fetching.current = null), [key]);
   const changed = useCallback(
     (job: JobObject) =>
       set((now) => ({

@@ -39,7 +39,7 @@ export function JobPage({ id, tab }: { id: string; tab: string | null }) {
   const { data, error, connected, setJob } = useJob(id);
   const [problem, setProblem] = useState<Error | null>(null);
   const may = useMay();
-  const catalog = useLoaded(api.catalog);
+  const catalog = useLoaded(['catalog'], api.catalog);
   const job = data?.job;
 
   useEffect(() => {
@@ -186,7 +186,11 @@ const poolOrNone = async (name: string): Promise<PoolObject | null> =>
 
 /** Says that a queued job waits for a worker that is not there. */
 function NobodyThere({ pool }: { pool: string }) {
-  const found = useLoaded(async () => ({ pool: await poolOrNone(pool) }), 5000);
+  const found = useLoaded(
+    ['pool-named', pool],
+    async () => ({ pool: await poolOrNone(pool) }),
+    5000,
+  );
   const why = found.value && whyNobody(pool, found.value.pool);
   if (!why) return null;
   return (

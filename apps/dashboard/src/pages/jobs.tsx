@@ -23,7 +23,7 @@ import { isFiltered, pathOf, type JobQuery } from './job-query.js';
 
 /** The table of all jobs. What it shows stands in the address. */
 export function JobsPage({ query }: { query: JobQuery }) {
-  const overview = useLoaded(api.overview, 5000);
+  const overview = useLoaded(['overview'], api.overview, 5000);
   const show = useShow();
   const jobs = useJobList(query);
   const views = useJobViews();
@@ -200,7 +200,10 @@ function NewJob() {
 /** The commands work as they stand, but for the name of one's own data. */
 function Empty() {
   const may = useMay();
-  const models = useLoaded(async () => (may('models:read') ? (await api.models()).data : []));
+  const isAllowed = may('models:read');
+  const models = useLoaded(['models', isAllowed], async () =>
+    isAllowed ? (await api.models()).data : [],
+  );
   const base = models.value?.find((m) => m.graft?.kind === 'base' && m.graft.status === 'ready');
   return (
     <div className="card">

@@ -38,7 +38,7 @@ function lastAdmin(keys: readonly ApiKeyObject[]): ApiKeyObject | null {
 
 function ApiKeys() {
   const own = useContext(OwnKey);
-  const keys = useLoaded(async () => (await api.keys()).data);
+  const keys = useLoaded(['keys'], async () => (await api.keys()).data);
   const [made, setMade] = useState<ApiKeyObject | null>(null);
   const [error, setError] = useState<Error | null>(null);
   const revoke = (key: ApiKeyObject) => {
@@ -141,8 +141,8 @@ function KeyForm({ made }: { made: (key: ApiKeyObject) => void }) {
 }
 
 function JoinTokens() {
-  const tokens = useLoaded(async () => (await api.joinTokens()).data);
-  const overview = useLoaded(api.overview);
+  const tokens = useLoaded(['join-tokens'], async () => (await api.joinTokens()).data);
+  const overview = useLoaded(['overview'], api.overview);
   const [error, setError] = useState<Error | null>(null);
   const revoke = (token: JoinTokenObject) => {
     const words = `Revoke ${token.name}? Workers that joined with it are disconnected; their jobs resume on other workers from the last checkpoint.`;

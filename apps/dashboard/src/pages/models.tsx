@@ -13,7 +13,7 @@ const USE = { chat: 'Chat', embed: 'Embed', classify: 'Classify' } as const;
 const SIGNS = { ready: '✓', importing: '◌', error: '✕' } as const;
 
 export function ModelsPage() {
-  const models = useLoaded(async () => (await api.models()).data, 3000);
+  const models = useLoaded(['models'], async () => (await api.models()).data, 3000);
   const [source, setSource] = useState('');
   const [error, setError] = useState<Error | null>(null);
   const may = useMay();

@@ -33,11 +33,11 @@ interface NewJobProps {
 }
 
 export function NewJobPage({ from, checkpoint, file }: NewJobProps) {
-  const catalog = useLoaded(api.catalog);
-  const models = useLoaded(async () => (await api.models()).data);
-  const files = useLoaded(async () => (await api.files('fine-tune')).data);
-  const pools = useLoaded(async () => (await api.pools()).data.map(({ id }) => id));
-  const source = useLoaded(async () => {
+  const catalog = useLoaded(['catalog'], api.catalog);
+  const models = useLoaded(['models'], async () => (await api.models()).data);
+  const files = useLoaded(['files', 'fine-tune'], async () => (await api.files('fine-tune')).data);
+  const pools = useLoaded(['pools'], async () => (await api.pools()).data);
+  const source = useLoaded(['job-to-begin-as', from, checkpoint], async () => {
     if (!from) return null;
     const job = await api.job(from);
     const base = checkpoint ? ((await api.model(checkpoint)).graft?.base ?? job.model) : null;
@@ -46,7 +46,7 @@ export function NewJobPage({ from, checkpoint, file }: NewJobProps) {
   const problem = catalog.error ?? models.error ?? files.error;
   const ready = !from || source.value || source.error;
   // Without its pools the form still takes a name.
-  const poolsKnown = pools.value ?? (pools.error && []);
+  const poolsKnown = pools.value?.map(({ id }) => id) ?? (pools.error && []);
   if (!catalog.value || !models.value || !files.value || !poolsKnown || !ready) {
     return (
       <main>

@@ -11,7 +11,7 @@ import { useMay } from '../own-key.js';
 
 /** One pool: how it is doing, its workers, and which projects may use it. */
 export function PoolPage({ name }: { name: string }) {
-  const pool = useLoaded(() => api.pool(name), 5000);
+  const pool = useLoaded(['pool', name], () => api.pool(name), 5000);
   const may = useMay();
   useEffect(() => {
     document.title = `${name} · Pools · Graft`;
@@ -70,6 +70,7 @@ export function PoolPage({ name }: { name: string }) {
 
 function PoolWorkers({ name, changed }: { name: string; changed: () => void }) {
   const workers = useLoaded(
+    ['workers', name],
     async () => (await api.workers()).data.filter(({ pool }) => pool === name),
     3000,
   );

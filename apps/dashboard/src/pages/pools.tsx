@@ -10,7 +10,7 @@ import { useLoaded } from '../loading.js';
 
 /** Groups of workers, and whose jobs they take. */
 export function PoolsPage() {
-  const pools = useLoaded(async () => (await api.pools()).data, 5000);
+  const pools = useLoaded(['pools'], async () => (await api.pools()).data, 5000);
   return (
     <main>
       <h1>Pools</h1>

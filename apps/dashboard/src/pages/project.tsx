@@ -47,7 +47,9 @@ function Project({ id, parameters }: Props) {
   const own = useContext(OwnKey)?.project ?? null;
   const manages = may('project:admin');
   const [problem, setProblem] = useState<Error | null>(null);
-  const project = useLoaded(async () => (manages ? api.project(id) : null));
+  const project = useLoaded(['project', id, manages], async () =>
+    manages ? await api.project(id) : null,
+  );
   const isOwn = own?.id === id;
   const name = project.value?.name ?? (isOwn ? own.name : null);
   useEffect(() => {

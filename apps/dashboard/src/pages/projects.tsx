@@ -47,7 +47,7 @@ export function ProjectsPage({ parameters }: { parameters: URLSearchParams }) {
 }
 
 function Projects() {
-  const projects = useLoaded(api.projects, 5000);
+  const projects = useLoaded(['projects'], api.projects, 5000);
   const [archived, setArchived] = useState(false);
   const all = projects.value ?? [];
   const shown = archived ? all : all.filter(({ status }) => status === 'active');

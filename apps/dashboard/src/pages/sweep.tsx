@@ -27,7 +27,7 @@ export function SweepPage({ id }: { id: string }) {
   const [over, setOver] = useState(false);
   const [error, setError] = useState<Error | null>(null);
   const may = useMay();
-  const found = useLoaded(() => api.sweep(id), over ? 0 : POLL_MS);
+  const found = useLoaded(['sweep', id], () => api.sweep(id), over ? 0 : POLL_MS);
   const { value } = found;
   useEffect(() => {
     if (!value) return;
@@ -97,15 +97,12 @@ function Compare({ sweep }: { sweep: SweepObject }) {
 function Winner({ sweep: { winner, status, search } }: { sweep: SweepObject }) {
   const may = useMay();
   const model = winner?.model;
-  const shown = useLoaded(
-    () => (model && may('models:read') ? api.model(model) : Promise.resolve(null)),
-    0,
+  const shown = useLoaded(['model', model, may('models:read')], () =>
+    model && may('models:read') ? api.model(model) : Promise.resolve(null),
   );
-  const { reload } = shown;
-  useEffect(reload, [model, reload]);
   if (!winner) return null;
   const isOver = status !== 'queued' && status !== 'running';
-  const use = shown.value?.id === winner.model ? (shown.value.graft?.uses[0] ?? null) : null;
+  const use = shown.value?.graft?.uses[0] ?? null;
   return (
     <section className="card good" aria-label={isOver ? 'Winner' : 'Best so far'}>
       <div className="bar">

@@ -10,7 +10,7 @@ import { useLoaded } from '../loading.js';
 
 /** Jobs that differ in some of their fields, to be compared. */
 export function SweepsPage() {
-  const sweeps = useLoaded(api.sweeps, 5000);
+  const sweeps = useLoaded(['sweeps'], api.sweeps, 5000);
   return (
     <main>
       <p className="crumb">

@@ -13,7 +13,7 @@ const REFRESH_MS = 3_000;
 
 /** Where the ends of jobs and evals are told, and what came of it; for owners and admins. */
 export function WebhooksPage() {
-  const endpoints = useLoaded(api.webhooks, REFRESH_MS);
+  const endpoints = useLoaded(['webhooks'], api.webhooks, REFRESH_MS);
   const [made, setMade] = useState<WebhookEndpointObject | null>(null);
   const [chosen, setChosen] = useState<string | null>(null);
   const [error, setError] = useState<Error | null>(null);
@@ -217,7 +217,11 @@ function EndpointForm({ made }: { made: (endpoint: WebhookEndpointObject) => voi
 }
 
 function Deliveries({ of: { id, name, enabled } }: { of: WebhookEndpointObject }) {
-  const deliveries = useLoaded(async () => (await api.webhookDeliveries(id)).data, REFRESH_MS);
+  const deliveries = useLoaded(
+    ['deliveries', id],
+    async () => (await api.webhookDeliveries(id)).data,
+    REFRESH_MS,
+  );
   const [error, setError] = useState<Error | null>(null);
   const retry = (delivery: WebhookDeliveryObject) => {
     setError(null);

@@ -11,8 +11,8 @@ import { Loading } from '../components/loading.js';
 import { WorkerTable } from '../components/worker-table.js';
 
 export function WorkersPage() {
-  const workers = useLoaded(async () => (await api.workers()).data, 3000);
-  const overview = useLoaded(api.overview);
+  const workers = useLoaded(['workers'], async () => (await api.workers()).data, 3000);
+  const overview = useLoaded(['overview'], api.overview);
   return (
     <main>
       <h1>Workers</h1>
