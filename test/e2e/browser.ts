@@ -126,6 +126,15 @@ export async function picture(page: Page, name: string): Promise<void> {
   await page.screenshot({ path: join(PICTURES, `${name}.png`), fullPage: true });
 }
 
+/** Answers what a page asks before it does something, and says what it asked. */
+export async function answer(page: Page, yes = true): Promise<string> {
+  const question = page.getByRole('alertdialog');
+  const words = await question.locator('h2, p').allInnerTexts();
+  await question.locator(yes ? 'button.main' : 'button:not(.main)').click();
+  await question.waitFor({ state: 'detached' });
+  return words.join(' ');
+}
+
 // Parts of the dashboard's pages.
 export const text = (page: Page, words: string | RegExp) => page.getByText(words).first().waitFor();
 export const pill = (page: Page, state: string) =>

@@ -7,7 +7,16 @@ import type { Browser } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { importBase, startTestApi, until, type TestApi } from '../../apps/api/test/fixture.js';
 import { ScriptedWorker } from '../../apps/api/test/scripted-worker.js';
-import { buildDashboard, findBrowser, picture, rows, startBrowser, Tabs, text } from './browser.js';
+import {
+  answer,
+  buildDashboard,
+  findBrowser,
+  picture,
+  rows,
+  startBrowser,
+  Tabs,
+  text,
+} from './browser.js';
 import { makeGraded } from './graded.js';
 
 const program = findBrowser();
@@ -147,19 +156,13 @@ describe.skipIf(!program)('evals in the dashboard', () => {
     const items = page.getByRole('region', { name: 'Items' });
     await until(async () => (await items.locator('tbody tr').count()) === 3);
     worker.vanish();
-    const said: string[] = [];
-    let yes = false;
-    page.on('dialog', (dialog) => {
-      said.push(dialog.message());
-      void (yes ? dialog.accept() : dialog.dismiss());
-    });
     await page.getByRole('button', { name: 'Delete' }).click();
-    await until(() => said.length === 1);
-    expect(said[0]).toContain('Delete the run tiny with its results?');
-    yes = true;
+    expect(await answer(page, false)).toContain('Delete the run tiny with its results?');
     await page.getByRole('button', { name: 'Delete' }).click();
+    await answer(page);
     await until(async () => (await runs.locator('tbody tr').count()) === 1);
     await page.getByRole('button', { name: 'Delete' }).click();
+    await answer(page);
     await until(() => new URL(page.url()).pathname === '/evals');
     expect(tabs.problems()).toEqual([]);
   });

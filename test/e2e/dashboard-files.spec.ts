@@ -4,7 +4,16 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { buildDashboard, findBrowser, picture, rows, startBrowser, Tabs, text } from './browser.js';
+import {
+  answer,
+  buildDashboard,
+  findBrowser,
+  picture,
+  rows,
+  startBrowser,
+  Tabs,
+  text,
+} from './browser.js';
 import { Installation, until } from './installation.js';
 import { tooWide, unreadable } from './looks.js';
 
@@ -171,13 +180,9 @@ describe.skipIf(!program)('files in the dashboard', () => {
     await picture(page, 'file-used');
     const train = page.getByRole('link', { name: 'Train on it' });
     expect(await train.getAttribute('href')).toBe(`/new?training_file=${id}`);
-    let asked = '';
-    page.on('dialog', (dialog) => {
-      asked = dialog.message();
-      void dialog.accept();
-    });
     await page.getByText('chats', { exact: true }).waitFor();
     await page.getByRole('button', { name: 'Delete' }).click();
+    const asked = await answer(page);
     await page.getByRole('alert').filter({ hasText: 'is in use by ftjob-' }).waitFor();
     expect(asked).toBe(
       'Delete twelve.jsonl with its 12 chats? This cannot be undone. Models and metrics of the 1 job that used it are kept.',
@@ -185,6 +190,7 @@ describe.skipIf(!program)('files in the dashboard', () => {
     const job = (await graft.openai.fineTuning.jobs.list()).data[0]!;
     await graft.openai.fineTuning.jobs.cancel(job.id);
     await page.getByRole('button', { name: 'Delete' }).click();
+    await answer(page);
     await page.waitForURL(/\/files$/);
     expect(tabs.problems(/status of 409/)).toEqual([]);
   });
@@ -215,8 +221,8 @@ describe.skipIf(!program)('files in the dashboard', () => {
     expect(await page.getByRole('link', { name: 'Train on it' }).count()).toBe(0);
     await picture(page, 'file-unusable');
     await page.goto(`${graft.where.url}/files`);
-    page.once('dialog', (dialog) => void dialog.accept());
     await page.getByRole('button', { name: 'Delete it' }).click();
+    await answer(page);
     await until(
       'it to be gone',
       async () => (await rows(page).filter({ hasText: 'mistaken' }).count()) === 0,

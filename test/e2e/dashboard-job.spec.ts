@@ -21,7 +21,16 @@ import {
   step,
 } from '../../apps/api/test/scripted-worker.js';
 import { inked } from './looks.js';
-import { buildDashboard, findBrowser, picture, pill, rows, startBrowser, Tabs } from './browser.js';
+import {
+  answer,
+  buildDashboard,
+  findBrowser,
+  picture,
+  pill,
+  rows,
+  startBrowser,
+  Tabs,
+} from './browser.js';
 
 const program = findBrowser();
 let dir: string;
@@ -156,12 +165,8 @@ describe.skipIf(!program)('a job in the dashboard', () => {
     await save(lease, 1);
     const page = await tabs.open(`/jobs/${job.id}?tab=checkpoints`);
     await rows(page).first().waitFor();
-    let asked = '';
-    page.once('dialog', (dialog) => {
-      asked = dialog.message();
-      void dialog.accept();
-    });
     await page.getByRole('button', { name: 'Cancel' }).click();
+    const asked = await answer(page);
     await pill(page, 'cancelled').waitFor();
     expect(asked).toContain('you can download them');
     const [download] = await Promise.all([
@@ -450,7 +455,7 @@ describe.skipIf(!program)('a job in the dashboard', () => {
     await page.getByRole('button', { name: 'Add tags' }).click();
     await until(async () => (await graft(ids[2]!)).tags.join() === 'both');
     await page.getByRole('button', { name: 'Archive', exact: true }).click();
-    await page.getByRole('status').getByText('Archived 2 jobs.').waitFor();
+    await page.getByRole('dialog').getByText('Archived 2 jobs.').waitFor();
     await until(async () => (await names()).length === 1);
     await page.getByRole('button', { name: 'Undo' }).click();
     await until(async () => (await names()).length === 3);
@@ -459,12 +464,14 @@ describe.skipIf(!program)('a job in the dashboard', () => {
     // one that waits is not deleted
     for (const name of ['put-2', 'put-3']) await page.getByLabel(`Choose ${name}`).check();
     await page.getByRole('button', { name: 'Delete 1' }).click();
-    await page.getByRole('status').getByText('Deleted put-2').waitFor();
+    await page.getByRole('dialog').getByText('Deleted put-2').waitFor();
     await until(async () => !(await names()).includes('put-2'));
     await page.getByRole('button', { name: 'Undo' }).click();
     await until(async () => (await names()).includes('put-2'));
     await page.getByRole('button', { name: 'Edit put-2' }).click();
     await page.getByRole('button', { name: 'Delete', exact: true }).click();
+    // a toast that has the pointer shows how to close it
+    await page.locator('.toast').hover();
     await page.getByRole('button', { name: 'Close', exact: true }).click();
     await page.getByLabel('Which jobs').selectOption('deleted');
     await until(async () => (await names()).join() === 'put-2');
@@ -504,13 +511,13 @@ describe.skipIf(!program)('a job in the dashboard', () => {
     await best.getByRole('link', { name: 'Chat with it' }).click();
     await page.waitForURL(/\/chat\?model=ft/);
     await page.goBack();
-    page.on('dialog', (dialog) => void dialog.accept());
     await page.getByRole('button', { name: 'Cancel' }).click();
+    await answer(page);
     await page.locator('.bar.head .pill', { hasText: 'cancelled' }).waitFor();
     await page.getByRole('region', { name: 'Winner' }).getByText('Open its job').click();
     await page.getByRole('link', { name: 'trial 2 of a sweep' }).click();
     await page.waitForURL(/\/sweeps\/sweep-/);
-    await page.getByRole('link', { name: 'Sweeps' }).click();
+    await page.getByRole('link', { name: 'Sweeps' }).last().click();
     await rows(page).first().waitFor();
     await picture(page, 'sweeps');
     expect(tabs.problems()).toEqual([]);

@@ -8,12 +8,20 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import {
   importBase,
   startTestApi,
-  until,
   uploadChats,
   type TestApi,
 } from '../../apps/api/test/fixture.js';
 import { ScriptedWorker, started } from '../../apps/api/test/scripted-worker.js';
-import { buildDashboard, findBrowser, picture, rows, startBrowser, Tabs, text } from './browser.js';
+import {
+  answer,
+  buildDashboard,
+  findBrowser,
+  picture,
+  rows,
+  startBrowser,
+  Tabs,
+  text,
+} from './browser.js';
 
 const program = findBrowser();
 let dir: string;
@@ -87,21 +95,14 @@ describe.skipIf(!program)('pools in the dashboard', () => {
 
   it('are cordoned and uncordoned, and their workers drained and removed, once it was asked', async () => {
     const page = await tabs.open('/pools/gpu');
-    const said: string[] = [];
-    let yes = false;
-    page.on('dialog', (dialog) => {
-      said.push(dialog.message());
-      void (yes ? dialog.accept() : dialog.dismiss());
-    });
     // By its whole name: "Uncordon pool" has "cordon pool" in it.
     const button = (name: string) => page.getByRole('button', { name, exact: true });
     const isCordoned = async () => (await api.get<PoolObject>('/pools/gpu')).cordoned;
     await button('Cordon pool').click();
-    await until(() => said.length === 1);
-    expect(said[0]).toMatch(/Cordon gpu\? No job and no chat is started/);
+    expect(await answer(page, false)).toMatch(/Cordon gpu\? No job and no chat is started/);
     expect(await isCordoned()).toBe(false);
-    yes = true;
     await button('Cordon pool').click();
+    await answer(page);
     await text(page, 'cordoned: nothing new is started');
     expect(await isCordoned()).toBe(true);
     const [waiting] = await api.query<{ id: string }>(`SELECT id FROM job WHERE state = 'queued'`);
@@ -115,10 +116,9 @@ describe.skipIf(!program)('pools in the dashboard', () => {
     await rows(page).filter({ hasText: 'box' }).getByText('cordoned').waitFor();
     await button('Uncordon box').click();
     await button('Cordon box').waitFor();
-    said.length = 0;
     await button('Drain box').click();
+    expect(await answer(page)).toMatch(/Drain box\?.*Then its process ends/);
     await rows(page).filter({ hasText: 'box' }).getByText('draining').waitFor();
-    expect(said[0]).toMatch(/Drain box\?.*Then its process ends/);
     expect(await button('Drain box').count()).toBe(0);
     await picture(page, 'pool-draining');
 
@@ -126,8 +126,8 @@ describe.skipIf(!program)('pools in the dashboard', () => {
     await api.query(`UPDATE job SET state = 'cancelled' WHERE state IN ('running', 'queued')`);
     worker.vanish();
     await button('Remove box').click();
+    expect(await answer(page)).toMatch(/Remove box from the list\?/);
     await text(page, 'None: what is queued waits until one joins.');
-    expect(said.at(-1)).toMatch(/Remove box from the list\?/);
     expect(tabs.problems()).toEqual([]);
   });
 });

@@ -12,7 +12,16 @@ import type {
 } from '@graft/contracts';
 import { importBase, startTestApi, until, type TestApi } from '../../apps/api/test/fixture.js';
 import { ScriptedWorker } from '../../apps/api/test/scripted-worker.js';
-import { buildDashboard, findBrowser, picture, rows, startBrowser, Tabs, text } from './browser.js';
+import {
+  answer,
+  buildDashboard,
+  findBrowser,
+  picture,
+  rows,
+  startBrowser,
+  Tabs,
+  text,
+} from './browser.js';
 
 const program = findBrowser();
 let dir: string;
@@ -23,16 +32,6 @@ const workers: ScriptedWorker[] = [];
 
 const nav = (page: Page) => page.getByRole('navigation').getByRole('link').allTextContents();
 const tab = (page: Page, name: string) => page.getByRole('tab', { name }).click();
-
-/** Answers every question of a page, and keeps what was asked. */
-function answering(page: Page, yes = true): string[] {
-  const asked: string[] = [];
-  page.on('dialog', (dialog) => {
-    asked.push(dialog.message());
-    void (yes ? dialog.accept() : dialog.dismiss());
-  });
-  return asked;
-}
 
 /** A project, a member of it, and a key of that member's. */
 async function team(name: string, role: string, graft: object = {}) {
@@ -98,10 +97,9 @@ describe.skipIf(!program)('projects in the dashboard', () => {
       storage_bytes: 1.5e9,
     });
     await picture(page, 'project-use');
-    const asked = answering(page);
     await page.getByRole('button', { name: 'Archive project' }).click();
+    expect(await answer(page)).toMatch(/Archive ads\?.*jobs are cancelled.*cannot be undone/);
     await until(() => page.url().endsWith('/projects'));
-    expect(asked[0]).toMatch(/Archive ads\?.*jobs are cancelled.*cannot be undone/);
     await rows(page).first().waitFor();
     expect(await rows(page).filter({ hasText: 'ads' }).count()).toBe(0);
     await page.getByLabel('show archived').check();
@@ -153,19 +151,18 @@ describe.skipIf(!program)('projects in the dashboard', () => {
     await seen.getByRole('alert').getByText('it lacks admin.').waitFor();
 
     // A role that is changed counts at once; who is removed is out.
-    const asked = answering(page);
     await tab(page, 'Members');
     await page.getByLabel('Role of bob').selectOption('member');
+    expect(await answer(page)).toMatch(/Make bob a member\?/);
     await until(async () => {
       const list = await api.get<{ data: ProjectUserObject[] }>(
         `/organization/projects/${project.id}/users`,
       );
       return list.data.some(({ name, role }) => name === 'bob' && role === 'member');
     });
-    expect(asked.shift()).toMatch(/Make bob a member\?/);
     await page.getByRole('button', { name: 'Remove bob' }).click();
+    expect(await answer(page)).toMatch(/Their key is revoked/);
     await bob.waitFor({ state: 'detached' });
-    expect(asked.shift()).toMatch(/Their key is revoked/);
     await seen.goto(`${api.url}/project`);
     await seen.getByLabel('API key').waitFor();
     expect(tabs.problems(/status of (401|403)/)).toEqual([]);
@@ -206,11 +203,10 @@ describe.skipIf(!program)('projects in the dashboard', () => {
     const page = await tabs.open('/pools');
     await rows(page).filter({ hasText: 'gpu' }).getByText('all projects').waitFor();
     await page.getByRole('link', { name: 'gpu' }).click();
-    const asked = answering(page);
     await page.getByLabel('Project to grant it to').selectOption({ label: 'alpha' });
     await page.getByRole('button', { name: 'Grant' }).click();
+    expect(await answer(page)).toMatch(/Grant gpu to alpha alone\?/);
     await rows(page).filter({ hasText: 'alpha' }).waitFor();
-    expect(asked.shift()).toMatch(/Grant gpu to alpha alone\?/);
     await picture(page, 'pool-access');
 
     const pools = async ({ key }: { key: string }) => {
@@ -224,9 +220,10 @@ describe.skipIf(!program)('projects in the dashboard', () => {
     expect(offered).not.toContain('gpu');
 
     await page.getByRole('button', { name: 'Revoke alpha' }).click();
+    expect(await answer(page)).toMatch(/No project may use the pool then/);
     await text(page, 'No project may use this pool.');
-    expect(asked.shift()).toMatch(/No project may use the pool then/);
     await page.getByRole('button', { name: 'Open to all projects' }).click();
+    await answer(page);
     await text(page, 'Every project may use this pool.');
     expect(tabs.problems()).toEqual([]);
   });

@@ -10,7 +10,7 @@ import { ask, makeProject } from '../../apps/api/test/projects.js';
 import { TrackerServer } from '../../apps/api/test/tracker-server.js';
 import { WebhookReceiver } from '../../apps/api/test/webhook-receiver.js';
 import OpenAI from 'openai';
-import { buildDashboard, findBrowser, picture, startBrowser, Tabs } from './browser.js';
+import { answer, buildDashboard, findBrowser, picture, startBrowser, Tabs } from './browser.js';
 
 const program = findBrowser();
 let dir: string;
@@ -72,8 +72,8 @@ describe.skipIf(!program)('webhooks and trackers in the dashboard', () => {
     const { webhooks } = new OpenAI({ apiKey: 'none', webhookSecret: secret });
     expect((await webhooks.unwrap(body, headers as never)).object).toBe('event');
 
-    page.on('dialog', (dialog) => void dialog.accept());
     await page.getByRole('button', { name: 'New secret for alarm' }).click();
+    await answer(page);
     await until(
       async () => (await page.getByRole('status').locator('code').textContent()) !== secret,
     );
@@ -84,6 +84,7 @@ describe.skipIf(!program)('webhooks and trackers in the dashboard', () => {
     await page.getByRole('button', { name: 'Enable alarm' }).waitFor();
     expect(await page.getByText('whsec_').count()).toBe(0);
     await page.getByRole('button', { name: 'Delete alarm' }).click();
+    await answer(page);
     await page.getByText('Nothing is told anywhere yet').waitFor();
   });
 
@@ -119,8 +120,8 @@ describe.skipIf(!program)('webhooks and trackers in the dashboard', () => {
       data: [{ type: 'wandb', url: tracker.url, entity: 'crew', project: 'pirates' }],
     });
     expect(await page.content()).not.toContain('a-secret-key');
-    page.on('dialog', (dialog) => void dialog.accept());
     await page.getByRole('button', { name: 'Delete Weights & Biases' }).click();
+    await answer(page);
     await page.getByRole('button', { name: 'Set up Weights & Biases' }).waitFor();
     await tracker.stop();
   });

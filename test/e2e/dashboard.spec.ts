@@ -7,7 +7,7 @@ import type { Catalog } from '@graft/contracts';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { writeChats, writeTinyBase } from '../tiny-base.js';
-import { buildDashboard, findBrowser, startBrowser, Tabs } from './browser.js';
+import { answer, buildDashboard, findBrowser, startBrowser, Tabs } from './browser.js';
 import { jobId, picture, pill, rows, text } from './browser.js';
 import { inked, luminance, marked, tooWide, unreadable } from './looks.js';
 import { Installation, until } from './installation.js';
@@ -162,11 +162,11 @@ describe.skipIf(!program)('the dashboard', () => {
       row.getByRole('button', { name: 'Download' }).click(),
     ]);
     expect(readFileSync(await download.path())).toEqual(readFileSync(good));
-    page.once('dialog', (dialog) => void dialog.accept());
     await rows(page)
       .filter({ hasText: 'bad.jsonl' })
       .getByRole('button', { name: 'Delete' })
       .click();
+    await answer(page);
     await until('two rows', async () => (await rows(page).count()) === 2);
     expect(await page.evaluate(() => 'hacked' in window)).toBe(false);
     expect(problems()).toEqual([]);
@@ -330,11 +330,11 @@ describe.skipIf(!program)('the dashboard', () => {
     await page.getByRole('button', { name: 'Submit' }).click();
     await pill(page, 'running').waitFor();
     await page.locator('.sticky progress').waitFor();
-    page.once('dialog', (dialog) => void dialog.dismiss());
     await page.keyboard.press('c');
+    await answer(page, false);
     expect(await pill(page, 'running').isVisible()).toBe(true);
-    page.once('dialog', (dialog) => void dialog.accept());
     await page.keyboard.press('c');
+    await answer(page);
     await pill(page, 'cancelled').waitFor();
     expect(await page.getByRole('button', { name: 'Cancel' }).count()).toBe(0);
     expect((await graft.job(jobId(page))).status).toBe('cancelled');
@@ -432,9 +432,9 @@ describe.skipIf(!program)('the dashboard', () => {
     const status = async (path: string) =>
       (await fetch(`${graft.where.url}/v1${path}`, { headers })).status;
     expect([await status('/models'), await status('/keys')]).toEqual([200, 403]);
-    page.on('dialog', (dialog) => void dialog.accept());
     const ada = rows(page).filter({ hasText: 'ada' });
     await ada.getByRole('button', { name: 'Revoke' }).click();
+    await answer(page);
     await ada.waitFor({ state: 'detached' });
     expect(await status('/models')).toBe(401);
 
@@ -443,6 +443,7 @@ describe.skipIf(!program)('the dashboard', () => {
     await page.getByRole('status').filter({ hasText: 'gpu-7: jt-graft-' }).waitFor();
     const token = rows(page).filter({ hasText: 'gpu-7' });
     await token.getByRole('button', { name: 'Revoke' }).click();
+    await answer(page);
     await token.waitFor({ state: 'detached' });
     expect(problems()).toEqual([]);
   });

@@ -1,5 +1,6 @@
 import { Outlet, useMatches, useNavigate } from '@tanstack/react-router';
 import { useEffect, useRef, useState } from 'react';
+import { Above } from './components/above.js';
 import { ContactBanner } from './components/contact-banner.js';
 import { Link } from './components/link.js';
 import { NotAllowed } from './components/not-allowed.js';
@@ -56,37 +57,39 @@ export function App() {
   useArrival(here, session);
   const lacks = lacking(key, here?.needs ?? []);
   return (
-    <OwnKey value={key}>
-      {session === 'in' && (
-        <a className="skip" href="#content">
-          Skip to content
-        </a>
-      )}
-      <ContactBanner />
-      <OfferedKey />
-      {session === 'in' ? (
-        <>
-          <Header places={allowed} here={here} openHelp={() => setHelp(true)} />
-          <div id="content" tabIndex={-1}>
-            {here && lacks.length > 0 ? (
-              <NotAllowed page={here.label} lacks={lacks} />
-            ) : (
-              <RecordFormats value={formats}>
-                <Outlet />
-              </RecordFormats>
-            )}
-          </div>
-        </>
-      ) : (
-        <SignInPage refused={session === 'refused'} />
-      )}
-      {help && (
-        <Shortcuts
-          pages={allowed.map(({ key, label }) => [key, label])}
-          close={() => setHelp(false)}
-        />
-      )}
-    </OwnKey>
+    <Above>
+      <OwnKey value={key}>
+        {session === 'in' && (
+          <a className="skip" href="#content">
+            Skip to content
+          </a>
+        )}
+        <ContactBanner />
+        <OfferedKey />
+        {session === 'in' ? (
+          <>
+            <Header places={allowed} here={here} openHelp={() => setHelp(true)} />
+            <div id="content" tabIndex={-1}>
+              {here && lacks.length > 0 ? (
+                <NotAllowed page={here.label} lacks={lacks} />
+              ) : (
+                <RecordFormats value={formats}>
+                  <Outlet />
+                </RecordFormats>
+              )}
+            </div>
+          </>
+        ) : (
+          <SignInPage refused={session === 'refused'} />
+        )}
+        {help && (
+          <Shortcuts
+            pages={allowed.map(({ key, label }) => [key, label])}
+            close={() => setHelp(false)}
+          />
+        )}
+      </OwnKey>
+    </Above>
   );
 }
 

@@ -7,6 +7,7 @@ import {
   RouterProvider,
 } from '@tanstack/react-router';
 import { createContext, useContext, useState, type ReactNode } from 'react';
+import { Above } from './components/above.js';
 import { parseSearch, stringifySearch } from './address.js';
 import { Answers } from './loading.js';
 
@@ -17,7 +18,7 @@ function makeRouter() {
   const any = createRoute({
     getParentRoute: () => root,
     path: '$',
-    component: () => useContext(Shown),
+    component: () => <Above>{useContext(Shown)}</Above>,
   });
   return createRouter({
     routeTree: root.addChildren([any]),

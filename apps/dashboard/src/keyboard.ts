@@ -38,7 +38,7 @@ export function useKeys(keys: Readonly<Record<string, () => void>>): void {
         return;
       if (!areOn()) return;
       const action = keys[event.key];
-      const dialog = document.querySelector('dialog[open]') !== null;
+      const dialog = document.querySelector('.dialog, .drawer, .menu') !== null;
       if (!action || (dialog && event.key !== 'Escape' && event.key !== '?')) return;
       event.preventDefault();
       action();

@@ -1,8 +1,9 @@
 import type { JobObject } from '@graft/contracts';
-import { useEffect, useRef, useState, type FormEvent } from 'react';
+import { useState, type FormEvent } from 'react';
 import { api } from '../api.js';
 import { jobName } from '../job-words.js';
 import { Failure } from './failure.js';
+import { Modal } from './modal.js';
 
 /** "red, big": as tags are typed. */
 export const tagsOf = (text: string): string[] => [
@@ -25,16 +26,10 @@ interface Props {
 
 /** Name, tags and note of a job; and where it can be put away. */
 export function EditJob({ job, changed, archive, remove, close }: Props) {
-  const box = useRef<HTMLDialogElement>(null);
   const [name, setName] = useState(job.graft.name ?? job.user_provided_suffix ?? '');
   const [tags, setTags] = useState(job.graft.tags.join(', '));
   const [note, setNote] = useState(job.graft.note ?? '');
   const [error, setError] = useState<Error | null>(null);
-  useEffect(() => {
-    const dialog = box.current;
-    dialog?.showModal();
-    return () => dialog?.close();
-  }, []);
   const save = (event: FormEvent) => {
     event.preventDefault();
     const own = name.trim();
@@ -53,7 +48,7 @@ export function EditJob({ job, changed, archive, remove, close }: Props) {
     close();
   };
   return (
-    <dialog ref={box} className="card edit" aria-label={`Edit ${jobName(job)}`} onClose={close}>
+    <Modal className="edit" label={`Edit ${jobName(job)}`} close={close}>
       <form onSubmit={save}>
         <h2>Edit job</h2>
         <label>
@@ -95,6 +90,6 @@ export function EditJob({ job, changed, archive, remove, close }: Props) {
           )}
         </div>
       </form>
-    </dialog>
+    </Modal>
   );
 }

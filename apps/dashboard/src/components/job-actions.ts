@@ -1,8 +1,8 @@
 import type { JobObject } from '@graft/contracts';
-import { useCallback, useState } from 'react';
+import { useState } from 'react';
 import { api } from '../api.js';
 import { isOver, jobName } from '../job-words.js';
-import type { Undoable } from './undo-toast.js';
+import { useUndo } from './toasts.js';
 
 export interface JobActions {
   readonly archive: (jobs: readonly JobObject[], archived: boolean) => void;
@@ -10,8 +10,6 @@ export interface JobActions {
   readonly restore: (jobs: readonly JobObject[]) => void;
   /** Adds tags to those that jobs have. */
   readonly tag: (jobs: readonly JobObject[], tags: readonly string[]) => void;
-  readonly done: Undoable | null;
-  readonly forget: () => void;
   readonly error: Error | null;
 }
 
@@ -21,9 +19,8 @@ const named = (jobs: readonly JobObject[]): string =>
 
 /** What is done to one job or to several, each told of in a toast that takes it back. */
 export function useJobActions(changed: (job: JobObject) => void): JobActions {
-  const [done, setDone] = useState<Undoable | null>(null);
+  const offerUndo = useUndo();
   const [error, setError] = useState<Error | null>(null);
-  const forget = useCallback(() => setDone(null), []);
 
   /** One after the other; what is refused is said, and the others are done. */
   const each = async (
@@ -44,7 +41,7 @@ export function useJobActions(changed: (job: JobObject) => void): JobActions {
     text: string,
     back: (job: JobObject) => Promise<JobObject>,
   ) => {
-    if (through.length > 0) setDone({ text, undo: () => void each(through, back) });
+    if (through.length > 0) offerUndo(text, () => void each(through, back));
   };
   const archive = async (jobs: readonly JobObject[], archived: boolean) => {
     const set = (to: boolean) => (job: JobObject) => api.changeJob(job.id, { archived: to });
@@ -73,8 +70,6 @@ export function useJobActions(changed: (job: JobObject) => void): JobActions {
     remove: (jobs) => void remove(jobs.filter(isOver)),
     restore: (jobs) => void each(jobs, restore),
     tag: (jobs, tags) => void tag(jobs, tags),
-    done,
-    forget,
     error,
   };
 }

@@ -5,6 +5,7 @@ import { api } from '../api.js';
 import { ago, moment } from '../format.js';
 import { useLoaded } from '../loading.js';
 import { OwnKey } from '../own-key.js';
+import { useConfirm } from './confirm.js';
 import { Failure } from './failure.js';
 import { Loading } from './loading.js';
 import { Row, Table } from './table.js';
@@ -27,15 +28,15 @@ export function Members({ project, archived }: { project: string; archived: bool
       members.reload();
     });
   };
+  const confirm = useConfirm();
   const setRole = ({ id, name }: ProjectUserObject, role: Role) => {
-    const words = `Make yourself a ${role}? You will no longer manage this project with your keys.`;
-    if (id === own && role !== 'owner' && !confirm(words)) return;
-    if (
-      id !== own &&
-      !confirm(`Make ${name} ${article(role)} ${role}? That counts for their keys at once.`)
-    )
-      return;
-    act(api.setRole(project, id, role));
+    const set = () => act(api.setRole(project, id, role));
+    if (id === own && role === 'owner') return set();
+    const words =
+      id === own
+        ? `Make yourself a ${role}? You will no longer manage this project with your keys.`
+        : `Make ${name} ${article(role)} ${role}? That counts for their keys at once.`;
+    confirm(words, 'Change role', set);
   };
   const remove = ({ id, name, graft: { keys } }: ProjectUserObject) => {
     const lost =
@@ -43,8 +44,8 @@ export function Members({ project, archived }: { project: string; archived: bool
         ? ` ${keys === 1 ? 'Their key is' : `Their ${keys} keys are`} revoked: every program that uses ${keys === 1 ? 'it' : 'them'} loses access immediately.`
         : '';
     const self = id === own ? '\n\nThis is you: you will be signed out.' : '';
-    if (confirm(`Remove ${name} from the project?${lost} Their jobs and files stay.${self}`))
-      act(api.removeMember(project, id));
+    const words = `Remove ${name} from the project?${lost} Their jobs and files stay.${self}`;
+    confirm(words, 'Remove', () => act(api.removeMember(project, id)));
   };
   return (
     <>

@@ -1,28 +1,18 @@
-import { useEffect, useRef, type ReactNode } from 'react';
+import { Popover } from '@base-ui/react/popover';
+import type { ReactNode } from 'react';
 
-/** What a button opens under itself; it closes on Escape, or where somebody presses elsewhere. */
+/** What a button opens under itself. */
 export function Menu({ label, children }: { label: string; children: ReactNode }) {
-  const box = useRef<HTMLDetailsElement>(null);
-  useEffect(() => {
-    const close = (event: Event) => {
-      const { current } = box;
-      const inside = event.target instanceof Node && current?.contains(event.target);
-      const escape = event instanceof KeyboardEvent && event.key === 'Escape';
-      if (!current?.open || (event.type === 'keydown' ? !escape : inside)) return;
-      current.open = false;
-      if (escape) current.querySelector('summary')?.focus();
-    };
-    addEventListener('pointerdown', close);
-    addEventListener('keydown', close);
-    return () => {
-      removeEventListener('pointerdown', close);
-      removeEventListener('keydown', close);
-    };
-  }, []);
   return (
-    <details ref={box} className="menu">
-      <summary className="button">{label}</summary>
-      <div className="card">{children}</div>
-    </details>
+    <Popover.Root>
+      <Popover.Trigger>{label}</Popover.Trigger>
+      <Popover.Portal>
+        <Popover.Positioner className="above" align="end" sideOffset={4} collisionPadding={8}>
+          <Popover.Popup className="card menu" aria-label={label}>
+            {children}
+          </Popover.Popup>
+        </Popover.Positioner>
+      </Popover.Portal>
+    </Popover.Root>
   );
 }

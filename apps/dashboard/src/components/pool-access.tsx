@@ -3,6 +3,7 @@ import { useState, type FormEvent } from 'react';
 import { api } from '../api.js';
 import { ago, moment } from '../format.js';
 import { useLoaded } from '../loading.js';
+import { useConfirm } from './confirm.js';
 import { Failure } from './failure.js';
 import { Link } from './link.js';
 import { Row, Table } from './table.js';
@@ -30,20 +31,23 @@ export function PoolAccess({ pool, changed }: { pool: PoolObject; changed: () =>
       status === 'active' && grants.every(({ project_id: granted }) => granted !== id),
   );
   const target = rest.find(({ id }) => id === chosen) ?? rest[0];
+  const confirm = useConfirm();
   const grant = (event: FormEvent) => {
     event.preventDefault();
     if (!target) return;
     const words = `Grant ${pool.id} to ${target.name} alone? Until now every project may use it: from then on the jobs of all others wait, and running ones go on.`;
-    if (!pool.open || confirm(words)) act(api.grantPool(pool.id, target.id));
+    const work = () => act(api.grantPool(pool.id, target.id));
+    if (pool.open) confirm(words, 'Grant', work);
+    else work();
   };
   const revoke = (id: string, name: string) => {
     const last = grants.length === 1 ? ' No project may use the pool then.' : '';
     const words = `Take ${pool.id} from ${name}? Its queued jobs in this pool wait until it is granted again; running ones go on.${last}`;
-    if (confirm(words)) act(api.revokePool(pool.id, id));
+    confirm(words, 'Take away', () => act(api.revokePool(pool.id, id)));
   };
   const open = () => {
     const words = `Open ${pool.id} to all projects, those that are created later included?`;
-    if (confirm(words)) act(api.setPoolOpen(pool.id, true));
+    confirm(words, 'Open', () => act(api.setPoolOpen(pool.id, true)));
   };
   return (
     <>

@@ -5,6 +5,7 @@ import { api } from '../api.js';
 import { ago, moment } from '../format.js';
 import { useLoaded } from '../loading.js';
 import { OwnKey } from '../own-key.js';
+import { useConfirm } from './confirm.js';
 import { Failure } from './failure.js';
 import { Loading } from './loading.js';
 import { Secret } from './secret.js';
@@ -28,12 +29,15 @@ export function ProjectKeys({ project, archived }: { project: string; archived: 
   const own = useContext(OwnKey)?.id;
   const [made, setMade] = useState<ProjectApiKeyObject | null>(null);
   const [error, setError] = useState<Error | null>(null);
+  const confirm = useConfirm();
   const revoke = (key: ProjectApiKeyObject) => {
     const self =
       key.id === own ? '\n\nYou are signed in with this key and will be signed out.' : '';
     const words = `Revoke ${key.name}? Every program that uses it loses access immediately. This cannot be undone.${self}`;
     setError(null);
-    if (confirm(words)) api.revokeProjectKey(project, key.id).then(keys.reload, setError);
+    confirm(words, 'Revoke', () =>
+      api.revokeProjectKey(project, key.id).then(keys.reload, setError),
+    );
   };
   const sorted = [...(keys.value ?? [])].sort((a, b) =>
     ownerName(a.owner).localeCompare(ownerName(b.owner)),

@@ -1,5 +1,5 @@
-import { useEffect, useRef } from 'react';
 import { setShortcuts, useShortcuts } from '../keyboard.js';
+import { Modal } from './modal.js';
 
 const ROWS = [
   ['/', 'Search jobs'],
@@ -20,21 +20,8 @@ export function Shortcuts({
   close: () => void;
 }) {
   const on = useShortcuts();
-  // a modal dialog of the browser's keeps the focus inside, and gives it back when it closes by itself
-  const box = useRef<HTMLDialogElement>(null);
-  useEffect(() => {
-    const dialog = box.current;
-    dialog?.showModal();
-    return () => dialog?.close();
-  }, []);
   return (
-    <dialog
-      ref={box}
-      aria-label="Keyboard shortcuts"
-      className="card"
-      onClose={close}
-      onClick={(e) => e.target === box.current && close()}
-    >
+    <Modal label="Keyboard shortcuts" close={close}>
       <h2>Keyboard shortcuts</h2>
       <label>
         <input type="checkbox" checked={on} onChange={(e) => setShortcuts(e.target.checked)} />{' '}
@@ -51,6 +38,6 @@ export function Shortcuts({
         ))}
       </dl>
       <button onClick={close}>Close</button>
-    </dialog>
+    </Modal>
   );
 }

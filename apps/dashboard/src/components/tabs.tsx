@@ -1,4 +1,5 @@
-import { useRef, type KeyboardEvent, type ReactNode } from 'react';
+import { Tabs as Base } from '@base-ui/react/tabs';
+import type { ReactNode } from 'react';
 
 interface TabsProps<Name extends string> {
   readonly label: string;
@@ -10,7 +11,7 @@ interface TabsProps<Name extends string> {
   readonly children: ReactNode;
 }
 
-/** Tabs as WAI-ARIA has them: one tab stop for all, the arrows, Home and End move among them. */
+/** Tabs of which one is open, and its contents. */
 export function Tabs<Name extends string>({
   label,
   names,
@@ -19,43 +20,17 @@ export function Tabs<Name extends string>({
   beside,
   children,
 }: TabsProps<Name>) {
-  const list = useRef<HTMLDivElement>(null);
-  const pressed = (event: KeyboardEvent) => {
-    const at = names.indexOf(open);
-    const targets: Readonly<Record<string, number>> = {
-      ArrowRight: (at + 1) % names.length,
-      ArrowLeft: (at + names.length - 1) % names.length,
-      Home: 0,
-      End: names.length - 1,
-    };
-    const to = targets[event.key];
-    const name = to === undefined ? undefined : names[to];
-    if (to === undefined || name === undefined) return;
-    event.preventDefault();
-    choose(name);
-    (list.current?.children[to] as HTMLElement | undefined)?.focus();
-  };
   return (
-    <>
-      <div ref={list} role="tablist" aria-label={label} className="tabs" onKeyDown={pressed}>
+    <Base.Root value={open} onValueChange={(name) => choose(name as Name)}>
+      <Base.List aria-label={label} className="tabs" activateOnFocus>
         {names.map((name) => (
-          <button
-            key={name}
-            id={`tab-${name}`}
-            role="tab"
-            aria-selected={name === open}
-            aria-controls="tab-panel"
-            tabIndex={name === open ? 0 : -1}
-            onClick={() => choose(name)}
-          >
+          <Base.Tab key={name} value={name}>
             {name}
             {beside?.(name)}
-          </button>
+          </Base.Tab>
         ))}
-      </div>
-      <div id="tab-panel" role="tabpanel" aria-labelledby={`tab-${open}`}>
-        {children}
-      </div>
-    </>
+      </Base.List>
+      <Base.Panel value={open}>{children}</Base.Panel>
+    </Base.Root>
   );
 }

@@ -8,6 +8,7 @@ import { useState, type FormEvent } from 'react';
 import { api } from '../api.js';
 import { ago, moment } from '../format.js';
 import { useLoaded } from '../loading.js';
+import { useConfirm } from './confirm.js';
 import { Failure } from './failure.js';
 import { Loading } from './loading.js';
 import { Row, Table } from './table.js';
@@ -19,10 +20,11 @@ export function Trackers() {
   const trackers = useLoaded(['integrations'], api.integrations, REFRESH_MS);
   const [chosen, setChosen] = useState<IntegrationType | null>(null);
   const [error, setError] = useState<Error | null>(null);
+  const confirm = useConfirm();
   const forget = (type: IntegrationType) => {
     const words = `Delete ${INTEGRATION_NAMES[type]}? What of running jobs is not there yet is not sent. The runs there stay.`;
     setError(null);
-    if (confirm(words)) api.deleteIntegration(type).then(trackers.reload, setError);
+    confirm(words, 'Delete', () => api.deleteIntegration(type).then(trackers.reload, setError));
   };
   const done = () => {
     setChosen(null);

@@ -3,6 +3,7 @@ import { useState } from 'react';
 import { api } from '../api.js';
 import { ago, bytes } from '../format.js';
 import { useMay } from '../own-key.js';
+import { useConfirm } from './confirm.js';
 import { Failure } from './failure.js';
 import { Link } from './link.js';
 import { Row, Table } from './table.js';
@@ -108,21 +109,22 @@ function Orders({
   worker: WorkerObject;
   act: Act;
 }) {
+  const confirm = useConfirm();
   const drain = () => {
     const running =
       jobs.length === 0
         ? ''
         : ` What it runs (${jobs.length === 1 ? 'one job' : `${jobs.length} jobs`}) saves a checkpoint and goes on elsewhere.`;
-    if (
-      confirm(
-        `Drain ${name}?${running} Then its process ends; whoever started it must start it again.`,
-      )
-    )
-      act(api.orderWorker(id, 'drain'));
+    confirm(
+      `Drain ${name}?${running} Then its process ends; whoever started it must start it again.`,
+      'Drain',
+      () => act(api.orderWorker(id, 'drain')),
+    );
   };
   const remove = () =>
-    confirm(`Remove ${name} from the list? It comes back when it is started again.`) &&
-    act(api.removeWorker(id));
+    confirm(`Remove ${name} from the list? It comes back when it is started again.`, 'Remove', () =>
+      act(api.removeWorker(id)),
+    );
   if (state === 'offline')
     return (
       <button aria-label={`Remove ${name}`} onClick={remove}>

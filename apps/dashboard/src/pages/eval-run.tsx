@@ -2,6 +2,7 @@ import type { EvalOutputItemObject, EvalRunObject } from '@graft/contracts';
 import { useNavigate } from '@tanstack/react-router';
 import { useEffect, useState } from 'react';
 import { api } from '../api.js';
+import { useConfirm } from '../components/confirm.js';
 import {
   Answer,
   isOpen,
@@ -83,11 +84,14 @@ function Head({ run, reload, onError }: HeadProps) {
   const { eval_id: of, id } = run;
   const navigate = useNavigate();
   const may = useMay();
+  const confirm = useConfirm();
   const remove = () => {
-    if (confirm(`Delete the run ${runName(run)} with its results? This cannot be undone.`))
+    const words = `Delete the run ${runName(run)} with its results? This cannot be undone.`;
+    confirm(words, 'Delete', () =>
       api
         .deleteEvalRun(of, id)
-        .then(() => navigate({ to: '/evals/$id', params: { id: of } }), onError);
+        .then(() => navigate({ to: '/evals/$id', params: { id: of } }), onError),
+    );
   };
   return (
     <>

@@ -2,6 +2,7 @@ import type { EvalObject, EvalRunObject, ModelObject } from '@graft/contracts';
 import { useNavigate } from '@tanstack/react-router';
 import { useEffect, useState, type FormEvent } from 'react';
 import { api } from '../api.js';
+import { useConfirm } from '../components/confirm.js';
 import { CopyButton } from '../components/copy-button.js';
 import {
   criterionWords,
@@ -21,6 +22,7 @@ import { useMay } from '../own-key.js';
 
 /** One eval: how it grades, its runs, and a run of another model. */
 export function EvalPage({ id }: { id: string }) {
+  const confirm = useConfirm();
   const found = useLoaded(['eval', id], () => api.eval(id));
   const runs = useLoaded(['eval-runs', id], () => api.evalRuns(id), 3000);
   const [error, setError] = useState<Error | null>(null);
@@ -39,7 +41,9 @@ export function EvalPage({ id }: { id: string }) {
     );
   const remove = () => {
     const lost = `Delete the eval ${value.name || id} with its ${runs.value?.length ?? 0} runs and all their results? This cannot be undone.`;
-    if (confirm(lost)) api.deleteEval(id).then(() => navigate({ to: '/evals' }), setError);
+    confirm(lost, 'Delete', () =>
+      api.deleteEval(id).then(() => navigate({ to: '/evals' }), setError),
+    );
   };
   return (
     <main>

@@ -12,6 +12,7 @@ import { api, download } from '../api.js';
 import { useLoaded } from '../loading.js';
 import { useMay } from '../own-key.js';
 import { RecordFormats } from '../record-formats.js';
+import { useConfirm } from '../components/confirm.js';
 import { CopyButton } from '../components/copy-button.js';
 import { Failure } from '../components/failure.js';
 import { Figure } from '../components/figure.js';
@@ -77,11 +78,13 @@ interface HeadProps {
 function Head({ file, users, onError }: HeadProps) {
   const usable = file.status !== 'error';
   const may = useMay();
+  const confirm = useConfirm();
   const formats = useContext(RecordFormats);
   const navigate = useNavigate();
   const remove = () => {
-    if (confirm(lossOf(file, formats, users)))
-      api.deleteFile(file.id).then(() => navigate({ to: '/files' }), onError);
+    confirm(lossOf(file, formats, users), 'Delete', () =>
+      api.deleteFile(file.id).then(() => navigate({ to: '/files' }), onError),
+    );
   };
   return (
     <>

@@ -7,6 +7,7 @@ import { useLoaded } from '../loading.js';
 import { useMay } from '../own-key.js';
 import { namesOf, RecordFormats } from '../record-formats.js';
 import { ColumnPick } from '../components/column-pick.js';
+import { useConfirm } from '../components/confirm.js';
 import { Failure } from '../components/failure.js';
 import { examplesIn, FileReport, problemsOf } from '../components/file-report.js';
 import { Link } from '../components/link.js';
@@ -134,6 +135,7 @@ interface TableProps {
 }
 
 function FileTable({ files, onError, reload }: TableProps) {
+  const confirm = useConfirm();
   const formats = useContext(RecordFormats);
   const mayWrite = useMay()('files:write');
   return (
@@ -163,7 +165,9 @@ function FileTable({ files, onError, reload }: TableProps) {
             {mayWrite && (
               <button
                 onClick={() =>
-                  confirm(lossOf(file, formats)) && api.deleteFile(file.id).then(reload, onError)
+                  confirm(lossOf(file, formats), 'Delete', () =>
+                    api.deleteFile(file.id).then(reload, onError),
+                  )
                 }
               >
                 Delete
@@ -204,19 +208,27 @@ function State({ file }: { file: FileObject }) {
 /** Files that cannot be used stay until somebody has seen why. */
 function Unusable({ files, onError, reload }: TableProps) {
   const mayWrite = useMay()('files:write');
+  const confirm = useConfirm();
   const bad = files.filter(({ status }) => status === 'error');
   if (bad.length === 0 || !mayWrite) return null;
   const many = bad.length === 1 ? 'One file' : `${bad.length} files`;
   const remove = async () => {
-    if (!confirm(`Delete ${many.toLowerCase()} that cannot be used? This cannot be undone.`))
-      return;
     for (const { id } of bad) await api.deleteFile(id).catch(onError);
     reload();
   };
   return (
     <p className="bar">
       <span className="bad">{many} cannot be used for training.</span>
-      <button className="small" onClick={() => void remove()}>
+      <button
+        className="small"
+        onClick={() =>
+          confirm(
+            `Delete ${many.toLowerCase()} that cannot be used? This cannot be undone.`,
+            'Delete',
+            remove,
+          )
+        }
+      >
         Delete {bad.length === 1 ? 'it' : 'them'}
       </button>
     </p>

@@ -230,7 +230,7 @@ it('says what the data of a job are for its base, and leads to the lines that ar
   expect(screen.getByRole('tab', { name: 'Data with warnings' })).toBeTruthy();
   const link = await part.findByRole('link', { name: 'desk.jsonl' });
   expect(link.getAttribute('href')).toBe('/files/file-1');
-  const figures = [...document.querySelectorAll('#tab-panel dl > div')].map(
+  const figures = [...document.querySelectorAll('[role=tabpanel] dl > div')].map(
     (box) => `${box.querySelector('dd')?.textContent} ${box.querySelector('dt')?.textContent}`,
   );
   expect(figures).toEqual([

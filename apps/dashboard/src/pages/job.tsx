@@ -6,6 +6,7 @@ import { isOver, jobName } from '../job-words.js';
 import { useKeys } from '../keyboard.js';
 import { useLoaded } from '../loading.js';
 import { useMay } from '../own-key.js';
+import { useConfirm } from '../components/confirm.js';
 import { StreamLost } from '../components/contact-banner.js';
 import { EventLog } from '../components/event-log.js';
 import { Failure } from '../components/failure.js';
@@ -27,6 +28,9 @@ import { useJob, type JobData } from './job-data.js';
 
 const TABS = ['Charts', 'Log', 'Samples', 'Checkpoints', 'Data', 'Attempts', 'Spec'] as const;
 type Tab = (typeof TABS)[number];
+
+const CANCEL =
+  'Cancel this job? It cannot be resumed. Saved checkpoints are kept: you can download them and use them.';
 
 function pageTitle(job: JobObject | undefined): string {
   if (!job) return 'Graft';
@@ -51,10 +55,8 @@ export function JobPage({ id, tab }: { id: string; tab: string | null }) {
     setProblem(null);
     return action().then(setJob, setProblem);
   };
-  const cancel = () =>
-    confirm(
-      'Cancel this job? It cannot be resumed. Saved checkpoints are kept: you can download them and use them.',
-    ) && void act(() => api.cancel(id));
+  const confirm = useConfirm();
+  const cancel = () => confirm(CANCEL, 'Cancel job', () => act(() => api.cancel(id)));
   const setTab = useParts(id);
   const hold = () => {
     if (job?.status === 'running') void act(() => api.pause(id));

@@ -16,7 +16,6 @@ import { JobTable } from '../components/job-table.js';
 import { Link } from '../components/link.js';
 import { Loading } from '../components/loading.js';
 import { PickedJobs } from '../components/picked-jobs.js';
-import { UndoToast } from '../components/undo-toast.js';
 import { ColumnMenu, ViewMenu } from '../components/view-menus.js';
 import { useJobList, type JobList } from './job-list.js';
 import { isFiltered, pathOf, type JobQuery } from './job-query.js';
@@ -76,7 +75,6 @@ export function JobsPage({ query }: { query: JobQuery }) {
           close={() => setEdited(null)}
         />
       )}
-      <UndoToast done={actions.done} close={actions.forget} />
     </main>
   );
 }

@@ -4,6 +4,7 @@ import { useContext, useState, type FormEvent } from 'react';
 import { api } from '../api.js';
 import { useLoaded } from '../loading.js';
 import { OwnKey } from '../own-key.js';
+import { useConfirm } from '../components/confirm.js';
 import { Failure } from '../components/failure.js';
 import { GatewayReach, JoinTokenForm } from '../components/join-token.js';
 import { Loading } from '../components/loading.js';
@@ -41,9 +42,12 @@ function ApiKeys() {
   const keys = useLoaded(['keys'], async () => (await api.keys()).data);
   const [made, setMade] = useState<ApiKeyObject | null>(null);
   const [error, setError] = useState<Error | null>(null);
+  const confirm = useConfirm();
   const revoke = (key: ApiKeyObject) => {
     setError(null);
-    if (confirm(revocation(key, own))) api.revokeKey(key.id).then(keys.reload, setError);
+    confirm(revocation(key, own), 'Revoke', () =>
+      api.revokeKey(key.id).then(keys.reload, setError),
+    );
   };
   const last = lastAdmin(keys.value ?? []);
   return (
@@ -144,9 +148,10 @@ function JoinTokens() {
   const tokens = useLoaded(['join-tokens'], async () => (await api.joinTokens()).data);
   const overview = useLoaded(['overview'], api.overview);
   const [error, setError] = useState<Error | null>(null);
+  const confirm = useConfirm();
   const revoke = (token: JoinTokenObject) => {
     const words = `Revoke ${token.name}? Workers that joined with it are disconnected; their jobs resume on other workers from the last checkpoint.`;
-    if (confirm(words)) api.revokeJoinToken(token.id).then(tokens.reload, setError);
+    confirm(words, 'Revoke', () => api.revokeJoinToken(token.id).then(tokens.reload, setError));
   };
   return (
     <section>

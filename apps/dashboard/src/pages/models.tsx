@@ -3,6 +3,7 @@ import { useState, type FormEvent } from 'react';
 import { api } from '../api.js';
 import { useLoaded } from '../loading.js';
 import { useMay } from '../own-key.js';
+import { useConfirm } from '../components/confirm.js';
 import { Failure } from '../components/failure.js';
 import { Link } from '../components/link.js';
 import { Loading } from '../components/loading.js';
@@ -95,6 +96,7 @@ function ModelRow({
   onError: (error: Error) => void;
   reload: () => void;
 }) {
+  const confirm = useConfirm();
   const {
     kind,
     family,
@@ -141,7 +143,9 @@ function ModelRow({
           <button
             aria-label={`Delete ${model.id}`}
             onClick={() =>
-              confirm(deletion(model)) && api.deleteModel(model.id).then(reload, onError)
+              confirm(deletion(model), 'Delete', () =>
+                api.deleteModel(model.id).then(reload, onError),
+              )
             }
           >
             Delete

@@ -1,5 +1,6 @@
 import { useEffect, useState } from 'react';
 import { api, ApiError } from '../api.js';
+import { useConfirm } from '../components/confirm.js';
 import { Failure } from '../components/failure.js';
 import { Link } from '../components/link.js';
 import { Loading } from '../components/loading.js';
@@ -17,10 +18,13 @@ export function PoolPage({ name }: { name: string }) {
     document.title = `${name} · Pools · Graft`;
   }, [name]);
   const [problem, setProblem] = useState<Error | null>(null);
+  const confirm = useConfirm();
   const cordon = (on: boolean) => {
     const words = `Cordon ${name}? No job and no chat is started on its workers until it is uncordoned; what runs goes on.`;
     setProblem(null);
-    if (!on || confirm(words)) api.cordonPool(name, on).then(pool.reload, setProblem);
+    const work = () => api.cordonPool(name, on).then(pool.reload, setProblem);
+    if (on) confirm(words, 'Cordon', work);
+    else void work();
   };
   if (pool.error instanceof ApiError && pool.error.status === 404)
     return (

@@ -2,6 +2,7 @@ import { useNavigate } from '@tanstack/react-router';
 import { useContext, useEffect, useState } from 'react';
 import { api, ApiError } from '../api.js';
 import { AuditLog } from '../components/audit-log.js';
+import { useConfirm } from '../components/confirm.js';
 import { Failure } from '../components/failure.js';
 import { Link } from '../components/link.js';
 import { Loading } from '../components/loading.js';
@@ -42,6 +43,7 @@ interface Props {
 }
 
 function Project({ id, parameters }: Props) {
+  const confirm = useConfirm();
   const may = useMay();
   const navigate = useNavigate();
   const own = useContext(OwnKey)?.project ?? null;
@@ -70,8 +72,9 @@ function Project({ id, parameters }: Props) {
   const asked = names.find((one) => one.toLowerCase() === parameters.get('tab'));
   const open: Tab = asked ?? 'Use';
   const archive = () =>
-    confirm(archiveWords(name ?? id)) &&
-    api.archiveProject(id).then(() => navigate({ to: '/projects' }), setProblem);
+    confirm(archiveWords(name ?? id), 'Archive', () =>
+      api.archiveProject(id).then(() => navigate({ to: '/projects' }), setProblem),
+    );
   return (
     <main>
       {may('admin') && (

@@ -8,6 +8,7 @@ import {
 } from '@graft/contracts/sweep-text';
 import { useEffect, useState } from 'react';
 import { api } from '../api.js';
+import { useConfirm } from '../components/confirm.js';
 import { CopyButton } from '../components/copy-button.js';
 import { Failure } from '../components/failure.js';
 import { Link } from '../components/link.js';
@@ -27,6 +28,7 @@ export function SweepPage({ id }: { id: string }) {
   const [over, setOver] = useState(false);
   const [error, setError] = useState<Error | null>(null);
   const may = useMay();
+  const confirm = useConfirm();
   const found = useLoaded(['sweep', id], () => api.sweep(id), over ? 0 : POLL_MS);
   const { value } = found;
   useEffect(() => {
@@ -42,8 +44,11 @@ export function SweepPage({ id }: { id: string }) {
       </main>
     );
   const cancel = () => {
-    if (confirm('Cancel the trials that are not over? Models of the others stay.'))
-      api.cancelSweep(id).then(found.reload, setError);
+    confirm(
+      'Cancel the trials that are not over? Models of the others stay.',
+      'Cancel trials',
+      () => api.cancelSweep(id).then(found.reload, setError),
+    );
   };
   return (
     <main>

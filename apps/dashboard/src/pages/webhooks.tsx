@@ -2,6 +2,7 @@ import type { WebhookDeliveryObject, WebhookEndpointObject } from '@graft/contra
 import { WEBHOOK_EVENT_TYPES, type WebhookEventType } from '@graft/contracts/webhooks';
 import { useState, type FormEvent } from 'react';
 import { api } from '../api.js';
+import { useConfirm } from '../components/confirm.js';
 import { Failure } from '../components/failure.js';
 import { Loading } from '../components/loading.js';
 import { Secret } from '../components/secret.js';
@@ -71,13 +72,14 @@ interface EndpointRowProps {
 
 function EndpointRow({ endpoint, isOpen, open, act, showSecret, failed }: EndpointRowProps) {
   const { id, name, enabled } = endpoint;
+  const confirm = useConfirm();
   const rotate = () => {
     const words = `Make another secret for ${name}? For 24 hours deliveries are signed with both; then the one before is of no use.`;
-    if (confirm(words)) api.rotateWebhookSecret(id).then(showSecret, failed);
+    confirm(words, 'Make another', () => api.rotateWebhookSecret(id).then(showSecret, failed));
   };
   const remove = () => {
     const words = `Delete ${name}? What is pending is not sent, and the record of its deliveries is gone.`;
-    if (confirm(words)) act(api.deleteWebhook(id));
+    confirm(words, 'Delete', () => act(api.deleteWebhook(id)));
   };
   const count = endpoint.event_types.length;
   return (

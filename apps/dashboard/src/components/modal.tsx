@@ -1,0 +1,23 @@
+import { Dialog } from '@base-ui/react/dialog';
+import type { ReactNode } from 'react';
+
+interface Props {
+  readonly label: string;
+  readonly className?: string;
+  readonly close: () => void;
+  readonly children: ReactNode;
+}
+
+/** A dialog that is open while it is there. The focus stays inside, and goes back where it was. */
+export function Modal({ label, className = '', close, children }: Props) {
+  return (
+    <Dialog.Root open onOpenChange={(open) => open || close()}>
+      <Dialog.Portal>
+        <Dialog.Backdrop className="backdrop" />
+        <Dialog.Popup className={`card dialog ${className}`} aria-label={label}>
+          {children}
+        </Dialog.Popup>
+      </Dialog.Portal>
+    </Dialog.Root>
+  );
+}

@@ -1,0 +1,16 @@
+import { Tooltip } from '@base-ui/react/tooltip';
+import type { ReactElement } from 'react';
+
+/** What a button or link does, beside it while it has the pointer or the focus. */
+export function Tip({ words, children }: { words: string; children: ReactElement }) {
+  return (
+    <Tooltip.Root>
+      <Tooltip.Trigger render={children} />
+      <Tooltip.Portal>
+        <Tooltip.Positioner className="above" sideOffset={6} collisionPadding={8}>
+          <Tooltip.Popup className="tip">{words}</Tooltip.Popup>
+        </Tooltip.Positioner>
+      </Tooltip.Portal>
+    </Tooltip.Root>
+  );
+}
