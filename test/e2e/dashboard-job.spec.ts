@@ -517,7 +517,7 @@ describe.skipIf(!program)('a job in the dashboard', () => {
     await page.getByRole('region', { name: 'Winner' }).getByText('Open its job').click();
     await page.getByRole('link', { name: 'trial 2 of a sweep' }).click();
     await page.waitForURL(/\/sweeps\/sweep-/);
-    await page.getByRole('link', { name: 'Sweeps' }).last().click();
+    await page.getByRole('navigation').getByRole('link', { name: 'Sweeps' }).click();
     await rows(page).first().waitFor();
     await picture(page, 'sweeps');
     expect(tabs.problems()).toEqual([]);

@@ -62,7 +62,7 @@ describe.skipIf(!program)('keys in the dashboard', () => {
   it('offer what they may do and nothing else', async () => {
     const { secret } = await keyWith('looks', 'jobs:read');
     const page = await tabs.open('/', { key: secret! });
-    await until(async () => (await nav(page)).join() === 'Jobs,Evals,Workers,Pools,Project');
+    await until(async () => (await nav(page)).join() === 'Jobs,Sweeps,Evals,Workers,Pools,Project');
     expect(await page.getByRole('link', { name: 'New job' }).count()).toBe(0);
     await page.getByRole('link', { name: 'seen' }).click();
     await page.locator('h1', { hasText: 'seen' }).waitFor();

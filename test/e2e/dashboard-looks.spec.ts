@@ -188,6 +188,29 @@ describe.skipIf(!program)('the looks of the dashboard', () => {
   });
   afterEach(() => tabs.close());
 
+  it('has its pages behind a button where there is little room', async () => {
+    const page = await tabs.open('/', { viewport: { width: 390, height: 844 } });
+    const menu = page.getByRole('button', { name: 'Menu', exact: true });
+    await menu.focus();
+    await page.keyboard.press('Enter');
+    const drawer = page.getByRole('dialog', { name: 'Menu' });
+    const groups = drawer.getByRole('group');
+    await groups.first().waitFor();
+    const names = groups.evaluateAll((all) => all.map((one) => one.firstElementChild?.textContent));
+    expect(await names).toEqual(['Train', 'Data', 'Models', 'Try', 'Operate', 'Settings']);
+    expect([...(await violations(page)), ...(await unreadable(page))]).toEqual([]);
+    await picture(page, 'menu');
+    await page.keyboard.press('Escape');
+    await drawer.waitFor({ state: 'detached' });
+    expect(await menu.evaluate((button) => button === document.activeElement)).toBe(true);
+    await page.keyboard.press('Enter');
+    await drawer.getByRole('link', { name: 'Files' }).click();
+    await page.getByRole('heading', { name: 'Files', exact: true }).waitFor();
+    await drawer.waitFor({ state: 'detached' });
+    await page.locator('#content:focus').waitFor({ state: 'attached' });
+    expect(tabs.problems()).toEqual([]);
+  });
+
   it('at every width, light and dark', { timeout: 300_000 }, async () => {
     const page = await tabs.open('/');
     const wrong: Record<string, string[]> = {};

@@ -143,7 +143,8 @@ describe.skipIf(!program)('projects in the dashboard', () => {
     const seen = await tabs.open('/project', { key: secret });
     await rows(seen).filter({ hasText: 'Running jobs' }).waitFor();
     await until(
-      async () => (await nav(seen)).join() === 'Jobs,Files,Models,Evals,Workers,Pools,Chat,Project',
+      async () =>
+        (await nav(seen)).join() === 'Jobs,Sweeps,Files,Models,Evals,Chat,Workers,Pools,Project',
     );
     await until(async () => (await seen.getByRole('tab').allTextContents()).join() === 'Use');
     expect(await seen.getByText('Rename the project').count()).toBe(0);

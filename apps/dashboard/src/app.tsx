@@ -2,16 +2,16 @@ import { Outlet, useMatches, useNavigate } from '@tanstack/react-router';
 import { useEffect, useRef, useState } from 'react';
 import { Above } from './components/above.js';
 import { ContactBanner } from './components/contact-banner.js';
-import { Link } from './components/link.js';
 import { NotAllowed } from './components/not-allowed.js';
 import { OfferedKey } from './components/offered-key.js';
+import { PageHeader } from './components/page-header.js';
 import { Shortcuts } from './components/shortcuts.js';
 import { useKeys } from './keyboard.js';
-import { PLACES, type Place } from './navigation.js';
+import { GROUPS, PLACES, type Place } from './navigation.js';
 import { lacking, OwnKey, useOwnKey } from './own-key.js';
 import { SignInPage } from './pages/sign-in.js';
 import { RecordFormats, useRecordFormats } from './record-formats.js';
-import { signOut, useSession } from './session.js';
+import { useSession } from './session.js';
 
 /** Names the tab after the page, and moves the focus there from where it was chosen. */
 function useArrival(here: Place | undefined, session: string): void {
@@ -46,9 +46,13 @@ export function App() {
   const [help, setHelp] = useState(false);
   // Until it is known what the key may do: one's own project or all of them, not both.
   const admin = key === null || key.scopes.includes('admin');
-  const allowed = PLACES.filter(
-    ({ needs, unless }) => lacking(key, needs).length === 0 && !(unless === 'admin' && admin),
-  );
+  const isAllowed = ({ needs, unless }: Place) =>
+    lacking(key, needs).length === 0 && !(unless === 'admin' && admin);
+  const groups = GROUPS.map(({ label, places }) => ({
+    label,
+    places: places.filter(isAllowed),
+  })).filter(({ places }) => places.length > 0);
+  const allowed = groups.flatMap(({ places }) => places);
   useKeys({
     ...Object.fromEntries(allowed.map(({ key, to }) => [key, () => void navigate({ to })])),
     '?': () => setHelp((open) => !open),
@@ -67,8 +71,8 @@ export function App() {
         <ContactBanner />
         <OfferedKey />
         {session === 'in' ? (
-          <>
-            <Header places={allowed} here={here} openHelp={() => setHelp(true)} />
+          <div className="shell">
+            <PageHeader groups={groups} here={here} openHelp={() => setHelp(true)} />
             <div id="content" tabIndex={-1}>
               {here && lacks.length > 0 ? (
                 <NotAllowed page={here.label} lacks={lacks} />
@@ -78,7 +82,7 @@ export function App() {
                 </RecordFormats>
               )}
             </div>
-          </>
+          </div>
         ) : (
           <SignInPage refused={session === 'refused'} />
         )}
@@ -90,38 +94,5 @@ export function App() {
         )}
       </OwnKey>
     </Above>
-  );
-}
-
-interface HeaderProps {
-  readonly places: readonly Place[];
-  readonly here: Place | undefined;
-  readonly openHelp: () => void;
-}
-
-function Header({ places, here, openHelp }: HeaderProps) {
-  return (
-    <header>
-      <Link className="brand" to="/">
-        <img src="/favicon.svg" alt="" width="22" height="22" /> Graft
-      </Link>
-      <nav aria-label="Pages">
-        {places.map((place) => (
-          <Link key={place.to} to={place.to} aria-current={place === here ? 'page' : undefined}>
-            {place.label}
-          </Link>
-        ))}
-      </nav>
-      <span className="grow" />
-      <a className="quiet" href="/docs" target="_blank" rel="noreferrer">
-        API
-      </a>
-      <button className="quiet" onClick={openHelp} aria-label="Keyboard shortcuts">
-        ?
-      </button>
-      <button className="quiet" onClick={signOut}>
-        Sign out
-      </button>
-    </header>
   );
 }

@@ -12,17 +12,51 @@ export interface Place {
   readonly unless?: Scope;
 }
 
-export const PLACES: readonly Place[] = [
-  { to: '/', label: 'Jobs', key: 'g', needs: ['jobs:read'] },
-  { to: '/new', label: 'New job', key: 'n', needs: ['jobs:write', 'models:read', 'files:read'] },
-  { to: '/files', label: 'Files', key: 'u', needs: ['files:read'] },
-  { to: '/models', label: 'Models', key: 'm', needs: ['models:read'] },
-  { to: '/evals', label: 'Evals', key: 'e', needs: ['jobs:read'] },
-  { to: '/workers', label: 'Workers', key: 'w', needs: ['jobs:read'] },
-  { to: '/pools', label: 'Pools', key: 'l', needs: ['jobs:read'] },
-  { to: '/chat', label: 'Chat', key: 't', needs: ['models:read'] },
-  { to: '/project', label: 'Project', key: 'o', needs: ['jobs:read'], unless: 'admin' },
-  { to: '/projects', label: 'Projects', key: 'o', needs: ['admin'] },
-  { to: '/webhooks', label: 'Webhooks', key: 'b', needs: ['project:admin'] },
-  { to: '/keys', label: 'Keys', key: 'y', needs: ['admin'] },
+export interface Group {
+  /** What is done there. */
+  readonly label: string;
+  readonly places: readonly Place[];
+}
+
+export const GROUPS: readonly Group[] = [
+  {
+    label: 'Train',
+    places: [
+      { to: '/', label: 'Jobs', key: 'g', needs: ['jobs:read'] },
+      {
+        to: '/new',
+        label: 'New job',
+        key: 'n',
+        needs: ['jobs:write', 'models:read', 'files:read'],
+      },
+      { to: '/sweeps', label: 'Sweeps', key: 's', needs: ['jobs:read'] },
+    ],
+  },
+  { label: 'Data', places: [{ to: '/files', label: 'Files', key: 'u', needs: ['files:read'] }] },
+  {
+    label: 'Models',
+    places: [
+      { to: '/models', label: 'Models', key: 'm', needs: ['models:read'] },
+      { to: '/evals', label: 'Evals', key: 'e', needs: ['jobs:read'] },
+    ],
+  },
+  { label: 'Try', places: [{ to: '/chat', label: 'Chat', key: 't', needs: ['models:read'] }] },
+  {
+    label: 'Operate',
+    places: [
+      { to: '/workers', label: 'Workers', key: 'w', needs: ['jobs:read'] },
+      { to: '/pools', label: 'Pools', key: 'l', needs: ['jobs:read'] },
+    ],
+  },
+  {
+    label: 'Settings',
+    places: [
+      { to: '/project', label: 'Project', key: 'o', needs: ['jobs:read'], unless: 'admin' },
+      { to: '/projects', label: 'Projects', key: 'o', needs: ['admin'] },
+      { to: '/webhooks', label: 'Webhooks', key: 'b', needs: ['project:admin'] },
+      { to: '/keys', label: 'Keys', key: 'y', needs: ['admin'] },
+    ],
+  },
 ];
+
+export const PLACES: readonly Place[] = GROUPS.flatMap(({ places }) => places);

@@ -55,12 +55,12 @@ export const newJob = createRoute({
 export const sweeps = createRoute({
   getParentRoute,
   path: '/sweeps',
-  staticData: { place: 'Jobs' },
+  staticData: { place: 'Sweeps' },
 });
 export const sweep = createRoute({
   getParentRoute,
   path: '/sweeps/$id',
-  staticData: { place: 'Jobs', isTitled: true },
+  staticData: { place: 'Sweeps', isTitled: true },
 });
 export const files = createRoute({
   getParentRoute,

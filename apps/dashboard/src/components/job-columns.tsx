@@ -57,7 +57,7 @@ const COLUMNS: Readonly<Record<string, Shown>> = {
     className: 'numbers',
     cell: ({ graft }) => (
       <>
-        <Sparkline values={graft.sparkline} width={60} /> {short(graft.train_loss)}
+        <Sparkline values={graft.sparkline} width={44} /> {short(graft.train_loss)}
       </>
     ),
   },

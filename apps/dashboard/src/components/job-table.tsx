@@ -2,7 +2,8 @@ import type { JobObject } from '@graft/contracts';
 import { JOB_ORDERS } from '@graft/contracts/job-orders';
 import { flexRender, useTable, type ReactTable, type Updater } from '@tanstack/react-table';
 import { useWindowVirtualizer } from '@tanstack/react-virtual';
-import { useEffect, useLayoutEffect, useMemo, useRef, useState, useSyncExternalStore } from 'react';
+import { useEffect, useLayoutEffect, useMemo, useRef, useState } from 'react';
+import { useMedia } from '../media.js';
 import type { JobQuery } from '../pages/job-query.js';
 import { columnClass, columns, columnTitle, columnWidths, features } from './job-columns.js';
 import { jobName } from '../job-words.js';
@@ -16,12 +17,6 @@ const PICK_WIDTH = 32;
 const EDIT_WIDTH = 62;
 /** So many rows before the last one the next page is fetched. */
 const AHEAD = 30;
-
-const phone = matchMedia('(max-width: 700px)');
-function onPhone(changed: () => void): () => void {
-  phone.addEventListener('change', changed);
-  return () => phone.removeEventListener('change', changed);
-}
 
 export interface JobTableProps {
   readonly jobs: readonly JobObject[];
@@ -46,7 +41,7 @@ type Sorting = { readonly id: string; readonly desc: boolean }[];
  */
 export function JobTable(props: JobTableProps) {
   const { jobs, shown, query, sort, more } = props;
-  const narrow = useSyncExternalStore(onPhone, () => phone.matches);
+  const narrow = useMedia('(max-width: 700px)');
   const box = useRef<HTMLDivElement>(null);
   const { width, top } = usePlace(box);
   const visibility = useMemo(

@@ -155,9 +155,6 @@ function Bar({ query, jobs, views, open, isSought }: BarProps) {
       <span className="grow" />
       <ViewMenu views={views} path={pathOf(query)} />
       <ColumnMenu {...views} />
-      <Link className="button" to="/sweeps">
-        Sweeps
-      </Link>
       <NewJob />
     </div>
   );

@@ -13,9 +13,6 @@ export function SweepsPage() {
   const sweeps = useLoaded(['sweeps'], api.sweeps, 5000);
   return (
     <main>
-      <p className="crumb">
-        <Link to="/">Jobs</Link>
-      </p>
       <h1>Sweeps</h1>
       <Failure error={sweeps.error} />
       {sweeps.value === null && <Loading error={sweeps.error} />}
