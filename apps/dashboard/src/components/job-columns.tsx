@@ -8,10 +8,12 @@ import {
 } from '@tanstack/react-table';
 import { age, count, methodName, moment, short } from '../format.js';
 import { jobName, silence, timeSpent } from '../job-words.js';
+import { Ends } from './ends.js';
 import { Link } from './link.js';
 import { Progress } from './progress.js';
 import { Sparkline } from './sparkline.js';
 import { StatePill } from './state-pill.js';
+import { Tip } from './tip.js';
 
 export const features = tableFeatures({ columnVisibilityFeature, rowSortingFeature });
 
@@ -48,11 +50,11 @@ const COLUMNS: Readonly<Record<string, Shown>> = {
     usual: true,
     cell: (job) => <span title={job.model}>{job.model}</span>,
   },
-  method: { title: 'Method', min: 76, grow: 1, usual: true, cell: (job) => methodName(job.peft) },
+  method: { title: 'Method', min: 76, grow: 2, usual: true, cell: (job) => methodName(job.peft) },
   train_loss: {
     title: 'Loss',
     min: 88,
-    grow: 2.5,
+    grow: 3,
     usual: true,
     className: 'numbers',
     cell: ({ graft }) => (
@@ -124,7 +126,7 @@ const COLUMNS: Readonly<Record<string, Shown>> = {
   duration: {
     title: 'Duration',
     min: 82,
-    grow: 5,
+    grow: 3,
     usual: true,
     cell: (job) => <span title={timeSpent(job) ?? undefined}>{timeSpent(job) ?? '–'}</span>,
   },
@@ -173,9 +175,11 @@ function Name({ job }: { job: JobObject }) {
   const silent = silence(job);
   return (
     <span className="line">
-      <Link to="/jobs/$id" params={{ id: job.id }} title={jobName(job)}>
-        {jobName(job)}
-      </Link>
+      <Tip words={jobName(job)}>
+        <Link to="/jobs/$id" params={{ id: job.id }} aria-label={jobName(job)}>
+          <Ends name={jobName(job)} />
+        </Link>
+      </Tip>
       {job.error && (
         <span className="faint" title={job.error.message}>
           {job.error.message}

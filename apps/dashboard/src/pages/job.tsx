@@ -7,6 +7,7 @@ import { useKeys } from '../keyboard.js';
 import { useLoaded } from '../loading.js';
 import { useMay } from '../own-key.js';
 import { useConfirm } from '../components/confirm.js';
+import { verdict } from '../verdict.js';
 import { StreamLost } from '../components/contact-banner.js';
 import { EventLog } from '../components/event-log.js';
 import { Failure } from '../components/failure.js';
@@ -81,6 +82,7 @@ export function JobPage({ id, tab }: { id: string; tab: string | null }) {
       {job.status === 'queued' && <JobQueue job={job} changed={setJob} onError={setProblem} />}
       {job.status === 'queued' && <NobodyThere pool={job.graft.pool} />}
       <Failure error={problem ?? error ?? catalog.error} />
+      <Verdict words={verdict(job, data.metrics)} />
       <Warnings warnings={job.graft.warnings} />
       {job.error && (
         <p className="notice bad" role="alert">
@@ -134,6 +136,10 @@ function useParts(id: string) {
       resetScroll: false,
     });
 }
+
+/** What the run came to. It is there again with each step, and is not read aloud each time. */
+const Verdict = ({ words }: { words: string | null }) =>
+  words === null ? null : <p className="verdict">{words}</p>;
 
 const taskOf = (catalog: Catalog | null, { graft }: JobObject): CatalogTask | undefined =>
   catalog?.tasks.find(({ name }) => name === graft['task']);
