@@ -178,6 +178,7 @@ describe.skipIf(!program)('the dashboard', () => {
     await text(page, 'No jobs yet');
     await page.keyboard.press('n');
     await page.getByRole('heading', { name: 'Method', exact: true }).waitFor();
+    await page.getByText(`${catalog.methods.length - 5} more methods`).click();
     const choices = page.getByRole('radiogroup', { name: 'Method' }).getByRole('radio');
     expect(await choices.count()).toBe(catalog.methods.length);
     for (const method of catalog.methods) {

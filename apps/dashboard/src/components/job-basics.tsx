@@ -12,11 +12,13 @@ import { FileReport } from './file-report.js';
 import type { Draft } from './job-draft.js';
 import { sampleFile } from './sample.js';
 
-interface DataProps {
+interface FieldsProps {
   readonly draft: Draft;
   readonly change: (part: Partial<Draft>) => void;
   readonly wrong: Refusal | null;
-  readonly bases: readonly ModelObject[];
+}
+
+interface DataProps extends FieldsProps {
   readonly files: readonly FileObject[];
   readonly filesChanged: () => void;
 }
@@ -26,8 +28,8 @@ const nameOf = (file: FileObject): string => {
   return `${file.filename}${records} · ${bytes(file.bytes)} · ${ago(file.created_at)}`;
 };
 
-/** What is trained, and on what. */
-export function BaseAndData({ draft, change, wrong, bases, files, filesChanged }: DataProps) {
+/** What is learnt from. */
+export function TrainingData({ draft, change, wrong, files, filesChanged }: DataProps) {
   const uploads = useUploads(filesChanged);
   const expected = namesOf(useContext(RecordFormats));
   const data = files
@@ -37,7 +39,7 @@ export function BaseAndData({ draft, change, wrong, bases, files, filesChanged }
   useEffect(() => {
     if (made && made.status !== 'error') change({ training_file: made.id });
   }, [made]);
-  const picked = (name: 'model' | 'training_file' | 'validation_file') => ({
+  const picked = (name: 'training_file' | 'validation_file') => ({
     label: name,
     value: draft[name],
     wrong,
@@ -46,13 +48,6 @@ export function BaseAndData({ draft, change, wrong, bases, files, filesChanged }
   return (
     <div className="card">
       <div className="fields">
-        <Pick
-          {...picked('model')}
-          required
-          choices={bases.map((m) => [m.id, m.id])}
-          none="Import a base first (Models)"
-          help="The frozen base model that the adapter is trained on"
-        />
         <Pick
           {...picked('training_file')}
           required
@@ -76,14 +71,6 @@ export function BaseAndData({ draft, change, wrong, bases, files, filesChanged }
           placeholder="none"
           help="Or hold out a share of the training file, such as 0.1"
         />
-        <Text
-          id="suffix"
-          value={draft.suffix}
-          wrong={wrong}
-          change={(suffix) => change({ suffix })}
-          placeholder="none"
-          help="Suffix of the new model's name"
-        />
       </div>
       {uploads.tables.map((table) => (
         <ColumnPick
@@ -96,6 +83,39 @@ export function BaseAndData({ draft, change, wrong, bases, files, filesChanged }
         />
       ))}
       {made && <FileReport file={made} />}
+    </div>
+  );
+}
+
+/** What is trained, and what comes out of it. */
+export function BaseModel({
+  draft,
+  change,
+  wrong,
+  bases,
+}: FieldsProps & { readonly bases: readonly ModelObject[] }) {
+  return (
+    <div className="card">
+      <div className="fields">
+        <Pick
+          label="model"
+          value={draft.model}
+          wrong={wrong}
+          change={(model) => change({ model })}
+          required
+          choices={bases.map(({ id }) => [id, id])}
+          none="Import a base first (Models)"
+          help="The frozen base model that the adapter is trained on"
+        />
+        <Text
+          id="suffix"
+          value={draft.suffix}
+          wrong={wrong}
+          change={(suffix) => change({ suffix })}
+          placeholder="none"
+          help="Suffix of the new model's name"
+        />
+      </div>
     </div>
   );
 }
@@ -134,10 +154,7 @@ function Upload({ uploads }: { uploads: ReturnType<typeof useUploads> }) {
   );
 }
 
-interface PaceProps {
-  readonly draft: Draft;
-  readonly change: (part: Partial<Draft>) => void;
-  readonly wrong: Refusal | null;
+interface PaceProps extends FieldsProps {
   readonly defaultRate: number;
   /** What "auto" becomes for the chosen data, once it is known. */
   readonly plan: JobPreviewObject | null;

@@ -10,11 +10,15 @@ interface MethodChoiceProps {
   readonly choose: (peftType: string) => void;
 }
 
-/** The methods of the catalogue, as cards of which one is chosen. */
+/** The catalogue begins with what most people want. */
+const USUAL = 5;
+
+/** The methods of the catalogue, as cards of which one is chosen; most of them one click away. */
 export function MethodChoice({ methods, chosen, choose }: MethodChoiceProps) {
-  return (
-    <div className="choices" role="radiogroup" aria-label="Method">
-      {methods.map((method) => (
+  const rest = methods.slice(USUAL);
+  const cards = (some: readonly CatalogMethod[]) => (
+    <div className="choices">
+      {some.map((method) => (
         <label key={method.peft_type} className={method === chosen ? 'choice chosen' : 'choice'}>
           <input
             type="radio"
@@ -26,6 +30,16 @@ export function MethodChoice({ methods, chosen, choose }: MethodChoiceProps) {
           <small>{method.summary}</small>
         </label>
       ))}
+    </div>
+  );
+  return (
+    <div role="radiogroup" aria-label="Method">
+      {cards(methods.slice(0, USUAL))}
+      {rest.length > 0 && (
+        <Fold className="more" title={`${rest.length} more methods`} reason={rest.includes(chosen)}>
+          {cards(rest)}
+        </Fold>
+      )}
     </div>
   );
 }

@@ -5,7 +5,7 @@ import { api, ApiError } from '../api.js';
 import { useLoaded } from '../loading.js';
 import { Failure } from '../components/failure.js';
 import { Fold } from '../components/fold.js';
-import { BaseAndData, Pace } from '../components/job-basics.js';
+import { BaseModel, Pace, TrainingData } from '../components/job-basics.js';
 import {
   BLANK,
   bodyOf,
@@ -18,8 +18,10 @@ import { LimitsNear } from '../components/limits-near.js';
 import { JobPlan } from '../components/job-plan.js';
 import { Loading } from '../components/loading.js';
 import { MethodChoice, MethodOptions } from '../components/method-choice.js';
+import { PresetChoice } from '../components/preset-choice.js';
 import { fieldsOf, SchemaForm, wrongIn, type Field } from '../components/schema-form.js';
 import { SamplePrompts } from '../components/sample-prompts.js';
+import { StepHead } from '../components/step-head.js';
 import { TaskChoice } from '../components/task-choice.js';
 import { usePreview, type Preview } from '../components/use-preview.js';
 
@@ -174,11 +176,14 @@ function JobForm({ catalog, models, files, pools, start, unfounded, filesChanged
       <Start from={start.graft['init_adapter']} unfounded={unfounded} />
       <form ref={form} className="new-job" onSubmit={submit}>
         <div>
-          <h2>Base and data</h2>
-          <BaseAndData {...now} bases={bases} files={files} filesChanged={filesChanged} />
-          <h2>Task</h2>
+          <StepHead number={1} name="Data" />
+          <TrainingData {...now} files={files} filesChanged={filesChanged} />
+          <StepHead number={2} name="Base" />
+          <BaseModel {...now} bases={bases} />
+          <StepHead number={3} name="Method" />
+          <h3>What it learns</h3>
           <TaskChoice {...now} catalog={catalog} chosen={task} subject={subject} />
-          <h2>Method</h2>
+          <h3>How it learns</h3>
           <MethodChoice
             methods={catalog.methods}
             chosen={method}
@@ -190,22 +195,11 @@ function JobForm({ catalog, models, files, pools, start, unfounded, filesChanged
             wrong={wrong}
             change={(name, value) => change({ peft: { ...draft.peft, [name]: value } })}
           />
-          <h2>Training</h2>
+          <h3>How thoroughly</h3>
+          <PresetChoice draft={draft} change={change} preview={preview} />
           <Pace {...now} defaultRate={defaultRate(method, task)} plan={preview.plan} />
           <SamplePrompts {...now} task={task} file={subject.file} />
-          <Fold
-            className="card"
-            title="More training options"
-            reason={wrongIn(wrong, 'graft', graftFields)}
-          >
-            <SchemaForm
-              prefix="graft"
-              fields={graftFields}
-              values={draft.graft}
-              wrong={wrong}
-              change={(name, value) => change({ graft: { ...draft.graft, [name]: value } })}
-            />
-          </Fold>
+          <MoreOptions {...now} fields={graftFields} />
         </div>
         <Check {...{ preview, error, busy, tryMethods }} />
       </form>
@@ -224,6 +218,26 @@ function Start({ from, unfounded }: { from: string | undefined; unfounded: Error
   );
 }
 
+interface MoreProps {
+  readonly draft: Draft;
+  readonly change: (part: Partial<Draft>) => void;
+  readonly wrong: ApiError | null;
+  readonly fields: Field[];
+}
+
+/** What most jobs leave as it is. */
+const MoreOptions = ({ draft: { graft }, change, wrong, fields }: MoreProps) => (
+  <Fold className="card" title="More training options" reason={wrongIn(wrong, 'graft', fields)}>
+    <SchemaForm
+      prefix="graft"
+      fields={fields}
+      values={graft}
+      wrong={wrong}
+      change={(name, value) => change({ graft: { ...graft, [name]: value } })}
+    />
+  </Fold>
+);
+
 interface CheckProps {
   readonly preview: Preview;
   /** Why Submit was refused; it says more than why the preview was. */
@@ -241,6 +255,7 @@ function methodsOf({ peft: _, graft, ...job }: Readonly<Record<string, unknown>>
 function Check({ preview, error, busy, tryMethods }: CheckProps) {
   return (
     <aside>
+      <StepHead number={4} name="Check" />
       <JobPlan {...preview} refused={error ? null : preview.refused} />
       <Failure error={error} />
       <LimitsNear />
