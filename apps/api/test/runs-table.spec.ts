@@ -196,6 +196,11 @@ describe('a list of jobs', () => {
     expect(named(await list(`${own}&search=50%25`))).toEqual(['alpha']);
     expect(named(await list(`${own}&search=zulu`))).toEqual(['zulu']);
     expect(named(await list(`${own}&search=big`))).toEqual(['delta']);
+    // parts of a method, of a file's name, and of neither
+    for (const words of ['lOr', 'chats.js', 'lora+queued', 'tin+LORA+chats'])
+      expect(await list(`${own}&search=${words}`), words).toHaveLength(4);
+    for (const words of ['ia3', 'loraa', 'lora+nowhere', 'chats.json_'])
+      expect(await list(`${own}&search=${words}`), words).toEqual([]);
     expect(await list(`${own}&method=lora`)).toHaveLength(4);
     expect(await list(`${own}&method=ia3`)).toEqual([]);
     expect(await list(`${own}&model=tiny`)).toHaveLength(4);

@@ -1,5 +1,6 @@
 // SQL of the list of jobs: who is in it, in which order, and where a page begins.
 import { EVAL_SCORE, type JobOrder } from '@graft/contracts';
+import { catalog } from '../catalog/plugins.js';
 import { IS_RESTORABLE } from '../database/entities/job.js';
 
 export interface JobFilter {
@@ -18,16 +19,27 @@ export interface JobFilter {
   readonly archived: boolean | null;
   /** Those that can be restored, and no others. */
   readonly deleted: boolean;
-  /** A job must have each of these somewhere in its SEARCHED texts. */
+  /** A job must have each of these somewhere in its texts. */
   readonly words: readonly string[];
 }
 
 const METHOD = `coalesce(job.spec->'peft'->>'peft_type', 'full')`;
 
 const SEARCHED = `concat_ws(' ', job.id, job.state, job.model, job.fine_tuned_model, job.name, job.suffix, job.pool,
-  ${METHOD}, job.error->>'message', job.tags::text, job.note, job.metadata::text,
-  job.training_file, job.validation_file, job.sweep_id,
-  (SELECT filename FROM file WHERE file.id = job.training_file))`;
+  job.error->>'message', job.tags::text, job.note, job.metadata::text, job.training_file, job.validation_file, job.sweep_id)`;
+
+/** Of a word. A spec is unpacked only where a method could be meant, and files are looked up once, not for each job. */
+function searched(word: string, like: string): string {
+  const named = `job.training_file IN (SELECT id FROM file WHERE file.project_id = $1 AND filename ILIKE ${like})`;
+  const places = [`${SEARCHED} ILIKE ${like}`, named];
+  if (methodNames().some((name) => name.includes(word.toLowerCase())))
+    places.push(`${METHOD} ILIKE ${like}`);
+  return `(${places.join(' OR ')})`;
+}
+
+let names: readonly string[] | null = null;
+const methodNames = (): readonly string[] =>
+  (names ??= ['full', ...catalog().methods.map((method) => method.peft_type.toLowerCase())]);
 
 /** What is not finite has no place in an order: JSON shows it as null, too. */
 const finite = (column: string): string => `CASE WHEN ${column} < 'Infinity' THEN ${column} END`;
@@ -94,6 +106,6 @@ function conditions(
       : metadata === null
         ? ['job.metadata IS NULL']
         : [`job.metadata @> ${value(JSON.stringify(metadata))}::jsonb`]),
-    ...words.map((word) => `${SEARCHED} ILIKE ${has(word)}`),
+    ...words.map((word) => searched(word, has(word))),
   ];
 }
