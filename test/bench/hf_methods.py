@@ -45,7 +45,7 @@ def make(base: pathlib.Path, request: dict):
     from families import load_base
     from peft import get_peft_model, set_peft_model_state_dict
     from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
-    from safetensors.torch import load_file
+    from safetensors.torch import load_file, save_file
 
     torch.manual_seed(0)
     model = load_base(base, {"bf16": torch.bfloat16, "f32": torch.float32}[request["dtype"]])
@@ -54,13 +54,61 @@ def make(base: pathlib.Path, request: dict):
     fields = {**request["peft"]}
     # prefixes come as a cache, and need it on
     model.config.use_cache = fields["peft_type"] in ("PREFIX_TUNING", "CARTRIDGE")
+    if (mixes := fields["peft_type"] == "XLORA"):
+        fields["hidden_size"] = model.config.hidden_size
+        if request["write"]:
+            for folder in fields["adapters"].values():
+                write_lora(base, folder)
     config = PEFT_TYPE_TO_CONFIG_MAPPING[fields.pop("peft_type")](task_type="CAUSAL_LM", **fields)
     model = get_peft_model(model, config)
+    file = pathlib.Path(request["init"]) / "adapter_model.safetensors"
     if request["write"]:
-        model.save_pretrained(request["init"])
+        model.save_pretrained(request["init"], **({"selected_adapters": ["default"]} if mixes else {}))
+        if mixes:
+            save_file(classifier(model), file, metadata={"format": "pt"})
+    elif mixes:
+        model.load_state_dict(load_file(file), strict=False)
     else:
-        set_peft_model_state_dict(model, load_file(pathlib.Path(request["init"]) / "adapter_model.safetensors"))
+        set_peft_model_state_dict(model, load_file(file))
     return model.train()
+
+
+def classifier(model) -> dict:
+    """X-LoRA's, all of it: PEFT leaves out tensors that have the name of an adapter in theirs."""
+    return {key: tensor.contiguous() for key, tensor in model.state_dict().items() if "internal_xlora" in key}
+
+
+def write_lora(base: pathlib.Path, folder: str) -> None:
+    """One for X-LoRA to mix, as if it had been trained."""
+    import torch
+    from families import load_base
+    from peft import LoraConfig, get_peft_model
+
+    config = LoraConfig(task_type="CAUSAL_LM", r=8, lora_alpha=16, target_modules=["q_proj", "v_proj"])
+    model = get_peft_model(load_base(base, torch.bfloat16), config)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "lora_B" in name:
+                parameter.normal_(std=0.02)
+    model.save_pretrained(folder)
+
+
+# Their losses have more in them than the model's own, by which Graft shows what they learn.
+WITH_PENALTY = ("ADALORA", "SHADOW")
+
+
+def own_losses(model) -> list:
+    """The model's own losses, from now on."""
+    base = model.get_base_model()
+    of, losses = base.loss_function, []
+
+    def kept(*arguments, **keywords):
+        loss = of(*arguments, **keywords)
+        losses.append(loss.item())
+        return loss
+
+    base.loss_function = kept
+    return losses
 
 
 def train(model, sequences: list[dict], request: dict) -> dict:
@@ -69,19 +117,21 @@ def train(model, sequences: list[dict], request: dict) -> dict:
 
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=2e-4, weight_decay=0.01)
+    peft_type = request["peft"] and request["peft"]["peft_type"]
+    own = own_losses(model) if peft_type in WITH_PENALTY else None
     losses, seconds = [], []
     now = time.process_time if CLOCK == "cpu" else time.perf_counter
     for step in range(request["steps"]):
         started = now()
-        loss = model(**measure.padded(sequences[BATCH * step : BATCH * (step + 1)])).loss
+        loss = measure.mean_loss(model, sequences[BATCH * step : BATCH * (step + 1)])
         loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         trainable = sum(p.numel() for p in parameters if p.grad is not None)
         optimizer.step()
-        if request["peft"] and request["peft"]["peft_type"] == "ADALORA":
+        if peft_type == "ADALORA":
             model.base_model.update_and_allocate(step + 1)
         optimizer.zero_grad()
-        losses.append(loss.item())
+        losses.append(own[-1] if own else loss.item())
         seconds.append(now() - started)
     return {"losses": losses, "seconds": seconds, "trainable": trainable}
 

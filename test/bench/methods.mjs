@@ -9,7 +9,7 @@
 // least. --cpu: one thread on each side and its processor time, for a machine that has other work. It ends with 1 where
 // a method is slower than theirs, or MiSS or IA3 slower than LoRA.
 import { execFileSync, spawn } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { availableParallelism, loadavg, tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -26,7 +26,7 @@ import {
 } from '@graft/peft-core';
 import { mobyDick } from '../../examples/tiny-base/book.mjs';
 import { chats } from './chats.mjs';
-import { METHODS, peftOf } from './peft-configs.mjs';
+import { METHODS, peftOf, WITH_MORE } from './peft-configs.mjs';
 
 const SCRIPT = fileURLToPath(new URL('hf_methods.py', import.meta.url));
 const BATCH = 8;
@@ -35,16 +35,20 @@ const QV = ['q_proj', 'v_proj'];
 const TOLERANCE = { bf16: 2e-2, f32: 1e-3 };
 
 /** What draws anew in every step, or has more to train than its files hold: there is no loss to compare. */
-const RANDOM = ['PVERA', 'P_TUNING'];
+const RANDOM = ['PVERA', 'P_TUNING', 'POLY'];
 /** What has other targets than linears, or its own. */
-const OWN_TARGETS = ['IA3', 'PROMPT_TUNING', 'P_TUNING', 'PREFIX_TUNING', 'CARTRIDGE', 'BEFT', 'LN_TUNING', 'TRAINABLE_TOKENS']; // prettier-ignore
+const OWN_TARGETS = ['IA3', 'PROMPT_TUNING', 'P_TUNING', 'PREFIX_TUNING', 'CARTRIDGE', 'BEFT', 'LN_TUNING', 'TRAINABLE_TOKENS', 'CPT', 'MULTITASK_PROMPT_TUNING', 'ADAPTION_PROMPT', 'SHADOW', 'XLORA']; // prettier-ignore
 /** At least LoRA's speed on the same linears is asked of these. */
 const LEAN = { MISS: 'LORA', IA3: 'LORA', 'MISS all-linear': 'LORA all-linear' };
+
+/** Of records that have one; the sequences of a batch are of them in turn (test/golden/measure.py). */
+const TASKS = 3;
+const ALL = { ...METHODS, ...WITH_MORE };
 
 const { values: options } = parseArgs({
   options: {
     base: { type: 'string' },
-    methods: { type: 'string', default: Object.keys(METHODS).join(',') },
+    methods: { type: 'string', default: Object.keys(ALL).join(',') },
     layers: { type: 'string', default: '6' },
     steps: { type: 'string', default: '6' },
     rounds: { type: 'string', default: '1' },
@@ -61,18 +65,24 @@ const now = () => {
   return (user + system) / 1e6;
 };
 const names = options.methods.split(',');
-const unknown = names.filter((name) => !(name in METHODS));
+const unknown = names.filter((name) => !(name in ALL));
 if (unknown.length > 0)
-  throw new Error(`unknown methods ${unknown}; there are ${Object.keys(METHODS)}`);
-
-/** Queries and values, said as peft wants it said where it has no default of its own. */
-const said = (name) => {
-  const peft = peftOf(name);
-  return peft && !OWN_TARGETS.includes(peft.peft_type) ? { target_modules: QV, ...peft } : peft;
-};
-const dtypeOf = (name) => (METHODS[name] ? 'bf16' : 'f32');
+  throw new Error(`unknown methods ${unknown}; there are ${Object.keys(ALL)}`);
 
 const work = mkdtempSync(join(tmpdir(), 'graft-bench-'));
+
+/** Queries and values, said as peft wants it said where it has no default of its own; adapters by their folders. */
+const said = (name) => {
+  const peft = peftOf(name);
+  if (!peft || OWN_TARGETS.includes(peft.peft_type)) return withFolders(peft);
+  return { target_modules: QV, ...peft };
+};
+const withFolders = (peft) =>
+  peft?.adapters
+    ? { ...peft, adapters: Object.fromEntries(Object.entries(peft.adapters).map(([i, one]) => [i, join(work, one)])) } // prettier-ignore
+    : peft;
+const dtypeOf = (name) => (ALL[name] ? 'bf16' : 'f32');
+
 const folder = join(work, 'base');
 execFileSync('python3', [SCRIPT, '--shorten', resolve(options.base), folder, options.layers]);
 setThreads(Number(options.threads));
@@ -95,7 +105,8 @@ function writeData() {
   const batches = Array.from({ length: steps }, (_, step) => Math.floor(((step + 0.5) * count) / steps)); // prettier-ignore
   const rows = batches.flatMap((batch) => order.slice(batch * BATCH, (batch + 1) * BATCH));
   const lines = (all) => all.map((one) => `${JSON.stringify(one)}\n`).join('');
-  writeFileSync(join(work, 'records.jsonl'), lines(rows.map((row) => records[row])));
+  const ofTasks = rows.map((row, i) => ({ ...records[row], task_ids: (i % BATCH) % TASKS }));
+  writeFileSync(join(work, 'records.jsonl'), lines(ofTasks));
   const sequences = rows.map((row) => {
     const { tokens, labels, first } = encoded[row].example;
     return { tokens: [...tokens], labels: [first, ...labels.slice(0, tokens.length - 1)] };
@@ -131,11 +142,14 @@ function ours(name, init) {
   id += 1;
   const dtype = dtypeOf(name);
   const base = baseOf(dtype);
+  const adapterDirs = Object.values(said(name)?.adapters ?? {});
+  const configIn = (dir) => JSON.parse(readFileSync(join(dir, 'adapter_config.json'), 'utf8'));
   const spec = {
     model: 'base',
     task: 'causal_lm',
     task_options: {},
     peft: said(name),
+    adapters: adapterDirs.map(configIn),
     seed: id,
     batch_size: BATCH,
     n_epochs: 1,
@@ -163,6 +177,7 @@ function ours(name, init) {
     baseId: 'base',
     trainFile: join(work, 'records.jsonl'),
     initAdapterDir: name === 'P_TUNING' ? null : init,
+    adapterDirs,
     workDir: join(work, `run-${id}`),
   });
   const group = new RunGroup(base.model);
@@ -214,7 +229,7 @@ try {
     `load before: ${loadavg()[0].toFixed(2)}; tokens/s, the largest difference of a loss`,
   );
   for (const name of names) {
-    const init = METHODS[name] ? join(work, `init-${name.replaceAll(/\W/g, '-')}`) : null;
+    const init = ALL[name] ? join(work, `init-${name.replaceAll(/\W/g, '-')}`) : null;
     if (init) mkdirSync(init);
     const [mine, other] = [[], []];
     try {
@@ -251,7 +266,7 @@ const heavier = Object.entries(LEAN)
   );
 console.log(`slower than peft: ${slower.join(', ') || 'none'}`);
 console.log(`slower than LoRA: ${heavier.join(', ') || 'none'}`);
-const known = new Set(Object.keys(METHODS).map((name) => peftOf(name)?.peft_type ?? name));
+const known = new Set(Object.keys(ALL).map((name) => peftOf(name)?.peft_type ?? name));
 const others = methods.map(({ name }) => name).filter((name) => !known.has(name));
 console.log(`without an entry in peft-configs.mjs: ${others.join(', ') || 'none'}`);
 console.log(`not compared: ${wrong.join(', ') || 'none'}`);

@@ -42,9 +42,31 @@ export const METHODS = {
   FROD: {},
   ADAMSS: {},
   OSF: { effective_rank: 0.95 },
+  SUPERTUNING: {},
+  ADAPTION_PROMPT: { adapter_len: 20, adapter_layers: 6 },
+  // peft's default draws
+  SHADOW: { shadow_dropout: 0 },
   FULL: null,
 };
 
+/** Four examples of 25 tokens, of any words: their format, input, format and label. */
+const TYPES = Array.from({ length: 100 }, (_, i) => 4 * Math.floor(i / 25) + 1 + Math.floor((i % 25) / 6.25)); // prettier-ignore
+
+/** Those that need more than data and a base: a prompt of its vocabulary, records of several tasks, adapters. */
+export const WITH_MORE = {
+  CPT: {
+    cpt_token_ids: TYPES.map((_, i) => 1000 + 37 * i),
+    cpt_tokens_type_mask: TYPES,
+    opt_weighted_loss_type: 'decay',
+    opt_loss_decay_factor: 0.95,
+  },
+  MULTITASK_PROMPT_TUNING: { num_virtual_tokens: 100, num_tasks: 3 },
+  POLY: { r: 8, n_tasks: 3 },
+  XLORA: { adapters: { 0: 'one', 1: 'another' } },
+};
+
 /** What a job says of it; null: full fine-tuning. */
-export const peftOf = (name) =>
-  METHODS[name] && { peft_type: METHODS[name].peft_type ?? name.split(' ')[0], ...METHODS[name] };
+export function peftOf(name) {
+  const fields = METHODS[name] === undefined ? WITH_MORE[name] : METHODS[name];
+  return fields && { peft_type: fields.peft_type ?? name.split(' ')[0], ...fields };
+}
