@@ -8,24 +8,25 @@
  *
  *   W'_oc = W_oc + (W_oc + I) D_o         W_oc: [r, r], the blocks of W    D: [out/r, r, r]
  *
- * D is f32 and starts at zero. The product with D runs in x's dtype, and W' is made in f32.
+ * D is f32 and starts at zero. Products with x run in its dtype, and W' is made in f32. The sum of chunks is a product
+ * too, x Pᵀ with P [r, in] of ones and zeros: a little quicker than adding rows of r numbers.
  */
 import {
   add,
   addmm,
   addmm_,
-  cat,
+  call,
   counterDropout,
+  eye,
+  linear,
   matmul,
   narrow,
   permute,
   reshape,
-  sum,
   tidy,
   to,
   transpose,
   unsqueeze,
-  zeros,
 } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
 import { DomainError } from '@graft/contracts';
@@ -135,7 +136,7 @@ function shared(block: Tensor, { miss_dropout: p }: Options): LinearUpdate {
       tidy(() => {
         const drops = ctx.training && p > 0;
         const seen = drops ? counterDropout(x, p, { ...ctx.key, site: ctx.module }) : x;
-        const summed = sum(chunks(seen, r), 1);
+        const summed = linear(seen, places(r, x));
         const d = to(block, x.dtype);
         if (columns === y.shape[1]) return (ctx.alone ? addmm_ : addmm)(y, summed, d);
         const tiled = reshape(y, [y.shape[0] as number, -1, columns]);
@@ -145,26 +146,21 @@ function shared(block: Tensor, { miss_dropout: p }: Options): LinearUpdate {
       const [out, inputs] = weight.shape as [number, number];
       // columns of W that have the same place in their chunk get the same row of D
       const turned = transpose(block, 0, 1);
-      const rows = reshape(repeat(turned, out / columns), [out, r]);
-      const whole = repeat(rows, Math.ceil(inputs / r), 1);
+      const rows = reshape(repeat(turned, out / columns, 1), [out, r]);
+      const whole = repeat(rows, 1, Math.ceil(inputs / r));
       return { weight: add(weight, narrow(whole, 1, 0, inputs)) };
     },
   };
 }
 
-/** [n, in] → [n, ⌈in/r⌉, r] */
-function chunks(x: Tensor, r: number): Tensor {
-  const [n, inputs] = x.shape as [number, number];
-  const rest = inputs % r;
-  const whole = rest === 0 ? x : cat([x, zeros([n, r - rest], x.dtype)], 1);
-  return reshape(whole, [n, -1, r]);
+/** P, 1 where a column of x has this place in its chunk, [r, in]. */
+function places(r: number, x: Tensor): Tensor {
+  const inputs = x.shape[1] as number;
+  return narrow(repeat(eye(r, x.dtype), 1, Math.ceil(inputs / r)), 1, 0, inputs);
 }
 
-const repeat = (t: Tensor, times: number, dim = 0): Tensor =>
-  cat(
-    Array.from({ length: times }, () => t),
-    dim,
-  );
+const repeat = (t: Tensor, down: number, across: number): Tensor =>
+  call('aten::repeat', t, [down, across]) as Tensor;
 
 /** D, [out/r, r, r], on the blocks of the weight. */
 function dependent(block: Tensor): LinearUpdate {
