@@ -66,6 +66,8 @@ describe.skipIf(!program)('without an answer', () => {
     const chat = await tabs.open('/chat?model=tiny');
     const keys = await tabs.open('/keys');
     for (const page of [workers, chat, keys]) await page.locator('h1').waitFor();
+    await keys.locator('tbody tr').first().waitFor();
+    await keys.getByText('Loading…').first().waitFor({ state: 'detached' });
     await chat.getByLabel('Message').fill('hello');
     const down = graft.crashApi(15_000);
     for (const page of [workers, chat, keys]) await banner(page).waitFor();
