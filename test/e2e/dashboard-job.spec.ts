@@ -187,7 +187,7 @@ describe.skipIf(!program)('a job in the dashboard', () => {
     await page.getByRole('link', { name: 'Chat with step 1' }).click();
     await page.getByRole('heading', { name: /^given-up · \w{8} · step 1$/ }).waitFor();
     await page.getByRole('heading', { name: 'tiny', exact: true }).waitFor();
-    expect(await page.getByLabel('compare with its base').isChecked()).toBe(true);
+    expect(await page.getByLabel('Beside it').inputValue()).toBe('tiny');
     expect(tabs.problems()).toEqual([]);
   });
 

@@ -390,6 +390,7 @@ describe.skipIf(!program)('the dashboard', () => {
     const page = await open('/models');
     const row = rows(page).filter({ hasText: 'adapter' }).filter({ hasText: ':again:' });
     await row.getByRole('link', { name: 'Chat' }).click();
+    await page.getByLabel('show answers as Markdown').uncheck();
     await page.getByLabel('Message').fill('what is 3 plus 3?');
     await page.getByRole('button', { name: 'Send' }).click();
     const sides = page.locator('.sides section');

@@ -2,6 +2,7 @@ import type { ModelObject, ModelUse } from '@graft/contracts';
 import { useState, type ReactNode } from 'react';
 import { api } from '../api.js';
 import { ClassifyBox, EmbedBox } from '../components/ask-box.js';
+import { DEFAULTS } from '../components/chat-settings.js';
 import { Conversation } from '../components/conversation.js';
 import { Failure } from '../components/failure.js';
 import { Loading } from '../components/loading.js';
@@ -13,8 +14,8 @@ const TITLE: Readonly<Record<ModelUse, string>> = {
   classify: 'Labels',
 };
 
-const BOX: Readonly<Record<ModelUse, (props: { models: readonly string[] }) => ReactNode>> = {
-  chat: Conversation,
+type Other = Exclude<ModelUse, 'chat'>;
+const BOX: Readonly<Record<Other, (props: { models: readonly string[] }) => ReactNode>> = {
   embed: EmbedBox,
   classify: ClassifyBox,
 };
@@ -23,7 +24,7 @@ const BOX: Readonly<Record<ModelUse, (props: { models: readonly string[] }) => R
 const usesOf = (model: ModelObject | undefined): readonly ModelUse[] =>
   model?.graft?.uses.length ? model.graft.uses : ['chat'];
 
-/** A finished model beside its base: the same words go to both, in a box that fits what the model was trained for. */
+/** A finished model beside its base or another: the same words go to both, in a box that fits what the model was trained for. */
 export function ChatPage({ model }: { model: string | null }) {
   const models = useLoaded(['models', 'ready'], async () =>
     (await api.models()).data.filter((m) => (m.graft?.status ?? 'ready') === 'ready'),
@@ -31,7 +32,10 @@ export function ChatPage({ model }: { model: string | null }) {
   // A checkpoint is a model that no list has.
   const named = useLoaded(['model', model], async () => (model ? await api.model(model) : null));
   const [chosen, setChosen] = useState(model ?? '');
-  const [beside, setBeside] = useState(true);
+  /** Null: its base, where it has one; '': nothing. */
+  const [beside, setBeside] = useState<string | null>(null);
+  // Kept while models are tried in turn.
+  const [settings, setSettings] = useState(DEFAULTS);
   const [wanted, setWanted] = useState<ModelUse | null>(null);
   const list: readonly ModelObject[] = models.value ?? [];
   const current = chosen || (list.find((m) => m.graft?.kind !== 'base') ?? list[0])?.id;
@@ -43,8 +47,12 @@ export function ChatPage({ model }: { model: string | null }) {
   const base = itsBase && usesOf(itsBase).includes(use) ? itsBase.id : null;
   const ready = models.value !== null && (!model || named.value !== null || named.error !== null);
   const names = list.map((m) => m.id);
-  const sides = ready && current ? [current, ...(beside && base ? [base] : [])] : [];
-  const Box = BOX[use];
+  const second = beside ?? base ?? '';
+  const sides =
+    ready && current ? [current, ...(second && second !== current ? [second] : [])] : [];
+  const fitting = known.filter((m) => m.id !== current && usesOf(m).includes(use));
+  const key = [use, ...sides].join();
+  const Box = use === 'chat' ? null : BOX[use];
   return (
     <main>
       <h1>{TITLE[use]}</h1>
@@ -70,15 +78,26 @@ export function ChatPage({ model }: { model: string | null }) {
             ))}
           </select>
         )}
-        {base && (
-          <label>
-            <input type="checkbox" checked={beside} onChange={(e) => setBeside(e.target.checked)} />{' '}
-            compare with its base
-          </label>
+        {fitting.length > 0 && (
+          <>
+            <label htmlFor="beside">Beside it</label>
+            <select id="beside" value={second} onChange={(e) => setBeside(e.target.value)}>
+              <option value="">nothing</option>
+              {[...new Set(fitting.map((m) => m.id))].map((id) => (
+                <option key={id} value={id}>
+                  {id === base ? `${id} (its base)` : id}
+                </option>
+              ))}
+            </select>
+          </>
         )}
       </div>
       {sides.length > 0 ? (
-        <Box key={[use, ...sides].join()} models={sides} />
+        Box ? (
+          <Box key={key} models={sides} />
+        ) : (
+          <Conversation key={key} models={sides} settings={settings} setSettings={setSettings} />
+        )
       ) : (
         ready && <p className="faint">No models are ready yet; import a base under Models.</p>
       )}

@@ -1,0 +1,44 @@
+import { expect, it } from 'vitest';
+import { chatBody, DEFAULTS, settingsProblem } from './chat-settings.js';
+
+it('says which setting cannot be sent', () => {
+  const problem = (changes: object) => settingsProblem({ ...DEFAULTS, ...changes });
+  expect(problem({})).toBeNull();
+  expect(problem({ temperature: '', top_p: '', max_tokens: '', seed: '7' })).toBeNull();
+  expect(problem({ temperature: '3' })).toMatchObject({ param: 'temperature' });
+  expect(problem({ max_tokens: '1.5' })).toMatchObject({
+    message: expect.stringContaining('whole') as unknown,
+  });
+  expect(problem({ seed: 'x' })).toMatchObject({ param: 'seed' });
+  expect(problem({ stop: 'a\nb\nc\nd\ne' })).toMatchObject({ param: 'stop' });
+  expect(problem({ schema: '[1]' })).toMatchObject({ param: 'schema' });
+  expect(problem({ schema: '{"type":"object"}' })).toBeNull();
+});
+
+it('is the body that the API takes', () => {
+  const turns = [
+    { role: 'user' as const, content: 'hi' },
+    { role: 'assistant' as const, content: '' },
+  ];
+  expect(chatBody('m', turns, DEFAULTS)).toEqual({
+    model: 'm',
+    messages: [{ role: 'user', content: 'hi' }],
+    temperature: 0,
+    max_tokens: 256,
+  });
+  const settings = {
+    ...DEFAULTS,
+    system: ' be brief ',
+    top_p: '0.9',
+    seed: '3',
+    stop: 'END\n\n',
+    schema: '{"type":"object"}',
+  };
+  expect(chatBody('m', turns, settings)).toMatchObject({
+    messages: [{ role: 'system', content: 'be brief' }, { role: 'user' }],
+    top_p: 0.9,
+    seed: 3,
+    stop: ['END'],
+    response_format: { type: 'json_schema', json_schema: { schema: { type: 'object' } } },
+  });
+});

@@ -1,0 +1,157 @@
+// The chat as a workbench: its settings reach the model, answers are drawn as Markdown and nothing else, and its code is
+// what was sent.
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { AxeResults } from 'axe-core';
+import type { Browser, Page } from 'playwright-core';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { importBase, startTestApi, type TestApi } from '../../apps/api/test/fixture.js';
+import { ScriptedWorker } from '../../apps/api/test/scripted-worker.js';
+import { buildDashboard, findBrowser, picture, startBrowser, Tabs } from './browser.js';
+import { overlapping, tooWide, unreadable } from './looks.js';
+
+const program = findBrowser();
+const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
+
+let dir: string;
+let api: TestApi;
+let browser: Browser;
+let tabs: Tabs;
+let worker: ScriptedWorker;
+
+const ANSWER = `## Plan
+
+1. *Look* at [the docs](https://example.org/a)
+2. Run \`npm test\`
+
+| name | value |
+|---|---|
+| rank | 16 |
+
+\`\`\`ts
+const a: number = 1;
+\`\`\`
+
+<img src=x onerror="document.title='owned'"><b id="raw">raw</b> ![a picture](https://example.org/p.png)
+[bad](javascript:alert(1))`;
+
+async function faults(page: Page): Promise<string[]> {
+  await page.evaluate(axe);
+  const { violations } = await page.evaluate(() =>
+    (window as unknown as { axe: { run(): Promise<AxeResults> } }).axe.run(),
+  );
+  const found = violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join()}`);
+  return [...found, ...(await tooWide(page)), ...(await overlapping(page)), ...(await unreadable(page))]; // prettier-ignore
+}
+
+describe.skipIf(!program)('the chat in the dashboard', () => {
+  beforeAll(async () => {
+    dir = mkdtempSync(join(tmpdir(), 'graft-chat-'));
+    buildDashboard(join(dir, 'built'));
+    api = await startTestApi({ dashboardDir: join(dir, 'built'), leaseMs: 120_000 });
+    await importBase(api);
+    await importBase(api, 'other');
+    worker = await new ScriptedWorker(api).connect();
+    browser = await startBrowser(program!);
+    tabs = new Tabs(browser, api);
+  });
+  afterAll(async () => {
+    worker?.vanish();
+    await browser?.close();
+    await api?.close();
+    if (dir) rmSync(dir, { recursive: true, force: true });
+  });
+  afterEach(async ({ task }) => {
+    if (task.result?.state === 'fail') await tabs.pictures('failed-chat');
+    await tabs.close();
+  });
+
+  it('sends two models what its settings say, and shows how fast they answer', async () => {
+    const page = await tabs.open('/chat?model=tiny', { viewport: { width: 1440, height: 900 } });
+    await page.getByLabel('Beside it').selectOption('other');
+    await page.getByLabel('System prompt').fill('Be brief.');
+    await page.getByLabel('Temperature').fill('0.7');
+    await page.getByLabel('Top-p').fill('0.9');
+    await page.getByLabel('Max tokens').fill('99');
+    await page.getByLabel('Seed').fill('5');
+    await page.getByLabel('Stop', { exact: true }).fill('END\nSTOP');
+    await page.getByLabel('JSON schema').fill('{"type":"frog"');
+    expect(await page.getByText('expected a JSON object').isVisible()).toBe(true);
+    expect(await page.getByRole('button', { name: 'Send' }).isDisabled()).toBe(true);
+    await page.getByLabel('JSON schema').fill('{"type":"object"}');
+    await page.getByLabel('Message').fill('How?');
+    await page.getByText('View code').click();
+    const code = await page.getByRole('region', { name: 'curl' }).locator('pre').textContent();
+    await page.getByRole('button', { name: 'Send' }).click();
+    const questions = [await worker.asked(), await worker.asked()];
+    expect(questions.map(({ base }) => base?.id).sort()).toEqual(['other', 'tiny']);
+    for (const question of questions) {
+      expect(question).toMatchObject({ topP: 0.9, maxTokens: 99, seed: 5, stop: ['END', 'STOP'] });
+      expect(question.temperature).toBeCloseTo(0.7);
+      expect(JSON.parse(question.formJson ?? '')).toMatchObject({ schema: { type: 'object' } });
+      const messages = JSON.parse(question.messagesJson) as unknown;
+      expect(messages).toEqual([
+        { role: 'system', content: 'Be brief.' },
+        { role: 'user', content: 'How?' },
+      ]);
+      const sent = JSON.parse(/-d '(.*)'/s.exec(code ?? '')?.[1] ?? '') as object;
+      expect(sent).toMatchObject({ messages, seed: 5, top_p: 0.9, max_tokens: 99, model: 'tiny' });
+      worker.say(question.id, '{"a": 1', '', '', 3);
+      worker.say(question.id, '}', 'stop', '', 4);
+    }
+    const tiny = page.getByRole('region', { name: 'tiny', exact: true });
+    await tiny.getByText(/^first token after \d+\.\d\d s · [\d.]+ tokens\/s · 4 tokens$/).waitFor();
+    await page.getByLabel('Beside it').selectOption('nothing');
+    expect(await page.getByLabel('Seed').inputValue()).toBe('5');
+    expect(tabs.problems()).toEqual([]);
+  });
+
+  it(
+    'draws Markdown, and neither HTML nor pictures nor scripts',
+    { timeout: 120_000 },
+    async () => {
+      const page = await tabs.open('/chat?model=tiny', { viewport: { width: 1440, height: 900 } });
+      const asked: string[] = [];
+      page.on('request', (request) => asked.push(request.url()));
+      await page.getByLabel('Message').fill('Show it');
+      await page.getByRole('button', { name: 'Send' }).click();
+      worker.say((await worker.asked()).id, ANSWER, 'stop', '', 60);
+      const answer = page.locator('.turn.assistant');
+      await answer.locator('table td', { hasText: '16' }).waitFor();
+      await answer.locator('pre', { hasText: 'const a: number = 1;' }).waitFor();
+      expect(await answer.locator('li').count()).toBe(2);
+      expect(await answer.locator('img, #raw, [onerror]').count()).toBe(0);
+      expect(await answer.getByText('<img src=x').count()).toBe(1);
+      const links = await answer.locator('a').evaluateAll((all) => all.map((a) => [a.textContent, a.getAttribute('href'), a.getAttribute('rel')])); // prettier-ignore
+      expect(links[0]).toEqual([
+        'the docs',
+        'https://example.org/a',
+        'noopener noreferrer nofollow',
+      ]);
+      expect(links.flat().join()).not.toContain('javascript:');
+      expect(asked.filter((url) => url.includes('example.org'))).toEqual([]);
+      await page.getByText('View code').click();
+      const wrong: Record<string, string[]> = {};
+      for (const [width, colorScheme] of [
+        [1440, 'light'],
+        [1440, 'dark'],
+        [390, 'light'],
+        [320, 'light'],
+        [390, 'dark'],
+      ] as const) {
+        await page.setViewportSize({ width, height: 900 });
+        await page.emulateMedia({ colorScheme });
+        await page.evaluate(() => new Promise((resolve) => requestAnimationFrame(resolve)));
+        const found = await faults(page);
+        if (found.length > 0) wrong[`${width} ${colorScheme}`] = found;
+        await picture(page, `workbench-${width}-${colorScheme}`);
+      }
+      expect(wrong).toEqual({});
+      await page.getByLabel('show answers as Markdown').uncheck();
+      expect(await answer.textContent()).toContain('## Plan');
+      expect(tabs.problems()).toEqual([]);
+    },
+  );
+});
