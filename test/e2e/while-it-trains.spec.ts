@@ -3,7 +3,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { JobObject, JobSampleObject, Page } from '@graft/contracts';
+import type { JobLedgerObject, JobObject, JobSampleObject, Page } from '@graft/contracts';
 import type { Browser } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { graft } from '../cli/graft.js';
@@ -36,6 +36,7 @@ beforeAll(async () => {
       base_dtype: 'f32',
       sample_prompts: [CHAT],
       sample_max_tokens: 8,
+      loss_ledger: true,
     },
   });
   job = id;
@@ -86,6 +87,27 @@ it('is shown by graft samples', async () => {
   });
   const json = JSON.parse((await run('--json')).out) as unknown[];
   expect(json).toEqual(rows.toReversed());
+});
+
+it('keeps a ledger of what it has learnt worst, which graft ledger shows', async () => {
+  const { url, apiKey } = here.where;
+  const path = `/fine_tuning/jobs/${job}/ledger`;
+  const ledger = (await here.openai.get(`${path}?limit=100`)) as JobLedgerObject;
+  expect(ledger.examples).toBe(24);
+  expect(new Set(ledger.data.map(({ line }) => line)).size).toBe(24);
+  const { training_file: file } = await here.job(job);
+  const lines = (await (await here.openai.files.content(file ?? '')).text()).split('\n');
+  for (const { line, record, loss, base_loss } of ledger.data) {
+    expect(record).toBe(lines[line - 1]?.slice(0, 200));
+    expect(loss).toBeLessThan(base_loss ?? 0);
+  }
+  const args = ['ledger', job, '--limit', '3', '--url', url, '--api-key', apiKey];
+  const { out, code } = await graft(join(here.dir, 'none'), args);
+  expect(code).toBe(0);
+  for (const { line, record } of ledger.data.slice(0, 3)) {
+    expect(out).toMatch(new RegExp(`^ *${line} `, 'm'));
+    expect(out).toContain(record?.slice(0, 40));
+  }
 });
 
 it('goes on from a checkpoint with other options: graft branch', async () => {
@@ -147,6 +169,11 @@ describe.skipIf(!program)('in the dashboard', () => {
       ]),
     );
     await picture(page, 'samples');
+    await page.getByRole('tab', { name: 'Data' }).click();
+    const ledger = page.getByRole('region', { name: 'Loss ledger' });
+    await ledger.getByText('Of 24 training examples').waitFor();
+    expect(await ledger.getByRole('row').count()).toBe(25);
+    await picture(page, 'ledger');
     await page.getByRole('link', { name: 'Clone' }).click();
     const field = page.getByLabel('sample_prompts');
     expect(await field.inputValue()).toBe(QUESTION);

@@ -55,6 +55,8 @@ import { Reconciler } from './workers/reconciler.js';
 import { RestoreGuard } from './lifecycle/restore-guard.js';
 import { CheckpointEvals } from './events/checkpoint-evals.js';
 import { CheckpointWriter } from './events/checkpoint-writer.js';
+import { LedgerWriter } from './events/ledger-writer.js';
+import { JobLedgers } from './jobs/job-ledgers.js';
 import { SampleWriter } from './events/sample-writer.js';
 import { Completion } from './events/completion.js';
 import { DeadLetters } from './events/dead-letters.js';
@@ -262,6 +264,8 @@ const SERVICES = [
   CheckpointEvals,
   CheckpointWriter,
   SampleWriter,
+  LedgerWriter,
+  JobLedgers,
   Completion,
   DamagedCheckpoints,
   DeadLetters,

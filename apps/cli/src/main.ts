@@ -21,6 +21,7 @@ import { addIntegrations } from './commands/integrations.js';
 import { addJob } from './commands/job.js';
 import { addJobs } from './commands/jobs.js';
 import { addKeys } from './commands/keys.js';
+import { addLedger } from './commands/ledger.js';
 import { addLimits } from './commands/limits.js';
 import { addLogs } from './commands/logs.js';
 import { addMcp } from './commands/mcp.js';
@@ -78,6 +79,7 @@ function program(): Command {
     addModels,
     addCheckpoints,
     addSamples,
+    addLedger,
     addDownload,
     addKeys,
     addLimits,

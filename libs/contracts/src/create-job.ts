@@ -50,6 +50,11 @@ export const GraftOptions = z.strictObject({
     default: false,
     description: 'At the end, the loss of a fixed text with the adapter and without it',
   }),
+  loss_ledger: z.boolean().optional().meta({
+    default: false,
+    description:
+      'At the end, the loss of each training example by itself: which rows are worst, and which were never learnt',
+  }),
   sample_prompts: SampleOptions.shape.sample_prompts.describe(
     'At most 8 prompts that the adapter answers at the start, each evaluation and the end: texts to continue, or lists of messages',
   ),

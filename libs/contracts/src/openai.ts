@@ -210,6 +210,7 @@ export const JobGraft = z
     init_adapter: z.exactOptional(z.string()),
     eval: z.exactOptional(z.string()),
     measure_forgetting: z.exactOptional(z.boolean()),
+    loss_ledger: z.exactOptional(z.boolean()),
     sample_prompts: z.exactOptional(SampleOptions.shape.sample_prompts.unwrap()),
     sample_max_tokens: z.exactOptional(z.int()),
     operation: OperationObject.nullable().describe(
@@ -380,11 +381,11 @@ export const DeletedJobObject = z
 export type DeletedJobObject = z.infer<typeof DeletedJobObject>;
 
 export const EventKind = z
-  .enum(['step', 'evaluation', 'sample', 'checkpoint', 'attempt', 'paused', 'resumed'])
+  .enum(['step', 'evaluation', 'sample', 'ledger', 'checkpoint', 'attempt', 'paused', 'resumed'])
   .meta({
     id: 'EventKind',
     description:
-      'What an event is, where a program may want to know: a step, an evaluation, answers to the job’s sample prompts, a saved checkpoint, an attempt that begins to train, the job paused or queued again after a pause.',
+      'What an event is, where a program may want to know: a step, an evaluation, answers to the job’s sample prompts, its loss ledger, a saved checkpoint, an attempt that begins to train, the job paused or queued again after a pause.',
   });
 export type EventKind = z.infer<typeof EventKind>;
 

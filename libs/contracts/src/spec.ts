@@ -18,6 +18,8 @@ export const Spec = z.strictObject({
   ...TrainingOptions.shape,
   /** Whether it is measured at the end how much of what the base could do is forgotten. */
   measure_forgetting: z.boolean().optional(),
+  /** Whether each training example is looked at once more at the end, by itself. */
+  loss_ledger: z.boolean().optional(),
   /** What it answers at each evaluation, and in how many tokens at most. */
   ...SampleOptions.shape,
   /** What is made of adapters instead of training: of the rest, what says how the base lies in memory counts. */

@@ -27,6 +27,7 @@ const ABILITIES: Readonly<
   Record<string, (spec: Spec, stacks: readonly StackOptions[]) => boolean>
 > = {
   'option:measure_forgetting': ({ measure_forgetting: asked }) => asked === true,
+  'option:loss_ledger': ({ loss_ledger: asked }) => asked === true,
   'option:sample_prompts': ({ sample_prompts: asked }) => asked !== undefined,
   [ENDS_EARLY]: () => false,
   'rope:longrope.long': ({ max_seq_len: most }, stacks) =>

@@ -45,7 +45,7 @@ describe('the catalog', () => {
       typeof field === 'object' &&
       field.default !== undefined &&
       // of no use to a run, or said by leaving it out
-      !['pool', 'priority', 'measure_forgetting', 'sample_max_tokens'].includes(name)
+      !['pool', 'priority', 'measure_forgetting', 'sample_max_tokens', 'loss_ledger'].includes(name)
         ? [[name, field.default] as const]
         : [],
     );

@@ -298,6 +298,7 @@ export function resolveSpec(body: CreateJob, facts: JobFacts): Spec {
     ...sizes(numbers, graft, records, task),
     ...(graft.measure_forgetting ? { measure_forgetting: true } : {}),
     ...samplesOf(graft, task),
+    ...ledgerOf(graft, task),
   });
   return { ...spec, peft: forSteps(spec.peft, totalSteps(spec, records)) };
 }
@@ -314,6 +315,17 @@ function checkPatience({ validation_file: file, graft }: CreateJob): void {
     file || split ? 'graft.eval_steps above 0' : 'a validation_file or graft.validation_split';
   const message = `the run is measured by evaluations: give it ${missing}`;
   throw new DomainError('invalid_value', message, 'graft.early_stopping_patience');
+}
+
+/** @throws DomainError for a task whose examples have no loss by themselves */
+function ledgerOf(
+  { loss_ledger: asked }: GraftOptions,
+  { name, wholeBatches }: Task,
+): Pick<Spec, 'loss_ledger'> {
+  if (!asked) return {};
+  if (!wholeBatches) return { loss_ledger: true };
+  const message = `task ${name} learns the examples of a batch from each other: none has a loss by itself; leave it out`;
+  throw new DomainError('invalid_value', message, 'graft.loss_ledger');
 }
 
 /** @throws DomainError for a task whose models write nothing */

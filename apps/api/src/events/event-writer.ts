@@ -11,6 +11,7 @@ import { log } from '../log.js';
 import { WebhookEvents } from '../webhooks/webhook-events.js';
 import { CheckpointWriter } from './checkpoint-writer.js';
 import { Completion } from './completion.js';
+import { LedgerWriter } from './ledger-writer.js';
 import { lastWords, logged, phase } from './log-lines.js';
 import { Measurements } from './measurements.js';
 import type { Reported } from './reported.js';
@@ -46,6 +47,7 @@ export class EventWriter {
     step: (value, reported) => this.measurements.step(value, reported),
     evaluated: (value, reported) => this.measurements.evaluated(value, reported),
     sampled: (value, reported) => this.samples.write(value, reported),
+    ledger: (value, reported) => this.ledgers.write(value, reported),
     saved: (value, reported) => this.checkpoints.saved(value, reported),
     log: (value, reported) => this.logged(value, reported),
     phase,
@@ -57,6 +59,7 @@ export class EventWriter {
   constructor(
     private readonly measurements: Measurements,
     private readonly samples: SampleWriter,
+    private readonly ledgers: LedgerWriter,
     private readonly checkpoints: CheckpointWriter,
     private readonly completion: Completion,
     private readonly transitions: AttemptTransitions,

@@ -27,6 +27,7 @@ const COUNTS: { readonly [Kind in Fact['$case']]?: readonly string[] } = {
   step: ['step', 'tokens'],
   evaluated: ['step'],
   sampled: ['step'],
+  ledger: ['step', 'examples'],
   saved: ['step'],
   finished: ['step'],
   stopped: ['step'],

@@ -40,6 +40,14 @@ export function sampleObject(
   };
 }
 
+/** What its event keeps of a job's ledger: of each row its line, its loss and that of the base, the worst first. */
+export interface StoredLedger {
+  readonly step: number;
+  readonly examples: number;
+  readonly mean_loss: number | null;
+  readonly rows: readonly (readonly [line: number, loss: number | null, baseLoss: number | null])[];
+}
+
 /** Name of what a job makes: `ft:{base}:{org}:{suffix or empty}:{8 chars}`. */
 export function fineTunedName(job: Pick<Job, 'id' | 'base_id' | 'project_id' | 'suffix'>): string {
   const base = job.base_id.replace(/^.*\//, '').replaceAll(':', '-');

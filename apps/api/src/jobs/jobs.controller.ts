@@ -20,6 +20,7 @@ import {
   JOB_ORDERS,
   JOB_STATUSES,
   JobEventObject,
+  JobLedgerObject,
   JobObject,
   JobPreviewObject,
   JobSampleObject,
@@ -41,6 +42,7 @@ import { EventFiles } from './event-files.js';
 import { retryMarks } from './retry-marks.js';
 import { TraceFiles } from '../traces/trace-files.js';
 import { JobChanges } from './job-changes.js';
+import { JobLedgers, LEDGER_ORDERS } from './job-ledgers.js';
 import { JobsService } from './jobs.service.js';
 import { JobMetrics } from '../history/metrics.service.js';
 
@@ -73,6 +75,7 @@ export class JobsController {
     private readonly changes: JobChanges,
     private readonly previews: JobPreviews,
     private readonly metrics: JobMetrics,
+    private readonly ledgers: JobLedgers,
     private readonly eventFiles: EventFiles,
     private readonly traces: TraceFiles,
     private readonly streams: JobStream,
@@ -256,6 +259,24 @@ export class JobsController {
     @Query() query: QueryValues,
   ): Promise<Page<JobSampleObject>> {
     return this.jobs.samples(caller, id, query);
+  }
+
+  @Get(':id/ledger')
+  @Needs('jobs:read')
+  @Answers(JobLedgerObject, 'The training examples that a job has learnt worst')
+  @Asks('order', {
+    type: 'string',
+    enum: LEDGER_ORDERS,
+    default: 'worst',
+    description: 'By their loss, or by how little it fell below that of the base',
+  })
+  @Asks('limit', { type: 'integer', minimum: 1, maximum: 500, default: 20 })
+  ledger(
+    @Caller() caller: Principal,
+    @Param('id') id: string,
+    @Query() query: QueryValues,
+  ): Promise<JobLedgerObject> {
+    return this.ledgers.of(caller, id, query);
   }
 
   @Get(':id/metrics')

@@ -7,6 +7,7 @@ import { count } from '../format.js';
 import { RecordFormats } from '../record-formats.js';
 import { Figure } from './figure.js';
 import { kindsIn, Sentences } from './file-report.js';
+import { JobLedger } from './job-ledger.js';
 import { Lines } from './lines.js';
 import { Link } from './link.js';
 
@@ -25,6 +26,7 @@ export function JobDataReport({ job }: { job: JobObject }) {
       ) : (
         <p className="faint">The data was not analysed.</p>
       )}
+      {job.graft.loss_ledger && <JobLedger job={job} />}
     </section>
   );
 }

@@ -188,6 +188,8 @@ export class Attempt {
         return this.events.add(wire.evaluated(fact));
       case 'sampled':
         return this.events.add(wire.sampled(fact));
+      case 'ledger':
+        return this.events.add(wire.ledger(fact));
       case 'phase':
         return this.events.add(wire.phase(fact));
       case 'log':

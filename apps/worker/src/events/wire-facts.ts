@@ -5,6 +5,7 @@ import type {
   EvaluatedFact,
   FailedFact,
   FinishedFact,
+  LedgerFact,
   LogFact,
   PhaseFact,
   SampledFact,
@@ -70,6 +71,22 @@ export function evaluated(fact: EvaluatedFact): EventFact {
 
 export function sampled({ step, samples }: SampledFact): EventFact {
   return { $case: 'sampled', value: { step: count(step), samples: [...samples] } };
+}
+
+export function ledger({ step, examples, meanLoss, rows }: LedgerFact): EventFact {
+  return {
+    $case: 'ledger',
+    value: {
+      step: count(step),
+      examples: count(examples),
+      meanLoss: real(meanLoss),
+      rows: rows.map(({ line, loss, baseLoss }) => ({
+        line: count(line),
+        loss: real(loss),
+        ...(baseLoss === null ? {} : { baseLoss }),
+      })),
+    },
+  };
 }
 
 export function saved({ step, files, adapter }: SavedFact): EventFact {

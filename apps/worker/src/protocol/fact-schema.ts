@@ -4,6 +4,8 @@ import { MAX_METRICS, METRIC_NAME, MOST_SAMPLE_PROMPTS } from '@graft/contracts'
 import { z } from 'zod';
 import type { Fact } from './protocol.js';
 
+/** More is none of a ledger. */
+const MOST_LEDGER_ROWS = 1000;
 /** As the wire's uint64 takes it. */
 const count = z.int().min(0);
 /** Counted, and so no integer. */
@@ -82,6 +84,13 @@ const FACTS = {
     samples: z
       .array(z.object({ text, finishReason: z.enum(['stop', 'length']), tokens }))
       .max(MOST_SAMPLE_PROMPTS),
+  }),
+  ledger: z.object({
+    ...run,
+    step: count,
+    examples: count,
+    meanLoss: real,
+    rows: z.array(z.object({ line: count, loss: real, baseLoss: real })).max(MOST_LEDGER_ROWS),
   }),
   saved: z.object({ ...run, step: count, files, adapter: files }),
   finished: z.object({

@@ -198,6 +198,7 @@ export interface StartedFact extends AttemptKey {
 export type StepFact = AttemptKey & FactOfRun<'step'>;
 export type EvaluatedFact = AttemptKey & FactOfRun<'evaluated'>;
 export type SampledFact = AttemptKey & FactOfRun<'sampled'>;
+export type LedgerFact = AttemptKey & FactOfRun<'ledger'>;
 export type SavedFact = AttemptKey & Omit<FactOfRun<'saved'>, 'dir'>;
 export type FinishedFact = AttemptKey & Omit<FactOfRun<'finished'>, 'dir'>;
 export type FailedFact = AttemptKey & FactOfRun<'failed'>;
@@ -244,6 +245,7 @@ export type Fact =
   | StepFact
   | EvaluatedFact
   | SampledFact
+  | LedgerFact
   | SavedFact
   | FinishedFact
   | FailedFact
@@ -260,6 +262,7 @@ export type AttemptFact =
   | StepFact
   | EvaluatedFact
   | SampledFact
+  | LedgerFact
   | SavedFact
   | FinishedFact
   | FailedFact

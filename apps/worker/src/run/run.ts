@@ -237,6 +237,8 @@ class LocalRun {
         return this.progress.say(`validation at step ${fact.step}: ${inWords(fact.metrics, run)}`);
       case 'sampled':
         return this.sampled(fact, run);
+      case 'ledger':
+        return this.ledger(fact);
       case 'saved':
         // Only the newest is of use here.
         for (const { step, dir } of listNumbered(this.checkpoints, 'checkpoint-'))
@@ -264,6 +266,13 @@ class LocalRun {
         `sample at step ${step}: ${JSON.stringify(asked)} → ${JSON.stringify(text)}`,
       );
     }
+  }
+
+  private ledger({ examples, meanLoss, rows: [worst] }: FactOfRun<'ledger'>): void {
+    if (worst)
+      this.progress.say(
+        `loss ledger: ${meanLoss.toFixed(4)} on average of ${examples} examples, the worst at line ${worst.line} (${worst.loss.toFixed(4)})`,
+      );
   }
 
   private stepped(fact: FactOfRun<'step'>, run: Run): void {

@@ -22,6 +22,8 @@ export interface LoadOptions<O = unknown> extends EncodeOptions {
   readonly onProgress?: (share: number) => void;
   /** Called with the lines whose examples are cut, when there are any. */
   readonly onCut?: (lines: readonly number[]) => void;
+  /** Called with the line of each example, in their order. */
+  readonly onLine?: (line: number) => void;
   /** Called with the lines of which nothing is left to learn, where their examples are to be kept; else they are refused. */
   readonly onLost?: (lines: readonly number[]) => void;
 }
@@ -55,6 +57,7 @@ export function loadExamples<E extends Example, P, O>(
       if (encoded.lost) lost.push(number);
       else if (!isInvoked(task, encoded.example, invocation)) uninvoked.push(number);
       examples.push(encoded.example);
+      options.onLine?.(number);
     }
     waiting = [];
     options.onProgress?.(share);

@@ -1,7 +1,6 @@
 // What the loop reports of a run, in the order it happens.
 import type { ErrorCode } from '@graft/contracts';
 import type { Forgetting } from './forgetting.js';
-import type { Sample } from './samples.js';
 import type { FileFact } from '../io/commit-folder.js';
 
 /** What train/watch.ts looks for. */
@@ -18,6 +17,21 @@ export type StopReason = 'cancel' | 'pause' | 'drain' | 'preempt';
 
 /** Numbers by the names that the task's metrics and RUN_METRICS give them; every task has a loss. */
 export type Metrics = Readonly<Record<string, number>> & { readonly loss: number };
+
+/** What was written after a prompt. */
+export interface Sample {
+  readonly text: string;
+  readonly finishReason: 'stop' | 'length';
+  readonly tokens: number;
+}
+
+export interface LedgerRow {
+  /** Of the training file. */
+  readonly line: number;
+  readonly loss: number;
+  /** Of the base alone; null where it has none. */
+  readonly baseLoss: number | null;
+}
 
 export type RunFact =
   | {
@@ -46,6 +60,14 @@ export type RunFact =
       readonly type: 'sampled';
       readonly step: number;
       readonly samples: readonly Sample[];
+    }
+  | {
+      /** The training examples with the highest loss at the end, the worst first, of all that there are. */
+      readonly type: 'ledger';
+      readonly step: number;
+      readonly examples: number;
+      readonly meanLoss: number;
+      readonly rows: readonly LedgerRow[];
     }
   | {
       /** A checkpoint committed under `dir`. */

@@ -8,7 +8,7 @@ import { failureOf, isFatal } from './failure.js';
 import type { Evaluation, Member } from './member.js';
 import type { RunGroup } from './run-group.js';
 import type { Run } from './run.js';
-import type { Samples } from './samples.js';
+import type { SideWork } from './side-work.js';
 
 export type Report = (run: Run, fact: RunFact) => void;
 
@@ -36,19 +36,19 @@ export function takeTurn(group: RunGroup, report: Report): void {
   const alone = (member: Member, work: () => void): void =>
     working([member], work, (error) => leave(member.run, failureOf(error)));
   for (const member of group.all) {
-    const { run, isBetweenSteps } = member;
+    const { run, isBetweenSteps, beside } = member;
     // An evaluation that has begun belongs to the step that is done, as answers do; a step that has begun is taken again.
     if (run.stopping && (run.stopping === 'cancel' || !isBetweenSteps))
       alone(member, () => leave(run, stop(run, report)));
     // Resumed from its last checkpoint, or told to end where it is: a step that has begun is not taken then.
-    else if (run.done && !isBetweenSteps) alone(member, () => evaluateOrGoOn(member));
+    else if (run.done && !isBetweenSteps && !beside) alone(member, () => evaluateOrGoOn(member));
     else if (run.step === 0 && !isBetweenSteps) beginAnswers(member);
   }
   const members = group.next();
   const [first] = members;
   if (first === undefined) return;
-  const { samples } = first;
-  if (samples) return alone(first, () => answered(first.run, samples, report) && goOn(first));
+  const { beside } = first;
+  if (beside) return alone(first, () => isDone(first.run, beside, report) && goOn(first));
   const forward = () => group.forward(members);
   if (members.length === 1) alone(first, forward);
   else working(members, forward, () => members.forEach((member) => member.repeatAlone()));
@@ -84,7 +84,7 @@ export function takeTurn(group: RunGroup, report: Report): void {
     const { run } = member;
     member.end();
     if (run.checkpointDue) report(run, run.save());
-    if (run.done) leave(run, run.finish());
+    if (run.done && !beginLedger(member)) leave(run, run.finish());
   }
 
   function step(member: Member): void {
@@ -111,18 +111,25 @@ export function takeTurn(group: RunGroup, report: Report): void {
 /** Whether its sample prompts are to be answered now: each turn is then a piece of that. */
 function beginAnswers(member: Member): boolean {
   const samples = member.run.beginSamples();
-  if (samples) member.answer(samples);
+  if (samples) member.turnTo(samples);
   return samples !== null;
 }
 
-/** One forward of its answers. Whether that was the last, or there are none. */
-function answered(run: Run, samples: Samples, report: Report): boolean {
+/** The same for its ledger, the last thing that a run does. */
+function beginLedger(member: Member): boolean {
+  const ledger = member.run.beginLedger();
+  if (ledger) member.turnTo(ledger);
+  return ledger !== null;
+}
+
+/** One piece of it. Whether that was the last, or there is none. */
+function isDone(run: Run, work: SideWork, report: Report): boolean {
   try {
-    const answers = samples.step();
-    if (answers) report(run, { type: 'sampled', step: run.step, samples: answers });
-    return answers !== null;
+    const fact = work.next();
+    if (fact) report(run, fact);
+    return fact !== null;
   } catch (error) {
-    run.notSampled(error);
+    run.notDone(work.what, error);
     return true;
   }
 }

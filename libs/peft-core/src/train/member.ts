@@ -3,7 +3,7 @@ import { addSums, NO_SUMS, type Example, type Sums } from '../tasks/task.js';
 import { microBatches, wholeBatches, type MicroBatch } from './micro-batches.js';
 import type { RunData } from './run-data.js';
 import type { Run } from './run.js';
-import type { Samples } from './samples.js';
+import type { SideWork } from './side-work.js';
 
 export type Evaluation = NonNullable<ReturnType<RunData['evaluationAt']>>;
 
@@ -36,7 +36,7 @@ export class Member {
   /** Of the forward that failed, some gradients may be there. */
   private isSpoiled = false;
   private pass: Pass | null = null;
-  private answering: Samples | null = null;
+  private side: SideWork | null = null;
   /** Seconds that the process has worked for it, */
   private spent = 0;
   private since: number | null = null;
@@ -85,14 +85,14 @@ export class Member {
     return this.pass?.evaluation ?? null;
   }
 
-  /** What it answers after its step, and its evaluation if there was one. */
-  get samples(): Samples | null {
-    return this.answering;
+  /** What it does beside its steps and evaluations, which comes first. */
+  get beside(): SideWork | null {
+    return this.side;
   }
 
   /** Whether what it does belongs to the step that is done. */
   get isBetweenSteps(): boolean {
-    return this.evaluation !== null || this.answering !== null;
+    return this.evaluation !== null || this.side?.isOfStep === true;
   }
 
   get isThrough(): boolean {
@@ -109,14 +109,14 @@ export class Member {
     this.pass = this.begin(evaluation.examples, evaluation);
   }
 
-  answer(samples: Samples): void {
-    this.answering = samples;
+  turnTo(work: SideWork): void {
+    this.side = work;
   }
 
   /** The step, with what came after it, is over: what comes next is the next step. */
   end(): void {
-    this.answering?.dispose();
-    this.answering = null;
+    this.side?.dispose();
+    this.side = null;
     this.pass = null;
     this.alone = false;
   }

@@ -22,6 +22,7 @@ import type { Example, Task } from '../tasks/task.js';
 import { foundIn } from './checkpoint.js';
 import { checkTrained, makeOptimizer } from './optimizer.js';
 import { prepareStart, startsFromData } from './prepare-start.js';
+import { Ledger } from './ledger.js';
 import { RunData } from './run-data.js';
 import { RunFiles } from './run-files.js';
 import { forgetting } from './forgetting.js';
@@ -204,6 +205,7 @@ function assemble(base: Base, spec: Spec, opened: Opened, options: RunOptions): 
       checkpointDir: options.checkpointDir ?? null,
       forgetting: forgettingOf(base, spec, opened, id),
       samples: samplesOf(base, spec, id),
+      ledger: ledgerOf(base, spec, opened, id),
       onWarning: (message) => onLog?.('warn', message),
     });
   } catch (error) {
@@ -230,7 +232,17 @@ function samplesOf(
 ): RunParts['samples'] {
   if (!prompts) return null;
   const taskId = promptTasks(peft) === null ? null : 0;
-  return () => new Samples(base, run, { prompts, maxTokens, taskId });
+  return (step) => new Samples(base, run, { prompts, maxTokens, taskId, step });
+}
+
+function ledgerOf(
+  { model }: Base,
+  { loss_ledger: asked, task_options: taskOptions }: Spec,
+  { task, data }: Opened,
+  run: number,
+): RunParts['ledger'] {
+  if (!asked || task.wholeBatches) return null;
+  return (step) => new Ledger({ model, run, task, taskOptions, data, step });
 }
 
 /**
@@ -262,8 +274,12 @@ function readData(
 ): RunData {
   const { onLog, onPhase, room } = options;
   const maxSeqLen = Math.min(spec.max_seq_len ?? base.model.defaultMaxSeqLen ?? room, room);
+  const lines: number[] = [];
   const load = (path: string, param: string): Example[] =>
     loadExamples(path, task, base.tokenizer, {
+      ...(spec.loss_ledger && param === 'training_file'
+        ? { onLine: (line: number) => void lines.push(line) }
+        : {}),
       maxSeqLen,
       taskOptions: spec.task_options,
       tasks: promptTasks(spec.peft),
@@ -288,11 +304,12 @@ function readData(
   if (split !== null) {
     const use = { task, tasks: promptTasks(spec.peft) };
     const held = heldOut(options.trainFile, use, split);
-    const part = (of: boolean) => examples.filter((_, place) => held.has(place) === of);
-    return new RunData(spec, part(false), part(true));
+    const part = <T>(all: readonly T[], of: boolean): T[] =>
+      all.filter((_, place) => held.has(place) === of);
+    return new RunData(spec, part(examples, false), part(examples, true), part(lines, false));
   }
   const validation = options.validFile ? load(options.validFile, 'validation_file') : [];
-  return new RunData(spec, examples, validation);
+  return new RunData(spec, examples, validation, lines);
 }
 
 function cutInWords(param: string, lines: readonly number[], maxSeqLen: number): string {

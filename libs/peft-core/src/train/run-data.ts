@@ -15,6 +15,8 @@ export class RunData {
     private readonly spec: Spec,
     readonly examples: readonly Example[],
     readonly validation: readonly Example[],
+    /** Lines of the training examples in their file, where somebody asks for them. */
+    readonly lines: readonly number[] = [],
   ) {
     this.totalSteps = totalSteps(spec, examples.length);
   }

@@ -88,7 +88,7 @@ export class RunGroup {
   next(): Member[] {
     const first = this.turns.next();
     if (first === null) return [];
-    if (first.samples || !this.joins(first)) return [first];
+    if (first.beside || !this.joins(first)) return [first];
     let { rows } = first.piece;
     const kin = new Set([first]);
     for (const other of this.turns.members) {
@@ -159,7 +159,12 @@ export class RunGroup {
   }
 
   private joins(member: Member): boolean {
-    return !member.alone && !member.isBetweenSteps && member.piece.rows < this.limits.shareBelow;
+    return (
+      !member.alone &&
+      member.beside === null &&
+      member.evaluation === null &&
+      member.piece.rows < this.limits.shareBelow
+    );
   }
 }
 

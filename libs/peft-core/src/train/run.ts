@@ -13,7 +13,7 @@ import type { Forgetting } from './forgetting.js';
 import type { RunData } from './run-data.js';
 import type { RunFiles } from './run-files.js';
 import { rateAt, warmupSteps } from './schedule.js';
-import type { Samples } from './samples.js';
+import type { SideWork } from './side-work.js';
 import { Watch } from './watch.js';
 
 export interface RunParts {
@@ -33,7 +33,9 @@ export interface RunParts {
   /** Measures what it has forgotten, where that is asked for. */
   readonly forgetting: (() => Forgetting) | null;
   /** Begins to answer its sample prompts, where it has any. */
-  readonly samples: (() => Samples) | null;
+  readonly samples: ((step: number) => SideWork) | null;
+  /** Begins its loss ledger, where that is asked for. */
+  readonly ledger: ((step: number) => SideWork) | null;
   readonly onWarning: (message: string) => void;
 }
 
@@ -60,6 +62,7 @@ export class Run {
   private readonly files: RunFiles;
   private readonly forgetting: RunParts['forgetting'];
   private readonly samples: RunParts['samples'];
+  private ledger: RunParts['ledger'];
   /** The step at which it answered them last. */
   private sampledStep = -1;
   private readonly onWarning: RunParts['onWarning'];
@@ -72,7 +75,7 @@ export class Run {
     [this.optimizer, this.data, this.files] = [optimizer, data, files];
     this.found = parts.found;
     [this.forgetting, this.onWarning] = [parts.forgetting, parts.onWarning];
-    this.samples = parts.samples;
+    [this.samples, this.ledger] = [parts.samples, parts.ledger];
     this.warmupSteps = warmupSteps(data.totalSteps, spec.warmup_ratio);
     this.watch = new Watch({
       chance: task.chance(model, spec),
@@ -156,24 +159,30 @@ export class Run {
    * The answers to its sample prompts, to be made now: before the first step, where an evaluation is due and at the end,
    * with validation data or without; null where it has none, or has answered them at this step.
    */
-  beginSamples(): Samples | null {
+  beginSamples(): SideWork | null {
     const { step, samples, spec } = this;
     const isDue = step === 0 || this.done || (spec.eval_steps > 0 && step % spec.eval_steps === 0);
     if (!samples || !isDue || this.sampledStep === step) return null;
     this.sampledStep = step;
     try {
-      return samples();
+      return samples(step);
     } catch (error) {
-      this.notSampled(error);
+      this.notDone('Answers to its sample prompts', error);
       return null;
     }
   }
 
+  /** The ledger, to be made once all else is done; null where none is asked for, or it is made. */
+  beginLedger(): SideWork | null {
+    const { ledger } = this;
+    this.ledger = null;
+    return ledger?.(this.step) ?? null;
+  }
+
   /** What is trained is worth more than what is looked at. @throws what has broken the device */
-  notSampled(error: unknown): void {
+  notDone(what: string, error: unknown): void {
     if (isFatal(error)) throw error;
-    const why = failureOf(error).message;
-    this.onWarning(`Its sample prompts could not be answered at step ${this.step}: ${why}`);
+    this.onWarning(`${what} at step ${this.step} could not be had: ${failureOf(error).message}`);
   }
 
   /** Whether a checkpoint of this very step was made, or it goes on from one, or nothing was trained yet. */

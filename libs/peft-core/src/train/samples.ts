@@ -4,24 +4,24 @@ import type { SamplePrompt } from '@graft/contracts';
 import { promptOf } from '../data/prompt.js';
 import { Generation, stepTogether, type GenerationBase } from '../generate/generation.js';
 import type { KvCache } from '../nn/kv-cache.js';
+import type { FactOfRun, Sample } from './facts.js';
+import type { SideWork } from './side-work.js';
 
 /** Rows of a prompt that one forward reads: no more than memory is reserved for. */
 export const SAMPLE_ROWS = 128;
-
-export interface Sample {
-  readonly text: string;
-  readonly finishReason: 'stop' | 'length';
-  readonly tokens: number;
-}
 
 export interface SampleRequest {
   readonly prompts: readonly SamplePrompt[];
   readonly maxTokens: number;
   /** Which task they are of, where the adapter is for several. */
   readonly taskId: number | null;
+  /** That is done. */
+  readonly step: number;
 }
 
-export class Samples {
+export class Samples implements SideWork {
+  readonly what = 'Answers to its sample prompts';
+  readonly isOfStep = true;
   private readonly cache: KvCache;
   private readonly answers: Generation[] = [];
   private readonly texts: string[];
@@ -30,8 +30,9 @@ export class Samples {
   constructor(
     private readonly base: GenerationBase,
     run: number,
-    { prompts, maxTokens, taskId }: SampleRequest,
+    private readonly request: SampleRequest,
   ) {
+    const { prompts, maxTokens, taskId } = request;
     this.cache = base.model.cache();
     this.texts = prompts.map(() => '');
     const greedy = { run, taskId, maxTokens, temperature: 0, topP: 1, seed: 0, stop: [] };
@@ -44,16 +45,17 @@ export class Samples {
     }
   }
 
-  /** One forward. Null until all are answered, then what was written, in the order of the prompts. */
-  step(): Sample[] | null {
+  /** One forward of all. */
+  next(): FactOfRun<'sampled'> | null {
     const steps = stepTogether(this.base, this.cache, this.answers, SAMPLE_ROWS);
     for (const [i, { text }] of steps.entries()) this.texts[i] += text;
     if (!this.answers.every(({ done }) => done)) return null;
-    return this.answers.map(({ finishReason, ids }, i) => ({
+    const samples = this.answers.map(({ finishReason, ids }, i): Sample => ({
       text: this.texts[i] as string,
       finishReason: finishReason ?? 'length',
       tokens: ids.length,
     }));
+    return { type: 'sampled', step: this.request.step, samples };
   }
 
   dispose(): void {

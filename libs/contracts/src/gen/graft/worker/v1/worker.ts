@@ -268,6 +268,7 @@ export interface Event {
     | { $case: "log"; value: Log }
     | { $case: "phase"; value: Phase }
     | { $case: "sampled"; value: Sampled }
+    | { $case: "ledger"; value: Ledger }
     | undefined;
 }
 
@@ -326,6 +327,22 @@ export interface Sample {
   /** "stop" or "length". */
   finishReason: string;
   tokens: number;
+}
+
+/** The training examples with the highest loss at the end, of all that were looked at. */
+export interface Ledger {
+  step: number;
+  examples: number;
+  meanLoss: number;
+  rows: LedgerRow[];
+}
+
+export interface LedgerRow {
+  /** Of the training file. */
+  line: number;
+  loss: number;
+  /** Of the base alone, where it has one. */
+  baseLoss?: number | undefined;
 }
 
 /** A committed checkpoint whose blobs were all put before. */
@@ -2258,6 +2275,9 @@ export const Event: MessageFns<Event> = {
       case "sampled":
         Sampled.encode(message.fact.value, writer.uint32(154).fork()).join();
         break;
+      case "ledger":
+        Ledger.encode(message.fact.value, writer.uint32(162).fork()).join();
+        break;
     }
     return writer;
   },
@@ -2387,6 +2407,14 @@ export const Event: MessageFns<Event> = {
             message.fact = { $case: "sampled", value: Sampled.decode(reader, reader.uint32()) };
             continue;
           }
+          case 20: {
+            if (tag !== 162) {
+              break;
+            }
+
+            message.fact = { $case: "ledger", value: Ledger.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2466,6 +2494,12 @@ export const Event: MessageFns<Event> = {
       case "sampled": {
         if (object.fact?.value !== undefined && object.fact?.value !== null) {
           message.fact = { $case: "sampled", value: Sampled.fromPartial(object.fact.value) };
+        }
+        break;
+      }
+      case "ledger": {
+        if (object.fact?.value !== undefined && object.fact?.value !== null) {
+          message.fact = { $case: "ledger", value: Ledger.fromPartial(object.fact.value) };
         }
         break;
       }
@@ -3101,6 +3135,176 @@ export const Sample: MessageFns<Sample> = {
     message.text = object.text ?? "";
     message.finishReason = object.finishReason ?? "";
     message.tokens = object.tokens ?? 0;
+    return message;
+  },
+};
+
+function createBaseLedger(): Ledger {
+  return { step: 0, examples: 0, meanLoss: 0, rows: [] };
+}
+
+export const Ledger: MessageFns<Ledger> = {
+  encode(message: Ledger, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.step !== 0) {
+      writer.uint32(8).uint64(message.step);
+    }
+    if (message.examples !== 0) {
+      writer.uint32(16).uint64(message.examples);
+    }
+    if (message.meanLoss !== 0) {
+      writer.uint32(25).double(message.meanLoss);
+    }
+    for (const v of message.rows) {
+      LedgerRow.encode(v!, writer.uint32(34).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Ledger {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseLedger();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.step = longToNumber(reader.uint64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.examples = longToNumber(reader.uint64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 25) {
+              break;
+            }
+
+            message.meanLoss = reader.double();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.rows.push(LedgerRow.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<Ledger>): Ledger {
+    return Ledger.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Ledger>): Ledger {
+    const message = createBaseLedger();
+    message.step = object.step ?? 0;
+    message.examples = object.examples ?? 0;
+    message.meanLoss = object.meanLoss ?? 0;
+    message.rows = object.rows?.map((e) => LedgerRow.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseLedgerRow(): LedgerRow {
+  return { line: 0, loss: 0, baseLoss: undefined };
+}
+
+export const LedgerRow: MessageFns<LedgerRow> = {
+  encode(message: LedgerRow, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.line !== 0) {
+      writer.uint32(8).uint64(message.line);
+    }
+    if (message.loss !== 0) {
+      writer.uint32(17).double(message.loss);
+    }
+    if (message.baseLoss !== undefined) {
+      writer.uint32(25).double(message.baseLoss);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): LedgerRow {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseLedgerRow();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.line = longToNumber(reader.uint64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 17) {
+              break;
+            }
+
+            message.loss = reader.double();
+            continue;
+          }
+          case 3: {
+            if (tag !== 25) {
+              break;
+            }
+
+            message.baseLoss = reader.double();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<LedgerRow>): LedgerRow {
+    return LedgerRow.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<LedgerRow>): LedgerRow {
+    const message = createBaseLedgerRow();
+    message.line = object.line ?? 0;
+    message.loss = object.loss ?? 0;
+    message.baseLoss = object.baseLoss ?? undefined;
     return message;
   },
 };

@@ -1,0 +1,96 @@
+import { Injectable } from '@nestjs/common';
+import { DomainError, type JobLedgerObject } from '@graft/contracts';
+import { isAdmin, type Principal } from '../auth/principal.js';
+import { BlobStore } from '../blobs/blob-store.js';
+import { Database } from '../database/database.js';
+import { pageQuery } from '../http/parse.js';
+import { LineSplitter } from '../files/line-splitter.js';
+import type { StoredLedger } from '../history/history-objects.js';
+import { JobsRepository } from '../history/jobs.repository.js';
+
+type Row = StoredLedger['rows'][number];
+
+export const LEDGER_ORDERS = ['worst', 'least_learnt'] as const;
+
+const SHOWN_CHARACTERS = 200;
+
+/** Which training examples a job has learnt worst. */
+@Injectable()
+export class JobLedgers {
+  constructor(
+    private readonly database: Database,
+    private readonly jobs: JobsRepository,
+    private readonly blobs: BlobStore,
+  ) {}
+
+  async of(
+    caller: Principal,
+    id: string,
+    query: Record<string, unknown>,
+  ): Promise<JobLedgerObject> {
+    const job = await this.jobs.row(caller.projectId, id);
+    const { limit } = pageQuery(query, 20, 500);
+    const order = orderOf(query['order']);
+    const [found] = await this.database.query<{ data: StoredLedger }>(
+      `SELECT data FROM event WHERE job_id = $1 AND kind = 'ledger' LIMIT 1`,
+      [job.id],
+    );
+    const rows = (order === 'worst' ? found?.data.rows : found?.data.rows.toSorted(byLearnt)) ?? [];
+    const shown = rows.slice(0, limit);
+    const reads = isAdmin(caller) || caller.scopes.includes('files:read');
+    const file = reads ? job.training_file : null;
+    const records = await this.records(file, new Set(shown.map(([line]) => line)));
+    return {
+      object: 'fine_tuning.job.ledger',
+      job_id: job.id,
+      examples: found?.data.examples ?? null,
+      mean_loss: found?.data.mean_loss ?? null,
+      data: shown.map(([line, loss, base_loss]) => ({
+        line,
+        loss,
+        base_loss,
+        record: records.get(line) ?? null,
+      })),
+    };
+  }
+
+  /** Beginnings of these lines, where the file is still there. */
+  private async records(
+    fileId: string | null,
+    lines: ReadonlySet<number>,
+  ): Promise<ReadonlyMap<number, string>> {
+    const found = new Map<number, string>();
+    if (fileId === null || lines.size === 0) return found;
+    const [file] = await this.database.query<{ sha256: string }>(
+      'SELECT sha256 FROM file WHERE id = $1',
+      [fileId],
+    );
+    if (!file) return found;
+    let number = 0;
+    const splitter = new LineSplitter((line) => {
+      if (lines.has(++number) && line)
+        found.set(number, line.subarray(0, 4 * SHOWN_CHARACTERS).toString('utf8').slice(0, SHOWN_CHARACTERS)); // prettier-ignore
+    });
+    for await (const chunk of this.blobs.read(file.sha256)) {
+      splitter.push(chunk as Buffer);
+      if (found.size === lines.size) return found;
+    }
+    splitter.end();
+    return found;
+  }
+}
+
+function orderOf(asked: unknown): (typeof LEDGER_ORDERS)[number] {
+  const found = LEDGER_ORDERS.find((one) => one === (asked ?? LEDGER_ORDERS[0]));
+  if (found) return found;
+  const message = `order: expected ${LEDGER_ORDERS.join(' or ')}`;
+  throw new DomainError('invalid_value', message, 'order');
+}
+
+/** By what training has taken off the loss, the least first; rows of which that is not known come last. */
+function byLearnt([a, ...of]: Row, [b, ...other]: Row): number {
+  const fell = ([loss, base]: readonly (number | null)[]): number =>
+    base === null || base === undefined ? Infinity : loss === null || loss === undefined ? -Infinity : base - loss; // prettier-ignore
+  const [one, two] = [fell(of), fell(other)];
+  return one === two ? a - b : one - two;
+}

@@ -1,0 +1,116 @@
+// The loss ledger of a job, from a worker whose facts the test decides.
+import type { JobLedgerObject, JobObject } from '@graft/contracts';
+import type { Event } from '@graft/contracts/grpc';
+import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
+import { caught, importBase, startTestApi, uploadChats, type TestApi } from './fixture.js';
+import { ask } from './projects.js';
+import { ScriptedWorker, started, step } from './scripted-worker.js';
+
+let api: TestApi;
+let worker: ScriptedWorker | null = null;
+let file: string;
+
+beforeAll(async () => {
+  api = await startTestApi({ leaseMs: 3_000 });
+  await importBase(api);
+  file = await uploadChats(api);
+});
+afterEach(() => {
+  worker?.vanish();
+  worker = null;
+});
+afterAll(() => api?.close());
+
+const create = (graft: object, more: object = {}) =>
+  api.client.fineTuning.jobs.create({
+    model: 'tiny',
+    training_file: file,
+    ...more,
+    graft,
+  } as never) as unknown as Promise<JobObject>;
+const ledgerOf = (id: string, query = '') =>
+  api.get<JobLedgerObject>(`/fine_tuning/jobs/${id}/ledger${query}`);
+
+type Fact = NonNullable<Event['fact']>;
+const ledger = (...rows: [line: number, loss: number, baseLoss?: number][]): Fact => ({
+  $case: 'ledger',
+  value: {
+    step: 2,
+    examples: 12,
+    meanLoss: 1.5,
+    rows: rows.map(([line, loss, baseLoss]) => ({
+      line,
+      loss,
+      ...(baseLoss === undefined ? {} : { baseLoss }),
+    })),
+  },
+});
+
+it('lists the worst examples with the beginnings of their records, and the least learnt', async () => {
+  const job = await create({ loss_ledger: true });
+  expect(job.graft.loss_ledger).toBe(true);
+  worker = await new ScriptedWorker(api).connect();
+  const lease = await worker.assigned();
+  worker.keep(lease);
+  expect(JSON.parse(lease.specJson)).toMatchObject({ loss_ledger: true });
+  await worker.tell(lease, started(0, 2), step(1), step(2));
+  expect(await ledgerOf(job.id)).toMatchObject({ examples: null, mean_loss: null, data: [] });
+  await worker.tell(lease, ledger([7, NaN, 3], [3, 5, 6], [12, 4, 3.5], [1, 2]));
+  // As after a resume; what was first stays.
+  await worker.tell(lease, ledger([1, 9, 9]));
+  await worker.finish(lease, 2);
+  const found = await ledgerOf(job.id);
+  expect(found).toMatchObject({
+    object: 'fine_tuning.job.ledger',
+    job_id: job.id,
+    examples: 12,
+    mean_loss: 1.5,
+  });
+  expect(found.data.map(({ line, loss, base_loss }) => [line, loss, base_loss])).toEqual([
+    [7, null, 3],
+    [3, 5, 6],
+    [12, 4, 3.5],
+    [1, 2, null],
+  ]);
+  const records = (await api.client.files.content(file).then((one) => one.text())).split('\n');
+  for (const { line, record } of found.data) expect(record).toBe(records[line - 1]?.slice(0, 200));
+  const least = await ledgerOf(job.id, '?order=least_learnt&limit=3');
+  expect(least.data.map(({ line }) => line)).toEqual([7, 12, 3]);
+  for (const query of ['?order=best', '?limit=501', '?limit=0'])
+    await expect(ledgerOf(job.id, query)).rejects.toThrow('400');
+  // Records are for who may read files.
+  const body = { name: 'jobs only', scopes: ['jobs:read'] };
+  const { secret } = await api.post<{ secret: string }>('/keys', body);
+  const seen = await ask(api, secret, 'get', `/v1/fine_tuning/jobs/${job.id}/ledger`);
+  expect(seen.status).toBe(200);
+  const rows = (JSON.parse(seen.text) as JobLedgerObject).data;
+  expect(rows.map(({ line, record }) => [line, record])).toEqual([
+    [7, null],
+    [3, null],
+    [12, null],
+    [1, null],
+  ]);
+});
+
+it('is kept of no job that did not ask for it', async () => {
+  const job = await create({});
+  worker = await new ScriptedWorker(api).connect();
+  const lease = await worker.assigned();
+  worker.keep(lease);
+  await worker.tell(lease, started(0, 2), step(1), ledger([1, 2]));
+  expect(await ledgerOf(job.id)).toMatchObject({ examples: null, data: [] });
+  await api.post(`/fine_tuning/jobs/${job.id}/cancel`);
+});
+
+it('is refused where examples are learnt from each other', async () => {
+  const pairs = Array.from({ length: 12 }, (_, n) =>
+    JSON.stringify({ anchor: `question ${n}`, positive: `answer ${n}` }),
+  );
+  const { id } = await api.client.files.create({
+    file: new File([`${pairs.join('\n')}\n`], 'pairs.jsonl'),
+    purpose: 'fine-tune',
+  });
+  const graft = { task: 'feature_extraction', loss_ledger: true };
+  const refusal = await caught(create(graft, { training_file: id }) as Promise<unknown>);
+  expect(refusal).toMatchObject({ status: 400, param: 'graft.loss_ledger' });
+});
