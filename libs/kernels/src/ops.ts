@@ -16,5 +16,6 @@ export * from './ops/nf4.js';
 export * from './ops/norm.js';
 export * from './ops/rotary.js';
 export * from './ops/scale.js';
+export * from './ops/single-attention.js';
 export { instructionSet, ownKernels } from './ops/instruction-set.js';
 export type { InstructionSet } from './ops/instruction-set.js';

@@ -7,7 +7,7 @@
 //
 // A block of A and one of B at a time are written out in f32, multiplied there, and rounded to bf16 once, as oneDNN does.
 // These take the place of libtorch's kernels in its dispatcher, so that linears, their gradients and whatever else is
-// composed of products come here. Products of a row or two are left where they were: reading the weights is all they take.
+// composed of products come here. Products of few rows have a kernel of their own on every processor (few_rows.h).
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/addmm_cpu_dispatch.h>
 #include <ATen/ops/baddbmm_cpu_dispatch.h>
@@ -20,6 +20,7 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "few_rows.h"
 #include "isa.h"
 
 namespace graft {
@@ -34,8 +35,28 @@ bool ours(const at::Tensor& a, const at::Tensor& b) {
   return a.scalar_type() == at::kBFloat16 && b.scalar_type() == at::kBFloat16 && a.numel() > 0 && b.numel() > 0;
 }
 
-// Rows of the first factor by columns of the second, each a dot product along lines as they lie in memory.
+// Of a batch: rows of the first factor by columns of the second, each a dot product along lines as they lie in memory.
+// They are left to libtorch, for which reading the second is all they take.
 bool few(const at::Tensor& a, const at::Tensor& b) { return a.size(-2) <= kFewRows && b.stride(-2) == 1; }
+
+bool fit(const at::Tensor& a, const at::Tensor& b) {
+  return a.dim() == 2 && b.dim() == 2 && a.size(1) == b.size(0) && b.size(1) > 0;
+}
+
+// What has other shapes, or too many rows, goes on to `next`.
+template <typename Next>
+at::Tensor mm_of_few(const at::Tensor& a, const at::Tensor& b, const Next& next) {
+  return ours(a, b) && fit(a, b) && has_few_rows(a, b) ? few_rows_product(a, b, nullptr) : next(a, b);
+}
+
+template <typename Next>
+at::Tensor addmm_of_few(const at::Tensor& d, const at::Tensor& a, const at::Tensor& b, const at::Scalar& beta,
+                        const at::Scalar& alpha, const Next& next) {
+  const bool is_bias = d.scalar_type() == at::kBFloat16 && d.dim() == 1 && d.is_contiguous() && beta.equal(1) && alpha.equal(1);
+  return is_bias && ours(a, b) && fit(a, b) && d.size(0) == b.size(1) && has_few_rows(a, b)
+             ? few_rows_product(a, b, &d)
+             : next(d, a, b, beta, alpha);
+}
 
 at::Tensor wide(const at::Tensor& x) { return x.to(at::kFloat); }
 
@@ -65,14 +86,14 @@ at::Tensor by_blocks(const at::Tensor& a, const at::Tensor& b, const Finish& fin
   return out;
 }
 
-at::Tensor mm(const at::Tensor& a, const at::Tensor& b) {
-  if (!ours(a, b) || few(a, b)) return at::cpu::mm(a, b);
+at::Tensor wide_mm(const at::Tensor& a, const at::Tensor& b) {
+  if (!ours(a, b)) return at::cpu::mm(a, b);
   return by_blocks(a, b, [](const at::Tensor& product, auto...) { return product; });
 }
 
-at::Tensor addmm(const at::Tensor& d, const at::Tensor& a, const at::Tensor& b, const at::Scalar& beta,
-                 const at::Scalar& alpha) {
-  if (!ours(a, b) || few(a, b)) return at::cpu::addmm(d, a, b, beta, alpha);
+at::Tensor wide_addmm(const at::Tensor& d, const at::Tensor& a, const at::Tensor& b, const at::Scalar& beta,
+                      const at::Scalar& alpha) {
+  if (!ours(a, b)) return at::cpu::addmm(d, a, b, beta, alpha);
   const at::Tensor whole = d.expand({a.size(0), b.size(1)});
   const bool added = beta.toDouble() != 0;  // what is not added may be NaN
   return by_blocks(a, b, [&](at::Tensor product, int64_t row, int64_t rows, int64_t column, int64_t columns) {
@@ -81,10 +102,22 @@ at::Tensor addmm(const at::Tensor& d, const at::Tensor& a, const at::Tensor& b, 
   });
 }
 
+at::Tensor mm(const at::Tensor& a, const at::Tensor& b) {
+  const bool has_own = isa() >= Isa::kAvx512;
+  return mm_of_few(a, b, [&](auto&... all) { return has_own ? at::cpu::mm(all...) : wide_mm(all...); });
+}
+
+at::Tensor addmm(const at::Tensor& d, const at::Tensor& a, const at::Tensor& b, const at::Scalar& beta,
+                 const at::Scalar& alpha) {
+  const bool has_own = isa() >= Isa::kAvx512;
+  return addmm_of_few(d, a, b, beta, alpha,
+                      [&](auto&... all) { return has_own ? at::cpu::addmm(all...) : wide_addmm(all...); });
+}
+
 at::Tensor& addmm_(at::Tensor& d, const at::Tensor& a, const at::Tensor& b, const at::Scalar& beta,
                    const at::Scalar& alpha) {
-  if (!ours(a, b) || few(a, b)) return at::cpu::addmm_(d, a, b, beta, alpha);
-  return d.copy_(addmm(d, a, b, beta, alpha));
+  if (!ours(a, b)) return at::cpu::addmm_(d, a, b, beta, alpha);
+  return d.copy_(wide_addmm(d, a, b, beta, alpha));
 }
 
 /** @param multiply of so many of the batch, from one on, in f32 */
@@ -127,11 +160,11 @@ struct Silent : c10::WarningHandler {
 
 TORCH_LIBRARY_IMPL(aten, CPU, m) {
   using namespace graft;
-  if (isa() >= Isa::kAvx512) return;
   Silent silent;
   const c10::WarningUtils::WarningHandlerGuard guard(&silent);
   m.impl("mm", mm);
   m.impl("addmm", addmm);
+  if (isa() >= Isa::kAvx512) return;
   m.impl("addmm_", addmm_);
   m.impl("bmm", bmm);
   m.impl("baddbmm", baddbmm);

@@ -6,7 +6,7 @@
  * q: [T, H, d]  k, v: [T, Hkv, d], [p, H, d] of some prefixes  o: [T, H d].  All segments in one operator, but for
  * generation, whose keys lie in the cache sequence by sequence.
  */
-import { cat, narrow, packedAttention, repeatInterleave, split } from '@graft/kernels';
+import { cat, hasSingle, narrow, packedAttention, repeatInterleave, singleAttention, split } from '@graft/kernels'; // prettier-ignore
 import type { AttentionBias, AttentionSegment, Tensor } from '@graft/kernels';
 import type { KvCache } from './kv-cache.js';
 import type { PackedLayout, Segment } from './layout.js';
@@ -97,18 +97,56 @@ function throughCache(
   const sizes = layout.segments.map(({ rows }) => rows);
   const [queries, keys, values] = [q, own.k, own.v].map((t) => parts(t, sizes)) as Parts;
   const rowsOf = (i: number): KeysValues => ({ k: keys[i] as Tensor, v: values[i] as Tensor });
-  const outputs = layout.segments.map((segment, i) => {
+  const seen = layout.segments.map((segment, i): KeysValues => {
     const given = prefix(segment.run);
-    const seen = [
+    const before = [
       ...(given && segment.prefix > 0 ? [given] : []),
       ...(segment.shared >= 0 ? [rowsOf(segment.shared)] : []),
       rowsOf(i),
     ].map((each) => withHeads(each, headsOf(given ?? own)));
-    const all = segment.cache === null ? joinedOf(seen) : cache.append(segment.cache, kept, seen);
-    return alone(queries[i] as Tensor, all, segment, pattern);
+    return segment.cache === null ? joinedOf(before) : cache.append(segment.cache, kept, before);
   });
-  return outputs.length === 1 ? (outputs[0] as Tensor) : cat(outputs);
+  return eachAlone(queries, seen, layout.segments, pattern);
 }
+
+/** Segments over keys of their own: all that are single queries in one call, where there is one for them. */
+function eachAlone(
+  queries: readonly Tensor[],
+  seen: readonly KeysValues[],
+  segments: readonly Segment[],
+  pattern: AttentionPattern,
+): Tensor {
+  const { scale, window, softcap, bias } = pattern;
+  const [first] = queries as [Tensor];
+  const heads = headsOf(seen[0] as KeysValues);
+  const isIn = (i: number): boolean =>
+    !bias &&
+    hasSingle(first) &&
+    segments[i]?.rows === 1 &&
+    headsOf(seen[i] as KeysValues) === heads;
+  const singles = [...seen.keys()].filter(isIn);
+  const together =
+    singles.length > 0
+      ? singleAttention(
+          joined(singles.map((i) => queries[i] as Tensor)),
+          singles.map((i) => seen[i] as KeysValues),
+          { scale, window: window ?? 0, softcap: softcap ?? null },
+        )
+      : null;
+  if (together && singles.length === segments.length) return together;
+  const rows = new Map(singles.map((i, row) => [i, row]));
+  return joined(
+    segments.map((segment, i) => {
+      const row = rows.get(i);
+      return together && row !== undefined
+        ? narrow(together, 0, row, 1)
+        : alone(queries[i] as Tensor, seen[i] as KeysValues, segment, pattern);
+    }),
+  );
+}
+
+const joined = (outputs: readonly Tensor[]): Tensor =>
+  outputs.length === 1 ? (outputs[0] as Tensor) : cat(outputs);
 
 /** Each segment's encoder keys: rows of those of the whole batch, or in the cache. */
 export function crossAttention(
@@ -132,11 +170,8 @@ export function crossAttention(
     q,
     segments.map(({ rows }) => rows),
   );
-  const outputs = segments.map((segment, i) => {
-    const keys = (cache as KvCache).memory(segment.cache as number, layer);
-    return alone(queries[i] as Tensor, keys, segment, pattern);
-  });
-  return outputs.length === 1 ? (outputs[0] as Tensor) : cat(outputs);
+  const keys = segments.map((segment) => (cache as KvCache).memory(segment.cache as number, layer));
+  return eachAlone(queries, keys, segments, pattern);
 }
 
 type Parts = [Tensor[], Tensor[], Tensor[]];
@@ -188,7 +223,7 @@ function attend(
     const queries = found.length === 1 ? q : narrow(q, 0, first, rows);
     return packedAttention(queries, k, v, moved, { ...options, bias: stretch.bias });
   });
-  return outputs.length === 1 ? (outputs[0] as Tensor) : cat(outputs);
+  return joined(outputs);
 }
 
 const numbersOf = (bias: AttentionBias): Tensor =>

@@ -1,0 +1,15 @@
+// Products of a few rows of bf16 by a matrix whose columns lie in lines, as a linear's weight does in x Wᵀ: each weight is
+// read once, where libtorch's product writes all of them out in another order first, which takes longer than the product.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+namespace graft {
+
+// Of bf16 matrices A [m, k] and B [k, n]: whether the product below is for them.
+bool has_few_rows(const at::Tensor& a, const at::Tensor& b);
+
+// A B (+ bias [n], bf16 and contiguous), each number rounded once.
+at::Tensor few_rows_product(const at::Tensor& a, const at::Tensor& b, const at::Tensor* bias);
+
+}  // namespace graft

@@ -1,0 +1,82 @@
+import { describe, expect, it } from 'vitest';
+import { expectClose, hasNaN, onEachSet, random, restart, spoilt } from '../../test/own-kernel.js';
+import * as k from '../index.js';
+import type { Dtype, SeenKeys, Tensor } from '../index.js';
+
+const SCALE = 0.3;
+
+/** Keys and values of queries, of which the first have rows after them that are nobody's yet. */
+function seenBy(counts: readonly number[], heads: number, size: number, dtype: Dtype): SeenKeys[] {
+  return counts.map((count, i) => {
+    const buffer = (): Tensor => k.narrow(random([count + 3 - i, heads, size], dtype), 0, 0, count);
+    return { k: buffer(), v: buffer() };
+  });
+}
+
+/** Each query by itself, in f64. */
+function alone(
+  q: Tensor,
+  seen: readonly SeenKeys[],
+  options: { readonly window?: number; readonly softcap?: number },
+): Tensor {
+  const wide = (t: Tensor): Tensor => k.to(t, 'f64');
+  return k.cat(
+    seen.map(({ k: keys, v: values }, i) => {
+      const keyRows = keys.shape[0] as number;
+      const place = { start: 0, rows: 1, keyStart: 0, keyRows, beforeStart: 0, before: 0 };
+      const query = wide(k.narrow(q, 0, i, 1));
+      return k.packedAttention(query, wide(keys), wide(values), [place], { scale: SCALE, ...options }); // prettier-ignore
+    }),
+  );
+}
+
+onEachSet((dtype) => {
+  it.each<[string, number, number, number, { window?: number; softcap?: number }]>([
+    ['heads of 64, three to a head of keys', 6, 2, 64, {}],
+    ['heads of 8', 4, 4, 8, {}],
+    ['heads of 20, which is no whole number of vectors', 2, 1, 20, {}],
+    ['heads of 256', 2, 1, 256, {}],
+    ['a window', 6, 2, 64, { window: 20 }],
+    ['capped scores', 6, 2, 64, { softcap: 0.7 }],
+  ])('%s', (_, heads, kvHeads, size, options) => {
+    restart(500);
+    const seen = seenBy([1, 17, 133], kvHeads, size, dtype);
+    const q = random([3, heads, size], dtype);
+    const got = k.singleAttention(q, seen, { scale: SCALE, ...options });
+    expectClose(got, alone(q, seen, options), dtype);
+  });
+
+  it('has NaN where a key has, and in no other answer', () => {
+    const seen = seenBy([9, 9], 1, 16, dtype);
+    const q = random([2, 1, 16], dtype);
+    const spoiled = [{ k: spoilt([9, 1, 16], dtype), v: (seen[0] as SeenKeys).v }, seen[1]];
+    const got = k.singleAttention(q, spoiled as SeenKeys[], { scale: SCALE });
+    expect([0, 1].map((i) => hasNaN(k.narrow(got, 0, i, 1)))).toEqual([true, false]);
+  });
+
+  it('answers as if it were alone, to the bit', () => {
+    const seen = seenBy([40, 7, 300], 2, 64, dtype);
+    const q = random([3, 6, 64], dtype);
+    const together = k.singleAttention(q, seen, { scale: SCALE });
+    const last = k.singleAttention(k.narrow(q, 0, 2, 1), seen.slice(2), { scale: SCALE });
+    expect(last.toArray()).toEqual(k.narrow(together, 0, 2, 1).toArray());
+  });
+});
+
+describe('refuses', () => {
+  it.each<[string, number[], number, RegExp]>([
+    ['another number of keys', [4], 2, /keys, values and a first key for each of 2 queries/],
+    ['a query without keys', [0], 1, /query 0 sees no key/],
+  ])('%s', (_, counts, queries, message) => {
+    const seen = seenBy(counts, 1, 8, 'f32');
+    const q = random([queries, 1, 8], 'f32');
+    expect(() => k.singleAttention(q, seen, { scale: SCALE })).toThrow(message);
+  });
+
+  it('keys of another dtype', () => {
+    const seen = seenBy([4], 1, 8, 'bf16');
+    expect(() => k.singleAttention(random([1, 1, 8], 'f32'), seen, { scale: SCALE })).toThrow(
+      /keys and values 0 are not \[K, Hkv, d\] like the queries/,
+    );
+  });
+});

@@ -1,0 +1,37 @@
+/**
+ * Attention of single queries, each over keys and values of its own, which lie apart: answers in the making.
+ *
+ *   o_i = Σ_j softmax_j(s_ij) v_ij      s_ij = scale q_i · k_ij, or c tanh(s_ij / c) with a cap c
+ *
+ * On the CPU, in f32 and bf16 (native/ops/single_attention.cpp). No biases, no gradients.
+ */
+import { one } from '../call.js';
+import type { Tensor } from '../tensor.js';
+import type { PackedAttentionOptions } from './attention.js';
+import { isOwn } from './instruction-set.js';
+
+/** What one query sees. */
+export interface SeenKeys {
+  /** [K, Hkv, d], the last row being the query's own */
+  readonly k: Tensor;
+  readonly v: Tensor;
+}
+
+/** Whether `singleAttention` is for these queries. */
+export const hasSingle = isOwn;
+
+/** q: [T, H, d] → [T, H d] */
+export const singleAttention = (
+  q: Tensor,
+  seen: readonly SeenKeys[],
+  { scale, window = 0, softcap = null }: Omit<PackedAttentionOptions, 'bias'>,
+): Tensor =>
+  one(
+    'graft::single_attention',
+    q,
+    seen.map(({ k }) => k),
+    seen.map(({ v }) => v),
+    seen.map(({ k }) => (window > 0 ? Math.max(0, (k.shape[0] as number) - window) : 0)),
+    scale,
+    softcap ?? 0,
+  );

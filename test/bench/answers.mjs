@@ -1,0 +1,121 @@
+#!/usr/bin/env node
+// Answers: tokens a second of one chat and of several at once on a base, by the engine itself, and beside it llama.cpp
+// (npm's node-llama-cpp, where FOLDER of it is given) on the same weights, threads and token ids:
+//   node test/bench/answers.mjs --base FOLDER [--gguf FILE --llama-cpp FOLDER] [--chats 1,16] [--tokens 64]
+//                               [--prompt 64] [--threads 2] [--rounds 3]
+// FOLDER: a Hugging Face folder; FILE: the same base as GGUF. Greedy, each chat with a prompt of its own of so many
+// tokens. A rate is the tokens of all chats after their first, over the time from the first token of the last to the
+// end; of both sides the median of the rounds, by turns.
+import { spawn } from 'node:child_process';
+import { availableParallelism, loadavg } from 'node:os';
+import { resolve } from 'node:path';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { Generation, loadBase, setThreads, stepTogether } from '@graft/peft-core';
+
+const median = (values) => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)];
+
+const { values: options } = parseArgs({
+  options: {
+    base: { type: 'string' },
+    gguf: { type: 'string' },
+    'llama-cpp': { type: 'string' },
+    chats: { type: 'string', default: '1,16' },
+    tokens: { type: 'string', default: '64' },
+    prompt: { type: 'string', default: '64' },
+    threads: { type: 'string', default: String(Math.min(2, availableParallelism())) },
+    rounds: { type: 'string', default: '3' },
+    quantization: { type: 'string' },
+    cpu: { type: 'boolean', default: false },
+  },
+});
+const count = Number(options.tokens);
+setThreads(Number(options.threads));
+const now = () => {
+  if (!options.cpu) return performance.now() / 1000;
+  const { user, system } = process.cpuUsage();
+  return (user + system) / 1e6;
+};
+const base = loadBase(resolve(options.base), {
+  dtype: 'bf16',
+  quantization: options.quantization ?? null,
+});
+const prompts = (chats) =>
+  Array.from({ length: chats }, (_, chat) =>
+    Array.from(
+      { length: Number(options.prompt) },
+      (_, i) => 100 + ((chat * 7919 + i * 104729) % 40000),
+    ),
+  );
+
+function ours(chats) {
+  const cache = base.model.cache();
+  const answers = prompts(chats).map(
+    (promptTokens) =>
+      new Generation(base, cache, {
+        messages: null,
+        prompt: null,
+        promptTokens,
+        run: null,
+        maxTokens: count,
+        stop: [],
+        temperature: 0,
+        topP: 1,
+        seed: 1,
+      }),
+  );
+  const began = now();
+  while (answers.some((answer) => answer.ids.length === 0)) stepTogether(base, cache, answers);
+  const first = now();
+  const before = answers.reduce((sum, { ids }) => sum + ids.length, 0);
+  while (answers.some((answer) => !answer.done)) stepTogether(base, cache, answers);
+  const end = now();
+  const made = answers.reduce((sum, { ids }) => sum + ids.length, 0) - before;
+  for (const answer of answers) if (!answer.done) answer.close();
+  cache.dispose();
+  return {
+    prefill: (chats * Number(options.prompt)) / (first - began),
+    decode: made / (end - first),
+    ids: answers[0].ids,
+  };
+}
+
+/** llama.cpp's process, which answers a line with a line. */
+function theirs() {
+  const script = fileURLToPath(new URL('answers-llama.mjs', import.meta.url));
+  const args = [script, options['llama-cpp'], options.gguf, options.threads];
+  const child = spawn(process.execPath, args, { stdio: ['pipe', 'pipe', 'inherit'] });
+  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
+  return {
+    async ask(chats) {
+      child.stdin.write(`${JSON.stringify({ prompts: prompts(chats), count })}\n`);
+      const { value, done } = await lines.next();
+      if (done) throw new Error('llama.cpp has ended');
+      const { first, rest, tokens } = JSON.parse(value);
+      return { prefill: (chats * Number(options.prompt)) / first, decode: tokens / rest };
+    },
+    end: () => child.stdin.end(),
+  };
+}
+
+const llama = options.gguf ? theirs() : null;
+const told = (rounds) => {
+  const of = (key) => median(rounds.map((round) => round[key]));
+  return `prompts ${of('prefill').toFixed(0)}, answers ${of('decode').toFixed(1)} tokens/s`;
+};
+console.log(`load ${loadavg()[0]}, ${options.threads} threads`);
+for (const chats of options.chats.split(',').map(Number)) {
+  const [mine, other] = [[], []];
+  ours(chats);
+  for (let i = 0; i < Number(options.rounds); i++) {
+    mine.push(ours(chats));
+    if (llama) other.push(await llama.ask(chats));
+  }
+  const beside = llama ? `; llama.cpp ${told(other)}` : '';
+  const ratio = llama
+    ? `; ${(median(mine.map((r) => r.decode)) / median(other.map((r) => r.decode))).toFixed(2)} x`
+    : '';
+  console.log(`${chats} chats: Graft ${told(mine)}${beside}${ratio}`);
+}
+llama?.end();
