@@ -5,15 +5,17 @@ import {
   attachMethod,
   buildModel,
   Generation,
+  packBatch,
   readAdapter,
   stepTogether,
   type Adapter,
   type Model,
+  type PeftConfig,
   type Tokenizer,
 } from '@graft/peft-core';
-import { mapSafetensors, setThreads } from '@graft/kernels';
+import { mapSafetensors, narrow, noGrad, setThreads, tidy } from '@graft/kernels';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { casesOf, families, HERE, json } from './golden-case.js';
+import { casesOf, families, floats, HERE, json } from './golden-case.js';
 
 interface Golden {
   readonly greedy?: {
@@ -102,4 +104,56 @@ for (const family of families) {
       cache.dispose();
     });
   });
+}
+
+// where queries, keys and values are one product, the keys of a virtual token are a part of its row
+it.each(['phi3', 'gpt_neox', 'falcon', 'llama'])('%s: behind one virtual token', (family) => {
+  const file = mapSafetensors(join(HERE, family, 'base', 'model.safetensors'));
+  const model = buildModel(json(family, 'base', 'config.json'), file.tensors, {
+    dtype: 'f32',
+    quantization: null,
+  });
+  const peft = { peft_type: 'PROMPT_TUNING', num_virtual_tokens: 1 };
+  const adapter = attachMethod(model, peft as unknown as PeftConfig, { run: 1, seed: 3 });
+  const prompt = [3, 5, 8, 4];
+  const cache = model.cache();
+  const answer = new Generation({ model, tokenizer: ids }, cache, {
+    messages: null,
+    prompt: null,
+    promptTokens: prompt,
+    run: 1,
+    maxTokens: 4,
+    temperature: 0,
+    topP: 1,
+    seed: 0,
+    stop: [],
+  });
+  while (!answer.done) answer.step();
+  expect(answer.ids).toEqual(continued(model, prompt, 4));
+  cache.dispose();
+  adapter.detach();
+  model.dispose();
+  file.close();
+});
+
+/** The likeliest ids after a prompt, of run 1, by whole forwards. */
+function continued(model: Model, prompt: readonly number[], count: number): number[] {
+  const all = [...prompt];
+  while (all.length < prompt.length + count) {
+    const next = noGrad(() =>
+      tidy(() => {
+        const tokens = Int32Array.from(all);
+        const labels = tokens.map(() => -100);
+        const { batch } = packBatch([{ run: 1, examples: [{ tokens, labels, first: -100 }] }]);
+        const ctx = { training: false, runs: new Map([[1, { seed: 0, step: 0 }]]) };
+        const { hidden } = model.forward(batch, ctx).decoder;
+        const rows = [{ run: 1, start: 0, length: 1 }];
+        const logits = model.head('lm', narrow(hidden, 0, all.length - 1, 1), { ...ctx, rows });
+        const numbers = floats(logits);
+        return numbers.indexOf(Math.max(...numbers));
+      }),
+    );
+    all.push(next);
+  }
+  return all.slice(prompt.length);
 }

@@ -119,12 +119,12 @@ function eachAlone(
   const { scale, window, softcap, bias } = pattern;
   const [first] = queries as [Tensor];
   const heads = headsOf(seen[0] as KeysValues);
-  const isIn = (i: number): boolean =>
-    !bias &&
-    hasSingle(first) &&
-    segments[i]?.rows === 1 &&
-    headsOf(seen[i] as KeysValues) === heads;
-  const singles = [...seen.keys()].filter(isIn);
+  // what no cache holds, a virtual token that is alone, may lie among queries and values
+  const isIn = (i: number): boolean => {
+    const { rows, cache } = segments[i] as Segment;
+    return rows === 1 && cache !== null && headsOf(seen[i] as KeysValues) === heads;
+  };
+  const singles = !bias && hasSingle(first) ? [...seen.keys()].filter(isIn) : [];
   const together =
     singles.length > 0
       ? singleAttention(
