@@ -45,7 +45,7 @@ export function packPairs(
       const from = canShare(model, run, pair) ? common(pair) : 0;
       const first = from > 0 ? put({ run, tokens: pair[0].tokens.subarray(0, from) }) : end;
       for (const [i, { tokens, labels }] of pair.entries()) {
-        const rest = { run, tokens: tokens.subarray(from), from };
+        const rest = { run, tokens: tokens.subarray(from), firstPosition: from };
         const start = put(from > 0 ? { ...rest, after: i + 1 } : rest) - from;
         const rows = tokens.map((_, place) => (place < from ? first : start) + place);
         answers.push({ run, rows, tokens, labels });

@@ -32,11 +32,11 @@ export function packBatch(parts: readonly Part[]): PackedSequences {
   return { batch: { encoder: null, decoder }, labels, firstLabels };
 }
 
-/** Joins sequences of token ids without padding, in the given order. `from`: the first position of one, 0 if left out. */
+/** Joins sequences of token ids without padding, in the given order. `firstPosition`: of one, 0 if left out. */
 export function packRows(
   all: readonly (Pick<Sequence, 'run' | 'taskId' | 'after'> & {
     readonly tokens: Int32Array;
-    readonly from?: number;
+    readonly firstPosition?: number;
   })[],
 ): PackedRows & { readonly inputs: Int32Array } {
   const total = all.reduce((sum, { tokens }) => sum + tokens.length, 0);
@@ -44,10 +44,10 @@ export function packRows(
   const positions = new Int32Array(total);
   const sequences: Sequence[] = [];
   let start = 0;
-  for (const { run, tokens, taskId, after, from = 0 } of all) {
+  for (const { run, tokens, taskId, after, firstPosition = 0 } of all) {
     const { length } = tokens;
     inputs.set(tokens, start);
-    for (let i = 0; i < length; i++) positions[start + i] = from + i;
+    for (let i = 0; i < length; i++) positions[start + i] = firstPosition + i;
     sequences.push({
       run,
       start,

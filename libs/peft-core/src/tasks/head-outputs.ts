@@ -55,7 +55,9 @@ function headOf(model: Model, run: number): TaskHead {
 }
 
 function typedRows(shares: readonly HeadShare[]): PackedRows {
-  const all = shares.flatMap(({ run, sequences }) => sequences.map((one) => ({ run, ...one })));
+  const all = shares.flatMap(({ run, sequences }) =>
+    sequences.map(({ tokens, types }) => ({ run, tokens, types })),
+  );
   const rows = packRows(all);
   const types = new Int32Array(rows.inputs.length);
   for (const [i, { start }] of rows.sequences.entries()) types.set(all[i]?.types ?? [], start);
