@@ -37,6 +37,8 @@ import { difference, example, floats, HERE, json, largest, ourName } from './gol
 import { RUN, train, worst, type HfSequence, type Trajectory } from './steps.js';
 
 const F32 = 1e-4;
+/** Of gradients: seen on AMD's Zen 4, 1.03e-4 of one of lora-ga-turns (k_proj's lora_B); elsewhere below 1e-4. */
+const GRADIENTS = 1.5e-4;
 /** Twenty steps carry rounding on. */
 const TRAINED = 1e-3;
 
@@ -182,7 +184,7 @@ describe.each(cases)('%s', (name) => {
       for (const [key, value] of gradients) {
         const grad = adapter.parameters.get(key)?.grad as Tensor;
         const off = difference(floats(grad), floats(value));
-        expect(off / Math.max(largest(floats(value)), 1e-3 * scale), key).toBeLessThan(F32);
+        expect(off / Math.max(largest(floats(value)), 1e-3 * scale), key).toBeLessThan(GRADIENTS);
       }
     });
     adapter.detach();
