@@ -24,7 +24,10 @@
 #include <cstdint>
 #include <optional>
 #include <tuple>
+#include <type_traits>
 #include <vector>
+
+#include "isa.h"
 
 namespace graft {
 namespace {
@@ -157,6 +160,22 @@ struct Panel {
   int64_t row, rows, column, columns;
 };
 
+#define GRAFT_BODY "nf4.inc"
+#include "isa_each.h"
+#undef GRAFT_BODY
+
+template <typename T>
+void dequantize_pairs(const uint8_t* numbers, int64_t pairs, const float* scaled, T* to) {
+  if constexpr (std::is_same_v<T, at::BFloat16>) {
+    GRAFT_DISPATCH(dequantize_pairs, numbers, pairs, scaled, reinterpret_cast<uint16_t*>(to));
+  } else {
+    for (int64_t i = 0; i < pairs; i++) {
+      to[2 * i] = static_cast<T>(scaled[numbers[i] >> 4]);
+      to[2 * i + 1] = static_cast<T>(scaled[numbers[i] & 15]);
+    }
+  }
+}
+
 template <typename T>
 void dequantize_panel(const Packed& w, const Panel& panel, T* out) {
   const uint8_t* numbers = w.numbers.const_data_ptr<uint8_t>();
@@ -173,11 +192,9 @@ void dequantize_panel(const Packed& w, const Panel& panel, T* out) {
           to[i] = static_cast<T>(scaled[numbers[i / 2] & 15]);
           i++;
         }
-        for (; i + 1 < stop; i += 2) {
-          const uint8_t pair = numbers[i / 2];
-          to[i] = static_cast<T>(scaled[pair >> 4]);
-          to[i + 1] = static_cast<T>(scaled[pair & 15]);
-        }
+        const int64_t pairs = (stop - i) / 2;
+        dequantize_pairs(numbers + i / 2, pairs, scaled, to + i);
+        i += 2 * pairs;
         if (i < stop) {
           to[i] = static_cast<T>(scaled[numbers[i / 2] >> 4]);
           i++;
