@@ -20,14 +20,24 @@ export interface Interval {
   readonly isMaxOpen: boolean;
 }
 
-const LARGEST = 10 ** MOST_DIGITS - 1;
-const digits = (from: number, to: number): Node => bytes([0x30 + from, 0x30 + to]);
+/** Beyond it, and below its negative, there are none. */
+export const LARGEST = 10 ** MOST_DIGITS - 1;
+const made = new Map<number, Node>();
+/** Each once, so that large grammars of numbers stay small. */
+function digits(from: number, to: number): Node {
+  const key = 10 * from + to;
+  const node = made.get(key) ?? bytes([0x30 + from, 0x30 + to]);
+  made.set(key, node);
+  return node;
+}
 const clamp = (value: number): number => Math.max(-LARGEST, Math.min(LARGEST, value));
 
 /** Whole numbers of the interval, of up to 15 digits. */
 export function integers({ min, max, isMinOpen, isMaxOpen }: Interval): Node {
-  const low = clamp(isMinOpen ? Math.floor(min) + 1 : Math.ceil(min));
-  const high = clamp(isMaxOpen ? Math.ceil(max) - 1 : Math.floor(max));
+  const least = isMinOpen ? Math.floor(min) + 1 : Math.ceil(min);
+  const most = isMaxOpen ? Math.ceil(max) - 1 : Math.floor(max);
+  if (least > LARGEST || most < -LARGEST) return NEVER;
+  const [low, high] = [clamp(least), clamp(most)];
   return choice(
     ...(low < 0 ? [sequence(literal('-'), natural(Math.max(1, -high), -low))] : []),
     natural(Math.max(0, low), high),
@@ -73,8 +83,10 @@ const ANY_FRACTION = optional(sequence(literal('.'), repeat(DIGIT, 1, MOST_DIGIT
 const ZEROS = repeat(literal('0'), 0, MOST_DIGITS);
 
 function positive({ min, max, isMinOpen, isMaxOpen }: Interval): Node | null {
-  if (max < min || max < 0) return NEVER;
-  const [low, high] = [Math.min(LARGEST, Math.floor(min)), Math.min(LARGEST, Math.floor(max))];
+  if (max < min || max < 0 || min > LARGEST || (min === LARGEST && isMinOpen)) return NEVER;
+  // The largest comes without a fraction, which a reader might round up.
+  if (max > LARGEST) return positive({ min, max: LARGEST, isMinOpen, isMaxOpen: false });
+  const [low, high] = [Math.floor(min), Math.floor(max)];
   if (low === high) {
     if (fraction(min) === '' && fraction(max) === '')
       return isMinOpen || isMaxOpen ? NEVER : sequence(natural(low, low), atMost('', false));
@@ -85,7 +97,7 @@ function positive({ min, max, isMinOpen, isMaxOpen }: Interval): Node | null {
   return choice(
     sequence(natural(low, low), atLeast(fraction(min), isMinOpen)),
     sequence(natural(low + 1, high - 1), ANY_FRACTION),
-    sequence(natural(high, high), max > LARGEST ? ANY_FRACTION : atMost(fraction(max), isMaxOpen)),
+    sequence(natural(high, high), atMost(fraction(max), isMaxOpen)),
   );
 }
 

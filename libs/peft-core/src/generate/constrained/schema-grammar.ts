@@ -3,7 +3,7 @@
 import { DomainError } from '@graft/contracts';
 import { choice, EVERY_BYTE, nodesOf, writable, type Node } from './grammar.js';
 import * as json from './json-grammar.js';
-import { integers, numbers } from './number-range.js';
+import { integers, LARGEST, numbers } from './number-range.js';
 import { patternGrammar } from './pattern-grammar.js';
 
 type Schema = Readonly<Record<string, unknown>>;
@@ -272,6 +272,11 @@ function numberOf(type: 'number' | 'integer', schema: Schema, path: string): Nod
     return type === 'integer' ? json.INTEGER : json.NUMBER;
   const min = Math.max(least ?? -Infinity, above ?? -Infinity);
   const max = Math.min(most ?? Infinity, below ?? Infinity);
+  const beyond = `numbers have at most ${json.MOST_DIGITS} digits before the point`;
+  if (min > LARGEST || (min === LARGEST && above === min))
+    throw unsupported(`${path}.${above === min ? 'exclusiveMinimum' : 'minimum'}`, beyond);
+  if (max < -LARGEST || (max === -LARGEST && below === max))
+    throw unsupported(`${path}.${below === max ? 'exclusiveMaximum' : 'maximum'}`, beyond);
   const interval = { min, max, isMinOpen: above === min, isMaxOpen: below === max };
   if (type === 'integer') return integers(interval);
   const node = numbers(interval);
