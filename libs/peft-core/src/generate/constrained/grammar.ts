@@ -44,12 +44,19 @@ function partsOf(node: Node): readonly Node[] {
   }
 }
 
-/** All nodes that can be reached, parts before wholes where they do not recur. */
-export function nodesOf(root: Node): Node[] {
-  const seen = new Set<Node>([root]);
+/**
+ * All nodes that can be reached, parts before wholes where they do not recur.
+ * @param seen those that are left out, with what is reached through them; gets the others @param isMade whether what is
+ * made later is so by now, and gone through
+ */
+export function nodesOf(root: Node, seen = new Set<Node>(), isMade = true): Node[] {
+  if (seen.has(root)) return [];
+  seen.add(root);
   const ordered: Node[] = [];
+  const within = (node: Node): readonly Node[] =>
+    node.kind === 'later' && !isMade ? [] : partsOf(node);
   const open: { node: Node; parts: readonly Node[]; at: number }[] = [
-    { node: root, parts: partsOf(root), at: 0 },
+    { node: root, parts: within(root), at: 0 },
   ];
   for (let top = open.at(-1); top; top = open.at(-1)) {
     const part = top.parts[top.at++];
@@ -58,7 +65,7 @@ export function nodesOf(root: Node): Node[] {
       open.pop();
     } else if (!seen.has(part)) {
       seen.add(part);
-      open.push({ node: part, parts: partsOf(part), at: 0 });
+      open.push({ node: part, parts: within(part), at: 0 });
     }
   }
   return ordered;

@@ -80,16 +80,17 @@ export function array(item: Node, min = 0, max = Infinity): Node {
   return min > 0 ? some : choice(literal('[]'), some);
 }
 
+const NEXT = sequence(literal(','), SPACE);
+
 /** One item after another, each in its form. */
 export function tuple(items: readonly Node[], min: number): Node {
-  const from = (at: number): Node => {
-    const item = items[at];
-    if (item === undefined) return sequence(SPACE, literal(']'));
-    const taken = sequence(at === 0 ? SPACE : sequence(literal(','), SPACE), item, from(at + 1));
-    if (at < min) return taken;
-    return choice(taken, at === 0 ? literal(']') : sequence(SPACE, literal(']')));
-  };
-  return sequence(literal('['), from(0));
+  let rest = sequence(SPACE, literal(']'));
+  for (let at = items.length - 1; at >= 0; at--) {
+    const taken = sequence(at === 0 ? SPACE : NEXT, items[at] as Node, rest);
+    const end = at === 0 ? literal(']') : sequence(SPACE, literal(']'));
+    rest = at < min ? taken : choice(taken, end);
+  }
+  return sequence(literal('['), rest);
 }
 
 export interface Member {
@@ -100,22 +101,16 @@ export interface Member {
 
 /** Members in their order; those that are not required may be left out. */
 export function object(members: readonly Member[]): Node {
-  const made = new Map<string, Node>();
-  const from = (at: number, isFirst: boolean): Node => {
-    const key = `${at} ${isFirst}`;
-    const known = made.get(key);
-    if (known) return known;
-    const member = members[at];
-    const node = member ? withMember(member, at, isFirst) : isFirst ? literal('}') : sequence(SPACE, literal('}')); // prettier-ignore
-    made.set(key, node);
-    return node;
-  };
-  const withMember = ({ name, value, isRequired }: Member, at: number, isFirst: boolean): Node => {
-    const separator = isFirst ? SPACE : sequence(literal(','), SPACE);
-    const taken = sequence(separator, constant(name), literal(':'), SPACE, value, from(at + 1, false)); // prettier-ignore
-    return isRequired ? taken : choice(taken, from(at + 1, isFirst));
-  };
-  return sequence(literal('{'), from(0, true));
+  // from a member on: where none came before it, and where one did
+  let first = literal('}');
+  let further = sequence(SPACE, literal('}'));
+  for (const { name, value, isRequired } of members.toReversed()) {
+    const member = sequence(constant(name), literal(':'), SPACE, value, further);
+    const [one, another] = [sequence(SPACE, member), sequence(NEXT, member)];
+    first = isRequired ? one : choice(one, first);
+    further = isRequired ? another : choice(another, further);
+  }
+  return sequence(literal('{'), first);
 }
 
 /** Members of any names. */

@@ -30,6 +30,7 @@ const DIGITS = classOf(...range('0', '9'));
 const WORD = classOf(...range('0', '9'), ...range('A', 'Z'), ...range('a', 'z'), 0x5f);
 const SPACES = classOf(0x20, 0x09, 0x0a, 0x0b, 0x0c, 0x0d);
 const DOT = not(classOf(0x0a, 0x0d));
+const ANYTHING = not(classOf());
 const CLASSES: Readonly<Record<string, Class>> = {
   d: DIGITS,
   D: not(DIGITS),
@@ -44,7 +45,16 @@ const ESCAPES: Readonly<Record<string, string>> = { n: '\n', r: '\r', t: '\t', f
 const written = (character: string): Node => literal(JSON.stringify(character).slice(1, -1));
 const isPlain = (code: number): boolean => code >= 0x20 && code !== 0x22 && code !== 0x5c;
 
-function ofClass({ ascii, beyond, more }: Class): Node {
+/** Of classes that have names: each stands in a grammar once. */
+const nodes = new WeakMap<Class, Node>();
+
+function ofClass(one: Class): Node {
+  const node = nodes.get(one) ?? nodeOf(one);
+  nodes.set(one, node);
+  return node;
+}
+
+function nodeOf({ ascii, beyond, more }: Class): Node {
   const codes = [...ascii];
   const plain = codes.filter(isPlain).map((code) => [code, code] as const);
   const escaped = codes.filter((code) => !isPlain(code)).map((code) => String.fromCharCode(code));
@@ -56,6 +66,9 @@ function ofClass({ ascii, beyond, more }: Class): Node {
 }
 
 const MOST_CHARACTERS = 2000;
+const MOST_DEPTH = 100;
+/** Of a repetition's bounds, with its braces. */
+const MOST_OF_BOUNDS = 20;
 
 /** Whether nothing at all is of it; of nodes that do not recur. */
 function mayBeEmpty(node: Node): boolean {
@@ -73,6 +86,7 @@ export function patternGrammar(pattern: string): Node {
 
 class Pattern {
   private at = 0;
+  private depth = 0;
   private readonly characters: readonly string[];
 
   constructor(private readonly source: string) {
@@ -107,7 +121,7 @@ class Pattern {
       const isStart = isOutermost && this.take('^');
       const node = this.parts();
       const isEnd = isOutermost && this.take('$');
-      const around = repeat(ofClass(not(classOf())), 0);
+      const around = repeat(ofClass(ANYTHING), 0);
       found.push(
         isOutermost ? sequence(isStart ? EMPTY : around, node, isEnd ? EMPTY : around) : node,
       );
@@ -131,7 +145,10 @@ class Pattern {
   private atom(): Node {
     if (this.take('(')) {
       if (this.take('?') && !this.take(':')) this.refuse('a group that begins with (?');
+      if (++this.depth > MOST_DEPTH)
+        this.refuse(`more than ${MOST_DEPTH} groups within each other`);
       const node = this.choices(false);
+      this.depth--;
       if (!this.take(')')) this.refuse('a group without its end');
       return node;
     }
@@ -207,8 +224,9 @@ class Pattern {
     if (this.take('*')) return [0, Infinity];
     if (this.take('+')) return [1, Infinity];
     if (this.take('?')) return [0, 1];
-    const [whole, min = '', comma, max = ''] =
-      /^\{(\d+)(,?)(\d*)\}/.exec(this.characters.slice(this.at).join('')) ?? [];
+    if (this.next !== '{') return null;
+    const here = this.characters.slice(this.at, this.at + MOST_OF_BOUNDS).join('');
+    const [whole, min = '', comma, max = ''] = /^\{(\d+)(,?)(\d*)\}/.exec(here) ?? [];
     if (whole === undefined) return null;
     this.at += whole.length;
     const least = Number(min);

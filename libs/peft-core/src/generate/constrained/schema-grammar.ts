@@ -5,6 +5,8 @@ import { choice, EVERY_BYTE, nodesOf, writable, type Node } from './grammar.js';
 import * as json from './json-grammar.js';
 import { integers, LARGEST, numbers } from './number-range.js';
 import { patternGrammar } from './pattern-grammar.js';
+import { checkEntries, SchemaBudget } from './schema-limits.js';
+import { FORMAT_NAMES, formatGrammar } from './string-formats.js';
 
 type Schema = Readonly<Record<string, unknown>>;
 
@@ -35,35 +37,16 @@ const ADVICE: Readonly<Record<string, string>> = {
   patternProperties: 'name the members in properties',
 };
 
-const TWO = '[0-9]{2}';
-const TIME = `([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\\.[0-9]{1,6})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])`;
-const DATE = `${TWO}${TWO}-((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])|(0[469]|11)-(0[1-9]|[12][0-9]|30)|02-(0[1-9]|1[0-9]|2[0-8]))`;
-const OCTET = '(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])';
-const LABEL = '[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?';
-const FORMATS: Readonly<Record<string, string>> = {
-  date: `^${DATE}$`,
-  time: `^${TIME}$`,
-  'date-time': `^${DATE}T${TIME}$`,
-  uuid: '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$',
-  ipv4: `^(${OCTET}\\.){3}${OCTET}$`,
-  hostname: `^${LABEL}(\\.${LABEL}){0,4}$`,
-  email: `^[a-zA-Z0-9_]{1,30}([.+-][a-zA-Z0-9_]{1,30}){0,3}@${LABEL}(\\.${LABEL}){1,3}$`,
-};
-
-/** More nodes are no form that anybody wrote. */
-const MOST_NODES = 100_000;
 const MOST_DEPTH = 100;
 
 /**
- * @param path of the schema in what was asked, for errors
- * @throws DomainError `unsupported` or `invalid_value`, with the path of the keyword
+ * @param path of the schema in what was asked, for errors @param budget of the request, where it has several schemas
+ * @throws DomainError `unsupported`, `invalid_value` or `request_too_large`, with the path of the keyword
  */
-export function schemaGrammar(schema: unknown, path: string): Node {
-  const root = new SchemaReader(schema, path).read();
-  const nodes = nodesOf(root);
-  if (nodes.length > MOST_NODES)
-    throw new DomainError('request_too_large', `${path}: the schema is too large`, path);
-  if (!writable(nodes, EVERY_BYTE).has(root))
+export function schemaGrammar(schema: unknown, path: string, budget = new SchemaBudget()): Node {
+  budget.takeSchema(schema, path);
+  const root = new SchemaReader(schema, path, budget).read();
+  if (!writable(nodesOf(root), EVERY_BYTE).has(root))
     throw new DomainError('invalid_value', `${path}: no value of finite length is valid`, path);
   return root;
 }
@@ -76,6 +59,7 @@ class SchemaReader {
   constructor(
     private readonly whole: unknown,
     private readonly path: string,
+    private readonly budget: SchemaBudget,
   ) {}
 
   read(): Node {
@@ -90,6 +74,7 @@ class SchemaReader {
       throw wrong(path, 'expected a schema (an object, true or false)');
     if (++this.depth > MOST_DEPTH) throw wrong(path, 'the schema is nested too deeply');
     const found = this.object(schema as Schema, path, within);
+    this.budget.takeNodes(found, path);
     this.depth--;
     return found;
   }
@@ -165,6 +150,7 @@ class SchemaReader {
   private members(schema: Schema, path: string): Node {
     const { properties, required = [], additionalProperties: more } = schema;
     const names = Object.entries(recordOf(properties ?? {}, `${path}.properties`));
+    checkEntries(names.length, `${path}.properties`);
     const needed = new Set(listOf(required, `${path}.required`, true));
     const absent = [...needed].find((name) => !names.some(([known]) => known === name));
     if (absent !== undefined)
@@ -215,7 +201,7 @@ function typesOf(schema: Schema, path: string): Type[] | null {
   const unknown = types.find((one) => !Object.hasOwn(OF_TYPE, String(one)));
   if (unknown !== undefined || types.length === 0)
     throw wrong(`${path}.type`, `expected one or several of ${Object.keys(OF_TYPE).join(', ')}`);
-  return types as Type[];
+  return [...new Set(types as Type[])];
 }
 
 const isOfType = (value: unknown, type: Type): boolean => {
@@ -248,11 +234,13 @@ function stringOf(schema: Schema, path: string): Node {
   const beside = [min !== undefined && 'minLength', max !== undefined && 'maxLength', key === 'pattern' && format !== undefined && 'format'].find(Boolean); // prettier-ignore
   if (beside) throw unsupported(`${path}.${beside}`, `leave it out beside ${key}`);
   if (typeof schema[key] !== 'string') throw wrong(`${path}.${key}`, 'expected a string');
-  const source = key === 'pattern' ? schema[key] : FORMATS[schema[key]];
-  if (source === undefined)
-    throw unsupported(`${path}.format`, `known are ${Object.keys(FORMATS).join(', ')}`);
+  if (key === 'format') {
+    const known = formatGrammar(schema[key]);
+    if (known) return known;
+    throw unsupported(`${path}.format`, `known are ${FORMAT_NAMES.join(', ')}`);
+  }
   try {
-    return json.quoted(patternGrammar(source));
+    return json.quoted(patternGrammar(schema[key]));
   } catch (error) {
     if (!(error instanceof DomainError)) throw error;
     throw unsupported(`${path}.pattern`, error.message);
@@ -292,6 +280,7 @@ function countOf(schema: Schema, key: string, path: string): number | undefined 
 }
 
 function listOf(value: unknown, path: string, mayBeEmpty = false): unknown[] {
+  if (Array.isArray(value)) checkEntries(value.length, path);
   if (Array.isArray(value) && (mayBeEmpty || value.length > 0)) return value;
   throw wrong(path, 'expected a list that is not empty');
 }
