@@ -137,6 +137,19 @@ describe('an answer is held to a form', () => {
     expect(message?.content).toMatch(/^\{/);
   });
 
+  it('and fails alone where that takes ever more', async () => {
+    const counted = Array.from({ length: 90 }, (_, i) => `.*.{${900 + i}}`);
+    const growing = held({ type: 'string', pattern: `^(${counted.join('|')})$` });
+    const beside = held(SCHEMAS[1] as Schema, { seed: 1 });
+    await expect(growing).rejects.toMatchObject({
+      status: 413,
+      code: 'request_too_large',
+      message: expect.stringContaining('too many ways to go on') as unknown,
+    });
+    const { choices } = await beside;
+    expect(choices[0]?.finish_reason).toBe('stop');
+  });
+
   it('is refused where the vocabulary cannot write it', () =>
     expect(held({ const: 'größe' })).rejects.toMatchObject({
       status: 400,

@@ -174,6 +174,7 @@ export class Generation {
   }
 
   close(): void {
+    this.request.constraint?.close();
     this.cache.close(this.handle);
   }
 

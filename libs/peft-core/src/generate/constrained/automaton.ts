@@ -11,26 +11,40 @@ interface Place {
   /** Bytes of a literal or rounds of a repetition that are behind it. */
   readonly done: number;
   readonly next: Place | null;
-  /** Places in front of this one. */
-  readonly before: Map<Node, Map<number, Place>>;
-}
-
-interface Arc {
-  /** Null: `byte` alone. */
-  readonly set: Uint8Array | null;
-  readonly byte: number;
-  readonly to: Place;
+  /** Places in front of this one, once there are any; and this one with one more done. */
+  before: Map<Node, Place> | null;
+  further: Place | null;
 }
 
 interface State {
-  readonly arcs: readonly Arc[];
+  /** Places that read a byte next. */
+  readonly reads: readonly Place[];
   readonly isEnd: boolean;
   /** By class of bytes the next state; UNKNOWN until it is asked for. */
   readonly next: Int32Array;
 }
 
-/** Ways to go on from one state; one with more is a form in which nearly everything is open. */
-const MOST_ARCS = 50_000;
+/** Places that a state is about; a form with more is one in which nearly everything is open. */
+const MOST_PLACES = 10_000;
+/** Places that are looked at until `renew` is called. Where a model writes JSON it is some thousands a token. */
+const MOST_LOOKS = 1_000_000;
+/** What an automaton takes as V8 lays it out, with entries in maps; measured to a fifth. */
+const BYTES_OF_PLACE = 100;
+const BYTES_OF_MAP = 200;
+const BYTES_OF_STATE = 400;
+
+/**
+ * Bytes that automata may take together, and one of them. Answers of some patterns come to new states with every token;
+ * a text whose length is bounded takes about 10 kB a character.
+ */
+export class Room {
+  taken = 0;
+
+  constructor(
+    readonly most = 2 ** 30,
+    readonly mostOfOne = 2 ** 27,
+  ) {}
+}
 
 /** No text of the grammar begins like this. */
 export const DEAD = 0;
@@ -38,39 +52,62 @@ const UNKNOWN = -1;
 
 export class Automaton {
   readonly start: number;
-  private readonly states: State[] = [{ arcs: [], isEnd: false, next: new Int32Array(256) }];
+  private readonly states: State[] = [{ reads: [], isEnd: false, next: new Int32Array(256) }];
   private readonly stateOf = new Map<string, number>();
   private readonly writable: ReadonlySet<Node>;
   private readonly classOf: Uint8Array;
   private readonly classes: number;
   private places = 0;
+  private bytes = 0;
+  private looks = 0;
   private readonly end: Place;
 
   /** @param alphabet bytes that can be written: ways that need others are none (256 entries, 1 where the byte is of it) */
   constructor(
     root: Node,
     private readonly alphabet: Uint8Array,
+    private readonly room = new Room(),
   ) {
     const nodes = nodesOf(root);
     this.writable = writable(nodes, alphabet);
     ({ classOf: this.classOf, classes: this.classes } = byteClasses(nodes));
-    this.end = this.place(null, 0, null);
-    this.start = this.writable.has(root) ? this.state([this.before(this.end, root)]) : DEAD;
+    try {
+      this.end = this.place(null, 0, null);
+      this.start = this.writable.has(root) ? this.state([this.before(this.end, root)]) : DEAD;
+    } catch (error) {
+      this.close();
+      throw error;
+    }
   }
 
-  /** States so far. */
-  get size(): number {
-    return this.states.length;
+  /** The share of what it may take that is taken. */
+  get fullness(): number {
+    return this.bytes / this.room.mostOfOne;
   }
 
-  /** The state after one more byte; DEAD where none is. */
+  /** Gives back its room: it is not asked again. */
+  close(): void {
+    this.room.taken -= this.bytes;
+    this.bytes = 0;
+  }
+
+  /** Begins to count anew what is looked at: whoever asks for several steps at once is bounded by it. */
+  renew(): void {
+    this.looks = 0;
+  }
+
+  /**
+   * The state after one more byte; DEAD where none is.
+   * @throws DomainError where that is a new one: `request_too_large` beyond its own bounds, `unavailable` beyond all's
+   */
   step(from: number, byte: number): number {
-    const { next, arcs } = this.states[from] as State;
+    if (this.alphabet[byte] === 0) return DEAD;
+    const { next, reads } = this.states[from] as State;
     const kind = this.classOf[byte] as number;
     const known = next[kind] as number;
     if (known !== UNKNOWN) return known;
-    const to = arcs.filter(({ set, byte: one }) => (set ? set[byte] === 1 : one === byte));
-    return (next[kind] = this.state(to.map((arc) => arc.to)));
+    this.look(reads.length);
+    return (next[kind] = this.state(reads.flatMap((place) => this.read(place, byte) ?? [])));
   }
 
   /** Whether a text may end here. */
@@ -80,100 +117,129 @@ export class Automaton {
 
   /** Whether it may, and cannot go on. */
   isComplete(state: number): boolean {
-    const { isEnd, arcs } = this.states[state] as State;
-    return isEnd && arcs.length === 0;
+    const { isEnd, reads } = this.states[state] as State;
+    return isEnd && reads.length === 0;
+  }
+
+  private look(places: number): void {
+    this.looks += places;
+    if (this.looks > MOST_LOOKS) throw tooMany();
+  }
+
+  private take(bytes: number): void {
+    const { room } = this;
+    this.bytes += bytes;
+    room.taken += bytes;
+    if (this.bytes > room.mostOfOne) throw tooMany();
+    if (room.taken > room.most)
+      throw new DomainError('unavailable', 'other answers in forms take the memory that there is for them; try again later'); // prettier-ignore
   }
 
   private place(node: Node | null, done: number, next: Place | null): Place {
-    return { id: this.places++, node, done, next, before: new Map() };
+    this.take(BYTES_OF_PLACE);
+    return { id: this.places++, node, done, next, before: null, further: null };
   }
 
-  private before(next: Place, node: Node, done = 0): Place {
-    let counts = next.before.get(node);
-    if (!counts) next.before.set(node, (counts = new Map()));
-    let place = counts.get(done);
-    if (!place) counts.set(done, (place = this.place(node, done, next)));
+  private before(next: Place, node: Node): Place {
+    if (!next.before) this.take(BYTES_OF_MAP);
+    const before = (next.before ??= new Map<Node, Place>());
+    let place = before.get(node);
+    if (!place) before.set(node, (place = this.place(node, 0, next)));
     return place;
   }
 
+  private further(place: Place): Place {
+    return (place.further ??= this.place(place.node, place.done + 1, place.next));
+  }
+
+  /** What follows a place that reads this byte; null where it does not. */
+  private read(place: Place, byte: number): Place | null {
+    const { node, next, done } = place;
+    if (node?.kind === 'byte') return node.set[byte] === 1 ? next : null;
+    if (node?.kind === 'literal') return node.bytes[done] === byte ? this.further(place) : null;
+    return null;
+  }
+
   private state(places: readonly Place[]): number {
-    const unique = [...new Map(places.map((place) => [place.id, place])).values()];
-    if (unique.length === 0) return DEAD;
-    const key = unique
+    const unique = new Set(places);
+    if (unique.size === 0) return DEAD;
+    const key = [...unique]
       .map(({ id }) => id)
       .sort((a, b) => a - b)
       .join();
     const known = this.stateOf.get(key);
     if (known !== undefined) return known;
-    const arcs: Arc[] = [];
-    const seen = new Set<Place>();
-    for (const place of unique) this.open(place, arcs, seen);
-    if (arcs.length > MOST_ARCS)
-      throw new DomainError('request_too_large', 'the form that is asked for has too many ways to go on at once'); // prettier-ignore
+    const { reads, isEnd } = this.opened(unique);
+    this.take(BYTES_OF_STATE + key.length + 8 * reads.length + 4 * this.classes);
     const next = new Int32Array(this.classes).fill(UNKNOWN);
-    this.states.push({ arcs, isEnd: seen.has(this.end), next });
+    this.states.push({ reads, isEnd, next });
     this.stateOf.set(key, this.states.length - 1);
     return this.states.length - 1;
   }
 
-  /** Adds what may be read next from a place. */
-  private open(place: Place, arcs: Arc[], seen: Set<Place>): void {
-    if (seen.has(place)) return;
-    seen.add(place);
-    const { node, next, done } = place;
-    if (!node || !next) return;
-    const go = (to: Place): void => this.open(to, arcs, seen);
-    switch (node.kind) {
-      case 'byte':
-        arcs.push({ set: this.written(node.set), byte: -1, to: next });
-        break;
-      case 'literal':
-        if (done === node.bytes.length) go(next);
-        else
-          arcs.push({ set: null, byte: node.bytes[done] as number, to: this.before(next, node, done + 1) }); // prettier-ignore
-        break;
-      case 'sequence':
-        go(node.of.reduceRight((after, one) => this.before(after, one), next));
-        break;
-      case 'choice':
-        for (const one of node.of) if (this.writable.has(one)) go(this.before(next, one));
-        break;
-      case 'repeat': {
-        // Without an end, rounds beyond the least are not told apart.
-        const rounds = node.max === Infinity ? Math.min(done + 1, node.min) : done + 1;
-        if (done < node.max && this.writable.has(node.of))
-          go(this.before(this.before(next, node, rounds), node.of));
-        if (done >= node.min) go(next);
-        break;
-      }
-      case 'later':
-        go(this.before(next, node.node()));
+  /** What may be read next from some places. */
+  private opened(places: Iterable<Place>): Omit<State, 'next'> {
+    const seen = new Set(places);
+    const reads: Place[] = [];
+    // A set that grows is gone through to its end.
+    for (const place of seen) {
+      if (seen.size > MOST_PLACES) throw tooMany();
+      if (this.isRead(place)) reads.push(place);
+      else for (const one of this.ways(place)) seen.add(one);
     }
+    this.look(seen.size);
+    return { reads, isEnd: seen.has(this.end) };
   }
 
-  private readonly writtenSets = new Map<Uint8Array, Uint8Array>();
-  /** Those bytes of a set that can be written. */
-  private written(set: Uint8Array): Uint8Array {
-    let found = this.writtenSets.get(set);
-    if (!found) {
-      found = set.map((isOf, byte) => isOf & (this.alphabet[byte] as number));
-      this.writtenSets.set(set, found);
+  private isRead({ node, done }: Place): boolean {
+    return node?.kind === 'byte' || (node?.kind === 'literal' && done < node.bytes.length);
+  }
+
+  /** Places to which one leads that reads nothing itself. */
+  private ways(place: Place): Place[] {
+    const { node, next, done } = place;
+    if (!node || !next) return [];
+    switch (node.kind) {
+      case 'sequence':
+        return [node.of.reduceRight((after, one) => this.before(after, one), next)];
+      case 'choice':
+        return node.of.flatMap((one) => (this.writable.has(one) ? this.before(next, one) : []));
+      case 'repeat': {
+        const isMore = done < node.max && this.writable.has(node.of);
+        // Without an end, rounds beyond the least are not told apart.
+        const isSame = node.max === Infinity && done === node.min;
+        const more = isMore ? [this.before(isSame ? place : this.further(place), node.of)] : [];
+        return done >= node.min ? [...more, next] : more;
+      }
+      case 'later':
+        return [this.before(next, node.node())];
+      default:
+        return [next];
     }
-    return found;
   }
 }
 
+const tooMany = (): DomainError =>
+  new DomainError('request_too_large', 'the form that is asked for has too many ways to go on at once'); // prettier-ignore
+
 /** Bytes that no node tells apart are of one class. */
 function byteClasses(nodes: readonly Node[]): { classOf: Uint8Array; classes: number } {
-  const signatures = Array.from({ length: 256 }, () => '');
-  const sets = new Set(nodes.flatMap((node) => (node.kind === 'byte' ? [node.set] : [])));
-  for (const set of sets)
-    set.forEach((isOf, byte) => (signatures[byte] = `${signatures[byte]}${isOf}`));
-  const own = new Set(nodes.flatMap((node) => (node.kind === 'literal' ? [...node.bytes] : [])));
-  for (const byte of own) signatures[byte] = `${signatures[byte]} ${byte}`;
-  const names = [...new Set(signatures)];
-  return {
-    classOf: Uint8Array.from(signatures, (signature) => names.indexOf(signature)),
-    classes: names.length,
+  let classOf: Uint8Array = new Uint8Array(256);
+  let classes = 1;
+  const part = (isOf: (byte: number) => boolean): void => {
+    const parted = new Map<number, number>();
+    classOf = classOf.map((one, byte) => {
+      const key = 2 * one + (isOf(byte) ? 1 : 0);
+      const name = parted.get(key) ?? parted.size;
+      parted.set(key, name);
+      return name;
+    });
+    classes = parted.size;
   };
+  const sets = new Set(nodes.flatMap((node) => (node.kind === 'byte' ? [node.set] : [])));
+  const unlike = new Map([...sets].map((set) => [set.join(''), set]));
+  for (const set of unlike.values()) part((byte) => set[byte] === 1);
+  const own = new Set(nodes.flatMap((node) => (node.kind === 'literal' ? [...node.bytes] : [])));
+  for (const one of own) part((byte) => byte === one);
+  return { classOf, classes };
 }

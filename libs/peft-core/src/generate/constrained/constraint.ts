@@ -4,13 +4,13 @@ import { DomainError } from '@graft/contracts';
 import { logicalNot, maskedFill, tensor, tidy, type Tensor } from '@graft/kernels';
 import type { Tokenizer } from '../../data/tokenizer.js';
 import { answerGrammar, type AnswerForm } from './answer-form.js';
-import { Automaton, DEAD } from './automaton.js';
+import { Automaton, DEAD, Room } from './automaton.js';
 import { VocabularyTrie } from './vocabulary-trie.js';
 
 /** Forms that are kept for the next answer of them. */
 const KEPT = 8;
-/** A form with more states is forgotten. */
-const MOST_STATES = 100_000;
+/** A form whose automaton is fuller is forgotten, so that a new answer has the rest of one for itself. */
+const FULL = 0.5;
 /** Of a form: what its states allow, an entry a token. */
 const MOST_MASKS = 64;
 
@@ -21,18 +21,27 @@ export class Constraints {
   private trie: VocabularyTrie | undefined;
   private readonly kept = new Map<string, Form>();
 
-  constructor(private readonly vocabulary: Vocabulary) {}
+  constructor(
+    private readonly vocabulary: Vocabulary,
+    private readonly room = new Room(),
+  ) {}
 
   /** @throws DomainError `unsupported` where the vocabulary cannot write the form */
   of(asked: AnswerForm): Constraint {
     const key = JSON.stringify(asked);
     const known = this.kept.get(key);
-    const form = known && known.automaton.size < MOST_STATES ? known : this.form(asked);
+    const form = known && known.automaton.fullness < FULL ? known : this.form(asked);
+    if (form !== known) this.forget(key);
     this.kept.delete(key);
     this.kept.set(key, form);
     const [oldest] = this.kept.keys();
-    if (this.kept.size > KEPT && oldest !== undefined) this.kept.delete(oldest);
+    if (this.kept.size > KEPT && oldest !== undefined) this.forget(oldest);
     return new Constraint(form, this.vocabulary);
+  }
+
+  private forget(key: string): void {
+    this.kept.get(key)?.forget();
+    this.kept.delete(key);
   }
 
   private form(asked: AnswerForm): Form {
@@ -45,36 +54,63 @@ export class Constraints {
         bytes.map((token, id) => (unwritten.has(id) ? new Uint8Array() : token)),
       );
     }
-    const automaton = new Automaton(answerGrammar(asked), this.trie.alphabet);
-    if (automaton.start === DEAD)
-      throw new DomainError('unsupported', 'this model’s vocabulary has no tokens for the characters of the form that is asked for'); // prettier-ignore
-    return new Form(automaton, this.trie);
+    const automaton = new Automaton(answerGrammar(asked), this.trie.alphabet, this.room);
+    if (automaton.start !== DEAD) return new Form(automaton, this.trie);
+    automaton.close();
+    throw new DomainError('unsupported', 'this model’s vocabulary has no tokens for the characters of the form that is asked for'); // prettier-ignore
   }
 }
 
 class Form {
   private readonly masks = new Map<number, Uint8Array>();
+  /** Open answers of it. */
+  private users = 0;
+  private isKept = true;
 
   constructor(
     readonly automaton: Automaton,
     private readonly trie: VocabularyTrie,
   ) {}
 
-  /** By token, 1 where it is allowed. */
+  /**
+   * By token, 1 where it is allowed.
+   * @throws DomainError `request_too_large` where what may come has too many forms
+   */
   allowed(state: number): Uint8Array {
     const known = this.masks.get(state);
     if (known) return known;
+    this.automaton.renew();
     const allowed = this.trie.allowed(this.automaton, state);
     const [oldest] = this.masks.keys();
     if (this.masks.size >= MOST_MASKS && oldest !== undefined) this.masks.delete(oldest);
     this.masks.set(state, allowed);
     return allowed;
   }
+
+  use(): void {
+    this.users++;
+  }
+
+  leave(): void {
+    this.users--;
+    this.closeUnused();
+  }
+
+  /** No new answer comes to it. */
+  forget(): void {
+    this.isKept = false;
+    this.closeUnused();
+  }
+
+  private closeUnused(): void {
+    if (this.users === 0 && !this.isKept) this.automaton.close();
+  }
 }
 
-/** One answer's. */
+/** One answer's. It has room from the first token that it is asked for until it is closed. */
 export class Constraint {
   private state: number;
+  private isOpen = false;
 
   constructor(
     private readonly form: Form,
@@ -90,6 +126,8 @@ export class Constraint {
 
   /** By token of a table of so many, 1 where it may come next; the end of text where the answer may end. */
   allowed(size: number): Uint8Array {
+    if (!this.isOpen) this.form.use();
+    this.isOpen = true;
     const allowed = new Uint8Array(size);
     allowed.set(this.form.allowed(this.state).subarray(0, size));
     const isEnd = this.form.automaton.isEnd(this.state);
@@ -103,6 +141,11 @@ export class Constraint {
       const size = logits.shape.at(-1) as number;
       return maskedFill(logits, logicalNot(tensor(this.allowed(size), [size])), -Infinity);
     });
+  }
+
+  close(): void {
+    if (this.isOpen) this.form.leave();
+    this.isOpen = false;
   }
 
   /** Goes on with a token that was allowed; the end of text changes nothing. */
