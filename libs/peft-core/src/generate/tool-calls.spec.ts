@@ -17,8 +17,8 @@ function read(format: ToolFormat, text: string, size: number): { text: string; c
   return { text: all.map((one) => one.text).join(''), calls: all.flatMap((one) => one.calls) };
 }
 
-const find = { name: 'find', arguments: '{"city":"Bonn"}' };
-const add = { name: 'add', arguments: '{"a":1,"b":[2]}' };
+const find = { name: 'find', arguments: '{"city": "Bonn"}' };
+const add = { name: 'add', arguments: '{"a": 1, "b": [2]}' };
 const tag = (json: string): string => `<tool_call>\n${json}\n</tool_call>`;
 const FIND = '{"name": "find", "arguments": {"city": "Bonn"}}';
 const ADD = '{"name": "add", "arguments": {"a": 1, "b": [2]}}';
@@ -35,6 +35,21 @@ describe.each([1, 3, 1000])('in pieces of %i', (size) => {
     ['a call without its end', `<tool_call>${FIND}`, '', [find]],
     ['a call that was cut', '<tool_call>{"name": "fi', '<tool_call>{"name": "fi', []],
     ['no arguments', tag('{"name": "find"}'), '', [{ name: 'find', arguments: '{}' }]],
+    ...[
+      '{"id": 1234567890123456789, "share": 1.0, "few": 1e-7}',
+      '{"a": 1, "a": 2}',
+      '{"a": {"arguments": [1, {"name": "}"}]}, "arguments": ": {\\"", "b": "\\\\"}',
+      '{\n  "a": [ ]\n}',
+    ].flatMap((given): [string, string, string, ToolCall[]][] => [
+      [`arguments as they are written: ${given}`, tag(`{"name": "find", "arguments": ${given} }`), '', [{ name: 'find', arguments: given }]],
+      [`arguments first: ${given}`, tag(`{ "arguments":${given}, "more": [1, {"arguments": 2}], "name": "find"}`), '', [{ name: 'find', arguments: given }]],
+    ]), // prettier-ignore
+    [
+      'arguments twice',
+      tag('{"arguments": {"a": 1}, "name": "find", "argument\\u0073": {"a": 2.0}}'),
+      '',
+      [{ name: 'find', arguments: '{"a": 2.0}' }],
+    ],
     ['spaces alone', ' \n ', ' \n ', []],
   ])('of tags: %s', (_, text, said, calls) =>
     expect(read(hermes, text, size)).toEqual({ text: said, calls }),

@@ -97,7 +97,28 @@ function called(text: string, key: string): ToolCall | null {
   if (typeof value !== 'object' || value === null) return null;
   const { name, [key]: given = {} } = value as Record<string, unknown>;
   const isObject = typeof given === 'object' && given !== null && !Array.isArray(given);
-  return typeof name === 'string' && isObject ? { name, arguments: JSON.stringify(given) } : null;
+  if (typeof name !== 'string' || !isObject) return null;
+  return { name, arguments: memberText(text, key) ?? '{}' };
+}
+
+/**
+ * The value of an object's member as it is written, so that numbers keep all of their digits; of several, the last one's.
+ * @param json the text of an object @returns null where it has no such member
+ */
+function memberText(json: string, key: string): string | null {
+  let found: string | null = null;
+  let name = '';
+  let [depth, from] = [0, 0];
+  for (const { 0: sign, index } of json.matchAll(/"(?:[^"\\]+|\\.)*"|[{}[\]:,]/g)) {
+    const isEnd = depth === 1 && (sign === ',' || sign === '}');
+    if (isEnd && name === key) found = json.slice(from, index).trim();
+    if (sign === '{' || sign === '[') depth++;
+    else if (sign === '}' || sign === ']') depth--;
+    else if (depth === 1 && sign === ':') from = index + 1;
+    else if (depth === 1 && sign === ',') from = 0;
+    else if (depth === 1 && from === 0) name = JSON.parse(sign) as string;
+  }
+  return found;
 }
 
 function parsed(text: string): unknown {
