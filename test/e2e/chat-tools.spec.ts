@@ -150,6 +150,15 @@ it.each([1, 2, 3, 4])(
   },
 );
 
+it('a required call is one where parameters say nothing of its arguments', async () => {
+  const tools = [tool('note', {})];
+  const { message, finish_reason, calls } = await asked({ tools, tool_choice: 'required', seed: 1, max_completion_tokens: 400 }); // prettier-ignore
+  // What is cut is no call, and else it is an object.
+  if (finish_reason === 'length') return expect(message?.content).toMatch(/"arguments": \{/);
+  expect(finish_reason).toBe('tool_calls');
+  expect(JSON.parse(calls[0]?.function.arguments ?? '')).toBeTypeOf('object');
+});
+
 it('a named one is that one, also streamed', async () => {
   const tool_choice = { type: 'function' as const, function: { name: 'weather' } };
   const { calls } = await asked({ tool_choice, seed: 5 });
@@ -205,6 +214,7 @@ it.each([
 
 it.each<[Partial<Ask>, string, string]>([
   [{ tools: [tool('f', { oneOf: [] })], tool_choice: 'required' }, 'tools.0.function.parameters.oneOf', 'use anyOf'],
+  [{ tools: [tool('f', { type: 'array' })], tool_choice: 'required' }, 'tools.0.function.parameters.type', 'a schema of objects'],
   [{ tools: [], tool_choice: 'required' }, 'tool_choice', 'expected tools'],
   [{ tool_choice: { type: 'function', function: { name: 'other' } } }, 'tool_choice.function.name', 'no tool other'],
   [{ tools: [tool('f'), tool('f')] }, 'tools', 'name of its own'],
@@ -216,3 +226,12 @@ it.each<[Partial<Ask>, string, string]>([
     message: expect.stringContaining(message) as unknown,
   }),
 ); // prettier-ignore
+
+it('parameters that are too large are refused, also where the model may call or not', () =>
+  expect(asked({ tools: [tool('f', { description: 'a'.repeat(130_000) })] })).rejects.toMatchObject(
+    {
+      status: 413,
+      code: 'request_too_large',
+      param: 'tools.0.function.parameters',
+    },
+  ));

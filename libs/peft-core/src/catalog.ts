@@ -66,7 +66,8 @@ export {
 } from './build-words.js';
 export { schemaGrammar } from './generate/constrained/schema-grammar.js';
 export type { AnswerTools } from './generate/answer-tools.js';
-export type { AnswerForm } from './generate/constrained/answer-form.js';
+export { SchemaBudget } from './generate/constrained/schema-limits.js';
+export { argumentsGrammar, type AnswerForm } from './generate/constrained/answer-form.js';
 export { OLDEST_WORDS } from './oldest-words.js';
 export { adapterConfig } from './io/adapter-config.js';
 export { inspectAdapter } from './io/inspect-adapter.js';

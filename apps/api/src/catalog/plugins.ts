@@ -39,6 +39,8 @@ export {
   recordProblem,
   resolveSpec,
   schemaGrammar,
+  SchemaBudget,
+  argumentsGrammar,
   shapeOf,
   splitOf,
   TaskFit,

@@ -1,6 +1,6 @@
 import { DomainError } from '@graft/contracts';
 import { z } from 'zod';
-import { schemaGrammar, type AnswerTools } from '../catalog/plugins.js';
+import { argumentsGrammar, SchemaBudget, type AnswerTools } from '../catalog/plugins.js';
 
 const name = z.string().regex(/^[a-zA-Z0-9_-]{1,64}$/, 'expected 1 to 64 letters, digits, _ or -');
 
@@ -70,10 +70,15 @@ export function toolsOf({
     type,
     function: rest,
   }));
+  const budget = new SchemaBudget();
+  for (const [i, { function: one }] of tools.entries()) {
+    if (!one.parameters) continue;
+    const path = `tools.${i}.function.parameters`;
+    const isHeld = choice !== 'auto' && (wanted === null || one.name === wanted);
+    if (isHeld) argumentsGrammar(one.parameters, path, budget);
+    else budget.takeSchema(one.parameters, path);
+  }
   if (choice === 'auto') return { tools: plain as AnswerTools['tools'], choice };
-  for (const [i, tool] of tools.entries())
-    if (tool.function.parameters && (wanted === null || tool.function.name === wanted))
-      schemaGrammar(tool.function.parameters, `tools.${i}.function.parameters`);
   return {
     tools: plain as AnswerTools['tools'],
     choice: wanted === null ? 'required' : { name: wanted },

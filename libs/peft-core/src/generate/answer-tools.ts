@@ -10,7 +10,7 @@ export interface Tool {
     readonly name: string;
     readonly description?: string;
     /** A JSON Schema of an object; absent: no arguments. */
-    readonly parameters?: unknown;
+    readonly parameters?: object | undefined;
   };
 }
 

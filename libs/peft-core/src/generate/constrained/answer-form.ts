@@ -1,7 +1,9 @@
+import { DomainError } from '@graft/contracts';
 import type { ToolFormat } from '../../data/tool-format.js';
 import { choice, literal, sequence, type Node } from './grammar.js';
 import { ANY_OBJECT } from './json-grammar.js';
 import { schemaGrammar } from './schema-grammar.js';
+import { SchemaBudget } from './schema-limits.js';
 
 /** What a whole answer is held to. */
 export type AnswerForm =
@@ -10,20 +12,59 @@ export type AnswerForm =
   | {
       readonly type: 'tool_call';
       readonly format: ToolFormat;
-      readonly tools: readonly { readonly name: string; readonly parameters?: unknown }[];
+      readonly tools: readonly {
+        readonly name: string;
+        readonly parameters?: object | undefined;
+      }[];
     };
 
 const NO_ARGUMENTS = { type: 'object', additionalProperties: false };
+/** Without any of these, a schema leaves the type of its values open. */
+const SAY_TYPE = ['type', '$ref', 'anyOf', 'allOf', 'enum', 'const'];
+
+/**
+ * Of a tool's arguments, which are an object also where its parameters do not say so.
+ * @param path of the parameters, for errors @param budget of all tools
+ * @throws DomainError where they are no schema of objects alone, and as `schemaGrammar` does
+ */
+export function argumentsGrammar(
+  parameters: object = NO_ARGUMENTS,
+  path = 'parameters',
+  budget = new SchemaBudget(),
+): Node {
+  const isOpen = !SAY_TYPE.some((key) => key in parameters);
+  const schema = isOpen ? { ...parameters, type: 'object' } : parameters;
+  const grammar = schemaGrammar(schema, path, budget);
+  if (isObjects(grammar)) return grammar;
+  const param = 'type' in parameters ? `${path}.type` : path;
+  const why = 'expected a schema of objects (type "object"): arguments are one';
+  throw new DomainError('invalid_value', `${param}: ${why}`, param);
+}
+
+/** Whether each text of a value's grammar is an object. */
+function isObjects(node: Node | undefined): boolean {
+  switch (node?.kind) {
+    case 'literal':
+      return node.bytes[0] === 0x7b; // {
+    case 'sequence':
+      return isObjects(node.of[0]);
+    case 'choice':
+      return node.of.every(isObjects);
+    default:
+      return false;
+  }
+}
 
 /** @throws DomainError where a schema is wrong, or has what a grammar cannot hold */
 export function answerGrammar(form: AnswerForm): Node {
   if (form.type === 'json_object') return ANY_OBJECT;
   if (form.type === 'json_schema') return schemaGrammar(form.schema, 'schema');
   const { begin, end, key } = form.format;
+  const budget = new SchemaBudget();
   const calls = form.tools.map(({ name, parameters }) =>
     sequence(
       literal(`${begin && `${begin}\n`}{"name": ${JSON.stringify(name)}, "${key}": `),
-      schemaGrammar(parameters ?? NO_ARGUMENTS, 'parameters'),
+      argumentsGrammar(parameters, 'parameters', budget),
       literal(`}${end && `\n${end}`}`),
     ),
   );

@@ -14,7 +14,7 @@ const MOST_ENTRIES = 1000;
 /** More nodes are no form that anybody wrote. */
 const MOST_NODES = 100_000;
 
-export const tooLarge = (path: string, why: string): DomainError =>
+const tooLarge = (path: string, why: string): DomainError =>
   new DomainError('request_too_large', `${path}: ${why}`, path);
 
 /** @throws DomainError `request_too_large` */
