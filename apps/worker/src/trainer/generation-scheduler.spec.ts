@@ -1,5 +1,5 @@
 // Answers that share a budget for keys and values, on a real base.
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { BARE_BASE, loadBase, setThreads, type Base, type KvCache } from '@graft/peft-core';
@@ -131,3 +131,47 @@ it('holds one answer to a form, and writes those beside it as if it were not the
   expect(['"yes"', '"no"']).toContain(beside.get('form'));
   for (const [id, text] of alone) expect(beside.get(id)).toBe(text);
 });
+
+it('tells the log-probabilities of a call, whose text is kept back until it is whole', () => {
+  const folder = writeTinyBase(join(dir, 'tools'));
+  change(join(folder, 'tokenizer_config.json'), {
+    chat_template: '{% if tools %}<tool_call>{% endif %}',
+  });
+  const properties = { a: { enum: ['x', 'y'] } };
+  const parameters = {
+    type: 'object',
+    properties,
+    required: ['a'],
+    additionalProperties: false,
+  };
+  const tools = [{ type: 'function' as const, function: { name: 'find', parameters } }];
+  const facts = answered(
+    folder,
+    ask('call', { maxTokens: 90, topLogprobs: 1, tools: { tools, choice: 'required' } }),
+  );
+  const [call, ...others] = facts.flatMap(({ toolCalls = [] }) => toolCalls);
+  expect([call?.name, others]).toEqual(['find', []]);
+  expect(properties.a.enum).toContain((JSON.parse(call?.arguments ?? '') as { a: string }).a);
+  const told = facts.flatMap(({ logprobs = [] }) => logprobs);
+  const text = told.map(({ token }) => token).join('');
+  expect(text).toMatch(/^<tool_call>\n\{"name": "find", [^<]*\}\n<\/tool_call>$/);
+  expect(told.map(({ start }) => start)).toEqual(Array.from(text, (_, n) => n));
+  expect(facts.at(-1)).toMatchObject({ finishReason: 'stop', completionTokens: text.length });
+});
+
+/** Facts of an answer on a base of its own. */
+function answered(folder: string, command: GenerateCommand): GeneratedFact[] {
+  const own = loadBase(folder, { dtype: 'f32', quantization: null });
+  const facts: GeneratedFact[] = [];
+  const send = (fact: Fact): void => void (fact.type === 'generated' && facts.push(fact));
+  const answers = new GenerationScheduler(own, new AttachedAdapters(own), send, new WorkMark(null));
+  answers.start(command);
+  while (answers.busy) answers.work(0);
+  own.dispose();
+  return facts;
+}
+
+function change(path: string, fields: object): void {
+  const before = JSON.parse(readFileSync(path, 'utf8')) as object;
+  writeFileSync(path, JSON.stringify({ ...before, ...fields }));
+}

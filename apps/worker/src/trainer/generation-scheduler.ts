@@ -170,7 +170,8 @@ export class GenerationScheduler {
       } = steps[i] as (typeof steps)[number];
       if (finishReason !== null) this.open.delete(id);
       if (finishReason !== null) this.admit();
-      if (text === '' && toolCalls.length === 0 && finishReason === null) return;
+      const isIdle = text === '' && toolCalls.length === 0 && !logprobs?.length;
+      if (isIdle && finishReason === null) return;
       this.send({
         type: 'generated',
         id,
