@@ -1,4 +1,5 @@
-import type { GenerateChunk } from '@graft/contracts/grpc';
+import { MAX_MESSAGE_BYTES } from '@graft/contracts';
+import { GenerateChunk } from '@graft/contracts/grpc';
 import { describe, expect, it } from 'vitest';
 import { WaitingChunks } from './waiting-chunks.js';
 
@@ -46,6 +47,22 @@ describe('chunks that wait for a slow client', () => {
     expect(taken.length).toBe(4);
     for (let n = 0; n < 68_000; n++) chunks.add(chunk(json(n)));
     expect(() => chunks.take()).toThrow('longer than a response may be');
+  });
+
+  it('of log-probabilities join up to what travels at once, and none is lost', () => {
+    const chunks = new WaitingChunks();
+    const one = { token: '\ufffd\ufffd', bytes: Buffer.from([0xe2, 0x82]), logprob: -1, start: 0, top: [] }; // prettier-ignore
+    const top = Array.from({ length: 20 }, () => one);
+    for (let start = 0; start < 10_000; start++)
+      chunks.add(chunk({ text: '€', logprobs: { tokens: [{ ...one, start, top }] } }));
+    const taken: GenerateChunk[] = [];
+    for (let next = chunks.take(); next; next = chunks.take()) taken.push(next);
+    const starts = taken.flatMap(({ logprobs }) => logprobs?.tokens.map(({ start }) => start));
+    expect(starts).toEqual(Array.from({ length: 10_000 }, (_, n) => n));
+    expect(taken.map(({ text }) => text).join('')).toBe('€'.repeat(10_000));
+    const bytes = taken.map((each) => GenerateChunk.encode(each).finish().length);
+    expect(Math.max(...bytes)).toBeLessThan(MAX_MESSAGE_BYTES / 2);
+    expect(taken.length).toBeLessThan(12);
   });
 
   it('of a worker that never stops are refused', () => {

@@ -1,5 +1,5 @@
 import { DomainError } from '@graft/contracts';
-import type { GenerateChunk } from '@graft/contracts/grpc';
+import type { GenerateChunk, TokenLogprob } from '@graft/contracts/grpc';
 
 /** More than an answer of the most tokens: only a worker that does not keep to them gets here. */
 const MAX_CHARACTERS = 1024 * 1024;
@@ -7,7 +7,7 @@ const MAX_CHARACTERS = 1024 * 1024;
 const MAX_INFERRED = 64 * 1024 * 1024;
 /** Numbers beside an answer of the most tokens, each with the most of its likeliest. */
 const MAX_LOGPROBS = 32_768 * 21;
-/** What travels between API processes at once. */
+/** What travels between API processes at once: characters of three bytes are within a message, too. */
 const MAX_JOINED = 1024 * 1024;
 
 /**
@@ -19,6 +19,8 @@ export class WaitingChunks {
   private characters = 0;
   private inferred = 0;
   private logprobs = 0;
+  /** Of the last chunk. */
+  private size = 0;
   private tooLong = false;
 
   add(chunk: GenerateChunk): void {
@@ -31,7 +33,9 @@ export class WaitingChunks {
       this.characters + chunk.phase.length > MAX_CHARACTERS ||
       this.inferred > MAX_INFERRED ||
       this.logprobs > MAX_LOGPROBS;
-    if (last && isOpen(last) && isOpen(chunk) && lengthOf(last) + lengthOf(chunk) <= MAX_JOINED)
+    const size = sizeOf(chunk);
+    if (last && isOpen(last) && isOpen(chunk) && this.size + size <= MAX_JOINED) {
+      this.size += size;
       this.chunks[this.chunks.length - 1] = {
         ...chunk,
         text: last.text + chunk.text,
@@ -40,7 +44,10 @@ export class WaitingChunks {
         logprobs: together(last, chunk),
         toolCalls: calls(last, chunk),
       };
-    else this.chunks.push(chunk);
+    } else {
+      this.size = size;
+      this.chunks.push(chunk);
+    }
   }
 
   /** @throws DomainError where more waits than any answer has */
@@ -54,6 +61,14 @@ export class WaitingChunks {
     return chunk;
   }
 }
+
+/** Of text in characters, of log-probabilities in the bytes that a message has at most for them. */
+const sizeOf = (chunk: GenerateChunk): number =>
+  charactersOf(chunk) + lengthOf(chunk) + bytesOf(chunk.logprobs?.tokens ?? []);
+
+/** Tags, lengths and numbers of a token are up to 32. */
+const bytesOf = (tokens: readonly TokenLogprob[]): number =>
+  tokens.reduce((sum, { token, bytes, top }) => sum + 32 + 3 * token.length + bytes.length + bytesOf(top), 0); // prettier-ignore
 
 const lengthOf = ({ inferred }: GenerateChunk): number =>
   inferred?.json.reduce((sum, { length }) => sum + length, 0) ?? 0;
