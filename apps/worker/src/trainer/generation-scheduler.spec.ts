@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { BARE_BASE, loadBase, setThreads, type Base, type KvCache } from '@graft/peft-core';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { writeTinyBase } from '../../../../test/tiny-base.js';
+import { encodeFact } from '../protocol/fact-frames.js';
 import type { Fact, GenerateCommand, GeneratedFact } from '../protocol/protocol.js';
 import { AttachedAdapters } from './attached-adapters.js';
 import { GenerationScheduler } from './generation-scheduler.js';
@@ -157,6 +158,30 @@ it('tells the log-probabilities of a call, whose text is kept back until it is w
   expect(text).toMatch(/^<tool_call>\n\{"name": "find", [^<]*\}\n<\/tool_call>$/);
   expect(told.map(({ start }) => start)).toEqual(Array.from(text, (_, n) => n));
   expect(facts.at(-1)).toMatchObject({ finishReason: 'stop', completionTokens: text.length });
+});
+
+it('tells a thousand log-probabilities that a stop string kept back in facts that fit into frames', () => {
+  const folder = writeTinyBase(join(dir, 'long'));
+  change(join(folder, 'config.json'), { max_position_embeddings: 2048 });
+  const said = 'x'.repeat(1200);
+  const facts = answered(
+    folder,
+    ask('long', {
+      maxTokens: 1300,
+      topLogprobs: 20,
+      form: { type: 'json_schema', schema: { const: said } },
+      stop: [`"${said}y`],
+    }),
+  );
+  expect(facts.filter((fact) => !encodeFact(fact).fits)).toEqual([]);
+  expect(facts.map(({ text }) => text).join('')).toBe(`"${said}"`);
+  expect(facts.map(({ finishReason }) => finishReason)).toEqual([
+    ...facts.slice(1).map(() => null),
+    'stop',
+  ]);
+  const told = facts.flatMap(({ logprobs = [] }) => logprobs);
+  expect(told.map(({ token }) => token).join('')).toBe(`"${said}"`);
+  expect(told.map(({ start }) => start)).toEqual(Array.from(told, (_, n) => n));
 });
 
 /** Facts of an answer on a base of its own. */
