@@ -1,7 +1,8 @@
 /**
  * What answers may ask for that not every worker's build knows, oldest first: a build that knows one knows those before it,
- * too. Workers say them among the tasks of their Hello, and an answer is given to none that lacks the newest it needs; so
- * do API processes of builds from before there were any.
+ * too. Workers say them among the tasks of their Hello, and an answer is given to none that lacks the newest it needs. API
+ * processes say them in their rows, as they hand on what they know alone: nor is it given to a worker whose stream ends at
+ * one that lacks it.
  */
 export const ANSWER_ABILITIES = [
   'answer:logprobs',

@@ -52,7 +52,8 @@ const LIVES = 'until > clock_timestamp()';
 
 /**
  * Workers that may answer for a project: its stream is heard and ends at an API process that lives, its token stands, its
- * pool is open or granted to the project, nothing is held back from it, and its build does the task, if there is one.
+ * pool is open or granted to the project, nothing is held back from it, and its build does the task, if there is one. Of an
+ * ability, that process's build must know it, too: it would hand the question on without what asks for it.
  * Placeholders of the project, the task and a lease's milliseconds.
  */
 const mayAnswer = (project: string, task: string, leaseMs: string): string =>
@@ -62,6 +63,7 @@ const mayAnswer = (project: string, task: string, leaseMs: string): string =>
      AND gateway.last_seen_at > clock_timestamp() - ${DEAD_AFTER_MS} * interval '1 millisecond'
      AND NOT EXISTS (SELECT 1 FROM pool held WHERE held.name = worker.pool AND held.cordoned)
      AND (${task}::text IS NULL OR ${TASKS} ? ${task})
+     AND (COALESCE(${task}, '') NOT LIKE 'answer:%' OR gateway.abilities ? ${task})
      AND ${poolAllowed('worker.pool', project)}`;
 
 /** The table of answers, in progress and waiting. What changes it is done under one lock of all processes. */

@@ -86,6 +86,7 @@ import { IdempotencyJob1764958000000 } from './migrations/1764958000000-idempote
 import { SweepGone1764958100000 } from './migrations/1764958100000-sweep-gone.js';
 import { SweepEnded1764958200000 } from './migrations/1764958200000-sweep-ended.js';
 import { TracePauses1764957000000 } from './migrations/1764957000000-trace-pauses.js';
+import { GatewayAbilities1764959000000 } from './migrations/1764959000000-gateway-abilities.js';
 import { PreparingClient } from './preparing-client.js';
 
 export const ENTITIES = [
@@ -195,6 +196,7 @@ export function dataSource(url: string, pool: keyof typeof POOLS = 'requests'): 
       SweepGone1764958100000,
       SweepEnded1764958200000,
       TracePauses1764957000000,
+      GatewayAbilities1764959000000,
     ],
     migrationsTableName: 'migration',
     extra: {

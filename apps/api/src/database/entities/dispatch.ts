@@ -95,6 +95,8 @@ export class Gateway {
   @Text() address!: string;
   /** The one (PEM) that they must find there, and no other; null: no TLS. */
   @Text(optional) certificate!: string | null;
+  /** Which of contracts' ANSWER_ABILITIES it hands on; one of a build from before there were any writes none. */
+  @Json({ default: () => "'[]'" }) abilities!: string[];
   @Now() started_at!: Date;
   @Now() last_seen_at!: Date;
 }
