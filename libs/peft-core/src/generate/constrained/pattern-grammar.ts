@@ -41,8 +41,12 @@ const CLASSES: Readonly<Record<string, Class>> = {
 };
 const ESCAPES: Readonly<Record<string, string>> = { n: '\n', r: '\r', t: '\t', f: '\f', v: '\v' };
 
+const inJson = (character: string): Node => literal(JSON.stringify(character).slice(1, -1));
+/** Those of ASCII are made once: a [^a] alone has 33 that are escaped. */
+const ASCII = ALL.map((code) => inJson(String.fromCharCode(code)));
 /** A character as JSON has it in a string. */
-const written = (character: string): Node => literal(JSON.stringify(character).slice(1, -1));
+const written = (character: string): Node =>
+  ASCII[character.codePointAt(0) as number] ?? inJson(character);
 const isPlain = (code: number): boolean => code >= 0x20 && code !== 0x22 && code !== 0x5c;
 
 /** Of classes that have names: each stands in a grammar once. */
