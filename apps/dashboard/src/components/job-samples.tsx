@@ -38,7 +38,13 @@ export function JobSamples({ job, log }: Props) {
         <Loading error={error} />
       </>
     );
-  if (value.length === 0) return <p className="faint">No answers yet.</p>;
+  if (value.length === 0)
+    return (
+      <p className="faint">
+        No answers yet. The adapter answers the job’s prompts before its first step and at each
+        evaluation.
+      </p>
+    );
   const prompts = job.graft.sample_prompts ?? [];
   return (
     <>

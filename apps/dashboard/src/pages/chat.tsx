@@ -5,6 +5,7 @@ import { ClassifyBox, EmbedBox } from '../components/ask-box.js';
 import { DEFAULTS } from '../components/chat-settings.js';
 import { Conversation } from '../components/conversation.js';
 import { Failure } from '../components/failure.js';
+import { Link } from '../components/link.js';
 import { Loading } from '../components/loading.js';
 import { useLoaded } from '../loading.js';
 
@@ -99,8 +100,17 @@ export function ChatPage({ model }: { model: string | null }) {
           <Conversation key={key} models={sides} settings={settings} setSettings={setSettings} />
         )
       ) : (
-        ready && <p className="faint">No models are ready yet; import a base under Models.</p>
+        ready && <NoModel />
       )}
     </main>
+  );
+}
+
+function NoModel() {
+  return (
+    <p>
+      No models are ready yet. Here two of them answer the same words, side by side: a base is
+      imported under <Link to="/models">Models</Link>, and jobs make more.
+    </p>
   );
 }

@@ -27,7 +27,8 @@ export function FilesPage({ purpose }: { purpose: string }) {
   const uploads = useUploads(files.reload);
   const { error, setError, busy, fresh, tables, upload, leave, pick } = uploads;
   const picker = useRef<HTMLInputElement>(null);
-  const mayWrite = useMay()('files:write');
+  const may = useMay();
+  const mayWrite = may('files:write');
   const formats = useContext(RecordFormats);
 
   const drop = (event: DragEvent) => {
@@ -76,7 +77,10 @@ export function FilesPage({ purpose }: { purpose: string }) {
       ))}
       <PurposePick purpose={purpose} />
       {files.value?.length === 0 && purpose === 'fine-tune-results' && (
-        <p className="faint">No finished jobs yet.</p>
+        <p>
+          No finished jobs yet. What they leave is here: adapters, and the numbers of every step.{' '}
+          {may('jobs:write') && <Link to="/new">New job</Link>}
+        </p>
       )}
       {files.value?.length === 0 && purpose !== 'fine-tune-results' ? (
         <NoFile />
@@ -98,7 +102,10 @@ function NoFile() {
   return (
     <div className="card">
       <h2>No files yet</h2>
-      <p>Training data is a text file with one example per line, such as:</p>
+      <p>
+        Training data is what jobs learn from: a text file with one example per line, such as this
+        one, or a table. What is wrong with it is said by line as it is uploaded.
+      </p>
       <pre>
         {
           '{"messages": [{"role": "user", "content": "2 + 2?"}, {"role": "assistant", "content": "4"}]}'

@@ -203,7 +203,10 @@ function Empty() {
   return (
     <div className="card">
       <h2>No jobs yet</h2>
-      <p>Create one with the form, on your own data or a small sample, or from the command line:</p>
+      <p>
+        A job trains an adapter on your data and makes a model of it, to chat with and to take away.
+        Create one with the form, on your own data or a small sample, or from the command line:
+      </p>
       <pre>
         {!base && 'npx graft models import hub:HuggingFaceTB/SmolLM2-135M-Instruct\n'}
         {`npx graft submit --model ${base?.id ?? 'HuggingFaceTB/SmolLM2-135M-Instruct'} --train yours.jsonl --watch`}

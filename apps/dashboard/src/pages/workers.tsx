@@ -18,7 +18,15 @@ export function WorkersPage() {
       <h1>Workers</h1>
       <Failure error={workers.error} />
       {workers.value === null && <Loading error={workers.error} />}
-      {workers.value?.length === 0 && <h2>No workers yet</h2>}
+      {workers.value?.length === 0 && (
+        <>
+          <h2>No workers yet</h2>
+          <p>
+            A worker trains jobs and answers chats, on this machine or another; until one joins,
+            jobs wait in the queue.
+          </p>
+        </>
+      )}
       {workers.value !== null && workers.value.length > 0 && (
         <WorkerTable workers={workers.value} changed={workers.reload} />
       )}
