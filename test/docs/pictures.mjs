@@ -1,0 +1,123 @@
+#!/usr/bin/env node
+// The pictures of README.md and docs: screens of a real installation with real runs on the example's mails, into
+// docs/images as WebP, 1440 wide, of at most 120 kB:
+//   npx vite build apps/dashboard && node test/docs/pictures.mjs --base FOLDER [--home DIR] [--only job,chat]
+//     [--out docs/images] [--browser /usr/bin/chromium]
+// FOLDER: SmolLM2-135M-Instruct as Hugging Face has it. What is trained stays in --home, so that pictures are taken
+// again without; left out, all of it goes to a folder that is deleted. A few minutes on two idle cores.
+/* global document, requestAnimationFrame -- the page's */
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { chromium } from 'playwright-core';
+import { startInstallation, trainOnMails } from '../bench/mail-runs.mjs';
+
+const { values: options } = parseArgs({
+  options: {
+    base: { type: 'string' },
+    home: { type: 'string' },
+    only: { type: 'string' },
+    out: { type: 'string', default: fileURLToPath(new URL('../../docs/images', import.meta.url)) },
+    browser: { type: 'string', default: '/usr/bin/chromium' },
+  },
+});
+if (!options.base) throw new Error('--base FOLDER is needed: SmolLM2-135M-Instruct');
+const WIDTH = 1440;
+const MOST_BYTES = 120_000;
+
+const into = (selector, above) => (page) =>
+  page
+    .locator(selector)
+    .first()
+    .evaluate((element, space) => {
+      const { top } = element.getBoundingClientRect();
+      document.scrollingElement.scrollBy(0, top - space);
+    }, above);
+
+async function ask(page, asked) {
+  const content = (role) => asked.find((message) => message.role === role).content;
+  await page.getByLabel('System prompt').fill(content('system'));
+  await page.getByLabel('Temperature').fill('0');
+  await page.getByLabel('Max tokens').fill('48');
+  await page.getByLabel('Message').fill(content('user').replaceAll(/\s+/g, ' '));
+  await page.getByRole('button', { name: 'Send' }).click();
+  await page.locator('.figures').nth(1).waitFor({ timeout: 120_000 });
+}
+
+/** By name: where, its height, what tells that it is there, and what is done first. */
+const screensOf = ({ train, jobs, sweep, asked, models }) => ({
+  jobs: ['/', 640, 'tbody tr'],
+  'new-job': [`/new?training_file=${train}`, 900, '.plan [role=status]'],
+  job: [`/jobs/${jobs[0]}`, 900, '.chart canvas'],
+  samples: [`/jobs/${jobs[0]}?tab=samples`, 760, 'tbody tr'],
+  ledger: [
+    `/jobs/${jobs[0]}?tab=data`,
+    700,
+    '[aria-label="Loss ledger"] tbody tr',
+    into('[aria-label="Loss ledger"]', 200),
+  ],
+  compare: [`/compare?jobs=${jobs.join()}`, 1000, '.chart canvas'],
+  sweep: [`/sweeps/${sweep}`, 900, '.chart canvas'],
+  chat: [
+    `/chat?model=${encodeURIComponent(models[0])}`,
+    760,
+    '.sides section',
+    (page) => ask(page, asked[0]),
+  ],
+  file: [`/files/${train}`, 900, '.example'],
+});
+
+/** Two frames, after which charts are drawn; and fonts, and what fades. */
+async function settled(page) {
+  await page.evaluate(async () => {
+    await document.fonts.ready;
+    for (let n = 0; n < 2; n++) await new Promise((done) => requestAnimationFrame(done));
+  });
+  await page.waitForTimeout(500);
+}
+
+async function take(page, name) {
+  const session = await page.context().newCDPSession(page);
+  for (let quality = 90; quality >= 50; quality -= 10) {
+    const { data } = await session.send('Page.captureScreenshot', { format: 'webp', quality });
+    const bytes = Buffer.from(data, 'base64');
+    if (bytes.length > MOST_BYTES) continue;
+    writeFileSync(join(options.out, `${name}.webp`), bytes);
+    console.log(`${name}.webp: ${Math.round(bytes.length / 1000)} kB at quality ${quality}`);
+    return;
+  }
+  throw new Error(`${name}: more than ${MOST_BYTES} bytes`);
+}
+
+mkdirSync(options.out, { recursive: true });
+const home = options.home ? resolve(options.home) : mkdtempSync(join(tmpdir(), 'graft-pictures-'));
+const here = await startInstallation(home);
+let browser = null;
+try {
+  const base = 'SmolLM2-135M-Instruct';
+  const what = { base, folder: resolve(options.base), mails: 128, steps: 32 };
+  const runs = await trainOnMails(here, what);
+  const models = [];
+  for (const id of runs.jobs)
+    models.push((await here.call('GET', `/fine_tuning/jobs/${id}`)).fine_tuned_model);
+  const screens = screensOf({ ...runs, models });
+  const args = ['--no-sandbox', '--disable-gpu'];
+  browser = await chromium.launch({ executablePath: options.browser, args });
+  for (const name of options.only?.split(',') ?? Object.keys(screens)) {
+    const [path, height, ready, first] = screens[name];
+    const viewport = { width: WIDTH, height };
+    const page = await browser.newPage({ viewport, colorScheme: 'light' });
+    await page.goto(`${here.url}${path}#key=${encodeURIComponent(here.apiKey)}`);
+    await page.locator(ready).first().waitFor();
+    await first?.(page);
+    await settled(page);
+    await take(page, name);
+    await page.close();
+  }
+} finally {
+  await browser?.close();
+  await here.stop();
+  if (!options.home) rmSync(home, { recursive: true, force: true });
+}
