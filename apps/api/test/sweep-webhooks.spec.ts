@@ -94,19 +94,27 @@ it('waits for the scores of models that are still asked', async () => {
   const one = await sweep();
   for (const { worker, lease } of one.trials) await worker.finish(lease, 1);
   await receiver.of(one.id);
-  // as if it were compared by scores, with one run that is not done
+  // as if it were compared by scores, of which two are not there yet
+  const runs = [];
+  for (const { lease } of one.trials) {
+    const { id } = await api.post<{ id: string }>(`/evals/${scored.id}/runs`, RUN);
+    runs.push(`/evals/${scored.id}/runs/${id}`);
+    await api.query(
+      `UPDATE eval_run SET status = 'in_progress', owner = 'nobody', job_id = $2, step = 1,
+         owner_until = clock_timestamp() + interval '1 hour' WHERE id = $1`,
+      [id, lease.jobId],
+    );
+  }
   await api.query(
     `UPDATE sweep SET ended_at = NULL, search = search || '{"metric": "eval_score"}' WHERE id = $1`,
     [one.id],
   );
-  const run = await api.post<{ id: string }>(`/evals/${scored.id}/runs`, RUN);
-  await api.query(
-    `UPDATE eval_run SET status = 'in_progress', owner = 'nobody', job_id = $2, step = 1,
-       owner_until = clock_timestamp() + interval '1 hour' WHERE id = $1`,
-    [run.id, one.trials[0].lease.jobId],
-  );
+  const written = () => api.query('SELECT type FROM webhook_delivery WHERE target = $1', [one.id]);
+  await api.post(runs[0]!);
   expect(await statusOf(one.id)).toBe('running');
-  await api.post(`/evals/${scored.id}/runs/${run.id}`);
+  expect(await written()).toHaveLength(1);
+  await api.post(runs[1]!);
+  expect(await written()).toHaveLength(2);
   await receiver.of(one.id, 2);
   expect(await statusOf(one.id)).toBe('succeeded');
   expect(toldOf(one.id)).toEqual(['graft.sweep.succeeded', 'graft.sweep.succeeded']);
