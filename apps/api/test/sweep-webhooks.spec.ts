@@ -13,7 +13,7 @@ let receiver: WebhookReceiver;
 const workers: ScriptedWorker[] = [];
 
 beforeAll(async () => {
-  api = await startTestApi({ outboundNetworks: ['127.0.0.0/8'], leaseMs: 1_500 });
+  api = await startTestApi({ outboundNetworks: ['127.0.0.0/8'], leaseMs: 1_500, reconcileMs: 200 });
   await importBase(api);
   file = await uploadChats(api);
 });
@@ -87,6 +87,19 @@ it('is told once, when the last trial is over', async () => {
     ['graft.sweep.cancelled'],
   ]);
   expect(receiver.received).toHaveLength(3);
+});
+
+it('is told of where an older API process has ended the last trial', async () => {
+  const one = await sweep();
+  await fails(one.trials[0]);
+  const last = one.trials[1].lease.jobId;
+  await api.query(
+    `UPDATE job SET state = 'failed', attempt = attempt + 1, lease_owner = NULL, lease_until = NULL,
+       finished_at = clock_timestamp() WHERE id = $1`,
+    [last],
+  );
+  await receiver.of(one.id);
+  expect(toldOf(one.id)).toEqual(['graft.sweep.failed']);
 });
 
 it('waits for the scores of models that are still asked', async () => {

@@ -3,6 +3,7 @@ import { mkdtempSync, chmodSync, rmSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Client } from 'pg';
+import type { DataSource } from 'typeorm';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { dataSource } from './data-source.js';
 import { startEmbeddedPostgres, type EmbeddedPostgres } from './embedded-postgres.js';
@@ -24,6 +25,16 @@ describe('the embedded server and the schema on it', () => {
     await client.connect();
     return (await client.query(sql).finally(() => client.end())).rows;
   };
+  /** Takes back the newest migrations, down to this one. */
+  const undo = async (source: DataSource, name: string): Promise<void> => {
+    while (source.migrations.some((one) => one.name === name)) {
+      const [last] = await source.query<{ name: string }[]>(
+        'SELECT name FROM migration ORDER BY id DESC LIMIT 1',
+      );
+      await source.undoLastMigration();
+      if (last?.name === name) return;
+    }
+  };
   const pid = (): number =>
     Number(readFileSync(join(home, 'postgres', 'data', 'postmaster.pid'), 'utf8').split('\n')[0]);
 
@@ -42,16 +53,7 @@ describe('the embedded server and the schema on it', () => {
 
   it('keeps the numbers of steps and evaluations when they move into one column, and back', async () => {
     const source = await dataSource(server.url).initialize();
-    const upTo = async (name: string): Promise<void> => {
-      while (source.migrations.some((one) => one.name === name)) {
-        const [last] = await source.query<{ name: string }[]>(
-          'SELECT name FROM migration ORDER BY id DESC LIMIT 1',
-        );
-        await source.undoLastMigration();
-        if (last?.name === name) return;
-      }
-    };
-    await upTo('MetricValues1764600000000');
+    await undo(source, 'MetricValues1764600000000');
     const rows = (): Promise<unknown[]> =>
       Promise.all(
         ['metric', 'evaluation', 'event', 'checkpoint'].map((table) =>
@@ -95,10 +97,36 @@ describe('the embedded server and the schema on it', () => {
       { number: 4, kind: 'checkpoint', data: { step: 2 } },
       { number: 5, kind: null, data: null },
     ]);
-    await upTo('MetricValues1764600000000');
+    await undo(source, 'MetricValues1764600000000');
     expect(await rows()).toEqual(before);
     for (const table of ['metric', 'evaluation', 'event']) await ask(`DELETE FROM ${table}`);
     await source.runMigrations();
+    await source.destroy();
+  });
+
+  it('takes no sweep for over whose models are still asked for their scores', async () => {
+    const source = await dataSource(server.url).initialize();
+    await undo(source, 'SweepEnded1764958200000');
+    for (const [id, state, metric, scoring] of [
+      ['over', 'succeeded', 'eval_score', 'completed'],
+      ['open', 'running', 'valid_loss', 'completed'],
+      ['asked', 'succeeded', 'eval_score', 'in_progress'],
+      ['by_loss', 'succeeded', 'valid_loss', 'in_progress'],
+    ]) {
+      await ask(`INSERT INTO sweep (id, project_id, request, search, model, training_file)
+        VALUES ('${id}', 'p', '{}', '{"metric": "${metric}"}', 'm', 'f')`);
+      await ask(`INSERT INTO job (id, project_id, state, base_id, model, request, spec, pool, priority, phase_code,
+          phase_message, step, sweep_id, trial)
+        VALUES ('${id}', 'p', '${state}', 'm', 'm', '{}', '{}', 'q', 1, '', '', 9, '${id}', 1)`);
+      await ask(`INSERT INTO eval_run (id, eval_id, project_id, key_id, name, model, data_source, status, job_id, step)
+        VALUES ('${id}', 'e', 'p', 'k', '', '', '{}', '${scoring}', '${id}', 9)`);
+    }
+    await source.runMigrations();
+    expect(await ask('SELECT id FROM sweep WHERE ended_at IS NULL ORDER BY id')).toEqual([
+      { id: 'asked' },
+      { id: 'open' },
+    ]);
+    for (const table of ['eval_run', 'job', 'sweep']) await ask(`DELETE FROM ${table}`);
     await source.destroy();
   });
 

@@ -9,6 +9,12 @@ import { WebhookEvents } from '../webhooks/webhook-events.js';
 export const IS_SCORING = `sweep.search->>'metric' = '${EVAL_SCORE}' AND job.state = 'succeeded' AND EXISTS (SELECT 1 FROM eval_run
     WHERE job_id = job.id AND eval_run.step = job.step AND status IN ('queued', 'in_progress'))`;
 
+/** SQL: of a sweep: a trial of it is open, or its model is still asked. */
+const GOES_ON = `EXISTS (SELECT 1 FROM job WHERE sweep_id = sweep.id AND (${IS_OPEN} OR ${IS_SCORING}))`;
+
+/** Sweeps that one look ends: other things wait for it. */
+const BATCH = 100;
+
 interface Ended {
   readonly projectId: string;
   readonly status: Extract<SweepStatus, 'succeeded' | 'failed' | 'cancelled'>;
@@ -32,8 +38,7 @@ export class SweepEnds {
       manager,
     );
     const [ended] = await this.database.query<Ended>(
-      `UPDATE sweep SET ended_at = clock_timestamp() WHERE id = $1 AND ended_at IS NULL AND NOT EXISTS (
-         SELECT 1 FROM job WHERE sweep_id = $1 AND (${IS_OPEN} OR ${IS_SCORING}))
+      `UPDATE sweep SET ended_at = clock_timestamp() WHERE id = $1 AND ended_at IS NULL AND NOT ${GOES_ON}
        RETURNING project_id AS "projectId", CASE
          WHEN cancelled_at IS NOT NULL THEN 'cancelled'
          WHEN gone ? 'succeeded' OR EXISTS (SELECT 1 FROM job WHERE sweep_id = $1 AND state = 'succeeded') THEN 'succeeded'
@@ -55,5 +60,14 @@ export class SweepEnds {
       manager,
     );
     for (const { id } of sweeps) await this.trialEnded(manager, id);
+  }
+
+  /** Those that are over and were not told of: an API process of an older build may have ended their last trial. */
+  async tellMissed(): Promise<void> {
+    const over = await this.database.query<{ id: string }>(
+      `SELECT id FROM sweep WHERE ended_at IS NULL AND NOT ${GOES_ON} LIMIT ${BATCH}`,
+    );
+    for (const { id } of over)
+      await this.database.transaction((manager) => this.trialEnded(manager, id));
   }
 }
