@@ -3,6 +3,7 @@ import type { JobLedgerObject, JobObject } from '@graft/contracts';
 import type { Event } from '@graft/contracts/grpc';
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
 import { caught, importBase, startTestApi, uploadChats, type TestApi } from './fixture.js';
+import { foundByIndex } from './long-history.js';
 import { ask } from './projects.js';
 import { ScriptedWorker, started, step } from './scripted-worker.js';
 
@@ -44,6 +45,13 @@ const ledger = (...rows: [line: number, loss: number, baseLoss?: number][]): Fac
       ...(baseLoss === undefined ? {} : { baseLoss }),
     })),
   },
+});
+
+// Before the others, which scan the index by more than this answer.
+it('is found without reading the rest of a job’s history', async () => {
+  const { id } = await create({ loss_ledger: true });
+  await foundByIndex(api, { job: id, index: 'event_kind' }, () => ledgerOf(id));
+  await api.post(`/fine_tuning/jobs/${id}/cancel`);
 });
 
 it('lists the worst examples with the beginnings of their records, and the least learnt', async () => {

@@ -4,6 +4,7 @@ import { buildWords } from '@graft/peft-core/catalog';
 import type { Event } from '@graft/contracts/grpc';
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
 import { caught, importBase, startTestApi, until, uploadChats, type TestApi } from './fixture.js';
+import { foundByIndex } from './long-history.js';
 import { evaluated, ScriptedWorker, started, step } from './scripted-worker.js';
 
 let api: TestApi;
@@ -41,6 +42,13 @@ const sampled = (at: number, ...texts: string[]): Fact => ({
     step: at,
     samples: texts.map((text) => ({ text, finishReason: 'stop', tokens: text.length })),
   },
+});
+
+// Before the others, which scan the index by more than the list.
+it('finds the answers of a job without reading the rest of its history', async () => {
+  const { id } = await create({ sample_prompts: PROMPTS });
+  await foundByIndex(api, { job: id, index: 'event_kind' }, () => samplesOf(id));
+  await cancel(id);
 });
 
 it('lists the answers of each step, newest first, and tells of them among the events', async () => {

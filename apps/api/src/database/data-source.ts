@@ -87,6 +87,7 @@ import { SweepGone1764958100000 } from './migrations/1764958100000-sweep-gone.js
 import { SweepEnded1764958200000 } from './migrations/1764958200000-sweep-ended.js';
 import { TracePauses1764957000000 } from './migrations/1764957000000-trace-pauses.js';
 import { GatewayAbilities1764959000000 } from './migrations/1764959000000-gateway-abilities.js';
+import { EventKind1764959100000 } from './migrations/1764959100000-event-kind.js';
 import { PreparingClient } from './preparing-client.js';
 
 export const ENTITIES = [
@@ -197,6 +198,7 @@ export function dataSource(url: string, pool: keyof typeof POOLS = 'requests'): 
       SweepEnded1764958200000,
       TracePauses1764957000000,
       GatewayAbilities1764959000000,
+      EventKind1764959100000,
     ],
     migrationsTableName: 'migration',
     extra: {

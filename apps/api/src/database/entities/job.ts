@@ -169,6 +169,7 @@ export class Attempt {
 
 @Entity('event')
 @Index('event_log', ['job_id', 'number'], { where: "type = 'log'" })
+@Index('event_kind', ['job_id', 'kind', 'number'], { where: "kind IN ('sample', 'ledger')" })
 export class JobEvent {
   @PrimaryColumn('text', { primaryKeyConstraintName: 'event_pk' }) job_id!: string;
   @PrimaryColumn('int', { primaryKeyConstraintName: 'event_pk' }) number!: number;
