@@ -155,6 +155,27 @@ it.each([
   expect(String(refusal.param).startsWith(param)).toBe(true);
 });
 
+it('refuses an evaluation of every few steps by which the prompts would be answered too often', async () => {
+  const more = {
+    training_file: await uploadChats(api, 1_100),
+    hyperparameters: { n_epochs: 1, batch_size: 1 },
+  };
+  const asked = { sample_prompts: PROMPTS, eval_steps: 1 };
+  for (const [steps, graft] of [
+    [1_100, asked],
+    [1_000, { ...asked, max_steps: 1_000 }],
+  ] as const)
+    expect(await caught(create(graft, more) as Promise<unknown>)).toMatchObject({
+      status: 400,
+      param: 'graft.eval_steps',
+      message: expect.stringContaining(
+        `expected an integer ≥ 2 or 0, got 1: graft.sample_prompts would be answered ${steps + 1} times in ${steps} steps`,
+      ),
+    });
+  const fine = [{ ...asked, max_steps: 999 }, { ...asked, eval_steps: 2 }, { ...asked, eval_steps: 0 }, { eval_steps: 1 }]; // prettier-ignore
+  for (const graft of fine) await cancel((await create(graft, more)).id);
+});
+
 it('refuses prompts where the models of the task write nothing', async () => {
   const pairs = Array.from({ length: 12 }, (_, n) =>
     JSON.stringify({ anchor: `question ${n}`, positive: `answer ${n}` }),

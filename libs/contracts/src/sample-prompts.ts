@@ -3,6 +3,9 @@ import { z } from 'zod';
 
 export const MOST_SAMPLE_PROMPTS = 8;
 
+/** Steps at which a job answers its prompts, at most: the answers to all of them are kept for as long as the job is. */
+export const MOST_SAMPLED_STEPS = 1000;
+
 /** As long as an answer may become unless the job says otherwise, in tokens. */
 export const SAMPLE_TOKENS = 64;
 

@@ -29,6 +29,7 @@ import type { DataReports as Reports } from './reader-protocol.js';
 import { JobEval } from './job-eval.js';
 import { requireRoom } from './pool-room.js';
 import { PoolTerms, type Terms } from './pool-terms.js';
+import { checkSampledSteps } from './sampled-steps.js';
 import { adapterParts, type AdapterPart } from './adapter-parts.js';
 import type { Asker } from './turns.js';
 
@@ -119,14 +120,11 @@ export class JobPlans {
       priority,
       integrations,
     };
-    return {
-      ...named,
-      ...(await this.lookedAt(
-        { ...named, exact },
-        terms,
-        this.reports.asker(caller.projectId, gone),
-      )),
-    };
+    const asker = this.reports.asker(caller.projectId, gone);
+    const looked = await this.lookedAt({ ...named, exact }, terms, asker);
+    const examples = looked.data?.training.examples ?? training.records;
+    checkSampledSteps(looked.spec, totalSteps(looked.spec, examples));
+    return { ...named, ...looked };
   }
 
   private async lookedAt(
