@@ -188,6 +188,11 @@ describe.skipIf(!program)('in the dashboard', () => {
     await page.goto(`${here.where.url}/jobs/${job}?tab=checkpoints`);
     await page.getByRole('link', { name: 'Branch from step 12' }).click();
     await page.getByText('It goes on from').waitFor();
+    await page.getByRole('link', { name: 'New job' }).first().click();
+    await page.getByText('It goes on from').waitFor({ state: 'detached' });
+    expect(await page.getByLabel('sample_prompts').inputValue()).toBe('');
+    await page.goBack();
+    await page.getByText('It goes on from').waitFor();
     const branched = page.waitForRequest(
       (request) => request.url().endsWith('/v1/fine_tuning/jobs') && request.method() === 'POST',
     );

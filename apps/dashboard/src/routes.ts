@@ -51,6 +51,8 @@ export const newJob = createRoute({
   path: '/new',
   staticData: { place: 'New job' },
   validateSearch: words<'from' | 'checkpoint' | 'training_file'>(),
+  // a form begins anew as another one: nothing of the one that was left goes into its request
+  remountDeps: ({ search: { from, checkpoint, training_file: file } }) => [from, checkpoint, file],
 });
 export const sweeps = createRoute({
   getParentRoute,
