@@ -52,19 +52,20 @@ export interface Loaded<T> {
 }
 
 /**
- * What `fetcher` answers, under a key that says what was asked for: asked when mounted, on `reload` and when a lost
+ * What `fetcher`, which is told what there is already, answers under a key that says what was asked for: asked when mounted, on `reload` and when a lost
  * server is back, and again every `everyMs` while the tab is visible, but never while an answer is awaited. With
  * `keeps` the answer to the key before stays until there is one. That there is none is said once for the whole page.
  */
 export function useLoaded<T>(
   key: QueryKey,
-  fetcher: () => Promise<T>,
+  fetcher: (now: () => T | undefined) => Promise<T>,
   everyMs = 0,
   keeps = false,
 ): Loaded<T> {
+  const queries = useQueryClient();
   const { data, error, isFetching, refetch } = useQuery({
     queryKey: key,
-    queryFn: fetcher,
+    queryFn: () => fetcher(() => queries.getQueryData<T>(key)),
     refetchInterval: everyMs > 0 && everyMs,
     ...(keeps && { placeholderData: keepPreviousData }),
   });
@@ -72,7 +73,6 @@ export function useLoaded<T>(
   const said = useRef<Error | null>(null);
   if (!isFetching && !(error instanceof NoAnswer)) said.current = error;
 
-  const queries = useQueryClient();
   const latest = useRef(key);
   latest.current = key;
   const reload = useCallback(() => void refetch(), [refetch]);

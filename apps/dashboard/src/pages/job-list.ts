@@ -49,6 +49,30 @@ export function changedList(
     : jobs;
 }
 
+/** A page of jobs, or several as one, with a job as it is now. */
+const changedPage = (page: Page<JobObject>, job: JobObject, query: JobQuery): Page<JobObject> => ({
+  ...page,
+  data: changedList(page.data, job, query, page.has_more),
+});
+
+/** The jobs of a list with those of the page after it; what moved meanwhile is there once. */
+function withPage(list: Page<JobObject>, page: Page<JobObject>): Page<JobObject> {
+  const known = new Set(list.data.map(({ id }) => id));
+  return { ...page, data: [...list.data, ...page.data.filter(({ id }) => !known.has(id))] };
+}
+
+/** From the first on, as many as there are already: a list that is asked for again is as long as it was. */
+async function asLong(query: JobQuery, shown: () => number): Promise<Page<JobObject>> {
+  const parameters = apiQuery(query);
+  let list = await api.jobs(parameters);
+  for (let grows = true; grows && list.has_more && list.data.length < shown();) {
+    const longer = withPage(list, await api.jobs(parameters, list.data.at(-1)?.id));
+    grows = longer.data.length > list.data.length;
+    list = longer;
+  }
+  return list;
+}
+
 export interface JobList {
   readonly list: readonly JobObject[];
   readonly loading: boolean;
@@ -86,7 +110,18 @@ function useSettled(wanted: JobQuery): JobQuery {
 export function useJobList(wanted: JobQuery): JobList {
   const query = useSettled(wanted);
   const key = apiQuery(query).toString();
-  const first = useLoaded(['jobs', key], () => api.jobs(apiQuery(query)), 0, true);
+  /** What the stream told while the list was asked for, which may know less. */
+  const heard = useRef(new Map<string, JobObject>());
+  const first = useLoaded<Page<JobObject>>(
+    ['jobs', key],
+    async (now) => {
+      heard.current.clear();
+      const list = await asLong(query, () => now()?.data.length ?? 0);
+      return [...heard.current.values()].reduce((all, job) => changedPage(all, job, query), list);
+    },
+    0,
+    true,
+  );
   const [connected, setConnected] = useState(true);
   const [problem, setProblem] = useState<Error | null>(null);
   const { set } = first;
@@ -97,11 +132,10 @@ export function useJobList(wanted: JobQuery): JobList {
   const fetching = useRef<string | null>(null);
   useEffect(() => void (fetching.current = null), [key]);
   const changed = useCallback(
-    (job: JobObject) =>
-      set((now) => ({
-        ...now,
-        data: changedList(now.data, job, current.current.query, now.has_more),
-      })),
+    (job: JobObject) => {
+      heard.current.set(job.id, job);
+      set((now) => changedPage(now, job, current.current.query));
+    },
     [set],
   );
   useEffect(() => {
@@ -117,9 +151,9 @@ export function useJobList(wanted: JobQuery): JobList {
   const running = list.some(({ status }) => status === 'running');
   useEffect(() => {
     if (!running) return;
-    const heard = ({ data }: Page<JobObject>) =>
+    const answered = ({ data }: Page<JobObject>) =>
       set((now) => ({ ...now, data: now.data.map((job) => pulsed(job, data)) }));
-    const ask = () => void (isVisible() && api.runningJobs().then(heard, () => undefined));
+    const ask = () => void (isVisible() && api.runningJobs().then(answered, () => undefined));
     const timer = setInterval(ask, PULSE_MS);
     return () => clearInterval(timer);
   }, [running, set]);
@@ -130,16 +164,13 @@ export function useJobList(wanted: JobQuery): JobList {
     fetching.current = last;
     const add = (page: Page<JobObject>) => {
       if (current.current !== asked) return;
-      set((now) => {
-        const known = new Set(now.data.map(({ id }) => id));
-        return { ...page, data: [...now.data, ...page.data.filter(({ id }) => !known.has(id))] };
-      });
+      // Behind another job than the one it was asked for, it would leave out those between.
+      set((now) => (now.data.at(-1)?.id === last ? withPage(now, page) : now));
     };
-    const failed = (error: Error) => {
-      fetching.current = null;
-      setProblem(error);
+    const settled = () => {
+      if (fetching.current === last) fetching.current = null;
     };
-    api.jobs(apiQuery(asked.query), last).then(add, failed);
+    api.jobs(apiQuery(asked.query), last).then(add).catch(setProblem).finally(settled);
   }, [last, set]);
   return {
     list,
