@@ -1,4 +1,9 @@
-import type { DataReport, JobObject, RecordFormatDescription } from '@graft/contracts';
+import type {
+  DataReport,
+  JobEventObject,
+  JobObject,
+  RecordFormatDescription,
+} from '@graft/contracts';
 import { useContext } from 'react';
 import { api } from '../api.js';
 import { useLoaded } from '../loading.js';
@@ -11,8 +16,13 @@ import { JobLedger } from './job-ledger.js';
 import { Lines } from './lines.js';
 import { Link } from './link.js';
 
+interface Props {
+  readonly job: JobObject;
+  readonly log: readonly JobEventObject[];
+}
+
 /** What a job learns from: its files, and what they are for its base. */
-export function JobDataReport({ job }: { job: JobObject }) {
+export function JobDataReport({ job, log }: Props) {
   const { data } = job.graft;
   if (job.training_file === null) return null;
   return (
@@ -26,7 +36,7 @@ export function JobDataReport({ job }: { job: JobObject }) {
       ) : (
         <p className="faint">The data was not analysed.</p>
       )}
-      {job.graft.loss_ledger && <JobLedger job={job} />}
+      {job.graft.loss_ledger && <JobLedger job={job} log={log} />}
     </section>
   );
 }

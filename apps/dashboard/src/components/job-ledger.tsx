@@ -1,4 +1,4 @@
-import type { JobObject } from '@graft/contracts';
+import type { JobEventObject, JobObject } from '@graft/contracts';
 import { api } from '../api.js';
 import { count, short } from '../format.js';
 import { isOver } from '../job-words.js';
@@ -8,21 +8,31 @@ import { Link } from './link.js';
 import { Row, Table } from './table.js';
 
 const COLUMNS = ['Line', 'Loss', 'Loss of the base', 'Example'];
+const NOT_YET = <p className="faint">Measured at the end.</p>;
+
+interface Props {
+  readonly job: JobObject;
+  /** Newest first; one says that the ledger is there. */
+  readonly log: readonly JobEventObject[];
+}
 
 /** The training examples that the job has learnt worst, where it keeps a ledger. */
-export function JobLedger({ job }: { job: JobObject }) {
-  // it comes at the end
-  const over = isOver(job);
-  const { value, error } = useLoaded(
-    ['job-ledger', job.id, over],
-    () => api.ledger(job.id),
-    over ? 0 : 5000,
-  );
+export function JobLedger({ job, log }: Props) {
+  const isThere = log.some(({ graft }) => graft.kind === 'ledger');
   return (
     <section aria-label="Loss ledger">
       <h2>Worst examples</h2>
+      {isThere || isOver(job) ? <Worst job={job} /> : NOT_YET}
+    </section>
+  );
+}
+
+function Worst({ job }: { job: JobObject }) {
+  const { value, error } = useLoaded(['job-ledger', job.id], () => api.ledger(job.id));
+  return (
+    <>
       <Failure error={error} />
-      {value && value.examples === null && <p className="faint">Measured at the end.</p>}
+      {value && value.examples === null && NOT_YET}
       {value && value.examples !== null && (
         <>
           <p className="faint">
@@ -50,6 +60,6 @@ export function JobLedger({ job }: { job: JobObject }) {
           </Table>
         </>
       )}
-    </section>
+    </>
   );
 }

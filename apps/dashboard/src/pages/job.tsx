@@ -116,7 +116,7 @@ export function JobPage({ id, tab }: { id: string; tab: string | null }) {
             onError={setProblem}
           />
         )}
-        {open === 'Data' && <JobDataReport job={job} />}
+        {open === 'Data' && <JobDataReport job={job} log={data.log} />}
         {open === 'Attempts' && <Attempts job={job} onError={setProblem} />}
         {open === 'Spec' && <SpecView job={job} />}
       </Tabs>

@@ -1,0 +1,43 @@
+// @vitest-environment happy-dom
+import type { JobEventObject, JobObject } from '@graft/contracts';
+import { cleanup, configure, render, screen } from '@testing-library/react';
+import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
+import { serve, type Served } from '../../test/served.js';
+import { InApp } from '../in-app.js';
+import { JobLedger } from './job-ledger.js';
+
+const EVENT = { graft: { kind: 'ledger' } } as JobEventObject;
+const STEP = { graft: { kind: 'step' } } as JobEventObject;
+const job = (status: JobObject['status']) => ({ id: 'ftjob-1', status }) as JobObject;
+const row = { line: 7, loss: 2, base_loss: 3, record: 'a line' };
+let served: Served;
+let ledger: object;
+
+beforeAll(async () => {
+  served = await serve(({ pathname }) =>
+    pathname === '/v1/fine_tuning/jobs/ftjob-1/ledger' ? ledger : undefined,
+  );
+  configure({ asyncUtilTimeout: 10_000 }); // the machine may be busy
+});
+beforeEach(() => {
+  ledger = { examples: 24, mean_loss: 1, data: [row] };
+  served.asked.length = 0;
+});
+afterEach(cleanup);
+afterAll(() => served.close());
+
+it('is asked for once an event says that it is there, and not before', async () => {
+  const { rerender } = render(<JobLedger job={job('running')} log={[STEP]} />, { wrapper: InApp });
+  await screen.findByText('Measured at the end.');
+  expect(served.asked).toEqual([]);
+  rerender(<JobLedger job={job('running')} log={[EVENT, STEP]} />);
+  await screen.findByText('a line');
+  rerender(<JobLedger job={job('succeeded')} log={[EVENT, STEP]} />);
+  await screen.findByText('a line');
+  expect(served.asked).toHaveLength(1);
+});
+
+it('is asked for of a job that is over, whose log may be longer than what is shown of it', async () => {
+  render(<JobLedger job={job('succeeded')} log={[STEP]} />, { wrapper: InApp });
+  await screen.findByText('a line');
+});
