@@ -7,13 +7,22 @@ interface Given {
   readonly warnings?: readonly string[];
   readonly score?: { readonly step: number; readonly eval_score: number };
   readonly validation?: boolean;
+  /** Of the training data, held out. */
+  readonly split?: number;
 }
 
-const job = ({ status = 'succeeded', warnings = [], score, validation = true }: Given = {}) =>
+const job = ({
+  status = 'succeeded',
+  warnings = [],
+  score,
+  validation = true,
+  split,
+}: Given = {}) =>
   ({
     status,
     validation_file: validation ? 'file-2' : null,
     graft: {
+      validation_split: split ?? null,
       progress: { total_steps: 80 },
       warnings: warnings.map((code) => ({ code, message: '', step: null })),
       best_score: score ?? null,
@@ -76,6 +85,10 @@ it('goes by means of the training loss where nothing was validated, and says wha
     'Training loss 3.000 → 1.000; without validation data nothing says whether it overfits.',
   );
 });
+it('says nothing of missing validation where a share is held out that was not measured yet', () =>
+  expect(
+    verdict(job({ status: 'running', validation: false, split: 0.1 }), metrics([], [4, 2])),
+  ).toBe('So far: training loss 4.000 → 2.000.'));
 it('names what went wrong first, and the score of an eval last', () =>
   expect(
     verdict(job({ warnings: ['diverged'], score: { step: 60, eval_score: 0.756 } }), FELL),

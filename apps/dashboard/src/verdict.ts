@@ -54,11 +54,12 @@ export function verdict(job: JobObject, metrics: MetricsObject): string | null {
   );
   const validation = validationVerdict(job, metrics);
   const isCurve = metrics.evaluations.filter(({ loss }) => loss !== null).length > 1;
+  const isUnvalidated = job.validation_file === null && !job.graft.validation_split;
   const training = isCurve ? null : trainingWords(metrics);
   const parts = [
     ruined && 'this run went wrong, see the warnings',
     training &&
-      (job.validation_file === null && validation === null
+      (isUnvalidated && validation === null
         ? `${training}; without validation data nothing says whether it overfits`
         : training),
     validation,
