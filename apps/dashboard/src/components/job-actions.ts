@@ -22,10 +22,11 @@ export function useJobActions(changed: (job: JobObject) => void): JobActions {
   const offerUndo = useUndo();
   const [error, setError] = useState<Error | null>(null);
 
-  /** One after the other; what is refused is said, and the others are done. */
+  /** One after the other; `refused` hears of what is not done, and the others are. */
   const each = async (
     jobs: readonly JobObject[],
     work: (job: JobObject) => Promise<JobObject>,
+    refused: (error: Error) => void = setError,
   ): Promise<JobObject[]> => {
     const through: JobObject[] = [];
     setError(null);
@@ -33,7 +34,7 @@ export function useJobActions(changed: (job: JobObject) => void): JobActions {
       await work(job).then((answer) => {
         changed(answer);
         through.push(answer);
-      }, setError);
+      }, refused);
     return through;
   };
   const offer = (
@@ -41,7 +42,12 @@ export function useJobActions(changed: (job: JobObject) => void): JobActions {
     text: string,
     back: (job: JobObject) => Promise<JobObject>,
   ) => {
-    if (through.length > 0) offerUndo(text, () => void each(through, back));
+    if (through.length === 0) return;
+    offerUndo(text, async () => {
+      const refusals: Error[] = [];
+      await each(through, back, (error) => refusals.push(error));
+      if (refusals[0]) throw refusals[0];
+    });
   };
   const archive = async (jobs: readonly JobObject[], archived: boolean) => {
     const set = (to: boolean) => (job: JobObject) => api.changeJob(job.id, { archived: to });

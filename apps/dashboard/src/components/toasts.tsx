@@ -4,11 +4,17 @@ import { useCallback, type ReactNode } from 'react';
 /** Long enough to read it and reach the button; what it offers is to be had elsewhere afterwards, too. */
 const SHOWN_MS = 15_000;
 
-/** Says what was just done, and takes it back. */
-export function useUndo(): (done: string, undo: () => void) => void {
+/** Says what was just done, and takes it back. Why that was refused is said on whatever page is there by then. */
+export function useUndo(): (done: string, undo: () => Promise<void>) => void {
   const { add, close } = Toast.useToastManager();
   return useCallback(
     (done, undo) => {
+      const refused = ({ message }: Error) =>
+        void add({
+          title: `Could not be undone: ${message}`,
+          timeout: SHOWN_MS,
+          priority: 'high',
+        });
       const id = add({
         title: done,
         timeout: SHOWN_MS,
@@ -16,8 +22,8 @@ export function useUndo(): (done: string, undo: () => void) => void {
           children: 'Undo',
           className: 'main',
           onClick: () => {
-            undo();
             close(id);
+            undo().catch(refused);
           },
         },
       });

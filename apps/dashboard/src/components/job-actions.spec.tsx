@@ -1,0 +1,42 @@
+// @vitest-environment happy-dom
+import type { JobObject } from '@graft/contracts';
+import { act, cleanup, configure, render, screen } from '@testing-library/react';
+import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
+import { refusal, serve, type Served } from '../../test/served.js';
+import { InApp } from '../in-app.js';
+import { useJobActions, type JobActions } from './job-actions.js';
+
+const job = { id: 'ftjob-1', status: 'succeeded', graft: { name: 'pirate', tags: [] } };
+let served: Served;
+let actions: JobActions;
+
+beforeAll(async () => {
+  served = await serve((_, method) =>
+    method === 'DELETE'
+      ? { graft: { restorable_until: 9 } }
+      : refusal('ftjob-1 was deleted for good'),
+  );
+  configure({ asyncUtilTimeout: 10_000 }); // the machine may be busy
+});
+afterEach(cleanup);
+afterAll(() => served.close());
+
+function Page() {
+  actions = useJobActions(() => undefined);
+  return actions.error && <p>on its page: {actions.error.message}</p>;
+}
+
+it('says that something could not be undone where the page of it was left, too', async () => {
+  const { rerender } = render(<Page />, { wrapper: InApp });
+  await screen.findByRole('region', { name: /Notifications/ });
+  act(() => actions.remove([job as unknown as JobObject]));
+  const undo = await screen.findByRole('button', { name: 'Undo' });
+  rerender(<p>another page</p>);
+  await screen.findByText('another page');
+  act(() => undo.click());
+  await screen.findAllByText('Could not be undone: ftjob-1 was deleted for good');
+  expect(served.asked).toEqual([
+    '/v1/fine_tuning/jobs/ftjob-1',
+    '/v1/fine_tuning/jobs/ftjob-1/restore',
+  ]);
+});
