@@ -198,6 +198,30 @@ describe('graft job', () => {
   });
 });
 
+describe('graft samples', () => {
+  it('shows all answers, the first ones of a long run, too', async () => {
+    const sample = `jsonb_build_object('text', 'at ' || n, 'finish_reason', 'stop', 'completion_tokens', 1)`;
+    await api.query(
+      `INSERT INTO event (job_id, number, level, type, message, kind, data)
+       SELECT $1, 10000 + n, 'info', 'message', '', 'sample',
+         jsonb_build_object('step', n, 'samples', jsonb_build_array(${sample}))
+       FROM generate_series(0, 1050) AS n`,
+      [done.id],
+    );
+    await api.query(
+      `UPDATE job SET spec = spec || '{"sample_prompts": ["what is"]}' WHERE id = $1`,
+      [done.id],
+    );
+    const { code, out } = await run('samples', 'pirate');
+    await api.query(`DELETE FROM event WHERE job_id = $1 AND kind = 'sample'`, [done.id]);
+    await api.query(`UPDATE job SET spec = spec - 'sample_prompts' WHERE id = $1`, [done.id]);
+    expect(code).toBe(0);
+    expect(out.match(/step \d+: at \d+/g)).toEqual(
+      Array.from({ length: 1051 }, (_, n) => `step ${n}: at ${n}`),
+    );
+  });
+});
+
 describe('graft compare', () => {
   it('sets jobs beside each other: what they came to, and the options that differ', async () => {
     const { out } = await run('compare', 'pirate', 'parrot');

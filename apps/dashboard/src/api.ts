@@ -118,8 +118,14 @@ async function post<T>(path: string, body?: unknown, signal?: AbortSignal): Prom
 const remove = async (path: string): Promise<void> =>
   void (await request(path, { method: 'DELETE' }));
 
-/** All pages of a list, one after the other. */
-async function all<T extends { readonly id: string }>(path: string): Promise<readonly T[]> {
+/**
+ * All pages of a list, one after the other.
+ * @param known what was there already, where none of it changes and what is new comes before it: asked for no more
+ */
+async function all<T extends { readonly id: string }>(
+  path: string,
+  known: readonly T[] = [],
+): Promise<readonly T[]> {
   const list: T[] = [];
   let page: Page<T>;
   do {
@@ -127,6 +133,9 @@ async function all<T extends { readonly id: string }>(path: string): Promise<rea
     const next = after === undefined ? '' : `&after=${encodeURIComponent(after)}`;
     page = await get<Page<T>>(`${path}${path.includes('?') ? '&' : '?'}limit=100${next}`);
     list.push(...page.data);
+    const last = list.at(-1)?.id;
+    const at = known.findIndex(({ id }) => id === last);
+    if (at >= 0) return [...list, ...known.slice(at + 1)];
   } while (page.has_more && page.data.length > 0);
   return list;
 }
@@ -171,7 +180,7 @@ export const api = {
   logs: (id: string) => get<Page<JobEventObject>>(`${job(id)}/logs?limit=1000`),
   checkpoints: (id: string) => get<Page<CheckpointObject>>(`${job(id)}/checkpoints?limit=50`),
   ledger: (id: string) => get<JobLedgerObject>(`${job(id)}/ledger?limit=50`),
-  samples: (id: string) => get<Page<JobSampleObject>>(`${job(id)}/samples?limit=100`),
+  samples: (id: string, known?: readonly JobSampleObject[]) => all(`${job(id)}/samples`, known),
   metrics: (id: string) => get<MetricsObject>(`${job(id)}/metrics`),
   files: (purpose: string) => get<Page<FileObject>>(`/files?limit=200&purpose=${purpose}`),
   file: (id: string) => get<FileObject>(`/files/${encodeURIComponent(id)}`),

@@ -5,8 +5,6 @@ import { callOf } from '../command-line.js';
 import { findJobId, jobPath } from '../find-job.js';
 import { printable } from '../terminal.js';
 
-const MOST_STEPS = 1000;
-
 export function addSamples(program: Command): void {
   program
     .command('samples')
@@ -18,7 +16,7 @@ export function addSamples(program: Command): void {
     .action(async (name: string, options: { prompt?: string }, command: Command) => {
       const { out, api } = callOf(command);
       const id = await findJobId(api(), name);
-      const newest = await api().all<JobSampleObject>(`${jobPath(id)}/samples`, MOST_STEPS);
+      const newest = await api().all<JobSampleObject>(`${jobPath(id)}/samples`);
       if (out.json) return out.value(newest);
       const steps = newest.toReversed();
       const [first] = steps;

@@ -26,9 +26,9 @@ interface Props {
 /** What the adapter answered to the job's prompts as it was trained: a row a step, a column a prompt. */
 export function JobSamples({ job, log }: Props) {
   const newest = log.find(({ graft }) => graft.kind === 'sample')?.id;
-  const { value, error, reload } = useLoaded(
+  const { value, error, reload } = useLoaded<readonly JobSampleObject[]>(
     ['samples', job.id],
-    async () => (await api.samples(job.id)).data,
+    (now) => api.samples(job.id, now()),
   );
   useEffect(reload, [newest, reload]);
   if (!value)
