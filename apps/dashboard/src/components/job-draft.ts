@@ -7,6 +7,7 @@ import type {
   JobObject,
   ModelObject,
 } from '@graft/contracts';
+import { asksChats, linesOf, promptsOf } from './prompt-lines.js';
 import { collect, fieldsOf } from './schema-form.js';
 
 type Values = Readonly<Record<string, string>>;
@@ -50,13 +51,17 @@ const typed = (values: Readonly<Record<string, unknown>>): Values =>
       .map(([k, v]) => [k, typeof v === 'string' ? v : JSON.stringify(v)]),
   );
 
-/** The form as the job was made; only options the catalog knows are taken over. */
-export function draftOf(job: JobObject, catalog: Catalog): Draft {
+/**
+ * The form as the job was made; only options the catalog knows are taken over.
+ * @param file the training file, where it is still there
+ */
+export function draftOf(job: JobObject, catalog: Catalog, file: FileObject | undefined): Draft {
   const known = fieldsOf(catalog.graft_schema).map((field) => field.name);
   const graft = Object.fromEntries(
     Object.entries(job.graft).filter(([name]) => known.includes(name)),
   );
-  const { task, task_options: options, ...rest } = graft;
+  const { task, task_options: options, sample_prompts: _, ...rest } = graft;
+  const prompts = job.graft.sample_prompts ?? [];
   const { peft_type: type, ...peft } = job.peft ?? { peft_type: 'FULL' };
   const numbers = job.method[job.method.type]?.hyperparameters;
   const shown = (v: number | 'auto' = 'auto') => (v === 'auto' ? '' : String(v));
@@ -72,7 +77,7 @@ export function draftOf(job: JobObject, catalog: Catalog): Draft {
     task: String(task ?? ''),
     task_options: typed((options ?? {}) as Record<string, unknown>),
     peft: typed(peft),
-    graft: typed(rest),
+    graft: { ...typed(rest), sample_prompts: linesOf(prompts, asksChats(file)) },
   };
 }
 
@@ -114,10 +119,18 @@ export const defaultRate = (method: CatalogMethod, task: CatalogTask): number =>
 const number = (typed: string): number | string =>
   Number.isNaN(Number(typed)) ? typed : Number(typed);
 
+/** What the draft comes to, by what the server has. */
+interface Chosen {
+  readonly method: CatalogMethod;
+  readonly task: CatalogTask;
+  /** The training file. */
+  readonly file: FileObject | undefined;
+}
+
 /** The body of the create call; fields left alone are left out, so that the server's defaults hold. */
 export function bodyOf(
   draft: Draft,
-  { method, task }: { readonly method: CatalogMethod; readonly task: CatalogTask },
+  { method, task, file }: Chosen,
   catalog: Catalog,
 ): Record<string, unknown> {
   const hyperparameters = {
@@ -132,6 +145,9 @@ export function bodyOf(
     return first === task;
   });
   const options = collect(fieldsOf(task.schema), draft.task_options);
+  const { sample_prompts: prompts = '', ...graft } = draft.graft;
+  // The form has the field for tasks whose models write text.
+  const sample_prompts = task.use === 'chat' ? promptsOf(prompts, asksChats(file)) : '';
   const peft = { peft_type: method.peft_type, ...collect(fieldsOf(method.schema), draft.peft) };
   return {
     model: draft.model,
@@ -144,7 +160,7 @@ export function bodyOf(
     graft: {
       ...(!isUsual && { task: task.name }),
       ...(Object.keys(options).length > 0 && { task_options: options }),
-      ...collect(fieldsOf(catalog.graft_schema), draft.graft),
+      ...collect(fieldsOf(catalog.graft_schema), { ...graft, sample_prompts }),
     },
   };
 }

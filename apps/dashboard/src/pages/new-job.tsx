@@ -59,7 +59,7 @@ export function NewJobPage({ from, checkpoint, file }: NewJobProps) {
     );
   }
   const start = source.value
-    ? draftFrom(source.value, checkpoint, catalog.value)
+    ? draftFrom(source.value, checkpoint, catalog.value, files.value)
     : { ...BLANK, training_file: file ?? '' };
   return (
     <JobForm
@@ -79,8 +79,9 @@ function draftFrom(
   { job, base }: { readonly job: JobObject; readonly base: string | null },
   checkpoint: string | null,
   catalog: Catalog,
+  files: readonly FileObject[],
 ): Draft {
-  const draft = draftOf(job, catalog);
+  const draft = draftOf(job, catalog, named(files, job.training_file ?? ''));
   if (checkpoint === null || base === null) return draft;
   const graft = { ...draft.graft, init_adapter: checkpoint };
   return { ...draft, model: base, peft: {}, graft };
@@ -145,7 +146,7 @@ function JobForm({ catalog, models, files, pools, start, unfounded, filesChanged
   );
   const subject = { file: named(files, draft.training_file), base: named(bases, draft.model) };
   const task = taskOf(draft, catalog, subject);
-  const body = method && task && bodyOf(draft, { method, task }, catalog);
+  const body = method && task && bodyOf(draft, { method, task, file: subject.file }, catalog);
   const preview = usePreview(draft.model && draft.training_file && body ? body : null);
   const problem = error ?? preview.refused;
   const wrong = problem instanceof ApiError ? problem : null;

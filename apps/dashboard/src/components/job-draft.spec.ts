@@ -1,0 +1,60 @@
+import type { Catalog, CatalogMethod, CatalogTask, FileObject, JobObject } from '@graft/contracts';
+import { describe, expect, it } from 'vitest';
+import { BLANK, bodyOf, draftOf, type Draft } from './job-draft.js';
+
+const properties = { sample_prompts: { type: 'array' }, eval_steps: { type: 'integer' } };
+const task = (name: string, use: string) =>
+  ({ name, use, method: 'supervised', stacks: ['decoder'], schema: {} }) as unknown as CatalogTask;
+const tasks = [task('causal-lm', 'chat'), task('seq-cls', 'classify')] as const;
+const catalog = { tasks, methods: [], graft_schema: { properties } } as unknown as Catalog;
+const method = { peft_type: 'LORA', schema: {} } as unknown as CatalogMethod;
+const file = (format: string) => ({ graft: { formats: { [format]: 9 } } }) as unknown as FileObject;
+
+const user = (content: string) => [{ role: 'user', content }];
+const made = (draft: Draft, of: FileObject | undefined, chosen: CatalogTask = tasks[0]) =>
+  bodyOf(draft, { method, task: chosen, file: of }, catalog);
+const job = (sample_prompts: unknown) =>
+  ({
+    model: 'tiny',
+    training_file: 'file-1',
+    seed: 42,
+    method: { type: 'supervised', supervised: { hyperparameters: {} } },
+    peft: { peft_type: 'LORA' },
+    graft: { sample_prompts, eval_steps: 4 },
+  }) as unknown as JobObject;
+
+describe('sample prompts of the form', () => {
+  const typed = { ...BLANK, graft: { sample_prompts: 'one\n\ntwo', eval_steps: '4' } };
+
+  it('are messages or texts by the file that is chosen when they are sent', () => {
+    const prompts = (of?: FileObject) => (made(typed, of)['graft'] as object) as Record<string, unknown>; // prettier-ignore
+    expect(prompts(file('messages'))['sample_prompts']).toEqual([user('one'), user('two')]);
+    expect(prompts(file('text'))['sample_prompts']).toEqual(['one', 'two']);
+    expect(prompts()['sample_prompts']).toEqual(['one', 'two']);
+  });
+
+  it('are left out of tasks that have no field for them', () =>
+    expect(made(typed, file('messages'), tasks[1])['graft']).toEqual({
+      task: 'seq-cls',
+      eval_steps: 4,
+    }));
+
+  it.each([
+    ['messages of a user, of chats', [user('one'), user('two')], 'messages', 'one\ntwo'],
+    ['texts, of texts', ['one', 'two'], 'text', 'one\ntwo'],
+    ['texts, of chats', ['one'], 'messages', '["one"]'],
+    ['messages, of texts', [user('one')], 'text', JSON.stringify([user('one')])],
+    ['some of both', ['one', user('two')], 'messages', JSON.stringify(['one', user('two')])],
+    ['of several lines', ['one\ntwo'], 'text', '["one\\ntwo"]'],
+    ['that looks like JSON', ['[INST] one'], 'text', '["[INST] one"]'],
+  ])('are the same again where nothing is typed: %s', (_, prompts, format, shown) => {
+    const draft = draftOf(job(prompts), catalog, file(format));
+    expect(draft.graft['sample_prompts']).toBe(shown);
+    expect(made(draft, file(format))['graft']).toEqual({ eval_steps: 4, sample_prompts: prompts });
+  });
+
+  it.each([null, undefined])('are none of a job that has none (%s)', (none) => {
+    const draft = draftOf(job(none), catalog, file('messages'));
+    expect(made(draft, file('messages'))['graft']).toEqual({ eval_steps: 4 });
+  });
+});
