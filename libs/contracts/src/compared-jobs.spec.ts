@@ -1,6 +1,16 @@
 import { expect, it } from 'vitest';
-import { comparedOptions } from './compared-jobs.js';
+import { comparedOptions, createBody } from './compared-jobs.js';
+import { CreateJob } from './create-job.js';
 import type { JobObject } from './openai.js';
+
+const WANDB = {
+  type: 'wandb',
+  wandb: { project: 'pirates', name: null, entity: 'crew', tags: ['first'] },
+};
+const TRACKER = {
+  ...WANDB,
+  graft: { status: 'done', url: 'https://wandb.example/1', error: null },
+};
 
 const job = (id: string, peft: object | null, graft: object = {}): JobObject =>
   ({
@@ -13,6 +23,7 @@ const job = (id: string, peft: object | null, graft: object = {}): JobObject =>
     method: { type: 'supervised', supervised: { hyperparameters: { n_epochs: 3 } } },
     peft,
     metadata: { of: id },
+    integrations: [TRACKER],
     graft: { progress: { total_steps: 4 }, ...graft },
   }) as unknown as JobObject;
 
@@ -35,5 +46,14 @@ it('names each option by its path, and says on which the jobs differ; names are 
   expect(options.map(({ name }) => name)).toEqual(
     expect.arrayContaining(['model', 'seed', 'method.supervised.hyperparameters.n_epochs']),
   );
-  expect(options.some(({ name }) => /suffix|metadata|hidden/.test(name))).toBe(false);
+  expect(options.some(({ name }) => /suffix|metadata|integrations|hidden/.test(name))).toBe(false);
+});
+
+it('makes the call of a job again, with its trackers as they were asked for', () => {
+  const body = createBody(job('a', { peft_type: 'LORA' }), []);
+  expect(body['integrations']).toEqual([WANDB]);
+  expect(createBody({ ...job('a', null), integrations: null }, [])).not.toHaveProperty(
+    'integrations',
+  );
+  expect(CreateJob.parse(body).integrations).toEqual([WANDB]);
 });

@@ -1,5 +1,14 @@
 // What tells jobs apart. Without zod, since the dashboard's bundle has it.
+import type { JobIntegrationObject } from './integrations.js';
 import type { JobObject } from './openai.js';
+
+type Asked<One> = One extends unknown ? Omit<One, 'graft'> : never;
+/** A tracker, as a create call names it. */
+export type AskedIntegration = Asked<JobIntegrationObject>;
+
+/** The trackers that a job is written to, as a create call names them; null: none. */
+export const askedIntegrations = (job: JobObject): AskedIntegration[] | null =>
+  job.integrations?.map(({ graft: _, ...one }) => one) ?? null;
 
 /**
  * The create call that would make this job again.
@@ -9,6 +18,7 @@ export function createBody(job: JobObject, options: readonly string[]): Record<s
   const asked = Object.entries(job.graft).filter(
     ([name, value]) => options.includes(name) && value !== null,
   );
+  const integrations = askedIntegrations(job);
   return {
     model: job.model,
     training_file: job.training_file,
@@ -18,6 +28,7 @@ export function createBody(job: JobObject, options: readonly string[]): Record<s
     method: job.method,
     peft: job.peft,
     graft: Object.fromEntries(asked),
+    ...(integrations && { integrations }),
     ...(job.metadata && { metadata: job.metadata }),
   };
 }
@@ -25,8 +36,8 @@ export function createBody(job: JobObject, options: readonly string[]): Record<s
 /** Beside each other at most. */
 export const MOST_COMPARED = 10;
 
-/** Not options: what a job is called. */
-const NAMES = ['suffix', 'metadata'];
+/** Not options: what a job is called, and where it is written to. */
+const NAMES = ['suffix', 'metadata', 'integrations'];
 
 /** Options by their paths, "peft.r"; lists stay whole. */
 function flat(value: unknown, path: string, into: Map<string, unknown>): Map<string, unknown> {

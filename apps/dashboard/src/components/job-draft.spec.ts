@@ -13,11 +13,12 @@ const file = (format: string) => ({ graft: { formats: { [format]: 9 } } }) as un
 const user = (content: string) => [{ role: 'user', content }];
 const made = (draft: Draft, of: FileObject | undefined, chosen: CatalogTask = tasks[0]) =>
   bodyOf(draft, { method, task: chosen, file: of }, catalog);
-const job = (sample_prompts: unknown) =>
+const job = (sample_prompts: unknown, integrations: object[] | null = null) =>
   ({
     model: 'tiny',
     training_file: 'file-1',
     seed: 42,
+    integrations,
     method: { type: 'supervised', supervised: { hyperparameters: {} } },
     peft: { peft_type: 'LORA' },
     graft: { sample_prompts, eval_steps: 4 },
@@ -57,4 +58,15 @@ describe('sample prompts of the form', () => {
     const draft = draftOf(job(none), catalog, file('messages'));
     expect(made(draft, file('messages'))['graft']).toEqual({ eval_steps: 4 });
   });
+});
+
+it('has the trackers of the job that it begins as, which may be left out', () => {
+  const mlflow = { type: 'mlflow', mlflow: { experiment: 'ours', name: null, tags: {} } };
+  const sent = { status: 'done', url: 'https://mlflow.example/1', error: null };
+  const draft = draftOf(job(null, [{ ...mlflow, graft: sent }]), catalog, undefined);
+  expect(made(draft, undefined)['integrations']).toEqual([mlflow]);
+  expect(made({ ...draft, integrations: [] }, undefined)['integrations']).toEqual([]);
+  expect(made(draftOf(job(null), catalog, undefined), undefined)).not.toHaveProperty(
+    'integrations',
+  );
 });

@@ -7,6 +7,7 @@ import type {
   JobObject,
   ModelObject,
 } from '@graft/contracts';
+import { askedIntegrations, type AskedIntegration } from '@graft/contracts/compared-jobs';
 import { asksChats, linesOf, promptsOf } from './prompt-lines.js';
 import { collect, fieldsOf } from './schema-form.js';
 
@@ -27,6 +28,8 @@ export interface Draft {
   readonly method: string;
   readonly peft: Values;
   readonly graft: Values;
+  /** null: those that are set up for every job. */
+  readonly integrations: readonly AskedIntegration[] | null;
 }
 
 export const BLANK: Draft = {
@@ -42,6 +45,7 @@ export const BLANK: Draft = {
   method: '',
   peft: {},
   graft: {},
+  integrations: null,
 };
 
 const typed = (values: Readonly<Record<string, unknown>>): Values =>
@@ -78,6 +82,7 @@ export function draftOf(job: JobObject, catalog: Catalog, file: FileObject | und
     task_options: typed((options ?? {}) as Record<string, unknown>),
     peft: typed(peft),
     graft: { ...typed(rest), sample_prompts: linesOf(prompts, asksChats(file)) },
+    integrations: askedIntegrations(job),
   };
 }
 
@@ -155,6 +160,7 @@ export function bodyOf(
     ...(draft.validation_file && { validation_file: draft.validation_file }),
     ...(draft.suffix && { suffix: draft.suffix }),
     ...(draft.seed && { seed: number(draft.seed) }),
+    ...(draft.integrations && { integrations: draft.integrations }),
     method: { type: task.method, [task.method]: { hyperparameters } },
     peft: method.peft_type === 'FULL' ? null : peft,
     graft: {

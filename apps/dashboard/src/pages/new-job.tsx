@@ -16,6 +16,7 @@ import {
 } from '../components/job-draft.js';
 import { LimitsNear } from '../components/limits-near.js';
 import { JobPlan } from '../components/job-plan.js';
+import { JobTrackers } from '../components/job-trackers.js';
 import { Loading } from '../components/loading.js';
 import { MethodChoice, MethodOptions } from '../components/method-choice.js';
 import { PresetChoice } from '../components/preset-choice.js';
@@ -200,6 +201,7 @@ function JobForm({ catalog, models, files, pools, start, unfounded, filesChanged
           <PresetChoice draft={draft} change={change} preview={preview} />
           <Pace {...now} defaultRate={defaultRate(method, task)} plan={preview.plan} />
           <SamplePrompts {...now} task={task} file={subject.file} />
+          <JobTrackers {...now} offered={start.integrations} />
           <MoreOptions {...now} fields={graftFields} />
         </div>
         <Check {...{ preview, error, busy, tryMethods }} />
