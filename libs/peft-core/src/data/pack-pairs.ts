@@ -22,7 +22,7 @@ export interface PackedPairs {
   readonly answers: readonly PackedAnswer[];
 }
 
-/** What a pair has to have in common so that it pays. */
+/** Of fewer tokens a pair shares nothing, as a sequence of their own is not free either: a guess, nobody measured where it pays. */
 const LEAST_SHARED = 8;
 
 /**
