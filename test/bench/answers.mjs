@@ -2,10 +2,11 @@
 // Answers: tokens a second of one chat and of several at once on a base, by the engine itself, and beside it llama.cpp
 // (npm's node-llama-cpp, where FOLDER of it is given) on the same weights, threads and token ids:
 //   node test/bench/answers.mjs --base FOLDER [--gguf FILE --llama-cpp FOLDER] [--chats 1,16] [--tokens 64]
-//                               [--prompt 64] [--threads 2] [--rounds 3]
+//                               [--prompt 64] [--threads 2] [--rounds 3] [--quantization nf4] [--cpu]
 // FOLDER: a Hugging Face folder; FILE: the same base as GGUF. Greedy, each chat with a prompt of its own of so many
 // tokens. A rate is the tokens of all chats after their first, over the time from the first token of the last to the
-// end; of both sides the median of the rounds, by turns.
+// end; of both sides the median of the rounds, by turns. --cpu: our own processor time, for a busy machine; not with FILE,
+// which is timed by the clock.
 import { spawn } from 'node:child_process';
 import { availableParallelism, loadavg } from 'node:os';
 import { resolve } from 'node:path';
@@ -31,6 +32,9 @@ const { values: options } = parseArgs({
   },
 });
 const count = Number(options.tokens);
+if (options.cpu && options.gguf)
+  throw new Error('--cpu does not compare with llama.cpp: leave --gguf out');
+if (options.gguf && !options['llama-cpp']) throw new Error('--gguf needs --llama-cpp FOLDER');
 setThreads(Number(options.threads));
 const now = () => {
   if (!options.cpu) return performance.now() / 1000;
