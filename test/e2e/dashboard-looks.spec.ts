@@ -24,7 +24,7 @@ import {
 } from '../../apps/api/test/scripted-worker.js';
 import { buildDashboard, findBrowser, picture, startBrowser, Tabs } from './browser.js';
 import { makeGraded } from './graded.js';
-import { overlapping, tooWide, unreadable } from './looks.js';
+import { cutChoices, overlapping, tooWide, unreadable } from './looks.js';
 
 const program = findBrowser();
 const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
@@ -223,6 +223,7 @@ describe.skipIf(!program)('the looks of the dashboard', () => {
         await drawnAnew(page);
         const found = [
           ...(await tooWide(page)),
+          ...(await cutChoices(page)),
           ...(await overlapping(page)),
           ...(await unreadable(page)),
           ...(whole ? await violations(page) : []),

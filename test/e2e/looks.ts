@@ -84,3 +84,20 @@ export const overlapping = (page: Page): Promise<string[]> =>
       }
     return found;
   });
+
+/** Choices whose chosen words are wider than they are. */
+export const cutChoices = (page: Page): Promise<string[]> =>
+  page.evaluate(() => {
+    const pen = document.createElement('canvas').getContext('2d')!;
+    return [...document.querySelectorAll('select')]
+      .filter((select) => select.checkVisibility())
+      .flatMap((select) => {
+        const style = getComputedStyle(select);
+        const words = select.selectedOptions[0]?.textContent ?? '';
+        pen.font = style.font;
+        const needed = pen.measureText(words).width;
+        const room =
+          select.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight);
+        return needed > room + 1 ? [`"${words}" ${Math.round(needed)} > ${Math.round(room)}`] : [];
+      });
+  });

@@ -132,7 +132,7 @@ function Bar({ query, jobs, views, open, isSought }: BarProps) {
     if (event.key === 'Escape') search.current?.blur();
   };
   return (
-    <div className="bar">
+    <div className="bar filters">
       <input
         ref={search}
         type="search"
