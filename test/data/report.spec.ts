@@ -1,7 +1,7 @@
 // What creation says of data, against what the trainer makes of it: the same cuts, tokens and refusals.
 import type { DomainError } from '@graft/contracts';
-import { causalLm, loadExamples, taskFor, Tokenizer } from '@graft/peft-core';
-import { readBaseText, reportData } from '@graft/peft-core/data';
+import { causalLm, loadExamples, Processor, taskFor, Tokenizer } from '@graft/peft-core';
+import { readBaseProcessor, reportData } from '@graft/peft-core/data';
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -14,7 +14,8 @@ import { writeTinyBase } from '../tiny-base.js';
 const folder = mkdtempSync(join(tmpdir(), 'graft-report-'));
 const base = writeTinyBase(join(folder, 'base'));
 const named = readdirSync(base).map((name) => ({ name, path: join(base, name) }));
-const { tokenizer, config } = readBaseText(named);
+const { processor, config } = readBaseProcessor(named);
+const { tokenizer } = processor;
 afterAll(() => rmSync(folder, { recursive: true }));
 
 const chat = (user: string, assistant: string, extra = {}) => ({
@@ -36,7 +37,7 @@ function write(records: readonly unknown[]) {
 }
 
 const report = (records: readonly unknown[], maxSeqLen = 60, validation?: readonly unknown[]) =>
-  reportData(write(records), validation ? write(validation) : null, tokenizer, {
+  reportData(write(records), validation ? write(validation) : null, processor, {
     task: causalLm,
     taskOptions: {},
     maxSeqLen,
@@ -47,7 +48,7 @@ const tokensOf = (
   maxSeqLen: number,
 ): { tokens: number; supervised: number; cut: number[] } => {
   let cut: number[] = [];
-  const examples = loadExamples(path, causalLm, tokenizer, {
+  const examples = loadExamples(path, causalLm, processor, {
     taskOptions: {},
     maxSeqLen,
     onCut: (lines) => (cut = [...lines]),
@@ -70,8 +71,8 @@ it('reads a base from files that lie anywhere, and its configuration', () => {
 it('loads no libtorch', () => {
   const entry = import.meta.resolve('@graft/peft-core/data');
   const script = `
-    const { readBaseText } = await import(${JSON.stringify(entry)});
-    readBaseText(${JSON.stringify(named)});
+    const { readBaseProcessor } = await import(${JSON.stringify(entry)});
+    readBaseProcessor(${JSON.stringify(named)});
     const loaded = process.report.getReport().sharedObjects.filter((path) => /torch|kernels/.test(path));
     console.log(JSON.stringify(loaded)); process.exit(0);`;
   const out = execFileSync(process.execPath, ['--input-type=module', '-e', script], {
@@ -106,7 +107,7 @@ describe('a small file', () => {
   it('reads of which task a record is where prompts are by task', () => {
     const records = [0, 1, 0].map((task_ids) => ({ text: 'the same', task_ids }));
     const of = (tasks: number | null, all: readonly object[] = records) =>
-      reportData(write(all), null, tokenizer, {
+      reportData(write(all), null, processor, {
         task: causalLm,
         taskOptions: {},
         maxSeqLen: 60,
@@ -122,9 +123,9 @@ describe('a small file', () => {
       'line 4: "task_ids" is missing: which task the record is of, 0 to 1, as there are 2 tasks',
     );
     const options = { task: causalLm, taskOptions: {}, maxSeqLen: 60, tasks: 2 };
-    expect(() => reportData(file, null, tokenizer, options)).toThrow(missing);
-    expect(() => loadExamples(file.path, causalLm, tokenizer, options)).toThrow(missing);
-    const examples = loadExamples(write(records).path, causalLm, tokenizer, options);
+    expect(() => reportData(file, null, processor, options)).toThrow(missing);
+    expect(() => loadExamples(file.path, causalLm, processor, options)).toThrow(missing);
+    const examples = loadExamples(write(records).path, causalLm, processor, options);
     expect(examples.map(({ taskId }) => taskId)).toEqual([0, 1, 0]);
   });
 
@@ -138,14 +139,14 @@ describe('a small file', () => {
       message: `lines 2, 4: an aLoRA would learn nothing there, as its invocation tokens (alora_invocation_tokens ${JSON.stringify(invocation)}) do not come before anything that is learnt; put them into each example, or leave alora_invocation_tokens out`,
     }) as DomainError;
     const file = write([good[0], { prompt: 'a?', completion: 'b' }, good[1], { text: 'c' }]);
-    expect(() => reportData(file, null, tokenizer, options)).toThrow(refused);
-    expect(() => loadExamples(file.path, causalLm, tokenizer, options)).toThrow(refused);
-    expect(reportData(write(good), null, tokenizer, options).training.examples).toBe(2);
-    expect(loadExamples(write(good).path, causalLm, tokenizer, options)).toHaveLength(2);
+    expect(() => reportData(file, null, processor, options)).toThrow(refused);
+    expect(() => loadExamples(file.path, causalLm, processor, options)).toThrow(refused);
+    expect(reportData(write(good), null, processor, options).training.examples).toBe(2);
+    expect(loadExamples(write(good).path, causalLm, processor, options)).toHaveLength(2);
     // a run that began with them goes on
     const kept: number[][] = [];
     const onLost = (lines: readonly number[]): number => kept.push([...lines]);
-    loadExamples(file.path, causalLm, tokenizer, { ...options, onLost });
+    loadExamples(file.path, causalLm, processor, { ...options, onLost });
     expect(kept).toEqual([[2, 4]]);
   });
 
@@ -155,7 +156,7 @@ describe('a small file', () => {
       const found = taskFor(task);
       const taskOptions = found.options.parse({}) as Record<string, unknown>;
       const options = { task: found, taskOptions, maxSeqLen, invocation };
-      return () => reportData(write([record, record]), null, tokenizer, options);
+      return () => reportData(write([record, record]), null, processor, options);
     };
     const missing = /^lines 1, 2: an aLoRA would learn nothing there/;
     const pair = { chosen: 'yes', rejected: 'no' };
@@ -178,7 +179,7 @@ describe('a small file', () => {
       reportData(
         write(labels.map((label, i) => ({ prompt: 'q', completion: `a ${i}`, label }))),
         null,
-        tokenizer,
+        processor,
         { task, taskOptions, maxSeqLen: 60 },
       ).training.warnings;
     expect(of([true, false])).toEqual([]);
@@ -260,7 +261,7 @@ describe('a small file', () => {
       '{% if tools %}{{ tools | tojson }}{% endif %}{% for m in messages %}<s>{{ m.role }}: {{ m.content }}</s>{% endfor %}{% if add_generation_prompt %}<s>assistant: {% endif %}';
     const json = readFileSync(join(base, 'tokenizer.json'), 'utf8');
     const using = Tokenizer.load({ tokenizerJson: json, chatTemplate: template });
-    const found = reportData(write(records), null, using, {
+    const found = reportData(write(records), null, new Processor({ tokenizer: using }), {
       task: causalLm,
       taskOptions: {},
       maxSeqLen: 500,
@@ -278,7 +279,7 @@ describe('a large file', () => {
 
   it('is sampled for its totals, and exact in what is cut', () => {
     const file = write(records);
-    const { training } = reportData(file, null, tokenizer, {
+    const { training } = reportData(file, null, processor, {
       task: causalLm,
       taskOptions: {},
       maxSeqLen,
@@ -316,7 +317,7 @@ describe('what a template refuses', () => {
   const looked = (tokenizerToo: Tokenizer, odd: object, renderMs = 1e9) => {
     const file = write([...many.slice(0, 2_033), odd, ...many.slice(2_033)]);
     const options = { task: causalLm, taskOptions: {}, maxSeqLen: 400, renderMs };
-    return reportData(file, null, tokenizerToo, options);
+    return reportData(file, null, new Processor({ tokenizer: tokenizerToo }), options);
   };
 
   it('is refused in a large file, too, though it is short and not of the sample', () => {

@@ -1,7 +1,7 @@
 // Tokenizer, chat template and supervised tokens of real SmolLM2, from its GGUF, against transformers.
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { causalLm, Tokenizer } from '@graft/peft-core';
+import { causalLm, Processor, Tokenizer } from '@graft/peft-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { GGUF, GOLDEN, ready } from './smollm2.js';
 
@@ -43,8 +43,9 @@ describe.skipIf(!there)('SmolLM2', () => {
         { role: 'user', content: question },
         { role: 'assistant', content: answer },
       ];
-      const prepared = causalLm.prepare({ messages }, tokenizer, {});
-      const ours = causalLm.encode([prepared], tokenizer, { maxSeqLen: 8192 })[0]!.example;
+      const processor = new Processor({ tokenizer });
+      const prepared = causalLm.prepare({ messages }, processor, {});
+      const ours = causalLm.encode([prepared], processor, { maxSeqLen: 8192 })[0]!.example;
       expect([...ours.tokens]).toEqual(tokens);
       expect([...ours.labels]).toEqual([...labels.slice(1), -100]);
     }

@@ -1,6 +1,14 @@
 // The committed small base: it loads, and it has learnt something of its book.
 import { fileURLToPath } from 'node:url';
-import { causalLm, loadBase, packBatch, packedLoss, Tokenizer, type Base } from '@graft/peft-core';
+import {
+  causalLm,
+  loadBase,
+  packBatch,
+  packedLoss,
+  Processor,
+  Tokenizer,
+  type Base,
+} from '@graft/peft-core';
 import { noGrad, tidy } from '@graft/kernels';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 
@@ -18,9 +26,9 @@ afterAll(() => base.dispose());
 it('predicts a passage of the book', () => {
   const text =
     'There now is your insular city of the Manhattoes, belted round by wharves as Indian isles by coral reefs—commerce surrounds it with her surf.';
-  const tokenizer = Tokenizer.load(FOLDER);
-  const prepared = causalLm.prepare({ text }, tokenizer, {});
-  const { example } = causalLm.encode([prepared], tokenizer, { maxSeqLen: 128 })[0]!;
+  const processor = new Processor({ tokenizer: Tokenizer.load(FOLDER) });
+  const prepared = causalLm.prepare({ text }, processor, {});
+  const { example } = causalLm.encode([prepared], processor, { maxSeqLen: 128 })[0]!;
   const sums = tidy(() =>
     noGrad(() => {
       const packed = packBatch([{ run: RUN, examples: [example] }]);

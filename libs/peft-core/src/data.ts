@@ -3,6 +3,6 @@ export { reportData } from './data/report.js';
 export type { DataFile, DataReports, ReportOptions } from './data/report.js';
 export type { Split } from './data/held-out.js';
 export { samplePromptTokens } from './data/prompt.js';
-export { readBaseText } from './io/base-text.js';
-export type { BaseText, NamedFile } from './io/base-text.js';
+export { readBaseProcessor } from './io/base-processor.js';
+export type { BaseProcessor, NamedFile } from './io/base-processor.js';
 export { taskFor } from './tasks/registry.js';

@@ -46,6 +46,7 @@ export type { LoadOptions } from './data/examples.js';
 export { permutation } from './data/permutation.js';
 export type { TokenSequence } from './data/supervised-text.js';
 export { Tokenizer } from './data/tokenizer.js';
+export { Processor } from './data/processor.js';
 export { Generation, stepTogether } from './generate/generation.js';
 export type { GenerationRequest, GenerationStep } from './generate/generation.js';
 export { Constraints } from './generate/constrained/constraint.js';

@@ -2,11 +2,11 @@
 // programs that strangers wrote: here one that hangs or eats memory is killed without anybody noticing (ADR 0009).
 import { DomainError } from '@graft/contracts';
 import {
-  readBaseText,
+  readBaseProcessor,
   reportData,
   samplePromptTokens,
   taskFor,
-  type BaseText,
+  type BaseProcessor,
   type NamedFile,
 } from '@graft/peft-core/data';
 import { Worker } from 'node:worker_threads';
@@ -16,15 +16,15 @@ const MOST_BYTES = 1.5e9;
 
 class TooMuchMemory extends Error {}
 
-let current: { readonly key: string; readonly base: BaseText } | null = null;
+let current: { readonly key: string; readonly base: BaseProcessor } | null = null;
 
 /** The base that was asked for last stays loaded. */
-function open(files: readonly NamedFile[]): BaseText {
+function open(files: readonly NamedFile[]): BaseProcessor {
   const key = files.map(({ name, path }) => `${name}=${path}`).join('\n');
   if (current?.key === key) return current.base;
-  current?.base.tokenizer.dispose();
+  current?.base.processor.dispose();
   current = null;
-  current = { key, base: readBaseText(files) };
+  current = { key, base: readBaseProcessor(files) };
   return current.base;
 }
 
@@ -32,13 +32,13 @@ function answer(request: ReaderRequest): unknown {
   const base = open(request.base);
   if (request.op === 'config') return base.config;
   if (request.op === 'prompts')
-    return samplePromptTokens(request.prompts, base.tokenizer, request.room);
+    return samplePromptTokens(request.prompts, base.processor.tokenizer, request.room);
   const { training, validation, taskOptions, maxSeqLen, tasks, split, invocation } = request;
   const task = taskFor(request.task);
   const onProgress = (): void => {
     if (process.memoryUsage.rss() > MOST_BYTES) throw new TooMuchMemory();
   };
-  return reportData(training, validation, base.tokenizer, {
+  return reportData(training, validation, base.processor, {
     task,
     taskOptions,
     maxSeqLen,

@@ -1,4 +1,4 @@
-import type { BaseText, DataFile, DataReports, NamedFile, Split } from '@graft/peft-core/data';
+import type { BaseProcessor, DataFile, DataReports, NamedFile, Split } from '@graft/peft-core/data';
 import type { ErrorCode, SamplePrompt } from '@graft/contracts';
 
 /** What the API asks its reader process, one at a time. */
@@ -27,7 +27,7 @@ export type ReaderRequest =
       readonly invocation: readonly number[] | null;
     };
 
-export type BaseConfig = BaseText['config'];
+export type BaseConfig = BaseProcessor['config'];
 export type { DataReports };
 
 /** What is wrong with the data or the base, for whoever sent it. */

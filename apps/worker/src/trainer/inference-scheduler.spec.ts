@@ -76,7 +76,7 @@ it('gives each input its vector, of length 1, and counts the tokens', () => {
   expect(of('one')).toMatchObject([{ finishReason: 'stop', promptTokens: 5, errorCode: null }]);
   const { infer } = taskFor('feature_extraction');
   const examples = infer!
-    .encode([{ text: 'abc' }, { text: 'de' }], base.tokenizer, {
+    .encode([{ text: 'abc' }, { text: 'de' }], base.processor, {
       maxSeqLen: 100,
       vocabSize: 96,
       taskOptions: OPTIONS,

@@ -105,14 +105,14 @@ export class InferenceScheduler {
   private opened({ id, task, options, inputs, adapter }: InferCommand): Open | null {
     const { infer } = taskFor(task);
     if (!infer) throw new DomainError('internal_error', `task ${task} answers by writing`);
-    const { model, tokenizer } = this.base;
+    const { model, processor } = this.base;
     const head = headOf({ task, task_options: options });
     const run = adapter === null ? BARE_BASE : this.adapters.attach(adapter, head);
     if (run === null) return null;
     const most = Math.min(MOST_TOKENS, model.maxPositions - virtualTokens(model, run));
     const { vocabSize } = model;
     const how = { maxSeqLen: most, vocabSize, taskOptions: options };
-    const encoded = infer.encode(inputs, tokenizer, how);
+    const encoded = infer.encode(inputs, processor, how);
     for (const [i, { longest, example }] of encoded.entries()) {
       // An input that does not fit may be read in several windows.
       const [tokens, limit] = longest > most ? [longest, most] : [example.rows, MOST_TOKENS];

@@ -8,6 +8,7 @@ import { causalLm, type TokenExample } from '../tasks/causal-lm.js';
 import { loadExamples } from './examples.js';
 import type { JsonObject } from './records.js';
 import { UNSUPERVISED } from './supervised-text.js';
+import { Processor } from './processor.js';
 import { Tokenizer } from './tokenizer.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'graft-examples-'));
@@ -93,8 +94,11 @@ function learnt({ tokens, labels, first }: TokenExample): string[] {
   }
   return stretches.filter(({ length }) => length > 0).map(decode);
 }
-const encodeWith = (using: Tokenizer, record: JsonObject, maxSeqLen: number): TokenExample =>
-  causalLm.encode([causalLm.prepare(record, using, {})], using, { maxSeqLen })[0]!.example;
+const processor = new Processor({ tokenizer });
+const encodeWith = (using: Tokenizer, record: JsonObject, maxSeqLen: number): TokenExample => {
+  const of = new Processor({ tokenizer: using });
+  return causalLm.encode([causalLm.prepare(record, of, {})], of, { maxSeqLen })[0]!.example;
+};
 const encode = (record: JsonObject, maxSeqLen = 1000): TokenExample =>
   encodeWith(tokenizer, record, maxSeqLen);
 const user = (content: string): unknown => ({ role: 'user', content });
@@ -285,7 +289,7 @@ describe('loadExamples', () => {
     maxSeqLen = 100,
     onProgress?: (share: number) => void,
   ): TokenExample[] =>
-    loadExamples(write(lines), causalLm, tokenizer, { maxSeqLen, taskOptions: {}, onProgress });
+    loadExamples(write(lines), causalLm, processor, { maxSeqLen, taskOptions: {}, onProgress });
 
   it('loads many records as one by one, telling how far it is', () => {
     const records = Array.from({ length: 600 }, (_, i) =>
@@ -339,7 +343,7 @@ describe('loadExamples', () => {
   it('keeps them where a run began with them, and tells their lines', () => {
     const chat = { messages: [user('a long question'), assistant('hi')] };
     const lost: number[][] = [];
-    const examples = loadExamples(write([{ text: 'hi' }, chat, '', chat]), causalLm, tokenizer, {
+    const examples = loadExamples(write([{ text: 'hi' }, chat, '', chat]), causalLm, processor, {
       maxSeqLen: 8,
       taskOptions: {},
       onLost: (lines) => lost.push([...lines]),
@@ -351,7 +355,7 @@ describe('loadExamples', () => {
   it('names the file that it reads, and tells what was cut', () => {
     const chat = { messages: [user('a long question'), assistant('hi')] };
     const validation = { maxSeqLen: 8, taskOptions: {}, param: 'validation_file' };
-    expect(() => loadExamples(write([chat]), causalLm, tokenizer, validation)).toThrow(
+    expect(() => loadExamples(write([chat]), causalLm, processor, validation)).toThrow(
       expect.objectContaining({ param: 'validation_file' }),
     );
     const cut: number[][] = [];
@@ -360,10 +364,10 @@ describe('loadExamples', () => {
     loadExamples(
       write([{ text: 'hi' }, { text: 'a long text' }, '', { text: 'longer still' }]),
       causalLm,
-      tokenizer,
+      processor,
       options,
     );
-    loadExamples(write([{ text: 'hi' }]), causalLm, tokenizer, options);
+    loadExamples(write([{ text: 'hi' }]), causalLm, processor, options);
     expect(cut).toEqual([[2, 4]]);
   });
 });

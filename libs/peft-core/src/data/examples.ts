@@ -4,10 +4,10 @@ import type { Encoded, EncodeOptions, Example, Task } from '../tasks/task.js';
 import { learnsBehind, notInvoked } from './invoked.js';
 import { linesInWords } from './line-ranges.js';
 import { readLines } from './lines.js';
+import type { Processor } from './processor.js';
 import { parseRecord, withMore } from './records.js';
 import type { JsonObject } from './records.js';
 import { taskIdProblem } from './task-ids.js';
-import type { Tokenizer } from './tokenizer.js';
 
 export interface LoadOptions<O = unknown> extends EncodeOptions {
   /** The task's options. */
@@ -39,19 +39,19 @@ const BATCH = 256;
 export function loadExamples<E extends Example, P, O>(
   path: string,
   task: Task<E, P, O>,
-  tokenizer: Tokenizer,
+  processor: Processor,
   options: LoadOptions<O>,
 ): E[] {
   const { maxSeqLen, taskOptions, tasks = null, param = 'training_file' } = options;
   const { invocation = null } = options;
   const checks = withMore(task, (record) => taskIdProblem(record, tasks));
-  const prepare = (record: JsonObject): P => task.prepare(record, tokenizer, taskOptions);
+  const prepare = (record: JsonObject): P => task.prepare(record, processor, taskOptions);
   const examples: E[] = [];
   const [wereCut, lost, uninvoked]: [number[], number[], number[]] = [[], [], []];
   let waiting: { number: number; prepared: P }[] = [];
   const encode = (share: number): void => {
     const prepared = waiting.map((one) => one.prepared);
-    for (const [i, encoded] of task.encode(prepared, tokenizer, options).entries()) {
+    for (const [i, encoded] of task.encode(prepared, processor, options).entries()) {
       const { number } = waiting[i] as { number: number };
       if (isCut(encoded, options)) wereCut.push(number);
       if (encoded.lost) lost.push(number);

@@ -12,12 +12,12 @@ import { notInvoked } from './invoked.js';
 import { LengthBound } from './length-bound.js';
 import { SHOWN } from './line-ranges.js';
 import { readLines } from './lines.js';
+import type { Processor } from './processor.js';
 import { parseRecord, withMore } from './records.js';
 import type { JsonObject } from './records.js';
 import { surveyed } from './survey.js';
 import { reportWarnings } from './report-warnings.js';
 import { taskIdProblem } from './task-ids.js';
-import type { Tokenizer } from './tokenizer.js';
 
 export interface DataFile {
   readonly path: string;
@@ -61,7 +61,7 @@ const BATCH = 128;
 export function reportData(
   training: DataFile,
   validation: DataFile | null,
-  tokenizer: Tokenizer,
+  processor: Processor,
   options: ReportOptions,
 ): DataReports {
   const { task } = options;
@@ -73,10 +73,10 @@ export function reportData(
   ) as ReportOptions['taskOptions'];
   const found = { ...options, taskOptions };
   const [trained, held] = partsOf(training, validation, found);
-  const first = new Reading(trained, tokenizer, found);
+  const first = new Reading(trained, processor, found);
   const report = first.report(null);
   if (!held) return { taskOptions, training: report, validation: null };
-  const second = new Reading(held, tokenizer, found);
+  const second = new Reading(held, processor, found);
   return { taskOptions, training: report, validation: second.report(first.seen) };
 }
 
@@ -156,13 +156,13 @@ class Reading {
 
   constructor(
     private readonly part: Part,
-    private readonly tokenizer: Tokenizer,
+    private readonly processor: Processor,
     private readonly options: ReportOptions,
   ) {
     const { task, tasks = null } = options;
     this.checks = withMore(task, (record) => taskIdProblem(record, tasks));
-    this.bound = new LengthBound(tokenizer);
-    this.fields = new FieldUse(tokenizer);
+    this.bound = new LengthBound(processor.tokenizer);
+    this.fields = new FieldUse(processor.tokenizer);
     this.renderUntil = performance.now() + (options.renderMs ?? RENDER_MS);
     this.whole = part.records <= WHOLE.records && statSync(part.path).size <= WHOLE.bytes;
     this.stride = Math.max(1, Math.ceil(part.records / SAMPLE));
@@ -213,7 +213,7 @@ class Reading {
     const prepared = prepareLine(
       record,
       number,
-      (given) => task.prepare(given, this.tokenizer, taskOptions),
+      (given) => task.prepare(given, this.processor, taskOptions),
       this.part.param,
     );
     if (exact || sample) this.waiting.push({ number, prepared, sample });
@@ -230,7 +230,7 @@ class Reading {
   private encode(): void {
     const { task, invocation = null } = this.options;
     const prepared = this.waiting.map((one) => one.prepared);
-    for (const [i, encoded] of task.encode(prepared, this.tokenizer, this.options).entries()) {
+    for (const [i, encoded] of task.encode(prepared, this.processor, this.options).entries()) {
       const { number, sample } = this.waiting[i] as Waiting;
       const totals = sample ? this.sample : this.exact;
       totals.examples++;

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { parseJson, tokenizerFiles } from '../data/tokenizer-files.js';
 import type { TokenizerFiles } from '../data/tokenizer-files.js';
+import { Processor } from '../data/processor.js';
 import { Tokenizer } from '../data/tokenizer.js';
 import { buildModel, precisionOf } from '../models/registry.js';
 import type { HfConfig, Model, Precision, Tensors } from '../models/model.js';
@@ -15,9 +16,11 @@ export interface BaseOptions extends Precision {
   readonly onProgress?: (fraction: number) => void;
 }
 
-/** A frozen base model with its tokenizer. */
+/** A frozen base model with its processor. */
 export interface Base {
   readonly model: Model;
+  readonly processor: Processor;
+  /** The processor's. @throws DomainError where it has none */
   readonly tokenizer: Tokenizer;
   readonly config: HfConfig;
   /** What the tokenizer was read from, to be saved with a fully fine-tuned model. */
@@ -39,22 +42,23 @@ export function loadBase(path: string, options: BaseOptions): Base {
   const { config, files, tensors, close } = source.endsWith('.gguf')
     ? openGguf(source, options)
     : openFolder(source, options);
-  let [model, tokenizer]: [Model | null, Tokenizer | null] = [null, null];
+  let [model, processor]: [Model | null, Processor | null] = [null, null];
   const dispose = (): void => {
-    tokenizer?.dispose();
+    processor?.dispose();
     model?.dispose();
     close();
   };
   try {
     model = buildModel(config, tensors, options);
     options.onProgress?.(1);
-    tokenizer = Tokenizer.load(files);
+    const tokenizer = Tokenizer.load(files);
+    processor = new Processor({ tokenizer });
     if (tokenizer.vocabSize > model.vocabSize) {
       const sizes = `${tokenizer.vocabSize} tokens, the model's embedding ${model.vocabSize}`;
       throw invalid(`${source}: the tokenizer has ${sizes}: they do not match`);
     }
     const ggufFile = source.endsWith('.gguf') ? basename(source) : null;
-    return { model, tokenizer, config, tokenizerFiles: files, ggufFile, dispose };
+    return { model, processor, tokenizer, config, tokenizerFiles: files, ggufFile, dispose };
   } catch (error) {
     dispose();
     throw error;

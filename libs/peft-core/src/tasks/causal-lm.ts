@@ -76,7 +76,7 @@ export const causalLm = defineTask({
     const identity = [record['text'] as string];
     return { format: 'text', ignored: unreadIds(record), identity, chats: [] };
   },
-  prepare({ messages, tools, prompt, completion, text, [TASK_IDS]: ids }, tokenizer): Prepared {
+  prepare({ messages, tools, prompt, completion, text, [TASK_IDS]: ids }, { tokenizer }): Prepared {
     const taskId = ids === undefined ? {} : { taskId: ids as number };
     const plain = { special: true, ends: true, ...taskId };
     if (messages !== undefined) {
@@ -87,7 +87,7 @@ export const causalLm = defineTask({
     const [before, after] = [prompt as string, completion as string];
     return { text: before + after, spans: [[before.length, Infinity]], ...plain };
   },
-  encode(prepared, tokenizer, { maxSeqLen }) {
+  encode(prepared, { tokenizer }, { maxSeqLen }) {
     return tokenize(prepared, tokenizer).map((whole, i) => {
       const { taskId } = prepared[i] as Prepared;
       const sequence = { ...cut(whole, maxSeqLen), ...(taskId !== undefined && { taskId }) };

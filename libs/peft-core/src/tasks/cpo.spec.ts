@@ -39,7 +39,7 @@ it('takes no rows for a reference', () => {
       texts.map(() => ({ ids: Int32Array.of(1, 2), starts: Int32Array.of(0, 1) })),
   };
   for (const task of [cpo, orpo]) {
-    const [encoded] = task.encode([[sequence, sequence]], tokenizer as never, { maxSeqLen: 9 });
+    const [encoded] = task.encode([[sequence, sequence]], { tokenizer } as never, { maxSeqLen: 9 });
     expect(encoded!.example).toMatchObject({ tokenCount: 4, rows: 4 });
   }
 });

@@ -100,7 +100,7 @@ export const cpo = defineTask<PreferencePair, PreparedPair, Options>({
   check: checkPreference,
   facts: preferenceFacts,
   prepare: preparePreference,
-  encode: (prepared, tokenizer, options) => encodePairs(prepared, tokenizer, options, 1),
+  encode: (prepared, { tokenizer }, options) => encodePairs(prepared, tokenizer, options, 1),
   sequences: sequencesOfPair,
   units: () => 1,
   wholeBatches: true,

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { Processor } from '../data/processor.js';
 import type { Tokenizer } from '../data/tokenizer.js';
 import { dpo } from './dpo.js';
 
@@ -30,9 +31,10 @@ const tokenizer = {
       starts: Int32Array.from(text, (_, i) => i),
     })),
 } as unknown as Tokenizer;
+const processor = new Processor({ tokenizer });
 
 const encode = (record: Record<string, unknown>, maxSeqLen = 1000) =>
-  dpo.encode([dpo.prepare(record, tokenizer, dpo.options.parse({}))], tokenizer, {
+  dpo.encode([dpo.prepare(record, processor, dpo.options.parse({}))], processor, {
     maxSeqLen,
   })[0]!;
 const text = (ids: Iterable<number>): string =>

@@ -56,7 +56,7 @@ export const dpo = defineTask<PreferencePair, PreparedPair, Options>({
   check: checkPreference,
   facts: preferenceFacts,
   prepare: preparePreference,
-  encode: (prepared, tokenizer, options) => encodePairs(prepared, tokenizer, options, 2),
+  encode: (prepared, { tokenizer }, options) => encodePairs(prepared, tokenizer, options, 2),
   sequences: sequencesOfPair,
   units: () => 1,
   loss(model, shares, ctx, scales) {

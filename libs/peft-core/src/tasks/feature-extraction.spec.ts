@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { mapSafetensors } from '@graft/kernels';
 import { describe, expect, it } from 'vitest';
+import { Processor } from '../data/processor.js';
 import type { Tokenizer } from '../data/tokenizer.js';
 import { answersTo } from '../generate/inference.js';
 import type { HfConfig } from '../models/model.js';
@@ -19,11 +20,12 @@ const tokenizer = {
       return { ids, longest: text.length + 2 };
     }),
 } as unknown as Tokenizer;
+const processor = new Processor({ tokenizer });
 
 const encode = (record: Record<string, unknown>, maxSeqLen = 1000) =>
   featureExtraction.encode(
-    [featureExtraction.prepare(record, tokenizer, featureExtraction.options.parse({}))],
-    tokenizer,
+    [featureExtraction.prepare(record, processor, featureExtraction.options.parse({}))],
+    processor,
     {
       maxSeqLen,
     },
@@ -68,7 +70,7 @@ describe('an input', () => {
 
   it('is a text or token ids', () => {
     const records = ['abc', [7, 8], 'd'].map((input) => infer!.record(input));
-    const encoded = infer!.encode(records, tokenizer, {
+    const encoded = infer!.encode(records, processor, {
       maxSeqLen: 100,
       vocabSize: 200,
       taskOptions: featureExtraction.options.parse({}),

@@ -124,7 +124,7 @@ export const featureExtraction = defineTask<TextsExample, readonly string[], Opt
     chats: [],
   }),
   prepare: (record) => textsOf(record),
-  encode(prepared, tokenizer, options) {
+  encode(prepared, { tokenizer }, options) {
     const encoded = tokenized(prepared.flat(), tokenizer, options);
     let at = 0;
     return prepared.map(({ length }) => encodedTexts(encoded.slice(at, (at += length))));
@@ -170,7 +170,7 @@ export const featureExtraction = defineTask<TextsExample, readonly string[], Opt
           : 'expected a text, or a list of token ids (integers ≥ 0) that is not empty';
       throw new DomainError('invalid_value', message);
     },
-    encode(records, tokenizer, options) {
+    encode(records, { tokenizer }, options) {
       const texts = records.flatMap(({ text }) => (typeof text === 'string' ? [text] : []));
       const encoded = tokenized(texts, tokenizer, options)[Symbol.iterator]();
       return records.map(({ tokens }) =>

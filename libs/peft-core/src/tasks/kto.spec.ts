@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { Processor } from '../data/processor.js';
 import type { Tokenizer } from '../data/tokenizer.js';
 import { kto } from './kto.js';
 import { labelBalance } from './label-balance.js';
@@ -21,10 +22,11 @@ const tokenizer = {
       starts: Int32Array.from(text, (_, i) => i),
     })),
 } as unknown as Tokenizer;
+const processor = new Processor({ tokenizer });
 
 const options = kto.options.parse({});
 const encode = (record: Record<string, unknown>, maxSeqLen = 1000) =>
-  kto.encode([kto.prepare(record, tokenizer, options)], tokenizer, { maxSeqLen })[0]!;
+  kto.encode([kto.prepare(record, processor, options)], processor, { maxSeqLen })[0]!;
 const text = (ids: Iterable<number>): string =>
   [...ids].map((id) => (id === 0 ? '$' : String.fromCharCode(id))).join('');
 

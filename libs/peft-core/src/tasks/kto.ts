@@ -70,11 +70,11 @@ export const kto = defineTask<JudgedExample, PreparedAnswer, Options>({
   check: checkJudged,
   facts: judgedFacts,
   balance: labelBalance,
-  prepare: (record, tokenizer) => ({
+  prepare: (record, { tokenizer }) => ({
     ...judgedText(record, tokenizer),
     good: labelOf(record['label']) === true,
   }),
-  encode(prepared, tokenizer, { maxSeqLen }) {
+  encode(prepared, { tokenizer }, { maxSeqLen }) {
     return tokenize(prepared, tokenizer).map(({ tokens, learnt }, i) => {
       const at = learnt.indexOf(1);
       const prompt = tokens.slice(0, at < 0 ? maxSeqLen : Math.min(at, maxSeqLen));

@@ -71,7 +71,7 @@ export const orpo = defineTask<PreferencePair, PreparedPair, Options>({
   check: checkPreference,
   facts: preferenceFacts,
   prepare: preparePreference,
-  encode: (prepared, tokenizer, options) => encodePairs(prepared, tokenizer, options, 1),
+  encode: (prepared, { tokenizer }, options) => encodePairs(prepared, tokenizer, options, 1),
   sequences: sequencesOfPair,
   units: () => 1,
   wholeBatches: true,

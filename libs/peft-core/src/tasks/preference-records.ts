@@ -3,7 +3,7 @@ import { chatSpans } from '../data/chat-spans.js';
 import type { ChatMessage } from '../data/chat-template.js';
 import type { JsonObject } from '../data/records.js';
 import type { SupervisedText } from '../data/supervised-text.js';
-import type { Tokenizer } from '../data/tokenizer.js';
+import type { Processor } from '../data/processor.js';
 import { checkMessageList, messagesIdentity } from './messages.js';
 import { isObject, missingFormat, unknownKey } from './record-checks.js';
 import type { RecordFacts, RecordFormat } from './task.js';
@@ -78,7 +78,7 @@ export function preferenceFacts(record: JsonObject): RecordFacts {
 /** The preferred answer and the other, each after the prompt, as the base's template writes them. */
 export function preparePreference(
   record: JsonObject,
-  tokenizer: Tokenizer,
+  { tokenizer }: Processor,
 ): readonly [SupervisedText, SupervisedText] {
   const answers = answersOf(record);
   if (answers.kind === 'text') {

@@ -1,10 +1,12 @@
 import { describe, expect, it } from 'vitest';
 import { wordPieceTokenizer } from '../../test/word-piece.js';
+import { Processor } from '../data/processor.js';
 import type { JsonObject } from '../data/records.js';
 import { questionAns } from './question-ans.js';
 import { exactMatch, sharedWords } from './squad.js';
 
 const tokenizer = wordPieceTokenizer(['hello', 'world', '##ly', 'friend', 'a', 'b', 'c']);
+const processor = new Processor({ tokenizer });
 const OPTIONS = questionAns.options.parse({});
 const question = { question: 'a', context: 'hello friendly world' };
 const answer = (text: string, start: number) => ({ text: [text], answer_start: [start] });
@@ -44,8 +46,8 @@ it('whether answers may be missing is found in the training file, or given', () 
 describe('examples', () => {
   const encode = (record: JsonObject, maxSeqLen = 32, stride = 1) => {
     const options = { ...OPTIONS, doc_stride: stride };
-    const prepared = questionAns.prepare(record, tokenizer, options);
-    return questionAns.encode([prepared], tokenizer, { maxSeqLen })[0]!;
+    const prepared = questionAns.prepare(record, processor, options);
+    return questionAns.encode([prepared], processor, { maxSeqLen })[0]!;
   };
 
   it('have the tokens in which the answer begins and ends', () => {
@@ -91,7 +93,7 @@ describe('examples', () => {
     const windows = (stride: number): number => {
       const taskOptions = { ...OPTIONS, doc_stride: stride };
       const how = { maxSeqLen: 8, vocabSize: 99, taskOptions };
-      return questionAns.infer!.encode([input], tokenizer, how)[0]!.example.windows.length;
+      return questionAns.infer!.encode([input], processor, how)[0]!.example.windows.length;
     };
     expect([windows(1), windows(2)]).toEqual([3, 5]);
   });

@@ -129,7 +129,7 @@ export const questionAns = defineTask<QuestionExample, Prepared, Options>({
     answers: answersIn(answers) as readonly Answer[],
     stride,
   }),
-  encode: (prepared, tokenizer, { maxSeqLen }) => encoded(prepared, tokenizer, maxSeqLen),
+  encode: (prepared, { tokenizer }, { maxSeqLen }) => encoded(prepared, tokenizer, maxSeqLen),
   units: ({ windows }) => windows.length,
   loss(model, shares, ctx, scales) {
     const outputs = outputsOf(model, shares, ctx);
@@ -165,7 +165,7 @@ export const questionAns = defineTask<QuestionExample, Prepared, Options>({
       if (wrong !== null) throw new DomainError('invalid_value', wrong);
       return given;
     },
-    encode: (records, tokenizer, { maxSeqLen, taskOptions: { doc_stride: stride } }) =>
+    encode: (records, { tokenizer }, { maxSeqLen, taskOptions: { doc_stride: stride } }) =>
       encoded(
         records.map(({ question, context }) => ({
           question: question as string,

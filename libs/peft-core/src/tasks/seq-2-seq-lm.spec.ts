@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { Processor } from '../data/processor.js';
 import type { Tokenizer } from '../data/tokenizer.js';
 import { seq2SeqLm } from './seq-2-seq-lm.js';
 
@@ -20,11 +21,12 @@ const tokenizer = {
       starts: Int32Array.from(text, (_, i) => i),
     })),
 } as unknown as Tokenizer;
+const processor = new Processor({ tokenizer });
 
 const text = (ids: Int32Array): string =>
   [...ids].map((id) => (id === 1 ? '$' : String.fromCharCode(id))).join('');
 const encode = (record: Record<string, unknown>, maxSeqLen = 1000) =>
-  seq2SeqLm.encode([seq2SeqLm.prepare(record, tokenizer, {})], tokenizer, { maxSeqLen })[0]!;
+  seq2SeqLm.encode([seq2SeqLm.prepare(record, processor, {})], processor, { maxSeqLen })[0]!;
 const sides = (record: Record<string, unknown>): string[] => {
   expect(seq2SeqLm.check(record)).toBeNull();
   const { source, target } = encode(record).example;

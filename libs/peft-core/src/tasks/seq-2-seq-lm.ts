@@ -55,13 +55,13 @@ export const seq2SeqLm = defineTask<SequencePair, Texts, Record<string, never>>(
     );
   },
   facts: (record) => (record['messages'] === undefined ? pairFacts(record) : chatFacts(record)),
-  prepare({ messages, tools, prompt, completion }, tokenizer) {
+  prepare({ messages, tools, prompt, completion }, { tokenizer }) {
     if (messages === undefined) return [whole(prompt as string), whole(completion as string)];
     const turns = messages as readonly ChatMessage[];
     const answer = messageText(turns.at(-1)?.content) ?? '';
     return [source(turns.slice(0, -1), tokenizer, tools), whole(answer)];
   },
-  encode(prepared, tokenizer, { maxSeqLen }) {
+  encode(prepared, { tokenizer }, { maxSeqLen }) {
     const tokens = tokenize(prepared.flat(), tokenizer).map((text) => text.tokens);
     return prepared.map((_, i) => {
       const both = tokens.slice(2 * i, 2 * i + 2);

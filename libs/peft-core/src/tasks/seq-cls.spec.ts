@@ -1,10 +1,12 @@
 import { describe, expect, it } from 'vitest';
 import type { JsonObject } from '../data/records.js';
 import { wordPieceTokenizer } from '../../test/word-piece.js';
+import { Processor } from '../data/processor.js';
 import { macroF1, matthews, pearson } from './label-metrics.js';
 import { seqCls } from './seq-cls.js';
 
 const tokenizer = wordPieceTokenizer(['hello', 'world', '##ly', 'friend', 'a', 'b', 'c']);
+const processor = new Processor({ tokenizer });
 
 type Options = ReturnType<typeof seqCls.options.parse>;
 const NOTHING = seqCls.options.parse({});
@@ -96,8 +98,8 @@ it('refuses options that contradict each other', () => {
 describe('examples', () => {
   const single: Options = { problem_type: 'single_label_classification', labels: ['x', 'y'] };
   const encode = (record: JsonObject, options = single, maxSeqLen = 16) => {
-    const prepared = seqCls.prepare(record, tokenizer, options);
-    return seqCls.encode([prepared], tokenizer, { maxSeqLen })[0]!;
+    const prepared = seqCls.prepare(record, processor, options);
+    return seqCls.encode([prepared], processor, { maxSeqLen })[0]!;
   };
 
   it('have the tokenizer’s own tokens, and types where there is a pair', () => {
@@ -135,7 +137,7 @@ describe('examples', () => {
     expect(record).toEqual({ text: 'a', text_pair: 'b' });
     expect(seqCls.infer!.record('a')).toEqual({ text: 'a' });
     const how = { maxSeqLen: 9, vocabSize: 99, taskOptions: single };
-    const [encoded] = seqCls.infer!.encode([record], tokenizer, how);
+    const [encoded] = seqCls.infer!.encode([record], processor, how);
     expect([...encoded!.example.types!]).toEqual([0, 0, 0, 1, 1]);
     for (const wrong of ['', [], ['a', 'b', 'c'], { label: 'x' }, null, 3])
       expect(() => seqCls.infer!.record(wrong), JSON.stringify(wrong)).toThrow();

@@ -110,7 +110,7 @@ export const seqCls = defineTask<LabelledText, Prepared, Options>({
   }),
   survey: (options) => new LabelSurvey(options),
   prepare: (record, _, options) => ({ text: textOf(record), target: targetOf(record, options) }),
-  encode(prepared, tokenizer, options) {
+  encode(prepared, { tokenizer }, options) {
     const targets = prepared.map(({ target }) => target);
     return encoded(
       prepared.map(({ text }) => text),
@@ -143,7 +143,7 @@ export const seqCls = defineTask<LabelledText, Prepared, Options>({
       if (wrong !== null) throw new DomainError('invalid_value', wrong);
       return given as JsonObject;
     },
-    encode: (records, tokenizer, options) =>
+    encode: (records, { tokenizer }, options) =>
       encoded(
         records.map(textOf),
         records.map(() => new Float64Array()),

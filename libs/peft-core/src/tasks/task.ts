@@ -6,9 +6,9 @@ import type {
 } from '@graft/contracts';
 import type { z } from 'zod';
 import type { ChatMessage } from '../data/chat-template.js';
+import type { Processor } from '../data/processor.js';
 import type { JsonObject } from '../data/records.js';
 import type { TokenSequence } from '../data/supervised-text.js';
-import type { Tokenizer } from '../data/tokenizer.js';
 import type { Model } from '../models/model.js';
 import type { BatchContext } from '../nn/context.js';
 import type { StackKinds, TaskHeadKind } from '../nn/stack-options.js';
@@ -148,7 +148,7 @@ export interface Inference<E extends Example = Example, O = unknown> {
    */
   encode(
     records: readonly JsonObject[],
-    tokenizer: Tokenizer,
+    processor: Processor,
     options: InputOptions<O>,
   ): Encoded<E>[];
   /**
@@ -201,9 +201,9 @@ export interface Task<E extends Example = Example, P = unknown, O = unknown> {
   /** What to know of how often a training file has each label, or null. */
   balance?(labels: ReadonlyMap<string, number>, options: O): string | null;
   /** A record as the base's template writes it. @throws DomainError as the template does */
-  prepare(record: JsonObject, tokenizer: Tokenizer, options: O): P;
+  prepare(record: JsonObject, processor: Processor, options: O): P;
   /** Token ids and targets, in the order given. */
-  encode(prepared: readonly P[], tokenizer: Tokenizer, options: EncodeOptions): Encoded<E>[];
+  encode(prepared: readonly P[], processor: Processor, options: EncodeOptions): Encoded<E>[];
   /** The sequences of an example, of tasks whose models continue them; left out by others. */
   sequences?(example: E): readonly TokenSequence[];
   /**

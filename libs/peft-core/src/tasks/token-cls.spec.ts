@@ -1,10 +1,12 @@
 import { describe, expect, it } from 'vitest';
 import { wordPieceTokenizer } from '../../test/word-piece.js';
+import { Processor } from '../data/processor.js';
 import type { JsonObject } from '../data/records.js';
 import { entitiesOf } from './entities.js';
 import { tokenCls } from './token-cls.js';
 
 const tokenizer = wordPieceTokenizer(['hello', 'world', '##ly', 'friend', 'a', 'b']);
+const processor = new Processor({ tokenizer });
 const labels = ['B-x', 'I-x', 'O'];
 
 it.each<[JsonObject, RegExp]>([
@@ -32,8 +34,8 @@ it('tags are found in the records, or must be those that are given', () => {
 
 describe('examples', () => {
   const encode = (tokens: string[], tags: unknown[], maxSeqLen = 16) => {
-    const prepared = tokenCls.prepare({ tokens, tags }, tokenizer, { labels });
-    return tokenCls.encode([prepared], tokenizer, { maxSeqLen })[0]!;
+    const prepared = tokenCls.prepare({ tokens, tags }, processor, { labels });
+    return tokenCls.encode([prepared], processor, { maxSeqLen })[0]!;
   };
 
   it('have each word’s tag at its first token', () => {
@@ -59,7 +61,7 @@ describe('examples', () => {
     for (const wrong of ['', ' ', [], ['a', ''], 3, null])
       expect(() => tokenCls.infer!.record(wrong)).toThrow();
     const options = { maxSeqLen: 9, vocabSize: 99, taskOptions: { labels: null } };
-    const [found] = tokenCls.infer!.encode([{ tokens: ['a', 'b'] }], tokenizer, options);
+    const [found] = tokenCls.infer!.encode([{ tokens: ['a', 'b'] }], processor, options);
     expect(found!.example.target).toHaveLength(0);
     expect([...found!.example.places]).toEqual([1, 2]);
   });

@@ -103,7 +103,7 @@ export const tokenCls = defineTask<TaggedWords, Prepared, Options>({
     words: tokens as string[],
     target: Int32Array.from(tags as Label[], (tag) => numberOf(tag, labels ?? [])),
   }),
-  encode: (prepared, tokenizer, options) => encoded(prepared, tokenizer, options),
+  encode: (prepared, { tokenizer }, options) => encoded(prepared, tokenizer, options),
   learntRows: ({ places }) => places,
   units: ({ target }) => target.length,
   loss(model, shares, ctx, scales) {
@@ -131,7 +131,7 @@ export const tokenCls = defineTask<TaggedWords, Prepared, Options>({
         throw new DomainError('invalid_value', 'expected a text, or a list of words, not empty');
       return { tokens: words };
     },
-    encode: (records, tokenizer, options) =>
+    encode: (records, { tokenizer }, options) =>
       encoded(
         records.map(({ tokens }) => ({ words: tokens as string[], target: new Int32Array() })),
         tokenizer,

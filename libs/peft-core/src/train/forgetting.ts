@@ -30,15 +30,15 @@ export interface ForgettingOptions {
 
 /** Of a decoder that writes texts. */
 export function forgetting(
-  { model, tokenizer }: Base,
+  { model, processor }: Base,
   run: number,
   { room, byTask }: ForgettingOptions,
 ): Forgetting {
   const records = FIXED_TEXTS.map((text) => ({ text, ...(byTask ? { [TASK_IDS]: 0 } : {}) }));
-  const prepared = records.map((record) => causalLm.prepare(record, tokenizer, {}));
+  const prepared = records.map((record) => causalLm.prepare(record, processor, {}));
   // the same cut for runs with virtual tokens and without, so that they can be compared
   const maxSeqLen = Math.min(MOST_TOKENS, Math.floor(model.maxPositions / 2), room);
-  const encoded = causalLm.encode(prepared, tokenizer, { maxSeqLen });
+  const encoded = causalLm.encode(prepared, processor, { maxSeqLen });
   const examples = encoded.map(({ example }) => example);
   return { loss: lossOf(model, run, examples), baseLoss: lossOf(model, BARE_BASE, examples) };
 }

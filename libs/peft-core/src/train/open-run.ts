@@ -250,12 +250,12 @@ function ledgerOf(
  * @throws DomainError that names a prompt which leaves no room for an answer
  */
 function sampledBy(
-  { model, tokenizer }: Base,
+  { model, processor }: Base,
   { sample_prompts: prompts = [], sample_max_tokens: most = SAMPLE_TOKENS }: Spec,
   { room, virtualTokens }: BaseFootprint,
 ): { readonly rows: number; readonly bytes: number } {
   if (prompts.length === 0) return { rows: 0, bytes: 0 };
-  const read = samplePromptTokens(prompts, tokenizer, room);
+  const read = samplePromptTokens(prompts, processor.tokenizer, room);
   const cache = model.cache();
   // an encoder's rows have keys and values of their own beside those of the decoder
   const stacks = model.stacks.encoder ? 2 : 1;
@@ -276,7 +276,7 @@ function readData(
   const maxSeqLen = Math.min(spec.max_seq_len ?? base.model.defaultMaxSeqLen ?? room, room);
   const lines: number[] = [];
   const load = (path: string, param: string): Example[] =>
-    loadExamples(path, task, base.tokenizer, {
+    loadExamples(path, task, base.processor, {
       ...(spec.loss_ledger && param === 'training_file'
         ? { onLine: (line: number) => void lines.push(line) }
         : {}),

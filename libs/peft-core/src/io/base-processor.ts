@@ -2,6 +2,7 @@
 // them. Native-free but for the tokenizers package.
 import { readFileSync } from 'node:fs';
 import { parseJson, tokenizerFiles } from '../data/tokenizer-files.js';
+import { Processor } from '../data/processor.js';
 import { Tokenizer } from '../data/tokenizer.js';
 import type { HfConfig } from '../models/model.js';
 import { checkedHeader } from './gguf-checked.js';
@@ -14,18 +15,19 @@ export interface NamedFile {
   readonly path: string;
 }
 
-export interface BaseText {
+export interface BaseProcessor {
   readonly config: HfConfig;
-  readonly tokenizer: Tokenizer;
+  readonly processor: Processor;
 }
 
 /** @throws DomainError `invalid_model` or `unsupported` */
-export function readBaseText(files: readonly NamedFile[]): BaseText {
+export function readBaseProcessor(files: readonly NamedFile[]): BaseProcessor {
   const gguf = files.find(({ name }) => name.endsWith('.gguf'));
   if (gguf) {
     const header = checkedHeader(gguf.path);
     const { config } = ggufModel(header);
-    return { config, tokenizer: Tokenizer.load({ ...ggufTokenizer(header), config }) };
+    const tokenizer = Tokenizer.load({ ...ggufTokenizer(header), config });
+    return { config, processor: new Processor({ tokenizer }) };
   }
   const find = (wanted: string): string | undefined =>
     files.find(({ name }) => name === wanted)?.path;
@@ -33,8 +35,6 @@ export function readBaseText(files: readonly NamedFile[]): BaseText {
   if (path === undefined) throw invalid('the base has no config.json');
   const config = parseJson(readFileSync(path, 'utf8'), 'config.json');
   if (typeof config['model_type'] !== 'string') throw invalid('config.json has no model_type');
-  return {
-    config: config as HfConfig,
-    tokenizer: Tokenizer.load(tokenizerFiles('the base', find)),
-  };
+  const tokenizer = Tokenizer.load(tokenizerFiles('the base', find));
+  return { config: config as HfConfig, processor: new Processor({ tokenizer }) };
 }
