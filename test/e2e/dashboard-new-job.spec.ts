@@ -20,6 +20,7 @@ let tabs: Tabs;
 let file: string;
 
 const plan = (page: Page) => page.getByRole('region', { name: 'What this job will do' });
+const tasksOf = (page: Page) => page.getByRole('radiogroup', { name: 'Task' });
 const line = (page: Page) => plan(page).getByRole('status');
 
 describe.skipIf(!program)('the new-job form', () => {
@@ -132,7 +133,15 @@ describe.skipIf(!program)('the new-job form', () => {
     const page = await tabs.open(`/new?training_file=${id}`);
     await page.locator('#model').selectOption('tiny-bert');
     await line(page).getByText('20 examples').waitFor();
-    await page.getByText('Text classification').first().waitFor();
+    expect(await tasksOf(page).innerText()).toContain('Text classification');
+    expect(await tasksOf(page).innerText()).not.toContain('Causal language modelling');
+    await page.getByText(/more that do not fit this file or base$/).click();
+    const misfits = await page.locator('.misfits li').allInnerTexts();
+    expect(misfits.join()).toMatch(
+      /Causal language modelling\s+needs a decoder, and this base is an encoder/,
+    );
+    expect(misfits.join()).toMatch(/Question answering\s+line 1: /);
+    await picture(page, 'new-job-misfits');
     await page.getByRole('button', { name: 'Submit' }).click();
     await page.waitForURL(/\/jobs\/ftjob-/);
     const job = await graft.job(jobId(page));

@@ -92,17 +92,34 @@ export interface TaskSubject {
   readonly base: ModelObject | undefined;
 }
 
-/** Why a job cannot be of a task, or null. */
-export function taskProblem(
+const STACK_WORDS = {
+  decoder: 'a decoder',
+  encoder: 'an encoder',
+  encoder_decoder: 'an encoder–decoder',
+} as const;
+
+/** Why a job cannot be of a task. */
+export interface Misfit {
+  readonly of: keyof TaskSubject;
+  readonly reason: string;
+}
+
+export function misfitOf(
   task: CatalogTask,
   { file, base }: TaskSubject,
   { families }: Catalog,
-): string | null {
+): Misfit | null {
   const family = families.find(({ name }) => name === base?.graft?.family);
-  if (family && !task.stacks.includes(family.stacks)) return `Not on ${family.title}`;
+  if (family && !task.stacks.includes(family.stacks)) {
+    const needed = task.stacks.map((kind) => STACK_WORDS[kind]).join(' or ');
+    return {
+      of: 'base',
+      reason: `needs ${needed}, and this base is ${STACK_WORDS[family.stacks]}`,
+    };
+  }
   const found = file?.graft?.tasks?.find((one) => one.task === task.name);
   if (!found || found.fits) return null;
-  return `Not from the training file: ${found.problem ?? 'its records are of another kind'}`;
+  return { of: 'file', reason: found.problem ?? 'the records of this file are of another kind' };
 }
 
 /** What the job learns: what was chosen, else the first that file and base allow. */
@@ -112,7 +129,7 @@ export function taskOf(
   subject: TaskSubject,
 ): CatalogTask | undefined {
   const chosen = catalog.tasks.find(({ name }) => name === draft.task);
-  const possible = catalog.tasks.find((task) => taskProblem(task, subject, catalog) === null);
+  const possible = catalog.tasks.find((task) => misfitOf(task, subject, catalog) === null);
   return chosen ?? possible ?? catalog.tasks[0];
 }
 

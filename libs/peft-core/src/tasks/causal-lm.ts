@@ -36,8 +36,7 @@ export type TokenExample = Example & TokenSequence;
 export const causalLm = defineTask({
   name: 'causal_lm',
   title: 'Causal language modelling',
-  summary:
-    'Learn to write text: the assistant turns of chats, completions of prompts, or plain text. Only what the model would write itself is learnt.',
+  summary: 'Learn to write: assistant turns of chats, completions of prompts, plain text.',
   peft: { taskType: 'CAUSAL_LM', models: 'CausalLM', pipeline: 'text-generation' },
   method: 'supervised',
   gives: ['learns_prompts', 'task_ids', 'learns_beside'],

@@ -91,7 +91,7 @@ export const cpo = defineTask<PreferencePair, PreparedPair, Options>({
   name: 'cpo',
   title: 'Contrastive preference optimisation, SimPO',
   summary:
-    'Learn from pairs of answers which one is preferred, without a reference: half of DPO’s rows in a forward. With loss_type "simpo" and cpo_alpha 0 it is SimPO.',
+    'Learn which of two answers is preferred, without a reference: half of DPO’s rows in a forward.',
   peft: { taskType: 'CAUSAL_LM', models: 'CausalLM', pipeline: 'text-generation' },
   method: 'dpo',
   learningRateScale: 0.1,

@@ -46,8 +46,7 @@ type Options = z.infer<typeof Options>;
 export const dpo = defineTask<PreferencePair, PreparedPair, Options>({
   name: 'dpo',
   title: 'Direct preference optimisation',
-  summary:
-    'Learn from pairs of answers which one is preferred, without a reward model. The base itself is the reference.',
+  summary: 'Learn which of two answers is preferred. The base itself is the reference.',
   peft: { taskType: 'CAUSAL_LM', models: 'CausalLM', pipeline: 'text-generation' },
   method: 'dpo',
   learningRateScale: 0.1,

@@ -75,8 +75,7 @@ const RECALL_AT = [1, 5] as const;
 export const featureExtraction = defineTask<TextsExample, readonly string[], Options>({
   name: 'feature_extraction',
   title: 'Text embeddings',
-  summary:
-    'Learn vectors of texts from pairs that belong together: the other texts of a batch are what each is told apart from.',
+  summary: 'Learn vectors of texts, close where two belong together and apart where not.',
   peft: {
     taskType: 'FEATURE_EXTRACTION',
     models: 'FeatureExtraction',

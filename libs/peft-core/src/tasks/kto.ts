@@ -60,8 +60,7 @@ const PASSES = 2;
 export const kto = defineTask<JudgedExample, PreparedAnswer, Options>({
   name: 'kto',
   title: 'Kahneman–Tversky optimisation',
-  summary:
-    'Learn from single answers that were judged good or bad (thumbs up, thumbs down), without pairs. The base itself is the reference.',
+  summary: 'Learn from single answers, each judged good or bad (thumbs up, thumbs down).',
   peft: { taskType: 'CAUSAL_LM', models: 'CausalLM', pipeline: 'text-generation' },
   method: 'dpo',
   learningRateScale: 0.1,

@@ -62,7 +62,7 @@ export const orpo = defineTask<PreferencePair, PreparedPair, Options>({
   name: 'orpo',
   title: 'Odds ratio preference optimisation',
   summary:
-    'Learn the preferred of two answers as text and at once which one is preferred, without a reference: one stage in place of two, and half of DPO’s rows in a forward.',
+    'Learn the preferred of two answers as text and at once that it is preferred: one stage in place of two.',
   peft: { taskType: 'CAUSAL_LM', models: 'CausalLM', pipeline: 'text-generation' },
   method: 'dpo',
   learningRateScale: 0.1,

@@ -36,8 +36,7 @@ const FORMATS = 'one of {"messages"} or {"prompt","completion"}';
 export const seq2SeqLm = defineTask<SequencePair, Texts, Record<string, never>>({
   name: 'seq_2_seq_lm',
   title: 'Sequence to sequence',
-  summary:
-    'Learn to answer with an encoder–decoder such as T5: the completion of a prompt, or the last assistant turn of a chat.',
+  summary: 'Learn to answer: the completion of a prompt, or the last assistant turn of a chat.',
   peft: { taskType: 'SEQ_2_SEQ_LM', models: 'Seq2SeqLM', pipeline: 'text2text-generation' },
   method: 'supervised',
   stacks: ['encoder_decoder'],

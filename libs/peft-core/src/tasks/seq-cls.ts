@@ -58,8 +58,7 @@ const FORMATS = '{"text","label"} or {"text","text_pair","label"}';
 export const seqCls = defineTask<LabelledText, Prepared, Options>({
   name: 'seq_cls',
   title: 'Text classification',
-  summary:
-    'Learn to label texts, or pairs of texts: one label each, any number of labels, or a measure. The head is the run’s own.',
+  summary: 'Learn to label texts, or pairs of texts: one label, several, or a measure.',
   peft: {
     taskType: 'SEQ_CLS',
     models: 'SequenceClassification',
