@@ -1,8 +1,5 @@
-// The official tokenizers package answers with promises; training is synchronous. So tokenizers live in one worker
-// thread, and a call waits for its answer on a shared flag (measured: about 0.1 ms a call, so texts go in batches).
-import { createRequire } from 'node:module';
-import { MessageChannel, receiveMessageOnPort, Worker } from 'node:worker_threads';
-import type { MessagePort } from 'node:worker_threads';
+// The official tokenizers package, whose tokenizers live in one thread. Texts go in batches: a call has its price.
+import { AskedThread } from './asked-thread.js';
 
 /** Token ids of several texts, joined. */
 export interface Encoded {
@@ -59,61 +56,24 @@ export type Request =
       readonly inputs: readonly Input[];
     };
 
-interface Answer {
-  readonly value?: unknown;
-  readonly error?: string;
-}
-
-const TIMEOUT_MS = 600_000;
-
-let thread: { readonly port: MessagePort; readonly flag: Int32Array } | undefined;
+const thread = new AskedThread<Request>({
+  name: 'the tokenizer thread',
+  package: 'tokenizers',
+  source: `(load, path) => (${answering.toString()})(load, path, ${encodedInputs.toString()})`,
+});
 
 /** Has the thread do something, and waits. @throws Error with the tokenizers package's own message. */
-export function ask(request: Request): unknown {
-  const { port, flag } = (thread ??= start());
-  Atomics.store(flag, 0, 0);
-  port.postMessage(request);
-  // The last answer's notify may come only now, after its flag was seen and cleared: woken is not answered.
-  while (Atomics.load(flag, 0) === 0) {
-    if (Atomics.wait(flag, 0, 0, TIMEOUT_MS) === 'timed-out')
-      throw new Error(`the tokenizer thread did not respond within ${TIMEOUT_MS / 1000} s`);
-  }
-  const { value, error } = receiveMessageOnPort(port)?.message as Answer;
-  if (error !== undefined) throw new Error(error);
-  return value;
-}
-
-function start(): { port: MessagePort; flag: Int32Array } {
-  const { port1, port2 } = new MessageChannel();
-  const flag = new Int32Array(new SharedArrayBuffer(4));
-  const workerData = {
-    port: port2,
-    flag,
-    tokenizers: createRequire(import.meta.url).resolve('tokenizers'),
-  };
-  // from source text, so that it runs the same from TypeScript under test and from the build
-  const worker = new Worker(`(${serve.toString()})(require, ${encodedInputs.toString()})`, {
-    eval: true,
-    execArgv: [],
-    workerData,
-    transferList: [port2],
-  });
-  worker.unref();
-  port1.unref();
-  return { port: port1, flag };
-}
+export const ask = (request: Request): unknown => thread.ask(request);
 
 type Native = InstanceType<typeof import('tokenizers').Tokenizer>;
 type Encoding = InstanceType<typeof import('tokenizers').Encoding>;
 
 /** Runs in the worker. It must not refer to anything outside itself. */
-function serve(load: NodeJS.Require, encodeInputs: typeof encodedInputs): void {
-  const { workerData } = load('node:worker_threads') as typeof import('node:worker_threads');
-  const { port, flag, tokenizers } = workerData as {
-    port: MessagePort;
-    flag: Int32Array;
-    tokenizers: string;
-  };
+function answering(
+  load: NodeJS.Require,
+  tokenizers: string,
+  encodeInputs: typeof encodedInputs,
+): (request: Request) => Promise<unknown> {
   const open = new Map<number, Native>();
   let next = 1;
 
@@ -122,7 +82,7 @@ function serve(load: NodeJS.Require, encodeInputs: typeof encodedInputs): void {
     return encoding.getOffsets().map((pair, i) => (added[i] ? -1 : (pair[0] ?? 0)));
   };
 
-  const answer = async (request: Request): Promise<unknown> => {
+  return async (request) => {
     if (request.op === 'load') {
       const { Tokenizer } = load(tokenizers) as typeof import('tokenizers');
       const tokenizer = Tokenizer.fromString(request.json);
@@ -155,21 +115,9 @@ function serve(load: NodeJS.Require, encodeInputs: typeof encodedInputs): void {
       }
     }
   };
-
-  const reply = (message: Answer): void => {
-    port.postMessage(message);
-    Atomics.store(flag, 0, 1);
-    Atomics.notify(flag, 0);
-  };
-  port.on('message', (request: Request) => {
-    answer(request).then(
-      (value) => reply({ value }),
-      (error: unknown) => reply({ error: error instanceof Error ? error.message : String(error) }),
-    );
-  });
 }
 
-/** Runs in the worker beside `serve`, and must not refer to anything outside itself either. */
+/** Runs in the worker beside `answering`, and must not refer to anything outside itself either. */
 async function encodedInputs(tokenizer: Native, inputs: readonly Input[]): Promise<EncodedInputs> {
   // one by one: the package's encodeBatch takes no pairs
   const all = await Promise.all(
