@@ -1,0 +1,19 @@
+import { expect, it } from 'vitest';
+import * as k from '../index.js';
+
+it('resizeImage averages where it shrinks, and u8 stays u8', () => {
+  k.tidy(() => {
+    const image = k.tensor(Uint8Array.of(0, 10, 20, 30, 40, 50, 60, 70), [1, 1, 2, 4]);
+    const half = k.resizeImage(image, [2, 2], 'bilinear');
+    expect(half).toMatchObject({ dtype: 'u8', shape: [1, 1, 2, 2] });
+    // a triangle of weights 3, 3, 1 over three pixels at each end
+    expect([...half.toArray()]).toEqual([7, 23, 47, 63]);
+  });
+});
+
+it('flip turns an axis round', () => {
+  k.tidy(() => {
+    const image = k.tensor([1, 2, 3, 4], [1, 2, 2]);
+    expect([...k.flip(image, [2]).toArray()]).toEqual([2, 1, 4, 3]);
+  });
+});
