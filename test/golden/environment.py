@@ -33,8 +33,9 @@ PINS = [
     "jinja2==3.1.6",
     "bitsandbytes==0.50.2",
 ]
-# Installed beside the others, without making the environment anew: PEFT's AdaMSS puts outputs in clusters with it.
-ADDED = ["scikit-learn==1.7.2"]
+# Installed beside the others, without making the environment anew: PEFT's AdaMSS puts outputs in clusters with the
+# first; transformers reads pictures with the others.
+ADDED = ["scikit-learn==1.7.2", "pillow==13.0.0", "torchvision==0.28.0"]
 
 
 def interpreter() -> pathlib.Path:
@@ -53,8 +54,9 @@ def is_made() -> bool:
 
 
 def is_ready() -> bool:
+    # a build of a version has its name behind a plus
     packages = [pin.replace("-", "_").replace("==", "-") for pin in ADDED]
-    return is_made() and all(any(FOLDER.glob(f"lib/*/site-packages/{name}.dist-info")) for name in packages)
+    return is_made() and all(any(FOLDER.glob(f"lib/*/site-packages/{name}*.dist-info")) for name in packages)
 
 
 def make() -> None:

@@ -6,3 +6,5 @@ export { samplePromptTokens } from './data/prompt.js';
 export { readBaseProcessor } from './io/base-processor.js';
 export type { BaseProcessor, NamedFile } from './io/base-processor.js';
 export { taskFor } from './tasks/registry.js';
+export { dataUrlProblem, mediaBytes } from './data/data-url.js';
+export { decodePictures, lookAt, PICTURE_FORMATS } from './data/image/picture-files.js';

@@ -1,0 +1,74 @@
+// sharp decodes pictures, several at once on libuv's threads, in a thread that is waited for.
+import { AskedThread } from '../asked-thread.js';
+
+export type Request =
+  | { readonly op: 'sizes'; readonly pictures: readonly Uint8Array[] }
+  | { readonly op: 'pixels'; readonly pictures: readonly Uint8Array[] };
+
+/** What a picture's header says. Width and height are those of the upright picture. */
+export interface Header {
+  readonly format: string;
+  readonly width: number;
+  readonly height: number;
+  /** In sharp's words: srgb, b-w, cmyk, rgb16, … */
+  readonly space: string;
+}
+
+/** RGB, one byte each, row by row [height, width, 3]; upright. */
+export interface Pixels {
+  readonly width: number;
+  readonly height: number;
+  readonly data: Uint8Array;
+}
+
+/** libvips' own word on what it could not read. */
+export interface Undecoded {
+  readonly problem: string;
+}
+
+const thread = new AskedThread<Request>({
+  name: 'the thread that decodes pictures',
+  package: 'sharp',
+  source: answering.toString(),
+});
+
+export const readHeaders = (pictures: readonly Uint8Array[]): readonly (Header | Undecoded)[] =>
+  thread.ask({ op: 'sizes', pictures }) as readonly (Header | Undecoded)[];
+
+export const readPixels = (pictures: readonly Uint8Array[]): readonly (Pixels | Undecoded)[] =>
+  thread.ask({ op: 'pixels', pictures }) as readonly (Pixels | Undecoded)[];
+
+/** Runs in the worker. It must not refer to anything outside itself. */
+function answering(load: NodeJS.Require, path: string): (request: Request) => Promise<unknown> {
+  const sharp = load(path) as typeof import('sharp').default;
+  sharp.cache(false);
+  // a thread a picture: several are decoded at once
+  sharp.concurrency(1);
+  // of an animation the first frame, as transformers; the profile of colours is passed over, as by Pillow
+  const open = (bytes: Uint8Array): import('sharp').Sharp =>
+    sharp(bytes, { failOn: 'error', ignoreIcc: true, limitInputPixels: false });
+
+  const header = async (bytes: Uint8Array): Promise<Header> => {
+    const { format, space, autoOrient } = await open(bytes).metadata();
+    return { format, space, width: autoOrient.width, height: autoOrient.height };
+  };
+  const pixels = async (bytes: Uint8Array): Promise<Pixels> => {
+    const { data, info } = await open(bytes)
+      .autoOrient()
+      .toColourspace('srgb')
+      .removeAlpha()
+      .raw()
+      .toBuffer({ resolveWithObject: true });
+    if (info.channels !== 3) throw new Error(`${info.channels} channels`);
+    return { width: info.width, height: info.height, data };
+  };
+  const attempted = <T>(work: Promise<T>): Promise<T | Undecoded> =>
+    work.catch((error: unknown) => ({
+      problem: error instanceof Error ? error.message : String(error),
+    }));
+  return (request) => {
+    const of: (bytes: Uint8Array) => Promise<Header | Pixels> =
+      request.op === 'sizes' ? header : pixels;
+    return Promise.all(request.pictures.map((bytes) => attempted(of(bytes))));
+  };
+}

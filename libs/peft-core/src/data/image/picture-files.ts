@@ -1,0 +1,102 @@
+// Pictures as people send them, decoded to upright RGB as transformers' load_image does (Pillow's exif_transpose and
+// convert('RGB')): greyscale on all three channels, transparency left out, of an animation the first frame. Native-free.
+import {
+  readHeaders,
+  readPixels,
+  type Header,
+  type Pixels,
+  type Undecoded,
+} from './decode-thread.js';
+
+export type { Pixels } from './decode-thread.js';
+
+/** By how their files begin: what else libvips reads (SVG, PDF) is a program or a page, and no picture. */
+const FORMATS: readonly (readonly [name: string, begins: RegExp])[] = [
+  ['JPEG', /^\xff\xd8\xff/],
+  ['PNG', /^\x89PNG\r\n/],
+  ['GIF', /^GIF8[79]a/],
+  ['WebP', /^RIFF[^]{4}WEBP/],
+  ['TIFF', /^(II\*\0|MM\0\*)/],
+];
+const NAMES = FORMATS.map(([name]) => name);
+export const PICTURE_FORMATS = `${NAMES.slice(0, -1).join(', ')} or ${NAMES.at(-1)}`;
+
+/** 64 megapixels, in all 192 MB; larger ones are bombs, or to be made smaller once and not at every training. */
+export const MOST_PIXELS = 64_000_000;
+const MOST_SIDE = 32_768;
+/** Decoded at once: 96 MB. */
+const PIXELS_AT_ONCE = 32_000_000;
+
+/** What a picture is, or why it cannot be used. */
+export type Looked = { readonly width: number; readonly height: number } | string;
+
+/** Reads headers alone. */
+export function lookAt(pictures: readonly Uint8Array[]): Looked[] {
+  return among(pictures, (bytes) => formatProblem(bytes), readHeaders, sizeOf);
+}
+
+/** Decodes all of each, in pieces that bound memory; what comes of one is given to `take`, or why it cannot be used. */
+export function decodePictures(
+  pictures: readonly Uint8Array[],
+  take: (place: number, picture: Pixels | string) => void,
+): void {
+  const looked = lookAt(pictures);
+  for (const places of pieces(looked)) {
+    const found = readPixels(places.map((place) => pictures[place] as Uint8Array));
+    for (const [i, place] of places.entries()) {
+      const one = found[i] as Pixels | Undecoded;
+      take(place, 'problem' in one ? undecodable(one) : one);
+    }
+  }
+  for (const [place, one] of looked.entries()) if (typeof one === 'string') take(place, one);
+}
+
+/** Places of those that can be decoded, as many together as memory is for. */
+function pieces(looked: readonly Looked[]): number[][] {
+  const all: number[][] = [];
+  let pixels = Infinity;
+  for (const [place, one] of looked.entries()) {
+    if (typeof one === 'string') continue;
+    const more = one.width * one.height;
+    if (pixels + more > PIXELS_AT_ONCE) {
+      all.push([]);
+      pixels = 0;
+    }
+    all.at(-1)?.push(place);
+    pixels += more;
+  }
+  return all;
+}
+
+/** Asks for those alone that pass a check. */
+function among<T>(
+  pictures: readonly Uint8Array[],
+  check: (bytes: Uint8Array) => string | null,
+  read: (pictures: readonly Uint8Array[]) => readonly (T | Undecoded)[],
+  of: (found: T | Undecoded) => Looked,
+): Looked[] {
+  const wrong = pictures.map(check);
+  const found = read(pictures.filter((_, i) => wrong[i] === null))[Symbol.iterator]();
+  return wrong.map((one) => one ?? of(found.next().value as T | Undecoded));
+}
+
+function formatProblem(bytes: Uint8Array): string | null {
+  const head = Buffer.from(bytes.subarray(0, 16)).toString('latin1');
+  return FORMATS.some(([, begins]) => begins.test(head))
+    ? null
+    : `the picture is not ${PICTURE_FORMATS}`;
+}
+
+function sizeOf(header: Header | Undecoded): Looked {
+  if ('problem' in header) return undecodable(header);
+  const { width, height, space } = header;
+  if (width > MOST_SIDE || height > MOST_SIDE || width * height > MOST_PIXELS)
+    return `the picture has ${width} × ${height} pixels; at most ${MOST_PIXELS / 1e6} million are taken, and ${MOST_SIDE} a side`;
+  // Pillow makes other colours of these than libvips does
+  if (space === 'cmyk') return 'the picture is in CMYK, for printing; save it in RGB';
+  if (/16$/.test(space)) return 'the picture has 16 bits a channel; save it with 8';
+  return { width, height };
+}
+
+const undecodable = ({ problem }: Undecoded): string =>
+  `the picture cannot be decoded: ${problem.trim().split('\n', 1)[0]?.slice(0, 200)}`;
