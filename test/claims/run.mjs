@@ -126,6 +126,7 @@ const setting = { data, models, quick: options.quick };
 const images = join(dirname(page), 'images');
 mkdirSync(images, { recursive: true });
 
+const machine = `${cpus()[0]?.model.trim() ?? 'a CPU'}, ${threads} threads`;
 const sections = [];
 for (const [i, claim] of claims.entries()) {
   let section = earlier(claim);
@@ -137,7 +138,7 @@ for (const [i, claim] of claims.entries()) {
       writeFileSync(file, svg);
       return `![${claim.title}](${relative(dirname(page), file)})`;
     });
-    section = `## ${i + 1}. ${claim.title}\n\n    node test/claims/run.mjs --only ${claim.name}\n\n${claim.about(setting)}\n\n${markdown.trim()}\n\n${shown.join('\n\n')}\n`; // prettier-ignore
+    section = `## ${i + 1}. ${claim.title}\n\n    node test/claims/run.mjs --only ${claim.name}\n\nOn ${machine}. ${claim.about(setting)}\n\n${markdown.trim()}\n\n${shown.join('\n\n')}\n`; // prettier-ignore
     writeFileSync(join(trials, `section-${claim.name}.md`), section);
   }
   if (section) sections.push(section);
@@ -145,7 +146,7 @@ for (const [i, claim] of claims.entries()) {
 const sources = options.data ? [`Mails: a folder given by --data; licence: ${options.licence}`, SOURCES[1]] : SOURCES; // prettier-ignore
 const written = `# What is claimed of PEFT, measured
 
-Written by \`node test/claims/run.mjs\`, figures as they came, on ${cpus()[0]?.model.trim() ?? 'a CPU'}, ${threads} threads. Small models and small data: what holds here need not hold for others, and the command is there to be run on yours.
+Written by \`node test/claims/run.mjs\`, figures as they came. Small models and small data: what holds here need not hold for others, and the command is there to be run on yours.
 
 ${[...MODELS, ...sources].map((line) => `- ${line}`).join('\n')}
 
