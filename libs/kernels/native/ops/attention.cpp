@@ -14,8 +14,8 @@
 // rows instead of an online softmax). In bf16 P and dS are rounded before they are multiplied, sums are f32.
 //
 // q: [T, H, d]  k, v: [K, Hkv, d]  o: [T, H d]  lse: f32 [H, T]  b: f32
-// A segment and a key head are one task; its sums do not depend on the number of threads or on other segments, except
-// those of shared rows and of b, which are added in the order of segments.
+// A segment and a key head are one task, of a long segment some of the queries' heads over it; its sums do not depend on
+// the number of threads or on other segments, except those of shared rows and of b, which are added in the order of tasks.
 #include "isa.h"
 
 #include <ATen/Parallel.h>
@@ -64,11 +64,20 @@ struct AttentionTask {
 #undef GRAFT_BODY
 
 constexpr int64_t kAll = int64_t{1} << 40;  // farther than any key
+constexpr int64_t kLong = int64_t{1} << 21;  // queries times keys, from which on a segment may be all there is to do
+constexpr int64_t kShares = 4;               // of a key head of a long segment, each with gradients of its own
 
 struct Segment {
   int64_t start, rows, key_start, key_rows, before_start, before, offset;
 
   int64_t keys() const { return before + key_rows; }
+};
+
+// Queries' heads over one key head of a segment.
+struct Piece {
+  size_t segment;
+  int64_t kv, head, heads;  // the first of the heads, of all of the queries'
+  int64_t part;             // first row of its gradients of keys, under those of its key head
 };
 
 int64_t padded(int64_t n) { return (n + 15) / 16 * 16; }
@@ -113,6 +122,8 @@ struct Options {
 struct Problem {
   at::Tensor q, k, v, bias;
   std::vector<Segment> segments;
+  std::vector<Piece> pieces;
+  int64_t part_rows = 0;  // of all pieces of a key head
   Options options;
   int64_t queries, keys, heads, kv_heads, size, behind, ahead;
 
@@ -140,6 +151,7 @@ struct Problem {
     behind = options.window > 0 ? options.window : kAll;
     ahead = options.causal ? 1 : behind;
     segments = read_segments(flat, queries, keys, options.causal, options.window);
+    for (size_t i = 0; i < segments.size(); i++) cut(i);
     if (!bias_ || !bias_->defined()) return;
     TORCH_CHECK(options.cap == 0, "capped scores have no bias");
     bias = bias_->contiguous();
@@ -160,12 +172,22 @@ struct Problem {
   }
 
   int64_t group() const { return heads / kv_heads; }
-  size_t tasks() const { return segments.size() * kv_heads; }
   bool wide() const { return q.scalar_type() == at::kFloat; }
 
-  AttentionTask task(size_t index, void* o, float* lse) const {
-    const Segment& segment = segments[index / kv_heads];
-    const int64_t kv = index % kv_heads, first = kv * group(), bytes = q.element_size();
+  void cut(size_t index) {
+    const Segment& segment = segments[index];
+    const bool is_long = segment.rows * std::min(segment.keys(), behind + ahead) >= kLong;
+    const int64_t each = is_long ? (group() + kShares - 1) / kShares : group();
+    for (int64_t head = 0; head < group(); head += each) {
+      for (int64_t kv = 0; kv < kv_heads; kv++)
+        pieces.push_back({index, kv, kv * group() + head, std::min(each, group() - head), part_rows});
+      part_rows += segment.keys();
+    }
+  }
+
+  AttentionTask task(const Piece& piece, void* o, float* lse) const {
+    const Segment& segment = segments[piece.segment];
+    const int64_t kv = piece.kv, first = piece.head, bytes = q.element_size();
     auto offset = [bytes](const at::Tensor& x, int64_t elements) {
       return static_cast<const void*>(static_cast<const char*>(x.const_data_ptr()) + elements * bytes);
     };
@@ -185,7 +207,7 @@ struct Problem {
     t.behind = behind;
     t.ahead = ahead;
     t.size = size;
-    t.heads = group();
+    t.heads = piece.heads;
     t.q_stride = q.stride(0);
     t.kv_stride = k.stride(0);
     t.o_stride = heads * size;
@@ -212,15 +234,15 @@ struct Problem {
     return 5 * padded(width * wide_size) + 48 * (5 * width + 6 * wide_size) + 64 * 16 + by_distance;
   }
 
-  // Runs body(task index, scratch) for all, the longest first, on all threads.
+  // Runs body(piece, scratch) for all, the longest first, on all threads.
   template <typename Body>
   void each(const Body& body) const {
-    std::vector<size_t> order(tasks());
+    std::vector<size_t> order(pieces.size());
     std::iota(order.begin(), order.end(), 0);
     auto cost = [this](size_t i) {
-      const Segment& segment = segments[i / kv_heads];
+      const Segment& segment = segments[pieces[i].segment];
       const int64_t seen = options.causal ? segment.offset + segment.rows / 2 : segment.keys();
-      return segment.rows * (std::min(seen, behind + ahead) + 16);
+      return pieces[i].heads * segment.rows * (std::min(seen, behind + ahead) + 16);
     };
     std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return cost(a) > cost(b); });
     std::atomic<size_t> next{0};
@@ -228,7 +250,7 @@ struct Problem {
     at::parallel_for(0, std::min<int64_t>(at::get_num_threads(), order.size()), 1, [&](int64_t, int64_t) {
       std::unique_ptr<float[]> buffer(new float[floats + 16]);
       float* aligned = reinterpret_cast<float*>((reinterpret_cast<uintptr_t>(buffer.get()) + 63) / 64 * 64);
-      for (size_t i = next++; i < order.size(); i = next++) body(order[i], aligned);
+      for (size_t i = next++; i < order.size(); i = next++) body(pieces[order[i]], aligned);
     });
   }
 };
@@ -242,8 +264,8 @@ Result forward_pass(const Problem& p) {
   at::Tensor lse = at::empty({p.heads, p.queries}, at::kFloat);
   void* o_data = o.mutable_data_ptr();
   float* lse_data = lse.mutable_data_ptr<float>();
-  p.each([&](size_t index, float* scratch) {
-    AttentionTask t = p.task(index, o_data, lse_data);
+  p.each([&](const Piece& piece, float* scratch) {
+    AttentionTask t = p.task(piece, o_data, lse_data);
     t.scratch = scratch;
     GRAFT_DISPATCH(attend, t);
   });
@@ -262,17 +284,11 @@ Gradients backward_pass(const Problem& p, const at::Tensor& o, const at::Tensor&
   d.v = at::empty_like(d.k);
   if (wants_bias) d.bias = at::zeros_like(p.bias);
   const int64_t size = padded(p.size), count = p.segments.size();
-  std::vector<int64_t> offsets;  // of each segment's part, in rows
-  int64_t rows = 0;
-  for (const Segment& segment : p.segments) {
-    offsets.push_back(rows);
-    rows += segment.keys();
-  }
-  // parts: [key or value][key head][rows of all segments' keys][size]
-  const int64_t per_head = rows * size;
+  // parts: [key or value][key head][rows of all pieces' keys][size]
+  const int64_t per_head = p.part_rows * size;
   std::unique_ptr<float[]> parts(new float[2 * p.kv_heads * per_head]);
-  auto part = [&](bool value, size_t segment, int64_t kv) {
-    return parts.get() + ((value ? p.kv_heads : 0) + kv) * per_head + offsets[segment] * size;
+  auto part = [&](bool value, const Piece& piece) {
+    return parts.get() + ((value ? p.kv_heads : 0) + piece.kv) * per_head + piece.part * size;
   };
   // and of the bias: [segment][head][distances]
   const int64_t distances = wants_bias ? p.bias.size(1) : 0;
@@ -281,31 +297,30 @@ Gradients backward_pass(const Problem& p, const at::Tensor& o, const at::Tensor&
   float* lse_data = const_cast<float*>(lse.const_data_ptr<float>());
   const char* go_data = static_cast<const char*>(go.const_data_ptr());
   char* dq_data = static_cast<char*>(d.q.mutable_data_ptr());
-  p.each([&](size_t index, float* scratch) {
-    AttentionTask t = p.task(index, o_data, lse_data);
-    const size_t segment = index / p.kv_heads;
-    const int64_t kv = index % p.kv_heads;
+  p.each([&](const Piece& piece, float* scratch) {
+    AttentionTask t = p.task(piece, o_data, lse_data);
     t.scratch = scratch;
     t.go = go_data + (static_cast<char*>(t.o) - o_data);
     t.dq = dq_data + (static_cast<char*>(t.o) - o_data);
     t.dq_stride = p.heads * p.size;
-    t.dk = part(false, segment, kv);
-    t.dv = part(true, segment, kv);
+    t.dk = part(false, piece);
+    t.dv = part(true, piece);
     if (wants_bias) {
-      t.dbias = bias_parts.data() + (segment * p.heads + kv * p.group()) * distances + p.options.bias_behind;
+      t.dbias = bias_parts.data() + (piece.segment * p.heads + piece.head) * distances + p.options.bias_behind;
       t.dbias_stride = distances;
     }
     GRAFT_DISPATCH(attend, t);
   });
-  // Every row of dk and dv: its own segment's part, then those of the segments that saw it, in their order.
+  // Every row of dk and dv: the parts of its own segment, then those of the segments that saw it, in their order.
   at::parallel_for(0, 2 * p.kv_heads, 1, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; i++) {
       const bool value = i >= p.kv_heads;
       const int64_t kv = i % p.kv_heads;
       std::vector<float> sums(p.keys * p.size, 0.0f);
-      for (size_t n = 0; n < p.segments.size(); n++) {
-        const Segment& segment = p.segments[n];
-        const float* from = part(value, n, kv);
+      for (const Piece& piece : p.pieces) {
+        if (piece.kv != kv) continue;
+        const Segment& segment = p.segments[piece.segment];
+        const float* from = part(value, piece);
         auto add = [&](const float* source, int64_t start, int64_t count) {
           for (int64_t r = 0; r < count; r++)
             for (int64_t c = 0; c < p.size; c++) sums[(start + r) * p.size + c] += source[r * size + c];

@@ -194,6 +194,14 @@ const OTHERS: readonly Layout[] = [
   },
 ];
 
+/** So long that a key head's queries are shared out, by heads. */
+const LONG: Layout = {
+  name: 'a long sequence after a short one, with a relative bias',
+  keys: 1490,
+  segments: [self(0, 30), self(30, 1460)],
+  bias: 'relative',
+};
+
 const [BUCKETS, MAX_DISTANCE] = [16, 50];
 const SLOPES = [0.5, 0.25, 0.125, 0.0625, 0.3, 0.01];
 /** [H, PLACES], no line in it. */
@@ -309,6 +317,12 @@ onEachSet((dtype) => {
           dense(inputs, layout),
         );
       });
+    });
+  });
+
+  it(LONG.name, () => {
+    k.tidy(() => {
+      compare(inputsOf(LONG, 8, dtype), dtype, attend(LONG), (...inputs) => dense(inputs, LONG));
     });
   });
 
