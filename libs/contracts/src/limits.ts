@@ -8,5 +8,7 @@ export const MAX_MESSAGE_BYTES = 4 * 1024 * 1024;
 /** A JSON body as the API reads it: more than it takes, so that it can say in words what is too large. */
 export const MAX_BODY_BYTES = 4 * 1024 * 1024;
 
-/** Of a line of a training file, its newline not counted. */
+/** Of a line of a training file, its newline and the pictures and sounds in it (data URLs) not counted. */
 export const MAX_LINE_BYTES = 1_048_576;
+/** The same with them. */
+export const MAX_MEDIA_LINE_BYTES = 16 * 1_048_576;

@@ -27,7 +27,7 @@ export async function fileRows(
   const lines: number[] = [];
   let number = 0;
   let bytes = 0;
-  const splitter = new LineSplitter((line) => {
+  const splitter = new LineSplitter(MAX_LINE_BYTES, (line) => {
     number++;
     if (line === null) throw wrong(param, `line ${number} is longer than ${MAX_LINE_BYTES} bytes`);
     const text = line

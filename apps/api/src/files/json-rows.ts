@@ -20,7 +20,7 @@ export async function* lineRows(
 ): AsyncGenerator<NumberedRow> {
   let found: NumberedRow[] = [];
   let number = 0;
-  const lines = new LineSplitter((line) => {
+  const lines = new LineSplitter(MAX_LINE_BYTES, (line) => {
     number++;
     if (line === null || line.toString('latin1').trim() !== '')
       found.push(rowAt({ number, bytes: line }, keys));

@@ -39,7 +39,7 @@ describe('LineCheck', () => {
     const report = check(`${good}\n"${'x'.repeat(MAX_LINE_BYTES)}"\n${good}\n`);
     expect(report).toMatchObject({
       records: 2,
-      problems: [`line 2: longer than ${MAX_LINE_BYTES} bytes`],
+      problems: [`line 2: the line is longer than ${MAX_LINE_BYTES} bytes`],
     });
   });
 

@@ -1,12 +1,14 @@
 import { FileCheck, type Checked } from './file-check.js';
-import { MAX_LINE_BYTES } from '@graft/contracts';
+import { MAX_MEDIA_LINE_BYTES } from '@graft/contracts';
 import { LineSplitter } from './line-splitter.js';
 
 /** Checks JSON Lines while their bytes pass; nothing is parsed that is not strict UTF-8. */
 export class LineCheck {
   private readonly check = new FileCheck();
   private readonly decoder = new TextDecoder('utf-8', { fatal: true });
-  private readonly lines = new LineSplitter((line, bytes) => this.take(line, bytes));
+  private readonly lines = new LineSplitter(MAX_MEDIA_LINE_BYTES, (line, bytes) =>
+    this.take(line, bytes),
+  );
 
   push(chunk: Buffer): void {
     this.lines.push(chunk);
@@ -18,7 +20,7 @@ export class LineCheck {
   }
 
   private take(line: Buffer | null, bytes: number): void {
-    if (line === null) return this.check.refuse(`longer than ${MAX_LINE_BYTES} bytes`);
+    if (line === null) return this.check.refuse(`longer than ${MAX_MEDIA_LINE_BYTES} bytes`);
     let text: string;
     try {
       text = this.decoder.decode(line);

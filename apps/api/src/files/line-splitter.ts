@@ -1,11 +1,13 @@
-import { MAX_LINE_BYTES } from '@graft/contracts';
-
 /** Splits bytes into lines as they pass; `each` gets null for a line beyond the limit, which is never kept. */
 export class LineSplitter {
   private pending: Buffer[] = [];
   private pendingBytes = 0;
 
-  constructor(private readonly each: (line: Buffer | null, bytes: number) => void) {}
+  /** @param most bytes of a line */
+  constructor(
+    private readonly most: number,
+    private readonly each: (line: Buffer | null, bytes: number) => void,
+  ) {}
 
   push(chunk: Buffer): void {
     let start = 0;
@@ -24,7 +26,7 @@ export class LineSplitter {
   private keep(part: Buffer): void {
     this.pendingBytes += part.length;
     // Copied: the stream may reuse the chunk's memory.
-    if (this.pendingBytes <= MAX_LINE_BYTES) this.pending.push(Buffer.from(part));
+    if (this.pendingBytes <= this.most) this.pending.push(Buffer.from(part));
     else this.pending = [];
   }
 
@@ -33,6 +35,6 @@ export class LineSplitter {
     const line = this.pending.length === 0 ? last : Buffer.concat([...this.pending, last]);
     this.pending = [];
     this.pendingBytes = 0;
-    this.each(bytes > MAX_LINE_BYTES ? null : line, bytes);
+    this.each(bytes > this.most ? null : line, bytes);
   }
 }

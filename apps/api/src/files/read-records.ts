@@ -1,4 +1,10 @@
-import { DomainError, MAX_LINE_BYTES, type FileRecordObject, type Page } from '@graft/contracts';
+import {
+  DomainError,
+  MAX_LINE_BYTES,
+  MAX_MEDIA_LINE_BYTES,
+  type FileRecordObject,
+  type Page,
+} from '@graft/contracts';
 import { readLine, recordProblem } from '../catalog/plugins.js';
 import { pageQuery } from '../http/parse.js';
 import { LineSplitter } from './line-splitter.js';
@@ -17,7 +23,7 @@ export async function readRecords(
   const from = lineNumber(after);
   const data: FileRecordObject[] = [];
   let [number, size, more] = [0, 0, false];
-  const lines = new LineSplitter((line, bytes) => {
+  const lines = new LineSplitter(MAX_MEDIA_LINE_BYTES, (line, bytes) => {
     if (++number <= from || more || line?.toString('latin1').trim() === '') return;
     more = data.length === limit || (data.length > 0 && size + bytes > PAGE_BYTES);
     if (more) return;
@@ -40,7 +46,7 @@ function lineNumber(after: string | null): number {
 
 function recordAt(line: number, bytes: Buffer | null, task?: string): FileRecordObject {
   if (bytes === null)
-    return { line, record: null, problem: `longer than ${MAX_LINE_BYTES} bytes`, text: null };
+    return { line, record: null, problem: `longer than ${MAX_MEDIA_LINE_BYTES} bytes`, text: null };
   // What is not UTF-8 shows as replacement characters, and is refused for another reason or by the check.
   const text = bytes.toString('utf8').replace(/^\ufeff/, '');
   const record = readLine(text, line);

@@ -1,5 +1,5 @@
 import { Injectable } from '@nestjs/common';
-import { DomainError, type JobLedgerObject } from '@graft/contracts';
+import { DomainError, MAX_MEDIA_LINE_BYTES, type JobLedgerObject } from '@graft/contracts';
 import { isAdmin, type Principal } from '../auth/principal.js';
 import { BlobStore } from '../blobs/blob-store.js';
 import { Database } from '../database/database.js';
@@ -67,7 +67,7 @@ export class JobLedgers {
     );
     if (!file) return found;
     let number = 0;
-    const splitter = new LineSplitter((line) => {
+    const splitter = new LineSplitter(MAX_MEDIA_LINE_BYTES, (line) => {
       if (lines.has(++number) && line)
         found.set(number, line.subarray(0, 4 * SHOWN_CHARACTERS).toString('utf8').slice(0, SHOWN_CHARACTERS)); // prettier-ignore
     });

@@ -28,8 +28,10 @@ export interface LoadOptions<O = unknown> extends EncodeOptions {
   readonly onLost?: (lines: readonly number[]) => void;
 }
 
-/** records encoded at a time */
+/** Records encoded at a time, */
 const BATCH = 256;
+/** or fewer, where they hold pictures or sounds. */
+export const BATCH_CHARACTERS = 32 << 20;
 
 /**
  * All examples of a JSONL file; blank lines are passed over.
@@ -49,6 +51,7 @@ export function loadExamples<E extends Example, P, O>(
   const examples: E[] = [];
   const [wereCut, lost, uninvoked]: [number[], number[], number[]] = [[], [], []];
   let waiting: { number: number; prepared: P }[] = [];
+  let characters = 0;
   const encode = (share: number): void => {
     const prepared = waiting.map((one) => one.prepared);
     for (const [i, encoded] of task.encode(prepared, processor, options).entries()) {
@@ -60,13 +63,15 @@ export function loadExamples<E extends Example, P, O>(
       options.onLine?.(number);
     }
     waiting = [];
+    characters = 0;
     options.onProgress?.(share);
   };
   for (const { number, line, share } of readLines(path)) {
     if (line.trim() === '') continue;
     const record = parseRecord(line, number, checks, param);
     waiting.push({ number, prepared: prepareLine(record, number, prepare, param) });
-    if (waiting.length === BATCH) encode(share);
+    characters += line.length;
+    if (waiting.length === BATCH || characters >= BATCH_CHARACTERS) encode(share);
   }
   if (waiting.length > 0) encode(1);
   if (options.onLost) {

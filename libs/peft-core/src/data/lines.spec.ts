@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { readLines } from './lines.js';
-import { MAX_LINE_BYTES } from '@graft/contracts';
+import { MAX_MEDIA_LINE_BYTES } from '@graft/contracts';
 
 const folder = mkdtempSync(join(tmpdir(), 'graft-lines-'));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -58,9 +58,9 @@ describe('readLines', () => {
   });
 
   it('takes the longest line and refuses one byte more', () => {
-    expect(lines('x'.repeat(MAX_LINE_BYTES))).toHaveLength(1);
+    expect(lines('x'.repeat(MAX_MEDIA_LINE_BYTES))).toHaveLength(1);
     for (const end of ['', '\n']) {
-      expect(() => lines(`a\n${'x'.repeat(MAX_LINE_BYTES + 1)}${end}`)).toThrow(
+      expect(() => lines(`a\n${'x'.repeat(MAX_MEDIA_LINE_BYTES + 1)}${end}`)).toThrow(
         'line 2: the line is longer',
       );
     }

@@ -1,6 +1,6 @@
 // Splits a JSONL file into lines at the byte level, so that neither a long line nor bad UTF-8 reaches V8's strings.
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
-import { DomainError, MAX_LINE_BYTES } from '@graft/contracts';
+import { DomainError, MAX_MEDIA_LINE_BYTES } from '@graft/contracts';
 
 const NEWLINE = 0x0a;
 const CHUNK = 1 << 20;
@@ -20,7 +20,8 @@ export interface NumberedLine {
 export function* readLines(path: string): Generator<NumberedLine> {
   const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
   const decode = (bytes: Uint8Array, number: number): string => {
-    if (bytes.length > MAX_LINE_BYTES) throw bad(number, `longer than ${MAX_LINE_BYTES} bytes`);
+    if (bytes.length > MAX_MEDIA_LINE_BYTES)
+      throw bad(number, `longer than ${MAX_MEDIA_LINE_BYTES} bytes`);
     try {
       return decoder.decode(bytes);
     } catch {
@@ -50,7 +51,8 @@ export function* readLines(path: string): Generator<NumberedLine> {
       }
       before += read;
       rest = Buffer.concat([rest, chunk.subarray(from, read)]);
-      if (rest.length > MAX_LINE_BYTES) throw bad(number, `longer than ${MAX_LINE_BYTES} bytes`);
+      if (rest.length > MAX_MEDIA_LINE_BYTES)
+        throw bad(number, `longer than ${MAX_MEDIA_LINE_BYTES} bytes`);
     }
     if (rest.length) yield { number, line: decode(rest, number), share: 1 };
   } finally {

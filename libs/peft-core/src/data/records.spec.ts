@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { causalLm } from '../tasks/causal-lm.js';
 import { taskFor } from '../tasks/registry.js';
-import { MAX_LINE_BYTES } from '@graft/contracts';
-import { checkedRecord, parseRecord } from './records.js';
+import { MAX_LINE_BYTES, MAX_MEDIA_LINE_BYTES } from '@graft/contracts';
+import { checkedRecord, parseRecord, readLine } from './records.js';
 
 const check = (line: string, number = 2): string | null => {
   const checked = checkedRecord(line, number, causalLm);
@@ -289,4 +289,14 @@ describe('parseRecord', () => {
     expect(parseRecord('{"text":"x"}', 7, causalLm)).toEqual({ text: 'x' });
     expect(() => parseRecord('{"text":5}', 7, causalLm)).toThrow('line 7: "text" must be a string');
   });
+});
+
+it('pictures and sounds do not count to what a line may have, up to 16 MiB', () => {
+  const line = (text: number, media: number): string =>
+    json({ text: 'x'.repeat(text), image: `data:image/png;base64,${'A'.repeat(media)}` });
+  expect(readLine(line(100, 3 << 20), 1)).toHaveProperty('image');
+  expect(readLine(line(MAX_LINE_BYTES, 3 << 20), 1)).toMatch(/longer than 1048576 bytes/);
+  expect(readLine(line(100, MAX_MEDIA_LINE_BYTES), 1)).toMatch(/longer than 16777216 bytes/);
+  const text = json({ text: `data:image/png;base64,${'A'.repeat(MAX_LINE_BYTES)}`.slice(1) });
+  expect(readLine(text, 1)).toMatch(/longer than 1048576 bytes/);
 });

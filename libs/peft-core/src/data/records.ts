@@ -1,5 +1,5 @@
 // Checks one line of a training file. Native-free: the API runs it on every line of an upload.
-import { DomainError, MAX_LINE_BYTES } from '@graft/contracts';
+import { DomainError, MAX_LINE_BYTES, MAX_MEDIA_LINE_BYTES } from '@graft/contracts';
 import { scanJson, shown } from './json-scan.js';
 import type { Task } from '../tasks/task.js';
 
@@ -46,10 +46,8 @@ export function readJsonObject(text: string, keys = LIMITS.keys): JsonObject | s
 /** The object on a line, or the reason why there is none. */
 export function readLine(line: string, number: number, limits = LIMITS): JsonObject | string {
   const text = number === 1 && line.startsWith('\ufeff') ? line.slice(1) : line;
-  // a UTF-16 unit is at most 3 bytes of UTF-8: most lines need no exact count
-  if (text.length * 3 > MAX_LINE_BYTES && Buffer.byteLength(text) > MAX_LINE_BYTES) {
-    return `the line is longer than ${MAX_LINE_BYTES} bytes`;
-  }
+  const long = tooLong(text);
+  if (long !== null) return long;
   if (text.trim() === '') return 'the line is empty';
   const bad = scanJson(text, limits);
   if (bad) return bad;
@@ -66,6 +64,19 @@ export function readLine(line: string, number: number, limits = LIMITS): JsonObj
   if ((text.includes('\\u') || !text.isWellFormed()) && !wellFormed(value))
     return 'a string holds half of a surrogate pair';
   return value as JsonObject;
+}
+
+const MEDIA = /"data:(?:image|audio)\/[^"]*"/g;
+
+function tooLong(text: string): string | null {
+  // a UTF-16 unit is at most 3 bytes of UTF-8: most lines need no exact count
+  if (text.length * 3 <= MAX_LINE_BYTES) return null;
+  const bytes = Buffer.byteLength(text);
+  if (bytes <= MAX_LINE_BYTES) return null;
+  const longer = (most: number): string => `the line is longer than ${most} bytes`;
+  if (bytes > MAX_MEDIA_LINE_BYTES) return longer(MAX_MEDIA_LINE_BYTES);
+  const media = text.match(MEDIA)?.reduce((sum, one) => sum + Buffer.byteLength(one), 0) ?? 0;
+  return bytes - media > MAX_LINE_BYTES ? longer(MAX_LINE_BYTES) : null;
 }
 
 /** V8 quotes the input in its messages; the reason is logged, so the payload stays out. */

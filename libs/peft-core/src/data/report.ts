@@ -5,7 +5,7 @@
 import { statSync } from 'node:fs';
 import type { DataReport } from '@graft/contracts';
 import type { RecordFacts, Task } from '../tasks/task.js';
-import { isCut, isInvoked, nothingLeft, prepareLine } from './examples.js';
+import { BATCH_CHARACTERS, isCut, isInvoked, nothingLeft, prepareLine } from './examples.js';
 import { FieldUse } from './field-use.js';
 import { factsOf, hashOf, heldOut, type Split } from './held-out.js';
 import { notInvoked } from './invoked.js';
@@ -143,6 +143,8 @@ class Reading {
   private readonly exact: Totals = { examples: 0, tokens: 0, supervised: 0 };
   private readonly sample: Totals = { examples: 0, tokens: 0, supervised: 0 };
   private waiting: Waiting[] = [];
+  /** Of the lines that they are of. */
+  private characters = 0;
   private short = 0;
   private longest = 0;
   private duplicates = 0;
@@ -179,7 +181,8 @@ class Reading {
       const facts = factsOf(record, { task, tasks });
       this.count(facts, trained);
       this.choose(record, facts, { number, bytes: Buffer.byteLength(line) });
-      if (this.waiting.length === BATCH) this.encode();
+      this.characters += line.length;
+      if (this.waiting.length === BATCH || this.characters >= BATCH_CHARACTERS) this.encode();
     }
     this.encode();
     const { maxSeqLen, invocation = null } = this.options;
@@ -242,6 +245,7 @@ class Reading {
       else if (!isInvoked(task, encoded.example, invocation)) this.uninvoked.push(number);
     }
     this.waiting = [];
+    this.characters = 0;
   }
 
   private summary(): DataReport {
