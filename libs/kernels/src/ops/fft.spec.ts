@@ -29,6 +29,18 @@ it('rfft is the first half of the transform, as pairs of numbers', () => {
   });
 });
 
+it('rfft of more numbers than there are takes zeros for the others', () => {
+  k.tidy(() => {
+    const spectrum = k.rfft(k.tensor(x, [6]), -1, 8);
+    near(
+      [...(spectrum.toArray() as Float32Array)],
+      transform([...x, 0, 0])
+        .slice(0, 5)
+        .flat(),
+    );
+  });
+});
+
 it.each([5, 6])('irfft brings %i numbers back', (n) => {
   k.tidy(() => near(numbers(k.irfft(k.rfft(k.tensor(x.slice(0, n), [n])), n)), x.slice(0, n)));
 });

@@ -46,6 +46,8 @@ describe('element by element', () => {
     ['clamp', () => k.clamp(x, -1, 1), [-1, -0.5, 0.25, 1, 1, -1]],
     ['clamp below', () => k.clamp(x, 0), [0, 0, 0.25, 1, 3, 0]],
     ['minimum', () => k.minimum(x, k.neg(x)), values.map((v) => -Math.abs(v))],
+    ['maximum', () => k.maximum(x, k.neg(x)), values.map(Math.abs)],
+    ['log10', () => k.log10(k.add(k.abs(x), 1)), values.map((v) => Math.log10(Math.abs(v) + 1))],
     [
       'softmax',
       () => k.softmax(x),

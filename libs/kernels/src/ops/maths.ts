@@ -19,11 +19,13 @@ export const sub = (a: Tensor, b: Operand, alpha = 1): Tensor =>
 export const mul = (a: Tensor, b: Operand): Tensor => one(overload('aten::mul', b), a, b);
 export const div = (a: Tensor, b: Operand): Tensor => one(overload('aten::div', b), a, b);
 export const minimum = (a: Tensor, b: Tensor): Tensor => one('aten::minimum', a, b);
+export const maximum = (a: Tensor, b: Tensor): Tensor => one('aten::maximum', a, b);
 export const clamp = (t: Tensor, min?: number, max?: number): Tensor =>
   one('aten::clamp', t, min ?? null, max ?? null);
 
 export const neg = (t: Tensor): Tensor => one('aten::neg', t);
 export const log = (t: Tensor): Tensor => one('aten::log', t);
+export const log10 = (t: Tensor): Tensor => one('aten::log10', t);
 export const sqrt = (t: Tensor): Tensor => one('aten::sqrt', t);
 export const rsqrt = (t: Tensor): Tensor => one('aten::rsqrt', t);
 export const reciprocal = (t: Tensor): Tensor => one('aten::reciprocal', t);

@@ -27,6 +27,7 @@ describe('views and shapes', () => {
       [1, 2, 3, 1, 2, 3, 4, 5, 6, 4, 5, 6],
     ],
     ['narrow', () => k.narrow(x, 1, 1, 2), [2, 2], [2, 3, 5, 6]],
+    ['unfold', () => k.unfold(x, 1, 2, 1), [2, 2, 2], [1, 2, 2, 3, 4, 5, 5, 6]],
     ['select', () => k.select(x, 1, -1), [2], [3, 6]],
     ['indexSelect', () => k.indexSelect(x, 1, idx(2, 2, 0)), [2, 3], [3, 3, 1, 6, 6, 4]],
     ['gather', () => k.gather(x, 1, k.view(idx(2, 0), [2, 1])), [2, 1], [3, 4]],

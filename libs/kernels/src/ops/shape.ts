@@ -38,6 +38,9 @@ export const repeatInterleave = (t: Tensor, repeats: number, dim: number): Tenso
 /** Elements start … start + length - 1 along `dim`: a view. */
 export const narrow = (t: Tensor, dim: number, start: number, length: number): Tensor =>
   one('aten::narrow', t, dim, start, length);
+/** Windows of `size` along `dim`, one each `step`, as a view; the window is the last dimension. */
+export const unfold = (t: Tensor, dim: number, size: number, step: number): Tensor =>
+  one('aten::unfold', t, dim, size, step);
 export const select = (t: Tensor, dim: number, index: number): Tensor =>
   one('aten::select.int', t, dim, index);
 export const indexSelect = (t: Tensor, dim: number, index: Tensor): Tensor =>
