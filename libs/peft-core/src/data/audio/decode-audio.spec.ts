@@ -1,0 +1,104 @@
+// Against transformers' load_audio (soundfile) on made sounds, stems/audio.py; and bytes that are no sound.
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { mapSafetensors } from '@graft/kernels';
+import { describe, expect, it } from 'vitest';
+import { decodeAudio } from './decode-audio.js';
+import { resample } from './resample.js';
+
+const FOLDER = join(import.meta.dirname, '../../../../../test/golden/audio');
+const { every } = JSON.parse(readFileSync(join(FOLDER, 'golden.json'), 'utf8')) as {
+  every: number;
+};
+const golden = mapSafetensors(join(FOLDER, 'golden.safetensors')).tensors;
+const expected = (name: string): Float32Array => golden.get(name)?.toArray() as Float32Array;
+const bytesOf = (name: string): Buffer => readFileSync(join(FOLDER, name));
+const sounds = readdirSync(FOLDER).filter((name) => /\.(wav|flac)$/.test(name));
+const thinned = (samples: Float32Array): Float32Array =>
+  samples.filter((_, at) => at % every === 0);
+/** of the difference to the expected, in dB below it */
+function decibels(got: Float32Array, wanted: Float32Array): number {
+  const energy = (values: Float32Array): number => values.reduce((sum, x) => sum + x * x, 0);
+  return 10 * Math.log10(energy(got.map((x, at) => x - (wanted[at] ?? 0))) / energy(wanted));
+}
+
+describe('a sound', () => {
+  it.each(sounds)('%s is decoded to the very samples of soundfile', (name) => {
+    const { samples } = decodeAudio(bytesOf(name));
+    expect(thinned(samples)).toEqual(expected(`decoded.${name}`));
+  });
+
+  it.each(sounds)('%s is brought to 16 kHz as soxr does', (name) => {
+    const { samples, samplingRate } = decodeAudio(bytesOf(name));
+    const wanted = expected(`at16k.${name}`);
+    const got = thinned(resample(samples, samplingRate, 16_000));
+    expect(got.length).toBe(wanted.length);
+    if (samplingRate === 16_000) expect(got).toEqual(wanted);
+    // measured: −93 and less
+    else expect(decibels(got, wanted)).toBeLessThan(-90);
+  });
+
+  it.each([
+    // soxr goes from 8 and 48 kHz in one step, as here
+    [8000, 16_000, -120],
+    [48_000, 16_000, -120],
+    [16_000, 8000, -120],
+    [44_100, 16_000, -50],
+    [22_050, 16_000, -50],
+  ])('of white noise goes from %d to %d Hz with a difference below %d dB', (from, to, most) => {
+    const wanted = expected(`resampled.${from}.${to}`);
+    const got = resample(expected(`noise.${from}`), from, to).subarray(0, wanted.length);
+    expect(decibels(got, wanted)).toBeLessThan(most);
+  });
+});
+
+describe('bytes that are no sound', () => {
+  const wav = bytesOf('mono-24.wav');
+  const flac = bytesOf('mono-16.flac');
+  const changed = (bytes: Buffer, at: number, value: number): Buffer => {
+    const copy = Buffer.from(bytes);
+    copy[at] = value;
+    return copy;
+  };
+  it.each([
+    ['nothing', Buffer.alloc(0), 'expected WAV or FLAC, got no bytes'],
+    ['text', Buffer.from('a dog barks'), 'expected WAV or FLAC, got bytes of neither'],
+    ['an MP3', Buffer.from('ID3\x04'), 'expected WAV or FLAC, got MP3'],
+    ['a WAV without samples', wav.subarray(0, 44), 'WAV'],
+    ['a WAV cut in its header', wav.subarray(0, 20), 'WAV'],
+    [
+      'a WAV of no rate',
+      changed(wav, 24, 0).fill(0, 24, 28),
+      'expected a rate of 1000 to 384000 Hz, got 0',
+    ],
+    ['a WAV of 200 channels', changed(wav, 22, 200), 'expected 1 to 8 channels, got 200'],
+    ['a FLAC cut short', flac.subarray(0, 9000), 'FLAC: cut short'],
+    ['a FLAC with a flipped byte', changed(flac, 12_000, (flac[12_000] ?? 0) ^ 0x55), 'FLAC'],
+    ['a FLAC that says it is hours long', changed(flac, 21, 0x7f), 'is too long'],
+  ])('%s: refused, with the reason', (_what, bytes, message) => {
+    expect(() => decodeAudio(bytes)).toThrow(
+      expect.objectContaining({
+        code: 'invalid_training_file',
+        message: expect.stringContaining(message) as string,
+      }),
+    );
+  });
+
+  it('are refused, or decoded, wherever a byte is changed', () => {
+    for (const bytes of [wav, bytesOf('stereo-16.flac')])
+      for (let at = 0; at < bytes.length; at += at < 64 ? 1 : 997)
+        for (const value of [0, 0xff, (at * 31) & 0xff]) {
+          const outcome = outcomeOf(changed(bytes, at, value));
+          if (outcome instanceof Float32Array) expect(outcome.every(Number.isFinite)).toBe(true);
+          else expect(outcome).toMatchObject({ code: 'invalid_training_file' });
+        }
+  });
+});
+
+function outcomeOf(bytes: Uint8Array): unknown {
+  try {
+    return decodeAudio(bytes).samples;
+  } catch (error) {
+    return error;
+  }
+}

@@ -1,0 +1,90 @@
+/**
+ * Another sampling rate, as soxr's `soxr_hq` makes it for transformers' `load_audio`:
+ *   y[i] = Σ_k x[k] · F sinc(F (t − k)) · w((t − k) / h),  t = i · from / to,  F = f · min(1, to / from)
+ * w(u) = I₀(β √(1 − u²)) / I₀(β) is Kaiser's window, h its half width in samples of x; f the middle of the band in which
+ * the filter falls, from PASSBAND to 1 of the smaller Nyquist frequency. PASSBAND, β and the filter's length are what
+ * soxr's precision of 20 bits comes to, to the digits that leave the least difference.
+ *
+ * The difference's energy against soxr 1.1, of white noise, where every frequency counts: −134 dB from 8 and 48 to 16 kHz;
+ * −56 dB where soxr goes over other rates on the way (44.1, 11.025, 22.05 to 16 kHz). Of a voice, whose highest
+ * frequencies are weak: −85 dB. libsamplerate's best, whose band is wider: −26 dB from 44.1 to 16 kHz, −55 dB of a voice.
+ */
+const PASSBAND = 0.913744;
+const BETA = 13.04;
+/** of a filter that falls by this window within a band of 1, in samples: Kaiser's formula, as soxr fits it */
+const LENGTH = ((0.0007528358 - 1.577737e-5 * BETA) * BETA + 0.6248022) * BETA + 0.06186902;
+
+/** Phases whose weights are kept; rates whose ratio has more are rare, and their weights are computed where used. */
+const MAX_PHASES = 2048;
+
+/** @returns ceil(length · to / from) samples */
+export function resample(samples: Float32Array, from: number, to: number): Float32Array {
+  if (from === to) return samples;
+  const divisor = greatestCommonDivisor(from, to);
+  const [up, down] = [to / divisor, from / divisor];
+  const filter = designed(Math.min(1, to / from), down === 1 ? up : 1);
+  const phases = new Map<number, Float64Array>();
+  const weightsAt = (phase: number): Float64Array => {
+    const known = phases.get(phase);
+    if (known) return known;
+    const weights = filter.weights(phase / up);
+    if (up <= MAX_PHASES) phases.set(phase, weights);
+    return weights;
+  };
+  return new Float32Array(Math.ceil((samples.length * to) / from)).map((_, i) => {
+    const whole = Math.floor((i * down) / up);
+    const weights = weightsAt(i * down - whole * up);
+    const first = whole - filter.reach;
+    const [begin, end] = [Math.max(0, -first), Math.min(weights.length, samples.length - first)];
+    let sum = 0;
+    for (let k = begin; k < end; k++) sum += (weights[k] ?? 0) * (samples[first + k] ?? 0);
+    return sum;
+  });
+}
+
+interface Filter {
+  /** samples before the one at or before t that have a weight */
+  readonly reach: number;
+  /** of the samples from `reach` before on, for a t that is so much behind its sample */
+  weights(fraction: number): Float64Array;
+}
+
+/** @param finer how many times the input's rate the filter is made at */
+function designed(limit: number, finer: number): Filter {
+  const fall = 0.5 * (1 - PASSBAND) * limit;
+  const cutoff = limit - fall;
+  // one more than a multiple of four, and the window reaches half a step beyond the first and the last
+  const taps = 4 * Math.ceil((LENGTH * finer) / fall / 4) + 1;
+  const half = taps / 2 / finer;
+  const reach = Math.ceil(half);
+  const top = besselI0(BETA);
+  return {
+    reach,
+    weights: (fraction) =>
+      Float64Array.from({ length: 2 * reach + 2 }, (_, k) => {
+        const distance = fraction + reach - k;
+        const place = distance / half;
+        if (Math.abs(place) >= 1) return 0;
+        const window = besselI0(BETA * Math.sqrt(1 - place * place)) / top;
+        return cutoff * sinc(cutoff * distance) * window;
+      }),
+  };
+}
+
+const sinc = (x: number): number => (x === 0 ? 1 : Math.sin(Math.PI * x) / (Math.PI * x));
+
+/** I₀(x) = Σ_n ((x/2)ⁿ / n!)² */
+function besselI0(x: number): number {
+  let [term, sum] = [1, 1];
+  for (let n = 1; term > 1e-17 * sum; n++) {
+    term *= (x / (2 * n)) ** 2;
+    sum += term;
+  }
+  return sum;
+}
+
+const greatestCommonDivisor = (a: number, b: number): number => {
+  let [larger, smaller] = [a, b];
+  while (smaller > 0) [larger, smaller] = [smaller, larger % smaller];
+  return larger;
+};

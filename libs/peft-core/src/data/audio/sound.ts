@@ -1,0 +1,52 @@
+// A sound's samples, and what a sound of a data set may be.
+import { DomainError } from '@graft/contracts';
+
+export interface Sound {
+  /** one channel, −1 to 1 */
+  readonly samples: Float32Array;
+  /** samples a second */
+  readonly samplingRate: number;
+}
+
+/** What a file says of its sound before any of it is decoded. */
+export interface SoundFormat {
+  readonly channels: number;
+  readonly samplingRate: number;
+  /** of each channel; 0 where a stream does not say */
+  readonly length: number;
+}
+
+export const MAX_SOUND_SECONDS = 600;
+/** 10 minutes of two channels at 48 kHz; what is decoded is held as 4 bytes each */
+const MAX_VALUES = MAX_SOUND_SECONDS * 48_000 * 2;
+const RATES = [1000, 384_000] as const;
+const MAX_CHANNELS = 8;
+
+export function undecodable(what: string): DomainError {
+  return new DomainError('invalid_training_file', `not a readable sound: ${what}`, 'audio');
+}
+
+/** Refuses what would take more memory or time than a sound of a data set may. */
+export function checkFormat({ channels, samplingRate, length }: SoundFormat): void {
+  if (!(channels >= 1 && channels <= MAX_CHANNELS))
+    throw undecodable(`expected 1 to ${MAX_CHANNELS} channels, got ${channels}`);
+  if (!(samplingRate >= RATES[0] && samplingRate <= RATES[1]))
+    throw undecodable(`expected a rate of ${RATES[0]} to ${RATES[1]} Hz, got ${samplingRate}`);
+  if (length > MAX_SOUND_SECONDS * samplingRate || length * channels > MAX_VALUES)
+    throw undecodable(
+      `${Math.round(length / samplingRate)} s of ${channels} channels at ${samplingRate} Hz is too long: ` +
+        `expected at most ${MAX_SOUND_SECONDS} s, and of two channels at 48 kHz`,
+    );
+}
+
+/** The mean of the channels, added up in 32 bits as numpy does. */
+export function mixDown(channels: readonly Float32Array[]): Float32Array {
+  const [first, ...others] = channels;
+  if (!first) throw new Error('a sound without channels');
+  if (others.length === 0) return first;
+  return first.map((value, at) => {
+    let sum = value;
+    for (const channel of others) sum = Math.fround(sum + (channel[at] ?? 0));
+    return sum / channels.length;
+  });
+}

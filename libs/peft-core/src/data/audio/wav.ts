@@ -1,0 +1,64 @@
+// WAV through wavefile, which knows RIFF, RIFX and RF64, with A-law and µ-law beside plain samples. What its own scaling
+// would do to whole numbers differs from libsndfile's, so they are taken as they are.
+import wavefile from 'wavefile';
+import { checkFormat, mixDown, undecodable } from './sound.js';
+import type { Sound } from './sound.js';
+
+/** Divisors of libsndfile by wavefile's words for kinds of samples; floats are samples already. */
+const SCALES: ReadonlyMap<string, number> = new Map([
+  ['8', 2 ** 7],
+  ['16', 2 ** 15],
+  ['24', 2 ** 23],
+  ['32', 2 ** 31],
+  ['32f', 1],
+  ['64', 1],
+]);
+
+interface Format {
+  readonly numChannels: number;
+  readonly sampleRate: number;
+  readonly blockAlign: number;
+}
+
+/** @throws DomainError `invalid_training_file` */
+export function decodeWav(bytes: Uint8Array): Sound {
+  const wav = read(bytes);
+  const { numChannels: channels, sampleRate: samplingRate, blockAlign } = wav.fmt as Format;
+  const { samples: data } = wav.data as { readonly samples: Uint8Array };
+  checkFormat({
+    channels,
+    samplingRate,
+    length: Math.floor(data.length / Math.max(blockAlign, 1)),
+  });
+  if (wav.bitDepth === '8a') wav.fromALaw();
+  if (wav.bitDepth === '8m') wav.fromMuLaw();
+  const scale = SCALES.get(wav.bitDepth);
+  if (scale === undefined)
+    throw undecodable(`WAV samples of ${wav.bitDepth} bits are not supported`);
+  const values = attempt(() => wav.getSamples(false) as Float64Array | Float64Array[]);
+  const offset = wav.bitDepth === '8' ? 128 : 0;
+  const each = (Array.isArray(values) ? values : [values]).map((channel) =>
+    new Float32Array(channel.length).map((_, at) => ((channel[at] ?? 0) - offset) / scale),
+  );
+  const samples = mixDown(each);
+  if (samples.length === 0) throw undecodable('a WAV file without samples');
+  if (samples.some((value) => !Number.isFinite(value)))
+    throw undecodable('a sample is not a finite number');
+  return { samples, samplingRate };
+}
+
+function read(bytes: Uint8Array): wavefile.WaveFile {
+  return attempt(() => {
+    const wav = new wavefile.WaveFile();
+    wav.fromBuffer(bytes);
+    return wav;
+  });
+}
+
+function attempt<T>(reading: () => T): T {
+  try {
+    return reading();
+  } catch (error) {
+    throw undecodable(`WAV: ${error instanceof Error ? error.message : String(error)}`);
+  }
+}
