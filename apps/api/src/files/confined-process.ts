@@ -1,0 +1,71 @@
+import { spawn, type ChildProcess } from 'node:child_process';
+import { text } from 'node:stream/consumers';
+import type { Readable } from 'node:stream';
+import { Slots } from './slots.js';
+
+const HEAP_MB = 1024;
+
+/** Each may take 1.5 GB. */
+const slots = new Slots(2, 16);
+
+export interface Confined {
+  /** The program's file. */
+  readonly script: string;
+  readonly arguments: readonly string[];
+  /** Aborted when nobody waits for it any more. */
+  readonly gone: AbortSignal;
+  readonly deadlineMs: number;
+  /** What is thrown where it ends early, with its own words or ours. */
+  failure(reason: string): Error;
+  /** Gets what it said on stderr where all went well. */
+  remarks?(said: string): void;
+}
+
+/** What a process of its own writes about a file of a stranger, which ends it alone at worst. */
+export async function* confined(order: Confined): AsyncGenerator<Buffer> {
+  const done = await slots.take(order.gone);
+  try {
+    yield* output(order);
+  } finally {
+    done();
+  }
+}
+
+async function* output(order: Confined): AsyncGenerator<Buffer> {
+  const { gone, deadlineMs, script } = order;
+  const late = AbortSignal.timeout(deadlineMs);
+  const program = [`--max-old-space-size=${HEAP_MB}`, script, ...order.arguments];
+  const child = spawn(process.execPath, program, {
+    // It needs no secrets of the API's environment.
+    env: { PATH: process.env['PATH'] },
+    stdio: ['ignore', 'pipe', 'pipe'],
+    signal: AbortSignal.any([gone, late]),
+    killSignal: 'SIGKILL',
+  });
+  const ended = endOf(child);
+  ended.catch(() => undefined);
+  try {
+    yield* child.stdout as AsyncIterable<Buffer>;
+    const { code, said } = await ended;
+    gone.throwIfAborted();
+    if (late.aborted) throw order.failure(`it takes longer than ${deadlineMs / 1000} s`);
+    if (code === 1) throw order.failure(said);
+    if (code !== 0) throw order.failure('it needs too much memory');
+    order.remarks?.(said);
+  } finally {
+    child.kill('SIGKILL');
+    await ended;
+  }
+}
+
+async function endOf(child: ChildProcess): Promise<{ code: number | null; said: string }> {
+  const said = text(child.stderr as Readable).catch(() => '');
+  const code = await new Promise<number | null>((resolve, reject) => {
+    child.once('close', resolve);
+    child.once('error', (error) => {
+      // One that runs ends by its signal, and closes.
+      if (child.pid === undefined) reject(error);
+    });
+  });
+  return { code, said: await said };
+}
