@@ -10,6 +10,7 @@ export * from './errors.js';
 export * from './eval-objects.js';
 export * from './evals.js';
 export * from './field-names.js';
+export * from './file-objects.js';
 export * from './graft-api.js';
 export * from './integrations.js';
 export * from './limits.js';
