@@ -46,12 +46,17 @@ export const FileReport = z
       .record(z.string(), z.number())
       .readonly()
       .describe('Fields that training does not read, and how many records have them.'),
+    labels: z
+      .exactOptional(z.record(z.string(), z.number()).readonly())
+      .describe(
+        'How many records have each label; absent where they have none, or more than a thousand.',
+      ),
     longest_line: z.object({ line: z.number(), bytes: z.number() }).nullable(),
     converted_from: z
       .string()
       .nullable()
       .describe(
-        'What was read when it was not JSON Lines of one of the formats: `csv`, `json`, `sharegpt`, `alpaca`, `parquet`, `arrow` (and folders of datasets).',
+        'What was read when it was not JSON Lines of one of the formats: `csv`, `json`, `sharegpt`, `alpaca`, `parquet`, `arrow` (and folders of datasets), `imagefolder`, `audiofolder`.',
       ),
     warnings: z.array(z.string()).readonly().describe('A sentence each, for people.'),
   })

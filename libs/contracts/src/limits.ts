@@ -12,3 +12,8 @@ export const MAX_BODY_BYTES = 4 * 1024 * 1024;
 export const MAX_LINE_BYTES = 1_048_576;
 /** The same with them. */
 export const MAX_MEDIA_LINE_BYTES = 16 * 1_048_576;
+
+/** Of a picture or a sound in an archive: in base64 it takes a third more, and shares its line with text. */
+export const MAX_MEDIA_BYTES = 11 * 1024 * 1024;
+/** Of an archive of training data, folders counted. */
+export const MAX_ARCHIVE_FILES = 200_000;

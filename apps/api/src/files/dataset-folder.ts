@@ -71,7 +71,7 @@ async function shardsOf(zip: ZipFile): Promise<Entry[]> {
   const [state] = states;
   if (state === undefined)
     throw unreadable(
-      `this is a ZIP archive without ${STATE}, which a folder of Hugging Face's datasets has (save_to_disk): unpack it first`,
+      `this is a ZIP archive without pictures or sounds, and without ${STATE}, which a folder of Hugging Face's datasets has (save_to_disk): unpack it first`,
     );
   const folders = states.map((name) => name.slice(0, -STATE.length));
   if (folders.length > 1) {

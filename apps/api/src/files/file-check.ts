@@ -1,6 +1,8 @@
 import { shorten, type FileReport, type FileTask } from '@graft/contracts';
 import { LineRanges, readLine, TaskFit } from '../catalog/plugins.js';
+import { LabelCounts } from './label-counts.js';
 import { Problems } from './problems.js';
+import type { Row } from './rows.js';
 import { Seen } from './seen.js';
 import { few, warningsOf } from './warnings.js';
 
@@ -26,6 +28,7 @@ export class FileCheck {
   private readonly duplicateLines: number[] = [];
   private longest = { line: 0, bytes: 0 };
   private readonly problems: Problems;
+  private readonly labels = new LabelCounts();
   private readonly fit = new TaskFit();
 
   /** `noun`: what the problems' numbers count. */
@@ -45,6 +48,7 @@ export class FileCheck {
     }
     this.formats[read.format] = (this.formats[read.format] ?? 0) + 1;
     for (const field of read.ignored) this.ignore(field);
+    this.labels.take(record as Row);
     if (bytes > this.longest.bytes) this.longest = { line: this.line, bytes };
     if (this.seen.add(read.identity)) this.duplicate();
   }
@@ -65,6 +69,7 @@ export class FileCheck {
   end(convertedFrom: string | null = null, notes: readonly string[] = []): Checked {
     const none = this.records === 0 && this.problems.none;
     const problems = none ? ['the file contains no records'] : this.problems.sentences();
+    const labels = [...this.labels.all].map(([name, n]) => [kept(name), n] as const);
     const counted = {
       records: this.records,
       problems,
@@ -76,6 +81,7 @@ export class FileCheck {
       ignored_fields: Object.fromEntries(this.ignored),
       longest_line: this.longest.line > 0 ? this.longest : null,
       converted_from: convertedFrom,
+      ...(labels.length > 0 ? { labels: Object.fromEntries(labels) } : {}),
     };
     const warnings = [...notes, ...warningsOf(counted, this.duplicates.label('line'))];
     return {

@@ -13,24 +13,24 @@ export type Format =
   | { readonly kind: 'lines' }
   | { readonly kind: 'array' }
   | { readonly kind: 'csv'; readonly delimiter: string }
-  | { readonly kind: 'parquet' }
-  | { readonly kind: 'arrow' }
-  /** Of a folder. */
-  | { readonly kind: 'zip' };
+  | { readonly kind: WholeFormat };
+
+/** One of which all must be there: its table of contents is at its end, or it is packed. */
+export type WholeFormat = 'arrow' | 'gzip' | 'parquet' | 'tar' | 'zip';
 
 const DELIMITERS = [',', '\t', ';'];
 
 /** What is told from its first bytes and cannot be read, with the way out. */
 const UNREADABLE: readonly (readonly [begins: string, what: string])[] = [
-  ['1f8b', 'a gzip archive: unpack it first'],
   ['28b52ffd', 'a Zstandard archive: unpack it first'],
   ['25504446', 'a PDF: training needs examples, such as a table of prompts and completions'],
   ['fffe', 'text in UTF-16: save it as UTF-8'],
   ['feff', 'text in UTF-16: save it as UTF-8'],
 ];
 
-/** Tables in binary by how they begin; an Arrow stream begins with no length, and then one. */
-const BINARY: readonly (readonly [begins: string, kind: 'arrow' | 'parquet' | 'zip'])[] = [
+/** Tables and archives by how they begin; an Arrow stream begins with no length, and then one. */
+const BINARY: readonly (readonly [begins: string, kind: WholeFormat])[] = [
+  ['1f8b', 'gzip'],
   [Buffer.from('PAR1').toString('hex'), 'parquet'],
   [Buffer.from('ARROW1').toString('hex'), 'arrow'],
   ['ffffffff', 'arrow'],
@@ -45,6 +45,7 @@ export function formatOf(head: Buffer, filename: string, columns: Columns): Form
       throw new DomainError('invalid_training_file', `this is ${what}`, 'file');
   const binary = BINARY.find(([begins]) => hex.startsWith(begins));
   if (binary) return { kind: binary[1] };
+  if (isTar(head)) return { kind: 'tar' };
   const text = head
     .toString('utf8')
     .replace(/^\ufeff/, '')
@@ -58,6 +59,10 @@ export function formatOf(head: Buffer, filename: string, columns: Columns): Form
   const known = names.length > 1 && shapeOf(names) !== null;
   return (named && line !== '') || known ? { kind: 'csv', delimiter } : { kind: 'records' };
 }
+
+/** A tar has its mark behind its first name. */
+export const isTar = (head: Buffer): boolean =>
+  head.subarray(257, 262).toString('latin1') === 'ustar';
 
 /** Whether a line is, or was meant as, a record as training reads them. */
 function native(line: string, columns: Columns): boolean {
@@ -87,7 +92,7 @@ function objectOf(line: string): object | null {
 }
 
 /** The one of which the header has most. */
-function delimiterOf(header: string): string {
+export function delimiterOf(header: string): string {
   const count = (delimiter: string): number => header.split(delimiter).length;
   return DELIMITERS.reduce((best, next) => (count(next) > count(best) ? next : best));
 }

@@ -43,6 +43,22 @@ describe('LineCheck', () => {
     });
   });
 
+  it('counts the records of each label', () => {
+    const lines = ['"a"', '"b"', '["a","__proto__"]', '3'].map(
+      (label) => `{"text":"x","label":${label}}`,
+    );
+    const { labels } = check(lines.join('\n'));
+    expect(Object.entries(labels ?? {})).toEqual([
+      ['3', 1],
+      ['a', 2],
+      ['b', 1],
+      ['__proto__', 1],
+    ]);
+    expect(check(good).labels).toBeUndefined();
+    const measures = Array.from({ length: 1001 }, (_, n) => `{"text":"x","label":${n}}`);
+    expect(check(measures.join('\n')).labels).toBeUndefined();
+  });
+
   it('says what is wrong with many lines once, and twenty things at most', () => {
     const empty = '{"prompt":"a","completion":""}\n';
     expect(check(`${empty.repeat(12)}${good}\n${good}\n${empty}x\n${empty}`).problems).toEqual([

@@ -14,9 +14,9 @@ export class LineCheck {
     this.lines.push(chunk);
   }
 
-  end(): Checked {
+  end(...as: Parameters<FileCheck['end']>): Checked {
     this.lines.end();
-    return this.check.end();
+    return this.check.end(...as);
   }
 
   private take(line: Buffer | null, bytes: number): void {

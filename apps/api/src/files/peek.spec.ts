@@ -18,10 +18,16 @@ it('reads as far as the end of the first line that is not blank', async () => {
   for (const size of [1, 3, 100]) {
     const { head, all } = await peek(inPieces(bytes, size));
     expect(head.toString()).toMatch(/^\n \r\n\{"a":1\}\n/);
-    if (size === 1) expect(head.toString()).toBe('\n \r\n{"a":1}\n');
     expect(await wholeOf(all)).toEqual(bytes);
   }
+  const long = Buffer.from(`${'x'.repeat(2000)}\n`.repeat(9));
+  expect((await peek(inPieces(long, 1))).head.length).toBe(2001);
   expect((await peek(inPieces(Buffer.from('abc'), 2))).head.toString()).toBe('abc');
+});
+
+it('reads as far as the mark of a tar stands, however short its first line is', async () => {
+  const bytes = Buffer.from('a\nb\n'.repeat(200));
+  expect((await peek(inPieces(bytes, 1))).head.length).toBe(512);
 });
 
 it('takes time in proportion to what it reads, in however many pieces that comes', async () => {

@@ -2,15 +2,13 @@ import type { Columns } from '../catalog/plugins.js';
 import type { BlobStore, Received } from '../blobs/blob-store.js';
 import { Conversion } from './conversion.js';
 import { csvRows } from './csv-rows.js';
-import { datasetRows } from './dataset-folder.js';
 import type { Checked } from './file-check.js';
 import { formatOf } from './format.js';
 import { arrayRows, lineRows } from './json-rows.js';
 import { LineCheck } from './line-check.js';
-import { unpackedWithin } from './packed.js';
 import { peek } from './peek.js';
 import type { NumberedRow } from './rows.js';
-import { tableRows } from './table-rows.js';
+import { WholeFile } from './whole-file.js';
 
 export interface Arrived {
   readonly blob: Received;
@@ -38,12 +36,8 @@ export async function receiveTrainingData(
 ): Promise<Arrived> {
   const { head, all: source } = await peek(part);
   const format = formatOf(head, filename, columns);
-  const convert = async (
-    conversion: Conversion,
-    rows: AsyncIterable<NumberedRow>,
-    bounded = within,
-  ) => {
-    const blob = await blobs.receive(conversion.lines(rows), { within: bounded });
+  const convert = async (conversion: Conversion, rows: AsyncIterable<NumberedRow>) => {
+    const blob = await blobs.receive(conversion.lines(rows), { within });
     return { blob, checked: conversion.end() };
   };
   switch (format.kind) {
@@ -71,23 +65,10 @@ export async function receiveTrainingData(
         new Conversion({ container: 'csv', noun: 'row', columns }),
         csvRows(source, format.delimiter),
       );
-    case 'arrow':
-    case 'parquet':
-    case 'zip': {
-      // A table of contents is at its end.
+    default: {
       const whole = await blobs.receive(source, { announced, within });
       try {
-        const container = format.kind === 'parquet' ? 'parquet' : 'arrow';
-        const conversion = new Conversion({ container, noun: 'row', columns });
-        const rows =
-          format.kind === 'zip'
-            ? datasetRows(blobs, whole, { gone, within })
-            : tableRows(format.kind, whole.temporary, gone);
-        const unpacked = unpackedWithin(whole.size);
-        return await convert(conversion, rows, (bytes) => {
-          unpacked(bytes);
-          within?.(bytes);
-        });
+        return await new WholeFile(blobs, whole, columns, { gone, within }).convert(format.kind);
       } finally {
         await blobs.discard(whole);
       }

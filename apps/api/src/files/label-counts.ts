@@ -1,0 +1,24 @@
+import type { Row } from './rows.js';
+
+/** More are no labels, but measures or texts. */
+const MOST = 1000;
+
+/** How many records have each label. */
+export class LabelCounts {
+  /** null where there is nothing to count. */
+  private counts: Map<string, number> | null = new Map();
+
+  take({ label, labels = label }: Row): void {
+    for (const one of Array.isArray(labels) ? (labels as unknown[]) : [labels]) {
+      const isLabel = typeof one === 'string' || typeof one === 'boolean' || Number.isInteger(one);
+      if (!isLabel || this.counts === null) continue;
+      const name = String(one);
+      this.counts.set(name, (this.counts.get(name) ?? 0) + 1);
+      if (this.counts.size > MOST) this.counts = null;
+    }
+  }
+
+  get all(): ReadonlyMap<string, number> {
+    return this.counts ?? new Map();
+  }
+}

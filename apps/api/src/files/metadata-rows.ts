@@ -1,0 +1,76 @@
+// metadata.csv and metadata.jsonl of Hugging Face's ImageFolder and AudioFolder: a row for each file, by its file_name.
+import type { ArchiveEntry } from './archive-entries.js';
+import { csvRows } from './csv-rows.js';
+import { delimiterOf } from './format.js';
+import { lineRows } from './json-rows.js';
+import { MAX_COLUMNS, type NumberedRow, type Row } from './rows.js';
+
+const MOST_BYTES = 64 * 2 ** 20;
+
+/** What of a row is learnt; a record keeps these names. */
+const ANSWERS = ['label', 'labels', 'text'];
+const FILE_NAME = 'file_name';
+
+export const isMetadata = (name: string): boolean => /(^|\/)metadata\.(csv|jsonl)$/.test(name);
+
+/** What a row says, or why it says nothing. */
+export type MetadataRow =
+  | { readonly fileName: string; readonly answers: Row; readonly ignored: readonly string[] }
+  | string;
+
+const isCsv = (name: string): boolean => name.endsWith('.csv');
+
+/** What its rows are counted as. */
+export const metadataNoun = (name: string): string => (isCsv(name) ? 'row' : 'line');
+
+/** Its rows with their numbers: 2 is the first behind the header of a CSV. */
+export async function* metadataRows(
+  name: string,
+  entry: ArchiveEntry,
+): AsyncGenerator<readonly [number: number, row: MetadataRow]> {
+  if (entry.size > MOST_BYTES)
+    throw new Error(`it has more than ${MOST_BYTES.toLocaleString('en')} bytes`);
+  const content = await entry.read();
+  const rows = isCsv(name)
+    ? csvRows(once(content), delimiterOf(firstLine(content)))
+    : lineRows(once(content), MAX_COLUMNS);
+  for await (const row of rows) yield [row.number, metadataRow(row, isCsv(name))];
+}
+
+function metadataRow({ row, reason }: NumberedRow, isTable: boolean): MetadataRow {
+  if (row === null) return reason ?? 'it cannot be read';
+  const fileName = row[FILE_NAME];
+  if (typeof fileName !== 'string' || fileName === '') return `"${FILE_NAME}" is missing`;
+  const answers: Record<string, unknown> = {};
+  for (const key of ANSWERS) {
+    const value = row[key];
+    if (value == null || value === '') continue;
+    const list = isTable && key === 'labels' ? listOf(String(value)) : value;
+    if (list === null) return '"labels" must be a list in JSON, such as ["cat", "dog"]';
+    answers[key] = list;
+  }
+  if (Object.keys(answers).length === 0) return '"label", "labels" or "text" is missing';
+  const ignored = Object.keys(row).filter((key) => key !== FILE_NAME && !ANSWERS.includes(key));
+  return { fileName, answers, ignored };
+}
+
+/** A cell of a table has a list as JSON. */
+function listOf(cell: string): unknown[] | null {
+  try {
+    const value: unknown = JSON.parse(cell);
+    return Array.isArray(value) ? value : null;
+  } catch {
+    // told as what it is: no list
+    return null;
+  }
+}
+
+const firstLine = (content: Buffer): string =>
+  content
+    .subarray(0, 64 * 1024)
+    .toString('utf8')
+    .split('\n', 1)[0] ?? '';
+
+async function* once(content: Buffer): AsyncGenerator<Buffer> {
+  yield content;
+}
