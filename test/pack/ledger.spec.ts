@@ -162,3 +162,75 @@ it('is of pairs, too, of which the base by itself has no loss', () => {
     expect(baseLoss).toBeNull();
   }
 });
+
+it('is made after epochs, too: what a run that ends there has at its end, and learns nothing', () => {
+  const facts = train(open({ loss_ledger_epochs: [1] }));
+  const [first, last] = facts.filter((fact) => fact.type === 'ledger');
+  expect([first?.step, last?.step]).toEqual([3, 6]);
+  const ended = open();
+  ended.endAt = 3;
+  expect(first).toEqual(ledgerOf(train(ended)));
+  expect(last).toEqual(ledgerOf(train(open())));
+  expect(model(facts).equals(model(train(open())))).toBe(true);
+});
+
+it('of an epoch is there before its checkpoint, also where a pause comes in its midst', () => {
+  const paused = open({ loss_ledger_epochs: [1], save_steps: 3 });
+  const first = train(paused, (facts) => {
+    if (paused.step === 3 && !facts.some(({ type }) => type === 'ledger'))
+      paused.stopping = 'pause';
+  });
+  const kinds = first.map(({ type }) => type);
+  expect(kinds.slice(-3)).toEqual(['ledger', 'saved', 'stopped']);
+  const checkpointDir = first.filter((fact) => fact.type === 'saved').at(-1)?.dir;
+  const rest = train(open({ loss_ledger_epochs: [1], save_steps: 3 }, { checkpointDir }));
+  expect(rest.filter((fact) => fact.type === 'ledger').map(({ step }) => step)).toEqual([6]);
+});
+
+const JUDGED = Array.from({ length: 8 }, (_, n) => ({
+  prompt: `what is ${n}? `,
+  completion: `${n}${'!'.repeat(n)}`,
+  label: n % 3 === 0,
+}));
+const PAIRS = JUDGED.map(({ prompt, completion }) => ({ anchor: prompt, positive: completion }));
+
+it.each([
+  ['kto', { beta: 0.1, desirable_weight: 1, undesirable_weight: 2 }, JUDGED],
+  ['feature_extraction', { scale: 20, similarity_fct: 'cos_sim', pooling_mode: 'mean' }, PAIRS],
+])('has of %s what each example adds to the loss of its batch', (task, options, records) => {
+  const write = (name: string, rows: readonly object[]): string => {
+    const path = join(dir, `${task}-${name}.jsonl`);
+    writeFileSync(path, rows.map((row) => `${JSON.stringify(row)}\n`).join(''));
+    return path;
+  };
+  const file = write('all', records);
+  // on nothing, so that files that differ meet the same adapter
+  const measured = (batch: number, path = file) => {
+    const spec = { task, task_options: options, batch_size: batch, learning_rate: 0, n_epochs: 1 };
+    const facts = train(open(spec, { trainFile: path, validFile: path }));
+    const byLine = ledgerOf(facts).rows.toSorted((a, b) => a.line - b.line);
+    const evaluated = facts.findLast((fact) => fact.type === 'evaluated');
+    return {
+      losses: byLine.map(({ loss }) => loss),
+      base: byLine.map(({ baseLoss }) => baseLoss),
+      meanLoss: ledgerOf(facts).meanLoss,
+      evaluated: evaluated?.metrics.loss as number,
+    };
+  };
+  for (const batch of [4, 8]) {
+    const { losses, base, meanLoss, evaluated } = measured(batch);
+    // f32 sums in another order
+    expect(Math.abs(meanLoss - evaluated)).toBeLessThan(1e-5 * Math.abs(evaluated));
+    expect(new Set(losses).size).toBeGreaterThan(1);
+    if (task === 'kto') expect(base).toEqual(losses.map(() => null));
+    else expect(base).toEqual(losses);
+  }
+  // Turned by one, each has its neighbour still, and its loss goes with it.
+  const { losses } = measured(8);
+  const turned = measured(8, write('turned', [...records.slice(1), records[0] as object])).losses;
+  turned.forEach((loss, i) => expect(loss).toBeCloseTo(losses[(i + 1) % 8] as number, 5));
+  // The last batch of 3, as full as the others: of the last two, each is among the last three.
+  const short = measured(3).losses;
+  const last = measured(3, write('last', records.slice(5))).losses;
+  short.slice(6).forEach((loss, i) => expect(loss).toBeCloseTo(last[i + 1] as number, 5));
+});

@@ -33,10 +33,12 @@ const ledgerOf = (id: string, query = '') =>
   api.get<JobLedgerObject>(`/fine_tuning/jobs/${id}/ledger${query}`);
 
 type Fact = NonNullable<Event['fact']>;
-const ledger = (...rows: [line: number, loss: number, baseLoss?: number][]): Fact => ({
+type Rows = [line: number, loss: number, baseLoss?: number][];
+const ledger = (...rows: Rows): Fact => ledgerAt(2, ...rows);
+const ledgerAt = (step: number, ...rows: Rows): Fact => ({
   $case: 'ledger',
   value: {
-    step: 2,
+    step,
     examples: 12,
     meanLoss: 1.5,
     rows: rows.map(([line, loss, baseLoss]) => ({
@@ -110,15 +112,28 @@ it('is kept of no job that did not ask for it', async () => {
   await api.post(`/fine_tuning/jobs/${job.id}/cancel`);
 });
 
-it('is refused where examples are learnt from each other', async () => {
-  const pairs = Array.from({ length: 12 }, (_, n) =>
-    JSON.stringify({ anchor: `question ${n}`, positive: `answer ${n}` }),
-  );
-  const { id } = await api.client.files.create({
-    file: new File([`${pairs.join('\n')}\n`], 'pairs.jsonl'),
-    purpose: 'fine-tune',
+it('is of the end of an epoch, too, where that is asked for', async () => {
+  const body = { hyperparameters: { n_epochs: 3, batch_size: 6 } };
+  const wrong = await caught(create({ loss_ledger_epochs: [4] }, body) as Promise<unknown>);
+  expect(wrong).toMatchObject({ status: 400, param: 'graft.loss_ledger_epochs' });
+  const both = { loss_ledger: false, loss_ledger_epochs: [1] };
+  expect(await caught(create(both, body) as Promise<unknown>)).toMatchObject({ status: 400 });
+
+  const job = await create({ loss_ledger_epochs: [2, 1, 2] }, body);
+  worker = await new ScriptedWorker(api).connect();
+  const lease = await worker.assigned();
+  worker.keep(lease);
+  expect(JSON.parse(lease.specJson)).toMatchObject({
+    loss_ledger: true,
+    loss_ledger_epochs: [1, 2],
   });
-  const graft = { task: 'feature_extraction', loss_ledger: true };
-  const refusal = await caught(create(graft, { training_file: id }) as Promise<unknown>);
-  expect(refusal).toMatchObject({ status: 400, param: 'graft.loss_ledger' });
+  await worker.tell(lease, started(0, 6), step(1), step(2), ledgerAt(2, [1, 9]));
+  await worker.tell(lease, step(3), step(4), ledgerAt(4, [2, 8]), ledgerAt(2, [5, 5]));
+  await worker.tell(lease, step(5), step(6), ledgerAt(6, [3, 7]));
+  await worker.tell(lease, ledgerAt(5, [5, 5]));
+  await worker.finish(lease, 6);
+  const lines = async (query = '') => (await ledgerOf(job.id, query)).data.map(({ line }) => line);
+  expect(await ledgerOf(job.id)).toMatchObject({ steps: [2, 4, 6], step_number: 6 });
+  expect([await lines(), await lines('?step=2'), await lines('?step=4')]).toEqual([[3], [1], [2]]);
+  await expect(ledgerOf(job.id, '?step=3')).rejects.toThrow('one of 2, 4, 6');
 });

@@ -179,7 +179,8 @@ export const api = {
   events: (id: string) => get<Page<JobEventObject>>(`${job(id)}/events?limit=1000`),
   logs: (id: string) => get<Page<JobEventObject>>(`${job(id)}/logs?limit=1000`),
   checkpoints: (id: string) => get<Page<CheckpointObject>>(`${job(id)}/checkpoints?limit=50`),
-  ledger: (id: string) => get<JobLedgerObject>(`${job(id)}/ledger?limit=50`),
+  ledger: (id: string, step: number | null) =>
+    get<JobLedgerObject>(`${job(id)}/ledger?limit=50${step === null ? '' : `&step=${step}`}`),
   samples: (id: string, known?: readonly JobSampleObject[]) => all(`${job(id)}/samples`, known),
   metrics: (id: string) => get<MetricsObject>(`${job(id)}/metrics`),
   files: (purpose: string) => get<Page<FileObject>>(`/files?limit=200&purpose=${purpose}`),

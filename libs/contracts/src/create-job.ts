@@ -55,6 +55,12 @@ export const GraftOptions = z.strictObject({
     description:
       'At the end, the loss of each training example by itself: which rows are worst, and which were never learnt',
   }),
+  loss_ledger_epochs: z
+    .array(Epochs)
+    .min(1)
+    .max(50)
+    .optional()
+    .describe('A loss ledger also after these epochs, such as [1, 3]'),
   sample_prompts: SampleOptions.shape.sample_prompts.describe(
     'At most 8 prompts that the adapter answers at the start, each evaluation and the end: texts to continue, or lists of messages',
   ),

@@ -5,6 +5,11 @@ export const JobLedgerObject = z
   .object({
     object: z.literal('fine_tuning.job.ledger'),
     job_id: z.string(),
+    steps: z
+      .array(z.number())
+      .readonly()
+      .describe('Steps after which there is one: the ends of epochs, and the job’s own.'),
+    step_number: z.number().nullable().describe('The one of them that this is of.'),
     examples: z
       .number()
       .nullable()
@@ -29,6 +34,6 @@ export const JobLedgerObject = z
   })
   .meta({
     id: 'JobLedgerObject',
-    description: 'The training examples with the highest loss at the end of a job.',
+    description: 'The training examples with the highest loss at the end of a job, or of an epoch.',
   });
 export type JobLedgerObject = z.infer<typeof JobLedgerObject>;

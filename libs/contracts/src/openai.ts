@@ -133,6 +133,7 @@ export const JobGraft = z
     eval: z.exactOptional(z.string()),
     measure_forgetting: z.exactOptional(z.boolean()),
     loss_ledger: z.exactOptional(z.boolean()),
+    loss_ledger_epochs: z.exactOptional(z.array(z.int()).readonly()),
     sample_prompts: z.exactOptional(SampleOptions.shape.sample_prompts.unwrap()),
     sample_max_tokens: z.exactOptional(z.int()),
     operation: OperationObject.nullable().describe(

@@ -20,6 +20,8 @@ export const Spec = z.strictObject({
   measure_forgetting: z.boolean().optional(),
   /** Whether each training example is looked at once more at the end, by itself. */
   loss_ledger: z.boolean().optional(),
+  /** After which epochs it is, too. */
+  loss_ledger_epochs: z.array(Epochs).readonly().optional(),
   /** What it answers at each evaluation, and in how many tokens at most. */
   ...SampleOptions.shape,
   /** What is made of adapters instead of training: of the rest, what says how the base lies in memory counts. */

@@ -28,6 +28,9 @@ const ABILITIES: Readonly<
 > = {
   'option:measure_forgetting': ({ measure_forgetting: asked }) => asked === true,
   'option:loss_ledger': ({ loss_ledger: asked }) => asked === true,
+  'option:loss_ledger.batches': ({ loss_ledger: asked, task }) =>
+    asked === true && tasks.some(({ name, wholeBatches }) => name === task && wholeBatches),
+  'option:loss_ledger_epochs': ({ loss_ledger_epochs: asked }) => asked !== undefined,
   'option:sample_prompts': ({ sample_prompts: asked }) => asked !== undefined,
   [ENDS_EARLY]: () => false,
   'rope:longrope.long': ({ max_seq_len: most }, stacks) =>

@@ -288,6 +288,7 @@ export function resolveSpec(body: CreateJob, facts: JobFacts): Spec {
     optimizer: graft.optimizer ?? 'adamw',
     loraplus_lr_ratio: graft.loraplus_lr_ratio ?? null,
   });
+  const sized = sizes(numbers, graft, records, task);
   const spec = Spec.parse({
     learning_rate: defaultRate(peft, task) * given(numbers.learning_rate_multiplier, 1),
     ...Object.fromEntries(asked),
@@ -296,10 +297,10 @@ export function resolveSpec(body: CreateJob, facts: JobFacts): Spec {
     task_options: taskOptions(task, body),
     peft,
     seed: body.seed ?? DEFAULT_SEED,
-    ...sizes(numbers, graft, records, task),
+    ...sized,
     ...(graft.measure_forgetting ? { measure_forgetting: true } : {}),
     ...samplesOf(graft, task),
-    ...ledgerOf(graft, task),
+    ...ledgerOf(graft, sized.n_epochs),
   });
   return { ...spec, peft: forSteps(spec.peft, totalSteps(spec, records)) };
 }
@@ -318,15 +319,20 @@ function checkPatience({ validation_file: file, graft }: CreateJob): void {
   throw new DomainError('invalid_value', message, 'graft.early_stopping_patience');
 }
 
-/** @throws DomainError for a task whose examples have no loss by themselves */
+/** @throws DomainError for an epoch that the run does not come to */
 function ledgerOf(
-  { loss_ledger: asked }: GraftOptions,
-  { name, wholeBatches }: Task,
-): Pick<Spec, 'loss_ledger'> {
-  if (!asked) return {};
-  if (!wholeBatches) return { loss_ledger: true };
-  const message = `task ${name} learns the examples of a batch from each other: none has a loss by itself; leave it out`;
-  throw new DomainError('invalid_value', message, 'graft.loss_ledger');
+  { loss_ledger: asked, loss_ledger_epochs: epochs }: GraftOptions,
+  most: number,
+): Pick<Spec, 'loss_ledger' | 'loss_ledger_epochs'> {
+  if (epochs === undefined) return asked ? { loss_ledger: true } : {};
+  const refuse = (message: string) =>
+    new DomainError('invalid_value', message, 'graft.loss_ledger_epochs');
+  if (asked === false) throw refuse('graft.loss_ledger is false: leave one of them out');
+  const beyond = epochs.find((epoch) => epoch > most);
+  if (beyond !== undefined)
+    throw refuse(`expected epochs of the job, which has ${most}, got ${beyond}`);
+  const sorted = [...new Set(epochs)].sort((a, b) => a - b);
+  return { loss_ledger: true, loss_ledger_epochs: sorted };
 }
 
 /** @throws DomainError for a task whose models write nothing */

@@ -9,7 +9,7 @@ import type { Reported } from './reported.js';
 /** What a trainer of ours sends; of another's, no more is kept. */
 const MOST_ROWS = 500;
 
-/** A job's loss ledger is an event of it, once. */
+/** A job's loss ledgers are events of it, one of a step. */
 @Injectable()
 export class LedgerWriter {
   constructor(private readonly database: Database) {}
@@ -19,12 +19,13 @@ export class LedgerWriter {
     { manager, job, at }: Reported,
   ): Promise<NewEvent[]> {
     if (!job.spec.loss_ledger) return [];
-    const made = await this.database.query(
-      `SELECT 1 FROM event WHERE job_id = $1 AND kind = 'ledger' LIMIT 1`,
+    const made = await this.database.query<{ step: number }>(
+      `SELECT (data->>'step')::int AS step FROM event WHERE job_id = $1 AND kind = 'ledger'`,
       [job.id],
       manager,
     );
-    if (made.length > 0) return [];
+    const asked = job.spec.loss_ledger_epochs?.length ?? 0;
+    if (made.length > asked || made.some((one) => one.step === step)) return [];
     const data: StoredLedger = {
       step,
       examples,

@@ -31,9 +31,16 @@ export class JobLedgers {
     const job = await this.jobs.row(caller.projectId, id);
     const { limit } = pageQuery(query, 20, 500);
     const order = orderOf(query['order']);
-    const [found] = await this.database.query<{ data: StoredLedger }>(
-      `SELECT data FROM event WHERE job_id = $1 AND kind = 'ledger' LIMIT 1`,
+    const made = await this.database.query<{ number: number; step: number }>(
+      `SELECT number, (data->>'step')::int AS step FROM event
+       WHERE job_id = $1 AND kind = 'ledger' ORDER BY number`,
       [job.id],
+    );
+    const steps = made.map(({ step }) => step);
+    const asked = stepOf(query['step'], steps);
+    const [found] = await this.database.query<{ data: StoredLedger }>(
+      'SELECT data FROM event WHERE job_id = $1 AND number = $2',
+      [job.id, made.find(({ step }) => step === asked)?.number],
     );
     const rows = (order === 'worst' ? found?.data.rows : found?.data.rows.toSorted(byLearnt)) ?? [];
     const shown = rows.slice(0, limit);
@@ -43,6 +50,8 @@ export class JobLedgers {
     return {
       object: 'fine_tuning.job.ledger',
       job_id: job.id,
+      steps,
+      step_number: asked ?? null,
       examples: found?.data.examples ?? null,
       mean_loss: found?.data.mean_loss ?? null,
       data: shown.map(([line, loss, base_loss]) => ({
@@ -78,6 +87,15 @@ export class JobLedgers {
     splitter.end();
     return found;
   }
+}
+
+/** The last, where none is asked for. */
+function stepOf(asked: unknown, steps: readonly number[]): number | undefined {
+  if (asked === undefined) return steps.at(-1);
+  const found = steps.find((step) => String(step) === asked);
+  if (found !== undefined) return found;
+  const there = steps.length > 0 ? `one of ${steps.join(', ')}` : 'none: there is no ledger yet';
+  throw new DomainError('invalid_value', `step: expected ${there}`, 'step');
 }
 
 function orderOf(asked: unknown): (typeof LEDGER_ORDERS)[number] {

@@ -270,6 +270,10 @@ export class JobsController {
     default: 'worst',
     description: 'By their loss, or by how little it fell below that of the base',
   })
+  @Asks('step', {
+    type: 'integer',
+    description: 'After which step; the last of its `steps` if left out',
+  })
   @Asks('limit', { type: 'integer', minimum: 1, maximum: 500, default: 20 })
   ledger(
     @Caller() caller: Principal,

@@ -7,6 +7,12 @@ import { printable, table } from '../terminal.js';
 
 const SHOWN = 60;
 
+interface LedgerOptions {
+  readonly order: string;
+  readonly limit: number;
+  readonly step?: number;
+}
+
 export function addLedger(program: Command): void {
   program
     .command('ledger')
@@ -22,11 +28,13 @@ export function addLedger(program: Command): void {
         .choices(['worst', 'least_learnt'])
         .default('worst'),
     )
+    .option('--step <number>', 'the one after this step, of an epoch', positiveInteger)
     .option('--limit <number>', 'so many at most, up to 500', positiveInteger, 20)
-    .action(async (name: string, options: { order: string; limit: number }, command: Command) => {
+    .action(async (name: string, options: LedgerOptions, command: Command) => {
       const { out, api } = callOf(command);
       const id = await findJobId(api(), name);
-      const query = `order=${options.order}&limit=${options.limit}`;
+      const { order, limit, step } = options;
+      const query = `order=${order}&limit=${limit}${step ? `&step=${step}` : ''}`;
       const ledger = await api().get<JobLedgerObject>(`${jobPath(id)}/ledger?${query}`);
       if (out.json) return out.value(ledger);
       if (ledger.examples === null)
@@ -34,7 +42,11 @@ export function addLedger(program: Command): void {
           `${name} has no loss ledger: it is of jobs with graft.loss_ledger, at their end`,
         );
       out.line(table(['LINE', 'LOSS', 'BASE', 'RECORD'], ledger.data.map(row)));
-      out.note(`of ${ledger.examples} examples, ${lossText(ledger.mean_loss ?? NaN)} on average`);
+      const other = ledger.steps.filter((one) => one !== ledger.step_number);
+      out.note(
+        `of ${ledger.examples} examples after step ${ledger.step_number}, ${lossText(ledger.mean_loss ?? NaN)} on average` +
+          (other.length > 0 ? `; there are others: --step ${other.join(' or ')}` : ''),
+      );
     });
 }
 

@@ -36,7 +36,7 @@ export function JobDataReport({ job, log }: Props) {
       ) : (
         <p className="faint">The data was not analysed.</p>
       )}
-      {job.graft.loss_ledger && <JobLedger job={job} log={log} />}
+      {(job.graft.loss_ledger || job.graft.loss_ledger_epochs) && <JobLedger job={job} log={log} />}
     </section>
   );
 }

@@ -1,6 +1,6 @@
 // @vitest-environment happy-dom
 import type { JobEventObject, JobObject } from '@graft/contracts';
-import { cleanup, configure, render, screen } from '@testing-library/react';
+import { cleanup, configure, fireEvent, render, screen } from '@testing-library/react';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
 import { serve, type Served } from '../../test/served.js';
 import { InApp } from '../in-app.js';
@@ -8,19 +8,22 @@ import { JobLedger } from './job-ledger.js';
 
 const EVENT = { graft: { kind: 'ledger' } } as JobEventObject;
 const STEP = { graft: { kind: 'step' } } as JobEventObject;
-const job = (status: JobObject['status']) => ({ id: 'ftjob-1', status }) as JobObject;
+const job = (status: JobObject['status']) =>
+  ({ id: 'ftjob-1', status, graft: { loss_ledger_epochs: [1] } }) as unknown as JobObject;
+const EARLY = { line: 3, loss: 5, base_loss: 5, record: 'an early line' };
 const row = { line: 7, loss: 2, base_loss: 3, record: 'a line' };
 let served: Served;
 let ledger: object;
 
 beforeAll(async () => {
-  served = await serve(({ pathname }) =>
-    pathname === '/v1/fine_tuning/jobs/ftjob-1/ledger' ? ledger : undefined,
-  );
+  served = await serve(({ pathname, searchParams }) => {
+    if (pathname !== '/v1/fine_tuning/jobs/ftjob-1/ledger') return undefined;
+    return searchParams.get('step') === '4' ? { ...ledger, step_number: 4, data: [EARLY] } : ledger;
+  });
   configure({ asyncUtilTimeout: 10_000 }); // the machine may be busy
 });
 beforeEach(() => {
-  ledger = { examples: 24, mean_loss: 1, data: [row] };
+  ledger = { steps: [12], step_number: 12, examples: 24, mean_loss: 1, data: [row] };
   served.asked.length = 0;
 });
 afterEach(cleanup);
@@ -40,4 +43,17 @@ it('is asked for once an event says that it is there, and not before', async () 
 it('is asked for of a job that is over, whose log may be longer than what is shown of it', async () => {
   render(<JobLedger job={job('succeeded')} log={[STEP]} />, { wrapper: InApp });
   await screen.findByText('a line');
+});
+
+it('is of the epoch that is chosen', async () => {
+  ledger = { ...ledger, steps: [4, 12] };
+  render(<JobLedger job={job('succeeded')} log={[EVENT]} />, { wrapper: InApp });
+  await screen.findByText('a line');
+  const choice = screen.getByLabelText<HTMLSelectElement>('After');
+  expect([...choice.options].map(({ text }) => text)).toEqual([
+    'epoch 1 (step 4)',
+    'the end (step 12)',
+  ]);
+  fireEvent.change(choice, { target: { value: '4' } });
+  await screen.findByText('an early line');
 });

@@ -1,4 +1,5 @@
-import type { JobEventObject, JobObject } from '@graft/contracts';
+import type { JobEventObject, JobLedgerObject, JobObject } from '@graft/contracts';
+import { useState } from 'react';
 import { api } from '../api.js';
 import { count, short } from '../format.js';
 import { isOver } from '../job-words.js';
@@ -18,27 +19,32 @@ interface Props {
 
 /** The training examples that the job has learnt worst, where it keeps a ledger. */
 export function JobLedger({ job, log }: Props) {
-  const isThere = log.some(({ graft }) => graft.kind === 'ledger');
+  const made = log.filter(({ graft }) => graft.kind === 'ledger').length;
   return (
     <section aria-label="Loss ledger">
       <h2>Worst examples</h2>
-      {isThere || isOver(job) ? <Worst job={job} /> : NOT_YET}
+      {made > 0 || isOver(job) ? <Worst job={job} made={made} /> : NOT_YET}
     </section>
   );
 }
 
-function Worst({ job }: { job: JobObject }) {
-  const { value, error } = useLoaded(['job-ledger', job.id], () => api.ledger(job.id));
+function Worst({ job, made }: { readonly job: JobObject; readonly made: number }) {
+  /** null: the last one. */
+  const [asked, ask] = useState<number | null>(null);
+  const { value, error } = useLoaded(['job-ledger', job.id, made, asked], () =>
+    api.ledger(job.id, asked),
+  );
   return (
     <>
       <Failure error={error} />
       {value && value.examples === null && NOT_YET}
       {value && value.examples !== null && (
         <>
+          {value.steps.length > 1 && <StepPick job={job} ledger={value} pick={ask} />}
           <p className="faint">
-            Of {count(value.examples)} training examples, each by itself at the end, with a loss of{' '}
-            {short(value.mean_loss)} on average. One that is not below the loss of the base was
-            never learnt.
+            Of {count(value.examples)} training examples, after step {value.step_number}, with a
+            loss of {short(value.mean_loss)} on average. One that is not below the loss of the base
+            was never learnt.
           </p>
           <Table columns={COLUMNS}>
             {value.data.map(({ line, loss, base_loss: base, record }) => (
@@ -61,5 +67,36 @@ function Worst({ job }: { job: JobObject }) {
         </>
       )}
     </>
+  );
+}
+
+interface StepPickProps {
+  readonly job: JobObject;
+  readonly ledger: JobLedgerObject;
+  readonly pick: (step: number) => void;
+}
+
+/** Which of its ledgers is shown, by the epochs that were asked for; the last one may be of the end alone. */
+function StepPick({ job, ledger: { steps, step_number: shown }, pick }: StepPickProps) {
+  const epochs = [...new Set(job.graft.loss_ledger_epochs)].sort((a, b) => a - b);
+  const words = (step: number, i: number) =>
+    i === steps.length - 1 && isOver(job)
+      ? `the end (step ${step})`
+      : `epoch ${epochs[i]} (step ${step})`;
+  return (
+    <p className="bar">
+      <label htmlFor="ledger-step">After</label>
+      <select
+        id="ledger-step"
+        value={String(shown)}
+        onChange={(event) => pick(Number(event.target.value))}
+      >
+        {steps.map((step, i) => (
+          <option key={step} value={step}>
+            {words(step, i)}
+          </option>
+        ))}
+      </select>
+    </p>
   );
 }

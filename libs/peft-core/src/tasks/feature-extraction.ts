@@ -363,8 +363,13 @@ function ranked(
       mul(loss, scale).backward();
       gradients.push(own.grad as Tensor);
     }
-    const hits = recalled(scores.toArray() as Float32Array, share.examples.length);
-    sums.set(share.run, { units: share.examples.length, totals: { loss: loss.item(), ...hits } });
+    const all = scores.toArray() as Float32Array;
+    const [units, totals] = [share.examples.length, { loss: loss.item() }];
+    sums.set(share.run, {
+      units,
+      totals: { ...totals, ...recalled(all, units) },
+      each: lossesOf(all, units),
+    });
   }
   return { sums, gradient: scales ? cat(gradients) : null };
 }
@@ -374,6 +379,17 @@ function similarities(vectors: Tensor, n: number, { scale, similarity_fct }: Opt
   const all = similarity_fct === 'cos_sim' ? normalized(vectors) : vectors;
   const candidates = narrow(all, 0, n, (all.shape[0] as number) - n);
   return mul(matmul(narrow(all, 0, 0, n), transpose(candidates, 0, 1)), scale);
+}
+
+/** loss_i of the n rows of S. */
+function lossesOf(scores: Float32Array, n: number): number[] {
+  const columns = scores.length / n;
+  return Array.from({ length: n }, (_, i) => {
+    const row = scores.subarray(i * columns, (i + 1) * columns);
+    const most = row.reduce((a, b) => Math.max(a, b), -Infinity);
+    const total = row.reduce((sum, score) => sum + Math.exp(score - most), 0);
+    return most + Math.log(total) - (row[i] as number);
+  });
 }
 
 /** How many anchors have fewer than k candidates that are more similar than their own. */

@@ -255,14 +255,15 @@ function sumsOf(
   judged: readonly (Judgement & { readonly item: Answer })[],
   kl: ReadonlyMap<number, number>,
 ): Map<number, Sums> {
-  const sums = new Map<number, { units: number; totals: Record<string, number> }>();
+  const sums = new Map<number, { units: number; totals: Record<string, number>; each: number[] }>();
   for (const { item, loss, reward } of judged) {
     const { run, good } = item;
     const found = { loss, kl: kl.get(run) ?? 0, good: 0, bad: 0, chosen: 0, rejected: 0 };
     Object.assign(found, good ? { good: 1, chosen: reward } : { bad: 1, rejected: reward });
-    const into = sums.get(run) ?? { units: 0, totals: {} };
+    const into = sums.get(run) ?? { units: 0, totals: {}, each: [] };
     sums.set(run, into);
     into.units++;
+    into.each.push(loss);
     for (const [name, value] of Object.entries(found))
       into.totals[name] = (into.totals[name] ?? 0) + value;
   }

@@ -87,6 +87,8 @@ export interface Sums {
   /** What a mean is over: supervised tokens, pairs, … */
   readonly units: number;
   readonly totals: Readonly<Record<string, number>>;
+  /** The loss of each example, in their order, of tasks whose examples are learnt from each other. */
+  readonly each?: readonly number[];
 }
 
 /** A number of a step and of an evaluation. */

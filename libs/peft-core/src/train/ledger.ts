@@ -1,9 +1,11 @@
 /**
- * The loss of each training example by itself, once a run has learnt all that it will, and of the worst of them what the
- * base alone makes of it: a row that is not below it was never learnt. Looked at a few at a time, as turns are; memory is
- * a number for each example.
+ * The loss of each training example, once a run has learnt all that it will or after an epoch, and of the worst of them
+ * what the base alone makes of it: a row that is not below it was never learnt. Looked at a few at a time, as turns are;
+ * memory is a number for each example.
  *
  *   L_i = the task's loss of {example i}          without dropout; NaN counts as the worst
+ *       = its part in the loss of its batch       of tasks whose examples are learnt from each other: batches of
+ *                                                 batch_size in the order of the file, as an evaluation has them
  */
 import { noGrad, tidy } from '@graft/kernels';
 import { BARE_BASE } from '../batch.js';
@@ -24,39 +26,46 @@ export interface LedgerOptions {
   readonly task: Task;
   readonly taskOptions: unknown;
   readonly data: Pick<RunData, 'examples' | 'lines'>;
-  /** The run's last. */
+  readonly batchSize: number;
+  /** That is done. */
   readonly step: number;
+  readonly isLast: boolean;
+}
+
+/** What one run makes of some examples. */
+interface Look {
+  readonly run: number;
+  /** Places that begin what is looked at together: an example, or a batch. */
+  readonly starts: readonly number[];
+  done: number;
+  /** By place. */
+  readonly losses: Float64Array;
 }
 
 export class Ledger implements SideWork {
   readonly what = 'Its loss ledger';
-  /** It is made anew from the run's last checkpoint. */
-  readonly isOfStep = false;
-  private readonly losses: Float64Array;
-  private done = 0;
+  /** The last one is made anew from the run's last checkpoint; one before it belongs to its step. */
+  readonly isOfStep: boolean;
+  private readonly own: Look;
   /** Of the worst, by place, and what the base makes of them. */
-  private worst: readonly number[] | null = null;
-  private readonly baseLosses: number[] = [];
+  private worst: readonly number[] = [];
+  private base: Look | null = null;
 
   constructor(private readonly options: LedgerOptions) {
-    this.losses = new Float64Array(options.data.examples.length);
+    this.isOfStep = !options.isLast;
+    const all = Array.from(options.data.examples.keys());
+    this.own = this.look(options.run, all);
   }
 
   next(): FactOfRun<'ledger'> | null {
-    const { losses } = this;
-    if (this.worst === null) {
-      this.done = this.turn(this.done, losses.length, (place) => {
-        losses[place] = this.lossOf(this.options.run, place);
-      });
-      if (this.done < losses.length) return null;
-      this.worst = worstOf(losses);
-      return this.asksBase ? null : this.fact(this.worst);
+    if (this.base === null) {
+      if (!this.turn(this.own)) return null;
+      this.worst = worstOf(this.own.losses);
+      if (!this.asksBase) return this.fact(this.worst);
+      this.base = this.look(BARE_BASE, this.worst);
+      return null;
     }
-    const { worst } = this;
-    this.turn(this.baseLosses.length, worst.length, (place) => {
-      this.baseLosses[place] = this.lossOf(BARE_BASE, worst[place] as number);
-    });
-    return this.baseLosses.length < worst.length ? null : this.fact(worst);
+    return this.turn(this.base) ? this.fact(this.worst) : null;
   }
 
   dispose(): void {
@@ -69,41 +78,54 @@ export class Ledger implements SideWork {
     return head === undefined && method === 'supervised';
   }
 
-  /** Looks at places from `from` on, as many as a turn has rows for; answers with the first that is left. */
-  private turn(from: number, end: number, look: (place: number) => void): number {
-    const { examples } = this.options.data;
-    let rows = 0;
-    let at = from;
-    do {
-      look(at);
-      const place = this.worst === null ? at : (this.worst[at] as number);
-      rows += (examples[place] as Example).rows;
-      at++;
-    } while (at < end && rows < TURN_ROWS);
-    return at;
+  /** How many are looked at together. */
+  private get size(): number {
+    return this.options.task.wholeBatches ? this.options.batchSize : 1;
   }
 
-  private lossOf(run: number, place: number): number {
+  private look(run: number, places: readonly number[]): Look {
+    const { size } = this;
+    const starts = [...new Set(places.map((place) => place - (place % size)))];
+    const losses = new Float64Array(this.options.data.examples.length);
+    return { run, starts, done: 0, losses };
+  }
+
+  /** Looks at as many as a turn has rows for; answers with whether none is left. */
+  private turn(look: Look): boolean {
+    let rows = 0;
+    while (look.done < look.starts.length && rows < TURN_ROWS)
+      rows += this.lookAt(look, look.starts[look.done++] as number);
+    return look.done === look.starts.length;
+  }
+
+  /** Answers with the rows that it took. */
+  private lookAt({ run, losses }: Look, start: number): number {
     const { model, task, taskOptions, data } = this.options;
-    const shares = [{ run, examples: [data.examples[place] as Example], options: taskOptions }];
+    const end = Math.min(start + this.size, data.examples.length);
+    // The last batch is as full as the others: what an example is told apart from says how hard that is.
+    const from = Math.max(0, end - this.size);
+    const examples: readonly Example[] = data.examples.slice(from, end);
+    const shares = [{ run, examples, options: taskOptions }];
     const ctx = { training: false, runs: new Map([[run, { seed: 0, step: 0 }]]) };
     const sums = noGrad(() => tidy(() => task.loss(model, shares, ctx, null))).get(run);
     const [loss] = task.metrics;
-    return (sums && loss?.of(sums)) ?? NaN;
+    const found = sums?.each ?? [(sums && loss?.of(sums)) ?? NaN];
+    losses.set(found.slice(start - from), start);
+    return examples.reduce((sum, example) => sum + example.rows, 0);
   }
 
   private fact(worst: readonly number[]): FactOfRun<'ledger'> {
-    const { losses, baseLosses } = this;
+    const { losses } = this.own;
     const { data, step } = this.options;
     return {
       type: 'ledger',
       step,
       examples: losses.length,
       meanLoss: losses.reduce((sum, loss) => sum + loss, 0) / losses.length,
-      rows: worst.map((place, i) => ({
+      rows: worst.map((place) => ({
         line: data.lines[place] ?? place + 1,
         loss: losses[place] as number,
-        baseLoss: baseLosses[i] ?? null,
+        baseLoss: this.base?.losses[place] ?? null,
       })),
     };
   }

@@ -83,6 +83,8 @@ export function takeTurn(group: RunGroup, report: Report): void {
   function goOn(member: Member): void {
     const { run } = member;
     member.end();
+    // Before its checkpoint: a run that goes on from that need not ask whether this was done.
+    if (!run.done && beginLedger(member)) return;
     if (run.checkpointDue) report(run, run.save());
     if (run.done && !beginLedger(member)) leave(run, run.finish());
   }
@@ -115,7 +117,7 @@ function beginAnswers(member: Member): boolean {
   return samples !== null;
 }
 
-/** The same for its ledger, the last thing that a run does. */
+/** The same for its ledger; that of its end is the last thing that a run does. */
 function beginLedger(member: Member): boolean {
   const ledger = member.run.beginLedger();
   if (ledger) member.turnTo(ledger);

@@ -237,12 +237,13 @@ function samplesOf(
 
 function ledgerOf(
   { model }: Base,
-  { loss_ledger: asked, task_options: taskOptions }: Spec,
+  { loss_ledger: asked, batch_size: batchSize, task_options: taskOptions }: Spec,
   { task, data }: Opened,
   run: number,
 ): RunParts['ledger'] {
-  if (!asked || task.wholeBatches) return null;
-  return (step) => new Ledger({ model, run, task, taskOptions, data, step });
+  if (!asked) return null;
+  const of = { model, run, task, taskOptions, data, batchSize };
+  return (step, isLast) => new Ledger({ ...of, step, isLast });
 }
 
 /**

@@ -46,6 +46,12 @@ export class RunData {
     return step % stepsPerEpoch(this.spec, this.examples.length) === 0;
   }
 
+  /** Whether that pass is one whose ledger is asked for. */
+  endsLedgerEpoch(step: number): boolean {
+    const asked = this.spec.loss_ledger_epochs ?? [];
+    return asked.some((epoch) => epoch * stepsPerEpoch(this.spec, this.examples.length) === step);
+  }
+
   /** What a run is measured by at its end. */
   get whole(): { examples: readonly Example[]; full: true } {
     return { examples: this.validation, full: true };

@@ -35,7 +35,7 @@ export interface RunParts {
   /** Begins to answer its sample prompts, where it has any. */
   readonly samples: ((step: number) => SideWork) | null;
   /** Begins its loss ledger, where that is asked for. */
-  readonly ledger: ((step: number) => SideWork) | null;
+  readonly ledger: ((step: number, isLast: boolean) => SideWork) | null;
   readonly onWarning: (message: string) => void;
 }
 
@@ -62,9 +62,11 @@ export class Run {
   private readonly files: RunFiles;
   private readonly forgetting: RunParts['forgetting'];
   private readonly samples: RunParts['samples'];
-  private ledger: RunParts['ledger'];
+  private readonly ledger: RunParts['ledger'];
   /** The step at which it answered them last. */
   private sampledStep = -1;
+  /** and of its last ledger. */
+  private ledgerStep = -1;
   private readonly onWarning: RunParts['onWarning'];
   private readonly schedule: CheckpointSchedule;
 
@@ -172,11 +174,13 @@ export class Run {
     }
   }
 
-  /** The ledger, to be made once all else is done; null where none is asked for, or it is made. */
+  /** The ledger, to be made after an epoch or once all else is done; null where none is due, or it is made. */
   beginLedger(): SideWork | null {
-    const { ledger } = this;
-    this.ledger = null;
-    return ledger?.(this.step) ?? null;
+    const { step, ledger, done } = this;
+    const isDue = done || this.data.endsLedgerEpoch(step);
+    if (!ledger || !isDue || this.ledgerStep === step) return null;
+    this.ledgerStep = step;
+    return ledger(step, done);
   }
 
   /** What is trained is worth more than what is looked at. @throws what has broken the device */
