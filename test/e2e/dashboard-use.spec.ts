@@ -13,6 +13,7 @@ import {
 } from '../../apps/api/test/fixture.js';
 import { finished, ScriptedWorker, started, step } from '../../apps/api/test/scripted-worker.js';
 import { buildDashboard, findBrowser, picture, startBrowser, Tabs } from './browser.js';
+import { overlapping, tooWide } from './looks.js';
 
 const program = findBrowser();
 let dir: string;
@@ -21,6 +22,16 @@ let browser: Browser;
 let tabs: Tabs;
 let worker: ScriptedWorker;
 let job: JobObject;
+let other: JobObject;
+
+async function trained(): Promise<JobObject> {
+  const body = { model: 'tiny', training_file: await uploadChats(api) };
+  const { id } = await api.post<JobObject>('/fine_tuning/jobs', body);
+  const lease = await worker.assigned();
+  await worker.tell(lease, started(0, 1), step(1));
+  await worker.finish(lease, 1);
+  return api.get<JobObject>(`/fine_tuning/jobs/${id}`);
+}
 
 describe.skipIf(!program)('a result in the dashboard', () => {
   beforeAll(async () => {
@@ -29,12 +40,7 @@ describe.skipIf(!program)('a result in the dashboard', () => {
     api = await startTestApi({ dashboardDir: join(dir, 'built') });
     await importBase(api);
     worker = await new ScriptedWorker(api).connect();
-    const body = { model: 'tiny', training_file: await uploadChats(api) };
-    const { id } = await api.post<JobObject>('/fine_tuning/jobs', body);
-    const lease = await worker.assigned();
-    await worker.tell(lease, started(0, 1), step(1));
-    await worker.finish(lease, 1);
-    job = await api.get<JobObject>(`/fine_tuning/jobs/${id}`);
+    [job, other] = [await trained(), await trained()];
     browser = await startBrowser(program!);
     tabs = new Tabs(browser, api);
   });
@@ -71,5 +77,41 @@ describe.skipIf(!program)('a result in the dashboard', () => {
     await page.getByText('Use it elsewhere').click();
     await page.getByText('llama-server -m model-Q8_0.gguf').waitFor();
     expect(tabs.problems()).toEqual([]);
+  });
+
+  it('makes one LoRA of several, each by its weight', async () => {
+    const page = await tabs.open(`/jobs/${job.id}`);
+    await page.getByText('Use it elsewhere').click();
+    await page.getByLabel('Make').selectOption({ label: 'One LoRA of several' });
+    const form = page.getByRole('form', { name: 'Combination' });
+    expect(await form.getByRole('button', { name: 'Combine' }).isDisabled()).toBe(true);
+    await form.getByLabel('With').selectOption(other.fine_tuned_model);
+    await form.getByLabel(`Weight of ${job.fine_tuned_model}`).fill('0.7');
+    await form.getByLabel(`Weight of ${other.fine_tuned_model}`).fill('101');
+    await form.getByLabel('How').selectOption('ties');
+    await form.getByLabel('Share of the numbers').fill('0.4');
+    await form.getByRole('button', { name: 'Combine' }).click();
+    await form.getByRole('alert').getByText('weights').waitFor();
+    await form.getByLabel(`Weight of ${other.fine_tuned_model}`).fill('-0.3');
+    await picture(page, 'combine');
+    for (const width of [390, 1024]) {
+      await page.setViewportSize({ width, height: 900 });
+      expect([...(await tooWide(page)), ...(await overlapping(page))]).toEqual([]);
+    }
+    await form.getByRole('button', { name: 'Combine' }).click();
+    const lease = await worker.assigned();
+    expect(JSON.parse(lease.specJson)).toMatchObject({
+      operation: {
+        type: 'combine',
+        weights: [0.7, -0.3],
+        combination_type: 'ties',
+        density: 0.4,
+      },
+    });
+    await page.waitForURL(`**/jobs/${lease.jobId}`);
+    const made = await api.get<JobObject>(`/fine_tuning/jobs/${lease.jobId}`);
+    const adapters = [job.fine_tuned_model, other.fine_tuned_model];
+    expect(made.graft.operation).toMatchObject({ adapters });
+    expect(tabs.problems(/status of 400/)).toEqual([]);
   });
 });

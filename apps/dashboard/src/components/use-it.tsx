@@ -4,14 +4,15 @@ import { useNavigate } from '@tanstack/react-router';
 import { useState, type FormEvent } from 'react';
 import { api } from '../api.js';
 import { useMay } from '../own-key.js';
+import { CombineAdapters } from './combine-adapters.js';
 import { CopyButton } from './copy-button.js';
 import { Fold } from './fold.js';
 
 type One = Exclude<CreateOperation, { type: 'combine' }>;
 type Way = One extends infer T ? (T extends One ? Omit<T, 'model'> : never) : never;
 
-/** What can be made of an adapter, in the order of how often it is wanted. */
-const WAYS: readonly (readonly [title: string, way: Way])[] = [
+/** What can be made of an adapter, in the order of how often it is wanted; null: of it and others. */
+const WAYS: readonly (readonly [title: string, way: Way | null])[] = [
   [
     'GGUF, Q4_K_M (Ollama, llama.cpp; a quarter as large)',
     { type: 'export', format: 'gguf', quantization: 'Q4_K_M' },
@@ -22,6 +23,7 @@ const WAYS: readonly (readonly [title: string, way: Way])[] = [
   ['LoRA folder for vLLM', { type: 'export', format: 'vllm' }],
   ['Merged weights for transformers', { type: 'merge' }],
   ['LoRA of rank 16, of another method', { type: 'convert', rank: 16 }],
+  ['One LoRA of several', null],
 ];
 
 interface Props {
@@ -37,7 +39,7 @@ export function UseIt({ model, onError }: Props) {
   const snippets = modelSnippets({ id: model.id, kind, uses, base, files: names }, location.origin);
   return (
     <Fold title="Use it elsewhere" reason={null}>
-      {kind === 'adapter' && may('jobs:write') && <MakeFiles model={model.id} onError={onError} />}
+      {kind === 'adapter' && may('jobs:write') && <MakeFiles model={model} onError={onError} />}
       {snippets.map(({ title, code }) => (
         <section key={title} aria-label={title}>
           <div className="bar">
@@ -52,29 +54,32 @@ export function UseIt({ model, onError }: Props) {
   );
 }
 
-function MakeFiles({ model, onError }: { model: string; onError: (error: Error) => void }) {
+function MakeFiles({ model, onError }: Props) {
   const navigate = useNavigate();
   const [chosen, setChosen] = useState(0);
+  const [, way] = WAYS[chosen] as (typeof WAYS)[number];
   const make = (event: FormEvent): void => {
     event.preventDefault();
-    const [, way] = WAYS[chosen] as (typeof WAYS)[number];
     api
-      .operate({ ...way, model })
+      .operate({ ...way, model: model.id })
       .then(({ id }) => navigate({ to: '/jobs/$id', params: { id } }), onError);
   };
   return (
-    <form className="bar" onSubmit={make}>
-      <label>
-        Make{' '}
-        <select value={chosen} onChange={(event) => setChosen(Number(event.target.value))}>
-          {WAYS.map(([title], i) => (
-            <option key={title} value={i}>
-              {title}
-            </option>
-          ))}
-        </select>
-      </label>
-      <button>Start</button>
-    </form>
+    <>
+      <form className="bar" onSubmit={make}>
+        <label>
+          Make{' '}
+          <select value={chosen} onChange={(event) => setChosen(Number(event.target.value))}>
+            {WAYS.map(([title], i) => (
+              <option key={title} value={i}>
+                {title}
+              </option>
+            ))}
+          </select>
+        </label>
+        {way && <button>Start</button>}
+      </form>
+      {way === null && <CombineAdapters model={model} />}
+    </>
   );
 }
