@@ -40,7 +40,7 @@ def is_norm(name: str) -> bool:
 
 
 # Some encoders can be run as decoders; here they are what they are.
-ENCODERS = ("albert", "bert", "camembert", "distilbert", "roberta", "xlm-roberta")
+ENCODERS = ("albert", "bert", "camembert", "distilbert", "roberta", "vit", "xlm-roberta")
 
 
 # Of these the files have the head for masked words, with which the heads of tasks begin.

@@ -202,7 +202,7 @@ def write_base_of(family: str) -> None:
 
 
 def write_batches_of(family: str, task: stem.Task) -> None:
-    write_batches(HERE / family / task.file, task.make_batches(family, FAMILIES[family].config().vocab_size))
+    write_batches(HERE / family / task.file, task.make_batches(family, getattr(FAMILIES[family].config(), "vocab_size", 0)))
 
 
 def write_cases(family: str, names: list[str]) -> None:

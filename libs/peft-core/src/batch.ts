@@ -29,10 +29,18 @@ export interface Sequence {
   readonly cache?: number;
 }
 
+/**
+ * What a front end makes rows of: a tensor for each sequence, before any virtual row. f32: a picture [C, H, W], a
+ * spectrogram [mel, frames] or a waveform [samples].
+ */
+export interface Features {
+  readonly features: readonly Tensor[];
+}
+
 /** What one stack reads: sequences joined, never padded. Rows of one run are contiguous. */
 export interface PackedRows {
-  /** Token ids [T], or rows that are embedded already [T, D]: patches of images, frames of sound. */
-  readonly inputs: Int32Array | Tensor;
+  /** Token ids [T], rows that are embedded already [T, D], or what the stack's front end makes its rows of. */
+  readonly inputs: Int32Array | Tensor | Features;
   /** Those of real rows, from 0; the model adds the run's virtual tokens. */
   readonly positions: Int32Array;
   /** Which part of its sequence a real row is of, where the model tells them apart; left out, the first one. */
@@ -113,6 +121,9 @@ export interface RunRows {
   readonly start: number;
   readonly length: number;
 }
+
+export const isFeatures = (inputs: PackedRows['inputs']): inputs is Features =>
+  'features' in inputs;
 
 /** The row ranges of the runs in a batch, in order. */
 export function runRows(sequences: readonly Sequence[]): RunRows[] {

@@ -240,8 +240,9 @@ export function checkPeft(peft: PeftConfig, modelType?: string): PeftConfig {
   const { method, options } = parsePeft(withJobDefaults(peft));
   if (modelType !== undefined) {
     const { paths } = forType(modelType);
-    const embedding = paths.tokenEmbedding;
-    method.check?.(options, linearNames(paths), embedding.slice(embedding.lastIndexOf('.') + 1));
+    const { tokenEmbedding: table = null } = paths;
+    const embedding = table && table.slice(table.lastIndexOf('.') + 1);
+    method.check?.(options, linearNames(paths), embedding);
   }
   return peft === null ? null : { ...(options as object), peft_type: method.name };
 }

@@ -8,6 +8,7 @@ import { wholeModel } from './methods/modules-to-save.js';
 import { checkVirtual, footprintWithHead, sizeOfHead, withoutHeads } from './methods/own-head.js';
 import { outlineOf, precisionOf } from './models/registry.js';
 import type { HfConfig, Precision } from './models/model.js';
+import { isPackable } from './nn/outline.js';
 import type { HeadRequest } from './nn/outline.js';
 import { quantizerFor, storedQuantizer } from './quant/registry.js';
 
@@ -115,11 +116,11 @@ export function residentBytes(config: HfConfig, asked: Precision): number {
   const tied = new Set(outline.tied().map(([head]) => head));
   let bytes = 0;
   for (const linear of outline.linears()) {
-    const { role, outFeatures, inFeatures, hasBias } = linear;
+    const { outFeatures, inFeatures, hasBias } = linear;
     if (hasBias) bytes += width * outFeatures;
     if (tied.has(linear)) continue;
     bytes +=
-      quantizer && role !== 'head'
+      quantizer && isPackable(linear)
         ? quantizer.bytes(outFeatures, inFeatures)
         : width * outFeatures * inFeatures;
   }

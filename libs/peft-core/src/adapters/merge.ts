@@ -5,7 +5,7 @@ import type { LazyTensor } from '../io/shards.js';
 import type { Adapter } from '../methods/method.js';
 import { stored } from '../methods/modules-to-save.js';
 import type { Model } from '../models/model.js';
-import type { Linear } from '../nn/linear.js';
+import { storedShape } from '../nn/outline.js';
 
 /** A weight that is made when it is written. */
 export interface WholeWeight extends LazyTensor {
@@ -60,8 +60,8 @@ function* frozenWeights({ modules, dtype, constants }: Model): Generator<[string
     make: () => noGrad(() => tidy(() => to(read(), dtype).detach())),
   });
   const tied = new Set(modules.tied().map(([head]) => head));
-  for (const { path, weight } of modules.embeddings())
-    yield [`${path}.weight`, lazy(weight.shape, () => weight)];
+  for (const { name, weight } of modules.embeddings())
+    yield [name, lazy(weight.shape, () => weight)];
   for (const linear of modules.linears()) {
     const { path, bias } = linear;
     if (!tied.has(linear))
@@ -76,10 +76,6 @@ function* frozenWeights({ modules, dtype, constants }: Model): Generator<[string
     for (const [name, tensor] of parameters) yield [name, lazy(tensor.shape, () => tensor)];
   for (const [name, tensor] of constants) yield [name, lazy(tensor.shape, () => tensor)];
 }
-
-/** As `stored` gives it. */
-const storedShape = ({ transposed, inFeatures, outFeatures }: Linear): readonly number[] =>
-  transposed ? [inFeatures, outFeatures] : [outFeatures, inFeatures];
 
 /** Bytes that a merge takes beside the base: the weights that change, at most all of them. */
 export const mergeBytes = ({ parameterCount, dtype }: Model): number =>

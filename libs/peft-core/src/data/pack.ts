@@ -1,4 +1,5 @@
-import type { DecoderBatch, PackedRows, Sequence } from '../batch.js';
+import type { Tensor } from '@graft/kernels';
+import type { DecoderBatch, Features, PackedRows, Sequence } from '../batch.js';
 import type { TokenSequence } from './supervised-text.js';
 
 /** Sequences of one run. */
@@ -58,4 +59,21 @@ export function packRows(
     start += length;
   }
   return { inputs, positions, sequences };
+}
+
+/** Pictures or sounds of which a front end makes so many rows each, in the given order. */
+export function packFeatures(
+  all: readonly { readonly run: number; readonly feature: Tensor; readonly rows: number }[],
+): PackedRows & { readonly inputs: Features } {
+  const positions: number[] = [];
+  const sequences = all.map(({ run, rows }): Sequence => {
+    const start = positions.length;
+    for (let i = 0; i < rows; i++) positions.push(i);
+    return { run, start, length: rows };
+  });
+  return {
+    inputs: { features: all.map(({ feature }) => feature) },
+    positions: Int32Array.from(positions),
+    sequences,
+  };
 }

@@ -2,6 +2,7 @@
 import { tidy } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
 import type { HfConfig } from '../models/model.js';
+import { inFiles, inModules } from '../models/aliases.js';
 import { forConfig, outlineOf } from '../models/registry.js';
 import { joined, partsOf } from '../nn/expert-files.js';
 import type { LazyTensor } from './shards.js';
@@ -22,8 +23,7 @@ export function asFilesCall(
           { bytes: tensor.bytes / cuts.length, make: () => tidy(() => cut(tensor.make())) },
         ]);
       const dot = name.lastIndexOf('.');
-      const alias = aliases[name.slice(0, dot)];
-      return [[alias === undefined ? name : alias + name.slice(dot), tensor]];
+      return [[inFiles(aliases, name.slice(0, dot)) + name.slice(dot), tensor]];
     }),
   );
 }
@@ -35,7 +35,6 @@ export function asModulesCall(
   config: HfConfig,
 ): [string, () => Tensor][] {
   const { aliases = {} } = forConfig(config);
-  const modules = new Map(Object.entries(aliases).map(([module, alias]) => [alias, module]));
   const shapes = outlineOf(config).experts();
   const parts = partsOf(shapes);
   const wholes = shapes.flatMap((shape) =>
@@ -52,8 +51,7 @@ export function asModulesCall(
   return [
     ...others.map((name): [string, () => Tensor] => {
       const dot = name.lastIndexOf('.');
-      const module = modules.get(name.slice(0, dot));
-      return [module === undefined ? name : module + name.slice(dot), () => get(name)];
+      return [inModules(aliases, name.slice(0, dot)) + name.slice(dot), () => get(name)];
     }),
     ...wholes,
   ];

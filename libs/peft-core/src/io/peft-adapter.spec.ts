@@ -58,8 +58,14 @@ function asSets(config: Record<string, unknown>): Record<string, unknown> {
   );
 }
 
+/** PEFT has no task_type for pictures. */
+const PICTURES: PeftTask = {
+  taskType: null,
+  models: 'ImageClassification',
+  pipeline: 'image-classification',
+};
 const taskOf = (type: unknown): PeftTask =>
-  tasks.find(({ peft }) => peft.taskType === type)?.peft as PeftTask;
+  tasks.find(({ peft }) => peft.taskType === type)?.peft ?? PICTURES;
 
 /** Modules whose own parameters a file has as a base layer's; a LoRA there is that of an expert's other parameter. */
 function wrappedIn(dir: string): string[] {

@@ -73,6 +73,7 @@ export function writeAdapter(
     writeSafetensors(join(dir, ADAPTER_WEIGHTS), new Map(onDisk), { format: 'pt' });
   });
   const config = {
+    ...(task.taskType === null && { auto_mapping: classOf(base.config) }),
     ...(lacking === ''
       ? adapter.resolvedConfig()
       : pathsWithout(lacking, adapter.resolvedConfig())),
@@ -97,6 +98,16 @@ function withHead(config: HfConfig, { models }: PeftTask, headConfig: Json): HfC
   if (typeof name !== 'string') return { ...config, ...headConfig };
   const family = name.replace(/(For[A-Z]\w*|LMHeadModel|Model)$/, '');
   return { ...config, ...headConfig, architectures: [`${family}For${models}`] };
+}
+
+/** By which PEFT finds the class of a model that no task_type names. */
+function classOf({ architectures, model_type: type }: HfConfig): Json {
+  const [name = null] = Array.isArray(architectures) ? (architectures as unknown[]) : [];
+  const module = type.replaceAll('-', '_');
+  return {
+    base_model_class: name,
+    parent_library: `transformers.models.${module}.modeling_${module}`,
+  };
 }
 
 const prefixOn = (config: HfConfig): string => headPrefix(forConfig(config).paths);

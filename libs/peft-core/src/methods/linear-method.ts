@@ -23,6 +23,7 @@ import { checkInvocation, invoke } from './invocation-tokens.js';
 import { mergedLinear, updateOf } from './merged-linear.js';
 import type { Merged } from './merged-linear.js';
 import { ModuleParameters, restore, sizeOf, sizesByPart } from './parameters.js';
+import { refuseWeights } from './refused-weights.js';
 import type { PartShapes } from './parameters.js';
 import { savedWeights, withoutWeights } from './target-embedding.js';
 import type { EmbeddingMethod, EmbeddingUpdate } from './target-embedding.js';
@@ -41,7 +42,7 @@ import {
 import type { TargetFields, Targets } from './targets.js';
 import { againOf, tie, withAgain, withoutAgain } from './weight-tying.js';
 import type { Pair } from './weight-tying.js';
-import { chosenRows, refuseTwice, TokenRows } from './token-rows.js';
+import { chosenRows, refuseTwice, tableOf, TokenRows } from './token-rows.js';
 import type { ChosenRows } from './token-rows.js';
 
 export type { Merged } from './merged-linear.js';
@@ -88,6 +89,8 @@ export interface LinearMethod<
   defaultTargets(modelType: string): readonly Role[] | typeof ALL_LINEAR;
   /** Whether PEFT adapts linears that are stored [in, out], transformers' Conv1D. */
   readonly conv1d: boolean;
+  /** Whether PEFT adapts convolutions. */
+  readonly convolutions?: true;
   /** Whether PEFT writes a long list of targets as it is, instead of the shortest ends of their paths. */
   readonly writesAllTargets?: boolean;
   /** Refuses options that no model fits. @throws DomainError */
@@ -162,7 +165,7 @@ export function linearMethod<O extends TargetFields, S extends SharedState | und
     const { options: tied, pairs } = tie(model.modules, given);
     const options = found ? startedBy(method, model, tied, found) : tied;
     const targets = targetsOf(method, model.modules, options, model.config.model_type);
-    refuseConv1d(method, targets.linears);
+    refuseWeights(method, targets.linears);
     const pieces = new Pieces(pieceMs);
     const setup = { targets, pairs, run, seed, found, begun, pieces, onModule };
     return yield* new Attached(method, model, options, setup).made();
@@ -170,17 +173,17 @@ export function linearMethod<O extends TargetFields, S extends SharedState | und
   return defineMethod<O>({
     ...method,
     check(options, linears, embedding) {
-      checkTargets(options, method.embedding ? [...linears, embedding] : linears);
+      const tables = method.embedding && embedding !== null ? [embedding] : [];
+      checkTargets(options, [...linears, ...tables]);
       method.check?.(options);
     },
     footprint(outline, asked, { modelType }) {
       const { options, pairs } = tie(outline, resolvedBy(method, outline, asked, modelType));
       const { linears: targets, table } = targetsOf(method, outline, options, modelType);
-      refuseConv1d(method, targets);
-      const vocabulary = outline.embeddings()[0] as TableShape;
-      const rows = rowsOf(outline, options, vocabulary);
+      refuseWeights(method, targets);
+      const rows = rowsOf(outline, options, (vocabulary) => vocabulary.rows);
       const invocation = method.invocation?.(options) ?? null;
-      if (invocation) checkInvocation(invocation, vocabulary, targets);
+      if (invocation) checkInvocation(invocation, tableOf(outline, INVOKED), targets);
       const own = new ModuleSizes();
       trainModulesToSave(own, outline, options.modules_to_save ?? [], pairs);
       trainBiases(own, options.bias, targets, outline);
@@ -191,7 +194,8 @@ export function linearMethod<O extends TargetFields, S extends SharedState | und
       const experts = parametersOf(method, outline, options).flatMap(([, found]) => found);
       parts.push(...experts.map((one) => ofParameters?.(one) ?? {}));
       refuseTwice(rows, takenPaths({ linears: targets, table }, own.parameters), ROWS);
-      const ofRows = rows.reduce((n, { ids }) => n + ids.length * vocabulary.columns, 0);
+      const { columns = 0 } = outline.tokenEmbedding ?? {};
+      const ofRows = rows.reduce((n, { ids }) => n + ids.length * columns, 0);
       return {
         trainableParameters: parts.reduce((n, part) => n + sizeOf(part), own.total + ofRows),
         parts: sizesByPart(parts),
@@ -207,7 +211,7 @@ export function linearMethod<O extends TargetFields, S extends SharedState | und
         const given = resolvedBy(method, model.modules, asked, model.config.model_type);
         const { options } = tie(model.modules, given);
         const { linears } = targetsOf(method, model.modules, options, model.config.model_type);
-        refuseConv1d(method, linears);
+        refuseWeights(method, linears);
         const observer = method.observer?.(linears, options, seed) ?? null;
         return observer && new Preparation(observer, model, run, linears);
       },
@@ -254,6 +258,7 @@ function defaultRoles<O extends TargetFields, S extends SharedState | undefined>
 }
 
 const ROWS = 'trainable_token_indices';
+const INVOKED = 'alora_invocation_tokens';
 
 function targetsOf<
   O extends TargetFields,
@@ -284,10 +289,10 @@ function rowsOf<
 >(
   modules: ModuleIndex<L, { readonly path: string }, E>,
   { trainable_token_indices: choice = null, ensure_weight_tying: together }: TargetFields,
-  { rows }: Pick<TableShape, 'rows'>,
+  rowsIn: (table: E) => number,
 ): ChosenRows<L, E>[] {
   if (choice === null) return [];
-  const chosen = chosenRows(modules, choice, rows, ROWS);
+  const chosen = chosenRows(modules, choice, rowsIn(tableOf(modules, ROWS)), ROWS);
   if (!together || chosen.length < 2 || modules.tied().length === 0) return chosen;
   const message = `ensure_weight_tying: ${ROWS} has other tokens for the embedding than for its head; give both the same`;
   throw new DomainError('invalid_value', message, `peft.${ROWS}`);
@@ -302,17 +307,6 @@ const takenPaths = (
   ...(table ? [table.path] : []),
   ...[...own.keys()].map((name) => name.replace(/\.weight$/, '')),
 ];
-
-/** @throws DomainError where PEFT could not read the file */
-function refuseConv1d(
-  { name, conv1d }: { readonly name: string; readonly conv1d: boolean },
-  targets: readonly { readonly path: string; readonly transposed: boolean }[],
-): void {
-  const stored = conv1d ? undefined : targets.find(({ transposed }) => transposed);
-  if (!stored) return;
-  const message = `${name} does not adapt ${stored.path}: this model stores its weights as [in, out] (Conv1D), which PEFT does not support for this method; choose another method`;
-  throw new DomainError('unsupported', message, 'peft.peft_type');
-}
 
 interface Setup {
   readonly targets: Targets<Linear, Embedding>;
@@ -380,7 +374,7 @@ class Attached<O extends TargetFields, S extends SharedState | undefined> {
     const { method, model, options } = this;
     const invocation = method.invocation?.(options) ?? null;
     if (invocation) {
-      const [rows] = model.modules.tokenEmbedding.weight.shape as [number];
+      const [rows] = tableOf(model.modules, INVOKED).weight.shape as [number];
       checkInvocation(invocation, { rows }, linears);
       invoke(model, this.#run, invocation);
     }
@@ -432,8 +426,7 @@ class Attached<O extends TargetFields, S extends SharedState | undefined> {
       this.#tableUpdate = adapt(table, options, this.#set(table.path, seed));
       table.attach(this.#run, this.#tableUpdate);
     }
-    const [rows] = model.modules.tokenEmbedding.weight.shape as [number, number];
-    const chosen = rowsOf(model.modules, options, { rows });
+    const chosen = rowsOf(model.modules, options, ({ weight }) => weight.shape[0] as number);
     const linears = this.#targets.map(({ linear }) => linear);
     refuseTwice(chosen, takenPaths({ linears, table }, this.#own.parameters), ROWS);
     for (const one of chosen)

@@ -172,7 +172,7 @@ export function makeFactors(
   const a = seen
     ? parameters.parameter('lora_A', () => seen)
     : blocks?.part === 'a'
-      ? parameters.uniform('lora_A', down, Math.sqrt(6 / down[1]))
+      ? parameters.uniform('lora_A', down, Math.sqrt(6 / (down[1] as number)))
       : init === 'gaussian'
         ? parameters.normal('lora_A', down, 1 / r)
         : parameters.uniform('lora_A', down, 1 / Math.sqrt(inFeatures));

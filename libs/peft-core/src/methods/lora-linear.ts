@@ -21,6 +21,7 @@ import {
   matmul,
   mul,
   noGrad,
+  reshape,
   sqrt,
   square,
   sub,
@@ -35,6 +36,7 @@ import type { z } from 'zod';
 import type { Linear, LinearContext } from '../nn/linear.js';
 import type { Weight } from '../nn/weight.js';
 import type { LinearUpdate, Merged } from './linear-method.js';
+import { checkConvolution, flat, magnitudeShape } from './lora-convolution.js';
 import { MonteClora } from './lora-monteclora.js';
 import type { Count, MonteCloraConfig } from './lora-monteclora.js';
 import { makeFactors } from './lora-init.js';
@@ -90,6 +92,7 @@ export class LoraLinear implements LinearUpdate {
     parameters: ModuleParameters,
     { found, count }: { readonly found?: NamedTensors | undefined; readonly count: Count },
   ) {
+    checkConvolution(target, options);
     this.#dropout = options.lora_dropout;
     this.#blocks = blocksOf(target, options.use_bdlora, size.r);
     this.#factors = makeFactors(target, { ...options, found }, size, parameters, this.#blocks);
@@ -112,7 +115,9 @@ export class LoraLinear implements LinearUpdate {
     this.#bias = options.lora_bias ? biasOf(target, options, size.r, parameters) : null;
     this.#squares = options.use_dora ? this.#ownSquares() : null;
     this.#m = options.use_dora
-      ? parameters.parameter('lora_magnitude_vector', () => this.#norms())
+      ? parameters.parameter('lora_magnitude_vector', () =>
+          reshape(this.#norms(), magnitudeShape(target)),
+        )
       : null;
     // a bias of the update has no place in a linear without one, and what acts on some rows only in none
     const acts = options.alora_invocation_tokens === null;
@@ -132,7 +137,7 @@ export class LoraLinear implements LinearUpdate {
         return this.#raised(y, linear(seen, to(around, seen.dtype)), ctx.alone);
       }
       if (!this.#m) return this.#plus(y, seen, x, ctx.alone);
-      const g = to(div(this.#m, this.#norms()), x.dtype);
+      const g = to(div(this.#magnitudes(this.#m), this.#norms()), x.dtype);
       const { bias } = ctx;
       if (drops) {
         // y = x Wᵀ + b + (g ⊙ (x' Wᵀ + s B A x') - x' Wᵀ),  x' after dropout
@@ -186,15 +191,20 @@ export class LoraLinear implements LinearUpdate {
 
   /** A [r, in] */
   get #a(): Tensor {
-    const { a } = this.#factors;
+    const a = flat(this.#factors.a);
     return this.#blocks?.part === 'a' ? blockDiagonal(chunk(a, this.#blocks.count)) : a;
   }
 
   /** B [out, r], or B diag(d) */
   get #b(): Tensor {
-    const { b } = this.#factors;
+    const b = flat(this.#factors.b);
     if (this.#diagonal) return mul(b, this.#diagonal);
     return this.#blocks?.part === 'b' ? blockDiagonal(chunk(b, this.#blocks.count)) : b;
+  }
+
+  /** m [out] */
+  #magnitudes(m: Tensor): Tensor {
+    return m.shape.length === 1 ? m : reshape(m, [-1]);
   }
 
   /** [A; A₀] */
@@ -212,7 +222,9 @@ export class LoraLinear implements LinearUpdate {
     const own = this.#factors.weight ?? weight;
     const adapted = addmm(own, this.#up, this.#down, { alpha: scale });
     return {
-      weight: this.#m ? mul(adapted, unsqueeze(div(this.#m, this.#norms()), 1)) : adapted,
+      weight: this.#m
+        ? mul(adapted, unsqueeze(div(this.#magnitudes(this.#m), this.#norms()), 1))
+        : adapted,
       ...(this.#bias && { bias: add(bias as Tensor, this.#bias, scale) }),
     };
   }

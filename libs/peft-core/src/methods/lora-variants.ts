@@ -141,7 +141,7 @@ export interface Blocks {
   readonly count: number;
 }
 
-type Place = Pick<LinearShape, 'path' | 'inFeatures' | 'outFeatures' | 'transposed'>;
+type Place = Pick<LinearShape, 'path' | 'inFeatures' | 'outFeatures' | 'transposed' | 'kernel'>;
 
 /** @throws DomainError for a linear that PEFT refuses */
 export function blocksOf(
@@ -169,10 +169,13 @@ export function blocksOf(
 
 /** Sizes of a linear's factors. */
 export function factorShapes(
-  { inFeatures, outFeatures }: Place,
+  { inFeatures, outFeatures, kernel }: Place,
   blocks: Blocks | null,
   r: number,
-): { readonly lora_A: readonly [number, number]; readonly lora_B: readonly [number, number] } {
+): { readonly lora_A: readonly number[]; readonly lora_B: readonly number[] } {
+  // A convolves as W does, and B's window is one place
+  if (kernel)
+    return { lora_A: [r, ...kernel], lora_B: [outFeatures, r, ...kernel.slice(1).map(() => 1)] };
   const of = (part: Blocks['part']): number => (blocks?.part === part ? blocks.count : 1);
   return { lora_A: [r, inFeatures / of('a')], lora_B: [outFeatures, r / of('b')] };
 }

@@ -13,6 +13,7 @@ import {
   scale,
   targetFields,
 } from './fields.js';
+import { checkConvolution, magnitudeShape } from './lora-convolution.js';
 import { embeddingShapes, LoraEmbedding } from './lora-embedding.js';
 import { cordaConfig } from './lora-corda.js';
 import { evaConfig, evaOf, evaPatterns } from './lora-eva.js';
@@ -228,6 +229,7 @@ export const lora = linearMethod<Options>({
   },
   defaultTargets: () => ['q', 'v'],
   conv1d: true,
+  convolutions: true,
   check(options) {
     checkVelora(options.velora_config);
     for (const field of ['rank_pattern', 'alpha_pattern'] as const)
@@ -300,6 +302,7 @@ export const lora = linearMethod<Options>({
 function partsOf(linear: LinearShape, options: Options, r: number): PartShapes {
   const { init_lora_weights: init } = options;
   const { outFeatures } = linear;
+  checkConvolution(linear, options);
   checkRank(linear, init, r);
   checkStart(linear, r, options);
   checkVelora(options.velora_config);
@@ -308,7 +311,7 @@ function partsOf(linear: LinearShape, options: Options, r: number): PartShapes {
     lora_A,
     ...(init !== 'mica' && { lora_B }),
     ...(options.lora_bias && { 'lora_B.bias': [outFeatures] }),
-    ...(options.use_dora && { lora_magnitude_vector: [outFeatures] }),
+    ...(options.use_dora && { lora_magnitude_vector: magnitudeShape(linear) }),
     ...(options.kasa_config && kasaShapes(linear, r)),
     ...(options.monteclora_config && monteCloraShapes(options.monteclora_config, r)),
   };

@@ -1,7 +1,8 @@
 /** A linear with an update in it, as files have it, and what the update adds to its weight. */
-import { contiguous, noGrad, sub, tidy, to, transpose } from '@graft/kernels';
+import { contiguous, noGrad, sub, tidy, to } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
 import type { BaseDtype } from '../models/model.js';
+import { asStored } from '../nn/linear.js';
 import type { Linear } from '../nn/linear.js';
 import type { WeightUpdate } from './method.js';
 
@@ -37,19 +38,18 @@ export function updateOf({ linear, update }: Target): WeightUpdate {
 
 /** A linear's weight, and its bias where that changes, as files have them. */
 export function mergedLinear(
-  { weight: frozen, transposed }: Linear,
+  linear: Linear,
   update: Merges,
   bias: Tensor | null,
   dtype: BaseDtype,
 ): Map<string, Tensor> {
-  const asStored = (tensor: Tensor, turned: boolean): Tensor =>
-    contiguous(to(turned ? transpose(tensor, 0, 1) : tensor, dtype)).detach();
+  const written = (tensor: Tensor): Tensor => contiguous(to(tensor, dtype)).detach();
   return noGrad(() =>
     tidy(() => {
-      const whole = update.merged?.(frozen.dense('f32'), bias && to(bias, 'f32')) as Merged;
+      const whole = update.merged?.(linear.weight.dense('f32'), bias && to(bias, 'f32')) as Merged;
       return new Map([
-        ['weight', asStored(whole.weight, transposed)],
-        ...(whole.bias ? ([['bias', asStored(whole.bias, false)]] as const) : []),
+        ['weight', written(asStored(linear, whole.weight))],
+        ...(whole.bias ? ([['bias', written(whole.bias)]] as const) : []),
       ]);
     }),
   );

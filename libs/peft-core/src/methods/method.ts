@@ -182,7 +182,7 @@ export interface Method<O = unknown> {
   /** The options of a job of so many steps. @throws DomainError where they do not fit that */
   forSteps?(options: O, steps: number): O;
   /** Refuses options that cannot fit a family, knowing only what its modules are called. @throws DomainError */
-  check?(options: O, linears: readonly string[], embedding: string): void;
+  check?(options: O, linears: readonly string[], embedding: string | null): void;
   /**
    * What `attach` makes on a model of these shapes. @throws DomainError as `attach` does where the options do not fit the model
    */

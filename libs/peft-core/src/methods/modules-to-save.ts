@@ -1,10 +1,12 @@
 /** Modules a run trains whole, and biases: copies of the base's parameters that act on the run's rows only. */
-import { contiguous, noGrad, tidy, to, transpose } from '@graft/kernels';
+import { contiguous, noGrad, tidy, to } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
 import { DomainError } from '@graft/contracts';
 import type { Experts, ExpertsShape } from '../nn/experts.js';
+import { tableName } from '../nn/outline.js';
 import type { LinearShape, ModuleIndex, NormShape, Routed, TableShape } from '../nn/outline.js';
 import type { Embedding } from '../nn/embedding.js';
+import { asMatrix, asStored } from '../nn/linear.js';
 import type { Linear, Role } from '../nn/linear.js';
 import type { Norm } from '../nn/norm.js';
 import { parameter } from './parameters.js';
@@ -15,9 +17,12 @@ interface Named {
 interface NamedLinear extends Named {
   readonly role: Role;
 }
+interface NamedTable extends Named {
+  readonly isParameter?: true | undefined;
+}
 
 /** Trains modules of a model whole, or counts what that would be; W: what an embedding leaves for a tied head. */
-export interface TrainsModules<L extends NamedLinear, N extends Named, E extends Named, W> {
+export interface TrainsModules<L extends NamedLinear, N extends Named, E extends NamedTable, W> {
   readonly parameters: ReadonlyMap<string, unknown>;
   trainLinear(module: L, tied?: W): void;
   trainNorm(module: N): void;
@@ -38,10 +43,7 @@ export class ModulesToSave implements TrainsModules<Linear, Norm, Embedding, Ten
     const bias = module.bias;
     const own = bias && this.#parameter(`${module.path}.bias`, () => bias);
     module.attach(this.run, {
-      weight: (_, dtype) => {
-        const w = to(weight, dtype);
-        return module.transposed ? transpose(w, 0, 1) : w;
-      },
+      weight: (_, dtype) => asMatrix(module, to(weight, dtype)),
       ...(own && { bias: () => own }),
     });
   }
@@ -55,7 +57,7 @@ export class ModulesToSave implements TrainsModules<Linear, Norm, Embedding, Ten
   }
 
   trainEmbedding(module: Embedding): Tensor {
-    const weight = this.#parameter(`${module.path}.weight`, () => module.weight);
+    const weight = this.#parameter(module.name, () => module.weight);
     module.attach(this.run, { weight });
     return weight;
   }
@@ -107,8 +109,8 @@ export class ModuleSizes implements TrainsModules<LinearShape, NormShape, TableS
     this.trainNormBias(shape);
   }
 
-  trainEmbedding({ path, rows, columns }: TableShape): true {
-    this.parameters.set(`${path}.weight`, rows * columns);
+  trainEmbedding(shape: TableShape): true {
+    this.parameters.set(tableName(shape), shape.rows * shape.columns);
     return true;
   }
 
@@ -135,9 +137,7 @@ export class ModuleSizes implements TrainsModules<LinearShape, NormShape, TableS
 
 /** The weight of a linear as files have it. */
 export function stored(module: Linear): Tensor {
-  return module.transposed
-    ? contiguous(transpose(module.weight.dense(), 0, 1))
-    : module.weight.dense();
+  return contiguous(asStored(module, module.weight.dense()));
 }
 
 /**
@@ -145,7 +145,7 @@ export function stored(module: Linear): Tensor {
  * "input_layernorm" too. @throws DomainError for a name that fits nothing
  * @param pairs heads that train as one with their embedding
  */
-export function trainModulesToSave<L extends NamedLinear, N extends Named, E extends Named, W>(
+export function trainModulesToSave<L extends NamedLinear, N extends Named, E extends NamedTable, W>(
   own: TrainsModules<L, N, E, W>,
   modules: ModuleIndex<L, N, E>,
   names: readonly string[],
@@ -165,6 +165,11 @@ export function trainModulesToSave<L extends NamedLinear, N extends Named, E ext
     const fresh = <S extends Named>(list: readonly S[]): S[] =>
       list.filter((module) => isSaved(module) && !own.parameters.has(`${module.path}.weight`));
     const [linears, norms, embeddings] = [modules.linears(), modules.norms(), modules.embeddings()];
+    const bare = embeddings.find((one) => one.isParameter && isSaved(one));
+    if (bare) {
+      const message = `modules_to_save: "${name}" names what holds ${bare.path}, which is trained with all of a model and not alone; name modules within it`;
+      throw new DomainError('unsupported', message, 'peft.modules_to_save');
+    }
     if (![...linears, ...norms, ...embeddings].some(isSaved)) {
       const routed = modules.experts().flatMap(({ shapes }) => [...shapes.keys()]);
       if (routed.some((tensor) => isSaved({ path: tensor }))) {
@@ -198,7 +203,7 @@ export function trainBiases<L extends NamedLinear, N extends Named>(
 export function trainAll<
   L extends NamedLinear,
   N extends Named,
-  E extends Named,
+  E extends NamedTable,
   W,
   X extends Routed,
 >(

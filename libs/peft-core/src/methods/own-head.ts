@@ -108,7 +108,7 @@ export function* attachingWithHead<O>(
     adapter.detach();
     throw error;
   }
-  return beside(adapter, own, head, model.dtype);
+  return beside(adapter, own, head, model);
 }
 
 function trainHead(seen: Model, adapter: Adapter, run: number, own: ModulesToSave): void {
@@ -125,7 +125,7 @@ function beside(
   adapter: Adapter,
   own: ModulesToSave,
   { kind }: HeadRequest,
-  dtype: Model['dtype'],
+  { dtype, inputKind }: Pick<Model, 'dtype' | 'inputKind'>,
 ): Adapter {
   const { adapted, merged, state, updates } = adapter;
   const names = [...own.parameters.keys()];
@@ -151,7 +151,10 @@ function beside(
     resolvedConfig() {
       const config = adapter.resolvedConfig();
       const asked = (config['modules_to_save'] ?? []) as readonly string[];
-      return { ...config, modules_to_save: [...new Set([...asked, ...savedNames(kind, names)])] };
+      return {
+        ...config,
+        modules_to_save: [...new Set([...asked, ...savedNames(kind, names, inputKind)])],
+      };
     },
     detach() {
       adapter.detach();
@@ -161,8 +164,14 @@ function beside(
 }
 
 /** What PEFT names, and what it overlooks. */
-function savedNames(kind: TaskHeadKind, parameters: readonly string[]): string[] {
+function savedNames(
+  kind: TaskHeadKind,
+  parameters: readonly string[],
+  inputKind: Model['inputKind'],
+): string[] {
   const paths = new Set(parameters.map((name) => name.slice(0, name.lastIndexOf('.'))));
+  // a config without a task_type says all itself
+  if (inputKind !== 'tokens') return [...new Set([...paths].map((path) => path.split('.')[0] ?? path))]; // prettier-ignore
   const overlooked = [...paths].filter(
     (path) => !SAVED[kind].some((name) => path.split('.')[0]?.endsWith(name)),
   );

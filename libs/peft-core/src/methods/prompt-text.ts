@@ -5,6 +5,7 @@ import { DomainError } from '@graft/contracts';
 import { z } from 'zod';
 import type { Model } from '../models/model.js';
 import type { AttachContext } from './method.js';
+import { tableOf } from './token-rows.js';
 
 /** PEFT's fields of a prompt's text. */
 export const textFields = {
@@ -35,7 +36,7 @@ export function checkText(
 }
 
 export const rowsOf = (model: Model, ids: readonly number[]): Tensor =>
-  model.modules.tokenEmbedding.rows(tensor(ids, [ids.length], 'i64'));
+  tableOf(model.modules, 'peft_type').rows(tensor(ids, [ids.length], 'i64'));
 
 /** p rows of a text, which is repeated or cut. @throws DomainError where it has no tokens */
 export function rowsOfText(

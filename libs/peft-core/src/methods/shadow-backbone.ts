@@ -192,9 +192,9 @@ function initial(outline: Outline, base: Model, seed: number, shared: boolean): 
   }
   const { tokenEmbedding } = base.modules;
   for (const { path, rows, columns } of outline.embeddings()) {
-    const isShared = shared && path === tokenEmbedding.path;
+    const table = shared && path === tokenEmbedding?.path ? tokenEmbedding : null;
     const name = `${path}.weight`;
-    made.set(name, isShared ? () => tokenEmbedding.weight : random(name, [rows, columns]));
+    made.set(name, table ? () => table.weight : random(name, [rows, columns]));
   }
   return { has: (name) => made.has(name), get: (name) => made.get(name)?.() };
 }

@@ -195,7 +195,7 @@ export function softPrompt<O extends SoftPromptFields>(method: SoftPromptMethod<
     virtual: place.kind,
     tensors: { [TABLE]: 'prompt', ...method.tensors },
     footprint(outline, options, { begun }) {
-      check(options, outline, { vocabulary: outline.embeddings()[0]?.rows ?? 0, begun });
+      check(options, outline, { vocabulary: outline.tokenEmbedding?.rows ?? 0, begun });
       const virtualTokens = lengthOf(options);
       const isFlat = begun && !method.begin;
       const shapes = isFlat
@@ -303,11 +303,14 @@ class Parts<O extends SoftPromptFields> {
 
 /** @throws DomainError when the model has no place for the table */
 function checkPlace({ name, place }: { name: string; place: Place }, model: ModelShape): void {
-  const lacking = place.lacking?.(model) ?? null;
+  const lacking = model.inputKind === 'tokens' ? (place.lacking?.(model) ?? null) : UNREAD;
   if (lacking === null) return;
   const message = `${name} supports ${lacking}; choose another method`;
   throw new DomainError('unsupported', message, 'peft.peft_type');
 }
+
+/** PEFT finds where tokens are embedded, and knows no other place. */
+const UNREAD = 'no base that reads pictures or sounds: virtual tokens stand among tokens';
 
 /** @throws DomainError when a config names sizes that are not the model's */
 function checkSizes(given: Readonly<Record<keyof Resolved, number | null>>, sizes: Resolved): void {

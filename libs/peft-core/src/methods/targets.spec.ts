@@ -39,10 +39,12 @@ function modules(layers: number): Modules {
   const linears = Array.from({ length: layers }, (_, n) =>
     names.map(([name, role]) => linear(`model.layers.${n}.${name}`, role, n)),
   ).flat();
+  const tokenEmbedding = new Embedding('model.embed_tokens', zeros([4, 2]));
   return new Modules({
     linears: [...linears, linear('lm_head', 'head', null)],
     norms: [new Norm('model.norm', 'rms', 1e-5, zeros([2]), null)],
-    embeddings: [new Embedding('model.embed_tokens', zeros([4, 2]))],
+    embeddings: [tokenEmbedding],
+    tokenEmbedding,
     tied: [],
     stacks: [
       {

@@ -28,11 +28,12 @@ interface Named {
 }
 interface NamedLinear extends Named {
   readonly role: Role;
+  readonly kernel?: readonly number[] | undefined;
 }
 /** Modules of a model, or their shapes. */
 type Choice<L extends NamedLinear, E extends Named = Named> = Pick<
   ModuleIndex<L, Named, E>,
-  'linears' | 'norms' | 'embeddings' | 'experts'
+  'linears' | 'norms' | 'embeddings' | 'tokenEmbedding' | 'experts'
 >;
 
 /** What a config means. */
@@ -63,7 +64,8 @@ export function findTargets<L extends NamedLinear, E extends Named>(
   defaults: readonly Role[],
   takesTable: boolean,
 ): Targets<L, E> {
-  const tables = takesTable ? modules.embeddings().slice(0, 1) : [];
+  const { tokenEmbedding } = modules;
+  const tables = takesTable && tokenEmbedding ? [tokenEmbedding] : [];
   refuseOthers(modules, fields, tables);
   refuseExperts(modules, fields);
   const excluded = matcher(fields.exclude_modules ?? [], 'peft.exclude_modules');
@@ -118,7 +120,8 @@ function wantedBy(
   defaults: readonly Role[],
 ): (module: NamedLinear | Named) => boolean {
   const { target_modules: targets } = fields;
-  if (isAllLinear(targets)) return (module) => 'role' in module && module.role !== 'head';
+  if (isAllLinear(targets))
+    return (module) => 'role' in module && module.role !== 'head' && !module.kernel;
   const layer = layerFilter(fields);
   if (targets === null) {
     const paths = new Set(modules.linears(defaults).map(({ path }) => path));

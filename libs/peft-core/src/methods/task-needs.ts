@@ -19,8 +19,8 @@ export const takesTask = (method: Method, task: Task): boolean =>
 /** @throws DomainError for a task in which options would do nothing */
 export function checkTaskOptions<O>(method: Method<O>, options: O, { name, peft }: Task): void {
   const { field, types } = method.taskTypes?.(options) ?? { field: '', types: null };
-  if (!types || types.includes(peft.taskType)) return;
-  const message = `${field} is for tasks of type ${types.join(' or ')}, as in PEFT, and task ${name} is of ${peft.taskType}; leave it out`;
+  if (!types || (peft.taskType !== null && types.includes(peft.taskType))) return;
+  const message = `${field} is for tasks of type ${types.join(' or ')}, as in PEFT, and task ${name} is of ${peft.taskType ?? 'none'}; leave it out`;
   throw new DomainError('unsupported', message, `peft.${field}`);
 }
 

@@ -10,7 +10,7 @@ const chosen = (choice: TokenChoice, tied = false) =>
   chosenRows(
     {
       linears: () => [HEAD],
-      embeddings: () => [EMBEDDING],
+      tokenEmbedding: EMBEDDING,
       tied: () => (tied ? [[HEAD, EMBEDDING]] : []),
     },
     choice,
@@ -51,7 +51,7 @@ describe('rows of the vocabulary', () => {
 
   it('takes as many as a job may name, at once', () => {
     const ids = Array.from({ length: 100_000 }, (_, id) => id);
-    const embedding = { linears: () => [HEAD], embeddings: () => [EMBEDDING], tied: () => [] };
+    const embedding = { linears: () => [HEAD], tokenEmbedding: EMBEDDING, tied: () => [] };
     expect(chosenRows(embedding, ids, ids.length, 'token_indices')[0]?.ids).toHaveLength(100_000);
   });
 

@@ -54,12 +54,12 @@ export type TokenChoice = readonly number[] | Readonly<Record<string, readonly n
 
 /** @throws DomainError naming the field for a module or an id that is not there */
 export function chosenRows<L extends NamedLinear, E extends Named>(
-  modules: Pick<ModuleIndex<L, Named, E>, 'linears' | 'embeddings' | 'tied'>,
+  modules: Pick<ModuleIndex<L, Named, E>, 'linears' | 'tokenEmbedding' | 'tied'>,
   choice: TokenChoice,
   vocabulary: number,
   field: string,
 ): ChosenRows<L, E>[] {
-  const input = modules.embeddings()[0] as E;
+  const input = tableOf(modules, field);
   const heads = modules.linears(['head']);
   const tied = modules.tied().flatMap(([head, table]) => (table === input ? [head] : []));
   const chosen = isList(choice) ? [[input.path, choice] as const] : Object.entries(choice);
@@ -73,6 +73,16 @@ export function chosenRows<L extends NamedLinear, E extends Named>(
     throw new DomainError('invalid_value', message, `peft.${field}`);
   });
   return following(found, tied);
+}
+
+/** The token embedding. @param field that asks for it. @throws DomainError for a model that reads no tokens */
+export function tableOf<E>(
+  { tokenEmbedding }: { readonly tokenEmbedding: E | null },
+  field: string,
+): E {
+  if (tokenEmbedding) return tokenEmbedding;
+  const message = `${field} is for bases that read tokens, and this one reads none`;
+  throw new DomainError('unsupported', message, `peft.${field}`);
 }
 
 const isList = (choice: TokenChoice): choice is readonly number[] => Array.isArray(choice);

@@ -9,7 +9,7 @@ import { moduleNames } from './fields.js';
 import type { NamedTensors } from './method.js';
 import { ModuleParameters, restore } from './parameters.js';
 import { matcher } from './targets.js';
-import { chosenRows, ROWS_PART, tokenIndices, TokenRows } from './token-rows.js';
+import { chosenRows, ROWS_PART, tableOf, tokenIndices, TokenRows } from './token-rows.js';
 import type { ChosenRows } from './token-rows.js';
 
 const Options = z.strictObject({
@@ -37,13 +37,15 @@ interface Named {
 function rowsOf<L extends Named & { readonly role: Role }, E extends Named>(
   modules: ModuleIndex<L, Named, E>,
   { token_indices: ids, target_modules: targets }: Options,
-  vocabulary: number,
+  rowsIn: (table: E) => number,
 ): ChosenRows<L, E>[] {
+  const table = tableOf(modules, 'peft_type');
+  const vocabulary = rowsIn(table);
   if (targets === null) return chosenRows(modules, ids, vocabulary, FIELD);
   const matches = matcher(targets, 'peft.target_modules');
   const all = [...modules.embeddings(), ...modules.linears(), ...modules.norms()];
   const named = all.filter(({ path }) => matches(path)).map(({ path }) => path);
-  const known = [...modules.embeddings().slice(0, 1), ...modules.linears(['head'])];
+  const known = [table, ...modules.linears(['head'])];
   const other = named.find((path) => !known.some((one) => one.path === path));
   if (named.length > 0 && other === undefined)
     return chosenRows(
@@ -68,9 +70,8 @@ export const trainableTokens = defineMethod<Options>({
   unsupported: {},
   tensors: { [ROWS_PART]: 'parameter' },
   footprint(outline, options) {
-    const [table] = outline.embeddings();
-    const rows = rowsOf(outline, options, table?.rows ?? 0);
-    const width = table?.columns ?? 0;
+    const rows = rowsOf(outline, options, (table) => table.rows);
+    const width = outline.tokenEmbedding?.columns ?? 0;
     return {
       trainableParameters: rows.reduce((sum, { ids }) => sum + ids.length * width, 0),
       virtualTokens: 0,
@@ -78,7 +79,7 @@ export const trainableTokens = defineMethod<Options>({
   },
   attach(model, options, { run, seed }) {
     const { modules } = model;
-    const chosen = rowsOf(modules, options, modules.tokenEmbedding.weight.shape[0] as number);
+    const chosen = rowsOf(modules, options, ({ weight }) => weight.shape[0] as number);
     const sets: ModuleParameters[] = [];
     const rows: TokenRows[] = [];
     const detach = (): void => {
@@ -113,7 +114,7 @@ export const trainableTokens = defineMethod<Options>({
       load,
       resolvedConfig: () => ({
         ...options,
-        target_modules: options.target_modules ?? modules.tokenEmbedding.path,
+        target_modules: options.target_modules ?? modules.tokenEmbedding?.path,
       }),
       // two matrices cannot be written for one that is tied
       ...(!isTied && { merged: () => new Map(rows.map((one) => one.merged())) }),

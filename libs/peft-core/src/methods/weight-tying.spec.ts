@@ -11,6 +11,7 @@ function tied(fields: Partial<TargetFields>, isTied = true) {
     linears: () => [QUERY, HEAD],
     norms: () => [],
     embeddings: () => [EMBEDDING],
+    tokenEmbedding: EMBEDDING,
     experts: () => [],
     tied: () => (isTied ? ([[HEAD, EMBEDDING]] as const) : []),
   };

@@ -91,6 +91,20 @@ export const HEADS = integer(1, 1024);
 export const HEAD_SIZE = integer(1, 4096);
 export const POSITIONS = integer(1, 1 << 24);
 export const EPSILON = real(1);
+export const CHANNELS = integer(1, 64);
+/** Of a picture or a patch: a side, or height and width. */
+export const PICTURE: Kind<number | readonly number[]> = kind((value) =>
+  (Array.isArray(value) ? value.length === 2 : true) &&
+  [value].flat().every((side) => SIDE.check(side) === null)
+    ? null
+    : 'a number of pixels from 1 to 4096, or two of them',
+);
+const SIDE = integer(1, 4096);
+/** Height and width. */
+export const sides = (size: number | readonly number[]): [number, number] => {
+  const [height = 0, width = height] = [size].flat();
+  return [height, width];
+};
 
 /** A key that there must be. */
 export const required = <T>({ check }: Kind<T>): HfField<T> => ({

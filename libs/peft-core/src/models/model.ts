@@ -6,8 +6,10 @@ import type { KvCache } from '../nn/kv-cache.js';
 import type { ModelOptions, ModelPaths } from '../nn/stack-options.js';
 import type { Linear } from '../nn/linear.js';
 import type { Modules } from '../nn/modules.js';
+import type { InputKind } from '../nn/front-ends/registry.js';
 import type { HeadRequest } from '../nn/outline.js';
 import type { Stack } from '../nn/stack.js';
+import type { Aliases } from './aliases.js';
 import type { GgufFormat } from './gguf-format.js';
 import type { HfTable, HfValues } from './hf-config.js';
 
@@ -46,6 +48,7 @@ export interface Model {
   readonly family: string;
   readonly options: Readonly<Record<string, unknown>>;
   readonly config: HfConfig;
+  /** 0: it reads no tokens. */
   readonly vocabSize: number;
   readonly hiddenSize: number;
   /** Width of embedded rows, virtual ones included. */
@@ -70,6 +73,10 @@ export interface Model {
   readonly attendingLayers: number;
   /** Whether every layer attends, so that all have keys and values. */
   readonly attendsThroughout: boolean;
+  /** What it reads. */
+  readonly inputKind: InputKind;
+  /** Rows that it makes of an input of this shape: a picture's [C, H, W]. @throws DomainError for one that it does not read */
+  inputRows(shape: readonly number[]): number;
   /** The token that its decoder begins with; null where the prompt itself does. */
   readonly startToken: number | null;
   /** Tied parameters count once. */
@@ -115,8 +122,8 @@ export interface ModelPlugin<T extends HfTable = HfTable> {
   /** The architecture in our words. */
   options(hf: HfValues<T>, modelType: string): z.input<typeof ModelOptions>;
   readonly paths: ModelPaths;
-  /** Module paths that files call otherwise, with the name they have there. */
-  readonly aliases?: Readonly<Record<string, string>>;
+  /** Module paths that files call otherwise, with the name they have there; '{n}' stands for the layer. */
+  readonly aliases?: Aliases;
   /** How llama.cpp's files hold it. */
   readonly gguf?: readonly GgufFormat[];
 }

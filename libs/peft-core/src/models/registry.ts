@@ -29,6 +29,7 @@ import { opt } from './opt.js';
 import { qwen3Moe } from './qwen3-moe.js';
 import { roberta } from './roberta.js';
 import { t5 } from './t5.js';
+import { vit } from './vit.js';
 import type { HfConfig, Model, ModelPlugin, Precision, Tensors } from './model.js';
 
 /** Every model family there is. Derivatives under other names are entries of `modelTypes`. */
@@ -56,6 +57,7 @@ export const models: readonly ModelPlugin[] = [
   distilBert,
   albert,
   modernBert,
+  vit,
 ] as unknown as ModelPlugin[];
 
 /** config.json's model_types that are written as GGUF files. */

@@ -7,6 +7,7 @@ import type { BatchContext, ForwardContext } from '../nn/context.js';
 import { KvCache } from '../nn/kv-cache.js';
 import type { Linear } from '../nn/linear.js';
 import type { Embedding } from '../nn/embedding.js';
+import type { InputKind } from '../nn/front-ends/registry.js';
 import type { Modules } from '../nn/modules.js';
 import type { Norm } from '../nn/norm.js';
 import { modulesWith } from '../nn/outline.js';
@@ -129,6 +130,14 @@ export class Transformer implements Model {
   get constants(): ReadonlyMap<string, Tensor> {
     const { logitBias: bias } = this.#parts;
     return new Map(bias ? [[bias.name, bias.tensor]] : []);
+  }
+
+  get inputKind(): InputKind {
+    return this.#input.inputKind;
+  }
+
+  inputRows(shape: readonly number[]): number {
+    return this.#input.inputRows(shape);
   }
 
   get startToken(): number | null {

@@ -1,6 +1,7 @@
 import { embedding, mul, tensor, to } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
 import type { ForwardContext } from './context.js';
+import { tableName } from './outline.js';
 import { byRun, touches } from './rows.js';
 import type { ParameterOverride } from './rows.js';
 
@@ -18,7 +19,14 @@ export class Embedding {
     /** [V, D] */
     readonly weight: Tensor,
     readonly scale = 1,
+    /** Whether it is a parameter that its path alone names. */
+    readonly isParameter?: true,
   ) {}
+
+  /** What files call it. */
+  get name(): string {
+    return tableName(this);
+  }
 
   attach(run: number, adapter: EmbeddingAdapter): void {
     this.#attached.set(run, adapter);

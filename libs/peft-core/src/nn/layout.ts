@@ -1,6 +1,6 @@
 /** How a stack's rows lie in memory on their way through it: its sequences, and the rows of virtual tokens. */
 import { DomainError } from '@graft/contracts';
-import { runRows } from '../batch.js';
+import { isFeatures, runRows } from '../batch.js';
 import type { PackedRows, RunRows, Sequence } from '../batch.js';
 import type { KvCache } from './kv-cache.js';
 import type { Slot, VirtualInputs, VirtualPrefix } from './slots.js';
@@ -190,7 +190,9 @@ const fail = (message: string): never => {
 };
 
 function check({ inputs, positions, sequences }: PackedRows): void {
-  const count = inputs instanceof Int32Array ? inputs.length : (inputs.shape[0] as number);
+  const count = rowsIn(inputs, positions.length);
+  if (isFeatures(inputs) && inputs.features.length !== sequences.length)
+    fail(`${inputs.features.length} inputs for ${sequences.length} sequences`);
   if (positions.length !== count) fail(`${count} rows but ${positions.length} positions`);
   const left = new Set<number>();
   let at = 0;
@@ -209,6 +211,12 @@ function check({ inputs, positions, sequences }: PackedRows): void {
   }
   if (at !== count) fail(`sequences cover ${at} of ${count} rows`);
   if (at === 0) fail('it is empty');
+}
+
+/** @param made how many rows a front end is to make */
+function rowsIn(inputs: PackedRows['inputs'], made: number): number {
+  if (inputs instanceof Int32Array) return inputs.length;
+  return isFeatures(inputs) ? made : (inputs.shape[0] as number);
 }
 
 /** What a sequence goes on from is one of its run's that begins by itself. */

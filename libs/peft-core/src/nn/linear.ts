@@ -2,7 +2,7 @@
  * The linears of a model. Runs share one frozen base: an adapter acts on its own run's rows of a linear.
  * Letters: n rows at hand.
  */
-import { add, add_, cat, linear, split, sub, tidy, to } from '@graft/kernels';
+import { add, add_, cat, linear, reshape, split, sub, tidy, to, transpose } from '@graft/kernels';
 import type { Dtype, Tensor } from '@graft/kernels';
 import type { ForwardContext, RowContext } from './context.js';
 import { rowContext, touches } from './rows.js';
@@ -23,6 +23,7 @@ export type Role =
   | 'convolveOut'
   | 'projectIn'
   | 'projectOut'
+  | 'convolution'
   | 'pooler'
   | 'head';
 
@@ -76,7 +77,23 @@ export interface LinearDescription {
   readonly bias: Tensor | null;
   /** Whether files store the weight as [in, out]. */
   readonly transposed: boolean;
+  /** Of a convolution, which files store as [out, channels, …]: those channels and its window. */
+  readonly kernel?: readonly number[] | undefined;
 }
+
+/** A matrix [out, in] as files have a linear's weight. */
+export function asStored({ kernel, transposed }: Orientation, matrix: Tensor): Tensor {
+  if (kernel) return reshape(matrix, [-1, ...kernel]);
+  return transposed ? transpose(matrix, 0, 1) : matrix;
+}
+
+/** The other way round. */
+export function asMatrix({ kernel, transposed }: Orientation, stored: Tensor): Tensor {
+  if (kernel) return reshape(stored, [stored.shape[0] as number, -1]);
+  return transposed ? transpose(stored, 0, 1) : stored;
+}
+
+type Orientation = Pick<LinearDescription, 'kernel' | 'transposed'>;
 
 /** y = x Wᵀ + b, and what the runs' adapters make of it. */
 export class Linear {
@@ -85,6 +102,7 @@ export class Linear {
   readonly layer: number | null;
   readonly index: number;
   readonly transposed: boolean;
+  readonly kernel: readonly number[] | undefined;
   readonly weight: Weight;
   readonly bias: Tensor | null;
   readonly #attached = new Map<number, LinearAdapter[]>();
@@ -95,6 +113,7 @@ export class Linear {
     this.layer = description.layer;
     this.index = description.index;
     this.transposed = description.transposed;
+    this.kernel = description.kernel;
     this.weight = description.weight;
     this.bias = description.bias;
   }

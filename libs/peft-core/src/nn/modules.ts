@@ -23,8 +23,7 @@ interface RunSlots extends VirtualSlots {
 
 /** Everything of a model that a method may attach to. */
 export class Modules implements ModuleIndex<Linear, Norm, Embedding, Experts> {
-  /** Token embeddings. */
-  readonly tokenEmbedding: Embedding;
+  readonly tokenEmbedding: Embedding | null;
   /** Of the stack that reads the input: the encoder, where there is one. */
   readonly inputs: Slot<VirtualInputs>;
   /** Of the stack that answers: the decoder, where there is one. */
@@ -42,8 +41,8 @@ export class Modules implements ModuleIndex<Linear, Norm, Embedding, Experts> {
     private readonly all: {
       readonly linears: readonly Linear[];
       readonly norms: readonly Norm[];
-      /** The first is that of token ids. */
-      readonly embeddings: readonly [Embedding, ...Embedding[]];
+      readonly embeddings: readonly Embedding[];
+      readonly tokenEmbedding: Embedding | null;
       /** Modules in pairs whose parameters are one tensor: head and embedding. */
       readonly tied: readonly (readonly [Linear, Embedding])[];
       readonly experts?: readonly Experts[];
@@ -55,7 +54,7 @@ export class Modules implements ModuleIndex<Linear, Norm, Embedding, Experts> {
   ) {
     this.heads = all.heads ?? new Map<number, TaskHead>();
     this.tasks = all.tasks ?? new Slot<number>();
-    this.tokenEmbedding = all.embeddings[0];
+    this.tokenEmbedding = all.tokenEmbedding;
     const { stacks } = all;
     this.inputs = (stacks[0] as RunSlots).inputs;
     const last = stacks.at(-1) as RunSlots;

@@ -3,6 +3,8 @@
  * and on the weights of a checkpoint (models/assemble.ts).
  */
 import { DomainError } from '@graft/contracts';
+import { describeFrontEnd, frontEndRows, inputKindOf } from './front-ends/registry.js';
+import type { FrontEndModules, FrontEndPaths, InputKind } from './front-ends/registry.js';
 import { blocks, normShape } from './outline-block.js';
 import type { Experts, ExpertsShape } from './experts.js';
 import type { Role } from './linear.js';
@@ -27,7 +29,24 @@ export interface LinearShape {
   readonly hasBias: boolean;
   /** Whether files store the weight as [in, out]. */
   readonly transposed: boolean;
+  /** Of a convolution, which files store as [out, channels, …]: those channels and its window. */
+  readonly kernel?: readonly number[] | undefined;
 }
+
+/** A linear's weight as files have it. */
+export const storedShape = ({
+  inFeatures,
+  outFeatures,
+  transposed,
+  kernel,
+}: Pick<LinearShape, 'inFeatures' | 'outFeatures' | 'transposed' | 'kernel'>): number[] => {
+  if (kernel) return [outFeatures, ...kernel];
+  return transposed ? [inFeatures, outFeatures] : [outFeatures, inFeatures];
+};
+
+/** Whether a quantiser packs it: matrices of blocks, as bitsandbytes. */
+export const isPackable = ({ role, kernel }: Pick<LinearShape, 'role' | 'kernel'>): boolean =>
+  role !== 'head' && !kernel;
 
 export interface NormShape {
   readonly path: string;
@@ -45,7 +64,15 @@ export interface TableShape {
   readonly scale?: number;
   /** Whether it is a convolution's, a row for each channel: [rows, 1, columns] then. */
   readonly isKernel?: true;
+  /** Whether it is a parameter of a module that has others, called by its path alone: [1, rows, columns] then. */
+  readonly isParameter?: true | undefined;
 }
+
+/** What files call a table. */
+export const tableName = ({
+  path,
+  isParameter,
+}: Pick<TableShape, 'path' | 'isParameter'>): string => (isParameter ? path : `${path}.weight`);
 
 /** What picks among modules sees of them: shapes here, modules of a loaded model (modules.ts). */
 export interface ModuleIndex<
@@ -56,8 +83,9 @@ export interface ModuleIndex<
 > {
   linears(roles?: readonly Role[]): readonly L[];
   norms(): readonly N[];
-  /** The first is that of token ids. */
   embeddings(): readonly E[];
+  /** That of token ids, the first of the embeddings; null where the model reads none. */
+  readonly tokenEmbedding: E | null;
   /** Heads that share an embedding's matrix. */
   tied(): readonly (readonly [L, E])[];
   /** Routers with their experts. */
@@ -142,6 +170,7 @@ export interface Block<L, N, E, X = Experts> {
 }
 
 export interface StackModules<L, N, E, X = Experts> {
+  readonly frontEnd: FrontEndModules<L, E> | null;
   readonly positions: E | null;
   /** What tells the parts of a sequence apart. */
   readonly tokenTypes: E | null;
@@ -160,11 +189,11 @@ export interface StackModules<L, N, E, X = Experts> {
 export interface Description<L, N, E, X = Experts> {
   readonly linears: readonly L[];
   readonly norms: readonly N[];
-  /** The first is that of token ids. */
-  readonly embeddings: readonly [E, ...E[]];
+  readonly embeddings: readonly E[];
   /** Heads that share an embedding's matrix. */
   readonly tied: readonly (readonly [L, E])[];
-  readonly tokenEmbedding: E;
+  /** The first of the embeddings; null where no stack reads tokens. */
+  readonly tokenEmbedding: E | null;
   readonly experts: readonly X[];
   readonly encoder: StackModules<L, N, E, X> | null;
   readonly decoder: StackModules<L, N, E, X> | null;
@@ -199,12 +228,16 @@ export function describe<L, N, E, X>(
   };
   const { encoder: encoding, decoder: decoding, vocabSize, tiedHead, embeddingScale } = options;
   const { embeddingSize } = inputShape(options);
-  const tokenEmbedding = maker.embedding({
-    path: paths.tokenEmbedding,
-    rows: vocabSize,
-    columns: embeddingSize,
-    scale: embeddingScale,
-  });
+  const { tokenEmbedding: table } = paths;
+  const tokenEmbedding =
+    table === undefined
+      ? null
+      : maker.embedding({
+          path: table,
+          rows: vocabSize,
+          columns: embeddingSize,
+          scale: embeddingScale,
+        });
   const encoder = encoding && stack(encoding, paths.encoder as StackPaths, maker);
   const decoder = decoding && stack(decoding, paths.decoder as StackPaths, maker);
   const width = headWidth(options, paths);
@@ -218,12 +251,13 @@ export function describe<L, N, E, X>(
   }
   const { lmHead: path } = paths;
   const head = path === undefined ? null : lmHeadShape(path, width, vocabSize);
-  const lmHead = head && (tiedHead ? maker.tied(head, tokenEmbedding) : maker.linear(head));
+  const isTied = tiedHead && tokenEmbedding !== null;
+  const lmHead = head && (isTied ? maker.tied(head, tokenEmbedding) : maker.linear(head));
   return {
     linears,
     norms,
-    embeddings: embeddings as [E, ...E[]],
-    tied: lmHead && tiedHead ? [[lmHead, tokenEmbedding]] : [],
+    embeddings,
+    tied: lmHead && isTied ? [[lmHead, tokenEmbedding]] : [],
     tokenEmbedding,
     experts,
     encoder,
@@ -289,6 +323,9 @@ function stack<L, N, E, X>(
     });
   const norm = (path: string | undefined, features = o.hiddenSize): N =>
     make.norm(normShape(o, path as string, features));
+  const frontEnd = o.frontEnd
+    ? describeFrontEnd(o.frontEnd, paths.frontEnd as FrontEndPaths, o.hiddenSize, make)
+    : null;
   const { embeddingSize: embedded = o.hiddenSize } = o;
   const isLedIn = o.ledIn === 'embedded' || embedded !== o.hiddenSize;
   const isLedOut = o.ledIn === 'tokens' && embedded !== o.hiddenSize;
@@ -301,6 +338,7 @@ function stack<L, N, E, X>(
     o.tokenTypes === undefined ? null : table(paths.tokenTypes, o.tokenTypes, width);
   const bias = o.bias?.kind === 'relative' ? table(paths.bias, o.bias.buckets, o.heads) : null;
   return {
+    frontEnd,
     positions,
     tokenTypes,
     embeddingNorm: o.embeddingNorm ? norm(paths.embeddingNorm, width) : null,
@@ -329,6 +367,10 @@ export interface StackShape {
   readonly defaultMaxSeqLen?: number | undefined;
   /** Whether every layer attends, so that all have keys and values. */
   readonly attendsThroughout: boolean;
+  /** What it reads. */
+  readonly inputKind: InputKind;
+  /** Rows that it makes of an input of this shape. @throws DomainError for one that it does not read */
+  inputRows(shape: readonly number[]): number;
 }
 
 /** The sizes that PEFT takes of a model: those of the stack that reads the input, and how many stacks there are. */
@@ -403,7 +445,16 @@ export const inputShape = ({
   const { hiddenSize, embeddingSize = hiddenSize, kvHeads, prefixHeads = kvHeads } = options;
   const attendsThroughout = !options.convolutions?.layers.includes(true);
   const alikePositions = alikeIn(options);
-  return { ...options, embeddingSize, prefixHeads, attendsThroughout, alikePositions };
+  const { frontEnd } = options;
+  return {
+    ...options,
+    embeddingSize,
+    prefixHeads,
+    attendsThroughout,
+    alikePositions,
+    inputKind: inputKindOf(frontEnd),
+    inputRows: (shape) => (frontEnd ? frontEndRows(frontEnd, shape) : (shape[0] as number)),
+  };
 };
 
 /** Of the rows that heads read. */
@@ -435,6 +486,9 @@ export class Outline
   readonly stackCount: 1 | 2;
   readonly attendingLayers: number;
   readonly attendsThroughout: boolean;
+  readonly inputKind: InputKind;
+  readonly tokenEmbedding: TableShape | null;
+  readonly #input: StackShape;
   readonly #all: Description<LinearShape, NormShape, TableShape, ExpertsShape>;
 
   /** @param head left out: all that the files hold, as it is without a task's head */
@@ -454,6 +508,8 @@ export class Outline
     this.defaultMaxSeqLen = input.defaultMaxSeqLen;
     this.stackCount = options.encoder && options.decoder ? 2 : 1;
     this.attendsThroughout = input.attendsThroughout;
+    this.inputKind = input.inputKind;
+    this.#input = input;
     this.attendingLayers = options.encoder ? (options.decoder?.layers ?? 0) : 0;
     const all = describe<LinearShape, NormShape, TableShape, ExpertsShape>(options, paths, {
       linear: (shape) => shape,
@@ -464,10 +520,15 @@ export class Outline
       embedding: (shape) => shape,
       experts: (shape) => shape,
     });
+    this.tokenEmbedding = all.tokenEmbedding;
     this.#all = head ? { ...all, ...modulesWith(all, paths, head.kind), tied: [] } : all;
     this.made = head
       ? madeShapes(headPaths(paths, head.kind), head, this.outputSize, options.headBias)
       : [];
+  }
+
+  inputRows(shape: readonly number[]): number {
+    return this.#input.inputRows(shape);
   }
 
   linears(roles?: readonly Role[]): readonly LinearShape[] {

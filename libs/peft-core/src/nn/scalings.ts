@@ -5,6 +5,7 @@
  */
 import { cat, narrow, noGrad } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
+import { isFeatures } from '../batch.js';
 import type { PackedRows, Rows, Sequence } from '../batch.js';
 import type { BatchContext, RowContext } from './context.js';
 import type { KvCache } from './kv-cache.js';
@@ -65,7 +66,7 @@ export function scalingsOf(
 
 /** The rows of some sequences, under the handles that the cache has for a first pass. */
 function rowsOf(
-  { inputs, positions, types }: PackedRows,
+  { inputs, positions, types, sequences: all }: PackedRows,
   sequences: readonly Sequence[],
   cache?: KvCache,
 ): PackedRows {
@@ -75,8 +76,9 @@ function rowsOf(
     );
   let at = 0;
   return {
-    inputs:
-      inputs instanceof Int32Array
+    inputs: isFeatures(inputs)
+      ? { features: sequences.map((one) => inputs.features[all.indexOf(one)] as Tensor) }
+      : inputs instanceof Int32Array
         ? numbers(inputs)
         : cat(sequences.map(({ start, length }) => narrow(inputs, 0, start, length))),
     positions: numbers(positions),

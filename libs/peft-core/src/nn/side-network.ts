@@ -4,7 +4,7 @@
  */
 import { narrow } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
-import { runRows } from '../batch.js';
+import { isFeatures, runRows } from '../batch.js';
 import type { PackedRows, TaughtRows } from '../batch.js';
 import type { BatchContext, ForwardContext } from './context.js';
 import type { CacheShape, KvCache } from './kv-cache.js';
@@ -79,8 +79,9 @@ function rowsOf(
 ): PackedRows {
   const { start, length } = runRows(sequences).find(({ run }) => run === of) as { start: number; length: number }; // prettier-ignore
   return {
-    inputs:
-      inputs instanceof Int32Array
+    inputs: isFeatures(inputs)
+      ? { features: inputs.features.filter((_, i) => sequences[i]?.run === of) }
+      : inputs instanceof Int32Array
         ? inputs.slice(start, start + length)
         : narrow(inputs, 0, start, length),
     positions: positions.slice(start, start + length),

@@ -1,4 +1,6 @@
 import { z } from 'zod';
+import { FrontEndOptions } from './front-ends/registry.js';
+import type { FrontEndPaths } from './front-ends/registry.js';
 import { alikePositions, RopeOptions } from './rope.js';
 
 const size = z.int().min(1);
@@ -48,6 +50,8 @@ export type ExpertOptions = z.infer<typeof ExpertOptions>;
 export const StackOptions = z
   .object({
     hiddenSize: size,
+    /** What makes its rows of pictures or sounds; left out: they are tokens, or embedded already. */
+    frontEnd: FrontEndOptions.optional(),
     /** Width of the tokens' table where it is another: one linear leads in from it, one out to the head. */
     embeddingSize: size.optional(),
     /** What is led in: tokens alone, before all else; or all that is embedded and normed, whatever its width. */
@@ -157,6 +161,8 @@ export const StackOptions = z
         'experts.perRow',
         `cannot pick ${options.experts.perRow} of ${options.experts.count} experts`,
       );
+    if (options.frontEnd && (options.embeddingSize || options.tokenTypes))
+      issue('frontEnd', 'what is not tokens has neither their width nor their types');
     for (const list of ['layerRopes', 'windows', 'blocks'] as const)
       if (options[list] && options[list].length !== options.layers)
         issue(list, `${options.layers} layers need as many entries, got ${options[list].length}`);
@@ -190,9 +196,10 @@ export type StackOptions = z.infer<typeof StackOptions>;
 export const alikeIn = ({ rope, layerRopes, maxPositions }: StackOptions): number =>
   Math.min(maxPositions, ...[rope, ...(layerRopes ?? [])].map((one) => one ? alikePositions(one) : Infinity)); // prettier-ignore
 
-/** A model: an encoder, a decoder or both, on one table of tokens. */
+/** A model: an encoder, a decoder or both, on one table of tokens, or on none. */
 export const ModelOptions = z.object({
-  vocabSize: size,
+  /** 0: no stack reads tokens. */
+  vocabSize: z.int().min(0),
   /** Embedded tokens are multiplied by this, rounded to the base's dtype; virtual ones are not. */
   embeddingScale: z.number().positive().default(1),
   encoder: StackOptions.nullable().default(null),
@@ -244,6 +251,7 @@ export interface ExpertPaths {
 
 /** Module paths of a stack; '{n}' stands for the layer, or for the name of its block. */
 export interface StackPaths {
+  readonly frontEnd?: FrontEndPaths;
   readonly positions?: string;
   readonly tokenTypes?: string;
   readonly embeddingNorm?: string;
@@ -294,7 +302,8 @@ export interface TaskHeadPaths {
 
 /** Module paths as transformers has them, by what they are. */
 export interface ModelPaths {
-  readonly tokenEmbedding: string;
+  /** Left out where no stack reads tokens. */
+  readonly tokenEmbedding?: string;
   readonly encoder?: StackPaths;
   readonly decoder?: StackPaths;
   /** Left out where a model writes no tokens. */
@@ -333,7 +342,8 @@ export function stackKinds({
  * stands beside a decoder.
  */
 export function headPrefix({ tokenEmbedding, encoder, decoder }: ModelPaths): string {
-  return encoder && decoder ? '' : tokenEmbedding.slice(0, tokenEmbedding.indexOf('.') + 1);
+  const first = tokenEmbedding ?? encoder?.frontEnd?.projection ?? '';
+  return encoder && decoder ? '' : first.slice(0, first.indexOf('.') + 1);
 }
 
 /** A pattern of whole paths that begin with a prefix, for paths that lack it. */
@@ -367,7 +377,7 @@ function hasChoices(pattern: string): boolean {
 export function linearNames({ encoder, decoder, lmHead, heads = {} }: ModelPaths): string[] {
   const paths = [encoder, decoder].flatMap((stack) => {
     if (!stack) return [];
-    const { attention, cross, convolution, feedForward, projectIn, projectOut } = stack;
+    const { frontEnd, attention, cross, convolution, feedForward, projectIn, projectOut } = stack;
     const each = (part: AttentionPaths | undefined) => [
       part?.q,
       part?.k,
@@ -378,7 +388,8 @@ export function linearNames({ encoder, decoder, lmHead, heads = {} }: ModelPaths
     const { gate, up, alone, down, experts } = feedForward;
     const routed = Object.values(experts?.files ?? {});
     const between = [convolution?.into, convolution?.out, gate, up, alone, down, ...routed];
-    return [projectIn, ...each(attention), ...each(cross), ...between, projectOut];
+    const first = [frontEnd?.projection, projectIn];
+    return [...first, ...each(attention), ...each(cross), ...between, projectOut];
   });
   const hidden = Object.values(heads).map((head) => head.hidden?.path);
   const found = [...paths, ...hidden, lmHead].filter((path) => path !== undefined);

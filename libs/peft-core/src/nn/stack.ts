@@ -1,8 +1,8 @@
 /**
- * A stack of blocks, from token ids or embedded rows to hidden states: an encoder or a decoder. Families differ by
+ * A stack of blocks, from token ids, embedded rows or what a front end reads to hidden states: an encoder or a decoder. Families differ by
  * options, not by copies of this file.
  *
- *   x ← tokenEmbedding(tokens) [· scale] [led in to D] [+ types] [+ positions] [normed]
+ *   x ← tokenEmbedding(tokens), or frontEnd(pictures) [· scale] [led in to D] [+ types] [+ positions] [normed]
  *   x ← x + o(attention(q(n), k(n), v(n)))     n = norm(x); q, k rotated or not; scores biased by distance or not
  *   x ← x + o(attention(q(n), k(m), v(m)))     n = norm(x), m: the encoder's hidden states; where it attends to one
  *   x ← x + down(act(gate(n)) ⊙ up(n))         n = norm(x); or down(act(up(n)))
@@ -15,7 +15,8 @@
 import { add_, clamp, mul, narrow, reshape, split, tensor, tidy, to, view } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
 import { DomainError } from '@graft/contracts';
-import type { PackedRows, Rows, VirtualRows, WholeRows } from '../batch.js';
+import { isFeatures } from '../batch.js';
+import type { Features, PackedRows, Rows, VirtualRows, WholeRows } from '../batch.js';
 import type { BaseDtype } from '../models/model.js';
 import { crossAttention, selfAttention } from './attention.js';
 import type { AttentionPattern, KeysValues } from './attention.js';
@@ -23,6 +24,8 @@ import type { BatchContext, ForwardContext } from './context.js';
 import { convolve } from './convolution.js';
 import type { Convolving } from './convolution.js';
 import type { Embedding } from './embedding.js';
+import { embedFeatures, frontEndRows, inputKindOf } from './front-ends/registry.js';
+import type { InputKind } from './front-ends/registry.js';
 import { feedForward } from './feed-forward.js';
 import { withGatedPrompts } from './gated-prompts.js';
 import type { GatedPrompts } from './gated-prompts.js';
@@ -52,7 +55,8 @@ export interface StackParts {
   readonly kind: 'encoder' | 'decoder';
   readonly options: StackOptions;
   readonly modules: StackModules<Linear, Norm, Embedding>;
-  readonly tokenEmbedding: Embedding;
+  /** Null where it reads no tokens. */
+  readonly tokenEmbedding: Embedding | null;
   readonly dtype: BaseDtype;
   /** Number of the module that virtual tokens are, for dropout. */
   readonly virtualModule: number;
@@ -84,7 +88,6 @@ export class Stack implements StackShape {
   readonly attention = new Slot<GatedPrompts>();
   readonly side = new Slot<SideNetwork>();
   readonly scaling = new Slot<Scaler>();
-  readonly tokenEmbedding: Embedding;
   readonly #parts: StackParts;
   readonly #options: StackOptions;
 
@@ -92,7 +95,6 @@ export class Stack implements StackShape {
     this.#parts = parts;
     this.#options = parts.options;
     this.kind = parts.kind;
-    this.tokenEmbedding = parts.tokenEmbedding;
   }
 
   get layers(): number {
@@ -148,6 +150,15 @@ export class Stack implements StackShape {
 
   get alikePositions(): number {
     return alikeIn(this.#options);
+  }
+
+  get inputKind(): InputKind {
+    return inputKindOf(this.#options.frontEnd);
+  }
+
+  inputRows(shape: readonly number[]): number {
+    const { frontEnd } = this.#options;
+    return frontEnd ? frontEndRows(frontEnd, shape) : (shape[0] as number);
   }
 
   get defaultMaxSeqLen(): number | undefined {
@@ -274,17 +285,11 @@ export class Stack implements StackShape {
   }
 
   /** Embeddings [T, D], virtual rows before real ones. */
-  #embedded({ inputs }: PackedRows, { layout, ctx }: Pass): Tensor {
+  #embedded(packed: PackedRows, { layout, ctx }: Pass): Tensor {
     const { inputScale, positionOffset, ledIn } = this.#options;
-    const { dtype, modules } = this.#parts;
+    const { modules } = this.#parts;
     return tidy(() => {
-      const real =
-        inputs instanceof Int32Array
-          ? this.tokenEmbedding.forward(tensor(inputs, [inputs.length]), {
-              ...ctx,
-              rows: layout.realRows,
-            })
-          : to(inputs, dtype);
+      const real = this.#real(packed, { ...ctx, rows: layout.realRows });
       const all = layout.hasVirtual ? this.#withVirtual(real, layout, ctx) : real;
       const scaled = inputScale === 1 ? all : mul(all, inputScale);
       const led = ledIn === 'tokens' ? (modules.projectIn?.forward(scaled, ctx) ?? scaled) : scaled;
@@ -299,6 +304,33 @@ export class Stack implements StackShape {
       const learned = modules.positions.forward(tensor(places, [places.length]), ctx);
       return add_(learned, x);
     });
+  }
+
+  /** Of the rows that are no virtual ones. */
+  #real({ inputs, sequences }: PackedRows, ctx: ForwardContext): Tensor {
+    const { dtype, tokenEmbedding } = this.#parts;
+    if (isFeatures(inputs)) return this.#fromFeatures(inputs, sequences, ctx);
+    if (!(inputs instanceof Int32Array)) return to(inputs, dtype);
+    if (!tokenEmbedding)
+      throw new DomainError('internal_error', 'batch: the model reads no tokens');
+    return tokenEmbedding.forward(tensor(inputs, [inputs.length]), ctx);
+  }
+
+  #fromFeatures(
+    { features }: Features,
+    sequences: PackedRows['sequences'],
+    ctx: ForwardContext,
+  ): Tensor {
+    const { dtype, modules, options } = this.#parts;
+    if (!modules.frontEnd || !options.frontEnd)
+      throw new DomainError('internal_error', 'batch: the model reads tokens alone');
+    for (const [i, { length }] of sequences.entries()) {
+      const rows = this.inputRows(features[i]?.shape ?? []);
+      if (rows === length) continue;
+      const message = `batch: sequence ${i} has ${length} rows, its input makes ${rows}`;
+      throw new DomainError('internal_error', message);
+    }
+    return embedFeatures(options.frontEnd, modules.frontEnd, { features, sequences, dtype }, ctx);
   }
 
   #typed(table: Embedding, { types }: PackedLayout, ctx: ForwardContext): Tensor {

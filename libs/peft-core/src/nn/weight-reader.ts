@@ -2,9 +2,11 @@ import { DomainError } from '@graft/contracts';
 import { device, keep, tidy, to, toDevice } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
 import type { BaseDtype, Tensors } from '../models/model.js';
+import { inFiles } from '../models/aliases.js';
 import type { Quantizer } from '../quant/quantizer.js';
 import { joined, partsOf } from './expert-files.js';
 import type { ExpertsShape } from './experts.js';
+import { isPackable, storedShape } from './outline.js';
 import type { LinearShape } from './outline.js';
 import { DenseWeight } from './weight.js';
 import type { Weight } from './weight.js';
@@ -44,6 +46,17 @@ export class WeightReader {
   take(path: string, part: 'weight' | 'bias', shape: readonly number[]): Tensor {
     this.parameterCount += shape.reduce((product, n) => product * n, 1);
     return this.#owning(() => this.#read(path, part, shape));
+  }
+
+  /** A parameter that its path alone names. @throws DomainError invalid_model as `take` does */
+  parameter(path: string, shape: readonly number[]): Tensor {
+    this.parameterCount += shape.reduce((product, n) => product * n, 1);
+    return this.#owning(() => {
+      const name = [path, withoutBackbone(path)].find((one) => this.tensors.has(one));
+      const found = name === undefined ? undefined : this.tensors.get(name);
+      if (found) return this.#placed(path, found, shape);
+      throw new DomainError('invalid_model', `the model's files have no ${path}`, 'model');
+    });
   }
 
   /** What is no parameter of a module; null where the files lack it. @throws DomainError invalid_model where its shape is another */
@@ -87,7 +100,7 @@ export class WeightReader {
 
   /** The matrix of a linear. @throws DomainError invalid_model as `take` does */
   linear(shape: LinearShape): Weight {
-    const weight = shape.role === 'head' ? this.#dense(shape) : this.#packed(shape);
+    const weight = isPackable(shape) ? this.#packed(shape) : this.#dense(shape);
     this.#weights.push(weight);
     return weight;
   }
@@ -117,6 +130,7 @@ export class WeightReader {
 
   #dense(shape: LinearShape): Weight {
     const matrix = this.take(shape.path, 'weight', storedShape(shape));
+    if (shape.kernel) return DenseWeight.flattened(matrix);
     return shape.transposed ? DenseWeight.transposed(matrix) : new DenseWeight(matrix);
   }
 
@@ -149,17 +163,16 @@ export class WeightReader {
 
   /** What the files call a module. */
   #stored(path: string): string {
-    const alias = this.options.aliases[path] ?? path;
+    const alias = inFiles(this.options.aliases, path);
     const hasAny = (name: string): boolean =>
       ['weight', 'bias', TENSORFLOW.weight].some((part) => this.tensors.has(`${name}.${part}`));
-    // checkpoints on the hub may leave out the backbone's name: 'h.0.attn…' for 'transformer.h.0.attn…'
-    const names = [path, alias, path.slice(path.indexOf('.') + 1)];
+    const names = [path, alias, withoutBackbone(path), withoutBackbone(alias)];
     return names.find(hasAny) ?? path;
   }
 }
 
+/** Checkpoints on the hub may leave out the backbone's name: 'h.0.attn…' for 'transformer.h.0.attn…'. */
+const withoutBackbone = (path: string): string => path.slice(path.indexOf('.') + 1);
+
 /** What the norms of the oldest checkpoints call their parameters. */
 const TENSORFLOW = { weight: 'gamma', bias: 'beta' } as const;
-
-const storedShape = ({ outFeatures: out, inFeatures: fanIn, transposed }: LinearShape): number[] =>
-  transposed ? [fanIn, out] : [out, fanIn];

@@ -1,4 +1,4 @@
-import { keep, linear, to, transpose } from '@graft/kernels';
+import { keep, linear, reshape, to, transpose } from '@graft/kernels';
 import type { Dtype, Tensor } from '@graft/kernels';
 
 /** A frozen matrix W [out, in] that can be multiplied by; it may be packed. */
@@ -31,6 +31,11 @@ export class DenseWeight implements Weight {
   /** A view of a matrix stored [in, out], as transformers' Conv1D has it. */
   static transposed(stored: Tensor): DenseWeight {
     return new DenseWeight(keep(transpose(stored, 0, 1)), true);
+  }
+
+  /** A view of a convolution's [out, channels, …] with a row for each of its outputs. */
+  static flattened(stored: Tensor): DenseWeight {
+    return new DenseWeight(keep(reshape(stored, [stored.shape[0] as number, -1])), true);
   }
 
   multiply(x: Tensor, bias: Tensor | null): Tensor {

@@ -5,7 +5,7 @@
 import { indexSelect, mean, narrow, stack, tensor, tidy, type Tensor } from '@graft/kernels';
 import { DomainError } from '@graft/contracts';
 import type { PackedRows, Rows } from '../batch.js';
-import { packRows } from '../data/pack.js';
+import { packFeatures, packRows } from '../data/pack.js';
 import type { Model } from '../models/model.js';
 import type { BatchContext } from '../nn/context.js';
 import type { TaskHead } from '../nn/task-head.js';
@@ -17,10 +17,17 @@ export interface TypedSequence {
   readonly types: Int32Array | null;
 }
 
-/** The sequences of one run. */
+/** A picture or a sound that a head reads, as the base's front end takes it. */
+export interface FeatureSequence {
+  readonly feature: Tensor;
+  /** That the front end makes of it. */
+  readonly rows: number;
+}
+
+/** The sequences of one run; all of a batch are of one kind, which is the base's. */
 export interface HeadShare {
   readonly run: number;
-  readonly sequences: readonly TypedSequence[];
+  readonly sequences: readonly TypedSequence[] | readonly FeatureSequence[];
 }
 
 /**
@@ -33,7 +40,7 @@ export function headOutputs(
   ctx: BatchContext,
 ): Tensor[] {
   return tidy(() => {
-    const packed = typedRows(shares);
+    const packed = packedRows(shares);
     const rows = forward(model, packed, ctx);
     let sequence = 0;
     return shares.map(({ run, sequences }) => {
@@ -54,10 +61,17 @@ function headOf(model: Model, run: number): TaskHead {
   throw new DomainError('unsupported', message, 'model');
 }
 
-function typedRows(shares: readonly HeadShare[]): PackedRows {
+function packedRows(shares: readonly HeadShare[]): PackedRows {
   const all = shares.flatMap(({ run, sequences }) =>
-    sequences.map(({ tokens, types }) => ({ run, tokens, types })),
+    sequences.map((sequence) => ({ run, ...sequence })),
   );
+  const pictures = all.filter((one) => 'feature' in one);
+  return pictures.length > 0
+    ? packFeatures(pictures)
+    : typedRows(all.filter((one) => 'tokens' in one));
+}
+
+function typedRows(all: readonly (TypedSequence & { readonly run: number })[]): PackedRows {
   const rows = packRows(all);
   const types = new Int32Array(rows.inputs.length);
   for (const [i, { start }] of rows.sequences.entries()) types.set(all[i]?.types ?? [], start);

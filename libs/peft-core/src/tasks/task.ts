@@ -99,8 +99,8 @@ export interface Metric extends MetricDescription {
 
 /** What Hugging Face's libraries and hub call a task. */
 export interface PeftTask {
-  /** task_type of an adapter_config.json. */
-  readonly taskType: string;
+  /** task_type of an adapter_config.json; null: PEFT has none for it, and finds the model's class by auto_mapping. */
+  readonly taskType: string | null;
   /** Its models, after AutoModelFor and AutoPeftModelFor. */
   readonly models: string;
   /** pipeline_tag of a card. */

@@ -59,7 +59,7 @@ export function runBytes(spec: Spec, config: HfConfig, sizes: RunSizes, begun = 
   const evaluated = sizes.evaluatedRows > 0 ? sizes.evaluatedRows + virtualTokens : 0;
   const rows = Math.max(sizes.rows + virtualTokens, evaluated / outline.layers);
   const linears = outline.linears().filter(({ role }) => role !== 'head');
-  const [vocabulary] = outline.embeddings().map((table) => table.rows);
+  const vocabulary = outline.tokenEmbedding?.rows ?? 0;
   const dense = linears.reduce((sum, one) => sum + one.inFeatures + one.outFeatures, 0);
   const kernels = outline.embeddings().filter(({ isKernel }) => isKernel);
   // what goes through a convolution: its gates, and, in f32, each row as often as the kernel is wide
@@ -73,7 +73,7 @@ export function runBytes(spec: Spec, config: HfConfig, sizes: RunSizes, begun = 
   const state = trained * (16 + 2 * width) + 4 * (held.numbers ?? 0) + SLACK_BYTES;
   const activations =
     outline.passes * rows * width * (1.5 * (through + ranks + (held.perRow ?? 0)) + 4 * norms) +
-    Math.min(Math.max(rows, evaluated), CHUNK_ROWS) * (vocabulary ?? 0) * 10;
+    Math.min(Math.max(rows, evaluated), CHUNK_ROWS) * vocabulary * 10;
   const data = sizes.dataBytes + Math.min(GARBAGE.most, GARBAGE.times * sizes.dataBytes);
   return { state, activations, data, total: state + activations + data };
 }

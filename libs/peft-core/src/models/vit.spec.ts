@@ -1,0 +1,144 @@
+import { DomainError } from '@graft/contracts';
+import { tidy, zeros } from '@graft/kernels';
+import type { Tensor } from '@graft/kernels';
+import { expect, it } from 'vitest';
+import { attachMethod } from '../build.js';
+import { asFilesCall } from '../io/file-names.js';
+import { footprintOf, residentBytes } from '../plan.js';
+import { buildModel, optionsOf, outlineOf } from './registry.js';
+import { storedShape, tableName } from '../nn/outline.js';
+
+const CONFIG = {
+  model_type: 'vit',
+  hidden_size: 8,
+  num_hidden_layers: 1,
+  num_attention_heads: 2,
+  intermediate_size: 12,
+  image_size: [6, 9],
+  patch_size: 3,
+  num_channels: 2,
+};
+const HEAD = { kind: 'classification', outputs: 2 } as const;
+
+/** All that its files hold, by the names of modules. */
+function weights(config = CONFIG): Map<string, Tensor> {
+  const outline = outlineOf(config);
+  return new Map([
+    ...outline
+      .embeddings()
+      .map((table) => [tableName(table), zeros([1, table.rows, table.columns])] as const),
+    ...outline
+      .linears()
+      .flatMap((one) => [
+        [`${one.path}.weight`, zeros(storedShape(one))] as const,
+        ...(one.hasBias ? [[`${one.path}.bias`, zeros([one.outFeatures])] as const] : []),
+      ]),
+    ...outline
+      .norms()
+      .flatMap(({ path, features }) => [
+        [`${path}.weight`, zeros([features])] as const,
+        [`${path}.bias`, zeros([features])] as const,
+      ]),
+  ]);
+}
+
+it('reads pictures of one size, a row for each patch behind that of the class', () => {
+  const outline = outlineOf(CONFIG);
+  expect([outline.inputKind, outline.maxPositions, outline.tokenEmbedding]).toEqual([
+    'image',
+    7,
+    null,
+  ]);
+  expect(outline.inputRows([2, 6, 9])).toBe(7);
+  expect(() => outline.inputRows([2, 9, 6])).toThrow(
+    'expected a picture of 2 × 6 × 9 (channels, height, width), got 2 × 9 × 6',
+  );
+});
+
+it.each([
+  [{ qkv_bias: false }, false],
+  [{}, true],
+])('%j: whether attention has biases', (more, has) => {
+  const [query] = outlineOf({ ...CONFIG, ...more }).linears(['q']);
+  expect(query?.hasBias).toBe(has);
+});
+
+it('a side of a picture may be one number or two', () => {
+  const { encoder } = optionsOf({ ...CONFIG, image_size: 6, patch_size: [2, 3] });
+  expect(encoder?.frontEnd).toMatchObject({ picture: [6, 6], patch: [2, 3] });
+  expect(() => optionsOf({ ...CONFIG, image_size: [6, 6, 6] })).toThrow(
+    'image_size must be a number of pixels from 1 to 4096, or two of them',
+  );
+});
+
+it.each([['vit.'], ['']])('is loaded by the names of files, which begin with "%s"', (prefix) =>
+  tidy(() => {
+    const lazy = new Map(
+      [...weights()].map(([name, one]) => [name, { bytes: 0, make: () => one }] as const),
+    );
+    const files = new Map(
+      [...asFilesCall(lazy, CONFIG)].map(([name, one]) => [
+        name.replace('vit.', prefix),
+        one.make(),
+      ]),
+    );
+    expect([...files.keys()]).toContain(
+      `${prefix}encoder.layer.0.attention.attention.query.weight`,
+    );
+    expect([...files.keys()]).toContain(`${prefix}embeddings.cls_token`);
+    const model = buildModel(CONFIG, files, { dtype: 'f32', quantization: null });
+    expect(model.parameterCount).toBe(footprintOf(null, CONFIG).totalParameters);
+    expect(4 * model.parameterCount).toBe(
+      residentBytes(CONFIG, { dtype: 'f32', quantization: null }),
+    );
+    model.dispose();
+  }),
+);
+
+it('says what of its files is missing', () =>
+  tidy(() => {
+    const files = weights();
+    files.delete('vit.embeddings.cls_token');
+    expect(() => buildModel(CONFIG, files, { dtype: 'f32', quantization: null })).toThrow(
+      "the model's files have no vit.embeddings.cls_token",
+    );
+  }));
+
+it.each([
+  [{ peft_type: 'PROMPT_TUNING', num_virtual_tokens: 2 }, 'peft.peft_type'],
+  [{ peft_type: 'PREFIX_TUNING', num_virtual_tokens: 2 }, 'peft.peft_type'],
+  [{ peft_type: 'TRAINABLE_TOKENS', token_indices: [1] }, 'peft.peft_type'],
+  [{ peft_type: 'LORA', trainable_token_indices: [1] }, 'peft.trainable_token_indices'],
+  [{ peft_type: 'LORA', alora_invocation_tokens: [1] }, 'peft.alora_invocation_tokens'],
+  [{ peft_type: 'ROAD', target_modules: ['projection'] }, 'peft.target_modules'],
+  [
+    { peft_type: 'LORA', target_modules: ['projection'], init_lora_weights: 'pissa' },
+    'peft.init_lora_weights',
+  ],
+  [{ peft_type: 'LORA', target_modules: ['q_proj'], modules_to_save: ['vit.embeddings'] }, 'peft.modules_to_save'], // prettier-ignore
+])('%j is refused', (peft, param) =>
+  tidy(() => {
+    const model = buildModel(CONFIG, weights(), { dtype: 'f32', quantization: null });
+    for (const act of [
+      () => footprintOf(peft, CONFIG, false, HEAD),
+      () => attachMethod(model, peft, { run: 1, seed: 0, head: HEAD }),
+    ])
+      try {
+        act();
+        expect.unreachable();
+      } catch (error) {
+        expect(error).toBeInstanceOf(DomainError);
+        expect(error).toMatchObject({ code: 'unsupported', param });
+      }
+    model.dispose();
+  }),
+);
+
+it('all-linear means no convolution', () => {
+  const peft = { peft_type: 'LORA', r: 1, target_modules: 'all-linear' };
+  const linears = outlineOf(CONFIG)
+    .linears()
+    .filter(({ kernel }) => !kernel);
+  const ranks = linears.reduce((sum, one) => sum + one.inFeatures + one.outFeatures, 0);
+  expect(footprintOf(peft, CONFIG).trainableParameters).toBe(ranks);
+});
