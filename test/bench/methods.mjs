@@ -94,11 +94,11 @@ const baseOf = (dtype) => {
 
 /** Batches of chats of about one length, from all over the set. */
 function writeData() {
-  const { tokenizer } = baseOf('bf16');
+  const { processor } = baseOf('bf16');
   const causalLm = taskFor('causal_lm');
   const records = chats(mobyDick(work));
-  const prepared = records.map((record) => causalLm.prepare(record, tokenizer, {}));
-  const encoded = causalLm.encode(prepared, tokenizer, { maxSeqLen: 512 });
+  const prepared = records.map((record) => causalLm.prepare(record, processor, {}));
+  const encoded = causalLm.encode(prepared, processor, { maxSeqLen: 512 });
   const order = records.map((_, i) => i);
   order.sort((a, b) => encoded[a].example.tokenCount - encoded[b].example.tokenCount);
   const count = Math.floor(order.length / BATCH);

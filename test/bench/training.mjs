@@ -98,12 +98,12 @@ const TASKS = {
 const batchOf = (task) => TASKS[task].batch ?? 8;
 
 async function writeData(base, task, work) {
-  const { taskFor, Tokenizer } = await import('@graft/peft-core');
+  const { Processor, taskFor, Tokenizer } = await import('@graft/peft-core');
   const { records: recordsOf, line, options } = TASKS[task];
-  const tokenizer = Tokenizer.load(base);
+  const processor = new Processor({ tokenizer: Tokenizer.load(base) });
   const records = recordsOf(chats(mobyDick(work)));
-  const prepared = records.map((record) => taskFor(task).prepare(record, tokenizer, options));
-  const encoded = taskFor(task).encode(prepared, tokenizer, { maxSeqLen: 512 });
+  const prepared = records.map((record) => taskFor(task).prepare(record, processor, options));
+  const encoded = taskFor(task).encode(prepared, processor, { maxSeqLen: 512 });
   const lines = (rows) => rows.map((row) => `${JSON.stringify(row)}\n`).join('');
   writeFileSync(join(work, 'records.jsonl'), lines(records));
   writeFileSync(join(work, 'sequences.jsonl'), lines(encoded.map(({ example }) => line(example))));

@@ -34,7 +34,7 @@ const median = (values) => [...values].sort((a, b) => a - b)[Math.floor(values.l
 function measure({ task: name, maxSeqLen }, options, run, file) {
   const task = taskFor(name);
   const load = { maxSeqLen, taskOptions: options, onLost: () => undefined };
-  const examples = loadExamples(file, task, base.tokenizer, load);
+  const examples = loadExamples(file, task, base.processor, load);
   const ctx = { training: false, runs: new Map() };
   let units = 0;
   const totals = {};
