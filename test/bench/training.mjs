@@ -1,9 +1,9 @@
 #!/usr/bin/env node
 // Training speed beside transformers + peft, both sides in one run:
 //   node test/bench/training.mjs --base FOLDER [--methods lora-qv,lora-all-linear,prompt] [--variants B2,B3+tcmalloc]
-//                                [--steps 24] [--rounds 2] [--task causal_lm|dpo|seq_2_seq_lm|seq_cls]
+//                                [--steps 24] [--rounds 2] [--task causal_lm|dpo|seq_2_seq_lm|seq_cls] [--long 8000]
 // FOLDER: a Hugging Face folder (SmolLM2-135M-Instruct in bf16 for the figures of docs/results.md, all-MiniLM-L6-v2 for
-// seq_cls). For seq_2_seq_lm a T5 of t5-small's shape with random weights and FOLDER's tokenizer takes its place.
+// seq_cls). --long: texts of so many tokens, one a batch, in place of the chats. For seq_2_seq_lm a T5 of t5-small's shape with random weights and FOLDER's tokenizer takes its place.
 // The same token ids, batches of 8 (of 32 for seq_cls, whose texts are the chats' questions), initial adapter, optimiser and schedule on both sides; the losses of B2 (same
 // dtype, same order) must agree before any speed is printed. Of each side and variant, after two steps of warm-up: all
 // real tokens over all their time, which is what a user waits for and what the ratio compares, and the median step,
@@ -95,15 +95,27 @@ const TASKS = {
   },
 };
 
-const batchOf = (task) => TASKS[task].batch ?? 8;
+const batchOf = ({ task, long }) => (long ? 1 : (TASKS[task].batch ?? 8));
 
-async function writeData(base, task, work) {
+const cutOf = ({ long }) => Number(long ?? 512);
+
+/** Stretches of the book that are cut at `tokens`; a word of it is 1.4 of them, and longer words more. */
+function texts(chapters, tokens) {
+  const words = chapters.join(' ').split(/\s+/);
+  const count = Math.floor(words.length / tokens);
+  return Array.from({ length: count }, (_, i) => ({
+    text: words.slice(i * tokens, (i + 1) * tokens).join(' '),
+  }));
+}
+
+async function writeData({ base, task, long }, work) {
   const { Processor, taskFor, Tokenizer } = await import('@graft/peft-core');
-  const { records: recordsOf, line, options } = TASKS[task];
+  const { records: recordsOf, line, options: taskOptions } = TASKS[task];
   const processor = new Processor({ tokenizer: Tokenizer.load(base) });
-  const records = recordsOf(chats(mobyDick(work)));
-  const prepared = records.map((record) => taskFor(task).prepare(record, processor, options));
-  const encoded = taskFor(task).encode(prepared, processor, { maxSeqLen: 512 });
+  const book = mobyDick(work);
+  const records = long ? texts(book, cutOf({ long })) : recordsOf(chats(book));
+  const prepared = records.map((record) => taskFor(task).prepare(record, processor, taskOptions));
+  const encoded = taskFor(task).encode(prepared, processor, { maxSeqLen: cutOf({ long }) });
   const lines = (rows) => rows.map((row) => `${JSON.stringify(row)}\n`).join('');
   writeFileSync(join(work, 'records.jsonl'), lines(records));
   writeFileSync(join(work, 'sequences.jsonl'), lines(encoded.map(({ example }) => line(example))));
@@ -143,7 +155,7 @@ function theirs(options, method, work) {
     '--steps',
     options.steps,
     '--batch',
-    String(batchOf(options.task)),
+    String(batchOf(options)),
     '--init',
     join(work, method),
   ]);
@@ -156,7 +168,7 @@ function ours(options, method, work) {
     training_file: join(work, 'records.jsonl'),
     seed: 0,
     peft: PEFT[method],
-    hyperparameters: { batch_size: batchOf(options.task), n_epochs: 1 },
+    hyperparameters: { batch_size: batchOf(options), n_epochs: 1 },
     graft: {
       task: options.task,
       task_options: TASKS[options.task].options,
@@ -164,7 +176,7 @@ function ours(options, method, work) {
       lr_schedule: 'constant',
       weight_decay: 0.01,
       max_grad_norm: 1,
-      max_seq_len: 512,
+      max_seq_len: cutOf(options),
       max_steps: Number(options.steps),
       shuffle: false,
       base_dtype: 'bf16',
@@ -237,9 +249,11 @@ const { values: options } = parseArgs({
     variants: { type: 'string', default: 'B0,B2,B3+tcmalloc' },
     steps: { type: 'string', default: '24' },
     rounds: { type: 'string', default: '1' },
+    long: { type: 'string' },
   },
 });
 if (!options.base) throw new Error('--base FOLDER is needed');
+if (options.long && options.task !== 'causal_lm') throw new Error('--long is of causal_lm');
 options.base = resolve(options.base);
 const work = mkdtempSync(join(tmpdir(), 'graft-bench-'));
 try {
@@ -247,7 +261,7 @@ try {
     python(['--base', options.base, '--write-t5', join(work, 't5')]);
     options.base = join(work, 't5');
   }
-  await writeData(options.base, options.task, work);
+  await writeData(options, work);
   console.log(`load before: ${loadavg()[0].toFixed(2)}`);
   for (const method of options.methods.split(',')) {
     mkdirSync(join(work, method), { recursive: true });
