@@ -128,7 +128,7 @@ module.exports = {
       {
         name: 'peft-core-beyond-catalog',
         path: '^libs/peft-core/',
-        pathNot: '^libs/peft-core/(src|dist)/(catalog|data)\\.',
+        pathNot: '^libs/peft-core/(src|dist)/(catalog|data|media)\\.',
       },
       'the API sees the native-free catalogue only',
     ),
@@ -138,6 +138,21 @@ module.exports = {
       severity: 'error',
       from: { path: project('api'), pathNot: '/preview/reader-(process|protocol)\\.' },
       to: { path: '^libs/peft-core/(src|dist)/data\\.' },
+    },
+    {
+      name: 'only-the-archive-process-decodes-media',
+      comment:
+        'pictures and sounds of strangers are decoded in a process of its own (docs/adr/0009)',
+      severity: 'error',
+      from: { path: project('api'), pathNot: '/files/media-records\\.' },
+      to: { path: '^libs/peft-core/(src|dist)/media\\.' },
+    },
+    {
+      name: 'only-the-archive-process-reads-archives',
+      comment: 'it is started, not imported',
+      severity: 'error',
+      from: { path: project('api'), pathNot: '/files/archive-process\\.|\\.spec\\.ts$' },
+      to: { path: '/files/(archive-process|media-records)\\.' },
     },
     {
       name: 'nobody-imports-the-reader-process',

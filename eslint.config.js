@@ -92,6 +92,24 @@ const readerProcess = {
   },
 };
 
+// its archive process decodes pictures and sounds
+const archiveProcess = {
+  files: ['apps/api/src/files/media-records.ts'],
+  rules: {
+    'no-restricted-imports': [
+      'error',
+      {
+        patterns: [
+          {
+            regex: '^@graft/(kernels|worker|cli|peft-core(?!/media$))',
+            message: 'the archive process has peft-core/media and contracts',
+          },
+        ],
+      },
+    ],
+  },
+};
+
 const noDefaultExport = {
   selector: 'ExportDefaultDeclaration',
   message: 'No default exports: a thing has one name everywhere.',
@@ -142,6 +160,7 @@ export default tseslint.config(
   ...projects,
   coreWithoutFiles,
   readerProcess,
+  archiveProcess,
   {
     // decorators need the classes at run time
     files: ['apps/api/**/*.ts'],

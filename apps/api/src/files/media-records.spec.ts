@@ -257,6 +257,33 @@ describe('a hostile archive', () => {
     );
   });
 
+  it('is refused by what begins like a picture or a sound and cannot be decoded', async () => {
+    const broken = Buffer.from(green);
+    broken.writeUInt8(0xff, broken.indexOf('IDAT') + 6);
+    const bad = {
+      'a/1.png': red,
+      'b/2.png': broken,
+      'b/3.jpg': '\xff\xd8\xff\xe0',
+      'b/4.png': blue,
+    };
+    const latin = Object.fromEntries(
+      Object.entries(bad).map(([name, content]) => [
+        name,
+        Buffer.from(content as string, 'latin1'),
+      ]),
+    );
+    expect(await refusal(latin)).toMatch(
+      /^b\/2\.png: the picture cannot be decoded: .+; b\/3\.jpg: the picture cannot be decoded: /,
+    );
+    expect(await refusal({ 'a/1.wav': wav(440), 'b/2.wav': wav(220).subarray(0, 40) })).toMatch(
+      /^b\/2\.wav: not a readable sound: /,
+    );
+    const large = png([1, 2, 3], 1);
+    large.writeUInt32BE(60_000, large.indexOf('IHDR') + 4);
+    large.writeUInt32BE(60_000, large.indexOf('IHDR') + 8);
+    expect(await refusal({ 'a/1.png': red, 'b/2.png': large })).toMatch(/^b\/2\.png: the picture /);
+  });
+
   it('names twenty problems and counts the rest', async () => {
     const files = Object.fromEntries(
       Array.from({ length: 25 }, (_, n) => [`../${String(n).padStart(2, '0')}.png`, red]),

@@ -1,5 +1,6 @@
 import { statSync } from 'node:fs';
 import { MAX_MEDIA_BYTES } from '@graft/contracts';
+import { decodeAudio, decodePictures } from '@graft/peft-core/media';
 import { namedFiles } from './archive-names.js';
 import { ArchiveProblems } from './archive-problems.js';
 import { mediaFolder, type MediaExample } from './media-folder.js';
@@ -12,6 +13,21 @@ const WORDS = {
   image: { one: 'a picture', many: 'pictures', layout: 'imagefolder' },
   audio: { one: 'a sound', many: 'sounds', layout: 'audiofolder' },
 };
+
+/** Decoded together. */
+const BATCH = { files: 64, bytes: 32 * 2 ** 20 };
+
+interface Media {
+  readonly medium: Medium;
+  readonly type: string;
+  readonly content: Buffer;
+}
+
+interface Loaded {
+  readonly example: MediaExample;
+  /** Or why there is none. */
+  readonly media: Media | string;
+}
 
 /** The records of an archive of pictures or sounds, `{"image":"data:image/png;base64,…","label":"cat"}`. */
 export class MediaRecords {
@@ -43,10 +59,8 @@ export class MediaRecords {
         // what its files lack may be among those that were refused
         throw problems.none ? error : new Error(problems.sentence());
       });
-      for (const example of examples) {
-        const record = await this.record(example);
-        if (typeof record === 'string') problems.add(example.name, record);
-        else if (problems.none) yield record;
+      for await (const batch of this.batches(examples)) {
+        yield* this.checked(batch);
         if (problems.full) break;
       }
       this.notes = notes;
@@ -56,8 +70,36 @@ export class MediaRecords {
     if (!problems.none) throw new Error(problems.sentence());
   }
 
-  /** Of one file, or why there is none. */
-  private async record({ entry, answers }: MediaExample): Promise<object | string> {
+  /** Files as they lie in the archive, as many together as memory is for. */
+  private async *batches(examples: readonly MediaExample[]): AsyncGenerator<Loaded[]> {
+    let batch: Loaded[] = [];
+    let bytes = 0;
+    for (const example of examples) {
+      const media = await this.load(example);
+      batch.push({ example, media });
+      bytes += typeof media === 'string' ? 0 : media.content.length;
+      if (batch.length < BATCH.files && bytes < BATCH.bytes) continue;
+      yield batch;
+      [batch, bytes] = [[], 0];
+    }
+    yield batch;
+  }
+
+  /** What can be decoded, as records. */
+  private *checked(batch: readonly Loaded[]): Generator<object> {
+    const { problems } = this;
+    const undecoded = decodingProblems(batch.map(({ media }) => media));
+    for (const [i, { example, media }] of batch.entries()) {
+      const problem = typeof media === 'string' ? media : (undecoded.get(i) ?? null);
+      if (problem !== null) problems.add(example.name, problem);
+      if (typeof media === 'string' || !problems.none) continue;
+      const url = `data:${media.type};base64,${media.content.toString('base64')}`;
+      yield { [media.medium]: url, ...example.answers };
+    }
+  }
+
+  /** One file, or why it is not to be used. */
+  private async load({ entry }: MediaExample): Promise<Media | string> {
     const [size, most] = [entry.size, MAX_MEDIA_BYTES].map((bytes) => bytes.toLocaleString('en'));
     if (entry.size > MAX_MEDIA_BYTES) return `it has ${size} bytes; the limit is ${most}`;
     let content: Buffer;
@@ -72,6 +114,29 @@ export class MediaRecords {
     this.medium ??= medium;
     if (medium !== this.medium)
       return `it is ${WORDS[medium].one}, and the files before it are ${WORDS[this.medium].many}`;
-    return { [medium]: `data:${type};base64,${content.toString('base64')}`, ...answers };
+    return { medium, type, content };
   }
+}
+
+/** Why some cannot be decoded, by their places. */
+function decodingProblems(batch: readonly (Media | string)[]): ReadonlyMap<number, string> {
+  const found = new Map<number, string>();
+  const pictures: [place: number, content: Buffer][] = [];
+  for (const [place, media] of batch.entries()) {
+    if (typeof media === 'string') continue;
+    if (media.medium === 'image') pictures.push([place, media.content]);
+    else
+      try {
+        decodeAudio(media.content);
+      } catch (error) {
+        found.set(place, (error as Error).message);
+      }
+  }
+  decodePictures(
+    pictures.map(([, content]) => content),
+    (i, picture) => {
+      if (typeof picture === 'string') found.set((pictures[i] as [number, Buffer])[0], picture);
+    },
+  );
+  return found;
 }
