@@ -7,25 +7,27 @@
  * and the mean over the examples of a whole optimiser step.
  */
 import { DomainError } from '@graft/contracts';
-import { add, backward, mul, tidy, to, type Tensor } from '@graft/kernels';
 import { z } from 'zod';
 import type { JsonObject } from '../data/records.js';
 import type { Tokenizer } from '../data/tokenizer.js';
-import type { Model } from '../models/model.js';
-import type { BatchContext } from '../nn/context.js';
-import { headOutputs, type TypedSequence } from './head-outputs.js';
-import { answers, learnt } from './label-losses.js';
-import { macroF1, matthews, pearson } from './label-metrics.js';
-import { LabelSurvey, PROBLEMS, realOf } from './label-survey.js';
-import { isLabel, labelConfig, labelNames, numberOf, type Label } from './labels.js';
+import type { HeadShare, TypedSequence } from './head-outputs.js';
+import type { Labelled } from './label-losses.js';
+import { matthews, pearson } from './label-metrics.js';
+import { LabelSurvey, PROBLEMS } from './label-survey.js';
+import {
+  chanceOf,
+  checkLabel,
+  labelAnswers,
+  labelLoss,
+  LABEL_METRICS,
+  targetOf,
+} from './label-task.js';
+import { labelConfig, labelNames } from './labels.js';
 import { checkText, missingFormat, unknownKey } from './record-checks.js';
-import { defineTask, mean, type Encoded, type EncodeOptions, type Example } from './task.js';
-import type { Chance, Share, Sums } from './task.js';
+import { defineTask, type Encoded, type EncodeOptions, type Example, type Share } from './task.js';
 
-/** A text or a pair with its target: the label's number, 0 or 1 for each label, or a measure. */
-interface LabelledText extends Example, TypedSequence {
-  readonly target: Float64Array;
-}
+/** A text or a pair with its target. */
+interface LabelledText extends Example, TypedSequence, Labelled {}
 
 interface Prepared {
   readonly text: string | readonly [string, string];
@@ -108,7 +110,10 @@ export const seqCls = defineTask<LabelledText, Prepared, Options>({
     chats: [],
   }),
   survey: (options) => new LabelSurvey(options),
-  prepare: (record, _, options) => ({ text: textOf(record), target: targetOf(record, options) }),
+  prepare: (record, _, options) => ({
+    text: textOf(record),
+    target: targetOf(record['label'], options),
+  }),
   encode(prepared, { tokenizer }, options) {
     const targets = prepared.map(({ target }) => target);
     return encoded(
@@ -119,17 +124,7 @@ export const seqCls = defineTask<LabelledText, Prepared, Options>({
     );
   },
   units: () => 1,
-  loss: (model, shares, ctx, scales) => {
-    const outputs = outputsOf(model, shares, ctx);
-    const sums = new Map<number, Sums>();
-    const weighed = shares.map(({ run, examples, options }, i) => {
-      const found = learnt(outputs[i] as Tensor, examples, options);
-      sums.set(run, { units: examples.length, totals: found.totals });
-      return mul(found.loss, scales?.get(run) ?? 0);
-    });
-    if (scales) backward([weighed.reduce((a, b) => add(a, b))], [null]);
-    return sums;
-  },
+  loss: (model, shares, ctx, scales) => labelLoss(model, shares, readOf(shares), ctx, scales),
   infer: {
     kind: 'classify',
     record(input) {
@@ -149,35 +144,11 @@ export const seqCls = defineTask<LabelledText, Prepared, Options>({
         tokenizer,
         options,
       ),
-    answer: (model, shares, ctx) =>
-      tidy(() => {
-        const outputs = outputsOf(model, shares, ctx);
-        return shares.flatMap(({ options }, i) => answers(outputs[i] as Tensor, options));
-      }),
+    answer: (model, shares, ctx) => labelAnswers(model, shares, readOf(shares), ctx),
   },
   chance: (_, { task_options: options }) => chanceOf(options as Options),
   metrics: [
-    {
-      name: 'loss',
-      title: 'Loss',
-      unit: null,
-      draw: { smooth: true, log: true },
-      of: mean('loss'),
-    },
-    {
-      name: 'accuracy',
-      title: 'Accuracy',
-      unit: '%',
-      draw: { smooth: true, log: false },
-      of: (sums) => (sums.totals['right'] === undefined ? null : mean('right')(sums)),
-    },
-    {
-      name: 'f1',
-      title: 'F1, mean of the labels',
-      unit: '%',
-      draw: { smooth: true, log: false },
-      of: macroF1,
-    },
+    ...LABEL_METRICS,
     {
       name: 'matthews_correlation',
       title: 'Matthews correlation',
@@ -195,17 +166,6 @@ export const seqCls = defineTask<LabelledText, Prepared, Options>({
   ],
 });
 
-function checkLabel(label: unknown): string | null {
-  const list = Array.isArray(label) ? (label as unknown[]) : null;
-  if (list === null)
-    return isLabel(label)
-      ? null
-      : '"label" must be a name of at most 200 characters, a number, or a list of such';
-  const wrong = list.findIndex((one) => !isLabel(one));
-  if (wrong >= 0) return `"label"[${wrong}] must be a name of at most 200 characters or a number`;
-  return new Set(list.map(String)).size === list.length ? null : '"label" has a label twice';
-}
-
 function checkInput(given: unknown, length: number): string | null {
   if (given === null || typeof given !== 'object' || length < 1 || length > 2)
     return 'expected a text, a pair of texts, or {"text","text_pair"}';
@@ -220,16 +180,8 @@ function checkInput(given: unknown, length: number): string | null {
 const textOf = ({ text, text_pair: pair }: JsonObject): Prepared['text'] =>
   pair === undefined ? (text as string) : [text as string, pair as string];
 
-/** @throws DomainError for a label that there is not */
-function targetOf({ label }: JsonObject, { problem_type: problem, labels }: Options): Float64Array {
-  const names = labels ?? [];
-  if (problem === 'regression') return Float64Array.of(realOf(label) ?? NaN);
-  if (problem !== 'multi_label_classification')
-    return Float64Array.of(numberOf(label as Label, names));
-  const target = new Float64Array(names.length);
-  for (const one of label as readonly Label[]) target[numberOf(one, names)] = 1;
-  return target;
-}
+const readOf = (shares: readonly Share<LabelledText, Options>[]): HeadShare[] =>
+  shares.map(({ run, examples }) => ({ run, sequences: examples }));
 
 function encoded(
   texts: readonly Prepared['text'][],
@@ -250,22 +202,4 @@ function encoded(
     supervised: 1,
     lost: of.every((text) => text < 0),
   }));
-}
-
-function outputsOf(
-  model: Model,
-  shares: readonly Share<LabelledText, Options>[],
-  ctx: BatchContext,
-): Tensor[] {
-  const read = shares.map(({ run, examples }) => ({ run, sequences: examples }));
-  return headOutputs(model, read, ctx).map((logits) => to(logits, 'f32'));
-}
-
-/** A new head knows nothing: a run begins at chance. */
-function chanceOf({ problem_type: problem, labels }: Options): Chance {
-  if (problem === 'regression') return { loss: Infinity, of: 'a measure', isStart: true };
-  if (problem === 'multi_label_classification')
-    return { loss: Math.LN2, of: 'whether each label holds', isStart: true };
-  const count = labels?.length ?? 2;
-  return { loss: Math.log(count), of: `among ${count} labels`, isStart: true };
 }
