@@ -150,6 +150,8 @@ function factorsOf(
 
 function vocabularyOf(base: Base): Map<string, GgufField> {
   const { model, tokenizer, tokenizerFiles } = base;
+  if (tokenizerFiles === null)
+    throw new DomainError('unsupported', 'the base has no tokenizer to write', 'model');
   const { bos, isClosed } = endsOf(base);
   const fields = ggufVocabulary(tokenizerFiles, {
     rows: model.vocabSize,

@@ -1,21 +1,47 @@
 // What makes a model's inputs of data, after transformers' AutoProcessor: one of a base, from its files.
 import { DomainError } from '@graft/contracts';
-import type { Tokenizer } from './tokenizer.js';
+import type { InputKind } from '../nn/front-ends/registry.js';
+import { ImageProcessor } from './image/image-processor.js';
+import { PREPROCESSOR, type ProcessorFiles } from './processor-files.js';
+import { Tokenizer } from './tokenizer.js';
+import { TOKENIZER } from './tokenizer-files.js';
 
 export interface ProcessorParts {
-  readonly tokenizer: Tokenizer | null;
+  readonly tokenizer?: Tokenizer | null;
+  readonly image?: ImageProcessor | null;
+}
+
+/** What of a model says what it reads. */
+export interface Reads {
+  readonly inputKind: InputKind;
+  inputRows(shape: readonly number[]): number;
 }
 
 export class Processor {
   constructor(private readonly parts: ProcessorParts) {}
 
+  /**
+   * @param reads null: text
+   * @throws DomainError naming the file that is missing, or what of it is not supported
+   */
+  static load(files: ProcessorFiles, reads: Reads | null): Processor {
+    if (reads?.inputKind !== 'image')
+      return new Processor({ tokenizer: Tokenizer.load(files.tokenizer ?? missing(TOKENIZER)) });
+    return new Processor({ image: imageProcessor(files, reads) });
+  }
+
   has(part: keyof ProcessorParts): boolean {
-    return this.parts[part] !== null;
+    return Boolean(this.parts[part]);
   }
 
   /** @throws DomainError where the base has none */
   get tokenizer(): Tokenizer {
-    return this.parts.tokenizer ?? lacks('tokenizer (tokenizer.json): it reads no text');
+    return this.parts.tokenizer ?? reads('no text');
+  }
+
+  /** @throws DomainError where the base has none */
+  get image(): ImageProcessor {
+    return this.parts.image ?? reads('no pictures');
   }
 
   dispose(): void {
@@ -23,6 +49,33 @@ export class Processor {
   }
 }
 
-function lacks(what: string): never {
-  throw new DomainError('unsupported', `the base has no ${what}`, 'model');
+/** @throws DomainError as `Processor.load`, without reading a tokenizer's file */
+export function checkProcessor(files: ProcessorFiles, reads: Reads): void {
+  if (reads.inputKind === 'image') imageProcessor(files, reads);
+  else if (files.tokenizer === null) missing(TOKENIZER);
+}
+
+/** A tokenizer beside it is that of a model which this was cut from. */
+function imageProcessor({ preprocessor }: ProcessorFiles, reads: Reads): ImageProcessor {
+  return new ImageProcessor(preprocessor ?? missing(PREPROCESSOR), (shape) => {
+    try {
+      return reads.inputRows(shape);
+    } catch (error) {
+      if (!(error instanceof DomainError)) throw error;
+      throw new DomainError(
+        'invalid_model',
+        `${PREPROCESSOR} does not fit: ${error.message}`,
+        'model',
+      );
+    }
+  });
+}
+
+function missing(file: string): never {
+  const message = `the model has no ${file}; save its processor with transformers' save_pretrained to get one`;
+  throw new DomainError('invalid_model', message, 'model');
+}
+
+function reads(what: string): never {
+  throw new DomainError('unsupported', `the base reads ${what}`, 'model');
 }

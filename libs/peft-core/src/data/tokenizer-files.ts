@@ -17,6 +17,7 @@ export interface TokenizerFiles {
   readonly generationConfig?: Json;
 }
 
+export const TOKENIZER = 'tokenizer.json';
 const MAX_BYTES = 64 << 20;
 
 /** @throws DomainError `invalid_model` when tokenizer.json is missing or a file is not JSON. */
@@ -25,11 +26,11 @@ export function tokenizerFiles(
   find: (name: string) => string | undefined = (name) => join(folder, name),
 ): TokenizerFiles {
   const text = (name: string): string | undefined => readText(find(name));
-  const tokenizerJson = text('tokenizer.json');
+  const tokenizerJson = text(TOKENIZER);
   if (tokenizerJson === undefined) {
     throw new DomainError(
       'invalid_model',
-      `${folder} has no tokenizer.json; save the tokenizer with transformers' save_pretrained to get one`,
+      `${folder} has no ${TOKENIZER}; save the tokenizer with transformers' save_pretrained to get one`,
     );
   }
   const json = (name: string): Json => parseJson(text(name) ?? '{}', join(folder, name));
@@ -58,7 +59,8 @@ export function parseJson(text: string, path: string): Json {
   throw new DomainError('invalid_model', `${path} must be a JSON object`);
 }
 
-function readText(path: string | undefined): string | undefined {
+/** Undefined: there is none. @throws DomainError for one that is too large */
+export function readText(path: string | undefined): string | undefined {
   if (path === undefined || !existsSync(path)) return undefined;
   if (statSync(path).size > MAX_BYTES)
     throw new DomainError('invalid_model', `${path} is larger than ${MAX_BYTES} bytes`);

@@ -1,9 +1,9 @@
 import { readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
-import { parseJson, tokenizerFiles } from '../data/tokenizer-files.js';
-import type { TokenizerFiles } from '../data/tokenizer-files.js';
+import { processorFiles, type ProcessorFiles } from '../data/processor-files.js';
+import { parseJson, type Json, type TokenizerFiles } from '../data/tokenizer-files.js';
 import { Processor } from '../data/processor.js';
-import { Tokenizer } from '../data/tokenizer.js';
+import type { Tokenizer } from '../data/tokenizer.js';
 import { buildModel, precisionOf } from '../models/registry.js';
 import type { HfConfig, Model, Precision, Tensors } from '../models/model.js';
 import { readGguf } from './gguf.js';
@@ -23,8 +23,9 @@ export interface Base {
   /** The processor's. @throws DomainError where it has none */
   readonly tokenizer: Tokenizer;
   readonly config: HfConfig;
-  /** What the tokenizer was read from, to be saved with a fully fine-tuned model. */
-  readonly tokenizerFiles: TokenizerFiles;
+  /** What the processor was read from, to be saved with a fully fine-tuned model. */
+  readonly tokenizerFiles: TokenizerFiles | null;
+  readonly preprocessor: Json | null;
   /** Name of the .gguf file that it is; null for a folder. */
   readonly ggufFile: string | null;
   /** Frees everything; nothing of the model may be used afterwards. */
@@ -51,23 +52,49 @@ export function loadBase(path: string, options: BaseOptions): Base {
   try {
     model = buildModel(config, tensors, options);
     options.onProgress?.(1);
-    const tokenizer = Tokenizer.load(files);
-    processor = new Processor({ tokenizer });
-    if (tokenizer.vocabSize > model.vocabSize) {
-      const sizes = `${tokenizer.vocabSize} tokens, the model's embedding ${model.vocabSize}`;
+    processor = Processor.load(files, model);
+    if (processor.has('tokenizer') && processor.tokenizer.vocabSize > model.vocabSize) {
+      const sizes = `${processor.tokenizer.vocabSize} tokens, the model's embedding ${model.vocabSize}`;
       throw invalid(`${source}: the tokenizer has ${sizes}: they do not match`);
     }
     const ggufFile = source.endsWith('.gguf') ? basename(source) : null;
-    return { model, processor, tokenizer, config, tokenizerFiles: files, ggufFile, dispose };
+    return new LoadedBase(model, processor, { config, files, ggufFile }, dispose);
   } catch (error) {
     dispose();
     throw error;
   }
 }
 
-interface Opened {
+interface Sources {
   readonly config: HfConfig;
-  readonly files: TokenizerFiles;
+  readonly files: ProcessorFiles;
+  readonly ggufFile: string | null;
+}
+
+class LoadedBase implements Base {
+  readonly config: HfConfig;
+  readonly tokenizerFiles: TokenizerFiles | null;
+  readonly preprocessor: Json | null;
+  readonly ggufFile: string | null;
+
+  constructor(
+    readonly model: Model,
+    readonly processor: Processor,
+    { config, files, ggufFile }: Sources,
+    readonly dispose: () => void,
+  ) {
+    this.config = config;
+    this.tokenizerFiles = files.tokenizer;
+    this.preprocessor = files.preprocessor;
+    this.ggufFile = ggufFile;
+  }
+
+  get tokenizer(): Tokenizer {
+    return this.processor.tokenizer;
+  }
+}
+
+interface Opened extends Pick<Sources, 'config' | 'files'> {
   readonly tensors: Tensors;
   close(): void;
 }
@@ -77,12 +104,13 @@ function openGguf(path: string, { dtype, onProgress }: BaseOptions): Opened {
     dtype,
     onProgress,
   });
-  return { config, files: { tokenizerJson, tokenizerConfig, config }, tensors, close };
+  const tokenizer = { tokenizerJson, tokenizerConfig, config };
+  return { config, files: { tokenizer, preprocessor: null }, tensors, close };
 }
 
 function openFolder(folder: string, options: BaseOptions): Opened {
   const config = readConfig(folder);
-  const files = tokenizerFiles(folder);
+  const files = processorFiles(folder);
   const { dtype, quantization } = precisionOf(config, options);
   const tensors = openCheckpoint(folder, quantization === null ? dtype : null);
   return { config, files, tensors, close: () => tensors.close() };

@@ -1,10 +1,12 @@
 // What reading data needs of a base, from its files wherever they lie: names apart from paths, as a blob store has
 // them. Native-free but for the tokenizers package.
 import { readFileSync } from 'node:fs';
-import { parseJson, tokenizerFiles } from '../data/tokenizer-files.js';
-import { Processor } from '../data/processor.js';
+import { processorFiles } from '../data/processor-files.js';
+import { parseJson } from '../data/tokenizer-files.js';
 import { Tokenizer } from '../data/tokenizer.js';
+import { Processor } from '../data/processor.js';
 import type { HfConfig } from '../models/model.js';
+import { outlineOf } from '../models/registry.js';
 import { checkedHeader } from './gguf-checked.js';
 import { ggufModel } from './gguf-architecture.js';
 import { ggufTokenizer } from './gguf-tokenizer.js';
@@ -35,6 +37,7 @@ export function readBaseProcessor(files: readonly NamedFile[]): BaseProcessor {
   if (path === undefined) throw invalid('the base has no config.json');
   const config = parseJson(readFileSync(path, 'utf8'), 'config.json');
   if (typeof config['model_type'] !== 'string') throw invalid('config.json has no model_type');
-  const tokenizer = Tokenizer.load(tokenizerFiles('the base', find));
-  return { config: config as HfConfig, processor: new Processor({ tokenizer }) };
+  const read = processorFiles('the base', find);
+  const reads = read.preprocessor === null ? null : outlineOf(config as HfConfig);
+  return { config: config as HfConfig, processor: Processor.load(read, reads) };
 }

@@ -3,7 +3,9 @@ import { closeSync, existsSync, lstatSync, openSync, readFileSync, readSync } fr
 import { basename, join } from 'node:path';
 import { DomainError } from '@graft/contracts';
 import { safetensorsHeader } from '@graft/kernels';
-import { tokenizerFiles } from '../data/tokenizer-files.js';
+import { checkProcessor } from '../data/processor.js';
+import { PREPROCESSOR, processorFiles } from '../data/processor-files.js';
+import { TOKENIZER } from '../data/tokenizer-files.js';
 import { wholeModel } from '../methods/modules-to-save.js';
 import { forConfig, outlineOf } from '../models/registry.js';
 import type { HfConfig } from '../models/model.js';
@@ -30,11 +32,12 @@ export interface ModelInspection {
 const COMPANIONS = [
   'config.json',
   'generation_config.json',
-  'tokenizer.json',
+  TOKENIZER,
   'tokenizer_config.json',
   'special_tokens_map.json',
   'chat_template.jinja',
   'chat_template.json',
+  PREPROCESSOR,
   INDEX,
 ];
 const MAX_CONFIG_BYTES = 1 << 20;
@@ -100,7 +103,8 @@ function inspectFolder(folder: string, attempt: Attempt, problems: string[]): Fo
   for (const name of [...companions, ...weights.keys()])
     attempt(() => refuseDisguise(join(folder, name)));
   const config = attempt(() => checkedConfig(join(folder, 'config.json'), problems));
-  attempt(() => tokenizerFiles(folder));
+  const read = attempt(() => processorFiles(folder));
+  if (read && config) attempt(() => checkProcessor(read, outlineOf(config)));
   let parameters = 0;
   const seen = new Set<string>();
   for (const [name, listed] of weights) {

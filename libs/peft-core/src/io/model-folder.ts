@@ -1,7 +1,8 @@
 import { join } from 'node:path';
 import { dtypeSize } from '@graft/kernels';
 import type { Dtype, Tensor } from '@graft/kernels';
-import type { TokenizerFiles } from '../data/tokenizer-files.js';
+import { PREPROCESSOR } from '../data/processor-files.js';
+import { TOKENIZER, type Json, type TokenizerFiles } from '../data/tokenizer-files.js';
 import type { HfConfig } from '../models/model.js';
 import { asFilesCall } from './file-names.js';
 import { pythonJson } from './python-json.js';
@@ -48,10 +49,11 @@ export const configJson = (config: object): string =>
 
 interface ModelFiles {
   readonly config: HfConfig;
-  readonly tokenizerFiles: TokenizerFiles;
+  readonly tokenizerFiles: TokenizerFiles | null;
+  readonly preprocessor?: Json | null;
 }
 
-/** Writes a whole model as transformers' save_pretrained does, with its tokenizer. Returns the names of the files. */
+/** Writes a whole model as transformers' save_pretrained does, with its processor. Returns the names of the files. */
 export function writeModel(
   dir: string,
   tensors: ReadonlyMap<string, Tensor>,
@@ -76,22 +78,33 @@ export function writeWeights(
   const shards = writeShards(dir, asFilesCall(weights, base.config), most);
   // what is written is dense
   const { torch_dtype: _, quantization_config: __, ...config } = base.config;
-  const { tokenizerJson, tokenizerConfig, chatTemplate, generationConfig } = base.tokenizerFiles;
   const files = new Map<string, string>([
     ['config.json', configJson({ ...config, dtype: DTYPE_NAMES.get(dtype) ?? 'float32' })],
-    ['tokenizer.json', tokenizerJson],
-    [
-      'tokenizer_config.json',
-      pythonJson({
-        tokenizer_class: 'PreTrainedTokenizerFast',
-        ...withoutCode(tokenizerConfig ?? {}),
-      }),
-    ],
+    ...(base.tokenizerFiles ? tokenizerTexts(base.tokenizerFiles) : []),
+    ...(base.preprocessor
+      ? [[PREPROCESSOR, pythonJson(withoutCode(base.preprocessor))] as const]
+      : []),
   ]);
-  if (typeof chatTemplate === 'string') files.set('chat_template.jinja', chatTemplate);
-  if (generationConfig && Object.keys(generationConfig).length > 0) {
-    files.set('generation_config.json', pythonJson(generationConfig));
-  }
   for (const [name, text] of files) writeWholeText(join(dir, name), text);
   return [...shards, ...files.keys()].sort();
+}
+
+function tokenizerTexts({
+  tokenizerJson,
+  tokenizerConfig,
+  chatTemplate,
+  generationConfig,
+}: TokenizerFiles): Map<string, string> {
+  const config = {
+    tokenizer_class: 'PreTrainedTokenizerFast',
+    ...withoutCode(tokenizerConfig ?? {}),
+  };
+  const files = new Map([
+    [TOKENIZER, tokenizerJson],
+    ['tokenizer_config.json', pythonJson(config)],
+  ]);
+  if (typeof chatTemplate === 'string') files.set('chat_template.jinja', chatTemplate);
+  if (generationConfig && Object.keys(generationConfig).length > 0)
+    files.set('generation_config.json', pythonJson(generationConfig));
+  return files;
 }

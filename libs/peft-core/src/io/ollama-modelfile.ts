@@ -16,7 +16,7 @@ export function endsOf({ tokenizer, tokenizerFiles }: Text): {
 } {
   const plain = tokenizer.encode('a').join();
   const whole = tokenizer.encode('a', { special: true });
-  const config = tokenizerFiles.tokenizerConfig ?? {};
+  const config = tokenizerFiles?.tokenizerConfig ?? {};
   const bos = whole.slice(1).join() === plain ? specialToken(config, 'bos_token') : null;
   const isClosed = whole.slice(0, -1).join() === plain && !tokenizer.hasTemplate;
   return { bos: bos !== null && chatsBeginWith(bos, tokenizer) ? bos : null, isClosed };

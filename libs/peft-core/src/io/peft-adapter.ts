@@ -28,7 +28,8 @@ export const ADAPTER_WEIGHTS = 'adapter_model.safetensors';
 const CONFIG = 'config.json';
 
 export interface AdapterFacts {
-  readonly base: Pick<Base, 'config' | 'tokenizerFiles'> & Partial<Pick<Base, 'ggufFile'>>;
+  readonly base: Pick<Base, 'config' | 'tokenizerFiles'> &
+    Partial<Pick<Base, 'ggufFile' | 'preprocessor'>>;
   /** base_model_name_or_path: the hub's id or a path, by which transformers finds the base again. */
   readonly baseName: string;
   /** Of which the adapter was trained. */

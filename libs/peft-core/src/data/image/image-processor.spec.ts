@@ -38,7 +38,7 @@ describe.each(Object.entries(golden.pictures))('%s', (name, { size, sha256, ...c
   });
 
   it.each(Object.keys(golden.processors))('is made the same by the processor "%s"', (of) => {
-    const processor = new ImageProcessor(golden.processors[of] as never);
+    const processor = new ImageProcessor(golden.processors[of] as never, () => 5);
     const pixels = processor.resized(decoded(bytesOf(name)));
     const wanted = cases[of] as (typeof cases)[string];
     expect([...pixels]).toEqual(wanted.pixels);

@@ -30,10 +30,16 @@ type Lengths = readonly [height: number, width: number];
 
 export class ImageProcessor {
   readonly options: ImageOptions;
+  /** That the model makes of a picture. */
+  readonly rows: number;
 
-  /** @throws DomainError naming what of preprocessor_config.json is not supported */
-  constructor(config: Json) {
+  /**
+   * @param inputRows of a picture of a shape
+   * @throws DomainError naming what of preprocessor_config.json is not supported
+   */
+  constructor(config: Json, inputRows: (shape: readonly number[]) => number) {
     this.options = imageOptions(config);
+    this.rows = inputRows(this.shape);
   }
 
   /** Of what a model gets: channels, height, width. */
