@@ -35,7 +35,7 @@ PINS = [
 ]
 # Installed beside the others, without making the environment anew: PEFT's AdaMSS puts outputs in clusters with the
 # first; transformers reads pictures and sounds with the others.
-ADDED = ["scikit-learn==1.7.2", "pillow==13.0.0", "torchvision==0.28.0", "soundfile==0.14.0", "soxr==1.1.0"]
+ADDED = ["scikit-learn==1.7.2", "pillow==13.0.0", "torchvision==0.28.0", "soundfile==0.14.0", "soxr==1.1.0", "jiwer==4.0.0"]
 
 
 def interpreter() -> pathlib.Path:

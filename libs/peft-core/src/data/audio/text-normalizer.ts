@@ -1,0 +1,106 @@
+// What Whisper's authors compare transcripts after (arXiv:2212.04356, appendix C), transformers' BasicTextNormalizer and
+// EnglishTextNormalizer: small letters, no punctuation, and in English one way to write contractions, numbers and spellings.
+import { standardNumbers } from './english-numbers.js';
+import { SPELLINGS } from './english-spellings.js';
+import { SPACE, wordPattern } from './unicode-words.js';
+
+/** Of any language: small letters, without what stands in brackets, without marks, symbols and punctuation. */
+export function basicText(text: string): string {
+  const plain = withoutAsides(text.toLowerCase()).normalize('NFKC');
+  return plain
+    .replace(/[\p{M}\p{S}\p{P}]/gu, ' ')
+    .toLowerCase()
+    .replace(SPACE, ' ');
+}
+
+export function englishText(text: string): string {
+  let s = withoutAsides(text.toLowerCase());
+  s = s.replace(FILLERS, '').replace(SPACE_BEFORE_APOSTROPHE, "'");
+  for (const [pattern, replacement] of CONTRACTIONS) s = s.replace(pattern, replacement);
+  s = s.replace(/(\p{Nd}),(\p{Nd})/gu, '$1$2').replace(/\.([^0-9]|$)/gu, ' $1');
+  s = standardNumbers(withoutMarks(s, '.%$¢€£'));
+  s = s
+    .split(SPACE)
+    .filter(Boolean)
+    .map((word) => SPELLINGS.get(word) ?? word)
+    .join(' ');
+  // signs that stand with no number
+  s = s.replace(/[.$¢€£]([^0-9])/gu, ' $1').replace(/([^0-9])%/gu, '$1 ');
+  return s.replace(SPACE, ' ');
+}
+
+const withoutAsides = (s: string): string =>
+  s.replace(/[<[][^>\]]*[>\]]/gu, '').replace(/\(([^)]+?)\)/gu, '');
+
+const FILLERS = wordPattern('\\b(?:hmm|mm|mhm|mmm|uh|um)\\b');
+const SPACE_BEFORE_APOSTROPHE = new RegExp(`${SPACE.source}'`, 'gu');
+
+const CONTRACTIONS: readonly (readonly [pattern: RegExp, replacement: string])[] = Object.entries({
+  "\\bwon't\\b": 'will not',
+  "\\bcan't\\b": 'can not',
+  "\\blet's\\b": 'let us',
+  "\\bain't\\b": 'aint',
+  "\\by'all\\b": 'you all',
+  '\\bwanna\\b': 'want to',
+  '\\bgotta\\b': 'got to',
+  '\\bgonna\\b': 'going to',
+  "\\bi'ma\\b": 'i am going to',
+  '\\bimma\\b': 'i am going to',
+  '\\bwoulda\\b': 'would have',
+  '\\bcoulda\\b': 'could have',
+  '\\bshoulda\\b': 'should have',
+  "\\bma'am\\b": 'madam',
+  '\\bmr\\b': 'mister ',
+  '\\bmrs\\b': 'missus ',
+  '\\bst\\b': 'saint ',
+  '\\bdr\\b': 'doctor ',
+  '\\bprof\\b': 'professor ',
+  '\\bcapt\\b': 'captain ',
+  '\\bgov\\b': 'governor ',
+  '\\bald\\b': 'alderman ',
+  '\\bgen\\b': 'general ',
+  '\\bsen\\b': 'senator ',
+  '\\brep\\b': 'representative ',
+  '\\bpres\\b': 'president ',
+  '\\brev\\b': 'reverend ',
+  '\\bhon\\b': 'honorable ',
+  '\\basst\\b': 'assistant ',
+  '\\bassoc\\b': 'associate ',
+  '\\blt\\b': 'lieutenant ',
+  '\\bcol\\b': 'colonel ',
+  '\\bjr\\b': 'junior ',
+  '\\bsr\\b': 'senior ',
+  '\\besq\\b': 'esquire ',
+  "'d been\\b": ' had been',
+  "'s been\\b": ' has been',
+  "'d gone\\b": ' had gone',
+  "'s gone\\b": ' has gone',
+  "'d done\\b": ' had done',
+  "'s got\\b": ' has got',
+  "n't\\b": ' not',
+  "'re\\b": ' are',
+  "'s\\b": ' is',
+  "'d\\b": ' would',
+  "'ll\\b": ' will',
+  "'t\\b": ' not',
+  "'ve\\b": ' have',
+  "'m\\b": ' am',
+}).map(([pattern, replacement]) => [wordPattern(pattern), replacement]);
+
+/** Letters that no decomposition takes apart. */
+const LETTERS: ReadonlyMap<string, string> = new Map(
+  Object.entries({
+    œ: 'oe', Œ: 'OE', ø: 'o', Ø: 'O', æ: 'ae', Æ: 'AE', ß: 'ss', ẞ: 'SS', đ: 'd', Đ: 'D', ð: 'd', Ð: 'D', þ: 'th',
+    Þ: 'th', ł: 'l', Ł: 'L',
+  }), // prettier-ignore
+);
+
+function withoutMarks(s: string, kept: string): string {
+  return Array.from(s.normalize('NFKD'), (character) => {
+    if (kept.includes(character)) return character;
+    const letter = LETTERS.get(character);
+    if (letter !== undefined) return letter;
+    if (/\p{Mn}/u.test(character)) return '';
+    return /[\p{M}\p{S}\p{P}]/u.test(character) ? ' ' : character;
+  }).join('');
+}
