@@ -9,7 +9,13 @@ import json
 import pathlib
 
 import torch
-from transformers import AutoModel, AutoModelForCausalLM, AutoModelForMaskedLM, AutoModelForSeq2SeqLM
+from transformers import (
+    AutoModel,
+    AutoModelForCausalLM,
+    AutoModelForMaskedLM,
+    AutoModelForSeq2SeqLM,
+    AutoModelForSpeechSeq2Seq,
+)
 
 # The sizes of the llama-like ones.
 SHAPE = dict(
@@ -45,6 +51,7 @@ ENCODERS = ("albert", "bert", "camembert", "distilbert", "roberta", "vit", "xlm-
 
 # Of these the files have the head for masked words, with which the heads of tasks begin.
 MASKED = ("modernbert",)
+SPEECH = ("whisper",)
 
 
 def auto_class(config):
@@ -52,6 +59,8 @@ def auto_class(config):
         return AutoModelForMaskedLM
     if config.model_type in ENCODERS:
         return AutoModel
+    if config.model_type in SPEECH:
+        return AutoModelForSpeechSeq2Seq
     return AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
 
 

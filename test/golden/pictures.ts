@@ -10,7 +10,7 @@ export interface Picture {
 }
 
 /** [C, H, W], from -1 to 1 in steps of 1/16 */
-export function pixels({ picture, size }: Picture): Tensor {
+export function pixels({ picture, size }: Pick<Picture, 'picture' | 'size'>): Tensor {
   const count = size.reduce((product, n) => product * n, 1);
   const values = Float32Array.from(
     { length: count },

@@ -30,6 +30,7 @@ import { qwen3Moe } from './qwen3-moe.js';
 import { roberta } from './roberta.js';
 import { t5 } from './t5.js';
 import { vit } from './vit.js';
+import { whisper } from './whisper.js';
 import type { HfConfig, Model, ModelPlugin, Precision, Tensors } from './model.js';
 
 /** Every model family there is. Derivatives under other names are entries of `modelTypes`. */
@@ -58,6 +59,7 @@ export const models: readonly ModelPlugin[] = [
   albert,
   modernBert,
   vit,
+  whisper,
 ] as unknown as ModelPlugin[];
 
 /** config.json's model_types that are written as GGUF files. */

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { FrontEndOptions } from './front-ends/registry.js';
+import { frontEndLinears, FrontEndOptions } from './front-ends/registry.js';
 import type { FrontEndPaths } from './front-ends/registry.js';
 import { alikePositions, RopeOptions } from './rope.js';
 
@@ -342,7 +342,8 @@ export function stackKinds({
  * stands beside a decoder.
  */
 export function headPrefix({ tokenEmbedding, encoder, decoder }: ModelPaths): string {
-  const first = tokenEmbedding ?? encoder?.frontEnd?.projection ?? '';
+  const [leading = ''] = encoder?.frontEnd ? frontEndLinears(encoder.frontEnd) : [];
+  const first = tokenEmbedding ?? leading;
   return encoder && decoder ? '' : first.slice(0, first.indexOf('.') + 1);
 }
 
@@ -388,7 +389,7 @@ export function linearNames({ encoder, decoder, lmHead, heads = {} }: ModelPaths
     const { gate, up, alone, down, experts } = feedForward;
     const routed = Object.values(experts?.files ?? {});
     const between = [convolution?.into, convolution?.out, gate, up, alone, down, ...routed];
-    const first = [frontEnd?.projection, projectIn];
+    const first = [...(frontEnd ? frontEndLinears(frontEnd) : []), projectIn];
     return [...first, ...each(attention), ...each(cross), ...between, projectOut];
   });
   const hidden = Object.values(heads).map((head) => head.hidden?.path);

@@ -1,0 +1,60 @@
+import { expect, it } from 'vitest';
+import { footprintOf } from '../catalog.js';
+import { outlineOf } from './registry.js';
+
+const tiny = {
+  model_type: 'whisper',
+  d_model: 384,
+  encoder_layers: 4,
+  encoder_ffn_dim: 1536,
+  encoder_attention_heads: 6,
+  decoder_layers: 4,
+  decoder_ffn_dim: 1536,
+  decoder_attention_heads: 6,
+};
+const large = {
+  ...tiny,
+  vocab_size: 51866,
+  num_mel_bins: 128,
+  d_model: 1280,
+  encoder_layers: 32,
+  encoder_ffn_dim: 5120,
+  encoder_attention_heads: 20,
+  decoder_layers: 32,
+  decoder_ffn_dim: 5120,
+  decoder_attention_heads: 20,
+};
+
+it.each([
+  ['whisper-tiny', tiny, 37_760_640],
+  ['whisper-large-v3', large, 1_543_490_560],
+])('has the parameters of %s', (_, config, parameters) => {
+  const peft = { peft_type: 'LORA', target_modules: ['q_proj'] };
+  expect(footprintOf(peft, config).totalParameters).toBe(parameters);
+});
+
+it('hears 30 seconds, a row for each fiftieth of a second', () => {
+  const outline = outlineOf(tiny);
+  expect([outline.inputKind, outline.maxPositions]).toEqual(['audio', 1500]);
+  expect(outline.inputRows([80, 3000])).toBe(1500);
+  expect(() => outline.inputRows([80, 2999])).toThrow(
+    'expected a spectrogram of 80 × 3000 (mel, frames), got 80 × 2999',
+  );
+});
+
+it.each([
+  ['a head of its own', { tie_word_embeddings: false }, /tie_word_embeddings: false/],
+  ['a decoder of other heads', { decoder_attention_heads: 8 }, /decoder_attention_heads: 8/],
+  ['SpecAugment', { apply_spec_augment: true }, /apply_spec_augment: true/],
+])('refuses %s', (_, changed, message) => {
+  expect(() => outlineOf({ ...tiny, ...changed })).toThrow(message);
+});
+
+it.each([
+  { peft_type: 'PROMPT_TUNING', num_virtual_tokens: 2 },
+  { peft_type: 'PREFIX_TUNING', num_virtual_tokens: 2 },
+])('%j is refused: an encoder of sounds reads no virtual tokens', (peft) => {
+  expect(() => footprintOf(peft, tiny)).toThrow(
+    expect.objectContaining({ param: 'peft.peft_type' }),
+  );
+});

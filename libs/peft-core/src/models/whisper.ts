@@ -1,0 +1,153 @@
+/**
+ * Whisper (arXiv:2212.04356): an encoder of a spectrogram of 30 seconds, and a decoder that attends to it. Keys have no
+ * bias. The head is the matrix of the decoder's tokens. The encoder's positions are sinusoids in a table; where all of a
+ * model trains, they do, too, as in transformers, which forgets on loading that they were not to.
+ */
+import { DomainError } from '@graft/contracts';
+import type { z } from 'zod';
+import type { StackOptions, StackPaths } from '../nn/stack-options.js';
+import { defineModel } from '../plugin.js';
+import {
+  activation,
+  flag,
+  fraction,
+  HEADS,
+  integer,
+  LAYERS,
+  optional,
+  or,
+  POSITIONS,
+  required,
+  SIZE,
+  VOCABULARY,
+  word,
+} from './hf-config.js';
+
+/** The encoder's second convolution stands at every other frame. */
+const FRAMES_A_ROW = 2;
+
+export const whisper = defineModel({
+  name: 'whisper',
+  title: 'Whisper',
+  modelTypes: ['whisper'],
+  hf: {
+    vocab_size: or(VOCABULARY, 51865),
+    num_mel_bins: or(SIZE, 80),
+    d_model: required(SIZE),
+    encoder_layers: required(LAYERS),
+    encoder_ffn_dim: required(SIZE),
+    encoder_attention_heads: required(HEADS),
+    decoder_layers: required(LAYERS),
+    decoder_ffn_dim: required(SIZE),
+    decoder_attention_heads: required(HEADS),
+    max_source_positions: or(POSITIONS, 1500),
+    max_target_positions: or(POSITIONS, 448),
+    activation_function: or(word, 'gelu'),
+    decoder_start_token_id: or(integer(0, 1 << 24), 50257),
+    tie_word_embeddings: or(flag, true),
+    apply_spec_augment: or(flag, false),
+    // transformers has it, and does nothing with it
+    scale_embedding: optional(flag),
+    dropout: optional(fraction),
+    attention_dropout: optional(fraction),
+    activation_dropout: optional(fraction),
+    encoder_layerdrop: optional(fraction),
+    decoder_layerdrop: optional(fraction),
+  },
+  options(hf) {
+    const { d_model: hiddenSize, encoder_attention_heads: heads } = hf;
+    if (!hf.tie_word_embeddings) refuse('tie_word_embeddings: false', 'a head of its own');
+    if (hf.apply_spec_augment) refuse('apply_spec_augment: true', 'SpecAugment');
+    // PEFT gives a decoder's prefix as many heads as the encoder has
+    if (heads !== hf.decoder_attention_heads)
+      refuse(
+        `decoder_attention_heads: ${hf.decoder_attention_heads}`,
+        `another number than encoder_attention_heads, ${heads},`,
+      );
+    const stack: Omit<
+      z.input<typeof StackOptions>,
+      'layers' | 'intermediateSize' | 'maxPositions'
+    > = {
+      hiddenSize,
+      heads,
+      kvHeads: heads,
+      headDim: hiddenSize / heads,
+      norm: 'layer',
+      normEps: 1e-5,
+      activation: activation(hf.activation_function),
+      gated: false,
+      learnedPositions: true,
+      biases: ['q', 'v', 'o', 'up', 'down'],
+    };
+    return {
+      vocabSize: hf.vocab_size,
+      encoder: {
+        ...stack,
+        frontEnd: {
+          kind: 'frames',
+          mel: hf.num_mel_bins,
+          frames: FRAMES_A_ROW * hf.max_source_positions,
+        },
+        layers: hf.encoder_layers,
+        intermediateSize: hf.encoder_ffn_dim,
+        maxPositions: hf.max_source_positions,
+        attention: 'bidirectional',
+      },
+      decoder: {
+        ...stack,
+        layers: hf.decoder_layers,
+        intermediateSize: hf.decoder_ffn_dim,
+        maxPositions: hf.max_target_positions,
+        crossAttention: true,
+      },
+      tiedHead: true,
+      startToken: hf.decoder_start_token_id,
+    };
+  },
+  paths: {
+    tokenEmbedding: 'model.decoder.embed_tokens',
+    encoder: {
+      ...stackPaths('encoder'),
+      frontEnd: {
+        kind: 'frames',
+        first: 'model.encoder.conv1',
+        second: 'model.encoder.conv2',
+      },
+    },
+    decoder: {
+      ...stackPaths('decoder'),
+      cross: attentionPaths('decoder', 'encoder_attn'),
+    },
+    lmHead: 'proj_out',
+  },
+});
+
+function refuse(given: string, what: string): never {
+  const message = `config.json: ${given}: ${what} is not supported`;
+  throw new DomainError('unsupported', message, 'model');
+}
+
+function stackPaths(kind: 'encoder' | 'decoder'): StackPaths {
+  const layer = (name: string): string => `model.${kind}.layers.{n}.${name}`;
+  return {
+    positions: `model.${kind}.embed_positions`,
+    attention: attentionPaths(kind, 'self_attn'),
+    feedForward: {
+      norm: layer('final_layer_norm'),
+      up: layer('fc1'),
+      down: layer('fc2'),
+    },
+    finalNorm: `model.${kind}.layer_norm`,
+  };
+}
+
+function attentionPaths(kind: 'encoder' | 'decoder', name: string): StackPaths['attention'] {
+  const layer = `model.${kind}.layers.{n}.${name}`;
+  return {
+    norm: `${layer}_layer_norm`,
+    q: `${layer}.q_proj`,
+    k: `${layer}.k_proj`,
+    v: `${layer}.v_proj`,
+    o: `${layer}.out_proj`,
+  };
+}
