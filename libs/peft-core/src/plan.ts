@@ -53,7 +53,7 @@ export function footprintOf(
   const room = positions - footprint.virtualTokens;
   return {
     ...footprint,
-    totalParameters: wholeModel(outline) + sizeOfHead(outline.made),
+    totalParameters: wholeModel(outline) + sizeOfHead(outline),
     room,
     defaultMaxSeqLen: Math.min(outline.defaultMaxSeqLen ?? room, room),
   };

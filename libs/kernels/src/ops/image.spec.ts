@@ -17,3 +17,13 @@ it('flip turns an axis round', () => {
     expect([...k.flip(image, [2]).toArray()]).toEqual([2, 1, 4, 3]);
   });
 });
+
+it('interpolateBicubic puts four pixels around each place', () => {
+  k.tidy(() => {
+    const image = k.tensor([0, 4, 8, 12], [1, 1, 1, 4]);
+    // torch.nn.functional.interpolate(x, size=(1, 8), mode="bicubic", align_corners=False)
+    const found = [...k.interpolateBicubic(image, [1, 8]).toArray()].map(Number);
+    const wanted = [-0.421875, 0.765625, 2.671875, 5.1875, 6.8125, 9.328125, 11.234375, 12.421875];
+    found.forEach((value, i) => expect(value).toBeCloseTo(wanted[i] as number, 5));
+  });
+});

@@ -12,3 +12,9 @@ export const resizeImage = (
 ): Tensor => one(`aten::_upsample_${resampling}2d_aa`, images, size, false);
 
 export const flip = (t: Tensor, dims: readonly number[]): Tensor => one('aten::flip', t, dims);
+
+/** Without antialiasing, as torch.nn.functional.interpolate does unless it is told to. f32 */
+export const interpolateBicubic = (
+  images: Tensor,
+  size: readonly [height: number, width: number],
+): Tensor => one('aten::upsample_bicubic2d', images, size, false);

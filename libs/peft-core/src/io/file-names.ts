@@ -1,5 +1,5 @@
 /** What files of a family call the tensors of its modules, and back. */
-import { tidy } from '@graft/kernels';
+import { cat, chunk, tidy } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
 import type { HfConfig } from '../models/model.js';
 import { inFiles, inModules } from '../models/aliases.js';
@@ -14,6 +14,7 @@ export function asFilesCall(
 ): ReadonlyMap<string, LazyTensor> {
   const { aliases = {} } = forConfig(config);
   const parts = partsOf(outlineOf(config).experts());
+  const divided = new Map<string, LazyTensor[]>();
   return new Map(
     [...tensors].flatMap(([name, tensor]): [string, LazyTensor][] => {
       const cuts = parts.get(name);
@@ -23,10 +24,22 @@ export function asFilesCall(
           { bytes: tensor.bytes / cuts.length, make: () => tidy(() => cut(tensor.make())) },
         ]);
       const dot = name.lastIndexOf('.');
-      return [[inFiles(aliases, name.slice(0, dot)) + name.slice(dot), tensor]];
+      const { file, at, of } = inFiles(aliases, name.slice(0, dot));
+      const whole = file + name.slice(dot);
+      if (of === 1) return [[whole, tensor]];
+      const rows = divided.get(whole) ?? [];
+      rows[at] = tensor;
+      divided.set(whole, rows);
+      return [[whole, inOne(rows, tensor.bytes * of)]];
     }),
   );
 }
+
+/** Rows one below the other. */
+const inOne = (parts: readonly LazyTensor[], bytes: number): LazyTensor => ({
+  bytes,
+  make: () => tidy(() => cat(parts.map((part) => part.make()))),
+});
 
 /** What is read of files, by the names of modules. */
 export function asModulesCall(
@@ -49,9 +62,14 @@ export function asModulesCall(
   );
   const others = names.filter((name) => !taken.has(name));
   return [
-    ...others.map((name): [string, () => Tensor] => {
+    ...others.flatMap((name) => {
       const dot = name.lastIndexOf('.');
-      return [inModules(aliases, name.slice(0, dot)) + name.slice(dot), () => get(name)];
+      return inModules(aliases, name.slice(0, dot)).map(
+        ({ path, at, of }): [string, () => Tensor] => [
+          path + name.slice(dot),
+          () => (of === 1 ? get(name) : (chunk(get(name), of)[at] as Tensor)),
+        ],
+      );
     }),
     ...wholes,
   ];

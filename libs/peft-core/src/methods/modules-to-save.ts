@@ -18,7 +18,7 @@ interface NamedLinear extends Named {
   readonly role: Role;
 }
 interface NamedTable extends Named {
-  readonly isParameter?: true | undefined;
+  readonly parameter?: readonly number[] | undefined;
 }
 
 /** Trains modules of a model whole, or counts what that would be; W: what an embedding leaves for a tied head. */
@@ -165,7 +165,7 @@ export function trainModulesToSave<L extends NamedLinear, N extends Named, E ext
     const fresh = <S extends Named>(list: readonly S[]): S[] =>
       list.filter((module) => isSaved(module) && !own.parameters.has(`${module.path}.weight`));
     const [linears, norms, embeddings] = [modules.linears(), modules.norms(), modules.embeddings()];
-    const bare = embeddings.find((one) => one.isParameter && isSaved(one));
+    const bare = embeddings.find((one) => one.parameter && isSaved(one));
     if (bare) {
       const message = `modules_to_save: "${name}" names what holds ${bare.path}, which is trained with all of a model and not alone; name modules within it`;
       throw new DomainError('unsupported', message, 'peft.modules_to_save');

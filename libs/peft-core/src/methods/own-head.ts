@@ -7,7 +7,7 @@ import type { Tensor } from '@graft/kernels';
 import type { HfConfig, Model } from '../models/model.js';
 import { forConfig } from '../models/registry.js';
 import { headPaths } from '../nn/outline.js';
-import type { HeadRequest, LinearShape, Outline } from '../nn/outline.js';
+import type { HeadRequest, Outline } from '../nn/outline.js';
 import type { TaskHeadKind } from '../nn/stack-options.js';
 import type { PeftConfig } from './config.js';
 import type { Adapter, AttachContext, Footprint, Method } from './method.js';
@@ -70,14 +70,15 @@ export function withoutHeads(
 }
 
 /** What a method takes of a model, and the head beside it. */
-export function footprintWithHead(footprint: Footprint, { made }: Outline): Footprint {
-  const trainableParameters = footprint.trainableParameters + sizeOfHead(made);
+export function footprintWithHead(footprint: Footprint, outline: Outline): Footprint {
+  const trainableParameters = footprint.trainableParameters + sizeOfHead(outline);
   return { ...footprint, trainableParameters };
 }
 
-export function sizeOfHead(made: readonly LinearShape[]): number {
+export function sizeOfHead({ made, madeNorm }: Pick<Outline, 'made' | 'madeNorm'>): number {
   const sizes = new ModuleSizes();
   for (const shape of made) sizes.trainLinear(shape);
+  if (madeNorm) sizes.trainNorm(madeNorm);
   return sizes.total;
 }
 
@@ -112,7 +113,9 @@ export function* attachingWithHead<O>(
 }
 
 function trainHead(seen: Model, adapter: Adapter, run: number, own: ModulesToSave): void {
-  for (const linear of seen.modules.heads.get(run)?.made ?? []) {
+  const head = seen.modules.heads.get(run);
+  if (head?.ownNorm) own.trainNorm(head.ownNorm);
+  for (const linear of head?.made ?? []) {
     if (linear.role !== 'pooler') own.trainLinear(linear);
     else if (!adapter.parameters.has(`${linear.path}.weight`)) {
       const message = `the base's files have no ${linear.path}, so it starts at random and must train: add "${linear.path}" to modules_to_save, or use a base that has it`;

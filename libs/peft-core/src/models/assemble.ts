@@ -90,9 +90,9 @@ function maker(reader: WeightReader): ModuleMaker<Linear, Norm, Embedding> {
     pooler: (shape) => (reader.has(shape.path) ? linear(shape, reader.linear(shape)) : null),
     norm,
     poolerNorm: norm,
-    embedding: ({ path, rows, columns, scale, isKernel, isParameter }) => {
-      if (isParameter)
-        return new Embedding(path, reader.parameter(path, [1, rows, columns]), scale, isParameter);
+    embedding: ({ path, rows, columns, scale, isKernel, parameter }) => {
+      if (parameter)
+        return new Embedding(path, reader.parameter(path, parameter), scale, parameter);
       const shape = isKernel ? [rows, 1, columns] : [rows, columns];
       return new Embedding(path, reader.take(path, 'weight', shape), scale);
     },

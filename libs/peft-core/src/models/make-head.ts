@@ -59,14 +59,18 @@ export function makeHead(
   const hidden = head.hidden ? (stored?.linear ?? (made[0] as Linear)) : null;
   const shape = headNormShape(options, head.hidden?.norm, width);
   const norm = stored ? stored.norm : shape && makeNorm(shape);
+  const ownShape = headNormShape(options, head.norm, width);
+  const ownNorm = ownShape && makeNorm(ownShape);
   const pool = (request.kind === 'classification' && options.headPool) || head.pool;
   const dispose = (): void => owned.forEach((tensor) => tensor.dispose());
   return new TaskHead({
     kind: request.kind,
     paths: head,
     pool,
+    skips: options.headSkips,
     hidden,
     norm,
+    ownNorm,
     output,
     made,
     dispose,

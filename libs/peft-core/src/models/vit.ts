@@ -2,10 +2,14 @@
  * ViT (arXiv:2010.11929): an encoder of patches of a picture behind a class token, whose last hidden state the head of a
  * task reads. Norms come before what they norm; positions are learned.
  */
-import { defineModel } from '../plugin.js';
+import type { z } from 'zod';
 import { patchesIn } from '../nn/front-ends/patches.js';
+import type { ModelOptions, ModelPaths } from '../nn/stack-options.js';
+import { defineModel } from '../plugin.js';
+import type { Aliases } from './aliases.js';
 import {
   activation,
+  CHANNELS,
   EPSILON,
   flag,
   fraction,
@@ -13,71 +17,68 @@ import {
   LAYERS,
   optional,
   or,
-  CHANNELS,
   PICTURE,
   required,
   sides,
   SIZE,
   word,
 } from './hf-config.js';
+import type { HfTable, HfValues } from './hf-config.js';
 
-const layer = (name: string): string => `vit.layers.{n}.${name}`;
-const inFiles = (name: string): string => `vit.encoder.layer.{n}.${name}`;
-const embeddings = (name: string): string => `vit.embeddings.${name}`;
+/** What ViT and its kin read of config.json. */
+export const VIT_KEYS = {
+  hidden_size: required(SIZE),
+  num_hidden_layers: required(LAYERS),
+  num_attention_heads: required(HEADS),
+  intermediate_size: required(SIZE),
+  hidden_act: or(word, 'gelu'),
+  layer_norm_eps: or(EPSILON, 1e-12),
+  image_size: or(PICTURE, 224),
+  patch_size: or(PICTURE, 16),
+  num_channels: or(CHANNELS, 3),
+  qkv_bias: or(flag, true),
+  initializer_range: or(fraction, 0.02),
+  hidden_dropout_prob: optional(fraction),
+  attention_probs_dropout_prob: optional(fraction),
+} satisfies HfTable;
 
-export const vit = defineModel({
-  name: 'vit',
-  title: 'ViT',
-  modelTypes: ['vit'],
-  hf: {
-    hidden_size: required(SIZE),
-    num_hidden_layers: required(LAYERS),
-    num_attention_heads: required(HEADS),
-    intermediate_size: required(SIZE),
-    hidden_act: or(word, 'gelu'),
-    layer_norm_eps: or(EPSILON, 1e-12),
-    image_size: or(PICTURE, 224),
-    patch_size: or(PICTURE, 16),
-    num_channels: or(CHANNELS, 3),
-    qkv_bias: or(flag, true),
-    initializer_range: or(fraction, 0.02),
-    hidden_dropout_prob: optional(fraction),
-    attention_probs_dropout_prob: optional(fraction),
-  },
-  options(hf) {
-    const [picture, patch] = [sides(hf.image_size), sides(hf.patch_size)];
-    return {
-      vocabSize: 0,
-      encoder: {
-        frontEnd: {
-          kind: 'patches',
-          channels: hf.num_channels,
-          picture,
-          patch,
-          classToken: true,
-        },
-        hiddenSize: hf.hidden_size,
-        intermediateSize: hf.intermediate_size,
-        layers: hf.num_hidden_layers,
-        heads: hf.num_attention_heads,
-        kvHeads: hf.num_attention_heads,
-        headDim: hf.hidden_size / hf.num_attention_heads,
-        norm: 'layer',
-        normEps: hf.layer_norm_eps,
-        activation: activation(hf.hidden_act),
-        gated: false,
-        attention: 'bidirectional',
-        maxPositions: 1 + patchesIn(picture, patch),
-        biases: [...(hf.qkv_bias ? (['q', 'k', 'v'] as const) : []), 'o', 'up', 'down'],
-      },
-    };
-  },
-  paths: {
+/** @param tokens learned rows before those of patches */
+export function vitOptions(
+  hf: HfValues<typeof VIT_KEYS>,
+  tokens: number,
+): z.input<typeof ModelOptions> {
+  const [picture, patch] = [sides(hf.image_size), sides(hf.patch_size)];
+  return {
+    vocabSize: 0,
+    encoder: {
+      frontEnd: { kind: 'patches', channels: hf.num_channels, picture, patch, tokens },
+      hiddenSize: hf.hidden_size,
+      intermediateSize: hf.intermediate_size,
+      layers: hf.num_hidden_layers,
+      heads: hf.num_attention_heads,
+      kvHeads: hf.num_attention_heads,
+      headDim: hf.hidden_size / hf.num_attention_heads,
+      norm: 'layer',
+      normEps: hf.layer_norm_eps,
+      activation: activation(hf.hidden_act),
+      gated: false,
+      attention: 'bidirectional',
+      maxPositions: tokens + patchesIn(picture, patch),
+      biases: [...(hf.qkv_bias ? (['q', 'k', 'v'] as const) : []), 'o', 'up', 'down'],
+    },
+  };
+}
+
+/** Modules of what transformers writes as it does ViT. @param prefix the backbone's name */
+export function vitPaths(prefix: string, tokens: readonly string[]): ModelPaths {
+  const layer = (name: string): string => `${prefix}.layers.{n}.${name}`;
+  const embeddings = (name: string): string => `${prefix}.embeddings.${name}`;
+  return {
     encoder: {
       frontEnd: {
         kind: 'patches',
         projection: embeddings('patch_embeddings.projection'),
-        classToken: embeddings('cls_token'),
+        tokens: tokens.map(embeddings),
         positions: embeddings('position_embeddings'),
       },
       attention: {
@@ -92,18 +93,38 @@ export const vit = defineModel({
         up: layer('mlp.fc1'),
         down: layer('mlp.fc2'),
       },
-      finalNorm: 'vit.layernorm',
+      finalNorm: `${prefix}.layernorm`,
     },
     heads: { classification: { pool: 'first', output: 'classifier', hasBias: true } },
-  },
-  aliases: {
-    [layer('attention.q_proj')]: inFiles('attention.attention.query'),
-    [layer('attention.k_proj')]: inFiles('attention.attention.key'),
-    [layer('attention.v_proj')]: inFiles('attention.attention.value'),
-    [layer('attention.o_proj')]: inFiles('attention.output.dense'),
-    [layer('mlp.fc1')]: inFiles('intermediate.dense'),
-    [layer('mlp.fc2')]: inFiles('output.dense'),
-    [layer('layernorm_before')]: inFiles('layernorm_before'),
-    [layer('layernorm_after')]: inFiles('layernorm_after'),
-  },
+  };
+}
+
+/** Files have the names that transformers had before its fifth version. */
+export function vitAliases(prefix: string): Aliases {
+  const names = {
+    'attention.q_proj': 'attention.attention.query',
+    'attention.k_proj': 'attention.attention.key',
+    'attention.v_proj': 'attention.attention.value',
+    'attention.o_proj': 'attention.output.dense',
+    'mlp.fc1': 'intermediate.dense',
+    'mlp.fc2': 'output.dense',
+    layernorm_before: 'layernorm_before',
+    layernorm_after: 'layernorm_after',
+  };
+  return Object.fromEntries(
+    Object.entries(names).map(([module, file]) => [
+      `${prefix}.layers.{n}.${module}`,
+      `${prefix}.encoder.layer.{n}.${file}`,
+    ]),
+  );
+}
+
+export const vit = defineModel({
+  name: 'vit',
+  title: 'ViT',
+  modelTypes: ['vit'],
+  hf: VIT_KEYS,
+  options: (hf) => vitOptions(hf, 1),
+  paths: vitPaths('vit', ['cls_token']),
+  aliases: vitAliases('vit'),
 });

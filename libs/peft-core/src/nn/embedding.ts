@@ -19,8 +19,8 @@ export class Embedding {
     /** [V, D] */
     readonly weight: Tensor,
     readonly scale = 1,
-    /** Whether it is a parameter that its path alone names. */
-    readonly isParameter?: true,
+    /** Its shape in files where it is a parameter that its path alone names. */
+    readonly parameter?: readonly number[],
   ) {}
 
   /** What files call it. */

@@ -94,12 +94,14 @@ function block<L, N, E, X>(
   const between = (): DenseFeedForward<L> | { experts: X } => {
     if (o.experts?.layers[layer] && feedForward.experts)
       return { experts: make.experts(expertsShape(o, o.experts, feedForward.experts, at)) };
-    const down = (): L => linear('down', feedForward.down, hidden, inner);
+    const path = (o.gated && feedForward.gatedDown) || feedForward.down;
+    const down = (): L => linear('down', path, hidden, inner);
     return { experts: null, ...risers(), down: down() };
   };
   const convolves = o.convolutions?.layers[layer] ?? false;
   const attending = convolves ? null : attention(paths.attention, o.qkv !== 'separate');
   return {
+    scales: o.layerScale ? scales(o, paths, at, make) : null,
     attention: attending,
     convolution: convolves
       ? {
@@ -115,6 +117,17 @@ function block<L, N, E, X>(
       normAfter: normAfter(feedForward.normAfter),
     },
   };
+}
+
+function scales<E>(
+  { hiddenSize }: StackOptions,
+  { attention, feedForward }: StackPaths,
+  at: (path: string | undefined) => string,
+  make: Pick<ModuleMaker<never, never, E>, 'embedding'>,
+): readonly [attention: E, feedForward: E] {
+  const scale = (path: string | undefined): E =>
+    make.embedding({ path: at(path), rows: 1, columns: hiddenSize, parameter: [hiddenSize] });
+  return [scale(attention.scale), scale(feedForward.scale)];
 }
 
 /** What stands between the norms of a layer that convolves. */

@@ -64,15 +64,13 @@ export interface TableShape {
   readonly scale?: number;
   /** Whether it is a convolution's, a row for each channel: [rows, 1, columns] then. */
   readonly isKernel?: true;
-  /** Whether it is a parameter of a module that has others, called by its path alone: [1, rows, columns] then. */
-  readonly isParameter?: true | undefined;
+  /** Of a parameter that its path alone names, as no module of its own has it: its shape in files. */
+  readonly parameter?: readonly number[] | undefined;
 }
 
 /** What files call a table. */
-export const tableName = ({
-  path,
-  isParameter,
-}: Pick<TableShape, 'path' | 'isParameter'>): string => (isParameter ? path : `${path}.weight`);
+export const tableName = ({ path, parameter }: Pick<TableShape, 'path' | 'parameter'>): string =>
+  parameter ? path : `${path}.weight`;
 
 /** What picks among modules sees of them: shapes here, modules of a loaded model (modules.ts). */
 export interface ModuleIndex<
@@ -163,6 +161,8 @@ export interface Block<L, N, E, X = Experts> {
   readonly attention: AttentionModules<L, N> | null;
   readonly convolution: ConvolutionModules<L, N, E> | null;
   readonly cross: AttentionModules<L, N> | null;
+  /** What is multiplied with what attention and feed-forward made. */
+  readonly scales: readonly [attention: E, feedForward: E] | null;
   readonly feedForward: {
     readonly norm: N | null;
     readonly normAfter: N | null;
@@ -417,7 +417,7 @@ export function modulesWith<L, N>(
 
 /** What the files of a base do not have of a task's head, in the order in which it acts. */
 export function madeShapes(
-  { hidden, output, hasBias }: TaskHeadPaths,
+  { pool, hidden, output, hasBias }: TaskHeadPaths,
   { outputs }: HeadRequest,
   width: number,
   hiddenBias: boolean,
@@ -426,7 +426,7 @@ export function madeShapes(
     path: output,
     role: 'head',
     layer: null,
-    inFeatures: width,
+    inFeatures: pool === 'first_and_mean' ? 2 * width : width,
     outFeatures: outputs,
     hasBias,
     transposed: false,
@@ -469,6 +469,7 @@ export class Outline
 {
   /** What is made anew for a run: the head of its task. */
   readonly made: readonly LinearShape[];
+  readonly madeNorm: NormShape | null;
   readonly layers: number;
   /** How often a block is passed, on average. */
   readonly passes: number;
@@ -522,9 +523,9 @@ export class Outline
     });
     this.tokenEmbedding = all.tokenEmbedding;
     this.#all = head ? { ...all, ...modulesWith(all, paths, head.kind), tied: [] } : all;
-    this.made = head
-      ? madeShapes(headPaths(paths, head.kind), head, this.outputSize, options.headBias)
-      : [];
+    const own = head && headPaths(paths, head.kind);
+    this.made = own ? madeShapes(own, head, this.outputSize, options.headBias) : [];
+    this.madeNorm = headNormShape(options, own?.norm, this.outputSize);
   }
 
   inputRows(shape: readonly number[]): number {

@@ -129,6 +129,8 @@ export const StackOptions = z
     inputScale: z.number().positive().default(1),
     /** What a part made is multiplied by this before it is added to the residual. */
     residualScale: z.number().positive().default(1),
+    /** What a part made is multiplied by numbers of its own, one for each of D, before it is added. */
+    layerScale: z.boolean().default(false),
     /** What the first block reads is normed. */
     embeddingNorm: z.boolean().default(false),
     /** Roles whose linears have a bias. */
@@ -152,6 +154,8 @@ export const StackOptions = z
       issue('normPlace', 'attention and feed-forward in parallel have their norms before them');
     if (options.parallelResidual && options.residualScale !== 1)
       issue('residualScale', 'attention and feed-forward in parallel are added as they are');
+    if (options.parallelResidual && options.layerScale)
+      issue('layerScale', 'attention and feed-forward in parallel are added as they are');
     if (!options.firstNorm && (options.normPlace !== 'pre' || options.parallelResidual))
       issue('firstNorm', 'only a norm before attention alone can be left out');
     if (options.sharedNorm && !options.parallelResidual)
@@ -216,6 +220,8 @@ export const ModelOptions = z.object({
   startToken: z.int().min(0).optional(),
   /** The rows of a sequence that its head reads, where that is not the family's. */
   headPool: z.enum(['first', 'mean']).optional(),
+  /** Rows before those whose mean a head reads beside the first. */
+  headSkips: z.int().min(1).default(1),
   /** Whether what rows go through before a head's output has a bias. */
   headBias: z.boolean().default(true),
 });
@@ -234,6 +240,8 @@ interface AttentionPaths {
   readonly qNorm?: string;
   readonly kNorm?: string;
   readonly o: string;
+  /** Parameter that what was made is multiplied by. */
+  readonly scale?: string;
 }
 
 /** Where a router and its experts stand. */
@@ -275,6 +283,9 @@ export interface StackPaths {
     /** What `up` is called where there is no gate, if not the same. */
     readonly alone?: string;
     readonly down?: string;
+    /** What `down` is called where there is a gate, if not the same. */
+    readonly gatedDown?: string;
+    readonly scale?: string;
     readonly experts?: ExpertPaths;
   };
   readonly finalNorm?: string;
@@ -283,10 +294,13 @@ export interface StackPaths {
 /** What heads of tasks give: numbers for a sequence, numbers for each of its rows, or where a span of rows lies. */
 export type TaskHeadKind = 'classification' | 'token_classification' | 'span';
 
+/** First or last row, the mean of all, each, the first beside the mean of those that follow (2 D wide), or the mean of the first two. */
+export type HeadPool = 'first' | 'last' | 'mean' | 'each' | 'first_and_mean' | 'first_two';
+
 /** A head of a task, which each run has for itself: output(norm(act(hidden(rows)))), the norm where there is one, or output(rows). */
 export interface TaskHeadPaths {
-  /** The rows of a sequence that it reads: its first or last one, the mean of all, or each. */
-  readonly pool: 'first' | 'last' | 'mean' | 'each';
+  /** The rows of a sequence that it reads. */
+  readonly pool: HeadPool;
   readonly hidden?: {
     readonly path: string;
     readonly activation: 'tanh' | 'relu' | 'gelu';
@@ -295,6 +309,8 @@ export interface TaskHeadPaths {
     /** Whether it is the base's: its files have it, and it stays as it is. Else it is made with the output. */
     readonly isStored: boolean;
   };
+  /** Of the rows that it reads, made with the output. */
+  readonly norm?: string;
   readonly output: string;
   /** Of the output. */
   readonly hasBias: boolean;
@@ -386,9 +402,18 @@ export function linearNames({ encoder, decoder, lmHead, heads = {} }: ModelPaths
       part?.qkv,
       part?.o,
     ];
-    const { gate, up, alone, down, experts } = feedForward;
+    const { gate, up, alone, down, gatedDown, experts } = feedForward;
     const routed = Object.values(experts?.files ?? {});
-    const between = [convolution?.into, convolution?.out, gate, up, alone, down, ...routed];
+    const between = [
+      convolution?.into,
+      convolution?.out,
+      gate,
+      up,
+      alone,
+      down,
+      gatedDown,
+      ...routed,
+    ];
     const first = [...(frontEnd ? frontEndLinears(frontEnd) : []), projectIn];
     return [...first, ...each(attention), ...each(cross), ...between, projectOut];
   });

@@ -8,7 +8,7 @@
  *   x ← x + down(act(gate(n)) ⊙ up(n))         n = norm(x); or down(act(up(n)))
  *   h = norm(x)                                [led out to the embedding's width]
  *
- * Layers may share a block. Or, in parallel, x ← x + attention(norm(x)) + feed(norm'(x)), norm' being norm or another; or, norms elsewhere, x ← norm(x + attention(x)),
+ * What a part made may be multiplied by λ [D]. Layers may share a block. Or, in parallel, x ← x + attention(norm(x)) + feed(norm'(x)), norm' being norm or another; or, norms elsewhere, x ← norm(x + attention(x)),
  * x ← x + norm(attention(x)), x ← x + norm'(attention(norm(x))) and so on.
  * T rows of the batch (virtual tokens included), D hidden size, H heads of size d, Hkv key heads, V vocabulary.
  */
@@ -39,7 +39,7 @@ import type { AttentionModules, Block, StackModules, StackShape } from './outlin
 import { PassBiases } from './pass-biases.js';
 import { applyRotary, rotaryCache } from './rope.js';
 import type { RotaryCache, RowPlaces } from './rope.js';
-import { rowContext } from './rows.js';
+import { byRun, rowContext } from './rows.js';
 import { openSides } from './side-network.js';
 import type { SideNetwork } from './side-network.js';
 import { scalingsOf } from './scalings.js';
@@ -67,6 +67,12 @@ interface Normed {
   readonly norm: Norm | null;
   readonly normAfter: Norm | null;
 }
+
+/** λ ⊙ rows, λ being the base's or a run's own. */
+const byScale = (scale: Embedding, rows: Tensor, ctx: ForwardContext): Tensor =>
+  ctx.rows.every(({ run }) => scale.of(run) === scale.weight)
+    ? mul(rows, scale.weight)
+    : byRun(rows, ctx, (own, run) => mul(own, to(scale.of(run), own.dtype)));
 
 /** One forward: what all layers share. */
 interface Pass {
@@ -355,7 +361,7 @@ export class Stack implements StackShape {
   }
 
   #block(block: Block<Linear, Norm, Embedding>, layer: number, x: Tensor, pass: Pass): Tensor {
-    const { attention, convolution, cross, feedForward } = block;
+    const { attention, convolution, cross, feedForward, scales } = block;
     if (attention && this.#options.parallelResidual) {
       const n = this.#read(attention.norm, x, pass);
       const attended = this.#attend(attention, layer, n, pass);
@@ -368,14 +374,16 @@ export class Stack implements StackShape {
       const made = attention
         ? this.#attend(attention, layer, n, pass)
         : convolve(convolution as Convolving, n, { ...pass, layer });
-      return this.#added(part, made, x, pass);
+      return this.#added(part, scales ? byScale(scales[0], made, pass.ctx) : made, x, pass);
     });
     const informed = cross
       ? tidy(() => this.#added(cross, this.#attendAcross(cross, layer, middle, pass), middle, pass))
       : middle;
     return tidy(() => {
       const n = this.#read(feedForward.norm, informed, pass);
-      return this.#added(feedForward, this.#feed(feedForward, n, pass), informed, pass);
+      const made = this.#feed(feedForward, n, pass);
+      const scaled = scales ? byScale(scales[1], made, pass.ctx) : made;
+      return this.#added(feedForward, scaled, informed, pass);
     });
   }
 

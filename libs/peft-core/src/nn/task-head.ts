@@ -3,14 +3,14 @@
  *
  *   y = W norm(act(V h + c)) + b      h: [n, D]  V: [D, D]  W: [outputs, D]  y: [n, outputs]; or y = W h + b
  *
- * of some families without the norm. W is made anew for a run and trains, and V where the base's files have none.
+ * of some families without the norm, or y = W norm(h) + b. W is made anew for a run and trains, and V where the base's files have none.
  */
 import { gelu, relu, tanh, tidy } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
 import type { ForwardContext } from './context.js';
 import type { Linear } from './linear.js';
 import type { Norm } from './norm.js';
-import type { TaskHeadKind, TaskHeadPaths } from './stack-options.js';
+import type { HeadPool, TaskHeadKind, TaskHeadPaths } from './stack-options.js';
 
 type Activation = NonNullable<TaskHeadPaths['hidden']>['activation'];
 
@@ -23,10 +23,14 @@ const ACTIVATIONS: Readonly<Record<Activation, (x: Tensor) => Tensor>> = {
 export interface TaskHeadParts {
   readonly kind: TaskHeadKind;
   readonly paths: TaskHeadPaths;
-  readonly pool: TaskHeadPaths['pool'];
+  readonly pool: HeadPool;
+  /** Of a pool that leaves the first rows out: how many. */
+  readonly skips: number;
   readonly hidden: Linear | null;
-  /** Of what was activated. */
+  /** Of what was activated, */
   readonly norm: Norm | null;
+  /** or of what it reads: made with it. */
+  readonly ownNorm: Norm | null;
   readonly output: Linear;
   /** Of the linears those that the base's files lack. */
   readonly made: readonly Linear[];
@@ -36,9 +40,11 @@ export interface TaskHeadParts {
 
 export class TaskHead {
   readonly kind: TaskHeadKind;
-  readonly pool: TaskHeadPaths['pool'];
+  readonly pool: HeadPool;
+  readonly skips: number;
   readonly made: readonly Linear[];
   readonly norm: Norm | null;
+  readonly ownNorm: Norm | null;
   readonly #parts: TaskHeadParts;
 
   constructor(parts: TaskHeadParts) {
@@ -47,14 +53,17 @@ export class TaskHead {
     this.pool = parts.pool;
     this.made = parts.made;
     this.norm = parts.norm;
+    this.ownNorm = parts.ownNorm;
+    this.skips = parts.skips;
   }
 
   /** h: [n, D] → [n, outputs] */
   forward(h: Tensor, ctx: ForwardContext): Tensor {
-    const { hidden, norm, output, paths } = this.#parts;
+    const { hidden, norm, ownNorm, output, paths } = this.#parts;
     return tidy(() => {
       const activate = paths.hidden && ACTIVATIONS[paths.hidden.activation];
-      const read = hidden && activate ? activate(hidden.forward(h, ctx)) : h;
+      const seen = ownNorm?.forward(h, ctx) ?? h;
+      const read = hidden && activate ? activate(hidden.forward(seen, ctx)) : seen;
       return output.forward(norm?.forward(read, ctx) ?? read, ctx);
     });
   }

@@ -1,8 +1,9 @@
 import { DomainError } from '@graft/contracts';
-import { device, keep, tidy, to, toDevice } from '@graft/kernels';
+import { device, keep, narrow, tidy, to, toDevice } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
 import type { BaseDtype, Tensors } from '../models/model.js';
 import { inFiles } from '../models/aliases.js';
+import type { Aliases, FilePart } from '../models/aliases.js';
 import type { Quantizer } from '../quant/quantizer.js';
 import { joined, partsOf } from './expert-files.js';
 import type { ExpertsShape } from './experts.js';
@@ -18,7 +19,7 @@ export interface WeightReaderOptions {
   /** Whether files hold them packed: those that are not stay dense. */
   readonly isStoredPacked: boolean;
   /** Module paths that files call otherwise. */
-  readonly aliases: Readonly<Record<string, string>>;
+  readonly aliases: Aliases;
 }
 
 /**
@@ -115,7 +116,7 @@ export class WeightReader {
     const { path, outFeatures, inFeatures } = shape;
     if (!quantizer) return this.#dense(shape);
     const weight = isStoredPacked
-      ? quantizer.read?.(this.tensors, this.#stored(path), shape)
+      ? quantizer.read?.(this.tensors, this.#stored(path).file, shape)
       : tidy(() => {
           const dense = this.#read(path, 'weight', storedShape(shape));
           const matrix = shape.transposed ? DenseWeight.transposed(dense) : new DenseWeight(dense);
@@ -138,10 +139,13 @@ export class WeightReader {
   #read(path: string, part: 'weight' | 'bias', shape: readonly number[]): Tensor {
     const name = `${path}.${part}`;
     const stored = this.#find(path, part);
-    const found = stored === null ? undefined : this.tensors.get(stored);
+    const found = stored && this.tensors.get(stored.file);
     if (!found)
       throw new DomainError('invalid_model', `the model's files have no ${name}`, 'model');
-    return this.#placed(name, found, shape);
+    const { file, at, of } = stored;
+    if (of === 1) return this.#placed(name, found, shape);
+    const [rows = 0, ...others] = shape;
+    return narrow(this.#placed(file, found, [of * rows, ...others]), 0, at * rows, rows);
   }
 
   #placed(name: string, found: Tensor, shape: readonly number[]): Tensor {
@@ -155,19 +159,22 @@ export class WeightReader {
   }
 
   /** The name that the files have for a parameter. */
-  #find(path: string, part: 'weight' | 'bias'): string | null {
-    const module = this.#stored(path);
+  #find(path: string, part: 'weight' | 'bias'): FilePart | null {
+    const { file: module, ...where } = this.#stored(path);
     const names = [part, TENSORFLOW[part]].map((name) => `${module}.${name}`);
-    return names.find((name) => this.tensors.has(name)) ?? null;
+    const file = names.find((name) => this.tensors.has(name));
+    return file === undefined ? null : { ...where, file };
   }
 
   /** What the files call a module. */
-  #stored(path: string): string {
+  #stored(path: string): FilePart {
     const alias = inFiles(this.options.aliases, path);
     const hasAny = (name: string): boolean =>
       ['weight', 'bias', TENSORFLOW.weight].some((part) => this.tensors.has(`${name}.${part}`));
-    const names = [path, alias, withoutBackbone(path), withoutBackbone(alias)];
-    return names.find(hasAny) ?? path;
+    const own = [path, withoutBackbone(path)].find(hasAny);
+    const other = [alias.file, withoutBackbone(alias.file)].find(hasAny);
+    if (own !== undefined || other === undefined) return { file: own ?? path, at: 0, of: 1 };
+    return { ...alias, file: other };
   }
 }
 

@@ -2,7 +2,17 @@
  * What the heads of runs make of their sequences. One forward through the shared base for all, then each run's own head.
  * Letters: n rows that a head reads, D hidden size.
  */
-import { indexSelect, mean, narrow, stack, tensor, tidy, type Tensor } from '@graft/kernels';
+import {
+  cat,
+  indexSelect,
+  mean,
+  narrow,
+  select,
+  stack,
+  tensor,
+  tidy,
+  type Tensor,
+} from '@graft/kernels';
 import { DomainError } from '@graft/contracts';
 import type { PackedRows, Rows } from '../batch.js';
 import { packFeatures, packRows } from '../data/pack.js';
@@ -86,7 +96,7 @@ function forward(model: Model, packed: PackedRows, ctx: BatchContext): Rows {
 
 /** The rows [n, D] that a head reads of some of the sequences. */
 function rowsFor(
-  { pool }: TaskHead,
+  { pool, skips }: TaskHead,
   { hidden, whole }: Rows,
   { sequences }: PackedRows,
   [from, to]: readonly [number, number],
@@ -110,7 +120,13 @@ function rowsFor(
       places.map(({ start }) => start),
     );
   return stack(
-    places.map(({ start, length }) => mean(narrow(whole.hidden, 0, start, length), [0])),
+    places.map(({ start, length }) => {
+      const rows = narrow(whole.hidden, 0, start, length);
+      const meanOf = (from: number, to = length): Tensor =>
+        mean(narrow(rows, 0, from, to - from), [0]);
+      if (pool === 'first_two') return meanOf(0, 2);
+      return pool === 'mean' ? meanOf(0) : cat([select(rows, 0, 0), meanOf(skips)]);
+    }),
   );
 }
 
