@@ -46,7 +46,10 @@ def is_norm(name: str) -> bool:
 
 
 # Some encoders can be run as decoders; here they are what they are.
-ENCODERS = ("albert", "bert", "camembert", "distilbert", "roberta", "vit", "xlm-roberta")
+ENCODERS = ("albert", "bert", "camembert", "distilbert", "roberta", "xlm-roberta")
+
+# And of these that read pictures.
+PICTURES = ("deit", "dinov2", "dinov2_with_registers", "siglip", "vit")
 
 
 # Of these the files have the head for masked words, with which the heads of tasks begin.
@@ -57,7 +60,7 @@ SPEECH = ("whisper",)
 def auto_class(config):
     if config.model_type in MASKED:
         return AutoModelForMaskedLM
-    if config.model_type in ENCODERS:
+    if config.model_type in ENCODERS + PICTURES:
         return AutoModel
     if config.model_type in SPEECH:
         return AutoModelForSpeechSeq2Seq

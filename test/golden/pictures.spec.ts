@@ -171,7 +171,7 @@ function compareFiles(adapter: Adapter, peft: Config, family: string, name: stri
 
 beforeAll(() => setThreads(1));
 
-it('has goldens', () => expect(families).toContain('vit'));
+it('has goldens', () => expect(families.length).toBeGreaterThanOrEqual(6));
 
 describe.each(families)('%s', (family) => {
   const file = mapSafetensors(join(HERE, family, 'base', 'model.safetensors'));
@@ -204,7 +204,7 @@ describe.each(families)('%s', (family) => {
 
   it('reads pictures', () => {
     expect([model.inputKind, model.vocabSize]).toEqual(['image', 0]);
-    expect(model.inputRows(batch[0]!.size)).toBe(model.maxPositions);
+    expect(model.inputRows(batch[0]!.size)).toBeLessThanOrEqual(model.maxPositions);
     expect(() => model.inputRows([1, 5, 5])).toThrow(/expected a picture of .*, got 1 × 5 × 5/);
   });
 

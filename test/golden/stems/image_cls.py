@@ -11,6 +11,8 @@ from transformers import AutoModelForImageClassification
 
 SINGLE, MULTI = "single_label_classification", "multi_label_classification"
 NAMES = ["x", "y", "z"]
+# By base, where it reads no other.
+SIZES = {"siglip": [3, 14, 14]}
 SIZE = [3, 13, 12]
 
 
@@ -28,7 +30,7 @@ def make_batches(family: str, vocabulary: int, count: int = 4) -> list[list[dict
         return int(torch.randint(0, high, (1,), generator=stream))
 
     def record() -> dict:
-        return {"picture": draw(1000), "size": SIZE, SINGLE: draw(len(NAMES)), MULTI: [draw(2) for _ in NAMES]}
+        return {"picture": draw(1000), "size": SIZES.get(family, SIZE), SINGLE: draw(len(NAMES)), MULTI: [draw(2) for _ in NAMES]}
 
     return [[record() for _ in range(4)] for _ in range(count)]
 

@@ -29,6 +29,10 @@ import { opt } from './opt.js';
 import { qwen3Moe } from './qwen3-moe.js';
 import { roberta } from './roberta.js';
 import { t5 } from './t5.js';
+import { deit } from './deit.js';
+import { dinov2WithRegisters } from './dinov2-with-registers.js';
+import { dinov2 } from './dinov2.js';
+import { siglip } from './siglip.js';
 import { vit } from './vit.js';
 import { whisper } from './whisper.js';
 import type { HfConfig, Model, ModelPlugin, Precision, Tensors } from './model.js';
@@ -59,6 +63,10 @@ export const models: readonly ModelPlugin[] = [
   albert,
   modernBert,
   vit,
+  deit,
+  dinov2,
+  dinov2WithRegisters,
+  siglip,
   whisper,
 ] as unknown as ModelPlugin[];
 

@@ -1,0 +1,18 @@
+/**
+ * DINOv2 with registers (arXiv:2309.16588): rows of its own between the class token and the patches, where attention may
+ * put what belongs to no patch. The head of a task passes them over.
+ */
+import { defineModel } from '../plugin.js';
+import { DINOV2_KEYS, dinov2Aliases, dinov2Options, dinov2Paths } from './dinov2.js';
+import { integer, or } from './hf-config.js';
+
+export const dinov2WithRegisters = defineModel({
+  name: 'dinov2_with_registers',
+  title: 'DINOv2 with registers',
+  modelTypes: ['dinov2_with_registers'],
+  hf: { ...DINOV2_KEYS, num_register_tokens: or(integer(0, 64), 4) },
+  options: (hf) =>
+    dinov2Options(hf, { registers: hf.num_register_tokens, interpolation: 'bicubic_antialiased' }),
+  paths: dinov2Paths('dinov2_with_registers'),
+  aliases: dinov2Aliases('dinov2_with_registers'),
+});

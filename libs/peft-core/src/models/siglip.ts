@@ -1,0 +1,104 @@
+/**
+ * SigLIP's vision tower (arXiv:2303.15343): ViT without a class token, whose patches the head of a task reads the mean of.
+ * Of a model of pictures and texts the tower for pictures alone is read.
+ */
+import { DomainError } from '@graft/contracts';
+import type { z } from 'zod';
+import { patchesIn } from '../nn/front-ends/patches.js';
+import type { ModelOptions } from '../nn/stack-options.js';
+import { defineModel } from '../plugin.js';
+import {
+  activation,
+  CHANNELS,
+  EPSILON,
+  fraction,
+  HEADS,
+  LAYERS,
+  object,
+  optional,
+  or,
+  PICTURE,
+  readHf,
+  sides,
+  SIZE,
+  word,
+} from './hf-config.js';
+import type { HfTable, HfValues } from './hf-config.js';
+
+/** Of the tower; transformers has defaults for all. */
+const VISION = {
+  hidden_size: or(SIZE, 768),
+  intermediate_size: or(SIZE, 3072),
+  num_hidden_layers: or(LAYERS, 12),
+  num_attention_heads: or(HEADS, 12),
+  num_channels: or(CHANNELS, 3),
+  image_size: or(PICTURE, 224),
+  patch_size: or(PICTURE, 16),
+  hidden_act: or(word, 'gelu_pytorch_tanh'),
+  layer_norm_eps: or(EPSILON, 1e-6),
+  attention_dropout: optional(fraction),
+} satisfies HfTable;
+
+function vision(hf: HfValues<typeof VISION>): z.input<typeof ModelOptions> {
+  const [picture, patch] = [sides(hf.image_size), sides(hf.patch_size)];
+  if (picture[0] !== picture[1] || patch[0] !== patch[1]) {
+    const message =
+      'config.json: image_size and patch_size must be one number each: SigLIP reads squares';
+    throw new DomainError('unsupported', message, 'model');
+  }
+  return {
+    vocabSize: 0,
+    encoder: {
+      frontEnd: { kind: 'patches', channels: hf.num_channels, picture, patch },
+      hiddenSize: hf.hidden_size,
+      intermediateSize: hf.intermediate_size,
+      layers: hf.num_hidden_layers,
+      heads: hf.num_attention_heads,
+      kvHeads: hf.num_attention_heads,
+      headDim: hf.hidden_size / hf.num_attention_heads,
+      norm: 'layer',
+      normEps: hf.layer_norm_eps,
+      activation: activation(hf.hidden_act),
+      gated: false,
+      attention: 'bidirectional',
+      maxPositions: patchesIn(picture, patch),
+      biases: ['q', 'k', 'v', 'o', 'up', 'down'],
+    },
+  };
+}
+
+const layer = (name: string): string => `vision_model.encoder.layers.{n}.${name}`;
+
+export const siglip = defineModel({
+  name: 'siglip',
+  title: 'SigLIP',
+  modelTypes: ['siglip', 'siglip_vision_model'],
+  hf: { ...VISION, vision_config: optional(object) },
+  options: ({ vision_config: tower, ...hf }, modelType) =>
+    vision(
+      modelType === 'siglip' ? readHf({ model_type: 'siglip_vision_model', ...tower }, VISION) : hf,
+    ),
+  paths: {
+    encoder: {
+      frontEnd: {
+        kind: 'patches',
+        projection: 'vision_model.embeddings.patch_embedding',
+        positions: { table: 'vision_model.embeddings.position_embedding' },
+      },
+      attention: {
+        norm: layer('layer_norm1'),
+        q: layer('self_attn.q_proj'),
+        k: layer('self_attn.k_proj'),
+        v: layer('self_attn.v_proj'),
+        o: layer('self_attn.out_proj'),
+      },
+      feedForward: {
+        norm: layer('layer_norm2'),
+        up: layer('mlp.fc1'),
+        down: layer('mlp.fc2'),
+      },
+      finalNorm: 'vision_model.post_layernorm',
+    },
+    heads: { classification: { pool: 'mean', output: 'classifier', hasBias: true } },
+  },
+});
