@@ -10,10 +10,11 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import type { ChildProcess } from 'node:child_process';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { writeChats, writeTinyBase } from '../tiny-base.js';
+import { dataUrl, png } from '../../apps/api/test/media.js';
 import { unzip } from '../unzip.js';
 import { API, cleanEnv, CLI, graft, startUntil, type Done } from './graft.js';
 
@@ -194,6 +195,31 @@ describe('graft, against a running API', () => {
     expect((await run('files', 'delete', id)).code).toBe(0);
   });
 
+  it('takes a folder of pictures, and says what it became', async () => {
+    const [cat, dog] = [png([255, 0, 0]), png([0, 0, 255])];
+    for (const [name, content] of [
+      ['cat/1.png', cat],
+      ['dog/1.png', dog],
+      ['secret.txt', cat],
+    ] as const) {
+      mkdirSync(join(home, 'pets', dirname(name)), { recursive: true });
+      writeFileSync(join(home, 'pets', name), content);
+    }
+    const { out } = await run('files', 'upload', join(home, 'pets'));
+    const [id = '', name] = out.split(' ');
+    expect(name).toBe('pets.zip');
+    expect((await run('files', 'show', id)).out).toMatch(/source +imagefolder\n/);
+    expect((await run('files', 'get', id, '-o', '-')).out).toBe(
+      [
+        { image: dataUrl('image/png', cat), label: 'cat' },
+        { image: dataUrl('image/png', dog), label: 'dog' },
+      ]
+        .map((record) => `${JSON.stringify(record)}\n`)
+        .join(''),
+    );
+    expect((await run('files', 'delete', id)).code).toBe(0);
+  });
+
   it('refuses a file that cannot be used line by line, and leaves nothing of a refused job', async () => {
     const bad = join(home, 'bad.jsonl');
     writeFileSync(bad, `${chat('fine')}\nnot json\n{"messages": 1}\n`);
@@ -317,9 +343,12 @@ describe('graft, against a running API', () => {
     );
     expect((await run('nonsense')).code).toBe(2);
     expect((await run('files', 'upload', join(home, 'not-there'))).code).toBe(2);
-    expect(await run('files', 'upload', home)).toMatchObject({
+    mkdirSync(join(home, 'empty'));
+    expect(await run('files', 'upload', join(home, 'empty'))).toMatchObject({
       code: 2,
-      err: expect.stringContaining('is a folder without state.json: expected a file'),
+      err: expect.stringContaining(
+        'is a folder without state.json, pictures or sounds: expected a file',
+      ),
     });
     for (const args of [
       ['jobs', '-n', 'x'],

@@ -27,6 +27,7 @@ function reportFacts(report: FileReport): (readonly [string, string] | null)[] {
   return [
     ['records', [`${report.records}`, formats.join(', ')].filter(Boolean).join(': ')],
     report.tasks ? ['fits', fitting(report.tasks)] : null,
+    report.labels ? ['labels', labelsIn(report.labels)] : null,
     report.converted_from ? ['source', report.converted_from] : null,
     duplicates > 0
       ? [
@@ -37,6 +38,26 @@ function reportFacts(report: FileReport): (readonly [string, string] | null)[] {
     ignored.length > 0 ? ['ignored', ignored.join(', ')] : null,
     longest ? ['longest', `line ${longest.line}, ${bytes(longest.bytes)}`] : null,
   ];
+}
+
+const NOUNS: Readonly<Record<string, readonly [one: string, many: string]>> = {
+  imagefolder: ['picture', 'pictures'],
+  audiofolder: ['sound', 'sounds'],
+};
+
+/** "412 pictures, 3 labels": what an upload became, on a line. */
+export function contentsOf({ records, labels, converted_from: from }: FileReport): string {
+  const [one, many] = NOUNS[from ?? ''] ?? ['record', 'records'];
+  const known = labels ? Object.keys(labels).length : 0;
+  const what = `${records} ${records === 1 ? one : many}`;
+  return known > 0 ? `${what}, ${known} label${known === 1 ? '' : 's'}` : what;
+}
+
+/** "3: cat 210, dog 190, bird 12" */
+function labelsIn(labels: NonNullable<FileReport['labels']>): string {
+  const sorted = Object.entries(labels).sort(([x, a], [y, b]) => b - a || x.localeCompare(y));
+  const some = sorted.slice(0, 10).map(([label, n]) => `${printable(label)} ${n}`);
+  return `${sorted.length}: ${some.join(', ')}${sorted.length > some.length ? ', …' : ''}`;
 }
 
 const fitting = (tasks: readonly FileTask[]): string =>

@@ -18,7 +18,7 @@ export const HELP_TOPICS: Readonly<Record<string, Topic>> = {
   data: {
     title: 'training data',
     text: [
-      'Training data is JSON Lines, JSON, CSV or Parquet; each line or row is an example. graft help tasks shows what a line may be for each task.',
+      'Training data is JSON Lines, JSON, CSV or Parquet, where each line or row is an example, or a .zip, .tar or folder of pictures or sounds. graft help tasks shows what a line may be for each task.',
       'A table whose columns have other names is read with --map, as in --map prompt=question. A file is checked when it is uploaded: graft files show FILE says which tasks it fits, and what is wrong with which line.',
       'graft submit --dry-run says how many steps and tokens it makes, and which examples are too long.',
     ],

@@ -3,7 +3,7 @@ import { useRef, useState } from 'react';
 import { api, ApiError } from './api.js';
 
 /** Endings of what can be read as training data. */
-export const ACCEPTED = '.jsonl,.json,.csv,.tsv,.parquet,.arrow,.zip';
+export const ACCEPTED = '.jsonl,.json,.csv,.tsv,.parquet,.arrow,.zip,.tar,.tgz,.gz';
 
 type Columns = Readonly<Record<string, string>>;
 

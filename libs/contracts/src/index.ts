@@ -18,6 +18,7 @@ export * from './job-orders.js';
 export * from './job-status.js';
 export * from './loss-ledger.js';
 export * from './loss-text.js';
+export * from './media-names.js';
 export * from './metric-name.js';
 export * from './metric-text.js';
 export * from './openai.js';

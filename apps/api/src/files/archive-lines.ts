@@ -1,7 +1,7 @@
 import { fileURLToPath } from 'node:url';
+import { isNamedMedia } from '@graft/contracts';
 import { openZip } from './zip-archive.js';
 import { confined } from './confined-process.js';
-import { isNamedMedia } from './media-kinds.js';
 import { isMetadata } from './metadata-rows.js';
 import { unreadable } from './rows.js';
 

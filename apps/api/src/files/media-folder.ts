@@ -1,9 +1,9 @@
 // The layout of Hugging Face's ImageFolder and AudioFolder: metadata that names each file and what is learnt of it, or one
 // folder a class; train/, test/ and the like around it are splits.
+import { isNamedMedia } from '@graft/contracts';
 import type { ArchiveEntry } from './archive-entries.js';
 import { nameProblem, plainName } from './archive-names.js';
 import { shownName, type ArchiveProblems } from './archive-problems.js';
-import { isNamedMedia } from './media-kinds.js';
 import { isMetadata, metadataNoun, metadataRows } from './metadata-rows.js';
 import { Problems } from './problems.js';
 import type { Row } from './rows.js';

@@ -39,15 +39,6 @@ const OTHERS: readonly (readonly [what: string, matches: (head: Buffer) => boole
   ['MPEG-4: save it as FLAC or WAV', at(4, 'ftyp')],
 ];
 
-const EXTENSION: Readonly<Record<Medium, RegExp>> = {
-  image: /\.(jpe?g|jpe|jfif|png|gif|webp|tiff?|bmp|heic|heif|avif)$/i,
-  audio: /\.(wav|wave|flac|mp3|ogg|oga|opus|m4a|aac|aiff?)$/i,
-};
-
-/** Whether a file's name is one of a picture or a sound. */
-export const isNamedMedia = (name: string): boolean =>
-  EXTENSION.image.test(name) || EXTENSION.audio.test(name);
-
 /** What the bytes are, or why nobody here can tell. */
 export function mediaKind(bytes: Buffer): Pick<Kind, 'medium' | 'type'> | string {
   if (bytes.length === 0) return 'it is empty';

@@ -11,6 +11,8 @@ import { LineSplitter } from './line-splitter.js';
 
 /** Ends a page before its count is reached: lines may be long. */
 const PAGE_BYTES = 2 * MAX_LINE_BYTES;
+/** The same where pictures or sounds are among them. */
+const MEDIA_PAGE_BYTES = MAX_MEDIA_LINE_BYTES;
 const SHOWN_CHARACTERS = 1000;
 
 /** A page of the lines after line `after`. Read from the beginning: 512 MB take under a second, and no index is kept. */
@@ -25,7 +27,8 @@ export async function readRecords(
   let [number, size, more] = [0, 0, false];
   const lines = new LineSplitter(MAX_MEDIA_LINE_BYTES, (line, bytes) => {
     if (++number <= from || more || line?.toString('latin1').trim() === '') return;
-    more = data.length === limit || (data.length > 0 && size + bytes > PAGE_BYTES);
+    const most = line?.includes('"data:') ? MEDIA_PAGE_BYTES : PAGE_BYTES;
+    more = data.length === limit || (data.length > 0 && size + bytes > most);
     if (more) return;
     size += bytes;
     data.push(recordAt(number, line, task));

@@ -6,6 +6,8 @@ import express, { type RequestHandler, type Response } from 'express';
 const CONTENT_SECURITY_POLICY = [
   "default-src 'self'",
   "img-src 'self' data: blob:",
+  // sounds of training data, which come in its records
+  "media-src 'self' data:",
   "style-src 'self'",
   "script-src 'self'",
   "connect-src 'self'",

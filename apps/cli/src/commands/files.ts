@@ -3,7 +3,7 @@ import type { Command } from 'commander';
 import type { Api } from '../api.js';
 import { CliError, EXIT } from '../cli-error.js';
 import { callOf } from '../command-line.js';
-import { fileCard, problemsOf } from '../file-card.js';
+import { contentsOf, fileCard, problemsOf } from '../file-card.js';
 import { saveFile } from '../save-file.js';
 import { positiveInteger } from '../parse-number.js';
 import { ago, bytes, printable, table } from '../terminal.js';
@@ -75,7 +75,7 @@ function addUpload(files: Command): void {
   files
     .command('upload')
     .description(
-      "upload training data (JSON Lines, JSON, CSV, Parquet, Arrow, folders of datasets' save_to_disk); exits 1 when a file cannot be used",
+      "upload training data (JSON Lines, JSON, CSV, Parquet, Arrow, folders of datasets' save_to_disk; pictures or sounds in a .zip, .tar or folder with one folder a label, or metadata.csv); exits 1 when a file cannot be used",
     )
     .argument('<path...>')
     .option('--map <part=column>', MAP_HELP, mapped, {})
@@ -85,7 +85,7 @@ function addUpload(files: Command): void {
       for (const path of paths) {
         const file = await uploaded(api(), path, options.map);
         if (out.json) out.value(file);
-        else out.line(`${file.id} ${printable(file.filename)} ${bytes(file.bytes)} ${file.status}`);
+        else out.line(lineOf(file));
         if (file.status === 'error') unusable.push(problemsOf(file));
         else for (const warning of file.graft?.warnings ?? []) out.note(printable(warning));
       }
@@ -114,5 +114,14 @@ const row = (file: FileObject): string[] => [
   file.status === 'error' ? 'unusable' : file.status,
   ago(file.created_at),
 ];
+
+const lineOf = (file: FileObject): string =>
+  [
+    file.id,
+    printable(file.filename),
+    bytes(file.bytes),
+    file.status,
+    ...(file.graft ? [`(${contentsOf(file.graft)})`] : []),
+  ].join(' ');
 
 const safeName = (name: string): string => name.replaceAll(/[/\\]/g, '_').replace(/^\.+/, '_');

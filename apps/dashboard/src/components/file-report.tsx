@@ -10,6 +10,8 @@ const SOURCES: Readonly<Record<string, string>> = {
   alpaca: 'Alpaca',
   parquet: 'Parquet',
   arrow: 'Arrow',
+  imagefolder: 'an ImageFolder',
+  audiofolder: 'an AudioFolder',
 };
 
 /** Examples of each format and its name, most first; before the catalogue is there they are examples. */
@@ -31,6 +33,12 @@ export const examplesIn = (report: Report, known: readonly RecordFormatDescripti
   kindsIn(report, known)
     .map(([n, name]) => `${count(n)} ${name}`)
     .join(', ') || 'no examples';
+
+/** "3 labels" */
+export function labelsIn(labels: NonNullable<Report['labels']>): string {
+  const n = Object.keys(labels).length;
+  return `${count(n)} label${n === 1 ? '' : 's'}`;
+}
 
 /** "CSV", of a file that was converted. */
 export const sourceOf = ({ converted_from: from }: Report): string | null =>
@@ -58,6 +66,7 @@ export function FileReport({ file }: { file: FileObject }) {
   return (
     <div className="notice">
       <b className="break">{file.filename}</b>: {examplesIn(report, formats)}
+      {report.labels && `, ${labelsIn(report.labels)}`}
       {source && `, read from ${source}`}
       <Sentences of={report.warnings} />
     </div>

@@ -1,7 +1,9 @@
 import type { FileRecordObject } from '@graft/contracts';
 import { Fragment, useContext, useState, type ReactNode } from 'react';
 import { count } from '../format.js';
+import { mediaUrl, type MediaUrl } from '../media-url.js';
 import { RecordFormats } from '../record-formats.js';
+import { Media } from './media.js';
 
 type Fields = Readonly<Record<string, unknown>>;
 
@@ -46,6 +48,8 @@ function parts(record: Fields, learnt: ReadonlySet<string>): ReactNode {
         </Fragment>
       );
     }
+    const media = mediaUrl(value);
+    if (media) return <Media key={key} media={media} what={key} />;
     if (typeof value === 'string')
       return (
         <Said key={key} who={key} learnt={own}>
@@ -90,21 +94,33 @@ function Message({ message, learnt }: { message: Fields; learnt: boolean }) {
     <Said
       who={assistant && weight === 0 ? `${who} (not trained on)` : who}
       learnt={learnt && assistant && weight !== 0}
+      media={mediaOf(content)}
     >
       {[text, ...callsOf(calls)].filter(Boolean).join('\n')}
     </Said>
   );
 }
 
-function Said({ who, learnt, children }: { who: string; learnt?: boolean; children: string }) {
+interface SaidProps {
+  readonly who: string;
+  readonly learnt?: boolean;
+  /** Pictures beside the words. */
+  readonly media?: readonly MediaUrl[];
+  readonly children: string;
+}
+
+function Said({ who, learnt, media = [], children }: SaidProps) {
   const [all, setAll] = useState(false);
   const cut = !all && children.length > LONG + 200;
   return (
     <div className="said">
       <span className="who">{who}</span>
       <div className={`bubble${learnt ? ' learnt' : ''}`}>
+        {media.map((one, i) => (
+          <Media key={i} media={one} what={who} />
+        ))}
         <div className="pre">
-          {children === '' && <span className="faint">empty</span>}
+          {children === '' && media.length === 0 && <span className="faint">empty</span>}
           {cut ? `${children.slice(0, LONG)}…` : children}
         </div>
         {cut && (
@@ -122,6 +138,14 @@ function textOf(content: unknown): string {
   if (!Array.isArray(content)) return '';
   return (content as { text?: string }[]).map(({ text }) => text ?? '').join('');
 }
+
+/** OpenAI's parts of a message that are no text. */
+const mediaOf = (content: unknown): MediaUrl[] =>
+  Array.isArray(content)
+    ? (content as { image_url?: { url?: unknown } }[]).flatMap(
+        ({ image_url: image }) => mediaUrl(image?.url) ?? [],
+      )
+    : [];
 
 interface Call {
   readonly function?: { readonly name?: string; readonly arguments?: unknown };

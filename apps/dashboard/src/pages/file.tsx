@@ -17,9 +17,11 @@ import { CopyButton } from '../components/copy-button.js';
 import { Failure } from '../components/failure.js';
 import { Figure } from '../components/figure.js';
 import { examplesIn, kindsIn, problemsOf, Sentences, sourceOf } from '../components/file-report.js';
+import { LabelShares } from '../components/label-shares.js';
 import { Lines } from '../components/lines.js';
 import { Link } from '../components/link.js';
 import { Loading } from '../components/loading.js';
+import { galleryOf, MediaGallery } from '../components/media-gallery.js';
 import { TrainingRecord } from '../components/record.js';
 import { StatePill } from '../components/state-pill.js';
 import { ago, bytes, count, moment } from '../format.js';
@@ -61,6 +63,7 @@ export function FilePage({ id, after }: { id: string; after: number }) {
         </section>
       )}
       {value.graft && <Report id={id} report={value.graft} />}
+      {value.graft?.labels && <LabelShares labels={value.graft.labels} />}
       {jobs.value && jobs.value.data.length > 0 && <UsedBy {...jobs.value} />}
       {value.purpose === 'fine-tune' && (
         <Examples key={after} id={id} after={after} total={value.graft?.records ?? null} />
@@ -197,6 +200,7 @@ interface ExamplesProps {
 function Examples({ id, after, total }: ExamplesProps) {
   const page = useLoaded(['records', id, after], () => api.records(id, after, PAGE));
   const items: readonly FileRecordObject[] = page.value?.data ?? [];
+  const gallery = galleryOf(items);
   const last = items.at(-1)?.line ?? after;
   const navigate = useNavigate();
   const to = (line: number) =>
@@ -216,6 +220,8 @@ function Examples({ id, after, total }: ExamplesProps) {
       <Failure error={page.error} />
       {page.value === null ? (
         <Loading error={page.error} />
+      ) : gallery ? (
+        <MediaGallery items={gallery} />
       ) : (
         <ol className="examples">
           {items.map((item) => (

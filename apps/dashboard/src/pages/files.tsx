@@ -57,7 +57,8 @@ export function FilesPage({ purpose }: { purpose: string }) {
             {busy ? `Uploading ${busy}…` : 'Upload data'}
           </button>
           <span className="faint">
-            or drop files here: JSON Lines, JSON, CSV, Parquet or Arrow with {namesOf(formats)}.
+            or drop files here: JSON Lines, JSON, CSV, Parquet or Arrow with {namesOf(formats)};
+            .zip or .tar of pictures or sounds, one folder a label or with metadata.csv.
           </span>
         </div>
       )}
