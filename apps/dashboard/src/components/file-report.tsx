@@ -10,8 +10,8 @@ const SOURCES: Readonly<Record<string, string>> = {
   alpaca: 'Alpaca',
   parquet: 'Parquet',
   arrow: 'Arrow',
-  imagefolder: 'an ImageFolder',
-  audiofolder: 'an AudioFolder',
+  imagefolder: 'ImageFolder',
+  audiofolder: 'AudioFolder',
 };
 
 /** Examples of each format and its name, most first; before the catalogue is there they are examples. */
