@@ -153,6 +153,16 @@ const libtorchs = (kind) => ({
 });
 const relative = { kind: 'relative', table, maxDistance: 128, bidirectional: true };
 const quiet = (run) => () => k.noGrad(run);
+/** oneDNN's product, which a lower instruction set of the own kernels leaves bf16 to. */
+const byOneDnn = (run) => () => {
+  const best = k.instructionSet();
+  k.instructionSet('avx512');
+  run();
+  k.instructionSet(best);
+};
+const [frozen, thin] = [random(INNER, HIDDEN), leaf(8, HIDDEN)];
+const product = trained(() => k.linear(x, frozen, null), [x], ROWS, INNER);
+const thinProduct = trained(() => k.linear(x, thin, null), [x, thin], ROWS, 8);
 const CASES = [
   [
     'attention',
@@ -207,6 +217,12 @@ const CASES = [
     quiet(() => k.crossEntropy_(k.add(logits, 0), labels, scales)),
     { operators: quiet(() => lossByOperators(k.add(logits, 0))) },
   ],
+  ...(k.instructionSet() === 'avx512bf16' && options.dtype === 'bf16'
+    ? [
+        ['product', product, { oneDNN: byOneDnn(product) }],
+        ['product, r 8', thinProduct, { oneDNN: byOneDnn(thinProduct) }],
+      ]
+    : []),
 ];
 
 const now = () => {

@@ -7,7 +7,8 @@
 //
 // A block of A and one of B at a time are written out in f32, multiplied there, and rounded to bf16 once, as oneDNN does.
 // These take the place of libtorch's kernels in its dispatcher, so that linears, their gradients and whatever else is
-// composed of products come here. Products of few rows have a kernel of their own on every processor (few_rows.h).
+// composed of products come here. Products of few rows have a kernel of their own on every processor (few_rows.h), those
+// of more on processors that multiply pairs of bf16 (packed_product.h).
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/addmm_cpu_dispatch.h>
 #include <ATen/ops/baddbmm_cpu_dispatch.h>
@@ -22,6 +23,7 @@
 
 #include "few_rows.h"
 #include "isa.h"
+#include "packed_product.h"
 
 namespace graft {
 namespace {
@@ -102,21 +104,45 @@ at::Tensor wide_addmm(const at::Tensor& d, const at::Tensor& a, const at::Tensor
   });
 }
 
+bool is_packed(const at::Tensor& a, const at::Tensor& b) { return ours(a, b) && fit(a, b) && has_packed_product(a, b); }
+
+// Whether D is added as it is: a bias, or a matrix of the product's shape with columns side by side.
+bool is_sum(const at::Tensor& d, int64_t rows, int64_t columns) {
+  if (d.scalar_type() != at::kBFloat16) return false;
+  if (d.dim() == 1) return d.size(0) == columns && d.is_contiguous();
+  return d.dim() == 2 && d.size(0) == rows && d.size(1) == columns && d.stride(1) == 1;
+}
+
+bool is_packed_sum(const at::Tensor& d, const at::Tensor& a, const at::Tensor& b, const at::Scalar& beta) {
+  return is_packed(a, b) && is_sum(d, a.size(0), b.size(1)) && beta.toDouble() != 0;  // what is not added may be NaN
+}
+
+Sum sum_of(const at::Tensor& d, const at::Scalar& beta, const at::Scalar& alpha) {
+  return {&d, beta.toFloat(), alpha.toFloat()};
+}
+
 at::Tensor mm(const at::Tensor& a, const at::Tensor& b) {
-  const bool has_own = isa() >= Isa::kAvx512;
-  return mm_of_few(a, b, [&](auto&... all) { return has_own ? at::cpu::mm(all...) : wide_mm(all...); });
+  return mm_of_few(a, b, [](const at::Tensor& a, const at::Tensor& b) {
+    if (is_packed(a, b)) return packed_product(a, b, {});
+    return isa() >= Isa::kAvx512 ? at::cpu::mm(a, b) : wide_mm(a, b);
+  });
 }
 
 at::Tensor addmm(const at::Tensor& d, const at::Tensor& a, const at::Tensor& b, const at::Scalar& beta,
                  const at::Scalar& alpha) {
-  const bool has_own = isa() >= Isa::kAvx512;
-  return addmm_of_few(d, a, b, beta, alpha,
-                      [&](auto&... all) { return has_own ? at::cpu::addmm(all...) : wide_addmm(all...); });
+  return addmm_of_few(d, a, b, beta, alpha, [](auto& d, auto& a, auto& b, auto& beta, auto& alpha) {
+    if (is_packed_sum(d, a, b, beta)) return packed_product(a, b, sum_of(d, beta, alpha));
+    return isa() >= Isa::kAvx512 ? at::cpu::addmm(d, a, b, beta, alpha) : wide_addmm(d, a, b, beta, alpha);
+  });
 }
 
 at::Tensor& addmm_(at::Tensor& d, const at::Tensor& a, const at::Tensor& b, const at::Scalar& beta,
                    const at::Scalar& alpha) {
-  if (!ours(a, b)) return at::cpu::addmm_(d, a, b, beta, alpha);
+  if (d.dim() == 2 && is_packed_sum(d, a, b, beta)) {
+    packed_product(a, b, sum_of(d, beta, alpha), &d);
+    return d;
+  }
+  if (!ours(a, b) || isa() >= Isa::kAvx512) return at::cpu::addmm_(d, a, b, beta, alpha);
   return d.copy_(wide_addmm(d, a, b, beta, alpha));
 }
 
@@ -164,8 +190,8 @@ TORCH_LIBRARY_IMPL(aten, CPU, m) {
   const c10::WarningUtils::WarningHandlerGuard guard(&silent);
   m.impl("mm", mm);
   m.impl("addmm", addmm);
-  if (isa() >= Isa::kAvx512) return;
   m.impl("addmm_", addmm_);
+  if (isa() >= Isa::kAvx512) return;
   m.impl("bmm", bmm);
   m.impl("baddbmm", baddbmm);
 }

@@ -1,0 +1,169 @@
+// C = α A B + β D      A: [m, k]  B: [k, n]  C: [m, n]  D: [n] or [m, n], bf16; sums in f32, each number rounded once
+//
+// One instruction multiplies pairs of neighbours along k and adds them to 16 sums. 64 columns of B at a time, a panel,
+// are written out as such pairs, [k / 2][64], into memory that stays in the second cache, and all rows of a thread go
+// through it: 6 rows by 64 columns of sums are in registers at once, a pair of A is a broadcast from where it lies. B is
+// read from either order in memory, so that one frozen weight serves x Wᵀ and dy W as it was read (ADR 0023: what a
+// copy packed beforehand would bring). Where A lies across, as in the gradients of LoRA's factors, A is packed in the same
+// way, as its pairs are no neighbours.
+//
+// Of a row of C no bit depends on other rows, nor on threads: its sums go along k from 0.
+#include "packed_product.h"
+
+#include <ATen/Parallel.h>
+#include <ATen/ops/empty.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <cstdlib>
+#include <vector>
+
+#include "isa.h"
+
+namespace graft {
+namespace {
+
+constexpr int64_t kPanel = 64;       // columns of B
+constexpr int64_t kWhole = 3072;     // as deep a panel is packed at once: 384 kB, in a second cache of 1 MB
+constexpr int64_t kStretch = 1024;   // of a deeper one at a time, so that 256 rows of A stay in that cache as well
+constexpr int64_t kRows = 6;         // of C that a thread takes at least
+constexpr int64_t kMost = 1 << 10;   // such rows of panels whose sums lie in f32 between two stretches: 1.5 MB
+constexpr int64_t kGrain = 1 << 19;  // multiplications that a thread does at least
+constexpr int64_t kFewLines = 64;    // of A or B where A lies across
+
+struct ProductTask {
+  const uint16_t* a;
+  int64_t a_row, a_unit;  // from one row, and from one pair along k, to the next
+  const uint16_t* b;
+  int64_t b_stride;
+  bool b_lines;  // whether columns of B, not rows, are lines in memory
+  const uint16_t* d;  // or none
+  int64_t d_row;
+  uint16_t* c;
+  int64_t c_row;
+  int64_t columns, depth;
+  float alpha, beta;
+};
+
+struct Share {
+  int64_t row, end, column, from, depth;
+};
+
+#if GRAFT_X86
+#define GRAFT_BODY "packed_product.inc"
+#include "isa_each.h"
+#undef GRAFT_BODY
+
+struct alignas(64) Line {
+  uint32_t words[16];
+};
+
+// Kept from product to product, by thread.
+template <typename T>
+T* kept(int64_t count) {
+  static thread_local std::vector<Line> lines;
+  const size_t needed = (count + 15) / 16;
+  if (lines.size() < needed) lines.resize(needed);
+  return reinterpret_cast<T*>(lines.data());
+}
+
+// Shares are numbered panel by panel, in groups of rows, so that threads have as many and few panels are packed twice.
+void multiply(const ProductTask& t, int64_t rows) {
+  const int64_t groups = (rows + kRows - 1) / kRows, panels = (t.columns + kPanel - 1) / kPanel;
+  const int64_t depth = t.depth > kWhole ? kStretch : t.depth, most = depth < t.depth ? kMost : groups * panels;
+  const int64_t grain = std::max<int64_t>(1, kGrain / (kRows * kPanel * t.depth));
+  at::parallel_for(0, groups * panels, grain, [&](int64_t first, int64_t last) {
+    uint32_t* panel = kept<uint32_t>((depth + 31) / 32 * 16 * kPanel);
+    float* partial = depth < t.depth ? kept<float>(std::min(last - first, most) * kRows * kPanel) : nullptr;
+    for (int64_t begin = first; begin < last; begin += most) {
+      const int64_t end = std::min(last, begin + most);
+      for (int64_t from = 0; from < t.depth; from += depth)
+        for (int64_t i = begin, next; i < end; i = next) {
+          next = std::min(end, (i / groups + 1) * groups);
+          const int64_t row = i % groups * kRows, count = (next - i) * kRows;
+          const Share share{row, std::min(rows, row + count), i / groups * kPanel, from, std::min(depth, t.depth - from)};
+          avx512bf16::panel_share(t, share, panel, partial ? partial + (i - begin) * kRows * kPanel : nullptr);
+        }
+    }
+  });
+}
+#endif
+
+const uint16_t* numbers(const at::Tensor& t) { return static_cast<const uint16_t*>(t.const_data_ptr()); }
+
+bool along(const at::Tensor& x) { return x.size(1) == 1 || (x.stride(1) == 1 && x.stride(0) >= x.size(1)); }
+bool across(const at::Tensor& x) { return x.size(0) == 1 || (x.stride(0) == 1 && x.stride(1) >= x.size(0)); }
+
+// As it lies where each row has its pairs side by side, else a copy; a zero stands at the end of an odd row.
+at::Tensor with_pairs(const at::Tensor& a) {
+  const int64_t depth = a.size(1), even = (depth + 1) / 2 * 2;
+  if (depth == even && a.stride(1) == 1) return a;
+  at::Tensor whole = at::empty({a.size(0), even}, a.options());
+  whole.narrow(1, 0, depth).copy_(a);
+  if (even > depth) whole.narrow(1, depth, 1).zero_();
+  return whole;
+}
+
+// The pairs of an A that lies across: [k / 2][64]
+at::Tensor pairs_across(const at::Tensor& a) {
+  const int64_t depth = a.size(1);
+  at::Tensor pairs = at::empty({(depth + 1) / 2, kPanel}, a.options().dtype(at::kInt));
+#if GRAFT_X86
+  avx512bf16::pack_rows(numbers(a), a.stride(1), a.size(0), depth, static_cast<uint32_t*>(pairs.mutable_data_ptr()));
+#endif
+  return pairs;
+}
+
+bool lies_across(const at::Tensor& a) { return !along(a) && across(a); }
+
+// Whether oneDNN multiplies by tiles (AMX), which are faster. Any GRAFT_ISA keeps it from them, too.
+bool has_tiles() {
+#if GRAFT_X86
+  static const bool found = !std::getenv("GRAFT_ISA") && __builtin_cpu_supports("amx-bf16");
+  return found;
+#else
+  return false;
+#endif
+}
+
+}  // namespace
+
+bool has_packed_product(const at::Tensor& a, const at::Tensor& b) {
+  if (isa() != Isa::kAvx512Bf16 || has_tiles()) return false;
+  return !lies_across(a) || std::min(a.size(0), b.size(1)) <= kFewLines;
+}
+
+at::Tensor packed_product(const at::Tensor& a, const at::Tensor& b, const Sum& sum, const at::Tensor* given) {
+  const bool is_across = lies_across(a);
+  if (is_across && a.size(0) > kFewLines && !sum.d) {
+    const at::Tensor turned = packed_product(b.t(), a.t(), sum).t();
+    return given ? given->copy_(turned) : turned.contiguous();
+  }
+  const bool is_packed = is_across && a.size(0) <= kFewLines;
+  const at::Tensor left = is_packed ? pairs_across(a) : with_pairs(a);
+  const at::Tensor right = along(b) || across(b) ? b : b.contiguous();
+  const at::Tensor out = given ? *given : at::empty({a.size(0), b.size(1)}, a.options());
+  ProductTask t{};
+  t.a = numbers(left);
+  t.a_row = is_packed ? 2 : left.stride(0);
+  t.a_unit = is_packed ? 2 * kPanel : 2;
+  t.b = numbers(right);
+  t.b_lines = !along(right);
+  t.b_stride = right.stride(t.b_lines ? 1 : 0);
+  if (sum.d) {
+    t.d = numbers(*sum.d);
+    t.d_row = sum.d->dim() == 2 ? sum.d->stride(0) : 0;
+  }
+  t.c = static_cast<uint16_t*>(out.mutable_data_ptr());
+  t.c_row = out.stride(0);
+  t.columns = b.size(1);
+  t.depth = a.size(1);
+  t.alpha = sum.alpha;
+  t.beta = sum.beta;
+#if GRAFT_X86
+  multiply(t, a.size(0));
+#endif
+  return out;
+}
+
+}  // namespace graft
