@@ -8,6 +8,11 @@ export const StackKind = z
   .meta({ id: 'StackKind', description: 'What a model is made of.' });
 export type StackKind = z.infer<typeof StackKind>;
 
+export const InputKind = z
+  .enum(['tokens', 'image', 'audio'])
+  .meta({ id: 'InputKind', description: 'What a model reads.' });
+export type InputKind = z.infer<typeof InputKind>;
+
 export const RecordFormatDescription = z
   .object({
     name: z.string().describe("As a file's report counts them, under `formats`."),
@@ -67,6 +72,7 @@ export const CatalogTask = z
       .describe("OpenAI's method of fine-tuning that its jobs are."),
     use: ModelUse.describe('How its models are used.'),
     stacks: z.array(StackKind).readonly().describe('What its bases may be made of.'),
+    inputs: InputKind.describe('What its bases read.'),
     learning_rate_scale: z
       .number()
       .describe("What a method's default learning rate is multiplied by."),
@@ -114,6 +120,7 @@ export const Catalog = z
           name: z.string(),
           title: z.string(),
           stacks: StackKind,
+          inputs: InputKind,
           model_types: z.array(z.string()).readonly(),
         }),
       )

@@ -60,6 +60,16 @@ export const DataReport = z
       .describe(
         "Fields that this base's template does not use (such as `tools`), and how many records have them.",
       ),
+    pictures: z
+      .object({
+        looked_at: z.number(),
+        smallest: z.object({ width: z.number(), height: z.number() }),
+        largest: z.object({ width: z.number(), height: z.number() }),
+      })
+      .optional()
+      .describe(
+        'Of pictures: how many were decoded to be looked at, and in which sizes they come.',
+      ),
     warnings: z.array(z.string()).readonly().describe('A sentence each, for people.'),
   })
   .meta({

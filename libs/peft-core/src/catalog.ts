@@ -34,12 +34,12 @@ import {
   fitsBoth,
   headPrefix,
   linearNames,
-  stackKinds,
+  modelKind,
   type StackPaths,
 } from './nn/stack-options.js';
 import { quantizerFor, quantizers } from './quant/registry.js';
 import { shapeOf as shapeAmong, type Columns, type Shape } from './data/shapes.js';
-import { checkStacks, stacksOf, taskFor, taskOf, tasks } from './tasks/registry.js';
+import { checkBase, inputsOf, stacksOf, taskFor, taskOf, tasks } from './tasks/registry.js';
 import { parseOptions } from './plug-in-options.js';
 import { likest } from './tasks/task-fit.js';
 import { useOf } from './tasks/use.js';
@@ -102,7 +102,7 @@ export function catalog(): Catalog {
     families: models.map(({ name, title, modelTypes, paths }) => ({
       name,
       title,
-      stacks: stackKinds(paths),
+      ...modelKind(paths),
       model_types: modelTypes,
     })),
     tasks: tasks.map(describeTask),
@@ -120,6 +120,7 @@ function describeTask(task: Task): CatalogTask {
     method,
     use: useOf(task),
     stacks: stacksOf(task),
+    inputs: inputsOf(task),
     learning_rate_scale: learningRateScale,
     record_formats: task.records.map(({ name, nouns, line, learnt }) => ({
       name,
@@ -373,10 +374,10 @@ const given = <T>(value: T | 'auto' | undefined, otherwise: T): T =>
   value === undefined || value === 'auto' ? otherwise : value;
 
 function askedTask({ graft, method }: CreateJob, modelType: string | undefined): Task {
-  const stacks = modelType === undefined ? undefined : stackKinds(forType(modelType).paths);
+  const base = modelType === undefined ? undefined : modelKind(forType(modelType).paths);
   const task =
-    graft?.task === undefined ? taskOf(method?.type ?? 'supervised', stacks) : taskFor(graft.task);
-  if (stacks !== undefined) checkStacks(task, stacks, modelType as string);
+    graft?.task === undefined ? taskOf(method?.type ?? 'supervised', base) : taskFor(graft.task);
+  if (base) checkBase(task, base, modelType as string);
   if (!method || method.type === task.method) return task;
   const message = `task ${task.name} is trained by method ${task.method}, and method.type is ${method.type}`;
   throw new DomainError('invalid_value', message, 'method.type');

@@ -93,14 +93,29 @@ function figuresOf(
   const { examples, tokens, supervised_tokens: learnt, cut, duplicates, overlap } = report;
   const kinds = kindsIn(report, formats);
   const about = report.sampled ? '≈ ' : '';
-  return [
+  const what = [
     ...(kinds.length === 1 ? [] : [['examples', count(examples)] as const]),
     ...kinds.map(([n, kind]) => [kind, count(n)] as const),
+  ];
+  const again = [
+    [duplicates === 1 ? 'duplicate' : 'duplicates', count(duplicates)],
+    ...(overlap > 0 ? [['also in the training data', count(overlap)] as const] : []),
+  ] as const;
+  if (report.pictures) return [...what, ...sizesOf(report.pictures), ...again];
+  return [
+    ...what,
     ['tokens per pass', `${about}${count(tokens)}`],
     ['trained on', `${about}${count(learnt)}`],
     ['tokens in the longest', count(report.longest)],
     [`truncated at ${count(report.max_seq_len)} tokens`, count(cut)],
-    [duplicates === 1 ? 'duplicate' : 'duplicates', count(duplicates)],
-    ...(overlap > 0 ? [['also in the training data', count(overlap)] as const] : []),
+    ...again,
   ];
 }
+
+const sizesOf = ({ smallest, largest }: NonNullable<DataReport['pictures']>) => {
+  const size = ({ width, height }: typeof smallest): string => `${width} × ${height}`;
+  return [
+    ['smallest, in pixels', size(smallest)],
+    ['largest, in pixels', size(largest)],
+  ] as const;
+};

@@ -98,6 +98,8 @@ const STACK_WORDS = {
   encoder_decoder: 'an encoder–decoder',
 } as const;
 
+const INPUT_WORDS = { tokens: 'text', image: 'pictures', audio: 'sound' } as const;
+
 /** Why a job cannot be of a task. */
 export interface Misfit {
   readonly of: keyof TaskSubject;
@@ -110,6 +112,11 @@ export function misfitOf(
   { families }: Catalog,
 ): Misfit | null {
   const family = families.find(({ name }) => name === base?.graft?.family);
+  if (family && task.inputs !== family.inputs)
+    return {
+      of: 'base',
+      reason: `learns from ${INPUT_WORDS[task.inputs]}, and this base reads ${INPUT_WORDS[family.inputs]}`,
+    };
   if (family && !task.stacks.includes(family.stacks)) {
     const needed = task.stacks.map((kind) => STACK_WORDS[kind]).join(' or ');
     return {

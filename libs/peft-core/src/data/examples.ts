@@ -50,12 +50,14 @@ export function loadExamples<E extends Example, P, O>(
   const prepare = (record: JsonObject): P => task.prepare(record, processor, taskOptions);
   const examples: E[] = [];
   const [wereCut, lost, uninvoked]: [number[], number[], number[]] = [[], [], []];
+  const broken = new Map<number, string>();
   let waiting: { number: number; prepared: P }[] = [];
   let characters = 0;
   const encode = (share: number): void => {
     const prepared = waiting.map((one) => one.prepared);
     for (const [i, encoded] of task.encode(prepared, processor, options).entries()) {
       const { number } = waiting[i] as { number: number };
+      if (encoded.problem) broken.set(number, encoded.problem);
       if (isCut(encoded, options)) wereCut.push(number);
       if (encoded.lost) lost.push(number);
       else if (!isInvoked(task, encoded.example, invocation)) uninvoked.push(number);
@@ -74,6 +76,7 @@ export function loadExamples<E extends Example, P, O>(
     if (waiting.length === BATCH || characters >= BATCH_CHARACTERS) encode(share);
   }
   if (waiting.length > 0) encode(1);
+  refuseBroken(broken, param);
   if (options.onLost) {
     const kept = [...lost, ...uninvoked].sort((a, b) => a - b);
     if (kept.length > 0) options.onLost(kept);
@@ -83,6 +86,18 @@ export function loadExamples<E extends Example, P, O>(
   }
   if (wereCut.length > 0) options.onCut?.(wereCut);
   return examples;
+}
+
+/** Lines that a refusal names one by one. */
+const NAMED = 5;
+
+/** @throws DomainError `invalid_training_file` naming lines, and what is wrong with the first of them */
+export function refuseBroken(broken: ReadonlyMap<number, string>, param: string): void {
+  if (broken.size === 0) return;
+  const named = [...broken].slice(0, NAMED).map(([line, problem]) => `line ${line}: ${problem}`);
+  const more = broken.size - named.length;
+  const rest = more > 0 ? `; and ${more} more lines of this kind: ${linesInWords([...broken.keys()].slice(NAMED))}` : ''; // prettier-ignore
+  throw new DomainError('invalid_training_file', `${named.join('; ')}${rest}`, param);
 }
 
 /** Whether an adapter that acts from `invocation` on learns of an example. */

@@ -13,7 +13,8 @@ export class FieldUse {
   readonly #used = new Set<string>();
   readonly #probes = new Map<string, number>();
 
-  constructor(private readonly tokenizer: Tokenizer) {}
+  /** @param tokenizer null: no chat is rendered */
+  constructor(private readonly tokenizer: Tokenizer | null) {}
 
   /** Of a record: its fields that no template gets count as unused. */
   see({ ignored, chats }: Pick<RecordFacts, 'ignored' | 'chats'>): void {
@@ -57,7 +58,7 @@ export class FieldUse {
 
   private rendered({ messages, tools }: Chat): string | null {
     try {
-      return this.tokenizer.render(messages, { tools });
+      return this.tokenizer?.render(messages, { tools }) ?? null;
     } catch {
       return null; // refused: that is a difference, unless both are
     }

@@ -19,3 +19,11 @@ function mix(a: number, b: number): number {
   h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35);
   return (h ^ (h >>> 16)) >>> 0;
 }
+
+/** Numbers from 0 to below 1, one after another: a pure function of the seed, an epoch and a place in it. */
+export function draws(seed: number, epoch: number, place: number): () => number {
+  // apart from the keys of the order
+  const of = mix(mix(mix(seed, epoch), 2), place);
+  let count = 0;
+  return () => mix(of, count++) / 2 ** 32;
+}

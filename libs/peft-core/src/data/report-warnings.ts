@@ -1,14 +1,17 @@
 import type { DataReport } from '@graft/contracts';
 
-/**
- * What the owner of a file should know before training on it, a sentence each.
- * @param unrendered records that the chat template was not tried on
- * @param where of which data, in words
- */
+export interface Looked {
+  /** Records that the chat template was not tried on, or whose pictures were not decoded. */
+  readonly unseen: number;
+  readonly reads: 'text' | 'media';
+  /** Of which data, in words. */
+  readonly where: string;
+}
+
+/** What the owner of a file should know before training on it, a sentence each. */
 export function reportWarnings(
   report: Omit<DataReport, 'warnings'>,
-  unrendered: number,
-  where: string,
+  { unseen, reads, where }: Looked,
 ): string[] {
   const { examples, cut, cut_lines: lines, duplicates, overlap, formats } = report;
   const of = `of ${number(examples)} examples of the ${where}`;
@@ -35,13 +38,17 @@ export function reportWarnings(
     warnings.push(`The ${where} mixes formats: ${list}.`);
   }
   for (const [field, count] of Object.entries(report.ignored_fields)) {
+    const who =
+      reads === 'text' ? "This base's chat template does not use" : 'Training does not use';
     warnings.push(
-      `This base's chat template does not use "${field}", which ${number(count)} ${of} ${be(count, 'has', 'have')}: the model will not see it.`,
+      `${who} "${field}", which ${number(count)} ${of} ${be(count, 'has', 'have')}: the model will not see it.`,
     );
   }
-  if (unrendered > 0) {
+  if (unseen > 0) {
     warnings.push(
-      `The chat template was not checked on ${number(unrendered)} ${of}, to save time: an example that it rejects fails the job at the start.`,
+      reads === 'text'
+        ? `The chat template was not checked on ${number(unseen)} ${of}, to save time: an example that it rejects fails the job at the start.`
+        : `${number(unseen)} ${of} were not decoded, to save time: one that cannot be fails the job at the start.`,
     );
   }
   return warnings;

@@ -1,11 +1,18 @@
 // What a training and a validation file are for one base, told before anything is trained: tokens, examples that are cut,
 // repeated, in both files, and fields that the template does not read. Every record is looked at; tokenised are those
 // that could be cut, and of a large file's others an evenly spaced sample for the totals. These are rendered all the
-// same, so that what the template refuses is known here, until that takes too long.
+// same, so that what the template refuses is known here, until that takes too long; and pictures are decoded.
 import { statSync } from 'node:fs';
 import type { DataReport } from '@graft/contracts';
 import type { RecordFacts, Task } from '../tasks/task.js';
-import { BATCH_CHARACTERS, isCut, isInvoked, nothingLeft, prepareLine } from './examples.js';
+import {
+  BATCH_CHARACTERS,
+  isCut,
+  isInvoked,
+  nothingLeft,
+  prepareLine,
+  refuseBroken,
+} from './examples.js';
 import { FieldUse } from './field-use.js';
 import { factsOf, hashOf, heldOut, type Split } from './held-out.js';
 import { notInvoked } from './invoked.js';
@@ -13,6 +20,7 @@ import { LengthBound } from './length-bound.js';
 import { SHOWN } from './line-ranges.js';
 import { readLines } from './lines.js';
 import type { Processor } from './processor.js';
+import { PictureSizes } from './image/picture-sizes.js';
 import { parseRecord, withMore } from './records.js';
 import type { JsonObject } from './records.js';
 import { surveyed } from './survey.js';
@@ -120,8 +128,8 @@ function partsOf(
 interface Waiting {
   readonly number: number;
   readonly prepared: unknown;
-  /** It stands for others that are not tokenised. */
-  readonly sample: boolean;
+  /** Counted for itself, for others that are not tokenised, too, or not at all: it is decoded only to be looked at. */
+  readonly use: 'exact' | 'sample' | 'looked';
 }
 
 interface Totals {
@@ -133,7 +141,8 @@ interface Totals {
 class Reading {
   /** Of every record so far: 48 bits of its hash. */
   readonly seen = new Set<number>();
-  private readonly bound: LengthBound;
+  /** Null where nothing is tokenised. */
+  private readonly bound: LengthBound | null;
   private readonly fields: FieldUse;
   private readonly whole: boolean;
   private readonly stride: number;
@@ -152,6 +161,8 @@ class Reading {
   private readonly renderUntil: number;
   private readonly checks: Pick<Task, 'check'>;
   private unrendered = 0;
+  private readonly broken = new Map<number, string>();
+  private readonly sizes = new PictureSizes();
   private readonly cut: number[] = [];
   private readonly lost: number[] = [];
   private readonly uninvoked: number[] = [];
@@ -163,8 +174,9 @@ class Reading {
   ) {
     const { task, tasks = null } = options;
     this.checks = withMore(task, (record) => taskIdProblem(record, tasks));
-    this.bound = new LengthBound(processor.tokenizer);
-    this.fields = new FieldUse(processor.tokenizer);
+    const tokenizer = processor.has('tokenizer') ? processor.tokenizer : null;
+    this.bound = tokenizer && new LengthBound(tokenizer);
+    this.fields = new FieldUse(tokenizer);
     this.renderUntil = performance.now() + (options.renderMs ?? RENDER_MS);
     this.whole = part.records <= WHOLE.records && statSync(part.path).size <= WHOLE.bytes;
     this.stride = Math.max(1, Math.ceil(part.records / SAMPLE));
@@ -186,6 +198,7 @@ class Reading {
     }
     this.encode();
     const { maxSeqLen, invocation = null } = this.options;
+    refuseBroken(this.broken, param);
     if (this.lost.length > 0) throw nothingLeft(this.lost, maxSeqLen, param);
     if (invocation && this.uninvoked.length > 0)
       throw notInvoked(this.uninvoked, invocation, param);
@@ -209,7 +222,8 @@ class Reading {
     { number, bytes }: { readonly number: number; readonly bytes: number },
   ): void {
     const { task, maxSeqLen } = this.options;
-    const exact = this.whole || this.bound.tokens(chats, bytes) > maxSeqLen;
+    const exact =
+      this.whole || (this.bound !== null && this.bound.tokens(chats, bytes) > maxSeqLen);
     const sample = !exact && this.short++ % this.stride === 0;
     if (!exact && !sample && !this.mayRender(chats)) return;
     const { taskOptions } = this.options;
@@ -219,12 +233,14 @@ class Reading {
       (given) => task.prepare(given, this.processor, taskOptions),
       this.part.param,
     );
-    if (exact || sample) this.waiting.push({ number, prepared, sample });
+    const isLooked = this.bound === null;
+    if (exact || sample || isLooked)
+      this.waiting.push({ number, prepared, use: exact ? 'exact' : sample ? 'sample' : 'looked' });
   }
 
   /** Whether there is time to render one more record for nothing but the template's word on it. */
   private mayRender(chats: RecordFacts['chats']): boolean {
-    if (chats.length === 0) return false; // no template is asked
+    if (chats.length === 0 && this.bound !== null) return false; // no template is asked
     if (performance.now() < this.renderUntil) return true;
     this.unrendered++;
     return false;
@@ -234,11 +250,15 @@ class Reading {
     const { task, invocation = null } = this.options;
     const prepared = this.waiting.map((one) => one.prepared);
     for (const [i, encoded] of task.encode(prepared, this.processor, this.options).entries()) {
-      const { number, sample } = this.waiting[i] as Waiting;
-      const totals = sample ? this.sample : this.exact;
-      totals.examples++;
-      totals.tokens += encoded.example.tokenCount;
-      totals.supervised += encoded.supervised;
+      const { number, use } = this.waiting[i] as Waiting;
+      if (encoded.problem) this.broken.set(number, encoded.problem);
+      if (encoded.pixels) this.sizes.add(encoded.pixels);
+      if (use !== 'looked') {
+        const totals = this[use];
+        totals.examples++;
+        totals.tokens += encoded.example.tokenCount;
+        totals.supervised += encoded.supervised;
+      }
       this.longest = Math.max(this.longest, encoded.longest);
       if (isCut(encoded, this.options)) this.cut.push(number);
       if (encoded.lost) this.lost.push(number);
@@ -265,11 +285,13 @@ class Reading {
       overlap: this.overlap,
       formats: this.formats,
       ignored_fields: this.fields.ignored,
+      ...(this.sizes.seen && { pictures: this.sizes.seen }),
     };
     const { task, taskOptions } = this.options;
     const { isTrained, name } = this.part;
     const balance = (isTrained && task.balance?.(this.labels, taskOptions)) || null;
-    const warnings = reportWarnings(found, this.unrendered, name);
+    const reads = this.bound === null ? 'media' : 'text';
+    const warnings = reportWarnings(found, { unseen: this.unrendered, reads, where: name });
     return { ...found, warnings: balance === null ? warnings : [...warnings, balance] };
   }
 }

@@ -1,6 +1,6 @@
 import { z } from 'zod';
-import { frontEndLinears, FrontEndOptions } from './front-ends/registry.js';
-import type { FrontEndPaths } from './front-ends/registry.js';
+import { frontEndLinears, FrontEndOptions, inputKindOf } from './front-ends/registry.js';
+import type { FrontEndPaths, InputKind } from './front-ends/registry.js';
 import { alikePositions, RopeOptions } from './rope.js';
 
 const size = z.int().min(1);
@@ -352,6 +352,17 @@ export function stackKinds({
   if (!encoder) return 'decoder';
   return decoder ? 'encoder_decoder' : 'encoder';
 }
+
+/** What a model is made of, and what it reads. */
+export interface ModelKind {
+  readonly stacks: StackKinds;
+  readonly inputs: InputKind;
+}
+
+export const modelKind = (paths: ModelPaths): ModelKind => ({
+  stacks: stackKinds(paths),
+  inputs: inputKindOf((paths.encoder ?? paths.decoder)?.frontEnd),
+});
 
 /**
  * What paths begin with in a model with a head, and not in transformers' model without one; nothing where an encoder

@@ -72,10 +72,23 @@ type Count = (name: string, value: number) => void;
 const likeliest = (row: Float32Array): number =>
   row.reduce((best, value, i) => (value > (row[best] as number) ? i : best), 0);
 
+/** Among as many every label is one of the likeliest. */
+const FEW = 5;
+
+/** How many are likelier; of equal ones those before it. */
+const rankOf = (row: Float32Array, label: number): number => {
+  const own = row[label] as number;
+  return row.reduce(
+    (count, value, i) => count + Number(value > own || (value === own && i < label)),
+    0,
+  );
+};
+
 function countLabel(row: Float32Array, wanted: number, count: Count): void {
   const found = likeliest(row);
   count('single', 1);
   count('right', Number(found === wanted));
+  if (row.length > FEW) count('top5', Number(rankOf(row, wanted) < FEW));
   if (found === wanted) count(countOf('tp', wanted), 1);
   else {
     count(countOf('fp', found), 1);

@@ -36,7 +36,10 @@ export class LabelSurvey<O extends LabelOptions> implements Survey<O> {
   /** The first label that is no number. */
   #word: Label | null = null;
 
-  constructor(private readonly given: O) {}
+  constructor(
+    private readonly given: O,
+    private readonly takes: { readonly measures: boolean } = { measures: true },
+  ) {}
 
   see({ label }: JsonObject): string | null {
     const isList = Array.isArray(label);
@@ -86,12 +89,12 @@ export class LabelSurvey<O extends LabelOptions> implements Survey<O> {
 
   #problem(): Problem {
     if (this.#isList) return 'multi_label_classification';
-    const isReal = this.#hasFraction && this.given.labels === null;
+    const isReal = this.takes.measures && this.#hasFraction && this.given.labels === null;
     if (isReal && this.#word === null) return 'regression';
     if (this.#found.size <= MOST_LABELS) return 'single_label_classification';
     throw new DomainError(
       'invalid_training_file',
-      `there are more than ${MOST_LABELS} different labels; if they are measures, set problem_type to "regression"`,
+      `there are more than ${MOST_LABELS} different labels${this.takes.measures ? '; if they are measures, set problem_type to "regression"' : ''}`,
       'training_file',
     );
   }

@@ -103,3 +103,12 @@ export const LABEL_METRICS: readonly Metric[] = [
     of: macroF1,
   },
 ];
+
+/** Of one label each, among at least six. */
+export const TOP_5: Metric = {
+  name: 'top_5_accuracy',
+  title: 'Accuracy of the five likeliest',
+  unit: '%',
+  draw: { smooth: true, log: false },
+  of: (sums) => (sums.totals['top5'] === undefined ? null : mean('top5')(sums)),
+};

@@ -1,12 +1,14 @@
 import { DomainError, type FineTuningMethod } from '@graft/contracts';
 import { shown } from '../data/json-scan.js';
-import type { StackKinds } from '../nn/stack-options.js';
+import type { InputKind } from '../nn/front-ends/registry.js';
+import type { ModelKind, StackKinds } from '../nn/stack-options.js';
 import { registry } from '../plugin.js';
 import { causalLm } from './causal-lm.js';
 import { cpo } from './cpo.js';
 import { dpo } from './dpo.js';
 import { featureExtraction } from './feature-extraction.js';
 import { questionAns } from './question-ans.js';
+import { imageCls } from './image-cls.js';
 import { kto } from './kto.js';
 import { orpo } from './orpo.js';
 import { seq2SeqLm } from './seq-2-seq-lm.js';
@@ -26,6 +28,7 @@ export const tasks: readonly Task[] = [
   tokenCls,
   questionAns,
   featureExtraction,
+  imageCls,
 ];
 
 const byName = registry('task', tasks, ({ name }) => [name]);
@@ -41,10 +44,13 @@ export function taskFor(name: string): Task {
 /** What a base may be made of. */
 export const stacksOf = ({ stacks = ['decoder'] }: Task): readonly StackKinds[] => stacks;
 
-const fits = (task: Task, base: StackKinds): boolean => stacksOf(task).includes(base);
+export const inputsOf = ({ inputs = 'tokens' }: Task): InputKind => inputs;
+
+export const fits = (task: Task, { stacks, inputs }: ModelKind): boolean =>
+  inputsOf(task) === inputs && stacksOf(task).includes(stacks);
 
 /** What a job learns that names no task: the first task of OpenAI's method that fits the base, where it is known. */
-export function taskOf(method: FineTuningMethod, base?: StackKinds): Task {
+export function taskOf(method: FineTuningMethod, base?: ModelKind): Task {
   const ofMethod = tasks.filter((one) => one.method === method);
   const task = ofMethod.find((one) => base === undefined || fits(one, base)) ?? ofMethod[0];
   if (task) return task;
@@ -57,12 +63,22 @@ const STACKS: Readonly<Record<StackKinds, string>> = {
   encoder_decoder: 'an encoder and a decoder',
 };
 
-/** @throws DomainError with param `graft.task` where a base's stacks are not those that a task trains */
-export function checkStacks(task: Task, base: StackKinds, modelType: string): void {
+const INPUTS: Readonly<Record<InputKind, string>> = {
+  tokens: 'text',
+  image: 'pictures',
+  audio: 'sound',
+};
+
+/** @throws DomainError with param `graft.task` where a base is not of the kind that a task trains */
+export function checkBase(task: Task, base: ModelKind, modelType: string): void {
   if (fits(task, base)) return;
   const others = tasks.filter((one) => fits(one, base)).map(({ name }) => name);
   const advice = others.length > 0 ? `; use ${others.join(' or ')}` : '';
-  const trained = stacksOf(task).map((stacks) => STACKS[stacks]);
-  const message = `task ${task.name} trains ${trained.join(' or ')}, and a base of model_type ${modelType} has ${STACKS[base]}${advice}`;
+  const inputs = inputsOf(task);
+  const [wants, has] =
+    inputs === base.inputs
+      ? [`trains ${stacksOf(task).map((stacks) => STACKS[stacks]).join(' or ')}`, `has ${STACKS[base.stacks]}`] // prettier-ignore
+      : [`learns from ${INPUTS[inputs]}`, `reads ${INPUTS[base.inputs]}`];
+  const message = `task ${task.name} ${wants}, and a base of model_type ${modelType} ${has}${advice}`;
   throw new DomainError('invalid_value', message, 'graft.task');
 }

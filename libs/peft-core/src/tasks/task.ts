@@ -6,11 +6,14 @@ import type {
 } from '@graft/contracts';
 import type { z } from 'zod';
 import type { ChatMessage } from '../data/chat-template.js';
+import type { DrawKey } from '../data/image/augment.js';
 import type { Processor } from '../data/processor.js';
 import type { JsonObject } from '../data/records.js';
 import type { TokenSequence } from '../data/supervised-text.js';
+import type { MediaStore } from '../data/media-store.js';
 import type { Model } from '../models/model.js';
 import type { BatchContext } from '../nn/context.js';
+import type { InputKind } from '../nn/front-ends/registry.js';
 import type { StackKinds, TaskHeadKind } from '../nn/stack-options.js';
 
 /** A form in which a task's records come. */
@@ -60,11 +63,17 @@ export interface Encoded<E extends Example = Example> {
   readonly supervised: number;
   /** Whether cutting has left nothing to learn. */
   readonly lost: boolean;
+  /** Why it cannot be learnt from, where only decoding shows it; left out or null: it can. */
+  readonly problem?: string | null;
+  /** Of a picture that was looked at. */
+  readonly pixels?: { readonly width: number; readonly height: number };
 }
 
 export interface EncodeOptions {
   /** Longer sequences are cut at their end, in tokens. */
   readonly maxSeqLen: number;
+  /** Where what is made of media is kept; null: in memory. Left out: they are looked at, and no step is made of them. */
+  readonly store?: MediaStore | null;
 }
 
 export interface InputOptions<O = unknown> extends EncodeOptions {
@@ -174,6 +183,8 @@ export interface Task<E extends Example = Example, P = unknown, O = unknown> {
   readonly title: string;
   readonly summary: string;
   readonly peft: PeftTask;
+  /** What a base reads; tokens when left out. */
+  readonly inputs?: InputKind;
   /** What a base may be made of; a decoder alone when left out. */
   readonly stacks?: readonly StackKinds[];
   /**
@@ -206,6 +217,11 @@ export interface Task<E extends Example = Example, P = unknown, O = unknown> {
   prepare(record: JsonObject, processor: Processor, options: O): P;
   /** Token ids and targets, in the order given. */
   encode(prepared: readonly P[], processor: Processor, options: EncodeOptions): Encoded<E>[];
+  /**
+   * An example as an epoch has it, of tasks that change it from one to the next: a function of these alone, so that a run
+   * that resumes sees the same.
+   */
+  varied?(example: E, key: DrawKey, options: O): E;
   /** The sequences of an example, of tasks whose models continue them; left out by others. */
   sequences?(example: E): readonly TokenSequence[];
   /**

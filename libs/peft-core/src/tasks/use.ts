@@ -3,8 +3,8 @@ import { DomainError, type ModelUse } from '@graft/contracts';
 import type { JsonObject } from '../data/records.js';
 import type { HfConfig } from '../models/model.js';
 import { models, outlineOf } from '../models/registry.js';
-import { stackKinds } from '../nn/stack-options.js';
-import { stacksOf, taskFor, tasks } from './registry.js';
+import { modelKind } from '../nn/stack-options.js';
+import { fits, taskFor, tasks } from './registry.js';
 import type { Task } from './task.js';
 
 /** How the models of a task are used. */
@@ -25,7 +25,7 @@ export const tasksUsedTo = (use: ModelUse): readonly string[] =>
 
 function tasksOn(family: string): readonly Task[] {
   const found = models.find(({ name }) => name === family);
-  return found ? tasks.filter((task) => stacksOf(task).includes(stackKinds(found.paths))) : [];
+  return found ? tasks.filter((task) => fits(task, modelKind(found.paths))) : [];
 }
 
 /** Options that a base is used with, of which no job has said any. */

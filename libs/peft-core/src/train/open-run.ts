@@ -5,6 +5,7 @@ import { attachingMethod } from '../build.js';
 import { loadExamples } from '../data/examples.js';
 import { samplePromptTokens } from '../data/prompt.js';
 import { heldOut, splitOf } from '../data/held-out.js';
+import { MediaStore } from '../data/media-store.js';
 import { linesInWords } from '../data/line-ranges.js';
 import type { Base } from '../io/base-folder.js';
 import { hashFile } from '../io/commit-folder.js';
@@ -17,13 +18,13 @@ import { surveyed } from '../data/survey.js';
 import { atOnce } from '../pieces.js';
 import { footprintOf, type BaseFootprint } from '../plan.js';
 import { headOf } from '../tasks/head-request.js';
-import { checkStacks, taskFor } from '../tasks/registry.js';
+import { checkBase, inputsOf, taskFor } from '../tasks/registry.js';
 import type { Example, Task } from '../tasks/task.js';
 import { foundIn } from './checkpoint.js';
 import { checkTrained, makeOptimizer } from './optimizer.js';
 import { prepareStart, startsFromData } from './prepare-start.js';
 import { Ledger } from './ledger.js';
-import { RunData } from './run-data.js';
+import { RunData, type RunDataParts } from './run-data.js';
 import { RunFiles } from './run-files.js';
 import { forgetting } from './forgetting.js';
 import { Run, type RunParts } from './run.js';
@@ -65,7 +66,8 @@ export interface PreparedRun {
 /** @throws DomainError for data and options that a user can mend */
 export function prepareRun(base: Base, asked: Spec, options: RunOptions): PreparedRun {
   const task = taskFor(asked.task);
-  checkStacks(task, stackKinds(base.model.stacks), base.config.model_type);
+  const { inputKind: inputs } = base.model;
+  checkBase(task, { stacks: stackKinds(base.model.stacks), inputs }, base.config.model_type);
   const spec = withSurvey(asked, task, options);
   const begun = isBegun(options);
   const footprint = footprintOf(spec.peft, base.config, begun, headOf(spec), spec.adapters);
@@ -276,12 +278,15 @@ function readData(
   const { onLog, onPhase, room } = options;
   const maxSeqLen = Math.min(spec.max_seq_len ?? base.model.defaultMaxSeqLen ?? room, room);
   const lines: number[] = [];
+  const isText = inputsOf(task) === 'tokens';
+  const store = isText ? null : new MediaStore(options.workDir);
   const load = (path: string, param: string): Example[] =>
     loadExamples(path, task, base.processor, {
       ...(spec.loss_ledger && param === 'training_file'
         ? { onLine: (line: number) => void lines.push(line) }
         : {}),
       maxSeqLen,
+      store,
       taskOptions: spec.task_options,
       tasks: promptTasks(spec.peft),
       invocation: invocationOf(spec.peft),
@@ -292,7 +297,11 @@ function readData(
         : {}),
       onCut: (lines) => onLog?.('info', cutInWords(param, lines, maxSeqLen)),
       onProgress: (progress: number) =>
-        onPhase?.('reading_data', 'Reading and tokenizing the data', progress),
+        onPhase?.(
+          'reading_data',
+          `Reading and ${isText ? 'tokenizing' : 'decoding'} the data`,
+          progress,
+        ),
     });
   const examples = load(options.trainFile, 'training_file');
   if (examples.length === 0)
@@ -301,16 +310,24 @@ function readData(
       'the training file has no examples',
       'training_file',
     );
+  const more = { store, varied: variedBy(task, spec) };
   const split = splitOf(spec);
   if (split !== null) {
     const use = { task, tasks: promptTasks(spec.peft) };
     const held = heldOut(options.trainFile, use, split);
     const part = <T>(all: readonly T[], of: boolean): T[] =>
       all.filter((_, place) => held.has(place) === of);
-    return new RunData(spec, part(examples, false), part(examples, true), part(lines, false));
+    const parts = { ...more, lines: part(lines, false) };
+    return new RunData(spec, part(examples, false), part(examples, true), parts);
   }
   const validation = options.validFile ? load(options.validFile, 'validation_file') : [];
-  return new RunData(spec, examples, validation, lines);
+  return new RunData(spec, examples, validation, { ...more, lines });
+}
+
+function variedBy({ varied }: Task, spec: Spec): RunDataParts['varied'] {
+  if (!varied) return undefined;
+  const { seed, task_options: options } = spec;
+  return (example, epoch, place) => varied(example, { seed, epoch, place }, options);
 }
 
 function cutInWords(param: string, lines: readonly number[], maxSeqLen: number): string {

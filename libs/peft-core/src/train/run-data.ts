@@ -1,13 +1,24 @@
 // What a run learns from, and which of it a step sees.
 import type { Spec } from '@graft/contracts';
 import { permutation } from '../data/permutation.js';
+import type { MediaStore } from '../data/media-store.js';
 import type { Example } from '../tasks/task.js';
 import { cursorAt, stepsPerEpoch, totalSteps, type Cursor } from './cursor.js';
 
 /** At most this many validation examples are used before the end. */
 const SAMPLE = 64;
 
+export interface RunDataParts {
+  /** Lines of the training examples in their file, where somebody asks for them. */
+  readonly lines?: readonly number[];
+  /** A training example as an epoch has it; left out, the same in each. @param place of it among them */
+  readonly varied?: ((example: Example, epoch: number, place: number) => Example) | undefined;
+  /** What examples of pictures and sounds are read from: its own. */
+  readonly store?: MediaStore | null;
+}
+
 export class RunData {
+  readonly lines: readonly number[];
   readonly totalSteps: number;
   private permutation: { epoch: number; indices: Uint32Array } | null = null;
 
@@ -15,9 +26,9 @@ export class RunData {
     private readonly spec: Spec,
     readonly examples: readonly Example[],
     readonly validation: readonly Example[],
-    /** Lines of the training examples in their file, where somebody asks for them. */
-    readonly lines: readonly number[] = [],
+    private readonly parts: RunDataParts = {},
   ) {
+    this.lines = parts.lines ?? [];
     this.totalSteps = totalSteps(spec, examples.length);
   }
 
@@ -31,10 +42,11 @@ export class RunData {
         indices: permutation(seed, epoch, this.examples.length, shuffle),
       };
     }
-    return Array.from(
-      this.permutation.indices.subarray(from, to),
-      (index) => this.examples[index] as Example,
-    );
+    const { varied } = this.parts;
+    return Array.from(this.permutation.indices.subarray(from, to), (index) => {
+      const example = this.examples[index] as Example;
+      return varied ? varied(example, epoch, index) : example;
+    });
   }
 
   cursor(step: number): Cursor {
@@ -50,6 +62,10 @@ export class RunData {
   endsLedgerEpoch(step: number): boolean {
     const asked = this.spec.loss_ledger_epochs ?? [];
     return asked.some((epoch) => epoch * stepsPerEpoch(this.spec, this.examples.length) === step);
+  }
+
+  dispose(): void {
+    this.parts.store?.close();
   }
 
   /** What a run is measured by at its end. */

@@ -225,6 +225,7 @@ export class Run {
 
   dispose(): void {
     this.optimizer.dispose();
+    this.data.dispose();
     this.adapter.detach();
     this.found.forEach((tensor) => tensor.dispose());
   }

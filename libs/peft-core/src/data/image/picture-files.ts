@@ -51,6 +51,15 @@ export function decodePictures(
   for (const [place, one] of looked.entries()) if (typeof one === 'string') take(place, one);
 }
 
+/** The same of nothing but what they are. */
+export function lookAtAll(pictures: readonly Uint8Array[]): Looked[] {
+  const found: Looked[] = [];
+  decodePictures(pictures, (place, one) => {
+    found[place] = typeof one === 'string' ? one : { width: one.width, height: one.height };
+  });
+  return found;
+}
+
 /** Places of those that can be decoded, as many together as memory is for. */
 function pieces(looked: readonly Looked[]): number[][] {
   const all: number[][] = [];

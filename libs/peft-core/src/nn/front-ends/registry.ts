@@ -24,7 +24,7 @@ const READS: Readonly<Record<FrontEndOptions['kind'], InputKind>> = {
   frames: 'audio',
 };
 
-export const inputKindOf = (frontEnd: FrontEndOptions | undefined): InputKind =>
+export const inputKindOf = (frontEnd: Pick<FrontEndOptions, 'kind'> | undefined): InputKind =>
   frontEnd ? READS[frontEnd.kind] : 'tokens';
 
 /** Paths of its linears. */

@@ -1,0 +1,147 @@
+/**
+ * Pictures made to differ from epoch to epoch, after torchvision's transforms. x: pixels [3, h, w], 0 to 255.
+ *
+ *   crop     a window of a share a ~ U(s, 1) of the area and sides of a ratio r, log r ~ U(log 3/4, log 4/3), at a place
+ *            drawn evenly; resized to the whole size (RandomResizedCrop; the whole picture where ten windows do not fit)
+ *   flip     left for right, one time in two
+ *   jitter   f ~ U(1 - c, 1 + c) each:  brightness b x,  contrast k x + (1 - k) mean(g),  saturation t x + (1 - t) g,
+ *            one after another, each held to 0 … 255;  g = 0.2989 R + 0.587 G + 0.114 B
+ *
+ * What is drawn depends on the run's seed, the epoch and the example's place alone.
+ */
+import {
+  add,
+  clamp,
+  flip,
+  mean,
+  mul,
+  narrow,
+  resizeImage,
+  sum,
+  tensor,
+  tidy,
+  to,
+  unsqueeze,
+  squeeze,
+  type Resampling,
+  type Tensor,
+} from '@graft/kernels';
+import { z } from 'zod';
+import { draws } from '../permutation.js';
+
+export const augmentationOptions = {
+  random_flip: z
+    .boolean()
+    .default(false)
+    .describe('Turn half of the pictures left for right, others in each epoch'),
+  random_crop: z
+    .number()
+    .min(0.05)
+    .max(1)
+    .nullable()
+    .default(null)
+    .describe(
+      'Learn from windows of at least this share of a picture, others in each epoch; left out, from whole pictures',
+    ),
+  color_jitter: z
+    .number()
+    .gt(0)
+    .max(1)
+    .nullable()
+    .default(null)
+    .describe(
+      'Change brightness, contrast and saturation by up to this share, otherwise in each epoch; left out, not at all',
+    ),
+};
+
+interface AugmentationOptions {
+  readonly random_flip: boolean;
+  readonly random_crop: number | null;
+  readonly color_jitter: number | null;
+}
+
+/** What sets an example of an epoch apart. */
+export interface DrawKey {
+  readonly seed: number;
+  readonly epoch: number;
+  /** Of the example among those that are trained on. */
+  readonly place: number;
+}
+
+type Window = readonly [top: number, left: number, height: number, width: number];
+
+export interface Augmentation {
+  readonly crop: Window | null;
+  readonly flips: boolean;
+  /** Brightness, contrast, saturation. */
+  readonly jitter: readonly [number, number, number] | null;
+}
+
+const RATIOS = [3 / 4, 4 / 3] as const;
+const TRIES = 10;
+/** Of red, green and blue. */
+const GREY = [0.2989, 0.587, 0.114];
+
+/** Null: nothing is asked for. @param size height and width */
+export function drawn(
+  options: AugmentationOptions,
+  key: DrawKey,
+  size: readonly [number, number],
+): Augmentation | null {
+  const { random_flip: flips, random_crop: least, color_jitter: most } = options;
+  if (!flips && least === null && most === null) return null;
+  const next = draws(key.seed, key.epoch, key.place);
+  // always as many, so that one option does not change what another draws
+  const isTurned = next() < 0.5;
+  const factor = (by: number): number => 1 + (most ?? 0) * (2 * by - 1);
+  const jitter = [factor(next()), factor(next()), factor(next())] as const;
+  return {
+    flips: flips && isTurned,
+    jitter: most === null ? null : jitter,
+    crop: least === null ? null : windowOf(least, size, next),
+  };
+}
+
+function windowOf(least: number, [h, w]: readonly [number, number], next: () => number): Window {
+  const [low, high] = RATIOS.map(Math.log) as [number, number];
+  for (let i = 0; i < TRIES; i++) {
+    const area = (least + (1 - least) * next()) * h * w;
+    const ratio = Math.exp(low + (high - low) * next());
+    const [width, height] = [Math.sqrt(area * ratio), Math.sqrt(area / ratio)].map(Math.round) as [
+      number,
+      number,
+    ];
+    if (width < 1 || height < 1 || width > w || height > h) continue;
+    const place = (room: number): number => Math.min(room, Math.floor(next() * (room + 1)));
+    return [place(h - height), place(w - width), height, width];
+  }
+  return [0, 0, h, w];
+}
+
+/** f32 [3, h, w], 0 to 255. @param image u8 [3, h, w] */
+export function augmented(
+  image: Tensor,
+  { crop, flips, jitter }: Augmentation,
+  resampling: Resampling,
+): Tensor {
+  return tidy(() => {
+    const [, h, w] = image.shape as [number, number, number];
+    let x = image;
+    if (crop) {
+      const [top, left, height, width] = crop;
+      const window = narrow(narrow(x, 1, top, height), 2, left, width);
+      x = squeeze(resizeImage(unsqueeze(window, 0), [h, w], resampling), 0);
+    }
+    if (flips) x = flip(x, [2]);
+    const values = to(x, 'f32');
+    return jitter ? jittered(values, jitter) : values;
+  });
+}
+
+function jittered(x: Tensor, [b, k, t]: readonly [number, number, number]): Tensor {
+  const held = (of: Tensor): Tensor => clamp(of, 0, 255);
+  const grey = (of: Tensor): Tensor => sum(mul(of, tensor(GREY, [3, 1, 1])), [0], true);
+  const bright = held(mul(x, b));
+  const contrast = held(add(mul(bright, k), mul(mean(grey(bright)), 1 - k)));
+  return held(add(mul(contrast, t), mul(grey(contrast), 1 - t)));
+}

@@ -1,0 +1,97 @@
+import { describe, expect, it } from 'vitest';
+import { TaskFit } from './task-fit.js';
+import { imageCls } from './image-cls.js';
+import { learnt } from './label-losses.js';
+import { tensor, tidy } from '@graft/kernels';
+
+const URL_ = 'data:image/png;base64,aGVsbG8=';
+const picture = { type: 'image_url', image_url: { url: URL_ } };
+const chat = (...messages: readonly (readonly [string, unknown])[]) => ({
+  messages: messages.map(([role, content]) => ({ role, content })),
+});
+
+describe('records', () => {
+  it.each([
+    [{ image: URL_, label: 'cat' }, 'picture', []],
+    [{ image: URL_, label: 3 }, 'picture', []],
+    [{ image: URL_, labels: ['cat', 'dog'] }, 'picture', []],
+    [chat(['user', [picture]], ['assistant', 'cat']), 'picture chat', []],
+    [
+      chat(
+        ['system', 'You tell animals.'],
+        ['user', [{ type: 'text', text: 'Which?' }, picture]],
+        ['assistant', 'cat'],
+      ),
+      'picture chat',
+      ['messages[].content[].text', 'messages[0]'],
+    ],
+  ])('%j is learnt from', (record, format, ignored) => {
+    expect(imageCls.check(record)).toBeNull();
+    expect(imageCls.facts(record)).toMatchObject({ format, ignored });
+  });
+
+  it.each([
+    [{ image: URL_ }, /a record must be \{"image","label"\}/],
+    [{ image: 'cat.png', label: 'cat' }, /must be a picture as a data URL/],
+    [{ image: URL_, label: 'cat', labels: [] }, /leave one of them out/],
+    [{ image: URL_, labels: 'cat' }, /"labels" must be a list/],
+    [{ image: URL_, label: '' }, /"label" must be a name/],
+    [{ image: URL_, label: 'cat', size: 3 }, /unknown key "size"/],
+    [chat(['user', 'cat?'], ['assistant', 'cat']), /expected one picture .* got 0/],
+    [chat(['user', [picture, picture]], ['assistant', 'cat']), /expected one picture .* got 2/],
+    [chat(['user', [picture, null]], ['assistant', 'cat']), /parts of the user/],
+    [chat(['user', [picture]], ['assistant', null]), /"content" of the assistant/],
+    [chat(['assistant', 'cat'], ['user', [picture]]), /one of the user/],
+    [{ messages: 3 }, /must be a list/],
+  ])('%j is refused in words', (record, reason) => {
+    expect(imageCls.check(record)).toMatch(reason);
+  });
+
+  it('are those of this task alone', () => {
+    const fit = new TaskFit();
+    expect(fit.take({ image: URL_, label: 'cat' }, 1)).toMatchObject({ format: 'picture' });
+    expect(fit.take({ image: URL_, label: 'dog', size: 1 }, 2)).toMatch(/unknown key "size"/);
+    expect(fit.lead.name).toBe('image_cls');
+  });
+});
+
+describe('labels', () => {
+  const surveyed = (labels: readonly unknown[], given: object = {}) => {
+    const survey = imageCls.survey!(imageCls.options.parse(given));
+    for (const label of labels) {
+      const reason = survey.see({ image: URL_, ...(Array.isArray(label) ? { labels: label } : { label }) }); // prettier-ignore
+      if (reason !== null) throw new Error(reason);
+    }
+    return survey.options();
+  };
+
+  it('are found in the records; numbers with fractions are labels, too', () => {
+    expect(surveyed(['dog', 'cat', 'dog'])).toMatchObject({
+      problem_type: 'single_label_classification',
+      labels: ['cat', 'dog'],
+    });
+    expect(surveyed([0.5, 1.5])).toMatchObject({ labels: ['0.5', '1.5'] });
+    expect(surveyed([['a'], ['a', 'b'], []])).toMatchObject({
+      problem_type: 'multi_label_classification',
+      labels: ['a', 'b'],
+    });
+  });
+
+  it('are refused where they do not go together', () => {
+    expect(() => surveyed(['a', ['b']])).toThrow(/"label" is a list/);
+    expect(() => surveyed(['a', 'c'], { labels: ['a', 'b'] })).toThrow(/"c" is not one of/);
+    expect(imageCls.options.safeParse({ problem_type: 'regression' }).success).toBe(false);
+  });
+});
+
+it('the five likeliest are counted where there are at least six labels', () => {
+  const one = (...logits: number[]) =>
+    tidy(() => {
+      const options = { problem_type: 'single_label_classification' as const, labels: null };
+      return learnt(tensor(logits, [1, logits.length]), [{ target: Float64Array.of(0) }], options).totals; // prettier-ignore
+    });
+  expect(one(1, 2, 3, 4, 5, 0)).toMatchObject({ right: 0, top5: 1 });
+  expect(one(1, 2, 3, 4, 5, 6)).toMatchObject({ top5: 0 });
+  expect(one(1, 2, 3, 4, 5)).not.toHaveProperty('top5');
+  expect(one(1, 1, 1, 1, 1, 1)).toMatchObject({ right: 1, top5: 1 });
+});

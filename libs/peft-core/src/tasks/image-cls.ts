@@ -1,0 +1,159 @@
+/**
+ * A label for a picture, or any number of them, as transformers' models for image classification learn it (seq-cls.ts has
+ * the losses).
+ */
+import { DomainError } from '@graft/contracts';
+import { z } from 'zod';
+import { dataUrlProblem, mediaBytes } from '../data/data-url.js';
+import { augmentationOptions, drawn, type Augmentation } from '../data/image/augment.js';
+import { readPictures, type Picture } from '../data/image/pictures.js';
+import { lookAtAll } from '../data/image/picture-files.js';
+import type { Processor } from '../data/processor.js';
+import type { JsonObject } from '../data/records.js';
+import type { HeadShare } from './head-outputs.js';
+import type { Labelled } from './label-losses.js';
+import { LabelSurvey } from './label-survey.js';
+import { chanceOf, labelAnswers, labelLoss, LABEL_METRICS, targetOf, TOP_5 } from './label-task.js';
+import { labelConfig, labelNames } from './labels.js';
+import { checkPictureRecord, pictureRecord, PICTURE_RECORDS } from './picture-records.js';
+import { unknownKey } from './record-checks.js';
+import { defineTask, type Encoded, type EncodeOptions, type Example, type Share } from './task.js';
+
+interface LabelledPicture extends Example, Labelled {
+  /** Null: it was looked at, and not read. */
+  readonly picture: Picture | null;
+  readonly augmentation: Augmentation | null;
+}
+
+interface Prepared {
+  readonly bytes: Uint8Array;
+  readonly target: Float64Array;
+}
+
+const Options = z
+  .strictObject({
+    problem_type: z
+      .enum(['single_label_classification', 'multi_label_classification'])
+      .nullable()
+      .default(null)
+      .describe('One label for each picture, or any number; left out, lists make it several'),
+    labels: labelNames,
+    ...augmentationOptions,
+  })
+  .refine(
+    ({ problem_type: problem, labels }) =>
+      problem !== 'single_label_classification' || labels?.length !== 1,
+    {
+      message: 'expected at least 2 labels, got 1',
+      path: ['labels'],
+    },
+  );
+type Options = z.infer<typeof Options>;
+
+export const imageCls = defineTask<LabelledPicture, Prepared, Options>({
+  name: 'image_cls',
+  title: 'Image classification',
+  summary:
+    'Learn to label pictures: one label each, or any number of labels. The head is the run’s own.',
+  peft: { taskType: null, models: 'ImageClassification', pipeline: 'image-classification' },
+  inputs: 'image',
+  stacks: ['encoder'],
+  method: 'supervised',
+  head: {
+    kind: 'classification',
+    outputs: ({ labels }) => labels?.length ?? 2,
+    config: ({ problem_type, labels }) => ({ problem_type, ...labelConfig(labels ?? []) }),
+  },
+  options: Options,
+  records: PICTURE_RECORDS,
+  check: checkPictureRecord,
+  facts(record) {
+    const { format, image, label, ignored } = pictureRecord(record);
+    return { format, ignored, identity: [image, JSON.stringify(label)], chats: [] };
+  },
+  survey(options) {
+    const labels = new LabelSurvey(options, { measures: false });
+    return {
+      see: (record) => labels.see({ label: pictureRecord(record).label }),
+      options: () => labels.options(),
+    };
+  },
+  prepare(record, _, options) {
+    const { image, label } = pictureRecord(record);
+    return { bytes: mediaBytes('image', image, 'image'), target: targetOf(label, options) };
+  },
+  encode: (prepared, processor, options) =>
+    encoded(
+      prepared.map(({ bytes }) => bytes),
+      prepared.map(({ target }) => target),
+      processor,
+      options,
+    ),
+  varied(example, key, options) {
+    const { picture } = example;
+    return picture ? { ...example, augmentation: drawn(options, key, picture.size) } : example;
+  },
+  units: () => 1,
+  loss: (model, shares, ctx, scales) => labelLoss(model, shares, readOf(shares), ctx, scales),
+  infer: {
+    kind: 'classify',
+    record(input) {
+      const given = typeof input === 'string' ? { image: input } : input;
+      if (given === null || typeof given !== 'object' || Array.isArray(given))
+        throw new DomainError('invalid_value', 'expected a picture as a data URL, or {"image"}');
+      const record = given as JsonObject;
+      const wrong =
+        unknownKey(record, ['image']) ?? dataUrlProblem('image', record['image'], 'image');
+      if (wrong !== null) throw new DomainError('invalid_value', wrong);
+      return record;
+    },
+    encode(records, processor, { maxSeqLen }) {
+      const files = records.map(({ image }) => mediaBytes('image', image, 'image'));
+      const targets = records.map(() => new Float64Array());
+      return encoded(files, targets, processor, { maxSeqLen, store: null });
+    },
+    answer: (model, shares, ctx) => labelAnswers(model, shares, readOf(shares), ctx),
+  },
+  chance: (_, { task_options: options }) => chanceOf(options as Options),
+  metrics: [...LABEL_METRICS, TOP_5],
+});
+
+function encoded(
+  files: readonly Uint8Array[],
+  targets: readonly Float64Array[],
+  { image }: Processor,
+  { maxSeqLen, store }: EncodeOptions,
+): Encoded<LabelledPicture>[] {
+  const { rows } = image;
+  if (rows > maxSeqLen)
+    throw new DomainError(
+      'invalid_value',
+      `a picture has ${rows} rows for this base, and is not cut to ${maxSeqLen}; leave max_seq_len out`,
+      'graft.max_seq_len',
+    );
+  const found = store === undefined ? lookAtAll(files) : readPictures(files, image, store);
+  return found.map((one, i) => ({
+    example: {
+      picture: typeof one === 'string' || 'width' in one ? null : one,
+      augmentation: null,
+      target: targets[i] as Float64Array,
+      rows,
+      tokenCount: rows,
+    },
+    longest: rows,
+    supervised: 1,
+    lost: false,
+    problem: typeof one === 'string' ? one : null,
+    ...(typeof one === 'object' && 'width' in one && { pixels: one }),
+  }));
+}
+
+const readOf = (shares: readonly Share<LabelledPicture, Options>[]): HeadShare[] =>
+  shares.map(({ run, examples }) => ({
+    run,
+    sequences: examples.map(({ picture, augmentation, rows }) => {
+      if (!picture)
+        throw new DomainError('internal_error', 'a picture was looked at, and not read');
+      return { feature: picture.values(augmentation), rows };
+    }),
+  }));

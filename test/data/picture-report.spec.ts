@@ -1,0 +1,76 @@
+// What creation says of pictures, before a worker sees them: sizes, repeated ones, and lines that cannot be decoded.
+import { taskFor } from '@graft/peft-core';
+import { readBaseProcessor, reportData } from '@graft/peft-core/data';
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, expect, it } from 'vitest';
+import { colourPng, dataUrl, writePictures, writeTinyImageBase } from '../tiny-pictures.js';
+
+const folder = mkdtempSync(join(tmpdir(), 'graft-picture-report-'));
+const base = writeTinyImageBase(join(folder, 'base'));
+const named = readdirSync(base).map((name) => ({ name, path: join(base, name) }));
+const { processor } = readBaseProcessor(named);
+const task = taskFor('image_cls');
+const options = {
+  task,
+  taskOptions: task.options.parse({}) as Record<string, unknown>,
+  maxSeqLen: 10,
+};
+afterAll(() => rmSync(folder, { recursive: true }));
+
+const write = (pictures: readonly Buffer[]) => {
+  const path = join(folder, `${pictures.length}.jsonl`);
+  const line = (bytes: Buffer, i: number): string =>
+    JSON.stringify({ image: dataUrl(bytes), label: i % 2 });
+  writeFileSync(path, pictures.map(line).join('\n'));
+  return { path, records: pictures.length };
+};
+
+it('says how many pictures there are, in which sizes, and without libtorch', () => {
+  const path = writePictures(join(folder, 'colours.jsonl'), 12);
+  const entry = import.meta.resolve('@graft/peft-core/data');
+  const script = `
+    const { readBaseProcessor, reportData, taskFor } = await import(${JSON.stringify(entry)});
+    const { processor } = readBaseProcessor(${JSON.stringify(named)});
+    const options = { ...${JSON.stringify(options)}, task: taskFor('image_cls') };
+    const found = reportData(${JSON.stringify({ path, records: 12 })}, null, processor, options);
+    const loaded = process.report.getReport().sharedObjects.filter((path) => /torch|kernels/.test(path));
+    console.log(JSON.stringify({ found, loaded })); process.exit(0);`;
+  const out = execFileSync(process.execPath, ['--input-type=module', '-e', script], {
+    encoding: 'utf8',
+  });
+  const { found, loaded } = JSON.parse(out) as ReturnType<typeof JSON.parse>;
+  expect(loaded).toEqual([]);
+  expect(found.taskOptions.labels).toEqual(['blue', 'green', 'red']);
+  expect(found.training).toMatchObject({
+    examples: 12,
+    tokens: 120,
+    formats: { picture: 12 },
+    duplicates: 0,
+    cut: 0,
+    warnings: [],
+    pictures: {
+      looked_at: 12,
+      smallest: { width: 14, height: 15 },
+      largest: { width: 14, height: 18 },
+    },
+  });
+});
+
+it('names the lines of those that cannot be decoded', () => {
+  const good = colourPng('red', 0);
+  const bad = good.subarray(0, 80);
+  const file = write([good, bad, good, ...Array.from({ length: 8 }, () => bad)]);
+  expect(() => reportData(file, null, processor, options)).toThrow(
+    /^line 2: the picture cannot be decoded: .*; line 7: [^;]*; and 4 more lines of this kind: lines 8–11$/,
+  );
+});
+
+it('refuses a length that pictures do not fit in', () => {
+  const file = write([colourPng('red', 0), colourPng('blue', 0)]);
+  expect(() => reportData(file, null, processor, { ...options, maxSeqLen: 9 })).toThrow(
+    /a picture has 10 rows for this base, and is not cut to 9/,
+  );
+});
