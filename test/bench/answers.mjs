@@ -3,9 +3,11 @@
 // (npm's node-llama-cpp, where FOLDER of it is given) on the same weights, threads and token ids:
 //   node test/bench/answers.mjs --base FOLDER [--gguf FILE --llama-cpp FOLDER] [--chats 1,16] [--tokens 64]
 //                               [--prompt 64] [--threads 2] [--rounds 3] [--quantization nf4] [--cpu]
+//                               [--adapters 8 --peft '{"peft_type":"LORA","r":16,"target_modules":"all-linear"}']
 // FOLDER: a Hugging Face folder; FILE: the same base as GGUF. Greedy, each chat with a prompt of its own of so many
 // tokens. A rate is the tokens of all chats after their first, over the time from the first token of the last to the
-// end; of both sides the median of the rounds, by turns. --cpu: our own processor time, for a busy machine; not with FILE,
+// end; of both sides the median of the rounds, by turns. --adapters: so many on the base, chats go to them by turns, and
+// the bare base is measured in the same run. --cpu: our own processor time, for a busy machine; not with FILE,
 // which is timed by the clock.
 import { spawn } from 'node:child_process';
 import { availableParallelism, loadavg } from 'node:os';
@@ -13,7 +15,7 @@ import { resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { Generation, loadBase, setThreads, stepTogether } from '@graft/peft-core';
+import { attachMethod, Generation, loadBase, setThreads, stepTogether } from '@graft/peft-core';
 
 const median = (values) => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)];
 
@@ -29,6 +31,8 @@ const { values: options } = parseArgs({
     rounds: { type: 'string', default: '3' },
     quantization: { type: 'string' },
     cpu: { type: 'boolean', default: false },
+    adapters: { type: 'string', default: '0' },
+    peft: { type: 'string', default: '{"peft_type":"LORA","r":16,"target_modules":"all-linear"}' },
   },
 });
 const count = Number(options.tokens);
@@ -45,6 +49,8 @@ const base = loadBase(resolve(options.base), {
   dtype: 'bf16',
   quantization: options.quantization ?? null,
 });
+const adapters = Array.from({ length: Number(options.adapters) }, (_, i) => i + 1);
+for (const run of adapters) attachMethod(base.model, JSON.parse(options.peft), { run, seed: run });
 const prompts = (chats) =>
   Array.from({ length: chats }, (_, chat) =>
     Array.from(
@@ -53,15 +59,15 @@ const prompts = (chats) =>
     ),
   );
 
-function ours(chats) {
+function ours(chats, runs = [null]) {
   const cache = base.model.cache();
   const answers = prompts(chats).map(
-    (promptTokens) =>
+    (promptTokens, i) =>
       new Generation(base, cache, {
         messages: null,
         prompt: null,
         promptTokens,
-        run: null,
+        run: runs[i % runs.length],
         maxTokens: count,
         stop: [],
         temperature: 0,
@@ -110,10 +116,12 @@ const told = (rounds) => {
 };
 console.log(`load ${loadavg()[0]}, ${options.threads} threads`);
 for (const chats of options.chats.split(',').map(Number)) {
-  const [mine, other] = [[], []];
+  const [mine, other, adapted] = [[], [], []];
   ours(chats);
+  if (adapters.length > 0) ours(chats, adapters);
   for (let i = 0; i < Number(options.rounds); i++) {
     mine.push(ours(chats));
+    if (adapters.length > 0) adapted.push(ours(chats, adapters));
     if (llama) other.push(await llama.ask(chats));
   }
   const beside = llama ? `; llama.cpp ${told(other)}` : '';
@@ -121,5 +129,9 @@ for (const chats of options.chats.split(',').map(Number)) {
     ? `; ${(median(mine.map((r) => r.decode)) / median(other.map((r) => r.decode))).toFixed(2)} x`
     : '';
   console.log(`${chats} chats: Graft ${told(mine)}${beside}${ratio}`);
+  if (adapters.length === 0) continue;
+  const share = median(adapted.map((r) => r.decode)) / median(mine.map((r) => r.decode));
+  const over = Math.min(chats, adapters.length);
+  console.log(`${chats} chats over ${over} adapters: ${told(adapted)}; ${share.toFixed(2)} x`);
 }
 llama?.end();

@@ -2,7 +2,7 @@
 // Graft's own kernels beside the same from libtorch's operators, forward and backward, both sides in one run:
 //   node test/bench/kernels.mjs [--threads 1] [--rounds 30] [--dtype bf16] [--cpu]
 // Shapes of one SmolLM2-135M layer and a batch of 8 chats (1,450 tokens, 61 to 359 each); the loss is over 128 rows
-// of 49,152 classes. Sides alternate; medians of the rounds after three of warm-up.
+// of 49,152 classes; adapters of rank 16 on 16 rows of answers, two of each of eight. Sides alternate; medians of the rounds after three of warm-up.
 // --cpu: the processor's time in place of the clock's, for a machine that has other work.
 import { loadavg } from 'node:os';
 import { parseArgs } from 'node:util';
@@ -121,6 +121,23 @@ const [gate, up] = [leaf(ROWS, INNER), leaf(ROWS, INNER)];
 const scaleOfRows = k.to(random(INNER), 'f32').detach();
 scaleOfRows.requiresGrad = true;
 const [cos, sin] = [random(ROWS, 1, SIZE), random(ROWS, 1, SIZE)];
+const [answers, sums] = [random(16, INNER), random(16, HIDDEN)];
+const factors = Array.from({ length: 8 }, (_, i) => ({
+  a: k.to(random(16, INNER), 'f32').detach(),
+  b: k.to(random(HIDDEN, 16), 'f32').detach(),
+  scale: 1,
+  start: 2 * i,
+  length: 2,
+}));
+const lowRankByOperators = (y, x) => {
+  const [ys, xs] = [y, x].map((t) => k.split(t, Array(8).fill(2)));
+  return k.cat(
+    factors.map(({ a, b, scale }, i) => {
+      const low = k.linear(xs[i], k.to(a, x.dtype));
+      return k.addmm(ys[i], low, k.transpose(k.to(b, x.dtype), 0, 1), { alpha: scale });
+    }),
+  );
+};
 const logits = random(128, CLASSES);
 const labels = k.tensor(
   BigInt64Array.from({ length: 128 }, (_, i) => BigInt(i * 100)),
@@ -223,6 +240,11 @@ const CASES = [
         ['product, r 8', thinProduct, { oneDNN: byOneDnn(thinProduct) }],
       ]
     : []),
+  [
+    'addLowRank_',
+    quiet(() => k.addLowRank_(sums, answers, factors)),
+    { operators: quiet(() => lowRankByOperators(sums, answers)) },
+  ],
 ];
 
 const now = () => {

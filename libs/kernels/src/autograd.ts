@@ -5,13 +5,20 @@ import { native } from './native.js';
 import { describe, takeTensor } from './tensor.js';
 import type { Tensor } from './tensor.js';
 
+let recording = true;
+
+/** Whether operations are recorded for autograd (torch.is_grad_enabled). */
+export const isGradEnabled = (): boolean => recording;
+
 /** Runs `fn` without recording for autograd. `fn` must be synchronous. */
 export function noGrad<T>(fn: () => T): T {
   const before = native().setGradEnabled(false);
+  recording = false;
   try {
     return fn();
   } finally {
     native().setGradEnabled(before);
+    recording = before;
   }
 }
 

@@ -2,7 +2,7 @@
  * libtorch for TypeScript: tensors with visible lifetimes, autograd, ~3,500 operators through one boxed call, and
  * Graft's own kernels. Importing this loads no native code; the first use does.
  */
-export { backward, grad, noGrad } from './autograd.js';
+export { backward, grad, isGradEnabled, noGrad } from './autograd.js';
 export { call } from './call.js';
 export type { Argument } from './call.js';
 export { allocatedBytes, device, deviceMemory, setDevice, usedMemory } from './device.js';

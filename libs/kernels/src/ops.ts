@@ -13,6 +13,7 @@ export * from './ops/attention.js';
 export * from './ops/gate.js';
 export * from './ops/ggml.js';
 export * from './ops/loss.js';
+export * from './ops/low-rank.js';
 export * from './ops/nf4.js';
 export * from './ops/norm.js';
 export * from './ops/rotary.js';

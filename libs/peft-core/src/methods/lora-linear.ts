@@ -31,8 +31,9 @@ import {
   transpose,
   unsqueeze,
 } from '@graft/kernels';
-import type { Dtype, Tensor } from '@graft/kernels';
+import type { Dtype, LowRank, Tensor } from '@graft/kernels';
 import type { z } from 'zod';
+import type { RowContext } from '../nn/context.js';
 import type { Linear, LinearContext } from '../nn/linear.js';
 import type { Weight } from '../nn/weight.js';
 import type { LinearUpdate, Merged } from './linear-method.js';
@@ -81,6 +82,8 @@ export class LoraLinear implements LinearUpdate {
   readonly #taken: Factors['taken'];
   /** W [out, in], or what the run has in its place, in f32. */
   readonly #frozen: () => Tensor;
+  /** Whether it is s B A x and no more, outside training. */
+  readonly #isPlain: boolean;
   readonly weight?: (frozen: Weight, dtype: Dtype) => Tensor;
   readonly merged?: (weight: Tensor, bias: Tensor | null) => Merged;
   readonly penalty?: () => Tensor;
@@ -119,6 +122,8 @@ export class LoraLinear implements LinearUpdate {
           reshape(this.#norms(), magnitudeShape(target)),
         )
       : null;
+    const more = [this.#blocks, diagonal, this.#taken, own, this.#bias, this.#m, target.kernel];
+    this.#isPlain = more.every((part) => part === null || part === undefined);
     // a bias of the update has no place in a linear without one, and what acts on some rows only in none
     const acts = options.alora_invocation_tokens === null;
     if (acts && (!this.#bias || target.bias))
@@ -150,6 +155,11 @@ export class LoraLinear implements LinearUpdate {
       const scaled = mul(this.#plus(bare, x, x, ctx.alone || bias !== null), g);
       return bias ? add(scaled, bias) : scaled;
     });
+  }
+
+  lowRank({ active }: RowContext): LowRank | null {
+    const { a, b } = this.#factors;
+    return this.#isPlain && !active ? { a, b, scale: this.size.scale } : null;
   }
 
   dispose(): void {

@@ -220,3 +220,33 @@ it('says how far it is', () => {
   expect(told).toEqual(['1 of 4', '2 of 4', '3 of 4', '4 of 4']);
   adapter.detach();
 });
+
+it.each([
+  ['plain', {}],
+  ['rank-stabilised', { use_rslora: true }],
+  ['with a magnitude', { use_dora: true }],
+  ['with biases', { lora_bias: true }],
+  ['with a part of W', { init_lora_weights: 'pissa' }],
+  ['from some tokens on', { alora_invocation_tokens: [4] }],
+])('%s: answers get from few rows what training rows get, alone or beside others', (_, options) => {
+  const start = { init_lora_weights: false, ...options };
+  const adapters = [1, 99].map((run) =>
+    attachMethod(
+      model,
+      { peft_type: 'LORA', r: 3, target_modules: 'all-linear', ...start },
+      { run, seed: run },
+    ),
+  );
+  const ctx = { training: false, runs: new Map() };
+  const of = (before: number): number[] =>
+    tidy(() => {
+      const { hidden: rows } = model.forward(batch(1, before), ctx).decoder;
+      return [...(rows.detach().toArray() as Float32Array)];
+    });
+  const [recorded, few] = [of(4), noGrad(() => of(4))];
+  expect(few.some((value) => value !== 0)).toBe(true);
+  few.forEach((value, i) => expect(value).toBeCloseTo(recorded[i] as number, 5));
+  const alone = noGrad(() => of(0));
+  few.slice(4 * 16).forEach((value, i) => expect(value).toBeCloseTo(alone[i] as number, 5));
+  adapters.forEach((adapter) => adapter.detach());
+});

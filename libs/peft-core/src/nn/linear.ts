@@ -2,8 +2,22 @@
  * The linears of a model. Runs share one frozen base: an adapter acts on its own run's rows of a linear.
  * Letters: n rows at hand.
  */
-import { add, add_, cat, linear, reshape, split, sub, tidy, to, transpose } from '@graft/kernels';
-import type { Dtype, Tensor } from '@graft/kernels';
+import {
+  add,
+  add_,
+  addLowRank_,
+  cat,
+  hasLowRank,
+  isGradEnabled,
+  linear,
+  reshape,
+  split,
+  sub,
+  tidy,
+  to,
+  transpose,
+} from '@graft/kernels';
+import type { Dtype, LowRank, LowRankRows, Tensor } from '@graft/kernels';
 import type { ForwardContext, RowContext } from './context.js';
 import { rowContext, touches } from './rows.js';
 import type { Weight } from './weight.js';
@@ -50,7 +64,15 @@ export interface LinearAdapter {
   bias?(frozen: Tensor | null): Tensor;
   /** Another output, in y's dtype, which it may change in place where `ctx.alone`. */
   after?(y: Tensor, x: Tensor, ctx: LinearContext): Tensor;
+  /**
+   * What `after` comes to where it is no more than a product of low rank added to y, in a forward that does not train;
+   * null where it is more. Then there is no `before`, `weight` or `bias`.
+   */
+  lowRank?(ctx: RowContext): LowRank | null;
 }
+
+/** Rows of an adapter up to which all adapters of low rank are added at once; measured, see docs/log.md. */
+const FEW_ROWS = 24;
 
 type WithWeight = LinearAdapter & Required<Pick<LinearAdapter, 'weight'>>;
 const hasWeight = (adapter: LinearAdapter): adapter is WithWeight => adapter.weight !== undefined;
@@ -140,12 +162,28 @@ export class Linear {
   /** x: [n, in] → [n, out] */
   forward(x: Tensor, ctx: ForwardContext): Tensor {
     if (!touches(this.#attached, ctx.rows)) return this.weight.multiply(x, this.bias);
+    const low = this.#lowRank(x, ctx);
+    if (low) return addLowRank_(this.weight.multiply(x, this.bias), x, low);
     const sizes = ctx.rows.map(({ length }) => length);
     const xs = sizes.length === 1 ? [x] : split(x, sizes);
     const shares = ctx.rows.map(({ run }, i) => this.#share(xs[i] as Tensor, run, ctx));
     const products = this.#products(x, shares);
     const ys = shares.map((share, i) => this.#after(products[i] as Tensor, share));
     return ys.length === 1 ? (ys[0] as Tensor) : cat(ys);
+  }
+
+  /** What the runs' adapters add to few rows each, as answers have; null where they are more than that. */
+  #lowRank(x: Tensor, ctx: ForwardContext): LowRankRows[] | null {
+    if (ctx.training || isGradEnabled() || !hasLowRank(x)) return null;
+    const found: LowRankRows[] = [];
+    for (const { run, start, length } of ctx.rows) {
+      const [adapter, ...more] = this.#attached.get(run) ?? [];
+      if (!adapter) continue;
+      const low = more.length === 0 && length <= FEW_ROWS ? adapter.lowRank?.(rowContext(ctx, run, this.index)) : null; // prettier-ignore
+      if (!low) return null;
+      found.push({ ...low, start, length });
+    }
+    return found;
   }
 
   #share(x: Tensor, run: number, ctx: ForwardContext): Share {

@@ -1,0 +1,99 @@
+import { expect, it } from 'vitest';
+import { expectClose, hasNaN, onEachSet, random, spoilt } from '../../test/own-kernel.js';
+import * as k from '../index.js';
+import type { LowRankRows, Tensor } from '../index.js';
+
+interface Shape {
+  readonly name: string;
+  readonly inFeatures: number;
+  readonly outFeatures: number;
+  /** Of each adapter: rank and how many rows; rank 0: rows without one. */
+  readonly adapters: readonly (readonly [rank: number, rows: number])[];
+}
+
+const SHAPES: readonly Shape[] = [
+  { name: 'one row', inFeatures: 64, outFeatures: 96, adapters: [[8, 1]] },
+  {
+    name: 'adapters of several ranks, and rows without one between them',
+    inFeatures: 40,
+    outFeatures: 83,
+    adapters: [[1, 2], [0, 3], [16, 1], [5, 4], [0, 1], [33, 2]],
+  }, // prettier-ignore
+  {
+    name: 'more products than one thread takes',
+    inFeatures: 1536,
+    outFeatures: 576,
+    adapters: [[16, 7], [64, 9]],
+  }, // prettier-ignore
+  { name: 'widths that fill no vector', inFeatures: 3, outFeatures: 2, adapters: [[2, 3]] },
+];
+
+function made({ inFeatures, outFeatures, adapters }: Shape, dtype: 'f32' | 'bf16') {
+  const count = adapters.reduce((sum, [, rows]) => sum + rows, 0);
+  const [x, y] = [random([count, inFeatures], dtype), random([count, outFeatures], dtype)];
+  let start = 0;
+  const rows: LowRankRows[] = [];
+  for (const [rank, length] of adapters) {
+    const [a, b] = [random([rank, inFeatures], 'f32'), random([outFeatures, rank], 'f32')];
+    if (rank > 0) rows.push({ a, b, scale: 0.5 / rank, start, length });
+    start += length;
+  }
+  return { x, y, rows };
+}
+
+/** In f64, on factors that are rounded to the rows' dtype. */
+function exactly(y: Tensor, x: Tensor, adapters: readonly LowRankRows[], dtype: 'f32' | 'bf16') {
+  const wide = (t: Tensor): Tensor => k.to(k.to(t, dtype), 'f64');
+  const sum = k.add(wide(y), 0);
+  for (const { a, b, scale, start, length } of adapters) {
+    const low = k.linear(wide(k.narrow(x, 0, start, length)), wide(a));
+    const more = k.mul(k.linear(wide(low), wide(b)), scale);
+    k.add_(k.narrow(sum, 0, start, length), more);
+  }
+  return sum;
+}
+
+onEachSet((dtype) => {
+  it.each(SHAPES)('addLowRank_: $name', (shape) => {
+    k.tidy(() => {
+      const { x, y, rows } = made(shape, dtype);
+      const exact = exactly(y, x, rows, dtype);
+      expectClose(k.addLowRank_(y, x, rows), exact, dtype);
+    });
+  });
+
+  it('gives a row the same bits, whatever rows are beside it', () => {
+    k.tidy(() => {
+      const { x, y, rows } = made(SHAPES[1] as Shape, dtype);
+      const each = rows.map((one) => {
+        const { start, length } = one;
+        const own = k.contiguous(k.add(k.narrow(y, 0, start, length), 0));
+        k.addLowRank_(own, k.contiguous(k.narrow(x, 0, start, length)), [{ ...one, start: 0 }]);
+        return [...own.toArray()];
+      });
+      k.addLowRank_(y, x, rows);
+      expect(
+        rows.map(({ start, length }) => [...k.contiguous(k.narrow(y, 0, start, length)).toArray()]),
+      ).toEqual(each);
+    });
+  });
+
+  it('keeps NaN in its row', () => {
+    k.tidy(() => {
+      const { y, rows } = made(SHAPES[0] as Shape, dtype);
+      expect(hasNaN(k.addLowRank_(y, spoilt([1, 64], dtype), rows))).toBe(true);
+    });
+  });
+});
+
+it('names the shapes that do not fit', () => {
+  k.tidy(() => {
+    const { x, y, rows } = made(SHAPES[0] as Shape, 'f32');
+    const [one] = rows as [LowRankRows];
+    const b = random([95, 8], 'f32');
+    expect(() => k.addLowRank_(y, x, [{ ...one, b }])).toThrow(
+      'factors [8, 64] and [95, 8] for x [1, 64] and y [1, 96]',
+    );
+    expect(() => k.addLowRank_(y, x, [{ ...one, length: 2 }])).toThrow('rows from 0, 2 of them, of 1'); // prettier-ignore
+  });
+});
