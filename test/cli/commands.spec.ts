@@ -206,9 +206,11 @@ describe('graft, against a running API', () => {
       writeFileSync(join(home, 'pets', name), content);
     }
     const { out } = await run('files', 'upload', join(home, 'pets'));
-    const [id = '', name] = out.split(' ');
-    expect(name).toBe('pets.zip');
-    expect((await run('files', 'show', id)).out).toMatch(/source +imagefolder\n/);
+    expect(out).toMatch(/^file-\S+ pets\.zip .* processed \(2 pictures, 2 labels\)\n$/);
+    const [id = ''] = out.split(' ');
+    expect((await run('files', 'show', id)).out).toMatch(
+      /labels +2: cat 1, dog 1\n {2}source +imagefolder\n/,
+    );
     expect((await run('files', 'get', id, '-o', '-')).out).toBe(
       [
         { image: dataUrl('image/png', cat), label: 'cat' },

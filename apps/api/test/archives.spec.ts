@@ -52,7 +52,12 @@ it.each([
 ] as const)('%s becomes records of pictures with their labels', async (name, archive) => {
   const { file, records } = await made(await archive(), name);
   expect(records).toEqual(petRecords);
-  expect(file).toMatchObject({ filename: name, graft: { converted_from: 'imagefolder' } });
+  expect(file).toMatchObject({ filename: name, status: 'processed' });
+  expect(file.graft).toMatchObject({
+    records: 2,
+    converted_from: 'imagefolder',
+    labels: { cat: 1, dog: 1 },
+  });
   expect(file.graft?.warnings).toContain(
     'pets/README.md was passed over: it is no picture and no sound.',
   );

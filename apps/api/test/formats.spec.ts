@@ -291,6 +291,21 @@ describe('what pandas, pyarrow and datasets wrote', () => {
     expect(made.graft).toMatchObject({ records: lines.length, problems: [], converted_from: from });
   });
 
+  it.each(['pictures.zip', 'pictures.parquet'])(
+    'holds pictures, and names of their labels: %s',
+    async (name) => {
+      const { graft, lines } = await upload(file(name), name);
+      expect(graft).toMatchObject({ problems: [], duplicates: 8, labels: { even: 6, odd: 6 } });
+      const records = lines as { image: string; label: string }[];
+      expect(records.map(({ label }) => label)).toEqual(numbers.map((n) => ['even', 'odd'][n % 2]));
+      // as Pillow writes 4 × 4 pixels of black
+      expect(records[0]?.image).toBe(
+        'data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAQAAAAECAIAAAAmkwkpAAAADElEQVR4nGNgIB0AAAA0AAF2Xq7DAAAAAElFTkSuQmCC',
+      );
+      expect(new Set(records.map(({ image }) => image)).size).toBe(4);
+    },
+  );
+
   it('is refused with what to do where it is of another kind', async () => {
     const message = async (content: Buffer) => (await refused(content, 'data')).message;
     const zip = async (files: Readonly<Record<string, string>>) =>

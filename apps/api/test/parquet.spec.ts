@@ -86,7 +86,7 @@ describe('a hostile file', () => {
     const watch = setInterval(() => (most = Math.max(most, process.memoryUsage.rss())), 5);
     const file = (await (await send(long(256))).json()) as FileObject;
     clearInterval(watch);
-    expect(file.graft?.problems).toEqual(['rows 1–256: longer than 1048576 bytes']);
+    expect(file.graft?.problems).toEqual(['rows 1–256: the line is longer than 1048576 bytes']);
     expect((Math.max(most, process.memoryUsage.rss()) - before) / 1e6).toBeLessThan(300);
   }, 60_000);
 

@@ -1,5 +1,5 @@
 import { readJsonObject } from '../catalog/plugins.js';
-import { MAX_LINE_BYTES } from '@graft/contracts';
+import { MAX_MEDIA_LINE_BYTES } from '@graft/contracts';
 import { LineSplitter } from './line-splitter.js';
 import { unreadable, type NumberedRow } from './rows.js';
 
@@ -20,7 +20,7 @@ export async function* lineRows(
 ): AsyncGenerator<NumberedRow> {
   let found: NumberedRow[] = [];
   let number = 0;
-  const lines = new LineSplitter(MAX_LINE_BYTES, (line) => {
+  const lines = new LineSplitter(MAX_MEDIA_LINE_BYTES, (line) => {
     number++;
     if (line === null || line.toString('latin1').trim() !== '')
       found.push(rowAt({ number, bytes: line }, keys));
@@ -41,7 +41,8 @@ interface Piece {
 }
 
 function rowAt({ number, bytes }: Piece, keys?: number): NumberedRow {
-  if (bytes === null) return { number, row: null, reason: `longer than ${MAX_LINE_BYTES} bytes` };
+  if (bytes === null)
+    return { number, row: null, reason: `longer than ${MAX_MEDIA_LINE_BYTES} bytes` };
   let text: string;
   try {
     text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
@@ -100,12 +101,12 @@ class ArraySplitter {
   private keep(part: Buffer): void {
     this.pendingBytes += part.length;
     // Copied: the stream may reuse the chunk's memory.
-    if (this.pendingBytes <= MAX_LINE_BYTES) this.pending.push(Buffer.from(part));
+    if (this.pendingBytes <= MAX_MEDIA_LINE_BYTES) this.pending.push(Buffer.from(part));
     else this.pending = [];
   }
 
   private finish(last: Buffer): Piece {
-    const long = this.pendingBytes + last.length > MAX_LINE_BYTES;
+    const long = this.pendingBytes + last.length > MAX_MEDIA_LINE_BYTES;
     const bytes = long ? null : trimmed(Buffer.concat([...this.pending, last]));
     this.pending = [];
     this.pendingBytes = 0;

@@ -1,5 +1,5 @@
 // A process that decodes one binary table into JSON Lines on its output.
-import { MAX_LINE_BYTES } from '@graft/contracts';
+import { MAX_LINE_BYTES, MAX_MEDIA_LINE_BYTES } from '@graft/contracts';
 import { guard, write } from './confined-guard.js';
 
 const BATCH_CHARACTERS = 64 * 1024;
@@ -10,7 +10,9 @@ guard();
 async function writeRows(rows: Iterable<unknown>): Promise<void> {
   let batch = '';
   for (const row of rows) {
-    batch += `${JSON.stringify(row, plain).slice(0, MAX_LINE_BYTES + 1)}\n`;
+    const line = JSON.stringify(row, plain);
+    const most = line.includes('"data:') ? MAX_MEDIA_LINE_BYTES : MAX_LINE_BYTES;
+    batch += `${line.slice(0, most + 1)}\n`;
     if (batch.length < BATCH_CHARACTERS) continue;
     await write(batch);
     batch = '';

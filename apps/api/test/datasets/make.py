@@ -1,10 +1,12 @@
-# Makes the folders beside it, as Hugging Face's datasets saves them: python3 -m venv v && v/bin/pip install datasets==5.2.0 pyarrow==26.0.1 pandas==3.1.1
+# Makes the folders beside it, as Hugging Face's datasets saves them: python3 -m venv v && v/bin/pip install datasets==5.2.0 pyarrow==26.0.1 pandas==3.1.1 pillow==13.0.0
 import shutil
 from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
-from datasets import Dataset, DatasetDict
+from datasets import ClassLabel, Dataset, DatasetDict, Features
+from datasets import Image as Picture
+from PIL import Image
 
 HERE = Path(__file__).parent
 ROWS = range(12)
@@ -33,3 +35,10 @@ for name, codec in [("plain", None), ("zstd", "zstd")]:
         file.write_table(table)
 frame.to_csv(HERE / "pandas.csv", index=False)
 frame.to_parquet(HERE / "pandas.parquet")
+# pictures and their labels' names, as the hub has them
+pictures = Dataset.from_dict(
+    {"img": [Image.new("RGB", (4, 4), (85 * (n % 4), 0, 0)) for n in ROWS], "label": [n % 2 for n in ROWS]},
+    features=Features({"img": Picture(), "label": ClassLabel(names=["even", "odd"])}),
+)
+save("pictures", pictures)
+pictures.to_parquet(HERE / "pictures.parquet")
