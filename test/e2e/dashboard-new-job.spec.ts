@@ -2,11 +2,11 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { JobPreviewObject } from '@graft/contracts';
+import type { JobPreviewObject, SweepObject } from '@graft/contracts';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { buildDashboard, findBrowser, jobId, picture, startBrowser, Tabs } from './browser.js';
-import { marked, tooWide, unreadable } from './looks.js';
+import { marked, overlapping, tooWide, unreadable } from './looks.js';
 import { labelled } from '../tiny-base.js';
 import { Installation, until } from './installation.js';
 
@@ -147,6 +147,66 @@ describe.skipIf(!program)('the new-job form', () => {
     const job = await graft.job(jobId(page));
     expect(job.graft).toMatchObject({ task: 'seq_cls', task_options: { labels: ['even', 'odd'] } });
     expect(tabs.problems()).toEqual([]);
+  });
+
+  it('makes a sweep of methods, or of values and ranges of options', async () => {
+    const page = await tabs.open(`/new?training_file=${file}`);
+    await line(page).getByText('12 examples').waitFor();
+    await page.getByText('Several jobs at once').click();
+    const start = page.getByRole('button', { name: 'Start the sweep' });
+    expect(await start.isDisabled()).toBe(true);
+    const vary = async (path: string, values: string) => {
+      await page.getByLabel('Try values of').selectOption(path);
+      await page.getByLabel(path, { exact: true }).fill(values);
+    };
+    await vary('peft.r', '8, 0');
+    await vary('graft.learning_rate', '1e-5..1e-3:log');
+    await vary('method.supervised.hyperparameters.n_epochs', '1, 2');
+    await page.getByLabel('Which of them').selectOption('random');
+    await page.getByLabel('At most').fill('3');
+    await start.click();
+    await page.getByRole('alert').getByText('peft.r').first().waitFor();
+    await page.getByLabel('peft.r', { exact: true }).fill('8');
+    for (const width of [390, 1440]) {
+      await page.setViewportSize({ width, height: 900 });
+      // the page is laid out a moment after
+      await until('all to have its place', async () => {
+        const wrong = [...(await tooWide(page)), ...(await overlapping(page))];
+        return wrong.length === 0;
+      });
+      await picture(page, `sweep-form-${width}`);
+    }
+    await start.click();
+    const made = async () => {
+      await page.waitForURL(/\/sweeps\/sweep-/);
+      const id = page.url().split('/').at(-1);
+      const sweep = (await graft.openai.get(`/sweeps/${id}`)) as SweepObject;
+      await graft.openai.post(`/sweeps/${id}/cancel`);
+      return sweep;
+    };
+    const { search, trials } = await made();
+    expect(search).toMatchObject({
+      algorithm: 'random',
+      parameters: {
+        'peft.r': [8],
+        'graft.learning_rate': { min: 1e-5, max: 1e-3, log: true },
+        'method.supervised.hyperparameters.n_epochs': [1, 2],
+      },
+    });
+    expect(trials).toHaveLength(3);
+
+    await page.goto(`${graft.where.url}/new?training_file=${file}`);
+    await line(page).getByText('12 examples').waitFor();
+    await page.getByText('Several jobs at once').click();
+    for (const method of ['LORA', 'IA3'])
+      await page.getByLabel('Methods', { exact: true }).selectOption(method);
+    // options of one method are none of another
+    expect(await page.locator('#sweep-field option', { hasText: 'peft.' }).count()).toBe(0);
+    await page.getByLabel('Which of them').selectOption('grid');
+    await start.click();
+    const types = (await made()).trials?.map(({ options }) => options['peft']);
+    expect(types).toEqual([{ peft_type: 'LORA' }, { peft_type: 'IA3' }]);
+    expect(tabs.problems(/status of 400/)).toEqual([]);
   });
 
   it('says that the job to begin as is not there, and can be filled in all the same', async () => {

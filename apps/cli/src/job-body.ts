@@ -1,3 +1,4 @@
+import { valueOf } from '@graft/contracts';
 import type { Command } from 'commander';
 import { CliError, EXIT } from './cli-error.js';
 import { readBody, type Body } from './read-body.js';
@@ -155,15 +156,6 @@ function assignPath(body: Body, path: string, value: unknown): void {
     else at = at[name] = {} as Body;
   }
   at[last] = value;
-}
-
-/** JSON where it is JSON (numbers, true, null, lists), else the text itself. */
-export function valueOf(text: string): unknown {
-  try {
-    return JSON.parse(text) as unknown;
-  } catch {
-    return text;
-  }
 }
 
 function number(flag: string, text: string | undefined): number | undefined {

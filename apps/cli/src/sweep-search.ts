@@ -1,6 +1,6 @@
-import type { SweepSearch } from '@graft/contracts';
+import { sweepValuesOf, valueOf, type SweepSearch } from '@graft/contracts';
 import { CliError, EXIT } from './cli-error.js';
-import { collect, valueOf } from './job-body.js';
+import { collect } from './job-body.js';
 import { positiveInteger } from './parse-number.js';
 import type { Body } from './read-body.js';
 import { Option, type Command } from 'commander';
@@ -83,25 +83,7 @@ function varied(one: string): readonly [path: string, values: unknown] {
       `--vary ${one}: expected path=values, e.g. --vary peft.r=8,16,64`,
       EXIT.usage,
     );
-  return [one.slice(0, at), valuesOf(one.slice(at + 1))];
-}
-
-const RANGE = /^([^.,][^,]*?)\.\.([^,:]+)((?::(?:log|integer))*)$/;
-
-/** A range, a list as JSON, or values between commas. */
-function valuesOf(text: string): unknown {
-  const [, from, to, how = ''] = RANGE.exec(text) ?? [];
-  const [min, max] = [Number(from), Number(to)];
-  if (from !== undefined && Number.isFinite(min) && Number.isFinite(max))
-    return {
-      min,
-      max,
-      ...(how.includes('log') ? { log: true } : {}),
-      ...(how.includes('integer') ? { integer: true } : {}),
-    };
-  const whole = valueOf(text);
-  if (typeof whole === 'object' && whole !== null) return whole;
-  return text.split(',').map(valueOf);
+  return [one.slice(0, at), sweepValuesOf(one.slice(at + 1))];
 }
 
 function step(text: string): number {

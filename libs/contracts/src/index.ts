@@ -32,6 +32,7 @@ export * from './scopes.js';
 export * from './spec.js';
 export * from './sse.js';
 export * from './sweep-text.js';
+export * from './sweep-values.js';
 export * from './sweeps.js';
 export * from './trace.js';
 export * from './training-options.js';

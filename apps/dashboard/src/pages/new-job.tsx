@@ -22,6 +22,8 @@ import { MethodChoice, MethodOptions } from '../components/method-choice.js';
 import { PresetChoice } from '../components/preset-choice.js';
 import { fieldsOf, SchemaForm, wrongIn, type Field } from '../components/schema-form.js';
 import { SamplePrompts } from '../components/sample-prompts.js';
+import { sweepOf } from '../components/sweep-draft.js';
+import { SweepForm } from '../components/sweep-form.js';
 import { StepHead } from '../components/step-head.js';
 import { TaskChoice } from '../components/task-choice.js';
 import { usePreview, type Preview } from '../components/use-preview.js';
@@ -170,7 +172,8 @@ function JobForm({ catalog, models, files, pools, start, unfounded, filesChanged
     event.preventDefault();
     void send('/jobs/$id', api.createJob(body));
   };
-  const tryMethods = () => void send('/sweeps/$id', api.createSweep(methodsOf(body)));
+  const sweep = (made: object) => void send('/sweeps/$id', api.createSweep(made));
+  const tryMethods = () => sweep(methodsOf(body));
   const now = { draft, change, wrong };
   return (
     <main>
@@ -203,6 +206,12 @@ function JobForm({ catalog, models, files, pools, start, unfounded, filesChanged
           <SamplePrompts {...now} task={task} file={subject.file} />
           <JobTrackers {...now} offered={start.integrations} />
           <MoreOptions {...now} fields={graftFields} />
+          <SweepForm
+            chosen={{ method, task }}
+            changed={() => setError(null)}
+            start={(search) => sweep(sweepOf(body, search))}
+            {...{ catalog, wrong, busy }}
+          />
         </div>
         <Check {...{ preview, error, busy, tryMethods }} />
       </form>

@@ -21,8 +21,8 @@ export function SweepsPage() {
           <h2>No sweeps yet</h2>
           <p>
             A sweep is several jobs that differ in some of their fields: which rank, which learning
-            rate, which method. <Link to="/new">New job</Link> can try several methods on a file;{' '}
-            <code>graft sweeps create --help</code> says how to try anything else.
+            rate, which method. <Link to="/new">New job</Link> makes one, under “Several jobs at
+            once”, and so does <code>graft sweeps create</code>.
           </p>
         </div>
       )}
