@@ -12,7 +12,7 @@ import {
 } from '../../apps/api/test/fixture.js';
 import { finished, ScriptedWorker, started } from '../../apps/api/test/scripted-worker.js';
 import { graft, type Done } from './graft.js';
-import { Hub } from './hub.js';
+import { Hub } from '../../apps/api/test/hub-server.js';
 
 const LORA = join(import.meta.dirname, '../golden/llama/lora');
 const FILES = ['adapter_config.json', 'adapter_model.safetensors'];

@@ -8,9 +8,11 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import {
   importBase,
   startTestApi,
+  until,
   uploadChats,
   type TestApi,
 } from '../../apps/api/test/fixture.js';
+import { Hub } from '../../apps/api/test/hub-server.js';
 import { finished, ScriptedWorker, started, step } from '../../apps/api/test/scripted-worker.js';
 import { buildDashboard, findBrowser, picture, startBrowser, Tabs } from './browser.js';
 import { overlapping, tooWide } from './looks.js';
@@ -18,11 +20,14 @@ import { overlapping, tooWide } from './looks.js';
 const program = findBrowser();
 let dir: string;
 let api: TestApi;
+let hub: Hub;
 let browser: Browser;
 let tabs: Tabs;
 let worker: ScriptedWorker;
 let job: JobObject;
 let other: JobObject;
+
+const TOKEN = 'hf_token';
 
 async function trained(): Promise<JobObject> {
   const body = { model: 'tiny', training_file: await uploadChats(api) };
@@ -37,7 +42,8 @@ describe.skipIf(!program)('a result in the dashboard', () => {
   beforeAll(async () => {
     dir = mkdtempSync(join(tmpdir(), 'graft-dashboard-use-'));
     buildDashboard(join(dir, 'built'));
-    api = await startTestApi({ dashboardDir: join(dir, 'built') });
+    hub = await Hub.start(TOKEN);
+    api = await startTestApi({ dashboardDir: join(dir, 'built'), hubUrl: hub.url });
     await importBase(api);
     worker = await new ScriptedWorker(api).connect();
     [job, other] = [await trained(), await trained()];
@@ -48,6 +54,7 @@ describe.skipIf(!program)('a result in the dashboard', () => {
     worker?.vanish();
     await browser?.close();
     await api?.close();
+    hub?.stop();
     if (dir) rmSync(dir, { recursive: true, force: true });
   });
   afterEach(async ({ task }) => {
@@ -113,5 +120,42 @@ describe.skipIf(!program)('a result in the dashboard', () => {
     const adapters = [job.fine_tuned_model, other.fine_tuned_model];
     expect(made.graft.operation).toMatchObject({ adapters });
     expect(tabs.problems(/status of 400/)).toEqual([]);
+  });
+
+  it('pushes a model to the hub by a token that is asked for, and says why it could not', async () => {
+    const page = await tabs.open(`/jobs/${job.id}`);
+    await page.getByText('Use it elsewhere').click();
+    const form = page.getByRole('form', { name: 'Push to the Hugging Face Hub' });
+    await form.getByLabel('Repository').fill('someone/tuned');
+    await form.getByLabel('Token').fill('hf_wrong');
+    await form.getByRole('button', { name: 'Push' }).click();
+    await form.getByRole('alert').getByText('refuses it').waitFor();
+    await form.getByLabel('Token').fill(TOKEN);
+    await form.getByRole('button', { name: 'Push' }).click();
+    await form.getByText('Pushed to').waitFor();
+    await picture(page, 'push');
+    expect(await form.getByLabel('Token').inputValue()).toBe('');
+    expect([...(hub.commits[0]?.files.keys() ?? [])]).toContain('adapter_model.safetensors');
+    expect(hub.created).toMatchObject([{ visibility: 'private' }]);
+    expect(tabs.problems(/status of 400/)).toEqual([]);
+  });
+
+  it('ends a push that is stopped', async () => {
+    hub.holds = true;
+    hub.large = 10;
+    const page = await tabs.open(`/jobs/${other.id}`);
+    await page.getByText('Use it elsewhere').click();
+    const form = page.getByRole('form', { name: 'Push to the Hugging Face Hub' });
+    await form.getByLabel('Repository').fill('someone/tuned');
+    await form.getByLabel('Token').fill(TOKEN);
+    const before = hub.commits.length;
+    await form.getByRole('button', { name: 'Push' }).click();
+    await until(() => hub.held > 0);
+    await form.getByRole('button', { name: 'Stop' }).click();
+    await form.getByRole('button', { name: 'Push' }).waitFor();
+    await until(() => hub.left > 0);
+    expect(hub.commits).toHaveLength(before);
+    expect(await form.getByRole('alert').count()).toBe(0);
+    expect(tabs.problems()).toEqual([]);
   });
 });

@@ -122,6 +122,8 @@ import { AdapterUpload } from './models/adapter-upload.js';
 import { AdaptersController } from './models/adapters.controller.js';
 import { ArchivesController } from './models/archives.controller.js';
 import { Archives } from './models/archives.service.js';
+import { HubPushController } from './models/hub-push.controller.js';
+import { HubPushes } from './models/hub-push.service.js';
 import { ModelImport } from './models/import.js';
 import { ImportClaims } from './models/import-claims.js';
 import { ModelsController } from './models/models.controller.js';
@@ -157,6 +159,7 @@ import { ExternalScaler } from './scaling/external-scaler.js';
 import { OpenStreams } from './stream/open-streams.js';
 import { JobStream } from './stream/job-stream.js';
 import { StreamController } from './stream/stream.controller.js';
+import { OutboundFetch } from './outbound/outbound-fetch.js';
 import { Outbound } from './outbound/outbound.js';
 import { WebhookClaims } from './webhooks/webhook-claims.js';
 import { WebhookDeliverer } from './webhooks/webhook-deliverer.js';
@@ -173,6 +176,7 @@ const CONTROLLERS = [
   OperationsController,
   SweepsController,
   ArchivesController,
+  HubPushController,
   AdaptersController,
   ModelsController,
   ChatController,
@@ -211,6 +215,7 @@ const SERVICES = [
   CheckpointsRepository,
   ModelsService,
   Archives,
+  HubPushes,
   ImportClaims,
   ModelImport,
   AdapterUpload,
@@ -245,6 +250,7 @@ const SERVICES = [
   TraceFiles,
   WakeUps,
   Outbound,
+  OutboundFetch,
   WebhookEvents,
   WebhookClaims,
   WebhookSender,

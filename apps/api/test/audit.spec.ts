@@ -4,6 +4,8 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { evalChanges, type Change } from './eval-changes.js';
 import { chats, importBase, startTestApi, uploadChats, type TestApi } from './fixture.js';
 import { formOf } from './forms.js';
+import { HUB_TOKEN, hubChanges } from './hub-changes.js';
+import { Hub } from './hub-server.js';
 import { addMember, ask, clientOf, makeProject, type TestProject } from './projects.js';
 import { at, ROUTES } from './routes.js';
 import { integrationChanges } from './integration-changes.js';
@@ -15,8 +17,12 @@ import { webhookChanges } from './webhook-changes.js';
 // Who did what: a row in the transaction that did it.
 
 let api: TestApi;
-beforeAll(async () => (api = await startTestApi({ outboundNetworks: ['127.0.0.0/8'] })));
-afterAll(() => api?.close());
+let hub: Hub;
+beforeAll(async () => {
+  hub = await Hub.start(HUB_TOKEN);
+  api = await startTestApi({ outboundNetworks: ['127.0.0.0/8'], hubUrl: hub.url });
+});
+afterAll(() => api?.close().finally(() => hub.stop()));
 
 const rows = (target: string) =>
   api.query<Record<string, unknown>>(`SELECT * FROM audit WHERE target = $1 ORDER BY id`, [target]);
@@ -141,6 +147,7 @@ describe('every route that changes something', () => {
     ...jobChanges(() => api, own, job),
     ...webhookChanges(() => api, own),
     ...sweepChanges(() => api, own),
+    ...hubChanges(adapter, own),
     ...integrationChanges(() => api, own),
     'post /v1/files': () => ({ path: '/v1/files', type: 'file.created', project: own }),
     'delete /v1/files/{id}': async () => {

@@ -44,6 +44,7 @@ export const ROUTES: readonly (readonly [
   ['post', '/v1/models', 'admin'],
   ['get', '/v1/models/{id}', 'models:read'],
   ['get', '/v1/models/{id}/archive', 'files:read'],
+  ['post', '/v1/models/{id}/push', 'files:read'],
   ['delete', '/v1/models/{id}', 'models:write'],
   ['post', '/v1/chat/completions', 'models:read'],
   ['post', '/v1/completions', 'models:read'],

@@ -12,6 +12,7 @@ export * from './evals.js';
 export * from './field-names.js';
 export * from './file-objects.js';
 export * from './graft-api.js';
+export * from './hub-push.js';
 export * from './integrations.js';
 export * from './limits.js';
 export * from './job-orders.js';

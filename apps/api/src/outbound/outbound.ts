@@ -79,14 +79,8 @@ export class Outbound {
   private async exchange(asked: OutboundRequest, signal: AbortSignal): Promise<OutboundAnswer> {
     const { method, body, mostBytes } = asked;
     const url = new URL(asked.url);
-    const addresses = await this.addresses(url);
+    const lookup = await this.lookup(url);
     signal.throwIfAborted();
-    // Node asks for the addresses of a name here, and nowhere else.
-    const lookup: LookupFunction = (_host, options, done) => {
-      if (options.all) return done(null, [...addresses]);
-      const [first] = addresses;
-      done(null, first?.address ?? '', first?.family);
-    };
     const headers = {
       ...asked.headers,
       ...(body === undefined ? {} : { 'content-length': String(Buffer.byteLength(body)) }),
@@ -98,7 +92,21 @@ export class Outbound {
         .on('error', failed)
         .end(body);
     });
-    return { status: answer.statusCode ?? 0, body: await textOf(answer, mostBytes) };
+    const read = await readUpTo(answer, mostBytes);
+    return { status: answer.statusCode ?? 0, body: read.toString('utf8') };
+  }
+
+  /**
+   * What a connection asks for the addresses of its host: those that were checked, and no others.
+   * @throws NotAllowed
+   */
+  async lookup(url: URL): Promise<LookupFunction> {
+    const addresses = await this.addresses(url);
+    return (_host, options, done) => {
+      if (options.all) return done(null, [...addresses]);
+      const [first] = addresses;
+      done(null, first?.address ?? '', first?.family);
+    };
   }
 
   /** Of a host, each checked. */
@@ -133,7 +141,7 @@ const aborted = (signal: AbortSignal): Promise<never> =>
   });
 
 /** At most so many bytes of an answer; the connection of a longer one is closed. */
-async function textOf(answer: IncomingMessage, most: number): Promise<string> {
+export async function readUpTo(answer: IncomingMessage, most: number): Promise<Buffer> {
   const chunks: Buffer[] = [];
   let length = 0;
   for await (const chunk of answer as AsyncIterable<Buffer>) {
@@ -141,5 +149,5 @@ async function textOf(answer: IncomingMessage, most: number): Promise<string> {
     length += chunk.length;
     if (length >= most) break;
   }
-  return Buffer.concat(chunks).toString('utf8', 0, most);
+  return Buffer.concat(chunks).subarray(0, most);
 }

@@ -17,7 +17,7 @@ export const DEEDS = [
   ...['job.created', 'job.cancelled', 'job.paused', 'job.resumed'],
   ...['job.updated', 'job.deleted', 'job.restored'],
   ...['join_token.created', 'join_token.deleted'],
-  ...['model.imported', 'model.deleted'],
+  ...['model.imported', 'model.pushed', 'model.deleted'],
   ...['pool.opened', 'pool.closed', 'pool.granted', 'pool.revoked'],
   ...['pool.cordoned', 'pool.uncordoned'],
   ...['project.created', 'project.updated', 'project.archived'],

@@ -6,6 +6,7 @@ import { api } from '../api.js';
 import { useMay } from '../own-key.js';
 import { CombineAdapters } from './combine-adapters.js';
 import { CopyButton } from './copy-button.js';
+import { PushToHub } from './push-to-hub.js';
 import { Fold } from './fold.js';
 
 type One = Exclude<CreateOperation, { type: 'combine' }>;
@@ -40,6 +41,7 @@ export function UseIt({ model, onError }: Props) {
   return (
     <Fold title="Use it elsewhere" reason={null}>
       {kind === 'adapter' && may('jobs:write') && <MakeFiles model={model} onError={onError} />}
+      {kind !== 'base' && may('files:read') && <PushToHub model={model.id} />}
       {snippets.map(({ title, code }) => (
         <section key={title} aria-label={title}>
           <div className="bar">

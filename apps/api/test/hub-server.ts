@@ -12,6 +12,15 @@ export interface Commit {
 export class Hub {
   readonly commits: Commit[] = [];
   readonly created: unknown[] = [];
+  /** Where large files go; null: here. */
+  filesAt: string | null = null;
+  /** Whether large files are taken and never answered. */
+  holds = false;
+  /** Larger files go by LFS, in bytes. */
+  large = 1000;
+  /** How many of those there were, and how many of their senders have left. */
+  held = 0;
+  left = 0;
   private readonly objects = new Map<string, Buffer>();
   private constructor(
     private readonly server: Server,
@@ -45,10 +54,16 @@ export class Hub {
     const { url = '', method } = request;
     if (url.startsWith('/lfs/')) {
       this.objects.set(url.slice('/lfs/'.length), body);
-      return [200, {}];
+      // A token for the hub is none for where its files lie.
+      if (request.headers.authorization !== undefined) return [400, { error: 'Unasked-for token' }];
+      if (!this.holds) return [200, {}];
+      this.held++;
+      await once(request.socket, 'close');
+      this.left++;
+      return [500, {}];
     }
-    if (request.headers.authorization !== `Bearer ${token}`)
-      return [401, { error: 'Invalid token' }];
+    const said = request.headers.authorization;
+    if (said !== `Bearer ${token}`) return [401, { error: `Invalid token: ${said}` }];
     if (method === 'POST' && url === '/api/repos/create') {
       if (this.created.length > 0) return [409, { error: 'You already created this model repo' }];
       this.created.push(JSON.parse(String(body)));
@@ -58,7 +73,7 @@ export class Hub {
       const { files } = JSON.parse(String(body)) as { files: { path: string; size: number }[] };
       const modes = files.map(({ path, size }) => ({
         path,
-        uploadMode: size > 1000 ? 'lfs' : 'regular',
+        uploadMode: size > this.large ? 'lfs' : 'regular',
       }));
       return [200, { files: modes }];
     }
@@ -66,7 +81,7 @@ export class Hub {
       const { objects } = JSON.parse(String(body)) as { objects: { oid: string; size: number }[] };
       const places = objects.map((one) => ({
         ...one,
-        actions: { upload: { href: `${this.url}/lfs/${one.oid}`, header: {} } },
+        actions: { upload: { href: `${this.filesAt ?? this.url}/lfs/${one.oid}`, header: {} } },
       }));
       return [200, { transfer: 'basic', objects: places }];
     }

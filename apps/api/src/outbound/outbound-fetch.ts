@@ -1,0 +1,86 @@
+import { request as http, type IncomingMessage } from 'node:http';
+import { request as https } from 'node:https';
+import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { Injectable } from '@nestjs/common';
+import { Outbound, readUpTo } from './outbound.js';
+
+type Body = NonNullable<RequestInit['body']>;
+
+export interface FetchTerms {
+  /** An origin that the operator has named: requests go to it wherever it is. */
+  readonly trusted: string;
+  readonly signal: AbortSignal;
+  /** So many more bytes of a file have gone out. */
+  readonly sent: (bytes: number) => void;
+}
+
+/** Without a byte either way for so long, there is no answer. */
+const SILENCE_MS = 60_000;
+/** More of an answer is not read. */
+const MOST_BYTES = 4 << 20;
+/** Answers that have no body. */
+const EMPTY: readonly number[] = [204, 205, 304];
+
+/**
+ * `fetch` for libraries whose servers name further addresses, under the rules of Outbound: one service sends files by it
+ * to where the answers say. Redirects are not followed, and what is read of an answer is bounded.
+ */
+@Injectable()
+export class OutboundFetch {
+  constructor(private readonly outbound: Outbound) {}
+
+  under(terms: FetchTerms): typeof fetch {
+    return (input, init = {}) =>
+      this.exchange(new URL(input instanceof Request ? input.url : input), init, terms);
+  }
+
+  private async exchange(
+    url: URL,
+    { method = 'GET', headers: given, body = null, signal: asked }: RequestInit,
+    { trusted, signal: over, sent }: FetchTerms,
+  ): Promise<Response> {
+    const lookup = url.origin === trusted ? undefined : await this.outbound.lookup(url);
+    const signal = asked ? AbortSignal.any([asked, over]) : over;
+    signal.throwIfAborted();
+    const headers = new Headers(given);
+    // Stores of files take none whose length they are not told.
+    const length = lengthOf(body);
+    if (length !== null) headers.set('content-length', String(length));
+    const answer = await new Promise<IncomingMessage>((heard, failed) => {
+      const send = url.protocol === 'https:' ? https : http;
+      const options = { method, headers: Object.fromEntries(headers), agent: false, signal };
+      const request = send(url, lookup ? { ...options, lookup } : options)
+        .on('response', heard)
+        .on('error', failed)
+        .setTimeout(SILENCE_MS, () =>
+          request.destroy(new Error(`no answer within ${SILENCE_MS / 1000} s`)),
+        );
+      if (body === null) request.end();
+      else pipeline(chunksOf(body, body instanceof Blob ? sent : null), request).catch(failed);
+    });
+    const { statusCode: status = 0 } = answer;
+    const read = await readUpTo(answer, MOST_BYTES);
+    return new Response(EMPTY.includes(status) ? null : new Uint8Array(read), {
+      status,
+      headers: Object.entries(answer.headers).map(([name, value]) => [name, String(value)]),
+    });
+  }
+}
+
+function lengthOf(body: Body | null): number | null {
+  if (body instanceof Blob) return body.size;
+  return typeof body === 'string' ? Buffer.byteLength(body) : null;
+}
+
+async function* chunksOf(
+  body: Body,
+  sent: ((bytes: number) => void) | null,
+): AsyncGenerator<Uint8Array> {
+  const { body: stream } = new Response(body);
+  if (stream === null) return;
+  for await (const chunk of Readable.fromWeb(stream as never) as AsyncIterable<Uint8Array>) {
+    yield chunk;
+    sent?.(chunk.length);
+  }
+}

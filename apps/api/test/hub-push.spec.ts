@@ -1,0 +1,146 @@
+// A model's files go to a repository of the Hugging Face Hub, here a server of its paths: whole, by a token that is kept
+// nowhere, as long as the caller stays, and nowhere else than the hub without the operator's leave.
+import { readFileSync } from 'node:fs';
+import type { ErrorBody, HubPushObject, JobObject } from '@graft/contracts';
+import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
+import { importBase, startTestApi, until, uploadChats, type TestApi } from './fixture.js';
+import { Hub } from './hub-server.js';
+import { ask } from './projects.js';
+import { ScriptedWorker, finished, started } from './scripted-worker.js';
+
+const TOKEN = 'hf_aTokenThatIsKeptNowhere';
+const WEIGHTS = 'w'.repeat(300_000);
+
+let api: TestApi;
+let hub: Hub;
+let other: Hub;
+let model: string;
+beforeAll(async () => {
+  hub = await Hub.start(TOKEN);
+  other = await Hub.start(TOKEN);
+  api = await startTestApi({ hubUrl: hub.url });
+  await importBase(api);
+  const worker = await new ScriptedWorker(api).connect();
+  const body = { model: 'tiny', training_file: await uploadChats(api) };
+  const { id } = await api.post<JobObject>('/fine_tuning/jobs', body);
+  const lease = await worker.assigned();
+  const files = [
+    await worker.put(lease, 'adapter_config.json', '{"peft_type":"LORA"}'),
+    await worker.put(lease, 'adapter_model.safetensors', WEIGHTS),
+  ];
+  await worker.tell(lease, started(0, 1), finished(1, files));
+  const job = () => api.get<JobObject>(`/fine_tuning/jobs/${id}`);
+  await until(async () => (await job()).fine_tuned_model !== null);
+  model = (await job()).fine_tuned_model ?? '';
+  worker.vanish();
+});
+beforeEach(() => {
+  Object.assign(hub, { filesAt: null, holds: false });
+  hub.commits.length = 0;
+});
+afterEach(async () => {
+  // Whatever came of it, the token is nowhere.
+  expect(readFileSync(process.env['GRAFT_LOG_FILE'] ?? '', 'utf8')).not.toContain(TOKEN);
+  const tables = await api.query<{ name: string }>(
+    `SELECT quote_ident(table_schema) || '.' || quote_ident(table_name) AS name FROM information_schema.tables
+     WHERE table_type = 'BASE TABLE' AND table_schema NOT IN ('pg_catalog', 'information_schema')`,
+  );
+  expect(tables.length).toBeGreaterThan(20);
+  for (const { name } of tables)
+    expect(await api.query(`SELECT 1 FROM ${name} AS one WHERE one::text LIKE '%${TOKEN}%'`)).toEqual([]); // prettier-ignore
+});
+afterAll(async () => {
+  await api?.close();
+  hub?.stop();
+  other?.stop();
+});
+
+const send = (body: object, signal?: AbortSignal): Promise<Response> =>
+  fetch(`${api.url}/v1/models/${model}/push`, {
+    method: 'POST',
+    headers: { ...api.headers, 'content-type': 'application/json' },
+    body: JSON.stringify({ repo: 'someone/tuned', token: TOKEN, ...body }),
+    ...(signal && { signal }),
+  });
+const refused = async (body: object): Promise<[number, ErrorBody['error']]> => {
+  const answer = await send(body);
+  const text = await answer.text();
+  expect(text).not.toContain(TOKEN);
+  return [answer.status, (JSON.parse(text) as ErrorBody).error];
+};
+
+it('goes there whole, in one commit, and the audit log says so', async () => {
+  const answer = await send({ private: true });
+  expect(answer.status).toBe(200);
+  const done = (await answer.json()) as HubPushObject;
+  expect(done).toMatchObject({ status: 'succeeded', url: `${hub.url}/someone/tuned`, model });
+  expect(done.bytes_sent).toBe(done.total_bytes);
+  expect(hub.created).toMatchObject([{ name: 'tuned', visibility: 'private' }]);
+  const [commit] = hub.commits;
+  expect(String(commit?.files.get('adapter_model.safetensors'))).toBe(WEIGHTS);
+  expect([...(commit?.files.keys() ?? [])]).toContain('adapter_config.json');
+  const log = await api.get<{ data: object[] }>('/organization/audit_logs?limit=1');
+  expect(JSON.stringify(log.data)).toContain('model.pushed');
+  expect(JSON.stringify(log.data)).toContain('someone/tuned');
+});
+
+it('says how far it is to a caller that asks for a stream', async () => {
+  const answer = await send({ stream: true });
+  expect(answer.headers.get('content-type')).toContain('text/event-stream');
+  const chunks = (await answer.text()).trim().split('\n\n').map((line) => line.slice(6)); // prettier-ignore
+  expect(chunks.at(-1)).toBe('[DONE]');
+  const told = chunks.slice(0, -1).map((chunk) => JSON.parse(chunk) as HubPushObject);
+  expect(told[0]).toMatchObject({ status: 'running', bytes_sent: 0, url: null });
+  expect(told.at(-1)).toMatchObject({ status: 'succeeded', url: `${hub.url}/someone/tuned` });
+});
+
+it('ends when the caller leaves: nothing is committed', async () => {
+  hub.holds = true;
+  const leaving = new AbortController();
+  const answer = await send({ stream: true }, leaving.signal);
+  const reader = answer.body!.pipeThrough(new TextDecoderStream()).getReader();
+  let heard = '';
+  while (!heard.includes('"bytes_sent":')) heard += (await reader.read()).value ?? '';
+  await until(() => hub.held > 0);
+  leaving.abort();
+  await until(() => hub.left > 0);
+  expect(hub.commits).toEqual([]);
+});
+
+it('refuses what the hub refuses, and never says the token again', async () => {
+  const [status, wrong] = await refused({ token: 'hf_wrong' });
+  expect([status, wrong.param]).toEqual([400, 'token']);
+  expect(wrong.message).toContain('Invalid token: Bearer [token]');
+  expect(wrong.message).not.toContain('hf_wrong');
+  for (const [body, param] of [
+    [{ repo: 'tuned' }, 'repo'],
+    [{ repo: '../x/y' }, 'repo'],
+    [{ token: '' }, 'token'],
+    [{ token: `${TOKEN}\nX-Other: 1` }, 'token'],
+    [{ token: { of: TOKEN } }, 'token'],
+    [{ hub: 'https://example.org' }, 'hub'],
+  ] as const)
+    expect([400, param]).toEqual([(await refused(body))[0], (await refused(body))[1].param]);
+  const base = await ask(api, api.apiKey, 'post', '/v1/models/tiny/push', {
+    repo: 'a/b',
+    token: TOKEN,
+  });
+  expect(base.text).toContain('only fine-tuned models and checkpoints');
+});
+
+it('sends no file to a private address that the hub names', async () => {
+  hub.filesAt = other.url;
+  const [status, error] = await refused({});
+  expect([status, error.code]).toEqual([503, 'unavailable']);
+  expect(error.message).toContain('GRAFT_OUTBOUND_NETWORKS');
+  expect(hub.commits).toEqual([]);
+});
+
+it('needs the right to take files along', async () => {
+  const { secret } = await api.post<{ secret: string }>('/keys', {
+    name: 'jobs only',
+    scopes: ['jobs:read', 'models:read'],
+  });
+  const asked = await ask(api, secret, 'post', `/v1/models/${model}/push`, {});
+  expect(asked.code).toBe('insufficient_scope');
+});
