@@ -1,6 +1,7 @@
 import type { DecoderBatch } from '../batch.js';
 import type { Model } from '../models/model.js';
 import { packRows } from './pack.js';
+import { sharedStart } from './shared-start.js';
 import type { TokenSequence } from './supervised-text.js';
 
 /** A prompt with one answer and with another. */
@@ -22,9 +23,6 @@ export interface PackedPairs {
   readonly answers: readonly PackedAnswer[];
 }
 
-/** Of fewer tokens a pair shares nothing, as a sequence of their own is not free either: a guess, nobody measured where it pays. */
-const LEAST_SHARED = 8;
-
 /**
  * Joins the sequences of pairs without padding, run by run in the given order. What both of a pair begin with stands
  * there once, and both go on from it: a row of it sees nothing of what follows, so that it is the same for both.
@@ -42,7 +40,7 @@ export function packPairs(
   };
   for (const { run, pairs } of parts) {
     for (const pair of pairs) {
-      const from = canShare(model, run, pair) ? common(pair) : 0;
+      const from = sharedStart(model, run, pair);
       const first = from > 0 ? put({ run, tokens: pair[0].tokens.subarray(0, from) }) : end;
       for (const [i, { tokens, labels }] of pair.entries()) {
         const rest = { run, tokens: tokens.subarray(from), firstPosition: from };
@@ -53,22 +51,4 @@ export function packPairs(
     }
   }
   return { batch: { encoder: null, decoder: packRows(all) }, answers };
-}
-
-/** How many tokens both begin with, the last of neither among them; 0 where these are few. */
-function common([{ tokens: a }, { tokens: b }]: Pair): number {
-  const most = Math.min(a.length, b.length) - 1;
-  let count = 0;
-  while (count < most && a[count] === b[count]) count++;
-  return count < LEAST_SHARED ? 0 : count;
-}
-
-/**
- * Whether rows of the run see of a sequence nothing but what stands before them in it: not what the run puts before all
- * of its sequences, and not how long one becomes.
- */
-function canShare({ modules, alikePositions }: Model, run: number, pair: Pair): boolean {
-  const { inputs, prefix, invocation, side, scaling } = modules;
-  const isPlain = ![inputs, prefix, invocation, side, scaling].some((slot) => slot.of(run));
-  return isPlain && pair.every(({ tokens }) => tokens.length <= alikePositions);
 }
