@@ -1,10 +1,23 @@
-// Pairs of answers to one prompt, whose rows stand there once, come to what they come to apart: hidden states, and the
-// gradients of a LoRA, for every decoder.
+// Pairs of answers to one prompt, and sequences of a batch that begin alike, whose rows stand there once, come to what
+// they come to apart: hidden states, and the gradients of a LoRA, for every decoder.
 import { join } from 'node:path';
 import { backward, indexSelect, mapSafetensors, setThreads, tensor, tidy } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
-import { attachMethod, buildModel, packBatch, packPairs } from '@graft/peft-core';
-import type { DecoderBatch, Model, PeftConfig, TokenSequence } from '@graft/peft-core';
+import {
+  attachMethod,
+  buildModel,
+  causalLm,
+  packBatch,
+  packPairs,
+  packShared,
+} from '@graft/peft-core';
+import type {
+  DecoderBatch,
+  Model,
+  PackedSequences,
+  PeftConfig,
+  TokenSequence,
+} from '@graft/peft-core';
 import { beforeAll, expect, it } from 'vitest';
 import { difference, families, floats, HERE, json, largest } from './golden-case.js';
 
@@ -56,12 +69,39 @@ function measured(model: Model, batch: DecoderBatch, rows: readonly number[]): F
 
 const gradientOf = (parameter: Tensor): Tensor => parameter.grad as Tensor;
 
-it.each(families)('%s', (family) => {
+function open(family: string): { model: Model; close: () => void } {
   const file = mapSafetensors(join(HERE, family, 'base', 'model.safetensors'));
   const model = buildModel(json(family, 'base', 'config.json'), file.tensors, {
     dtype: 'f32',
     quantization: null,
   });
+  const close = (): void => {
+    model.dispose();
+    file.close();
+  };
+  return { model, close };
+}
+
+/** Row by row of the sequences: where it stands in a batch in which they go on from what they share. */
+function rowsIn({ batch }: PackedSequences, sequences: readonly TokenSequence[]): number[] {
+  const [start, ...rest] = batch.decoder.sequences;
+  const from = rest.length === sequences.length ? (start?.length ?? 0) : 0;
+  const places = from > 0 ? rest : batch.decoder.sequences;
+  return sequences.flatMap(({ tokens }, i) =>
+    [...tokens.keys()].map((at) => (at < from ? at : (places[i]?.start ?? 0) + at - from)),
+  );
+}
+
+function expectEqual(found: readonly Float32Array[], wanted: readonly Float32Array[]): void {
+  wanted.forEach((numbers, i) =>
+    expect(difference(found[i] as Float32Array, numbers)).toBeLessThanOrEqual(
+      TOLERANCE * largest(numbers),
+    ),
+  );
+}
+
+it.each(families)('%s', (family) => {
+  const { model, close } = open(family);
   try {
     const pairs = pairsOf(model.vocabSize);
     const sequences = pairs.flat();
@@ -77,13 +117,75 @@ it.each(families)('%s', (family) => {
       batch,
       answers.flatMap((answer) => [...answer.rows]),
     );
-    wanted.forEach((numbers, i) =>
-      expect(difference(found[i] as Float32Array, numbers)).toBeLessThanOrEqual(
-        TOLERANCE * largest(numbers),
-      ),
-    );
+    expectEqual(found, wanted);
+
+    const examples = pairs[0] as [TokenSequence, TokenSequence];
+    const each = packBatch([{ run: RUN, examples }]);
+    const shared = packShared(model, [{ run: RUN, examples }]);
+    const places = rowsIn(shared, examples);
+    // the prompt's last row learns the answer's first token
+    expect(each.labels.length - shared.labels.length).toBe(isLong ? 0 : PROMPT - 1);
+    expect(places.map((row) => shared.labels[row])).toEqual([...each.labels]);
+    const all = [...each.labels.keys()];
+    expectEqual(measured(model, shared.batch, places), measured(model, each.batch, all));
   } finally {
-    model.dispose();
-    file.close();
+    close();
+  }
+});
+
+it('shares nothing that is learnt, of other tasks, of few tokens, of one sequence or behind virtual tokens', () => {
+  const { model, close } = open(families[0] as string);
+  try {
+    const [a, b] = pairsOf(model.vocabSize)[0] as [TokenSequence, TokenSequence];
+    const saved = (...examples: TokenSequence[]): number =>
+      packBatch([{ run: RUN, examples }]).labels.length -
+      packShared(model, [{ run: RUN, examples }]).labels.length;
+    const learnt = (from: number, { tokens, labels, first }: TokenSequence): TokenSequence => ({
+      tokens,
+      labels: labels.map((label, i) => (i < from ? label : (tokens[i + 1] ?? -100))),
+      first,
+    });
+    expect(saved(a, b, a)).toBe(2 * (PROMPT - 1));
+    expect(saved(a, learnt(9, b))).toBe(9);
+    expect(saved(a, learnt(5, b))).toBe(0);
+    expect(saved({ ...a, taskId: 1 }, { ...b, taskId: 1 })).toBe(PROMPT - 1);
+    expect(saved({ ...a, taskId: 1 }, { ...b, taskId: 2 })).toBe(0);
+    expect(saved(a)).toBe(0);
+    const prompt = { peft_type: 'PROMPT_TUNING', num_virtual_tokens: 3 } as unknown as PeftConfig;
+    const adapter = attachMethod(model, prompt, { run: RUN, seed: 3 });
+    expect(saved(a, b)).toBe(0);
+    adapter.detach();
+  } finally {
+    close();
+  }
+});
+
+it('counts what is learnt once an example, and leaves each its rows where these are looked at', () => {
+  const { model, close } = open(families[0] as string);
+  const adapter = attachMethod(model, LORA as unknown as PeftConfig, { run: RUN, seed: 3 });
+  try {
+    const examples = (pairsOf(model.vocabSize)[0] as TokenSequence[]).map((sequence) => ({
+      ...sequence,
+      rows: sequence.tokens.length,
+      tokenCount: sequence.tokens.length,
+    }));
+    const ran: number[] = [];
+    const forward = model.forward.bind(model);
+    model.forward = ((batch: DecoderBatch, ...more: [never]) => {
+      ran.push(batch.decoder.positions.length);
+      return forward(batch, ...more);
+    }) as typeof model.forward;
+    const sums = [false, true].map((rowsApart) => {
+      const ctx = { training: true, runs: new Map([[RUN, { seed: 0, step: 0 }]]), rowsApart };
+      const shares = [{ run: RUN, examples, options: {} }];
+      return tidy(() => causalLm.loss(model, shares, ctx, null)).get(RUN);
+    });
+    const [together, apart] = sums as [(typeof sums)[number], (typeof sums)[number]];
+    expect(ran[1]! - ran[0]!).toBe(PROMPT - 1);
+    expect(together?.units).toBe(apart?.units);
+    expect(together?.totals['loss']).toBeCloseTo(apart?.totals['loss'] as number, 4);
+  } finally {
+    adapter.detach();
+    close();
   }
 });

@@ -41,6 +41,7 @@ export { parsePeft } from './methods/config.js';
 export { packBatch } from './data/pack.js';
 export type { PackedSequences } from './data/pack.js';
 export { packPairs } from './data/pack-pairs.js';
+export { packShared } from './data/pack-shared.js';
 export { loadExamples } from './data/examples.js';
 export type { LoadOptions } from './data/examples.js';
 export { permutation } from './data/permutation.js';

@@ -2,10 +2,13 @@ import type { Tensor } from '@graft/kernels';
 import type { DecoderBatch, Features, PackedRows, Sequence } from '../batch.js';
 import type { TokenSequence } from './supervised-text.js';
 
+/** A sequence that may go on from another of its run's, and at which position. */
+type Continued = TokenSequence & Pick<Sequence, 'after'> & { readonly firstPosition?: number };
+
 /** Sequences of one run. */
 export interface Part {
   readonly run: number;
-  readonly examples: readonly TokenSequence[];
+  readonly examples: readonly Continued[];
 }
 
 /** Sequences of a decoder joined, and what is to be learnt of them. */

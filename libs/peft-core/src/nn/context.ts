@@ -13,6 +13,8 @@ export interface DropoutKey {
 export interface ForwardContext {
   /** Whether dropout acts. */
   readonly training: boolean;
+  /** Whether rows are counted or told apart by someone, so that each sequence has all of its own. */
+  readonly rowsApart?: boolean;
   readonly runs: ReadonlyMap<number, DropoutKey>;
   /** Row ranges by run of the rows at hand, in order; a run appears once. */
   readonly rows: readonly RunRows[];

@@ -9,6 +9,7 @@ import { z } from 'zod';
 import { chatSpans } from '../data/chat-spans.js';
 import type { ChatMessage } from '../data/chat-template.js';
 import { packBatch } from '../data/pack.js';
+import { packShared } from '../data/pack-shared.js';
 import { countLabels, cut, tokenize, UNSUPERVISED } from '../data/supervised-text.js';
 import type { SupervisedText, TokenSequence } from '../data/supervised-text.js';
 import { TOKEN_METRICS, tokenChance, tokenSums } from './next-token.js';
@@ -109,7 +110,7 @@ export const causalLm = defineTask({
     return [...labels.keys()].filter(isLearnt);
   },
   loss(model, shares, ctx, scales) {
-    const packed = packBatch(shares);
+    const packed = ctx.rowsApart ? packBatch(shares) : packShared(model, shares);
     const { decoder } = model.forward(packed.batch, ctx);
     return tokenSums(model, decoder, packed, ctx, scales);
   },

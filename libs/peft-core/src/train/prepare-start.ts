@@ -124,7 +124,8 @@ function pass(model: Model, { task, spec, examples, run, observer }: Pass): bool
     observer.begin(observer.learntOnly ? learntOf(task, examples) : null);
     const { differentiates: learns } = observer;
     const units = examples.reduce((sum, example) => sum + task.units(example, null), 0);
-    const ctx = { training: learns, runs: new Map([[run, { seed: spec.seed, step: 0 }]]) };
+    const runs = new Map([[run, { seed: spec.seed, step: 0 }]]);
+    const ctx = { training: learns, runs, rowsApart: true };
     const shares = [{ run, examples, options: spec.task_options as unknown }];
     const scales = learns ? new Map([[run, 1 / Math.max(1, units)]]) : null;
     const loss = (): unknown => tidy(() => void task.loss(model, shares, ctx, scales));
