@@ -1,5 +1,5 @@
 import { execFileSync, spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -42,6 +42,51 @@ describe('graft completion', () => {
     expect(complete('webhooks', 'rot')).toEqual(['rotate-secret']);
     expect(complete('jobs', '--st')).toEqual(['--state']);
     expect(complete('jobs', '--state', 'su')).toEqual(['succeeded']);
+  });
+
+  const TYPED = [
+    ['wat', 'watch'],
+    ['webhooks rot', 'webhooks rotate-secret'],
+    ['jobs --st', 'jobs --state'],
+    ['jobs --state su', 'jobs --state succeeded'],
+  ] as const;
+  /** Its script in a file, and `graft` on PATH. */
+  async function installed(shell: string): Promise<{ script: string; env: NodeJS.ProcessEnv }> {
+    const script = join(home, `script.${shell}`);
+    writeFileSync(script, (await graft(home, ['completion', shell])).out);
+    const program = `#!/bin/sh\nexec '${process.execPath}' '${CLI}' "$@"\n`;
+    mkdirSync(join(home, 'bin'), { recursive: true });
+    writeFileSync(join(home, 'bin', 'graft'), program, { mode: 0o755 });
+    const path = `${join(home, 'bin')}:${process.env['PATH']}`;
+    return { script, env: cleanEnv({ GRAFT_HOME: home, PATH: path, TERM: 'dumb', HOME: home }) };
+  }
+
+  it.skipIf(!isThere('fish'))('completes the same in fish', async () => {
+    const { script, env } = await installed('fish');
+    for (const [typed, whole] of TYPED) {
+      const code = `source '${script}'; complete -C 'graft ${typed}'`;
+      const said = execFileSync('fish', ['--no-config', '-c', code], { encoding: 'utf8', env });
+      const words = said.trim().split('\n').map((line) => line.split('\t')[0]); // prettier-ignore
+      expect([typed, words]).toEqual([typed, [whole.split(' ').at(-1)]]);
+    }
+  });
+
+  it.skipIf(!isThere('zsh'))('completes the same in zsh, at a terminal', async () => {
+    const { script, env } = await installed('zsh');
+    for (const [typed, whole] of TYPED) {
+      // A zsh in a terminal of its own, and the key that asks for completion.
+      const code = [
+        'zmodload zsh/zpty',
+        'zpty inner zsh -f -i',
+        `zpty -w inner "PS1=; autoload -U compinit; compinit -D -u; source '${script}'; print READ''Y"`,
+        `zpty -r inner out '*READY*'`,
+        `zpty -w -n inner 'graft ${typed}'$'\\t'`,
+        `repeat 200 { zpty -r -t inner out && said+=$out; [[ $said == *'graft ${whole}'* ]] && break; sleep 0.1 }`,
+        'print -r -- "$said"; zpty -d inner',
+      ].join('\n');
+      const said = execFileSync('zsh', ['-f', '-c', code], { encoding: 'utf8', env });
+      expect(said).toContain(`graft ${whole}`);
+    }
   });
 
   it.each(['bash', 'zsh', 'fish'])('writes a script that %s can read', async (shell) => {
