@@ -260,7 +260,7 @@ describe.each(families)('%s', (family) => {
       for (let step = 0; step < settings.steps; step++) {
         losses.push(lossOf(model, batches[step % batches.length]!, options));
         norms.push(optimizer.clip(settings.max_grad_norm));
-        optimizer.step(rates[step]!);
+        optimizer.step(rates[step]!, () => tidy(() => adapter.afterStep?.(step + 1)));
       }
       optimizer.dispose();
       expect(worst(losses, golden.losses)).toBeLessThan(LOSS);

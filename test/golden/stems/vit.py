@@ -1,7 +1,12 @@
-"""ViT: pictures that are not square, patches that do not divide them. PEFT has no default targets for it."""
+"""ViT: pictures that are not square, patches that do not divide them. PEFT has no default targets for it. And what PEFT's
+methods make of a convolution, those that take one; but for OFT, whose forward there is not what it merges.
+"""
 
-from stem import Family
+from peft import AdaLoraConfig, BOFTConfig, HiraConfig, HRAConfig, IA3Config, LoHaConfig, LoKrConfig
+from stem import Family, load
 from transformers import ViTConfig
+
+image_cls = load("image_cls")
 
 FAMILIES = {
     "vit": Family(
@@ -20,4 +25,23 @@ FAMILIES = {
         learning_rate=5e-3,
         bf16=True,
     )
+}
+
+
+def convolved(config, **options):
+    """At the convolution and a linear."""
+    targets = {"target_modules": ["projection", "q_proj"], "modules_to_save": ["classifier"]}
+    return image_cls.pictured(lambda: config(**{**targets, **options}), merges=True)
+
+
+CASES = {
+    "conv-adalora": convolved(AdaLoraConfig, init_r=3, target_r=2, tinit=2, tfinal=4, deltaT=2, total_step=20),
+    "conv-boft": convolved(BOFTConfig, boft_block_size=4),
+    "conv-hira": convolved(HiraConfig, r=2),
+    "conv-hra": convolved(HRAConfig, r=4),
+    "conv-ia3": convolved(IA3Config, feedforward_modules=["q_proj"]),
+    "conv-ia3-input": convolved(IA3Config, feedforward_modules=["projection"]),
+    "conv-loha": convolved(LoHaConfig, r=2, alpha=6),
+    "conv-lokr": convolved(LoKrConfig, r=2, alpha=6),
+    "conv-lokr-whole": convolved(LoKrConfig, r=4, alpha=6),
 }

@@ -57,7 +57,8 @@ export function* converting(
   const tensors = ownTensors(adapter, peft);
   const modules: ConvertedModule[] = [];
   let [lost, all] = [0, 0];
-  for (const { path, update, changesBias } of adapter.updates()) {
+  for (const { path, update, changesBias, isConvolution } of adapter.updates()) {
+    if (isConvolution) refuse(`${path}: the update of a convolution does not convert to LORA`);
     if (changesBias) refuse(`${path}: the bias of an update has no place in a LORA`);
     const { a, b, squares } = decomposed(path, update, (s) => rank ?? rankFor(s, energy));
     update.dispose();

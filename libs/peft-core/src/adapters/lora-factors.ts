@@ -43,6 +43,8 @@ export function loraFactors(
   for (const [name, tensor] of tensors) {
     const [, path, table = '', letter] = /^(.+)\.lora_(embedding_)?([AB])$/.exec(name) ?? [];
     if (path === undefined) refuse(param, `${name} is no factor of an update, and ${lacks}`);
+    if (tensor.shape.length > 2)
+      refuse(param, `${path} is a convolution, whose update ${lacks}`, 'unsupported');
     const b = tensors.get(`${path}.lora_${table}B`);
     if (letter === 'B') {
       if (!tensors.has(`${path}.lora_${table}A`)) refuse(param, `${path} has B without A`);

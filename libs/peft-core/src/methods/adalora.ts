@@ -165,6 +165,7 @@ export const adalora = linearMethod<Options, Budget>({
   tensors: { lora_A: 'parameter', lora_B: 'parameter', lora_E: 'parameter' },
   defaultTargets: (modelType) => TARGETS[modelType] ?? ['q', 'v'],
   conv1d: true,
+  convolutions: [2],
   // two averages of each number that trains, and the penalty's squares
   held: (targets, { init_r: r }) => ({
     numbers: targets.reduce(

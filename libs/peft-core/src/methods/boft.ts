@@ -95,6 +95,7 @@ export const boft = linearMethod<Options>({
   tensors: { boft_R: 'parameter', boft_s: 'parameter' },
   defaultTargets: () => ['q', 'v'],
   conv1d: false,
+  convolutions: [2],
   // x as it is divided, and what is scaled
   held: (targets, options) => ({
     numbers: targets.reduce(
@@ -105,12 +106,16 @@ export const boft = linearMethod<Options>({
   }),
   shapes: (options) => (linear) => {
     const { blocks, size } = blocksOf(options, linear);
-    return { boft_R: [1, blocks, size, size], boft_s: [linear.outFeatures, 1] };
+    return { boft_R: [1, blocks, size, size], boft_s: scalesOf(linear) };
   },
   adapt: (options) => (linear, parameters) => new BoftLinear(options, linear, parameters),
 });
 
-type Size = Pick<LinearShape, 'path' | 'inFeatures' | 'outFeatures'>;
+type Size = Pick<LinearShape, 'path' | 'inFeatures' | 'outFeatures' | 'kernel'>;
+
+/** PEFT has them the other way round at a convolution. */
+const scalesOf = ({ outFeatures, kernel }: Size): number[] =>
+  kernel ? [1, outFeatures] : [outFeatures, 1];
 
 /** @throws DomainError where PEFT refuses the sizes */
 function blocksOf(
@@ -137,10 +142,7 @@ class BoftLinear implements LinearUpdate {
   ) {
     this.#blocks = blocksOf(options, linear);
     const { blocks, size } = this.#blocks;
-    const [turns, scales] = [
-      [1, blocks, size, size],
-      [linear.outFeatures, 1],
-    ];
+    const [turns, scales] = [[1, blocks, size, size], scalesOf(linear)];
     const { init_weights: neutral } = options;
     this.#turns = neutral
       ? parameters.zeros('boft_R', turns)
@@ -163,7 +165,7 @@ class BoftLinear implements LinearUpdate {
 
   merged(weight: Tensor): Merged {
     const turned = turnBlocks(weight, transpose(this.#rotation(), 1, 2), this.#blocks);
-    return { weight: mul(turned, this.#scales) };
+    return { weight: mul(turned, view(this.#scales, [-1, 1])) };
   }
 
   /** [k, size, size] */

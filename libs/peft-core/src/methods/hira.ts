@@ -5,7 +5,8 @@
  *   y = x Wᵀ + b + x (W ⊙ (B A))ᵀ
  *
  * x: [n, in]  W: [out, in]  A: [r, in]  B: [out, r], both f32; W ⊙ (B A) and products with it are made in x's dtype.
- * Dropout acts on the x of the update. B starts at zero.
+ * Dropout acts on the x of the update. B starts at zero. Of a
+ * convolution, files have A and B in LoRA's shapes.
  */
 import {
   add,
@@ -32,6 +33,8 @@ import {
 } from './fields.js';
 import { linearMethod, numbersIn } from './linear-method.js';
 import type { LinearUpdate } from './linear-method.js';
+import { flat } from './lora-convolution.js';
+import { factorShapes } from './lora-variants.js';
 import type { ModuleParameters } from './parameters.js';
 
 const Options = z
@@ -67,11 +70,15 @@ export const hira = linearMethod<Options>({
   tensors: { hira_A: 'parameter', hira_B: 'parameter' },
   defaultTargets: () => ['q', 'v'],
   conv1d: true,
+  convolutions: [1, 2],
   // W ⊙ (B A), and W where that is packed
   held: (targets) => ({ numbers: 2 * numbersIn(targets) }),
   shapes:
     ({ r }) =>
-    ({ inFeatures, outFeatures }) => ({ hira_A: [r, inFeatures], hira_B: [outFeatures, r] }),
+    (linear) => {
+      const { lora_A: a, lora_B: b } = factorShapes(linear, null, r);
+      return { hira_A: a, hira_B: b };
+    },
   adapt: (options) => (target, parameters) =>
     update(target, options, factors(target, options, parameters)),
   // PEFT's file has what was asked for, whatever the model's weights are
@@ -79,11 +86,13 @@ export const hira = linearMethod<Options>({
 });
 
 function factors(
-  { inFeatures, outFeatures }: Linear,
+  target: Linear,
   { r, init_weights: init }: Options,
   parameters: ModuleParameters,
 ): [a: Tensor, b: Tensor] {
-  const shapes = { a: [r, inFeatures], b: [outFeatures, r] };
+  const { inFeatures } = target;
+  const { lora_A, lora_B } = factorShapes(target, null, r);
+  const shapes = { a: lora_A, b: lora_B };
   if (init === false)
     return [parameters.normal('hira_A', shapes.a, 1), parameters.normal('hira_B', shapes.b, 1)];
   const a =
@@ -102,9 +111,9 @@ const update = (
     tidy(() => {
       const drops = ctx.training && p > 0;
       const seen = drops ? counterDropout(x, p, { ...ctx.key, site: ctx.module }) : x;
-      const low = matmul(to(b, x.dtype), to(a, x.dtype));
+      const low = matmul(to(flat(b), x.dtype), to(flat(a), x.dtype));
       const scaled = mul(target.weight.dense(x.dtype), low);
       return (ctx.alone ? addmm_ : addmm)(y, seen, transpose(scaled, 0, 1));
     }),
-  merged: (weight) => ({ weight: add(weight, mul(weight, matmul(b, a))) }),
+  merged: (weight) => ({ weight: add(weight, mul(weight, matmul(flat(b), flat(a)))) }),
 });

@@ -77,6 +77,7 @@ export const hra = linearMethod<Options>({
   tensors: { hra_u: 'parameter' },
   defaultTargets: () => ['q', 'v'],
   conv1d: false,
+  convolutions: [2],
   held: (targets, { r }) => ({ perRow: inputsOf(targets) + targets.length * r }),
   shapes:
     ({ r }) =>

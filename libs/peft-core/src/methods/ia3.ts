@@ -6,10 +6,11 @@
  *
  * x: [n, in]  W: [out, in]. l is f32 and starts at 1; products with it are rounded to the base's dtype.
  */
-import { mul, scaleRows, tidy, view } from '@graft/kernels';
+import { mul, repeatInterleave, scaleRows, tidy, view } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
 import { z } from 'zod';
 import type { Linear, Role } from '../nn/linear.js';
+import type { LinearShape } from '../nn/outline.js';
 import { moduleNames, modulesToSave, targetFields } from './fields.js';
 import { linearMethod } from './linear-method.js';
 import type { LinearUpdate, RoleNames } from './linear-method.js';
@@ -76,23 +77,22 @@ export const ia3 = linearMethod<Options>({
   tensors: { ia3_l: 'parameter' },
   defaultTargets: (modelType) => [...(ATTENTION[modelType] ?? ['k', 'v']), ...FEED_FORWARD],
   conv1d: true,
+  convolutions: [2],
   writesAllTargets: true,
   check: (options) => void feedForward(options),
   shapes(options) {
     const isInner = feedForward(options);
-    return (linear) => ({
-      ia3_l: isInner(linear) ? [1, linear.inFeatures] : [linear.outFeatures, 1],
-    });
+    return (linear) => ({ ia3_l: shapeOf(linear, isInner(linear)) });
   },
   adapt(options) {
     const isInner = feedForward(options);
     return (linear, parameters) => {
       const inner = isInner(linear);
-      const shape = inner ? [1, linear.inFeatures] : [linear.outFeatures, 1];
+      const shape = shapeOf(linear, inner);
       const l = options.init_ia3_weights
         ? parameters.ones('ia3_l', shape)
         : parameters.normal('ia3_l', shape, 1);
-      return inner ? scaledInput(l) : scaledOutput(l);
+      return inner ? scaledInput(l, linear) : scaledOutput(l);
     };
   },
   resolved: ({ feedforward_modules: given }, names) => ({
@@ -116,17 +116,34 @@ function namesOfFeedForward(names: RoleNames): readonly string[] {
   return wider.join() === OUTPUT ? wider : names(FEED_FORWARD);
 }
 
-const scaled = (x: Tensor, l: Tensor): Tensor => tidy(() => scaleRows(x, view(l, [-1])));
+/** Of a convolution a number for each channel. */
+function shapeOf(
+  { inFeatures, outFeatures, kernel }: Pick<LinearShape, 'inFeatures' | 'outFeatures' | 'kernel'>,
+  isInner: boolean,
+): number[] {
+  if (!kernel) return isInner ? [1, inFeatures] : [outFeatures, 1];
+  const [channels = 0, ...window] = kernel;
+  return [1, isInner ? channels : outFeatures, ...window.map(() => 1)];
+}
 
-const scaledInput = (l: Tensor): LinearUpdate => ({
-  before: (x) => scaled(x, l),
-  merged: (weight) => ({ weight: mul(weight, l) }),
-});
+const scaled = (x: Tensor, l: Tensor): Tensor => tidy(() => scaleRows(x, l));
+
+function scaledInput(l: Tensor, { inFeatures, kernel }: Linear): LinearUpdate {
+  // a channel lies in as many columns as its window has places
+  const each = (): Tensor => {
+    const numbers = view(l, [-1]);
+    return kernel ? repeatInterleave(numbers, inFeatures / (kernel[0] as number), 0) : numbers;
+  };
+  return {
+    before: (x) => tidy(() => scaled(x, each())),
+    merged: (weight) => ({ weight: mul(weight, each()) }),
+  };
+}
 
 const scaledOutput = (l: Tensor): LinearUpdate => ({
-  after: (y) => scaled(y, l),
+  after: (y) => tidy(() => scaled(y, view(l, [-1]))),
   merged: (weight, bias) => ({
-    weight: mul(weight, l),
+    weight: mul(weight, view(l, [-1, 1])),
     bias: bias && mul(bias, view(l, [-1])),
   }),
 });

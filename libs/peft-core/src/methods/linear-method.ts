@@ -89,8 +89,8 @@ export interface LinearMethod<
   defaultTargets(modelType: string): readonly Role[] | typeof ALL_LINEAR;
   /** Whether PEFT adapts linears that are stored [in, out], transformers' Conv1D. */
   readonly conv1d: boolean;
-  /** Whether PEFT adapts convolutions. */
-  readonly convolutions?: true;
+  /** Over how many dimensions convolutions run that PEFT adapts; left out, it adapts none. */
+  readonly convolutions?: readonly (1 | 2)[];
   /** Whether PEFT writes a long list of targets as it is, instead of the shortest ends of their paths. */
   readonly writesAllTargets?: boolean;
   /** Refuses options that no model fits. @throws DomainError */

@@ -67,6 +67,7 @@ export const loha = linearMethod<Options>({
   },
   defaultTargets: () => ['q', 'v'],
   conv1d: false,
+  convolutions: [1, 2],
   check(options) {
     ranksOf(options);
     alphasOf(options);

@@ -19,6 +19,7 @@ import type { LinearShape } from '../nn/outline.js';
 import { checkLayers, rank } from './fields.js';
 import { linearMethod } from './linear-method.js';
 import type { LinearUpdate, Merged } from './linear-method.js';
+import { flat } from './lora-convolution.js';
 import { alphasOf, isLeftOut, keptRows, lycorisFields, ranksOf } from './lycoris.js';
 import type { ModuleParameters, PartShapes } from './parameters.js';
 
@@ -75,6 +76,7 @@ export const lokr = linearMethod<Options>({
   },
   defaultTargets: () => ['q', 'v'],
   conv1d: false,
+  convolutions: [1, 2],
   check(options) {
     ranksOf(options);
     alphasOf(options);
@@ -100,7 +102,7 @@ export const lokr = linearMethod<Options>({
   },
 });
 
-type Size = Pick<LinearShape, 'inFeatures' | 'outFeatures'>;
+type Size = Pick<LinearShape, 'inFeatures' | 'outFeatures' | 'kernel'>;
 
 interface Factors {
   readonly l: number;
@@ -111,11 +113,13 @@ interface Factors {
 
 function factorsOf(
   { decompose_factor: factor }: Options,
-  { inFeatures, outFeatures }: Size,
+  { inFeatures, outFeatures, kernel }: Size,
 ): Factors {
   const [l, k] = factored(outFeatures, factor);
-  const [m, n] = factored(inFeatures, factor);
-  return { l, m, k, n };
+  // of a convolution its channels: their windows are D's
+  const channels = kernel ? (kernel[0] as number) : inFeatures;
+  const [m, n] = factored(channels, factor);
+  return { l, m, k, n: (n * inFeatures) / channels };
 }
 
 /** Whether x meets D before C. */
@@ -136,12 +140,16 @@ export function factored(size: number, factor: number): [number, number] {
 
 function partsOf(options: Options, linear: Size, r: number): PartShapes {
   const { l, m, k, n } = factorsOf(options, linear);
+  const window = linear.kernel?.slice(1) ?? [];
+  const places = window.reduce((product, side) => product * side, 1);
   const isThin = (rows: number, columns: number): boolean => r < Math.max(rows, columns) / 2;
   return {
     ...(options.decompose_both && isThin(l, m)
       ? { lokr_w1_a: [l, r], lokr_w1_b: [r, m] }
       : { lokr_w1: [l, m] }),
-    ...(isThin(k, n) ? { lokr_w2_a: [k, r], lokr_w2_b: [r, n] } : { lokr_w2: [k, n] }),
+    ...(isThin(k, n / places)
+      ? { lokr_w2_a: [k, r], lokr_w2_b: [r, n] }
+      : { lokr_w2: window.length > 0 ? [k, n / places, ...window] : [k, n] }),
   };
 }
 
@@ -158,10 +166,12 @@ function make(
       part,
       starts(part)
         ? parameters.zeros(part, shape)
-        : parameters.uniform(part, shape, 1 / Math.sqrt(shape[1] as number)),
+        : parameters.uniform(part, shape, 1 / Math.sqrt(fanIn(shape))),
     ]),
   );
 }
+
+const fanIn = ([, ...shape]: readonly number[]): number => shape.reduce((a, b) => a * b, 1);
 
 /** The update of one linear. */
 class LokrLinear implements LinearUpdate {
@@ -212,7 +222,7 @@ class LokrLinear implements LinearUpdate {
   /** A factor, or the product of the two that it is made of. */
   #part(name: string): Tensor {
     const whole = this.parts.get(name);
-    if (whole) return whole;
+    if (whole) return flat(whole);
     return matmul(this.parts.get(`${name}_a`) as Tensor, this.parts.get(`${name}_b`) as Tensor);
   }
 }

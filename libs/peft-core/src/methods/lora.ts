@@ -229,7 +229,7 @@ export const lora = linearMethod<Options>({
   },
   defaultTargets: () => ['q', 'v'],
   conv1d: true,
-  convolutions: true,
+  convolutions: [1, 2],
   check(options) {
     checkVelora(options.velora_config);
     for (const field of ['rank_pattern', 'alpha_pattern'] as const)

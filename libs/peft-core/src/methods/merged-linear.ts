@@ -33,7 +33,8 @@ export function updateOf({ linear, update }: Target): WeightUpdate {
       return sub(weight, frozen).detach();
     }),
   );
-  return { path: linear.path, update: added, changesBias };
+  const isConvolution = linear.kernel !== undefined;
+  return { path: linear.path, update: added, changesBias, isConvolution };
 }
 
 /** A linear's weight, and its bias where that changes, as files have them. */

@@ -43,6 +43,7 @@ export interface WeightUpdate {
   readonly update: Tensor;
   /** Whether the linear's bias changes too. */
   readonly changesBias: boolean;
+  readonly isConvolution: boolean;
 }
 
 /** What a method has attached for one run. */

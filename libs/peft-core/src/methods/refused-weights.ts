@@ -5,15 +5,17 @@ import type { LinearShape } from '../nn/outline.js';
 interface Takes {
   readonly name: string;
   readonly conv1d: boolean;
-  readonly convolutions?: true;
+  readonly convolutions?: readonly number[];
 }
 
 /** @throws DomainError where PEFT could not read the file */
 export function refuseWeights(
-  { name, conv1d, convolutions }: Takes,
+  { name, conv1d, convolutions = [] }: Takes,
   targets: readonly Pick<LinearShape, 'path' | 'transposed' | 'kernel'>[],
 ): void {
-  const convolution = convolutions ? undefined : targets.find(({ kernel }) => kernel);
+  const convolution = targets.find(
+    ({ kernel }) => kernel && !convolutions.includes(kernel.length - 1),
+  );
   if (convolution) {
     const message = `${name} does not adapt ${convolution.path}, which is a convolution; leave it out of target_modules, or choose another method`;
     throw new DomainError('unsupported', message, 'peft.target_modules');

@@ -2,6 +2,8 @@ import { DomainError } from '@graft/contracts';
 import { tidy, zeros } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
 import { expect, it } from 'vitest';
+import { convertToLora } from '../adapters/convert.js';
+import { loraFactors } from '../adapters/lora-factors.js';
 import { attachMethod } from '../build.js';
 import { asFilesCall } from '../io/file-names.js';
 import { footprintOf, residentBytes } from '../plan.js';
@@ -142,3 +144,22 @@ it('all-linear means no convolution', () => {
   const ranks = linears.reduce((sum, one) => sum + one.inFeatures + one.outFeatures, 0);
   expect(footprintOf(peft, CONFIG).trainableParameters).toBe(ranks);
 });
+
+it.each([
+  [{ peft_type: 'LOHA', r: 1 }, /projection: the update of a convolution does not convert to LORA/],
+  [{ peft_type: 'LORA', r: 1 }, /projection: the update of a convolution does not convert to LORA/],
+])('%j at a convolution converts to no LoRA', (more, message) =>
+  tidy(() => {
+    const model = buildModel(CONFIG, weights(), { dtype: 'f32', quantization: null });
+    const peft = { ...more, target_modules: ['projection'] };
+    const adapter = attachMethod(model, peft, { run: 1, seed: 0 });
+    expect(() => convertToLora(adapter, peft, { rank: 1 })).toThrow(message);
+    const file = { peft, tensors: adapter.exported() };
+    if (peft.peft_type === 'LORA')
+      expect(() => loraFactors(file, 'model', { lacks: 'is refused', cannot: '' })).toThrow(
+        'model: vit.embeddings.patch_embeddings.projection is a convolution, whose update is refused',
+      );
+    adapter.detach();
+    model.dispose();
+  }),
+);
