@@ -72,12 +72,9 @@ const layer = (name: string): string => `vision_model.encoder.layers.{n}.${name}
 export const siglip = defineModel({
   name: 'siglip',
   title: 'SigLIP',
-  modelTypes: ['siglip', 'siglip_vision_model'],
-  hf: { ...VISION, vision_config: optional(object) },
-  options: ({ vision_config: tower, ...hf }, modelType) =>
-    vision(
-      modelType === 'siglip' ? readHf({ model_type: 'siglip_vision_model', ...tower }, VISION) : hf,
-    ),
+  modelTypes: ['siglip'],
+  hf: { vision_config: optional(object) },
+  options: ({ vision_config: tower }) => vision(readHf({ model_type: 'siglip', ...tower }, VISION)),
   paths: {
     encoder: {
       frontEnd: {
