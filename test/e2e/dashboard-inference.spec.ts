@@ -1,5 +1,5 @@
 // The page that tries a model fits what the model is for: chats, vectors, labels.
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { JobObject } from '@graft/contracts';
@@ -7,6 +7,7 @@ import type { Browser } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { importBase, startTestApi, until, type TestApi } from '../../apps/api/test/fixture.js';
 import { ScriptedWorker, started, step } from '../../apps/api/test/scripted-worker.js';
+import { colourPng, writePictures, writeTinyImageBase } from '../tiny-pictures.js';
 import { buildDashboard, findBrowser, picture, startBrowser, Tabs } from './browser.js';
 
 const program = findBrowser();
@@ -125,7 +126,7 @@ describe.skipIf(!program)('a model that writes no text in the dashboard', () => 
     await worker.tell(lease, started(0, 1), step(1));
     await worker.finish(lease, 1);
     const page = await tabs.open(`/jobs/${id}`);
-    await page.getByRole('link', { name: 'Classify texts' }).click();
+    await page.getByRole('link', { name: 'Classify with it' }).click();
     await page.getByRole('heading', { name: 'Labels' }).waitFor();
     await page.getByLabel('Texts, one a line').fill('so good\n{"text":"so","text_pair":"bad"}');
     await page.getByRole('button', { name: 'Classify' }).click();
@@ -138,6 +139,45 @@ describe.skipIf(!program)('a model that writes no text in the dashboard', () => 
     // Its base has no labels to compare with.
     expect(await page.getByLabel('Beside it').count()).toBe(0);
     await picture(page, 'labels');
+    expect(tabs.problems()).toEqual([]);
+  });
+
+  it('labels pictures that are dropped on it, and shows them among their examples', async () => {
+    await importBase(api, 'vit', writeTinyImageBase(join(dir, 'vit')));
+    const data = writePictures(join(dir, 'colours.jsonl'), 12);
+    const file = await api.client.files.create({
+      file: new File([readFileSync(data)], 'colours.jsonl'),
+      purpose: 'fine-tune',
+    });
+    const shown = await tabs.open(`/files/${file.id}`);
+    const examples = shown.getByRole('region', { name: 'Examples' });
+    await examples.getByRole('img', { name: 'green, line 2' }).waitFor();
+    expect(await examples.getByRole('img').count()).toBe(12);
+    const labels = shown.getByRole('region', { name: 'Labels' }).getByRole('listitem');
+    expect(await labels.allInnerTexts()).toEqual(
+      ['blue', 'green', 'red'].map((label) => expect.stringMatching(new RegExp(`^${label}\\s+4$`))),
+    );
+    await picture(shown, 'pictures');
+    const { id } = await api.post<JobObject>('/fine_tuning/jobs', {
+      model: 'vit',
+      training_file: file.id,
+      suffix: 'colours',
+      graft: { task: 'image_cls' },
+    });
+    const lease = await worker.assigned();
+    await worker.tell(lease, started(0, 1), step(1));
+    await worker.finish(lease, 1);
+    const page = await tabs.open(`/jobs/${id}`);
+    await page.getByRole('link', { name: 'Classify with it' }).click();
+    const red = { name: 'a.png', mimeType: 'image/png', buffer: colourPng('red', 1) };
+    await page.getByLabel('Choose pictures').setInputFiles([red]);
+    await answer(1, () => [
+      { label: 'red', probabilities: { blue: 0.0625, green: 0.125, red: 0.8125 } },
+    ]);
+    const said = page.getByRole('status', { name: 'Answers' });
+    await said.getByText('0.813').waitFor();
+    await said.getByRole('img', { name: 'a.png' }).waitFor();
+    await picture(page, 'picture-labels');
     expect(tabs.problems()).toEqual([]);
   });
 

@@ -22,6 +22,7 @@ import {
   started,
   step,
 } from '../../apps/api/test/scripted-worker.js';
+import { colourPng, dataUrl } from '../tiny-pictures.js';
 import { buildDashboard, findBrowser, picture, startBrowser, Tabs } from './browser.js';
 import { makeGraded } from './graded.js';
 import { cutChoices, overlapping, tooWide, unreadable } from './looks.js';
@@ -143,6 +144,14 @@ describe.skipIf(!program)('the looks of the dashboard', () => {
     }
     browser = await startBrowser(program!);
     tabs = new Tabs(browser, api);
+    const labels = [...words, 'a label of several words that goes on and on'];
+    const lines = labels.map((label) =>
+      JSON.stringify({ image: dataUrl(colourPng('red', 1)), label }),
+    );
+    const { id: pictures } = await api.client.files.create({
+      file: new File([lines.join('\n')], 'pictures-with-a-long-name.jsonl'),
+      purpose: 'fine-tune',
+    });
     pages = [
       ['jobs', '/', 'tbody tr'],
       ['jobs-found', '/?q=nothing-has-this', 'text=No matching jobs'],
@@ -161,6 +170,7 @@ describe.skipIf(!program)('the looks of the dashboard', () => {
       ['new-job', '/new', '.choice'],
       ['files', '/files', 'tbody tr'],
       ['file', `/files/${file}`, '.example'],
+      ['file-pictures', `/files/${pictures}`, '.gallery img'],
       ['models', '/models', 'tbody tr'],
       ['evals', '/evals', 'tbody tr'],
       ['eval', `/evals/${graded.id}`, '[aria-label="Runs"] tbody tr'],

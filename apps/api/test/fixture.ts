@@ -166,8 +166,11 @@ export const chats = (count: number): string =>
   ).join('\n') + '\n';
 
 /** Imports the tiny base and waits until it is ready. */
-export async function importBase(api: TestApi, id = 'tiny'): Promise<void> {
-  const dir = writeTinyBase(join(api.home, 'source'));
+export async function importBase(
+  api: TestApi,
+  id = 'tiny',
+  dir = writeTinyBase(join(api.home, 'source')),
+): Promise<void> {
   await api.post('/models', { id, source: `dir:${dir}` });
   await until(async () => {
     const { graft } = await api.get<{ graft: { status: string; status_details: string | null } }>(

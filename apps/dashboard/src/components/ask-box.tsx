@@ -126,7 +126,7 @@ export type Label = Readonly<Record<string, unknown>>;
 const cosine = (a: readonly number[], b: readonly number[]): number =>
   a.reduce((sum, value, i) => sum + value * (b[i] ?? 0), 0);
 
-const Share = ({ value }: { value: number }) => (
+export const Share = ({ value }: { value: number }) => (
   <>
     <meter min={0} max={1} value={Math.max(0, value)} aria-hidden="true" />{' '}
     <span className="numbers">{value.toFixed(3)}</span>

@@ -16,7 +16,7 @@ interface Props {
 const TRY = {
   chat: 'Chat with it',
   embed: 'Embed texts',
-  classify: 'Classify texts',
+  classify: 'Classify with it',
 } as const;
 
 /** What a job has made: to try, and to take home in one piece or file by file. */

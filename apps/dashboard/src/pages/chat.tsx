@@ -1,4 +1,4 @@
-import type { ModelObject, ModelUse } from '@graft/contracts';
+import type { Catalog, InputKind, ModelObject, ModelUse } from '@graft/contracts';
 import { useState, type ReactNode } from 'react';
 import { api } from '../api.js';
 import { ClassifyBox, EmbedBox } from '../components/ask-box.js';
@@ -7,6 +7,7 @@ import { Conversation } from '../components/conversation.js';
 import { Failure } from '../components/failure.js';
 import { Link } from '../components/link.js';
 import { Loading } from '../components/loading.js';
+import { PictureBox } from '../components/picture-box.js';
 import { useLoaded } from '../loading.js';
 
 const TITLE: Readonly<Record<ModelUse, string>> = {
@@ -25,6 +26,10 @@ const BOX: Readonly<Record<Other, (props: { models: readonly string[] }) => Reac
 const usesOf = (model: ModelObject | undefined): readonly ModelUse[] =>
   model?.graft?.uses.length ? model.graft.uses : ['chat'];
 
+/** What a model reads, as its task says. */
+const inputsOf = (catalog: Catalog | null, model: ModelObject | undefined): InputKind =>
+  catalog?.tasks.find(({ name }) => name === model?.graft?.task)?.inputs ?? 'tokens';
+
 /** A finished model beside its base or another: the same words go to both, in a box that fits what the model was trained for. */
 export function ChatPage({ model }: { model: string | null }) {
   const models = useLoaded(['models', 'ready'], async () =>
@@ -38,6 +43,7 @@ export function ChatPage({ model }: { model: string | null }) {
   // Kept while models are tried in turn.
   const [settings, setSettings] = useState(DEFAULTS);
   const [wanted, setWanted] = useState<ModelUse | null>(null);
+  const catalog = useLoaded(['catalog'], api.catalog);
   const list: readonly ModelObject[] = models.value ?? [];
   const current = chosen || (list.find((m) => m.graft?.kind !== 'base') ?? list[0])?.id;
   const known = named.value ? [...list, named.value] : list;
@@ -46,14 +52,20 @@ export function ChatPage({ model }: { model: string | null }) {
   const use = wanted !== null && uses.includes(wanted) ? wanted : (uses[0] ?? 'chat');
   const itsBase = known.find((m) => m.id === shown?.graft?.base);
   const base = itsBase && usesOf(itsBase).includes(use) ? itsBase.id : null;
-  const ready = models.value !== null && (!model || named.value !== null || named.error !== null);
+  const ready =
+    models.value !== null &&
+    (catalog.value !== null || catalog.error !== null) &&
+    (!model || named.value !== null || named.error !== null);
   const names = list.map((m) => m.id);
   const second = beside ?? base ?? '';
   const sides =
     ready && current ? [current, ...(second && second !== current ? [second] : [])] : [];
-  const fitting = known.filter((m) => m.id !== current && usesOf(m).includes(use));
+  const inputs = inputsOf(catalog.value, shown);
+  const fitting = known.filter(
+    (m) => m.id !== current && usesOf(m).includes(use) && inputsOf(catalog.value, m) === inputs,
+  );
   const key = [use, ...sides].join();
-  const Box = use === 'chat' ? null : BOX[use];
+  const Box = use === 'chat' ? null : inputs === 'image' ? PictureBox : BOX[use];
   return (
     <main>
       <h1>{TITLE[use]}</h1>
@@ -80,17 +92,12 @@ export function ChatPage({ model }: { model: string | null }) {
           </select>
         )}
         {fitting.length > 0 && (
-          <>
-            <label htmlFor="beside">Beside it</label>
-            <select id="beside" value={second} onChange={(e) => setBeside(e.target.value)}>
-              <option value="">nothing</option>
-              {[...new Set(fitting.map((m) => m.id))].map((id) => (
-                <option key={id} value={id}>
-                  {id === base ? `${id} (its base)` : id}
-                </option>
-              ))}
-            </select>
-          </>
+          <Beside
+            models={[...new Set(fitting.map((m) => m.id))]}
+            base={base}
+            chosen={second}
+            onChoose={setBeside}
+          />
         )}
       </div>
       {sides.length > 0 ? (
@@ -103,6 +110,29 @@ export function ChatPage({ model }: { model: string | null }) {
         ready && <NoModel />
       )}
     </main>
+  );
+}
+
+interface BesideProps {
+  readonly models: readonly string[];
+  readonly base: string | null;
+  readonly chosen: string;
+  readonly onChoose: (model: string) => void;
+}
+
+function Beside({ models, base, chosen, onChoose }: BesideProps) {
+  return (
+    <>
+      <label htmlFor="beside">Beside it</label>
+      <select id="beside" value={chosen} onChange={(e) => onChoose(e.target.value)}>
+        <option value="">nothing</option>
+        {models.map((id) => (
+          <option key={id} value={id}>
+            {id === base ? `${id} (its base)` : id}
+          </option>
+        ))}
+      </select>
+    </>
   );
 }
 

@@ -137,7 +137,7 @@ function Winner({ sweep: { winner, status, search } }: { sweep: SweepObject }) {
 const USES = {
   chat: 'Chat with it',
   embed: 'Embed texts',
-  classify: 'Classify texts',
+  classify: 'Classify with it',
 } as const;
 
 /** How good trials are, over what they cost. */
