@@ -44,12 +44,13 @@ export function wayOut(unknown: string, known: readonly string[]): string {
   return meant === null ? 'leave it out' : `did you mean ${meant}?`;
 }
 
-/** 0 for the same name, then its initials (`lr`), a part of it (`epochs`), a misspelling; Infinity for another. */
+/** 0 for the same name, then its initials (`lr`), a part of it (`epochs`) (best most of it), a misspelling; Infinity for another. */
 function likeness(typed: string, called: string): number {
   if (typed === called) return 0;
   const initials = called.replaceAll(/([^_])[^_]*_?/g, '$1');
   if (typed.length > 1 && typed === initials) return 1;
-  if (typed.length > 1 && `_${called}_`.includes(`_${typed}_`)) return 2;
+  if (typed.length > 1 && `_${called}_`.includes(`_${typed}_`))
+    return 3 - typed.length / called.length;
   const edits = leven(typed, called);
   return edits <= Math.floor((typed.length + 1) / 3) ? 2 + edits : Infinity;
 }
