@@ -111,9 +111,12 @@ export class Installation {
   }
 
   /** Imports the tiny base as "tiny", or that of another family under another name. */
-  async importTinyBase(id = 'tiny', family = 'llama'): Promise<void> {
-    const source = `dir:${writeTinyBase(join(this.dir, id), family)}`;
-    await this.openai.post('/models', { body: { id, source } });
+  importTinyBase(id = 'tiny', family = 'llama'): Promise<void> {
+    return this.importBase(id, writeTinyBase(join(this.dir, id), family));
+  }
+
+  async importBase(id: string, folder: string): Promise<void> {
+    await this.openai.post('/models', { body: { id, source: `dir:${folder}` } });
     await until('the base to be ready', async () => {
       const { graft } = (await this.openai.get(`/models/${id}`)) as ModelObject;
       if (graft?.status === 'error') throw new Error(graft.status_details ?? 'import failed');

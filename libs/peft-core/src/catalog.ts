@@ -77,6 +77,7 @@ export { TaskFit } from './tasks/task-fit.js';
 export {
   defaultOptions,
   inputRecords,
+  inputsOfTask,
   tasksUsedTo,
   usesOfBase,
   usesOfTask,

@@ -13,6 +13,7 @@ export {
   headOf,
   heldAs,
   inputRecords,
+  inputsOfTask,
   inspectAdapter,
   inspectModelFolder,
   isToldByFile,

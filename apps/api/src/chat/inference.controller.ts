@@ -1,7 +1,7 @@
-import { Body, Controller, HttpCode, Post, Res } from '@nestjs/common';
-import { ApiBearerAuth, ApiBody, ApiTags } from '@nestjs/swagger';
+import { Body, Controller, HttpCode, Post, Req, Res } from '@nestjs/common';
+import { ApiBearerAuth, ApiBody, ApiConsumes, ApiTags } from '@nestjs/swagger';
 import { ClassificationObject, EmbeddingsObject } from '@graft/contracts';
-import type { Response } from 'express';
+import type { Request, Response } from 'express';
 import { Answers } from '../http/openapi.js';
 import { Caller, Needs, type Principal } from '../auth/principal.js';
 import { bodySchema } from '../http/parse.js';
@@ -37,16 +37,21 @@ export class InferenceController {
   @Post('classify')
   @HttpCode(200)
   @Needs('models:read')
-  @ApiBody({ schema: bodySchema(ClassifyBody, CLASSIFY_BODY_EXAMPLE) })
+  @ApiConsumes('application/json', 'multipart/form-data')
+  @ApiBody({
+    schema: bodySchema(ClassifyBody, CLASSIFY_BODY_EXAMPLE),
+    description: 'Or `multipart/form-data` with `model` and a picture or a sound as `file`.',
+  })
   @Answers(
     ClassificationObject,
-    'Labels of texts, words or spans, by what the model was trained for',
+    'Labels of texts, words, spans or pictures, by what the model was trained for',
   )
   classify(
     @Caller() caller: Principal,
+    @Req() request: Request,
     @Body() body: unknown,
     @Res() response: Response,
   ): Promise<void> {
-    return this.inferences.classify(caller, body, response);
+    return this.inferences.classify(caller, { request, body }, response);
   }
 }

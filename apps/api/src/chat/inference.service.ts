@@ -1,14 +1,28 @@
 import { Injectable } from '@nestjs/common';
-import { DomainError, grouped, MAX_ORDER_BYTES, parseBody, type ModelUse } from '@graft/contracts';
+import {
+  DomainError,
+  grouped,
+  MAX_MEDIA_ORDER_BYTES,
+  MAX_ORDER_BYTES,
+  parseBody,
+  type ModelUse,
+} from '@graft/contracts';
 import type { GenerateChunk } from '@graft/contracts/grpc';
-import type { Response } from 'express';
+import type { Request, Response } from 'express';
 import type { Principal } from '../auth/principal.js';
-import { defaultOptions, inputRecords, tasksUsedTo, vectorSize } from '../catalog/plugins.js';
+import {
+  defaultOptions,
+  inputRecords,
+  inputsOfTask,
+  tasksUsedTo,
+  vectorSize,
+} from '../catalog/plugins.js';
 import { drained } from '../http/drained.js';
 import { newId } from '../ids.js';
 import { ModelsService, type Resolved } from '../models/models.service.js';
 import { AnswerChunks, askedModel } from './answer-chunks.js';
-import { ClassifyBody, EmbeddingsBody, listed } from './inference-body.js';
+import { EmbeddingsBody, listed } from './inference-body.js';
+import { classifyQuestion } from './media-input.js';
 import { checkUse } from './other-use.js';
 
 /** In one response; OpenAI's longest is 2,048 vectors of 3,072. */
@@ -50,10 +64,14 @@ export class InferenceService {
   }
 
   /** vLLM's endpoint. */
-  async classify(caller: Principal, body: unknown, response: Response): Promise<void> {
-    const asked = parseBody(ClassifyBody, body);
+  async classify(
+    caller: Principal,
+    { request, body }: { readonly request: Request; readonly body: unknown },
+    response: Response,
+  ): Promise<void> {
+    const asked = await classifyQuestion(request, body);
     const model = await this.resolved(caller, asked.model, 'classify');
-    const { inputs, name } = listed(asked.input);
+    const { inputs, name } = listed(asked.inputFor(model.task?.name));
     const found = await this.infer(caller, { model, use: 'classify', inputs, name }, response);
     if (!found || response.destroyed) return;
     response.json({
@@ -90,7 +108,7 @@ export class InferenceService {
   ): Promise<Inferred | null> {
     const task = model.task?.name ?? tasksUsedTo(use)[0] ?? '';
     const inputsJson = JSON.stringify(inputRecords(task, inputs, name));
-    refuseTooLarge(inputsJson);
+    refuseTooLarge(inputsJson, inputsOfTask(task) === 'tokens' ? MAX_ORDER_BYTES : MAX_MEDIA_ORDER_BYTES); // prettier-ignore
     const options = model.task?.options ?? defaultOptions(task);
     const left = new AbortController();
     response.on('close', () => left.abort());
@@ -179,12 +197,12 @@ function checkSize(size: number, inputs: number, dimensions: number | null): voi
   );
 }
 
-function refuseTooLarge(json: string): void {
+function refuseTooLarge(json: string, most: number): void {
   const bytes = Buffer.byteLength(json);
-  if (bytes <= MAX_ORDER_BYTES) return;
+  if (bytes <= most) return;
   throw new DomainError(
     'request_too_large',
-    `input is ${grouped(bytes)} bytes as JSON; the limit is ${grouped(MAX_ORDER_BYTES)}: send fewer inputs at once`,
+    `input is ${grouped(bytes)} bytes as JSON; the limit is ${grouped(most)}: send fewer inputs at once`,
     'input',
   );
 }

@@ -1,7 +1,7 @@
 import { Injectable, type OnModuleDestroy } from '@nestjs/common';
 import { hostname } from 'node:os';
 import { Server, ServerCredentials, type Metadata } from '@grpc/grpc-js';
-import { MAX_MESSAGE_BYTES, type GatewayObject } from '@graft/contracts';
+import { MAX_DOWN_BYTES, MAX_MESSAGE_BYTES, type GatewayObject } from '@graft/contracts';
 import { WorkerServiceService, type WorkerServiceServer } from '@graft/contracts/grpc';
 import { bearer } from '../auth/secret-format.js';
 import { inUrl, isLoopback, LOOPBACK, Settings } from '../config.js';
@@ -15,7 +15,7 @@ import { Workers } from '../workers/workers.js';
 
 const OPTIONS = {
   'grpc.max_receive_message_length': MAX_MESSAGE_BYTES,
-  'grpc.max_send_message_length': MAX_MESSAGE_BYTES,
+  'grpc.max_send_message_length': MAX_DOWN_BYTES,
   'grpc.keepalive_time_ms': 10_000,
   'grpc.keepalive_timeout_ms': 10_000,
   'grpc.http2.min_ping_interval_without_data_ms': 5_000,

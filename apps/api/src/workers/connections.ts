@@ -1,5 +1,5 @@
 import { Injectable } from '@nestjs/common';
-import { DomainError, MAX_MESSAGE_BYTES } from '@graft/contracts';
+import { DomainError, MAX_DOWN_BYTES } from '@graft/contracts';
 import { ConnectResponse } from '@graft/contracts/grpc';
 
 export type ToWorker = NonNullable<ConnectResponse['body']>;
@@ -60,10 +60,10 @@ export class Connections {
 /** Its bytes. @throws DomainError where the message is larger than one may be */
 export function checkSize(body: ToWorker): number {
   const bytes = ConnectResponse.encode({ body }).finish().length;
-  if (bytes > MAX_MESSAGE_BYTES)
+  if (bytes > MAX_DOWN_BYTES)
     throw new DomainError(
       'request_too_large',
-      `the message to the worker (${body.$case}) is ${bytes} bytes; the limit is ${MAX_MESSAGE_BYTES}`,
+      `the message to the worker (${body.$case}) is ${bytes} bytes; the limit is ${MAX_DOWN_BYTES}`,
     );
   return bytes;
 }

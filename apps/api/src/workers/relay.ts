@@ -2,7 +2,7 @@ import { createSecureContext } from 'node:tls';
 import { X509Certificate } from 'node:crypto';
 import { Injectable, type OnModuleDestroy } from '@nestjs/common';
 import { credentials, Metadata, type ChannelCredentials } from '@grpc/grpc-js';
-import { DomainError, MAX_MESSAGE_BYTES } from '@graft/contracts';
+import { DomainError, MAX_DOWN_BYTES } from '@graft/contracts';
 import { GatewayServiceClient, type SendRequest } from '@graft/contracts/grpc';
 import { log } from '../log.js';
 import { Gateways, type Gateway } from './gateways.js';
@@ -17,8 +17,8 @@ const ENVELOPE_BYTES = 4_096;
 
 /** Limits of both ends. */
 export const RELAY_OPTIONS = {
-  'grpc.max_receive_message_length': MAX_MESSAGE_BYTES + ENVELOPE_BYTES,
-  'grpc.max_send_message_length': MAX_MESSAGE_BYTES + ENVELOPE_BYTES,
+  'grpc.max_receive_message_length': MAX_DOWN_BYTES + ENVELOPE_BYTES,
+  'grpc.max_send_message_length': MAX_DOWN_BYTES + ENVELOPE_BYTES,
   'grpc.keepalive_time_ms': 10_000,
   'grpc.keepalive_timeout_ms': 5_000,
 };

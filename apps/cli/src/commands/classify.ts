@@ -1,4 +1,7 @@
+import { openAsBlob } from 'node:fs';
+import { basename } from 'node:path';
 import type { Command } from 'commander';
+import type { Api } from '../api.js';
 import { CliError, EXIT } from '../cli-error.js';
 import { taggedText } from '@graft/contracts/tagged-text';
 import { callOf } from '../command-line.js';
@@ -9,20 +12,47 @@ type Answer = Readonly<Record<string, unknown>>;
 export function addClassify(program: Command): void {
   program
     .command('classify')
-    .description('what a model that was trained to label says of texts; --json prints all of it')
+    .description(
+      'what a model that was trained to label says of texts or pictures; --json prints all of it',
+    )
     .argument('<model>')
-    .argument('<text...>', "texts, or JSON objects of what the task's records have besides labels")
-    .action(async (model: string, texts: string[], _options: object, command: Command) => {
+    .argument('[text...]', "texts, or JSON objects of what the task's records have besides labels")
+    .option('--image <file...>', 'pictures, of a model that was trained on such')
+    .action(async (model: string, texts: string[], { image = [] }: Options, command: Command) => {
       const { out, api } = callOf(command);
-      const input = texts.map(inputOf);
-      const { data } = await api().post<{ data: readonly Answer[] }>('/classify', {
-        model,
-        input,
-      });
+      if (texts.length + image.length === 0)
+        throw new CliError('name a text, or a picture with --image', EXIT.usage);
+      const data = [
+        ...(texts.length > 0 ? await labelled(api(), { model, input: texts.map(inputOf) }) : []),
+        ...(await ofPictures(api(), model, image)),
+      ].map((answer, index) => ({ ...answer, index }));
       if (out.json) return out.value(data);
-      const rows = data.map((answer, i) => [printable(texts[i] ?? ''), ...inWords(answer)]);
-      out.line(table(['TEXT', 'ANSWER', 'PROBABILITY'], rows, out.width));
+      const named = [...texts, ...image.map((path) => basename(path))];
+      const rows = data.map((answer, i) => [printable(named[i] ?? ''), ...inWords(answer)]);
+      out.line(table(['INPUT', 'ANSWER', 'PROBABILITY'], rows, out.width));
     });
+}
+
+interface Options {
+  readonly image?: readonly string[];
+}
+
+const labelled = async (api: Api, body: Parameters<Api['post']>[1]): Promise<readonly Answer[]> =>
+  (await api.post<{ data: readonly Answer[] }>('/classify', body)).data;
+
+/** One after another: each may be as large as a request. */
+async function ofPictures(api: Api, model: string, paths: readonly string[]): Promise<Answer[]> {
+  const answers: Answer[] = [];
+  for (const path of paths) {
+    const file = await openAsBlob(path).catch(() => {
+      throw new CliError(`${path} cannot be read`, EXIT.usage);
+    });
+    const form = new FormData();
+    form.set('model', model);
+    form.set('file', file, basename(path));
+    answers.push(...(await labelled(api, form)));
+  }
+  return answers;
 }
 
 function inputOf(text: string): unknown {

@@ -5,7 +5,7 @@ import {
   type ClientDuplexStream,
   type ServiceError,
 } from '@grpc/grpc-js';
-import { MAX_MESSAGE_BYTES } from '@graft/contracts';
+import { MAX_DOWN_BYTES } from '@graft/contracts';
 import {
   WorkerServiceClient,
   type ConnectRequest,
@@ -75,7 +75,7 @@ export class Connection {
           'grpc.keepalive_timeout_ms': 5_000,
           'grpc.initial_reconnect_backoff_ms': 250,
           'grpc.max_reconnect_backoff_ms': 1_000,
-          'grpc.max_receive_message_length': MAX_MESSAGE_BYTES,
+          'grpc.max_receive_message_length': MAX_DOWN_BYTES,
         }),
     );
   }

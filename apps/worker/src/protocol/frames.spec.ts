@@ -7,7 +7,7 @@ const messages = [
   { type: 'b', list: [1, 2.5, null] },
   { type: 'c' },
 ];
-const stream = Buffer.concat(messages.map(encodeFrame));
+const stream = Buffer.concat(messages.map((one) => encodeFrame(one)));
 
 it('joins frames however they are cut', () => {
   for (const size of [1, 2, 3, 5, 7, stream.length]) {

@@ -2,15 +2,18 @@
 import { MAX_FRAME_BYTES } from '@graft/contracts';
 
 export class FrameTooLarge extends RangeError {
-  constructor(readonly bytes: number) {
-    super(`a frame of ${bytes} bytes; the most is ${MAX_FRAME_BYTES}`);
+  constructor(
+    readonly bytes: number,
+    most: number,
+  ) {
+    super(`a frame of ${bytes} bytes; the most is ${most}`);
   }
 }
 
 /** @throws FrameTooLarge */
-export function encodeFrame(message: unknown): Buffer {
+export function encodeFrame(message: unknown, most = MAX_FRAME_BYTES): Buffer {
   const body = Buffer.from(JSON.stringify(message), 'utf8');
-  if (body.length > MAX_FRAME_BYTES) throw new FrameTooLarge(body.length);
+  if (body.length > most) throw new FrameTooLarge(body.length, most);
   const frame = Buffer.allocUnsafe(4 + body.length);
   frame.writeUInt32LE(body.length, 0);
   body.copy(frame, 4);
@@ -24,6 +27,9 @@ export class FrameDecoder {
   /** Before so many are there, nothing can be read. */
   private wanted = 4;
 
+  /** @param most bytes of a frame */
+  constructor(private readonly most = MAX_FRAME_BYTES) {}
+
   /** @throws RangeError on an impossible length, SyntaxError on a body that is not JSON */
   push(chunk: Uint8Array): unknown[] {
     this.parts.push(Buffer.from(chunk));
@@ -35,8 +41,8 @@ export class FrameDecoder {
     this.wanted = 4;
     while (pending.length - at >= 4) {
       const length = pending.readUInt32LE(at);
-      if (length > MAX_FRAME_BYTES)
-        throw new RangeError(`a frame claims ${length} bytes; the most is ${MAX_FRAME_BYTES}`);
+      if (length > this.most)
+        throw new RangeError(`a frame claims ${length} bytes; the most is ${this.most}`);
       this.wanted = 4 + length;
       if (pending.length - at < this.wanted) break;
       messages.push(JSON.parse(pending.toString('utf8', at + 4, at + this.wanted)));

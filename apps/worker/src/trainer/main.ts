@@ -1,6 +1,7 @@
 // The trainer process. Frames in on stdin, frames out on stdout; native steps are synchronous, and between
 // two of them the event loop turns once to take messages. It is crash-only: any doubt ends it, and its
 // runs go on from their checkpoints elsewhere. When stdin closes, its parent is gone and so is it.
+import { MAX_COMMAND_BYTES } from '@graft/contracts';
 import { kernelsInfo, setThreads, trainerBuild } from '@graft/peft-core';
 import { encodeFact } from '../protocol/fact-frames.js';
 import { FrameDecoder } from '../protocol/frames.js';
@@ -40,7 +41,7 @@ function die(error: unknown): never {
 }
 
 function listen(): void {
-  const decoder = new FrameDecoder();
+  const decoder = new FrameDecoder(MAX_COMMAND_BYTES);
   process.stdin.on('data', (chunk: Buffer) => {
     arrived.push(...(decoder.push(chunk) as Command[]));
     wake();

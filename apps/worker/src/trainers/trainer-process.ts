@@ -3,7 +3,7 @@ import { spawn, type ChildProcessByStdio } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import type { Readable, Writable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
-import { DomainError, grouped, MAX_FRAME_BYTES } from '@graft/contracts';
+import { DomainError, grouped, MAX_COMMAND_BYTES } from '@graft/contracts';
 import { classifyExit, oomKills, type TrainerExit } from './exit-class.js';
 import { readFact } from '../protocol/fact-schema.js';
 import { encodeFrame, FrameDecoder, FrameTooLarge } from '../protocol/frames.js';
@@ -271,10 +271,10 @@ function contentOf(command: Command): string {
 
 function encodeCommand(command: Command): Buffer {
   try {
-    return encodeFrame(command);
+    return encodeFrame(command, MAX_COMMAND_BYTES);
   } catch (error) {
     if (!(error instanceof FrameTooLarge)) throw error;
-    const most = `the most that a trainer takes is ${grouped(MAX_FRAME_BYTES)}`;
+    const most = `the most that a trainer takes is ${grouped(MAX_COMMAND_BYTES)}`;
     const message = `${contentOf(command)} ${grouped(error.bytes)} bytes; ${most}`;
     throw new DomainError('user_error', message);
   }

@@ -16,7 +16,7 @@ import { LabelSurvey } from './label-survey.js';
 import { chanceOf, labelAnswers, labelLoss, LABEL_METRICS, targetOf, TOP_5 } from './label-task.js';
 import { labelConfig, labelNames } from './labels.js';
 import { checkPictureRecord, pictureRecord, PICTURE_RECORDS } from './picture-records.js';
-import { unknownKey } from './record-checks.js';
+import { refuseProblems, unknownKey } from './record-checks.js';
 import { defineTask, type Encoded, type EncodeOptions, type Example, type Share } from './task.js';
 
 interface LabelledPicture extends Example, Labelled {
@@ -110,7 +110,9 @@ export const imageCls = defineTask<LabelledPicture, Prepared, Options>({
     encode(records, processor, { maxSeqLen }) {
       const files = records.map(({ image }) => mediaBytes('image', image, 'image'));
       const targets = records.map(() => new Float64Array());
-      return encoded(files, targets, processor, { maxSeqLen, store: null });
+      const found = encoded(files, targets, processor, { maxSeqLen, store: null });
+      refuseProblems(found);
+      return found;
     },
     answer: (model, shares, ctx) => labelAnswers(model, shares, readOf(shares), ctx),
   },

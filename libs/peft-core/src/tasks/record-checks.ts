@@ -1,5 +1,7 @@
+import { DomainError } from '@graft/contracts';
 import { shown } from '../data/json-scan.js';
 import type { JsonObject } from '../data/records.js';
+import type { Encoded } from './task.js';
 
 export function isObject(value: unknown): value is JsonObject {
   return value !== null && typeof value === 'object' && !Array.isArray(value);
@@ -23,4 +25,10 @@ export function checkText(key: string, value: unknown): string | null {
   if (value === undefined) return `"${key}" is missing`;
   if (typeof value !== 'string') return `"${key}" must be a string`;
   return value === '' ? `"${key}" is empty: there is nothing to learn` : null;
+}
+
+/** @throws DomainError that names the first input of a request that could not be decoded */
+export function refuseProblems(inputs: readonly Pick<Encoded, 'problem'>[]): void {
+  for (const [i, { problem }] of inputs.entries())
+    if (problem) throw new DomainError('invalid_value', `input ${i}: ${problem}`, `input.${i}`);
 }

@@ -1,10 +1,10 @@
 // What models are used for, told from their task, or from what a base is made of. Native-free.
-import { DomainError, type ModelUse } from '@graft/contracts';
+import { DomainError, type InputKind, type ModelUse } from '@graft/contracts';
 import type { JsonObject } from '../data/records.js';
 import type { HfConfig } from '../models/model.js';
 import { models, outlineOf } from '../models/registry.js';
 import { modelKind } from '../nn/stack-options.js';
-import { fits, taskFor, tasks } from './registry.js';
+import { fits, inputsOf, taskFor, tasks } from './registry.js';
 import type { Task } from './task.js';
 
 /** How the models of a task are used. */
@@ -27,6 +27,9 @@ function tasksOn(family: string): readonly Task[] {
   const found = models.find(({ name }) => name === family);
   return found ? tasks.filter((task) => fits(task, modelKind(found.paths))) : [];
 }
+
+/** What models of a task read. */
+export const inputsOfTask = (task: string): InputKind => inputsOf(taskFor(task));
 
 /** Options that a base is used with, of which no job has said any. */
 export const defaultOptions = (task: string): Record<string, unknown> =>

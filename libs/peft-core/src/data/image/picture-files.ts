@@ -21,8 +21,8 @@ const FORMATS: readonly (readonly [name: string, begins: RegExp])[] = [
 const NAMES = FORMATS.map(([name]) => name);
 export const PICTURE_FORMATS = `${NAMES.slice(0, -1).join(', ')} or ${NAMES.at(-1)}`;
 
-/** 64 megapixels, in all 192 MB; larger ones are bombs, or to be made smaller once and not at every training. */
-export const MOST_PIXELS = 64_000_000;
+/** 32 megapixels, in all 96 MB, of which a trainer holds some copies; larger ones are bombs, or to be made smaller once and not at every training. */
+export const MOST_PIXELS = 32_000_000;
 const MOST_SIDE = 32_768;
 /** Decoded at once: 96 MB. */
 const PIXELS_AT_ONCE = 32_000_000;

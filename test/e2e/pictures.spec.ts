@@ -1,0 +1,156 @@
+// Pictures from a file of records to served labels: checked, previewed, trained, downloaded, and asked in each way there is.
+import { createReadStream, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { JobPreviewObject } from '@graft/contracts';
+import { afterAll, beforeAll, expect, it, onTestFailed } from 'vitest';
+import { graft as cli } from '../cli/graft.js';
+import {
+  COLOURS,
+  colourPng,
+  dataUrl,
+  png,
+  writePictures,
+  writeTinyImageBase,
+} from '../tiny-pictures.js';
+import { Installation } from './installation.js';
+
+let graft: Installation;
+
+beforeAll(async () => {
+  graft = await Installation.start({});
+  graft.startWorker('a');
+  await graft.importBase('tiny-vit', writeTinyImageBase(join(graft.dir, 'tiny-vit')));
+});
+afterAll(() => graft?.stop());
+
+async function upload(text: string): Promise<{ readonly id: string; readonly status: string }> {
+  const file = new File([text], 'pictures.jsonl');
+  return graft.openai.files.create({ file, purpose: 'fine-tune' });
+}
+
+it('a base of pictures learns labels, and tells them of pictures that it has not seen', async () => {
+  onTestFailed(() => console.error(graft.tails()));
+  const file = await graft.openai.files.create({
+    file: createReadStream(writePictures(join(graft.dir, 'pictures.jsonl'), 24)),
+    purpose: 'fine-tune',
+  });
+  expect(file).toMatchObject({
+    status: 'processed',
+    graft: { records: 24, formats: { picture: 24 }, checked_as: 'image_cls' },
+  });
+  const body = {
+    model: 'tiny-vit',
+    training_file: file.id,
+    seed: 7,
+    peft: { peft_type: 'LORA', r: 4, target_modules: ['q_proj', 'v_proj'] },
+    hyperparameters: { batch_size: 4, n_epochs: 10 },
+    graft: {
+      learning_rate: 0.03,
+      base_dtype: 'f32',
+      validation_split: 0.25,
+      task_options: { random_flip: true },
+    },
+  };
+  const told = await graft.openai.post<JobPreviewObject>('/fine_tuning/jobs/preview', { body });
+  const labels = ['blue', 'green', 'red'];
+  expect(told).toMatchObject({ graft: { task: 'image_cls', task_options: { labels } } });
+
+  const { id } = await graft.createJob(body);
+  const job = await graft.succeeded(id);
+  expect(job.graft.data).toMatchObject({
+    examples: 18,
+    pictures: { looked_at: 18, smallest: { width: 14, height: 15 } },
+  });
+  const files = await graft.results(job);
+  const object = (name: string): object =>
+    JSON.parse(files.get(name)?.toString() ?? '{}') as object;
+  expect(object('adapter_config.json')).toMatchObject({
+    task_type: null,
+    modules_to_save: ['classifier'],
+    auto_mapping: { base_model_class: 'ViTForImageClassification' },
+  });
+  expect(object('config.json')).toMatchObject({ id2label: { 0: 'blue', 1: 'green', 2: 'red' } });
+
+  const model = job.fine_tuned_model as string;
+  const unseen = COLOURS.map((colour, i) => colourPng(colour, 90 + i));
+  const asked = await graft.openai.post<Classified>('/classify', {
+    body: { model, input: unseen.map((bytes) => dataUrl(bytes)) },
+  });
+  expect(asked.data.map(({ label }) => label)).toEqual(COLOURS);
+  expect(asked.data[0]).toMatchObject({ num_classes: 3 });
+  // its rows, as the base has them: nine patches and the class token
+  expect(asked.usage.prompt_tokens).toBe(30);
+
+  const sent = await form(model, unseen[2] as Buffer);
+  expect(await sent.json()).toMatchObject({ data: [{ ...asked.data[2], index: 0 }] });
+
+  const paths = unseen.map((bytes, i) => {
+    const path = join(graft.dir, `${i}.png`);
+    writeFileSync(path, bytes);
+    return path;
+  });
+  const done = await cli(graft.dir, ['classify', model, '--image', ...paths], '', {
+    GRAFT_URL: graft.where.url,
+    GRAFT_API_KEY: graft.where.apiKey,
+  });
+  expect(done).toMatchObject({ code: 0, err: '' });
+  expect(done.out).toMatch(/0\.png +red[^]*1\.png +green[^]*2\.png +blue/);
+
+  // larger than a chat may be
+  const large = png(1100, 900, (y, x) => [200, (y * x * 7919) % 97, (y * 31 + x * 17) % 89]);
+  expect(large.length).toBeGreaterThan(960 * 1024);
+  expect(await (await form(model, large)).json()).toMatchObject({ data: [{ label: 'red' }] });
+
+  const refusals: readonly (readonly [unknown, RegExp])[] = [
+    ['a cat', /input: "image" must be a picture as a data URL/],
+    [
+      [dataUrl(unseen[0] as Buffer), dataUrl(Buffer.from('no'))],
+      /input 1: the picture is not JPEG/,
+    ],
+  ];
+  for (const [input, message] of refusals)
+    await expect(graft.openai.post('/classify', { body: { model, input } })).rejects.toMatchObject({
+      status: 400,
+      message: expect.stringMatching(message),
+    });
+});
+
+interface Classified {
+  readonly data: readonly { readonly label: string; readonly probs: readonly number[] }[];
+  readonly usage: { readonly prompt_tokens: number };
+}
+
+const form = (model: string, bytes: Buffer): Promise<Response> => {
+  const body = new FormData();
+  body.set('model', model);
+  body.set('file', new Blob([new Uint8Array(bytes)]), 'picture.png');
+  const headers = { authorization: `Bearer ${graft.where.apiKey}` };
+  return fetch(`${graft.where.url}/v1/classify`, { method: 'POST', body, headers });
+};
+
+it('a picture is sent with the name of a model', async () => {
+  const sent = await form('', colourPng('red', 1));
+  expect(sent.status).toBe(400);
+  expect(await sent.json()).toMatchObject({ error: { param: 'model' } });
+});
+
+it('data and tasks of another kind are refused in words', async () => {
+  const good = JSON.stringify({ image: dataUrl(colourPng('red', 1)), label: 'red' });
+  const cut = JSON.stringify({
+    image: dataUrl(colourPng('red', 1).subarray(0, 70)),
+    label: 'green',
+  });
+  const { id: training_file } = await upload(`${good}\n${cut}\n`);
+  await expect(graft.createJob({ model: 'tiny-vit', training_file })).rejects.toMatchObject({
+    status: 400,
+    message: expect.stringMatching(/line 2: the picture cannot be decoded/),
+  });
+  const text = await upload('{"text":"a","label":"b"}\n'.repeat(10));
+  await expect(
+    graft.createJob({ model: 'tiny-vit', training_file: text.id, graft: { task: 'seq_cls' } }),
+  ).rejects.toMatchObject({
+    message: expect.stringMatching(
+      /task seq_cls learns from text, and a base of model_type vit reads pictures/,
+    ),
+  });
+});
