@@ -134,7 +134,14 @@ it('a picture is sent with the name of a model', async () => {
   expect(await sent.json()).toMatchObject({ error: { param: 'model' } });
 });
 
-it('data and tasks of another kind are refused in words', async () => {
+it('data, tasks and questions of another kind are refused in words', async () => {
+  const messages = [{ role: 'user' as const, content: 'Hi' }];
+  await expect(
+    graft.openai.chat.completions.create({ model: 'tiny-vit', messages }),
+  ).rejects.toMatchObject({
+    status: 400,
+    message: expect.stringContaining('until it is trained; train a model for image_cls'),
+  });
   const good = JSON.stringify({ image: dataUrl(colourPng('red', 1)), label: 'red' });
   const cut = JSON.stringify({
     image: dataUrl(colourPng('red', 1).subarray(0, 70)),

@@ -78,6 +78,7 @@ export {
   defaultOptions,
   inputRecords,
   inputsOfTask,
+  tasksOfBase,
   tasksUsedTo,
   usesOfBase,
   usesOfTask,

@@ -45,6 +45,7 @@ export {
   shapeOf,
   splitOf,
   TaskFit,
+  tasksOfBase,
   tasksUsedTo,
   totalSteps,
   trainedBy,

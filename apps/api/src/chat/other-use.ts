@@ -1,5 +1,5 @@
 import { DomainError, type ModelUse } from '@graft/contracts';
-import { tasksUsedTo } from '../catalog/plugins.js';
+import { tasksOfBase, tasksUsedTo } from '../catalog/plugins.js';
 import { usesOf } from '../models/model-object.js';
 import type { Resolved } from '../models/models.service.js';
 
@@ -18,14 +18,20 @@ const GIVES: Readonly<Record<ModelUse, string>> = {
 /** @throws DomainError unsupported, with the way to go on, where a model is not used in this way */
 export function checkUse({ id, base, task }: Resolved, wanted: ModelUse, param = 'model'): void {
   const uses = usesOf(base.family, task?.name ?? null);
+  const fitting = tasksOfBase(base.family ?? '');
   // Made by a build that has more tasks: the worker may know.
-  if (uses.length === 0 || uses.includes(wanted)) return;
+  if (uses.includes(wanted) || (uses.length === 0 && (task !== null || fitting.length === 0)))
+    return;
+  if (uses.length === 0) {
+    const message = `${id} is a base that answers nothing until it is trained; train a model for ${fitting.join(' or ')}`;
+    throw new DomainError('unsupported', message, param);
+  }
   const reason =
     task === null
       ? `${id} is a base that gives ${uses.map((use) => GIVES[use]).join(' or ')}`
       : `${id} was trained for ${task.name} and gives ${uses.map((use) => GIVES[use]).join(' or ')}`;
   const instead = uses.map((use) => ENDPOINT[use]).join(' or ');
-  const tasks = tasksUsedTo(wanted);
+  const tasks = tasksUsedTo(wanted).filter((name) => fitting.includes(name));
   const train = tasks.length === 0 ? '' : `, or train a model for ${tasks.join(' or ')}`;
   throw new DomainError(
     'unsupported',

@@ -19,6 +19,10 @@ export function usesOfBase(family: string): readonly ModelUse[] {
   return [...new Set(tasksOn(family).map(useOf))].filter((use) => use !== 'classify');
 }
 
+/** The tasks that a base of a family may be trained for; none where it is not known. */
+export const tasksOfBase = (family: string): readonly string[] =>
+  tasksOn(family).map(({ name }) => name);
+
 /** The tasks whose models are used in a way. */
 export const tasksUsedTo = (use: ModelUse): readonly string[] =>
   tasks.filter((task) => useOf(task) === use).map(({ name }) => name);
