@@ -59,8 +59,9 @@ export function* attachingMethod(
   }
 }
 
+/** A task_type that is null says nothing of a head: PEFT writes it wherever nobody gave one. */
 const WITH_HEADS: ReadonlySet<unknown> = new Set(
-  tasks.flatMap(({ head, peft }) => (head ? [peft.taskType] : [])),
+  tasks.flatMap(({ head, peft: { taskType } }) => (head && taskType !== null ? [taskType] : [])),
 );
 
 /** @throws DomainError for an adapter that has a head where none is wanted */

@@ -250,3 +250,11 @@ it.each([
   few.slice(4 * 16).forEach((value, i) => expect(value).toBeCloseTo(alone[i] as number, 5));
   adapters.forEach((adapter) => adapter.detach());
 });
+
+it('an adapter whose task_type nobody gave has no head of its own', () => {
+  const peft = { peft_type: 'LORA', task_type: null };
+  attachMethod(model, peft, { run: 1, seed: 0 }).detach();
+  expect(() => attachMethod(model, { ...peft, task_type: 'SEQ_CLS' }, { run: 1, seed: 0 })).toThrow(
+    'an adapter of task_type SEQ_CLS has a head of its own',
+  );
+});
