@@ -156,9 +156,9 @@ export const api = {
   orderWorker: (id: string, order: 'drain' | 'cordon' | 'uncordon') =>
     post<WorkerObject>(`/workers/${encodeURIComponent(id)}/${order}`),
   removeWorker: (id: string) => remove(`/workers/${encodeURIComponent(id)}`),
-  jobs: (query: URLSearchParams, after?: string) =>
+  jobs: (query: URLSearchParams, after?: string, limit = 100) =>
     get<Page<JobObject>>(
-      `/fine_tuning/jobs?limit=100&${query.toString()}${after ? `&after=${after}` : ''}`,
+      `/fine_tuning/jobs?limit=${limit}&${query.toString()}${after ? `&after=${after}` : ''}`,
     ),
   changeJob: (id: string, graft: UpdateJob['graft']) => post<JobObject>(job(id), { graft }),
   deleteJob: async (id: string) =>

@@ -44,6 +44,7 @@ import { TraceFiles } from '../traces/trace-files.js';
 import { JobChanges } from './job-changes.js';
 import { JobLedgers, LEDGER_ORDERS } from './job-ledgers.js';
 import { JobsService } from './jobs.service.js';
+import { MOST_JOBS } from './list-query.js';
 import { JobMetrics } from '../history/metrics.service.js';
 
 type QueryValues = Record<string, unknown>;
@@ -116,7 +117,7 @@ export class JobsController {
   @Needs('jobs:read')
   @AnswersPage(JobObject, 'Fine-tuning jobs, newest first unless they are sorted', {
     limit: 20,
-    most: 100,
+    most: MOST_JOBS,
   })
   @Asks('order_by', { type: 'string', enum: JOB_ORDERS, default: 'created_at' })
   @Asks('order', {

@@ -3,11 +3,14 @@ import { DomainError, JOB_ORDERS, JOB_WORDS } from '@graft/contracts';
 import type { JobFilter } from '../history/job-list-query.js';
 import { pageQuery } from '../http/parse.js';
 
+/** A table that is gone back to is asked for at once, as long as it was. */
+export const MOST_JOBS = 1000;
+
 type Query = Readonly<Record<string, unknown>>;
 
 export function jobFilter(query: Query): JobFilter {
   return {
-    ...pageQuery(query, 20, 100),
+    ...pageQuery(query, 20, MOST_JOBS),
     order: {
       by: oneOf(query, 'order_by', JOB_ORDERS) ?? 'created_at',
       ascending: oneOf(query, 'order', ['asc', 'desc']) === 'asc',

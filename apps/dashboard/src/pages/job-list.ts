@@ -61,12 +61,16 @@ function withPage(list: Page<JobObject>, page: Page<JobObject>): Page<JobObject>
   return { ...page, data: [...list.data, ...page.data.filter(({ id }) => !known.has(id))] };
 }
 
+/** Whole pages, as many jobs as the API gives in one answer. */
+const atOnce = (jobs: number): number => Math.min(1000, Math.max(1, Math.ceil(jobs / 100)) * 100);
+
 /** From the first on, as many as there are already: a list that is asked for again is as long as it was. */
 async function asLong(query: JobQuery, shown: () => number): Promise<Page<JobObject>> {
   const parameters = apiQuery(query);
-  let list = await api.jobs(parameters);
+  let list = await api.jobs(parameters, undefined, atOnce(shown()));
   for (let grows = true; grows && list.has_more && list.data.length < shown();) {
-    const longer = withPage(list, await api.jobs(parameters, list.data.at(-1)?.id));
+    const limit = atOnce(shown() - list.data.length);
+    const longer = withPage(list, await api.jobs(parameters, list.data.at(-1)?.id, limit));
     grows = longer.data.length > list.data.length;
     list = longer;
   }
