@@ -5,10 +5,12 @@ export class EventKind1764959100000 implements MigrationInterface {
   readonly name = 'EventKind1764959100000';
 
   async up(runner: QueryRunner): Promise<void> {
-    // It reads the whole table, whatever time that takes. CONCURRENTLY is not for a transaction, which all migrations share.
+    // It reads the whole table, whatever time that takes, and events wait meanwhile. CONCURRENTLY is not for a transaction,
+    // which all migrations share: an upgrade is done whole or not at all. Whoever must not wait makes the index before
+    // (docs/deployment.md), and it is taken as it is.
     await runner.query(`SET LOCAL statement_timeout = 0`);
     await runner.query(
-      `CREATE INDEX "event_kind" ON "event" ("job_id", "kind", "number") WHERE kind IN ('sample', 'ledger')`,
+      `CREATE INDEX IF NOT EXISTS "event_kind" ON "event" ("job_id", "kind", "number") WHERE kind IN ('sample', 'ledger')`,
     );
   }
 
