@@ -20,7 +20,7 @@ export interface Watched {
 
 /**
  * A model's files to a repository of the hub that the operator has named (HF_ENDPOINT), in one commit. It lives as long as
- * its request, since the token does (docs/adr/0023): nothing of it is stored but that it was begun.
+ * its request, since the token does (docs/adr/0024): nothing of it is stored but that it was begun.
  */
 @Injectable()
 export class HubPushes implements OnModuleDestroy {
