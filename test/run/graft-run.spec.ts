@@ -8,6 +8,7 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import { causalLm } from '@graft/peft-core';
 import { heldOut } from '../../libs/peft-core/src/data/held-out.js';
 import { writeChats, writeTinyBase } from '../tiny-base.js';
+import { writePictures, writeTinyImageBase } from '../tiny-pictures.js';
 
 const MAIN = join(import.meta.dirname, '..', '..', 'apps', 'worker', 'dist', 'run', 'main.js');
 
@@ -266,4 +267,17 @@ it('names the line of a record that cannot be used', () => {
   const { status, stderr } = run(job('bad-line', { training_file: 'bad.jsonl' }), 'bad-line');
   expect(stderr).toMatch(/line 21/);
   expect(status).toBe(1);
+});
+
+it('a job on pictures needs no more than its base and its file', () => {
+  writeTinyImageBase(join(dir, 'pictures-base'));
+  writePictures(join(dir, 'pictures.jsonl'), 12);
+  const file = job('pictures', { model: 'dir:pictures-base', training_file: 'pictures.jsonl' });
+  const done = run(file, 'pictures-out');
+  expect(done.stderr).toContain('12 examples');
+  expect(done.status).toBe(0);
+  const found = JSON.parse(
+    readFileSync(join(dir, 'pictures-out', 'config.json'), 'utf8'),
+  ) as object;
+  expect(found).toMatchObject({ id2label: { 0: 'blue', 1: 'green', 2: 'red' } });
 });
