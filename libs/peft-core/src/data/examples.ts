@@ -1,6 +1,7 @@
 // From a file of records to a task's examples.
 import { DomainError } from '@graft/contracts';
 import type { Encoded, EncodeOptions, Example, Task } from '../tasks/task.js';
+import { refuseBroken } from './broken-lines.js';
 import { learnsBehind, notInvoked } from './invoked.js';
 import { linesInWords } from './line-ranges.js';
 import { readLines } from './lines.js';
@@ -55,7 +56,9 @@ export function loadExamples<E extends Example, P, O>(
   let characters = 0;
   const encode = (share: number): void => {
     const prepared = waiting.map((one) => one.prepared);
-    for (const [i, encoded] of task.encode(prepared, processor, options).entries()) {
+    const origins = waiting.map(({ number: line }) => ({ param, line }));
+    const how = { ...options, origins };
+    for (const [i, encoded] of task.encode(prepared, processor, how).entries()) {
       const { number } = waiting[i] as { number: number };
       if (encoded.problem) broken.set(number, encoded.problem);
       if (isCut(encoded, options)) wereCut.push(number);
@@ -86,18 +89,6 @@ export function loadExamples<E extends Example, P, O>(
   }
   if (wereCut.length > 0) options.onCut?.(wereCut);
   return examples;
-}
-
-/** Lines that a refusal names one by one. */
-const NAMED = 5;
-
-/** @throws DomainError `invalid_training_file` naming lines, and what is wrong with the first of them */
-export function refuseBroken(broken: ReadonlyMap<number, string>, param: string): void {
-  if (broken.size === 0) return;
-  const named = [...broken].slice(0, NAMED).map(([line, problem]) => `line ${line}: ${problem}`);
-  const more = broken.size - named.length;
-  const rest = more > 0 ? `; and ${more} more lines of this kind: ${linesInWords([...broken.keys()].slice(NAMED))}` : ''; // prettier-ignore
-  throw new DomainError('invalid_training_file', `${named.join('; ')}${rest}`, param);
 }
 
 /** Whether an adapter that acts from `invocation` on learns of an example. */

@@ -1,8 +1,9 @@
 import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, expect, it } from 'vitest';
-import { MediaStore } from './media-store.js';
+import { afterAll, describe, expect, it } from 'vitest';
+import { atOnce } from '../pieces.js';
+import { MediaStore, type Make } from './media-store.js';
 
 const dir = mkdtempSync(join(tmpdir(), 'graft-media-'));
 afterAll(() => rmSync(dir, { recursive: true }));
@@ -30,4 +31,35 @@ it('two of a folder do not meet', () => {
   b.close();
   expect([...one.read()]).toEqual([1]);
   a.close();
+});
+
+describe('what is made later', () => {
+  const twice: Make = (media) =>
+    media.map((bytes) => (bytes[0] === 9 ? 'is nine' : Uint8Array.of(...bytes, ...bytes)));
+  const at = (line: number, param = 'training_file') => ({ line, param });
+
+  it('is made in pieces, and read where it was asked for', () => {
+    const store = new MediaStore(dir);
+    const later = Array.from({ length: 40 }, (_, i) =>
+      store.addLater(`${i}`, Uint8Array.of(100 + i), at(i + 1), twice),
+    );
+    const shares: number[] = [];
+    expect([...store.making((share) => shares.push(share))]).toHaveLength(3);
+    expect(shares).toEqual([0.4, 0.8, 1]);
+    expect(later.map((one) => [...one.read()])).toEqual(later.map((_, i) => [100 + i, 100 + i]));
+    expect([...store.making(() => {})]).toEqual([]);
+    store.close();
+  });
+
+  it('is refused by the lines of what cannot be made', () => {
+    const store = new MediaStore(dir);
+    for (const [line, value] of [1, 9, 3].entries())
+      store.addLater(`${line}`, Uint8Array.of(value), at(line + 1), twice);
+    store.addLater('other', Uint8Array.of(9), at(7, 'validation_file'), twice);
+    const work = () => atOnce(store.making(() => {}));
+    expect(work).toThrow(
+      expect.objectContaining({ message: 'line 2: is nine', param: 'training_file' }),
+    );
+    store.close();
+  });
 });

@@ -3,6 +3,7 @@
 import { closeSync, mkdirSync, openSync, readSync, rmSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { DomainError } from '@graft/contracts';
+import { refuseBroken } from './broken-lines.js';
 
 /** Bytes that are read when they are wanted. Its fields are hidden: what of an example is in memory, is counted. */
 export class StoredBytes {
@@ -17,12 +18,36 @@ export class StoredBytes {
   }
 }
 
+/** Where media stand, for refusals. */
+export interface Origin {
+  /** The field that names their file. */
+  readonly param: string;
+  readonly line: number;
+}
+
+/** Bytes that something is to be made of before training: in pieces, so that other runs have their turns in between. */
+interface Waiting {
+  readonly key: string;
+  readonly bytes: StoredBytes;
+  readonly length: number;
+  readonly origin: Origin;
+}
+
+/** @returns what is kept of each, or why it cannot be used */
+export type Make = (media: readonly Uint8Array[]) => readonly (Uint8Array | string)[];
+
+/** Made of in one piece, or fewer bytes. */
+const PIECE = { media: 16, bytes: 8 << 20 };
+
 /** Of runs that were given up before they had any; others close theirs. */
 const forgotten = new FinalizationRegistry<number>((file) => closeSync(file));
 
 export class MediaStore {
   readonly #file: number;
   readonly #found = new Map<string, StoredBytes>();
+  readonly #waiting: Waiting[] = [];
+  readonly #made = new Map<string, StoredBytes>();
+  #make: Make | null = null;
   #end = 0;
   #isOpen = true;
 
@@ -48,6 +73,48 @@ export class MediaStore {
     return stored;
   }
 
+  /**
+   * Keeps what is to be made of media later, by `making`; nothing of it can be read before.
+   * @param make the same for all
+   */
+  addLater(key: string, bytes: Uint8Array, origin: Origin, make: Make): StoredBytes {
+    this.#make = make;
+    this.#waiting.push({ key, bytes: this.#write(bytes), length: bytes.length, origin });
+    const later = new StoredBytes(() => (this.#made.get(key) as StoredBytes).read());
+    this.#found.set(key, later);
+    return later;
+  }
+
+  /** Makes what is to be made, a piece at each turn. @throws DomainError naming the lines of what cannot be used */
+  *making(onProgress: (share: number) => void): Generator<void, void> {
+    const broken = new Map<string, Map<number, string>>();
+    for (let at = 0; at < this.#waiting.length;) {
+      const piece = this.#piece(at);
+      const media = piece.map(({ bytes }) => bytes.read());
+      for (const [i, made] of (this.#make as Make)(media).entries()) {
+        const { key, origin } = piece[i] as Waiting;
+        if (typeof made !== 'string') {
+          this.#made.set(key, this.#write(made));
+          continue;
+        }
+        const lines = broken.get(origin.param) ?? new Map<number, string>();
+        broken.set(origin.param, lines.set(origin.line, made));
+      }
+      at += piece.length;
+      onProgress(at / this.#waiting.length);
+      yield;
+    }
+    this.#waiting.length = 0;
+    for (const [param, lines] of broken) refuseBroken(lines, param);
+  }
+
+  #piece(from: number): readonly Waiting[] {
+    let [to, bytes] = [from, 0];
+    while (to < this.#waiting.length && to - from < PIECE.media && bytes < PIECE.bytes)
+      bytes += (this.#waiting[to++] as Waiting).length;
+    return this.#waiting.slice(from, to);
+  }
+
   /** Nothing of it can be read afterwards. */
   close(): void {
     if (!this.#isOpen) return;
@@ -55,6 +122,14 @@ export class MediaStore {
     forgotten.unregister(this);
     closeSync(this.#file);
     this.#found.clear();
+  }
+
+  #write(bytes: Uint8Array): StoredBytes {
+    const [at, { length }] = [this.#end, bytes];
+    for (let done = 0; done < length;)
+      done += writeSync(this.#file, bytes, done, length - done, at + done);
+    this.#end += length;
+    return new StoredBytes(() => this.#read(at, length));
   }
 
   #read(at: number, length: number): Uint8Array {

@@ -5,14 +5,8 @@
 import { statSync } from 'node:fs';
 import type { DataReport } from '@graft/contracts';
 import type { RecordFacts, Task } from '../tasks/task.js';
-import {
-  BATCH_CHARACTERS,
-  isCut,
-  isInvoked,
-  nothingLeft,
-  prepareLine,
-  refuseBroken,
-} from './examples.js';
+import { BATCH_CHARACTERS, isCut, isInvoked, nothingLeft, prepareLine } from './examples.js';
+import { refuseBroken } from './broken-lines.js';
 import { FieldUse } from './field-use.js';
 import { factsOf, hashOf, heldOut, type Split } from './held-out.js';
 import { notInvoked } from './invoked.js';

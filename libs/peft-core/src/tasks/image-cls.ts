@@ -6,7 +6,7 @@ import { DomainError } from '@graft/contracts';
 import { z } from 'zod';
 import { dataUrlProblem, mediaBytes } from '../data/data-url.js';
 import { augmentationOptions, drawn, type Augmentation } from '../data/image/augment.js';
-import { readPictures, type Picture } from '../data/image/pictures.js';
+import { keepPictures, readPictures, type Picture } from '../data/image/pictures.js';
 import { lookAtAll } from '../data/image/picture-files.js';
 import type { Processor } from '../data/processor.js';
 import type { JsonObject } from '../data/records.js';
@@ -124,7 +124,7 @@ function encoded(
   files: readonly Uint8Array[],
   targets: readonly Float64Array[],
   { image }: Processor,
-  { maxSeqLen, store }: EncodeOptions,
+  { maxSeqLen, store, origins = [] }: EncodeOptions,
 ): Encoded<LabelledPicture>[] {
   const { rows } = image;
   if (rows > maxSeqLen)
@@ -133,7 +133,12 @@ function encoded(
       `a picture has ${rows} rows for this base, and is not cut to ${maxSeqLen}; leave max_seq_len out`,
       'graft.max_seq_len',
     );
-  const found = store === undefined ? lookAtAll(files) : readPictures(files, image, store);
+  const found =
+    store === undefined
+      ? lookAtAll(files)
+      : store
+        ? keepPictures(files, image, store, origins)
+        : readPictures(files, image);
   return found.map((one, i) => ({
     example: {
       picture: typeof one === 'string' || 'width' in one ? null : one,

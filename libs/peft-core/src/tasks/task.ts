@@ -10,7 +10,7 @@ import type { DrawKey } from '../data/image/augment.js';
 import type { Processor } from '../data/processor.js';
 import type { JsonObject } from '../data/records.js';
 import type { TokenSequence } from '../data/supervised-text.js';
-import type { MediaStore } from '../data/media-store.js';
+import type { MediaStore, Origin } from '../data/media-store.js';
 import type { Model } from '../models/model.js';
 import type { BatchContext } from '../nn/context.js';
 import type { InputKind } from '../nn/front-ends/registry.js';
@@ -74,6 +74,8 @@ export interface EncodeOptions {
   readonly maxSeqLen: number;
   /** Where what is made of media is kept; null: in memory. Left out: they are looked at, and no step is made of them. */
   readonly store?: MediaStore | null;
+  /** Where each stands in its file, of what is read from one. */
+  readonly origins?: readonly Origin[];
 }
 
 export interface InputOptions<O = unknown> extends EncodeOptions {

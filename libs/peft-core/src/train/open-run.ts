@@ -104,9 +104,10 @@ export function* openingRun(
   prepared: PreparedRun,
 ): Generator<void, Run, undefined> {
   const { task, spec, data, room } = prepared;
-  const found = yield* foundBy(base, options, prepared);
-  let run: Run | null = null;
+  let [run, found]: [Run | null, NamedTensors | null] = [null, null];
   try {
+    yield* data.making((share) => options.onPhase?.('reading_data', 'Decoding the data', share));
+    found = yield* foundBy(base, options, prepared);
     const adapter = yield* attaching(base, spec, options, found);
     try {
       if (options.initAdapterDir) beginFrom(options.initAdapterDir, spec, base, adapter);
@@ -118,7 +119,10 @@ export function* openingRun(
       throw error;
     }
   } finally {
-    if (run === null) found?.forEach((tensor) => tensor.dispose());
+    if (run === null) {
+      found?.forEach((tensor) => tensor.dispose());
+      data.dispose();
+    }
   }
 }
 
@@ -297,11 +301,7 @@ function readData(
         : {}),
       onCut: (lines) => onLog?.('info', cutInWords(param, lines, maxSeqLen)),
       onProgress: (progress: number) =>
-        onPhase?.(
-          'reading_data',
-          `Reading and ${isText ? 'tokenizing' : 'decoding'} the data`,
-          progress,
-        ),
+        onPhase?.('reading_data', `Reading ${isText ? 'and tokenizing ' : ''}the data`, progress),
     });
   const examples = load(options.trainFile, 'training_file');
   if (examples.length === 0)

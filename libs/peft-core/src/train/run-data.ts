@@ -64,6 +64,11 @@ export class RunData {
     return asked.some((epoch) => epoch * stepsPerEpoch(this.spec, this.examples.length) === step);
   }
 
+  /** Makes what its examples are read from, where that is not there yet; in pieces. */
+  *making(onProgress: (share: number) => void): Generator<void, void> {
+    if (this.parts.store) yield* this.parts.store.making(onProgress);
+  }
+
   dispose(): void {
     this.parts.store?.close();
   }

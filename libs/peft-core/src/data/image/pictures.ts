@@ -1,7 +1,7 @@
 // The pictures of examples: decoded and resized once, and read when a step wants them.
 import { createHash } from 'node:crypto';
 import { tensor, tidy, toDevice, device, type Tensor } from '@graft/kernels';
-import { StoredBytes, type MediaStore } from '../media-store.js';
+import { StoredBytes, type MediaStore, type Origin } from '../media-store.js';
 import { augmented, type Augmentation } from './augment.js';
 import type { ImageProcessor } from './image-processor.js';
 import { decodePictures } from './picture-files.js';
@@ -34,34 +34,36 @@ export class Picture {
   }
 }
 
-/** Of each picture, in order, what is kept of it, or why it cannot be used. @param store null: they are kept in memory */
+/** Each picture, in order, or why it cannot be used. */
 export function readPictures(
   files: readonly Uint8Array[],
   image: ImageProcessor,
-  store: MediaStore | null,
 ): (Picture | string)[] {
-  const keys = files.map((bytes) => createHash('sha256').update(bytes).digest('base64'));
-  const found = new Map<string, StoredBytes | string>();
-  const missing: number[] = [];
-  for (const [i, key] of keys.entries()) {
-    const stored = store?.find(key);
-    if (stored) found.set(key, stored);
-    else if (!found.has(key)) {
-      found.set(key, '');
-      missing.push(i);
-    }
-  }
-  decodePictures(
-    missing.map((i) => files[i] as Uint8Array),
-    (place, one) => {
-      const key = keys[missing[place] as number] as string;
-      if (typeof one === 'string') return void found.set(key, one);
-      const pixels = image.resized(one);
-      found.set(key, store ? store.add(key, pixels) : new StoredBytes(() => pixels));
-    },
+  return pixelsOf(files, image).map((one) =>
+    typeof one === 'string' ? one : new Picture(image, new StoredBytes(() => one)),
   );
-  return keys.map((key) => {
-    const one = found.get(key) as StoredBytes | string;
-    return typeof one === 'string' ? one : new Picture(image, one);
+}
+
+/** Each picture, to be decoded by the store before training; of equal ones one. */
+export function keepPictures(
+  files: readonly Uint8Array[],
+  image: ImageProcessor,
+  store: MediaStore,
+  origins: readonly Origin[],
+): Picture[] {
+  return files.map((bytes, i) => {
+    const key = createHash('sha256').update(bytes).digest('base64');
+    const make = (media: readonly Uint8Array[]): (Uint8Array | string)[] => pixelsOf(media, image);
+    const stored = store.find(key) ?? store.addLater(key, bytes, origins[i] as Origin, make);
+    return new Picture(image, stored);
   });
+}
+
+/** u8, as the model reads them. */
+function pixelsOf(files: readonly Uint8Array[], image: ImageProcessor): (Uint8Array | string)[] {
+  const found: (Uint8Array | string)[] = [];
+  decodePictures(files, (place, one) => {
+    found[place] = typeof one === 'string' ? one : image.resized(one);
+  });
+  return found;
 }

@@ -1,0 +1,15 @@
+// Lines of a file whose pictures or sounds cannot be used.
+import { DomainError } from '@graft/contracts';
+import { linesInWords } from './line-ranges.js';
+
+/** Lines that a refusal names one by one. */
+const NAMED = 5;
+
+/** @throws DomainError `invalid_training_file` naming lines, and what is wrong with the first of them */
+export function refuseBroken(broken: ReadonlyMap<number, string>, param: string): void {
+  if (broken.size === 0) return;
+  const named = [...broken].slice(0, NAMED).map(([line, problem]) => `line ${line}: ${problem}`);
+  const more = [...broken.keys()].slice(NAMED);
+  const rest = more.length > 0 ? `; and ${more.length} more lines of this kind: ${linesInWords(more)}` : ''; // prettier-ignore
+  throw new DomainError('invalid_training_file', `${named.join('; ')}${rest}`, param);
+}
