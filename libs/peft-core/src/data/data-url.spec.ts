@@ -19,3 +19,8 @@ it.each([
   expect(dataUrlProblem('image', value, 'image')).toMatch(reason);
   expect(() => mediaBytes('image', value, 'image')).toThrow(reason);
 });
+
+it('a start of any length is refused, not stumbled over', () => {
+  const long = `data:image/png${';a=a'.repeat(4e6)};base64,aGk=`;
+  expect(dataUrlProblem('image', long, 'image')).toMatch(/must be a picture as a data URL/);
+});

@@ -6,6 +6,8 @@ export type MediaKind = 'image' | 'audio';
 
 const START = /^data:(image|audio)\/[\w.+-]+(;[\w.+-]+=[\w.+-]+)*;base64,/;
 const NOUNS: Readonly<Record<MediaKind, string>> = { image: 'a picture', audio: 'a sound' };
+/** Of what stands before the comma: more parameters than that say nothing, and would take the stack. */
+const MOST_START = 256;
 /** Of base64, four characters are three bytes. */
 const BASE64 = /^[A-Za-z0-9+/]+={0,2}$/;
 
@@ -14,7 +16,7 @@ export function dataUrlProblem(key: string, value: unknown, kind: MediaKind): st
   if (value === undefined) return `"${key}" is missing`;
   if (typeof value !== 'string')
     return `"${key}" must be ${NOUNS[kind]} as a data URL, got ${shown(value)}`;
-  const [start, of] = START.exec(value) ?? [];
+  const [start, of] = START.exec(value.slice(0, MOST_START)) ?? [];
   if (start === undefined || of !== kind)
     return `"${key}" must be ${NOUNS[kind]} as a data URL, "data:${kind}/…;base64,…", got ${shown(value)}`;
   const content = value.slice(start.length);
