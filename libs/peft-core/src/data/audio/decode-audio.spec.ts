@@ -52,6 +52,24 @@ describe('a sound', () => {
   });
 });
 
+it('what a WAV has beside its sound is passed over, however much it says it is', () => {
+  const wav = bytesOf('mono-24.wav');
+  const chunk = (id: string, ...words: readonly number[]): Buffer =>
+    Buffer.concat([
+      Buffer.from(id),
+      ...[4 * words.length, ...words].map((word) => {
+        const bytes = Buffer.alloc(4);
+        bytes.writeUInt32LE(word);
+        return bytes;
+      }),
+    ]);
+  const most = 2 ** 32 - 1;
+  const beside = [chunk('cue ', most), chunk('smpl', 0, 0, 0, 0, 0, 0, 0, most, 0)];
+  const lists = Array.from({ length: 20_000 }, () => chunk('LIST', 0x6c746461));
+  const told = Buffer.concat([wav.subarray(0, 12), ...beside, ...lists, wav.subarray(12)]);
+  expect(decodeAudio(told)).toEqual(decodeAudio(wav));
+});
+
 describe('bytes that are no sound', () => {
   const wav = bytesOf('mono-24.wav');
   const flac = bytesOf('mono-16.flac');

@@ -14,6 +14,12 @@ const SCALES: ReadonlyMap<string, number> = new Map([
   ['64', 1],
 ]);
 
+/**
+ * What of a file is its sound. The other chunks (cue points, loops, texts) are lists as long as they say they are, which
+ * wavefile would believe: four thousand million cue points in a hundred bytes.
+ */
+const SOUND = new Set(['ds64', 'fmt ', 'fact', 'data']);
+
 interface Format {
   readonly numChannels: number;
   readonly sampleRate: number;
@@ -50,9 +56,24 @@ export function decodeWav(bytes: Uint8Array): Sound {
 function read(bytes: Uint8Array): wavefile.WaveFile {
   return attempt(() => {
     const wav = new wavefile.WaveFile();
-    wav.fromBuffer(bytes);
+    wav.fromBuffer(soundOf(bytes));
     return wav;
   });
+}
+
+/** The file with the chunks of its sound alone. */
+function soundOf(bytes: Uint8Array): Uint8Array {
+  const file = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
+  const isBig = file.toString('latin1', 0, 4) === 'RIFX';
+  const parts = [file.subarray(0, 12)];
+  for (let at = 12; at + 8 <= file.length;) {
+    const size = isBig ? file.readUInt32BE(at + 4) : file.readUInt32LE(at + 4);
+    // to an even place
+    const end = at + 8 + size + (size % 2);
+    if (SOUND.has(file.toString('latin1', at, at + 4))) parts.push(file.subarray(at, end));
+    at = end;
+  }
+  return Buffer.concat(parts);
 }
 
 function attempt<T>(reading: () => T): T {
