@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
@@ -31,6 +31,14 @@ it('two of a folder do not meet', () => {
   b.close();
   expect([...one.read()]).toEqual([1]);
   a.close();
+});
+
+it('is not kept from beginning by what a killed run has left', () => {
+  writeFileSync(join(dir, 'media'), 'of another');
+  const store = new MediaStore(dir);
+  expect([...store.add('key', Uint8Array.of(1)).read()]).toEqual([1]);
+  expect(readdirSync(dir)).not.toContain('media');
+  store.close();
 });
 
 describe('what is made later', () => {

@@ -54,6 +54,8 @@ export class MediaStore {
   constructor(folder: string) {
     mkdirSync(folder, { recursive: true });
     const path = join(folder, 'media');
+    // of one that was killed before it could take the name away
+    rmSync(path, { force: true });
     this.#file = openSync(path, 'wx+');
     rmSync(path);
     forgotten.register(this, this.#file, this);
