@@ -2,6 +2,7 @@
 import { readdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { crc32 } from 'node:zlib';
 import type { Spec } from '@graft/contracts';
 import { setThreads } from '@graft/kernels';
 import {
@@ -162,4 +163,16 @@ it('answers with labels what it has learnt', () => {
   const answers = answersTo(infer, base.model, shares) as { label: string }[];
   expect(answers.map(({ label }) => label)).toEqual(COLOURS);
   group.remove(run);
+});
+
+it('refuses to decode what would keep others waiting', () => {
+  const large = Buffer.from(colourPng('red', 0));
+  large.writeUInt32BE(6000, 16);
+  large.writeUInt32BE(5000, 20);
+  large.writeUInt32BE(crc32(large.subarray(12, 29)), 29);
+  const how = { maxSeqLen: 100, vocabSize: 0, taskOptions: options() };
+  const asked = (count: number) => Array.from({ length: count }, () => ({ image: dataUrl(large) }));
+  expect(() => task.infer!.encode(asked(3), base.processor, how)).toThrow(
+    'the pictures have 90 million pixels in all; at most 64 million are taken at once',
+  );
 });

@@ -7,7 +7,7 @@ import { z } from 'zod';
 import { dataUrlProblem, mediaBytes } from '../data/data-url.js';
 import { augmentationOptions, drawn, type Augmentation } from '../data/image/augment.js';
 import { keepPictures, readPictures, type Picture } from '../data/image/pictures.js';
-import { lookAtAll } from '../data/image/picture-files.js';
+import { lookAtAll, tooManyPixels } from '../data/image/picture-files.js';
 import type { Processor } from '../data/processor.js';
 import type { JsonObject } from '../data/records.js';
 import type { HeadShare } from './head-outputs.js';
@@ -109,6 +109,8 @@ export const imageCls = defineTask<LabelledPicture, Prepared, Options>({
     },
     encode(records, processor, { maxSeqLen }) {
       const files = records.map(({ image }) => mediaBytes('image', image, 'image'));
+      const wrong = tooManyPixels(files);
+      if (wrong !== null) throw new DomainError('invalid_value', wrong, 'input');
       const targets = records.map(() => new Float64Array());
       const found = encoded(files, targets, processor, { maxSeqLen, store: null });
       refuseProblems(found);

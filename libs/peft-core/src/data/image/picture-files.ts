@@ -23,6 +23,8 @@ export const PICTURE_FORMATS = `${NAMES.slice(0, -1).join(', ')} or ${NAMES.at(-
 
 /** 32 megapixels, in all 96 MB, of which a trainer holds some copies; larger ones are bombs, or to be made smaller once and not at every training. */
 export const MOST_PIXELS = 32_000_000;
+/** Of a question's pictures together. */
+const MOST_PIXELS_ASKED = 2 * MOST_PIXELS;
 const MOST_SIDE = 32_768;
 /** Decoded at once: 96 MB. */
 const PIXELS_AT_ONCE = 32_000_000;
@@ -33,6 +35,17 @@ export type Looked = { readonly width: number; readonly height: number } | strin
 /** Reads headers alone. */
 export function lookAt(pictures: readonly Uint8Array[]): Looked[] {
   return among(pictures, (bytes) => formatProblem(bytes), readHeaders, sizeOf);
+}
+
+/** Why pictures are too many to be decoded while others wait for it, or null. */
+export function tooManyPixels(pictures: readonly Uint8Array[]): string | null {
+  const pixels = lookAt(pictures).reduce(
+    (sum, one) => sum + (typeof one === 'string' ? 0 : one.width * one.height),
+    0,
+  );
+  return pixels <= MOST_PIXELS_ASKED
+    ? null
+    : `the pictures have ${Math.ceil(pixels / 1e6)} million pixels in all; at most ${MOST_PIXELS_ASKED / 1e6} million are taken at once`;
 }
 
 /** Decodes all of each, in pieces that bound memory; what comes of one is given to `take`, or why it cannot be used. */
