@@ -115,6 +115,8 @@ it('refuses what the hub refuses, and never says the token again', async () => {
   for (const [body, param] of [
     [{ repo: 'tuned' }, 'repo'],
     [{ repo: '../x/y' }, 'repo'],
+    [{ repo: '../..' }, 'repo'],
+    [{ repo: 'someone/..' }, 'repo'],
     [{ token: '' }, 'token'],
     [{ token: `${TOKEN}\nX-Other: 1` }, 'token'],
     [{ token: { of: TOKEN } }, 'token'],

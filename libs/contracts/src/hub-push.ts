@@ -5,7 +5,7 @@ export const HubPush = z.strictObject({
   repo: z
     .string()
     .max(200)
-    .regex(/^[\w.-]+\/[\w.-]+$/, 'must be OWNER/NAME')
+    .regex(/^(?!\.)[\w.-]+\/(?!\.)[\w.-]+$/, 'must be OWNER/NAME')
     .describe('OWNER/NAME; made where it is not there'),
   token: z
     .string()
