@@ -1,18 +1,21 @@
 // The tasks whose runs have a head each for themselves: their golden records as examples, and their options as a job's.
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { copy_, noGrad, tidy } from '@graft/kernels';
+import { copy_, noGrad, tidy, type Tensor } from '@graft/kernels';
 import {
   attachMethod,
   headOf,
   headOutputs,
+  outlineOf,
   taskFor,
   type Adapter,
+  type HfConfig,
   type Model,
   type Task,
 } from '@graft/peft-core';
 import { begin, readNamed } from './initial.js';
 import { floats, HERE, json } from './golden-case.js';
+import { pixels, type Picture } from './pictures.js';
 
 export type Options = Readonly<Record<string, unknown>>;
 export type Config = { readonly peft_type: string; readonly [field: string]: unknown };
@@ -27,18 +30,23 @@ export interface Labelled {
 
 interface HeadTask {
   readonly file: string;
-  example(record: Record<string, unknown>, options: Options): Labelled;
+  /** @param config of the base */
+  example(record: Record<string, unknown>, options: Options, config: HfConfig): Labelled;
 }
+
+const wantedOf = (record: Record<string, unknown>, options: Options): Float64Array =>
+  Float64Array.from([record[options['problem_type'] as string] as number | number[]].flat());
 
 /** What is wanted of each record, by the names that the stems give it. */
 const TASKS: Readonly<Record<string, HeadTask>> = {
   seq_cls: {
     file: 'labelled.json',
-    example: (record, options) =>
-      sequence(
-        record,
-        Float64Array.from([record[options['problem_type'] as string] as number | number[]].flat()),
-      ),
+    example: (record, options) => sequence(record, wantedOf(record, options)),
+  },
+  image_cls: {
+    file: 'pictures.json',
+    example: (record, options, config) =>
+      pictured(record as unknown as Picture, wantedOf(record, options), config),
   },
   token_cls: {
     file: 'tagged.json',
@@ -79,6 +87,18 @@ export function windowed(found: Labelled): Labelled {
   } as Labelled;
 }
 
+/** An example whose picture is at hand. */
+export function pictured(
+  record: Pick<Picture, 'picture' | 'size'>,
+  target: ArrayLike<number>,
+  config: HfConfig,
+): Labelled {
+  const rows = outlineOf(config).inputRows(record.size);
+  const picture = { size: record.size.slice(1), values: () => pixels(record) };
+  const found = { picture, augmentation: null, target, rows, tokenCount: rows };
+  return found as unknown as Labelled;
+}
+
 export const HEAD_TASKS = Object.keys(TASKS);
 
 function sequence(record: Record<string, unknown>, target: ArrayLike<number>): Labelled {
@@ -97,8 +117,9 @@ export const optionsOf = (family: string, name: string): Options =>
 
 export function batchesOf(task: string, family: string, options: Options): Labelled[][] {
   const { file, example } = TASKS[task] as HeadTask;
+  const config = json<HfConfig>(family, 'base', 'config.json');
   return json<Record<string, unknown>[][]>(family, file).map((batch) =>
-    batch.map((record) => example(record, options)),
+    batch.map((record) => example(record, options, config)),
   );
 }
 
@@ -132,7 +153,19 @@ export function start(adapter: Adapter, family: string, name: string): void {
   close();
 }
 
+type Read = Parameters<typeof headOutputs>[1][number]['sequences'];
+
+/** As the head's model reads them. */
+const readOf = (sequences: readonly Labelled[]): Read =>
+  sequences.map((one) =>
+    'picture' in one
+      ? { feature: (one.picture as { values(): Tensor }).values(), rows: one.rows }
+      : one,
+  ) as Read;
+
 export function logitsOf(model: Model, run: number, sequences: readonly Labelled[]): Float32Array {
   const ctx = { training: false, runs: new Map([[run, { seed: 0, step: 0 }]]) };
-  return noGrad(() => tidy(() => floats(headOutputs(model, [{ run, sequences }], ctx)[0]!)));
+  return noGrad(() =>
+    tidy(() => floats(headOutputs(model, [{ run, sequences: readOf(sequences) }], ctx)[0]!)),
+  );
 }

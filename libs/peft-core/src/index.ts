@@ -32,7 +32,7 @@ export type { VirtualInputs, VirtualPrefix } from './nn/slots.js';
 export { checkPeft, resolveSpec } from './catalog.js';
 export type { PeftConfig } from './methods/config.js';
 export { methodFor, methods } from './methods/registry.js';
-export { buildModel, forConfig, models } from './models/registry.js';
+export { buildModel, forConfig, models, outlineOf } from './models/registry.js';
 export { DenseWeight } from './nn/weight.js';
 export type { Weight } from './nn/weight.js';
 export { attachingMethod, attachMethod } from './build.js';
