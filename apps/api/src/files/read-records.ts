@@ -7,6 +7,7 @@ import {
 } from '@graft/contracts';
 import { readLine, recordProblem } from '../catalog/plugins.js';
 import { pageQuery } from '../http/parse.js';
+import { beginningOf } from './line-beginning.js';
 import { LineSplitter } from './line-splitter.js';
 
 /** Ends a page before its count is reached: lines may be long. */
@@ -55,6 +56,6 @@ function recordAt(line: number, bytes: Buffer | null, task?: string): FileRecord
   const record = readLine(text, line);
   const problem = typeof record === 'string' ? record : recordProblem(record, task);
   return typeof record === 'string' || problem !== null
-    ? { line, record: null, problem, text: text.slice(0, SHOWN_CHARACTERS) }
+    ? { line, record: null, problem, text: beginningOf(Buffer.from(text), SHOWN_CHARACTERS) }
     : { line, record, problem, text: null };
 }

@@ -4,6 +4,7 @@ import { isAdmin, type Principal } from '../auth/principal.js';
 import { BlobStore } from '../blobs/blob-store.js';
 import { Database } from '../database/database.js';
 import { pageQuery } from '../http/parse.js';
+import { beginningOf } from '../files/line-beginning.js';
 import { LineSplitter } from '../files/line-splitter.js';
 import type { StoredLedger } from '../history/history-objects.js';
 import { JobsRepository } from '../history/jobs.repository.js';
@@ -77,8 +78,7 @@ export class JobLedgers {
     if (!file) return found;
     let number = 0;
     const splitter = new LineSplitter(MAX_MEDIA_LINE_BYTES, (line) => {
-      if (lines.has(++number) && line)
-        found.set(number, line.subarray(0, 4 * SHOWN_CHARACTERS).toString('utf8').slice(0, SHOWN_CHARACTERS)); // prettier-ignore
+      if (lines.has(++number) && line) found.set(number, beginningOf(line, SHOWN_CHARACTERS));
     });
     for await (const chunk of this.blobs.read(file.sha256)) {
       splitter.push(chunk as Buffer);

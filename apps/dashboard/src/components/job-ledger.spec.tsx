@@ -12,11 +12,14 @@ const job = (status: JobObject['status']) =>
   ({ id: 'ftjob-1', status, graft: { loss_ledger_epochs: [1] } }) as unknown as JobObject;
 const EARLY = { line: 3, loss: 5, base_loss: 5, record: 'an early line' };
 const row = { line: 7, loss: 2, base_loss: 3, record: 'a line' };
+const PICTURE = 'data:image/png;base64,AQID';
+const RECORDS = { data: [{ line: 7, record: { image: PICTURE, label: 'cat' } }], has_more: false };
 let served: Served;
 let ledger: object;
 
 beforeAll(async () => {
   served = await serve(({ pathname, searchParams }) => {
+    if (pathname === '/v1/files/file-1/records') return RECORDS;
     if (pathname !== '/v1/fine_tuning/jobs/ftjob-1/ledger') return undefined;
     return searchParams.get('step') === '4' ? { ...ledger, step_number: 4, data: [EARLY] } : ledger;
   });
@@ -56,4 +59,14 @@ it('is of the epoch that is chosen', async () => {
   ]);
   fireEvent.change(choice, { target: { value: '4' } });
   await screen.findByText('an early line');
+});
+
+it('shows the pictures that were learnt worst', async () => {
+  const record = '{"image":"data:image/png;base64,…","label":"cat"}';
+  ledger = { ...ledger, data: [{ ...row, record }] };
+  const of = { ...job('succeeded'), training_file: 'file-1' };
+  render(<JobLedger job={of} log={[EVENT]} />, { wrapper: InApp });
+  const shown = await screen.findByRole<HTMLImageElement>('img', { name: 'cat, line 7' });
+  expect(shown.src).toBe(PICTURE);
+  expect(served.asked.at(-1)).toMatch(/records\?after=6&limit=1$/);
 });

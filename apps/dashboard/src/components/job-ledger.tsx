@@ -5,6 +5,7 @@ import { count, short } from '../format.js';
 import { isOver } from '../job-words.js';
 import { useLoaded } from '../loading.js';
 import { Failure } from './failure.js';
+import { LedgerRecord } from './ledger-record.js';
 import { Link } from './link.js';
 import { Row, Table } from './table.js';
 
@@ -60,7 +61,13 @@ function Worst({ job, made }: { readonly job: JobObject; readonly made: number }
                 </td>
                 <td className="numbers">{short(loss)}</td>
                 <td className="numbers">{short(base)}</td>
-                <td className="break">{record ?? '–'}</td>
+                <td className="break">
+                  {record === null ? (
+                    '–'
+                  ) : (
+                    <LedgerRecord file={job.training_file ?? null} line={line} record={record} />
+                  )}
+                </td>
               </Row>
             ))}
           </Table>
