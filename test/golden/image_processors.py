@@ -17,7 +17,7 @@ import pathlib
 import numpy as np
 import torch
 from PIL import Image
-from transformers import BitImageProcessor, SiglipImageProcessor, ViTImageProcessor
+from transformers import BitImageProcessor, DeiTImageProcessor, SiglipImageProcessor, ViTImageProcessor
 from transformers.image_utils import load_image
 
 HERE = pathlib.Path(__file__).parent / "image-processors"
@@ -49,6 +49,7 @@ PROCESSORS = {
     "vit": ViTImageProcessor(size={"height": 20, "width": 16}),
     "bit": BitImageProcessor(size={"shortest_edge": 18}, crop_size={"height": 16, "width": 16}),
     "bit-padded": BitImageProcessor(size={"shortest_edge": 11}, crop_size={"height": 16, "width": 13}),
+    "deit": DeiTImageProcessor(size={"height": 13, "width": 15}, crop_size={"height": 11, "width": 12}),
     "siglip": SiglipImageProcessor(size={"height": 17, "width": 17}),
     "plain": ViTImageProcessor(size={"height": 12, "width": 12}, do_normalize=False),
 }

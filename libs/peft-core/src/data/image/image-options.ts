@@ -26,6 +26,13 @@ const [BILINEAR, BICUBIC] = [2, 3];
 /** transformers' classes, with the defaults of each. */
 const CLASSES: Readonly<Record<string, Json>> = {
   ViTImageProcessor: { resample: BILINEAR, size: SQUARE, ...IMAGENET },
+  DeiTImageProcessor: {
+    resample: BICUBIC,
+    size: { height: 256, width: 256 },
+    crop_size: SQUARE,
+    do_center_crop: true,
+    ...IMAGENET,
+  },
   SiglipImageProcessor: { resample: BICUBIC, size: SQUARE, ...IMAGENET },
   BitImageProcessor: {
     resample: BICUBIC,

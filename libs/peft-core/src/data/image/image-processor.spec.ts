@@ -75,6 +75,11 @@ describe('preprocessor_config.json', () => {
       resize: { size: [32, 32], resampling: 'bilinear' },
       crop: null,
     });
+    const deit = { feature_extractor_type: 'DeiTFeatureExtractor', size: 256, resample: 3 };
+    expect(imageOptions(deit)).toMatchObject({
+      resize: { size: [256, 256], resampling: 'bicubic' },
+      crop: [224, 224],
+    });
     const bit = { image_processor_type: 'BitImageProcessorFast', size: 30, crop_size: 20 };
     expect(imageOptions(bit)).toMatchObject({ resize: { size: 30 }, crop: [20, 20] });
     expect(imageClass({ feature_extractor_type: 'SomethingElseFeatureExtractor' })).toBeNull();
