@@ -41,7 +41,7 @@ export class FileCheck {
     this.line++;
     if (text.trim() === '') return;
     const record = readLine(text, this.line);
-    const read = typeof record === 'string' ? record : this.fit.take(record, number);
+    const read = typeof record === 'string' ? record : this.fit.take(record, number, bytes);
     if (typeof read === 'string') return this.problems.add(read, number);
     if (++this.records > MAX_RECORDS) {
       return this.problems.add(`beyond the limit of ${MAX_RECORDS} records`, number);

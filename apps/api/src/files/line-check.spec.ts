@@ -35,6 +35,18 @@ describe('LineCheck', () => {
     expect(check('\n\n').problems).toEqual(['the file contains no records']);
   });
 
+  it('gives the room of pictures to no text', () => {
+    const url = `data:image/png;base64,${'AAAA'.repeat(MAX_LINE_BYTES / 4)}`;
+    const fitting = ({ tasks = [] }: FileReport): string[] =>
+      tasks.filter(({ fits }) => fits).map(({ task }) => task);
+    expect(fitting(check(`${JSON.stringify({ image: url, label: 'cat' })}\n`))).toEqual([
+      'image_cls',
+    ]);
+    const text = check(`${good}\n${JSON.stringify({ text: url })}\n`);
+    expect(text.problems).toEqual([`line 2: the line is longer than ${MAX_LINE_BYTES} bytes`]);
+    expect(fitting(text)).toEqual([]);
+  });
+
   it('does not keep an overlong line, and goes on after it', () => {
     const report = check(`${good}\n"${'x'.repeat(MAX_LINE_BYTES)}"\n${good}\n`);
     expect(report).toMatchObject({

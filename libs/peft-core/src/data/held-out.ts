@@ -16,7 +16,7 @@ export interface Split {
 }
 
 export interface RecordUse {
-  readonly task: Pick<Task, 'check' | 'facts'>;
+  readonly task: Pick<Task, 'check' | 'facts' | 'inputs'>;
   /** How many tasks the method's prompts are by; null: by none. */
   readonly tasks: number | null;
 }

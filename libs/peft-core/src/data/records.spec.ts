@@ -300,3 +300,10 @@ it('pictures and sounds do not count to what a line may have, up to 16 MiB', () 
   const text = json({ text: `data:image/png;base64,${'A'.repeat(MAX_LINE_BYTES)}`.slice(1) });
   expect(readLine(text, 1)).toMatch(/longer than 1048576 bytes/);
 });
+
+it('a text that looks like a picture has no room of one', () => {
+  const url = `data:image/png;base64,${'AAAA'.repeat(MAX_LINE_BYTES / 4)}`;
+  expect(check(json({ text: url }))).toBe('the line is longer than 1048576 bytes');
+  const picture = json({ image: url, label: 'cat' });
+  expect(checkedRecord(picture, 2, taskFor('image_cls'))).toHaveProperty('image');
+});

@@ -7,10 +7,11 @@ export const LIMITS = { depth: 16, keys: 64, items: 65_536 };
 
 export type JsonObject = { readonly [key: string]: unknown };
 
-type Checks = Pick<Task, 'check'>;
+type Checks = Pick<Task, 'check' | 'inputs'>;
 
 /** A task's check of records, with what a job's method asks of them. @param more a reason, or null */
 export const withMore = (task: Checks, more: (record: JsonObject) => string | null): Checks => ({
+  ...task,
   check: (record) => task.check(record) ?? more(record),
 });
 
@@ -35,8 +36,18 @@ export function parseRecord(
  */
 export function checkedRecord(line: string, number: number, task: Checks): JsonObject | string {
   const record = readLine(line, number);
-  return typeof record === 'string' ? record : (task.check(record) ?? record);
+  if (typeof record === 'string') return record;
+  // a UTF-16 unit is at most 3 bytes of UTF-8: most lines need no exact count
+  const bytes = line.length * 3 <= MAX_LINE_BYTES ? 0 : Buffer.byteLength(line);
+  return taskProblem(task, record, bytes) ?? record;
 }
+
+/** Why a task cannot learn from the record of a line, or null. A text that looks like a picture has no room of one. */
+export const taskProblem = (task: Checks, record: JsonObject, bytes: number): string | null =>
+  task.check(record) ??
+  (bytes > MAX_LINE_BYTES && (task.inputs ?? 'tokens') === 'tokens'
+    ? `the line is longer than ${MAX_LINE_BYTES} bytes`
+    : null);
 
 /** The object that JSON text stands for, whatever its keys, or the reason why there is none. */
 export function readJsonObject(text: string, keys = LIMITS.keys): JsonObject | string {

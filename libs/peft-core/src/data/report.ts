@@ -153,7 +153,7 @@ class Reading {
   private duplicates = 0;
   private overlap = 0;
   private readonly renderUntil: number;
-  private readonly checks: Pick<Task, 'check'>;
+  private readonly checks: Pick<Task, 'check' | 'inputs'>;
   private unrendered = 0;
   private readonly broken = new Map<number, string>();
   private readonly sizes = new PictureSizes();

@@ -1,7 +1,7 @@
 // Which tasks the records of a file fit, told in one pass. A task falls out at its first record that it cannot learn
 // from, as long as another stands; the last to stand goes on, and says what is wrong with each further one.
 import type { FileTask } from '@graft/contracts';
-import type { JsonObject } from '../data/records.js';
+import { taskProblem, type JsonObject } from '../data/records.js';
 import { tasks } from './registry.js';
 import type { RecordFacts, Task } from './task.js';
 
@@ -14,15 +14,16 @@ export class TaskFit {
   private standing: readonly Task[] = tasks;
   private readonly falls = new Map<Task, Fall>();
 
-  /** What is worth counting of a record, or why no task can learn from it. @param number for people */
-  take(record: JsonObject, number: number): RecordFacts | string {
-    const reasons = this.standing.map((task) => [task, task.check(record)] as const);
+  /** What is worth counting of a record, or why no task can learn from it. @param number for people @param bytes of its line */
+  take(record: JsonObject, number: number, bytes = 0): RecordFacts | string {
+    const problem = (task: Task): string | null => taskProblem(task, record, bytes);
+    const reasons = this.standing.map((task) => [task, problem(task)] as const);
     const fine = reasons.filter(([, reason]) => reason === null).map(([task]) => task);
     if (fine.length > 0 && fine.length === this.standing.length) return this.lead.facts(record);
     for (const [task, reason] of reasons)
       if (reason !== null && !this.falls.has(task)) this.falls.set(task, { number, reason });
     this.standing = fine.length > 0 ? fine : [likest(record, this.standing)];
-    return fine.length > 0 ? this.lead.facts(record) : (this.lead.check(record) ?? '');
+    return fine.length > 0 ? this.lead.facts(record) : (problem(this.lead) ?? '');
   }
 
   /** The task that the file is counted as: of those that stand, the first there is. */
