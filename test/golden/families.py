@@ -50,6 +50,8 @@ ENCODERS = ("albert", "bert", "camembert", "distilbert", "roberta", "xlm-roberta
 
 # And of these that read pictures.
 PICTURES = ("deit", "dinov2", "dinov2_with_registers", "siglip", "vit")
+# And of these that hear.
+SOUNDS = ("wav2vec2",)
 
 
 # Of these the files have the head for masked words, with which the heads of tasks begin.
@@ -60,7 +62,7 @@ SPEECH = ("whisper",)
 def auto_class(config):
     if config.model_type in MASKED:
         return AutoModelForMaskedLM
-    if config.model_type in ENCODERS + PICTURES:
+    if config.model_type in ENCODERS + PICTURES + SOUNDS:
         return AutoModel
     if config.model_type in SPEECH:
         return AutoModelForSpeechSeq2Seq

@@ -131,11 +131,12 @@ def mean_loss(model, batch: list[dict]) -> torch.Tensor:
 
 
 def loss_and_gradients(model, batch: list[dict], loss_of=mean_loss) -> tuple[float, dict[str, torch.Tensor]]:
-    """Loss of the batch, and its gradient by parameter name."""
+    """Loss of the batch, and its gradient by parameter name; of a parameter that the loss does not see there is none."""
     model.zero_grad(set_to_none=True)
     loss = loss_of(model, batch)
     loss.backward()
-    gradients = {name: p.grad.detach().clone().contiguous() for name, p in trainables(model).items()}
+    seen = {name: p.grad for name, p in trainables(model).items() if p.grad is not None}
+    gradients = {name: grad.detach().clone().contiguous() for name, grad in seen.items()}
     model.zero_grad(set_to_none=True)
     return loss.item(), gradients
 

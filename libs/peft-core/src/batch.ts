@@ -35,6 +35,8 @@ export interface Sequence {
  */
 export interface Features {
   readonly features: readonly Tensor[];
+  /** By sequence, the rows that training hides (SpecAugment), of models that have something in their place. */
+  readonly hidden?: readonly (readonly number[])[];
 }
 
 /** What one stack reads: sequences joined, never padded. Rows of one run are contiguous. */

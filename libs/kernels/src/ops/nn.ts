@@ -130,3 +130,15 @@ export const convTranspose2d = (
   filters: Tensor,
   { stride = 1, padding = 0 }: { stride?: number; padding?: number } = {},
 ): Tensor => one('aten::conv_transpose2d.input', x, filters, null, stride, padding);
+
+/** x: [batch, channels, length]  filters: [out, channels / groups, width] → [batch, out, length + 2 · padding − width + 1] */
+export const conv1d = (
+  x: Tensor,
+  filters: Tensor,
+  bias: Tensor | null = null,
+  { padding = 0, groups = 1 }: { padding?: number; groups?: number } = {},
+): Tensor => one('aten::conv1d', x, filters, bias, 1, padding, 1, groups);
+
+/** g ⊙ v / |v|, the norm being over all of v but a dimension, along which g lies. */
+export const weightNorm = (v: Tensor, g: Tensor, dim = 0): Tensor =>
+  one('aten::_weight_norm', v, g, dim);

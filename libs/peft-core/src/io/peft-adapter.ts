@@ -98,7 +98,9 @@ function withHead(config: HfConfig, { models }: PeftTask, headConfig: Json): HfC
   const [name] = Array.isArray(architectures) ? (architectures as unknown[]) : [];
   if (typeof name !== 'string') return { ...config, ...headConfig };
   const family = name.replace(/(For[A-Z]\w*|LMHeadModel|Model)$/, '');
-  return { ...config, ...headConfig, architectures: [`${family}For${models}`] };
+  const { classes = {} } = forConfig(config);
+  const named = classes[models] ?? models;
+  return { ...config, ...headConfig, architectures: [`${family}For${named}`] };
 }
 
 /** By which PEFT finds the class of a model that no task_type names. */

@@ -64,7 +64,9 @@ export function withoutHeads(
 ): PeftConfig {
   const names = peft?.['modules_to_save'];
   if (!head || peft === null || !Array.isArray(names)) return peft;
-  const own = [...SAVED[head.kind], headPaths(forConfig(config).paths, head.kind).output];
+  const { hidden, output } = headPaths(forConfig(config).paths, head.kind);
+  const made = hidden && !hidden.isStored ? [hidden.path] : [];
+  const own = [...SAVED[head.kind], ...made, output];
   const others = names.filter((name) => !own.includes(name as string));
   return { ...peft, modules_to_save: others.length > 0 ? others : null };
 }

@@ -75,6 +75,15 @@ export const layerNumbers: Kind<readonly number[]> = kind((value) =>
     ? null
     : "an array of layers' numbers",
 );
+/** By convolution. */
+export const sizes: Kind<readonly number[]> = kind((value) =>
+  Array.isArray(value) &&
+  value.length >= 1 &&
+  value.length <= 100 &&
+  value.every((item) => integer(1, 1 << 16).check(item) === null)
+    ? null
+    : 'an array of integers ≥ 1',
+);
 export const object: Kind<Readonly<Record<string, unknown>>> = kind((value) =>
   value !== null && typeof value === 'object' && !Array.isArray(value) ? null : 'an object',
 );

@@ -54,7 +54,7 @@ export function makeHead(
   const stored = head.hidden?.isStored ? (poolers.get(head.hidden.path) ?? null) : null;
   const lacking =
     head.hidden?.isStored && !stored ? [poolerShape(head.hidden.path, width, headBias)] : [];
-  const made = [...lacking, ...madeShapes(head, request, width, headBias)].map(make);
+  const made = [...lacking, ...madeShapes(head, request, width, options)].map(make);
   const output = made[made.length - 1] as Linear;
   const hidden = head.hidden ? (stored?.linear ?? (made[0] as Linear)) : null;
   const shape = headNormShape(options, head.hidden?.norm, width);

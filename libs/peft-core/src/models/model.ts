@@ -124,6 +124,8 @@ export interface ModelPlugin<T extends HfTable = HfTable> {
   readonly paths: ModelPaths;
   /** Module paths that files call otherwise, with the name they have there; '{n}' stands for the layer. */
   readonly aliases?: Aliases;
+  /** What follows `For` in the names of its models in transformers where that is not what AutoModelFor calls a task. */
+  readonly classes?: Readonly<Record<string, string>>;
   /** How llama.cpp's files hold it. */
   readonly gguf?: readonly GgufFormat[];
 }

@@ -26,11 +26,17 @@ export class Norm {
     this.#attached.delete(run);
   }
 
+  /** What a run's rows are scaled and shifted by. */
+  of(run: number): { readonly weight: Tensor; readonly bias: Tensor | null } {
+    const { weight = this.weight, bias = this.bias } = this.#attached.get(run) ?? {};
+    return { weight, bias };
+  }
+
   /** x: [n, …, features], rows first */
   forward(x: Tensor, ctx: ForwardContext): Tensor {
     if (!touches(this.#attached, ctx.rows)) return this.#norm(x, this.weight, this.bias);
     return byRun(x, ctx, (rows, run) => {
-      const { weight = this.weight, bias = this.bias } = this.#attached.get(run) ?? {};
+      const { weight, bias } = this.of(run);
       return this.#norm(rows, to(weight, x.dtype), bias && to(bias, x.dtype));
     });
   }

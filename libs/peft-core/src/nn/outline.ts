@@ -170,7 +170,7 @@ export interface Block<L, N, E, X = Experts> {
 }
 
 export interface StackModules<L, N, E, X = Experts> {
-  readonly frontEnd: FrontEndModules<L, E> | null;
+  readonly frontEnd: FrontEndModules<L, N, E> | null;
   readonly positions: E | null;
   /** What tells the parts of a sequence apart. */
   readonly tokenTypes: E | null;
@@ -294,12 +294,17 @@ export const headNormShape = (
     ? null
     : normShape((options.encoder ?? options.decoder) as StackOptions, path, width);
 
-export const poolerShape = (path: string, width: number, hasBias: boolean): LinearShape => ({
+export const poolerShape = (
+  path: string,
+  width: number,
+  hasBias: boolean,
+  size = width,
+): LinearShape => ({
   path,
   role: 'pooler',
   layer: null,
   inFeatures: width,
-  outFeatures: width,
+  outFeatures: size,
   hasBias,
   transposed: false,
 });
@@ -420,20 +425,20 @@ export function madeShapes(
   { pool, hidden, output, hasBias }: TaskHeadPaths,
   { outputs }: HeadRequest,
   width: number,
-  hiddenBias: boolean,
+  { headBias, headSize = width }: Pick<ModelOptions, 'headBias' | 'headSize'>,
 ): LinearShape[] {
+  const isMade = hidden !== undefined && !hidden.isStored;
   const last: LinearShape = {
     path: output,
     role: 'head',
     layer: null,
-    inFeatures: pool === 'first_and_mean' ? 2 * width : width,
+    inFeatures: isMade ? headSize : pool === 'first_and_mean' ? 2 * width : width,
     outFeatures: outputs,
     hasBias,
     transposed: false,
   };
-  return hidden && !hidden.isStored
-    ? [{ ...poolerShape(hidden.path, width, hiddenBias), role: 'head' }, last]
-    : [last];
+  if (!isMade) return [last];
+  return [{ ...poolerShape(hidden.path, width, headBias, headSize), role: 'head' }, last];
 }
 
 /** Of the stack that reads the input. */
@@ -524,7 +529,7 @@ export class Outline
     this.tokenEmbedding = all.tokenEmbedding;
     this.#all = head ? { ...all, ...modulesWith(all, paths, head.kind), tied: [] } : all;
     const own = head && headPaths(paths, head.kind);
-    this.made = own ? madeShapes(own, head, this.outputSize, options.headBias) : [];
+    this.made = own ? madeShapes(own, head, this.outputSize, options) : [];
     this.madeNorm = headNormShape(options, own?.norm, this.outputSize);
   }
 

@@ -222,6 +222,8 @@ export const ModelOptions = z.object({
   headPool: z.enum(['first', 'mean']).optional(),
   /** Rows before those whose mean a head reads beside the first. */
   headSkips: z.int().min(1).default(1),
+  /** Width of what rows go through before a head's output, where it is not theirs. */
+  headSize: size.optional(),
   /** Whether what rows go through before a head's output has a bias. */
   headBias: z.boolean().default(true),
 });
@@ -303,7 +305,7 @@ export interface TaskHeadPaths {
   readonly pool: HeadPool;
   readonly hidden?: {
     readonly path: string;
-    readonly activation: 'tanh' | 'relu' | 'gelu';
+    readonly activation: 'tanh' | 'relu' | 'gelu' | 'none';
     /** Of what was activated. */
     readonly norm?: string;
     /** Whether it is the base's: its files have it, and it stays as it is. Else it is made with the output. */

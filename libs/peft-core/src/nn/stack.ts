@@ -323,7 +323,7 @@ export class Stack implements StackShape {
   }
 
   #fromFeatures(
-    { features }: Features,
+    { features, hidden }: Features,
     sequences: PackedRows['sequences'],
     ctx: ForwardContext,
   ): Tensor {
@@ -336,7 +336,8 @@ export class Stack implements StackShape {
       const message = `batch: sequence ${i} has ${length} rows, its input makes ${rows}`;
       throw new DomainError('internal_error', message);
     }
-    return embedFeatures(options.frontEnd, modules.frontEnd, { features, sequences, dtype }, ctx);
+    const given = { features, sequences, hidden, dtype };
+    return embedFeatures(options.frontEnd, modules.frontEnd, given, ctx);
   }
 
   #typed(table: Embedding, { types }: PackedLayout, ctx: ForwardContext): Tensor {

@@ -18,6 +18,7 @@ const ACTIVATIONS: Readonly<Record<Activation, (x: Tensor) => Tensor>> = {
   tanh,
   relu,
   gelu: (x) => gelu(x),
+  none: (x) => x,
 };
 
 export interface TaskHeadParts {

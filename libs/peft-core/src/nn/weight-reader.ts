@@ -53,7 +53,9 @@ export class WeightReader {
   parameter(path: string, shape: readonly number[]): Tensor {
     this.parameterCount += shape.reduce((product, n) => product * n, 1);
     return this.#owning(() => {
-      const name = [path, withoutBackbone(path)].find((one) => this.tensors.has(one));
+      const { file } = inFiles(this.options.aliases, path);
+      const names = [path, file, withoutBackbone(path), withoutBackbone(file)];
+      const name = names.find((one) => this.tensors.has(one));
       const found = name === undefined ? undefined : this.tensors.get(name);
       if (found) return this.#placed(path, found, shape);
       throw new DomainError('invalid_model', `the model's files have no ${path}`, 'model');

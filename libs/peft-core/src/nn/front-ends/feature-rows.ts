@@ -9,6 +9,8 @@ export interface FeatureRows {
   /** One for each sequence. */
   readonly features: readonly Tensor[];
   readonly sequences: readonly Sequence[];
+  /** By sequence, the rows that training hides. */
+  readonly hidden?: readonly (readonly number[])[] | undefined;
   /** Of the rows that it makes. */
   readonly dtype: BaseDtype;
 }

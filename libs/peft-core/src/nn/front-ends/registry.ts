@@ -10,11 +10,19 @@ import { describeFrames, embedFrames, frameRows, FramesOptions } from './frames.
 import type { FramesModules, FramesPaths } from './frames.js';
 import { describePatches, embedPatches, patchRows, PatchesOptions } from './patches.js';
 import type { PatchesModules, PatchesPaths } from './patches.js';
+import { describeWaveform, embedWaveform, WaveformOptions, waveformRows } from './waveform.js';
+import type { WaveformModules, WaveformPaths } from './waveform.js';
+import type { Norm } from '../norm.js';
 
-export const FrontEndOptions = z.discriminatedUnion('kind', [PatchesOptions, FramesOptions]);
+export const FrontEndOptions = z.discriminatedUnion('kind', [
+  PatchesOptions,
+  FramesOptions,
+  WaveformOptions,
+]);
 export type FrontEndOptions = z.infer<typeof FrontEndOptions>;
-export type FrontEndPaths = PatchesPaths | FramesPaths;
-export type FrontEndModules<L, E> = PatchesModules<L, E> | FramesModules<L>;
+export type FrontEndPaths = PatchesPaths | FramesPaths | WaveformPaths;
+export type FrontEndModules<L, N, E> =
+  PatchesModules<L, E> | FramesModules<L> | WaveformModules<L, N, E>;
 
 /** What a model reads. */
 export type InputKind = 'tokens' | 'image' | 'audio';
@@ -22,14 +30,23 @@ export type InputKind = 'tokens' | 'image' | 'audio';
 const READS: Readonly<Record<FrontEndOptions['kind'], InputKind>> = {
   patches: 'image',
   frames: 'audio',
+  waveform: 'audio',
 };
 
 export const inputKindOf = (frontEnd: Pick<FrontEndOptions, 'kind'> | undefined): InputKind =>
   frontEnd ? READS[frontEnd.kind] : 'tokens';
 
 /** Paths of its linears. */
-export const frontEndLinears = (paths: FrontEndPaths): readonly string[] =>
-  paths.kind === 'patches' ? [paths.projection] : [paths.first, paths.second];
+export function frontEndLinears(paths: FrontEndPaths): readonly string[] {
+  switch (paths.kind) {
+    case 'patches':
+      return [paths.projection];
+    case 'frames':
+      return [paths.first, paths.second];
+    case 'waveform':
+      return [paths.convolution, paths.projection];
+  }
+}
 
 /** Its modules, in the order in which they act. */
 export function describeFrontEnd<L, N, E, X>(
@@ -37,12 +54,14 @@ export function describeFrontEnd<L, N, E, X>(
   paths: FrontEndPaths,
   hiddenSize: number,
   make: ModuleMaker<L, N, E, X>,
-): FrontEndModules<L, E> {
+): FrontEndModules<L, N, E> {
   switch (options.kind) {
     case 'patches':
       return describePatches(options, paths as PatchesPaths, hiddenSize, make);
     case 'frames':
       return describeFrames(options, paths as FramesPaths, hiddenSize, make);
+    case 'waveform':
+      return describeWaveform(options, paths as WaveformPaths, hiddenSize, make);
   }
 }
 
@@ -53,13 +72,15 @@ export function frontEndRows(options: FrontEndOptions, shape: readonly number[])
       return patchRows(options, shape);
     case 'frames':
       return frameRows(options, shape);
+    case 'waveform':
+      return waveformRows(options, shape);
   }
 }
 
 /** Rows [T, D] of all inputs, in the base's dtype. */
 export function embedFeatures(
   options: FrontEndOptions,
-  modules: FrontEndModules<Linear, Embedding>,
+  modules: FrontEndModules<Linear, Norm, Embedding>,
   features: FeatureRows,
   ctx: ForwardContext,
 ): Tensor {
@@ -68,5 +89,12 @@ export function embedFeatures(
       return embedPatches(options, modules as PatchesModules<Linear, Embedding>, features, ctx);
     case 'frames':
       return embedFrames(options, modules as FramesModules<Linear>, features, ctx);
+    case 'waveform':
+      return embedWaveform(
+        options,
+        modules as WaveformModules<Linear, Norm, Embedding>,
+        features,
+        ctx,
+      );
   }
 }

@@ -1,0 +1,71 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { mapSafetensors } from '@graft/kernels';
+import { expect, it } from 'vitest';
+import { footprintOf } from '../catalog.js';
+import type { HfConfig } from './model.js';
+import { buildModel, outlineOf } from './registry.js';
+
+const base = { model_type: 'wav2vec2' };
+const large = {
+  ...base,
+  hidden_size: 1024,
+  num_hidden_layers: 24,
+  num_attention_heads: 16,
+  intermediate_size: 4096,
+  conv_bias: true,
+  feat_extract_norm: 'layer',
+  do_stable_layer_norm: true,
+};
+
+it.each([
+  ['wav2vec2-base', base, 94_371_712],
+  ['wav2vec2-large-lv60', large, 315_438_720],
+])('has the parameters of %s', (_, config, parameters) => {
+  const peft = { peft_type: 'LORA', target_modules: ['q_proj'] };
+  expect(footprintOf(peft, config).totalParameters).toBe(parameters);
+});
+
+it('hears a row each fiftieth of a second, of sounds of any length', () => {
+  const outline = outlineOf(base);
+  expect([outline.inputKind, outline.tokenEmbedding]).toEqual(['audio', null]);
+  expect([outline.inputRows([16_000]), outline.inputRows([400])]).toEqual([49, 1]);
+  expect(() => outline.inputRows([399])).toThrow(
+    'expected a sound of at least 400 samples, got 399',
+  );
+});
+
+it.each([
+  ['an adapter of its own', { add_adapter: true }, /add_adapter: true/],
+  ['a sum of layers', { use_weighted_layer_sum: true }, /use_weighted_layer_sum: true/],
+  ['another norm', { feat_extract_norm: 'batch' }, /feat_extract_norm: batch/],
+  ['another activation', { feat_extract_activation: 'relu' }, /feat_extract_activation: relu/],
+  ['lists of different lengths', { conv_stride: [5, 2] }, /different lengths/],
+  ['hidden features', { mask_feature_prob: 0.1 }, /mask_feature_prob: 0.1/],
+  ['a list of nothing', { conv_dim: [] }, /conv_dim must be an array of integers ≥ 1/],
+])('refuses %s', (_, changed, message) => {
+  expect(() => outlineOf({ ...base, ...changed })).toThrow(message);
+});
+
+it('is loaded of files that have weight norm as PyTorch once called it', () => {
+  const folder = join(import.meta.dirname, '../../../../test/golden/wav2vec2/base');
+  const config = JSON.parse(readFileSync(join(folder, 'config.json'), 'utf8')) as HfConfig;
+  const { tensors, close } = mapSafetensors(join(folder, 'model.safetensors'));
+  const renamed = [...tensors].map(
+    ([name, tensor]) =>
+      [
+        name
+          .replace('parametrizations.weight.original0', 'weight_g')
+          .replace('parametrizations.weight.original1', 'weight_v'),
+        tensor,
+      ] as const,
+  );
+  const open = (files: typeof tensors): number => {
+    const model = buildModel(config, files, { dtype: 'f32', quantization: null });
+    model.dispose();
+    return model.parameterCount;
+  };
+  expect(renamed.map(([name]) => name)).toContain('encoder.pos_conv_embed.conv.weight_v');
+  expect(open(new Map(renamed))).toBe(open(tensors));
+  close();
+});

@@ -1,0 +1,86 @@
+"""Labels of sounds: transformers' models for audio classification. PEFT has no task_type for them: the head is named in
+modules_to_save. Sounds follow from a number alone, as pictures do (image_cls.py). A case's options are the task's.
+"""
+
+import torch
+from families import generator
+from peft import LoraConfig
+from stem import Case, Task, load
+from transformers import AutoModelForAudioClassification
+
+SINGLE, MULTI = "single_label_classification", "multi_label_classification"
+NAMES = ["x", "y", "z"]
+SIZES = {"wav2vec2": [90]}
+pixels = load("image_cls").pixels
+
+
+def size_of(family: str) -> list[int]:
+    return SIZES[family.split("-")[0]]
+
+
+def make_batches(family: str, vocabulary: int, count: int = 4) -> list[list[dict]]:
+    stream = generator(family, "sounds")
+
+    def draw(high: int) -> int:
+        return int(torch.randint(0, high, (1,), generator=stream))
+
+    def record() -> dict:
+        return {"picture": draw(1000), "size": size_of(family), SINGLE: draw(len(NAMES)), MULTI: [draw(2) for _ in NAMES]}
+
+    return [[record() for _ in range(4)] for _ in range(count)]
+
+
+def run(model, batch: list[dict], **more):
+    dtype = next(model.parameters()).dtype
+    return model(torch.stack([pixels(record) for record in batch]).to(dtype), **more)
+
+
+def loss(model, batch: list[dict], options: dict) -> torch.Tensor:
+    """transformers' models of sounds know one label alone."""
+    problem = options["problem_type"]
+    wanted = torch.tensor([record[problem] for record in batch])
+    logits = run(model, batch).logits.to(torch.promote_types(next(model.parameters()).dtype, torch.float32))
+    if problem == SINGLE:
+        return torch.nn.functional.cross_entropy(logits, wanted)
+    return torch.nn.functional.binary_cross_entropy_with_logits(logits, wanted.to(logits.dtype))
+
+
+def outputs(model, batch: list[dict], options: dict) -> dict[str, torch.Tensor]:
+    """[records, labels]"""
+    with torch.no_grad():
+        return {"logits": run(model, batch).logits}
+
+
+TASKS = {
+    "audio_cls": Task(
+        file="sounds.json",
+        peft_type=None,
+        make_batches=make_batches,
+        loss=loss,
+        outputs=outputs,
+        tokens=lambda record: 1,
+        slots=len,
+        auto=AutoModelForAudioClassification,
+        fields=lambda options: {"num_labels": len(options["labels"])},
+        head=("projector", "classifier"),
+    )
+}
+
+
+def heard(config=None, families=("wav2vec2",), problem: str = SINGLE, merges: bool = False, bf16: bool = False) -> Case:
+    make = (lambda family: config()) if config else (lambda family: None)
+    options = {"problem_type": problem, "labels": NAMES}
+    return Case(make, families=families, task="audio_cls", options=options, merges=merges, bf16=bf16)
+
+
+def lora(**more) -> LoraConfig:
+    saved = ["projector", "classifier"]
+    return LoraConfig(**{"r": 2, "lora_alpha": 3, "target_modules": ["q_proj", "v_proj"], "modules_to_save": saved, **more})
+
+
+CASES = {
+    "audio-lora": heard(lora, families=("wav2vec2", "wav2vec2-stable"), merges=True, bf16=True),
+    "audio-multi": heard(lora, problem=MULTI),
+    "audio-full": heard(families=("wav2vec2", "wav2vec2-stable")),
+    "audio-all-linear": heard(lambda: lora(target_modules="all-linear", use_dora=True), merges=True),
+}
