@@ -51,7 +51,7 @@ ENCODERS = ("albert", "bert", "camembert", "distilbert", "roberta", "xlm-roberta
 # And of these that read pictures.
 PICTURES = ("deit", "dinov2", "dinov2_with_registers", "siglip", "vit")
 # And of these that hear.
-SOUNDS = ("wav2vec2",)
+SOUNDS = ("audio-spectrogram-transformer", "wav2vec2")
 
 
 # Of these the files have the head for masked words, with which the heads of tasks begin.

@@ -192,7 +192,7 @@ function compareFiles(
 
 beforeAll(() => setThreads(1));
 
-it('has goldens', () => expect(families.length).toBeGreaterThanOrEqual(2));
+it('has goldens', () => expect(families.length).toBeGreaterThanOrEqual(3));
 
 describe.each(families)('%s, %s', (family, task) => {
   const file = mapSafetensors(join(HERE, family, 'base', 'model.safetensors'));

@@ -34,6 +34,7 @@ import { dinov2WithRegisters } from './dinov2-with-registers.js';
 import { dinov2 } from './dinov2.js';
 import { siglip } from './siglip.js';
 import { vit } from './vit.js';
+import { audioSpectrogramTransformer } from './audio-spectrogram-transformer.js';
 import { wav2vec2 } from './wav2vec2.js';
 import { whisper } from './whisper.js';
 import type { HfConfig, Model, ModelPlugin, Precision, Tensors } from './model.js';
@@ -70,6 +71,7 @@ export const models: readonly ModelPlugin[] = [
   siglip,
   whisper,
   wav2vec2,
+  audioSpectrogramTransformer,
 ] as unknown as ModelPlugin[];
 
 /** config.json's model_types that are written as GGUF files. */

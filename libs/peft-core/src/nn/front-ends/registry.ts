@@ -10,6 +10,13 @@ import { describeFrames, embedFrames, frameRows, FramesOptions } from './frames.
 import type { FramesModules, FramesPaths } from './frames.js';
 import { describePatches, embedPatches, patchRows, PatchesOptions } from './patches.js';
 import type { PatchesModules, PatchesPaths } from './patches.js';
+import {
+  describeSpectrogramPatches,
+  embedSpectrogramPatches,
+  spectrogramPatchRows,
+  SpectrogramPatchesOptions,
+} from './spectrogram-patches.js';
+import type { SpectrogramPatchesModules, SpectrogramPatchesPaths } from './spectrogram-patches.js';
 import { describeWaveform, embedWaveform, WaveformOptions, waveformRows } from './waveform.js';
 import type { WaveformModules, WaveformPaths } from './waveform.js';
 import type { Norm } from '../norm.js';
@@ -18,11 +25,15 @@ export const FrontEndOptions = z.discriminatedUnion('kind', [
   PatchesOptions,
   FramesOptions,
   WaveformOptions,
+  SpectrogramPatchesOptions,
 ]);
 export type FrontEndOptions = z.infer<typeof FrontEndOptions>;
-export type FrontEndPaths = PatchesPaths | FramesPaths | WaveformPaths;
+export type FrontEndPaths = PatchesPaths | FramesPaths | WaveformPaths | SpectrogramPatchesPaths;
 export type FrontEndModules<L, N, E> =
-  PatchesModules<L, E> | FramesModules<L> | WaveformModules<L, N, E>;
+  | PatchesModules<L, E>
+  | FramesModules<L>
+  | WaveformModules<L, N, E>
+  | SpectrogramPatchesModules<L, E>;
 
 /** What a model reads. */
 export type InputKind = 'tokens' | 'image' | 'audio';
@@ -31,6 +42,7 @@ const READS: Readonly<Record<FrontEndOptions['kind'], InputKind>> = {
   patches: 'image',
   frames: 'audio',
   waveform: 'audio',
+  spectrogram_patches: 'audio',
 };
 
 export const inputKindOf = (frontEnd: Pick<FrontEndOptions, 'kind'> | undefined): InputKind =>
@@ -40,6 +52,7 @@ export const inputKindOf = (frontEnd: Pick<FrontEndOptions, 'kind'> | undefined)
 export function frontEndLinears(paths: FrontEndPaths): readonly string[] {
   switch (paths.kind) {
     case 'patches':
+    case 'spectrogram_patches':
       return [paths.projection];
     case 'frames':
       return [paths.first, paths.second];
@@ -62,6 +75,13 @@ export function describeFrontEnd<L, N, E, X>(
       return describeFrames(options, paths as FramesPaths, hiddenSize, make);
     case 'waveform':
       return describeWaveform(options, paths as WaveformPaths, hiddenSize, make);
+    case 'spectrogram_patches':
+      return describeSpectrogramPatches(
+        options,
+        paths as SpectrogramPatchesPaths,
+        hiddenSize,
+        make,
+      );
   }
 }
 
@@ -74,6 +94,8 @@ export function frontEndRows(options: FrontEndOptions, shape: readonly number[])
       return frameRows(options, shape);
     case 'waveform':
       return waveformRows(options, shape);
+    case 'spectrogram_patches':
+      return spectrogramPatchRows(options, shape);
   }
 }
 
@@ -93,6 +115,13 @@ export function embedFeatures(
       return embedWaveform(
         options,
         modules as WaveformModules<Linear, Norm, Embedding>,
+        features,
+        ctx,
+      );
+    case 'spectrogram_patches':
+      return embedSpectrogramPatches(
+        options,
+        modules as SpectrogramPatchesModules<Linear, Embedding>,
         features,
         ctx,
       );
