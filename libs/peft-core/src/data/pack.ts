@@ -66,7 +66,12 @@ export function packRows(
 
 /** Pictures or sounds of which a front end makes so many rows each, in the given order. */
 export function packFeatures(
-  all: readonly { readonly run: number; readonly feature: Tensor; readonly rows: number }[],
+  all: readonly {
+    readonly run: number;
+    readonly feature: Tensor;
+    readonly rows: number;
+    readonly hidden?: readonly number[];
+  }[],
 ): PackedRows & { readonly inputs: Features } {
   const positions: number[] = [];
   const sequences = all.map(({ run, rows }): Sequence => {
@@ -75,7 +80,10 @@ export function packFeatures(
     return { run, start, length: rows };
   });
   return {
-    inputs: { features: all.map(({ feature }) => feature) },
+    inputs: {
+      features: all.map(({ feature }) => feature),
+      hidden: all.map(({ hidden = [] }) => hidden),
+    },
     positions: Int32Array.from(positions),
     sequences,
   };

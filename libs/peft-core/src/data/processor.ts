@@ -1,6 +1,7 @@
 // What makes a model's inputs of data, after transformers' AutoProcessor: one of a base, from its files.
 import { DomainError } from '@graft/contracts';
 import type { InputKind } from '../nn/front-ends/registry.js';
+import { AudioProcessor } from './audio/audio-processor.js';
 import { ImageProcessor } from './image/image-processor.js';
 import { PREPROCESSOR, type ProcessorFiles } from './processor-files.js';
 import { Tokenizer } from './tokenizer.js';
@@ -9,6 +10,7 @@ import { TOKENIZER } from './tokenizer-files.js';
 export interface ProcessorParts {
   readonly tokenizer?: Tokenizer | null;
   readonly image?: ImageProcessor | null;
+  readonly audio?: AudioProcessor | null;
 }
 
 /** What of a model says what it reads. */
@@ -25,9 +27,19 @@ export class Processor {
    * @throws DomainError naming the file that is missing, or what of it is not supported
    */
   static load(files: ProcessorFiles, reads: Reads | null): Processor {
-    if (reads?.inputKind !== 'image')
-      return new Processor({ tokenizer: Tokenizer.load(files.tokenizer ?? missing(TOKENIZER)) });
-    return new Processor({ image: imageProcessor(files, reads) });
+    switch (reads?.inputKind) {
+      case 'image':
+        return new Processor({ image: imageProcessor(files, reads) });
+      case 'audio': {
+        const audio = audioProcessor(files, reads);
+        return new Processor({
+          audio,
+          tokenizer: files.tokenizer && Tokenizer.load(files.tokenizer),
+        });
+      }
+      default:
+        return new Processor({ tokenizer: Tokenizer.load(files.tokenizer ?? missing(TOKENIZER)) });
+    }
   }
 
   has(part: keyof ProcessorParts): boolean {
@@ -44,6 +56,11 @@ export class Processor {
     return this.parts.image ?? reads('no pictures');
   }
 
+  /** @throws DomainError where the base has none */
+  get audio(): AudioProcessor {
+    return this.parts.audio ?? reads('no sounds');
+  }
+
   dispose(): void {
     this.parts.tokenizer?.dispose();
   }
@@ -52,24 +69,28 @@ export class Processor {
 /** @throws DomainError as `Processor.load`, without reading a tokenizer's file */
 export function checkProcessor(files: ProcessorFiles, reads: Reads): void {
   if (reads.inputKind === 'image') imageProcessor(files, reads);
+  else if (reads.inputKind === 'audio') audioProcessor(files, reads);
   else if (files.tokenizer === null) missing(TOKENIZER);
 }
 
 /** A tokenizer beside it is that of a model which this was cut from. */
-function imageProcessor({ preprocessor }: ProcessorFiles, reads: Reads): ImageProcessor {
-  return new ImageProcessor(preprocessor ?? missing(PREPROCESSOR), (shape) => {
+const imageProcessor = ({ preprocessor }: ProcessorFiles, reads: Reads): ImageProcessor =>
+  new ImageProcessor(preprocessor ?? missing(PREPROCESSOR), rowsBy(reads));
+
+const audioProcessor = ({ preprocessor }: ProcessorFiles, reads: Reads): AudioProcessor =>
+  new AudioProcessor(preprocessor ?? missing(PREPROCESSOR), rowsBy(reads));
+
+const rowsBy =
+  (reads: Reads) =>
+  (shape: readonly number[]): number => {
     try {
       return reads.inputRows(shape);
     } catch (error) {
       if (!(error instanceof DomainError)) throw error;
-      throw new DomainError(
-        'invalid_model',
-        `${PREPROCESSOR} does not fit: ${error.message}`,
-        'model',
-      );
+      const message = `${PREPROCESSOR} does not fit: ${error.message}`;
+      throw new DomainError('invalid_model', message, 'model');
     }
-  });
-}
+  };
 
 function missing(file: string): never {
   const message = `the model has no ${file}; save its processor with transformers' save_pretrained to get one`;

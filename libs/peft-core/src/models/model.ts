@@ -6,6 +6,7 @@ import type { KvCache } from '../nn/kv-cache.js';
 import type { ModelOptions, ModelPaths } from '../nn/stack-options.js';
 import type { Linear } from '../nn/linear.js';
 import type { Modules } from '../nn/modules.js';
+import type { Masking } from '../nn/front-ends/masking.js';
 import type { InputKind } from '../nn/front-ends/registry.js';
 import type { HeadRequest } from '../nn/outline.js';
 import type { Stack } from '../nn/stack.js';
@@ -75,6 +76,8 @@ export interface Model {
   readonly attendsThroughout: boolean;
   /** What it reads. */
   readonly inputKind: InputKind;
+  /** What training hides of the rows that it makes of an input; null: nothing. */
+  readonly masking: Masking | null;
   /** Rows that it makes of an input of this shape: a picture's [C, H, W]. @throws DomainError for one that it does not read */
   inputRows(shape: readonly number[]): number;
   /** The token that its decoder begins with; null where the prompt itself does. */

@@ -7,6 +7,8 @@ import type { BatchContext, ForwardContext } from '../nn/context.js';
 import { KvCache } from '../nn/kv-cache.js';
 import type { Linear } from '../nn/linear.js';
 import type { Embedding } from '../nn/embedding.js';
+import type { Masking } from '../nn/front-ends/masking.js';
+import { maskingOf } from '../nn/front-ends/registry.js';
 import type { InputKind } from '../nn/front-ends/registry.js';
 import type { Modules } from '../nn/modules.js';
 import type { Norm } from '../nn/norm.js';
@@ -134,6 +136,10 @@ export class Transformer implements Model {
 
   get inputKind(): InputKind {
     return this.#input.inputKind;
+  }
+
+  get masking(): Masking | null {
+    return maskingOf(this.options.encoder?.frontEnd);
   }
 
   inputRows(shape: readonly number[]): number {

@@ -32,6 +32,8 @@ export interface FeatureSequence {
   readonly feature: Tensor;
   /** That the front end makes of it. */
   readonly rows: number;
+  /** Those of them that training hides. */
+  readonly hidden?: readonly number[];
 }
 
 /** The sequences of one run; all of a batch are of one kind, which is the base's. */

@@ -3,6 +3,7 @@ import { shown } from '../data/json-scan.js';
 import type { InputKind } from '../nn/front-ends/registry.js';
 import type { ModelKind, StackKinds } from '../nn/stack-options.js';
 import { registry } from '../plugin.js';
+import { audioCls } from './audio-cls.js';
 import { causalLm } from './causal-lm.js';
 import { cpo } from './cpo.js';
 import { dpo } from './dpo.js';
@@ -29,6 +30,7 @@ export const tasks: readonly Task[] = [
   questionAns,
   featureExtraction,
   imageCls,
+  audioCls,
 ];
 
 const byName = registry('task', tasks, ({ name }) => [name]);

@@ -8,6 +8,7 @@ import type { ModuleMaker } from '../outline.js';
 import type { FeatureRows } from './feature-rows.js';
 import { describeFrames, embedFrames, frameRows, FramesOptions } from './frames.js';
 import type { FramesModules, FramesPaths } from './frames.js';
+import type { Masking } from './masking.js';
 import { describePatches, embedPatches, patchRows, PatchesOptions } from './patches.js';
 import type { PatchesModules, PatchesPaths } from './patches.js';
 import {
@@ -47,6 +48,10 @@ const READS: Readonly<Record<FrontEndOptions['kind'], InputKind>> = {
 
 export const inputKindOf = (frontEnd: Pick<FrontEndOptions, 'kind'> | undefined): InputKind =>
   frontEnd ? READS[frontEnd.kind] : 'tokens';
+
+/** What training hides of rows; null: nothing. */
+export const maskingOf = (frontEnd: FrontEndOptions | undefined): Masking | null =>
+  frontEnd?.kind === 'waveform' ? frontEnd.masking : null;
 
 /** Paths of its linears. */
 export function frontEndLinears(paths: FrontEndPaths): readonly string[] {

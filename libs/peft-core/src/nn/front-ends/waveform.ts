@@ -40,6 +40,7 @@ import type { Linear } from '../linear.js';
 import type { Norm } from '../norm.js';
 import type { ModuleMaker, NormShape } from '../outline.js';
 import type { FeatureRows } from './feature-rows.js';
+import { Masking } from './masking.js';
 
 const size = z.int().min(1);
 /** Of the norms of convolutions, PyTorch's own. */
@@ -59,9 +60,7 @@ export const WaveformOptions = z.object({
    * What training hides: stretches of `length` rows, together about `share` of all, and at least so many stretches;
    * null: nothing.
    */
-  masking: z
-    .object({ share: z.number().positive(), length: size, least: z.int().min(0) })
-    .nullable(),
+  masking: Masking.nullable(),
 });
 export type WaveformOptions = z.infer<typeof WaveformOptions>;
 

@@ -1,0 +1,40 @@
+import { expect, it } from 'vitest';
+import { draws } from '../../data/permutation.js';
+import { hiddenRows } from './masking.js';
+
+const masking = { share: 0.05, length: 10, least: 2 };
+const drawn = (rows: number, place: number, changes: object = {}): number[] =>
+  hiddenRows({ ...masking, ...changes }, rows, draws(1, 0, place));
+
+it('hides stretches of a length, others of each example, and the same again', () => {
+  expect(drawn(200, 1)).toEqual(drawn(200, 1));
+  expect(drawn(200, 1)).not.toEqual(drawn(200, 2));
+  const hidden = new Set(drawn(200, 1));
+  for (const row of hidden) {
+    expect(row).toBeGreaterThanOrEqual(0);
+    expect(row).toBeLessThan(200);
+    let [begin, end] = [row, row];
+    while (hidden.has(begin - 1)) begin--;
+    while (hidden.has(end + 1)) end++;
+    expect(end - begin + 1).toBeGreaterThanOrEqual(10);
+  }
+});
+
+it.each([
+  ['at least so many', 200, {}, 20],
+  ['as many as fit', 25, { least: 9 }, 20],
+  ['none where one does not', 9, {}, 0],
+])('hides %s', (_, rows, changes, most) => {
+  const counts = Array.from({ length: 50 }, (__, place) => drawn(rows, place, changes).length);
+  expect(Math.max(...counts)).toBe(most);
+});
+
+it('hides about the share of all that it is to, less what overlaps', () => {
+  const counts = Array.from(
+    { length: 200 },
+    (_, place) => drawn(1000, place, { share: 0.2 }).length,
+  );
+  const mean = counts.reduce((sum, count) => sum + count, 0) / counts.length;
+  // of 20 stretches, 1 − (1 − 10 / 991)^20 is hidden at a place
+  expect(mean / 1000).toBeCloseTo(0.183, 2);
+});

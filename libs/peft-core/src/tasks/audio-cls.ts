@@ -1,0 +1,160 @@
+/**
+ * A label for a sound, or any number of them, as transformers' models for audio classification learn it (seq-cls.ts has the
+ * losses). Of bases that hide rows in training (SpecAugment), others are hidden in each epoch.
+ */
+import { z } from 'zod';
+import { dataUrlProblem, mediaBytes } from '../data/data-url.js';
+import type { Processor } from '../data/processor.js';
+import type { Model } from '../models/model.js';
+import type { BatchContext } from '../nn/context.js';
+import type { HeadShare } from './head-outputs.js';
+import type { Labelled } from './label-losses.js';
+import { LabelSurvey } from './label-survey.js';
+import {
+  chanceOf,
+  checkLabel,
+  labelAnswers,
+  labelLoss,
+  LABEL_METRICS,
+  targetOf,
+  TOP_5,
+} from './label-task.js';
+import { labelConfig, labelNames } from './labels.js';
+import { missingFormat, unknownKey } from './record-checks.js';
+import { heardOf, sequenceOf, soundInput, type SoundExample } from './sounds.js';
+import { defineTask, type Encoded, type EncodeOptions, type Share } from './task.js';
+
+interface LabelledSound extends SoundExample, Labelled {}
+
+interface Prepared {
+  readonly bytes: Uint8Array;
+  readonly target: Float64Array;
+}
+
+const Options = z
+  .strictObject({
+    problem_type: z
+      .enum(['single_label_classification', 'multi_label_classification'])
+      .nullable()
+      .default(null)
+      .describe('One label for each sound, or any number; left out, lists make it several'),
+    labels: labelNames,
+  })
+  .refine(
+    ({ problem_type: problem, labels }) =>
+      problem !== 'single_label_classification' || labels?.length !== 1,
+    { message: 'expected at least 2 labels, got 1', path: ['labels'] },
+  );
+type Options = z.infer<typeof Options>;
+
+const FORMATS = '{"audio","label"} or {"audio","labels"}';
+
+export const audioCls = defineTask<LabelledSound, Prepared, Options>({
+  name: 'audio_cls',
+  title: 'Audio classification',
+  summary:
+    'Learn to label sounds: one label each, or any number of labels. The head is the run’s own.',
+  peft: { taskType: null, models: 'AudioClassification', pipeline: 'audio-classification' },
+  inputs: 'audio',
+  stacks: ['encoder'],
+  method: 'supervised',
+  head: {
+    kind: 'classification',
+    outputs: ({ labels }) => labels?.length ?? 2,
+    config: ({ problem_type, labels }) => ({ problem_type, ...labelConfig(labels ?? []) }),
+  },
+  options: Options,
+  records: [
+    {
+      name: 'sound',
+      keys: ['audio', 'label'],
+      more: ['labels'],
+      nouns: ['labelled sound', 'labelled sounds'],
+      line: '{"audio":"data:audio/wav;base64,…","label":"…"}',
+      learnt: ['label'],
+    },
+  ],
+  check(record) {
+    const { audio, label, labels } = record;
+    if (audio === undefined || (label === undefined && labels === undefined))
+      return missingFormat(record, FORMATS);
+    if (label !== undefined && labels !== undefined)
+      return 'the record has "label" and "labels"; leave one of them out';
+    if (labels !== undefined && !Array.isArray(labels)) return '"labels" must be a list';
+    return (
+      unknownKey(record, ['audio', 'label', 'labels']) ??
+      dataUrlProblem('audio', audio, 'audio') ??
+      checkLabel(label ?? labels)
+    );
+  },
+  facts: ({ audio, label, labels }) => ({
+    format: 'sound',
+    ignored: [],
+    identity: [audio as string, JSON.stringify(label ?? labels)],
+    chats: [],
+  }),
+  survey(options) {
+    const survey = new LabelSurvey(options, { measures: false });
+    return {
+      see: ({ label, labels }) => survey.see({ label: label ?? labels }),
+      options: () => survey.options(),
+    };
+  },
+  prepare: ({ audio, label, labels }, _, options) => ({
+    bytes: mediaBytes('audio', audio, 'audio'),
+    target: targetOf(label ?? labels, options),
+  }),
+  encode: (prepared, processor, options) =>
+    encoded(
+      prepared.map(({ bytes }) => bytes),
+      prepared.map(({ target }) => target),
+      processor,
+      options,
+    ),
+  varied: (example, key) => ({ ...example, key }),
+  units: () => 1,
+  loss: (model, shares, ctx, scales) =>
+    labelLoss(model, shares, readOf(model, shares, ctx), ctx, scales),
+  infer: {
+    kind: 'classify',
+    record: soundInput,
+    encode(records, processor, { maxSeqLen }) {
+      const files = records.map(({ audio }) => mediaBytes('audio', audio, 'audio'));
+      const targets = records.map(() => new Float64Array());
+      return encoded(files, targets, processor, { maxSeqLen, store: null });
+    },
+    answer: (model, shares, ctx) => labelAnswers(model, shares, readOf(model, shares, ctx), ctx),
+  },
+  chance: (_, { task_options: options }) => chanceOf(options as Options),
+  metrics: [...LABEL_METRICS, TOP_5],
+});
+
+const encoded = (
+  files: readonly Uint8Array[],
+  targets: readonly Float64Array[],
+  processor: Processor,
+  options: EncodeOptions,
+): Encoded<LabelledSound>[] =>
+  heardOf(files, processor, options).map((heard, i) => {
+    const isHeard = typeof heard !== 'string';
+    const rows = isHeard ? heard.rows : 1;
+    const target = targets[i] as Float64Array;
+    const sound = isHeard ? heard.sound : null;
+    return {
+      example: { sound, key: null, target, rows, tokenCount: rows },
+      longest: rows,
+      supervised: 1,
+      lost: false,
+      problem: isHeard ? null : heard,
+    };
+  });
+
+const readOf = (
+  model: Model,
+  shares: readonly Share<LabelledSound, Options>[],
+  ctx: BatchContext,
+): HeadShare[] =>
+  shares.map(({ run, examples }) => ({
+    run,
+    sequences: examples.map((example) => sequenceOf(example, model, ctx)),
+  }));

@@ -1,0 +1,178 @@
+// Runs that learn labels of sounds: decoded before the first step, hidden in parts by epoch, the same after a pause.
+import { readdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Spec } from '@graft/contracts';
+import { setThreads } from '@graft/kernels';
+import {
+  answersTo,
+  loadBase,
+  openRun,
+  RunGroup,
+  takeTurn,
+  taskFor,
+  type Base,
+  type FactOfRun,
+  type Run,
+  type RunFact,
+} from '@graft/peft-core';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { dataUrl } from '../tiny-pictures.js';
+import { PITCHES, tone, writeSounds, writeTinySoundBase, type SoundBase } from '../tiny-sounds.js';
+
+let dir: string;
+let base: Base;
+let trainFile: string;
+beforeAll(() => {
+  setThreads(1);
+  dir = mkdtempSync(join(tmpdir(), 'graft-sounds-'));
+  base = load('wav2vec2', {
+    apply_spec_augment: true,
+    mask_time_length: 3,
+    mask_time_min_masks: 2,
+  });
+  trainFile = writeSounds(join(dir, 'sounds.jsonl'), 12);
+});
+const load = (kind: SoundBase, changes: object = {}): Base =>
+  loadBase(writeTinySoundBase(mkdtempSync(join(dir, 'base-')), kind, changes), {
+    dtype: 'f32',
+    quantization: null,
+  });
+afterAll(() => {
+  base.dispose();
+  rmSync(dir, { recursive: true, force: true });
+});
+
+const task = taskFor('audio_cls');
+const options = (changes: object = {}) => task.options.parse(changes) as Record<string, unknown>;
+const SPEC: Spec = {
+  model: 'base',
+  task: 'audio_cls',
+  task_options: {},
+  peft: { peft_type: 'LORA', r: 4, target_modules: ['q_proj', 'v_proj'], lora_dropout: 0.1 },
+  seed: 1,
+  batch_size: 4,
+  n_epochs: 4,
+  max_steps: null,
+  learning_rate: 0.03,
+  lr_schedule: 'constant',
+  warmup_ratio: 0,
+  optimizer: 'adamw',
+  weight_decay: 0,
+  loraplus_lr_ratio: null,
+  loraplus_lr_embedding: 1e-6,
+  max_grad_norm: 1,
+  gradient_accumulation_steps: 1,
+  max_seq_len: null,
+  shuffle: true,
+  validation_split: null,
+  eval_steps: 0,
+  early_stopping_patience: null,
+  save_steps: 0,
+  base_dtype: 'f32',
+  quantization: null,
+};
+
+let opened = 0;
+function open(changes: Partial<Spec> = {}, files: object = {}, on = base): Run {
+  opened++;
+  const workDir = join(dir, `run-${opened}`);
+  const spec = { ...SPEC, task_options: options(), ...changes };
+  return openRun(on, spec, { id: opened, baseId: 'base', trainFile, workDir, ...files });
+}
+
+function train(runs: readonly Run[], until = Infinity, on = base): Map<number, RunFact[]> {
+  const group = new RunGroup(on.model);
+  const facts = new Map(runs.map(({ id }) => [id, [] as RunFact[]]));
+  for (const run of runs) group.add(run);
+  while (group.size > 0)
+    takeTurn(group, (run, fact) => {
+      facts.get(run.id)?.push(fact);
+      if (run.step >= until) run.stopping ??= 'pause';
+    });
+  return facts;
+}
+const trained = (run: Run, until?: number, on = base): RunFact[] =>
+  train([run], until, on).get(run.id)!;
+
+const finished = (facts: readonly RunFact[]) => facts.at(-1) as FactOfRun<'finished'>;
+const model = (facts: readonly RunFact[]): Buffer =>
+  readFileSync(join(finished(facts).dir, 'adapter_model.safetensors'));
+
+describe('a run', () => {
+  it('learns the labels, tells its numbers, and leaves no sounds behind', () => {
+    const facts = trained(open({ n_epochs: 12, validation_split: 0.25 }));
+    const last = facts.findLast((fact) => fact.type === 'evaluated');
+    expect(last?.metrics).toMatchObject({ accuracy: 1, f1: 1 });
+    expect(readdirSync(join(dir, `run-${opened}`)).filter((name) => /media/.test(name))).toEqual(
+      [],
+    );
+    const config = JSON.parse(
+      readFileSync(join(finished(facts).dir, 'adapter_config.json'), 'utf8'),
+    ) as object;
+    expect(config).toMatchObject({
+      task_type: null,
+      modules_to_save: expect.arrayContaining(['projector', 'classifier']) as string[],
+      auto_mapping: { base_model_class: 'Wav2Vec2ForSequenceClassification' },
+    });
+  });
+
+  it('hides other rows in each epoch, and the same after a pause', () => {
+    const whole = model(trained(open()));
+    const bare = load('wav2vec2');
+    expect(whole.equals(model(trained(open({}, {}, bare), Infinity, bare)))).toBe(false);
+    bare.dispose();
+    const paused = trained(open({ save_steps: 5 }), 5);
+    const { dir: checkpointDir } = paused.findLast((fact) => fact.type === 'saved')!;
+    const resumed = open({ save_steps: 5 }, { checkpointDir });
+    expect(resumed.fromStep).toBe(5);
+    expect(model(trained(resumed)).equals(whole)).toBe(true);
+  });
+
+  it('learns from spectrograms, too', () => {
+    const other = load('audio-spectrogram-transformer');
+    const facts = trained(
+      open({ n_epochs: 40, validation_split: 0.25 }, {}, other),
+      Infinity,
+      other,
+    );
+    const last = facts.findLast((fact) => fact.type === 'evaluated');
+    expect(last?.metrics).toMatchObject({ accuracy: 1, f1: 1 });
+    other.dispose();
+  });
+
+  it('is refused by the lines of sounds that cannot be decoded', () => {
+    const broken = join(dir, 'broken.jsonl');
+    const whole = tone('low', 1);
+    const lines = [whole, whole.subarray(0, 40), whole.subarray(0, 50), Buffer.from('no sound')];
+    writeFileSync(
+      broken,
+      lines
+        .map(
+          (bytes) =>
+            `${JSON.stringify({ audio: dataUrl(bytes, 'audio/wav'), label: bytes.length })}\n`,
+        )
+        .join(''),
+    );
+    expect(() => open({}, { trainFile: broken })).toThrow(
+      /^line 2: not a readable sound: WAV.*; line 3: the sound has 0.000 s: too little for this base; line 4: not a readable sound: expected WAV or FLAC, got bytes of neither/,
+    );
+  });
+});
+
+it('answers with labels what it has learnt', () => {
+  const run = open({ n_epochs: 12 });
+  const group = new RunGroup(base.model);
+  group.add(run);
+  while (run.step < run.data.totalSteps - 1) takeTurn(group, () => {});
+  const infer = task.infer!;
+  const records = PITCHES.map((pitch, i) =>
+    infer.record(dataUrl(tone(pitch, 50 + i), 'audio/wav')),
+  );
+  const how = { maxSeqLen: 1000, vocabSize: 0, taskOptions: run.spec.task_options };
+  const examples = infer.encode(records, base.processor, how).map(({ example }) => example);
+  const shares = [{ run: run.id, examples, options: run.spec.task_options }];
+  const answers = answersTo(infer, base.model, shares) as { label: string }[];
+  expect(answers.map(({ label }) => label)).toEqual(PITCHES);
+  group.remove(run);
+});

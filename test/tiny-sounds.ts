@@ -1,0 +1,74 @@
+// Bases of sounds small enough for a test to train in a second, golden ones with a feature extractor, and sounds for them:
+// tones of three pitches, each with noise of its own.
+import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { dataUrl } from './tiny-pictures.js';
+
+const GOLDEN = join(import.meta.dirname, 'golden');
+
+/** Of each golden base, the feature extractor that fits. */
+const PREPROCESSORS = {
+  wav2vec2: { feature_extractor_type: 'Wav2Vec2FeatureExtractor', sampling_rate: 16_000 },
+  'audio-spectrogram-transformer': {
+    feature_extractor_type: 'ASTFeatureExtractor',
+    sampling_rate: 16_000,
+    num_mel_bins: 11,
+    max_length: 15,
+  },
+} as const;
+export type SoundBase = keyof typeof PREPROCESSORS;
+
+/** Writes the folder and returns it. @param changes to config.json */
+export function writeTinySoundBase(dir: string, base: SoundBase, changes: object = {}): string {
+  mkdirSync(dir, { recursive: true });
+  const from = join(GOLDEN, base, 'base');
+  copyFileSync(join(from, 'model.safetensors'), join(dir, 'model.safetensors'));
+  const config = JSON.parse(readFileSync(join(from, 'config.json'), 'utf8')) as object;
+  writeFileSync(join(dir, 'config.json'), JSON.stringify({ ...config, ...changes }));
+  writeFileSync(join(dir, 'preprocessor_config.json'), JSON.stringify(PREPROCESSORS[base]));
+  return dir;
+}
+
+export type Pitch = 'low' | 'middle' | 'high';
+export const PITCHES: readonly Pitch[] = ['low', 'middle', 'high'];
+const HERTZ: Readonly<Record<Pitch, number>> = { low: 300, middle: 1200, high: 3600 };
+
+/** A WAV file of one channel of 16 bits. */
+export function wav(samples: readonly number[], samplingRate: number): Buffer {
+  const data = Buffer.alloc(2 * samples.length);
+  samples.forEach((value, i) => data.writeInt16LE(Math.round(value * 32_767), 2 * i));
+  const header = Buffer.alloc(44);
+  header.write('RIFF', 0);
+  header.writeUInt32LE(36 + data.length, 4);
+  header.write('WAVEfmt ', 8);
+  header.writeUInt32LE(16, 16);
+  header.writeUInt16LE(1, 20);
+  header.writeUInt16LE(1, 22);
+  header.writeUInt32LE(samplingRate, 24);
+  header.writeUInt32LE(2 * samplingRate, 28);
+  header.writeUInt16LE(2, 32);
+  header.writeUInt16LE(16, 34);
+  header.write('data', 36);
+  header.writeUInt32LE(data.length, 40);
+  return Buffer.concat([header, data]);
+}
+
+/** The `place`-th of a pitch: a twentieth of a second, or a little more; every other at half the rate. */
+export function tone(pitch: Pitch, place: number): Buffer {
+  const rate = place % 2 === 0 ? 16_000 : 8000;
+  const samples = Array.from({ length: rate / 20 + 7 * place }, (_, i) => {
+    const noise = (((place + 1) * (i * i + 13 * i)) % 61) / 61 - 0.5;
+    return 0.5 * Math.sin((2 * Math.PI * HERTZ[pitch] * i) / rate) + 0.05 * noise;
+  });
+  return wav(samples, rate);
+}
+
+/** JSONL of so many sounds, one pitch after another. */
+export function writeSounds(path: string, count: number): string {
+  const lines = Array.from({ length: count }, (_, i) => {
+    const label = PITCHES[i % PITCHES.length] as Pitch;
+    return JSON.stringify({ audio: dataUrl(tone(label, i), 'audio/wav'), label });
+  });
+  writeFileSync(path, `${lines.join('\n')}\n`);
+  return path;
+}
