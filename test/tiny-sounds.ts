@@ -2,6 +2,7 @@
 // tones of three pitches, each with noise of its own.
 import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { writeTinyBase } from './tiny-base.js';
 import { dataUrl } from './tiny-pictures.js';
 
 const GOLDEN = join(import.meta.dirname, 'golden');
@@ -14,6 +15,13 @@ const PREPROCESSORS = {
     sampling_rate: 16_000,
     num_mel_bins: 11,
     max_length: 15,
+  },
+  // 20 frames in a second
+  whisper: {
+    feature_extractor_type: 'WhisperFeatureExtractor',
+    feature_size: 6,
+    hop_length: 800,
+    chunk_length: 1,
   },
 } as const;
 export type SoundBase = keyof typeof PREPROCESSORS;
@@ -32,6 +40,12 @@ export function writeTinySoundBase(dir: string, base: SoundBase, changes: object
 export type Pitch = 'low' | 'middle' | 'high';
 export const PITCHES: readonly Pitch[] = ['low', 'middle', 'high'];
 const HERTZ: Readonly<Record<Pitch, number>> = { low: 300, middle: 1200, high: 3600 };
+
+/** The same of one that writes, whose tokenizer has a token for each character. */
+export function writeTinySpeechBase(dir: string): string {
+  writeTinyBase(dir, 'whisper');
+  return writeTinySoundBase(dir, 'whisper', { decoder_start_token_id: 1, eos_token_id: 2 });
+}
 
 /** A WAV file of one channel of 16 bits. */
 export function wav(samples: readonly number[], samplingRate: number): Buffer {
@@ -53,21 +67,21 @@ export function wav(samples: readonly number[], samplingRate: number): Buffer {
   return Buffer.concat([header, data]);
 }
 
-/** The `place`-th of a pitch: a twentieth of a second, or a little more; every other at half the rate. */
-export function tone(pitch: Pitch, place: number): Buffer {
+/** The `place`-th of a pitch: so long, or a little more; every other at half the rate. */
+export function tone(pitch: Pitch, place: number, seconds = 0.05): Buffer {
   const rate = place % 2 === 0 ? 16_000 : 8000;
-  const samples = Array.from({ length: rate / 20 + 7 * place }, (_, i) => {
+  const samples = Array.from({ length: rate * seconds + 7 * place }, (_, i) => {
     const noise = (((place + 1) * (i * i + 13 * i)) % 61) / 61 - 0.5;
     return 0.5 * Math.sin((2 * Math.PI * HERTZ[pitch] * i) / rate) + 0.05 * noise;
   });
   return wav(samples, rate);
 }
 
-/** JSONL of so many sounds, one pitch after another. */
-export function writeSounds(path: string, count: number): string {
+/** JSONL of so many sounds, one pitch after another. @param key what says which it is */
+export function writeSounds(path: string, count: number, key = 'label', seconds = 0.05): string {
   const lines = Array.from({ length: count }, (_, i) => {
     const label = PITCHES[i % PITCHES.length] as Pitch;
-    return JSON.stringify({ audio: dataUrl(tone(label, i), 'audio/wav'), label });
+    return JSON.stringify({ audio: dataUrl(tone(label, i, seconds), 'audio/wav'), [key]: label });
   });
   writeFileSync(path, `${lines.join('\n')}\n`);
   return path;

@@ -11,12 +11,23 @@ export interface ProcessorParts {
   readonly tokenizer?: Tokenizer | null;
   readonly image?: ImageProcessor | null;
   readonly audio?: AudioProcessor | null;
+  readonly writing?: Writing | null;
 }
 
 /** What of a model says what it reads. */
 export interface Reads {
   readonly inputKind: InputKind;
   inputRows(shape: readonly number[]): number;
+  readonly startToken: number | null;
+  readonly targetPositions: number | null;
+}
+
+/** How a decoder writes of what an encoder heard. */
+export interface Writing {
+  /** What it begins with. */
+  readonly startToken: number;
+  /** How many tokens it can write. */
+  readonly positions: number;
 }
 
 export class Processor {
@@ -32,10 +43,11 @@ export class Processor {
         return new Processor({ image: imageProcessor(files, reads) });
       case 'audio': {
         const audio = audioProcessor(files, reads);
-        return new Processor({
-          audio,
-          tokenizer: files.tokenizer && Tokenizer.load(files.tokenizer),
-        });
+        const { startToken, targetPositions: positions } = reads;
+        const writing =
+          startToken === null || positions === null ? null : { startToken, positions };
+        const tokenizer = files.tokenizer && Tokenizer.load(files.tokenizer);
+        return new Processor({ audio, tokenizer, writing });
       }
       default:
         return new Processor({ tokenizer: Tokenizer.load(files.tokenizer ?? missing(TOKENIZER)) });
@@ -59,6 +71,11 @@ export class Processor {
   /** @throws DomainError where the base has none */
   get audio(): AudioProcessor {
     return this.parts.audio ?? reads('no sounds');
+  }
+
+  /** @throws DomainError where the base writes nothing of what it hears */
+  get writing(): Writing {
+    return this.parts.writing ?? reads('sounds, and writes nothing');
   }
 
   dispose(): void {

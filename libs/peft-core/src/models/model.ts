@@ -82,6 +82,8 @@ export interface Model {
   inputRows(shape: readonly number[]): number;
   /** The token that its decoder begins with; null where the prompt itself does. */
   readonly startToken: number | null;
+  /** Of a decoder beside an encoder: how many tokens it can write; null where there is none. */
+  readonly targetPositions: number | null;
   /** Tied parameters count once. */
   readonly parameterCount: number;
   readonly stacks: Stacks;

@@ -12,7 +12,7 @@ import { maskingOf } from '../nn/front-ends/registry.js';
 import type { InputKind } from '../nn/front-ends/registry.js';
 import type { Modules } from '../nn/modules.js';
 import type { Norm } from '../nn/norm.js';
-import { modulesWith } from '../nn/outline.js';
+import { modulesWith, targetPositions } from '../nn/outline.js';
 import type { Description, HeadRequest } from '../nn/outline.js';
 import type { Stack } from '../nn/stack.js';
 import type { ModelOptions, ModelPaths } from '../nn/stack-options.js';
@@ -148,6 +148,10 @@ export class Transformer implements Model {
 
   get startToken(): number | null {
     return this.options.startToken ?? null;
+  }
+
+  get targetPositions(): number | null {
+    return targetPositions(this.options);
   }
 
   forward<B extends Batch>(batch: B, ctx: BatchContext, cache?: KvCache): Outputs<B> {

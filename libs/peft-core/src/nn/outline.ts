@@ -462,6 +462,10 @@ export const inputShape = ({
   };
 };
 
+/** Of a decoder beside an encoder. */
+export const targetPositions = ({ encoder, decoder }: ModelOptions): number | null =>
+  encoder && decoder ? decoder.maxPositions : null;
+
 /** Of the rows that heads read. */
 export const headWidth = (options: ModelOptions, { encoder, decoder }: ModelPaths): number => {
   const { hiddenSize, embeddingSize } = inputShape(options);
@@ -493,6 +497,8 @@ export class Outline
   readonly attendingLayers: number;
   readonly attendsThroughout: boolean;
   readonly inputKind: InputKind;
+  readonly startToken: number | null;
+  readonly targetPositions: number | null;
   readonly tokenEmbedding: TableShape | null;
   readonly #input: StackShape;
   readonly #all: Description<LinearShape, NormShape, TableShape, ExpertsShape>;
@@ -515,6 +521,8 @@ export class Outline
     this.stackCount = options.encoder && options.decoder ? 2 : 1;
     this.attendsThroughout = input.attendsThroughout;
     this.inputKind = input.inputKind;
+    this.startToken = options.startToken ?? null;
+    this.targetPositions = targetPositions(options);
     this.#input = input;
     this.attendingLayers = options.encoder ? (options.decoder?.layers ?? 0) : 0;
     const all = describe<LinearShape, NormShape, TableShape, ExpertsShape>(options, paths, {

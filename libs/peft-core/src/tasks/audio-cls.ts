@@ -141,7 +141,7 @@ const encoded = (
     const target = targets[i] as Float64Array;
     const sound = isHeard ? heard.sound : null;
     return {
-      example: { sound, key: null, target, rows, tokenCount: rows },
+      example: { sound, key: null, target, rows, heardRows: rows, tokenCount: rows },
       longest: rows,
       supervised: 1,
       lost: false,

@@ -14,6 +14,7 @@ import { kto } from './kto.js';
 import { orpo } from './orpo.js';
 import { seq2SeqLm } from './seq-2-seq-lm.js';
 import { seqCls } from './seq-cls.js';
+import { speechSeq2Seq } from './speech-seq-2-seq.js';
 import { tokenCls } from './token-cls.js';
 import type { Task } from './task.js';
 
@@ -31,6 +32,7 @@ export const tasks: readonly Task[] = [
   featureExtraction,
   imageCls,
   audioCls,
+  speechSeq2Seq,
 ];
 
 const byName = registry('task', tasks, ({ name }) => [name]);

@@ -16,6 +16,8 @@ import type { EncodeOptions, Example } from './task.js';
 export interface SoundExample extends Example {
   /** Null: it was looked at, and not read. */
   readonly sound: HeardSound | null;
+  /** Rows that the base makes of it. */
+  readonly heardRows: number;
   /** What sets its draws apart from those of others; null: nothing of it is drawn. */
   readonly key: DrawKey | null;
 }
@@ -35,7 +37,7 @@ export function heardOf(
 
 /** A sound as a front end takes it; where training hides rows of it, without them. */
 export function sequenceOf(
-  { sound, key, rows }: SoundExample,
+  { sound, key, heardRows: rows }: SoundExample,
   { masking }: Model,
   { training }: BatchContext,
 ): FeatureSequence {

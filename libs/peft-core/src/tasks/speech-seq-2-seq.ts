@@ -1,0 +1,196 @@
+/**
+ * What is said in a sound, arXiv:2212.04356 (Whisper): an encoder hears x, a decoder writes the text y from its start token
+ * on, after the tokens that say what is to be written.
+ *   loss = -1/N Σ log p(y_i | x, y_<i)     over the N target tokens of a whole optimiser step
+ * The target is what transformers' tokenizers make of a text, but for the start token: those tokens, the text, its end.
+ */
+import { DomainError } from '@graft/contracts';
+import { z } from 'zod';
+import { dataUrlProblem, mediaBytes } from '../data/data-url.js';
+import { packBatch, packFeatures } from '../data/pack.js';
+import type { Processor } from '../data/processor.js';
+import { UNSUPERVISED } from '../data/supervised-text.js';
+import type { TokenSequence } from '../data/supervised-text.js';
+import type { Tokenizer } from '../data/tokenizer.js';
+import { TOKEN_METRICS, tokenChance, tokenSums } from './next-token.js';
+import { checkText, missingFormat, unknownKey } from './record-checks.js';
+import { heardOf, sequenceOf, soundInput, type SoundExample } from './sounds.js';
+import { defineTask, type Encoded, type EncodeOptions } from './task.js';
+import { transcribe } from './transcribe.js';
+
+interface SpokenText extends SoundExample {
+  readonly target: Int32Array;
+  /** What a decoder is given before it writes, without the start token. */
+  readonly prefix: Int32Array;
+  readonly tokenizer: Tokenizer;
+}
+
+interface Prepared {
+  readonly bytes: Uint8Array;
+  readonly text: string;
+  readonly language: string | null;
+}
+
+const Options = z.strictObject({
+  language: z
+    .string()
+    .regex(/^[a-z]{2,3}$/, 'expected a code such as "en"')
+    .nullable()
+    .default(null)
+    .describe(
+      'Of the texts, for bases of several languages: en, de, …; left out, the tokenizer says what comes first',
+    ),
+});
+type Options = z.infer<typeof Options>;
+
+export const speechSeq2Seq = defineTask<SpokenText, Prepared, Options>({
+  name: 'speech_seq_2_seq',
+  title: 'Speech to text',
+  summary: 'Learn to write what is said in sounds.',
+  peft: { taskType: null, models: 'SpeechSeq2Seq', pipeline: 'automatic-speech-recognition' },
+  inputs: 'audio',
+  stacks: ['encoder_decoder'],
+  method: 'supervised',
+  options: Options,
+  records: [
+    {
+      name: 'transcript',
+      keys: ['audio', 'text'],
+      nouns: ['sound with its text', 'sounds with their texts'],
+      line: '{"audio":"data:audio/wav;base64,…","text":"…"}',
+      learnt: ['text'],
+    },
+  ],
+  check(record) {
+    const { audio, text } = record;
+    if (audio === undefined || text === undefined) return missingFormat(record, '{"audio","text"}');
+    return (
+      unknownKey(record, ['audio', 'text']) ??
+      dataUrlProblem('audio', audio, 'audio') ??
+      checkText('text', text)
+    );
+  },
+  facts: ({ audio, text }) => ({
+    format: 'transcript',
+    ignored: [],
+    identity: [audio as string, text as string],
+    chats: [],
+  }),
+  prepare: ({ audio, text }, _, { language }) => ({
+    bytes: mediaBytes('audio', audio, 'audio'),
+    text: text as string,
+    language,
+  }),
+  encode: encoded,
+  varied: (example, key) => ({ ...example, key }),
+  units: ({ target }) => target.length,
+  loss(model, shares, ctx, scales) {
+    const start = model.startToken ?? 0;
+    const encoder = packFeatures(
+      shares.flatMap(({ run, examples }) =>
+        examples.map((example) => ({ run, ...sequenceOf(example, model, ctx) })),
+      ),
+    );
+    const packed = packBatch(
+      shares.map(({ run, examples }) => ({
+        run,
+        examples: examples.map(({ target }) => written(target, start)),
+      })),
+    );
+    const { decoder } = model.forward({ encoder, decoder: packed.batch.decoder }, ctx);
+    return tokenSums(model, decoder, packed, ctx, scales);
+  },
+  infer: {
+    kind: 'classify',
+    record: soundInput,
+    encode(records, processor, { maxSeqLen, taskOptions: { language } }) {
+      const prepared = records.map(({ audio }) => ({
+        bytes: mediaBytes('audio', audio, 'audio'),
+        text: '',
+        language,
+      }));
+      return encoded(prepared, processor, { maxSeqLen, store: null });
+    },
+    answer: (model, shares, ctx) =>
+      shares.flatMap(({ run, examples }) =>
+        examples.map((example) => {
+          const heard = sequenceOf(example, model, ctx);
+          const { prefix, tokenizer } = example;
+          const ids = transcribe(model, { run, heard, prefix, ends: tokenizer.eosIds }, ctx);
+          return { text: tokenizer.decode(ids).trim() };
+        }),
+      ),
+  },
+  chance: tokenChance,
+  metrics: TOKEN_METRICS,
+});
+
+function encoded(
+  prepared: readonly Prepared[],
+  processor: Processor,
+  { maxSeqLen, ...options }: EncodeOptions,
+): Encoded<SpokenText>[] {
+  const { tokenizer, writing, audio } = processor;
+  const sounds = heardOf(
+    prepared.map(({ bytes }) => bytes),
+    processor,
+    // sounds have as many rows as the base makes: what a job bounds is what is written
+    { ...options, maxSeqLen: Infinity },
+  );
+  const [first] = prepared;
+  const prefix = first ? prefixOf(processor, first.language) : new Int32Array();
+  const texts = tokenizer.encodeBatch(prepared.map(({ text }) => text));
+  return sounds.map((heard, i) => {
+    const isHeard = typeof heard !== 'string';
+    const end = tokenizer.eosId === null ? [] : [tokenizer.eosId];
+    const whole = Int32Array.from([...prefix, ...(texts[i]?.ids ?? []), ...end]);
+    const target = whole.slice(0, maxSeqLen);
+    const rows = (isHeard ? heard.rows : 1) + target.length;
+    const sound = isHeard ? heard.sound : null;
+    const longest = audio.maxSeconds ?? Infinity;
+    return {
+      example: {
+        sound,
+        key: null,
+        target,
+        prefix,
+        tokenizer,
+        rows,
+        tokenCount: target.length,
+        heardRows: isHeard ? heard.rows : 1,
+      },
+      longest: whole.length,
+      supervised: target.length,
+      lost: false,
+      problem: !isHeard
+        ? heard
+        : heard.seconds > longest
+          ? `the sound has ${heard.seconds.toFixed(1)} s; the base hears ${longest} s: cut it, and its text`
+          : target.length > writing.positions
+            ? `the text has ${target.length} tokens; the base writes ${writing.positions} at most: cut it, and its sound`
+            : null,
+    };
+  });
+}
+
+/** The tokens between the start token and a text, as the tokenizer has them; or those of a language, without timestamps. */
+function prefixOf({ tokenizer, writing }: Processor, language: string | null): Int32Array {
+  if (language === null) {
+    const around = tokenizer.encode('', { special: true });
+    const open = around.at(-1) === tokenizer.eosId ? around.slice(0, -1) : around;
+    return Int32Array.from(open[0] === writing.startToken ? open.slice(1) : open);
+  }
+  return Int32Array.from([language, 'transcribe', 'notimestamps'], (name) => {
+    const ids = tokenizer.encode(`<|${name}|>`);
+    if (ids.length === 1) return ids[0] as number;
+    const message = `the base's tokenizer has no token <|${name}|>; leave language out, or choose a base of several languages`;
+    throw new DomainError('invalid_value', message, 'graft.task_options.language');
+  });
+}
+
+/** What the decoder sees of a target, and writes. */
+const written = (target: Int32Array, start: number): TokenSequence => ({
+  tokens: Int32Array.from(target, (_, i) => (i === 0 ? start : (target[i - 1] as number))),
+  labels: target,
+  first: UNSUPERVISED,
+});

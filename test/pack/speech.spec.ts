@@ -1,0 +1,154 @@
+// Runs that learn to write what is said in sounds.
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Spec } from '@graft/contracts';
+import { setThreads } from '@graft/kernels';
+import {
+  answersTo,
+  loadBase,
+  openRun,
+  RunGroup,
+  takeTurn,
+  taskFor,
+  type Base,
+  type FactOfRun,
+  type Run,
+  type RunFact,
+} from '@graft/peft-core';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { dataUrl } from '../tiny-pictures.js';
+import { PITCHES, tone, wav, writeSounds, writeTinySpeechBase } from '../tiny-sounds.js';
+
+let dir: string;
+let base: Base;
+let trainFile: string;
+beforeAll(() => {
+  setThreads(1);
+  dir = mkdtempSync(join(tmpdir(), 'graft-speech-'));
+  base = loadBase(writeTinySpeechBase(join(dir, 'base')), { dtype: 'f32', quantization: null });
+  trainFile = writeSounds(join(dir, 'sounds.jsonl'), 12, 'text', 0.8);
+});
+afterAll(() => {
+  base.dispose();
+  rmSync(dir, { recursive: true, force: true });
+});
+
+const task = taskFor('speech_seq_2_seq');
+const options = (changes: object = {}) => task.options.parse(changes) as Record<string, unknown>;
+const SPEC: Spec = {
+  model: 'base',
+  task: 'speech_seq_2_seq',
+  task_options: {},
+  peft: { peft_type: 'LORA', r: 4, target_modules: ['q_proj', 'v_proj'], lora_dropout: 0.1 },
+  seed: 1,
+  batch_size: 4,
+  n_epochs: 4,
+  max_steps: null,
+  learning_rate: 0.03,
+  lr_schedule: 'constant',
+  warmup_ratio: 0,
+  optimizer: 'adamw',
+  weight_decay: 0,
+  loraplus_lr_ratio: null,
+  loraplus_lr_embedding: 1e-6,
+  max_grad_norm: 1,
+  gradient_accumulation_steps: 1,
+  max_seq_len: null,
+  shuffle: true,
+  validation_split: null,
+  eval_steps: 0,
+  early_stopping_patience: null,
+  save_steps: 0,
+  base_dtype: 'f32',
+  quantization: null,
+};
+
+let opened = 0;
+function open(changes: Partial<Spec> = {}, files: object = {}): Run {
+  opened++;
+  const workDir = join(dir, `run-${opened}`);
+  const spec = { ...SPEC, task_options: options(), ...changes };
+  return openRun(base, spec, { id: opened, baseId: 'base', trainFile, workDir, ...files });
+}
+
+function train(runs: readonly Run[], until = Infinity): Map<number, RunFact[]> {
+  const group = new RunGroup(base.model);
+  const facts = new Map(runs.map(({ id }) => [id, [] as RunFact[]]));
+  for (const run of runs) group.add(run);
+  while (group.size > 0)
+    takeTurn(group, (run, fact) => {
+      facts.get(run.id)?.push(fact);
+      if (run.step >= until) run.stopping ??= 'pause';
+    });
+  return facts;
+}
+const trained = (run: Run, until?: number): RunFact[] => train([run], until).get(run.id)!;
+
+const finished = (facts: readonly RunFact[]) => facts.at(-1) as FactOfRun<'finished'>;
+const model = (facts: readonly RunFact[]): Buffer =>
+  readFileSync(join(finished(facts).dir, 'adapter_model.safetensors'));
+
+describe('a run', () => {
+  it('learns to write what is said, and goes on after a pause as it would have', () => {
+    const facts = trained(open({ n_epochs: 3 }));
+    const config = JSON.parse(
+      readFileSync(join(finished(facts).dir, 'adapter_config.json'), 'utf8'),
+    ) as object;
+    expect(config).toMatchObject({
+      task_type: null,
+      auto_mapping: { base_model_class: 'WhisperForConditionalGeneration' },
+    });
+    const paused = trained(open({ n_epochs: 3, save_steps: 5 }), 5);
+    const { dir: checkpointDir } = paused.findLast((fact) => fact.type === 'saved')!;
+    const resumed = trained(open({ n_epochs: 3, save_steps: 5 }, { checkpointDir }));
+    expect(model(resumed).equals(model(facts))).toBe(true);
+  });
+
+  it('is refused by the lines of what the base does not hear all of', () => {
+    const path = join(dir, 'long.jsonl');
+    const sound = (seconds: number): string =>
+      dataUrl(
+        wav(
+          Array.from({ length: 8000 * seconds }, () => 0.1),
+          8000,
+        ),
+        'audio/wav',
+      );
+    const lines = [
+      { audio: sound(1), text: 'short' },
+      { audio: sound(2), text: 'long' },
+    ];
+    writeFileSync(path, lines.map((line) => `${JSON.stringify(line)}\n`).join(''));
+    expect(() => open({}, { trainFile: path })).toThrow(
+      'line 2: the sound has 2.0 s; the base hears 1 s: cut it, and its text',
+    );
+  });
+
+  it('is refused a language that its tokenizer has no token for', () => {
+    expect(() => open({ task_options: options({ language: 'de' }) })).toThrow(
+      expect.objectContaining({ param: 'graft.task_options.language' }),
+    );
+  });
+});
+
+it('writes what it has learnt', () => {
+  const run = open({
+    n_epochs: 40,
+    lr_schedule: 'linear',
+    peft: { peft_type: 'LORA', r: 8, target_modules: 'all-linear' },
+    learning_rate: 0.01,
+  });
+  const group = new RunGroup(base.model);
+  group.add(run);
+  while (run.step < run.data.totalSteps - 1) takeTurn(group, () => {});
+  const infer = task.infer!;
+  const records = PITCHES.map((pitch, i) =>
+    infer.record(dataUrl(tone(pitch, i, 0.8), 'audio/wav')),
+  );
+  const how = { maxSeqLen: 1000, vocabSize: 72, taskOptions: run.spec.task_options };
+  const examples = infer.encode(records, base.processor, how).map(({ example }) => example);
+  const shares = [{ run: run.id, examples, options: run.spec.task_options }];
+  expect(answersTo(infer, base.model, shares)).toEqual(PITCHES.map((text) => ({ text })));
+  group.remove(run);
+});
