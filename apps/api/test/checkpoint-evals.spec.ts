@@ -1,6 +1,7 @@
 // An eval as the score of a job's checkpoints, with a worker whose answers the test decides.
 import type {
   CheckpointObject,
+  ChromeTrace,
   JobEventObject,
   JobObject,
   MetricsObject,
@@ -166,6 +167,12 @@ it('scores each checkpoint, and the best of them is by the score', async () => {
     best_score: { step: 20, eval_score: 0.75 },
     best: { step: 10, valid_loss: 10 },
   });
+  const trace = await api.get<ChromeTrace>(`/fine_tuning/jobs/${id}/trace`);
+  const spans = trace.traceEvents.filter(({ cat }) => cat === 'eval');
+  expect(spans.map(({ args }) => [args['graft.step'], args['graft.eval_status']])).toEqual(
+    scores.map(([at]) => [at, 'completed']),
+  );
+  for (const { dur } of spans) expect(dur).toBeGreaterThan(0);
   const kept = await checkpointsOf(id);
   expect(
     kept.map(({ step_number, graft: { best }, metrics: { eval_score } }) => [

@@ -7,6 +7,8 @@ import type { TraceSpan } from './trace-span.js';
 /** A trace has one process, whose threads are the lanes that people see. */
 const PID = 1;
 const JOB_LANE = 1;
+/** What goes on beside the rest, and what its lanes are called. */
+const BESIDE = { checkpoint: 'checkpoints', eval: 'evals' } as const;
 
 /** Spans on one thread may hold each other and must not overlap otherwise, so what goes on beside has lanes of its own. */
 export function chromeTrace(
@@ -14,18 +16,21 @@ export function chromeTrace(
   spans: readonly TraceSpan[],
 ): ChromeTrace {
   const [root] = spans;
-  const beside = lanesOf(spans.filter(({ name }) => name === 'checkpoint'));
+  const beside = new Map<TraceSpan, number>();
+  const lanes = Object.entries(BESIDE).flatMap(([kind, called]) => {
+    const before = Math.max(0, ...beside.values());
+    const own = lanesOf(spans.filter(({ name }) => name === kind));
+    for (const [one, lane] of own) beside.set(one, before + lane);
+    return Array.from({ length: new Set(own.values()).size }, () => called);
+  });
   const events = spans
     .flatMap((one) => eventsOf(one, JOB_LANE + (beside.get(one) ?? 0)))
     .sort((a, b) => (a.ts ?? 0) - (b.ts ?? 0) || (b.dur ?? 0) - (a.dur ?? 0));
-  const lanes = Math.max(0, ...beside.values());
   return {
     traceEvents: [
       meta('process_name', JOB_LANE, root?.label ?? job.id),
       meta('thread_name', JOB_LANE, 'job'),
-      ...Array.from({ length: lanes }, (_, n) =>
-        meta('thread_name', JOB_LANE + n + 1, 'checkpoints'),
-      ),
+      ...lanes.map((called, n) => meta('thread_name', JOB_LANE + n + 1, called)),
       ...events,
     ],
     displayTimeUnit: 'ms',

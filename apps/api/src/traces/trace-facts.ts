@@ -1,4 +1,4 @@
-import { EVAL_SCORE } from '@graft/contracts';
+import { EVAL_SCORE, type EvalRunStatus } from '@graft/contracts';
 import { Injectable } from '@nestjs/common';
 import { Database } from '../database/database.js';
 import type { Attempt, Job } from '../database/entities/job.js';
@@ -65,12 +65,23 @@ export interface Line {
   readonly message: string;
 }
 
+/** A run of an eval that scores a checkpoint, beside the training. */
+export interface TracedEval {
+  readonly id: string;
+  readonly step: number;
+  readonly status: EvalRunStatus;
+  readonly at: Date;
+  /** When its last item so far was done. */
+  readonly last_at: Date | null;
+}
+
 /** What is known of when things happened to a job. */
 export interface TraceFacts {
   readonly job: TracedJob;
   readonly attempts: readonly TracedAttempt[];
   readonly steps: readonly StepGroup[];
   readonly marks: readonly Mark[];
+  readonly evals: readonly TracedEval[];
   readonly phases: readonly Line[];
   readonly warnings: readonly Line[];
   /** By the database's clock, when they were read. */
@@ -100,6 +111,7 @@ export class TraceFactsReader {
       attempts: await this.attempts(job.id),
       steps: await this.steps(job, stride),
       marks: await this.marks(job.id, stride),
+      evals: await this.evals(job.id),
       phases: await this.lines(job.id, `type = 'log' AND data->>'source' = 'worker'`),
       warnings: await this.lines(job.id, `type = 'message' AND level <> 'info'`),
     };
@@ -158,6 +170,15 @@ export class TraceFactsReader {
          WHEN 'checkpoint' THEN nth % GREATEST(1, ceil(count::float8 / ${MOST_MARKS})::int) = 0 ELSE true END
        ORDER BY number`,
       [id, stride],
+    );
+  }
+
+  private evals(id: string): Promise<TracedEval[]> {
+    return this.database.query<TracedEval>(
+      `SELECT id, step, status, created_at AS at,
+         (SELECT max(done_at) FROM eval_item WHERE run_id = eval_run.id) AS last_at
+       FROM eval_run WHERE job_id = $1 ORDER BY step LIMIT ${MOST_MARKS}`,
+      [id],
     );
   }
 

@@ -97,7 +97,8 @@ export class TraceSender implements OnModuleDestroy {
       await this.exports.sent(claim, number);
     }
     if (job.finished_at === null) return;
-    const own = spans.filter(({ attempt }) => attempt === null);
+    // An eval that goes on after the job would be sent as if it had ended now: it is left out.
+    const own = spans.filter(({ attempt, isOpen }) => attempt === null && !isOpen);
     if (await this.send(claim, job, own)) await this.exports.sent(claim, null);
   }
 

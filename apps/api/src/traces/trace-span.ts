@@ -11,6 +11,7 @@ export type SpanName =
   | 'steps'
   | 'evaluation'
   | 'checkpoint'
+  | 'eval'
   | 'upload';
 
 /** A stretch of a job's time. */

@@ -1,7 +1,14 @@
 import type { ChromeTraceEvent } from '@graft/contracts';
 import { describe, expect, it } from 'vitest';
 import { chromeTrace } from './chrome-trace.js';
-import type { Mark, StepGroup, TracedAttempt, TracedJob, TraceFacts } from './trace-facts.js';
+import type {
+  Mark,
+  StepGroup,
+  TracedAttempt,
+  TracedEval,
+  TracedJob,
+  TraceFacts,
+} from './trace-facts.js';
 import type { TraceSpan } from './trace-span.js';
 import { spansOf } from './trace-spans.js';
 
@@ -70,11 +77,21 @@ const mark = (kind: Mark['kind'], when: number, step?: number, since?: number): 
   since: since === undefined ? null : at(since),
 });
 
+const evalRun = (step: number, when: number, last: number | null) =>
+  ({
+    id: `evalrun-${step}`,
+    step,
+    status: last === null ? 'in_progress' : 'completed',
+    at: at(when),
+    last_at: last === null ? null : at(last),
+  }) satisfies TracedEval;
+
 const facts = (more: Partial<TraceFacts>): TraceFacts => ({
   job: job(),
   attempts: [],
   steps: [],
   marks: [],
+  evals: [],
   phases: [],
   warnings: [],
   now: at(100),
@@ -227,6 +244,7 @@ function anyFacts(seed: number): TraceFacts {
       ...any(() => mark(random() < 0.5 ? 'paused' : 'resumed', 1 + random() * (time - 1))),
     ],
     phases: any(() => ({ at: at(far()), level: 'info', code: 'x', message: 'x' })),
+    evals: any((n) => evalRun(1 + n, 1 + random() * time, random() < 0.8 ? random() * 200 : null)),
     now: at(time + 1),
   });
 }
@@ -278,6 +296,23 @@ describe('a trace that Chrome and Perfetto open', () => {
     });
     expect(events.find(({ ph }) => ph === 'i')).toMatchObject({ name: 'mind this', s: 't' });
     expect(events.find(({ cat }) => cat === 'attempt')!.args['unfinished']).toBe(1);
+  });
+
+  it('has evals of checkpoints in lanes of their own, beyond the job’s end, too', () => {
+    const all = facts({
+      job: job({ finished_at: at(20) }),
+      marks: [mark('checkpoint', 14, 1, 11)],
+      evals: [evalRun(1, 14, 18), evalRun(2, 16, 25), evalRun(3, 19, null)],
+    });
+    const { traceEvents: events } = chromeTrace(all, spansOf(all));
+    const lanes = events.filter(({ name }) => name === 'thread_name');
+    expect(lanes.map(({ args }) => args['name'])).toEqual(['job', 'evals', 'evals']);
+    const evals = events.filter(({ cat }) => cat === 'eval');
+    expect(evals.map(({ name, tid, dur, args }) => [name, tid, dur, args['unfinished']])).toEqual([
+      ['eval of the checkpoint at step 1', 2, 4e6, undefined],
+      ['eval of the checkpoint at step 2', 3, 9e6, undefined],
+      ['eval of the checkpoint at step 3', 2, 81e6, 1],
+    ]);
   });
 
   it('never has spans of a thread that overlap, whatever workers told', () => {

@@ -5,6 +5,7 @@
 //                   ├ train ─ replay, steps, evaluation
 //                   ├ upload
 //                   └ checkpoint, beside training
+//         └ eval, of a checkpoint, beside all of it
 //
 // Times of events are the worker's, cut to those of the attempt, which are the database's.
 import { attemptSpans, warningOf } from './trace-attempts.js';
@@ -19,6 +20,7 @@ export function spansOf(facts: TraceFacts): TraceSpan[] {
     ...submitSpan(facts),
     ...waitSpans(facts),
     ...facts.attempts.flatMap((attempt, n) => attemptSpans(facts, attempt, facts.attempts[n + 1])),
+    ...evalSpans(facts),
   ];
 }
 
@@ -63,3 +65,19 @@ function submitSpan({ job }: TraceFacts): TraceSpan[] {
   const told = { key: 'submit', parent: 'job', label: 'submit' };
   return [span('submit', { ...told, start: beginOf(job), end: job.created_at.getTime() })];
 }
+
+/** From when it was asked for until its last item was done; that of the last checkpoint may go on after the job. */
+const evalSpans = ({ evals, now }: TraceFacts): TraceSpan[] =>
+  evals.map(({ id, step, status, at, last_at: last }) => {
+    const isOpen = status === 'queued' || status === 'in_progress';
+    const start = at.getTime();
+    return span('eval', {
+      key: `eval ${id}`,
+      parent: 'job',
+      label: `eval of the checkpoint at step ${step}`,
+      start,
+      end: Math.max(start, (isOpen ? now : (last ?? at)).getTime()),
+      isOpen,
+      attributes: { 'graft.step': step, 'graft.eval_run': id, 'graft.eval_status': status },
+    });
+  });
