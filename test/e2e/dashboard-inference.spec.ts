@@ -178,6 +178,11 @@ describe.skipIf(!program)('a model that writes no text in the dashboard', () => 
     await said.getByText('0.813').waitFor();
     await said.getByRole('img', { name: 'a.png' }).waitFor();
     await picture(page, 'picture-labels');
+    // as large as those of a telephone
+    const buffer = Buffer.concat([red.buffer, Buffer.alloc(4 << 20)]);
+    await page.getByLabel('Choose pictures').setInputFiles([{ ...red, name: 'b.png', buffer }]);
+    await answer(1, () => [{ label: 'large', probabilities: { large: 1 } }]);
+    await said.getByText('large').first().waitFor();
     expect(tabs.problems()).toEqual([]);
   });
 

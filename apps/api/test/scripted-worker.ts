@@ -15,7 +15,7 @@ import {
   type Lease,
   type Welcome,
 } from '@graft/contracts/grpc';
-import { ANSWER_ABILITIES, OPERATION_TYPES, operationTask } from '@graft/contracts';
+import { ANSWER_ABILITIES, MAX_DOWN_BYTES, OPERATION_TYPES, operationTask } from '@graft/contracts';
 import { buildWords, tasksUsedTo } from '@graft/peft-core/catalog';
 import { createHash, randomUUID } from 'node:crypto';
 import type { TestApi } from './fixture.js';
@@ -74,7 +74,9 @@ export class ScriptedWorker {
       silent?: boolean;
     } = {},
   ) {
-    this.client = new WorkerServiceClient(api.grpcUrl, credentials.createInsecure());
+    this.client = new WorkerServiceClient(api.grpcUrl, credentials.createInsecure(), {
+      'grpc.max_receive_message_length': MAX_DOWN_BYTES,
+    });
   }
 
   async connect(): Promise<this> {

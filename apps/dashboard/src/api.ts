@@ -274,6 +274,15 @@ export const api = {
         signal,
       )
     ).data,
+  /** A picture as it lies on disk: a body of JSON has no room for large ones. */
+  classifyFile: async (model: string, file: File, signal: AbortSignal) => {
+    const form = new FormData();
+    form.append('model', model);
+    form.append('file', file, file.name);
+    const response = await request('/classify', { method: 'POST', body: form, signal });
+    const { data } = (await response.json()) as { data: Readonly<Record<string, unknown>>[] };
+    return data;
+  },
   operate: (body: unknown) => post<JobObject>('/adapters/operations', body),
   importModel: (source: string) => post<ModelObject>('/models', { source }),
   deleteModel: (id: string) => remove(`/models/${encodeURIComponent(id)}`),

@@ -31,7 +31,7 @@ export function PictureBox({ models }: { models: readonly string[] }) {
     await Promise.all(
       models.map(async (model, at) => {
         const answer = await api
-          .classify(model, [url], signal)
+          .classifyFile(model, file, signal)
           .then(([one]) => one ?? {})
           .catch((error: Error) => error);
         setShown((now) =>
