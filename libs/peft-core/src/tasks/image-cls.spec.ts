@@ -94,4 +94,5 @@ it('the five likeliest are counted where there are at least six labels', () => {
   expect(one(1, 2, 3, 4, 5, 6)).toMatchObject({ top5: 0 });
   expect(one(1, 2, 3, 4, 5)).not.toHaveProperty('top5');
   expect(one(1, 1, 1, 1, 1, 1)).toMatchObject({ right: 1, top5: 1 });
+  expect(one(NaN, NaN, NaN, NaN, NaN, NaN)).toMatchObject({ right: 0, top5: 0 });
 });

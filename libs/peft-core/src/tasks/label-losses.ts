@@ -75,21 +75,21 @@ const likeliest = (row: Float32Array): number =>
 /** Among as many every label is one of the likeliest. */
 const FEW = 5;
 
-/** How many are likelier; of equal ones those before it. */
+/** How many are not less likely; of equal ones those before it. What is no number is less likely than nothing. */
 const rankOf = (row: Float32Array, label: number): number => {
   const own = row[label] as number;
   return row.reduce(
-    (count, value, i) => count + Number(value > own || (value === own && i < label)),
+    (count, value, i) => count + Number(!(value < own) && (value !== own || i < label)),
     0,
   );
 };
 
 function countLabel(row: Float32Array, wanted: number, count: Count): void {
-  const found = likeliest(row);
+  const [found, rank] = [likeliest(row), rankOf(row, wanted)];
   count('single', 1);
-  count('right', Number(found === wanted));
-  if (row.length > FEW) count('top5', Number(rankOf(row, wanted) < FEW));
-  if (found === wanted) count(countOf('tp', wanted), 1);
+  count('right', Number(rank === 0));
+  if (row.length > FEW) count('top5', Number(rank < FEW));
+  if (rank === 0) count(countOf('tp', wanted), 1);
   else {
     count(countOf('fp', found), 1);
     count(countOf('fn', wanted), 1);
