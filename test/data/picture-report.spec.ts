@@ -59,6 +59,14 @@ it('says how many pictures there are, in which sizes, and without libtorch', () 
   });
 });
 
+it('decodes one of a large file at least, and others while there is time', () => {
+  const { path } = write(Array.from({ length: 12 }, (_, i) => colourPng('red', i)));
+  const large = { path, records: 2500 };
+  const { training } = reportData(large, null, processor, { ...options, renderMs: 0 });
+  expect(training).toMatchObject({ examples: 12, tokens: 120, pictures: { looked_at: 1 } });
+  expect(training.warnings).toContainEqual(expect.stringMatching(/^11 of 12 .* were not decoded/));
+});
+
 it('names the lines of those that cannot be decoded', () => {
   const good = colourPng('red', 0);
   const bad = good.subarray(0, 80);

@@ -219,7 +219,9 @@ class Reading {
     const exact =
       this.whole || (this.bound !== null && this.bound.tokens(chats, bytes) > maxSeqLen);
     const sample = !exact && this.short++ % this.stride === 0;
-    if (!exact && !sample && !this.mayRender(chats)) return;
+    // pictures and sounds take long to decode, a large file's sample alone minutes: one is enough to count by
+    const isCertain = exact || (sample && (this.bound !== null || this.short === 1));
+    if (!isCertain && !this.mayRender(chats)) return;
     const { taskOptions } = this.options;
     const prepared = prepareLine(
       record,
