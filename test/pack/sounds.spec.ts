@@ -176,3 +176,13 @@ it('answers with labels what it has learnt', () => {
   expect(answers.map(({ label }) => label)).toEqual(PITCHES);
   group.remove(run);
 });
+
+it('says which of the sounds that it is asked about cannot be decoded', () => {
+  const records = [tone(PITCHES[0]!, 0), Buffer.from('no sound')].map((bytes) => ({
+    audio: dataUrl(bytes, 'audio/wav'),
+  }));
+  const how = { maxSeqLen: 1000, vocabSize: 0, taskOptions: options() };
+  expect(() => task.infer!.encode(records, base.processor, how)).toThrow(
+    /^input 1: .*expected WAV or FLAC/,
+  );
+});

@@ -20,7 +20,7 @@ import {
   TOP_5,
 } from './label-task.js';
 import { labelConfig, labelNames } from './labels.js';
-import { missingFormat, unknownKey } from './record-checks.js';
+import { missingFormat, refuseProblems, unknownKey } from './record-checks.js';
 import { heardOf, sequenceOf, soundInput, type SoundExample } from './sounds.js';
 import { defineTask, type Encoded, type EncodeOptions, type Share } from './task.js';
 
@@ -121,7 +121,9 @@ export const audioCls = defineTask<LabelledSound, Prepared, Options>({
     encode(records, processor, { maxSeqLen }) {
       const files = records.map(({ audio }) => mediaBytes('audio', audio, 'audio'));
       const targets = records.map(() => new Float64Array());
-      return encoded(files, targets, processor, { maxSeqLen, store: null });
+      const found = encoded(files, targets, processor, { maxSeqLen, store: null });
+      refuseProblems(found);
+      return found;
     },
     answer: (model, shares, ctx) => labelAnswers(model, shares, readOf(model, shares, ctx), ctx),
   },
