@@ -3,6 +3,7 @@
  * losses). Of bases that hide rows in training (SpecAugment), others are hidden in each epoch.
  */
 import { z } from 'zod';
+import { MAX_VALUES } from '../data/audio/sound.js';
 import { dataUrlProblem, mediaBytes } from '../data/data-url.js';
 import type { Processor } from '../data/processor.js';
 import type { Model } from '../models/model.js';
@@ -121,7 +122,7 @@ export const audioCls = defineTask<LabelledSound, Prepared, Options>({
     encode(records, processor, { maxSeqLen }) {
       const files = records.map(({ audio }) => mediaBytes('audio', audio, 'audio'));
       const targets = records.map(() => new Float64Array());
-      const found = encoded(files, targets, processor, { maxSeqLen, store: null });
+      const found = encoded(files, targets, processor, { maxSeqLen, store: null }, MAX_VALUES);
       refuseProblems(found);
       return found;
     },
@@ -136,8 +137,9 @@ const encoded = (
   targets: readonly Float64Array[],
   processor: Processor,
   options: EncodeOptions,
+  most?: number,
 ): Encoded<LabelledSound>[] =>
-  heardOf(files, processor, options).map((heard, i) => {
+  heardOf(files, processor, options, most).map((heard, i) => {
     const isHeard = typeof heard !== 'string';
     const rows = isHeard ? heard.rows : 1;
     const target = targets[i] as Float64Array;

@@ -22,13 +22,18 @@ export interface SoundExample extends Example {
   readonly key: DrawKey | null;
 }
 
-/** Of each sound, or why it cannot be learnt from. @throws DomainError where a job cuts what cannot be cut */
+/**
+ * Of each sound, or why it cannot be learnt from.
+ * @param most values of all that are decoded: a question's sounds keep others waiting
+ * @throws DomainError where they have more
+ */
 export function heardOf(
   files: readonly Uint8Array[],
   { audio }: Processor,
   { maxSeqLen, store }: EncodeOptions,
+  most = Infinity,
 ): (Heard | string)[] {
-  return readSounds(files, audio, store).map((heard) =>
+  return readSounds(files, audio, store, most).map((heard) =>
     typeof heard === 'string' || heard.rows <= maxSeqLen
       ? heard
       : `the sound has ${heard.seconds.toFixed(1)} s, ${heard.rows} rows for this base, and is not cut to ${maxSeqLen}; cut it, or leave max_seq_len out`,

@@ -6,6 +6,7 @@
  */
 import { DomainError } from '@graft/contracts';
 import { z } from 'zod';
+import { MAX_VALUES } from '../data/audio/sound.js';
 import { dataUrlProblem, mediaBytes } from '../data/data-url.js';
 import { packBatch, packFeatures } from '../data/pack.js';
 import type { Processor } from '../data/processor.js';
@@ -13,7 +14,7 @@ import { UNSUPERVISED } from '../data/supervised-text.js';
 import type { TokenSequence } from '../data/supervised-text.js';
 import type { Tokenizer } from '../data/tokenizer.js';
 import { TOKEN_METRICS, tokenChance, tokenSums } from './next-token.js';
-import { checkText, missingFormat, unknownKey } from './record-checks.js';
+import { checkText, missingFormat, refuseProblems, unknownKey } from './record-checks.js';
 import { heardOf, sequenceOf, soundInput, type SoundExample } from './sounds.js';
 import { defineTask, type Encoded, type EncodeOptions } from './task.js';
 import { transcribe } from './transcribe.js';
@@ -109,7 +110,9 @@ export const speechSeq2Seq = defineTask<SpokenText, Prepared, Options>({
         text: '',
         language,
       }));
-      return encoded(prepared, processor, { maxSeqLen, store: null });
+      const found = encoded(prepared, processor, { maxSeqLen, store: null }, MAX_VALUES);
+      refuseProblems(found);
+      return found;
     },
     answer: (model, shares, ctx) =>
       shares.flatMap(({ run, examples }) =>
@@ -129,6 +132,7 @@ function encoded(
   prepared: readonly Prepared[],
   processor: Processor,
   { maxSeqLen, ...options }: EncodeOptions,
+  most?: number,
 ): Encoded<SpokenText>[] {
   const { tokenizer, writing, audio } = processor;
   const sounds = heardOf(
@@ -136,6 +140,7 @@ function encoded(
     processor,
     // sounds have as many rows as the base makes: what a job bounds is what is written
     { ...options, maxSeqLen: Infinity },
+    most,
   );
   const [first] = prepared;
   const prefix = first ? prefixOf(processor, first.language) : new Int32Array();

@@ -43,7 +43,11 @@ export function decodeFlac(bytes: Uint8Array): Sound {
       length,
     ),
   );
-  return { samples: mixDown(channels), samplingRate: info.samplingRate };
+  return {
+    samples: mixDown(channels),
+    samplingRate: info.samplingRate,
+    values: length * channels.length,
+  };
 }
 
 /** The first block is STREAMINFO; the others say nothing of the samples. */

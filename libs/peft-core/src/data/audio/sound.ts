@@ -6,6 +6,8 @@ export interface Sound {
   readonly samples: Float32Array;
   /** samples a second */
   readonly samplingRate: number;
+  /** that were decoded: of all channels */
+  readonly values: number;
 }
 
 /** What a file says of its sound before any of it is decoded. */
@@ -18,7 +20,7 @@ export interface SoundFormat {
 
 export const MAX_SOUND_SECONDS = 600;
 /** 10 minutes of two channels at 48 kHz; what is decoded is held as 4 bytes each */
-const MAX_VALUES = MAX_SOUND_SECONDS * 48_000 * 2;
+export const MAX_VALUES = MAX_SOUND_SECONDS * 48_000 * 2;
 const RATES = [1000, 384_000] as const;
 const MAX_CHANNELS = 8;
 

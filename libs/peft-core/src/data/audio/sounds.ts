@@ -30,6 +30,8 @@ export interface Heard {
   readonly seconds: number;
   /** That the base makes of it. */
   readonly rows: number;
+  /** That were decoded. */
+  readonly values: number;
   /** Null: it was looked at, and not kept. */
   readonly sound: HeardSound | null;
 }
@@ -37,12 +39,16 @@ export interface Heard {
 /**
  * Of each sound, in order, what is kept of it, or why it cannot be used.
  * @param store null: they are kept in memory; left out: they are looked at alone
+ * @param most values that are decoded of all: others may wait for them
+ * @throws DomainError where they have more
  */
 export function readSounds(
   files: readonly Uint8Array[],
   audio: AudioProcessor,
   store: MediaStore | null | undefined,
+  most = Infinity,
 ): (Heard | string)[] {
+  let values = 0;
   const found = new Map<string, Heard | string>();
   return files.map((bytes) => {
     const key = createHash('sha256').update(bytes).digest('base64');
@@ -50,6 +56,8 @@ export function readSounds(
     if (known !== undefined) return known;
     const heard = read(bytes, key, audio, store);
     found.set(key, heard);
+    if (typeof heard !== 'string') values += heard.values;
+    if (values > most) throw tooMuch();
     return heard;
   });
 }
@@ -62,16 +70,22 @@ function read(
 ): Heard | string {
   const decoded = attempted(bytes);
   if (typeof decoded === 'string') return decoded;
-  const { samples, samplingRate } = decoded;
+  const { samples, samplingRate, values } = decoded;
   const count = Math.ceil((samples.length * audio.samplingRate) / samplingRate);
   const seconds = samples.length / samplingRate;
   const rows = audio.rows(count);
   if (rows === 0) return `the sound has ${seconds.toFixed(3)} s: too little for this base`;
-  if (store === undefined) return { seconds, rows, sound: null };
+  if (store === undefined) return { seconds, rows, values, sound: null };
   const kept = (): Uint8Array =>
     new Uint8Array(resample(samples, samplingRate, audio.samplingRate).buffer);
-  return { seconds, rows, sound: new HeardSound(audio, stored(key, kept, store)) };
+  return { seconds, rows, values, sound: new HeardSound(audio, stored(key, kept, store)) };
 }
+
+const tooMuch = (): DomainError =>
+  new DomainError(
+    'invalid_value',
+    'the sounds are too long to be heard at once: expected at most 10 minutes of two channels at 48 kHz in all; ask for fewer at a time',
+  );
 
 function stored(key: string, make: () => Uint8Array, store: MediaStore | null): StoredBytes {
   const known = store?.find(key);

@@ -50,7 +50,7 @@ export function decodeWav(bytes: Uint8Array): Sound {
   if (samples.length === 0) throw undecodable('a WAV file without samples');
   if (samples.some((value) => !Number.isFinite(value)))
     throw undecodable('a sample is not a finite number');
-  return { samples, samplingRate };
+  return { samples, samplingRate, values: samples.length * each.length };
 }
 
 function read(bytes: Uint8Array): wavefile.WaveFile {
