@@ -4,7 +4,7 @@ import { createHash } from 'node:crypto';
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { Spec } from '@graft/contracts';
+import { grouped, MAX_COMMAND_BYTES, type Spec } from '@graft/contracts';
 import { TrainerProcess } from '@graft/worker';
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
 import { writeChats, writeTinyBase } from '../tiny-base.js';
@@ -427,12 +427,16 @@ it('cuts what a run has to say too much of, and its neighbours go on', async () 
 
 it('refuses a command that is too large for a trainer, and takes the next one', async () => {
   const { it: process, next } = trainer();
-  const huge = { peft: { peft_type: 'LORA', target_modules: ['q'.repeat(2e6)] } };
+  const tooMuch = 'q'.repeat(MAX_COMMAND_BYTES);
+  const huge = { peft: { peft_type: 'LORA', target_modules: [tooMuch] } };
+  const most = grouped(MAX_COMMAND_BYTES);
   expect(() => process.send(start('huge', huge))).toThrow(
-    /^the job's settings take 2,000,\d+ bytes; the most that a trainer takes is 1,048,576$/,
+    new RegExp(
+      `^the job's settings take 16,\\d{3},\\d{3} bytes; the most that a trainer takes is ${most}$`,
+    ),
   );
-  expect(() => process.send(chat('long', { messages: null, prompt: 'x'.repeat(2e6) }))).toThrow(
-    /^the text to go on from takes 2,000,\d+ bytes/,
+  expect(() => process.send(chat('long', { messages: null, prompt: tooMuch }))).toThrow(
+    new RegExp(`^the text to go on from takes 16,\\d{3},\\d{3} bytes`),
   );
   process.send(start('next', { n_epochs: 1 }));
   await next('finished', ({ jobId }) => jobId === 'next');

@@ -244,7 +244,7 @@ describe('access', () => {
   });
 
   it.each([
-    ['/v1/fine_tuning/jobs', 100],
+    ['/v1/fine_tuning/jobs', 1000],
     ['/v1/fine_tuning/jobs/{job}/events', 1000],
     ['/v1/fine_tuning/jobs/{job}/logs', 1000],
     ['/v1/fine_tuning/jobs/{job}/checkpoints', 100],

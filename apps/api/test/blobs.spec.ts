@@ -103,7 +103,8 @@ describe('files', () => {
       socket.write(
         `${head}\r\ncontent-type: multipart/form-data; boundary=b\r\ncontent-length: 9999\r\n\r\n`,
       );
-      socket.write(`${part}a line\nhalf a line`);
+      // what a file is, its first kilobyte says
+      socket.write(`${part}${'a line\n'.repeat(200)}half a line`);
       if (name === 'file') await until(() => stored().length > before);
       else await once(socket, 'data');
       socket.destroy();

@@ -100,7 +100,7 @@ describe('a request too large for a worker', () => {
     await api.query(
       `INSERT INTO model (id, kind, family, status, base_dtype, files) SELECT 'parts', kind, family, status, base_dtype,
          (SELECT jsonb_agg(jsonb_build_object('name', 'part-' || n, 'sha256', repeat('a', 64), 'size', 1))
-          FROM generate_series(1, 60000) AS n) FROM model WHERE id = 'tiny'`,
+          FROM generate_series(1, 300000) AS n) FROM model WHERE id = 'tiny'`,
     );
     expect(await refusal('/chat/completions', { ...chat(200), model: 'parts' })).toMatchObject({
       status: 413,

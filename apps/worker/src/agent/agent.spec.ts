@@ -1,5 +1,6 @@
 import { mkdirSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { MAX_COMMAND_BYTES } from '@graft/contracts';
 import { Command_Action } from '@graft/contracts/grpc';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { until } from '../../test/control-plane.js';
@@ -113,7 +114,8 @@ describe('an assignment', () => {
     await scene.pulled();
     scene.plane.assign({ jobId: 'good', plan: { steps: 200, stepMs: 2 } });
     await until('good to run', () => scene.plane.fact('step', 'good'));
-    const peft = { peft_type: 'LORA', target_modules: ['q'.repeat(2e6)] };
+    const tooMuch = 'q'.repeat(MAX_COMMAND_BYTES);
+    const peft = { peft_type: 'LORA', target_modules: [tooMuch] };
     scene.plane.assign({ jobId: 'huge', plan: { steps: 1 }, spec: { peft } });
     const failed = await until('huge to fail', () => scene.plane.fact('failed', 'huge'));
     expect(failed).toMatchObject({ code: 'user_error', retryable: false });
@@ -132,7 +134,7 @@ describe('an assignment', () => {
       seed: 1,
       stop: [],
     };
-    const messagesJson = JSON.stringify([{ role: 'user', content: 'x'.repeat(2e6) }]);
+    const messagesJson = JSON.stringify([{ role: 'user', content: tooMuch }]);
     scene.plane.send({
       $case: 'generate',
       value: { ...question, id: 'long', messagesJson, baseDtype: 'f32', quantization: '' },
