@@ -13,6 +13,8 @@ import { Installation, until } from './installation.js';
 
 const REDIS = process.env['GRAFT_TEST_REDIS_URL'] ?? 'redis://127.0.0.1:6379';
 
+/** So many that a run is not over before it is killed. */
+const STEPS = 300;
 const JOB = {
   model: 'tiny',
   seed: 11,
@@ -25,7 +27,13 @@ const JOB = {
     lora_dropout: 0.1,
     target_modules: ['q_proj', 'v_proj'],
   },
-  graft: { max_steps: 150, save_steps: 10, eval_steps: 50, learning_rate: 0.01, base_dtype: 'f32' },
+  graft: {
+    max_steps: STEPS,
+    save_steps: 10,
+    eval_steps: 50,
+    learning_rate: 0.01,
+    base_dtype: 'f32',
+  },
 };
 
 async function listens(url: string): Promise<boolean> {
@@ -80,7 +88,7 @@ describe.each(backends)('with the queue in $queue', ({ queue }) => {
       const job = await graft.succeeded(created.id);
       expect(job.fine_tuned_model).toContain('e2e');
       expect(job.trained_tokens).toBeGreaterThan(1000);
-      expect(job.graft.progress).toMatchObject({ step: 150, total_steps: 150 });
+      expect(job.graft.progress).toMatchObject({ step: STEPS, total_steps: STEPS });
       expect(job.graft.attempts).toHaveLength(1);
 
       const files = await graft.results(job);
@@ -95,7 +103,7 @@ describe.each(backends)('with the queue in $queue', ({ queue }) => {
       const [csv] = [...files]
         .filter(([name]) => name.endsWith('.csv'))
         .map(([, bytes]) => bytes.toString().trim().split('\n'));
-      expect(csv).toHaveLength(151);
+      expect(csv).toHaveLength(1 + STEPS);
 
       const events = await graft.openai.fineTuning.jobs.listEvents(created.id, { limit: 100 });
       expect(events.data.length).toBeGreaterThan(3);
@@ -322,7 +330,7 @@ describe('killed in the middle', () => {
     expect(job.graft.attempts.length).toBeGreaterThan(1);
     // Also the curve is the uninterrupted one, whatever was replayed.
     expect(lossesOf(files)).toEqual(lossesOf(whole));
-    expect(await stepsListed(id)).toEqual(Array.from({ length: 150 }, (_, n) => n + 1));
+    expect(await stepsListed(id)).toEqual(Array.from({ length: STEPS }, (_, n) => n + 1));
   }
 
   /** The steps of a job's metrics events, as OpenAI's list has them. */
