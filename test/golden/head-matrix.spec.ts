@@ -17,6 +17,8 @@ import { casesOf, difference, familiesOf, floats, HERE, json, largest } from './
 import {
   configOf,
   HEAD_TASKS,
+  heard,
+  isHidden,
   isUnmoved,
   logitsOf,
   pictured,
@@ -25,6 +27,7 @@ import {
   type Config,
   type Labelled,
 } from './heads.js';
+import type { Picture } from './pictures.js';
 import { stir } from './stir.js';
 
 /** Fields of a golden's config that are of its base, not of the method. */
@@ -90,6 +93,16 @@ function pictures(salt: number, count: number, target: number, config: HfConfig)
   );
 }
 
+/** The sounds of one run, as long as those of the base's goldens. */
+function sounds(salt: number, count: number, target: number, family: string): Labelled[] {
+  const config = json<HfConfig>(family, 'base', 'config.json');
+  const [records] = json<Pick<Picture, 'size'>[][]>(family, 'sounds.json');
+  return Array.from({ length: count }, (_, i) => {
+    const { size } = records![i % records!.length]!;
+    return heard({ picture: salt * 7 + i, size }, Float64Array.of((i + target) % 2), config);
+  });
+}
+
 function pictureShape(config: HfConfig): [number, number, number] {
   const { image_size: size, num_channels: channels } = {
     ...config,
@@ -129,11 +142,13 @@ function gradientsOf(
     shares.map(({ run, adapter }) => [
       run,
       new Map(
-        [...adapter.parameters].map(([name, parameter]) => {
-          const found = floats(parameter.grad!);
-          parameter.zeroGrad();
-          return [name, found] as const;
-        }),
+        [...adapter.parameters]
+          .filter(([name]) => !isHidden(name))
+          .map(([name, parameter]) => {
+            const found = floats(parameter.grad!);
+            parameter.zeroGrad();
+            return [name, found] as const;
+          }),
       ),
     ]),
   );
@@ -166,10 +181,11 @@ describe.each(pairs)('%s on %s', (of, family) => {
   });
   afterAll(() => close());
 
-  const examplesOf = (salt: number, lengths: readonly number[], target: number): Labelled[] =>
-    model.inputKind === 'image'
-      ? pictures(salt, lengths.length, target, config)
-      : sequences(salt, lengths, target);
+  const examplesOf = (salt: number, lengths: readonly number[], target: number): Labelled[] => {
+    if (model.inputKind === 'image') return pictures(salt, lengths.length, target, config);
+    if (model.inputKind === 'audio') return sounds(salt, lengths.length, target, family);
+    return sequences(salt, lengths, target);
+  };
   const head = (labels = 3): HeadRequest => ({ kind, outputs: kind === 'span' ? 2 : labels });
   const attach = (peft: Config | null, run: number, labels = 3): Adapter => {
     const adapter = attachMethod(model, peft, { run, seed: run, tokenize, head: head(labels) });

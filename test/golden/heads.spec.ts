@@ -33,6 +33,7 @@ import {
   batchesOf,
   configOf,
   HEAD_TASKS,
+  isHidden,
   isUnmoved,
   logitsOf,
   optionsOf,
@@ -71,11 +72,13 @@ function measure(model: Model, adapter: Adapter, { name, options, batch }: Case)
     RUN,
   )!;
   const gradients = new Map(
-    [...adapter.parameters].map(([key, parameter]) => {
-      const found = floats(parameter.grad!);
-      parameter.zeroGrad();
-      return [key, found] as const;
-    }),
+    [...adapter.parameters]
+      .filter(([key]) => !isHidden(key))
+      .map(([key, parameter]) => {
+        const found = floats(parameter.grad!);
+        parameter.zeroGrad();
+        return [key, found] as const;
+      }),
   );
   return { logits, loss: sums.totals['loss']! / units, gradients };
 }
@@ -146,9 +149,9 @@ function compareFiles(
     expect(mine).toEqual(golden);
     const labels = JSON.parse(readFileSync(join(dir, 'config.json'), 'utf8')) as HfConfig;
     expect(labels).toMatchObject({ ...facts.headConfig, model_type: config.model_type });
-    expect((labels['architectures'] as string[])[0]).toMatch(
-      new RegExp(`For${task(of).peft.models}$`),
-    );
+    // transformers' AutoModelForAudioClassification is one for sequences there
+    const models = of === 'audio_cls' && family.startsWith('wav2vec2') ? 'SequenceClassification' : task(of).peft.models; // prettier-ignore
+    expect((labels['architectures'] as string[])[0]).toMatch(new RegExp(`For${models}$`));
   } finally {
     rmSync(dir, { recursive: true });
   }

@@ -48,6 +48,11 @@ const TASKS: Readonly<Record<string, HeadTask>> = {
     example: (record, options, config) =>
       pictured(record as unknown as Picture, wantedOf(record, options), config),
   },
+  audio_cls: {
+    file: 'sounds.json',
+    example: (record, options, config) =>
+      heard(record as unknown as Picture, wantedOf(record, options), config),
+  },
   token_cls: {
     file: 'tagged.json',
     example(record) {
@@ -70,9 +75,15 @@ const TASKS: Readonly<Record<string, HeadTask>> = {
   },
 };
 
-/** The same number for all tokens of a window moves no softmax over them: only rounding does. */
+/**
+ * The same number for all tokens of a window moves no softmax over them: only rounding does. A row that stands for what
+ * training hides is not seen where nothing is hidden.
+ */
 export const isUnmoved = (of: string, name: string): boolean =>
-  of === 'question_ans' && /^(qa_outputs|classifier)\.bias$/.test(name);
+  (of === 'question_ans' && /^(qa_outputs|classifier)\.bias$/.test(name)) || isHidden(name);
+
+/** Whether the goldens' loss leaves it without a gradient. */
+export const isHidden = (name: string): boolean => name.endsWith('masked_spec_embed');
 
 /** An example that is one window, all of which is context. */
 export function windowed(found: Labelled): Labelled {
@@ -96,6 +107,18 @@ export function pictured(
   const rows = outlineOf(config).inputRows(record.size);
   const picture = { size: record.size.slice(1), values: () => pixels(record) };
   const found = { picture, augmentation: null, target, rows, tokenCount: rows };
+  return found as unknown as Labelled;
+}
+
+/** An example whose sound is at hand, as the front end takes it. */
+export function heard(
+  record: Pick<Picture, 'picture' | 'size'>,
+  target: ArrayLike<number>,
+  config: HfConfig,
+): Labelled {
+  const rows = outlineOf(config).inputRows(record.size);
+  const sound = { features: () => pixels(record) };
+  const found = { sound, key: null, target, rows, heardRows: rows, tokenCount: rows };
   return found as unknown as Labelled;
 }
 
@@ -157,11 +180,12 @@ type Read = Parameters<typeof headOutputs>[1][number]['sequences'];
 
 /** As the head's model reads them. */
 const readOf = (sequences: readonly Labelled[]): Read =>
-  sequences.map((one) =>
-    'picture' in one
-      ? { feature: (one.picture as { values(): Tensor }).values(), rows: one.rows }
-      : one,
-  ) as Read;
+  sequences.map((one) => {
+    const { rows } = one;
+    if ('picture' in one) return { feature: (one.picture as { values(): Tensor }).values(), rows };
+    if ('sound' in one) return { feature: (one.sound as { features(): Tensor }).features(), rows };
+    return one;
+  }) as Read;
 
 export function logitsOf(model: Model, run: number, sequences: readonly Labelled[]): Float32Array {
   const ctx = { training: false, runs: new Map([[run, { seed: 0, step: 0 }]]) };
