@@ -3,7 +3,6 @@
  * rows before the first, norms after the residuals and one of what each stack's first block reads. The head is the
  * embedding's matrix; to its logits a vector is added that never trains.
  */
-import { DomainError } from '@graft/contracts';
 import type { z } from 'zod';
 import type { StackOptions, StackPaths } from '../nn/stack-options.js';
 import { defineModel } from '../plugin.js';
@@ -17,6 +16,7 @@ import {
   optional,
   or,
   POSITIONS,
+  refuse,
   SIZE,
   VOCABULARY,
   word,
@@ -105,12 +105,8 @@ export const bart = defineModel({
   },
 });
 
-function refuse(given: string, what: string): never {
-  const message = `config.json: ${given}: ${what} is not supported`;
-  throw new DomainError('unsupported', message, 'model');
-}
-
-function stackPaths(kind: 'encoder' | 'decoder'): StackPaths {
+/** Modules of a stack that transformers writes as it does BART's. */
+export function stackPaths(kind: 'encoder' | 'decoder'): StackPaths {
   const layer = (name: string): string => `model.${kind}.layers.{n}.${name}`;
   return {
     positions: `model.${kind}.embed_positions`,
@@ -124,7 +120,7 @@ function stackPaths(kind: 'encoder' | 'decoder'): StackPaths {
   };
 }
 
-function attentionPaths(kind: 'encoder' | 'decoder', name: string): StackPaths['attention'] {
+export function attentionPaths(kind: 'encoder' | 'decoder', name: string): StackPaths['attention'] {
   const layer = `model.${kind}.layers.{n}.${name}`;
   return {
     norm: `${layer}_layer_norm`,

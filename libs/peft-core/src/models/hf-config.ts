@@ -272,3 +272,9 @@ export function layersThatSlide(
   const message = `config.json: layer_types has ${shown(other)}; supported: sliding_attention, full_attention`;
   throw new DomainError('unsupported', message, 'model');
 }
+
+/** Refuses what config.json says, as `key: value`, and what that would be. @throws DomainError */
+export function refuse(given: string, what: string): never {
+  const message = `config.json: ${given}: ${what} is not supported`;
+  throw new DomainError('unsupported', message, 'model');
+}

@@ -2,7 +2,6 @@
  * wav2vec 2.0 (arXiv:2006.11477): an encoder of samples, whose rows convolutions make, a fiftieth of a second each. Its
  * blocks norm what a part reads, and the stack's last rows; or the residual, and what the first block reads.
  */
-import { DomainError } from '@graft/contracts';
 import { defineModel } from '../plugin.js';
 import {
   activation,
@@ -14,6 +13,7 @@ import {
   LAYERS,
   optional,
   or,
+  refuse,
   SIZE,
   sizes,
   word,
@@ -163,8 +163,3 @@ export const wav2vec2 = defineModel({
     [`${NEIGHBOURS}.parametrizations.weight.original1`]: `${NEIGHBOURS}.weight_v`,
   },
 });
-
-function refuse(given: string, what: string): never {
-  const message = `config.json: ${given}: ${what} is not supported`;
-  throw new DomainError('unsupported', message, 'model');
-}

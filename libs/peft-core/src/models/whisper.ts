@@ -3,10 +3,10 @@
  * bias. The head is the matrix of the decoder's tokens. The encoder's positions are sinusoids in a table; where all of a
  * model trains, they do, too, as in transformers, which forgets on loading that they were not to.
  */
-import { DomainError } from '@graft/contracts';
 import type { z } from 'zod';
-import type { StackOptions, StackPaths } from '../nn/stack-options.js';
+import type { StackOptions } from '../nn/stack-options.js';
 import { defineModel } from '../plugin.js';
+import { attentionPaths, stackPaths } from './bart.js';
 import {
   activation,
   flag,
@@ -17,6 +17,7 @@ import {
   optional,
   or,
   POSITIONS,
+  refuse,
   required,
   SIZE,
   VOCABULARY,
@@ -108,6 +109,7 @@ export const whisper = defineModel({
     tokenEmbedding: 'model.decoder.embed_tokens',
     encoder: {
       ...stackPaths('encoder'),
+      finalNorm: 'model.encoder.layer_norm',
       frontEnd: {
         kind: 'frames',
         first: 'model.encoder.conv1',
@@ -116,38 +118,9 @@ export const whisper = defineModel({
     },
     decoder: {
       ...stackPaths('decoder'),
+      finalNorm: 'model.decoder.layer_norm',
       cross: attentionPaths('decoder', 'encoder_attn'),
     },
     lmHead: 'proj_out',
   },
 });
-
-function refuse(given: string, what: string): never {
-  const message = `config.json: ${given}: ${what} is not supported`;
-  throw new DomainError('unsupported', message, 'model');
-}
-
-function stackPaths(kind: 'encoder' | 'decoder'): StackPaths {
-  const layer = (name: string): string => `model.${kind}.layers.{n}.${name}`;
-  return {
-    positions: `model.${kind}.embed_positions`,
-    attention: attentionPaths(kind, 'self_attn'),
-    feedForward: {
-      norm: layer('final_layer_norm'),
-      up: layer('fc1'),
-      down: layer('fc2'),
-    },
-    finalNorm: `model.${kind}.layer_norm`,
-  };
-}
-
-function attentionPaths(kind: 'encoder' | 'decoder', name: string): StackPaths['attention'] {
-  const layer = `model.${kind}.layers.{n}.${name}`;
-  return {
-    norm: `${layer}_layer_norm`,
-    q: `${layer}.q_proj`,
-    k: `${layer}.k_proj`,
-    v: `${layer}.v_proj`,
-    o: `${layer}.out_proj`,
-  };
-}
