@@ -66,11 +66,7 @@ export class MediaStore {
   }
 
   add(key: string, bytes: Uint8Array): StoredBytes {
-    const [at, { length }] = [this.#end, bytes];
-    for (let done = 0; done < length;)
-      done += writeSync(this.#file, bytes, done, length - done, at + done);
-    this.#end += length;
-    const stored = new StoredBytes(() => this.#read(at, length));
+    const stored = this.#write(bytes);
     this.#found.set(key, stored);
     return stored;
   }

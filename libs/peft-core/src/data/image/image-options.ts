@@ -19,21 +19,22 @@ export interface ImageOptions {
   readonly normalize: { readonly mean: readonly number[]; readonly std: readonly number[] } | null;
 }
 
-const IMAGENET = { image_mean: [0.5, 0.5, 0.5], image_std: [0.5, 0.5, 0.5] };
+/** IMAGENET_STANDARD_MEAN and _STD. */
+const STANDARD = { image_mean: [0.5, 0.5, 0.5], image_std: [0.5, 0.5, 0.5] };
 const SQUARE = { height: 224, width: 224 };
 const [BILINEAR, BICUBIC] = [2, 3];
 
 /** transformers' classes, with the defaults of each. */
 const CLASSES: Readonly<Record<string, Json>> = {
-  ViTImageProcessor: { resample: BILINEAR, size: SQUARE, ...IMAGENET },
+  ViTImageProcessor: { resample: BILINEAR, size: SQUARE, ...STANDARD },
   DeiTImageProcessor: {
     resample: BICUBIC,
     size: { height: 256, width: 256 },
     crop_size: SQUARE,
     do_center_crop: true,
-    ...IMAGENET,
+    ...STANDARD,
   },
-  SiglipImageProcessor: { resample: BICUBIC, size: SQUARE, ...IMAGENET },
+  SiglipImageProcessor: { resample: BICUBIC, size: SQUARE, ...STANDARD },
   BitImageProcessor: {
     resample: BICUBIC,
     size: { shortest_edge: 224 },
