@@ -13,7 +13,6 @@ import {
   takeTurn,
   taskFor,
   type Base,
-  type FactOfRun,
   type Run,
   type RunFact,
 } from '@graft/peft-core';
@@ -25,6 +24,7 @@ import {
   writePictures,
   writeTinyImageBase,
 } from '../tiny-pictures.js';
+import { adapterOf, finished, mediaSpec, train } from './media-runs.js';
 
 let dir: string;
 let base: Base;
@@ -42,33 +42,7 @@ afterAll(() => {
 
 const task = taskFor('image_cls');
 const options = (changes: object = {}) => task.options.parse(changes) as Record<string, unknown>;
-const SPEC: Spec = {
-  model: 'base',
-  task: 'image_cls',
-  task_options: {},
-  peft: { peft_type: 'LORA', r: 4, target_modules: ['q_proj', 'v_proj'], lora_dropout: 0.1 },
-  seed: 1,
-  batch_size: 4,
-  n_epochs: 4,
-  max_steps: null,
-  learning_rate: 0.03,
-  lr_schedule: 'constant',
-  warmup_ratio: 0,
-  optimizer: 'adamw',
-  weight_decay: 0,
-  loraplus_lr_ratio: null,
-  loraplus_lr_embedding: 1e-6,
-  max_grad_norm: 1,
-  gradient_accumulation_steps: 1,
-  max_seq_len: null,
-  shuffle: true,
-  validation_split: null,
-  eval_steps: 0,
-  early_stopping_patience: null,
-  save_steps: 0,
-  base_dtype: 'f32',
-  quantization: null,
-};
+const SPEC = mediaSpec('image_cls');
 
 let opened = 0;
 function open(changes: Partial<Spec> = {}, files: object = {}): Run {
@@ -78,22 +52,8 @@ function open(changes: Partial<Spec> = {}, files: object = {}): Run {
   return openRun(base, spec, { id: opened, baseId: 'base', trainFile, workDir, ...files });
 }
 
-function train(runs: readonly Run[], until = Infinity): Map<number, RunFact[]> {
-  const group = new RunGroup(base.model);
-  const facts = new Map(runs.map(({ id }) => [id, [] as RunFact[]]));
-  for (const run of runs) group.add(run);
-  while (group.size > 0)
-    takeTurn(group, (run, fact) => {
-      facts.get(run.id)?.push(fact);
-      if (run.step >= until) run.stopping ??= 'pause';
-    });
-  return facts;
-}
-const trained = (run: Run, until?: number): RunFact[] => train([run], until).get(run.id)!;
-
-const finished = (facts: readonly RunFact[]) => facts.at(-1) as FactOfRun<'finished'>;
-const model = (facts: readonly RunFact[]): Buffer =>
-  readFileSync(join(finished(facts).dir, 'adapter_model.safetensors'));
+const trained = (run: Run, until?: number): RunFact[] =>
+  train(base.model, [run], until).get(run.id)!;
 
 describe('a run', () => {
   it('learns the labels, tells its numbers, and leaves no pictures behind', () => {
@@ -113,20 +73,20 @@ describe('a run', () => {
   it('sees other pictures in each epoch where it is asked to, and the same after a pause', () => {
     const changing = options({ random_flip: true, random_crop: 0.5, color_jitter: 0.3 });
     const spec = { task_options: changing };
-    const whole = model(trained(open(spec)));
-    expect(whole.equals(model(trained(open())))).toBe(false);
+    const whole = adapterOf(trained(open(spec)));
+    expect(whole.equals(adapterOf(trained(open())))).toBe(false);
     const paused = trained(open({ ...spec, save_steps: 5 }), 5);
     const { dir: checkpointDir } = paused.findLast((fact) => fact.type === 'saved')!;
     const resumed = open({ ...spec, save_steps: 5 }, { checkpointDir });
     expect(resumed.fromStep).toBe(5);
-    expect(model(trained(resumed)).equals(whole)).toBe(true);
+    expect(adapterOf(trained(resumed)).equals(whole)).toBe(true);
   });
 
   it('is the same beside another', () => {
-    const alone = model(trained(open({ seed: 2 })));
+    const alone = adapterOf(trained(open({ seed: 2 })));
     const [one, other] = [open({ seed: 2 }), open({ seed: 3 })];
-    const facts = train([one, other]);
-    const [a, b] = [alone, model(facts.get(one.id)!)].map((bytes) => bytes.subarray(-4096));
+    const facts = train(base.model, [one, other]);
+    const [a, b] = [alone, adapterOf(facts.get(one.id)!)].map((bytes) => bytes.subarray(-4096));
     const floats = (bytes: Buffer): Float32Array =>
       new Float32Array(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.length));
     const found = floats(b!);

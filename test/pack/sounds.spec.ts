@@ -12,13 +12,13 @@ import {
   takeTurn,
   taskFor,
   type Base,
-  type FactOfRun,
   type Run,
   type RunFact,
 } from '@graft/peft-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { dataUrl } from '../tiny-pictures.js';
 import { PITCHES, tone, writeSounds, writeTinySoundBase, type SoundBase } from '../tiny-sounds.js';
+import { adapterOf, finished, mediaSpec, train } from './media-runs.js';
 
 let dir: string;
 let base: Base;
@@ -45,33 +45,7 @@ afterAll(() => {
 
 const task = taskFor('audio_cls');
 const options = (changes: object = {}) => task.options.parse(changes) as Record<string, unknown>;
-const SPEC: Spec = {
-  model: 'base',
-  task: 'audio_cls',
-  task_options: {},
-  peft: { peft_type: 'LORA', r: 4, target_modules: ['q_proj', 'v_proj'], lora_dropout: 0.1 },
-  seed: 1,
-  batch_size: 4,
-  n_epochs: 4,
-  max_steps: null,
-  learning_rate: 0.03,
-  lr_schedule: 'constant',
-  warmup_ratio: 0,
-  optimizer: 'adamw',
-  weight_decay: 0,
-  loraplus_lr_ratio: null,
-  loraplus_lr_embedding: 1e-6,
-  max_grad_norm: 1,
-  gradient_accumulation_steps: 1,
-  max_seq_len: null,
-  shuffle: true,
-  validation_split: null,
-  eval_steps: 0,
-  early_stopping_patience: null,
-  save_steps: 0,
-  base_dtype: 'f32',
-  quantization: null,
-};
+const SPEC = mediaSpec('audio_cls');
 
 let opened = 0;
 function open(changes: Partial<Spec> = {}, files: object = {}, on = base): Run {
@@ -81,23 +55,8 @@ function open(changes: Partial<Spec> = {}, files: object = {}, on = base): Run {
   return openRun(on, spec, { id: opened, baseId: 'base', trainFile, workDir, ...files });
 }
 
-function train(runs: readonly Run[], until = Infinity, on = base): Map<number, RunFact[]> {
-  const group = new RunGroup(on.model);
-  const facts = new Map(runs.map(({ id }) => [id, [] as RunFact[]]));
-  for (const run of runs) group.add(run);
-  while (group.size > 0)
-    takeTurn(group, (run, fact) => {
-      facts.get(run.id)?.push(fact);
-      if (run.step >= until) run.stopping ??= 'pause';
-    });
-  return facts;
-}
 const trained = (run: Run, until?: number, on = base): RunFact[] =>
-  train([run], until, on).get(run.id)!;
-
-const finished = (facts: readonly RunFact[]) => facts.at(-1) as FactOfRun<'finished'>;
-const model = (facts: readonly RunFact[]): Buffer =>
-  readFileSync(join(finished(facts).dir, 'adapter_model.safetensors'));
+  train(on.model, [run], until).get(run.id)!;
 
 describe('a run', () => {
   it('learns the labels, tells its numbers, and leaves no sounds behind', () => {
@@ -118,15 +77,15 @@ describe('a run', () => {
   });
 
   it('hides other rows in each epoch, and the same after a pause', () => {
-    const whole = model(trained(open()));
+    const whole = adapterOf(trained(open()));
     const bare = load('wav2vec2');
-    expect(whole.equals(model(trained(open({}, {}, bare), Infinity, bare)))).toBe(false);
+    expect(whole.equals(adapterOf(trained(open({}, {}, bare), Infinity, bare)))).toBe(false);
     bare.dispose();
     const paused = trained(open({ save_steps: 5 }), 5);
     const { dir: checkpointDir } = paused.findLast((fact) => fact.type === 'saved')!;
     const resumed = open({ save_steps: 5 }, { checkpointDir });
     expect(resumed.fromStep).toBe(5);
-    expect(model(trained(resumed)).equals(whole)).toBe(true);
+    expect(adapterOf(trained(resumed)).equals(whole)).toBe(true);
   });
 
   it('learns from spectrograms, too', () => {

@@ -12,13 +12,13 @@ import {
   takeTurn,
   taskFor,
   type Base,
-  type FactOfRun,
   type Run,
   type RunFact,
 } from '@graft/peft-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { dataUrl } from '../tiny-pictures.js';
 import { PITCHES, tone, wav, writeSounds, writeTinySpeechBase } from '../tiny-sounds.js';
+import { adapterOf, finished, mediaSpec, train } from './media-runs.js';
 
 let dir: string;
 let base: Base;
@@ -36,33 +36,7 @@ afterAll(() => {
 
 const task = taskFor('speech_seq_2_seq');
 const options = (changes: object = {}) => task.options.parse(changes) as Record<string, unknown>;
-const SPEC: Spec = {
-  model: 'base',
-  task: 'speech_seq_2_seq',
-  task_options: {},
-  peft: { peft_type: 'LORA', r: 4, target_modules: ['q_proj', 'v_proj'], lora_dropout: 0.1 },
-  seed: 1,
-  batch_size: 4,
-  n_epochs: 4,
-  max_steps: null,
-  learning_rate: 0.03,
-  lr_schedule: 'constant',
-  warmup_ratio: 0,
-  optimizer: 'adamw',
-  weight_decay: 0,
-  loraplus_lr_ratio: null,
-  loraplus_lr_embedding: 1e-6,
-  max_grad_norm: 1,
-  gradient_accumulation_steps: 1,
-  max_seq_len: null,
-  shuffle: true,
-  validation_split: null,
-  eval_steps: 0,
-  early_stopping_patience: null,
-  save_steps: 0,
-  base_dtype: 'f32',
-  quantization: null,
-};
+const SPEC = mediaSpec('speech_seq_2_seq');
 
 let opened = 0;
 function open(changes: Partial<Spec> = {}, files: object = {}): Run {
@@ -72,22 +46,8 @@ function open(changes: Partial<Spec> = {}, files: object = {}): Run {
   return openRun(base, spec, { id: opened, baseId: 'base', trainFile, workDir, ...files });
 }
 
-function train(runs: readonly Run[], until = Infinity): Map<number, RunFact[]> {
-  const group = new RunGroup(base.model);
-  const facts = new Map(runs.map(({ id }) => [id, [] as RunFact[]]));
-  for (const run of runs) group.add(run);
-  while (group.size > 0)
-    takeTurn(group, (run, fact) => {
-      facts.get(run.id)?.push(fact);
-      if (run.step >= until) run.stopping ??= 'pause';
-    });
-  return facts;
-}
-const trained = (run: Run, until?: number): RunFact[] => train([run], until).get(run.id)!;
-
-const finished = (facts: readonly RunFact[]) => facts.at(-1) as FactOfRun<'finished'>;
-const model = (facts: readonly RunFact[]): Buffer =>
-  readFileSync(join(finished(facts).dir, 'adapter_model.safetensors'));
+const trained = (run: Run, until?: number): RunFact[] =>
+  train(base.model, [run], until).get(run.id)!;
 
 describe('a run', () => {
   it('learns to write what is said, and goes on after a pause as it would have', () => {
@@ -102,7 +62,7 @@ describe('a run', () => {
     const paused = trained(open({ n_epochs: 3, save_steps: 5 }), 5);
     const { dir: checkpointDir } = paused.findLast((fact) => fact.type === 'saved')!;
     const resumed = trained(open({ n_epochs: 3, save_steps: 5 }, { checkpointDir }));
-    expect(model(resumed).equals(model(facts))).toBe(true);
+    expect(adapterOf(resumed).equals(adapterOf(facts))).toBe(true);
   });
 
   it('is refused by the lines of what the base does not hear all of', () => {

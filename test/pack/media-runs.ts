@@ -1,0 +1,63 @@
+// What the specs of runs on pictures and sounds share: settings, and training to the end or to a pause.
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Spec } from '@graft/contracts';
+import {
+  RunGroup,
+  takeTurn,
+  type FactOfRun,
+  type Model,
+  type Run,
+  type RunFact,
+} from '@graft/peft-core';
+
+export const mediaSpec = (task: string): Spec => ({
+  model: 'base',
+  task,
+  task_options: {},
+  peft: { peft_type: 'LORA', r: 4, target_modules: ['q_proj', 'v_proj'], lora_dropout: 0.1 },
+  seed: 1,
+  batch_size: 4,
+  n_epochs: 4,
+  max_steps: null,
+  learning_rate: 0.03,
+  lr_schedule: 'constant',
+  warmup_ratio: 0,
+  optimizer: 'adamw',
+  weight_decay: 0,
+  loraplus_lr_ratio: null,
+  loraplus_lr_embedding: 1e-6,
+  max_grad_norm: 1,
+  gradient_accumulation_steps: 1,
+  max_seq_len: null,
+  shuffle: true,
+  validation_split: null,
+  eval_steps: 0,
+  early_stopping_patience: null,
+  save_steps: 0,
+  base_dtype: 'f32',
+  quantization: null,
+});
+
+/** What each run told. @param until pauses from this step on */
+export function train(
+  model: Model,
+  runs: readonly Run[],
+  until = Infinity,
+): Map<number, RunFact[]> {
+  const group = new RunGroup(model);
+  const facts = new Map(runs.map(({ id }) => [id, [] as RunFact[]]));
+  for (const run of runs) group.add(run);
+  while (group.size > 0)
+    takeTurn(group, (run, fact) => {
+      facts.get(run.id)?.push(fact);
+      if (run.step >= until) run.stopping ??= 'pause';
+    });
+  return facts;
+}
+
+export const finished = (facts: readonly RunFact[]) => facts.at(-1) as FactOfRun<'finished'>;
+
+/** The bytes of the adapter. */
+export const adapterOf = (facts: readonly RunFact[]): Buffer =>
+  readFileSync(join(finished(facts).dir, 'adapter_model.safetensors'));
