@@ -20,8 +20,16 @@ function mix(a: number, b: number): number {
   return (h ^ (h >>> 16)) >>> 0;
 }
 
-/** Numbers from 0 to below 1, one after another: a pure function of the seed, an epoch and a place in it. */
-export function draws(seed: number, epoch: number, place: number): () => number {
+/** What sets an example of an epoch apart. */
+export interface DrawKey {
+  readonly seed: number;
+  readonly epoch: number;
+  /** Of the example among those that are trained on. */
+  readonly place: number;
+}
+
+/** Numbers from 0 to below 1, one after another: a pure function of the key. */
+export function draws({ seed, epoch, place }: DrawKey): () => number {
   // apart from the keys of the order
   const of = mix(mix(mix(seed, epoch), 2), place);
   let count = 0;

@@ -4,25 +4,18 @@
  */
 import { z } from 'zod';
 import { MAX_VALUES } from '../data/audio/sound.js';
-import { dataUrlProblem, mediaBytes } from '../data/data-url.js';
+import { mediaBytes } from '../data/data-url.js';
 import type { Processor } from '../data/processor.js';
 import type { Model } from '../models/model.js';
 import type { BatchContext } from '../nn/context.js';
 import type { HeadShare } from './head-outputs.js';
 import type { Labelled } from './label-losses.js';
 import { LabelSurvey } from './label-survey.js';
-import {
-  chanceOf,
-  checkLabel,
-  labelAnswers,
-  labelLoss,
-  LABEL_METRICS,
-  targetOf,
-  TOP_5,
-} from './label-task.js';
+import { chanceOf, labelAnswers, labelLoss, LABEL_METRICS, targetOf, TOP_5 } from './label-task.js';
 import { labelConfig, labelNames } from './labels.js';
-import { missingFormat, refuseProblems, unknownKey } from './record-checks.js';
-import { heardOf, sequenceOf, soundInput, type SoundExample } from './sounds.js';
+import { AT_LEAST_TWO, checkLabelled, labelOf, mediaInput, problemType } from './media-records.js';
+import { refuseProblems } from './record-checks.js';
+import { heardOf, sequenceOf, type SoundExample } from './sounds.js';
 import { defineTask, type Encoded, type EncodeOptions, type Share } from './task.js';
 
 interface LabelledSound extends SoundExample, Labelled {}
@@ -34,18 +27,10 @@ interface Prepared {
 
 const Options = z
   .strictObject({
-    problem_type: z
-      .enum(['single_label_classification', 'multi_label_classification'])
-      .nullable()
-      .default(null)
-      .describe('One label for each sound, or any number; left out, lists make it several'),
+    problem_type: problemType('audio'),
     labels: labelNames,
   })
-  .refine(
-    ({ problem_type: problem, labels }) =>
-      problem !== 'single_label_classification' || labels?.length !== 1,
-    { message: 'expected at least 2 labels, got 1', path: ['labels'] },
-  );
+  .refine(...AT_LEAST_TWO);
 type Options = z.infer<typeof Options>;
 
 const FORMATS = '{"audio","label"} or {"audio","labels"}';
@@ -75,35 +60,23 @@ export const audioCls = defineTask<LabelledSound, Prepared, Options>({
       learnt: ['label'],
     },
   ],
-  check(record) {
-    const { audio, label, labels } = record;
-    if (audio === undefined || (label === undefined && labels === undefined))
-      return missingFormat(record, FORMATS);
-    if (label !== undefined && labels !== undefined)
-      return 'the record has "label" and "labels"; leave one of them out';
-    if (labels !== undefined && !Array.isArray(labels)) return '"labels" must be a list';
-    return (
-      unknownKey(record, ['audio', 'label', 'labels']) ??
-      dataUrlProblem('audio', audio, 'audio') ??
-      checkLabel(label ?? labels)
-    );
-  },
-  facts: ({ audio, label, labels }) => ({
+  check: (record) => checkLabelled(record, 'audio', FORMATS),
+  facts: (record) => ({
     format: 'sound',
     ignored: [],
-    identity: [audio as string, JSON.stringify(label ?? labels)],
+    identity: [record['audio'] as string, JSON.stringify(labelOf(record))],
     chats: [],
   }),
   survey(options) {
     const survey = new LabelSurvey(options, { measures: false });
     return {
-      see: ({ label, labels }) => survey.see({ label: label ?? labels }),
+      see: (record) => survey.see({ label: labelOf(record) }),
       options: () => survey.options(),
     };
   },
-  prepare: ({ audio, label, labels }, _, options) => ({
-    bytes: mediaBytes('audio', audio, 'audio'),
-    target: targetOf(label ?? labels, options),
+  prepare: (record, _, options) => ({
+    bytes: mediaBytes('audio', record['audio'], 'audio'),
+    target: targetOf(labelOf(record), options),
   }),
   encode: (prepared, processor, options) =>
     encoded(
@@ -118,7 +91,7 @@ export const audioCls = defineTask<LabelledSound, Prepared, Options>({
     labelLoss(model, shares, readOf(model, shares, ctx), ctx, scales),
   infer: {
     kind: 'classify',
-    record: soundInput,
+    record: (input) => mediaInput(input, 'audio'),
     encode(records, processor, { maxSeqLen }) {
       const files = records.map(({ audio }) => mediaBytes('audio', audio, 'audio'));
       const targets = records.map(() => new Float64Array());

@@ -4,19 +4,19 @@
  */
 import { DomainError } from '@graft/contracts';
 import { z } from 'zod';
-import { dataUrlProblem, mediaBytes } from '../data/data-url.js';
+import { mediaBytes } from '../data/data-url.js';
 import { augmentationOptions, drawn, type Augmentation } from '../data/image/augment.js';
 import { keepPictures, readPictures, type Picture } from '../data/image/pictures.js';
 import { lookAtAll, tooManyPixels } from '../data/image/picture-files.js';
 import type { Processor } from '../data/processor.js';
-import type { JsonObject } from '../data/records.js';
 import type { HeadShare } from './head-outputs.js';
 import type { Labelled } from './label-losses.js';
 import { LabelSurvey } from './label-survey.js';
 import { chanceOf, labelAnswers, labelLoss, LABEL_METRICS, targetOf, TOP_5 } from './label-task.js';
 import { labelConfig, labelNames } from './labels.js';
+import { AT_LEAST_TWO, mediaInput, problemType } from './media-records.js';
 import { checkPictureRecord, pictureRecord, PICTURE_RECORDS } from './picture-records.js';
-import { refuseProblems, unknownKey } from './record-checks.js';
+import { refuseProblems } from './record-checks.js';
 import { defineTask, type Encoded, type EncodeOptions, type Example, type Share } from './task.js';
 
 interface LabelledPicture extends Example, Labelled {
@@ -32,22 +32,11 @@ interface Prepared {
 
 const Options = z
   .strictObject({
-    problem_type: z
-      .enum(['single_label_classification', 'multi_label_classification'])
-      .nullable()
-      .default(null)
-      .describe('One label for each picture, or any number; left out, lists make it several'),
+    problem_type: problemType('image'),
     labels: labelNames,
     ...augmentationOptions,
   })
-  .refine(
-    ({ problem_type: problem, labels }) =>
-      problem !== 'single_label_classification' || labels?.length !== 1,
-    {
-      message: 'expected at least 2 labels, got 1',
-      path: ['labels'],
-    },
-  );
+  .refine(...AT_LEAST_TWO);
 type Options = z.infer<typeof Options>;
 
 export const imageCls = defineTask<LabelledPicture, Prepared, Options>({
@@ -97,16 +86,7 @@ export const imageCls = defineTask<LabelledPicture, Prepared, Options>({
   loss: (model, shares, ctx, scales) => labelLoss(model, shares, readOf(shares), ctx, scales),
   infer: {
     kind: 'classify',
-    record(input) {
-      const given = typeof input === 'string' ? { image: input } : input;
-      if (given === null || typeof given !== 'object' || Array.isArray(given))
-        throw new DomainError('invalid_value', 'expected a picture as a data URL, or {"image"}');
-      const record = given as JsonObject;
-      const wrong =
-        unknownKey(record, ['image']) ?? dataUrlProblem('image', record['image'], 'image');
-      if (wrong !== null) throw new DomainError('invalid_value', wrong);
-      return record;
-    },
+    record: (input) => mediaInput(input, 'image'),
     encode(records, processor, { maxSeqLen }) {
       const files = records.map(({ image }) => mediaBytes('image', image, 'image'));
       const wrong = tooManyPixels(files);

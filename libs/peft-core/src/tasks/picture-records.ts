@@ -2,7 +2,8 @@
 import { dataUrlProblem } from '../data/data-url.js';
 import type { JsonObject } from '../data/records.js';
 import { checkLabel } from './label-task.js';
-import { isObject, missingFormat, unknownKey } from './record-checks.js';
+import { checkLabelled, labelOf } from './media-records.js';
+import { isObject, unknownKey } from './record-checks.js';
 import type { RecordFormat } from './task.js';
 
 export interface PictureRecord {
@@ -38,24 +39,14 @@ const TEXT_BESIDE = 'messages[].content[].text';
 /** Why a record cannot be learnt from, or null. */
 export function checkPictureRecord(record: JsonObject): string | null {
   if (Object.hasOwn(record, 'messages')) return checkChat(record);
-  const { image, label, labels } = record;
-  if (image === undefined || (label === undefined && labels === undefined))
-    return missingFormat(record, FORMATS);
-  if (label !== undefined && labels !== undefined)
-    return 'the record has "label" and "labels"; leave one of them out';
-  if (labels !== undefined && !Array.isArray(labels)) return '"labels" must be a list';
-  return (
-    unknownKey(record, ['image', 'label', 'labels']) ??
-    dataUrlProblem('image', image, 'image') ??
-    checkLabel(label ?? labels)
-  );
+  return checkLabelled(record, 'image', FORMATS);
 }
 
 /** Of one that passed the check. */
 export function pictureRecord(record: JsonObject): PictureRecord {
-  const { image, label, labels, messages } = record;
+  const { image, messages } = record;
   if (messages === undefined)
-    return { format: 'picture', image: image as string, label: label ?? labels, ignored: [] };
+    return { format: 'picture', image: image as string, label: labelOf(record), ignored: [] };
   const turns = messages as readonly JsonObject[];
   const parts = turns.at(-2)?.['content'] as readonly JsonObject[];
   const isText = parts.some(({ type }) => type === 'text');

@@ -1,16 +1,12 @@
 // What tasks share whose examples are sounds: what is heard of each, and what training hides of it.
 import { DomainError } from '@graft/contracts';
-import { dataUrlProblem } from '../data/data-url.js';
-import type { DrawKey } from '../data/image/augment.js';
 import { readSounds, type Heard, type HeardSound } from '../data/audio/sounds.js';
-import { draws } from '../data/permutation.js';
+import { draws, type DrawKey } from '../data/permutation.js';
 import type { Processor } from '../data/processor.js';
-import type { JsonObject } from '../data/records.js';
 import type { Model } from '../models/model.js';
 import type { BatchContext } from '../nn/context.js';
 import { hiddenRows } from '../nn/front-ends/masking.js';
 import type { FeatureSequence } from './head-outputs.js';
-import { unknownKey } from './record-checks.js';
 import type { EncodeOptions, Example } from './task.js';
 
 export interface SoundExample extends Example {
@@ -49,17 +45,6 @@ export function sequenceOf(
   if (!sound) throw new DomainError('internal_error', 'a sound was looked at, and not read');
   const feature = sound.features();
   if (!training || !masking || !key) return { feature, rows };
-  const hidden = hiddenRows(masking, rows, draws(key.seed, key.epoch, key.place));
+  const hidden = hiddenRows(masking, rows, draws(key));
   return { feature, rows, hidden };
-}
-
-/** One input of a request as a record. @throws DomainError that says what is wrong with it */
-export function soundInput(input: unknown): JsonObject {
-  const given = typeof input === 'string' ? { audio: input } : input;
-  if (given === null || typeof given !== 'object' || Array.isArray(given))
-    throw new DomainError('invalid_value', 'expected a sound as a data URL, or {"audio"}');
-  const record = given as JsonObject;
-  const wrong = unknownKey(record, ['audio']) ?? dataUrlProblem('audio', record['audio'], 'audio');
-  if (wrong !== null) throw new DomainError('invalid_value', wrong);
-  return record;
 }

@@ -14,8 +14,9 @@ import { UNSUPERVISED } from '../data/supervised-text.js';
 import type { TokenSequence } from '../data/supervised-text.js';
 import type { Tokenizer } from '../data/tokenizer.js';
 import { TOKEN_METRICS, tokenChance, tokenSums } from './next-token.js';
+import { mediaInput } from './media-records.js';
 import { checkText, missingFormat, refuseProblems, unknownKey } from './record-checks.js';
-import { heardOf, sequenceOf, soundInput, type SoundExample } from './sounds.js';
+import { heardOf, sequenceOf, type SoundExample } from './sounds.js';
 import { defineTask, type Encoded, type EncodeOptions } from './task.js';
 import { transcribe } from './transcribe.js';
 
@@ -103,7 +104,7 @@ export const speechSeq2Seq = defineTask<SpokenText, Prepared, Options>({
   },
   infer: {
     kind: 'classify',
-    record: soundInput,
+    record: (input) => mediaInput(input, 'audio'),
     encode(records, processor, { maxSeqLen, taskOptions: { language } }) {
       const prepared = records.map(({ audio }) => ({
         bytes: mediaBytes('audio', audio, 'audio'),

@@ -6,7 +6,7 @@ import type {
 } from '@graft/contracts';
 import type { z } from 'zod';
 import type { ChatMessage } from '../data/chat-template.js';
-import type { DrawKey } from '../data/image/augment.js';
+import type { DrawKey } from '../data/permutation.js';
 import type { Processor } from '../data/processor.js';
 import type { JsonObject } from '../data/records.js';
 import type { TokenSequence } from '../data/supervised-text.js';

@@ -27,7 +27,7 @@ import {
   type Tensor,
 } from '@graft/kernels';
 import { z } from 'zod';
-import { draws } from '../permutation.js';
+import { draws, type DrawKey } from '../permutation.js';
 
 export const augmentationOptions = {
   random_flip: z
@@ -60,14 +60,6 @@ interface AugmentationOptions {
   readonly color_jitter: number | null;
 }
 
-/** What sets an example of an epoch apart. */
-export interface DrawKey {
-  readonly seed: number;
-  readonly epoch: number;
-  /** Of the example among those that are trained on. */
-  readonly place: number;
-}
-
 type Window = readonly [top: number, left: number, height: number, width: number];
 
 export interface Augmentation {
@@ -90,7 +82,7 @@ export function drawn(
 ): Augmentation | null {
   const { random_flip: flips, random_crop: least, color_jitter: most } = options;
   if (!flips && least === null && most === null) return null;
-  const next = draws(key.seed, key.epoch, key.place);
+  const next = draws(key);
   // always as many, so that one option does not change what another draws
   const isTurned = next() < 0.5;
   const factor = (by: number): number => 1 + (most ?? 0) * (2 * by - 1);

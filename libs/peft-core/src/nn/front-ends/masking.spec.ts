@@ -4,7 +4,7 @@ import { hiddenRows } from './masking.js';
 
 const masking = { share: 0.05, length: 10, least: 2 };
 const drawn = (rows: number, place: number, changes: object = {}): number[] =>
-  hiddenRows({ ...masking, ...changes }, rows, draws(1, 0, place));
+  hiddenRows({ ...masking, ...changes }, rows, draws({ seed: 1, epoch: 0, place }));
 
 it('hides stretches of a length, others of each example, and the same again', () => {
   expect(drawn(200, 1)).toEqual(drawn(200, 1));
