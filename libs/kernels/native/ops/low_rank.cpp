@@ -25,7 +25,7 @@ struct LowRankTask {
   const void* x;
   void* y;
   const float *a, *b;
-  float* scratch;  // [rows][r, padded], and a padded row
+  float* low;  // x Aᵀ [rows][r, padded]
   int64_t rows, in, out, rank, first, end;  // columns of y
   float scale;
 };
@@ -68,15 +68,16 @@ at::Tensor& add_low_rank(at::Tensor& y, const at::Tensor& given, at::TensorList 
   if (all == 0 || out == 0) return y;
   const char* from = static_cast<const char*>(x.const_data_ptr());
   char* to = static_cast<char*>(y.mutable_data_ptr());
-  const int64_t padded = (ranks + 15) / 16 * 16, room = most * padded + 16 * padded;
-  auto task = [&](int64_t j, float* scratch, int64_t first, int64_t end) {
+  const int64_t padded = (ranks + 15) / 16 * 16, room = most * padded;
+  std::vector<float> low(count * room);
+  auto task = [&](int64_t j, int64_t first, int64_t end) {
     const int64_t start = rows[2 * j];
     return LowRankTask{width == 4,
                        from + start * in * width,
                        to + start * out * width,
                        as[j].const_data_ptr<float>(),
                        bs[j].const_data_ptr<float>(),
-                       scratch,
+                       low.data() + j * room,
                        rows[2 * j + 1],
                        in,
                        out,
@@ -85,18 +86,17 @@ at::Tensor& add_low_rank(at::Tensor& y, const at::Tensor& given, at::TensorList 
                        end,
                        static_cast<float>(scales[j])};
   };
-  std::vector<float> low(count * room);
   const int64_t cost = std::max<int64_t>(1, all / count * in);
   at::parallel_for(0, count, std::max<int64_t>(1, kGrain / cost), [&](int64_t begin, int64_t end) {
-    for (int64_t j = begin; j < end; j++) GRAFT_DISPATCH(low_rank_down, task(j, low.data() + j * room, 0, 0));
+    for (int64_t j = begin; j < end; j++) GRAFT_DISPATCH(low_rank_down, task(j, 0, 0));
   });
   const int64_t each = std::max<int64_t>(1, all / count * kBlock);
   at::parallel_for(0, count * blocks, std::max<int64_t>(1, kGrain / each), [&](int64_t begin, int64_t end) {
-    std::vector<float> scratch(16 * padded);
+    std::vector<float> rows_of_b(kBlock * padded);
     for (int64_t at = begin; at < end;) {
       const int64_t j = at / blocks, block = at % blocks, past = std::min(blocks, block + end - at);
-      LowRankTask t = task(j, low.data() + j * room, block * kBlock, std::min(out, past * kBlock));
-      GRAFT_DISPATCH(low_rank_up, t, scratch.data());
+      const LowRankTask t = task(j, block * kBlock, std::min(out, past * kBlock));
+      GRAFT_DISPATCH(low_rank_up, t, rows_of_b.data());
       at += past - block;
     }
   });

@@ -71,8 +71,8 @@ export interface LinearAdapter {
   lowRank?(ctx: RowContext): LowRank | null;
 }
 
-/** Rows of an adapter up to which all adapters of low rank are added at once; measured, see docs/log.md. */
-const FEW_ROWS = 24;
+/** An adapter's rows times its rank, up to which all adapters of low rank are added at once: beyond, libtorch's are faster (docs/log.md). */
+const FEW_PRODUCTS = 128;
 
 type WithWeight = LinearAdapter & Required<Pick<LinearAdapter, 'weight'>>;
 const hasWeight = (adapter: LinearAdapter): adapter is WithWeight => adapter.weight !== undefined;
@@ -179,8 +179,8 @@ export class Linear {
     for (const { run, start, length } of ctx.rows) {
       const [adapter, ...more] = this.#attached.get(run) ?? [];
       if (!adapter) continue;
-      const low = more.length === 0 && length <= FEW_ROWS ? adapter.lowRank?.(rowContext(ctx, run, this.index)) : null; // prettier-ignore
-      if (!low) return null;
+      const low = more.length === 0 ? adapter.lowRank?.(rowContext(ctx, run, this.index)) : null;
+      if (!low || length * (low.a.shape[0] as number) > FEW_PRODUCTS) return null;
       found.push({ ...low, start, length });
     }
     return found;
