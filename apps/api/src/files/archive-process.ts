@@ -9,7 +9,7 @@ try {
   const [container, path] = process.argv.slice(2) as ['tar' | 'zip', string];
   const records = new MediaRecords(container, path);
   for await (const record of records.read()) await write(`${JSON.stringify(record)}\n`);
-  process.stderr.write(JSON.stringify({ layout: records.layout, notes: records.notes }));
+  process.stderr.write(`\n${JSON.stringify({ layout: records.layout, notes: records.notes })}`);
 } catch (error) {
   // What a damaged file leads a library to is no message for people.
   const stumbled = error instanceof TypeError || error instanceof RangeError;

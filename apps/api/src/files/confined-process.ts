@@ -17,7 +17,7 @@ export interface Confined {
   readonly deadlineMs: number;
   /** What is thrown where it ends early, with its own words or ours. */
   failure(reason: string): Error;
-  /** Gets what it said on stderr where all went well. */
+  /** Gets its last word on stderr where all went well: libraries may have warned before. */
   remarks?(said: string): void;
 }
 
@@ -51,7 +51,7 @@ async function* output(order: Confined): AsyncGenerator<Buffer> {
     if (late.aborted) throw order.failure(`it takes longer than ${deadlineMs / 1000} s`);
     if (code === 1) throw order.failure(said);
     if (code !== 0) throw order.failure('it needs too much memory');
-    order.remarks?.(said);
+    order.remarks?.(said.trimEnd().split('\n').at(-1) ?? '');
   } finally {
     child.kill('SIGKILL');
     await ended;

@@ -1,0 +1,36 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, expect, it } from 'vitest';
+import { confined } from './confined-process.js';
+
+const dir = mkdtempSync(join(tmpdir(), 'graft-confined-'));
+afterAll(() => rmSync(dir, { recursive: true, force: true }));
+
+/** What a program wrote, and its remarks. */
+async function run(program: string): Promise<{ output: string; remarks: string | null }> {
+  const script = join(dir, 'program.mjs');
+  writeFileSync(script, program);
+  let remarks: string | null = null;
+  const parts: Buffer[] = [];
+  const order = {
+    script,
+    arguments: [],
+    gone: new AbortController().signal,
+    deadlineMs: 20_000,
+    failure: (reason: string) => new Error(`failed: ${reason}`),
+    remarks: (said: string) => void (remarks = said),
+  };
+  for await (const part of confined(order)) parts.push(part);
+  return { output: Buffer.concat(parts).toString(), remarks };
+}
+
+it('takes the last word for the remarks, whatever a library warned of before', async () => {
+  const program = `process.stderr.write('VIPS-WARNING: unknown tag'); process.stdout.write('rows'); process.stderr.write('\\n{"notes":[]}');`;
+  expect(await run(program)).toEqual({ output: 'rows', remarks: '{"notes":[]}' });
+});
+
+it('fails with the program’s own words', async () => {
+  const program = `process.stderr.write('it is damaged'); process.exitCode = 1;`;
+  await expect(run(program)).rejects.toThrow('failed: it is damaged');
+});
