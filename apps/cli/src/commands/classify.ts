@@ -13,21 +13,23 @@ export function addClassify(program: Command): void {
   program
     .command('classify')
     .description(
-      'what a model that was trained to label says of texts or pictures; --json prints all of it',
+      'what a model that was trained to label says of texts, pictures or sounds; --json prints all of it',
     )
     .argument('<model>')
     .argument('[text...]', "texts, or JSON objects of what the task's records have besides labels")
     .option('--image <file...>', 'pictures, of a model that was trained on such')
-    .action(async (model: string, texts: string[], { image = [] }: Options, command: Command) => {
+    .option('--audio <file...>', 'sounds in WAV or FLAC, of a model that was trained on such')
+    .action(async (model: string, texts: string[], options: Options, command: Command) => {
       const { out, api } = callOf(command);
-      if (texts.length + image.length === 0)
-        throw new CliError('name a text, or a picture with --image', EXIT.usage);
+      const media = [...(options.image ?? []), ...(options.audio ?? [])];
+      if (texts.length + media.length === 0)
+        throw new CliError('name a text, a picture with --image, or a sound with --audio', EXIT.usage); // prettier-ignore
       const data = [
         ...(texts.length > 0 ? await labelled(api(), { model, input: texts.map(inputOf) }) : []),
-        ...(await ofPictures(api(), model, image)),
+        ...(await ofFiles(api(), model, media)),
       ].map((answer, index) => ({ ...answer, index }));
       if (out.json) return out.value(data);
-      const named = [...texts, ...image.map((path) => basename(path))];
+      const named = [...texts, ...media.map((path) => basename(path))];
       const rows = data.map((answer, i) => [printable(named[i] ?? ''), ...inWords(answer)]);
       out.line(table(['INPUT', 'ANSWER', 'PROBABILITY'], rows, out.width));
     });
@@ -35,13 +37,14 @@ export function addClassify(program: Command): void {
 
 interface Options {
   readonly image?: readonly string[];
+  readonly audio?: readonly string[];
 }
 
 const labelled = async (api: Api, body: Parameters<Api['post']>[1]): Promise<readonly Answer[]> =>
   (await api.post<{ data: readonly Answer[] }>('/classify', body)).data;
 
 /** One after another: each may be as large as a request. */
-async function ofPictures(api: Api, model: string, paths: readonly string[]): Promise<Answer[]> {
+async function ofFiles(api: Api, model: string, paths: readonly string[]): Promise<Answer[]> {
   const answers: Answer[] = [];
   for (const path of paths) {
     const file = await openAsBlob(path).catch(() => {

@@ -1,0 +1,97 @@
+// Sounds from an archive to served labels: uploaded by the CLI, trained by a worker, and asked in each way there is.
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { FileObject } from '@graft/contracts';
+import { afterAll, beforeAll, expect, it, onTestFailed } from 'vitest';
+import { graft as cli, type Done } from '../cli/graft.js';
+import { dataUrl } from '../tiny-pictures.js';
+import { PITCHES, tone, writeTinySoundBase } from '../tiny-sounds.js';
+import { Installation } from './installation.js';
+
+const AST = 'audio-spectrogram-transformer';
+const GOLDEN = join(import.meta.dirname, '../golden/audio');
+
+let graft: Installation;
+
+const run = (...args: string[]): Promise<Done> =>
+  cli(graft.dir, args, '', { GRAFT_URL: graft.where.url, GRAFT_API_KEY: graft.where.apiKey });
+
+beforeAll(async () => {
+  graft = await Installation.start({});
+  graft.startWorker('a');
+  await graft.importBase('tiny-ast', writeTinySoundBase(join(graft.dir, 'tiny-ast'), AST));
+});
+afterAll(() => graft?.stop());
+
+/** So many of each pitch, in a folder of its name. */
+function writeFolders(dir: string, each: number): string {
+  for (const pitch of PITCHES) {
+    mkdirSync(join(dir, pitch), { recursive: true });
+    for (let i = 0; i < each; i++)
+      writeFileSync(join(dir, pitch, `${i}.wav`), tone(pitch, i, 0.15));
+  }
+  return dir;
+}
+
+const form = (path: string, model: string, bytes: Uint8Array): Promise<Response> => {
+  const body = new FormData();
+  body.set('model', model);
+  body.set('file', new Blob([new Uint8Array(bytes)]), 'sound.wav');
+  const headers = { authorization: `Bearer ${graft.where.apiKey}` };
+  return fetch(`${graft.where.url}/v1/${path}`, { method: 'POST', body, headers });
+};
+
+interface Classified {
+  readonly data: readonly { readonly label: string; readonly probs: readonly number[] }[];
+}
+
+it('a base of sounds learns labels from an archive, and tells them of sounds that it has not heard', async () => {
+  onTestFailed(() => console.error(graft.tails()));
+  // a folder is zipped on its way
+  const sent = await run('--json', 'files', 'upload', writeFolders(join(graft.dir, 'tones'), 8));
+  expect(sent).toMatchObject({ code: 0 });
+  const file = JSON.parse(sent.out) as FileObject;
+  expect(file).toMatchObject({
+    status: 'processed',
+    graft: { records: 24, formats: { sound: 24 }, checked_as: 'audio_cls' },
+  });
+  const { id } = await graft.createJob({
+    model: 'tiny-ast',
+    training_file: file.id,
+    seed: 7,
+    peft: { peft_type: 'LORA', r: 4, target_modules: 'all-linear' },
+    hyperparameters: { batch_size: 4, n_epochs: 16 },
+    graft: { learning_rate: 0.03, base_dtype: 'f32' },
+  });
+  const { fine_tuned_model: model } = (await graft.succeeded(id)) as { fine_tuned_model: string };
+
+  const unseen = PITCHES.map((pitch, i) => tone(pitch, 50 + i, 0.15));
+  const input = unseen.map((bytes) => dataUrl(bytes, 'audio/wav'));
+  const asked = await graft.openai.post<Classified>('/classify', { body: { model, input } });
+  expect(asked.data.map(({ label }) => label)).toEqual(PITCHES);
+
+  const alone = await form('classify', model, unseen[1] as Buffer);
+  expect(await alone.json()).toMatchObject({ data: [{ index: 0, label: 'middle' }] });
+
+  const paths = unseen.map((bytes, i) => {
+    const path = join(graft.dir, `${i}.wav`);
+    writeFileSync(path, bytes);
+    return path;
+  });
+  const flac = join(GOLDEN, 'mono-16.flac');
+  const done = await run('classify', model, '--audio', ...paths, flac);
+  expect(done).toMatchObject({ code: 0, err: '' });
+  expect(done.out).toMatch(/0\.wav +low[^]*1\.wav +middle[^]*2\.wav +high[^]*mono-16\.flac +\w+/);
+
+  const mp3 = Buffer.concat([Buffer.from('ID3'), Buffer.alloc(40)]);
+  const refused = await form('classify', model, mp3);
+  expect(refused.status).toBe(400);
+  expect(await refused.json()).toMatchObject({
+    error: { message: expect.stringContaining('expected WAV or FLAC, got MP3') },
+  });
+  const song = join(graft.dir, 'song.mp3');
+  writeFileSync(song, mp3);
+  const told = await run('classify', model, '--audio', song);
+  expect(told).toMatchObject({ out: '' });
+  expect(told.err).toMatch(/expected WAV or FLAC, got MP3/);
+});
