@@ -88,7 +88,6 @@ export function dinov2Options(
       gated,
       attention: 'bidirectional',
       maxPositions: before + patchesIn([LARGEST_SIDE, LARGEST_SIDE], patch),
-      defaultMaxSeqLen: before + patchesIn(picture, patch),
       biases: [...attentive, 'o', 'gate', 'up', 'down'],
     },
   };
