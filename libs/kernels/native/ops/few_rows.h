@@ -4,12 +4,21 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <cstdint>
+
+#include "packed_matrix.h"
+
 namespace graft {
+
+bool is_few(int64_t rows);
 
 // Of bf16 matrices A [m, k] and B [k, n]: whether the product below is for them.
 bool has_few_rows(const at::Tensor& a, const at::Tensor& b);
 
 // A B (+ bias [n], bf16 and contiguous), each number rounded once.
 at::Tensor few_rows_product(const at::Tensor& a, const at::Tensor& b, const at::Tensor* bias);
+
+// A Wᵀ (+ bias), of a packed W four lines at a time; A's rows have their numbers side by side.
+at::Tensor few_rows_product(const at::Tensor& a, const PackedMatrix& w, const at::Tensor* bias);
 
 }  // namespace graft

@@ -6,17 +6,13 @@
 // Two numbers are a byte, the first in its upper half; a number that is missing at the end is a 0.
 // Twice quantised, m is a byte as well:  m_b = nested_code[m'_b] nested_absmax[b div nested_blocksize] + offset.
 //
-// A product dequantises a panel at a time, forward some rows of W, backward some columns (so that no sum is cut), and
-// keeps only what is packed:   y = x Wᵀ + c      dx = dy W      dc = Σ_rows dy        x: [n, in]  y: [n, out]
+// Products are those of packed matrices (packed_matrix.h).
 #include <ATen/Parallel.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/linear.h>
-#include <ATen/ops/mm.h>
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/where.h>
-#include <torch/csrc/autograd/custom_function.h>
 #include <torch/library.h>
 
 #include <algorithm>
@@ -28,6 +24,7 @@
 #include <vector>
 
 #include "isa.h"
+#include "packed_matrix.h"
 
 namespace graft {
 namespace {
@@ -51,7 +48,6 @@ constexpr float kCode[16] = {
     1.0f,
 };
 constexpr float kLeast = 1e-38f;           // what bitsandbytes divides by where all numbers are 0
-constexpr int64_t kPanel = 1 << 20;        // numbers that are dense at once
 constexpr int64_t kGrain = 16384;          // numbers of one task
 
 // The nearest of the code, the lower one of two at the same distance.
@@ -110,14 +106,14 @@ std::tuple<at::Tensor, at::Tensor> nf4_quantize_cpu(const at::Tensor& given, int
   return {packed, absmax};
 }
 
-struct Packed {
+struct Nf4Matrix : PackedMatrix {
   at::Tensor numbers, absmax, nested_absmax, nested_code;
   double offset;
-  int64_t blocksize, nested_blocksize, rows, columns;
+  int64_t blocksize, nested_blocksize;
 
-  Packed(const at::Tensor& numbers_, const at::Tensor& absmax_, const std::optional<at::Tensor>& nested_absmax_,
-         const std::optional<at::Tensor>& nested_code_, double offset_, int64_t blocksize_, int64_t nested_blocksize_,
-         c10::IntArrayRef shape)
+  Nf4Matrix(const at::Tensor& numbers_, const at::Tensor& absmax_, const std::optional<at::Tensor>& nested_absmax_,
+            const std::optional<at::Tensor>& nested_code_, double offset_, int64_t blocksize_, int64_t nested_blocksize_,
+            c10::IntArrayRef shape)
       : numbers(numbers_.contiguous()),
         absmax(absmax_.contiguous()),
         offset(offset_),
@@ -126,7 +122,7 @@ struct Packed {
     TORCH_CHECK(shape.size() == 2 && shape[0] > 0 && shape[1] > 0, "a matrix, got ", shape);
     rows = shape[0];
     columns = shape[1];
-    TORCH_CHECK(blocksize > 0, "blocks of ", blocksize);
+    TORCH_CHECK(blocksize > 0 && blocksize % 2 == 0, "blocks of an even number of numbers, got ", blocksize);
     const int64_t size = rows * columns, blocks = (size + blocksize - 1) / blocksize;
     TORCH_CHECK(numbers.scalar_type() == at::kByte && numbers.numel() == (size + 1) / 2, "u8 [", (size + 1) / 2,
                 "] for ", shape, ", got ", numbers.dtype(), " ", numbers.sizes());
@@ -146,18 +142,35 @@ struct Packed {
 
   bool nested() const { return nested_absmax.defined(); }
 
-  // The block's scale; CPU.
-  float scale(int64_t block) const {
-    if (!nested()) return absmax.const_data_ptr<float>()[block];
-    const float unit = nested_code.const_data_ptr<float>()[absmax.const_data_ptr<uint8_t>()[block]];
-    const float product = unit * nested_absmax.const_data_ptr<float>()[block / nested_blocksize];
-    return product + static_cast<float>(offset);
-  }
+  at::Tensor dense(const Tile& tile, at::ScalarType dtype) const override;
+  void read(const Tile& tile, uint16_t* to, int64_t stride) const override;
 };
 
-// Part of the matrix.
-struct Panel {
-  int64_t row, rows, column, columns;
+// What a matrix on the CPU holds, as it lies in memory.
+struct Nf4Numbers {
+  const uint8_t* numbers;
+  const float* absmax;  // or, twice quantised:
+  const uint8_t* nested;
+  const float *nested_absmax, *nested_code;
+  float offset;
+  int64_t blocksize, nested_blocksize, columns;
+
+  explicit Nf4Numbers(const Nf4Matrix& w)
+      : numbers(w.numbers.const_data_ptr<uint8_t>()),
+        absmax(w.nested() ? nullptr : w.absmax.const_data_ptr<float>()),
+        nested(w.nested() ? w.absmax.const_data_ptr<uint8_t>() : nullptr),
+        nested_absmax(w.nested() ? w.nested_absmax.const_data_ptr<float>() : nullptr),
+        nested_code(w.nested() ? w.nested_code.const_data_ptr<float>() : nullptr),
+        offset(static_cast<float>(w.offset)),
+        blocksize(w.blocksize),
+        nested_blocksize(w.nested_blocksize),
+        columns(w.columns) {}
+
+  float scale(int64_t block) const {
+    if (absmax) return absmax[block];
+    const float product = nested_code[nested[block]] * nested_absmax[block / nested_blocksize];
+    return product + offset;
+  }
 };
 
 #define GRAFT_BODY "nf4.inc"
@@ -165,50 +178,34 @@ struct Panel {
 #undef GRAFT_BODY
 
 template <typename T>
-void dequantize_pairs(const uint8_t* numbers, int64_t pairs, const float* scaled, T* to) {
-  if constexpr (std::is_same_v<T, at::BFloat16>) {
-    GRAFT_DISPATCH(dequantize_pairs, numbers, pairs, scaled, reinterpret_cast<uint16_t*>(to));
-  } else {
-    for (int64_t i = 0; i < pairs; i++) {
-      to[2 * i] = static_cast<T>(scaled[numbers[i] >> 4]);
-      to[2 * i + 1] = static_cast<T>(scaled[numbers[i] & 15]);
+void dequantize_tile(const Nf4Numbers& w, const Tile& tile, T* to, int64_t stride) {
+  for (int64_t r = 0; r < tile.rows; r++, to += stride) {
+    const int64_t first = (tile.row + r) * w.columns + tile.column, past = first + tile.columns;
+    if constexpr (std::is_same_v<T, at::BFloat16>) {
+      GRAFT_DISPATCH(dequantize_line, w, first, past, reinterpret_cast<uint16_t*>(to));
+    } else {
+      for (int64_t i = first; i < past; i++) {
+        const int number = i % 2 ? w.numbers[i / 2] & 15 : w.numbers[i / 2] >> 4;
+        to[i - first] = static_cast<T>(kCode[number] * w.scale(i / w.blocksize));
+      }
     }
   }
 }
 
 template <typename T>
-void dequantize_panel(const Packed& w, const Panel& panel, T* out) {
-  const uint8_t* numbers = w.numbers.const_data_ptr<uint8_t>();
-  at::parallel_for(0, panel.rows, std::max<int64_t>(1, kGrain / panel.columns), [&](int64_t begin, int64_t end) {
-    for (int64_t r = begin; r < end; r++) {
-      const int64_t first = (panel.row + r) * w.columns + panel.column, past = first + panel.columns;
-      T* to = out + r * panel.columns - first;
-      for (int64_t i = first; i < past;) {
-        const int64_t stop = std::min(past, (i / w.blocksize + 1) * w.blocksize);
-        const float scale = w.scale(i / w.blocksize);
-        float scaled[16];
-        for (int n = 0; n < 16; n++) scaled[n] = kCode[n] * scale;
-        if (i % 2) {
-          to[i] = static_cast<T>(scaled[numbers[i / 2] & 15]);
-          i++;
-        }
-        const int64_t pairs = (stop - i) / 2;
-        dequantize_pairs(numbers + i / 2, pairs, scaled, to + i);
-        i += 2 * pairs;
-        if (i < stop) {
-          to[i] = static_cast<T>(scaled[numbers[i / 2] >> 4]);
-          i++;
-        }
-      }
-    }
+void dequantize_all(const Nf4Matrix& matrix, const Tile& tile, T* out) {
+  const Nf4Numbers w(matrix);
+  at::parallel_for(0, tile.rows, std::max<int64_t>(1, kGrain / tile.columns), [&](int64_t begin, int64_t end) {
+    dequantize_tile(w, {tile.row + begin, end - begin, tile.column, tile.columns}, out + begin * tile.columns,
+                    tile.columns);
   });
 }
 
 // The same by libtorch's operators.
-at::Tensor dequantize_composed(const Packed& w, const Panel& panel, at::ScalarType dtype) {
+at::Tensor dequantize_composed(const Nf4Matrix& w, const Tile& tile, at::ScalarType dtype) {
   const auto whole = w.numbers.options().dtype(at::kLong);
-  const at::Tensor rows = at::arange(panel.row, panel.row + panel.rows, whole).unsqueeze(1).mul(w.columns);
-  const at::Tensor places = rows.add(at::arange(panel.column, panel.column + panel.columns, whole).unsqueeze(0));
+  const at::Tensor rows = at::arange(tile.row, tile.row + tile.rows, whole).unsqueeze(1).mul(w.columns);
+  const at::Tensor places = rows.add(at::arange(tile.column, tile.column + tile.columns, whole).unsqueeze(0));
   const at::Tensor pairs = w.numbers.take(places.div(2, "floor"));
   const at::Tensor codes = at::where(places.remainder(2).eq(0), pairs.div(16, "floor"), pairs.remainder(16));
   const at::Tensor blocks = places.div(w.blocksize, "floor");
@@ -221,103 +218,44 @@ at::Tensor dequantize_composed(const Packed& w, const Panel& panel, at::ScalarTy
   return code.take(codes.to(at::kLong)).mul(scale).to(dtype);
 }
 
-at::Tensor dequantize(const Packed& w, const Panel& panel, at::ScalarType dtype) {
+at::Tensor Nf4Matrix::dense(const Tile& tile, at::ScalarType dtype) const {
   const bool own = dtype == at::kFloat || dtype == at::kBFloat16 || dtype == at::kHalf;
-  if (!w.numbers.device().is_cpu() || !own) return dequantize_composed(w, panel, dtype);
-  at::Tensor out = at::empty({panel.rows, panel.columns}, w.numbers.options().dtype(dtype));
-  if (dtype == at::kFloat) dequantize_panel(w, panel, out.mutable_data_ptr<float>());
-  if (dtype == at::kBFloat16) dequantize_panel(w, panel, out.mutable_data_ptr<at::BFloat16>());
-  if (dtype == at::kHalf) dequantize_panel(w, panel, out.mutable_data_ptr<at::Half>());
+  if (!numbers.device().is_cpu() || !own) return dequantize_composed(*this, tile, dtype);
+  at::Tensor out = at::empty({tile.rows, tile.columns}, numbers.options().dtype(dtype));
+  if (dtype == at::kFloat) dequantize_all(*this, tile, out.mutable_data_ptr<float>());
+  if (dtype == at::kBFloat16) dequantize_all(*this, tile, out.mutable_data_ptr<at::BFloat16>());
+  if (dtype == at::kHalf) dequantize_all(*this, tile, out.mutable_data_ptr<at::Half>());
   return out;
+}
+
+void Nf4Matrix::read(const Tile& tile, uint16_t* to, int64_t stride) const {
+  dequantize_tile(Nf4Numbers(*this), tile, reinterpret_cast<at::BFloat16*>(to), stride);
 }
 
 at::Tensor nf4_dequantize(const at::Tensor& numbers, const at::Tensor& absmax,
                           const std::optional<at::Tensor>& nested_absmax, const std::optional<at::Tensor>& nested_code,
                           double offset, int64_t blocksize, int64_t nested_blocksize, c10::IntArrayRef shape,
                           at::ScalarType dtype, bool composed) {
-  const Packed w(numbers, absmax, nested_absmax, nested_code, offset, blocksize, nested_blocksize, shape);
-  const Panel whole{0, w.rows, 0, w.columns};
-  return composed ? dequantize_composed(w, whole, dtype) : dequantize(w, whole, dtype);
-}
-
-at::Tensor multiply(const Packed& w, const at::Tensor& x, const std::optional<at::Tensor>& bias) {
-  TORCH_CHECK(x.dim() == 2 && x.size(1) == w.columns, "x [n, ", w.columns, "] for W [", w.rows, ", ", w.columns,
-              "], got ", x.sizes());
-  at::Tensor y = at::empty({x.size(0), w.rows}, x.options());
-  const int64_t step = std::max<int64_t>(1, kPanel / w.columns);
-  for (int64_t r = 0; r < w.rows; r += step) {
-    const int64_t rows = std::min(step, w.rows - r);
-    const at::Tensor panel = dequantize(w, {r, rows, 0, w.columns}, x.scalar_type());
-    const bool biased = bias && bias->defined();
-    const auto part = biased ? std::optional<at::Tensor>(bias->narrow(0, r, rows)) : std::nullopt;
-    const at::Tensor product = at::linear(x, panel, part);
-    if (rows == w.rows) return product;
-    y.narrow(1, r, rows).copy_(product);
-  }
-  return y;
-}
-
-at::Tensor multiply_back(const Packed& w, const at::Tensor& dy) {
-  at::Tensor dx = at::empty({dy.size(0), w.columns}, dy.options());
-  const int64_t step = std::max<int64_t>(1, kPanel / w.rows);
-  for (int64_t c = 0; c < w.columns; c += step) {
-    const int64_t columns = std::min(step, w.columns - c);
-    const at::Tensor product = at::mm(dy, dequantize(w, {0, w.rows, c, columns}, dy.scalar_type()));
-    if (columns == w.columns) return product;
-    dx.narrow(1, c, columns).copy_(product);
-  }
-  return dx;
+  const Nf4Matrix w(numbers, absmax, nested_absmax, nested_code, offset, blocksize, nested_blocksize, shape);
+  return composed ? dequantize_composed(w, w.whole(), dtype) : w.dense(w.whole(), dtype);
 }
 
 at::Tensor nf4_linear(const at::Tensor& x, const at::Tensor& numbers, const at::Tensor& absmax,
                       const std::optional<at::Tensor>& nested_absmax, const std::optional<at::Tensor>& nested_code,
                       double offset, int64_t blocksize, int64_t nested_blocksize, c10::IntArrayRef shape,
                       const std::optional<at::Tensor>& bias) {
-  const Packed w(numbers, absmax, nested_absmax, nested_code, offset, blocksize, nested_blocksize, shape);
+  const Nf4Matrix w(numbers, absmax, nested_absmax, nested_code, offset, blocksize, nested_blocksize, shape);
   return multiply(w, x, bias);
 }
-
-struct Nf4Linear : torch::autograd::Function<Nf4Linear> {
-  static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& x, const at::Tensor& numbers,
-                            const at::Tensor& absmax, const std::optional<at::Tensor>& nested_absmax,
-                            const std::optional<at::Tensor>& nested_code, double offset, int64_t blocksize,
-                            int64_t nested_blocksize, std::vector<int64_t> shape,
-                            const std::optional<at::Tensor>& bias) {
-    at::AutoDispatchBelowAutograd below;
-    const Packed w(numbers, absmax, nested_absmax, nested_code, offset, blocksize, nested_blocksize, shape);
-    context->save_for_backward({w.numbers, w.absmax, w.nested_absmax, w.nested_code});
-    context->saved_data["offset"] = offset;
-    context->saved_data["blocksize"] = blocksize;
-    context->saved_data["nested_blocksize"] = nested_blocksize;
-    context->saved_data["shape"] = std::move(shape);
-    context->saved_data["dx"] = x.requires_grad();
-    context->saved_data["dc"] = bias && bias->requires_grad();
-    return multiply(w, x, bias);
-  }
-
-  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
-                                                 torch::autograd::variable_list gradients) {
-    at::AutoDispatchBelowAutograd below;
-    const auto saved = context->get_saved_variables();
-    auto& data = context->saved_data;
-    const auto shape = data["shape"].toIntVector();
-    const Packed w(saved[0], saved[1], saved[2], saved[3], data["offset"].toDouble(), data["blocksize"].toInt(),
-                   data["nested_blocksize"].toInt(), shape);
-    const at::Tensor dy = gradients[0].contiguous();
-    at::Tensor dx, dc;
-    if (data["dx"].toBool()) dx = multiply_back(w, dy);
-    if (data["dc"].toBool()) dc = dy.sum(0);
-    return {dx, {}, {}, {}, {}, {}, {}, {}, {}, dc};
-  }
-};
 
 at::Tensor nf4_linear_autograd(const at::Tensor& x, const at::Tensor& numbers, const at::Tensor& absmax,
                                const std::optional<at::Tensor>& nested_absmax,
                                const std::optional<at::Tensor>& nested_code, double offset, int64_t blocksize,
                                int64_t nested_blocksize, c10::IntArrayRef shape,
                                const std::optional<at::Tensor>& bias) {
-  return Nf4Linear::apply(x, numbers, absmax, nested_absmax, nested_code, offset, blocksize, nested_blocksize,
-                          shape.vec(), bias);
+  const auto w = c10::make_intrusive<Nf4Matrix>(numbers, absmax, nested_absmax, nested_code, offset, blocksize,
+                                                nested_blocksize, shape);
+  return multiply_autograd(w, x, bias);
 }
 
 }  // namespace

@@ -4,7 +4,7 @@
 // are written out as such pairs, [k / 2][64], into memory that stays in the second cache, and all rows of a thread go
 // through it: 6 rows by 64 columns of sums are in registers at once, a pair of A is a broadcast from where it lies. B is
 // read from either order in memory, so that one frozen weight serves x Wᵀ and dy W as it was read (ADR 0023: what a
-// copy packed beforehand would bring). Where A lies across, as in the gradients of LoRA's factors, A is packed in the same
+// copy packed beforehand would bring); of a packed one, tiles of 4,096 numbers are expanded on the way. Where A lies across, as in the gradients of LoRA's factors, A is packed in the same
 // way, as its pairs are no neighbours.
 //
 // Of a row of C no bit depends on other rows, nor on threads: its sums go along k from 0.
@@ -36,6 +36,7 @@ struct ProductTask {
   int64_t a_row, a_unit;  // from one row, and from one pair along k, to the next
   const uint16_t* b;
   int64_t b_stride;
+  const PackedMatrix* packed;  // in place of b, or none
   bool b_lines;  // whether columns of B, not rows, are lines in memory
   const uint16_t* d;  // or none
   int64_t d_row;
@@ -126,10 +127,30 @@ bool has_tiles() {
 #endif
 }
 
+// C of a task that says all of B.
+at::Tensor product(ProductTask& t, const at::Tensor& left, int64_t rows, const Sum& sum, const at::Tensor& out) {
+  t.a = numbers(left);
+  if (sum.d) {
+    t.d = numbers(*sum.d);
+    t.d_row = sum.d->dim() == 2 ? sum.d->stride(0) : 0;
+  }
+  t.c = static_cast<uint16_t*>(out.mutable_data_ptr());
+  t.c_row = out.stride(0);
+  t.columns = out.size(1);
+  t.alpha = sum.alpha;
+  t.beta = sum.beta;
+#if GRAFT_X86
+  multiply(t, rows);
+#endif
+  return out;
+}
+
 }  // namespace
 
+bool has_packed_product() { return isa() == Isa::kAvx512Bf16 && !has_tiles(); }
+
 bool has_packed_product(const at::Tensor& a, const at::Tensor& b) {
-  if (isa() != Isa::kAvx512Bf16 || has_tiles()) return false;
+  if (!has_packed_product()) return false;
   return !lies_across(a) || std::min(a.size(0), b.size(1)) <= kFewLines;
 }
 
@@ -144,26 +165,24 @@ at::Tensor packed_product(const at::Tensor& a, const at::Tensor& b, const Sum& s
   const at::Tensor right = along(b) || across(b) ? b : b.contiguous();
   const at::Tensor out = given ? *given : at::empty({a.size(0), b.size(1)}, a.options());
   ProductTask t{};
-  t.a = numbers(left);
   t.a_row = is_packed ? 2 : left.stride(0);
   t.a_unit = is_packed ? 2 * kPanel : 2;
   t.b = numbers(right);
   t.b_lines = !along(right);
   t.b_stride = right.stride(t.b_lines ? 1 : 0);
-  if (sum.d) {
-    t.d = numbers(*sum.d);
-    t.d_row = sum.d->dim() == 2 ? sum.d->stride(0) : 0;
-  }
-  t.c = static_cast<uint16_t*>(out.mutable_data_ptr());
-  t.c_row = out.stride(0);
-  t.columns = b.size(1);
   t.depth = a.size(1);
-  t.alpha = sum.alpha;
-  t.beta = sum.beta;
-#if GRAFT_X86
-  multiply(t, a.size(0));
-#endif
-  return out;
+  return product(t, left, a.size(0), sum, out);
+}
+
+at::Tensor packed_product(const at::Tensor& a, const PackedMatrix& w, bool forward, const Sum& sum) {
+  const at::Tensor left = with_pairs(a);
+  ProductTask t{};
+  t.a_row = left.stride(0);
+  t.a_unit = 2;
+  t.packed = &w;
+  t.b_lines = forward;
+  t.depth = a.size(1);
+  return product(t, left, a.size(0), sum, at::empty({a.size(0), forward ? w.rows : w.columns}, a.options()));
 }
 
 }  // namespace graft

@@ -1,0 +1,55 @@
+/** Products with a matrix that stays packed, beside those with the same matrix expanded. */
+import { readFileSync } from 'node:fs';
+import { expect } from 'vitest';
+import * as k from '../src/index.js';
+import type { Dtype, Tensor } from '../src/index.js';
+import { parameter, random } from './own-kernel.js';
+
+/** oneDNN multiplies by tiles there, in place of Graft's own products. */
+const hasTiles = (): boolean => {
+  try {
+    return readFileSync('/proc/cpuinfo', 'utf8').includes('amx_bf16');
+  } catch {
+    return false;
+  }
+};
+
+/** Rows of x: few, up to as many as have a kernel of their own, and more than a tile of sums. */
+const ROWS = [1, 3, 24, 25, 70];
+const FEW = 24;
+
+const largest = (t: Tensor): number => k.amax(k.abs(k.reshape(k.to(t, 'f64'), [-1])), 0).item();
+
+/**
+ * y, dx and the bias's gradient: bit for bit where Graft's own products of bf16 multiply both. libtorch's promise no bits
+ * (the same were seen with every instruction set, of 16 layouts and shapes of both): in f32 less than its sums' own
+ * rounding, in bf16 one rounding, 2⁻⁸, and some.
+ */
+export function comparePacked(
+  packed: (x: Tensor, bias: Tensor | null) => Tensor,
+  dense: Tensor,
+  dtype: Dtype,
+): void {
+  const [out, size] = dense.shape as [number, number];
+  const isOwn = dtype === 'bf16' && k.instructionSet() === 'avx512bf16' && !hasTiles();
+  for (const n of ROWS) {
+    const x = random([n, size], dtype);
+    const g = random([n, out], dtype);
+    const bias = n % 2 ? random([out], dtype) : null;
+    const run = (multiply: typeof packed): Record<string, Tensor> => {
+      const [own, c] = [parameter(x), bias && parameter(bias)];
+      const y = multiply(own, c);
+      k.backward([y], [g]);
+      return { y: y.detach(), dx: own.grad as Tensor, ...(c && { dc: c.grad as Tensor }) };
+    };
+    const [got, wanted] = [run(packed), run((t, c) => k.linear(t, dense, c))];
+    for (const [name, t] of Object.entries(got)) {
+      const other = wanted[name] as Tensor;
+      expect([t.dtype, t.shape]).toEqual([dtype, other.shape]);
+      const isSame = isOwn || name === 'dc' || (name === 'y' && n <= FEW && dtype === 'bf16');
+      const far = largest(k.sub(k.to(t, 'f64'), k.to(other, 'f64'))) / largest(other);
+      const most = isSame ? 0 : dtype === 'f32' ? 2e-6 : 8e-3;
+      expect(far, `${name} of ${n} rows`).toBeLessThanOrEqual(most);
+    }
+  }
+}
