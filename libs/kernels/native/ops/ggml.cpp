@@ -22,6 +22,8 @@
 #include <cstdint>
 #include <cstring>
 
+#include "ggml.h"
+
 namespace graft {
 namespace {
 
@@ -292,26 +294,22 @@ void q6_k(const float* x, uint8_t* to) {
   }
 }
 
-struct Layout {
-  int64_t numbers, bytes;
-  void (*quantize)(const float*, uint8_t*);
-};
-
 // By ggml's numbers of its types.
-Layout layout_of(int64_t type) {
+void (*quantizer_of(int64_t type))(const float*, uint8_t*) {
   switch (type) {
-    case 6: return {32, 22, q5_0};
-    case 7: return {32, 24, q5_1};
-    case 8: return {32, 34, q8_0};
-    case 12: return {256, 144, q4_k};
-    case 13: return {256, 176, q5_k};
-    case 14: return {256, 210, q6_k};
+    case 6: return q5_0;
+    case 7: return q5_1;
+    case 8: return q8_0;
+    case 12: return q4_k;
+    case 13: return q5_k;
+    case 14: return q6_k;
     default: TORCH_CHECK(false, "a type of ggml that is written here, got ", type);
   }
 }
 
 at::Tensor ggml_quantize(const at::Tensor& given, int64_t type) {
-  const Layout layout = layout_of(type);
+  const auto quantize = quantizer_of(type);
+  const GgmlBlock layout = ggml_block(type);
   TORCH_CHECK(given.dim() == 2 && given.scalar_type() == at::kFloat, "a matrix of f32, got ", given.dtype(), " ",
               given.sizes());
   const int64_t rows = given.size(0), columns = given.size(1);
@@ -322,12 +320,27 @@ at::Tensor ggml_quantize(const at::Tensor& given, int64_t type) {
   const float* from = matrix.const_data_ptr<float>();
   uint8_t* to = packed.mutable_data_ptr<uint8_t>();
   at::parallel_for(0, rows * blocks, std::max<int64_t>(1, kGrain / layout.numbers), [&](int64_t begin, int64_t end) {
-    for (int64_t b = begin; b < end; b++) layout.quantize(from + b * layout.numbers, to + b * layout.bytes);
+    for (int64_t b = begin; b < end; b++) quantize(from + b * layout.numbers, to + b * layout.bytes);
   });
   return packed;
 }
 
 }  // namespace
+
+GgmlBlock ggml_block(int64_t type) {
+  switch (type) {
+    case 2: return {32, 18};    // Q4_0
+    case 3: return {32, 20};    // Q4_1
+    case 6: return {32, 22};    // Q5_0
+    case 7: return {32, 24};    // Q5_1
+    case 8: return {32, 34};    // Q8_0
+    case 12: return {256, 144}; // Q4_K
+    case 13: return {256, 176}; // Q5_K
+    case 14: return {256, 210}; // Q6_K
+    default: TORCH_CHECK(false, "a layout of ggml in blocks, got ", type);
+  }
+}
+
 }  // namespace graft
 
 TORCH_LIBRARY_FRAGMENT(graft, m) { m.def("ggml_quantize(Tensor matrix, int type) -> Tensor"); }

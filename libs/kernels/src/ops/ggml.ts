@@ -1,8 +1,9 @@
 /**
  * Blocks of numbers as llama.cpp's files have them, made as ggml's reference does, bit for bit; native/ops/ggml.cpp has
- * the formulas. How they are read is peft-core's.
+ * the formulas, ggml_matrix.cpp products with them.
  */
 import { one } from '../call.js';
+import type { Dtype } from '../dtype.js';
 import type { Tensor } from '../tensor.js';
 import { toDevice } from './shape.js';
 
@@ -23,3 +24,25 @@ export type GgmlBlocks = keyof typeof GGML_BLOCKS;
  */
 export const quantizeGgml = (matrix: Tensor, type: GgmlBlocks): Tensor =>
   one('graft::ggml_quantize', toDevice(matrix, 'cpu'), GGML_BLOCKS[type].code);
+
+/** W [out, in] in blocks; every layout of GGML_BLOCKS, Q4_0 and Q4_1. */
+export interface GgmlMatrix {
+  /** u8 [out, bytes of a row], on the CPU */
+  readonly blocks: Tensor;
+  /** ggml's number of the layout. */
+  readonly code: number;
+}
+
+/** W, whole, each number rounded to `dtype` once. */
+export const dequantizeGgml = ({ blocks, code }: GgmlMatrix, dtype: Dtype): Tensor =>
+  one('graft::ggml_dense', blocks, code, dtype);
+
+/**
+ * x Wᵀ + bias in x's dtype; a tile of W is dense at a time, in the backward pass as well.
+ * @param x [n, in]
+ */
+export const linearGgml = (
+  x: Tensor,
+  { blocks, code }: GgmlMatrix,
+  bias: Tensor | null = null,
+): Tensor => one('graft::ggml_linear', x, blocks, code, bias);
