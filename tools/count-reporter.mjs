@@ -1,6 +1,6 @@
 // A vitest reporter whose line `N passed, N failed, N skipped` is the last that the process prints. Before it stand, of a
-// run of many files, those that took longest, and the tests that passed when their file ran a second time alone (run-tests.mjs), each with what went wrong at the first:
-// they count as passed.
+// run of many files, those that took longest; the tests that passed when their file ran a second time alone
+// (run-tests.mjs), each with what went wrong at the first: they count as passed; and the first of those that failed.
 
 /** Counts tests by outcome. A file that cannot be loaded and an error outside any test count as failures. */
 export function count(modules, unhandledErrors) {
@@ -44,6 +44,17 @@ export function slowest(files, most = 12) {
     .join(', ')}`;
 }
 
+/** The first tests that failed, each with its error's first line. */
+export function failures(files, most = 20) {
+  return [...files]
+    .flatMap((file) =>
+      [...reasons(file)].map(([name, reason]) => `failed: ${named(file, name)}: ${reason}`),
+    )
+    .slice(0, most);
+}
+
+const named = (file, name) => [file.relativeModuleId, name].filter(Boolean).join(' > ');
+
 /** vitest asks for a default export here; nothing of ours imports it. */
 export default class CountReporter {
   #files = new Map();
@@ -72,10 +83,9 @@ export default class CountReporter {
       const still = reasons(file);
       for (const [name, reason] of failed)
         if (!still.has(name))
-          lines.push(
-            `passed at the second try alone: ${[file.relativeModuleId, name].filter(Boolean).join(' > ')}: ${reason}`,
-          );
+          lines.push(`passed at the second try alone: ${named(file, name)}: ${reason}`);
     }
-    return [...lines, line(count(this.#files.values(), this.#errors))];
+    const files = [...this.#files.values()];
+    return [...lines, ...failures(files), line(count(files, this.#errors))];
   }
 }

@@ -38,15 +38,16 @@ const runVitest = (...files) =>
   ]);
 
 describe('the last line', () => {
-  it('counts passed, failed and skipped tests', () => {
+  it('counts passed, failed and skipped tests, and follows those that failed', () => {
     writeFileSync(
       join(folder, 'mixed.spec.mjs'),
       `import { expect, it } from 'vitest';
        it('a', () => {}); it('b', () => {}); it.skip('c', () => {}); it.todo('d');
        it('e', () => expect(1).toBe(2)); it('f', (t) => t.skip('no browser'));`,
     );
-    expect(runVitest('mixed.spec.mjs')).toMatchObject({
+    expect(runVitest('mixed.spec.mjs')).toEqual({
       code: 1,
+      before: 'failed: mixed.spec.mjs > e: expected 1 to be 2 // Object.is equality',
       last: '2 passed, 1 failed, 3 skipped',
     });
   });
