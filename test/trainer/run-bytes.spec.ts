@@ -91,7 +91,7 @@ it.concurrent.each<readonly [string, string, Partial<Spec>]>([
   ['the whole model and long examples', 'long', { peft: null }],
   ['a prefix', 'long', { peft: { peft_type: 'PREFIX_TUNING', num_virtual_tokens: 64 } }],
   ['virtual tokens', 'long', { peft: { peft_type: 'PROMPT_TUNING', num_virtual_tokens: 200 } }],
-  ['tokens of a prompt that are learnt', 'short', { peft: { peft_type: 'CPT', cpt_token_ids: Array.from({ length: 200 }, (_, i) => i % 90), cpt_tokens_type_mask: Array.from({ length: 200 }, (_, i) => 1 + (i % 4)) } }], // prettier-ignore
+  ['tokens of a prompt that are learnt', 'long', { peft: { peft_type: 'CPT', cpt_token_ids: Array.from({ length: 200 }, (_, i) => i % 90), cpt_tokens_type_mask: Array.from({ length: 200 }, (_, i) => 1 + (i % 4)) } }], // prettier-ignore
   ['prompts in attention', 'long', { peft: { peft_type: 'ADAPTION_PROMPT', adapter_len: 64, adapter_layers: 4 } }], // prettier-ignore
   ['a network beside the blocks', 'long', { base_dtype: 'f32', peft: { peft_type: 'SHADOW', share_embeddings: false } }], // prettier-ignore
   ['LoRA of the largest singular parts', 'short', { peft: lora({ r: 8, init_lora_weights: 'pissa', target_modules: 'all-linear' }) }], // prettier-ignore
