@@ -471,8 +471,11 @@ describe.skipIf(!program)('a job in the dashboard', () => {
     await page.getByRole('button', { name: 'Edit put-2' }).click();
     await page.getByRole('button', { name: 'Delete', exact: true }).click();
     // a toast that has the pointer shows how to close it
-    await page.locator('.toast').hover();
-    await page.getByRole('button', { name: 'Close', exact: true }).click();
+    const deleted = page.locator('.toast', { hasText: 'Deleted put-2' });
+    await deleted.hover();
+    await deleted.getByRole('button', { name: 'Close', exact: true }).click();
+    // what was tagged before does not come back in its place
+    await until(async () => (await page.locator('.toast').count()) === 0);
     await page.getByLabel('Which jobs').selectOption('deleted');
     await until(async () => (await names()).join() === 'put-2');
     await page.getByRole('button', { name: 'Restore put-2' }).click();

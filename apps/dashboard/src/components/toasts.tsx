@@ -4,7 +4,7 @@ import { useCallback, type ReactNode } from 'react';
 /** Long enough to read it and reach the button; what it offers is to be had elsewhere afterwards, too. */
 const SHOWN_MS = 15_000;
 
-/** Says what was just done, and takes it back. Why that was refused is said on whatever page is there by then. */
+/** Says what was just done, in place of what was done before, and takes it back. Why that was refused is said on whatever page is there by then. */
 export function useUndo(): (done: string, undo: () => Promise<void>) => void {
   const { add, close } = Toast.useToastManager();
   return useCallback(
@@ -15,6 +15,7 @@ export function useUndo(): (done: string, undo: () => Promise<void>) => void {
           timeout: SHOWN_MS,
           priority: 'high',
         });
+      close();
       const id = add({
         title: done,
         timeout: SHOWN_MS,
