@@ -248,7 +248,7 @@ class Reading {
     for (const [i, encoded] of task.encode(prepared, this.processor, this.options).entries()) {
       const { number, use } = this.waiting[i] as Waiting;
       if (encoded.problem) this.broken.set(number, encoded.problem);
-      if (encoded.pixels) this.sizes.add(encoded.pixels);
+      for (const size of encoded.pixels ?? []) this.sizes.add(size);
       if (use !== 'looked') {
         const totals = this[use];
         totals.examples++;

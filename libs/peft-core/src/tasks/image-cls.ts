@@ -2,12 +2,10 @@
  * A label for a picture, or any number of them, as transformers' models for image classification learn it (seq-cls.ts has
  * the losses).
  */
-import { DomainError } from '@graft/contracts';
 import { z } from 'zod';
 import { mediaBytes } from '../data/data-url.js';
 import { augmentationOptions, drawn, type Augmentation } from '../data/image/augment.js';
-import { keepPictures, readPictures, type Picture } from '../data/image/pictures.js';
-import { lookAtAll, tooManyPixels } from '../data/image/picture-files.js';
+import type { Picture } from '../data/image/pictures.js';
 import type { Processor } from '../data/processor.js';
 import type { HeadShare } from './head-outputs.js';
 import type { Labelled } from './label-losses.js';
@@ -16,6 +14,7 @@ import { chanceOf, labelAnswers, labelLoss, LABEL_METRICS, targetOf, TOP_5 } fro
 import { labelConfig, labelNames } from './labels.js';
 import { AT_LEAST_TWO, mediaInput, problemType } from './media-records.js';
 import { checkPictureRecord, pictureRecord, PICTURE_RECORDS } from './picture-records.js';
+import { askedPictures, featureOf, pictureOf, pixelsOf, problemOf, seenOf } from './pictures.js';
 import { refuseProblems } from './record-checks.js';
 import { defineTask, type Encoded, type EncodeOptions, type Example, type Share } from './task.js';
 
@@ -88,9 +87,7 @@ export const imageCls = defineTask<LabelledPicture, Prepared, Options>({
     kind: 'classify',
     record: (input) => mediaInput(input, 'image'),
     encode(records, processor, { maxSeqLen }) {
-      const files = records.map(({ image }) => mediaBytes('image', image, 'image'));
-      const wrong = tooManyPixels(files);
-      if (wrong !== null) throw new DomainError('invalid_value', wrong, 'input');
+      const files = askedPictures(records);
       const targets = records.map(() => new Float64Array());
       const found = encoded(files, targets, processor, { maxSeqLen, store: null });
       refuseProblems(found);
@@ -102,47 +99,31 @@ export const imageCls = defineTask<LabelledPicture, Prepared, Options>({
   metrics: [...LABEL_METRICS, TOP_5],
 });
 
-function encoded(
+const encoded = (
   files: readonly Uint8Array[],
   targets: readonly Float64Array[],
-  { image }: Processor,
-  { maxSeqLen, store, origins = [] }: EncodeOptions,
-): Encoded<LabelledPicture>[] {
-  const { rows } = image;
-  if (rows > maxSeqLen)
-    throw new DomainError(
-      'invalid_value',
-      `a picture has ${rows} rows for this base, and is not cut to ${maxSeqLen}; leave max_seq_len out`,
-      'graft.max_seq_len',
-    );
-  const found =
-    store === undefined
-      ? lookAtAll(files)
-      : store
-        ? keepPictures(files, image, store, origins)
-        : readPictures(files, image);
-  return found.map((one, i) => ({
-    example: {
-      picture: typeof one === 'string' || 'width' in one ? null : one,
-      augmentation: null,
-      target: targets[i] as Float64Array,
-      rows,
-      tokenCount: rows,
-    },
-    longest: rows,
-    supervised: 1,
-    lost: false,
-    problem: typeof one === 'string' ? one : null,
-    ...(typeof one === 'object' && 'width' in one && { pixels: one }),
-  }));
-}
+  processor: Processor,
+  options: EncodeOptions,
+): Encoded<LabelledPicture>[] =>
+  seenOf(files, processor, options).map((seen, i) => {
+    const { rows } = processor.image;
+    const target = targets[i] as Float64Array;
+    const picture = pictureOf(seen);
+    return {
+      example: { picture, augmentation: null, target, rows, tokenCount: rows },
+      longest: rows,
+      supervised: 1,
+      lost: false,
+      problem: problemOf([seen]),
+      pixels: pixelsOf([seen]),
+    };
+  });
 
 const readOf = (shares: readonly Share<LabelledPicture, Options>[]): HeadShare[] =>
   shares.map(({ run, examples }) => ({
     run,
-    sequences: examples.map(({ picture, augmentation, rows }) => {
-      if (!picture)
-        throw new DomainError('internal_error', 'a picture was looked at, and not read');
-      return { feature: picture.values(augmentation), rows };
-    }),
+    sequences: examples.map(({ picture, augmentation, rows }) => ({
+      feature: featureOf(picture, augmentation),
+      rows,
+    })),
   }));

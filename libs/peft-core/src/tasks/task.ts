@@ -65,8 +65,8 @@ export interface Encoded<E extends Example = Example> {
   readonly lost: boolean;
   /** Why it cannot be learnt from, where only decoding shows it; left out or null: it can. */
   readonly problem?: string | null;
-  /** Of a picture that was looked at. */
-  readonly pixels?: { readonly width: number; readonly height: number };
+  /** Of its pictures, where they were looked at. */
+  readonly pixels?: readonly { readonly width: number; readonly height: number }[];
 }
 
 export interface EncodeOptions {
