@@ -52,6 +52,17 @@ it('embed says how near texts are to the first, and prints whole vectors as JSON
   expect(JSON.parse(whole.out)).toEqual(vectors);
 });
 
+it('embed wants something, and names a picture that cannot be read', async () => {
+  expect(await run('embed', 'tiny')).toMatchObject({
+    code: 2,
+    err: expect.stringContaining('name a text, or a picture with --image'),
+  });
+  expect(await run('embed', 'tiny', '--image', 'none.png')).toMatchObject({
+    code: 2,
+    err: expect.stringContaining('none.png cannot be read'),
+  });
+});
+
 it('a job that learnt vectors is tried with embed, and not with chat', async () => {
   const worker = await new ScriptedWorker(api).connect();
   const line = JSON.stringify({ anchor: 'a', positive: 'b' });

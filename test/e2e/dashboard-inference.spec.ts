@@ -186,6 +186,24 @@ describe.skipIf(!program)('a model that writes no text in the dashboard', () => 
     expect(tabs.problems()).toEqual([]);
   });
 
+  it('says how near pictures are to the first, of a base that makes vectors of them', async () => {
+    const page = await tabs.open('/chat?model=vit');
+    const file = (name: string) => ({
+      name,
+      mimeType: 'image/png',
+      buffer: colourPng('red', 1),
+    });
+    await page.getByLabel('Choose pictures').setInputFiles([file('first.png')]);
+    await answer(1, () => [packed([1, 0])]);
+    const said = page.getByRole('status', { name: 'Answers' });
+    await said.getByText('1.000').waitFor();
+    await page.getByLabel('Choose pictures').setInputFiles([file('second.png')]);
+    await answer(1, () => [packed([0.6, 0.8])]);
+    await said.getByRole('listitem').filter({ hasText: 'second.png' }).getByText('0.600').waitFor();
+    await picture(page, 'picture-embeddings');
+    expect(tabs.problems()).toEqual([]);
+  });
+
   it('is a base asked for vectors where that is chosen', async () => {
     const page = await tabs.open('/models');
     const row = page.getByRole('row').filter({ hasText: job.fine_tuned_model! });

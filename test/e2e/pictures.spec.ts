@@ -123,6 +123,100 @@ interface Classified {
   readonly usage: { readonly prompt_tokens: number };
 }
 
+it('a base gives vectors of pictures, and learns which belong together', async () => {
+  onTestFailed(() => console.error(graft.tails()));
+  const pictured = (colour: (typeof COLOURS)[number], place: number): string =>
+    dataUrl(colourPng(colour, place));
+  const records = Array.from({ length: 24 }, (_, i) => {
+    const [colour, other] = [COLOURS[i % 3]!, COLOURS[(i + 1) % 3]!];
+    return {
+      anchor: pictured(colour, i),
+      positive: pictured(colour, i + 30),
+      negative: pictured(other, i + 60),
+    };
+  });
+  const file = await graft.openai.files.create({
+    file: new File([records.map((one) => `${JSON.stringify(one)}\n`).join('')], 'pairs.jsonl'),
+    purpose: 'fine-tune',
+  });
+  expect(file).toMatchObject({
+    status: 'processed',
+    graft: { formats: { 'picture triplet': 24 }, checked_as: 'image_feature_extraction' },
+  });
+  const unseen = [90, 91].flatMap((place) => COLOURS.map((colour) => pictured(colour, place)));
+  const vectors = async (model: string): Promise<number[][]> => {
+    const body = { model, input: unseen, encoding_format: 'float' };
+    const { data, usage } = await graft.openai.post<Embedded>('/embeddings', { body });
+    expect(usage.prompt_tokens).toBe(60);
+    return data.map(({ embedding }) => embedding);
+  };
+  const cosine = (a: readonly number[], b: readonly number[]): number =>
+    a.reduce((sum, value, i) => sum + value * b[i]!, 0);
+  /** How much nearer pictures of a colour are than others, at least. */
+  const apart = (all: readonly number[][]): number =>
+    Math.min(
+      ...[0, 1, 2].map((i) => {
+        const near = cosine(all[i]!, all[i + 3]!);
+        return near - Math.max(...[1, 2].map((by) => cosine(all[i]!, all[3 + ((i + by) % 3)]!)));
+      }),
+    );
+  const before = await vectors('tiny-vit');
+  expect(before).toHaveLength(6);
+  expect(Math.hypot(...before[0]!)).toBeCloseTo(1, 5);
+
+  const { id } = await graft.createJob({
+    model: 'tiny-vit',
+    training_file: file.id,
+    seed: 3,
+    peft: { peft_type: 'LORA', r: 4, target_modules: ['q_proj', 'v_proj', 'fc1', 'fc2'] },
+    hyperparameters: { batch_size: 6, n_epochs: 12 },
+    graft: { task: 'image_feature_extraction', learning_rate: 0.01, base_dtype: 'f32' },
+  });
+  const job = await graft.succeeded(id);
+  expect(job.graft.data).toMatchObject({ examples: 24, pictures: { looked_at: 72 } });
+  const model = job.fine_tuned_model as string;
+  const after = await vectors(model);
+  expect(apart(after)).toBeGreaterThan(0.3);
+  expect(cosine(before[0]!, after[0]!)).toBeLessThan(0.99);
+  const config = (await graft.results(job)).get('adapter_config.json')?.toString() ?? '{}';
+  expect(JSON.parse(config)).toMatchObject({ task_type: 'FEATURE_EXTRACTION' });
+
+  // in the forms of others: {"image"}, vLLM's messages, and a file
+  const [url] = unseen as [string];
+  const content = [{ type: 'image_url', image_url: { url } }];
+  for (const asked of [{ input: { image: url } }, { messages: [{ role: 'user', content }] }]) {
+    const body = { model, ...asked, encoding_format: 'float' };
+    const { data } = await graft.openai.post<Embedded>('/embeddings', { body });
+    data[0]?.embedding.forEach((value, i) => expect(value).toBeCloseTo(after[0]![i]!, 5));
+  }
+  const path = join(graft.dir, 'red.png');
+  writeFileSync(path, colourPng('red', 90));
+  const done = await cli(graft.dir, ['--json', 'embed', model, '--image', path, path], '', {
+    GRAFT_URL: graft.where.url,
+    GRAFT_API_KEY: graft.where.apiKey,
+  });
+  expect(done).toMatchObject({ code: 0, err: '' });
+  const sent = JSON.parse(done.out) as number[][];
+  expect(sent).toHaveLength(2);
+  sent[1]?.forEach((value, i) => expect(value).toBeCloseTo(after[0]![i]!, 5));
+
+  const refusals: readonly (readonly [object, string, RegExp])[] = [
+    [{ input: 'a red square' }, 'input', /"image" must be a picture as a data URL/],
+    [{ input: [url, { image: 'red.png' }] }, 'input.1', /"image" must be a picture/],
+    [{ input: url, messages: [{ role: 'user', content }] }, 'messages', /got both/],
+    [{}, 'input', /input is required/],
+  ];
+  for (const [asked, param, message] of refusals)
+    await expect(
+      graft.openai.post('/embeddings', { body: { model, ...asked } }),
+    ).rejects.toMatchObject({ status: 400, param, message: expect.stringMatching(message) });
+});
+
+interface Embedded {
+  readonly data: readonly { readonly embedding: number[] }[];
+  readonly usage: { readonly prompt_tokens: number };
+}
+
 const form = (model: string, bytes: Buffer): Promise<Response> => {
   const body = new FormData();
   body.set('model', model);
@@ -143,7 +237,7 @@ it('data, tasks and questions of another kind are refused in words', async () =>
     graft.openai.chat.completions.create({ model: 'tiny-vit', messages }),
   ).rejects.toMatchObject({
     status: 400,
-    message: expect.stringContaining('until it is trained; train a model for image_cls'),
+    message: expect.stringMatching(/is a base that gives vectors, not text; use POST .*embeddings/),
   });
   const good = JSON.stringify({ image: dataUrl(colourPng('red', 1)), label: 'red' });
   const cut = JSON.stringify({

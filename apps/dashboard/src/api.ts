@@ -149,6 +149,19 @@ const evalRun = (of: string, id: string): string => `${evals(of)}/runs/${encodeU
 const sweep = (id: string): string => `/sweeps/${encodeURIComponent(id)}`;
 const job = (id: string): string => `/fine_tuning/jobs/${encodeURIComponent(id)}`;
 
+/** A picture as it lies on disk: a body of JSON has no room for large ones. */
+async function sendFile<T>(
+  path: string,
+  { model, file }: { readonly model: string; readonly file: File },
+  signal: AbortSignal,
+): Promise<T[]> {
+  const form = new FormData();
+  form.append('model', model);
+  form.append('file', file, file.name);
+  const response = await request(path, { method: 'POST', body: form, signal });
+  return ((await response.json()) as { data: T[] }).data;
+}
+
 export const api = {
   overview: () => get<OverviewObject>('/overview'),
   catalog: () => get<Catalog>('/catalog'),
@@ -274,15 +287,16 @@ export const api = {
         signal,
       )
     ).data,
-  /** A picture as it lies on disk: a body of JSON has no room for large ones. */
-  classifyFile: async (model: string, file: File, signal: AbortSignal) => {
-    const form = new FormData();
-    form.append('model', model);
-    form.append('file', file, file.name);
-    const response = await request('/classify', { method: 'POST', body: form, signal });
-    const { data } = (await response.json()) as { data: Readonly<Record<string, unknown>>[] };
-    return data;
-  },
+  classifyFile: (model: string, file: File, signal: AbortSignal) =>
+    sendFile<Readonly<Record<string, unknown>>>('/classify', { model, file }, signal),
+  embedFile: async (model: string, file: File, signal: AbortSignal) =>
+    (
+      await sendFile<{ readonly embedding: readonly number[] }>(
+        '/embeddings',
+        { model, file },
+        signal,
+      )
+    ).map(({ embedding }) => embedding),
   operate: (body: unknown) => post<JobObject>('/adapters/operations', body),
   importModel: (source: string) => post<ModelObject>('/models', { source }),
   deleteModel: (id: string) => remove(`/models/${encodeURIComponent(id)}`),

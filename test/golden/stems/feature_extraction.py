@@ -48,15 +48,25 @@ def embeddings(model, batch: list[dict], pooling: str) -> torch.Tensor:
     return (hidden * weights).sum(1) / weights.sum(1)
 
 
-def scores(model, batch: list[dict], options: dict) -> torch.Tensor:
-    vectors = embeddings(model, batch, options["pooling_mode"])
+def scores(vectors: torch.Tensor, count: int, options: dict) -> torch.Tensor:
+    """Of the vectors of so many records: all anchors, all positives, all negatives."""
     if options["similarity_fct"] == "cos_sim":
         vectors = normalize(vectors, dim=-1)
-    return options["scale"] * vectors[: len(batch)] @ vectors[len(batch) :].T
+    return options["scale"] * vectors[:count] @ vectors[count:].T
+
+
+def ranking(vectors: torch.Tensor, count: int, options: dict) -> torch.Tensor:
+    return cross_entropy(scores(vectors, count, options), torch.arange(count))
+
+
+def recalls(vectors: torch.Tensor, count: int, options: dict) -> dict[str, float]:
+    found = scores(vectors, count, options)
+    before = (found > found.diagonal()[:, None]).sum(1)
+    return {f"recall_at_{k}": (before < k).double().mean().item() for k in (1, 5)}
 
 
 def loss(model, batch: list[dict], options: dict) -> torch.Tensor:
-    return cross_entropy(scores(model, batch, options), torch.arange(len(batch)))
+    return ranking(embeddings(model, batch, options["pooling_mode"]), len(batch), options)
 
 
 def outputs(model, batch: list[dict], options: dict) -> dict[str, torch.Tensor]:
@@ -66,10 +76,7 @@ def outputs(model, batch: list[dict], options: dict) -> dict[str, torch.Tensor]:
 
 def metrics(model, batch: list[dict], options: dict) -> dict[str, float]:
     with torch.no_grad():
-        found = scores(model, batch, options)
-    own = found.diagonal()[:, None]
-    before = (found > own).sum(1)
-    return {f"recall_at_{k}": (before < k).double().mean().item() for k in (1, 5)}
+        return recalls(embeddings(model, batch, options["pooling_mode"]), len(batch), options)
 
 
 TASKS = {

@@ -1,9 +1,14 @@
+import { DomainError } from '@graft/contracts';
 import { z } from 'zod';
 
 /** OpenAI's limit. */
 const MOST_INPUTS = 2048;
 
 const Text = z.string().min(1);
+const Picture = z.strictObject({
+  image: z.string().min(1).describe('A picture as a data URL'),
+});
+const One = z.union([Text, Picture]);
 const Tokens = z.array(z.int().min(0)).min(1);
 
 /** The number is looked at when all else is right: else a list of texts is told that it is no list of ids. */
@@ -16,12 +21,32 @@ const few = <T extends z.ZodType>(schema: T): T =>
 const model = z.string().min(1).max(300);
 const user = z.string().nullish().describe('Taken, and not used');
 
+/** vLLM's form of a picture: a chat of one message with one part. */
+const Messages = z.tuple([
+  z.strictObject({
+    role: z.literal('user'),
+    content: z.tuple([
+      z.strictObject({
+        type: z.literal('image_url'),
+        image_url: z.strictObject({ url: z.string().min(1) }),
+      }),
+    ]),
+  }),
+]);
+
+const format = z.enum(['float', 'base64']).nullish();
+
 export const EmbeddingsBody = z.strictObject({
   model,
-  input: few(z.union([Text, z.array(Text).min(1), Tokens, z.array(Tokens).min(1)])).describe(
-    `A text or a list of texts, or token ids of one or of several; ${MOST_INPUTS} at most`,
+  input: few(z.union([One, z.array(One).min(1), Tokens, z.array(Tokens).min(1)]))
+    .optional()
+    .describe(
+      `A text or a list of texts, or token ids of one or of several; of models that read pictures data URLs, each by itself or as {"image"}; ${MOST_INPUTS} at most`,
+    ),
+  messages: Messages.optional().describe(
+    'Instead of `input`, as vLLM has it: one message of the user with one `image_url`',
   ),
-  encoding_format: z.enum(['float', 'base64']).nullish(),
+  encoding_format: format,
   dimensions: z
     .int()
     .min(1)
@@ -31,6 +56,18 @@ export const EmbeddingsBody = z.strictObject({
 });
 export type EmbeddingsBody = z.infer<typeof EmbeddingsBody>;
 
+/** @throws DomainError where there is none, or two */
+export function embeddingsInput({ input, messages }: EmbeddingsBody): unknown {
+  if (messages === undefined && input === undefined)
+    throw new DomainError('missing_required_parameter', 'input is required', 'input');
+  if (messages === undefined) return input;
+  if (input === undefined) return { image: messages[0].content[0].image_url.url };
+  throw new DomainError('invalid_value', 'expected input or messages, got both', 'messages');
+}
+
+/** Of a request that is a file: all else is. */
+export const EmbeddingsFields = z.strictObject({ model, encoding_format: format, user });
+
 export const ClassifyBody = z.strictObject({
   model,
   input: few(z.union([Text, z.looseObject({}), z.array(z.unknown()).min(1)])).describe(
@@ -39,6 +76,8 @@ export const ClassifyBody = z.strictObject({
   user,
 });
 export type ClassifyBody = z.infer<typeof ClassifyBody>;
+
+export const ClassifyFields = z.strictObject({ model, user });
 
 /** The inputs one by one, and how each is called. */
 export function listed(input: unknown): {

@@ -24,14 +24,19 @@ export class InferenceController {
   @Post('embeddings')
   @HttpCode(200)
   @Needs('models:read')
-  @ApiBody({ schema: bodySchema(EmbeddingsBody, EMBEDDINGS_BODY_EXAMPLE) })
-  @Answers(EmbeddingsObject, 'Vectors of texts')
+  @ApiConsumes('application/json', 'multipart/form-data')
+  @ApiBody({
+    schema: bodySchema(EmbeddingsBody, EMBEDDINGS_BODY_EXAMPLE),
+    description: 'Or `multipart/form-data` with `model` and a picture as `file`.',
+  })
+  @Answers(EmbeddingsObject, 'Vectors of texts or pictures')
   embed(
     @Caller() caller: Principal,
+    @Req() request: Request,
     @Body() body: unknown,
     @Res() response: Response,
   ): Promise<void> {
-    return this.inferences.embed(caller, body, response);
+    return this.inferences.embed(caller, { request, body }, response);
   }
 
   @Post('classify')

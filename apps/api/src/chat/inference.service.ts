@@ -4,7 +4,6 @@ import {
   grouped,
   MAX_MEDIA_ORDER_BYTES,
   MAX_ORDER_BYTES,
-  parseBody,
   type ModelUse,
 } from '@graft/contracts';
 import type { GenerateChunk } from '@graft/contracts/grpc';
@@ -14,6 +13,7 @@ import {
   defaultOptions,
   inputRecords,
   inputsOfTask,
+  tasksOfBase,
   tasksUsedTo,
   vectorSize,
 } from '../catalog/plugins.js';
@@ -21,8 +21,15 @@ import { drained } from '../http/drained.js';
 import { newId } from '../ids.js';
 import { ModelsService, type Resolved } from '../models/models.service.js';
 import { AnswerChunks, askedModel } from './answer-chunks.js';
-import { EmbeddingsBody, listed } from './inference-body.js';
-import { classifyQuestion } from './media-input.js';
+import {
+  ClassifyBody,
+  ClassifyFields,
+  EmbeddingsBody,
+  EmbeddingsFields,
+  embeddingsInput,
+  listed,
+} from './inference-body.js';
+import { mediaQuestion } from './media-input.js';
 import { checkUse } from './other-use.js';
 
 /** In one response; OpenAI's longest is 2,048 vectors of 3,072. */
@@ -31,6 +38,11 @@ const MOST_NUMBERS = 8 * 1024 * 1024;
 const MOST_CHARACTERS = 6 * MOST_NUMBERS;
 /** Tokens of an input at most (the trainer's limit): what a worker says beyond counts nothing. */
 const MOST_TOKENS = 8192;
+
+interface Asked {
+  readonly request: Request;
+  readonly body: unknown;
+}
 
 interface Inferred {
   /** One an input, in order. */
@@ -47,11 +59,12 @@ export class InferenceService {
   ) {}
 
   /** OpenAI's endpoint. */
-  async embed(caller: Principal, body: unknown, response: Response): Promise<void> {
-    const asked = parseBody(EmbeddingsBody, body);
+  async embed(caller: Principal, { request, body }: Asked, response: Response): Promise<void> {
+    const forms = { json: EmbeddingsBody, input: embeddingsInput, fields: EmbeddingsFields };
+    const { asked, inputFor } = await mediaQuestion(request, body, forms);
     const model = await this.resolved(caller, asked.model, 'embed');
-    const { inputs, name } = listed(asked.input);
-    const { dimensions = null } = asked;
+    const { inputs, name } = listed(inputFor(taskOf(model, 'embed')));
+    const dimensions = 'dimensions' in asked ? (asked.dimensions ?? null) : null;
     if (model.base.config) checkSize(vectorSize(model.base.config), inputs.length, dimensions);
     const found = await this.infer(caller, { model, use: 'embed', inputs, name }, response);
     if (!found || response.destroyed) return;
@@ -64,14 +77,14 @@ export class InferenceService {
   }
 
   /** vLLM's endpoint. */
-  async classify(
-    caller: Principal,
-    { request, body }: { readonly request: Request; readonly body: unknown },
-    response: Response,
-  ): Promise<void> {
-    const asked = await classifyQuestion(request, body);
+  async classify(caller: Principal, { request, body }: Asked, response: Response): Promise<void> {
+    const { asked, inputFor } = await mediaQuestion(request, body, {
+      json: ClassifyBody,
+      input: ({ input }) => input,
+      fields: ClassifyFields,
+    });
     const model = await this.resolved(caller, asked.model, 'classify');
-    const { inputs, name } = listed(asked.inputFor(model.task?.name));
+    const { inputs, name } = listed(inputFor(model.task?.name));
     const found = await this.infer(caller, { model, use: 'classify', inputs, name }, response);
     if (!found || response.destroyed) return;
     response.json({
@@ -106,7 +119,7 @@ export class InferenceService {
     },
     response: Response,
   ): Promise<Inferred | null> {
-    const task = model.task?.name ?? tasksUsedTo(use)[0] ?? '';
+    const task = taskOf(model, use);
     const inputsJson = JSON.stringify(inputRecords(task, inputs, name));
     refuseTooLarge(inputsJson, inputsOfTask(task) === 'tokens' ? MAX_ORDER_BYTES : MAX_MEDIA_ORDER_BYTES); // prettier-ignore
     const options = model.task?.options ?? defaultOptions(task);
@@ -124,6 +137,13 @@ export class InferenceService {
       throw ofInput(error);
     });
   }
+}
+
+/** Of a base the first of its tasks that is used so. */
+function taskOf({ task, base }: Resolved, use: ModelUse): string {
+  const all = tasksUsedTo(use);
+  const own = tasksOfBase(base.family ?? '');
+  return task?.name ?? all.find((name) => own.includes(name)) ?? all[0] ?? '';
 }
 
 const NO_CHAT = {

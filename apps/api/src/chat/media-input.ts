@@ -2,29 +2,38 @@
 import { DomainError, MAX_MEDIA_BYTES, grouped, parseBody } from '@graft/contracts';
 import type { Request } from 'express';
 import type { Readable } from 'node:stream';
-import { z } from 'zod';
+import type { z } from 'zod';
 import { inputsOfTask } from '../catalog/plugins.js';
 import { readUpload } from '../files/upload.js';
-import { ClassifyBody } from './inference-body.js';
 
-/** What is asked, as JSON says it, for the model once it is known. */
-export interface ClassifyQuestion {
-  readonly model: string;
+/** What is asked: as JSON says it, or with a file as its input, for the model once it is known. */
+export interface MediaQuestion<T> {
+  readonly asked: T;
   /** @param task of the model; undefined: of none */
   inputFor(task: string | undefined): unknown;
 }
 
-const Fields = z.strictObject({ model: ClassifyBody.shape.model, user: ClassifyBody.shape.user });
+interface Forms<B, F> {
+  readonly json: z.ZodType<B>;
+  /** Of a body in JSON. */
+  readonly input: (asked: B) => unknown;
+  /** Of a body that is a file: all else is. */
+  readonly fields: z.ZodType<F>;
+}
 
 /** @throws DomainError for a body that is neither JSON of the endpoint nor a file with a model's name */
-export async function classifyQuestion(request: Request, body: unknown): Promise<ClassifyQuestion> {
+export async function mediaQuestion<B, F>(
+  request: Request,
+  body: unknown,
+  { json, input, fields }: Forms<B, F>,
+): Promise<MediaQuestion<B | F>> {
   if (!/^multipart\//i.test(request.headers['content-type'] ?? '')) {
-    const { model, input } = parseBody(ClassifyBody, body);
-    return { model, inputFor: () => input };
+    const asked = parseBody(json, body);
+    const given = input(asked);
+    return { asked, inputFor: () => given };
   }
-  const { fields, content } = await readUpload(request, collected);
-  const { model } = parseBody(Fields, fields);
-  return { model, inputFor: (task) => dataUrl(content, task) };
+  const { fields: given, content } = await readUpload(request, collected);
+  return { asked: parseBody(fields, given), inputFor: (task) => dataUrl(content, task) };
 }
 
 async function collected(part: Readable): Promise<Buffer> {

@@ -1,10 +1,10 @@
-import { openAsBlob } from 'node:fs';
 import { basename } from 'node:path';
 import type { Command } from 'commander';
 import type { Api } from '../api.js';
 import { CliError, EXIT } from '../cli-error.js';
 import { taggedText } from '@graft/contracts/tagged-text';
 import { callOf } from '../command-line.js';
+import { ofFiles } from '../media-files.js';
 import { printable, table } from '../terminal.js';
 
 type Answer = Readonly<Record<string, unknown>>;
@@ -26,7 +26,7 @@ export function addClassify(program: Command): void {
         throw new CliError('name a text, a picture with --image, or a sound with --audio', EXIT.usage); // prettier-ignore
       const data = [
         ...(texts.length > 0 ? await labelled(api(), { model, input: texts.map(inputOf) }) : []),
-        ...(await ofFiles(api(), model, media)),
+        ...(await ofFiles<Answer>(api(), '/classify', model, media)),
       ].map((answer, index) => ({ ...answer, index }));
       if (out.json) return out.value(data);
       const named = [...texts, ...media.map((path) => basename(path))];
@@ -42,21 +42,6 @@ interface Options {
 
 const labelled = async (api: Api, body: Parameters<Api['post']>[1]): Promise<readonly Answer[]> =>
   (await api.post<{ data: readonly Answer[] }>('/classify', body)).data;
-
-/** One after another: each may be as large as a request. */
-async function ofFiles(api: Api, model: string, paths: readonly string[]): Promise<Answer[]> {
-  const answers: Answer[] = [];
-  for (const path of paths) {
-    const file = await openAsBlob(path).catch(() => {
-      throw new CliError(`${path} cannot be read`, EXIT.usage);
-    });
-    const form = new FormData();
-    form.set('model', model);
-    form.set('file', file, basename(path));
-    answers.push(...(await labelled(api, form)));
-  }
-  return answers;
-}
 
 function inputOf(text: string): unknown {
   if (!text.trimStart().startsWith('{')) return text;

@@ -1,9 +1,12 @@
+import { basename } from 'node:path';
 import type { Command } from 'commander';
+import { CliError, EXIT } from '../cli-error.js';
 import { callOf } from '../command-line.js';
+import { ofFiles } from '../media-files.js';
 import { printable, table } from '../terminal.js';
 
-interface Embeddings {
-  readonly data: readonly { readonly embedding: readonly number[] }[];
+interface Embedding {
+  readonly embedding: readonly number[];
 }
 
 /** Numbers of a vector that a line shows. */
@@ -12,22 +15,37 @@ const SHOWN = 4;
 export function addEmbed(program: Command): void {
   program
     .command('embed')
-    .description('vectors of texts, and how near each is to the first; --json prints them whole')
-    .argument('<model>', 'a base, or a model trained for feature_extraction')
-    .argument('<text...>')
-    .action(async (model: string, input: string[], _options: object, command: Command) => {
+    .description(
+      'vectors of texts or pictures, and how near each is to the first; --json prints them whole',
+    )
+    .argument('<model>', 'a base, or a model that was trained to make vectors')
+    .argument('[text...]')
+    .option('--image <file...>', 'pictures, of a model that reads such')
+    .action(async (model: string, texts: string[], options: Options, command: Command) => {
       const { out, api } = callOf(command);
-      const { data } = await api().post<Embeddings>('/embeddings', { model, input });
-      const vectors = data.map(({ embedding }) => embedding);
+      const { image = [] } = options;
+      if (texts.length + image.length === 0)
+        throw new CliError('name a text, or a picture with --image', EXIT.usage);
+      const ofTexts = async (input: readonly string[]) =>
+        (await api().post<{ data: readonly Embedding[] }>('/embeddings', { model, input })).data;
+      const vectors = [
+        ...(texts.length > 0 ? await ofTexts(texts) : []),
+        ...(await ofFiles<Embedding>(api(), '/embeddings', model, image)),
+      ].map(({ embedding }) => embedding);
       if (out.json) return out.value(vectors);
+      const named = [...texts, ...image.map((path) => basename(path))];
       const [first = []] = vectors;
       const rows = vectors.map((vector, i) => [
-        printable(input[i] ?? ''),
+        printable(named[i] ?? ''),
         cosine(first, vector).toFixed(3),
         inShort(vector),
       ]);
-      out.line(table(['TEXT', 'COSINE', 'VECTOR'], rows, out.width));
+      out.line(table(['INPUT', 'COSINE', 'VECTOR'], rows, out.width));
     });
+}
+
+interface Options {
+  readonly image?: readonly string[];
 }
 
 /** Of vectors of length 1. */

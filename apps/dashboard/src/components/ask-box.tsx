@@ -123,7 +123,7 @@ export function ClassifyBox({ models }: { models: readonly string[] }) {
 export type Label = Readonly<Record<string, unknown>>;
 
 /** Of vectors of length 1. */
-const cosine = (a: readonly number[], b: readonly number[]): number =>
+export const cosine = (a: readonly number[], b: readonly number[]): number =>
   a.reduce((sum, value, i) => sum + value * (b[i] ?? 0), 0);
 
 export const Share = ({ value }: { value: number }) => (

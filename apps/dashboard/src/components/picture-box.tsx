@@ -1,24 +1,55 @@
-import { useEffect, useRef, useState, type DragEvent } from 'react';
+import { useEffect, useRef, useState, type DragEvent, type ReactNode } from 'react';
 import { api } from '../api.js';
 import { modelTitle } from '../format.js';
 import { mediaUrl } from '../media-url.js';
 import { Failure } from './failure.js';
-import { Share, type Label } from './ask-box.js';
+import { cosine, Share, type Label } from './ask-box.js';
 import { Media } from './media.js';
 
 const MOST_LABELS = 5;
 
-interface Shown {
+interface Shown<T> {
   readonly key: number;
   readonly name: string;
   readonly url: string;
   /** Of each model, in their order; null until it has answered. */
-  readonly answers: readonly (Label | Error | null)[];
+  readonly answers: readonly (T | Error | null)[];
+}
+
+type Vector = readonly number[];
+
+/** Of pictures their labels. */
+export const LabelledPictures = ({ models }: { models: readonly string[] }) => (
+  <PictureBox<Label>
+    models={models}
+    ask={async (model, file, signal) => (await api.classifyFile(model, file, signal))[0] ?? {}}
+    says={(answer) => <Labels answer={answer} />}
+  />
+);
+
+/** Vectors say little to a person: how near each picture is to the first. */
+export const ComparedPictures = ({ models }: { models: readonly string[] }) => (
+  <PictureBox<Vector>
+    models={models}
+    ask={async (model, file, signal) => (await api.embedFile(model, file, signal))[0] ?? []}
+    says={(vector, first) => (
+      <p>
+        Cosine to the first: <Share value={cosine(first, vector)} />
+      </p>
+    )}
+  />
+);
+
+interface BoxProps<T> {
+  readonly models: readonly string[];
+  readonly ask: (model: string, file: File, signal: AbortSignal) => Promise<T>;
+  /** @param first of the picture that was first, of the same model */
+  readonly says: (answer: T, first: T) => ReactNode;
 }
 
 /** Pictures dropped or chosen, and what each model says of them. */
-export function PictureBox({ models }: { models: readonly string[] }) {
-  const [shown, setShown] = useState<readonly Shown[]>([]);
+function PictureBox<T>({ models, ask: asked, says }: BoxProps<T>) {
+  const [shown, setShown] = useState<readonly Shown<T>[]>([]);
   const next = useRef(0);
   const stop = useRef<AbortController | null>(null);
   useEffect(() => () => stop.current?.abort(), []);
@@ -30,10 +61,7 @@ export function PictureBox({ models }: { models: readonly string[] }) {
     setShown((now) => [{ key, name: file.name, url, answers: models.map(() => null) }, ...now]);
     await Promise.all(
       models.map(async (model, at) => {
-        const answer = await api
-          .classifyFile(model, file, signal)
-          .then(([one]) => one ?? {})
-          .catch((error: Error) => error);
+        const answer = await asked(model, file, signal).catch((error: Error) => error);
         setShown((now) =>
           now.map((one) =>
             one.key === key ? { ...one, answers: one.answers.with(at, answer) } : one,
@@ -71,7 +99,13 @@ export function PictureBox({ models }: { models: readonly string[] }) {
       <div role="status" aria-label="Answers">
         <ol className="pictured">
           {shown.map((one) => (
-            <Pictured key={one.key} shown={one} models={models} />
+            <Pictured
+              key={one.key}
+              shown={one}
+              first={shown.at(-1) ?? one}
+              models={models}
+              says={says}
+            />
           ))}
         </ol>
       </div>
@@ -79,12 +113,12 @@ export function PictureBox({ models }: { models: readonly string[] }) {
   );
 }
 
-interface PicturedProps {
-  readonly shown: Shown;
-  readonly models: readonly string[];
+interface PicturedProps<T> extends Pick<BoxProps<T>, 'models' | 'says'> {
+  readonly shown: Shown<T>;
+  readonly first: Shown<T>;
 }
 
-function Pictured({ shown: { name, url, answers }, models }: PicturedProps) {
+function Pictured<T>({ shown: { name, url, answers }, first, models, says }: PicturedProps<T>) {
   const media = mediaUrl(url);
   return (
     <li className="card">
@@ -100,7 +134,7 @@ function Pictured({ shown: { name, url, answers }, models }: PicturedProps) {
         {models.map((model, at) => (
           <section key={model} aria-label={model}>
             {models.length > 1 && <h2 className="break">{modelTitle(model)}</h2>}
-            <Answer answer={answers[at] ?? null} />
+            <Answer answer={answers[at] ?? null} first={first.answers[at] ?? null} says={says} />
           </section>
         ))}
       </div>
@@ -108,9 +142,18 @@ function Pictured({ shown: { name, url, answers }, models }: PicturedProps) {
   );
 }
 
-function Answer({ answer }: { answer: Label | Error | null }) {
+interface AnswerProps<T> extends Pick<BoxProps<T>, 'says'> {
+  readonly answer: T | Error | null;
+  readonly first: T | Error | null;
+}
+
+function Answer<T>({ answer, first, says }: AnswerProps<T>) {
   if (answer === null) return <p className="faint">Looking at it…</p>;
   if (answer instanceof Error) return <Failure error={answer} />;
+  return says(answer, first === null || first instanceof Error ? answer : first);
+}
+
+function Labels({ answer }: { answer: Label }) {
   const { label, labels, probabilities } = answer;
   const said = typeof label === 'string' ? label : Array.isArray(labels) ? labels.join(', ') : null;
   return (

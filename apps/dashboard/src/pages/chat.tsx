@@ -7,7 +7,7 @@ import { Conversation } from '../components/conversation.js';
 import { Failure } from '../components/failure.js';
 import { Link } from '../components/link.js';
 import { Loading } from '../components/loading.js';
-import { PictureBox } from '../components/picture-box.js';
+import { ComparedPictures, LabelledPictures } from '../components/picture-box.js';
 import { useLoaded } from '../loading.js';
 
 const TITLE: Readonly<Record<ModelUse, string>> = {
@@ -17,18 +17,20 @@ const TITLE: Readonly<Record<ModelUse, string>> = {
 };
 
 type Other = Exclude<ModelUse, 'chat'>;
-const BOX: Readonly<Record<Other, (props: { models: readonly string[] }) => ReactNode>> = {
-  embed: EmbedBox,
-  classify: ClassifyBox,
-};
+type Boxes = Readonly<Record<Other, (props: { models: readonly string[] }) => ReactNode>>;
+
+const BOX: Boxes = { embed: EmbedBox, classify: ClassifyBox };
+const PICTURE_BOX: Boxes = { embed: ComparedPictures, classify: LabelledPictures };
 
 /** What a model is used for; of a model that some older API lists, chats. */
 const usesOf = (model: ModelObject | undefined): readonly ModelUse[] =>
   model?.graft?.uses.length ? model.graft.uses : ['chat'];
 
-/** What a model reads, as its task says. */
+/** What a model reads, as its task says, or its family. */
 const inputsOf = (catalog: Catalog | null, model: ModelObject | undefined): InputKind =>
-  catalog?.tasks.find(({ name }) => name === model?.graft?.task)?.inputs ?? 'tokens';
+  catalog?.tasks.find(({ name }) => name === model?.graft?.task)?.inputs ??
+  catalog?.families.find(({ name }) => name === model?.graft?.family)?.inputs ??
+  'tokens';
 
 /** A finished model beside its base or another: the same words go to both, in a box that fits what the model was trained for. */
 export function ChatPage({ model }: { model: string | null }) {
@@ -65,7 +67,7 @@ export function ChatPage({ model }: { model: string | null }) {
     (m) => m.id !== current && usesOf(m).includes(use) && inputsOf(catalog.value, m) === inputs,
   );
   const key = [use, ...sides].join();
-  const Box = use === 'chat' ? null : inputs === 'image' ? PictureBox : BOX[use];
+  const Box = use === 'chat' ? null : (inputs === 'image' ? PICTURE_BOX : BOX)[use];
   return (
     <main>
       <h1>{TITLE[use]}</h1>

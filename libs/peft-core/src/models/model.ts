@@ -76,6 +76,8 @@ export interface Model {
   readonly attendsThroughout: boolean;
   /** What it reads. */
   readonly inputKind: InputKind;
+  /** Whether the first of a picture's rows is a learned one that stands for all of it. */
+  readonly hasClassToken: boolean;
   /** What training hides of the rows that it makes of an input; null: nothing. */
   readonly masking: Masking | null;
   /** Rows that it makes of an input of this shape: a picture's [C, H, W]. @throws DomainError for one that it does not read */

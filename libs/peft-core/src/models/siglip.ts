@@ -96,6 +96,8 @@ export const siglip = defineModel({
       },
       finalNorm: 'vision_model.post_layernorm',
     },
+    // that one has both towers, under their names
+    headPrefix: '',
     heads: { classification: { pool: 'mean', output: 'classifier', hasBias: true } },
   },
 });

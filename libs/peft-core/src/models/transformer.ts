@@ -134,6 +134,10 @@ export class Transformer implements Model {
     return new Map(bias ? [[bias.name, bias.tensor]] : []);
   }
 
+  get hasClassToken(): boolean {
+    return this.#input.hasClassToken;
+  }
+
   get inputKind(): InputKind {
     return this.#input.inputKind;
   }

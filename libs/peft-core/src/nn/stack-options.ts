@@ -328,6 +328,8 @@ export interface ModelPaths {
   readonly lmHead?: string;
   /** What is added to logits and does not train, [1, V]: a tensor's name in the files, which may lack it. */
   readonly logitBias?: string;
+  /** What paths begin with that transformers' model without a head lacks; left out: their first segment. */
+  readonly headPrefix?: string;
   /** Heads of tasks; decoders have one of transformers' usual name where none is named. */
   readonly heads?: Readonly<Partial<Record<TaskHeadKind, TaskHeadPaths>>>;
 }
@@ -370,7 +372,13 @@ export const modelKind = (paths: ModelPaths): ModelKind => ({
  * What paths begin with in a model with a head, and not in transformers' model without one; nothing where an encoder
  * stands beside a decoder.
  */
-export function headPrefix({ tokenEmbedding, encoder, decoder }: ModelPaths): string {
+export function headPrefix({
+  tokenEmbedding,
+  encoder,
+  decoder,
+  headPrefix: named,
+}: ModelPaths): string {
+  if (named !== undefined) return named;
   const [leading = ''] = encoder?.frontEnd ? frontEndLinears(encoder.frontEnd) : [];
   const first = tokenEmbedding ?? leading;
   return encoder && decoder ? '' : first.slice(0, first.indexOf('.') + 1);

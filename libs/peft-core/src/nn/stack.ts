@@ -24,7 +24,7 @@ import type { BatchContext, ForwardContext } from './context.js';
 import { convolve } from './convolution.js';
 import type { Convolving } from './convolution.js';
 import type { Embedding } from './embedding.js';
-import { embedFeatures, frontEndRows, inputKindOf } from './front-ends/registry.js';
+import { embedFeatures, frontEndRows, hasClassToken, inputKindOf } from './front-ends/registry.js';
 import type { InputKind } from './front-ends/registry.js';
 import { feedForward } from './feed-forward.js';
 import { withGatedPrompts } from './gated-prompts.js';
@@ -156,6 +156,10 @@ export class Stack implements StackShape {
 
   get alikePositions(): number {
     return alikeIn(this.#options);
+  }
+
+  get hasClassToken(): boolean {
+    return hasClassToken(this.#options.frontEnd);
   }
 
   get inputKind(): InputKind {

@@ -2,6 +2,7 @@
 import { DomainError } from '@graft/contracts';
 import type { Tensor } from '@graft/kernels';
 import { z } from 'zod';
+import { dataUrlProblem } from '../data/data-url.js';
 import { packRows } from '../data/pack.js';
 import type { JsonObject } from '../data/records.js';
 import type { Tokenizer } from '../data/tokenizer.js';
@@ -69,9 +70,9 @@ export const featureExtraction = defineTask<TextsExample, readonly string[], Opt
     const { anchor, positive, negative } = record;
     const wrong =
       unknownKey(record, RANKED_KEYS) ??
-      checkText('anchor', anchor) ??
-      checkText('positive', positive) ??
-      (Object.hasOwn(record, 'negative') ? checkText('negative', negative) : null);
+      checkRead('anchor', anchor) ??
+      checkRead('positive', positive) ??
+      (Object.hasOwn(record, 'negative') ? checkRead('negative', negative) : null);
     if (wrong) return wrong;
     return positive === negative
       ? '"positive" and "negative" are the same: nothing tells them apart'
@@ -119,6 +120,12 @@ export const featureExtraction = defineTask<TextsExample, readonly string[], Opt
   chance: (_, { batch_size: size }) => rankingChance(size, 'texts'),
   metrics: RANKING_METRICS,
 });
+
+/** Of a data URL the characters would be learnt, which nobody means. */
+const checkRead = (key: string, value: unknown): string | null =>
+  dataUrlProblem(key, value, 'image') === null
+    ? `"${key}" is a picture, and this task learns from texts`
+    : checkText(key, value);
 
 const textsOf = (record: JsonObject): string[] =>
   RANKED_KEYS.flatMap((key) => (record[key] === undefined ? [] : [record[key] as string]));

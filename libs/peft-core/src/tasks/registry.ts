@@ -10,6 +10,7 @@ import { dpo } from './dpo.js';
 import { featureExtraction } from './feature-extraction.js';
 import { questionAns } from './question-ans.js';
 import { imageCls } from './image-cls.js';
+import { imageFeatureExtraction } from './image-feature-extraction.js';
 import { kto } from './kto.js';
 import { orpo } from './orpo.js';
 import { seq2SeqLm } from './seq-2-seq-lm.js';
@@ -31,6 +32,7 @@ export const tasks: readonly Task[] = [
   questionAns,
   featureExtraction,
   imageCls,
+  imageFeatureExtraction,
   audioCls,
   speechSeq2Seq,
 ];

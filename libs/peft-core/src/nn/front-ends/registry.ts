@@ -49,6 +49,10 @@ const READS: Readonly<Record<FrontEndOptions['kind'], InputKind>> = {
 export const inputKindOf = (frontEnd: Pick<FrontEndOptions, 'kind'> | undefined): InputKind =>
   frontEnd ? READS[frontEnd.kind] : 'tokens';
 
+/** Whether the first of a picture's rows is a learned one that stands for all of it. */
+export const hasClassToken = (frontEnd: FrontEndOptions | undefined): boolean =>
+  frontEnd?.kind === 'patches' && frontEnd.tokens > 0;
+
 /** What training hides of rows; null: nothing. */
 export const maskingOf = (frontEnd: FrontEndOptions | undefined): Masking | null =>
   frontEnd?.kind === 'waveform' ? frontEnd.masking : null;

@@ -1,0 +1,52 @@
+import { expect, it } from 'vitest';
+import { featureExtraction } from './feature-extraction.js';
+import { imageFeatureExtraction as task } from './image-feature-extraction.js';
+import { TaskFit } from './task-fit.js';
+
+const url = (letters: string): string => `data:image/png;base64,${letters}`;
+const [A, B, C] = ['aGVsbG8=', 'aGVsbA==', 'aGVs'].map(url) as [string, string, string];
+
+it.each([
+  [{ anchor: A, positive: B }, 'picture pair', [A, B]],
+  [{ anchor: A, positive: B, negative: C }, 'picture triplet', [A, B, C]],
+])('%j is learnt from', (record, format, identity) => {
+  expect(task.check(record)).toBeNull();
+  expect(task.facts(record)).toMatchObject({ format, identity });
+  expect(task.prepare(record, null as never, task.options.parse({}))).toHaveLength(identity.length);
+});
+
+it.each([
+  [{}, /\{"anchor","positive"\}.*no keys/],
+  [{ anchor: A }, /"positive" is missing/],
+  [{ anchor: 'a', positive: B }, /"anchor" must be a picture as a data URL/],
+  [{ anchor: A, positive: B, negative: 1 }, /"negative" must be a picture/],
+  [{ anchor: A, positive: B, negative: B }, /are the same/],
+  [{ anchor: A, positive: B, label: 1 }, /unknown key "label"; supported: anchor/],
+])('%j is refused with a reason', (record, reason) => {
+  expect(task.check(record)).toMatch(reason);
+});
+
+it('a file is of texts or of pictures', () => {
+  const fit = new TaskFit();
+  expect(fit.take({ anchor: A, positive: B }, 1)).toMatchObject({ format: 'picture pair' });
+  expect(fit.lead.name).toBe('image_feature_extraction');
+  expect(featureExtraction.check({ anchor: A, positive: 'b' })).toBe(
+    '"anchor" is a picture, and this task learns from texts',
+  );
+});
+
+it('each picture of a record is changed by itself, and alike whenever its epoch comes', () => {
+  const picture = { size: [16, 16] };
+  const one = { picture, augmentation: null, rows: 5 };
+  const example = { pictures: [one, one, one], rows: 15, tokenCount: 15 };
+  const options = task.options.parse({ random_crop: 0.3 });
+  const crops = (epoch: number): string[] =>
+    (
+      task.varied!(example as never, { seed: 1, epoch, place: 4 }, options) as unknown as {
+        pictures: { augmentation: { crop: unknown } }[];
+      }
+    ).pictures.map(({ augmentation: { crop } }) => JSON.stringify(crop));
+  expect(new Set(crops(0)).size).toBe(3);
+  expect(crops(0)).toEqual(crops(0));
+  expect(crops(0)).not.toEqual(crops(1));
+});

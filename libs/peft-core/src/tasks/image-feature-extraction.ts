@@ -1,0 +1,195 @@
+/**
+ * Vectors of pictures, close where two belong together (ranking.ts has the loss). Of the last hidden states of a picture
+ * its vector is the row of the class, which DINOv2's pooler_output is, too, or the mean of all rows.
+ */
+import { DomainError } from '@graft/contracts';
+import type { Tensor } from '@graft/kernels';
+import { z } from 'zod';
+import { dataUrlProblem, mediaBytes } from '../data/data-url.js';
+import { augmentationOptions, drawn, type Augmentation } from '../data/image/augment.js';
+import type { Picture } from '../data/image/pictures.js';
+import { packFeatures } from '../data/pack.js';
+import type { Processor } from '../data/processor.js';
+import type { Origin } from '../data/media-store.js';
+import type { JsonObject } from '../data/records.js';
+import type { Model } from '../models/model.js';
+import type { BatchContext } from '../nn/context.js';
+import { mediaInput } from './media-records.js';
+import { askedPictures, featureOf, pictureOf, pixelsOf, problemOf, seenOf } from './pictures.js';
+import { pooledRows } from './pooling.js';
+import { RANKED_KEYS, rankingChance, rankingLoss, rankingOptions } from './ranking.js';
+import { RANKING_METRICS, vectorAnswers, type Embedder, type Part } from './ranking.js';
+import { missingFormat, refuseProblems, unknownKey } from './record-checks.js';
+import { defineTask, type Encoded, type EncodeOptions, type Example, type Share } from './task.js';
+
+interface Pictured {
+  /** Null: it was looked at, and not read. */
+  readonly picture: Picture | null;
+  readonly augmentation: Augmentation | null;
+  readonly rows: number;
+}
+
+/** Pictures of a record: anchor, positive and, where it has one, negative. */
+interface PicturesExample extends Example {
+  readonly pictures: readonly Pictured[];
+}
+
+const Options = z.strictObject({
+  ...rankingOptions,
+  pooling_mode: z
+    .enum(['cls', 'mean'])
+    .describe('What of the last hidden states is a picture’s vector: the class token or the mean')
+    .default('cls'),
+  ...augmentationOptions,
+});
+type Options = z.infer<typeof Options>;
+
+const FORMATS = '{"anchor","positive"} or {"anchor","positive","negative"}';
+const URL_SHOWN = '"data:image/jpeg;base64,…"';
+
+export const imageFeatureExtraction = defineTask<PicturesExample, readonly Uint8Array[], Options>({
+  name: 'image_feature_extraction',
+  title: 'Image embeddings',
+  summary: 'Learn vectors of pictures, close where two belong together and apart where not.',
+  peft: {
+    taskType: 'FEATURE_EXTRACTION',
+    models: 'FeatureExtraction',
+    pipeline: 'image-feature-extraction',
+    hasHead: false,
+  },
+  inputs: 'image',
+  stacks: ['encoder'],
+  method: 'supervised',
+  options: Options,
+  records: [
+    {
+      name: 'picture pair',
+      keys: ['anchor', 'positive'],
+      commonKeys: true,
+      nouns: ['pair of pictures', 'pairs of pictures'],
+      line: `{"anchor":${URL_SHOWN},"positive":${URL_SHOWN}}`,
+      learnt: ['positive'],
+    },
+    {
+      name: 'picture triplet',
+      keys: ['anchor', 'positive', 'negative'],
+      commonKeys: true,
+      nouns: ['triplet of pictures', 'triplets of pictures'],
+      line: `{"anchor":${URL_SHOWN},"positive":${URL_SHOWN},"negative":${URL_SHOWN}}`,
+      learnt: ['positive'],
+    },
+  ],
+  check(record) {
+    if (!RANKED_KEYS.some((key) => Object.hasOwn(record, key)))
+      return missingFormat(record, FORMATS);
+    const { anchor, positive, negative } = record;
+    const wrong =
+      unknownKey(record, RANKED_KEYS) ??
+      dataUrlProblem('anchor', anchor, 'image') ??
+      dataUrlProblem('positive', positive, 'image') ??
+      (Object.hasOwn(record, 'negative') ? dataUrlProblem('negative', negative, 'image') : null);
+    if (wrong) return wrong;
+    return positive === negative
+      ? '"positive" and "negative" are the same: nothing tells them apart'
+      : null;
+  },
+  facts: (record) => ({
+    format: Object.hasOwn(record, 'negative') ? 'picture triplet' : 'picture pair',
+    ignored: [],
+    identity: keysOf(record).map((key) => record[key] as string),
+    chats: [],
+  }),
+  prepare: (record) => keysOf(record).map((key) => mediaBytes(key, record[key], 'image')),
+  encode: encoded,
+  varied: (example, key, options) => ({
+    ...example,
+    // each of a record's pictures draws by itself
+    pictures: example.pictures.map((one, i) => {
+      const own = { ...key, place: RANKED_KEYS.length * key.place + i };
+      return one.picture ? { ...one, augmentation: drawn(options, own, one.picture.size) } : one;
+    }),
+  }),
+  units: () => 1,
+  wholeBatches: true,
+  loss: (model, shares, ctx, scales) => rankingLoss(shares, embedder(model, shares), ctx, scales),
+  infer: {
+    kind: 'embed',
+    record: (input) => mediaInput(input, 'image'),
+    encode(records, processor, { maxSeqLen }) {
+      const files = askedPictures(records).map((file) => [file]);
+      const found = encoded(files, processor, { maxSeqLen, store: null });
+      refuseProblems(found);
+      return found;
+    },
+    answer: (model, shares, ctx) => vectorAnswers(shares, embedder(model, shares), ctx),
+  },
+  chance: (_, { batch_size: size }) => rankingChance(size, 'pictures'),
+  metrics: RANKING_METRICS,
+});
+
+const keysOf = (record: JsonObject): string[] =>
+  RANKED_KEYS.filter((key) => record[key] !== undefined);
+
+function encoded(
+  prepared: readonly (readonly Uint8Array[])[],
+  processor: Processor,
+  { origins, ...options }: EncodeOptions,
+): Encoded<PicturesExample>[] {
+  const each = origins && prepared.flatMap((files, i) => files.map(() => origins[i] as Origin));
+  const seen = seenOf(prepared.flat(), processor, { ...options, ...(each && { origins: each }) });
+  const { rows } = processor.image;
+  let at = 0;
+  return prepared.map(({ length }) => {
+    const own = seen.slice(at, (at += length));
+    const total = rows * length;
+    return {
+      example: {
+        pictures: own.map((one) => ({ picture: pictureOf(one), augmentation: null, rows })),
+        rows: total,
+        tokenCount: total,
+      },
+      longest: rows,
+      supervised: total,
+      lost: false,
+      problem: problemOf(own),
+      pixels: pixelsOf(own),
+    };
+  });
+}
+
+function embedder(
+  model: Model,
+  shares: readonly Share<PicturesExample, Options>[],
+): Embedder<PicturesExample, Pictured> {
+  const pooling = new Map(shares.map(({ run, options }) => [run, options.pooling_mode]));
+  return {
+    inputs: ({ pictures }) => pictures,
+    rows: ({ rows }) => rows,
+    vectors: (parts, ctx) => pooled(model, parts, pooling, ctx),
+  };
+}
+
+/** Vectors [pictures, D] in f32. */
+function pooled(
+  model: Model,
+  pictures: readonly Part<Pictured>[],
+  pooling: ReadonlyMap<number, Options['pooling_mode']>,
+  ctx: BatchContext,
+): Tensor {
+  const packed = packFeatures(
+    pictures.map(({ run, input: { picture, augmentation, rows } }) => ({
+      run,
+      feature: featureOf(picture, augmentation),
+      rows,
+    })),
+  );
+  const { hidden } = model.forward({ encoder: packed, decoder: null }, ctx).encoder;
+  const modes = pictures.map(({ run }) => pooling.get(run) ?? 'cls');
+  if (modes.includes('cls') && !model.hasClassToken)
+    throw new DomainError(
+      'unsupported',
+      'this base has no class token; set pooling_mode to "mean"',
+      'graft.task_options.pooling_mode',
+    );
+  return pooledRows(hidden, packed.sequences, modes);
+}
