@@ -121,7 +121,7 @@ export function residentBytes(config: HfConfig, asked: Precision): number {
     if (tied.has(linear)) continue;
     bytes +=
       quantizer && isPackable(linear)
-        ? quantizer.bytes(outFeatures, inFeatures)
+        ? quantizer.bytes(outFeatures, inFeatures, config)
         : width * outFeatures * inFeatures;
   }
   for (const { features, hasBias } of outline.norms())

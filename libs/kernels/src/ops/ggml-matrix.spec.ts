@@ -39,7 +39,7 @@ function blocks(name: Name, rows: number, columns: number): GgmlMatrix {
   for (let at = 0; at < all.length; at += bytes)
     for (const half of HALVES[name])
       all[at + half + 1] = ((at >> 3) & 128) | (0x14 + ((at >> 4) & 7));
-  return { blocks: k.tensor(all, [rows, line]), code };
+  return { shape: [rows, columns], blocks: k.tensor(all, [rows, line]), code };
 }
 
 onEachSet((dtype) => {

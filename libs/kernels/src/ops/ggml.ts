@@ -27,6 +27,7 @@ export const quantizeGgml = (matrix: Tensor, type: GgmlBlocks): Tensor =>
 
 /** W [out, in] in blocks; every layout of GGML_BLOCKS, Q4_0 and Q4_1. */
 export interface GgmlMatrix {
+  readonly shape: readonly [outFeatures: number, inFeatures: number];
   /** u8 [out, bytes of a row], on the CPU */
   readonly blocks: Tensor;
   /** ggml's number of the layout. */

@@ -13,6 +13,8 @@ import { decodeQ4K, decodeQ5K, decodeQ6K } from './ggml-k-types.js';
 
 export interface GgmlType {
   readonly name: string;
+  /** ggml's number */
+  readonly code: number;
   /** numbers in a block, and its bytes */
   readonly blockSize: number;
   readonly blockBytes: number;
@@ -21,24 +23,25 @@ export interface GgmlType {
 }
 
 const type = (
+  code: number,
   name: GgmlType['name'],
   blockSize: number,
   blockBytes: number,
   decode: GgmlType['decode'],
-): GgmlType => ({ name, blockSize, blockBytes, decode });
+): [number, GgmlType] => [code, { name, code, blockSize, blockBytes, decode }];
 
 const TYPES: ReadonlyMap<number, GgmlType> = new Map([
-  [0, type('F32', 1, 4, decodeF32)],
-  [1, type('F16', 1, 2, decodeF16)],
-  [2, type('Q4_0', 32, 18, decodeQ40)],
-  [3, type('Q4_1', 32, 20, decodeQ41)],
-  [6, type('Q5_0', 32, 22, decodeQ50)],
-  [7, type('Q5_1', 32, 24, decodeQ51)],
-  [8, type('Q8_0', 32, 34, decodeQ80)],
-  [12, type('Q4_K', 256, 144, decodeQ4K)],
-  [13, type('Q5_K', 256, 176, decodeQ5K)],
-  [14, type('Q6_K', 256, 210, decodeQ6K)],
-  [30, type('BF16', 1, 2, decodeBf16)],
+  type(0, 'F32', 1, 4, decodeF32),
+  type(1, 'F16', 1, 2, decodeF16),
+  type(2, 'Q4_0', 32, 18, decodeQ40),
+  type(3, 'Q4_1', 32, 20, decodeQ41),
+  type(6, 'Q5_0', 32, 22, decodeQ50),
+  type(7, 'Q5_1', 32, 24, decodeQ51),
+  type(8, 'Q8_0', 32, 34, decodeQ80),
+  type(12, 'Q4_K', 256, 144, decodeQ4K),
+  type(13, 'Q5_K', 256, 176, decodeQ5K),
+  type(14, 'Q6_K', 256, 210, decodeQ6K),
+  type(30, 'BF16', 1, 2, decodeBf16),
 ]);
 
 /** What there is, for messages. */

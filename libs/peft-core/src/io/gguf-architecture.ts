@@ -160,7 +160,19 @@ function readConfig({ metadata, tensors }: GgufHeader, format: GgufFormat, facts
     pad_token_id: token('padding'),
     tie_word_embeddings: !facts.hasTensor('output.weight'),
     vocab_size: embedding.shape[0],
+    gguf: { bytes_per_weight: bytesPerWeight(tensors) },
   };
+}
+
+/** Of the matrices, on average, where those in blocks are kept so: the others take two bytes. */
+function bytesPerWeight(tensors: readonly GgufTensor[]): number {
+  const matrices = tensors.filter(({ shape }) => shape.length === 2);
+  const sizes = matrices.map(({ shape, type, bytes }) => {
+    const count = shape.reduce((product, n) => product * n, 1);
+    return [count, type.blockSize > 1 ? bytes : 2 * count] as const;
+  });
+  const sum = (i: 0 | 1): number => sizes.reduce((total, size) => total + size[i], 0);
+  return sum(1) / sum(0);
 }
 
 function ropeScaling(

@@ -1,5 +1,5 @@
 import { fromBytes } from '@graft/kernels';
-import type { Tensor } from '@graft/kernels';
+import type { GgmlMatrix, Tensor } from '@graft/kernels';
 import type { BaseDtype, HfConfig, Tensors } from '../models/model.js';
 import { checkedHeader } from './gguf-checked.js';
 import { FileCursor } from './file-cursor.js';
@@ -12,7 +12,7 @@ import type { GgufTokenizer } from './gguf-tokenizer.js';
 export interface Gguf extends GgufTokenizer {
   readonly metadata: GgufHeader['metadata'];
   readonly config: HfConfig;
-  /** Weights by their Hugging Face names, dequantised when they are asked for, in the wanted dtype. */
+  /** Weights by their Hugging Face names, dequantised in the wanted dtype or in their blocks, when they are asked for. */
   readonly tensors: Tensors & { readonly names: readonly string[] };
   /** Closes the file. */
   close(): void;
@@ -38,26 +38,40 @@ export function readGguf(path: string, { dtype, onProgress }: GgufOptions): Gguf
   let done = 0;
   // one buffer for all: left to the collector, the buffers would add up to another copy of the model
   let workspace = new ArrayBuffer(0);
+  const space = (bytes: number): ArrayBuffer =>
+    workspace.byteLength < bytes ? (workspace = new ArrayBuffer(bytes)) : workspace;
+  const read = ({ tensor }: GgufWeight): void => {
+    onProgress?.((done += tensor.bytes) / total);
+    if (done >= total) workspace = new ArrayBuffer(0);
+  };
   const get = (name: string): Tensor | undefined => {
     const found = weights.get(name);
     if (!found) return undefined;
-    const { tensor } = found;
-    const size = count(tensor.shape);
+    const { shape } = found.tensor;
     const Numbers = dtype === 'bf16' ? Uint16Array : Float32Array;
-    if (workspace.byteLength < size * Numbers.BYTES_PER_ELEMENT)
-      workspace = new ArrayBuffer(size * Numbers.BYTES_PER_ELEMENT);
-    const values = new Numbers(workspace, 0, size);
+    const values = new Numbers(space(count(shape) * Numbers.BYTES_PER_ELEMENT), 0, count(shape));
     dequantise(file, found, values);
-    onProgress?.((done += tensor.bytes) / total);
-    const made = fromBytes(new Uint8Array(workspace, 0, values.byteLength), tensor.shape, dtype);
-    if (done >= total) workspace = new ArrayBuffer(0);
+    const made = fromBytes(new Uint8Array(values.buffer, 0, values.byteLength), shape, dtype);
+    read(found);
     return made;
+  };
+  const blocks = (name: string): GgmlMatrix | undefined => {
+    const found = weights.get(name);
+    if (!found || !inBlocks(found)) return undefined;
+    const { shape, type, bytes } = found.tensor;
+    const [rows, columns] = shape as [number, number];
+    const stored = new Uint8Array(space(bytes), 0, bytes);
+    readRows(file, found, stored, bytes / rows);
+    const made = fromBytes(stored, [rows, bytes / rows], 'u8');
+    read(found);
+    return { shape: [rows, columns], blocks: made, code: type.code };
   };
   try {
     const scaling =
       ropeFactors && llama3Scaling(floats(file, ropeFactors), config['rope_theta'] as number);
     const full = scaling ? { ...config, rope_scaling: scaling } : config;
-    const tensors = { names: [...weights.keys()], has: (name: string) => weights.has(name), get };
+    const has = (name: string): boolean => weights.has(name);
+    const tensors = { names: [...weights.keys()], has, get, blocks };
     return { ...tokenizer, metadata: header.metadata, config: full, tensors, close };
   } catch (error) {
     close();
@@ -66,6 +80,26 @@ export function readGguf(path: string, { dtype, onProgress }: GgufOptions): Gguf
 }
 
 const count = (shape: readonly number[]): number => shape.reduce((product, n) => product * n, 1);
+
+const inBlocks = ({ tensor: { shape, type }, shift }: GgufWeight): boolean =>
+  type.blockSize > 1 && shape.length === 2 && shift === 0;
+
+/** Rows of `width` bytes, in Hugging Face's order. */
+function readRows(
+  file: FileCursor,
+  { tensor: { offset }, order }: GgufWeight,
+  to: Uint8Array<ArrayBuffer>,
+  width: number,
+): void {
+  const into = Buffer.from(to.buffer, 0, to.length);
+  if (!order) {
+    file.read(offset, to.length, into);
+    return;
+  }
+  const whole = file.read(offset, to.length);
+  for (let row = 0; row * width < to.length; row++)
+    whole.copy(into, order(row) * width, row * width, (row + 1) * width);
+}
 
 /** numbers decoded at a time */
 const STRETCH = 1 << 20;

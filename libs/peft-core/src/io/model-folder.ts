@@ -77,7 +77,7 @@ export function writeWeights(
 ): string[] {
   const shards = writeShards(dir, asFilesCall(weights, base.config), most);
   // what is written is dense
-  const { torch_dtype: _, quantization_config: __, ...config } = base.config;
+  const { torch_dtype: _, quantization_config: __, gguf: ___, ...config } = base.config;
   const files = new Map<string, string>([
     ['config.json', configJson({ ...config, dtype: DTYPE_NAMES.get(dtype) ?? 'float32' })],
     ...(base.tokenizerFiles ? tokenizerTexts(base.tokenizerFiles) : []),

@@ -43,7 +43,13 @@ describe('config.json', () => {
 });
 
 describe('GGUF', () => {
-  const type = { name: 'F32', blockSize: 1, blockBytes: 4, decode: () => undefined } as const;
+  const type = {
+    name: 'F32',
+    code: 0,
+    blockSize: 1,
+    blockBytes: 4,
+    decode: () => undefined,
+  } as const;
   const tensor = (name: string, ...shape: number[]) => ({ name, shape, type, offset: 0, bytes: 0 });
   const header = (rotated?: number): GgufHeader => ({
     version: 3,

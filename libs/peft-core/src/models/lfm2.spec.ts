@@ -135,7 +135,13 @@ describe('a sequence that is continued', () => {
 });
 
 it('reads the names and facts of llama.cpp’s files', () => {
-  const type = { name: 'F32', blockSize: 1, blockBytes: 4, decode: () => undefined } as const;
+  const type = {
+    name: 'F32',
+    code: 0,
+    blockSize: 1,
+    blockBytes: 4,
+    decode: () => undefined,
+  } as const;
   const tensor = (name: string, ...shape: number[]) => ({ name, shape, type, offset: 0, bytes: 0 });
   const facts = {
     'attention.head_count': 2,

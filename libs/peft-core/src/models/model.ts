@@ -1,4 +1,4 @@
-import type { Tensor } from '@graft/kernels';
+import type { GgmlMatrix, Tensor } from '@graft/kernels';
 import type { z } from 'zod';
 import type { Batch, Outputs } from '../batch.js';
 import type { BatchContext, ForwardContext } from '../nn/context.js';
@@ -26,6 +26,8 @@ export type BaseDtype = 'bf16' | 'f32';
 export interface Tensors {
   has(name: string): boolean;
   get(name: string): Tensor | undefined;
+  /** A matrix in the blocks that a GGUF file has it in; undefined where it has none. */
+  blocks?(name: string): GgmlMatrix | undefined;
 }
 
 /** How a base's numbers are held. */

@@ -112,7 +112,10 @@ export function precisionOf(config: HfConfig, { dtype, quantization }: Precision
     const message = `the base's files are quantised as ${stored.name} and cannot be loaded as ${quantization}`;
     throw new DomainError('invalid_value', message, 'graft.quantization');
   }
-  return { dtype, quantization: stored?.name ?? quantization };
+  const held = stored?.name ?? quantization;
+  const refusal = held === null ? null : quantizerFor(held).refusal?.(config);
+  if (refusal) throw new DomainError('invalid_value', refusal, 'graft.quantization');
+  return { dtype, quantization: held };
 }
 
 /**
@@ -123,7 +126,8 @@ export function buildModel(config: HfConfig, tensors: Tensors, asked: Precision)
   const { name, paths, aliases = {} } = forConfig(config);
   const { dtype, quantization } = precisionOf(config, asked);
   const quantizer = quantization === null ? null : quantizerFor(quantization);
-  const isStoredPacked = storedQuantizer(config) !== null;
+  const isStoredPacked =
+    quantizer !== null && (!quantizer.quantize || storedQuantizer(config) !== null);
   return assemble({
     family: name,
     config,

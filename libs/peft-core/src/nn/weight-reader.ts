@@ -122,7 +122,7 @@ export class WeightReader {
       : tidy(() => {
           const dense = this.#read(path, 'weight', storedShape(shape));
           const matrix = shape.transposed ? DenseWeight.transposed(dense) : new DenseWeight(dense);
-          const packed = quantizer.quantize(matrix.dense());
+          const packed = quantizer.quantize?.(matrix.dense());
           matrix.dispose();
           return packed;
         });

@@ -1,5 +1,5 @@
 import type { Tensor } from '@graft/kernels';
-import type { Tensors } from '../models/model.js';
+import type { HfConfig, Tensors } from '../models/model.js';
 import type { LinearShape } from '../nn/outline.js';
 import type { Weight } from '../nn/weight.js';
 
@@ -7,10 +7,15 @@ import type { Weight } from '../nn/weight.js';
 export interface Quantizer {
   readonly name: string;
   readonly title: string;
-  /** Packs W [out, in], of the base's dtype. `matrix` stays its owner's; what the weight holds is freed with it. */
-  quantize(matrix: Tensor): Weight;
+  /**
+   * Packs W [out, in], of the base's dtype. `matrix` stays its owner's; what the weight holds is freed with it. Left out:
+   * matrices are packed in the base's files, or stay dense.
+   */
+  quantize?(matrix: Tensor): Weight;
   /** Bytes of a packed matrix. */
-  bytes(outFeatures: number, inFeatures: number): number;
+  bytes(outFeatures: number, inFeatures: number, config: HfConfig): number;
+  /** Why a base is not held so; null where it can be. */
+  refusal?(config: HfConfig): string | null;
   /** Whether this quantization_config of a config.json is of files that `read` reads. */
   reads?(stored: Readonly<Record<string, unknown>>): boolean;
   /**

@@ -1,11 +1,12 @@
 import { DomainError } from '@graft/contracts';
 import type { HfConfig } from '../models/model.js';
 import { registry } from '../plugin.js';
+import { ggufBlocks } from './gguf-blocks.js';
 import { nf4 } from './nf4.js';
 import type { Quantizer } from './quantizer.js';
 
 /** Every quantiser there is. */
-export const quantizers: readonly Quantizer[] = [nf4];
+export const quantizers: readonly Quantizer[] = [nf4, ggufBlocks];
 
 const byName = registry('quantiser', quantizers, ({ name }) => [name]);
 

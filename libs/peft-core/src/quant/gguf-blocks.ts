@@ -1,0 +1,57 @@
+/** The blocks of a GGUF base as its file has them: nothing is packed here, and what the file has in F32, F16 or BF16 stays dense. */
+import { dequantizeGgml, device, keep, linearGgml, tidy } from '@graft/kernels';
+import type { Dtype, GgmlMatrix, Tensor } from '@graft/kernels';
+import { z } from 'zod';
+import type { HfConfig } from '../models/model.js';
+import type { Weight } from '../nn/weight.js';
+import { defineQuantizer } from '../plugin.js';
+
+/** What io/gguf-architecture.ts says of a file. */
+const Stored = z.object({ bytes_per_weight: z.number().positive() });
+
+const stored = (config: HfConfig): z.infer<typeof Stored> | undefined =>
+  Stored.safeParse(config['gguf']).data;
+
+export const ggufBlocks = defineQuantizer({
+  name: 'gguf_blocks',
+  title: "A GGUF file's own blocks",
+  bytes: (outFeatures, inFeatures, config) =>
+    Math.ceil(outFeatures * inFeatures * (stored(config)?.bytes_per_weight ?? 2)),
+  refusal: (config) =>
+    stored(config)
+      ? null
+      : 'quantization gguf_blocks keeps the blocks of a .gguf file, and this base is none; choose another, or import the base as GGUF',
+  read: (tensors, path, { outFeatures, inFeatures }) =>
+    tidy(() => {
+      // of a GPU, which has no products with blocks, they are expanded as they are without this
+      const found = device() === 'cpu' ? tensors.blocks?.(`${path}.weight`) : undefined;
+      if (!found) return null;
+      const weight = new GgufWeight(found);
+      if (weight.outFeatures === outFeatures && weight.inFeatures === inFeatures) return weight;
+      weight.dispose();
+      return null; // read dense, where a part of it is taken or the shape refused
+    }),
+});
+
+class GgufWeight implements Weight {
+  readonly outFeatures: number;
+  readonly inFeatures: number;
+
+  /** Takes the blocks out of every scope. */
+  constructor(private readonly matrix: GgmlMatrix) {
+    keep(matrix.blocks);
+    [this.outFeatures, this.inFeatures] = matrix.shape;
+  }
+
+  multiply(x: Tensor, bias: Tensor | null): Tensor {
+    return linearGgml(x, this.matrix, bias);
+  }
+
+  dense(dtype: Dtype = 'f32'): Tensor {
+    return dequantizeGgml(this.matrix, dtype);
+  }
+
+  dispose(): void {
+    this.matrix.blocks.dispose();
+  }
+}
