@@ -120,13 +120,17 @@ export function residentBytes(config: HfConfig, asked: Precision): number {
     if (hasBias) bytes += width * outFeatures;
     if (tied.has(linear)) continue;
     bytes +=
-      quantizer && isPackable(linear)
+      quantizer && isPackable(linear, quantizer.tables ?? false)
         ? quantizer.bytes(outFeatures, inFeatures, config)
         : width * outFeatures * inFeatures;
   }
   for (const { features, hasBias } of outline.norms())
     bytes += width * features * (hasBias ? 2 : 1);
-  for (const { rows, columns } of outline.embeddings()) bytes += width * rows * columns;
+  for (const table of outline.embeddings()) {
+    const { rows, columns } = table;
+    const isPacked = quantizer?.tables && table === outline.tokenEmbedding;
+    bytes += isPacked ? quantizer.bytes(rows, columns, config) : width * rows * columns;
+  }
   for (const { shapes } of outline.experts())
     for (const shape of shapes.values())
       bytes += width * shape.reduce((product, n) => product * n, 1);

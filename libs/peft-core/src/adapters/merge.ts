@@ -60,8 +60,8 @@ function* frozenWeights({ modules, dtype, constants }: Model): Generator<[string
     make: () => noGrad(() => tidy(() => to(read(), dtype).detach())),
   });
   const tied = new Set(modules.tied().map(([head]) => head));
-  for (const { name, weight } of modules.embeddings())
-    yield [name, lazy(weight.shape, () => weight)];
+  for (const table of modules.embeddings())
+    yield [table.name, lazy(table.shape, () => table.weight)];
   for (const linear of modules.linears()) {
     const { path, bias } = linear;
     if (!tied.has(linear))

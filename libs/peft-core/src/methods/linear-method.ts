@@ -374,7 +374,7 @@ class Attached<O extends TargetFields, S extends SharedState | undefined> {
     const { method, model, options } = this;
     const invocation = method.invocation?.(options) ?? null;
     if (invocation) {
-      const [rows] = tableOf(model.modules, INVOKED).weight.shape as [number];
+      const [rows] = tableOf(model.modules, INVOKED).shape as [number];
       checkInvocation(invocation, { rows }, linears);
       invoke(model, this.#run, invocation);
     }
@@ -421,12 +421,12 @@ class Attached<O extends TargetFields, S extends SharedState | undefined> {
     const table = this.#table;
     if (table && method.embedding) {
       const { shapes, adapt } = method.embedding;
-      const [rows, columns] = table.weight.shape as [number, number];
+      const [rows, columns] = table.shape as [number, number];
       shapes({ path: table.path, rows, columns }, options);
       this.#tableUpdate = adapt(table, options, this.#set(table.path, seed));
       table.attach(this.#run, this.#tableUpdate);
     }
-    const chosen = rowsOf(model.modules, options, ({ weight }) => weight.shape[0] as number);
+    const chosen = rowsOf(model.modules, options, ({ shape }) => shape[0] as number);
     const linears = this.#targets.map(({ linear }) => linear);
     refuseTwice(chosen, takenPaths({ linears, table }, this.#own.parameters), ROWS);
     for (const one of chosen)

@@ -50,12 +50,12 @@ export class LoraEmbedding implements EmbeddingUpdate {
   readonly #b: Tensor;
 
   constructor(
-    { weight }: Embedding,
+    { shape }: Embedding,
     init: LoraInit,
     private readonly size: LoraSize,
     parameters: ModuleParameters,
   ) {
-    const [vocabulary, width] = weight.shape as [number, number];
+    const [vocabulary, width] = shape as [number, number];
     const [down, up] = [
       [size.r, vocabulary],
       [width, size.r],

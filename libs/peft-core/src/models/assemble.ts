@@ -9,7 +9,6 @@ import { describe } from '../nn/outline.js';
 import type { Description, LinearShape, ModuleMaker, NormShape } from '../nn/outline.js';
 import { Stack } from '../nn/stack.js';
 import type { ModelOptions, ModelPaths, StackOptions } from '../nn/stack-options.js';
-import { DenseWeight } from '../nn/weight.js';
 import type { Weight } from '../nn/weight.js';
 import { WeightReader } from '../nn/weight-reader.js';
 import type { WeightReaderOptions } from '../nn/weight-reader.js';
@@ -32,7 +31,7 @@ export function assemble({ family, config, options, paths, tensors, reading }: P
   const reader = new WeightReader(tensors, reading);
   const { dtype, quantizer } = reading;
   try {
-    const made = describe(options, paths, maker(reader));
+    const made = describe(options, paths, maker(reader, dtype));
     const stacks = stacksOf(made, options, dtype);
     const all = [stacks.encoder, stacks.decoder].filter((stack) => stack !== null);
     return new Transformer({
@@ -72,7 +71,7 @@ function logitBias(
 }
 
 /** Makes modules on weights. */
-function maker(reader: WeightReader): ModuleMaker<Linear, Norm, Embedding> {
+function maker(reader: WeightReader, dtype: BaseDtype): ModuleMaker<Linear, Norm, Embedding> {
   let index = 0;
   const linear = (shape: LinearShape, weight: Weight): Linear => {
     const { path, outFeatures, hasBias } = shape;
@@ -86,13 +85,16 @@ function maker(reader: WeightReader): ModuleMaker<Linear, Norm, Embedding> {
   };
   return {
     linear: (shape) => linear(shape, reader.linear(shape)),
-    tied: (shape, { weight }) => linear(shape, new DenseWeight(weight)),
+    tied: (shape, { shared }) => linear(shape, shared),
     pooler: (shape) => (reader.has(shape.path) ? linear(shape, reader.linear(shape)) : null),
     norm,
     poolerNorm: norm,
-    embedding: ({ path, rows, columns, scale, isKernel, parameter }) => {
+    embedding: (table) => {
+      const { path, rows, columns, scale, isKernel, parameter } = table;
       if (parameter)
         return new Embedding(path, reader.parameter(path, parameter), scale, parameter);
+      const weight = isKernel ? null : reader.table(table);
+      if (weight) return new Embedding(path, { weight, dtype }, scale);
       const shape = isKernel ? [rows, 1, columns] : [rows, columns];
       return new Embedding(path, reader.take(path, 'weight', shape), scale);
     },

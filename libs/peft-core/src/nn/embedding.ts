@@ -1,13 +1,21 @@
-import { embedding, mul, tensor, to } from '@graft/kernels';
-import type { Tensor } from '@graft/kernels';
+import { embedding, mul, Tensor, tensor, to } from '@graft/kernels';
+import type { Dtype } from '@graft/kernels';
 import type { ForwardContext } from './context.js';
 import { tableName } from './outline.js';
 import { byRun, touches } from './rows.js';
 import type { ParameterOverride } from './rows.js';
+import { DenseWeight } from './weight.js';
+import type { TableWeight, Weight } from './weight.js';
 
 /** What one run's adapter makes of a table: rows of its own, and another output [n, D] for its ids [n], in y's dtype. */
 export interface EmbeddingAdapter extends Pick<ParameterOverride, 'weight'> {
   after?(y: Tensor, ids: Tensor): Tensor;
+}
+
+export interface PackedTable {
+  readonly weight: TableWeight;
+  /** Of the rows that it gives. */
+  readonly dtype: Dtype;
 }
 
 /** Rows of a table, times its scale, which is rounded to the table's dtype. Letters: n ids, V vocabulary, D hidden size. */
@@ -17,11 +25,29 @@ export class Embedding {
   constructor(
     readonly path: string,
     /** [V, D] */
-    readonly weight: Tensor,
+    private readonly table: Tensor | PackedTable,
     readonly scale = 1,
     /** Its shape in files where it is a parameter that its path alone names. */
     readonly parameter?: readonly number[],
   ) {}
+
+  /** The table: the tensor itself, or a new handle in the current scope where it is packed. */
+  get weight(): Tensor {
+    const { table } = this;
+    return table instanceof Tensor ? table : table.weight.dense(table.dtype);
+  }
+
+  get shape(): readonly number[] {
+    const { table } = this;
+    return table instanceof Tensor
+      ? table.shape
+      : [table.weight.outFeatures, table.weight.inFeatures];
+  }
+
+  /** What a head that shares the table multiplies by. */
+  get shared(): Weight {
+    return this.table instanceof Tensor ? new DenseWeight(this.table) : this.table.weight;
+  }
 
   /** What files call it. */
   get name(): string {
@@ -46,15 +72,20 @@ export class Embedding {
     if (!touches(this.#attached, ctx.rows)) return this.rows(ids);
     const read = byRun(ids, ctx, (rows, run) => {
       const own = this.#attached.get(run);
-      const y = embedding(own?.weight ?? this.weight, rows);
-      return own?.after ? own.after(y, rows) : to(y, this.weight.dtype);
+      const y = own?.weight ? embedding(own.weight, rows) : this.#read(rows);
+      return own?.after ? own.after(y, rows) : to(y, this.table.dtype);
     });
     return this.#scaled(read);
   }
 
   /** What the frozen table has for ids. */
   rows(ids: Tensor): Tensor {
-    return this.#scaled(embedding(this.weight, ids));
+    return this.#scaled(this.#read(ids));
+  }
+
+  #read(ids: Tensor): Tensor {
+    const { table } = this;
+    return table instanceof Tensor ? embedding(table, ids) : table.weight.rows(ids, table.dtype);
   }
 
   #scaled(y: Tensor): Tensor {

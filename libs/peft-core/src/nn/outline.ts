@@ -44,9 +44,11 @@ export const storedShape = ({
   return transposed ? [inFeatures, outFeatures] : [outFeatures, inFeatures];
 };
 
-/** Whether a quantiser packs it: matrices of blocks, as bitsandbytes. */
-export const isPackable = ({ role, kernel }: Pick<LinearShape, 'role' | 'kernel'>): boolean =>
-  role !== 'head' && !kernel;
+/** Whether a quantiser packs it: matrices of blocks, as bitsandbytes, or those of heads, too. */
+export const isPackable = (
+  { role, kernel }: Pick<LinearShape, 'role' | 'kernel'>,
+  heads: boolean,
+): boolean => (heads || role !== 'head') && !kernel;
 
 export interface NormShape {
   readonly path: string;

@@ -345,7 +345,7 @@ export class Stack implements StackShape {
   }
 
   #typed(table: Embedding, { types }: PackedLayout, ctx: ForwardContext): Tensor {
-    const last = (table.weight.shape[0] as number) - 1;
+    const last = (table.shape[0] as number) - 1;
     const known = types.map((type) => Math.min(type, last));
     return table.forward(tensor(known, [known.length]), ctx);
   }

@@ -8,9 +8,9 @@ import type { Quantizer } from '../quant/quantizer.js';
 import { joined, partsOf } from './expert-files.js';
 import type { ExpertsShape } from './experts.js';
 import { isPackable, storedShape } from './outline.js';
-import type { LinearShape } from './outline.js';
+import type { LinearShape, TableShape } from './outline.js';
 import { DenseWeight } from './weight.js';
-import type { Weight } from './weight.js';
+import type { TableWeight, Weight } from './weight.js';
 
 export interface WeightReaderOptions {
   readonly dtype: BaseDtype;
@@ -103,9 +103,23 @@ export class WeightReader {
 
   /** The matrix of a linear. @throws DomainError invalid_model as `take` does */
   linear(shape: LinearShape): Weight {
-    const weight = isPackable(shape) ? this.#packed(shape) : this.#dense(shape);
+    const isPacked = isPackable(shape, this.options.quantizer?.tables ?? false);
+    const weight = isPacked ? this.#packed(shape) : this.#dense(shape);
     this.#weights.push(weight);
     return weight;
+  }
+
+  /** A table that stays packed; null where it does not. */
+  table({ path, rows, columns }: TableShape): TableWeight | null {
+    const { quantizer } = this.options;
+    const shape = { outFeatures: rows, inFeatures: columns };
+    const weight = quantizer?.tables
+      ? quantizer.read?.(this.tensors, this.#stored(path).file, shape)
+      : null;
+    if (!weight?.rows) return null;
+    this.parameterCount += rows * columns;
+    this.#weights.push(weight);
+    return weight as TableWeight;
   }
 
   dispose(): void {

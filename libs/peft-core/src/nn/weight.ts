@@ -9,9 +9,14 @@ export interface Weight {
   multiply(x: Tensor, bias: Tensor | null): Tensor;
   /** W as [out, in]: the weight itself, or a new handle in the current scope where it has to be converted. */
   dense(dtype?: Dtype): Tensor;
+  /** Rows of W by their numbers, ids: i64 [n] → [n, in]; of what is a table, too. */
+  rows?(ids: Tensor, dtype: Dtype): Tensor;
   /** Frees what the weight made. */
   dispose?(): void;
 }
+
+/** A table that stays packed. */
+export type TableWeight = Weight & Required<Pick<Weight, 'rows'>>;
 
 /** A matrix kept as it was read. */
 export class DenseWeight implements Weight {

@@ -1,9 +1,9 @@
 /** The blocks of a GGUF base as its file has them: nothing is packed here, and what the file has in F32, F16 or BF16 stays dense. */
-import { dequantizeGgml, device, keep, linearGgml, tidy } from '@graft/kernels';
+import { dequantizeGgml, device, indexSelect, keep, linearGgml, tidy } from '@graft/kernels';
 import type { Dtype, GgmlMatrix, Tensor } from '@graft/kernels';
 import { z } from 'zod';
 import type { HfConfig } from '../models/model.js';
-import type { Weight } from '../nn/weight.js';
+import type { TableWeight } from '../nn/weight.js';
 import { defineQuantizer } from '../plugin.js';
 
 /** What io/gguf-architecture.ts says of a file. */
@@ -15,6 +15,7 @@ const stored = (config: HfConfig): z.infer<typeof Stored> | undefined =>
 export const ggufBlocks = defineQuantizer({
   name: 'gguf_blocks',
   title: "A GGUF file's own blocks",
+  tables: true,
   bytes: (outFeatures, inFeatures, config) =>
     Math.ceil(outFeatures * inFeatures * (stored(config)?.bytes_per_weight ?? 2)),
   refusal: (config) =>
@@ -33,7 +34,7 @@ export const ggufBlocks = defineQuantizer({
     }),
 });
 
-class GgufWeight implements Weight {
+class GgufWeight implements TableWeight {
   readonly outFeatures: number;
   readonly inFeatures: number;
 
@@ -49,6 +50,14 @@ class GgufWeight implements Weight {
 
   dense(dtype: Dtype = 'f32'): Tensor {
     return dequantizeGgml(this.matrix, dtype);
+  }
+
+  rows(ids: Tensor, dtype: Dtype): Tensor {
+    const { code, blocks } = this.matrix;
+    return tidy(() => {
+      const shape = [ids.size, this.inFeatures] as const;
+      return dequantizeGgml({ shape, code, blocks: indexSelect(blocks, 0, ids) }, dtype);
+    });
   }
 
   dispose(): void {

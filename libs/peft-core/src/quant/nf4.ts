@@ -30,6 +30,8 @@ import type { LinearShape } from '../nn/outline.js';
 import type { Weight } from '../nn/weight.js';
 import { defineQuantizer } from '../plugin.js';
 
+type MatrixShape = Pick<LinearShape, 'outFeatures' | 'inFeatures'>;
+
 const BLOCKSIZE = 64;
 const NESTED_BLOCKSIZE = 256;
 const NESTED_CODE = 256;
@@ -86,7 +88,7 @@ const QuantState = z.object({
 type QuantState = z.infer<typeof QuantState>;
 
 /** @throws DomainError invalid_model naming the tensor */
-function readStored(tensors: Tensors, path: string, shape: LinearShape): Nf4Weight | null {
+function readStored(tensors: Tensors, path: string, shape: MatrixShape): Nf4Weight | null {
   const name = `${path}.weight`;
   const stored = tensors.get(`${name}.quant_state.bitsandbytes__nf4`);
   if (!stored) return null;
@@ -121,7 +123,7 @@ function readStored(tensors: Tensors, path: string, shape: LinearShape): Nf4Weig
 function quantState(
   stored: Tensor,
   name: string,
-  { outFeatures, inFeatures }: LinearShape,
+  { outFeatures, inFeatures }: MatrixShape,
 ): QuantState {
   let text: unknown;
   try {

@@ -12,6 +12,8 @@ export interface Quantizer {
    * matrices are packed in the base's files, or stay dense.
    */
   quantize?(matrix: Tensor): Weight;
+  /** Whether the table of tokens and heads are packed as well as the matrices of blocks. */
+  readonly tables?: true;
   /** Bytes of a packed matrix. */
   bytes(outFeatures: number, inFeatures: number, config: HfConfig): number;
   /** Why a base is not held so; null where it can be. */
@@ -22,5 +24,9 @@ export interface Quantizer {
    * The matrix that files hold packed, by the name they give the module; null where they hold it dense.
    * @throws DomainError invalid_model when its tensors do not fit the shape
    */
-  read?(tensors: Tensors, path: string, shape: LinearShape): Weight | null;
+  read?(
+    tensors: Tensors,
+    path: string,
+    shape: Pick<LinearShape, 'outFeatures' | 'inFeatures'>,
+  ): Weight | null;
 }
