@@ -7,7 +7,7 @@
 import { DomainError } from '@graft/contracts';
 import { z } from 'zod';
 import { MAX_VALUES } from '../data/audio/sound.js';
-import { dataUrlProblem, mediaBytes } from '../data/data-url.js';
+import { mediaBytes } from '../data/data-url.js';
 import { packBatch, packFeatures } from '../data/pack.js';
 import type { Processor } from '../data/processor.js';
 import { UNSUPERVISED } from '../data/supervised-text.js';
@@ -15,10 +15,11 @@ import type { TokenSequence } from '../data/supervised-text.js';
 import type { Tokenizer } from '../data/tokenizer.js';
 import { TOKEN_METRICS, tokenChance, tokenSums } from './next-token.js';
 import { mediaInput } from './media-records.js';
-import { checkText, missingFormat, refuseProblems, unknownKey } from './record-checks.js';
+import { refuseProblems } from './record-checks.js';
 import { heardOf, sequenceOf, type SoundExample } from './sounds.js';
 import { defineTask, type Encoded, type EncodeOptions } from './task.js';
 import { transcribe } from './transcribe.js';
+import { transcripts } from './transcript-records.js';
 
 interface SpokenText extends SoundExample {
   readonly target: Int32Array;
@@ -54,30 +55,7 @@ export const speechSeq2Seq = defineTask<SpokenText, Prepared, Options>({
   stacks: ['encoder_decoder'],
   method: 'supervised',
   options: Options,
-  records: [
-    {
-      name: 'transcript',
-      keys: ['audio', 'text'],
-      nouns: ['sound with its text', 'sounds with their texts'],
-      line: '{"audio":"data:audio/wav;base64,…","text":"…"}',
-      learnt: ['text'],
-    },
-  ],
-  check(record) {
-    const { audio, text } = record;
-    if (audio === undefined || text === undefined) return missingFormat(record, '{"audio","text"}');
-    return (
-      unknownKey(record, ['audio', 'text']) ??
-      dataUrlProblem('audio', audio, 'audio') ??
-      checkText('text', text)
-    );
-  },
-  facts: ({ audio, text }) => ({
-    format: 'transcript',
-    ignored: [],
-    identity: [audio as string, text as string],
-    chats: [],
-  }),
+  ...transcripts,
   prepare: ({ audio, text }, _, { language }) => ({
     bytes: mediaBytes('audio', audio, 'audio'),
     text: text as string,
