@@ -10,6 +10,7 @@ const GOLDEN = join(import.meta.dirname, 'golden');
 /** Of each golden base, the feature extractor that fits. */
 const PREPROCESSORS = {
   wav2vec2: { feature_extractor_type: 'Wav2Vec2FeatureExtractor', sampling_rate: 16_000 },
+  'wav2vec2-ctc': { feature_extractor_type: 'Wav2Vec2FeatureExtractor', sampling_rate: 16_000 },
   'audio-spectrogram-transformer': {
     feature_extractor_type: 'ASTFeatureExtractor',
     sampling_rate: 16_000,
@@ -45,6 +46,17 @@ const HERTZ: Readonly<Record<Pitch, number>> = { low: 300, middle: 1200, high: 3
 export function writeTinySpeechBase(dir: string): string {
   writeTinyBase(dir, 'whisper');
   return writeTinySoundBase(dir, 'whisper', { decoder_start_token_id: 1, eos_token_id: 2 });
+}
+
+/** And of one that spells, with the letters of pitches. */
+export function writeTinySpellingBase(dir: string, changes: object = {}): string {
+  writeTinySoundBase(dir, 'wav2vec2-ctc', changes);
+  const letters = ['<pad>', '|', ...new Set(PITCHES.join(''))];
+  const vocabulary = Object.fromEntries(letters.map((letter, id) => [letter, id]));
+  writeFileSync(join(dir, 'vocab.json'), JSON.stringify(vocabulary));
+  const config = { tokenizer_class: 'Wav2Vec2CTCTokenizer' };
+  writeFileSync(join(dir, 'tokenizer_config.json'), JSON.stringify(config));
+  return dir;
 }
 
 /** A WAV file of one channel of 16 bits. */

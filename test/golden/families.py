@@ -12,6 +12,7 @@ import torch
 from transformers import (
     AutoModel,
     AutoModelForCausalLM,
+    AutoModelForCTC,
     AutoModelForMaskedLM,
     AutoModelForSeq2SeqLM,
     AutoModelForSpeechSeq2Seq,
@@ -57,11 +58,15 @@ SOUNDS = ("audio-spectrogram-transformer", "wav2vec2")
 # Of these the files have the head for masked words, with which the heads of tasks begin.
 MASKED = ("modernbert",)
 SPEECH = ("whisper",)
+# Of these the files have the head for letters.
+SPELLS = "Wav2Vec2ForCTC"
 
 
 def auto_class(config):
     if config.model_type in MASKED:
         return AutoModelForMaskedLM
+    if SPELLS in (config.architectures or ()):
+        return AutoModelForCTC
     if config.model_type in ENCODERS + PICTURES + SOUNDS:
         return AutoModel
     if config.model_type in SPEECH:

@@ -1,4 +1,4 @@
-// Every base that a task with a head has goldens on, with every method: all that trains learns, files come back, methods
+// Every base that a task with a head has goldens on, or one that spells, with every method: all that trains learns, files come back, methods
 // that PEFT cannot use are refused. And runs whose labels differ share a base and give what each gives alone.
 import { join } from 'node:path';
 import { keep, mapSafetensors, mul, noGrad, setThreads, tidy } from '@graft/kernels';
@@ -6,6 +6,7 @@ import {
   attachMethod,
   buildModel,
   methods,
+  outlineOf,
   type Adapter,
   type HeadRequest,
   type HfConfig,
@@ -22,6 +23,7 @@ import {
   isUnmoved,
   logitsOf,
   pictured,
+  spelt,
   task,
   windowed,
   type Config,
@@ -93,13 +95,16 @@ function pictures(salt: number, count: number, target: number, config: HfConfig)
   );
 }
 
-/** The sounds of one run, as long as those of the base's goldens. */
+/** The sounds of one run, as long as those of the base's goldens; of one that spells, with letters of which two are one. */
 function sounds(salt: number, count: number, target: number, family: string): Labelled[] {
   const config = json<HfConfig>(family, 'base', 'config.json');
   const [records] = json<Pick<Picture, 'size'>[][]>(family, 'sounds.json');
   return Array.from({ length: count }, (_, i) => {
     const { size } = records![i % records!.length]!;
-    return heard({ picture: salt * 7 + i, size }, Float64Array.of((i + target) % 2), config);
+    const record = { picture: salt * 7 + i, size };
+    return outlineOf(config).ctc
+      ? spelt(record, Int32Array.of(1 + ((i + target) % 5), 3, 3, 2), config)
+      : heard(record, Float64Array.of((i + target) % 2), config);
   });
 }
 
@@ -135,7 +140,11 @@ function gradientsOf(
   const given = shares.map(({ run, labels }) => ({
     run,
     examples: examplesOf(run, [5 + (run % 7), 8], run),
-    options: { problem_type: 'single_label_classification', labels: namesOf(labels) },
+    options: {
+      problem_type: 'single_label_classification',
+      labels: namesOf(labels),
+      ctc_loss_reduction: 'mean',
+    },
   }));
   tidy(() => task(of).loss(model, given, ctx, scales));
   return new Map(
@@ -158,14 +167,14 @@ beforeAll(() => setThreads(1));
 
 /** What these do differently stands in a stack that another has, too. */
 const ALIKE = ['deit', 'dinov2-gated', 'dinov2-registers'];
-const pairs = HEAD_TASKS.flatMap((of) =>
+const pairs = [...HEAD_TASKS, 'ctc'].flatMap((of) =>
   familiesOf(of)
     .filter((family) => !ALIKE.includes(family))
     .map((family) => [of, family] as const),
 );
 
 describe.each(pairs)('%s on %s', (of, family) => {
-  const { kind } = task(of).head!;
+  const kind = task(of).head?.kind;
   const config = json<HfConfig>(family, 'base', 'config.json');
   const { tasks: known } = catalog();
   let model: Model;
@@ -186,7 +195,8 @@ describe.each(pairs)('%s on %s', (of, family) => {
     if (model.inputKind === 'audio') return sounds(salt, lengths.length, target, family);
     return sequences(salt, lengths, target);
   };
-  const head = (labels = 3): HeadRequest => ({ kind, outputs: kind === 'span' ? 2 : labels });
+  const head = (labels = 3): HeadRequest | null =>
+    kind ? { kind, outputs: kind === 'span' ? 2 : labels } : null;
   const attach = (peft: Config | null, run: number, labels = 3): Adapter => {
     const adapter = attachMethod(model, peft, { run, seed: run, tokenize, head: head(labels) });
     stir(adapter);

@@ -7,6 +7,8 @@ import {
   headOf,
   headOutputs,
   outlineOf,
+  packFeatures,
+  runRows,
   taskFor,
   type Adapter,
   type HfConfig,
@@ -122,6 +124,13 @@ export function heard(
   return found as unknown as Labelled;
 }
 
+/** An example whose sound is at hand, with letters of its base. */
+export const spelt = (
+  record: Pick<Picture, 'picture' | 'size'>,
+  target: Int32Array,
+  config: HfConfig,
+): Labelled => ({ ...heard(record, target, config), ...{ unit: 1 } });
+
 export const HEAD_TASKS = Object.keys(TASKS);
 
 function sequence(record: Record<string, unknown>, target: ArrayLike<number>): Labelled {
@@ -176,6 +185,7 @@ export function start(adapter: Adapter, family: string, name: string): void {
   close();
 }
 
+type FeatureSequence = Omit<Parameters<typeof packFeatures>[0][number], 'run'>;
 type Read = Parameters<typeof headOutputs>[1][number]['sequences'];
 
 /** As the head's model reads them. */
@@ -189,7 +199,13 @@ const readOf = (sequences: readonly Labelled[]): Read =>
 
 export function logitsOf(model: Model, run: number, sequences: readonly Labelled[]): Float32Array {
   const ctx = { training: false, runs: new Map([[run, { seed: 0, step: 0 }]]) };
-  return noGrad(() =>
-    tidy(() => floats(headOutputs(model, [{ run, sequences: readOf(sequences) }], ctx)[0]!)),
-  );
+  const read = readOf(sequences);
+  const outputs = (): Tensor => {
+    if (model.modules.heads.has(run))
+      return headOutputs(model, [{ run, sequences: read }], ctx)[0]!;
+    const packed = packFeatures((read as FeatureSequence[]).map((one) => ({ run, ...one })));
+    const { encoder } = model.forward({ encoder: packed, decoder: null }, ctx);
+    return model.head('lm', encoder.hidden, { ...ctx, rows: runRows(packed.sequences) });
+  };
+  return noGrad(() => tidy(() => floats(outputs())));
 }

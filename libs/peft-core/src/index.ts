@@ -38,7 +38,7 @@ export type { Weight } from './nn/weight.js';
 export { attachingMethod, attachMethod } from './build.js';
 export { atOnce } from './pieces.js';
 export { parsePeft } from './methods/config.js';
-export { packBatch } from './data/pack.js';
+export { packBatch, packFeatures } from './data/pack.js';
 export type { PackedSequences } from './data/pack.js';
 export { packPairs } from './data/pack-pairs.js';
 export { packShared } from './data/pack-shared.js';

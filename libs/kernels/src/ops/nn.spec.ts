@@ -130,6 +130,22 @@ describe('losses', () => {
     );
   });
 
+  it('ctcLoss of a target that has one way, and of one that has several', () => {
+    k.tidy(() => {
+      const logP = k.logSoftmax(k.tensor([1, 2, 0, 0, 3, 1, 2, 0, 0], [3, 3]));
+      const at = (row: number, letter: number): number => numbers(logP)[3 * row + letter] as number;
+      const loss = (...target: number[]): number =>
+        k.ctcLoss(logP, k.tensor(target, [target.length], 'i64'), { blank: 0 }).item();
+      expect(loss(1, 1)).toBeCloseTo(-(at(0, 1) + at(1, 0) + at(2, 1)), 5);
+      const ways = [[1, 2, 0], [1, 0, 2], [0, 1, 2], [1, 1, 2], [1, 2, 2]]; // prettier-ignore
+      const all = ways.map((way) => Math.exp(way.reduce((sum, letter, row) => sum + at(row, letter), 0))); // prettier-ignore
+      expect(loss(1, 2)).toBeCloseTo(-Math.log(all.reduce((a, b) => a + b)), 5);
+      expect(loss(1, 1, 1)).toBe(Infinity);
+      const zero = { blank: 0, zeroInfinity: true };
+      expect(k.ctcLoss(logP, k.tensor([1, 1, 1], [3], 'i64'), zero).item()).toBe(0);
+    });
+  });
+
   it('crossEntropy has the gradient that PyTorch computes', () => {
     k.tidy(() => {
       const leaf = k.clone(x);

@@ -90,6 +90,28 @@ export const crossEntropy = (
     labelSmoothing,
   );
 
+/**
+ * -log of the sum of the probabilities of all ways to write a target (Graves et al. 2006).
+ * @param logP [rows, classes]
+ * @param target i64 [length]
+ */
+export function ctcLoss(
+  logP: Tensor,
+  target: Tensor,
+  { blank, zeroInfinity = false }: { readonly blank: number; readonly zeroInfinity?: boolean },
+): Tensor {
+  const lengths = [logP, target].map(({ shape }) => [shape[0] as number]);
+  return one(
+    'aten::ctc_loss.IntList',
+    logP,
+    target,
+    ...lengths,
+    blank,
+    REDUCTIONS.sum,
+    zeroInfinity,
+  );
+}
+
 export interface LstmOptions {
   layers?: number;
   bidirectional?: boolean;

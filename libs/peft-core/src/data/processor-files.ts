@@ -4,6 +4,7 @@ import {
   parseJson,
   readText,
   TOKENIZER,
+  TOKENIZER_CONFIG,
   tokenizerFiles,
   type Json,
   type TokenizerFiles,
@@ -11,8 +12,21 @@ import {
 
 export const PREPROCESSOR = 'preprocessor_config.json';
 
+/** Letters by their ids. */
+export const VOCABULARY = 'vocab.json';
+
+/** What a tokenizer of letters needs. */
+export interface VocabularyFiles {
+  /** vocab.json */
+  readonly vocabulary: Json;
+  /** tokenizer_config.json */
+  readonly tokenizerConfig: Json;
+}
+
 export interface ProcessorFiles {
   readonly tokenizer: TokenizerFiles | null;
+  /** Where there is no other tokenizer. */
+  readonly vocabulary: VocabularyFiles | null;
   /** preprocessor_config.json: how pictures and sounds are read. */
   readonly preprocessor: Json | null;
 }
@@ -22,8 +36,18 @@ export function processorFiles(
   folder: string,
   find: (name: string) => string | undefined = (name) => join(folder, name),
 ): ProcessorFiles {
-  const text = readText(find(PREPROCESSOR));
-  const preprocessor = text === undefined ? null : parseJson(text, join(folder, PREPROCESSOR));
-  const isWithout = readText(find(TOKENIZER)) === undefined;
-  return { tokenizer: isWithout ? null : tokenizerFiles(folder, find), preprocessor };
+  const json = (name: string): Json | null => {
+    const text = readText(find(name));
+    return text === undefined ? null : parseJson(text, join(folder, name));
+  };
+  const preprocessor = json(PREPROCESSOR);
+  if (readText(find(TOKENIZER)) !== undefined)
+    return { tokenizer: tokenizerFiles(folder, find), vocabulary: null, preprocessor };
+  const vocabulary = json(VOCABULARY);
+  const tokenizerConfig = { ...json('special_tokens_map.json'), ...json(TOKENIZER_CONFIG) };
+  return {
+    tokenizer: null,
+    vocabulary: vocabulary && { vocabulary, tokenizerConfig },
+    preprocessor,
+  };
 }

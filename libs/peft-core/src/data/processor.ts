@@ -3,7 +3,8 @@ import { DomainError } from '@graft/contracts';
 import type { InputKind } from '../nn/front-ends/registry.js';
 import { AudioProcessor } from './audio/audio-processor.js';
 import { ImageProcessor } from './image/image-processor.js';
-import { PREPROCESSOR, type ProcessorFiles } from './processor-files.js';
+import { CtcTokenizer } from './audio/ctc-tokenizer.js';
+import { PREPROCESSOR, VOCABULARY, type ProcessorFiles } from './processor-files.js';
 import { Tokenizer } from './tokenizer.js';
 import { TOKENIZER } from './tokenizer-files.js';
 
@@ -12,6 +13,7 @@ export interface ProcessorParts {
   readonly image?: ImageProcessor | null;
   readonly audio?: AudioProcessor | null;
   readonly writing?: Writing | null;
+  readonly letters?: CtcTokenizer | null;
 }
 
 /** What of a model says what it reads. */
@@ -20,6 +22,8 @@ export interface Reads {
   inputRows(shape: readonly number[]): number;
   readonly startToken: number | null;
   readonly targetPositions: number | null;
+  readonly ctc: { readonly blank: number } | null;
+  readonly vocabSize: number;
 }
 
 /** How a decoder writes of what an encoder heard. */
@@ -47,7 +51,7 @@ export class Processor {
         const writing =
           startToken === null || positions === null ? null : { startToken, positions };
         const tokenizer = files.tokenizer && Tokenizer.load(files.tokenizer);
-        return new Processor({ audio, tokenizer, writing });
+        return new Processor({ audio, tokenizer, writing, letters: lettersOf(files, reads) });
       }
       default:
         return new Processor({ tokenizer: Tokenizer.load(files.tokenizer ?? missing(TOKENIZER)) });
@@ -78,6 +82,11 @@ export class Processor {
     return this.parts.writing ?? reads('sounds, and writes nothing');
   }
 
+  /** @throws DomainError where the base spells nothing of what it hears */
+  get letters(): CtcTokenizer {
+    return this.parts.letters ?? reads('sounds, and has no head for letters (lm_head of a Wav2Vec2ForCTC)'); // prettier-ignore
+  }
+
   dispose(): void {
     this.parts.tokenizer?.dispose();
   }
@@ -86,8 +95,10 @@ export class Processor {
 /** @throws DomainError as `Processor.load`, without reading a tokenizer's file */
 export function checkProcessor(files: ProcessorFiles, reads: Reads): void {
   if (reads.inputKind === 'image') imageProcessor(files, reads);
-  else if (reads.inputKind === 'audio') audioProcessor(files, reads);
-  else if (files.tokenizer === null) missing(TOKENIZER);
+  else if (reads.inputKind === 'audio') {
+    audioProcessor(files, reads);
+    lettersOf(files, reads);
+  } else if (files.tokenizer === null) missing(TOKENIZER);
 }
 
 /** A tokenizer beside it is that of a model which this was cut from. */
@@ -96,6 +107,12 @@ const imageProcessor = ({ preprocessor }: ProcessorFiles, reads: Reads): ImagePr
 
 const audioProcessor = ({ preprocessor }: ProcessorFiles, reads: Reads): AudioProcessor =>
   new AudioProcessor(preprocessor ?? missing(PREPROCESSOR), rowsBy(reads));
+
+const lettersOf = (
+  { vocabulary }: ProcessorFiles,
+  { ctc, vocabSize }: Reads,
+): CtcTokenizer | null =>
+  ctc && new CtcTokenizer(vocabulary ?? missing(VOCABULARY), { ...ctc, vocabSize });
 
 const rowsBy =
   (reads: Reads) =>

@@ -18,6 +18,7 @@ export interface TokenizerFiles {
 }
 
 export const TOKENIZER = 'tokenizer.json';
+export const TOKENIZER_CONFIG = 'tokenizer_config.json';
 const MAX_BYTES = 64 << 20;
 
 /** @throws DomainError `invalid_model` when tokenizer.json is missing or a file is not JSON. */
@@ -37,7 +38,7 @@ export function tokenizerFiles(
   const special = json('special_tokens_map.json');
   return {
     tokenizerJson,
-    tokenizerConfig: { ...special, ...json('tokenizer_config.json') },
+    tokenizerConfig: { ...special, ...json(TOKENIZER_CONFIG) },
     chatTemplate: text('chat_template.jinja') ?? templateIn(json('chat_template.json')),
     config: json('config.json'),
     generationConfig: json('generation_config.json'),

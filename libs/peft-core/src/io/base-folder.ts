@@ -1,6 +1,10 @@
 import { readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
-import { processorFiles, type ProcessorFiles } from '../data/processor-files.js';
+import {
+  processorFiles,
+  type ProcessorFiles,
+  type VocabularyFiles,
+} from '../data/processor-files.js';
 import { parseJson, type Json, type TokenizerFiles } from '../data/tokenizer-files.js';
 import { Processor } from '../data/processor.js';
 import type { Tokenizer } from '../data/tokenizer.js';
@@ -25,6 +29,7 @@ export interface Base {
   readonly config: HfConfig;
   /** What the processor was read from, to be saved with a fully fine-tuned model. */
   readonly tokenizerFiles: TokenizerFiles | null;
+  readonly vocabularyFiles: VocabularyFiles | null;
   readonly preprocessor: Json | null;
   /** Name of the .gguf file that it is; null for a folder. */
   readonly ggufFile: string | null;
@@ -74,6 +79,7 @@ interface Sources {
 class LoadedBase implements Base {
   readonly config: HfConfig;
   readonly tokenizerFiles: TokenizerFiles | null;
+  readonly vocabularyFiles: VocabularyFiles | null;
   readonly preprocessor: Json | null;
   readonly ggufFile: string | null;
 
@@ -85,6 +91,7 @@ class LoadedBase implements Base {
   ) {
     this.config = config;
     this.tokenizerFiles = files.tokenizer;
+    this.vocabularyFiles = model.ctc && files.vocabulary;
     this.preprocessor = files.preprocessor;
     this.ggufFile = ggufFile;
   }
@@ -105,7 +112,7 @@ function openGguf(path: string, { dtype, onProgress }: BaseOptions): Opened {
     onProgress,
   });
   const tokenizer = { tokenizerJson, tokenizerConfig, config };
-  return { config, files: { tokenizer, preprocessor: null }, tensors, close };
+  return { config, files: { tokenizer, vocabulary: null, preprocessor: null }, tensors, close };
 }
 
 function openFolder(folder: string, options: BaseOptions): Opened {

@@ -4,8 +4,8 @@ import { basename, join } from 'node:path';
 import { DomainError } from '@graft/contracts';
 import { safetensorsHeader } from '@graft/kernels';
 import { checkProcessor } from '../data/processor.js';
-import { PREPROCESSOR, processorFiles } from '../data/processor-files.js';
-import { TOKENIZER } from '../data/tokenizer-files.js';
+import { PREPROCESSOR, processorFiles, VOCABULARY } from '../data/processor-files.js';
+import { TOKENIZER, TOKENIZER_CONFIG } from '../data/tokenizer-files.js';
 import { wholeModel } from '../methods/modules-to-save.js';
 import { forConfig, outlineOf } from '../models/registry.js';
 import type { HfConfig } from '../models/model.js';
@@ -33,7 +33,7 @@ const COMPANIONS = [
   'config.json',
   'generation_config.json',
   TOKENIZER,
-  'tokenizer_config.json',
+  TOKENIZER_CONFIG,
   'special_tokens_map.json',
   'chat_template.jinja',
   'chat_template.json',
@@ -104,7 +104,10 @@ function inspectFolder(folder: string, attempt: Attempt, problems: string[]): Fo
     attempt(() => refuseDisguise(join(folder, name)));
   const config = attempt(() => checkedConfig(join(folder, 'config.json'), problems));
   const read = attempt(() => processorFiles(folder));
-  if (read && config) attempt(() => checkProcessor(read, outlineOf(config)));
+  const outline = read && config && attempt(() => outlineOf(config));
+  if (read && outline) attempt(() => checkProcessor(read, outline));
+  // others have one beside their tokenizer.json, and need it no more
+  if (read?.vocabulary && outline?.ctc) companions.push(VOCABULARY);
   let parameters = 0;
   const seen = new Set<string>();
   for (const [name, listed] of weights) {

@@ -1,8 +1,13 @@
 import { join } from 'node:path';
 import { dtypeSize } from '@graft/kernels';
 import type { Dtype, Tensor } from '@graft/kernels';
-import { PREPROCESSOR } from '../data/processor-files.js';
-import { TOKENIZER, type Json, type TokenizerFiles } from '../data/tokenizer-files.js';
+import { PREPROCESSOR, VOCABULARY, type VocabularyFiles } from '../data/processor-files.js';
+import {
+  TOKENIZER,
+  TOKENIZER_CONFIG,
+  type Json,
+  type TokenizerFiles,
+} from '../data/tokenizer-files.js';
 import type { HfConfig } from '../models/model.js';
 import { asFilesCall } from './file-names.js';
 import { pythonJson } from './python-json.js';
@@ -50,6 +55,7 @@ export const configJson = (config: object): string =>
 interface ModelFiles {
   readonly config: HfConfig;
   readonly tokenizerFiles: TokenizerFiles | null;
+  readonly vocabularyFiles?: VocabularyFiles | null;
   readonly preprocessor?: Json | null;
 }
 
@@ -81,6 +87,7 @@ export function writeWeights(
   const files = new Map<string, string>([
     ['config.json', configJson({ ...config, dtype: DTYPE_NAMES.get(dtype) ?? 'float32' })],
     ...(base.tokenizerFiles ? tokenizerTexts(base.tokenizerFiles) : []),
+    ...(base.vocabularyFiles ? vocabularyTexts(base.vocabularyFiles) : []),
     ...(base.preprocessor
       ? [[PREPROCESSOR, pythonJson(withoutCode(base.preprocessor))] as const]
       : []),
@@ -88,6 +95,12 @@ export function writeWeights(
   for (const [name, text] of files) writeWholeText(join(dir, name), text);
   return [...shards, ...files.keys()].sort();
 }
+
+const vocabularyTexts = ({ vocabulary, tokenizerConfig }: VocabularyFiles): Map<string, string> =>
+  new Map([
+    [VOCABULARY, pythonJson(vocabulary)],
+    [TOKENIZER_CONFIG, pythonJson(withoutCode(tokenizerConfig))],
+  ]);
 
 function tokenizerTexts({
   tokenizerJson,
@@ -101,7 +114,7 @@ function tokenizerTexts({
   };
   const files = new Map([
     [TOKENIZER, tokenizerJson],
-    ['tokenizer_config.json', pythonJson(config)],
+    [TOKENIZER_CONFIG, pythonJson(config)],
   ]);
   if (typeof chatTemplate === 'string') files.set('chat_template.jinja', chatTemplate);
   if (generationConfig && Object.keys(generationConfig).length > 0)

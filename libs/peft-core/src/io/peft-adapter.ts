@@ -29,7 +29,7 @@ const CONFIG = 'config.json';
 
 export interface AdapterFacts {
   readonly base: Pick<Base, 'config' | 'tokenizerFiles'> &
-    Partial<Pick<Base, 'ggufFile' | 'preprocessor'>>;
+    Partial<Pick<Base, 'ggufFile' | 'preprocessor' | 'vocabularyFiles'>>;
   /** base_model_name_or_path: the hub's id or a path, by which transformers finds the base again. */
   readonly baseName: string;
   /** Of which the adapter was trained. */

@@ -3,7 +3,7 @@ import type { z } from 'zod';
 import type { Batch, Outputs } from '../batch.js';
 import type { BatchContext, ForwardContext } from '../nn/context.js';
 import type { KvCache } from '../nn/kv-cache.js';
-import type { ModelOptions, ModelPaths } from '../nn/stack-options.js';
+import type { CtcOptions, ModelOptions, ModelPaths } from '../nn/stack-options.js';
 import type { Linear } from '../nn/linear.js';
 import type { Modules } from '../nn/modules.js';
 import type { Masking } from '../nn/front-ends/masking.js';
@@ -37,7 +37,7 @@ export interface Precision {
   readonly quantization: string | null;
 }
 
-/** What the head of a base is for: `lm` gives logits [n, V] of the next token. */
+/** What the head of a base is for: `lm` gives logits [n, V] of the next token, or of the letter of each row. */
 export type HeadKind = 'lm';
 
 /** The stacks of blocks that a model is made of. */
@@ -51,7 +51,7 @@ export interface Model {
   readonly family: string;
   readonly options: Readonly<Record<string, unknown>>;
   readonly config: HfConfig;
-  /** 0: it reads no tokens. */
+  /** 0: it neither reads nor writes tokens. */
   readonly vocabSize: number;
   readonly hiddenSize: number;
   /** Width of embedded rows, virtual ones included. */
@@ -88,6 +88,8 @@ export interface Model {
   readonly startToken: number | null;
   /** Of a decoder beside an encoder: how many tokens it can write; null where there is none. */
   readonly targetPositions: number | null;
+  /** Of an encoder that writes a letter for each row, or nothing; null where it writes none. */
+  readonly ctc: CtcOptions | null;
   /** Tied parameters count once. */
   readonly parameterCount: number;
   readonly stacks: Stacks;

@@ -15,7 +15,7 @@ import type { Norm } from '../nn/norm.js';
 import { modulesWith, targetPositions } from '../nn/outline.js';
 import type { Description, HeadRequest } from '../nn/outline.js';
 import type { Stack } from '../nn/stack.js';
-import type { ModelOptions, ModelPaths } from '../nn/stack-options.js';
+import type { CtcOptions, ModelOptions, ModelPaths } from '../nn/stack-options.js';
 import { makeHead } from './make-head.js';
 import type { BaseDtype, HeadKind, HfConfig, Model, Precision, Stacks } from './model.js';
 
@@ -156,6 +156,10 @@ export class Transformer implements Model {
 
   get targetPositions(): number | null {
     return targetPositions(this.options);
+  }
+
+  get ctc(): CtcOptions | null {
+    return this.options.ctc ?? null;
   }
 
   forward<B extends Batch>(batch: B, ctx: BatchContext, cache?: KvCache): Outputs<B> {

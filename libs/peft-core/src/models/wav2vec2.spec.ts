@@ -18,8 +18,11 @@ const large = {
   do_stable_layer_norm: true,
 };
 
+const spelling = { ...base, architectures: ['Wav2Vec2ForCTC'] };
+
 it.each([
   ['wav2vec2-base', base, 94_371_712],
+  ['wav2vec2-base-960h', spelling, 94_396_320],
   ['wav2vec2-large-lv60', large, 315_438_720],
 ])('has the parameters of %s', (_, config, parameters) => {
   const peft = { peft_type: 'LORA', target_modules: ['q_proj'] };
@@ -33,6 +36,15 @@ it('hears a row each fiftieth of a second, of sounds of any length', () => {
   expect(() => outline.inputRows([399])).toThrow(
     'expected a sound of at least 400 samples, got 399',
   );
+});
+
+it('has a head for letters where its files do', () => {
+  expect(outlineOf(base)).toMatchObject({ ctc: null, vocabSize: 0 });
+  expect(outlineOf({ ...spelling, vocab_size: 40, pad_token_id: 39 })).toMatchObject({
+    ctc: { blank: 39, zeroInfinity: false },
+    vocabSize: 40,
+  });
+  expect(() => outlineOf({ ...spelling, pad_token_id: 32 })).toThrow(/pad_token_id: 32/);
 });
 
 it.each([

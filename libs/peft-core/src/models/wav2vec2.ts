@@ -16,13 +16,18 @@ import {
   refuse,
   SIZE,
   sizes,
+  VOCABULARY,
   word,
+  words,
 } from './hf-config.js';
 
 const layer = (name: string): string => `wav2vec2.encoder.layers.{n}.${name}`;
 const extractor = (name: string): string => `wav2vec2.feature_extractor.conv_layers.{i}.${name}`;
 const NEIGHBOURS = 'wav2vec2.encoder.pos_conv_embed.conv';
 const NORM = 'wav2vec2.encoder.layer_norm';
+
+/** transformers' model that writes letters; those of other names have no head for them. */
+const SPELLS = 'Wav2Vec2ForCTC';
 
 /** Sounds have no last position; this is about twenty minutes. */
 const MAX_ROWS = 1 << 16;
@@ -48,6 +53,12 @@ export const wav2vec2 = defineModel({
     num_conv_pos_embedding_groups: or(SIZE, 16),
     do_stable_layer_norm: or(flag, false),
     classifier_proj_size: or(SIZE, 256),
+    architectures: optional(words),
+    vocab_size: or(VOCABULARY, 32),
+    pad_token_id: or(integer(0, 1 << 24), 0),
+    ctc_zero_infinity: or(flag, false),
+    // a job says how its losses are put together
+    ctc_loss_reduction: optional(word),
     use_weighted_layer_sum: or(flag, false),
     add_adapter: or(flag, false),
     initializer_range: or(fraction, 0.02),
@@ -76,8 +87,13 @@ export const wav2vec2 = defineModel({
     if (kernels.length !== channels.length || strides.length !== channels.length)
       refuse('conv_dim, conv_kernel and conv_stride', 'lists of different lengths');
     const isStable = hf.do_stable_layer_norm;
+    const spells = hf.architectures?.includes(SPELLS) ?? false;
+    if (spells && hf.pad_token_id >= hf.vocab_size)
+      refuse(`pad_token_id: ${hf.pad_token_id}`, `a blank beyond vocab_size, ${hf.vocab_size},`);
     return {
-      vocabSize: 0,
+      vocabSize: spells ? hf.vocab_size : 0,
+      lmHeadBias: true,
+      ...(spells ? { ctc: { blank: hf.pad_token_id, zeroInfinity: hf.ctc_zero_infinity } } : {}),
       encoder: {
         frontEnd: {
           kind: 'waveform',
@@ -154,8 +170,8 @@ export const wav2vec2 = defineModel({
         output: 'classifier',
         hasBias: true,
       },
-      token_classification: { pool: 'each', output: 'lm_head', hasBias: true },
     },
+    lmHead: 'lm_head',
   },
   classes: { AudioClassification: 'SequenceClassification' },
   aliases: {

@@ -10,6 +10,7 @@ import type { Experts, ExpertsShape } from './experts.js';
 import type { Role } from './linear.js';
 import { alikeIn, headPrefix, taskHeads } from './stack-options.js';
 import type {
+  CtcOptions,
   ModelOptions,
   ModelPaths,
   NormKind,
@@ -252,7 +253,7 @@ export function describe<L, N, E, X>(
     if (path.startsWith(headPrefix(paths))) linears.push(linear);
   }
   const { lmHead: path } = paths;
-  const head = path === undefined ? null : lmHeadShape(path, width, vocabSize);
+  const head = path === undefined || vocabSize === 0 ? null : lmHeadShape(path, width, options);
   const isTied = tiedHead && tokenEmbedding !== null;
   const lmHead = head && (isTied ? maker.tied(head, tokenEmbedding) : maker.linear(head));
   return {
@@ -269,13 +270,17 @@ export function describe<L, N, E, X>(
   };
 }
 
-const lmHeadShape = (path: string, width: number, vocabSize: number): LinearShape => ({
+const lmHeadShape = (
+  path: string,
+  width: number,
+  { vocabSize, lmHeadBias }: ModelOptions,
+): LinearShape => ({
   path,
   role: 'head',
   layer: null,
   inFeatures: width,
   outFeatures: vocabSize,
-  hasBias: false,
+  hasBias: lmHeadBias,
   transposed: false,
 });
 
@@ -501,6 +506,8 @@ export class Outline
   readonly inputKind: InputKind;
   readonly startToken: number | null;
   readonly targetPositions: number | null;
+  readonly ctc: CtcOptions | null;
+  readonly vocabSize: number;
   readonly tokenEmbedding: TableShape | null;
   readonly #input: StackShape;
   readonly #all: Description<LinearShape, NormShape, TableShape, ExpertsShape>;
@@ -525,6 +532,8 @@ export class Outline
     this.inputKind = input.inputKind;
     this.startToken = options.startToken ?? null;
     this.targetPositions = targetPositions(options);
+    this.ctc = options.ctc ?? null;
+    this.vocabSize = options.vocabSize;
     this.#input = input;
     this.attendingLayers = options.encoder ? (options.decoder?.layers ?? 0) : 0;
     const all = describe<LinearShape, NormShape, TableShape, ExpertsShape>(options, paths, {

@@ -201,8 +201,16 @@ export const alikeIn = ({ rope, layerRopes, maxPositions }: StackOptions): numbe
   Math.min(maxPositions, ...[rope, ...(layerRopes ?? [])].map((one) => one ? alikePositions(one) : Infinity)); // prettier-ignore
 
 /** A model: an encoder, a decoder or both, on one table of tokens, or on none. */
+const CtcOptions = z.object({
+  /** The token that stands for nothing. */
+  blank: z.int().min(0),
+  /** Whether a loss that is infinite counts 0. */
+  zeroInfinity: z.boolean(),
+});
+export type CtcOptions = z.infer<typeof CtcOptions>;
+
 export const ModelOptions = z.object({
-  /** 0: no stack reads tokens. */
+  /** 0: it neither reads nor writes tokens. */
   vocabSize: z.int().min(0),
   /** Embedded tokens are multiplied by this, rounded to the base's dtype; virtual ones are not. */
   embeddingScale: z.number().positive().default(1),
@@ -216,8 +224,12 @@ export const ModelOptions = z.object({
   logitScale: z.number().positive().default(1),
   /** and then kept within ± this: cap · tanh(z / cap). */
   logitSoftcap: z.number().positive().optional(),
+  /** Whether the lm head has a bias. */
+  lmHeadBias: z.boolean().default(false),
   /** The token that a decoder beside an encoder begins with. */
   startToken: z.int().min(0).optional(),
+  /** Of an encoder whose lm head writes a letter for each row, or nothing. */
+  ctc: CtcOptions.optional(),
   /** The rows of a sequence that its head reads, where that is not the family's. */
   headPool: z.enum(['first', 'mean']).optional(),
   /** Rows before those whose mean a head reads beside the first. */

@@ -6,6 +6,7 @@ import { registry } from '../plugin.js';
 import { audioCls } from './audio-cls.js';
 import { causalLm } from './causal-lm.js';
 import { cpo } from './cpo.js';
+import { ctc } from './ctc.js';
 import { dpo } from './dpo.js';
 import { featureExtraction } from './feature-extraction.js';
 import { questionAns } from './question-ans.js';
@@ -35,6 +36,7 @@ export const tasks: readonly Task[] = [
   imageFeatureExtraction,
   audioCls,
   speechSeq2Seq,
+  ctc,
 ];
 
 const byName = registry('task', tasks, ({ name }) => [name]);

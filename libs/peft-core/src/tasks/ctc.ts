@@ -1,0 +1,221 @@
+/**
+ * What is said in a sound, a letter or nothing for each row that an encoder makes of it (Graves et al. 2006, CTC):
+ *   loss = -log Σ p(π | x)   over all rows π that are the text y once what stands twice in a row is one, and nothing is left out
+ * of an example; of a step their mean, each over its letters, or their sum, as transformers' models have it. The head is the
+ * base's (`lm_head`), and so are the letters.
+ */
+import {
+  add,
+  argmax,
+  backward,
+  ctcLoss,
+  div,
+  logSoftmax,
+  mul,
+  narrow,
+  tensor,
+  tidy,
+  type Tensor,
+} from '@graft/kernels';
+import { DomainError } from '@graft/contracts';
+import { z } from 'zod';
+import { runRows } from '../batch.js';
+import type { CtcTokenizer } from '../data/audio/ctc-tokenizer.js';
+import { MAX_VALUES } from '../data/audio/sound.js';
+import type { Heard } from '../data/audio/sounds.js';
+import { mediaBytes } from '../data/data-url.js';
+import { packFeatures } from '../data/pack.js';
+import type { Processor } from '../data/processor.js';
+import type { Model } from '../models/model.js';
+import type { BatchContext } from '../nn/context.js';
+import { mediaInput } from './media-records.js';
+import { refuseProblems } from './record-checks.js';
+import { heardOf, sequenceOf, type SoundExample } from './sounds.js';
+import { defineTask, mean } from './task.js';
+import type { Encoded, EncodeOptions, Share, Sums } from './task.js';
+import { transcripts } from './transcript-records.js';
+
+interface SpeltSound extends SoundExample {
+  readonly target: Int32Array;
+  readonly letters: CtcTokenizer;
+  /** What the mean of a step counts it as: of a sum there is none. */
+  readonly unit: 0 | 1;
+}
+
+interface Prepared {
+  readonly bytes: Uint8Array;
+  readonly text: string;
+  readonly unit: 0 | 1;
+}
+
+const Options = z.strictObject({
+  ctc_loss_reduction: z
+    .enum(['mean', 'sum'])
+    .default('mean')
+    .describe(
+      'Loss of a step: the mean of its examples, each over its letters; or the sum of all, in which long texts weigh more',
+    ),
+});
+type Options = z.infer<typeof Options>;
+
+export const ctc = defineTask<SpeltSound, Prepared, Options>({
+  name: 'ctc',
+  title: 'Speech to letters (CTC)',
+  summary: 'Learn to spell what is said in sounds, with the letters of the base.',
+  peft: { taskType: null, models: 'CTC', pipeline: 'automatic-speech-recognition' },
+  inputs: 'audio',
+  stacks: ['encoder'],
+  method: 'supervised',
+  options: Options,
+  ...transcripts,
+  prepare: ({ audio, text }, _, { ctc_loss_reduction: reduction }) => ({
+    bytes: mediaBytes('audio', audio, 'audio'),
+    text: text as string,
+    unit: reduction === 'mean' ? 1 : 0,
+  }),
+  encode: encoded,
+  varied: (example, key) => ({ ...example, key }),
+  units: ({ unit }) => unit,
+  loss(model, shares, ctx, scales) {
+    const rows = lettersOf(model, shares, ctx);
+    const sums = new Map<number, Sums>();
+    const weighed = shares.map(({ run, examples, options }, i) => {
+      const losses = examples.map((example, j) => lossOf(model, (rows[i] as Tensor[])[j] as Tensor, example, options)); // prettier-ignore
+      const loss = losses.reduce((a, b) => add(a, b));
+      // what is measured of examples is a mean in either case
+      const units = examples.reduce((sum, { unit }) => sum + (scales ? unit : 1), 0);
+      sums.set(run, { units, totals: { loss: loss.item() } });
+      return mul(loss, scales?.get(run) ?? 0);
+    });
+    if (scales) backward([weighed.reduce((a, b) => add(a, b))], [null]);
+    return sums;
+  },
+  infer: {
+    kind: 'classify',
+    record: (input) => mediaInput(input, 'audio'),
+    encode(records, processor, { maxSeqLen }) {
+      const files = records.map(({ audio }) => mediaBytes('audio', audio, 'audio'));
+      const { letters } = processor;
+      const heard = heardOf(files, processor, { maxSeqLen, store: null }, MAX_VALUES);
+      const found = heard.map((one) => exampleOf(one, { letters, target: NOTHING, unit: 1 }));
+      refuseProblems(found);
+      return found;
+    },
+    answer: (model, shares, ctx) =>
+      tidy(() => {
+        const rows = lettersOf(model, shares, ctx);
+        return shares.flatMap(({ examples }, i) =>
+          examples.map(({ letters }, j) => ({
+            text: letters.decode(likeliest((rows[i] as Tensor[])[j] as Tensor)),
+          })),
+        );
+      }),
+  },
+  chance: () => ({ loss: Infinity, of: 'among letters', isStart: false }),
+  metrics: [
+    {
+      name: 'loss',
+      title: 'Loss',
+      unit: null,
+      draw: { smooth: true, log: true },
+      of: mean('loss'),
+    },
+  ],
+});
+
+function encoded(
+  prepared: readonly Prepared[],
+  processor: Processor,
+  options: EncodeOptions,
+): Encoded<SpeltSound>[] {
+  const { letters } = processor;
+  const heard = heardOf(
+    prepared.map(({ bytes }) => bytes),
+    processor,
+    options,
+  );
+  return prepared.map(({ text, unit }, i) => {
+    const one = heard[i] as Heard | string;
+    const target = spelt(text, letters);
+    if (typeof target === 'string') return exampleOf(target, { letters, target: NOTHING, unit });
+    const found = exampleOf(one, { letters, target, unit });
+    return { ...found, problem: found.problem ?? tooLong(target, one as Heard) };
+  });
+}
+
+const NOTHING = new Int32Array();
+
+function exampleOf(
+  heard: Heard | string,
+  spelt: Pick<SpeltSound, 'letters' | 'target' | 'unit'>,
+): Encoded<SpeltSound> {
+  const isHeard = typeof heard !== 'string';
+  const rows = isHeard ? heard.rows : 1;
+  const sound = isHeard ? heard.sound : null;
+  const { length } = spelt.target;
+  return {
+    example: { ...spelt, sound, key: null, rows, heardRows: rows, tokenCount: length },
+    longest: rows,
+    supervised: length,
+    lost: false,
+    problem: isHeard ? null : heard,
+  };
+}
+
+/** The letters of a text, or why it cannot be learnt. */
+function spelt(text: string, letters: CtcTokenizer): Int32Array | string {
+  try {
+    const ids = letters.encode(text);
+    const isKnown = ids.some((id) => id !== letters.unknown && id !== letters.delimiter);
+    return isKnown ? Int32Array.from(ids) : `the base has none of the letters of the text; it has ${letters.sample}`; // prettier-ignore
+  } catch (error) {
+    if (error instanceof DomainError) return error.message;
+    throw error;
+  }
+}
+
+/** Letters that stand twice in a row need a row between them. */
+function tooLong(target: Int32Array, { seconds, rows }: Heard): string | null {
+  const twice = target.filter((letter, i) => letter === target[i - 1]).length;
+  const needed = target.length + twice;
+  return needed <= rows
+    ? null
+    : `the text has ${target.length} letters and needs ${needed} rows; the base makes ${rows} of the sound's ${seconds.toFixed(1)} s: check that they belong together, or cut the text`;
+}
+
+/** Logits of each example's rows, by share: [rows, letters]. */
+function lettersOf(
+  model: Model,
+  shares: readonly Share<SpeltSound, Options>[],
+  ctx: BatchContext,
+): Tensor[][] {
+  const packed = packFeatures(
+    shares.flatMap(({ run, examples }) =>
+      examples.map((example) => ({ run, ...sequenceOf(example, model, ctx) })),
+    ),
+  );
+  const { encoder } = model.forward({ encoder: packed, decoder: null }, ctx);
+  const logits = model.head('lm', encoder.hidden, { ...ctx, rows: runRows(packed.sequences) });
+  let at = 0;
+  return shares.map(({ examples }) =>
+    examples.map(() => {
+      const { start, length } = packed.sequences[at++] as { start: number; length: number };
+      return narrow(logits, 0, start, length);
+    }),
+  );
+}
+
+/** transformers' loss is of probabilities in f32. */
+function lossOf(
+  model: Model,
+  logits: Tensor,
+  { target }: SpeltSound,
+  { ctc_loss_reduction: reduction }: Options,
+): Tensor {
+  const wanted = tensor(BigInt64Array.from(target, BigInt), [target.length]);
+  const loss = ctcLoss(logSoftmax(logits, -1, 'f32'), wanted, model.ctc as NonNullable<Model['ctc']>); // prettier-ignore
+  return reduction === 'sum' ? loss : div(loss, target.length);
+}
+
+const likeliest = (logits: Tensor): number[] =>
+  Array.from(argmax(logits, -1).toArray() as BigInt64Array, Number);

@@ -1,0 +1,133 @@
+// The tasks that write what is said in sounds: their golden records as examples, and what a model makes of them.
+import { crossEntropy, ctcLoss, logSoftmax, narrow, tensor, to } from '@graft/kernels';
+import type { Tensor } from '@graft/kernels';
+import {
+  runRows,
+  taskFor,
+  type Example,
+  type Model,
+  type PackedRows,
+  type Sequence,
+  type Task,
+} from '@graft/peft-core';
+import { pixels, type Picture } from './pictures.js';
+
+export type Spoken = Pick<Picture, 'picture' | 'size'> & { readonly target: readonly number[] };
+export type Options = Readonly<Record<string, unknown>>;
+
+/** What is compared: last hidden states by the name of their stack, logits, and the loss in transformers' words. */
+export interface Made {
+  readonly hidden: ReadonlyMap<string, Tensor>;
+  readonly logits: Tensor;
+  readonly loss: Tensor;
+}
+
+interface SpokenTask {
+  made(model: Model, run: number, batch: readonly Spoken[], options: Options): Made;
+  /** What its examples have beside a sound and its target. */
+  more(rows: number, length: number, options: Options): Partial<Example> & object;
+}
+
+const context = (run: number) => ({
+  training: true,
+  runs: new Map([[run, { seed: 0, step: 0 }]]),
+});
+
+function rowsOf(run: number, lengths: readonly number[], inputs: PackedRows['inputs']): PackedRows {
+  let start = 0;
+  const sequences = lengths.map((length): Sequence => {
+    start += length;
+    return { run, start: start - length, length };
+  });
+  const places = lengths.flatMap((length) => Array.from({ length }, (_, i) => i));
+  return { inputs, positions: Int32Array.from(places), sequences };
+}
+
+const heardRows = (model: Model, run: number, batch: readonly Spoken[]): PackedRows =>
+  rowsOf(
+    run,
+    batch.map(({ size }) => model.inputRows(size)),
+    { features: batch.map(pixels) },
+  );
+
+const wantedOf = (target: readonly number[]): Tensor =>
+  tensor(BigInt64Array.from(target, BigInt), [target.length]);
+
+export const SPOKEN: Readonly<Record<string, SpokenTask>> = {
+  speech_seq_2_seq: {
+    /** The decoder reads the start token and the target but its last. */
+    made(model, run, batch) {
+      const ctx = context(run);
+      const targets = batch.map(({ target }) => target);
+      const read = targets.flatMap((target) => [model.startToken!, ...target.slice(0, -1)]);
+      const decoder = rowsOf(
+        run,
+        targets.map(({ length }) => length),
+        Int32Array.from(read),
+      );
+      const found = model.forward({ encoder: heardRows(model, run, batch), decoder }, ctx);
+      const rows = runRows(decoder.sequences);
+      const logits = to(model.head('lm', found.decoder.hidden, { ...ctx, rows }), 'f32');
+      return {
+        hidden: new Map([
+          ['encoder', found.encoder.hidden],
+          ['decoder', found.decoder.hidden],
+        ]),
+        logits,
+        loss: crossEntropy(logits, wantedOf(targets.flat())),
+      };
+    },
+    more: (rows, length) => ({ rows: rows + length }),
+  },
+  ctc: {
+    made(model, run, batch, { ctc_loss_reduction: reduction }) {
+      const ctx = context(run);
+      const packed = heardRows(model, run, batch);
+      const { encoder } = model.forward({ encoder: packed, decoder: null }, ctx);
+      const rows = runRows(packed.sequences);
+      const logits = model.head('lm', encoder.hidden, { ...ctx, rows });
+      const losses = packed.sequences.map(({ start, length }, i) => {
+        const { target } = batch[i]!;
+        const logP = logSoftmax(narrow(logits, 0, start, length), -1, 'f32');
+        const loss = ctcLoss(logP, wantedOf(target), model.ctc!).item();
+        return reduction === 'sum' ? loss : loss / target.length / batch.length;
+      });
+      return {
+        hidden: new Map([['encoder', encoder.hidden]]),
+        logits: to(logits, 'f32'),
+        loss: tensor([losses.reduce((a, b) => a + b)], [1]),
+      };
+    },
+    more: (rows, _, options) => ({
+      rows,
+      ...{ unit: options['ctc_loss_reduction'] === 'sum' ? 0 : 1 },
+    }),
+  },
+};
+
+/** The task's own loss of a batch, with its gradients where they are wanted. */
+export function learnt(
+  name: string,
+  model: Model,
+  run: number,
+  batch: readonly Spoken[],
+  { wants, options }: { wants: boolean; options: Options },
+): number {
+  const task = taskFor(name) as Task<Example, unknown, object>;
+  const examples = batch.map((one) => {
+    const target = Int32Array.from(one.target);
+    const heardRows = model.inputRows(one.size);
+    const sound = { features: () => pixels(one) };
+    const tokenCount = target.length;
+    const more = SPOKEN[name]!.more(heardRows, tokenCount, options);
+    return { sound, key: null, target, heardRows, rows: heardRows, tokenCount, ...more };
+  });
+  const units = Math.max(
+    1,
+    examples.reduce((sum, example) => sum + task.units(example, null), 0),
+  );
+  const scales = wants ? new Map([[run, 1 / units]]) : null;
+  const found = task.loss(model, [{ run, examples, options }], context(run), scales).get(run)!;
+  const [loss] = task.metrics;
+  return wants ? loss!.of(found)! : found.totals['loss']! / units;
+}

@@ -1,0 +1,219 @@
+// Runs that learn to spell what is said in sounds.
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Spec } from '@graft/contracts';
+import { setThreads } from '@graft/kernels';
+import {
+  answersTo,
+  loadBase,
+  openRun,
+  RunGroup,
+  takeTurn,
+  taskFor,
+  type Base,
+  type Run,
+  type RunFact,
+} from '@graft/peft-core';
+import { inspectModelFolder } from '@graft/peft-core/catalog';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { dataUrl } from '../tiny-pictures.js';
+import {
+  tone,
+  wav,
+  writeSounds,
+  writeTinySoundBase,
+  writeTinySpellingBase,
+} from '../tiny-sounds.js';
+import { adapterOf, finished, mediaSpec, train } from './media-runs.js';
+
+let dir: string;
+let base: Base;
+let trainFile: string;
+beforeAll(() => {
+  setThreads(1);
+  dir = mkdtempSync(join(tmpdir(), 'graft-ctc-'));
+  base = load({ apply_spec_augment: true, mask_time_length: 3, mask_time_min_masks: 2 });
+  trainFile = writeSounds(join(dir, 'sounds.jsonl'), 12, 'text');
+});
+const open = (folder: string): Base => loadBase(folder, { dtype: 'f32', quantization: null });
+const load = (changes: object = {}): Base =>
+  open(writeTinySpellingBase(mkdtempSync(join(dir, 'base-')), changes));
+afterAll(() => {
+  base.dispose();
+  rmSync(dir, { recursive: true, force: true });
+});
+
+const task = taskFor('ctc');
+const options = (changes: object = {}) => task.options.parse(changes) as Record<string, unknown>;
+const SPEC = mediaSpec('ctc');
+
+let opened = 0;
+function begin(changes: Partial<Spec> = {}, files: object = {}, on = base): Run {
+  opened++;
+  const workDir = join(dir, `run-${opened}`);
+  const spec = { ...SPEC, task_options: options(), ...changes };
+  return openRun(on, spec, { id: opened, baseId: 'base', trainFile, workDir, ...files });
+}
+const trained = (run: Run, until?: number, on = base): RunFact[] =>
+  train(on.model, [run], until).get(run.id)!;
+
+function writeLines(name: string, lines: readonly object[]): string {
+  const path = join(dir, name);
+  writeFileSync(path, lines.map((line) => `${JSON.stringify(line)}\n`).join(''));
+  return path;
+}
+
+describe('a run', () => {
+  it('learns to spell, hides other rows in each epoch, and goes on after a pause as it would have', () => {
+    const facts = trained(begin());
+    const { dir: written } = finished(facts);
+    const config = JSON.parse(readFileSync(join(written, 'adapter_config.json'), 'utf8')) as object;
+    expect(config).toMatchObject({
+      task_type: null,
+      modules_to_save: null,
+      auto_mapping: { base_model_class: 'Wav2Vec2ForCTC' },
+    });
+    const paused = trained(begin({ save_steps: 5 }), 5);
+    const { dir: checkpointDir } = paused.findLast((fact) => fact.type === 'saved')!;
+    const resumed = trained(begin({ save_steps: 5 }, { checkpointDir }));
+    expect(adapterOf(resumed).equals(adapterOf(facts))).toBe(true);
+    const bare = load();
+    expect(adapterOf(trained(begin({}, {}, bare), Infinity, bare)).equals(adapterOf(facts))).toBe(
+      false,
+    );
+    bare.dispose();
+  });
+
+  it('has the sum of its losses where that is asked for, and evaluations their mean', () => {
+    const of = (reduction: string) => {
+      const facts = trained(
+        begin({
+          n_epochs: 1,
+          validation_split: 0.25,
+          eval_steps: 1,
+          shuffle: false,
+          peft: { peft_type: 'LORA', r: 4, target_modules: ['q_proj'] },
+          batch_size: 1,
+          learning_rate: 0,
+          task_options: options({ ctc_loss_reduction: reduction }),
+        }),
+      );
+      return {
+        steps: facts.filter((fact) => fact.type === 'step').map(({ metrics }) => metrics.loss),
+        evaluated: facts.findLast((fact) => fact.type === 'evaluated')!.metrics.loss,
+      };
+    };
+    const [mean, sum] = [of('mean'), of('sum')];
+    const lengths = readFileSync(trainFile, 'utf8').trim().split('\n').map((line) => (JSON.parse(line) as { text: string }).text.length); // prettier-ignore
+    const ratios = sum.steps.map((loss, i) => loss / mean.steps[i]!);
+    for (const ratio of ratios)
+      expect(Math.min(...lengths.map((n) => Math.abs(ratio - n)))).toBeLessThan(1e-4);
+    expect(sum.evaluated / mean.evaluated).toBeGreaterThan(3);
+    expect(sum.evaluated / mean.evaluated).toBeLessThan(6);
+  });
+
+  it('is refused by the lines of what cannot be learnt', () => {
+    const sound = dataUrl(tone('low', 0, 0.01), 'audio/wav');
+    const path = writeLines('broken.jsonl', [
+      { audio: sound, text: 'low' },
+      { audio: sound, text: 'hello' },
+      { audio: sound, text: 'xyz' },
+      { audio: sound, text: 'eggegg' },
+      { audio: dataUrl(Buffer.from('none'), 'audio/wav'), text: 'low' },
+    ]);
+    expect(() => begin({}, { trainFile: path })).toThrow(
+      /^line 3: the text has "x", which the base does not write; line 5: not a readable sound/,
+    );
+    const long = writeLines('long.jsonl', [
+      { audio: sound, text: 'lowlowlowlo' },
+      { audio: sound, text: 'llllll' },
+      { audio: sound, text: 'lllllll' },
+    ]);
+    expect(() => begin({}, { trainFile: long })).toThrow(
+      "line 3: the text has 7 letters and needs 13 rows; the base makes 12 of the sound's 0.0 s: check that they belong together, or cut the text",
+    );
+  });
+
+  it('of texts in other letters is refused', () => {
+    const folder = writeTinySpellingBase(mkdtempSync(join(dir, 'base-')));
+    const letters = ['<pad>', '<unk>', '|', 'L', 'O', 'W'];
+    const vocabulary = Object.fromEntries(letters.map((letter, id) => [letter, id]));
+    writeFileSync(join(folder, 'vocab.json'), JSON.stringify(vocabulary));
+    const upper = open(folder);
+    const sound = dataUrl(tone('low', 0), 'audio/wav');
+    const path = writeLines('lower.jsonl', [{ audio: sound, text: 'low low' }]);
+    expect(() => begin({}, { trainFile: path }, upper)).toThrow(
+      'line 1: the base has none of the letters of the text; it has L O W',
+    );
+    upper.dispose();
+  });
+});
+
+describe('a base', () => {
+  it('without a head for letters is refused', () => {
+    const other = open(writeTinySoundBase(mkdtempSync(join(dir, 'base-')), 'wav2vec2'));
+    expect(() => begin({}, {}, other)).toThrow(
+      'the base reads sounds, and has no head for letters (lm_head of a Wav2Vec2ForCTC)',
+    );
+    other.dispose();
+  });
+
+  it('is what its vocabulary is part of, and comes whole out of full fine-tuning', () => {
+    const folder = writeTinySpellingBase(mkdtempSync(join(dir, 'base-')));
+    const files = ['config.json', 'model.safetensors', 'preprocessor_config.json'];
+    const all = [...files, 'tokenizer_config.json', 'vocab.json'];
+    expect(inspectModelFolder(folder)).toMatchObject({ problems: [], files: all });
+    const { dir: written } = finished(trained(begin({ peft: null, learning_rate: 1e-3 })));
+    expect(inspectModelFolder(written)).toMatchObject({ problems: [], files: all });
+    open(written).dispose();
+    rmSync(join(folder, 'vocab.json'));
+    expect(() => open(folder)).toThrow('the model has no vocab.json');
+    expect(inspectModelFolder(folder).problems.join()).toMatch('the model has no vocab.json');
+  });
+
+  it('that spells tells labels, too', () => {
+    const labelled = writeSounds(join(dir, 'labels.jsonl'), 12);
+    const labels = taskFor('audio_cls').options.parse({}) as Record<string, unknown>;
+    const spec = { ...mediaSpec('audio_cls'), n_epochs: 12, validation_split: 0.25, task_options: labels }; // prettier-ignore
+    const facts = trained(begin(spec, { trainFile: labelled }));
+    const last = facts.findLast((fact) => fact.type === 'evaluated');
+    expect(last?.metrics).toMatchObject({ accuracy: 1 });
+  });
+});
+
+/** A tone for each letter, after silence. */
+function spoken(text: string): string {
+  const hertz: Readonly<Record<string, number>> = { l: 300, m: 1200, h: 3600 };
+  const samples = [...text].flatMap((letter) =>
+    Array.from({ length: 400 }, (_, i) =>
+      i < 160 ? 0.001 * (i % 3) : 0.5 * Math.sin((2 * Math.PI * hertz[letter]! * i) / 16_000),
+    ),
+  );
+  return dataUrl(wav(samples, 16_000), 'audio/wav');
+}
+
+it('spells what it has learnt', () => {
+  const bare = load();
+  const words = ['lm', 'hl', 'm'];
+  const path = writeLines(
+    'words.jsonl',
+    words.map((text) => ({ audio: spoken(text), text })),
+  );
+  const run = begin(
+    { n_epochs: 150, lr_schedule: 'linear', peft: null, learning_rate: 0.01 },
+    { trainFile: path },
+    bare,
+  );
+  const group = new RunGroup(bare.model);
+  group.add(run);
+  while (run.step < run.data.totalSteps - 1) takeTurn(group, () => {});
+  const infer = task.infer!;
+  const records = words.map((text) => infer.record(spoken(text)));
+  const how = { maxSeqLen: 1000, vocabSize: 11, taskOptions: run.spec.task_options };
+  const examples = infer.encode(records, bare.processor, how).map(({ example }) => example);
+  const shares = [{ run: run.id, examples, options: run.spec.task_options }];
+  expect(answersTo(infer, bare.model, shares)).toEqual(words.map((text) => ({ text })));
+  group.remove(run);
+  bare.dispose();
+});
