@@ -13,6 +13,9 @@
 #include <torch/library.h>
 
 #include <cstdint>
+#include <tuple>
+
+#include "operator.h"
 
 namespace graft {
 namespace {
@@ -49,28 +52,37 @@ void check(const at::Tensor& gate, const at::Tensor& up) {
   TORCH_CHECK(gate.sizes() == up.sizes(), "gate ", gate.sizes(), ", up ", up.sizes());
 }
 
-at::Tensor silu_mul_cpu(const at::Tensor& gate, const at::Tensor& up) {
-  check(gate, up);
-  const at::Tensor g = gate.contiguous(), u = up.contiguous();
-  at::Tensor y = at::empty_like(g);
-  run(g, u, nullptr, y, nullptr);
+at::Tensor forward_cpu(const at::Tensor& gate, const at::Tensor& up) {
+  at::Tensor y = at::empty_like(gate);
+  run(gate, up, nullptr, y, nullptr);
   return y;
+}
+
+std::tuple<at::Tensor, at::Tensor> backward_cpu(const at::Tensor& dy, const at::Tensor& gate, const at::Tensor& up) {
+  at::Tensor dg = at::empty_like(gate), du = at::empty_like(up);
+  run(gate, up, &dy, dg, &du);
+  return {dg, du};
+}
+
+at::Tensor silu_mul(const at::Tensor& gate, const at::Tensor& up) {
+  static const auto body = operator_of<decltype(forward_cpu)>("graft::silu_mul_forward");
+  check(gate, up);
+  return body.call(gate.contiguous(), up.contiguous());
 }
 
 struct SiluMul : torch::autograd::Function<SiluMul> {
   static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& gate, const at::Tensor& up) {
     at::AutoDispatchBelowAutograd below;
     context->save_for_backward({gate, up});
-    return silu_mul_cpu(gate, up);
+    return silu_mul(gate, up);
   }
 
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
                                                  torch::autograd::variable_list gradients) {
     at::AutoDispatchBelowAutograd below;
     const auto saved = context->get_saved_variables();
-    const at::Tensor g = saved[0].contiguous(), u = saved[1].contiguous(), dy = gradients[0].contiguous();
-    at::Tensor dg = at::empty_like(g), du = at::empty_like(u);
-    run(g, u, &dy, dg, &du);
+    static const auto body = operator_of<decltype(backward_cpu)>("graft::silu_mul_backward");
+    const auto [dg, du] = body.call(gradients[0].contiguous(), saved[0].contiguous(), saved[1].contiguous());
     return {dg, du};
   }
 };
@@ -80,6 +92,15 @@ at::Tensor silu_mul_autograd(const at::Tensor& gate, const at::Tensor& up) { ret
 }  // namespace
 }  // namespace graft
 
-TORCH_LIBRARY_FRAGMENT(graft, m) { m.def("silu_mul(Tensor gate, Tensor up) -> Tensor"); }
-TORCH_LIBRARY_IMPL(graft, CPU, m) { m.impl("silu_mul", graft::silu_mul_cpu); }
+// the bodies take what is contiguous and checked
+TORCH_LIBRARY_FRAGMENT(graft, m) {
+  m.def("silu_mul(Tensor gate, Tensor up) -> Tensor");
+  m.def("silu_mul_forward(Tensor gate, Tensor up) -> Tensor");
+  m.def("silu_mul_backward(Tensor dy, Tensor gate, Tensor up) -> (Tensor, Tensor)");
+}
+TORCH_LIBRARY_IMPL(graft, CPU, m) {
+  m.impl("silu_mul_forward", graft::forward_cpu);
+  m.impl("silu_mul_backward", graft::backward_cpu);
+}
+TORCH_LIBRARY_IMPL(graft, CompositeExplicitAutograd, m) { m.impl("silu_mul", graft::silu_mul); }
 TORCH_LIBRARY_IMPL(graft, Autograd, m) { m.impl("silu_mul", graft::silu_mul_autograd); }

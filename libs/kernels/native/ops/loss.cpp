@@ -12,7 +12,10 @@
 #include <torch/library.h>
 
 #include <cstdint>
+#include <optional>
 #include <tuple>
+
+#include "operator.h"
 
 namespace graft {
 namespace {
@@ -31,15 +34,9 @@ struct LossTask {
 #include "isa_each.h"
 #undef GRAFT_BODY
 
-std::tuple<at::Tensor, at::Tensor> cross_entropy(at::Tensor logits, const at::Tensor& labels,
-                                                 const std::optional<at::Tensor>& scales) {
-  TORCH_CHECK(logits.dim() == 2 && logits.is_contiguous(), "logits must be contiguous [rows, classes]");
-  TORCH_CHECK(logits.scalar_type() == at::kFloat || logits.scalar_type() == at::kBFloat16, "f32 or bf16, got ", logits.dtype());
+std::tuple<at::Tensor, at::Tensor> rows_cpu(at::Tensor logits, const at::Tensor& labels,
+                                            const std::optional<at::Tensor>& scales) {
   const int64_t rows = logits.size(0), classes = logits.size(1);
-  TORCH_CHECK(labels.scalar_type() == at::kLong && labels.dim() == 1 && labels.size(0) == rows && labels.is_contiguous(),
-              "labels must be i64 [", rows, "]");
-  TORCH_CHECK(!scales || (scales->scalar_type() == at::kFloat && scales->numel() == rows && scales->is_contiguous()),
-              "scales must be f32 [", rows, "]");
   const int64_t* wanted = labels.const_data_ptr<int64_t>();
   for (int64_t i = 0; i < rows; i++)
     TORCH_CHECK(wanted[i] >= 0 && wanted[i] < classes, "label ", wanted[i], " of row ", i, " is not one of ", classes);
@@ -62,10 +59,26 @@ std::tuple<at::Tensor, at::Tensor> cross_entropy(at::Tensor logits, const at::Te
   return {losses, right};
 }
 
+std::tuple<at::Tensor, at::Tensor> cross_entropy(at::Tensor logits, const at::Tensor& labels,
+                                                 const std::optional<at::Tensor>& scales) {
+  TORCH_CHECK(logits.dim() == 2 && logits.is_contiguous(), "logits must be contiguous [rows, classes]");
+  TORCH_CHECK(logits.scalar_type() == at::kFloat || logits.scalar_type() == at::kBFloat16, "f32 or bf16, got ", logits.dtype());
+  const int64_t rows = logits.size(0), classes = logits.size(1);
+  TORCH_CHECK(labels.scalar_type() == at::kLong && labels.dim() == 1 && labels.size(0) == rows && labels.is_contiguous(),
+              "labels must be i64 [", rows, "]");
+  TORCH_CHECK(!scales || (scales->scalar_type() == at::kFloat && scales->numel() == rows && scales->is_contiguous()),
+              "scales must be f32 [", rows, "]");
+  static const auto body = operator_of<decltype(rows_cpu)>("graft::cross_entropy_rows_");
+  return body.call(logits, labels, scales);
+}
+
 }  // namespace
 }  // namespace graft
 
 TORCH_LIBRARY_FRAGMENT(graft, m) {
   m.def("cross_entropy_(Tensor(a!) logits, Tensor labels, Tensor? scales) -> (Tensor, Tensor)");
+  // the bodies, which take what is checked
+  m.def("cross_entropy_rows_(Tensor(a!) logits, Tensor labels, Tensor? scales) -> (Tensor, Tensor)");
 }
-TORCH_LIBRARY_IMPL(graft, CPU, m) { m.impl("cross_entropy_", graft::cross_entropy); }
+TORCH_LIBRARY_IMPL(graft, CPU, m) { m.impl("cross_entropy_rows_", graft::rows_cpu); }
+TORCH_LIBRARY_IMPL(graft, CompositeExplicitAutograd, m) { m.impl("cross_entropy_", graft::cross_entropy); }

@@ -16,6 +16,10 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <optional>
+#include <tuple>
+
+#include "operator.h"
 
 namespace graft {
 namespace {
@@ -37,83 +41,93 @@ struct NormTask {
 
 constexpr int64_t kGrain = 64;  // rows of one task; dw is summed by tasks, so it does not depend on threads
 
-struct Norm {
-  at::Tensor x, weight, rstd;
-  double eps;
+int64_t size_of(const at::Tensor& x) { return x.size(-1); }
+int64_t rows_of(const at::Tensor& x) { return x.numel() / size_of(x); }
+int64_t tasks_of(const at::Tensor& x) { return (rows_of(x) + kGrain - 1) / kGrain; }
 
-  Norm(const at::Tensor& x_, const std::optional<at::Tensor>& weight_, double eps_) : x(x_.contiguous()), eps(eps_) {
-    TORCH_CHECK(x.scalar_type() == at::kFloat || x.scalar_type() == at::kBFloat16, "f32 or bf16, got ", x.dtype());
-    TORCH_CHECK(x.dim() >= 1 && x.size(-1) > 0, "rms_norm wants a last dimension");
-    if (!weight_) return;
-    weight = weight_->contiguous();
-    TORCH_CHECK(weight.scalar_type() == x.scalar_type(), "weight ", weight.dtype(), " for x ", x.dtype());
-    TORCH_CHECK(weight.dim() == 1 && weight.size(0) == x.size(-1), "weight ", weight.sizes(), " for x ", x.sizes());
+// y, or with dy: dx, and into dw [tasks, n] the sums of each task
+at::Tensor run(const at::Tensor& x, const std::optional<at::Tensor>& weight, at::Tensor& rstd, double eps,
+               const at::Tensor* dy, at::Tensor* dw) {
+  at::Tensor out = at::empty_like(x);
+  const int64_t size = size_of(x), bytes = x.element_size() * size;
+  const char* x_data = static_cast<const char*>(x.const_data_ptr());
+  const void* weight_data = weight ? weight->const_data_ptr() : nullptr;
+  const char* dy_data = dy ? static_cast<const char*>(dy->const_data_ptr()) : nullptr;
+  char* out_data = static_cast<char*>(out.mutable_data_ptr());
+  float* rstd_data = rstd.mutable_data_ptr<float>();
+  float* dw_data = dw ? dw->mutable_data_ptr<float>() : nullptr;
+  at::parallel_for(0, tasks_of(x), 1, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; i++) {
+      const int64_t first = i * kGrain;
+      NormTask t{x.scalar_type() == at::kFloat,
+                 x_data + first * bytes,
+                 weight_data,
+                 out_data + first * bytes,
+                 rstd_data + first,
+                 std::min(kGrain, rows_of(x) - first),
+                 size,
+                 static_cast<float>(eps),
+                 dy_data ? dy_data + first * bytes : nullptr,
+                 dw_data ? dw_data + i * size : nullptr};
+      GRAFT_DISPATCH(norm_rows, t);
+    }
+  });
+  return out;
+}
+
+std::tuple<at::Tensor, at::Tensor> forward_cpu(const at::Tensor& x, const std::optional<at::Tensor>& weight, double eps) {
+  at::Tensor rstd = at::empty({rows_of(x)}, at::kFloat);
+  at::Tensor y = run(x, weight, rstd, eps, nullptr, nullptr);
+  return {y, rstd};
+}
+
+std::tuple<at::Tensor, at::Tensor> backward_cpu(const at::Tensor& dy, const at::Tensor& x,
+                                                const std::optional<at::Tensor>& weight, const at::Tensor& rstd, bool dw) {
+  at::Tensor kept = rstd;
+  if (!dw) return {run(x, weight, kept, 0, &dy, nullptr), at::Tensor()};
+  at::Tensor sums = at::zeros({tasks_of(x), size_of(x)}, at::kFloat);
+  at::Tensor dx = run(x, weight, kept, 0, &dy, &sums);
+  return {dx, sums.sum(0).to(x.scalar_type())};
+}
+
+std::optional<at::Tensor> contiguous(const std::optional<at::Tensor>& weight) {
+  return weight && weight->defined() ? std::optional<at::Tensor>(weight->contiguous()) : std::nullopt;
+}
+
+std::tuple<at::Tensor, at::Tensor> checked(const at::Tensor& x, const std::optional<at::Tensor>& weight, double eps) {
+  static const auto body = operator_of<decltype(forward_cpu)>("graft::rms_norm_forward");
+  TORCH_CHECK(x.scalar_type() == at::kFloat || x.scalar_type() == at::kBFloat16, "f32 or bf16, got ", x.dtype());
+  TORCH_CHECK(x.dim() >= 1 && x.size(-1) > 0, "rms_norm wants a last dimension");
+  if (weight) {
+    TORCH_CHECK(weight->scalar_type() == x.scalar_type(), "weight ", weight->dtype(), " for x ", x.dtype());
+    TORCH_CHECK(weight->dim() == 1 && weight->size(0) == x.size(-1), "weight ", weight->sizes(), " for x ", x.sizes());
   }
+  return body.call(x, contiguous(weight), eps);
+}
 
-  int64_t size() const { return x.size(-1); }
-  int64_t rows() const { return x.numel() / size(); }
-  int64_t tasks() const { return (rows() + kGrain - 1) / kGrain; }
-
-  // y, or with dy: dx, and into dw [tasks, n] the sums of each task
-  at::Tensor run(const at::Tensor* dy, at::Tensor* dw) {
-    at::Tensor out = at::empty_like(x);
-    if (!rstd.defined()) rstd = at::empty({rows()}, at::kFloat);
-    const int64_t bytes = x.element_size() * size();
-    const char* x_data = static_cast<const char*>(x.const_data_ptr());
-    const void* weight_data = weight.defined() ? weight.const_data_ptr() : nullptr;
-    const char* dy_data = dy ? static_cast<const char*>(dy->const_data_ptr()) : nullptr;
-    char* out_data = static_cast<char*>(out.mutable_data_ptr());
-    float* rstd_data = rstd.mutable_data_ptr<float>();
-    float* dw_data = dw ? dw->mutable_data_ptr<float>() : nullptr;
-    at::parallel_for(0, tasks(), 1, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; i++) {
-        const int64_t first = i * kGrain;
-        NormTask t{x.scalar_type() == at::kFloat,
-                   x_data + first * bytes,
-                   weight_data,
-                   out_data + first * bytes,
-                   rstd_data + first,
-                   std::min(kGrain, rows() - first),
-                   size(),
-                   static_cast<float>(eps),
-                   dy_data ? dy_data + first * bytes : nullptr,
-                   dw_data ? dw_data + i * size() : nullptr};
-        GRAFT_DISPATCH(norm_rows, t);
-      }
-    });
-    return out;
-  }
-};
-
-at::Tensor rms_norm_cpu(const at::Tensor& x, const std::optional<at::Tensor>& weight, double eps) {
-  return Norm(x, weight, eps).run(nullptr, nullptr);
+at::Tensor rms_norm(const at::Tensor& x, const std::optional<at::Tensor>& weight, double eps) {
+  return std::get<0>(checked(x.contiguous(), weight, eps));
 }
 
 struct RmsNorm : torch::autograd::Function<RmsNorm> {
-  static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& x,
+  static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& given,
                             const std::optional<at::Tensor>& weight, double eps) {
     at::AutoDispatchBelowAutograd below;
-    Norm norm(x, weight, eps);
-    at::Tensor y = norm.run(nullptr, nullptr);
-    context->save_for_backward({norm.x, norm.weight, norm.rstd});
-    context->saved_data["eps"] = eps;
+    const at::Tensor x = given.contiguous();
+    auto [y, rstd] = checked(x, weight, eps);
+    context->save_for_backward({x, weight ? *weight : at::Tensor(), rstd});
     context->saved_data["dw"] = weight && weight->requires_grad();
     return y;
   }
 
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
                                                  torch::autograd::variable_list gradients) {
+    static const auto body = operator_of<decltype(backward_cpu)>("graft::rms_norm_backward");
     at::AutoDispatchBelowAutograd below;
     const auto saved = context->get_saved_variables();
-    const at::Tensor& weight = saved[1];
-    Norm norm(saved[0], weight.defined() ? std::optional<at::Tensor>(weight) : std::nullopt,
-              context->saved_data["eps"].toDouble());
-    norm.rstd = saved[2];
-    const at::Tensor dy = gradients[0].contiguous();
-    if (!context->saved_data["dw"].toBool()) return {norm.run(&dy, nullptr), {}, {}};
-    at::Tensor sums = at::zeros({norm.tasks(), norm.size()}, at::kFloat);
-    at::Tensor dx = norm.run(&dy, &sums);
-    return {dx, sums.sum(0).to(weight.scalar_type()), {}};
+    auto [dx, dw] =
+        body.call(gradients[0].contiguous(), saved[0], contiguous(saved[1]), saved[2], context->saved_data["dw"].toBool());
+    return {dx, dw, {}};
   }
 };
 
@@ -124,6 +138,15 @@ at::Tensor rms_norm_autograd(const at::Tensor& x, const std::optional<at::Tensor
 }  // namespace
 }  // namespace graft
 
-TORCH_LIBRARY_FRAGMENT(graft, m) { m.def("rms_norm(Tensor x, Tensor? weight, float eps) -> Tensor"); }
-TORCH_LIBRARY_IMPL(graft, CPU, m) { m.impl("rms_norm", graft::rms_norm_cpu); }
+// the bodies take what is contiguous and checked: y and r; dx, and dw if it is wanted
+TORCH_LIBRARY_FRAGMENT(graft, m) {
+  m.def("rms_norm(Tensor x, Tensor? weight, float eps) -> Tensor");
+  m.def("rms_norm_forward(Tensor x, Tensor? weight, float eps) -> (Tensor, Tensor)");
+  m.def("rms_norm_backward(Tensor dy, Tensor x, Tensor? weight, Tensor r, bool dw) -> (Tensor, Tensor)");
+}
+TORCH_LIBRARY_IMPL(graft, CPU, m) {
+  m.impl("rms_norm_forward", graft::forward_cpu);
+  m.impl("rms_norm_backward", graft::backward_cpu);
+}
+TORCH_LIBRARY_IMPL(graft, CompositeExplicitAutograd, m) { m.impl("rms_norm", graft::rms_norm); }
 TORCH_LIBRARY_IMPL(graft, Autograd, m) { m.impl("rms_norm", graft::rms_norm_autograd); }

@@ -13,6 +13,8 @@
 
 #include <cstdint>
 
+#include "operator.h"
+
 namespace graft {
 namespace {
 
@@ -28,14 +30,7 @@ struct RotaryTask {
 #include "isa_each.h"
 #undef GRAFT_BODY
 
-at::Tensor rotated(const at::Tensor& given, const at::Tensor& cos, const at::Tensor& sin, float sign) {
-  TORCH_CHECK(given.dim() == 3 && given.size(2) % 2 == 0, "rotary wants [rows, heads, even size], got ", given.sizes());
-  TORCH_CHECK(given.scalar_type() == at::kFloat || given.scalar_type() == at::kBFloat16, "f32 or bf16, got ", given.dtype());
-  TORCH_CHECK(cos.numel() == given.size(0) * given.size(2) && sin.numel() == cos.numel(), "tables ", cos.sizes(), " and ",
-              sin.sizes(), " for x ", given.sizes());
-  TORCH_CHECK(cos.scalar_type() == given.scalar_type() && sin.scalar_type() == given.scalar_type(), "one dtype for all");
-  TORCH_CHECK(cos.is_contiguous() && sin.is_contiguous(), "tables must be contiguous");
-  const at::Tensor x = given.stride(2) == 1 && given.stride(1) == given.size(2) ? given : given.contiguous();
+at::Tensor rotate_cpu(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin, double sign) {
   at::Tensor y = at::empty(x.sizes(), x.options());
   const int64_t heads = x.size(1), size = x.size(2), bytes = x.element_size();
   auto from = [bytes](const at::Tensor& t, int64_t i) { return static_cast<const char*>(t.const_data_ptr()) + i * bytes; };
@@ -50,13 +45,24 @@ at::Tensor rotated(const at::Tensor& given, const at::Tensor& cos, const at::Ten
                  heads,
                  size,
                  x.stride(0),
-                 sign};
+                 static_cast<float>(sign)};
     GRAFT_DISPATCH(rotate_rows, t);
   });
   return y;
 }
 
-at::Tensor rotary_cpu(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin) { return rotated(x, cos, sin, 1); }
+at::Tensor rotated(const at::Tensor& given, const at::Tensor& cos, const at::Tensor& sin, double sign) {
+  TORCH_CHECK(given.dim() == 3 && given.size(2) % 2 == 0, "rotary wants [rows, heads, even size], got ", given.sizes());
+  TORCH_CHECK(given.scalar_type() == at::kFloat || given.scalar_type() == at::kBFloat16, "f32 or bf16, got ", given.dtype());
+  TORCH_CHECK(cos.numel() == given.size(0) * given.size(2) && sin.numel() == cos.numel(), "tables ", cos.sizes(), " and ",
+              sin.sizes(), " for x ", given.sizes());
+  TORCH_CHECK(cos.scalar_type() == given.scalar_type() && sin.scalar_type() == given.scalar_type(), "one dtype for all");
+  TORCH_CHECK(cos.is_contiguous() && sin.is_contiguous(), "tables must be contiguous");
+  static const auto body = operator_of<decltype(rotate_cpu)>("graft::rotate");
+  return body.call(given.stride(2) == 1 && given.stride(1) == given.size(2) ? given : given.contiguous(), cos, sin, sign);
+}
+
+at::Tensor rotary(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin) { return rotated(x, cos, sin, 1); }
 
 struct Rotary : torch::autograd::Function<Rotary> {
   static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& x, const at::Tensor& cos,
@@ -81,6 +87,11 @@ at::Tensor rotary_autograd(const at::Tensor& x, const at::Tensor& cos, const at:
 }  // namespace
 }  // namespace graft
 
-TORCH_LIBRARY_FRAGMENT(graft, m) { m.def("rotary(Tensor x, Tensor cos, Tensor sin) -> Tensor"); }
-TORCH_LIBRARY_IMPL(graft, CPU, m) { m.impl("rotary", graft::rotary_cpu); }
+// the bodies take an x whose rows are contiguous, and what is checked; sign: of sin
+TORCH_LIBRARY_FRAGMENT(graft, m) {
+  m.def("rotary(Tensor x, Tensor cos, Tensor sin) -> Tensor");
+  m.def("rotate(Tensor x, Tensor cos, Tensor sin, float sign) -> Tensor");
+}
+TORCH_LIBRARY_IMPL(graft, CPU, m) { m.impl("rotate", graft::rotate_cpu); }
+TORCH_LIBRARY_IMPL(graft, CompositeExplicitAutograd, m) { m.impl("rotary", graft::rotary); }
 TORCH_LIBRARY_IMPL(graft, Autograd, m) { m.impl("rotary", graft::rotary_autograd); }
