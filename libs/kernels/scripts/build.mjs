@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 // Builds build/kernels.node from native/, and build/build.json saying what it was built against.
 // Nothing to do is found out in well under a second, by a hash over the sources and the libtorch.
-// Options: --out DIR (default build/), --force.
+// Options: --out DIR (default build/), --force; --emulated: for tests, another addon from the same tree, see emulate().
 import { createHash } from 'node:crypto';
 import {
   existsSync,
@@ -50,6 +50,20 @@ export async function build({ out = join(ROOM, 'build'), force = false, log = ()
   writeFileSync(join(out, 'build.json'), `${JSON.stringify(info, null, 2)}\n`);
   log(`built in ${((Date.now() - started) / 1000).toFixed(1)} s`);
   return info;
+}
+
+/**
+ * Builds CUDA's bodies of the operators as an addon for this processor (native/cuda/emulated), where that is not up to
+ * date; one process at a time does. @returns {Promise<string>} its path
+ */
+export async function emulate({ out = join(ROOM, 'build'), log = () => {} } = {}) {
+  await build({ out, log });
+  const tree = join(out, 'cmake');
+  const command = ['cmake', '--build', tree, '--parallel', '2', '--target', 'cuda_emulated'];
+  const made = run('flock', [join(out, 'emulated.lock'), ...command], { timeout: 1_800_000 });
+  if (!made.ok)
+    throw new Error(`the emulated CUDA bodies did not compile:\n${made.out}${made.err}`);
+  return join(tree, 'cuda_emulated.node');
 }
 
 function readStamp(path) {
@@ -136,10 +150,16 @@ function compile(libtorch, out) {
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const { values } = parseArgs({
-    options: { out: { type: 'string' }, force: { type: 'boolean' } },
+    options: {
+      out: { type: 'string' },
+      force: { type: 'boolean' },
+      emulated: { type: 'boolean' },
+    },
   });
+  const log = (line) => process.stderr.write(`kernels: ${line}\n`);
   try {
-    await build({ ...values, log: (line) => process.stderr.write(`kernels: ${line}\n`) });
+    if (values.emulated) process.stdout.write(`${await emulate({ out: values.out, log })}\n`);
+    else await build({ ...values, log });
   } catch (error) {
     process.stderr.write(`kernels: ${error.message}\n`);
     process.exitCode = 1;

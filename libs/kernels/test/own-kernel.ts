@@ -3,6 +3,9 @@
  * every instruction set of this processor. In f64 it does not matter in which order the processor's own libraries sum,
  * so what is seen is the kernel's distance alone.
  */
+import { execFileSync } from 'node:child_process';
+import { createRequire } from 'node:module';
+import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect } from 'vitest';
 import * as k from '../src/index.js';
 import type { Dtype, InstructionSet, Tensor } from '../src/index.js';
@@ -77,6 +80,26 @@ export function onEachSet(tests: (dtype: 'f32' | 'bf16') => void): void {
   describe.each(sets.slice(0, sets.indexOf(best) + 1))('on %s', (set) => {
     beforeAll(() => void k.instructionSet(set));
     afterAll(() => void k.instructionSet(best));
+    describe.each(['f32', 'bf16'] as const)('%s', tests);
+  });
+}
+
+/** As `onEachSet`, and on CUDA's bodies, which native/cuda/emulated runs on this processor. */
+export function onEachBody(tests: (dtype: 'f32' | 'bf16') => void): void {
+  onEachSet(tests);
+  describe.skipIf(process.env['GRAFT_KERNELS'])('on CUDA, emulated', () => {
+    let emulated: { use: (on: boolean) => void; launches: () => number };
+    beforeAll(() => {
+      const script = fileURLToPath(new URL('../scripts/build.mjs', import.meta.url));
+      const path = execFileSync(process.execPath, [script, '--emulated'], { encoding: 'utf8' });
+      k.zeros([1]).dispose(); // the operators' schemas are there before their bodies
+      emulated = createRequire(import.meta.url)(path.trim()) as typeof emulated;
+      emulated.use(true);
+    }, 1_800_000);
+    afterAll(() => {
+      emulated.use(false);
+      expect(emulated.launches()).toBeGreaterThan(0);
+    });
     describe.each(['f32', 'bf16'] as const)('%s', tests);
   });
 }

@@ -1,8 +1,8 @@
 import { expect, it } from 'vitest';
-import { compare, expectClose, hasNaN, onEachSet, random, spoilt } from '../../test/own-kernel.js';
+import { compare, expectClose, hasNaN, onEachBody, random, spoilt } from '../../test/own-kernel.js';
 import * as k from '../index.js';
 
-onEachSet((dtype) => {
+onEachBody((dtype) => {
   it('siluMul', () => {
     k.tidy(() => {
       const inputs = [random([9, 41], dtype), random([9, 41], dtype)];

@@ -2,7 +2,7 @@ import { expect, it } from 'vitest';
 import {
   expectClose,
   hasNaN,
-  onEachSet,
+  onEachBody,
   parameter,
   random,
   spoilt,
@@ -13,7 +13,7 @@ import type { Tensor } from '../index.js';
 const labelsOf = (...labels: number[]): Tensor =>
   k.tensor(BigInt64Array.from(labels, BigInt), [labels.length]);
 
-onEachSet((dtype) => {
+onEachBody((dtype) => {
   it.each([1000, 33, 3])('crossEntropy_ over %i classes', (classes) => {
     k.tidy(() => {
       const n = 19;

@@ -1,9 +1,9 @@
 import { expect, it } from 'vitest';
-import { compare, expectClose, hasNaN, onEachSet, random, spoilt } from '../../test/own-kernel.js';
+import { compare, expectClose, hasNaN, onEachBody, random, spoilt } from '../../test/own-kernel.js';
 import * as k from '../index.js';
 import type { Tensor } from '../index.js';
 
-onEachSet((dtype) => {
+onEachBody((dtype) => {
   it.each([
     [5, 64],
     [130, 37],

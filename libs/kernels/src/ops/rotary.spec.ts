@@ -1,5 +1,5 @@
 import { it } from 'vitest';
-import { compare, expectClose, onEachSet, random } from '../../test/own-kernel.js';
+import { compare, expectClose, onEachBody, random } from '../../test/own-kernel.js';
 import * as k from '../index.js';
 import type { Tensor } from '../index.js';
 
@@ -9,7 +9,7 @@ function tables(rows: number, size: number, dtype: 'f32' | 'bf16'): [Tensor, Ten
   return [k.cat([c, c], 2), k.cat([k.neg(half), half], 2)];
 }
 
-onEachSet((dtype) => {
+onEachBody((dtype) => {
   it('rotary, on a part of a wider tensor too', () => {
     k.tidy(() => {
       const [cos, sin] = tables(70, 20, dtype);

@@ -1,0 +1,45 @@
+// A second addon, for tests: use(true) puts CUDA's bodies, emulated, in place of those for the CPU, use(false) takes
+// them away again.
+#include <napi.h>
+
+#include <ATen/Version.h>
+#include <c10/util/Exception.h>
+
+#include <optional>
+
+#include "../bodies.h"
+#include "device.h"
+
+namespace {
+
+// libtorch warns of every kernel that another replaces
+class Quiet : public c10::WarningHandler {
+  void process(const c10::Warning&) override {}
+};
+
+std::optional<torch::Library> registered;
+
+Napi::Value use(const Napi::CallbackInfo& info) {
+  registered.reset();
+  if (!info[0].As<Napi::Boolean>().Value()) return info.Env().Undefined();
+  Quiet quiet;
+  const c10::WarningUtils::WarningHandlerGuard guard(&quiet);
+  registered.emplace(torch::Library::IMPL, "graft", c10::DispatchKey::CPU, __FILE__, __LINE__);
+  graft::cuda::add_bodies(*registered);
+  return info.Env().Undefined();
+}
+
+// How many kernels have been launched.
+Napi::Value launches(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(), static_cast<double>(graft::cuda::emulated::launches()));
+}
+
+Napi::Object init(Napi::Env env, Napi::Object exports) {
+  exports.Set("use", Napi::Function::New(env, use));
+  exports.Set("launches", Napi::Function::New(env, launches));
+  return exports;
+}
+
+}  // namespace
+
+NODE_API_MODULE(emulated, init)
