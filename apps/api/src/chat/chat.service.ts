@@ -6,6 +6,7 @@ import { randomInt } from 'node:crypto';
 import type { Principal } from '../auth/principal.js';
 import { newId } from '../ids.js';
 import { drained } from '../http/drained.js';
+import { openStream } from '../http/event-stream.js';
 import { ModelsService } from '../models/models.service.js';
 import { AnswerChunks, askedModel, type Question } from './answer-chunks.js';
 import { ChatBody, CompletionBody, plainMessages, type Sampling } from './chat-body.js';
@@ -302,13 +303,6 @@ async function stream(
     response.write(`data: ${JSON.stringify(domain.body())}\n\n`);
   }
   response.end();
-}
-
-function openStream(response: Response): void {
-  response.status(200);
-  response.setHeader('content-type', 'text/event-stream; charset=utf-8');
-  response.setHeader('cache-control', 'no-cache, no-transform');
-  response.setHeader('x-accel-buffering', 'no');
 }
 
 interface Usage {

@@ -1,0 +1,9 @@
+import type { Response } from 'express';
+
+/** Begins a response of server-sent events that no proxy holds back. */
+export function openStream(response: Response): void {
+  response.status(200);
+  response.setHeader('content-type', 'text/event-stream; charset=utf-8');
+  response.setHeader('cache-control', 'no-cache, no-transform');
+  response.setHeader('x-accel-buffering', 'no');
+}
