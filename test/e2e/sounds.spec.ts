@@ -1,11 +1,19 @@
 // Sounds from an archive to served labels: uploaded by the CLI, trained by a worker, and asked in each way there is.
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { createReadStream, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { FileObject } from '@graft/contracts';
 import { afterAll, beforeAll, expect, it, onTestFailed } from 'vitest';
 import { graft as cli, type Done } from '../cli/graft.js';
 import { dataUrl } from '../tiny-pictures.js';
-import { PITCHES, tone, writeTinySoundBase } from '../tiny-sounds.js';
+import {
+  PITCHES,
+  tone,
+  wav,
+  writeSounds,
+  writeTinySoundBase,
+  writeTinySpeechBase,
+  type Pitch,
+} from '../tiny-sounds.js';
 import { Installation } from './installation.js';
 
 const AST = 'audio-spectrogram-transformer';
@@ -95,3 +103,72 @@ it('a base of sounds learns labels from an archive, and tells them of sounds tha
   expect(told).toMatchObject({ out: '' });
   expect(told.err).toMatch(/expected WAV or FLAC, got MP3/);
 });
+
+it('a base that writes learns what is said, and writes it whole and as it comes', async () => {
+  onTestFailed(() => console.error(graft.tails()));
+  await graft.importBase('tiny-whisper', writeTinySpeechBase(join(graft.dir, 'tiny-whisper')));
+  const path = writeSounds(join(graft.dir, 'said.jsonl'), 12, 'text', 0.8);
+  const file = await graft.openai.files.create({
+    file: createReadStream(path),
+    purpose: 'fine-tune',
+  });
+  const { id } = await graft.createJob({
+    model: 'tiny-whisper',
+    training_file: file.id,
+    seed: 7,
+    peft: { peft_type: 'LORA', r: 8, target_modules: 'all-linear' },
+    hyperparameters: { batch_size: 4, n_epochs: 40 },
+    graft: {
+      task: 'speech_seq_2_seq',
+      learning_rate: 0.01,
+      lr_schedule: 'linear',
+      base_dtype: 'f32',
+    },
+  });
+  const { fine_tuned_model: model } = (await graft.succeeded(id)) as { fine_tuned_model: string };
+  expect(await graft.openai.models.retrieve(model)).toMatchObject({ graft: { uses: ['transcribe'] } }); // prettier-ignore
+
+  const { transcriptions } = graft.openai.audio;
+  const sound = (pitch: Pitch, place: number): File =>
+    new File([new Uint8Array(tone(pitch, place, 0.8))], 'sound.wav');
+  const said = await transcriptions.create({ model, file: sound('middle', 50) });
+  expect(said).toMatchObject({ text: 'middle', usage: { type: 'tokens', output_tokens: 7 } });
+  const text = await transcriptions.create({
+    model,
+    file: sound('low', 51),
+    response_format: 'text',
+  });
+  expect(text).toBe('low\n');
+
+  // longer than the base hears at once: three tones, each a second with the silence behind it
+  const second = (pitch: Pitch, place: number): number[] => {
+    const samples = samplesOf(tone(pitch, place, 0.8));
+    return [...samples, ...Array<number>(16_000 - samples.length).fill(0)];
+  };
+  const long = wav(PITCHES.flatMap((pitch, i) => second(pitch, 50 + 2 * i)).slice(0, -800), 16_000);
+  const events = await transcriptions.create({
+    model,
+    file: new File([new Uint8Array(long)], 'long.wav'),
+    stream: true,
+  });
+  const deltas: string[] = [];
+  for await (const event of events) {
+    if (event.type === 'transcript.text.delta') deltas.push(event.delta);
+    else expect(event).toMatchObject({ type: 'transcript.text.done', text: deltas.join('') });
+  }
+  expect(deltas.length).toBeGreaterThan(3);
+  expect(deltas.join('')).toBe('low middle high');
+
+  await expect(
+    transcriptions.create({ model, file: sound('low', 1), response_format: 'srt' }),
+  ).rejects.toMatchObject({ status: 400, message: expect.stringMatching(/no tokens for times/) });
+  const mp3 = new File([Buffer.concat([Buffer.from('ID3'), Buffer.alloc(40)])], 'song.mp3');
+  await expect(transcriptions.create({ model, file: mp3, stream: true })).rejects.toMatchObject({
+    status: 400,
+    message: expect.stringContaining('expected WAV or FLAC, got MP3'),
+  });
+});
+
+/** Of a file of this spec's. */
+const samplesOf = (file: Buffer): number[] =>
+  Array.from({ length: (file.length - 44) / 2 }, (_, i) => file.readInt16LE(44 + 2 * i) / 32_767);

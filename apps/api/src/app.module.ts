@@ -19,6 +19,8 @@ import { ChatController } from './chat/chat.controller.js';
 import { ChatService } from './chat/chat.service.js';
 import { InferenceController } from './chat/inference.controller.js';
 import { InferenceService } from './chat/inference.service.js';
+import { TranscriptionController } from './chat/transcription.controller.js';
+import { TranscriptionService } from './chat/transcription.service.js';
 import { GradersController } from './graders/graders.controller.js';
 import { GradersService } from './graders/graders.service.js';
 import { PythonGraders } from './graders/python-graders.js';
@@ -181,6 +183,7 @@ const CONTROLLERS = [
   ModelsController,
   ChatController,
   InferenceController,
+  TranscriptionController,
   GradersController,
   EvalsController,
   WebhooksController,
@@ -321,6 +324,7 @@ const SERVICES = [
   AnswerChunks,
   ChatService,
   InferenceService,
+  TranscriptionService,
   GradersService,
   PythonGraders,
   CheckpointScore,

@@ -89,6 +89,7 @@ describe('every route that changes something', () => {
     '/v1/completions',
     '/v1/embeddings',
     '/v1/classify',
+    '/v1/audio/transcriptions',
     '/v1/fine_tuning/alpha/graders/validate',
     '/v1/fine_tuning/alpha/graders/run',
   ];

@@ -50,6 +50,7 @@ export const ROUTES: readonly (readonly [
   ['post', '/v1/completions', 'models:read'],
   ['post', '/v1/embeddings', 'models:read'],
   ['post', '/v1/classify', 'models:read'],
+  ['post', '/v1/audio/transcriptions', 'models:read'],
   ['post', '/v1/fine_tuning/alpha/graders/validate', 'models:read'],
   ['post', '/v1/fine_tuning/alpha/graders/run', 'models:read'],
   ['post', '/v1/evals', 'jobs:write'],

@@ -24,6 +24,7 @@ import { until } from './fixture.js';
 const TASKS = [
   ...tasksUsedTo('embed'),
   ...tasksUsedTo('classify'),
+  ...tasksUsedTo('transcribe'),
   ...OPERATION_TYPES.map(operationTask),
   ...ANSWER_ABILITIES,
 ];

@@ -297,6 +297,14 @@ export const api = {
         signal,
       )
     ).map(({ embedding }) => embedding),
+  /** What is said in a sound, as it is written. */
+  transcribe: (model: string, file: File, signal: AbortSignal) => {
+    const form = new FormData();
+    form.append('model', model);
+    form.append('stream', 'true');
+    form.append('file', file, file.name);
+    return request('/audio/transcriptions', { method: 'POST', body: form, signal });
+  },
   operate: (body: unknown) => post<JobObject>('/adapters/operations', body),
   importModel: (source: string) => post<ModelObject>('/models', { source }),
   deleteModel: (id: string) => remove(`/models/${encodeURIComponent(id)}`),

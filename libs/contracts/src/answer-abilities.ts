@@ -8,6 +8,7 @@ export const ANSWER_ABILITIES = [
   'answer:logprobs',
   'answer:response_format',
   'answer:tools',
+  'answer:transcription',
 ] as const;
 export type AnswerAbility = (typeof ANSWER_ABILITIES)[number];
 

@@ -164,3 +164,51 @@ export const ReadyObject = z
     notifications: z.enum(['ok', 'down']),
   })
   .meta({ id: 'Ready' });
+
+const TokenUsage = z.object({
+  type: z.literal('tokens'),
+  input_tokens: z.int().describe('Rows that the base made of the sound'),
+  output_tokens: z.int(),
+  total_tokens: z.int(),
+});
+
+export const TranscriptionObject = z
+  .object({ text: z.string(), usage: TokenUsage })
+  .meta({ id: 'Transcription' });
+export type TranscriptionObject = z.infer<typeof TranscriptionObject>;
+
+export const TranscriptionSegment = z
+  .object({
+    id: z.int(),
+    seek: z.int().describe('Hundredths of a second before its window'),
+    start: z.number().describe('Seconds'),
+    end: z.number(),
+    text: z.string(),
+    tokens: z.array(z.int()),
+    temperature: z.number(),
+    avg_logprob: z.number().describe('Of its window'),
+    compression_ratio: z.number().describe('Bytes of its text to those that zlib makes of it'),
+    no_speech_prob: z.number().nullable().describe('Of its window; null: the base has no token'),
+  })
+  .meta({ id: 'TranscriptionSegment' });
+export type TranscriptionSegment = z.infer<typeof TranscriptionSegment>;
+
+export const TranscriptionVerboseObject = z
+  .object({
+    task: z.literal('transcribe'),
+    language: z.string().nullable().describe('Asked for, trained with or heard; null: not known'),
+    duration: z.number().describe('Seconds'),
+    text: z.string(),
+    segments: z.array(TranscriptionSegment),
+    usage: z.object({ type: z.literal('duration'), seconds: z.int() }),
+  })
+  .meta({ id: 'TranscriptionVerbose' });
+export type TranscriptionVerboseObject = z.infer<typeof TranscriptionVerboseObject>;
+
+export const TranscriptionEvent = z
+  .discriminatedUnion('type', [
+    z.object({ type: z.literal('transcript.text.delta'), delta: z.string() }),
+    z.object({ type: z.literal('transcript.text.done'), text: z.string(), usage: TokenUsage }),
+  ])
+  .meta({ id: 'TranscriptionEvent' });
+export type TranscriptionEvent = z.infer<typeof TranscriptionEvent>;

@@ -418,9 +418,10 @@ export const CheckpointObject = z
   .meta({ id: 'CheckpointObject' });
 export type CheckpointObject = z.infer<typeof CheckpointObject>;
 
-export const ModelUse = z.enum(['chat', 'embed', 'classify']).meta({
+export const ModelUse = z.enum(['chat', 'embed', 'classify', 'transcribe']).meta({
   id: 'ModelUse',
-  description: 'By `POST /chat/completions`, `POST /embeddings` or `POST /classify`.',
+  description:
+    'By `POST /chat/completions`, `POST /embeddings`, `POST /classify` or `POST /audio/transcriptions`.',
 });
 export type ModelUse = z.infer<typeof ModelUse>;
 

@@ -1,3 +1,4 @@
 /** Pictures and sounds as people send them, decoded: neither libtorch nor the tokenizer, for a process of its own. */
 export { decodePictures } from './data/image/picture-files.js';
 export { decodeAudio } from './data/audio/decode-audio.js';
+export { resample } from './data/audio/resample.js';

@@ -9,10 +9,11 @@ import { NotBegun } from '../workers/pending-generations.js';
 import { Answers } from './answers.js';
 
 /** What not every build of a worker knows. */
-const needed = ({ topLogprobs, formJson, toolsJson }: Question): AnswerAbility[] => [
+const needed = ({ topLogprobs, formJson, toolsJson, inference }: Question): AnswerAbility[] => [
   ...(topLogprobs === undefined ? [] : (['answer:logprobs'] as const)),
   ...(formJson === undefined ? [] : (['answer:response_format'] as const)),
   ...(toolsJson === undefined ? [] : (['answer:tools'] as const)),
+  ...(inference?.transcriptJson === undefined ? [] : (['answer:transcription'] as const)),
 ];
 
 /** What a worker is asked, but for the answer's id. */
@@ -56,7 +57,7 @@ export class AnswerChunks {
       {
         projectId,
         baseId: base?.id ?? '',
-        task: inference?.task ?? newestAbility(needed(question)),
+        task: newestAbility(needed(question)) ?? inference?.task ?? null,
         blobs,
       },
       left,

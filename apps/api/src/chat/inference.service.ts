@@ -140,13 +140,14 @@ export class InferenceService {
 }
 
 /** Of a base the first of its tasks that is used so. */
-function taskOf({ task, base }: Resolved, use: ModelUse): string {
+export function taskOf({ task, base }: Resolved, use: ModelUse): string {
   const all = tasksUsedTo(use);
   const own = tasksOfBase(base.family ?? '');
   return task?.name ?? all.find((name) => own.includes(name)) ?? all[0] ?? '';
 }
 
-const NO_CHAT = {
+/** Of a question that is none. */
+export const NO_CHAT = {
   messagesJson: '',
   prompt: undefined,
   maxTokens: 0,

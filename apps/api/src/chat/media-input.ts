@@ -32,11 +32,12 @@ export async function mediaQuestion<B, F>(
     const given = input(asked);
     return { asked, inputFor: () => given };
   }
-  const { fields: given, content } = await readUpload(request, collected);
+  const { fields: given, content } = await readUpload(request, mediaPart);
   return { asked: parseBody(fields, given), inputFor: (task) => dataUrl(content, task) };
 }
 
-async function collected(part: Readable): Promise<Buffer> {
+/** All of a file part. @throws DomainError where it is larger than is taken */
+export async function mediaPart(part: Readable): Promise<Buffer> {
   const chunks: Buffer[] = [];
   let bytes = 0;
   for await (const chunk of part as AsyncIterable<Buffer>) {

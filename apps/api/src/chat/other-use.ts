@@ -7,12 +7,14 @@ const ENDPOINT: Readonly<Record<ModelUse, string>> = {
   chat: 'POST /v1/chat/completions',
   embed: 'POST /v1/embeddings',
   classify: 'POST /v1/classify',
+  transcribe: 'POST /v1/audio/transcriptions',
 };
 
 const GIVES: Readonly<Record<ModelUse, string>> = {
   chat: 'text',
   embed: 'vectors',
   classify: 'labels',
+  transcribe: 'transcripts of sounds',
 };
 
 /** @throws DomainError unsupported, with the way to go on, where a model is not used in this way */

@@ -87,7 +87,12 @@ export function Checkpoints(props: Props) {
   );
 }
 
-const TRY = { chat: 'Chat', embed: 'Embed', classify: 'Classify' } as const;
+const TRY = {
+  chat: 'Chat',
+  embed: 'Embed',
+  classify: 'Classify',
+  transcribe: 'Transcribe',
+} as const;
 
 interface ActionsProps extends Pick<Props, 'job' | 'use' | 'onError'> {
   readonly row: CheckpointObject;

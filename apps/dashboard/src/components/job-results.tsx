@@ -17,6 +17,7 @@ const TRY = {
   chat: 'Chat with it',
   embed: 'Embed texts',
   classify: 'Classify with it',
+  transcribe: 'Transcribe with it',
 } as const;
 
 /** What a job has made: to try, and to take home in one piece or file by file. */

@@ -153,7 +153,8 @@ function Answer<T>({ answer, first, says }: AnswerProps<T>) {
   return says(answer, first === null || first instanceof Error ? answer : first);
 }
 
-function Labels({ answer }: { answer: Label }) {
+/** What a model says of one picture or sound. */
+export function Labels({ answer }: { answer: Label }) {
   const { label, labels, probabilities } = answer;
   const said = typeof label === 'string' ? label : Array.isArray(labels) ? labels.join(', ') : null;
   return (
@@ -179,7 +180,7 @@ export function likeliest(probabilities: unknown): readonly (readonly [string, n
   return all.sort(([, a], [, b]) => b - a).slice(0, MOST_LABELS);
 }
 
-const dataUrlOf = (file: File): Promise<string> =>
+export const dataUrlOf = (file: File): Promise<string> =>
   new Promise((resolve, reject) => {
     const reader = new FileReader();
     reader.onload = () => resolve(reader.result as string);

@@ -8,19 +8,25 @@ import { Failure } from '../components/failure.js';
 import { Link } from '../components/link.js';
 import { Loading } from '../components/loading.js';
 import { ComparedPictures, LabelledPictures } from '../components/picture-box.js';
+import { SoundLabelBox, TranscriptBox } from '../components/sound-box.js';
 import { useLoaded } from '../loading.js';
 
 const TITLE: Readonly<Record<ModelUse, string>> = {
   chat: 'Chat',
   embed: 'Embeddings',
   classify: 'Labels',
+  transcribe: 'Transcripts',
 };
 
 type Other = Exclude<ModelUse, 'chat'>;
-type Boxes = Readonly<Record<Other, (props: { models: readonly string[] }) => ReactNode>>;
+type Boxes = Readonly<Partial<Record<Other, (props: { models: readonly string[] }) => ReactNode>>>;
 
-const BOX: Boxes = { embed: EmbedBox, classify: ClassifyBox };
-const PICTURE_BOX: Boxes = { embed: ComparedPictures, classify: LabelledPictures };
+/** By what a model reads. */
+const BOX: Readonly<Record<InputKind, Boxes>> = {
+  tokens: { embed: EmbedBox, classify: ClassifyBox },
+  image: { embed: ComparedPictures, classify: LabelledPictures },
+  audio: { classify: SoundLabelBox, transcribe: TranscriptBox },
+};
 
 /** What a model is used for; of a model that some older API lists, chats. */
 const usesOf = (model: ModelObject | undefined): readonly ModelUse[] =>
@@ -67,7 +73,7 @@ export function ChatPage({ model }: { model: string | null }) {
     (m) => m.id !== current && usesOf(m).includes(use) && inputsOf(catalog.value, m) === inputs,
   );
   const key = [use, ...sides].join();
-  const Box = use === 'chat' ? null : (inputs === 'image' ? PICTURE_BOX : BOX)[use];
+  const Box = use === 'chat' ? null : BOX[inputs][use];
   return (
     <main>
       <h1>{TITLE[use]}</h1>

@@ -10,7 +10,12 @@ import { Loading } from '../components/loading.js';
 import { Row, Table } from '../components/table.js';
 import { ago, bytes, count } from '../format.js';
 
-const USE = { chat: 'Chat', embed: 'Embed', classify: 'Classify' } as const;
+const USE = {
+  chat: 'Chat',
+  embed: 'Embed',
+  classify: 'Classify',
+  transcribe: 'Transcribe',
+} as const;
 const SIGNS = { ready: '✓', importing: '◌', error: '✕' } as const;
 
 export function ModelsPage() {

@@ -138,6 +138,7 @@ const USES = {
   chat: 'Chat with it',
   embed: 'Embed texts',
   classify: 'Classify with it',
+  transcribe: 'Transcribe with it',
 } as const;
 
 /** How good trials are, over what they cost. */

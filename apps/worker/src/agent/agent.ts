@@ -235,6 +235,7 @@ export class Agent {
       tasks: [
         ...tasksUsedTo('embed'),
         ...tasksUsedTo('classify'),
+        ...tasksUsedTo('transcribe'),
         ...OPERATION_TYPES.map(operationTask),
         ...ANSWER_ABILITIES,
       ],

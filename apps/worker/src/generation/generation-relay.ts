@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { DomainError } from '@graft/contracts';
-import type { AnswerForm, AnswerTools } from '@graft/peft-core';
+import type { AnswerForm, AnswerTools, TranscriptOptions } from '@graft/peft-core';
 import type { BlobRef, GenerateChunk, GenerateRequest, Inference } from '@graft/contracts/grpc';
 import type {
   AdapterSource,
@@ -9,6 +9,7 @@ import type {
   GenerateCommand,
   InferCommand,
   TokenLogprob,
+  TranscribeCommand,
 } from '../protocol/protocol.js';
 import type { BlobFolder } from '../blobs/blob-folder.js';
 import type { Blobs } from '../blobs/blobs.js';
@@ -213,13 +214,17 @@ function generation(request: GenerateRequest, adapter: AdapterSource | null): Ge
 
 function inference(
   { id }: GenerateRequest,
-  { task, optionsJson, inputsJson }: Inference,
+  { task, optionsJson, inputsJson, transcriptJson }: Inference,
   adapter: AdapterSource | null,
-): InferCommand {
+): InferCommand | TranscribeCommand {
   const [options, inputs] = [optionsJson, inputsJson].map((json): unknown => JSON.parse(json));
   if (!isObject(options) || !Array.isArray(inputs) || !inputs.every(isObject))
     throw new DomainError('invalid_value', 'the inputs must be a list of records', 'input');
-  return { type: 'infer', id, task, options, inputs, adapter };
+  if (transcriptJson === undefined) return { type: 'infer', id, task, options, inputs, adapter };
+  const url = String(inputs[0]?.['audio']);
+  const sound = url.slice(url.indexOf(',') + 1);
+  const asked = JSON.parse(transcriptJson) as TranscriptOptions;
+  return { type: 'transcribe', id, task, options, sound, asked, adapter };
 }
 
 const isObject = (value: unknown): value is Record<string, unknown> =>

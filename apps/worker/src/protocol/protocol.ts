@@ -11,6 +11,7 @@ import type {
   StopReason,
   TokenLogprob,
   ToolCall,
+  TranscriptOptions,
 } from '@graft/peft-core';
 
 export type { StopReason, TokenLogprob };
@@ -133,6 +134,21 @@ export interface InferCommand {
   readonly adapter: AdapterSource | null;
 }
 
+/** What is said in a sound, between steps; answered by `generated` facts with text, segments and last what is known of it. */
+export interface TranscribeCommand {
+  readonly type: 'transcribe';
+  readonly id: string;
+  /** As of an inference. */
+  readonly task: string;
+  readonly options: Readonly<Record<string, unknown>>;
+  /** The bytes of its file, in base64. */
+  readonly sound: string;
+  readonly asked: TranscriptOptions;
+  readonly adapter: AdapterSource | null;
+  /** As of an answer. */
+  readonly cacheBytes?: number;
+}
+
 export interface CancelGenerateCommand {
   readonly type: 'cancelGenerate';
   readonly id: string;
@@ -152,6 +168,7 @@ export type Command =
   | FinishCommand
   | GenerateCommand
   | InferCommand
+  | TranscribeCommand
   | CancelGenerateCommand
   | PingCommand;
 
@@ -224,7 +241,7 @@ export interface GeneratedFact {
   readonly completionTokens: number;
   readonly errorCode: ErrorCode | null;
   readonly errorMessage: string | null;
-  /** Of an inference: those of its next inputs. */
+  /** Of an inference: those of its next inputs. Of a transcript: its next segments. */
   readonly answers?: readonly unknown[] | undefined;
   /** Of the tokens that begin in `text`, where they were asked for. */
   readonly logprobs?: readonly TokenLogprob[] | undefined;

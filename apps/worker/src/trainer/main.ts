@@ -32,7 +32,7 @@ async function turn(): Promise<void> {
   for (let command = arrived.shift(); command; command = arrived.shift()) trainer.handle(command);
 }
 
-const trainer = new Trainer(send, WorkMark.inherited());
+const trainer = new Trainer(send, WorkMark.inherited(), () => wake());
 
 /** What went wrong is not one run's: the agent asks the mark whose work was on. */
 function die(error: unknown): never {

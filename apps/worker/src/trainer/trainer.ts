@@ -24,6 +24,7 @@ import { AttachedAdapters } from './attached-adapters.js';
 import { failed, GenerationScheduler } from './generation-scheduler.js';
 import { InferenceScheduler } from './inference-scheduler.js';
 import { Operations } from './operations.js';
+import { TranscriptScheduler } from './transcript-scheduler.js';
 import type { WorkMark } from './work-mark.js';
 import { keyOf } from '../protocol/protocol.js';
 import type {
@@ -64,6 +65,7 @@ export class Trainer {
   private group: RunGroup | null = null;
   private generations: GenerationScheduler | null = null;
   private inferences: InferenceScheduler | null = null;
+  private transcripts: TranscriptScheduler | null = null;
   private readonly keys = new Map<Run, AttemptKey>();
   /** Runs for which there is no room yet. */
   private readonly waiting = new Map<string, WaitingRun>();
@@ -76,10 +78,12 @@ export class Trainer {
   /**
    * @param send false if the fact was too large, and its run has failed instead
    * @param mark where it notes whose work it is at
+   * @param wake called when there is work that no command brought
    */
   constructor(
     private readonly send: (fact: Fact) => boolean,
     private readonly mark: WorkMark,
+    private readonly wake: () => void = () => undefined,
   ) {
     this.operations = new Operations(send, mark, () => this.nextRun++);
   }
@@ -90,7 +94,13 @@ export class Trainer {
   }
 
   private get isAsked(): boolean {
-    return (this.generations?.busy ?? false) || (this.inferences?.busy ?? false);
+    return this.asked.length > 0;
+  }
+
+  /** Those who answer, where somebody waits for it. */
+  private get asked(): readonly { work(seconds: number): void }[] {
+    const all = [this.generations, this.inferences, this.transcripts];
+    return all.filter((one) => one !== null).filter(({ busy }) => busy);
   }
 
   handle(command: Command): void {
@@ -111,8 +121,12 @@ export class Trainer {
       case 'infer':
         if (this.inferences) return this.inferences.start(command);
         return void this.send(failed(command.id, notLoaded()));
+      case 'transcribe':
+        if (this.transcripts) return this.transcripts.start(command);
+        return void this.send(failed(command.id, notLoaded()));
       case 'cancelGenerate':
         this.generations?.cancel(command.id);
+        this.transcripts?.cancel(command.id);
         return this.inferences?.cancel(command.id);
       case 'ping':
         return void this.send({
@@ -141,10 +155,10 @@ export class Trainer {
     if (seconds > 0) this.answers.answered(timed(() => this.answer(seconds)));
   }
 
-  /** Those who chat and those who ask for vectors or labels have an equal part each. */
+  /** Those who chat, who ask for vectors or labels, and who have sounds written, have an equal part each. */
   private answer(seconds: number): void {
-    const asked = [this.generations, this.inferences].filter((one) => one?.busy);
-    for (const one of asked) one?.work(seconds / asked.length);
+    const { asked } = this;
+    for (const one of asked) one.work(seconds / asked.length);
   }
 
   private load({ baseId, path, dtype, quantization, device }: LoadCommand): void {
@@ -169,6 +183,8 @@ export class Trainer {
       const adapters = new AttachedAdapters(base, { tell });
       this.generations = new GenerationScheduler(base, adapters, this.send, this.mark);
       this.inferences = new InferenceScheduler(base, adapters, this.send, this.mark);
+      const { send, mark, wake } = this;
+      this.transcripts = new TranscriptScheduler(base, adapters, { send, mark, wake });
       const { family, parameterCount } = base.model;
       const seconds = (performance.now() - started) / 1000;
       this.send({

@@ -12,6 +12,7 @@ import {
   type GenerateCommand,
   type GeneratedFact,
   type InferCommand,
+  type TranscribeCommand,
   type AttemptKey,
   type StartCommand,
 } from '../protocol/protocol.js';
@@ -126,7 +127,10 @@ export class ResidentTrainer {
    * Asks for an answer, whose facts go to `listener` until `endAnswer`.
    * @throws DomainError user_error if the command is too large
    */
-  answer(command: GenerateCommand | InferCommand, listener: (fact: GeneratedFact) => void): void {
+  answer(
+    command: GenerateCommand | InferCommand | TranscribeCommand,
+    listener: (fact: GeneratedFact) => void,
+  ): void {
     this.process.send(command);
     this.answers.set(command.id, listener);
   }

@@ -32,6 +32,10 @@ export interface Writing {
   readonly startToken: number;
   /** How many tokens it can write. */
   readonly positions: number;
+  /** Ids that transformers never has it write by itself, */
+  readonly suppressed: readonly number[];
+  /** and not as the first. */
+  readonly suppressedFirst: readonly number[];
 }
 
 export class Processor {
@@ -47,10 +51,8 @@ export class Processor {
         return new Processor({ image: imageProcessor(files, reads) });
       case 'audio': {
         const audio = audioProcessor(files, reads);
-        const { startToken, targetPositions: positions } = reads;
-        const writing =
-          startToken === null || positions === null ? null : { startToken, positions };
         const tokenizer = files.tokenizer && Tokenizer.load(files.tokenizer);
+        const writing = writingOf(files, reads);
         return new Processor({ audio, tokenizer, writing, letters: lettersOf(files, reads) });
       }
       default:
@@ -99,6 +101,18 @@ export function checkProcessor(files: ProcessorFiles, reads: Reads): void {
     audioProcessor(files, reads);
     lettersOf(files, reads);
   } else if (files.tokenizer === null) missing(TOKENIZER);
+}
+
+function writingOf({ tokenizer }: ProcessorFiles, reads: Reads): Writing | null {
+  const { startToken, targetPositions: positions } = reads;
+  if (startToken === null || positions === null) return null;
+  const { generationConfig, config } = tokenizer ?? {};
+  const ids = (key: string): number[] => {
+    const list: unknown = (generationConfig ?? config)?.[key];
+    return Array.isArray(list) ? list.filter((id) => Number.isInteger(id)) : [];
+  };
+  const [suppressed, suppressedFirst] = [ids('suppress_tokens'), ids('begin_suppress_tokens')];
+  return { startToken, positions, suppressed, suppressedFirst };
 }
 
 /** A tokenizer beside it is that of a model which this was cut from. */

@@ -91,7 +91,7 @@ export const ctc = defineTask<SpeltSound, Prepared, Options>({
     return sums;
   },
   infer: {
-    kind: 'classify',
+    kind: 'transcribe',
     record: (input) => mediaInput(input, 'audio'),
     encode(records, processor, { maxSeqLen }) {
       const files = records.map(({ audio }) => mediaBytes('audio', audio, 'audio'));

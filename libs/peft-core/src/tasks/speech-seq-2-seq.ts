@@ -4,20 +4,23 @@
  *   loss = -1/N Σ log p(y_i | x, y_<i)     over the N target tokens of a whole optimiser step
  * The target is what transformers' tokenizers make of a text, but for the start token: those tokens, the text, its end.
  */
-import { DomainError } from '@graft/contracts';
 import { z } from 'zod';
 import { MAX_VALUES } from '../data/audio/sound.js';
 import { mediaBytes } from '../data/data-url.js';
 import { packBatch, packFeatures } from '../data/pack.js';
-import type { Processor } from '../data/processor.js';
+import type { Processor, Writing } from '../data/processor.js';
 import { UNSUPERVISED } from '../data/supervised-text.js';
 import type { TokenSequence } from '../data/supervised-text.js';
 import type { Tokenizer } from '../data/tokenizer.js';
 import { TOKEN_METRICS, tokenChance, tokenSums } from './next-token.js';
 import { mediaInput } from './media-records.js';
 import { refuseProblems } from './record-checks.js';
+import type { FeatureSequence } from './head-outputs.js';
 import { heardOf, sequenceOf, type SoundExample } from './sounds.js';
+import { prefixOf } from './speech-tokens.js';
+import { SpeechWriter } from './speech-writer.js';
 import { defineTask, type Encoded, type EncodeOptions } from './task.js';
+import { timesOf } from './timestamps.js';
 import { transcribe } from './transcribe.js';
 import { transcripts } from './transcript-records.js';
 
@@ -26,6 +29,7 @@ interface SpokenText extends SoundExample {
   /** What a decoder is given before it writes, without the start token. */
   readonly prefix: Int32Array;
   readonly tokenizer: Tokenizer;
+  readonly writing: Writing;
 }
 
 interface Prepared {
@@ -81,7 +85,7 @@ export const speechSeq2Seq = defineTask<SpokenText, Prepared, Options>({
     return tokenSums(model, decoder, packed, ctx, scales);
   },
   infer: {
-    kind: 'classify',
+    kind: 'transcribe',
     record: (input) => mediaInput(input, 'audio'),
     encode(records, processor, { maxSeqLen, taskOptions: { language } }) {
       const prepared = records.map(({ audio }) => ({
@@ -98,10 +102,19 @@ export const speechSeq2Seq = defineTask<SpokenText, Prepared, Options>({
         examples.map((example) => {
           const heard = sequenceOf(example, model, ctx);
           const { prefix, tokenizer } = example;
-          const ids = transcribe(model, { run, heard, prefix, ends: tokenizer.eosIds }, ctx);
+          const ids = transcribe(model, { run, heard, prefix, ends: tokenizer.eosIds });
           return { text: tokenizer.decode(ids).trim() };
         }),
       ),
+    writing: {
+      isTimed: ({ tokenizer }) => timesOf(tokenizer) !== null,
+      open(model, { run, example, options: { language } }, asked) {
+        const ctx = { training: false, runs: new Map() };
+        const { tokenizer, prefix, writing } = example;
+        const hear = (): FeatureSequence => sequenceOf(example, model, ctx);
+        return new SpeechWriter(model, { run, tokenizer, writing, prefix, language, hear }, asked);
+      },
+    },
   },
   chance: tokenChance,
   metrics: TOKEN_METRICS,
@@ -139,6 +152,7 @@ function encoded(
         target,
         prefix,
         tokenizer,
+        writing,
         rows,
         tokenCount: target.length,
         heardRows: isHeard ? heard.rows : 1,
@@ -154,21 +168,6 @@ function encoded(
             ? `the text has ${target.length} tokens; the base writes ${writing.positions} at most: cut it, and its sound`
             : null,
     };
-  });
-}
-
-/** The tokens between the start token and a text, as the tokenizer has them; or those of a language, without timestamps. */
-function prefixOf({ tokenizer, writing }: Processor, language: string | null): Int32Array {
-  if (language === null) {
-    const around = tokenizer.encode('', { special: true });
-    const open = around.at(-1) === tokenizer.eosId ? around.slice(0, -1) : around;
-    return Int32Array.from(open[0] === writing.startToken ? open.slice(1) : open);
-  }
-  return Int32Array.from([language, 'transcribe', 'notimestamps'], (name) => {
-    const ids = tokenizer.encode(`<|${name}|>`);
-    if (ids.length === 1) return ids[0] as number;
-    const message = `the base's tokenizer has no token <|${name}|>; leave language out, or choose a base of several languages`;
-    throw new DomainError('invalid_value', message, 'graft.task_options.language');
   });
 }
 

@@ -15,6 +15,7 @@ import type { Model } from '../models/model.js';
 import type { BatchContext } from '../nn/context.js';
 import type { InputKind } from '../nn/front-ends/registry.js';
 import type { StackKinds, TaskHeadKind } from '../nn/stack-options.js';
+import type { Writing } from './writer.js';
 
 /** A form in which a task's records come. */
 export interface RecordFormat extends RecordFormatDescription {
@@ -149,7 +150,7 @@ export interface Survey<O> {
 
 /** How a finished adapter of a task is used where that is not by chatting. */
 export interface Inference<E extends Example = Example, O = unknown> {
-  readonly kind: 'classify' | 'embed';
+  readonly kind: 'classify' | 'embed' | 'transcribe';
   /**
    * One input of a request (a text, a pair of texts, token ids, …) as the task's record without its answer.
    * @throws DomainError that says what is wrong with it; whoever asks adds which of the inputs it is
@@ -167,9 +168,11 @@ export interface Inference<E extends Example = Example, O = unknown> {
   /**
    * What JSON can hold of each example, share by share; called without gradients. To `embed`: the numbers of a vector.
    * To `classify`: an object whose fields stand in the response, such as vLLM's `label`, `probs` and `num_classes`, or
-   * `tokens` with their tags, or `spans` of a text.
+   * `tokens` with their tags, or `spans` of a text. To `transcribe`: the `text` that is said in a sound.
    */
   answer(model: Model, shares: readonly Share<E, O>[], ctx: BatchContext): unknown[];
+  /** Of models that write what `answer` says a token at a time. */
+  readonly writing?: Writing<E, O>;
 }
 
 /**

@@ -1,9 +1,10 @@
-// Writes what a decoder makes of a sound: the likeliest token each time, up to the end.
-import { argmax, narrow, tidy } from '@graft/kernels';
+// Writes what a decoder makes of a sound: the encoder hears it once, and each forward goes on from the last.
+import { argmax, narrow, noGrad, tidy, type Tensor } from '@graft/kernels';
 import { packFeatures } from '../data/pack.js';
 import type { PackedRows } from '../batch.js';
 import type { Model } from '../models/model.js';
-import type { BatchContext } from '../nn/context.js';
+import type { KvCache } from '../nn/kv-cache.js';
+import { virtualTokens } from '../train/virtual-tokens.js';
 import type { FeatureSequence } from './head-outputs.js';
 
 export interface Heard {
@@ -15,51 +16,92 @@ export interface Heard {
   readonly ends: readonly number[];
 }
 
-/** Ids of the text, without what it began and ends with. */
-export function transcribe(
-  model: Model,
-  { run, heard, prefix, ends }: Heard,
-  ctx: BatchContext,
-): number[] {
-  const cache = model.cache();
-  const begin = [model.startToken ?? 0, ...prefix];
-  const most = (model.targetPositions ?? 0) - begin.length;
-  const handle = cache.open(run, begin.length + Math.max(most, 0));
-  const ids: number[] = [];
-  try {
-    let pending = begin;
-    let position = 0;
-    while (ids.length < most) {
-      const decoder = rowsOf(pending, position, { run, handle });
-      const id = tidy(() => {
-        const encoder = position === 0 ? source(run, heard, handle) : null;
-        const { hidden } = model.forward({ encoder, decoder }, ctx, cache).decoder;
-        const last = narrow(hidden, 0, pending.length - 1, 1);
+/** How many tokens a decoder reads and writes of one sound. */
+export const writtenPositions = (model: Model, run: number): number =>
+  (model.targetPositions ?? 0) - virtualTokens(model, run);
+
+/** A decoder beside what an encoder has heard. */
+export class Dictation {
+  readonly #cache: KvCache;
+  readonly #handle: number;
+  #isHeard = false;
+  #position = 0;
+
+  /** @param hear gives the sound when the first forward wants it */
+  constructor(
+    private readonly model: Model,
+    private readonly run: number,
+    private readonly hear: () => FeatureSequence,
+  ) {
+    this.#cache = model.cache();
+    this.#handle = this.#cache.open(run, model.targetPositions ?? 0);
+  }
+
+  /** What `read` makes of logits [1, V] behind the tokens that follow the earlier ones, by their place among them. */
+  next<T>(tokens: readonly number[], read: (logits: (place: number) => Tensor) => T): T {
+    const { model, run } = this;
+    const ctx = { training: false, runs: new Map([[run, { seed: 0, step: 0 }]]) };
+    const found = noGrad(() =>
+      tidy(() => {
+        const encoder = this.#isHeard ? null : this.#source();
+        const { hidden } = model.forward(
+          { encoder, decoder: this.#rows(tokens) },
+          ctx,
+          this.#cache,
+        ).decoder;
         const rows = [{ run, start: 0, length: 1 }];
-        return argmax(model.head('lm', last, { ...ctx, rows })).item();
-      });
-      position += pending.length;
+        return read((place) => model.head('lm', narrow(hidden, 0, place, 1), { ...ctx, rows }));
+      }),
+    );
+    this.#isHeard = true;
+    this.#position += tokens.length;
+    return found;
+  }
+
+  /** Forgets what was read and written; what was heard stays. */
+  again(): void {
+    this.#cache.rewind(this.#handle, 0);
+    this.#position = 0;
+  }
+
+  close(): void {
+    this.#cache.dispose();
+  }
+
+  #source(): PackedRows {
+    const packed = packFeatures([{ run: this.run, ...this.hear() }]);
+    return {
+      ...packed,
+      sequences: packed.sequences.map((one) => ({ ...one, cache: this.#handle })),
+    };
+  }
+
+  #rows(tokens: readonly number[]): PackedRows {
+    const { run } = this;
+    return {
+      inputs: Int32Array.from(tokens),
+      positions: Int32Array.from(tokens, (_, i) => this.#position + i),
+      sequences: [{ run, start: 0, length: tokens.length, cache: this.#handle }],
+    };
+  }
+}
+
+/** Ids of the likeliest text, without what it began and ends with. */
+export function transcribe(model: Model, { run, heard, prefix, ends }: Heard): number[] {
+  const dictation = new Dictation(model, run, () => heard);
+  const ids: number[] = [];
+  let pending = [model.startToken ?? 0, ...prefix];
+  const most = writtenPositions(model, run) - pending.length;
+  try {
+    while (ids.length < most) {
+      const last = pending.length - 1;
+      const id = dictation.next(pending, (logits) => argmax(logits(last)).item());
       if (ends.includes(id)) break;
       ids.push(id);
       pending = [id];
     }
   } finally {
-    cache.dispose();
+    dictation.close();
   }
   return ids;
 }
-
-function source(run: number, heard: FeatureSequence, handle: number): PackedRows {
-  const packed = packFeatures([{ run, ...heard }]);
-  return { ...packed, sequences: packed.sequences.map((one) => ({ ...one, cache: handle })) };
-}
-
-const rowsOf = (
-  tokens: readonly number[],
-  from: number,
-  { run, handle }: { readonly run: number; readonly handle: number },
-): PackedRows => ({
-  inputs: Int32Array.from(tokens),
-  positions: Int32Array.from(tokens, (_, i) => from + i),
-  sequences: [{ run, start: 0, length: tokens.length, cache: handle }],
-});

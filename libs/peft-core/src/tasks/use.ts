@@ -16,7 +16,11 @@ export const usesOfTask = (task: string): readonly ModelUse[] =>
 
 /** What a base of a family is used for as it is; labels are what a job gives it. */
 export function usesOfBase(family: string): readonly ModelUse[] {
-  return [...new Set(tasksOn(family).map(useOf))].filter((use) => use !== 'classify');
+  // what says something of sounds says it by the head of the base's own files
+  const writes = models.find(({ name }) => name === family)?.paths.lmHead !== undefined;
+  return [...new Set(tasksOn(family).map(useOf))].filter(
+    (use) => use !== 'classify' && (use !== 'transcribe' || writes),
+  );
 }
 
 /** The tasks that a base of a family may be trained for; none where it is not known. */

@@ -448,13 +448,18 @@ export interface GenerateRequest {
   toolsJson?: string | undefined;
 }
 
-/** Vectors or labels. */
+/** Vectors, labels, or what is said in a sound. */
 export interface Inference {
   /** The task (libs/peft-core/src/tasks) that says how, with its options as JSON: those that the adapter was trained with. */
   task: string;
   optionsJson: string;
   /** A list as JSON: the task's records without their answers. */
   inputsJson: string;
+  /**
+   * What is said in the one input is to be written: how (`TranscriptOptions` of libs/peft-core), as JSON. It comes as
+   * `text`, with its segments and last what is known of the sound as `inferred`.
+   */
+  transcriptJson?: string | undefined;
 }
 
 export interface GenerateCancel {
@@ -4201,7 +4206,7 @@ export const GenerateRequest: MessageFns<GenerateRequest> = {
 };
 
 function createBaseInference(): Inference {
-  return { task: "", optionsJson: "", inputsJson: "" };
+  return { task: "", optionsJson: "", inputsJson: "", transcriptJson: undefined };
 }
 
 export const Inference: MessageFns<Inference> = {
@@ -4214,6 +4219,9 @@ export const Inference: MessageFns<Inference> = {
     }
     if (message.inputsJson !== "") {
       writer.uint32(26).string(message.inputsJson);
+    }
+    if (message.transcriptJson !== undefined) {
+      writer.uint32(34).string(message.transcriptJson);
     }
     return writer;
   },
@@ -4255,6 +4263,14 @@ export const Inference: MessageFns<Inference> = {
             message.inputsJson = reader.string();
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.transcriptJson = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -4275,6 +4291,7 @@ export const Inference: MessageFns<Inference> = {
     message.task = object.task ?? "";
     message.optionsJson = object.optionsJson ?? "";
     message.inputsJson = object.inputsJson ?? "";
+    message.transcriptJson = object.transcriptJson ?? undefined;
     return message;
   },
 };

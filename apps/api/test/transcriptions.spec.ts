@@ -1,0 +1,237 @@
+// What is said in sounds through the official SDK, with a worker whose every move the test decides; test/e2e has a real one.
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { GenerateChunk, GenerateRequest } from '@graft/contracts/grpc';
+import type OpenAI from 'openai';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { tone, writeTinySpeechBase } from '../../../test/tiny-sounds.js';
+import { importBase, startTestApi, until, type TestApi } from './fixture.js';
+import { ScriptedWorker } from './scripted-worker.js';
+
+let api: TestApi;
+let dir: string;
+let transcriptions: OpenAI.Audio.Transcriptions;
+let worker: ScriptedWorker;
+
+beforeAll(async () => {
+  dir = mkdtempSync(join(tmpdir(), 'graft-transcriptions-'));
+  api = await startTestApi();
+  ({ transcriptions } = api.client.audio);
+  await importBase(api);
+  await importBase(api, 'whisper', writeTinySpeechBase(join(dir, 'whisper')));
+  worker = await new ScriptedWorker(api).connect();
+});
+afterAll(async () => {
+  worker?.vanish();
+  await api?.close();
+  rmSync(dir, { recursive: true, force: true });
+});
+afterEach(() => until(async () => (await api.query('SELECT 1 FROM answer')).length === 0));
+
+const bytes = tone('low', 0, 0.2);
+const file = (): File => new File([new Uint8Array(bytes)], 'low.wav');
+
+const segment = (start: number, end: number, text: string): object => ({
+  seek: 0,
+  start,
+  end,
+  text,
+  tokens: [3, 4],
+  avgLogprob: -0.25,
+  noSpeechProb: null,
+});
+const SOUND = { seconds: 3661.25, language: 'en' };
+
+function tell(
+  { id }: GenerateRequest,
+  text: string,
+  more: Partial<GenerateChunk> & { told?: readonly object[] } = {},
+): void {
+  const { told = [], ...rest } = more;
+  worker.send({
+    $case: 'generated',
+    value: {
+      id,
+      text,
+      finishReason: '',
+      promptTokens: 10,
+      completionTokens: 4,
+      errorCode: '',
+      errorMessage: '',
+      phase: '',
+      inferred: { json: told.map((one) => JSON.stringify(one)) },
+      ...rest,
+    },
+  });
+}
+
+/** Asks, and has the worker say what it was told to, in two pieces. */
+async function answered<T>(asked: Promise<T>): Promise<{ found: T; question: GenerateRequest }> {
+  const question = await worker.asked();
+  tell(question, 'One day,', { told: [segment(0, 1.5, ' One day,')] });
+  tell(question, ' two.', {
+    finishReason: 'stop',
+    told: [segment(3600.001, 3661.25, ' two --> \n.'), SOUND],
+  });
+  return { found: await asked, question };
+}
+
+describe('what is asked', () => {
+  it('goes to the worker with the sound as it is', async () => {
+    const { question } = await answered(
+      transcriptions.create({
+        model: 'whisper',
+        file: file(),
+        language: 'de',
+        prompt: 'Graft, PEFT',
+        temperature: 0.4,
+      }),
+    );
+    const { task, optionsJson, inputsJson, transcriptJson } = question.inference!;
+    expect(task).toBe('speech_seq_2_seq');
+    expect(JSON.parse(optionsJson)).toEqual({ language: null });
+    const [{ audio }] = JSON.parse(inputsJson) as [{ audio: string }];
+    expect(Buffer.from(audio.split(',')[1]!, 'base64').equals(bytes)).toBe(true);
+    expect(JSON.parse(transcriptJson!)).toEqual({
+      language: 'de',
+      prompt: 'Graft, PEFT',
+      temperature: 0.4,
+      seed: expect.any(Number) as number,
+      segments: false,
+    });
+  });
+
+  it.each([
+    [{ model: 'tiny' }, 'model', /gives text or vectors, not transcripts of sounds; use POST/],
+    [{ model: 'nothing' }, 'model', /nothing/],
+    [{ language: 'German' }, 'language', /expected a code such as "en"/],
+    [{ temperature: 2 }, 'temperature', /2|1/],
+    [{ response_format: 'diarized_json' }, 'response_format', /json/],
+    [{ response_format: 'srt', stream: true }, 'stream', /only json and text are streamed/],
+    [{ timestamp_granularities: ['word'] }, 'timestamp_granularities[]', /word is not supported/],
+    [{ include: ['logprobs'] }, 'include[]', /no log-probabilities/],
+    [{ prompt: 'a'.repeat(4096) }, 'prompt', /at most 4095 bytes/],
+    [{ best_of: 5 }, 'best_of', /best_of/],
+  ])('is refused by name: %j', async (changes, param, message) => {
+    const body = { model: 'whisper', file: file(), ...changes };
+    await expect(transcriptions.create(body as never)).rejects.toMatchObject({
+      status: expect.toSatisfy((status: number) => status === 400 || status === 404) as number,
+      param,
+      message: expect.stringMatching(message) as string,
+    });
+  });
+
+  it('has a file, of 11 MiB at most', async () => {
+    const form = new FormData();
+    form.set('model', 'whisper');
+    const headers = { authorization: `Bearer ${api.apiKey}` };
+    const url = `${api.url}/v1/audio/transcriptions`;
+    const without = await fetch(url, { method: 'POST', headers, body: form });
+    expect(await without.json()).toMatchObject({ error: { param: 'file' } });
+    const large = new File([new Uint8Array((11 << 20) + 1)], 'large.wav');
+    await expect(transcriptions.create({ model: 'whisper', file: large })).rejects.toMatchObject({
+      status: 413,
+      param: 'file',
+    });
+  });
+
+  it('is not labels: what transcribes is not asked to classify', async () => {
+    const asked = api.client.post('/classify', { body: { model: 'whisper', input: 'a' } });
+    await expect(asked).rejects.toMatchObject({
+      status: 400,
+      message: expect.stringContaining('use POST /v1/audio/transcriptions') as string,
+    });
+  });
+});
+
+describe('the answer', () => {
+  const create = (response_format: OpenAI.AudioResponseFormat) =>
+    answered(
+      transcriptions.create({
+        model: 'whisper',
+        file: file(),
+        response_format,
+      }) as Promise<unknown>,
+    );
+  const usage = { type: 'tokens', input_tokens: 10, output_tokens: 4, total_tokens: 14 };
+
+  it('is text, or JSON with what it took', async () => {
+    expect((await create('json')).found).toEqual({ text: 'One day, two.', usage });
+    expect((await create('text')).found).toBe('One day, two.\n');
+  });
+
+  it('says when what is said, where that is asked', async () => {
+    const { found, question } = await create('verbose_json');
+    expect(JSON.parse(question.inference!.transcriptJson!)).toMatchObject({ segments: true });
+    expect(found).toEqual({
+      task: 'transcribe',
+      language: 'en',
+      duration: 3661.25,
+      text: 'One day, two.',
+      usage: { type: 'duration', seconds: 3662 },
+      segments: [
+        expect.objectContaining({ id: 0, start: 0, end: 1.5, text: ' One day,', tokens: [3, 4] }),
+        expect.objectContaining({ id: 1, avg_logprob: -0.25, no_speech_prob: null, temperature: 0 }), // prettier-ignore
+      ],
+    });
+    expect((await create('srt')).found).toBe(
+      '1\n00:00:00,000 --> 00:00:01,500\nOne day,\n\n2\n01:00:00,001 --> 01:01:01,250\ntwo -> .\n\n',
+    );
+    expect((await create('vtt')).found).toBe(
+      'WEBVTT\n\n00:00:00.000 --> 00:00:01.500\nOne day,\n\n01:00:00.001 --> 01:01:01.250\ntwo -> .\n\n',
+    );
+  });
+
+  it('comes as it is written', async () => {
+    const { found } = await answered(
+      transcriptions.create({ model: 'whisper', file: file(), stream: true }),
+    );
+    const events: unknown[] = [];
+    for await (const event of found) events.push(event);
+    const deltas = events.slice(0, -1) as OpenAI.Audio.TranscriptionTextDeltaEvent[];
+    expect(deltas.map(({ delta }) => delta).join('')).toBe('One day, two.');
+    expect(events.at(-1)).toEqual({ type: 'transcript.text.done', text: 'One day, two.', usage });
+  });
+
+  it('is an error where the worker says so, before its beginning and within it', async () => {
+    const early = transcriptions.create({ model: 'whisper', file: file(), stream: true });
+    const refused = expect(early).rejects.toMatchObject({ status: 400, message: expect.stringContaining('got MP3') as string }); // prettier-ignore
+    const error = {
+      finishReason: 'error',
+      errorCode: 'invalid_value',
+      errorMessage: 'file: expected WAV or FLAC, got MP3',
+    };
+    tell(await worker.asked(), '', error);
+    await refused;
+    const asked = transcriptions.create({ model: 'whisper', file: file(), stream: true });
+    const question = await worker.asked();
+    tell(question, 'One');
+    const stream = await asked;
+    tell(question, '', { ...error, errorCode: 'no_memory', errorMessage: 'full' });
+    await expect(
+      (async () => {
+        for await (const event of stream) void event;
+      })(),
+    ).rejects.toThrow('full');
+  });
+
+  it('is none where the worker says what is no transcript', async () => {
+    const asked = transcriptions.create({ model: 'whisper', file: file(), response_format: 'srt' });
+    const refused = expect(asked).rejects.toMatchObject({ status: 500 });
+    tell(await worker.asked(), 'a', { finishReason: 'stop', told: [{ start: 0 }, SOUND] });
+    await refused;
+  });
+
+  it('is given up when the client leaves', async () => {
+    const left = new AbortController();
+    const asked = transcriptions.create(
+      { model: 'whisper', file: file(), stream: true },
+      { signal: left.signal },
+    );
+    const { id } = await worker.asked();
+    left.abort();
+    await expect(asked).rejects.toThrow();
+    await until(() => worker.cancelled.includes(id));
+  });
+});

@@ -1,0 +1,41 @@
+// Sounds of questions are decoded beside a trainer's turns (ADR 0015), in threads of their own that a cancelled question
+// ends, one after another: a sound of ten minutes takes seconds and hundreds of megabytes.
+import { Worker } from 'node:worker_threads';
+
+export interface SoundOrder {
+  readonly bytes: Uint8Array;
+  /** Samples a second, of what is wanted. */
+  readonly samplingRate: number;
+}
+
+/** One channel, or why it cannot be heard. */
+export type DecodedSound = { readonly samples: Float32Array } | { readonly problem: string };
+
+export class SoundDecoder {
+  private last: Promise<unknown> = Promise.resolve();
+
+  /** @throws what `left` was aborted with */
+  decode(order: SoundOrder, left: AbortSignal): Promise<DecodedSound> {
+    const next = this.last.then(() => inThread(order, left));
+    this.last = next.catch(() => undefined);
+    return next;
+  }
+}
+
+async function inThread(order: SoundOrder, left: AbortSignal): Promise<DecodedSound> {
+  left.throwIfAborted();
+  const thread = new Worker(new URL('./sound-thread.js', import.meta.url), {
+    workerData: order,
+    execArgv: [],
+  });
+  try {
+    return await new Promise<DecodedSound>((resolve, reject) => {
+      left.addEventListener('abort', () => reject(left.reason as Error), { once: true });
+      thread.once('message', resolve);
+      thread.once('error', reject);
+      thread.once('exit', () => reject(new Error('the thread that decodes sounds ended')));
+    });
+  } finally {
+    await thread.terminate();
+  }
+}

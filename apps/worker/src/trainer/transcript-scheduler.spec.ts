@@ -1,0 +1,169 @@
+// Transcripts for those who ask at the same time, on a real base.
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { answersTo, BARE_BASE, loadBase, setThreads, taskFor } from '@graft/peft-core';
+import type { Base } from '@graft/peft-core';
+import { decodeAudio, resample } from '@graft/peft-core/media';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { dataUrl } from '../../../../test/tiny-pictures.js';
+import { tone, writeTinySpeechBase } from '../../../../test/tiny-sounds.js';
+import type { Fact, GeneratedFact, TranscribeCommand } from '../protocol/protocol.js';
+import { AttachedAdapters } from './attached-adapters.js';
+import type { DecodedSound, SoundOrder } from './sound-decoder.js';
+import { TranscriptScheduler } from './transcript-scheduler.js';
+import { WorkMark } from './work-mark.js';
+
+let dir: string;
+let base: Base;
+beforeAll(() => {
+  setThreads(1);
+  dir = mkdtempSync(join(tmpdir(), 'graft-transcripts-'));
+  base = loadBase(writeTinySpeechBase(join(dir, 'base')), { dtype: 'f32', quantization: null });
+});
+afterAll(() => {
+  base.dispose();
+  rmSync(dir, { recursive: true, force: true });
+});
+
+const task = taskFor('speech_seq_2_seq');
+const options = task.options.parse({}) as Record<string, unknown>;
+const ASKED = { language: null, prompt: null, temperature: 0, seed: 1, segments: false };
+
+const ask = (id: string, sound: Buffer, changes: Partial<TranscribeCommand> = {}) =>
+  ({
+    type: 'transcribe',
+    id,
+    task: 'speech_seq_2_seq',
+    options,
+    sound: sound.toString('base64'),
+    asked: ASKED,
+    adapter: null,
+    ...changes,
+  }) satisfies TranscribeCommand;
+
+const decodeHere = ({ bytes, samplingRate }: SoundOrder): Promise<DecodedSound> => {
+  const { samples, samplingRate: from } = decodeAudio(bytes);
+  return Promise.resolve({ samples: resample(samples, from, samplingRate) });
+};
+
+type Decode = (order: SoundOrder, left: AbortSignal) => Promise<DecodedSound>;
+
+function scheduler(decode: Decode = decodeHere) {
+  const facts: GeneratedFact[] = [];
+  let woken = 0;
+  const it = new TranscriptScheduler(base, new AttachedAdapters(base), {
+    send: (fact: Fact) => void (fact.type === 'generated' && facts.push(fact)),
+    mark: new WorkMark(null),
+    wake: () => void woken++,
+    decode,
+  });
+  const of = (id: string) => facts.filter((fact) => fact.id === id);
+  const text = (id: string): string => of(id).map((fact) => fact.text).join(''); // prettier-ignore
+  /** Until the sounds of so many are decoded. */
+  const decoded = (count: number) => expect.poll(() => woken).toBe(count);
+  const all = (): void => {
+    while (it.busy) it.work(0);
+  };
+  return { it, facts, of, text, decoded, all };
+}
+
+/** By a forward of its own. */
+function alone(sound: Buffer): string {
+  const infer = task.infer!;
+  const record = infer.record(dataUrl(sound, 'audio/wav'));
+  const how = { maxSeqLen: 1000, vocabSize: base.model.vocabSize, taskOptions: options };
+  const examples = infer.encode([record], base.processor, how).map(({ example }) => example);
+  const [said] = answersTo(infer, base.model, [{ run: BARE_BASE, examples, options }]);
+  return (said as { text: string }).text;
+}
+
+it('writes a token at a time what one answer would have at once', async () => {
+  const { it: transcripts, of, text, decoded, all } = scheduler();
+  const sounds = [tone('low', 0, 0.8), tone('high', 1, 0.5)] as const;
+  transcripts.start(ask('a', sounds[0]));
+  transcripts.start(ask('b', sounds[1]));
+  expect(transcripts.busy).toBe(false);
+  await decoded(2);
+  all();
+  expect([text('a'), text('b')]).toEqual(sounds.map(alone));
+  expect(of('a').length).toBeGreaterThan(3);
+  const last = of('a').at(-1);
+  expect(last).toMatchObject({ finishReason: 'stop', errorCode: null });
+  expect(last?.answers).toEqual([{ seconds: expect.closeTo(0.8, 2) as number, language: null }]);
+  expect(last?.completionTokens).toBeGreaterThan(3);
+});
+
+it('lets others have their turn after a forward of each', async () => {
+  const { it: transcripts, facts, decoded } = scheduler();
+  transcripts.start(ask('a', tone('low', 0, 0.8)));
+  await decoded(1);
+  transcripts.work(0);
+  expect(facts.length).toBeLessThanOrEqual(1);
+  expect(transcripts.busy).toBe(true);
+  transcripts.cancel('a');
+  expect(transcripts.busy).toBe(false);
+});
+
+it('takes as many at once as there is memory for', async () => {
+  const { it: transcripts, of, text, decoded, all } = scheduler();
+  const sound = tone('middle', 2, 0.8);
+  transcripts.start(ask('a', sound, { cacheBytes: 1 }));
+  transcripts.start(ask('b', sound, { cacheBytes: 1 }));
+  await decoded(2);
+  transcripts.work(0);
+  transcripts.work(0);
+  expect(of('b')).toEqual([]);
+  all();
+  expect([text('a'), text('b')]).toEqual([alone(sound), alone(sound)]);
+});
+
+it('says nothing any more to one who has left while the sound was decoded', async () => {
+  const left: AbortSignal[] = [];
+  const {
+    it: transcripts,
+    facts,
+    all,
+  } = scheduler((_order, signal) => {
+    left.push(signal);
+    return new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason as Error))); // prettier-ignore
+  });
+  transcripts.start(ask('a', tone('low', 0)));
+  transcripts.cancel('a');
+  await expect.poll(() => left[0]?.aborted).toBe(true);
+  all();
+  expect(facts).toEqual([]);
+});
+
+it('says what is wrong with a sound, a wish or a task', async () => {
+  const {
+    it: transcripts,
+    of,
+    decoded,
+    all,
+  } = scheduler(({ bytes, samplingRate }) =>
+    bytes.length < 50
+      ? Promise.resolve({ problem: 'not a readable sound: expected WAV or FLAC, got MP3' })
+      : decodeHere({ bytes, samplingRate }),
+  );
+  const sound = tone('low', 0, 0.8);
+  const wishes = [
+    [{ segments: true }, /no tokens for times: ask for response_format json or text/],
+    [{ language: 'de' }, /language: the base does not know de; expected en, or leave it out/],
+    [{ prompt: 'Graft' }, /prompt: the base reads none/],
+  ] as const;
+  for (const [i, [wish]] of wishes.entries())
+    transcripts.start(ask(`wish ${i}`, sound, { asked: { ...ASKED, ...wish } }));
+  transcripts.start(ask('mp3', Buffer.from('ID3')));
+  transcripts.start(ask('labels', sound, { task: 'audio_cls' }));
+  await decoded(5);
+  all();
+  for (const [i, [, message]] of wishes.entries())
+    expect(of(`wish ${i}`)).toMatchObject([
+      { finishReason: 'error', errorMessage: expect.stringMatching(message) as string },
+    ]);
+  expect(of('mp3')).toMatchObject([
+    { errorCode: 'invalid_value', errorMessage: expect.stringMatching(/^file: .*got MP3/) as string }, // prettier-ignore
+  ]);
+  expect(of('labels')).toMatchObject([{ errorCode: 'unsupported' }]);
+});

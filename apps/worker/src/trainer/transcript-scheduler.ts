@@ -1,0 +1,176 @@
+// What is said in sounds, written inside a trainer: decoded in a thread, then a forward at a time between training steps.
+// Those who ask take turns, and as many are at it as there is memory for their keys and values.
+import { DomainError } from '@graft/contracts';
+import { BARE_BASE, isFatal, taskFor, Transcript, type Base } from '@graft/peft-core';
+import type { Fact, GeneratedFact, TranscribeCommand } from '../protocol/protocol.js';
+import type { AttachedAdapters } from './attached-adapters.js';
+import { failed } from './generation-scheduler.js';
+import { SoundDecoder, type DecodedSound, type SoundOrder } from './sound-decoder.js';
+import type { WorkMark } from './work-mark.js';
+
+export interface TranscriptSchedulerOptions {
+  readonly send: (fact: Fact) => void;
+  readonly mark: WorkMark;
+  /** Called when there is work again that nobody asked for just now. */
+  readonly wake: () => void;
+  readonly decode?: (order: SoundOrder, left: AbortSignal) => Promise<DecodedSound>;
+}
+
+/** One whose sound is decoded. */
+interface Heard {
+  readonly command: TranscribeCommand;
+  readonly samples: Float32Array;
+}
+
+interface Open {
+  readonly transcript: Transcript;
+  readonly run: number;
+}
+
+export class TranscriptScheduler {
+  /** Those whose sound is being decoded. */
+  private readonly decoding = new Map<string, AbortController>();
+  /** Those that wait for their adapter, or for memory. */
+  private readonly waiting = new Map<string, Heard>();
+  private readonly open = new Map<string, Open>();
+  private readonly decode: NonNullable<TranscriptSchedulerOptions['decode']>;
+
+  constructor(
+    private readonly base: Base,
+    private readonly adapters: AttachedAdapters,
+    private readonly options: TranscriptSchedulerOptions,
+  ) {
+    const decoder = new SoundDecoder();
+    this.decode = options.decode ?? ((order, left) => decoder.decode(order, left));
+    adapters.usedBy({
+      runs: () => [...this.open.values()].map(({ run }) => run),
+      waitsFor: () => [...this.waiting.values()].flatMap(({ command }) => command.adapter?.key ?? []), // prettier-ignore
+    });
+  }
+
+  get busy(): boolean {
+    return this.open.size + this.waiting.size > 0;
+  }
+
+  start(command: TranscribeCommand): void {
+    const { id } = command;
+    const left = new AbortController();
+    this.decoding.set(id, left);
+    void this.heard(command, left.signal)
+      .then((heard) => {
+        if (left.signal.aborted) return;
+        this.waiting.set(id, heard);
+      })
+      .catch((error: unknown) => {
+        if (!left.signal.aborted) this.options.send(failed(id, error));
+      })
+      .finally(() => {
+        if (this.decoding.get(id) === left) this.decoding.delete(id);
+        this.options.wake();
+      });
+  }
+
+  cancel(id: string): void {
+    this.decoding.get(id)?.abort(new DomainError('conflict', 'cancelled'));
+    this.decoding.delete(id);
+    if (this.waiting.delete(id)) this.adapters.drop();
+    this.end(id);
+  }
+
+  /** Goes on for about `seconds`, at least one forward of each; then with the adapter of one that waits for it. */
+  work(seconds: number): void {
+    if (!this.busy) return;
+    const { mark } = this.options;
+    mark.answers();
+    const until = performance.now() + 1000 * seconds;
+    this.admit();
+    do for (const id of [...this.open.keys()]) this.step(id);
+    while (this.open.size > 0 && performance.now() < until);
+    if (this.waiting.size > 0) this.adapters.work();
+    mark.idle();
+  }
+
+  private async heard(command: TranscribeCommand, left: AbortSignal): Promise<Heard> {
+    const { samplingRate } = this.base.processor.audio;
+    const found = await this.decode({ bytes: Buffer.from(command.sound, 'base64'), samplingRate }, left); // prettier-ignore
+    if ('problem' in found)
+      throw new DomainError('invalid_value', `file: ${found.problem}`, 'file');
+    return { command, samples: found.samples };
+  }
+
+  private admit(): void {
+    for (const [id, heard] of [...this.waiting]) {
+      if (this.open.size > 0 && !this.hasRoom(heard.command)) return;
+      try {
+        const opened = this.opened(heard);
+        if (opened === null) continue;
+        this.open.set(id, opened);
+        this.waiting.delete(id);
+      } catch (error) {
+        if (isFatal(error)) throw error;
+        this.waiting.delete(id);
+        this.options.send(failed(id, error));
+      }
+    }
+  }
+
+  /** For one more: each holds what its decoder has written, and what that attends to. */
+  private hasRoom({ cacheBytes = Infinity }: TranscribeCommand): boolean {
+    const { model } = this.base;
+    if (model.targetPositions === null) return true;
+    const rows = model.targetPositions + model.maxPositions;
+    return (this.open.size + 1) * rows * model.cache().bytesPerRow(BARE_BASE) <= cacheBytes;
+  }
+
+  /** Null while its adapter is being made. */
+  private opened({ command, samples }: Heard): Open | null {
+    const { task, options, asked, adapter } = command;
+    const { infer } = taskFor(task);
+    if (infer?.kind !== 'transcribe')
+      throw new DomainError('unsupported', `models of task ${task} do not write what is said`);
+    const run = adapter === null ? BARE_BASE : this.adapters.attach(adapter);
+    if (run === null) return null;
+    return { run, transcript: new Transcript(this.base, infer, { run, options, samples }, asked) };
+  }
+
+  private step(id: string): void {
+    const { transcript } = this.open.get(id) as Open;
+    try {
+      const { text, segments, isLast } = transcript.step();
+      const { seconds, language, rows, tokens } = transcript;
+      const known = isLast ? [{ seconds, language }] : [];
+      if (isLast) this.end(id);
+      if (text === '' && segments.length === 0 && !isLast) return;
+      this.options.send(
+        fact(id, {
+          text,
+          finishReason: isLast ? 'stop' : null,
+          promptTokens: rows,
+          completionTokens: tokens,
+          answers: [...segments, ...known],
+        }),
+      );
+    } catch (error) {
+      if (isFatal(error)) throw error;
+      this.end(id);
+      this.options.send(failed(id, error));
+    }
+  }
+
+  private end(id: string): void {
+    this.open.get(id)?.transcript.close();
+    this.open.delete(id);
+  }
+}
+
+const fact = (id: string, more: Partial<GeneratedFact>): GeneratedFact => ({
+  type: 'generated',
+  id,
+  text: '',
+  finishReason: null,
+  promptTokens: 0,
+  completionTokens: 0,
+  errorCode: null,
+  errorMessage: null,
+  ...more,
+});
