@@ -6,7 +6,7 @@ import type { JobObject } from '@graft/contracts';
 import type { Browser } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { importBase, startTestApi, until, type TestApi } from '../../apps/api/test/fixture.js';
-import { ScriptedWorker, started, step } from '../../apps/api/test/scripted-worker.js';
+import { ScriptedWorker, started, step, told } from '../../apps/api/test/scripted-worker.js';
 import { colourPng, writePictures, writeTinyImageBase } from '../tiny-pictures.js';
 import { buildDashboard, findBrowser, picture, startBrowser, Tabs } from './browser.js';
 
@@ -20,6 +20,9 @@ let job: JobObject;
 
 const packed = (vector: readonly number[]): string =>
   Buffer.from(Float32Array.from(vector).buffer).toString('base64');
+
+/** Of blue, green and red, four pictures each: one green one is taken for blue. */
+const TOLD = { classes: [4, 1, 0, 3, 0, 1, 4, 0, 0], cells: [1, 0, 1] };
 
 /** Answers whatever is asked next, as often as said. */
 async function answer(times: number, answersOf: (isBase: boolean) => readonly unknown[]) {
@@ -165,9 +168,14 @@ describe.skipIf(!program)('a model that writes no text in the dashboard', () => 
       graft: { task: 'image_cls' },
     });
     const lease = await worker.assigned();
-    await worker.tell(lease, started(0, 1), step(1));
+    await worker.tell(lease, started(0, 1), step(1), told(1, 0.5, TOLD));
     await worker.finish(lease, 1);
     const page = await tabs.open(`/jobs/${id}`);
+    await page.getByRole('tab', { name: 'Labels' }).click();
+    const matrix = page.getByRole('region', { name: 'Confusion matrix' });
+    await matrix.getByTitle('1 of 4 “green” taken for “blue”').waitFor();
+    await page.getByRole('row', { name: /^green 4 100\.0 % 75\.0 % 85\.7 %/ }).waitFor();
+    await picture(page, 'confusion');
     await page.getByRole('link', { name: 'Classify with it' }).click();
     const red = { name: 'a.png', mimeType: 'image/png', buffer: colourPng('red', 1) };
     await page.getByLabel('Choose pictures').setInputFiles([red]);

@@ -1,7 +1,7 @@
 // Pictures from a file of records to served labels: checked, previewed, trained, downloaded, and asked in each way there is.
 import { createReadStream, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { JobPreviewObject } from '@graft/contracts';
+import type { JobConfusionObject, JobPreviewObject } from '@graft/contracts';
 import { afterAll, beforeAll, expect, it, onTestFailed } from 'vitest';
 import { graft as cli } from '../cli/graft.js';
 import {
@@ -51,9 +51,9 @@ it('a base of pictures learns labels, and tells them of pictures that it has not
       task_options: { random_flip: true },
     },
   };
-  const told = await graft.openai.post<JobPreviewObject>('/fine_tuning/jobs/preview', { body });
+  const preview = await graft.openai.post<JobPreviewObject>('/fine_tuning/jobs/preview', { body });
   const labels = ['blue', 'green', 'red'];
-  expect(told).toMatchObject({ graft: { task: 'image_cls', task_options: { labels } } });
+  expect(preview).toMatchObject({ graft: { task: 'image_cls', task_options: { labels } } });
 
   const { id } = await graft.createJob(body);
   const job = await graft.succeeded(id);
@@ -61,6 +61,11 @@ it('a base of pictures learns labels, and tells them of pictures that it has not
     examples: 18,
     pictures: { looked_at: 18, smallest: { width: 14, height: 15 } },
   });
+  const told = await graft.openai.get<JobConfusionObject>(`/fine_tuning/jobs/${id}/confusion`);
+  expect(told).toMatchObject({ full: true, examples: 6 });
+  expect(told.classes.map(({ label }) => label)).toEqual(labels);
+  const missed = told.confused.reduce((sum, one) => sum + one.count, 0);
+  expect(told.classes.reduce((sum, { correct }) => sum + correct, missed)).toBe(6);
   const files = await graft.results(job);
   const object = (name: string): object =>
     JSON.parse(files.get(name)?.toString() ?? '{}') as object;

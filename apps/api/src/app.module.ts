@@ -58,6 +58,7 @@ import { RestoreGuard } from './lifecycle/restore-guard.js';
 import { CheckpointEvals } from './events/checkpoint-evals.js';
 import { CheckpointWriter } from './events/checkpoint-writer.js';
 import { LedgerWriter } from './events/ledger-writer.js';
+import { JobConfusions } from './jobs/job-confusions.js';
 import { JobLedgers } from './jobs/job-ledgers.js';
 import { SampleWriter } from './events/sample-writer.js';
 import { Completion } from './events/completion.js';
@@ -274,6 +275,7 @@ const SERVICES = [
   CheckpointWriter,
   SampleWriter,
   LedgerWriter,
+  JobConfusions,
   JobLedgers,
   Completion,
   DamagedCheckpoints,

@@ -30,6 +30,7 @@ export const ROUTES: readonly (readonly [
   ['get', '/v1/fine_tuning/jobs/{id}/checkpoints', 'jobs:read'],
   ['get', '/v1/fine_tuning/jobs/{id}/samples', 'jobs:read'],
   ['get', '/v1/fine_tuning/jobs/{id}/ledger', 'jobs:read'],
+  ['get', '/v1/fine_tuning/jobs/{id}/confusion', 'jobs:read'],
   ['get', '/v1/fine_tuning/jobs/{id}/metrics', 'jobs:read'],
   ['get', '/v1/fine_tuning/jobs/{id}/tensorboard', 'jobs:read'],
   ['get', '/v1/fine_tuning/jobs/{id}/trace', 'jobs:read'],

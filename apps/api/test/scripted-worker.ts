@@ -342,6 +342,22 @@ export const evaluated = (at: number, loss: number, full = false, accuracy = 0.5
   value: { step: at, full, metrics: { loss, accuracy, supervised_tokens: 9 } },
 });
 
+/** An evaluation of single labels, by their numbers. */
+export const told = (
+  at: number,
+  loss: number,
+  labels: { readonly classes: readonly number[]; readonly cells: readonly number[] },
+  full = true,
+): Fact => ({
+  $case: 'evaluated',
+  value: {
+    step: at,
+    full,
+    metrics: { loss },
+    confusion: { classes: [...labels.classes], cells: [...labels.cells] },
+  },
+});
+
 export const step = (
   number: number,
   loss = 4 - number / 10,

@@ -21,6 +21,7 @@ import { addIntegrations } from './commands/integrations.js';
 import { addJob } from './commands/job.js';
 import { addJobs } from './commands/jobs.js';
 import { addKeys } from './commands/keys.js';
+import { addConfusion } from './commands/confusion.js';
 import { addLedger } from './commands/ledger.js';
 import { addLimits } from './commands/limits.js';
 import { addLogs } from './commands/logs.js';
@@ -80,6 +81,7 @@ function program(): Command {
     addCheckpoints,
     addSamples,
     addLedger,
+    addConfusion,
     addDownload,
     addKeys,
     addLimits,

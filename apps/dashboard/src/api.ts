@@ -11,6 +11,7 @@ import type {
   FileObject,
   FileRecordObject,
   JobEventObject,
+  JobConfusionObject,
   JobLedgerObject,
   JobObject,
   JobPreviewObject,
@@ -194,6 +195,8 @@ export const api = {
   checkpoints: (id: string) => get<Page<CheckpointObject>>(`${job(id)}/checkpoints?limit=50`),
   ledger: (id: string, step: number | null) =>
     get<JobLedgerObject>(`${job(id)}/ledger?limit=50${step === null ? '' : `&step=${step}`}`),
+  confusion: (id: string, step: number | null) =>
+    get<JobConfusionObject>(`${job(id)}/confusion${step === null ? '' : `?step=${step}`}`),
   samples: (id: string, known?: readonly JobSampleObject[]) => all(`${job(id)}/samples`, known),
   metrics: (id: string) => get<MetricsObject>(`${job(id)}/metrics`),
   files: (purpose: string) => get<Page<FileObject>>(`/files?limit=200&purpose=${purpose}`),

@@ -17,6 +17,7 @@ export * from './integrations.js';
 export * from './limits.js';
 export * from './job-orders.js';
 export * from './job-status.js';
+export * from './confusion.js';
 export * from './loss-ledger.js';
 export * from './loss-text.js';
 export * from './media-names.js';

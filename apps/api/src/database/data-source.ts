@@ -88,6 +88,7 @@ import { SweepEnded1764958200000 } from './migrations/1764958200000-sweep-ended.
 import { TracePauses1764957000000 } from './migrations/1764957000000-trace-pauses.js';
 import { GatewayAbilities1764959000000 } from './migrations/1764959000000-gateway-abilities.js';
 import { EventKind1764959100000 } from './migrations/1764959100000-event-kind.js';
+import { EvaluationConfusion1764959200000 } from './migrations/1764959200000-evaluation-confusion.js';
 import { PreparingClient } from './preparing-client.js';
 
 export const ENTITIES = [
@@ -199,6 +200,7 @@ export function dataSource(url: string, pool: keyof typeof POOLS = 'requests'): 
       TracePauses1764957000000,
       GatewayAbilities1764959000000,
       EventKind1764959100000,
+      EvaluationConfusion1764959200000,
     ],
     migrationsTableName: 'migration',
     extra: {

@@ -4,6 +4,7 @@ import type { Evaluated, Step } from '@graft/contracts/grpc';
 import type { EntityManager } from 'typeorm';
 import { Database } from '../database/database.js';
 import type { Job } from '../database/entities/job.js';
+import { confusionText } from '../history/confusions.js';
 import { openAiValues, valueOf, valuesText } from '../history/metric-values.js';
 import type { NewEvent } from '../lifecycle/event-log.js';
 import { ENDING, Rungs } from '../lifecycle/rungs.js';
@@ -66,11 +67,19 @@ export class Measurements {
 
   async evaluated(fact: Evaluated, { manager, job, progress, at }: Reported): Promise<NewEvent[]> {
     await this.database.query(
-      `INSERT INTO evaluation (job_id, attempt, step, "full", "values")
-       SELECT id, attempt, $3, $4, $5 FROM job WHERE id = $1 AND attempt = $2 AND state = 'running'
-       ON CONFLICT (job_id, attempt, step) DO UPDATE SET "full" = true, "values" = evaluation."values" || excluded."values"
+      `INSERT INTO evaluation (job_id, attempt, step, "full", "values", confusion)
+       SELECT id, attempt, $3, $4, $5, $6 FROM job WHERE id = $1 AND attempt = $2 AND state = 'running'
+       ON CONFLICT (job_id, attempt, step) DO UPDATE
+       SET "full" = true, "values" = evaluation."values" || excluded."values", confusion = excluded.confusion
        WHERE excluded."full" AND NOT evaluation."full"`,
-      [job.id, job.attempt, fact.step, fact.full, valuesText(fact.metrics)],
+      [
+        job.id,
+        job.attempt,
+        fact.step,
+        fact.full,
+        valuesText(fact.metrics),
+        confusionText(fact.confusion, job.spec),
+      ],
       manager,
     );
     const loss = valueOf(fact.metrics, 'loss');

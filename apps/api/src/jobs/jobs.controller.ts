@@ -20,6 +20,7 @@ import {
   JOB_ORDERS,
   JOB_STATUSES,
   JobEventObject,
+  JobConfusionObject,
   JobLedgerObject,
   JobObject,
   JobPreviewObject,
@@ -42,6 +43,7 @@ import { EventFiles } from './event-files.js';
 import { retryMarks } from './retry-marks.js';
 import { TraceFiles } from '../traces/trace-files.js';
 import { JobChanges } from './job-changes.js';
+import { JobConfusions } from './job-confusions.js';
 import { JobLedgers, LEDGER_ORDERS } from './job-ledgers.js';
 import { JobsService } from './jobs.service.js';
 import { MOST_JOBS } from './list-query.js';
@@ -77,6 +79,7 @@ export class JobsController {
     private readonly previews: JobPreviews,
     private readonly metrics: JobMetrics,
     private readonly ledgers: JobLedgers,
+    private readonly confusions: JobConfusions,
     private readonly eventFiles: EventFiles,
     private readonly traces: TraceFiles,
     private readonly streams: JobStream,
@@ -282,6 +285,21 @@ export class JobsController {
     @Query() query: QueryValues,
   ): Promise<JobLedgerObject> {
     return this.ledgers.of(caller, id, query);
+  }
+
+  @Get(':id/confusion')
+  @Needs('jobs:read')
+  @Answers(JobConfusionObject, 'Which labels an evaluation took for which')
+  @Asks('step', {
+    type: 'integer',
+    description: 'Of the evaluation after which step; that with the lowest loss if left out',
+  })
+  confusion(
+    @Caller() caller: Principal,
+    @Param('id') id: string,
+    @Query() query: QueryValues,
+  ): Promise<JobConfusionObject> {
+    return this.confusions.of(caller, id, query);
   }
 
   @Get(':id/metrics')

@@ -19,6 +19,7 @@ import { JobDataReport } from '../components/job-data-report.js';
 import { JobHeader } from '../components/job-header.js';
 import { Results } from '../components/job-results.js';
 import { JobQueue } from '../components/job-queue.js';
+import { JobConfusion } from '../components/job-confusion.js';
 import { JobSamples } from '../components/job-samples.js';
 import { SpecView } from '../components/job-spec.js';
 import { Link } from '../components/link.js';
@@ -27,7 +28,16 @@ import { Tabs } from '../components/tabs.js';
 import { Warnings } from '../components/warnings.js';
 import { useJob, type JobData } from './job-data.js';
 
-const TABS = ['Charts', 'Log', 'Samples', 'Checkpoints', 'Data', 'Attempts', 'Spec'] as const;
+const TABS = [
+  'Charts',
+  'Labels',
+  'Log',
+  'Samples',
+  'Checkpoints',
+  'Data',
+  'Attempts',
+  'Spec',
+] as const;
 type Tab = (typeof TABS)[number];
 
 const CANCEL =
@@ -93,7 +103,7 @@ export function JobPage({ id, tab }: { id: string; tab: string | null }) {
       {job.status === 'succeeded' && <Results job={job} use={use} onError={setProblem} />}
       <Tabs
         label="Parts of the job"
-        names={TABS.filter((name) => name !== 'Samples' || job.graft.sample_prompts)}
+        names={TABS.filter((name) => isThere(name, data))}
         open={open}
         choose={setTab}
         beside={(name) => <Beside tab={name} data={data} />}
@@ -106,6 +116,7 @@ export function JobPage({ id, tab }: { id: string; tab: string | null }) {
           />
         )}
         {open === 'Log' && <EventLog events={data.log} />}
+        {open === 'Labels' && <JobConfusion job={job} evaluations={data.metrics.evaluations} />}
         {open === 'Samples' && <JobSamples job={job} log={data.log} />}
         {open === 'Checkpoints' && (
           <Checkpoints
@@ -143,6 +154,14 @@ const Verdict = ({ words }: { words: string | null }) =>
 
 const taskOf = (catalog: Catalog | null, { graft }: JobObject): CatalogTask | undefined =>
   catalog?.tasks.find(({ name }) => name === graft['task']);
+
+/** Of one label for each input it is told how each is. */
+function isThere(tab: Tab, { job: { graft }, metrics }: JobData): boolean {
+  if (tab === 'Samples') return graft.sample_prompts !== undefined;
+  if (tab !== 'Labels') return true;
+  const { problem_type: problem } = (graft.task_options ?? {}) as { problem_type?: unknown };
+  return problem === 'single_label_classification' && metrics.evaluations.length > 0;
+}
 
 /** How much there is behind a tab, or that it holds something to know. */
 function Beside({ tab, data: { job, checkpoints } }: { tab: Tab; data: JobData }) {

@@ -65,6 +65,9 @@ export function evaluated(fact: EvaluatedFact): EventFact {
       step: count(fact.step),
       full: fact.full,
       metrics: reals(fact.metrics),
+      ...(fact.confusion && {
+        confusion: { classes: [...fact.confusion.classes], cells: [...fact.confusion.cells] },
+      }),
     },
   };
 }

@@ -77,6 +77,7 @@ const FACTS = {
     step: count,
     metrics,
     full: z.boolean(),
+    confusion: z.object({ classes: z.array(count), cells: z.array(count) }).optional(),
   }),
   sampled: z.object({
     ...run,

@@ -8,6 +8,7 @@ import { mediaBytes } from '../data/data-url.js';
 import type { Processor } from '../data/processor.js';
 import type { Model } from '../models/model.js';
 import type { BatchContext } from '../nn/context.js';
+import { confusionOf } from './confusion.js';
 import type { HeadShare } from './head-outputs.js';
 import type { Labelled } from './label-losses.js';
 import { LabelSurvey } from './label-survey.js';
@@ -101,6 +102,7 @@ export const audioCls = defineTask<LabelledSound, Prepared, Options>({
     },
     answer: (model, shares, ctx) => labelAnswers(model, shares, readOf(model, shares, ctx), ctx),
   },
+  confusion: confusionOf,
   chance: (_, { task_options: options }) => chanceOf(options as Options),
   metrics: [...LABEL_METRICS, TOP_5],
 });

@@ -7,6 +7,7 @@ import { mediaBytes } from '../data/data-url.js';
 import { augmentationOptions, drawn, type Augmentation } from '../data/image/augment.js';
 import type { Picture } from '../data/image/pictures.js';
 import type { Processor } from '../data/processor.js';
+import { confusionOf } from './confusion.js';
 import type { HeadShare } from './head-outputs.js';
 import type { Labelled } from './label-losses.js';
 import { LabelSurvey } from './label-survey.js';
@@ -95,6 +96,7 @@ export const imageCls = defineTask<LabelledPicture, Prepared, Options>({
     },
     answer: (model, shares, ctx) => labelAnswers(model, shares, readOf(shares), ctx),
   },
+  confusion: confusionOf,
   chance: (_, { task_options: options }) => chanceOf(options as Options),
   metrics: [...LABEL_METRICS, TOP_5],
 });

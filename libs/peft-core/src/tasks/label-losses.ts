@@ -14,6 +14,7 @@ import {
   type Tensor,
 } from '@graft/kernels';
 import type { JsonObject } from '../data/records.js';
+import { confusedAs } from './confusion.js';
 import { countOf } from './label-metrics.js';
 import type { LabelOptions, Problem } from './label-survey.js';
 
@@ -93,6 +94,7 @@ function countLabel(row: Float32Array, wanted: number, count: Count): void {
   else {
     count(countOf('fp', found), 1);
     count(countOf('fn', wanted), 1);
+    count(confusedAs(wanted, found), 1);
   }
 }
 

@@ -10,6 +10,7 @@ import { DomainError } from '@graft/contracts';
 import { z } from 'zod';
 import type { JsonObject } from '../data/records.js';
 import type { Tokenizer } from '../data/tokenizer.js';
+import { confusionOf } from './confusion.js';
 import type { HeadShare, TypedSequence } from './head-outputs.js';
 import type { Labelled } from './label-losses.js';
 import { matthews, pearson } from './label-metrics.js';
@@ -146,6 +147,7 @@ export const seqCls = defineTask<LabelledText, Prepared, Options>({
       ),
     answer: (model, shares, ctx) => labelAnswers(model, shares, readOf(shares), ctx),
   },
+  confusion: confusionOf,
   chance: (_, { task_options: options }) => chanceOf(options as Options),
   metrics: [
     ...LABEL_METRICS,

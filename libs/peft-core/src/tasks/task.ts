@@ -1,4 +1,5 @@
 import type {
+  Confusion,
   FineTuningMethod,
   MetricDescription,
   RecordFormatDescription,
@@ -250,6 +251,8 @@ export interface Task<E extends Example = Example, P = unknown, O = unknown> {
   ): Map<number, Sums>;
   /** Left out by tasks whose models write text: they are used by chatting. */
   readonly infer?: Inference<E, O>;
+  /** Which labels an evaluation took for which; null: its inputs have no one label each. */
+  confusion?(sums: Sums, options: O): Confusion | null;
   /** The loss of who knows nothing, by which a run is watched. */
   chance(model: Pick<Model, 'vocabSize'>, spec: Pick<Spec, 'batch_size' | 'task_options'>): Chance;
   /** The first is the loss. */
@@ -264,9 +267,16 @@ export function defineTask<E extends Example, P, O>(task: Task<E, P, O>): Task<E
 export const NO_SUMS: Sums = { units: 0, totals: {} };
 
 export function addSums(a: Sums, b: Sums): Sums {
-  const totals: Record<string, number> = { ...a.totals };
-  for (const [name, value] of Object.entries(b.totals)) totals[name] = (totals[name] ?? 0) + value;
-  return { units: a.units + b.units, totals };
+  return { units: a.units + b.units, totals: addTotals({ ...a.totals }, b.totals) };
+}
+
+/** @returns the first, with the others added to it */
+export function addTotals(
+  to: Record<string, number>,
+  more: Readonly<Record<string, number>>,
+): Record<string, number> {
+  for (const [name, value] of Object.entries(more)) to[name] = (to[name] ?? 0) + value;
+  return to;
 }
 
 /** A total's mean over the units. */

@@ -1,5 +1,5 @@
 // What the loop reports of a run, in the order it happens.
-import type { ErrorCode } from '@graft/contracts';
+import type { Confusion, ErrorCode } from '@graft/contracts';
 import type { Forgetting } from './forgetting.js';
 import type { FileFact } from '../io/commit-folder.js';
 
@@ -54,6 +54,8 @@ export type RunFact =
       readonly metrics: Metrics;
       /** Whole validation file, or only a sample of it. */
       readonly full: boolean;
+      /** Which labels were taken for which; left out where there is nothing of the kind. */
+      readonly confusion?: Confusion;
     }
   | {
       /** What it answered to its sample prompts, in their order. */

@@ -103,9 +103,10 @@ export function takeTurn(group: RunGroup, report: Report): void {
   function evaluated({ run, sums }: Member, { full }: Evaluation): void {
     const { step } = run;
     const metrics = run.measured(sums);
+    const confusion = run.confusion(sums);
     const warnings = run.watch.evaluated({ step, loss: metrics.loss, full });
     // A sample that a run ends by is not told: the whole of its data, at the same step, is.
-    if (full || !run.done) report(run, { type: 'evaluated', step, metrics, full });
+    if (full || !run.done) report(run, { type: 'evaluated', step, metrics, full, ...confusion });
     for (const warning of warnings) report(run, warning);
   }
 }

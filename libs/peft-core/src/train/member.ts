@@ -1,5 +1,5 @@
 // Where a run of a group stands between two turns: in a step, or in an evaluation after one; and what time it has had.
-import { addSums, NO_SUMS, type Example, type Sums } from '../tasks/task.js';
+import { addTotals, NO_SUMS, type Example, type Sums } from '../tasks/task.js';
 import { microBatches, wholeBatches, type MicroBatch } from './micro-batches.js';
 import type { RunData } from './run-data.js';
 import type { Run } from './run.js';
@@ -15,6 +15,8 @@ interface Pass {
   readonly scale: number;
   through: number;
   sums: Sums;
+  /** Those of `sums`, which grow. */
+  readonly totals: Record<string, number>;
 }
 
 export interface MemberTerms {
@@ -101,7 +103,11 @@ export class Member {
 
   take(sums: Sums): void {
     const pass = this.pass as Pass;
-    pass.sums = addSums(pass.sums, sums);
+    // labels that are taken for others are many: they are not copied for each micro-batch
+    pass.sums = {
+      units: pass.sums.units + sums.units,
+      totals: addTotals(pass.totals, sums.totals),
+    };
     pass.through += 1;
   }
 
@@ -170,6 +176,6 @@ export class Member {
       ? wholeBatches(examples, spec.batch_size)
       : microBatches(examples, this.terms.budget);
     const scale = 1 / this.run.unitsIn(examples);
-    return { evaluation, pieces, scale, through: 0, sums: NO_SUMS };
+    return { evaluation, pieces, scale, through: 0, sums: NO_SUMS, totals: {} };
   }
 }

@@ -1,6 +1,6 @@
 // An attempt inside a trainer: the adapter, the optimiser's state and the place in the data. open-run.ts makes one, the
 // loop trains it.
-import type { Spec } from '@graft/contracts';
+import type { Confusion, Spec } from '@graft/contracts';
 import { tidy } from '@graft/kernels';
 import type { Adapter, NamedTensors } from '../methods/method.js';
 import type { Model } from '../models/model.js';
@@ -138,6 +138,12 @@ export class Run {
     const found = metrics.map(({ name, of }) => [name, of(sums)] as const);
     const measured = found.filter((each): each is readonly [string, number] => each[1] !== null);
     return { loss: NaN, ...Object.fromEntries(measured) };
+  }
+
+  /** Which labels were taken for which, where the task tells it. */
+  confusion(sums: Sums): { confusion?: Confusion } {
+    const found = this.task.confusion?.(sums, this.spec.task_options) ?? null;
+    return found === null ? {} : { confusion: found };
   }
 
   backwardPenalty(): void {

@@ -8,6 +8,7 @@ import type {
   JobStatus,
   JobWarning,
   Spec,
+  Confusion,
 } from '@graft/contracts';
 import { Column, Entity, Index, PrimaryColumn } from 'typeorm';
 import { Big, DeletedAt, Float, Int, Json, Now, Text, Time, Words, optional } from '../columns.js';
@@ -202,6 +203,8 @@ export class Evaluation {
   @PrimaryColumn('int', { primaryKeyConstraintName: 'evaluation_pk' }) step!: number;
   @Column({ type: 'boolean' }) full!: boolean;
   @Json() values!: StoredValues;
+  /** Of tasks that tell one label of each input. */
+  @Json(optional) confusion!: Confusion | null;
 }
 
 @Entity('checkpoint')

@@ -309,11 +309,21 @@ export interface Evaluated {
   full: boolean;
   /** The task's numbers by their names. */
   metrics: { [key: string]: number };
+  /** Of tasks that tell one label of each input. */
+  confusion?: Confusion | undefined;
 }
 
 export interface Evaluated_MetricsEntry {
   key: string;
   value: number;
+}
+
+/** Which labels were taken for which, by their numbers. */
+export interface Confusion {
+  /** Of each label in turn: how often it was told rightly, told wrongly, and missed. */
+  classes: number[];
+  /** In threes: a label, what it was taken for, how often; most often first. */
+  cells: number[];
 }
 
 /** What the adapter answered to the job's sample prompts, in their order. */
@@ -2842,7 +2852,7 @@ export const Step_MetricsEntry: MessageFns<Step_MetricsEntry> = {
 };
 
 function createBaseEvaluated(): Evaluated {
-  return { step: 0, full: false, metrics: {} };
+  return { step: 0, full: false, metrics: {}, confusion: undefined };
 }
 
 export const Evaluated: MessageFns<Evaluated> = {
@@ -2856,6 +2866,9 @@ export const Evaluated: MessageFns<Evaluated> = {
     globalThis.Object.entries(message.metrics).forEach(([key, value]: [string, number]) => {
       Evaluated_MetricsEntry.encode({ key: key as any, value }, writer.uint32(50).fork()).join();
     });
+    if (message.confusion !== undefined) {
+      Confusion.encode(message.confusion, writer.uint32(58).fork()).join();
+    }
     return writer;
   },
 
@@ -2899,6 +2912,14 @@ export const Evaluated: MessageFns<Evaluated> = {
             }
             continue;
           }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.confusion = Confusion.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2927,6 +2948,9 @@ export const Evaluated: MessageFns<Evaluated> = {
       },
       {},
     );
+    message.confusion = (object.confusion !== undefined && object.confusion !== null)
+      ? Confusion.fromPartial(object.confusion)
+      : undefined;
     return message;
   },
 };
@@ -2994,6 +3018,101 @@ export const Evaluated_MetricsEntry: MessageFns<Evaluated_MetricsEntry> = {
     const message = createBaseEvaluated_MetricsEntry();
     message.key = object.key ?? "";
     message.value = object.value ?? 0;
+    return message;
+  },
+};
+
+function createBaseConfusion(): Confusion {
+  return { classes: [], cells: [] };
+}
+
+export const Confusion: MessageFns<Confusion> = {
+  encode(message: Confusion, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.classes.length !== 0) {
+      writer.uint32(10).fork();
+      for (const v of message.classes) {
+        writer.uint64(v);
+      }
+      writer.join();
+    }
+    if (message.cells.length !== 0) {
+      writer.uint32(18).fork();
+      for (const v of message.cells) {
+        writer.uint64(v);
+      }
+      writer.join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Confusion {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseConfusion();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag === 8) {
+              message.classes.push(longToNumber(reader.uint64()));
+
+              continue;
+            }
+
+            if (tag === 10) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.classes.push(longToNumber(reader.uint64()));
+              }
+
+              continue;
+            }
+
+            break;
+          }
+          case 2: {
+            if (tag === 16) {
+              message.cells.push(longToNumber(reader.uint64()));
+
+              continue;
+            }
+
+            if (tag === 18) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.cells.push(longToNumber(reader.uint64()));
+              }
+
+              continue;
+            }
+
+            break;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<Confusion>): Confusion {
+    return Confusion.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Confusion>): Confusion {
+    const message = createBaseConfusion();
+    message.classes = object.classes?.map((e) => e) || [];
+    message.cells = object.cells?.map((e) => e) || [];
     return message;
   },
 };

@@ -1,0 +1,70 @@
+// Which labels an evaluation took for which: as a worker tells it, as jsonb keeps it, as people get it.
+import {
+  MOST_CONFUSED_WHOLE,
+  MOST_RATED,
+  type Confusion,
+  type JobConfusionObject,
+} from '@graft/contracts';
+import type { Spec } from '@graft/contracts';
+
+/** All pairs of the labels that are kept whole, and their own. */
+const MOST_CELLS = MOST_CONFUSED_WHOLE ** 2;
+
+/** As text of a jsonb column; null for none, and for what a worker of another build makes of these labels. */
+export function confusionText(
+  found: Confusion | undefined,
+  spec: Pick<Spec, 'task_options'>,
+): string | null {
+  if (!found) return null;
+  const { classes, cells } = found;
+  const labels = labelsOf(spec);
+  const count = labels?.length ?? Infinity;
+  const fits =
+    classes.length % 3 === 0 &&
+    cells.length % 3 === 0 &&
+    classes.length <= 3 * Math.min(count, MOST_RATED) &&
+    cells.length <= 3 * MOST_CELLS &&
+    cells.every((one, i) => i % 3 === 2 || one < count);
+  return fits ? JSON.stringify({ classes, cells }) : null;
+}
+
+/** Null where the job's data were not read before it began: the worker alone knew them. */
+function labelsOf({ task_options: options }: Pick<Spec, 'task_options'>): readonly string[] | null {
+  const { labels } = (options ?? {}) as { labels?: readonly string[] | null };
+  return labels ?? null;
+}
+
+type Shown = Pick<JobConfusionObject, 'examples' | 'classes' | 'confused'>;
+
+export function shownConfusion(
+  { classes, cells }: Confusion,
+  spec: Pick<Spec, 'task_options'>,
+): Shown {
+  const labels = labelsOf(spec);
+  const name = (at: number): string => labels?.[at] ?? `label ${at}`;
+  const ratio = (part: number, whole: number): number | null => (whole > 0 ? part / whole : null);
+  const rated = threes(classes).map(([tp, fp, fn], at) => ({
+    label: name(at),
+    support: tp + fn,
+    correct: tp,
+    predicted: tp + fp,
+    precision: ratio(tp, tp + fp),
+    recall: ratio(tp, tp + fn),
+    f1: ratio(2 * tp, 2 * tp + fp + fn),
+  }));
+  return {
+    examples: rated.length > 0 ? rated.reduce((sum, { support }) => sum + support, 0) : null,
+    classes: rated,
+    confused: threes(cells).map(([label, predicted, count]) => ({
+      label: name(label),
+      predicted: name(predicted),
+      count,
+    })),
+  };
+}
+
+const threes = (flat: readonly number[]): (readonly [number, number, number])[] =>
+  Array.from({ length: flat.length / 3 }, (_, i) => {
+    const [a = 0, b = 0, c = 0] = flat.slice(3 * i);
+    return [a, b, c] as const;
+  });

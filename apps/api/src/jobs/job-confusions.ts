@@ -1,0 +1,82 @@
+import { Injectable } from '@nestjs/common';
+import { DomainError, type Confusion, type JobConfusionObject } from '@graft/contracts';
+import type { Principal } from '../auth/principal.js';
+import { Database } from '../database/database.js';
+import { shownConfusion } from '../history/confusions.js';
+import { JobsRepository } from '../history/jobs.repository.js';
+
+interface Evaluated {
+  readonly step: number;
+  readonly attempt: number;
+  readonly full: boolean;
+  readonly loss: number | null;
+}
+
+/** Which labels a job's evaluations took for which. */
+@Injectable()
+export class JobConfusions {
+  constructor(
+    private readonly database: Database,
+    private readonly jobs: JobsRepository,
+  ) {}
+
+  async of(
+    caller: Principal,
+    id: string,
+    query: Record<string, unknown>,
+  ): Promise<JobConfusionObject> {
+    const job = await this.jobs.row(caller.projectId, id);
+    // of a step that was repeated, what the last attempt found
+    const rows = await this.database.query<Evaluated>(
+      `SELECT DISTINCT ON (step) step, attempt, "full",
+         nullif("values"->>'loss', 'NaN')::float8 AS loss
+       FROM evaluation WHERE job_id = $1 AND confusion IS NOT NULL ORDER BY step, attempt DESC`,
+      [job.id],
+    );
+    const best = bestOf(rows);
+    const asked = chosen(query['step'], rows, best);
+    const [found] = asked
+      ? await this.database.query<{ confusion: Confusion }>(
+          'SELECT confusion FROM evaluation WHERE job_id = $1 AND attempt = $2 AND step = $3',
+          [job.id, asked.attempt, asked.step],
+        )
+      : [];
+    const nothing = { examples: null, classes: [], confused: [] };
+    return {
+      object: 'fine_tuning.job.confusion',
+      job_id: job.id,
+      steps: rows.map(({ step }) => step),
+      best_step: best?.step ?? null,
+      step_number: asked?.step ?? null,
+      full: asked?.full ?? null,
+      ...(found ? shownConfusion(found.confusion, job.spec) : nothing),
+    };
+  }
+}
+
+/** With the lowest loss, the first of equal ones; of a whole evaluation where there is one. */
+function bestOf(rows: readonly Evaluated[]): Evaluated | null {
+  const whole = rows.filter(({ full }) => full);
+  const rank = ({ loss }: Evaluated): number => loss ?? Infinity;
+  const among = whole.length > 0 ? whole : rows;
+  return among.reduce<Evaluated | null>(
+    (best, one) => (best === null || rank(one) < rank(best) ? one : best),
+    null,
+  );
+}
+
+function chosen(
+  asked: unknown,
+  rows: readonly Evaluated[],
+  best: Evaluated | null,
+): Evaluated | null {
+  if (asked === undefined) return best;
+  const found = rows.find(({ step }) => String(step) === asked);
+  if (found) return found;
+  const some = rows.slice(0, 20).map(({ step }) => step);
+  const there =
+    rows.length === 0
+      ? 'none: no evaluation has told labels yet'
+      : `one of ${some.join(', ')}${rows.length > some.length ? ', …' : ''}`;
+  throw new DomainError('invalid_value', `step: expected ${there}`, 'step');
+}

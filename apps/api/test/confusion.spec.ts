@@ -1,0 +1,140 @@
+// Which labels a job's evaluations took for which, from a worker whose facts the test decides.
+import type { JobConfusionObject, JobObject } from '@graft/contracts';
+import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
+import { graft } from '../../../test/cli/graft.js';
+import { importBase, startTestApi, type TestApi } from './fixture.js';
+import { ScriptedWorker, started, step, told } from './scripted-worker.js';
+
+let api: TestApi;
+let worker: ScriptedWorker | null = null;
+
+beforeAll(async () => {
+  api = await startTestApi({ leaseMs: 3_000 });
+  await importBase(api);
+});
+afterEach(() => {
+  worker?.vanish();
+  worker = null;
+});
+afterAll(() => api?.close());
+
+const confusionOf = (id: string, query = '') =>
+  api.get<JobConfusionObject>(`/fine_tuning/jobs/${id}/confusion${query}`);
+
+async function labelled(): Promise<JobObject> {
+  const lines = ['bad', 'good', 'so-so'].map((label) => JSON.stringify({ text: label, label }));
+  const file = await api.client.files.create({
+    file: new File([`${lines.join('\n')}\n`.repeat(4)], 'labels.jsonl'),
+    purpose: 'fine-tune',
+  });
+  return api.client.fineTuning.jobs.create({
+    model: 'tiny',
+    training_file: file.id,
+    suffix: 'moods',
+    graft: { task: 'seq_cls', validation_split: 0.25 },
+  } as never) as unknown as Promise<JobObject>;
+}
+
+it('is of the best evaluation or a chosen one, with how well each label is told', async () => {
+  const { id } = await labelled();
+  worker = await new ScriptedWorker(api).connect();
+  const lease = await worker.assigned();
+  worker.keep(lease);
+  await worker.tell(lease, started(0, 4), step(1));
+  expect(await confusionOf(id)).toMatchObject({
+    object: 'fine_tuning.job.confusion',
+    steps: [],
+    best_step: null,
+    step_number: null,
+    full: null,
+    examples: null,
+    classes: [],
+    confused: [],
+  });
+  await expect(confusionOf(id, '?step=1')).rejects.toThrow('no evaluation has told labels yet');
+  await worker.tell(
+    lease,
+    told(1, 0.9, { classes: [0, 0, 2, 0, 4, 1, 1, 0, 1], cells: [0, 1, 2, 1, 2, 1, 2, 1, 1] }),
+  );
+  await worker.tell(
+    lease,
+    step(2),
+    told(2, 0.4, { classes: [2, 0, 0, 1, 1, 0, 1, 0, 1], cells: [2, 1, 1] }),
+  );
+  await worker.tell(
+    lease,
+    step(3),
+    told(3, 0.5, { classes: [2, 1, 0, 0, 0, 1, 2, 0, 0], cells: [1, 0, 1] }),
+  );
+  // a sample: not compared with whole ones
+  await worker.tell(
+    lease,
+    step(4),
+    told(4, 0.1, { classes: [1, 0, 0, 0, 0, 0, 0, 0, 0], cells: [] }, false),
+  );
+
+  const best = await confusionOf(id);
+  expect(best).toEqual({
+    object: 'fine_tuning.job.confusion',
+    job_id: id,
+    steps: [1, 2, 3, 4],
+    best_step: 2,
+    step_number: 2,
+    full: true,
+    examples: 5,
+    classes: [
+      { label: 'bad', support: 2, correct: 2, predicted: 2, precision: 1, recall: 1, f1: 1 },
+      { label: 'good', support: 1, correct: 1, predicted: 2, precision: 0.5, recall: 1, f1: 2 / 3 },
+      {
+        label: 'so-so',
+        support: 2,
+        correct: 1,
+        predicted: 1,
+        precision: 1,
+        recall: 0.5,
+        f1: 2 / 3,
+      },
+    ],
+    confused: [{ label: 'so-so', predicted: 'good', count: 1 }],
+  });
+  const first = await confusionOf(id, '?step=1');
+  expect(first).toMatchObject({ step_number: 1, best_step: 2, examples: 5 });
+  expect(first.classes[0]).toMatchObject({ precision: null, recall: 0, f1: 0 });
+  expect(first.confused[0]).toEqual({ label: 'bad', predicted: 'good', count: 2 });
+  for (const query of ['?step=5', '?step=best', '?step=1&step=2'])
+    await expect(confusionOf(id, query)).rejects.toThrow('expected one of 1, 2, 3, 4');
+
+  const run = (...args: string[]) =>
+    graft(api.home, args, '', { GRAFT_URL: api.url, GRAFT_API_KEY: api.apiKey });
+  const shown = await run('confusion', 'moods');
+  expect(shown).toMatchObject({ code: 0 });
+  expect(shown.out).toMatch(/good +1 +0\.500 +1\.000 +0\.667/);
+  expect(shown.out).toMatch(/so-so +good +1/);
+  expect(shown.err).toContain(
+    'after step 2, of all of the validation data; others: --step 1 or 3 or 4',
+  );
+  const asked = await run('--json', 'confusion', id, '--step', '1');
+  expect(JSON.parse(asked.out)).toEqual(first);
+});
+
+it('keeps nothing of a worker that tells of labels that the job does not have', async () => {
+  const { id } = await labelled();
+  worker = await new ScriptedWorker(api).connect();
+  const lease = await worker.assigned();
+  worker.keep(lease);
+  await worker.tell(
+    lease,
+    started(0, 3),
+    step(1),
+    told(1, 0.9, { classes: [1, 0, 0, 1, 0, 0, 1, 0, 0, 1, 0, 0], cells: [] }),
+    step(2),
+    told(2, 0.8, { classes: [1, 0, 0, 1, 0, 0, 1, 0, 0], cells: [0, 3, 1] }),
+    step(3),
+    told(3, 0.7, { classes: [1, 0], cells: [] }),
+  );
+  expect(await confusionOf(id)).toMatchObject({ steps: [], step_number: null });
+  const { evaluations } = await api.get<{ evaluations: unknown[] }>(
+    `/fine_tuning/jobs/${id}/metrics`,
+  );
+  expect(evaluations).toHaveLength(3);
+});

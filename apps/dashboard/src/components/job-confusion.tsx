@@ -1,0 +1,182 @@
+import type { JobConfusionObject, JobObject } from '@graft/contracts';
+import { useState } from 'react';
+import { api } from '../api.js';
+import { count } from '../format.js';
+import { useLoaded } from '../loading.js';
+import { Failure } from './failure.js';
+import { Loading } from './loading.js';
+import { Row, Table } from './table.js';
+import './confusion.css';
+
+/** More labels make no matrix that is read: the pairs that are most confused say it. */
+const MOST_LABELS = 50;
+const MOST_PAIRS = 20;
+const RATED = ['Label', 'Examples', 'Precision', 'Recall', 'F1'];
+const PAIRS = ['Label', 'Taken for', 'Times'];
+
+interface Props {
+  readonly job: JobObject;
+  /** Of what was measured on validation data. */
+  readonly evaluations: readonly unknown[];
+}
+
+/** How well the job tells each label, and which it takes for which, at its best evaluation or a chosen one. */
+export function JobConfusion({ job, evaluations }: Props) {
+  /** null: the best. */
+  const [asked, ask] = useState<number | null>(null);
+  const { value, error } = useLoaded(['job-confusion', job.id, evaluations.length, asked], () =>
+    api.confusion(job.id, asked),
+  );
+  if (!value)
+    return (
+      <>
+        <Failure error={error} />
+        <Loading error={error} />
+      </>
+    );
+  if (value.step_number === null)
+    return <p className="faint">No evaluation has told labels yet.</p>;
+  const { classes, confused } = value;
+  return (
+    <section aria-label="Labels">
+      <Failure error={error} />
+      <StepPick found={value} pick={ask} />
+      {classes.length > 0 && classes.length <= MOST_LABELS ? (
+        <Matrix found={value} />
+      ) : (
+        <Pairs confused={confused} />
+      )}
+      {classes.length > 0 && (
+        <Table columns={RATED}>
+          {classes.map(({ label, support, precision, recall, f1 }) => (
+            <Row key={label}>
+              <td className="break">{label}</td>
+              <td className="numbers">{count(support)}</td>
+              {[precision, recall, f1].map((one, i) => (
+                <td key={RATED[i + 2]} className="numbers">
+                  {percent(one)}
+                </td>
+              ))}
+            </Row>
+          ))}
+        </Table>
+      )}
+    </section>
+  );
+}
+
+const percent = (share: number | null): string =>
+  share === null ? '–' : `${(100 * share).toFixed(1)} %`;
+
+interface StepPickProps {
+  readonly found: JobConfusionObject;
+  readonly pick: (step: number) => void;
+}
+
+function StepPick({ found, pick }: StepPickProps) {
+  const { steps, best_step: best, step_number: shown, full, examples } = found;
+  return (
+    <p className="bar">
+      <label htmlFor="confusion-step">Evaluation after step</label>
+      <select
+        id="confusion-step"
+        value={String(shown)}
+        onChange={(event) => pick(Number(event.target.value))}
+      >
+        {steps.map((step) => (
+          <option key={step} value={step}>
+            {step === best ? `${step} (lowest loss)` : step}
+          </option>
+        ))}
+      </select>
+      <span className="faint">
+        {examples === null ? '' : `${count(examples)} examples, `}
+        {full ? 'all of the validation data' : 'a sample of the validation data'}
+      </span>
+    </p>
+  );
+}
+
+/** Rows are what examples have, columns what they were taken for. */
+function Matrix({ found: { classes, confused } }: { readonly found: JobConfusionObject }) {
+  const times = new Map(confused.map((one) => [keyOf(one.label, one.predicted), one.count]));
+  return (
+    <div className="scroll" tabIndex={0} role="region" aria-label="Confusion matrix">
+      <table className="confusion">
+        <caption className="faint">
+          A row is what examples have, a column what they were taken for.
+        </caption>
+        <thead>
+          <tr>
+            <td />
+            {classes.map(({ label }) => (
+              <th key={label} scope="col" title={label}>
+                {label}
+              </th>
+            ))}
+          </tr>
+        </thead>
+        <tbody>
+          {classes.map(({ label, support, correct }) => (
+            <tr key={label}>
+              <th scope="row" title={label}>
+                {label}
+              </th>
+              {classes.map(({ label: taken }) => (
+                <Cell
+                  key={taken}
+                  label={label}
+                  taken={taken}
+                  times={label === taken ? correct : (times.get(keyOf(label, taken)) ?? 0)}
+                  support={support}
+                />
+              ))}
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </div>
+  );
+}
+
+const keyOf = (label: string, predicted: string): string => JSON.stringify([label, predicted]);
+
+interface CellProps {
+  readonly label: string;
+  readonly taken: string;
+  readonly times: number;
+  readonly support: number;
+}
+
+/** The more of a label's examples, the stronger its colour. */
+function Cell({ label, taken, times, support }: CellProps) {
+  const isRight = label === taken;
+  const share = support > 0 ? times / support : 0;
+  const words = isRight
+    ? `${times} of ${support} “${label}” told rightly`
+    : `${times} of ${support} “${label}” taken for “${taken}”`;
+  return (
+    <td
+      className={isRight ? 'right' : 'wrong'}
+      title={words}
+      style={{ '--share': `${Math.round(55 * share)}%` } as Record<string, string>}
+    >
+      {times === 0 ? <span className="faint">0</span> : times}
+    </td>
+  );
+}
+
+function Pairs({ confused }: Pick<JobConfusionObject, 'confused'>) {
+  if (confused.length === 0) return <p>No label was taken for another.</p>;
+  return (
+    <Table columns={PAIRS}>
+      {confused.slice(0, MOST_PAIRS).map(({ label, predicted, count: times }) => (
+        <Row key={keyOf(label, predicted)}>
+          <td className="break">{label}</td>
+          <td className="break">{predicted}</td>
+          <td className="numbers">{count(times)}</td>
+        </Row>
+      ))}
+    </Table>
+  );
+}

@@ -1,0 +1,58 @@
+// Which labels a job's evaluations took for which: GET /v1/fine_tuning/jobs/{id}/confusion.
+import { z } from 'zod';
+
+/** Of up to so many labels all is kept, */
+export const MOST_CONFUSED_WHOLE = 50;
+/** of more, so many of the pairs that are most confused. */
+export const MOST_CONFUSED = 200;
+/** Of up to so many labels it is kept how well each is told. */
+export const MOST_RATED = 1000;
+
+/** Of an evaluation, by the numbers of labels, as a worker tells it and the database keeps it. */
+export interface Confusion {
+  /** Of each label: how often it was told rightly, told wrongly, and missed. */
+  readonly classes: readonly number[];
+  /** Label, what it was taken for, how often: most often first. */
+  readonly cells: readonly number[];
+}
+
+const share = z.number().nullable();
+
+export const JobConfusionObject = z
+  .object({
+    object: z.literal('fine_tuning.job.confusion'),
+    job_id: z.string(),
+    steps: z.array(z.number()).readonly().describe('Evaluations that there is one of.'),
+    best_step: z.number().nullable().describe('That of them with the lowest validation loss.'),
+    step_number: z.number().nullable().describe('The one that this is of.'),
+    full: z
+      .boolean()
+      .nullable()
+      .describe('Whether all of the validation data were looked at, or a sample.'),
+    examples: z.number().nullable(),
+    classes: z
+      .array(
+        z.object({
+          label: z.string(),
+          support: z.number().describe('Examples that have it.'),
+          correct: z.number().describe('Of those, how many it was told of.'),
+          predicted: z.number().describe('Examples that it was told of.'),
+          precision: share.describe('Null where it was told of none.'),
+          recall: share.describe('Null where no example has it.'),
+          f1: share.describe('Null where it was neither told nor there.'),
+        }),
+      )
+      .readonly()
+      .describe(`In the order of their numbers; empty of more than ${MOST_RATED} labels.`),
+    confused: z
+      .array(z.object({ label: z.string(), predicted: z.string(), count: z.number() }))
+      .readonly()
+      .describe(
+        `Labels that were taken for others, most often first: all of up to ${MOST_CONFUSED_WHOLE} labels, of more the first ${MOST_CONFUSED}.`,
+      ),
+  })
+  .meta({
+    id: 'JobConfusionObject',
+    description: 'Which labels an evaluation of a job took for which, and how well each is told.',
+  });
+export type JobConfusionObject = z.infer<typeof JobConfusionObject>;
