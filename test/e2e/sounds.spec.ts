@@ -159,6 +159,19 @@ it('a base that writes learns what is said, and writes it whole and as it comes'
   expect(deltas.length).toBeGreaterThan(3);
   expect(deltas.join('')).toBe('low middle high');
 
+  const paths = (['low', 'high'] as const).map((pitch) => {
+    const at = join(graft.dir, `${pitch}.wav`);
+    writeFileSync(at, tone(pitch, 50, 0.8));
+    return at;
+  });
+  const shown = await run('transcribe', ...paths, '--model', model);
+  expect(shown).toEqual({ code: 0, out: 'low\nhigh\n', err: 'low.wav:\nhigh.wav:\n' });
+  const whole = await run('--json', 'transcribe', paths[0] as string, '--model', model);
+  expect(JSON.parse(whole.out)).toMatchObject({ file: paths[0], text: 'low', usage: { output_tokens: 4 } }); // prettier-ignore
+  const timed = await run('transcribe', paths[0] as string, '--model', model, '--format', 'srt');
+  expect(timed).toMatchObject({ code: 1, out: '' });
+  expect(timed.err).toMatch(/no tokens for times/);
+
   await expect(
     transcriptions.create({ model, file: sound('low', 1), response_format: 'srt' }),
   ).rejects.toMatchObject({ status: 400, message: expect.stringMatching(/no tokens for times/) });

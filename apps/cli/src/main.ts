@@ -37,6 +37,7 @@ import { addSubmit } from './commands/submit.js';
 import { addSweeps } from './commands/sweeps.js';
 import { addTensorboard } from './commands/tensorboard.js';
 import { addTrace } from './commands/trace.js';
+import { addTranscribe } from './commands/transcribe.js';
 import { addUp } from './commands/up.js';
 import { addWebhooks } from './commands/webhooks.js';
 import { addWatch } from './commands/watch.js';
@@ -71,6 +72,7 @@ function program(): Command {
     addChat,
     addEmbed,
     addClassify,
+    addTranscribe,
     addOperations,
     addExport,
     addAdapters,

@@ -6,5 +6,6 @@ export async function useCommand(api: Api, model: string): Promise<string> {
   const { graft } = await api
     .get<Partial<ModelObject>>(`/models/${model}`)
     .catch((): Partial<ModelObject> => ({}));
-  return `graft ${graft?.uses[0] ?? 'chat'} ${model}`;
+  const use = graft?.uses[0] ?? 'chat';
+  return use === 'transcribe' ? `graft transcribe FILE --model ${model}` : `graft ${use} ${model}`;
 }

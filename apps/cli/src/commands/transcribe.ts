@@ -1,0 +1,85 @@
+import { basename } from 'node:path';
+import { serverEvents, type ErrorBody, type TranscriptionEvent } from '@graft/contracts';
+import { Option, type Command } from 'commander';
+import { blobOf, type Api } from '../api.js';
+import { CliError, EXIT } from '../cli-error.js';
+import { callOf } from '../command-line.js';
+import { decimal } from '../parse-number.js';
+import { printable, type Output } from '../terminal.js';
+
+interface Options {
+  readonly model: string;
+  readonly language?: string;
+  readonly prompt?: string;
+  readonly temperature?: number;
+  readonly format: (typeof FORMATS)[number];
+}
+
+/** The first comes as it is written. */
+const FORMATS = ['text', 'srt', 'vtt', 'verbose_json'] as const;
+
+export function addTranscribe(program: Command): void {
+  program
+    .command('transcribe')
+    .description('what is said in sounds (WAV, FLAC), as it is written; --json prints all of it')
+    .argument('<file...>')
+    .requiredOption('--model <model>', 'a base that writes what it hears, or one trained to')
+    .option('--language <code>', 'of what is said, such as en')
+    .option('--prompt <text>', 'what stands before it: names, spellings')
+    .option('--temperature <number>', '0 takes the likeliest token', decimal)
+    .addOption(
+      new Option('--format <format>', 'srt, vtt and verbose_json have times')
+        .choices(FORMATS)
+        .default('text'),
+    )
+    .action(async (files: string[], options: Options, command: Command) => {
+      const { out, api } = callOf(command);
+      const found: object[] = [];
+      for (const path of files) {
+        const form = await formOf(path, options);
+        if (!out.json && files.length > 1) out.note(`${printable(basename(path))}:`);
+        found.push({ file: path, ...(await transcribed(api(), form, options.format, out)) });
+      }
+      if (out.json) out.value(files.length === 1 ? found[0] : found);
+    });
+}
+
+async function formOf(path: string, options: Options): Promise<FormData> {
+  const form = new FormData();
+  for (const name of ['model', 'language', 'prompt', 'temperature'] as const)
+    if (options[name] !== undefined) form.set(name, String(options[name]));
+  form.set('file', await blobOf(path), basename(path));
+  return form;
+}
+
+/** What of a sound is printed as JSON; else it is printed here. */
+async function transcribed(
+  api: Api,
+  form: FormData,
+  format: Options['format'],
+  out: Output,
+): Promise<object> {
+  if (format === 'text') return streamed(api, form, out);
+  form.set('response_format', format);
+  const answer = await api.raw('POST', '/audio/transcriptions', { body: form });
+  const text = await answer.text();
+  if (!out.json) process.stdout.write(`${printable(text.trimEnd())}\n`);
+  return format === 'verbose_json' ? (JSON.parse(text) as object) : { [format]: text };
+}
+
+async function streamed(api: Api, form: FormData, out: Output): Promise<object> {
+  form.set('stream', 'true');
+  const answer = await api.raw('POST', '/audio/transcriptions', { body: form });
+  if (answer.body === null) throw new Error('response has no body');
+  for await (const { data } of serverEvents(answer.body)) {
+    if (data === '[DONE]') break;
+    const event = JSON.parse(data) as TranscriptionEvent | ErrorBody;
+    if ('error' in event) throw new Error(event.error.message);
+    if (event.type === 'transcript.text.done') {
+      if (!out.json) process.stdout.write('\n');
+      return { text: event.text, usage: event.usage };
+    }
+    if (!out.json) process.stdout.write(printable(event.delta));
+  }
+  throw new CliError('the connection was cut before the transcript was whole', EXIT.unreachable);
+}
