@@ -95,6 +95,7 @@ void add_bodies(torch::Library& m) {
   m.impl("rms_norm_forward", norm_forward);
   m.impl("rms_norm_backward", norm_backward);
   m.impl("cross_entropy_rows_", loss_rows);
+  add_attention(m);
 }
 
 }  // namespace graft::cuda

@@ -47,5 +47,6 @@ void by_kind(const at::Tensor& x, const Body& body) {
 }
 
 void add_bodies(torch::Library& m);
+void add_attention(torch::Library& m);
 
 }  // namespace graft::cuda

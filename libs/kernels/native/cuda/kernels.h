@@ -34,4 +34,51 @@ template <typename T>
 void cross_entropy(T* logits, const int64_t* labels, const float* scales, float* losses, bool* right, int64_t rows,
                    int64_t classes, Stream stream);
 
+// Attention: native/ops/attention.cpp has the formulas and the names.
+struct AttentionShape {
+  int64_t queries, heads, kv_heads, size;
+  int64_t q_stride, kv_stride;  // of rows of q; of k and v
+  int64_t behind, ahead;        // a query at i sees the keys between i - behind and i + ahead, both excluded
+  float scale, cap;             // no cap: 0
+  const float* bias;            // of distance 0, or place 0, and the first head, or none
+  bool bias_by_place;
+  int64_t bias_stride, bias_behind;
+};
+
+// Some queries of one segment and the keys that it has.
+struct QueryTile {
+  int64_t row, rows, place;  // place: of the first of them, among the keys
+  int64_t key_start, keys, before_start, before;
+};
+
+// Rows of keys that the same segments have, sights [first, past).
+struct KeyTile {
+  int64_t row, rows, first, past;
+};
+// A segment that has these keys.
+struct Sight {
+  int64_t place, start, rows, offset;  // place: of the first key among the segment's; the segment's queries
+};
+
+// Rows of a tile that fit the current device. @throws std::runtime_error where none do
+template <typename T>
+int64_t attention_rows(int64_t size, bool backward, bool biased);
+
+// `rows`: of a tile at most, a multiple of 16
+template <typename T>
+void attention(const AttentionShape& shape, int64_t rows, const QueryTile* tiles, int64_t count, const T* q, const T* k,
+               const T* v, T* o, float* lse, Stream stream);
+// delta: f32 [H, T]
+template <typename T>
+void attention_delta(const AttentionShape& shape, const T* o, const T* go, float* delta, Stream stream);
+// bias_parts: [tiles, H, distances], of zeros, or null
+template <typename T>
+void attention_queries(const AttentionShape& shape, int64_t rows, const QueryTile* tiles, int64_t count, const T* q,
+                       const T* k, const T* v, const T* go, const float* lse, const float* delta, T* dq, float* bias_parts,
+                       Stream stream);
+template <typename T>
+void attention_keys(const AttentionShape& shape, int64_t rows, const KeyTile* tiles, const Sight* sights, int64_t count,
+                    const T* q, const T* k, const T* v, const T* go, const float* lse, const float* delta, T* dk, T* dv,
+                    Stream stream);
+
 }  // namespace graft::cuda

@@ -33,7 +33,11 @@
 #include <memory>
 #include <numeric>
 #include <optional>
+#include <tuple>
 #include <vector>
+
+#include "attention.h"
+#include "operator.h"
 
 namespace graft {
 namespace {
@@ -63,15 +67,8 @@ struct AttentionTask {
 #include "isa_each.h"
 #undef GRAFT_BODY
 
-constexpr int64_t kAll = int64_t{1} << 40;  // farther than any key
 constexpr int64_t kLong = int64_t{1} << 21;  // queries times keys, from which on a segment may be all there is to do
 constexpr int64_t kShares = 4;               // of a key head of a long segment, each with gradients of its own
-
-struct Segment {
-  int64_t start, rows, key_start, key_rows, before_start, before, offset;
-
-  int64_t keys() const { return before + key_rows; }
-};
 
 // Queries' heads over one key head of a segment.
 struct Piece {
@@ -82,93 +79,14 @@ struct Piece {
 
 int64_t padded(int64_t n) { return (n + 15) / 16 * 16; }
 
-// What src/ops/attention.ts has checked with better words: here nothing is read outside the tensors.
-std::vector<Segment> read_segments(c10::IntArrayRef flat, int64_t queries, int64_t keys, bool causal, int64_t window) {
-  TORCH_CHECK(flat.size() % 7 == 0, "segments are sevens of numbers");
-  std::vector<Segment> segments;
-  int64_t at = 0;
-  for (size_t i = 0; i < flat.size(); i += 7) {
-    const Segment s{flat[i], flat[i + 1], flat[i + 2], flat[i + 3], flat[i + 4], flat[i + 5], flat[i + 6]};
-    const int64_t first = s.offset, last = s.offset + s.rows - 1;
-    const int64_t behind = window > 0 ? window : kAll, ahead = causal ? 1 : behind;
-    TORCH_CHECK(s.start == at && s.rows > 0, "segment ", i / 7, " starts at ", s.start, ", not at ", at);
-    TORCH_CHECK(s.key_rows >= 0 && s.key_start >= 0 && s.key_start + s.key_rows <= keys && s.before >= 0 &&
-                    s.before_start >= 0 && s.before_start + s.before <= keys,
-                "segment ", i / 7, " has keys outside the ", keys, " there are");
-    TORCH_CHECK(s.keys() > 0 && last - behind + 1 < s.keys() && first + ahead > 0 && (!causal || last < s.keys()),
-                "segment ", i / 7, " has a query that sees no key");
-    at += s.rows;
-    segments.push_back(s);
-  }
-  TORCH_CHECK(at == queries, "segments have ", at, " rows, the queries ", queries);
-  return segments;
-}
-
-// A tensor [rows, heads, size] whose last two dimensions lie together.
-at::Tensor by_rows(const at::Tensor& x) {
-  return x.stride(2) == 1 && x.stride(1) == x.size(2) ? x : x.contiguous();
-}
-
-struct Options {
-  double scale;
-  bool causal;
-  int64_t window;
-  int64_t bias_behind;  // distances before 0 that the bias has; -1: it is by place
-  double cap;
-
-  bool by_place() const { return bias_behind < 0; }
-};
-
-struct Problem {
-  at::Tensor q, k, v, bias;
-  std::vector<Segment> segments;
+struct Problem : AttentionProblem {
   std::vector<Piece> pieces;
   int64_t part_rows = 0;  // of all pieces of a key head
-  Options options;
-  int64_t queries, keys, heads, kv_heads, size, behind, ahead;
 
   Problem(const at::Tensor& q_, const at::Tensor& k_, const at::Tensor& v_, const std::optional<at::Tensor>& bias_,
-          c10::IntArrayRef flat, Options options_)
-      : options(options_) {
-    TORCH_CHECK(q_.dim() == 3 && k_.dim() == 3 && v_.dim() == 3, "attention wants [rows, heads, size] three times");
-    TORCH_CHECK(k_.sizes() == v_.sizes(), "keys ", k_.sizes(), " and values ", v_.sizes(), " differ");
-    TORCH_CHECK(q_.size(2) == k_.size(2), "queries of ", q_.size(2), ", keys of ", k_.size(2));
-    TORCH_CHECK(q_.scalar_type() == at::kFloat || q_.scalar_type() == at::kBFloat16, "f32 or bf16, got ", q_.dtype());
-    TORCH_CHECK(k_.scalar_type() == q_.scalar_type() && v_.scalar_type() == q_.scalar_type(), "one dtype for all");
-    TORCH_CHECK(k_.size(1) > 0 && q_.size(1) % k_.size(1) == 0, q_.size(1), " heads over ", k_.size(1));
-    q = by_rows(q_);
-    k = by_rows(k_);
-    v = by_rows(v_);
-    if (k.stride(0) != v.stride(0)) {
-      k = k.contiguous();
-      v = v.contiguous();
-    }
-    queries = q.size(0);
-    heads = q.size(1);
-    size = q.size(2);
-    keys = k.size(0);
-    kv_heads = k.size(1);
-    behind = options.window > 0 ? options.window : kAll;
-    ahead = options.causal ? 1 : behind;
-    segments = read_segments(flat, queries, keys, options.causal, options.window);
+          c10::IntArrayRef flat, AttentionOptions options_)
+      : AttentionProblem(q_, k_, v_, bias_, flat, options_) {
     for (size_t i = 0; i < segments.size(); i++) cut(i);
-    if (!bias_ || !bias_->defined()) return;
-    TORCH_CHECK(options.cap == 0, "capped scores have no bias");
-    bias = bias_->contiguous();
-    TORCH_CHECK(bias.scalar_type() == at::kFloat && bias.dim() == 2 && bias.size(0) == heads, "bias f32 [", heads,
-                ", distances], got ", bias.dtype(), " ", bias.sizes());
-    if (options.by_place()) {
-      for (const Segment& s : segments)
-        TORCH_CHECK(s.keys() <= bias.size(1), "bias of ", bias.size(1), " places, ", s.keys(), " are needed");
-      return;
-    }
-    int64_t before = 0, after = 0;
-    for (const Segment& s : segments) {
-      before = std::max(before, std::min(behind - 1, s.offset + s.rows - 1));
-      after = std::max(after, std::min(ahead - 1, s.keys() - 1 - s.offset));
-    }
-    TORCH_CHECK(before <= options.bias_behind && options.bias_behind + after < bias.size(1), "bias of ", bias.size(1),
-                " distances from -", options.bias_behind, " on, -", before, " to ", after, " are needed");
   }
 
   int64_t group() const { return heads / kv_heads; }
@@ -342,10 +260,34 @@ Gradients backward_pass(const Problem& p, const at::Tensor& o, const at::Tensor&
   return d;
 }
 
-at::Tensor attention_cpu(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-                         const std::optional<at::Tensor>& bias, c10::IntArrayRef segments, double scale, bool causal,
-                         int64_t window, int64_t bias_behind, double softcap) {
-  return forward_pass(Problem(q, k, v, bias, segments, {scale, causal, window, bias_behind, softcap})).o;
+std::tuple<at::Tensor, at::Tensor> forward_cpu(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                                               const std::optional<at::Tensor>& bias, c10::IntArrayRef segments,
+                                               double scale, bool causal, int64_t window, int64_t bias_behind,
+                                               double softcap) {
+  const Result result = forward_pass(Problem(q, k, v, bias, segments, {scale, causal, window, bias_behind, softcap}));
+  return {result.o, result.lse};
+}
+
+std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> backward_cpu(
+    const at::Tensor& go, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+    const std::optional<at::Tensor>& bias, const at::Tensor& o, const at::Tensor& lse, c10::IntArrayRef segments,
+    double scale, bool causal, int64_t window, int64_t bias_behind, double softcap, bool wants_bias) {
+  const Problem problem(q, k, v, bias, segments, {scale, causal, window, bias_behind, softcap});
+  const Gradients d = backward_pass(problem, o, lse, go, wants_bias);
+  return {d.q, d.k, d.v, d.bias};
+}
+
+std::tuple<at::Tensor, at::Tensor> forward(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                                           const std::optional<at::Tensor>& bias, c10::IntArrayRef segments, double scale,
+                                           bool causal, int64_t window, int64_t bias_behind, double softcap) {
+  static const auto body = operator_of<decltype(forward_cpu)>("graft::attention_forward");
+  return body.call(q, k, v, bias, segments, scale, causal, window, bias_behind, softcap);
+}
+
+at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const std::optional<at::Tensor>& bias,
+                     c10::IntArrayRef segments, double scale, bool causal, int64_t window, int64_t bias_behind,
+                     double softcap) {
+  return std::get<0>(forward(q, k, v, bias, segments, scale, causal, window, bias_behind, softcap));
 }
 
 struct Attention : torch::autograd::Function<Attention> {
@@ -354,8 +296,8 @@ struct Attention : torch::autograd::Function<Attention> {
                             double scale, bool causal, int64_t window, int64_t bias_behind, double softcap) {
     at::AutoDispatchBelowAutograd below;
     TORCH_CHECK(bias_behind >= 0 || !bias || !bias->requires_grad(), "a bias by place gets no gradient");
-    Result result = forward_pass(Problem(q, k, v, bias, segments, {scale, causal, window, bias_behind, softcap}));
-    context->save_for_backward({q, k, v, result.o, result.lse, bias.value_or(at::Tensor())});
+    auto [o, lse] = graft::forward(q, k, v, bias, segments, scale, causal, window, bias_behind, softcap);
+    context->save_for_backward({q, k, v, o, lse, bias.value_or(at::Tensor())});
     context->saved_data["segments"] = std::move(segments);
     context->saved_data["scale"] = scale;
     context->saved_data["causal"] = causal;
@@ -363,22 +305,22 @@ struct Attention : torch::autograd::Function<Attention> {
     context->saved_data["bias_behind"] = bias_behind;
     context->saved_data["softcap"] = softcap;
     context->saved_data["wants_bias"] = bias && bias->requires_grad();
-    return result.o;
+    return o;
   }
 
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
                                                  torch::autograd::variable_list gradients) {
+    static const auto body = operator_of<decltype(backward_cpu)>("graft::attention_backward");
     at::AutoDispatchBelowAutograd below;
     const auto saved = context->get_saved_variables();
     auto& data = context->saved_data;
     const auto segments = data["segments"].toIntVector();
-    const Problem problem(
-        saved[0], saved[1], saved[2], saved[5], segments,
-        {data["scale"].toDouble(), data["causal"].toBool(), data["window"].toInt(), data["bias_behind"].toInt(),
-         data["softcap"].toDouble()});
-    const Gradients d =
-        backward_pass(problem, saved[3], saved[4], gradients[0].contiguous(), data["wants_bias"].toBool());
-    return {d.q, d.k, d.v, d.bias, {}, {}, {}, {}, {}, {}};
+    const auto bias = saved[5].defined() ? std::optional<at::Tensor>(saved[5]) : std::nullopt;
+    auto [dq, dk, dv, dbias] =
+        body.call(gradients[0].contiguous(), saved[0], saved[1], saved[2], bias, saved[3], saved[4], segments,
+                  data["scale"].toDouble(), data["causal"].toBool(), data["window"].toInt(), data["bias_behind"].toInt(),
+                  data["softcap"].toDouble(), data["wants_bias"].toBool());
+    return {dq, dk, dv, dbias, {}, {}, {}, {}, {}, {}};
   }
 };
 
@@ -395,7 +337,19 @@ TORCH_LIBRARY_FRAGMENT(graft, m) {
   m.def(
       "attention(Tensor q, Tensor k, Tensor v, Tensor? bias, int[] segments, float scale, bool causal, int window, "
       "int bias_behind, float softcap=0.) -> Tensor");
+  // the bodies: o and lse; dq, dk, dv, and db if it is wanted
+  m.def(
+      "attention_forward(Tensor q, Tensor k, Tensor v, Tensor? bias, int[] segments, float scale, bool causal, "
+      "int window, int bias_behind, float softcap) -> (Tensor, Tensor)");
+  m.def(
+      "attention_backward(Tensor go, Tensor q, Tensor k, Tensor v, Tensor? bias, Tensor o, Tensor lse, int[] segments, "
+      "float scale, bool causal, int window, int bias_behind, float softcap, bool dbias) -> "
+      "(Tensor, Tensor, Tensor, Tensor)");
 }
 
-TORCH_LIBRARY_IMPL(graft, CPU, m) { m.impl("attention", graft::attention_cpu); }
+TORCH_LIBRARY_IMPL(graft, CPU, m) {
+  m.impl("attention_forward", graft::forward_cpu);
+  m.impl("attention_backward", graft::backward_cpu);
+}
+TORCH_LIBRARY_IMPL(graft, CompositeExplicitAutograd, m) { m.impl("attention", graft::attention); }
 TORCH_LIBRARY_IMPL(graft, Autograd, m) { m.impl("attention", graft::attention_autograd); }

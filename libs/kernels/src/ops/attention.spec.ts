@@ -3,7 +3,7 @@ import {
   compare,
   expectClose,
   hasNaN,
-  onEachSet,
+  onEachBody,
   parameter,
   random,
   restart,
@@ -309,7 +309,7 @@ const attend =
       optionsOf(layout, table),
     );
 
-onEachSet((dtype) => {
+onEachBody((dtype) => {
   describe.each([64, 40, 7])('attention, heads of %i', (size) => {
     it.each([...DECODERS, ...OTHERS])('$name', (layout) => {
       k.tidy(() => {
@@ -317,6 +317,15 @@ onEachSet((dtype) => {
           dense(inputs, layout),
         );
       });
+    });
+  });
+
+  it('heads wider than a block of columns', () => {
+    k.tidy(() => {
+      const layout = DECODERS[3] as Layout;
+      compare(inputsOf(layout, 136, dtype), dtype, attend(layout), (...inputs) =>
+        dense(inputs, layout),
+      );
     });
   });
 

@@ -1,0 +1,451 @@
+// Attention over a packed batch. Formulas and segments: native/ops/attention.cpp.
+//
+// Forward and for dq a block has a tile of one segment's queries and a head, and goes over the keys that these see; for dk
+// and dv it has a tile of keys and goes over all queries that see them, of every segment and head, in their order. So each
+// number is written by one block, and there is nothing to add up afterwards but the bias's gradient. A warp has 16 rows of
+// the tile. Softmax is online (arXiv:1805.02867, arXiv:2205.14135); P and dS are rounded to bf16 before they are
+// multiplied, as on the CPU. Of heads wider than a block's columns there are several blocks, which share no work.
+#include "kernels.h"
+
+#include "device.h"
+#include "product.h"
+
+namespace graft::cuda {
+namespace {
+
+constexpr int kStep = 32;  // keys, or queries, that a tile meets at once
+
+template <typename T>
+constexpr int kPad = 16 / sizeof(T);  // keeps rows of shared memory on banks of their own
+
+template <typename T>
+__host__ __device__ int row_width(int64_t size) {
+  return static_cast<int>((size + 15) / 16 * 16) + kPad<T>;
+}
+template <typename T>
+constexpr int kStepWidth = kStep + kPad<T>;
+
+// Rows of a tile that lie in shared memory: those of `tiles` matrices, what is met, weights, and sums for the bias.
+template <typename T, int D>
+struct Room {
+  int rows, width;
+
+  __host__ __device__ Room(int warps, int64_t size) : rows(16 * warps), width(row_width<T>(size)) {}
+  __host__ __device__ int tile() const { return rows * width; }
+  __host__ __device__ int met() const {
+    const int along = kStep * width, across = D * kStepWidth<T>;
+    return along > across ? along : across;
+  }
+  __host__ __device__ int weights() const { return rows * kStepWidth<T>; }
+  __host__ __device__ size_t bytes(int tiles, bool biased) const {
+    return (tiles * tile() + met() + weights()) * sizeof(T) + (biased ? rows * kStep * sizeof(float) : 0);
+  }
+};
+
+// to [rows, width] of the rows that from(r) points to, or null for zeros
+template <typename T, typename From>
+__device__ __forceinline__ void load(T* to, int width, int rows, int64_t size, const From& from) {
+  for (int r = warp(); r < rows; r += blockDim.x / kWarp) {
+    const T* row = from(r);
+    for (int c = lane(); c < width; c += kWarp) to[r * width + c] = row && c < size ? row[c] : T{};
+  }
+}
+
+// to [D, kStep] of columns from `first` on of the same rows
+template <int D, typename T, typename From>
+__device__ __forceinline__ void load_across(T* to, int64_t first, int64_t size, const From& from) {
+  for (int r = warp(); r < kStep; r += blockDim.x / kWarp) {
+    const T* row = from(r);
+    for (int c = lane(); c < D; c += kWarp) to[c * kStepWidth<T> + r] = row && first + c < size ? row[first + c] : T{};
+  }
+}
+
+// The row and column of element `i` of a lane's part of a product's n-th eight columns.
+__device__ __forceinline__ int row_of(int i) { return lane() / 4 + i / 2 * 8; }
+__device__ __forceinline__ int column_of(int n, int i) { return 8 * n + lane() % 4 * 2 + i % 2; }
+
+struct Score {
+  float value, slope;  // slope: of the value by what is capped
+};
+
+struct Scoring {
+  const AttentionShape& s;
+  const float* bias;  // this head's
+
+  __device__ Scoring(const AttentionShape& shape, int64_t head)
+      : s(shape), bias(shape.bias ? shape.bias + head * shape.bias_stride : nullptr) {}
+
+  __device__ bool sees(int64_t place, int64_t key) const { return key > place - s.behind && key < place + s.ahead; }
+  __device__ Score of(float product, int64_t place, int64_t key) const {
+    if (s.cap > 0) {
+      const float y = tanhf(product * (s.scale / s.cap));
+      return {y * s.cap, 1.0f - y * y};
+    }
+    if (!bias) return {product * s.scale, 1.0f};
+    return {product * s.scale + bias[s.bias_by_place ? key : key - place], 1.0f};
+  }
+};
+
+__device__ __forceinline__ int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+__device__ __forceinline__ int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
+
+__device__ __forceinline__ int64_t first_key(const AttentionShape& s, const QueryTile& t) {
+  return most(0, t.place - s.behind + 1);
+}
+__device__ __forceinline__ int64_t past_key(const AttentionShape& s, const QueryTile& t) {
+  return least(t.keys, t.place + t.rows - 1 + s.ahead);
+}
+
+// Rows of keys or values from the tile's key `at` on.
+template <typename T>
+struct Keys {
+  const AttentionShape& s;
+  const QueryTile& t;
+  const T* base;
+  int64_t at;
+
+  __device__ const T* operator()(int r) const {
+    const int64_t j = at + r;
+    if (j >= t.keys) return nullptr;
+    return base + (j < t.before ? t.before_start + j : t.key_start + j - t.before) * s.kv_stride;
+  }
+};
+
+// Rows of a tile, or of queries.
+template <typename T>
+struct Rows {
+  const T* base;
+  int64_t count, stride;
+
+  __device__ const T* operator()(int r) const { return r < count ? base + r * stride : nullptr; }
+};
+
+template <typename T, int D>
+__device__ void write(const float (&sums)[D / 8][4], T* to, int64_t stride, int64_t rows, int64_t first, int64_t size,
+                      const float (&factor)[2]) {
+#pragma unroll
+  for (int n = 0; n < D / 8; n++)
+#pragma unroll
+    for (int i = 0; i < 4; i++) {
+      const int64_t r = 16 * warp() + row_of(i), c = first + column_of(n, i);
+      if (r < rows && c < size) to[r * stride + c] = narrow<T>(sums[n][i] * factor[i / 2]);
+    }
+}
+
+template <typename T, int D>
+__global__ void __launch_bounds__(128) attend(AttentionShape s, const QueryTile* tiles, const T* q, const T* k, const T* v,
+                                              T* o, float* lse) {
+  const QueryTile tile = tiles[blockIdx.x];
+  const int64_t head = blockIdx.y, kv = head / (s.heads / s.kv_heads), first = blockIdx.z * D;
+  const Room<T, D> room(blockDim.x / kWarp, s.size);
+  const Scoring scoring(s, head);
+  T* const mine = shared_memory<T>();
+  T* const met = mine + room.tile();
+  T* const weights = met + room.met();
+  T* const my_weights = weights + 16 * warp() * kStepWidth<T>;
+  load(mine, room.width, room.rows, s.size, Rows<T>{q + tile.row * s.q_stride + head * s.size, tile.rows, s.q_stride});
+  float sums[D / 8][4] = {}, highest[2] = {-INFINITY, -INFINITY}, total[2] = {};
+  for (int64_t at = first_key(s, tile); at < past_key(s, tile); at += kStep) {
+    __syncthreads();
+    load(met, room.width, kStep, s.size, Keys<T>{s, tile, k + kv * s.size, at});
+    __syncthreads();
+    float p[kStep / 8][4] = {};
+    product(p, mine + 16 * warp() * room.width, room.width, met, room.width, room.width - kPad<T>);
+    float top[2] = {highest[0], highest[1]};
+#pragma unroll
+    for (int n = 0; n < kStep / 8; n++)
+#pragma unroll
+      for (int i = 0; i < 4; i++) {
+        const int64_t place = tile.place + 16 * warp() + row_of(i), key = at + column_of(n, i);
+        const bool seen = key < tile.keys && 16 * warp() + row_of(i) < tile.rows && scoring.sees(place, key);
+        p[n][i] = seen ? scoring.of(p[n][i], place, key).value : -INFINITY;
+        top[i / 2] = fmaxf(top[i / 2], p[n][i]);
+      }
+    float base[2], factor[2];
+#pragma unroll
+    for (int h = 0; h < 2; h++) {
+      top[h] = over_lanes<Largest>(top[h], 4);
+      base[h] = top[h] == -INFINITY ? 0.0f : top[h];
+      factor[h] = expf(highest[h] - base[h]);
+      highest[h] = top[h];
+      total[h] *= factor[h];
+    }
+#pragma unroll
+    for (int n = 0; n < kStep / 8; n++)
+#pragma unroll
+      for (int i = 0; i < 4; i++) {
+        const float e = expf(p[n][i] - base[i / 2]);
+        total[i / 2] += e;
+        my_weights[row_of(i) * kStepWidth<T> + column_of(n, i)] = narrow<T>(e);
+      }
+#pragma unroll
+    for (int n = 0; n < D / 8; n++)
+#pragma unroll
+      for (int i = 0; i < 4; i++) sums[n][i] *= factor[i / 2];
+    __syncthreads();
+    load_across<D>(met, first, s.size, Keys<T>{s, tile, v + kv * s.size, at});
+    __syncthreads();
+    product(sums, my_weights, kStepWidth<T>, met, kStepWidth<T>, kStep);
+  }
+  float factor[2];
+#pragma unroll
+  for (int h = 0; h < 2; h++) {
+    total[h] = over_lanes<Sum>(total[h], 4);
+    factor[h] = 1.0f / total[h];
+    const int64_t r = 16 * warp() + row_of(2 * h);
+    if (first == 0 && lane() % 4 == 0 && r < tile.rows)
+      lse[head * s.queries + tile.row + r] = highest[h] + logf(total[h]);
+  }
+  write<T, D>(sums, o + tile.row * s.heads * s.size + head * s.size, s.heads * s.size, tile.rows, first, s.size, factor);
+}
+
+// delta [H, T]: o · do, a warp for each row of a head
+template <typename T>
+__global__ void inner_products(AttentionShape s, const T* o, const T* go, float* delta) {
+  const int64_t i = static_cast<int64_t>(blockIdx.x) * (blockDim.x / kWarp) + warp();
+  if (i >= s.queries * s.heads) return;
+  float sum = 0;
+  for (int64_t c = lane(); c < s.size; c += kWarp) sum += wide(o[i * s.size + c]) * wide(go[i * s.size + c]);
+  sum = over_lanes<Sum>(sum);
+  if (lane() == 0) delta[i % s.heads * s.queries + i / s.heads] = sum;
+}
+
+// The sums of dS along its diagonals, into this block's part of the bias's gradient. ds: [rows, kStep]
+__device__ void add_diagonals(const AttentionShape& s, const QueryTile& tile, int64_t at, const float* ds, int rows,
+                              float* part) {
+  for (int n = threadIdx.x; n < rows + kStep - 1; n += blockDim.x) {
+    const int64_t place = s.bias_behind + at - tile.place + n - (rows - 1);
+    if (place < 0 || place >= s.bias_stride) continue;
+    float sum = 0;
+    for (int r = 0; r < rows; r++) {
+      const int c = n - (rows - 1) + r;
+      if (c >= 0 && c < kStep) sum += ds[r * kStep + c];
+    }
+    part[place] += sum;
+  }
+}
+
+template <typename T, int D>
+__global__ void __launch_bounds__(128) attend_back_queries(AttentionShape s, const QueryTile* tiles, const T* q, const T* k,
+                                                           const T* v, const T* go, const float* lse, const float* delta,
+                                                           T* dq, float* bias_parts) {
+  const QueryTile tile = tiles[blockIdx.x];
+  const int64_t head = blockIdx.y, kv = head / (s.heads / s.kv_heads), first = blockIdx.z * D, all = s.heads * s.size;
+  const Room<T, D> room(blockDim.x / kWarp, s.size);
+  const Scoring scoring(s, head);
+  T* const mine = shared_memory<T>();
+  T* const gradients = mine + room.tile();
+  T* const met = gradients + room.tile();
+  T* const my_weights = met + room.met() + 16 * warp() * kStepWidth<T>;
+  float* const ds = reinterpret_cast<float*>(met + room.met() + room.weights());
+  const bool biased = bias_parts && first == 0;
+  float* const part = biased ? bias_parts + (blockIdx.x * s.heads + head) * s.bias_stride : nullptr;
+  load(mine, room.width, room.rows, s.size, Rows<T>{q + tile.row * s.q_stride + head * s.size, tile.rows, s.q_stride});
+  load(gradients, room.width, room.rows, s.size, Rows<T>{go + tile.row * all + head * s.size, tile.rows, all});
+  float sums[D / 8][4] = {}, row_lse[2] = {}, row_delta[2] = {};
+#pragma unroll
+  for (int h = 0; h < 2; h++) {
+    const int64_t r = 16 * warp() + row_of(2 * h);
+    if (r >= tile.rows) continue;
+    row_lse[h] = lse[head * s.queries + tile.row + r];
+    row_delta[h] = delta[head * s.queries + tile.row + r];
+  }
+  for (int64_t at = first_key(s, tile); at < past_key(s, tile); at += kStep) {
+    __syncthreads();
+    load(met, room.width, kStep, s.size, Keys<T>{s, tile, k + kv * s.size, at});
+    __syncthreads();
+    float p[kStep / 8][4] = {}, dp[kStep / 8][4] = {};
+    product(p, mine + 16 * warp() * room.width, room.width, met, room.width, room.width - kPad<T>);
+    __syncthreads();
+    load(met, room.width, kStep, s.size, Keys<T>{s, tile, v + kv * s.size, at});
+    __syncthreads();
+    product(dp, gradients + 16 * warp() * room.width, room.width, met, room.width, room.width - kPad<T>);
+#pragma unroll
+    for (int n = 0; n < kStep / 8; n++)
+#pragma unroll
+      for (int i = 0; i < 4; i++) {
+        const int64_t r = 16 * warp() + row_of(i), place = tile.place + r, key = at + column_of(n, i);
+        float d = 0;
+        if (key < tile.keys && r < tile.rows && scoring.sees(place, key)) {
+          const Score score = scoring.of(p[n][i], place, key);
+          d = expf(score.value - row_lse[i / 2]) * (dp[n][i] - row_delta[i / 2]) * score.slope;
+        }
+        my_weights[row_of(i) * kStepWidth<T> + column_of(n, i)] = narrow<T>(d * s.scale);
+        if (biased) ds[r * kStep + column_of(n, i)] = d;
+      }
+    __syncthreads();
+    load_across<D>(met, first, s.size, Keys<T>{s, tile, k + kv * s.size, at});
+    if (biased) add_diagonals(s, tile, at, ds, room.rows, part);
+    __syncthreads();
+    product(sums, my_weights, kStepWidth<T>, met, kStepWidth<T>, kStep);
+  }
+  const float factor[2] = {1.0f, 1.0f};
+  write<T, D>(sums, dq + tile.row * all + head * s.size, all, tile.rows, first, s.size, factor);
+}
+
+template <typename T, int D>
+__global__ void __launch_bounds__(128) attend_back_keys(AttentionShape s, const KeyTile* tiles, const Sight* sights,
+                                                        const T* q, const T* k, const T* v, const T* go, const float* lse,
+                                                        const float* delta, T* dk, T* dv) {
+  const KeyTile tile = tiles[blockIdx.x];
+  const int64_t kv = blockIdx.y, first = blockIdx.z * D, all = s.heads * s.size, group = s.heads / s.kv_heads;
+  const Room<T, D> room(blockDim.x / kWarp, s.size);
+  T* const keys = shared_memory<T>();
+  T* const values = keys + room.tile();
+  T* const met = values + room.tile();
+  T* const my_weights = met + room.met() + 16 * warp() * kStepWidth<T>;
+  const int64_t start = tile.row * s.kv_stride + kv * s.size;
+  load(keys, room.width, room.rows, s.size, Rows<T>{k + start, tile.rows, s.kv_stride});
+  load(values, room.width, room.rows, s.size, Rows<T>{v + start, tile.rows, s.kv_stride});
+  float key_sums[D / 8][4] = {}, value_sums[D / 8][4] = {};
+  for (int64_t n = tile.first; n < tile.past; n++) {
+    const Sight sight = sights[n];
+    // of the segment's queries those that may see one of these keys
+    const int64_t from = most(0, sight.place - s.ahead + 1 - sight.offset);
+    const int64_t past = least(sight.rows, sight.place + tile.rows - 1 + s.behind - sight.offset);
+    for (int64_t head = kv * group; head < (kv + 1) * group; head++) {
+      const Scoring scoring(s, head);
+      for (int64_t at = from; at < past; at += kStep) {
+        const int64_t row = sight.start + at;
+        const Rows<T> queries{q + row * s.q_stride + head * s.size, past - at, s.q_stride};
+        const Rows<T> gradients{go + row * all + head * s.size, past - at, all};
+        __syncthreads();
+        load(met, room.width, kStep, s.size, queries);
+        __syncthreads();
+        float p[kStep / 8][4] = {}, dp[kStep / 8][4] = {};
+        product(p, keys + 16 * warp() * room.width, room.width, met, room.width, room.width - kPad<T>);
+        __syncthreads();
+        load(met, room.width, kStep, s.size, gradients);
+        __syncthreads();
+        product(dp, values + 16 * warp() * room.width, room.width, met, room.width, room.width - kPad<T>);
+#pragma unroll
+        for (int m = 0; m < kStep / 8; m++)
+#pragma unroll
+          for (int i = 0; i < 4; i++) {
+            const int64_t r = 16 * warp() + row_of(i), query = at + column_of(m, i);
+            const int64_t place = sight.offset + query, key = sight.place + r, it = head * s.queries + sight.start + query;
+            float e = 0;
+            if (r < tile.rows && query < past && scoring.sees(place, key)) {
+              const Score score = scoring.of(p[m][i], place, key);
+              e = expf(score.value - lse[it]);
+              dp[m][i] = e * (dp[m][i] - delta[it]) * score.slope * s.scale;
+            } else {
+              dp[m][i] = 0;
+            }
+            my_weights[row_of(i) * kStepWidth<T> + column_of(m, i)] = narrow<T>(e);
+          }
+        __syncthreads();
+        load_across<D>(met, first, s.size, gradients);
+        __syncthreads();
+        product(value_sums, my_weights, kStepWidth<T>, met, kStepWidth<T>, kStep);
+        __syncthreads();
+#pragma unroll
+        for (int m = 0; m < kStep / 8; m++)
+#pragma unroll
+          for (int i = 0; i < 4; i++)
+            my_weights[row_of(i) * kStepWidth<T> + column_of(m, i)] = narrow<T>(dp[m][i]);
+        load_across<D>(met, first, s.size, queries);
+        __syncthreads();
+        product(key_sums, my_weights, kStepWidth<T>, met, kStepWidth<T>, kStep);
+      }
+    }
+  }
+  const int64_t stride = s.kv_heads * s.size, place = tile.row * stride + kv * s.size;
+  const float factor[2] = {1.0f, 1.0f};
+  write<T, D>(key_sums, dk + place, stride, tile.rows, first, s.size, factor);
+  write<T, D>(value_sums, dv + place, stride, tile.rows, first, s.size, factor);
+}
+
+// Columns of a block's sums.
+constexpr int kNarrow = 64, kWide = 128;
+
+template <typename T, int D>
+struct Passes {
+  const AttentionShape& s;
+  int warps;
+  Stream stream;
+
+  dim3 grid(int64_t tiles, int64_t heads) const {
+    return dim3(static_cast<unsigned>(tiles), static_cast<unsigned>(heads), blocks(s.size, D));
+  }
+  size_t bytes(int tiles, bool biased) const { return Room<T, D>(warps, s.size).bytes(tiles, biased); }
+
+  void forward(const QueryTile* tiles, int64_t count, const T* q, const T* k, const T* v, T* o, float* lse) const {
+    launch(attend<T, D>, grid(count, s.heads), warps * kWarp, bytes(1, false), stream, s, tiles, q, k, v, o, lse);
+  }
+  void back_queries(const QueryTile* tiles, int64_t count, const T* q, const T* k, const T* v, const T* go,
+                    const float* lse, const float* delta, T* dq, float* bias_parts) const {
+    launch(attend_back_queries<T, D>, grid(count, s.heads), warps * kWarp, bytes(2, bias_parts != nullptr), stream, s,
+           tiles, q, k, v, go, lse, delta, dq, bias_parts);
+  }
+  void back_keys(const KeyTile* tiles, const Sight* sights, int64_t count, const T* q, const T* k, const T* v, const T* go,
+                 const float* lse, const float* delta, T* dk, T* dv) const {
+    launch(attend_back_keys<T, D>, grid(count, s.kv_heads), warps * kWarp, bytes(2, false), stream, s, tiles, sights, q, k,
+           v, go, lse, delta, dk, dv);
+  }
+};
+
+}  // namespace
+
+template <typename T>
+int64_t attention_rows(int64_t size, bool backward, bool biased) {
+  const int64_t most = most_shared();
+  for (const int warps : {4, 2, 1}) {
+    const size_t bytes = size <= kNarrow ? Room<T, kNarrow>(warps, size).bytes(backward ? 2 : 1, biased)
+                                         : Room<T, kWide>(warps, size).bytes(backward ? 2 : 1, biased);
+    if (static_cast<int64_t>(bytes) <= most) return 16 * warps;
+  }
+  throw std::runtime_error("attention on CUDA: heads of " + std::to_string(size) + " need more than the " +
+                           std::to_string(most) + " bytes of shared memory that a block has");
+}
+
+template <typename T>
+void attention(const AttentionShape& s, int64_t rows, const QueryTile* tiles, int64_t count, const T* q, const T* k,
+               const T* v, T* o, float* lse, Stream stream) {
+  if (count == 0) return;
+  const int warps = static_cast<int>(rows / 16);
+  if (s.size <= kNarrow) return Passes<T, kNarrow>{s, warps, stream}.forward(tiles, count, q, k, v, o, lse);
+  Passes<T, kWide>{s, warps, stream}.forward(tiles, count, q, k, v, o, lse);
+}
+
+template <typename T>
+void attention_delta(const AttentionShape& s, const T* o, const T* go, float* delta, Stream stream) {
+  constexpr int warps = 4;
+  if (s.queries > 0)
+    launch(inner_products<T>, blocks(s.queries * s.heads, warps), warps * kWarp, 0, stream, s, o, go, delta);
+}
+
+template <typename T>
+void attention_queries(const AttentionShape& s, int64_t rows, const QueryTile* tiles, int64_t count, const T* q, const T* k,
+                       const T* v, const T* go, const float* lse, const float* delta, T* dq, float* bias_parts,
+                       Stream stream) {
+  if (count == 0) return;
+  const int warps = static_cast<int>(rows / 16);
+  if (s.size <= kNarrow)
+    return Passes<T, kNarrow>{s, warps, stream}.back_queries(tiles, count, q, k, v, go, lse, delta, dq, bias_parts);
+  Passes<T, kWide>{s, warps, stream}.back_queries(tiles, count, q, k, v, go, lse, delta, dq, bias_parts);
+}
+
+template <typename T>
+void attention_keys(const AttentionShape& s, int64_t rows, const KeyTile* tiles, const Sight* sights, int64_t count,
+                    const T* q, const T* k, const T* v, const T* go, const float* lse, const float* delta, T* dk, T* dv,
+                    Stream stream) {
+  if (count == 0) return;
+  const int warps = static_cast<int>(rows / 16);
+  if (s.size <= kNarrow)
+    return Passes<T, kNarrow>{s, warps, stream}.back_keys(tiles, sights, count, q, k, v, go, lse, delta, dk, dv);
+  Passes<T, kWide>{s, warps, stream}.back_keys(tiles, sights, count, q, k, v, go, lse, delta, dk, dv);
+}
+
+#define GRAFT_KIND(T)                                                                                                   \
+  template int64_t attention_rows<T>(int64_t, bool, bool);                                                              \
+  template void attention<T>(const AttentionShape&, int64_t, const QueryTile*, int64_t, const T*, const T*, const T*,   \
+                             T*, float*, Stream);                                                                       \
+  template void attention_delta<T>(const AttentionShape&, const T*, const T*, float*, Stream);                          \
+  template void attention_queries<T>(const AttentionShape&, int64_t, const QueryTile*, int64_t, const T*, const T*,     \
+                                     const T*, const T*, const float*, const float*, T*, float*, Stream);               \
+  template void attention_keys<T>(const AttentionShape&, int64_t, const KeyTile*, const Sight*, int64_t, const T*,      \
+                                  const T*, const T*, const T*, const float*, const float*, T*, T*, Stream);
+GRAFT_EACH_KIND(GRAFT_KIND)
+
+}  // namespace graft::cuda
