@@ -1,0 +1,176 @@
+// Sounds in the dashboard: chosen, dropped or recorded from a (made) microphone, labelled or written down.
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { AxeResults } from 'axe-core';
+import type { JobObject } from '@graft/contracts';
+import type { GenerateChunk, GenerateRequest } from '@graft/contracts/grpc';
+import { decodeAudio } from '@graft/peft-core/media';
+import { chromium, type Browser, type Page } from 'playwright-core';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { importBase, startTestApi, type TestApi } from '../../apps/api/test/fixture.js';
+import { ScriptedWorker, started, step } from '../../apps/api/test/scripted-worker.js';
+import { tone, writeSounds, writeTinySoundBase, writeTinySpeechBase } from '../tiny-sounds.js';
+import { BROWSER_ARGS, buildDashboard, findBrowser, picture, Tabs } from './browser.js';
+import { overlapping, tooWide, unreadable } from './looks.js';
+
+const program = findBrowser();
+const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
+/** Beeps twice a second. */
+const MICROPHONE = ['--use-fake-device-for-media-stream', '--use-fake-ui-for-media-stream'];
+
+let dir: string;
+let api: TestApi;
+let browser: Browser;
+let tabs: Tabs;
+let worker: ScriptedWorker;
+
+function tell({ id }: GenerateRequest, text: string, more: Partial<GenerateChunk> = {}): void {
+  worker.send({
+    $case: 'generated',
+    value: {
+      id,
+      text,
+      finishReason: '',
+      promptTokens: 10,
+      completionTokens: 4,
+      errorCode: '',
+      errorMessage: '',
+      phase: '',
+      ...more,
+    },
+  });
+}
+
+const last = (...told: readonly object[]): Partial<GenerateChunk> => ({
+  finishReason: 'stop',
+  inferred: { json: told.map((one) => JSON.stringify(one)) },
+});
+
+/** What of a question is to be heard. */
+function soundOf({ inference }: GenerateRequest) {
+  const [{ audio }] = JSON.parse(inference?.inputsJson ?? '[]') as [{ audio: string }];
+  return decodeAudio(Buffer.from(audio.slice(audio.indexOf(',') + 1), 'base64'));
+}
+
+async function faults(page: Page): Promise<string[]> {
+  await page.evaluate(axe);
+  const { violations: found } = await page.evaluate(() =>
+    (window as unknown as { axe: { run(): Promise<AxeResults> } }).axe.run(),
+  );
+  const told = found.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(' ')}`);
+  return [...told, ...(await tooWide(page)), ...(await overlapping(page)), ...(await unreadable(page))]; // prettier-ignore
+}
+
+const file = { name: 'low.wav', mimeType: 'audio/wav', buffer: tone('low', 0, 0.4) };
+
+describe.skipIf(!program)('sounds in the dashboard', () => {
+  beforeAll(async () => {
+    dir = mkdtempSync(join(tmpdir(), 'graft-dashboard-sounds-'));
+    buildDashboard(join(dir, 'built'));
+    api = await startTestApi({ dashboardDir: join(dir, 'built') });
+    worker = await new ScriptedWorker(api).connect();
+    const args = [...BROWSER_ARGS, ...MICROPHONE];
+    browser = await chromium.launch({ executablePath: program as string, args, headless: true });
+    tabs = new Tabs(browser, api);
+  });
+  afterAll(async () => {
+    worker?.vanish();
+    await browser?.close();
+    await api?.close();
+    if (dir) rmSync(dir, { recursive: true, force: true });
+  });
+  afterEach(async ({ task }) => {
+    if (task.result?.state === 'fail') await tabs.pictures('failed-sounds');
+    await tabs.close();
+  });
+
+  it('are labelled, with a player beside', async () => {
+    await importBase(api, 'ast', writeTinySoundBase(join(dir, 'ast'), 'audio-spectrogram-transformer')); // prettier-ignore
+    const data = readFileSync(writeSounds(join(dir, 'tones.jsonl'), 12, 'label', 0.15));
+    const { id: training_file } = await api.client.files.create({
+      file: new File([data], 'tones.jsonl'),
+      purpose: 'fine-tune',
+    });
+    const { id } = await api.post<JobObject>('/fine_tuning/jobs', { model: 'ast', training_file });
+    const lease = await worker.assigned();
+    await worker.tell(lease, started(0, 1), step(1));
+    await worker.finish(lease, 1);
+    const page = await tabs.open(`/jobs/${id}`);
+    await page.getByRole('link', { name: 'Classify with it' }).click();
+    await page.getByLabel('Choose sounds').setInputFiles([file]);
+    const question = await worker.asked();
+    expect(soundOf(question)).toEqual(decodeAudio(file.buffer));
+    tell(question, '', last({ label: 'low', probabilities: { low: 0.75, middle: 0.125, high: 0.125 } })); // prettier-ignore
+    const answers = page.getByRole('list', { name: 'Answers' });
+    await answers.getByText('0.750').waitFor();
+    await answers.getByLabel('low.wav', { exact: true }).waitFor();
+    await answers.getByRole('img', { name: 'Waveform of low.wav, 0.4 s' }).waitFor();
+    expect(await faults(page)).toEqual([]);
+    await page.setViewportSize({ width: 320, height: 800 });
+    expect(await faults(page)).toEqual([]);
+    await picture(page, 'sound-labels');
+    expect(tabs.problems()).toEqual([]);
+  });
+
+  it('are recorded, and written down as it comes, by the keyboard alone', async () => {
+    await importBase(api, 'whisper', writeTinySpeechBase(join(dir, 'whisper')));
+    const page = await tabs.open('/models');
+    await page.getByRole('row', { name: /^whisper/ }).getByRole('link', { name: 'Transcribe' }).click(); // prettier-ignore
+    await page.getByRole('heading', { name: 'Transcripts' }).waitFor();
+    await page.getByRole('button', { name: 'Record' }).focus();
+    await page.keyboard.press('Enter');
+    const stop = page.getByRole('button', { name: /Stop recording/ });
+    await page.getByRole('button', { name: 'Stop recording (1 s)' }).waitFor();
+    expect(await stop.getAttribute('aria-pressed')).toBe('true');
+    await page.keyboard.press('Enter');
+    const question = await worker.asked();
+    const { samples, samplingRate } = soundOf(question);
+    expect(samplingRate).toBe(16_000);
+    expect(samples.length).toBeGreaterThanOrEqual(16_000);
+    // the made microphone beeps
+    expect(samples.reduce((most, value) => Math.max(most, Math.abs(value)), 0)).toBeGreaterThan(0.1); // prettier-ignore
+    const answers = page.getByRole('list', { name: 'Answers' });
+    await answers.getByText('Listening').waitFor();
+    tell(question, 'Beep');
+    await answers.getByText('Beep', { exact: true }).waitFor();
+    tell(question, ' beep.', last({ seconds: 1, language: null }));
+    await answers.getByText('Beep beep.', { exact: true }).waitFor();
+    await answers.getByLabel('recording-1.wav', { exact: true }).waitFor();
+    await page.getByRole('button', { name: 'Record' }).waitFor();
+    await picture(page, 'transcript');
+    expect(await faults(page)).toEqual([]);
+    expect(tabs.problems()).toEqual([]);
+  });
+
+  it('that the model cannot read are refused in words', async () => {
+    const page = await tabs.open('/chat?model=whisper');
+    await page.getByLabel('Choose sounds').setInputFiles([file]);
+    tell(await worker.asked(), '', {
+      finishReason: 'error',
+      errorCode: 'invalid_value',
+      errorMessage: 'file: not a readable sound: expected WAV or FLAC, got MP3',
+    });
+    await page.getByText('expected WAV or FLAC, got MP3').waitFor();
+    // and where it fails within
+    await page.getByLabel('Choose sounds').setInputFiles([file]);
+    const question = await worker.asked();
+    tell(question, 'One');
+    await page.getByText('One', { exact: true }).waitFor();
+    tell(question, '', { finishReason: 'error', errorCode: 'no_memory', errorMessage: 'full' });
+    await page.getByText('full').waitFor();
+  });
+
+  it('say what is missing where there is no microphone to use', async () => {
+    const page = await tabs.open('/chat?model=whisper');
+    await page.getByRole('button', { name: 'Record' }).waitFor();
+    await page.evaluate(() => {
+      navigator.mediaDevices.getUserMedia = () =>
+        Promise.reject(new DOMException('', 'NotAllowedError'));
+    });
+    await page.getByRole('button', { name: 'Record' }).click();
+    await page.getByText('The browser may not use the microphone').waitFor();
+    expect(tabs.problems()).toEqual([]);
+  });
+});
