@@ -6,6 +6,7 @@ import type { Spec } from '@graft/contracts';
 import { setThreads } from '@graft/kernels';
 import {
   answersTo,
+  basicText,
   loadBase,
   openRun,
   RunGroup,
@@ -25,7 +26,7 @@ import {
   writeTinySoundBase,
   writeTinySpellingBase,
 } from '../tiny-sounds.js';
-import { adapterOf, finished, mediaSpec, train } from './media-runs.js';
+import { adapterOf, errorRates, finished, mediaSpec, train } from './media-runs.js';
 
 let dir: string;
 let base: Base;
@@ -83,6 +84,19 @@ describe('a run', () => {
       false,
     );
     bare.dispose();
+  });
+
+  it('has error rates in its evaluations', () => {
+    const run = begin({ eval_steps: 2, learning_rate: 0.01 }, { validFile: trainFile });
+    const group = new RunGroup(base.model);
+    group.add(run);
+    let found: RunFact | null = null;
+    while (found === null)
+      takeTurn(group, (_, fact) => fact.type === 'evaluated' && (found = fact));
+    const { wer, cer } = errorRates(base, run, trainFile, basicText);
+    expect((found as { metrics: unknown }).metrics).toMatchObject({ wer, cer });
+    expect(cer).toBeGreaterThan(0);
+    group.remove(run);
   });
 
   it('has the sum of its losses where that is asked for, and evaluations their mean', () => {

@@ -3,8 +3,12 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Spec } from '@graft/contracts';
 import {
+  answersTo,
+  characterErrors,
   RunGroup,
   takeTurn,
+  wordErrors,
+  type Base,
   type FactOfRun,
   type Model,
   type Run,
@@ -61,3 +65,29 @@ export const finished = (facts: readonly RunFact[]) => facts.at(-1) as FactOfRun
 /** The bytes of the adapter. */
 export const adapterOf = (facts: readonly RunFact[]): Buffer =>
   readFileSync(join(finished(facts).dir, 'adapter_model.safetensors'));
+
+/** What answers to all sounds of a file come to, beside what is said in them: normalised as Whisper has it, the rates of both. */
+export function errorRates(
+  base: Base,
+  run: Run,
+  file: string,
+  normalize: (text: string) => string,
+): { wer: number; cer: number } {
+  const lines = readFileSync(file, 'utf8').trim().split('\n');
+  const records = lines.map((line) => JSON.parse(line) as { audio: string; text: string });
+  const options = run.spec.task_options;
+  const infer = run.task.infer!;
+  const asked = records.map(({ audio }) => infer.record(audio));
+  const how = { maxSeqLen: 1000, vocabSize: base.model.vocabSize, taskOptions: options };
+  const examples = infer.encode(asked, base.processor, how).map(({ example }) => example);
+  const answers = answersTo(infer, base.model, [{ run: run.id, examples, options }]);
+  const pairs = answers.map((answer, i) =>
+    [(answer as { text: string }).text, records[i]!.text].map(normalize),
+  ) as [string, string][];
+  const rate = (errorsOf: typeof wordErrors): number => {
+    const found = pairs.map((pair) => errorsOf(...pair));
+    const sum = (of: 'errors' | 'length'): number => found.reduce((all, one) => all + one[of], 0);
+    return sum('errors') / sum('length');
+  };
+  return { wer: rate(wordErrors), cer: rate(characterErrors) };
+}

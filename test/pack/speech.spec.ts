@@ -3,9 +3,10 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Spec } from '@graft/contracts';
-import { setThreads } from '@graft/kernels';
+import { memory, setThreads } from '@graft/kernels';
 import {
   answersTo,
+  englishText,
   loadBase,
   openRun,
   RunGroup,
@@ -18,7 +19,7 @@ import {
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { dataUrl } from '../tiny-pictures.js';
 import { PITCHES, tone, wav, writeSounds, writeTinySpeechBase } from '../tiny-sounds.js';
-import { adapterOf, finished, mediaSpec, train } from './media-runs.js';
+import { adapterOf, errorRates, finished, mediaSpec, train } from './media-runs.js';
 
 let dir: string;
 let base: Base;
@@ -111,4 +112,57 @@ it('writes what it has learnt', () => {
   const shares = [{ run: run.id, examples, options: run.spec.task_options }];
   expect(answersTo(infer, base.model, shares)).toEqual(PITCHES.map((text) => ({ text })));
   group.remove(run);
+});
+
+describe('an evaluation', () => {
+  /** Up to the evaluation that comes first. */
+  function evaluated(run: Run, beside: Run | null = null) {
+    const group = new RunGroup(base.model);
+    group.add(run);
+    if (beside) group.add(beside);
+    const told: (readonly [Run, RunFact])[] = [];
+    const isOver = (): boolean => told.some(([of, { type }]) => of === run && type === 'evaluated');
+    while (!isOver()) takeTurn(group, (of, fact) => told.push([of, fact]));
+    return {
+      group,
+      told,
+      metrics: (told.at(-1)![1] as { metrics: Record<string, number> }).metrics,
+    };
+  }
+  const spec = { eval_steps: 2, learning_rate: 0.01 };
+
+  it('has the error rates of what is written', () => {
+    const run = open(spec, { validFile: trainFile });
+    const { group, told, metrics } = evaluated(run);
+    const expected = errorRates(base, run, trainFile, englishText);
+    expect(metrics['wer']).toBeCloseTo(expected.wer, 12);
+    expect(metrics['cer']).toBeCloseTo(expected.cer, 12);
+    expect(expected.cer).toBeGreaterThan(0);
+    for (const [, fact] of told)
+      if (fact.type === 'step') expect(Object.keys(fact.metrics)).not.toContain('wer');
+    group.remove(run);
+  });
+
+  it('writes a token at a time: others have their turns meanwhile', () => {
+    const [run, beside] = [open(spec, { validFile: trainFile }), open({ n_epochs: 100 })];
+    const { group, told } = evaluated(run, beside);
+    const last = told.findLastIndex(([of, { type }]) => of === run && type === 'step');
+    const meanwhile = told
+      .slice(last + 1)
+      .filter(([of, { type }]) => of === beside && type === 'step');
+    expect(meanwhile.length).toBeGreaterThan(1);
+    [run, beside].forEach((one) => group.remove(one));
+  });
+
+  it('that is given up leaves nothing behind', () => {
+    const before = memory().tensors;
+    const run = open(spec, { validFile: trainFile });
+    const group = new RunGroup(base.model);
+    group.add(run);
+    while (run.step < 2) takeTurn(group, () => {});
+    // in the middle of a text
+    for (let turn = 0; turn < 3; turn++) takeTurn(group, () => {});
+    group.remove(run);
+    expect(memory().tensors).toBe(before);
+  });
 });

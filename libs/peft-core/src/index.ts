@@ -38,6 +38,8 @@ export type { Weight } from './nn/weight.js';
 export { attachingMethod, attachMethod } from './build.js';
 export { atOnce } from './pieces.js';
 export { parsePeft } from './methods/config.js';
+export { characterErrors, wordErrors } from './data/audio/error-rate.js';
+export { basicText, englishText } from './data/audio/text-normalizer.js';
 export { packBatch, packFeatures } from './data/pack.js';
 export type { PackedSequences } from './data/pack.js';
 export { packPairs } from './data/pack-pairs.js';

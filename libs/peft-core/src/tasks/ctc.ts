@@ -21,6 +21,7 @@ import { DomainError } from '@graft/contracts';
 import { z } from 'zod';
 import { runRows } from '../batch.js';
 import type { CtcTokenizer } from '../data/audio/ctc-tokenizer.js';
+import { basicText } from '../data/audio/text-normalizer.js';
 import { MAX_VALUES } from '../data/audio/sound.js';
 import type { Heard } from '../data/audio/sounds.js';
 import { mediaBytes } from '../data/data-url.js';
@@ -31,13 +32,15 @@ import type { BatchContext } from '../nn/context.js';
 import { mediaInput } from './media-records.js';
 import { refuseProblems } from './record-checks.js';
 import { heardOf, sequenceOf, type SoundExample } from './sounds.js';
-import { defineTask, mean } from './task.js';
+import { addTotals, defineTask, mean } from './task.js';
 import type { Encoded, EncodeOptions, Share, Sums } from './task.js';
+import { TRANSCRIPT_METRICS, transcriptErrors } from './transcript-errors.js';
 import { transcripts } from './transcript-records.js';
 
 interface SpeltSound extends SoundExample {
   readonly target: Int32Array;
   readonly letters: CtcTokenizer;
+  readonly text: string;
   /** What the mean of a step counts it as: of a sum there is none. */
   readonly unit: 0 | 1;
 }
@@ -84,7 +87,9 @@ export const ctc = defineTask<SpeltSound, Prepared, Options>({
       const loss = losses.reduce((a, b) => add(a, b));
       // what is measured of examples is a mean in either case
       const units = examples.reduce((sum, { unit }) => sum + (scales ? unit : 1), 0);
-      sums.set(run, { units, totals: { loss: loss.item() } });
+      const errors = scales ? [] : examples.map((example, j) => errorsOf(example, (rows[i] as Tensor[])[j] as Tensor)); // prettier-ignore
+      const totals = errors.reduce(addTotals, { loss: loss.item() });
+      sums.set(run, { units, totals });
       return mul(loss, scales?.get(run) ?? 0);
     });
     if (scales) backward([weighed.reduce((a, b) => add(a, b))], [null]);
@@ -97,7 +102,9 @@ export const ctc = defineTask<SpeltSound, Prepared, Options>({
       const files = records.map(({ audio }) => mediaBytes('audio', audio, 'audio'));
       const { letters } = processor;
       const heard = heardOf(files, processor, { maxSeqLen, store: null }, MAX_VALUES);
-      const found = heard.map((one) => exampleOf(one, { letters, target: NOTHING, unit: 1 }));
+      const found = heard.map((one) =>
+        exampleOf(one, { letters, target: NOTHING, text: '', unit: 1 }),
+      );
       refuseProblems(found);
       return found;
     },
@@ -120,6 +127,7 @@ export const ctc = defineTask<SpeltSound, Prepared, Options>({
       draw: { smooth: true, log: true },
       of: mean('loss'),
     },
+    ...TRANSCRIPT_METRICS,
   ],
 });
 
@@ -137,8 +145,9 @@ function encoded(
   return prepared.map(({ text, unit }, i) => {
     const one = heard[i] as Heard | string;
     const target = spelt(text, letters);
-    if (typeof target === 'string') return exampleOf(target, { letters, target: NOTHING, unit });
-    const found = exampleOf(one, { letters, target, unit });
+    if (typeof target === 'string')
+      return exampleOf(target, { letters, target: NOTHING, text, unit });
+    const found = exampleOf(one, { letters, target, text, unit });
     return { ...found, problem: found.problem ?? tooLong(target, one as Heard) };
   });
 }
@@ -147,7 +156,7 @@ const NOTHING = new Int32Array();
 
 function exampleOf(
   heard: Heard | string,
-  spelt: Pick<SpeltSound, 'letters' | 'target' | 'unit'>,
+  spelt: Pick<SpeltSound, 'letters' | 'target' | 'text' | 'unit'>,
 ): Encoded<SpeltSound> {
   const isHeard = typeof heard !== 'string';
   const rows = isHeard ? heard.rows : 1;
@@ -216,6 +225,9 @@ function lossOf(
   const loss = ctcLoss(logSoftmax(logits, -1, 'f32'), wanted, model.ctc as NonNullable<Model['ctc']>); // prettier-ignore
   return reduction === 'sum' ? loss : div(loss, target.length);
 }
+
+const errorsOf = ({ letters, text }: SpeltSound, logits: Tensor): Sums['totals'] =>
+  transcriptErrors(letters.decode(likeliest(logits)), text, basicText);
 
 const likeliest = (logits: Tensor): number[] =>
   Array.from(argmax(logits, -1).toArray() as BigInt64Array, Number);

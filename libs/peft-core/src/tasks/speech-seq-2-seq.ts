@@ -6,6 +6,7 @@
  */
 import { z } from 'zod';
 import { MAX_VALUES } from '../data/audio/sound.js';
+import { basicText, englishText } from '../data/audio/text-normalizer.js';
 import { mediaBytes } from '../data/data-url.js';
 import { packBatch, packFeatures } from '../data/pack.js';
 import type { Processor, Writing } from '../data/processor.js';
@@ -21,7 +22,8 @@ import { prefixOf } from './speech-tokens.js';
 import { SpeechWriter } from './speech-writer.js';
 import { defineTask, type Encoded, type EncodeOptions } from './task.js';
 import { timesOf } from './timestamps.js';
-import { transcribe } from './transcribe.js';
+import { transcribe, transcribing } from './transcribe.js';
+import { TRANSCRIPT_METRICS, transcriptErrors, type Normalize } from './transcript-errors.js';
 import { transcripts } from './transcript-records.js';
 
 interface SpokenText extends SoundExample {
@@ -30,6 +32,8 @@ interface SpokenText extends SoundExample {
   readonly prefix: Int32Array;
   readonly tokenizer: Tokenizer;
   readonly writing: Writing;
+  readonly text: string;
+  readonly normalize: Normalize;
 }
 
 interface Prepared {
@@ -84,6 +88,17 @@ export const speechSeq2Seq = defineTask<SpokenText, Prepared, Options>({
     const { decoder } = model.forward({ encoder, decoder: packed.batch.decoder }, ctx);
     return tokenSums(model, decoder, packed, ctx, scales);
   },
+  *measuring(model, run, example) {
+    const { prefix, tokenizer, text, normalize } = example;
+    const ctx = { training: false, runs: new Map([[run, { seed: 0, step: 0 }]]) };
+    const heard = sequenceOf(example, model, ctx);
+    try {
+      const ids = yield* transcribing(model, { run, heard, prefix, ends: tokenizer.eosIds });
+      return transcriptErrors(tokenizer.decode(ids), text, normalize);
+    } finally {
+      heard.feature.dispose();
+    }
+  },
   infer: {
     kind: 'transcribe',
     record: (input) => mediaInput(input, 'audio'),
@@ -117,7 +132,7 @@ export const speechSeq2Seq = defineTask<SpokenText, Prepared, Options>({
     },
   },
   chance: tokenChance,
-  metrics: TOKEN_METRICS,
+  metrics: [...TOKEN_METRICS, ...TRANSCRIPT_METRICS],
 });
 
 function encoded(
@@ -136,6 +151,7 @@ function encoded(
   );
   const [first] = prepared;
   const prefix = first ? prefixOf(processor, first.language) : new Int32Array();
+  const normalize = first && isEnglish(tokenizer, first.language) ? englishText : basicText;
   const texts = tokenizer.encodeBatch(prepared.map(({ text }) => text));
   return sounds.map((heard, i) => {
     const isHeard = typeof heard !== 'string';
@@ -153,6 +169,8 @@ function encoded(
         prefix,
         tokenizer,
         writing,
+        text: prepared[i]?.text ?? '',
+        normalize,
         rows,
         tokenCount: target.length,
         heardRows: isHeard ? heard.rows : 1,
@@ -170,6 +188,10 @@ function encoded(
     };
   });
 }
+
+/** Bases of several languages have a token for each. */
+const isEnglish = (tokenizer: Tokenizer, language: string | null): boolean =>
+  language === null ? tokenizer.encode('<|de|>').length > 1 : language === 'en';
 
 /** What the decoder sees of a target, and writes. */
 const written = (target: Int32Array, start: number): TokenSequence => ({

@@ -249,6 +249,11 @@ export interface Task<E extends Example = Example, P = unknown, O = unknown> {
     ctx: BatchContext,
     scales: ReadonlyMap<number, number> | null,
   ): Map<number, Sums>;
+  /**
+   * What an evaluation measures of an example beside its loss, where that takes many forwards: one in each piece, without
+   * gradients; totals that are added to those of the loss.
+   */
+  measuring?(model: Model, run: number, example: E): Generator<void, Sums['totals'], undefined>;
   /** Left out by tasks whose models write text: they are used by chatting. */
   readonly infer?: Inference<E, O>;
   /** Which labels an evaluation took for which; null: its inputs have no one label each. */

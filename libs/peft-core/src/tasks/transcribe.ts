@@ -1,6 +1,7 @@
 // Writes what a decoder makes of a sound: the encoder hears it once, and each forward goes on from the last.
 import { argmax, narrow, noGrad, tidy, type Tensor } from '@graft/kernels';
 import { packFeatures } from '../data/pack.js';
+import { atOnce } from '../pieces.js';
 import type { PackedRows } from '../batch.js';
 import type { Model } from '../models/model.js';
 import type { KvCache } from '../nn/kv-cache.js';
@@ -87,7 +88,14 @@ export class Dictation {
 }
 
 /** Ids of the likeliest text, without what it began and ends with. */
-export function transcribe(model: Model, { run, heard, prefix, ends }: Heard): number[] {
+export const transcribe = (model: Model, heard: Heard): number[] =>
+  atOnce(transcribing(model, heard));
+
+/** The same a forward at a time. */
+export function* transcribing(
+  model: Model,
+  { run, heard, prefix, ends }: Heard,
+): Generator<void, number[], undefined> {
   const dictation = new Dictation(model, run, () => heard);
   const ids: number[] = [];
   let pending = [model.startToken ?? 0, ...prefix];
@@ -99,6 +107,7 @@ export function transcribe(model: Model, { run, heard, prefix, ends }: Heard): n
       if (ends.includes(id)) break;
       ids.push(id);
       pending = [id];
+      yield;
     }
   } finally {
     dictation.close();

@@ -49,6 +49,7 @@ export function takeTurn(group: RunGroup, report: Report): void {
   if (first === undefined) return;
   const { beside } = first;
   if (beside) return alone(first, () => isDone(first.run, beside, report) && goOn(first));
+  if (first.evaluation && first.isThrough) return alone(first, () => complete(first));
   const forward = () => group.forward(members);
   if (members.length === 1) alone(first, forward);
   else working(members, forward, () => members.forEach((member) => member.repeatAlone()));
@@ -61,7 +62,7 @@ export function takeTurn(group: RunGroup, report: Report): void {
       run.backwardPenalty();
       step(member);
       evaluateOrGoOn(member);
-    } else {
+    } else if (member.measure()) {
       evaluated(member, evaluation);
       // it has ended early, and by a sample
       if (run.done && !evaluation.full) member.evaluate(run.data.whole);
@@ -104,10 +105,9 @@ export function takeTurn(group: RunGroup, report: Report): void {
     const { step } = run;
     const metrics = run.measured(sums);
     const confusion = run.confusion(sums);
-    const warnings = run.watch.evaluated({ step, loss: metrics.loss, full });
     // A sample that a run ends by is not told: the whole of its data, at the same step, is.
     if (full || !run.done) report(run, { type: 'evaluated', step, metrics, full, ...confusion });
-    for (const warning of warnings) report(run, warning);
+    for (const one of run.watch.evaluated({ step, loss: metrics.loss, full })) report(run, one);
   }
 }
 

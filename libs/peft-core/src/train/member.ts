@@ -1,4 +1,5 @@
 // Where a run of a group stands between two turns: in a step, or in an evaluation after one; and what time it has had.
+import { noGrad } from '@graft/kernels';
 import { addTotals, NO_SUMS, type Example, type Sums } from '../tasks/task.js';
 import { microBatches, wholeBatches, type MicroBatch } from './micro-batches.js';
 import type { RunData } from './run-data.js';
@@ -17,6 +18,8 @@ interface Pass {
   sums: Sums;
   /** Those of `sums`, which grow. */
   readonly totals: Record<string, number>;
+  /** What is measured beside its forwards, once it has begun. */
+  measuring: Generator<void, Sums['totals'], undefined> | null;
 }
 
 export interface MemberTerms {
@@ -111,6 +114,17 @@ export class Member {
     pass.through += 1;
   }
 
+  /** One piece of what its evaluation measures beside its forwards. Whether that was the last, or there is none. */
+  measure(): boolean {
+    const pass = this.pass as Pass;
+    pass.measuring ??= this.run.measuring(pass.evaluation?.examples ?? []);
+    const { measuring } = pass;
+    const { done = false, value } = noGrad(() => measuring.next());
+    if (done && value)
+      pass.sums = { units: pass.sums.units, totals: addTotals(pass.totals, value) };
+    return done;
+  }
+
   evaluate(evaluation: Evaluation): void {
     this.pass = this.begin(evaluation.examples, evaluation);
   }
@@ -123,6 +137,7 @@ export class Member {
   end(): void {
     this.side?.dispose();
     this.side = null;
+    this.pass?.measuring?.return({});
     this.pass = null;
     this.alone = false;
   }
@@ -176,6 +191,6 @@ export class Member {
       ? wholeBatches(examples, spec.batch_size)
       : microBatches(examples, this.terms.budget);
     const scale = 1 / this.run.unitsIn(examples);
-    return { evaluation, pieces, scale, through: 0, sums: NO_SUMS, totals: {} };
+    return { evaluation, pieces, scale, through: 0, sums: NO_SUMS, totals: {}, measuring: null };
   }
 }

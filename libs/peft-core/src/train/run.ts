@@ -4,7 +4,7 @@ import type { Confusion, Spec } from '@graft/contracts';
 import { tidy } from '@graft/kernels';
 import type { Adapter, NamedTensors } from '../methods/method.js';
 import type { Model } from '../models/model.js';
-import type { Example, Sums, Task } from '../tasks/task.js';
+import { addTotals, type Example, type Sums, type Task } from '../tasks/task.js';
 import type { Optimizer } from './adamw.js';
 import { CheckpointSchedule } from './checkpoint-schedule.js';
 import { failureOf, isFatal } from './failure.js';
@@ -39,6 +39,9 @@ export interface RunParts {
   readonly onWarning: (message: string) => void;
 }
 
+/** Of so many examples an evaluation measures what takes many forwards. */
+const MEASURED = 32;
+
 export class Run {
   /** Optimiser steps done. */
   step = 0;
@@ -55,6 +58,7 @@ export class Run {
   readonly data: RunData;
   readonly watch: Watch;
   readonly fromStep: number;
+  private readonly model: Model;
   private readonly found: NamedTensors;
   private readonly warmupSteps: number;
   /** How many virtual tokens are learnt with each example; null: there are none. */
@@ -75,7 +79,7 @@ export class Run {
     const { id, model, spec, task, adapter, optimizer, data, files } = parts;
     [this.id, this.spec, this.task, this.adapter] = [id, spec, task, adapter];
     [this.optimizer, this.data, this.files] = [optimizer, data, files];
-    this.found = parts.found;
+    [this.model, this.found] = [model, parts.found];
     [this.forgetting, this.onWarning] = [parts.forgetting, parts.onWarning];
     [this.samples, this.ledger] = [parts.samples, parts.ledger];
     this.warmupSteps = warmupSteps(data.totalSteps, spec.warmup_ratio);
@@ -144,6 +148,23 @@ export class Run {
   confusion(sums: Sums): { confusion?: Confusion } {
     const found = this.task.confusion?.(sums, this.spec.task_options) ?? null;
     return found === null ? {} : { confusion: found };
+  }
+
+  /** What an evaluation has beside its losses, a forward at a time; of a first few of its examples. */
+  *measuring(examples: readonly Example[]): Generator<void, Sums['totals'], undefined> {
+    const { task, model, id } = this;
+    if (!task.measuring) return {};
+    const totals = {};
+    try {
+      for (const example of examples.slice(0, MEASURED)) {
+        addTotals(totals, yield* task.measuring(model, id, example));
+        yield;
+      }
+      return totals;
+    } catch (error) {
+      this.notDone('What is measured beside the loss', error);
+      return {};
+    }
   }
 
   backwardPenalty(): void {
