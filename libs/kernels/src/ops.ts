@@ -3,6 +3,7 @@ export * from './ops/adamw.js';
 export * from './ops/creation.js';
 export * from './ops/fft.js';
 export * from './ops/image.js';
+export * from './ops/int8.js';
 export * from './ops/in-place.js';
 export * from './ops/linalg.js';
 export * from './ops/maths.js';

@@ -1,0 +1,93 @@
+/**
+ * 8 bits a number and a scale a row, as bitsandbytes' Linear8bitLt packs W (LLM.int8(), arXiv:2208.07339). Its product rounds
+ * x to 8 bits as well and splits outliers off; here x stays as it is. About a byte a number.
+ *
+ * Files keep a module's matrix as `<path>.weight`, i8 [out, in], with `<path>.SCB`, f32 [out]; `<path>.weight_format` is 0.
+ */
+import { DomainError } from '@graft/contracts';
+import {
+  dequantizeInt8,
+  device,
+  dtypeSize,
+  keep,
+  linearInt8,
+  quantizeInt8,
+  tidy,
+  to,
+  toDevice,
+} from '@graft/kernels';
+import type { Dtype, Int8Matrix, Tensor } from '@graft/kernels';
+import type { Tensors } from '../models/model.js';
+import type { LinearShape } from '../nn/outline.js';
+import type { Weight } from '../nn/weight.js';
+import { defineQuantizer } from '../plugin.js';
+
+type MatrixShape = Pick<LinearShape, 'outFeatures' | 'inFeatures'>;
+
+export const int8 = defineQuantizer({
+  name: 'int8',
+  title: 'int8 (8 bits, bitsandbytes)',
+  quantize: (matrix) => new Int8Weight(quantizeInt8(matrix)),
+  bytes: (outFeatures, inFeatures) => outFeatures * inFeatures + outFeatures * dtypeSize('f32'),
+  reads: (stored) => stored['quant_method'] === 'bitsandbytes' && stored['load_in_8bit'] === true,
+  read: (tensors, path, shape) => tidy(() => readStored(tensors, path, shape)),
+});
+
+class Int8Weight implements Weight {
+  readonly outFeatures: number;
+  readonly inFeatures: number;
+
+  /** Takes the matrix's tensors out of every scope. */
+  constructor(private readonly matrix: Int8Matrix) {
+    [this.outFeatures, this.inFeatures] = matrix.shape;
+    keep(matrix.numbers);
+    keep(matrix.scales);
+  }
+
+  multiply(x: Tensor, bias: Tensor | null): Tensor {
+    return linearInt8(x, this.matrix, bias);
+  }
+
+  dense(dtype: Dtype = 'f32'): Tensor {
+    return dequantizeInt8(this.matrix, dtype);
+  }
+
+  dispose(): void {
+    this.matrix.numbers.dispose();
+    this.matrix.scales.dispose();
+  }
+}
+
+/** @throws DomainError invalid_model naming the tensor */
+function readStored(
+  tensors: Tensors,
+  path: string,
+  { outFeatures, inFeatures }: MatrixShape,
+): Int8Weight | null {
+  const numbers = tensors.get(`${path}.weight`);
+  if (numbers?.dtype !== 'i8') return null;
+  const scales = tensors.get(`${path}.SCB`);
+  check(numbers, `${path}.weight`, [outFeatures, inFeatures]);
+  check(scales, `${path}.SCB`, [outFeatures]);
+  const format = tensors.get(`${path}.weight_format`);
+  if (format && format.toArray().join() !== '0')
+    throw invalid(`${path}.weight_format is not 0, rows one after the other`);
+  return new Int8Weight({
+    shape: [outFeatures, inFeatures],
+    numbers: toDevice(numbers, device()),
+    scales: toDevice(to(scales, 'f32'), device()),
+  });
+}
+
+function check(
+  found: Tensor | undefined,
+  name: string,
+  shape: readonly number[],
+): asserts found is Tensor {
+  if (found?.shape.join() === shape.join()) return;
+  const got = found ? `has shape [${found.shape.join(', ')}]` : 'is missing';
+  throw invalid(`${name} ${got}, config.json implies [${shape.join(', ')}]`);
+}
+
+const invalid = (message: string): DomainError =>
+  new DomainError('invalid_model', message, 'model');
