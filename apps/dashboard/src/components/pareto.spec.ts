@@ -19,13 +19,16 @@ it('marks one of those that are alike in one of the two', () => {
   expect(best('valid_loss', trial(1, 10, 3), trial(2, 10, 2), trial(3, 20, 2))).toEqual([2]);
 });
 
-it('has those that are done, and have a cost and a score', () => {
+it('has those that are done, and have a cost and a score, quick as they may have been', () => {
   const points = pointsOf(
     [trial(1, 10, null), trial(2, 0, 2), trial(3, 9, 2, { status: 'running' }), trial(4, 8, 2)],
     'valid_loss',
     COSTS['time']!,
   );
-  expect(points.map(({ trial: { number }, cost }) => [number, cost])).toEqual([[4, 8]]);
+  expect(points.map(({ trial: { number }, cost }) => [number, cost])).toEqual([
+    [2, 0],
+    [4, 8],
+  ]);
   expect(pointsOf([trial(1, 1, 1, { model_bytes: null })], 'valid_loss', COSTS['size']!)).toEqual(
     [],
   );

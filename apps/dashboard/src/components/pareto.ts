@@ -14,7 +14,7 @@ export interface Cost {
 export const COSTS: Readonly<Record<string, Cost>> = {
   time: {
     name: 'Training time',
-    of: ({ training_seconds: seconds }) => (seconds > 0 ? seconds : null),
+    of: (trial) => trial.training_seconds,
     text: duration,
   },
   memory: { name: 'Memory', of: (trial) => trial.memory_bytes, text: bytes },
