@@ -59,6 +59,31 @@ export function writeTinySpellingBase(dir: string, changes: object = {}): string
   return dir;
 }
 
+/** Whisper's own, with times up to 0.4 s. */
+const SPEECH_TOKENS = [
+  ...['en', 'de', 'transcribe', 'startofprev', 'nospeech', 'notimestamps'],
+  ...Array.from({ length: 21 }, (_, i) => (i / 50).toFixed(2)),
+].map((name) => `<|${name}|>`);
+
+/** The same with tokens for languages and times, in the place of its last letters. */
+export function writeTinyTimedBase(dir: string): string {
+  writeTinySpeechBase(dir);
+  const path = join(dir, 'tokenizer.json');
+  const json = JSON.parse(readFileSync(path, 'utf8')) as {
+    added_tokens: { id: number; content: string }[];
+    model: { vocab: Record<string, number> };
+  };
+  const words = Object.keys(json.model.vocab);
+  const first = words.length - SPEECH_TOKENS.length;
+  for (const [i, content] of SPEECH_TOKENS.entries()) {
+    delete json.model.vocab[words[first + i] as string];
+    json.model.vocab[content] = first + i;
+    json.added_tokens.push({ ...json.added_tokens[0], content, id: first + i });
+  }
+  writeFileSync(path, JSON.stringify(json));
+  return dir;
+}
+
 /** A WAV file of one channel of 16 bits. */
 export function wav(samples: readonly number[], samplingRate: number): Buffer {
   const data = Buffer.alloc(2 * samples.length);

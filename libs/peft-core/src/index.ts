@@ -59,7 +59,7 @@ export type { ToolCall } from './generate/tool-calls.js';
 export type { TokenLogprob } from './generate/logprobs.js';
 export { answersTo } from './generate/inference.js';
 export { Transcript } from './generate/transcript.js';
-export type { TranscriptPiece } from './generate/transcript.js';
+export type { TranscriptPiece, TranscriptSegment } from './generate/transcript.js';
 export type { SaidSegment, TranscriptOptions } from './tasks/writer.js';
 export { loadBase } from './io/base-folder.js';
 export type { Base } from './io/base-folder.js';

@@ -40,6 +40,8 @@ export class SpeechWriter implements Writer {
   private readonly prompt: readonly number[];
   private readonly silence: number | null;
   private pending: readonly number[];
+  /** How many more there is room for behind what stands before the text. */
+  private most = 0;
   /** Languages of which one is to be heard first. */
   private unheard: ReadonlyMap<number, string> | null;
   private logprobs = 0;
@@ -112,7 +114,9 @@ export class SpeechWriter implements Writer {
     const prefix = this.prefix(languages);
     const clock = this.clock;
     const own = clock ? prefix.filter((id) => id !== clock.none) : prefix;
-    return [...this.prompt, this.start, ...own];
+    const begin = [...this.prompt, this.start, ...own];
+    this.most = writtenPositions(this.model, this.window.run) - begin.length;
+    return begin;
   }
 
   private prefix(languages: ReadonlyMap<number, string>): readonly number[] {
@@ -143,11 +147,6 @@ export class SpeechWriter implements Writer {
     this.unheard = null;
     this.pending = this.begin(languages);
     return { text: '', isLast: false };
-  }
-
-  private get most(): number {
-    const { model, window, prompt } = this;
-    return writtenPositions(model, window.run) - prompt.length - 1 - window.prefix.length;
   }
 
   private choose(logits: (place: number) => Tensor): number {

@@ -1,0 +1,187 @@
+// Transcripts of sounds longer than a base hears at once: in windows, with times and without.
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setThreads } from '@graft/kernels';
+import {
+  answersTo,
+  BARE_BASE,
+  loadBase,
+  taskFor,
+  Transcript,
+  type Base,
+  type TranscriptOptions,
+  type TranscriptSegment,
+} from '@graft/peft-core';
+import { decodeAudio } from '@graft/peft-core/media';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import wavefile from 'wavefile';
+import { PITCHES, tone, writeTinySpellingBase, writeTinySpeechBase, writeTinyTimedBase } from '../tiny-sounds.js'; // prettier-ignore
+
+const RATE = 16_000;
+let dir: string;
+let plain: Base;
+let timed: Base;
+let letters: Base;
+beforeAll(() => {
+  setThreads(1);
+  dir = mkdtempSync(join(tmpdir(), 'graft-transcripts-'));
+  const load = (folder: string): Base => loadBase(folder, { dtype: 'f32', quantization: null });
+  plain = load(writeTinySpeechBase(join(dir, 'plain')));
+  timed = load(writeTinyTimedBase(join(dir, 'timed')));
+  letters = load(writeTinySpellingBase(join(dir, 'letters')));
+});
+afterAll(() => {
+  for (const base of [plain, timed, letters]) base.dispose();
+  rmSync(dir, { recursive: true, force: true });
+});
+
+const ASKED = { language: null, prompt: null, temperature: 0, seed: 1, segments: false };
+const ofSeconds = (seconds: number): Float32Array => {
+  const tones = PITCHES.map((pitch, i) => decodeAudio(tone(pitch, 2 * i, seconds / 3)).samples);
+  return Float32Array.from(tones.flatMap((samples) => [...samples]));
+};
+
+interface Written {
+  readonly texts: readonly string[];
+  readonly segments: readonly TranscriptSegment[];
+  readonly transcript: Transcript;
+}
+
+function written(
+  base: Base,
+  samples: Float32Array,
+  asked: Partial<TranscriptOptions> = {},
+  task = 'speech_seq_2_seq',
+): Written {
+  const { infer, options } = taskFor(task);
+  const of = { run: BARE_BASE, options: options.parse({}), samples };
+  const transcript = new Transcript(base, infer!, of, { ...ASKED, ...asked });
+  const texts: string[] = [];
+  const segments: TranscriptSegment[] = [];
+  for (let isLast = false; !isLast;) {
+    const piece = transcript.step();
+    if (piece.text !== '') texts.push(piece.text);
+    segments.push(...piece.segments);
+    ({ isLast } = piece);
+  }
+  return { texts, segments, transcript };
+}
+
+/** What one answer says of a window. */
+function alone(base: Base, samples: Float32Array, task: string): string {
+  const { infer, options } = taskFor(task);
+  const file = new wavefile.WaveFile();
+  file.fromScratch(1, RATE, '32f', samples);
+  const record = infer!.record(file.toDataURI());
+  const taskOptions = options.parse({}) as Record<string, unknown>;
+  const how = { maxSeqLen: 4000, vocabSize: base.model.vocabSize, taskOptions };
+  const examples = infer!.encode([record], base.processor, how).map(({ example }) => example);
+  const [said] = answersTo(infer!, base.model, [{ run: BARE_BASE, examples, options: taskOptions }]); // prettier-ignore
+  return (said as { text: string }).text;
+}
+
+describe('a base that writes times', () => {
+  it('goes on from the last of them, and its text is that of its parts', () => {
+    const samples = ofSeconds(3.3);
+    const { texts, segments, transcript } = written(timed, samples, { segments: true });
+    expect(transcript.seconds).toBeCloseTo(3.3, 1);
+    expect(segments.length).toBeGreaterThanOrEqual(3);
+    expect(texts.join('').replaceAll(/\s/g, '')).toBe(
+      segments.map(({ text }) => text).join('').replaceAll(/\s/g, ''), // prettier-ignore
+    );
+    const first = timed.tokenizer.encode('<|0.00|>')[0] as number;
+    let last = 0;
+    for (const { start, end, seek, tokens, avgLogprob, noSpeechProb } of segments) {
+      expect(start).toBeGreaterThanOrEqual(last);
+      expect(end).toBeGreaterThanOrEqual(start);
+      expect(start).toBeGreaterThanOrEqual(seek / 100 - 0.005);
+      expect(end).toBeLessThanOrEqual(transcript.seconds);
+      expect(tokens[0]).toBeGreaterThanOrEqual(first);
+      expect(avgLogprob).toBeLessThan(0);
+      expect(noSpeechProb).toBeGreaterThan(0);
+      last = start;
+    }
+  });
+
+  it('does so with a long sound unasked, and with a short one not', () => {
+    const long = written(timed, ofSeconds(3.3));
+    expect(long.texts).toEqual(written(timed, ofSeconds(3.3), { segments: true }).texts);
+    const short = ofSeconds(0.9);
+    const { texts, segments } = written(timed, short, { language: 'de' });
+    expect(segments).toEqual([]);
+    // token by token
+    expect(texts.length).toBeGreaterThan(1);
+  });
+
+  it('hears the language that it is not told', () => {
+    const samples = ofSeconds(0.9);
+    const { transcript, texts } = written(timed, samples);
+    expect(['en', 'de']).toContain(transcript.language);
+    const told = written(timed, samples, { language: transcript.language });
+    expect(told.texts).toEqual(texts);
+    // heard by a forward that writes nothing
+    expect(told.transcript.tokens).toBe(transcript.tokens);
+    const likely = (language: string | null): number | undefined =>
+      written(timed, samples, { language, segments: true }).segments[0]?.avgLogprob;
+    const other = transcript.language === 'en' ? 'de' : 'en';
+    expect(likely(null)).toBe(likely(transcript.language));
+    expect(likely(other)).not.toBeCloseTo(likely(null) ?? 0, 6);
+    expect(() => written(timed, samples, { language: 'fr' })).toThrow('expected en, de, or leave it out'); // prettier-ignore
+  });
+
+  it('reads a prompt before the first window, of a long one the end', () => {
+    const samples = ofSeconds(0.9);
+    const language = 'en';
+    const { texts } = written(timed, samples, { language });
+    const prompted = written(timed, samples, { language, prompt: 'abc' });
+    expect(prompted.texts).not.toEqual(texts);
+    const end = 'abcdefghij';
+    expect(written(timed, samples, { language, prompt: `${'q'.repeat(60)}${end}` }).texts).toEqual(
+      written(timed, samples, { language, prompt: `${'z'.repeat(60)}${end}` }).texts,
+    );
+  });
+
+  it('draws by its seed where it is warm', () => {
+    const samples = ofSeconds(0.9);
+    const drawn = (seed: number): string => written(timed, samples, { language: 'en', temperature: 1, seed }).texts.join(''); // prettier-ignore
+    expect(drawn(3)).toBe(drawn(3));
+    expect(new Set([1, 2, 3, 4].map(drawn)).size).toBeGreaterThan(1);
+  });
+});
+
+describe('a base without times', () => {
+  it('writes each window by itself, cut where it is quiet', () => {
+    const samples = ofSeconds(1.8);
+    const gap = Math.round(0.9 * RATE);
+    samples.fill(0, gap - 200, gap + 200);
+    const { texts } = written(plain, samples);
+    // 107 samples are looked at every 11 from the window's end on: the first that are silent
+    const [quiet, step] = [107, 11];
+    let at = RATE - quiet;
+    while (at + quiet > gap + 200) at -= step;
+    const cut = at + 53;
+    const windows = [samples.subarray(0, cut), samples.subarray(cut)];
+    const [first, second] = windows.map((one) => alone(plain, one, 'speech_seq_2_seq'));
+    expect(texts.join('')).toBe(`${first} ${second}`);
+  });
+});
+
+describe('a base of letters', () => {
+  it('spells a window at a time', () => {
+    const samples = ofSeconds(0.5);
+    const { texts, transcript } = written(letters, samples, {}, 'ctc');
+    expect(texts.join('')).toBe(alone(letters, samples, 'ctc').trim());
+    expect(transcript.tokens).toBe(0);
+    expect(transcript.rows).toBeGreaterThan(10);
+  });
+
+  it.each([
+    [{ language: 'en' }, /language: the model hears letter by letter/],
+    [{ prompt: 'a' }, /prompt: the model hears letter by letter/],
+    [{ temperature: 0.5 }, /temperature: .*it does not sample/],
+    [{ segments: true }, /response_format: .*ask for json or text/],
+  ])('is refused %j', (asked, message) => {
+    expect(() => written(letters, ofSeconds(0.3), asked, 'ctc')).toThrow(message);
+  });
+});
