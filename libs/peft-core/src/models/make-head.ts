@@ -1,4 +1,7 @@
-/** Makes the head of a run's task: what the base's files have of it, and the rest from N(0, initializer_range²), biases 0. */
+/**
+ * Makes the head of a run's task: what the base's files have of it, and the rest from N(0, s²), biases 0; s:
+ * initializer_range, unless the family says another.
+ */
 import { keep, ones, tidy, to, zeros } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
 import { normal } from '../methods/parameters.js';
@@ -30,7 +33,8 @@ export function makeHead(
   const width = headWidth(options, paths);
   const { dtype } = model;
   const { initializer_range: given } = model.config;
-  const deviation = typeof given === 'number' ? given : INITIALIZER_RANGE;
+  const deviation =
+    options.headDeviation ?? (typeof given === 'number' ? given : INITIALIZER_RANGE);
   // dropout is keyed by the number of a module: these have those that follow the base's
   let index = model.modules.linears().length + 1;
   const owned: Tensor[] = [];

@@ -19,6 +19,7 @@ import {
   or,
   PICTURE,
   readHf,
+  real,
   sides,
   SIZE,
   word,
@@ -39,7 +40,7 @@ const VISION = {
   attention_dropout: optional(fraction),
 } satisfies HfTable;
 
-function vision(hf: HfValues<typeof VISION>): z.input<typeof ModelOptions> {
+function vision(hf: HfValues<typeof VISION>, factor: number): z.input<typeof ModelOptions> {
   const [picture, patch] = [sides(hf.image_size), sides(hf.patch_size)];
   if (picture[0] !== picture[1] || patch[0] !== patch[1]) {
     const message =
@@ -48,6 +49,7 @@ function vision(hf: HfValues<typeof VISION>): z.input<typeof ModelOptions> {
   }
   return {
     vocabSize: 0,
+    headDeviation: factor / Math.sqrt(hf.hidden_size),
     encoder: {
       frontEnd: { kind: 'patches', channels: hf.num_channels, picture, patch },
       hiddenSize: hf.hidden_size,
@@ -73,8 +75,9 @@ export const siglip = defineModel({
   name: 'siglip',
   title: 'SigLIP',
   modelTypes: ['siglip'],
-  hf: { vision_config: optional(object) },
-  options: ({ vision_config: tower }) => vision(readHf({ model_type: 'siglip', ...tower }, VISION)),
+  hf: { vision_config: optional(object), initializer_factor: or(real(1e3), 1) },
+  options: ({ vision_config: tower, initializer_factor: factor }) =>
+    vision(readHf({ model_type: 'siglip', ...tower }, VISION), factor),
   paths: {
     encoder: {
       frontEnd: {

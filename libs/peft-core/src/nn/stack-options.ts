@@ -236,6 +236,8 @@ export const ModelOptions = z.object({
   headSkips: z.int().min(1).default(1),
   /** Width of what rows go through before a head's output, where it is not theirs. */
   headSize: size.optional(),
+  /** What the weights of a head are drawn with, where that is not config.json's initializer_range. */
+  headDeviation: z.number().positive().optional(),
   /** Whether what rows go through before a head's output has a bias. */
   headBias: z.boolean().default(true),
 });

@@ -1,0 +1,27 @@
+import { mapSafetensors, tidy, to } from '@graft/kernels';
+import { readFileSync } from 'node:fs';
+import { expect, it } from 'vitest';
+import type { HfConfig } from './model.js';
+import { buildModel } from './registry.js';
+
+const GOLDEN = new URL('../../../../test/golden/siglip/base/', import.meta.url).pathname;
+const CONFIG = JSON.parse(readFileSync(`${GOLDEN}config.json`, 'utf8')) as HfConfig;
+
+/** Of hidden size 16; as transformers draws it: N(0, (factor / √16)²). */
+it.each([
+  [{}, 0.25],
+  [{ initializer_factor: 2 }, 0.5],
+])('%j: a classifier begins with a deviation of %d', (more, deviation) => {
+  const file = mapSafetensors(`${GOLDEN}model.safetensors`);
+  const config = { ...CONFIG, ...more };
+  const model = buildModel(config, file.tensors, { dtype: 'f32', quantization: null });
+  model.withHead(1, { kind: 'classification', outputs: 400 }, 5);
+  const [output] = model.modules.heads.get(1)?.made ?? [];
+  const numbers = tidy(() => [...(to(output!.weight.dense(), 'f32').toArray() as Float32Array)]);
+  const found = Math.sqrt(numbers.reduce((sum, x) => sum + x * x, 0) / numbers.length);
+  // of 6,400 numbers: one in a hundred
+  expect(found / deviation).toBeCloseTo(1, 1);
+  expect(Math.abs(found / deviation - 1)).toBeLessThan(0.03);
+  model.dispose();
+  file.close();
+});
