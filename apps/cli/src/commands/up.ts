@@ -2,6 +2,7 @@ import type { Command } from 'commander';
 import { CliError, EXIT } from '../cli-error.js';
 import { callOf } from '../command-line.js';
 import { runExample } from '../example/example.js';
+import { mailExample } from '../example/mail-example.js';
 import type { Settings } from '../settings.js';
 import type { Output } from '../terminal.js';
 import { Installation } from '../up/installation.js';
@@ -52,7 +53,7 @@ async function up(
     out.note(await installation.joining());
     if (example)
       await Promise.race([
-        runExample(installation, settings, out, stop.signal),
+        runExample(mailExample, installation, settings, out, stop.signal),
         installation.broken,
       ]);
     if (stay && !stop.signal.aborted) {

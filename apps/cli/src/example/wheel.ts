@@ -1,0 +1,44 @@
+import { join } from 'node:path';
+import { CliError } from '../cli-error.js';
+import type { Output } from '../terminal.js';
+import { fetchPinned } from './download.js';
+
+/** A file of the Python package index. */
+export interface Wheel {
+  readonly project: string;
+  readonly file: string;
+  readonly sha256: string;
+  /** That it is fetched for. */
+  readonly what: string;
+}
+
+/** Fetches a wheel into `cache`, unless it is there already, and returns its path. */
+export async function fetchWheel(wheel: Wheel, cache: string, out: Output): Promise<string> {
+  const path = join(cache, wheel.file);
+  const what = `${wheel.what} (Python wheel ${wheel.file})`;
+  const url = await wheelUrl(wheel);
+  await fetchPinned({ url, algorithm: 'sha256', digest: wheel.sha256, what }, path, out);
+  return path;
+}
+
+// the package index's JSON form (PEP 691); mirrors that only have the HTML form are read too
+async function wheelUrl({ project, file }: Wheel): Promise<string> {
+  const index = (process.env.PIP_INDEX_URL ?? 'https://pypi.org/simple').replace(/\/+$/, '');
+  const page = `${index}/${project}/`;
+  const accept = 'application/vnd.pypi.simple.v1+json, text/html;q=0.5';
+  const answer = await fetch(page, {
+    headers: { accept },
+    signal: AbortSignal.timeout(15_000),
+  }).catch((error: unknown) => {
+    throw new CliError(
+      `cannot reach the Python package index at ${index} (${(error as Error).message})`,
+    );
+  });
+  const text = await answer.text();
+  const found = text
+    .match(new RegExp(`"(?:[^"]*/)?${file.replaceAll('.', '\\.')}(?:#[^"]*)?"`, 'g'))
+    ?.find((one) => one.includes('/'));
+  if (!answer.ok || found === undefined)
+    throw new CliError(`${page} (HTTP ${answer.status}) does not list ${file}`);
+  return new URL(found.slice(1, -1), page).href;
+}
