@@ -43,9 +43,11 @@ async function main([mode, ...rest]) {
   await setUp({ forTests: mode === '--test' });
   if (mode === '--start') {
     const env = { ...process.env, GRAFT_HOME: process.env.GRAFT_HOME || chooseHome() };
+    // the example that is named, else the first
+    const example = rest.some((one) => /^--example(=|$)/.test(one)) ? [] : ['--example'];
     return runUntilItEnds(
       process.execPath,
-      [join(ROOT, 'apps/cli/dist/main.js'), 'up', '--example', ...rest],
+      [join(ROOT, 'apps/cli/dist/main.js'), 'up', ...example, ...rest],
       { cwd: ROOT, env },
     );
   }

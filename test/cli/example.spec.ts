@@ -15,6 +15,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { writeTinyBase } from '../tiny-base.js';
+import { writeTinyImageBase } from '../tiny-pictures.js';
 import { CLI, cleanEnv, type Done } from './graft.js';
 
 // What `npm start` runs, whole, on a base so small that it takes seconds. The mails come from the package
@@ -43,9 +44,9 @@ afterAll(() => {
   rmSync(home, { recursive: true, force: true });
 });
 
-async function example(from: string): Promise<Done> {
+async function example(from: string, ...named: string[]): Promise<Done> {
   const env = cleanEnv({ GRAFT_HOME: home, GRAFT_EXAMPLE_BASE: `dir:${from}` });
-  const child = spawn(process.execPath, [CLI, 'up', '--example', '--no-stay'], {
+  const child = spawn(process.execPath, [CLI, 'up', '--example', ...named, '--no-stay'], {
     env,
     stdio: ['ignore', 'pipe', 'pipe'],
   });
@@ -88,10 +89,30 @@ describe('graft up --example', () => {
   }, 240_000);
 
   it('ends with 1 and a plain reason when something fails', async () => {
-    rmSync(join(home, 'example.json'));
+    rmSync(join(home, 'example-mail.json'));
     const { code, out, err } = await example(join(home, 'no-such-base'));
     expect([code, out]).toEqual([1, '']);
     expect(err.trimEnd().split('\n').at(-1)).toMatch(/^graft: .*no-such-base/);
     expect(existsSync(join(home, 'up.json'))).toBe(false);
   }, 240_000);
+
+  it('trains on pictures: uploads, trains, labels those held out, and says how it goes on', async () => {
+    const { code, out, err } = await example(writeTinyImageBase(join(home, 'vit')), 'images');
+    expect([code, err]).toEqual([0, expect.stringContaining('MIT licence')]);
+    expect(out).toMatch(/succeeded in [\d a-z]+: 250 steps, loss \d+\.\d{3}/);
+    expect(out).toMatch(
+      /Held-out score \(correct answers out of 200\): before 10\.0 % \(a guess: .*\), after \d+\.\d %/,
+    );
+    const after = Number(/after (\d+\.\d) %/.exec(out)?.[1]);
+    expect(after).toBeGreaterThan(13); // 19.5 with the smallest base; a guess is 10 ± 2.1
+    const picture = /classify \S+ --image (\S+)/.exec(out)?.[1] ?? '';
+    expect(readFileSync(picture).toString('latin1', 1, 4)).toBe('PNG');
+    expect(existsSync(join(home, 'example-images.json'))).toBe(true);
+  }, 240_000);
+
+  it('refuses the name of an example that there is none of, with those that there are', async () => {
+    const { code, err } = await example(base, 'videos');
+    expect(code).toBe(2);
+    expect(err).toContain("argument 'videos' is invalid. Allowed choices are mail, images.");
+  });
 });

@@ -1,14 +1,14 @@
-import type { Command } from 'commander';
+import { Option, type Command } from 'commander';
 import { CliError, EXIT } from '../cli-error.js';
 import { callOf } from '../command-line.js';
 import { runExample } from '../example/example.js';
-import { mailExample } from '../example/mail-example.js';
+import { EXAMPLES, exampleNamed, exampleNames } from '../example/examples.js';
 import type { Settings } from '../settings.js';
 import type { Output } from '../terminal.js';
 import { Installation } from '../up/installation.js';
 
 interface Options {
-  readonly example?: boolean;
+  readonly example?: string;
   readonly exit?: boolean;
 }
 
@@ -29,18 +29,25 @@ export function addUp(program: Command): void {
     )
     .option('--slots <number>', 'jobs the worker runs at a time (default: 2)')
     .option('--threads <number>', 'CPU threads of each trainer (default: all cores)')
-    .option('--example', 'train the example job and show the difference it makes')
+    .addOption(
+      new Option(
+        '--example [name]',
+        `train an example and show the difference it makes; a model that ${EXAMPLES.map(({ name, summary }) => `${summary}: ${name}`).join('; ')}`,
+      )
+        .choices(exampleNames)
+        .preset(exampleNames[0]),
+    )
     .option('--no-stay', 'exit when the example has finished')
     .action(async (options: Options & { stay: boolean }, command: Command) => {
       const { settings, out } = callOf(command);
-      await up(settings, out, { example: options.example === true, stay: options.stay });
+      await up(settings, out, { example: options.example, stay: options.stay });
     });
 }
 
 async function up(
   settings: Settings,
   out: Output,
-  { example, stay }: { example: boolean; stay: boolean },
+  { example, stay }: { example: string | undefined; stay: boolean },
 ): Promise<void> {
   const stop = new AbortController();
   const onSignal = forcefulOnSecond(stop, out);
@@ -51,9 +58,9 @@ async function up(
     if (out.json) out.value({ url: installation.api.credentials.url, home: settings.home });
     out.note(`Graft is up. Dashboard: ${installation.page()}`);
     out.note(await installation.joining());
-    if (example)
+    if (example !== undefined)
       await Promise.race([
-        runExample(mailExample, installation, settings, out, stop.signal),
+        runExample(exampleNamed(example), installation, settings, out, stop.signal),
         installation.broken,
       ]);
     if (stay && !stop.signal.aborted) {
@@ -67,7 +74,8 @@ async function up(
     await installation.stop();
     out.note('stopped');
   }
-  if (stop.signal.aborted && example && !stay) throw new CliError('interrupted', EXIT.interrupted);
+  if (stop.signal.aborted && example !== undefined && !stay)
+    throw new CliError('interrupted', EXIT.interrupted);
 }
 
 const aborted = (signal: AbortSignal): Promise<void> =>

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { deflateRawSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { readDeb } from './deb.js';
 import { readTarGz } from './tar.js';
 import { unzipEntry } from './zip-entry.js';
 
@@ -35,6 +36,25 @@ describe('readTarGz', () => {
       ]);
     },
   );
+});
+
+describe('readDeb', () => {
+  it('reads the files of a package that dpkg made, and refuses what is none', async () => {
+    const root = join(folder, 'deb');
+    mkdirSync(join(root, 'DEBIAN'), { recursive: true });
+    mkdirSync(join(root, 'usr/share/it'), { recursive: true });
+    const control = ['Package: it', 'Version: 1', 'Architecture: all', 'Maintainer: x <x@x.x>'];
+    writeFileSync(join(root, 'DEBIAN/control'), `${[...control, 'Description: it'].join('\n')}\n`);
+    writeFileSync(join(root, 'usr/share/it/a'), 'a '.repeat(100_000));
+    const path = join(folder, 'it.deb');
+    execFileSync('dpkg-deb', ['-Zxz', '--root-owner-group', '-b', root, path]);
+    const deb = readFileSync(path);
+    const files = [...(await readDeb(deb))].map(({ name, data }) => [name, data.toString()]);
+    expect(files).toEqual([['./usr/share/it/a', 'a '.repeat(100_000)]]);
+    await expect(readDeb(deb.subarray(8))).rejects.toThrow('not a Debian package');
+    await expect(readDeb(deb.subarray(0, deb.length - 100))).rejects.toThrow('truncated');
+    await expect(readDeb(deb.subarray(0, 8))).rejects.toThrow('has no data.tar.xz');
+  });
 });
 
 describe('unzipEntry', () => {

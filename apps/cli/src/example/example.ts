@@ -9,16 +9,17 @@ import { importModel } from '../commands/models.js';
 import { ending } from '../commands/watch.js';
 import { followJob } from '../job-progress.js';
 import { graftFor, type Settings } from '../settings.js';
-import { printable, type Output } from '../terminal.js';
+import { printable, table, type Output } from '../terminal.js';
 import type { Installation } from '../up/installation.js';
-import { score, type Answers, type ExampleData, type ExampleKind } from './kind.js';
+import { score, type Answers, type ExampleData, type ExampleKind, type HeldOut } from './kind.js';
 
 /** What a first run leaves for the next: nothing of it is done twice. */
 interface Kept {
   readonly base: string;
   readonly trainFile: string;
   readonly heldOutFile: string;
-  readonly before: Answers;
+  /** Null: the base cannot be asked. */
+  readonly before: Answers | null;
 }
 
 /** What all steps need. */
@@ -69,7 +70,7 @@ export async function runExample(
 }
 
 async function prepare(call: Call): Promise<Kept> {
-  const { kind, api, home, cache, data, out, signal } = call;
+  const { kind, api, cache, data, out, signal } = call;
   const own = process.env.GRAFT_EXAMPLE_BASE;
   const base = own ? { source: own, title: own } : await kind.base(cache, out);
   out.note(`base model: ${base.title}`);
@@ -79,20 +80,26 @@ async function prepare(call: Call): Promise<Kept> {
     `data: ${basename(data.trainFile)} (${train.id}) and ${basename(data.heldOutFile)} (${heldOut.id}), ${kind.licence}`,
   );
   const title = 'evaluating the base model';
-  const before = await kind.askBase({ api, model: model.id, data, title, out, signal });
+  const asking = { api, model: model.id, data, title, out, signal };
+  const before = kind.askBase && (await kind.askBase(asking));
   if (signal.aborted) throw new CliError('interrupted', 130);
   const kept: Kept = { base: model.id, trainFile: train.id, heldOutFile: heldOut.id, before };
-  await writeFile(keptPath(home), JSON.stringify({ ...kept, data: data.trainFile }));
+  await writeFile(keptPath(call), JSON.stringify({ ...kept, data: data.trainFile }));
   return kept;
 }
 
-const keptPath = (home: string): string => join(home, 'example.json');
+const keptPath = ({ home, kind }: Call): string => join(home, `example-${kind.name}.json`);
 
 /** What an earlier run left, when the API still has all of it and the data is the same. */
-async function keptFrom({ home, api, data }: Call): Promise<Kept | null> {
+async function keptFrom(call: Call): Promise<Kept | null> {
+  const { kind, api, data } = call;
   try {
-    const kept = JSON.parse(readFileSync(keptPath(home), 'utf8')) as Kept & { data: string };
-    if (kept.data !== data.trainFile || kept.before.length !== data.heldOut.length) return null;
+    const kept = JSON.parse(readFileSync(keptPath(call), 'utf8')) as Kept & { data: string };
+    if (
+      kept.data !== data.trainFile ||
+      kept.before?.length !== (kind.askBase ? data.heldOut.length : undefined)
+    )
+      return null;
     const model = await api.get<ModelObject>(`/models/${encodeURIComponent(kept.base)}`);
     await api.get<FileObject>(`/files/${kept.trainFile}`);
     await api.get<FileObject>(`/files/${kept.heldOutFile}`);
@@ -111,7 +118,7 @@ const submit = ({ api, kind }: Call, kept: Kept): Promise<JobObject> =>
   });
 
 interface Outcome {
-  readonly before: Answers;
+  readonly before: Answers | null;
   readonly after: Answers;
   readonly base: string;
   readonly model: string;
@@ -119,22 +126,30 @@ interface Outcome {
 
 function report({ kind, data, out }: Call, { before, after, base, model }: Outcome): void {
   const examples = data.heldOut;
-  const scores = { before: score(kind, before, examples), after: score(kind, after, examples) };
+  const guess = 1 / new Set(examples.map(({ label }) => label)).size;
+  const scores = {
+    before: before ? score(kind, before, examples) : guess,
+    after: score(kind, after, examples),
+  };
   if (out.json) return out.value({ base, model, scores, before, after });
-  out.line(`\nHeld-out ${kind.several} (not in the training data): answers before and after`);
-  out.line(`  ${kind.heading.padEnd(44)} ${'is'.padEnd(5)} ${'before'.padEnd(26)} after`);
-  for (const at of shown(data)) {
-    const example = examples[at];
-    if (!example) continue;
-    const cell = (answer: string): string =>
-      `${kind.isRight(answer, example) ? '✓' : '✗'} ${short(answer, 22)}`;
-    out.line(
-      `  ${short(example.shown, 42).padEnd(44)} ${example.label.padEnd(5)} ${cell(before[at] ?? '').padEnd(26)} ${cell(after[at] ?? '')}`,
-    );
-  }
-  const percent = (fraction: number): string => `${(fraction * 100).toFixed(1)} %`;
   out.line(
-    `\nHeld-out score (correct answers out of ${examples.length}): before ${percent(scores.before)}, after ${percent(scores.after)}`,
+    `\nHeld-out ${kind.several} (not in the training data): answers ${before ? 'before and after' : 'after training'}`,
+  );
+  const columns = before ? [before, after] : [after];
+  const titles = before ? ['before', 'after'] : ['answer'];
+  const rows = shown(data).map((at) => {
+    const example = examples[at] as HeldOut;
+    const cells = columns.map((answers) => {
+      const answer = answers[at] ?? '';
+      return `${kind.isRight(answer, example) ? '✓' : '✗'} ${short(answer, 22)}`;
+    });
+    return [short(example.shown, 42), example.label, ...cells];
+  });
+  out.line(table([kind.heading, 'is', ...titles], rows, out.width));
+  const percent = (fraction: number): string => `${(fraction * 100).toFixed(1)} %`;
+  const guessed = before ? '' : ' (a guess: the base has no labels of its own)';
+  out.line(
+    `\nHeld-out score (correct answers out of ${examples.length}): before ${percent(scores.before)}${guessed}, after ${percent(scores.after)}`,
   );
 }
 

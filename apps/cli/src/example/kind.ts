@@ -48,8 +48,8 @@ export interface ExampleKind<H extends HeldOut = HeldOut> {
   readonly job: Readonly<Record<string, unknown>>;
   base(cache: string, out: Output): Promise<ExampleBase>;
   data(cache: string, out: Output): Promise<ExampleData<H>>;
-  /** The base's answers before training. */
-  askBase(asking: Asking<H>): Promise<Answers>;
+  /** The base's answers before training; null: it knows no labels, and could but guess. */
+  readonly askBase: ((asking: Asking<H>) => Promise<Answers>) | null;
   ask(asking: Asking<H>): Promise<Answers>;
   isRight(answer: string, example: H): boolean;
   /** Commands to try next. @param graft how it is called here */

@@ -12,8 +12,10 @@ const BLOCK = 512;
  * memory. Nothing is written anywhere.
  * @throws Error when the archive is truncated
  */
-export function* readTarGz(archive: Buffer): Generator<TarEntry> {
-  const tar = gunzipSync(archive);
+export const readTarGz = (archive: Buffer): Generator<TarEntry> => readTar(gunzipSync(archive));
+
+/** The same of one that is not compressed. */
+export function* readTar(tar: Buffer): Generator<TarEntry> {
   let longName: string | null = null;
   for (let at = 0; at + BLOCK <= tar.length;) {
     const header = tar.subarray(at, at + BLOCK);

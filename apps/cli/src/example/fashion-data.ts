@@ -1,0 +1,121 @@
+import { existsSync } from 'node:fs';
+import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { gunzipSync } from 'node:zlib';
+import { CliError } from '../cli-error.js';
+import type { Output } from '../terminal.js';
+import { readDeb } from './deb.js';
+import { fetchPinned } from './download.js';
+import { greyPng } from './grey-png.js';
+import type { ExampleData, HeldOut } from './kind.js';
+
+// Fashion-MNIST (Zalando SE, MIT) as Debian packs it: photographs of Zalando's goods, 28 pixels square, in grey.
+const DEB = {
+  path: 'pool/main/d/dataset-fashion-mnist/dataset-fashion-mnist_0.0~git20200523.55506a9-1_all.deb',
+  sha256: '39e172fe32dd318ebb3e512220c3beea2fa47d7e20bab348fb4e0922d6beefc0',
+};
+/** In the folder's name: raise it whenever the same package gives other files. */
+const RECIPE = 1;
+const SIDE = 28;
+const IMAGE_HEADER = 16;
+const LABEL_HEADER = 8;
+export const TRAIN_EACH = 100;
+export const HELD_OUT_EACH = 20;
+
+const LABELS = [
+  'T-shirt/top',
+  'Trouser',
+  'Pullover',
+  'Dress',
+  'Coat',
+  'Sandal',
+  'Shirt',
+  'Sneaker',
+  'Bag',
+  'Ankle boot',
+];
+
+export interface HeldOutPicture extends HeldOut {
+  /** A data URL. */
+  readonly image: string;
+}
+
+interface Labelled {
+  readonly image: string;
+  readonly label: string;
+}
+
+const FILES = { train: 'fashion-train.jsonl', heldOut: 'fashion-held-out.jsonl' };
+const ONE = 'held-out.png';
+
+/** A held-out picture by itself, to try. */
+export const onePicture = ({ heldOutFile }: ExampleData): string => join(heldOutFile, '..', ONE);
+
+/** The example's two files in `cache`, made from Debian's package the first time. */
+export async function fashionData(
+  cache: string,
+  out: Output,
+): Promise<ExampleData<HeldOutPicture>> {
+  const folder = join(cache, `fashion-${TRAIN_EACH}-${HELD_OUT_EACH}-r${RECIPE}`);
+  if (!existsSync(folder)) await make(cache, folder, out);
+  const [trainFile, heldOutFile] = [join(folder, FILES.train), join(folder, FILES.heldOut)];
+  const lines = (await readFile(heldOutFile, 'utf8')).trimEnd().split('\n');
+  const heldOut = lines.map((line, at) => ({
+    ...(JSON.parse(line) as Labelled),
+    shown: `line ${at + 1} of ${FILES.heldOut}`,
+  }));
+  return { trainFile, heldOutFile, heldOut };
+}
+
+async function make(cache: string, folder: string, out: Output): Promise<void> {
+  const mirror = (process.env.GRAFT_DEBIAN_MIRROR || 'https://deb.debian.org/debian').replace(
+    /\/+$/,
+    '',
+  );
+  const deb = join(cache, 'dataset-fashion-mnist.deb');
+  const what = 'Fashion-MNIST (Debian package dataset-fashion-mnist)';
+  const url = `${mirror}/${DEB.path}`;
+  await fetchPinned({ url, algorithm: 'sha256', digest: DEB.sha256, what }, deb, out);
+  const files = new Map<string, Buffer>();
+  for (const { name, data } of await readDeb(await readFile(deb)))
+    if (name.endsWith('-ubyte.gz')) files.set(name.slice(name.lastIndexOf('/') + 1), data);
+  const train = firstOfEach(files, 'train', TRAIN_EACH);
+  const heldOut = firstOfEach(files, 't10k', HELD_OUT_EACH);
+  const partial = `${folder}.part`;
+  await mkdir(partial, { recursive: true });
+  await writeFile(join(partial, FILES.train), train.map(lineOf).join(''));
+  await writeFile(join(partial, FILES.heldOut), heldOut.map(lineOf).join(''));
+  const [first] = heldOut;
+  await writeFile(join(partial, ONE), Buffer.from(first?.image.split(',')[1] ?? '', 'base64'));
+  await rename(partial, folder);
+}
+
+const lineOf = (one: Labelled): string => `${JSON.stringify(one)}\n`;
+
+/** The first so many of each label, in the order of the files. */
+export function firstOfEach(
+  files: ReadonlyMap<string, Buffer>,
+  part: 'train' | 't10k',
+  each: number,
+): Labelled[] {
+  const unpacked = (name: string): Buffer => {
+    const file = files.get(`${part}-${name}-ubyte.gz`);
+    if (!file) throw new CliError(`the package of Fashion-MNIST has no ${part}-${name}-ubyte.gz`);
+    return gunzipSync(file);
+  };
+  const pixels = unpacked('images-idx3').subarray(IMAGE_HEADER);
+  const labels = unpacked('labels-idx1').subarray(LABEL_HEADER);
+  const left = LABELS.map(() => each);
+  const found: Labelled[] = [];
+  for (const [at, number] of labels.entries()) {
+    const more = left[number];
+    if (!more) continue;
+    left[number] = more - 1;
+    const png = greyPng(pixels.subarray(at * SIDE * SIDE, (at + 1) * SIDE * SIDE), SIDE);
+    const image = `data:image/png;base64,${png.toString('base64')}`;
+    found.push({ image, label: LABELS[number] ?? '' });
+  }
+  if (found.length !== each * LABELS.length)
+    throw new CliError(`Fashion-MNIST is short of pictures: found ${found.length}`);
+  return found;
+}

@@ -1,0 +1,32 @@
+import { open } from 'node:fs/promises';
+
+/** What a safetensors file holds of f32. */
+export interface Weights {
+  readonly shape: readonly number[];
+  /** Little-endian f32, row by row. */
+  readonly data: Uint8Array;
+}
+
+/** Writes tensors of f32, in their order. */
+export async function writeSafetensors(
+  path: string,
+  tensors: ReadonlyMap<string, Weights>,
+): Promise<void> {
+  let end = 0;
+  const header: Record<string, unknown> = { __metadata__: { format: 'pt' } };
+  for (const [name, { shape, data }] of tensors) {
+    header[name] = { dtype: 'F32', shape, data_offsets: [end, end + data.length] };
+    end += data.length;
+  }
+  const text = JSON.stringify(header);
+  const json = Buffer.from(text.padEnd(Math.ceil(text.length / 8) * 8));
+  const size = Buffer.alloc(8);
+  size.writeBigUInt64LE(BigInt(json.length));
+  const file = await open(path, 'w');
+  try {
+    for (const bytes of [size, json, ...[...tensors.values()].map(({ data }) => data)])
+      await file.writeFile(bytes);
+  } finally {
+    await file.close();
+  }
+}
