@@ -1,7 +1,7 @@
 // Pictures from a file of records to served labels: checked, previewed, trained, downloaded, and asked in each way there is.
 import { createReadStream, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { JobConfusionObject, JobPreviewObject } from '@graft/contracts';
+import type { JobConfusionObject, JobPreviewObject, MetricsObject } from '@graft/contracts';
 import { afterAll, beforeAll, expect, it, onTestFailed } from 'vitest';
 import { graft as cli } from '../cli/graft.js';
 import {
@@ -66,6 +66,13 @@ it('a base of pictures learns labels, and tells them of pictures that it has not
   expect(told.classes.map(({ label }) => label)).toEqual(labels);
   const missed = told.confused.reduce((sum, one) => sum + one.count, 0);
   expect(told.classes.reduce((sum, { correct }) => sum + correct, missed)).toBe(6);
+  // each step's pictures by its seconds, as its tokens are: nine patches and the class token a picture
+  const { series } = await graft.openai.get<MetricsObject>(`/fine_tuning/jobs/${id}/metrics`);
+  const speeds = series['images_per_second'] ?? [];
+  expect(speeds).toHaveLength(job.graft.progress.step);
+  speeds.forEach((speed, i) =>
+    expect(series['tokens_per_second']?.[i]).toBeCloseTo(10 * Number(speed), 3),
+  );
   const files = await graft.results(job);
   const object = (name: string): object =>
     JSON.parse(files.get(name)?.toString() ?? '{}') as object;

@@ -1,7 +1,7 @@
 // Sounds from an archive to served labels: uploaded by the CLI, trained by a worker, and asked in each way there is.
 import { createReadStream, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { FileObject } from '@graft/contracts';
+import type { FileObject, MetricsObject } from '@graft/contracts';
 import { afterAll, beforeAll, expect, it, onTestFailed } from 'vitest';
 import { graft as cli, type Done } from '../cli/graft.js';
 import { dataUrl } from '../tiny-pictures.js';
@@ -72,6 +72,16 @@ it('a base of sounds learns labels from an archive, and tells them of sounds tha
     graft: { learning_rate: 0.03, base_dtype: 'f32' },
   });
   const { fine_tuned_model: model } = (await graft.succeeded(id)) as { fine_tuned_model: string };
+  const { series, seconds } = await graft.openai.get<MetricsObject>(
+    `/fine_tuning/jobs/${id}/metrics`,
+  );
+  const heard = (series['audio_seconds_per_second'] ?? []).reduce<number>(
+    (sum, speed, i) => sum + Number(speed) * (seconds[i]! - (seconds[i - 1] ?? 0)),
+    0,
+  );
+  // each of the eight of a pitch is seven samples longer than the last, at one rate and the other
+  const each = Array.from({ length: 8 }, (_, i) => 0.15 + (7 * i) / (i % 2 === 0 ? 16_000 : 8000));
+  expect(heard).toBeCloseTo(16 * 3 * each.reduce((a, b) => a + b), 3);
 
   const unseen = PITCHES.map((pitch, i) => tone(pitch, 50 + i, 0.15));
   const input = unseen.map((bytes) => dataUrl(bytes, 'audio/wav'));

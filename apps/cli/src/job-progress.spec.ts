@@ -40,6 +40,19 @@ describe('progressLine', () => {
     );
   });
 
+  it('says how fast pictures and sounds are read, beside the tokens', () => {
+    const draw = { smooth: true, log: false };
+    const described = [
+      { name: 'images_per_second', title: 'Pictures', unit: 'images/s', draw },
+      { name: 'audio_seconds_per_second', title: 'Sound', unit: 's of sound/s', draw },
+    ];
+    const of = (last: Record<string, number>): string =>
+      progressLine(job('running', 10, 40), { step: 12, loss: 0.4444, ...last }, described);
+    expect(of({ images_per_second: 3.14159 })).toMatch(/ · 400 tokens\/s · 3\.1 images\/s · ETA/);
+    expect(of({ audio_seconds_per_second: 123.4 })).toMatch(/ · 123 s of sound\/s · ETA/);
+    expect(of({})).toMatch(/ · 400 tokens\/s · ETA 1 min 15 s$/);
+  });
+
   it('says what happens before the first step', () => {
     expect(progressLine(job('running', 0, 40), null)).toContain(
       '0/40 · loss 0.5000 · 400 tokens/s · ETA 1 min 15 s · waits for',

@@ -1,4 +1,11 @@
-import { duration, lossText, metricText, TERMINAL_STATUSES } from '@graft/contracts';
+import {
+  duration,
+  isMediaSpeed,
+  lossText,
+  mediaSpeeds,
+  metricText,
+  TERMINAL_STATUSES,
+} from '@graft/contracts';
 import type { Catalog, JobObject, Measured, MetricDescription } from '@graft/contracts';
 import { placeText } from '@graft/contracts/queue-place';
 import type { Api } from './api.js';
@@ -29,9 +36,10 @@ export function progressLine(
     total === null ? `step ${step}` : `${bar(step / total)} ${step}/${total}`,
     loss === null ? null : `loss ${lossText(loss)}`,
     speed === null ? null : `${Math.round(speed)} tokens/s`,
+    ...mediaSpeeds(described, last),
     progress.eta_seconds === null ? null : `ETA ${duration(progress.eta_seconds)}`,
     ...described.map((metric) => {
-      const value = last?.[metric.name] ?? null;
+      const value = isMediaSpeed(metric) ? null : (last?.[metric.name] ?? null);
       return value === null ? null : `${metric.title.toLowerCase()} ${metricText(metric, value)}`;
     }),
     step === 0 ? printable(phase.message) : null,
@@ -44,8 +52,9 @@ export function progressLine(
 async function shownOf(api: Api, job: JobObject): Promise<readonly MetricDescription[]> {
   const { tasks } = await api.get<Catalog>('/catalog');
   const task = tasks.find(({ name }) => name === job.graft['task']);
-  const shown = task?.metrics.validation.filter(({ draw }) => draw !== null) ?? [];
-  return shown.filter(({ name }) => name !== 'loss');
+  const { step = [], validation = [] } = task?.metrics ?? {};
+  const shown = validation.filter(({ name, draw }) => draw !== null && name !== 'loss');
+  return [...step.filter(isMediaSpeed), ...shown];
 }
 
 /**

@@ -47,7 +47,7 @@ import type { RecordFormat, Task } from './tasks/task.js';
 import { autoNumbers } from './train/auto.js';
 import { totalSteps } from './train/cursor.js';
 import { checkOptimizer } from './train/optimizer.js';
-import { RUN_METRICS } from './train/run-metrics.js';
+import { runMetrics } from './train/run-metrics.js';
 
 export { heldOutCount, splitOf } from './data/held-out.js';
 export type { Split } from './data/held-out.js';
@@ -135,15 +135,15 @@ function describeTask(task: Task): CatalogTask {
   };
 }
 
-function describeMetrics({ metrics }: Task): CatalogTask['metrics'] {
+function describeMetrics({ metrics, inputs }: Task): CatalogTask['metrics'] {
   const own = metrics.map(({ of: _of, ...description }): MetricDescription => description);
-  return { step: [...own, ...RUN_METRICS], validation: own };
+  return { step: [...own, ...runMetrics(inputs)], validation: own };
 }
 
 /** Numbers that jobs of a task report; those of the run alone where the task is unknown. */
 export function metricsOf(task: string): CatalogTask['metrics'] {
   const known = tasks.find(({ name }) => name === task);
-  return known ? describeMetrics(known) : { step: RUN_METRICS, validation: [] };
+  return known ? describeMetrics(known) : { step: runMetrics(), validation: [] };
 }
 
 function describeMethod(method: Method): CatalogMethod {

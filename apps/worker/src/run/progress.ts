@@ -6,6 +6,8 @@ export interface ProgressView {
   readonly totalSteps: number;
   readonly loss: number;
   readonly tokensPerSecond: number;
+  /** Of what else the task reads, in words. */
+  readonly speeds: readonly string[];
   readonly etaSeconds: number;
   readonly rssBytes: number;
 }
@@ -54,6 +56,7 @@ function line(view: ProgressView, bar: boolean): string {
     `step ${view.step}/${view.totalSteps}`,
     `loss ${view.loss.toFixed(4)}`,
     `${Math.round(view.tokensPerSecond)} tokens/s`,
+    ...view.speeds,
     `ETA ${duration(view.etaSeconds)}`,
     `${(view.rssBytes / 2 ** 30).toFixed(2)} GiB`,
   ];

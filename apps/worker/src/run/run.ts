@@ -3,7 +3,7 @@ import { copyFileSync, mkdirSync, renameSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
-import { DomainError, duration, planLine } from '@graft/contracts';
+import { DomainError, duration, mediaSpeeds, planLine } from '@graft/contracts';
 import {
   kernelsInfo,
   listNumbered,
@@ -21,6 +21,7 @@ import {
   type Run,
   type RunFact,
 } from '@graft/peft-core';
+import { metricsOf } from '@graft/peft-core/catalog';
 import { readJobFile, type LocalJob } from './job-file.js';
 import { MetricsFile } from './metrics-file.js';
 import { Progress } from './progress.js';
@@ -284,6 +285,7 @@ class LocalRun {
       loss: fact.metrics.loss,
       totalSteps: run.data.totalSteps,
       tokensPerSecond: this.trainedTokens / this.trainedSeconds,
+      speeds: mediaSpeeds(metricsOf(run.spec.task).step, fact.metrics),
       etaSeconds: perStep * (run.data.totalSteps - fact.step),
     });
   }

@@ -119,8 +119,9 @@ const encoded = (
     const rows = isHeard ? heard.rows : 1;
     const target = targets[i] as Float64Array;
     const sound = isHeard ? heard.sound : null;
+    const media = isHeard ? heard.seconds : 0;
     return {
-      example: { sound, key: null, target, rows, heardRows: rows, tokenCount: rows },
+      example: { sound, key: null, target, rows, heardRows: rows, tokenCount: rows, media },
       longest: rows,
       supervised: 1,
       lost: false,

@@ -162,8 +162,9 @@ function exampleOf(
   const rows = isHeard ? heard.rows : 1;
   const sound = isHeard ? heard.sound : null;
   const { length } = spelt.target;
+  const media = isHeard ? heard.seconds : 0;
   return {
-    example: { ...spelt, sound, key: null, rows, heardRows: rows, tokenCount: length },
+    example: { ...spelt, sound, key: null, rows, heardRows: rows, tokenCount: length, media },
     longest: rows,
     supervised: length,
     lost: false,

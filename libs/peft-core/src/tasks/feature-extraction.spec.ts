@@ -93,7 +93,7 @@ it('gives vectors as wide as the rows that come out, where blocks have another w
   const file = mapSafetensors(join(base, 'model.safetensors'));
   const model = buildModel(config, file.tensors, { dtype: 'f32', quantization: null });
   try {
-    const texts = [
+    const texts: (readonly Int32Array[])[] = [
       [5, 6, 7],
       [8, 9],
       [5, 6, 7],

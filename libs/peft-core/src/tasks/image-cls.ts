@@ -112,7 +112,7 @@ const encoded = (
     const target = targets[i] as Float64Array;
     const picture = pictureOf(seen);
     return {
-      example: { picture, augmentation: null, target, rows, tokenCount: rows },
+      example: { picture, augmentation: null, target, rows, tokenCount: rows, media: 1 },
       longest: rows,
       supervised: 1,
       lost: false,

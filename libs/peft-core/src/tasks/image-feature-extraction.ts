@@ -147,6 +147,7 @@ function encoded(
         pictures: own.map((one) => ({ picture: pictureOf(one), augmentation: null, rows })),
         rows: total,
         tokenCount: total,
+        media: length,
       },
       longest: rows,
       supervised: total,

@@ -173,6 +173,7 @@ function encoded(
         normalize,
         rows,
         tokenCount: target.length,
+        media: isHeard ? heard.seconds : 0,
         heardRows: isHeard ? heard.rows : 1,
       },
       longest: whole.length,

@@ -54,6 +54,8 @@ export interface Example {
   readonly rows: number;
   /** Tokens of the data in it, as cut. */
   readonly tokenCount: number;
+  /** Pictures in it, or seconds of sound, of tasks whose `inputs` are such. */
+  readonly media?: number;
 }
 
 /** An example, and what is worth knowing of how it was cut. */

@@ -15,7 +15,7 @@ export type WarningCode =
 
 export type StopReason = 'cancel' | 'pause' | 'drain' | 'preempt';
 
-/** Numbers by the names that the task's metrics and RUN_METRICS give them; every task has a loss. */
+/** Numbers by the names that the task's metrics and run-metrics.ts give them; every task has a loss. */
 export type Metrics = Readonly<Record<string, number>> & { readonly loss: number };
 
 /** What was written after a prompt. */

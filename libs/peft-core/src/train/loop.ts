@@ -7,7 +7,8 @@ import type { FactOfRun, RunFact } from './facts.js';
 import { failureOf, isFatal } from './failure.js';
 import type { Evaluation, Member } from './member.js';
 import type { RunGroup } from './run-group.js';
-import type { Run } from './run.js';
+import { mediaSpeed } from './run-metrics.js';
+import type { Run, SeenByStep } from './run.js';
 import type { SideWork } from './side-work.js';
 
 export type Report = (run: Run, fact: RunFact) => void;
@@ -92,11 +93,10 @@ export function takeTurn(group: RunGroup, report: Report): void {
 
   function step(member: Member): void {
     const { run } = member;
-    const update = clipAndStep(run, member.sums);
-    const timed = member.report();
-    report(run, { ...update, ...timed });
+    const update = timedStep(run, clipAndStep(run, member.sums), member.report());
+    report(run, update);
     const { loss, grad_norm: gradNorm } = update.metrics;
-    const speed = update.tokens / timed.seconds;
+    const speed = update.tokens / update.seconds;
     const seen = { step: update.step, loss, gradNorm, speed, company: group.size };
     for (const warning of run.watch.step(seen)) report(run, warning);
   }
@@ -148,7 +148,15 @@ function stop(run: Run, report: Report): FactOfRun<'stopped'> {
 }
 
 /** @throws DomainError nonfinite, leaving the parameters as they were */
-function clipAndStep(run: Run, sums: Sums): Omit<FactOfRun<'step'>, 'seconds' | 'waitedSeconds'> {
+type Times = Pick<FactOfRun<'step'>, 'seconds' | 'waitedSeconds'>;
+type Update = Omit<FactOfRun<'step'>, keyof Times> & Pick<SeenByStep, 'media'>;
+
+function timedStep(run: Run, { media, ...update }: Update, timed: Times): FactOfRun<'step'> {
+  const speed = mediaSpeed(run.task.inputs, media / timed.seconds);
+  return { ...update, ...timed, metrics: { ...update.metrics, ...speed } };
+}
+
+function clipAndStep(run: Run, sums: Sums): Update {
   const measured = run.measured(sums);
   const { loss } = measured;
   const gradNorm = run.optimizer.clip(run.spec.max_grad_norm);
@@ -162,11 +170,12 @@ function clipAndStep(run: Run, sums: Sums): Omit<FactOfRun<'step'>, 'seconds' | 
   }
   const { learningRate } = run;
   run.optimizer.step(learningRate, () => run.afterUpdate());
-  const tokens = run.advance();
+  const { tokens, media } = run.advance();
   return {
     type: 'step',
     step: run.step,
     tokens,
+    media,
     rssBytes: usedMemory().bytes,
     metrics: { ...measured, learning_rate: learningRate, grad_norm: gradNorm },
   };

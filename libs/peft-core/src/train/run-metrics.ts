@@ -1,25 +1,48 @@
 // What the loop itself measures of a step, whatever the task.
 import type { MetricDescription } from '@graft/contracts';
+import type { InputKind } from '../nn/front-ends/registry.js';
 
-export const RUN_METRICS: readonly MetricDescription[] = [
-  {
-    name: 'learning_rate',
-    title: 'Learning rate',
-    unit: null,
-    draw: { smooth: false, log: false },
-  },
-  {
+const rate = (name: string, title: string, unit: string): MetricDescription => ({
+  name,
+  title,
+  unit,
+  draw: { smooth: true, log: false },
+});
+
+/** What the `media` of examples are, by the inputs of their task. */
+const MEDIA: Partial<Record<InputKind, MetricDescription>> = {
+  image: rate('images_per_second', 'Pictures', 'images/s'),
+  audio: rate('audio_seconds_per_second', 'Sound', 's of sound/s'),
+};
+
+/** Of a run whose task has these inputs. */
+export function runMetrics(inputs?: InputKind): readonly MetricDescription[] {
+  const media = inputs && MEDIA[inputs];
+  return [
+    {
+      name: 'learning_rate',
+      title: 'Learning rate',
+      unit: null,
+      draw: { smooth: false, log: false },
+    },
     // tokens / seconds of a step
-    name: 'tokens_per_second',
-    title: 'Throughput',
-    unit: 'tokens/s',
-    draw: { smooth: true, log: false },
-  },
-  {
-    // before clipping
-    name: 'grad_norm',
-    title: 'Gradient norm',
-    unit: null,
-    draw: { smooth: true, log: true },
-  },
-];
+    rate('tokens_per_second', 'Throughput', 'tokens/s'),
+    ...(media ? [media] : []),
+    {
+      // before clipping
+      name: 'grad_norm',
+      title: 'Gradient norm',
+      unit: null,
+      draw: { smooth: true, log: true },
+    },
+  ];
+}
+
+/** The metric of what a task reads of media; of other tasks none. */
+export function mediaSpeed(
+  inputs: InputKind | undefined,
+  perSecond: number,
+): Readonly<Record<string, number>> {
+  const media = inputs && MEDIA[inputs];
+  return media ? { [media.name]: perSecond } : {};
+}

@@ -42,6 +42,12 @@ export interface RunParts {
 /** Of so many examples an evaluation measures what takes many forwards. */
 const MEASURED = 32;
 
+export interface SeenByStep {
+  readonly tokens: number;
+  /** As the examples of its task count them. */
+  readonly media: number;
+}
+
 export class Run {
   /** Optimiser steps done. */
   step = 0;
@@ -176,12 +182,14 @@ export class Run {
     if (this.adapter.afterStep) tidy(() => this.adapter.afterStep?.(this.step + 1));
   }
 
-  /** A step is done. Returns the tokens that it saw. */
-  advance(): number {
-    const tokens = this.batch.reduce((total, { tokenCount }) => total + tokenCount, 0);
+  /** A step is done. */
+  advance(): SeenByStep {
+    const { batch } = this;
+    const tokens = batch.reduce((total, { tokenCount }) => total + tokenCount, 0);
+    const media = batch.reduce((total, { media: own = 0 }) => total + own, 0);
     this.step++;
     this.trainedTokens += tokens;
-    return tokens;
+    return { tokens, media };
   }
 
   /**
