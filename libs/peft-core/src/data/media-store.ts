@@ -33,8 +33,8 @@ interface Waiting {
   readonly origin: Origin;
 }
 
-/** @returns what is kept of each, or why it cannot be used */
-export type Make = (media: readonly Uint8Array[]) => readonly (Uint8Array | string)[];
+/** @returns what is kept of each, or why it cannot be used; each is written before the next is asked for */
+export type Make = (media: readonly Uint8Array[]) => Iterable<Uint8Array | string>;
 
 /** Made of in one piece, or fewer bytes. */
 const PIECE = { media: 16, bytes: 8 << 20 };
@@ -89,8 +89,9 @@ export class MediaStore {
     for (let at = 0; at < this.#waiting.length;) {
       const piece = this.#piece(at);
       const media = piece.map(({ bytes }) => bytes.read());
-      for (const [i, made] of (this.#make as Make)(media).entries()) {
-        const { key, origin } = piece[i] as Waiting;
+      let place = 0;
+      for (const made of (this.#make as Make)(media)) {
+        const { key, origin } = piece[place++] as Waiting;
         if (typeof made !== 'string') {
           this.#made.set(key, this.#write(made));
           continue;

@@ -26,10 +26,10 @@ export interface SoundExample extends Example {
 export function heardOf(
   files: readonly Uint8Array[],
   { audio }: Processor,
-  { maxSeqLen, store }: EncodeOptions,
+  { maxSeqLen, store, origins = [] }: EncodeOptions,
   most = Infinity,
 ): (Heard | string)[] {
-  return readSounds(files, audio, store, most).map((heard) =>
+  return readSounds(files, audio, store && { store, origins }, most).map((heard) =>
     typeof heard === 'string' || heard.rows <= maxSeqLen
       ? heard
       : `the sound has ${heard.seconds.toFixed(1)} s, ${heard.rows} rows for this base, and is not cut to ${maxSeqLen}; cut it, or leave max_seq_len out`,

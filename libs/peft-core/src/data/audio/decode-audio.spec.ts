@@ -3,7 +3,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { mapSafetensors } from '@graft/kernels';
 import { describe, expect, it } from 'vitest';
-import { decodeAudio } from './decode-audio.js';
+import { audioFormat, decodeAudio } from './decode-audio.js';
 import { resample } from './resample.js';
 
 const FOLDER = join(import.meta.dirname, '../../../../../test/golden/audio');
@@ -26,6 +26,13 @@ describe('a sound', () => {
   it.each(sounds)('%s is decoded to the very samples of soundfile', (name) => {
     const { samples } = decodeAudio(bytesOf(name));
     expect(thinned(samples)).toEqual(expected(`decoded.${name}`));
+  });
+
+  it.each(sounds)('%s says before it is decoded what it comes to', (name) => {
+    const { length, samplingRate, channels } = audioFormat(bytesOf(name));
+    const sound = decodeAudio(bytesOf(name));
+    expect([length, samplingRate]).toEqual([sound.samples.length, sound.samplingRate]);
+    expect(length * channels).toBe(sound.values);
   });
 
   it.each(sounds)('%s is brought to 16 kHz as soxr does', (name) => {

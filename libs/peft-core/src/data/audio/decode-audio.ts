@@ -1,16 +1,24 @@
 // A sound's bytes to samples, as soundfile gives them to transformers: WAV and FLAC, whole numbers divided by 2^(bits − 1),
 // channels averaged. Which of the two it is, the bytes say and not a name.
-import { decodeFlac } from './flac.js';
+import { decodeFlac, flacFormat } from './flac.js';
 import { undecodable } from './sound.js';
-import type { Sound } from './sound.js';
-import { decodeWav } from './wav.js';
+import type { Sound, SoundFormat } from './sound.js';
+import { decodeWav, wavFormat } from './wav.js';
 
 /** @throws DomainError `invalid_training_file` that says what is wrong with the bytes; the caller knows whose they are. */
 export function decodeAudio(bytes: Uint8Array): Sound {
+  return isWav(bytes) ? decodeWav(bytes) : decodeFlac(bytes);
+}
+
+/** What the file says of its sound; what is wrong behind that, decoding finds. @throws DomainError as `decodeAudio` */
+export const audioFormat = (bytes: Uint8Array): SoundFormat =>
+  isWav(bytes) ? wavFormat(bytes) : flacFormat(bytes);
+
+/** @throws DomainError where they are neither WAV nor FLAC */
+function isWav(bytes: Uint8Array): boolean {
   const kind = kindOf(bytes);
-  if (kind === 'wav') return decodeWav(bytes);
-  if (kind === 'flac') return decodeFlac(bytes);
-  throw undecodable(`expected WAV or FLAC, got ${kind}`);
+  if (kind !== 'wav' && kind !== 'flac') throw undecodable(`expected WAV or FLAC, got ${kind}`);
+  return kind === 'wav';
 }
 
 /** Other kinds are named, so that whoever has one knows what to convert. */

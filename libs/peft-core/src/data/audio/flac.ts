@@ -23,10 +23,18 @@ const FIXED: readonly (readonly number[])[] = [[], [1], [2, -1], [3, -3, 1], [4,
 const [LEFT_SIDE, SIDE_RIGHT, MID_SIDE] = [8, 9, 10];
 
 /** @throws DomainError `invalid_training_file` */
-export function decodeFlac(bytes: Uint8Array): Sound {
-  const reader = new BitReader(bytes);
+export const flacFormat = (bytes: Uint8Array): SoundFormat => checked(new BitReader(bytes));
+
+function checked(reader: BitReader): StreamInfo {
   const info = metadata(reader);
   checkFormat(info);
+  return info;
+}
+
+/** @throws DomainError `invalid_training_file` */
+export function decodeFlac(bytes: Uint8Array): Sound {
+  const reader = new BitReader(bytes);
+  const info = checked(reader);
   const blocks: Float32Array[][] = [];
   let length = 0;
   while (reader.remaining > 0 && (info.length === 0 || length < info.length)) {

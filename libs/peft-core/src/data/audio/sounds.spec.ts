@@ -1,7 +1,15 @@
-import { expect, it } from 'vitest';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, expect, it } from 'vitest';
 import wavefile from 'wavefile';
+import { MediaStore } from '../media-store.js';
 import { AudioProcessor } from './audio-processor.js';
-import { readSounds } from './sounds.js';
+import { readSounds, type Heard } from './sounds.js';
+
+const dir = mkdtempSync(join(tmpdir(), 'graft-sounds-'));
+afterAll(() => rmSync(dir, { recursive: true }));
+const GOLDEN = join(import.meta.dirname, '../../../../../test/golden/audio');
 
 const audio = new AudioProcessor(
   { feature_extractor_type: 'Wav2Vec2FeatureExtractor', sampling_rate: 8000, do_normalize: false },
@@ -26,4 +34,38 @@ it('stops decoding where a question has more than may keep others waiting', () =
   const more = [...files, sound(300, 3), Buffer.from('not looked at any more')];
   expect(() => readSounds(more, audio, null, 1200)).toThrow('too long to be heard at once');
   expect(readSounds(more, audio, null)).toHaveLength(5);
+});
+
+it('a run keeps sounds undecoded until the store makes them, and then hears the same', () => {
+  const names = ['mono-16.flac', 'stereo-16.wav', 'mono-mulaw.wav', 'loud-24.flac'];
+  const files = names.map((name) => readFileSync(join(GOLDEN, name)));
+  const store = new MediaStore(dir);
+  const origins = files.map((_, i) => ({ param: 'training_file', line: i + 1 }));
+  const kept = readSounds(files, audio, { store, origins }) as Heard[];
+  const now = readSounds(files, audio, null) as Heard[];
+  const known = (found: readonly Heard[]): object[] => found.map(({ sound: _, ...rest }) => rest);
+  expect(known(kept)).toEqual(known(now));
+  expect(() => kept[0]!.sound!.features()).toThrow();
+  expect([...store.making(() => {})]).toHaveLength(1);
+  for (const [i, { sound }] of kept.entries())
+    expect(sound!.features().toArray()).toEqual(now[i]!.sound!.features().toArray());
+  store.close();
+});
+
+it('what only decoding finds is refused by its line, what the header says at once', () => {
+  const flac = readFileSync(join(GOLDEN, 'mono-16.flac'));
+  const broken = Buffer.from(flac);
+  broken[broken.length - 1]! ^= 1; // of the last frame's checksum
+  const store = new MediaStore(dir);
+  const origins = [3, 4, 5].map((line) => ({ param: 'validation_file', line }));
+  const found = readSounds([flac, broken, Buffer.from('ID3')], audio, { store, origins });
+  expect(found.map((one) => typeof one)).toEqual(['object', 'object', 'string']);
+  expect(found[2]).toContain('expected WAV or FLAC, got MP3');
+  expect(() => [...store.making(() => {})]).toThrow(
+    expect.objectContaining({
+      message: expect.stringMatching(/line 4.*another checksum/),
+      param: 'validation_file',
+    }),
+  );
+  store.close();
 });

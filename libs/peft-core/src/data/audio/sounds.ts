@@ -1,11 +1,13 @@
-// The sounds of examples: decoded and brought to the base's rate once, and read when a step wants them.
+// The sounds of examples: decoded and brought to the base's rate once, before training and between the turns of other
+// runs, and read when a step wants them.
 import { createHash } from 'node:crypto';
 import { DomainError } from '@graft/contracts';
 import type { Tensor } from '@graft/kernels';
-import { StoredBytes, type MediaStore } from '../media-store.js';
+import { StoredBytes, type MediaStore, type Origin } from '../media-store.js';
 import type { AudioProcessor } from './audio-processor.js';
-import { decodeAudio } from './decode-audio.js';
+import { audioFormat, decodeAudio } from './decode-audio.js';
 import { resample } from './resample.js';
+import type { Sound, SoundFormat } from './sound.js';
 
 /** One as its base hears it. */
 export class HeardSound {
@@ -30,31 +32,39 @@ export interface Heard {
   readonly seconds: number;
   /** That the base makes of it. */
   readonly rows: number;
-  /** That were decoded. */
+  /** Of all channels: what decoding it comes to. */
   readonly values: number;
   /** Null: it was looked at, and not kept. */
   readonly sound: HeardSound | null;
 }
 
+/** Where they are kept, to be decoded before training, and where each stands in its file. */
+interface Keeping {
+  readonly store: MediaStore;
+  readonly origins: readonly Origin[];
+}
+
 /**
  * Of each sound, in order, what is kept of it, or why it cannot be used.
- * @param store null: they are kept in memory; left out: they are looked at alone
+ * @param keeping null: they are kept in memory; left out: they are looked at alone
  * @param most values that are decoded of all: others may wait for them
  * @throws DomainError where they have more
  */
 export function readSounds(
   files: readonly Uint8Array[],
   audio: AudioProcessor,
-  store: MediaStore | null | undefined,
+  keeping: Keeping | null | undefined,
   most = Infinity,
 ): (Heard | string)[] {
   let values = 0;
   const found = new Map<string, Heard | string>();
-  return files.map((bytes) => {
+  return files.map((bytes, i) => {
     const key = createHash('sha256').update(bytes).digest('base64');
     const known = found.get(key);
     if (known !== undefined) return known;
-    const heard = read(bytes, key, audio, store);
+    const heard = keeping
+      ? keepSound(bytes, key, audio, keeping.store, keeping.origins[i] as Origin)
+      : readSound(bytes, audio, keeping === null);
     found.set(key, heard);
     if (typeof heard !== 'string') values += heard.values;
     if (values > most) throw tooMuch();
@@ -62,23 +72,68 @@ export function readSounds(
   });
 }
 
-function read(
+/** What its file says of it; it is decoded by the store before training, or now where the file does not say how long it is. */
+function keepSound(
   bytes: Uint8Array,
   key: string,
   audio: AudioProcessor,
-  store: MediaStore | null | undefined,
+  store: MediaStore,
+  origin: Origin,
 ): Heard | string {
-  const decoded = attempted(bytes);
+  const format = attempted(() => audioFormat(bytes));
+  if (typeof format === 'string') return format;
+  const { length, samplingRate, channels } = format;
+  if (length === 0) {
+    const decoded = attempted(() => decodeAudio(bytes));
+    if (typeof decoded === 'string') return decoded;
+    const add = (): StoredBytes => store.add(key, heardBytes(decoded, audio));
+    return heardOf(decoded.samples.length, decoded, audio, () => store.find(key) ?? add());
+  }
+  const make = (media: readonly Uint8Array[]): Iterable<Uint8Array | string> =>
+    decodedEach(media, audio);
+  const found = { samplingRate, values: length * channels };
+  return heardOf(
+    length,
+    found,
+    audio,
+    () => store.find(key) ?? store.addLater(key, bytes, origin, make),
+  );
+}
+
+/** Decoded now. @param isKept else it is looked at alone */
+function readSound(bytes: Uint8Array, audio: AudioProcessor, isKept: boolean): Heard | string {
+  const decoded = attempted(() => decodeAudio(bytes));
   if (typeof decoded === 'string') return decoded;
-  const { samples, samplingRate, values } = decoded;
-  const count = Math.ceil((samples.length * audio.samplingRate) / samplingRate);
-  const seconds = samples.length / samplingRate;
-  const rows = audio.rows(count);
+  const stored = (): StoredBytes => {
+    const heard = heardBytes(decoded, audio);
+    return new StoredBytes(() => heard);
+  };
+  return heardOf(decoded.samples.length, decoded, audio, isKept ? stored : null);
+}
+
+/** One at a time: of long ones each is as large as all else that a run's preparation has. */
+function* decodedEach(
+  media: readonly Uint8Array[],
+  audio: AudioProcessor,
+): Generator<Uint8Array | string> {
+  for (const bytes of media) yield attempted(() => heardBytes(decodeAudio(bytes), audio));
+}
+
+const heardBytes = ({ samples, samplingRate }: Sound, audio: AudioProcessor): Uint8Array => {
+  const { buffer, byteOffset, byteLength } = resample(samples, samplingRate, audio.samplingRate);
+  return new Uint8Array(buffer, byteOffset, byteLength);
+};
+
+function heardOf(
+  length: number,
+  { samplingRate, values }: Pick<SoundFormat, 'samplingRate'> & Pick<Heard, 'values'>,
+  audio: AudioProcessor,
+  stored: (() => StoredBytes) | null,
+): Heard | string {
+  const seconds = length / samplingRate;
+  const rows = audio.rows(Math.ceil((length * audio.samplingRate) / samplingRate));
   if (rows === 0) return `the sound has ${seconds.toFixed(3)} s: too little for this base`;
-  if (store === undefined) return { seconds, rows, values, sound: null };
-  const kept = (): Uint8Array =>
-    new Uint8Array(resample(samples, samplingRate, audio.samplingRate).buffer);
-  return { seconds, rows, values, sound: new HeardSound(audio, stored(key, kept, store)) };
+  return { seconds, rows, values, sound: stored && new HeardSound(audio, stored()) };
 }
 
 const tooMuch = (): DomainError =>
@@ -87,16 +142,9 @@ const tooMuch = (): DomainError =>
     'the sounds are too long to be heard at once: expected at most 10 minutes of two channels at 48 kHz in all; ask for fewer at a time',
   );
 
-function stored(key: string, make: () => Uint8Array, store: MediaStore | null): StoredBytes {
-  const known = store?.find(key);
-  if (known) return known;
-  const bytes = make();
-  return store ? store.add(key, bytes) : new StoredBytes(() => bytes);
-}
-
-function attempted(bytes: Uint8Array): ReturnType<typeof decodeAudio> | string {
+function attempted<T>(reading: () => T): T | string {
   try {
-    return decodeAudio(bytes);
+    return reading();
   } catch (error) {
     if (error instanceof DomainError) return error.message;
     throw error;

@@ -2,7 +2,7 @@
 // would do to whole numbers differs from libsndfile's, so they are taken as they are.
 import wavefile from 'wavefile';
 import { checkFormat, mixDown, undecodable } from './sound.js';
-import type { Sound } from './sound.js';
+import type { Sound, SoundFormat } from './sound.js';
 
 /** Divisors of libsndfile by wavefile's words for kinds of samples; floats are samples already. */
 const SCALES: ReadonlyMap<string, number> = new Map([
@@ -13,6 +13,9 @@ const SCALES: ReadonlyMap<string, number> = new Map([
   ['32f', 1],
   ['64', 1],
 ]);
+
+/** A-law and µ-law, which become whole numbers of 16 bits. */
+const LAWS = new Set(['8a', '8m']);
 
 /**
  * What of a file is its sound. The other chunks (cue points, loops, texts) are lists as long as they say they are, which
@@ -27,20 +30,26 @@ interface Format {
 }
 
 /** @throws DomainError `invalid_training_file` */
-export function decodeWav(bytes: Uint8Array): Sound {
-  const wav = read(bytes);
+export const wavFormat = (bytes: Uint8Array): SoundFormat => formatOf(read(bytes));
+
+function formatOf(wav: wavefile.WaveFile): SoundFormat {
   const { numChannels: channels, sampleRate: samplingRate, blockAlign } = wav.fmt as Format;
   const { samples: data } = wav.data as { readonly samples: Uint8Array };
-  checkFormat({
-    channels,
-    samplingRate,
-    length: Math.floor(data.length / Math.max(blockAlign, 1)),
-  });
+  const length = Math.floor(data.length / Math.max(blockAlign, 1));
+  const format = { channels, samplingRate, length };
+  checkFormat(format);
+  if (!SCALES.has(wav.bitDepth) && !LAWS.has(wav.bitDepth))
+    throw undecodable(`WAV samples of ${wav.bitDepth} bits are not supported`);
+  return format;
+}
+
+/** @throws DomainError `invalid_training_file` */
+export function decodeWav(bytes: Uint8Array): Sound {
+  const wav = read(bytes);
+  const { samplingRate } = formatOf(wav);
   if (wav.bitDepth === '8a') wav.fromALaw();
   if (wav.bitDepth === '8m') wav.fromMuLaw();
-  const scale = SCALES.get(wav.bitDepth);
-  if (scale === undefined)
-    throw undecodable(`WAV samples of ${wav.bitDepth} bits are not supported`);
+  const scale = SCALES.get(wav.bitDepth) as number;
   const values = attempt(() => wav.getSamples(false) as Float64Array | Float64Array[]);
   const offset = wav.bitDepth === '8' ? 128 : 0;
   const each = (Array.isArray(values) ? values : [values]).map((channel) =>
