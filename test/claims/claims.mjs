@@ -1,32 +1,10 @@
-// The five claims: what each asks of the trials, and what it says of their answers.
+// The claims: what each asks of the trials, and what it says of their answers.
 import { METHODS, peftOf } from '../bench/peft-configs.mjs';
 import { bars, lines } from './plot.mjs';
-
-const FULL = 'FULL';
-const named = (name) => (name === FULL ? 'full fine-tuning' : name);
-const median = (values) => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)];
-const mean = (values) => values.reduce((a, b) => a + b, 0) / values.length;
-const percent = (share, digits = 1) => `${(100 * share).toFixed(digits)} %`;
-const megabytes = (bytes) =>
-  bytes >= 1e9 ? `${(bytes / 1e9).toFixed(2)} GB` : `${(bytes / 1e6).toPrecision(3)} MB`;
-const times = (ratio) => `${ratio.toFixed(2)} ×`;
+import { accepted, FULL, mean, median, megabytes, named, percent, refusals, table, times } from './say.mjs'; // prettier-ignore
 
 /** Options of seq_cls: found in the data. */
 const LABELLED = { problem_type: null, labels: null };
-
-function table(head, rows) {
-  const line = (cells) => `| ${cells.join(' | ')} |`;
-  return [line(head), line(head.map(() => '---')), ...rows.map(line)].join('\n');
-}
-
-/** A refusal is a row of its own: nothing is left out in silence. */
-const refusals = (all) => {
-  const refused = Object.entries(all).filter(([, found]) => found.refused);
-  if (refused.length === 0) return '';
-  const said = refused.map(([name, found]) => `- ${named(name)}: ${found.refused}`);
-  return `\nNot measured:\n\n${said.join('\n')}\n`;
-};
-const accepted = (all) => Object.entries(all).filter(([, found]) => !found.refused);
 
 /** 1: share, size, time, memory. A process for each method, all methods by turns, so often. */
 const cost = {
