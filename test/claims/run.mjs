@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 // What is said of PEFT, measured here on real weights and data, flattering or not:
-//   node test/claims/run.mjs [--only cost,few-shot,forgetting,serving,equal-time] [--cache DIR] [--fresh] [--quick]
+//   node test/claims/run.mjs [--only cost,few-shot,forgetting,serving,equal-time,images] [--cache DIR] [--fresh] [--quick]
 //                            [--data FOLDER --licence TEXT] [--smollm2 FOLDER] [--minilm FOLDER] [--threads 2] [--out FILE]
 // Writes docs/claims.md and its plots in docs/images. About twenty minutes on two idle cores. Every trial is kept in the
 // cache folder (.cache/claims) as JSON, so that a run that was stopped goes on where it was; --fresh forgets the trials
@@ -111,10 +111,11 @@ async function resultsOf(claim, setting) {
   return results;
 }
 
-/** Of a claim's part of the page, what an earlier run wrote. */
+/** Of a claim's part of the page, what an earlier run wrote, here or on another machine. */
 function earlier(claim) {
-  const path = join(trials, `section-${claim.name}.md`);
-  return existsSync(path) ? readFileSync(path, 'utf8') : '';
+  const text = existsSync(page) ? readFileSync(page, 'utf8') : '';
+  const found = text.split(/^(?=## )/m).find((part) => /^## \d+\. (.*)\n/.exec(part)?.[1] === claim.title); // prettier-ignore
+  return found ? `${found.trimEnd()}\n` : '';
 }
 
 say(`load ${loadavg()[0].toFixed(2)}, ${threads} threads; trials are kept in ${trials}`);
@@ -123,6 +124,8 @@ const data = claimsData(cache, options.data && resolve(options.data));
 data.heldOutSome = join(dirname(data.heldOutChats), 'held-out-some.jsonl');
 writeFileSync(data.heldOutSome, `${readFileSync(data.heldOutChats, 'utf8').split('\n').slice(0, SOME).join('\n')}\n`); // prettier-ignore
 const setting = { data, models, quick: options.quick };
+for (const claim of claims)
+  if (claim.needs && names.includes(claim.name)) Object.assign(setting, await claim.needs(cache));
 const images = join(dirname(page), 'images');
 mkdirSync(images, { recursive: true });
 
@@ -139,7 +142,6 @@ for (const [i, claim] of claims.entries()) {
       return `![${claim.title}](${relative(dirname(page), file)})`;
     });
     section = `## ${i + 1}. ${claim.title}\n\n    node test/claims/run.mjs --only ${claim.name}\n\nOn ${machine}. ${claim.about(setting)}\n\n${markdown.trim()}\n\n${shown.join('\n\n')}\n`; // prettier-ignore
-    writeFileSync(join(trials, `section-${claim.name}.md`), section);
   }
   if (section) sections.push(section);
 }

@@ -1,8 +1,9 @@
 // Trains one adapter and says what it took and gave. Requests come as JSON on the input, one base for all of them;
 // answers go out a line each:
-//   { base, dtype, trials: [{ task, options, peft, train, examples, steps, seconds, batch, learningRate, maxSeqLen, seed, measured }] }
+//   { base, dtype, trials: [{ task, options, peft, train, examples, steps, seconds, batch, learningRate, maxSeqLen, seed, measured, heldOut }] }
 // The first `examples` records are learnt from, for at most so many steps or seconds. `measured`: files by name, on which
-// the run is measured after its last step; "base:NAME" measures the base alone.
+// the run is measured after its last step; "base:NAME" measures the base alone. `heldOut`: a file that the run itself is
+// evaluated on at its end, as those of pictures are, which it reads through its own store.
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -57,7 +58,7 @@ function train(trial) {
   const spec = {
     model: 'base',
     task: trial.task,
-    task_options: trial.options ?? {},
+    task_options: taskFor(trial.task).options.parse(trial.options ?? {}),
     peft: trial.peft,
     seed: trial.seed ?? 1,
     batch_size: trial.batch ?? 8,
@@ -82,7 +83,7 @@ function train(trial) {
     quantization: null,
   };
   if (trial.seconds) spec.warmup_ratio = 0;
-  const run = openRun(base, spec, { id, baseId: 'base', trainFile: file, workDir: join(work, `${id}`) }); // prettier-ignore
+  const run = openRun(base, spec, { id, baseId: 'base', trainFile: file, validFile: trial.heldOut ?? null, workDir: join(work, `${id}`) }); // prettier-ignore
   const group = new RunGroup(base.model);
   group.add(run);
   const found = { steps: 0, seconds: 0, tokens: 0, losses: [], measured: {}, bytes: null };
@@ -96,6 +97,7 @@ function train(trial) {
     takeTurn(group, (_, fact) => {
       if (fact.type === 'failed') throw new Error(fact.message);
       if (fact.type === 'finished') found.bytes = fact.adapter.reduce((sum, { size }) => sum + size, 0); // prettier-ignore
+      if (fact.type === 'evaluated') found.measured.heldOut = fact.metrics;
       if (fact.type !== 'step') return;
       found.steps += 1;
       found.seconds += fact.seconds;

@@ -1,0 +1,100 @@
+// Claims of pictures and sounds: a base and data of `graft up --example`, every method beside full fine-tuning.
+import { join } from 'node:path';
+import { EXAMPLES as examples } from '../../apps/cli/dist/example/examples.js';
+import { terminal } from '../../apps/cli/dist/terminal.js';
+import { peftOf } from '../bench/peft-configs.mjs';
+import { FULL, mean, megabytes, named, percent, refusals, table, times } from './say.mjs';
+
+/** Each with the learning rates of which the better counts. */
+const RATES = {
+  'LORA all-linear': [3e-4, 1e-3],
+  LORA: [3e-4, 1e-3],
+  IA3: [3e-3, 1e-2],
+  LN_TUNING: [1e-3, 3e-3],
+  [FULL]: [3e-5, 1e-4],
+};
+
+/** Base and data of an example, fetched into `cache` the first time. */
+export async function exampleOf(cache, name) {
+  const kind = examples.find((one) => one.name === name);
+  const out = terminal(false);
+  const base = await kind.base(cache, out);
+  const { trainFile, heldOutFile } = await kind.data(cache, out);
+  return { base: base.source.replace(/^dir:/, ''), train: trainFile, heldOut: heldOutFile };
+}
+
+function claimOf({ name, title, task, rows, about }) {
+  return {
+    name,
+    title,
+    about: ({ quick }) =>
+      `${about} ${quick ? 4 : 40} steps of 8, ${quick ? 'one seed' : 'two seeds'}; each method with two learning rates (${Object.entries(RATES).map(([method, rates]) => `${named(method)} ${rates.join(' and ')}`).join(', ')}), of which the one with the better mean is shown, chosen on the same held-out examples for all alike. The head for the labels is new, trained by all, and counted.`, // prettier-ignore
+    needs: async (cache) => ({ [name]: await exampleOf(join(cache, 'examples'), name) }),
+    jobs: ({ quick, [name]: given }) =>
+      Object.entries(RATES).flatMap(([method, rates]) =>
+        (quick ? rates.slice(0, 1) : rates).flatMap((learningRate) =>
+          (quick ? [1] : [1, 2]).map((seed) => ({
+            key: `${method}/${learningRate}/${seed}`,
+            base: given.base,
+            dtype: 'bf16',
+            trial: {
+              task,
+              peft: peftOf(method),
+              train: given.train,
+              seed,
+              learningRate,
+              steps: quick ? 4 : 40,
+              maxSeqLen: rows,
+              heldOut: given.heldOut,
+            },
+          })),
+        ),
+      ),
+    render(results) {
+      const refused = {};
+      const found = Object.entries(RATES).flatMap(([method, rates]) => {
+        const sides = rates.flatMap((rate) => {
+          const all = Object.entries(results).filter(([key]) => key.startsWith(`${method}/${rate}/`)); // prettier-ignore
+          for (const [, one] of all) if (one.refused) refused[method] = one;
+          const kept = all.filter(([, one]) => !one.refused).map(([, one]) => one);
+          return kept.length === 0 ? [] : [{ rate, kept, accuracy: mean(kept.map((one) => one.measured.heldOut.accuracy)) }]; // prettier-ignore
+        });
+        sides.sort((a, b) => b.accuracy - a.accuracy);
+        return sides.slice(0, 1).map((side) => ({ method, ...side }));
+      });
+      const full = found.find(({ method }) => method === FULL);
+      const step = ({ kept }) => mean(kept.map(({ stepSeconds }) => stepSeconds));
+      const peak = ({ kept }) => Math.max(...kept.map(({ peakBytes }) => peakBytes));
+      return {
+        markdown: `${table(
+          ['method', 'trains', 'of the model', 'file', 'held-out accuracy', 'a step', 'of full', 'peak memory', 'of full'],
+          found.map((side) => {
+            const { method, rate, kept, accuracy } = side;
+            const [{ trainable, parameters, bytes }] = kept;
+            return [
+              `${named(method)} (${rate})`,
+              trainable.toLocaleString('en'),
+              percent(trainable / parameters, 3),
+              megabytes(bytes),
+              `${percent(accuracy)} (${kept.map((one) => percent(one.measured.heldOut.accuracy)).join(', ')})`,
+              `${(1000 * step(side)).toFixed(0)} ms`,
+              full ? times(step(side) / step(full)) : '',
+              megabytes(peak(side)),
+              full ? times(peak(side) / peak(full)) : '',
+            ];
+          }),
+        )}\n${refusals(refused)}`, // prettier-ignore
+        plots: {},
+      };
+    },
+  };
+}
+
+export const pictures = claimOf({
+  name: 'images',
+  title: 'Pictures: PEFT beside full fine-tuning',
+  task: 'image_cls',
+  rows: 128,
+  about:
+    'DINOv2 ViT-S/14 at 112 pixels learns ten kinds of clothes of Fashion-MNIST (1,000 pictures to learn from, 200 held out; `graft up --example images` has the same base and data).',
+});
