@@ -5,8 +5,9 @@ import { join } from 'node:path';
 import type { GenerateChunk, GenerateRequest } from '@graft/contracts/grpc';
 import type OpenAI from 'openai';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { tone, writeTinySpeechBase } from '../../../test/tiny-sounds.js';
+import { tone, writeTinySoundBase, writeTinySpeechBase, writeTinySpellingBase } from '../../../test/tiny-sounds.js'; // prettier-ignore
 import { importBase, startTestApi, until, type TestApi } from './fixture.js';
+import { ANSWER_ABILITIES } from '@graft/contracts';
 import { ScriptedWorker } from './scripted-worker.js';
 
 let api: TestApi;
@@ -142,6 +143,44 @@ describe('what is asked', () => {
       status: 400,
       message: expect.stringContaining('use POST /v1/audio/transcriptions') as string,
     });
+  });
+});
+
+describe('who answers', () => {
+  it('are bases with a head that writes, as they are', async () => {
+    const folders = {
+      letters: writeTinySpellingBase(join(dir, 'letters')),
+      ast: writeTinySoundBase(join(dir, 'ast'), 'audio-spectrogram-transformer'),
+    };
+    for (const [id, folder] of Object.entries(folders)) await importBase(api, id, folder);
+    const usesOf = async (id: string): Promise<unknown> =>
+      (await api.get<{ graft: { uses: unknown } }>(`/models/${id}`)).graft.uses;
+    expect(await usesOf('whisper')).toEqual(['transcribe']);
+    expect(await usesOf('letters')).toEqual(['transcribe']);
+    expect(await usesOf('ast')).toEqual([]);
+    const { found, question } = await answered(
+      transcriptions.create({ model: 'letters', file: file() }),
+    );
+    expect(question.inference?.task).toBe('ctc');
+    expect(found.text).toBe('One day, two.');
+    await expect(transcriptions.create({ model: 'ast', file: file() })).rejects.toMatchObject({
+      status: 400,
+      message: expect.stringMatching(/answers nothing until it is trained/) as string,
+    });
+  });
+
+  it('are workers whose build knows how', async () => {
+    worker.vanish();
+    await until(
+      async () => (await api.query(`SELECT 1 FROM worker WHERE state <> 'offline'`)).length === 0,
+    );
+    const tasks = ['speech_seq_2_seq', ...ANSWER_ABILITIES.filter((one) => one !== 'answer:transcription')]; // prettier-ignore
+    const older = await new ScriptedWorker(api, { tasks }).connect();
+    await expect(
+      transcriptions.create({ model: 'whisper', file: file() }, { maxRetries: 0 }),
+    ).rejects.toMatchObject({ status: 503, code: 'no_worker' });
+    older.vanish();
+    worker = await new ScriptedWorker(api).connect();
   });
 });
 
