@@ -12,6 +12,7 @@ import {
   writeSounds,
   writeTinySoundBase,
   writeTinySpeechBase,
+  writeTinySpellingBase,
   type Pitch,
 } from '../tiny-sounds.js';
 import { Installation } from './installation.js';
@@ -195,3 +196,43 @@ it('a base that writes learns what is said, and writes it whole and as it comes'
 /** Of a file of this spec's. */
 const samplesOf = (file: Buffer): number[] =>
   Array.from({ length: (file.length - 44) / 2 }, (_, i) => file.readInt16LE(44 + 2 * i) / 32_767);
+
+it('a base that spells learns letters, is measured by its errors, and is refused what it cannot learn by its line', async () => {
+  onTestFailed(() => console.error(graft.tails()));
+  await graft.importBase('tiny-ctc', writeTinySpellingBase(join(graft.dir, 'tiny-ctc')));
+  const upload = (path: string) =>
+    graft.openai.files.create({ file: createReadStream(path), purpose: 'fine-tune' });
+  const sounds = await upload(writeSounds(join(graft.dir, 'spelt.jsonl'), 12, 'text'));
+  const asked = {
+    model: 'tiny-ctc',
+    training_file: sounds.id,
+    peft: { peft_type: 'LORA', target_modules: 'all-linear' },
+    hyperparameters: { batch_size: 4, n_epochs: 2 },
+    graft: { task: 'ctc', base_dtype: 'f32', validation_split: 0.25, eval_steps: 1 },
+  };
+  const { id } = await graft.createJob(asked);
+  const { fine_tuned_model: model } = (await graft.succeeded(id)) as { fine_tuned_model: string };
+  const { data } = await graft.openai.fineTuning.jobs.checkpoints.list(id);
+  expect(data[0]?.metrics).toMatchObject({
+    full_valid_loss: expect.any(Number) as number,
+    full_valid_wer: expect.any(Number) as number,
+    full_valid_cer: expect.any(Number) as number,
+  });
+  const file = new File([new Uint8Array(tone('low', 0))], 'sound.wav');
+  const said = await graft.openai.audio.transcriptions.create({ model, file });
+  expect(said.text).toMatch(/^[lowmidehg ]*$/);
+
+  const lines = ['low', 'm'.repeat(40)].map((text) =>
+    JSON.stringify({ audio: dataUrl(tone('low', 0), 'audio/wav'), text }),
+  );
+  const path = join(graft.dir, 'long.jsonl');
+  writeFileSync(path, lines.join('\n'));
+  await expect(
+    graft.createJob({ ...asked, training_file: (await upload(path)).id }),
+  ).rejects.toThrow(
+    /line 2: the text has 40 letters and needs 79 rows; the base makes 66 of the sound/,
+  );
+  await expect(graft.createJob({ ...asked, model: 'tiny-ast' })).rejects.toThrow(
+    /has no head for letters/,
+  );
+});
