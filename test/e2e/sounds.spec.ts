@@ -208,10 +208,17 @@ it('a base that spells learns letters, is measured by its errors, and is refused
     training_file: sounds.id,
     peft: { peft_type: 'LORA', target_modules: 'all-linear' },
     hyperparameters: { batch_size: 4, n_epochs: 2 },
-    graft: { task: 'ctc', base_dtype: 'f32', validation_split: 0.25, eval_steps: 1 },
+    graft: {
+      task: 'ctc',
+      base_dtype: 'f32',
+      validation_split: 0.25,
+      eval_steps: 1,
+      metric_for_best_model: 'wer',
+    },
   };
   const { id } = await graft.createJob(asked);
   const { fine_tuned_model: model } = (await graft.succeeded(id)) as { fine_tuned_model: string };
+  expect((await graft.job(id)).graft.metric_for_best_model).toBe('wer');
   const { data } = await graft.openai.fineTuning.jobs.checkpoints.list(id);
   expect(data[0]?.metrics).toMatchObject({
     full_valid_loss: expect.any(Number) as number,
@@ -231,6 +238,10 @@ it('a base that spells learns letters, is measured by its errors, and is refused
     graft.createJob({ ...asked, training_file: (await upload(path)).id }),
   ).rejects.toThrow(
     /line 2: the text has 40 letters and needs 79 rows; the base makes 66 of the sound/,
+  );
+  const other = { ...asked, graft: { ...asked.graft, metric_for_best_model: 'accuracy' } };
+  await expect(graft.createJob(other)).rejects.toThrow(
+    'expected loss or wer or cer for task ctc, got "accuracy"',
   );
   await expect(graft.createJob({ ...asked, model: 'tiny-ast' })).rejects.toThrow(
     /has no head for letters/,

@@ -210,6 +210,30 @@ describe('checkpoints', () => {
     end();
   });
 
+  it('stay as the best by the metric that the job names', async () => {
+    const { id, worker, lease, end } = await running();
+    // no task of the test's base has one
+    await api.query(
+      `UPDATE job SET request = jsonb_set(request, '{graft,metric_for_best_model}', '"wer"') WHERE id = $1`,
+      [id],
+    );
+    await worker.tell(lease, started(0, 20));
+    for (let at = 1; at <= 7; at++) {
+      const state = await worker.put(lease, 'state', `${id} at ${at}`);
+      const measured = { loss: at, wer: Math.abs(at - 3) };
+      const value = { step: at, full: true, metrics: measured };
+      await worker.tell(lease, step(at), { $case: 'evaluated', value });
+      await worker.tell(lease, saved(at, [state]));
+    }
+    await until(async () => (await steps(id)).join() === '7,6,5,3');
+    const { data } = await api.get<{ data: { step_number: number; graft: { best: boolean } }[] }>(
+      `/fine_tuning/jobs/${id}/checkpoints`,
+    );
+    expect(data.find(({ graft }) => graft.best)?.step_number).toBe(3);
+    await api.post(`/fine_tuning/jobs/${id}/cancel`);
+    end();
+  });
+
   it("stay as the best by an eval's score, whatever the loss, and while they are asked", async () => {
     const { id, worker, lease, end } = await running();
     await worker.tell(lease, started(0, 20));

@@ -45,6 +45,9 @@ export const MetricDescription = z
       .string()
       .nullable()
       .describe("'%' of a fraction, which people see times 100; null for a number without one."),
+    less_is_better: z
+      .exactOptional(z.literal(true))
+      .describe('Of one that `graft.metric_for_best_model` may name.'),
     draw: z
       .object({ smooth: z.boolean(), log: z.boolean() })
       .nullable()

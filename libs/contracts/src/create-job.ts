@@ -46,6 +46,14 @@ export const GraftOptions = z.strictObject({
     .describe(
       'Eval, or a run of one, that scores each checkpoint: it is asked what that run (of an eval, its newest) asked its model',
     ),
+  metric_for_best_model: z
+    .string()
+    .min(1)
+    .max(100)
+    .optional()
+    .describe(
+      "Metric of the task's evaluations by which a checkpoint is the best, such as wer; left out, the validation loss",
+    ),
   measure_forgetting: z.boolean().optional().meta({
     default: false,
     description: 'At the end, the loss of a fixed text with the adapter and without it',

@@ -141,6 +141,7 @@ export const JobGraft = z
     ...TrainingOptions.partial().shape,
     init_adapter: z.exactOptional(z.string()),
     eval: z.exactOptional(z.string()),
+    metric_for_best_model: z.exactOptional(z.string()),
     measure_forgetting: z.exactOptional(z.boolean()),
     loss_ledger: z.exactOptional(z.boolean()),
     loss_ledger_epochs: z.exactOptional(z.array(z.int()).readonly()),
@@ -411,7 +412,7 @@ export const CheckpointObject = z
       best: z
         .boolean()
         .describe(
-          "Whether it is the one with the best score of the job's eval, or else the lowest validation loss, measured at its own step, of those that are kept.",
+          "Whether it is the one with the best score of the job's eval, or else the lowest validation loss (or `metric_for_best_model`), measured at its own step, of those that are kept.",
         ),
     }),
   })

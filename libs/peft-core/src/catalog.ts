@@ -23,6 +23,7 @@ import type {
 } from '@graft/contracts';
 import { z } from 'zod';
 import { heldOutCount } from './data/held-out.js';
+import { shown } from './data/json-scan.js';
 import type { JsonObject } from './data/records.js';
 import { parsePeft, withJobDefaults } from './methods/config.js';
 import type { PeftConfig } from './methods/config.js';
@@ -276,6 +277,7 @@ export function resolveSpec(body: CreateJob, facts: JobFacts): Spec {
   checkPatience(body);
   const task = askedTask(body, facts.modelType);
   checkTaskType(body.peft, task);
+  checkBestBy(body, task);
   checkTask(methodFor(peft), task, tasks);
   const { method, options } = parsePeft(peft);
   checkTaskOptions(method, options, task);
@@ -307,6 +309,18 @@ export function resolveSpec(body: CreateJob, facts: JobFacts): Spec {
     ...ledgerOf(graft, sized.n_epochs),
   });
   return { ...spec, peft: forSteps(spec.peft, totalSteps(spec, records)) };
+}
+
+/** @throws DomainError for a metric that no evaluation of the task has, or of which less is not better */
+function checkBestBy({ validation_file: file, graft }: CreateJob, task: Task): void {
+  const asked = graft?.metric_for_best_model;
+  const names = task.metrics.filter((one) => one.less_is_better).map(({ name }) => name);
+  const known = ['loss', ...names];
+  if (asked === undefined || (known.includes(asked) && (file || graft?.validation_split))) return;
+  const message = known.includes(asked)
+    ? 'evaluations measure it: give the job a validation_file or graft.validation_split'
+    : `expected ${known.join(' or ')} for task ${task.name}, got ${shown(asked)}`;
+  throw new DomainError('invalid_value', message, 'graft.metric_for_best_model');
 }
 
 /** What never happens is no promise. */

@@ -21,6 +21,11 @@ export interface NamedCheckpoint {
 export const evalOf = ({ request }: Pick<Job, 'request'>): string | null =>
   (request['graft'] as { readonly eval?: string } | null | undefined)?.eval ?? null;
 
+/** The metric by which the best of a job's checkpoints is told where no eval scores them: less is better. */
+export const bestBy = ({ request }: Pick<Job, 'request'>): string =>
+  (request['graft'] as { readonly metric_for_best_model?: string } | null | undefined)
+    ?.metric_for_best_model ?? 'loss';
+
 /** What the attempt that saved `checkpoint`, or else one before it, measured at the same step. */
 const measuredIn = (table: 'metric' | 'evaluation'): string =>
   `LATERAL (SELECT measured.* FROM attempt JOIN ${table} AS measured

@@ -97,15 +97,18 @@ function scoreOf({ valid }: MeasuredCheckpoint): Record<string, number | null> {
   return score === null ? {} : { [EVAL_SCORE]: score };
 }
 
-/** The one that retention keeps as the best: by its eval's score, the earlier of two equal ones, else by its validation loss, the later of two. */
+/** The one that retention keeps as the best: by its eval's score, the earlier of two equal ones, else by a metric of which less is better, the later of two. */
 export function bestCheckpoint(
   newestFirst: readonly MeasuredCheckpoint[],
+  metric: string,
 ): MeasuredCheckpoint | null {
   const scores = newestFirst.map(({ valid }) => valueOf(valid ?? {}, EVAL_SCORE));
   const isScored = scores.some(Number.isFinite);
   // Less is better.
   const rankOf = (one: MeasuredCheckpoint, i: number): number =>
-    isScored ? -(finite(scores[i] ?? null) ?? -Infinity) : (finite(one.valid_loss) ?? Infinity);
+    isScored
+      ? -(finite(scores[i] ?? null) ?? -Infinity)
+      : (finite(valueOf(one.valid ?? {}, metric)) ?? Infinity);
   let [best, least]: [MeasuredCheckpoint | null, number] = [null, Infinity];
   for (const [i, one] of newestFirst.entries()) {
     const rank = rankOf(one, i);

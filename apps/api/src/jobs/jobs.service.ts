@@ -18,7 +18,7 @@ import { Outbox } from '../lifecycle/outbox.js';
 import { WorkerLink } from '../workers/worker-link.js';
 import { pageQuery, type PageQuery } from '../http/parse.js';
 import { eventNumber } from '../ids.js';
-import { CheckpointsRepository } from '../history/checkpoints.repository.js';
+import { bestBy, CheckpointsRepository } from '../history/checkpoints.repository.js';
 import {
   bestCheckpoint,
   checkpointObject,
@@ -120,7 +120,7 @@ export class JobsService {
     const job = await this.jobs.row(caller.projectId, id);
     const { limit, after } = pageQuery(query, 10, 100);
     const newest = await this.checkpointRows.list(job.id);
-    const best = bestCheckpoint(newest);
+    const best = bestCheckpoint(newest, bestBy(job));
     const start = after === null ? 0 : newest.findIndex((row) => row.id === after) + 1;
     // Not the first page again: retention may have taken it away between two pages.
     if (after !== null && start === 0) throw badAfter(after, 'a checkpoint');

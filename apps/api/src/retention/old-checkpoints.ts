@@ -12,7 +12,8 @@ const JOBS = 500;
 /** Of jobs $1: a step saved again is one checkpoint, the newest attempt's; a damaged one is worth nothing. */
 const OLD = `
   WITH newest AS (
-    SELECT DISTINCT ON (job_id, step) id, job_id, step, (found."values"->>'loss')::float8 AS loss,
+    SELECT DISTINCT ON (job_id, step) id, job_id, step, (found."values"->>COALESCE((
+        SELECT request->'graft'->>'metric_for_best_model' FROM job WHERE job.id = checkpoint.job_id), 'loss'))::float8 AS loss,
       (found."values"->>'${EVAL_SCORE}')::float8 AS score
     FROM checkpoint LEFT JOIN LATERAL (
       SELECT "values" FROM evaluation WHERE evaluation.job_id = checkpoint.job_id
@@ -43,7 +44,7 @@ const NAMED_BY_ANOTHER = `
     AND checkpoint.job_id = artifact.job_id AND checkpoint.id <> ALL($2)`;
 
 /**
- * Deletes of each job all checkpoints but the last three, the best by its eval's score or else its validation loss, and
+ * Deletes of each job all checkpoints but the last three, the best by its eval's score or else its validation loss or metric_for_best_model, and
  * those that are being asked by an eval. Looks only at jobs that have got one since the last pass over all.
  */
 @Injectable()

@@ -24,6 +24,7 @@ const COMMON = [
   'task',
   'task_options',
   'eval',
+  'metric_for_best_model',
   'validation_split',
   'max_seq_len',
   'init_adapter',
