@@ -1,7 +1,7 @@
 // Vectors, loss, gradients, twenty steps and files of every image_feature_extraction golden equal those of
 // sentence-transformers' loss written out on transformers and PEFT (stems/image_feature_extraction.py).
-import { setThreads } from '@graft/kernels';
-import { outlineOf, type Example, type HfConfig } from '@graft/peft-core';
+import { noGrad, setThreads } from '@graft/kernels';
+import { outlineOf, taskFor, type Example, type HfConfig } from '@graft/peft-core';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { embeddingGoldens, useBase } from './embeddings.js';
 import { familiesOf, json } from './golden-case.js';
@@ -24,7 +24,14 @@ function example(pictures: readonly object[], rows: number): PicturesExample {
 beforeAll(() => setThreads(1));
 
 it('has families', () =>
-  expect(familiesOf(TASK)).toEqual(['deit', 'dinov2', 'dinov2-registers', 'siglip', 'vit']));
+  expect(familiesOf(TASK)).toEqual([
+    'deit',
+    'dinov2',
+    'dinov2-registers',
+    'siglip',
+    'siglip-head',
+    'vit',
+  ]));
 
 for (const family of familiesOf(TASK))
   describe(family, () => {
@@ -50,4 +57,15 @@ for (const family of familiesOf(TASK))
       modes: family === 'siglip' ? ['mean', 'mean', 'mean'] : ['mean', 'cls', 'mean'],
       loaded,
     });
+
+    if (family === 'siglip')
+      it('has nothing that stands for a whole picture, and says so', () => {
+        const [examples] = batches as [PicturesExample[]];
+        const task = taskFor(TASK);
+        const shares = [{ run: 1, examples, options: task.options.parse({}) }];
+        const ctx = { training: false, runs: new Map() };
+        expect(() => noGrad(() => task.loss(loaded(), shares, ctx, null))).toThrow(
+          'this base has neither a class token nor a pooling head; set pooling_mode to "mean"',
+        );
+      });
   });

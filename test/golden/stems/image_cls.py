@@ -12,7 +12,7 @@ from transformers import AutoModelForImageClassification
 SINGLE, MULTI = "single_label_classification", "multi_label_classification"
 NAMES = ["x", "y", "z"]
 # By base, where it reads no other.
-SIZES = {"siglip": [3, 14, 14]}
+SIZES = {"siglip": [3, 14, 14], "siglip-head": [3, 14, 14]}
 SIZE = [3, 13, 12]
 
 

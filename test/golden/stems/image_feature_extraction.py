@@ -1,5 +1,6 @@
 """Vectors of pictures, by the loss that stems/feature_extraction.py has of texts, on transformers' models without a head.
-Of the last hidden states the vector is the first row, that of the class, or the mean of all.
+Of the last hidden states the vector is the first row, that of the class, or what SigLIP's own head makes of them, which has no
+such row, or the mean of all.
 """
 
 import torch
@@ -40,7 +41,9 @@ def embeddings(model, batch: list[dict], pooling: str) -> torch.Tensor:
     """[pictures, D]"""
     dtype = next(model.parameters()).dtype
     made = tower(model)(pixel_values=torch.stack([image_cls.pixels(one) for one in pictures(batch)]).to(dtype))
-    return made.last_hidden_state[:, 0] if pooling == "cls" else made.last_hidden_state.mean(1)
+    if pooling == "mean":
+        return made.last_hidden_state.mean(1)
+    return made.pooler_output if getattr(tower(model), "use_head", False) else made.last_hidden_state[:, 0]
 
 
 def loss(model, batch: list[dict], options: dict) -> torch.Tensor:
@@ -84,4 +87,5 @@ CASES = {
     "embed-pictures-patches": vectors(("dinov2",), target_modules=["projection", "fc1"], pooling="mean"),
     # By their whole paths: transformers' model has a tower for texts beside.
     "embed-pictures-siglip": vectors(("siglip",), target_modules=r"vision_model\..*(q_proj|v_proj|fc1)", pooling="mean"),
+    "embed-pictures-head": vectors(("siglip-head",), target_modules=r"vision_model\..*(q_proj|v_proj|fc1)"),
 }

@@ -17,14 +17,21 @@ VISION = dict(
     vision_use_head=False,
 )
 
-FAMILIES = {
-    "siglip": Family(
-        lambda: SiglipConfig(vision_config=VISION, text_config=dict(VISION, vocab_size=40)),
+
+def family(**more) -> Family:
+    return Family(
+        lambda: SiglipConfig(vision_config={**VISION, **more}, text_config=dict(VISION, vocab_size=40)),
         cases=(),
         task="image_cls",
         learning_rate=5e-3,
         bf16=True,
     )
+
+
+FAMILIES = {
+    "siglip": family(),
+    # Of vectors: what it makes of a whole picture.
+    "siglip-head": family(vision_use_head=True, num_hidden_layers=1),
 }
 
 

@@ -1,6 +1,6 @@
 import type { GgmlMatrix, Tensor } from '@graft/kernels';
 import type { z } from 'zod';
-import type { Batch, Outputs } from '../batch.js';
+import type { Batch, Outputs, Sequence } from '../batch.js';
 import type { BatchContext, ForwardContext } from '../nn/context.js';
 import type { KvCache } from '../nn/kv-cache.js';
 import type { CtcOptions, ModelOptions, ModelPaths } from '../nn/stack-options.js';
@@ -105,6 +105,11 @@ export interface Model {
   forward<B extends Batch>(batch: B, ctx: BatchContext, cache?: KvCache): Outputs<B>;
   /** What a head makes of hidden rows [n, D], in the base's dtype; `ctx.rows` are the ranges of these rows by run. */
   head(kind: HeadKind, hidden: Tensor, ctx: ForwardContext): Tensor;
+  /**
+   * [sequences, D]: what it makes of all rows [T, D] of each picture; null: it has nothing of the kind. Of the files, and not
+   * of the task.
+   */
+  pool(hidden: Tensor, sequences: readonly Sequence[], ctx: BatchContext): Tensor | null;
   /**
    * The model as a run sees it whose task has a head, which is made here: with that one instead of the lm head. Goes
    * with what `modules.detach` removes. @throws DomainError where the family has no such head

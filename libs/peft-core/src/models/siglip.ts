@@ -1,5 +1,6 @@
 /**
- * SigLIP's vision tower (arXiv:2303.15343): ViT without a class token, whose patches the head of a task reads the mean of.
+ * SigLIP's vision tower (arXiv:2303.15343): ViT without a class token, whose patches the head of a task reads the mean of;
+ * what the tower's own head makes of them is a picture's vector.
  * Of a model of pictures and texts the tower for pictures alone is read.
  */
 import { DomainError } from '@graft/contracts';
@@ -11,6 +12,7 @@ import {
   activation,
   CHANNELS,
   EPSILON,
+  flag,
   fraction,
   HEADS,
   LAYERS,
@@ -38,6 +40,7 @@ const VISION = {
   hidden_act: or(word, 'gelu_pytorch_tanh'),
   layer_norm_eps: or(EPSILON, 1e-6),
   attention_dropout: optional(fraction),
+  vision_use_head: or(flag, true),
 } satisfies HfTable;
 
 function vision(hf: HfValues<typeof VISION>, factor: number): z.input<typeof ModelOptions> {
@@ -49,6 +52,7 @@ function vision(hf: HfValues<typeof VISION>, factor: number): z.input<typeof Mod
   }
   return {
     vocabSize: 0,
+    poolingHead: hf.vision_use_head,
     headDeviation: factor / Math.sqrt(hf.hidden_size),
     encoder: {
       frontEnd: { kind: 'patches', channels: hf.num_channels, picture, patch },
@@ -98,6 +102,13 @@ export const siglip = defineModel({
         down: layer('mlp.fc2'),
       },
       finalNorm: 'vision_model.post_layernorm',
+    },
+    pooling: {
+      probe: 'vision_model.head.probe',
+      attention: 'vision_model.head.attention',
+      norm: 'vision_model.head.layernorm',
+      up: 'vision_model.head.mlp.fc1',
+      down: 'vision_model.head.mlp.fc2',
     },
     // that one has both towers, under their names
     headPrefix: '',

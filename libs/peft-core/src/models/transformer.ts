@@ -2,7 +2,8 @@
 import { add, div, mul, tanh, tidy } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
 import { DomainError } from '@graft/contracts';
-import type { Batch, Outputs } from '../batch.js';
+import { runRows } from '../batch.js';
+import type { Batch, Outputs, Sequence } from '../batch.js';
 import type { BatchContext, ForwardContext } from '../nn/context.js';
 import { KvCache } from '../nn/kv-cache.js';
 import type { Linear } from '../nn/linear.js';
@@ -14,8 +15,9 @@ import type { Modules } from '../nn/modules.js';
 import type { Norm } from '../nn/norm.js';
 import { modulesWith, targetPositions } from '../nn/outline.js';
 import type { Description, HeadRequest } from '../nn/outline.js';
+import { PoolingHead } from '../nn/pooling-head.js';
 import type { Stack } from '../nn/stack.js';
-import type { CtcOptions, ModelOptions, ModelPaths } from '../nn/stack-options.js';
+import type { CtcOptions, ModelOptions, ModelPaths, StackOptions } from '../nn/stack-options.js';
 import { makeHead } from './make-head.js';
 import type { BaseDtype, HeadKind, HfConfig, Model, Precision, Stacks } from './model.js';
 
@@ -33,7 +35,7 @@ export interface TransformerParts {
   /** All modules that its files hold. */
   readonly made: Pick<
     Description<Linear, Norm, Embedding>,
-    'linears' | 'norms' | 'lmHead' | 'poolers'
+    'linears' | 'norms' | 'lmHead' | 'poolers' | 'pooling'
   >;
   readonly modules: Modules;
   readonly parameterCount: number;
@@ -204,6 +206,14 @@ export class Transformer implements Model {
       made: { ...made, lmHead: null },
       modules: modules.with([...visible.linears, ...lacking], norms),
     });
+  }
+
+  pool(hidden: Tensor, sequences: readonly Sequence[], ctx: BatchContext): Tensor | null {
+    const { pooling } = this.#parts.made;
+    if (!pooling) return null;
+    const rows = runRows(sequences.map((one, start) => ({ ...one, start, length: 1 })));
+    const head = new PoolingHead(this.options.encoder as StackOptions, pooling);
+    return tidy(() => head.forward(hidden, sequences, { ...ctx, rows }));
   }
 
   cache(): KvCache {

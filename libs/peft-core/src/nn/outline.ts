@@ -8,6 +8,7 @@ import type { FrontEndModules, FrontEndPaths, InputKind } from './front-ends/reg
 import { blocks, normShape } from './outline-block.js';
 import type { Experts, ExpertsShape } from './experts.js';
 import type { Role } from './linear.js';
+import { describePoolingHead, type PoolingHeadModules } from './pooling-head.js';
 import { alikeIn, headPrefix, taskHeads } from './stack-options.js';
 import type {
   CtcOptions,
@@ -200,6 +201,8 @@ export interface Description<L, N, E, X = Experts> {
   readonly experts: readonly X[];
   readonly encoder: StackModules<L, N, E, X> | null;
   readonly decoder: StackModules<L, N, E, X> | null;
+  /** What makes one row of all of a picture's; null where the model has nothing of the kind. */
+  readonly pooling: PoolingHeadModules<L, N, E> | null;
   /** Of the files; null where a model writes no tokens. */
   readonly lmHead: L | null;
   /** Of the files, by their paths. A model without a head has those that are its backbone's. */
@@ -243,6 +246,10 @@ export function describe<L, N, E, X>(
         });
   const encoder = encoding && stack(encoding, paths.encoder as StackPaths, maker);
   const decoder = decoding && stack(decoding, paths.decoder as StackPaths, maker);
+  const pooling =
+    encoding && options.poolingHead && paths.pooling
+      ? describePoolingHead(encoding, paths.pooling, maker)
+      : null;
   const width = headWidth(options, paths);
   const poolers = new Map<string, Pooler<L, N>>();
   for (const { path, norm } of storedHidden(paths)) {
@@ -265,6 +272,7 @@ export function describe<L, N, E, X>(
     experts,
     encoder,
     decoder,
+    pooling,
     lmHead,
     poolers,
   };

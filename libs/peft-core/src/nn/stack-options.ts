@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { frontEndLinears, FrontEndOptions, inputKindOf } from './front-ends/registry.js';
 import type { FrontEndPaths, InputKind } from './front-ends/registry.js';
+import type { PoolingHeadPaths } from './pooling-head.js';
 import { alikePositions, RopeOptions } from './rope.js';
 
 const size = z.int().min(1);
@@ -236,6 +237,8 @@ export const ModelOptions = z.object({
   headSkips: z.int().min(1).default(1),
   /** Width of what rows go through before a head's output, where it is not theirs. */
   headSize: size.optional(),
+  /** Whether its files have a part that makes one row of all of a picture's. */
+  poolingHead: z.boolean().default(false),
   /** What the weights of a head are drawn with, where that is not config.json's initializer_range. */
   headDeviation: z.number().positive().optional(),
   /** Whether what rows go through before a head's output has a bias. */
@@ -342,6 +345,8 @@ export interface ModelPaths {
   readonly lmHead?: string;
   /** What is added to logits and does not train, [1, V]: a tensor's name in the files, which may lack it. */
   readonly logitBias?: string;
+  /** Of what makes one row of all of a picture's. */
+  readonly pooling?: PoolingHeadPaths;
   /** What paths begin with that transformers' model without a head lacks; left out: their first segment. */
   readonly headPrefix?: string;
   /** Heads of tasks; decoders have one of transformers' usual name where none is named. */

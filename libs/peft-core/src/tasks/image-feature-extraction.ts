@@ -1,10 +1,11 @@
 /**
  * Vectors of pictures, close where two belong together (ranking.ts has the loss). Of the last hidden states of a picture
- * its vector is the row of the class, which DINOv2's pooler_output is, too, or the mean of all rows.
+ * its vector is the row of the class, what the base's pooling head makes of them where it has that instead, or their mean.
  */
 import { DomainError } from '@graft/contracts';
-import type { Tensor } from '@graft/kernels';
+import { cat, indexSelect, tensor, to, view, type Tensor } from '@graft/kernels';
 import { z } from 'zod';
+import type { Sequence } from '../batch.js';
 import { dataUrlProblem, mediaBytes } from '../data/data-url.js';
 import { augmentationOptions, drawn, type Augmentation } from '../data/image/augment.js';
 import type { Picture } from '../data/image/pictures.js';
@@ -38,7 +39,9 @@ const Options = z.strictObject({
   ...rankingOptions,
   pooling_mode: z
     .enum(['cls', 'mean'])
-    .describe('What of the last hidden states is a picture’s vector: the class token or the mean')
+    .describe(
+      'What of the last hidden states is a picture’s vector: the class token, or what the base’s pooling head makes of them where it has none; or their mean',
+    )
     .default('cls'),
   ...augmentationOptions,
 });
@@ -186,11 +189,44 @@ function pooled(
   );
   const { hidden } = model.forward({ encoder: packed, decoder: null }, ctx).encoder;
   const modes = pictures.map(({ run }) => pooling.get(run) ?? 'cls');
-  if (modes.includes('cls') && !model.hasClassToken)
-    throw new DomainError(
-      'unsupported',
-      'this base has no class token; set pooling_mode to "mean"',
-      'graft.task_options.pooling_mode',
-    );
-  return pooledRows(hidden, packed.sequences, modes);
+  const { sequences } = packed;
+  if (!modes.includes('cls') || model.hasClassToken) return pooledRows(hidden, sequences, modes);
+  // of its own pictures alone: of others it would have gradients that are 0, which are not none
+  const [whole, others] = [placesOf(modes, 'cls'), placesOf(modes, 'mean')];
+  const seen = poolingHead(model, hidden, { sequences, places: whole, ctx });
+  if (others.length === 0) return seen;
+  const means = pooledRows(
+    hidden,
+    others.map((i) => sequences[i] as Sequence),
+    others.map(() => 'mean'),
+  );
+  const order = [...whole, ...others];
+  return indexSelect(cat([seen, means]), 0, indices(modes.map((_, i) => order.indexOf(i))));
+}
+
+const indices = (list: readonly number[]): Tensor =>
+  tensor(BigInt64Array.from(list, BigInt), [list.length]);
+
+const placesOf = <T>(list: readonly T[], wanted: T): number[] =>
+  list.flatMap((one, i) => (one === wanted ? [i] : []));
+
+interface Whole {
+  readonly sequences: readonly Sequence[];
+  /** Of those of them that are pooled. */
+  readonly places: readonly number[];
+  readonly ctx: BatchContext;
+}
+
+/** What the base's own head makes of pictures, which all have as many rows. [places, D] in f32 */
+function poolingHead(model: Model, hidden: Tensor, { sequences, places, ctx }: Whole): Tensor {
+  const width = hidden.shape[1] as number;
+  const rows = indexSelect(view(hidden, [sequences.length, -1, width]), 0, indices(places));
+  const own = places.map((i) => sequences[i] as Sequence);
+  const made = model.pool(view(rows, [-1, width]), own, ctx);
+  if (made) return to(made, 'f32');
+  throw new DomainError(
+    'unsupported',
+    'this base has neither a class token nor a pooling head; set pooling_mode to "mean"',
+    'graft.task_options.pooling_mode',
+  );
 }
