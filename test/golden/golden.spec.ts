@@ -54,10 +54,10 @@ import { begin } from './initial.js';
 
 const RUN = 3;
 /**
- * Quantisers whose matrices alone are compared, bit for bit (libs/peft-core/src/quant): transformers expands a GGUF when it
- * loads it, and rounds what it multiplies an int8 matrix by.
+ * Quantisers whose matrices alone are compared, bit for bit (libs/peft-core/src/quant): FP4 is NF4 with another code,
+ * transformers expands a GGUF when it loads it, and rounds what it multiplies an int8 matrix by.
  */
-const BY_MATRICES = ['gguf_blocks', 'int8'];
+const BY_MATRICES = ['fp4', 'gguf_blocks', 'int8'];
 /** Largest difference over largest value; f32 is up to 8e-6 from double here. */
 const F32 = 1e-4;
 const F32_ALL = { logits: F32, loss: F32, gradients: F32 };

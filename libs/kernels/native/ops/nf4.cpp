@@ -1,6 +1,7 @@
 // NF4 (arXiv:2305.14314) in bitsandbytes' layout: a matrix W [out, in] as 4-bit numbers, 64 of which share a scale.
 //
-//   W_i = code[q_i] m_(i div blocksize)      m = largest |W| of the block      code: quantiles of N(0, 1), scaled to [-1, 1]
+//   W_i = code[q_i] m_(i div blocksize)      m = largest |W| of the block      code: quantiles of N(0, 1), scaled to [-1, 1],
+//                                                                             or floats of four bits (FP4)
 //
 // i counts row by row over the whole matrix, so that blocks run on over the ends of rows; the last one may be shorter.
 // Two numbers are a byte, the first in its upper half; a number that is missing at the end is a 0.
@@ -29,7 +30,12 @@
 namespace graft {
 namespace {
 
-constexpr float kCode[16] = {
+struct Code {
+  float values[16];
+  uint8_t order[16];  // from the least value to the greatest
+};
+
+constexpr Code kNf4 = {{
     -1.0f,
     -0.6961928009986877f,
     -0.5250730514526367f,
@@ -46,19 +52,28 @@ constexpr float kCode[16] = {
     0.5626170039176941f,
     0.7229568362236023f,
     1.0f,
-};
+},
+                       {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}};
+
+// A sign, two bits of an exponent and one more; 12 is the greatest.
+constexpr Code kFp4 = {{0.0f, 0.0625f / 12, 8.0f / 12, 1.0f, 4.0f / 12, 6.0f / 12, 2.0f / 12, 3.0f / 12, 0.0f,
+                        -0.0625f / 12, -8.0f / 12, -1.0f, -4.0f / 12, -6.0f / 12, -2.0f / 12, -3.0f / 12},
+                       {11, 10, 13, 12, 15, 14, 9, 0, 8, 1, 6, 7, 4, 5, 2, 3}};
+
+const Code& code_of(bool fp4) { return fp4 ? kFp4 : kNf4; }
 constexpr float kLeast = 1e-38f;           // what bitsandbytes divides by where all numbers are 0
 constexpr int64_t kGrain = 16384;          // numbers of one task
 
 // The nearest of the code, the lower one of two at the same distance.
-uint8_t nearest(float x) {
-  uint8_t found = 0;
-  for (int i = 0; i < 15; i++) found += x > (kCode[i] + kCode[i + 1]) / 2;
-  return found;
+uint8_t nearest(const Code& code, float x) {
+  const auto value = [&](int i) { return code.values[code.order[i]]; };
+  int found = 0;
+  for (int i = 0; i < 15; i++) found += x > (value(i) + value(i + 1)) / 2;
+  return code.order[found];
 }
 
 template <typename T>
-void quantize_block(const T* from, int64_t count, bool whole, uint8_t* to, float* absmax) {
+void quantize_block(const Code& code, const T* from, int64_t count, bool whole, uint8_t* to, float* absmax) {
   float most = 0;
   for (int64_t i = 0; i < count; i++) {
     const float size = std::fabs(static_cast<float>(from[i]));
@@ -70,32 +85,32 @@ void quantize_block(const T* from, int64_t count, bool whole, uint8_t* to, float
   const float inverse = 1.0f / divisor;
   for (int64_t i = 0; i < count; i++) {
     const float x = static_cast<float>(from[i]);
-    to[i] = nearest(std::clamp(whole ? x * inverse : x / divisor, -1.0f, 1.0f));
+    to[i] = nearest(code, std::clamp(whole ? x * inverse : x / divisor, -1.0f, 1.0f));
   }
 }
 
 template <typename T>
-void quantize_blocks(const T* from, int64_t size, int64_t blocksize, uint8_t* packed, float* absmax) {
+void quantize_blocks(const Code& code, const T* from, int64_t size, int64_t blocksize, uint8_t* packed, float* absmax) {
   const int64_t blocks = (size + blocksize - 1) / blocksize;
   at::parallel_for(0, blocks, std::max<int64_t>(1, kGrain / blocksize), [&](int64_t begin, int64_t end) {
     std::vector<uint8_t> codes(blocksize);
     for (int64_t b = begin; b < end; b++) {
       const int64_t start = b * blocksize, count = std::min(blocksize, size - start);
-      quantize_block(from + start, count, count == blocksize, codes.data(), absmax + b);
-      if (count % 2) codes[count] = nearest(0);
+      quantize_block(code, from + start, count, count == blocksize, codes.data(), absmax + b);
+      if (count % 2) codes[count] = nearest(code, 0);
       for (int64_t i = 0; i < count; i += 2) packed[(start + i) / 2] = codes[i] << 4 | codes[i + 1];
     }
   });
 }
 
-std::tuple<at::Tensor, at::Tensor> nf4_quantize_cpu(const at::Tensor& given, int64_t blocksize) {
+std::tuple<at::Tensor, at::Tensor> nf4_quantize_cpu(const at::Tensor& given, int64_t blocksize, bool fp4) {
   TORCH_CHECK(blocksize > 0 && blocksize % 2 == 0, "blocks of an even number of numbers, got ", blocksize);
   const at::Tensor matrix = given.contiguous();
   const int64_t size = matrix.numel();
   at::Tensor packed = at::empty({(size + 1) / 2}, at::kByte);
   at::Tensor absmax = at::empty({(size + blocksize - 1) / blocksize}, at::kFloat);
   auto run = [&](auto* from) {
-    quantize_blocks(from, size, blocksize, packed.mutable_data_ptr<uint8_t>(), absmax.mutable_data_ptr<float>());
+    quantize_blocks(code_of(fp4), from, size, blocksize, packed.mutable_data_ptr<uint8_t>(), absmax.mutable_data_ptr<float>());
   };
   switch (matrix.scalar_type()) {
     case at::kFloat: run(matrix.const_data_ptr<float>()); break;
@@ -110,15 +125,17 @@ struct Nf4Matrix : PackedMatrix {
   at::Tensor numbers, absmax, nested_absmax, nested_code;
   double offset;
   int64_t blocksize, nested_blocksize;
+  const float* code;
 
   Nf4Matrix(const at::Tensor& numbers_, const at::Tensor& absmax_, const std::optional<at::Tensor>& nested_absmax_,
             const std::optional<at::Tensor>& nested_code_, double offset_, int64_t blocksize_, int64_t nested_blocksize_,
-            c10::IntArrayRef shape)
+            c10::IntArrayRef shape, bool fp4)
       : numbers(numbers_.contiguous()),
         absmax(absmax_.contiguous()),
         offset(offset_),
         blocksize(blocksize_),
-        nested_blocksize(nested_blocksize_) {
+        nested_blocksize(nested_blocksize_),
+        code(code_of(fp4).values) {
     TORCH_CHECK(shape.size() == 2 && shape[0] > 0 && shape[1] > 0, "a matrix, got ", shape);
     rows = shape[0];
     columns = shape[1];
@@ -154,6 +171,7 @@ struct Nf4Numbers {
   const float *nested_absmax, *nested_code;
   float offset;
   int64_t blocksize, nested_blocksize, columns;
+  const float* code;
 
   explicit Nf4Numbers(const Nf4Matrix& w)
       : numbers(w.numbers.const_data_ptr<uint8_t>()),
@@ -164,7 +182,8 @@ struct Nf4Numbers {
         offset(static_cast<float>(w.offset)),
         blocksize(w.blocksize),
         nested_blocksize(w.nested_blocksize),
-        columns(w.columns) {}
+        columns(w.columns),
+        code(w.code) {}
 
   float scale(int64_t block) const {
     if (absmax) return absmax[block];
@@ -186,7 +205,7 @@ void dequantize_tile(const Nf4Numbers& w, const Tile& tile, T* to, int64_t strid
     } else {
       for (int64_t i = first; i < past; i++) {
         const int number = i % 2 ? w.numbers[i / 2] & 15 : w.numbers[i / 2] >> 4;
-        to[i - first] = static_cast<T>(kCode[number] * w.scale(i / w.blocksize));
+        to[i - first] = static_cast<T>(w.code[number] * w.scale(i / w.blocksize));
       }
     }
   }
@@ -214,7 +233,7 @@ at::Tensor dequantize_composed(const Nf4Matrix& w, const Tile& tile, at::ScalarT
     const at::Tensor unit = w.nested_code.take(scale.to(at::kLong));
     scale = unit.mul(w.nested_absmax.take(blocks.div(w.nested_blocksize, "floor"))).add(w.offset);
   }
-  const at::Tensor code = at::tensor(c10::ArrayRef<float>(kCode, 16)).to(w.numbers.device());
+  const at::Tensor code = at::tensor(c10::ArrayRef<float>(w.code, 16)).to(w.numbers.device());
   return code.take(codes.to(at::kLong)).mul(scale).to(dtype);
 }
 
@@ -235,16 +254,16 @@ void Nf4Matrix::read(const Tile& tile, uint16_t* to, int64_t stride) const {
 at::Tensor nf4_dequantize(const at::Tensor& numbers, const at::Tensor& absmax,
                           const std::optional<at::Tensor>& nested_absmax, const std::optional<at::Tensor>& nested_code,
                           double offset, int64_t blocksize, int64_t nested_blocksize, c10::IntArrayRef shape,
-                          at::ScalarType dtype, bool composed) {
-  const Nf4Matrix w(numbers, absmax, nested_absmax, nested_code, offset, blocksize, nested_blocksize, shape);
+                          bool fp4, at::ScalarType dtype, bool composed) {
+  const Nf4Matrix w(numbers, absmax, nested_absmax, nested_code, offset, blocksize, nested_blocksize, shape, fp4);
   return composed ? dequantize_composed(w, w.whole(), dtype) : w.dense(w.whole(), dtype);
 }
 
 at::Tensor nf4_linear(const at::Tensor& x, const at::Tensor& numbers, const at::Tensor& absmax,
                       const std::optional<at::Tensor>& nested_absmax, const std::optional<at::Tensor>& nested_code,
                       double offset, int64_t blocksize, int64_t nested_blocksize, c10::IntArrayRef shape,
-                      const std::optional<at::Tensor>& bias) {
-  const Nf4Matrix w(numbers, absmax, nested_absmax, nested_code, offset, blocksize, nested_blocksize, shape);
+                      bool fp4, const std::optional<at::Tensor>& bias) {
+  const Nf4Matrix w(numbers, absmax, nested_absmax, nested_code, offset, blocksize, nested_blocksize, shape, fp4);
   return multiply(w, x, bias);
 }
 
@@ -252,9 +271,9 @@ at::Tensor nf4_linear_autograd(const at::Tensor& x, const at::Tensor& numbers, c
                                const std::optional<at::Tensor>& nested_absmax,
                                const std::optional<at::Tensor>& nested_code, double offset, int64_t blocksize,
                                int64_t nested_blocksize, c10::IntArrayRef shape,
-                               const std::optional<at::Tensor>& bias) {
+                               bool fp4, const std::optional<at::Tensor>& bias) {
   const auto w = c10::make_intrusive<Nf4Matrix>(numbers, absmax, nested_absmax, nested_code, offset, blocksize,
-                                                nested_blocksize, shape);
+                                                nested_blocksize, shape, fp4);
   return multiply_autograd(w, x, bias);
 }
 
@@ -262,14 +281,14 @@ at::Tensor nf4_linear_autograd(const at::Tensor& x, const at::Tensor& numbers, c
 }  // namespace graft
 
 TORCH_LIBRARY_FRAGMENT(graft, m) {
-  m.def("nf4_quantize(Tensor matrix, int blocksize) -> (Tensor, Tensor)");
+  m.def("nf4_quantize(Tensor matrix, int blocksize, bool fp4) -> (Tensor, Tensor)");
   m.def(
       "nf4_dequantize(Tensor numbers, Tensor absmax, Tensor? nested_absmax, Tensor? nested_code, float offset, "
-      "int blocksize, int nested_blocksize, int[] shape, ScalarType dtype, bool composed) -> Tensor",
+      "int blocksize, int nested_blocksize, int[] shape, bool fp4, ScalarType dtype, bool composed) -> Tensor",
       graft::nf4_dequantize);
   m.def(
       "nf4_linear(Tensor x, Tensor numbers, Tensor absmax, Tensor? nested_absmax, Tensor? nested_code, float offset, "
-      "int blocksize, int nested_blocksize, int[] shape, Tensor? bias) -> Tensor");
+      "int blocksize, int nested_blocksize, int[] shape, bool fp4, Tensor? bias) -> Tensor");
 }
 
 TORCH_LIBRARY_IMPL(graft, CPU, m) {

@@ -16,9 +16,14 @@ import { zeros } from './creation.js';
 import { abs, add, amax, div, mean, mul, sort, sub } from './maths.js';
 import { cat, narrow, reshape, to, toDevice, unsqueeze, view } from './shape.js';
 
+/** What four bits stand for: quantiles of a normal distribution, or floats. */
+export type FourBitCode = 'nf4' | 'fp4';
+
 export interface Nf4Matrix {
   readonly shape: readonly [outFeatures: number, inFeatures: number];
   readonly blocksize: number;
+  /** Left out: nf4. */
+  readonly code?: FourBitCode;
   /** u8 [⌈out · in / 2⌉], the first of two numbers in the upper half of their byte */
   readonly numbers: Tensor;
   /** Of each block: f32, or u8 where `nested` says what the bytes mean. */
@@ -37,24 +42,30 @@ export interface NestedAbsmax {
 
 const NESTED_BLOCKSIZE = 256;
 
+export interface FourBitOptions {
+  readonly blocksize?: number;
+  readonly doubleQuant?: boolean;
+  readonly code?: FourBitCode;
+}
+
 /** Packs W [out, in] (f32, bf16 or f16), as bitsandbytes' `quantize_4bit` does; `doubleQuant`: the scales, too. */
 export function quantizeNf4(
   matrix: Tensor,
-  { blocksize = 64, doubleQuant = true }: { blocksize?: number; doubleQuant?: boolean } = {},
+  { blocksize = 64, doubleQuant = true, code = 'nf4' }: FourBitOptions = {},
 ): Nf4Matrix {
   const shape = matrix.shape as [number, number];
   return tidy(() => {
-    const [numbers, scales] = many('graft::nf4_quantize', toDevice(matrix, 'cpu'), blocksize) as [
-      Tensor,
-      Tensor,
-    ];
+    const onCpu = toDevice(matrix, 'cpu');
+    const isFp4 = code === 'fp4';
+    const packed = many('graft::nf4_quantize', onCpu, blocksize, isFp4) as [Tensor, Tensor];
+    const [numbers, scales] = packed;
     const home = (t: Tensor): Tensor => toDevice(t, matrix.device);
     if (!doubleQuant)
-      return { shape, blocksize, numbers: home(numbers), absmax: home(scales), nested: null };
+      return { shape, blocksize, code, numbers: home(numbers), absmax: home(scales), nested: null };
     const offset = mean(scales).item();
-    const { codes, absmax, code } = quantizeDynamic(sub(scales, offset));
-    const nested = { blocksize: NESTED_BLOCKSIZE, absmax: home(absmax), code: home(code), offset };
-    return { shape, blocksize, numbers: home(numbers), absmax: home(codes), nested };
+    const { codes, absmax, code: steps } = quantizeDynamic(sub(scales, offset));
+    const nested = { blocksize: NESTED_BLOCKSIZE, absmax: home(absmax), code: home(steps), offset };
+    return { shape, blocksize, code, numbers: home(numbers), absmax: home(codes), nested };
   });
 }
 
@@ -102,11 +113,11 @@ const parts = ({ numbers, absmax, nested, blocksize }: Nf4Matrix) =>
 
 /** W, whole. `composed`: by libtorch's operators on the CPU, too (tests compare them). */
 export const dequantizeNf4 = (w: Nf4Matrix, dtype: Dtype, composed = false): Tensor =>
-  one('graft::nf4_dequantize', ...parts(w), w.shape, dtype, composed);
+  one('graft::nf4_dequantize', ...parts(w), w.shape, w.code === 'fp4', dtype, composed);
 
 /**
  * x Wᵀ + bias in x's dtype. A panel of W is dense at a time, in the backward pass as well.
  * @param x [n, in]
  */
 export const linearNf4 = (x: Tensor, w: Nf4Matrix, bias: Tensor | null = null): Tensor =>
-  one('graft::nf4_linear', x, ...parts(w), w.shape, bias);
+  one('graft::nf4_linear', x, ...parts(w), w.shape, w.code === 'fp4', bias);

@@ -146,7 +146,7 @@ describe('loadBase', () => {
     model('llama-nf4');
     const path = join(folder, 'config.json');
     const text = readFileSync(path, 'utf8');
-    writeFileSync(path, text.replace('"nf4"', '"fp4"'));
+    writeFileSync(path, text.replace('"nf4"', '"af4"'));
     const message = 'the weights are quantised in an unsupported format; use those of nf4';
     expect(() => loadBase(folder, { dtype: 'f32', quantization: null })).toThrow(message);
     expect(inspectModelFolder(folder).problems.join()).toContain(message);

@@ -1,13 +1,14 @@
 import { DomainError } from '@graft/contracts';
 import type { HfConfig } from '../models/model.js';
 import { registry } from '../plugin.js';
+import { fp4 } from './fp4.js';
 import { ggufBlocks } from './gguf-blocks.js';
 import { int8 } from './int8.js';
 import { nf4 } from './nf4.js';
 import type { Quantizer } from './quantizer.js';
 
 /** Every quantiser there is. */
-export const quantizers: readonly Quantizer[] = [nf4, int8, ggufBlocks];
+export const quantizers: readonly Quantizer[] = [nf4, fp4, int8, ggufBlocks];
 
 const byName = registry('quantiser', quantizers, ({ name }) => [name]);
 

@@ -1,0 +1,187 @@
+/**
+ * NF4 and FP4 as bitsandbytes has them (QLoRA, arXiv:2305.14314): 4-bit numbers, blocks of 64 with a scale each, the
+ * scales once more in 8 bits ("double quantisation"). About 0.52 bytes a number.
+ *
+ * Files keep a module's matrix as `<path>.weight`, u8 or the same bytes under another dtype, with
+ *   .absmax                             f32 [blocks], or u8 where it is nested
+ *   .nested_absmax, .nested_quant_map   f32, where it is nested
+ *   .quant_map                          f32 [16]: the code
+ *   .quant_state.bitsandbytes__<name>   JSON: shape, blocksize, and of what is nested blocksize and offset
+ */
+import { DomainError } from '@graft/contracts';
+import {
+  call,
+  dequantizeNf4,
+  device,
+  dtypeSize,
+  keep,
+  linearNf4,
+  quantizeNf4,
+  reshape,
+  tensor,
+  tidy,
+  to,
+  toDevice,
+} from '@graft/kernels';
+import type { Dtype, FourBitCode, Nf4Matrix, Tensor } from '@graft/kernels';
+import { z } from 'zod';
+import type { Tensors } from '../models/model.js';
+import type { LinearShape } from '../nn/outline.js';
+import type { Weight } from '../nn/weight.js';
+import { defineQuantizer } from '../plugin.js';
+
+type MatrixShape = Pick<LinearShape, 'outFeatures' | 'inFeatures'>;
+
+const BLOCKSIZE = 64;
+const NESTED_BLOCKSIZE = 256;
+const NESTED_CODE = 256;
+
+/** A quantiser by its code, whose name files have. */
+export const fourBits = (code: FourBitCode, title: string) =>
+  defineQuantizer({
+    name: code,
+    title,
+    quantize: (matrix) => new FourBitWeight(quantizeNf4(matrix, { blocksize: BLOCKSIZE, code })),
+    bytes(outFeatures, inFeatures) {
+      const numbers = outFeatures * inFeatures;
+      const blocks = Math.ceil(numbers / BLOCKSIZE);
+      const nested = Math.ceil(blocks / NESTED_BLOCKSIZE) + NESTED_CODE;
+      return Math.ceil(numbers / 2) + blocks + nested * dtypeSize('f32');
+    },
+    reads: (stored) =>
+      stored['quant_method'] === 'bitsandbytes' &&
+      stored['load_in_4bit'] === true &&
+      stored['bnb_4bit_quant_type'] === code,
+    read: (tensors, path, shape) => tidy(() => readStored(code, tensors, path, shape)),
+  });
+
+class FourBitWeight implements Weight {
+  readonly outFeatures: number;
+  readonly inFeatures: number;
+  readonly #tensors: readonly Tensor[];
+
+  /** Takes the matrix's tensors out of every scope. */
+  constructor(private readonly matrix: Nf4Matrix) {
+    [this.outFeatures, this.inFeatures] = matrix.shape;
+    const { numbers, absmax, nested } = matrix;
+    this.#tensors = [numbers, absmax, ...(nested ? [nested.absmax, nested.code] : [])].map(keep);
+  }
+
+  multiply(x: Tensor, bias: Tensor | null): Tensor {
+    return linearNf4(x, this.matrix, bias);
+  }
+
+  dense(dtype: Dtype = 'f32'): Tensor {
+    return dequantizeNf4(this.matrix, dtype);
+  }
+
+  dispose(): void {
+    for (const tensor of this.#tensors) tensor.dispose();
+  }
+}
+
+const QuantState = z.object({
+  quant_type: z.string(),
+  blocksize: z.number().int().positive().multipleOf(2),
+  shape: z.tuple([z.number().int().positive(), z.number().int().positive()]),
+  nested_blocksize: z.number().int().positive().optional(),
+  nested_offset: z.number().optional(),
+});
+type QuantState = z.infer<typeof QuantState>;
+
+/** @throws DomainError invalid_model naming the tensor */
+function readStored(
+  code: FourBitCode,
+  tensors: Tensors,
+  path: string,
+  shape: MatrixShape,
+): FourBitWeight | null {
+  const name = `${path}.weight`;
+  const stored = tensors.get(`${name}.quant_state.bitsandbytes__${code}`);
+  if (!stored) return null;
+  const state = quantState(stored, name, shape);
+  if (state.quant_type !== code)
+    throw invalid(`${name}.quant_state: quant_type: expected "${code}", got "${state.quant_type}"`);
+  const blocks = Math.ceil((shape.outFeatures * shape.inFeatures) / state.blocksize);
+  const part = (end: string, size: number, dtype: 'u8' | 'f32'): Tensor => {
+    const found = tensors.get(name + end);
+    const flat = found && asFlat(found, dtype);
+    if (flat?.size === size) return toDevice(flat, device());
+    const got = found ? `${found.dtype} [${found.shape.join(', ')}]` : 'missing';
+    throw invalid(`${name}${end} is ${got}, not ${size} × ${dtype}`);
+  };
+  checkCode(code, part('.quant_map', 16, 'f32'), `${name}.quant_map`);
+  const { nested_offset: offset, nested_blocksize: nestedBlocksize = NESTED_BLOCKSIZE } = state;
+  const isNested = offset !== undefined;
+  return new FourBitWeight({
+    shape: state.shape,
+    blocksize: state.blocksize,
+    code,
+    numbers: part('', Math.ceil((shape.outFeatures * shape.inFeatures) / 2), 'u8'),
+    absmax: part('.absmax', blocks, isNested ? 'u8' : 'f32'),
+    nested: isNested
+      ? {
+          blocksize: nestedBlocksize,
+          absmax: part('.nested_absmax', Math.ceil(blocks / nestedBlocksize), 'f32'),
+          code: part('.nested_quant_map', NESTED_CODE, 'f32'),
+          offset,
+        }
+      : null,
+  });
+}
+
+function quantState(
+  stored: Tensor,
+  name: string,
+  { outFeatures, inFeatures }: MatrixShape,
+): QuantState {
+  let text: unknown;
+  try {
+    text = JSON.parse(Buffer.from(stored.bytes()).toString('utf8'));
+  } catch {
+    throw invalid(`${name}.quant_state is not valid JSON`);
+  }
+  const parsed = QuantState.safeParse(text);
+  if (!parsed.success) {
+    const [issue] = parsed.error.issues;
+    throw invalid(
+      `${name}.quant_state: ${issue?.path.join('.') ?? ''}: ${issue?.message ?? 'invalid'}`,
+    );
+  }
+  const { shape } = parsed.data;
+  if (shape[0] !== outFeatures || shape[1] !== inFeatures)
+    throw invalid(
+      `${name} has shape [${shape.join(', ')}], config.json implies [${outFeatures}, ${inFeatures}]`,
+    );
+  return parsed.data;
+}
+
+/** The elements in a row: the bytes, whatever dtype they are stored under, or numbers of any precision as f32. */
+function asFlat(stored: Tensor, dtype: 'u8' | 'f32'): Tensor | null {
+  if (stored.size === 0) return null;
+  if (dtype === 'u8')
+    return reshape(
+      stored.dtype === 'u8' ? stored : (call('aten::view.dtype', stored, 'u8') as Tensor),
+      [-1],
+    );
+  return ['f32', 'bf16', 'f16'].includes(stored.dtype) ? to(reshape(stored, [-1]), 'f32') : null;
+}
+
+/** Numbers of another code would be read as others than they are. @throws DomainError invalid_model */
+function checkCode(code: FourBitCode, stored: Tensor, name: string): void {
+  const pairs = Uint8Array.from({ length: 8 }, (_, i) => (2 * i * 16) | (2 * i + 1));
+  const numbers = tensor(pairs, [8]);
+  const ours = {
+    shape: [1, 16],
+    blocksize: BLOCKSIZE,
+    code,
+    numbers,
+    absmax: tensor([1], [1]),
+    nested: null,
+  } as const;
+  if (stored.toArray().join() !== dequantizeNf4(ours, 'f32').toArray().join())
+    throw invalid(`${name} is not the code of ${code.toUpperCase()}`);
+}
+
+const invalid = (message: string): DomainError =>
+  new DomainError('invalid_model', message, 'model');
