@@ -205,6 +205,11 @@ export const TranscriptionVerboseObject = z
   .meta({ id: 'TranscriptionVerbose' });
 export type TranscriptionVerboseObject = z.infer<typeof TranscriptionVerboseObject>;
 
+/** By `response_format`: `json`, `verbose_json`. */
+export const TranscriptionAnswer = z
+  .union([TranscriptionObject, TranscriptionVerboseObject])
+  .meta({ id: 'TranscriptionAnswer' });
+
 export const TranscriptionEvent = z
   .discriminatedUnion('type', [
     z.object({ type: z.literal('transcript.text.delta'), delta: z.string() }),

@@ -1,12 +1,7 @@
 import { Controller, HttpCode, Post, Req, Res } from '@nestjs/common';
 import { ApiBearerAuth, ApiBody, ApiConsumes, ApiTags } from '@nestjs/swagger';
-import {
-  TranscriptionEvent,
-  TranscriptionObject,
-  TranscriptionVerboseObject,
-} from '@graft/contracts';
+import { TranscriptionAnswer, TranscriptionEvent } from '@graft/contracts';
 import type { Request, Response } from 'express';
-import { z } from 'zod';
 import { Caller, Needs, type Principal } from '../auth/principal.js';
 import { AnswersOrStreams } from '../http/openapi.js';
 import { bodySchema } from '../http/parse.js';
@@ -25,7 +20,7 @@ export class TranscriptionController {
   @ApiConsumes('multipart/form-data')
   @ApiBody({ schema: bodySchema(TranscriptionForm) })
   @AnswersOrStreams(
-    z.union([TranscriptionObject, TranscriptionVerboseObject]),
+    TranscriptionAnswer,
     TranscriptionEvent,
     'What is said in a sound; with `response_format` text, srt or vtt as plain text',
   )
