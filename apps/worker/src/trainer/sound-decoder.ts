@@ -8,8 +8,11 @@ export interface SoundOrder {
   readonly samplingRate: number;
 }
 
-/** One channel, or why it cannot be heard. */
-export type DecodedSound = { readonly samples: Float32Array } | { readonly problem: string };
+/** One channel, and of how many values in all it was made; or why it cannot be heard. */
+export type DecodedSound =
+  { readonly samples: Float32Array; readonly values: number } | { readonly problem: string };
+
+export type Decode = (order: SoundOrder, left: AbortSignal) => Promise<DecodedSound>;
 
 export class SoundDecoder {
   private last: Promise<unknown> = Promise.resolve();

@@ -9,7 +9,8 @@ const { bytes, samplingRate } = workerData as SoundOrder;
 function decoded(): DecodedSound {
   try {
     const sound = decodeAudio(bytes);
-    return { samples: resample(sound.samples, sound.samplingRate, samplingRate) };
+    const { values } = sound;
+    return { samples: resample(sound.samples, sound.samplingRate, samplingRate), values };
   } catch (error) {
     if (error instanceof DomainError) return { problem: error.message };
     throw error;

@@ -22,8 +22,10 @@ import {
 import { AnswerShare } from './answer-share.js';
 import { AttachedAdapters } from './attached-adapters.js';
 import { failed, GenerationScheduler } from './generation-scheduler.js';
+import { HeardInputs } from './heard-inputs.js';
 import { InferenceScheduler } from './inference-scheduler.js';
 import { Operations } from './operations.js';
+import { SoundDecoder, type Decode } from './sound-decoder.js';
 import { TranscriptScheduler } from './transcript-scheduler.js';
 import type { WorkMark } from './work-mark.js';
 import { keyOf } from '../protocol/protocol.js';
@@ -33,6 +35,7 @@ import type {
   Command,
   Fact,
   FinishCommand,
+  InferCommand,
   LoadCommand,
   StartCommand,
   StopCommand,
@@ -74,6 +77,8 @@ export class Trainer {
   private nextRun = 1;
   private readonly answers = new AnswerShare();
   private readonly operations: Operations;
+  private readonly decode: Decode;
+  private readonly heardInputs: HeardInputs;
 
   /**
    * @param send false if the fact was too large, and its run has failed instead
@@ -86,6 +91,10 @@ export class Trainer {
     private readonly wake: () => void = () => undefined,
   ) {
     this.operations = new Operations(send, mark, () => this.nextRun++);
+    const decoder = new SoundDecoder();
+    this.decode = (order, left) => decoder.decode(order, left);
+    const start = (command: InferCommand): void => this.inferences?.start(command);
+    this.heardInputs = new HeardInputs({ decode: this.decode, start, send, wake });
   }
 
   get busy(): boolean {
@@ -119,14 +128,14 @@ export class Trainer {
         if (this.generations) return this.generations.start(command);
         return void this.send(failed(command.id, notLoaded()));
       case 'infer':
-        if (this.inferences) return this.inferences.start(command);
-        return void this.send(failed(command.id, notLoaded()));
+        return this.infer(command);
       case 'transcribe':
         if (this.transcripts) return this.transcripts.start(command);
         return void this.send(failed(command.id, notLoaded()));
       case 'cancelGenerate':
         this.generations?.cancel(command.id);
         this.transcripts?.cancel(command.id);
+        this.heardInputs.cancel(command.id);
         return this.inferences?.cancel(command.id);
       case 'ping':
         return void this.send({
@@ -161,6 +170,15 @@ export class Trainer {
     for (const one of asked) one.work(seconds / asked.length);
   }
 
+  /** Sounds are decoded first, in a thread. */
+  private infer(command: InferCommand): void {
+    const { base, inferences } = this;
+    if (!base || !inferences) return void this.send(failed(command.id, notLoaded()));
+    const isHeard = command.inputs.some(({ audio }) => audio !== undefined);
+    if (!isHeard || !base.processor.has('audio')) return inferences.start(command);
+    this.heardInputs.start(command, base.processor.audio.samplingRate);
+  }
+
   private load({ baseId, path, dtype, quantization, device }: LoadCommand): void {
     this.mark.base();
     const started = performance.now();
@@ -183,8 +201,8 @@ export class Trainer {
       const adapters = new AttachedAdapters(base, { tell });
       this.generations = new GenerationScheduler(base, adapters, this.send, this.mark);
       this.inferences = new InferenceScheduler(base, adapters, this.send, this.mark);
-      const { send, mark, wake } = this;
-      this.transcripts = new TranscriptScheduler(base, adapters, { send, mark, wake });
+      const { send, mark, wake, decode } = this;
+      this.transcripts = new TranscriptScheduler(base, adapters, { send, mark, wake, decode });
       const { family, parameterCount } = base.model;
       const seconds = (performance.now() - started) / 1000;
       this.send({

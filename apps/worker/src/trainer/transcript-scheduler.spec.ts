@@ -10,7 +10,7 @@ import { dataUrl } from '../../../../test/tiny-pictures.js';
 import { tone, writeTinySpeechBase } from '../../../../test/tiny-sounds.js';
 import type { Fact, GeneratedFact, TranscribeCommand } from '../protocol/protocol.js';
 import { AttachedAdapters } from './attached-adapters.js';
-import type { DecodedSound, SoundOrder } from './sound-decoder.js';
+import type { Decode, DecodedSound, SoundOrder } from './sound-decoder.js';
 import { TranscriptScheduler } from './transcript-scheduler.js';
 import { WorkMark } from './work-mark.js';
 
@@ -43,11 +43,9 @@ const ask = (id: string, sound: Buffer, changes: Partial<TranscribeCommand> = {}
   }) satisfies TranscribeCommand;
 
 const decodeHere = ({ bytes, samplingRate }: SoundOrder): Promise<DecodedSound> => {
-  const { samples, samplingRate: from } = decodeAudio(bytes);
-  return Promise.resolve({ samples: resample(samples, from, samplingRate) });
+  const { samples, samplingRate: from, values } = decodeAudio(bytes);
+  return Promise.resolve({ samples: resample(samples, from, samplingRate), values });
 };
-
-type Decode = (order: SoundOrder, left: AbortSignal) => Promise<DecodedSound>;
 
 function scheduler(decode: Decode = decodeHere) {
   const facts: GeneratedFact[] = [];

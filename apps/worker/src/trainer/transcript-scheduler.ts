@@ -5,7 +5,7 @@ import { BARE_BASE, isFatal, taskFor, Transcript, type Base } from '@graft/peft-
 import type { Fact, GeneratedFact, TranscribeCommand } from '../protocol/protocol.js';
 import type { AttachedAdapters } from './attached-adapters.js';
 import { failed } from './generation-scheduler.js';
-import { SoundDecoder, type DecodedSound, type SoundOrder } from './sound-decoder.js';
+import type { Decode } from './sound-decoder.js';
 import type { WorkMark } from './work-mark.js';
 
 export interface TranscriptSchedulerOptions {
@@ -13,7 +13,7 @@ export interface TranscriptSchedulerOptions {
   readonly mark: WorkMark;
   /** Called when there is work again that nobody asked for just now. */
   readonly wake: () => void;
-  readonly decode?: (order: SoundOrder, left: AbortSignal) => Promise<DecodedSound>;
+  readonly decode: Decode;
 }
 
 /** One whose sound is decoded. */
@@ -33,15 +33,12 @@ export class TranscriptScheduler {
   /** Those that wait for their adapter, or for memory. */
   private readonly waiting = new Map<string, Heard>();
   private readonly open = new Map<string, Open>();
-  private readonly decode: NonNullable<TranscriptSchedulerOptions['decode']>;
 
   constructor(
     private readonly base: Base,
     private readonly adapters: AttachedAdapters,
     private readonly options: TranscriptSchedulerOptions,
   ) {
-    const decoder = new SoundDecoder();
-    this.decode = options.decode ?? ((order, left) => decoder.decode(order, left));
     adapters.usedBy({
       runs: () => [...this.open.values()].map(({ run }) => run),
       waitsFor: () => [...this.waiting.values()].flatMap(({ command }) => command.adapter?.key ?? []), // prettier-ignore
@@ -92,7 +89,7 @@ export class TranscriptScheduler {
 
   private async heard(command: TranscribeCommand, left: AbortSignal): Promise<Heard> {
     const { samplingRate } = this.base.processor.audio;
-    const found = await this.decode({ bytes: Buffer.from(command.sound, 'base64'), samplingRate }, left); // prettier-ignore
+    const found = await this.options.decode({ bytes: Buffer.from(command.sound, 'base64'), samplingRate }, left); // prettier-ignore
     if ('problem' in found)
       throw new DomainError('invalid_value', `file: ${found.problem}`, 'file');
     return { command, samples: found.samples };

@@ -28,6 +28,13 @@ export function undecodable(what: string): DomainError {
   return new DomainError('invalid_training_file', `not a readable sound: ${what}`, 'audio');
 }
 
+/** Of all sounds of a question: others wait for them. */
+export const tooMuchSound = (): DomainError =>
+  new DomainError(
+    'invalid_value',
+    'the sounds are too long to be heard at once: expected at most 10 minutes of two channels at 48 kHz in all; ask for fewer at a time',
+  );
+
 /** Refuses what would take more memory or time than a sound of a data set may. */
 export function checkFormat({ channels, samplingRate, length }: SoundFormat): void {
   if (!(channels >= 1 && channels <= MAX_CHANNELS))

@@ -7,7 +7,7 @@ import { StoredBytes, type MediaStore, type Origin } from '../media-store.js';
 import type { AudioProcessor } from './audio-processor.js';
 import { audioFormat, decodeAudio } from './decode-audio.js';
 import { resample } from './resample.js';
-import type { Sound, SoundFormat } from './sound.js';
+import { tooMuchSound, type Sound, type SoundFormat } from './sound.js';
 
 /** One as its base hears it. */
 export class HeardSound {
@@ -67,7 +67,7 @@ export function readSounds(
       : readSound(bytes, audio, keeping === null);
     found.set(key, heard);
     if (typeof heard !== 'string') values += heard.values;
-    if (values > most) throw tooMuch();
+    if (values > most) throw tooMuchSound();
     return heard;
   });
 }
@@ -135,12 +135,6 @@ function heardOf(
   if (rows === 0) return `the sound has ${seconds.toFixed(3)} s: too little for this base`;
   return { seconds, rows, values, sound: stored && new HeardSound(audio, stored()) };
 }
-
-const tooMuch = (): DomainError =>
-  new DomainError(
-    'invalid_value',
-    'the sounds are too long to be heard at once: expected at most 10 minutes of two channels at 48 kHz in all; ask for fewer at a time',
-  );
 
 function attempted<T>(reading: () => T): T | string {
   try {

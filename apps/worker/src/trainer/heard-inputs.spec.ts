@@ -1,0 +1,97 @@
+import { decodeAudio, MAX_SOUND_VALUES } from '@graft/peft-core/media';
+import { expect, it } from 'vitest';
+import { dataUrl } from '../../../../test/tiny-pictures.js';
+import { tone } from '../../../../test/tiny-sounds.js';
+import type { Fact, InferCommand } from '../protocol/protocol.js';
+import { HeardInputs } from './heard-inputs.js';
+import type { Decode } from './sound-decoder.js';
+
+const RATE = 16_000;
+const samples = Float32Array.from([0, 0.25, -0.5]);
+
+function hearing(decode: Decode) {
+  const started: InferCommand[] = [];
+  const facts: Fact[] = [];
+  let woken = 0;
+  const it = new HeardInputs({
+    decode,
+    start: (command) => void started.push(command),
+    send: (fact) => void facts.push(fact),
+    wake: () => void woken++,
+  });
+  return { it, started, facts, done: () => expect.poll(() => woken).toBe(1) };
+}
+
+const ask = (...sounds: readonly Buffer[]): InferCommand => ({
+  type: 'infer',
+  id: 'a',
+  task: 'audio_cls',
+  options: {},
+  inputs: sounds.map((sound) => ({ audio: dataUrl(sound, 'audio/wav') })),
+  adapter: null,
+});
+
+it('asks with the decoded samples of each, in order', async () => {
+  const orders: number[] = [];
+  const {
+    it: inputs,
+    started,
+    facts,
+    done,
+  } = hearing(({ bytes, samplingRate }) => {
+    expect(samplingRate).toBe(RATE);
+    orders.push(bytes.length);
+    return Promise.resolve({ samples: samples.map((value) => value / orders.length), values: 3 });
+  });
+  const [low, high] = [tone('low', 0), tone('high', 2)];
+  inputs.start(ask(low, high), RATE);
+  await done();
+  expect(orders).toEqual([low.length, high.length]);
+  expect(facts).toEqual([]);
+  const heard = started[0]!.inputs.map(({ audio }) => {
+    const url = audio as string;
+    return decodeAudio(Buffer.from(url.slice(url.indexOf(',') + 1), 'base64'));
+  });
+  expect(heard.map((one) => [...one.samples])).toEqual([
+    [0, 0.25, -0.5],
+    [0, 0.125, -0.25],
+  ]);
+  expect(heard[0]?.samplingRate).toBe(RATE);
+});
+
+it('names the sound that cannot be heard, and refuses more than may keep others waiting', async () => {
+  const broken = hearing(({ bytes }) =>
+    Promise.resolve(bytes.length < 9 ? { problem: 'no sound' } : { samples, values: 3 }),
+  );
+  broken.it.start(ask(tone('low', 0), Buffer.from('none')), RATE);
+  await broken.done();
+  expect(broken.started).toEqual([]);
+  expect(broken.facts).toMatchObject([
+    { errorCode: 'invalid_value', errorMessage: 'input 1: no sound' },
+  ]);
+  const long = hearing(() => Promise.resolve({ samples, values: MAX_SOUND_VALUES / 2 + 1 }));
+  long.it.start(ask(tone('low', 0), tone('low', 2)), RATE);
+  await long.done();
+  expect(long.facts).toMatchObject([
+    { errorMessage: expect.stringContaining('too long to be heard at once') as string },
+  ]);
+});
+
+it('asks nothing of one who has left', async () => {
+  const {
+    it: inputs,
+    started,
+    facts,
+    done,
+  } = hearing(
+    (_, left) =>
+      new Promise((resolve) =>
+        left.addEventListener('abort', () => resolve({ samples, values: 3 })),
+      ),
+  );
+  inputs.start(ask(tone('low', 0)), RATE);
+  await Promise.resolve();
+  inputs.cancel('a');
+  await done();
+  expect([started, facts]).toEqual([[], []]);
+});

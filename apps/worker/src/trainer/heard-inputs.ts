@@ -1,0 +1,66 @@
+// Sounds that are asked about, decoded beside a trainer's turns: little is left to do of them in one.
+import { DomainError } from '@graft/contracts';
+import { MAX_SOUND_VALUES, mediaBytes, tooMuchSound, wavFile } from '@graft/peft-core/media';
+import type { Fact, InferCommand } from '../protocol/protocol.js';
+import { failed } from './generation-scheduler.js';
+import type { Decode } from './sound-decoder.js';
+
+export interface HeardInputsOptions {
+  readonly decode: Decode;
+  /** What is asked once its sounds are decoded. */
+  readonly start: (command: InferCommand) => void;
+  readonly send: (fact: Fact) => void;
+  /** Called when there is work that no command brought. */
+  readonly wake: () => void;
+}
+
+export class HeardInputs {
+  private readonly open = new Map<string, AbortController>();
+
+  constructor(private readonly options: HeardInputsOptions) {}
+
+  /** @param samplingRate of the base */
+  start(command: InferCommand, samplingRate: number): void {
+    const { id } = command;
+    const { start, send, wake } = this.options;
+    const left = new AbortController();
+    this.open.set(id, left);
+    void this.heard(command.inputs, samplingRate, left.signal)
+      .then((inputs) => {
+        if (!left.signal.aborted) start({ ...command, inputs });
+      })
+      .catch((error: unknown) => {
+        if (!left.signal.aborted) send(failed(id, error));
+      })
+      .finally(() => {
+        if (this.open.get(id) === left) this.open.delete(id);
+        wake();
+      });
+  }
+
+  cancel(id: string): void {
+    this.open.get(id)?.abort(new DomainError('conflict', 'cancelled'));
+    this.open.delete(id);
+  }
+
+  /** With files of the decoded sounds. */
+  private async heard(
+    inputs: InferCommand['inputs'],
+    samplingRate: number,
+    left: AbortSignal,
+  ): Promise<InferCommand['inputs']> {
+    const heard: InferCommand['inputs'][number][] = [];
+    let values = 0;
+    for (const [i, input] of inputs.entries()) {
+      const bytes = mediaBytes('audio', input['audio'], 'audio');
+      const found = await this.options.decode({ bytes, samplingRate }, left);
+      if ('problem' in found)
+        throw new DomainError('invalid_value', `input ${i}: ${found.problem}`, `input.${i}`);
+      values += found.values;
+      if (values > MAX_SOUND_VALUES) throw tooMuchSound();
+      const file = wavFile(found.samples, samplingRate).toString('base64');
+      heard.push({ ...input, audio: `data:audio/wav;base64,${file}` });
+    }
+    return heard;
+  }
+}
