@@ -2,6 +2,7 @@
 import { crossEntropy, ctcLoss, logSoftmax, narrow, tensor, to } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
 import {
+  Processor,
   runRows,
   taskFor,
   type Example,
@@ -25,7 +26,7 @@ export interface Made {
 interface SpokenTask {
   made(model: Model, run: number, batch: readonly Spoken[], options: Options): Made;
   /** What its examples have beside a sound and its target. */
-  more(rows: number, length: number, options: Options): Partial<Example> & object;
+  more(rows: number, length: number, model: Model, options: Options): Partial<Example> & object;
 }
 
 const context = (run: number) => ({
@@ -52,6 +53,15 @@ const heardRows = (model: Model, run: number, batch: readonly Spoken[]): PackedR
 
 const wantedOf = (target: readonly number[]): Tensor =>
   tensor(BigInt64Array.from(target, BigInt), [target.length]);
+
+/** Of a base that has no texts of its own. */
+function lettersOf(model: Model): Processor['letters'] {
+  const letters = ['<pad>', '|', ...'abcdefghi'];
+  const vocabulary = Object.fromEntries(letters.map((letter, id) => [letter, id]));
+  const preprocessor = { feature_extractor_type: 'Wav2Vec2FeatureExtractor' };
+  const files = { tokenizer: null, vocabulary: { vocabulary, tokenizerConfig: {} }, preprocessor };
+  return Processor.load(files, model).letters;
+}
 
 export const SPOKEN: Readonly<Record<string, SpokenTask>> = {
   speech_seq_2_seq: {
@@ -98,9 +108,10 @@ export const SPOKEN: Readonly<Record<string, SpokenTask>> = {
         loss: tensor([losses.reduce((a, b) => a + b)], [1]),
       };
     },
-    more: (rows, _, options) => ({
+    more: (rows, _, model, options) => ({
       rows,
       ...{ unit: options['ctc_loss_reduction'] === 'sum' ? 0 : 1 },
+      ...{ letters: lettersOf(model), text: '' },
     }),
   },
 };
@@ -119,7 +130,7 @@ export function learnt(
     const heardRows = model.inputRows(one.size);
     const sound = { features: () => pixels(one) };
     const tokenCount = target.length;
-    const more = SPOKEN[name]!.more(heardRows, tokenCount, options);
+    const more = SPOKEN[name]!.more(heardRows, tokenCount, model, options);
     return { sound, key: null, target, heardRows, rows: heardRows, tokenCount, ...more };
   });
   const units = Math.max(
