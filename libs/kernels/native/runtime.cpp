@@ -103,6 +103,11 @@ Napi::Value build(const Napi::CallbackInfo& info) {
   out.Set("major", TORCH_VERSION_MAJOR);
   out.Set("minor", TORCH_VERSION_MINOR);
   out.Set("cuda", at::hasCUDA());
+#ifdef GRAFT_CUDA_BODIES
+  out.Set("cudaBodies", true);
+#else
+  out.Set("cudaBodies", false);
+#endif
   out.Set("blas", configured("BLAS_INFO"));
   out.Set("config", at::show_config());
   Napi::Array own = Napi::Array::New(info.Env());

@@ -18,7 +18,8 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { aptInstall, has, run } from './commands.mjs';
-import { ensureLibtorch, hasCuda, wantsCuda } from './libtorch.mjs';
+import { cudaRuntime, ensureLibtorch, hasCuda, wantsCuda } from './libtorch.mjs';
+import { ensureNvcc, nvccFlags } from './nvcc.mjs';
 
 const ROOM = fileURLToPath(new URL('..', import.meta.url));
 
@@ -32,11 +33,12 @@ export async function build({ out = join(ROOM, 'build'), force = false, log = ()
   }
   const libtorch = await ensureLibtorch({ log });
   ensureCompilers(log);
+  const cuda = cudaOptions(libtorch, log);
   log(
     `compiling against libtorch ${libtorch.version} (${libtorch.source}, ${libtorch.lib}): about a minute on two cores`,
   );
   const started = Date.now();
-  compile(libtorch, out);
+  compile(libtorch, cuda, out);
   const info = {
     libtorch: libtorch.version,
     source: libtorch.source,
@@ -44,6 +46,7 @@ export async function build({ out = join(ROOM, 'build'), force = false, log = ()
     LIBTORCH: process.env.LIBTORCH ?? null,
     compiler: run('g++', ['--version']).out.split('\n')[0],
     cuda: hasCuda(libtorch),
+    nvcc: cuda.nvcc ?? null,
     wantsCuda: wantsCuda(),
     sources,
   };
@@ -109,13 +112,34 @@ function ensureCompilers(log) {
   }
 }
 
+/** Of a CUDA libtorch: what the kernels in native/cuda are built with. Nothing where that cannot be. */
+function cudaOptions(libtorch, log) {
+  const runtime = hasCuda(libtorch) ? cudaRuntime(libtorch) : null;
+  const nvcc = runtime && ensureNvcc({ major: runtime.major, log });
+  if (!nvcc) {
+    if (hasCuda(libtorch))
+      log("on a GPU Graft's own operators will be composed of libtorch's: there is no nvcc for it");
+    return {};
+  }
+  log(`with nvcc ${nvcc.version} (${nvcc.home}) for sm_${nvcc.architectures.join(', sm_')}`);
+  return {
+    nvcc: nvcc.version,
+    options: {
+      NVCC: nvcc.path,
+      NVCC_FLAGS: nvccFlags(nvcc).join(';'),
+      CUDA_INCLUDE: join(nvcc.home, 'include'),
+      CUDART: runtime.path,
+    },
+  };
+}
+
 function nodeHeaders() {
   const require = createRequire(import.meta.url);
   const folder = (name) => dirname(require.resolve(`${name}/package.json`));
   return [folder('node-addon-api'), join(folder('node-api-headers'), 'include')];
 }
 
-function compile(libtorch, out) {
+function compile(libtorch, cuda, out) {
   mkdirSync(out, { recursive: true });
   const tree = join(out, 'cmake');
   const ninja = has('ninja');
@@ -124,6 +148,7 @@ function compile(libtorch, out) {
     LIBTORCH_LIB: libtorch.lib,
     NODE_INCLUDE: nodeHeaders().join(';'),
     CMAKE_BUILD_TYPE: 'Release',
+    ...(cuda.options ?? { NVCC: '' }),
   };
   if (has('ccache')) options.CMAKE_CXX_COMPILER_LAUNCHER = 'ccache';
   const flags = Object.entries(options).map(([key, value]) => `-D${key}=${value}`);

@@ -98,6 +98,23 @@ async function fetchCuda(log) {
 /** Whether a libtorch is a CUDA build. */
 export const hasCuda = ({ lib }) => existsSync(join(lib, 'libtorch_cuda.so'));
 
+/**
+ * The CUDA runtime that a CUDA libtorch loads: beside it, or in NVIDIA's wheels. Null where it is not found.
+ * @returns {{path: string, major: number} | null}
+ */
+export function cudaRuntime({ lib }) {
+  const nvidia = join(lib, '../../nvidia');
+  const wheels = existsSync(nvidia) ? readdirSync(nvidia) : [];
+  for (const folder of [lib, ...wheels.map((name) => join(nvidia, name, 'lib'))]) {
+    if (!existsSync(folder)) continue;
+    for (const name of readdirSync(folder)) {
+      const major = /^libcudart[^/]*\.so\.(\d+)/.exec(name)?.[1];
+      if (major) return { path: join(folder, name), major: Number(major) };
+    }
+  }
+  return null;
+}
+
 function inFolder(folder, source) {
   const include = [join(folder, 'include'), join(folder, 'include/torch/csrc/api/include')];
   return usable(include, join(folder, 'lib'), source);

@@ -48,6 +48,8 @@ export interface Native {
     major: number;
     minor: number;
     cuda: boolean;
+    /** Whether our operators have bodies of their own on CUDA devices. */
+    cudaBodies: boolean;
     blas: string;
     config: string;
     ownOps: string[];

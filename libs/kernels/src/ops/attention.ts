@@ -8,8 +8,8 @@
  * s = scale q_i · k_j.
  *
  * q: [T, H, d]  k, v: [K, Hkv, d]  o: [T, H d].  A segment's keys are those before its own, then its own, and j and i
- * count from the first of them. On the CPU, in f32 and bf16, native/ops/attention.cpp computes all segments at once;
- * other devices and dtypes, and single queries over many keys, take libtorch's attention segment by segment.
+ * count from the first of them. On the CPU and CUDA, in f32 and bf16, native/ops/attention.cpp computes all segments at
+ * once; other devices and dtypes, and single queries over many keys, take libtorch's attention segment by segment.
  */
 import { one } from '../call.js';
 import type { Dtype } from '../dtype.js';

@@ -12,9 +12,19 @@ export const instructionSet = (wanted?: InstructionSet): InstructionSet =>
     call('graft::instruction_set', wanted ? INSTRUCTION_SETS.indexOf(wanted) : -1) as number
   ] as InstructionSet;
 
-/** Whether Graft's own kernels compute this: on the CPU, in f32 or bf16. Others take libtorch's operators. */
+/**
+ * Whether Graft's own kernels compute this: in f32 or bf16 on the CPU, or on a CUDA device where this build has bodies
+ * for it. Others take libtorch's operators.
+ */
 export const isOwn = ({ device, dtype }: Tensor): boolean =>
-  device === 'cpu' && (dtype === 'f32' || dtype === 'bf16') && ownKernels();
+  (dtype === 'f32' || dtype === 'bf16') && hasBodies(device) && ownKernels();
+
+let cudaBodies: boolean | undefined;
+
+function hasBodies(device: string): boolean {
+  if (device === 'cpu') return true;
+  return device.startsWith('cuda') && (cudaBodies ??= native().build().cudaBodies);
+}
 
 /**
  * Whether Graft's own kernels are used at all. Off, the CPU takes the compositions of libtorch's operators that other

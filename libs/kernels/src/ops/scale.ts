@@ -10,6 +10,6 @@ import { to } from './shape.js';
  * the backward pass and nothing else.
  */
 export const scaleRows = (x: Tensor, s: Tensor): Tensor =>
-  isOwn(x) && s.dtype === 'f32'
+  x.device === 'cpu' && isOwn(x) && s.dtype === 'f32'
     ? one('graft::scale_rows', x, s)
     : tidy(() => to(mul(x, s), x.dtype));
