@@ -29,7 +29,7 @@ export interface Origin {
 interface Waiting {
   readonly key: string;
   readonly bytes: StoredBytes;
-  readonly length: number;
+  readonly work: number;
   readonly origin: Origin;
 }
 
@@ -74,10 +74,17 @@ export class MediaStore {
   /**
    * Keeps what is to be made of media later, by `making`; nothing of it can be read before.
    * @param make the same for all
+   * @param work how much of a piece it is, in bytes of pictures
    */
-  addLater(key: string, bytes: Uint8Array, origin: Origin, make: Make): StoredBytes {
+  addLater(
+    key: string,
+    bytes: Uint8Array,
+    origin: Origin,
+    make: Make,
+    work = bytes.length,
+  ): StoredBytes {
     this.#make = make;
-    this.#waiting.push({ key, bytes: this.#write(bytes), length: bytes.length, origin });
+    this.#waiting.push({ key, bytes: this.#write(bytes), work, origin });
     const later = new StoredBytes(() => (this.#made.get(key) as StoredBytes).read());
     this.#found.set(key, later);
     return later;
@@ -108,9 +115,9 @@ export class MediaStore {
   }
 
   #piece(from: number): readonly Waiting[] {
-    let [to, bytes] = [from, 0];
-    while (to < this.#waiting.length && to - from < PIECE.media && bytes < PIECE.bytes)
-      bytes += (this.#waiting[to++] as Waiting).length;
+    let [to, work] = [from, 0];
+    while (to < this.#waiting.length && to - from < PIECE.media && work < PIECE.bytes)
+      work += (this.#waiting[to++] as Waiting).work;
     return this.#waiting.slice(from, to);
   }
 

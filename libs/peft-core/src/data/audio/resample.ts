@@ -20,17 +20,7 @@ const MAX_PHASES = 2048;
 /** @returns ceil(length · to / from) samples */
 export function resample(samples: Float32Array, from: number, to: number): Float32Array {
   if (from === to) return samples;
-  const divisor = greatestCommonDivisor(from, to);
-  const [up, down] = [to / divisor, from / divisor];
-  const filter = designed(Math.min(1, to / from), down === 1 ? up : 1);
-  const phases = new Map<number, Float64Array>();
-  const weightsAt = (phase: number): Float64Array => {
-    const known = phases.get(phase);
-    if (known) return known;
-    const weights = filter.weights(phase / up);
-    if (up <= MAX_PHASES) phases.set(phase, weights);
-    return weights;
-  };
+  const { up, down, filter, weightsAt } = between(from, to);
   return new Float32Array(Math.ceil((samples.length * to) / from)).map((_, i) => {
     const whole = Math.floor((i * down) / up);
     const weights = weightsAt(i * down - whole * up);
@@ -40,6 +30,38 @@ export function resample(samples: Float32Array, from: number, to: number): Float
     for (let k = begin; k < end; k++) sum += (weights[k] ?? 0) * (samples[first + k] ?? 0);
     return sum;
   });
+}
+
+interface Between {
+  readonly up: number;
+  readonly down: number;
+  readonly filter: Filter;
+  weightsAt(phase: number): Float64Array;
+}
+
+/** Of the last pairs of rates: a data set has few, and the weights of a pair are more work than a short sound. */
+const KEPT = 4;
+const kept = new Map<string, Between>();
+
+function between(from: number, to: number): Between {
+  const key = `${from} ${to}`;
+  const known = kept.get(key);
+  if (known) return known;
+  const divisor = greatestCommonDivisor(from, to);
+  const [up, down] = [to / divisor, from / divisor];
+  const filter = designed(Math.min(1, to / from), down === 1 ? up : 1);
+  const phases = new Map<number, Float64Array>();
+  const weightsAt = (phase: number): Float64Array => {
+    const found = phases.get(phase);
+    if (found) return found;
+    const weights = filter.weights(phase / up);
+    if (up <= MAX_PHASES) phases.set(phase, weights);
+    return weights;
+  };
+  const made = { up, down, filter, weightsAt };
+  kept.set(key, made);
+  for (const oldest of kept.keys()) if (kept.size > KEPT) kept.delete(oldest);
+  return made;
 }
 
 interface Filter {

@@ -69,3 +69,12 @@ it('what only decoding finds is refused by its line, what the header says at onc
   );
   store.close();
 });
+
+it('a piece of what is decoded is half a million values, however small their files are', () => {
+  const store = new MediaStore(dir);
+  const files = Array.from({ length: 8 }, (_, i) => sound(131_072, i));
+  const origins = files.map((_, i) => ({ param: 'training_file', line: i + 1 }));
+  readSounds(files, audio, { store, origins });
+  expect([...store.making(() => {})]).toHaveLength(4); // two sounds of two channels each
+  store.close();
+});

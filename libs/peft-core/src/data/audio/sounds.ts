@@ -38,6 +38,9 @@ export interface Heard {
   readonly sound: HeardSound | null;
 }
 
+/** Of a value, in bytes of pictures: a piece is half a million, some 0.25 s of work. */
+const VALUE_WORK = 16;
+
 /** Where they are kept, to be decoded before training, and where each stands in its file. */
 interface Keeping {
   readonly store: MediaStore;
@@ -96,7 +99,7 @@ function keepSound(
     length,
     found,
     audio,
-    () => store.find(key) ?? store.addLater(key, bytes, origin, make),
+    () => store.find(key) ?? store.addLater(key, bytes, origin, make, VALUE_WORK * found.values),
   );
 }
 
