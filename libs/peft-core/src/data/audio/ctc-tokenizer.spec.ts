@@ -56,6 +56,16 @@ it('refuses what its base does not write', () => {
   expect(() => open(without, 3).encode('ab')).toThrow('the text has "b", which the base does not');
 });
 
+it('takes spaces of any number, and of those around tokens none', () => {
+  const spaces = ' '.repeat(1_000_000);
+  const ids = open(upper).encode(`T${spaces}H${spaces}<unk>${spaces}<s> <s>`);
+  const [t, h] = open(upper).encode('TH');
+  const [unknown, start] = [open(upper).unknown, open(upper).encode('<s>')[0]];
+  expect(ids[0]).toBe(t);
+  expect(ids.lastIndexOf(open(upper).delimiter)).toBe(spaces.length);
+  expect(ids.slice(spaces.length + 1)).toEqual([h, unknown, start, start]);
+});
+
 it.each([
   ['another blank', upper, 3, /"<pad>", the pad_token, has the id 0; .* pad_token_id 3/],
   [

@@ -66,7 +66,8 @@ export class CtcTokenizer {
     this.#config = config;
     this.#ids = new Map([...added, ...entries]);
     this.#letters = new Map([...added, ...entries].map(([token, id]) => [id, token]));
-    this.#longer = new RegExp(`\\s*(${anyOf(entries)})\\s*|(${anyOf(added)})`, 'u');
+    // spaces are tried from their first one on: from each of many they would take the square of their number
+    this.#longer = new RegExp(`(?:(?<!\\s)\\s+)?(${anyOf(entries)})\\s*|(${anyOf(added)})`, 'u');
     this.#vocabSize = vocabSize;
     this.unknown = this.#ids.get(unk) as number;
     this.delimiter = this.#ids.get(config.word_delimiter_token) as number;
