@@ -86,6 +86,28 @@ std::tuple<Tensor, Tensor> loss_rows(Tensor logits, const Tensor& labels, const 
   return {losses, right};
 }
 
+// The product with it is libtorch's, by cuBLAS (packed_matrix.cpp).
+void dense(Tensor out, const Tensor& numbers, const Tensor& absmax, const std::optional<Tensor>& nested_absmax,
+           const std::optional<Tensor>& nested_code, double offset, int64_t blocksize, int64_t nested_blocksize,
+           c10::ArrayRef<double> code, int64_t columns, c10::IntArrayRef tile) {
+  const On on(numbers);
+  const bool nested = nested_absmax.has_value();
+  Nf4Numbers w{data<uint8_t>(numbers),
+                     nested ? nullptr : data<float>(absmax),
+                     nested ? data<uint8_t>(absmax) : nullptr,
+                     nested ? data<float>(*nested_absmax) : nullptr,
+                     nested ? data<float>(*nested_code) : nullptr,
+                     static_cast<float>(offset),
+                     blocksize,
+                     nested_blocksize,
+                     columns,
+                     {}};
+  for (int i = 0; i < kCodes; i++) w.code[i] = static_cast<float>(code[i]);
+  by_kind(out, [&](auto kind) {
+    nf4_dense(w, data<decltype(kind)>(out), tile[0], tile[1], tile[2], tile[3], on.stream());
+  });
+}
+
 }  // namespace
 
 void add_bodies(torch::Library& m) {
@@ -95,6 +117,7 @@ void add_bodies(torch::Library& m) {
   m.impl("rms_norm_forward", norm_forward);
   m.impl("rms_norm_backward", norm_backward);
   m.impl("cross_entropy_rows_", loss_rows);
+  m.impl("nf4_dense_", dense);
   add_attention(m);
 }
 

@@ -81,4 +81,21 @@ void attention_keys(const AttentionShape& shape, int64_t rows, const KeyTile* ti
                     const T* q, const T* k, const T* v, const T* go, const float* lse, const float* delta, T* dk, T* dv,
                     Stream stream);
 
+constexpr int kCodes = 16;
+
+// A matrix in NF4 or FP4: native/ops/nf4.cpp has the layout.
+struct Nf4Numbers {
+  const uint8_t* numbers;
+  const float* absmax;  // or, twice quantised:
+  const uint8_t* nested;
+  const float *nested_absmax, *nested_code;
+  float offset;
+  int64_t blocksize, nested_blocksize, columns;
+  float code[kCodes];
+};
+
+// out: [rows, columns], the part of the matrix that begins at (row, column)
+template <typename T>
+void nf4_dense(const Nf4Numbers& w, T* out, int64_t row, int64_t rows, int64_t column, int64_t columns, Stream stream);
+
 }  // namespace graft::cuda

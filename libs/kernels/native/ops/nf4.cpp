@@ -25,6 +25,7 @@
 #include <vector>
 
 #include "isa.h"
+#include "operator.h"
 #include "packed_matrix.h"
 
 namespace graft {
@@ -237,7 +238,29 @@ at::Tensor dequantize_composed(const Nf4Matrix& w, const Tile& tile, at::ScalarT
   return code.take(codes.to(at::kLong)).mul(scale).to(dtype);
 }
 
+// out: f32 or bf16 [rows, columns]; code: its 16 numbers; tile: its four
+using DenseBody = void(at::Tensor out, const at::Tensor& numbers, const at::Tensor& absmax,
+                       const std::optional<at::Tensor>& nested_absmax, const std::optional<at::Tensor>& nested_code,
+                       double offset, int64_t blocksize, int64_t nested_blocksize, c10::ArrayRef<double> code,
+                       int64_t columns, c10::IntArrayRef tile);
+
+// What another device has in place of the composition; a tensor that is not there if it has nothing.
+at::Tensor dense_by_body(const Nf4Matrix& w, const Tile& tile, at::ScalarType dtype) {
+  static const auto body = operator_of<DenseBody>("graft::nf4_dense_");
+  const auto key = w.numbers.is_cpu() ? c10::DispatchKey::CPU : c10::DispatchKey::CUDA;
+  if ((dtype != at::kFloat && dtype != at::kBFloat16) || !body.hasKernelForDispatchKey(key)) return {};
+  at::Tensor out = at::empty({tile.rows, tile.columns}, w.numbers.options().dtype(dtype));
+  const auto given = [&w](const at::Tensor& x) { return w.nested() ? std::optional<at::Tensor>(x) : std::nullopt; };
+  const std::vector<double> code(w.code, w.code + 16);
+  const int64_t part[4] = {tile.row, tile.rows, tile.column, tile.columns};
+  body.call(out, w.numbers, w.absmax, given(w.nested_absmax), given(w.nested_code), w.offset, w.blocksize,
+            w.nested_blocksize, code, w.columns, part);
+  return out;
+}
+
 at::Tensor Nf4Matrix::dense(const Tile& tile, at::ScalarType dtype) const {
+  const at::Tensor made = dense_by_body(*this, tile, dtype);
+  if (made.defined()) return made;
   const bool own = dtype == at::kFloat || dtype == at::kBFloat16 || dtype == at::kHalf;
   if (!numbers.device().is_cpu() || !own) return dequantize_composed(*this, tile, dtype);
   at::Tensor out = at::empty({tile.rows, tile.columns}, numbers.options().dtype(dtype));
@@ -282,6 +305,9 @@ at::Tensor nf4_linear_autograd(const at::Tensor& x, const at::Tensor& numbers, c
 
 TORCH_LIBRARY_FRAGMENT(graft, m) {
   m.def("nf4_quantize(Tensor matrix, int blocksize, bool fp4) -> (Tensor, Tensor)");
+  m.def(
+      "nf4_dense_(Tensor(a!) out, Tensor numbers, Tensor absmax, Tensor? nested_absmax, Tensor? nested_code, "
+      "float offset, int blocksize, int nested_blocksize, float[] code, int columns, int[] tile) -> ()");
   m.def(
       "nf4_dequantize(Tensor numbers, Tensor absmax, Tensor? nested_absmax, Tensor? nested_code, float offset, "
       "int blocksize, int nested_blocksize, int[] shape, bool fp4, ScalarType dtype, bool composed) -> Tensor",

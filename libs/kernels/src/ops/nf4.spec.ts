@@ -2,7 +2,7 @@
 import { execFileSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
-import { onEachSet, random } from '../../test/own-kernel.js';
+import { onEachBody, random } from '../../test/own-kernel.js';
 import { comparePacked } from '../../test/packed-products.js';
 import * as k from '../index.js';
 import type { Nf4Matrix, Tensor } from '../index.js';
@@ -93,7 +93,18 @@ it('quantises scales to within one of 256 steps', () => {
   });
 });
 
-onEachSet((dtype) => {
+onEachBody((dtype) => {
+  it.each(SHAPES)('is dense with the bits of libtorch’s operators: [%i, %i]', (rows, columns) => {
+    k.tidy(() => {
+      for (const code of ['nf4', 'fp4'] as const)
+        for (const doubleQuant of [false, true]) {
+          const w = k.quantizeNf4(random([rows, columns], 'f32'), { code, doubleQuant });
+          const composed = k.dequantizeNf4(w, dtype, true);
+          expect(k.dequantizeNf4(w, dtype).bytes()).toEqual(composed.bytes());
+        }
+    });
+  });
+
   // more than a panel of 2^20 numbers in both directions, and less; blocks that run on over the ends of rows
   it.each([
     [1500, 1024, false],
