@@ -19,6 +19,9 @@ export const instructionSet = (wanted?: InstructionSet): InstructionSet =>
 export const isOwn = ({ device, dtype }: Tensor): boolean =>
   (dtype === 'f32' || dtype === 'bf16') && hasBodies(device) && ownKernels();
 
+/** The same of operators that have no body but the CPU's. */
+export const isOwnOnCpu = (t: Tensor): boolean => t.device === 'cpu' && isOwn(t);
+
 let cudaBodies: boolean | undefined;
 
 function hasBodies(device: string): boolean {

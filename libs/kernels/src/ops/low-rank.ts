@@ -7,7 +7,7 @@
  */
 import { one } from '../call.js';
 import type { Tensor } from '../tensor.js';
-import { isOwn } from './instruction-set.js';
+import { isOwnOnCpu } from './instruction-set.js';
 
 export interface LowRank {
   /** f32 [r, in] */
@@ -24,7 +24,7 @@ export interface LowRankRows extends LowRank {
 }
 
 /** Whether `addLowRank_` is for these rows. */
-export const hasLowRank = isOwn;
+export const hasLowRank = isOwnOnCpu;
 
 /** y: [n, out] += …, x: [n, in], both of one dtype. Returns y. */
 export const addLowRank_ = (y: Tensor, x: Tensor, adapters: readonly LowRankRows[]): Tensor =>

@@ -1,7 +1,7 @@
 import { one } from '../call.js';
 import { tidy } from '../scope.js';
 import type { Tensor } from '../tensor.js';
-import { isOwn } from './instruction-set.js';
+import { isOwnOnCpu } from './instruction-set.js';
 import { mul } from './maths.js';
 import { to } from './shape.js';
 
@@ -10,6 +10,6 @@ import { to } from './shape.js';
  * the backward pass and nothing else.
  */
 export const scaleRows = (x: Tensor, s: Tensor): Tensor =>
-  x.device === 'cpu' && isOwn(x) && s.dtype === 'f32'
+  isOwnOnCpu(x) && s.dtype === 'f32'
     ? one('graft::scale_rows', x, s)
     : tidy(() => to(mul(x, s), x.dtype));

@@ -8,7 +8,7 @@
 import { one } from '../call.js';
 import type { Tensor } from '../tensor.js';
 import type { PackedAttentionOptions } from './attention.js';
-import { isOwn } from './instruction-set.js';
+import { isOwnOnCpu } from './instruction-set.js';
 
 /** What one query sees. */
 export interface SeenKeys {
@@ -18,7 +18,7 @@ export interface SeenKeys {
 }
 
 /** Whether `singleAttention` is for these queries. */
-export const hasSingle = isOwn;
+export const hasSingle = isOwnOnCpu;
 
 /** q: [T, H, d] → [T, H d] */
 export const singleAttention = (
