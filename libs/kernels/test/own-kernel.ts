@@ -84,16 +84,29 @@ export function onEachSet(tests: (dtype: 'f32' | 'bf16') => void): void {
   });
 }
 
+/** The addon with CUDA's bodies, emulated; what it exports: native/cuda/emulated/module.cpp. */
+export interface Emulated {
+  use(on: boolean): void;
+  launches(): number;
+  isWrong(waits: boolean): boolean;
+  halfWaits(): string | null;
+  writesPast(): string | null;
+}
+
+export function loadEmulated(): Emulated {
+  const script = fileURLToPath(new URL('../scripts/build.mjs', import.meta.url));
+  const path = execFileSync(process.execPath, [script, '--emulated'], { encoding: 'utf8' });
+  k.zeros([1]).dispose(); // the operators' schemas are there before their bodies
+  return createRequire(import.meta.url)(path.trim()) as Emulated;
+}
+
 /** As `onEachSet`, and on CUDA's bodies, which native/cuda/emulated runs on this processor. */
 export function onEachBody(tests: (dtype: 'f32' | 'bf16') => void): void {
   onEachSet(tests);
   describe.skipIf(process.env['GRAFT_KERNELS'])('on CUDA, emulated', () => {
-    let emulated: { use: (on: boolean) => void; launches: () => number };
+    let emulated: Emulated;
     beforeAll(() => {
-      const script = fileURLToPath(new URL('../scripts/build.mjs', import.meta.url));
-      const path = execFileSync(process.execPath, [script, '--emulated'], { encoding: 'utf8' });
-      k.zeros([1]).dispose(); // the operators' schemas are there before their bodies
-      emulated = createRequire(import.meta.url)(path.trim()) as typeof emulated;
+      emulated = loadEmulated();
       emulated.use(true);
     }, 1_800_000);
     afterAll(() => {

@@ -6,7 +6,7 @@
  * Quantised twice, the scales are bytes as well:
  *   absmax[b] = nested.code[a_b] nested.absmax[b div nested.blocksize] + nested.offset
  *
- * native/ops/nf4.cpp has the bits, and the composition that other devices and dtypes take.
+ * native/ops/nf4.cpp has the bits, and the composition that other dtypes take, and other devices without a kernel for it.
  */
 import { call, many, one } from '../call.js';
 import type { Dtype } from '../dtype.js';

@@ -9,6 +9,7 @@
 
 #include "../bodies.h"
 #include "device.h"
+#include "faults.h"
 
 namespace {
 
@@ -34,9 +35,26 @@ Napi::Value launches(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), static_cast<double>(graft::cuda::emulated::launches()));
 }
 
+Napi::Value is_wrong(const Napi::CallbackInfo& info) {
+  return Napi::Boolean::New(info.Env(), graft::cuda::emulated::is_wrong(info[0].As<Napi::Boolean>().Value()));
+}
+
+template <void (*Run)()>
+Napi::Value message(const Napi::CallbackInfo& info) {
+  try {
+    Run();
+    return info.Env().Null();
+  } catch (const std::exception& error) {
+    return Napi::String::New(info.Env(), error.what());
+  }
+}
+
 Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("use", Napi::Function::New(env, use));
   exports.Set("launches", Napi::Function::New(env, launches));
+  exports.Set("isWrong", Napi::Function::New(env, is_wrong));
+  exports.Set("halfWaits", Napi::Function::New(env, message<graft::cuda::emulated::run_half_waits>));
+  exports.Set("writesPast", Napi::Function::New(env, message<graft::cuda::emulated::run_writes_past>));
   return exports;
 }
 
