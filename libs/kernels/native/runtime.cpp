@@ -1,6 +1,10 @@
 // Threads, the allocator's settings, and what this build is.
 #include "addon.h"
 
+#ifdef GRAFT_CUDA_BODIES
+#include "cuda/kernels.h"
+#endif
+
 #include <ATen/Context.h>
 #include <ATen/Parallel.h>
 #include <ATen/Version.h>
@@ -104,7 +108,7 @@ Napi::Value build(const Napi::CallbackInfo& info) {
   out.Set("minor", TORCH_VERSION_MINOR);
   out.Set("cuda", at::hasCUDA());
 #ifdef GRAFT_CUDA_BODIES
-  out.Set("cudaBodies", true);
+  out.Set("cudaBodies", cuda::has_bodies());
 #else
   out.Set("cudaBodies", false);
 #endif

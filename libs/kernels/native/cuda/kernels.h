@@ -9,6 +9,9 @@ namespace graft::cuda {
 using Stream = void*;
 using Bf16 = uint16_t;
 
+// Whether operators have these on the cards that are here; else they are compositions of libtorch's.
+bool has_bodies();
+
 template <typename T>
 void silu_mul(const T* gate, const T* up, T* y, int64_t count, Stream stream);
 template <typename T>
