@@ -1,8 +1,12 @@
 // The microphone as a WAV file: browsers' own recorders write what the API does not read.
+import { MAX_MEDIA_BYTES } from '@graft/contracts/limits';
 import worklet from './recorder-worklet.ts?worker&url';
 
 /** What bases of sounds are made for. */
 const RATE = 16_000;
+const HEADER_BYTES = 44;
+/** As long as its file is taken: six minutes. */
+export const MOST_SECONDS = Math.floor((MAX_MEDIA_BYTES - HEADER_BYTES) / (2 * RATE));
 
 export class Recording {
   private readonly pieces: Float32Array[] = [];
@@ -14,6 +18,7 @@ export class Recording {
     node: AudioWorkletNode,
   ) {
     node.port.onmessage = ({ data }: MessageEvent<Float32Array>) => {
+      if (this.seconds >= MOST_SECONDS) return;
       this.pieces.push(data);
       this.samples += data.length;
     };
@@ -57,7 +62,7 @@ export class Recording {
 /** One channel of 16 bits. */
 export function wavOf(pieces: readonly Float32Array[], rate: number): ArrayBuffer {
   const length = pieces.reduce((sum, piece) => sum + piece.length, 0);
-  const view = new DataView(new ArrayBuffer(44 + 2 * length));
+  const view = new DataView(new ArrayBuffer(HEADER_BYTES + 2 * length));
   const text = (at: number, value: string): void => {
     for (const [i, letter] of [...value].entries()) view.setUint8(at + i, letter.charCodeAt(0));
   };
@@ -73,7 +78,7 @@ export function wavOf(pieces: readonly Float32Array[], rate: number): ArrayBuffe
   view.setUint16(34, 16, true);
   text(36, 'data');
   view.setUint32(40, 2 * length, true);
-  let at = 44;
+  let at = HEADER_BYTES;
   for (const piece of pieces)
     for (const value of piece) {
       view.setInt16(at, Math.round(32_767 * Math.max(-1, Math.min(1, value))), true);

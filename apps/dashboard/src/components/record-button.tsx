@@ -1,15 +1,12 @@
 import { useEffect, useRef, useState } from 'react';
-import { Recording } from '../recording.js';
-
-/** Longer sounds are not taken. */
-const MOST_SECONDS = 600;
+import { MOST_SECONDS, Recording } from '../recording.js';
 
 interface Props {
   readonly onSound: (file: File) => void;
   readonly onError: (error: Error) => void;
 }
 
-/** Records from the microphone until it is pressed again. */
+/** Records from the microphone until it is pressed again, or longer sounds would not be taken. */
 export function RecordButton({ onSound, onError }: Props) {
   const [recording, setRecording] = useState<Recording | null>(null);
   const [seconds, setSeconds] = useState(0);

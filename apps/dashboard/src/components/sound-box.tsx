@@ -93,7 +93,9 @@ function SoundBox<T>({ models, ask, show }: BoxProps<T>) {
           Choose sounds…
         </label>
         <RecordButton onSound={(file) => take([file])} onError={setFailure} />
-        <span className="faint">or drop them here: WAV or FLAC, ten minutes at most</span>
+        <span className="faint">
+          or drop them here: WAV or FLAC of at most 11 MiB and ten minutes
+        </span>
       </div>
       <Failure error={failure} />
       <ol className="pictured" aria-label="Answers">
