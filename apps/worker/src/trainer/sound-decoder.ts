@@ -20,7 +20,11 @@ export class SoundDecoder {
   /** @throws what `left` was aborted with */
   decode(order: SoundOrder, left: AbortSignal): Promise<DecodedSound> {
     const next = this.last.then(() => inThread(order, left));
-    this.last = next.catch(() => undefined);
+    // what it found is its asker's: nothing of it is kept here
+    this.last = next.then(
+      () => undefined,
+      () => undefined,
+    );
     return next;
   }
 }
