@@ -111,6 +111,7 @@ describe('what is asked', () => {
     [{ response_format: 'diarized_json' }, 'response_format', /json/],
     [{ response_format: 'srt', stream: true }, 'stream', /only json and text are streamed/],
     [{ timestamp_granularities: ['word'] }, 'timestamp_granularities[]', /word is not supported/],
+    [{ timestamp_granularities: ['word', 'segment'] }, 'timestamp_granularities[]', /word is not/],
     [{ include: ['logprobs'] }, 'include[]', /no log-probabilities/],
     [{ prompt: 'a'.repeat(4096) }, 'prompt', /at most 4095 bytes/],
     [{ best_of: 5 }, 'best_of', /best_of/],
@@ -130,6 +131,14 @@ describe('what is asked', () => {
     const url = `${api.url}/v1/audio/transcriptions`;
     const without = await fetch(url, { method: 'POST', headers, body: form });
     expect(await without.json()).toMatchObject({ error: { param: 'file' } });
+    const json = await fetch(url, {
+      method: 'POST',
+      headers: { ...headers, 'content-type': 'application/json' },
+      body: JSON.stringify({ model: 'whisper' }),
+    });
+    expect(await json.json()).toMatchObject({
+      error: { message: expect.stringContaining('the parts `file` and `model`') as string },
+    });
     const large = new File([new Uint8Array((11 << 20) + 1)], 'large.wav');
     await expect(transcriptions.create({ model: 'whisper', file: large })).rejects.toMatchObject({
       status: 413,

@@ -32,7 +32,7 @@ export async function mediaQuestion<B, F>(
     const given = input(asked);
     return { asked, inputFor: () => given };
   }
-  const { fields: given, content } = await readUpload(request, mediaPart);
+  const { fields: given, content } = await readUpload(request, mediaPart, { beside: 'model' });
   return { asked: parseBody(fields, given), inputFor: (task) => dataUrl(content, task) };
 }
 

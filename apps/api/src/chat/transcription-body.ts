@@ -28,9 +28,9 @@ export const TranscriptionBody = z
     stream: z.enum(['true', 'false']).default('false'),
     'timestamp_granularities[]': z
       .string()
-      .refine((one) => one === 'segment', {
+      .refine((one) => one.split(',').every((granularity) => granularity === 'segment'), {
         error: ({ input }) =>
-          input === 'word'
+          String(input).split(',').includes('word')
             ? 'word is not supported: times are those of segments'
             : 'expected segment',
         params: { code: 'unsupported' },

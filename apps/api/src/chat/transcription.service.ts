@@ -28,7 +28,7 @@ export class TranscriptionService {
   ) {}
 
   async transcribe(caller: Principal, request: Request, response: Response): Promise<void> {
-    const { fields, content } = await readUpload(request, mediaPart);
+    const { fields, content } = await readUpload(request, mediaPart, { beside: 'model' });
     const asked = parseBody(TranscriptionBody, fields);
     const model = await this.models.resolve(caller, asked.model, 'model');
     checkUse(model, 'transcribe');

@@ -61,16 +61,20 @@ export class FilesService {
     request.res?.once('close', () => gone.abort());
     try {
       let columns = '';
-      const parts = await readUpload(request, (part, { filename, fields }) => {
-        columns = JSON.stringify(columnsOf(fields));
-        const arrived = receiveTrainingData(this.blobs, part, filename, columnsOf(fields), {
-          gone: gone.signal,
-          announced,
-          within,
-        });
-        arriving.push(arrived);
-        return arrived;
-      });
+      const parts = await readUpload(
+        request,
+        (part, { filename, fields }) => {
+          columns = JSON.stringify(columnsOf(fields));
+          const arrived = receiveTrainingData(this.blobs, part, filename, columnsOf(fields), {
+            gone: gone.signal,
+            announced,
+            within,
+          });
+          arriving.push(arrived);
+          return arrived;
+        },
+        { beside: 'purpose' },
+      );
       if (JSON.stringify(columnsOf(parts.fields)) !== columns)
         throw new DomainError(
           'invalid_value',

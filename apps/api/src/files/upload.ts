@@ -15,16 +15,23 @@ export interface Before {
   readonly fields: Readonly<Record<string, string>>;
 }
 
+interface Wanted {
+  readonly wanted?: string;
+  readonly beside?: string;
+}
+
 /**
  * Reads one multipart upload, handing the file part to `store` as it arrives: the fields may come
- * before or after it. On any error the request is drained, so that the client reads the answer.
+ * before or after it. Of a field `name[]` that comes several times the values are joined by commas. On any error the
+ * request is drained, so that the client reads the answer.
+ * @param beside a field that is sent with the file, for those who send none
  */
 export async function readUpload<T>(
   request: Request,
   store: (part: Readable, before: Before) => Promise<T>,
-  wanted = 'file',
+  { wanted = 'file', beside }: Wanted = {},
 ): Promise<UploadedParts<T>> {
-  const { fields, parts } = await readUploads(request, store, wanted, 1);
+  const { fields, parts } = await readUploads(request, store, wanted, 1, beside);
   const [{ filename, content }] = parts as [Part<T>];
   return { filename, fields, content };
 }
@@ -40,12 +47,13 @@ export function readUploads<T>(
   store: (part: Readable, before: Before) => Promise<T>,
   wanted: string,
   most: 1 | 2,
+  beside?: string,
 ): Promise<{ fields: Before['fields']; parts: readonly Part<T>[] }> {
   if (!/^multipart\/form-data/i.test(request.headers['content-type'] ?? '')) {
     throw new DomainError(
       'invalid_value',
-      wanted === 'file'
-        ? 'send the file as multipart/form-data with the parts `file` and `purpose`'
+      beside
+        ? `send the file as multipart/form-data with the parts \`${wanted}\` and \`${beside}\``
         : `send multipart/form-data with the part \`${wanted}\``,
       wanted,
     );
@@ -61,7 +69,10 @@ export function readUploads<T>(
       reject(error);
     };
     const parser = multipart(request);
-    parser.on('field', (name, value) => (fields[name] = value));
+    parser.on('field', (name, value) => {
+      const before = name.endsWith('[]') ? fields[name] : undefined;
+      fields[name] = before === undefined ? value : `${before},${value}`;
+    });
     parser.on('file', (name, part, info) => {
       // A part that nobody reads (any more) still fails when the upload ends early.
       part.on('error', () => undefined);

@@ -134,7 +134,7 @@ export class UploadsService {
           },
           { limit: MAX_PART_BYTES, announced, within },
         ),
-      'data',
+      { wanted: 'data' },
     );
     return {
       id: partId,
