@@ -73,7 +73,7 @@ async function answered<T>(asked: Promise<T>): Promise<{ found: T; question: Gen
   tell(question, 'One day,', { told: [segment(0, 1.5, ' One day,')] });
   tell(question, ' two.', {
     finishReason: 'stop',
-    told: [segment(3600.001, 3661.25, ' two --> \n.'), SOUND],
+    told: [segment(3600.001, 3661.25, ' two ---> \r.'), SOUND],
   });
   return { found: await asked, question };
 }

@@ -70,7 +70,7 @@ export const vtt = (segments: readonly ToldSegment[]): string =>
     .join('')}`;
 
 /** An arrow would begin another part. */
-const line = (text: string): string => text.trim().replaceAll(/\s*\n\s*/g, ' ').replaceAll('-->', '->'); // prettier-ignore
+const line = (text: string): string => text.trim().replaceAll(/\s*[\r\n]\s*/g, ' ').replaceAll(/-+->/g, '->'); // prettier-ignore
 
 function clock(seconds: number, point: string): string {
   const all = Math.round(1000 * seconds);
