@@ -1,5 +1,5 @@
 // What is said in sounds through the official SDK, with a worker whose every move the test decides; test/e2e has a real one.
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { GenerateChunk, GenerateRequest } from '@graft/contracts/grpc';
@@ -281,5 +281,26 @@ describe('the answer', () => {
     left.abort();
     await expect(asked).rejects.toThrow();
     await until(() => worker.cancelled.includes(id));
+  });
+
+  it('is no failure of the API when the client leaves within', async () => {
+    const failures = (): number =>
+      readFileSync(process.env['GRAFT_LOG_FILE'] as string, 'utf8').split('request failed').length;
+    const before = failures();
+    const left = new AbortController();
+    const asked = transcriptions.create(
+      { model: 'whisper', file: file() },
+      { signal: left.signal },
+    );
+    const question = await worker.asked();
+    tell(question, 'One');
+    // comes behind it
+    await answered(transcriptions.create({ model: 'whisper', file: file() }));
+    left.abort();
+    await expect(asked).rejects.toThrow();
+    await until(async () => (await api.query('SELECT 1 FROM answer')).length === 0);
+    // whatever would have been written of the one that left has been
+    await answered(transcriptions.create({ model: 'whisper', file: file() }));
+    expect(failures()).toBe(before);
   });
 });

@@ -59,7 +59,10 @@ function questionOf(model: Resolved, sound: Buffer, asked: TranscriptionBody): Q
   return { ...NO_CHAT, ...askedModel(model), inference };
 }
 
-interface Heard extends Transcribed {
+interface Heard {
+  readonly text: string;
+  /** Its segments, and last what is known of the sound, as JSON. */
+  readonly told: readonly string[];
   readonly last: GenerateChunk;
 }
 
@@ -77,14 +80,14 @@ async function heard(
     told.push(...(chunk.inferred?.json ?? []));
     await tell(chunk);
   }
-  return last ? { ...read(told), text, last } : null;
+  return last ? { text, told, last } : null;
 }
 
-function read(told: readonly string[]): Pick<Transcribed, 'seconds' | 'language' | 'segments'> {
+function read({ text, told }: Heard): Transcribed {
   try {
     const all = told.map((one): unknown => JSON.parse(one));
     const segments = all.slice(0, -1).map((one) => ToldSegment.parse(one));
-    return { ...ToldSound.parse(all.at(-1)), segments };
+    return { ...ToldSound.parse(all.at(-1)), text, segments };
   } catch {
     throw new DomainError('internal_error', 'the worker’s response is no transcript');
   }
@@ -101,13 +104,13 @@ async function whole(
     case 'json':
       return void response.json({ text: found.text, usage: usage(found.last) });
     case 'verbose_json':
-      return void response.json(verbose(found, temperature));
+      return void response.json(verbose(read(found), temperature));
     case 'text':
       return void response.type('text/plain').send(`${found.text}\n`);
     case 'srt':
-      return void response.type('text/plain').send(srt(found.segments));
+      return void response.type('text/plain').send(srt(read(found).segments));
     case 'vtt':
-      return void response.type('text/vtt').send(vtt(found.segments));
+      return void response.type('text/vtt').send(vtt(read(found).segments));
   }
 }
 
