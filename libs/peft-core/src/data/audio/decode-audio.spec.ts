@@ -35,6 +35,17 @@ describe('a sound', () => {
     expect(length * channels).toBe(sound.values);
   });
 
+  it.each([0, 1, 4, 200])(
+    'is as long as its samples where its frames are called %i bytes',
+    (align) => {
+      const file = bytesOf(sounds.find((name) => name.endsWith('.wav'))!);
+      const { length } = audioFormat(file);
+      file.writeUInt16LE(align, file.indexOf('fmt ') + 8 + 12);
+      expect(audioFormat(file).length).toBe(length);
+      expect(decodeAudio(file).samples.length).toBe(length);
+    },
+  );
+
   it.each(sounds)('%s is brought to 16 kHz as soxr does', (name) => {
     const { samples, samplingRate } = decodeAudio(bytesOf(name));
     const wanted = expected(`at16k.${name}`);

@@ -26,16 +26,17 @@ const SOUND = new Set(['ds64', 'fmt ', 'fact', 'data']);
 interface Format {
   readonly numChannels: number;
   readonly sampleRate: number;
-  readonly blockAlign: number;
 }
 
 /** @throws DomainError `invalid_training_file` */
 export const wavFormat = (bytes: Uint8Array): SoundFormat => formatOf(read(bytes));
 
 function formatOf(wav: wavefile.WaveFile): SoundFormat {
-  const { numChannels: channels, sampleRate: samplingRate, blockAlign } = wav.fmt as Format;
+  const { numChannels: channels, sampleRate: samplingRate } = wav.fmt as Format;
   const { samples: data } = wav.data as { readonly samples: Uint8Array };
-  const length = Math.floor(data.length / Math.max(blockAlign, 1));
+  // as decoding has it: a file may call its frames longer or shorter than they are
+  const bytes = (Number.parseInt(wav.bitDepth, 10) / 8) * channels;
+  const length = Math.floor(data.length / Math.max(bytes, 1));
   const format = { channels, samplingRate, length };
   checkFormat(format);
   if (!SCALES.has(wav.bitDepth) && !LAWS.has(wav.bitDepth))
