@@ -32,6 +32,7 @@ function hasBodies(device: string): boolean {
 /**
  * Whether Graft's own kernels are used at all. Off, the CPU takes the compositions of libtorch's operators that other
  * devices take, so that these can be tested where there is no other device; `GRAFT_OWN_KERNELS=0` starts it off.
+ * On CUDA they are asked for with `GRAFT_OWN_KERNELS=1` (native/cuda/register.cpp).
  */
 export function ownKernels(wanted?: boolean): boolean {
   const host = native() as { own?: boolean };
