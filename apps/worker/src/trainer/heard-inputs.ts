@@ -51,15 +51,15 @@ export class HeardInputs {
   ): Promise<InferCommand['inputs']> {
     const heard: InferCommand['inputs'][number][] = [];
     let values = 0;
-    for (const [i, input] of inputs.entries()) {
-      const bytes = mediaBytes('audio', input['audio'], 'audio');
-      const found = await this.options.decode({ bytes, samplingRate }, left);
+    const sounds = inputs.map((input) => mediaBytes('audio', input['audio'], 'audio'));
+    const decoded = await this.options.decode({ sounds, samplingRate }, left);
+    for (const [i, found] of decoded.entries()) {
       if ('problem' in found)
         throw new DomainError('invalid_value', `input ${i}: ${found.problem}`, `input.${i}`);
       values += found.values;
       if (values > MAX_SOUND_VALUES) throw tooMuchSound();
       const file = wavFile(found.samples, samplingRate).toString('base64');
-      heard.push({ ...input, audio: `data:audio/wav;base64,${file}` });
+      heard.push({ ...inputs[i], audio: `data:audio/wav;base64,${file}` });
     }
     return heard;
   }

@@ -3,7 +3,8 @@
 import { Worker } from 'node:worker_threads';
 
 export interface SoundOrder {
-  readonly bytes: Uint8Array;
+  /** Of one question: a thread takes longer to begin than to decode a short sound. */
+  readonly sounds: readonly Uint8Array[];
   /** Samples a second, of what is wanted. */
   readonly samplingRate: number;
 }
@@ -12,13 +13,14 @@ export interface SoundOrder {
 export type DecodedSound =
   { readonly samples: Float32Array; readonly values: number } | { readonly problem: string };
 
-export type Decode = (order: SoundOrder, left: AbortSignal) => Promise<DecodedSound>;
+/** In order, until one that cannot be heard, or beyond which they are too much. */
+export type Decode = (order: SoundOrder, left: AbortSignal) => Promise<readonly DecodedSound[]>;
 
 export class SoundDecoder {
   private last: Promise<unknown> = Promise.resolve();
 
   /** @throws what `left` was aborted with */
-  decode(order: SoundOrder, left: AbortSignal): Promise<DecodedSound> {
+  decode(order: SoundOrder, left: AbortSignal): Promise<readonly DecodedSound[]> {
     const next = this.last.then(() => inThread(order, left));
     // what it found is its asker's: nothing of it is kept here
     this.last = next.then(
@@ -29,14 +31,14 @@ export class SoundDecoder {
   }
 }
 
-async function inThread(order: SoundOrder, left: AbortSignal): Promise<DecodedSound> {
+async function inThread(order: SoundOrder, left: AbortSignal): Promise<readonly DecodedSound[]> {
   left.throwIfAborted();
   const thread = new Worker(new URL('./sound-thread.js', import.meta.url), {
     workerData: order,
     execArgv: [],
   });
   try {
-    return await new Promise<DecodedSound>((resolve, reject) => {
+    return await new Promise<readonly DecodedSound[]>((resolve, reject) => {
       left.addEventListener('abort', () => reject(left.reason as Error), { once: true });
       thread.once('message', resolve);
       thread.once('error', reject);

@@ -1,12 +1,12 @@
-// A thread for one sound: decodes it and brings it to a base's rate while training and other answers go on.
+// A thread for the sounds of one question: decodes them and brings them to a base's rate while training and other answers go on.
 import { parentPort, workerData } from 'node:worker_threads';
 import { DomainError } from '@graft/contracts';
-import { decodeAudio, resample } from '@graft/peft-core/media';
+import { decodeAudio, MAX_SOUND_VALUES, resample } from '@graft/peft-core/media';
 import type { DecodedSound, SoundOrder } from './sound-decoder.js';
 
-const { bytes, samplingRate } = workerData as SoundOrder;
+const { sounds, samplingRate } = workerData as SoundOrder;
 
-function decoded(): DecodedSound {
+function decoded(bytes: Uint8Array): DecodedSound {
   try {
     const sound = decodeAudio(bytes);
     const { values } = sound;
@@ -17,4 +17,13 @@ function decoded(): DecodedSound {
   }
 }
 
-parentPort?.postMessage(decoded());
+const found: DecodedSound[] = [];
+let values = 0;
+for (const bytes of sounds) {
+  const one = decoded(bytes);
+  found.push(one);
+  if ('problem' in one) break;
+  values += one.values;
+  if (values > MAX_SOUND_VALUES) break;
+}
+parentPort?.postMessage(found);

@@ -42,10 +42,13 @@ const ask = (id: string, sound: Buffer, changes: Partial<TranscribeCommand> = {}
     ...changes,
   }) satisfies TranscribeCommand;
 
-const decodeHere = ({ bytes, samplingRate }: SoundOrder): Promise<DecodedSound> => {
-  const { samples, samplingRate: from, values } = decodeAudio(bytes);
-  return Promise.resolve({ samples: resample(samples, from, samplingRate), values });
-};
+const decodeHere = ({ sounds, samplingRate }: SoundOrder): Promise<readonly DecodedSound[]> =>
+  Promise.resolve(
+    sounds.map((bytes) => {
+      const { samples, samplingRate: from, values } = decodeAudio(bytes);
+      return { samples: resample(samples, from, samplingRate), values };
+    }),
+  );
 
 function scheduler(decode: Decode = decodeHere) {
   const facts: GeneratedFact[] = [];
@@ -139,10 +142,10 @@ it('says what is wrong with a sound, a wish or a task', async () => {
     of,
     decoded,
     all,
-  } = scheduler(({ bytes, samplingRate }) =>
-    bytes.length < 50
-      ? Promise.resolve({ problem: 'not a readable sound: expected WAV or FLAC, got MP3' })
-      : decodeHere({ bytes, samplingRate }),
+  } = scheduler((order) =>
+    order.sounds[0]!.length < 50
+      ? Promise.resolve([{ problem: 'not a readable sound: expected WAV or FLAC, got MP3' }])
+      : decodeHere(order),
   );
   const sound = tone('low', 0, 0.8);
   const wishes = [

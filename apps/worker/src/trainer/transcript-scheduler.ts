@@ -89,7 +89,9 @@ export class TranscriptScheduler {
 
   private async heard(command: TranscribeCommand, left: AbortSignal): Promise<Heard> {
     const { samplingRate } = this.base.processor.audio;
-    const found = await this.options.decode({ bytes: Buffer.from(command.sound, 'base64'), samplingRate }, left); // prettier-ignore
+    const sounds = [Buffer.from(command.sound, 'base64')];
+    const [found] = await this.options.decode({ sounds, samplingRate }, left);
+    if (!found) throw new DomainError('internal_error', 'the sound was not decoded');
     if ('problem' in found)
       throw new DomainError('invalid_value', `file: ${found.problem}`, 'file');
     return { command, samples: found.samples };
