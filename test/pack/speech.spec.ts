@@ -143,6 +143,19 @@ describe('an evaluation', () => {
     group.remove(run);
   });
 
+  it('of a text that is cut compares no more than could be written', () => {
+    const path = join(dir, 'cut.jsonl');
+    const audio = dataUrl(tone('low', 0), 'audio/wav');
+    writeFileSync(path, `${JSON.stringify({ audio, text: 'low '.repeat(5000) })}\n`);
+    const run = open({ ...spec, max_seq_len: 8 }, { validFile: path });
+    const { group, metrics } = evaluated(run);
+    const [example] = run.data.whole.examples as unknown as { text: string }[];
+    expect(example!.text.length).toBeGreaterThan(0);
+    expect(example!.text.length).toBeLessThan(1000);
+    expect(metrics['cer']).toBeGreaterThan(0);
+    group.remove(run);
+  });
+
   it('writes a token at a time: others have their turns meanwhile', () => {
     const [run, beside] = [open(spec, { validFile: trainFile }), open({ n_epochs: 100 })];
     const { group, told } = evaluated(run, beside);

@@ -169,7 +169,7 @@ function encoded(
         prefix,
         tokenizer,
         writing,
-        text: prepared[i]?.text ?? '',
+        text: comparable(prepared[i]?.text ?? '', texts[i]?.ids ?? [], processor),
         normalize,
         rows,
         tokenCount: target.length,
@@ -189,6 +189,13 @@ function encoded(
     };
   });
 }
+
+/** A text that is cut to learn from it may have millions of letters: of those no more is compared than could be written. */
+const comparable = (
+  text: string,
+  ids: Iterable<number> & { readonly length: number },
+  { tokenizer, writing: { positions } }: Processor,
+): string => (ids.length > positions ? tokenizer.decode([...ids].slice(0, positions)) : text);
 
 /** Bases of several languages have a token for each. */
 const isEnglish = (tokenizer: Tokenizer, language: string | null): boolean =>
