@@ -11,6 +11,7 @@ import pathlib
 import torch
 from transformers import (
     AutoModel,
+    AutoModelForAudioClassification,
     AutoModelForCausalLM,
     AutoModelForCTC,
     AutoModelForMaskedLM,
@@ -60,6 +61,8 @@ MASKED = ("modernbert",)
 SPEECH = ("whisper",)
 # Of these the files have the head for letters.
 SPELLS = "Wav2Vec2ForCTC"
+# Of these they have an encoder alone, and the head for labels.
+LABELS = "WhisperForAudioClassification"
 
 
 def auto_class(config):
@@ -67,6 +70,8 @@ def auto_class(config):
         return AutoModelForMaskedLM
     if SPELLS in (config.architectures or ()):
         return AutoModelForCTC
+    if LABELS in (config.architectures or ()):
+        return AutoModelForAudioClassification
     if config.model_type in ENCODERS + PICTURES + SOUNDS:
         return AutoModel
     if config.model_type in SPEECH:

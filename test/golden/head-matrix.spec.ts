@@ -166,7 +166,7 @@ function gradientsOf(
 beforeAll(() => setThreads(1));
 
 /** What these do differently stands in a stack that another has, too. */
-const ALIKE = ['deit', 'dinov2-gated', 'dinov2-registers'];
+const ALIKE = ['deit', 'dinov2-gated', 'dinov2-registers', 'whisper-labels'];
 const pairs = [...HEAD_TASKS, 'ctc'].flatMap((of) =>
   familiesOf(of)
     .filter((family) => !ALIKE.includes(family))

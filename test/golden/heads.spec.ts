@@ -25,7 +25,6 @@ import {
   HERE,
   json,
   largest,
-  ourName,
   values,
 } from './golden-case.js';
 import {
@@ -36,6 +35,7 @@ import {
   isHidden,
   isUnmoved,
   logitsOf,
+  named,
   optionsOf,
   start,
   task,
@@ -98,7 +98,7 @@ function compare(
   const theirs = new Map(
     [...golden]
       .filter(([key]) => key.startsWith('grad.'))
-      .map(([key, value]) => [ourName(key.slice(5)), value]),
+      .map(([key, value]) => [named(key.slice(5)), value]),
   );
   expect([...ours.gradients.keys()].sort()).toEqual([...theirs.keys()].sort());
   const top = Math.max(...[...theirs.values()].map(largest));
@@ -189,7 +189,7 @@ function train(
 }
 
 function compareFinal(adapter: Adapter, of: string, family: string, name: string): void {
-  const { tensors, close } = readNamed(join(family, name, 'final.safetensors'));
+  const { tensors, close } = readNamed(join(family, name, 'final.safetensors'), named);
   for (const [key, parameter] of adapter.parameters) {
     if (isUnmoved(of, key)) continue;
     const theirs = floats(tensors.get(key)!);
@@ -270,7 +270,7 @@ describe.each(pairs)('%s on %s', (of, family) => {
     "%s: PEFT's own file, loaded, gives its logits",
     (name) => {
       const { options, batch } = facts(name);
-      const stored = readAdapter(join(HERE, family, name));
+      const stored = readAdapter(join(HERE, family, name), config);
       const adapter = attach(model, stored.peft as Config, {
         name: of,
         options,

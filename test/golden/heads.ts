@@ -16,7 +16,7 @@ import {
   type Task,
 } from '@graft/peft-core';
 import { begin, readNamed } from './initial.js';
-import { floats, HERE, json } from './golden-case.js';
+import { floats, HERE, json, ourName } from './golden-case.js';
 import { pixels, type Picture } from './pictures.js';
 
 export type Options = Readonly<Record<string, unknown>>;
@@ -176,10 +176,14 @@ export function attach(
   });
 }
 
+/** PEFT's name in memory → ours. Of an encoder alone paths lack what holds it beside a decoder. */
+export const named = (name: string): string =>
+  ourName(name).replace(/^(?=encoder\.(conv|embed_positions|layer))/, 'model.');
+
 /** Puts an adapter in the state that its case begins with; of a whole model only the head is not its base's. */
 export function start(adapter: Adapter, family: string, name: string): void {
   if (existsSync(join(HERE, family, name, 'initial.safetensors')))
-    return begin(adapter, join(family, name, 'initial.safetensors'));
+    return begin(adapter, join(family, name, 'initial.safetensors'), named);
   const { tensors, close } = readNamed(join(family, name, 'head.safetensors'));
   noGrad(() => tensors.forEach((tensor, key) => copy_(adapter.parameters.get(key)!, tensor)));
   close();

@@ -3,11 +3,12 @@ import { readdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'n
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Spec } from '@graft/contracts';
-import { setThreads } from '@graft/kernels';
+import { safetensorsHeader, setThreads } from '@graft/kernels';
 import {
   answersTo,
   loadBase,
   openRun,
+  readAdapter,
   RunGroup,
   takeTurn,
   taskFor,
@@ -17,8 +18,17 @@ import {
 } from '@graft/peft-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { dataUrl } from '../tiny-pictures.js';
-import { PITCHES, tone, writeSounds, writeTinySoundBase, type SoundBase } from '../tiny-sounds.js';
+import {
+  PITCHES,
+  tone,
+  writeSounds,
+  writeTinySoundBase,
+  writeTinySpeechBase,
+  type SoundBase,
+} from '../tiny-sounds.js';
 import { adapterOf, finished, mediaSpec, train } from './media-runs.js';
+
+const LOADED = { dtype: 'f32', quantization: null } as const;
 
 let dir: string;
 let base: Base;
@@ -34,10 +44,7 @@ beforeAll(() => {
   trainFile = writeSounds(join(dir, 'sounds.jsonl'), 12);
 });
 const load = (kind: SoundBase, changes: object = {}): Base =>
-  loadBase(writeTinySoundBase(mkdtempSync(join(dir, 'base-')), kind, changes), {
-    dtype: 'f32',
-    quantization: null,
-  });
+  loadBase(writeTinySoundBase(mkdtempSync(join(dir, 'base-')), kind, changes), LOADED);
 afterAll(() => {
   base.dispose();
   rmSync(dir, { recursive: true, force: true });
@@ -116,6 +123,73 @@ describe('a run', () => {
     expect(() => open({}, { trainFile: broken })).toThrow(
       /^line 2: not a readable sound: WAV.*; line 3: the sound has 0.000 s: too little for this base; line 4: not a readable sound: expected WAV or FLAC, got bytes of neither/,
     );
+  });
+});
+
+describe('on the encoder of a base that writes', () => {
+  let writes: Base;
+  let [labels, texts]: string[] = [];
+  beforeAll(() => {
+    writes = loadBase(writeTinySpeechBase(join(dir, 'whisper')), LOADED);
+    labels = writeSounds(join(dir, 'labels.jsonl'), 12, 'label', 0.8);
+    texts = writeSounds(join(dir, 'texts.jsonl'), 12, 'text', 0.8);
+  });
+  afterAll(() => writes.dispose());
+  const labelling = (changes: Partial<Spec> = {}, files: object = {}): Run =>
+    open(changes, { trainFile: labels, ...files }, writes);
+  const writing = (): Run => {
+    const own = taskFor('speech_seq_2_seq').options.parse({}) as Record<string, unknown>;
+    const spec = { task: 'speech_seq_2_seq', task_options: own };
+    return open(spec, { trainFile: texts }, writes);
+  };
+
+  it('learns beside runs that learn to write, what each learns alone', () => {
+    const [label, write] = [labelling(), writing()];
+    const together = train(writes.model, [label, write]);
+    const alone = [labelling(), writing()].map((run) => trained(run, Infinity, writes));
+    for (const [i, { id }] of [label, write].entries())
+      expect(adapterOf(together.get(id)!).equals(adapterOf(alone[i]!))).toBe(true);
+  });
+
+  it('tells the labels it has learnt; its files are of an encoder alone', () => {
+    const changes = { n_epochs: 20, validation_split: 0.25, save_steps: 5 };
+    const facts = trained(labelling(changes), Infinity, writes);
+    const last = facts.findLast((fact) => fact.type === 'evaluated');
+    expect(last?.metrics).toMatchObject({ accuracy: 1, f1: 1 });
+    const { dir: folder } = finished(facts);
+    const [config, labelled] = ['adapter_config.json', 'config.json'].map(
+      (name) => JSON.parse(readFileSync(join(folder, name), 'utf8')) as object,
+    );
+    const name = 'WhisperForAudioClassification';
+    expect(config).toMatchObject({ task_type: null, auto_mapping: { base_model_class: name } });
+    expect(labelled).toMatchObject({ architectures: [name] });
+    const { entries } = safetensorsHeader(join(folder, 'adapter_model.safetensors'));
+    const paths = new Set(entries.map((one) => one.name.split('.').slice(2, 3).join('.')));
+    expect([...paths].sort()).toEqual(['classifier', 'encoder', 'projector']);
+    // and from its checkpoint
+    const paused = trained(labelling(changes), 5, writes);
+    const { dir: checkpointDir } = paused.findLast((fact) => fact.type === 'saved')!;
+    const resumed = trained(labelling(changes, { checkpointDir }), Infinity, writes);
+    expect(adapterOf(resumed).equals(adapterOf(facts))).toBe(true);
+  });
+
+  it('trains whole: a base that has no decoder, on which labels are learnt and nothing is written', () => {
+    const { dir: folder } = finished(trained(labelling({ peft: null }), Infinity, writes));
+    const { entries } = safetensorsHeader(join(folder, 'model.safetensors'));
+    expect(entries.filter(({ name }) => !/^(encoder|projector|classifier)\./.test(name))).toEqual(
+      [],
+    );
+    const whole = readAdapter(folder);
+    expect([...whole.tensors.keys()].filter((name) => name.startsWith('encoder.'))).toEqual([]);
+    whole.dispose();
+    const own = loadBase(folder, LOADED);
+    expect(own.model.stacks.decoder).toBeNull();
+    const run = open({}, { trainFile: labels }, own);
+    expect(finished(trained(run, Infinity, own)).type).toBe('finished');
+    expect(() => open({ task: 'speech_seq_2_seq' }, { trainFile: texts }, own)).toThrow(
+      'task speech_seq_2_seq trains an encoder and a decoder, and a base of model_type whisper has an encoder alone; use audio_cls',
+    );
+    own.dispose();
   });
 });
 

@@ -34,6 +34,7 @@ import { forType, models } from './models/registry.js';
 import {
   fitsBoth,
   headPrefix,
+  lackingAlone,
   linearNames,
   modelKind,
   type StackPaths,
@@ -284,6 +285,7 @@ export function resolveSpec(body: CreateJob, facts: JobFacts): Spec {
   // What it begins from may be a file of PEFT's, which refuses none of it.
   if (!facts.begun) checkIdle(method, options, task);
   if (task.peft.hasHead === false) checkWithoutHead(peft, task, facts.modelType);
+  if (task.head) checkAlone(peft, task, facts.modelType);
   checkQuantization(graft.quantization ?? null, peft);
   checkStart(peft, task, facts.begun ?? false);
   const asked = TRAINING_OPTIONS.flatMap((name) =>
@@ -436,18 +438,30 @@ function checkWithoutHead(peft: PeftConfig, { name }: Task, modelType: string | 
     throw new DomainError('invalid_value', message, `peft.${field}`);
   }
   const prefix = headPrefix(paths);
-  for (const field of ['target_modules', 'exclude_modules']) {
-    const pattern = peft[field];
-    if (typeof pattern !== 'string' || fitsBoth(prefix, pattern)) continue;
-    const message = `a pattern of task ${name}, whose adapters are of a model without its head, begins with ${prefix} or with .*, and has no choices but in parentheses`;
-    throw new DomainError('invalid_value', message, `peft.${field}`);
-  }
+  checkPatterns(peft, prefix, `task ${name}, whose adapters are of a model without its head`);
   const { layers_to_transform: layers = null, layers_pattern: pattern = null } = peft;
   const { norm } = (paths.encoder ?? (paths.decoder as StackPaths)).attention;
   const [list, number] = norm.slice(prefix.length).split('.');
   if (layers === null || pattern !== null || number !== '{n}') return;
   const message = `PEFT finds the layers of a model without a head (${list}.0) by layers_pattern alone: add "layers_pattern": "${list}"`;
   throw new DomainError('invalid_value', message, 'peft.layers_to_transform');
+}
+
+/** What PEFT does not find on an encoder alone. */
+function checkAlone(peft: PeftConfig, { name }: Task, modelType: string | undefined): void {
+  const lacking = modelType === undefined ? null : lackingAlone(forType(modelType).paths);
+  if (!lacking) return;
+  checkPatterns(peft, lacking.prefix, `task ${name} on ${modelType}, whose adapters are of the encoder alone`); // prettier-ignore
+}
+
+/** @throws DomainError for a pattern that cannot be told for paths that lack the prefix */
+function checkPatterns(peft: PeftConfig, prefix: string, whose: string): void {
+  for (const field of ['target_modules', 'exclude_modules']) {
+    const pattern = peft?.[field];
+    if (typeof pattern !== 'string' || fitsBoth(prefix, pattern)) continue;
+    const message = `a pattern of ${whose}, begins with ${prefix} or with .*, and has no choices but in parentheses`;
+    throw new DomainError('invalid_value', message, `peft.${field}`);
+  }
 }
 
 function sizes(

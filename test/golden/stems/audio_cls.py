@@ -10,7 +10,8 @@ from transformers import AutoModelForAudioClassification
 
 SINGLE, MULTI = "single_label_classification", "multi_label_classification"
 NAMES = ["x", "y", "z"]
-SIZES = {"wav2vec2": [90], "audio": [15, 11]}
+SIZES = {"wav2vec2": [90], "audio": [15, 11], "whisper": [6, 20]}
+WHISPER = ("whisper-audio", "whisper-labels")
 BOTH = ("wav2vec2", "audio-spectrogram-transformer")
 pixels = load("image_cls").pixels
 
@@ -80,10 +81,12 @@ def lora(**more) -> LoraConfig:
 
 
 CASES = {
-    "audio-lora": heard(lora, families=("wav2vec2", "wav2vec2-stable"), merges=True, bf16=True),
-    "audio-multi": heard(lora, problem=MULTI),
-    "audio-full": heard(families=(*BOTH, "wav2vec2-stable")),
-    "audio-all-linear": heard(lambda: lora(target_modules="all-linear", use_dora=True), merges=True),
+    "audio-lora": heard(lora, families=("wav2vec2", "wav2vec2-stable", *WHISPER), merges=True, bf16=True),
+    "audio-multi": heard(lora, families=("wav2vec2", WHISPER[0]), problem=MULTI),
+    "audio-full": heard(families=(*BOTH, "wav2vec2-stable", *WHISPER)),
+    "audio-all-linear": heard(
+        lambda: lora(target_modules="all-linear", use_dora=True), families=("wav2vec2", WHISPER[0]), merges=True
+    ),
     "audio-patches": heard(
         lambda: lora(target_modules=["projection", "q_proj"], modules_to_save=["classifier"]),
         families=BOTH[1:],

@@ -51,7 +51,9 @@ export class Processor {
         return new Processor({ image: imageProcessor(files, reads) });
       case 'audio': {
         const audio = audioProcessor(files, reads);
-        const tokenizer = files.tokenizer && Tokenizer.load(files.tokenizer);
+        // of what writes nothing it is that of a model which this was cut from
+        const ids = reads.vocabSize > 0 ? files.tokenizer : null;
+        const tokenizer = ids && Tokenizer.load(ids);
         const writing = writingOf(files, reads);
         return new Processor({ audio, tokenizer, writing, letters: lettersOf(files, reads) });
       }

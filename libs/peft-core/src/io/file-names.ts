@@ -3,8 +3,9 @@ import { cat, chunk, tidy } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
 import type { HfConfig } from '../models/model.js';
 import { inFiles, inModules } from '../models/aliases.js';
-import { forConfig, outlineOf } from '../models/registry.js';
+import { forConfig, optionsOf, outlineOf } from '../models/registry.js';
 import { joined, partsOf } from '../nn/expert-files.js';
+import { lackingAlone, pathWith, pathWithout, type Lacking } from '../nn/stack-options.js';
 import type { LazyTensor } from './shards.js';
 
 /** Tensors by the names of files; those of experts apart, as files have them. */
@@ -13,6 +14,7 @@ export function asFilesCall(
   config: HfConfig,
 ): ReadonlyMap<string, LazyTensor> {
   const { aliases = {} } = forConfig(config);
+  const lacking = lackedBy(config);
   const parts = partsOf(outlineOf(config).experts());
   const divided = new Map<string, LazyTensor[]>();
   return new Map(
@@ -25,7 +27,8 @@ export function asFilesCall(
         ]);
       const dot = name.lastIndexOf('.');
       const { file, at, of } = inFiles(aliases, name.slice(0, dot));
-      const whole = file + name.slice(dot);
+      const own = file + name.slice(dot);
+      const whole = lacking ? pathWithout(own, lacking) : own;
       if (of === 1) return [[whole, tensor]];
       const rows = divided.get(whole) ?? [];
       rows[at] = tensor;
@@ -33,6 +36,12 @@ export function asFilesCall(
       return [[whole, inOne(rows, tensor.bytes * of)]];
     }),
   );
+}
+
+/** What paths lack in files of a model that has a head on its encoder, and no decoder; null: nothing. */
+function lackedBy(config: HfConfig): Lacking | null {
+  const { paths } = forConfig(config);
+  return optionsOf(config).decoder ? null : lackingAlone(paths);
 }
 
 /** Rows one below the other. */
@@ -61,12 +70,13 @@ export function asModulesCall(
     wholes.flatMap(([whole]) => (parts.get(whole) ?? []).map(({ file }) => file)),
   );
   const others = names.filter((name) => !taken.has(name));
+  const lacking = lackedBy(config);
   return [
     ...others.flatMap((name) => {
       const dot = name.lastIndexOf('.');
       return inModules(aliases, name.slice(0, dot)).map(
         ({ path, at, of }): [string, () => Tensor] => [
-          path + name.slice(dot),
+          lacking ? pathWith(path + name.slice(dot), lacking) : path + name.slice(dot),
           () => (of === 1 ? get(name) : (chunk(get(name), of)[at] as Tensor)),
         ],
       );

@@ -9,7 +9,16 @@ import type { Adapter } from '../methods/method.js';
 import { methodFor, WITHOUT_ADAPTER } from '../methods/registry.js';
 import type { HfConfig } from '../models/model.js';
 import { forConfig } from '../models/registry.js';
-import { headPrefix, patternWith, patternWithout } from '../nn/stack-options.js';
+import {
+  headPrefix,
+  lackingAlone,
+  pathWith,
+  pathWithout,
+  patternWith,
+  patternWithout,
+  type Lacking,
+  type ModelPaths,
+} from '../nn/stack-options.js';
 import { tasks } from '../tasks/registry.js';
 import type { PeftTask } from '../tasks/task.js';
 import { adapterCard, PEFT_VERSION } from './adapter-card.js';
@@ -17,7 +26,7 @@ import { adapterConfig, MAX_CONFIG_BYTES, methodOf, type AdapterConfig } from '.
 import type { Base } from './base-folder.js';
 import { asModulesCall } from './file-names.js';
 import { configJson, writeModel } from './model-folder.js';
-import { namesInside, namesOnDisk, withoutPrefix } from './peft-names.js';
+import { lacksIn, namesInside, namesOnDisk } from './peft-names.js';
 import { pythonJson } from './python-json.js';
 import { writeSafetensors } from './safetensors.js';
 import { openCheckpoint } from './weights.js';
@@ -58,13 +67,14 @@ export function writeAdapter(
   { base: given, baseName, task, headConfig = null, peft }: AdapterFacts,
 ): string[] {
   const base = headConfig ? { ...given, config: withHead(given.config, task, headConfig) } : given;
+  const hasLabels = headConfig !== null;
   if (peft === null)
     return tidy(() => writeModel(dir, adapter.merged?.() ?? adapter.exported(), base));
-  const lacking = task.hasHead === false ? prefixOn(base.config) : '';
+  const lacking = lackedBy(base.config, task, hasLabels);
   tidy(() => {
     const exported = adapter.exported();
     const names = namesOnDisk([...exported.keys()], methodFor(peft).tensors, {
-      headless: lacking,
+      lacking,
       adapted: adapter.adapted ?? [],
     });
     const onDisk = [...exported].map(([name, tensor]): [string, Tensor] => [
@@ -75,15 +85,12 @@ export function writeAdapter(
   });
   const config = {
     ...(task.taskType === null && { auto_mapping: classOf(base.config) }),
-    ...(lacking === ''
-      ? adapter.resolvedConfig()
-      : pathsWithout(lacking, adapter.resolvedConfig())),
+    ...(lacking ? pathsWithout(lacking, adapter.resolvedConfig()) : adapter.resolvedConfig()),
     peft_type: peft.peft_type,
     task_type: task.taskType,
   };
   writeAdapterConfig(dir, config, baseName);
   const gguf = base.ggufFile ?? null;
-  const hasLabels = headConfig !== null;
   const isMixed = methodFor(peft).adapters !== undefined;
   const card = adapterCard(peft.peft_type, baseName, task, { ggufFile: gguf, hasLabels, isMixed });
   writeWholeText(join(dir, 'README.md'), card);
@@ -113,34 +120,41 @@ function classOf({ architectures, model_type: type }: HfConfig): Json {
   };
 }
 
-const prefixOn = (config: HfConfig): string => headPrefix(forConfig(config).paths);
+/** What paths lack in the files of a task's adapters; null: nothing. */
+function lackedBy(config: HfConfig, { hasHead }: PeftTask, isLabelled: boolean): Lacking | null {
+  const { paths } = forConfig(config);
+  if (hasHead === false) return headless(paths);
+  return isLabelled ? lackingAlone(paths) : null;
+}
+
+const headless = (paths: ModelPaths): Lacking => ({ prefix: headPrefix(paths), before: '' });
 
 /** Fields whose text is a pattern of whole paths. */
 const PATTERNS: ReadonlySet<string> = new Set(['target_modules', 'exclude_modules']);
 
 /** A config whose lists name modules without what paths begin with, and so its patterns and what it says of parameters. */
-const pathsWithout = (prefix: string, config: Json): Json =>
+const pathsWithout = (lacking: Lacking, config: Json): Json =>
   Object.fromEntries(
     Object.entries(config).map(([field, value]) => [
       field,
       Array.isArray(value)
         ? value.map((item: unknown) =>
-            typeof item === 'string' ? withoutPrefix(item, prefix) : item,
+            typeof item === 'string' ? pathWithout(item, lacking) : item,
           )
         : typeof value === 'string' && PATTERNS.has(field)
-          ? patternWithout(prefix, value)
-          : ofParameters(value, (name) => withoutPrefix(name, prefix)),
+          ? patternWithout(lacking.prefix, value)
+          : ofParameters(value, (name) => pathWithout(name, lacking)),
     ]),
   );
 
 /** What is read of a model without a head; its lists name modules by the ends of their paths. */
-const pathsWith = (prefix: string, config: StoredAdapter['peft']): StoredAdapter['peft'] =>
+const pathsWith = (lacking: Lacking, config: StoredAdapter['peft']): StoredAdapter['peft'] =>
   Object.fromEntries(
     Object.entries(config).map(([field, value]) => [
       field,
       typeof value === 'string' && PATTERNS.has(field)
-        ? patternWith(prefix, value)
-        : ofParameters(value, (name) => prefix + withoutPrefix(name, prefix)),
+        ? patternWith(lacking.prefix, value)
+        : ofParameters(value, (name) => pathWith(name, lacking)),
     ]),
   ) as StoredAdapter['peft'];
 
@@ -183,19 +197,27 @@ export function readAdapter(dir: string, config?: HfConfig): StoredAdapter {
   const peft = readAdapterConfig(dir);
   const file = openWeights(dir);
   try {
-    const headless = tasks.some(
-      (task) => task.peft.hasHead === false && task.peft.taskType === peft['task_type'],
-    );
-    const lacking = headless && config ? prefixOn(config) : '';
+    const lacking = config ? lackedIn(config, peft, [...file.tensors.keys()]) : null;
     const names = namesInside([...file.tensors.keys()], methodOf(peft).tensors, lacking);
     return stored(
-      lacking === '' ? peft : pathsWith(lacking, peft),
+      lacking ? pathsWith(lacking, peft) : peft,
       [...file.tensors].map(([name, tensor]) => [names.get(name) ?? name, () => tensor]),
       methodOf(peft).adapters ? adaptersIn(dir, config) : [],
     );
   } finally {
     file.close();
   }
+}
+
+/** What paths lack in the file of an adapter; null: nothing. */
+function lackedIn(config: HfConfig, peft: AdapterConfig, names: readonly string[]): Lacking | null {
+  const { paths } = forConfig(config);
+  const isHeadless = tasks.some(
+    (task) => task.peft.hasHead === false && task.peft.taskType === peft['task_type'],
+  );
+  if (isHeadless) return headless(paths);
+  const lacking = lackingAlone(paths);
+  return lacking && names.some((name) => lacksIn(name, lacking)) ? lacking : null;
 }
 
 function adaptersIn(dir: string, config: HfConfig | undefined): StoredAdapter[] {

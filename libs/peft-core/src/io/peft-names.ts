@@ -10,9 +10,10 @@
 //   prompt_embeddings                               prompt learning,
 //   base_model.<path>.weight                        and the head that trains beside it
 // A model without a head (AutoModel) is what one with a head holds as `model` (`transformer`, `bert`, …), and its paths
-// begin after that name.
+// begin after that name. So do those of an encoder in a model with a head on it alone.
 import { DomainError } from '@graft/contracts';
 import type { PartKind } from '../methods/method.js';
+import { pathWith, pathWithout, type Lacking } from '../nn/stack-options.js';
 
 const PREFIX = 'base_model.model.';
 const SHARED = 'base_model.';
@@ -29,8 +30,8 @@ function kindOf(parts: Parts, name: string): PartKind | undefined {
 }
 
 interface Written {
-  /** Prefix that paths lack in the file. */
-  readonly headless?: string;
+  /** What paths lack in the file. */
+  readonly lacking?: Lacking | null;
   /** Modules that are targeted, beside those that have parts. */
   readonly adapted?: readonly string[];
 }
@@ -39,7 +40,7 @@ interface Written {
 export function namesOnDisk(
   names: readonly string[],
   parts: Parts,
-  { headless = '', adapted = [] }: Written = {},
+  { lacking = null, adapted = [] }: Written = {},
 ): ReadonlyMap<string, string> {
   const own = names.flatMap((name) => {
     const [path, part] = divide(name, parts);
@@ -48,7 +49,7 @@ export function namesOnDisk(
   const targeted = new Set([...own, ...adapted]);
   return new Map(
     names.map((name) => {
-      const inFile = withoutPrefix(name, headless);
+      const inFile = lacking ? pathWithout(name, lacking) : name;
       const [path, part] = divide(name, parts);
       const kind = kindOf(parts, part);
       if (kind === 'prompt') return [name, name];
@@ -64,18 +65,18 @@ export function namesOnDisk(
 
 /**
  * Names inside Graft, by the names in a file of a method with these parts.
- * @param headless prefix that paths lack in the file
+ * @param lacking what paths lack in the file
  * @throws DomainError `invalid_adapter` naming a tensor that the method does not have.
  */
 export function namesInside(
   names: readonly string[],
   parts: Parts,
-  headless = '',
+  lacking: Lacking | null = null,
 ): ReadonlyMap<string, string> {
   const inside = new Map<string, string>();
   const seen = new Map<string, string>();
   for (const name of names) {
-    const own = inner(withPrefix(name, headless), parts);
+    const own = inner(lacking ? withPrefix(name, lacking) : name, parts);
     if (own === null) {
       throw new DomainError(
         'invalid_adapter',
@@ -96,13 +97,8 @@ export function namesInside(
 }
 
 /** Also where it has it: some save an adapter of a model with a head under this task type. */
-const withPrefix = (name: string, headless: string): string =>
-  name.startsWith(PREFIX) && !name.startsWith(PREFIX + headless)
-    ? PREFIX + headless + name.slice(PREFIX.length)
-    : name;
-
-export const withoutPrefix = (path: string, headless: string): string =>
-  path.startsWith(headless) ? path.slice(headless.length) : path;
+const withPrefix = (name: string, lacking: Lacking): string =>
+  name.startsWith(PREFIX) ? PREFIX + pathWith(name.slice(PREFIX.length), lacking) : name;
 
 function inner(name: string, parts: Parts): string | null {
   if (kindOf(parts, name) === 'prompt') return name;
@@ -121,6 +117,10 @@ function inner(name: string, parts: Parts): string | null {
   if (last === 'base_layer') return `${module}.${part}`;
   return rest;
 }
+
+/** Whether a name in a file shows that paths lack something there. */
+export const lacksIn = (name: string, { before }: Lacking): boolean =>
+  name.startsWith(PREFIX + before);
 
 const isBeside = (parts: Parts, name: string): boolean =>
   Object.keys(parts).some((part) => parts[part] === 'beside' && name.startsWith(`${part}.`));

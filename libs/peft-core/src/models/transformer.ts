@@ -11,9 +11,9 @@ import type { Embedding } from '../nn/embedding.js';
 import type { Masking } from '../nn/front-ends/masking.js';
 import { maskingOf } from '../nn/front-ends/registry.js';
 import type { InputKind } from '../nn/front-ends/registry.js';
-import type { Modules } from '../nn/modules.js';
+import type { Modules, ModulesParts } from '../nn/modules.js';
 import type { Norm } from '../nn/norm.js';
-import { modulesWith, targetPositions } from '../nn/outline.js';
+import { modulesWith, optionsWith, Outline, targetPositions } from '../nn/outline.js';
 import type { Description, HeadRequest } from '../nn/outline.js';
 import { PoolingHead } from '../nn/pooling-head.js';
 import type { Stack } from '../nn/stack.js';
@@ -42,6 +42,23 @@ export interface TransformerParts {
   /** [1, V], with its name in the files; null where there is none. */
   readonly logitBias: { readonly name: string; readonly tensor: Tensor } | null;
   dispose(): void;
+}
+
+/** Of modules those that an outline has. */
+function within(modules: Modules, outline: Outline): Omit<ModulesParts, 'tied' | 'stacks'> {
+  const those = <T extends { readonly path: string }>(
+    list: readonly T[],
+    shapes: readonly { readonly path: string }[],
+  ): T[] => {
+    const paths = new Set(shapes.map(({ path }) => path));
+    return list.filter(({ path }) => paths.has(path));
+  };
+  return {
+    linears: those(modules.linears(), outline.linears()),
+    norms: those(modules.norms(), outline.norms()),
+    embeddings: those(modules.embeddings(), outline.embeddings()),
+    tokenEmbedding: outline.tokenEmbedding && modules.tokenEmbedding,
+  };
 }
 
 export class Transformer implements Model {
@@ -193,18 +210,25 @@ export class Transformer implements Model {
   }
 
   withHead(run: number, request: HeadRequest, seed: number): Model {
-    const { made, paths, modules } = this.#parts;
+    const { made, paths, modules, options, stacks } = this.#parts;
     const visible = modulesWith(made, paths, request.kind);
     const { poolers } = made;
-    const head = makeHead(this, { ...request, options: this.options, paths, poolers, seed });
+    const head = makeHead(this, { ...request, options, paths, poolers, seed });
     modules.heads.set(run, head);
     const lacking = head.made.filter(({ role }) => role === 'pooler');
     // of a pooler that the files lack, the norm is made with it
     const norms = lacking.length > 0 && head.norm ? [...visible.norms, head.norm] : visible.norms;
+    const whole = modules.with({ linears: [...visible.linears, ...lacking], norms, tied: [] });
+    const seen = optionsWith(options, paths, request.kind);
+    const parts = { ...this.#parts, made: { ...made, lmHead: null } };
+    if (seen === options) return new Transformer({ ...parts, modules: whole });
+    const { encoder } = stacks;
+    const outline = new Outline(options, paths, request);
     return new Transformer({
-      ...this.#parts,
-      made: { ...made, lmHead: null },
-      modules: modules.with([...visible.linears, ...lacking], norms),
+      ...parts,
+      options: seen,
+      stacks: { encoder, decoder: null },
+      modules: whole.with({ ...within(whole, outline), stacks: [encoder as Stack] }),
     });
   }
 

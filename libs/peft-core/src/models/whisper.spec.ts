@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { footprintOf } from '../catalog.js';
+import { footprintOf, resolveSpec } from '../catalog.js';
 import { outlineOf } from './registry.js';
 
 const tiny = {
@@ -45,9 +45,64 @@ it('hears 30 seconds, a row for each fiftieth of a second', () => {
 it.each([
   ['a head of its own', { tie_word_embeddings: false }, /tie_word_embeddings: false/],
   ['a decoder of other heads', { decoder_attention_heads: 8 }, /decoder_attention_heads: 8/],
+  ['a sum of layers', { use_weighted_layer_sum: true }, /use_weighted_layer_sum: true/],
   ['SpecAugment', { apply_spec_augment: true }, /apply_spec_augment: true/],
 ])('refuses %s', (_, changed, message) => {
   expect(() => outlineOf({ ...tiny, ...changed })).toThrow(message);
+});
+
+const LABELS = { kind: 'classification', outputs: 3 } as const;
+
+// as transformers' WhisperForAudioClassification counts them, of three labels
+it.each([
+  ['whisper-tiny', tiny, 8_307_715],
+  ['whisper-large-v3', large, 637_297_667],
+])('tells labels by the encoder of %s alone', (_, config, parameters) => {
+  const outline = outlineOf(config, LABELS);
+  expect(footprintOf(null, config, false, LABELS)).toMatchObject({
+    trainableParameters: parameters,
+    totalParameters: parameters,
+  });
+  expect(outline).toMatchObject({ stackCount: 1, attendingLayers: 0, tokenEmbedding: null });
+  expect(outline.linears().filter(({ path }) => path.includes('decoder'))).toEqual([]);
+  expect(outline.made.map(({ path, outFeatures }) => [path, outFeatures])).toEqual([
+    ['projector', 256],
+    ['classifier', 3],
+  ]);
+});
+
+it('has no decoder where its files have none', () => {
+  const labels = { ...tiny, architectures: ['WhisperForAudioClassification'] };
+  const outline = outlineOf(labels);
+  expect(outline).toMatchObject({ vocabSize: 0, startToken: null, targetPositions: null });
+  expect(outlineOf(labels, LABELS).linears()).toEqual(outlineOf(tiny, LABELS).linears());
+});
+
+const job = (peft: object, task?: string) =>
+  resolveSpec(
+    {
+      model: 'base',
+      training_file: 'file',
+      peft: { peft_type: 'LORA', ...peft },
+      ...(task === undefined ? {} : { graft: { task } }),
+    } as never,
+    { trainingRecords: 8, modelType: 'whisper' },
+  );
+
+it('learns to write unless a job says otherwise', () => {
+  expect(job({}).task).toBe('speech_seq_2_seq');
+  expect(job({}, 'audio_cls').task).toBe('audio_cls');
+});
+
+it('takes patterns of labels alone that are told for an encoder by itself', () => {
+  for (const target_modules of ['.*q_proj', 'model\\.encoder\\..*q_proj', 'all-linear'])
+    expect(job({ target_modules }, 'audio_cls').peft).toMatchObject({ target_modules });
+  expect(() => job({ target_modules: 'encoder\\..*q_proj' }, 'audio_cls')).toThrow(
+    expect.objectContaining({
+      param: 'peft.target_modules',
+      message: expect.stringContaining('begins with model. or with .*') as string,
+    }),
+  );
 });
 
 it.each([

@@ -1,10 +1,12 @@
 /**
  * Whisper (arXiv:2212.04356): an encoder of a spectrogram of 30 seconds, and a decoder that attends to it. Keys have no
  * bias. The head is the matrix of the decoder's tokens. The encoder's positions are sinusoids in a table; where all of a
- * model trains, they do, too, as in transformers, which forgets on loading that they were not to.
+ * model trains, they do, too, as in transformers, which forgets on loading that they were not to. Labels are told by the
+ * encoder alone, as transformers' WhisperForAudioClassification tells them.
  */
 import type { z } from 'zod';
-import type { StackOptions } from '../nn/stack-options.js';
+import { withoutDecoder } from '../nn/stack-options.js';
+import type { ModelOptions, StackOptions } from '../nn/stack-options.js';
 import { defineModel } from '../plugin.js';
 import { attentionPaths, stackPaths } from './bart.js';
 import {
@@ -22,10 +24,14 @@ import {
   SIZE,
   VOCABULARY,
   word,
+  words,
 } from './hf-config.js';
 
 /** The encoder's second convolution stands at every other frame. */
 const FRAMES_A_ROW = 2;
+
+/** transformers' model that labels sounds: its files have no decoder. */
+const LABELS = 'WhisperForAudioClassification';
 
 export const whisper = defineModel({
   name: 'whisper',
@@ -47,6 +53,10 @@ export const whisper = defineModel({
     decoder_start_token_id: or(integer(0, 1 << 24), 50257),
     tie_word_embeddings: or(flag, true),
     apply_spec_augment: or(flag, false),
+    architectures: optional(words),
+    classifier_proj_size: or(SIZE, 256),
+    use_weighted_layer_sum: or(flag, false),
+    init_std: or(fraction, 0.02),
     // transformers has it, and does nothing with it
     scale_embedding: optional(flag),
     dropout: optional(fraction),
@@ -59,6 +69,7 @@ export const whisper = defineModel({
     const { d_model: hiddenSize, encoder_attention_heads: heads } = hf;
     if (!hf.tie_word_embeddings) refuse('tie_word_embeddings: false', 'a head of its own');
     if (hf.apply_spec_augment) refuse('apply_spec_augment: true', 'SpecAugment');
+    if (hf.use_weighted_layer_sum) refuse('use_weighted_layer_sum: true', 'a sum of all layers');
     // PEFT gives a decoder's prefix as many heads as the encoder has
     if (heads !== hf.decoder_attention_heads)
       refuse(
@@ -80,7 +91,7 @@ export const whisper = defineModel({
       learnedPositions: true,
       biases: ['q', 'v', 'o', 'up', 'down'],
     };
-    return {
+    const whole = {
       vocabSize: hf.vocab_size,
       encoder: {
         ...stack,
@@ -103,7 +114,10 @@ export const whisper = defineModel({
       },
       tiedHead: true,
       startToken: hf.decoder_start_token_id,
-    };
+      headSize: hf.classifier_proj_size,
+      headDeviation: hf.init_std,
+    } satisfies z.input<typeof ModelOptions>;
+    return hf.architectures?.includes(LABELS) ? withoutDecoder(whole) : whole;
   },
   paths: {
     tokenEmbedding: 'model.decoder.embed_tokens',
@@ -120,6 +134,15 @@ export const whisper = defineModel({
       ...stackPaths('decoder'),
       finalNorm: 'model.decoder.layer_norm',
       cross: attentionPaths('decoder', 'encoder_attn'),
+    },
+    heads: {
+      classification: {
+        pool: 'mean',
+        hidden: { path: 'projector', activation: 'none', isStored: false },
+        output: 'classifier',
+        hasBias: true,
+        lacks: { prefix: 'model.', before: 'encoder.' },
+      },
     },
     lmHead: 'proj_out',
   },

@@ -21,6 +21,18 @@ interface RunSlots extends VirtualSlots {
   readonly scaling: Slot<Scaler>;
 }
 
+export interface ModulesParts {
+  readonly linears: readonly Linear[];
+  readonly norms: readonly Norm[];
+  readonly embeddings: readonly Embedding[];
+  readonly tokenEmbedding: Embedding | null;
+  /** Modules in pairs whose parameters are one tensor: head and embedding. */
+  readonly tied: readonly (readonly [Linear, Embedding])[];
+  readonly experts?: readonly Experts[];
+  /** The encoder and the decoder, or what there is of them. */
+  readonly stacks: readonly RunSlots[];
+}
+
 /** Everything of a model that a method may attach to. */
 export class Modules implements ModuleIndex<Linear, Norm, Embedding, Experts> {
   readonly tokenEmbedding: Embedding | null;
@@ -38,16 +50,7 @@ export class Modules implements ModuleIndex<Linear, Norm, Embedding, Experts> {
   readonly heads: Map<number, TaskHead>;
 
   constructor(
-    private readonly all: {
-      readonly linears: readonly Linear[];
-      readonly norms: readonly Norm[];
-      readonly embeddings: readonly Embedding[];
-      readonly tokenEmbedding: Embedding | null;
-      /** Modules in pairs whose parameters are one tensor: head and embedding. */
-      readonly tied: readonly (readonly [Linear, Embedding])[];
-      readonly experts?: readonly Experts[];
-      /** The encoder and the decoder, or what there is of them. */
-      readonly stacks: readonly RunSlots[];
+    private readonly all: ModulesParts & {
       readonly heads?: Map<number, TaskHead>;
       readonly tasks?: Slot<number>;
     },
@@ -85,16 +88,9 @@ export class Modules implements ModuleIndex<Linear, Norm, Embedding, Experts> {
     return this.all.experts ?? [];
   }
 
-  /** The same with other linears and norms: those of a model that has the head of a task. */
-  with(linears: readonly Linear[], norms: readonly Norm[]): Modules {
-    return new Modules({
-      ...this.all,
-      linears,
-      norms,
-      tied: [],
-      heads: this.heads,
-      tasks: this.tasks,
-    });
+  /** The same with other parts: those of a model that has the head of a task. */
+  with(parts: Partial<ModulesParts>): Modules {
+    return new Modules({ ...this.all, ...parts, heads: this.heads, tasks: this.tasks });
   }
 
   /** Removes everything that was attached for a run. */

@@ -9,7 +9,7 @@ import { blocks, normShape } from './outline-block.js';
 import type { Experts, ExpertsShape } from './experts.js';
 import type { Role } from './linear.js';
 import { describePoolingHead, type PoolingHeadModules } from './pooling-head.js';
-import { alikeIn, headPrefix, taskHeads } from './stack-options.js';
+import { alikeIn, headPrefix, taskHeads, withoutDecoder } from './stack-options.js';
 import type {
   CtcOptions,
   ModelOptions,
@@ -236,7 +236,7 @@ export function describe<L, N, E, X>(
   const { embeddingSize } = inputShape(options);
   const { tokenEmbedding: table } = paths;
   const tokenEmbedding =
-    table === undefined
+    table === undefined || vocabSize === 0
       ? null
       : maker.embedding({
           path: table,
@@ -415,6 +415,13 @@ export function headPaths(paths: ModelPaths, kind: TaskHeadKind): TaskHeadPaths 
   throw new DomainError('unsupported', message, 'graft.task');
 }
 
+/** What a model is with the head of a task: an encoder alone where the head reads that. */
+export const optionsWith = (
+  options: ModelOptions,
+  paths: ModelPaths,
+  kind: TaskHeadKind,
+): ModelOptions => (headPaths(paths, kind).lacks ? withoutDecoder(options) : options);
+
 /** Of a model's modules those that it has with the head of a task instead of its lm head. */
 export function modulesWith<L, N>(
   {
@@ -521,7 +528,8 @@ export class Outline
   readonly #all: Description<LinearShape, NormShape, TableShape, ExpertsShape>;
 
   /** @param head left out: all that the files hold, as it is without a task's head */
-  constructor(options: ModelOptions, paths: ModelPaths, head: HeadRequest | null = null) {
+  constructor(all: ModelOptions, paths: ModelPaths, head: HeadRequest | null = null) {
+    const options = head ? optionsWith(all, paths, head.kind) : all;
     const input = inputShape(options);
     this.layers = input.layers;
     this.passes = input.layers / (input.blocks ? new Set(input.blocks).size : input.layers);
@@ -544,7 +552,7 @@ export class Outline
     this.vocabSize = options.vocabSize;
     this.#input = input;
     this.attendingLayers = options.encoder ? (options.decoder?.layers ?? 0) : 0;
-    const all = describe<LinearShape, NormShape, TableShape, ExpertsShape>(options, paths, {
+    const made = describe<LinearShape, NormShape, TableShape, ExpertsShape>(options, paths, {
       linear: (shape) => shape,
       tied: (shape) => shape,
       pooler: (shape) => shape,
@@ -553,8 +561,8 @@ export class Outline
       embedding: (shape) => shape,
       experts: (shape) => shape,
     });
-    this.tokenEmbedding = all.tokenEmbedding;
-    this.#all = head ? { ...all, ...modulesWith(all, paths, head.kind), tied: [] } : all;
+    this.tokenEmbedding = made.tokenEmbedding;
+    this.#all = head ? { ...made, ...modulesWith(made, paths, head.kind), tied: [] } : made;
     const own = head && headPaths(paths, head.kind);
     this.made = own ? madeShapes(own, head, this.outputSize, options) : [];
     this.madeNorm = headNormShape(options, own?.norm, this.outputSize);

@@ -246,6 +246,15 @@ export const ModelOptions = z.object({
 });
 export type ModelOptions = z.infer<typeof ModelOptions>;
 
+/** Of an encoder and a decoder what the encoder alone is. */
+export const withoutDecoder = <T extends z.input<typeof ModelOptions>>(options: T): T => ({
+  ...options,
+  vocabSize: 0,
+  decoder: null,
+  tiedHead: false,
+  startToken: undefined,
+});
+
 interface AttentionPaths {
   readonly norm: string;
   /** What it is called where the parts are in parallel with a norm each, if not the same. */
@@ -333,6 +342,14 @@ export interface TaskHeadPaths {
   readonly output: string;
   /** Of the output. */
   readonly hasBias: boolean;
+  /** Of a head that reads an encoder which has a decoder beside it: transformers' model with it has the encoder alone, under other paths. */
+  readonly lacks?: Lacking;
+}
+
+/** What paths begin with here, and not in another of transformers' models: those that go on with `before`. */
+export interface Lacking {
+  readonly prefix: string;
+  readonly before: string;
 }
 
 /** Module paths as transformers has them, by what they are. */
@@ -402,6 +419,17 @@ export function headPrefix({
   const first = tokenEmbedding ?? leading;
   return encoder && decoder ? '' : first.slice(0, first.indexOf('.') + 1);
 }
+
+/** What paths lack in transformers' model of an encoder alone with a head, of a family that has decoders, too; null: there is none. */
+export const lackingAlone = (paths: ModelPaths): Lacking | null =>
+  Object.values(taskHeads(paths)).find(({ lacks }) => lacks)?.lacks ?? null;
+
+export const pathWithout = (path: string, { prefix, before }: Lacking): string =>
+  path.startsWith(prefix + before) ? path.slice(prefix.length) : path;
+
+/** The other way round; of what has it, the same. */
+export const pathWith = (path: string, { prefix, before }: Lacking): string =>
+  path.startsWith(before) && !path.startsWith(prefix) ? prefix + path : path;
 
 /** A pattern of whole paths that begin with a prefix, for paths that lack it. */
 export function patternWithout(prefix: string, pattern: string): string {

@@ -43,7 +43,7 @@ export const audioCls = defineTask<LabelledSound, Prepared, Options>({
     'Learn to label sounds: one label each, or any number of labels. The head is the run’s own.',
   peft: { taskType: null, models: 'AudioClassification', pipeline: 'audio-classification' },
   inputs: 'audio',
-  stacks: ['encoder'],
+  stacks: ['encoder', 'encoder_decoder'],
   method: 'supervised',
   head: {
     kind: 'classification',

@@ -34,8 +34,9 @@ export const tasks: readonly Task[] = [
   featureExtraction,
   imageCls,
   imageFeatureExtraction,
-  audioCls,
+  // before other tasks of sounds: what writes learns to write unless a job says otherwise
   speechSeq2Seq,
+  audioCls,
   ctc,
 ];
 
