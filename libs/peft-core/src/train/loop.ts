@@ -105,9 +105,10 @@ export function takeTurn(group: RunGroup, report: Report): void {
     const { step } = run;
     const metrics = run.measured(sums);
     const confusion = run.confusion(sums);
+    const warnings = run.watch.evaluated({ step, loss: metrics.loss, full });
     // A sample that a run ends by is not told: the whole of its data, at the same step, is.
     if (full || !run.done) report(run, { type: 'evaluated', step, metrics, full, ...confusion });
-    for (const one of run.watch.evaluated({ step, loss: metrics.loss, full })) report(run, one);
+    for (const warning of warnings) report(run, warning);
   }
 }
 
@@ -147,7 +148,6 @@ function stop(run: Run, report: Report): FactOfRun<'stopped'> {
   return { type: 'stopped', reason, step: run.step };
 }
 
-/** @throws DomainError nonfinite, leaving the parameters as they were */
 type Times = Pick<FactOfRun<'step'>, 'seconds' | 'waitedSeconds'>;
 type Update = Omit<FactOfRun<'step'>, keyof Times> & Pick<SeenByStep, 'media'>;
 
@@ -156,6 +156,7 @@ function timedStep(run: Run, { media, ...update }: Update, timed: Times): FactOf
   return { ...update, ...timed, metrics: { ...update.metrics, ...speed } };
 }
 
+/** @throws DomainError nonfinite, leaving the parameters as they were */
 function clipAndStep(run: Run, sums: Sums): Update {
   const measured = run.measured(sums);
   const { loss } = measured;
