@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { ggmlType } from '../io/ggml-types.js';
 import { ggufModel } from '../io/gguf-architecture.js';
 import type { GgufHeader } from '../io/gguf-header.js';
 import { outlineOf } from './registry.js';
@@ -117,13 +118,7 @@ describe('config.json', () => {
 });
 
 describe('GGUF', () => {
-  const type = {
-    name: 'F32',
-    code: 0,
-    blockSize: 1,
-    blockBytes: 4,
-    decode: () => undefined,
-  } as const;
+  const type = ggmlType(0)!;
   const tensor = (name: string, ...shape: number[]) => ({ name, shape, type, offset: 0, bytes: 0 });
   const header = (architecture: string, layers: number, more: object = {}): GgufHeader => ({
     version: 3,

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { mapSafetensors, memory, noGrad, tidy } from '@graft/kernels';
 import { describe, expect, it } from 'vitest';
+import { ggmlType } from '../io/ggml-types.js';
 import { attachMethod } from '../build.js';
 import { ggufModel } from '../io/gguf-architecture.js';
 import type { GgufHeader } from '../io/gguf-header.js';
@@ -135,13 +136,7 @@ describe('a sequence that is continued', () => {
 });
 
 it('reads the names and facts of llama.cpp’s files', () => {
-  const type = {
-    name: 'F32',
-    code: 0,
-    blockSize: 1,
-    blockBytes: 4,
-    decode: () => undefined,
-  } as const;
+  const type = ggmlType(0)!;
   const tensor = (name: string, ...shape: number[]) => ({ name, shape, type, offset: 0, bytes: 0 });
   const facts = {
     'attention.head_count': 2,
