@@ -9,7 +9,8 @@ import { LedgerRecord } from './ledger-record.js';
 import { Link } from './link.js';
 import { Row, Table } from './table.js';
 
-const COLUMNS = ['Line', 'Loss', 'Loss of the base', 'Example'];
+const OF_BASE = 'Loss of the base';
+const COLUMNS = ['Line', 'Loss', OF_BASE, 'Example'];
 const NOT_YET = <p className="faint">Measured at the end.</p>;
 
 interface Props {
@@ -35,6 +36,8 @@ function Worst({ job, made }: { readonly job: JobObject; readonly made: number }
   const { value, error } = useLoaded(['job-ledger', job.id, made, asked], () =>
     api.ledger(job.id, asked),
   );
+  // tasks with a head of their own: the base says nothing there
+  const hasBase = value?.data.some(({ base_loss: base }) => base !== null) ?? false;
   return (
     <>
       <Failure error={error} />
@@ -44,10 +47,10 @@ function Worst({ job, made }: { readonly job: JobObject; readonly made: number }
           {value.steps.length > 1 && <StepPick job={job} ledger={value} pick={ask} />}
           <p className="faint">
             Of {count(value.examples)} training examples, after step {value.step_number}, with a
-            loss of {short(value.mean_loss)} on average. One that is not below the loss of the base
-            was never learnt.
+            loss of {short(value.mean_loss)} on average.
+            {hasBase && ' One that is not below the loss of the base was never learnt.'}
           </p>
-          <Table columns={COLUMNS}>
+          <Table columns={hasBase ? COLUMNS : COLUMNS.filter((name) => name !== OF_BASE)}>
             {value.data.map(({ line, loss, base_loss: base, record }) => (
               <Row key={line}>
                 <td className="numbers">
@@ -60,7 +63,7 @@ function Worst({ job, made }: { readonly job: JobObject; readonly made: number }
                   </Link>
                 </td>
                 <td className="numbers">{short(loss)}</td>
-                <td className="numbers">{short(base)}</td>
+                {hasBase && <td className="numbers">{short(base)}</td>}
                 <td className="break">
                   {record === null ? (
                     '–'
