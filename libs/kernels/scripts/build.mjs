@@ -87,10 +87,10 @@ function stillThere(stamp, out) {
 }
 
 function hashSources() {
-  const files = [join(ROOM, 'CMakeLists.txt'), fileURLToPath(import.meta.url)];
-  for (const entry of readdirSync(join(ROOM, 'native'), { recursive: true, withFileTypes: true })) {
-    if (entry.isFile()) files.push(join(entry.parentPath ?? entry.path, entry.name));
-  }
+  const files = [join(ROOM, 'CMakeLists.txt')];
+  for (const folder of ['native', 'scripts'])
+    for (const entry of readdirSync(join(ROOM, folder), { recursive: true, withFileTypes: true }))
+      if (entry.isFile()) files.push(join(entry.parentPath ?? entry.path, entry.name));
   const hash = createHash('sha256').update(`${process.arch} ${process.platform}`);
   for (const file of files.sort()) hash.update(file).update(readFileSync(file));
   return hash.digest('hex');
