@@ -179,6 +179,9 @@ it('a base that writes learns what is said, and writes it whole and as it comes'
   expect(shown).toEqual({ code: 0, out: 'low\nhigh\n', err: 'low.wav:\nhigh.wav:\n' });
   const whole = await run('--json', 'transcribe', paths[0] as string, '--model', model);
   expect(JSON.parse(whole.out)).toMatchObject({ file: paths[0], text: 'low', usage: { output_tokens: 4 } }); // prettier-ignore
+  const cut = await run('--json', 'transcribe', paths[0] as string, 'none.wav', '--model', model);
+  expect(cut).toMatchObject({ code: 2, err: expect.stringContaining('none.wav') });
+  expect(JSON.parse(cut.out)).toMatchObject([{ file: paths[0], text: 'low' }]);
   const timed = await run('transcribe', paths[0] as string, '--model', model, '--format', 'srt');
   expect(timed).toMatchObject({ code: 1, out: '' });
   expect(timed.err).toMatch(/no tokens for times/);

@@ -35,12 +35,16 @@ export function addTranscribe(program: Command): void {
     .action(async (files: string[], options: Options, command: Command) => {
       const { out, api } = callOf(command);
       const found: object[] = [];
-      for (const path of files) {
-        const form = await formOf(path, options);
-        if (!out.json && files.length > 1) out.note(`${printable(basename(path))}:`);
-        found.push({ file: path, ...(await transcribed(api(), form, options.format, out)) });
+      try {
+        for (const path of files) {
+          const form = await formOf(path, options);
+          if (!out.json && files.length > 1) out.note(`${printable(basename(path))}:`);
+          found.push({ file: path, ...(await transcribed(api(), form, options.format, out)) });
+        }
+      } finally {
+        // of several, those before one that fails, too
+        if (out.json && found.length > 0) out.value(files.length === 1 ? found[0] : found);
       }
-      if (out.json) out.value(files.length === 1 ? found[0] : found);
     });
 }
 
