@@ -15,9 +15,8 @@ interface Pass {
   /** What a loss is multiplied with so that the micro-batches of a step add up to a mean. */
   readonly scale: number;
   through: number;
-  sums: Sums;
-  /** Those of `sums`, which grow. */
-  readonly totals: Record<string, number>;
+  /** They grow: labels that are taken for others are many, and are not copied for each micro-batch. */
+  readonly sums: { units: number; readonly totals: Record<string, number> };
   /** What is measured beside its forwards, once it has begun. */
   measuring: Generator<void, Sums['totals'], undefined> | null;
 }
@@ -106,11 +105,8 @@ export class Member {
 
   take(sums: Sums): void {
     const pass = this.pass as Pass;
-    // labels that are taken for others are many: they are not copied for each micro-batch
-    pass.sums = {
-      units: pass.sums.units + sums.units,
-      totals: addTotals(pass.totals, sums.totals),
-    };
+    pass.sums.units += sums.units;
+    addTotals(pass.sums.totals, sums.totals);
     pass.through += 1;
   }
 
@@ -120,8 +116,7 @@ export class Member {
     pass.measuring ??= this.run.measuring(pass.evaluation?.examples ?? []);
     const { measuring } = pass;
     const { done = false, value } = noGrad(() => measuring.next());
-    if (done && value)
-      pass.sums = { units: pass.sums.units, totals: addTotals(pass.totals, value) };
+    if (done && value) addTotals(pass.sums.totals, value);
     return done;
   }
 
@@ -191,6 +186,13 @@ export class Member {
       ? wholeBatches(examples, spec.batch_size)
       : microBatches(examples, this.terms.budget);
     const scale = 1 / this.run.unitsIn(examples);
-    return { evaluation, pieces, scale, through: 0, sums: NO_SUMS, totals: {}, measuring: null };
+    return {
+      evaluation,
+      pieces,
+      scale,
+      through: 0,
+      sums: { units: 0, totals: {} },
+      measuring: null,
+    };
   }
 }
