@@ -142,6 +142,13 @@ describe('a base that writes times', () => {
     );
   });
 
+  it('takes no token of its own for the text of a prompt', () => {
+    const samples = ofSeconds(0.9);
+    expect(() =>
+      written(timed, samples, { language: 'en', prompt: 'ab <|startofprev|> c' }),
+    ).toThrow("prompt: expected text, got the base's own token <|startofprev|>");
+  });
+
   it('draws by its seed where it is warm', () => {
     const samples = ofSeconds(0.9);
     const drawn = (seed: number): string => written(timed, samples, { language: 'en', temperature: 1, seed }).texts.join(''); // prettier-ignore

@@ -209,12 +209,23 @@ function clockOf(tokenizer: Tokenizer): Times {
   throw new DomainError('unsupported', message, 'response_format');
 }
 
-/** As transformers' get_prompt_ids: the end of a long one, which leaves half of the positions. */
+/** As transformers' get_prompt_ids: no token but of text; of a long one the end, which leaves half of the positions. */
 function promptIds(tokenizer: Tokenizer, prompt: string | null, positions: number): number[] {
   if (prompt === null || prompt.trim() === '') return [];
   const before = tokenId(tokenizer, 'startofprev');
   const most = Math.floor(positions / 2) - 1;
-  if (before !== null && most > 0)
-    return [before, ...tokenizer.encode(` ${prompt.trim()}`).slice(-most)];
-  throw new DomainError('unsupported', 'prompt: the base reads none; leave it out', 'prompt');
+  if (before === null || most <= 0)
+    throw new DomainError('unsupported', 'prompt: the base reads none; leave it out', 'prompt');
+  const ids = tokenizer.encode(` ${prompt.trim()}`);
+  const own = ownToken(tokenizer, ids, prompt);
+  if (own === undefined) return [before, ...ids.slice(-most)];
+  const message = `prompt: expected text, got the base's own token ${own}`;
+  throw new DomainError('invalid_value', message, 'prompt');
 }
+
+/** A special token that the text spells; what is unknown to the base is one that it does not. */
+const ownToken = (tokenizer: Tokenizer, ids: readonly number[], text: string): string | undefined =>
+  ids
+    .filter((id) => tokenizer.decode([id]) === '')
+    .map((id) => tokenizer.decode([id], { skipSpecial: false }))
+    .find((spelt) => spelt !== '' && text.includes(spelt));
