@@ -1,7 +1,13 @@
-"""wav2vec 2.0: norms after the residuals with one norm of the convolutions, over time; and before them with one each."""
+"""wav2vec 2.0: norms after the residuals with one norm of the convolutions, over time; and before them with one each. And what
+PEFT's methods make of a convolution over time, those that take one; not of the one over neighbours, whose update PEFT cannot
+merge.
+"""
 
-from stem import Family
+from peft import HiraConfig, LoHaConfig, LoKrConfig
+from stem import Family, load
 from transformers import Wav2Vec2Config
+
+audio_cls = load("audio_cls")
 
 
 def config(**more) -> Wav2Vec2Config:
@@ -35,4 +41,27 @@ FAMILIES = {
         task="audio_cls",
         learning_rate=5e-3,
     ),
+}
+
+
+def convolved(config, families=("wav2vec2",), **options):
+    """At two convolutions and a linear."""
+    targets = {
+        "target_modules": ["conv_layers.0.conv", "conv_layers.1.conv", "q_proj"],
+        "modules_to_save": ["projector", "classifier"],
+    }
+    return audio_cls.heard(lambda: config(**{**targets, **options}), families=families, merges=True)
+
+
+CASES = {
+    "sound-conv-lora": convolved(audio_cls.lora, families=("wav2vec2", "wav2vec2-stable")),
+    # not the first, whose channels are normed over time: how long they are shows nowhere
+    "sound-conv-dora": convolved(
+        audio_cls.lora, use_dora=True, lora_alpha=5, target_modules=["conv_layers.1.conv", "conv_layers.2.conv"]
+    ),
+    "sound-conv-hira": convolved(HiraConfig, r=2),
+    "sound-conv-loha": convolved(LoHaConfig, r=2, alpha=6),
+    # at this rank D is whole at both
+    "sound-conv-lokr": convolved(LoKrConfig, r=2, alpha=6),
+    "sound-conv-lokr-thin": convolved(LoKrConfig, r=1, alpha=3),
 }

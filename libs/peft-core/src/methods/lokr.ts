@@ -6,18 +6,19 @@
  * x: [N, in]  W, ΔW: [out, in]  C: [l, m]  D: [k, n],  out = l k, in = m n. Where r is small beside them, C (with
  * decompose_both) and D are products of two thin matrices of rank r. PEFT makes ΔW whole; here x, as [N, m, n], is
  * multiplied by D and then by C, or the other way round, whichever is the cheaper. All parts are f32; products with x
- * run in its dtype.
+ * run in its dtype. Of a convolution over time whose D [k, n/w, w] is whole, PEFT's ΔW is no Kronecker product: its
+ * numbers are those of C ⊗ D in the order (k, l, n, m, w), read as [out, in, w]. Files mean that, so it is made whole.
  *
  * While training, rank_dropout drops rows of ΔW and, with rank_dropout_scale, divides the rest by their share;
  * module_dropout leaves out all of it.
  */
-import { add, matmul, mul, reshape, tidy, to, transpose, unsqueeze } from '@graft/kernels';
+import { add, linear, matmul, mul, reshape, tidy, to, transpose, unsqueeze } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
 import { z } from 'zod';
 import type { LinearContext } from '../nn/linear.js';
 import type { LinearShape } from '../nn/outline.js';
 import { checkLayers, rank } from './fields.js';
-import { linearMethod } from './linear-method.js';
+import { linearMethod, numbersIn } from './linear-method.js';
 import type { LinearUpdate, Merged } from './linear-method.js';
 import { flat } from './lora-convolution.js';
 import { alphasOf, isLeftOut, keptRows, lycorisFields, ranksOf } from './lycoris.js';
@@ -82,9 +83,17 @@ export const lokr = linearMethod<Options>({
     alphasOf(options);
   },
   // between D and C, as it is and as the product has it
-  held: (targets, options) => ({
-    perRow: targets.reduce((sum, linear) => sum + 2 * between(factorsOf(options, linear)), 0),
-  }),
+  held(targets, options) {
+    const rankOf = ranksOf(options);
+    const isWhole = (one: LinearShape): boolean =>
+      isReordered(one, partsOf(options, one, rankOf(one.path)));
+    const products = targets.filter((one) => !isWhole(one));
+    return {
+      // ΔW, in the base's dtype and as it is made
+      numbers: 2 * numbersIn(targets.filter(isWhole)),
+      perRow: products.reduce((sum, one) => sum + 2 * between(factorsOf(options, one)), 0),
+    };
+  },
   shapes(options) {
     const rankOf = ranksOf(options);
     return (linear) => partsOf(options, linear, rankOf(linear.path));
@@ -97,6 +106,7 @@ export const lokr = linearMethod<Options>({
       return new LokrLinear(target, options, make(shapes, options, parameters), {
         scale: alphaOf(target.path) / r,
         factors: factorsOf(options, target),
+        window: isReordered(target, shapes) ? (target.kernel?.[1] as number) : null,
       });
     };
   },
@@ -153,6 +163,10 @@ function partsOf(options: Options, linear: Size, r: number): PartShapes {
   };
 }
 
+/** Whether PEFT's ΔW is another matrix than C ⊗ D. */
+const isReordered = ({ kernel }: Size, parts: PartShapes): boolean =>
+  kernel?.length === 2 && 'lokr_w2' in parts;
+
 /** One of each pair starts at zero, so that ΔW does. */
 function make(
   shapes: PartShapes,
@@ -177,15 +191,22 @@ const fanIn = ([, ...shape]: readonly number[]): number => shape.reduce((a, b) =
 class LokrLinear implements LinearUpdate {
   readonly #scale: number;
   readonly #factors: Factors;
+  /** Places of the window where ΔW is in PEFT's order; else null. */
+  readonly #window: number | null;
 
   constructor(
     private readonly target: Size,
     private readonly options: Options,
     private readonly parts: ReadonlyMap<string, Tensor>,
-    { scale, factors }: { readonly scale: number; readonly factors: Factors },
+    {
+      scale,
+      factors,
+      window,
+    }: { readonly scale: number; readonly factors: Factors; readonly window: number | null },
   ) {
     this.#scale = scale;
     this.#factors = factors;
+    this.#window = window;
   }
 
   after(y: Tensor, x: Tensor, ctx: LinearContext): Tensor {
@@ -201,14 +222,24 @@ class LokrLinear implements LinearUpdate {
   }
 
   merged(weight: Tensor): Merged {
-    // [l, 1, m, 1] · [1, k, 1, n]
-    const [c, d] = [this.#part('lokr_w1'), this.#part('lokr_w2')];
-    const whole = mul(unsqueeze(unsqueeze(c, 1), 3), unsqueeze(unsqueeze(d, 0), 2));
-    return { weight: add(weight, reshape(whole, weight.shape), this.#scale) };
+    return { weight: add(weight, this.#matrix(), this.#scale) };
   }
 
-  /** x (C ⊗ D)ᵀ */
+  /** ΔW: [out, in] */
+  #matrix(): Tensor {
+    const [c, d] = [this.#part('lokr_w1'), this.#part('lokr_w2')];
+    const { l, m, k, n } = this.#factors;
+    const window = this.#window;
+    const whole =
+      window === null
+        ? mul(unsqueeze(unsqueeze(c, 1), 3), unsqueeze(unsqueeze(d, 0), 2)) // [l, 1, m, 1] · [1, k, 1, n]
+        : mul(reshape(c, [1, l, 1, m, 1]), reshape(d, [k, 1, n / window, 1, window]));
+    return reshape(whole, [l * k, m * n]);
+  }
+
+  /** x ΔWᵀ */
   #product(x: Tensor): Tensor {
+    if (this.#window !== null) return linear(x, to(this.#matrix(), x.dtype));
     const { m, n } = this.#factors;
     const blocks = reshape(x, [x.shape[0] as number, m, n]);
     const c = to(this.#part('lokr_w1'), x.dtype);
