@@ -91,6 +91,8 @@ export interface LinearMethod<
   readonly conv1d: boolean;
   /** Over how many dimensions convolutions run that PEFT adapts; left out, it adapts none. */
   readonly convolutions?: readonly (1 | 2)[];
+  /** Why it adapts none, where PEFT does. */
+  readonly noConvolutions?: string;
   /** Whether PEFT writes a long list of targets as it is, instead of the shortest ends of their paths. */
   readonly writesAllTargets?: boolean;
   /** Refuses options that no model fits. @throws DomainError */

@@ -102,6 +102,7 @@ export const oft = linearMethod<Options>({
   tensors: { oft_R: 'module' },
   defaultTargets: () => ['q', 'v'],
   conv1d: false,
+  noConvolutions: 'in PEFT it does not start as the base there, and merges into another model',
   // x in f32, which may be two numbers of its own dtype, and as it is divided
   held: (targets, options) => ({
     numbers: targets.reduce((sum, linear) => sum + ownNumbers(options, linear), 0),

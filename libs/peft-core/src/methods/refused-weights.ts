@@ -6,22 +6,32 @@ interface Takes {
   readonly name: string;
   readonly conv1d: boolean;
   readonly convolutions?: readonly number[];
+  readonly noConvolutions?: string;
 }
 
-/** @throws DomainError where PEFT could not read the file */
-export function refuseWeights(
-  { name, conv1d, convolutions = [] }: Takes,
-  targets: readonly Pick<LinearShape, 'path' | 'transposed' | 'kernel'>[],
-): void {
-  const convolution = targets.find(
-    ({ kernel }) => kernel && !convolutions.includes(kernel.length - 1),
-  );
-  if (convolution) {
-    const message = `${name} does not adapt ${convolution.path}, which is a convolution; leave it out of target_modules, or choose another method`;
-    throw new DomainError('unsupported', message, 'peft.target_modules');
+type Target = Pick<LinearShape, 'path' | 'transposed' | 'kernel' | 'adaptable'>;
+
+/** @throws DomainError where PEFT could not read the file, or run what it read */
+export function refuseWeights(method: Takes, targets: readonly Target[]): void {
+  const { name, convolutions = [], noConvolutions: reason } = method;
+  const refuse = (what: string, param: string): never => {
+    throw new DomainError('unsupported', `${name} does not adapt ${what}`, param);
+  };
+  const others = 'leave it out of target_modules, or choose another method';
+  for (const { path, kernel, transposed, adaptable } of targets) {
+    if (kernel && !convolutions.includes(kernel.length - 1)) {
+      const why = reason ?? `in PEFT neither (Conv${kernel.length - 1}d)`;
+      refuse(`${path}, which is a convolution: ${why}; ${others}`, 'peft.target_modules');
+    }
+    if (adaptable === false)
+      refuse(
+        `${path}: transformers reads its stride, which PEFT's layers do not have, so that no adapted model runs there; leave it out of target_modules, or train it whole by modules_to_save`,
+        'peft.target_modules',
+      );
+    if (transposed && !method.conv1d)
+      refuse(
+        `${path}: this model stores its weights as [in, out] (Conv1D), which PEFT does not support for this method; choose another method`,
+        'peft.peft_type',
+      );
   }
-  const stored = conv1d ? undefined : targets.find(({ transposed }) => transposed);
-  if (!stored) return;
-  const message = `${name} does not adapt ${stored.path}: this model stores its weights as [in, out] (Conv1D), which PEFT does not support for this method; choose another method`;
-  throw new DomainError('unsupported', message, 'peft.peft_type');
 }

@@ -69,6 +69,7 @@ export function findTargets<L extends NamedLinear, E extends Named>(
   refuseOthers(modules, fields, tables);
   refuseExperts(modules, fields);
   const excluded = matcher(fields.exclude_modules ?? [], 'peft.exclude_modules');
+  refuseWeightNorm(modules, fields, excluded);
   const saved = fields.modules_to_save ?? [];
   const wanted = wantedBy(modules, fields, defaults);
   const isTarget = (module: NamedLinear | Named): boolean =>
@@ -149,6 +150,27 @@ function refuseOthers(
   );
   if (!other) return;
   const message = `target_modules matches ${other.path}, which is not a linear layer; to train it whole, list it in modules_to_save`;
+  throw new DomainError('unsupported', message, 'peft.target_modules');
+}
+
+/** What PyTorch adds to a module's path where weight norm makes its weight. */
+const WEIGHT_NORM = '.parametrizations.weight.original0';
+
+/** PEFT adapts such a convolution, but cannot merge what it made; the same names often mean others beside it. */
+function refuseWeightNorm(
+  modules: Choice<NamedLinear>,
+  { target_modules: targets }: TargetFields,
+  excluded: (path: string) => boolean,
+): void {
+  if (targets === null || isAllLinear(targets)) return;
+  const matches = matcher(targets, 'peft.target_modules');
+  const found = modules
+    .embeddings()
+    .filter(({ path }) => path.endsWith(WEIGHT_NORM))
+    .map(({ path }) => path.slice(0, -WEIGHT_NORM.length))
+    .find((path) => matches(path) && !excluded(path));
+  if (found === undefined) return;
+  const message = `target_modules matches ${found}, whose update PEFT cannot merge (a convolution of groups, under weight norm); name the others, or list it in exclude_modules`;
   throw new DomainError('unsupported', message, 'peft.target_modules');
 }
 

@@ -59,6 +59,30 @@ it.each([
   expect(() => outlineOf({ ...base, ...changed })).toThrow(message);
 });
 
+it.each([
+  [{ target_modules: ['conv'] }, /pos_conv_embed\.conv, whose update PEFT cannot merge/],
+  [{ target_modules: '.*conv' }, /pos_conv_embed\.conv, whose update PEFT cannot merge/],
+  [{ peft_type: 'OFT', target_modules: ['conv_layers.0.conv'] }, /is a convolution: in PEFT it does not start/], // prettier-ignore
+  [{ peft_type: 'IA3', target_modules: ['conv_layers.0.conv'], feedforward_modules: ['conv_layers.0.conv'] }, /in PEFT neither \(Conv1d\)/], // prettier-ignore
+])('%j is refused at convolutions', (peft, message) => {
+  expect(() => footprintOf({ peft_type: 'LORA', ...peft }, base)).toThrow(
+    expect.objectContaining({
+      code: 'unsupported',
+      param: 'peft.target_modules',
+      message: expect.stringMatching(message) as string,
+    }),
+  );
+});
+
+it('adapts all convolutions over time but the one that is left out', () => {
+  const found = footprintOf(
+    { peft_type: 'LORA', r: 1, target_modules: ['conv'], exclude_modules: ['pos_conv_embed.conv'] },
+    base,
+  );
+  const [first, others, last] = [10 + 512, 3 * 512 + 512, 2 * 512 + 512];
+  expect(found.trainableParameters).toBe(first + 4 * others + 2 * last);
+});
+
 it('is loaded of files that have weight norm as PyTorch once called it', () => {
   const folder = join(import.meta.dirname, '../../../../test/golden/wav2vec2/base');
   const config = JSON.parse(readFileSync(join(folder, 'config.json'), 'utf8')) as HfConfig;

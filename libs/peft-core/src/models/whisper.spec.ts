@@ -105,6 +105,28 @@ it('takes patterns of labels alone that are told for an encoder by itself', () =
   );
 });
 
+it.each(['LORA', 'LOHA', 'LOKR', 'HIRA'])(
+  '%s is refused at its convolutions, where transformers cannot run it',
+  (peft_type) => {
+    expect(() => footprintOf({ peft_type, target_modules: ['conv1', 'q_proj'] }, tiny)).toThrow(
+      expect.objectContaining({
+        code: 'unsupported',
+        param: 'peft.target_modules',
+        message: expect.stringContaining(
+          'model.encoder.conv1: transformers reads its stride',
+        ) as string,
+      }),
+    );
+  },
+);
+
+it('trains a convolution whole', () => {
+  const peft = { peft_type: 'LORA', r: 1, target_modules: ['encoder.layers.0.self_attn.q_proj'] };
+  const count = (modules_to_save: string[]): number =>
+    footprintOf({ ...peft, modules_to_save }, tiny).trainableParameters;
+  expect(count(['conv1']) - count([])).toBe(384 * 80 * 3 + 384);
+});
+
 it.each([
   { peft_type: 'PROMPT_TUNING', num_virtual_tokens: 2 },
   { peft_type: 'PREFIX_TUNING', num_virtual_tokens: 2 },

@@ -101,6 +101,7 @@ export interface LinearDescription {
   readonly transposed: boolean;
   /** Of a convolution, which files store as [out, channels, …]: those channels and its window. */
   readonly kernel?: readonly number[] | undefined;
+  readonly adaptable?: false | undefined;
 }
 
 /** A matrix [out, in] as files have a linear's weight. */
@@ -125,6 +126,7 @@ export class Linear {
   readonly index: number;
   readonly transposed: boolean;
   readonly kernel: readonly number[] | undefined;
+  readonly adaptable: false | undefined;
   readonly weight: Weight;
   readonly bias: Tensor | null;
   readonly #attached = new Map<number, LinearAdapter[]>();
@@ -136,6 +138,7 @@ export class Linear {
     this.index = description.index;
     this.transposed = description.transposed;
     this.kernel = description.kernel;
+    this.adaptable = description.adaptable;
     this.weight = description.weight;
     this.bias = description.bias;
   }

@@ -33,6 +33,8 @@ export interface LinearShape {
   readonly transposed: boolean;
   /** Of a convolution, which files store as [out, channels, …]: those channels and its window. */
   readonly kernel?: readonly number[] | undefined;
+  /** Left out: yes. Where transformers reads of it what PEFT's layers lack (its stride), an adapted model would not run there. */
+  readonly adaptable?: false | undefined;
 }
 
 /** A linear's weight as files have it. */

@@ -52,6 +52,7 @@ export function describeFrames<L, N, E, X>(
       hasBias: true,
       transposed: false,
       kernel: [channels, WINDOW],
+      adaptable: false,
     });
   return {
     kind: 'frames',
