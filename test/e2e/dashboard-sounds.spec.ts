@@ -49,10 +49,7 @@ const last = (...told: readonly object[]): Partial<GenerateChunk> => ({
 });
 
 /** What of a question is to be heard. */
-function soundOf({ inference }: GenerateRequest) {
-  const [{ audio }] = JSON.parse(inference?.inputsJson ?? '[]') as [{ audio: string }];
-  return decodeAudio(Buffer.from(audio.slice(audio.indexOf(',') + 1), 'base64'));
-}
+const soundOf = async (question: GenerateRequest) => decodeAudio(await worker.mediaOf(question));
 
 async function faults(page: Page): Promise<string[]> {
   await page.evaluate(axe);
@@ -101,7 +98,7 @@ describe.skipIf(!program)('sounds in the dashboard', () => {
     await page.getByRole('link', { name: 'Classify with it' }).click();
     await page.getByLabel('Choose sounds').setInputFiles([file]);
     const question = await worker.asked();
-    expect(soundOf(question)).toEqual(decodeAudio(file.buffer));
+    expect(await soundOf(question)).toEqual(decodeAudio(file.buffer));
     tell(question, '', last({ label: 'low', probabilities: { low: 0.75, middle: 0.125, high: 0.125 } })); // prettier-ignore
     const answers = page.getByRole('list', { name: 'Answers' });
     await answers.getByText('0.750').waitFor();
@@ -126,7 +123,7 @@ describe.skipIf(!program)('sounds in the dashboard', () => {
     expect(await stop.getAttribute('aria-pressed')).toBe('true');
     await page.keyboard.press('Enter');
     const question = await worker.asked();
-    const { samples, samplingRate } = soundOf(question);
+    const { samples, samplingRate } = await soundOf(question);
     expect(samplingRate).toBe(16_000);
     expect(samples.length).toBeGreaterThanOrEqual(16_000);
     // the made microphone beeps

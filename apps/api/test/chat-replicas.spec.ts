@@ -1,8 +1,11 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { credentials } from '@grpc/grpc-js';
 import { WorkerServiceClient } from '@graft/contracts/grpc';
 import { request as httpRequest, type IncomingMessage } from 'node:http';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { caught, importBase, startTestApi, until, type TestApi } from './fixture.js';
+import { writeTinySpeechBase } from '../../../test/tiny-sounds.js';
 import { bearer, ScriptedWorker } from './scripted-worker.js';
 
 // Two API processes of one installation: the worker's stream ends at A, the client is connected to B.
@@ -59,6 +62,22 @@ describe('a chat through another API process', () => {
     expect(await read()).toBe('b');
     worker.say(second.id, '');
     while (!(await parts.next()).done);
+  });
+
+  it('is about a sound that goes the same way', async () => {
+    const dir = mkdtempSync(`${tmpdir()}/graft-replicas-`);
+    await importBase(a, 'whisper', writeTinySpeechBase(dir));
+    rmSync(dir, { recursive: true });
+    const worker = await join();
+    const large = new Uint8Array(Buffer.alloc(12 << 20, 'all of it'));
+    const asked = b.client.audio.transcriptions.create({
+      model: 'whisper',
+      file: new File([large], 'large.wav'),
+    });
+    const question = await worker.asked();
+    expect((await worker.mediaOf(question)).equals(large)).toBe(true);
+    worker.say(question.id, 'heard');
+    expect(await asked).toMatchObject({ text: 'heard' });
   });
 
   it('says what the worker says is wrong', async () => {

@@ -36,6 +36,7 @@ export class ScriptedWorker {
   readonly acks: EventAck[] = [];
   readonly commands: Command[] = [];
   readonly questions: GenerateRequest[] = [];
+  private readonly media = new Map<string, Uint8Array[]>();
   readonly cancelled: string[] = [];
   readonly drains: string[] = [];
   readonly beats: HeartbeatReply[] = [];
@@ -146,6 +147,9 @@ export class ScriptedWorker {
         break;
       case 'generate':
         this.questions.push(body.value);
+        break;
+      case 'askedMedia':
+        this.media.set(body.value.id, [...(this.media.get(body.value.id) ?? []), body.value.data]);
         break;
       case 'generateCancel':
         this.cancelled.push(body.value.id);
@@ -265,6 +269,14 @@ export class ScriptedWorker {
     const have = this.taken++;
     await until(() => this.questions.length > have, limitMs);
     return this.questions[have] as GenerateRequest;
+  }
+
+  /** The picture or sound that a question is about, once all of it is there. */
+  async mediaOf({ id, inference }: GenerateRequest): Promise<Buffer> {
+    const bytes = inference?.mediaBytes ?? 0;
+    const come = (): number => (this.media.get(id) ?? []).reduce((sum, { length }) => sum + length, 0); // prettier-ignore
+    await until(() => come() >= bytes);
+    return Buffer.concat(this.media.get(id) ?? []);
   }
 
   /** A piece of an answer; with a finish reason its last. */

@@ -92,8 +92,8 @@ describe('what is asked', () => {
     const { task, optionsJson, inputsJson, transcriptJson } = question.inference!;
     expect(task).toBe('speech_seq_2_seq');
     expect(JSON.parse(optionsJson)).toEqual({ language: null });
-    const [{ audio }] = JSON.parse(inputsJson) as [{ audio: string }];
-    expect(Buffer.from(audio.split(',')[1]!, 'base64').equals(bytes)).toBe(true);
+    expect(JSON.parse(inputsJson)).toEqual([{ audio: 'data:audio/x-file;base64,' }]);
+    expect((await worker.mediaOf(question)).equals(bytes)).toBe(true);
     expect(JSON.parse(transcriptJson!)).toEqual({
       language: 'de',
       prompt: 'Graft, PEFT',
@@ -124,7 +124,7 @@ describe('what is asked', () => {
     });
   });
 
-  it('has a file, of 11 MiB at most', async () => {
+  it('has a file, of 25 MB at most', async () => {
     const form = new FormData();
     form.set('model', 'whisper');
     const headers = { authorization: `Bearer ${api.apiKey}` };
@@ -139,11 +139,40 @@ describe('what is asked', () => {
     expect(await json.json()).toMatchObject({
       error: { message: expect.stringContaining('the parts `file` and `model`') as string },
     });
-    const large = new File([new Uint8Array((11 << 20) + 1)], 'large.wav');
+    const large = new File([new Uint8Array((25 << 20) + 1)], 'large.wav');
     await expect(transcriptions.create({ model: 'whisper', file: large })).rejects.toMatchObject({
       status: 413,
       param: 'file',
+      message: expect.stringContaining('larger than 26,214,400 bytes (25 MB)') as string,
     });
+    const empty = transcriptions.create({ model: 'whisper', file: new File([], 'empty.wav') });
+    await expect(empty).rejects.toMatchObject({ status: 400, param: 'file' });
+  });
+
+  it('may be of more at once than waits for a worker, and its stream stands', async () => {
+    const large = new Uint8Array(Buffer.alloc(7 << 20, 'all of it'));
+    const all = [1, 2, 3].map(() =>
+      transcriptions.create({ model: 'whisper', file: new File([large], 'large.wav') }),
+    );
+    for (let i = 0; i < 3; i++) {
+      const question = await worker.asked();
+      expect((await worker.mediaOf(question)).equals(large)).toBe(true);
+      tell(question, 'heard', { finishReason: 'stop' });
+    }
+    for (const one of all) expect(await one).toMatchObject({ text: 'heard' });
+    expect(worker.ended).toBeNull();
+  });
+
+  it('is sent no further once the worker refuses it', async () => {
+    const large = new File([new Uint8Array(7 << 20)], 'large.wav');
+    const refused = transcriptions.create({ model: 'whisper', file: large });
+    const question = await worker.asked();
+    tell(question, '', { finishReason: 'error', errorCode: 'user_error', errorMessage: 'no' });
+    await expect(refused).rejects.toMatchObject({
+      message: expect.stringContaining('no') as string,
+    });
+    const { found } = await answered(transcriptions.create({ model: 'whisper', file: file() }));
+    expect(found).toMatchObject({ text: 'One day, two.' });
   });
 
   it('is not labels: what transcribes is not asked to classify', async () => {
@@ -183,7 +212,7 @@ describe('who answers', () => {
     await until(
       async () => (await api.query(`SELECT 1 FROM worker WHERE state <> 'offline'`)).length === 0,
     );
-    const tasks = ['speech_seq_2_seq', ...ANSWER_ABILITIES.filter((one) => one !== 'answer:transcription')]; // prettier-ignore
+    const tasks = ['speech_seq_2_seq', ...ANSWER_ABILITIES.filter((one) => one !== 'answer:media')]; // prettier-ignore
     const older = await new ScriptedWorker(api, { tasks }).connect();
     await expect(
       transcriptions.create({ model: 'whisper', file: file() }, { maxRetries: 0 }),

@@ -1,12 +1,11 @@
 // The microphone as a WAV file: browsers' own recorders write what the API does not read.
-import { MAX_MEDIA_BYTES } from '@graft/contracts/limits';
 import worklet from './recorder-worklet.ts?worker&url';
 
 /** What bases of sounds are made for. */
 const RATE = 16_000;
 const HEADER_BYTES = 44;
-/** As long as its file is taken: six minutes. */
-export const MOST_SECONDS = Math.floor((MAX_MEDIA_BYTES - HEADER_BYTES) / (2 * RATE));
+/** Sounds of ten minutes are taken; the last piece of a recording is a little longer. */
+export const MOST_SECONDS = 599;
 
 export class Recording {
   private readonly pieces: Float32Array[] = [];

@@ -2,7 +2,7 @@
 // and resumes from them, but "trains" by a recurrence. The training file is one JSON object:
 // {steps, stepMs, firstStepMs, blockMs, saveEvery, disobey, crashAt, exitCode, signal, words, joint, hangAt, nanAt, links, claims}.
 // With `needs`, so many bytes, it waits to be admitted, and asks for that after `readMs`. It notes whose work it is at as the real one does; `joint` says that a step is of all runs. An answer that begins with
-// "die" ends it. Each base folder must hold base.txt. With `claims` it is hostile: it makes `links` in its folder, {name: target}, and says those facts; and `raw`
+// "die" ends it, that to a sound is the sum of its file. Each base folder must hold base.txt. With `claims` it is hostile: it makes `links` in its folder, {name: target}, and says those facts; and `raw`
 // is said as it is, JSON of any kind.
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
@@ -221,6 +221,11 @@ function handleCommand(command) {
   else if (command.type === 'admit') admit(command);
   else if (command.type === 'stop') stop(command);
   else if (command.type === 'generate') generate(command);
+  else if (command.type === 'transcribe')
+    generate({
+      ...command,
+      prompt: createHash('sha256').update(readFileSync(command.file)).digest('hex'),
+    });
   else if (command.type === 'cancelGenerate') clearTimeout(answers.get(command.id));
   else if (command.type === 'ping') say({ type: 'pong', sequence: command.sequence, rssBytes: 1 });
 }

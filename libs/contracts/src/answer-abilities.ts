@@ -9,6 +9,7 @@ export const ANSWER_ABILITIES = [
   'answer:response_format',
   'answer:tools',
   'answer:transcription',
+  'answer:media',
 ] as const;
 export type AnswerAbility = (typeof ANSWER_ABILITIES)[number];
 

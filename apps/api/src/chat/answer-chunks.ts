@@ -14,6 +14,7 @@ const needed = ({ topLogprobs, formJson, toolsJson, inference }: Question): Answ
   ...(formJson === undefined ? [] : (['answer:response_format'] as const)),
   ...(toolsJson === undefined ? [] : (['answer:tools'] as const)),
   ...(inference?.transcriptJson === undefined ? [] : (['answer:transcription'] as const)),
+  ...(inference?.mediaBytes === undefined ? [] : (['answer:media'] as const)),
 ];
 
 /** What a worker is asked, but for the answer's id. */
@@ -44,12 +45,14 @@ export class AnswerChunks {
   /**
    * The answer's chunks, once a worker has room for it; none where the client leaves before.
    * @param tokensOf how many count to the project's limit, of all until this chunk
+   * @param media of the question, in pieces
    */
   async *of(
     { projectId }: Principal,
     question: Question,
     left: AbortSignal,
     tokensOf: (chunk: GenerateChunk) => number,
+    media: readonly Uint8Array[] = [],
   ): AsyncGenerator<GenerateChunk> {
     const { base, adapter, inference } = question;
     const blobs = [...(base?.files ?? []), ...adapter].map(({ sha256 }) => sha256);
@@ -67,7 +70,11 @@ export class AnswerChunks {
     let tokens = 0;
     try {
       while (answer) {
-        const chunks = this.generations.ask(answer.worker, { ...question, id }, left);
+        const chunks = this.generations.ask(
+          answer.worker,
+          { request: { ...question, id }, media },
+          left,
+        );
         try {
           for await (const chunk of chunks) {
             begun = true;

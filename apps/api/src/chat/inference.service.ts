@@ -29,7 +29,7 @@ import {
   embeddingsInput,
   listed,
 } from './inference-body.js';
-import { mediaQuestion } from './media-input.js';
+import { mediaQuestion, type MediaFile } from './media-input.js';
 import { checkUse } from './other-use.js';
 
 /** In one response; OpenAI's longest is 2,048 vectors of 3,072. */
@@ -42,6 +42,14 @@ const MOST_TOKENS = 8192;
 interface Asked {
   readonly request: Request;
   readonly body: unknown;
+}
+
+interface Wanted {
+  readonly model: Resolved;
+  readonly use: ModelUse;
+  readonly inputs: readonly unknown[];
+  readonly name: (index: number) => string;
+  readonly file: MediaFile | null;
 }
 
 interface Inferred {
@@ -61,12 +69,12 @@ export class InferenceService {
   /** OpenAI's endpoint. */
   async embed(caller: Principal, { request, body }: Asked, response: Response): Promise<void> {
     const forms = { json: EmbeddingsBody, input: embeddingsInput, fields: EmbeddingsFields };
-    const { asked, inputFor } = await mediaQuestion(request, body, forms);
+    const { asked, inputFor, file } = await mediaQuestion(request, body, forms);
     const model = await this.resolved(caller, asked.model, 'embed');
     const { inputs, name } = listed(inputFor(taskOf(model, 'embed')));
     const dimensions = 'dimensions' in asked ? (asked.dimensions ?? null) : null;
     if (model.base.config) checkSize(vectorSize(model.base.config), inputs.length, dimensions);
-    const found = await this.infer(caller, { model, use: 'embed', inputs, name }, response);
+    const found = await this.infer(caller, { model, use: 'embed', inputs, name, file }, response);
     if (!found || response.destroyed) return;
     if (!found.answers.every(isVector)) throw malformed();
     const isBase64 = asked.encoding_format === 'base64';
@@ -78,14 +86,18 @@ export class InferenceService {
 
   /** vLLM's endpoint. */
   async classify(caller: Principal, { request, body }: Asked, response: Response): Promise<void> {
-    const { asked, inputFor } = await mediaQuestion(request, body, {
+    const { asked, inputFor, file } = await mediaQuestion(request, body, {
       json: ClassifyBody,
       input: ({ input }) => input,
       fields: ClassifyFields,
     });
     const model = await this.resolved(caller, asked.model, 'classify');
     const { inputs, name } = listed(inputFor(model.task?.name));
-    const found = await this.infer(caller, { model, use: 'classify', inputs, name }, response);
+    const found = await this.infer(
+      caller,
+      { model, use: 'classify', inputs, name, file },
+      response,
+    );
     if (!found || response.destroyed) return;
     response.json({
       id: newId('classify-'),
@@ -106,21 +118,13 @@ export class InferenceService {
   /** Null where the client leaves first. */
   private async infer(
     caller: Principal,
-    {
-      model,
-      use,
-      inputs,
-      name,
-    }: {
-      readonly model: Resolved;
-      readonly use: ModelUse;
-      readonly inputs: readonly unknown[];
-      readonly name: (index: number) => string;
-    },
+    { model, use, inputs, name, file }: Wanted,
     response: Response,
   ): Promise<Inferred | null> {
     const task = taskOf(model, use);
-    const inputsJson = JSON.stringify(inputRecords(task, inputs, name));
+    // of a file there is one input, and it is its record
+    const records = file ? inputs : inputRecords(task, inputs, name);
+    const inputsJson = JSON.stringify(records);
     refuseTooLarge(inputsJson, inputsOfTask(task) === 'tokens' ? MAX_ORDER_BYTES : MAX_MEDIA_ORDER_BYTES); // prettier-ignore
     const options = model.task?.options ?? defaultOptions(task);
     const left = new AbortController();
@@ -128,11 +132,16 @@ export class InferenceService {
     const question = {
       ...NO_CHAT,
       ...askedModel(model),
-      inference: { task, optionsJson: JSON.stringify(options), inputsJson },
+      inference: {
+        task,
+        optionsJson: JSON.stringify(options),
+        inputsJson,
+        ...(file && { mediaBytes: file.bytes }),
+      },
     };
     const most = MOST_TOKENS * inputs.length;
     const tokensOf = ({ promptTokens }: GenerateChunk): number => Math.min(promptTokens, most);
-    const chunks = this.chunks.of(caller, question, left.signal, tokensOf);
+    const chunks = this.chunks.of(caller, question, left.signal, tokensOf, file?.pieces);
     return collected(chunks, inputs.length).catch((error: unknown) => {
       throw ofInput(error);
     });

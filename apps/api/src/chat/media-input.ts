@@ -1,5 +1,5 @@
 // A picture or a sound that is sent as a file instead of a data URL.
-import { DomainError, MAX_MEDIA_BYTES, grouped, parseBody } from '@graft/contracts';
+import { DomainError, MAX_ASKED_MEDIA_BYTES, grouped, parseBody } from '@graft/contracts';
 import type { Request } from 'express';
 import type { Readable } from 'node:stream';
 import type { z } from 'zod';
@@ -9,8 +9,15 @@ import { readUpload } from '../files/upload.js';
 /** What is asked: as JSON says it, or with a file as its input, for the model once it is known. */
 export interface MediaQuestion<T> {
   readonly asked: T;
-  /** @param task of the model; undefined: of none */
+  /** The inputs, or a file as the one of them. @param task of the model; undefined: of none */
   inputFor(task: string | undefined): unknown;
+  readonly file: MediaFile | null;
+}
+
+/** A picture or a sound as it arrived: it is never put together here. */
+export interface MediaFile {
+  readonly pieces: readonly Uint8Array[];
+  readonly bytes: number;
 }
 
 interface Forms<B, F> {
@@ -30,25 +37,33 @@ export async function mediaQuestion<B, F>(
   if (!/^multipart\//i.test(request.headers['content-type'] ?? '')) {
     const asked = parseBody(json, body);
     const given = input(asked);
-    return { asked, inputFor: () => given };
+    return { asked, inputFor: () => given, file: null };
   }
-  const { fields: given, content } = await readUpload(request, mediaPart, { beside: 'model' });
-  return { asked: parseBody(fields, given), inputFor: (task) => dataUrl(content, task) };
+  const { fields: given, content: file } = await readUpload(request, mediaPart, {
+    beside: 'model',
+  });
+  return { asked: parseBody(fields, given), inputFor: cutUrl, file };
 }
 
-/** All of a file part. @throws DomainError where it is larger than is taken */
-export async function mediaPart(part: Readable): Promise<Buffer> {
-  const chunks: Buffer[] = [];
+/** All of a file part. @throws DomainError where it is larger than is taken, or empty */
+export async function mediaPart(part: Readable): Promise<MediaFile> {
+  const pieces: Buffer[] = [];
   let bytes = 0;
-  for await (const chunk of part as AsyncIterable<Buffer>) {
-    bytes += chunk.length;
-    if (bytes > MAX_MEDIA_BYTES) throw tooLarge();
-    chunks.push(chunk);
+  for await (const piece of part as AsyncIterable<Buffer>) {
+    bytes += piece.length;
+    if (bytes > MAX_ASKED_MEDIA_BYTES) throw tooLarge();
+    pieces.push(piece);
   }
-  return Buffer.concat(chunks);
+  if (bytes === 0) throw new DomainError('invalid_value', 'file is empty', 'file');
+  return { pieces, bytes };
 }
 
-function dataUrl(bytes: Buffer, task: string | undefined): string {
+/** The record of a file that goes beside it: which format it has is told from its bytes. */
+export const cutRecord = (kind: 'image' | 'audio'): Record<string, string> => ({
+  [kind]: `data:${kind}/x-file;base64,`,
+});
+
+function cutUrl(task: string | undefined): Record<string, string> {
   const kind = task === undefined ? 'tokens' : inputsOfTask(task);
   if (kind === 'tokens')
     throw new DomainError(
@@ -56,13 +71,12 @@ function dataUrl(bytes: Buffer, task: string | undefined): string {
       'the model reads text: send it as JSON, in `input`',
       'file',
     );
-  // which format it has is told from its bytes
-  return `data:${kind}/x-file;base64,${bytes.toString('base64')}`;
+  return cutRecord(kind);
 }
 
 const tooLarge = (): DomainError =>
   new DomainError(
     'request_too_large',
-    `file is larger than ${grouped(MAX_MEDIA_BYTES)} bytes, the most that is taken`,
+    `file is larger than ${grouped(MAX_ASKED_MEDIA_BYTES)} bytes (25 MB), the most that is taken`,
     'file',
   );

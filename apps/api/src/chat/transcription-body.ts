@@ -50,6 +50,6 @@ export type TranscriptionBody = z.infer<typeof TranscriptionBody>;
 
 /** The same as the OpenAPI document has it. */
 export const TranscriptionForm = z.strictObject({
-  file: z.string().meta({ format: 'binary' }).describe('A sound: WAV or FLAC, 11 MiB at most'),
+  file: z.string().meta({ format: 'binary' }).describe('A sound: WAV or FLAC, 25 MB at most'),
   ...TranscriptionBody.shape,
 });

@@ -4,14 +4,14 @@ import type { GenerateChunk } from '@graft/contracts/grpc';
 import type { Request, Response } from 'express';
 import { randomInt } from 'node:crypto';
 import type { Principal } from '../auth/principal.js';
-import { defaultOptions, inputRecords } from '../catalog/plugins.js';
+import { defaultOptions } from '../catalog/plugins.js';
 import { readUpload } from '../files/upload.js';
 import { drained } from '../http/drained.js';
 import { openStream } from '../http/event-stream.js';
 import { ModelsService, type Resolved } from '../models/models.service.js';
 import { AnswerChunks, askedModel, type Question } from './answer-chunks.js';
 import { NO_CHAT, taskOf } from './inference.service.js';
-import { mediaPart } from './media-input.js';
+import { cutRecord, mediaPart, type MediaFile } from './media-input.js';
 import { checkUse } from './other-use.js';
 import { TranscriptionBody } from './transcription-body.js';
 import { srt, ToldSegment, ToldSound, verbose, vtt, type Transcribed } from './transcription-formats.js'; // prettier-ignore
@@ -28,7 +28,7 @@ export class TranscriptionService {
   ) {}
 
   async transcribe(caller: Principal, request: Request, response: Response): Promise<void> {
-    const { fields, content } = await readUpload(request, mediaPart, { beside: 'model' });
+    const { fields, content: sound } = await readUpload(request, mediaPart, { beside: 'model' });
     const asked = parseBody(TranscriptionBody, fields);
     const model = await this.models.resolve(caller, asked.model, 'model');
     checkUse(model, 'transcribe');
@@ -36,25 +36,25 @@ export class TranscriptionService {
     response.on('close', () => left.abort());
     const tokensOf = (chunk: GenerateChunk): number =>
       Math.min(chunk.promptTokens + chunk.completionTokens, MOST_TOKENS);
-    const question = questionOf(model, content, asked);
-    const chunks = this.chunks.of(caller, question, left.signal, tokensOf);
+    const question = questionOf(model, sound, asked);
+    const { pieces } = sound;
+    const chunks = this.chunks.of(caller, question, left.signal, tokensOf, pieces);
     if (asked.stream === 'true') await stream(response, chunks);
     else await whole(response, chunks, asked);
   }
 }
 
-function questionOf(model: Resolved, sound: Buffer, asked: TranscriptionBody): Question {
+function questionOf(model: Resolved, sound: MediaFile, asked: TranscriptionBody): Question {
   const task = taskOf(model, 'transcribe');
-  // which format it has is told from its bytes
-  const url = `data:audio/x-file;base64,${sound.toString('base64')}`;
   const { language = null, prompt = null, temperature, response_format: format } = asked;
   const segments = format !== 'json' && format !== 'text';
   const transcript = { language, prompt, temperature, seed: randomInt(2 ** 31), segments };
   const inference = {
     task,
     optionsJson: JSON.stringify(model.task?.options ?? defaultOptions(task)),
-    inputsJson: JSON.stringify(inputRecords(task, [url], () => 'file')),
+    inputsJson: JSON.stringify([cutRecord('audio')]),
     transcriptJson: JSON.stringify(transcript),
+    mediaBytes: sound.bytes,
   };
   return { ...NO_CHAT, ...askedModel(model), inference };
 }

@@ -48,6 +48,9 @@ export class Session implements Connection {
   private silence: NodeJS.Timeout | null = null;
   private heardAt = 0;
   private unread = 0;
+  /** Of what is large. */
+  private lastTurn: Promise<unknown> = Promise.resolve();
+  private endTurn: (sent: boolean) => void = () => undefined;
 
   constructor(
     private readonly stream: WorkerStream,
@@ -77,7 +80,7 @@ export class Session implements Connection {
     this.silence.refresh();
   }
 
-  send(body: NonNullable<ConnectResponse['body']>): boolean {
+  send(body: NonNullable<ConnectResponse['body']>, sent: () => void = () => undefined): boolean {
     if (this.over) return false;
     // gRPC would not only drop it: it ends the stream, and with it all that this worker does.
     const bytes = checkSize(body);
@@ -86,8 +89,24 @@ export class Session implements Connection {
       return false;
     }
     this.unread += bytes;
-    this.stream.write({ body }, () => (this.unread -= bytes));
+    this.stream.write({ body }, () => {
+      this.unread -= bytes;
+      sent();
+    });
     return true;
+  }
+
+  /** One at a time, so that no heartbeat is behind more than one of them, however many questions bring sounds. */
+  sendInTurn(body: NonNullable<ConnectResponse['body']>): Promise<boolean> {
+    const turn = this.lastTurn.then(
+      () =>
+        new Promise<boolean>((resolve) => {
+          this.endTurn = resolve;
+          if (!this.send(body, () => resolve(true))) resolve(false);
+        }),
+    );
+    this.lastTurn = turn.catch(() => undefined);
+    return turn;
   }
 
   private received({ body }: ConnectRequest): void {
@@ -261,6 +280,7 @@ export class Session implements Connection {
   private close(): void {
     if (this.over) return;
     this.over = true;
+    this.endTurn(false);
     clearTimeout(this.helloTimer);
     if (this.silence) clearTimeout(this.silence);
     this.freeSlots = 0;

@@ -18,6 +18,8 @@ export interface Connection {
   residentBases: readonly string[];
   /** False where the stream is over. @throws DomainError where the message is larger than one may be */
   send(body: ToWorker): boolean;
+  /** The same once what was sent so before is on its way: for what is large. Resolves when this is. */
+  sendInTurn(body: ToWorker): Promise<boolean>;
   /** Ends the stream and says why. */
   fail(error: unknown): void;
 }

@@ -1,9 +1,9 @@
 import { Injectable } from '@nestjs/common';
 import { status, type ServiceError } from '@grpc/grpc-js';
 import { DomainError, isErrorCode } from '@graft/contracts';
-import type { AskResponse, GenerateChunk, GenerateRequest } from '@graft/contracts/grpc';
+import type { AskResponse, GenerateChunk } from '@graft/contracts/grpc';
 import { checkSize, Connections } from './connections.js';
-import { lost, NotBegun, PendingGenerations } from './pending-generations.js';
+import { lost, NotBegun, PendingGenerations, type Asked } from './pending-generations.js';
 import { Relay, Unreachable } from './relay.js';
 import type { WorkerAddress } from './worker-link.js';
 
@@ -23,12 +23,12 @@ export class Generations {
    */
   async *ask(
     worker: WorkerAddress,
-    request: GenerateRequest,
+    asked: Asked,
     left: AbortSignal,
   ): AsyncGenerator<GenerateChunk> {
     const chunks = this.connections.get(worker)
-      ? this.pending.chunks(worker, request, left)
-      : this.relayed(worker, request, left);
+      ? this.pending.chunks(worker, asked, left)
+      : this.relayed(worker, asked, left);
     for await (const chunk of chunks) {
       if (chunk.finishReason === 'error') throw failure(chunk);
       yield chunk;
@@ -37,14 +37,17 @@ export class Generations {
 
   private async *relayed(
     { workerId, sessionId, gatewayId }: WorkerAddress,
-    request: GenerateRequest,
+    { request, media }: Asked,
     left: AbortSignal,
   ): AsyncGenerator<GenerateChunk> {
     checkSize({ $case: 'generate', value: request });
     const client = await this.relay.client(gatewayId ?? '').catch((error: unknown) => {
       throw error instanceof Unreachable ? new NotBegun(error.message) : error;
     });
-    const call = client.ask({ workerId, sessionId, request }, this.relay.metadata());
+    const call = client.ask(
+      { workerId, sessionId, request, media: [...media] },
+      this.relay.metadata(),
+    );
     const cancel = (): void => call.cancel();
     left.addEventListener('abort', cancel, { once: true });
     if (left.aborted) cancel();

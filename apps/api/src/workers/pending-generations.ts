@@ -12,11 +12,19 @@ const RETRY_AFTER_SECONDS = 5;
 /** The worker has begun nothing and will not: another may. */
 export class NotBegun extends Error {}
 
+/** A question, and the picture or sound that it is about, in pieces. */
+export interface Asked {
+  readonly request: GenerateRequest;
+  readonly media: readonly Uint8Array[];
+}
+
 interface Pending {
   readonly worker: Connection;
   readonly chunks: WaitingChunks;
   wake: () => void;
   lost: boolean;
+  /** Why the question could not be sent. */
+  failure: unknown;
 }
 
 /** Generations that were asked of workers whose streams end here, and the chunks that have come back for them. */
@@ -29,17 +37,18 @@ export class PendingGenerations {
   /** Streams the chunks; ends after the one with a finish reason, or cancels when `left` aborts. */
   async *chunks(
     address: WorkerAddress,
-    request: GenerateRequest,
+    asked: Asked,
     left: AbortSignal,
   ): AsyncGenerator<GenerateChunk> {
     const worker = this.connections.get(address);
     if (!worker) throw new NotBegun('its stream is over');
-    const { id } = request;
+    const { id } = asked.request;
     const pending: Pending = {
       worker,
       chunks: new WaitingChunks(),
       wake: () => undefined,
       lost: false,
+      failure: null,
     };
     this.pending.set(id, pending);
     // A generator that waits cannot be returned from outside, so leaving must wake it.
@@ -47,8 +56,10 @@ export class PendingGenerations {
     left.addEventListener('abort', wake, { once: true });
     let over = false;
     try {
-      if (!worker.send({ $case: 'generate', value: request }))
-        throw new NotBegun('its stream is over');
+      void this.send(pending, asked).catch((error: unknown) => {
+        pending.failure = error;
+        pending.wake();
+      });
       while (!over) {
         const chunk = await next(pending, left);
         if (!chunk) return;
@@ -59,6 +70,19 @@ export class PendingGenerations {
       this.pending.delete(id);
       left.removeEventListener('abort', wake);
       if (!over) worker.send({ $case: 'generateCancel', value: { id } });
+    }
+  }
+
+  /** Each piece when the worker has taken the last; no more of them once the answer is over. */
+  private async send(pending: Pending, { request, media }: Asked): Promise<void> {
+    const { worker } = pending;
+    const { id } = request;
+    if (!(await worker.sendInTurn({ $case: 'generate', value: request })))
+      throw new NotBegun('its stream is over');
+    for (const data of media) {
+      if (this.pending.get(id) !== pending) return;
+      // that the stream is over, workerLost says
+      if (!(await worker.sendInTurn({ $case: 'askedMedia', value: { id, data } }))) return;
     }
   }
 
@@ -90,6 +114,7 @@ async function next(pending: Pending, left: AbortSignal): Promise<GenerateChunk 
     if (left.aborted) return null;
     const chunk = pending.chunks.take();
     if (chunk) return chunk;
+    if (pending.failure !== null) throw pending.failure;
     if (pending.lost) throw lost();
     const remaining = until - performance.now();
     if (remaining <= 0) throw lost('the worker did not respond in time');

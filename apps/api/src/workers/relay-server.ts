@@ -105,11 +105,12 @@ export class RelayServer implements OnModuleDestroy {
   }
 
   private async ask(call: ServerWritableStream<AskRequest, AskResponse>): Promise<void> {
-    const { request, ...worker } = call.request;
+    const { request, media, ...worker } = call.request;
     if (!request) throw new Error('the call has no request');
     const left = new AbortController();
     call.on('cancelled', () => left.abort());
-    const chunks = this.generations.chunks({ ...worker, gatewayId: null }, request, left.signal);
+    const address = { ...worker, gatewayId: null };
+    const chunks = this.generations.chunks(address, { request, media }, left.signal);
     for await (const chunk of chunks) {
       if (call.write({ chunk })) continue;
       // Chunks wait, and become one, until the other process has read these.

@@ -2,7 +2,7 @@ import { createSecureContext } from 'node:tls';
 import { X509Certificate } from 'node:crypto';
 import { Injectable, type OnModuleDestroy } from '@nestjs/common';
 import { credentials, Metadata, type ChannelCredentials } from '@grpc/grpc-js';
-import { DomainError, MAX_DOWN_BYTES } from '@graft/contracts';
+import { DomainError, MAX_ASKED_MEDIA_BYTES, MAX_DOWN_BYTES } from '@graft/contracts';
 import { GatewayServiceClient, type SendRequest } from '@graft/contracts/grpc';
 import { log } from '../log.js';
 import { Gateways, type Gateway } from './gateways.js';
@@ -12,13 +12,15 @@ const CONNECT_MS = 1_500;
 const SEND_MS = 2_000;
 /** A process that did not answer is left alone for so long: whoever asks again must not wait again. */
 const SHUN_MS = 3_000;
-/** Around a worker's message. */
-const ENVELOPE_BYTES = 4_096;
+/** Around a worker's message, and around the pieces of a picture or sound. */
+const ENVELOPE_BYTES = 1024 * 1024;
+/** A question and what it is about go together: no heartbeat is behind them here. */
+const MAX_RELAYED_BYTES = MAX_DOWN_BYTES + MAX_ASKED_MEDIA_BYTES + ENVELOPE_BYTES;
 
 /** Limits of both ends. */
 export const RELAY_OPTIONS = {
-  'grpc.max_receive_message_length': MAX_DOWN_BYTES + ENVELOPE_BYTES,
-  'grpc.max_send_message_length': MAX_DOWN_BYTES + ENVELOPE_BYTES,
+  'grpc.max_receive_message_length': MAX_RELAYED_BYTES,
+  'grpc.max_send_message_length': MAX_RELAYED_BYTES,
   'grpc.keepalive_time_ms': 10_000,
   'grpc.keepalive_timeout_ms': 5_000,
 };

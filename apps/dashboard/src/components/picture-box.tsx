@@ -9,7 +9,7 @@ const PICTURES: Taken = {
   accept: 'image/jpeg,image/png,image/gif,image/webp',
   several: 'pictures',
   one: 'picture',
-  hint: 'JPEG, PNG, GIF or WebP',
+  hint: 'JPEG, PNG, GIF or WebP of at most 25 MB',
   waiting: 'Looking at it…',
 };
 

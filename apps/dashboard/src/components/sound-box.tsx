@@ -10,7 +10,7 @@ const SOUNDS: Taken = {
   accept: 'audio/wav,audio/x-wav,audio/flac,audio/x-flac,.wav,.flac',
   several: 'sounds',
   one: 'sound',
-  hint: 'WAV or FLAC of at most 11 MiB and ten minutes',
+  hint: 'WAV or FLAC of at most 25 MB and ten minutes',
   waiting: 'Listening…',
 };
 

@@ -133,6 +133,7 @@ export class Agent {
       blobs: this.blobs,
       trainers: this.trainers,
       folder,
+      makeFolder,
       send: (value) => this.connection.send({ $case: 'generated', value }),
       maxChats: settings.maxChats,
       onFree: () => this.heartbeat.pull(),
@@ -297,6 +298,8 @@ export class Agent {
         return this.attempts.handleCommand(body.value);
       case 'generate':
         return void this.generations.answer(body.value);
+      case 'askedMedia':
+        return this.generations.media(body.value);
       case 'generateCancel':
         return this.generations.cancel(body.value.id);
       case 'drain':

@@ -1,4 +1,8 @@
-// How many chats a worker answers at once, with the small trainer.
+// How many chats a worker answers at once, and what they may bring, with the small trainer.
+import { createHash } from 'node:crypto';
+import { readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import type { GenerateRequest } from '@graft/contracts/grpc';
 import { expect, it } from 'vitest';
 import { until } from '../../test/control-plane.js';
 import { useScene } from '../../test/scene.js';
@@ -11,7 +15,12 @@ const question = (words: number): string =>
   ]);
 
 /** A word takes 20 ms. */
-function ask(id: string, words = 5, messagesJson = question(words)): void {
+function ask(
+  id: string,
+  words = 5,
+  messagesJson = question(words),
+  more: Partial<GenerateRequest> = {},
+): void {
   scene.plane.send({
     $case: 'generate',
     value: {
@@ -30,6 +39,7 @@ function ask(id: string, words = 5, messagesJson = question(words)): void {
       stop: [],
       baseDtype: '',
       quantization: '',
+      ...more,
     },
   });
 }
@@ -73,4 +83,66 @@ it('holds no memory for an answer that never began', async () => {
     spec: { base_dtype: 'bf16' },
   });
   await until('the run to finish', () => scene.plane.fact('finished', 'job'));
+});
+
+/** A transcript of a sound of so many bytes that follows. */
+const hear = (id: string, mediaBytes: number): void =>
+  ask(id, 0, '', {
+    inference: {
+      task: 'speech_seq_2_seq',
+      optionsJson: '{}',
+      inputsJson: '[{"audio":"data:audio/x-file;base64,"}]',
+      transcriptJson: '{}',
+      mediaBytes,
+    },
+  });
+const send = (id: string, data: Uint8Array) =>
+  scene.plane.send({ $case: 'askedMedia', value: { id, data } });
+const MIB = 1 << 20;
+const kept = (): number =>
+  readdirSync(join(scene.home, 'runs')).filter((name) => name.startsWith('asked')).length;
+
+it('hands on a sound that came in pieces, mixed with those of another, and keeps none of them', async () => {
+  await scene.startAgent();
+  await scene.pulled();
+  const sounds = { a: 1, b: 2 };
+  const pieces = (of: number) => [70_000, 1, 9999].map((length) => Buffer.alloc(length, of));
+  for (const id of ['a', 'b']) hear(id, 80_000);
+  for (const i of [0, 1, 2])
+    for (const [id, of] of Object.entries(sounds)) send(id, pieces(of)[i] as Buffer);
+  for (const [id, of] of Object.entries(sounds)) {
+    const sum = createHash('sha256')
+      .update(Buffer.concat(pieces(of)))
+      .digest('hex');
+    expect(await until(`${id} to end`, () => end(id))).toMatchObject({ text: sum });
+  }
+  await until('the files to go', () => kept() === 0);
+});
+
+it('refuses sounds that are more than it holds, until one of them is over', async () => {
+  await scene.startAgent();
+  await scene.pulled();
+  hear('first', 200 * MIB);
+  hear('second', 57 * MIB);
+  expect(await until('the second to be refused', () => end('second'))).toMatchObject({
+    errorCode: 'queue_full',
+    errorMessage:
+      'this worker holds 209,715,200 bytes of pictures and sounds that it is asked about, and takes 268,435,456 at most; try again later',
+  });
+  // of what it has refused it takes nothing, and chats go on
+  send('second', Buffer.alloc(9));
+  ask('chat', 1);
+  expect(await until('the chat to end', () => end('chat'))).toMatchObject({ errorCode: '' });
+  cancel('first');
+  await until('its file to go', () => kept() === 0);
+  hear('third', 200 * MIB);
+  hear('fourth', 3);
+  send('fourth', Buffer.from('abc'));
+  expect(await until('the fourth to end', () => end('fourth'))).toMatchObject({ errorCode: '' });
+  hear('fifth', 3);
+  send('fifth', Buffer.from('abcd'));
+  expect(await until('the fifth to end', () => end('fifth'))).toMatchObject({
+    errorMessage: 'more came of the file than was announced',
+  });
+  expect(end('third')).toBeUndefined();
 });

@@ -1,7 +1,13 @@
 import { join } from 'node:path';
-import { DomainError } from '@graft/contracts';
+import { DomainError, grouped } from '@graft/contracts';
 import type { AnswerForm, AnswerTools, TranscriptOptions } from '@graft/peft-core';
-import type { BlobRef, GenerateChunk, GenerateRequest, Inference } from '@graft/contracts/grpc';
+import type {
+  AskedMedia as MediaPiece,
+  BlobRef,
+  GenerateChunk,
+  GenerateRequest,
+  Inference,
+} from '@graft/contracts/grpc';
 import type {
   AdapterSource,
   ChatMessage,
@@ -16,12 +22,15 @@ import type { Blobs } from '../blobs/blobs.js';
 import type { ReportPhase } from '../trainers/bases.js';
 import type { ResidentTrainer } from '../trainers/resident-trainer.js';
 import type { BaseRequest, Precision, Trainers } from '../trainers/trainers.js';
+import { AskedMedia } from './asked-media.js';
 
 export interface GenerationRelayOptions {
   readonly blobs: Blobs;
   readonly trainers: Trainers;
   /** Adapters of answers in progress lie here. */
   readonly folder: string;
+  /** Makes a folder that trainers can read. */
+  readonly makeFolder: (path: string) => Promise<void>;
   readonly send: (chunk: GenerateChunk) => void;
   /** Answers at once; twice as many may wait for one of them to end. */
   readonly maxChats: number;
@@ -30,10 +39,17 @@ export interface GenerationRelayOptions {
 }
 
 const WAITING_PER_CHAT = 2;
+/** On the disk, of the pictures and sounds that questions are about. */
+const MOST_MEDIA_BYTES = 256 * 1024 * 1024;
+
+interface Open {
+  readonly abort: AbortController;
+  readonly media: AskedMedia | null;
+}
 
 /** Answers in progress: each goes to the trainer that holds its base and streams back as it is made. */
 export class GenerationRelay {
-  private readonly open = new Map<string, AbortController>();
+  private readonly open = new Map<string, Open>();
   private count = 0;
   private going = 0;
   /** Called when it is their turn, in order. */
@@ -48,29 +64,51 @@ export class GenerationRelay {
 
   /** Never rejects: what goes wrong becomes the last chunk. */
   async answer(request: GenerateRequest): Promise<void> {
-    if (this.open.has(request.id)) return;
-    const { maxChats } = this.options;
-    if (this.open.size >= (1 + WAITING_PER_CHAT) * maxChats) {
-      const message = `this worker answers ${maxChats} ${maxChats === 1 ? 'chat' : 'chats'} at once and ${this.open.size - maxChats} wait; try again later`;
-      return this.options.send(failureChunk(request.id, new DomainError('queue_full', message)));
-    }
+    const { id } = request;
+    if (this.open.has(id)) return;
+    const mediaBytes = request.inference?.mediaBytes ?? 0;
+    const full = this.fullFor(mediaBytes);
+    if (full !== null)
+      return this.options.send(failureChunk(id, new DomainError('queue_full', full)));
     const abort = new AbortController();
-    this.open.set(request.id, abort);
+    const media =
+      mediaBytes > 0
+        ? new AskedMedia(join(this.options.folder, `asked-${++this.count}`), mediaBytes)
+        : null;
+    this.open.set(id, { abort, media });
     try {
+      const file = (await media?.written(this.options.makeFolder, abort.signal)) ?? null;
       await this.turn(abort.signal);
       try {
-        await this.generate(request, abort.signal);
+        await this.generate(request, file, abort.signal);
       } finally {
         this.going -= 1;
         this.waiting.values().next().value?.();
       }
     } catch (error) {
-      if (!abort.signal.aborted) this.options.send(failureChunk(request.id, error));
+      if (!abort.signal.aborted) this.options.send(failureChunk(id, error));
     } finally {
+      await media?.remove();
       const hadNone = this.free === 0;
-      this.open.delete(request.id);
-      if (hadNone && this.free > 0) this.options.onFree();
+      this.open.delete(id);
+      if ((hadNone || media) && this.free > 0) this.options.onFree();
     }
+  }
+
+  /** Why one more cannot wait here; null: it can. */
+  private fullFor(mediaBytes: number): string | null {
+    const { maxChats } = this.options;
+    const { size } = this.open;
+    if (size >= (1 + WAITING_PER_CHAT) * maxChats)
+      return `this worker answers ${maxChats} ${maxChats === 1 ? 'chat' : 'chats'} at once and ${size - maxChats} wait; try again later`;
+    const held = [...this.open.values()].reduce((sum, { media }) => sum + (media?.bytes ?? 0), 0);
+    if (mediaBytes === 0 || held + mediaBytes <= MOST_MEDIA_BYTES) return null;
+    return `this worker holds ${grouped(held)} bytes of pictures and sounds that it is asked about, and takes ${grouped(MOST_MEDIA_BYTES)} at most; try again later`;
+  }
+
+  /** The next bytes of what a question is about; of one that is over they are nothing. */
+  media({ id, data }: MediaPiece): void {
+    this.open.get(id)?.media?.add(data);
   }
 
   /** Waits until fewer than `maxChats` are going, and counts as one of them. */
@@ -95,19 +133,24 @@ export class GenerationRelay {
 
   /** Nobody listens any more. */
   cancel(id: string): void {
-    this.open.get(id)?.abort(new DomainError('conflict', 'cancelled'));
+    this.open.get(id)?.abort.abort(new DomainError('conflict', 'cancelled'));
   }
 
   /** Ends every answer; with a reason each asker is told. */
   cancelAll(reason?: string): void {
-    for (const [id, abort] of this.open) {
+    for (const [id, { abort }] of this.open) {
       if (reason !== undefined)
         this.options.send(failureChunk(id, new DomainError('unavailable', reason)));
       abort.abort(new DomainError('conflict', 'cancelled'));
     }
   }
 
-  private async generate(request: GenerateRequest, signal: AbortSignal): Promise<void> {
+  /** @param file with the picture or sound that it is about */
+  private async generate(
+    request: GenerateRequest,
+    file: string | null,
+    signal: AbortSignal,
+  ): Promise<void> {
     const { blobs, trainers, folder } = this.options;
     if (request.base === undefined)
       throw new DomainError('internal_error', 'the request names no base');
@@ -123,7 +166,9 @@ export class GenerationRelay {
           signal,
         );
       trainer = await trainers.acquire(baseRequest, signal, report);
-      await this.stream(trainer, request, adapter?.path ?? null, signal);
+      const key = keyOf(request.adapter);
+      const source = adapter && { key, dir: adapter.path };
+      await this.stream(trainer, commandOf(request, source, file), signal);
     } finally {
       if (trainer !== null) trainers.release(trainer);
       await adapter?.release();
@@ -132,18 +177,13 @@ export class GenerationRelay {
 
   private stream(
     trainer: ResidentTrainer,
-    request: GenerateRequest,
-    adapterDir: string | null,
+    read: AnswerCommand,
     signal: AbortSignal,
   ): Promise<void> {
-    const { id } = request;
+    const { id } = read;
     const { process } = trainer;
     return new Promise<void>((resolve, reject) => {
       signal.throwIfAborted();
-      const adapter = adapterDir === null ? null : { key: keyOf(request.adapter), dir: adapterDir };
-      const read = request.inference
-        ? inference(request, request.inference, adapter)
-        : generation(request, adapter);
       // Given back when the last answer ends: from here on this one must come to an end.
       const cacheBytes = this.options.trainers.room.reserveAnswers(trainer);
       const command = read.type === 'infer' ? read : { ...read, cacheBytes };
@@ -176,6 +216,18 @@ export class GenerationRelay {
       );
     });
   }
+}
+
+type AnswerCommand = GenerateCommand | InferCommand | TranscribeCommand;
+
+/** @throws DomainError for what the control plane does not send */
+function commandOf(
+  request: GenerateRequest,
+  adapter: AdapterSource | null,
+  file: string | null,
+): AnswerCommand {
+  const { inference } = request;
+  return inference ? inferred(request, inference, adapter, file) : generation(request, adapter);
 }
 
 /** Equal for equal files. */
@@ -212,19 +264,21 @@ function generation(request: GenerateRequest, adapter: AdapterSource | null): Ge
   return { type: 'generate', id, messages, prompt: prompt ?? null, adapter, taskId, ...sampling };
 }
 
-function inference(
+function inferred(
   { id }: GenerateRequest,
   { task, optionsJson, inputsJson, transcriptJson }: Inference,
   adapter: AdapterSource | null,
+  file: string | null,
 ): InferCommand | TranscribeCommand {
   const [options, inputs] = [optionsJson, inputsJson].map((json): unknown => JSON.parse(json));
   if (!isObject(options) || !Array.isArray(inputs) || !inputs.every(isObject))
     throw new DomainError('invalid_value', 'the inputs must be a list of records', 'input');
-  if (transcriptJson === undefined) return { type: 'infer', id, task, options, inputs, adapter };
-  const url = String(inputs[0]?.['audio']);
-  const sound = url.slice(url.indexOf(',') + 1);
+  if (transcriptJson === undefined)
+    return { type: 'infer', id, task, options, inputs, adapter, file };
+  if (file === null)
+    throw new DomainError('internal_error', 'a transcript is asked for without a sound');
   const asked = JSON.parse(transcriptJson) as TranscriptOptions;
-  return { type: 'transcribe', id, task, options, sound, asked, adapter };
+  return { type: 'transcribe', id, task, options, file, asked, adapter };
 }
 
 const isObject = (value: unknown): value is Record<string, unknown> =>

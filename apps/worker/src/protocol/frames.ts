@@ -12,11 +12,12 @@ export class FrameTooLarge extends RangeError {
 
 /** @throws FrameTooLarge */
 export function encodeFrame(message: unknown, most = MAX_FRAME_BYTES): Buffer {
-  const body = Buffer.from(JSON.stringify(message), 'utf8');
-  if (body.length > most) throw new FrameTooLarge(body.length, most);
-  const frame = Buffer.allocUnsafe(4 + body.length);
-  frame.writeUInt32LE(body.length, 0);
-  body.copy(frame, 4);
+  const body = JSON.stringify(message);
+  const bytes = Buffer.byteLength(body);
+  if (bytes > most) throw new FrameTooLarge(bytes, most);
+  const frame = Buffer.allocUnsafe(4 + bytes);
+  frame.writeUInt32LE(bytes, 0);
+  frame.write(body, 4);
   return frame;
 }
 

@@ -132,6 +132,8 @@ export interface InferCommand {
   /** The task's records without their answers. */
   readonly inputs: readonly Readonly<Record<string, unknown>>[];
   readonly adapter: AdapterSource | null;
+  /** With the picture or sound of the one input, whose data URL ends at its comma; absent: the inputs are whole. */
+  readonly file?: string | null;
 }
 
 /** What is said in a sound, between steps; answered by `generated` facts with text, segments and last what is known of it. */
@@ -141,8 +143,8 @@ export interface TranscribeCommand {
   /** As of an inference. */
   readonly task: string;
   readonly options: Readonly<Record<string, unknown>>;
-  /** The bytes of its file, in base64. */
-  readonly sound: string;
+  /** The sound. */
+  readonly file: string;
   readonly asked: TranscriptOptions;
   readonly adapter: AdapterSource | null;
   /** As of an answer. */

@@ -40,7 +40,7 @@ it('asks with the decoded samples of each, in order', async () => {
     done,
   } = hearing(({ sounds, samplingRate }) => {
     expect(samplingRate).toBe(RATE);
-    orders.push(sounds.map(({ length }) => length));
+    orders.push(sounds.map((sound) => (sound as Uint8Array).length));
     return Promise.resolve(
       sounds.map((_, i) => ({ samples: samples.map((value) => value / (i + 1)), values: 3 })),
     );
@@ -65,7 +65,9 @@ it('asks with the decoded samples of each, in order', async () => {
 it('names the sound that cannot be heard, and refuses more than may keep others waiting', async () => {
   const broken = hearing(({ sounds }) =>
     Promise.resolve(
-      sounds.map(({ length }) => (length < 9 ? { problem: 'no sound' } : { samples, values: 3 })),
+      sounds.map((sound) =>
+        (sound as Uint8Array).length < 9 ? { problem: 'no sound' } : { samples, values: 3 },
+      ),
     ),
   );
   broken.it.start(ask(tone('low', 0), Buffer.from('none')), RATE);

@@ -25,9 +25,9 @@ export class HeardInputs {
     const { start, send, wake } = this.options;
     const left = new AbortController();
     this.open.set(id, left);
-    void this.heard(command.inputs, samplingRate, left.signal)
+    void this.heard(command, samplingRate, left.signal)
       .then((inputs) => {
-        if (!left.signal.aborted) start({ ...command, inputs });
+        if (!left.signal.aborted) start({ ...command, inputs, file: null });
       })
       .catch((error: unknown) => {
         if (!left.signal.aborted) send(failed(id, error));
@@ -45,13 +45,15 @@ export class HeardInputs {
 
   /** With files of the decoded sounds. */
   private async heard(
-    inputs: InferCommand['inputs'],
+    { inputs, file }: InferCommand,
     samplingRate: number,
     left: AbortSignal,
   ): Promise<InferCommand['inputs']> {
     const heard: InferCommand['inputs'][number][] = [];
     let values = 0;
-    const sounds = inputs.map((input) => mediaBytes('audio', input['audio'], 'audio'));
+    const sounds = file
+      ? [{ file }]
+      : inputs.map((input) => mediaBytes('audio', input['audio'], 'audio'));
     const decoded = await this.options.decode({ sounds, samplingRate }, left);
     for (const [i, found] of decoded.entries()) {
       if ('problem' in found)

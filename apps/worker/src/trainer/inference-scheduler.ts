@@ -1,5 +1,6 @@
 // Vectors and labels inside a trainer. Inputs of all who ask go through the base together, in slices between training
 // steps, as answers do.
+import { readFileSync } from 'node:fs';
 import { DomainError, grouped } from '@graft/contracts';
 import {
   answersTo,
@@ -102,7 +103,8 @@ export class InferenceScheduler {
   }
 
   /** Null while its adapter is being made. */
-  private opened({ id, task, options, inputs, adapter }: InferCommand): Open | null {
+  private opened(command: InferCommand): Open | null {
+    const { id, task, options, adapter } = command;
     const { infer } = taskFor(task);
     if (!infer) throw new DomainError('internal_error', `task ${task} answers by writing`);
     const { model, processor } = this.base;
@@ -112,7 +114,7 @@ export class InferenceScheduler {
     const most = Math.min(MOST_TOKENS, model.maxPositions - virtualTokens(model, run));
     const { vocabSize } = model;
     const how = { maxSeqLen: most, vocabSize, taskOptions: options };
-    const encoded = infer.encode(inputs, processor, how);
+    const encoded = infer.encode(whole(command), processor, how);
     for (const [i, { longest, example }] of encoded.entries()) {
       // An input that does not fit may be read in several windows.
       const [tokens, limit] = longest > most ? [longest, most] : [example.rows, MOST_TOKENS];
@@ -200,6 +202,15 @@ export class InferenceScheduler {
         answers: piece,
       });
   }
+}
+
+/** The inputs; of one whose picture or sound lies in a file, with it. */
+function whole({ inputs, file }: InferCommand): InferCommand['inputs'] {
+  if (!file) return inputs;
+  const content = readFileSync(file, 'base64');
+  const [cut = {}] = inputs;
+  const urls = Object.entries(cut).map(([key, url]) => [key, `${String(url)}${content}`]);
+  return [Object.fromEntries(urls) as InferCommand['inputs'][number]];
 }
 
 /** f32, little-endian, in base64, as OpenAI has them. */

@@ -2,9 +2,14 @@
 // ends, one after another: a sound of ten minutes takes seconds and hundreds of megabytes.
 import { Worker } from 'node:worker_threads';
 
+/** Its path: nothing of it is in the trainer's memory but while it is decoded. */
+export interface SoundFile {
+  readonly file: string;
+}
+
 export interface SoundOrder {
   /** Of one question: a thread takes longer to begin than to decode a short sound. */
-  readonly sounds: readonly Uint8Array[];
+  readonly sounds: readonly (SoundFile | Uint8Array)[];
   /** Samples a second, of what is wanted. */
   readonly samplingRate: number;
 }

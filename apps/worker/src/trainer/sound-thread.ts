@@ -1,4 +1,5 @@
 // A thread for the sounds of one question: decodes them and brings them to a base's rate while training and other answers go on.
+import { readFileSync } from 'node:fs';
 import { parentPort, workerData } from 'node:worker_threads';
 import { DomainError } from '@graft/contracts';
 import { decodeAudio, MAX_SOUND_VALUES, resample } from '@graft/peft-core/media';
@@ -19,8 +20,8 @@ function decoded(bytes: Uint8Array): DecodedSound {
 
 const found: DecodedSound[] = [];
 let values = 0;
-for (const bytes of sounds) {
-  const one = decoded(bytes);
+for (const sound of sounds) {
+  const one = decoded('file' in sound ? readFileSync(sound.file) : sound);
   found.push(one);
   if ('problem' in one) break;
   values += one.values;

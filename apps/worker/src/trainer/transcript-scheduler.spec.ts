@@ -1,5 +1,5 @@
 // Transcripts for those who ask at the same time, on a real base.
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { answersTo, BARE_BASE, loadBase, setThreads, taskFor } from '@graft/peft-core';
@@ -10,7 +10,7 @@ import { dataUrl } from '../../../../test/tiny-pictures.js';
 import { tone, writeTinySpeechBase } from '../../../../test/tiny-sounds.js';
 import type { Fact, GeneratedFact, TranscribeCommand } from '../protocol/protocol.js';
 import { AttachedAdapters } from './attached-adapters.js';
-import type { Decode, DecodedSound, SoundOrder } from './sound-decoder.js';
+import type { Decode, DecodedSound, SoundFile, SoundOrder } from './sound-decoder.js';
 import { TranscriptScheduler } from './transcript-scheduler.js';
 import { WorkMark } from './work-mark.js';
 
@@ -30,27 +30,33 @@ const task = taskFor('speech_seq_2_seq');
 const options = task.options.parse({}) as Record<string, unknown>;
 const ASKED = { language: null, prompt: null, temperature: 0, seed: 1, segments: false };
 
-const ask = (id: string, sound: Buffer, changes: Partial<TranscribeCommand> = {}) =>
-  ({
+function ask(id: string, sound: Buffer, changes: Partial<TranscribeCommand> = {}) {
+  const file = join(dir, `${id}.wav`);
+  writeFileSync(file, sound);
+  return {
     type: 'transcribe',
     id,
     task: 'speech_seq_2_seq',
     options,
-    sound: sound.toString('base64'),
+    file,
     asked: ASKED,
     adapter: null,
     ...changes,
-  }) satisfies TranscribeCommand;
+  } satisfies TranscribeCommand;
+}
 
-const decodeHere = ({ sounds, samplingRate }: SoundOrder): Promise<readonly DecodedSound[]> =>
+const bytesOf = ({ sounds }: SoundOrder): Buffer[] =>
+  sounds.map((sound) => readFileSync((sound as SoundFile).file));
+
+const decodeHere = (order: SoundOrder): Promise<readonly DecodedSound[]> =>
   Promise.resolve(
-    sounds.map((bytes) => {
+    bytesOf(order).map((bytes) => {
       const { samples, samplingRate: from, values } = decodeAudio(bytes);
-      return { samples: resample(samples, from, samplingRate), values };
+      return { samples: resample(samples, from, order.samplingRate), values };
     }),
   );
 
-function scheduler(decode: Decode = decodeHere) {
+function scheduler(decode: Decode = decodeHere, mostHeldBytes = Infinity) {
   const facts: GeneratedFact[] = [];
   let woken = 0;
   const it = new TranscriptScheduler(base, new AttachedAdapters(base), {
@@ -58,6 +64,7 @@ function scheduler(decode: Decode = decodeHere) {
     mark: new WorkMark(null),
     wake: () => void woken++,
     decode,
+    mostHeldBytes,
   });
   const of = (id: string) => facts.filter((fact) => fact.id === id);
   const text = (id: string): string => of(id).map((fact) => fact.text).join(''); // prettier-ignore
@@ -119,6 +126,22 @@ it('takes as many at once as there is memory for', async () => {
   expect([text('a'), text('b')]).toEqual([alone(sound), alone(sound)]);
 });
 
+it('decodes no more sounds than may be held, and those that wait once one is written or left', async () => {
+  const { it: transcripts, text, decoded, all } = scheduler(decodeHere, 1);
+  const sound = tone('middle', 2, 0.8);
+  for (const id of ['a', 'b', 'c', 'd']) transcripts.start(ask(id, sound));
+  await decoded(1);
+  transcripts.cancel('b');
+  transcripts.cancel('a');
+  await decoded(2);
+  expect(transcripts.busy).toBe(true);
+  all();
+  expect([text('a'), text('b'), text('c'), text('d')]).toEqual(['', '', alone(sound), '']);
+  await decoded(3);
+  all();
+  expect(text('d')).toBe(alone(sound));
+});
+
 it('says nothing any more to one who has left while the sound was decoded', async () => {
   const left: AbortSignal[] = [];
   const {
@@ -143,7 +166,7 @@ it('says what is wrong with a sound, a wish or a task', async () => {
     decoded,
     all,
   } = scheduler((order) =>
-    order.sounds[0]!.length < 50
+    bytesOf(order)[0]!.length < 50
       ? Promise.resolve([{ problem: 'not a readable sound: expected WAV or FLAC, got MP3' }])
       : decodeHere(order),
   );

@@ -14,6 +14,8 @@ export interface TranscriptSchedulerOptions {
   /** Called when there is work again that nobody asked for just now. */
   readonly wake: () => void;
   readonly decode: Decode;
+  /** Samples that are decoded and not written yet: while they have so many bytes, no further sound is decoded. */
+  readonly mostHeldBytes?: number;
 }
 
 /** One whose sound is decoded. */
@@ -24,12 +26,17 @@ interface Heard {
 
 interface Open {
   readonly transcript: Transcript;
+  readonly samples: Float32Array;
   readonly run: number;
 }
 
+const MOST_HELD_BYTES = 256 * 1024 * 1024;
+
 export class TranscriptScheduler {
-  /** Those whose sound is being decoded. */
-  private readonly decoding = new Map<string, AbortController>();
+  /** Those whose sound is still a file, */
+  private readonly unheard = new Map<string, TranscribeCommand>();
+  /** and the one that is being decoded. */
+  private decoding: { readonly id: string; readonly left: AbortController } | null = null;
   /** Those that wait for their adapter, or for memory. */
   private readonly waiting = new Map<string, Heard>();
   private readonly open = new Map<string, Open>();
@@ -50,26 +57,42 @@ export class TranscriptScheduler {
   }
 
   start(command: TranscribeCommand): void {
+    this.unheard.set(command.id, command);
+    this.hearNext();
+  }
+
+  /** Decodes the next sound, unless one is being decoded or those that are take all that they may. */
+  private hearNext(): void {
+    const [command] = this.unheard.values();
+    if (!command || this.decoding !== null || this.isFull) return;
     const { id } = command;
     const left = new AbortController();
-    this.decoding.set(id, left);
+    this.unheard.delete(id);
+    this.decoding = { id, left };
     void this.heard(command, left.signal)
       .then((heard) => {
-        if (left.signal.aborted) return;
-        this.waiting.set(id, heard);
+        if (!left.signal.aborted) this.waiting.set(id, heard);
       })
       .catch((error: unknown) => {
         if (!left.signal.aborted) this.options.send(failed(id, error));
       })
       .finally(() => {
-        if (this.decoding.get(id) === left) this.decoding.delete(id);
+        this.decoding = null;
+        this.hearNext();
         this.options.wake();
       });
   }
 
+  private get isFull(): boolean {
+    const { mostHeldBytes = MOST_HELD_BYTES } = this.options;
+    const held = [...this.waiting.values(), ...this.open.values()];
+    return held.reduce((sum, { samples }) => sum + samples.byteLength, 0) >= mostHeldBytes;
+  }
+
   cancel(id: string): void {
-    this.decoding.get(id)?.abort(new DomainError('conflict', 'cancelled'));
-    this.decoding.delete(id);
+    this.unheard.delete(id);
+    if (this.decoding?.id === id)
+      this.decoding.left.abort(new DomainError('conflict', 'cancelled'));
     if (this.waiting.delete(id)) this.adapters.drop();
     this.end(id);
   }
@@ -89,7 +112,7 @@ export class TranscriptScheduler {
 
   private async heard(command: TranscribeCommand, left: AbortSignal): Promise<Heard> {
     const { samplingRate } = this.base.processor.audio;
-    const sounds = [Buffer.from(command.sound, 'base64')];
+    const sounds = [{ file: command.file }];
     const [found] = await this.options.decode({ sounds, samplingRate }, left);
     if (!found) throw new DomainError('internal_error', 'the sound was not decoded');
     if ('problem' in found)
@@ -109,6 +132,7 @@ export class TranscriptScheduler {
         if (isFatal(error)) throw error;
         this.waiting.delete(id);
         this.options.send(failed(id, error));
+        this.hearNext();
       }
     }
   }
@@ -129,7 +153,8 @@ export class TranscriptScheduler {
       throw new DomainError('unsupported', `models of task ${task} do not write what is said`);
     const run = adapter === null ? BARE_BASE : this.adapters.attach(adapter);
     if (run === null) return null;
-    return { run, transcript: new Transcript(this.base, infer, { run, options, samples }, asked) };
+    const transcript = new Transcript(this.base, infer, { run, options, samples }, asked);
+    return { run, samples, transcript };
   }
 
   private step(id: string): void {
@@ -159,6 +184,7 @@ export class TranscriptScheduler {
   private end(id: string): void {
     this.open.get(id)?.transcript.close();
     this.open.delete(id);
+    this.hearNext();
   }
 }
 

@@ -55,7 +55,11 @@ export interface SendResponse {
 export interface AskRequest {
   workerId: string;
   sessionId: string;
-  request: GenerateRequest | undefined;
+  request:
+    | GenerateRequest
+    | undefined;
+  /** The picture or sound that it is about, in the pieces that go to the worker. */
+  media: Uint8Array[];
 }
 
 export interface AskResponse {
@@ -290,7 +294,7 @@ export const SendResponse: MessageFns<SendResponse> = {
 };
 
 function createBaseAskRequest(): AskRequest {
-  return { workerId: "", sessionId: "", request: undefined };
+  return { workerId: "", sessionId: "", request: undefined, media: [] };
 }
 
 export const AskRequest: MessageFns<AskRequest> = {
@@ -303,6 +307,9 @@ export const AskRequest: MessageFns<AskRequest> = {
     }
     if (message.request !== undefined) {
       GenerateRequest.encode(message.request, writer.uint32(26).fork()).join();
+    }
+    for (const v of message.media) {
+      writer.uint32(34).bytes(v!);
     }
     return writer;
   },
@@ -344,6 +351,14 @@ export const AskRequest: MessageFns<AskRequest> = {
             message.request = GenerateRequest.decode(reader, reader.uint32());
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.media.push(reader.bytes());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -366,6 +381,7 @@ export const AskRequest: MessageFns<AskRequest> = {
     message.request = (object.request !== undefined && object.request !== null)
       ? GenerateRequest.fromPartial(object.request)
       : undefined;
+    message.media = object.media?.map((e) => e) || [];
     return message;
   },
 };

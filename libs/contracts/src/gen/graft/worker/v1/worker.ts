@@ -77,6 +77,7 @@ export interface ConnectResponse {
     | { $case: "generate"; value: GenerateRequest }
     | { $case: "generateCancel"; value: GenerateCancel }
     | { $case: "drain"; value: Drain }
+    | { $case: "askedMedia"; value: AskedMedia }
     | undefined;
 }
 
@@ -469,7 +470,20 @@ export interface Inference {
    * What is said in the one input is to be written: how (`TranscriptOptions` of libs/peft-core), as JSON. It comes as
    * `text`, with its segments and last what is known of the sound as `inferred`.
    */
-  transcriptJson?: string | undefined;
+  transcriptJson?:
+    | string
+    | undefined;
+  /**
+   * The one input is a picture or a sound of so many bytes, which follow as AskedMedia: `inputs_json` has a record whose
+   * data URL ends at its comma. Absent: all of the inputs are in `inputs_json`.
+   */
+  mediaBytes?: number | undefined;
+}
+
+/** The next bytes of the picture or sound that a question is about. */
+export interface AskedMedia {
+  id: string;
+  data: Uint8Array;
 }
 
 export interface GenerateCancel {
@@ -753,6 +767,9 @@ export const ConnectResponse: MessageFns<ConnectResponse> = {
       case "drain":
         Drain.encode(message.body.value, writer.uint32(66).fork()).join();
         break;
+      case "askedMedia":
+        AskedMedia.encode(message.body.value, writer.uint32(74).fork()).join();
+        break;
     }
     return writer;
   },
@@ -834,6 +851,14 @@ export const ConnectResponse: MessageFns<ConnectResponse> = {
             message.body = { $case: "drain", value: Drain.decode(reader, reader.uint32()) };
             continue;
           }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.body = { $case: "askedMedia", value: AskedMedia.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -897,6 +922,12 @@ export const ConnectResponse: MessageFns<ConnectResponse> = {
       case "drain": {
         if (object.body?.value !== undefined && object.body?.value !== null) {
           message.body = { $case: "drain", value: Drain.fromPartial(object.body.value) };
+        }
+        break;
+      }
+      case "askedMedia": {
+        if (object.body?.value !== undefined && object.body?.value !== null) {
+          message.body = { $case: "askedMedia", value: AskedMedia.fromPartial(object.body.value) };
         }
         break;
       }
@@ -4325,7 +4356,7 @@ export const GenerateRequest: MessageFns<GenerateRequest> = {
 };
 
 function createBaseInference(): Inference {
-  return { task: "", optionsJson: "", inputsJson: "", transcriptJson: undefined };
+  return { task: "", optionsJson: "", inputsJson: "", transcriptJson: undefined, mediaBytes: undefined };
 }
 
 export const Inference: MessageFns<Inference> = {
@@ -4341,6 +4372,9 @@ export const Inference: MessageFns<Inference> = {
     }
     if (message.transcriptJson !== undefined) {
       writer.uint32(34).string(message.transcriptJson);
+    }
+    if (message.mediaBytes !== undefined) {
+      writer.uint32(40).uint32(message.mediaBytes);
     }
     return writer;
   },
@@ -4390,6 +4424,14 @@ export const Inference: MessageFns<Inference> = {
             message.transcriptJson = reader.string();
             continue;
           }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.mediaBytes = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -4411,6 +4453,74 @@ export const Inference: MessageFns<Inference> = {
     message.optionsJson = object.optionsJson ?? "";
     message.inputsJson = object.inputsJson ?? "";
     message.transcriptJson = object.transcriptJson ?? undefined;
+    message.mediaBytes = object.mediaBytes ?? undefined;
+    return message;
+  },
+};
+
+function createBaseAskedMedia(): AskedMedia {
+  return { id: "", data: new Uint8Array(0) };
+}
+
+export const AskedMedia: MessageFns<AskedMedia> = {
+  encode(message: AskedMedia, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.id !== "") {
+      writer.uint32(10).string(message.id);
+    }
+    if (message.data.length !== 0) {
+      writer.uint32(18).bytes(message.data);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): AskedMedia {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAskedMedia();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.id = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.data = reader.bytes();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<AskedMedia>): AskedMedia {
+    return AskedMedia.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<AskedMedia>): AskedMedia {
+    const message = createBaseAskedMedia();
+    message.id = object.id ?? "";
+    message.data = object.data ?? new Uint8Array(0);
     return message;
   },
 };
