@@ -166,7 +166,14 @@ function gradientsOf(
 beforeAll(() => setThreads(1));
 
 /** What these do differently stands in a stack that another has, too. */
-const ALIKE = ['deit', 'dinov2-gated', 'dinov2-registers', 'whisper-labels'];
+const ALIKE = [
+  'deit',
+  'dinov2-gated',
+  'dinov2-registers',
+  'whisper-labels',
+  'wav2vec2-stable-sum',
+  'whisper-labels-sum',
+];
 const pairs = [...HEAD_TASKS, 'ctc'].flatMap((of) =>
   familiesOf(of)
     .filter((family) => !ALIKE.includes(family))

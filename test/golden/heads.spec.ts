@@ -32,7 +32,6 @@ import {
   batchesOf,
   configOf,
   HEAD_TASKS,
-  isHidden,
   isUnmoved,
   logitsOf,
   named,
@@ -73,7 +72,7 @@ function measure(model: Model, adapter: Adapter, { name, options, batch }: Case)
   )!;
   const gradients = new Map(
     [...adapter.parameters]
-      .filter(([key]) => !isHidden(key))
+      .filter(([, { grad }]) => grad !== null)
       .map(([key, parameter]) => {
         const found = floats(parameter.grad!);
         parameter.zeroGrad();

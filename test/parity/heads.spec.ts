@@ -4,10 +4,10 @@ import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { mapSafetensors, tidy } from '@graft/kernels';
+import { mapSafetensors, tidy, type Tensor } from '@graft/kernels';
 import { AdamW, buildModel, readAdapter, writeAdapter, type HfConfig } from '@graft/peft-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { difference, HERE, json, largest } from '../golden/golden-case.js';
+import { difference, floats, HERE, json, largest } from '../golden/golden-case.js';
 import {
   attach,
   batchesOf,
@@ -39,6 +39,8 @@ const CASES: readonly (readonly [task: string, family: string, name: string])[] 
   ['token_cls', 'modernbert', 'tag-lora-gated'],
   ['seq_cls', 'llama', 'cls-lora'],
   ['seq_cls', 'llama', 'cls-prompt'],
+  ['audio_cls', 'wav2vec2-sum', 'audio-lora'],
+  ['audio_cls', 'whisper-labels-sum', 'audio-lora'],
 ];
 const RUN = 1;
 
@@ -59,7 +61,7 @@ function trained(of: string, family: string, name: string): Trained {
   const model = buildModel(config, weights.tensors, { dtype: 'f32', quantization: null });
   const options = optionsOf(family, name);
   const adapter = attach(model, configOf(family, name), { name: of, options, run: RUN });
-  const begun = readAdapter(join(HERE, family, name));
+  const begun = readAdapter(join(HERE, family, name), config);
   tidy(() => adapter.load(begun.tensors));
   begun.dispose();
   const optimizer = new AdamW(adapter.parameters, { weightDecay: 0.01 });
@@ -90,6 +92,19 @@ function trained(of: string, family: string, name: string): Trained {
   return { records, outputs, labels: headConfig['id2label'] };
 }
 
+const read = ({ tokens, types }: Labelled): object => ({
+  tokens: [...tokens],
+  types: [...(types ?? tokens.map(() => 0))],
+});
+
+const heard = (record: unknown): object => {
+  const { sound } = record as { readonly sound: { features(): Tensor } };
+  return tidy(() => {
+    const features = sound.features();
+    return { values: [...floats(features)], size: features.shape };
+  });
+};
+
 describe.skipIf(!ready)('adapters with heads, loaded by real PEFT', () => {
   const ours = new Map<string, Trained>();
   let labels: unknown[] = [];
@@ -98,10 +113,9 @@ describe.skipIf(!ready)('adapters with heads, loaded by real PEFT', () => {
     const table = CASES.map(([of, family, name]) => {
       const found = trained(of, family, name);
       ours.set(`${family}/${name}`, found);
-      const records = found.records.map(({ tokens, types }) => ({
-        tokens: [...tokens],
-        types: [...(types ?? tokens.map(() => 0))],
-      }));
+      const records = found.records.map((record) =>
+        'sound' in record ? heard(record) : read(record),
+      );
       const adapter = join(folder, family, name);
       return {
         adapter,

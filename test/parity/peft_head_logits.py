@@ -3,8 +3,8 @@
     echo '[{"adapter": DIR, "models": "SequenceClassification", "records": [{"tokens": [1, 5], "types": [0, 1]}], "out": FILE}]' \
         | python3 test/parity/peft_head_logits.py
 
-Each adapter is loaded as its card says: the base with the config.json of its folder. FILE: safetensors with one f32 tensor a record, "0", "1", …,
-and "labels" is printed for each: the names that transformers has for its numbers. Ends with 1 and a message if the
+A record may be {"values": [0.5, …], "size": [90]} instead: a sound, as the model's features. Each adapter is loaded as
+its card says: the base with the config.json of its folder. FILE: safetensors with one f32 tensor a record, "0", "1", …, and "labels" is printed for each: the names that transformers has for its numbers. Ends with 1 and a message if the
 adapter's tensors are not exactly those that PEFT expects.
 """
 
@@ -21,6 +21,8 @@ from safetensors.torch import save_file
 
 
 def outputs(model, record: dict) -> torch.Tensor:
+    if "values" in record:
+        return model(torch.tensor(record["values"]).view(1, *record["size"])).logits
     tokens = torch.tensor([record["tokens"]])
     rows = {"input_ids": tokens, "attention_mask": torch.ones_like(tokens)}
     if getattr(model.config, "type_vocab_size", 0) > 1 and "QuestionAnswering" not in type(model).__name__:

@@ -15,7 +15,7 @@ import type { HfConfig } from './models/model.js';
 import { models, optionsOf } from './models/registry.js';
 import { OLDEST_WORDS } from './oldest-words.js';
 import { RopeOptions } from './nn/rope.js';
-import { alikeIn, type StackOptions } from './nn/stack-options.js';
+import { alikeIn, type ModelOptions, type StackOptions } from './nn/stack-options.js';
 import { quantizers } from './quant/registry.js';
 import { tasks } from './tasks/registry.js';
 
@@ -24,7 +24,10 @@ export const ENDS_EARLY = 'command:finish';
 
 /** What a build does otherwise than one before, where no name or choice is new. */
 const ABILITIES: Readonly<
-  Record<string, (spec: Spec, stacks: readonly StackOptions[]) => boolean>
+  Record<
+    string,
+    (spec: Spec, stacks: readonly StackOptions[], options: ModelOptions | null) => boolean
+  >
 > = {
   'option:measure_forgetting': ({ measure_forgetting: asked }) => asked === true,
   'option:loss_ledger': ({ loss_ledger: asked }) => asked === true,
@@ -35,6 +38,7 @@ const ABILITIES: Readonly<
   [ENDS_EARLY]: () => false,
   'rope:longrope.long': ({ max_seq_len: most }, stacks) =>
     stacks.some((stack) => Math.min(most ?? 0, stack.maxPositions) > alikeIn(stack)),
+  'model:layer_weights': (_, __, options) => options?.layerSum !== undefined,
 };
 
 /** Fields of a Spec that say which plug-ins it is of, and their options: these have words of their own. */
@@ -152,22 +156,24 @@ const ofPlugIn = (word: string, options: unknown): string[] =>
 
 function modelWords(spec: Spec, config: HfConfig | null): string[] {
   if (config === null) return [];
-  const stacks = stacksOf(config);
+  const options = readable(config);
+  const stacks = [options?.encoder, options?.decoder].filter((stack) => !!stack);
   const ropes = stacks.flatMap(({ rope, layerRopes = [] }) => [rope, ...layerRopes]);
   return [
     `model:${config.model_type}`,
     ...ropes.flatMap((rope) => (rope ? [`rope:${rope.rope_type}`] : [])),
-    ...Object.entries(ABILITIES).flatMap(([word, needs]) => (needs(spec, stacks) ? [word] : [])),
+    ...Object.entries(ABILITIES).flatMap(([word, needs]) =>
+      needs(spec, stacks, options) ? [word] : [],
+    ),
   ];
 }
 
-function stacksOf(config: HfConfig): StackOptions[] {
+function readable(config: HfConfig): ModelOptions | null {
   try {
-    const { encoder, decoder } = optionsOf(config);
-    return [encoder, decoder].filter((stack) => !!stack);
+    return optionsOf(config);
   } catch (error) {
     // The worker that loads the base says what is wrong with it.
-    if (error instanceof DomainError) return [];
+    if (error instanceof DomainError) return null;
     throw error;
   }
 }

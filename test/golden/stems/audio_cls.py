@@ -2,9 +2,12 @@
 modules_to_save. Sounds follow from a number alone, as pictures do (image_cls.py). A case's options are the task's.
 """
 
+import pathlib
+
 import torch
 from families import generator
 from peft import LoraConfig
+from safetensors.torch import load_file, save_file
 from stem import Case, Task, load
 from transformers import AutoModelForAudioClassification
 
@@ -12,6 +15,8 @@ SINGLE, MULTI = "single_label_classification", "multi_label_classification"
 NAMES = ["x", "y", "z"]
 SIZES = {"wav2vec2": [90], "audio": [15, 11], "whisper": [6, 20]}
 WHISPER = ("whisper-audio", "whisper-labels")
+# Whose heads read a weighed sum of all layers.
+SUMS = ("wav2vec2-sum", "wav2vec2-stable-sum", "whisper-labels-sum")
 BOTH = ("wav2vec2", "audio-spectrogram-transformer")
 pixels = load("image_cls").pixels
 
@@ -64,15 +69,35 @@ TASKS = {
         slots=len,
         auto=AutoModelForAudioClassification,
         fields=lambda options: {"num_labels": len(options["labels"])},
-        head=("projector", "classifier"),
+        head=("projector", "classifier", "layer_weights"),
     )
 }
+
+
+def weighed(model):
+    """Trains the weights of the layers too, where there are any; PEFT, which names modules, neither trains nor writes them."""
+    for name, parameter in model.named_parameters():
+        if not name.endswith("layer_weights"):
+            continue
+        with torch.no_grad():
+            parameter.copy_(torch.linspace(-0.7, 0.9, len(parameter)))
+        parameter.requires_grad_(True)
+        save, tensor = model.save_pretrained, {name: parameter}
+
+        def save_whole(folder, **how) -> None:
+            save(folder, **how)
+            file = pathlib.Path(folder, "adapter_model.safetensors")
+            save_file(load_file(file) | {key: one.detach() for key, one in tensor.items()}, file, metadata={"format": "pt"})
+
+        model.save_pretrained = save_whole
+    return model
 
 
 def heard(config=None, families=("wav2vec2",), problem: str = SINGLE, merges: bool = False, bf16: bool = False) -> Case:
     make = (lambda family: config()) if config else (lambda family: None)
     options = {"problem_type": problem, "labels": NAMES}
-    return Case(make, families=families, task="audio_cls", options=options, merges=merges, bf16=bf16)
+    more = {"prepare": weighed} if config else {}
+    return Case(make, families=families, task="audio_cls", options=options, merges=merges, bf16=bf16, **more)
 
 
 def lora(**more) -> LoraConfig:
@@ -81,9 +106,9 @@ def lora(**more) -> LoraConfig:
 
 
 CASES = {
-    "audio-lora": heard(lora, families=("wav2vec2", "wav2vec2-stable", *WHISPER), merges=True, bf16=True),
+    "audio-lora": heard(lora, families=("wav2vec2", "wav2vec2-stable", *WHISPER, *SUMS), merges=True, bf16=True),
     "audio-multi": heard(lora, families=("wav2vec2", WHISPER[0]), problem=MULTI),
-    "audio-full": heard(families=(*BOTH, "wav2vec2-stable", *WHISPER)),
+    "audio-full": heard(families=(*BOTH, "wav2vec2-stable", *WHISPER, *SUMS)),
     "audio-all-linear": heard(
         lambda: lora(target_modules="all-linear", use_dora=True), families=("wav2vec2", WHISPER[0]), merges=True
     ),

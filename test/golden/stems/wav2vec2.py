@@ -33,10 +33,21 @@ def config(**more) -> Wav2Vec2Config:
     )
 
 
+STABLE = dict(do_stable_layer_norm=True, feat_extract_norm="layer", conv_bias=True, num_conv_pos_embeddings=5)
+
+
+def summed(**more) -> Family:
+    return Family(
+        lambda: config(use_weighted_layer_sum=True, **more), cases=(), task="audio_cls", learning_rate=5e-3, bf16=True
+    )
+
+
 FAMILIES = {
+    "wav2vec2-sum": summed(),
+    "wav2vec2-stable-sum": summed(**STABLE),
     "wav2vec2": Family(config, cases=(), task="audio_cls", learning_rate=5e-3, bf16=True),
     "wav2vec2-stable": Family(
-        lambda: config(do_stable_layer_norm=True, feat_extract_norm="layer", conv_bias=True, num_conv_pos_embeddings=5),
+        lambda: config(**STABLE),
         cases=(),
         task="audio_cls",
         learning_rate=5e-3,

@@ -38,5 +38,8 @@ def labels(**more) -> Family:
 FAMILIES = {
     "whisper": Family(config, cases=(), task="speech_seq_2_seq", learning_rate=2e-3, bf16=True),
     "whisper-audio": labels(),
+    "whisper-labels-sum": labels(
+        architectures=["WhisperForAudioClassification"], num_labels=3, use_weighted_layer_sum=True
+    ),
     "whisper-labels": labels(architectures=["WhisperForAudioClassification"], num_labels=3),
 }

@@ -6,6 +6,7 @@
 //   base_model.<part>                               what all modules share; RandLoRA's is at each target as well
 //   base_model.<part>.<path>.weight                 modules beside the model
 //   base_model.model.<path>.weight                  modules_to_save, biases of modules that are not targeted
+//   base_model.model.layer_weights                  a parameter of the head that no module has: PEFT reads it, and writes none
 //   base_model.model.<path>.base_layer.bias         biases of targeted modules
 //   prompt_embeddings                               prompt learning,
 //   base_model.<path>.weight                        and the head that trains beside it
@@ -13,7 +14,7 @@
 // begin after that name. So do those of an encoder in a model with a head on it alone.
 import { DomainError } from '@graft/contracts';
 import type { PartKind } from '../methods/method.js';
-import { pathWith, pathWithout, type Lacking } from '../nn/stack-options.js';
+import { LAYER_WEIGHTS, pathWith, pathWithout, type Lacking } from '../nn/stack-options.js';
 
 const PREFIX = 'base_model.model.';
 const SHARED = 'base_model.';
@@ -108,6 +109,7 @@ function inner(name: string, parts: Parts): string | null {
     return OWN.has(divide(shared, parts)[1]) && divide(shared, parts)[0] !== '' ? shared : null;
   if (!name.startsWith(PREFIX)) return null;
   const rest = name.slice(PREFIX.length);
+  if (rest === LAYER_WEIGHTS) return rest;
   const [path, part] = divide(rest, parts);
   const kind = kindOf(parts, part);
   if (kind !== undefined) return kind !== 'module' && path !== '' ? rest : null;

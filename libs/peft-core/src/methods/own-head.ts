@@ -8,6 +8,7 @@ import type { HfConfig, Model } from '../models/model.js';
 import { forConfig } from '../models/registry.js';
 import { headPaths } from '../nn/outline.js';
 import type { HeadRequest, Outline } from '../nn/outline.js';
+import { LAYER_WEIGHTS } from '../nn/stack-options.js';
 import type { TaskHeadKind } from '../nn/stack-options.js';
 import type { PeftConfig } from './config.js';
 import type { Adapter, AttachContext, Footprint, Method } from './method.js';
@@ -77,10 +78,15 @@ export function footprintWithHead(footprint: Footprint, outline: Outline): Footp
   return { ...footprint, trainableParameters };
 }
 
-export function sizeOfHead({ made, madeNorm }: Pick<Outline, 'made' | 'madeNorm'>): number {
+export function sizeOfHead({
+  made,
+  madeNorm,
+  madeWeights,
+}: Pick<Outline, 'made' | 'madeNorm' | 'madeWeights'>): number {
   const sizes = new ModuleSizes();
   for (const shape of made) sizes.trainLinear(shape);
   if (madeNorm) sizes.trainNorm(madeNorm);
+  if (madeWeights) sizes.trainEmbedding(madeWeights);
   return sizes.total;
 }
 
@@ -117,6 +123,7 @@ export function* attachingWithHead<O>(
 function trainHead(seen: Model, adapter: Adapter, run: number, own: ModulesToSave): void {
   const head = seen.modules.heads.get(run);
   if (head?.ownNorm) own.trainNorm(head.ownNorm);
+  if (head?.layerSum) own.trainEmbedding(head.layerSum.weights);
   for (const linear of head?.made ?? []) {
     if (linear.role !== 'pooler') own.trainLinear(linear);
     else if (!adapter.parameters.has(`${linear.path}.weight`)) {
@@ -150,7 +157,9 @@ function beside(
     exported: () => new Map([...adapter.exported(), ...own.parameters]),
     load(stored) {
       const isOwn = (name: string): boolean => own.parameters.has(name);
-      restore(own.parameters, new Map([...stored].filter(([name]) => isOwn(name))));
+      // PEFT, which names modules, leaves it as it begins and does not write it
+      const begun = [...own.parameters].filter(([name]) => name === LAYER_WEIGHTS);
+      restore(own.parameters, new Map([...begun, ...[...stored].filter(([name]) => isOwn(name))]));
       adapter.load(new Map([...stored].filter(([name]) => !isOwn(name))));
     },
     resolvedConfig() {
@@ -174,7 +183,8 @@ function savedNames(
   parameters: readonly string[],
   inputKind: Model['inputKind'],
 ): string[] {
-  const paths = new Set(parameters.map((name) => name.slice(0, name.lastIndexOf('.'))));
+  const ofModules = parameters.filter((name) => name !== LAYER_WEIGHTS);
+  const paths = new Set(ofModules.map((name) => name.slice(0, name.lastIndexOf('.'))));
   // a config without a task_type says all itself
   if (inputKind !== 'tokens') return [...new Set([...paths].map((path) => path.split('.')[0] ?? path))]; // prettier-ignore
   const overlooked = [...paths].filter(

@@ -1,14 +1,22 @@
 /**
  * Makes the head of a run's task: what the base's files have of it, and the rest from N(0, s²), biases 0; s:
- * initializer_range, unless the family says another.
+ * initializer_range, unless the family says another. Weights of layers begin alike.
  */
-import { keep, ones, tidy, to, zeros } from '@graft/kernels';
+import { div, keep, ones, tidy, to, zeros } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
 import { normal } from '../methods/parameters.js';
+import { Embedding } from '../nn/embedding.js';
 import { Linear } from '../nn/linear.js';
 import { Norm } from '../nn/norm.js';
-import { headNormShape, headPaths, headWidth, madeShapes, poolerShape } from '../nn/outline.js';
-import type { HeadRequest, LinearShape, NormShape, Pooler } from '../nn/outline.js';
+import {
+  headNormShape,
+  headPaths,
+  headWidth,
+  layerWeightsShape,
+  madeShapes,
+  poolerShape,
+} from '../nn/outline.js';
+import type { HeadRequest, LinearShape, NormShape, Pooler, TableShape } from '../nn/outline.js';
 import type { ModelOptions, ModelPaths } from '../nn/stack-options.js';
 import { TaskHead } from '../nn/task-head.js';
 import { DenseWeight } from '../nn/weight.js';
@@ -65,6 +73,11 @@ export function makeHead(
   const norm = stored ? stored.norm : shape && makeNorm(shape);
   const ownShape = headNormShape(options, head.norm, width);
   const ownNorm = ownShape && makeNorm(ownShape);
+  const { layerSum: last } = options;
+  const layers = layerWeightsShape(options, request.kind);
+  const makeWeights = ({ path, rows, parameter }: TableShape): Embedding =>
+    new Embedding(path, own(() => div(ones([rows]), rows)), 1, parameter); // prettier-ignore
+  const layerSum = layers && last ? { weights: makeWeights(layers), last } : null;
   const pool = (request.kind === 'classification' && options.headPool) || head.pool;
   const dispose = (): void => owned.forEach((tensor) => tensor.dispose());
   return new TaskHead({
@@ -75,6 +88,7 @@ export function makeHead(
     hidden,
     norm,
     ownNorm,
+    layerSum,
     output,
     made,
     dispose,

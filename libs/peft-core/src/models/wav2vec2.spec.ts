@@ -49,7 +49,6 @@ it('has a head for letters where its files do', () => {
 
 it.each([
   ['an adapter of its own', { add_adapter: true }, /add_adapter: true/],
-  ['a sum of layers', { use_weighted_layer_sum: true }, /use_weighted_layer_sum: true/],
   ['another norm', { feat_extract_norm: 'batch' }, /feat_extract_norm: batch/],
   ['another activation', { feat_extract_activation: 'relu' }, /feat_extract_activation: relu/],
   ['lists of different lengths', { conv_stride: [5, 2] }, /different lengths/],

@@ -77,7 +77,6 @@ export const wav2vec2 = defineModel({
   options(hf) {
     const { hidden_size: hiddenSize, num_attention_heads: heads } = hf;
     if (hf.add_adapter) refuse('add_adapter: true', 'an adapter after the encoder');
-    if (hf.use_weighted_layer_sum) refuse('use_weighted_layer_sum: true', 'a sum of all layers');
     if (hf.feat_extract_activation !== 'gelu')
       refuse(`feat_extract_activation: ${hf.feat_extract_activation}`, 'another than gelu');
     if (hf.feat_extract_norm !== 'group' && hf.feat_extract_norm !== 'layer')
@@ -135,6 +134,8 @@ export const wav2vec2 = defineModel({
         biases: ['q', 'k', 'v', 'o', 'up', 'down'],
       },
       headSize: hf.classifier_proj_size,
+      // transformers 5 leaves the last norm out there
+      ...(hf.use_weighted_layer_sum && { layerSum: 'as_made' }),
     };
   },
   paths: {

@@ -45,7 +45,6 @@ it('hears 30 seconds, a row for each fiftieth of a second', () => {
 it.each([
   ['a head of its own', { tie_word_embeddings: false }, /tie_word_embeddings: false/],
   ['a decoder of other heads', { decoder_attention_heads: 8 }, /decoder_attention_heads: 8/],
-  ['a sum of layers', { use_weighted_layer_sum: true }, /use_weighted_layer_sum: true/],
   ['SpecAugment', { apply_spec_augment: true }, /apply_spec_augment: true/],
 ])('refuses %s', (_, changed, message) => {
   expect(() => outlineOf({ ...tiny, ...changed })).toThrow(message);

@@ -69,7 +69,6 @@ export const whisper = defineModel({
     const { d_model: hiddenSize, encoder_attention_heads: heads } = hf;
     if (!hf.tie_word_embeddings) refuse('tie_word_embeddings: false', 'a head of its own');
     if (hf.apply_spec_augment) refuse('apply_spec_augment: true', 'SpecAugment');
-    if (hf.use_weighted_layer_sum) refuse('use_weighted_layer_sum: true', 'a sum of all layers');
     // PEFT gives a decoder's prefix as many heads as the encoder has
     if (heads !== hf.decoder_attention_heads)
       refuse(
@@ -115,6 +114,7 @@ export const whisper = defineModel({
       tiedHead: true,
       startToken: hf.decoder_start_token_id,
       headSize: hf.classifier_proj_size,
+      ...(hf.use_weighted_layer_sum && { layerSum: 'normed' }),
       headDeviation: hf.init_std,
     } satisfies z.input<typeof ModelOptions>;
     return hf.architectures?.includes(LABELS) ? withoutDecoder(whole) : whole;

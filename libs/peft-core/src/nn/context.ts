@@ -1,5 +1,6 @@
 import type { Tensor } from '@graft/kernels';
 import type { RunRows, Sequence } from '../batch.js';
+import type { SummedLayers } from './layer-sum.js';
 import type { Scalings } from './scalings.js';
 
 /** What dropout of one run is keyed by, besides the module and the element. */
@@ -24,6 +25,8 @@ export interface ForwardContext {
   readonly active?: ReadonlyMap<number, Tensor>;
   /** Of runs whose adapters are weighed row by row: with what. */
   readonly scalings?: Scalings | undefined;
+  /** Where the heads of runs read a sum of all layers. */
+  readonly layerSum?: SummedLayers;
   /** The layer at hand, where an earlier one has the same modules. */
   readonly repeat?: number;
   /** Called after each layer: a long forward may be stopped there by throwing. */

@@ -9,7 +9,7 @@ import { blocks, normShape } from './outline-block.js';
 import type { Experts, ExpertsShape } from './experts.js';
 import type { Role } from './linear.js';
 import { describePoolingHead, type PoolingHeadModules } from './pooling-head.js';
-import { alikeIn, headPrefix, taskHeads, withoutDecoder } from './stack-options.js';
+import { alikeIn, headPrefix, LAYER_WEIGHTS, taskHeads, withoutDecoder } from './stack-options.js';
 import type {
   CtcOptions,
   ModelOptions,
@@ -465,6 +465,16 @@ export function madeShapes(
   return [{ ...poolerShape(hidden.path, width, headBias, headSize), role: 'head' }, last];
 }
 
+/** Of what weighs the layers that a head reads; null where it reads the last alone. */
+export const layerWeightsShape = (
+  { layerSum, encoder, decoder }: ModelOptions,
+  kind: TaskHeadKind,
+): TableShape | null => {
+  if (!layerSum || kind !== 'classification') return null;
+  const rows = ((encoder ?? decoder) as StackOptions).layers + 1;
+  return { path: LAYER_WEIGHTS, rows, columns: 1, parameter: [rows] };
+};
+
 /** Of the stack that reads the input. */
 export const inputShape = ({
   encoder,
@@ -503,6 +513,7 @@ export class Outline
   /** What is made anew for a run: the head of its task. */
   readonly made: readonly LinearShape[];
   readonly madeNorm: NormShape | null;
+  readonly madeWeights: TableShape | null;
   readonly layers: number;
   /** How often a block is passed, on average. */
   readonly passes: number;
@@ -568,6 +579,7 @@ export class Outline
     const own = head && headPaths(paths, head.kind);
     this.made = own ? madeShapes(own, head, this.outputSize, options) : [];
     this.madeNorm = headNormShape(options, own?.norm, this.outputSize);
+    this.madeWeights = head && layerWeightsShape(options, head.kind);
   }
 
   inputRows(shape: readonly number[]): number {

@@ -237,6 +237,8 @@ export const ModelOptions = z.object({
   headSkips: z.int().min(1).default(1),
   /** Width of what rows go through before a head's output, where it is not theirs. */
   headSize: size.optional(),
+  /** Where a head for labels reads a weighed sum of what all layers make: which of the last hidden states it takes. */
+  layerSum: z.enum(['normed', 'as_made']).optional(),
   /** Whether its files have a part that makes one row of all of a picture's. */
   poolingHead: z.boolean().default(false),
   /** What the weights of a head are drawn with, where that is not config.json's initializer_range. */
@@ -318,6 +320,9 @@ export interface StackPaths {
   };
   readonly finalNorm?: string;
 }
+
+/** What transformers calls the weights of a sum of all layers: a parameter of the model itself, [layers + 1]. */
+export const LAYER_WEIGHTS = 'layer_weights';
 
 /** What heads of tasks give: numbers for a sequence, numbers for each of its rows, or where a span of rows lies. */
 export type TaskHeadKind = 'classification' | 'token_classification' | 'span';

@@ -32,6 +32,7 @@ import type { GatedPrompts } from './gated-prompts.js';
 import { activeRows } from './invocation.js';
 import type { Invocation } from './invocation.js';
 import type { KvCache } from './kv-cache.js';
+import { LayerSum } from './layer-sum.js';
 import { PackedLayout } from './layout.js';
 import type { Linear } from './linear.js';
 import type { Norm } from './norm.js';
@@ -193,9 +194,11 @@ export class Stack implements StackShape {
         const pass = this.#open(layout, ctx, { cache, memory, biases });
         let x = this.#embed(packed, pass);
         const sides = openSides(this.side, packed, ctx, cache);
+        const sum = ctx.layerSum ? new LayerSum(ctx.layerSum, ctx) : null;
         for (const [layer, block] of this.#parts.modules.blocks.entries()) {
           // autograd keeps what it needs of the layer before; the handle need not
           const before = x;
+          sum?.add(layer, before);
           x = tidy(() => {
             const read = sides?.before(layer, before) ?? before;
             return this.#block(block, layer, read, this.#at(layer, pass));
@@ -204,7 +207,9 @@ export class Stack implements StackShape {
           sides?.after(layer, x);
           ctx.onLayer?.();
         }
-        return { ...this.#finish(x, pass), ...(sides && { taught: sides.taught }) };
+        const last = this.#finish(x, pass);
+        const read = sum ? this.#summed(last, x, sum) : last;
+        return { ...read, ...(sides && { taught: sides.taught }) };
       });
     } finally {
       biases.dispose();
@@ -555,6 +560,12 @@ export class Stack implements StackShape {
       virtual: new Map(normed),
       whole: { hidden, rows: layout.realRows, sequences: [] },
     };
+  }
+
+  /** Only stacks without virtual rows are read so. */
+  #summed({ hidden, whole, virtual }: Rows, made: Tensor, sum: LayerSum): Rows {
+    const total = sum.total(this.layers, made, hidden);
+    return { hidden: total, virtual, whole: { ...whole, hidden: total } };
   }
 
   #normed(x: Tensor, ctx: ForwardContext): Tensor {

@@ -3,11 +3,13 @@
  *
  *   y = W norm(act(V h + c)) + b      h: [n, D]  V: [D, D]  W: [outputs, D]  y: [n, outputs]; or y = W h + b
  *
- * of some families without the norm, or y = W norm(h) + b. W is made anew for a run and trains, and V where the base's files have none.
+ * of some families without the norm, or y = W norm(h) + b. h are the last rows, or a sum of all layers' (layer-sum.ts). W is made anew for a run and trains, and V where the base's files have none.
  */
 import { gelu, relu, tanh, tidy } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
 import type { ForwardContext } from './context.js';
+import type { Embedding } from './embedding.js';
+import type { LastOfSum } from './layer-sum.js';
 import type { Linear } from './linear.js';
 import type { Norm } from './norm.js';
 import type { HeadPool, TaskHeadKind, TaskHeadPaths } from './stack-options.js';
@@ -33,6 +35,8 @@ export interface TaskHeadParts {
   /** or of what it reads: made with it. */
   readonly ownNorm: Norm | null;
   readonly output: Linear;
+  /** Of the layers that it reads a sum of; null: it reads the last. */
+  readonly layerSum: { readonly weights: Embedding; readonly last: LastOfSum } | null;
   /** Of the linears those that the base's files lack. */
   readonly made: readonly Linear[];
   /** Frees what they are made of. */
@@ -46,6 +50,7 @@ export class TaskHead {
   readonly made: readonly Linear[];
   readonly norm: Norm | null;
   readonly ownNorm: Norm | null;
+  readonly layerSum: TaskHeadParts['layerSum'];
   readonly #parts: TaskHeadParts;
 
   constructor(parts: TaskHeadParts) {
@@ -55,6 +60,7 @@ export class TaskHead {
     this.made = parts.made;
     this.norm = parts.norm;
     this.ownNorm = parts.ownNorm;
+    this.layerSum = parts.layerSum;
     this.skips = parts.skips;
   }
 

@@ -53,7 +53,7 @@ export function headOutputs(
 ): Tensor[] {
   return tidy(() => {
     const packed = packedRows(shares);
-    const rows = forward(model, packed, ctx);
+    const rows = forward(model, packed, withLayerSum(model, shares, ctx));
     let sequence = 0;
     return shares.map(({ run, sequences }) => {
       const head = headOf(model, run);
@@ -64,6 +64,18 @@ export function headOutputs(
       return head.forward(read, { ...ctx, rows: [{ run, start: 0, length }] });
     });
   });
+}
+
+/** Heads of one base read the same. */
+function withLayerSum(model: Model, shares: readonly HeadShare[], ctx: BatchContext): BatchContext {
+  const sums = shares.flatMap(({ run }) => {
+    const { layerSum } = headOf(model, run);
+    return layerSum ? [{ run, ...layerSum }] : [];
+  });
+  const [first] = sums;
+  if (!first) return ctx;
+  const weights = new Map(sums.map(({ run, weights: own }) => [run, own.of(run)]));
+  return { ...ctx, layerSum: { weights, last: first.last } };
 }
 
 function headOf(model: Model, run: number): TaskHead {
