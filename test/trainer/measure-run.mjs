@@ -1,6 +1,8 @@
 // What one run takes in a process of its own, beside what is counted for it: `node measure-run.mjs FOLDER SPEC DATA [EVALUATED]`.
-// Prints {"counted", "measured"} in bytes. Measured is how far resident memory rose from before the run was opened to
-// the highest while it took its steps, after a run of one small step has had the libraries make what they keep.
+// Prints {"state", "activations", "data", "total", "measured", "code"} in bytes: what is counted, and beside it how far
+// resident memory rose from before the run was opened to the highest while it took its steps, after a run of one small
+// step has had the libraries make what they keep. Code is what of that rise lies in files: the libraries' own, of which
+// a run may be the first to call a part.
 import { readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { loadBase, openRun, prepareRun, RunGroup, setThreads, takeTurn } from '@graft/peft-core';
@@ -40,7 +42,8 @@ const adapterDirs = (spec.adapters ?? []).map(
   (peft) => train({ ...small, peft }, join(dirname(data), 'small.jsonl')).dir,
 );
 trimMemory();
-const before = kib('VmRSS');
+const [before, fileBefore] = [kib('VmRSS'), kib('RssFile')];
 writeFileSync('/proc/self/clear_refs', '5'); // the peak begins anew
 const { bytes: counted } = train(spec, data, evaluated, adapterDirs);
-console.log(JSON.stringify({ ...counted, measured: kib('VmHWM') - before }));
+const code = kib('RssFile') - fileBefore;
+console.log(JSON.stringify({ ...counted, measured: kib('VmHWM') - before, code }));
