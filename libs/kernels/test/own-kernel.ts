@@ -78,7 +78,10 @@ export function onEachSet(tests: (dtype: 'f32' | 'bf16') => void): void {
   const best = k.instructionSet();
   const sets: readonly InstructionSet[] = ['generic', 'avx2', 'avx512', 'avx512bf16'];
   describe.each(sets.slice(0, sets.indexOf(best) + 1))('on %s', (set) => {
-    beforeAll(() => void k.instructionSet(set));
+    beforeAll(() => {
+      k.instructionSet(set);
+      restart(0); // the same numbers whichever specs ran in this process before
+    });
     afterAll(() => void k.instructionSet(best));
     describe.each(['f32', 'bf16'] as const)('%s', tests);
   });
@@ -108,6 +111,7 @@ export function onEachBody(tests: (dtype: 'f32' | 'bf16') => void): void {
     beforeAll(() => {
       emulated = loadEmulated();
       emulated.use(true);
+      restart(0);
     }, 1_800_000);
     afterAll(() => {
       emulated.use(false);
