@@ -14,8 +14,8 @@ const hasTiles = (): boolean => {
   }
 };
 
-/** Rows of x: few, up to as many as have a kernel of their own, and more than a tile of sums. */
-const ROWS = [1, 3, 24, 25, 70];
+/** Rows of x: those that take blocks in registers, few, as many as have a kernel of their own, and more than a tile of sums. */
+const ROWS = [1, 2, 3, 4, 24, 25, 70];
 const FEW = 24;
 
 const largest = (t: Tensor): number => k.amax(k.abs(k.reshape(k.to(t, 'f64'), [-1])), 0).item();

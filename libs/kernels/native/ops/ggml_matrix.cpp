@@ -16,6 +16,7 @@
 #include <cstring>
 #include <optional>
 
+#include "few_rows.h"
 #include "ggml.h"
 #include "isa.h"
 #include "packed_matrix.h"
@@ -25,6 +26,7 @@ namespace {
 
 constexpr int64_t kGroup = 32;      // numbers that are expanded at once
 constexpr int64_t kGrain = 16384;   // numbers of one task
+constexpr int64_t kFromBlocks = 4;  // rows, up to which a product expands numbers in registers (docs/log.md)
 
 struct Blocks {
   const uint8_t* bytes;
@@ -56,6 +58,12 @@ class GgmlMatrix : public PackedMatrix {
 
   void read(const Tile& tile, uint16_t* to, int64_t stride) const override {
     GRAFT_DISPATCH(read_tile, all(), tile, to, stride);
+  }
+
+  bool multiply_few(const FewRowsTask& t) const override {
+    if (t.rows > kFromBlocks) return false;
+    GRAFT_DISPATCH(few_rows_of_blocks, t, all());
+    return true;
   }
 
  private:

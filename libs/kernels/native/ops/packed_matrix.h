@@ -18,6 +18,8 @@ struct Tile {
   int64_t row, rows, column, columns;
 };
 
+struct FewRowsTask;  // few_rows.h
+
 constexpr int64_t kTileColumns = 64;  // of a tile, its first column is a multiple; its last one too, or that of the matrix
 
 class PackedMatrix : public torch::CustomClassHolder {
@@ -29,6 +31,8 @@ class PackedMatrix : public torch::CustomClassHolder {
   virtual at::Tensor dense(const Tile& tile, at::ScalarType dtype) const = 0;
   // In bf16 into lines that lie `stride` apart; CPU.
   virtual void read(const Tile& tile, uint16_t* to, int64_t stride) const = 0;
+  // Does the task straight from what is packed, with the bits that it has from lines read; false where it cannot. CPU.
+  virtual bool multiply_few(const FewRowsTask&) const { return false; }
 };
 
 using Packed = c10::intrusive_ptr<PackedMatrix>;
