@@ -143,17 +143,30 @@ describe('an evaluation', () => {
     group.remove(run);
   });
 
-  it('of a text that is cut compares no more than could be written', () => {
+  it('compares with all of a text that is cut to learn from it', () => {
+    const run = open({ ...spec, max_seq_len: 2 }, { validFile: trainFile });
+    const { group, metrics } = evaluated(run);
+    const [example] = run.data.whole.examples as unknown as { target: Int32Array }[];
+    expect(example!.target.length).toBe(2);
+    const expected = errorRates(base, run, trainFile, englishText);
+    expect([metrics['wer'], metrics['cer']]).toEqual([
+      expect.closeTo(expected.wer, 12),
+      expect.closeTo(expected.cer, 12),
+    ]);
+    group.remove(run);
+  });
+
+  it('is refused by the line of a text that the base could not write, cut or not', () => {
     const path = join(dir, 'cut.jsonl');
     const audio = dataUrl(tone('low', 0), 'audio/wav');
-    writeFileSync(path, `${JSON.stringify({ audio, text: 'low '.repeat(5000) })}\n`);
-    const run = open({ ...spec, max_seq_len: 8 }, { validFile: path });
-    const { group, metrics } = evaluated(run);
-    const [example] = run.data.whole.examples as unknown as { text: string }[];
-    expect(example!.text.length).toBeGreaterThan(0);
-    expect(example!.text.length).toBeLessThan(1000);
-    expect(metrics['cer']).toBeGreaterThan(0);
-    group.remove(run);
+    const lines = ['low', 'low '.repeat(5000)].map(
+      (text) => `${JSON.stringify({ audio, text })}\n`,
+    );
+    writeFileSync(path, lines.join(''));
+    for (const max_seq_len of [8, 1000])
+      expect(() => open({ ...spec, max_seq_len }, { validFile: path })).toThrow(
+        /line 2: the text has [0-9]+ tokens; the base writes [0-9]+ at most: cut it, and its sound/,
+      );
   });
 
   it('writes a token at a time: others have their turns meanwhile', () => {

@@ -169,7 +169,7 @@ function encoded(
         prefix,
         tokenizer,
         writing,
-        text: comparable(prepared[i]?.text ?? '', texts[i]?.ids ?? [], processor),
+        text: prepared[i]?.text ?? '',
         normalize,
         rows,
         tokenCount: target.length,
@@ -183,19 +183,12 @@ function encoded(
         ? heard
         : heard.seconds > longest
           ? `the sound has ${heard.seconds.toFixed(1)} s; the base hears ${longest} s: cut it, and its text`
-          : target.length > writing.positions
-            ? `the text has ${target.length} tokens; the base writes ${writing.positions} at most: cut it, and its sound`
+          : whole.length > writing.positions
+            ? `the text has ${whole.length} tokens; the base writes ${writing.positions} at most: cut it, and its sound`
             : null,
     };
   });
 }
-
-/** A text that is cut to learn from it may have millions of letters: of those no more is compared than could be written. */
-const comparable = (
-  text: string,
-  ids: Iterable<number> & { readonly length: number },
-  { tokenizer, writing: { positions } }: Processor,
-): string => (ids.length > positions ? tokenizer.decode([...ids].slice(0, positions)) : text);
 
 /** Bases of several languages have a token for each. */
 const isEnglish = (tokenizer: Tokenizer, language: string | null): boolean =>

@@ -17,6 +17,18 @@ it.each(texts)('"$text" is normalised as transformers does', ({ text, english, b
   expect(englishText(text)).toBe(english);
 });
 
+it.each(['[', '<', '(', ' ', '\t', '[)', '(]'])(
+  'a million of "%s" take no time of their square',
+  (unit) => {
+    const text = `[a] (b) ${unit.repeat(1_000_000)} 'c [d`;
+    for (const normalize of [basicText, englishText]) {
+      const left = normalize(text);
+      expect(left).toContain('c');
+      expect(left).not.toMatch(/[ab]/);
+    }
+  },
+);
+
 it.each(rates)('"$said" for "$wanted" has as many errors as jiwer counts', (pair) => {
   const rate = ({ errors, length }: { errors: number; length: number }): number => errors / length;
   expect(rate(wordErrors(pair.said, pair.wanted))).toBeCloseTo(pair.wer, 12);

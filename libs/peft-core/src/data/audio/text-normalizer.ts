@@ -29,11 +29,21 @@ export function englishText(text: string): string {
   return s.replace(SPACE, ' ');
 }
 
-const withoutAsides = (s: string): string =>
-  s.replace(/[<[][^>\]]*[>\]]/gu, '').replace(/\(([^)]+?)\)/gu, '');
+const withoutAsides = (s: string): string => {
+  const first = upTo(s, /[<[][^>\]]*[>\]]/gu, Math.max(s.lastIndexOf('>'), s.lastIndexOf(']')));
+  return upTo(first, /\(([^)]+?)\)/gu, first.lastIndexOf(')'));
+};
+
+/** Without what ends at `last` or before: each of many openings that none closes would be followed to the end of the text. */
+const upTo = (s: string, pattern: RegExp, last: number): string =>
+  s.slice(0, last + 1).replace(pattern, '') + s.slice(last + 1);
 
 const FILLERS = wordPattern('\\b(?:hmm|mm|mhm|mmm|uh|um)\\b');
-const SPACE_BEFORE_APOSTROPHE = new RegExp(`${SPACE.source}'`, 'gu');
+/** From the first space on: from each of many they would be followed to their end. */
+const SPACE_BEFORE_APOSTROPHE = new RegExp(
+  `(?<!${SPACE.source.replace(/\+$/, '')})${SPACE.source}'`,
+  'gu',
+);
 
 const CONTRACTIONS: readonly (readonly [pattern: RegExp, replacement: string])[] = Object.entries({
   "\\bwon't\\b": 'will not',
