@@ -9,6 +9,7 @@ import { importBase, startTestApi, until, type TestApi } from '../../apps/api/te
 import { ScriptedWorker, started, step, told } from '../../apps/api/test/scripted-worker.js';
 import { colourPng, writePictures, writeTinyImageBase } from '../tiny-pictures.js';
 import { buildDashboard, findBrowser, picture, startBrowser, Tabs } from './browser.js';
+import { overlapping, tooWide, unreadable } from './looks.js';
 
 const program = findBrowser();
 let dir: string;
@@ -22,7 +23,11 @@ const packed = (vector: readonly number[]): string =>
   Buffer.from(Float32Array.from(vector).buffer).toString('base64');
 
 /** Of blue, green and red, four pictures each: one green one is taken for blue. */
-const TOLD = { classes: [4, 1, 0, 3, 0, 1, 4, 0, 0], cells: [1, 0, 1] };
+const TOLD = {
+  classes: [4, 1, 0, 3, 0, 1, 4, 0, 0],
+  cells: [1, 0, 1],
+  examples: [1, 0, 2, 0, 0, 3, 0, 0, 6],
+};
 
 /** Answers whatever is asked next, as often as said. */
 async function answer(times: number, answersOf: (isBase: boolean) => readonly unknown[]) {
@@ -164,6 +169,7 @@ describe.skipIf(!program)('a model that writes no text in the dashboard', () => 
     const { id } = await api.post<JobObject>('/fine_tuning/jobs', {
       model: 'vit',
       training_file: file.id,
+      validation_file: file.id,
       suffix: 'colours',
       graft: { task: 'image_cls' },
     });
@@ -176,6 +182,37 @@ describe.skipIf(!program)('a model that writes no text in the dashboard', () => 
     await matrix.getByTitle('1 of 4 “green” taken for “blue”').waitFor();
     await page.getByRole('row', { name: /^green 4 100\.0 % 75\.0 % 85\.7 %/ }).waitFor();
     await picture(page, 'confusion');
+    // by the keyboard alone
+    const cell = matrix.getByRole('button', { name: '1 of 4 “green” taken for “blue”' });
+    await cell.focus();
+    await page.keyboard.press('Enter');
+    const ofCell = page.getByRole('region', { name: 'Examples of the cell' });
+    await ofCell.getByRole('img', { name: 'green, line 2' }).waitFor();
+    expect(await cell.getAttribute('aria-expanded')).toBe('true');
+    await page.keyboard.press('Tab');
+    await matrix.getByRole('button', { name: '4 of 4 “blue” told rightly' }).click();
+    await ofCell.getByRole('img', { name: 'blue, line 3' }).waitFor();
+    await ofCell.getByRole('img', { name: 'blue, line 6' }).waitFor();
+    await ofCell.getByText('the first 2 of 4').waitFor();
+    for (const [width, colorScheme] of [
+      [1280, 'light'],
+      [1280, 'dark'],
+      [390, 'light'],
+      [390, 'dark'],
+    ] as const) {
+      await page.setViewportSize({ width, height: 844 });
+      await page.emulateMedia({ colorScheme });
+      // not below the head that stays in sight
+      await page.evaluate(() => scrollTo(0, 0));
+      const wrong = [tooWide, overlapping, unreadable].map((look) => look(page));
+      expect((await Promise.all(wrong)).flat()).toEqual([]);
+      await picture(page, `confusion-examples-${width}-${colorScheme}`);
+    }
+    await page.setViewportSize({ width: 1280, height: 900 });
+    await page.emulateMedia({ colorScheme: 'light' });
+    await ofCell.getByRole('link', { name: '6', exact: true }).click();
+    await page.waitForURL(/\/files\/.*after=5/);
+    await page.goBack();
     await page.getByRole('link', { name: 'Classify with it' }).click();
     const red = { name: 'a.png', mimeType: 'image/png', buffer: colourPng('red', 1) };
     await page.getByLabel('Choose pictures').setInputFiles([red]);

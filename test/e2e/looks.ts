@@ -12,10 +12,11 @@ export const inked = (page: Page): Promise<number> =>
       return data.filter((value, i) => i % 4 === 3 && value > 0).length;
     });
 
-/** Relative luminance of "rgb(r, g, b)" (WCAG 2.2). */
+/** Relative luminance of "rgb(r, g, b)", or "color(srgb r g b)" as mixed colours are (WCAG 2.2). */
 export function luminance(color: string): number {
+  const most = color.startsWith('color(srgb') ? 1 : 255;
   const [r = 0, g = 0, b = 0] = (color.match(/[\d.]+/g) ?? []).slice(0, 3).map((v) => {
-    const c = Number(v) / 255;
+    const c = Number(v) / most;
     return c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4;
   });
   return 0.2126 * r + 0.7152 * g + 0.0722 * b;

@@ -66,6 +66,15 @@ it('a base of pictures learns labels, and tells them of pictures that it has not
   expect(told.classes.map(({ label }) => label)).toEqual(labels);
   const missed = told.confused.reduce((sum, one) => sum + one.count, 0);
   expect(told.classes.reduce((sum, { correct }) => sum + correct, missed)).toBe(6);
+  // each of the six by its line, whose record has that label
+  expect(told.examples_file).toBe(file.id);
+  const named = [...told.classes, ...told.confused].flatMap(({ label, lines }) =>
+    lines.map((line) => ({ label, line })),
+  );
+  expect(new Set(named.map(({ line }) => line)).size).toBe(6);
+  const text = await (await graft.openai.files.content(file.id)).text();
+  for (const { label, line } of named)
+    expect(JSON.parse(text.split('\n')[line - 1] as string)).toMatchObject({ label });
   // each step's pictures by its seconds, as its tokens are: nine patches and the class token a picture
   const { series } = await graft.openai.get<MetricsObject>(`/fine_tuning/jobs/${id}/metrics`);
   const speeds = series['images_per_second'] ?? [];

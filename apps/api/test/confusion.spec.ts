@@ -59,7 +59,11 @@ it('is of the best evaluation or a chosen one, with how well each label is told'
   await worker.tell(
     lease,
     step(2),
-    told(2, 0.4, { classes: [2, 0, 0, 1, 1, 0, 1, 0, 1], cells: [2, 1, 1] }),
+    told(2, 0.4, {
+      classes: [2, 0, 0, 1, 1, 0, 1, 0, 1],
+      cells: [2, 1, 1],
+      examples: [2, 1, 6, 0, 0, 1, 0, 0, 4],
+    }),
   );
   await worker.tell(
     lease,
@@ -82,9 +86,28 @@ it('is of the best evaluation or a chosen one, with how well each label is told'
     step_number: 2,
     full: true,
     examples: 5,
+    examples_file: expect.stringMatching(/^file-/) as string,
     classes: [
-      { label: 'bad', support: 2, correct: 2, predicted: 2, precision: 1, recall: 1, f1: 1 },
-      { label: 'good', support: 1, correct: 1, predicted: 2, precision: 0.5, recall: 1, f1: 2 / 3 },
+      {
+        label: 'bad',
+        support: 2,
+        correct: 2,
+        predicted: 2,
+        precision: 1,
+        recall: 1,
+        f1: 1,
+        lines: [1, 4],
+      },
+      {
+        label: 'good',
+        support: 1,
+        correct: 1,
+        predicted: 2,
+        precision: 0.5,
+        recall: 1,
+        f1: 2 / 3,
+        lines: [],
+      },
       {
         label: 'so-so',
         support: 2,
@@ -93,14 +116,15 @@ it('is of the best evaluation or a chosen one, with how well each label is told'
         precision: 1,
         recall: 0.5,
         f1: 2 / 3,
+        lines: [],
       },
     ],
-    confused: [{ label: 'so-so', predicted: 'good', count: 1 }],
+    confused: [{ label: 'so-so', predicted: 'good', count: 1, lines: [6] }],
   });
   const first = await confusionOf(id, '?step=1');
   expect(first).toMatchObject({ step_number: 1, best_step: 2, examples: 5 });
   expect(first.classes[0]).toMatchObject({ precision: null, recall: 0, f1: 0 });
-  expect(first.confused[0]).toEqual({ label: 'bad', predicted: 'good', count: 2 });
+  expect(first.confused[0]).toEqual({ label: 'bad', predicted: 'good', count: 2, lines: [] });
   for (const query of ['?step=5', '?step=best', '?step=1&step=2'])
     await expect(confusionOf(id, query)).rejects.toThrow('expected one of 1, 2, 3, 4');
 
@@ -109,7 +133,7 @@ it('is of the best evaluation or a chosen one, with how well each label is told'
   const shown = await run('confusion', 'moods');
   expect(shown).toMatchObject({ code: 0 });
   expect(shown.out).toMatch(/good +1 +0\.500 +1\.000 +0\.667/);
-  expect(shown.out).toMatch(/so-so +good +1/);
+  expect(shown.out).toMatch(/so-so +good +1 +6/);
   expect(shown.err).toContain(
     'after step 2, of all of the validation data; others: --step 1 or 3 or 4',
   );
@@ -124,17 +148,19 @@ it('keeps nothing of a worker that tells of labels that the job does not have', 
   worker.keep(lease);
   await worker.tell(
     lease,
-    started(0, 3),
+    started(0, 4),
     step(1),
     told(1, 0.9, { classes: [1, 0, 0, 1, 0, 0, 1, 0, 0, 1, 0, 0], cells: [] }),
     step(2),
     told(2, 0.8, { classes: [1, 0, 0, 1, 0, 0, 1, 0, 0], cells: [0, 3, 1] }),
     step(3),
     told(3, 0.7, { classes: [1, 0], cells: [] }),
+    step(4),
+    told(4, 0.6, { classes: [1, 0, 0, 1, 0, 0, 1, 0, 0], cells: [], examples: [3, 3, 1] }),
   );
   expect(await confusionOf(id)).toMatchObject({ steps: [], step_number: null });
   const { evaluations } = await api.get<{ evaluations: unknown[] }>(
     `/fine_tuning/jobs/${id}/metrics`,
   );
-  expect(evaluations).toHaveLength(3);
+  expect(evaluations).toHaveLength(4);
 });

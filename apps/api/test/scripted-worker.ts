@@ -15,7 +15,13 @@ import {
   type Lease,
   type Welcome,
 } from '@graft/contracts/grpc';
-import { ANSWER_ABILITIES, MAX_DOWN_BYTES, OPERATION_TYPES, operationTask } from '@graft/contracts';
+import {
+  ANSWER_ABILITIES,
+  MAX_DOWN_BYTES,
+  OPERATION_TYPES,
+  operationTask,
+  type Confusion,
+} from '@graft/contracts';
 import { buildWords, tasksUsedTo } from '@graft/peft-core/catalog';
 import { createHash, randomUUID } from 'node:crypto';
 import type { TestApi } from './fixture.js';
@@ -358,7 +364,7 @@ export const evaluated = (at: number, loss: number, full = false, accuracy = 0.5
 export const told = (
   at: number,
   loss: number,
-  labels: { readonly classes: readonly number[]; readonly cells: readonly number[] },
+  { classes, cells, examples = [] }: Confusion,
   full = true,
 ): Fact => ({
   $case: 'evaluated',
@@ -366,7 +372,7 @@ export const told = (
     step: at,
     full,
     metrics: { loss },
-    confusion: { classes: [...labels.classes], cells: [...labels.cells] },
+    confusion: { classes: [...classes], cells: [...cells], examples: [...examples] },
   },
 });
 

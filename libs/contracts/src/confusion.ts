@@ -7,6 +7,10 @@ export const MOST_CONFUSED_WHOLE = 50;
 export const MOST_CONFUSED = 200;
 /** Of up to so many labels it is kept how well each is told. */
 export const MOST_RATED = 1000;
+/** Of each pair so many examples are named, */
+export const MOST_NAMED_OF_PAIR = 10;
+/** and of all together so many. */
+export const MOST_NAMED = 2000;
 
 /** Of an evaluation, by the numbers of labels, as a worker tells it and the database keeps it. */
 export interface Confusion {
@@ -14,9 +18,15 @@ export interface Confusion {
   readonly classes: readonly number[];
   /** Label, what it was taken for, how often: most often first. */
   readonly cells: readonly number[];
+  /** Some examples of them: label, what it was taken for, line of its file. */
+  readonly examples?: readonly number[];
 }
 
 const share = z.number().nullable();
+const lines = z
+  .array(z.number())
+  .readonly()
+  .describe(`Lines of \`examples_file\` with such examples, the first ${MOST_NAMED_OF_PAIR}.`);
 
 export const JobConfusionObject = z
   .object({
@@ -30,6 +40,10 @@ export const JobConfusionObject = z
       .nullable()
       .describe('Whether all of the validation data were looked at, or a sample.'),
     examples: z.number().nullable(),
+    examples_file: z
+      .string()
+      .nullable()
+      .describe('The file that the examples are of; null where it is deleted.'),
     classes: z
       .array(
         z.object({
@@ -40,12 +54,13 @@ export const JobConfusionObject = z
           precision: share.describe('Null where it was told of none.'),
           recall: share.describe('Null where no example has it.'),
           f1: share.describe('Null where it was neither told nor there.'),
+          lines: lines.describe('Of such that it was told of rightly, as of `confused`.'),
         }),
       )
       .readonly()
       .describe(`In the order of their numbers; empty of more than ${MOST_RATED} labels.`),
     confused: z
-      .array(z.object({ label: z.string(), predicted: z.string(), count: z.number() }))
+      .array(z.object({ label: z.string(), predicted: z.string(), count: z.number(), lines }))
       .readonly()
       .describe(
         `Labels that were taken for others, most often first: all of up to ${MOST_CONFUSED_WHOLE} labels, of more the first ${MOST_CONFUSED}.`,

@@ -1,6 +1,7 @@
 // Which labels an evaluation took for which: as a worker tells it, as jsonb keeps it, as people get it.
 import {
   MOST_CONFUSED_WHOLE,
+  MOST_NAMED,
   MOST_RATED,
   type Confusion,
   type JobConfusionObject,
@@ -16,7 +17,7 @@ export function confusionText(
   spec: Pick<Spec, 'task_options'>,
 ): string | null {
   if (!found) return null;
-  const { classes, cells } = found;
+  const { classes, cells, examples = [] } = found;
   const labels = labelsOf(spec);
   const count = labels?.length ?? Infinity;
   const fits =
@@ -24,8 +25,10 @@ export function confusionText(
     cells.length % 3 === 0 &&
     classes.length <= 3 * Math.min(count, MOST_RATED) &&
     cells.length <= 3 * MOST_CELLS &&
-    cells.every((one, i) => i % 3 === 2 || one < count);
-  return fits ? JSON.stringify({ classes, cells }) : null;
+    examples.length % 3 === 0 &&
+    examples.length <= 3 * MOST_NAMED &&
+    [...cells, ...examples].every((one, i) => i % 3 === 2 || one < count);
+  return fits ? JSON.stringify({ classes, cells, examples }) : null;
 }
 
 /** Null where the job's data were not read before it began: the worker alone knew them. */
@@ -37,12 +40,18 @@ function labelsOf({ task_options: options }: Pick<Spec, 'task_options'>): readon
 type Shown = Pick<JobConfusionObject, 'examples' | 'classes' | 'confused'>;
 
 export function shownConfusion(
-  { classes, cells }: Confusion,
+  { classes, cells, examples = [] }: Confusion,
   spec: Pick<Spec, 'task_options'>,
 ): Shown {
   const labels = labelsOf(spec);
   const name = (at: number): string => labels?.[at] ?? `label ${at}`;
   const ratio = (part: number, whole: number): number | null => (whole > 0 ? part / whole : null);
+  const named = new Map<string, number[]>();
+  for (const [label, taken, line] of threes(examples)) {
+    const key = `${label}/${taken}`;
+    named.set(key, [...(named.get(key) ?? []), line]);
+  }
+  const lines = (label: number, taken: number): number[] => named.get(`${label}/${taken}`) ?? [];
   const rated = threes(classes).map(([tp, fp, fn], at) => ({
     label: name(at),
     support: tp + fn,
@@ -51,6 +60,7 @@ export function shownConfusion(
     precision: ratio(tp, tp + fp),
     recall: ratio(tp, tp + fn),
     f1: ratio(2 * tp, 2 * tp + fp + fn),
+    lines: lines(at, at),
   }));
   return {
     examples: rated.length > 0 ? rated.reduce((sum, { support }) => sum + support, 0) : null,
@@ -59,6 +69,7 @@ export function shownConfusion(
       label: name(label),
       predicted: name(predicted),
       count,
+      lines: lines(label, predicted),
     })),
   };
 }

@@ -49,6 +49,8 @@ export class JobConfusions {
       best_step: best?.step ?? null,
       step_number: asked?.step ?? null,
       full: asked?.full ?? null,
+      // what is held out is of the training file
+      examples_file: job.spec.validation_split ? job.training_file : job.validation_file,
       ...(found ? shownConfusion(found.confusion, job.spec) : nothing),
     };
   }

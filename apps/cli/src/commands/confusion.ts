@@ -44,7 +44,7 @@ export function addConfusion(program: Command): void {
 }
 
 const RATED = ['LABEL', 'EXAMPLES', 'PRECISION', 'RECALL', 'F1'];
-const CONFUSED = ['LABEL', 'TAKEN FOR', 'TIMES'];
+const CONFUSED = ['LABEL', 'TAKEN FOR', 'TIMES', 'LINES'];
 
 const share = (value: number | null): string => (value === null ? '–' : value.toFixed(3));
 
@@ -56,10 +56,11 @@ const rated = ({ label, support, precision, recall, f1 }: Rated): string[] => [
 ];
 
 type Pair = JobConfusionObject['confused'][number];
-const pair = ({ label, predicted, count }: Pair): string[] => [
+const pair = ({ label, predicted, count, lines }: Pair): string[] => [
   printable(label),
   printable(predicted),
   String(count),
+  lines.join(', ') || '–',
 ];
 
 const inShort = (steps: readonly number[]): string =>

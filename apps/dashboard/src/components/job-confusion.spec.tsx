@@ -15,6 +15,7 @@ const rated = (label: string, support: number, correct: number, predicted: numbe
   precision: predicted > 0 ? correct / predicted : null,
   recall: support > 0 ? correct / support : null,
   f1: (2 * correct) / (support + predicted),
+  lines: correct > 0 ? [1] : [],
 });
 const FOUND = {
   steps: [4, 8],
@@ -22,14 +23,20 @@ const FOUND = {
   step_number: 8,
   full: true,
   examples: 5,
+  examples_file: 'file-1',
   classes: [rated('cat', 2, 2, 3), rated('dog', 3, 2, 2), rated('cow', 0, 0, 0)],
-  confused: [{ label: 'dog', predicted: 'cat', count: 1 }],
+  confused: [{ label: 'dog', predicted: 'cat', count: 3, lines: [4, 7] }],
 };
 let served: Served;
 let found: object;
 
 beforeAll(async () => {
   served = await serve(({ pathname, searchParams }) => {
+    if (pathname === '/v1/files/file-1/records') {
+      const line = Number(searchParams.get('after')) + 1;
+      const record = { text: `text ${line}`, label: 'dog' };
+      return { data: [{ line, record, problem: null, text: null }], has_more: false };
+    }
     if (pathname !== '/v1/fine_tuning/jobs/ftjob-1/confusion') return undefined;
     return searchParams.get('step') === '4'
       ? { ...found, step_number: 4, full: false, confused: [] }
@@ -46,7 +53,7 @@ afterAll(() => served.close());
 it('shows what each label was taken for, in words beside the colours, and how well it is told', async () => {
   render(<JobConfusion job={JOB} evaluations={[1, 2]} />, { wrapper: InApp });
   const matrix = await screen.findByRole('region', { name: 'Confusion matrix' });
-  expect(within(matrix).getByTitle('1 of 3 “dog” taken for “cat”').textContent).toBe('1');
+  expect(within(matrix).getByTitle('3 of 3 “dog” taken for “cat”').textContent).toBe('3');
   const right = within(matrix).getByTitle('2 of 2 “cat” told rightly');
   expect([right.className, right.style.getPropertyValue('--share')]).toEqual(['right', '55%']);
   expect(
@@ -57,6 +64,24 @@ it('shows what each label was taken for, in words beside the colours, and how we
   const row = screen.getByRole('row', { name: /^dog 3 100\.0 % 66\.7 % 80\.0 %$/ });
   expect(row).toBeDefined();
   expect(screen.getByRole('row', { name: /^cow 0 – – / })).toBeDefined();
+});
+
+it('shows examples of a cell, until it is pressed again', async () => {
+  render(<JobConfusion job={JOB} evaluations={[1, 2]} />, { wrapper: InApp });
+  const cell = await screen.findByRole('button', { name: '3 of 3 “dog” taken for “cat”' });
+  expect(cell.getAttribute('aria-expanded')).toBe('false');
+  fireEvent.click(cell);
+  const shown = await screen.findByRole('region', { name: 'Examples of the cell' });
+  await within(shown).findByText('text 4');
+  await within(shown).findByText('text 7');
+  within(shown).getByText('the first 2 of 3');
+  expect(cell.getAttribute('aria-expanded')).toBe('true');
+  fireEvent.click(screen.getByRole('button', { name: '2 of 2 “cat” told rightly' }));
+  await within(shown).findByText('text 1');
+  fireEvent.click(screen.getByRole('button', { name: '2 of 2 “cat” told rightly' }));
+  expect(screen.queryByRole('region', { name: 'Examples of the cell' })).toBeNull();
+  // of none there is nothing to show
+  expect(screen.queryByRole('button', { name: /taken for “cow”/ })).toBeNull();
 });
 
 it('is of the evaluation that is chosen', async () => {
@@ -71,7 +96,8 @@ it('lists the pairs of more labels than a matrix is read with', async () => {
   const classes = Array.from({ length: 51 }, (_, i) => rated(`label ${i}`, 1, 1, 1));
   found = { ...FOUND, classes };
   render(<JobConfusion job={JOB} evaluations={[1, 2]} />, { wrapper: InApp });
-  await screen.findByRole('row', { name: 'dog cat 1' });
+  fireEvent.click(await screen.findByRole('button', { name: '3 “dog” taken for “cat”' }));
+  await screen.findByText('text 7');
   expect(screen.queryByRole('region', { name: 'Confusion matrix' })).toBeNull();
 });
 

@@ -3,6 +3,7 @@ import { useState } from 'react';
 import { api } from '../api.js';
 import { count } from '../format.js';
 import { useLoaded } from '../loading.js';
+import { ConfusedExamples, type Pair } from './confused-examples.js';
 import { Failure } from './failure.js';
 import { Loading } from './loading.js';
 import { Row, Table } from './table.js';
@@ -24,6 +25,8 @@ interface Props {
 export function JobConfusion({ job, evaluations }: Props) {
   /** null: the best. */
   const [asked, ask] = useState<number | null>(null);
+  /** Of which pair examples are shown, as keyOf. */
+  const [open, setOpen] = useState<string | null>(null);
   const { value, error } = useLoaded(['job-confusion', job.id, evaluations.length, asked], () =>
     api.confusion(job.id, asked),
   );
@@ -37,15 +40,18 @@ export function JobConfusion({ job, evaluations }: Props) {
   if (value.step_number === null)
     return <p className="faint">No evaluation has told labels yet.</p>;
   const { classes, confused } = value;
+  const shown = pairsOf(value).get(open ?? '');
+  const toggle = (key: string) => setOpen(key === open ? null : key);
   return (
     <section aria-label="Labels">
       <Failure error={error} />
       <StepPick found={value} pick={ask} />
       {classes.length > 0 && classes.length <= MOST_LABELS ? (
-        <Matrix found={value} />
+        <Matrix found={value} open={open} toggle={toggle} />
       ) : (
-        <Pairs confused={confused} />
+        <Pairs confused={confused} open={open} toggle={toggle} />
       )}
+      {shown && <ConfusedExamples file={value.examples_file} pair={shown} />}
       {classes.length > 0 && (
         <Table columns={RATED}>
           {classes.map(({ label, support, precision, recall, f1 }) => (
@@ -97,14 +103,36 @@ function StepPick({ found, pick }: StepPickProps) {
   );
 }
 
+const keyOf = (label: string, predicted: string): string => JSON.stringify([label, predicted]);
+
+/** All of which examples are counted, those told rightly among them. */
+const pairsOf = ({ classes, confused }: JobConfusionObject): ReadonlyMap<string, Pair> =>
+  new Map(
+    [
+      ...classes.map(({ label, correct, lines }) => ({
+        label,
+        predicted: label,
+        times: correct,
+        lines,
+      })),
+      ...confused.map(({ count: times, ...pair }) => ({ ...pair, times })),
+    ].map((pair) => [keyOf(pair.label, pair.predicted), pair]),
+  );
+
+interface Choice {
+  readonly open: string | null;
+  readonly toggle: (key: string) => void;
+}
+
 /** Rows are what examples have, columns what they were taken for. */
-function Matrix({ found: { classes, confused } }: { readonly found: JobConfusionObject }) {
-  const times = new Map(confused.map((one) => [keyOf(one.label, one.predicted), one.count]));
+function Matrix({ found, ...choice }: Choice & { readonly found: JobConfusionObject }) {
+  const { classes } = found;
+  const pairs = pairsOf(found);
   return (
     <div className="scroll" tabIndex={0} role="region" aria-label="Confusion matrix">
       <table className="confusion">
         <caption className="faint">
-          A row is what examples have, a column what they were taken for.
+          A row is what examples have, a column what they were taken for. A number shows examples.
         </caption>
         <thead>
           <tr>
@@ -117,7 +145,7 @@ function Matrix({ found: { classes, confused } }: { readonly found: JobConfusion
           </tr>
         </thead>
         <tbody>
-          {classes.map(({ label, support, correct }) => (
+          {classes.map(({ label, support }) => (
             <tr key={label}>
               <th scope="row" title={label}>
                 {label}
@@ -125,10 +153,9 @@ function Matrix({ found: { classes, confused } }: { readonly found: JobConfusion
               {classes.map(({ label: taken }) => (
                 <Cell
                   key={taken}
-                  label={label}
-                  taken={taken}
-                  times={label === taken ? correct : (times.get(keyOf(label, taken)) ?? 0)}
+                  pair={pairs.get(keyOf(label, taken)) ?? none(label, taken)}
                   support={support}
+                  {...choice}
                 />
               ))}
             </tr>
@@ -139,17 +166,22 @@ function Matrix({ found: { classes, confused } }: { readonly found: JobConfusion
   );
 }
 
-const keyOf = (label: string, predicted: string): string => JSON.stringify([label, predicted]);
+const none = (label: string, predicted: string): Pair => ({
+  label,
+  predicted,
+  times: 0,
+  lines: [],
+});
 
-interface CellProps {
-  readonly label: string;
-  readonly taken: string;
-  readonly times: number;
+interface CellProps extends Choice {
+  readonly pair: Pair;
   readonly support: number;
 }
 
 /** The more of a label's examples, the stronger its colour. */
-function Cell({ label, taken, times, support }: CellProps) {
+function Cell({ pair, support, open, toggle }: CellProps) {
+  const { label, predicted: taken, times, lines } = pair;
+  const key = keyOf(label, taken);
   const isRight = label === taken;
   const share = support > 0 ? times / support : 0;
   const words = isRight
@@ -161,22 +193,52 @@ function Cell({ label, taken, times, support }: CellProps) {
       title={words}
       style={{ '--share': `${Math.round(55 * share)}%` } as Record<string, string>}
     >
-      {times === 0 ? <span className="faint">0</span> : times}
+      {lines.length > 0 ? (
+        <button
+          type="button"
+          aria-label={words}
+          aria-expanded={key === open}
+          onClick={() => toggle(key)}
+        >
+          {times}
+        </button>
+      ) : times === 0 ? (
+        <span className="faint">0</span>
+      ) : (
+        times
+      )}
     </td>
   );
 }
 
-function Pairs({ confused }: Pick<JobConfusionObject, 'confused'>) {
+function Pairs({ confused, open, toggle }: Choice & Pick<JobConfusionObject, 'confused'>) {
   if (confused.length === 0) return <p>No label was taken for another.</p>;
   return (
     <Table columns={PAIRS}>
-      {confused.slice(0, MOST_PAIRS).map(({ label, predicted, count: times }) => (
-        <Row key={keyOf(label, predicted)}>
-          <td className="break">{label}</td>
-          <td className="break">{predicted}</td>
-          <td className="numbers">{count(times)}</td>
-        </Row>
-      ))}
+      {confused.slice(0, MOST_PAIRS).map(({ label, predicted, count: times, lines }) => {
+        const key = keyOf(label, predicted);
+        return (
+          <Row key={key}>
+            <td className="break">{label}</td>
+            <td className="break">{predicted}</td>
+            <td className="numbers">
+              {lines.length === 0 ? (
+                count(times)
+              ) : (
+                <button
+                  type="button"
+                  className="small"
+                  aria-label={`${times} “${label}” taken for “${predicted}”`}
+                  aria-expanded={key === open}
+                  onClick={() => toggle(key)}
+                >
+                  {count(times)}
+                </button>
+              )}
+            </td>
+          </Row>
+        );
+      })}
     </Table>
   );
 }

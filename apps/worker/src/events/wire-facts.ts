@@ -66,7 +66,11 @@ export function evaluated(fact: EvaluatedFact): EventFact {
       full: fact.full,
       metrics: reals(fact.metrics),
       ...(fact.confusion && {
-        confusion: { classes: [...fact.confusion.classes], cells: [...fact.confusion.cells] },
+        confusion: {
+          classes: [...fact.confusion.classes],
+          cells: [...fact.confusion.cells],
+          examples: [...(fact.confusion.examples ?? [])],
+        },
       }),
     },
   };

@@ -77,7 +77,13 @@ const FACTS = {
     step: count,
     metrics,
     full: z.boolean(),
-    confusion: z.object({ classes: z.array(count), cells: z.array(count) }).optional(),
+    confusion: z
+      .object({
+        classes: z.array(count),
+        cells: z.array(count),
+        examples: z.array(count).optional(),
+      })
+      .optional(),
   }),
   sampled: z.object({
     ...run,

@@ -14,13 +14,15 @@ import {
   type Tensor,
 } from '@graft/kernels';
 import type { JsonObject } from '../data/records.js';
-import { confusedAs } from './confusion.js';
+import { confusedAs, seenAs } from './confusion.js';
 import { countOf } from './label-metrics.js';
 import type { LabelOptions, Problem } from './label-survey.js';
 
 /** What is wanted of a sequence: the label's number, 0 or 1 for each label, or a measure. */
 export interface Labelled {
   readonly target: Float64Array;
+  /** Of its file, where it is told which examples were taken for what. */
+  readonly line?: number;
 }
 
 export interface Learnt {
@@ -42,11 +44,11 @@ export function learnt(
     totals[name] = (totals[name] ?? 0) + value;
   };
   for (let i = 0; i < n; i++) {
-    const { target } = examples[i] as Labelled;
+    const { target, line } = examples[i] as Labelled;
     const row = values.subarray(i * outputs, (i + 1) * outputs);
     if (problem === 'regression') countMeasure(row[0] as number, target[0] as number, count);
     else if (problem === 'multi_label_classification') countLabels(row, target, count);
-    else countLabel(row, target[0] as number, count);
+    else countLabel(row, target[0] as number, line, count);
   }
   return { loss, totals };
 }
@@ -85,11 +87,17 @@ const rankOf = (row: Float32Array, label: number): number => {
   );
 };
 
-function countLabel(row: Float32Array, wanted: number, count: Count): void {
+function countLabel(
+  row: Float32Array,
+  wanted: number,
+  line: number | undefined,
+  count: Count,
+): void {
   const [found, rank] = [likeliest(row), rankOf(row, wanted)];
   count('single', 1);
   count('right', Number(rank === 0));
   if (row.length > FEW) count('top5', Number(rank < FEW));
+  if (line !== undefined) count(seenAs(wanted, rank === 0 ? wanted : found, line), 1);
   if (rank === 0) count(countOf('tp', wanted), 1);
   else {
     count(countOf('fp', found), 1);

@@ -56,6 +56,8 @@ export interface Example {
   readonly tokenCount: number;
   /** Pictures in it, or seconds of sound, of tasks whose `inputs` are such. */
   readonly media?: number;
+  /** Of its file; of validation data, where their task tells which of them it takes for what. */
+  readonly line?: number;
 }
 
 /** An example, and what is worth knowing of how it was cut. */

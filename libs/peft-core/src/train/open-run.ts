@@ -281,13 +281,13 @@ function readData(
 ): RunData {
   const { onLog, onPhase, room } = options;
   const maxSeqLen = Math.min(spec.max_seq_len ?? base.model.defaultMaxSeqLen ?? room, room);
-  const lines: number[] = [];
+  const lines = { training_file: [] as number[], validation_file: [] as number[] };
   const isText = inputsOf(task) === 'tokens';
   const store = isText ? null : new MediaStore(options.workDir);
-  const load = (path: string, param: string): Example[] =>
+  const load = (path: string, param: keyof typeof lines): Example[] =>
     loadExamples(path, task, base.processor, {
-      ...(spec.loss_ledger && param === 'training_file'
-        ? { onLine: (line: number) => void lines.push(line) }
+      ...(spec.loss_ledger || task.confusion
+        ? { onLine: (line: number) => void lines[param].push(line) }
         : {}),
       maxSeqLen,
       store,
@@ -317,12 +317,21 @@ function readData(
     const held = heldOut(options.trainFile, use, split);
     const part = <T>(all: readonly T[], of: boolean): T[] =>
       all.filter((_, place) => held.has(place) === of);
-    const parts = { ...more, lines: part(lines, false) };
-    return new RunData(spec, part(examples, false), part(examples, true), parts);
+    const parts = { ...more, lines: part(lines.training_file, false) };
+    const validation = named(task, part(examples, true), part(lines.training_file, true));
+    return new RunData(spec, part(examples, false), validation, parts);
   }
   const validation = options.validFile ? load(options.validFile, 'validation_file') : [];
-  return new RunData(spec, examples, validation, { ...more, lines });
+  const told = named(task, validation, lines.validation_file);
+  return new RunData(spec, examples, told, { ...more, lines: lines.training_file });
 }
+
+/** With their lines, where the task tells which of them it takes for what. */
+const named = (task: Task, examples: readonly Example[], lines: readonly number[]): Example[] =>
+  examples.map((example, i) => {
+    const line = lines[i];
+    return task.confusion && line !== undefined ? { ...example, line } : example;
+  });
 
 function variedBy({ varied }: Task, spec: Spec): RunDataParts['varied'] {
   if (!varied) return undefined;

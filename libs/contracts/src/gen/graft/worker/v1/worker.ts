@@ -325,6 +325,8 @@ export interface Confusion {
   classes: number[];
   /** In threes: a label, what it was taken for, how often; most often first. */
   cells: number[];
+  /** In threes: a label, what it was taken for, and the line of its file of an example of that. Some of each. */
+  examples: number[];
 }
 
 /** What the adapter answered to the job's sample prompts, in their order. */
@@ -3054,7 +3056,7 @@ export const Evaluated_MetricsEntry: MessageFns<Evaluated_MetricsEntry> = {
 };
 
 function createBaseConfusion(): Confusion {
-  return { classes: [], cells: [] };
+  return { classes: [], cells: [], examples: [] };
 }
 
 export const Confusion: MessageFns<Confusion> = {
@@ -3069,6 +3071,13 @@ export const Confusion: MessageFns<Confusion> = {
     if (message.cells.length !== 0) {
       writer.uint32(18).fork();
       for (const v of message.cells) {
+        writer.uint64(v);
+      }
+      writer.join();
+    }
+    if (message.examples.length !== 0) {
+      writer.uint32(26).fork();
+      for (const v of message.examples) {
         writer.uint64(v);
       }
       writer.join();
@@ -3125,6 +3134,24 @@ export const Confusion: MessageFns<Confusion> = {
 
             break;
           }
+          case 3: {
+            if (tag === 24) {
+              message.examples.push(longToNumber(reader.uint64()));
+
+              continue;
+            }
+
+            if (tag === 26) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.examples.push(longToNumber(reader.uint64()));
+              }
+
+              continue;
+            }
+
+            break;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3144,6 +3171,7 @@ export const Confusion: MessageFns<Confusion> = {
     const message = createBaseConfusion();
     message.classes = object.classes?.map((e) => e) || [];
     message.cells = object.cells?.map((e) => e) || [];
+    message.examples = object.examples?.map((e) => e) || [];
     return message;
   },
 };
