@@ -9,7 +9,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { loadBase, openRun, RunGroup, setThreads, takeTurn } from '@graft/peft-core';
+import { loadBase, openRun, resolveSpec, RunGroup, setThreads, takeTurn } from '@graft/peft-core';
 
 const { values } = parseArgs({
   options: {
@@ -36,31 +36,15 @@ const base = loadBase(values.base, { dtype: 'bf16', quantization: null });
 let id = 0;
 function open(trainFile, batch, max) {
   id += 1;
-  const spec = {
+  const body = {
     model: 'base',
-    task: 'causal_lm',
-    task_options: {},
-    peft: { peft_type: 'LORA', r: 8 },
+    training_file: trainFile,
     seed: id,
-    batch_size: batch,
-    n_epochs: 1,
-    max_steps: max,
-    learning_rate: 1e-4,
-    lr_schedule: 'linear',
-    warmup_ratio: 0,
-    optimizer: 'adamw',
-    weight_decay: 0,
-    max_grad_norm: 1,
-    gradient_accumulation_steps: 1,
-    max_seq_len: null,
-    shuffle: true,
-    validation_split: null,
-    eval_steps: 0,
-    early_stopping_patience: null,
-    save_steps: 1000,
-    base_dtype: 'bf16',
-    quantization: null,
+    peft: { peft_type: 'LORA', r: 8 },
+    hyperparameters: { batch_size: batch, n_epochs: 1 },
+    graft: { learning_rate: 1e-4, ...(max && { max_steps: max }) },
   };
+  const spec = resolveSpec(body, { trainingRecords: max ? steps : 64 });
   return openRun(base, spec, { id, baseId: 'base', trainFile, workDir: join(dir, `work-${id}`) });
 }
 
