@@ -8,13 +8,15 @@
 // tokens. A rate is the tokens of all chats after their first, over the time from the first token of the last to the
 // end; of both sides the median of the rounds, by turns. --adapters: so many on the base, chats go to them by turns, and
 // the bare base is measured in the same run. --cpu: our own processor time, for a busy machine; not with FILE,
-// which is timed by the clock.
+// which is timed by the clock. Last comes the share of what the base's own products take with as many rows as there are
+// chats: were they all that an answer's token costs, it would be 100 %.
 import { spawn } from 'node:child_process';
 import { availableParallelism, loadavg } from 'node:os';
 import { resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { counterNormal, noGrad, tidy, to } from '@graft/kernels';
 import { attachMethod, Generation, loadBase, setThreads, stepTogether } from '@graft/peft-core';
 
 const median = (values) => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)];
@@ -91,6 +93,28 @@ function ours(chats, runs = [null]) {
   };
 }
 
+/** Tokens a second of so many chats if the base's products were all that they cost; the best of five. */
+function productsAlone(chats) {
+  const { modules } = base.model;
+  const linears = new Set([...modules.linears(), ...modules.tied().map(([head]) => head)]);
+  const rows = new Map(
+    [...new Set([...linears].map(({ inFeatures }) => inFeatures))].map((width) => [
+      width,
+      to(counterNormal([chats, width], { seed: 1, step: 0, site: width }), 'bf16'),
+    ]),
+  );
+  const times = Array.from({ length: 5 }, () => {
+    const began = now();
+    noGrad(() => {
+      for (const { weight, inFeatures } of linears)
+        tidy(() => void weight.multiply(rows.get(inFeatures), null));
+    });
+    return now() - began;
+  });
+  for (const one of rows.values()) one.dispose();
+  return chats / Math.min(...times);
+}
+
 /** llama.cpp's process, which answers a line with a line. */
 function theirs() {
   const script = fileURLToPath(new URL('answers-llama.mjs', import.meta.url));
@@ -128,10 +152,15 @@ for (const chats of options.chats.split(',').map(Number)) {
   const ratio = llama
     ? `; ${(median(mine.map((r) => r.decode)) / median(other.map((r) => r.decode))).toFixed(2)} x`
     : '';
-  console.log(`${chats} chats: Graft ${told(mine)}${beside}${ratio}`);
+  const most = productsAlone(chats);
+  const ofProducts = (rounds) =>
+    `${((100 * median(rounds.map((r) => r.decode))) / most).toFixed(0)} % of products (${most.toFixed(1)} tokens/s)`;
+  console.log(`${chats} chats: Graft ${told(mine)}${beside}${ratio}; ${ofProducts(mine)}`);
   if (adapters.length === 0) continue;
   const share = median(adapted.map((r) => r.decode)) / median(mine.map((r) => r.decode));
   const over = Math.min(chats, adapters.length);
-  console.log(`${chats} chats over ${over} adapters: ${told(adapted)}; ${share.toFixed(2)} x`);
+  console.log(
+    `${chats} chats over ${over} adapters: ${told(adapted)}; ${share.toFixed(2)} x; ${ofProducts(adapted)}`,
+  );
 }
 llama?.end();

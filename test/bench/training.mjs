@@ -1,14 +1,21 @@
 #!/usr/bin/env node
 // Training speed beside transformers + peft, both sides in one run:
-//   node test/bench/training.mjs --base FOLDER [--methods lora-qv,lora-all-linear,prompt] [--variants B2,B3+tcmalloc]
+//   node test/bench/training.mjs --base FOLDER [--methods lora-qv,lora-all-linear,prompt,prefix] [--variants B3+tcmalloc]
 //                                [--steps 24] [--rounds 2] [--task causal_lm|dpo|seq_2_seq_lm|seq_cls] [--long 8000]
+//                                [--shape qwen3-0.6b] [--gate 4] [--cpu]
 // FOLDER: a Hugging Face folder (SmolLM2-135M-Instruct in bf16 for the figures of docs/results.md, all-MiniLM-L6-v2 for
-// seq_cls). --long: texts of so many tokens, one a batch, in place of the chats. For seq_2_seq_lm a T5 of t5-small's shape with random weights and FOLDER's tokenizer takes its place.
+// seq_cls). --shape: a base of that shape with random weights and FOLDER's tokenizer in its place (shapes.mjs); for
+// seq_2_seq_lm a T5 of t5-small's is. --long: texts of so many tokens, one a batch, in place of the chats.
+// Variants: those of hf_baseline.py, and mlx (mlx_baseline.py, LoRA only).
 // The same token ids, batches of 8 (of 32 for seq_cls, whose texts are the chats' questions), initial adapter, optimiser and schedule on both sides; the losses of B2 (same
-// dtype, same order) must agree before any speed is printed. Of each side and variant, after two steps of warm-up: all
+// dtype, same order) must agree before any speed is printed: of all steps where it is among the variants, else of
+// --gate of them, and mlx's with those of B3 where both run. Of each side and variant, after two steps of warm-up: all
 // real tokens over all their time, which is what a user waits for and what the ratio compares, and the median step,
-// which flatters batches sorted by length. --steps 24 is the whole set once.
-import { execFileSync, spawnSync } from 'node:child_process';
+// which flatters batches sorted by length. --steps 24 is the whole set once. --cpu, for a busy machine: in seconds of
+// one thread's processor time. The last column is the share of this machine's own speed in products that a side's real
+// tokens make of it, were they all that it computes (product-limit.mjs, in the same run); what is computed once for
+// several sequences counts for each, so that it may pass what products alone would take.
+import { execFileSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { loadavg, tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -16,9 +23,13 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { mobyDick } from '../../examples/tiny-base/book.mjs';
 import { chats } from './chats.mjs';
+import { graftRate, median } from './graft-run.mjs';
+import { meanStepWork, productSpeed } from './product-limit.mjs';
+import { makeBase } from './shapes.mjs';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const WARM_UP = 2;
+const THREADS = 2;
 /** Largest relative difference of a step's loss from B2's, bf16 (reference protocol: 2e-2). */
 const LOSS_TOLERANCE = 2e-2;
 const PEFT = {
@@ -26,9 +37,8 @@ const PEFT = {
   'lora-qv': { peft_type: 'LORA', r: 8, lora_alpha: 16, target_modules: null },
   'lora-all-linear': { peft_type: 'LORA', r: 16, lora_alpha: 32, target_modules: 'all-linear' },
   prompt: { peft_type: 'PROMPT_TUNING', num_virtual_tokens: 200 },
+  prefix: { peft_type: 'PREFIX_TUNING', num_virtual_tokens: 20 },
 };
-
-const median = (values) => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)];
 
 const only = (labels) => labels.findIndex((label) => label >= 0) + 1;
 
@@ -125,10 +135,11 @@ async function writeData({ base, task, long }, work) {
   console.log(
     `${records.length} examples of ${Math.min(...lengths)} to ${Math.max(...lengths)} tokens, median ${median(lengths)}, ${((100 * learnt) / total).toFixed(0)} % supervised`,
   );
+  return encoded.map(({ example, supervised }) => ({ length: example.tokenCount, supervised }));
 }
 
-function python(args) {
-  const out = execFileSync('python3', [join(ROOT, 'test/bench/hf_baseline.py'), ...args], {
+function python(script, args) {
+  const out = execFileSync('python3', [join(ROOT, 'test/bench', script), ...args], {
     encoding: 'utf8',
     stdio: ['ignore', 'pipe', 'inherit'],
     maxBuffer: 1 << 26,
@@ -141,28 +152,37 @@ function python(args) {
 
 const taskFlags = ({ task }) => ['--task', task, '--options', JSON.stringify(TASKS[task].options)];
 
-function theirs(options, method, work) {
-  return python([
-    '--base',
-    options.base,
-    '--data',
-    join(work, 'sequences.jsonl'),
-    '--method',
-    method,
-    ...taskFlags(options),
-    '--variants',
-    options.variants,
-    '--steps',
-    options.steps,
-    '--batch',
-    String(batchOf(options)),
-    '--init',
-    join(work, method),
-  ]);
+/** The other side's runs: a line of each variant. */
+function theirs(options, method, work, variants, steps = options.steps) {
+  const given = (script, more) =>
+    python(script, [
+      '--base',
+      options.base,
+      '--data',
+      join(work, 'sequences.jsonl'),
+      '--method',
+      method,
+      '--steps',
+      String(steps),
+      '--batch',
+      String(batchOf(options)),
+      '--init',
+      join(work, method),
+      '--threads',
+      String(options.cpu ? 1 : THREADS),
+      ...(options.cpu ? ['--cpu'] : []),
+      ...more,
+    ]);
+  const hf = variants.filter((variant) => variant !== 'mlx');
+  return [
+    ...(hf.length > 0
+      ? given('hf_baseline.py', ['--variants', hf.join(','), ...taskFlags(options)])
+      : []),
+    ...(variants.includes('mlx') ? given('mlx_baseline.py', []) : []),
+  ].filter(({ skipped }) => !skipped);
 }
 
 function ours(options, method, work) {
-  const out = mkdtempSync(join(work, 'run-'));
   const job = {
     model: `dir:${options.base}`,
     training_file: join(work, 'records.jsonl'),
@@ -183,60 +203,50 @@ function ours(options, method, work) {
       init_adapter: `dir:${join(work, method)}`,
     },
   };
-  writeFileSync(join(out, 'job.json'), JSON.stringify(job));
-  const args = [
-    join(ROOT, 'apps/worker/dist/run/main.js'),
-    join(out, 'job.json'),
-    '--out',
-    out,
-    '--threads',
-    '2',
-  ];
-  const { status, stdout, stderr } = spawnSync(process.execPath, args, { encoding: 'utf8' });
-  if (status !== 0) throw new Error(`graft run ended with ${status}:\n${stderr}`);
-  const steps = readFileSync(join(out, 'metrics.jsonl'), 'utf8')
-    .trim()
-    .split('\n')
-    .map((line) => JSON.parse(line))
-    .filter((row) => row.loss !== undefined && row.seconds !== undefined);
-  const [, peak] = /peak memory ([\d.]+) GiB/.exec(stdout + stderr);
-  const measured = steps.slice(WARM_UP);
-  const sum = (field) => measured.reduce((total, row) => total + row[field], 0);
+  const { cpu } = options;
+  const found = graftRate(job, { work, threads: THREADS, cpu, warmUp: WARM_UP });
   return {
     variant: 'graft',
-    real_tokens_per_second: median(measured.map((row) => row.tokens / row.seconds)),
-    overall_tokens_per_second: sum('tokens') / sum('seconds'),
-    peak_rss_mb: Number(peak) * 1024,
-    losses: steps.map((row) => row.loss),
+    real_tokens_per_second: found.middle,
+    overall_tokens_per_second: found.overall,
+    peak_rss_mb: found.peak * 1024,
+    losses: found.losses,
   };
 }
 
-function gate(method, reference, graft, most = LOSS_TOLERANCE) {
+/** @throws where two sides' losses of the steps that both have differ by more */
+function gate(method, [reference, one], most = LOSS_TOLERANCE) {
+  const steps = Math.min(reference.losses.length, one.losses.length);
   const worst = Math.max(
-    ...graft.losses.map((loss, i) => Math.abs(loss - reference.losses[i]) / reference.losses[i]),
+    ...reference.losses
+      .slice(0, steps)
+      .map((loss, i) => Math.abs(one.losses[i] - loss) / Math.abs(loss)),
   );
+  const who = `${method}: losses of ${one.variant}`;
   if (!(worst <= most))
     throw new Error(
-      `${method}: losses differ from B2's by up to ${worst.toExponential(2)}; no speed without equality`,
+      `${who} differ from ${reference.variant}'s by up to ${worst.toExponential(2)}; no speed without equality`,
     );
   console.log(
-    `${method}: losses agree with B2's to ${worst.toExponential(2)} over ${graft.losses.length} steps`,
+    `${who} agree with ${reference.variant}'s to ${worst.toExponential(2)}, ${steps} steps`,
   );
 }
 
-function report(method, rows) {
-  const by = Map.groupBy
-    ? Map.groupBy(rows, (row) => row.variant)
-    : rows.reduce((m, r) => m.set(r.variant, [...(m.get(r.variant) ?? []), r]), new Map());
+/** `share`: of tokens a second, that of this machine's products; null where the work is not known. */
+function report(method, rows, share, unit) {
+  const by = new Map();
+  for (const row of rows) by.set(row.variant, [...(by.get(row.variant) ?? []), row]);
   const middle = (variant, field) => median(by.get(variant).map((row) => row[field]));
   const overall = (variant) => middle(variant, 'overall_tokens_per_second');
   for (const [variant, runs] of by) {
     const memory = Math.max(...runs.map((row) => row.peak_rss_mb));
     const ratio =
       variant === 'graft' ? '' : `  graft is ${(overall('graft') / overall(variant)).toFixed(2)} x`;
-    const median = middle(variant, 'real_tokens_per_second').toFixed(0);
+    const step = middle(variant, 'real_tokens_per_second');
+    const typical = step === undefined ? '' : ` (median step ${step.toFixed(0).padStart(5)})`;
+    const part = share ? `  ${(100 * share(overall(variant))).toFixed(0)} % of products` : '';
     console.log(
-      `${method.padEnd(16)} ${variant.padEnd(12)} ${overall(variant).toFixed(0).padStart(5)} tokens/s (median step ${median.padStart(5)})  ${memory.toFixed(0).padStart(6)} MB${ratio}`,
+      `${method.padEnd(16)} ${variant.padEnd(12)} ${overall(variant).toFixed(0).padStart(5)} ${unit}${typical}  ${memory.toFixed(0).padStart(6)} MB${part}${ratio}`,
     );
   }
 }
@@ -246,45 +256,74 @@ const { values: options } = parseArgs({
     base: { type: 'string' },
     task: { type: 'string', default: 'causal_lm' },
     methods: { type: 'string', default: 'lora-qv,lora-all-linear,prompt' },
-    variants: { type: 'string', default: 'B0,B2,B3+tcmalloc' },
+    variants: { type: 'string', default: 'B3+tcmalloc' },
     steps: { type: 'string', default: '24' },
     rounds: { type: 'string', default: '1' },
     long: { type: 'string' },
+    shape: { type: 'string' },
+    gate: { type: 'string', default: '4' },
+    cpu: { type: 'boolean', default: false },
   },
 });
 if (!options.base) throw new Error('--base FOLDER is needed');
 if (options.long && options.task !== 'causal_lm') throw new Error('--long is of causal_lm');
 options.base = resolve(options.base);
 const work = mkdtempSync(join(tmpdir(), 'graft-bench-'));
+
+/** Of one method: both sides by turns, losses, then speeds. */
+function compare(method, sequences) {
+  mkdirSync(join(work, method), { recursive: true });
+  const init = ['--method', method, ...taskFlags(options), '--write-init', join(work, method)];
+  python('hf_baseline.py', ['--base', options.base, ...init]);
+  const variants = options.variants.split(',');
+  const { tolerance } = TASKS[options.task];
+  const config = JSON.parse(readFileSync(join(options.base, 'config.json'), 'utf8'));
+  const flops = options.task === 'causal_lm' ? perToken(config, method, sequences) : null;
+  const speeds = flops === null ? [] : [productSpeed(config, { threads: THREADS, ...options })];
+  const rows = [];
+  for (let round = 0; round < Number(options.rounds); round++) {
+    const sides = [
+      () => rows.push(ours(options, method, work)),
+      () => rows.push(...theirs(options, method, work, variants)),
+    ];
+    for (const side of round % 2 === 0 ? sides : sides.reverse()) side();
+  }
+  const named = (variant) => rows.find((row) => row.variant === variant);
+  // the warm-up is not for losses, but a run has more steps than that
+  const steps = Math.max(WARM_UP + 1, Number(options.gate));
+  const reference = named('B2') ?? theirs(options, method, work, ['B2'], steps)[0];
+  gate(method, [reference, named('graft')], tolerance);
+  const sorted = rows.find(({ variant }) => variant.startsWith('B3'));
+  if (sorted && named('mlx')) gate(method, [sorted, named('mlx')], tolerance);
+  const unit = options.cpu ? 'tokens/s of processor time' : 'tokens/s';
+  if (flops === null) return report(method, rows, null, unit);
+  speeds.push(productSpeed(config, { threads: THREADS, ...options }));
+  const speed = Math.max(...speeds);
+  console.log(
+    `${method}: ${(flops / 1e6).toFixed(0)} MFLOP a token, products at ${speed.toFixed(0)} GF/s: ${((speed * 1e9) / flops).toFixed(0)} ${unit} at most`,
+  );
+  report(method, rows, (rate) => (rate * flops) / 1e9 / speed, unit);
+}
+
+/** Operations for a token; null where that is not counted. */
+function perToken(config, method, sequences) {
+  const size = batchOf(options);
+  const work = meanStepWork(config, PEFT[method], sequences, size);
+  const tokens = sequences.reduce((sum, { length }) => sum + length, 0);
+  return work && work / (tokens / Math.ceil(sequences.length / size));
+}
+
 try {
   if (options.task === 'seq_2_seq_lm') {
-    python(['--base', options.base, '--write-t5', join(work, 't5')]);
+    python('hf_baseline.py', ['--base', options.base, '--write-t5', join(work, 't5')]);
     options.base = join(work, 't5');
+  } else if (options.shape) {
+    makeBase(join(work, options.shape), options.shape, options.base);
+    options.base = join(work, options.shape);
   }
-  await writeData(options, work);
+  const sequences = await writeData(options, work);
   console.log(`load before: ${loadavg()[0].toFixed(2)}`);
-  for (const method of options.methods.split(',')) {
-    mkdirSync(join(work, method), { recursive: true });
-    const init = ['--method', method, ...taskFlags(options), '--write-init', join(work, method)];
-    python(['--base', options.base, ...init]);
-    const rows = [];
-    for (let round = 0; round < Number(options.rounds); round++) {
-      const sides = [
-        () => rows.push(ours(options, method, work)),
-        () => rows.push(...theirs(options, method, work)),
-      ];
-      for (const side of round % 2 === 0 ? sides : sides.reverse()) side();
-    }
-    const reference = rows.find((row) => row.variant === 'B2');
-    if (reference)
-      gate(
-        method,
-        reference,
-        rows.find((row) => row.variant === 'graft'),
-        TASKS[options.task].tolerance,
-      );
-    report(method, rows);
-  }
+  for (const method of options.methods.split(',')) compare(method, sequences);
 } finally {
   rmSync(work, { recursive: true, force: true });
 }

@@ -1,0 +1,111 @@
+// What a step of training must multiply, and how fast this machine multiplies: what is between a run's tokens a second
+// and the second is all that is not products.
+//   node test/bench/product-limit.mjs [--hidden 576 --inner 1536] [--threads 2] [--cpu]
+// prints GF/s of products of bf16 of a layer's shapes, x Wᵀ and dy W for 1,024 rows and weights that are in no cache, by
+// whichever of libtorch's and our kernels Graft takes; the best of eight rounds.
+import { spawnSync } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { linearShapes } from './shapes.mjs';
+
+const FAMILIES = ['llama', 'mistral', 'qwen2', 'qwen3'];
+
+const product = ([out, inputs]) => out * inputs;
+const total = (values) => values.reduce((sum, value) => sum + value, 0);
+
+/** Numbers of the factors of a layer's adapters. */
+function ranked(shapes, { peft_type: type, r, target_modules: targets }) {
+  if (type !== 'LORA') return 0;
+  const names = Object.keys(shapes).filter((name) => targets || /[qv]_proj$/.test(name));
+  return total(names.map((name) => r * (shapes[name][0] + shapes[name][1])));
+}
+
+/**
+ * Floating point operations of a step of next-token training on sequences {length, supervised}, forward and the
+ * gradients of rows, two to a multiplication: each sequence as if nothing of it were shared, causal attention of its own
+ * rows, the head at supervised positions, virtual tokens once a step. Null for what is not of LLaMA's kind.
+ */
+function stepWork(config, peft, sequences) {
+  if (!FAMILIES.includes(config.model_type)) return null;
+  const { num_hidden_layers: layers, num_attention_heads: heads, hidden_size: d } = config;
+  const width = heads * (config.head_dim ?? d / heads);
+  const shapes = linearShapes(config);
+  const linears = layers * total(Object.values(shapes).map(product));
+  const factors = layers * ranked(shapes, peft);
+  const virtual = peft.num_virtual_tokens ?? 0;
+  const rows = total(sequences.map(({ length }) => length));
+  const own = peft.peft_type === 'PROMPT_TUNING' ? virtual : 0;
+  const pairs = total(sequences.map(({ length }) => length ** 2 / 2 + length * virtual));
+  return (
+    4 * linears * (rows + own) +
+    6 * factors * rows +
+    12 * layers * width * (pairs + own ** 2 / 2) +
+    4 * d * config.vocab_size * total(sequences.map(({ supervised }) => supervised))
+  );
+}
+
+/** Of a step of batches of so many in order, the mean; null where that is not counted. */
+export function meanStepWork(config, peft, sequences, size) {
+  const batches = Array.from({ length: Math.ceil(sequences.length / size) }, (_, i) =>
+    sequences.slice(i * size, (i + 1) * size),
+  );
+  const work = batches.map((batch) => stepWork(config, peft, batch));
+  return work.includes(null) ? null : total(work) / batches.length;
+}
+
+/** GF/s of this machine's products now, by a process of its own. */
+export function productSpeed(config, { threads, cpu }) {
+  const args = [
+    fileURLToPath(import.meta.url),
+    '--hidden',
+    String(config.hidden_size),
+    '--inner',
+    String(config.intermediate_size),
+    '--threads',
+    String(cpu ? 1 : threads),
+    ...(cpu ? ['--cpu'] : []),
+  ];
+  const { status, stdout, stderr } = spawnSync(process.execPath, args, { encoding: 'utf8' });
+  if (status !== 0) throw new Error(`products could not be timed:\n${stderr}`);
+  return Number(stdout);
+}
+
+async function measure({ hidden, inner, threads, cpu }) {
+  const k = await import('@graft/kernels');
+  k.setThreads(threads);
+  const random = (...shape) =>
+    k.to(k.counterNormal(shape, { seed: 1, step: 0, site: shape[0] }), 'bf16');
+  const now = () => {
+    const { user, system } = process.cpuUsage();
+    return cpu ? (user + system) / 1e6 : performance.now() / 1e3;
+  };
+  const rows = 1024;
+  const weights = Array.from({ length: 24 }, () => random(inner, hidden));
+  const [x, dy] = [random(rows, hidden), random(rows, inner)];
+  const round = () =>
+    k.noGrad(() =>
+      k.tidy(() => {
+        for (const weight of weights) k.tidy(() => [k.linear(x, weight), k.matmul(dy, weight)]);
+      }),
+    );
+  round();
+  const times = Array.from({ length: 8 }, () => {
+    const began = now();
+    round();
+    return now() - began;
+  });
+  return (weights.length * 4 * rows * hidden * inner) / Math.min(...times) / 1e9;
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const { values } = parseArgs({
+    options: {
+      hidden: { type: 'string', default: '576' },
+      inner: { type: 'string', default: '1536' },
+      threads: { type: 'string', default: '2' },
+      cpu: { type: 'boolean', default: false },
+    },
+  });
+  const [hidden, inner, threads] = [values.hidden, values.inner, values.threads].map(Number);
+  console.log((await measure({ hidden, inner, threads, cpu: values.cpu })).toFixed(1));
+}
