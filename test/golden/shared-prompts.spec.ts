@@ -49,10 +49,18 @@ function pairsOf(vocabulary: number): [TokenSequence, TokenSequence][] {
 
 const LORA = { peft_type: 'LORA', r: 4, lora_alpha: 8, target_modules: 'all-linear', init_lora_weights: false }; // prettier-ignore
 
-/** Hidden states of these rows, and the gradients of a LoRA by which every number of theirs is told apart. */
-function measured(model: Model, batch: DecoderBatch, rows: readonly number[]): Float32Array[] {
-  const adapter = attachMethod(model, LORA as unknown as PeftConfig, { run: RUN, seed: 3 });
+const PROMPT_TUNING = { peft_type: 'PROMPT_TUNING', num_virtual_tokens: 3 };
+const PREFIX_TUNING = { peft_type: 'PREFIX_TUNING', num_virtual_tokens: 3 };
+
+/** Hidden states of what rows are told of, and the gradients of an adapter by which every number of theirs is told apart. */
+function measured(
+  model: Model,
+  packed: (model: Model) => readonly [DecoderBatch, readonly number[]],
+  peft: object = LORA,
+): Float32Array[] {
+  const adapter = attachMethod(model, peft as PeftConfig, { run: RUN, seed: 3 });
   try {
+    const [batch, rows] = packed(model);
     return tidy(() => {
       const ctx = { training: true, runs: new Map([[RUN, { seed: 0, step: 0 }]]) };
       const { hidden } = model.forward(batch, ctx).decoder;
@@ -111,29 +119,38 @@ it.each(families)('%s', (family) => {
     // of LongRoPE's models, sequences of other lengths are rotated otherwise
     const isLong = Math.max(...sequences.map(({ tokens }) => tokens.length)) > model.alikePositions;
     expect(rows - batch.decoder.positions.length).toBe(isLong ? 0 : 2 * PROMPT);
-    const wanted = measured(model, apart, [...Array(rows).keys()]);
-    const found = measured(
-      model,
-      batch,
-      answers.flatMap((answer) => [...answer.rows]),
-    );
+    const wanted = measured(model, () => [apart, [...Array(rows).keys()]]);
+    const answered = answers.flatMap((answer) => [...answer.rows]);
+    const found = measured(model, () => [batch, answered]);
     expectEqual(found, wanted);
 
     const examples = pairs[0] as [TokenSequence, TokenSequence];
     const each = packBatch([{ run: RUN, examples }]);
-    const shared = packShared(model, [{ run: RUN, examples }]);
-    const places = rowsIn(shared, examples);
-    // the prompt's last row learns the answer's first token
-    expect(each.labels.length - shared.labels.length).toBe(isLong ? 0 : PROMPT - 1);
-    expect(places.map((row) => shared.labels[row])).toEqual([...each.labels]);
     const all = [...each.labels.keys()];
-    expectEqual(measured(model, shared.batch, places), measured(model, each.batch, all));
+    // layers that convolve have no keys to put a prefix before
+    const prefixed = model.attendsThroughout ? [PREFIX_TUNING] : [];
+    for (const peft of [LORA, PROMPT_TUNING, ...prefixed]) {
+      const apartly = measured(model, () => [each.batch, all], peft);
+      const together = measured(
+        model,
+        () => {
+          const shared = packShared(model, [{ run: RUN, examples }]);
+          const places = rowsIn(shared, examples);
+          // the prompt's last row learns the answer's first token
+          expect(each.labels.length - shared.labels.length).toBe(isLong ? 0 : PROMPT - 1);
+          expect(places.map((row) => shared.labels[row])).toEqual([...each.labels]);
+          return [shared.batch, places];
+        },
+        peft,
+      );
+      expectEqual(together, apartly);
+    }
   } finally {
     close();
   }
 });
 
-it('shares nothing that is learnt, of other tasks, of few tokens, of one sequence or behind virtual tokens', () => {
+it('shares nothing that is learnt, of other tasks, of few tokens, of one sequence or behind learnt virtual tokens', () => {
   const { model, close } = open(families[0] as string);
   try {
     const [a, b] = pairsOf(model.vocabSize)[0] as [TokenSequence, TokenSequence];
@@ -151,8 +168,15 @@ it('shares nothing that is learnt, of other tasks, of few tokens, of one sequenc
     expect(saved({ ...a, taskId: 1 }, { ...b, taskId: 1 })).toBe(PROMPT - 1);
     expect(saved({ ...a, taskId: 1 }, { ...b, taskId: 2 })).toBe(0);
     expect(saved(a)).toBe(0);
-    const prompt = { peft_type: 'PROMPT_TUNING', num_virtual_tokens: 3 } as unknown as PeftConfig;
-    const adapter = attachMethod(model, prompt, { run: RUN, seed: 3 });
+    const adapter = attachMethod(model, PROMPT_TUNING as unknown as PeftConfig, {
+      run: RUN,
+      seed: 3,
+    });
+    expect(saved(a, b)).toBe(PROMPT - 1);
+    // a virtual token tells it
+    expect(saved({ ...a, first: 3 }, b)).toBe(0);
+    const { inputs } = model.modules;
+    inputs.attach(RUN, { ...inputs.of(RUN)!, learnt: [{ row: 1, label: 3, weight: 1 }] });
     expect(saved(a, b)).toBe(0);
     adapter.detach();
   } finally {

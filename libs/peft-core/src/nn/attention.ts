@@ -49,42 +49,56 @@ export function selfAttention(
     : packed(q, own, pattern, around);
 }
 
-/** The runs' prefixes, once each, stand before the rows of the batch. */
+/** A run's prefix, once, stands before its rows, so that what its sequences share lies together. */
 function packed(
   q: Tensor,
   own: KeysValues,
   pattern: AttentionPattern,
   { layout, prefix }: Surroundings,
 ): Tensor {
-  const prefixes = new Map<number, { at: number; keysValues: KeysValues }>();
-  let rows = 0;
-  for (const { run, prefix: length } of layout.segments) {
-    const keysValues = length > 0 && !prefixes.has(run) ? prefix(run) : undefined;
-    if (!keysValues) continue;
-    prefixes.set(run, { at: rows, keysValues });
-    rows += length;
+  const { rows: runs, segments } = layout;
+  const prefixed = new Set(segments.filter((each) => each.prefix > 0).map(({ run }) => run));
+  const prefixes = runs.map(({ run }) => (prefixed.has(run) ? prefix(run) : undefined));
+  const isPlain = prefixes.every((each) => each === undefined);
+  const keys = isPlain ? own : withPrefixes(own, runs, prefixes);
+  let [start, run, shift, prefixStart] = [0, -1, 0, 0];
+  const places: AttentionSegment[] = [];
+  for (const segment of segments) {
+    if (runs[run]?.run !== segment.run) {
+      prefixStart = start + shift;
+      shift += prefixes[++run]?.k.shape[0] ?? 0;
+    }
+    const { rows } = segment;
+    const mine = { start, rows, keyStart: start + shift, keyRows: rows };
+    const shared = places[segment.shared];
+    places.push(
+      shared
+        ? {
+            ...mine,
+            beforeStart: shared.keyStart - shared.before,
+            before: shared.before + shared.rows,
+          }
+        : { ...mine, beforeStart: prefixStart, before: segment.prefix },
+    );
+    start += rows;
   }
-  const all = [...[...prefixes.values()].map(({ keysValues }) => keysValues), own];
-  const heads = Math.max(...all.map(headsOf));
-  const keys = joinedOf(all.map((each) => withHeads(each, heads)));
-  const starts: number[] = [];
-  let start = 0;
-  const places = layout.segments.map((segment): AttentionSegment => {
-    starts.push(start);
-    start += segment.rows;
-    const isSharing = segment.shared >= 0;
-    return {
-      start: start - segment.rows,
-      rows: segment.rows,
-      keyStart: rows + start - segment.rows,
-      keyRows: segment.rows,
-      beforeStart: isSharing
-        ? rows + (starts[segment.shared] as number)
-        : (prefixes.get(segment.run)?.at ?? 0),
-      before: isSharing ? (layout.segments[segment.shared]?.rows ?? 0) : segment.prefix,
-    };
+  return attend(q, keys, places, segments, pattern);
+}
+
+/** Keys and values of all runs, the prefixes of those that have some before their own. */
+function withPrefixes(
+  own: KeysValues,
+  runs: PackedLayout['rows'],
+  prefixes: readonly (KeysValues | undefined)[],
+): KeysValues {
+  const sizes = runs.map(({ length }) => length);
+  const [ks, vs] = [parts(own.k, sizes), parts(own.v, sizes)];
+  const all = runs.flatMap((_, i): KeysValues[] => {
+    const [given, rows] = [prefixes[i], { k: ks[i] as Tensor, v: vs[i] as Tensor }];
+    return given ? [given, rows] : [rows];
   });
-  return attend(q, keys, places, layout.segments, pattern);
+  const heads = Math.max(...all.map(headsOf));
+  return joinedOf(all.map((each) => withHeads(each, heads)));
 }
 
 function throughCache(

@@ -98,8 +98,7 @@ function sources(
     const before = kept[i] ?? null;
     if (before !== null) return before + width - 1 + row;
     const { shared } = segments[i] as Segment;
-    const back = shared < 0 ? -1 : (segments[shared] as Segment).rows + row;
-    return back < 0 ? 0 : (starts[shared] as number) + back;
+    return shared < 0 ? 0 : places(shared, (segments[shared] as Segment).rows + row);
   };
   return { rows: cat([none, ...states, g]), places };
 }

@@ -134,16 +134,23 @@ it('lets several sequences of a run see one before their own rows', () => {
   expect(segments.map(({ shared }) => shared)).toEqual([-1, -1, 1, 1]);
 });
 
-it.each(['inputs', 'prefix'] as const)('refuses that behind %s of a run', (slot) => {
+it.each(['inputs', 'prefix'] as const)('behind %s of a run, only the first one', (slot) => {
   const all = slots();
   if (slot === 'inputs') all.inputs.attach(1, { length: 2, embeddings: () => zeros([2, 1]) });
   else all.prefix.attach(1, { length: 2, open: () => () => nothing });
-  const sequences = [
-    { run: 1, start: 0, length: 1 },
-    { run: 1, start: 1, length: 1, after: 1 },
+  const [a, b, c] = [0, 1, 2].map((start) => ({ run: 1, start, length: 1 })) as [
+    Sequence,
+    Sequence,
+    Sequence,
   ];
-  expect(() => new PackedLayout(batch(sequences), all, 'causal')).toThrow(
-    /row 1 goes on from another, which it cannot do here/,
+  const first = batch([a, { ...b, after: 1 }, { ...c, after: 2 }]);
+  const { segments, positions } = new PackedLayout(first, all, 'causal');
+  const shared = slot === 'inputs' ? [-1, 0, 1, 1] : [-1, 0, 0];
+  expect(segments.map((segment) => segment.shared)).toEqual(shared);
+  expect([...positions].slice(-3)).toEqual([2, 2, 2]);
+  const second = batch([a, b, { ...c, after: 1 }]);
+  expect(() => new PackedLayout(second, all, 'causal')).toThrow(
+    /row 2 goes on from another, which it cannot do here/,
   );
 });
 

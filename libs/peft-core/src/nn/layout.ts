@@ -11,7 +11,7 @@ export interface Segment {
   readonly rows: number;
   /** How many of them, the first ones, are virtual tokens. */
   readonly virtual: number;
-  /** The segment that this one sees before its own rows, or -1: virtual tokens, or what it goes on from. */
+  /** The segment that this one sees before its own rows, with what that sees, or -1: virtual tokens, or what it goes on from. */
   readonly shared: number;
   /** Keys of a prefix that this segment sees before its own, per layer. */
   readonly prefix: number;
@@ -167,7 +167,9 @@ export class PackedLayout {
       const isFresh = this.#isFresh(sequence);
       const end = positions[sequence.start + sequence.length - 1] as number;
       const { after } = sequence;
-      if (after !== undefined && (!this.sharesVirtual || inputs + prefix > 0 || this.cache))
+      // what it sees before its own rows has to lie together: behind virtual ones, those of the first sequence
+      const liesTogether = inputs + prefix === 0 || (after === i && shared.length <= 1);
+      if (after !== undefined && (!this.sharesVirtual || !liesTogether || this.cache))
         fail(`the sequence at row ${sequence.start} goes on from another, which it cannot do here`);
       const prompt =
         isFresh && shared.length > 0 ? before + shared.indexOf(this.#taskOf(sequence)) : -1;
@@ -176,7 +178,7 @@ export class PackedLayout {
         length: prefix + inputs + (sequence.whole ?? end + 1),
         rows: own + sequence.length,
         virtual: own,
-        shared: after === undefined ? prompt : before + i - after,
+        shared: after === undefined ? prompt : before + shared.length + i - after,
         prefix: isFresh ? prefix : 0,
         cache: this.cache === undefined ? null : (sequence.cache ?? null),
       };
