@@ -63,6 +63,41 @@ it.each([
   );
 });
 
+it('one of pictures that belong together becomes pairs for image_feature_extraction', async () => {
+  const rows = [
+    ['a.png', 'b.png'],
+    ['b.png', 'a.png'],
+  ].map(([anchor, positive]) =>
+    JSON.stringify({ anchor_file_name: anchor, positive_file_name: positive }),
+  );
+  const pictures = { 'a.png': red, 'b.png': blue };
+  const metadata = Buffer.from(rows.join('\n'));
+  const { file, records } = await made(
+    deflatedZip({ 'metadata.jsonl': metadata, ...pictures }),
+    'pairs.zip',
+  );
+  const [a, b] = [dataUrl('image/png', red), dataUrl('image/png', blue)];
+  expect(records).toEqual([
+    { anchor: a, positive: b },
+    { anchor: b, positive: a },
+  ]);
+  expect(file).toMatchObject({
+    status: 'processed',
+    graft: { records: 2, converted_from: 'imagefolder', formats: { 'picture pair': 2 } },
+  });
+  const same = {
+    anchor_file_name: 'a.png',
+    positive_file_name: 'b.png',
+    negative_file_name: 'b.png',
+  };
+  const wrong = Buffer.from([...rows, JSON.stringify(same)].join('\n'));
+  const { file: bad } = await made(
+    deflatedZip({ 'metadata.jsonl': wrong, ...pictures }),
+    'same.zip',
+  );
+  expect(bad.status_details).toMatch(/^line 3: "positive" and "negative" are the same/);
+});
+
 it('one that comes in parts is read as it is whole', async () => {
   const content = gzipSync(
     await tar([

@@ -46,8 +46,11 @@ const NOUNS: Readonly<Record<string, readonly [one: string, many: string]>> = {
 };
 
 /** "412 pictures, 3 labels": what an upload became, on a line. */
-export function contentsOf({ records, labels, converted_from: from }: FileReport): string {
-  const [one, many] = NOUNS[from ?? ''] ?? ['record', 'records'];
+export function contentsOf(report: FileReport): string {
+  const { records, labels, formats, converted_from: from } = report;
+  // a record of several has no noun of one
+  const together = Object.keys(formats).some((kind) => /pair|triplet/.test(kind));
+  const [one, many] = NOUNS[together ? '' : (from ?? '')] ?? ['record', 'records'];
   const known = labels ? Object.keys(labels).length : 0;
   const what = `${records} ${records === 1 ? one : many}`;
   return known > 0 ? `${what}, ${known} label${known === 1 ? '' : 's'}` : what;

@@ -4,14 +4,20 @@ import { isNamedMedia } from '@graft/contracts';
 import type { ArchiveEntry } from './archive-entries.js';
 import { nameProblem, plainName } from './archive-names.js';
 import { shownName, type ArchiveProblems } from './archive-problems.js';
-import { isMetadata, metadataNoun, metadataRows } from './metadata-rows.js';
+import { isMetadata, metadataNoun, metadataRows, type DescribedFiles } from './metadata-rows.js';
 import { Problems } from './problems.js';
 import type { Row } from './rows.js';
 
-/** A picture or a sound, and what is to be learnt of it. */
-export interface MediaExample {
+export interface MediaFile {
   readonly name: string;
   readonly entry: ArchiveEntry;
+  /** Its key in the record; null: by what it is, image or audio. */
+  readonly key: string | null;
+}
+
+/** A picture or a sound and what is to be learnt of it; or some that belong together. */
+export interface MediaExample {
+  readonly files: readonly MediaFile[];
   readonly answers: Row;
 }
 
@@ -26,7 +32,7 @@ type Files = ReadonlyMap<string, ArchiveEntry>;
 const TRAIN = ['train', 'training'];
 const SPLITS = [...TRAIN, 'validation', 'valid', 'val', 'dev', 'test', 'testing', 'eval'];
 const NO_LABELS =
-  'there is nothing to learn of its files: expected one folder a class, or a metadata.csv or metadata.jsonl with "file_name" and "label", "labels" or "text"';
+  'there is nothing to learn of its files: expected one folder a class, or a metadata.csv or metadata.jsonl with "file_name" and "label", "labels" or "text", or with "anchor_file_name" and "positive_file_name"';
 
 /** What the archive holds, in the order of its metadata, else of its names. */
 export async function mediaFolder(files: Files, problems: ArchiveProblems): Promise<MediaFolder> {
@@ -51,7 +57,11 @@ export async function mediaFolder(files: Files, problems: ArchiveProblems): Prom
     throw new Error('it has no pictures and no sounds: expected files such as JPEG, PNG or WAV');
   if (ignored.size > 0)
     notes.push(`Columns of the metadata that training does not read: ${few([...ignored])}.`);
-  const used = new Set([...media, ...tables, ...found.map(({ name }) => name)]);
+  const used = new Set([
+    ...media,
+    ...tables,
+    ...found.flatMap((one) => one.files.map(({ name }) => name)),
+  ]);
   const others = [...files.keys()].filter((name) => !used.has(name));
   if (others.length > 0) notes.push(passedOver(others));
   return { examples: found, notes };
@@ -96,7 +106,10 @@ function classes(
     if (file === undefined) loose.push(name);
     else if (deeper.length > 0)
       problems.add(name, 'it lies deeper than in one folder a class; only metadata can name it');
-    else examples.push({ name, entry: files.get(name) as ArchiveEntry, answers: { label } });
+    else {
+      const entry = files.get(name) as ArchiveEntry;
+      examples.push({ files: [{ name, entry, key: null }], answers: { label } });
+    }
   }
   if (loose.length > 0 && loose.length === media.length) throw new Error(NO_LABELS);
   for (const name of loose) problems.add(name, 'it lies beside the folders of the classes');
@@ -137,19 +150,24 @@ class Description {
       if (!this.named.has(name)) this.problems.add(name, 'no row of the metadata names it');
   }
 
-  private take(
-    from: string,
-    { fileName, answers }: { readonly fileName: string; readonly answers: Row },
-  ): string | null {
-    const unix = fileName.replaceAll('\\', '/');
-    const shown = JSON.stringify(shownName(fileName));
-    if (nameProblem(unix) !== null) return `file_name ${shown}: ${nameProblem(unix)}`;
-    const name = plainName(from + unix);
-    const entry = this.files.get(name);
-    if (entry === undefined) return `file_name ${shown} is not in the archive`;
-    if (this.named.has(name)) return `file_name ${shown} is named by an earlier row`;
-    this.named.add(name);
-    if (this.isTaken(name)) this.examples.push({ name, entry, answers });
+  private take(from: string, { names, answers }: DescribedFiles): string | null {
+    const files: MediaFile[] = [];
+    for (const { key, column, fileName } of names) {
+      const unix = fileName.replaceAll('\\', '/');
+      const shown = `${column} ${JSON.stringify(shownName(fileName))}`;
+      const problem = nameProblem(unix);
+      if (problem !== null) return `${shown}: ${problem}`;
+      const name = plainName(from + unix);
+      const entry = this.files.get(name);
+      if (entry === undefined) return `${shown} is not in the archive`;
+      // of several rows that tell of one file alone none is right; those of pairs may share it
+      if (key === null && this.named.has(name)) return `${shown} is named by an earlier row`;
+      files.push({ name, entry, key });
+    }
+    for (const { name } of files) this.named.add(name);
+    const taken = files.filter(({ name }) => this.isTaken(name));
+    if (taken.length === files.length) this.examples.push({ files, answers });
+    else if (taken.length > 0) return 'its files lie in several splits';
     return null;
   }
 }

@@ -146,6 +146,77 @@ describe('metadata', () => {
     });
   });
 
+  it('names pictures that belong together, each in any number of rows', async () => {
+    const files = { 'img/a.png': red, 'img/b.png': green, 'img/c.png': blue };
+    const row = (anchor: string, positive: string, more: object = {}) =>
+      JSON.stringify({ anchor_file_name: anchor, positive_file_name: positive, ...more });
+    const [a, b, c] = [image(red), image(green), image(blue)];
+    const made = await ofZip({
+      'metadata.jsonl': [
+        row('img/a.png', 'img/b.png', { negative_file_name: 'img/c.png', who: 'x' }),
+        row('img/b.png', 'img/a.png', { negative_file_name: null, label: 1 }),
+      ].join('\n'),
+      ...files,
+    });
+    expect(made.records).toEqual([
+      { anchor: a, positive: b, negative: c },
+      { anchor: b, positive: a },
+    ]);
+    expect(made.layout).toBe('imagefolder');
+    expect(made.notes).toEqual([
+      'Columns of the metadata that training does not read: who, label.',
+    ]);
+    const table = await ofZip({
+      'img/metadata.csv': 'positive_file_name,anchor_file_name\nb.png,a.png\nc.png,a.png\n',
+      ...files,
+    });
+    expect(table.records).toEqual([
+      { anchor: a, positive: b },
+      { anchor: a, positive: c },
+    ]);
+  });
+
+  it('of pictures that belong together is refused row by row', async () => {
+    const row = (names: Record<string, unknown>) =>
+      JSON.stringify(
+        Object.fromEntries(Object.entries(names).map(([key, name]) => [`${key}_file_name`, name])),
+      );
+    const rows = [
+      row({ anchor: 'train/a.png' }),
+      row({ anchor: 'train/a.png', positive: ['train/b.png'] }),
+      row({ anchor: 'train/a.png', positive: 'train/none.png' }),
+      row({ anchor: 'train/a.png', positive: 'train/b.png', negative: '../c.png' }),
+      row({ anchor: 'train/a.png', positive: 'test/c.png' }),
+      JSON.stringify({ file_name: 'train/a.png', anchor_file_name: 'train/b.png', label: 'x' }),
+      row({ first: 'train/a.png', second: 'train/b.png' }),
+      JSON.stringify({ file_names: ['train/a.png'] }),
+    ];
+    const files = { 'train/a.png': red, 'train/b.png': green, 'test/c.png': blue };
+    const expected =
+      'expected "file_name", or "anchor_file_name", "positive_file_name" and, of triplets, "negative_file_name"';
+    expect(await refusal({ 'metadata.jsonl': rows.join('\n'), ...files })).toBe(
+      [
+        'line 1: "positive_file_name" is missing',
+        'line 2: "positive_file_name" must be the name of a file',
+        'line 3: positive_file_name "train/none.png" is not in the archive',
+        'line 4: negative_file_name "../c.png": its name leaves the folder',
+        'line 5: its files lie in several splits',
+        `line 6: "file_name" and "anchor_file_name" do not go together: ${expected}`,
+        `line 7: "first_file_name" names no file here: ${expected}`,
+        `line 8: "file_names" names no file here: ${expected}`,
+      ]
+        .map((sentence) => `metadata.jsonl: ${sentence}`)
+        .join('; '),
+    );
+  });
+
+  it('that names a picture again and again until it is too much is refused', async () => {
+    const noise = Buffer.concat([red, Buffer.alloc(10 * 2 ** 20)]);
+    const row = JSON.stringify({ anchor_file_name: 'a.png', positive_file_name: 'b.png' });
+    const files = { 'metadata.jsonl': `${row}\n`.repeat(20), 'a.png': noise, 'b.png': red };
+    expect(await refusal(files)).toMatch(/bytes become more than 67,108,864, which is refused/);
+  });
+
   it('is refused row by row', async () => {
     const rows = ['a.png,x', 'b.png,x', '../c.png,x', 'a.png,x', 'd.png,', 'e.png,x,y', ',x', ',y'];
     expect(

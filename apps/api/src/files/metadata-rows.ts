@@ -1,4 +1,6 @@
-// metadata.csv and metadata.jsonl of Hugging Face's ImageFolder and AudioFolder: a row for each file, by its file_name.
+// metadata.csv and metadata.jsonl of Hugging Face's ImageFolder and AudioFolder: a row for each file, by its file_name; or for
+// files that belong together, by columns that end so: anchor_file_name, positive_file_name.
+import { shorten } from '@graft/contracts';
 import type { ArchiveEntry } from './archive-entries.js';
 import { csvRows } from './csv-rows.js';
 import { delimiterOf } from './format.js';
@@ -10,13 +12,31 @@ const MOST_BYTES = 64 * 2 ** 20;
 /** What of a row is learnt; a record keeps these names. */
 const ANSWERS = ['label', 'labels', 'text'];
 const FILE_NAME = 'file_name';
+/** Of records of pairs and triplets, by the key that a file becomes. */
+const TOGETHER = ['anchor', 'positive', 'negative'].map((key) => ({
+  key,
+  column: `${key}_${FILE_NAME}`,
+}));
+const TOGETHER_SHOWN =
+  '"anchor_file_name", "positive_file_name" and, of triplets, "negative_file_name"';
+/** What Hugging Face's datasets take for names of files. */
+const NAMES_FILES = /_file_names?$|^file_names$/;
 
 export const isMetadata = (name: string): boolean => /(^|\/)metadata\.(csv|jsonl)$/.test(name);
 
 /** What a row says, or why it says nothing. */
-export type MetadataRow =
-  | { readonly fileName: string; readonly answers: Row; readonly ignored: readonly string[] }
-  | string;
+export type MetadataRow = DescribedFiles | string;
+
+/** A file by its name; or some that belong together, by the keys of their record. */
+export interface DescribedFiles {
+  readonly names: readonly {
+    readonly key: string | null;
+    readonly column: string;
+    readonly fileName: string;
+  }[];
+  readonly answers: Row;
+  readonly ignored: readonly string[];
+}
 
 const isCsv = (name: string): boolean => name.endsWith('.csv');
 
@@ -39,8 +59,10 @@ export async function* metadataRows(
 
 function metadataRow({ row, reason }: NumberedRow, isTable: boolean): MetadataRow {
   if (row === null) return reason ?? 'it cannot be read';
+  const together = TOGETHER.filter(({ column }) => isThere(row[column]));
+  if (together.length > 0) return togetherRow(row, together);
   const fileName = row[FILE_NAME];
-  if (typeof fileName !== 'string' || fileName === '') return `"${FILE_NAME}" is missing`;
+  if (typeof fileName !== 'string' || fileName === '') return missingName(row);
   const answers: Record<string, unknown> = {};
   for (const key of ANSWERS) {
     const value = row[key];
@@ -51,7 +73,29 @@ function metadataRow({ row, reason }: NumberedRow, isTable: boolean): MetadataRo
   }
   if (Object.keys(answers).length === 0) return '"label", "labels" or "text" is missing';
   const ignored = Object.keys(row).filter((key) => key !== FILE_NAME && !ANSWERS.includes(key));
-  return { fileName, answers, ignored };
+  return { names: [{ key: null, column: FILE_NAME, fileName }], answers, ignored };
+}
+
+const isThere = (value: unknown): boolean => value != null && value !== '';
+
+function missingName(row: Row): string {
+  const other = Object.keys(row).find((key) => NAMES_FILES.test(key));
+  return other === undefined
+    ? `"${FILE_NAME}" is missing`
+    : `${JSON.stringify(shorten(other, 100))} names no file here: expected "${FILE_NAME}", or ${TOGETHER_SHOWN}`;
+}
+
+function togetherRow(row: Row, together: typeof TOGETHER): MetadataRow {
+  if (isThere(row[FILE_NAME]))
+    return `"${FILE_NAME}" and "${together[0]?.column}" do not go together: expected "${FILE_NAME}", or ${TOGETHER_SHOWN}`;
+  const missing = TOGETHER.find(({ key, column }) => key !== 'negative' && !isThere(row[column]));
+  if (missing) return `"${missing.column}" is missing`;
+  const names = together.map(({ key, column }) => ({ key, column, fileName: row[column] }));
+  const wrong = names.find(({ fileName }) => typeof fileName !== 'string');
+  if (wrong) return `"${wrong.column}" must be the name of a file`;
+  const read: readonly string[] = [FILE_NAME, ...TOGETHER.map(({ column }) => column)];
+  const ignored = Object.keys(row).filter((key) => !read.includes(key));
+  return { names: names as DescribedFiles['names'], answers: {}, ignored };
 }
 
 /** A cell of a table has a list as JSON. */
