@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 // Finds NVIDIA's compiler, or fetches it from PyPI, for the kernels in native/cuda. It needs no GPU.
 // As a script: compiles them all into the folder that is named and prints JSON: what ptxas said of each kernel, for each
-// architecture, and with which nvcc; null where there is none and none could be fetched.
+// architecture, and with which nvcc; null where there is none, and with GRAFT_FETCH_NVCC=1 none could be fetched.
 import { existsSync, mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -42,14 +42,24 @@ export function ensureNvcc({ major = MAJOR, log = () => {} } = {}) {
   const wheels = PARTS.map((part) => `nvidia-${part}==${VERSION}`);
   const args = ['-m', 'pip', 'install', '--quiet', '--no-deps', '--target', partial, ...wheels];
   const done = run('python3', args, { timeout: 600_000 });
-  if (done.ok && existsSync(fetchedPath(partial))) {
-    rmSync(CACHE, { recursive: true, force: true });
-    renameSync(partial, CACHE);
-    return findNvcc({ major, log });
-  }
+  if (done.ok && existsSync(fetchedPath(partial))) keepFetched(partial, CACHE);
+  else log(`pip cannot bring it: ${done.err.trim().split('\n').pop()}`);
   rmSync(partial, { recursive: true, force: true });
-  log(`pip cannot bring it: ${done.err.trim().split('\n').pop()}`);
-  return null;
+  return findNvcc({ major, log });
+}
+
+/** Puts a fetched nvcc in its place, unless another process was faster: that one may be compiling with it by now. */
+export function keepFetched(partial, folder) {
+  for (const isLast of [false, true]) {
+    if (existsSync(fetchedPath(folder))) return;
+    try {
+      return renameSync(partial, folder);
+    } catch (error) {
+      // what stands there is another's, whole by now, or what an older build has left
+      if (isLast || !['ENOTEMPTY', 'EEXIST', 'ENOTDIR'].includes(error.code)) throw error;
+      if (!existsSync(fetchedPath(folder))) rmSync(folder, { recursive: true, force: true });
+    }
+  }
 }
 
 const fetchedPath = (folder) => join(folder, `nvidia/cu${MAJOR}/bin/nvcc`);
@@ -99,7 +109,8 @@ export function compileKernels(nvcc, folder) {
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   try {
-    const nvcc = ensureNvcc({ log: (line) => process.stderr.write(`nvcc: ${line}\n`) });
+    const log = (line) => process.stderr.write(`nvcc: ${line}\n`);
+    const nvcc = (process.env.GRAFT_FETCH_NVCC === '1' ? ensureNvcc : findNvcc)({ log });
     const result = nvcc && { ...nvcc, kernels: compileKernels(nvcc, process.argv[2]) };
     process.stdout.write(`${JSON.stringify(result)}\n`);
   } catch (error) {
