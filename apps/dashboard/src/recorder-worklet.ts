@@ -1,4 +1,5 @@
 // Runs on the browser's audio thread: hands on what the microphone hears.
+import type { RecordedPiece } from './recording.js';
 
 declare class AudioWorkletProcessor {
   readonly port: MessagePort;
@@ -14,13 +15,23 @@ registerProcessor(
     private piece = new Float32Array(PIECE);
     private filled = 0;
 
+    constructor() {
+      super();
+      // whatever is said to it asks for what it has
+      this.port.onmessage = () => this.hand(true);
+    }
+
+    private hand(isLast: boolean): void {
+      const samples = this.piece.subarray(0, this.filled);
+      this.port.postMessage({ samples, isLast } satisfies RecordedPiece, [this.piece.buffer]);
+      this.piece = new Float32Array(PIECE);
+      this.filled = 0;
+    }
+
     process([input]: readonly (readonly Float32Array[])[]): boolean {
       for (const value of input?.[0] ?? []) {
         this.piece[this.filled++] = value;
-        if (this.filled < PIECE) continue;
-        this.port.postMessage(this.piece, [this.piece.buffer]);
-        this.piece = new Float32Array(PIECE);
-        this.filled = 0;
+        if (this.filled === PIECE) this.hand(false);
       }
       return true;
     }

@@ -1,7 +1,7 @@
 import { MAX_ASKED_MEDIA_BYTES } from '@graft/contracts/limits';
 import { decodeAudio } from '@graft/peft-core/media';
-import { expect, it } from 'vitest';
-import { MOST_SECONDS, wavOf } from './recording.js';
+import { expect, it, vi } from 'vitest';
+import { MOST_SECONDS, wavOf, type RecordedPiece } from './recording.js';
 
 it('is a WAV file of what was heard, cut where it is too loud', () => {
   const file = wavOf([Float32Array.from([0, 0.5]), Float32Array.from([-2])], 16_000);
@@ -16,4 +16,32 @@ it('is taken by the API however long it is recorded', () => {
   const length = 16_000 * MOST_SECONDS + 2047;
   expect(length).toBeLessThanOrEqual(16_000 * 600);
   expect(44 + 2 * length).toBeLessThanOrEqual(MAX_ASKED_MEDIA_BYTES);
+});
+
+it('hands on what is no whole piece once it is asked for, and goes on after', async () => {
+  interface Recorder {
+    readonly port: { onmessage: () => void };
+    process(inputs: readonly (readonly Float32Array[])[]): boolean;
+  }
+  const handed: RecordedPiece[] = [];
+  let Processor: (new () => Recorder) | undefined;
+  vi.stubGlobal(
+    'AudioWorkletProcessor',
+    class {
+      readonly port = { postMessage: (piece: RecordedPiece) => void handed.push(piece) };
+    },
+  );
+  vi.stubGlobal('registerProcessor', (_: string, of: new () => Recorder) => (Processor = of));
+  await import('./recorder-worklet.js');
+  vi.unstubAllGlobals();
+  const recorder = new (Processor as new () => Recorder)();
+  // as browsers give it, 128 samples at a time
+  for (let at = 0; at < 2304; at += 128)
+    recorder.process([[Float32Array.from({ length: 128 }, (_, i) => at + i)]]);
+  expect(handed.map(({ samples, isLast }) => [samples.length, isLast])).toEqual([[2048, false]]);
+  recorder.port.onmessage();
+  recorder.process([[Float32Array.of(9)]]);
+  recorder.port.onmessage();
+  expect(handed.slice(1).map(({ isLast }) => isLast)).toEqual([true, true]);
+  expect(handed.flatMap(({ samples }) => [...samples])).toEqual([...Array(2304).keys(), 9]);
 });

@@ -4,23 +4,36 @@ import worklet from './recorder-worklet.ts?worker&url';
 /** What bases of sounds are made for. */
 const RATE = 16_000;
 const HEADER_BYTES = 44;
+/** A thread for sounds that does not answer is gone: what it had is lost, and the rest is not. */
+const ANSWER_MS = 1000;
 /** Sounds of ten minutes are taken; the last piece of a recording is a little longer. */
 export const MOST_SECONDS = 599;
+
+export interface RecordedPiece {
+  readonly samples: Float32Array;
+  /** Of what was heard until it was asked for. */
+  readonly isLast: boolean;
+}
 
 export class Recording {
   private readonly pieces: Float32Array[] = [];
   private samples = 0;
+  private ended: () => void = () => undefined;
 
   private constructor(
     private readonly context: AudioContext,
     private readonly stream: MediaStream,
-    node: AudioWorkletNode,
+    private readonly node: AudioWorkletNode,
   ) {
-    node.port.onmessage = ({ data }: MessageEvent<Float32Array>) => {
-      if (this.seconds >= MOST_SECONDS) return;
-      this.pieces.push(data);
-      this.samples += data.length;
-    };
+    node.port.onmessage = ({ data }: MessageEvent<RecordedPiece>) => this.heard(data);
+  }
+
+  private heard({ samples, isLast }: RecordedPiece): void {
+    if (this.seconds < MOST_SECONDS) {
+      this.pieces.push(samples);
+      this.samples += samples.length;
+    }
+    if (isLast) this.ended();
   }
 
   /** @throws DOMException where there is no microphone, or it may not be used */
@@ -47,7 +60,20 @@ export class Recording {
     return this.samples / this.context.sampleRate;
   }
 
-  file(name: string): File {
+  /** All that was heard until now, and lets go of the microphone. */
+  async end(name: string): Promise<File> {
+    const last = new Promise<void>((resolve) => {
+      this.ended = resolve;
+      setTimeout(resolve, ANSWER_MS);
+    });
+    // what is not a whole piece comes when it is asked for
+    this.node.port.postMessage('end');
+    await last;
+    this.close();
+    return this.file(name);
+  }
+
+  private file(name: string): File {
     return new File([wavOf(this.pieces, this.context.sampleRate)], name, { type: 'audio/wav' });
   }
 

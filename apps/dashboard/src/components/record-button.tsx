@@ -21,14 +21,17 @@ export function RecordButton({ onSound, onError }: Props) {
   useEffect(() => {
     if (!recording) return;
     const timer = setInterval(() => setSeconds(recording.seconds), 250);
-    return () => {
-      clearInterval(timer);
-      recording.close();
-    };
+    return () => clearInterval(timer);
   }, [recording]);
+  // who leaves the page leaves the microphone, too
+  const open = useRef<Recording | null>(null);
+  open.current = recording;
+  useEffect(() => () => open.current?.close(), []);
   const stop = (now: Recording) => {
     setRecording(null);
-    if (now.seconds > 0) onSound(now.file(`recording-${++count.current}.wav`));
+    void now.end(`recording-${++count.current}.wav`).then((file) => {
+      if (now.seconds > 0 && !isLeft.current) onSound(file);
+    });
   };
   const start = async () => {
     try {
