@@ -104,6 +104,22 @@ describe.skipIf(!program)('sounds in the dashboard', () => {
     await answers.getByText('0.750').waitFor();
     await answers.getByLabel('low.wav', { exact: true }).waitFor();
     await answers.getByRole('img', { name: 'Waveform of low.wav, 0.4 s' }).waitFor();
+    // a browser may know no type of it
+    const flac = readFileSync(join(import.meta.dirname, '../golden/audio/mono-16.flac'));
+    const dropped = await page.evaluateHandle(
+      (bytes) => {
+        const given = new DataTransfer();
+        given.items.add(new File([new Uint8Array(bytes)], 'unnamed'));
+        return given;
+      },
+      [...flac],
+    );
+    await page.locator('.dropping').dispatchEvent('drop', { dataTransfer: dropped });
+    const second = await worker.asked();
+    expect((await worker.mediaOf(second)).equals(flac)).toBe(true);
+    tell(second, '', last({ label: 'high', probabilities: { low: 0, middle: 0, high: 1 } }));
+    await answers.getByLabel('unnamed', { exact: true }).waitFor();
+    expect(await page.getByText('This is no sound').count()).toBe(0);
     expect(await faults(page)).toEqual([]);
     await page.setViewportSize({ width: 320, height: 800 });
     expect(await faults(page)).toEqual([]);

@@ -12,6 +12,26 @@ export function mediaUrl(value: unknown): MediaUrl | null {
   return medium === 'image' || medium === 'audio' ? { medium, url: value } : null;
 }
 
+/** What a file's first bytes say that it is; browsers go by its name, and know no type of some. Null: nothing that is taken. */
+export function mediaType(first: Uint8Array): string | null {
+  const text = String.fromCharCode(...first.subarray(0, 16));
+  const found = SIGNATURES.find(([pattern]) => pattern.test(text));
+  return found?.[1] ?? null;
+}
+
+/** So many bytes are enough to tell it. */
+export const FIRST_BYTES = 16;
+
+const SIGNATURES: readonly (readonly [RegExp, string])[] = [
+  [/^fLaC/, 'audio/flac'],
+  [/^(RIFF|RF64|RIFX)[^]{4}WAVE/, 'audio/wav'],
+  [/^RIFF[^]{4}WEBP/, 'image/webp'],
+  [/^\x89PNG\r\n/, 'image/png'],
+  [/^\xff\xd8\xff/, 'image/jpeg'],
+  [/^GIF8[79]a/, 'image/gif'],
+  [/^(II\*\0|MM\0\*)/, 'image/tiff'],
+];
+
 export function bytesOf(url: string): ArrayBuffer {
   const binary = atob(url.slice(url.indexOf(',') + 1));
   const bytes = new Uint8Array(binary.length);

@@ -1,6 +1,6 @@
 import { useEffect, useRef, useState, type DragEvent, type ReactNode } from 'react';
 import { modelTitle } from '../format.js';
-import { mediaUrl, type MediaUrl } from '../media-url.js';
+import { FIRST_BYTES, mediaType, mediaUrl, type MediaUrl } from '../media-url.js';
 import { Share, type Label } from './ask-box.js';
 import { Failure } from './failure.js';
 import { Media } from './media.js';
@@ -150,7 +150,7 @@ function Shown<T>({ given: { name, url, answers }, first, taken, models, show }:
       </figure>
       <div className="said-of">
         {models.map((model, at) => (
-          <section key={model} aria-label={model}>
+          <section key={model} aria-label={`${model} on ${name}`}>
             {models.length > 1 && <h2 className="break">{modelTitle(model)}</h2>}
             <Answer
               answer={answers[at] ?? null}
@@ -204,10 +204,13 @@ function likeliest(probabilities: unknown): readonly (readonly [string, number])
   return all.sort(([, a], [, b]) => b - a).slice(0, MOST_LABELS);
 }
 
-const dataUrlOf = (file: File): Promise<string> =>
-  new Promise((resolve, reject) => {
+async function dataUrlOf(file: File): Promise<string> {
+  const first = new Uint8Array(await file.slice(0, FIRST_BYTES).arrayBuffer());
+  const shown = new Blob([file], { type: mediaType(first) ?? file.type });
+  return new Promise((resolve, reject) => {
     const reader = new FileReader();
     reader.onload = () => resolve(reader.result as string);
     reader.onerror = () => reject(reader.error ?? new Error(`${file.name} cannot be read`));
-    reader.readAsDataURL(file);
+    reader.readAsDataURL(shown);
   });
+}
