@@ -12,6 +12,7 @@ import type { Example, Inference } from '../tasks/task.js';
 import type { SaidSegment, TranscriptOptions, Writer } from '../tasks/writer.js';
 import { virtualTokens } from '../train/virtual-tokens.js';
 import { answersTo } from './inference.js';
+import { Spoken } from './spoken-text.js';
 
 const SECONDS = 30;
 /** A window goes on from its last time only where that moves the sound on by so much: a model may say one over and over. */
@@ -173,38 +174,4 @@ function refuseBeyondText({ language, prompt, temperature, segments }: Transcrip
   ] as const;
   for (const [param, isGiven, why] of given)
     if (isGiven) throw new DomainError('unsupported', `${param}: the model hears letter by letter; ${why}`, param); // prettier-ignore
-}
-
-/** Scripts whose words are not set apart. */
-const JOINED = /[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Thai}\p{Script=Lao}\p{Script=Khmer}\p{Script=Myanmar}]/u; // prettier-ignore
-
-/** Text of one window after another: nothing but spaces is held back, and words stay apart. */
-class Spoken {
-  private last = '';
-  private held = '';
-  private isCut = false;
-
-  push(text: string): string {
-    const whole = this.held + text;
-    const told = whole.trimEnd();
-    if (told === '') {
-      this.held = this.last === '' ? '' : whole;
-      return '';
-    }
-    this.held = whole.slice(told.length);
-    const next = this.last === '' ? told.trimStart() : this.spaced(told);
-    this.isCut = false;
-    this.last = next.at(-1) ?? '';
-    return next;
-  }
-
-  /** Another window follows. */
-  cut(): void {
-    this.isCut = true;
-  }
-
-  private spaced(text: string): string {
-    if (!this.isCut || /^\s/.test(text)) return text;
-    return JOINED.test(this.last) && JOINED.test(text[0] as string) ? text : ` ${text}`;
-  }
 }

@@ -1,0 +1,35 @@
+import { expect, it } from 'vitest';
+import { Spoken } from './spoken-text.js';
+
+/** Pieces of one window after another. */
+function said(...windows: readonly (readonly string[])[]): string {
+  const spoken = new Spoken();
+  return windows
+    .map((pieces) => {
+      const told = pieces.map((piece) => spoken.push(piece)).join('');
+      spoken.cut();
+      return told;
+    })
+    .join('');
+}
+
+it('has one space between the words of two windows, whatever they end and begin with', () => {
+  for (const [first, second] of [
+    [['One'], ['two.']],
+    [['One '], ['two.']],
+    [['One'], [' two.']],
+    [
+      [' One', ' '],
+      [' ', ' two.', ' '],
+    ],
+    [['One ', ' '], [' two.']],
+  ] as const)
+    expect(said(first, second)).toBe('One two.');
+  expect(said(['One'], [' ', ''], [' two.'])).toBe('One two.');
+});
+
+it('leaves what a window says as it is, and words of scripts without spaces together', () => {
+  expect(said(['One', '  ', 'two'], ['three'])).toBe('One  two three');
+  expect(said(['今日は'], ['晴れ'])).toBe('今日は晴れ');
+  expect(said(['今日は'], ['sunny'])).toBe('今日は sunny');
+});
