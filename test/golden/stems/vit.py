@@ -43,5 +43,6 @@ CASES = {
     "conv-ia3-input": convolved(IA3Config, feedforward_modules=["projection"]),
     "conv-loha": convolved(LoHaConfig, r=2, alpha=6),
     "conv-lokr": convolved(LoKrConfig, r=2, alpha=6),
+    "conv-lokr-core": convolved(LoKrConfig, r=2, alpha=6, use_effective_conv2d=True),
     "conv-lokr-whole": convolved(LoKrConfig, r=4, alpha=6),
 }

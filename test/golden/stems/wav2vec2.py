@@ -75,4 +75,7 @@ CASES = {
     # at this rank D is whole at both
     "sound-conv-lokr": convolved(LoKrConfig, r=2, alpha=6),
     "sound-conv-lokr-thin": convolved(LoKrConfig, r=1, alpha=3),
+    "sound-conv-lokr-core": convolved(
+        LoKrConfig, r=2, alpha=3, decompose_factor=1, use_effective_conv2d=True, target_modules=["conv_layers.1.conv"]
+    ),
 }

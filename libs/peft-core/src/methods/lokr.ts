@@ -9,6 +9,8 @@
  * run in its dtype. Of a convolution over time whose D [k, n/w, w] is whole, PEFT's ΔW is no Kronecker product: its
  * numbers are those of C ⊗ D in the order (k, l, n, m, w), read as [out, in, w]. Files mean that, so it is made whole.
  *
+ * Of a convolution with use_effective_conv2d a thin D is T [r, r, w] by both, D[k', n', w'] = Σ A[i, k'] B[j, n'] T[i, j, w'].
+ *
  * While training, rank_dropout drops rows of ΔW and, with rank_dropout_scale, divides the rest by their share;
  * module_dropout leaves out all of it.
  */
@@ -45,6 +47,12 @@ const Options = z
       .refine((factor) => factor !== 0, 'expected -1 or an integer ≥ 1, got 0')
       .default(BALANCED)
       .describe('Size of the smaller matrix; -1: near the square root of the linear’s'),
+    use_effective_conv2d: z
+      .boolean()
+      .default(false)
+      .describe(
+        'Of convolutions: decompose the window apart from the channels, with fewer parameters',
+      ),
     init_weights: z
       .union([z.boolean(), z.enum(['lycoris'])])
       .default(true)
@@ -65,7 +73,7 @@ export const lokr = linearMethod<Options>({
   defaultLearningRate: 1e-3,
   trainingOnly: ['rank_dropout', 'rank_dropout_scale', 'module_dropout'],
   options: Options,
-  unsupported: { use_effective_conv2d: false },
+  unsupported: {},
   convertsToLora: true,
   tensors: {
     lokr_w1: 'parameter',
@@ -74,6 +82,7 @@ export const lokr = linearMethod<Options>({
     lokr_w2: 'parameter',
     lokr_w2_a: 'parameter',
     lokr_w2_b: 'parameter',
+    lokr_t2: 'parameter',
   },
   defaultTargets: () => ['q', 'v'],
   conv1d: false,
@@ -157,9 +166,16 @@ function partsOf(options: Options, linear: Size, r: number): PartShapes {
     ...(options.decompose_both && isThin(l, m)
       ? { lokr_w1_a: [l, r], lokr_w1_b: [r, m] }
       : { lokr_w1: [l, m] }),
-    ...(isThin(k, n / places)
-      ? { lokr_w2_a: [k, r], lokr_w2_b: [r, n] }
-      : { lokr_w2: window.length > 0 ? [k, n / places, ...window] : [k, n] }),
+    ...(!isThin(k, n / places)
+      ? { lokr_w2: window.length > 0 ? [k, n / places, ...window] : [k, n] }
+      : options.use_effective_conv2d && places > 1
+        ? {
+            // PEFT has a second side of 1 where convolutions run over one dimension
+            lokr_t2: [r, r, ...window, ...(window.length === 1 ? [1] : [])],
+            lokr_w2_a: [r, k],
+            lokr_w2_b: [r, n / places],
+          }
+        : { lokr_w2_a: [k, r], lokr_w2_b: [r, n] }),
   };
 }
 
@@ -254,6 +270,18 @@ class LokrLinear implements LinearUpdate {
   #part(name: string): Tensor {
     const whole = this.parts.get(name);
     if (whole) return flat(whole);
-    return matmul(this.parts.get(`${name}_a`) as Tensor, this.parts.get(`${name}_b`) as Tensor);
+    const [a, b] = [this.parts.get(`${name}_a`) as Tensor, this.parts.get(`${name}_b`) as Tensor];
+    const core = name === 'lokr_w2' ? this.parts.get('lokr_t2') : undefined;
+    return core ? convolved(core, a, b) : matmul(a, b);
   }
+}
+
+/** D: [k, n w] of T: [r, r, …w], A: [r, k] and B: [r, n]. */
+function convolved(core: Tensor, a: Tensor, b: Tensor): Tensor {
+  const [[r, k], n] = [a.shape as [number, number], b.shape[1] as number];
+  const byOutput = reshape(matmul(transpose(a, 0, 1), flat(core)), [k, r, -1]);
+  return reshape(transpose(matmul(transpose(byOutput, 1, 2), b), 1, 2), [
+    k,
+    n * (core.size / r ** 2),
+  ]);
 }
