@@ -128,6 +128,7 @@ import { Archives } from './models/archives.service.js';
 import { HubPushController } from './models/hub-push.controller.js';
 import { HubPushes } from './models/hub-push.service.js';
 import { ModelImport } from './models/import.js';
+import { OlderImports } from './models/older-imports.js';
 import { ImportClaims } from './models/import-claims.js';
 import { ModelsController } from './models/models.controller.js';
 import { ModelsService } from './models/models.service.js';
@@ -222,6 +223,7 @@ const SERVICES = [
   HubPushes,
   ImportClaims,
   ModelImport,
+  OlderImports,
   AdapterUpload,
   JobsRepository,
   JobsService,

@@ -1,20 +1,18 @@
 import { Injectable, type OnModuleDestroy } from '@nestjs/common';
 import { DomainError, type ModelObject, parseBody } from '@graft/contracts';
-import { link, mkdir, rm } from 'node:fs/promises';
-import { join } from 'node:path';
 import { z } from 'zod';
 import { Audit } from '../auth/audit.js';
 import type { Principal } from '../auth/principal.js';
 import { BlobStore, type WriteRow } from '../blobs/blob-store.js';
 import { diskFull } from '../blobs/disk-full.js';
-import { inspectModelFolder } from '../catalog/plugins.js';
 import { Settings } from '../config.js';
 import { Database } from '../database/database.js';
 import { Model, type StoredFile } from '../database/entities/storage.js';
-import { randomText } from '../ids.js';
 import { log } from '../log.js';
 import { ImportClaims, lost, type Claim } from './import-claims.js';
+import { inspectFiles } from './inspect-files.js';
 import { modelObject } from './model-object.js';
+import { OlderImports } from './older-imports.js';
 import { defaultId, sourceFiles, type SourceFile } from './sources.js';
 
 export const ImportModel = z.strictObject({
@@ -36,8 +34,6 @@ export const ImportModel = z.strictObject({
 const HUB_PATIENCE_MS = 20_000;
 const PROGRESS_EVERY_MS = 500;
 
-type ModelInspection = ReturnType<typeof inspectModelFolder>;
-
 /** Copies base models into the blob store, in the background: each import by one API process at a time. */
 @Injectable()
 export class ModelImport implements OnModuleDestroy {
@@ -52,6 +48,7 @@ export class ModelImport implements OnModuleDestroy {
     private readonly settings: Settings,
     private readonly audit: Audit,
     private readonly claims: ImportClaims,
+    private readonly older: OlderImports,
   ) {}
 
   private get models() {
@@ -92,6 +89,7 @@ export class ModelImport implements OnModuleDestroy {
   watch(): void {
     this.timer = setInterval(() => this.look(), this.settings.leaseMs / 3);
     this.look();
+    this.keep(this.older.lookAgain());
   }
 
   private look(): void {
@@ -158,7 +156,7 @@ export class ModelImport implements OnModuleDestroy {
       if (await this.isStored(file, stored)) moved(file.size);
       else await this.store(claim, file, stored, { moved, signal });
     }
-    const facts = await this.inspect(stored);
+    const facts = await inspectFiles(this.blobs, stored);
     const wanted = stored.filter((file) => facts.files.includes(file.name));
     await this.claims.finish(claim, { ...facts, files: wanted });
     log.info({ model: claim.id, family: facts.family, files: wanted.length }, 'model imported');
@@ -199,21 +197,6 @@ export class ModelImport implements OnModuleDestroy {
     const blob = await this.blobs.put(limited, asPart, { inspect });
     const before = stored.findIndex(({ name }) => name === file.name);
     stored.splice(before < 0 ? stored.length : before, 1, { name: file.name, ...blob });
-  }
-
-  /** Lets peft-core look at the files as a folder: names in a scratch folder that link to the blobs. */
-  private async inspect(files: readonly StoredFile[]): Promise<ModelInspection> {
-    const folder = join(this.blobs.scratch, `inspect-${randomText()}`);
-    await mkdir(folder, { recursive: true });
-    try {
-      for (const file of files) await link(await this.blobs.file(file), join(folder, file.name));
-      const found = inspectModelFolder(folder);
-      if (found.problems.length > 0)
-        throw new DomainError('invalid_model', found.problems.join('; '));
-      return found;
-    } finally {
-      await rm(folder, { recursive: true, force: true });
-    }
   }
 
   async onModuleDestroy(): Promise<void> {
