@@ -4,8 +4,7 @@ import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import { CliError } from '../cli-error.js';
 import type { Output } from '../terminal.js';
-import { readDeb } from './deb.js';
-import { fetchPinned } from './download.js';
+import { debianFiles } from './debian.js';
 import { greyPng } from './grey-png.js';
 import type { ExampleData, HeldOut } from './kind.js';
 
@@ -13,6 +12,7 @@ import type { ExampleData, HeldOut } from './kind.js';
 const DEB = {
   path: 'pool/main/d/dataset-fashion-mnist/dataset-fashion-mnist_0.0~git20200523.55506a9-1_all.deb',
   sha256: '39e172fe32dd318ebb3e512220c3beea2fa47d7e20bab348fb4e0922d6beefc0',
+  what: 'Fashion-MNIST (Debian package dataset-fashion-mnist)',
 };
 /** In the folder's name: raise it whenever the same package gives other files. */
 const RECIPE = 1;
@@ -68,16 +68,8 @@ export async function fashionData(
 }
 
 async function make(cache: string, folder: string, out: Output): Promise<void> {
-  const mirror = (process.env.GRAFT_DEBIAN_MIRROR || 'https://deb.debian.org/debian').replace(
-    /\/+$/,
-    '',
-  );
-  const deb = join(cache, 'dataset-fashion-mnist.deb');
-  const what = 'Fashion-MNIST (Debian package dataset-fashion-mnist)';
-  const url = `${mirror}/${DEB.path}`;
-  await fetchPinned({ url, algorithm: 'sha256', digest: DEB.sha256, what }, deb, out);
   const files = new Map<string, Buffer>();
-  for (const { name, data } of await readDeb(await readFile(deb)))
+  for (const { name, data } of await debianFiles(DEB, cache, out))
     if (name.endsWith('-ubyte.gz')) files.set(name.slice(name.lastIndexOf('/') + 1), data);
   const train = firstOfEach(files, 'train', TRAIN_EACH);
   const heldOut = firstOfEach(files, 't10k', HELD_OUT_EACH);

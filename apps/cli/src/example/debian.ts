@@ -1,0 +1,28 @@
+import { readFile } from 'node:fs/promises';
+import { basename, join } from 'node:path';
+import type { Output } from '../terminal.js';
+import { readDeb } from './deb.js';
+import { fetchPinned } from './download.js';
+import type { TarEntry } from './tar.js';
+
+/** A package of Debian's archive. */
+export interface DebianPackage {
+  /** Within the archive. */
+  readonly path: string;
+  readonly sha256: string;
+  /** What it is fetched for. */
+  readonly what: string;
+}
+
+/** The plain files of a package, which is fetched into `cache`. */
+export async function debianFiles(
+  { path, sha256, what }: DebianPackage,
+  cache: string,
+  out: Output,
+): Promise<Generator<TarEntry>> {
+  const mirror = process.env.GRAFT_DEBIAN_MIRROR || 'https://deb.debian.org/debian';
+  const deb = join(cache, basename(path));
+  const url = `${mirror.replace(/\/+$/, '')}/${path}`;
+  await fetchPinned({ url, algorithm: 'sha256', digest: sha256, what }, deb, out);
+  return readDeb(await readFile(deb));
+}
