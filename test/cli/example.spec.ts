@@ -62,7 +62,7 @@ describe('graft up --example', () => {
   it('imports, uploads, asks, trains, downloads, asks again, and ends with both scores', async () => {
     const { code, out, err } = await example(base);
     expect([code, err]).toEqual([0, expect.stringContaining('public domain')]);
-    expect(out).toMatch(/succeeded in [\d a-z]+: 80 steps, loss \d+\.\d{3}/);
+    expect(out).toMatch(/succeeded in [^:]+: 80 steps, loss \d+\.\d{3}/);
     expect(out).toMatch(
       /Held-out score \(correct answers out of 40\): before \d+\.\d %, after \d+\.\d %/,
     );
@@ -99,7 +99,7 @@ describe('graft up --example', () => {
   it('trains on pictures: uploads, trains, labels those held out, and says how it goes on', async () => {
     const { code, out, err } = await example(writeTinyImageBase(join(home, 'vit')), 'images');
     expect([code, err]).toEqual([0, expect.stringContaining('MIT licence')]);
-    expect(out).toMatch(/succeeded in [\d a-z]+: 250 steps, loss \d+\.\d{3}/);
+    expect(out).toMatch(/succeeded in [^:]+: 250 steps, loss \d+\.\d{3}/);
     expect(out).toMatch(
       /Held-out score \(correct answers out of 200\): before 10\.0 % \(a guess: .*\), after \d+\.\d %/,
     );
