@@ -16,6 +16,7 @@ import { once } from 'node:events';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { writeTinyBase } from '../tiny-base.js';
 import { writeTinyImageBase } from '../tiny-pictures.js';
+import { writeTinySoundBase } from '../tiny-sounds.js';
 import { CLI, cleanEnv, type Done } from './graft.js';
 
 // What `npm start` runs, whole, on a base so small that it takes seconds. The mails come from the package
@@ -110,9 +111,26 @@ describe('graft up --example', () => {
     expect(existsSync(join(home, 'example-images.json'))).toBe(true);
   }, 240_000);
 
+  it('trains on sounds: uploads, trains, labels those held out, and says how it goes on', async () => {
+    const from = writeTinySoundBase(join(home, 'whisper'), 'whisper');
+    const { code, out, err } = await example(from, 'sounds');
+    expect([code, err]).toEqual([0, expect.stringContaining('BSD-2-Clause and GPL-2.0')]);
+    expect(out).toMatch(/succeeded in [^:]+: 76 steps, loss \d+\.\d{3}/);
+    expect(out).toMatch(
+      /Held-out score \(correct answers out of 120\): before 16\.7 % \(a guess: .*\), after \d+\.\d %/,
+    );
+    const after = Number(/after (\d+\.\d) %/.exec(out)?.[1]);
+    expect(after).toBeGreaterThan(18); // 24.2 with the smallest base; a guess is 16.7 ± 3.4
+    const sound = /classify \S+ --audio (\S+)/.exec(out)?.[1] ?? '';
+    expect(readFileSync(sound).toString('latin1', 0, 4)).toBe('RIFF');
+    expect(existsSync(join(home, 'example-sounds.json'))).toBe(true);
+  }, 240_000);
+
   it('refuses the name of an example that there is none of, with those that there are', async () => {
     const { code, err } = await example(base, 'videos');
     expect(code).toBe(2);
-    expect(err).toContain("argument 'videos' is invalid. Allowed choices are mail, images.");
+    expect(err).toContain(
+      "argument 'videos' is invalid. Allowed choices are mail, images, sounds.",
+    );
   });
 });

@@ -15,6 +15,14 @@ if (!isThere)
     `skipped: real Whisper, because ${FOLDER} is missing (python3 test/golden/whisper_tiny.py fetches it)`,
   );
 
+/** What `graft up --example sounds` makes of the same wheel. */
+const EXAMPLE = join(ROOT, '.cache/claims/examples/whisper-tiny.en-10');
+const isRead = existsSync(EXAMPLE);
+if (!isRead)
+  console.warn(
+    `skipped: what the example reads, because ${EXAMPLE} is missing (node test/claims/run.mjs --only sounds --quick fetches it)`,
+  );
+
 interface Golden {
   readonly sound: string;
   readonly text: string;
@@ -60,3 +68,45 @@ it.skipIf(!isThere)('says when, as transformers does', { timeout: 120_000 }, ({ 
   }
   base.dispose();
 });
+
+/** Tensors of a file by name: what the header says of each, and its bytes. */
+function tensorsOf(folder: string): Map<string, { dtype: string; shape: number[]; data: Buffer }> {
+  const bytes = readFileSync(join(folder, 'model.safetensors'));
+  const start = 8 + Number(bytes.readBigUInt64LE(0));
+  const header = JSON.parse(bytes.toString('utf8', 8, start)) as Record<
+    string,
+    { dtype: string; shape: number[]; data_offsets: [number, number] }
+  >;
+  const named = Object.entries(header).filter(([name]) => name !== '__metadata__');
+  return new Map(
+    named.map(
+      ([
+        name,
+        {
+          dtype,
+          shape,
+          data_offsets: [from, to],
+        },
+      ]) => [name, { dtype, shape, data: bytes.subarray(start + from, start + to) }],
+    ),
+  );
+}
+
+it.skipIf(!isThere || !isRead)(
+  'is read of the wheel by the example as by Python, every bit',
+  () => {
+    const [expected, found] = [tensorsOf(FOLDER), tensorsOf(EXAMPLE)];
+    expect([...found.keys()].sort()).toEqual([...expected.keys()].sort());
+    for (const [name, tensor] of found) {
+      const { dtype, shape, data } = expected.get(name)!;
+      // its window is shorter, and so has fewer positions
+      const isCut = name === 'model.encoder.embed_positions.weight';
+      const rows = isCut ? 500 : shape[0];
+      expect([tensor.dtype, tensor.shape], name).toEqual([dtype, [rows, ...shape.slice(1)]]);
+      expect(tensor.data.equals(data.subarray(0, tensor.data.length)), name).toBe(true);
+    }
+    const tokens = (folder: string): unknown =>
+      JSON.parse(readFileSync(join(folder, 'tokenizer.json'), 'utf8'));
+    expect(tokens(EXAMPLE)).toEqual(tokens(FOLDER));
+  },
+);

@@ -1,9 +1,10 @@
 import { imagesExample } from './images-example.js';
 import type { ExampleKind } from './kind.js';
 import { mailExample } from './mail-example.js';
+import { soundsExample } from './sounds-example.js';
 
 /** The first is trained where none is named. */
-export const EXAMPLES = [mailExample, imagesExample] as const satisfies readonly {
+export const EXAMPLES = [mailExample, imagesExample, soundsExample] as const satisfies readonly {
   readonly name: string;
 }[];
 

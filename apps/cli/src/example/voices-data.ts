@@ -1,0 +1,169 @@
+import { createHash } from 'node:crypto';
+import { existsSync } from 'node:fs';
+import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { CliError } from '../cli-error.js';
+import type { Output } from '../terminal.js';
+import { debianFiles } from './debian.js';
+import { decodeGsm, GSM_FRAME, GSM_SAMPLES, GSM_SAMPLING_RATE } from './gsm.js';
+import type { ExampleData, HeldOut } from './kind.js';
+import { wavFile } from './wav.js';
+
+const CORE = 'asterisk-core-sounds/asterisk-core-sounds';
+
+interface Voice {
+  readonly label: string;
+  readonly licence: string;
+  /** Within Debian's pool. */
+  readonly path: string;
+  readonly sha256: string;
+}
+
+/**
+ * Who speaks the announcements of the telephone exchange asterisk, as Debian packs them: Allison Smith and July E. Jiménez
+ * (Avatar Ltda.) in Spanish, June Wallack and Armelle Desjardins in French, Carlo Flora and Paola Dal Zot (with Marco
+ * Menardi, http://www.voip.ammdomus.it) in Italian. Two speak each language, so that it does not tell who speaks.
+ */
+const VOICES: readonly Voice[] = [
+  {
+    label: 'Allison',
+    licence: 'CC BY-SA 3.0',
+    path: `${CORE}-es-gsm_1.6.1-1_all.deb`,
+    sha256: '533b4c29e232cae99f89a6933b5fc0af5341514e513924df401c683e222614b7',
+  },
+  {
+    label: 'July',
+    licence: 'GPL-2.0',
+    path: 'asterisk-prompt-es-co/asterisk-prompt-es-co_0.20070403-4_all.deb',
+    sha256: '36095a4c6761be6f05e8f8505480e6d31e4a114d60413c5f6a1fbf59985ad132',
+  },
+  {
+    label: 'June',
+    licence: 'CC BY-SA 3.0',
+    path: `${CORE}-fr-gsm_1.6.1-1_all.deb`,
+    sha256: '97bd8bebb7ef775046802a5a466d8f89916f54f437e158a1ec537cef814d44fd',
+  },
+  {
+    label: 'Armelle',
+    licence: 'BSD-2-Clause',
+    path: 'asterisk-prompt-fr-armelle/asterisk-prompt-fr-armelle_20070613-3_all.deb',
+    sha256: '2fe2bd3469cd3c2b44259cd61f77cc36f24bab677f8c71d8011b58007ffa7379',
+  },
+  {
+    label: 'Carlo',
+    licence: 'CC BY 3.0',
+    path: `${CORE}-it-gsm_1.6.1-1_all.deb`,
+    sha256: 'fb6d6ce94502894714f00240c372a291bcaa4cd3e05fdf278780a4dd9edfabab',
+  },
+  {
+    label: 'Paola',
+    licence: 'CC BY-SA 3.0',
+    path: 'asterisk-prompt-it/asterisk-prompt-it-menardi-gsm_1.4.22+mm20110907-3.2_all.deb',
+    sha256: 'b75b0080d16718bcec14182057f1a9dc2842ad02d088fc8ad717cc45602f4444',
+  },
+];
+/** In the folder's name: raise it whenever the same packages give other files. */
+const RECIPE = 1;
+export const TRAIN_EACH = 50;
+export const HELD_OUT_EACH = 20;
+
+/** No sentences. */
+const UNFIT = /\/(silence|letters|digits|phonetic)\/|\/spy-/;
+/** What is said of conferences is held out, and so no sentence, nor one like it, is both learnt from and asked for. */
+const HELD_OUT = /^conf/;
+const [SHORTEST, LONGEST] = [1, 6];
+
+export interface HeldOutSound extends HeldOut {
+  /** A data URL. */
+  readonly audio: string;
+}
+
+interface Labelled {
+  readonly audio: string;
+  readonly label: string;
+}
+
+const FILES = { train: 'voices-train.jsonl', heldOut: 'voices-held-out.jsonl' };
+const ONE = 'held-out.wav';
+
+/** A held-out announcement by itself, to try. */
+export const oneSound = ({ heldOutFile }: ExampleData): string => join(heldOutFile, '..', ONE);
+
+/** The example's two files in `cache`, made from Debian's packages the first time. */
+export async function voicesData(cache: string, out: Output): Promise<ExampleData<HeldOutSound>> {
+  const folder = join(cache, `voices-${TRAIN_EACH}-${HELD_OUT_EACH}-r${RECIPE}`);
+  if (!existsSync(folder)) await make(cache, folder, out);
+  const [trainFile, heldOutFile] = [join(folder, FILES.train), join(folder, FILES.heldOut)];
+  const lines = (await readFile(heldOutFile, 'utf8')).trimEnd().split('\n');
+  const heldOut = lines.map((line, at) => ({
+    ...(JSON.parse(line) as Labelled),
+    shown: `line ${at + 1} of ${FILES.heldOut}`,
+  }));
+  return { trainFile, heldOutFile, heldOut };
+}
+
+async function make(cache: string, folder: string, out: Output): Promise<void> {
+  const train: Labelled[][] = [];
+  const heldOut: Labelled[][] = [];
+  for (const voice of VOICES) {
+    const spoken = await spokenBy(voice, cache, out);
+    const chosen = choose(voice.label, spoken);
+    const labelled = (name: string): Labelled => {
+      const wav = wavFile(decodeGsm(spoken.get(name) as Buffer), GSM_SAMPLING_RATE);
+      return { audio: `data:audio/wav;base64,${wav.toString('base64')}`, label: voice.label };
+    };
+    train.push(chosen.train.map(labelled));
+    heldOut.push(chosen.heldOut.map(labelled));
+  }
+  const partial = `${folder}.part`;
+  await mkdir(partial, { recursive: true });
+  await writeFile(join(partial, FILES.train), linesOf(train));
+  await writeFile(join(partial, FILES.heldOut), linesOf(heldOut));
+  const [, base64 = ''] = heldOut[0]?.[0]?.audio.split(',') ?? [];
+  await writeFile(join(partial, ONE), Buffer.from(base64, 'base64'));
+  await rename(partial, folder);
+}
+
+/** The announcements of a voice by their names, which say what they are about. */
+async function spokenBy(
+  { label, licence, path, sha256 }: Voice,
+  cache: string,
+  out: Output,
+): Promise<Map<string, Buffer>> {
+  const [, name = ''] = /\/(.+)_.+_/.exec(path) ?? [];
+  const what = `announcements by ${label} (${licence}, Debian package ${name})`;
+  const found = new Map<string, Buffer>();
+  for (const file of await debianFiles({ path: `pool/main/a/${path}`, sha256, what }, cache, out)) {
+    const [, announcement] = /\/sounds\/.*?([^/]+)\.gsm$/.exec(file.name) ?? [];
+    if (announcement !== undefined && !UNFIT.test(file.name)) found.set(announcement, file.data);
+  }
+  return found;
+}
+
+/** Names of announcements of a fit length, in an order that depends on nothing but them. */
+export function choose(
+  label: string,
+  spoken: ReadonlyMap<string, Buffer>,
+): { train: string[]; heldOut: string[] } {
+  const rank = (name: string): string => createHash('sha256').update(name).digest('hex');
+  const names = [...spoken]
+    .filter(([, gsm]) => secondsOf(gsm) >= SHORTEST && secondsOf(gsm) <= LONGEST)
+    .map(([name]) => name)
+    .sort((a, b) => (rank(a) < rank(b) ? -1 : 1));
+  const train = names.filter((name) => !HELD_OUT.test(name)).slice(0, TRAIN_EACH);
+  const heldOut = names.filter((name) => HELD_OUT.test(name)).slice(0, HELD_OUT_EACH);
+  if (train.length < TRAIN_EACH || heldOut.length < HELD_OUT_EACH)
+    throw new CliError(
+      `too few announcements by ${label}: found ${train.length} to learn from and ${heldOut.length} to hold out`,
+    );
+  return { train, heldOut };
+}
+
+const secondsOf = ({ length }: Buffer): number =>
+  ((length / GSM_FRAME) * GSM_SAMPLES) / GSM_SAMPLING_RATE;
+
+/** By turns, one of each voice. */
+const linesOf = (voices: readonly (readonly Labelled[])[]): string =>
+  (voices[0] ?? [])
+    .flatMap((_, at) => voices.map((labelled) => `${JSON.stringify(labelled[at])}\n`))
+    .join('');
