@@ -1,6 +1,6 @@
 // The claims: what each asks of the trials, and what it says of their answers.
 import { METHODS, peftOf } from '../bench/peft-configs.mjs';
-import { pictures } from './media.mjs';
+import { pictures, sounds } from './media.mjs';
 import { bars, lines } from './plot.mjs';
 import { accepted, FULL, mean, median, megabytes, named, percent, refusals, table, times } from './say.mjs'; // prettier-ignore
 
@@ -314,4 +314,4 @@ const equalTime = {
   },
 };
 
-export const claims = [cost, fewShot, forgetting, serving, equalTime, pictures];
+export const claims = [cost, fewShot, forgetting, serving, equalTime, pictures, sounds];
