@@ -3,9 +3,10 @@ import { readdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'n
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Spec } from '@graft/contracts';
-import { safetensorsHeader, setThreads } from '@graft/kernels';
+import { safetensorsHeader, setThreads, tidy } from '@graft/kernels';
 import {
   answersTo,
+  attachMethod,
   loadBase,
   openRun,
   readAdapter,
@@ -16,6 +17,7 @@ import {
   type Run,
   type RunFact,
 } from '@graft/peft-core';
+import { headOf } from '@graft/peft-core/catalog';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { dataUrl } from '../tiny-pictures.js';
 import {
@@ -93,6 +95,39 @@ describe('a run', () => {
     const resumed = open({ save_steps: 5 }, { checkpointDir });
     expect(resumed.fromStep).toBe(5);
     expect(adapterOf(trained(resumed)).equals(whole)).toBe(true);
+  });
+
+  it('learns by a sum of all layers, goes on after a pause, and from a file of PEFT without its weights', () => {
+    const sums = load('wav2vec2', { use_weighted_layer_sum: true });
+    const weightsOf = (path: string) => {
+      const { tensors, dispose } = readAdapter(path);
+      const found = [...(tensors.get('layer_weights')?.toArray() ?? [])].map(Number);
+      dispose();
+      return found;
+    };
+    const facts = trained(open({}, {}, sums), Infinity, sums);
+    const { dir: folder } = finished(facts);
+    const learnt = weightsOf(folder);
+    expect(learnt).toHaveLength(3);
+    for (const weight of learnt) expect(Math.abs(weight - 1 / 3)).toBeGreaterThan(1e-3);
+    const config = JSON.parse(readFileSync(join(folder, 'adapter_config.json'), 'utf8')) as Spec['peft']; // prettier-ignore
+    expect(config).toMatchObject({ modules_to_save: ['projector', 'classifier'] });
+    const paused = trained(open({ save_steps: 5 }, {}, sums), 5, sums);
+    const { dir: checkpointDir } = paused.findLast((fact) => fact.type === 'saved')!;
+    const resumed = trained(open({ save_steps: 5 }, { checkpointDir }, sums), Infinity, sums);
+    expect(adapterOf(resumed).equals(adapterOf(facts))).toBe(true);
+    const head = headOf({ task: 'audio_cls', task_options: options({ labels: PITCHES }) });
+    const adapter = attachMethod(sums.model, config, { run: 99, seed: 1, head });
+    const stored = readAdapter(folder);
+    const bare = new Map([...stored.tensors].filter(([name]) => name !== 'layer_weights'));
+    expect(bare.size).toBe(stored.tensors.size - 1);
+    tidy(() => adapter.load(bare));
+    const begun = adapter.parameters.get('layer_weights')!.toArray();
+    expect([...begun].map(Number)).toEqual(Array(3).fill(Math.fround(1 / 3)));
+    tidy(() => adapter.load(stored.tensors));
+    stored.dispose();
+    adapter.detach();
+    sums.dispose();
   });
 
   it('learns from spectrograms, too', () => {

@@ -97,6 +97,17 @@ it('sequences beyond the first length of LongRoPE are a thing of their own', () 
   expect(at(8192)).toContain('rope:longrope.long');
 });
 
+it('a base whose heads read a sum of all layers is of this build, not of those that refused it', () => {
+  const base = { model_type: 'wav2vec2', use_weighted_layer_sum: true };
+  expect(neededWords(specOf(), base)).toContain('config:use_weighted_layer_sum');
+  expect(neededWords(specOf(), { model_type: 'wav2vec2' })).not.toContain(
+    'config:use_weighted_layer_sum',
+  );
+  expect(missingInWords(['config:use_weighted_layer_sum'])).toBe(
+    "config.json's use_weighted_layer_sum",
+  );
+});
+
 it('a worker lacks what it does not say; one that says nothing is taken for the oldest', () => {
   const known = buildWords();
   expect(OLDEST_WORDS.filter((word) => !known.includes(word))).toEqual([]);

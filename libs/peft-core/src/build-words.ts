@@ -38,7 +38,7 @@ const ABILITIES: Readonly<
   [ENDS_EARLY]: () => false,
   'rope:longrope.long': ({ max_seq_len: most }, stacks) =>
     stacks.some((stack) => Math.min(most ?? 0, stack.maxPositions) > alikeIn(stack)),
-  'model:layer_weights': (_, __, options) => options?.layerSum !== undefined,
+  'config:use_weighted_layer_sum': (_, __, options) => options?.layerSum !== undefined,
 };
 
 /** Fields of a Spec that say which plug-ins it is of, and their options: these have words of their own. */
@@ -239,6 +239,7 @@ const KINDS: Readonly<Record<string, string>> = {
   peft: 'method',
   model: 'model type',
   rope: 'rotary positions',
+  config: "config.json's",
 };
 
 /** A word as people read it: `method LORA, init_lora_weights=pissa`. */
