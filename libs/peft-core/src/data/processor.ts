@@ -38,6 +38,10 @@ export interface Writing {
   readonly suppressedFirst: readonly number[];
 }
 
+/** Beside a base without letters. */
+const WAY_OUT =
+  "save it with transformers' AutoModelForCTC and a vocab.json of your texts' letters, and name lm_head in modules_to_save (docs/api.md, task ctc)";
+
 export class Processor {
   constructor(private readonly parts: ProcessorParts) {}
 
@@ -88,7 +92,7 @@ export class Processor {
 
   /** @throws DomainError where the base spells nothing of what it hears */
   get letters(): CtcTokenizer {
-    return this.parts.letters ?? reads('sounds, and has no head for letters (lm_head of a Wav2Vec2ForCTC)'); // prettier-ignore
+    return this.parts.letters ?? reads(`sounds, and has no head for letters (lm_head of a Wav2Vec2ForCTC); ${WAY_OUT}`); // prettier-ignore
   }
 
   dispose(): void {
