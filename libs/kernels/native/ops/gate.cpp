@@ -87,7 +87,13 @@ struct SiluMul : torch::autograd::Function<SiluMul> {
   }
 };
 
-at::Tensor silu_mul_autograd(const at::Tensor& gate, const at::Tensor& up) { return SiluMul::apply(gate, up); }
+at::Tensor silu_mul_autograd(const at::Tensor& gate, const at::Tensor& up) {
+  if (!is_recording()) {
+    at::AutoDispatchBelowAutograd below;
+    return silu_mul(gate, up);
+  }
+  return SiluMul::apply(gate, up);
+}
 
 }  // namespace
 }  // namespace graft

@@ -132,6 +132,10 @@ struct RmsNorm : torch::autograd::Function<RmsNorm> {
 };
 
 at::Tensor rms_norm_autograd(const at::Tensor& x, const std::optional<at::Tensor>& weight, double eps) {
+  if (!is_recording()) {
+    at::AutoDispatchBelowAutograd below;
+    return rms_norm(x, weight, eps);
+  }
   return RmsNorm::apply(x, weight, eps);
 }
 

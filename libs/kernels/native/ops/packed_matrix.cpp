@@ -9,6 +9,7 @@
 #include <algorithm>
 
 #include "few_rows.h"
+#include "operator.h"
 #include "packed_product.h"
 
 namespace graft {
@@ -91,6 +92,10 @@ at::Tensor multiply(const PackedMatrix& w, const at::Tensor& x, const std::optio
 }
 
 at::Tensor multiply_autograd(const Packed& w, const at::Tensor& x, const std::optional<at::Tensor>& bias) {
+  if (!is_recording()) {
+    at::AutoDispatchBelowAutograd below;
+    return multiply(*w, x, bias);
+  }
   return PackedLinear::apply(x, w, bias);
 }
 

@@ -81,6 +81,10 @@ struct Rotary : torch::autograd::Function<Rotary> {
 };
 
 at::Tensor rotary_autograd(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin) {
+  if (!is_recording()) {
+    at::AutoDispatchBelowAutograd below;
+    return rotary(x, cos, sin);
+  }
   return Rotary::apply(x, cos, sin);
 }
 
