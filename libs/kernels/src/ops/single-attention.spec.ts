@@ -46,6 +46,38 @@ onEachSet((dtype) => {
     expectClose(got, alone(q, seen, options), dtype);
   });
 
+  it.each<[string, boolean, { window?: number; softcap?: number }]>([
+    ['turned', true, {}],
+    ['as they are, of a window', false, { window: 20 }],
+  ])('puts rows into caches, %s, and attends to the bit as by steps', (_, turns, options) => {
+    restart(600);
+    const [heads, kvHeads, size, lengths] = [6, 2, 64, [0, 16, 132]];
+    const table = (): Tensor => random([3, 1, size], dtype);
+    const rotation = turns ? { cos: table(), sin: table() } : null;
+    const turned = (t: Tensor): Tensor => (rotation ? k.rotary(t, rotation.cos, rotation.sin) : t);
+    const q = random([3, heads, size], dtype);
+    const own = { k: random([3, kvHeads, size], dtype), v: random([3, kvHeads, size], dtype) };
+    const buffer = (): Tensor => random([150, kvHeads, size], dtype);
+    const caches = lengths.map((length) => ({ k: buffer(), v: buffer(), length }));
+    const seen = caches.map((cache, i): SeenKeys => {
+      const after = (before: Tensor, row: Tensor): Tensor =>
+        k.cat([k.narrow(before, 0, 0, cache.length), k.narrow(row, 0, i, 1)]);
+      return { k: after(cache.k, turned(own.k)), v: after(cache.v, own.v) };
+    });
+    const wanted = k.singleAttention(turned(q), seen, { scale: SCALE, ...options });
+    const flat = (t: Tensor): Tensor => k.view(t, [3, -1]);
+    const got = k.cachedAttention(flat(q), { k: flat(own.k), v: flat(own.v) }, rotation, caches, {
+      scale: SCALE,
+      ...options,
+    });
+    expect(got.toArray()).toEqual(wanted.toArray());
+    caches.forEach((cache, i) => {
+      const rows = (t: Tensor): Tensor => k.narrow(t, 0, 0, cache.length + 1);
+      expect(rows(cache.k).bytes()).toEqual(seen[i]?.k.bytes());
+      expect(rows(cache.v).bytes()).toEqual(seen[i]?.v.bytes());
+    });
+  });
+
   it('has NaN where a key has, and in no other answer', () => {
     const seen = seenBy([9, 9], 1, 16, dtype);
     const q = random([2, 1, 16], dtype);
@@ -64,6 +96,14 @@ onEachSet((dtype) => {
 });
 
 describe('refuses', () => {
+  it('a row for a cache that is full', () => {
+    const [q, row] = [random([1, 8], 'f32'), random([1, 8], 'f32')];
+    const cache = { k: random([4, 1, 8], 'f32'), v: random([4, 1, 8], 'f32'), length: 4 };
+    expect(() => k.cachedAttention(q, { k: row, v: row }, null, [cache], { scale: SCALE })).toThrow(
+      'cache 0 has 4 rows, and no room after 4',
+    );
+  });
+
   it.each<[string, number[], number, RegExp]>([
     ['another number of keys', [4], 2, /keys, values and a first key for each of 2 queries/],
     ['a query without keys', [0], 1, /query 0 sees no key/],

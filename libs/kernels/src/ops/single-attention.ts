@@ -17,7 +17,14 @@ export interface SeenKeys {
   readonly v: Tensor;
 }
 
-/** Whether `singleAttention` is for these queries. */
+/** Where a sequence's keys and values lie, [capacity, Hkv, d] each, and how many rows there are. */
+export interface CachedKeys {
+  readonly k: Tensor;
+  readonly v: Tensor;
+  readonly length: number;
+}
+
+/** Whether `singleAttention` and `cachedAttention` are for these queries. */
 export const hasSingle = isOwnOnCpu;
 
 /** q: [T, H, d] → [T, H d] */
@@ -32,6 +39,32 @@ export const singleAttention = (
     seen.map(({ k }) => k),
     seen.map(({ v }) => v),
     seen.map(({ k }) => (window > 0 ? Math.max(0, (k.shape[0] as number) - window) : 0)),
+    scale,
+    softcap ?? 0,
+  );
+
+/**
+ * The next row of each sequence: q and k turned by their places (ops/rotary.ts), k and v put behind the rows that there
+ * are, and attention over all of them.  q: [T, H d]  k, v: [T, Hkv d], by heads or not → [T, H d]
+ */
+export const cachedAttention = (
+  q: Tensor,
+  own: { readonly k: Tensor; readonly v: Tensor },
+  rotation: { readonly cos: Tensor; readonly sin: Tensor } | null,
+  caches: readonly CachedKeys[],
+  { scale, window = 0, softcap = null }: Omit<PackedAttentionOptions, 'bias'>,
+): Tensor =>
+  one(
+    'graft::cached_attention',
+    q,
+    own.k,
+    own.v,
+    rotation?.cos ?? null,
+    rotation?.sin ?? null,
+    caches.map(({ k }) => k),
+    caches.map(({ v }) => v),
+    caches.map(({ length }) => length),
+    window,
     scale,
     softcap ?? 0,
   );

@@ -6,10 +6,21 @@
  * q: [T, H, d]  k, v: [T, Hkv, d], [p, H, d] of some prefixes  o: [T, H d].  All segments in one operator, but for
  * generation, whose keys lie in the cache sequence by sequence.
  */
-import { cat, hasSingle, narrow, packedAttention, repeatInterleave, singleAttention, split } from '@graft/kernels'; // prettier-ignore
+import {
+  cachedAttention,
+  cat,
+  hasSingle,
+  isGradEnabled,
+  narrow,
+  packedAttention,
+  repeatInterleave,
+  singleAttention,
+  split,
+} from '@graft/kernels';
 import type { AttentionBias, AttentionSegment, Tensor } from '@graft/kernels';
 import type { KvCache } from './kv-cache.js';
 import type { PackedLayout, Segment } from './layout.js';
+import type { RotaryCache } from './rope.js';
 
 export interface KeysValues {
   readonly k: Tensor;
@@ -47,6 +58,28 @@ export function selfAttention(
   return around.cache
     ? throughCache(q, own, pattern, around, around.cache)
     : packed(q, own, pattern, around);
+}
+
+/**
+ * Rows that go on sequences of the cache by one each, not turned yet; null where they are anything else.
+ * q: [T, H d]  k, v: [T, Hkv d], by heads or not → [T, H d]
+ */
+export function nextRows(
+  q: Tensor,
+  own: KeysValues,
+  rotary: RotaryCache | null,
+  { scale, window, softcap, bias }: AttentionPattern,
+  { layout: { segments }, kept, prefix, cache }: Surroundings,
+): Tensor | null {
+  if (!cache || bias || isGradEnabled() || !hasSingle(q)) return null;
+  const isNext = ({ run, rows, shared, cache: handle }: Segment): boolean =>
+    rows === 1 && shared < 0 && handle !== null && prefix(run) === undefined;
+  if (!segments.every(isNext)) return null;
+  const caches = segments.map((segment) => cache.next(segment.cache as number, kept));
+  const size = caches[0]?.k.shape[2];
+  if (rotary && rotary.cos.shape[2] !== size) return null;
+  const options = { scale, window: window ?? 0, softcap: softcap ?? null };
+  return cachedAttention(q, own, rotary, caches, options);
 }
 
 /** A run's prefix, once, stands before its rows, so that what its sequences share lies together. */

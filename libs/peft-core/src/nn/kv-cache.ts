@@ -193,6 +193,13 @@ export class KvCache {
     return { k: narrow(buffers.k, 0, 0, end), v: narrow(buffers.v, 0, 0, end) };
   }
 
+  /** Buffers [capacity, kv heads, head size] of a layer, with room for a row after those that there are. */
+  next(handle: number, layer: number): { k: Tensor; v: Tensor; length: number } {
+    const entry = this.#entry(handle);
+    const { k, v } = this.#room(entry, layer, entry.length + 1);
+    return { k, v, length: entry.length };
+  }
+
   advance(handle: number, rows: number): void {
     const entry = this.#entry(handle);
     entry.length += rows;

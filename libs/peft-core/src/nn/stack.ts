@@ -18,7 +18,7 @@ import { DomainError } from '@graft/contracts';
 import { isFeatures } from '../batch.js';
 import type { Features, PackedRows, Rows, VirtualRows, WholeRows } from '../batch.js';
 import type { BaseDtype } from '../models/model.js';
-import { crossAttention, selfAttention } from './attention.js';
+import { crossAttention, nextRows, selfAttention } from './attention.js';
 import type { AttentionPattern, KeysValues } from './attention.js';
 import type { BatchContext, ForwardContext } from './context.js';
 import { convolve } from './convolution.js';
@@ -423,14 +423,21 @@ export class Stack implements StackShape {
     const { ctx, layout, cache } = pass;
     const rotary = pass.rotary[layer] ?? null;
     const [q, k, v] = this.#projected(modules.qkv, n, ctx);
-    const keys = this.#positioned(k, modules.kNorm, ctx, rotary);
-    const queries = this.#positioned(q, modules.qNorm, ctx, rotary);
-    const output = selfAttention(queries, { k: keys, v }, this.#pattern(layer, pass), {
-      layout,
-      kept: this.#kept(layer),
-      prefix: pass.prefix(layer),
-      cache,
-    });
+    const normed = {
+      q: this.#qkNormed(modules.qNorm, q, ctx),
+      k: this.#qkNormed(modules.kNorm, k, ctx),
+    };
+    const pattern = this.#pattern(layer, pass);
+    const around = { layout, kept: this.#kept(layer), prefix: pass.prefix(layer), cache };
+    const hasPrompts = ctx.rows.some(({ run }) => this.attention.of(run));
+    const next = hasPrompts
+      ? null
+      : nextRows(normed.q, { k: normed.k, v }, rotary, pattern, around);
+    if (next) return modules.o.forward(next, ctx);
+    const positioned = (x: Tensor): Tensor => (rotary ? applyRotary(x, rotary) : x);
+    const keys = positioned(normed.k);
+    const queries = positioned(normed.q);
+    const output = selfAttention(queries, { k: keys, v }, pattern, around);
     return withGatedPrompts(modules.o.forward(output, ctx), queries, this.attention, layer, ctx, {
       qkv: (rows, bare) => this.#projected(modules.qkv, rows, bare),
       output: (rows, bare) => modules.o.forward(rows, bare),
@@ -516,17 +523,8 @@ export class Stack implements StackShape {
     return [view(q, [rows, heads, headDim]), byKeyHead(k), byKeyHead(v)];
   }
 
-  #positioned(
-    x: Tensor,
-    norm: Norm | null,
-    ctx: ForwardContext,
-    rotary: RotaryCache | null,
-  ): Tensor {
-    const normed = norm ? this.#qkNormed(norm, x, ctx) : x;
-    return rotary ? applyRotary(normed, rotary) : normed;
-  }
-
-  #qkNormed(norm: Norm, x: Tensor, ctx: ForwardContext): Tensor {
+  #qkNormed(norm: Norm | null, x: Tensor, ctx: ForwardContext): Tensor {
+    if (!norm) return x;
     if (this.#options.qkNorm === 'head') return norm.forward(x, ctx);
     const [rows, heads, size] = x.shape as [number, number, number];
     return view(norm.forward(reshape(x, [rows, heads * size]), ctx), x.shape);
