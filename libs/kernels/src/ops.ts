@@ -6,6 +6,7 @@ export * from './ops/image.js';
 export * from './ops/int8.js';
 export * from './ops/in-place.js';
 export * from './ops/linalg.js';
+export * from './ops/linears.js';
 export * from './ops/maths.js';
 export * from './ops/nn.js';
 export * from './ops/shape.js';

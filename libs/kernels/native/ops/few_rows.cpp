@@ -24,17 +24,7 @@ constexpr int64_t kLines = 4;        // of a tile
 
 const uint16_t* numbers(const at::Tensor& t) { return static_cast<const uint16_t*>(t.const_data_ptr()); }
 
-// The lines' tiles among threads.
-template <typename Run>
-void by_tiles(const FewRowsTask& whole, const Run& run) {
-  const int64_t tiles = (whole.end + kLines - 1) / kLines;
-  at::parallel_for(0, tiles, std::max<int64_t>(1, kGrain / (kLines * whole.depth)), [&](int64_t begin, int64_t end) {
-    FewRowsTask t = whole;
-    t.first = begin * kLines;
-    t.end = std::min(whole.end, end * kLines);
-    run(t);
-  });
-}
+int64_t tiles_of(const FewRowsFactor& w) { return (w.lines + kLines - 1) / kLines; }
 
 FewRowsTask task_of(const at::Tensor& a, int64_t lines, const at::Tensor* bias, at::Tensor& out) {
   return {numbers(a), a.stride(0), a.size(0), a.size(1), bias ? numbers(*bias) : nullptr,
@@ -65,21 +55,47 @@ bool has_few_rows(const at::Tensor& a, const at::Tensor& b) {
   return is_few(a.size(0)) && a.size(1) > 0 && b.stride(0) == 1 && b.stride(1) >= b.size(0);
 }
 
-at::Tensor few_rows_product(const at::Tensor& given, const at::Tensor& b, const at::Tensor* bias) {
+FewRowsFactor few_rows_factor(const at::Tensor& b, const at::Tensor* bias) {
+  return {b.size(1), bias, [w = numbers(b), stride = b.stride(1)](const FewRowsTask& t) {
+            GRAFT_DISPATCH(few_rows, t, w, stride);
+          }};
+}
+
+FewRowsFactor few_rows_factor(const PackedMatrix& w, const at::Tensor* bias) {
+  return {w.rows, bias, [&w](const FewRowsTask& t) {
+            if (!w.multiply_few(t)) by_lines_in_memory(w, t);
+          }};
+}
+
+std::vector<at::Tensor> few_rows_products(const at::Tensor& given, const std::vector<FewRowsFactor>& factors) {
   const at::Tensor a = given.stride(1) == 1 ? given : given.contiguous();
-  at::Tensor out = at::empty({a.size(0), b.size(1)}, a.options());
-  by_tiles(task_of(a, b.size(1), bias, out), [&](const FewRowsTask& t) {
-    GRAFT_DISPATCH(few_rows, t, numbers(b), b.stride(1));
+  std::vector<at::Tensor> out;
+  std::vector<FewRowsTask> tasks;
+  int64_t tiles = 0;
+  for (const FewRowsFactor& w : factors) {
+    out.push_back(at::empty({a.size(0), w.lines}, a.options()));
+    tasks.push_back(task_of(a, w.lines, w.bias, out.back()));
+    tiles += tiles_of(w);
+  }
+  // the factors' tiles, one after the other, among threads
+  at::parallel_for(0, tiles, std::max<int64_t>(1, kGrain / (kLines * a.size(1))), [&](int64_t begin, int64_t end) {
+    int64_t before = 0;
+    for (size_t i = 0; i < factors.size(); before += tiles_of(factors[i++])) {
+      FewRowsTask t = tasks[i];
+      t.first = std::max<int64_t>(0, begin - before) * kLines;
+      t.end = std::min(t.end, (end - before) * kLines);
+      if (t.first < t.end) factors[i].multiply(t);
+    }
   });
   return out;
 }
 
+at::Tensor few_rows_product(const at::Tensor& a, const at::Tensor& b, const at::Tensor* bias) {
+  return few_rows_products(a, {few_rows_factor(b, bias)})[0];
+}
+
 at::Tensor few_rows_product(const at::Tensor& a, const PackedMatrix& w, const at::Tensor* bias) {
-  at::Tensor out = at::empty({a.size(0), w.rows}, a.options());
-  by_tiles(task_of(a, w.rows, bias, out), [&](const FewRowsTask& t) {
-    if (!w.multiply_few(t)) by_lines_in_memory(w, t);
-  });
-  return out;
+  return few_rows_products(a, {few_rows_factor(w, bias)})[0];
 }
 
 }  // namespace graft

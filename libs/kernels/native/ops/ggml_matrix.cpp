@@ -97,6 +97,9 @@ at::Tensor ggml_linear_autograd(const at::Tensor& x, const at::Tensor& blocks, i
 }
 
 }  // namespace
+
+Packed ggml_matrix(const at::Tensor& blocks, int64_t type) { return c10::make_intrusive<GgmlMatrix>(blocks, type); }
+
 }  // namespace graft
 
 TORCH_LIBRARY_FRAGMENT(graft, m) {

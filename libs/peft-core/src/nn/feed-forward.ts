@@ -2,7 +2,7 @@
 import { gelu, mul, relu, silu, siluMul, split } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
 import type { ForwardContext } from './context.js';
-import type { Linear } from './linear.js';
+import { Linear } from './linear.js';
 import type { DenseFeedForward } from './outline.js';
 import type { StackOptions } from './stack-options.js';
 
@@ -27,8 +27,8 @@ export function feedForward(
 ): Tensor {
   const activate = ACTIVATIONS[activation];
   const gated = gate(activation);
-  const risen = up.forward(n, ctx);
-  if (opening) return down.forward(gated(opening.forward(n, ctx), risen), ctx);
+  const [risen, opened] = Linear.each(opening ? [up, opening] : [up], n, ctx) as [Tensor, Tensor?];
+  if (opened) return down.forward(gated(opened, risen), ctx);
   if (gateUp === 'separate') return down.forward(activate(risen), ctx);
   const [first, second] = split(risen, intermediateSize, 1) as [Tensor, Tensor];
   return down.forward(gated(first, second), ctx);

@@ -7,9 +7,11 @@ import {
   add_,
   addLowRank_,
   cat,
+  hasLinears,
   hasLowRank,
   isGradEnabled,
   linear,
+  linears,
   reshape,
   split,
   sub,
@@ -162,11 +164,29 @@ export class Linear {
     this.#attached.delete(run);
   }
 
+  /**
+   * What several make of the same rows, as each does alone: by one product where rows are few and runs add no more than
+   * products of low rank.
+   */
+  static each(all: readonly Linear[], x: Tensor, ctx: ForwardContext): Tensor[] {
+    const weights = all.flatMap(({ weight: { factor } }) => (factor ? [factor] : []));
+    const biases = all.map(({ bias }) => bias);
+    const isOne = all.length > 1 && weights.length === all.length && hasLinears(x, weights, biases);
+    const added = isOne ? all.map((one) => one.#addedRows(x, ctx)) : [null];
+    if (added.includes(null)) return all.map((one) => one.forward(x, ctx));
+    return linears(x, weights, biases).map((y, i) => {
+      const low = added[i] as LowRankRows[];
+      return low.length > 0 ? addLowRank_(y, x, low) : y;
+    });
+  }
+
   /** x: [n, in] → [n, out] */
   forward(x: Tensor, ctx: ForwardContext): Tensor {
-    if (!touches(this.#attached, ctx.rows)) return this.weight.multiply(x, this.bias);
-    const low = this.#lowRank(x, ctx);
-    if (low) return addLowRank_(this.weight.multiply(x, this.bias), x, low);
+    const low = this.#addedRows(x, ctx);
+    if (low) {
+      const y = this.weight.multiply(x, this.bias);
+      return low.length > 0 ? addLowRank_(y, x, low) : y;
+    }
     const sizes = ctx.rows.map(({ length }) => length);
     const xs = sizes.length === 1 ? [x] : split(x, sizes);
     const shares = ctx.rows.map(({ run }, i) => this.#share(xs[i] as Tensor, run, ctx));
@@ -175,8 +195,9 @@ export class Linear {
     return ys.length === 1 ? (ys[0] as Tensor) : cat(ys);
   }
 
-  /** What the runs' adapters add to few rows each, as answers have; null where they are more than that. */
-  #lowRank(x: Tensor, ctx: ForwardContext): LowRankRows[] | null {
+  /** What the runs' adapters add to few rows each, as answers have, or nothing; null where they are more than that. */
+  #addedRows(x: Tensor, ctx: ForwardContext): LowRankRows[] | null {
+    if (!touches(this.#attached, ctx.rows)) return [];
     if (ctx.training || isGradEnabled() || !hasLowRank(x)) return null;
     const found: LowRankRows[] = [];
     for (const { run, start, length } of ctx.rows) {

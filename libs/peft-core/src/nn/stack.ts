@@ -34,7 +34,7 @@ import type { Invocation } from './invocation.js';
 import type { KvCache } from './kv-cache.js';
 import { LayerSum } from './layer-sum.js';
 import { PackedLayout } from './layout.js';
-import type { Linear } from './linear.js';
+import { Linear } from './linear.js';
 import type { Norm } from './norm.js';
 import type { AttentionModules, Block, StackModules, StackShape } from './outline.js';
 import { PassBiases } from './pass-biases.js';
@@ -506,10 +506,9 @@ export class Stack implements StackShape {
   ): [Tensor, Tensor, Tensor] {
     const { heads, kvHeads, headDim, clipQkv: most } = this.#options;
     const rows = n.shape[0] as number;
-    const made = qkv.map((linear) => {
-      const projected = linear.forward(n, ctx);
-      return most === undefined ? projected : clamp(projected, -most, most);
-    });
+    const made = Linear.each(qkv, n, ctx).map((projected) =>
+      most === undefined ? projected : clamp(projected, -most, most),
+    );
     if (this.#options.qkv === 'interleaved') {
       const group = (heads / kvHeads) * headDim;
       const byKeyHead = view(made[0] as Tensor, [rows, kvHeads, group + 2 * headDim]);

@@ -1,5 +1,5 @@
 import { keep, linear, reshape, to, transpose } from '@graft/kernels';
-import type { Dtype, Tensor } from '@graft/kernels';
+import type { Dtype, LinearsWeight, Tensor } from '@graft/kernels';
 
 /** A frozen matrix W [out, in] that can be multiplied by; it may be packed. */
 export interface Weight {
@@ -9,6 +9,8 @@ export interface Weight {
   multiply(x: Tensor, bias: Tensor | null): Tensor;
   /** W as [out, in]: the weight itself, or a new handle in the current scope where it has to be converted. */
   dense(dtype?: Dtype): Tensor;
+  /** W as one product of several linears takes it; left out, it takes none of W. */
+  readonly factor?: LinearsWeight;
   /** Rows of W by their numbers, ids: i64 [n] → [n, in]; of what is a table, too. */
   rows?(ids: Tensor, dtype: Dtype): Tensor;
   /** Frees what the weight made. */
@@ -22,6 +24,7 @@ export type TableWeight = Weight & Required<Pick<Weight, 'rows'>>;
 export class DenseWeight implements Weight {
   readonly outFeatures: number;
   readonly inFeatures: number;
+  readonly factor?: LinearsWeight;
   readonly #own: Tensor | null;
 
   /** @param matrix [out, in]; stays its owner's unless `own` */
@@ -31,6 +34,8 @@ export class DenseWeight implements Weight {
   ) {
     [this.outFeatures, this.inFeatures] = matrix.shape as [number, number];
     this.#own = own ? matrix : null;
+    // a view of its own may lie across
+    if (!own) this.factor = matrix;
   }
 
   /** A view of a matrix stored [in, out], as transformers' Conv1D has it. */

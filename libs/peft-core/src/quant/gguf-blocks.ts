@@ -44,6 +44,10 @@ class GgufWeight implements TableWeight {
     [this.outFeatures, this.inFeatures] = matrix.shape;
   }
 
+  get factor(): GgmlMatrix {
+    return this.matrix;
+  }
+
   multiply(x: Tensor, bias: Tensor | null): Tensor {
     return linearGgml(x, this.matrix, bias);
   }
