@@ -67,6 +67,12 @@ void Addon::bind(Napi::Env env, Napi::Float64Array buffer) {
   size_ = buffer.ElementLength();
 }
 
+void Addon::compute(double part) {
+  const Napi::Env env = compute_.Env();
+  Napi::HandleScope scope(env);
+  compute_.Call({Napi::Number::New(env, part)});
+}
+
 std::string plain_message(const std::exception& error) {
   if (const auto* torch_error = dynamic_cast<const c10::Error*>(&error))
     return torch_error->what_without_backtrace();
@@ -78,6 +84,7 @@ static Napi::Object init(Napi::Env env, Napi::Object exports) {
   init_runtime(exports);
   init_dispatch(exports);
   init_autograd(exports);
+  init_recompute(exports);
   init_storage(exports);
   return exports;
 }

@@ -66,6 +66,10 @@ class Addon {
   size_t write(std::vector<c10::IValue> values);
   size_t flush();
 
+  // Parts of a forward, computed once more on the way back (recompute.cpp).
+  void on_compute(Napi::Function function) { compute_ = Napi::Persistent(function); }
+  void compute(double part);
+
  private:
   std::vector<at::Tensor> slots_;
   std::vector<uint32_t> free_;
@@ -75,6 +79,7 @@ class Addon {
   std::vector<std::string> texts_;
   std::vector<c10::IValue> pending_;
   Napi::Reference<Napi::Float64Array> buffer_;
+  Napi::FunctionReference compute_;
   double* data_ = nullptr;
   size_t size_ = 0;
 };
@@ -105,6 +110,7 @@ void define(Napi::Object& exports, const char* name) {
 
 void init_dispatch(Napi::Object& exports);
 void init_autograd(Napi::Object& exports);
+void init_recompute(Napi::Object& exports);
 void init_storage(Napi::Object& exports);
 void init_runtime(Napi::Object& exports);
 

@@ -1,5 +1,6 @@
 // Gradients: the engine's two entry points and the per-tensor questions (leaf, requires_grad, grad).
 #include "addon.h"
+#include "recompute.h"
 
 #include <ATen/core/grad_mode.h>
 #include <torch/csrc/autograd/autograd.h>
@@ -30,6 +31,7 @@ Napi::Value backward(const Napi::CallbackInfo& info) {
   Reader in = state.reader();
   const auto outputs = read_tensors(state, in);
   const auto gradients = read_tensors(state, in);
+  InThisThread here;
   torch::autograd::backward(outputs, gradients);
   return info.Env().Undefined();
 }
@@ -41,6 +43,7 @@ Napi::Value gradients(const Napi::CallbackInfo& info) {
   const auto outputs = read_tensors(state, in);
   const auto inputs = read_tensors(state, in);
   const auto seeds = read_tensors(state, in);
+  InThisThread here;
   const auto results = torch::autograd::grad(outputs, inputs, seeds, std::nullopt, false, true);
   std::vector<c10::IValue> values(results.begin(), results.end());
   return Napi::Number::New(info.Env(), static_cast<double>(state.write(std::move(values))));

@@ -11,14 +11,18 @@ let recording = true;
 export const isGradEnabled = (): boolean => recording;
 
 /** Runs `fn` without recording for autograd. `fn` must be synchronous. */
-export function noGrad<T>(fn: () => T): T {
-  const before = native().setGradEnabled(false);
-  recording = false;
+export const noGrad = <T>(fn: () => T): T => withGrad(false, fn);
+
+/** Internal: runs `fn` with operations recorded, or not. */
+export function withGrad<T>(on: boolean, fn: () => T): T {
+  const before = native().setGradEnabled(on);
+  const outside = recording;
+  recording = on;
   try {
     return fn();
   } finally {
     native().setGradEnabled(before);
-    recording = before;
+    recording = outside;
   }
 }
 

@@ -21,6 +21,11 @@ export interface Native {
   backward(): void;
   gradients(): number;
   setGradEnabled(on: boolean): boolean;
+  /** Who computes a part of a forward once more, by its number. */
+  onCompute(compute: (part: number) => void): void;
+  /** Until `endPart` autograd saves nothing; null: all, in whatever part this is. */
+  beginPart(part: number | null): void;
+  endPart(): void;
   requiresGrad(handle: number): boolean;
   setRequiresGrad(handle: number, on: boolean): void;
   grad(handle: number): number;

@@ -63,8 +63,26 @@ export function keep<T extends Scoped>(tensor: T): T {
  * `fn` must be synchronous.
  */
 export function tidy<T>(fn: () => T): T {
-  const scope: Scope = { made: [] };
-  scopes.push(scope);
+  const { made, result, survivors } = scoped(fn);
+  release(made, survivors);
+  return result;
+}
+
+/** Like `tidy`, but what `fn` has made beside its result is freed when `end` is called. */
+export function tidyLater<T>(fn: () => T): { readonly result: T; readonly end: () => void } {
+  const { made, result, survivors } = scoped(fn);
+  const others = made.filter((tensor) => !survivors.has(tensor));
+  release(
+    made.filter((tensor) => survivors.has(tensor)),
+    survivors,
+  );
+  return { result, end: () => release(others, undefined) };
+}
+
+/** What `fn` has made, and what of it is in its result. */
+function scoped<T>(fn: () => T): Scope & { readonly result: T; readonly survivors: Set<Scoped> } {
+  const { made }: Scope = { made: [] };
+  scopes.push({ made });
   let result: T;
   try {
     result = fn();
@@ -76,14 +94,13 @@ export function tidy<T>(fn: () => T): T {
     }
   } catch (error) {
     scopes.pop();
-    release(scope.made, undefined);
+    release(made, undefined);
     throw error;
   }
   scopes.pop();
   const survivors = new Set<Scoped>();
   collect(result, survivors);
-  release(scope.made, survivors);
-  return result;
+  return { made, result, survivors };
 }
 
 /**

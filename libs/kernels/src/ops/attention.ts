@@ -14,6 +14,7 @@
 import { one } from '../call.js';
 import type { Dtype } from '../dtype.js';
 import { KernelError } from '../errors.js';
+import { saved } from '../recompute.js';
 import { keep, tidy } from '../scope.js';
 import type { Tensor } from '../tensor.js';
 import { arange, ones, zeros } from './creation.js';
@@ -72,7 +73,7 @@ export class BiasCache {
   readonly #made = new Map<string, Tensor>();
 
   of(key: string, make: () => Tensor): Tensor {
-    const made = this.#made.get(key) ?? keep(tidy(make));
+    const made = this.#made.get(key) ?? keep(saved(() => tidy(make)));
     this.#made.set(key, made);
     return made;
   }
