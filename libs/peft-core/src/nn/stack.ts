@@ -32,6 +32,7 @@ import type { GatedPrompts } from './gated-prompts.js';
 import { activeRows } from './invocation.js';
 import type { Invocation } from './invocation.js';
 import type { KvCache } from './kv-cache.js';
+import { layerScaled } from './layer-scale.js';
 import { LayerSum } from './layer-sum.js';
 import { PackedLayout } from './layout.js';
 import { Linear } from './linear.js';
@@ -40,7 +41,7 @@ import type { AttentionModules, Block, StackModules, StackShape } from './outlin
 import { PassBiases } from './pass-biases.js';
 import { applyRotary, rotaryCache } from './rope.js';
 import type { RotaryCache, RowPlaces } from './rope.js';
-import { byRun, rowContext } from './rows.js';
+import { rowContext } from './rows.js';
 import { openSides } from './side-network.js';
 import type { SideNetwork } from './side-network.js';
 import { scalingsOf } from './scalings.js';
@@ -68,12 +69,6 @@ interface Normed {
   readonly norm: Norm | null;
   readonly normAfter: Norm | null;
 }
-
-/** λ ⊙ rows, λ being the base's or a run's own. */
-const byScale = (scale: Embedding, rows: Tensor, ctx: ForwardContext): Tensor =>
-  ctx.rows.every(({ run }) => scale.of(run) === scale.weight)
-    ? mul(rows, scale.weight)
-    : byRun(rows, ctx, (own, run) => mul(own, to(scale.of(run), own.dtype)));
 
 /** One forward: what all layers share. */
 interface Pass {
@@ -384,7 +379,7 @@ export class Stack implements StackShape {
       const made = attention
         ? this.#attend(attention, layer, n, pass)
         : convolve(convolution as Convolving, n, { ...pass, layer });
-      return this.#added(part, scales ? byScale(scales[0], made, pass.ctx) : made, x, pass);
+      return this.#added(part, scales ? layerScaled(scales[0], made, pass.ctx) : made, x, pass);
     });
     const informed = cross
       ? tidy(() => this.#added(cross, this.#attendAcross(cross, layer, middle, pass), middle, pass))
@@ -392,7 +387,7 @@ export class Stack implements StackShape {
     return tidy(() => {
       const n = this.#read(feedForward.norm, informed, pass);
       const made = this.#feed(feedForward, n, pass);
-      const scaled = scales ? byScale(scales[1], made, pass.ctx) : made;
+      const scaled = scales ? layerScaled(scales[1], made, pass.ctx) : made;
       return this.#added(feedForward, scaled, informed, pass);
     });
   }
