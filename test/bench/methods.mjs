@@ -161,6 +161,7 @@ function ours(name, init) {
     weight_decay: 0.01,
     max_grad_norm: 1,
     gradient_accumulation_steps: 1,
+    gradient_checkpointing: false,
     max_seq_len: 512,
     shuffle: false,
     validation_split: null,

@@ -1,13 +1,14 @@
 #!/usr/bin/env node
 // Training on packed bases beside the same run on a dense one: tokens a second, and the process's peak memory.
 //   node test/bench/packed.mjs --side bf16=FOLDER --side nf4=FOLDER:nf4 --side q8_0=FILE.gguf:gguf_blocks
+//                              --side less=FOLDER:nf4+recomputed
 //                              [--method lora-all-linear|lora-qv] [--batch 8] [--length N] [--steps 12] [--rounds 3]
 //                              [--threads 2] [--cpu]
 //   node test/bench/packed.mjs --make FOLDER --tokenizer FOLDER
-// A side is a base and how it is held. The chats of chats.mjs in order, or with --length texts of so many tokens; sides
-// by turns, the median of the rounds, ratios to the first side. --cpu, for a busy machine: processor time of one thread,
-// that of a run less that of its warm-up. --make: a base of TinyLlama's shape (1.1 billion numbers) with random
-// weights and the tokenizer of another.
+// A side is a base and how it is held; with +recomputed its job has gradient_checkpointing. The chats of chats.mjs in
+// order, or with --length texts of so many tokens; sides by turns, the median of the rounds, ratios to the first side.
+// --cpu, for a busy machine: processor time of one thread, that of a run less that of its warm-up. --make: a base of
+// TinyLlama's shape (1.1 billion numbers) with random weights and the tokenizer of another.
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { loadavg, tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -49,12 +50,13 @@ function records(work) {
 }
 
 const sides = options.side.map((text) => {
-  const [, name, path, quantization = null] = /^([^=]+)=(.+?)(?::(\w+))?$/.exec(text) ?? [];
-  if (!name) throw new Error(`--side NAME=PATH[:QUANTIZATION], got ${text}`);
-  return { name, path: resolve(path), quantization };
+  const [, name, path, quantization = null, recomputed] =
+    /^([^=]+)=(.+?)(?::(\w+))?(\+recomputed)?$/.exec(text) ?? [];
+  if (!name) throw new Error(`--side NAME=PATH[:QUANTIZATION][+recomputed], got ${text}`);
+  return { name, path: resolve(path), quantization, recomputed: recomputed !== undefined };
 });
 
-function measure({ path, quantization }, data, work) {
+function measure({ path, quantization, recomputed }, data, work) {
   const job = {
     model: `dir:${path}`,
     training_file: data,
@@ -70,6 +72,7 @@ function measure({ path, quantization }, data, work) {
       shuffle: false,
       base_dtype: 'bf16',
       quantization,
+      gradient_checkpointing: recomputed,
     },
   };
   const { threads, cpu } = options;

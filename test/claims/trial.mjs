@@ -73,6 +73,7 @@ function train(trial) {
     loraplus_lr_embedding: 1e-6,
     max_grad_norm: 1,
     gradient_accumulation_steps: 1,
+    gradient_checkpointing: false,
     max_seq_len: trial.maxSeqLen,
     shuffle: true,
     validation_split: null,

@@ -1,7 +1,7 @@
 // Every base that a task with a head has goldens on, or one that spells, with every method: all that trains learns, files come back, methods
 // that PEFT cannot use are refused. And runs whose labels differ share a base and give what each gives alone.
 import { join } from 'node:path';
-import { keep, mapSafetensors, mul, noGrad, setThreads, tidy } from '@graft/kernels';
+import { keep, mapSafetensors, mul, noGrad, Recomputation, setThreads, tidy } from '@graft/kernels';
 import {
   attachMethod,
   buildModel,
@@ -131,9 +131,11 @@ function gradientsOf(
   model: Model,
   shares: readonly Share[],
   examplesOf: (salt: number, lengths: readonly number[], target: number) => Labelled[],
+  recomputation?: Recomputation,
 ) {
   const ctx = {
     training: true,
+    recomputation,
     runs: new Map(shares.map(({ run }) => [run, { seed: run, step: 1 }])),
   };
   const scales = new Map(shares.map(({ run }) => [run, 1]));
@@ -161,6 +163,17 @@ function gradientsOf(
       ),
     ]),
   );
+}
+
+/** Layers that are computed once more on the way back change no bit. */
+function expectSameRecomputed(
+  usual: ReturnType<typeof gradientsOf>,
+  ...[of, model, shares, examplesOf]: Parameters<typeof gradientsOf>
+): void {
+  const recomputation = new Recomputation();
+  const found = gradientsOf(of, model, shares, examplesOf, recomputation);
+  recomputation.dispose();
+  expect(found).toEqual(usual);
 }
 
 beforeAll(() => setThreads(1));
@@ -267,15 +280,18 @@ describe.each(pairs)('%s on %s', (of, family) => {
     },
   );
 
-  it('runs of all methods, with labels of their own, equal each alone', () => {
+  it('runs of all methods, with labels of their own, equal each alone, and recomputed', () => {
     const shares = usable.map((peft, i): Share => {
       const labels = 2 + (i % 4);
       return { run: i + 1, adapter: attach(peft, i + 1, labels), labels };
     });
     try {
       const together = gradientsOf(of, model, shares, examplesOf);
+      expectSameRecomputed(together, of, model, shares, examplesOf);
       for (const share of shares) {
-        const alone = gradientsOf(of, model, [share], examplesOf).get(share.run)!;
+        const own = gradientsOf(of, model, [share], examplesOf);
+        expectSameRecomputed(own, of, model, [share], examplesOf);
+        const alone = own.get(share.run)!;
         const top = Math.max(...[...alone.values()].map(largest));
         for (const [name, gradient] of alone) {
           if (isUnmoved(of, name)) continue;

@@ -11,6 +11,7 @@ import {
   mapSafetensors,
   mul,
   noGrad,
+  Recomputation,
   setThreads,
   sum,
   tidy,
@@ -73,6 +74,7 @@ function foundBy(model: Model, peft: Config, run: number): NamedTensors {
     seed: run,
     batch_size: 4,
     gradient_accumulation_steps: 1,
+    gradient_checkpointing: false,
     n_epochs: 1,
     max_steps: null,
     shuffle: false,
@@ -110,9 +112,10 @@ function step(
   model: Model,
   batch: DecoderBatch,
   adapters: ReadonlyMap<number, Adapter>,
+  recomputation?: Recomputation,
 ): Map<number, Outcome> {
   return tidy(() => {
-    const ctx = context(batch);
+    const ctx = { ...context(batch), recomputation };
     const logits = model.head('lm', model.forward(batch, ctx).decoder.hidden, ctx);
     const width = model.vocabSize;
     const all = floats(logits);
@@ -136,6 +139,17 @@ function step(
       }),
     );
   });
+}
+
+/** The same where layers are computed once more on the way back: bit for bit. */
+function expectSameRecomputed(
+  usual: ReadonlyMap<number, Outcome>,
+  ...[model, batch, adapters]: [Model, DecoderBatch, ReadonlyMap<number, Adapter>]
+): void {
+  const recomputation = new Recomputation();
+  const found = step(model, batch, adapters, recomputation);
+  recomputation.dispose();
+  expect(found).toEqual(usual);
 }
 
 /**
@@ -301,7 +315,7 @@ describe.each(FAMILIES)('%s', (family) => {
     },
   );
 
-  it('runs of all methods in one batch equal each alone', () => {
+  it('runs of all methods in one batch equal each alone, and recomputed', () => {
     const adapters = new Map(configs.map(([, config], i) => [i + 1, attach(config, i + 1)]));
     const parts = [...adapters.keys()].map((run) => ({
       run,
@@ -310,10 +324,14 @@ describe.each(FAMILIES)('%s', (family) => {
     // one run more, on the bare base
     parts.push({ run: 0, examples: examples(0, [6]) });
     try {
-      const together = step(model, packBatch(parts).batch, adapters);
+      const { batch } = packBatch(parts);
+      const together = step(model, batch, adapters);
+      expectSameRecomputed(together, model, batch, adapters);
       for (const part of parts) {
-        const alone = step(model, packBatch([part]).batch, adapters).get(part.run) as Outcome;
-        expectSame(together.get(part.run) as Outcome, alone);
+        const { batch: own } = packBatch([part]);
+        const alone = step(model, own, adapters);
+        expectSame(together.get(part.run) as Outcome, alone.get(part.run) as Outcome);
+        expectSameRecomputed(alone, model, own, adapters);
       }
     } finally {
       adapters.forEach((adapter) => adapter.detach());

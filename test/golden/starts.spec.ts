@@ -106,6 +106,7 @@ describe.each(cases)('%s', (name) => {
     seed: 3,
     batch_size: batches[0]!.length,
     gradient_accumulation_steps: 1,
+    gradient_checkpointing: false,
     n_epochs: 1,
     max_steps: null,
     shuffle: false,

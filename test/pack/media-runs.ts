@@ -33,6 +33,7 @@ export const mediaSpec = (task: string): Spec => ({
   loraplus_lr_embedding: 1e-6,
   max_grad_norm: 1,
   gradient_accumulation_steps: 1,
+  gradient_checkpointing: false,
   max_seq_len: null,
   shuffle: true,
   validation_split: null,

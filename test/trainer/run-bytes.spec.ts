@@ -66,6 +66,7 @@ const SPEC: Spec = {
   loraplus_lr_embedding: 1e-6,
   max_grad_norm: 1,
   gradient_accumulation_steps: 1,
+  gradient_checkpointing: false,
   max_seq_len: null,
   shuffle: true,
   validation_split: null,
@@ -100,6 +101,13 @@ it.concurrent.each<readonly [string, string, Partial<Spec>]>([
   ['long examples in f32', 'long', { base_dtype: 'f32' }],
   ['long examples with dropout everywhere', 'long', { peft: lora({ r: 16, lora_dropout: 0.1, target_modules: 'all-linear' }) }], // prettier-ignore
   ['one long example', 'long', { batch_size: 1 }],
+  ['layers computed once more', 'long', { gradient_checkpointing: true }],
+  ['layers computed once more in f32', 'long', { base_dtype: 'f32', gradient_checkpointing: true, peft: lora({ r: 16, lora_dropout: 0.1, target_modules: 'all-linear' }) }], // prettier-ignore
+  ['the whole model and layers computed once more', 'long', { peft: null, gradient_checkpointing: true }], // prettier-ignore
+  ['layers computed once more and a network beside them', 'long', { base_dtype: 'f32', gradient_checkpointing: true, peft: { peft_type: 'SHADOW', share_embeddings: false } }], // prettier-ignore
+  ['layers computed once more and an evaluation longer than any step', 'small, longest', { base_dtype: 'f32', eval_steps: 1, gradient_checkpointing: true }], // prettier-ignore
+  ['layers computed once more, but not along the gradient', 'long', { gradient_checkpointing: true, peft: lora({ r: 8, init_lora_weights: 'lora_ga', target_modules: 'all-linear' }) }], // prettier-ignore
+  ['layers computed once more and X-LoRA', 'long', { base_dtype: 'f32', gradient_checkpointing: true, peft: { peft_type: 'XLORA', adapters: { 0: 'a', 1: 'b' }, xlora_depth: 2, layerwise_scalings: true }, adapters: [64, 16].map((r) => ({ peft_type: 'LORA', r, target_modules: 'all-linear' })) }], // prettier-ignore
   ['much data', 'many', {}],
   ['an evaluation longer than any step', 'small, longest', { base_dtype: 'f32', eval_steps: 1 }],
   ['the whole model', 'short', { peft: null }],

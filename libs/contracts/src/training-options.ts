@@ -58,6 +58,12 @@ export const TrainingOptions = z.strictObject({
     .max(1024)
     .describe('Micro-batches per optimiser step')
     .default(1),
+  gradient_checkpointing: z
+    .boolean()
+    .describe(
+      'Compute each layer once more on the way back instead of keeping what it made: far less memory, up to half more time, the same numbers',
+    )
+    .default(false),
   max_seq_len: z
     .int()
     .min(8)

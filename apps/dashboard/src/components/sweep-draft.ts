@@ -27,6 +27,7 @@ const COMMON = [
   'metric_for_best_model',
   'validation_split',
   'max_seq_len',
+  'gradient_checkpointing',
   'init_adapter',
   'pool',
   'priority',

@@ -116,6 +116,7 @@ export function startHolds(
       return {
         numbers: numbers + OF_LAPACK + factors + numbersIn(targets),
         perRow: inputsOf(targets) + 2 * outputsOf(targets),
+        startKeepsAll: true,
       };
     case 'loftq':
       return { numbers: numbers + OF_LAPACK + numbersIn(targets) };

@@ -101,6 +101,8 @@ export interface Held {
   readonly numbers?: number;
   /** Numbers in the base's dtype that a backward pass needs of each row, beside the rows of the base's modules. */
   readonly perRow?: number;
+  /** Whether its start learns from the data once, in a forward that keeps what all layers make. */
+  readonly startKeepsAll?: boolean;
 }
 
 /** What an adapter takes of a model, known before anything is loaded. */

@@ -1,4 +1,4 @@
-import type { Tensor } from '@graft/kernels';
+import type { Recomputation, Tensor } from '@graft/kernels';
 import type { RunRows, Sequence } from '../batch.js';
 import type { SummedLayers } from './layer-sum.js';
 import type { Scalings } from './scalings.js';
@@ -29,6 +29,8 @@ export interface ForwardContext {
   readonly layerSum?: SummedLayers;
   /** The layer at hand, where an earlier one has the same modules. */
   readonly repeat?: number;
+  /** Of a forward that learns, where its layers are to keep nothing but what goes in; what it reads lives as long as this. */
+  readonly recomputation?: Recomputation | undefined;
   /** Called after each layer: a long forward may be stopped there by throwing. */
   readonly onLayer?: (() => void) | undefined;
 }

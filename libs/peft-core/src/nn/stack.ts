@@ -12,7 +12,19 @@
  * x ← x + norm(attention(x)), x ← x + norm'(attention(norm(x))) and so on.
  * T rows of the batch (virtual tokens included), D hidden size, H heads of size d, Hkv key heads, V vocabulary.
  */
-import { add_, clamp, mul, narrow, reshape, split, tensor, tidy, to, view } from '@graft/kernels';
+import {
+  add_,
+  clamp,
+  isGradEnabled,
+  mul,
+  narrow,
+  reshape,
+  split,
+  tensor,
+  tidy,
+  to,
+  view,
+} from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
 import { DomainError } from '@graft/contracts';
 import { isFeatures } from '../batch.js';
@@ -179,9 +191,11 @@ export class Stack implements StackShape {
   ): Rows {
     const layout = new PackedLayout(packed, this, this.#options.attention, cache);
     const biases = new PassBiases();
+    const recomputation = isGradEnabled() ? given.recomputation : undefined;
+    const within = <T>(fn: () => T): T => (recomputation ? recomputation.hold(fn) : tidy(fn));
     let found: Rows;
     try {
-      found = tidy(() => {
+      found = within(() => {
         const { rows } = layout;
         const active = activeRows(packed, rows, this.invocation, this.#parts.dtype);
         const scalings = scalingsOf(this, packed, given, this.#parts.virtualModule, cache);
@@ -196,7 +210,8 @@ export class Stack implements StackShape {
           sum?.add(layer, before);
           x = tidy(() => {
             const read = sides?.before(layer, before) ?? before;
-            return this.#block(block, layer, read, this.#at(layer, pass));
+            const through = (x: Tensor) => this.#block(block, layer, x, this.#at(layer, pass));
+            return recomputation?.through(read, through) ?? through(read);
           });
           before.dispose();
           sides?.after(layer, x);
@@ -207,7 +222,8 @@ export class Stack implements StackShape {
         return { ...read, ...(sides && { taught: sides.taught }) };
       });
     } finally {
-      biases.dispose();
+      if (recomputation) recomputation.atEnd(() => biases.dispose());
+      else biases.dispose();
     }
     for (const segment of cache ? layout.segments : []) {
       const shared = segment.shared < 0 ? 0 : (layout.segments[segment.shared]?.rows ?? 0);

@@ -5,7 +5,9 @@
  *   copies       P · 2 · w       parameters and their gradients in the base's dtype, w bytes wide, while a forward runs
  *   activations  R · w · (1.5 Σ (in + out + rank + own) + 4 Σ norms)   what the backward of R rows needs, over all modules
  *                as often as they are passed;
- *                (an evaluation keeps those of one layer only) and C · V · 10 for the logits of C rows at a time
+ *                (an evaluation keeps those of one layer only; a step whose layers are computed once more on the way
+ *                back, what goes into each, R · w · D, and those of one layer with their gradients) and C · V · 10 for the
+ *                logits of C rows at a time
  *   held         H · 4           what a method holds beside what trains, f32: random matrices, weights of its own;
  *                what it needs of a row is `own` above
  *   data         as the examples lie in memory, and what reading them leaves
@@ -14,6 +16,7 @@
  */
 import { DomainError, gigabytes, type Spec } from '@graft/contracts';
 import { outlineOf } from '../models/registry.js';
+import type { Outline } from '../nn/outline.js';
 import type { ExpertsShape } from '../nn/experts.js';
 import type { HfConfig } from '../models/model.js';
 import { footprintOf } from '../plan.js';
@@ -57,25 +60,50 @@ export function runBytes(spec: Spec, config: HfConfig, sizes: RunSizes, begun = 
   const width = spec.base_dtype === 'f32' ? 4 : 2;
   const outline = outlineOf(config, head);
   const evaluated = sizes.evaluatedRows > 0 ? sizes.evaluatedRows + virtualTokens : 0;
-  const rows = Math.max(sizes.rows + virtualTokens, evaluated / outline.layers);
-  const linears = outline.linears().filter(({ role }) => role !== 'head');
-  const vocabulary = outline.tokenEmbedding?.rows ?? 0;
-  const dense = linears.reduce((sum, one) => sum + one.inFeatures + one.outFeatures, 0);
-  const kernels = outline.embeddings().filter(({ isKernel }) => isKernel);
-  // what goes through a convolution: its gates, and, in f32, each row as often as the kernel is wide
-  const convolved = kernels.reduce((sum, one) => sum + one.rows * (2 + 2 * one.columns), 0);
-  const through =
-    dense + convolved + outline.experts().reduce((sum, one) => sum + routedNumbers(one), 0);
-  const norms = outline.norms().reduce((sum, { features }) => sum + features, 0);
+  const learnt = sizes.rows + virtualTokens;
+  const { through, norms, outside, narrowest } = throughModules(outline);
   // A rank's numbers are those of a row and a column: as many ranks as would make all that trains.
-  const narrowest = Math.min(...linears.map((one) => one.inFeatures + one.outFeatures));
   const ranks = spec.peft === null ? 0 : Math.min(trained / narrowest, through);
   const state = trained * (16 + 2 * width) + 4 * (held.numbers ?? 0) + SLACK_BYTES;
+  const all = outline.passes * (1.5 * (through + ranks + (held.perRow ?? 0)) + 4 * norms);
+  const { layers, attendingLayers, hiddenSize } = outline;
+  const ofOneLayer = (all - 1.5 * outside) / layers;
+  const recomputed = spec.gradient_checkpointing && !(held.startKeepsAll && !begun);
+  const numbers = recomputed
+    ? learnt * (1.5 * outside + hiddenSize * (layers + attendingLayers)) +
+      Math.max(2 * learnt, evaluated) * ofOneLayer
+    : Math.max(learnt, evaluated / layers) * all;
+  const vocabulary = outline.tokenEmbedding?.rows ?? 0;
   const activations =
-    outline.passes * rows * width * (1.5 * (through + ranks + (held.perRow ?? 0)) + 4 * norms) +
-    Math.min(Math.max(rows, evaluated), CHUNK_ROWS) * vocabulary * 10;
+    width * numbers + Math.min(Math.max(learnt, evaluated), CHUNK_ROWS) * vocabulary * 10;
   const data = sizes.dataBytes + Math.min(GARBAGE.most, GARBAGE.times * sizes.dataBytes);
   return { state, activations, data, total: state + activations + data };
+}
+
+/** Numbers that a row makes on its way through the base. */
+interface ThroughModules {
+  /** Read and made by linears and what stands like them, */
+  readonly through: number;
+  /** of these by linears before and behind the layers, */
+  readonly outside: number;
+  /** and by norms. */
+  readonly norms: number;
+  /** The fewest that a linear reads and makes. */
+  readonly narrowest: number;
+}
+
+function throughModules(outline: Outline): ThroughModules {
+  const linears = outline.linears().filter(({ role }) => role !== 'head');
+  const sizes = linears.map((one) => one.inFeatures + one.outFeatures);
+  const kernels = outline.embeddings().filter(({ isKernel }) => isKernel);
+  // what goes through a convolution: its gates, and, in f32, each row as often as the kernel is wide
+  const convolved = kernels.map((one) => one.rows * (2 + 2 * one.columns));
+  return {
+    through: sum([...sizes, ...convolved, ...outline.experts().map(routedNumbers)]),
+    outside: sum(sizes.filter((_, i) => linears[i]?.layer === null)),
+    norms: sum(outline.norms().map(({ features }) => features)),
+    narrowest: Math.min(...sizes),
+  };
 }
 
 /** What a row's experts read and make, each of its chosen a step after another, and the router. */
@@ -87,6 +115,8 @@ function routedNumbers({ options, shapes, router }: ExpertsShape): number {
 
 /** What is reserved for a base's process and its weights; a fifth beside them is for what comes and goes. */
 export const reservedForBase = (residentBytes: number): number => (256 << 20) + 1.2 * residentBytes;
+
+const SHORTER = 'graft.max_seq_len or hyperparameters.batch_size';
 
 /**
  * Why a run never fits where its base leaves so many bytes.
@@ -105,7 +135,12 @@ export function tooLarge(spec: Spec, bytes: RunBytes, most: number, where: strin
         ]
       : largest === data
         ? ['training_file', 'use a smaller training_file']
-        : ['graft.max_seq_len', 'lower graft.max_seq_len or hyperparameters.batch_size'];
+        : spec.gradient_checkpointing
+          ? ['graft.max_seq_len', `lower ${SHORTER}`]
+          : [
+              'graft.gradient_checkpointing',
+              `set graft.gradient_checkpointing, or lower ${SHORTER}`,
+            ];
   return new DomainError(
     'no_memory',
     `the run needs about ${gigabytes(total)} of memory beside its base (${gigabytes(state)} for parameters, gradients and moments, ` +

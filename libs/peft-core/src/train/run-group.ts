@@ -1,7 +1,7 @@
 // The runs that share one frozen base: whose turn it is (docs/adr/0015), and which of them share a forward (ADR 0007).
 // Losses, norms and updates are their own.
 import { DomainError, gigabytes } from '@graft/contracts';
-import { allocatedBytes, noGrad, tidy } from '@graft/kernels';
+import { allocatedBytes, noGrad, Recomputation, tidy } from '@graft/kernels';
 import type { Model } from '../models/model.js';
 import { NO_SUMS } from '../tasks/task.js';
 import { Member } from './member.js';
@@ -151,10 +151,18 @@ export class RunGroup {
       const forward = step * FORWARDS_PER_STEP + (count % FORWARDS_PER_STEP);
       return [id, { seed: spec.seed, step: isStep ? forward : 0 }] as const;
     });
-    const ctx = { training: isStep, runs: new Map(keys), onLayer: this.check };
+    // one that asks for it decides for all: what is computed once more has the same bits
+    const recomputed = isStep && members.some(({ run }) => run.spec.gradient_checkpointing);
+    const recomputation = recomputed ? new Recomputation() : undefined;
+    const ctx = { training: isStep, runs: new Map(keys), onLayer: this.check, recomputation };
     const scales = isStep ? new Map(members.map(({ run, scale }) => [run.id, scale])) : null;
     const loss = () => tidy(() => first.task.loss(this.model, shares, ctx, scales));
-    const sums = isStep ? loss() : noGrad(loss);
+    let sums: ReturnType<typeof loss>;
+    try {
+      sums = isStep ? loss() : noGrad(loss);
+    } finally {
+      recomputation?.dispose();
+    }
     for (const member of members) member.take(sums.get(member.run.id) ?? NO_SUMS);
   }
 

@@ -1,0 +1,61 @@
+import { Spec } from '@graft/contracts';
+import { expect, it } from 'vitest';
+import { runBytes, tooLarge } from './run-bytes.js';
+
+const CONFIG = {
+  model_type: 'llama',
+  vocab_size: 32_000,
+  hidden_size: 2048,
+  intermediate_size: 5632,
+  num_hidden_layers: 22,
+  num_attention_heads: 32,
+  num_key_value_heads: 4,
+  max_position_embeddings: 2048,
+  rms_norm_eps: 1e-5,
+};
+const SIZES = { rows: 2048, evaluatedRows: 0, dataBytes: 0 };
+const spec = (gradient_checkpointing: boolean): Spec =>
+  Spec.parse({
+    model: 'base',
+    task: 'causal_lm',
+    peft: { peft_type: 'LORA', r: 16, target_modules: 'all-linear' },
+    seed: 0,
+    batch_size: 4,
+    n_epochs: 1,
+    learning_rate: 1e-4,
+    gradient_checkpointing,
+  });
+
+it('counts what goes into layers, and one layer with its gradients, where they are computed once more', () => {
+  const [kept, recomputed] = [false, true].map((on) => runBytes(spec(on), CONFIG, SIZES));
+  const logits = 256 * 32_000 * 10;
+  const inputs = 2048 * 22 * 2048 * 2;
+  const oneLayer = (kept!.activations - logits) / 22;
+  expect(recomputed!.activations).toBeCloseTo(inputs + 2 * oneLayer + logits, 0);
+  expect(recomputed!.state).toBe(kept!.state);
+});
+
+it('counts an evaluation of longer inputs than any step has by one layer, either way', () => {
+  const sizes = { ...SIZES, rows: 8, evaluatedRows: 2048 };
+  const [kept, recomputed] = [false, true].map((on) => runBytes(spec(on), CONFIG, sizes));
+  const inputs = 8 * 22 * 2048 * 2;
+  expect(recomputed!.activations).toBeCloseTo(kept!.activations + inputs, 0);
+});
+
+it('tells a run that fits nowhere for its activations of gradient_checkpointing, unless it has that', () => {
+  const of = (on: boolean) => {
+    const bytes = { state: 1e9, activations: 3e9, data: 1e6, total: 4.001e9 };
+    return tooLarge(spec(on), bytes, 2e9, 'this worker');
+  };
+  expect(of(false)).toMatchObject({
+    code: 'no_memory',
+    param: 'graft.gradient_checkpointing',
+    message: expect.stringMatching(
+      /; set graft\.gradient_checkpointing, or lower graft\.max_seq_len or hyperparameters\.batch_size$/,
+    ) as string,
+  });
+  expect(of(true)).toMatchObject({
+    param: 'graft.max_seq_len',
+    message: expect.stringMatching(/at most; lower graft\.max_seq_len or hyper/) as string,
+  });
+});
