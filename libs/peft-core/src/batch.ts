@@ -20,7 +20,7 @@ export interface Sequence {
   readonly whole?: number;
   /**
    * How many sequences back the one stands whose rows it sees before its own, and whose positions it goes on from:
-   * several may go on from one. In causal stacks, of runs that put nothing before their sequences; left out, none.
+   * several may go on from one. In causal stacks; behind virtual tokens or a prefix only from the first; left out, none.
    */
   readonly after?: number;
   /** Which of its run's prompts it goes behind, where these are by task; left out, the first. */
