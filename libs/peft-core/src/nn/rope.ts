@@ -27,7 +27,7 @@ import {
   to,
   unsqueeze,
 } from '@graft/kernels';
-import type { Dtype, Tensor } from '@graft/kernels';
+import type { Dtype, Tensor, TypedArray } from '@graft/kernels';
 import { z } from 'zod';
 
 export const RopeOptions = z.discriminatedUnion('rope_type', [
@@ -73,8 +73,20 @@ export interface RowPlaces {
 export const alikePositions = (options: RopeOptions): number =>
   options.rope_type === 'longrope' ? options.original_max_position_embeddings : Infinity;
 
+/** f by options, and by `headDim` and `long`: each token of an answer asks for it. */
+const known = new WeakMap<RopeOptions, Map<string, TypedArray>>();
+
 /** f, f32 [d/2]; `long`: of sequences beyond those that are rotated alike */
 export function frequencies(options: RopeOptions, headDim: number, long = false): Tensor {
+  const made = known.get(options) ?? new Map<string, TypedArray>();
+  known.set(options, made);
+  const key = `${headDim} ${long}`;
+  const f = made.get(key) ?? tidy(() => computed(options, headDim, long).toArray());
+  made.set(key, f);
+  return tensor(f, [f.length]);
+}
+
+function computed(options: RopeOptions, headDim: number, long: boolean): Tensor {
   return tidy(() => {
     const exponents = div(arange(0, headDim, 2, 'f32'), headDim);
     const f = reciprocal(call('aten::pow.Scalar', options.rope_theta, exponents) as Tensor);

@@ -52,7 +52,7 @@ import type { Norm } from './norm.js';
 import type { AttentionModules, Block, StackModules, StackShape } from './outline.js';
 import { PassBiases } from './pass-biases.js';
 import { applyRotary, rotaryCache } from './rope.js';
-import type { RotaryCache, RowPlaces } from './rope.js';
+import type { RopeOptions, RotaryCache, RowPlaces } from './rope.js';
 import { rowContext } from './rows.js';
 import { openSides } from './side-network.js';
 import type { SideNetwork } from './side-network.js';
@@ -279,14 +279,14 @@ export class Stack implements StackShape {
   #rotaries(places: RowPlaces): Pass['rotary'] {
     const { rope = null, layerRopes, layers, headDim, rotaryDim = headDim } = this.#options;
     const made = new Map<string, RotaryCache>();
-    const each = layerRopes ?? Array.from({ length: layers }, () => rope);
-    return each.map((options) => {
+    const cacheOf = (options: RopeOptions | null): RotaryCache | null => {
       if (!options) return null;
       const key = JSON.stringify(options);
       const cache = made.get(key) ?? rotaryCache(options, rotaryDim, places, this.#parts.dtype);
       made.set(key, cache);
       return cache;
-    });
+    };
+    return layerRopes?.map(cacheOf) ?? new Array<RotaryCache | null>(layers).fill(cacheOf(rope));
   }
 
   #biased(biases: PassBiases, layout: PackedLayout): AttentionPattern['bias'] {
