@@ -8,7 +8,7 @@
 // seq_2_seq_lm a T5 of t5-small's is. --long: texts of so many tokens, one a batch, in place of the chats.
 // Variants: those of hf_baseline.py, and mlx (mlx_baseline.py, LoRA only).
 // The same token ids, batches of 8 (of 32 for seq_cls, whose texts are the chats' questions), initial adapter, optimiser and schedule on both sides; the losses of B2 (same
-// dtype, same order) must agree before any speed is printed: of all steps where it is among the variants, else of
+// dtype, same order) must agree before any speed is printed: of all steps where it is among the variants, with tcmalloc or without, else of
 // --gate of them, and mlx's with those of B3 where both run. Of each side and variant, after two steps of warm-up: all
 // real tokens over all their time, which is what a user waits for and what the ratio compares, and the median step,
 // which flatters batches sorted by length. --steps 24 is the whole set once. --cpu, for a busy machine: in seconds of
@@ -291,7 +291,8 @@ function compare(method, sequences) {
   const named = (variant) => rows.find((row) => row.variant === variant);
   // the warm-up is not for losses, but a run has more steps than that
   const steps = Math.max(WARM_UP + 1, Number(options.gate));
-  const reference = named('B2') ?? theirs(options, method, work, ['B2'], steps)[0];
+  const inOrder = rows.find(({ variant }) => variant.startsWith('B2'));
+  const reference = inOrder ?? theirs(options, method, work, ['B2'], steps)[0];
   gate(method, [reference, named('graft')], tolerance);
   const sorted = rows.find(({ variant }) => variant.startsWith('B3'));
   if (sorted && named('mlx')) gate(method, [sorted, named('mlx')], tolerance);
