@@ -1,9 +1,10 @@
 // A LLaMA, or a Gemma 2, of any size with random weights and the tokenizer of one token a character: what it takes in memory is real.
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { counterNormal, mul, tidy, to, type Tensor } from '@graft/kernels';
+import { counterNormal, mapSafetensors, mul, tidy, to, type Tensor } from '@graft/kernels';
 import { writeSafetensors } from '@graft/peft-core';
 import { writeTinyBase } from '../tiny-base.js';
+import { writeTinySoundBase } from '../tiny-sounds.js';
 
 export interface Sizes {
   readonly hidden: number;
@@ -76,6 +77,27 @@ export function writeRandomBase(
       tensors.set(name, to(values, 'bf16'));
     });
     writeSafetensors(join(dir, 'model.safetensors'), tensors);
+  });
+  return dir;
+}
+
+/** A tiny wav2vec 2.0 whose first convolution makes as many channels as the real ones. Writes the folder and returns it. */
+export function writeWideSoundBase(dir: string, channels = 512): string {
+  writeTinySoundBase(dir, 'wav2vec2', { conv_dim: [channels, 8, 10] });
+  const file = join(dir, 'model.safetensors');
+  tidy(() => {
+    const tensors = new Map(mapSafetensors(file).tensors);
+    for (const [site, [name, shape]] of Object.entries({
+      'conv_layers.0.conv.weight': [channels, 1, 5],
+      'conv_layers.0.layer_norm.weight': [channels],
+      'conv_layers.0.layer_norm.bias': [channels],
+      'conv_layers.1.conv.weight': [8, channels, 3],
+    }).entries())
+      tensors.set(
+        `feature_extractor.${name}`,
+        mul(counterNormal(shape, { seed: 1, step: 0, site }), 0.02),
+      );
+    writeSafetensors(file, tensors);
   });
   return dir;
 }

@@ -6,7 +6,9 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import type { Spec } from '@graft/contracts';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { writeRandomBase } from './random-base.js';
+import { dataUrl } from '../tiny-pictures.js';
+import { tone } from '../tiny-sounds.js';
+import { writeRandomBase, writeWideSoundBase } from './random-base.js';
 
 const PROGRAM = join(import.meta.dirname, 'measure-run.mjs');
 /** Counted is never less than what a run takes, and at most so many times as much. */
@@ -45,6 +47,17 @@ beforeAll(() => {
   file('long.jsonl', 2, 2000);
   file('longest.jsonl', 1, 8000);
   file('many.jsonl', 10_000, 200);
+  writeWideSoundBase(join(dir, 'heard', 'base'));
+  const sounds = (name: string, count: number, seconds: number): void =>
+    writeFileSync(
+      join(dir, 'heard', name),
+      Array.from({ length: count }, (_, i) => {
+        const audio = dataUrl(tone('low', 2 * i, seconds), 'audio/wav');
+        return `${JSON.stringify({ audio, label: i % 2 === 0 ? 'a' : 'b' })}\n`;
+      }).join(''),
+    );
+  sounds('small.jsonl', 2, 0.1);
+  sounds('long.jsonl', 2, 6);
 });
 afterAll(() => rmSync(dir, { recursive: true, force: true }));
 
@@ -191,5 +204,20 @@ it.concurrent.each(['bf16', 'f32'] as const)(
   TRIED,
   async (base_dtype) => {
     expectCounted(await measured(join(dir, 'capped'), 'long', { base_dtype, batch_size: 1 }));
+  },
+);
+
+it.concurrent.each([
+  ['bf16', 1],
+  ['f32', 2],
+] as const)(
+  'counts as well what convolutions over a sound take, in %s',
+  TRIED,
+  async (base_dtype, batch_size) => {
+    const task_options = { problem_type: 'single_label_classification', labels: ['a', 'b'] };
+    const changes = { task: 'audio_cls', task_options, base_dtype, batch_size } as Partial<Spec>;
+    const found = await measured(join(dir, 'heard'), 'heard/long', changes);
+    expect(found.total).toBeGreaterThanOrEqual(found.measured);
+    expect(found.total).toBeLessThanOrEqual(MOST * found.measured);
   },
 );

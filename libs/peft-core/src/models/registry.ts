@@ -1,4 +1,5 @@
 import { DomainError } from '@graft/contracts';
+import { frontEndBytes } from '../nn/front-ends/registry.js';
 import { Outline } from '../nn/outline.js';
 import type { HeadRequest } from '../nn/outline.js';
 import { ModelOptions } from '../nn/stack-options.js';
@@ -101,6 +102,10 @@ export function forType(modelType: string): ModelPlugin {
 export function outlineOf(config: HfConfig, head: HeadRequest | null = null): Outline {
   return new Outline(optionsOf(config), forConfig(config).paths, head);
 }
+
+/** What making so many rows of one input takes for a moment, where that is far more than the rows. */
+export const inputBytesOf = (config: HfConfig, rows: number): number =>
+  frontEndBytes(optionsOf(config).encoder?.frontEnd, rows);
 
 /**
  * How a base is held: as asked for, or as its files are packed already.

@@ -5,6 +5,7 @@
  *   copies       P · 2 · w       parameters and their gradients in the base's dtype, w bytes wide, while a forward runs
  *   activations  R · w · (1.5 Σ (in + out + rank + own) + 4 Σ norms)   what the backward of R rows needs, over all modules
  *                as often as they are passed;
+ *                or what a front end of sounds takes for a moment, where that is more
  *                (an evaluation keeps those of one layer only; a step whose layers are computed once more on the way
  *                back, what goes into each, R · w · D, and those of one layer with their gradients) and C · V · 10 for the
  *                logits of C rows at a time
@@ -15,7 +16,7 @@
  * test/trainer/run-bytes.spec.ts holds it against what real runs take.
  */
 import { DomainError, gigabytes, type Spec } from '@graft/contracts';
-import { outlineOf } from '../models/registry.js';
+import { inputBytesOf, outlineOf } from '../models/registry.js';
 import type { Outline } from '../nn/outline.js';
 import type { ExpertsShape } from '../nn/experts.js';
 import type { HfConfig } from '../models/model.js';
@@ -40,6 +41,8 @@ export interface RunSizes {
   readonly rows: number;
   /** and of the largest of an evaluation. */
   readonly evaluatedRows: number;
+  /** Rows of the longest example. */
+  readonly longest?: number;
   readonly dataBytes: number;
 }
 
@@ -74,8 +77,10 @@ export function runBytes(spec: Spec, config: HfConfig, sizes: RunSizes, begun = 
       Math.max(2 * learnt, evaluated) * ofOneLayer
     : Math.max(learnt, evaluated / layers) * all;
   const vocabulary = outline.tokenEmbedding?.rows ?? 0;
-  const activations =
+  const forward =
     width * numbers + Math.min(Math.max(learnt, evaluated), CHUNK_ROWS) * vocabulary * 10;
+  // the rows of an input are made before they go on
+  const activations = Math.max(forward, inputBytesOf(config, sizes.longest ?? 0));
   const data = sizes.dataBytes + Math.min(GARBAGE.most, GARBAGE.times * sizes.dataBytes);
   return { state, activations, data, total: state + activations + data };
 }
@@ -162,6 +167,7 @@ export function sizesOf(
   return {
     rows: largest(rows, step),
     evaluatedRows: largest(evaluated, sum(evaluated)),
+    longest: Math.max(rows[0] ?? 0, evaluated[0] ?? 0),
     dataBytes,
   };
 }

@@ -18,7 +18,13 @@ import {
   SpectrogramPatchesOptions,
 } from './spectrogram-patches.js';
 import type { SpectrogramPatchesModules, SpectrogramPatchesPaths } from './spectrogram-patches.js';
-import { describeWaveform, embedWaveform, WaveformOptions, waveformRows } from './waveform.js';
+import {
+  describeWaveform,
+  embedWaveform,
+  WaveformOptions,
+  waveformBytes,
+  waveformRows,
+} from './waveform.js';
 import type { WaveformModules, WaveformPaths } from './waveform.js';
 import type { Norm } from '../norm.js';
 
@@ -107,6 +113,10 @@ export function frontEndRows(options: FrontEndOptions, shape: readonly number[])
       return spectrogramPatchRows(options, shape);
   }
 }
+
+/** Bytes that making so many rows of one input takes for a moment, where they are far more than the rows themselves. */
+export const frontEndBytes = (options: FrontEndOptions | undefined, rows: number): number =>
+  options?.kind === 'waveform' ? waveformBytes(options, rows) : 0;
 
 /** Rows [T, D] of all inputs, in the base's dtype. */
 export function embedFeatures(

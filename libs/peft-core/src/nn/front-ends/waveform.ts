@@ -158,6 +158,25 @@ export function waveformRows({ convolutions }: WaveformOptions, shape: readonly 
   throw new DomainError('invalid_value', message, 'audio');
 }
 
+/**
+ * Of the convolution that takes most: its windows, what was before them, and what it makes, as often as it is held at
+ * once, in f32. A norm over time is f32 whatever the base is.
+ */
+export function waveformBytes({ convolutions, norms }: WaveformOptions, rows: number): number {
+  let after = rows;
+  const sizes = convolutions.map(({ channels, kernel, stride }, i) => {
+    const before = i === 0 ? 1 : (convolutions[i - 1]?.channels as number);
+    const held = i === 0 && norms === 'first' ? 6 : 5;
+    return { stride, numbers: before * (kernel + stride) + held * channels };
+  });
+  const bytes = sizes.reverse().map(({ stride, numbers }) => {
+    const found = 4 * after * numbers;
+    after *= stride;
+    return found;
+  });
+  return Math.max(...bytes);
+}
+
 /** Rows [T, D] of all sounds, in the base's dtype. */
 export function embedWaveform(
   o: WaveformOptions,
@@ -210,11 +229,17 @@ function convolved(
 /** Each channel of x [T, C] apart, in f32. */
 function overTime(norm: Norm, x: Tensor, run: number): Tensor {
   const { weight, bias } = norm.of(run);
-  const wide = to(x, 'f32');
-  const centred = sub(wide, mean(wide, [0], true));
-  const unit = mul(centred, rsqrt(add(mean(square(centred), [0], true), norm.eps)));
-  const scaled = mul(unit, to(weight, 'f32'));
-  return to(bias ? add(scaled, to(bias, 'f32')) : scaled, x.dtype);
+  // of a long sound each is hundreds of megabytes: as few as can be at once
+  const unit = tidy(() => {
+    const wide = to(x, 'f32');
+    const centred = sub(wide, mean(wide, [0], true));
+    const scale = tidy(() => rsqrt(add(mean(square(centred), [0], true), norm.eps)));
+    return mul(centred, scale);
+  });
+  return tidy(() => {
+    const scaled = mul(unit, to(weight, 'f32'));
+    return to(bias ? add(scaled, to(bias, 'f32')) : scaled, x.dtype);
+  });
 }
 
 function masked(rows: Tensor, instead: Tensor, places: readonly number[]): Tensor {
