@@ -79,6 +79,9 @@ export class PendingGenerations {
     const { id } = request;
     if (!(await worker.sendInTurn({ $case: 'generate', value: request })))
       throw new NotBegun('its stream is over');
+    // who left before it was the question's turn was cancelled before it was asked
+    if (this.pending.get(id) !== pending)
+      return void worker.send({ $case: 'generateCancel', value: { id } });
     for (const data of media) {
       if (this.pending.get(id) !== pending) return;
       // that the stream is over, workerLost says

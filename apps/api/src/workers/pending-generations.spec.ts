@@ -1,0 +1,37 @@
+import type { GenerateRequest } from '@graft/contracts/grpc';
+import { expect, it } from 'vitest';
+import type { Connection, Connections } from './connections.js';
+import { PendingGenerations } from './pending-generations.js';
+
+const ADDRESS = { workerId: 'worker', sessionId: 'session', gatewayId: null };
+
+/** A worker's stream that takes what goes in turn when it is told to. */
+function stream() {
+  const sent: string[] = [];
+  let take: () => void = () => undefined;
+  const send: Connection['send'] = (body) => sent.push(body.$case) > 0;
+  const worker: Partial<Connection> = {
+    send,
+    sendInTurn: (body) =>
+      new Promise((resolve) => {
+        take = () => resolve(send(body));
+      }),
+  };
+  const connections: Partial<Connections> = { get: () => worker as Connection };
+  return { pending: new PendingGenerations(connections as Connections), sent, take: () => take() };
+}
+
+it('asks nothing of a worker for one who left before it was the turn of the question', async () => {
+  const { pending, sent, take } = stream();
+  const left = new AbortController();
+  const request = { id: 'answer' } as GenerateRequest;
+  const media = [Buffer.from('a sound')];
+  const answer = pending.chunks(ADDRESS, { request, media }, left.signal).next();
+  left.abort();
+  expect(await answer).toMatchObject({ done: true });
+  take();
+  await new Promise((resolve) => setImmediate(resolve));
+  // a worker that heard of the end first would wait for the sound as long as its stream stands
+  expect(sent.at(-1)).toBe('generateCancel');
+  expect(sent).not.toContain('askedMedia');
+});
