@@ -20,6 +20,8 @@ export interface MediaFile {
   readonly bytes: number;
 }
 
+const PIECE_BYTES = 64 * 1024;
+
 interface Forms<B, F> {
   readonly json: z.ZodType<B>;
   /** Of a body in JSON. */
@@ -45,16 +47,23 @@ export async function mediaQuestion<B, F>(
   return { asked: parseBody(fields, given), inputFor: cutUrl, file };
 }
 
-/** All of a file part. @throws DomainError where it is larger than is taken, or empty */
+/** All of a file part, in pieces of one size, however small it came. @throws DomainError where it is larger than is taken, or empty */
 export async function mediaPart(part: Readable): Promise<MediaFile> {
   const pieces: Buffer[] = [];
   let bytes = 0;
-  for await (const piece of part as AsyncIterable<Buffer>) {
-    bytes += piece.length;
-    if (bytes > MAX_ASKED_MEDIA_BYTES) throw tooLarge();
-    pieces.push(piece);
+  for await (const come of part as AsyncIterable<Buffer>) {
+    if (bytes + come.length > MAX_ASKED_MEDIA_BYTES) throw tooLarge();
+    for (let at = 0; at < come.length;) {
+      const filled = bytes % PIECE_BYTES;
+      if (filled === 0) pieces.push(Buffer.allocUnsafeSlow(PIECE_BYTES));
+      const copied = come.copy(pieces.at(-1) as Buffer, filled, at);
+      at += copied;
+      bytes += copied;
+    }
   }
   if (bytes === 0) throw new DomainError('invalid_value', 'file is empty', 'file');
+  const last = pieces.length - 1;
+  pieces[last] = (pieces[last] as Buffer).subarray(0, bytes - last * PIECE_BYTES);
   return { pieces, bytes };
 }
 

@@ -1,0 +1,28 @@
+import { Readable } from 'node:stream';
+import { MAX_ASKED_MEDIA_BYTES } from '@graft/contracts';
+import { expect, it } from 'vitest';
+import { mediaPart } from './media-input.js';
+
+const all = Buffer.from(Array.from({ length: 200_000 }, (_, i) => i % 251));
+
+it('keeps a file in pieces of one size, whatever it comes in', async () => {
+  for (const size of [1, 1000, 65_536, all.length]) {
+    const come = Array.from({ length: Math.ceil(all.length / size) }, (_, i) =>
+      all.subarray(i * size, (i + 1) * size),
+    );
+    const { pieces, bytes } = await mediaPart(Readable.from(come));
+    expect(pieces.map(({ length }) => length)).toEqual([65_536, 65_536, 65_536, 3392]);
+    expect(bytes).toBe(all.length);
+    expect(Buffer.concat(pieces).equals(all)).toBe(true);
+  }
+});
+
+it('is of so many bytes at most, and of one at least', async () => {
+  const most = Buffer.alloc(MAX_ASKED_MEDIA_BYTES);
+  const { pieces, bytes } = await mediaPart(Readable.from([most]));
+  expect([pieces.length, bytes]).toEqual([400, MAX_ASKED_MEDIA_BYTES]);
+  await expect(mediaPart(Readable.from([most, Buffer.of(1)]))).rejects.toMatchObject({
+    code: 'request_too_large',
+  });
+  await expect(mediaPart(Readable.from([]))).rejects.toMatchObject({ param: 'file' });
+});
