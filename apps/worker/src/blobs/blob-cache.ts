@@ -4,6 +4,7 @@ import { chmod, link, mkdir, open, readdir, rename, rm, stat, utimes } from 'nod
 import { join } from 'node:path';
 import { DomainError } from '@graft/contracts';
 import type { BlobRef } from '@graft/contracts/grpc';
+import { isDiskFull } from './disk-full.js';
 import { READ_WRITTEN } from './written-folder.js';
 
 /** Content of a blob from `offset` on; fails with the transport's error. */
@@ -232,10 +233,6 @@ async function takeOver(path: string): Promise<void> {
   } finally {
     await file.close();
   }
-}
-
-function isDiskFull(error: unknown): boolean {
-  return error instanceof Error && 'code' in error && /^(ENOSPC|EDQUOT)$/.test(String(error.code));
 }
 
 function checkRef(ref: BlobRef): void {
