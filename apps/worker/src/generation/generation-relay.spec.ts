@@ -6,6 +6,7 @@ import type { GenerateRequest } from '@graft/contracts/grpc';
 import { expect, it } from 'vitest';
 import { until } from '../../test/control-plane.js';
 import { useScene } from '../../test/scene.js';
+import { canMount, SmallDisk } from '../../../../test/small-disk.js';
 
 const scene = useScene();
 
@@ -146,3 +147,30 @@ it('refuses sounds that are more than it holds, until one of them is over', asyn
   });
   expect(end('third')).toBeUndefined();
 });
+
+it.skipIf(!canMount)(
+  'says that its disk is full, and hears the next once there is room',
+  async () => {
+    await scene.startAgent();
+    await scene.pulled();
+    const disk = SmallDisk.mount(join(scene.home, 'runs'), 2);
+    try {
+      disk.fill(MIB);
+      hear('large', 2 * MIB);
+      for (let i = 0; i < 4; i++) send('large', Buffer.alloc(MIB / 2));
+      expect(await until('it to be refused', () => end('large'))).toMatchObject({
+        errorCode: 'disk_full',
+        errorMessage: "the worker's disk is full; try again later",
+      });
+      await until('what was written of it to go', () => kept() === 0);
+      hear('small', 3);
+      send('small', Buffer.from('abc'));
+      expect(await until('the small one to end', () => end('small'))).toMatchObject({
+        errorCode: '',
+      });
+    } finally {
+      await Promise.all(scene.agents.splice(0).map((agent) => agent.close()));
+      disk.unmount();
+    }
+  },
+);

@@ -17,6 +17,7 @@ import type {
   TokenLogprob,
   TranscribeCommand,
 } from '../protocol/protocol.js';
+import { isDiskFull } from '../blobs/disk-full.js';
 import type { BlobFolder } from '../blobs/blob-folder.js';
 import type { Blobs } from '../blobs/blobs.js';
 import type { ReportPhase } from '../trainers/bases.js';
@@ -320,9 +321,18 @@ const wireLogprob = ({ token, bytes, logprob }: Omit<TokenLogprob, 'top' | 'star
 });
 
 function failureChunk(id: string, error: unknown): GenerateChunk {
-  const errorMessage = error instanceof Error ? error.message : String(error);
-  const errorCode = error instanceof DomainError ? error.code : 'internal_error';
-  return chunk(id, { finishReason: 'error', errorCode, errorMessage });
+  const { code, message } = toldError(error);
+  return chunk(id, { finishReason: 'error', errorCode: code, errorMessage: message });
+}
+
+function toldError(error: unknown): Pick<DomainError, 'code' | 'message'> {
+  if (error instanceof DomainError) return error;
+  if (isDiskFull(error))
+    return { code: 'disk_full', message: "the worker's disk is full; try again later" };
+  return {
+    code: 'internal_error',
+    message: error instanceof Error ? error.message : String(error),
+  };
 }
 
 function chunk(id: string, part: Partial<GenerateChunk>): GenerateChunk {
