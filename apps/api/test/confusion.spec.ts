@@ -164,3 +164,24 @@ it('keeps nothing of a worker that tells of labels that the job does not have', 
   );
   expect(evaluations).toHaveLength(4);
 });
+
+it('names no file that is deleted', async () => {
+  const { id, training_file: file } = await labelled();
+  worker = await new ScriptedWorker(api).connect();
+  const lease = await worker.assigned();
+  worker.keep(lease);
+  await worker.tell(
+    lease,
+    started(0, 1),
+    step(1),
+    told(1, 0.9, { classes: [1, 0, 0, 1, 0, 0, 1, 0, 0], cells: [], examples: [0, 0, 1] }),
+  );
+  expect(await confusionOf(id)).toMatchObject({ examples_file: file });
+  const why = { message: 'the loss is not a number', param: '', retryable: false, stderrTail: '' };
+  await worker.tell(lease, { $case: 'failed', value: { code: 'nonfinite', ...why } });
+  await api.client.files.delete(file as string);
+  expect(await confusionOf(id)).toMatchObject({
+    examples_file: null,
+    classes: [{ lines: [1] }, { lines: [] }, { lines: [] }],
+  });
+});

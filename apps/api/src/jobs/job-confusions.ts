@@ -50,9 +50,17 @@ export class JobConfusions {
       step_number: asked?.step ?? null,
       full: asked?.full ?? null,
       // what is held out is of the training file
-      examples_file: job.spec.validation_split ? job.training_file : job.validation_file,
+      examples_file: await this.existing(
+        job.spec.validation_split ? job.training_file : job.validation_file,
+      ),
       ...(found ? shownConfusion(found.confusion, job.spec) : nothing),
     };
+  }
+
+  /** A job keeps the names of files that were deleted since. */
+  private async existing(file: string | null): Promise<string | null> {
+    const [found] = await this.database.query('SELECT 1 FROM file WHERE id = $1', [file]);
+    return found ? file : null;
   }
 }
 
