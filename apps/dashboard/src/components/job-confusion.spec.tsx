@@ -18,6 +18,7 @@ const rated = (label: string, support: number, correct: number, predicted: numbe
   lines: correct > 0 ? [1] : [],
 });
 const FOUND = {
+  job_id: JOB.id,
   steps: [4, 8],
   best_step: 8,
   step_number: 8,
@@ -82,6 +83,22 @@ it('shows examples of a cell, until it is pressed again', async () => {
   expect(screen.queryByRole('region', { name: 'Examples of the cell' })).toBeNull();
   // of none there is nothing to show
   expect(screen.queryByRole('button', { name: /taken for “cow”/ })).toBeNull();
+});
+
+it('stays while the numbers of a new evaluation are awaited', async () => {
+  const { rerender } = render(<JobConfusion job={JOB} evaluations={[1, 2]} />, { wrapper: InApp });
+  const cell = await screen.findByRole('button', { name: '3 of 3 “dog” taken for “cat”' });
+  fireEvent.click(cell);
+  const shown = await screen.findByRole('region', { name: 'Examples of the cell' });
+  await within(shown).findByText('text 4');
+  found = { ...FOUND, steps: [4, 8, 12] };
+  rerender(<JobConfusion job={JOB} evaluations={[1, 2, 3]} />);
+  expect(cell.isConnected && shown.isConnected).toBe(true);
+  await screen.findByRole('option', { name: '12' });
+  expect(cell.isConnected && shown.isConnected).toBe(true);
+  // but never of another job
+  rerender(<JobConfusion job={{ ...JOB, id: 'ftjob-2' }} evaluations={[1, 2, 3]} />);
+  expect(screen.queryByRole('region', { name: 'Confusion matrix' })).toBeNull();
 });
 
 it('is of the evaluation that is chosen', async () => {

@@ -27,9 +27,14 @@ export function JobConfusion({ job, evaluations }: Props) {
   const [asked, ask] = useState<number | null>(null);
   /** Of which pair examples are shown, as keyOf. */
   const [open, setOpen] = useState<string | null>(null);
-  const { value, error } = useLoaded(['job-confusion', job.id, evaluations.length, asked], () =>
-    api.confusion(job.id, asked),
+  // kept until the next is there: a job's new evaluation takes nobody's place, or sound, away
+  const { value: known, error } = useLoaded(
+    ['job-confusion', job.id, evaluations.length, asked],
+    () => api.confusion(job.id, asked),
+    0,
+    true,
   );
+  const value = known?.job_id === job.id ? known : null;
   if (!value)
     return (
       <>
@@ -45,7 +50,7 @@ export function JobConfusion({ job, evaluations }: Props) {
   return (
     <section aria-label="Labels">
       <Failure error={error} />
-      <StepPick found={value} pick={ask} />
+      <StepPick found={value} asked={asked} pick={ask} />
       {classes.length > 0 && classes.length <= MOST_LABELS ? (
         <Matrix found={value} open={open} toggle={toggle} />
       ) : (
@@ -76,17 +81,18 @@ const percent = (share: number | null): string =>
 
 interface StepPickProps {
   readonly found: JobConfusionObject;
+  readonly asked: number | null;
   readonly pick: (step: number) => void;
 }
 
-function StepPick({ found, pick }: StepPickProps) {
+function StepPick({ found, asked, pick }: StepPickProps) {
   const { steps, best_step: best, step_number: shown, full, examples } = found;
   return (
     <p className="bar">
       <label htmlFor="confusion-step">Evaluation after step</label>
       <select
         id="confusion-step"
-        value={String(shown)}
+        value={String(asked ?? shown)}
         onChange={(event) => pick(Number(event.target.value))}
       >
         {steps.map((step) => (
