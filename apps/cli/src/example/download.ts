@@ -17,7 +17,7 @@ export interface Pinned {
 /**
  * Fetches a pinned file to `path` unless it is there already; what does not have the pinned digest is
  * never left at `path`. Progress is shown.
- * @throws CliError when the server does not answer or the bytes are others
+ * @throws CliError when the server does not answer, breaks off, or the bytes are others
  */
 export async function fetchPinned(file: Pinned, path: string, out: Output): Promise<void> {
   if (existsSync(path) && (await digestOf(path, file.algorithm)) === file.digest) return;
@@ -34,7 +34,14 @@ export async function fetchPinned(file: Pinned, path: string, out: Output): Prom
     throw new CliError(`${file.what}: ${file.url} returned HTTP ${answer.status}`);
   const total = Number(answer.headers.get('content-length') ?? 0);
   const partial = `${path}.part`;
-  const digest = await receive(answer.body, partial, file, total, out);
+  const { digest, size } = await receive(answer.body, partial, file, total, out).catch(
+    async (error: Error) => {
+      await rm(partial, { force: true });
+      // fetch says no more than "terminated"
+      const { message } = error.cause instanceof Error ? error.cause : error;
+      throw new CliError(`the download of ${file.what} from ${file.url} broke off: ${message}`);
+    },
+  );
   if (digest !== file.digest) {
     await rm(partial);
     throw new CliError(
@@ -42,6 +49,7 @@ export async function fetchPinned(file: Pinned, path: string, out: Output): Prom
     );
   }
   await rename(partial, path);
+  out.note(`${file.what}: ${bytes(size)} downloaded, ${file.algorithm} verified`);
 }
 
 async function receive(
@@ -50,7 +58,7 @@ async function receive(
   file: Pinned,
   total: number,
   out: Output,
-): Promise<string> {
+): Promise<{ readonly digest: string; readonly size: number }> {
   const hash = createHash(file.algorithm);
   const handle = await open(path, 'w');
   let done = 0;
@@ -70,8 +78,7 @@ async function receive(
     await handle.close();
     out.draw('');
   }
-  out.note(`${file.what}: ${bytes(done)} downloaded, ${file.algorithm} verified`);
-  return hash.digest('hex');
+  return { digest: hash.digest('hex'), size: done };
 }
 
 async function digestOf(path: string, algorithm: string): Promise<string> {
