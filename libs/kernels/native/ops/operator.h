@@ -1,6 +1,3 @@
-// Whether autograd may keep something of an operation: a node of its own takes as long as a norm of one row.
-inline bool is_recording() { return c10::GradMode::is_enabled(); }
-
 // An operator that each device has a body of, found once: what is written for all devices calls it through this.
 #pragma once
 
@@ -8,6 +5,9 @@ inline bool is_recording() { return c10::GradMode::is_enabled(); }
 #include <c10/core/GradMode.h>
 
 namespace graft {
+
+// Whether autograd may keep something of an operation: a node of its own takes as long as a norm of one row.
+inline bool is_recording() { return c10::GradMode::is_enabled(); }
 
 template <typename Signature>
 c10::TypedOperatorHandle<Signature> operator_of(const char* name) {
