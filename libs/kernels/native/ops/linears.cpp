@@ -23,7 +23,7 @@ bool is_rows(const at::Tensor& t) { return t.dim() == 2 && t.scalar_type() == at
 
 std::vector<at::Tensor> linears(const at::Tensor& x, at::TensorList ws, at::IntArrayRef types,
                                 const c10::List<std::optional<at::Tensor>>& biases) {
-  TORCH_CHECK(x.dim() == 2 && x.scalar_type() == at::kBFloat16 && is_few(x.size(0)) && x.numel() > 0,
+  TORCH_CHECK(x.dim() == 2 && x.scalar_type() == at::kBFloat16 && is_few(x.size(0)) && x.size(1) > 0,
               "expected few rows of bf16, got ", x.dtype(), " ", x.sizes());
   TORCH_CHECK(ws.size() == types.size() && ws.size() == biases.size(), "expected a layout and a bias, or none, for each of ",
               ws.size(), " matrices");

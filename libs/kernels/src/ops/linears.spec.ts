@@ -24,7 +24,7 @@ onEachSet((dtype) => {
     });
     return;
   }
-  it.each([1, 4, 7, 24])('have the bits of each alone, of %i rows', (rows) => {
+  it.each([0, 1, 4, 7, 24])('have the bits of each alone, of %i rows', (rows) => {
     k.noGrad(() =>
       k.tidy(() => {
         const x = random([rows, SIZE], dtype);
