@@ -207,3 +207,36 @@ it('resumes to the same bytes, beside one that keeps all', () => {
   const after = train('llama', [open('llama', 'chats', spec('causal_lm', PACK[1])), second]);
   expect(outcome(after.get(second)).bytes.equals(undisturbed.bytes)).toBe(true);
 });
+
+it.each([
+  ['forward', 1],
+  ['way back', 2],
+])(
+  'a step that fails in its %s leaves nothing behind, and its neighbour its bits',
+  (_, failsAt) => {
+    const settings = spec('causal_lm', { gradient_checkpointing: true });
+    const alone = open('llama', 'chats', settings);
+    const usual = outcome(train('llama', [alone]).get(alone));
+    const before = memory().tensors;
+    const { through: original } = Recomputation.prototype;
+    const through = vi.spyOn(Recomputation.prototype, 'through');
+    through.mockImplementation(function (this: Recomputation, x, fn) {
+      // the second layer of the step that comes first
+      if (through.mock.calls.length !== 2) return original.call(this, x, fn);
+      let calls = 0;
+      return original.call(this, x, (rows) => {
+        if (++calls === failsAt) throw new Error('not this one');
+        return fn(rows);
+      });
+    });
+    const [failing, other] = [open('llama', 'chats', settings), open('llama', 'chats', settings)];
+    const facts = train('llama', [failing, other], { shareBelow: 1 });
+    through.mockRestore();
+    expect(facts.get(failing)?.at(-1)).toMatchObject({
+      type: 'failed',
+      message: expect.stringContaining('not this one') as string,
+    });
+    expect(outcome(facts.get(other))).toEqual(usual);
+    expect(memory().tensors).toBe(before);
+  },
+);
