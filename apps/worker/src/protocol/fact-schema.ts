@@ -53,7 +53,13 @@ const FACTS = {
   loadFailed: z.object(failure),
   needs: z.object({
     ...run,
-    bytes: z.object({ state: bytes, activations: bytes, data: bytes, total: bytes }),
+    bytes: z.object({
+      state: bytes,
+      activations: bytes,
+      spared: bytes.optional(),
+      data: bytes,
+      total: bytes,
+    }),
   }),
   started: z.object({
     ...run,

@@ -80,7 +80,9 @@ export function prepareRun(base: Base, asked: Spec, options: RunOptions): Prepar
   // what a step needs is free while prompts are answered
   const activations = Math.max(needed.activations, sampled.bytes);
   const total = needed.total - needed.activations + activations;
-  const bytes = { ...needed, activations, total };
+  const { spared = 0 } = needed;
+  const fewest = Math.max(needed.activations - spared, sampled.bytes);
+  const bytes = { ...needed, activations, spared: Math.max(0, activations - fewest), total };
   return { task, spec, data, bytes, room: footprint.room };
 }
 

@@ -1,5 +1,7 @@
+import { readFileSync } from 'node:fs';
 import { Spec } from '@graft/contracts';
 import { expect, it } from 'vitest';
+import type { HfConfig } from '../models/model.js';
 import { runBytes, tooLarge } from './run-bytes.js';
 
 const CONFIG = {
@@ -13,6 +15,8 @@ const CONFIG = {
   max_position_embeddings: 2048,
   rms_norm_eps: 1e-5,
 };
+const TINY = new URL('../../../../test/golden/wav2vec2/base/config.json', import.meta.url);
+const SOUNDS = { ...(JSON.parse(readFileSync(TINY, 'utf8')) as HfConfig), num_hidden_layers: 12 };
 const SIZES = { rows: 2048, evaluatedRows: 0, dataBytes: 0 };
 const spec = (gradient_checkpointing: boolean): Spec =>
   Spec.parse({
@@ -44,7 +48,8 @@ it('counts an evaluation of longer inputs than any step has by one layer, either
 
 it('tells a run that fits nowhere for its activations of gradient_checkpointing, unless it has that', () => {
   const of = (on: boolean) => {
-    const bytes = { state: 1e9, activations: 3e9, data: 1e6, total: 4.001e9 };
+    const bytes = runBytes(spec(on), CONFIG, { ...SIZES, rows: on ? 80_000 : 8192 });
+    expect(bytes.activations).toBeGreaterThan(bytes.state);
     return tooLarge(spec(on), bytes, 2e9, 'this worker');
   };
   expect(of(false)).toMatchObject({
@@ -58,4 +63,25 @@ it('tells a run that fits nowhere for its activations of gradient_checkpointing,
     param: 'graft.max_seq_len',
     message: expect.stringMatching(/at most; lower graft\.max_seq_len or hyper/) as string,
   });
+});
+
+it('tells none of it that it spares nothing: where the start keeps all, or nothing but reading sounds takes so much', () => {
+  const start: Spec = {
+    ...spec(false),
+    peft: {
+      peft_type: 'LORA',
+      r: 16,
+      target_modules: 'all-linear',
+      init_lora_weights: 'lora_ga',
+    },
+  };
+  const begins = runBytes(start, CONFIG, { ...SIZES, rows: 8192 });
+  expect(begins.spared).toBe(0);
+  expect(tooLarge(start, begins, 2e9, 'this worker').param).toBe('graft.max_seq_len');
+  const goesOn = runBytes(start, CONFIG, { ...SIZES, rows: 8192 }, true);
+  expect(goesOn.spared).toBeGreaterThan(goesOn.activations / 2);
+  const heard: Spec = { ...spec(false), task: 'ctc' };
+  const sizes = { ...SIZES, rows: 500, longest: 30_000 };
+  expect(runBytes(heard, SOUNDS, sizes).spared).toBe(0);
+  expect(runBytes(heard, SOUNDS, { ...sizes, longest: 500 }).spared).toBeGreaterThan(0);
 });

@@ -30,6 +30,8 @@ export interface RunBytes {
   /** Parameters, gradients, moments, copies, and what the method holds. */
   readonly state: number;
   readonly activations: number;
+  /** How much of that `gradient_checkpointing` would spare; left out, nothing. */
+  readonly spared?: number;
   /** In the host's memory, wherever the base lies. */
   readonly data: number;
   readonly total: number;
@@ -71,18 +73,20 @@ export function runBytes(spec: Spec, config: HfConfig, sizes: RunSizes, begun = 
   const all = outline.passes * (1.5 * (through + ranks + (held.perRow ?? 0)) + 4 * norms);
   const { layers, attendingLayers, hiddenSize } = outline;
   const ofOneLayer = (all - 1.5 * outside) / layers;
-  const recomputed = spec.gradient_checkpointing && !(held.startKeepsAll && !begun);
-  const numbers = recomputed
-    ? learnt * (1.5 * outside + hiddenSize * (layers + attendingLayers)) +
-      Math.max(2 * learnt, evaluated) * ofOneLayer
-    : Math.max(learnt, evaluated / layers) * all;
+  const kept = Math.max(learnt, evaluated / layers) * all;
+  const recomputed =
+    learnt * (1.5 * outside + hiddenSize * (layers + attendingLayers)) +
+    Math.max(2 * learnt, evaluated) * ofOneLayer;
   const vocabulary = outline.tokenEmbedding?.rows ?? 0;
-  const forward =
-    width * numbers + Math.min(Math.max(learnt, evaluated), CHUNK_ROWS) * vocabulary * 10;
+  const logits = Math.min(Math.max(learnt, evaluated), CHUNK_ROWS) * vocabulary * 10;
   // the rows of an input are made before they go on
-  const activations = Math.max(forward, inputBytesOf(config, sizes.longest ?? 0));
+  const least = inputBytesOf(config, sizes.longest ?? 0);
+  const heldFor = (numbers: number): number => Math.max(width * numbers + logits, least);
+  const fewest = held.startKeepsAll && !begun ? heldFor(kept) : heldFor(recomputed);
+  const activations = spec.gradient_checkpointing ? fewest : heldFor(kept);
   const data = sizes.dataBytes + Math.min(GARBAGE.most, GARBAGE.times * sizes.dataBytes);
-  return { state, activations, data, total: state + activations + data };
+  const spared = Math.max(0, activations - fewest);
+  return { state, activations, spared, data, total: state + activations + data };
 }
 
 /** Numbers that a row makes on its way through the base. */
@@ -128,7 +132,7 @@ const SHORTER = 'graft.max_seq_len or hyperparameters.batch_size';
  * @param most what there is beside the base, and whose memory it is
  */
 export function tooLarge(spec: Spec, bytes: RunBytes, most: number, where: string): DomainError {
-  const { state, activations, data, total } = bytes;
+  const { state, activations, spared = 0, data, total } = bytes;
   const largest = Math.max(state, activations, data);
   const [param, advice] =
     largest === state
@@ -140,7 +144,7 @@ export function tooLarge(spec: Spec, bytes: RunBytes, most: number, where: strin
         ]
       : largest === data
         ? ['training_file', 'use a smaller training_file']
-        : spec.gradient_checkpointing
+        : spared === 0
           ? ['graft.max_seq_len', `lower ${SHORTER}`]
           : [
               'graft.gradient_checkpointing',
