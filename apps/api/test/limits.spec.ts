@@ -1,4 +1,8 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { writeTinySpeechBase } from '../../../test/tiny-sounds.js';
 import { importBase, startTestApi, until, uploadChats, type TestApi } from './fixture.js';
 import { ScriptedWorker } from './scripted-worker.js';
 
@@ -148,5 +152,36 @@ describe('a request too large for a worker', () => {
     const next = await create();
     await until(() => worker.assignments.length === 1);
     expect(worker.assignments[0]?.jobId).toBe(next.id);
+  });
+});
+
+describe('a sound for a worker that does not read', () => {
+  let api: TestApi;
+  let dir: string;
+  beforeAll(async () => {
+    dir = mkdtempSync(join(tmpdir(), 'graft-limits-'));
+    api = await startTestApi({ leaseMs: 1500 });
+    await importBase(api, 'whisper', writeTinySpeechBase(join(dir, 'whisper')));
+  });
+  afterAll(async () => {
+    await api?.close();
+    rmSync(dir, { recursive: true, force: true });
+  });
+
+  it('waits for two leases, in which nothing is taken, and then ends the stream', async () => {
+    const worker = await new ScriptedWorker(api).connect();
+    worker.stopReading();
+    // a RIFF of 24 MiB, more than flow control lets go
+    const sound = Buffer.concat([Buffer.from('RIFF\0\0\0\0WAVE'), Buffer.alloc(24 << 20)]);
+    const body = new FormData();
+    body.append('model', 'whisper');
+    body.append('file', new File([new Uint8Array(sound)], 'long.wav'));
+    const url = `${api.url}/v1/audio/transcriptions`;
+    const response = await fetch(url, { method: 'POST', headers: api.headers, body });
+    expect([response.status, await response.json()]).toMatchObject([
+      503,
+      { error: { code: 'unavailable', message: expect.stringContaining('connection to the worker') } }, // prettier-ignore
+    ]);
+    worker.vanish();
   });
 });

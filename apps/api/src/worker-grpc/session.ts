@@ -75,9 +75,12 @@ export class Session implements Connection {
   private hear(): void {
     if (this.over) return;
     this.heardAt = performance.now();
-    const patience = LEASES_OF_SILENCE * this.services.settings.leaseMs;
-    this.silence ??= setTimeout(() => this.fail(silent(patience)), patience);
+    this.silence ??= setTimeout(() => this.fail(silent(this.patience)), this.patience);
     this.silence.refresh();
+  }
+
+  private get patience(): number {
+    return LEASES_OF_SILENCE * this.services.settings.leaseMs;
   }
 
   send(body: NonNullable<ConnectResponse['body']>, sent: () => void = () => undefined): boolean {
@@ -85,7 +88,7 @@ export class Session implements Connection {
     // gRPC would not only drop it: it ends the stream, and with it all that this worker does.
     const bytes = checkSize(body);
     if (this.unread + bytes > MAX_UNREAD_BYTES) {
-      this.fail(new DomainError('unavailable', 'the worker does not read what it is sent'));
+      this.fail(doesNotRead());
       return false;
     }
     this.unread += bytes;
@@ -96,17 +99,26 @@ export class Session implements Connection {
     return true;
   }
 
-  /** One at a time, so that no heartbeat is behind more than one of them, however many questions bring sounds. */
+  /**
+   * One at a time, so that no heartbeat is behind more than one of them, however many questions bring sounds. A worker that
+   * takes one too long has stopped reading, or its network has.
+   */
   sendInTurn(body: NonNullable<ConnectResponse['body']>): Promise<boolean> {
-    const turn = this.lastTurn.then(
-      () =>
-        new Promise<boolean>((resolve) => {
-          this.endTurn = resolve;
-          if (!this.send(body, () => resolve(true))) resolve(false);
-        }),
-    );
+    const turn = this.lastTurn.then(() => this.taken(body));
     this.lastTurn = turn.catch(() => undefined);
     return turn;
+  }
+
+  private async taken(body: NonNullable<ConnectResponse['body']>): Promise<boolean> {
+    const timer = setTimeout(() => this.fail(doesNotRead()), this.patience);
+    try {
+      return await new Promise<boolean>((resolve) => {
+        this.endTurn = resolve;
+        if (!this.send(body, () => resolve(true))) resolve(false);
+      });
+    } finally {
+      clearTimeout(timer);
+    }
   }
 
   private received({ body }: ConnectRequest): void {
@@ -293,5 +305,7 @@ export class Session implements Connection {
   }
 }
 
+const doesNotRead = (): DomainError =>
+  new DomainError('unavailable', 'the worker does not read what it is sent');
 const silent = (ms: number): DomainError =>
   new DomainError('unavailable', `no heartbeat for ${ms / 1000} s; reconnect`);

@@ -73,12 +73,16 @@ export class PendingGenerations {
     }
   }
 
-  /** Each piece when the worker has taken the last; no more of them once the answer is over. */
+  /**
+   * A question without media at once: what waits for a worker that does not read is bounded. With media it has its turn,
+   * and each piece goes when the worker has taken the last; no more of them once the answer is over.
+   */
   private async send(pending: Pending, { request, media }: Asked): Promise<void> {
     const { worker } = pending;
     const { id } = request;
-    if (!(await worker.sendInTurn({ $case: 'generate', value: request })))
-      throw new NotBegun('its stream is over');
+    const question = { $case: 'generate', value: request } as const;
+    const isSent = media.length === 0 ? worker.send(question) : await worker.sendInTurn(question);
+    if (!isSent) throw new NotBegun('its stream is over');
     // who left before it was the question's turn was cancelled before it was asked
     if (this.pending.get(id) !== pending)
       return void worker.send({ $case: 'generateCancel', value: { id } });
