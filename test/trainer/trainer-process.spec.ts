@@ -433,11 +433,11 @@ it('refuses a command that is too large for a trainer, and takes the next one', 
   const most = grouped(MAX_COMMAND_BYTES);
   expect(() => process.send(start('huge', huge))).toThrow(
     new RegExp(
-      `^the job's settings take 16,\\d{3},\\d{3} bytes; the most that a trainer takes is ${most}$`,
+      `^the job's settings take 5,24\\d,\\d{3} bytes; the most that a trainer takes is ${most}$`,
     ),
   );
   expect(() => process.send(chat('long', { messages: null, prompt: tooMuch }))).toThrow(
-    new RegExp(`^the text to go on from takes 16,\\d{3},\\d{3} bytes`),
+    new RegExp(`^the text to go on from takes 5,24\\d,\\d{3} bytes`),
   );
   process.send(start('next', { n_epochs: 1 }));
   await next('finished', ({ jobId }) => jobId === 'next');
