@@ -332,7 +332,6 @@ describe.each(FAMILIES)('%s', (family) => {
         const { batch: own } = packBatch([part]);
         const alone = step(model, own, adapters);
         expectSame(together.get(part.run) as Outcome, alone.get(part.run) as Outcome);
-        expect(recomputed(model, own, adapters)).toEqual(alone);
       }
     } finally {
       adapters.forEach((adapter) => adapter.detach());
