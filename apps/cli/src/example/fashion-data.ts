@@ -1,5 +1,3 @@
-import { existsSync } from 'node:fs';
-import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import { CliError } from '../cli-error.js';
@@ -7,6 +5,7 @@ import type { Output } from '../terminal.js';
 import { debianFiles } from './debian.js';
 import { greyPng } from './grey-png.js';
 import type { ExampleData, HeldOut } from './kind.js';
+import { labelledData, type Labelled } from './labelled-data.js';
 
 // Fashion-MNIST (Zalando SE, MIT) as Debian packs it: photographs of Zalando's goods, 28 pixels square, in grey.
 const DEB = {
@@ -40,56 +39,38 @@ export interface HeldOutPicture extends HeldOut {
   readonly image: string;
 }
 
-interface Labelled {
+interface Picture extends Labelled {
   readonly image: string;
-  readonly label: string;
 }
 
-const FILES = { train: 'fashion-train.jsonl', heldOut: 'fashion-held-out.jsonl' };
 const ONE = 'held-out.png';
 
 /** A held-out picture by itself, to try. */
 export const onePicture = ({ heldOutFile }: ExampleData): string => join(heldOutFile, '..', ONE);
 
 /** The example's two files in `cache`, made from Debian's package the first time. */
-export async function fashionData(
-  cache: string,
-  out: Output,
-): Promise<ExampleData<HeldOutPicture>> {
-  const folder = join(cache, `fashion-${TRAIN_EACH}-${HELD_OUT_EACH}-r${RECIPE}`);
-  if (!existsSync(folder)) await make(cache, folder, out);
-  const [trainFile, heldOutFile] = [join(folder, FILES.train), join(folder, FILES.heldOut)];
-  const lines = (await readFile(heldOutFile, 'utf8')).trimEnd().split('\n');
-  const heldOut = lines.map((line, at) => ({
-    ...(JSON.parse(line) as Labelled),
-    shown: `line ${at + 1} of ${FILES.heldOut}`,
-  }));
-  return { trainFile, heldOutFile, heldOut };
-}
-
-async function make(cache: string, folder: string, out: Output): Promise<void> {
-  const files = new Map<string, Buffer>();
-  for (const { name, data } of await debianFiles(DEB, cache, out))
-    if (name.endsWith('-ubyte.gz')) files.set(name.slice(name.lastIndexOf('/') + 1), data);
-  const train = firstOfEach(files, 'train', TRAIN_EACH);
-  const heldOut = firstOfEach(files, 't10k', HELD_OUT_EACH);
-  const partial = `${folder}.part`;
-  await mkdir(partial, { recursive: true });
-  await writeFile(join(partial, FILES.train), train.map(lineOf).join(''));
-  await writeFile(join(partial, FILES.heldOut), heldOut.map(lineOf).join(''));
-  const [first] = heldOut;
-  await writeFile(join(partial, ONE), Buffer.from(first?.image.split(',')[1] ?? '', 'base64'));
-  await rename(partial, folder);
-}
-
-const lineOf = (one: Labelled): string => `${JSON.stringify(one)}\n`;
+export const fashionData = (cache: string, out: Output): Promise<ExampleData<HeldOutPicture>> =>
+  labelledData<Picture>(join(cache, `fashion-${TRAIN_EACH}-${HELD_OUT_EACH}-r${RECIPE}`), {
+    name: 'fashion',
+    one: ONE,
+    mediaOf: ({ image }) => image,
+    make: async () => {
+      const files = new Map<string, Buffer>();
+      for (const { name, data } of await debianFiles(DEB, cache, out))
+        if (name.endsWith('-ubyte.gz')) files.set(name.slice(name.lastIndexOf('/') + 1), data);
+      return {
+        train: firstOfEach(files, 'train', TRAIN_EACH),
+        heldOut: firstOfEach(files, 't10k', HELD_OUT_EACH),
+      };
+    },
+  });
 
 /** The first so many of each label, in the order of the files. */
 export function firstOfEach(
   files: ReadonlyMap<string, Buffer>,
   part: 'train' | 't10k',
   each: number,
-): Labelled[] {
+): Picture[] {
   const unpacked = (name: string): Buffer => {
     const file = files.get(`${part}-${name}-ubyte.gz`);
     if (!file) throw new CliError(`the package of Fashion-MNIST has no ${part}-${name}-ubyte.gz`);
@@ -98,7 +79,7 @@ export function firstOfEach(
   const pixels = unpacked('images-idx3').subarray(IMAGE_HEADER);
   const labels = unpacked('labels-idx1').subarray(LABEL_HEADER);
   const left = LABELS.map(() => each);
-  const found: Labelled[] = [];
+  const found: Picture[] = [];
   for (const [at, number] of labels.entries()) {
     const more = left[number];
     if (!more) continue;

@@ -1,12 +1,11 @@
 import { createHash } from 'node:crypto';
-import { existsSync } from 'node:fs';
-import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { CliError } from '../cli-error.js';
 import type { Output } from '../terminal.js';
 import { debianFiles } from './debian.js';
 import { decodeGsm, GSM_FRAME, GSM_SAMPLES, GSM_SAMPLING_RATE } from './gsm.js';
 import type { ExampleData, HeldOut } from './kind.js';
+import { labelledData, type Labelled } from './labelled-data.js';
 import { wavFile } from './wav.js';
 
 const CORE = 'asterisk-core-sounds/asterisk-core-sounds';
@@ -78,51 +77,37 @@ export interface HeldOutSound extends HeldOut {
   readonly audio: string;
 }
 
-interface Labelled {
+interface Sound extends Labelled {
   readonly audio: string;
-  readonly label: string;
 }
 
-const FILES = { train: 'voices-train.jsonl', heldOut: 'voices-held-out.jsonl' };
 const ONE = 'held-out.wav';
 
 /** A held-out announcement by itself, to try. */
 export const oneSound = ({ heldOutFile }: ExampleData): string => join(heldOutFile, '..', ONE);
 
 /** The example's two files in `cache`, made from Debian's packages the first time. */
-export async function voicesData(cache: string, out: Output): Promise<ExampleData<HeldOutSound>> {
-  const folder = join(cache, `voices-${TRAIN_EACH}-${HELD_OUT_EACH}-r${RECIPE}`);
-  if (!existsSync(folder)) await make(cache, folder, out);
-  const [trainFile, heldOutFile] = [join(folder, FILES.train), join(folder, FILES.heldOut)];
-  const lines = (await readFile(heldOutFile, 'utf8')).trimEnd().split('\n');
-  const heldOut = lines.map((line, at) => ({
-    ...(JSON.parse(line) as Labelled),
-    shown: `line ${at + 1} of ${FILES.heldOut}`,
-  }));
-  return { trainFile, heldOutFile, heldOut };
-}
-
-async function make(cache: string, folder: string, out: Output): Promise<void> {
-  const train: Labelled[][] = [];
-  const heldOut: Labelled[][] = [];
-  for (const voice of VOICES) {
-    const spoken = await spokenBy(voice, cache, out);
-    const chosen = choose(voice.label, spoken);
-    const labelled = (name: string): Labelled => {
-      const wav = wavFile(decodeGsm(spoken.get(name) as Buffer), GSM_SAMPLING_RATE);
-      return { audio: `data:audio/wav;base64,${wav.toString('base64')}`, label: voice.label };
-    };
-    train.push(chosen.train.map(labelled));
-    heldOut.push(chosen.heldOut.map(labelled));
-  }
-  const partial = `${folder}.part`;
-  await mkdir(partial, { recursive: true });
-  await writeFile(join(partial, FILES.train), linesOf(train));
-  await writeFile(join(partial, FILES.heldOut), linesOf(heldOut));
-  const [, base64 = ''] = heldOut[0]?.[0]?.audio.split(',') ?? [];
-  await writeFile(join(partial, ONE), Buffer.from(base64, 'base64'));
-  await rename(partial, folder);
-}
+export const voicesData = (cache: string, out: Output): Promise<ExampleData<HeldOutSound>> =>
+  labelledData<Sound>(join(cache, `voices-${TRAIN_EACH}-${HELD_OUT_EACH}-r${RECIPE}`), {
+    name: 'voices',
+    one: ONE,
+    mediaOf: ({ audio }) => audio,
+    make: async () => {
+      const train: Sound[][] = [];
+      const heldOut: Sound[][] = [];
+      for (const voice of VOICES) {
+        const spoken = await spokenBy(voice, cache, out);
+        const chosen = choose(voice.label, spoken);
+        const labelled = (name: string): Sound => {
+          const wav = wavFile(decodeGsm(spoken.get(name) as Buffer), GSM_SAMPLING_RATE);
+          return { audio: `data:audio/wav;base64,${wav.toString('base64')}`, label: voice.label };
+        };
+        train.push(chosen.train.map(labelled));
+        heldOut.push(chosen.heldOut.map(labelled));
+      }
+      return { train: byTurns(train), heldOut: byTurns(heldOut) };
+    },
+  });
 
 /** The announcements of a voice by their names, which say what they are about. */
 async function spokenBy(
@@ -162,8 +147,6 @@ export function choose(
 const secondsOf = ({ length }: Buffer): number =>
   ((length / GSM_FRAME) * GSM_SAMPLES) / GSM_SAMPLING_RATE;
 
-/** By turns, one of each voice. */
-const linesOf = (voices: readonly (readonly Labelled[])[]): string =>
-  (voices[0] ?? [])
-    .flatMap((_, at) => voices.map((labelled) => `${JSON.stringify(labelled[at])}\n`))
-    .join('');
+/** One of each voice after the other. */
+const byTurns = (voices: readonly (readonly Sound[])[]): Sound[] =>
+  (voices[0] ?? []).flatMap((_, at) => voices.map((sounds) => sounds[at] as Sound));
