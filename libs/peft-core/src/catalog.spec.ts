@@ -444,11 +444,21 @@ describe('a start that looks at data, or wants weights as they were trained', ()
     ['corda', {}],
     ['lora_ga', {}],
     ['loftq', { loftq_config: { loftq_bits: 4 } }],
+    ['pissa', {}],
+    ['pissa_niter_4', {}],
+    ['mica', {}],
   ])('%s is refused on a base that is packed, as in PEFT', (init, more) => {
     const found = refusal(() => resolve(start(init, more), { quantization: 'nf4' }));
     expect(found).toMatchObject({ code: 'unsupported', param: 'peft.init_lora_weights' });
     expect(found.message).toContain('needs the weights as they were trained');
     expect(resolve(start(init, more)).peft).toMatchObject({ init_lora_weights: init });
+  });
+
+  it('PSOFT is refused on a base that is packed, and OLoRA taken, as in PEFT', () => {
+    const found = refusal(() => resolve({ peft_type: 'PSOFT' }, { quantization: 'nf4' }));
+    expect(found).toMatchObject({ code: 'unsupported', param: 'peft.peft_type' });
+    expect(found.message).toContain('PSOFT needs the weights as they were trained');
+    expect(resolve(start('olora'), { quantization: 'nf4' }).quantization).toBe('nf4');
   });
 
   it('eva is not, and asks which rows are learnt only of tasks that know', () => {

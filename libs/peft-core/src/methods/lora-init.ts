@@ -99,7 +99,11 @@ export type LoraInit = z.infer<typeof initLoraWeights>;
 
 /** Whether the update begins with a part of W, which is then taken from it. */
 export const takesFromWeight = (init: LoraInit): boolean =>
-  init === 'olora' || isFound(init) || (typeof init === 'string' && init.startsWith('pissa'));
+  init === 'olora' || isFound(init) || isPissa(init);
+
+/** By a whole decomposition, or by rounds. */
+export const isPissa = (init: LoraInit): boolean =>
+  typeof init === 'string' && init.startsWith('pissa');
 
 /** Whether what is taken is found in the training data. */
 const isFound = (init: LoraInit): boolean => init === 'corda' || init === 'lora_ga';

@@ -7,7 +7,7 @@ import { checkEva, directionsOf, evaOf, EvaObserver } from './lora-eva.js';
 import type { EvaConfig } from './lora-eva.js';
 import { LoraGaObserver, loraGaOf } from './lora-ga.js';
 import type { LoraGaConfig } from './lora-ga.js';
-import { takesFromWeight } from './lora-init.js';
+import { isPissa, takesFromWeight } from './lora-init.js';
 import type { LoftqConfig, LoraInit, LoraSize } from './lora-init.js';
 import { decompositionNumbers, inputsOf, numbersIn, outputsOf } from './linear-method.js';
 import type { Held } from './method.js';
@@ -45,11 +45,13 @@ export function unusedStarts(options: Options): [field: StartField, start: strin
 export function startNeeds(options: Options): StartNeeds | null {
   const { init_lora_weights: init } = options;
   const starts: readonly LoraInit[] = Object.values(CONFIGS);
-  if (!starts.includes(init)) return null;
+  const isByData = starts.includes(init) && init !== 'loftq';
+  // PEFT's "olora" takes packed weights, too
+  if (!isByData && init !== 'loftq' && init !== 'mica' && !isPissa(init)) return null;
   return {
     field: 'init_lora_weights',
     shown: `init_lora_weights ${JSON.stringify(init)}`,
-    data: init !== 'loftq',
+    data: isByData,
     toldByFile: init === 'eva',
     packed: init === 'eva',
     ...(init === 'eva' &&

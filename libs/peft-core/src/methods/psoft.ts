@@ -109,6 +109,13 @@ export const psoft = linearMethod<Options>({
   defaultTargets: () => ['q', 'v'],
   conv1d: false,
   check: refuseIdle,
+  needs: () => ({
+    field: 'peft_type',
+    shown: 'PSOFT',
+    data: false,
+    toldByFile: false,
+    packed: false,
+  }),
   held: (targets, { r, use_cayley_neumann: isSeries, num_cayley_neumann_terms: terms }) => ({
     numbers:
       r * (inputsOf(targets) + outputsOf(targets)) +
