@@ -260,6 +260,9 @@ describe('graft, against a running API', () => {
     );
     expect(await files()).toEqual(before);
     expect((await run('jobs')).out).not.toContain('planned');
+    expect(dry.out).toMatch(
+      /memory +about \d+ MB: \d.* of base in bf16, up to \d+.* MB for the run/,
+    );
     const json = await run('submit', '-m', 'planned', '-t', chats, '--dry-run', '--json');
     expect(JSON.parse(json.out)).toMatchObject({ object: 'graft.job_preview', steps: 108 });
 

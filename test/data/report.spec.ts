@@ -8,6 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { FileCheck } from '../../apps/api/src/files/file-check.js';
+import { heldBytes } from '../../libs/peft-core/src/data/held-bytes.js';
 import { LengthBound } from '../../libs/peft-core/src/data/length-bound.js';
 import { writeTinyBase } from '../tiny-base.js';
 
@@ -46,7 +47,7 @@ const report = (records: readonly unknown[], maxSeqLen = 60, validation?: readon
 const tokensOf = (
   path: string,
   maxSeqLen: number,
-): { tokens: number; supervised: number; cut: number[] } => {
+): { tokens: number; supervised: number; cut: number[]; rows: number; bytes: number } => {
   let cut: number[] = [];
   const examples = loadExamples(path, causalLm, processor, {
     taskOptions: {},
@@ -60,6 +61,8 @@ const tokensOf = (
       0,
     ),
     cut,
+    rows: Math.max(...examples.map(({ rows }) => rows)),
+    bytes: examples.reduce((sum, one) => sum + heldBytes(one), 0),
   };
 };
 
@@ -86,13 +89,15 @@ describe('a small file', () => {
     const records = [chat('hi', 'ho'), '', chat('hi', 'a'.repeat(80)), { text: 'b'.repeat(70) }];
     const { training } = report(records);
     const file = write(records);
-    const { tokens, supervised } = tokensOf(file.path, 60);
+    const { tokens, supervised, rows, bytes } = tokensOf(file.path, 60);
     expect(training).toMatchObject({
       examples: 3,
       tokens,
       supervised_tokens: supervised,
       sampled: false,
       longest: 80 + tokenizer.encode('<s>user: hi</s><s>assistant: </s>').length,
+      largest_rows: rows,
+      memory_bytes: bytes,
       max_seq_len: 60,
       cut: 2,
       cut_lines: [3, 4],

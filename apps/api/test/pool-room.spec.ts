@@ -1,4 +1,5 @@
 // A job that no worker of its pool could hold is refused when it is created.
+import type { JobPreviewObject } from '@graft/contracts';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { importBase, startTestApi, uploadChats, type TestApi } from './fixture.js';
 import { ScriptedWorker } from './scripted-worker.js';
@@ -16,15 +17,16 @@ afterAll(async () => {
   await api?.close();
 });
 
-const join = async (name: string, memoryBytes: number): Promise<void> => {
-  workers.push(await new ScriptedWorker(api, { name, pool: 'small', memoryBytes }).connect());
+const join = async (name: string, memoryBytes: number, pool = 'small'): Promise<void> => {
+  workers.push(await new ScriptedWorker(api, { name, pool, memoryBytes }).connect());
 };
 const HUGE = { peft_type: 'LORA', r: 4096, target_modules: 'all-linear' };
-const create = async (peft: object) => {
+const create = async (peft: object, of: { file?: string; pool?: string } = {}) => {
+  const { file: training_file = file, pool = 'small' } = of;
   const response = await fetch(`${api.url}/v1/fine_tuning/jobs`, {
     method: 'POST',
     headers: { ...api.headers, 'content-type': 'application/json' },
-    body: JSON.stringify({ model: 'tiny', training_file: file, peft, graft: { pool: 'small' } }),
+    body: JSON.stringify({ model: 'tiny', training_file, peft, graft: { pool } }),
   });
   const body = (await response.json()) as {
     error?: { param: string; code: string; message: string };
@@ -48,4 +50,33 @@ it('is refused by its field once the pool has workers, all of which are too smal
   });
   await join('large', 4e9);
   expect(await create(HUGE)).toMatchObject({ status: 200 });
+});
+
+it('is refused where the largest example alone is too much for the largest worker', async () => {
+  const text = JSON.stringify({
+    messages: [
+      { role: 'user', content: 'a' },
+      { role: 'assistant', content: 'x'.repeat(90) },
+    ],
+  });
+  const long = await api.client.files.create({
+    file: new File([text], 'long.jsonl'),
+    purpose: 'fine-tune',
+  });
+  const peft = { peft_type: 'LORA', r: 8 };
+  const { memory, training } = await api.post<JobPreviewObject>('/fine_tuning/jobs/preview', {
+    model: 'tiny',
+    training_file: long.id,
+    peft,
+  });
+  // of the data, whose share is not counted here, reading leaves eight times as much
+  const without = (memory?.process_bytes ?? 0) - 9 * (training.memory_bytes ?? 0);
+  await join('narrow', without - 1000, 'narrow');
+  expect(await create(peft, { pool: 'narrow' })).toMatchObject({ status: 200 });
+  expect(await create(peft, { pool: 'narrow', file: long.id })).toMatchObject({
+    status: 400,
+    message: expect.stringContaining('the largest worker of pool narrow has') as string,
+  });
+  await join('wide', without + 1000, 'narrow');
+  expect(await create(peft, { pool: 'narrow', file: long.id })).toMatchObject({ status: 200 });
 });

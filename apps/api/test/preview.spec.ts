@@ -120,6 +120,22 @@ describe('a preview', () => {
     expect((await preview({ training_file })).graft.quantization).toBeNull();
   });
 
+  it('says what memory it takes, by how the base is held and by what the largest example needs', async () => {
+    const training_file = await uploadChats(api, 12);
+    const memoryOf = async (graft: object, file = training_file) => {
+      const { memory } = await preview({ training_file: file, graft });
+      if (!memory) throw new Error('no forecast');
+      return memory;
+    };
+    const dense = await memoryOf({});
+    expect(dense.process_bytes).toBeGreaterThan(dense.base_bytes + dense.run_bytes);
+    const packed = await memoryOf({ quantization: 'nf4' });
+    expect(packed.base_bytes).toBeLessThan(dense.base_bytes);
+    expect(packed.run_bytes).toBe(dense.run_bytes);
+    const long = await memoryOf({}, await upload([chat('a', 'x'.repeat(90)), chat('a', 'b')]));
+    expect(long.run_bytes).toBeGreaterThan(dense.run_bytes);
+  });
+
   it('has the errors of a create call', async () => {
     const training_file = await uploadChats(api, 12);
     for (const body of [

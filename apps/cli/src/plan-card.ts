@@ -1,6 +1,6 @@
-import { planLine, type DataReport, type JobPreviewObject } from '@graft/contracts';
+import { memoryText, planLine, type DataReport, type JobPreviewObject } from '@graft/contracts';
 import { placeText } from '@graft/contracts/queue-place';
-import { printable } from './terminal.js';
+import { bytes, printable } from './terminal.js';
 
 /** "12 examples · 9 passes · 108 steps · …" */
 export function lineOf(preview: JobPreviewObject): string {
@@ -28,6 +28,7 @@ export function planCard(preview: JobPreviewObject): string {
     ],
     ['tokens', `${preview.tokens.toLocaleString('en')}${training.sampled ? ' (estimated)' : ''}`],
     ['time', preview.seconds_from ?? 'unknown until a similar job has run'],
+    ['memory', memoryWords(preview)],
     ['start', placeText(preview)],
     ['training', dataWords(training)],
     ...(validation ? ([['validation', dataWords(validation)]] as [string, string][]) : []),
@@ -37,6 +38,11 @@ export function planCard(preview: JobPreviewObject): string {
     .filter(([, value]) => value !== '')
     .map(([name, value]) => `  ${name.padEnd(12)}${printable(value)}`);
   return [lineOf(preview), ...lines].join('\n');
+}
+
+function memoryWords(preview: JobPreviewObject): string {
+  const text = memoryText(preview, bytes);
+  return text ? `${text.total}: ${text.parts}` : '';
 }
 
 /** The fields that say what a method is, as they were resolved: numbers, names and lists of them that are short. */

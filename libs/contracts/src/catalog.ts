@@ -129,7 +129,15 @@ export const Catalog = z
       )
       .readonly(),
     tasks: z.array(CatalogTask).readonly(),
-    quantizers: z.array(z.object({ name: z.string(), title: z.string() })).readonly(),
+    quantizers: z
+      .array(
+        z.object({
+          name: z.string(),
+          title: z.string(),
+          summary: z.string().describe('What it takes of memory, and what it changes.'),
+        }),
+      )
+      .readonly(),
     graft_schema: JsonSchema.describe("JSON schema of the create body's `graft` object."),
   })
   .meta({

@@ -5,6 +5,30 @@ import { ROLES } from './scopes.js';
 
 import { z } from 'zod';
 
+export const MemoryForecast = z
+  .object({
+    base_bytes: z
+      .number()
+      .describe(
+        "The base's weights as the job holds them, in `base_dtype` and `quantization`; jobs that hold a base alike share one.",
+      ),
+    run_bytes: z
+      .number()
+      .describe(
+        'What the run takes beside them at most, as if every example were as large as the largest: what trains, activations, and data.',
+      ),
+    process_bytes: z
+      .number()
+      .describe('What a worker sets aside for a process with this base and this run alone.'),
+    gradient_checkpointing_spares_bytes: z
+      .number()
+      .describe(
+        'How much less that would be with `graft.gradient_checkpointing`; 0 where it is set.',
+      ),
+  })
+  .meta({ id: 'MemoryForecast', description: 'What a job takes of a worker’s memory.' });
+export type MemoryForecast = z.infer<typeof MemoryForecast>;
+
 export const JobPreviewObject = z
   .object({
     object: z.literal('graft.job_preview'),
@@ -45,6 +69,7 @@ export const JobPreviewObject = z
     estimated_start_range: z.tuple([z.number(), z.number()]).readonly().nullable(),
     trainable_parameters: z.number().nullable(),
     total_parameters: z.number().nullable(),
+    memory: MemoryForecast.nullable().describe('null where it could not be told.'),
     training: DataReport,
     validation: DataReport.nullable(),
     warnings: z.array(z.string()).readonly().describe('A sentence each, for people.'),

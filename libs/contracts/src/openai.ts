@@ -44,6 +44,13 @@ export const DataReport = z
       .describe(
         'Tokens of the longest example before cutting (of those looked at), and where examples are cut.',
       ),
+    largest_rows: z
+      .number()
+      .optional()
+      .describe(
+        'Rows of tokens, patches or frames that the largest example (of those looked at) puts through the base, as cut.',
+      ),
+    memory_bytes: z.number().optional().describe('What its examples take in a trainer.'),
     max_seq_len: z.number(),
     cut: z
       .number()

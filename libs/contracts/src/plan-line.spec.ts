@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { planLine } from './plan-line.js';
+import { memoryText, planLine } from './plan-line.js';
 
 const plan = {
   examples: 12,
@@ -28,6 +28,28 @@ it('says in a line what a job comes to', () => {
   expect(planLine({ ...plan, examples: 20_000, steps: 2_500, trainable: null })).toMatch(
     /^20,000 examples · 9 passes · 2,500 steps · about 40 s$/,
   );
+});
+
+it('says what memory a job takes, and what would spare much of it', () => {
+  const bytes = (n: number): string => `${n / 1e6} MB`;
+  const memory = {
+    base_bytes: 112e6,
+    run_bytes: 700e6,
+    process_bytes: 1100e6,
+    gradient_checkpointing_spares_bytes: 400e6,
+  };
+  const graft = { base_dtype: 'bf16', quantization: 'nf4' } as const;
+  expect(memoryText({ memory, graft }, bytes)).toEqual({
+    total: 'about 1100 MB',
+    parts:
+      '112 MB of base in nf4, up to 700 MB for the run; gradient_checkpointing would spare 400 MB',
+  });
+  const little = { ...memory, gradient_checkpointing_spares_bytes: 100e6 };
+  const dense = { ...graft, quantization: null };
+  expect(memoryText({ memory: little, graft: dense }, bytes)?.parts).toBe(
+    '112 MB of base in bf16, up to 700 MB for the run',
+  );
+  expect(memoryText({ memory: null, graft }, bytes)).toBeNull();
 });
 
 it.each([

@@ -1,3 +1,5 @@
+import type { JobPreviewObject } from './graft-api.js';
+
 /** What a job comes to, for one line of text. */
 export interface PlanFigures {
   readonly examples: number;
@@ -30,6 +32,30 @@ export function planLine({
   }
   return parts.join(' · ');
 }
+
+/**
+ * What a job takes of a worker's memory: "about 1.1 GB", and "112 MB of base in nf4, up to 0.7 GB for the run"; null where
+ * that is not known.
+ * @param bytes how a size is written
+ */
+export function memoryText(
+  { memory, graft }: Pick<JobPreviewObject, 'memory' | 'graft'>,
+  bytes: (size: number) => string,
+): { readonly total: string; readonly parts: string } | null {
+  if (!memory) return null; // an older API says nothing of it
+  const { base_bytes: base, run_bytes: run, process_bytes: total } = memory;
+  const { gradient_checkpointing_spares_bytes: spared } = memory;
+  const held = graft.quantization ?? graft.base_dtype;
+  const parts = `${bytes(base)} of base${held ? ` in ${held}` : ''}, up to ${bytes(run)} for the run`;
+  const isWorthTelling = spared > TELLING_SHARE * total;
+  return {
+    total: `about ${bytes(total)}`,
+    parts: `${parts}${isWorthTelling ? `; gradient_checkpointing would spare ${bytes(spared)}` : ''}`,
+  };
+}
+
+/** What is spared is worth telling above this share. */
+const TELLING_SHARE = 0.2;
 
 const count = (n: number, one: string, many: string): string =>
   `${n.toLocaleString('en')} ${n === 1 ? one : many}`;

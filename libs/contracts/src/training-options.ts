@@ -110,7 +110,9 @@ export const TrainingOptions = z.strictObject({
     .string()
     .max(100)
     .nullable()
-    .describe('Quantization of the frozen base')
+    .describe(
+      "How the matrices of the frozen base's blocks are packed; none: not at all, or as its files have them. A packed base trains adapters alone",
+    )
     .default(null),
 });
 export type TrainingOptions = z.infer<typeof TrainingOptions>;

@@ -94,7 +94,7 @@ export { continued, isToldByFile, namedAdapters } from './methods/config.js';
 export { cutAt, footprintOf, heldAs, residentBytes } from './plan.js';
 export { headOf } from './tasks/head-request.js';
 export { totalSteps };
-export { reservedForBase, runBytes, tooLarge } from './train/run-bytes.js';
+export { reservedForBase, runBytes, sizesOfReports, tooLarge } from './train/run-bytes.js';
 export type { RunBytes, RunSizes } from './train/run-bytes.js';
 export type { BaseFootprint } from './plan.js';
 
@@ -110,7 +110,7 @@ export function catalog(): Catalog {
       model_types: modelTypes,
     })),
     tasks: tasks.map(describeTask),
-    quantizers: quantizers.map(({ name, title }) => ({ name, title })),
+    quantizers: quantizers.map(({ name, title, summary }) => ({ name, title, summary })),
     graft_schema: graftSchema(),
   };
 }
@@ -167,6 +167,10 @@ function graftSchema(): JsonSchema {
   fields['task'] = { ...fields['task'], enum: tasks.map(({ name }) => name) };
   fields['quantization'] = {
     ...fields['quantization'],
+    description: [
+      fields['quantization']?.description,
+      ...quantizers.map(({ name, summary }) => `${name}: ${summary}`),
+    ].join('. '),
     anyOf: [{ enum: quantizers.map(({ name }) => name) }, { type: 'null' }],
   };
   return schema;

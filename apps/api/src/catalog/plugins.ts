@@ -36,6 +36,7 @@ export {
   reservedForBase,
   residentBytes,
   runBytes,
+  sizesOfReports,
   tooLarge,
   recordProblem,
   resolveSpec,

@@ -12,7 +12,7 @@ import type { BaseConfig, DataReports as Reports, Refusal } from './reader-proto
 import { TooManyWaiting, Turns, type Asker } from './turns.js';
 
 /** Raised when a report would come out otherwise: what is stored then no longer counts. */
-const VERSION = 3;
+const VERSION = 4;
 /** Reports in memory, some kilobytes each: jobs are submitted in series on the same data. */
 const KEPT = 200;
 

@@ -1,5 +1,11 @@
 import { Injectable } from '@nestjs/common';
-import { CreateJob, DomainError, type Spec, parseBody } from '@graft/contracts';
+import {
+  CreateJob,
+  DomainError,
+  type MemoryForecast,
+  type Spec,
+  parseBody,
+} from '@graft/contracts';
 import { z } from 'zod';
 import type { Principal } from '../auth/principal.js';
 import {
@@ -27,6 +33,7 @@ import { ReaderFailure } from './data-reader.js';
 import { DataReports } from './data-reports.js';
 import type { DataReports as Reports } from './reader-protocol.js';
 import { JobEval } from './job-eval.js';
+import { memoryForecast } from './memory-forecast.js';
 import { requireRoom } from './pool-room.js';
 import { PoolTerms, type Terms } from './pool-terms.js';
 import { checkSampledSteps } from './sampled-steps.js';
@@ -50,9 +57,13 @@ export interface JobPlan {
   readonly integrations: readonly JobRun[];
   readonly footprint: BaseFootprint | null;
   readonly data: Reports | null;
+  readonly memory: MemoryForecast | null;
   /** Why the data were not looked at; null when they were. */
   readonly unread: string | null;
 }
+
+/** What is known once base and data were looked at. */
+type LookedAt = 'footprint' | 'data' | 'memory' | 'unread';
 
 /** OpenAI's bound, checked here because it counts pairs, not characters. */
 const Metadata = z.object({
@@ -128,13 +139,13 @@ export class JobPlans {
   }
 
   private async lookedAt(
-    plan: Omit<JobPlan, 'footprint' | 'data' | 'unread'> & {
+    plan: Omit<JobPlan, LookedAt> & {
       /** The spec where so many records are held out for validation. */
       readonly exact: (heldOut: number) => Spec;
     },
     terms: Terms,
     asker: Asker,
-  ): Promise<Pick<JobPlan, 'spec' | 'footprint' | 'data' | 'unread'>> {
+  ): Promise<Pick<JobPlan, 'spec' | LookedAt>> {
     const { start, training, validation } = plan;
     const { base } = plan.base;
     let { spec } = plan;
@@ -158,10 +169,12 @@ export class JobPlans {
       // of labels, how many there are may be, too
       spec = { ...spec, task_options: { ...data.taskOptions } };
       footprint = footprintOf(spec.peft, config, start !== null, headOf(spec), spec.adapters);
-      return { spec, footprint, data, unread: null };
+      requireRoom(terms, pool, spec, config, start !== null, data.training.largest_rows);
+      const memory = memoryForecast(spec, config, data, start !== null);
+      return { spec, footprint, data, memory, unread: null };
     } catch (error) {
       if (!(error instanceof ReaderFailure)) throw error;
-      return { spec, footprint, data: null, unread: error.message };
+      return { spec, footprint, data: null, memory: null, unread: error.message };
     }
   }
 

@@ -22,7 +22,7 @@ export class JobPreviews {
   ) {}
 
   async of(caller: Principal, body: unknown, gone: AbortSignal): Promise<JobPreviewObject> {
-    const { request, base, spec, priority, footprint, data, unread } = await this.plans.of(
+    const { request, base, spec, priority, footprint, data, memory, unread } = await this.plans.of(
       caller,
       body,
       gone,
@@ -56,6 +56,7 @@ export class JobPreviews {
       ...placeFields(place),
       trainable_parameters: footprint && trainedBy(spec.optimizer, footprint),
       total_parameters: footprint?.totalParameters ?? null,
+      memory,
       training,
       validation,
       warnings: [

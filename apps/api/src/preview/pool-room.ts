@@ -9,8 +9,8 @@ import {
 
 /** Of a worker that was heard of so long ago it is not known whether it comes back. */
 const HEARD_OF = '1 minute';
-/** An example's row or two at least: how long they are the worker finds out. */
-const LEAST = { rows: 1, evaluatedRows: 0, dataBytes: 0 };
+/** Of an example's row or two at least. */
+const LEAST = 1;
 
 /** Of the workers of a pool. */
 export interface PoolMemory {
@@ -27,6 +27,7 @@ export const memoryOf = (pool: string): string =>
 
 /**
  * Whether a job could be held by a worker of its pool at all.
+ * @param rows of its largest example, once somebody has looked; what else is in a step the worker finds out
  * @throws DomainError invalid_value naming the field, where the pool has workers and none of them has that much memory
  */
 export function requireRoom(
@@ -35,9 +36,15 @@ export function requireRoom(
   spec: Spec,
   config: HfConfig,
   begun: boolean,
+  rows = LEAST,
 ): void {
   if (most === null || unknown !== 0) return;
-  const bytes = runBytes(spec, config, LEAST, begun);
+  const bytes = runBytes(
+    spec,
+    config,
+    { rows, evaluatedRows: 0, longest: rows, dataBytes: 0 },
+    begun,
+  );
   const { base_dtype: dtype, quantization } = spec;
   const left = most - reservedForBase(residentBytes(config, { dtype, quantization }));
   // A base that fits nowhere is another matter: a worker with more memory may be on its way.

@@ -35,7 +35,7 @@ export const withSending = (command: Command): Command =>
     .option('-w, --watch', 'show progress until the job ends')
     .option(
       '--dry-run',
-      'show what the job would do (steps, time, truncated examples) without creating it',
+      'show what the job would do (steps, time, memory, truncated examples) without creating it',
     );
 
 /** Creates the job, or shows what it would be; and follows it where that is asked for. */

@@ -1,7 +1,7 @@
 import type { DataReport, JobPreviewObject } from '@graft/contracts';
-import { amount, planLine, roughly } from '@graft/contracts/plan-line';
+import { amount, memoryText, planLine, roughly } from '@graft/contracts/plan-line';
 import { placeText } from '@graft/contracts/queue-place';
-import { count, short } from '../format.js';
+import { bytes, count, short } from '../format.js';
 import { Failure } from './failure.js';
 import { Sentences } from './file-report.js';
 import type { Preview } from './use-preview.js';
@@ -17,6 +17,11 @@ function trainedOf({ trainable_parameters: some, total_parameters: all }: JobPre
   return all === null
     ? ['Trains', amount(some), 'parameters']
     : ['Trains', amount(some), `of ${amount(all)} parameters: ${short((100 * some) / all)} %`];
+}
+
+function memoryOf(plan: JobPreviewObject): readonly Fact[] {
+  const text = memoryText(plan, bytes);
+  return text ? [['Memory', text.total, text.parts]] : [];
 }
 
 /** Where it would stand, where the API says so. */
@@ -40,6 +45,7 @@ function factsOf(plan: JobPreviewObject): readonly Fact[] {
     ['Passes', count(passes), `in batches of ${count(batch)}`],
     ['Steps', count(plan.steps), `${amount(plan.tokens)} tokens in total`],
     time,
+    ...memoryOf(plan),
     ...startOf(plan),
     trainedOf(plan),
     ...(typeof rate === 'number' ? [['Rate', String(rate), String(schedule ?? '')] as const] : []),

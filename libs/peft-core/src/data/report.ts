@@ -8,6 +8,7 @@ import type { RecordFacts, Task } from '../tasks/task.js';
 import { BATCH_CHARACTERS, isCut, isInvoked, nothingLeft, prepareLine } from './examples.js';
 import { refuseBroken } from './broken-lines.js';
 import { FieldUse } from './field-use.js';
+import { heldBytes } from './held-bytes.js';
 import { factsOf, hashOf, heldOut, type Split } from './held-out.js';
 import { notInvoked } from './invoked.js';
 import { LengthBound } from './length-bound.js';
@@ -130,6 +131,7 @@ interface Totals {
   examples: number;
   tokens: number;
   supervised: number;
+  bytes: number;
 }
 
 class Reading {
@@ -143,13 +145,14 @@ class Reading {
   private readonly formats: Record<string, number> = {};
   private readonly labels = new Map<string, number>();
   /** Tokenised for themselves, and for others. */
-  private readonly exact: Totals = { examples: 0, tokens: 0, supervised: 0 };
-  private readonly sample: Totals = { examples: 0, tokens: 0, supervised: 0 };
+  private readonly exact: Totals = { examples: 0, tokens: 0, supervised: 0, bytes: 0 };
+  private readonly sample: Totals = { examples: 0, tokens: 0, supervised: 0, bytes: 0 };
   private waiting: Waiting[] = [];
   /** Of the lines that they are of. */
   private characters = 0;
   private short = 0;
   private longest = 0;
+  private largestRows = 0;
   private duplicates = 0;
   private overlap = 0;
   private readonly renderUntil: number;
@@ -254,7 +257,9 @@ class Reading {
         totals.examples++;
         totals.tokens += encoded.example.tokenCount;
         totals.supervised += encoded.supervised;
+        totals.bytes += heldBytes(encoded.example);
       }
+      this.largestRows = Math.max(this.largestRows, encoded.example.rows);
       this.longest = Math.max(this.longest, encoded.longest);
       if (isCut(encoded, this.options)) this.cut.push(number);
       if (encoded.lost) this.lost.push(number);
@@ -266,7 +271,7 @@ class Reading {
 
   private summary(): DataReport {
     const { exact, sample, short } = this;
-    const total = (name: 'tokens' | 'supervised'): number =>
+    const total = (name: 'tokens' | 'supervised' | 'bytes'): number =>
       exact[name] + Math.round((sample[name] / Math.max(1, sample.examples)) * short);
     const found = {
       examples: exact.examples + short,
@@ -274,6 +279,8 @@ class Reading {
       supervised_tokens: total('supervised'),
       sampled: short > sample.examples,
       longest: this.longest,
+      largest_rows: this.largestRows,
+      memory_bytes: total('bytes'),
       max_seq_len: this.options.maxSeqLen,
       cut: this.cut.length,
       cut_lines: this.cut.slice(0, SHOWN),

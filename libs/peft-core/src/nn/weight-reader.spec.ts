@@ -19,6 +19,7 @@ const linear: LinearShape = {
 const signs: Quantizer = {
   name: 'signs',
   title: 'Signs',
+  summary: '',
   quantize: (matrix) =>
     new DenseWeight(
       keep(tensor((matrix.toArray() as Float32Array).map(Math.sign), matrix.shape)),

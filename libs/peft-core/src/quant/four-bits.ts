@@ -37,10 +37,11 @@ const NESTED_BLOCKSIZE = 256;
 const NESTED_CODE = 256;
 
 /** A quantiser by its code, whose name files have. */
-export const fourBits = (code: FourBitCode, title: string) =>
+export const fourBits = (code: FourBitCode, title: string, summary: string) =>
   defineQuantizer({
     name: code,
     title,
+    summary,
     quantize: (matrix) => new FourBitWeight(quantizeNf4(matrix, { blocksize: BLOCKSIZE, code })),
     bytes(outFeatures, inFeatures) {
       const numbers = outFeatures * inFeatures;

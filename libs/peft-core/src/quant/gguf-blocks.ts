@@ -15,6 +15,8 @@ const stored = (config: HfConfig): z.infer<typeof Stored> | undefined =>
 export const ggufBlocks = defineQuantizer({
   name: 'gguf_blocks',
   title: "A GGUF file's own blocks",
+  summary:
+    'a .gguf base as its file has it, a quarter to a half of the memory; the numbers are those of the expanded base',
   tables: true,
   bytes: (outFeatures, inFeatures, config) =>
     Math.ceil(outFeatures * inFeatures * (stored(config)?.bytes_per_weight ?? 2)),

@@ -7,6 +7,8 @@ import type { Weight } from '../nn/weight.js';
 export interface Quantizer {
   readonly name: string;
   readonly title: string;
+  /** What it takes of memory and what it changes, in a few words for who chooses. */
+  readonly summary: string;
   /**
    * Packs W [out, in], of the base's dtype. `matrix` stays its owner's; what the weight holds is freed with it. Left out:
    * matrices are packed in the base's files, or stay dense.

@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs';
-import { Spec } from '@graft/contracts';
+import { Spec, type DataReport } from '@graft/contracts';
 import { expect, it } from 'vitest';
 import type { HfConfig } from '../models/model.js';
-import { runBytes, tooLarge } from './run-bytes.js';
+import { runBytes, sizesOf, sizesOfReports, tooLarge } from './run-bytes.js';
 
 const CONFIG = {
   model_type: 'llama',
@@ -84,4 +84,38 @@ it('tells none of it that it spares nothing: where the start keeps all, or nothi
   const sizes = { ...SIZES, rows: 500, longest: 30_000 };
   expect(runBytes(heard, SOUNDS, sizes).spared).toBe(0);
   expect(runBytes(heard, SOUNDS, { ...sizes, longest: 500 }).spared).toBeGreaterThan(0);
+});
+
+it('takes a report for its largest example as often as a step has examples, and no more rows than go at once', () => {
+  const example = (rows: number) => ({ rows, tokenCount: rows, tokens: new Int32Array(rows) });
+  const report = (rows: readonly number[]): DataReport => {
+    const examples = rows.map(example);
+    const { dataBytes } = sizesOf(spec(false), examples, []);
+    const largest_rows = Math.max(...rows);
+    return { examples: rows.length, largest_rows, memory_bytes: dataBytes } as DataReport;
+  };
+  const sizes = (training: readonly number[], validation: readonly number[]) => ({
+    told: sizesOfReports(spec(false), {
+      training: report(training),
+      validation: validation.length > 0 ? report(validation) : null,
+    }),
+    real: sizesOf(spec(false), training.map(example), validation.map(example)),
+  });
+  for (const [training, validation] of [
+    [[100, 100, 100, 100, 100, 100], []], // alike
+    [[100, 100], [90]], // fewer than a step's
+    [
+      [900, 900, 900, 900],
+      [900, 900, 900],
+    ], // more than go at once
+    [[3000, 3000, 3000, 3000], []], // each alone
+  ] as const) {
+    const { told, real } = sizes(training, validation);
+    expect(told).toEqual(real);
+  }
+  const { told, real } = sizes([400, 10, 10, 10, 10], [300, 10]);
+  expect(real).toMatchObject({ rows: 430, evaluatedRows: 310 });
+  expect(told).toMatchObject({ rows: 1600, evaluatedRows: 600, longest: 400 });
+  const older = { examples: 3 } as DataReport;
+  expect(sizesOfReports(spec(false), { training: older, validation: null })).toBeNull();
 });

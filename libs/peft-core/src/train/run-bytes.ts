@@ -15,7 +15,8 @@
  *
  * test/trainer/run-bytes.spec.ts holds it against what real runs take.
  */
-import { DomainError, gigabytes, type Spec } from '@graft/contracts';
+import { DomainError, gigabytes, type DataReport, type Spec } from '@graft/contracts';
+import { heldBytes } from '../data/held-bytes.js';
 import { inputBytesOf, outlineOf } from '../models/registry.js';
 import type { Outline } from '../nn/outline.js';
 import type { ExpertsShape } from '../nn/experts.js';
@@ -52,8 +53,6 @@ export interface RunSizes {
 const CHUNK_ROWS = 256;
 /** What the allocator rounds up to, and what a run has besides tensors. */
 const SLACK_BYTES = 24 << 20;
-/** A typed array beside its numbers, and an object. */
-const OBJECT_BYTES = 400;
 /** Reading leaves garbage in JavaScript's heap: with more data more, up to what makes it collect. */
 const GARBAGE = { times: 8, most: 96 << 20 };
 
@@ -176,15 +175,32 @@ export function sizesOf(
   };
 }
 
+/**
+ * The same of data that were only looked at, which are not all at hand: as if every example were as large as the
+ * largest. Null where an older build looked at them.
+ */
+export function sizesOfReports(
+  spec: Spec,
+  {
+    training,
+    validation,
+  }: { readonly training: DataReport; readonly validation: DataReport | null },
+): RunSizes | null {
+  const reports = [training, ...(validation ? [validation] : [])];
+  if (reports.some(({ largest_rows: rows }) => rows === undefined)) return null;
+  const rowsOf = ({ largest_rows: rows = 0, examples }: DataReport, most: number): number =>
+    largest([rows], rows * Math.min(examples, most));
+  const bytesOf = ({ memory_bytes: bytes = 0 }: DataReport): number => bytes;
+  return {
+    rows: rowsOf(training, examplesPerStep(spec)),
+    evaluatedRows: validation ? rowsOf(validation, Infinity) : 0,
+    longest: Math.max(...reports.map(({ largest_rows: rows = 0 }) => rows)),
+    dataBytes: sum(reports.map(bytesOf)),
+  };
+}
+
 const sum = (rows: readonly number[]): number => rows.reduce((total, one) => total + one, 0);
 
 /** Micro-batch of examples of so many rows, the longest first, that have so many together. */
 const largest = ([longest = 0]: readonly number[], together: number): number =>
   Math.min(together, Math.max(DEFAULT_LIMITS.budget, longest));
-
-/** An example's typed arrays, and what holds them. */
-function heldBytes(value: unknown): number {
-  if (ArrayBuffer.isView(value)) return value.byteLength + OBJECT_BYTES;
-  if (typeof value !== 'object' || value === null) return 8;
-  return Object.values(value).reduce((sum: number, one) => sum + heldBytes(one), OBJECT_BYTES);
-}

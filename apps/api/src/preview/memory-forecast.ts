@@ -1,0 +1,29 @@
+import type { MemoryForecast, Spec } from '@graft/contracts';
+import {
+  reservedForBase,
+  residentBytes,
+  runBytes,
+  sizesOfReports,
+  type HfConfig,
+} from '../catalog/plugins.js';
+import type { DataReports } from './reader-protocol.js';
+
+/** What a worker reserves for a job before it begins, as far as the data report tells it; null where it does not. */
+export function memoryForecast(
+  spec: Spec,
+  config: HfConfig,
+  data: Pick<DataReports, 'training' | 'validation'>,
+  begun: boolean,
+): MemoryForecast | null {
+  const sizes = sizesOfReports(spec, data);
+  if (sizes === null) return null;
+  const { base_dtype: dtype, quantization } = spec;
+  const base = residentBytes(config, { dtype, quantization });
+  const { total: run, spared = 0 } = runBytes(spec, config, sizes, begun);
+  return {
+    base_bytes: base,
+    run_bytes: run,
+    process_bytes: Math.round(reservedForBase(base) + run),
+    gradient_checkpointing_spares_bytes: spared,
+  };
+}
