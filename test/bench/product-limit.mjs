@@ -2,7 +2,9 @@
 // and the second is all that is not products.
 //   node test/bench/product-limit.mjs [--hidden 576 --inner 1536] [--threads 2] [--cpu]
 // prints GF/s of products of bf16 of a layer's shapes, x Wᵀ and dy W for 1,024 rows and weights that are in no cache, by
-// whichever of libtorch's and our kernels Graft takes; the best of eight rounds.
+// whichever of libtorch's and our kernels Graft takes; the best of eight rounds. Where the processor has tiles (AMX), which
+// oneDNN multiplies by unless GRAFT_ISA says otherwise, a second line is our kernel's that is asked for by GRAFT_ISA=amx,
+// by turns with the first; --used leaves it out.
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
@@ -63,6 +65,7 @@ export function productSpeed(config, { threads, cpu }) {
     String(config.intermediate_size),
     '--threads',
     String(cpu ? 1 : threads),
+    '--used',
     ...(cpu ? ['--cpu'] : []),
   ];
   const { status, stdout, stderr } = spawnSync(process.execPath, args, { encoding: 'utf8' });
@@ -70,7 +73,8 @@ export function productSpeed(config, { threads, cpu }) {
   return Number(stdout);
 }
 
-async function measure({ hidden, inner, threads, cpu }) {
+/** GF/s by instruction set. */
+async function measure({ hidden, inner, threads, cpu, used }) {
   const k = await import('@graft/kernels');
   k.setThreads(threads);
   const random = (...shape) =>
@@ -82,19 +86,20 @@ async function measure({ hidden, inner, threads, cpu }) {
   const rows = 1024;
   const weights = Array.from({ length: 24 }, () => random(inner, hidden));
   const [x, dy] = [random(rows, hidden), random(rows, inner)];
-  const round = () =>
-    k.noGrad(() =>
-      k.tidy(() => {
-        for (const weight of weights) k.tidy(() => [k.linear(x, weight), k.matmul(dy, weight)]);
-      }),
-    );
-  round();
-  const times = Array.from({ length: 8 }, () => {
+  const round = (set) => {
+    k.instructionSet(set);
     const began = now();
-    round();
+    k.noGrad(() => {
+      for (const weight of weights) k.tidy(() => [k.linear(x, weight), k.matmul(dy, weight)]);
+    });
     return now() - began;
-  });
-  return (weights.length * 4 * rows * hidden * inner) / Math.min(...times) / 1e9;
+  };
+  const asked = used ? [] : k.instructionSets().filter((set) => set === 'amx');
+  const sets = [...new Set([k.instructionSet(), ...asked])];
+  sets.forEach(round);
+  const rounds = Array.from({ length: 8 }, () => sets.map(round));
+  const work = (weights.length * 4 * rows * hidden * inner) / 1e9;
+  return sets.map((set, i) => [set, work / Math.min(...rounds.map((times) => times[i]))]);
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
@@ -104,8 +109,12 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
       inner: { type: 'string', default: '1536' },
       threads: { type: 'string', default: '2' },
       cpu: { type: 'boolean', default: false },
+      used: { type: 'boolean', default: false },
     },
   });
+  const { cpu, used } = values;
   const [hidden, inner, threads] = [values.hidden, values.inner, values.threads].map(Number);
-  console.log((await measure({ hidden, inner, threads, cpu: values.cpu })).toFixed(1));
+  const [[, speed], ...asked] = await measure({ hidden, inner, threads, cpu, used });
+  console.log(speed.toFixed(1));
+  for (const [set, other] of asked) console.log(`GRAFT_ISA=${set}: ${other.toFixed(1)}`);
 }

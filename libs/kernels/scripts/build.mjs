@@ -1,7 +1,8 @@
 #!/usr/bin/env node
 // Builds build/kernels.node from native/, and build/build.json saying what it was built against.
 // Nothing to do is found out in well under a second, by a hash over the sources and the libtorch.
-// Options: --out DIR (default build/), --force; --emulated: for tests, another addon from the same tree, see emulate().
+// Options: --out DIR (default build/), --force; --emulated cuda|tiles: for tests, another addon from the same tree, see
+// emulate().
 import { createHash } from 'node:crypto';
 import {
   existsSync,
@@ -55,18 +56,24 @@ export async function build({ out = join(ROOM, 'build'), force = false, log = ()
   return info;
 }
 
+/** What is emulated on this processor, and what the errors call it. */
+const EMULATED = { cuda: 'CUDA bodies', tiles: 'tiles of AMX' };
+
 /**
- * Builds CUDA's bodies of the operators as an addon for this processor (native/cuda/emulated), where that is not up to
- * date; one process at a time does. @returns {Promise<string>} its path
+ * Builds an addon that does on this processor what it has no instructions for, where that is not up to date: CUDA's
+ * bodies of the operators (native/cuda/emulated), or all of ours with tiles of AMX (native/ops/emulated). One process at
+ * a time does. @returns {Promise<string>} its path
  */
-export async function emulate({ out = join(ROOM, 'build'), log = () => {} } = {}) {
+export async function emulate(what, { out = join(ROOM, 'build'), log = () => {} } = {}) {
+  if (!Object.hasOwn(EMULATED, what))
+    throw new Error(`--emulated takes ${Object.keys(EMULATED).join(' or ')}, got "${what}"`);
   await build({ out, log });
   const tree = join(out, 'cmake');
-  const command = ['cmake', '--build', tree, '--parallel', '2', '--target', 'cuda_emulated'];
+  const command = ['cmake', '--build', tree, '--parallel', '2', '--target', `${what}_emulated`];
   const made = run('flock', [join(out, 'emulated.lock'), ...command], { timeout: 1_800_000 });
   if (!made.ok)
-    throw new Error(`the emulated CUDA bodies did not compile:\n${made.out}${made.err}`);
-  return join(tree, 'cuda_emulated.node');
+    throw new Error(`the emulated ${EMULATED[what]} did not compile:\n${made.out}${made.err}`);
+  return join(tree, `${what}_emulated.node`);
 }
 
 function readStamp(path) {
@@ -178,13 +185,15 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
     options: {
       out: { type: 'string' },
       force: { type: 'boolean' },
-      emulated: { type: 'boolean' },
+      emulated: { type: 'string' },
     },
   });
   const log = (line) => process.stderr.write(`kernels: ${line}\n`);
   try {
-    if (values.emulated) process.stdout.write(`${await emulate({ out: values.out, log })}\n`);
-    else await build({ ...values, log });
+    const { emulated, ...options } = values;
+    if (emulated !== undefined)
+      process.stdout.write(`${await emulate(emulated, { ...options, log })}\n`);
+    else await build({ ...options, log });
   } catch (error) {
     process.stderr.write(`kernels: ${error.message}\n`);
     process.exitCode = 1;

@@ -70,7 +70,7 @@ describe('GRAFT_ISA', () => {
 
   it('refuses a name that there is not', () => {
     expect(under('sse9')['own']).toBe(
-      'GRAFT_ISA must be one of generic, avx2, avx512, avx512bf16, got "sse9"',
+      'GRAFT_ISA must be one of generic, avx2, avx512, avx512bf16, amx, got "sse9"',
     );
   });
 });

@@ -111,6 +111,7 @@ const LIMITS: Readonly<Record<string, readonly [aten: string, oneDnn: string, mk
   avx2: ['avx2', 'AVX2', 'AVX2'],
   avx512: ['avx512', 'AVX512_CORE_VNNI', 'AVX512'],
   avx512bf16: ['avx512', 'AVX512_CORE_BF16', 'AVX512'],
+  amx: ['avx512', 'AVX512_CORE_AMX', 'AVX512'],
 };
 
 /** Read by the libraries when they are loaded. @throws KernelError for a name that there is not */

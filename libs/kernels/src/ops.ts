@@ -21,5 +21,5 @@ export * from './ops/norm.js';
 export * from './ops/rotary.js';
 export * from './ops/scale.js';
 export * from './ops/single-attention.js';
-export { instructionSet, ownKernels } from './ops/instruction-set.js';
+export { instructionSet, instructionSets, ownKernels } from './ops/instruction-set.js';
 export type { InstructionSet } from './ops/instruction-set.js';

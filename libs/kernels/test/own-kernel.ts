@@ -8,7 +8,7 @@ import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect } from 'vitest';
 import * as k from '../src/index.js';
-import type { Dtype, InstructionSet, Tensor } from '../src/index.js';
+import type { Dtype, Tensor } from '../src/index.js';
 
 /**
  * Largest difference from f64 over the largest value, more than twice what is seen: up to 1.41e-6 in f32 (the
@@ -76,8 +76,7 @@ export const hasNaN = (t: Tensor): boolean =>
 /** Describes `tests` on each instruction set that this processor has, in f32 and in bf16. */
 export function onEachSet(tests: (dtype: 'f32' | 'bf16') => void): void {
   const best = k.instructionSet();
-  const sets: readonly InstructionSet[] = ['generic', 'avx2', 'avx512', 'avx512bf16'];
-  describe.each(sets.slice(0, sets.indexOf(best) + 1))('on %s', (set) => {
+  describe.each(k.instructionSets())('on %s', (set) => {
     beforeAll(() => {
       k.instructionSet(set);
       restart(0); // the same numbers whichever specs ran in this process before
@@ -97,10 +96,15 @@ export interface Emulated {
 }
 
 export function loadEmulated(): Emulated {
-  const script = fileURLToPath(new URL('../scripts/build.mjs', import.meta.url));
-  const path = execFileSync(process.execPath, [script, '--emulated'], { encoding: 'utf8' });
+  const path = buildEmulated('cuda');
   k.zeros([1]).dispose(); // the operators' schemas are there before their bodies
-  return createRequire(import.meta.url)(path.trim()) as Emulated;
+  return createRequire(import.meta.url)(path) as Emulated;
+}
+
+/** Builds one of the addons of scripts/build.mjs that emulate. @returns its path */
+export function buildEmulated(what: 'cuda' | 'tiles'): string {
+  const script = fileURLToPath(new URL('../scripts/build.mjs', import.meta.url));
+  return execFileSync(process.execPath, [script, '--emulated', what], { encoding: 'utf8' }).trim();
 }
 
 /** As `onEachSet`, and on CUDA's bodies, which native/cuda/emulated runs on this processor. */

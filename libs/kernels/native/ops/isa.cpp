@@ -1,5 +1,7 @@
 // graft::instruction_set(wanted) -> the set in use: the best of the processor, or `wanted` from now on (-1: no change).
-// GRAFT_ISA, checked in src/native.ts, limits what counts as the best.
+// graft::instruction_sets() -> how many there are to be wanted
+// GRAFT_ISA, checked in src/native.ts, limits what counts as the best. Tiles are used where it names them only, or they
+// are wanted: no processor that has them has run the tests yet.
 #include "isa.h"
 
 #include <c10/util/Exception.h>
@@ -11,11 +13,14 @@
 #include <cstdlib>
 #include <string_view>
 
+#include "tiles.h"
+
 namespace graft {
 namespace {
 
-constexpr std::string_view kNames[] = {"generic", "avx2", "avx512", "avx512bf16"};
+constexpr std::string_view kNames[] = {"generic", "avx2", "avx512", "avx512bf16", "amx"};
 
+// Tiles apart.
 Isa of_processor() {
 #if GRAFT_X86
 #define HAS(feature) __builtin_cpu_supports(feature)
@@ -28,17 +33,20 @@ Isa of_processor() {
   return Isa::kGeneric;
 }
 
+// What may be wanted at most.
 Isa best() {
   const char* limit = std::getenv("GRAFT_ISA");
-  if (!limit) return of_processor();
-  const auto found = std::find(std::begin(kNames), std::end(kNames), limit) - std::begin(kNames);
-  return std::min(of_processor(), static_cast<Isa>(found));
+  const auto found = std::find(std::begin(kNames), std::end(kNames), limit ? limit : "amx") - std::begin(kNames);
+  const Isa most = static_cast<Isa>(found), vectors = of_processor();
+  return most == Isa::kAmx && vectors == Isa::kAvx512Bf16 && may_use_tiles() ? most : std::min(vectors, most);
 }
 
 std::atomic<Isa>& chosen() {
-  static std::atomic<Isa> value{best()};
+  static std::atomic<Isa> value{std::getenv("GRAFT_ISA") ? best() : of_processor()};
   return value;
 }
+
+int64_t instruction_sets() { return static_cast<int64_t>(best()) + 1; }
 
 int64_t instruction_set(int64_t wanted) {
   if (wanted >= 0) {
@@ -54,4 +62,7 @@ Isa isa() { return chosen(); }
 
 }  // namespace graft
 
-TORCH_LIBRARY_FRAGMENT(graft, m) { m.def("instruction_set(int wanted) -> int", graft::instruction_set); }
+TORCH_LIBRARY_FRAGMENT(graft, m) {
+  m.def("instruction_set(int wanted) -> int", graft::instruction_set);
+  m.def("instruction_sets() -> int", graft::instruction_sets);
+}

@@ -11,7 +11,8 @@
 
 namespace graft {
 
-enum class Isa { kGeneric, kAvx2, kAvx512, kAvx512Bf16 };
+// The last has kernels of its own for products of bf16 matrices alone (tiles.h).
+enum class Isa { kGeneric, kAvx2, kAvx512, kAvx512Bf16, kAmx };
 
 Isa isa();  // the one in use
 
@@ -21,6 +22,7 @@ Isa isa();  // the one in use
 #if GRAFT_X86
 #define GRAFT_DISPATCH(function, ...)                                              \
   switch (graft::isa()) {                                                          \
+    case graft::Isa::kAmx:                                                         \
     case graft::Isa::kAvx512Bf16: avx512bf16::function(__VA_ARGS__); break;        \
     case graft::Isa::kAvx512: avx512::function(__VA_ARGS__); break;                \
     case graft::Isa::kAvx2: avx2::function(__VA_ARGS__); break;                    \

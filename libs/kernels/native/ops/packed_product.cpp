@@ -4,8 +4,10 @@
 // are written out as such pairs, [k / 2][64], into memory that stays in the second cache, and all rows of a thread go
 // through it: 6 rows by 64 columns of sums are in registers at once, a pair of A is a broadcast from where it lies. B is
 // read from either order in memory, so that one frozen weight serves x Wᵀ and dy W as it was read (ADR 0023: what a
-// copy packed beforehand would bring); of a packed one, tiles of 4,096 numbers are expanded on the way. Where A lies across, as in the gradients of LoRA's factors, A is packed in the same
-// way, as its pairs are no neighbours.
+// copy packed beforehand would bring); of a packed one, tiles of 4,096 numbers are expanded on the way. Where A lies
+// across, as in the gradients of LoRA's factors, A is packed in the same way, as its pairs are no neighbours.
+//
+// Tiles of AMX, where they are asked for (GRAFT_ISA), take the same panels: packed_tiles.inc.
 //
 // Of a row of C no bit depends on other rows, nor on threads: its sums go along k from 0.
 #include "packed_product.h"
@@ -19,6 +21,7 @@
 #include <vector>
 
 #include "isa.h"
+#include "tiles.h"
 
 namespace graft {
 namespace {
@@ -26,8 +29,7 @@ namespace {
 constexpr int64_t kPanel = 64;       // columns of B
 constexpr int64_t kWhole = 3072;     // as deep a panel is packed at once: 384 kB, in a second cache of 1 MB
 constexpr int64_t kStretch = 1024;   // of a deeper one at a time, so that 256 rows of A stay in that cache as well
-constexpr int64_t kRows = 6;         // of C that a thread takes at least
-constexpr int64_t kMost = 1 << 10;   // such rows of panels whose sums lie in f32 between two stretches: 1.5 MB
+constexpr int64_t kMost = 6 << 10;   // rows of panels whose sums lie in f32 between two stretches: 1.5 MB
 constexpr int64_t kGrain = 1 << 19;  // multiplications that a thread does at least
 constexpr int64_t kFewLines = 64;    // of A or B where A lies across
 
@@ -55,6 +57,25 @@ struct Share {
 #include "isa_each.h"
 #undef GRAFT_BODY
 
+#pragma GCC push_options
+#pragma GCC target("avx2,fma,f16c,bmi,bmi2,avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,prefer-vector-width=512")
+#pragma GCC target("amx-tile,amx-bf16")
+namespace amx {
+using namespace avx512bf16;
+#include "packed_tiles.inc"
+}  // namespace amx
+#pragma GCC pop_options
+
+struct Body {
+  int64_t rows;  // of C that a thread takes at least
+  void (*share)(const ProductTask&, const Share&, uint32_t* panel, float* partial);
+};
+
+const Body& body() {
+  static constexpr Body kVectors{6, avx512bf16::panel_share}, kTiles{32, amx::panel_share};
+  return isa() == Isa::kAmx ? kTiles : kVectors;
+}
+
 struct alignas(64) Line {
   uint32_t words[16];
 };
@@ -70,20 +91,21 @@ T* kept(int64_t count) {
 
 // Shares are numbered panel by panel, in groups of rows, so that threads have as many and few panels are packed twice.
 void multiply(const ProductTask& t, int64_t rows) {
-  const int64_t groups = (rows + kRows - 1) / kRows, panels = (t.columns + kPanel - 1) / kPanel;
-  const int64_t depth = t.depth > kWhole ? kStretch : t.depth, most = depth < t.depth ? kMost : groups * panels;
-  const int64_t grain = std::max<int64_t>(1, kGrain / (kRows * kPanel * t.depth));
+  const Body& own = body();
+  const int64_t groups = (rows + own.rows - 1) / own.rows, panels = (t.columns + kPanel - 1) / kPanel;
+  const int64_t depth = t.depth > kWhole ? kStretch : t.depth, most = depth < t.depth ? kMost / own.rows : groups * panels;
+  const int64_t grain = std::max<int64_t>(1, kGrain / (own.rows * kPanel * t.depth));
   at::parallel_for(0, groups * panels, grain, [&](int64_t first, int64_t last) {
     uint32_t* panel = kept<uint32_t>((depth + 31) / 32 * 16 * kPanel);
-    float* partial = depth < t.depth ? kept<float>(std::min(last - first, most) * kRows * kPanel) : nullptr;
+    float* partial = depth < t.depth ? kept<float>(std::min(last - first, most) * own.rows * kPanel) : nullptr;
     for (int64_t begin = first; begin < last; begin += most) {
       const int64_t end = std::min(last, begin + most);
       for (int64_t from = 0; from < t.depth; from += depth)
         for (int64_t i = begin, next; i < end; i = next) {
           next = std::min(end, (i / groups + 1) * groups);
-          const int64_t row = i % groups * kRows, count = (next - i) * kRows;
+          const int64_t row = i % groups * own.rows, count = (next - i) * own.rows;
           const Share share{row, std::min(rows, row + count), i / groups * kPanel, from, std::min(depth, t.depth - from)};
-          avx512bf16::panel_share(t, share, panel, partial ? partial + (i - begin) * kRows * kPanel : nullptr);
+          own.share(t, share, panel, partial ? partial + (i - begin) * own.rows * kPanel : nullptr);
         }
     }
   });
@@ -115,10 +137,22 @@ at::Tensor pairs_across(const at::Tensor& a) {
   return pairs;
 }
 
+// The same numbers in rows, as tiles have them: each with its pairs side by side.
+at::Tensor turned(const at::Tensor& a) {
+  const at::Tensor pairs = pairs_across(a);
+  const int64_t rows = (a.size(0) + 15) / 16 * 16, units = (pairs.size(0) + 15) / 16 * 16;
+  at::Tensor turned = at::empty({rows, 2 * units}, a.options());
+#if GRAFT_X86
+  avx512bf16::turn_pairs(static_cast<const uint32_t*>(pairs.const_data_ptr()), rows, pairs.size(0),
+                         static_cast<uint32_t*>(turned.mutable_data_ptr()), units);
+#endif
+  return turned;
+}
+
 bool lies_across(const at::Tensor& a) { return !along(a) && across(a); }
 
-// Whether oneDNN multiplies by tiles (AMX), which are faster. Any GRAFT_ISA keeps it from them, too.
-bool has_tiles() {
+// Whether oneDNN multiplies by tiles (AMX), which are faster than vectors. Any GRAFT_ISA keeps it from them, or from this.
+bool is_left_to_onednn() {
 #if GRAFT_X86
   static const bool found = !std::getenv("GRAFT_ISA") && __builtin_cpu_supports("amx-bf16");
   return found;
@@ -147,7 +181,7 @@ at::Tensor product(ProductTask& t, const at::Tensor& left, int64_t rows, const S
 
 }  // namespace
 
-bool has_packed_product() { return isa() == Isa::kAvx512Bf16 && !has_tiles(); }
+bool has_packed_product() { return isa() == Isa::kAmx || (isa() == Isa::kAvx512Bf16 && !is_left_to_onednn()); }
 
 bool has_packed_product(const at::Tensor& a, const at::Tensor& b) {
   if (!has_packed_product()) return false;
@@ -160,8 +194,8 @@ at::Tensor packed_product(const at::Tensor& a, const at::Tensor& b, const Sum& s
     const at::Tensor turned = packed_product(b.t(), a.t(), sum).t();
     return given ? given->copy_(turned) : turned.contiguous();
   }
-  const bool is_packed = is_across && a.size(0) <= kFewLines;
-  const at::Tensor left = is_packed ? pairs_across(a) : with_pairs(a);
+  const bool is_few = is_across && a.size(0) <= kFewLines, is_packed = is_few && isa() != Isa::kAmx;
+  const at::Tensor left = is_packed ? pairs_across(a) : is_few ? turned(a) : with_pairs(a);
   const at::Tensor right = along(b) || across(b) ? b : b.contiguous();
   const at::Tensor out = given ? *given : at::empty({a.size(0), b.size(1)}, a.options());
   ProductTask t{};

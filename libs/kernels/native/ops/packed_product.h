@@ -1,4 +1,4 @@
-// Products of bf16 matrices on processors that multiply pairs of bf16 (AVX-512 bf16): see packed_product.cpp.
+// Products of bf16 matrices on processors that multiply pairs of bf16 (AVX-512 bf16, AMX): see packed_product.cpp.
 #pragma once
 
 #include <ATen/core/Tensor.h>

@@ -1,8 +1,11 @@
-// Products of bf16 (native/ops/bf16_products.cpp, few_rows.cpp, packed_product.cpp), in a process that is held to some instructions, beside
-// the same numbers multiplied in f64: one rounding of the result, 2⁻⁸ of it, and the sum's own in f32.
+// Products of bf16 (native/ops/bf16_products.cpp, few_rows.cpp, packed_product.cpp, packed_tiles.inc), in a process that is
+// held to some instructions, beside the same numbers multiplied in f64: one rounding of the result, 2⁻⁸ of it, and the
+// sum's own in f32.
 import { execFileSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { expect, it } from 'vitest';
+import { buildEmulated } from '../../test/own-kernel.js';
+import { instructionSets } from '../index.js';
 
 const BUILT = fileURLToPath(new URL('../../dist/index.js', import.meta.url));
 
@@ -63,7 +66,7 @@ for (const [rows, inner, r] of [[100, 96, 8], [131, 70, 16], [67, 200, 64]]) {
   const columns = k.narrow(random(inner, 77), 1, 7, 70);
   found['part of rows ' + name] = far(k.matmul(part, columns), k.matmul(wide(part), wide(columns)), inner);
 }
-if (k.instructionSet() === 'avx512bf16') {
+if (['avx512bf16', 'amx'].includes(k.instructionSet())) {
   // bits of a row are the same among others and on more threads
   for (const [depth, n] of [[130, 200], [4200, 130]]) {
     const [a, w, v] = [random(300, depth), random(n, depth), random(depth, n)];
@@ -91,15 +94,18 @@ for (const [batch, m, depth, n] of [[3, 4, 5, 6], [2, 1, 9, 4], [5, 300, 900, 70
 }
 process.stdout.write(JSON.stringify(found));`;
 
+const hasEmulated = !process.env['GRAFT_KERNELS'] && instructionSets().includes('avx512bf16');
+
 // a limit beyond what the processor has changes nothing
-it.each(['avx512bf16', 'avx512', 'avx2', 'generic'])(
-  'products of bf16 are rounded once, with %s',
-  (isa) => {
-    const env = { ...process.env, GRAFT_ISA: isa };
-    const arguments_ = ['--input-type=module', '-e', program];
-    const text = execFileSync(process.execPath, arguments_, { encoding: 'utf8', env });
-    const found = Object.entries(JSON.parse(text) as Record<string, number>);
-    expect(found.length).toBeGreaterThanOrEqual(63);
-    expect(found.filter(([, share]) => !(share <= 1.01))).toEqual([]);
-  },
-);
+it.each([
+  ...['amx', 'avx512bf16', 'avx512', 'avx2', 'generic'].map((isa) => ({ isa, emulated: '' })),
+  ...(hasEmulated ? [{ isa: 'amx', emulated: ', emulated' }] : []),
+])('products of bf16 are rounded once, with $isa$emulated', { timeout: 1_800_000 }, (given) => {
+  const env: NodeJS.ProcessEnv = { ...process.env, GRAFT_ISA: given.isa };
+  if (given.emulated) env['GRAFT_KERNELS'] = buildEmulated('tiles');
+  const arguments_ = ['--input-type=module', '-e', program];
+  const text = execFileSync(process.execPath, arguments_, { encoding: 'utf8', env });
+  const found = Object.entries(JSON.parse(text) as Record<string, number>);
+  expect(found.length).toBeGreaterThanOrEqual(63);
+  expect(found.filter(([, share]) => !(share <= 1.01))).toEqual([]);
+});

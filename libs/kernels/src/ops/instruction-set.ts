@@ -3,14 +3,21 @@ import { call } from '../call.js';
 import { native } from '../native.js';
 import type { Tensor } from '../tensor.js';
 
-const INSTRUCTION_SETS = ['generic', 'avx2', 'avx512', 'avx512bf16'] as const;
+const INSTRUCTION_SETS = ['generic', 'avx2', 'avx512', 'avx512bf16', 'amx'] as const;
 export type InstructionSet = (typeof INSTRUCTION_SETS)[number];
 
-/** The instruction set that the own kernels use: the best there is, or `wanted` from now on (tests compare them). */
+/**
+ * The instruction set that the own kernels use: the best there is, or `wanted` from now on (tests compare them). `amx` is
+ * used where `GRAFT_ISA` names it, or it is wanted.
+ */
 export const instructionSet = (wanted?: InstructionSet): InstructionSet =>
   INSTRUCTION_SETS[
     call('graft::instruction_set', wanted ? INSTRUCTION_SETS.indexOf(wanted) : -1) as number
   ] as InstructionSet;
+
+/** Those that may be wanted: the processor's, within `GRAFT_ISA`. */
+export const instructionSets = (): readonly InstructionSet[] =>
+  INSTRUCTION_SETS.slice(0, call('graft::instruction_sets') as number);
 
 /**
  * Whether Graft's own kernels compute this: in f32 or bf16 on the CPU, or on a CUDA device where this build has bodies

@@ -1,0 +1,30 @@
+// Tiles of AMX on processors that have none, for tests: what Intel's manual says that each instruction does, one thread's
+// tiles apart from another's. What a processor would refuse is an error that says so; so are rows that overlap in memory,
+// which it would take. It does not show that the kernel runs on such a processor, nor how fast.
+#pragma once
+
+#include <immintrin.h>
+
+#include <cstdint>
+
+namespace graft::emulated {
+
+void load_config(const void* config);
+void release();
+void zero(int tile);
+void load(int tile, const void* from, int64_t stride);
+void store(int tile, void* to, int64_t stride);
+void multiply(int sums, int a, int b);  // bf16
+
+}  // namespace graft::emulated
+
+#undef _tile_loadd
+#undef _tile_stored
+#undef _tile_zero
+#undef _tile_dpbf16ps
+#define _tile_loadconfig graft::emulated::load_config
+#define _tile_release graft::emulated::release
+#define _tile_zero graft::emulated::zero
+#define _tile_loadd graft::emulated::load
+#define _tile_stored graft::emulated::store
+#define _tile_dpbf16ps graft::emulated::multiply
