@@ -247,6 +247,59 @@ it('a base that spells learns letters, is measured by its errors, and is refused
     'expected loss or wer or cer for task ctc, got "accuracy"',
   );
   await expect(graft.createJob({ ...asked, model: 'tiny-ast' })).rejects.toThrow(
-    /has no head for letters/,
+    /has no head for ctc/,
   );
+});
+
+it('a base without letters gets those of the texts, which its adapters keep', async () => {
+  onTestFailed(() => console.error(graft.tails()));
+  const { transcriptions } = graft.openai.audio;
+  await graft.importBase('tiny-bare', writeTinySoundBase(join(graft.dir, 'tiny-bare'), 'wav2vec2'));
+  const file = () => new File([new Uint8Array(tone('low', 0))], 'sound.wav');
+  await expect(transcriptions.create({ model: 'tiny-bare', file: file() })).rejects.toThrow(
+    /has no head for letters .*train it for task ctc, which makes them of your texts/,
+  );
+  const upload = async (name: string, texts: readonly string[]): Promise<string> => {
+    const lines = texts.map((text, i) =>
+      JSON.stringify({ audio: dataUrl(tone('low', i, 0.1), 'audio/wav'), text }),
+    );
+    const path = join(graft.dir, name);
+    writeFileSync(path, lines.join('\n'));
+    const sent = { file: createReadStream(path), purpose: 'fine-tune' } as const;
+    return (await graft.openai.files.create(sent)).id;
+  };
+  const asked = {
+    model: 'tiny-bare',
+    training_file: await upload('texts.jsonl', ['zwölf Boxer', 'größer', 'Jahr']),
+    validation_file: await upload('heard.jsonl', ['Box', 'größer?', '?!']),
+    peft: { peft_type: 'LORA', target_modules: 'all-linear', modules_to_save: ['lm_head'] },
+    hyperparameters: { batch_size: 4, n_epochs: 1 },
+    graft: { task: 'ctc', base_dtype: 'f32' },
+  };
+  const { id } = await graft.createJob(asked);
+  const done = await graft.succeeded(id);
+  const letters = [...new Set('zwölf Boxer größer Jahr')].sort();
+  expect(done.graft['task_options']).toMatchObject({ vocabulary_from_data: true });
+  const found = (done.graft['task_options'] as { letters: string[] }).letters;
+  expect(found).toEqual(letters);
+  const { data: events } = await graft.openai.fineTuning.jobs.listEvents(id);
+  expect(events.map(({ message }) => message).join('\n')).toContain(
+    '2 characters of the validation file are no letter of this job, and each is measured as the unknown one. Examples that have them: "?" (2), "!" (1).',
+  );
+  const model = done.fine_tuned_model as string;
+  const said = await transcriptions.create({ model, file: file() });
+  for (const letter of said.text.replaceAll('[UNK]', '')) expect(letters).toContain(letter);
+
+  // on another file: its letters stay, and others cannot be asked for
+  const again = { ...asked, model, training_file: await upload('more.jsonl', ['Fax', 'Box']), validation_file: undefined }; // prettier-ignore
+  const next = await graft.createJob(again);
+  expect((await graft.succeeded(next.id)).graft['task_options']).toMatchObject({ letters, vocabulary_from_data: false }); // prettier-ignore
+  const others = { ...asked.graft, task_options: { letters: ['a', 'b'] } };
+  await expect(graft.createJob({ ...again, graft: others })).rejects.toMatchObject({
+    status: 400,
+    param: 'graft.task_options.letters',
+    message: expect.stringMatching(/spells with letters of its own \(B J a .*which it keeps/),
+  });
+  const twice = { ...asked.graft, task_options: { letters: ['a', 'bc'] } };
+  await expect(graft.createJob({ ...asked, graft: twice })).rejects.toThrow(/task_options\.letters.*expected one character/); // prettier-ignore
 });

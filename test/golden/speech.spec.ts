@@ -8,14 +8,16 @@ import {
   AdamW,
   attachMethod,
   buildModel,
+  headFilesOf,
   readAdapter,
+  storedLetters,
   taskFor,
   writeAdapter,
   type Adapter,
   type HfConfig,
   type Model,
 } from '@graft/peft-core';
-import { footprintOf } from '@graft/peft-core/catalog';
+import { footprintOf, headOf } from '@graft/peft-core/catalog';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import {
   bases,
@@ -52,8 +54,13 @@ const configOf = (family: string, name: string): Config | null =>
     ? null
     : json<Config>(family, name, 'adapter_config.json');
 
-const attach = (model: Model, peft: Config | null, seed = 0): Adapter =>
-  attachMethod(model, peft, { run: RUN, seed });
+const headFor = (of: string, options: Options) => headOf({ task: of, task_options: options });
+
+const attach = (
+  { of, model, options }: Pick<Compared, 'of' | 'model' | 'options'>,
+  peft: Config | null,
+  seed = 0,
+): Adapter => attachMethod(model, peft, { run: RUN, seed, head: headFor(of, options) });
 
 function gradientsOf(adapter: Adapter): Map<string, Float32Array> {
   return new Map(
@@ -130,7 +137,11 @@ function compareFiles(
   try {
     const config = json<HfConfig>(family, 'base', 'config.json');
     const base = { config, tokenizerFiles: null as never };
-    writeAdapter(dir, adapter, { base, baseName: '', peft, task: taskFor(of).peft });
+    const { options = {} } = json<Facts>(family, name, 'golden.json');
+    const head = headFilesOf({ task: of, task_options: options });
+    const files = writeAdapter(dir, adapter, { base, baseName: '', peft, task: taskFor(of).peft, ...head }); // prettier-ignore
+    expect(files.includes('vocab.json')).toBe('letters' in options);
+    expect(storedLetters(dir)).toEqual(options['letters'] ?? null);
     const ours = values(join(relative(HERE, dir), 'adapter_model.safetensors'));
     const theirs = values(join(family, name, 'adapter_model.safetensors'));
     expect([...ours.keys()].sort()).toEqual([...theirs.keys()].sort());
@@ -150,8 +161,18 @@ function compareFiles(
 
 beforeAll(() => setThreads(1));
 
-it('has goldens of every task', () =>
-  expect(new Set(pairs.map(([of]) => of))).toEqual(new Set(Object.keys(SPOKEN))));
+it('has goldens of every task, of the bare base and of letters of its own', () => {
+  expect(new Set(pairs.map(([of]) => of))).toEqual(new Set(Object.keys(SPOKEN)));
+  const all = pairs.flatMap(([of, family]) => casesOf(family, of).map((name) => `${family}/${name}`)); // prettier-ignore
+  for (const one of [
+    'whisper/speech-none',
+    'wav2vec2-ctc/ctc-none',
+    'wav2vec2-letterless/ctc-letters',
+    'wav2vec2-ctc/ctc-letters',
+  ])
+    // prettier-ignore
+    expect(all).toContain(one);
+});
 
 describe.each(pairs)('%s on %s', (of, family) => {
   const file = mapSafetensors(join(HERE, family, 'base', 'model.safetensors'));
@@ -172,7 +193,7 @@ describe.each(pairs)('%s on %s', (of, family) => {
 
   const adapted = (on: Model, name: string, act: (adapter: Adapter) => void): void => {
     const peft = configOf(family, name);
-    const adapter = attach(on, peft);
+    const adapter = attach(given(name, on), peft);
     try {
       if (peft) begin(adapter, join(family, name, 'initial.safetensors'));
       act(adapter);
@@ -198,18 +219,20 @@ describe.each(pairs)('%s on %s', (of, family) => {
     );
   });
 
-  const bare = cases.find((name) => name.endsWith('-none'))!;
-  it('the bare base', () =>
-    compare(given(bare), values(join(family, bare, 'golden.safetensors')), null));
+  const bare = cases.filter((name) => name.endsWith('-none'));
+  it.each(bare)('the bare base, %s', (name) =>
+    compare(given(name), values(join(family, name, 'golden.safetensors')), null),
+  );
 
   it.each(trained)('%s', (name) => {
     const golden = values(join(family, name, 'golden.safetensors'));
     const peft = configOf(family, name);
     adapted(model, name, (adapter) => {
       const count = [...adapter.parameters.values()].reduce((sum, { size }) => sum + size, 0);
-      const footprint = footprintOf(peft, config);
+      const head = headFor(of, given(name).options);
+      const footprint = footprintOf(peft, config, false, head);
       expect(footprint.trainableParameters).toBe(count);
-      expect(footprint.totalParameters).toBe(model.parameterCount);
+      if (!head) expect(footprint.totalParameters).toBe(model.parameterCount);
       compare(given(name), golden, adapter);
       if (peft) compareFiles(adapter, peft, { of, family, name });
       const merged = golden.get('merged_logits');
@@ -225,7 +248,7 @@ describe.each(pairs)('%s on %s', (of, family) => {
     "%s: PEFT's own file, loaded, gives its logits",
     (name) => {
       const stored = readAdapter(join(HERE, family, name));
-      const adapter = attach(model, stored.peft as Config, 1);
+      const adapter = attach(given(name), stored.peft as Config, 1);
       try {
         tidy(() => adapter.load(stored.tensors));
         const wanted = values(join(family, name, 'golden.safetensors')).get('logits')!;

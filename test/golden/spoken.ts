@@ -5,6 +5,7 @@ import {
   Processor,
   runRows,
   taskFor,
+  tokenizerOf,
   type Example,
   type Model,
   type PackedRows,
@@ -54,8 +55,13 @@ const heardRows = (model: Model, run: number, batch: readonly Spoken[]): PackedR
 const wantedOf = (target: readonly number[]): Tensor =>
   tensor(BigInt64Array.from(target, BigInt), [target.length]);
 
-/** Of a base that has no texts of its own. */
-function lettersOf(model: Model): Processor['letters'] {
+/** Of letters of its own the last token is the blank. */
+const ctcOf = (model: Model, { letters }: Options) =>
+  letters ? { blank: (letters as string[]).length + 1, zeroInfinity: false } : model.ctc!;
+
+/** Of a base that has no texts of its own, or the run's own. */
+function lettersOf(model: Model, options: Options): Processor['letters'] {
+  if (options['letters']) return tokenizerOf(options as never, new Processor({}));
   const letters = ['<pad>', '|', ...'abcdefghi'];
   const vocabulary = Object.fromEntries(letters.map((letter, id) => [letter, id]));
   const preprocessor = { feature_extractor_type: 'Wav2Vec2FeatureExtractor' };
@@ -90,16 +96,18 @@ export const SPOKEN: Readonly<Record<string, SpokenTask>> = {
     more: (rows, length) => ({ rows: rows + length }),
   },
   ctc: {
-    made(model, run, batch, { ctc_loss_reduction: reduction }) {
+    made(model, run, batch, options) {
+      const { ctc_loss_reduction: reduction } = options;
       const ctx = context(run);
       const packed = heardRows(model, run, batch);
       const { encoder } = model.forward({ encoder: packed, decoder: null }, ctx);
-      const rows = runRows(packed.sequences);
-      const logits = model.head('lm', encoder.hidden, { ...ctx, rows });
+      const within = { ...ctx, rows: runRows(packed.sequences) };
+      const own = model.modules.heads.get(run);
+      const logits = own?.forward(encoder.hidden, within) ?? model.head('lm', encoder.hidden, within); // prettier-ignore
       const losses = packed.sequences.map(({ start, length }, i) => {
         const { target } = batch[i]!;
         const logP = logSoftmax(narrow(logits, 0, start, length), -1, 'f32');
-        const loss = ctcLoss(logP, wantedOf(target), model.ctc!).item();
+        const loss = ctcLoss(logP, wantedOf(target), ctcOf(model, options)).item();
         return reduction === 'sum' ? loss : loss / target.length / batch.length;
       });
       return {
@@ -111,7 +119,7 @@ export const SPOKEN: Readonly<Record<string, SpokenTask>> = {
     more: (rows, _, model, options) => ({
       rows,
       ...{ unit: options['ctc_loss_reduction'] === 'sum' ? 0 : 1 },
-      ...{ letters: lettersOf(model), text: '' },
+      ...{ letters: lettersOf(model, options), text: '' },
     }),
   },
 };

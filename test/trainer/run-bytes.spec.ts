@@ -48,16 +48,21 @@ beforeAll(() => {
   file('longest.jsonl', 1, 8000);
   file('many.jsonl', 10_000, 200);
   writeWideSoundBase(join(dir, 'heard', 'base'));
-  const sounds = (name: string, count: number, seconds: number): void =>
+  const sounds = (name: string, seconds: number, said: (place: number) => object): void =>
     writeFileSync(
-      join(dir, 'heard', name),
-      Array.from({ length: count }, (_, i) => {
-        const audio = dataUrl(tone('low', 2 * i, seconds), 'audio/wav');
-        return `${JSON.stringify({ audio, label: i % 2 === 0 ? 'a' : 'b' })}\n`;
-      }).join(''),
+      join(dir, name),
+      [0, 1]
+        .map((i) => ({ audio: dataUrl(tone('low', 2 * i, seconds), 'audio/wav'), ...said(i) }))
+        .map((record) => `${JSON.stringify(record)}\n`)
+        .join(''),
     );
-  sounds('small.jsonl', 2, 0.1);
-  sounds('long.jsonl', 2, 6);
+  const labelled = (place: number) => ({ label: 'ab'[place] });
+  sounds('heard/small.jsonl', 0.1, labelled);
+  sounds('heard/long.jsonl', 6, labelled);
+  writeWideSoundBase(join(dir, 'spelt', 'base'));
+  const many = String.fromCodePoint(...Array.from({ length: 3000 }, (_, i) => 0x4e00 + i));
+  sounds('spelt/small.jsonl', 0.1, () => ({ text: 'low' }));
+  sounds('spelt/long.jsonl', 6, () => ({ text: many }));
 });
 afterAll(() => rmSync(dir, { recursive: true, force: true }));
 
@@ -217,6 +222,21 @@ it.concurrent.each([
     const task_options = { problem_type: 'single_label_classification', labels: ['a', 'b'] };
     const changes = { task: 'audio_cls', task_options, base_dtype, batch_size } as Partial<Spec>;
     const found = await measured(join(dir, 'heard'), 'heard/long', changes);
+    expect(found.total).toBeGreaterThanOrEqual(found.measured);
+    expect(found.total).toBeLessThanOrEqual(MOST * found.measured);
+  },
+);
+
+it.concurrent.each([
+  ['bf16', 1],
+  ['f32', 2],
+] as const)(
+  'counts as well the letters of a language of many, in %s',
+  TRIED,
+  async (base_dtype, batch_size) => {
+    const task_options = { vocabulary_from_data: true, letters: null, ctc_loss_reduction: 'mean' };
+    const changes = { task: 'ctc', task_options, base_dtype, batch_size } as Partial<Spec>;
+    const found = await measured(join(dir, 'spelt'), 'spelt/long', changes);
     expect(found.total).toBeGreaterThanOrEqual(found.measured);
     expect(found.total).toBeLessThanOrEqual(MOST * found.measured);
   },

@@ -92,7 +92,7 @@ export { checkTrained, trainedBy } from './train/optimizer.js';
 import { refusePacked } from './plan.js';
 export { continued, isToldByFile, namedAdapters } from './methods/config.js';
 export { cutAt, footprintOf, heldAs, residentBytes } from './plan.js';
-export { headOf } from './tasks/head-request.js';
+export { continuedOptions, headOf, learntOn } from './tasks/head-request.js';
 export { totalSteps };
 export { reservedForBase, runBytes, sizesOfReports, tooLarge } from './train/run-bytes.js';
 export type { RunBytes, RunSizes } from './train/run-bytes.js';

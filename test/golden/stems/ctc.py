@@ -1,7 +1,8 @@
 """What is said in a sound, a letter a row: transformers' models for CTC with `labels`. PEFT has no task_type for them.
 
 Sounds follow from a number alone, as pictures do (image_cls.py). Targets are drawn of few letters, so that some stand
-twice in a row. A case's options are what config.json says of the loss. And what transformers' tokenizer makes of texts.
+twice in a row. A case's options are what config.json says of the loss, and letters of its own, on a base that has none
+or others. And what transformers' tokenizer makes of texts, one with the vocabulary of those texts, too.
 """
 
 import json
@@ -34,6 +35,8 @@ FAMILIES = {
         task="ctc",
         learning_rate=5e-3,
     ),
+    # without a head
+    "wav2vec2-letterless": Family(config, cases=(), task="ctc", learning_rate=5e-3, bf16=True),
 }
 
 
@@ -64,6 +67,13 @@ def outputs(model, batch: list[dict], options: dict) -> dict[str, torch.Tensor]:
         return {"logits": model(**given).logits.flatten(0, 1), "encoder": hidden.flatten(0, 1)}
 
 
+def fields(options: dict) -> dict:
+    """Of letters of its own, how many tokens there are beside [UNK] and [PAD], which is the blank."""
+    count = len(options.get("letters", []))
+    own = {"vocab_size": count + 2, "pad_token_id": count + 1, "ignore_mismatched_sizes": True} if count else {}
+    return {"ctc_loss_reduction": options["ctc_loss_reduction"], **own}
+
+
 TASKS = {
     "ctc": Task(
         file="sounds.json",
@@ -74,21 +84,23 @@ TASKS = {
         tokens=lambda record: len(record["target"]),
         slots=lambda batch: len(batch) * max(len(record["target"]) for record in batch),
         auto=AutoModelForCTC,
-        fields=lambda options: options,
+        fields=fields,
     )
 }
 
 
-def spelt(config=None, families=("wav2vec2-ctc",), reduction: str = "mean", **more) -> Case:
+def spelt(config=None, families=("wav2vec2-ctc",), reduction: str = "mean", options: dict = {}, **more) -> Case:
     make = (lambda family: config()) if config else (lambda family: None)
-    return Case(make, families=families, task="ctc", options={"ctc_loss_reduction": reduction}, **more)
+    return Case(make, families=families, task="ctc", options={"ctc_loss_reduction": reduction, **options}, **more)
 
 
 def lora(**more) -> LoraConfig:
     return LoraConfig(**{"r": 2, "lora_alpha": 3, "target_modules": ["q_proj", "v_proj"], **more})
 
 
-BOTH = tuple(FAMILIES)
+BOTH = ("wav2vec2-ctc", "wav2vec2-ctc-stable")
+OWN = {"letters": [" ", "'", "a", "b", "é", "ß"]}
+HEAD = dict(modules_to_save=["lm_head"])
 # "all-linear" has the head, too, and is not saved: PEFT then asks for the table of tokens, which there is none of.
 LINEARS = ["k_proj", "v_proj", "q_proj", "out_proj", "projection", "intermediate_dense", "output_dense"]
 CASES = {
@@ -97,7 +109,15 @@ CASES = {
     "ctc-sum": spelt(lora, reduction="sum"),
     "ctc-lora": spelt(lora, families=BOTH, merges=True, bf16=True),
     "ctc-linears": spelt(lambda: lora(target_modules=LINEARS, use_dora=True), merges=True),
-    "ctc-head": spelt(lambda: lora(modules_to_save=["lm_head"]), merges=True),
+    "ctc-head": spelt(lambda: lora(**HEAD), merges=True),
+    # on a base with other letters, too
+    "ctc-letters": spelt(lambda: lora(**HEAD), families=("wav2vec2-letterless", "wav2vec2-ctc"), options=OWN, bf16=True),
+    "ctc-letters-sum": spelt(
+        lambda: lora(target_modules=LINEARS, use_dora=True, **HEAD),
+        families=("wav2vec2-letterless",),
+        reduction="sum",
+        options={"letters": [*"zyxwvut ", "Ж", "漢"]},
+    ),
 }
 
 SPECIAL = ["<pad>", "<s>", "</s>", "<unk>", "|"]
@@ -109,6 +129,23 @@ TOKENIZERS = {
     "gap": ({"<pad>": 0, "<unk>": 3, "|": 4, "a": 7, "t": 9}, {}),
 }
 TEXTS = ["TEA  HEAT", " the tea's at eé. ", "a|t_t", "", "x\ty", "a <unk> t<pad>a", "ath the  th", "straße ta", "ET\u00e9"]
+
+
+def vocabulary_of(texts: list[str]) -> dict[str, int]:
+    """create_vocabulary_from_data of transformers' run_speech_recognition_ctc.py, of texts that have spaces, but that the
+    delimiter of words is none of the letters: it would leave an id without a token."""
+    letters = set("".join(texts)) - {"|"}
+    vocabulary = {letter: i for i, letter in enumerate(sorted(letters))}
+    vocabulary["|"] = vocabulary.pop(" ")
+    vocabulary["[UNK]"] = len(vocabulary)
+    vocabulary["[PAD]"] = len(vocabulary)
+    return vocabulary
+
+
+TOKENIZERS["from_data"] = (
+    vocabulary_of(TEXTS),
+    {"bos_token": None, "eos_token": None, "unk_token": "[UNK]", "pad_token": "[PAD]"},
+)
 
 
 def write_tokenizers() -> None:
@@ -123,7 +160,7 @@ def write_tokenizers() -> None:
         stream = generator("ctc-tokenizer", name)
         most = max(vocabulary.values()) + 1
         spoken = [torch.randint(0, most, (24,), generator=stream).repeat_interleave(2)[i:].tolist() for i in range(8)]
-        spoken += [[], [0, 0], [vocabulary[tokenizer.word_delimiter_token]] * 3]
+        spoken += [[], [vocabulary[tokenizer.pad_token]] * 2, [vocabulary[tokenizer.word_delimiter_token]] * 3]
         written.append(
             {
                 "name": name,

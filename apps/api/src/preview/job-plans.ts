@@ -12,10 +12,12 @@ import {
   checkTrained,
   cutAt,
   continued,
+  continuedOptions,
   footprintOf,
   headOf,
   heldAs,
   invocationOf,
+  learntOn,
   peftFields,
   promptTasks,
   resolveSpec,
@@ -114,7 +116,10 @@ export class JobPlans {
     const resolved = resolveSpec(asked, facts);
     const parts = await adapterParts(this.models, caller, { peft: resolved.peft, base, start });
     const adapters = parts.map(({ config }) => config);
-    const made = (of: Spec): Spec => (adapters.length > 0 ? { ...of, adapters } : of);
+    const made = (of: Spec): Spec => {
+      const task_options = sameLetters(of, start);
+      return { ...of, task_options, ...(adapters.length > 0 && { adapters }) };
+    };
     const spec = made(resolved);
     const exact = (heldOut: number): Spec => made(resolveSpec(asked, { ...facts, heldOut }));
     request = await this.evals.resolved(caller.projectId, request, spec);
@@ -152,7 +157,7 @@ export class JobPlans {
     let footprint: BaseFootprint | null = null;
     try {
       const config = await this.reports.config(base, asker);
-      spec = heldAs(spec, config);
+      spec = learntOn(heldAs(spec, config), config);
       footprint = footprintOf(spec.peft, config, start !== null, headOf(spec), spec.adapters);
       checkTrained(spec.optimizer, footprint);
       const maxSeqLen = cutAt(spec, footprint);
@@ -236,6 +241,13 @@ export class JobPlans {
     }
     return file;
   }
+}
+
+/** Letters that an adapter to begin from has of its own stay. @throws DomainError for others */
+function sameLetters(spec: Spec, start: Resolved | null): Spec['task_options'] {
+  if (start?.task?.name !== spec.task) return spec.task_options;
+  const { letters } = start.task.options as { readonly letters?: readonly string[] | null };
+  return continuedOptions(spec, letters ?? null);
 }
 
 /** Steps of a run on so many examples, and tokens of all passes, or of as many examples as max_steps lets pass. */

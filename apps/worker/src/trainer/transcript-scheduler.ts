@@ -1,7 +1,16 @@
 // What is said in sounds, written inside a trainer: decoded in a thread, then a forward at a time between training steps.
 // Those who ask take turns, and as many are at it as there is memory for their keys and values.
 import { DomainError } from '@graft/contracts';
-import { BARE_BASE, isFatal, taskFor, Transcript, type Base } from '@graft/peft-core';
+import {
+  BARE_BASE,
+  headOf,
+  isFatal,
+  storedLetters,
+  taskFor,
+  trainedOptions,
+  Transcript,
+  type Base,
+} from '@graft/peft-core';
 import type { Fact, GeneratedFact, TranscribeCommand } from '../protocol/protocol.js';
 import type { AttachedAdapters } from './attached-adapters.js';
 import { failed } from './generation-scheduler.js';
@@ -151,9 +160,12 @@ export class TranscriptScheduler {
     const { infer } = taskFor(task);
     if (infer?.kind !== 'transcribe')
       throw new DomainError('unsupported', `models of task ${task} do not write what is said`);
-    const run = adapter === null ? BARE_BASE : this.adapters.attach(adapter);
+    const spec = { task, task_options: options };
+    const known = adapter ? trainedOptions(spec, () => storedLetters(adapter.dir)) : options;
+    const head = headOf({ task, task_options: known });
+    const run = adapter === null ? BARE_BASE : this.adapters.attach(adapter, head);
     if (run === null) return null;
-    const transcript = new Transcript(this.base, infer, { run, options, samples }, asked);
+    const transcript = new Transcript(this.base, infer, { run, options: known, samples }, asked);
     return { run, samples, transcript };
   }
 

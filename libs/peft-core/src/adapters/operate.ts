@@ -15,7 +15,7 @@ import { readAdapter, writeAdapter, type StoredAdapter } from '../io/peft-adapte
 import { pythonJson } from '../io/python-json.js';
 import { writeWholeText } from '../io/whole-file.js';
 import type { Adapter } from '../methods/method.js';
-import { headOf } from '../tasks/head-request.js';
+import { headFilesOf, headOf } from '../tasks/head-request.js';
 import { taskFor } from '../tasks/registry.js';
 import type { FactOfRun } from '../train/facts.js';
 import type { RunBytes } from '../train/run-bytes.js';
@@ -154,7 +154,6 @@ function written(
   report: Report | null = null,
 ): OperationResult {
   const task = taskFor(spec.task);
-  const headConfig = task.head?.config(spec.task_options) ?? null;
   const adapter = attached(base, spec, options, made);
   try {
     const dir = join(options.workDir, 'adapter');
@@ -166,7 +165,7 @@ function written(
           base,
           baseName,
           task: task.peft,
-          headConfig,
+          ...headFilesOf(spec),
           peft: made.peft,
         });
         if (report) writeWholeText(join(tmp, CONVERSION_REPORT), pythonJson({ ...report }));
@@ -256,7 +255,7 @@ function* wholeGguf(
 /** @throws DomainError for what has a head of its task */
 function checkWrites(spec: Spec): void {
   const task = taskFor(spec.task);
-  if (!task.head && task.peft.hasHead !== false) return;
+  if (!headOf(spec) && task.peft.hasHead !== false) return;
   const message = `merging is for models that write text; an adapter of task ${task.name} is used beside its base`;
   throw new DomainError('unsupported', message, 'model');
 }

@@ -40,7 +40,7 @@ export interface Writing {
 
 /** Beside a base without letters. */
 const WAY_OUT =
-  "save it with transformers' AutoModelForCTC and a vocab.json of your texts' letters, and name lm_head in modules_to_save (docs/api.md, task ctc)";
+  'train it for task ctc, which makes them of your texts, and ask the model that comes of it';
 
 export class Processor {
   constructor(private readonly parts: ProcessorParts) {}

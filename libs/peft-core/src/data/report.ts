@@ -4,7 +4,7 @@
 // same, so that what the template refuses is known here, until that takes too long; and pictures are decoded.
 import { statSync } from 'node:fs';
 import type { DataReport } from '@graft/contracts';
-import type { RecordFacts, Task } from '../tasks/task.js';
+import type { Notes, RecordFacts, Task } from '../tasks/task.js';
 import { BATCH_CHARACTERS, isCut, isInvoked, nothingLeft, prepareLine } from './examples.js';
 import { refuseBroken } from './broken-lines.js';
 import { FieldUse } from './field-use.js';
@@ -67,15 +67,17 @@ export function reportData(
   processor: Processor,
   options: ReportOptions,
 ): DataReports {
-  const { task } = options;
+  const { task, tasks = null, split = null } = options;
+  const heldPlaces = split && heldOut(training.path, { task, tasks }, split);
   const taskOptions = surveyed(
     task,
     options.taskOptions,
     training.path,
     validation?.path ?? null,
+    heldPlaces ?? undefined,
   ) as ReportOptions['taskOptions'];
   const found = { ...options, taskOptions };
-  const [trained, held] = partsOf(training, validation, found);
+  const [trained, held] = partsOf(training, validation, heldPlaces);
   const first = new Reading(trained, processor, found);
   const report = first.report(null);
   if (!held) return { taskOptions, training: report, validation: null };
@@ -94,19 +96,18 @@ interface Part extends DataFile {
   readonly has: (place: number) => boolean;
 }
 
-/** Two files, or two parts of one. */
+/** Two files, or two parts of one. @param held places of the records of the second part */
 function partsOf(
   training: DataFile,
   validation: DataFile | null,
-  { task, tasks = null, split = null }: ReportOptions,
+  held: ReadonlySet<number> | null,
 ): [Part, Part | null] {
   const all = { has: () => true };
   const trained = { ...training, isTrained: true, param: 'training_file', name: 'training file' };
-  if (split === null) {
+  if (held === null) {
     const measured = { isTrained: false, param: 'validation_file', name: 'validation file' };
     return [{ ...trained, ...all }, validation && { ...validation, ...measured, ...all }];
   }
-  const held = heldOut(training.path, { task, tasks }, split);
   const rest = { ...trained, name: 'training split', records: training.records - held.size };
   return [
     { ...rest, has: (place) => !held.has(place) },
@@ -163,13 +164,15 @@ class Reading {
   private readonly cut: number[] = [];
   private readonly lost: number[] = [];
   private readonly uninvoked: number[] = [];
+  private readonly notes: Notes | null;
 
   constructor(
     private readonly part: Part,
     private readonly processor: Processor,
     private readonly options: ReportOptions,
   ) {
-    const { task, tasks = null } = options;
+    const { task, tasks = null, taskOptions } = options;
+    this.notes = task.notes?.(taskOptions, processor) ?? null;
     this.checks = withMore(task, (record) => taskIdProblem(record, tasks));
     const tokenizer = processor.has('tokenizer') ? processor.tokenizer : null;
     this.bound = tokenizer && new LengthBound(tokenizer);
@@ -189,6 +192,7 @@ class Reading {
       const record = parseRecord(line, number, this.checks, param);
       const facts = factsOf(record, { task, tasks });
       this.count(facts, trained);
+      this.notes?.see(record);
       this.choose(record, facts, { number, bytes: Buffer.byteLength(line) });
       this.characters += line.length;
       if (this.waiting.length === BATCH || this.characters >= BATCH_CHARACTERS) this.encode();
@@ -294,7 +298,11 @@ class Reading {
     const { isTrained, name } = this.part;
     const balance = (isTrained && task.balance?.(this.labels, taskOptions)) || null;
     const reads = this.bound === null ? 'media' : 'text';
-    const warnings = reportWarnings(found, { unseen: this.unrendered, reads, where: name });
-    return { ...found, warnings: balance === null ? warnings : [...warnings, balance] };
+    const warnings = [
+      ...reportWarnings(found, { unseen: this.unrendered, reads, where: name }),
+      ...(this.notes?.warnings(name, isTrained) ?? []),
+      ...(balance === null ? [] : [balance]),
+    ];
+    return { ...found, warnings };
   }
 }

@@ -6,7 +6,7 @@ import { parseRecord } from './records.js';
 
 /**
  * A task's options with what they left open filled in from the training file.
- * @param others of the training file's, which must go with what was found there
+ * @param held places of records of the training file that are held out for validation
  * @throws DomainError `invalid_training_file` naming the line of a record that does not go with the others
  */
 export function surveyed<O>(
@@ -14,19 +14,27 @@ export function surveyed<O>(
   options: O,
   training: string,
   validation: string | null,
+  held: ReadonlySet<number> = NONE,
 ): O {
-  if (!task.survey) return options;
-  const found = look(task, options, training, 'training_file');
-  if (validation !== null) look(task, found, validation, 'validation_file');
+  const found = look(task, options, training, { param: 'training_file', held });
+  if (validation !== null) look(task, found, validation, { param: 'validation_file', held: NONE });
   return found;
 }
 
-function look<O>(task: Task<Example, unknown, O>, options: O, path: string, param: string): O {
+const NONE: ReadonlySet<number> = new Set();
+
+function look<O>(
+  task: Task<Example, unknown, O>,
+  options: O,
+  path: string,
+  { param, held }: { readonly param: string; readonly held: ReadonlySet<number> },
+): O {
   const survey = task.survey?.(options);
-  if (!survey) return options;
+  if (!survey || survey.isIdle) return options;
+  let place = 0;
   for (const { number, line } of readLines(path)) {
     if (line.trim() === '') continue;
-    const reason = survey.see(parseRecord(line, number, task, param));
+    const reason = survey.see(parseRecord(line, number, task, param), !held.has(place++));
     if (reason !== null)
       throw new DomainError('invalid_training_file', `line ${number}: ${reason}`, param);
   }

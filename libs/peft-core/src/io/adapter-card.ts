@@ -10,6 +10,8 @@ export interface CardFacts {
   readonly ggufFile: string | null;
   /** Whether config.json stands beside it, with the names of labels. */
   readonly hasLabels: boolean;
+  /** Whether its tokenizer's files do, too. */
+  readonly hasLetters?: boolean;
   /** Whether it is made of adapters, which lie in folders of its own. */
   readonly isMixed?: boolean;
 }
@@ -18,7 +20,7 @@ export function adapterCard(
   peftType: string,
   baseName: string,
   { models, pipeline, hasHead = true }: PeftTask,
-  { ggufFile, hasLabels, isMixed = false }: CardFacts,
+  { ggufFile, hasLabels, hasLetters = false, isMixed = false }: CardFacts,
 ): string {
   const tags = [`base_model:adapter:${baseName}`, peftType.toLowerCase(), 'transformers'].sort();
   return [
@@ -35,7 +37,7 @@ export function adapterCard(
     '```python',
     ...(ggufFile === null && !hasLabels && !isMixed
       ? withPeft(models)
-      : onBase(baseName, hasHead ? `For${models}` : '', { ggufFile, hasLabels, isMixed })),
+      : onBase(baseName, hasHead ? `For${models}` : '', { ggufFile, hasLabels, hasLetters, isMixed })), // prettier-ignore
     '```',
     '',
     '### Framework versions',
@@ -59,20 +61,23 @@ const withPeft = (models: string): string[] => [
 function onBase(
   baseName: string,
   kind: string,
-  { ggufFile, hasLabels, isMixed = false }: CardFacts,
+  { ggufFile, hasLabels, hasLetters = false, isMixed = false }: CardFacts,
 ): string[] {
   const isFile = ggufFile !== null && basename(baseName) === ggufFile;
   const given = [
     JSON.stringify(isFile ? dirname(baseName) : baseName),
     ...(ggufFile === null ? [] : [`gguf_file=${JSON.stringify(ggufFile)}`]),
     ...(hasLabels ? ['config=config'] : []),
+    // a base may have a head for other letters
+    ...(hasLetters ? ['ignore_mismatched_sizes=True'] : []),
   ];
   return [
     `from peft import ${isMixed ? 'PeftConfig, ' : ''}PeftModel`,
-    `from transformers import ${hasLabels ? 'AutoConfig, ' : ''}AutoModel${kind}`,
+    `from transformers import ${hasLabels ? 'AutoConfig, ' : ''}AutoModel${kind}${hasLetters ? ', AutoTokenizer' : ''}`,
     ...(hasLabels ? [`config = AutoConfig.from_pretrained(${FOLDER})`] : []),
     `base = AutoModel${kind}.from_pretrained(${given.join(', ')})`,
     ...(isMixed ? ofParts() : [`model = PeftModel.from_pretrained(base, ${FOLDER})`]),
+    ...(hasLetters ? [`tokenizer = AutoTokenizer.from_pretrained(${FOLDER})`] : []),
   ];
 }
 

@@ -96,7 +96,11 @@ export function writeWeights(
   return [...shards, ...files.keys()].sort();
 }
 
-const vocabularyTexts = ({ vocabulary, tokenizerConfig }: VocabularyFiles): Map<string, string> =>
+/** A tokenizer of letters as transformers reads it, by the names of its files. */
+export const vocabularyTexts = ({
+  vocabulary,
+  tokenizerConfig,
+}: VocabularyFiles): Map<string, string> =>
   new Map([
     [VOCABULARY, pythonJson(vocabulary)],
     [TOKENIZER_CONFIG, pythonJson(withoutCode(tokenizerConfig))],

@@ -4,6 +4,8 @@ import { join } from 'node:path';
 import { DomainError } from '@graft/contracts';
 import { clone, KernelError, mapSafetensors, noGrad, tidy, to } from '@graft/kernels';
 import type { Dtype, Tensor } from '@graft/kernels';
+import { lettersIn } from '../data/audio/made-vocabulary.js';
+import { processorFiles, type VocabularyFiles } from '../data/processor-files.js';
 import { parseJson, type Json } from '../data/tokenizer-files.js';
 import type { Adapter } from '../methods/method.js';
 import { methodFor, WITHOUT_ADAPTER } from '../methods/registry.js';
@@ -25,7 +27,7 @@ import { adapterCard, PEFT_VERSION } from './adapter-card.js';
 import { adapterConfig, MAX_CONFIG_BYTES, methodOf, type AdapterConfig } from './adapter-config.js';
 import type { Base } from './base-folder.js';
 import { asModulesCall } from './file-names.js';
-import { configJson, writeModel } from './model-folder.js';
+import { configJson, vocabularyTexts, writeModel } from './model-folder.js';
 import { lacksIn, namesInside, namesOnDisk } from './peft-names.js';
 import { pythonJson } from './python-json.js';
 import { writeSafetensors } from './safetensors.js';
@@ -45,6 +47,8 @@ export interface AdapterFacts {
   readonly task: PeftTask;
   /** What config.json says of the head that the task has. */
   readonly headConfig?: Json | null;
+  /** What its head's letters are read from, where they are not the base's. */
+  readonly vocabulary?: VocabularyFiles | null;
   /** The Spec's `peft`; null after full fine-tuning, which saves a whole model. */
   readonly peft: { readonly peft_type: string } | null;
 }
@@ -64,9 +68,13 @@ export interface StoredAdapter {
 export function writeAdapter(
   dir: string,
   adapter: Adapter,
-  { base: given, baseName, task, headConfig = null, peft }: AdapterFacts,
+  { base: given, baseName, task, headConfig = null, vocabulary = null, peft }: AdapterFacts,
 ): string[] {
-  const base = headConfig ? { ...given, config: withHead(given.config, task, headConfig) } : given;
+  const base = {
+    ...given,
+    ...(headConfig && { config: withHead(given.config, task, headConfig) }),
+    ...(vocabulary && { vocabularyFiles: vocabulary }),
+  };
   const hasLabels = headConfig !== null;
   if (peft === null)
     return tidy(() => writeModel(dir, adapter.merged?.() ?? adapter.exported(), base));
@@ -92,11 +100,24 @@ export function writeAdapter(
   writeAdapterConfig(dir, config, baseName);
   const gguf = base.ggufFile ?? null;
   const isMixed = methodFor(peft).adapters !== undefined;
-  const card = adapterCard(peft.peft_type, baseName, task, { ggufFile: gguf, hasLabels, isMixed });
-  writeWholeText(join(dir, 'README.md'), card);
-  // by itself, because PEFT keeps nothing of labels: transformers' AutoConfig reads it from the folder
-  if (hasLabels) writeWholeText(join(dir, CONFIG), configJson(base.config));
-  return ['README.md', ADAPTER_CONFIG, ADAPTER_WEIGHTS, ...(hasLabels ? [CONFIG] : [])];
+  const hasLetters = vocabulary !== null;
+  const files = new Map([
+    ['README.md', adapterCard(peft.peft_type, baseName, task, { ggufFile: gguf, hasLabels, hasLetters, isMixed })], // prettier-ignore
+    // by itself, because PEFT keeps nothing of labels: transformers' AutoConfig reads it from the folder
+    ...(hasLabels ? [[CONFIG, configJson(base.config)] as const] : []),
+    ...(vocabulary ? vocabularyTexts(vocabulary) : []),
+  ]);
+  for (const [name, text] of files) writeWholeText(join(dir, name), text);
+  return [ADAPTER_CONFIG, ADAPTER_WEIGHTS, ...files.keys()].sort();
+}
+
+/** Whether a folder is what full fine-tuning saves. */
+export const isWholeModel = (dir: string): boolean => !existsSync(join(dir, ADAPTER_CONFIG));
+
+/** Letters of its own that an adapter's folder names; null: it has none. @throws DomainError for files that are none */
+export function storedLetters(dir: string): readonly string[] | null {
+  const { vocabulary } = processorFiles(dir);
+  return vocabulary && lettersIn(vocabulary);
 }
 
 /** config.json of a base with the head of a task: 'BertForMaskedLM' → 'BertForSequenceClassification'. */
@@ -193,7 +214,7 @@ export function writeAdapterConfig(dir: string, fields: Json, baseName: string |
  * @throws DomainError `invalid_adapter` naming the file and what is wrong with it.
  */
 export function readAdapter(dir: string, config?: HfConfig): StoredAdapter {
-  if (!existsSync(join(dir, ADAPTER_CONFIG))) return readFull(dir);
+  if (isWholeModel(dir)) return readFull(dir);
   const peft = readAdapterConfig(dir);
   const file = openWeights(dir);
   try {

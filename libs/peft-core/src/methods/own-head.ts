@@ -20,6 +20,7 @@ const SAVED: Readonly<Record<TaskHeadKind, readonly string[]>> = {
   classification: ['classifier', 'score'],
   token_classification: ['classifier', 'score'],
   span: ['qa_outputs'],
+  ctc: [],
 };
 
 /** Why PEFT takes no virtual tokens of a kind with a head. */
@@ -33,6 +34,7 @@ const REFUSED: Readonly<Record<TaskHeadKind, Readonly<Partial<Record<string, str
     prefix: 'its models take no keys and values from outside',
     inputs: 'its places would count virtual tokens',
   },
+  ctc: {},
 };
 
 /** Why a method is not for a head, or nothing. */

@@ -1,6 +1,6 @@
 /** Which tasks a method can be trained for: some ask more of one than a loss. */
 import { DomainError } from '@graft/contracts';
-import type { Asked, Task } from '../tasks/task.js';
+import type { Asked, OwnHead, Task } from '../tasks/task.js';
 import type { Method } from './method.js';
 import { takesHead } from './own-head.js';
 
@@ -13,8 +13,12 @@ const LACKING: Readonly<Record<Asked, string>> = {
 const gives = ({ asks }: Method, task: Pick<Task, 'gives'>): boolean =>
   asks === undefined || (task.gives ?? []).includes(asks);
 
+/** Of a head that only some options ask for it says nothing. */
+const hasHead = ({ head, options }: Task): boolean =>
+  head !== undefined && head.outputs(options.parse({})) !== null;
+
 export const takesTask = (method: Method, task: Task): boolean =>
-  gives(method, task) && (!task.head || takesHead(method, task.head.kind));
+  gives(method, task) && (!hasHead(task) || takesHead(method, (task.head as OwnHead).kind));
 
 /** @throws DomainError for a task in which options would do nothing */
 export function checkTaskOptions<O>(method: Method<O>, options: O, { name, peft }: Task): void {

@@ -171,6 +171,7 @@ export const wav2vec2 = defineModel({
         output: 'classifier',
         hasBias: true,
       },
+      ctc: { pool: 'each', output: 'lm_head', hasBias: true },
     },
     lmHead: 'lm_head',
   },

@@ -324,8 +324,8 @@ export interface StackPaths {
 /** What transformers calls the weights of a sum of all layers: a parameter of the model itself, [layers + 1]. */
 export const LAYER_WEIGHTS = 'layer_weights';
 
-/** What heads of tasks give: numbers for a sequence, numbers for each of its rows, or where a span of rows lies. */
-export type TaskHeadKind = 'classification' | 'token_classification' | 'span';
+/** What heads of tasks give: numbers for a sequence, numbers for each of its rows, where a span of rows lies, or the letter of each row. */
+export type TaskHeadKind = 'classification' | 'token_classification' | 'span' | 'ctc';
 
 /** First or last row, the mean of all, each, the first beside the mean of those that follow (2 D wide), or the mean of the first two. */
 export type HeadPool = 'first' | 'last' | 'mean' | 'each' | 'first_and_mean' | 'first_two';

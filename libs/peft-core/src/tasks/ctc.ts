@@ -1,8 +1,8 @@
 /**
  * What is said in a sound, a letter or nothing for each row that an encoder makes of it (Graves et al. 2006, CTC):
  *   loss = -log Σ p(π | x)   over all rows π that are the text y once what stands twice in a row is one, and nothing is left out
- * of an example; of a step their mean, each over its letters, or their sum, as transformers' models have it. The head is the
- * base's (`lm_head`), and so are the letters.
+ * of an example; of a step their mean, each over its letters, or their sum, as transformers' models have it. The letters and
+ * their head (`lm_head`) are the base's, or the run's own, of the characters of its texts (own-letters.ts).
  */
 import {
   add,
@@ -19,7 +19,6 @@ import {
 } from '@graft/kernels';
 import { DomainError } from '@graft/contracts';
 import { z } from 'zod';
-import { runRows } from '../batch.js';
 import type { CtcTokenizer } from '../data/audio/ctc-tokenizer.js';
 import { basicText } from '../data/audio/text-normalizer.js';
 import { MAX_VALUES } from '../data/audio/sound.js';
@@ -29,11 +28,21 @@ import { packFeatures } from '../data/pack.js';
 import type { Processor } from '../data/processor.js';
 import type { Model } from '../models/model.js';
 import type { BatchContext } from '../nn/context.js';
+import type { CtcOptions } from '../nn/stack-options.js';
 import { mediaInput } from './media-records.js';
+import {
+  letterHead,
+  LetterNotes,
+  letterOptions,
+  LetterSurvey,
+  ownBlank,
+  ownLetters,
+  tokenizerOf,
+} from './own-letters.js';
 import { refuseProblems } from './record-checks.js';
 import { heardOf, sequenceOf, type SoundExample } from './sounds.js';
 import { addTotals, defineTask, mean } from './task.js';
-import type { Encoded, EncodeOptions, Share, Sums } from './task.js';
+import type { Encoded, EncodeOptions, OwnLetters, Share, Sums } from './task.js';
 import { TRANSCRIPT_METRICS, transcriptErrors } from './transcript-errors.js';
 import { transcripts } from './transcript-records.js';
 
@@ -48,6 +57,9 @@ interface SpeltSound extends SoundExample {
 interface Prepared {
   readonly bytes: Uint8Array;
   readonly text: string;
+  readonly letters: CtcTokenizer;
+  /** Whether a text may have none of the letters. */
+  readonly isFound: boolean;
   readonly unit: 0 | 1;
 }
 
@@ -58,23 +70,30 @@ const Options = z.strictObject({
     .describe(
       'Loss of a step: the mean of its examples, each over its letters; or the sum of all, in which long texts weigh more',
     ),
+  ...letterOptions,
 });
 type Options = z.infer<typeof Options>;
 
 export const ctc = defineTask<SpeltSound, Prepared, Options>({
   name: 'ctc',
   title: 'Speech to letters (CTC)',
-  summary: 'Learn to spell what is said in sounds, with the letters of the base.',
+  summary: 'Learn to spell what is said in sounds, with the letters of the base, or of the texts.',
   peft: { taskType: null, models: 'CTC', pipeline: 'automatic-speech-recognition' },
   inputs: 'audio',
   stacks: ['encoder'],
   method: 'supervised',
+  head: letterHead,
+  letters: ownLetters as OwnLetters<Options>,
   options: Options,
   ...transcripts,
-  prepare: ({ audio, text }, _, { ctc_loss_reduction: reduction }) => ({
+  survey: (options) => new LetterSurvey(options),
+  notes: (options, processor) => new LetterNotes(options, processor),
+  prepare: ({ audio, text }, processor, options) => ({
     bytes: mediaBytes('audio', audio, 'audio'),
     text: text as string,
-    unit: reduction === 'mean' ? 1 : 0,
+    letters: tokenizerOf(options, processor),
+    isFound: options.vocabulary_from_data,
+    unit: options.ctc_loss_reduction === 'mean' ? 1 : 0,
   }),
   encode: encoded,
   varied: (example, key) => ({ ...example, key }),
@@ -83,7 +102,7 @@ export const ctc = defineTask<SpeltSound, Prepared, Options>({
     const rows = lettersOf(model, shares, ctx);
     const sums = new Map<number, Sums>();
     const weighed = shares.map(({ run, examples, options }, i) => {
-      const losses = examples.map((example, j) => lossOf(model, (rows[i] as Tensor[])[j] as Tensor, example, options)); // prettier-ignore
+      const losses = examples.map((example, j) => lossOf((rows[i] as Tensor[])[j] as Tensor, example, ctcOf(model, options), options)); // prettier-ignore
       const loss = losses.reduce((a, b) => add(a, b));
       // what is measured of examples is a mean in either case
       const units = examples.reduce((sum, { unit }) => sum + (scales ? unit : 1), 0);
@@ -98,9 +117,9 @@ export const ctc = defineTask<SpeltSound, Prepared, Options>({
   infer: {
     kind: 'transcribe',
     record: (input) => mediaInput(input, 'audio'),
-    encode(records, processor, { maxSeqLen }) {
+    encode(records, processor, { maxSeqLen, taskOptions }) {
       const files = records.map(({ audio }) => mediaBytes('audio', audio, 'audio'));
-      const { letters } = processor;
+      const letters = tokenizerOf(taskOptions, processor);
       const heard = heardOf(files, processor, { maxSeqLen, store: null }, MAX_VALUES);
       const found = heard.map((one) =>
         exampleOf(one, { letters, target: NOTHING, text: '', unit: 1 }),
@@ -136,15 +155,14 @@ function encoded(
   processor: Processor,
   options: EncodeOptions,
 ): Encoded<SpeltSound>[] {
-  const { letters } = processor;
   const heard = heardOf(
     prepared.map(({ bytes }) => bytes),
     processor,
     options,
   );
-  return prepared.map(({ text, unit }, i) => {
+  return prepared.map(({ text, letters, isFound, unit }, i) => {
     const one = heard[i] as Heard | string;
-    const target = spelt(text, letters);
+    const target = spelt(text, letters, isFound);
     if (typeof target === 'string')
       return exampleOf(target, { letters, target: NOTHING, text, unit });
     const found = exampleOf(one, { letters, target, text, unit });
@@ -173,11 +191,11 @@ function exampleOf(
 }
 
 /** The letters of a text, or why it cannot be learnt. */
-function spelt(text: string, letters: CtcTokenizer): Int32Array | string {
+function spelt(text: string, letters: CtcTokenizer, isFound: boolean): Int32Array | string {
   try {
     const ids = letters.encode(text);
-    const isKnown = ids.some((id) => id !== letters.unknown && id !== letters.delimiter);
-    return isKnown ? Int32Array.from(ids) : `the base has none of the letters of the text; it has ${letters.sample}`; // prettier-ignore
+    const isKnown = isFound || ids.some((id) => id !== letters.unknown && id !== letters.delimiter);
+    return isKnown ? Int32Array.from(ids) : `the text has none of the letters that the job spells with, ${letters.sample}: write it in those, or set task_options.vocabulary_from_data`; // prettier-ignore
   } catch (error) {
     if (error instanceof DomainError) return error.message;
     throw error;
@@ -205,25 +223,35 @@ function lettersOf(
     ),
   );
   const { encoder } = model.forward({ encoder: packed, decoder: null }, ctx);
-  const logits = model.head('lm', encoder.hidden, { ...ctx, rows: runRows(packed.sequences) });
-  let at = 0;
-  return shares.map(({ examples }) =>
-    examples.map(() => {
-      const { start, length } = packed.sequences[at++] as { start: number; length: number };
-      return narrow(logits, 0, start, length);
-    }),
-  );
+  let [at, from] = [0, 0];
+  return shares.map(({ run, examples }) => {
+    const own = packed.sequences.slice(at, (at += examples.length));
+    const length = own.reduce((sum, sequence) => sum + sequence.length, 0);
+    const rows = narrow(encoder.hidden, 0, from, length);
+    const within = { ...ctx, rows: [{ run, start: 0, length }] };
+    const logits = model.modules.heads.get(run)?.forward(rows, within) ?? model.head('lm', rows, within); // prettier-ignore
+    const found = own.map(({ start, length: n }) => narrow(logits, 0, start - from, n));
+    from += length;
+    return found;
+  });
+}
+
+/** The run's own blank where its letters are; whether a loss that is infinite counts 0 is config.json's in either case. */
+function ctcOf({ ctc, config }: Model, options: Options): CtcOptions {
+  const blank = ownBlank(options);
+  if (blank === null) return ctc as CtcOptions;
+  return { blank, zeroInfinity: config['ctc_zero_infinity'] === true };
 }
 
 /** transformers' loss is of probabilities in f32. */
 function lossOf(
-  model: Model,
   logits: Tensor,
   { target }: SpeltSound,
+  ctc: CtcOptions,
   { ctc_loss_reduction: reduction }: Options,
 ): Tensor {
   const wanted = tensor(BigInt64Array.from(target, BigInt), [target.length]);
-  const loss = ctcLoss(logSoftmax(logits, -1, 'f32'), wanted, model.ctc as NonNullable<Model['ctc']>); // prettier-ignore
+  const loss = ctcLoss(logSoftmax(logits, -1, 'f32'), wanted, ctc);
   return reduction === 'sum' ? loss : div(loss, target.length);
 }
 

@@ -1,12 +1,62 @@
 import type { Spec } from '@graft/contracts';
+import type { VocabularyFiles } from '../data/processor-files.js';
+import type { JsonObject } from '../data/records.js';
+import type { HfConfig } from '../models/model.js';
+import { outlineOf } from '../models/registry.js';
 import type { HeadRequest } from '../nn/outline.js';
 import { taskFor } from './registry.js';
 
-/** The head that a job's task wants of its base; null where it has none of its own. */
-export function headOf({
-  task,
-  task_options: options,
-}: Pick<Spec, 'task' | 'task_options'>): HeadRequest | null {
+type TaskOf = Pick<Spec, 'task' | 'task_options'>;
+
+/** The head that a job's task wants of its base; null where it learns with the base's own, or none. */
+export function headOf({ task, task_options: options }: TaskOf): HeadRequest | null {
   const { head } = taskFor(task);
-  return head ? { kind: head.kind, outputs: head.outputs(options) } : null;
+  const outputs = head?.outputs(options) ?? null;
+  return head && outputs !== null ? { kind: head.kind, outputs } : null;
+}
+
+/** What an adapter's folder says of its head, because PEFT keeps nothing of it. */
+export interface HeadFiles {
+  /** For config.json. */
+  readonly headConfig: JsonObject | null;
+  /** Where the head spells with letters of its own. */
+  readonly vocabulary: VocabularyFiles | null;
+}
+
+export function headFilesOf(spec: TaskOf): HeadFiles {
+  const { head, letters } = taskFor(spec.task);
+  const { task_options: options } = spec;
+  return {
+    headConfig: headOf(spec) && (head?.config(options) ?? null),
+    vocabulary: letters?.files(options) ?? null,
+  };
+}
+
+/** A Spec whose task's options are as they are on its base, which may say what they left open. */
+export function learntOn(spec: Spec, config: HfConfig): Spec {
+  const { letters } = taskFor(spec.task);
+  if (!letters) return spec;
+  return { ...spec, task_options: letters.on(spec.task_options, outlineOf(config)) as Spec['task_options'] }; // prettier-ignore
+}
+
+/** A task's options as its finished job has them. @param stored the letters of its adapter */
+export function trainedOptions(
+  { task, task_options: options }: TaskOf,
+  stored: () => readonly string[] | null,
+): Spec['task_options'] {
+  const { letters } = taskFor(task);
+  return (letters?.trained(options, stored) ?? options) as Spec['task_options'];
+}
+
+/**
+ * A task's options where a job goes on from an adapter of the same task.
+ * @param begun the adapter's letters; null: it has none of its own
+ * @throws DomainError naming the field by which it would compute something else
+ */
+export function continuedOptions(
+  { task, task_options: options }: TaskOf,
+  begun: readonly string[] | null,
+): Spec['task_options'] {
+  const { letters } = taskFor(task);
+  return (letters?.continued(options, begun) ?? options) as Spec['task_options'];
 }

@@ -9,6 +9,7 @@ import type { z } from 'zod';
 import type { ChatMessage } from '../data/chat-template.js';
 import type { DrawKey } from '../data/permutation.js';
 import type { Processor } from '../data/processor.js';
+import type { VocabularyFiles } from '../data/processor-files.js';
 import type { JsonObject } from '../data/records.js';
 import type { TokenSequence } from '../data/supervised-text.js';
 import type { MediaStore, Origin } from '../data/media-store.js';
@@ -137,20 +138,48 @@ export interface Chance {
 }
 
 /** The head that a task's runs have each for itself; `O`: the task's options, with nothing left open. */
-export interface OwnHead<O> {
+export interface OwnHead<O = unknown> {
   readonly kind: TaskHeadKind;
-  /** How many numbers it gives. */
-  outputs(options: O): number;
+  /** How many numbers it gives; null: with these options the base's own head is learnt with. */
+  outputs(options: O): number | null;
   /** What config.json says of it, in transformers' words: names of labels. */
   config(options: O): JsonObject;
 }
 
+/** The letters that a task's own head writes, of tasks that may make them of the data. */
+export interface OwnLetters<O> {
+  /** The options on a base, which has letters or not. */
+  on(options: O, base: { readonly ctc: object | null }): O;
+  /**
+   * The options of a job that goes on from an adapter.
+   * @param begun the adapter's letters; null: it spells with those of its base
+   * @throws DomainError naming the field that asks for others
+   */
+  continued(options: O, begun: readonly string[] | null): O;
+  /** The options of a job whose data nobody looked at before it ran. @param stored its adapter's letters */
+  trained(options: O, stored: () => readonly string[] | null): O;
+  /** What their tokenizer is read from; null: they are the base's. */
+  files(options: O): VocabularyFiles | null;
+}
+
 /** Looks over the records of a file before any is used. */
 export interface Survey<O> {
-  /** Why a record that passed `check` does not go with the options or the records before it, or null. */
-  see(record: JsonObject): string | null;
+  /**
+   * Why a record that passed `check` does not go with the options or the records before it, or null.
+   * @param isTrained else it is held out for validation; left out: it is
+   */
+  see(record: JsonObject, isTrained?: boolean): string | null;
+  /** Whether the options leave nothing open, so that no record need be seen. */
+  readonly isIdle?: boolean;
   /** The options, with what they left open filled in. @throws DomainError where the records do not say it */
   options(): O;
+}
+
+/** What to know of the records of a file, beside what is counted of every task's. */
+export interface Notes {
+  see(record: JsonObject): void;
+  /** A sentence each. @param name of the data, in words */
+  warnings(name: string, isTrained: boolean): string[];
 }
 
 /** How a finished adapter of a task is used where that is not by chatting. */
@@ -219,8 +248,11 @@ export interface Task<E extends Example = Example, P = unknown, O = unknown> {
   check(record: JsonObject): string | null;
   /** Of a record that passed `check`. */
   facts(record: JsonObject): RecordFacts;
+  /** Left out where the base alone has letters, or a tokenizer. */
+  readonly letters?: OwnLetters<O>;
   /** What options leave open is found in the training file; left out where they leave nothing open. */
   survey?(options: O): Survey<O>;
+  notes?(options: O, processor: Processor): Notes;
   /** What to know of how often a training file has each label, or null. */
   balance?(labels: ReadonlyMap<string, number>, options: O): string | null;
   /** A record as the base's template writes it. @throws DomainError as the template does */

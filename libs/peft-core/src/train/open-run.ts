@@ -9,7 +9,7 @@ import { MediaStore } from '../data/media-store.js';
 import { linesInWords } from '../data/line-ranges.js';
 import type { Base } from '../io/base-folder.js';
 import { hashFile } from '../io/commit-folder.js';
-import { readAdapter } from '../io/peft-adapter.js';
+import { isWholeModel, readAdapter, storedLetters } from '../io/peft-adapter.js';
 import type { Adapter, NamedTensors } from '../methods/method.js';
 import { checkUnwritten, invocationOf, promptTasks } from '../methods/config.js';
 import { methodFor, WITHOUT_ADAPTER } from '../methods/registry.js';
@@ -17,7 +17,7 @@ import { stackKinds } from '../nn/stack-options.js';
 import { surveyed } from '../data/survey.js';
 import { atOnce } from '../pieces.js';
 import { footprintOf, type BaseFootprint } from '../plan.js';
-import { headOf } from '../tasks/head-request.js';
+import { continuedOptions, headFilesOf, headOf, learntOn } from '../tasks/head-request.js';
 import { checkBase, inputsOf, taskFor } from '../tasks/registry.js';
 import type { Example, Task } from '../tasks/task.js';
 import { foundIn } from './checkpoint.js';
@@ -68,11 +68,17 @@ export function prepareRun(base: Base, asked: Spec, options: RunOptions): Prepar
   const task = taskFor(asked.task);
   const { inputKind: inputs } = base.model;
   checkBase(task, { stacks: stackKinds(base.model.stacks), inputs }, base.config.model_type);
-  const spec = withSurvey(asked, task, options);
+  const held = heldPlaces(asked, task, options);
+  const spec = withSurvey(
+    learntOn(begunWith(asked, options, base), base.config),
+    task,
+    options,
+    held,
+  );
   const begun = isBegun(options);
   const footprint = footprintOf(spec.peft, base.config, begun, headOf(spec), spec.adapters);
   checkTrained(spec.optimizer, footprint);
-  const data = readData(base, spec, task, { ...options, room: footprint.room });
+  const data = readData(base, spec, task, { ...options, room: footprint.room, held });
   const sampled = sampledBy(base, spec, footprint);
   const sizes = sizesOf(spec, data.examples, data.validation);
   const evaluatedRows = Math.max(sizes.evaluatedRows, sampled.rows);
@@ -167,8 +173,26 @@ function* foundBy(
   return yield* prepareStart(model, prepared, { ...options, head: headOf(spec) });
 }
 
-function withSurvey(spec: Spec, task: Task, { trainFile, validFile = null }: RunOptions): Spec {
-  const found = surveyed(task, spec.task_options as unknown, trainFile, validFile);
+/** Places of the records of the training file that are held out; null: none. */
+function heldPlaces(spec: Spec, task: Task, { trainFile }: RunOptions): ReadonlySet<number> | null {
+  const split = splitOf(spec);
+  return split && heldOut(trainFile, { task, tasks: promptTasks(spec.peft) }, split);
+}
+
+/** An adapter to begin from keeps its letters; a whole model on a base of letters has those of its base. */
+function begunWith(spec: Spec, { initAdapterDir: dir }: RunOptions, { model }: Base): Spec {
+  if (!dir || (model.ctc && isWholeModel(dir))) return spec;
+  return { ...spec, task_options: continuedOptions(spec, storedLetters(dir)) };
+}
+
+function withSurvey(
+  spec: Spec,
+  task: Task,
+  { trainFile, validFile = null }: RunOptions,
+  held: ReadonlySet<number> | null,
+): Spec {
+  const { task_options: options } = spec;
+  const found = surveyed(task, options as unknown, trainFile, validFile, held ?? undefined);
   return { ...spec, task_options: found as Spec['task_options'] };
 }
 
@@ -199,10 +223,9 @@ function assemble(base: Base, spec: Spec, opened: Opened, options: RunOptions): 
   const optimizer = makeOptimizer(opened.adapter.parameters, spec);
   try {
     const identity = { baseId, spec, datasetSha256: hashFile(options.trainFile) };
-    const { peft: task, head } = opened.task;
-    const headConfig = head?.config(spec.task_options) ?? null;
+    const { peft: task } = opened.task;
     const baseName = options.baseName ?? baseId;
-    const written = { base, baseName, task, headConfig, identity, workDir };
+    const written = { base, baseName, task, ...headFilesOf(spec), identity, workDir };
     return new Run({
       ...opened,
       id,
@@ -279,9 +302,9 @@ function readData(
   base: Base,
   spec: Spec,
   task: Task,
-  options: RunOptions & Pick<BaseFootprint, 'room'>,
+  options: RunOptions & Pick<BaseFootprint, 'room'> & { readonly held: ReadonlySet<number> | null },
 ): RunData {
-  const { onLog, onPhase, room } = options;
+  const { onLog, onPhase, room, held } = options;
   const maxSeqLen = Math.min(spec.max_seq_len ?? base.model.defaultMaxSeqLen ?? room, room);
   const lines = { training_file: [] as number[], validation_file: [] as number[] };
   const isText = inputsOf(task) === 'tokens';
@@ -313,10 +336,7 @@ function readData(
       'training_file',
     );
   const more = { store, varied: variedBy(task, spec) };
-  const split = splitOf(spec);
-  if (split !== null) {
-    const use = { task, tasks: promptTasks(spec.peft) };
-    const held = heldOut(options.trainFile, use, split);
+  if (held !== null) {
     const part = <T>(all: readonly T[], of: boolean): T[] =>
       all.filter((_, place) => held.has(place) === of);
     const parts = { ...more, lines: part(lines.training_file, false) };

@@ -8,7 +8,8 @@
  *                or what a front end of sounds takes for a moment, where that is more
  *                (an evaluation keeps those of one layer only; a step whose layers are computed once more on the way
  *                back, what goes into each, R · w · D, and those of one layer with their gradients) and C · V · 10 for the
- *                logits of C rows at a time
+ *                logits of C rows at a time; of letters, R · V · (2 w + 16) for logits, probabilities and their gradients,
+ *                and R · (2 L + 1) · 8 for the sums over all ways to spell the L letters of the longest text (Graves et al.)
  *   held         H · 4           what a method holds beside what trains, f32: random matrices, weights of its own;
  *                what it needs of a row is `own` above
  *   data         as the examples lie in memory, and what reading them leaves
@@ -23,6 +24,7 @@ import type { ExpertsShape } from '../nn/experts.js';
 import type { HfConfig } from '../models/model.js';
 import { footprintOf } from '../plan.js';
 import { headOf } from '../tasks/head-request.js';
+import { taskFor } from '../tasks/registry.js';
 import type { Example } from '../tasks/task.js';
 import { DEFAULT_LIMITS } from './micro-batches.js';
 import { examplesPerStep } from './cursor.js';
@@ -46,6 +48,8 @@ export interface RunSizes {
   readonly evaluatedRows: number;
   /** Rows of the longest example. */
   readonly longest?: number;
+  /** Letters of the longest text that is spelt. */
+  readonly spelt?: number;
   readonly dataBytes: number;
 }
 
@@ -77,7 +81,10 @@ export function runBytes(spec: Spec, config: HfConfig, sizes: RunSizes, begun = 
     learnt * (1.5 * outside + hiddenSize * (layers + attendingLayers)) +
     Math.max(2 * learnt, evaluated) * ofOneLayer;
   const vocabulary = outline.tokenEmbedding?.rows ?? 0;
-  const logits = Math.min(Math.max(learnt, evaluated), CHUNK_ROWS) * vocabulary * 10;
+  const most = Math.max(learnt, evaluated);
+  const letters = taskFor(spec.task).letters ? (head?.outputs ?? outline.vocabSize) : 0;
+  const perRow = letters * (2 * width + 16) + (2 * (sizes.spelt ?? 0) + 1) * 8;
+  const logits = letters > 0 ? most * perRow : Math.min(most, CHUNK_ROWS) * vocabulary * 10;
   // the rows of an input are made before they go on
   const least = inputBytesOf(config, sizes.longest ?? 0);
   const heldFor = (numbers: number): number => Math.max(width * numbers + logits, least);
@@ -166,11 +173,15 @@ export function sizesOf(
   const rows = examples.map((example) => example.rows).sort((a, b) => b - a);
   const step = sum(rows.slice(0, examplesPerStep(spec)));
   const evaluated = others.map((example) => example.rows).sort((a, b) => b - a);
+  const spelt = taskFor(spec.task).letters
+    ? [...examples, ...others].reduce((longest, one) => Math.max(longest, one.tokenCount), 0)
+    : 0;
   const dataBytes = [...examples, ...others].reduce((sum, one) => sum + heldBytes(one), 0);
   return {
     rows: largest(rows, step),
     evaluatedRows: largest(evaluated, sum(evaluated)),
     longest: Math.max(rows[0] ?? 0, evaluated[0] ?? 0),
+    spelt,
     dataBytes,
   };
 }

@@ -5,6 +5,7 @@ import type { Base } from '../io/base-folder.js';
 import { commitFolder } from '../io/commit-folder.js';
 import { writeAdapter } from '../io/peft-adapter.js';
 import type { Adapter, NamedTensors } from '../methods/method.js';
+import type { HeadFiles } from '../tasks/head-request.js';
 import type { PeftTask } from '../tasks/task.js';
 import type { Optimizer } from './adamw.js';
 import {
@@ -17,13 +18,11 @@ import {
 import type { Restored, State } from './checkpoint.js';
 import type { FactOfRun } from './facts.js';
 
-export interface RunFilesOptions {
+export interface RunFilesOptions extends HeadFiles {
   readonly base: Base;
   /** What the adapter's config calls the base: a hub's id or a path. */
   readonly baseName: string;
   readonly task: PeftTask;
-  /** What config.json says of the head that the task has. */
-  readonly headConfig: Readonly<Record<string, unknown>> | null;
   readonly identity: Identity;
   /** Where they are written. */
   readonly workDir: string;
@@ -73,9 +72,10 @@ export class RunFiles {
   }
 
   private write(dir: string): readonly string[] {
-    const { base, baseName, task, headConfig } = this.options;
+    const { base, baseName, task, headConfig, vocabulary } = this.options;
     const { peft } = this.spec;
-    return writeAdapter(dir, this.trained.adapter, { base, baseName, task, headConfig, peft });
+    const facts = { base, baseName, task, headConfig, vocabulary, peft };
+    return writeAdapter(dir, this.trained.adapter, facts);
   }
 
   private state(): State {

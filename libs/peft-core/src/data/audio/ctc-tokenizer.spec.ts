@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { CtcTokenizer } from './ctc-tokenizer.js';
+import { blankOf, lettersIn, lettersOf, vocabularyOf, vocabularySize } from './made-vocabulary.js';
 
 interface Golden {
   readonly name: string;
@@ -13,6 +14,11 @@ interface Golden {
 const GOLDEN = join(import.meta.dirname, '../../../../../test/golden/ctc-tokenizers.json');
 const goldens = JSON.parse(readFileSync(GOLDEN, 'utf8')) as Golden[];
 
+const padOf = ({ files }: Golden): number => {
+  const name = files['tokenizer_config.json']?.['pad_token'];
+  return files['vocab.json']?.[name as string] as number;
+};
+
 const open = ({ files }: Pick<Golden, 'files'>, vocabSize = 100, blank = 0): CtcTokenizer =>
   new CtcTokenizer(
     { vocabulary: files['vocab.json']!, tokenizerConfig: files['tokenizer_config.json'] ?? {} },
@@ -20,7 +26,7 @@ const open = ({ files }: Pick<Golden, 'files'>, vocabSize = 100, blank = 0): Ctc
   );
 
 describe.each(goldens.map((golden) => [golden.name, golden] as const))('%s', (_, golden) => {
-  const tokenizer = open(golden);
+  const tokenizer = open(golden, 100, padOf(golden));
 
   it.each(golden.encoded.map(({ text, ids }) => [text, ids] as const))(
     'encodes %j',
@@ -36,6 +42,35 @@ describe.each(goldens.map((golden) => [golden.name, golden] as const))('%s', (_,
   it('decodes', () => {
     expect(golden.decoded.length).toBeGreaterThan(5);
     for (const { ids, text } of golden.decoded) expect(tokenizer.decode(ids)).toBe(text);
+  });
+});
+
+describe('a vocabulary of texts', () => {
+  const golden = goldens.find(({ name }) => name === 'from_data')!;
+  const texts = golden.encoded.map(({ text }) => text).join('');
+  const letters = lettersOf(texts);
+
+  it("is that of transformers' script, and its files say the letters again", () => {
+    const made = vocabularyOf(letters);
+    expect(made.vocabulary).toEqual(golden.files['vocab.json']);
+    expect(golden.files['tokenizer_config.json']).toMatchObject(made.tokenizerConfig);
+    expect([vocabularySize(letters), blankOf(letters)]).toEqual([padOf(golden) + 1, padOf(golden)]);
+    expect(lettersIn(made)).toEqual(letters);
+    expect(lettersIn({ vocabulary: goldens[0]!.files['vocab.json']!, tokenizerConfig: {} })).toBe(null); // prettier-ignore
+  });
+
+  it('is in the order of code points whatever the order of the texts, with a space where they have none', () => {
+    expect(lettersOf('漢\u{1F600}b\uFFFDa|')).toEqual([' ', 'a', 'b', '漢', '\uFFFD', '\u{1F600}']);
+    const spelt = vocabularyOf(['b', 'a']);
+    expect(spelt.vocabulary).toEqual({ b: 0, a: 1, '|': 2, '[UNK]': 3, '[PAD]': 4 });
+    expect(lettersIn(spelt)).toEqual(['b', 'a', ' ']);
+  });
+
+  it('knows its characters, and takes tokens that it lacks for what they are made of', () => {
+    const tokenizer = new CtcTokenizer(vocabularyOf([' ', '<', 's']), { blank: 4, vocabSize: 5 });
+    expect(tokenizer.encode('<s> >')).toEqual([1, 2, 3, 0, 3]);
+    expect(['<', ' ', '>'].map((one) => tokenizer.knows(one))).toEqual([true, true, false]);
+    expect(['a', 'É', 'ß', '\t'].map((one) => open(goldens[1]!).knows(one))).toEqual([true, false, true, false]); // prettier-ignore
   });
 });
 

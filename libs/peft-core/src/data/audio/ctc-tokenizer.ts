@@ -10,13 +10,15 @@ const named = (otherwise: string) =>
     .union([z.string(), z.object({ content: z.string() })])
     .nullish()
     .transform((name) => (typeof name === 'object' ? name?.content : name) ?? otherwise);
+/** The same of one that there need not be: null says that there is none. */
+const optional = (otherwise: string) => z.union([z.null(), named(otherwise)]).default(otherwise);
 const flag = z.boolean().nullish().transform(Boolean);
 const id = z.int().min(0);
 
 const Config = z.object({
   tokenizer_class: z.literal('Wav2Vec2CTCTokenizer').nullish(),
-  bos_token: named('<s>'),
-  eos_token: named('</s>'),
+  bos_token: optional('<s>'),
+  eos_token: optional('</s>'),
   unk_token: named('<unk>'),
   pad_token: named('<pad>'),
   word_delimiter_token: named('|'),
@@ -57,7 +59,8 @@ export class CtcTokenizer {
     const config = parsed(Config, tokenizerConfig, 'tokenizer_config.json');
     const entries = [...Object.entries(parsed(Vocabulary, vocabulary, VOCABULARY))];
     const { bos_token: bos, eos_token: eos, unk_token: unk, pad_token: pad } = config;
-    const special = new Set([bos, eos, unk, pad, config.word_delimiter_token]);
+    const names = [bos, eos, unk, pad, config.word_delimiter_token];
+    const special = new Set(names.filter((name) => name !== null));
     const own = new Map(entries);
     // transformers counts on from how many there are
     const added = [...special]
@@ -87,6 +90,13 @@ export class CtcTokenizer {
       const written = isUpper ? piece.toUpperCase() : piece;
       return Array.from(written.replaceAll(' ', delimiter), (letter) => this.#idOf(letter));
     });
+  }
+
+  /** Whether a character of a text has a token of its own. */
+  knows(character: string): boolean {
+    const { word_delimiter_token: delimiter, do_lower_case: isUpper } = this.#config;
+    const written = isUpper ? character.toUpperCase() : character;
+    return Array.from(written.replaceAll(' ', delimiter)).every((one) => this.#ids.has(one));
   }
 
   /** @param rows the likeliest token of each */
