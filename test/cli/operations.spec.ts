@@ -53,6 +53,10 @@ it('each makes the job that its options say', async () => {
   expect(equal).toMatchObject({ weights: [0.5, 0.5], combination_type: 'svd' });
   const card = await run('jobs', 'whole');
   expect(card.out).toContain(model);
+  expect(card.out).toMatch(/Method +merge\n/);
+  expect(card.out).not.toContain('Steps');
+  // no steps before its age
+  expect((await run('jobs', '-s', 'whole')).out).toMatch(/queued +merge +ft:tiny:\S+ +\d+ \w+\n/);
 });
 
 it('what is wrong is said by its field', async () => {

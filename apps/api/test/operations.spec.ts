@@ -77,7 +77,13 @@ it('a worker gets the files of each adapter by its place, no data, and how the b
   // while the job is open its adapters' bytes stay
   await api.client.models.delete(b);
   expect(String(await worker.fetch(file?.sha256 ?? ''))).toBe(`weights of ${two.job}`);
+  const { phase } = (await api.get<JobObject>(`/fine_tuning/jobs/${job.id}`)).graft;
   await worker.tell(lease, started(0, 0));
+  // it has no steps, and trains nothing
+  expect((await api.get<JobObject>(`/fine_tuning/jobs/${job.id}`)).graft).toMatchObject({
+    phase,
+    progress: { total_steps: null },
+  });
   await worker.finish(lease, 0);
   const done = await api.get<JobObject>(`/fine_tuning/jobs/${job.id}`);
   expect(done).toMatchObject({ status: 'succeeded', trained_tokens: 0 });

@@ -1,4 +1,11 @@
-import { amount, duration, lossText, type ComparedOption, type JobObject } from '@graft/contracts';
+import {
+  amount,
+  duration,
+  lossText,
+  methodOf,
+  type ComparedOption,
+  type JobObject,
+} from '@graft/contracts';
 import { ownName } from './find-job.js';
 import { faint, state, strong } from './style.js';
 import { bytes, printable, table } from './terminal.js';
@@ -18,7 +25,7 @@ const known = <T>(value: T | null, text: (value: T) => string): string =>
 
 const COLUMNS: readonly Column[] = [
   ['STATE', ({ job }) => state(job.status)],
-  ['METHOD', ({ job }) => String(job.peft?.['peft_type'] ?? 'FULL')],
+  ['METHOD', ({ job }) => methodOf(job)],
   ['LOSS', ({ job }) => known(job.graft.train_loss, lossText)],
   ['LOWEST VALID', ({ job }) => known(job.graft.best, (best) => `${lossText(best.valid_loss)} at ${best.step}`)], // prettier-ignore
   ['SCORE', ({ job }) => known(job.graft.best_score, (best) => `${lossText(best.eval_score)} at ${best.step}`)], // prettier-ignore

@@ -1,7 +1,9 @@
 import {
   amount,
+  baseText,
   duration,
   lossText,
+  methodOf,
   type CheckpointObject,
   type JobAttempt,
   type JobObject,
@@ -29,7 +31,7 @@ export function jobCard(job: JobObject, seen: Seen, width: number): string {
     ['State', stateText(job)],
     ['Tags', printable(job.graft.tags.join(', '))],
     ['Note', printable(job.graft.note ?? '')],
-    ['Base', job.model],
+    ['Base', baseText(job)],
     ['Method', methodText(job)],
     ...dataRows(job),
     ['Steps', stepsText(job)],
@@ -65,7 +67,9 @@ function stateText({ status, error, graft }: JobObject): string {
 
 const SAID = ['r', 'lora_alpha', 'num_virtual_tokens', 'encoder_hidden_size', 'target_modules'];
 
-function methodText({ peft, graft }: JobObject): string {
+function methodText(job: JobObject): string {
+  const { peft, graft } = job;
+  if (graft.operation) return methodOf(job);
   const fields = SAID.flatMap((name) => {
     const value = peft?.[name];
     if (value === null || value === undefined) return [];
@@ -77,7 +81,7 @@ function methodText({ peft, graft }: JobObject): string {
     trained === null || total === null
       ? ''
       : ` (${amount(trained)} of ${amount(total)} parameters)`;
-  const method = peft === null ? 'full fine-tuning' : String(peft['peft_type']);
+  const method = peft === null ? 'full fine-tuning' : methodOf(job);
   return printable([method, ...fields].join(', ')) + counts;
 }
 
@@ -106,7 +110,7 @@ const trackerRows = ({ integrations }: JobObject): Row[] =>
 
 function stepsText({ graft: { progress } }: JobObject): string {
   const { step, total_steps: total, tokens_per_second: speed, eta_seconds: eta } = progress;
-  if (total === null) return '';
+  if (!total) return '';
   return [
     `${bar(step / total)} ${step}/${total}`,
     speed === null ? '' : `${Math.round(speed)} tokens/s`,

@@ -1,5 +1,6 @@
 import {
   JOB_STATUSES,
+  methodOf,
   type CheckpointObject,
   type FileObject,
   type JobEventObject,
@@ -197,7 +198,7 @@ const brief = ({ id, status, model, user_provided_suffix, peft, graft, ...job }:
   phase: graft.phase.message,
   model,
   fine_tuned_model: job.fine_tuned_model,
-  method: typeof peft?.['peft_type'] === 'string' ? peft['peft_type'] : 'FULL',
+  method: methodOf({ peft, graft }),
   step: graft.progress.step,
   total_steps: graft.progress.total_steps,
   train_loss: graft.train_loss,

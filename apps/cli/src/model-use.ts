@@ -1,11 +1,12 @@
 import type { ModelObject } from '@graft/contracts';
 import type { Api } from './api.js';
 
-/** How to try a model: what writes no text is not chatted with. */
-export async function useCommand(api: Api, model: string): Promise<string> {
+/** How to try a model: what writes no text is not chatted with, and what is for other programs is only downloaded: null. */
+export async function useCommand(api: Api, model: string): Promise<string | null> {
   const { graft } = await api
     .get<Partial<ModelObject>>(`/models/${model}`)
     .catch((): Partial<ModelObject> => ({}));
+  if (graft?.kind === 'export') return null;
   const use = graft?.uses[0] ?? 'chat';
   return use === 'transcribe' ? `graft transcribe FILE --model ${model}` : `graft ${use} ${model}`;
 }

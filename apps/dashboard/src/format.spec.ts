@@ -42,10 +42,14 @@ describe('format', () => {
   ])('titles %s %s', (name, title) => expect(modelTitle(name)).toBe(title));
 
   it('names a method with its size', () => {
-    expect(methodName({ peft_type: 'LORA', r: 16 })).toBe('LORA r 16');
-    expect(methodName({ peft_type: 'PROMPT_TUNING', num_virtual_tokens: 20 })).toBe(
+    const of = (peft: Record<string, unknown> | null) =>
+      methodName({ peft, graft: { operation: null } });
+    expect(of({ peft_type: 'LORA', r: 16 })).toBe('LORA r 16');
+    expect(of({ peft_type: 'PROMPT_TUNING', num_virtual_tokens: 20 })).toBe(
       'PROMPT_TUNING 20 tokens',
     );
-    expect(methodName(null)).toBe('full');
+    expect(of(null)).toBe('full');
+    const operation = { type: 'export', format: 'gguf', adapters: ['base'] } as const;
+    expect(methodName({ peft: null, graft: { operation } })).toBe('export');
   });
 });

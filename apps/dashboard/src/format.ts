@@ -1,3 +1,5 @@
+import { methodOf } from '@graft/contracts/job-method';
+
 const UNITS: readonly [number, string][] = [
   [86_400, 'd'],
   [3600, 'h'],
@@ -39,8 +41,10 @@ export function short(n: number | null | undefined): string {
   return size < 0.001 ? n.toExponential(2) : n.toPrecision(4);
 }
 
-/** "LORA r 16" from PEFT's config; full fine-tuning has none. */
-export function methodName(peft: Readonly<Record<string, unknown>> | null): string {
+/** "LORA r 16" from PEFT's config, which full fine-tuning has none of; "export" and the like of an operation on adapters. */
+export function methodName(job: Parameters<typeof methodOf>[0]): string {
+  const { peft, graft } = job;
+  if (graft.operation) return methodOf(job);
   if (peft === null) return 'full';
   const size = peft['r'] !== undefined ? ` r ${String(peft['r'])}` : '';
   const tokens =

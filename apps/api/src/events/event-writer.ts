@@ -123,13 +123,16 @@ export class EventWriter {
     { manager, job, progress, at }: Reported,
   ): Promise<NewEvent[]> {
     progress.step = fact.fromStep;
-    progress.totalSteps = fact.totalSteps;
+    // an operation on adapters has no steps
+    const isTraining = fact.totalSteps > 0;
+    progress.totalSteps = isTraining ? fact.totalSteps : null;
     progress.trainableParameters = fact.trainableParameters;
     progress.totalParameters = fact.totalParameters;
-    progress.phase = {
-      code: 'training',
-      message: `Training: step ${fact.fromStep} of ${fact.totalSteps}`,
-    };
+    if (isTraining)
+      progress.phase = {
+        code: 'training',
+        message: `Training: step ${fact.fromStep} of ${fact.totalSteps}`,
+      };
     progress.runBytes = fact.runBytes ?? progress.runBytes;
     const { process, runBytes: _bytes, ...data } = fact;
     const { message, worker } = await this.transitions.start(

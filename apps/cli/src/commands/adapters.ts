@@ -34,7 +34,8 @@ export function addAdapters(program: Command): void {
       const model = await api().post<ModelObject>('/adapters', form);
       if (out.json) return out.value(model);
       out.line(model.id);
-      out.note(`to try it: ${await useCommand(api(), model.id)}`);
+      const use = await useCommand(api(), model.id);
+      if (use !== null) out.note(`to try it: ${use}`);
     });
 }
 

@@ -28,7 +28,8 @@ export function addDownload(program: Command): void {
       if (out.json) return out.value({ model, path });
       if (note !== null) out.note(note);
       out.line(path);
-      out.note(`to try it: ${await useCommand(api(), model)}`);
+      const use = await useCommand(api(), model);
+      if (use !== null) out.note(`to try it: ${use}`);
     });
 }
 

@@ -2,6 +2,7 @@ import {
   JOB_ORDERS,
   JOB_STATUSES,
   lossText,
+  methodOf,
   type JobObject,
   type JobOrder,
   type JobStatus,
@@ -128,17 +129,24 @@ function stateCommand(
 }
 
 function row(job: JobObject, tagged: boolean): string[] {
-  const { progress, train_loss, valid_loss, warnings } = job.graft;
+  const { train_loss, valid_loss, warnings } = job.graft;
   return [
     job.id,
     printable(ownName(job) ?? ''),
     ...(tagged ? [printable(job.graft.tags.join(', '))] : []),
     state(job.status) + (warnings.length > 0 ? warning(' !') : ''),
-    typeof job.peft?.peft_type === 'string' ? job.peft.peft_type : 'FULL',
+    methodOf(job),
     job.model,
-    progress.total_steps === null ? `${progress.step}` : `${progress.step}/${progress.total_steps}`,
+    stepsText(job),
     train_loss === null ? '' : lossText(train_loss),
     valid_loss === null ? '' : lossText(valid_loss),
     ago(job.created_at),
   ];
+}
+
+/** Nothing of an operation on adapters, which has no steps. */
+function stepsText({ graft: { operation, progress } }: JobObject): string {
+  if (operation) return '';
+  const { step, total_steps: total } = progress;
+  return total === null ? `${step}` : `${step}/${total}`;
 }

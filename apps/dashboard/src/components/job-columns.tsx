@@ -50,7 +50,7 @@ const COLUMNS: Readonly<Record<string, Shown>> = {
     usual: true,
     cell: (job) => <span title={job.model}>{job.model}</span>,
   },
-  method: { title: 'Method', min: 76, grow: 2, usual: true, cell: (job) => methodName(job.peft) },
+  method: { title: 'Method', min: 76, grow: 2, usual: true, cell: (job) => methodName(job) },
   train_loss: {
     title: 'Loss',
     min: 88,

@@ -1,8 +1,9 @@
 import type { JobObject, MetricsObject } from '@graft/contracts';
+import { baseText } from '@graft/contracts/job-method';
 import { forgettingText } from '@graft/contracts/sweep-text';
 import { isOver, jobName, queuePlace, silence, timeSpent, validationWords } from '../job-words.js';
 import { useMay } from '../own-key.js';
-import { ago, count, methodName, moment, short } from '../format.js';
+import { ago, bytes, count, methodName, moment, short } from '../format.js';
 import { CopyButton } from './copy-button.js';
 import { Link } from './link.js';
 import { Progress } from './progress.js';
@@ -10,13 +11,13 @@ import { StatePill } from './state-pill.js';
 
 interface Props {
   readonly job: JobObject;
-  readonly evaluations: MetricsObject['evaluations'];
+  readonly metrics: Pick<MetricsObject, 'evaluations' | 'peak_rss_bytes'>;
   readonly cancel: () => void;
   readonly hold: () => void;
 }
 
 /** Name, state, what may be done with a job, and its figures. */
-export function JobHeader({ job, evaluations, cancel, hold }: Props) {
+export function JobHeader({ job, metrics, cancel, hold }: Props) {
   const silent = silence(job);
   const may = useMay();
   return (
@@ -50,7 +51,7 @@ export function JobHeader({ job, evaluations, cancel, hold }: Props) {
         </span>
       </div>
       {job.graft.progress.total_steps !== null && <Progress job={job} />}
-      <Facts facts={factsOf(job, evaluations)} />
+      <Facts facts={factsOf(job, metrics)} />
       {job.metadata && Object.keys(job.metadata).length > 0 && (
         <section className="metadata" aria-label="Metadata">
           <span className="faint">Metadata</span>
@@ -77,7 +78,7 @@ function Words({ of: { tags, note } }: { of: Pick<JobObject['graft'], 'tags' | '
   );
 }
 
-function Actions({ job, cancel, hold }: Omit<Props, 'evaluations'>) {
+function Actions({ job, cancel, hold }: Omit<Props, 'metrics'>) {
   return (
     <>
       {job.status === 'running' && <button onClick={hold}>Pause</button>}
@@ -100,16 +101,15 @@ function Facts({ facts }: { facts: readonly (readonly [string, string, string?])
   );
 }
 
-function factsOf(
-  job: JobObject,
-  evaluations: MetricsObject['evaluations'],
-): [string, string, string?][] {
+type Fact = [name: string, value: string, title?: string];
+
+function factsOf(job: JobObject, { evaluations, peak_rss_bytes: peak }: Props['metrics']): Fact[] {
   const validation = validationWords(evaluations);
   const place = queuePlace(job);
   return [
     ...(place === null ? [] : [['place in queue', place] as [string, string]]),
-    ['base', job.model],
-    ['method', methodName(job.peft)],
+    ['base', baseText(job)],
+    ['method', methodName(job)],
     ['trains', trains(job)],
     ['loss, last step', short(job.graft.train_loss)],
     ...(validation === null ? [] : [['validation', validation] as [string, string]]),
@@ -117,6 +117,15 @@ function factsOf(
     ...forgettingOf(job),
     isOver(job) ? ['trained on', tokens(job)] : ['speed', speed(job)],
     ['time', timeSpent(job) ?? '–'],
+    ...(peak === null
+      ? []
+      : [
+          [
+            'memory',
+            bytes(peak),
+            'The most that its process had, with what else ran in it',
+          ] as Fact,
+        ]),
     ['created', ago(job.created_at), moment(job.created_at)],
   ];
 }

@@ -32,6 +32,10 @@ const BOX: Readonly<Record<InputKind, Boxes>> = {
 const usesOf = (model: ModelObject | undefined): readonly ModelUse[] =>
   model?.graft?.uses.length ? model.graft.uses : ['chat'];
 
+/** Not while it is imported, and not where it is files for other programs. */
+const isUsable = ({ graft }: ModelObject): boolean =>
+  (graft?.status ?? 'ready') === 'ready' && graft?.kind !== 'export';
+
 /** What a model reads, as its task says, or its family. */
 const inputsOf = (catalog: Catalog | null, model: ModelObject | undefined): InputKind =>
   catalog?.tasks.find(({ name }) => name === model?.graft?.task)?.inputs ??
@@ -41,7 +45,7 @@ const inputsOf = (catalog: Catalog | null, model: ModelObject | undefined): Inpu
 /** A finished model beside its base or another: the same words go to both, in a box that fits what the model was trained for. */
 export function ChatPage({ model }: { model: string | null }) {
   const models = useLoaded(['models', 'ready'], async () =>
-    (await api.models()).data.filter((m) => (m.graft?.status ?? 'ready') === 'ready'),
+    (await api.models()).data.filter(isUsable),
   );
   // A checkpoint is a model that no list has.
   const named = useLoaded(['model', model], async () => (model ? await api.model(model) : null));

@@ -160,7 +160,7 @@ function Outcome({ one, n, isBest, scored }: OutcomeProps) {
       <td>
         <StatePill status={job.status} />
       </td>
-      <td className="method">{methodName(job.peft)}</td>
+      <td className="method">{methodName(job)}</td>
       <td>
         {lowest === null ? '–' : `${short(lowest.loss)} at step ${lowest.step}`}
         {isBest && lowest !== null && <b> lowest</b>}

@@ -183,10 +183,10 @@ export function useJob(id: string): LiveJob {
     const failed = (failure: Error) => gone || failure instanceof NoAnswer || setError(failure);
     const refresh = async () => {
       const [metrics, checkpoints] = await Promise.all([api.metrics(id), api.checkpoints(id)]);
-      const { evaluations, marks } = metrics;
+      const { evaluations, marks, peak_rss_bytes } = metrics;
       setData((now) => ({
         ...now,
-        metrics: { ...now.metrics, evaluations, marks },
+        metrics: { ...now.metrics, evaluations, marks, peak_rss_bytes },
         checkpoints: checkpoints.data,
       }));
     };

@@ -88,7 +88,7 @@ const searchText = (job: JobObject): string =>
     job.fine_tuned_model,
     job.graft.name,
     job.user_provided_suffix,
-    methodName(job.peft),
+    methodName(job),
     job.graft.pool,
     job.error?.message,
     ...job.graft.tags,

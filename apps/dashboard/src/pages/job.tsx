@@ -86,7 +86,7 @@ export function JobPage({ id, tab }: { id: string; tab: string | null }) {
   const use = task?.use ?? 'chat';
   return (
     <main>
-      <JobHeader job={job} evaluations={data.metrics.evaluations} cancel={cancel} hold={hold} />
+      <JobHeader job={job} metrics={data.metrics} cancel={cancel} hold={hold} />
       <StreamLost connected={connected || isOver(job)} />
       <JobCompany job={job} />
       {job.status === 'queued' && <JobQueue job={job} changed={setJob} onError={setProblem} />}
