@@ -2,7 +2,7 @@ import { mkdirSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { MAX_COMMAND_BYTES } from '@graft/contracts';
 import { Command_Action } from '@graft/contracts/grpc';
-import { afterEach, describe, expect, it, vi } from 'vitest';
+import { afterEach, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { until } from '../../test/control-plane.js';
 import { isAlive, useScene, writeInto } from '../../test/scene.js';
 
@@ -37,6 +37,15 @@ describe('an assignment', () => {
     await until('the lease to be over', () => scene.plane.heartbeats.at(-1)?.leases.length === 0);
     expect(scene.plane.heartbeats.at(-1)?.residentBases).toEqual(['base-a']);
     await until('the run folder to go', () => readdirSync(join(scene.home, 'runs')).length === 0);
+  });
+
+  it('counts what its trainers have in memory as its own', async () => {
+    const own = vi.spyOn(process.memoryUsage, 'rss').mockReturnValue(1);
+    onTestFinished(() => own.mockRestore());
+    await scene.startAgent();
+    await scene.pulled();
+    // Node alone takes more
+    await until('a heartbeat', () => (scene.plane.heartbeats.at(-1)?.rssBytes ?? 0) > 20e6);
   });
 
   it('puts a checkpoint’s files before it says saved', async () => {

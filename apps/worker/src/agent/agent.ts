@@ -220,6 +220,7 @@ export class Agent {
       freeSlots: this.attempts.freeSlots,
       freeChats: this.draining ? 0 : this.generations.free,
       freeMemoryBytes: this.devices.mostFreeBytes,
+      rssBytes: process.memoryUsage.rss() + this.trainers.rssBytes,
     };
   }
 

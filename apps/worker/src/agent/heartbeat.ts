@@ -9,6 +9,8 @@ export interface Load {
   /** Answers that it could begin. */
   readonly freeChats: number;
   readonly freeMemoryBytes: number;
+  /** What its processes have in memory, files that they map included. */
+  readonly rssBytes: number;
 }
 
 const DEFAULT_MS = 5000;
@@ -39,7 +41,7 @@ export class Heartbeat {
 
   /** Asks for work, and says how many answers could begin; repeated with every heartbeat, in case the answer was lost. */
   pull(): void {
-    const { leases: _, ...room } = this.load();
+    const { leases: _, rssBytes: __, ...room } = this.load();
     if (room.freeSlots + room.freeChats === 0) return;
     this.connection.send({ $case: 'pull', value: room });
   }
@@ -52,7 +54,6 @@ export class Heartbeat {
       value: {
         ...this.load(),
         sequence: ++this.sequence,
-        rssBytes: process.memoryUsage.rss(),
         sentUnixMs: Date.now(),
       },
     });

@@ -33,10 +33,15 @@ function read(file: string): string {
 }
 
 /** Bytes that a process has allocated; what is mapped from files counts as the system's free memory, as it does there. */
-export function allocatedBy(pid: number): number {
+export const allocatedBy = (pid: number): number => statusOf(pid, 'RssAnon');
+
+/** Bytes that a process has in memory, what it maps from files included. */
+export const residentIn = (pid: number): number => statusOf(pid, 'VmRSS');
+
+function statusOf(pid: number, field: 'RssAnon' | 'VmRSS'): number {
   try {
     const status = readFileSync(`/proc/${pid}/status`, 'utf8');
-    return 1024 * Number(/^RssAnon:\s+(\d+)/m.exec(status)?.[1] ?? 0);
+    return 1024 * Number(new RegExp(`^${field}:\\s+(\\d+)`, 'm').exec(status)?.[1] ?? 0);
   } catch {
     return 0; // gone
   }

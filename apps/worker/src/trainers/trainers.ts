@@ -10,6 +10,7 @@ import type { Bases, ReportPhase } from './bases.js';
 import type { Devices } from './devices.js';
 import type { OrphanedTrainers } from './orphaned-trainers.js';
 import { ResidentTrainer } from './resident-trainer.js';
+import { residentIn } from './memory.js';
 import { Room } from './room.js';
 
 export interface TrainersOptions {
@@ -75,6 +76,13 @@ export class Trainers {
   async warmUp(): Promise<ReadyFact> {
     this.spare = this.startProcess('-');
     return this.spare.ready;
+  }
+
+  /** What the processes of all trainers have in the host's memory. */
+  get rssBytes(): number {
+    const pids = [...this.all].map((one) => one.process.pid);
+    if (this.spare) pids.push(this.spare.pid);
+    return pids.reduce((sum, pid) => sum + residentIn(pid), 0);
   }
 
   get resident(): string[] {
