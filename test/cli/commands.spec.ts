@@ -246,6 +246,11 @@ describe('graft, against a running API', () => {
   it('shows what a job would be, and says it before submitting', async () => {
     const base = writeTinyBase(join(home, 'planned'));
     expect((await run('models', 'import', base)).code).toBe(0);
+    // another of its name is told to be called otherwise, and can be
+    const other = writeTinyBase(join(home, 'other', 'planned'), 'gpt2');
+    expect((await run('models', 'import', other)).err).toContain('choose another id');
+    const named = await run('models', 'import', other, '--id', 'planned-too');
+    expect(named).toMatchObject({ code: 0, out: 'planned-too is ready\n' });
     const chats = writeChats(join(home, 'planned.jsonl'), 12);
     const files = async () => (await run('files')).out.match(/^file-\S+/gm);
     const before = await files();

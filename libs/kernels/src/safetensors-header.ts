@@ -125,7 +125,8 @@ function readEntry(name: string, fields: Readonly<Record<string, unknown>>): Saf
   );
   if (unknown !== undefined) fail(`unknown field ${quoted(unknown)}`);
   const dtype =
-    DTYPES.get(fields['dtype'] as string) ?? fail(`unknown dtype ${shown(fields['dtype'])}`);
+    DTYPES.get(fields['dtype'] as string) ??
+    fail(`unknown dtype ${shown(fields['dtype'])}; known are ${[...DTYPES.keys()].join(', ')}`);
   const shape = numbers(fields['shape']) ?? fail('shape must be an array of non-negative integers');
   if (shape.length > MAX_RANK) fail(`${shape.length} dimensions exceed the limit of ${MAX_RANK}`);
   if (shape.some((n) => n > MAX_DIMENSION)) fail('a dimension exceeds 2^31');

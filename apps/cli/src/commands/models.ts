@@ -33,9 +33,10 @@ export function addModels(program: Command): void {
     .command('import')
     .description("hub:OWNER/NAME, dir:FOLDER or a .gguf file (paths are on the API's machine)")
     .argument('<source>')
-    .action(async (source: string, _options: unknown, command: Command) => {
+    .option('--id <name>', 'what it is called here (default: the name of the repository or file)')
+    .action(async (source: string, { id }: { id?: string }, command: Command) => {
       const { out, api } = callOf(command);
-      const model = await importModel(api(), sourceOf(source), out);
+      const model = await importModel(api(), { source: sourceOf(source), ...(id && { id }) }, out);
       if (out.json) out.value(model);
       else out.line(`${model.id} is ready`);
     });
@@ -58,8 +59,13 @@ const sourceOf = (source: string): string =>
   !/^[a-z]+:/.test(source) && existsSync(source) ? `dir:${resolve(source)}` : source;
 
 /** Starts an import and waits until it is ready, showing how far it is. */
-export async function importModel(api: Api, source: string, out: Output): Promise<ModelObject> {
-  let model = await api.post<ModelObject>('/models', { source });
+export async function importModel(
+  api: Api,
+  asked: { readonly source: string; readonly id?: string },
+  out: Output,
+): Promise<ModelObject> {
+  const { source } = asked;
+  let model = await api.post<ModelObject>('/models', asked);
   while (model.graft?.status === 'importing') {
     const fraction = model.graft.progress ?? 0;
     out.draw(`importing ${model.id} ${bar(fraction)} ${Math.round(fraction * 100)} %`);

@@ -74,7 +74,7 @@ async function prepare(call: Call): Promise<Kept> {
   const own = process.env.GRAFT_EXAMPLE_BASE;
   const base = own ? { source: own, title: own } : await kind.base(cache, out);
   out.note(`base model: ${base.title}`);
-  const model = await importModel(api, base.source, out);
+  const model = await importModel(api, { source: base.source }, out);
   const [train, heldOut] = [await api.upload(data.trainFile), await api.upload(data.heldOutFile)];
   out.note(
     `data: ${basename(data.trainFile)} (${train.id}) and ${basename(data.heldOutFile)} (${heldOut.id}), ${kind.licence}`,

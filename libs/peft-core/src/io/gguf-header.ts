@@ -192,7 +192,7 @@ function place(
     const bytes = (elements / type.blockSize) * type.blockBytes;
     if (offset % alignment) throw fail(`offset ${offset} is not a multiple of ${alignment}`);
     if (start + offset + bytes > size)
-      throw fail(`its ${bytes} bytes extend past the end of the file`);
+      throw fail(`its ${bytes} bytes extend past the end of the file, which seems to be cut off`);
     return { name, shape, type, offset: start + offset, bytes };
   });
   tensors.sort((a, b) => a.offset - b.offset);
