@@ -127,6 +127,31 @@ describe.skipIf(!program)('sounds in the dashboard', () => {
     expect(tabs.problems()).toEqual([]);
   });
 
+  it('whose texts make the letters: the form and the job say which', async () => {
+    await importBase(api, 'bare', writeTinySoundBase(join(dir, 'bare'), 'wav2vec2'));
+    const data = readFileSync(writeSounds(join(dir, 'spelt.jsonl'), 12, 'text', 0.15));
+    const { id: training_file } = await api.client.files.create({
+      file: new File([data], 'spelt.jsonl'),
+      purpose: 'fine-tune',
+    });
+    const page = await tabs.open(`/new?training_file=${training_file}`);
+    await page.locator('#model').selectOption('bare');
+    await page.getByRole('radio', { name: /Speech to letters/ }).check();
+    const plan = page.getByRole('region', { name: 'What this job will do' });
+    await plan.getByText('d e g h i l m o w', { exact: true }).waitFor();
+    await page.getByLabel('letters', { exact: true }).fill('["l","o","w","e","h"]');
+    await plan.getByText('l o w e h', { exact: true }).waitFor();
+    await plan.getByText(/4 characters of the training file are no letter of this job/).waitFor();
+    expect(await faults(page)).toEqual([]);
+    await page.getByRole('button', { name: /^Submit/ }).click();
+    await page.waitForURL(/\/jobs\/ftjob-/);
+    await page.getByRole('tab', { name: /^Data/ }).click();
+    await page.getByText('5 of its own: l o w e h').waitFor();
+    expect(await faults(page)).toEqual([]);
+    await worker.assigned();
+    expect(tabs.problems()).toEqual([]);
+  });
+
   it('are recorded, and written down as it comes, by the keyboard alone', async () => {
     await importBase(api, 'whisper', writeTinySpeechBase(join(dir, 'whisper')));
     const page = await tabs.open('/models');

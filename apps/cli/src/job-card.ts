@@ -2,6 +2,7 @@ import {
   amount,
   baseText,
   duration,
+  lettersText,
   lossText,
   methodOf,
   type CheckpointObject,
@@ -93,6 +94,7 @@ function dataRows({ training_file, validation_file, graft }: JobObject): Row[] {
     : '';
   return [
     ['Data', training_file + found],
+    ['Letters', printable(lettersText(graft) ?? '')],
     ...(report?.warnings ?? []).map((text): Row => ['', warning(printable(text))]),
     ['Validation', validation_file ?? ''],
   ];

@@ -1,4 +1,10 @@
-import { memoryText, planLine, type DataReport, type JobPreviewObject } from '@graft/contracts';
+import {
+  lettersText,
+  memoryText,
+  planLine,
+  type DataReport,
+  type JobPreviewObject,
+} from '@graft/contracts';
 import { placeText } from '@graft/contracts/queue-place';
 import { bytes, printable } from './terminal.js';
 
@@ -31,6 +37,7 @@ export function planCard(preview: JobPreviewObject): string {
     ['memory', memoryWords(preview)],
     ['start', placeText(preview)],
     ['training', dataWords(training)],
+    ['letters', lettersText(graft) ?? ''],
     ...(validation ? ([['validation', dataWords(validation)]] as [string, string][]) : []),
     ...preview.warnings.map((warning): [string, string] => ['warning', warning]),
   ];

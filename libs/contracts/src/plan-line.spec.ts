@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { memoryText, planLine } from './plan-line.js';
+import { lettersText, memoryText, planLine } from './plan-line.js';
 
 const plan = {
   examples: 12,
@@ -73,4 +73,12 @@ it.each([
   expect(planLine({ ...plan, trainable, total: null })).toMatch(
     new RegExp(` · ${words} parameters$`),
   );
+});
+
+it("tells a job's own letters, of many the first", () => {
+  const of = (letters: unknown) => lettersText({ task_options: { letters } });
+  expect(of([' ', "'", 'a', 'é'])).toBe("3 of its own: ' a é");
+  const many = Array.from({ length: 1261 }, (_, i) => String.fromCodePoint(0x4e00 + i));
+  expect(of(many)).toMatch(/^1,261 of its own: 一 丁 .* … and 1,201 more$/);
+  expect([of(null), of(undefined), lettersText({})]).toEqual([null, null, null]);
 });

@@ -81,3 +81,21 @@ export function amount(n: number): string {
   }
   return `${value.toFixed(1)} ${units[unit]}`;
 }
+
+/** Letters that are told by themselves; what follows is told by number. */
+const TOLD = 60;
+
+/**
+ * "12 of its own: a b c …": the letters that a job of task `ctc` makes for itself, without the space between words; null
+ * where it has those of its base, or none.
+ * @param graft of a job or a plan
+ */
+export function lettersText(graft: Readonly<Record<string, unknown>>): string | null {
+  const { letters } = (graft['task_options'] ?? {}) as { readonly letters?: readonly string[] };
+  if (!Array.isArray(letters)) return null;
+  const all = (letters as readonly string[]).filter((letter) => letter !== ' ');
+  const more = all.length > TOLD ? ` … and ${amountOf(all.length - TOLD)} more` : '';
+  return `${amountOf(all.length)} of its own: ${all.slice(0, TOLD).join(' ')}${more}`;
+}
+
+const amountOf = (n: number): string => n.toLocaleString('en');

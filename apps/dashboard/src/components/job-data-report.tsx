@@ -4,6 +4,7 @@ import type {
   JobObject,
   RecordFormatDescription,
 } from '@graft/contracts';
+import { lettersText } from '@graft/contracts/plan-line';
 import { useContext } from 'react';
 import { api } from '../api.js';
 import { useLoaded } from '../loading.js';
@@ -24,6 +25,7 @@ interface Props {
 /** What a job learns from: its files, and what they are for its base. */
 export function JobDataReport({ job, log }: Props) {
   const { data } = job.graft;
+  const letters = lettersText(job.graft);
   if (job.training_file === null) return null;
   return (
     <section aria-label="Data">
@@ -31,6 +33,13 @@ export function JobDataReport({ job, log }: Props) {
         <TrainingFile id={job.training_file} name="Training file" />
         {job.validation_file && <TrainingFile id={job.validation_file} name="Validation file" />}
       </p>
+      {letters !== null && (
+        <p className="facts">
+          <span>
+            <span className="faint">Letters</span> {letters}
+          </span>
+        </p>
+      )}
       {data ? (
         <Found report={data} file={job.training_file} />
       ) : (

@@ -1,5 +1,5 @@
 import type { DataReport, JobPreviewObject } from '@graft/contracts';
-import { amount, memoryText, planLine, roughly } from '@graft/contracts/plan-line';
+import { amount, lettersText, memoryText, planLine, roughly } from '@graft/contracts/plan-line';
 import { placeText } from '@graft/contracts/queue-place';
 import { bytes, count, short } from '../format.js';
 import { Failure } from './failure.js';
@@ -30,6 +30,12 @@ function startOf(plan: JobPreviewObject): readonly Fact[] {
   return place ? [['Queue', place, start.join(', ')]] : [];
 }
 
+/** That the job makes of its texts: how many, and which. */
+function lettersOf({ graft }: JobPreviewObject): readonly Fact[] {
+  const [count, which] = lettersText(graft)?.split(' of its own: ') ?? [];
+  return count === undefined ? [] : [['Letters', count, which]];
+}
+
 function factsOf(plan: JobPreviewObject): readonly Fact[] {
   const { n_epochs: passes, batch_size: batch } = plan.hyperparameters;
   const { learning_rate: rate, lr_schedule: schedule } = plan.graft;
@@ -48,6 +54,7 @@ function factsOf(plan: JobPreviewObject): readonly Fact[] {
     ...memoryOf(plan),
     ...startOf(plan),
     trainedOf(plan),
+    ...lettersOf(plan),
     ...(typeof rate === 'number' ? [['Rate', String(rate), String(schedule ?? '')] as const] : []),
   ];
 }
