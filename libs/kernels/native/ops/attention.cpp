@@ -10,12 +10,13 @@
 // it. b is a bias by distance, [H, distances], the first of which is -behind; or, where bias_behind is -1, b(j) by the
 // place of the key, [H, places], which gets no gradient.
 // With a cap c the scores are c tanh(s_ij / c) in place of s_ij, without b, and dS_ij is multiplied by 1 - tanh²(s_ij / c).
-// Nothing is kept between the passes but o and lse; scores live for 48 queries at a time (arXiv:2205.14135 with whole
-// rows instead of an online softmax). In bf16 P and dS are rounded before they are multiplied, sums are f32.
+// Nothing is kept between the passes but o and lse; scores live for 96 queries and 512 keys at a time (arXiv:2205.14135).
+// In bf16 P and dS are rounded before they are multiplied, sums are f32.
 //
 // q: [T, H, d]  k, v: [K, Hkv, d]  o: [T, H d]  lse: f32 [H, T]  b: f32
-// A segment and a key head are one task, of a long segment some of the queries' heads over it; its sums do not depend on
-// the number of threads or on other segments, except those of shared rows and of b, which are added in the order of tasks.
+// A segment and a key head are one task, of a long segment some of the queries and of their heads over it; its sums do not
+// depend on the number of threads or on other segments, except those of shared rows and of b, which are added in the order
+// of tasks.
 #include "isa.h"
 
 #include <ATen/Parallel.h>
@@ -67,21 +68,25 @@ struct AttentionTask {
 #include "isa_each.h"
 #undef GRAFT_BODY
 
+constexpr int64_t kBlockScratch = 96 * 5 * (512 + 16) + 32 * 16;  // of a block of queries and a chunk of keys, paddings
 constexpr int64_t kLong = int64_t{1} << 21;  // queries times keys, from which on a segment may be all there is to do
-constexpr int64_t kShares = 4;               // of a key head of a long segment, each with gradients of its own
+constexpr int64_t kShares = 4;               // of a key head's heads in a long segment, each with gradients of its own
 
-// Queries' heads over one key head of a segment.
+// Queries of a segment and their heads over one key head.
 struct Piece {
   size_t segment;
-  int64_t kv, head, heads;  // the first of the heads, of all of the queries'
-  int64_t part;             // first row of its gradients of keys, under those of its key head
+  int64_t kv, head, heads;        // the first of the heads, of all of the queries'
+  int64_t first, rows, offset;    // the queries, from the segment's first on, and the place of theirs
+  int64_t before, own;            // keys that they see: as many of the segment's
+  int64_t work;                   // in queries times keys
+
+  int64_t keys() const { return before + own; }
 };
 
 int64_t padded(int64_t n) { return (n + 15) / 16 * 16; }
 
 struct Problem : AttentionProblem {
   std::vector<Piece> pieces;
-  int64_t part_rows = 0;  // of all pieces of a key head
 
   Problem(const at::Tensor& q_, const at::Tensor& k_, const at::Tensor& v_, const std::optional<at::Tensor>& bias_,
           c10::IntArrayRef flat, AttentionOptions options_)
@@ -92,15 +97,42 @@ struct Problem : AttentionProblem {
   int64_t group() const { return heads / kv_heads; }
   bool wide() const { return q.scalar_type() == at::kFloat; }
 
+  // How many keys a query of the segment sees.
+  int64_t seen(const Segment& segment, int64_t query) const {
+    const int64_t place = segment.offset + query;
+    return std::min(segment.keys(), place + ahead) - std::max<int64_t>(0, place - behind + 1);
+  }
+
+  // Those of a long segment are cut in two of equal work, so that few heads are shared out evenly among few threads.
   void cut(size_t index) {
     const Segment& segment = segments[index];
-    const bool is_long = segment.rows * std::min(segment.keys(), behind + ahead) >= kLong;
-    const int64_t each = is_long ? (group() + kShares - 1) / kShares : group();
-    for (int64_t head = 0; head < group(); head += each) {
-      for (int64_t kv = 0; kv < kv_heads; kv++)
-        pieces.push_back({index, kv, kv * group() + head, std::min(each, group() - head), part_rows});
-      part_rows += segment.keys();
-    }
+    std::vector<int64_t> until(segment.rows);  // work up to and with a query
+    for (int64_t i = 0, sum = 0; i < segment.rows; i++) until[i] = sum += seen(segment, i) + 16;
+    if (segment.rows * std::min(segment.keys(), behind + ahead) < kLong)
+      return add(index, 0, segment.rows, group(), until.back());
+    const int64_t middle = std::lower_bound(until.begin(), until.end(), until.back() / 2) - until.begin();
+    const int64_t first = std::clamp<int64_t>((middle + 11) / 12 * 12, 1, segment.rows);
+    const int64_t each = (group() + kShares - 1) / kShares;
+    add(index, 0, first, each, until[first - 1]);
+    if (first < segment.rows) add(index, first, segment.rows, each, until.back() - until[first - 1]);
+  }
+
+  // The pieces of the queries [first, past), so many heads each.
+  void add(size_t index, int64_t first, int64_t past, int64_t each, int64_t work) {
+    const Segment& segment = segments[index];
+    const int64_t keys = std::min(segment.keys(), segment.offset + past - 1 + ahead);
+    const int64_t before = std::min(segment.before, keys);
+    for (int64_t head = 0; head < group(); head += each)
+      for (int64_t kv = 0; kv < kv_heads; kv++) {
+        const int64_t count = std::min(each, group() - head);
+        pieces.push_back({index, kv, kv * group() + head, count, first, past - first, segment.offset + first, before,
+                          keys - before, work * count});
+      }
+  }
+
+  // Elements from the beginning of [queries, heads · size] to a piece's.
+  int64_t place(const Piece& piece, int64_t stride) const {
+    return (segments[piece.segment].start + piece.first) * stride + piece.head * size;
   }
 
   AttentionTask task(const Piece& piece, void* o, float* lse) const {
@@ -111,17 +143,17 @@ struct Problem : AttentionProblem {
     };
     AttentionTask t{};
     t.wide = wide();
-    t.q = offset(q, segment.start * q.stride(0) + first * size);
+    t.q = offset(q, place(piece, q.stride(0)));
     t.k = offset(k, kv * size);
     t.v = offset(v, kv * size);
-    t.o = static_cast<char*>(o) + (segment.start * heads + first) * size * bytes;
-    t.lse = lse + first * queries + segment.start;
-    t.rows = segment.rows;
-    t.before = segment.before;
-    t.own = segment.key_rows;
+    t.o = static_cast<char*>(o) + place(piece, heads * size) * bytes;
+    t.lse = lse + first * queries + segment.start + piece.first;
+    t.rows = piece.rows;
+    t.before = piece.before;
+    t.own = piece.own;
     t.own_start = segment.key_start;
     t.before_start = segment.before_start;
-    t.offset = segment.offset;
+    t.offset = piece.offset;
     t.behind = behind;
     t.ahead = ahead;
     t.size = size;
@@ -143,13 +175,13 @@ struct Problem : AttentionProblem {
   // Floats of scratch that a task needs at most; the body takes what it needs in order.
   int64_t scratch() const {
     int64_t most = 0, rows = 0;
-    for (const Segment& segment : segments) {
-      most = std::max(most, segment.keys());
-      rows = std::max(rows, segment.rows);
+    for (const Piece& piece : pieces) {
+      most = std::max(most, piece.keys());
+      rows = std::max(rows, piece.rows);
     }
-    const int64_t width = padded(most), wide_size = padded(size);
+    const int64_t width = (most + 63) / 64 * 64, wide_size = padded(size), wide_rows = padded(rows);
     const int64_t by_distance = bias.defined() ? 2 * padded(width + rows) : 0;
-    return 5 * padded(width * wide_size) + 48 * (5 * width + 6 * wide_size) + 64 * 16 + by_distance;
+    return 4 * width * wide_size + wide_rows * (5 * wide_size + 1) + kBlockScratch + 96 * 2 * wide_size + by_distance;
   }
 
   // Runs body(piece, scratch) for all, the longest first, on all threads.
@@ -157,12 +189,7 @@ struct Problem : AttentionProblem {
   void each(const Body& body) const {
     std::vector<size_t> order(pieces.size());
     std::iota(order.begin(), order.end(), 0);
-    auto cost = [this](size_t i) {
-      const Segment& segment = segments[pieces[i].segment];
-      const int64_t seen = options.causal ? segment.offset + segment.rows / 2 : segment.keys();
-      return pieces[i].heads * segment.rows * (std::min(seen, behind + ahead) + 16);
-    };
-    std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return cost(a) > cost(b); });
+    std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return pieces[a].work > pieces[b].work; });
     std::atomic<size_t> next{0};
     const int64_t floats = scratch();
     at::parallel_for(0, std::min<int64_t>(at::get_num_threads(), order.size()), 1, [&](int64_t, int64_t) {
@@ -201,16 +228,18 @@ Gradients backward_pass(const Problem& p, const at::Tensor& o, const at::Tensor&
   d.k = at::empty(p.k.sizes(), p.k.options().memory_format(at::MemoryFormat::Contiguous));
   d.v = at::empty_like(d.k);
   if (wants_bias) d.bias = at::zeros_like(p.bias);
-  const int64_t size = padded(p.size), count = p.segments.size();
-  // parts: [key or value][key head][rows of all pieces' keys][size]
-  const int64_t per_head = p.part_rows * size;
-  std::unique_ptr<float[]> parts(new float[2 * p.kv_heads * per_head]);
-  auto part = [&](bool value, const Piece& piece) {
-    return parts.get() + ((value ? p.kv_heads : 0) + piece.kv) * per_head + piece.part * size;
+  // of each piece: dk and dv, [keys][size], and db, [heads][distances]
+  const int64_t size = padded(p.size), distances = wants_bias ? p.bias.size(1) : 0;
+  struct Part {
+    std::unique_ptr<float[]> k, v;
+    std::vector<float> bias;
   };
-  // and of the bias: [segment][head][distances]
-  const int64_t distances = wants_bias ? p.bias.size(1) : 0;
-  std::vector<float> bias_parts(count * p.heads * distances, 0.0f);
+  std::vector<Part> parts;
+  for (const Piece& piece : p.pieces) {
+    const int64_t count = piece.keys() * size;
+    parts.push_back({std::unique_ptr<float[]>(new float[count]), std::unique_ptr<float[]>(new float[count]),
+                     std::vector<float>(piece.heads * distances, 0.0f)});
+  }
   char* o_data = const_cast<char*>(static_cast<const char*>(o.const_data_ptr()));
   float* lse_data = const_cast<float*>(lse.const_data_ptr<float>());
   const char* go_data = static_cast<const char*>(go.const_data_ptr());
@@ -221,10 +250,11 @@ Gradients backward_pass(const Problem& p, const at::Tensor& o, const at::Tensor&
     t.go = go_data + (static_cast<char*>(t.o) - o_data);
     t.dq = dq_data + (static_cast<char*>(t.o) - o_data);
     t.dq_stride = p.heads * p.size;
-    t.dk = part(false, piece);
-    t.dv = part(true, piece);
+    Part& part = parts[&piece - p.pieces.data()];
+    t.dk = part.k.get();
+    t.dv = part.v.get();
     if (wants_bias) {
-      t.dbias = bias_parts.data() + (piece.segment * p.heads + piece.head) * distances + p.options.bias_behind;
+      t.dbias = part.bias.data() + p.options.bias_behind;
       t.dbias_stride = distances;
     }
     GRAFT_DISPATCH(attend, t);
@@ -235,27 +265,26 @@ Gradients backward_pass(const Problem& p, const at::Tensor& o, const at::Tensor&
       const bool value = i >= p.kv_heads;
       const int64_t kv = i % p.kv_heads;
       std::vector<float> sums(p.keys * p.size, 0.0f);
-      for (const Piece& piece : p.pieces) {
+      for (size_t n = 0; n < p.pieces.size(); n++) {
+        const Piece& piece = p.pieces[n];
         if (piece.kv != kv) continue;
         const Segment& segment = p.segments[piece.segment];
-        const float* from = part(value, piece);
+        const float* from = (value ? parts[n].v : parts[n].k).get();
         auto add = [&](const float* source, int64_t start, int64_t count) {
           for (int64_t r = 0; r < count; r++)
             for (int64_t c = 0; c < p.size; c++) sums[(start + r) * p.size + c] += source[r * size + c];
         };
-        add(from, segment.before_start, segment.before);
-        add(from + segment.before * size, segment.key_start, segment.key_rows);
+        add(from, segment.before_start, piece.before);
+        add(from + piece.before * size, segment.key_start, piece.own);
       }
       at::Tensor whole = value ? d.v : d.k;
       const at::Tensor wide = at::from_blob(sums.data(), {p.keys, p.size}, at::kFloat);
       whole.select(1, kv).copy_(wide);
     }
   });
-  if (wants_bias) {
-    float* sums = d.bias.mutable_data_ptr<float>();
-    const int64_t all = p.heads * distances;
-    for (int64_t n = 0; n < count; n++)
-      for (int64_t i = 0; i < all; i++) sums[i] += bias_parts[n * all + i];
+  for (size_t n = 0; n < parts.size(); n++) {
+    float* sums = wants_bias ? d.bias.mutable_data_ptr<float>() + p.pieces[n].head * distances : nullptr;
+    for (size_t i = 0; i < parts[n].bias.size(); i++) sums[i] += parts[n].bias[i];
   }
   return d;
 }

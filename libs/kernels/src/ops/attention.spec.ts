@@ -194,13 +194,35 @@ const OTHERS: readonly Layout[] = [
   },
 ];
 
-/** So long that a key head's queries are shared out, by heads. */
-const LONG: Layout = {
-  name: 'a long sequence after a short one, with a relative bias',
-  keys: 1490,
-  segments: [self(0, 30), self(30, 1460)],
-  bias: 'relative',
-};
+/** More keys than are gone through at once, the last so long that its queries are shared out, by rows and heads. */
+const LONG: readonly Layout[] = [
+  {
+    name: 'many keys in a window after shared rows',
+    keys: 900,
+    segments: [self(0, 600), self(600, 200, { before: 600 }), self(800, 100)],
+    window: 530,
+  },
+  {
+    name: 'few queries over many keys',
+    keys: 1200,
+    segments: [cross(0, 40, 0, 1100), cross(40, 1, 1100, 100, { before: 515 })],
+  },
+  {
+    name: 'many keys both ways in a window, in their middle',
+    keys: 1100,
+    segments: [cross(0, 110, 0, 1100, { offset: 480 })],
+    causal: false,
+    window: 70,
+  },
+  { name: 'capped scores of many keys', keys: 1030, segments: [self(0, 1030)], softcap: 2 },
+  { name: 'alibi over many keys', keys: 1030, segments: [self(0, 1030)], bias: 'alibi' },
+  {
+    name: 'a long sequence after a short one, with a relative bias',
+    keys: 1490,
+    segments: [self(0, 30), self(30, 1460)],
+    bias: 'relative',
+  },
+];
 
 const [BUCKETS, MAX_DISTANCE] = [16, 50];
 const SLOPES = [0.5, 0.25, 0.125, 0.0625, 0.3, 0.01];
@@ -329,9 +351,11 @@ onEachBody((dtype) => {
     });
   });
 
-  it(LONG.name, () => {
+  it.each(LONG)('$name', (layout) => {
     k.tidy(() => {
-      compare(inputsOf(LONG, 8, dtype), dtype, attend(LONG), (...inputs) => dense(inputs, LONG));
+      compare(inputsOf(layout, 8, dtype), dtype, attend(layout), (...inputs) =>
+        dense(inputs, layout),
+      );
     });
   });
 
