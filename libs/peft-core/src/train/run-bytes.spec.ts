@@ -116,6 +116,12 @@ it('takes a report for its largest example as often as a step has examples, and 
   const { told, real } = sizes([400, 10, 10, 10, 10], [300, 10]);
   expect(real).toMatchObject({ rows: 430, evaluatedRows: 310 });
   expect(told).toMatchObject({ rows: 1600, evaluatedRows: 600, longest: 400 });
+  const spelling: Spec = { ...spec(false), task: 'ctc' };
+  const sounds = sizesOfReports(spelling, {
+    training: report([400, 10]),
+    validation: report([500]),
+  });
+  expect(sounds?.spelt).toBe(sizesOf(spelling, [400, 10].map(example), [example(500)]).spelt);
   const older = { examples: 3 } as DataReport;
   expect(sizesOfReports(spec(false), { training: older, validation: null })).toBeNull();
 });

@@ -202,10 +202,13 @@ export function sizesOfReports(
   const rowsOf = ({ largest_rows: rows = 0, examples }: DataReport, most: number): number =>
     largest([rows], rows * Math.min(examples, most));
   const bytesOf = ({ memory_bytes: bytes = 0 }: DataReport): number => bytes;
+  const longest = Math.max(...reports.map(({ largest_rows: rows = 0 }) => rows));
   return {
     rows: rowsOf(training, examplesPerStep(spec)),
     evaluatedRows: validation ? rowsOf(validation, Infinity) : 0,
-    longest: Math.max(...reports.map(({ largest_rows: rows = 0 }) => rows)),
+    longest,
+    // each letter of a text needs a row of its sound
+    spelt: taskFor(spec.task).letters ? longest : 0,
     dataBytes: sum(reports.map(bytesOf)),
   };
 }
