@@ -77,4 +77,7 @@ it('says when the base has all of them already', () => {
   expect(of(['low', 'egg'], DATA).training.warnings).toEqual([expect.stringMatching(idle)]);
   expect(of(['low', 'fog'], DATA).training.warnings).toEqual([]);
   expect(of(['low'], DATA).validation?.warnings.join()).not.toMatch(idle);
+  // of an adapter to begin from they are no choice
+  const kept = report(['low'], { letters: ['l', 'o', 'w'] }, { processor: spelling });
+  expect(kept.training.warnings).toEqual([]);
 });

@@ -195,7 +195,7 @@ function spelt(text: string, letters: CtcTokenizer, isFound: boolean): Int32Arra
   try {
     const ids = letters.encode(text);
     const isKnown = isFound || ids.some((id) => id !== letters.unknown && id !== letters.delimiter);
-    return isKnown ? Int32Array.from(ids) : `the text has none of the letters that the job spells with, ${letters.sample}: write it in those, or set task_options.vocabulary_from_data`; // prettier-ignore
+    return isKnown ? Int32Array.from(ids) : `the text has none of the letters that the job spells with, ${letters.sample}: write it in those, or, unless the job begins from an adapter, set graft.task_options.vocabulary_from_data`; // prettier-ignore
   } catch (error) {
     if (error instanceof DomainError) return error.message;
     throw error;

@@ -160,8 +160,9 @@ export class LetterNotes implements Notes {
 
   constructor(options: LetterOptions, processor: Processor) {
     this.#letters = tokenizerOf(options, processor);
-    const isOwn = madeIn(options) !== null;
-    this.#base = isOwn && processor.has('letters') ? processor.letters : null;
+    // letters that are named may be those of an adapter to begin from, which stay
+    const isAsked = Boolean(options.vocabulary_from_data);
+    this.#base = isAsked && processor.has('letters') ? processor.letters : null;
   }
 
   see({ text }: JsonObject): void {
@@ -180,7 +181,7 @@ export class LetterNotes implements Notes {
     const isIdle = isTrained && this.#base !== null && all.every(among(this.#base));
     return [
       ...(unknown.length > 0 ? [told] : []),
-      ...(isIdle ? ['The base has all letters of the texts already, and a head for them: without vocabulary_from_data and letters they are learnt with it, which takes fewer examples.'] : []), // prettier-ignore
+      ...(isIdle ? ['The base has all letters of the texts already, and a head for them: without vocabulary_from_data they are learnt with it, which takes fewer examples.'] : []), // prettier-ignore
     ];
   }
 }
