@@ -183,6 +183,18 @@ describe('a run that goes on from an adapter', () => {
     expect(begin({ task_options: options({ letters: LETTERS }) }, { initAdapterDir })).toBeTruthy();
   });
 
+  it('that is a whole model keeps them, too, though its base has others', () => {
+    const whole = { peft: null, n_epochs: 1, learning_rate: 1e-3 };
+    const asked = { ...whole, task_options: options({ vocabulary_from_data: true }) };
+    const initAdapterDir = finished(trained(begin(asked, {}, spelling), Infinity, spelling)).dir;
+    expect(begin(whole, { initAdapterDir }, spelling).spec.task_options).toMatchObject({ letters: LETTERS }); // prettier-ignore
+    const same = finished(trained(begin(whole, {}, spelling), Infinity, spelling)).dir;
+    expect(begin(whole, { initAdapterDir: same }, spelling).spec.task_options).toEqual(options());
+    expect(() => begin(asked, { initAdapterDir: same }, spelling)).toThrow(
+      'spells with the letters of its base, which it keeps',
+    );
+  });
+
   it('of its base has those of its base, and no others', () => {
     const initAdapterDir = start({}, spelling);
     expect(begin({}, { initAdapterDir }, spelling).spec.task_options).toMatchObject({ letters: null }); // prettier-ignore

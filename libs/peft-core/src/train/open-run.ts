@@ -1,7 +1,9 @@
 // Makes a run: reads and encodes its data, attaches its method, and resumes where a checkpoint is given.
+import { isDeepStrictEqual } from 'node:util';
 import { DomainError, SAMPLE_TOKENS, type Spec } from '@graft/contracts';
 import { BARE_BASE } from '../batch.js';
 import { attachingMethod } from '../build.js';
+import { lettersIn } from '../data/audio/made-vocabulary.js';
 import { loadExamples } from '../data/examples.js';
 import { samplePromptTokens } from '../data/prompt.js';
 import { heldOut, splitOf } from '../data/held-out.js';
@@ -179,10 +181,17 @@ function heldPlaces(spec: Spec, task: Task, { trainFile }: RunOptions): Readonly
   return split && heldOut(trainFile, { task, tasks: promptTasks(spec.peft) }, split);
 }
 
-/** An adapter to begin from keeps its letters; a whole model on a base of letters has those of its base. */
-function begunWith(spec: Spec, { initAdapterDir: dir }: RunOptions, { model }: Base): Spec {
-  if (!dir || (model.ctc && isWholeModel(dir))) return spec;
-  return { ...spec, task_options: continuedOptions(spec, storedLetters(dir)) };
+/** An adapter to begin from keeps its letters; a whole model's folder has them where they are its base's, too. */
+function begunWith(
+  spec: Spec,
+  { initAdapterDir: dir }: RunOptions,
+  { vocabularyFiles }: Base,
+): Spec {
+  if (!dir || !taskFor(spec.task).letters) return spec;
+  const letters = storedLetters(dir);
+  const ofBase = vocabularyFiles && lettersIn(vocabularyFiles);
+  const isBases = !headOf(spec) && isWholeModel(dir) && isDeepStrictEqual(letters, ofBase);
+  return { ...spec, task_options: continuedOptions(spec, isBases ? null : letters) };
 }
 
 function withSurvey(
