@@ -1,5 +1,6 @@
 // README.md of an adapter: the model card PEFT writes, as far as tools read it, and how to load it.
 import { basename, dirname } from 'node:path';
+import { quantizerFor } from '../quant/registry.js';
 import type { PeftTask } from '../tasks/task.js';
 
 /** The PEFT release whose files these are. */
@@ -14,14 +15,19 @@ export interface CardFacts {
   readonly hasLetters?: boolean;
   /** Whether it is made of adapters, which lie in folders of its own. */
   readonly isMixed?: boolean;
+  /** The quantiser by which its base was packed for it; null or left out: the base's files are as it was trained on them. */
+  readonly quantization?: string | null;
 }
 
 export function adapterCard(
   peftType: string,
   baseName: string,
   { models, pipeline, hasHead = true }: PeftTask,
-  { ggufFile, hasLabels, hasLetters = false, isMixed = false }: CardFacts,
+  facts: CardFacts,
 ): string {
+  const { ggufFile, hasLabels, isMixed = false, quantization = null } = facts;
+  const packed = quantization === null ? undefined : quantizerFor(quantization).transformers;
+  const held = packed ? `, on the base in ${quantization}, as it is loaded here` : '';
   const tags = [`base_model:adapter:${baseName}`, peftType.toLowerCase(), 'transformers'].sort();
   return [
     '---',
@@ -32,12 +38,13 @@ export function adapterCard(
     ...tags.map((tag) => `- ${JSON.stringify(tag)}`),
     '---',
     '',
-    `An adapter (${peftType}) for ${baseName.replaceAll('\n', ' ')}, trained by Graft. Load it with PEFT:`,
+    `An adapter (${peftType}) for ${baseName.replaceAll('\n', ' ')}, trained by Graft${held}. Load it with PEFT:`,
     '',
     '```python',
+    ...(packed ? ['from transformers import BitsAndBytesConfig', `quantization = ${packed}`] : []),
     ...(ggufFile === null && !hasLabels && !isMixed
-      ? withPeft(models)
-      : onBase(baseName, hasHead ? `For${models}` : '', { ggufFile, hasLabels, hasLetters, isMixed })), // prettier-ignore
+      ? withPeft(models, packed ? [PACKED] : [])
+      : onBase(baseName, hasHead ? `For${models}` : '', facts, packed ? [PACKED] : [])),
     '```',
     '',
     '### Framework versions',
@@ -49,9 +56,12 @@ export function adapterCard(
 
 const FOLDER = '"PATH_OF_THIS_FOLDER"';
 
-const withPeft = (models: string): string[] => [
+/** Of the variable `quantization`. */
+const PACKED = 'quantization_config=quantization';
+
+const withPeft = (models: string, more: readonly string[]): string[] => [
   `from peft import AutoPeftModelFor${models}`,
-  `model = AutoPeftModelFor${models}.from_pretrained(${FOLDER})`,
+  `model = AutoPeftModelFor${models}.from_pretrained(${[FOLDER, ...more].join(', ')})`,
 ];
 
 /**
@@ -62,6 +72,7 @@ function onBase(
   baseName: string,
   kind: string,
   { ggufFile, hasLabels, hasLetters = false, isMixed = false }: CardFacts,
+  more: readonly string[],
 ): string[] {
   const isFile = ggufFile !== null && basename(baseName) === ggufFile;
   const given = [
@@ -70,6 +81,7 @@ function onBase(
     ...(hasLabels ? ['config=config'] : []),
     // a base may have a head for other letters
     ...(hasLetters ? ['ignore_mismatched_sizes=True'] : []),
+    ...more,
   ];
   return [
     `from peft import ${isMixed ? 'PeftConfig, ' : ''}PeftModel`,

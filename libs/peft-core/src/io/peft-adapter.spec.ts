@@ -13,6 +13,7 @@ import { mapSafetensors, tensor, tidy } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
 import { afterAll, beforeEach, describe, expect, it } from 'vitest';
 import type { Adapter } from '../methods/method.js';
+import type { HfConfig } from '../models/model.js';
 import { causalLm } from '../tasks/causal-lm.js';
 import { tasks } from '../tasks/registry.js';
 import type { PeftTask } from '../tasks/task.js';
@@ -137,10 +138,11 @@ describe('adapters that PEFT saved', () => {
 });
 
 describe('the card of an adapter', () => {
+  const card = (baseName: string, ggufFile: string | null, quantization: string | null): string =>
+    adapterCard('LORA', baseName, causalLm.peft, { ggufFile, hasLabels: false, quantization });
+  const codeIn = (text: string): string | undefined => /```python\n(.*?)\n```/s.exec(text)?.[1];
   const code = (baseName: string, gguf: string | null): string | undefined =>
-    /```python\n(.*?)\n```/s.exec(
-      adapterCard('LORA', baseName, causalLm.peft, { ggufFile: gguf, hasLabels: false }),
-    )?.[1];
+    codeIn(card(baseName, gguf, null));
 
   it.each(['org/base', '/models/base'])(
     'loads it by its config alone where that can name the base %s',
@@ -149,6 +151,36 @@ describe('the card of an adapter', () => {
         'from peft import AutoPeftModelForCausalLM\nmodel = AutoPeftModelForCausalLM.from_pretrained("PATH_OF_THIS_FOLDER")',
       ),
   );
+
+  it('loads the base as it was packed for the training, and says so', () => {
+    const text = card('org/base', null, 'nf4');
+    expect(text).toContain('trained by Graft, on the base in nf4, as it is loaded here.');
+    expect(codeIn(text)).toBe(
+      [
+        'from transformers import BitsAndBytesConfig',
+        'quantization = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True)',
+        'from peft import AutoPeftModelForCausalLM',
+        'model = AutoPeftModelForCausalLM.from_pretrained("PATH_OF_THIS_FOLDER", quantization_config=quantization)',
+      ].join('\n'),
+    );
+    expect(codeIn(card('org/base', null, 'int8'))).toContain('load_in_8bit=True');
+    // transformers expands a GGUF's blocks to the same numbers
+    expect(card('org/base', 'base.gguf', 'gguf_blocks')).toBe(card('org/base', 'base.gguf', null));
+  });
+
+  it('of an adapter is written by how its base was held, unless its files hold it so', () => {
+    const { peft, tensors, dispose } = readAdapter(join(GOLDEN, 'llama/lora'));
+    const written = (config: HfConfig): string => {
+      const held = { ...base, config, model: { quantization: 'nf4' } };
+      const facts = { base: held, baseName: 'org/base', task: causalLm.peft, peft };
+      writeAdapter(folder, holding(tensors, peft), facts);
+      return readFileSync(join(folder, 'README.md'), 'utf8');
+    };
+    expect(written(base.config)).toContain('BitsAndBytesConfig');
+    const { quantization_config } = json(join(GOLDEN, 'llama-nf4/base/config.json'));
+    expect(written({ ...base.config, quantization_config })).not.toContain('BitsAndBytesConfig');
+    dispose();
+  });
 
   it.each([
     ['/models/base.gguf', '"/models"'],

@@ -25,6 +25,7 @@ import { tasks } from '../tasks/registry.js';
 import type { PeftTask } from '../tasks/task.js';
 import { adapterCard, PEFT_VERSION } from './adapter-card.js';
 import { adapterConfig, MAX_CONFIG_BYTES, methodOf, type AdapterConfig } from './adapter-config.js';
+import { storedQuantizer } from '../quant/registry.js';
 import type { Base } from './base-folder.js';
 import { asModulesCall } from './file-names.js';
 import { configJson, vocabularyTexts, writeModel } from './model-folder.js';
@@ -40,7 +41,9 @@ const CONFIG = 'config.json';
 
 export interface AdapterFacts {
   readonly base: Pick<Base, 'config' | 'tokenizerFiles'> &
-    Partial<Pick<Base, 'ggufFile' | 'preprocessor' | 'vocabularyFiles'>>;
+    Partial<Pick<Base, 'ggufFile' | 'preprocessor' | 'vocabularyFiles'>> & {
+      readonly model?: Pick<Base['model'], 'quantization'>;
+    };
   /** base_model_name_or_path: the hub's id or a path, by which transformers finds the base again. */
   readonly baseName: string;
   /** Of which the adapter was trained. */
@@ -101,8 +104,10 @@ export function writeAdapter(
   const gguf = base.ggufFile ?? null;
   const isMixed = methodFor(peft).adapters !== undefined;
   const hasLetters = vocabulary !== null;
+  const isPacked = storedQuantizer(base.config) !== null;
+  const quantization = (!isPacked && base.model?.quantization) || null;
   const files = new Map([
-    ['README.md', adapterCard(peft.peft_type, baseName, task, { ggufFile: gguf, hasLabels, hasLetters, isMixed })], // prettier-ignore
+    ['README.md', adapterCard(peft.peft_type, baseName, task, { ggufFile: gguf, hasLabels, hasLetters, isMixed, quantization })], // prettier-ignore
     // by itself, because PEFT keeps nothing of labels: transformers' AutoConfig reads it from the folder
     ...(hasLabels ? [[CONFIG, configJson(base.config)] as const] : []),
     ...(vocabulary ? vocabularyTexts(vocabulary) : []),

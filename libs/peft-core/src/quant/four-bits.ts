@@ -42,6 +42,7 @@ export const fourBits = (code: FourBitCode, title: string, summary: string) =>
     name: code,
     title,
     summary,
+    transformers: `BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="${code}", bnb_4bit_use_double_quant=True)`,
     quantize: (matrix) => new FourBitWeight(quantizeNf4(matrix, { blocksize: BLOCKSIZE, code })),
     bytes(outFeatures, inFeatures) {
       const numbers = outFeatures * inFeatures;

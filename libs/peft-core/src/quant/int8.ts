@@ -28,6 +28,7 @@ export const int8 = defineQuantizer({
   name: 'int8',
   title: 'int8 (8 bits, bitsandbytes)',
   summary: "8 bits, half of bf16's memory; weights are rounded, to 255 steps a row",
+  transformers: 'BitsAndBytesConfig(load_in_8bit=True)',
   quantize: (matrix) => new Int8Weight(quantizeInt8(matrix)),
   bytes: (outFeatures, inFeatures) => outFeatures * inFeatures + outFeatures * dtypeSize('f32'),
   reads: (stored) => stored['quant_method'] === 'bitsandbytes' && stored['load_in_8bit'] === true,

@@ -14,6 +14,8 @@ export interface Quantizer {
    * matrices are packed in the base's files, or stay dense.
    */
   quantize?(matrix: Tensor): Weight;
+  /** transformers' quantization_config that holds a base so; left out where loading it plainly does. */
+  readonly transformers?: string;
   /** Whether the table of tokens and heads are packed as well as the matrices of blocks. */
   readonly tables?: true;
   /** Bytes of a packed matrix. */
