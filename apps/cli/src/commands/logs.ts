@@ -9,7 +9,7 @@ import { printable, type Output } from '../terminal.js';
 export function addLogs(program: Command): void {
   program
     .command('logs')
-    .description("print a job's events, oldest first")
+    .description("print a job's events and what its trainer wrote, oldest first")
     .argument('<job>')
     .option('-f, --follow', 'keep printing until the job ends')
     .action(async (name: string, options: { follow?: boolean }, command: Command) => {
@@ -17,8 +17,12 @@ export function addLogs(program: Command): void {
       const path = jobPath(await findJobId(api(), name));
       const seen = new Set<string>();
       const catchUp = async (): Promise<void> => {
-        const events = await api().all<JobEventObject>(`${path}/events`);
-        for (const event of events.reverse()) printOnce(event, seen, out);
+        const [events, written] = await Promise.all([
+          api().all<JobEventObject>(`${path}/events`),
+          api().all<JobEventObject>(`${path}/logs`),
+        ]);
+        const all = [...events, ...written].sort((a, b) => placeOf(a) - placeOf(b));
+        for (const event of all) printOnce(event, seen, out);
       };
       await catchUp();
       let job = await api().get<JobObject>(path);
@@ -32,6 +36,9 @@ export function addLogs(program: Command): void {
       await catchUp(); // what was written between the last event and the end
     });
 }
+
+/** In a job's history: events and lines are counted together. */
+const placeOf = ({ id }: JobEventObject): number => Number(/-(\d+)$/.exec(id)?.[1] ?? 0);
 
 function printOnce(event: JobEventObject, seen: Set<string>, out: Output): void {
   if (seen.has(event.id)) return;
