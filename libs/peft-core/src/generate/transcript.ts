@@ -5,7 +5,7 @@
  */
 import { DomainError } from '@graft/contracts';
 import { BARE_BASE } from '../batch.js';
-import { quietEnd, wavFile } from '../data/audio/windows.js';
+import { quietEnd } from '../data/audio/windows.js';
 import type { Processor } from '../data/processor.js';
 import type { Model } from '../models/model.js';
 import type { Example, Inference } from '../tasks/task.js';
@@ -120,13 +120,12 @@ export class Transcript {
     const to = timed
       ? Math.min(samples.length, from + this.most)
       : quietEnd(samples, from, this.most);
-    const file = wavFile(samples.subarray(from, to), rate);
-    const record = infer.record(`data:audio/wav;base64,${file.toString('base64')}`);
     const { model, processor } = base;
     const maxSeqLen = Math.min(MOST_ROWS, model.maxPositions - virtualTokens(model, run));
     const how = { maxSeqLen, vocabSize: model.vocabSize, taskOptions: options };
-    const [encoded] = infer.encode([record], processor, how);
-    const { example } = encoded as { example: Example };
+    const heard = infer.window?.(samples.subarray(from, to), processor, how);
+    if (!heard) throw new DomainError('internal_error', 'the task does not transcribe');
+    const { example } = heard;
     this.rows += example.rows;
     // as transformers, by default: a prompt is of the first window
     const prompt = from === 0 ? asked.prompt : null;

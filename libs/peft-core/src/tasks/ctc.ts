@@ -40,7 +40,7 @@ import {
   tokenizerOf,
 } from './own-letters.js';
 import { refuseProblems } from './record-checks.js';
-import { heardOf, sequenceOf, type SoundExample } from './sounds.js';
+import { heardOf, sequenceOf, windowOf, type SoundExample } from './sounds.js';
 import { addTotals, defineTask, mean } from './task.js';
 import type { Encoded, EncodeOptions, OwnLetters, Share, Sums } from './task.js';
 import { TRANSCRIPT_METRICS, transcriptErrors } from './transcript-errors.js';
@@ -121,10 +121,14 @@ export const ctc = defineTask<SpeltSound, Prepared, Options>({
       const files = records.map(({ audio }) => mediaBytes('audio', audio, 'audio'));
       const letters = tokenizerOf(taskOptions, processor);
       const heard = heardOf(files, processor, { maxSeqLen, store: null }, MAX_VALUES);
-      const found = heard.map((one) =>
-        exampleOf(one, { letters, target: NOTHING, text: '', unit: 1 }),
-      );
+      const found = heard.map((one) => asked(one, letters));
       refuseProblems(found);
+      return found;
+    },
+    window(samples, processor, { maxSeqLen, taskOptions }) {
+      const letters = tokenizerOf(taskOptions, processor);
+      const found = asked(windowOf(samples, processor, maxSeqLen), letters);
+      refuseProblems([found]);
       return found;
     },
     answer: (model, shares, ctx) =>
@@ -171,6 +175,10 @@ function encoded(
 }
 
 const NOTHING = new Int32Array();
+
+/** Of a sound that nobody has written down. */
+const asked = (heard: Heard | string, letters: CtcTokenizer): Encoded<SpeltSound> =>
+  exampleOf(heard, { letters, target: NOTHING, text: '', unit: 1 });
 
 function exampleOf(
   heard: Heard | string,

@@ -1,6 +1,6 @@
 // What tasks share whose examples are sounds: what is heard of each, and what training hides of it.
 import { DomainError } from '@graft/contracts';
-import { readSounds, type Heard, type HeardSound } from '../data/audio/sounds.js';
+import { hearSamples, readSounds, type Heard, type HeardSound } from '../data/audio/sounds.js';
 import { draws, type DrawKey } from '../data/permutation.js';
 import type { Processor } from '../data/processor.js';
 import type { Model } from '../models/model.js';
@@ -30,11 +30,21 @@ export function heardOf(
   most = Infinity,
 ): (Heard | string)[] {
   return readSounds(files, audio, store && { store, origins }, most).map((heard) =>
-    typeof heard === 'string' || heard.rows <= maxSeqLen
-      ? heard
-      : `the sound has ${heard.seconds.toFixed(1)} s, ${heard.rows} rows for this base, and is not cut to ${maxSeqLen}; cut it, or leave max_seq_len out`,
+    within(heard, maxSeqLen),
   );
 }
+
+/** The same of samples at the base's rate. */
+export const windowOf = (
+  samples: Float32Array,
+  { audio }: Processor,
+  maxSeqLen: number,
+): Heard | string => within(hearSamples(samples, audio), maxSeqLen);
+
+const within = (heard: Heard | string, maxSeqLen: number): Heard | string =>
+  typeof heard === 'string' || heard.rows <= maxSeqLen
+    ? heard
+    : `the sound has ${heard.seconds.toFixed(1)} s, ${heard.rows} rows for this base, and is not cut to ${maxSeqLen}; cut it, or leave max_seq_len out`;
 
 /** A sound as a front end takes it; where training hides rows of it, without them. */
 export function sequenceOf(

@@ -6,6 +6,7 @@
  */
 import { z } from 'zod';
 import { MAX_VALUES } from '../data/audio/sound.js';
+import type { Heard } from '../data/audio/sounds.js';
 import { basicText, englishText } from '../data/audio/text-normalizer.js';
 import { mediaBytes } from '../data/data-url.js';
 import { packBatch, packFeatures } from '../data/pack.js';
@@ -17,7 +18,7 @@ import { TOKEN_METRICS, tokenChance, tokenSums } from './next-token.js';
 import { mediaInput } from './media-records.js';
 import { refuseProblems } from './record-checks.js';
 import type { FeatureSequence } from './head-outputs.js';
-import { heardOf, sequenceOf, type SoundExample } from './sounds.js';
+import { heardOf, sequenceOf, windowOf, type SoundExample } from './sounds.js';
 import { prefixOf } from './speech-tokens.js';
 import { SpeechWriter } from './speech-writer.js';
 import { defineTask, type Encoded, type EncodeOptions } from './task.js';
@@ -69,7 +70,10 @@ export const speechSeq2Seq = defineTask<SpokenText, Prepared, Options>({
     text: text as string,
     language,
   }),
-  encode: encoded,
+  encode(prepared, processor, { maxSeqLen, ...options }) {
+    const files = prepared.map(({ bytes }) => bytes);
+    return encoded(prepared, heardWhole(files, processor, options), processor, maxSeqLen);
+  },
   varied: (example, key) => ({ ...example, key }),
   units: ({ target }) => target.length,
   loss(model, shares, ctx, scales) {
@@ -103,14 +107,18 @@ export const speechSeq2Seq = defineTask<SpokenText, Prepared, Options>({
     kind: 'transcribe',
     record: (input) => mediaInput(input, 'audio'),
     encode(records, processor, { maxSeqLen, taskOptions: { language } }) {
-      const prepared = records.map(({ audio }) => ({
-        bytes: mediaBytes('audio', audio, 'audio'),
-        text: '',
-        language,
-      }));
-      const found = encoded(prepared, processor, { maxSeqLen, store: null }, MAX_VALUES);
+      const files = records.map(({ audio }) => mediaBytes('audio', audio, 'audio'));
+      const sounds = heardWhole(files, processor, { store: null }, MAX_VALUES);
+      const texts = files.map(() => ({ text: '', language }));
+      const found = encoded(texts, sounds, processor, maxSeqLen);
       refuseProblems(found);
       return found;
+    },
+    window(samples, processor, { maxSeqLen, taskOptions: { language } }) {
+      const sounds = [windowOf(samples, processor, Infinity)];
+      const found = encoded([{ text: '', language }], sounds, processor, maxSeqLen);
+      refuseProblems(found);
+      return found[0] as Encoded<SpokenText>;
     },
     answer: (model, shares, ctx) =>
       shares.flatMap(({ run, examples }) =>
@@ -135,20 +143,21 @@ export const speechSeq2Seq = defineTask<SpokenText, Prepared, Options>({
   metrics: [...TOKEN_METRICS, ...TRANSCRIPT_METRICS],
 });
 
-function encoded(
-  prepared: readonly Prepared[],
+/** Sounds have as many rows as the base makes: what a job bounds is what is written. */
+const heardWhole = (
+  files: readonly Uint8Array[],
   processor: Processor,
-  { maxSeqLen, ...options }: EncodeOptions,
+  options: Omit<EncodeOptions, 'maxSeqLen'>,
   most?: number,
+): (Heard | string)[] => heardOf(files, processor, { ...options, maxSeqLen: Infinity }, most);
+
+function encoded(
+  prepared: readonly Omit<Prepared, 'bytes'>[],
+  sounds: readonly (Heard | string)[],
+  processor: Processor,
+  maxSeqLen: number,
 ): Encoded<SpokenText>[] {
   const { tokenizer, writing, audio } = processor;
-  const sounds = heardOf(
-    prepared.map(({ bytes }) => bytes),
-    processor,
-    // sounds have as many rows as the base makes: what a job bounds is what is written
-    { ...options, maxSeqLen: Infinity },
-    most,
-  );
   const [first] = prepared;
   const prefix = first ? prefixOf(processor, first.language) : new Int32Array();
   const normalize = first && isEnglish(tokenizer, first.language) ? englishText : basicText;

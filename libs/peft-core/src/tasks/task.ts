@@ -205,6 +205,11 @@ export interface Inference<E extends Example = Example, O = unknown> {
    * `tokens` with their tags, or `spans` of a text. To `transcribe`: the `text` that is said in a sound.
    */
   answer(model: Model, shares: readonly Share<E, O>[], ctx: BatchContext): unknown[];
+  /**
+   * Of a task that transcribes: an example of samples at the base's rate, which no file holds.
+   * @throws DomainError where the base makes no row of them
+   */
+  window?(samples: Float32Array, processor: Processor, options: InputOptions<O>): Encoded<E>;
   /** Of models that write what `answer` says a token at a time. */
   readonly writing?: Writing<E, O>;
 }

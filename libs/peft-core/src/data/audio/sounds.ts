@@ -103,6 +103,15 @@ function keepSound(
   );
 }
 
+/** Samples at the base's rate, of one channel, or why they cannot be used. They are kept where they lie. */
+export function hearSamples(samples: Float32Array, audio: AudioProcessor): Heard | string {
+  const { buffer, byteOffset, byteLength } = samples;
+  const bytes = new Uint8Array(buffer, byteOffset, byteLength);
+  const { samplingRate } = audio;
+  const { length } = samples;
+  return heardOf(length, { samplingRate, values: length }, audio, () => new StoredBytes(() => bytes)); // prettier-ignore
+}
+
 /** Decoded now. @param isKept else it is looked at alone */
 function readSound(bytes: Uint8Array, audio: AudioProcessor, isKept: boolean): Heard | string {
   const decoded = attempted(() => decodeAudio(bytes));
