@@ -177,6 +177,21 @@ describe('an assignment', () => {
     expect(codes).toEqual(['', 'diverged']);
   });
 
+  it('gives up what no run uses where a run finds its disk full', async () => {
+    await scene.startAgent();
+    await scene.pulled();
+    const cached = (): string[] => readdirSync(join(scene.home, 'cache', 'blobs'));
+    const first = scene.plane.blob('train.jsonl', JSON.stringify({ steps: 1, of: 'the first' }));
+    scene.plane.assign({ plan: {}, jobId: 'first', trainingFile: first });
+    await until('the first', () => scene.plane.fact('finished', 'first'));
+    await until('it to be let go', () => scene.plane.fact('finished', 'first') && cached().includes(first.sha256)); // prettier-ignore
+    const message = 'the pictures or sounds of the run take 9 GB';
+    const claims = [{ type: 'failed', code: 'disk_full', message, param: 'training_file', retryable: true }]; // prettier-ignore
+    scene.plane.assign({ plan: { claims }, jobId: 'second' });
+    expect(await until('failed', () => scene.plane.fact('failed', 'second'))).toMatchObject({ code: 'disk_full' }); // prettier-ignore
+    await until('room', () => !cached().includes(first.sha256));
+  });
+
   it('refuses a corrupt blob and keeps nothing of it', async () => {
     await scene.startAgent();
     await scene.pulled();

@@ -179,6 +179,17 @@ describe('a blob cache', () => {
     expect(cache.bytes).toBe(8000);
   });
 
+  it('drops all that is not pinned when it is told to', async () => {
+    const cache = await openCache();
+    const [used, idle] = [put(4000), put(4000)];
+    await cache.pin(used, never);
+    await cache.pin(idle, never);
+    cache.unpin(idle.sha256);
+    await cache.dropIdle();
+    expect([used, idle].map(({ sha256 }) => cache.has(sha256))).toEqual([true, false]);
+    expect(readdirSync(join(folder, 'blobs'))).toEqual([used.sha256]);
+  });
+
   it.skipIf(!canMount)(
     'drops what is not in use where the disk is smaller than its cap',
     async () => {

@@ -208,6 +208,11 @@ export class BlobCache {
     }
   }
 
+  /** Drops all that no run uses. */
+  async dropIdle(): Promise<void> {
+    await this.makeRoom(0, 0);
+  }
+
   /** True if something was dropped. */
   private async makeRoom(bytes: number, cap = this.options.capBytes): Promise<boolean> {
     const idle = [...this.entries].filter(([, entry]) => entry.pins === 0);

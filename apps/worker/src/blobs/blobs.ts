@@ -83,6 +83,15 @@ export class Blobs {
     return this.cache.adopt(path, ref);
   }
 
+  /** Where the disk is full: what no run uses goes. Never rejects. */
+  async dropIdle(): Promise<void> {
+    try {
+      await this.cache.dropIdle();
+    } catch (error) {
+      this.options.log.warn({ err: error }, 'could not drop what no run uses from the cache');
+    }
+  }
+
   private async retryUntilConnected(error: unknown, signal: AbortSignal): Promise<void> {
     if (error instanceof Error && 'code' in error && !isTransient(error)) throw error;
     this.options.log.debug(

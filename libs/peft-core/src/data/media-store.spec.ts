@@ -1,8 +1,9 @@
 import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { atOnce } from '../pieces.js';
+import { canMount, SmallDisk } from '../../../../test/small-disk.js';
 import { MediaStore, type Make } from './media-store.js';
 
 const dir = mkdtempSync(join(tmpdir(), 'graft-media-'));
@@ -68,6 +69,75 @@ describe('what is made later', () => {
     expect(work).toThrow(
       expect.objectContaining({ message: 'line 2: is nine', param: 'training_file' }),
     );
+    store.close();
+  });
+});
+
+describe.skipIf(!canMount)('a disk', () => {
+  const MEGABYTES = 40;
+  const MB = 1 << 20;
+  let disk: SmallDisk;
+  beforeAll(() => void (disk = SmallDisk.mount(join(dir, 'disk'), MEGABYTES)));
+  afterAll(() => disk.unmount());
+  afterEach(() => disk.empty());
+
+  const at = { line: 1, param: 'training_file' };
+  const grown: Make = (media) => media.map(() => new Uint8Array(8 * MB));
+  const begin = () => new MediaStore(join(disk.path, 'run'));
+  const refused = (code: string, message: RegExp) =>
+    expect.objectContaining({ code, param: 'training_file', message: expect.stringMatching(message) as string }); // prettier-ignore
+
+  it('that is nearly full is refused at once, and what is there stays as it was', () => {
+    disk.fill(512 << 10);
+    const free = disk.free;
+    const store = begin();
+    expect(() => store.add('key', new Uint8Array(100))).toThrow(
+      refused('disk_full', /on the worker's disk, where 0 MB are free beside a reserve of 1 MB .*; free some, or use a smaller/), // prettier-ignore
+    );
+    store.close();
+    expect(disk.free).toBe(free);
+  });
+
+  it('is never filled: what will be made is counted before it is', () => {
+    disk.fill(20 * MB);
+    const store = begin();
+    const later = (key: string) => store.addLater(key, new Uint8Array(MB), at, grown, { becomes: 8 * MB }); // prettier-ignore
+    later('a');
+    expect(() => {
+      later('b');
+      atOnce(store.making(() => {}));
+    }).not.toThrow();
+    store.close();
+    const second = begin();
+    const more = (key: string) => second.addLater(key, new Uint8Array(MB), at, grown, { becomes: 8 * MB }); // prettier-ignore
+    more('a');
+    more('b');
+    expect(() => {
+      more('c');
+      atOnce(second.making(() => {}));
+    }).toThrow(refused('disk_full', /take 28 MB and more on the worker's disk, where 1\d MB are free/)); // prettier-ignore
+    // nothing of it was made
+    expect(disk.free).toBeGreaterThan(15 * MB);
+    second.close();
+    expect(disk.free).toBeGreaterThan(19 * MB);
+  });
+
+  it('that others fill meanwhile is looked at again', () => {
+    const store = begin();
+    store.add('a', new Uint8Array(MB));
+    disk.fill(3 * MB);
+    expect(() => {
+      for (let i = 0; i < 20; i++) store.add(`more ${i}`, new Uint8Array(MB));
+    }).toThrow(refused('disk_full', /where \d MB are free/));
+    expect(disk.free).toBeGreaterThan(0);
+    store.close();
+  });
+
+  it('that is too small for it in any case is refused for good', () => {
+    const store = begin();
+    expect(() => {
+      for (let i = 0; i < 8; i++) store.addLater(`${i}`, new Uint8Array(MB), at, grown, { becomes: 8 * MB }); // prettier-ignore
+    }).toThrow(refused('file_too_large', /take \d+ MB and more on the worker's disk, which has 42 MB; use a smaller training_file/)); // prettier-ignore
     store.close();
   });
 });

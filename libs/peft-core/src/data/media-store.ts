@@ -1,8 +1,9 @@
 // What was made of pictures and sounds before training, so that no step waits for a decoder: bytes by content, in a file
-// of the run's own folder. Its name is taken away at once, so that whoever is killed leaves nothing behind.
-import { closeSync, mkdirSync, openSync, readSync, rmSync, writeSync } from 'node:fs';
+// of the run's own folder. Its name is taken away at once, so that whoever is killed leaves nothing behind. It ends before
+// the disk does: checkpoints of all runs are written there, too.
+import { closeSync, mkdirSync, openSync, readSync, rmSync, statfsSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
-import { DomainError } from '@graft/contracts';
+import { DomainError, gigabytes } from '@graft/contracts';
 import { refuseBroken } from './broken-lines.js';
 
 /** Bytes that are read when they are wanted. Its fields are hidden: what of an example is in memory, is counted. */
@@ -30,8 +31,20 @@ interface Waiting {
   readonly key: string;
   readonly bytes: StoredBytes;
   readonly work: number;
+  readonly becomes: number;
   readonly origin: Origin;
 }
+
+/** What else is known of media that something is made of later. */
+interface Later {
+  /** How much of a piece it is, in bytes of pictures; left out: as many as they have. */
+  readonly work?: number;
+  /** Bytes that will be kept of it; left out: nobody can tell. */
+  readonly becomes?: number;
+}
+
+/** Of a disk this is left, as the API leaves it of its own. */
+const RESERVE = { share: 0.02, most: 1e9 };
 
 /** @returns what is kept of each, or why it cannot be used; each is written before the next is asked for */
 export type Make = (media: readonly Uint8Array[]) => Iterable<Uint8Array | string>;
@@ -47,6 +60,9 @@ export class MediaStore {
   readonly #found = new Map<string, StoredBytes>();
   readonly #waiting: Waiting[] = [];
   readonly #made = new Map<string, StoredBytes>();
+  readonly #folder: string;
+  /** Bytes that are still to be made. */
+  #promised = 0;
   #make: Make | null = null;
   #end = 0;
   #isOpen = true;
@@ -56,6 +72,7 @@ export class MediaStore {
     const path = join(folder, 'media');
     // of one that was killed before it could take the name away
     rmSync(path, { force: true });
+    this.#folder = folder;
     this.#file = openSync(path, 'wx+');
     rmSync(path);
     forgotten.register(this, this.#file, this);
@@ -74,17 +91,18 @@ export class MediaStore {
   /**
    * Keeps what is to be made of media later, by `making`; nothing of it can be read before.
    * @param make the same for all
-   * @param work how much of a piece it is, in bytes of pictures
+   * @throws DomainError where the disk has no room for it beside what it keeps
    */
   addLater(
     key: string,
     bytes: Uint8Array,
     origin: Origin,
     make: Make,
-    work = bytes.length,
+    { work = bytes.length, becomes = 0 }: Later = {},
   ): StoredBytes {
     this.#make = make;
-    this.#waiting.push({ key, bytes: this.#write(bytes), work, origin });
+    this.#promised += becomes;
+    this.#waiting.push({ key, bytes: this.#write(bytes), work, becomes, origin });
     const later = new StoredBytes(() => (this.#made.get(key) as StoredBytes).read());
     this.#found.set(key, later);
     return later;
@@ -98,7 +116,8 @@ export class MediaStore {
       const media = piece.map(({ bytes }) => bytes.read());
       let place = 0;
       for (const made of (this.#make as Make)(media)) {
-        const { key, origin } = piece[place++] as Waiting;
+        const { key, becomes, origin } = piece[place++] as Waiting;
+        this.#promised -= becomes;
         if (typeof made !== 'string') {
           this.#made.set(key, this.#write(made));
           continue;
@@ -132,10 +151,32 @@ export class MediaStore {
 
   #write(bytes: Uint8Array): StoredBytes {
     const [at, { length }] = [this.#end, bytes];
+    this.#claim(length);
     for (let done = 0; done < length;)
       done += writeSync(this.#file, bytes, done, length - done, at + done);
     this.#end += length;
     return new StoredBytes(() => this.#read(at, length));
+  }
+
+  /**
+   * Others write to the disk, too: it is looked at each time.
+   * @param length about to be written
+   * @throws DomainError where it does not fit, with what is to be made
+   */
+  #claim(length: number): void {
+    const { bavail, blocks, bsize } = statfsSync(this.#folder);
+    const [free, total] = [bavail * bsize, blocks * bsize];
+    const reserve = Math.min(RESERVE.share * total, RESERVE.most);
+    const needed = length + this.#promised;
+    if (needed <= free - reserve) return;
+    const whole = this.#end + needed;
+    const isTooLarge = whole > total - reserve;
+    const has = isTooLarge
+      ? `which has ${gigabytes(total)}`
+      : `where ${gigabytes(Math.max(0, free - reserve))} are free beside a reserve of ${gigabytes(reserve)} and the ${gigabytes(this.#end)} that it has written`;
+    const message = `the pictures or sounds of the run take ${gigabytes(whole)} and more on the worker's disk, ${has}`;
+    const advice = isTooLarge ? 'use a smaller training_file' : 'free some, or use a smaller training_file'; // prettier-ignore
+    throw new DomainError(isTooLarge ? 'file_too_large' : 'disk_full', `${message}; ${advice}`, 'training_file'); // prettier-ignore
   }
 
   #read(at: number, length: number): Uint8Array {

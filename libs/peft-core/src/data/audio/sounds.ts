@@ -95,11 +95,14 @@ function keepSound(
   const make = (media: readonly Uint8Array[]): Iterable<Uint8Array | string> =>
     decodedEach(media, audio);
   const found = { samplingRate, values: length * channels };
+  const becomes = Float32Array.BYTES_PER_ELEMENT * Math.ceil((length * audio.samplingRate) / samplingRate); // prettier-ignore
   return heardOf(
     length,
     found,
     audio,
-    () => store.find(key) ?? store.addLater(key, bytes, origin, make, VALUE_WORK * found.values),
+    () =>
+      store.find(key) ??
+      store.addLater(key, bytes, origin, make, { work: VALUE_WORK * found.values, becomes }),
   );
 }
 

@@ -54,7 +54,9 @@ export function keepPictures(
   return files.map((bytes, i) => {
     const key = createHash('sha256').update(bytes).digest('base64');
     const make = (media: readonly Uint8Array[]): (Uint8Array | string)[] => pixelsOf(media, image);
-    const stored = store.find(key) ?? store.addLater(key, bytes, origins[i] as Origin, make);
+    const [channels, height, width] = image.shape;
+    const becomes = channels * height * width;
+    const stored = store.find(key) ?? store.addLater(key, bytes, origins[i] as Origin, make, { becomes }); // prettier-ignore
     return new Picture(image, stored);
   });
 }
