@@ -129,6 +129,8 @@ const factors = Array.from({ length: 8 }, (_, i) => ({
   start: 2 * i,
   length: 2,
 }));
+const rounded = k.roundedFactors(factors);
+const roundedFactors = factors.map((one, i) => ({ ...one, ...rounded[i] }));
 const lowRankByOperators = (y, x) => {
   const [ys, xs] = [y, x].map((t) => k.split(t, Array(8).fill(2)));
   return k.cat(
@@ -242,8 +244,13 @@ const CASES = [
     : []),
   [
     'addLowRank_',
-    quiet(() => k.addLowRank_(sums, answers, factors)),
-    { operators: quiet(() => lowRankByOperators(sums, answers)) },
+    quiet(() => k.addLowRank_([sums], answers, [factors])),
+    {
+      ...(options.dtype === 'bf16' && {
+        rounded: quiet(() => k.addLowRank_([sums], answers, [roundedFactors])),
+      }),
+      operators: quiet(() => lowRankByOperators(sums, answers)),
+    },
   ],
 ];
 

@@ -28,6 +28,8 @@ const SHAPES: readonly Shape[] = [
   { name: 'widths that fill no vector', inFeatures: 3, outFeatures: 2, adapters: [[2, 3]] },
 ];
 
+type Made = ReturnType<typeof made>;
+
 function made({ inFeatures, outFeatures, adapters }: Shape, dtype: 'f32' | 'bf16') {
   const count = adapters.reduce((sum, [, rows]) => sum + rows, 0);
   const [x, y] = [random([count, inFeatures], dtype), random([count, outFeatures], dtype)];
@@ -53,35 +55,71 @@ function exactly(y: Tensor, x: Tensor, adapters: readonly LowRankRows[], dtype: 
   return sum;
 }
 
+/** y with what they add to it, in place. */
+function added(y: Tensor, x: Tensor, adapters: readonly LowRankRows[]): Tensor {
+  k.addLowRank_([y], x, [adapters]);
+  return y;
+}
+
+const numbers = (t: Tensor): number[] => [...k.contiguous(t).toArray()].map(Number);
+const copyOf = (t: Tensor): Tensor => k.contiguous(k.add(t, 0));
+
 onEachSet((dtype) => {
   it.each(SHAPES)('addLowRank_: $name', (shape) => {
     k.tidy(() => {
       const { x, y, rows } = made(shape, dtype);
       const exact = exactly(y, x, rows, dtype);
-      expectClose(k.addLowRank_(y, x, rows), exact, dtype);
+      expectClose(added(y, x, rows), exact, dtype);
     });
   });
+
+  it.runIf(dtype === 'bf16').each(SHAPES)(
+    'has the same bits by rounded factors: $name',
+    (shape) => {
+      k.tidy(() => {
+        const { x, y, rows } = made(shape, dtype);
+        const factors = k.roundedFactors(rows);
+        const rounded = rows.map((one, i) => ({ ...one, ...factors[i] }));
+        expect(rounded.every(({ a, b }) => a.dtype === 'bf16' && b.dtype === 'bf16')).toBe(true);
+        expect(numbers(added(copyOf(y), x, rounded))).toEqual(numbers(added(y, x, rows)));
+      });
+    },
+  );
 
   it('gives a row the same bits, whatever rows are beside it', () => {
     k.tidy(() => {
       const { x, y, rows } = made(SHAPES[1] as Shape, dtype);
-      const each = rows.map((one) => {
-        const { start, length } = one;
-        const own = k.contiguous(k.add(k.narrow(y, 0, start, length), 0));
-        k.addLowRank_(own, k.contiguous(k.narrow(x, 0, start, length)), [{ ...one, start: 0 }]);
-        return [...own.toArray()];
-      });
-      k.addLowRank_(y, x, rows);
-      expect(
-        rows.map(({ start, length }) => [...k.contiguous(k.narrow(y, 0, start, length)).toArray()]),
-      ).toEqual(each);
+      const each = rows.flatMap((one) =>
+        Array.from({ length: one.length }, (_, i) => {
+          const [own, input] = [y, x].map((t) => copyOf(k.narrow(t, 0, one.start + i, 1))) as [Tensor, Tensor]; // prettier-ignore
+          return numbers(added(own, input, [{ ...one, start: 0, length: 1 }]));
+        }),
+      );
+      added(y, x, rows);
+      const got = rows.flatMap(({ start, length }) =>
+        Array.from({ length }, (_, i) => numbers(k.narrow(y, 0, start + i, 1))),
+      );
+      expect(got).toEqual(each);
+    });
+  });
+
+  it('gives products of the same rows the bits of each alone', () => {
+    k.tidy(() => {
+      const shapes = [SHAPES[1], { ...SHAPES[1], outFeatures: 17 }] as Shape[];
+      const [one, other] = shapes.map((shape) => made(shape, dtype)) as [Made, Made];
+      const apart = [one, other].map(({ y, rows }) => numbers(added(copyOf(y), one.x, rows)));
+      const bare = copyOf(one.y);
+      k.addLowRank_([one.y, bare, other.y], one.x, [one.rows, [], other.rows.slice(1)]);
+      k.addLowRank_([other.y], one.x, [other.rows.slice(0, 1)]);
+      expect([one.y, other.y].map(numbers)).toEqual(apart);
+      expect(numbers(bare)).not.toEqual(apart[0]);
     });
   });
 
   it('keeps NaN in its row', () => {
     k.tidy(() => {
       const { y, rows } = made(SHAPES[0] as Shape, dtype);
-      expect(hasNaN(k.addLowRank_(y, spoilt([1, 64], dtype), rows))).toBe(true);
+      expect(hasNaN(added(y, spoilt([1, 64], dtype), rows))).toBe(true);
     });
   });
 });
@@ -91,9 +129,13 @@ it('names the shapes that do not fit', () => {
     const { x, y, rows } = made(SHAPES[0] as Shape, 'f32');
     const [one] = rows as [LowRankRows];
     const b = random([95, 8], 'f32');
-    expect(() => k.addLowRank_(y, x, [{ ...one, b }])).toThrow(
-      'factors [8, 64] and [95, 8] for x [1, 64] and y [1, 96]',
+    expect(() => added(y, x, [{ ...one, b }])).toThrow(
+      'factors float [8, 64] and float [95, 8] for x float [1, 64] and y [1, 96]',
     );
-    expect(() => k.addLowRank_(y, x, [{ ...one, length: 2 }])).toThrow('rows from 0, 2 of them, of 1'); // prettier-ignore
+    expect(() => added(y, x, [{ ...one, length: 2 }])).toThrow('rows from 0, 2 of them, of 1');
+    // there is no rounding of rows in f32
+    expect(() => added(y, x, [{ ...one, ...k.roundedFactors([one])[0] }])).toThrow(
+      'factors c10::BFloat16 [8, 64] and c10::BFloat16 [96, 8] for x float [1, 64]',
+    );
   });
 });

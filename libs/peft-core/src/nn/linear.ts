@@ -76,6 +76,10 @@ export interface LinearAdapter {
 /** An adapter's rows times its rank, up to which all adapters of low rank are added at once: beyond, libtorch's are faster (docs/log.md). */
 const FEW_PRODUCTS = 128;
 
+function addRows_(ys: readonly Tensor[], x: Tensor, added: readonly LowRankRows[][]): void {
+  if (added.some((each) => each.length > 0)) addLowRank_(ys, x, added);
+}
+
 type WithWeight = LinearAdapter & Required<Pick<LinearAdapter, 'weight'>>;
 const hasWeight = (adapter: LinearAdapter): adapter is WithWeight => adapter.weight !== undefined;
 
@@ -174,10 +178,9 @@ export class Linear {
     const isOne = all.length > 1 && weights.length === all.length && hasLinears(x, weights, biases);
     const added = isOne ? all.map((one) => one.#addedRows(x, ctx)) : [null];
     if (added.includes(null)) return all.map((one) => one.forward(x, ctx));
-    return linears(x, weights, biases).map((y, i) => {
-      const low = added[i] as LowRankRows[];
-      return low.length > 0 ? addLowRank_(y, x, low) : y;
-    });
+    const ys = linears(x, weights, biases);
+    addRows_(ys, x, added as LowRankRows[][]);
+    return ys;
   }
 
   /** x: [n, in] → [n, out] */
@@ -185,7 +188,8 @@ export class Linear {
     const low = this.#addedRows(x, ctx);
     if (low) {
       const y = this.weight.multiply(x, this.bias);
-      return low.length > 0 ? addLowRank_(y, x, low) : y;
+      addRows_([y], x, [low]);
+      return y;
     }
     const sizes = ctx.rows.map(({ length }) => length);
     const xs = sizes.length === 1 ? [x] : split(x, sizes);
@@ -199,15 +203,15 @@ export class Linear {
   #addedRows(x: Tensor, ctx: ForwardContext): LowRankRows[] | null {
     if (!touches(this.#attached, ctx.rows)) return [];
     if (ctx.training || isGradEnabled() || !hasLowRank(x)) return null;
-    const found: LowRankRows[] = [];
+    const added: LowRankRows[] = [];
     for (const { run, start, length } of ctx.rows) {
       const [adapter, ...more] = this.#attached.get(run) ?? [];
       if (!adapter) continue;
       const low = more.length === 0 ? adapter.lowRank?.(rowContext(ctx, run, this.index)) : null;
       if (!low || length * (low.a.shape[0] as number) > FEW_PRODUCTS) return null;
-      found.push({ ...low, start, length });
+      added.push({ ...low, start, length });
     }
-    return found;
+    return added;
   }
 
   #share(x: Tensor, run: number, ctx: ForwardContext): Share {
