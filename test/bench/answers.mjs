@@ -7,9 +7,9 @@
 // FOLDER: a Hugging Face folder; FILE: the same base as GGUF. Greedy, each chat with a prompt of its own of so many
 // tokens. A rate is the tokens of all chats after their first, over the time from the first token of the last to the
 // end; of both sides the median of the rounds, by turns. --adapters: so many on the base, chats go to them by turns, and
-// the bare base is measured in the same run. --cpu: our own processor time, for a busy machine; not with FILE,
-// which is timed by the clock. Last comes the share of what the base's own products take with as many rows as there are
-// chats: were they all that an answer's token costs, it would be 100 %.
+// the bare base is measured in the same run; as in a worker, they train no more. --cpu: our own processor time, for a
+// busy machine; not with FILE, which is timed by the clock. Last comes the share of what the base's own products take
+// with as many rows as there are chats: were they all that an answer's token costs, it would be 100 %.
 import { spawn } from 'node:child_process';
 import { availableParallelism, loadavg } from 'node:os';
 import { resolve } from 'node:path';
@@ -52,7 +52,8 @@ const base = loadBase(resolve(options.base), {
   quantization: options.quantization ?? null,
 });
 const adapters = Array.from({ length: Number(options.adapters) }, (_, i) => i + 1);
-for (const run of adapters) attachMethod(base.model, JSON.parse(options.peft), { run, seed: run });
+for (const run of adapters)
+  attachMethod(base.model, JSON.parse(options.peft), { run, seed: run }).freeze?.();
 const prompts = (chats) =>
   Array.from({ length: chats }, (_, chat) =>
     Array.from(

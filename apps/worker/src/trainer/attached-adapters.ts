@@ -135,6 +135,7 @@ export class AttachedAdapters {
       });
       try {
         adapter.load(stored.tensors);
+        adapter.freeze?.();
         if (adapter.ready) yield* adapter.ready();
         isReady = true;
         return adapter;

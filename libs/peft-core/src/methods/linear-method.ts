@@ -19,6 +19,8 @@ import {
   trainBiases,
   trainModulesToSave,
 } from './modules-to-save.js';
+import { freeze } from './freezable.js';
+import type { Freezes } from './freezable.js';
 import { checkInvocation, invoke } from './invocation-tokens.js';
 import { mergedLinear, updateOf } from './merged-linear.js';
 import type { Merged } from './merged-linear.js';
@@ -64,7 +66,7 @@ interface Hooks {
 }
 
 /** What a method makes of one linear. */
-export interface LinearUpdate extends LinearAdapter, Hooks {
+export interface LinearUpdate extends LinearAdapter, Hooks, Freezes {
   /** The linear with the update in it. W: [out, in], b: [out], both f32; b is left out where it stays. */
   merged?(weight: Tensor, bias: Tensor | null): Merged;
   /** Called after each optimiser step, counted from 1, before its gradients are forgotten. */
@@ -470,6 +472,10 @@ class Attached<O extends TargetFields, S extends SharedState | undefined> {
         for (const each of hooks) each.checkFile?.(stored);
         tidy(() => restore(saved, partsOf(stored)));
         for (const each of hooks) each.loaded?.(stored);
+      },
+      freeze: () => {
+        parameters.clear();
+        if (this.model.dtype === 'bf16') freeze(this.#targets);
       },
       resolvedConfig: () => this.#resolvedConfig(),
       detach: () => this.#detach(),

@@ -5,7 +5,7 @@
  * blocks or a diagonal between them: lora-variants.ts; an A that is drawn: lora-monteclora.ts.
  *
  * x: [n, in]  W: [out, in]  A: [r, in]  B: [out, r]  m, n, b, b': [out]. Dropout acts on the x that A sees; with DoRA on
- * the x of g ⊙ as well. A, B and m are f32; products run in x's dtype.
+ * the x of g ⊙ as well. A, B and m are f32, or A and B of x's dtype where they train no more; products run in x's dtype.
  */
 import {
   add,
@@ -36,6 +36,7 @@ import type { z } from 'zod';
 import type { RowContext } from '../nn/context.js';
 import type { Linear, LinearContext } from '../nn/linear.js';
 import type { Weight } from '../nn/weight.js';
+import type { Freezable } from './freezable.js';
 import type { LinearUpdate, Merged } from './linear-method.js';
 import { checkConvolution, flat, magnitudeShape } from './lora-convolution.js';
 import { MonteClora } from './lora-monteclora.js';
@@ -69,7 +70,7 @@ interface Options {
 
 /** The update of one linear. */
 export class LoraLinear implements LinearUpdate {
-  readonly #factors: Factors;
+  #factors: Factors;
   readonly #bias: Tensor | null;
   readonly #m: Tensor | null;
   readonly #dropout: number;
@@ -92,7 +93,7 @@ export class LoraLinear implements LinearUpdate {
     private readonly target: Linear,
     options: Options,
     private readonly size: LoraSize,
-    parameters: ModuleParameters,
+    private readonly parameters: ModuleParameters,
     { found, count }: { readonly found?: NamedTensors | undefined; readonly count: Count },
   ) {
     checkConvolution(target, options);
@@ -160,6 +161,18 @@ export class LoraLinear implements LinearUpdate {
   lowRank({ active }: RowContext): LowRank | null {
     const { a, b } = this.#factors;
     return this.#isPlain && !active ? { a, b, scale: this.size.scale } : null;
+  }
+
+  freezable(): Freezable | null {
+    if (!this.#isPlain) return null;
+    const { a, b } = this.#factors;
+    return {
+      factors: { a, b },
+      freeze: (rounded) => {
+        const put = (part: string, values: Tensor): Tensor => this.parameters.freeze(part, values);
+        this.#factors = { a: put('lora_A', rounded.a), b: put('lora_B', rounded.b), taken: null };
+      },
+    };
   }
 
   dispose(): void {

@@ -258,3 +258,44 @@ it('an adapter whose task_type nobody gave has no head of its own', () => {
     'an adapter of task_type SEQ_CLS has a head of its own',
   );
 });
+
+it.each<[string, Record<string, unknown>, boolean]>([
+  ['LoRA', {}, true],
+  [
+    'with rank-stabilised scale and a rank of its own',
+    { use_rslora: true, rank_pattern: { q_proj: 3 } },
+    true,
+  ],
+  ['invoked', { alora_invocation_tokens: [1, 4] }, true],
+  ['with biases that train', { bias: 'lora_only' }, true],
+  ['with its own bias', { lora_bias: true }, false],
+  ['DoRA', { use_dora: true }, false],
+])('%s: in bf16 it answers with the same bits when it trains no more', (_, options, isRounded) => {
+  const wide = buildModel(CONFIG, weights, { dtype: 'bf16', quantization: null });
+  const peft = { peft_type: 'LORA', target_modules: 'all-linear', init_lora_weights: false, ...options }; // prettier-ignore
+  const adapter = attachMethod(wide, peft, { run: 1, seed: 3 });
+  /** Of sequences of six tokens: a few rows, or many. */
+  const rows = (count: number): number[] =>
+    noGrad(() =>
+      tidy(() => {
+        const at = Array.from({ length: count }, (_, i) => i * tokens.length);
+        const decoder = {
+          inputs: Int32Array.from(at.flatMap(() => [...tokens])),
+          positions: Int32Array.from(at.flatMap(() => [...tokens.keys()])),
+          sequences: at.map((start) => ({ run: 1, start, length: tokens.length })),
+        };
+        const ctx = { training: false, runs: new Map([[1, { seed: 0, step: 0 }]]) };
+        const { hidden: made } = wide.forward({ encoder: null, decoder }, ctx).decoder;
+        return [...(made.toArray() as Float32Array)];
+      }),
+    );
+  const before = [1, 30].map(rows);
+  adapter.freeze?.();
+  expect([1, 30].map(rows)).toEqual(before);
+  expect(adapter.parameters.size).toBe(0);
+  // its factors are in another place, which is not saved
+  const kept = [...adapter.exported().keys()].filter((name) => name.endsWith('.lora_A'));
+  expect(kept).toHaveLength(isRounded ? 0 : 14);
+  adapter.detach();
+  wide.dispose();
+});

@@ -72,6 +72,11 @@ export interface Adapter {
    * @throws DomainError invalid_adapter naming what is missing, unexpected or misshapen
    */
   load(tensors: NamedTensors): void;
+  /**
+   * Says that it is loaded, and that it will neither train nor be saved or merged: it may keep no more than what rows are
+   * made with, in the base's dtype.
+   */
+  freeze?(): void;
   /** What it adds to the weight of each linear that it adapts, made when it is asked for. */
   updates?(): Iterable<WeightUpdate>;
   /** Makes, in pieces, what else the first rows would make that take it, where that takes long. */

@@ -146,6 +146,7 @@ function beside(
   return {
     ...(adapted && { adapted }),
     ...(state && { state }),
+    ...(adapter.freeze && { freeze: () => adapter.freeze?.() }),
     ...(adapter.ready && { ready: () => adapter.ready?.() as Generator<void, void, undefined> }),
     ...(adapter.penalty && { penalty: () => adapter.penalty?.() as Tensor }),
     ...(adapter.afterStep && { afterStep: (step: number) => adapter.afterStep?.(step) }),

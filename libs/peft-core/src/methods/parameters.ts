@@ -157,6 +157,16 @@ export class ModuleParameters {
     return made;
   }
 
+  /** Has a part train no more, and `values` in its place, which nobody saves. */
+  freeze(part: string, values: Tensor): Tensor {
+    const name = this.#name(part);
+    this.trained.get(name)?.dispose();
+    this.trained.delete(name);
+    const made = keep(values);
+    this.#unsaved.push(made);
+    return made;
+  }
+
   /** A part of another set, which files have here as well. */
   repeat(part: string, tensor: Tensor): void {
     this.#repeated.set(this.#name(part), tensor);
