@@ -26,4 +26,5 @@ export function freeze(targets: readonly Target[]): void {
   if (found.length === 0) return;
   const rounded = roundedFactors(found.map(({ factors }) => factors));
   found.forEach((one, i) => one.freeze(rounded[i] as Factors));
+  for (const { linear } of targets) linear.renew();
 }

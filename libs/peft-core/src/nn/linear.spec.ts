@@ -1,5 +1,5 @@
-import { add, mul, tensor, tidy } from '@graft/kernels';
-import type { Tensor } from '@graft/kernels';
+import { add, mul, noGrad, tensor, tidy, to } from '@graft/kernels';
+import type { LowRank, Tensor } from '@graft/kernels';
 import { expect, it } from 'vitest';
 import type { ForwardContext } from './context.js';
 import { Linear } from './linear.js';
@@ -98,4 +98,64 @@ it('takes only the rows of a run with a weight of its own out of it', () => {
   ]);
   expect(products).toEqual([4]);
   expect(forward([[identity], [identity]]).products).toEqual([]);
+});
+
+/** Adds `factor` times the sum of x to each output. */
+const lowRank = (factor: number): LinearAdapter => ({
+  lowRank: ({ active }): LowRank | null =>
+    active ? null : { a: tensor([1, 1], [1, 2]), b: tensor([1, 1], [2, 1]), scale: factor },
+  after: (y) => add(y, 100),
+});
+
+const bare = (weight: number[]): Linear =>
+  new Linear({
+    path: 'q',
+    role: 'q',
+    layer: 0,
+    index: 0,
+    weight: new DenseWeight(to(tensor(weight, [2, 2]), 'bf16')),
+    bias: null,
+    transposed: false,
+  });
+
+it('adds what adapters of low rank add to few rows, whoever they were of before', () => {
+  noGrad(() =>
+    tidy(() => {
+      const [one, other] = [bare([1, 2, 3, 4]), bare([0, 0, 0, 0])];
+      const ones = (rows: number): Tensor => to(tensor(Array<number>(2 * rows).fill(1), [rows, 2]), 'bf16'); // prettier-ignore
+      const made = (lengths: readonly number[], more: Partial<ForwardContext> = {}): number[][] => {
+        const rows = lengths.map((length, run) => ({
+          run,
+          start: lengths.slice(0, run).reduce((sum, each) => sum + each, 0),
+          length,
+        }));
+        const ctx = { training: false, runs: new Map(), rows, ...more };
+        const x = ones(lengths.reduce((sum, each) => sum + each, 0));
+        const each = Linear.each([one, other], x, ctx).map((y) => [...y.toArray()].map(Number));
+        expect([one, other].map((each) => [...each.forward(x, ctx).toArray()].map(Number))).toEqual(each); // prettier-ignore
+        return each.map((y) => y.filter((_, i) => i % 2 === 0));
+      };
+      one.attach(0, lowRank(10));
+      other.attach(1, lowRank(0.5));
+      for (const again of [1, 2])
+        expect(made([1, 2]), `${again}`).toEqual([
+          [23, 3, 3],
+          [0, 1, 1],
+        ]);
+      expect(made([2, 1])).toEqual([
+        [23, 23, 3],
+        [0, 0, 1],
+      ]);
+      one.detach(0);
+      one.attach(1, lowRank(20));
+      expect(made([2, 1])).toEqual([
+        [3, 3, 43],
+        [0, 0, 1],
+      ]);
+      // on some of its rows it is more than a product, in this forward alone
+      const active = new Map([[1, ones(1)]]);
+      expect(made([2, 1], { active })[0]).toEqual([3, 3, 103]);
+      expect(made([2, 1])[0]).toEqual([3, 3, 43]);
+    }),
+  );
 });

@@ -21,7 +21,8 @@ import {
 } from '@graft/kernels';
 import type { Dtype, LowRank, LowRankRows, Tensor } from '@graft/kernels';
 import type { ForwardContext, RowContext } from './context.js';
-import { rowContext, touches } from './rows.js';
+import { areSame, rowContext, touches } from './rows.js';
+import type { RunRows } from '../batch.js';
 import type { Weight } from './weight.js';
 
 /** What a linear does in its layer; families that fuse query, key and value have one `qkv`. */
@@ -68,7 +69,8 @@ export interface LinearAdapter {
   after?(y: Tensor, x: Tensor, ctx: LinearContext): Tensor;
   /**
    * What `after` comes to where it is no more than a product of low rank added to y, in a forward that does not train;
-   * null where it is more. Then there is no `before`, `weight` or `bias`.
+   * null where it is more. Then there is no `before`, `weight` or `bias`. Where it acts on all of its rows it is asked
+   * once, and its factors are read at each forward, until it is attached or the linear renewed.
    */
   lowRank?(ctx: RowContext): LowRank | null;
 }
@@ -136,6 +138,8 @@ export class Linear {
   readonly weight: Weight;
   readonly bias: Tensor | null;
   readonly #attached = new Map<number, LinearAdapter[]>();
+  /** What was added to the last few rows: the next ones are mostly of the same runs. */
+  #last: { readonly rows: readonly RunRows[]; readonly added: LowRankRows[] } | null = null;
 
   constructor(description: LinearDescription) {
     this.path = description.path;
@@ -159,12 +163,19 @@ export class Linear {
 
   /** Adapters of one run act in the order in which they were attached. */
   attach(run: number, adapter: LinearAdapter): void {
+    this.#last = null;
     const adapters = this.#attached.get(run);
     if (adapters) adapters.push(adapter);
     else this.#attached.set(run, [adapter]);
   }
 
+  /** Its adapters are asked anew what they add to rows. */
+  renew(): void {
+    this.#last = null;
+  }
+
   detach(run: number): void {
+    this.#last = null;
     this.#attached.delete(run);
   }
 
@@ -203,14 +214,18 @@ export class Linear {
   #addedRows(x: Tensor, ctx: ForwardContext): LowRankRows[] | null {
     if (!touches(this.#attached, ctx.rows)) return [];
     if (ctx.training || isGradEnabled() || !hasLowRank(x)) return null;
+    const { rows, active } = ctx;
+    const isSame = active === undefined || active.size === 0;
+    if (isSame && this.#last && areSame(this.#last.rows, rows)) return this.#last.added;
     const added: LowRankRows[] = [];
-    for (const { run, start, length } of ctx.rows) {
+    for (const { run, start, length } of rows) {
       const [adapter, ...more] = this.#attached.get(run) ?? [];
       if (!adapter) continue;
       const low = more.length === 0 ? adapter.lowRank?.(rowContext(ctx, run, this.index)) : null;
       if (!low || length * (low.a.shape[0] as number) > FEW_PRODUCTS) return null;
       added.push({ ...low, start, length });
     }
+    if (isSame) this.#last = { rows, added };
     return added;
   }
 

@@ -48,3 +48,11 @@ export const touches = (
   attached: ReadonlyMap<number, unknown>,
   rows: readonly RunRows[],
 ): boolean => attached.size > 0 && rows.some(({ run }) => attached.has(run));
+
+/** Whether they are as many rows of the same runs at the same places. */
+export const areSame = (some: readonly RunRows[], others: readonly RunRows[]): boolean =>
+  some.length === others.length &&
+  some.every((one, i) => {
+    const { run, start, length } = others[i] as RunRows;
+    return one.run === run && one.start === start && one.length === length;
+  });
