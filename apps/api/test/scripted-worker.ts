@@ -314,12 +314,14 @@ export class ScriptedWorker {
     of: Pick<Assignment, 'jobId' | 'attempt'>,
     step: number,
     more: object = {},
+    beside: Readonly<Record<string, string>> = {},
   ): Promise<EventAck> {
     const adapter = [
       await this.put(of, 'README.md', '# made by a test\n'),
       await this.put(of, 'adapter_config.json', '{"peft_type":"LORA"}'),
       await this.put(of, 'adapter_model.safetensors', `weights of ${of.jobId}`),
     ];
+    for (const [name, text] of Object.entries(beside)) adapter.push(await this.put(of, name, text));
     const fact = finished(step, adapter);
     Object.assign(fact.value, more);
     return this.tell(of, fact);

@@ -5,10 +5,10 @@ import { join } from 'node:path';
 import type { GenerateChunk, GenerateRequest } from '@graft/contracts/grpc';
 import type OpenAI from 'openai';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { tone, writeTinySoundBase, writeTinySpeechBase, writeTinySpellingBase } from '../../../test/tiny-sounds.js'; // prettier-ignore
+import { tone, writeSounds, writeTinySoundBase, writeTinySpeechBase, writeTinySpellingBase } from '../../../test/tiny-sounds.js'; // prettier-ignore
 import { importBase, startTestApi, until, type TestApi } from './fixture.js';
-import { ANSWER_ABILITIES } from '@graft/contracts';
-import { ScriptedWorker } from './scripted-worker.js';
+import { ANSWER_ABILITIES, type JobObject } from '@graft/contracts';
+import { ScriptedWorker, started, step } from './scripted-worker.js';
 
 let api: TestApi;
 let dir: string;
@@ -205,6 +205,37 @@ describe('who answers', () => {
       status: 400,
       message: expect.stringMatching(/answers nothing until it is trained/) as string,
     });
+  });
+
+  it('of letters that nobody had found before it ran are those that spell with the letters of their files', async () => {
+    await importBase(api, 'bare', writeTinySoundBase(join(dir, 'bare'), 'wav2vec2'));
+    const sounds = readFileSync(writeSounds(join(dir, 'sounds.jsonl'), 4, 'text'));
+    const { id: training_file } = await api.client.files.create({
+      file: new File([sounds], 'sounds.jsonl'),
+      purpose: 'fine-tune',
+    });
+    const asked = { training_file, peft: { peft_type: 'LORA' }, graft: { task: 'ctc' } };
+    const create = (model: string) => api.post<JobObject>('/fine_tuning/jobs', { ...asked, model });
+    const { id } = await create('bare');
+    // as creation leaves it where the reader takes too long
+    await api.query(
+      `UPDATE job SET spec = jsonb_set(spec, '{task_options,letters}', 'null') WHERE id = $1`,
+      [id],
+    );
+    const lease = await worker.assigned();
+    await worker.tell(lease, started(0, 1), step(1));
+    const letters = [' ', ...'hilow'];
+    const tokens = ['|', ...'hilow', '[UNK]', '[PAD]'];
+    const vocabulary = JSON.stringify(Object.fromEntries(tokens.map((token, at) => [token, at])));
+    await worker.finish(lease, 1, {}, { 'vocab.json': vocabulary });
+    const { fine_tuned_model: model } = await api.get<JobObject>(`/fine_tuning/jobs/${id}`);
+    const { question } = await answered(
+      transcriptions.create({ model: model as string, file: file() }),
+    );
+    expect(JSON.parse(question.inference!.optionsJson)).toMatchObject({ letters });
+    const next = await create(model as string);
+    expect(next.graft['task_options']).toMatchObject({ letters, vocabulary_from_data: false });
+    await api.client.fineTuning.jobs.cancel(next.id);
   });
 
   it('are workers whose build knows how', async () => {

@@ -10,7 +10,7 @@ import {
 import type { EntityManager } from 'typeorm';
 import { Audit } from '../auth/audit.js';
 import { isAdmin, type Principal } from '../auth/principal.js';
-import { adapterConfig, isToldByFile } from '../catalog/plugins.js';
+import { adapterConfig, isToldByFile, lettersIn, trainedOptions } from '../catalog/plugins.js';
 import { BlobStore } from '../blobs/blob-store.js';
 import { Database } from '../database/database.js';
 import { IS_OPEN, Job, UNTIL_WHEN } from '../database/entities/job.js';
@@ -20,6 +20,7 @@ import type { PageQuery } from '../http/parse.js';
 import { checkpointModel, modelObject } from './model-object.js';
 
 const ADAPTER_CONFIG = 'adapter_config.json';
+const VOCABULARY = 'vocab.json';
 
 /** What a model's name stands for: a base, and the files of an adapter on it (none for the base itself). */
 export interface Resolved {
@@ -142,7 +143,7 @@ export class ModelsService {
         adapter: checkpoint.adapter,
         baseDtype: job.spec.base_dtype,
         quantization: job.spec.quantization,
-        task: taskIn(job.spec),
+        task: await this.taskIn(job.spec, checkpoint.adapter),
       };
     }
     const model = await this.row(caller, id, parameter);
@@ -160,7 +161,8 @@ export class ModelsService {
         parameter,
       );
     const { base_dtype: baseDtype, quantization } = model;
-    const task = taskIn((await this.specsOf([model])).get(model.job_id ?? ''));
+    const spec = (await this.specsOf([model])).get(model.job_id ?? '');
+    const task = await this.taskIn(spec, model.files);
     const held = { id, baseDtype, quantization, task };
     if (model.kind !== 'adapter') return { ...held, base: model, adapter: [] };
     return { ...held, base: await this.baseOf(model.base_id, parameter), adapter: model.files };
@@ -175,6 +177,22 @@ export class ModelsService {
       [ids],
     );
     return new Map(rows.map((row) => [row.id, row]));
+  }
+
+  /** What a job trained its model for. Letters of the data that nobody had looked at before are those that its files name. */
+  private async taskIn(
+    spec: JobTask | undefined,
+    files: readonly StoredFile[],
+  ): Promise<Resolved['task']> {
+    if (!spec) return null;
+    // jobs of the first builds have none
+    const options = spec.task_options as { readonly letters?: unknown } | null;
+    const file =
+      options?.letters === null ? files.find(({ name }) => name === VOCABULARY) : undefined;
+    const text = file && (await readFile(await this.blobs.file(file), 'utf8'));
+    const stored = (): readonly string[] | null =>
+      text === undefined ? null : lettersIn({ vocabulary: JSON.parse(text), tokenizerConfig: {} });
+    return { name: spec.task, options: trainedOptions(spec, stored) };
   }
 
   /** How an adapter was trained: as its job says, or, where no job trained it, its own file. */
@@ -232,9 +250,6 @@ export class ModelsService {
 }
 
 type JobTask = Pick<Spec, 'task' | 'task_options'>;
-
-const taskIn = (spec: JobTask | undefined): Resolved['task'] =>
-  spec ? { name: spec.task, options: spec.task_options } : null;
 
 /** Whether a name is that of a checkpoint; jobs' models end in the job's letters, bases have no colons. */
 export const isCheckpoint = (id: string): boolean => /:ckpt-step-\d+$/.test(id);
