@@ -1,6 +1,5 @@
 // A folder to the Hugging Face Hub (or what HF_ENDPOINT names), with the library that Hugging Face keeps for it. The token
 // is the person's own (HF_TOKEN), and never goes to Graft.
-import { createRepo, HubApiError, uploadFiles } from '@huggingface/hub';
 import { openAsBlob } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import { join, relative } from 'node:path';
@@ -35,6 +34,8 @@ export async function pushToHub(
 ): Promise<string> {
   const hubUrl = (process.env.HF_ENDPOINT || 'https://huggingface.co').replace(/\/+$/, '');
   const repo = { type: 'model', name } as const;
+  // loaded when it is needed: every other command starts without it
+  const { createRepo, HubApiError, uploadFiles } = await import('@huggingface/hub');
   try {
     await createRepo({
       repo,

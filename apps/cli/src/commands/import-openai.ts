@@ -1,8 +1,6 @@
 import type { Command } from 'commander';
 import { CliError, EXIT } from '../cli-error.js';
 import { callOf } from '../command-line.js';
-import { find } from '../openai-import/found.js';
-import { Importer } from '../openai-import/importer.js';
 import { MODEL_MAP_HELP, modelMapped, type ModelMap } from '../openai-import/model-names.js';
 import { show, summary } from '../openai-import/outcome.js';
 import type { Output } from '../terminal.js';
@@ -55,6 +53,9 @@ export function addImportOpenai(program: Command): void {
       if (options.train && options.model === undefined && Object.keys(options.map).length === 0)
         throw new CliError('--train needs --model BASE, or --map NAME=MODEL', EXIT.usage);
       const planned = options.dryRun === true;
+      // Loaded when they are needed: every other command starts without them.
+      const { find } = await import('../openai-import/found.js');
+      const { Importer } = await import('../openai-import/importer.js');
       const importer = new Importer(
         api(),
         await find(all),
@@ -89,7 +90,6 @@ async function downloaded(options: Options, out: Output): Promise<string> {
     throw new CliError('set OPENAI_API_KEY to the key of the project to download', EXIT.usage);
   const folder = options.download!;
   const url = options.openaiUrl ?? (base || 'https://api.openai.com/v1');
-  // Loaded when it is needed: every other command starts without it.
   const { download } = await import('../openai-import/download.js');
   const lost = await download({ url, apiKey }, folder, (text) => out.note(text));
   const left = lost.length === 0 ? '' : `; ${lost.length} could not be had`;

@@ -1,8 +1,5 @@
-import { McpServer } from '@modelcontextprotocol/sdk/server/mcp.js';
-import { StdioServerTransport } from '@modelcontextprotocol/sdk/server/stdio.js';
 import type { Command } from 'commander';
 import { callOf } from '../command-line.js';
-import { addChangingTools, addReadingTools } from '../mcp-tools.js';
 
 export function addMcp(program: Command): void {
   program
@@ -11,6 +8,10 @@ export function addMcp(program: Command): void {
     .option('--allow-changes', 'also offer tools that create and cancel jobs and sweeps')
     .action(async ({ allowChanges }: { allowChanges?: boolean }, command: Command) => {
       const api = callOf(command).api();
+      // loaded when they are needed: every other command starts without them
+      const { McpServer } = await import('@modelcontextprotocol/sdk/server/mcp.js');
+      const { StdioServerTransport } = await import('@modelcontextprotocol/sdk/server/stdio.js');
+      const { addChangingTools, addReadingTools } = await import('../mcp-tools.js');
       const server = new McpServer(
         { name: 'graft', version: program.version() ?? '' },
         {

@@ -25,26 +25,28 @@ export function readCTranslate2(file: Buffer): Map<string, Weights> {
   text();
   long();
   const weights = new Map<string, Weights>();
+  const halves = everyHalf();
   for (let left = long(); left > 0; left--) {
     const name = text();
     const shape = Array.from({ length: byte() }, long);
     const dtype = byte();
     const data = take(long());
-    if (dtype === FLOAT16) weights.set(name, { shape, data: widened(data) });
+    if (dtype === FLOAT16) weights.set(name, { shape, data: widened(data, halves) });
   }
   return weights;
 }
 
 /** f16 as f32, exactly. */
-function widened(data: Buffer): Uint8Array {
+function widened(data: Buffer, halves: Float32Array): Uint8Array {
   const values = new Float32Array(data.length / 2);
-  for (let i = 0; i < values.length; i++) values[i] = HALVES[data.readUInt16LE(2 * i)] as number;
+  for (let i = 0; i < values.length; i++) values[i] = halves[data.readUInt16LE(2 * i)] as number;
   return new Uint8Array(values.buffer);
 }
 
 /** Every f16 by its bits: a sign, five of the exponent, ten of the fraction. */
-const HALVES = Float32Array.from({ length: 1 << 16 }, (_, bits) => {
-  const [exponent, fraction] = [(bits >> 10) & 31, (bits & 1023) / 1024];
-  const size = exponent === 0 ? fraction * 2 ** -14 : (1 + fraction) * 2 ** (exponent - 15);
-  return bits >> 15 === 0 ? size : -size;
-});
+const everyHalf = (): Float32Array =>
+  Float32Array.from({ length: 1 << 16 }, (_, bits) => {
+    const [exponent, fraction] = [(bits >> 10) & 31, (bits & 1023) / 1024];
+    const size = exponent === 0 ? fraction * 2 ** -14 : (1 + fraction) * 2 ** (exponent - 15);
+    return bits >> 15 === 0 ? size : -size;
+  });
