@@ -1,4 +1,4 @@
-import { Injectable, type OnModuleDestroy } from '@nestjs/common';
+import { Injectable, type OnModuleDestroy, type OnModuleInit } from '@nestjs/common';
 import { DomainError } from '@graft/contracts';
 import type { EntityManager } from 'typeorm';
 import { Settings } from '../config.js';
@@ -40,10 +40,10 @@ interface Waiting {
  * all workers full waits in a short queue, whose projects take turns.
  */
 @Injectable()
-export class Answers implements OnModuleDestroy {
+export class Answers implements OnModuleInit, OnModuleDestroy {
   private readonly open = new Set<string>();
   private readonly waiting = new Map<string, Waiting>();
-  private readonly renewing: NodeJS.Timeout;
+  private renewing: NodeJS.Timeout | undefined;
   private looking: Promise<void> | null = null;
   private again = false;
   private lookTimer: NodeJS.Timeout | null = null;
@@ -57,8 +57,12 @@ export class Answers implements OnModuleDestroy {
     private readonly gateways: Gateways,
     private readonly quotas: Quotas,
   ) {
-    this.renewing = setInterval(() => void this.renew(), settings.leaseMs / 3).unref();
     this.unwatch = wakeUps.watch(`answers:${this.gateways.id}`, () => this.look());
+  }
+
+  /** Not while it is made: where another part cannot be, nobody would end it. */
+  onModuleInit(): void {
+    this.renewing = setInterval(() => void this.renew(), this.settings.leaseMs / 3).unref();
   }
 
   /** Of this process. */

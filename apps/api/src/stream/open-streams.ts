@@ -1,4 +1,4 @@
-import { Injectable, type OnModuleDestroy } from '@nestjs/common';
+import { Injectable, type OnModuleDestroy, type OnModuleInit } from '@nestjs/common';
 import { DomainError } from '@graft/contracts';
 import type { Request, Response } from 'express';
 import { ApiKeysService } from '../auth/api-keys.service.js';
@@ -13,15 +13,18 @@ const RETRY_AFTER_SECONDS = 10;
 
 /** The event streams of this process: so many, and none for longer than its key works. */
 @Injectable()
-export class OpenStreams implements OnModuleDestroy {
+export class OpenStreams implements OnModuleInit, OnModuleDestroy {
   private readonly byKey = new Map<string, Set<Sse>>();
   private count = 0;
-  private readonly checking: NodeJS.Timeout;
+  private checking: NodeJS.Timeout | undefined;
 
   constructor(
     private readonly keys: ApiKeysService,
     private readonly settings: Settings,
-  ) {
+  ) {}
+
+  /** Not while it is made: where another part cannot be, nobody would end it. */
+  onModuleInit(): void {
     this.checking = setInterval(() => void this.check(), CHECK_MS).unref();
   }
 
