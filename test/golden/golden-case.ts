@@ -9,6 +9,7 @@ import {
   type TokenSequence,
 } from '@graft/peft-core';
 import { catalog } from '@graft/peft-core/catalog';
+import { expect } from 'vitest';
 
 export const HERE = import.meta.dirname;
 
@@ -173,6 +174,21 @@ export const largest = (list: Float32Array): number =>
 /** Largest difference. */
 export const difference = (ours: Float32Array, theirs: Float32Array): number =>
   ours.reduce((most, value, i) => Math.max(most, Math.abs(value - (theirs[i] as number))), 0);
+
+/** The same numbers by the same names, bit for bit. vitest looks at each number by itself, which took longer than making them. */
+export function expectSameBits(
+  ours: ReadonlyMap<string, Float32Array>,
+  theirs: ReadonlyMap<string, Float32Array>,
+): void {
+  expect([...ours.keys()]).toEqual([...theirs.keys()]);
+  const bytes = ({ buffer, byteOffset, byteLength }: Float32Array): Buffer =>
+    Buffer.from(buffer, byteOffset, byteLength);
+  for (const [name, numbers] of theirs) {
+    const found = ours.get(name) as Float32Array;
+    // it says what is different
+    if (!bytes(found).equals(bytes(numbers))) expect(found, name).toEqual(numbers);
+  }
+}
 
 export const floats = (tensor: Tensor): Float32Array =>
   tidy(() => to(tensor, 'f32').toArray() as Float32Array);
