@@ -14,7 +14,7 @@ const files = ['t5', 'llama'].map((family) => {
   const file = mapSafetensors(join(GOLDEN, family, 'base', 'model.safetensors'));
   const text = readFileSync(join(GOLDEN, family, 'base', 'config.json'), 'utf8');
   const config = JSON.parse(text) as HfConfig;
-  return { file, model: buildModel(config, file.tensors, { dtype: 'f32', quantization: null }) };
+  return { file, config, model: buildModel(config, file.tensors, { dtype: 'f32', quantization: null }) }; // prettier-ignore
 });
 afterAll(() => {
   for (const { file, model } of files) {
@@ -171,7 +171,8 @@ it('keeps keys and values of a side network beside, in no more room than it said
 it('moves no answer on where one cannot be drawn: each writes the same by itself', () => {
   const { model } = files[1] as (typeof files)[number];
   const base = { model, tokenizer: { ...tokenizer, eosIds: [], decode: () => '' } as unknown as Tokenizer }; // prettier-ignore
-  const prompts = [7, 31].map((seed) => Array.from({ length: 9 }, (_, i) => 2 + ((seed * i) % 90)));
+  // more than the head takes at once
+  const prompts = Array.from({ length: 26 }, (_, n) => Array.from({ length: 9 }, (_, i) => 2 + (((3 * n + 7) * i) % 90))); // prettier-ignore
   const whole = written(Infinity, prompts);
   const cache = model.cache();
   const answers = prompts.map(
@@ -189,4 +190,66 @@ it('moves no answer on where one cannot be drawn: each writes the same by itself
   heads.mockRestore();
   expect(answers.map(({ ids }) => ids)).toEqual(whole);
   cache.dispose();
+});
+
+it('makes the logits of those that write together, and of no others', () => {
+  const { model } = files[1] as (typeof files)[number];
+  const base = { model, tokenizer: { ...tokenizer, eosIds: [], decode: () => '' } as unknown as Tokenizer }; // prettier-ignore
+  const cache = model.cache();
+  const begin = (length: number, run: number | null) =>
+    new Generation(base, cache, {
+      ...REQUEST,
+      run,
+      promptTokens: Array.from({ length }, (_, i) => 2 + (i % 90)),
+      maxTokens: 4,
+    });
+  const adapter = attachMethod(model, { peft_type: 'LORA' }, { run: 1, seed: 4 });
+  const heads = vi.spyOn(model, 'head');
+  const seen = (): unknown[] => {
+    const calls = heads.mock.calls.map(([, { shape }, { rows }]) => [shape[0], rows.map(({ run, length }) => [run, length])]); // prettier-ignore
+    heads.mockClear();
+    return calls;
+  };
+  const long = begin(80, null);
+  const answers = Array.from({ length: 26 }, (_, i) => begin(1, i < 3 ? 1 : null));
+  stepTogether(base, cache, [long, ...answers], 40);
+  expect(seen()).toEqual([
+    [24, [[-1, 23], [1, 1]]],
+    [2, [[1, 2]]],
+  ]); // prettier-ignore
+  stepTogether(base, cache, [long]);
+  expect(seen()).toEqual([[1, [[-1, 1]]]]);
+  heads.mockRestore();
+  adapter.detach();
+  cache.dispose();
+});
+
+it('writes with the same bits beside others, in bf16', () => {
+  const { file, config } = files[1] as (typeof files)[number];
+  const model = buildModel(config, file.tensors, { dtype: 'bf16', quantization: null });
+  const base = { model, tokenizer: { ...tokenizer, eosIds: [], decode: (ids: number[]) => 'x'.repeat(ids.length), bytesOf: () => Buffer.from('x') } as unknown as Tokenizer }; // prettier-ignore
+  const random = { peft_type: 'LORA', init_lora_weights: false };
+  const adapters = [
+    attachMethod(model, { ...random, target_modules: 'all-linear' }, { run: 1, seed: 4 }),
+    attachMethod(model, { ...random, modules_to_save: ['lm_head'] }, { run: 2, seed: 5 }),
+  ];
+  const told = (runs: readonly (number | null)[]): unknown[] => {
+    const cache = model.cache();
+    const answers = runs.map((run, n) => {
+      const promptTokens = [5 + 7 * (run ?? 0)];
+      const sampling = { temperature: 0.7, topP: 0.9, seed: 3 };
+      return new Generation(base, cache, { ...REQUEST, ...sampling, run, promptTokens, maxTokens: 6 + (n % 3), topLogprobs: 5 }); // prettier-ignore
+    });
+    const logprobs = answers.map((): unknown[] => []);
+    while (answers.some(({ done }) => !done))
+      stepTogether(base, cache, answers).forEach((step, i) => logprobs[i]?.push(step.logprobs?.map(({ logprob, top }) => [logprob, top.map((one) => one.logprob)]))); // prettier-ignore
+    cache.dispose();
+    return answers.map(({ ids }, i) => [ids.slice(0, 6), logprobs[i]?.slice(0, 6)]);
+  };
+  const alone = new Map([null, 1, 2].map((run) => [run, told([run])[0]]));
+  const runs = [2, null, 1, null, 1, 2, 2];
+  expect(told(runs)).toEqual(runs.map((run) => alone.get(run)));
+  expect(new Set([...alone.values()].map((one) => JSON.stringify(one))).size).toBe(3);
+  for (const adapter of adapters) adapter.detach();
+  model.dispose();
 });

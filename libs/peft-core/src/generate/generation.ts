@@ -1,8 +1,8 @@
 // An answer in the making. Each step is one forward of the sequences that are open (a piece of the prompt at
 // first, then a token each), so that a trainer can answer chats between training steps.
 import { DomainError } from '@graft/contracts';
-import { narrow, noGrad, tidy } from '@graft/kernels';
-import { BARE_BASE, type Batch, type PackedRows, type Rows } from '../batch.js';
+import { indexSelect, narrow, noGrad, tensor, tidy } from '@graft/kernels';
+import { BARE_BASE, runRows, type Batch, type PackedRows, type Rows } from '../batch.js';
 import { encodePrompt } from '../data/prompt.js';
 import type { ChatMessage } from '../data/chat-template.js';
 import type { Tokenizer } from '../data/tokenizer.js';
@@ -69,6 +69,8 @@ export interface GenerationBase {
 
 /** Rows of one forward: a long prompt takes several, and between them others have their turn. */
 const FORWARD_ROWS = 512;
+/** Rows that the head makes logits of at once: a product of few rows has the bits of each alone. */
+const HEAD_ROWS = 24;
 
 /** What an answer gives to a forward. */
 interface NextRows {
@@ -197,10 +199,13 @@ export class Generation {
     this.cache.rewind(this.handle, rows);
   }
 
-  /** Internal: what follows the rows that it gave; null where its prompt is read in part only. */
-  draw(logitsOf: () => Parameters<typeof sample>[0]): Drawn | null {
-    if (this.given < this.pending.length) return null;
-    const logits = logitsOf();
+  /** Internal: whether something follows the rows that it gave: else its prompt is read in part only. */
+  get writes(): boolean {
+    return this.given === this.pending.length;
+  }
+
+  /** Internal: what follows. @param logits [1, V] */
+  draw(logits: Parameters<typeof sample>[0]): Drawn {
     const { topLogprobs: top = null, constraint } = this.request;
     const open = constraint ? constraint.held(logits) : logits;
     const id = sample(open, this.request, this.ids.length);
@@ -297,7 +302,7 @@ export function stepTogether(
   return answers.map((answer) => steps.get(answer) ?? idle(answer));
 }
 
-/** What is drawn for each. */
+/** What is drawn for each; null where nothing is yet. */
 function forward(
   base: GenerationBase,
   cache: KvCache,
@@ -311,14 +316,20 @@ function forward(
         runs: new Map(chosen.map(({ answer: { run } }) => [run, { seed: 0, step: 0 }])),
       };
       const { hidden } = base.model.forward(batch, ctx, cache).decoder as Rows;
-      return chosen.map(({ answer }, i) =>
-        answer.draw(() =>
-          base.model.head('lm', narrow(hidden, 0, last[i] as number, 1), {
-            ...ctx,
-            rows: [{ run: answer.run, start: 0, length: 1 }],
-          }),
-        ),
-      );
+      const writing = [...chosen.keys()].filter((i) => chosen[i]?.answer.writes);
+      const drawn = chosen.map((): Drawn | null => null);
+      for (let at = 0; at < writing.length; at += HEAD_ROWS)
+        tidy(() => {
+          const some = writing.slice(at, at + HEAD_ROWS);
+          const answers = some.map((i) => (chosen[i] as Chosen).answer);
+          const places = some.map((i) => BigInt(last[i] as number));
+          const read = indexSelect(hidden, 0, tensor(BigInt64Array.from(places), [some.length]));
+          const rows = runRows(answers.map(({ run }, start) => ({ run, start, length: 1 })));
+          const logits = base.model.head('lm', read, { ...ctx, rows });
+          for (const [row, i] of some.entries())
+            drawn[i] = (answers[row] as Generation).draw(narrow(logits, 0, row, 1));
+        });
+      return drawn;
     }),
   );
 }
