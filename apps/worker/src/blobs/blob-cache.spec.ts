@@ -190,6 +190,17 @@ describe('a blob cache', () => {
     expect(readdirSync(join(folder, 'blobs'))).toEqual([used.sha256]);
   });
 
+  it('keeps what a run takes up while others are dropped', async () => {
+    const cache = await openCache();
+    const idle = [put(4000), put(4000), put(4000)];
+    for (const ref of idle) await cache.pin(ref, never);
+    for (const { sha256 } of idle) cache.unpin(sha256);
+    const last = idle[2] as BlobRef;
+    await Promise.all([cache.dropIdle(), cache.pin(last, never)]);
+    expect(readdirSync(join(folder, 'blobs'))).toEqual([last.sha256]);
+    expect(idle.map(({ sha256 }) => cache.has(sha256))).toEqual([false, false, true]);
+  });
+
   it.skipIf(!canMount)(
     'drops what is not in use where the disk is smaller than its cap',
     async () => {

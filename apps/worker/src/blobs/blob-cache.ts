@@ -220,6 +220,8 @@ export class BlobCache {
     let dropped = false;
     for (const [sha256] of idle) {
       if (this.bytes + bytes <= cap) break;
+      // another was dropped meanwhile: a run may have taken this one up
+      if (this.entries.get(sha256)?.pins !== 0) continue;
       await this.drop(sha256);
       dropped = true;
     }
