@@ -64,11 +64,15 @@ struct AttentionTask {
   int64_t dbias_stride = 0;
 };
 
+// Floats of scratch for what is made of a block of queries and a chunk of keys, and paddings; the body's sizes fit in it.
+constexpr int64_t kMostQueries = 96;
+constexpr int64_t kBlockScratch = kMostQueries * 5 * (512 + 16) + 32 * 16;
+constexpr int64_t kMostPanel = 64;  // keys that lie side by side
+
 #define GRAFT_BODY "attention.inc"
 #include "isa_each.h"
 #undef GRAFT_BODY
 
-constexpr int64_t kBlockScratch = 96 * 5 * (512 + 16) + 32 * 16;  // of a block of queries and a chunk of keys, paddings
 constexpr int64_t kLong = int64_t{1} << 21;  // queries times keys, from which on a segment may be all there is to do
 constexpr int64_t kShares = 4;               // of a key head's heads in a long segment, each with gradients of its own
 
@@ -179,9 +183,11 @@ struct Problem : AttentionProblem {
       most = std::max(most, piece.keys());
       rows = std::max(rows, piece.rows);
     }
-    const int64_t width = (most + 63) / 64 * 64, wide_size = padded(size), wide_rows = padded(rows);
+    const int64_t width = (most + kMostPanel - 1) / kMostPanel * kMostPanel;
+    const int64_t wide_size = padded(size), wide_rows = padded(rows);
     const int64_t by_distance = bias.defined() ? 2 * padded(width + rows) : 0;
-    return 4 * width * wide_size + wide_rows * (5 * wide_size + 1) + kBlockScratch + 96 * 2 * wide_size + by_distance;
+    const int64_t of_block = kBlockScratch + kMostQueries * 2 * wide_size;
+    return 4 * width * wide_size + wide_rows * (5 * wide_size + 1) + of_block + by_distance;
   }
 
   // Runs body(piece, scratch) for all, the longest first, on all threads.
