@@ -244,10 +244,10 @@ const CASES = [
     : []),
   [
     'addLowRank_',
-    quiet(() => k.addLowRank_([sums], answers, [factors])),
+    quiet(() => k.addLowRank_([sums], answers, k.lowRankCall([factors]))),
     {
       ...(options.dtype === 'bf16' && {
-        rounded: quiet(() => k.addLowRank_([sums], answers, [roundedFactors])),
+        rounded: quiet(() => k.addLowRank_([sums], answers, k.lowRankCall([roundedFactors]))),
       }),
       operators: quiet(() => lowRankByOperators(sums, answers)),
     },

@@ -6,7 +6,8 @@
 // x: [n, in]  y: [n, out] of each product that reads x, f32 or bf16  A_j: [r_j, in]  B_j: [out, r_j], f32; or, beside x in
 // bf16, both bf16 and B lying as Bᵀ does: half of what there is to read. In bf16 factors in f32 are rounded before they are
 // multiplied, with the bits of factors in bf16, and so is x Aᵀ; sums are f32, and y is rounded once. In place, no gradients.
-// One call for all adapters: libtorch's operators take half a dozen for each of them.
+// One call for all adapters: libtorch's operators take half a dozen for each of them. Factors are told by where they begin
+// in tensors that may hold many: to look at a tensor for each of them would take as long as the products (docs/log.md).
 #include <ATen/Parallel.h>
 #include <ATen/core/Tensor.h>
 #include <c10/util/Exception.h>
@@ -47,19 +48,6 @@ struct LowRankScratch {
 
 constexpr int64_t kGrain = 1 << 16;  // numbers of factors that a thread reads at least
 
-bool lie_in_lines(const at::Tensor& t, int64_t across, int64_t along) {
-  return (t.size(along) == 1 || t.stride(along) == 1) && (t.size(across) == 1 || t.stride(across) == t.size(along));
-}
-
-bool has_rounded(const at::Tensor& x, const at::Tensor& a, const at::Tensor& b) {
-  return x.scalar_type() == at::kBFloat16 && a.scalar_type() == at::kBFloat16 && b.scalar_type() == at::kBFloat16 &&
-         lie_in_lines(a, 0, 1) && lie_in_lines(b, 1, 0);
-}
-
-bool has_given(const at::Tensor& a, const at::Tensor& b) {
-  return a.scalar_type() == at::kFloat && b.scalar_type() == at::kFloat && lie_in_lines(a, 0, 1) && lie_in_lines(b, 0, 1);
-}
-
 void check(const at::Tensor& y, const at::Tensor& x) {
   TORCH_CHECK(y.dim() == 2 && x.dim() == 2 && y.size(0) == x.size(0) && y.is_contiguous() &&
                   y.scalar_type() == x.scalar_type() &&
@@ -67,44 +55,58 @@ void check(const at::Tensor& y, const at::Tensor& x) {
               "expected y [n, out] and x [n, in] in f32 or bf16, got ", y.sizes(), " and ", x.sizes());
 }
 
-void check(const at::Tensor& y, const at::Tensor& x, const at::Tensor& a, const at::Tensor& b) {
-  TORCH_CHECK(a.dim() == 2 && b.dim() == 2 && a.size(1) == x.size(1) && b.size(0) == y.size(1) && a.size(0) == b.size(1) &&
-                  a.size(0) > 0 && (has_given(a, b) || has_rounded(x, a, b)),
-              "factors ", a.dtype(), " ", a.sizes(), " and ", b.dtype(), " ", b.sizes(), " for x ", x.dtype(), " ", x.sizes(),
-              " and y ", y.sizes());
+// Of an adapter in the list of places.
+struct Place {
+  int64_t product, start, rows, rank, a, a_at, b, b_at;  // numbers of tensors, and how many numbers of them come before
+};
+constexpr size_t kPlace = sizeof(Place) / sizeof(int64_t);
+
+const char* factor(at::TensorList tensors, int64_t number, int64_t at, int64_t lines, int64_t length) {
+  TORCH_CHECK(number >= 0 && number < static_cast<int64_t>(tensors.size()), "factor in tensor ", number, " of ",
+              tensors.size());
+  const at::Tensor& t = tensors[number];
+  // one that lies in a tensor of its own is all of it
+  const bool fits = t.dim() == 2 ? at == 0 && lines * length == t.numel() : at >= 0 && at + lines * length <= t.numel();
+  TORCH_CHECK(fits && t.is_contiguous(), "a factor of ", lines, " times ", length, " numbers from ", at, " on in ",
+              t.dtype(), " ", t.sizes());
+  return static_cast<const char*>(t.const_data_ptr()) + at * t.element_size();
 }
 
-// rows: of each adapter the number of its product, its first row and how many
-std::vector<LowRankTask> tasks_of(at::TensorList ys, const at::Tensor& x, at::TensorList as, at::TensorList bs,
-                                  at::ArrayRef<double> scales, at::IntArrayRef rows) {
-  const int64_t width = x.element_size(), in = x.size(1);
-  const char* from = static_cast<const char*>(x.const_data_ptr());
+LowRankTask task_of(const Place& place, at::TensorList ys, const at::Tensor& x, at::TensorList tensors, double scale) {
+  TORCH_CHECK(place.product >= 0 && place.product < static_cast<int64_t>(ys.size()), "product ", place.product, " of ",
+              ys.size());
+  TORCH_CHECK(place.start >= 0 && place.rows >= 0 && place.start + place.rows <= x.size(0), "rows from ", place.start, ", ",
+              place.rows, " of them, of ", x.size(0));
+  TORCH_CHECK(place.rank > 0, "rank ", place.rank);
+  const at::Tensor& y = ys[place.product];
+  const int64_t width = x.element_size(), in = x.size(1), out = y.size(1);
+  const void* a = factor(tensors, place.a, place.a_at, place.rank, in);
+  const void* b = factor(tensors, place.b, place.b_at, place.rank, out);
+  const auto type = tensors[place.a].scalar_type();
+  TORCH_CHECK(tensors[place.b].scalar_type() == type && (type == at::kFloat || (type == at::kBFloat16 && width == 2)),
+              "factors ", tensors[place.a].dtype(), " and ", tensors[place.b].dtype(), " beside x ", x.dtype());
+  return {width == 4, type == at::kBFloat16, static_cast<const char*>(x.const_data_ptr()) + place.start * in * width,
+          static_cast<char*>(y.mutable_data_ptr()) + place.start * out * width, a, b, place.rows, in, out, place.rank,
+          static_cast<float>(scale)};
+}
+
+std::vector<LowRankTask> tasks_of(at::TensorList ys, const at::Tensor& x, at::TensorList tensors,
+                                  at::ArrayRef<double> scales, const Place* places) {
   std::vector<LowRankTask> tasks;
-  tasks.reserve(as.size());
-  for (size_t j = 0; j < as.size(); j++) {
-    const int64_t product = rows[3 * j], start = rows[3 * j + 1], count = rows[3 * j + 2];
-    TORCH_CHECK(product >= 0 && product < static_cast<int64_t>(ys.size()), "product ", product, " of ", ys.size());
-    const at::Tensor& y = ys[product];
-    check(y, x, as[j], bs[j]);
-    TORCH_CHECK(start >= 0 && count >= 0 && start + count <= x.size(0), "rows from ", start, ", ", count, " of them, of ",
-                x.size(0));
-    char* to = static_cast<char*>(y.mutable_data_ptr());
-    tasks.push_back({width == 4, as[j].scalar_type() == at::kBFloat16, from + start * in * width,
-                     to + start * y.size(1) * width, as[j].const_data_ptr(), bs[j].const_data_ptr(), count, in, y.size(1),
-                     as[j].size(0), static_cast<float>(scales[j])});
-  }
+  tasks.reserve(scales.size());
+  for (size_t j = 0; j < scales.size(); j++) tasks.push_back(task_of(places[j], ys, x, tensors, scales[j]));
   // an adapter's factors of several products lie one after the other in memory
   std::stable_sort(tasks.begin(), tasks.end(), [](const LowRankTask& s, const LowRankTask& t) { return s.x < t.x; });
   return tasks;
 }
 
-void add_low_rank(at::TensorList ys, const at::Tensor& given, at::TensorList as, at::TensorList bs,
-                  at::ArrayRef<double> scales, at::IntArrayRef rows) {
+void add_low_rank(at::TensorList ys, const at::Tensor& given, at::TensorList factors, at::ArrayRef<double> scales,
+                  at::IntArrayRef places) {
   const at::Tensor x = given.contiguous();
   for (const at::Tensor& y : ys) check(y, x);
-  TORCH_CHECK(as.size() == bs.size() && as.size() == scales.size() && rows.size() == 3 * as.size(),
-              "expected factors, a scale, and a product and rows for each adapter");
-  const std::vector<LowRankTask> tasks = tasks_of(ys, x, as, bs, scales, rows);
+  TORCH_CHECK(places.size() == kPlace * scales.size(), "expected a scale and a place for each adapter");
+  const std::vector<LowRankTask> tasks =
+      tasks_of(ys, x, factors, scales, reinterpret_cast<const Place*>(places.data()));
   std::vector<int64_t> before;  // numbers of factors before each adapter's
   int64_t all = 0;
   for (const LowRankTask& t : tasks) {
@@ -123,6 +125,6 @@ void add_low_rank(at::TensorList ys, const at::Tensor& given, at::TensorList as,
 }  // namespace graft
 
 TORCH_LIBRARY_FRAGMENT(graft, m) {
-  m.def("add_low_rank_(Tensor(a!)[] y, Tensor x, Tensor[] a, Tensor[] b, float[] scales, int[] rows) -> ()");
+  m.def("add_low_rank_(Tensor(a!)[] y, Tensor x, Tensor[] factors, float[] scales, int[] places) -> ()");
 }
 TORCH_LIBRARY_IMPL(graft, CPU, m) { m.impl("add_low_rank_", graft::add_low_rank); }

@@ -57,7 +57,7 @@ function exactly(y: Tensor, x: Tensor, adapters: readonly LowRankRows[], dtype: 
 
 /** y with what they add to it, in place. */
 function added(y: Tensor, x: Tensor, adapters: readonly LowRankRows[]): Tensor {
-  k.addLowRank_([y], x, [adapters]);
+  k.addLowRank_([y], x, k.lowRankCall([adapters]));
   return y;
 }
 
@@ -109,8 +109,9 @@ onEachSet((dtype) => {
       const [one, other] = shapes.map((shape) => made(shape, dtype)) as [Made, Made];
       const apart = [one, other].map(({ y, rows }) => numbers(added(copyOf(y), one.x, rows)));
       const bare = copyOf(one.y);
-      k.addLowRank_([one.y, bare, other.y], one.x, [one.rows, [], other.rows.slice(1)]);
-      k.addLowRank_([other.y], one.x, [other.rows.slice(0, 1)]);
+      const all = [one.rows, [], other.rows.slice(1)];
+      k.addLowRank_([one.y, bare, other.y], one.x, k.lowRankCall(all));
+      added(other.y, one.x, other.rows.slice(0, 1));
       expect([one.y, other.y].map(numbers)).toEqual(apart);
       expect(numbers(bare)).not.toEqual(apart[0]);
     });
@@ -130,12 +131,21 @@ it('names the shapes that do not fit', () => {
     const [one] = rows as [LowRankRows];
     const b = random([95, 8], 'f32');
     expect(() => added(y, x, [{ ...one, b }])).toThrow(
-      'factors float [8, 64] and float [95, 8] for x float [1, 64] and y [1, 96]',
+      'a factor of 8 times 96 numbers from 0 on in float [95, 8]',
+    );
+    expect(() => added(y, x, [{ ...one, b: random([96, 7], 'f32') }])).toThrow(
+      'factors [8, 64] and [96, 7] do not fit each other',
     );
     expect(() => added(y, x, [{ ...one, length: 2 }])).toThrow('rows from 0, 2 of them, of 1');
     // there is no rounding of rows in f32
-    expect(() => added(y, x, [{ ...one, ...k.roundedFactors([one])[0] }])).toThrow(
-      'factors c10::BFloat16 [8, 64] and c10::BFloat16 [96, 8] for x float [1, 64]',
+    const [rounded] = k.roundedFactors([one]);
+    expect(() => added(y, x, [{ ...one, ...rounded }])).toThrow(
+      'factors c10::BFloat16 and c10::BFloat16 beside x float',
+    );
+    const [bf16, wide] = [x, y].map((t) => k.to(t, 'bf16')) as [Tensor, Tensor];
+    const within = { ...(rounded?.within as { whole: Tensor; at: number }), at: 1 };
+    expect(() => added(wide, bf16, [{ ...one, ...rounded, within }])).toThrow(
+      'a factor of 8 times 96 numbers from 513 on in c10::BFloat16 [1280]',
     );
   });
 });

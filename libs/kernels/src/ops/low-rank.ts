@@ -7,6 +7,7 @@
  */
 import { noGrad } from '../autograd.js';
 import { run } from '../call.js';
+import { KernelError } from '../errors.js';
 import { tidy } from '../scope.js';
 import type { Tensor } from '../tensor.js';
 import { isOwnOnCpu } from './instruction-set.js';
@@ -18,6 +19,8 @@ export interface Factors {
   readonly a: Tensor;
   /** [out, r] */
   readonly b: Tensor;
+  /** Where the numbers of A lie, and behind them those of Bᵀ; left out, where A and B do. */
+  readonly within?: { readonly whole: Tensor; readonly at: number };
 }
 
 export interface LowRank extends Factors {
@@ -38,39 +41,64 @@ export const hasLowRank = isOwnOnCpu;
  * half of what there is to read, and all of it lies in one piece, in order, B as Bᵀ does: memory is read in half the time
  * so (docs/log.md).
  */
-export const roundedFactors = (all: readonly Factors[]): Factors[] =>
+export const roundedFactors = (all: readonly Factors[]): Required<Factors>[] =>
   noGrad(() =>
     tidy(() => {
       const flat = (t: Tensor): Tensor => reshape(to(t, 'bf16'), [-1]);
       const whole = cat(all.flatMap(({ a, b }) => [flat(a), flat(transpose(b, 0, 1))]));
-      let at = 0;
-      const next = (rows: number, columns: number): Tensor => {
-        const part = view(narrow(whole, 0, at, rows * columns), [rows, columns]);
-        at += rows * columns;
-        return part;
-      };
+      let next = 0;
       return all.map(({ a, b }) => {
         const [r, inFeatures] = a.shape as [number, number];
-        const down = next(r, inFeatures);
-        return { a: down, b: transpose(next(r, b.shape[0] as number), 0, 1) };
+        const [outFeatures] = b.shape as [number];
+        const at = next;
+        next += r * (inFeatures + outFeatures);
+        const part = (from: number, columns: number): Tensor =>
+          view(narrow(whole, 0, from, r * columns), [r, columns]);
+        const up = transpose(part(at + r * inFeatures, outFeatures), 0, 1);
+        return { a: part(at, inFeatures), b: up, within: { whole, at } };
       });
     }),
   );
 
-/** y_i: [n, out_i] += what the adapters of the i-th add to it, x: [n, in] that all of them read, all of one dtype. */
-export function addLowRank_(
-  ys: readonly Tensor[],
-  x: Tensor,
-  adapters: readonly (readonly LowRankRows[])[],
-): void {
-  const all = adapters.flat();
-  run(
-    'graft::add_low_rank_',
-    ys,
-    x,
-    all.map(({ a }) => a),
-    all.map(({ b }) => b),
-    all.map(({ scale }) => scale),
-    adapters.flatMap((of, product) => of.flatMap(({ start, length }) => [product, start, length])),
-  );
+/** What a call says of adapters: the same for as long as their rows and factors are. */
+export interface LowRankCall {
+  /** By number of the product. */
+  readonly adapters: readonly (readonly LowRankRows[])[];
+  readonly tensors: readonly Tensor[];
+  readonly scales: readonly number[];
+  /** As native/ops/low_rank.cpp has it. */
+  readonly places: readonly number[];
 }
+
+/** @throws KernelError for an A and a B that do not fit each other */
+export function lowRankCall(adapters: LowRankCall['adapters']): LowRankCall {
+  const numbers = new Map<Tensor, number>();
+  const numberOf = (t: Tensor): number => {
+    const known = numbers.get(t) ?? numbers.size;
+    numbers.set(t, known);
+    return known;
+  };
+  const scales: number[] = [];
+  const places: number[] = [];
+  for (const [product, of] of adapters.entries())
+    for (const { a, b, within, scale, start, length } of of) {
+      const [rank, inFeatures] = a.shape as [number, number];
+      if (b.shape[1] !== rank) refuse(a, b);
+      scales.push(scale);
+      places.push(product, start, length, rank);
+      if (within) {
+        const number = numberOf(within.whole);
+        places.push(number, within.at, number, within.at + rank * inFeatures);
+      } else places.push(numberOf(a), 0, numberOf(b), 0);
+    }
+  return { adapters, tensors: [...numbers.keys()], scales, places };
+}
+
+function refuse({ shape: a }: Tensor, { shape: b }: Tensor): never {
+  const message = `lowRankCall: factors [${a.join(', ')}] and [${b.join(', ')}] do not fit each other`;
+  throw new KernelError('lowRankCall', message);
+}
+
+/** y_i: [n, out_i] += what the adapters of the i-th add to it, x: [n, in] that all of them read, all of one dtype. */
+export const addLowRank_ = (ys: readonly Tensor[], x: Tensor, call: LowRankCall): void =>
+  run('graft::add_low_rank_', ys, x, call.tensors, call.scales, call.places);

@@ -7,7 +7,7 @@ import type { Linear } from '../nn/linear.js';
 export interface Freezable {
   readonly factors: Factors;
   /** Puts others in their place, with which rows have the same bits. */
-  freeze(rounded: Factors): void;
+  freeze(rounded: Required<Factors>): void;
 }
 
 export interface Freezes {
@@ -25,6 +25,6 @@ export function freeze(targets: readonly Target[]): void {
   const found = targets.flatMap(({ update }) => update.freezable?.() ?? []);
   if (found.length === 0) return;
   const rounded = roundedFactors(found.map(({ factors }) => factors));
-  found.forEach((one, i) => one.freeze(rounded[i] as Factors));
+  found.forEach((one, i) => one.freeze(rounded[i] as Required<Factors>));
   for (const { linear } of targets) linear.renew();
 }

@@ -71,6 +71,7 @@ interface Options {
 /** The update of one linear. */
 export class LoraLinear implements LinearUpdate {
   #factors: Factors;
+  #within: LowRank['within'];
   readonly #bias: Tensor | null;
   readonly #m: Tensor | null;
   readonly #dropout: number;
@@ -159,8 +160,9 @@ export class LoraLinear implements LinearUpdate {
   }
 
   lowRank({ active }: RowContext): LowRank | null {
+    if (!this.#isPlain || active) return null;
     const { a, b } = this.#factors;
-    return this.#isPlain && !active ? { a, b, scale: this.size.scale } : null;
+    return { a, b, scale: this.size.scale, ...(this.#within && { within: this.#within }) };
   }
 
   freezable(): Freezable | null {
@@ -171,6 +173,8 @@ export class LoraLinear implements LinearUpdate {
       freeze: (rounded) => {
         const put = (part: string, values: Tensor): Tensor => this.parameters.freeze(part, values);
         this.#factors = { a: put('lora_A', rounded.a), b: put('lora_B', rounded.b), taken: null };
+        this.#within = rounded.within;
+        this.parameters.hold(rounded.within.whole);
       },
     };
   }

@@ -162,9 +162,13 @@ export class ModuleParameters {
     const name = this.#name(part);
     this.trained.get(name)?.dispose();
     this.trained.delete(name);
-    const made = keep(values);
-    this.#unsaved.push(made);
-    return made;
+    return this.hold(values);
+  }
+
+  /** Keeps what nobody saves. */
+  hold(values: Tensor): Tensor {
+    this.#unsaved.push(keep(values));
+    return values;
   }
 
   /** A part of another set, which files have here as well. */

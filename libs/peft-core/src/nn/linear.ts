@@ -12,6 +12,7 @@ import {
   isGradEnabled,
   linear,
   linears,
+  lowRankCall,
   reshape,
   split,
   sub,
@@ -19,7 +20,7 @@ import {
   to,
   transpose,
 } from '@graft/kernels';
-import type { Dtype, LowRank, LowRankRows, Tensor } from '@graft/kernels';
+import type { Dtype, LowRank, LowRankCall, LowRankRows, Tensor } from '@graft/kernels';
 import type { ForwardContext, RowContext } from './context.js';
 import { areSame, rowContext, touches } from './rows.js';
 import type { RunRows } from '../batch.js';
@@ -78,9 +79,7 @@ export interface LinearAdapter {
 /** An adapter's rows times its rank, up to which all adapters of low rank are added at once: beyond, libtorch's are faster (docs/log.md). */
 const FEW_PRODUCTS = 128;
 
-function addRows_(ys: readonly Tensor[], x: Tensor, added: readonly LowRankRows[][]): void {
-  if (added.some((each) => each.length > 0)) addLowRank_(ys, x, added);
-}
+const NOTHING: LowRankRows[] = [];
 
 type WithWeight = LinearAdapter & Required<Pick<LinearAdapter, 'weight'>>;
 const hasWeight = (adapter: LinearAdapter): adapter is WithWeight => adapter.weight !== undefined;
@@ -140,6 +139,7 @@ export class Linear {
   readonly #attached = new Map<number, LinearAdapter[]>();
   /** What was added to the last few rows: the next ones are mostly of the same runs. */
   #last: { readonly rows: readonly RunRows[]; readonly added: LowRankRows[] } | null = null;
+  #call: LowRankCall | null = null;
 
   constructor(description: LinearDescription) {
     this.path = description.path;
@@ -163,7 +163,7 @@ export class Linear {
 
   /** Adapters of one run act in the order in which they were attached. */
   attach(run: number, adapter: LinearAdapter): void {
-    this.#last = null;
+    this.renew();
     const adapters = this.#attached.get(run);
     if (adapters) adapters.push(adapter);
     else this.#attached.set(run, [adapter]);
@@ -172,10 +172,11 @@ export class Linear {
   /** Its adapters are asked anew what they add to rows. */
   renew(): void {
     this.#last = null;
+    this.#call = null;
   }
 
   detach(run: number): void {
-    this.#last = null;
+    this.renew();
     this.#attached.delete(run);
   }
 
@@ -190,7 +191,7 @@ export class Linear {
     const added = isOne ? all.map((one) => one.#addedRows(x, ctx)) : [null];
     if (added.includes(null)) return all.map((one) => one.forward(x, ctx));
     const ys = linears(x, weights, biases);
-    addRows_(ys, x, added as LowRankRows[][]);
+    (all[0] as Linear).#add_(ys, x, added as LowRankRows[][]);
     return ys;
   }
 
@@ -199,7 +200,7 @@ export class Linear {
     const low = this.#addedRows(x, ctx);
     if (low) {
       const y = this.weight.multiply(x, this.bias);
-      addRows_([y], x, [low]);
+      this.#add_([y], x, [low]);
       return y;
     }
     const sizes = ctx.rows.map(({ length }) => length);
@@ -212,7 +213,7 @@ export class Linear {
 
   /** What the runs' adapters add to few rows each, as answers have, or nothing; null where they are more than that. */
   #addedRows(x: Tensor, ctx: ForwardContext): LowRankRows[] | null {
-    if (!touches(this.#attached, ctx.rows)) return [];
+    if (!touches(this.#attached, ctx.rows)) return NOTHING;
     if (ctx.training || isGradEnabled() || !hasLowRank(x)) return null;
     const { rows, active } = ctx;
     const isSame = active === undefined || active.size === 0;
@@ -227,6 +228,15 @@ export class Linear {
     }
     if (isSame) this.#last = { rows, added };
     return added;
+  }
+
+  /** Adds to products of linears that read the same, of which this is the first. */
+  #add_(ys: readonly Tensor[], x: Tensor, added: readonly LowRankRows[][]): void {
+    if (added.every((each) => each.length === 0)) return;
+    const last = this.#call?.adapters ?? [];
+    const isSame = last.length === added.length && added.every((each, i) => each === last[i]);
+    if (!isSame || !this.#call) this.#call = lowRankCall(added);
+    addLowRank_(ys, x, this.#call);
   }
 
   #share(x: Tensor, run: number, ctx: ForwardContext): Share {
