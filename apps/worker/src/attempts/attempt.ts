@@ -199,8 +199,8 @@ export class Attempt {
       case 'finished':
         return void this.handOver(fact);
       case 'failed':
-        // for those that are tried again
-        if (fact.code === 'disk_full') void this.options.blobs.dropIdle();
+        // for media that are to be decoded when it is tried again
+        if (fact.code === 'disk_full' && fact.param) void this.options.blobs.dropIdle();
         return void this.endAfterUploads(this.failed(fact));
       case 'stopped':
         if (this.hasStarted) this.step = fact.step;
