@@ -199,7 +199,7 @@ export class Attempt {
       case 'finished':
         return void this.handOver(fact);
       case 'failed':
-        // for media that are to be decoded when it is tried again
+        // of media, as its field tells; after a checkpoint the next try would have to fetch what it reads anew
         if (fact.code === 'disk_full' && fact.param) void this.options.blobs.dropIdle();
         return void this.endAfterUploads(this.failed(fact));
       case 'stopped':
