@@ -11,7 +11,10 @@ export function addLogs(program: Command): void {
     .command('logs')
     .description("print a job's events and what its trainer wrote, oldest first")
     .argument('<job>')
-    .option('-f, --follow', 'keep printing until the job ends')
+    .option(
+      '-f, --follow',
+      'keep printing events until the job ends, and then what its trainer wrote meanwhile',
+    )
     .action(async (name: string, options: { follow?: boolean }, command: Command) => {
       const { out, api } = callOf(command);
       const path = jobPath(await findJobId(api(), name));
