@@ -93,6 +93,12 @@ describe('the last line', () => {
         'passed at the second try alone: whole-late.spec.mjs > is late: expected false to be true // Object.is equality',
       last: '2 passed, 0 failed, 0 skipped',
     });
+    writeFileSync(join(folder, 'whole-second.spec.mjs'), once('second'));
+    writeFileSync(join(folder, 'whole-third.spec.mjs'), once('third'));
+    expect(run([...args('whole-second'), 'whole-third'])).toMatchObject({
+      code: 0,
+      last: '4 passed, 0 failed, 0 skipped',
+    });
     writeFileSync(
       join(folder, 'whole-never.spec.mjs'),
       `import { expect, it } from 'vitest'; it('never', () => expect(1).toBe(2));`,
@@ -100,6 +106,11 @@ describe('the last line', () => {
     expect(run(args('whole-never'))).toMatchObject({
       code: 1,
       last: '0 passed, 1 failed, 0 skipped',
+    });
+    writeFileSync(join(folder, 'whole-fourth.spec.mjs'), once('fourth'));
+    expect(run([...args('whole-never'), 'whole-fourth'])).toMatchObject({
+      code: 1,
+      last: '2 passed, 1 failed, 0 skipped',
     });
     writeFileSync(join(folder, 'unit-late.spec.mjs'), once('unit'));
     expect(run(args('unit-late'))).toMatchObject({
