@@ -410,8 +410,9 @@ describe('creation looks at the data', () => {
 });
 
 describe('a chat template that hangs', () => {
+  /** Of this API, which runs in this process: other tests' have their own. */
   const readers = (): string[] =>
-    execFileSync('ps', ['-e', '-o', 'pid=,args='], { encoding: 'utf8' })
+    execFileSync('ps', ['--ppid', String(process.pid), '-o', 'pid=,args='], { encoding: 'utf8' })
       .split('\n')
       .filter((line) =>
         line.includes(join(import.meta.dirname, '../dist/preview/reader-process.js')),
