@@ -332,6 +332,12 @@ export class ScriptedWorker {
     this.stream.pause();
   }
 
+  /** Ends its stream in good order. */
+  leave(): void {
+    if (this.beating) clearInterval(this.beating);
+    this.stream.end();
+  }
+
   /** As a killed process: no goodbye. */
   vanish(): void {
     if (this.beating) clearInterval(this.beating);

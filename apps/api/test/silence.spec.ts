@@ -1,3 +1,4 @@
+import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { importBase, startTestApi, until, uploadChats, type TestApi } from './fixture.js';
 import { ScriptedWorker, started, step } from './scripted-worker.js';
@@ -64,6 +65,36 @@ describe('a worker that is connected but', () => {
     await api.post(`/fine_tuning/jobs/${id}/cancel`);
     healthy.vanish();
     worker.vanish();
+  });
+
+  it('leaves while its last heartbeats wait for the database is offline when they are written', async () => {
+    const worker = await new ScriptedWorker(api, {
+      pool: `pool-${pools++}`,
+      silent: true,
+    }).connect();
+    const id = worker.welcome?.workerId;
+    const lock = new pg.Client({ connectionString: api.databaseUrl });
+    await lock.connect();
+    const waiting = () =>
+      lock.query(
+        `SELECT 1 FROM pg_stat_activity WHERE pg_backend_pid() = ANY (pg_blocking_pids(pid))`,
+      );
+    try {
+      await lock.query('BEGIN');
+      await lock.query('SELECT 1 FROM worker WHERE id = $1 FOR UPDATE', [id]);
+      for (let beat = 0; beat < 3; beat++) void worker.beat([]).catch(() => undefined);
+      await until(async () => ((await waiting()).rowCount ?? 0) > 0);
+      worker.leave();
+      await until(() => worker.ended !== null);
+      await lock.query('COMMIT');
+    } finally {
+      await lock.end();
+    }
+    // well before it would be found silent
+    await pause(LEASE_MS / 3);
+    const state = () =>
+      api.query<{ state: string }>('SELECT state FROM worker WHERE id = $1', [id]);
+    expect(await state()).toEqual([{ state: 'offline' }]);
   });
 
   it('not noted as heard by the database gets no job, whatever this process thinks', async () => {

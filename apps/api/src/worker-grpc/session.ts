@@ -132,11 +132,11 @@ export class Session implements Connection {
         if (!this.ready) this.guard(this.hello(body.value));
         break;
       case 'pull':
-        this.guard(this.welcomed.then(() => this.pull(body.value)));
+        this.guard(this.whenWelcomed(() => this.pull(body.value)));
         break;
       case 'heartbeat':
         this.hear();
-        this.guard(this.welcomed.then(() => this.heartbeat(body.value)));
+        this.guard(this.whenWelcomed(() => this.heartbeat(body.value)));
         break;
       case 'events':
         this.events = this.events.then(() => this.welcomed).then(() => this.ingest(body.value));
@@ -148,7 +148,7 @@ export class Session implements Connection {
       case 'draining':
         this.draining = true;
         this.freeSlots = 0;
-        this.guard(this.welcomed.then(() => this.note(() => this.services.workers.drains(this))));
+        this.guard(this.whenWelcomed(() => this.note(() => this.services.workers.drains(this))));
         break;
       case undefined:
         log.warn(
@@ -163,6 +163,12 @@ export class Session implements Connection {
 
   private welcomed: Promise<void> = Promise.resolve();
   private noted: Promise<unknown> = Promise.resolve();
+
+  /** What says that it is there is not written any more once it has left. */
+  private async whenWelcomed(work: () => Promise<void>): Promise<void> {
+    await this.welcomed;
+    if (!this.over) await work();
+  }
 
   private async hello(hello: Hello): Promise<void> {
     this.ready = true;
@@ -198,7 +204,10 @@ export class Session implements Connection {
     ({ workerId: this.workerId, sessionId: this.sessionId } = joined);
     const { lost } = await leases.renew(this.workerId, hello.leases);
     await expiry.takeUnnamed(this.workerId, hello.leases);
-    if (this.over) return;
+    if (this.over) {
+      await this.leave();
+      return;
+    }
     this.hear();
     connections.add(this);
     this.send({
@@ -299,9 +308,16 @@ export class Session implements Connection {
     this.services.generations.workerLost(this);
     if (this.services.connections.remove(this)) {
       log.info({ worker: this.workerId, name: this.name }, 'worker left');
-      void this.services.workers.gone(this).catch(() => undefined);
+      void this.leave();
     }
     this.stream.end();
+  }
+
+  /** After what it said before: a heartbeat that is written later would have it back. */
+  private async leave(): Promise<void> {
+    await this.noted.catch(() => undefined);
+    // without the database the reconciler finds it silent
+    await this.services.workers.gone(this).catch(() => undefined);
   }
 }
 
