@@ -6,6 +6,7 @@
 #include <c10/core/ScalarType.h>
 
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
@@ -26,6 +27,12 @@ class Mapping {
   Mapping& operator=(const Mapping&) = delete;
   char* at(size_t offset) const { return static_cast<char*>(address_) + offset; }
   size_t size() const { return size_; }
+  // Pages that lie wholly within are read from the file again when touched. None may have been written to.
+  void let_go(size_t offset, size_t size) const {
+    const size_t page = ::sysconf(_SC_PAGESIZE);
+    const size_t begin = (offset + page - 1) / page * page, end = (offset + size) / page * page;
+    if (begin < end) ::madvise(at(begin), end - begin, MADV_DONTNEED);
+  }
 
  private:
   void* address_;
@@ -105,6 +112,7 @@ Napi::Value map_tensor(const Napi::CallbackInfo& info) {
   } else {  // kernels may use aligned loads
     tensor = at::empty(shape, options);
     if (size > 0) std::memcpy(tensor.mutable_data_ptr(), mapping->at(offset), size);
+    mapping->let_go(offset, size);  // the copy is enough
   }
   return Napi::Number::New(info.Env(), addon(info).put(std::move(tensor)));
 }
