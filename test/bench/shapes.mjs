@@ -100,7 +100,9 @@ function writeRandom(path, tensors) {
     at += 2 * shape.reduce((product, n) => product * n, 1);
     return [name, { dtype: 'BF16', shape, data_offsets: [begin, at] }];
   });
-  const text = Buffer.from(JSON.stringify(Object.fromEntries(header)));
+  const json = JSON.stringify(Object.fromEntries(header));
+  // Hugging Face's writers end the header at a multiple of eight: where data begins elsewhere, tensors are copied
+  const text = Buffer.from(json.padEnd(Math.ceil(json.length / 8) * 8));
   const length = Buffer.alloc(8);
   length.writeBigUInt64LE(BigInt(text.length));
   const file = openSync(path, 'w');
