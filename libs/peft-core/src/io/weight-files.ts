@@ -46,6 +46,25 @@ function indexed(folder: string): ReadonlyMap<string, readonly string[]> {
   return files;
 }
 
+/** Buffers that old checkpoints carry; nothing is read from them. */
+const BUFFERS = /(^|\.)(attn\.bias|attn\.masked_bias|rotary_emb\.inv_freq|position_ids)$/;
+
+/** First parameter of checkpoints that were saved without the base's prefix, and the prefix. */
+const BARE: readonly (readonly [string, string])[] = [
+  ['wte.weight', 'transformer.'],
+  ['embed_tokens.weight', 'model.'],
+];
+
+/** The tensors of files by their full names, without what nothing is read from. */
+export function fullNames<T>(found: ReadonlyMap<string, T>): ReadonlyMap<string, T> {
+  const [, prefix] = BARE.find(([first]) => found.has(first)) ?? [];
+  const kept = [...found].filter(([name]) => !BUFFERS.test(name));
+  if (prefix === undefined) return new Map(kept);
+  return new Map(
+    kept.map(([name, tensor]) => [name.startsWith('lm_head.') ? name : prefix + name, tensor]),
+  );
+}
+
 export function invalid(what: string): DomainError {
   return new DomainError('invalid_model', what, 'model');
 }

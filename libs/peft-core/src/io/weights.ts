@@ -18,22 +18,13 @@ import {
 import type { Dtype, MappedSafetensors, Tensor } from '@graft/kernels';
 import type { Tensors } from '../models/model.js';
 import { FileCursor } from './file-cursor.js';
-import { INDEX, invalid, weightFiles } from './weight-files.js';
+import { fullNames, INDEX, invalid, weightFiles } from './weight-files.js';
 
 export interface Weights extends Tensors {
   /** Full names: the base's prefix is put back where a file leaves it out. */
   readonly names: readonly string[];
   close(): void;
 }
-
-/** Buffers that old checkpoints carry; nothing is read from them. */
-const BUFFERS = /(^|\.)(attn\.bias|attn\.masked_bias|rotary_emb\.inv_freq|position_ids)$/;
-
-/** First parameter of checkpoints that were saved without the base's prefix, and the prefix. */
-const BARE: readonly (readonly [string, string])[] = [
-  ['wte.weight', 'transformer.'],
-  ['embed_tokens.weight', 'model.'],
-];
 
 /** A tensor in a file. */
 interface Place {
@@ -63,7 +54,7 @@ export function openCheckpoint(folder: string, inPlace: Dtype | null): Weights {
         found.set(tensor, { file, name: tensor });
       }
     }
-    const named = byFullName(found);
+    const named = fullNames(found);
     return {
       names: [...named.keys()],
       has: (name) => named.has(name),
@@ -77,16 +68,6 @@ export function openCheckpoint(folder: string, inPlace: Dtype | null): Weights {
     close();
     throw error;
   }
-}
-
-/** Full names for the tensors of files. */
-function byFullName(found: ReadonlyMap<string, Place>): ReadonlyMap<string, Place> {
-  const [, prefix] = BARE.find(([first]) => found.has(first)) ?? [];
-  const kept = [...found].filter(([name]) => !BUFFERS.test(name));
-  if (prefix === undefined) return new Map(kept);
-  return new Map(
-    kept.map(([name, place]) => [name.startsWith('lm_head.') ? name : prefix + name, place]),
-  );
 }
 
 class SafetensorsFile {

@@ -1,14 +1,13 @@
-import { DomainError } from '@graft/contracts';
 import { device, keep, narrow, tidy, to, toDevice } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
 import type { BaseDtype, Tensors } from '../models/model.js';
-import { inFiles } from '../models/aliases.js';
-import type { Aliases, FilePart } from '../models/aliases.js';
+import type { Aliases } from '../models/aliases.js';
 import type { Quantizer } from '../quant/quantizer.js';
 import { joined, partsOf } from './expert-files.js';
 import type { ExpertsShape } from './experts.js';
 import { isPackable, storedShape } from './outline.js';
 import type { LinearShape, TableShape } from './outline.js';
+import { checkShape, lacking, StoredNames } from './stored-names.js';
 import { DenseWeight } from './weight.js';
 import type { TableWeight, Weight } from './weight.js';
 
@@ -30,17 +29,20 @@ export class WeightReader {
   /** Tensors made here, which are the model's to free. */
   readonly #owned: Tensor[] = [];
   readonly #weights: Weight[] = [];
+  readonly #names: StoredNames;
   /** Of all that was taken. */
   parameterCount = 0;
 
   constructor(
     private readonly tensors: Tensors,
     private readonly options: WeightReaderOptions,
-  ) {}
+  ) {
+    this.#names = new StoredNames(tensors, options.aliases);
+  }
 
   /** Whether the files have a module's weight. */
   has(path: string): boolean {
-    return this.#find(path, 'weight') !== null;
+    return this.#names.has(path);
   }
 
   /** A parameter of a module. @throws DomainError invalid_model when it is missing or has another shape */
@@ -52,14 +54,7 @@ export class WeightReader {
   /** A parameter that its path alone names. @throws DomainError invalid_model as `take` does */
   parameter(path: string, shape: readonly number[]): Tensor {
     this.parameterCount += shape.reduce((product, n) => product * n, 1);
-    return this.#owning(() => {
-      const { file } = inFiles(this.options.aliases, path);
-      const names = [path, file, withoutBackbone(path), withoutBackbone(file)];
-      const name = names.find((one) => this.tensors.has(one));
-      const found = name === undefined ? undefined : this.tensors.get(name);
-      if (found) return this.#placed(path, found, shape);
-      throw new DomainError('invalid_model', `the model's files have no ${path}`, 'model');
-    });
+    return this.#owning(() => this.#placed(path, this.#tensor(this.#names.parameter(path)), shape));
   }
 
   /** What is no parameter of a module; null where the files lack it. @throws DomainError invalid_model where its shape is another */
@@ -74,18 +69,13 @@ export class WeightReader {
     return new Map(
       [...shape.shapes].map(([whole, wanted]) => {
         this.parameterCount += wanted.reduce((product, n) => product * n, 1);
-        const read = (name: string): Tensor => {
-          const found = this.tensors.get(name);
-          if (found) return found;
-          throw new DomainError('invalid_model', `the model's files have no ${name}`, 'model');
-        };
         const make = (): Tensor =>
           this.tensors.has(whole)
-            ? read(whole)
+            ? this.#tensor(whole)
             : joined(
                 shape,
                 whole,
-                (parts.get(whole) ?? []).map(({ file }) => read(file)),
+                (parts.get(whole) ?? []).map(({ file }) => this.#tensor(file)),
               );
         return [whole, this.#owning(() => this.#placed(whole, make(), wanted))];
       }),
@@ -114,7 +104,7 @@ export class WeightReader {
     const { quantizer } = this.options;
     const shape = { outFeatures: rows, inFeatures: columns };
     const weight = quantizer?.tables
-      ? quantizer.read?.(this.tensors, this.#stored(path).file, shape)
+      ? quantizer.read?.(this.tensors, this.#names.module(path).file, shape)
       : null;
     if (!weight?.rows) return null;
     this.parameterCount += rows * columns;
@@ -132,7 +122,7 @@ export class WeightReader {
     const { path, outFeatures, inFeatures } = shape;
     if (!quantizer) return this.#dense(shape);
     const weight = isStoredPacked
-      ? quantizer.read?.(this.tensors, this.#stored(path).file, shape)
+      ? quantizer.read?.(this.tensors, this.#names.module(path).file, shape)
       : tidy(() => {
           const dense = this.#read(path, 'weight', storedShape(shape));
           const matrix = shape.transposed ? DenseWeight.transposed(dense) : new DenseWeight(dense);
@@ -153,49 +143,23 @@ export class WeightReader {
 
   /** In the base's dtype: a tensor of the source, or one in the current scope. */
   #read(path: string, part: 'weight' | 'bias', shape: readonly number[]): Tensor {
-    const name = `${path}.${part}`;
-    const stored = this.#find(path, part);
-    const found = stored && this.tensors.get(stored.file);
-    if (!found)
-      throw new DomainError('invalid_model', `the model's files have no ${name}`, 'model');
-    const { file, at, of } = stored;
-    if (of === 1) return this.#placed(name, found, shape);
-    const [rows = 0, ...others] = shape;
-    return narrow(this.#placed(file, found, [of * rows, ...others]), 0, at * rows, rows);
+    const { name, file, at, of, shape: whole } = this.#names.place(path, part, shape);
+    const placed = this.#placed(name, this.#tensor(file), whole);
+    if (of === 1) return placed;
+    const [rows = 0] = shape;
+    return narrow(placed, 0, at * rows, rows);
+  }
+
+  #tensor(file: string): Tensor {
+    const found = this.tensors.get(file);
+    if (found) return found;
+    throw lacking(file);
   }
 
   #placed(name: string, found: Tensor, shape: readonly number[]): Tensor {
-    if (found.shape.join() !== shape.join()) {
-      const message = `${name} has shape [${found.shape.join(', ')}], config.json implies [${shape.join(', ')}]`;
-      throw new DomainError('invalid_model', message, 'model');
-    }
+    checkShape(name, found, shape);
     const { dtype } = this.options;
     const placed = found.device === device() ? found : toDevice(found, device());
     return placed.dtype === dtype ? placed : to(placed, dtype);
   }
-
-  /** The name that the files have for a parameter. */
-  #find(path: string, part: 'weight' | 'bias'): FilePart | null {
-    const { file: module, ...where } = this.#stored(path);
-    const names = [part, TENSORFLOW[part]].map((name) => `${module}.${name}`);
-    const file = names.find((name) => this.tensors.has(name));
-    return file === undefined ? null : { ...where, file };
-  }
-
-  /** What the files call a module. */
-  #stored(path: string): FilePart {
-    const alias = inFiles(this.options.aliases, path);
-    const hasAny = (name: string): boolean =>
-      ['weight', 'bias', TENSORFLOW.weight].some((part) => this.tensors.has(`${name}.${part}`));
-    const own = [path, withoutBackbone(path)].find(hasAny);
-    const other = [alias.file, withoutBackbone(alias.file)].find(hasAny);
-    if (own !== undefined || other === undefined) return { file: own ?? path, at: 0, of: 1 };
-    return { ...alias, file: other };
-  }
 }
-
-/** Checkpoints on the hub may leave out the backbone's name: 'h.0.attn…' for 'transformer.h.0.attn…'. */
-const withoutBackbone = (path: string): string => path.slice(path.indexOf('.') + 1);
-
-/** What the norms of the oldest checkpoints call their parameters. */
-const TENSORFLOW = { weight: 'gamma', bias: 'beta' } as const;

@@ -1,0 +1,91 @@
+/** What files call the parameters of a model, and whether their shapes are its own. Native-free. */
+import { DomainError } from '@graft/contracts';
+import type { Dtype } from '@graft/kernels';
+import { inFiles } from '../models/aliases.js';
+import type { Aliases, FilePart } from '../models/aliases.js';
+
+/** What is known of a tensor before it is read. */
+export interface StoredTensor {
+  readonly dtype: Dtype;
+  readonly shape: readonly number[];
+}
+
+/** Tensors by the names that files give them: read ones, or what their headers say. */
+export interface Stored<T extends StoredTensor = StoredTensor> {
+  has(name: string): boolean;
+  get(name: string): T | undefined;
+}
+
+/** Where a parameter lies: rows of a tensor, or all of it. */
+export interface Place extends FilePart {
+  /** What the parameter is called where the tensor holds it alone, else the tensor. */
+  readonly name: string;
+  /** Of the tensor. */
+  readonly shape: readonly number[];
+}
+
+export class StoredNames {
+  constructor(
+    private readonly stored: Pick<Stored, 'has'>,
+    private readonly aliases: Aliases,
+  ) {}
+
+  /** Whether the files have a module's weight. */
+  has(path: string): boolean {
+    return this.#find(path, 'weight') !== null;
+  }
+
+  /** A parameter of a module. @throws DomainError invalid_model where the files lack it */
+  place(path: string, part: 'weight' | 'bias', shape: readonly number[]): Place {
+    const name = `${path}.${part}`;
+    const found = this.#find(path, part);
+    if (!found) throw lacking(name);
+    const { file, of } = found;
+    const [rows = 0, ...others] = shape;
+    return { ...found, name: of === 1 ? name : file, shape: [of * rows, ...others] };
+  }
+
+  /** What the files call a parameter that its path alone names. @throws DomainError invalid_model where they lack it */
+  parameter(path: string): string {
+    const { file } = inFiles(this.aliases, path);
+    const names = [path, file, withoutBackbone(path), withoutBackbone(file)];
+    const found = names.find((name) => this.stored.has(name));
+    if (found !== undefined) return found;
+    throw lacking(path);
+  }
+
+  /** What the files call a module. */
+  module(path: string): FilePart {
+    const alias = inFiles(this.aliases, path);
+    const hasAny = (name: string): boolean =>
+      ['weight', 'bias', TENSORFLOW.weight].some((part) => this.stored.has(`${name}.${part}`));
+    const own = [path, withoutBackbone(path)].find(hasAny);
+    const other = [alias.file, withoutBackbone(alias.file)].find(hasAny);
+    if (own !== undefined || other === undefined) return { file: own ?? path, at: 0, of: 1 };
+    return { ...alias, file: other };
+  }
+
+  /** The name that the files have for a parameter. */
+  #find(path: string, part: 'weight' | 'bias'): FilePart | null {
+    const { file: module, ...where } = this.module(path);
+    const names = [part, TENSORFLOW[part]].map((name) => `${module}.${name}`);
+    const file = names.find((name) => this.stored.has(name));
+    return file === undefined ? null : { ...where, file };
+  }
+}
+
+/** Checkpoints on the hub may leave out the backbone's name: 'h.0.attn…' for 'transformer.h.0.attn…'. */
+const withoutBackbone = (path: string): string => path.slice(path.indexOf('.') + 1);
+
+/** What the norms of the oldest checkpoints call their parameters. */
+const TENSORFLOW = { weight: 'gamma', bias: 'beta' } as const;
+
+export const lacking = (name: string): DomainError =>
+  new DomainError('invalid_model', `the model's files have no ${name}`, 'model');
+
+/** @throws DomainError invalid_model where a tensor has another shape */
+export function checkShape(name: string, found: StoredTensor, shape: readonly number[]): void {
+  if (found.shape.join() === shape.join()) return;
+  const message = `${name} has shape [${found.shape.join(', ')}], config.json implies [${shape.join(', ')}]`;
+  throw new DomainError('invalid_model', message, 'model');
+}
