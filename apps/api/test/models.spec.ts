@@ -147,6 +147,19 @@ describe('importing bases', () => {
     expect((await imported(`dir:${bad}`)).graft.status).toBe('ready');
   });
 
+  it('refuses files that lack tensors of the model, by name', async () => {
+    const deeper = join(base, '..', 'deeper');
+    mkdirSync(deeper, { recursive: true });
+    for (const name of readdirSync(base)) copyFileSync(join(base, name), join(deeper, name));
+    const config = JSON.parse(readFileSync(join(base, 'config.json'), 'utf8')) as object;
+    writeFileSync(join(deeper, 'config.json'), JSON.stringify({ ...config, num_hidden_layers: 3 }));
+    expect((await imported(`dir:${deeper}`)).graft).toMatchObject({
+      status: 'error',
+      status_details:
+        "the model's files have no model.layers.2.input_layernorm.weight; 8 more tensors are missing or of another shape",
+    });
+  });
+
   it('leaves alone a model that another process has imported first', async () => {
     let open = (): void => undefined;
     gate = new Promise((resolve) => (open = resolve));

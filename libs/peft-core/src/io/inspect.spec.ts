@@ -10,6 +10,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeEach, describe, expect, it } from 'vitest';
+import { safetensorsHeader, type SafetensorsHeader } from '@graft/kernels';
 import { configProblems } from './config-check.js';
 import { inspectModelFolder } from './inspect.js';
 
@@ -34,6 +35,23 @@ function safetensors(header: Record<string, unknown>, data = 0): Buffer {
   const length = Buffer.alloc(8);
   length.writeBigUInt64LE(BigInt(json.length));
   return Buffer.concat([length, json, Buffer.alloc(data)]);
+}
+type Entry = SafetensorsHeader['entries'][number];
+
+/** The golden's tensors, and a file of some of them. */
+function llama(): { entries: readonly Entry[]; parts(some: readonly Entry[]): Buffer } {
+  const path = join(GOLDEN, 'llama/base/model.safetensors');
+  const { entries } = safetensorsHeader(path);
+  const parts = (some: readonly Entry[]): Buffer => {
+    let at = 0;
+    const header = some.map(({ name, shape, begin, end }) => {
+      const entry = { dtype: 'F32', shape, data_offsets: [at, at + end - begin] };
+      at += end - begin;
+      return [name, entry] as const;
+    });
+    return safetensors(Object.fromEntries(header), at);
+  };
+  return { entries, parts };
 }
 const one = { dtype: 'F32', shape: [2], data_offsets: [0, 8] };
 
@@ -61,19 +79,47 @@ describe('inspectModelFolder', () => {
 
   it('takes weights in several files joined by an index', () => {
     model();
+    const { entries, parts } = llama();
+    const half = Math.ceil(entries.length / 2);
+    const [first, second] = [entries.slice(0, half), entries.slice(half)];
     rmSync(join(folder, 'model.safetensors'));
-    put('a.safetensors', safetensors({ x: one }, 8));
-    put('b.safetensors', safetensors({ y: one, z: { ...one, data_offsets: [8, 16] } }, 16));
-    const index = { x: 'a.safetensors', y: 'b.safetensors', z: 'b.safetensors' };
+    put('a.safetensors', parts(first));
+    put('b.safetensors', parts(second));
+    const index = Object.fromEntries([
+      ...first.map(({ name }) => [name, 'a.safetensors']),
+      ...second.map(({ name }) => [name, 'b.safetensors']),
+    ]) as Record<string, string>;
     put('model.safetensors.index.json', JSON.stringify({ weight_map: index }));
     expect(inspectModelFolder(folder)).toMatchObject({ problems: [], parameters: 24_736 });
     put(
       'model.safetensors.index.json',
       JSON.stringify({ weight_map: { ...index, q: 'a.safetensors' } }),
     );
-    expect(problems()).toMatch(/lists "q" in a.safetensors, but it is not there/);
-    put('b.safetensors', safetensors({ x: one, y: { ...one, data_offsets: [8, 16] } }, 16));
-    expect(problems()).toMatch(/"x" is in two files/);
+    expect(problems()).toBe('model.safetensors.index.json lists "q" in a.safetensors, but it is not there'); // prettier-ignore
+    put('b.safetensors', parts([first[0] as Entry, ...second]));
+    expect(problems()).toContain(`"${first[0]?.name}" is in two files`);
+  });
+
+  it('names the first tensor that the model lacks or that has another shape, and counts the others', () => {
+    model();
+    const { entries, parts } = llama();
+    const lacking = (pattern: RegExp): string => {
+      put('model.safetensors', parts(entries.filter(({ name }) => !pattern.test(name))));
+      return problems();
+    };
+    expect(lacking(/^nothing/)).toBe('');
+    expect(lacking(/^model\.norm/)).toBe("the model's files have no model.norm.weight");
+    expect(lacking(/layers\.1\.self_attn\.[qk]_proj/)).toBe(
+      "the model's files have no model.layers.1.self_attn.q_proj.weight; 1 more tensor is missing or of another shape",
+    );
+    expect(lacking(/layers\.1\./)).toBe(
+      "the model's files have no model.layers.1.input_layernorm.weight; 8 more tensors are missing or of another shape",
+    );
+    const config = JSON.parse(readFileSync(join(folder, 'config.json'), 'utf8')) as object;
+    put('config.json', JSON.stringify({ ...config, intermediate_size: 72 }));
+    expect(lacking(/^model\.norm/)).toMatch(
+      /^model\.layers\.0\.mlp\.gate_proj\.weight has shape \[64, 32\], config\.json implies \[72, 32\]; 6 more/,
+    );
   });
 
   it.each<[string, () => void, RegExp]>([

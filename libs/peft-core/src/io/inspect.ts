@@ -7,14 +7,16 @@ import { checkProcessor } from '../data/processor.js';
 import { PREPROCESSOR, processorFiles, VOCABULARY } from '../data/processor-files.js';
 import { TOKENIZER, TOKENIZER_CONFIG } from '../data/tokenizer-files.js';
 import { wholeModel } from '../methods/modules-to-save.js';
+import { weightProblems } from '../models/check-weights.js';
 import { forConfig, outlineOf } from '../models/registry.js';
 import type { HfConfig } from '../models/model.js';
+import type { StoredTensor } from '../nn/stored-names.js';
 import { configProblems } from './config-check.js';
 import { ggufModel } from './gguf-architecture.js';
 import { checkedHeader } from './gguf-checked.js';
 import { ggufTokenizer } from './gguf-tokenizer.js';
 import { locate } from './locate.js';
-import { INDEX, weightFiles } from './weight-files.js';
+import { fullNames, INDEX, weightFiles } from './weight-files.js';
 
 export interface ModelInspection {
   /** Key of the family in the catalog; '' when there is none. */
@@ -44,7 +46,8 @@ const MAX_CONFIG_BYTES = 1 << 20;
 
 /**
  * Checks a Hugging Face folder, a .gguf file or a folder that holds one: the architecture is one of the catalog's,
- * headers are strictly valid, nothing needed is a pickle or asks for code.
+ * headers are strictly valid and name every tensor that the loader takes, in its shape, nothing needed is a pickle or asks
+ * for code.
  */
 export function inspectModelFolder(path: string): ModelInspection {
   const problems: string[] = [];
@@ -70,6 +73,8 @@ export function inspectModelFolder(path: string): ModelInspection {
       ? inspectFolder(source, attempt, problems)
       : undefined;
   const model = found?.config && attempt(() => modelOf(found.config as HfConfig));
+  if (found?.config && problems.length === 0)
+    attempt(() => checkTensors(found.config as HfConfig, found.tensors));
   return {
     family: model?.family ?? '',
     config: found?.config ?? null,
@@ -83,6 +88,8 @@ interface Found {
   readonly config: HfConfig | undefined;
   readonly parameters: number;
   readonly files: readonly string[];
+  /** By full names. */
+  readonly tensors: ReadonlyMap<string, StoredTensor>;
 }
 
 type Attempt = <T>(fn: () => T) => T | undefined;
@@ -90,11 +97,15 @@ type Attempt = <T>(fn: () => T) => T | undefined;
 function inspectGguf(path: string, attempt: Attempt): Found {
   attempt(() => refuseDisguise(path));
   const header = attempt(() => checkedHeader(path));
-  if (!header) return { config: undefined, parameters: 0, files: [basename(path)] };
+  const files = [basename(path)];
+  if (!header) return { config: undefined, parameters: 0, files, tensors: new Map() };
   const model = attempt(() => ggufModel(header));
   attempt(() => ggufTokenizer(header));
   const parameters = header.tensors.reduce((sum, { shape }) => sum + product(shape), 0);
-  return { config: model?.config, parameters, files: [basename(path)] };
+  const tensors = [...(model?.weights ?? [])].map(
+    ([name, { tensor }]) => [name, { dtype: 'f32', shape: tensor.shape }] as const,
+  );
+  return { config: model?.config, parameters, files, tensors: new Map(tensors) };
 }
 
 function inspectFolder(folder: string, attempt: Attempt, problems: string[]): Found {
@@ -109,7 +120,7 @@ function inspectFolder(folder: string, attempt: Attempt, problems: string[]): Fo
   // others have one beside their tokenizer.json, and need it no more
   if (read?.vocabulary && outline?.ctc) companions.push(VOCABULARY);
   let parameters = 0;
-  const seen = new Set<string>();
+  const tensors = new Map<string, StoredTensor>();
   for (const [name, listed] of weights) {
     const entries = attempt(() => safetensorsHeader(join(folder, name)).entries) ?? [];
     const names = new Set(entries.map((entry) => entry.name));
@@ -117,12 +128,22 @@ function inspectFolder(folder: string, attempt: Attempt, problems: string[]): Fo
     if (missing !== undefined)
       problems.push(`${INDEX} lists "${missing}" in ${name}, but it is not there`);
     for (const entry of entries) {
-      if (seen.has(entry.name)) problems.push(`the tensor "${entry.name}" is in two files`);
-      seen.add(entry.name);
+      if (tensors.has(entry.name)) problems.push(`the tensor "${entry.name}" is in two files`);
+      tensors.set(entry.name, entry);
       parameters += product(entry.shape);
     }
   }
-  return { config, parameters, files: [...companions, ...weights.keys()].sort() };
+  const files = [...companions, ...weights.keys()].sort();
+  return { config, parameters, files, tensors: fullNames(tensors) };
+}
+
+/** @throws DomainError naming the first tensor that the model lacks, or that has another shape */
+function checkTensors(config: HfConfig, tensors: Found['tensors']): void {
+  const [first, ...others] = weightProblems(config, tensors);
+  if (first === undefined) return;
+  const more = `${others.length} more ${others.length === 1 ? 'tensor is' : 'tensors are'}`;
+  const rest = others.length > 0 ? `; ${more} missing or of another shape` : '';
+  throw new DomainError('invalid_model', first + rest);
 }
 
 function checkedConfig(path: string, problems: string[]): HfConfig | undefined {

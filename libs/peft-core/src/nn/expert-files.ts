@@ -8,27 +8,37 @@ interface Place {
   readonly file: string;
   /** The model's name of the whole. */
   readonly whole: string;
+  /** Of the tensor in the file. */
+  readonly shape: readonly number[];
   cut(whole: Tensor): Tensor;
 }
 
 /** In the order of experts, and of each its gate before what rises beside it. */
-function placesOf({ files, router, gateUp, down, options }: ExpertsShape): Place[] {
+function placesOf({ files, router, gateUp, down, options, shapes }: ExpertsShape): Place[] {
   const { count, size } = options;
+  const [, ...falling] = shapes.get(down) as readonly number[];
+  const [hidden] = falling as [number];
   const half = (expert: number, at: number) => (whole: Tensor) =>
     tidy(() => contiguous(narrow(select(whole, 0, expert), 0, at * size, size)));
   const of = (pattern: string, expert: number): string =>
     `${pattern.replace('{e}', String(expert))}.weight`;
   const each = Array.from({ length: count }, (_, e): Place[] => [
-    { file: of(files.gate, e), whole: gateUp, cut: half(e, 0) },
-    { file: of(files.up, e), whole: gateUp, cut: half(e, 1) },
+    { file: of(files.gate, e), whole: gateUp, shape: [size, hidden], cut: half(e, 0) },
+    { file: of(files.up, e), whole: gateUp, shape: [size, hidden], cut: half(e, 1) },
     {
       file: of(files.down, e),
       whole: down,
+      shape: falling,
       cut: (whole) => tidy(() => contiguous(select(whole, 0, e))),
     },
   ]);
-  const routed = { file: `${files.router}.weight`, whole: router };
-  return [{ ...routed, cut: (whole) => whole }, ...each.flat()];
+  const routed: Place = {
+    file: `${files.router}.weight`,
+    whole: router,
+    shape: shapes.get(router) as readonly number[],
+    cut: (whole) => whole,
+  };
+  return [routed, ...each.flat()];
 }
 
 /** What files call the tensors of routers and experts: with what each is cut of. */

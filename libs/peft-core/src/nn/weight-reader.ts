@@ -75,7 +75,11 @@ export class WeightReader {
             : joined(
                 shape,
                 whole,
-                (parts.get(whole) ?? []).map(({ file }) => this.#tensor(file)),
+                (parts.get(whole) ?? []).map((part) => {
+                  const found = this.#tensor(part.file);
+                  checkShape(part.file, found, part.shape);
+                  return found;
+                }),
               );
         return [whole, this.#owning(() => this.#placed(whole, make(), wanted))];
       }),

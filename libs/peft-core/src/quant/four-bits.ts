@@ -27,6 +27,8 @@ import type { Dtype, FourBitCode, Nf4Matrix, Tensor } from '@graft/kernels';
 import { z } from 'zod';
 import type { Tensors } from '../models/model.js';
 import type { LinearShape } from '../nn/outline.js';
+import { lacking } from '../nn/stored-names.js';
+import type { Stored, StoredTensor } from '../nn/stored-names.js';
 import type { Weight } from '../nn/weight.js';
 import { defineQuantizer } from '../plugin.js';
 
@@ -54,6 +56,7 @@ export const fourBits = (code: FourBitCode, title: string, summary: string) =>
       stored['quant_method'] === 'bitsandbytes' &&
       stored['load_in_4bit'] === true &&
       stored['bnb_4bit_quant_type'] === code,
+    holds: (stored, path, shape) => isHeld(code, stored, path, shape),
     read: (tensors, path, shape) => tidy(() => readStored(code, tensors, path, shape)),
   });
 
@@ -91,6 +94,49 @@ const QuantState = z.object({
 });
 type QuantState = z.infer<typeof QuantState>;
 
+/**
+ * By headers: bytes for scales mean that they are nested. How many there are stands in `quant_state`, which is read with
+ * the matrix.
+ * @throws DomainError invalid_model naming the tensor
+ */
+function isHeld(
+  code: FourBitCode,
+  stored: Stored,
+  path: string,
+  { outFeatures, inFeatures }: MatrixShape,
+): boolean {
+  const name = `${path}.weight`;
+  if (!stored.has(`${name}.quant_state.bitsandbytes__${code}`)) return false;
+  partOf(stored, name, Math.ceil((outFeatures * inFeatures) / 2), 'u8');
+  partOf(stored, `${name}.quant_map`, 16, 'f32');
+  const scales = stored.get(`${name}.absmax`);
+  if (!scales) throw lacking(`${name}.absmax`);
+  if (scales.dtype !== 'u8') return true;
+  if (!stored.has(`${name}.nested_absmax`)) throw lacking(`${name}.nested_absmax`);
+  partOf(stored, `${name}.nested_quant_map`, NESTED_CODE, 'f32');
+  return true;
+}
+
+/** @throws DomainError invalid_model where it is not so many numbers, or of another kind */
+function partOf<T extends StoredTensor>(
+  stored: Stored<T>,
+  name: string,
+  size: number,
+  dtype: 'u8' | 'f32',
+): T {
+  const found = stored.get(name);
+  if (found && sizeAs(found, dtype) === size) return found;
+  const got = found ? `${found.dtype} [${found.shape.join(', ')}]` : 'missing';
+  throw invalid(`${name} is ${got}, not ${size} × ${dtype}`);
+}
+
+/** Of the bytes, whatever dtype they are stored under, or of numbers of any precision; null where they are none. */
+function sizeAs({ dtype, shape }: StoredTensor, wanted: 'u8' | 'f32'): number | null {
+  const size = shape.reduce((product, n) => product * n, 1);
+  if (wanted === 'u8') return size * dtypeSize(dtype);
+  return ['f32', 'bf16', 'f16'].includes(dtype) ? size : null;
+}
+
 /** @throws DomainError invalid_model naming the tensor */
 function readStored(
   code: FourBitCode,
@@ -105,13 +151,8 @@ function readStored(
   if (state.quant_type !== code)
     throw invalid(`${name}.quant_state: quant_type: expected "${code}", got "${state.quant_type}"`);
   const blocks = Math.ceil((shape.outFeatures * shape.inFeatures) / state.blocksize);
-  const part = (end: string, size: number, dtype: 'u8' | 'f32'): Tensor => {
-    const found = tensors.get(name + end);
-    const flat = found && asFlat(found, dtype);
-    if (flat?.size === size) return toDevice(flat, device());
-    const got = found ? `${found.dtype} [${found.shape.join(', ')}]` : 'missing';
-    throw invalid(`${name}${end} is ${got}, not ${size} × ${dtype}`);
-  };
+  const part = (end: string, size: number, dtype: 'u8' | 'f32'): Tensor =>
+    toDevice(asFlat(partOf(tensors, name + end, size, dtype), dtype), device());
   checkCode(code, part('.quant_map', 16, 'f32'), `${name}.quant_map`);
   const { nested_offset: offset, nested_blocksize: nestedBlocksize = NESTED_BLOCKSIZE } = state;
   const isNested = offset !== undefined;
@@ -158,15 +199,11 @@ function quantState(
   return parsed.data;
 }
 
-/** The elements in a row: the bytes, whatever dtype they are stored under, or numbers of any precision as f32. */
-function asFlat(stored: Tensor, dtype: 'u8' | 'f32'): Tensor | null {
-  if (stored.size === 0) return null;
-  if (dtype === 'u8')
-    return reshape(
-      stored.dtype === 'u8' ? stored : (call('aten::view.dtype', stored, 'u8') as Tensor),
-      [-1],
-    );
-  return ['f32', 'bf16', 'f16'].includes(stored.dtype) ? to(reshape(stored, [-1]), 'f32') : null;
+/** What `sizeAs` counts, in a row; numbers as f32. */
+function asFlat(stored: Tensor, dtype: 'u8' | 'f32'): Tensor {
+  if (dtype === 'f32') return to(reshape(stored, [-1]), 'f32');
+  const bytes = stored.dtype === 'u8' ? stored : (call('aten::view.dtype', stored, 'u8') as Tensor);
+  return reshape(bytes, [-1]);
 }
 
 /** Numbers of another code would be read as others than they are. @throws DomainError invalid_model */

@@ -19,6 +19,7 @@ import {
 import type { Dtype, Int8Matrix, Tensor } from '@graft/kernels';
 import type { Tensors } from '../models/model.js';
 import type { LinearShape } from '../nn/outline.js';
+import type { Stored, StoredTensor } from '../nn/stored-names.js';
 import type { Weight } from '../nn/weight.js';
 import { defineQuantizer } from '../plugin.js';
 
@@ -32,6 +33,7 @@ export const int8 = defineQuantizer({
   quantize: (matrix) => new Int8Weight(quantizeInt8(matrix)),
   bytes: (outFeatures, inFeatures) => outFeatures * inFeatures + outFeatures * dtypeSize('f32'),
   reads: (stored) => stored['quant_method'] === 'bitsandbytes' && stored['load_in_8bit'] === true,
+  holds: (stored, path, shape) => partsIn(stored, path, shape) !== null,
   read: (tensors, path, shape) => tidy(() => readStored(tensors, path, shape)),
 });
 
@@ -60,32 +62,40 @@ class Int8Weight implements Weight {
   }
 }
 
-/** @throws DomainError invalid_model naming the tensor */
-function readStored(
-  tensors: Tensors,
+/** Null where files hold it dense. @throws DomainError invalid_model naming the tensor */
+function partsIn<T extends StoredTensor>(
+  stored: Stored<T>,
   path: string,
   { outFeatures, inFeatures }: MatrixShape,
-): Int8Weight | null {
-  const numbers = tensors.get(`${path}.weight`);
+): { readonly numbers: T; readonly scales: T } | null {
+  const numbers = stored.get(`${path}.weight`);
   if (numbers?.dtype !== 'i8') return null;
-  const scales = tensors.get(`${path}.SCB`);
+  const scales = stored.get(`${path}.SCB`);
   check(numbers, `${path}.weight`, [outFeatures, inFeatures]);
   check(scales, `${path}.SCB`, [outFeatures]);
+  return { numbers, scales };
+}
+
+/** @throws DomainError invalid_model naming the tensor */
+function readStored(tensors: Tensors, path: string, shape: MatrixShape): Int8Weight | null {
+  const parts = partsIn(tensors, path, shape);
+  if (!parts) return null;
+  const { numbers, scales } = parts;
   const format = tensors.get(`${path}.weight_format`);
   if (format && format.toArray().join() !== '0')
     throw invalid(`${path}.weight_format is not 0, rows one after the other`);
   return new Int8Weight({
-    shape: [outFeatures, inFeatures],
+    shape: [shape.outFeatures, shape.inFeatures],
     numbers: toDevice(numbers, device()),
     scales: toDevice(to(scales, 'f32'), device()),
   });
 }
 
-function check(
-  found: Tensor | undefined,
+function check<T extends StoredTensor>(
+  found: T | undefined,
   name: string,
   shape: readonly number[],
-): asserts found is Tensor {
+): asserts found is T {
   if (found?.shape.join() === shape.join()) return;
   const got = found ? `has shape [${found.shape.join(', ')}]` : 'is missing';
   throw invalid(`${name} ${got}, config.json implies [${shape.join(', ')}]`);

@@ -1,6 +1,7 @@
 import type { Tensor } from '@graft/kernels';
 import type { HfConfig, Tensors } from '../models/model.js';
 import type { LinearShape } from '../nn/outline.js';
+import type { Stored } from '../nn/stored-names.js';
 import type { Weight } from '../nn/weight.js';
 
 /** Packs frozen matrices. A quantised base is a property of its weights: no method knows of it. */
@@ -24,6 +25,15 @@ export interface Quantizer {
   refusal?(config: HfConfig): string | null;
   /** Whether this quantization_config of a config.json is of files that `read` reads. */
   reads?(stored: Readonly<Record<string, unknown>>): boolean;
+  /**
+   * Whether such files hold a matrix packed, by their headers alone; what tensors contain is looked at by `read`.
+   * @throws DomainError invalid_model as `read` does
+   */
+  holds?(
+    stored: Stored,
+    path: string,
+    shape: Pick<LinearShape, 'outFeatures' | 'inFeatures'>,
+  ): boolean;
   /**
    * The matrix that files hold packed, by the name they give the module; null where they hold it dense.
    * @throws DomainError invalid_model when its tensors do not fit the shape

@@ -1,0 +1,173 @@
+// What an import refuses is what the loader refuses, over every tensor of every golden base: each alone left out, and each
+// alone of another shape.
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import {
+  cat,
+  mapSafetensors,
+  narrow,
+  quantizeInt8,
+  tensor,
+  tidy,
+  type Tensor,
+} from '@graft/kernels';
+import { afterAll, describe, expect, it } from 'vitest';
+import { writeGgufModel } from '../adapters/export-gguf.js';
+import { wholeWeights } from '../adapters/merge.js';
+import { loadBase } from '../io/base-folder.js';
+import { inspectModelFolder } from '../io/inspect.js';
+import { fullNames } from '../io/weight-files.js';
+import { quantizers } from '../quant/registry.js';
+import { weightProblems } from './check-weights.js';
+import type { HfConfig } from './model.js';
+import { buildModel, models, outlineOf } from './registry.js';
+
+const GOLDENS = join(import.meta.dirname, '../../../../test/golden');
+const bases = readdirSync(GOLDENS).filter((name) =>
+  existsSync(join(GOLDENS, name, 'base', 'model.safetensors')),
+);
+const configOf = (name: string): HfConfig =>
+  JSON.parse(readFileSync(join(GOLDENS, name, 'base', 'config.json'), 'utf8')) as HfConfig;
+
+type Tensors = ReadonlyMap<string, Tensor>;
+
+/** Null where the loader takes it. */
+function refusal(config: HfConfig, tensors: Tensors): string | null {
+  try {
+    buildModel(config, tensors, { dtype: 'f32', quantization: null }).dispose();
+    return null;
+  } catch (error) {
+    return (error as Error).message;
+  }
+}
+
+const without = (tensors: Tensors, name: string): Tensors =>
+  new Map([...tensors].filter(([other]) => other !== name));
+const withRow = (tensors: Tensors, name: string): Tensors => {
+  const found = tensors.get(name) as Tensor;
+  const longer = found.shape.length === 0 ? found : cat([found, narrow(found, 0, 0, 1)]);
+  return new Map(tensors).set(name, longer);
+};
+
+/** What 4 bits keep of their scales stands in a tensor, which the loader alone reads. */
+const READ_LATER = /\.(absmax|nested_absmax|quant_state\.bitsandbytes__nf4|weight_format)$/;
+
+/** Each of the tensors left out, and each longer by a row: how many of them the model needs. */
+function needed(config: HfConfig, tensors: Tensors): number {
+  expect(weightProblems(config, tensors)).toEqual([]);
+  expect(refusal(config, tensors)).toBeNull();
+  let count = 0;
+  for (const name of tensors.keys())
+    tidy(() => {
+      const less = without(tensors, name);
+      const [found = null] = weightProblems(config, less);
+      const expected = refusal(config, less);
+      if (READ_LATER.test(name)) expect(found === null, `without ${name}`).toBe(expected === null);
+      else expect(found, `without ${name}`).toBe(expected);
+      if (found !== null) count++;
+      if (READ_LATER.test(name)) return;
+      const other = withRow(tensors, name);
+      const wanted = refusal(config, other);
+      expect(weightProblems(config, other)[0] ?? null, `${name} with a row more`).toBe(wanted);
+    });
+  return count;
+}
+
+describe('every golden base is taken, and refused where the loader would', () => {
+  it('has one of every family', () => {
+    const types = new Set(bases.map((name) => configOf(name).model_type));
+    for (const { name, modelTypes } of models)
+      expect(
+        modelTypes.some((type) => types.has(type)),
+        name,
+      ).toBe(true);
+  });
+
+  it.each(bases)('%s', (name) => {
+    const file = mapSafetensors(join(GOLDENS, name, 'base', 'model.safetensors'));
+    try {
+      const count = needed(configOf(name), fullNames(file.tensors));
+      // SigLIP's have its texts' half, which is not needed
+      expect(count).toBeGreaterThan(0.4 * file.tensors.size);
+    } finally {
+      file.close();
+    }
+  });
+
+  it.each(['llama', 'gpt2', 'bert', 't5', 'vit', 'opt'])('%s without its prefix', (name) => {
+    const file = mapSafetensors(join(GOLDENS, name, 'base', 'model.safetensors'));
+    try {
+      const bare = [...file.tensors].map(
+        ([path, one]) => [path.replace(/^(model|transformer|bert|vit)\./, ''), one] as const,
+      );
+      expect(needed(configOf(name), fullNames(new Map(bare)))).toBeGreaterThan(10);
+    } finally {
+      file.close();
+    }
+  });
+});
+
+describe('quantised files', () => {
+  it('are known by their headers wherever they are read', () => {
+    const reading = quantizers.filter(({ reads }) => reads);
+    expect(reading.map(({ name }) => name)).toEqual(['nf4', 'fp4', 'int8']);
+    for (const { name, holds } of reading) expect(holds, name).toBeDefined();
+  });
+
+  it('of int8 are taken, and refused where the loader would', () => {
+    const plain = configOf('llama');
+    const config = {
+      ...plain,
+      quantization_config: { quant_method: 'bitsandbytes', load_in_8bit: true },
+    };
+    const file = mapSafetensors(join(GOLDENS, 'llama', 'base', 'model.safetensors'));
+    try {
+      tidy(() => {
+        const packed = new Map(file.tensors);
+        for (const { path, role } of outlineOf(plain).linears()) {
+          if (role === 'head') continue;
+          const { numbers, scales } = quantizeInt8(packed.get(`${path}.weight`) as Tensor);
+          packed.set(`${path}.weight`, numbers);
+          packed.set(`${path}.SCB`, scales);
+          packed.set(`${path}.weight_format`, tensor(Uint8Array.of(0), []));
+        }
+        // all but weight_format
+        expect(needed(config, packed)).toBe(file.tensors.size + 14);
+      });
+    } finally {
+      file.close();
+    }
+  });
+});
+
+describe('a GGUF file', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'graft-check-weights-'));
+  afterAll(() => rmSync(folder, { recursive: true }));
+  const base = loadBase(join(import.meta.dirname, '../../../../examples/tiny-base'), {
+    dtype: 'f32',
+    quantization: null,
+  });
+  const weights = wholeWeights(base.model, new Map());
+  afterAll(() => base.dispose());
+
+  /** With all weights but one. */
+  function written(lacking: string | null): string {
+    const workDir = mkdtempSync(join(folder, 'one-'));
+    const left = new Map([...weights].filter(([name]) => name !== lacking));
+    for (const _ of writeGgufModel({ base, baseName: 'tiny', workDir }, left, 'Q8_0')) void _;
+    return join(workDir, 'adapter', 'model-Q8_0.gguf');
+  }
+
+  it('is taken whole, and without one of its tensors refused as the loader does', () => {
+    expect(inspectModelFolder(written(null)).problems).toEqual([]);
+    expect(weights.size).toBeGreaterThan(10);
+    for (const name of weights.keys()) {
+      const file = written(name);
+      const [problem] = inspectModelFolder(file).problems;
+      expect(problem, name).toBeDefined();
+      const load = () => loadBase(file, { dtype: 'bf16', quantization: null });
+      expect(load, name).toThrow(problem as string);
+    }
+  });
+});
