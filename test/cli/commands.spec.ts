@@ -284,6 +284,11 @@ describe('graft, against a running API', () => {
     expect(submitted.err).toMatch(plan);
     const id = /^ftjob-\S+/.exec(submitted.out)?.[0] ?? '';
     expect((await run('cancel', id)).code).toBe(0);
+    const packed = ['--suffix', 'packed', '--set', 'graft.quantization=nf4'];
+    expect((await run('submit', '-m', 'planned', '-t', chats, ...packed)).code).toBe(0);
+    expect((await run('jobs', '-s', 'packed')).out).toMatch(/ queued +LORA +planned in nf4 +0 /);
+    expect((await run('jobs', id)).out).toMatch(/^ +Base +planned$/m);
+    expect((await run('cancel', 'packed')).code).toBe(0);
     const refused = await run(
       'submit',
       '-m',

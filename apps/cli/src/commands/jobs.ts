@@ -1,4 +1,5 @@
 import {
+  baseText,
   JOB_ORDERS,
   JOB_STATUSES,
   lossText,
@@ -136,7 +137,7 @@ function row(job: JobObject, tagged: boolean): string[] {
     ...(tagged ? [printable(job.graft.tags.join(', '))] : []),
     state(job.status) + (warnings.length > 0 ? warning(' !') : ''),
     methodOf(job),
-    job.model,
+    baseText(job),
     stepsText(job),
     train_loss === null ? '' : lossText(train_loss),
     valid_loss === null ? '' : lossText(valid_loss),
