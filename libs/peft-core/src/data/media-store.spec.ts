@@ -9,10 +9,12 @@ import { MediaStore, type Make } from './media-store.js';
 const dir = mkdtempSync(join(tmpdir(), 'graft-media-'));
 afterAll(() => rmSync(dir, { recursive: true }));
 
+const TRAINING = { line: 1, param: 'training_file' };
+
 it('gives back what was put in it, by content, from a file without a name', () => {
   const store = new MediaStore(join(dir, 'run'));
   const kept = [3, 70_000, 0].map((length, i) => new Uint8Array(length).fill(i + 1));
-  const stored = kept.map((bytes, i) => store.add(`key ${i}`, bytes));
+  const stored = kept.map((bytes, i) => store.add(`key ${i}`, bytes, TRAINING));
   expect(stored.map((one) => Buffer.from(one.read()))).toEqual(kept.map((one) => Buffer.from(one)));
   expect(store.find('key 1')).toBe(stored[1]);
   expect(store.find('key 3')).toBeUndefined();
@@ -26,9 +28,9 @@ it('gives back what was put in it, by content, from a file without a name', () =
 
 it('two of a folder do not meet', () => {
   const [a, b] = [new MediaStore(dir), new MediaStore(dir)];
-  const one = a.add('key', Uint8Array.of(1));
+  const one = a.add('key', Uint8Array.of(1), TRAINING);
   expect(b.find('key')).toBeUndefined();
-  b.add('key', Uint8Array.of(2));
+  b.add('key', Uint8Array.of(2), TRAINING);
   b.close();
   expect([...one.read()]).toEqual([1]);
   a.close();
@@ -37,7 +39,7 @@ it('two of a folder do not meet', () => {
 it('is not kept from beginning by what a killed run has left', () => {
   writeFileSync(join(dir, 'media'), 'of another');
   const store = new MediaStore(dir);
-  expect([...store.add('key', Uint8Array.of(1)).read()]).toEqual([1]);
+  expect([...store.add('key', Uint8Array.of(1), TRAINING).read()]).toEqual([1]);
   expect(readdirSync(dir)).not.toContain('media');
   store.close();
 });
@@ -81,7 +83,6 @@ describe.skipIf(!canMount)('a disk', () => {
   afterAll(() => disk.unmount());
   afterEach(() => disk.empty());
 
-  const at = { line: 1, param: 'training_file' };
   const grown: Make = (media) => media.map(() => new Uint8Array(8 * MB));
   const begin = () => new MediaStore(join(disk.path, 'run'));
   const refused = (code: string, message: RegExp) =>
@@ -91,7 +92,7 @@ describe.skipIf(!canMount)('a disk', () => {
     disk.fill(512 << 10);
     const free = disk.free;
     const store = begin();
-    expect(() => store.add('key', new Uint8Array(100))).toThrow(
+    expect(() => store.add('key', new Uint8Array(100), TRAINING)).toThrow(
       refused('disk_full', /on the worker's disk, where 0 MB are free beside a reserve of 1 MB .*; free some, or use a smaller/), // prettier-ignore
     );
     store.close();
@@ -101,7 +102,7 @@ describe.skipIf(!canMount)('a disk', () => {
   it('is never filled: what will be made is counted before it is', () => {
     disk.fill(20 * MB);
     const store = begin();
-    const later = (key: string) => store.addLater(key, new Uint8Array(MB), at, grown, { becomes: 8 * MB }); // prettier-ignore
+    const later = (key: string) => store.addLater(key, new Uint8Array(MB), TRAINING, grown, { becomes: 8 * MB }); // prettier-ignore
     later('a');
     expect(() => {
       later('b');
@@ -109,7 +110,7 @@ describe.skipIf(!canMount)('a disk', () => {
     }).not.toThrow();
     store.close();
     const second = begin();
-    const more = (key: string) => second.addLater(key, new Uint8Array(MB), at, grown, { becomes: 8 * MB }); // prettier-ignore
+    const more = (key: string) => second.addLater(key, new Uint8Array(MB), TRAINING, grown, { becomes: 8 * MB }); // prettier-ignore
     more('a');
     more('b');
     expect(() => {
@@ -124,19 +125,41 @@ describe.skipIf(!canMount)('a disk', () => {
 
   it('that others fill meanwhile is looked at again', () => {
     const store = begin();
-    store.add('a', new Uint8Array(MB));
+    store.add('a', new Uint8Array(MB), TRAINING);
     disk.fill(3 * MB);
     expect(() => {
-      for (let i = 0; i < 20; i++) store.add(`more ${i}`, new Uint8Array(MB));
+      for (let i = 0; i < 20; i++) store.add(`more ${i}`, new Uint8Array(MB), TRAINING);
     }).toThrow(refused('disk_full', /where \d MB are free/));
     expect(disk.free).toBeGreaterThan(0);
     store.close();
   });
 
+  it.each([
+    [0, 1],
+    [1, 2],
+    [2, 1],
+  ])(
+    'without room names the file whose media take most: %i of the training file, %i of the other',
+    (training, validation) => {
+      const store = begin();
+      const taken = { training_file: training, validation_file: validation };
+      const [param] = training > validation ? ['training_file'] : ['validation_file'];
+      const advice = expect.stringContaining(`or use a smaller ${param}`) as string;
+      for (const [field, count] of Object.entries(taken))
+        for (let i = 0; i < count; i++)
+          store.addLater(`${field} ${i}`, new Uint8Array(MB), { line: i + 1, param: field }, grown, { becomes: 4 * MB }); // prettier-ignore
+      disk.fill(2 * MB);
+      const last = { line: 9, param: 'validation_file' };
+      const refusal = expect.objectContaining({ code: 'disk_full', param, message: advice });
+      expect(() => store.add('last', new Uint8Array(MB), last)).toThrow(refusal);
+      store.close();
+    },
+  );
+
   it('that is too small for it in any case is refused for good', () => {
     const store = begin();
     expect(() => {
-      for (let i = 0; i < 8; i++) store.addLater(`${i}`, new Uint8Array(MB), at, grown, { becomes: 8 * MB }); // prettier-ignore
+      for (let i = 0; i < 8; i++) store.addLater(`${i}`, new Uint8Array(MB), TRAINING, grown, { becomes: 8 * MB }); // prettier-ignore
     }).toThrow(refused('file_too_large', /take \d+ MB and more on the worker's disk, which has 42 MB; use a smaller training_file/)); // prettier-ignore
     store.close();
   });

@@ -61,6 +61,8 @@ export class MediaStore {
   readonly #waiting: Waiting[] = [];
   readonly #made = new Map<string, StoredBytes>();
   readonly #folder: string;
+  /** Bytes that are kept or still to be made, by the field that names their file. */
+  readonly #taken = new Map<string, number>();
   /** Bytes that are still to be made. */
   #promised = 0;
   #make: Make | null = null;
@@ -82,8 +84,9 @@ export class MediaStore {
     return this.#found.get(key);
   }
 
-  add(key: string, bytes: Uint8Array): StoredBytes {
-    const stored = this.#write(bytes);
+  /** @throws DomainError where the disk has no room for it beside what it keeps */
+  add(key: string, bytes: Uint8Array, { param }: Origin): StoredBytes {
+    const stored = this.#write(bytes, param);
     this.#found.set(key, stored);
     return stored;
   }
@@ -101,8 +104,8 @@ export class MediaStore {
     { work = bytes.length, becomes = 0 }: Later = {},
   ): StoredBytes {
     this.#make = make;
-    this.#promised += becomes;
-    this.#waiting.push({ key, bytes: this.#write(bytes), work, becomes, origin });
+    this.#promise(becomes, origin);
+    this.#waiting.push({ key, bytes: this.#write(bytes, origin.param), work, becomes, origin });
     const later = new StoredBytes(() => (this.#made.get(key) as StoredBytes).read());
     this.#found.set(key, later);
     return later;
@@ -117,9 +120,9 @@ export class MediaStore {
       let place = 0;
       for (const made of (this.#make as Make)(media)) {
         const { key, becomes, origin } = piece[place++] as Waiting;
-        this.#promised -= becomes;
+        this.#promise(-becomes, origin);
         if (typeof made !== 'string') {
-          this.#made.set(key, this.#write(made));
+          this.#made.set(key, this.#write(made, origin.param));
           continue;
         }
         const lines = broken.get(origin.param) ?? new Map<number, string>();
@@ -149,8 +152,18 @@ export class MediaStore {
     this.#found.clear();
   }
 
-  #write(bytes: Uint8Array): StoredBytes {
+  #promise(bytes: number, { param }: Origin): void {
+    this.#promised += bytes;
+    this.#take(bytes, param);
+  }
+
+  #take(bytes: number, param: string): void {
+    this.#taken.set(param, (this.#taken.get(param) ?? 0) + bytes);
+  }
+
+  #write(bytes: Uint8Array, param: string): StoredBytes {
     const [at, { length }] = [this.#end, bytes];
+    this.#take(length, param);
     this.#claim(length);
     for (let done = 0; done < length;)
       done += writeSync(this.#file, bytes, done, length - done, at + done);
@@ -161,7 +174,7 @@ export class MediaStore {
   /**
    * Others write to the disk, too: it is looked at each time.
    * @param length about to be written
-   * @throws DomainError where it does not fit, with what is to be made
+   * @throws DomainError where it does not fit, with what is to be made: names the file whose media take most
    */
   #claim(length: number): void {
     const { bavail, blocks, bsize } = statfsSync(this.#folder);
@@ -175,8 +188,9 @@ export class MediaStore {
       ? `which has ${gigabytes(total)}`
       : `where ${gigabytes(Math.max(0, free - reserve))} are free beside a reserve of ${gigabytes(reserve)} and the ${gigabytes(this.#end)} that it has written`;
     const message = `the pictures or sounds of the run take ${gigabytes(whole)} and more on the worker's disk, ${has}`;
-    const advice = isTooLarge ? 'use a smaller training_file' : 'free some, or use a smaller training_file'; // prettier-ignore
-    throw new DomainError(isTooLarge ? 'file_too_large' : 'disk_full', `${message}; ${advice}`, 'training_file'); // prettier-ignore
+    const [[param] = ['training_file']] = [...this.#taken].sort(([, a], [, b]) => b - a);
+    const advice = `${isTooLarge ? '' : 'free some, or '}use a smaller ${param}`;
+    throw new DomainError(isTooLarge ? 'file_too_large' : 'disk_full', `${message}; ${advice}`, param); // prettier-ignore
   }
 
   #read(at: number, length: number): Uint8Array {

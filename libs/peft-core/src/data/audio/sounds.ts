@@ -89,7 +89,7 @@ function keepSound(
   if (length === 0) {
     const decoded = attempted(() => decodeAudio(bytes));
     if (typeof decoded === 'string') return decoded;
-    const add = (): StoredBytes => store.add(key, heardBytes(decoded, audio));
+    const add = (): StoredBytes => store.add(key, heardBytes(decoded, audio), origin);
     return heardOf(decoded.samples.length, decoded, audio, () => store.find(key) ?? add());
   }
   const make = (media: readonly Uint8Array[]): Iterable<Uint8Array | string> =>
