@@ -7,6 +7,7 @@
 import { clone, copy_, empty, keep, narrow, noGrad, tidy } from '@graft/kernels';
 import type { Dtype, Tensor } from '@graft/kernels';
 import { DomainError } from '@graft/contracts';
+import { keptOfRow } from './kept-rows.js';
 
 interface Entry {
   readonly run: number;
@@ -69,7 +70,7 @@ export class KvCache {
     const { layers, headsOf, headDim, sideOf, passesOf } = this.shape;
     const side = sideOf?.(run);
     const passes = passesOf?.(run) ?? 1;
-    const own = passes * 2 * layers * headsOf(run) * headDim * this.#width;
+    const own = passes * keptOfRow(layers, headsOf(run), headDim) * this.#width;
     return own + (side ? new KvCache(side).bytesPerRow(run) : 0);
   }
 

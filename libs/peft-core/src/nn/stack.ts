@@ -43,6 +43,7 @@ import { withGatedPrompts } from './gated-prompts.js';
 import type { GatedPrompts } from './gated-prompts.js';
 import { activeRows } from './invocation.js';
 import type { Invocation } from './invocation.js';
+import { keptLayers, keptOfConvolutions } from './kept-rows.js';
 import type { KvCache } from './kv-cache.js';
 import { layerScaled } from './layer-scale.js';
 import { LayerSum } from './layer-sum.js';
@@ -125,21 +126,16 @@ export class Stack implements StackShape {
 
   /** How many layers have keys and values. */
   get keptLayers(): number {
-    return this.#kept(this.layers);
+    return keptLayers(this.#options, this.layers);
   }
 
   get attendsThroughout(): boolean {
     return this.keptLayers === this.layers;
   }
 
-  /**
-   * Numbers that layers that convolve keep of a sequence, at most: of the rows so far, of those before the last, and,
-   * while a forward runs, of those to come.
-   */
+  /** Numbers that layers that convolve keep of a sequence. */
   get stateNumbers(): number {
-    const { convolutions, hiddenSize } = this.#options;
-    const count = convolutions?.layers.filter((is) => is).length ?? 0;
-    return 3 * count * ((convolutions?.width ?? 1) - 1) * hiddenSize;
+    return keptOfConvolutions(this.#options);
   }
 
   get heads(): number {
@@ -458,8 +454,7 @@ export class Stack implements StackShape {
 
   /** How many of the layers before one have keys and values: its number in the cache. */
   #kept(layer: number): number {
-    const { convolutions } = this.#options;
-    return layer - (convolutions?.layers.slice(0, layer).filter((is) => is).length ?? 0);
+    return keptLayers(this.#options, layer);
   }
 
   #pattern(layer: number, { bias }: Pass): AttentionPattern {

@@ -1,7 +1,6 @@
 // Makes a run: reads and encodes its data, attaches its method, and resumes where a checkpoint is given.
 import { isDeepStrictEqual } from 'node:util';
 import { DomainError, SAMPLE_TOKENS, type Spec } from '@graft/contracts';
-import { BARE_BASE } from '../batch.js';
 import { attachingMethod } from '../build.js';
 import { lettersIn } from '../data/audio/made-vocabulary.js';
 import { loadExamples } from '../data/examples.js';
@@ -30,8 +29,8 @@ import { RunData, type RunDataParts } from './run-data.js';
 import { RunFiles } from './run-files.js';
 import { forgetting } from './forgetting.js';
 import { Run, type RunParts } from './run.js';
-import { Samples, SAMPLE_ROWS } from './samples.js';
-import { runBytes, sizesOf, type RunBytes } from './run-bytes.js';
+import { Samples } from './samples.js';
+import { answerSizes, runBytes, sizesOf, type RunBytes } from './run-bytes.js';
 
 export interface RunOptions {
   /** Number of the run in its group. */
@@ -81,17 +80,12 @@ export function prepareRun(base: Base, asked: Spec, options: RunOptions): Prepar
   const footprint = footprintOf(spec.peft, base.config, begun, headOf(spec), spec.adapters);
   checkTrained(spec.optimizer, footprint);
   const data = readData(base, spec, task, { ...options, room: footprint.room, held });
-  const sampled = sampledBy(base, spec, footprint);
-  const sizes = sizesOf(spec, data.examples, data.validation);
-  const evaluatedRows = Math.max(sizes.evaluatedRows, sampled.rows);
-  const needed = runBytes(spec, base.config, { ...sizes, evaluatedRows }, isBegun(options));
-  // what a step needs is free while prompts are answered
-  const activations = Math.max(needed.activations, sampled.bytes);
-  const total = needed.total - needed.activations + activations;
-  const { spared = 0 } = needed;
-  const fewest = Math.max(needed.activations - spared, sampled.bytes);
-  const bytes = { ...needed, activations, spared: Math.max(0, activations - fewest), total };
-  return { task, spec, data, bytes, room: footprint.room };
+  const { room, virtualTokens } = footprint;
+  const { sample_prompts: prompts } = spec;
+  const tokens = prompts ? samplePromptTokens(prompts, base.tokenizer, room) : [];
+  const answers = answerSizes(spec, base.config, tokens, virtualTokens);
+  const sizes = { ...sizesOf(spec, data.examples, data.validation), answers };
+  return { task, spec, data, bytes: runBytes(spec, base.config, sizes, begun), room };
 }
 
 /** @throws DomainError for anything a user can mend: data, options, an adapter that does not fit */
@@ -284,27 +278,6 @@ function ledgerOf(
   if (!asked) return null;
   const of = { model, run, task, taskOptions, data, batchSize };
   return (step, isLast) => new Ledger({ ...of, step, isLast });
-}
-
-/**
- * What answering its sample prompts takes: rows of a forward, and bytes of keys and values.
- * @throws DomainError that names a prompt which leaves no room for an answer
- */
-function sampledBy(
-  { model, processor }: Base,
-  { sample_prompts: prompts = [], sample_max_tokens: most = SAMPLE_TOKENS }: Spec,
-  { room, virtualTokens }: BaseFootprint,
-): { readonly rows: number; readonly bytes: number } {
-  if (prompts.length === 0) return { rows: 0, bytes: 0 };
-  const read = samplePromptTokens(prompts, processor.tokenizer, room);
-  const cache = model.cache();
-  // an encoder's rows have keys and values of their own beside those of the decoder
-  const stacks = model.stacks.encoder ? 2 : 1;
-  const kept = (tokens: number): number =>
-    (stacks * tokens + most + virtualTokens) * cache.bytesPerRow(BARE_BASE) +
-    cache.bytesBeside(BARE_BASE);
-  const sum = (of: readonly number[]): number => of.reduce((total, one) => total + one, 0);
-  return { rows: Math.min(SAMPLE_ROWS, sum(read)), bytes: sum(read.map(kept)) };
 }
 
 function readData(

@@ -1,8 +1,11 @@
 import { readFileSync } from 'node:fs';
 import { Spec, type DataReport } from '@graft/contracts';
 import { expect, it } from 'vitest';
+import { mapSafetensors } from '@graft/kernels';
+import { BARE_BASE } from '../batch.js';
 import type { HfConfig } from '../models/model.js';
-import { runBytes, sizesOf, sizesOfReports, tooLarge } from './run-bytes.js';
+import { buildModel } from '../models/registry.js';
+import { answerSizes, runBytes, sizesOf, sizesOfReports, tooLarge } from './run-bytes.js';
 
 const CONFIG = {
   model_type: 'llama',
@@ -85,6 +88,46 @@ it('tells none of it that it spares nothing: where the start keeps all, or nothi
   expect(runBytes(heard, SOUNDS, sizes).spared).toBe(0);
   expect(runBytes(heard, SOUNDS, { ...sizes, longest: 500 }).spared).toBeGreaterThan(0);
 });
+
+it('counts keys and values of all answers, where they take more than a step', () => {
+  const answers = answerSizes(spec(false), CONFIG, [1000, 3000], 0);
+  expect(answers).toEqual({ rows: 128, bytes: (4000 + 2 * 64) * 22 * 2 * 4 * 64 * 2 });
+  const sizes = { ...SIZES, rows: 8 };
+  const [plain, asked] = [{}, { answers }].map((more) =>
+    runBytes(spec(false), CONFIG, { ...sizes, ...more }),
+  );
+  expect(asked?.activations).toBe(answers.bytes);
+  const grown = (asked?.total ?? 0) - (plain?.total ?? 0);
+  expect(grown).toBeCloseTo(answers.bytes - (plain?.activations ?? 0), 0);
+  const long = { ...SIZES, rows: 8192 };
+  expect(runBytes(spec(false), CONFIG, { ...long, answers })).toEqual(
+    runBytes(spec(false), CONFIG, long),
+  );
+  // few prompts are read with more rows than a step has
+  const read = answerSizes({ ...spec(false), sample_max_tokens: 1 }, CONFIG, [100], 0);
+  expect(runBytes(spec(false), CONFIG, { ...sizes, answers: read })).toEqual(
+    runBytes(spec(false), CONFIG, { ...sizes, evaluatedRows: 100 }),
+  );
+});
+
+it.each(['llama', 'gpt2', 'falcon', 'lfm2', 't5', 'bart', 'mixtral', 'gemma3_text', 'smollm3'])(
+  'counts of answers what the cache of a model holds: %s',
+  (family) => {
+    const folder = new URL(`../../../../test/golden/${family}/base/`, import.meta.url).pathname;
+    const config = JSON.parse(readFileSync(`${folder}config.json`, 'utf8')) as HfConfig;
+    const file = mapSafetensors(`${folder}model.safetensors`);
+    const model = buildModel(config, file.tensors, { dtype: 'bf16', quantization: null });
+    const cache = model.cache();
+    const prompts = [5, 7];
+    const { bytes } = answerSizes({ ...spec(false), sample_max_tokens: 3 }, config, prompts, 2);
+    const rows = (model.stacks.encoder ? 2 : 1) * 12 + 2 * (3 + 2);
+    const [row, beside] = [cache.bytesPerRow(BARE_BASE), cache.bytesBeside(BARE_BASE)];
+    expect(bytes).toBe(rows * row + 2 * beside);
+    cache.dispose();
+    model.dispose();
+    file.close();
+  },
+);
 
 it('takes a report for its largest example as often as a step has examples, and no more rows than go at once', () => {
   const example = (rows: number) => ({ rows, tokenCount: rows, tokens: new Int32Array(rows) });

@@ -12,13 +12,15 @@
  *                and R · (2 L + 1) · 8 for the sums over all ways to spell the L letters of the longest text (Graves et al.)
  *   held         H · 4           what a method holds beside what trains, f32: random matrices, weights of its own;
  *                what it needs of a row is `own` above
+ *   answers      keys and values of all sample prompts with their answers: what a step needs is free meanwhile
  *   data         as the examples lie in memory, and what reading them leaves
  *
  * test/trainer/run-bytes.spec.ts holds it against what real runs take.
  */
-import { DomainError, gigabytes, type DataReport, type Spec } from '@graft/contracts';
+import { DomainError, gigabytes, SAMPLE_TOKENS, type DataReport, type Spec } from '@graft/contracts'; // prettier-ignore
 import { heldBytes } from '../data/held-bytes.js';
-import { inputBytesOf, outlineOf } from '../models/registry.js';
+import { inputBytesOf, optionsOf, outlineOf } from '../models/registry.js';
+import { keptLayers, keptOfConvolutions, keptOfRow } from '../nn/kept-rows.js';
 import type { Outline } from '../nn/outline.js';
 import type { ExpertsShape } from '../nn/experts.js';
 import type { HfConfig } from '../models/model.js';
@@ -50,8 +52,21 @@ export interface RunSizes {
   readonly longest?: number;
   /** Letters of the longest text that is spelt. */
   readonly spelt?: number;
+  /** Left out: the run answers no prompts. */
+  readonly answers?: AnswerSizes;
   readonly dataBytes: number;
 }
+
+/** Of a run's sample prompts. */
+export interface AnswerSizes {
+  /** Rows that one forward reads of them. */
+  readonly rows: number;
+  /** Of keys and values, all prompts together. */
+  readonly bytes: number;
+}
+
+/** Rows of prompts that one forward reads. */
+export const SAMPLE_ROWS = 128;
 
 /** Rows of logits at once (tasks/token-loss.ts). */
 const CHUNK_ROWS = 256;
@@ -67,7 +82,9 @@ export function runBytes(spec: Spec, config: HfConfig, sizes: RunSizes, begun = 
   const virtualTokens = footprint.virtualTokens * Math.min(prompts, examplesPerStep(spec));
   const width = spec.base_dtype === 'f32' ? 4 : 2;
   const outline = outlineOf(config, head);
-  const evaluated = sizes.evaluatedRows > 0 ? sizes.evaluatedRows + virtualTokens : 0;
+  const { answers = { rows: 0, bytes: 0 } } = sizes;
+  const withoutGradient = Math.max(sizes.evaluatedRows, answers.rows);
+  const evaluated = withoutGradient > 0 ? withoutGradient + virtualTokens : 0;
   const learnt = sizes.rows + virtualTokens;
   const { through, norms, outside, narrowest } = throughModules(outline);
   // A rank's numbers are those of a row and a column: as many ranks as would make all that trains.
@@ -87,7 +104,8 @@ export function runBytes(spec: Spec, config: HfConfig, sizes: RunSizes, begun = 
   const logits = letters > 0 ? most * perRow : Math.min(most, CHUNK_ROWS) * vocabulary * 10;
   // the rows of an input are made before they go on
   const least = inputBytesOf(config, sizes.longest ?? 0);
-  const heldFor = (numbers: number): number => Math.max(width * numbers + logits, least);
+  const heldFor = (numbers: number): number =>
+    Math.max(width * numbers + logits, least, answers.bytes);
   const fewest = held.startKeepsAll && !begun ? heldFor(kept) : heldFor(recomputed);
   const activations = spec.gradient_checkpointing ? fewest : heldFor(kept);
   const data = sizes.dataBytes + Math.min(GARBAGE.most, GARBAGE.times * sizes.dataBytes);
@@ -184,6 +202,28 @@ export function sizesOf(
     spelt,
     dataBytes,
   };
+}
+
+/**
+ * Of answers to sample prompts of so many tokens.
+ * @param virtualTokens of the run's sequences
+ */
+export function answerSizes(
+  spec: Spec,
+  config: HfConfig,
+  prompts: readonly number[],
+  virtualTokens: number,
+): AnswerSizes {
+  const { encoder, decoder } = optionsOf(config);
+  if (!decoder || prompts.length === 0) return { rows: 0, bytes: 0 };
+  const { layers, kvHeads, headDim } = decoder;
+  const row = keptOfRow(keptLayers(decoder, layers), kvHeads, headDim);
+  // an encoder's rows have keys and values of their own beside those of the decoder
+  const read = (encoder ? 2 : 1) * sum(prompts);
+  const rows = read + prompts.length * ((spec.sample_max_tokens ?? SAMPLE_TOKENS) + virtualTokens);
+  const numbers = rows * row + prompts.length * keptOfConvolutions(decoder);
+  const width = spec.base_dtype === 'f32' ? 4 : 2;
+  return { rows: Math.min(SAMPLE_ROWS, sum(prompts)), bytes: width * numbers };
 }
 
 /**

@@ -5,10 +5,8 @@ import { promptOf } from '../data/prompt.js';
 import { Generation, stepTogether, type GenerationBase } from '../generate/generation.js';
 import type { KvCache } from '../nn/kv-cache.js';
 import type { FactOfRun, Sample } from './facts.js';
+import { SAMPLE_ROWS } from './run-bytes.js';
 import type { SideWork } from './side-work.js';
-
-/** Rows of a prompt that one forward reads: no more than memory is reserved for. */
-export const SAMPLE_ROWS = 128;
 
 export interface SampleRequest {
   readonly prompts: readonly SamplePrompt[];
