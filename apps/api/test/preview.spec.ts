@@ -122,8 +122,9 @@ describe('a preview', () => {
 
   it('says what memory it takes, by how the base is held and by what the largest example needs', async () => {
     const training_file = await uploadChats(api, 12);
-    const memoryOf = async (graft: object, file = training_file) => {
-      const { memory } = await preview({ training_file: file, graft });
+    const memoryOf = async (graft: object, file = training_file, batch_size = 4) => {
+      const hyperparameters = { batch_size };
+      const { memory } = await preview({ training_file: file, graft, hyperparameters });
       if (!memory) throw new Error('no forecast');
       return memory;
     };
@@ -134,6 +135,11 @@ describe('a preview', () => {
     expect(packed.run_bytes).toBe(dense.run_bytes);
     const long = await memoryOf({}, await upload([chat('a', 'x'.repeat(90)), chat('a', 'b')]));
     expect(long.run_bytes).toBeGreaterThan(dense.run_bytes);
+    const sample_prompts = Array.from({ length: 8 }, () => 'what is 1 plus 1? '.repeat(6));
+    const answering = async (sample_max_tokens: number) =>
+      memoryOf({ sample_prompts, sample_max_tokens, max_steps: 10 }, training_file, 1);
+    const [few, many] = [await answering(1), await answering(512)];
+    expect(many.run_bytes).toBeGreaterThan(few.run_bytes);
   });
 
   it('has the errors of a create call', async () => {

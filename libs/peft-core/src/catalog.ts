@@ -95,8 +95,14 @@ export { cutAt, footprintOf, heldAs, residentBytes } from './plan.js';
 export { continuedOptions, headOf, learntOn, trainedOptions } from './tasks/head-request.js';
 export { lettersIn } from './data/audio/made-vocabulary.js';
 export { totalSteps };
-export { reservedForBase, runBytes, sizesOfReports, tooLarge } from './train/run-bytes.js';
-export type { RunBytes, RunSizes } from './train/run-bytes.js';
+export {
+  answerSizes,
+  reservedForBase,
+  runBytes,
+  sizesOfReports,
+  tooLarge,
+} from './train/run-bytes.js';
+export type { AnswerSizes, RunBytes, RunSizes } from './train/run-bytes.js';
 export type { BaseFootprint } from './plan.js';
 
 /** GET /v1/catalog. */

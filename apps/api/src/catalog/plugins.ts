@@ -1,6 +1,7 @@
 // The one file that touches peft-core, and only its native-free catalogue (beside preview/reader-process.ts: ADR 0009).
 export {
   adapterConfig,
+  answerSizes,
   catalog,
   checkTrained,
   continued,
@@ -63,6 +64,7 @@ export {
 } from '@graft/peft-core/catalog';
 export type {
   AnswerForm,
+  AnswerSizes,
   AnswerTools,
   BaseFootprint,
   Columns,

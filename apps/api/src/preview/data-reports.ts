@@ -69,17 +69,20 @@ export class DataReports {
     });
   }
 
-  /** @throws DomainError naming the sample prompt that the base cannot be asked; ReaderFailure when that could not be found out */
-  async checkPrompts(
+  /**
+   * How many tokens each sample prompt has.
+   * @throws DomainError naming the one that the base cannot be asked; ReaderFailure when that could not be found out
+   */
+  async promptTokens(
     base: Model,
     { sample_prompts: prompts }: Pick<Spec, 'sample_prompts'>,
     room: number,
     asker: Asker,
-  ): Promise<void> {
-    if (!prompts) return;
+  ): Promise<readonly number[]> {
+    if (!prompts) return [];
     const key = `prompts of ${base.id} ${sha256(JSON.stringify([prompts, room]))}`;
-    await this.turn(key, asker, async () =>
-      this.reader.ask({ op: 'prompts', base: await this.files(base), prompts, room }),
+    return this.turn(key, asker, async () =>
+      this.reader.ask<number[]>({ op: 'prompts', base: await this.files(base), prompts, room }),
     );
   }
 

@@ -9,6 +9,7 @@ import {
 import { z } from 'zod';
 import type { Principal } from '../auth/principal.js';
 import {
+  answerSizes,
   checkTrained,
   cutAt,
   continued,
@@ -163,7 +164,7 @@ export class JobPlans {
       const maxSeqLen = cutAt(spec, footprint);
       const pool = plan.request.graft?.pool ?? DEFAULT_POOL;
       requireRoom(terms, pool, spec, config, start !== null);
-      await this.reports.checkPrompts(base, spec, footprint.room, asker);
+      const prompts = await this.reports.promptTokens(base, spec, footprint.room, asker);
       const { task, task_options: taskOptions } = spec;
       const [tasks, split] = [promptTasks(spec.peft), splitOf(spec)];
       const method = { tasks, split, invocation: invocationOf(spec.peft) };
@@ -175,7 +176,13 @@ export class JobPlans {
       spec = { ...spec, task_options: { ...data.taskOptions } };
       footprint = footprintOf(spec.peft, config, start !== null, headOf(spec), spec.adapters);
       requireRoom(terms, pool, spec, config, start !== null, data.training.largest_rows);
-      const memory = memoryForecast(spec, config, data, start !== null);
+      const { virtualTokens } = footprint;
+      const memory = memoryForecast(
+        spec,
+        config,
+        { ...data, answers: answerSizes(spec, config, prompts, virtualTokens) },
+        start !== null,
+      );
       return { spec, footprint, data, memory, unread: null };
     } catch (error) {
       if (!(error instanceof ReaderFailure)) throw error;

@@ -4,6 +4,7 @@ import {
   residentBytes,
   runBytes,
   sizesOfReports,
+  type AnswerSizes,
   type HfConfig,
 } from '../catalog/plugins.js';
 import type { DataReports } from './reader-protocol.js';
@@ -12,14 +13,17 @@ import type { DataReports } from './reader-protocol.js';
 export function memoryForecast(
   spec: Spec,
   config: HfConfig,
-  data: Pick<DataReports, 'training' | 'validation'>,
+  {
+    answers,
+    ...data
+  }: Pick<DataReports, 'training' | 'validation'> & { readonly answers: AnswerSizes },
   begun: boolean,
 ): MemoryForecast | null {
   const sizes = sizesOfReports(spec, data);
   if (sizes === null) return null;
   const { base_dtype: dtype, quantization } = spec;
   const base = residentBytes(config, { dtype, quantization });
-  const { total: run, spared = 0 } = runBytes(spec, config, sizes, begun);
+  const { total: run, spared = 0 } = runBytes(spec, config, { ...sizes, answers }, begun);
   return {
     base_bytes: base,
     run_bytes: run,
