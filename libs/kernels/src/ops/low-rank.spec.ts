@@ -25,6 +25,12 @@ const SHAPES: readonly Shape[] = [
     outFeatures: 576,
     adapters: [[16, 7], [64, 9]],
   }, // prettier-ignore
+  {
+    name: 'the rows of a prompt',
+    inFeatures: 192,
+    outFeatures: 100,
+    adapters: [[16, 131], [0, 2], [4, 66]],
+  }, // prettier-ignore
   { name: 'widths that fill no vector', inFeatures: 3, outFeatures: 2, adapters: [[2, 3]] },
 ];
 

@@ -101,9 +101,15 @@ it('takes only the rows of a run with a weight of its own out of it', () => {
 });
 
 /** Adds `factor` times the sum of x to each output. */
-const lowRank = (factor: number): LinearAdapter => ({
+const lowRank = (factor: number, dtype: 'f32' | 'bf16' = 'f32'): LinearAdapter => ({
   lowRank: ({ active }): LowRank | null =>
-    active ? null : { a: tensor([1, 1], [1, 2]), b: tensor([1, 1], [2, 1]), scale: factor },
+    active
+      ? null
+      : {
+          a: to(tensor([1, 1], [1, 2]), dtype),
+          b: to(tensor([1, 1], [2, 1]), dtype),
+          scale: factor,
+        },
   after: (y) => add(y, 100),
 });
 
@@ -156,6 +162,12 @@ it('adds what adapters of low rank add to few rows, whoever they were of before'
       const active = new Map([[1, ones(1)]]);
       expect(made([2, 1], { active })[0]).toEqual([3, 3, 103]);
       expect(made([2, 1])[0]).toEqual([3, 3, 43]);
+      // of rank 1: no more rows than these in f32, and a prompt's in bf16
+      const last = (rows: number): unknown => made([1, rows])[0]?.at(-1);
+      expect([128, 129].map(last)).toEqual([43, 103]);
+      one.detach(1);
+      one.attach(1, lowRank(20, 'bf16'));
+      expect([129, 8192, 8193].map(last)).toEqual([43, 43, 103]);
     }),
   );
 });

@@ -76,8 +76,11 @@ export interface LinearAdapter {
   lowRank?(ctx: RowContext): LowRank | null;
 }
 
-/** An adapter's rows times its rank, up to which all adapters of low rank are added at once: beyond, libtorch's are faster (docs/log.md). */
-const FEW_PRODUCTS = 128;
+/** An adapter's rows times its rank, up to which all adapters of low rank are added at once: beyond, libtorch's are faster (docs/log.md). By the factors' dtype. */
+const FEW_PRODUCTS = { f32: 128, bf16: 8192 } as const;
+
+const isFew = ({ a }: LowRank, rows: number): boolean =>
+  rows * (a.shape[0] as number) <= FEW_PRODUCTS[a.dtype === 'bf16' ? 'bf16' : 'f32'];
 
 const NOTHING: LowRankRows[] = [];
 
@@ -223,7 +226,7 @@ export class Linear {
       const [adapter, ...more] = this.#attached.get(run) ?? [];
       if (!adapter) continue;
       const low = more.length === 0 ? adapter.lowRank?.(rowContext(ctx, run, this.index)) : null;
-      if (!low || length * (low.a.shape[0] as number) > FEW_PRODUCTS) return null;
+      if (!low || !isFew(low, length)) return null;
       added.push({ ...low, start, length });
     }
     if (isSame) this.#last = { rows, added };
