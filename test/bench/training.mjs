@@ -2,13 +2,14 @@
 // Training speed beside transformers + peft, both sides in one run:
 //   node test/bench/training.mjs --base FOLDER [--methods lora-qv,lora-all-linear,prompt,prefix] [--variants B3+tcmalloc]
 //                                [--steps 24] [--rounds 2] [--task causal_lm|dpo|seq_2_seq_lm|seq_cls] [--long 8000]
-//                                [--shape qwen3-0.6b] [--gate 4] [--cpu] [--recompute]
+//                                [--shape qwen3-0.6b] [--batch 4] [--gate 4] [--cpu]
+//                                [--recompute]
 // FOLDER: a Hugging Face folder (SmolLM2-135M-Instruct in bf16 for the figures of docs/results.md, all-MiniLM-L6-v2 for
 // seq_cls). --shape: a base of that shape with random weights and FOLDER's tokenizer in its place (shapes.mjs); for
 // seq_2_seq_lm a T5 of t5-small's is. --long: texts of so many tokens, one a batch, in place of the chats.
 // --recompute: our side once more, with gradient_checkpointing, as B5 has it.
 // Variants: those of hf_baseline.py, and mlx (mlx_baseline.py, LoRA only).
-// The same token ids, batches of 8 (of 32 for seq_cls, whose texts are the chats' questions), initial adapter, optimiser and schedule on both sides; the losses of B2 (same
+// The same token ids, batches of 8 (of 32 for seq_cls, whose texts are the chats' questions) or --batch, initial adapter, optimiser and schedule on both sides; the losses of B2 (same
 // dtype, same order) must agree before any speed is printed: of all steps where it is among the variants, with tcmalloc or without, else of
 // --gate of them, and mlx's with those of B3 where both run. Of each side and variant, after two steps of warm-up: all
 // real tokens over all their time, which is what a user waits for and what the ratio compares, and the median step,
@@ -106,7 +107,7 @@ const TASKS = {
   },
 };
 
-const batchOf = ({ task, long }) => (long ? 1 : (TASKS[task].batch ?? 8));
+const batchOf = ({ task, long, batch }) => Number(batch ?? (long ? 1 : (TASKS[task].batch ?? 8)));
 
 const cutOf = ({ long }) => Number(long ?? 512);
 
@@ -264,6 +265,7 @@ const { values: options } = parseArgs({
     rounds: { type: 'string', default: '1' },
     long: { type: 'string' },
     shape: { type: 'string' },
+    batch: { type: 'string' },
     gate: { type: 'string', default: '4' },
     cpu: { type: 'boolean', default: false },
     recompute: { type: 'boolean', default: false },
