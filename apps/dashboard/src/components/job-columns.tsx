@@ -1,5 +1,6 @@
 // Columns of the table of jobs: what each says, how wide it is, and which are there unless somebody chooses others.
 import type { JobObject } from '@graft/contracts';
+import { baseText } from '@graft/contracts/job-method';
 import {
   columnVisibilityFeature,
   createColumnHelper,
@@ -48,7 +49,7 @@ const COLUMNS: Readonly<Record<string, Shown>> = {
     min: 88,
     grow: 2,
     usual: true,
-    cell: (job) => <span title={job.model}>{job.model}</span>,
+    cell: (job) => <span title={baseText(job)}>{baseText(job)}</span>,
   },
   method: { title: 'Method', min: 76, grow: 2, usual: true, cell: (job) => methodName(job) },
   train_loss: {
