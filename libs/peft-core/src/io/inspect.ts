@@ -139,10 +139,12 @@ function inspectFolder(folder: string, attempt: Attempt, problems: string[]): Fo
 
 /** @throws DomainError naming the first tensor that the model lacks, or that has another shape */
 function checkTensors(config: HfConfig, tensors: Found['tensors']): void {
-  const [first, ...others] = weightProblems(config, tensors);
-  if (first === undefined) return;
-  const more = `${others.length} more ${others.length === 1 ? 'tensor is' : 'tensors are'}`;
-  const rest = others.length > 0 ? `; ${more} missing or of another shape` : '';
+  const { first, others, isCut } = weightProblems(config, tensors);
+  if (first === null) return;
+  const more = isCut
+    ? `more than ${others.toLocaleString('en-US')} others are`
+    : `${others} more ${others === 1 ? 'tensor is' : 'tensors are'}`;
+  const rest = others > 0 ? `; ${more} missing or of another shape` : '';
   throw new DomainError('invalid_model', first + rest);
 }
 

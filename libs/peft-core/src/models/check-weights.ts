@@ -4,19 +4,31 @@ import { partsOf } from '../nn/expert-files.js';
 import type { ExpertsShape } from '../nn/experts.js';
 import { describe, isPackable, storedShape } from '../nn/outline.js';
 import type { LinearShape, ModuleMaker, NormShape, TableShape } from '../nn/outline.js';
-import { checkShape, lacking, StoredNames } from '../nn/stored-names.js';
+import { isShaped, lacking, misshapen, StoredNames } from '../nn/stored-names.js';
 import type { Stored } from '../nn/stored-names.js';
 import type { Quantizer } from '../quant/quantizer.js';
 import { storedQuantizer } from '../quant/registry.js';
 import type { HfConfig } from './model.js';
 import { forConfig, optionsOf } from './registry.js';
 
+/** More are not counted: how many there are config.json alone says. */
+const MOST = 1000;
+
+export interface WeightProblems {
+  /** The first that `buildModel` would refuse, in its words; null where it takes the files. */
+  readonly first: string | null;
+  /** How many other tensors are missing or of another shape: of those that files have, each once. */
+  readonly others: number;
+  /** Whether there are more of them than were counted. */
+  readonly isCut: boolean;
+}
+
 /**
- * What `buildModel` would refuse in these files, in the order in which it comes to it.
+ * What `buildModel` would refuse in these files.
  * @param stored by full names
  * @throws DomainError invalid_model for a config that does not describe a model of its family
  */
-export function weightProblems(config: HfConfig, stored: Stored): readonly string[] {
+export function weightProblems(config: HfConfig, stored: Stored): WeightProblems {
   const { paths, aliases = {} } = forConfig(config);
   const options = optionsOf(config);
   const names = new StoredNames(stored, aliases);
@@ -30,7 +42,9 @@ export function weightProblems(config: HfConfig, stored: Stored): readonly strin
 
 /** Makes nothing: what comes back are the shapes. */
 class Check implements ModuleMaker<LinearShape, NormShape, TableShape, ExpertsShape> {
-  readonly problems: string[] = [];
+  #first: string | null = null;
+  /** Tensors that are missing or of another shape, by the names that files give them. */
+  readonly #refused = new Set<string>();
 
   constructor(
     private readonly stored: Stored,
@@ -38,16 +52,19 @@ class Check implements ModuleMaker<LinearShape, NormShape, TableShape, ExpertsSh
     private readonly quantizer: Quantizer | null,
   ) {}
 
+  get problems(): WeightProblems {
+    const others = Math.max(0, this.#refused.size - 1);
+    return { first: this.#first, others: Math.min(others, MOST), isCut: others > MOST };
+  }
+
   readonly linear = (shape: LinearShape): LinearShape => {
-    this.#attempt(() => {
-      if (!this.#isHeldPacked(shape)) this.#take(shape.path, 'weight', storedShape(shape));
-    });
+    if (!this.#isHeldPacked(shape)) this.#take(shape.path, 'weight', storedShape(shape));
     return this.tied(shape);
   };
 
   readonly tied = (shape: LinearShape): LinearShape => {
     const { path, outFeatures, hasBias } = shape;
-    if (hasBias) this.#attempt(() => this.#take(path, 'bias', [outFeatures]));
+    if (hasBias) this.#take(path, 'bias', [outFeatures]);
     return shape;
   };
 
@@ -56,8 +73,8 @@ class Check implements ModuleMaker<LinearShape, NormShape, TableShape, ExpertsSh
 
   readonly norm = (shape: NormShape): NormShape => {
     const { path, features, hasBias } = shape;
-    this.#attempt(() => this.#take(path, 'weight', [features]));
-    if (hasBias) this.#attempt(() => this.#take(path, 'bias', [features]));
+    this.#take(path, 'weight', [features]);
+    if (hasBias) this.#take(path, 'bias', [features]);
     return shape;
   };
 
@@ -65,14 +82,13 @@ class Check implements ModuleMaker<LinearShape, NormShape, TableShape, ExpertsSh
 
   readonly embedding = (table: TableShape): TableShape => {
     const { path, rows, columns, isKernel, parameter } = table;
-    this.#attempt(() => {
-      if (parameter) return this.#expect(path, this.names.parameter(path), parameter);
-      this.#take(path, 'weight', isKernel ? [rows, 1, columns] : [rows, columns]);
-    });
+    if (parameter) this.#parameter(path, parameter);
+    else this.#take(path, 'weight', isKernel ? [rows, 1, columns] : [rows, columns]);
     return table;
   };
 
   readonly experts = (shape: ExpertsShape): ExpertsShape => {
+    if (this.#isEnough) return shape;
     const parts = partsOf([shape]);
     for (const [whole, wanted] of shape.shapes) {
       if (this.stored.has(whole)) this.tensor(whole, wanted);
@@ -82,32 +98,52 @@ class Check implements ModuleMaker<LinearShape, NormShape, TableShape, ExpertsSh
   };
 
   tensor(file: string, shape: readonly number[]): void {
-    this.#attempt(() => this.#expect(file, file, shape));
+    const found = this.stored.get(file);
+    if (!found) this.#refuse(file, () => lacking(file));
+    else this.#expect(file, file, shape);
+  }
+
+  get #isEnough(): boolean {
+    return this.#refused.size > MOST + 1;
   }
 
   #isHeldPacked(shape: LinearShape): boolean {
     const { quantizer, stored } = this;
     if (!quantizer?.holds || !isPackable(shape, quantizer.tables ?? false)) return false;
-    return quantizer.holds(stored, this.names.module(shape.path).file, shape);
+    const { file } = this.names.module(shape.path);
+    try {
+      return quantizer.holds(stored, file, shape);
+    } catch (error) {
+      if (!(error instanceof DomainError)) throw error;
+      this.#refuse(`${file}.weight`, () => error);
+      return true;
+    }
   }
 
-  #take(path: string, part: 'weight' | 'bias', wanted: readonly number[]): void {
-    const { name, file, shape } = this.names.place(path, part, wanted);
-    this.#expect(name, file, shape);
+  #take(path: string, part: 'weight' | 'bias', shape: readonly number[]): void {
+    if (this.#isEnough) return;
+    const place = this.names.placed(path, part, shape);
+    if (place) return this.#expect(place.name, place.file, place.shape);
+    const wanted = this.names.wanted(path, part);
+    this.#refuse(wanted[0], () => lacking(...wanted));
+  }
+
+  #parameter(path: string, shape: readonly number[]): void {
+    const file = this.names.parameter(path);
+    if (file !== null) return this.#expect(path, file, shape);
+    const wanted = this.names.wanted(path);
+    this.#refuse(wanted[0], () => lacking(...wanted));
   }
 
   #expect(name: string, file: string, shape: readonly number[]): void {
     const found = this.stored.get(file);
-    if (!found) throw lacking(file);
-    checkShape(name, found, shape);
+    if (found && !isShaped(found, shape)) this.#refuse(file, () => misshapen(name, found, shape));
   }
 
-  #attempt(look: () => void): void {
-    try {
-      look();
-    } catch (error) {
-      if (!(error instanceof DomainError)) throw error;
-      this.problems.push(error.message);
-    }
+  /** @param refusal what the loader would say: only that of the first tensor is made, as many may be refused */
+  #refuse(file: string, refusal: () => DomainError): void {
+    if (this.#isEnough) return;
+    this.#first ??= refusal().message;
+    this.#refused.add(file);
   }
 }

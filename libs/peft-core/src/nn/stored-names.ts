@@ -37,21 +37,30 @@ export class StoredNames {
 
   /** A parameter of a module. @throws DomainError invalid_model where the files lack it */
   place(path: string, part: 'weight' | 'bias', shape: readonly number[]): Place {
-    const name = `${path}.${part}`;
-    const found = this.#find(path, part);
-    if (!found) throw lacking(name);
-    const { file, of } = found;
-    const [rows = 0, ...others] = shape;
-    return { ...found, name: of === 1 ? name : file, shape: [of * rows, ...others] };
+    const found = this.placed(path, part, shape);
+    if (found) return found;
+    throw lacking(...this.wanted(path, part));
   }
 
-  /** What the files call a parameter that its path alone names. @throws DomainError invalid_model where they lack it */
-  parameter(path: string): string {
+  /** A parameter of a module; null where the files lack it. */
+  placed(path: string, part: 'weight' | 'bias', shape: readonly number[]): Place | null {
+    const found = this.#find(path, part);
+    if (!found) return null;
+    const { file, of } = found;
+    const [rows = 0, ...others] = shape;
+    return { ...found, name: of === 1 ? `${path}.${part}` : file, shape: [of * rows, ...others] };
+  }
+
+  /** What the files call a parameter that its path alone names; null where they lack it. */
+  parameter(path: string): string | null {
     const { file } = inFiles(this.aliases, path);
     const names = [path, file, withoutBackbone(path), withoutBackbone(file)];
-    const found = names.find((name) => this.stored.has(name));
-    if (found !== undefined) return found;
-    throw lacking(path);
+    return names.find((name) => this.stored.has(name)) ?? null;
+  }
+
+  /** What is missing where files lack a parameter. @param part left out: its path alone names it */
+  wanted(path: string, part?: 'weight' | 'bias'): readonly [string] {
+    return [part === undefined ? path : `${path}.${part}`];
   }
 
   /** What the files call a module. */
@@ -83,9 +92,19 @@ const TENSORFLOW = { weight: 'gamma', bias: 'beta' } as const;
 export const lacking = (name: string): DomainError =>
   new DomainError('invalid_model', `the model's files have no ${name}`, 'model');
 
+export const isShaped = (found: StoredTensor, shape: readonly number[]): boolean =>
+  found.shape.join() === shape.join();
+
+export function misshapen(
+  name: string,
+  found: StoredTensor,
+  shape: readonly number[],
+): DomainError {
+  const message = `${name} has shape [${found.shape.join(', ')}], config.json implies [${shape.join(', ')}]`;
+  return new DomainError('invalid_model', message, 'model');
+}
+
 /** @throws DomainError invalid_model where a tensor has another shape */
 export function checkShape(name: string, found: StoredTensor, shape: readonly number[]): void {
-  if (found.shape.join() === shape.join()) return;
-  const message = `${name} has shape [${found.shape.join(', ')}], config.json implies [${shape.join(', ')}]`;
-  throw new DomainError('invalid_model', message, 'model');
+  if (!isShaped(found, shape)) throw misshapen(name, found, shape);
 }

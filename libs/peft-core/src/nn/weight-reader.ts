@@ -54,7 +54,11 @@ export class WeightReader {
   /** A parameter that its path alone names. @throws DomainError invalid_model as `take` does */
   parameter(path: string, shape: readonly number[]): Tensor {
     this.parameterCount += shape.reduce((product, n) => product * n, 1);
-    return this.#owning(() => this.#placed(path, this.#tensor(this.#names.parameter(path)), shape));
+    return this.#owning(() => {
+      const file = this.#names.parameter(path);
+      if (file === null) throw lacking(...this.#names.wanted(path));
+      return this.#placed(path, this.#tensor(file), shape);
+    });
   }
 
   /** What is no parameter of a module; null where the files lack it. @throws DomainError invalid_model where its shape is another */
