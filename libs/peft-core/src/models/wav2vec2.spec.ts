@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { mapSafetensors } from '@graft/kernels';
 import { expect, it } from 'vitest';
 import { footprintOf } from '../catalog.js';
+import { weightProblems } from './check-weights.js';
 import type { HfConfig } from './model.js';
 import { buildModel, outlineOf } from './registry.js';
 
@@ -103,4 +104,30 @@ it('is loaded of files that have weight norm as PyTorch once called it', () => {
   expect(renamed.map(([name]) => name)).toContain('encoder.pos_conv_embed.conv.weight_v');
   expect(open(new Map(renamed))).toBe(open(tensors));
   close();
+});
+
+it('needs a row for hidden ones only where transformers makes it: where training may hide any', () => {
+  const folder = join(import.meta.dirname, '../../../../test/golden/wav2vec2/base');
+  const config = JSON.parse(readFileSync(join(folder, 'config.json'), 'utf8')) as HfConfig;
+  const file = mapSafetensors(join(folder, 'model.safetensors'));
+  const isOther = (name: string): boolean => !name.endsWith('masked_spec_embed');
+  const without = new Map([...file.tensors].filter(([name]) => isOther(name)));
+  const unmasked = { ...config, mask_time_prob: 0 };
+  const load = (of: HfConfig, tensors: typeof without): number => {
+    const model = buildModel(of, tensors, { dtype: 'f32', quantization: null });
+    model.dispose();
+    return model.parameterCount;
+  };
+  try {
+    expect(file.tensors.size - without.size).toBe(1);
+    const all = load(config, file.tensors);
+    expect(load({ ...config, apply_spec_augment: false }, file.tensors)).toBe(all);
+    expect(load(unmasked, without)).toBe(all - Number(config['hidden_size']));
+    expect(weightProblems(unmasked, without).first).toBeNull();
+    const message = /have no wav2vec2\.masked_spec_embed/;
+    expect(() => load(config, without)).toThrow(message);
+    expect(weightProblems(config, without).first).toMatch(message);
+  } finally {
+    file.close();
+  }
 });

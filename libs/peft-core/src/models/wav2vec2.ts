@@ -116,6 +116,8 @@ export const wav2vec2 = defineModel({
                   least: hf.mask_time_min_masks,
                 }
               : null,
+          // whether training hides any or not
+          hasMasked: hf.mask_time_prob > 0,
         },
         hiddenSize,
         intermediateSize: hf.intermediate_size,

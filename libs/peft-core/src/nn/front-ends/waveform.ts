@@ -61,6 +61,8 @@ export const WaveformOptions = z.object({
    * null: nothing.
    */
   masking: Masking.nullable(),
+  /** Whether there is a row that stands for hidden ones: transformers makes it where training may hide any. */
+  hasMasked: z.boolean(),
 });
 export type WaveformOptions = z.infer<typeof WaveformOptions>;
 
@@ -83,7 +85,8 @@ export interface WaveformModules<L, N, E> {
   readonly projectionNorm: N;
   readonly projection: L;
   readonly neighbours: { readonly g: E; readonly v: E; readonly bias: E };
-  readonly masked: E;
+  /** What stands for a hidden row; null where none is ever hidden. */
+  readonly masked: E | null;
 }
 
 export function describeWaveform<L, N, E, X>(
@@ -131,7 +134,7 @@ export function describeWaveform<L, N, E, X>(
       hasBias: true,
       transposed: false,
     }),
-    masked: parameter(paths.masked, hiddenSize),
+    masked: o.hasMasked ? parameter(paths.masked, hiddenSize) : null,
     neighbours: {
       g: parameter(`${paths.neighbours}.parametrizations.weight.original0`, 1, 1, kernel),
       v: parameter(
@@ -197,7 +200,7 @@ export function embedWaveform(
         const heard = convolved(o, modules, to(samples, dtype), run, only);
         const here = only(heard.shape[0] as number);
         const rows = modules.projection.forward(modules.projectionNorm.forward(heard, here), here);
-        const shown = masked(rows, modules.masked.of(run), hidden?.[i] ?? []);
+        const shown = masked(rows, modules.masked?.of(run), hidden?.[i] ?? []);
         return withNeighbours(o, modules.neighbours, shown, run);
       });
     }),
@@ -242,8 +245,8 @@ function overTime(norm: Norm, x: Tensor, run: number): Tensor {
   });
 }
 
-function masked(rows: Tensor, instead: Tensor, places: readonly number[]): Tensor {
-  if (places.length === 0) return rows;
+function masked(rows: Tensor, instead: Tensor | undefined, places: readonly number[]): Tensor {
+  if (!instead || places.length === 0) return rows;
   const isHidden = new Uint8Array(rows.shape[0] as number);
   for (const place of places) isHidden[place] = 1;
   const mask = to(tensor(isHidden, [isHidden.length, 1]), 'bool');
