@@ -142,6 +142,16 @@ describe('inspectModelFolder', () => {
     expect((user + system) / 1e6).toBeLessThan(5);
   });
 
+  it('says what files may call a tensor, and what the model calls it', () => {
+    model('gpt_neox');
+    const { entries, parts } = golden('gpt_neox');
+    put(
+      'model.safetensors',
+      parts(entries.filter(({ name }) => !/^(embed_out|lm_head)/.test(name))),
+    );
+    expect(problems()).toBe("the model's files have neither embed_out.weight nor lm_head.weight");
+  });
+
   it.each<[string, () => void, RegExp]>([
     ['a missing path', () => (folder = join(folder, 'none')), /does not exist/],
     ['an empty folder', () => undefined, /no config.json/],

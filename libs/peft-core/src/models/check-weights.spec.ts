@@ -95,6 +95,19 @@ describe('every golden base is taken, and refused where the loader would', () =>
     }
   });
 
+  it('counts a tensor of two modules once, by the name that files have for it', () => {
+    const file = mapSafetensors(join(GOLDENS, 'dinov2-gated', 'base', 'model.safetensors'));
+    try {
+      const missing = 'encoder.layer.0.mlp.weights_in.weight';
+      const name = [...file.tensors.keys()].find((one) => one.endsWith(missing)) as string;
+      const found = weightProblems(configOf('dinov2-gated'), without(file.tensors, name));
+      const first = `the model's files have no dinov2.${missing}`;
+      expect(found).toEqual({ first, others: 0, isCut: false });
+    } finally {
+      file.close();
+    }
+  });
+
   it.each(['llama', 'gpt2', 'bert', 't5', 'vit', 'opt'])('%s without its prefix', (name) => {
     const file = mapSafetensors(join(GOLDENS, name, 'base', 'model.safetensors'));
     try {

@@ -58,9 +58,14 @@ export class StoredNames {
     return names.find((name) => this.stored.has(name)) ?? null;
   }
 
-  /** What is missing where files lack a parameter. @param part left out: its path alone names it */
-  wanted(path: string, part?: 'weight' | 'bias'): readonly [string] {
-    return [part === undefined ? path : `${path}.${part}`];
+  /**
+   * What files call a parameter, and what the model calls it where files may, too.
+   * @param part left out: its path alone names it
+   */
+  wanted(path: string, part?: 'weight' | 'bias'): readonly [string, ...string[]] {
+    const { file, of } = inFiles(this.aliases, path);
+    const end = part === undefined ? '' : `.${part}`;
+    return of > 1 || file === path ? [file + end] : [file + end, path + end];
   }
 
   /** What the files call a module. */
@@ -89,8 +94,11 @@ const withoutBackbone = (path: string): string => path.slice(path.indexOf('.') +
 /** What the norms of the oldest checkpoints call their parameters. */
 const TENSORFLOW = { weight: 'gamma', bias: 'beta' } as const;
 
-export const lacking = (name: string): DomainError =>
-  new DomainError('invalid_model', `the model's files have no ${name}`, 'model');
+/** @param other what it may be called, too */
+export function lacking(name: string, other?: string): DomainError {
+  const what = other === undefined ? `no ${name}` : `neither ${name} nor ${other}`;
+  return new DomainError('invalid_model', `the model's files have ${what}`, 'model');
+}
 
 export const isShaped = (found: StoredTensor, shape: readonly number[]): boolean =>
   found.shape.join() === shape.join();
