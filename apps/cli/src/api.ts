@@ -2,7 +2,7 @@ import { openAsBlob } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { serverEvents } from '@graft/contracts';
+import { serverEvents } from '@graft/contracts/sse';
 import type { ErrorBody, FileObject, Page, ServerEvent } from '@graft/contracts';
 import { CliError, EXIT } from './cli-error.js';
 import type { Credentials } from './credentials.js';

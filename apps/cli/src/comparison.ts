@@ -1,11 +1,8 @@
-import {
-  amount,
-  duration,
-  lossText,
-  methodOf,
-  type ComparedOption,
-  type JobObject,
-} from '@graft/contracts';
+import type { ComparedOption, JobObject } from '@graft/contracts';
+import { amount } from '@graft/contracts/plan-line';
+import { duration } from '@graft/contracts/duration';
+import { lossText } from '@graft/contracts/loss-text';
+import { methodOf } from '@graft/contracts/job-method';
 import { ownName } from './find-job.js';
 import { faint, state, strong } from './style.js';
 import { bytes, printable, table } from './terminal.js';

@@ -11,7 +11,7 @@ import { tmpdir } from 'node:os';
 import { basename, join, relative, resolve } from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import { isNamedMedia } from '@graft/contracts';
+import { isNamedMedia } from '@graft/contracts/media-names';
 import { makeZip } from 'client-zip';
 import { CliError, EXIT } from './cli-error.js';
 

@@ -1,11 +1,6 @@
-import {
-  answerOf,
-  compareRuns,
-  itemError,
-  type EvalObject,
-  type EvalOutputItemObject,
-  type EvalRunObject,
-} from '@graft/contracts';
+import type { EvalObject, EvalOutputItemObject, EvalRunObject } from '@graft/contracts';
+import { answerOf, itemError } from '@graft/contracts/evals';
+import { compareRuns } from '@graft/contracts/compare-runs';
 import { faint, strong } from './style.js';
 import { ago, printable, table } from './terminal.js';
 

@@ -1,4 +1,4 @@
-import { valueOf } from '@graft/contracts';
+import { valueOf } from '@graft/contracts/sweep-values';
 import type { Command } from 'commander';
 import { CliError, EXIT } from './cli-error.js';
 import { readBody, type Body } from './read-body.js';

@@ -1,14 +1,8 @@
-import {
-  amount,
-  baseText,
-  duration,
-  lettersText,
-  lossText,
-  methodOf,
-  type CheckpointObject,
-  type JobAttempt,
-  type JobObject,
-} from '@graft/contracts';
+import type { CheckpointObject, JobAttempt, JobObject } from '@graft/contracts';
+import { amount, lettersText } from '@graft/contracts/plan-line';
+import { baseText, methodOf } from '@graft/contracts/job-method';
+import { duration } from '@graft/contracts/duration';
+import { lossText } from '@graft/contracts/loss-text';
 import { placeText } from '@graft/contracts/queue-place';
 import { callName, ownName } from './find-job.js';
 import { faint, failure, state, strong, warning } from './style.js';

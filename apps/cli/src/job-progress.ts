@@ -1,11 +1,7 @@
-import {
-  duration,
-  isMediaSpeed,
-  lossText,
-  mediaSpeeds,
-  metricText,
-  TERMINAL_STATUSES,
-} from '@graft/contracts';
+import { duration } from '@graft/contracts/duration';
+import { isMediaSpeed, mediaSpeeds, metricText } from '@graft/contracts/metric-text';
+import { lossText } from '@graft/contracts/loss-text';
+import { TERMINAL_STATUSES } from '@graft/contracts/job-status';
 import type { Catalog, JobObject, Measured, MetricDescription } from '@graft/contracts';
 import { placeText } from '@graft/contracts/queue-place';
 import type { Api } from './api.js';

@@ -1,10 +1,5 @@
-import {
-  lettersText,
-  memoryText,
-  planLine,
-  type DataReport,
-  type JobPreviewObject,
-} from '@graft/contracts';
+import type { DataReport, JobPreviewObject } from '@graft/contracts';
+import { lettersText, memoryText, planLine } from '@graft/contracts/plan-line';
 import { placeText } from '@graft/contracts/queue-place';
 import { bytes, printable } from './terminal.js';
 

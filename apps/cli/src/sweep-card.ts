@@ -1,14 +1,13 @@
+import type { SweepObject, TrialObject } from '@graft/contracts';
+import { duration } from '@graft/contracts/duration';
 import {
-  duration,
   forgettingText,
   METRIC_NAMES,
   rankedTrials,
   scoreText,
   trialCountsText,
   trialOptionsText,
-  type SweepObject,
-  type TrialObject,
-} from '@graft/contracts';
+} from '@graft/contracts/sweep-text';
 import { faint, strong } from './style.js';
 import { ago, bytes, printable, table } from './terminal.js';
 

@@ -1,4 +1,5 @@
-import { sweepValuesOf, valueOf, type SweepSearch } from '@graft/contracts';
+import type { SweepSearch } from '@graft/contracts';
+import { sweepValuesOf, valueOf } from '@graft/contracts/sweep-values';
 import { CliError, EXIT } from './cli-error.js';
 import { collect } from './job-body.js';
 import { positiveInteger } from './parse-number.js';

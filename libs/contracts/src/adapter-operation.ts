@@ -1,27 +1,15 @@
 // What can be made of finished adapters without training.
 import { z } from 'zod';
+import {
+  COMBINATION_TYPES,
+  EXPORT_FORMATS,
+  GGUF_QUANTIZATIONS,
+  isDecomposed,
+  pruningOf,
+} from './adapter-operation-names.js';
 import { POOL_NAME, POOL_NAME_RULE } from './pool-name.js';
 
-const SVD_SUFFIX = '_svd';
-const PRUNED = ['ties', 'dare_linear', 'dare_ties', 'magnitude_prune'] as const;
-
-/** PEFT's combination_type. */
-export const COMBINATION_TYPES = [
-  'linear',
-  'cat',
-  'svd',
-  ...PRUNED,
-  ...PRUNED.map((name) => `${name}${SVD_SUFFIX}` as const),
-] as const;
-export type CombinationType = (typeof COMBINATION_TYPES)[number];
-
-/** How the combined matrices are pruned; null where they are not. */
-export const pruningOf = (type: CombinationType): (typeof PRUNED)[number] | null =>
-  PRUNED.find((name) => type === name || type === `${name}${SVD_SUFFIX}`) ?? null;
-
-/** Whether whole updates are combined, of which an SVD makes factors again. */
-export const isDecomposed = (type: CombinationType): boolean =>
-  type === 'svd' || type.endsWith(SVD_SUFFIX);
+export * from './adapter-operation-names.js';
 
 /** PEFT's arguments of add_weighted_adapter. */
 const CombinationFields = z.strictObject({
@@ -107,14 +95,6 @@ function checkConversion(
 
 export const Conversion = ConversionFields.superRefine(checkConversion);
 export type Conversion = z.infer<typeof Conversion>;
-
-/** How numbers of a GGUF file are stored, by llama.cpp's names. */
-export const GGUF_QUANTIZATIONS = ['F32', 'BF16', 'F16', 'Q8_0', 'Q4_K_M'] as const;
-export type GgufQuantization = (typeof GGUF_QUANTIZATIONS)[number];
-
-/** Of other programs. */
-export const EXPORT_FORMATS = ['gguf', 'gguf_adapter', 'vllm'] as const;
-export type ExportFormat = (typeof EXPORT_FORMATS)[number];
 
 const ExportFields = z.strictObject({
   format: z

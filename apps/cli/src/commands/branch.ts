@@ -1,10 +1,5 @@
-import {
-  createBody,
-  type Catalog,
-  type CheckpointObject,
-  type JobObject,
-  type ModelObject,
-} from '@graft/contracts';
+import type { Catalog, CheckpointObject, JobObject, ModelObject } from '@graft/contracts';
+import { createBody } from '@graft/contracts/compared-jobs';
 import type { Command } from 'commander';
 import type { Api } from '../api.js';
 import { CliError, EXIT } from '../cli-error.js';

@@ -1,5 +1,5 @@
 import { createInterface } from 'node:readline/promises';
-import { serverEvents } from '@graft/contracts';
+import { serverEvents } from '@graft/contracts/sse';
 import type { Command } from 'commander';
 import { ApiError, type Api } from '../api.js';
 import { callOf } from '../command-line.js';

@@ -1,4 +1,6 @@
-import { EVAL_SCORE, lossText, type CheckpointObject } from '@graft/contracts';
+import type { CheckpointObject } from '@graft/contracts';
+import { EVAL_SCORE } from '@graft/contracts/evals';
+import { lossText } from '@graft/contracts/loss-text';
 import type { Command } from 'commander';
 import { callOf } from '../command-line.js';
 import { findJobId } from '../find-job.js';

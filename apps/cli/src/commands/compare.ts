@@ -1,11 +1,5 @@
-import {
-  comparedOptions,
-  MOST_COMPARED,
-  type Catalog,
-  type FileObject,
-  type JobObject,
-  type MetricsObject,
-} from '@graft/contracts';
+import type { Catalog, FileObject, JobObject, MetricsObject } from '@graft/contracts';
+import { comparedOptions, MOST_COMPARED } from '@graft/contracts/compared-jobs';
 import type { Command } from 'commander';
 import type { Api } from '../api.js';
 import { CliError, EXIT } from '../cli-error.js';

@@ -1,10 +1,5 @@
-import {
-  EXPORT_FORMATS,
-  GGUF_QUANTIZATIONS,
-  type CreateOperation,
-  type GgufQuantization,
-  type JobObject,
-} from '@graft/contracts';
+import type { CreateOperation, GgufQuantization, JobObject } from '@graft/contracts';
+import { EXPORT_FORMATS, GGUF_QUANTIZATIONS } from '@graft/contracts/adapter-operation-names';
 import { Option, type Command } from 'commander';
 import type { Api } from '../api.js';
 import { saveModel, type Target } from '../archive.js';

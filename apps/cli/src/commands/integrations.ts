@@ -1,10 +1,5 @@
-import {
-  INTEGRATION_NAMES,
-  INTEGRATION_TYPES,
-  type IntegrationObject,
-  type IntegrationType,
-  type Page,
-} from '@graft/contracts';
+import type { IntegrationObject, IntegrationType, Page } from '@graft/contracts';
+import { INTEGRATION_NAMES, INTEGRATION_TYPES } from '@graft/contracts/integration-names';
 import { Argument, type Command } from 'commander';
 import { callOf } from '../command-line.js';
 import { CliError, EXIT } from '../cli-error.js';

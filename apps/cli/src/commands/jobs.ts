@@ -1,13 +1,8 @@
-import {
-  baseText,
-  JOB_ORDERS,
-  JOB_STATUSES,
-  lossText,
-  methodOf,
-  type JobObject,
-  type JobOrder,
-  type JobStatus,
-} from '@graft/contracts';
+import type { JobObject, JobOrder, JobStatus } from '@graft/contracts';
+import { JOB_ORDERS } from '@graft/contracts/job-orders';
+import { JOB_STATUSES } from '@graft/contracts/job-status';
+import { lossText } from '@graft/contracts/loss-text';
+import { baseText, methodOf } from '@graft/contracts/job-method';
 import { Option, type Command } from 'commander';
 import type { Api } from '../api.js';
 import { callOf } from '../command-line.js';

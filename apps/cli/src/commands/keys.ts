@@ -1,9 +1,5 @@
-import {
-  SCOPES,
-  type ApiKeyObject,
-  type OwnKeyObject,
-  type ProjectApiKeyObject,
-} from '@graft/contracts';
+import type { ApiKeyObject, OwnKeyObject, ProjectApiKeyObject } from '@graft/contracts';
+import { SCOPES } from '@graft/contracts/scopes';
 import { Option, type Command } from 'commander';
 import type { Api } from '../api.js';
 import { callOf } from '../command-line.js';

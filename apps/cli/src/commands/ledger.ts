@@ -1,4 +1,5 @@
-import { lossText, type JobLedgerObject } from '@graft/contracts';
+import type { JobLedgerObject } from '@graft/contracts';
+import { lossText } from '@graft/contracts/loss-text';
 import { Option, type Command } from 'commander';
 import { callOf } from '../command-line.js';
 import { findJobId, jobPath } from '../find-job.js';

@@ -1,9 +1,5 @@
-import {
-  ROLES,
-  type ProjectApiKeyObject,
-  type ProjectUserObject,
-  type Role,
-} from '@graft/contracts';
+import type { ProjectApiKeyObject, ProjectUserObject, Role } from '@graft/contracts';
+import { ROLES } from '@graft/contracts/scopes';
 import { Argument, Option, type Command } from 'commander';
 import { callOf } from '../command-line.js';
 import { findMemberId, findProjectId, PROJECT, projectPath } from '../find-project.js';

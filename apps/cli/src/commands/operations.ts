@@ -1,4 +1,5 @@
-import { COMBINATION_TYPES, type CreateOperation, type JobObject } from '@graft/contracts';
+import type { CreateOperation, JobObject } from '@graft/contracts';
+import { COMBINATION_TYPES } from '@graft/contracts/adapter-operation-names';
 import { InvalidArgumentError, Option, type Command } from 'commander';
 import { callOf } from '../command-line.js';
 import { decimal, positiveInteger } from '../parse-number.js';

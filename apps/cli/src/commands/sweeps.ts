@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { scoreText, trialCountsText, type SweepObject } from '@graft/contracts';
+import type { SweepObject } from '@graft/contracts';
+import { scoreText, trialCountsText } from '@graft/contracts/sweep-text';
 import type { Command } from 'commander';
 import type { Api } from '../api.js';
 import { withFiles } from '../body-files.js';

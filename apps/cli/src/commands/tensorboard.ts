@@ -1,7 +1,8 @@
 import { appendFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { TERMINAL_STATUSES, type JobObject } from '@graft/contracts';
+import type { JobObject } from '@graft/contracts';
+import { TERMINAL_STATUSES } from '@graft/contracts/job-status';
 import type { Command } from 'commander';
 import { ApiError, type Api } from '../api.js';
 import { CliError, EXIT } from '../cli-error.js';

@@ -1,5 +1,6 @@
 import { basename } from 'node:path';
-import { serverEvents, type ErrorBody, type TranscriptionEvent } from '@graft/contracts';
+import type { ErrorBody, TranscriptionEvent } from '@graft/contracts';
+import { serverEvents } from '@graft/contracts/sse';
 import { Option, type Command } from 'commander';
 import { blobOf, type Api } from '../api.js';
 import { CliError, EXIT } from '../cli-error.js';

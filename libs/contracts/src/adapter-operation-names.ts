@@ -1,0 +1,29 @@
+// Without zod, so that the CLI starts without it.
+const SVD_SUFFIX = '_svd';
+const PRUNED = ['ties', 'dare_linear', 'dare_ties', 'magnitude_prune'] as const;
+
+/** PEFT's combination_type. */
+export const COMBINATION_TYPES = [
+  'linear',
+  'cat',
+  'svd',
+  ...PRUNED,
+  ...PRUNED.map((name) => `${name}${SVD_SUFFIX}` as const),
+] as const;
+export type CombinationType = (typeof COMBINATION_TYPES)[number];
+
+/** How the combined matrices are pruned; null where they are not. */
+export const pruningOf = (type: CombinationType): (typeof PRUNED)[number] | null =>
+  PRUNED.find((name) => type === name || type === `${name}${SVD_SUFFIX}`) ?? null;
+
+/** Whether whole updates are combined, of which an SVD makes factors again. */
+export const isDecomposed = (type: CombinationType): boolean =>
+  type === 'svd' || type.endsWith(SVD_SUFFIX);
+
+/** How numbers of a GGUF file are stored, by llama.cpp's names. */
+export const GGUF_QUANTIZATIONS = ['F32', 'BF16', 'F16', 'Q8_0', 'Q4_K_M'] as const;
+export type GgufQuantization = (typeof GGUF_QUANTIZATIONS)[number];
+
+/** Of other programs. */
+export const EXPORT_FORMATS = ['gguf', 'gguf_adapter', 'vllm'] as const;
+export type ExportFormat = (typeof EXPORT_FORMATS)[number];
