@@ -159,7 +159,9 @@ describe.skipIf(!canMount)("a real worker's job, when the disk", () => {
     );
     const { id } = await graft.createJob({ ...JOB, training_file });
     const checkpoints = async (): Promise<number[]> =>
-      (await graft.openai.fineTuning.jobs.checkpoints.list(id)).data.map((c) => c.step_number);
+      (await graft.openai.fineTuning.jobs.checkpoints.list(id, { limit: 100 })).data.map(
+        (c) => c.step_number,
+      );
     await until('a checkpoint', async () => (await checkpoints()).length > 0);
     disk.fill();
     const outcomes = async (): Promise<(string | null)[]> =>
