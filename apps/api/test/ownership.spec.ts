@@ -78,6 +78,7 @@ function ownership(redis: boolean): void {
     // The worker stands still: no heartbeat any more, but its connection stays open.
     const second = await new ScriptedWorker(api, { pool, name: 'second' }).connect();
     const again = await second.assigned();
+    second.keep(again);
     expect(again).toMatchObject({ jobId: id, checkpointStep: 3, checkpoint: [state] });
     expect(again.attempt).toBeGreaterThan(first.attempt);
     expect((await second.fetch(state.sha256)).toString()).toBe('moments at 3');

@@ -59,9 +59,11 @@ async function workerOf(pool: string): Promise<ScriptedWorker> {
   return worker;
 }
 
-/** After long enough in the queue for a span of it: a wait below 50 ms is none. */
+/** Long enough in the queue for a span of it: a wait below 50 ms is none. */
+const longEnough = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 60));
+
 async function cancel(...ids: readonly string[]): Promise<void> {
-  await new Promise((resolve) => setTimeout(resolve, 60));
+  await longEnough();
   for (const id of ids) await api.post(`/fine_tuning/jobs/${id}/cancel`);
 }
 
@@ -109,6 +111,7 @@ async function crashed(id: string, pool: string, sent: () => Promise<unknown> | 
 describe('a job’s trace', () => {
   it('is there from its request on, also of attempts that were lost, and after a restart', async () => {
     const { id, pool } = await create({}, 'parrot');
+    await longEnough();
     const waiting = spansOf(await traceOf(id));
     expect(waiting.map(({ cat }) => cat)).toEqual(['job', 'submit', 'queue']);
     expect(waiting.map(({ args }) => args['unfinished'])).toEqual([1, undefined, 1]);
