@@ -185,16 +185,21 @@ export class Installation {
   }
 }
 
-/** Waits until `look` answers true; what it throws ends the wait. */
+/**
+ * Waits until `look` answers true; what it throws ends the wait. The longer it waits, the more seldom it looks (up to
+ * every 100 ms): a look asks the API, which shares the processor with what is waited for.
+ */
 export async function until(
   what: string,
   look: () => Promise<boolean> | boolean,
   ms = 30_000,
 ): Promise<void> {
-  const end = performance.now() + ms;
+  const begin = performance.now();
   while (!(await look())) {
-    if (performance.now() > end) throw new Error(`waited ${ms} ms in vain for ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 25));
+    const waited = performance.now() - begin;
+    if (waited > ms) throw new Error(`waited ${ms} ms in vain for ${what}`);
+    const pause = Math.min(100, Math.max(25, waited / 20));
+    await new Promise((resolve) => setTimeout(resolve, pause));
   }
 }
 
