@@ -10,6 +10,8 @@ const shared = {
   pool: 'forks',
   teardownTimeout: 10_000,
   setupFiles: ['./tools/test-log.mjs'],
+  // our own built code is loaded by Node itself
+  server: { deps: { external: [/\/(apps|libs)\/[^/]+\/dist\//] } },
 } as const;
 
 const ALONE = ['test/{chaos,mutations}/**/*.spec.ts'];
