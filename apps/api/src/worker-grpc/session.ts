@@ -202,12 +202,10 @@ export class Session implements Connection {
     this.pool = pool;
     const joined = await workers.hello(hello, pool, this.token.id, gateways.id);
     ({ workerId: this.workerId, sessionId: this.sessionId } = joined);
+    if (this.over) return this.leave();
     const { lost } = await leases.renew(this.workerId, hello.leases);
     await expiry.takeUnnamed(this.workerId, hello.leases);
-    if (this.over) {
-      await this.leave();
-      return;
-    }
+    if (this.over) return;
     this.hear();
     connections.add(this);
     this.send({
@@ -306,10 +304,9 @@ export class Session implements Connection {
     if (this.silence) clearTimeout(this.silence);
     this.freeSlots = 0;
     this.services.generations.workerLost(this);
-    if (this.services.connections.remove(this)) {
+    if (this.services.connections.remove(this))
       log.info({ worker: this.workerId, name: this.name }, 'worker left');
-      void this.leave();
-    }
+    if (this.sessionId) void this.leave();
     this.stream.end();
   }
 
