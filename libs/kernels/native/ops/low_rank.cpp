@@ -46,7 +46,8 @@ struct LowRankScratch {
 #include "isa_each.h"
 #undef GRAFT_BODY
 
-constexpr int64_t kGrain = 1 << 16;  // numbers of factors that a thread reads at least
+constexpr int64_t kGrain = 1 << 16;  // numbers of factors that a thread reads at least, or products by eight times them
+constexpr int64_t kRows = 64;        // of an adapter, in one task: threads share out a long prompt
 
 void check(const at::Tensor& y, const at::Tensor& x) {
   TORCH_CHECK(y.dim() == 2 && x.dim() == 2 && y.size(0) == x.size(0) && y.is_contiguous() &&
@@ -94,7 +95,17 @@ std::vector<LowRankTask> tasks_of(at::TensorList ys, const at::Tensor& x, at::Te
                                   at::ArrayRef<double> scales, const Place* places) {
   std::vector<LowRankTask> tasks;
   tasks.reserve(scales.size());
-  for (size_t j = 0; j < scales.size(); j++) tasks.push_back(task_of(places[j], ys, x, tensors, scales[j]));
+  for (size_t j = 0; j < scales.size(); j++) {
+    const LowRankTask all = task_of(places[j], ys, x, tensors, scales[j]);
+    const int64_t width = x.element_size();
+    for (int64_t first = 0; first < all.rows; first += kRows) {
+      LowRankTask some = all;
+      some.x = static_cast<const char*>(all.x) + first * all.in * width;
+      some.y = static_cast<char*>(all.y) + first * all.out * width;
+      some.rows = std::min(kRows, all.rows - first);
+      tasks.push_back(some);
+    }
+  }
   // an adapter's factors of several products lie one after the other in memory
   std::stable_sort(tasks.begin(), tasks.end(), [](const LowRankTask& s, const LowRankTask& t) { return s.x < t.x; });
   return tasks;
@@ -107,17 +118,17 @@ void add_low_rank(at::TensorList ys, const at::Tensor& given, at::TensorList fac
   TORCH_CHECK(places.size() == kPlace * scales.size(), "expected a scale and a place for each adapter");
   const std::vector<LowRankTask> tasks =
       tasks_of(ys, x, factors, scales, reinterpret_cast<const Place*>(places.data()));
-  std::vector<int64_t> before;  // numbers of factors before each adapter's
+  std::vector<int64_t> before;  // numbers of factors before each task's, with those that more rows come to
   int64_t all = 0;
   for (const LowRankTask& t : tasks) {
     before.push_back(all);
-    all += t.rows > 0 ? t.rank * (t.in + t.out) : 0;
+    all += t.rank * (t.in + t.out) * (1 + t.rows / 8);
   }
   at::parallel_for(0, all, kGrain, [&](int64_t begin, int64_t end) {
     LowRankScratch scratch;
     size_t j = std::lower_bound(before.begin(), before.end(), begin) - before.begin();
     for (; j < tasks.size() && before[j] < end; j++)
-      if (tasks[j].rows > 0) GRAFT_DISPATCH(low_rank, tasks[j], scratch);
+      GRAFT_DISPATCH(low_rank, tasks[j], scratch);
   });
 }
 

@@ -76,11 +76,19 @@ export interface LinearAdapter {
   lowRank?(ctx: RowContext): LowRank | null;
 }
 
-/** An adapter's rows times its rank, up to which all adapters of low rank are added at once: beyond, libtorch's are faster (docs/log.md). By the factors' dtype. */
-const FEW_PRODUCTS = { f32: 128, bf16: 8192 } as const;
+/**
+ * An adapter's rows times its rank, up to which all adapters of low rank are added at once: beyond, libtorch's products
+ * are faster (docs/log.md). Of small ranks in bf16 they are that later.
+ */
+const FEW_PRODUCTS = 128;
+const FEW_SMALL_PRODUCTS = 8192;
+const SMALL_RANK = 16;
 
-const isFew = ({ a }: LowRank, rows: number): boolean =>
-  rows * (a.shape[0] as number) <= FEW_PRODUCTS[a.dtype === 'bf16' ? 'bf16' : 'f32'];
+function isFew({ a }: LowRank, rows: number): boolean {
+  const rank = a.shape[0] as number;
+  const isSmall = a.dtype === 'bf16' && rank <= SMALL_RANK;
+  return rows * rank <= (isSmall ? FEW_SMALL_PRODUCTS : FEW_PRODUCTS);
+}
 
 const NOTHING: LowRankRows[] = [];
 
