@@ -6,7 +6,7 @@ import { ImageProcessor } from './image/image-processor.js';
 import { CtcTokenizer } from './audio/ctc-tokenizer.js';
 import { PREPROCESSOR, VOCABULARY, type ProcessorFiles } from './processor-files.js';
 import { Tokenizer } from './tokenizer.js';
-import { TOKENIZER } from './tokenizer-files.js';
+import { checkTokens, TOKENIZER, tokenCount, type TokenizerFiles } from './tokenizer-files.js';
 
 export interface ProcessorParts {
   readonly tokenizer?: Tokenizer | null;
@@ -55,8 +55,7 @@ export class Processor {
         return new Processor({ image: imageProcessor(files, reads) });
       case 'audio': {
         const audio = audioProcessor(files, reads);
-        // of what writes nothing it is that of a model which this was cut from
-        const ids = reads.vocabSize > 0 ? files.tokenizer : null;
+        const ids = idsOf(files, reads);
         const tokenizer = ids && Tokenizer.load(ids);
         const writing = writingOf(files, reads);
         return new Processor({ audio, tokenizer, writing, letters: lettersOf(files, reads) });
@@ -100,14 +99,23 @@ export class Processor {
   }
 }
 
-/** @throws DomainError as `Processor.load`, without reading a tokenizer's file */
+/** @throws DomainError as `Processor.load`, by JSON alone; and where a tokenizer has more tokens than the model */
 export function checkProcessor(files: ProcessorFiles, reads: Reads): void {
   if (reads.inputKind === 'image') imageProcessor(files, reads);
   else if (reads.inputKind === 'audio') {
     audioProcessor(files, reads);
     lettersOf(files, reads);
-  } else if (files.tokenizer === null) missing(TOKENIZER);
+    const ids = idsOf(files, reads);
+    if (ids) checkTokens(tokenCount(ids.tokenizerJson), reads.vocabSize);
+  } else {
+    const { tokenizerJson } = files.tokenizer ?? missing(TOKENIZER);
+    checkTokens(tokenCount(tokenizerJson), reads.vocabSize);
+  }
 }
+
+/** The tokenizer of what hears; null where it writes nothing: then it is that of a model which this was cut from. */
+const idsOf = ({ tokenizer }: ProcessorFiles, { vocabSize }: Reads): TokenizerFiles | null =>
+  vocabSize > 0 ? tokenizer : null;
 
 function writingOf({ tokenizer }: ProcessorFiles, reads: Reads): Writing | null {
   const { startToken, targetPositions: positions } = reads;

@@ -45,6 +45,30 @@ export function tokenizerFiles(
   };
 }
 
+/**
+ * Tokens of a tokenizer.json, added ones included, each once: as many as the tokenizers package counts.
+ * @throws DomainError `invalid_model` when it is not JSON
+ */
+export function tokenCount(tokenizerJson: string): number {
+  const { model, added_tokens: added } = parseJson(tokenizerJson, TOKENIZER);
+  const vocab = (model as { vocab?: unknown } | null | undefined)?.vocab ?? {};
+  // Unigram has a list of tokens with their scores
+  const listed = Array.isArray(vocab)
+    ? vocab.map((one: readonly unknown[] | null) => one?.[0])
+    : Object.keys(vocab);
+  const contents = (Array.isArray(added) ? added : []).map(
+    (one: { readonly content?: unknown } | null) => one?.content,
+  );
+  return new Set([...listed, ...contents].filter((token) => typeof token === 'string')).size;
+}
+
+/** @throws DomainError `invalid_model` where a tokenizer has tokens that the model has no row for */
+export function checkTokens(tokens: number, vocabSize: number): void {
+  if (tokens <= vocabSize) return;
+  const message = `the tokenizer has ${tokens} tokens, the model's embedding ${vocabSize}: they do not match`;
+  throw new DomainError('invalid_model', message, 'model');
+}
+
 /** A JSON object read from a file. @throws DomainError `invalid_model`. */
 export function parseJson(text: string, path: string): Json {
   let value: unknown;

@@ -220,3 +220,20 @@ function reshaped(): void {
     new Map([['model.norm.weight', fromBytes(new Uint8Array(12), [3], 'f32')]]),
   );
 }
+
+it.each(['llama', 'bert'])(
+  'refuses a tokenizer of more tokens than the table of %s, at import as when it is loaded',
+  (family) => {
+    const config = JSON.parse(readFileSync(join(GOLDEN, family, 'base/config.json'), 'utf8')) as {
+      vocab_size: number;
+    };
+    model(family, config.vocab_size);
+    expect(inspectModelFolder(folder).problems).toEqual([]);
+    loadBase(folder, { dtype: 'f32', quantization: null }).dispose();
+    const words = config.vocab_size + 1;
+    model(family, words);
+    const message = `the tokenizer has ${words} tokens, the model's embedding ${config.vocab_size}: they do not match`;
+    expect(inspectModelFolder(folder).problems).toEqual([message]);
+    expect(() => loadBase(folder, { dtype: 'f32', quantization: null })).toThrow(message);
+  },
+);

@@ -5,7 +5,7 @@ import {
   type ProcessorFiles,
   type VocabularyFiles,
 } from '../data/processor-files.js';
-import { parseJson, type Json, type TokenizerFiles } from '../data/tokenizer-files.js';
+import { checkTokens, parseJson, type Json, type TokenizerFiles } from '../data/tokenizer-files.js';
 import { Processor } from '../data/processor.js';
 import type { Tokenizer } from '../data/tokenizer.js';
 import { buildModel, precisionOf } from '../models/registry.js';
@@ -58,10 +58,7 @@ export function loadBase(path: string, options: BaseOptions): Base {
     model = buildModel(config, tensors, options);
     options.onProgress?.(1);
     processor = Processor.load(files, model);
-    if (processor.has('tokenizer') && processor.tokenizer.vocabSize > model.vocabSize) {
-      const sizes = `${processor.tokenizer.vocabSize} tokens, the model's embedding ${model.vocabSize}`;
-      throw invalid(`${source}: the tokenizer has ${sizes}: they do not match`);
-    }
+    if (processor.has('tokenizer')) checkTokens(processor.tokenizer.vocabSize, model.vocabSize);
     const ggufFile = source.endsWith('.gguf') ? basename(source) : null;
     return new LoadedBase(model, processor, { config, files, ggufFile }, dispose);
   } catch (error) {

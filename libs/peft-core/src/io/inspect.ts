@@ -5,10 +5,10 @@ import { DomainError } from '@graft/contracts';
 import { safetensorsHeader } from '@graft/kernels';
 import { checkProcessor } from '../data/processor.js';
 import { PREPROCESSOR, processorFiles, VOCABULARY } from '../data/processor-files.js';
-import { TOKENIZER, TOKENIZER_CONFIG } from '../data/tokenizer-files.js';
+import { checkTokens, TOKENIZER, TOKENIZER_CONFIG, tokenCount } from '../data/tokenizer-files.js';
 import { wholeModel } from '../methods/modules-to-save.js';
 import { weightProblems } from '../models/check-weights.js';
-import { forConfig, outlineOf } from '../models/registry.js';
+import { forConfig, optionsOf, outlineOf } from '../models/registry.js';
 import type { HfConfig } from '../models/model.js';
 import type { StoredTensor } from '../nn/stored-names.js';
 import { configProblems } from './config-check.js';
@@ -100,7 +100,9 @@ function inspectGguf(path: string, attempt: Attempt): Found {
   const files = [basename(path)];
   if (!header) return { config: undefined, parameters: 0, files, tensors: new Map() };
   const model = attempt(() => ggufModel(header));
-  attempt(() => ggufTokenizer(header));
+  const tokenizer = attempt(() => ggufTokenizer(header));
+  if (model && tokenizer)
+    attempt(() => checkTokens(tokenCount(tokenizer.tokenizerJson), optionsOf(model.config).vocabSize)); // prettier-ignore
   const parameters = header.tensors.reduce((sum, { shape }) => sum + product(shape), 0);
   const tensors = [...(model?.weights ?? [])].map(
     ([name, { tensor }]) => [name, { dtype: 'f32', shape: tensor.shape }] as const,
