@@ -21,12 +21,12 @@ const join = async (name: string, memoryBytes: number, pool = 'small'): Promise<
   workers.push(await new ScriptedWorker(api, { name, pool, memoryBytes }).connect());
 };
 const HUGE = { peft_type: 'LORA', r: 4096, target_modules: 'all-linear' };
-const create = async (peft: object, of: { file?: string; pool?: string } = {}) => {
-  const { file: training_file = file, pool = 'small' } = of;
+const create = async (peft: object, of: { file?: string; pool?: string; graft?: object } = {}) => {
+  const { file: training_file = file, pool = 'small', graft = {} } = of;
   const response = await fetch(`${api.url}/v1/fine_tuning/jobs`, {
     method: 'POST',
     headers: { ...api.headers, 'content-type': 'application/json' },
-    body: JSON.stringify({ model: 'tiny', training_file, peft, graft: { pool } }),
+    body: JSON.stringify({ model: 'tiny', training_file, peft, graft: { pool, ...graft } }),
   });
   const body = (await response.json()) as {
     error?: { param: string; code: string; message: string };
@@ -79,4 +79,27 @@ it('is refused where the largest example alone is too much for the largest worke
   });
   await join('wide', without + 1000, 'narrow');
   expect(await create(peft, { pool: 'narrow', file: long.id })).toMatchObject({ status: 200 });
+});
+
+it('is refused where its answers to sample prompts are too much for the largest worker', async () => {
+  const peft = { peft_type: 'LORA', r: 8 };
+  const prompt = [{ role: 'user', content: 'a' }];
+  const graft = { sample_prompts: Array.from({ length: 8 }, () => prompt), sample_max_tokens: 512 };
+  const needed = async (more: object): Promise<number> => {
+    const { memory, training } = await api.post<JobPreviewObject>('/fine_tuning/jobs/preview', {
+      model: 'tiny',
+      training_file: file,
+      peft,
+      graft: more,
+    });
+    return (memory?.process_bytes ?? 0) - 9 * (training.memory_bytes ?? 0);
+  };
+  const [plain, asked] = [await needed({}), await needed(graft)];
+  expect(asked - plain).toBeGreaterThan(10_000);
+  await join('few', Math.round((plain + asked) / 2), 'asked');
+  expect(await create(peft, { pool: 'asked' })).toMatchObject({ status: 200 });
+  expect(await create(peft, { pool: 'asked', graft })).toMatchObject({
+    status: 400,
+    message: expect.stringContaining('for answers to sample prompts, ') as string,
+  });
 });

@@ -175,14 +175,10 @@ export class JobPlans {
       // of labels, how many there are may be, too
       spec = { ...spec, task_options: { ...data.taskOptions } };
       footprint = footprintOf(spec.peft, config, start !== null, headOf(spec), spec.adapters);
-      requireRoom(terms, pool, spec, config, start !== null, data.training.largest_rows);
-      const { virtualTokens } = footprint;
-      const memory = memoryForecast(
-        spec,
-        config,
-        { ...data, answers: answerSizes(spec, config, prompts, virtualTokens) },
-        start !== null,
-      );
+      const answers = answerSizes(spec, config, prompts, footprint.virtualTokens);
+      const rows = data.training.largest_rows;
+      requireRoom(terms, pool, spec, config, start !== null, { rows, answers });
+      const memory = memoryForecast(spec, config, { ...data, answers }, start !== null);
       return { spec, footprint, data, memory, unread: null };
     } catch (error) {
       if (!(error instanceof ReaderFailure)) throw error;

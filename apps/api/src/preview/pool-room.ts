@@ -4,6 +4,7 @@ import {
   residentBytes,
   runBytes,
   tooLarge,
+  type AnswerSizes,
   type HfConfig,
 } from '../catalog/plugins.js';
 
@@ -20,6 +21,11 @@ export interface PoolMemory {
   readonly unknown: number;
 }
 
+interface Looked {
+  readonly rows?: number | undefined;
+  readonly answers?: AnswerSizes;
+}
+
 /** SQL: the workers' memory of a pool, a placeholder, as a PoolMemory's columns. */
 export const memoryOf = (pool: string): string =>
   `SELECT max(memory_bytes)::float8 AS most, count(*) FILTER (WHERE memory_bytes = 0)::int AS unknown
@@ -27,7 +33,8 @@ export const memoryOf = (pool: string): string =>
 
 /**
  * Whether a job could be held by a worker of its pool at all.
- * @param rows of its largest example, once somebody has looked; what else is in a step the worker finds out
+ * @param looked what is known once somebody has looked: rows of its largest example, and its answers to sample prompts;
+ *   what else is in a step the worker finds out
  * @throws DomainError invalid_value naming the field, where the pool has workers and none of them has that much memory
  */
 export function requireRoom(
@@ -36,13 +43,13 @@ export function requireRoom(
   spec: Spec,
   config: HfConfig,
   begun: boolean,
-  rows = LEAST,
+  { rows = LEAST, answers }: Looked = {},
 ): void {
   if (most === null || unknown !== 0) return;
   const bytes = runBytes(
     spec,
     config,
-    { rows, evaluatedRows: 0, longest: rows, dataBytes: 0 },
+    { rows, evaluatedRows: 0, longest: rows, dataBytes: 0, ...(answers && { answers }) },
     begun,
   );
   const { base_dtype: dtype, quantization } = spec;

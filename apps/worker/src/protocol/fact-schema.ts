@@ -57,6 +57,7 @@ const FACTS = {
       state: bytes,
       activations: bytes,
       spared: bytes.optional(),
+      answers: bytes.optional(),
       data: bytes,
       total: bytes,
     }),

@@ -100,14 +100,34 @@ it('counts keys and values of all answers, where they take more than a step', ()
   const grown = (asked?.total ?? 0) - (plain?.total ?? 0);
   expect(grown).toBeCloseTo(answers.bytes - (plain?.activations ?? 0), 0);
   const long = { ...SIZES, rows: 8192 };
-  expect(runBytes(spec(false), CONFIG, { ...long, answers })).toEqual(
-    runBytes(spec(false), CONFIG, long),
-  );
+  expect(runBytes(spec(false), CONFIG, { ...long, answers })).toEqual({
+    ...runBytes(spec(false), CONFIG, long),
+    answers: answers.bytes,
+  });
   // few prompts are read with more rows than a step has
   const read = answerSizes({ ...spec(false), sample_max_tokens: 1 }, CONFIG, [100], 0);
-  expect(runBytes(spec(false), CONFIG, { ...sizes, answers: read })).toEqual(
-    runBytes(spec(false), CONFIG, { ...sizes, evaluatedRows: 100 }),
-  );
+  expect(runBytes(spec(false), CONFIG, { ...sizes, answers: read })).toEqual({
+    ...runBytes(spec(false), CONFIG, { ...sizes, evaluatedRows: 100 }),
+    answers: read.bytes,
+  });
+});
+
+it('tells a run that fits nowhere for its answers of sample_prompts, and none that steps keep out', () => {
+  const answers = answerSizes(spec(false), CONFIG, [60_000, 60_000], 0);
+  const of = (on: boolean, rows: number) =>
+    tooLarge(spec(on), runBytes(spec(on), CONFIG, { ...SIZES, rows, answers }), 2e9, 'this worker');
+  for (const on of [false, true])
+    expect(of(on, 8)).toMatchObject({
+      code: 'no_memory',
+      param: 'graft.sample_prompts',
+      message: expect.stringMatching(
+        /moments, 2\.7 GB for answers to sample prompts, .* at most; use fewer or shorter graft\.sample_prompts, or lower graft\.sample_max_tokens$/,
+      ) as string,
+    });
+  expect(of(false, 8192)).toMatchObject({
+    param: 'graft.gradient_checkpointing',
+    message: expect.stringContaining(' for activations, ') as string,
+  });
 });
 
 it.each(['llama', 'gpt2', 'falcon', 'lfm2', 't5', 'bart', 'mixtral', 'gemma3_text', 'smollm3'])(

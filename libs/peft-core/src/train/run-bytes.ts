@@ -37,6 +37,8 @@ export interface RunBytes {
   readonly activations: number;
   /** How much of that `gradient_checkpointing` would spare; left out, nothing. */
   readonly spared?: number;
+  /** What of it the answers to sample prompts need, while no step is made: all, where they take most; left out, nothing. */
+  readonly answers?: number;
   /** In the host's memory, wherever the base lies. */
   readonly data: number;
   readonly total: number;
@@ -110,7 +112,15 @@ export function runBytes(spec: Spec, config: HfConfig, sizes: RunSizes, begun = 
   const activations = spec.gradient_checkpointing ? fewest : heldFor(kept);
   const data = sizes.dataBytes + Math.min(GARBAGE.most, GARBAGE.times * sizes.dataBytes);
   const spared = Math.max(0, activations - fewest);
-  return { state, activations, spared, data, total: state + activations + data };
+  const total = state + activations + data;
+  return {
+    state,
+    activations,
+    spared,
+    ...(answers.bytes > 0 && { answers: answers.bytes }),
+    data,
+    total,
+  };
 }
 
 /** Numbers that a row makes on its way through the base. */
@@ -150,13 +160,15 @@ function routedNumbers({ options, shapes, router }: ExpertsShape): number {
 export const reservedForBase = (residentBytes: number): number => (256 << 20) + 1.2 * residentBytes;
 
 const SHORTER = 'graft.max_seq_len or hyperparameters.batch_size';
+const FEWER = 'use fewer or shorter graft.sample_prompts, or lower graft.sample_max_tokens';
 
 /**
  * Why a run never fits where its base leaves so many bytes.
  * @param most what there is beside the base, and whose memory it is
  */
 export function tooLarge(spec: Spec, bytes: RunBytes, most: number, where: string): DomainError {
-  const { state, activations, spared = 0, data, total } = bytes;
+  const { state, activations, spared = 0, answers = 0, data, total } = bytes;
+  const isOfAnswers = answers > 0 && answers >= activations;
   const largest = Math.max(state, activations, data);
   const [param, advice] =
     largest === state
@@ -168,16 +180,18 @@ export function tooLarge(spec: Spec, bytes: RunBytes, most: number, where: strin
         ]
       : largest === data
         ? ['training_file', 'use a smaller training_file']
-        : spared === 0
-          ? ['graft.max_seq_len', `lower ${SHORTER}`]
-          : [
-              'graft.gradient_checkpointing',
-              `set graft.gradient_checkpointing, or lower ${SHORTER}`,
-            ];
+        : isOfAnswers
+          ? ['graft.sample_prompts', FEWER]
+          : spared === 0
+            ? ['graft.max_seq_len', `lower ${SHORTER}`]
+            : [
+                'graft.gradient_checkpointing',
+                `set graft.gradient_checkpointing, or lower ${SHORTER}`,
+              ];
   return new DomainError(
     'no_memory',
     `the run needs about ${gigabytes(total)} of memory beside its base (${gigabytes(state)} for parameters, gradients and moments, ` +
-      `${gigabytes(activations)} for activations, ${gigabytes(data)} for data), and ${where} has ${gigabytes(Math.max(0, most))} at most; ${advice}`,
+      `${gigabytes(activations)} for ${isOfAnswers ? 'answers to sample prompts' : 'activations'}, ${gigabytes(data)} for data), and ${where} has ${gigabytes(Math.max(0, most))} at most; ${advice}`,
     param,
   );
 }
