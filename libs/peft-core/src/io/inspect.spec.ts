@@ -142,6 +142,24 @@ describe('inspectModelFolder', () => {
     expect((user + system) / 1e6).toBeLessThan(5);
   });
 
+  it('says of files without a head, or with names of another kind, that they are so', () => {
+    model();
+    const { entries, parts } = llama();
+    put('model.safetensors', parts(entries.filter(({ name }) => name !== 'lm_head.weight')));
+    expect(problems()).toBe(
+      "the model's files have no lm_head.weight; they are of a model without a head for tokens: an embedding model, or a backbone alone",
+    );
+    const prefixed = entries.map((one) => ({ ...one, name: `base_model.model.${one.name}` }));
+    put('model.safetensors', parts(prefixed));
+    expect(problems()).toMatch(
+      /^the model's files have no model\.embed_tokens\.weight; \d+ more .*; the files name their tensors otherwise \(the first: base_model\.model\..*\)$/,
+    );
+    // of a config with too many layers nothing of the kind is true
+    put('model.safetensors', parts(entries));
+    configured({ num_hidden_layers: 40 });
+    expect(problems()).toMatch(/ more tensors are missing or of another shape$/);
+  });
+
   it('says what files may call a tensor, and what the model calls it', () => {
     model('gpt_neox');
     const { entries, parts } = golden('gpt_neox');
@@ -149,7 +167,9 @@ describe('inspectModelFolder', () => {
       'model.safetensors',
       parts(entries.filter(({ name }) => !/^(embed_out|lm_head)/.test(name))),
     );
-    expect(problems()).toBe("the model's files have neither embed_out.weight nor lm_head.weight");
+    expect(problems()).toBe(
+      "the model's files have neither embed_out.weight nor lm_head.weight; they are of a model without a head for tokens: an embedding model, or a backbone alone",
+    );
   });
 
   it.each<[string, () => void, RegExp]>([

@@ -141,13 +141,13 @@ function inspectFolder(folder: string, attempt: Attempt, problems: string[]): Fo
 
 /** @throws DomainError naming the first tensor that the model lacks, or that has another shape */
 function checkTensors(config: HfConfig, tensors: Found['tensors']): void {
-  const { first, others, isCut } = weightProblems(config, tensors);
+  const { first, others, isCut, kind } = weightProblems(config, tensors);
   if (first === null) return;
   const more = isCut
     ? `more than ${others.toLocaleString('en-US')} others are`
     : `${others} more ${others === 1 ? 'tensor is' : 'tensors are'}`;
   const rest = others > 0 ? `; ${more} missing or of another shape` : '';
-  throw new DomainError('invalid_model', first + rest);
+  throw new DomainError('invalid_model', first + rest + (kind === null ? '' : `; ${kind}`));
 }
 
 function checkedConfig(path: string, problems: string[]): HfConfig | undefined {

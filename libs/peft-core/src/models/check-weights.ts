@@ -5,7 +5,7 @@ import type { ExpertsShape } from '../nn/experts.js';
 import { describe, isPackable, storedShape } from '../nn/outline.js';
 import type { LinearShape, ModuleMaker, NormShape, TableShape } from '../nn/outline.js';
 import { isShaped, lacking, misshapen, StoredNames } from '../nn/stored-names.js';
-import type { Stored } from '../nn/stored-names.js';
+import type { StoredTensor } from '../nn/stored-names.js';
 import type { Quantizer } from '../quant/quantizer.js';
 import { storedQuantizer } from '../quant/registry.js';
 import type { HfConfig } from './model.js';
@@ -21,6 +21,8 @@ export interface WeightProblems {
   readonly others: number;
   /** Whether there are more of them than were counted. */
   readonly isCut: boolean;
+  /** What the files are, where that tells more; null where it is not known. */
+  readonly kind: string | null;
 }
 
 /**
@@ -28,7 +30,10 @@ export interface WeightProblems {
  * @param stored by full names
  * @throws DomainError invalid_model for a config that does not describe a model of its family
  */
-export function weightProblems(config: HfConfig, stored: Stored): WeightProblems {
+export function weightProblems(
+  config: HfConfig,
+  stored: ReadonlyMap<string, StoredTensor>,
+): WeightProblems {
   const { paths, aliases = {} } = forConfig(config);
   const options = optionsOf(config);
   const names = new StoredNames(stored, aliases);
@@ -45,25 +50,50 @@ class Check implements ModuleMaker<LinearShape, NormShape, TableShape, ExpertsSh
   #first: string | null = null;
   /** Tensors that are missing or of another shape, by the names that files give them. */
   readonly #refused = new Set<string>();
+  /** How many of them are missing, */
+  #missing = 0;
+  /** and how many were found. */
+  #found = 0;
+  /** What the head for tokens is made of, by its names in files. */
+  readonly #head = new Set<string>();
 
   constructor(
-    private readonly stored: Stored,
+    private readonly stored: ReadonlyMap<string, StoredTensor>,
     private readonly names: StoredNames,
     private readonly quantizer: Quantizer | null,
   ) {}
 
   get problems(): WeightProblems {
     const others = Math.max(0, this.#refused.size - 1);
-    return { first: this.#first, others: Math.min(others, MOST), isCut: others > MOST };
+    const isCut = others > MOST;
+    return { first: this.#first, others: Math.min(others, MOST), isCut, kind: this.#kind };
+  }
+
+  get #kind(): string | null {
+    const [first] = this.stored.keys();
+    // what is packed has up to seven tensors
+    if (first !== undefined && this.#missing > this.#found && 10 * this.#found < this.stored.size)
+      return `the files name their tensors otherwise (the first: ${first})`;
+    const refused = [...this.#refused];
+    if (
+      refused.length > 0 &&
+      this.#missing === refused.length &&
+      refused.every((name) => this.#head.has(name))
+    )
+      // prettier-ignore
+      return 'they are of a model without a head for tokens: an embedding model, or a backbone alone';
+    return null;
   }
 
   readonly linear = (shape: LinearShape): LinearShape => {
+    if (shape.role === 'head') this.#head.add(this.names.wanted(shape.path, 'weight')[0]);
     if (!this.#isHeldPacked(shape)) this.#take(shape.path, 'weight', storedShape(shape));
     return this.tied(shape);
   };
 
   readonly tied = (shape: LinearShape): LinearShape => {
-    const { path, outFeatures, hasBias } = shape;
+    const { path, role, outFeatures, hasBias } = shape;
+    if (role === 'head') this.#head.add(this.names.wanted(path, 'bias')[0]);
     if (hasBias) this.#take(path, 'bias', [outFeatures]);
     return shape;
   };
@@ -98,8 +128,7 @@ class Check implements ModuleMaker<LinearShape, NormShape, TableShape, ExpertsSh
   };
 
   tensor(file: string, shape: readonly number[]): void {
-    const found = this.stored.get(file);
-    if (!found) this.#refuse(file, () => lacking(file));
+    if (!this.stored.has(file)) this.#lack([file]);
     else this.#expect(file, file, shape);
   }
 
@@ -112,7 +141,9 @@ class Check implements ModuleMaker<LinearShape, NormShape, TableShape, ExpertsSh
     if (!quantizer?.holds || !isPackable(shape, quantizer.tables ?? false)) return false;
     const { file } = this.names.module(shape.path);
     try {
-      return quantizer.holds(stored, file, shape);
+      const isHeld = quantizer.holds(stored, file, shape);
+      if (isHeld) this.#found++;
+      return isHeld;
     } catch (error) {
       if (!(error instanceof DomainError)) throw error;
       this.#refuse(`${file}.weight`, () => error);
@@ -124,20 +155,24 @@ class Check implements ModuleMaker<LinearShape, NormShape, TableShape, ExpertsSh
     if (this.#isEnough) return;
     const place = this.names.placed(path, part, shape);
     if (place) return this.#expect(place.name, place.file, place.shape);
-    const wanted = this.names.wanted(path, part);
-    this.#refuse(wanted[0], () => lacking(...wanted));
+    this.#lack(this.names.wanted(path, part));
   }
 
   #parameter(path: string, shape: readonly number[]): void {
     const file = this.names.parameter(path);
     if (file !== null) return this.#expect(path, file, shape);
-    const wanted = this.names.wanted(path);
-    this.#refuse(wanted[0], () => lacking(...wanted));
+    this.#lack(this.names.wanted(path));
   }
 
   #expect(name: string, file: string, shape: readonly number[]): void {
     const found = this.stored.get(file);
+    this.#found++;
     if (found && !isShaped(found, shape)) this.#refuse(file, () => misshapen(name, found, shape));
+  }
+
+  #lack(names: readonly [string, ...string[]]): void {
+    if (!this.#refused.has(names[0])) this.#missing++;
+    this.#refuse(names[0], () => lacking(...names));
   }
 
   /** @param refusal what the loader would say: only that of the first tensor is made, as many may be refused */
