@@ -8,8 +8,11 @@ import {
   mapSafetensors,
   narrow,
   quantizeInt8,
+  quantizeNf4,
+  reshape,
   tensor,
   tidy,
+  to,
   type Tensor,
 } from '@graft/kernels';
 import { afterAll, describe, expect, it } from 'vitest';
@@ -156,6 +159,50 @@ describe('quantised files', () => {
     } finally {
       file.close();
     }
+  });
+});
+
+describe('experts that bitsandbytes packed', () => {
+  const file = mapSafetensors(join(GOLDENS, 'mixtral', 'base', 'model.safetensors'));
+  afterAll(() => file.close());
+  const packed = (quantization_config: object, pack: (name: string, one: Tensor) => Tensors) => {
+    const config = { ...configOf('mixtral'), quantization_config };
+    const tensors = [...file.tensors].flatMap(([name, one]) =>
+      name.includes('.experts.') ? [...pack(name, one)] : [[name, one] as const],
+    );
+    return { config, tensors: new Map(tensors) };
+  };
+
+  it.each(['8 bits', '4 bits', '4 bits under another dtype'])('are refused: %s', (kind) => {
+    tidy(() => {
+      const { config, tensors } =
+        kind === '8 bits'
+          ? packed({ quant_method: 'bitsandbytes', load_in_8bit: true }, (name, one) => {
+              const { numbers, scales } = quantizeInt8(one);
+              return new Map([
+                [name, numbers],
+                [name.replace(/weight$/, 'SCB'), scales],
+              ]);
+            })
+          : packed(
+              { quant_method: 'bitsandbytes', load_in_4bit: true, bnb_4bit_quant_type: 'nf4' },
+              (name, one) => {
+                const { numbers, absmax } = quantizeNf4(one, { blocksize: 64 });
+                const bytes = reshape(numbers, [-1, 1]);
+                return new Map([
+                  [name, kind === '4 bits' ? bytes : to(bytes, 'f32')],
+                  [`${name}.absmax`, absmax],
+                  [`${name}.quant_state.bitsandbytes__nf4`, tensor(Uint8Array.of(0), [1])],
+                ]);
+              },
+            );
+      const { first, others } = weightProblems(config, tensors);
+      expect(first).toMatch(
+        /^experts that bitsandbytes packed are not read \(model\.layers\.0\..*\.experts\.0\..*\.weight\); import the original weights$/,
+      );
+      expect(others).toBe(0);
+      expect(refusal(config, tensors)).toBe(first);
+    });
   });
 });
 

@@ -1,6 +1,6 @@
 /** Whether files hold what a model is made of, by their headers: what assemble.ts takes of them, looked for. Native-free. */
 import { DomainError } from '@graft/contracts';
-import { partsOf } from '../nn/expert-files.js';
+import { packedRefusal, partsOf } from '../nn/expert-files.js';
 import type { ExpertsShape } from '../nn/experts.js';
 import { describe, isPackable, storedShape } from '../nn/outline.js';
 import type { LinearShape, ModuleMaker, NormShape, TableShape } from '../nn/outline.js';
@@ -121,8 +121,8 @@ class Check implements ModuleMaker<LinearShape, NormShape, TableShape, ExpertsSh
     if (this.#isEnough) return shape;
     const parts = partsOf([shape]);
     for (const [whole, wanted] of shape.shapes) {
-      if (this.stored.has(whole)) this.tensor(whole, wanted);
-      else for (const part of parts.get(whole) ?? []) this.tensor(part.file, part.shape);
+      if (this.stored.has(whole)) this.#unpacked(whole, wanted);
+      else for (const part of parts.get(whole) ?? []) this.#unpacked(part.file, part.shape);
     }
     return shape;
   };
@@ -130,6 +130,13 @@ class Check implements ModuleMaker<LinearShape, NormShape, TableShape, ExpertsSh
   tensor(file: string, shape: readonly number[]): void {
     if (!this.stored.has(file)) this.#lack([file]);
     else this.#expect(file, file, shape);
+  }
+
+  #unpacked(file: string, shape: readonly number[]): void {
+    const refusal = packedRefusal(this.stored, file);
+    // of all experts once: how many they are tells nothing
+    if (refusal) this.#refuse('experts', () => refusal);
+    else this.tensor(file, shape);
   }
 
   get #isEnough(): boolean {

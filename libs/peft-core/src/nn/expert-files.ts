@@ -1,7 +1,9 @@
 /** Experts as files have them: each one's matrices apart, where a model has those of all in one. */
+import { DomainError } from '@graft/contracts';
 import { cat, contiguous, narrow, select, stack, tidy } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
 import type { ExpertsShape } from './experts.js';
+import type { Stored } from './stored-names.js';
 
 /** A tensor of a file, and what it is of the model's. */
 interface Place {
@@ -52,6 +54,21 @@ export const partsOf = (shapes: readonly ExpertsShape[]): Map<string, Place[]> =
       ]);
     }),
   );
+
+/**
+ * Why a tensor of a router or experts is not taken; null where it is as it was trained. Of bitsandbytes in 8 bits it has its
+ * own shape, and would be read as numbers that it does not hold.
+ */
+export function packedRefusal(stored: Stored, name: string): DomainError | null {
+  const { dtype } = stored.get(name) ?? {};
+  const isPacked =
+    dtype === 'u8' ||
+    dtype === 'i8' ||
+    ['nf4', 'fp4'].some((code) => stored.has(`${name}.quant_state.bitsandbytes__${code}`));
+  if (!isPacked) return null;
+  const message = `experts that bitsandbytes packed are not read (${name}); import the original weights`;
+  return new DomainError('invalid_model', message, 'model');
+}
 
 /** One whole tensor of its parts, in the order of `partsOf`. */
 export function joined(shape: ExpertsShape, whole: string, parts: readonly Tensor[]): Tensor {

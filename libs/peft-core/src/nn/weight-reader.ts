@@ -3,7 +3,7 @@ import type { Tensor } from '@graft/kernels';
 import type { BaseDtype, Tensors } from '../models/model.js';
 import type { Aliases } from '../models/aliases.js';
 import type { Quantizer } from '../quant/quantizer.js';
-import { joined, partsOf } from './expert-files.js';
+import { joined, packedRefusal, partsOf } from './expert-files.js';
 import type { ExpertsShape } from './experts.js';
 import { isPackable, storedShape } from './outline.js';
 import type { LinearShape, TableShape } from './outline.js';
@@ -75,12 +75,12 @@ export class WeightReader {
         this.parameterCount += wanted.reduce((product, n) => product * n, 1);
         const make = (): Tensor =>
           this.tensors.has(whole)
-            ? this.#tensor(whole)
+            ? this.#unpacked(whole)
             : joined(
                 shape,
                 whole,
                 (parts.get(whole) ?? []).map((part) => {
-                  const found = this.#tensor(part.file);
+                  const found = this.#unpacked(part.file);
                   checkShape(part.file, found, part.shape);
                   return found;
                 }),
@@ -162,6 +162,13 @@ export class WeightReader {
     const found = this.tensors.get(file);
     if (found) return found;
     throw lacking(file);
+  }
+
+  /** Of a router or experts. */
+  #unpacked(file: string): Tensor {
+    const refusal = packedRefusal(this.tensors, file);
+    if (refusal) throw refusal;
+    return this.#tensor(file);
   }
 
   #placed(name: string, found: Tensor, shape: readonly number[]): Tensor {
