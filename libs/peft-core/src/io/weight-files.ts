@@ -40,7 +40,9 @@ function indexed(folder: string): ReadonlyMap<string, readonly string[]> {
     }
     if (!files.has(file) && !existsSync(join(folder, file)))
       throw invalid(`${file}, listed in ${INDEX}, is missing from ${folder}`);
-    files.set(file, [...(files.get(file) ?? []), tensor]);
+    const listed = files.get(file);
+    if (listed) listed.push(tensor);
+    else files.set(file, [tensor]);
   }
   if (files.size === 0) throw invalid(`${path} lists no tensors`);
   return files;
