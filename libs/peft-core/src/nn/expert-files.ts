@@ -61,10 +61,8 @@ export const partsOf = (shapes: readonly ExpertsShape[]): Map<string, Place[]> =
  */
 export function packedRefusal(stored: Stored, name: string): DomainError | null {
   const { dtype } = stored.get(name) ?? {};
-  const isPacked =
-    dtype === 'u8' ||
-    dtype === 'i8' ||
-    ['nf4', 'fp4'].some((code) => stored.has(`${name}.quant_state.bitsandbytes__${code}`));
+  // in 4 bits it may be stored under any dtype, beside the scales of its blocks
+  const isPacked = dtype === 'u8' || dtype === 'i8' || stored.has(`${name}.absmax`);
   if (!isPacked) return null;
   const message = `experts that bitsandbytes packed are not read (${name}); import the original weights`;
   return new DomainError('invalid_model', message, 'model');
