@@ -24,6 +24,9 @@ const ADVISORY_LOCK = 7_240_261;
 /** SQL: the run while it is the claim's ($1 the run, $2 the owner); meanwhile it may be cancelled or deleted. */
 const MINE = `id = $1 AND owner = $2 AND status = 'in_progress'`;
 
+/** SQL: nobody does the run. Also where a row is taken: it may have been cancelled since it was looked for. */
+const FREE = `status IN ('queued', 'in_progress') AND (owner IS NULL OR owner_until < clock_timestamp())`;
+
 /** Who does which run. All times are the database's. */
 @Injectable()
 export class EvalClaims {
@@ -51,11 +54,11 @@ export class EvalClaims {
            SELECT id FROM (
              SELECT DISTINCT ON (run.project_id) run.id, run.created_at FROM eval_run AS run
              JOIN project ON project.id = run.project_id AND archived_at IS NULL
-             WHERE status IN ('queued', 'in_progress') AND (owner IS NULL OR owner_until < clock_timestamp())
+             WHERE ${FREE}
                AND NOT EXISTS (SELECT 1 FROM eval_run AS other WHERE other.project_id = run.project_id
                  AND other.status = 'in_progress' AND other.owner_until >= clock_timestamp())
              ORDER BY run.project_id, run.created_at, run.id
-           ) AS next ORDER BY created_at LIMIT $3)
+           ) AS next ORDER BY created_at LIMIT $3) AND ${FREE}
          RETURNING id, owner`,
         [owner, this.settings.leaseMs, room],
         manager,
