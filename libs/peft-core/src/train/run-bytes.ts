@@ -167,34 +167,36 @@ const FEWER = 'use fewer or shorter graft.sample_prompts, or lower graft.sample_
  * @param most what there is beside the base, and whose memory it is
  */
 export function tooLarge(spec: Spec, bytes: RunBytes, most: number, where: string): DomainError {
-  const { state, activations, spared = 0, answers = 0, data, total } = bytes;
-  const isOfAnswers = answers > 0 && answers >= activations;
-  const largest = Math.max(state, activations, data);
-  const [param, advice] =
-    largest === state
-      ? [
-          spec.peft?.['r'] === undefined ? 'peft' : 'peft.r',
-          spec.peft === null
-            ? 'train an adapter (`peft`)'
-            : 'lower peft.r or name fewer peft.target_modules',
-        ]
-      : largest === data
-        ? ['training_file', 'use a smaller training_file']
-        : isOfAnswers
-          ? ['graft.sample_prompts', FEWER]
-          : spared === 0
-            ? ['graft.max_seq_len', `lower ${SHORTER}`]
-            : [
-                'graft.gradient_checkpointing',
-                `set graft.gradient_checkpointing, or lower ${SHORTER}`,
-              ];
+  const { state, activations, data, total } = bytes;
+  const [param, advice] = remedy(spec, bytes);
+  const made = isOfAnswers(bytes) ? 'answers to sample prompts' : 'activations';
   return new DomainError(
     'no_memory',
     `the run needs about ${gigabytes(total)} of memory beside its base (${gigabytes(state)} for parameters, gradients and moments, ` +
-      `${gigabytes(activations)} for ${isOfAnswers ? 'answers to sample prompts' : 'activations'}, ${gigabytes(data)} for data), and ${where} has ${gigabytes(Math.max(0, most))} at most; ${advice}`,
+      `${gigabytes(activations)} for ${made}, ${gigabytes(data)} for data), and ${where} has ${gigabytes(Math.max(0, most))} at most; ${advice}`,
     param,
   );
 }
+
+/** The field to change first, and how. */
+function remedy(spec: Spec, bytes: RunBytes): readonly [param: string, advice: string] {
+  const { state, activations, spared = 0, data } = bytes;
+  const largest = Math.max(state, activations, data);
+  if (largest === state && spec.peft === null) return ['peft', 'train an adapter (`peft`)'];
+  if (largest === state)
+    return [
+      spec.peft?.['r'] === undefined ? 'peft' : 'peft.r',
+      'lower peft.r or name fewer peft.target_modules',
+    ];
+  if (largest === data) return ['training_file', 'use a smaller training_file'];
+  if (isOfAnswers(bytes)) return ['graft.sample_prompts', FEWER];
+  if (spared === 0) return ['graft.max_seq_len', `lower ${SHORTER}`];
+  const recompute = 'graft.gradient_checkpointing';
+  return [recompute, `set ${recompute}, or lower ${SHORTER}`];
+}
+
+const isOfAnswers = ({ activations, answers = 0 }: RunBytes): boolean =>
+  answers > 0 && answers >= activations;
 
 /** Of these examples, whatever order they come in. */
 export function sizesOf(
