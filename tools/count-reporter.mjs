@@ -20,14 +20,44 @@ export function line({ passed, failed, skipped }) {
   return `${passed} passed, ${failed} failed, ${skipped} skipped`;
 }
 
-/** What went wrong in a file, by test; what is no test's (it could not be loaded, a hook failed) by the file's name. */
+/**
+ * The first line of each failure in a file, by the test's full name. A suite whose hook failed has its own name, and a
+ * file that could not be loaded has an empty one.
+ */
 export function reasons(file) {
   const first = (errors) => (errors?.[0]?.message ?? '').split('\n')[0];
   const found = new Map();
   if (file.errors().length > 0) found.set('', first(file.errors()));
+  for (const suite of file.children.allSuites())
+    if (suite.errors().length > 0) found.set(suite.fullName, first(suite.errors()));
   for (const test of file.children.allTests())
     if (test.result().state === 'failed') found.set(test.fullName, first(test.result().errors));
   return found;
+}
+
+/**
+ * Tests of a file that failed at the first try and no longer do.
+ * @param {Map<string, string> | undefined} before `reasons` of the first try
+ */
+export function passedOnSecondTry(before, file) {
+  const still = reasons(file);
+  return [...(before ?? [])]
+    .filter(([name]) => !still.has(name))
+    .map(([name, symptom]) => ({ file: file.relativeModuleId, test: name, symptom }));
+}
+
+/**
+ * Seconds that each project's files took from the first one's start to the last one's end, and how many there were;
+ * null for a few files.
+ */
+export function parts(files, spans) {
+  if (files.length < 10) return null;
+  const of = (name) => files.filter((file) => file.project.name === name).length;
+  const text = [...spans].map(
+    ([name, { from, to }]) =>
+      `${name || 'all'} ${Math.round((to - from) / 1000)} s (${of(name)} files)`,
+  );
+  return `time per part: ${text.join(', ')}`;
 }
 
 /** Where the time of many files went: the longest of them, in seconds of a worker; null for a few files. */
@@ -60,10 +90,21 @@ export default class CountReporter {
   #files = new Map();
   #errors = [];
   #failedOnce = new Map();
+  #spans = new Map();
 
   onInit() {
     // at exit, since the other reporters write their summary after the hook below
     process.on('exit', () => process.stdout.write(`\n${this.#lines().join('\n')}\n`));
+  }
+
+  onTestModuleQueued(file) {
+    const { name } = file.project;
+    if (!this.#spans.has(name)) this.#spans.set(name, { from: Date.now(), to: Date.now() });
+  }
+
+  onTestModuleEnd(file) {
+    const span = this.#spans.get(file.project.name);
+    if (span) span.to = Date.now();
   }
 
   onTestRunEnd(modules, unhandledErrors) {
@@ -76,16 +117,13 @@ export default class CountReporter {
   }
 
   #lines() {
-    const times = slowest([...this.#files.values()]);
-    const lines = times === null ? [] : [times];
-    for (const [id, failed] of this.#failedOnce) {
-      const file = this.#files.get(id);
-      const still = reasons(file);
-      for (const [name, reason] of failed)
-        if (!still.has(name))
-          lines.push(`passed at the second try alone: ${named(file, name)}: ${reason}`);
-    }
     const files = [...this.#files.values()];
+    const lines = [parts(files, this.#spans), slowest(files)].filter((line) => line !== null);
+    for (const [id, failed] of this.#failedOnce)
+      for (const { file, test, symptom } of passedOnSecondTry(failed, this.#files.get(id)))
+        lines.push(
+          `passed at the second try alone: ${[file, test].filter(Boolean).join(' > ')}: ${symptom}`,
+        );
     return [...lines, ...failures(files), line(count(files, this.#errors))];
   }
 }

@@ -4,6 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { parts, slowest } from './count-reporter.mjs';
+import { readLedger } from './flaky.mjs';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 let folder;
@@ -52,16 +54,20 @@ describe('the last line', () => {
     });
   });
 
-  it('follows the longest files of many', () => {
-    const names = Array.from({ length: 10 }, (_, i) => `many-${i}.spec.mjs`);
-    for (const [i, name] of names.entries()) {
-      const wait = i === 7 ? 'await new Promise((done) => setTimeout(done, 1200));' : '';
-      const text = `import { it } from 'vitest'; it('a', async () => { ${wait} });`;
-      writeFileSync(join(folder, name), text);
-    }
-    const { last, before } = runVitest(...names);
-    expect(last).toBe('10 passed, 0 failed, 0 skipped');
-    expect(before).toMatch(/^slowest files: many-7\.spec\.mjs 1 s, many-\d+\.spec\.mjs 0 s, /);
+  it('follows the slowest of many files, and the time of each part', () => {
+    const file = (name, seconds) => ({
+      relativeModuleId: name,
+      project: { name: name[0] === 'u' ? 'unit' : 'servers' },
+      diagnostic: () => ({ duration: seconds * 1000 - 300, collectDuration: 300 }),
+    });
+    const files = Array.from({ length: 10 }, (_, i) => file(`${i < 7 ? 'u' : 's'}${i}`, i));
+    expect(slowest(files, 2)).toBe('slowest files: s9 9 s, s8 8 s');
+    const spans = new Map([
+      ['unit', { from: 0, to: 21_000 }],
+      ['servers', { from: 21_000, to: 45_400 }],
+    ]);
+    expect(parts(files, spans)).toBe('time per part: unit 21 s (7 files), servers 24 s (3 files)');
+    expect([slowest(files.slice(1)), parts(files.slice(1), spans)]).toEqual([null, null]);
   });
 
   it('counts a file that cannot be loaded as a failure', () => {
@@ -73,49 +79,59 @@ describe('the last line', () => {
     });
   });
 
-  it('follows those that passed when their file ran again, which those of the code alone do not', () => {
-    // as many groups as here; each try is a process of its own, so a file has to remember
-    const once = (name) =>
-      `import { existsSync, writeFileSync } from 'node:fs';
-       import { expect, it } from 'vitest';
-       const before = existsSync('${name}.ran'); writeFileSync('${name}.ran', '');
-       it('is late', () => expect(before).toBe(true)); it('is there', () => {});`;
-    writeFileSync(
-      join(folder, 'vitest.config.mjs'),
-      `export default { test: { reporters: ['default', ${JSON.stringify(join(ROOT, 'tools/count-reporter.mjs'))}],
+  it(
+    'follows tests that passed on a second try; the ledger keeps them',
+    { timeout: 120_000 },
+    () => {
+      // Each try is a process of its own, so a file on disk has to remember the first one.
+      const first = (name) =>
+        `import { existsSync, writeFileSync } from 'node:fs';
+       import { beforeAll, describe, expect, it } from 'vitest';
+       const before = existsSync('${name}.ran'); writeFileSync('${name}.ran', '');\n`;
+      const late = (name) =>
+        `${first(name)} it('is late', () => expect(before).toBe(true)); it('is there', () => {});`;
+      const hook = `${first('hook')}
+       describe('a suite', () => { beforeAll(() => expect(before).toBe(true)); it('is there', () => {}); });`;
+      const never = `import { expect, it } from 'vitest'; it('never', () => expect(1).toBe(2));`;
+      writeFileSync(
+        join(folder, 'vitest.config.mjs'),
+        `export default { test: { reporters: ['default', ${JSON.stringify(join(ROOT, 'tools/count-reporter.mjs'))}],
          projects: ['unit', 'whole'].map((name) => ({ test: { name, include: [name + '*.spec.mjs'] } })) } };`,
-    );
-    writeFileSync(join(folder, 'whole-late.spec.mjs'), once('late'));
-    const args = (name) => [join(ROOT, 'tools/run-tests.mjs'), '--root', folder, name];
-    expect(run(args('whole-late'))).toEqual({
-      code: 0,
-      before:
-        'passed at the second try alone: whole-late.spec.mjs > is late: expected false to be true // Object.is equality',
-      last: '2 passed, 0 failed, 0 skipped',
-    });
-    writeFileSync(join(folder, 'whole-second.spec.mjs'), once('second'));
-    writeFileSync(join(folder, 'whole-third.spec.mjs'), once('third'));
-    expect(run([...args('whole-second'), 'whole-third'])).toMatchObject({
-      code: 0,
-      last: '4 passed, 0 failed, 0 skipped',
-    });
-    writeFileSync(
-      join(folder, 'whole-never.spec.mjs'),
-      `import { expect, it } from 'vitest'; it('never', () => expect(1).toBe(2));`,
-    );
-    expect(run(args('whole-never'))).toMatchObject({
-      code: 1,
-      last: '0 passed, 1 failed, 0 skipped',
-    });
-    writeFileSync(join(folder, 'whole-fourth.spec.mjs'), once('fourth'));
-    expect(run([...args('whole-never'), 'whole-fourth'])).toMatchObject({
-      code: 1,
-      last: '2 passed, 1 failed, 0 skipped',
-    });
-    writeFileSync(join(folder, 'unit-late.spec.mjs'), once('unit'));
-    expect(run(args('unit-late'))).toMatchObject({
-      code: 1,
-      last: '1 passed, 1 failed, 0 skipped',
-    });
-  });
+      );
+      const runFiles = (files) => {
+        for (const [name, text] of Object.entries(files))
+          writeFileSync(join(folder, `${name}.spec.mjs`), text);
+        return run([join(ROOT, 'tools/run-tests.mjs'), '--root', folder, ...Object.keys(files)]);
+      };
+      const ledger = () =>
+        readLedger(join(folder, 'test/flaky.json')).map(({ file, test }) => `${file}: ${test}`);
+
+      expect(runFiles({ 'whole-late': late('late'), 'whole-hook': hook })).toMatchObject({
+        code: 0,
+        before: expect.stringMatching(/^passed at the second try alone: whole-/),
+        last: '3 passed, 0 failed, 0 skipped',
+      });
+      expect(ledger().sort()).toEqual([
+        'whole-hook.spec.mjs: a suite',
+        'whole-late.spec.mjs: is late',
+      ]);
+      expect(runFiles({ 'whole-never': never, 'whole-second': late('second') })).toMatchObject({
+        code: 1,
+        last: '2 passed, 1 failed, 0 skipped',
+      });
+      expect(ledger()).toContain('whole-second.spec.mjs: is late');
+
+      // more than two are not tried again, and neither are files that use no server
+      const three = ['x', 'y', 'z'].map((name) => [`whole-${name}-of-three`, late(name)]);
+      expect(runFiles(Object.fromEntries(three))).toMatchObject({
+        code: 1,
+        last: '3 passed, 3 failed, 0 skipped',
+      });
+      expect(runFiles({ 'unit-late': late('unit') })).toMatchObject({
+        code: 1,
+        last: '1 passed, 1 failed, 0 skipped',
+      });
+      expect(ledger()).toHaveLength(3);
+    },
+  );
 });

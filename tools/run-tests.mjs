@@ -1,15 +1,27 @@
 #!/usr/bin/env node
-// vitest, and for a few files of those that run on real servers a second try: `npm test` comes here.
-// The machine may be anybody's, so a file of the groups below that failed runs once more, in a process of its own and
-// with no other beside it. What passed only then is listed before the last line (count-reporter.mjs), with its reason,
-// and is a defect of the test or of the product all the same.
+// Runs the tests for `npm test`: node tools/run-tests.mjs [--quick | --all] [PATH…] [vitest options]
+//
+// --quick runs what a change to one file is most likely to break, --all adds what is too slow for every run (see
+// vitest.config.ts and docs/testing.md). PATH runs the files that match it, whichever tier they belong to.
+//
+// Files that use real servers get one second try, each in a process of its own with nothing beside it. A test that passes
+// only then is a defect of the test or of the product: the reporter prints it, test/flaky.json records it, and the run
+// fails if there are more than two.
+import { join } from 'node:path';
 import { createVitest, parseCLI } from 'vitest/node';
+import { passedOnSecondTry, reasons } from './count-reporter.mjs';
+import { MAX_SECOND_TRIES, record } from './flaky.mjs';
+import { chooseTier } from './tier.mjs';
 
-const AGAIN = ['servers', 'whole', 'alone'];
-/** More of them is no race: something is broken. */
-const AT_MOST = 6;
+/** Projects of vitest.config.ts whose files get a second try. */
+const SECOND_TRY = ['servers', 'whole', 'chaos'];
 
-const { filter, options } = parseCLI(['vitest', 'run', ...process.argv.slice(2)]);
+const { tier, args } = chooseTier(process.argv.slice(2));
+const { filter, options } = parseCLI(['vitest', 'run', ...args]);
+// A path names its files in any tier; without one, vitest.config.ts leaves out what is not in the tier.
+if (tier !== null) process.env.GRAFT_TEST_TIER = tier;
+else if (filter.length === 0) process.env.GRAFT_TEST_TIER = 'default';
+
 const vitest = await createVitest('test', { ...options, watch: false });
 let failed = true;
 try {
@@ -17,21 +29,30 @@ try {
   const bad = vitest.state.getTestModules().filter((file) => !file.ok());
   const errors = vitest.state.getUnhandledErrors().length;
   failed = bad.length > 0 || errors > 0;
-  const again = bad.filter((file) => AGAIN.includes(file.project.name));
-  if (errors === 0 && again.length > 0 && again.length === bad.length && bad.length <= AT_MOST) {
-    let outside = 0;
-    for (const file of again) {
-      const { unhandledErrors } = await vitest.rerunTestSpecifications([
-        file.toTestSpecification(),
-      ]);
-      outside += unhandledErrors.length;
-    }
-    // each try tells of all files that failed before it, those that are still to come included: so at the end
-    failed = outside > 0 || vitest.state.getTestModules().some((file) => !file.ok());
-  }
+  const again = bad.filter((file) => SECOND_TRY.includes(file.project.name));
+  if (errors === 0 && again.length > 0 && again.length === bad.length) failed = await retry(again);
 } catch (error) {
   process.stderr.write(`${error.stack ?? error}\n`);
 } finally {
   await vitest.close();
 }
 process.exit(failed ? 1 : 0);
+
+/** Runs files again, one at a time. @returns whether the run has failed */
+async function retry(files) {
+  const before = new Map(files.map((file) => [file.moduleId, reasons(file)]));
+  const failures = [...before.values()].reduce((sum, tests) => sum + tests.size, 0);
+  // That many are no race: something is broken.
+  if (failures > MAX_SECOND_TRIES) return true;
+  let outside = 0;
+  for (const file of files) {
+    const { unhandledErrors } = await vitest.rerunTestSpecifications([file.toTestSpecification()]);
+    outside += unhandledErrors.length;
+  }
+  const modules = vitest.state.getTestModules();
+  const found = modules.flatMap((file) => passedOnSecondTry(before.get(file.moduleId), file));
+  const root = vitest.config.root;
+  record(join(root, 'test/flaky.json'), found, new Date().toISOString().slice(0, 10));
+  // Each second try reports every file that had failed before it, so look at all of them now.
+  return outside > 0 || modules.some((file) => !file.ok());
+}

@@ -1,0 +1,11 @@
+import { expect, it } from 'vitest';
+import { chooseTier } from './tier.mjs';
+
+it('takes the last tier out of the arguments and leaves the others', () => {
+  expect(chooseTier(['libs/kernels', '-t', 'x'])).toEqual({
+    tier: null,
+    args: ['libs/kernels', '-t', 'x'],
+  });
+  expect(chooseTier(['--quick', 'libs'])).toEqual({ tier: 'quick', args: ['libs'] });
+  expect(chooseTier(['--quick', 'libs', '--all'])).toEqual({ tier: 'all', args: ['libs'] });
+});
