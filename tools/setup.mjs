@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-// `npm start` and `npm test` come here. Plain Node, with no dependency installed yet: installs and builds
+// `npm start`, `npm test` and `npm run test:all` come here. Plain Node, with no dependency installed yet: installs and builds
 // what is not up to date, then goes on to what was asked for. Arguments after `--` go to that.
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -12,7 +12,8 @@ import { startServices } from './setup/services.mjs';
 import { say, SetupError, step } from './setup/step.mjs';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
-const USAGE = 'usage: node tools/setup.mjs [--start | --test] [arguments of what is started]';
+const USAGE =
+  'usage: node tools/setup.mjs [--start | --test | --test-all] [arguments of what is started]';
 
 async function setUp({ forTests }) {
   checkNode(process.versions.node);
@@ -38,9 +39,10 @@ function checkNode(version) {
 }
 
 async function main([mode, ...rest]) {
-  if (mode !== undefined && mode !== '--start' && mode !== '--test')
+  if (mode !== undefined && !['--start', '--test', '--test-all'].includes(mode))
     throw new SetupError(`unknown argument ${mode}; ${USAGE}`);
-  await setUp({ forTests: mode === '--test' });
+  const forTests = mode === '--test' || mode === '--test-all';
+  await setUp({ forTests });
   if (mode === '--start') {
     const env = { ...process.env, GRAFT_HOME: process.env.GRAFT_HOME || chooseHome() };
     // the example that is named, else the first
@@ -51,11 +53,12 @@ async function main([mode, ...rest]) {
       { cwd: ROOT, env },
     );
   }
-  if (mode === '--test') {
+  if (forTests) {
+    const program = mode === '--test' ? 'tools/run-tests.mjs' : 'tools/test-all.mjs';
     const stopServices = await startServices(ROOT);
     try {
       const env = { ...process.env, GRAFT_TEST_DASHBOARD: join(ROOT, 'apps/dashboard/dist') };
-      return await runUntilItEnds(process.execPath, [join(ROOT, 'tools/run-tests.mjs'), ...rest], {
+      return await runUntilItEnds(process.execPath, [join(ROOT, program), ...rest], {
         cwd: ROOT,
         env,
       });
