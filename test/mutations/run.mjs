@@ -1,22 +1,37 @@
 #!/usr/bin/env node
 // Tests of the tests: plants one wrong line at a time and says whether a test turns red.
-//   node test/mutations/run.mjs [--only TEXT]… [--list]
+//   node test/mutations/run.mjs [--only TEXT]… [--group api|numbers] [--list] [--json FILE]
 // Each mutation of mutations.json is written into a copy of this checkout beside it (hard links, so on the same file
 // system), compiled, and only the specs that it names are run there, once without it before: what is red then says
-// nothing. "caught": one of them failed. "survived": a test is missing. Ends with 1 where one survived or could not be planted. Needs `npm test` to have set this checkout up.
+// nothing. "caught": one of them failed. "survived": a test is missing. Ends with 1 where one survived or could not be
+// planted. Needs `npm test` to have set this checkout up. A mutation of the kernels compiles the addon of the copy: all
+// of it the first time, then what changed. --json writes the results.
 import { execFileSync, spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { dirname, join, resolve } from 'node:path';
+import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { basename, dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs, stripVTControlCharacters } from 'node:util';
 
 const ROOT = resolve(fileURLToPath(new URL('../..', import.meta.url)));
 const { values: flags } = parseArgs({
-  options: { only: { type: 'string', multiple: true }, list: { type: 'boolean' } },
+  options: {
+    only: { type: 'string', multiple: true },
+    group: { type: 'string' },
+    list: { type: 'boolean' },
+    json: { type: 'string' },
+  },
 });
+/** The folder whose files a group mutates. */
+const GROUPS = { api: 'apps/', numbers: 'libs/' };
+if (flags.group !== undefined && !Object.hasOwn(GROUPS, flags.group)) {
+  console.error(`--group takes ${Object.keys(GROUPS).join(' or ')}, got "${flags.group}"`);
+  process.exit(2);
+}
 const all = JSON.parse(readFileSync(join(ROOT, 'test/mutations/mutations.json'), 'utf8'));
 const chosen = all.filter(
-  ({ name }) => flags.only === undefined || flags.only.some((text) => name.includes(text)),
+  ({ name, file }) =>
+    file.startsWith(GROUPS[flags.group] ?? '') &&
+    (flags.only === undefined || flags.only.some((text) => name.includes(text))),
 );
 
 if (flags.list) {
@@ -32,9 +47,14 @@ function copyCheckout() {
   rmSync(copy, { recursive: true });
   execFileSync('git', ['worktree', 'add', '--quiet', '--detach', copy, 'HEAD'], { cwd: ROOT });
   for (const path of BUILT.flatMap((pattern) => expand(pattern))) {
-    // The compiler writes over its outputs in place: by links it would plant the mutation in this checkout, too.
-    const links = /\/dist(-types)?$/.test(path) ? [] : ['-l'];
-    execFileSync('cp', ['-a', ...links, join(ROOT, path), join(copy, dirname(path))]);
+    // Compilers write over their outputs in place: by links they would plant the mutation in this checkout, too.
+    if (/\/(dist(-types)?|build)$/.test(path)) {
+      const isUsable = (from) => basename(from) !== 'cmake'; // CMake's tree names this checkout
+      const options = { recursive: true, preserveTimestamps: true, filter: isUsable };
+      cpSync(join(ROOT, path), join(copy, path), options);
+    } else {
+      execFileSync('cp', ['-al', join(ROOT, path), join(copy, dirname(path))]);
+    }
   }
   return copy;
 }
@@ -62,14 +82,31 @@ function plant(copy, { file, find, replace, specs, tests }) {
     path,
     original.replace(find, () => replace),
   );
+  if (isNative(file)) isAddonStale = true;
   try {
-    const compiled = run(copy, ['node_modules/tsc7/bin/tsc', '-b']);
-    if (compiled.status !== 0) return `not planted: it does not compile\n${compiled.stdout}`;
+    const failure = compile(copy);
+    if (failure !== null) return `not planted: it does not compile\n${failure}`;
     const red = redOf(copy, specs, tests);
     return red === null ? 'survived' : `caught by ${red}`;
   } finally {
     writeFileSync(path, original);
+    if (isNative(file)) isAddonStale = true;
   }
+}
+
+const isNative = (file) => file.startsWith('libs/kernels/native/');
+/** Whether the copy's addon is of other sources than it has. */
+let isAddonStale = false;
+
+/** Compiles what has changed. @returns what the compilers say, or null */
+function compile(copy) {
+  if (isAddonStale) {
+    const built = run(copy, ['libs/kernels/scripts/build.mjs'], 1_800_000);
+    if (built.status !== 0) return built.stderr;
+    isAddonStale = false;
+  }
+  const compiled = run(copy, ['node_modules/tsc7/bin/tsc', '-b']);
+  return compiled.status === 0 ? null : compiled.stdout;
 }
 
 /** The first line that says what failed; null when all passed. */
@@ -88,44 +125,44 @@ const unmutated = new Map();
 function redWithout(copy, { specs, tests }) {
   const key = JSON.stringify([specs, tests]);
   if (!unmutated.has(key)) {
-    const compiled = run(copy, ['node_modules/tsc7/bin/tsc', '-b']);
-    const red = compiled.status === 0 ? redOf(copy, specs, tests) : compiled.stdout;
-    unmutated.set(key, red);
+    unmutated.set(key, compile(copy) ?? redOf(copy, specs, tests));
   }
   return unmutated.get(key);
 }
 
-function run(cwd, args) {
+function run(cwd, args, timeout = 300_000) {
   return spawnSync(process.execPath, args, {
     cwd,
     encoding: 'utf8',
     maxBuffer: 1 << 28,
     // A spec may wait for ever for what the mutation keeps from it.
-    timeout: 300_000,
+    timeout,
     killSignal: 'SIGKILL',
   });
 }
 
+const isCaught = ({ verdict }) => verdict.startsWith('caught');
 const copy = copyCheckout();
 for (const signal of ['SIGINT', 'SIGTERM'])
   process.on(signal, () => {
     removeCopy();
     process.exit(1);
   });
-let missed = 0;
+const results = [];
 try {
   for (const mutation of chosen) {
     const began = performance.now();
     const red = redWithout(copy, mutation);
     const verdict = red === null ? plant(copy, mutation) : `not planted: red without it: ${red}`;
-    if (!verdict.startsWith('caught')) missed++;
     const seconds = Math.round((performance.now() - began) / 1000);
-    console.log(
-      `${verdict.startsWith('caught') ? 'ok  ' : 'MISS'} ${mutation.name}: ${verdict} (${seconds} s)`,
-    );
+    const mark = isCaught({ verdict }) ? 'ok  ' : 'MISS';
+    console.log(`${mark} ${mutation.name}: ${verdict} (${seconds} s)`);
+    results.push({ name: mutation.name, file: mutation.file, verdict, seconds });
+    if (flags.json) writeFileSync(flags.json, `${JSON.stringify(results, null, 2)}\n`);
   }
 } finally {
   removeCopy();
 }
-console.log(`${chosen.length - missed} of ${chosen.length} mutations caught`);
-process.exit(missed > 0 ? 1 : 0);
+const caught = results.filter(isCaught).length;
+console.log(`${caught} of ${chosen.length} mutations caught`);
+process.exit(caught < chosen.length ? 1 : 0);
