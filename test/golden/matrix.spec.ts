@@ -1,5 +1,6 @@
 // Every model type with every method: a step that learns, a continuation, files out and in. And the promise of a
-// pack: runs that share a base give what each gives alone.
+// pack: runs that share a base give what each gives alone. In the default tier a method by itself meets bases of
+// different kinds (covering.ts), and in one batch with all others every base.
 import { join } from 'node:path';
 import type { Spec } from '@graft/contracts';
 import {
@@ -47,7 +48,10 @@ import {
   json,
   largest,
 } from './golden-case.js';
+import { isAllTier } from '../tier.js';
+import { covering } from './covering.js';
 import { LISTED, type Config } from './matrix-configs.js';
+import { ALWAYS, BASES, kindOfBase, kindOfConfig } from './matrix-kinds.js';
 import { partConfigs, partsFor } from './mixed-loras.js';
 
 const TYPES = [...new Set(families.map((family) => baseConfig(family).model_type))];
@@ -228,6 +232,23 @@ function isRefused(config: Config, family: string): boolean {
   }
 }
 
+const configOf = new Map(CONFIGS);
+/** The cases that run by themselves: in the default tier a selection, whose rest runs in the batch of all methods. */
+const runsAlone = isAllTier
+  ? () => true
+  : covering({
+      rows: CONFIGS.map(([name, config]) => ({ name, kind: kindOfConfig(config) })),
+      columns: FAMILIES.map((name) => ({ name, kind: kindOfBase(name) })),
+      has: (name, family) => !isRefused(configOf.get(name) ?? null, family),
+      always: ALWAYS,
+    });
+
+it('the kinds of bases are of bases that are here', () => {
+  const sorted = Object.values(BASES).flatMap(({ bases }) => bases);
+  expect(sorted.filter((family) => !FAMILIES.includes(family))).toEqual([]);
+  expect(new Set(sorted).size).toBe(sorted.length);
+});
+
 describe.each(FAMILIES)('%s', (family) => {
   const configs = CONFIGS.filter(([, config]) => !isRefused(config, family));
   let model: Model;
@@ -272,7 +293,7 @@ describe.each(FAMILIES)('%s', (family) => {
     },
   );
 
-  it.each(configs)(
+  it.each(configs.filter(([name]) => runsAlone(name, family)))(
     '%s: every parameter learns, the cache continues, the file comes back',
     (_, config) => {
       const adapter = attach(config, 1);
