@@ -1,4 +1,4 @@
-"""What the fuzzer asks, and what it takes for wrong, beside the checks that Schemathesis has. Read by test/parity/fuzz.spec.ts."""
+"""What the fuzzer asks, and what it takes for wrong, beside the checks that Schemathesis has. Read by test/parity/fuzz.all.spec.ts."""
 
 import json
 import os

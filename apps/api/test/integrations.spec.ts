@@ -6,7 +6,7 @@ import { evaluated, ScriptedWorker, started, step } from './scripted-worker.js';
 import { pythonJson, TrackerServer, type WandbRun } from './tracker-server.js';
 
 // Jobs written to W&B and MLflow, by two API processes, on a real server with their paths. That MLflow takes the same is
-// in test/parity/mlflow.spec.ts.
+// in test/parity/mlflow.all.spec.ts.
 
 const KEY = 'a-key-that-nobody-sees-again';
 const PACE_MS = 500;

@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import { crc32c, fileHeader, pointRecord } from './tensorboard.js';
 
-// That TensorBoard reads such files is in test/parity/tensorboard.spec.ts.
+// That TensorBoard reads such files is in test/parity/tensorboard.all.spec.ts.
 
 it('has the CRC-32C of RFC 3720', () => {
   expect(crc32c(Buffer.from('123456789'))).toBe(0xe3069283);
