@@ -1,5 +1,6 @@
 // Every base that a task with a head has goldens on, or one that spells, with every method: all that trains learns, files come back, methods
-// that PEFT cannot use are refused. And runs whose labels differ share a base and give what each gives alone.
+// that PEFT cannot use are refused. And runs whose labels differ share a base and give what each gives alone. In the
+// default tier a method by itself meets bases of different kinds (covering.ts), and in one batch with all others every base.
 import { join } from 'node:path';
 import { keep, mapSafetensors, mul, noGrad, Recomputation, setThreads, tidy } from '@graft/kernels';
 import {
@@ -14,6 +15,8 @@ import {
 } from '@graft/peft-core';
 import { catalog, footprintOf, headOf } from '@graft/peft-core/catalog';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { isAllTier } from '../tier.js';
+import { covering } from './covering.js';
 import {
   casesOf,
   difference,
@@ -38,6 +41,7 @@ import {
   type Config,
   type Labelled,
 } from './heads.js';
+import { kindOfBase, kindOfConfig } from './matrix-kinds.js';
 import type { Picture } from './pictures.js';
 import { stir } from './stir.js';
 
@@ -211,9 +215,63 @@ const pairs = [...HEAD_TASKS, 'ctc'].flatMap((of) =>
     .map((family) => [of, family] as const),
 );
 
-describe.each(pairs)('%s on %s', (of, family) => {
-  const config = json<HfConfig>(family, 'base', 'config.json');
+const configOfBase = (family: string): HfConfig => json<HfConfig>(family, 'base', 'config.json');
+
+/** The head that a run has on a base, of so many labels. */
+function headFor(of: string, config: HfConfig, labels = 3): HeadRequest | null {
   const kind = outlineOf(config).ctc ? undefined : task(of).head?.kind;
+  if (kind === 'ctc') return headOf({ task: of, task_options: { letters: lettersOf(labels) } });
+  return kind ? { kind, outputs: kind === 'span' ? 2 : labels } : null;
+}
+
+function isRefused(peft: Config | null, of: string, config: HfConfig): boolean {
+  try {
+    footprintOf(peft, config, false, headFor(of, config));
+    return false;
+  } catch (error) {
+    if ((error as { code?: string }).code === 'unsupported') return true;
+    throw error;
+  }
+}
+
+interface Row {
+  readonly row: string;
+  readonly peft: Config | null;
+  readonly isRefused: boolean;
+}
+
+/** By place, what each row of the matrix is there: configs differ where defaults do not fit a base. */
+const ROWS: ReadonlyMap<string, readonly Row[]> = new Map(
+  pairs.map(([of, family]) => {
+    const config = configOfBase(family);
+    const own = [...configsFor(config), ...EXTRA];
+    const rows = own.map((peft, i): Row => {
+      const name = peft?.peft_type ?? 'FULL';
+      const row = i < methods.length ? name : `${name}, number ${i - methods.length} beside`;
+      return { row, peft, isRefused: isRefused(peft, of, config) };
+    });
+    return [`${of} on ${family}`, rows] as const;
+  }),
+);
+const rowsOf = (place: string): readonly Row[] => ROWS.get(place) ?? [];
+/** The cases that run by themselves: in the default tier a selection, whose rest runs in the batch of all methods. */
+const runsAlone = isAllTier
+  ? () => true
+  : covering({
+      rows: [...ROWS.values()][0]!.map(({ row, peft }) => ({
+        name: row,
+        kind: kindOfConfig(peft),
+      })),
+      columns: pairs.map(([of, family]) => ({
+        name: `${of} on ${family}`,
+        // letters are a loss over all rows
+        kind: `${of === 'ctc' ? 'letters, ' : ''}${kindOfBase(family)}`,
+      })),
+      has: (name, place) => rowsOf(place).some(({ row, isRefused: not }) => row === name && !not),
+    });
+
+describe.each(pairs)('%s on %s', (of, family) => {
+  const config = configOfBase(family);
   const { tasks: known } = catalog();
   let model: Model;
   let close: () => void;
@@ -234,31 +292,20 @@ describe.each(pairs)('%s on %s', (of, family) => {
       return sounds(salt, lengths.length, target, { family, isSpelt: of === 'ctc' });
     return sequences(salt, lengths, target);
   };
-  const head = (labels = 3): HeadRequest | null => {
-    if (kind === 'ctc') return headOf({ task: of, task_options: { letters: lettersOf(labels) } });
-    return kind ? { kind, outputs: kind === 'span' ? 2 : labels } : null;
-  };
+  const head = (labels = 3): HeadRequest | null => headFor(of, config, labels);
   const attach = (peft: Config | null, run: number, labels = 3): Adapter => {
     const adapter = attachMethod(model, peft, { run, seed: run, tokenize, head: head(labels) });
     stir(adapter);
     return adapter;
   };
-  const isRefused = (peft: Config | null): boolean => {
-    try {
-      footprintOf(peft, config, false, head());
-      return false;
-    } catch (error) {
-      if ((error as { code?: string }).code === 'unsupported') return true;
-      throw error;
-    }
-  };
-  const all = [...configsFor(config), ...EXTRA];
-  const usable = all.filter((peft) => !isRefused(peft));
+  const all = rowsOf(`${of} on ${family}`);
+  const usable = all.filter((one) => !one.isRefused).map(({ peft }) => peft);
+  const alone = all.filter((one) => !one.isRefused && runsAlone(one.row, `${of} on ${family}`));
   const title = (peft: Config | null): string => JSON.stringify(peft);
 
   it('is known to the catalogue', () => expect(known.map(({ name }) => name)).toContain(of));
 
-  it.each(all.filter(isRefused).map((peft) => [title(peft), peft] as const))(
+  it.each(all.filter((one) => one.isRefused).map(({ peft }) => [title(peft), peft] as const))(
     '%s is refused',
     (_, peft) =>
       expect(() => attach(peft, 1)).toThrow(
@@ -266,7 +313,7 @@ describe.each(pairs)('%s on %s', (of, family) => {
       ),
   );
 
-  it.each(usable.map((peft) => [title(peft), peft] as const))(
+  it.each(alone.map(({ peft }) => [title(peft), peft] as const))(
     '%s: all that trains learns, and the file comes back',
     (_, peft) => {
       const count = ({ parameters }: Adapter): number =>
@@ -311,7 +358,8 @@ describe.each(pairs)('%s on %s', (of, family) => {
       expectSameRecomputed(together, of, model, shares, examplesOf);
       for (const share of shares) {
         const own = gradientsOf(of, model, [share], examplesOf);
-        expectSameRecomputed(own, of, model, [share], examplesOf);
+        // in the default tier once, of all together
+        if (isAllTier) expectSameRecomputed(own, of, model, [share], examplesOf);
         const alone = own.get(share.run)!;
         const top = Math.max(...[...alone.values()].map(largest));
         for (const [name, gradient] of alone) {

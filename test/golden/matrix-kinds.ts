@@ -1,4 +1,5 @@
-// What the bases and the configs of matrix.spec.ts have in common, for the selection of the default tier (covering.ts).
+// What the bases and the configs of matrix.spec.ts and head-matrix.spec.ts have in common, for the selection of the
+// default tier (covering.ts).
 import type { Config } from './matrix-configs.js';
 
 /** Bases by how they are built. One that is not listed is a kind of its own. */
@@ -35,6 +36,25 @@ export const BASES: Readonly<
     reason: 'layers that convolve over time beside those that attend',
     bases: ['lfm2'],
   },
+  encoder: {
+    reason: 'reads both ways, with learned positions, biases everywhere and norms after the parts',
+    bases: ['bert', 'camembert', 'distilbert', 'roberta', 'xlm-roberta'],
+  },
+  albert: { reason: 'all layers are one; embeddings of a width of their own', bases: ['albert'] },
+  modernbert: {
+    reason: 'reads both ways, with rotary positions, a fused q, k and v and windows',
+    bases: ['modernbert', 'modernbert-biased'],
+  },
+  pictures: { reason: 'patches of pictures', bases: ['dinov2', 'siglip', 'vit'] },
+  waveforms: {
+    reason: 'convolutions over sound, and positions by a convolution',
+    bases: ['wav2vec2', 'wav2vec2-ctc', 'wav2vec2-ctc-stable', 'wav2vec2-letterless', 'wav2vec2-stable', 'wav2vec2-sum'], // prettier-ignore
+  },
+  spectrograms: {
+    reason: 'patches of a spectrogram',
+    bases: ['audio-spectrogram-transformer'],
+  },
+  whisper: { reason: 'the encoder of a base that writes', bases: ['whisper-audio'] },
 };
 
 /** Configs by where they touch a base; all others add to the outputs of linears, or make their weights. */
