@@ -20,6 +20,7 @@ export default defineConfig({
   test: {
     passWithNoTests: false,
     maxConcurrency: 2,
+    globalSetup: './tools/test-run/global-setup.mjs',
     reporters: ['default', './tools/log-reporter.mjs', './tools/count-reporter.mjs'],
     projects: [
       {
