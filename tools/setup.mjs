@@ -10,6 +10,7 @@ import { homeFor } from './setup/home.mjs';
 import { runUntilItEnds } from './setup/exec.mjs';
 import { startServices } from './setup/services.mjs';
 import { say, SetupError, step } from './setup/step.mjs';
+import { openRun } from './test-run/run.mjs';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const USAGE =
@@ -38,6 +39,15 @@ function checkNode(version) {
     );
 }
 
+/** npm passes signals on, but nobody can pass a `kill -9` on: the tests end when npm is gone. */
+function endWithNpm() {
+  if (process.env.npm_lifecycle_event === undefined) return;
+  const npm = process.ppid;
+  setInterval(() => {
+    if (process.ppid !== npm) process.kill(process.pid, 'SIGTERM');
+  }, 1000).unref();
+}
+
 async function main([mode, ...rest]) {
   if (mode !== undefined && !['--start', '--test', '--test-all'].includes(mode))
     throw new SetupError(`unknown argument ${mode}; ${USAGE}`);
@@ -55,15 +65,20 @@ async function main([mode, ...rest]) {
   }
   if (forTests) {
     const program = mode === '--test' ? 'tools/run-tests.mjs' : 'tools/test-all.mjs';
-    const stopServices = await startServices(ROOT);
+    endWithNpm();
+    const run = openRun();
+    let stopServices = async () => undefined;
     try {
-      const env = { ...process.env, GRAFT_TEST_DASHBOARD: join(ROOT, 'apps/dashboard/dist') };
+      const services = await startServices(ROOT, run);
+      stopServices = services.stop;
+      const dashboard = { GRAFT_TEST_DASHBOARD: join(ROOT, 'apps/dashboard/dist') };
       return await runUntilItEnds(process.execPath, [join(ROOT, program), ...rest], {
         cwd: ROOT,
-        env,
+        env: { ...process.env, ...dashboard, ...run.env, ...services.env },
       });
     } finally {
       await stopServices();
+      await run.close();
     }
   }
   return 0;

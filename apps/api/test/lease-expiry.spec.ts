@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { Redis } from 'ioredis';
 import pg from 'pg';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { REDIS_PORT } from '../../../test/servers.js';
 import {
   importBase,
   listens,
@@ -198,7 +199,7 @@ describe('leases', () => {
   });
 });
 
-describe.skipIf(!(await listens(6379)))('a queue that lost everything', () => {
+describe.skipIf(!(await listens(REDIS_PORT)))('a queue that lost everything', () => {
   const JOBS = Number(process.env['GRAFT_LOST_ENTRIES'] ?? 2_000);
 
   it(`has ${JOBS} entries again within 20 s`, async () => {

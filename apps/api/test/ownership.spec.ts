@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { status } from '@grpc/grpc-js';
 import { PROTOCOL, type Lease } from '@graft/contracts/grpc';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { REDIS_PORT } from '../../../test/servers.js';
 import { importBase, listens, startTestApi, until, uploadChats, type TestApi } from './fixture.js';
 import { saved, ScriptedWorker, started, step } from './scripted-worker.js';
 
@@ -525,4 +526,4 @@ function ownership(redis: boolean): void {
 }
 
 describe('ownership, queue in PostgreSQL', () => ownership(false));
-describe.skipIf(!(await listens(6379)))('ownership, queue in Redis', () => ownership(true));
+describe.skipIf(!(await listens(REDIS_PORT)))('ownership, queue in Redis', () => ownership(true));

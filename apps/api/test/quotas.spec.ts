@@ -1,5 +1,6 @@
 import type { LimitsObject, ProjectLimits } from '@graft/contracts';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { REDIS_PORT } from '../../../test/servers.js';
 import {
   caught,
   importBase,
@@ -171,4 +172,6 @@ function quotas(redis: boolean): void {
 }
 
 describe('quotas, tokens of the queue on PostgreSQL', () => quotas(false));
-describe.skipIf(!(await listens(6379)))('quotas, tokens of the queue on Redis', () => quotas(true));
+describe.skipIf(!(await listens(REDIS_PORT)))('quotas, tokens of the queue on Redis', () =>
+  quotas(true),
+);

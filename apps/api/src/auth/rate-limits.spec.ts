@@ -1,19 +1,23 @@
-import { randomBytes } from 'node:crypto';
 import { Redis } from 'ioredis';
 import { DataSource } from 'typeorm';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import {
+  POSTGRES,
+  POSTGRES_PORT,
+  REDIS,
+  REDIS_PORT,
+  uniqueName,
+} from '../../../../test/servers.js';
 import { listens } from '../../test/fixture.js';
 import { Settings } from '../config.js';
 import { Database } from '../database/database.js';
 import { Bucket1764841000000 } from '../database/migrations/1764841000000-bucket.js';
 import { RateLimits } from './rate-limits.js';
 
-const NAME = `graft_limits_test_${randomBytes(5).toString('hex')}`;
-const POSTGRES = 'postgres://postgres@127.0.0.1:5432';
-const REDIS = 'redis://127.0.0.1:6379';
+const NAME = uniqueName('limits');
 
-const postgresIsThere = await listens(5432);
-const redisIsThere = await listens(6379);
+const postgresIsThere = await listens(POSTGRES_PORT);
+const redisIsThere = await listens(REDIS_PORT);
 
 describe.skipIf(!postgresIsThere)('limits of requests', () => {
   const source = new DataSource({ type: 'postgres', url: `${POSTGRES}/${NAME}` });

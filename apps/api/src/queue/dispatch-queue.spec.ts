@@ -1,13 +1,17 @@
-import { randomBytes } from 'node:crypto';
 import { Redis } from 'ioredis';
 import { Client } from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import {
+  POSTGRES,
+  POSTGRES_PORT,
+  REDIS,
+  REDIS_PORT,
+  uniqueName,
+} from '../../../../test/servers.js';
 import { listens } from '../../test/fixture.js';
 import { openDispatchQueue, type DispatchQueue } from './dispatch-queue.js';
 
-const NAME = `graft_queue_test_${randomBytes(5).toString('hex')}`;
-const POSTGRES = 'postgres://postgres@127.0.0.1:5432';
-const REDIS = 'redis://127.0.0.1:6379';
+const NAME = uniqueName('queue');
 
 async function admin<Row>(sql: string): Promise<Row[]> {
   const client = new Client({ connectionString: `${POSTGRES}/postgres` });
@@ -15,8 +19,8 @@ async function admin<Row>(sql: string): Promise<Row[]> {
   return (await client.query(sql).finally(() => client.end())).rows as Row[];
 }
 
-const postgresIsThere = await listens(5432);
-const redisIsThere = await listens(6379);
+const postgresIsThere = await listens(POSTGRES_PORT);
+const redisIsThere = await listens(REDIS_PORT);
 
 /**
  * What the rest of the control plane relies on, whichever server carries the tokens. `connections` answers with the ids

@@ -1,22 +1,18 @@
 import { randomBytes } from 'node:crypto';
 import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
-import { createConnection } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { DataSource } from 'typeorm';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { REDIS, REDIS_PORT } from '../../../../test/servers.js';
+import { listens } from '../../test/fixture.js';
 import { Settings } from '../config.js';
 import { dataSource } from '../database/data-source.js';
 import { Database } from '../database/database.js';
 import { startEmbeddedPostgres, type EmbeddedPostgres } from '../database/embedded-postgres.js';
 import { messages, WakeUps, type Topic } from './wake-ups.js';
 
-const REDIS = 'redis://127.0.0.1:6379';
-const redisIsThere = await new Promise<boolean>((resolve) => {
-  const socket = createConnection({ host: '127.0.0.1', port: 6379 });
-  socket.once('connect', () => resolve(!!socket.destroy()));
-  socket.once('error', () => resolve(false));
-});
+const redisIsThere = await listens(REDIS_PORT);
 
 let server: EmbeddedPostgres;
 let source: DataSource;
