@@ -65,4 +65,5 @@ it.skipIf(!reachable)(
     const job = await graft.succeeded(id);
     expect(job.graft?.attempts).toMatchObject([{ number: 1, outcome: 'done' }]);
   },
+  300_000,
 );
