@@ -1,8 +1,9 @@
 // Full disks: what cannot be stored is refused in words, what was stored stays whole, and everything goes on
 // when there is room again.
 import { createHash } from 'node:crypto';
-import { mkdirSync, readdirSync, rmSync } from 'node:fs';
+import { mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { status } from '@grpc/grpc-js';
 import { afterAll, beforeAll, describe, expect, it, onTestFailed } from 'vitest';
 import {
@@ -18,6 +19,7 @@ import { canMount, SmallDisk } from '../small-disk.js';
 
 if (!canMount) console.warn('skipped: only root can mount the small disks that these tests fill');
 
+const WORKER = fileURLToPath(new URL('./poison-worker.mjs', import.meta.url));
 const PAGE = 4096;
 const MEGABYTES = 4;
 
@@ -124,25 +126,31 @@ describe.skipIf(!canMount)("the blob store's disk", () => {
   });
 });
 
-describe.skipIf(!canMount)("a real worker's job, when the disk", () => {
+describe.skipIf(!canMount)("a real worker's job, when the disk", { timeout: 300_000 }, () => {
   let graft: Installation;
   let disk: SmallDisk;
   let serverDisk: SmallDisk;
 
+  const STEPS = 100;
+  const LIMIT_MS = 120_000;
   const JOB = {
     model: 'tiny',
     seed: 5,
     hyperparameters: { batch_size: 2, n_epochs: 50 },
     peft: { peft_type: 'LORA', r: 4, lora_alpha: 8, target_modules: ['q_proj', 'v_proj'] },
-    graft: { max_steps: 400, save_steps: 10, learning_rate: 0.01, base_dtype: 'f32' },
+    graft: { max_steps: STEPS, save_steps: 10, learning_rate: 0.01, base_dtype: 'f32' },
   };
+  const stepOf = async (id: string): Promise<number> => (await graft.job(id)).graft.progress.step;
+  /** From now on, each piece of the trainer's work takes at least so long (poison-trainer.mjs). */
+  const setPace = (ms: number): void => writeFileSync(join(graft.dir, 'pace'), String(ms));
 
   beforeAll(async () => {
-    graft = await Installation.start();
+    // A slow machine must not look like a worker that was lost.
+    graft = await Installation.start({ leaseMs: 15_000 });
     serverDisk = SmallDisk.mount(join(graft.dir, 'api', 'blobs'), 24);
     mkdirSync(join(serverDisk.path, 'incoming'));
     disk = SmallDisk.mount(graft.workerHome('small'), 24);
-    graft.startWorker('small');
+    graft.startWorkerOf(WORKER, 'small', { GRAFT_TEST_DIR: graft.dir });
     await graft.importTinyBase();
   });
   afterAll(async () => {
@@ -155,21 +163,24 @@ describe.skipIf(!canMount)("a real worker's job, when the disk", () => {
     onTestFailed(() => console.error(graft.tails()));
     const training_file = await graft.uploadChats(40);
     const whole = await graft.results(
-      await graft.succeeded((await graft.createJob({ ...JOB, training_file })).id),
+      await graft.succeeded((await graft.createJob({ ...JOB, training_file })).id, LIMIT_MS),
     );
+    // So slow that it is far from its end when the disk is full.
+    setPace(20);
     const { id } = await graft.createJob({ ...JOB, training_file });
     const checkpoints = async (): Promise<number[]> =>
       (await graft.openai.fineTuning.jobs.checkpoints.list(id, { limit: 100 })).data.map(
         (c) => c.step_number,
       );
-    await until('a checkpoint', async () => (await checkpoints()).length > 0);
+    await until('a checkpoint', async () => (await checkpoints()).length > 0, LIMIT_MS);
     disk.fill();
+    setPace(0);
     const outcomes = async (): Promise<(string | null)[]> =>
       (await graft.job(id)).graft.attempts.map(({ outcome }) => outcome);
-    await until('the attempt to end', async () => (await outcomes())[0] !== null);
+    await until('the attempt to end', async () => (await outcomes())[0] !== null, LIMIT_MS);
     const kept = await checkpoints();
     // Still full: it is tried again, says the same and does not use up the job's patience.
-    await until('two more tries', async () => (await outcomes()).length > 2);
+    await until('two more tries', async () => (await outcomes()).length > 2, LIMIT_MS);
     expect(new Set((await outcomes()).filter((outcome) => outcome !== null))).toEqual(
       new Set(['disk_full']),
     );
@@ -179,7 +190,7 @@ describe.skipIf(!canMount)("a real worker's job, when the disk", () => {
     const log = (await graft.openai.fineTuning.jobs.listEvents(id)).data.map((e) => e.message);
     expect(log.some((message) => /disk is full|no space left/.test(message))).toBe(true);
     disk.empty();
-    const job = await graft.succeeded(id);
+    const job = await graft.succeeded(id, LIMIT_MS);
     expect(job.graft.attempts.at(-1)?.from_step).toBeGreaterThanOrEqual(newest);
     const files = await graft.results(job);
     for (const name of ['adapter_model.safetensors', 'metrics.csv'])
@@ -189,18 +200,20 @@ describe.skipIf(!canMount)("a real worker's job, when the disk", () => {
   it('of the server gets full: it trains on, says that an upload waits, and ends when there is room', async () => {
     onTestFailed(() => console.error(graft.tails()));
     const training_file = await graft.uploadChats(40);
+    setPace(20);
     const { id } = await graft.createJob({ ...JOB, seed: 6, training_file });
-    await until('steps', async () => (await graft.job(id)).graft.progress.step > 20);
+    await until('steps', async () => (await stepOf(id)) > 20, LIMIT_MS);
     serverDisk.fill();
+    setPace(0);
     const warned = async (): Promise<boolean> => {
       const { data } = await graft.openai.fineTuning.jobs.listEvents(id, { limit: 1000 });
       return data.some(({ message }) => /^an upload is waiting: .*disk/.test(message));
     };
-    await until('the warning', warned);
-    await until('the last step', async () => (await graft.job(id)).graft.progress.step === 400);
+    await until('the warning', warned, LIMIT_MS);
+    await until('the last step', async () => (await stepOf(id)) === STEPS, LIMIT_MS);
     expect((await graft.job(id)).status).toBe('running');
     serverDisk.empty();
-    expect((await graft.succeeded(id)).graft.attempts).toHaveLength(1);
+    expect((await graft.succeeded(id, LIMIT_MS)).graft.attempts).toHaveLength(1);
   });
 });
 
