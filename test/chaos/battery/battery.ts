@@ -14,7 +14,9 @@ import { Random } from './random.js';
 
 export interface Plan extends Size {
   readonly seed: number;
-  /** Faults are injected for so long. */
+  /** At least so many faults are injected, */
+  readonly faults: number;
+  /** and for at least so long. */
   readonly faultMs: number;
   /** Between two faults. */
   readonly pauseMs: readonly [number, number];
@@ -158,11 +160,16 @@ async function makeControls(cluster: Cluster, steps: number): Promise<Control[]>
       },
     },
   }));
-  for (const { name, body } of kinds) {
-    const { id } = await post<{ id: string }>('/fine_tuning/jobs', {
-      ...body,
-      metadata: { control: name },
+  const controls = [];
+  for (const { name, body } of kinds)
+    controls.push({
+      name,
+      ...(await post<{ id: string }>('/fine_tuning/jobs', {
+        ...body,
+        metadata: { control: name },
+      })),
     });
+  for (const { name, id } of controls)
     await until(
       `the control of ${name}`,
       async () => {
@@ -175,7 +182,6 @@ async function makeControls(cluster: Cluster, steps: number): Promise<Control[]>
       },
       120_000,
     );
-  }
   return kinds;
 }
 
@@ -195,7 +201,7 @@ async function injectFaults(
   const next = (n: number): Fault => order[n]?.fault ?? random.of(possible);
   const end = performance.now() + plan.faultMs;
   const record = { kill: (kill: Kill) => void kills.push(kill) };
-  for (let n = 0; performance.now() < end;) {
+  for (let n = 0; n < plan.faults || performance.now() < end;) {
     await wait(random.between(...plan.pauseMs));
     const together = random.next() < 0.3 ? 2 : 1;
     const chosen = Array.from({ length: together }, () => next(n++));

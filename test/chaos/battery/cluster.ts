@@ -11,12 +11,20 @@ import {
 import { until } from '../../e2e/installation.js';
 import { haveRedisServer, RedisServer } from '../redis-server.js';
 import { FaultyProxy } from './faulty-proxy.js';
-import { Preload } from './preload.js';
+import { compileShim, Preload } from './preload.js';
 import { Program } from './program.js';
 
 const API = fileURLToPath(new URL('../../../apps/api/test/process.mjs', import.meta.url));
 const WORKER = fileURLToPath(new URL('../../../apps/worker/dist/main.js', import.meta.url));
 const READY = /^ready (.*)$/m;
+
+function isAlive(pid: number): boolean {
+  try {
+    return process.kill(pid, 0);
+  } catch {
+    return false;
+  }
+}
 
 interface Where {
   readonly url: string;
@@ -54,6 +62,8 @@ export class Cluster {
   readonly apis: ApiProcess[] = [];
   readonly workers: WorkerProcess[] = [];
   redis: RedisServer | null = null;
+  private readonly shim = compileShim(this.dir);
+  private crash: Promise<void> | null = null;
   private postgres!: EmbeddedPostgres;
   private pool!: pg.Pool;
   private where!: Where;
@@ -92,10 +102,10 @@ export class Cluster {
     }
   }
 
-  /** Ends the database server without a word to anybody; it is started again within about a second. */
-  crashPostgres(): void {
-    const file = join(this.dir, 'database', 'postgres', 'data', 'postmaster.pid');
-    process.kill(parseInt(readFileSync(file, 'utf8'), 10), 'SIGQUIT');
+  /** Ends the database server without a word to anybody, and waits until it has been started again. */
+  crashPostgres(): Promise<void> {
+    this.crash ??= this.crashNow().finally(() => (this.crash = null));
+    return this.crash;
   }
 
   /** Ends the workers, then the API; the database and the folders stay to be looked at. */
@@ -113,6 +123,19 @@ export class Cluster {
     rmSync(this.dir, { recursive: true, force: true });
   }
 
+  private async crashNow(): Promise<void> {
+    const file = join(this.dir, 'database', 'postgres', 'data', 'postmaster.pid');
+    const pid = parseInt(readFileSync(file, 'utf8'), 10);
+    process.kill(pid, 'SIGQUIT');
+    await until('PostgreSQL to end', () => !isAlive(pid), 60_000);
+    const answers = (): Promise<boolean> =>
+      this.query('SELECT 1').then(
+        () => true,
+        () => false,
+      );
+    await until('PostgreSQL to come back', answers, 60_000);
+  }
+
   private async proxy(port: number): Promise<FaultyProxy> {
     const proxy = await FaultyProxy.to(port);
     this.closing.push(() => proxy.close());
@@ -121,7 +144,7 @@ export class Cluster {
 
   private preload(name: string): Preload {
     mkdirSync(join(this.dir, name), { recursive: true });
-    return new Preload(join(this.dir, name));
+    return new Preload(join(this.dir, name), this.shim);
   }
 
   private async api(name: string, leaseMs: number): Promise<ApiProcess> {

@@ -158,8 +158,7 @@ const stores: readonly Fault[] = [
   {
     name: 'immediate restart of PostgreSQL',
     inject: async (cluster) => {
-      cluster.crashPostgres();
-      await wait(4000);
+      await cluster.crashPostgres();
     },
   },
   {

@@ -34,6 +34,20 @@ const LIBFAKETIME = ['x86_64', 'aarch64']
   .map((arch) => `/usr/lib/${arch}-linux-gnu/faketime/libfaketime.so.1`)
   .find(existsSync);
 
+/** Compiles the library that makes the disk fail; null where there is no compiler. */
+export function compileShim(dir: string): string | null {
+  const [source, library] = [join(dir, 'shim.cpp'), join(dir, 'shim.so')];
+  writeFileSync(source, SHIM);
+  try {
+    execFileSync('g++', ['-shared', '-fPIC', '-O1', '-o', library, source, '-ldl'], {
+      stdio: 'ignore',
+    });
+    return library;
+  } catch {
+    return null;
+  }
+}
+
 export class Preload {
   private readonly libraries: string[] = [];
   private readonly variables: Record<string, string> = {};
@@ -42,21 +56,17 @@ export class Preload {
   readonly canFailDisk: boolean = false;
   readonly canMoveClock = LIBFAKETIME !== undefined;
 
-  /** @param dir a folder for its files */
-  constructor(dir: string) {
+  /**
+   * @param dir a folder for its files
+   * @param shim of compileShim
+   */
+  constructor(dir: string, shim: string | null) {
     this.diskFails = join(dir, 'disk-fails');
     this.clock = join(dir, 'clock');
-    try {
-      const [source, library] = [join(dir, 'shim.cpp'), join(dir, 'shim.so')];
-      writeFileSync(source, SHIM);
-      execFileSync('g++', ['-shared', '-fPIC', '-O1', '-o', library, source, '-ldl'], {
-        stdio: 'ignore',
-      });
-      this.libraries.push(library);
+    if (shim !== null) {
+      this.libraries.push(shim);
       this.variables['GRAFT_TEST_DISK_FAILS'] = this.diskFails;
       this.canFailDisk = true;
-    } catch {
-      // no compiler here
     }
     if (LIBFAKETIME) {
       this.libraries.push(LIBFAKETIME);
