@@ -1,21 +1,21 @@
-// One poison job beside nine good ones, on one base in one worker: whatever the poison does, the nine end with the bytes
+// One poison job beside good ones, on one base in one worker: whatever the poison does, the good ones end with the bytes
 // that they have alone and pay nothing, and the poison ends with its own reason. Then the shared process is killed at
 // random. Real API, real worker, real trainer processes; poison-trainer.mjs is the real trainer but for the poison.
 //
-// `npm test` runs three kinds. All of them, and more kills (about six minutes on two cores):
-//
-//     GRAFT_CHAOS=long npx vitest run test/chaos/poison.spec.ts
+// The default tier runs three kinds beside four good jobs. The tier `all` runs every kind beside nine, and kills more
+// often (about six minutes on two cores).
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { JobObject } from '@graft/contracts';
 import { afterAll, beforeAll, describe, expect, it, onTestFailed } from 'vitest';
 import { Installation, until } from '../e2e/installation.js';
+import { isAllTier } from '../tier.js';
 import { writeTinyBase } from '../tiny-base.js';
 
-const LONG = process.env['GRAFT_CHAOS'] === 'long';
 const WORKER = fileURLToPath(new URL('./poison-worker.mjs', import.meta.url));
-const NINE = 9;
+const GOOD_ONES = isAllTier ? 9 : 4;
+const ALL = GOOD_ONES + 1;
 const STEPS = 16;
 
 /** Four chats are more rows than share a forward: not a bit depends on the company. */
@@ -39,9 +39,9 @@ beforeAll(async () => {
   graft.startWorkerOf(
     WORKER,
     'poisoned',
-    { GRAFT_TEST_HANG_MS: LONG ? '8000' : '', GRAFT_TEST_DIR: graft.dir },
+    { GRAFT_TEST_HANG_MS: isAllTier ? '8000' : '', GRAFT_TEST_DIR: graft.dir },
     '--slots',
-    '10',
+    String(ALL),
   );
   await graft.importTinyBase();
   training_file = await graft.uploadChats(40);
@@ -54,6 +54,9 @@ afterAll(() => graft?.stop());
 
 /** The next so many runs start together, however long it takes until all are there. */
 const startTogether = (runs: number): void => writeFileSync(join(graft.dir, 'hold'), String(runs));
+
+/** From now on, each piece of a trainer's work takes at least so long. */
+const setPace = (ms: number): void => writeFileSync(join(graft.dir, 'pace'), String(ms));
 
 async function adapterOf(job: JobObject): Promise<Buffer> {
   const adapter = (await graft.results(job)).get('adapter_model.safetensors');
@@ -180,17 +183,17 @@ const LONG_KINDS: readonly Poison[] = [
   },
 ];
 
-async function besideNine(poison: Poison, changes: object = {}): Promise<void> {
+async function besideGoodOnes(poison: Poison, changes: object = {}): Promise<void> {
   onTestFailed(() => console.error(graft.tails()));
-  startTogether(NINE + 1);
-  const nine: string[] = [];
-  for (let n = 0; n < NINE; n++) nine.push((await createGood(n, changes)).id);
+  startTogether(ALL);
+  const good: string[] = [];
+  for (let n = 0; n < GOOD_ONES; n++) good.push((await createGood(n, changes)).id);
   const bad = await graft.createJob({ ...GOOD, training_file, ...changes, ...poison.job });
   const end = await ended(bad.id, 180_000);
   expect(end).toMatchObject({ status: 'failed', error: { code: poison.code } });
   expect(outcomes(end)).toEqual(poison.outcomes);
   let displaced = 0;
-  for (const [n, id] of nine.entries()) {
+  for (const [n, id] of good.entries()) {
     const job = await graft.succeeded(id, 180_000);
     expect(job.graft.alone).toBe(false);
     const before = outcomes(job).slice(0, -1);
@@ -201,16 +204,16 @@ async function besideNine(poison: Poison, changes: object = {}): Promise<void> {
     expect((await adapterOf(job)).equals(bytes ?? Buffer.alloc(0)), `${n}`).toBe(true);
   }
   // That they were there when it died, and that they were not where they have nothing to do with it.
-  if (poison.isFelt) expect(displaced).toBeGreaterThanOrEqual(NINE);
+  if (poison.isFelt) expect(displaced).toBeGreaterThanOrEqual(GOOD_ONES);
   else expect(displaced).toBe(0);
 }
 
 const named = (kinds: readonly Poison[]) => kinds.map((kind) => [kind.name, kind] as const);
 
-describe('one poison job beside nine good ones', () => {
-  it.each(named(SHORT_KINDS))('%s', (_, poison) => besideNine(poison), 240_000);
-  if (LONG) {
-    it.each(named(LONG_KINDS))('%s', (_, poison) => besideNine(poison), 400_000);
+describe(`one poison job beside ${GOOD_ONES} good ones`, () => {
+  it.each(named(SHORT_KINDS))('%s', (_, poison) => besideGoodOnes(poison), 240_000);
+  if (isAllTier) {
+    it.each(named(LONG_KINDS))('%s', (_, poison) => besideGoodOnes(poison), 400_000);
 
     it('a chat template that does not come to an end', async () => {
       await importLoopingBase();
@@ -224,7 +227,7 @@ describe('one poison job beside nine good ones', () => {
         file: new File([readFileSync(path)], 'loop.jsonl'),
         purpose: 'fine-tune',
       });
-      await besideNine(
+      await besideGoodOnes(
         {
           name: 'loop',
           job: { training_file: id },
@@ -287,25 +290,26 @@ async function importLoopingBase(): Promise<void> {
   });
 }
 
-it('ten runs whose process is killed at random end with the bytes they have alone', async () => {
+it(`${ALL} runs whose process is killed at random end with the bytes they have alone`, async () => {
   onTestFailed(() => console.error(graft.tails()));
-  const kills = LONG ? 25 : 2;
-  // Long enough that a run which has saved its first checkpoint is far from its end.
-  const settings = { graft: { ...GOOD.graft, max_steps: LONG ? 300 : 60 } };
+  const kills = isAllTier ? 25 : 2;
+  const settings = { graft: { ...GOOD.graft, max_steps: isAllTier ? 300 : 60 } };
   for (const one of SEEDS) {
     const { id } = await graft.createJob({ ...GOOD, ...settings, training_file, seed: one });
     alone.set(one, await adapterOf(await graft.succeeded(id, 120_000)));
   }
-  startTogether(10);
-  const ten: string[] = [];
-  for (let n = 0; n < 10; n++) ten.push((await createGood(n, settings)).id);
+  startTogether(ALL);
+  // So slow that no run ends before the last kill.
+  setPace(isAllTier ? 20 : 50);
+  const ids: string[] = [];
+  for (let n = 0; n < ALL; n++) ids.push((await createGood(n, settings)).id);
   const newest = async (id: string): Promise<number> =>
     (await graft.openai.fineTuning.jobs.checkpoints.list(id, { limit: 1 })).data[0]?.step_number ??
     0;
-  const saved = new Map(ten.map((id) => [id, 0]));
+  const saved = new Map(ids.map((id) => [id, 0]));
   for (let n = 0; n < kills; n++) {
     const open = [];
-    for (const id of ten) if ((await graft.job(id)).status !== 'succeeded') open.push(id);
+    for (const id of ids) if ((await graft.job(id)).status !== 'succeeded') open.push(id);
     if (open.length === 0) break;
     // Each has a new checkpoint: what is killed is no run's third time in one place.
     for (const id of open) {
@@ -327,8 +331,9 @@ it('ten runs whose process is killed at random end with the bytes they have alon
       }
     }
   }
+  setPace(0);
   let interrupted = 0;
-  for (const [n, id] of ten.entries()) {
+  for (const [n, id] of ids.entries()) {
     const job = await graft.succeeded(id, 240_000);
     interrupted += outcomes(job).length - 1;
     const bytes = alone.get(SEEDS[n % SEEDS.length] as number);
