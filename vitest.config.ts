@@ -1,8 +1,8 @@
 import { defineConfig } from 'vitest/config';
 
 // Four groups, one after the other: specs beside the code may share the machine, and so may an application's own in
-// its test/, which mostly wait for servers, and those in test/ that compute on one thread or wait for browsers and
-// commands (three at a time on two cores); those that kill get it to themselves. Specs beside the code share a process
+// its test/, which mostly wait for servers, and those in test/ that compute on one thread or wait for browsers, commands
+// and faults (three at a time on two cores); the mutations get it to themselves. Specs beside the code share a process
 // and its modules (loading these took most of their time), so that what one changes outside itself it also puts back.
 // Forks, because the native addon does not live in worker threads.
 const shared = {
@@ -14,7 +14,7 @@ const shared = {
   server: { deps: { external: [/\/(apps|libs)\/[^/]+\/dist\//] } },
 } as const;
 
-const ALONE = ['test/{chaos,mutations}/**/*.spec.ts'];
+const ALONE = ['test/mutations/**/*.spec.ts'];
 
 export default defineConfig({
   test: {
