@@ -2,8 +2,9 @@ import { defineConfig } from 'vitest/config';
 
 // Four groups, one after the other: specs beside the code may share the machine, and so may an application's own in
 // its test/, which mostly wait for servers, and those in test/ that compute on one thread or wait for browsers, commands
-// and faults (three at a time on two cores); the mutations get it to themselves. Specs beside the code share a process
-// and its modules (loading these took most of their time), so that what one changes outside itself it also puts back.
+// and faults (three at a time on two cores); the mutations get it to themselves. Specs beside the code, and those in
+// browsers, share a process and its modules (loading the API takes 2.4 s of CPU), so that what one changes outside
+// itself it also puts back.
 // Forks, because the native addon does not live in worker threads.
 const shared = {
   environment: 'node',
@@ -15,6 +16,7 @@ const shared = {
 } as const;
 
 const ALONE = ['test/mutations/**/*.spec.ts'];
+const BROWSERS = ['test/e2e/{dashboard*,while-it-trains}.spec.ts'];
 
 export default defineConfig({
   test: {
@@ -53,9 +55,22 @@ export default defineConfig({
       {
         test: {
           ...shared,
+          name: 'browsers',
+          include: BROWSERS,
+          globalSetup: ['./test/e2e/browser-server.ts'],
+          testTimeout: 120_000,
+          hookTimeout: 180_000,
+          maxWorkers: 3,
+          isolate: false,
+          sequence: { groupOrder: 2 },
+        },
+      },
+      {
+        test: {
+          ...shared,
           name: 'whole',
           include: ['test/**/*.spec.{ts,tsx}'],
-          exclude: ALONE,
+          exclude: [...ALONE, ...BROWSERS],
           testTimeout: 120_000,
           hookTimeout: 180_000,
           maxWorkers: 3,

@@ -1,11 +1,18 @@
-// A real Chromium for specs of the dashboard: found on PATH, watched for everything a user would not see.
+// A real Chromium for specs of the dashboard, watched for everything a user would not see.
 import { spawnSync } from 'node:child_process';
-import { accessSync, constants, cpSync, mkdirSync } from 'node:fs';
-import { delimiter, join } from 'node:path';
+import { cpSync, mkdirSync } from 'node:fs';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { chromium, type Browser, type BrowserContextOptions, type Page } from 'playwright-core';
+import {
+  chromium,
+  type Browser,
+  type BrowserContextOptions,
+  type Download,
+  type Page,
+} from 'playwright-core';
+import { inject } from 'vitest';
 
-const NAMES = ['chromium', 'chromium-browser', 'google-chrome'];
+export { BROWSER_ARGS, findBrowser } from './browser-program.js';
 
 /** The dashboard in a folder, as it is released: a copy of what `npm test` has just built, or a build of its own. */
 export function buildDashboard(outDir: string): void {
@@ -20,36 +27,8 @@ export function buildDashboard(outDir: string): void {
   if (status !== 0) throw new Error(`the dashboard does not build: ${stderr}`);
 }
 
-/** The browser's program, or null where none is installed. */
-export function findBrowser(): string | null {
-  const places = (process.env['PATH'] ?? '')
-    .split(delimiter)
-    .flatMap((dir) => NAMES.map((name) => join(dir, name)));
-  return places.find(isProgram) ?? null;
-}
-
-function isProgram(path: string): boolean {
-  try {
-    accessSync(path, constants.X_OK);
-    return true;
-  } catch {
-    return false;
-  }
-}
-
-// No sandbox, because tests run as root in containers; the rest keeps the browser from calling home.
-export const BROWSER_ARGS = [
-  '--no-sandbox',
-  '--disable-gpu',
-  '--disable-quic',
-  '--no-first-run',
-  '--disable-background-networking',
-  '--disable-component-update',
-  '--disable-sync',
-];
-
-export const startBrowser = (executablePath: string): Promise<Browser> =>
-  chromium.launch({ executablePath, args: BROWSER_ARGS, headless: true });
+/** The browser that browser-server.ts started for this run; closing it closes only the profiles opened here. */
+export const startBrowser = (): Promise<Browser> => chromium.connect(inject('browserEndpoint'));
 
 /** A tab and what went wrong in it: console errors, uncaught errors, violations of the content security policy. */
 interface Watched {
@@ -124,6 +103,13 @@ export async function picture(page: Page, name: string): Promise<void> {
   if (!PICTURES) return;
   mkdirSync(PICTURES, { recursive: true });
   await page.screenshot({ path: join(PICTURES, `${name}.png`), fullPage: true });
+}
+
+/** The bytes of a download; the browser keeps the file itself, as it belongs to another process. */
+export async function downloaded(download: Download): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of await download.createReadStream()) chunks.push(chunk as Buffer);
+  return Buffer.concat(chunks);
 }
 
 /** Answers what a page asks before it does something, and says what it asked. */

@@ -54,7 +54,7 @@ describe.skipIf(!program)('the chat in the dashboard', () => {
     await importBase(api);
     await importBase(api, 'other');
     worker = await new ScriptedWorker(api).connect();
-    browser = await startBrowser(program!);
+    browser = await startBrowser();
     tabs = new Tabs(browser, api);
   });
   afterAll(async () => {

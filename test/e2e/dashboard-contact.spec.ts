@@ -26,7 +26,7 @@ describe.skipIf(!program)('without an answer', () => {
     await graft.importTinyBase();
     const training_file = await graft.uploadChats(12);
     job = (await graft.createJob({ model: 'tiny', training_file, suffix: 'waits' })).id;
-    browser = await startBrowser(program!);
+    browser = await startBrowser();
     tabs = new Tabs(browser, graft.where);
   });
   afterAll(async () => {

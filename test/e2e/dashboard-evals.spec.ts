@@ -34,7 +34,7 @@ describe.skipIf(!program)('evals in the dashboard', () => {
     buildDashboard(join(dir, 'built'));
     api = await startTestApi({ dashboardDir: join(dir, 'built'), leaseMs: 60_000 });
     await importBase(api);
-    browser = await startBrowser(program!);
+    browser = await startBrowser();
     tabs = new Tabs(browser, api);
   });
   afterAll(async () => {

@@ -93,7 +93,7 @@ describe.skipIf(!program)('files in the dashboard', () => {
     buildDashboard(join(dir, 'built'));
     graft = await Installation.start({ dashboardDir: join(dir, 'built') });
     await graft.importTinyBase();
-    browser = await startBrowser(program!);
+    browser = await startBrowser();
     tabs = new Tabs(browser, graft.where);
   });
   afterAll(async () => {

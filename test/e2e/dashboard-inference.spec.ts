@@ -72,7 +72,7 @@ describe.skipIf(!program)('a model that writes no text in the dashboard', () => 
     await worker.tell(lease, started(0, 1), step(1));
     await worker.finish(lease, 1);
     job = await api.get<JobObject>(`/fine_tuning/jobs/${id}`);
-    browser = await startBrowser(program!);
+    browser = await startBrowser();
     tabs = new Tabs(browser, api);
   });
   afterAll(async () => {

@@ -1,5 +1,5 @@
 // The job page and the list, of runs whose every step the test decides: a real API and Chromium, a scripted worker.
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { lossText, type JobObject } from '@graft/contracts';
@@ -24,6 +24,7 @@ import { inked } from './looks.js';
 import {
   answer,
   buildDashboard,
+  downloaded,
   findBrowser,
   picture,
   pill,
@@ -76,7 +77,7 @@ describe.skipIf(!program)('a job in the dashboard', () => {
     await importBase(api);
     file = await uploadChats(api);
     worker = await new ScriptedWorker(api, { name: 'tower' }).connect();
-    browser = await startBrowser(program!);
+    browser = await startBrowser();
     tabs = new Tabs(browser, api);
   });
   afterAll(async () => {
@@ -136,7 +137,7 @@ describe.skipIf(!program)('a job in the dashboard', () => {
         page.getByRole('button', { name: button!, exact: false }).first().click(),
       ]);
       expect(download.suggestedFilename()).toMatch(/^ft-tiny-default-overfits-\w{8}.*\.zip$/);
-      expect(readFileSync(await download.path()).includes(weights!)).toBe(true);
+      expect((await downloaded(download)).includes(weights!)).toBe(true);
     }
 
     await page.getByRole('tab', { name: 'Charts' }).click();
@@ -173,14 +174,14 @@ describe.skipIf(!program)('a job in the dashboard', () => {
       page.waitForEvent('download'),
       page.getByRole('button', { name: 'Download step 1' }).click(),
     ]);
-    expect(readFileSync(await download.path()).includes('weights at 1')).toBe(true);
+    expect((await downloaded(download)).includes('weights at 1')).toBe(true);
     await page.getByRole('tab', { name: 'Attempts' }).click();
     const [traced] = await Promise.all([
       page.waitForEvent('download'),
       page.getByRole('button', { name: 'Download trace' }).click(),
     ]);
     expect(traced.suggestedFilename()).toBe(`${job.id}.trace.json`);
-    expect(JSON.parse(readFileSync(await traced.path(), 'utf8'))).toEqual(
+    expect(JSON.parse((await downloaded(traced)).toString())).toEqual(
       await api.get(`/fine_tuning/jobs/${job.id}/trace`),
     );
     await page.getByRole('tab', { name: 'Checkpoints' }).click();

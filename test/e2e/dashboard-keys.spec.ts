@@ -46,7 +46,7 @@ describe.skipIf(!program)('keys in the dashboard', () => {
       training_file: await uploadChats(api),
       suffix: 'seen',
     });
-    browser = await startBrowser(program!);
+    browser = await startBrowser();
     tabs = new Tabs(browser, api);
   });
   afterAll(async () => {

@@ -142,7 +142,7 @@ describe.skipIf(!program)('the looks of the dashboard', () => {
       await worker.tell(lease, started(0, 40), step(40, loss), evaluated(40, loss, true, 0));
       await worker.finish(lease, 40);
     }
-    browser = await startBrowser(program!);
+    browser = await startBrowser();
     tabs = new Tabs(browser, api);
     const labels = [...words, 'a label of several words that goes on and on'];
     const lines = labels.map((label) =>

@@ -29,7 +29,7 @@ describe.skipIf(!program)('the new-job form', () => {
     const outDir = join(dir, 'built');
     buildDashboard(outDir);
     graft = await Installation.start({ dashboardDir: outDir });
-    browser = await startBrowser(program!);
+    browser = await startBrowser();
     tabs = new Tabs(browser, graft.where);
     await graft.importTinyBase();
     file = await graft.uploadChats(12);

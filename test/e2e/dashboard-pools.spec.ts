@@ -52,7 +52,7 @@ describe.skipIf(!program)('pools in the dashboard', () => {
        SELECT 'gpu', date_trunc('minute', clock_timestamp()) - n * interval '1 minute', n % 7, 1, 1, 0
        FROM generate_series(1, 50) n ON CONFLICT DO NOTHING`,
     );
-    browser = await startBrowser(program!);
+    browser = await startBrowser();
     tabs = new Tabs(browser, api);
   });
   afterAll(async () => {

@@ -52,7 +52,7 @@ describe.skipIf(!program)('projects in the dashboard', () => {
     buildDashboard(join(dir, 'built'));
     api = await startTestApi({ dashboardDir: join(dir, 'built') });
     await importBase(api);
-    browser = await startBrowser(program!);
+    browser = await startBrowser();
     tabs = new Tabs(browser, api);
   });
   afterAll(async () => {

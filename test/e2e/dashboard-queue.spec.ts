@@ -44,7 +44,7 @@ describe.skipIf(!program)('queue and company in the dashboard', () => {
     });
     await importBase(api);
     file = await uploadChats(api);
-    browser = await startBrowser(program!);
+    browser = await startBrowser();
     tabs = new Tabs(browser, api);
   });
   afterAll(async () => {

@@ -19,7 +19,7 @@ describe.skipIf(!program)('a silent worker', () => {
     buildDashboard(join(dir, 'built'));
     graft = await Installation.start({ dashboardDir: join(dir, 'built'), leaseMs: 12_000 });
     await graft.importTinyBase();
-    browser = await startBrowser(program!);
+    browser = await startBrowser();
     tabs = new Tabs(browser, graft.where);
   });
   afterAll(async () => {

@@ -47,7 +47,7 @@ describe.skipIf(!program)('a result in the dashboard', () => {
     await importBase(api);
     worker = await new ScriptedWorker(api).connect();
     [job, other] = [await trained(), await trained()];
-    browser = await startBrowser(program!);
+    browser = await startBrowser();
     tabs = new Tabs(browser, api);
   });
   afterAll(async () => {

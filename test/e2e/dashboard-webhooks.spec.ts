@@ -28,7 +28,7 @@ describe.skipIf(!program)('webhooks and trackers in the dashboard', () => {
       outboundNetworks: ['127.0.0.0/8'],
     });
     receiver = await WebhookReceiver.open();
-    browser = await startBrowser(program!);
+    browser = await startBrowser();
     tabs = new Tabs(browser, api);
   });
   afterAll(async () => {

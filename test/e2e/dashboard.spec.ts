@@ -7,7 +7,7 @@ import type { Catalog } from '@graft/contracts';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { writeChats, writeTinyBase } from '../tiny-base.js';
-import { answer, buildDashboard, findBrowser, startBrowser, Tabs } from './browser.js';
+import { answer, buildDashboard, downloaded, findBrowser, startBrowser, Tabs } from './browser.js';
 import { jobId, picture, pill, rows, text } from './browser.js';
 import { inked, luminance, marked, tooWide, unreadable } from './looks.js';
 import { Installation, until } from './installation.js';
@@ -38,7 +38,7 @@ describe.skipIf(!program)('the dashboard', () => {
     const outDir = join(dir, 'built');
     buildDashboard(outDir);
     graft = await Installation.start({ dashboardDir: outDir });
-    browser = await startBrowser(program!);
+    browser = await startBrowser();
     tabs = new Tabs(browser, graft.where);
   });
   afterAll(async () => {
@@ -161,7 +161,7 @@ describe.skipIf(!program)('the dashboard', () => {
       page.waitForEvent('download'),
       row.getByRole('button', { name: 'Download' }).click(),
     ]);
-    expect(readFileSync(await download.path())).toEqual(readFileSync(good));
+    expect(await downloaded(download)).toEqual(readFileSync(good));
     await rows(page)
       .filter({ hasText: 'bad.jsonl' })
       .getByRole('button', { name: 'Delete' })
@@ -294,7 +294,7 @@ describe.skipIf(!program)('the dashboard', () => {
     ]);
     expect(download.suggestedFilename()).toBe('adapter_model.safetensors');
     expect(
-      readFileSync(await download.path()).equals(
+      (await downloaded(download)).equals(
         (await graft.results(job)).get('adapter_model.safetensors')!,
       ),
     ).toBe(true);

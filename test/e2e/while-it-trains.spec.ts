@@ -152,7 +152,7 @@ it('goes on from a checkpoint with other options: graft branch', async () => {
 
 describe.skipIf(!program)('in the dashboard', () => {
   it('is a table of the job, a column a prompt, and a field of the form', async () => {
-    browser = await startBrowser(program!);
+    browser = await startBrowser();
     const tabs = new Tabs(browser, here.where);
     const page = await tabs.open(`/jobs/${job}?tab=samples`);
     await page.getByRole('columnheader', { name: `1. ${QUESTION}` }).waitFor();
