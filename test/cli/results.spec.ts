@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { ChromeTrace, JobObject } from '@graft/contracts';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import {
   chats,
   importBase,
@@ -294,12 +294,18 @@ describe('graft tensorboard', () => {
     const { id, worker, lease } = await start('followed');
     worker.keep(lease);
     const logdir = join(api.home, 'followed');
-    const following = run('tensorboard', id, '--logdir', logdir, '--follow');
+    const { child, text } = await startUntil(
+      CLI,
+      ['tensorboard', id, '--logdir', logdir, '--follow'],
+      cleanEnv({ GRAFT_HOME: api.home }),
+      'to see them',
+    );
+    onTestFinished(() => void child.kill());
+    const closed = once(child, 'close');
     const path = (): string =>
       readdirSync(logdir, { recursive: true, encoding: 'utf8' }).find((name) =>
         name.endsWith('.graft'),
       ) ?? '';
-    await until(() => existsSync(logdir) && path() !== '');
     const begun = readFileSync(join(logdir, path()));
     // Another one there would write all of it twice, whether it follows or not.
     for (const more of [[], ['--follow']])
@@ -309,16 +315,15 @@ describe('graft tensorboard', () => {
       });
     await api.post(`/fine_tuning/jobs/${id}/pause`);
     await worker.tell(lease, { $case: 'stopped', value: { reason: 'paused', step: 20 } });
-    await new Promise((resolve) => setTimeout(resolve, 4_000));
+    await until(() => text().err.includes(`${id} paused; going on with it when it is resumed`));
     await api.post(`/fine_tuning/jobs/${id}/resume`);
     const again = await worker.assigned();
     worker.keep(again);
     await worker.tell(again, started(20, 40), step(30), step(40));
     await worker.finish(again, 40);
     worker.vanish();
-    const { code, err } = await following;
-    expect([code, err]).toEqual([0, expect.stringContaining(`${id} succeeded`)]);
-    expect(err).toContain(`${id} paused; going on with it when it is resumed`);
+    const [code] = (await closed) as [number | null];
+    expect([code, text().err]).toEqual([0, expect.stringContaining(`${id} succeeded`)]);
     const whole = readFileSync(join(logdir, path()));
     expect(whole).toEqual(await bytesOf(id));
     expect(whole.length).toBeGreaterThan(begun.length);
