@@ -2,8 +2,9 @@ import { defineConfig } from 'vitest/config';
 
 // Four groups, one after the other: specs beside the code may share the machine, and so may an application's own in
 // its test/, which mostly wait for servers, and those in test/ that compute on one thread or wait for browsers, commands
-// and faults (three at a time on two cores); the mutations get it to themselves. Specs beside the code, and those in
-// browsers, share a process and its modules (loading the API takes 2.4 s of CPU), so that what one changes outside
+// and faults (three at a time on two cores); the mutations get it to themselves. Specs beside the code, and those on
+// installations, share a process and its modules (loading the API takes 2.4 s of CPU), so that what one changes outside
+// itself it also puts back.
 // itself it also puts back.
 // Forks, because the native addon does not live in worker threads.
 const shared = {
@@ -17,6 +18,8 @@ const shared = {
 
 const ALONE = ['test/mutations/**/*.spec.ts'];
 const BROWSERS = ['test/e2e/{dashboard*,while-it-trains}.spec.ts'];
+// but for the one that adds to a registry of the product, which an API of the same process may have read before
+const INSTALLATIONS = ['test/{cli,docs}/**/*.spec.ts', 'test/e2e/!(one-more-number).spec.ts'];
 
 export default defineConfig({
   test: {
@@ -68,9 +71,22 @@ export default defineConfig({
       {
         test: {
           ...shared,
+          name: 'installations',
+          include: INSTALLATIONS,
+          exclude: BROWSERS,
+          testTimeout: 120_000,
+          hookTimeout: 180_000,
+          maxWorkers: 3,
+          isolate: false,
+          sequence: { groupOrder: 2 },
+        },
+      },
+      {
+        test: {
+          ...shared,
           name: 'whole',
           include: ['test/**/*.spec.{ts,tsx}'],
-          exclude: [...ALONE, ...BROWSERS],
+          exclude: [...ALONE, ...INSTALLATIONS],
           testTimeout: 120_000,
           hookTimeout: 180_000,
           maxWorkers: 3,
