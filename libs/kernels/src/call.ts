@@ -49,6 +49,7 @@ function invoke(op: string, args: readonly Argument[], discard: boolean): number
       indices.set(op, index);
     }
     let at = 0;
+    buffer(); // results need it where there are no arguments
     for (const arg of args) at = write(arg, at);
     return addon.call(index, args.length, discard);
   } catch (error) {

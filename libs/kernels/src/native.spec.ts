@@ -29,6 +29,14 @@ describe('loading', () => {
     );
   });
 
+  it('has the result of a first call that takes no arguments', () => {
+    const code = `
+      const k = await import(${JSON.stringify(built)});
+      const sets = k.instructionSets().length;
+      process.stdout.write(JSON.stringify(sets === k.instructionSets().length));`;
+    expect(runModule(code, { GRAFT_ISA: 'generic' })).toBe('true');
+  });
+
   it('explains an addon that does not load', () => {
     const folder = mkdtempSync(join(tmpdir(), 'graft-native-'));
     writeFileSync(join(folder, 'kernels.node'), 'not a library');
