@@ -40,7 +40,7 @@
 #include "attention.h"
 #include "operator.h"
 
-namespace graft {
+namespace graft::attention {
 namespace {
 
 struct AttentionTask {
@@ -331,7 +331,7 @@ struct Attention : torch::autograd::Function<Attention> {
                             double scale, bool causal, int64_t window, int64_t bias_behind, double softcap) {
     at::AutoDispatchBelowAutograd below;
     TORCH_CHECK(bias_behind >= 0 || !bias || !bias->requires_grad(), "a bias by place gets no gradient");
-    auto [o, lse] = graft::forward(q, k, v, bias, segments, scale, causal, window, bias_behind, softcap);
+    auto [o, lse] = attention::forward(q, k, v, bias, segments, scale, causal, window, bias_behind, softcap);
     context->save_for_backward({q, k, v, o, lse, bias.value_or(at::Tensor())});
     context->saved_data["segments"] = std::move(segments);
     context->saved_data["scale"] = scale;
@@ -366,7 +366,7 @@ at::Tensor attention_autograd(const at::Tensor& q, const at::Tensor& k, const at
 }
 
 }  // namespace
-}  // namespace graft
+}  // namespace graft::attention
 
 TORCH_LIBRARY_FRAGMENT(graft, m) {
   m.def(
@@ -383,8 +383,8 @@ TORCH_LIBRARY_FRAGMENT(graft, m) {
 }
 
 TORCH_LIBRARY_IMPL(graft, CPU, m) {
-  m.impl("attention_forward", graft::forward_cpu);
-  m.impl("attention_backward", graft::backward_cpu);
+  m.impl("attention_forward", graft::attention::forward_cpu);
+  m.impl("attention_backward", graft::attention::backward_cpu);
 }
-TORCH_LIBRARY_IMPL(graft, CompositeExplicitAutograd, m) { m.impl("attention", graft::attention); }
-TORCH_LIBRARY_IMPL(graft, Autograd, m) { m.impl("attention", graft::attention_autograd); }
+TORCH_LIBRARY_IMPL(graft, CompositeExplicitAutograd, m) { m.impl("attention", graft::attention::attention); }
+TORCH_LIBRARY_IMPL(graft, Autograd, m) { m.impl("attention", graft::attention::attention_autograd); }

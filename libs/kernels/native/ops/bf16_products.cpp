@@ -25,7 +25,7 @@
 #include "isa.h"
 #include "packed_product.h"
 
-namespace graft {
+namespace graft::bf16_products {
 namespace {
 
 constexpr int64_t kBlock = 1 << 20;  // numbers of A, of B and of C that are in f32 at once
@@ -182,16 +182,16 @@ struct Silent : c10::WarningHandler {
 };
 
 }  // namespace
-}  // namespace graft
+}  // namespace graft::bf16_products
 
 TORCH_LIBRARY_IMPL(aten, CPU, m) {
-  using namespace graft;
+  using namespace graft::bf16_products;
   Silent silent;
   const c10::WarningUtils::WarningHandlerGuard guard(&silent);
   m.impl("mm", mm);
   m.impl("addmm", addmm);
   m.impl("addmm_", addmm_);
-  if (isa() >= Isa::kAvx512) return;
+  if (graft::isa() >= graft::Isa::kAvx512) return;
   m.impl("bmm", bmm);
   m.impl("baddbmm", baddbmm);
 }

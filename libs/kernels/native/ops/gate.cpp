@@ -17,7 +17,7 @@
 
 #include "operator.h"
 
-namespace graft {
+namespace graft::gate {
 namespace {
 
 struct GateTask {
@@ -28,8 +28,10 @@ struct GateTask {
 };
 
 #define GRAFT_BODY "gate.inc"
+#define GRAFT_WITHOUT_DOTS
 #include "isa_each.h"
 #undef GRAFT_BODY
+#undef GRAFT_WITHOUT_DOTS
 
 constexpr int64_t kGrain = 1 << 14;
 
@@ -96,7 +98,7 @@ at::Tensor silu_mul_autograd(const at::Tensor& gate, const at::Tensor& up) {
 }
 
 }  // namespace
-}  // namespace graft
+}  // namespace graft::gate
 
 // the bodies take what is contiguous and checked
 TORCH_LIBRARY_FRAGMENT(graft, m) {
@@ -105,8 +107,8 @@ TORCH_LIBRARY_FRAGMENT(graft, m) {
   m.def("silu_mul_backward(Tensor dy, Tensor gate, Tensor up) -> (Tensor, Tensor)");
 }
 TORCH_LIBRARY_IMPL(graft, CPU, m) {
-  m.impl("silu_mul_forward", graft::forward_cpu);
-  m.impl("silu_mul_backward", graft::backward_cpu);
+  m.impl("silu_mul_forward", graft::gate::forward_cpu);
+  m.impl("silu_mul_backward", graft::gate::backward_cpu);
 }
-TORCH_LIBRARY_IMPL(graft, CompositeExplicitAutograd, m) { m.impl("silu_mul", graft::silu_mul); }
-TORCH_LIBRARY_IMPL(graft, Autograd, m) { m.impl("silu_mul", graft::silu_mul_autograd); }
+TORCH_LIBRARY_IMPL(graft, CompositeExplicitAutograd, m) { m.impl("silu_mul", graft::gate::silu_mul); }
+TORCH_LIBRARY_IMPL(graft, Autograd, m) { m.impl("silu_mul", graft::gate::silu_mul_autograd); }

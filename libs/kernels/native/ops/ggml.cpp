@@ -27,7 +27,7 @@
 namespace graft {
 namespace {
 
-constexpr int64_t kGrain = 16384;        // numbers of one task
+constexpr int64_t kQuantized = 16384;     // numbers of one task
 constexpr float kNothing = 1e-15f;       // below it a group of Q6_K is all zeros
 
 // The nearest integer, ties to even, of |x| < 2²²: by the bits of x + 1.5 · 2²³.
@@ -319,7 +319,7 @@ at::Tensor ggml_quantize(const at::Tensor& given, int64_t type) {
   at::Tensor packed = at::empty({rows, blocks * layout.bytes}, at::kByte);
   const float* from = matrix.const_data_ptr<float>();
   uint8_t* to = packed.mutable_data_ptr<uint8_t>();
-  at::parallel_for(0, rows * blocks, std::max<int64_t>(1, kGrain / layout.numbers), [&](int64_t begin, int64_t end) {
+  at::parallel_for(0, rows * blocks, std::max<int64_t>(1, kQuantized / layout.numbers), [&](int64_t begin, int64_t end) {
     for (int64_t b = begin; b < end; b++) quantize(from + b * layout.numbers, to + b * layout.bytes);
   });
   return packed;

@@ -12,7 +12,7 @@
 #include "isa.h"
 #include "packed_matrix.h"
 
-namespace graft {
+namespace graft::int8_matrix {
 namespace {
 
 constexpr int64_t kGrain = 16384;          // numbers of one task
@@ -87,13 +87,13 @@ at::Tensor int8_linear_autograd(const at::Tensor& x, const at::Tensor& numbers, 
 }
 
 }  // namespace
-}  // namespace graft
+}  // namespace graft::int8_matrix
 
 TORCH_LIBRARY_FRAGMENT(graft, m) {
-  m.def("int8_dense(Tensor numbers, Tensor scales, ScalarType dtype) -> Tensor", graft::int8_dense);
+  m.def("int8_dense(Tensor numbers, Tensor scales, ScalarType dtype) -> Tensor", graft::int8_matrix::int8_dense);
   m.def("int8_linear(Tensor x, Tensor numbers, Tensor scales, Tensor? bias) -> Tensor");
 }
-TORCH_LIBRARY_IMPL(graft, CPU, m) { m.impl("int8_linear", graft::int8_linear); }
+TORCH_LIBRARY_IMPL(graft, CPU, m) { m.impl("int8_linear", graft::int8_matrix::int8_linear); }
 // what it is composed of runs anywhere
-TORCH_LIBRARY_IMPL(graft, CUDA, m) { m.impl("int8_linear", graft::int8_linear); }
-TORCH_LIBRARY_IMPL(graft, Autograd, m) { m.impl("int8_linear", graft::int8_linear_autograd); }
+TORCH_LIBRARY_IMPL(graft, CUDA, m) { m.impl("int8_linear", graft::int8_matrix::int8_linear); }
+TORCH_LIBRARY_IMPL(graft, Autograd, m) { m.impl("int8_linear", graft::int8_matrix::int8_linear_autograd); }

@@ -2,6 +2,8 @@
 //   GRAFT_WIDTH     floats in a vector
 //   GRAFT_COLUMNS   vectors in a row of a product's tile: with its 6 rows as many accumulators as registers allow
 //   GRAFT_BF16_DOT  whether the processor multiplies pairs of bf16 into f32
+// A body that does not ask for GRAFT_BF16_DOT would be compiled to the same instructions twice: its file defines
+// GRAFT_WITHOUT_DOTS, and its avx512bf16 is its avx512.
 // No include guard: each file of operators uses it for its own body.
 
 namespace generic {
@@ -42,6 +44,9 @@ namespace avx512 {
 }  // namespace avx512
 #pragma GCC pop_options
 
+#ifdef GRAFT_WITHOUT_DOTS
+namespace avx512bf16 = avx512;
+#else
 #pragma GCC push_options
 #pragma GCC target("avx2,fma,f16c,bmi,bmi2,avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,prefer-vector-width=512")
 namespace avx512bf16 {
@@ -54,5 +59,6 @@ namespace avx512bf16 {
 #undef GRAFT_BF16_DOT
 }  // namespace avx512bf16
 #pragma GCC pop_options
+#endif
 
 #endif

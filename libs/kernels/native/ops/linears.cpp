@@ -14,7 +14,7 @@
 #include "few_rows.h"
 #include "ggml.h"
 
-namespace graft {
+namespace graft::linears {
 namespace {
 
 constexpr int64_t kDense = -1;
@@ -49,7 +49,7 @@ std::vector<at::Tensor> linears(const at::Tensor& x, at::TensorList ws, at::IntA
 }
 
 }  // namespace
-}  // namespace graft
+}  // namespace graft::linears
 
 TORCH_LIBRARY_FRAGMENT(graft, m) { m.def("linears(Tensor x, Tensor[] w, int[] types, Tensor?[] bias) -> Tensor[]"); }
-TORCH_LIBRARY_IMPL(graft, CPU, m) { m.impl("linears", graft::linears); }
+TORCH_LIBRARY_IMPL(graft, CPU, m) { m.impl("linears", graft::linears::linears); }

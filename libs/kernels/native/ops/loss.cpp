@@ -17,7 +17,7 @@
 
 #include "operator.h"
 
-namespace graft {
+namespace graft::loss {
 namespace {
 
 struct LossTask {
@@ -31,8 +31,10 @@ struct LossTask {
 };
 
 #define GRAFT_BODY "loss.inc"
+#define GRAFT_WITHOUT_DOTS
 #include "isa_each.h"
 #undef GRAFT_BODY
+#undef GRAFT_WITHOUT_DOTS
 
 std::tuple<at::Tensor, at::Tensor> rows_cpu(at::Tensor logits, const at::Tensor& labels,
                                             const std::optional<at::Tensor>& scales) {
@@ -73,12 +75,12 @@ std::tuple<at::Tensor, at::Tensor> cross_entropy(at::Tensor logits, const at::Te
 }
 
 }  // namespace
-}  // namespace graft
+}  // namespace graft::loss
 
 TORCH_LIBRARY_FRAGMENT(graft, m) {
   m.def("cross_entropy_(Tensor(a!) logits, Tensor labels, Tensor? scales) -> (Tensor, Tensor)");
   // the bodies, which take what is checked
   m.def("cross_entropy_rows_(Tensor(a!) logits, Tensor labels, Tensor? scales) -> (Tensor, Tensor)");
 }
-TORCH_LIBRARY_IMPL(graft, CPU, m) { m.impl("cross_entropy_rows_", graft::rows_cpu); }
-TORCH_LIBRARY_IMPL(graft, CompositeExplicitAutograd, m) { m.impl("cross_entropy_", graft::cross_entropy); }
+TORCH_LIBRARY_IMPL(graft, CPU, m) { m.impl("cross_entropy_rows_", graft::loss::rows_cpu); }
+TORCH_LIBRARY_IMPL(graft, CompositeExplicitAutograd, m) { m.impl("cross_entropy_", graft::loss::cross_entropy); }

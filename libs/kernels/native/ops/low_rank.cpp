@@ -20,7 +20,7 @@
 #include "few_rows.h"
 #include "isa.h"
 
-namespace graft {
+namespace graft::low_rank {
 namespace {
 
 // An adapter's rows of a product.
@@ -133,9 +133,9 @@ void add_low_rank(at::TensorList ys, const at::Tensor& given, at::TensorList fac
 }
 
 }  // namespace
-}  // namespace graft
+}  // namespace graft::low_rank
 
 TORCH_LIBRARY_FRAGMENT(graft, m) {
   m.def("add_low_rank_(Tensor(a!)[] y, Tensor x, Tensor[] factors, float[] scales, int[] places) -> ()");
 }
-TORCH_LIBRARY_IMPL(graft, CPU, m) { m.impl("add_low_rank_", graft::add_low_rank); }
+TORCH_LIBRARY_IMPL(graft, CPU, m) { m.impl("add_low_rank_", graft::low_rank::add_low_rank); }

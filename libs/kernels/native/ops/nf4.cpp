@@ -28,7 +28,7 @@
 #include "operator.h"
 #include "packed_matrix.h"
 
-namespace graft {
+namespace graft::nf4 {
 namespace {
 
 struct Code {
@@ -194,8 +194,10 @@ struct Nf4Numbers {
 };
 
 #define GRAFT_BODY "nf4.inc"
+#define GRAFT_WITHOUT_DOTS
 #include "isa_each.h"
 #undef GRAFT_BODY
+#undef GRAFT_WITHOUT_DOTS
 
 template <typename T>
 void dequantize_tile(const Nf4Numbers& w, const Tile& tile, T* to, int64_t stride) {
@@ -301,7 +303,7 @@ at::Tensor nf4_linear_autograd(const at::Tensor& x, const at::Tensor& numbers, c
 }
 
 }  // namespace
-}  // namespace graft
+}  // namespace graft::nf4
 
 TORCH_LIBRARY_FRAGMENT(graft, m) {
   m.def("nf4_quantize(Tensor matrix, int blocksize, bool fp4) -> (Tensor, Tensor)");
@@ -311,16 +313,16 @@ TORCH_LIBRARY_FRAGMENT(graft, m) {
   m.def(
       "nf4_dequantize(Tensor numbers, Tensor absmax, Tensor? nested_absmax, Tensor? nested_code, float offset, "
       "int blocksize, int nested_blocksize, int[] shape, bool fp4, ScalarType dtype, bool composed) -> Tensor",
-      graft::nf4_dequantize);
+      graft::nf4::nf4_dequantize);
   m.def(
       "nf4_linear(Tensor x, Tensor numbers, Tensor absmax, Tensor? nested_absmax, Tensor? nested_code, float offset, "
       "int blocksize, int nested_blocksize, int[] shape, bool fp4, Tensor? bias) -> Tensor");
 }
 
 TORCH_LIBRARY_IMPL(graft, CPU, m) {
-  m.impl("nf4_quantize", graft::nf4_quantize_cpu);
-  m.impl("nf4_linear", graft::nf4_linear);
+  m.impl("nf4_quantize", graft::nf4::nf4_quantize_cpu);
+  m.impl("nf4_linear", graft::nf4::nf4_linear);
 }
 // what it is composed of runs anywhere
-TORCH_LIBRARY_IMPL(graft, CUDA, m) { m.impl("nf4_linear", graft::nf4_linear); }
-TORCH_LIBRARY_IMPL(graft, Autograd, m) { m.impl("nf4_linear", graft::nf4_linear_autograd); }
+TORCH_LIBRARY_IMPL(graft, CUDA, m) { m.impl("nf4_linear", graft::nf4::nf4_linear); }
+TORCH_LIBRARY_IMPL(graft, Autograd, m) { m.impl("nf4_linear", graft::nf4::nf4_linear_autograd); }

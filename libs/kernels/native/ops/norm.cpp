@@ -21,7 +21,7 @@
 
 #include "operator.h"
 
-namespace graft {
+namespace graft::norm {
 namespace {
 
 struct NormTask {
@@ -36,8 +36,10 @@ struct NormTask {
 };
 
 #define GRAFT_BODY "norm.inc"
+#define GRAFT_WITHOUT_DOTS
 #include "isa_each.h"
 #undef GRAFT_BODY
+#undef GRAFT_WITHOUT_DOTS
 
 constexpr int64_t kGrain = 64;  // rows of one task; dw is summed by tasks, so it does not depend on threads
 
@@ -140,7 +142,7 @@ at::Tensor rms_norm_autograd(const at::Tensor& x, const std::optional<at::Tensor
 }
 
 }  // namespace
-}  // namespace graft
+}  // namespace graft::norm
 
 // the bodies take what is contiguous and checked: y and r; dx, and dw if it is wanted
 TORCH_LIBRARY_FRAGMENT(graft, m) {
@@ -149,8 +151,8 @@ TORCH_LIBRARY_FRAGMENT(graft, m) {
   m.def("rms_norm_backward(Tensor dy, Tensor x, Tensor? weight, Tensor r, bool dw) -> (Tensor, Tensor)");
 }
 TORCH_LIBRARY_IMPL(graft, CPU, m) {
-  m.impl("rms_norm_forward", graft::forward_cpu);
-  m.impl("rms_norm_backward", graft::backward_cpu);
+  m.impl("rms_norm_forward", graft::norm::forward_cpu);
+  m.impl("rms_norm_backward", graft::norm::backward_cpu);
 }
-TORCH_LIBRARY_IMPL(graft, CompositeExplicitAutograd, m) { m.impl("rms_norm", graft::rms_norm); }
-TORCH_LIBRARY_IMPL(graft, Autograd, m) { m.impl("rms_norm", graft::rms_norm_autograd); }
+TORCH_LIBRARY_IMPL(graft, CompositeExplicitAutograd, m) { m.impl("rms_norm", graft::norm::rms_norm); }
+TORCH_LIBRARY_IMPL(graft, Autograd, m) { m.impl("rms_norm", graft::norm::rms_norm_autograd); }

@@ -15,7 +15,7 @@
 namespace graft {
 namespace {
 
-constexpr int64_t kPanel = 1 << 20;  // numbers that are dense at once
+constexpr int64_t kDenseAtOnce = 1 << 20;  // numbers
 
 bool in_bf16(const at::Tensor& x) { return x.device().is_cpu() && x.scalar_type() == at::kBFloat16 && x.numel() > 0; }
 
@@ -24,7 +24,7 @@ at::Tensor in_rows(const at::Tensor& x) { return x.stride(1) == 1 && x.stride(0)
 
 at::Tensor by_panels(const PackedMatrix& w, const at::Tensor& x, const std::optional<at::Tensor>& bias) {
   at::Tensor y = at::empty({x.size(0), w.rows}, x.options());
-  const int64_t step = std::max<int64_t>(1, kPanel / w.columns);
+  const int64_t step = std::max<int64_t>(1, kDenseAtOnce / w.columns);
   for (int64_t r = 0; r < w.rows; r += step) {
     const int64_t rows = std::min(step, w.rows - r);
     const at::Tensor panel = w.dense({r, rows, 0, w.columns}, x.scalar_type());
@@ -39,7 +39,7 @@ at::Tensor by_panels(const PackedMatrix& w, const at::Tensor& x, const std::opti
 
 at::Tensor back_by_panels(const PackedMatrix& w, const at::Tensor& dy) {
   at::Tensor dx = at::empty({dy.size(0), w.columns}, dy.options());
-  const int64_t step = std::max<int64_t>(1, kPanel / w.rows / kTileColumns) * kTileColumns;
+  const int64_t step = std::max<int64_t>(1, kDenseAtOnce / w.rows / kTileColumns) * kTileColumns;
   for (int64_t c = 0; c < w.columns; c += step) {
     const int64_t columns = std::min(step, w.columns - c);
     const at::Tensor product = at::mm(dy, w.dense({0, w.rows, c, columns}, dy.scalar_type()));

@@ -25,7 +25,7 @@
 #define GRAFT_CLONES
 #endif
 
-namespace graft {
+namespace graft::random {
 namespace {
 
 GRAFT_CLONES void philox_words(const PhiloxKey& key, uint64_t first, uint32_t* words) {
@@ -147,13 +147,13 @@ at::Tensor dropout_autograd(const at::Tensor& x, double p, int64_t seed, int64_t
 }
 
 }  // namespace
-}  // namespace graft
+}  // namespace graft::random
 
 TORCH_LIBRARY(graft, m) {
-  m.def("uniform(int[] shape, int seed, int step, int site, int offset) -> Tensor", graft::uniform);
-  m.def("normal(int[] shape, int seed, int step, int site, int offset) -> Tensor", graft::normal);
+  m.def("uniform(int[] shape, int seed, int step, int site, int offset) -> Tensor", graft::random::uniform);
+  m.def("normal(int[] shape, int seed, int step, int site, int offset) -> Tensor", graft::random::normal);
   m.def("dropout(Tensor x, float p, int seed, int step, int site, int row_offset) -> Tensor");
 }
 
-TORCH_LIBRARY_IMPL(graft, CPU, m) { m.impl("dropout", graft::dropout_cpu); }
-TORCH_LIBRARY_IMPL(graft, Autograd, m) { m.impl("dropout", graft::dropout_autograd); }
+TORCH_LIBRARY_IMPL(graft, CPU, m) { m.impl("dropout", graft::random::dropout_cpu); }
+TORCH_LIBRARY_IMPL(graft, Autograd, m) { m.impl("dropout", graft::random::dropout_autograd); }

@@ -15,7 +15,7 @@
 
 #include "operator.h"
 
-namespace graft {
+namespace graft::rotary {
 namespace {
 
 struct RotaryTask {
@@ -27,8 +27,10 @@ struct RotaryTask {
 };
 
 #define GRAFT_BODY "rotary.inc"
+#define GRAFT_WITHOUT_DOTS
 #include "isa_each.h"
 #undef GRAFT_BODY
+#undef GRAFT_WITHOUT_DOTS
 
 at::Tensor rotate_cpu(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin, double sign) {
   at::Tensor y = at::empty(x.sizes(), x.options());
@@ -89,13 +91,13 @@ at::Tensor rotary_autograd(const at::Tensor& x, const at::Tensor& cos, const at:
 }
 
 }  // namespace
-}  // namespace graft
+}  // namespace graft::rotary
 
 // the bodies take an x whose rows are contiguous, and what is checked; sign: of sin
 TORCH_LIBRARY_FRAGMENT(graft, m) {
   m.def("rotary(Tensor x, Tensor cos, Tensor sin) -> Tensor");
   m.def("rotate(Tensor x, Tensor cos, Tensor sin, float sign) -> Tensor");
 }
-TORCH_LIBRARY_IMPL(graft, CPU, m) { m.impl("rotate", graft::rotate_cpu); }
-TORCH_LIBRARY_IMPL(graft, CompositeExplicitAutograd, m) { m.impl("rotary", graft::rotary); }
-TORCH_LIBRARY_IMPL(graft, Autograd, m) { m.impl("rotary", graft::rotary_autograd); }
+TORCH_LIBRARY_IMPL(graft, CPU, m) { m.impl("rotate", graft::rotary::rotate_cpu); }
+TORCH_LIBRARY_IMPL(graft, CompositeExplicitAutograd, m) { m.impl("rotary", graft::rotary::rotary); }
+TORCH_LIBRARY_IMPL(graft, Autograd, m) { m.impl("rotary", graft::rotary::rotary_autograd); }

@@ -16,7 +16,7 @@
 #include <algorithm>
 #include <cstdint>
 
-namespace graft {
+namespace graft::scale {
 namespace {
 
 struct ScaleTask {
@@ -30,8 +30,10 @@ struct ScaleTask {
 };
 
 #define GRAFT_BODY "scale.inc"
+#define GRAFT_WITHOUT_DOTS
 #include "isa_each.h"
 #undef GRAFT_BODY
+#undef GRAFT_WITHOUT_DOTS
 
 constexpr int64_t kGrain = 64;  // rows of one task; ds is summed by tasks, so it does not depend on threads
 
@@ -96,8 +98,8 @@ struct ScaleRows : torch::autograd::Function<ScaleRows> {
 at::Tensor scale_rows_autograd(const at::Tensor& x, const at::Tensor& scale) { return ScaleRows::apply(x, scale); }
 
 }  // namespace
-}  // namespace graft
+}  // namespace graft::scale
 
 TORCH_LIBRARY_FRAGMENT(graft, m) { m.def("scale_rows(Tensor x, Tensor scale) -> Tensor"); }
-TORCH_LIBRARY_IMPL(graft, CPU, m) { m.impl("scale_rows", graft::scale_rows_cpu); }
-TORCH_LIBRARY_IMPL(graft, Autograd, m) { m.impl("scale_rows", graft::scale_rows_autograd); }
+TORCH_LIBRARY_IMPL(graft, CPU, m) { m.impl("scale_rows", graft::scale::scale_rows_cpu); }
+TORCH_LIBRARY_IMPL(graft, Autograd, m) { m.impl("scale_rows", graft::scale::scale_rows_autograd); }

@@ -22,7 +22,7 @@
 #include "isa.h"
 #include "operator.h"
 
-namespace graft {
+namespace graft::single_attention {
 namespace {
 
 struct SingleTask {
@@ -35,8 +35,10 @@ struct SingleTask {
 };
 
 #define GRAFT_BODY "single_attention.inc"
+#define GRAFT_WITHOUT_DOTS
 #include "isa_each.h"
 #undef GRAFT_BODY
+#undef GRAFT_WITHOUT_DOTS
 
 constexpr int64_t kGrain = 1 << 16;  // products of a thread at least
 
@@ -162,7 +164,7 @@ at::Tensor cached_attention(const at::Tensor& given_q, const at::Tensor& given_k
 }
 
 }  // namespace
-}  // namespace graft
+}  // namespace graft::single_attention
 
 TORCH_LIBRARY_FRAGMENT(graft, m) {
   m.def("single_attention(Tensor q, Tensor[] k, Tensor[] v, int[] first, float scale, float softcap=0) -> Tensor");
@@ -171,6 +173,6 @@ TORCH_LIBRARY_FRAGMENT(graft, m) {
       "int[] lengths, int window, float scale, float softcap=0) -> Tensor");
 }
 TORCH_LIBRARY_IMPL(graft, CPU, m) {
-  m.impl("single_attention", graft::single_attention);
-  m.impl("cached_attention", graft::cached_attention);
+  m.impl("single_attention", graft::single_attention::single_attention);
+  m.impl("cached_attention", graft::single_attention::cached_attention);
 }
