@@ -1,79 +1,138 @@
 #!/usr/bin/env node
-// Builds build/kernels.node from native/, and build/build.json saying what it was built against.
-// Nothing to do is found out in well under a second, by a hash over the sources and the libtorch.
-// Options: --out DIR (default build/), --force; --emulated cuda|tiles: for tests, another addon from the same tree, see
-// emulate().
+// Builds build/kernels.node from native/, and build/build.json saying what it was built against. Takes it from the
+// user's cache where any checkout has built the same (cache.mjs). Nothing to do is found out in well under a second, by
+// a hash over the sources and the libtorch.
+// Options: --out DIR (default build/), --force (compiles whatever the cache has); --emulated cuda|tiles: for tests,
+// another addon from the same tree, see emulate().
 import { createHash } from 'node:crypto';
 import {
   existsSync,
   mkdirSync,
-  readdirSync,
   readFileSync,
+  readdirSync,
+  readlinkSync,
   renameSync,
   rmSync,
+  symlinkSync,
   writeFileSync,
 } from 'node:fs';
-import { createRequire } from 'node:module';
-import { availableParallelism } from 'node:os';
-import { dirname, join } from 'node:path';
+import { join, relative, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { addonFromCache, writableCache } from './cache.mjs';
 import { aptInstall, has, run } from './commands.mjs';
-import { cudaRuntime, ensureLibtorch, hasCuda, wantsCuda } from './libtorch.mjs';
+import { compile, nodeHeaders } from './compile.mjs';
+import { cudaRuntime, ensureLibtorch, hasCuda, identityOf, wantsCuda } from './libtorch.mjs';
 import { ensureNvcc, nvccFlags } from './nvcc.mjs';
 
 const ROOM = fileURLToPath(new URL('..', import.meta.url));
+const ROOT = resolve(ROOM, '../..');
 
 /** Builds the addon where it is not up to date. @returns {Promise<object>} what build.json holds */
 export async function build({ out = join(ROOM, 'build'), force = false, log = () => {} } = {}) {
   const stamp = readStamp(join(out, 'build.json'));
-  const sources = hashSources();
+  const sources = hashSources(['CMakeLists.txt', 'native', 'scripts']);
   if (!force && stamp && stamp.sources === sources && stillThere(stamp, out)) {
     log(`up to date (libtorch ${stamp.libtorch}, ${stamp.source})`);
     return stamp;
   }
-  const libtorch = await ensureLibtorch({ log });
-  ensureCompilers(log);
-  const cuda = cudaOptions(libtorch, log);
-  log(
-    `compiling against libtorch ${libtorch.version} (${libtorch.source}, ${libtorch.lib}): about a minute on two cores`,
-  );
-  const started = Date.now();
-  compile(libtorch, cuda, out);
+  const plan = await prepare(log);
+  const { libtorch, cuda, key } = plan;
+  linkLibtorch(out, libtorch.lib);
+  await buildTarget('kernels', plan, { out, force, log, takes: 'about 50 s on two cores' });
   const info = {
     libtorch: libtorch.version,
     source: libtorch.source,
     lib: libtorch.lib,
     LIBTORCH: process.env.LIBTORCH ?? null,
-    compiler: run('g++', ['--version']).out.split('\n')[0],
+    compiler: plan.compiler.split('\n')[0],
     cuda: hasCuda(libtorch),
     nvcc: cuda.nvcc ?? null,
     wantsCuda: wantsCuda(),
     sources,
+    key,
   };
   writeFileSync(join(out, 'build.json'), `${JSON.stringify(info, null, 2)}\n`);
-  log(`built in ${((Date.now() - started) / 1000).toFixed(1)} s`);
   return info;
 }
 
-/** What is emulated on this processor, and what the errors call it. */
-const EMULATED = { cuda: 'CUDA bodies', tiles: 'tiles of AMX' };
+/** What is emulated on this processor, and how long it takes to compile beside the kernels. */
+const EMULATED = { cuda: 'about 30 s', tiles: 'about 10 s, and the kernels' };
 
 /**
  * Builds an addon that does on this processor what it has no instructions for, where that is not up to date: CUDA's
- * bodies of the operators (native/cuda/emulated), or all of ours with tiles of AMX (native/ops/emulated). One process at
- * a time does. @returns {Promise<string>} its path
+ * bodies of the operators (native/cuda/emulated), or all of ours with tiles of AMX (native/ops/emulated).
+ * @returns {Promise<string>} its path
  */
 export async function emulate(what, { out = join(ROOM, 'build'), log = () => {} } = {}) {
   if (!Object.hasOwn(EMULATED, what))
     throw new Error(`--emulated takes ${Object.keys(EMULATED).join(' or ')}, got "${what}"`);
-  await build({ out, log });
-  const tree = join(out, 'cmake');
-  const command = ['cmake', '--build', tree, '--parallel', '2', '--target', `${what}_emulated`];
-  const made = run('flock', [join(out, 'emulated.lock'), ...command], { timeout: 1_800_000 });
-  if (!made.ok)
-    throw new Error(`the emulated ${EMULATED[what]} did not compile:\n${made.out}${made.err}`);
-  return join(tree, `${what}_emulated.node`);
+  const { key } = await build({ out, log });
+  const target = `${what}_emulated`;
+  const [addon, stamp] = [join(out, `${target}.node`), join(out, `${target}.json`)];
+  if (readStamp(stamp)?.key === key && existsSync(addon)) return addon;
+  await buildTarget(target, await prepare(log), { out, log, takes: EMULATED[what] });
+  writeFileSync(stamp, `${JSON.stringify({ key })}\n`);
+  return addon;
+}
+
+/** All that decides what is compiled; `key` is the same in each checkout with the same sources and tools. */
+async function prepare(log) {
+  const libtorch = await ensureLibtorch({ log });
+  ensureCompilers(log);
+  const cuda = cudaOptions(libtorch, log);
+  const compiler = run(process.env.CXX || 'g++', ['--version']).out;
+  const parts = {
+    platform: `${process.platform} ${process.arch}`,
+    sources: hashSources(['CMakeLists.txt', 'native']),
+    compiler,
+    environment: ['CXX', 'CXXFLAGS', 'CPPFLAGS', 'LDFLAGS'].map((name) => process.env[name] ?? ''),
+    headers: nodeHeaders().map(({ name, version }) => `${name} ${version}`),
+    libtorch: identityOf(libtorch),
+    cuda: cuda.options && [
+      cuda.nvcc,
+      cuda.options.NVCC_FLAGS,
+      relative(libtorch.lib, cuda.options.CUDART),
+    ],
+  };
+  const key = createHash('sha256').update(JSON.stringify(parts)).digest('hex');
+  return { libtorch, cuda, compiler, key };
+}
+
+async function buildTarget(target, { libtorch, cuda, key }, { out, force, log, takes }) {
+  const cache = writableCache(log);
+  const folder = cache && join(cache, 'kernels');
+  let started = Date.now();
+  const seconds = () => `${((Date.now() - started) / 1000).toFixed(1)} s`;
+  const make = async () => {
+    started = Date.now();
+    const { version, source, lib } = libtorch;
+    log(`compiling ${target} against libtorch ${version} (${source}, ${lib}): ${takes}`);
+    const made = await compile(target, { libtorch, cuda, out, log });
+    log(`compiled in ${seconds()}`);
+    return made;
+  };
+  if (force && folder) rmSync(join(folder, `${target}-${key}`), { recursive: true, force: true });
+  const to = join(out, `${target}.node`);
+  const isCached = await addonFromCache({ folder, key: `${target}-${key}`, to, make, log });
+  if (isCached) log(`${target}: loaded from the cache (${folder}) in ${seconds()}`);
+}
+
+/** The addon finds libtorch through `libtorch` beside it, so that it is the same file in each checkout. */
+function linkLibtorch(out, lib) {
+  mkdirSync(out, { recursive: true });
+  // a checkout may be moved with what it holds
+  const target =
+    lib.startsWith(`${ROOT}/`) && out.startsWith(`${ROOT}/`) ? relative(out, lib) : lib;
+  const link = join(out, 'libtorch');
+  try {
+    if (readlinkSync(link) === target) return;
+  } catch {
+    // not there yet
+  }
+  const fresh = `${link}.${process.pid}`;
+  symlinkSync(target, fresh);
+  renameSync(fresh, link);
 }
 
 function readStamp(path) {
@@ -89,17 +148,23 @@ function stillThere(stamp, out) {
     stamp.LIBTORCH === (process.env.LIBTORCH ?? null) &&
     stamp.wantsCuda === wantsCuda() &&
     existsSync(join(out, 'kernels.node')) &&
-    existsSync(join(stamp.lib, 'libtorch_cpu.so'))
+    existsSync(join(out, 'libtorch/libtorch_cpu.so'))
   );
 }
 
-function hashSources() {
-  const files = [join(ROOM, 'CMakeLists.txt')];
-  for (const folder of ['native', 'scripts'])
-    for (const entry of readdirSync(join(ROOM, folder), { recursive: true, withFileTypes: true }))
-      if (entry.isFile()) files.push(join(entry.parentPath ?? entry.path, entry.name));
-  const hash = createHash('sha256').update(`${process.arch} ${process.platform}`);
-  for (const file of files.sort()) hash.update(file).update(readFileSync(file));
+function hashSources(places) {
+  const files = places.flatMap((place) =>
+    place.includes('.')
+      ? [place]
+      : readdirSync(join(ROOM, place), { recursive: true, withFileTypes: true })
+          .filter((entry) => entry.isFile())
+          .map((entry) => relative(ROOM, join(entry.parentPath ?? entry.path, entry.name))),
+  );
+  const hash = createHash('sha256');
+  for (const file of files.sort()) {
+    const bytes = readFileSync(join(ROOM, file));
+    hash.update(`${file} ${bytes.length}\n`).update(bytes);
+  }
   return hash.digest('hex');
 }
 
@@ -138,46 +203,6 @@ function cudaOptions(libtorch, log) {
       CUDART: runtime.path,
     },
   };
-}
-
-function nodeHeaders() {
-  const require = createRequire(import.meta.url);
-  const folder = (name) => dirname(require.resolve(`${name}/package.json`));
-  return [folder('node-addon-api'), join(folder('node-api-headers'), 'include')];
-}
-
-function compile(libtorch, cuda, out) {
-  mkdirSync(out, { recursive: true });
-  const tree = join(out, 'cmake');
-  const ninja = has('ninja');
-  const options = {
-    LIBTORCH_INCLUDE: libtorch.include.join(';'),
-    LIBTORCH_LIB: libtorch.lib,
-    NODE_INCLUDE: nodeHeaders().join(';'),
-    CMAKE_BUILD_TYPE: 'Release',
-    ...(cuda.options ?? { NVCC: '' }),
-  };
-  if (has('ccache')) options.CMAKE_CXX_COMPILER_LAUNCHER = 'ccache';
-  const flags = Object.entries(options).map(([key, value]) => `-D${key}=${value}`);
-  const configure = () =>
-    run('cmake', ['-S', ROOM, '-B', tree, '-G', ninja ? 'Ninja' : 'Unix Makefiles', ...flags], {
-      timeout: 600_000,
-    });
-  let configured = configure();
-  if (!configured.ok) {
-    rmSync(tree, { recursive: true, force: true }); // a tree of another generator or place
-    configured = configure();
-  }
-  if (!configured.ok)
-    throw new Error(`cmake could not configure the kernels:\n${configured.out}${configured.err}`);
-  // a file takes about 0.8 GB to compile
-  const jobs = Math.max(1, Math.min(availableParallelism(), 8));
-  const made = run('cmake', ['--build', tree, '--parallel', String(jobs)], { timeout: 1_800_000 });
-  if (!made.ok) throw new Error(`the kernels did not compile:\n${made.out}${made.err}`);
-  // renamed into place, so that a process that has the old one loaded keeps it
-  const fresh = join(out, `kernels.node.${process.pid}`);
-  writeFileSync(fresh, readFileSync(join(tree, 'kernels.node')), { mode: 0o755 });
-  renameSync(fresh, join(out, 'kernels.node'));
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {

@@ -1,5 +1,6 @@
 // Running other programs: what set-up needs of them.
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
+import { createInterface } from 'node:readline';
 
 /** Runs a program; { ok, out, err }. Never throws. */
 export function run(
@@ -63,4 +64,20 @@ export function aptInstall(packages, why, log) {
   if (!apt(['install', '-y', '--no-install-recommends', ...packages]).ok) {
     throw new Error(`${why}, but \`${command}\` failed (see above)`);
   }
+}
+
+/** Runs a program, handing on its output line by line; { ok, out } with both streams in `out`. Never throws. */
+export function follow(program, args, onLine) {
+  return new Promise((resolve) => {
+    const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+    let out = '';
+    for (const stream of [child.stdout, child.stderr]) {
+      createInterface({ input: stream }).on('line', (line) => {
+        out += `${line}\n`;
+        onLine(line);
+      });
+    }
+    child.once('error', (error) => resolve({ ok: false, out: String(error) }));
+    child.once('close', (code) => resolve({ ok: code === 0, out }));
+  });
 }

@@ -1,10 +1,12 @@
 #!/usr/bin/env node
 // Finds libtorch, or fetches it. As a script: prints {include, lib, version, source} as JSON; --find fetches nothing.
-import { existsSync, readFileSync, readdirSync } from 'node:fs';
+import { existsSync, readFileSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { linkTree, withLock, writableCache } from './cache.mjs';
 import { aptInstall, has, run } from './commands.mjs';
 import {
+  VERSION,
   cudaThroughPip,
   onPytorchIndex,
   throughPip,
@@ -13,9 +15,9 @@ import {
 } from './wheel.mjs';
 
 const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
-const CACHES = process.env.GRAFT_CACHE ?? join(ROOT, '.cache');
-const CACHE = join(CACHES, 'libtorch');
-const CUDA_CACHE = join(CACHES, 'libtorch-cuda');
+/** This checkout's own copy of a fetched libtorch, which the shared cache only saves fetching. */
+const OWN = join(ROOT, '.cache/libtorch');
+const OWN_CUDA = join(ROOT, '.cache/libtorch-cuda');
 const OLDEST = '2.6';
 
 /**
@@ -43,8 +45,8 @@ export function findLibtorch({ log = () => {} } = {}) {
       `LIBTORCH=${process.env.LIBTORCH} has no include/ and lib/libtorch_cpu.so of libtorch >= ${OLDEST}`,
     );
   }
-  if (!wantsCuda()) return inPython(log) ?? inFolder(CACHE, 'fetched') ?? inSystem();
-  const all = [inPython(log), inFolder(join(CUDA_CACHE, 'torch'), 'fetched, CUDA'), inSystem()];
+  if (!wantsCuda()) return inPython(log) ?? inFolder(OWN, 'fetched') ?? inSystem();
+  const all = [inPython(log), inFolder(join(OWN_CUDA, 'torch'), 'fetched, CUDA'), inSystem()];
   return all.find((found) => found && hasCuda(found)) ?? null;
 }
 
@@ -55,21 +57,10 @@ export function findLibtorch({ log = () => {} } = {}) {
 export async function ensureLibtorch({ log = () => {} } = {}) {
   const found = findLibtorch({ log });
   if (found) return found;
-  if (wantsCuda()) return fetchCuda(log);
+  if (wantsCuda()) return ensureCuda(log);
   log('libtorch (the tensor library) is not installed: looking for a CPU build');
-  for (const look of [onPytorchIndex, throughPip]) {
-    const wheel = await look(log);
-    if (!wheel) continue;
-    log(`fetching libraries and headers from ${wheel.from} into ${CACHE}`);
-    try {
-      await unpackWheel(wheel, CACHE, log);
-      const fetched = inFolder(CACHE, 'fetched');
-      if (fetched) return fetched;
-      log('it does not contain a usable libtorch');
-    } catch (error) {
-      log(`failed: ${error.message}`);
-    }
-  }
+  const fetched = await own(OWN, 'libtorch', log, fetchCpu);
+  if (fetched) return inFolder(OWN, 'fetched');
   // libtorch-dev alone may come with the reference BLAS, which is 10 times slower; of the OpenBLAS builds the OpenMP
   // one shares libtorch's threads (with the pthread one a step took 7 times the CPU time)
   const packages = ['libtorch-dev', 'libopenblas0-openmp'];
@@ -81,17 +72,58 @@ export async function ensureLibtorch({ log = () => {} } = {}) {
   );
 }
 
-async function fetchCuda(log) {
-  log('a CUDA build of libtorch is needed but not installed (set GRAFT_CUDA=0 to use a CPU build)');
-  const found = await cudaThroughPip(log);
-  if (found) {
-    log(`fetching libraries and headers from ${found.from} into ${CUDA_CACHE}`);
-    await unpackCudaWheels(found.wheels, CUDA_CACHE, log);
-    const fetched = inFolder(join(CUDA_CACHE, 'torch'), 'fetched, CUDA');
-    if (fetched && hasCuda(fetched)) return fetched;
+/** Fetches a CPU build into `folder`; whether there is one there now. */
+async function fetchCpu(folder, log) {
+  for (const look of [onPytorchIndex, throughPip]) {
+    const wheel = await look(log);
+    if (!wheel) continue;
+    log(`fetching libraries and headers from ${wheel.from} into ${folder}`);
+    try {
+      await unpackWheel(wheel, folder, log);
+      if (inFolder(folder, 'fetched')) return true;
+      log('it does not contain a usable libtorch');
+    } catch (error) {
+      log(`failed: ${error.message}`);
+    }
   }
+  return false;
+}
+
+async function ensureCuda(log) {
+  log('a CUDA build of libtorch is needed but not installed (set GRAFT_CUDA=0 to use a CPU build)');
+  const fetch = async (folder) => {
+    const found = await cudaThroughPip(log);
+    if (!found) return false;
+    log(`fetching libraries and headers from ${found.from} into ${folder}`);
+    await unpackCudaWheels(found.wheels, folder, log);
+    return inFolder(join(folder, 'torch'), 'fetched, CUDA') !== null;
+  };
+  await own(OWN_CUDA, 'libtorch-cuda', log, fetch);
+  const fetched = inFolder(join(OWN_CUDA, 'torch'), 'fetched, CUDA');
+  if (fetched && hasCuda(fetched)) return fetched;
   throw new Error(
     'no CUDA build of libtorch could be fetched; unpack one and set LIBTORCH to its directory, or set GRAFT_CUDA=0',
+  );
+}
+
+/**
+ * Gives this checkout its own copy of a libtorch: hard links to the one in the shared cache, which is fetched first
+ * where it is missing. Without a cache it is fetched into the checkout.
+ */
+async function own(folder, name, log, fetch) {
+  const cache = writableCache(log);
+  if (cache === null) return fetch(folder, log);
+  const shared = join(cache, `${name}-${VERSION}-${process.arch}`);
+  return withLock(
+    `${shared}.lock`,
+    async () => {
+      // it is renamed into place when it is whole
+      if (existsSync(shared)) log(`using the libtorch ${VERSION} in ${shared}`);
+      else if (!(await fetch(shared, log))) return false;
+      linkTree(shared, folder);
+      return true;
+    },
+    { onWait: () => log('another process fetches libtorch: waiting for it') },
   );
 }
 
@@ -113,6 +145,19 @@ export function cudaRuntime({ lib }) {
     }
   }
   return null;
+}
+
+/** Tells two libtorch builds apart wherever they lie: version, and names and sizes of what the addon links. */
+export function identityOf({ lib, version }) {
+  const parts = [version];
+  for (const folder of [lib, join(lib, '../../torch.libs')]) {
+    if (!existsSync(folder)) continue;
+    const names = readdirSync(folder).filter((name) => /^lib(torch|c10|gomp)/.test(name));
+    for (const name of names.sort()) parts.push(`${name} ${statSync(join(folder, name)).size}`);
+  }
+  const about = join(lib, '../version.py');
+  if (existsSync(about)) parts.push(readFileSync(about, 'utf8'));
+  return parts.join('\n');
 }
 
 function inFolder(folder, source) {

@@ -5,11 +5,12 @@
 import { existsSync, mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { cacheFolder } from './cache.mjs';
 import { has, run } from './commands.mjs';
 
 const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
 const SOURCES = fileURLToPath(new URL('../native/cuda/', import.meta.url));
-const CACHE = join(process.env.GRAFT_CACHE ?? join(ROOT, '.cache'), 'nvcc');
+const CACHE = join(cacheFolder() ?? join(ROOT, '.cache'), 'nvcc');
 /** The CUDA that the libtorch we fetch is built for. */
 const MAJOR = 13;
 // the compiler's wheel names its parts without a version, which must be its own
