@@ -1,16 +1,15 @@
 // Two real API processes are started at the same moment on a database that has nothing yet.
 import { spawn, type ChildProcess } from 'node:child_process';
-import { randomBytes } from 'node:crypto';
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import pg from 'pg';
 import { afterAll, describe, expect, it } from 'vitest';
-import { listens, POSTGRES_PORT, until } from './fixture.js';
+import { until } from './fixture.js';
+import { dropDatabase, emptyDatabase, listens, POSTGRES, POSTGRES_PORT } from './test-databases.js';
 
 const MAIN = fileURLToPath(new URL('process.mjs', import.meta.url));
-const SERVER = `postgres://postgres@127.0.0.1:${POSTGRES_PORT}`;
 
 interface Where {
   readonly url: string;
@@ -31,11 +30,10 @@ describe.skipIf(!(await listens(POSTGRES_PORT)))('two processes on an empty data
     return (await client.query<Row>(sql).finally(() => client.end())).rows;
   };
 
-  const emptyDatabase = async (): Promise<string> => {
-    const name = `graft_first_test_${randomBytes(6).toString('hex')}`;
-    await ask(`${SERVER}/postgres`, `CREATE DATABASE ${name}`);
-    ends.push(() => ask(`${SERVER}/postgres`, `DROP DATABASE ${name} WITH (FORCE)`));
-    return `${SERVER}/${name}`;
+  const newDatabase = async (): Promise<string> => {
+    const name = await emptyDatabase();
+    ends.push(() => dropDatabase(name));
+    return `${POSTGRES}/${name}`;
   };
 
   const folder = (): string => {
@@ -76,7 +74,7 @@ describe.skipIf(!(await listens(POSTGRES_PORT)))('two processes on an empty data
     )[0];
 
   it('and one home share its key and its token', async () => {
-    const databaseUrl = await emptyDatabase();
+    const databaseUrl = await newDatabase();
     const home = folder();
     const [a, b] = await both([
       { home, databaseUrl },
@@ -88,7 +86,7 @@ describe.skipIf(!(await listens(POSTGRES_PORT)))('two processes on an empty data
   }, 90_000);
 
   it('and homes of their own: one has the key, the other writes none and says so', async () => {
-    const databaseUrl = await emptyDatabase();
+    const databaseUrl = await newDatabase();
     const homes = [folder(), folder()];
     // The bytes are shared, as they must be.
     const blobs = join(folder(), 'blobs');

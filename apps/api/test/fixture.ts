@@ -2,30 +2,16 @@
 // there are some, else the embedded Postgres.
 import { startApi, type ApiConfig, type RunningApi } from '@graft/api';
 import { mkdtempSync, rmSync, chmodSync } from 'node:fs';
-import { createConnection } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { randomBytes } from 'node:crypto';
 import OpenAI, { APIError } from 'openai';
 import pg from 'pg';
 import { checkAnswers, undocumented } from './checked-answers.js';
-import { POSTGRES_PORT, REDIS } from '../../../test/servers.js';
+import { POSTGRES_PORT, REDIS, uniqueName } from '../../../test/servers.js';
 import { writeTinyBase } from '../../../test/tiny-base.js';
+import { dropDatabase, listens, migratedDatabase } from './test-databases.js';
 
-export { POSTGRES_PORT, REDIS };
-const postgres = (port: number): string => `postgres://postgres@127.0.0.1:${port}`;
-
-/** Whether something listens; a suite that needs a server which is not there says so and skips. */
-export function listens(port: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = createConnection({ host: '127.0.0.1', port });
-    socket.once('connect', () => {
-      socket.destroy();
-      resolve(true);
-    });
-    socket.once('error', () => resolve(false));
-  });
-}
+export { listens, POSTGRES_PORT, REDIS };
 
 export interface TestApi extends RunningApi {
   readonly apiKey: string;
@@ -57,16 +43,24 @@ export async function startTestApi(
   const { redis, embedded, beside, databasePort = POSTGRES_PORT, ...rest } = options;
   const home = beside?.home ?? mkdtempSync(join(tmpdir(), 'graft-api-'));
   chmodSync(home, 0o755);
-  const name = `graft_api_test_${randomBytes(6).toString('hex')}`;
   const shared = !embedded && !beside && (await listens(POSTGRES_PORT));
-  if (shared) await admin((client) => client.query(`CREATE DATABASE ${name}`));
+  const database = shared ? await migratedDatabase() : null;
   const config: ApiConfig = {
-    ...(beside?.config ?? { home, queuePrefix: name }),
-    ...(shared ? { databaseUrl: `${postgres(databasePort)}/${name}` } : {}),
+    ...(beside?.config ?? { home, queuePrefix: uniqueName('api') }),
+    ...(database
+      ? { databaseUrl: `postgres://postgres@127.0.0.1:${databasePort}/${database}` }
+      : {}),
     ...(redis ? { queueUrl: REDIS } : {}),
     ...rest,
   };
-  let running = await startApi(config);
+  const remove = async (): Promise<void> => {
+    if (database) await dropDatabase(database);
+    if (!beside) rmSync(home, { recursive: true, force: true });
+  };
+  let running = await startApi(config).catch(async (error: unknown) => {
+    await remove();
+    throw error;
+  });
   await checkAnswers(running.url);
   const open = async (): Promise<pg.Pool> => {
     const connectionString = config.databaseUrl ?? (await embeddedUrl(home));
@@ -131,8 +125,7 @@ export async function startTestApi(
     close: async () => {
       await pool.end();
       await running.close();
-      if (shared) await admin((client) => client.query(`DROP DATABASE ${name} WITH (FORCE)`));
-      if (!beside) rmSync(home, { recursive: true, force: true });
+      await remove();
       const answers = undocumented();
       if (answers.length > 0)
         throw new Error(`not as the OpenAPI document has it:\n${answers.join('\n')}`);
@@ -147,12 +140,6 @@ async function embeddedUrl(home: string): Promise<string> {
   )[3];
   const password = readFileSync(join(home, 'postgres', 'password'), 'utf8').trim();
   return `postgres://graft:${password}@127.0.0.1:${port}/graft`;
-}
-
-async function admin(work: (client: pg.Client) => Promise<unknown>): Promise<void> {
-  const client = new pg.Client({ connectionString: `${postgres(POSTGRES_PORT)}/postgres` });
-  await client.connect();
-  await work(client).finally(() => client.end());
 }
 
 export const chats = (count: number): string =>

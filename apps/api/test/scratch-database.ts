@@ -1,13 +1,17 @@
-// An empty database with the schema, and no API on it: on this machine's server where there is one, else the embedded.
-import { randomBytes } from 'node:crypto';
+// A database with the schema, and no API on it: on this machine's server where there is one, else the embedded.
 import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import pg from 'pg';
 import type { DataSource } from 'typeorm';
 import { dataSource } from '../src/database/data-source.js';
 import { startEmbeddedPostgres } from '../src/database/embedded-postgres.js';
-import { listens, POSTGRES_PORT } from './fixture.js';
+import {
+  dropDatabase,
+  listens,
+  migratedDatabase,
+  POSTGRES,
+  POSTGRES_PORT,
+} from './test-databases.js';
 
 export interface ScratchDatabase {
   readonly source: DataSource;
@@ -35,15 +39,8 @@ interface Place {
 }
 
 async function onTheServer(): Promise<Place> {
-  const name = `graft_scratch_${randomBytes(6).toString('hex')}`;
-  const server = `postgres://postgres@127.0.0.1:${POSTGRES_PORT}`;
-  const admin = async (sql: string): Promise<void> => {
-    const client = new pg.Client({ connectionString: `${server}/postgres` });
-    await client.connect();
-    await client.query(sql).finally(() => client.end());
-  };
-  await admin(`CREATE DATABASE ${name}`);
-  return { url: `${server}/${name}`, drop: () => admin(`DROP DATABASE ${name} WITH (FORCE)`) };
+  const name = await migratedDatabase();
+  return { url: `${POSTGRES}/${name}`, drop: () => dropDatabase(name) };
 }
 
 async function embedded(): Promise<Place> {

@@ -1,17 +1,10 @@
 import { Redis } from 'ioredis';
-import { DataSource } from 'typeorm';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import {
-  POSTGRES,
-  POSTGRES_PORT,
-  REDIS,
-  REDIS_PORT,
-  uniqueName,
-} from '../../../../test/servers.js';
-import { listens } from '../../test/fixture.js';
+import { POSTGRES_PORT, REDIS, REDIS_PORT, uniqueName } from '../../../../test/servers.js';
+import { scratchDatabase, type ScratchDatabase } from '../../test/scratch-database.js';
+import { listens } from '../../test/test-databases.js';
 import { Settings } from '../config.js';
 import { Database } from '../database/database.js';
-import { Bucket1764841000000 } from '../database/migrations/1764841000000-bucket.js';
 import { RateLimits } from './rate-limits.js';
 
 const NAME = uniqueName('limits');
@@ -20,22 +13,17 @@ const postgresIsThere = await listens(POSTGRES_PORT);
 const redisIsThere = await listens(REDIS_PORT);
 
 describe.skipIf(!postgresIsThere)('limits of requests', () => {
-  const source = new DataSource({ type: 'postgres', url: `${POSTGRES}/${NAME}` });
-  const admin = new DataSource({ type: 'postgres', url: `${POSTGRES}/postgres` });
-  const database = new Database(source);
+  let scratch: ScratchDatabase;
+  let database: Database;
   const opened: RateLimits[] = [];
 
   beforeAll(async () => {
-    await admin.initialize();
-    await admin.query(`CREATE DATABASE ${NAME}`);
-    await source.initialize();
-    await new Bucket1764841000000().up(source.createQueryRunner());
+    scratch = await scratchDatabase();
+    database = new Database(scratch.source);
   });
   afterAll(async () => {
     for (const one of opened) one.onModuleDestroy();
-    await source.destroy();
-    await admin.query(`DROP DATABASE ${NAME} WITH (FORCE)`);
-    await admin.destroy();
+    await scratch?.close();
   });
 
   /** Those of one API process. */
@@ -86,7 +74,7 @@ describe.skipIf(!postgresIsThere)('limits of requests', () => {
     contract(
       async (perMinute) => limits(perMinute),
       (key, ms) =>
-        source.query(`UPDATE bucket SET at = at - $2 * interval '1 ms' WHERE key_id = $1`, [
+        scratch.source.query(`UPDATE bucket SET at = at - $2 * interval '1 ms' WHERE key_id = $1`, [
           key,
           ms,
         ]),

@@ -8,16 +8,10 @@ import {
   REDIS_PORT,
   uniqueName,
 } from '../../../../test/servers.js';
-import { listens } from '../../test/fixture.js';
+import { dropDatabase, emptyDatabase, listens } from '../../test/test-databases.js';
 import { openDispatchQueue, type DispatchQueue } from './dispatch-queue.js';
 
 const NAME = uniqueName('queue');
-
-async function admin<Row>(sql: string): Promise<Row[]> {
-  const client = new Client({ connectionString: `${POSTGRES}/postgres` });
-  await client.connect();
-  return (await client.query(sql).finally(() => client.end())).rows as Row[];
-}
 
 const postgresIsThere = await listens(POSTGRES_PORT);
 const redisIsThere = await listens(REDIS_PORT);
@@ -98,17 +92,25 @@ function contract(
 }
 
 describe.skipIf(!postgresIsThere)('tokens on PostgreSQL', () => {
-  beforeAll(() => admin(`CREATE DATABASE ${NAME}`));
+  let database: string;
+  beforeAll(async () => {
+    database = await emptyDatabase();
+  });
   contract(
-    () => openDispatchQueue(null, `${POSTGRES}/${NAME}`, NAME),
+    () => openDispatchQueue(null, `${POSTGRES}/${database}`, NAME),
     async () => {
-      const rows = await admin<{ pid: number }>(
-        `SELECT pid FROM pg_stat_activity WHERE datname = '${NAME}' ORDER BY pid`,
-      );
+      const client = new Client({ connectionString: `${POSTGRES}/postgres` });
+      await client.connect();
+      const { rows } = await client
+        .query<{ pid: number }>(
+          'SELECT pid FROM pg_stat_activity WHERE datname = $1 ORDER BY pid',
+          [database],
+        )
+        .finally(() => client.end());
       return rows.map(({ pid }) => String(pid));
     },
   );
-  afterAll(() => admin(`DROP DATABASE IF EXISTS ${NAME} WITH (FORCE)`));
+  afterAll(() => dropDatabase(database));
 });
 
 describe.skipIf(!redisIsThere)('tokens on Redis', () => {

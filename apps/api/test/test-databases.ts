@@ -1,0 +1,170 @@
+// Databases for tests on this machine's PostgreSQL. Migrating takes seconds, so it happens once: a database with the
+// schema is a copy of a template, whose name is a hash of what the schema is made from.
+import { createHash, randomBytes, randomInt } from 'node:crypto';
+import { readdirSync, readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { createConnection } from 'node:net';
+import pg from 'pg';
+import { POSTGRES, POSTGRES_PORT } from '../../../test/servers.js';
+
+export { POSTGRES, POSTGRES_PORT };
+
+/** Whether something listens; a suite that needs a server which is not there says so and skips. */
+export function listens(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = createConnection({ host: '127.0.0.1', port });
+    socket.once('connect', () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.once('error', () => resolve(false));
+  });
+}
+
+/** Creates a database with the schema and no rows; returns its name. */
+export async function migratedDatabase(): Promise<string> {
+  const { owner, template } = await session();
+  const name = newName(owner);
+  await asAdmin(
+    // the copy goes through the log, without the two checkpoints of the other strategy
+    `CREATE DATABASE ${name} TEMPLATE ${template} STRATEGY wal_log`,
+    // no test stops this server, so none needs its commits to survive that
+    `ALTER DATABASE ${name} SET synchronous_commit = off`,
+  );
+  return name;
+}
+
+/** Creates a database with nothing in it; returns its name. */
+export async function emptyDatabase(): Promise<string> {
+  const name = newName((await session()).owner);
+  await asAdmin(`CREATE DATABASE ${name}`);
+  return name;
+}
+
+export const dropDatabase = (name: string): Promise<void> =>
+  asAdmin(`DROP DATABASE IF EXISTS ${name} WITH (FORCE)`);
+
+/** Advisory locks on the database `postgres`, each with a second number from the name of what it stands for. */
+const LOCKS = {
+  /** Held by a process as long as it lives: its databases are in use. */
+  test: 7_240_300,
+  /** Shared by the processes that copy a template, as long as they live. */
+  template: 7_240_301,
+  /** Held while a template is made. */
+  making: 7_240_302,
+} as const;
+
+/** Databases of tests and templates; the first eight digits are the second number of their lock. */
+const OURS = /^graft_(?:(test)_([0-9a-f]{8})_[0-9a-f]{10}|(template)_([0-9a-f]{8})[0-9a-f]{8})$/;
+
+interface Session {
+  /** Eight hexadecimal digits that the names of this process's databases begin with. */
+  readonly owner: string;
+  readonly template: string;
+}
+
+let begun: Promise<Session> | null = null;
+
+function session(): Promise<Session> {
+  begun ??= begin().catch((error: unknown) => {
+    begun = null;
+    throw error;
+  });
+  return begun;
+}
+
+/** Opens the connection whose locks show others that this process lives: the server frees them when it ends. */
+async function begin(): Promise<Session> {
+  const client = new pg.Client({
+    connectionString: `${POSTGRES}/postgres`,
+    application_name: 'graft-tests',
+  });
+  client.on('error', () => undefined);
+  await client.connect();
+  const owner = randomInt(2 ** 32)
+    .toString(16)
+    .padStart(8, '0');
+  await client.query('SELECT pg_advisory_lock($1, $2)', [LOCKS.test, lockNumber(owner)]);
+  const hash = schemaHash();
+  const template = `graft_template_${hash}`;
+  await client.query('SELECT pg_advisory_lock_shared($1, $2)', [LOCKS.template, lockNumber(hash)]);
+  await dropLeftovers(client, template);
+  await makeTemplate(client, template, owner);
+  // its types lack this
+  (client as unknown as { unref(): void }).unref();
+  return { owner, template };
+}
+
+const lockNumber = (name: string): number => parseInt(name.slice(0, 8), 16) | 0;
+const newName = (owner: string): string => `graft_test_${owner}_${randomBytes(5).toString('hex')}`;
+
+/** Drops the databases of processes that have ended, as killed ones leave them, and templates of other schemas that no process uses. */
+async function dropLeftovers(client: pg.Client, template: string): Promise<void> {
+  const { rows } = await client.query<{ name: string }>('SELECT datname AS name FROM pg_database');
+  for (const { name } of rows) {
+    const [kind, lock] = (OURS.exec(name) ?? []).slice(1).filter(Boolean);
+    if (kind === undefined || lock === undefined || name === template) continue;
+    const key = [LOCKS[kind as 'test' | 'template'], lockNumber(lock)];
+    const taken = await client.query<{ free: boolean }>(
+      'SELECT pg_try_advisory_lock($1, $2) AS free',
+      key,
+    );
+    if (!taken.rows[0]?.free) continue;
+    await client
+      .query(`DROP DATABASE IF EXISTS ${name} WITH (FORCE)`)
+      .finally(() => client.query('SELECT pg_advisory_unlock($1, $2)', key));
+  }
+}
+
+/** Makes the template unless it is there; others wait meanwhile. It gets its name when it is complete. */
+async function makeTemplate(client: pg.Client, template: string, owner: string): Promise<void> {
+  const exists = async (): Promise<boolean> =>
+    (await client.query('SELECT FROM pg_database WHERE datname = $1', [template])).rowCount === 1;
+  if (await exists()) return;
+  const key = [LOCKS.making, lockNumber(template.replace('graft_template_', ''))];
+  await client.query('SELECT pg_advisory_lock($1, $2)', key);
+  try {
+    if (await exists()) return;
+    const name = newName(owner);
+    await client.query(`CREATE DATABASE ${name}`);
+    await migrate(`${POSTGRES}/${name}`);
+    await client.query(`ALTER DATABASE ${name} RENAME TO ${template}`);
+  } finally {
+    await client.query('SELECT pg_advisory_unlock($1, $2)', key);
+  }
+}
+
+/** What an API does at its start on an empty database: the schema, and the queue's. */
+async function migrate(url: string): Promise<void> {
+  const [{ dataSource }, { runMigrations }] = await Promise.all([
+    import('../src/database/data-source.js'),
+    import('bullmq'),
+  ]);
+  const source = await dataSource(url).initialize();
+  await source.runMigrations({ transaction: 'all' }).finally(() => source.destroy());
+  const client = new pg.Client({ connectionString: url });
+  await client.connect();
+  await runMigrations(client).finally(() => client.end());
+}
+
+function schemaHash(): string {
+  const folder = new URL('../src/database/', import.meta.url);
+  const migrations = readdirSync(new URL('migrations', folder)).sort();
+  const hash = createHash('sha256');
+  for (const file of ['data-source.ts', ...migrations.map((name) => `migrations/${name}`)])
+    hash.update(`${file}\0`).update(readFileSync(new URL(file, folder)));
+  // the queue's migrations are part of its package
+  const { resolve } = createRequire(import.meta.url);
+  hash.update(readFileSync(resolve('bullmq/package.json')));
+  return hash.digest('hex').slice(0, 16);
+}
+
+async function asAdmin(...statements: readonly string[]): Promise<void> {
+  const client = new pg.Client({ connectionString: `${POSTGRES}/postgres` });
+  await client.connect();
+  try {
+    for (const sql of statements) await client.query(sql);
+  } finally {
+    await client.end();
+  }
+}
