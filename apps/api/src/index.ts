@@ -186,6 +186,9 @@ function equip(app: NestExpressApplication, settings: Settings): void {
   });
   // A large upload over a slow line takes hours; what stands still is cut off.
   app.getHttpServer().requestTimeout = 0;
+  // Longer than clients and proxies keep an idle connection (nginx: 60 s), so that they close it first. Where this side
+  // does, a request that is already on its way ends with ECONNRESET.
+  app.getHttpServer().keepAliveTimeout = 75_000;
   app.use(refuseSlowBodies(settings.bodyStandsMs));
   if (settings.dashboardDir) app.use(dashboard(settings.dashboardDir));
   app.use('/v1', keyFirst(app.get(ApiKeysService)));

@@ -46,6 +46,11 @@ describe('a body', () => {
   });
 });
 
+it('an idle connection is kept longer than proxies keep theirs', async () => {
+  const { headers } = await fetch(`${api.url}/healthz`);
+  expect(headers.get('keep-alive')).toBe('timeout=75');
+});
+
 describe('the list', () => {
   it('of workers has pages, and those that work stand first', async () => {
     const names = ['a', 'b', 'c', 'd', 'e'];
