@@ -1,11 +1,11 @@
 // Databases for tests on this machine's PostgreSQL. Migrating takes seconds, so it happens once: a database with the
 // schema is a copy of a template, whose name is a hash of what the schema is made from.
-import { createHash, randomBytes, randomInt } from 'node:crypto';
+import { createHash, randomInt } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { createConnection } from 'node:net';
 import pg from 'pg';
-import { POSTGRES, POSTGRES_PORT } from '../../../test/servers.js';
+import { POSTGRES, POSTGRES_PORT, uniqueName } from '../../../test/servers.js';
 
 export { POSTGRES, POSTGRES_PORT };
 
@@ -24,7 +24,7 @@ export function listens(port: number): Promise<boolean> {
 /** Creates a database with the schema and no rows; returns its name. */
 export async function migratedDatabase(): Promise<string> {
   const { owner, template } = await session();
-  const name = newName(owner);
+  const name = uniqueName(owner);
   await asAdmin(
     // the copy goes through the log, without the two checkpoints of the other strategy
     `CREATE DATABASE ${name} TEMPLATE ${template} STRATEGY wal_log`,
@@ -36,7 +36,7 @@ export async function migratedDatabase(): Promise<string> {
 
 /** Creates a database with nothing in it; returns its name. */
 export async function emptyDatabase(): Promise<string> {
-  const name = newName((await session()).owner);
+  const name = uniqueName((await session()).owner);
   await asAdmin(`CREATE DATABASE ${name}`);
   return name;
 }
@@ -54,8 +54,15 @@ const LOCKS = {
   making: 7_240_302,
 } as const;
 
-/** Databases of tests and templates; the first eight digits are the second number of their lock. */
-const OURS = /^graft_(?:(test)_([0-9a-f]{8})_[0-9a-f]{10}|(template)_([0-9a-f]{8})[0-9a-f]{8})$/;
+const OURS =
+  /^graft_(?:(test)_(?:\w+_)?([0-9a-f]{8})_[0-9a-f]{10}|(template)_([0-9a-f]{8})[0-9a-f]{8})$/;
+
+/** The advisory lock that is held while a database is in use; null where the name is none of ours. */
+export function databaseLock(name: string): [number, number] | null {
+  const [kind, digits] = (OURS.exec(name) ?? []).slice(1).filter(Boolean);
+  if (kind === undefined || digits === undefined) return null;
+  return [LOCKS[kind as 'test' | 'template'], lockNumber(digits)];
+}
 
 interface Session {
   /** Eight hexadecimal digits that the names of this process's databases begin with. */
@@ -96,23 +103,21 @@ async function begin(): Promise<Session> {
 }
 
 const lockNumber = (name: string): number => parseInt(name.slice(0, 8), 16) | 0;
-const newName = (owner: string): string => `graft_test_${owner}_${randomBytes(5).toString('hex')}`;
 
-/** Drops the databases of processes that have ended, as killed ones leave them, and templates of other schemas that no process uses. */
-async function dropLeftovers(client: pg.Client, template: string): Promise<void> {
+/** Drops what nobody uses: databases of processes that have ended, as killed ones leave them, and other templates. */
+export async function dropLeftovers(client: pg.Client, template: string | null): Promise<void> {
   const { rows } = await client.query<{ name: string }>('SELECT datname AS name FROM pg_database');
   for (const { name } of rows) {
-    const [kind, lock] = (OURS.exec(name) ?? []).slice(1).filter(Boolean);
-    if (kind === undefined || lock === undefined || name === template) continue;
-    const key = [LOCKS[kind as 'test' | 'template'], lockNumber(lock)];
+    const lock = databaseLock(name);
+    if (lock === null || name === template) continue;
     const taken = await client.query<{ free: boolean }>(
       'SELECT pg_try_advisory_lock($1, $2) AS free',
-      key,
+      lock,
     );
     if (!taken.rows[0]?.free) continue;
     await client
       .query(`DROP DATABASE IF EXISTS ${name} WITH (FORCE)`)
-      .finally(() => client.query('SELECT pg_advisory_unlock($1, $2)', key));
+      .finally(() => client.query('SELECT pg_advisory_unlock($1, $2)', lock));
   }
 }
 
@@ -125,7 +130,7 @@ async function makeTemplate(client: pg.Client, template: string, owner: string):
   await client.query('SELECT pg_advisory_lock($1, $2)', key);
   try {
     if (await exists()) return;
-    const name = newName(owner);
+    const name = uniqueName(owner);
     await client.query(`CREATE DATABASE ${name}`);
     await migrate(`${POSTGRES}/${name}`);
     await client.query(`ALTER DATABASE ${name} RENAME TO ${template}`);
