@@ -67,7 +67,7 @@ function on(queue: string): Installation {
 
 beforeAll(async () => {
   for (const { queue, config } of backends) {
-    const graft = await Installation.start(config);
+    const graft = await Installation.start(config, { embedded: true });
     installations.set(queue, graft);
     graft.startWorker('a');
     await graft.importTinyBase();
