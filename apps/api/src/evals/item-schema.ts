@@ -18,17 +18,41 @@ const OPTIONS = { strict: false, logger: false } as const;
 const DRAFTS = [
   {
     named: /^https?:\/\/json-schema\.org\/draft\/2020-12\/schema#?$/,
-    make: () => new Ajv2020(OPTIONS),
+    make: (more: object) => new Ajv2020({ ...OPTIONS, ...more }),
   },
   {
     named: /^https?:\/\/json-schema\.org\/draft\/2019-09\/schema#?$/,
-    make: () => new Ajv2019(OPTIONS),
+    make: (more: object) => new Ajv2019({ ...OPTIONS, ...more }),
   },
   {
     named: /^https?:\/\/json-schema\.org\/(?:draft-0[67]\/)?schema#?$/,
-    make: () => new Ajv7(OPTIONS),
+    make: (more: object) => new Ajv7({ ...OPTIONS, ...more }),
   },
 ] as const;
+
+type Draft = (typeof DRAFTS)[number];
+
+type Validator = ReturnType<Draft['make']>;
+
+/**
+ * One for each draft, which checks schemas against the draft's own. That takes longer to compile than most schemas, so
+ * it happens once, and outside the time that a user's schema has.
+ */
+const checkers = new Map<Draft, Validator>();
+
+function checkerOf(draft: Draft): Validator {
+  const known = checkers.get(draft);
+  if (known) return known;
+  const checker = withFormats(draft.make({}));
+  checker.validateSchema({});
+  checkers.set(draft, checker);
+  return checker;
+}
+
+function withFormats(ajv: Validator): Validator {
+  addFormats.default(ajv as Ajv7);
+  return ajv;
+}
 
 type Schema = Readonly<Record<string, unknown>>;
 
@@ -67,16 +91,15 @@ function compiled(schema: Schema, param: string): ValidateFunction {
   const of =
     draft === undefined ? DRAFTS[0] : DRAFTS.find(({ named }) => named.test(String(draft)));
   if (!of) throw wrong(`${param}.$schema`, 'expected draft 2020-12, 2019-09, 7 or 6');
+  const checker = checkerOf(of);
   return timed(() => {
-    const ajv = of.make();
-    addFormats.default(ajv as Ajv7);
     // The identifier in `$schema` may be written in several ways, and each class knows its own draft alone.
     const { $schema: _, ...own } = schema;
-    const isSchema = ajv.validateSchema(own);
-    const [first] = ajv.errors ?? [];
+    const isSchema = checker.validateSchema(own);
+    const [first] = checker.errors ?? [];
     if (isSchema !== true && first) throw schemaProblem(first, own, param);
     try {
-      return ajv.compile(own);
+      return withFormats(of.make({ validateSchema: false })).compile(own);
     } catch (error) {
       throw wrong(param, error instanceof Error ? error.message : String(error));
     }
