@@ -43,7 +43,7 @@ import {
   type Options,
 } from './heads.js';
 import { readNamed } from './initial.js';
-import { worst, type Trajectory } from './steps.js';
+import { splitCases, worst, type Trajectory } from './steps.js';
 
 const RUN = 3;
 /** Largest difference over largest value; f32 is up to 1.3e-5 from double here (gradients). */
@@ -287,11 +287,12 @@ describe.each(pairs)('%s on %s', (of, family) => {
     },
   );
 
+  const split = splitCases(cases, (name) => configOf(family, name)?.peft_type ?? 'FULL');
   describe.each([
-    ['whole', 1e9],
-    ['in forwards of at most 30 rows', 30],
-  ])('each step %s', (_, budget) => {
-    it.each(cases)('%s', (name) => {
+    ['whole', 1e9, cases],
+    ['in forwards of at most 30 rows', 30, split],
+  ] as const)('each step %s', (_, budget, some) => {
+    it.each(some)('%s', (name) => {
       const trajectory = json<Trajectory>(family, name, 'trajectory.json');
       adapted(model, name, (adapter) => {
         const { losses, norms } = train(model, adapter, facts(name), trajectory, budget);

@@ -11,6 +11,7 @@ import {
   type TokenSequence,
 } from '@graft/peft-core';
 import { tidy } from '@graft/kernels';
+import { isAllTier } from '../tier.js';
 
 /** The id under which the trajectory's adapter is attached. */
 export const RUN = 1;
@@ -107,6 +108,18 @@ export function train(
   optimizer.dispose();
   return { losses, norms };
 }
+
+/**
+ * The cases of a base whose steps are also taken in several forwards: in the default tier the first of each method. What
+ * differs between cases of one method is compared with the reference in steps that are taken whole.
+ */
+export const splitCases = (
+  cases: readonly string[],
+  methodOf: (name: string) => string,
+): string[] =>
+  cases.filter(
+    (name, i) => isAllTier || cases.findIndex((other) => methodOf(other) === methodOf(name)) === i,
+  );
 
 /** Largest relative difference. */
 export const worst = (ours: readonly number[], theirs: readonly number[]): number =>

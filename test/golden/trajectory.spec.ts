@@ -8,7 +8,15 @@ import { mapSafetensors, setThreads, type Tensor } from '@graft/kernels';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { casesOf, families, HERE, isTraining, json, partsOf } from './golden-case.js';
 import { begin, readNamed } from './initial.js';
-import { example, train, worst, type HfSequence, type Trajectory, RUN } from './steps.js';
+import {
+  example,
+  RUN,
+  splitCases,
+  train,
+  worst,
+  type HfSequence,
+  type Trajectory,
+} from './steps.js';
 
 /** Relative; f32 against double moves the reference itself by up to 4e-7 (losses). Seen: 9e-6. */
 const LOSS_TOLERANCE = 2e-5;
@@ -30,6 +38,9 @@ const isNoisy = (family: string, name: string): boolean =>
 
 const trained = (family: string): string[] =>
   casesOf(family).filter((name) => existsSync(join(HERE, family, name, 'trajectory.json')));
+
+const configOf = (family: string, name: string): { peft_type: string } | null =>
+  name === 'full' ? null : json(family, name, 'adapter_config.json');
 
 function compareFinal(adapter: Adapter, file: string): void {
   const { tensors, close } = readNamed(file);
@@ -67,8 +78,10 @@ for (const family of families) {
       close();
     });
 
-    for (const name of trained(family)) {
-      const isSplit = family === 'llama' || name === 'full';
+    const cases = trained(family);
+    const split = splitCases(cases, (name) => configOf(family, name)?.peft_type ?? 'FULL');
+    for (const name of cases) {
+      const isSplit = (family === 'llama' && split.includes(name)) || name === 'full';
       it.each([
         ['whole', 1e9] as const,
         ...(isSplit ? [['in forwards of at most 30 tokens', 30] as const] : []),
@@ -77,8 +90,7 @@ for (const family of families) {
           ...json<Trajectory>(family, name, 'trajectory.json'),
           training: isTraining(family, name),
         };
-        const peft =
-          name === 'full' ? null : json<{ peft_type: string }>(family, name, 'adapter_config.json');
+        const peft = configOf(family, name);
         const adapters = partsOf(family, name);
         const adapter = attachMethod(model, peft, { run: RUN, seed: 0, adapters });
         try {
