@@ -85,6 +85,17 @@ it('drops by (seed, step, site, element): the same again, alone or beside others
   adapter.detach();
 });
 
+it.each([
+  ['biases of its updates', { lora_bias: true }],
+  ['DoRA', { use_dora: true }],
+])('drops with %s, too', (_, more) => {
+  const config = { peft_type: 'LORA', lora_dropout: 0.5, init_lora_weights: false, ...more };
+  const adapter = attachMethod(model, config, { run: 1, seed: 3 });
+  expect(hidden(1, 2)).not.toEqual(hidden(1, 1));
+  expect(hidden(1, 2, { training: false })).toEqual(hidden(1, 1, { training: false }));
+  adapter.detach();
+});
+
 it('starts as the base, from values that the seed and the name decide', () => {
   const bare = hidden(1, 1);
   const values = (seed: number): number[][] => {

@@ -1,4 +1,4 @@
-import { backward, counterNormal, tensor, tidy, to } from '@graft/kernels';
+import { backward, counterNormal, mul, tensor, tidy, to } from '@graft/kernels';
 import type { Dtype, Tensor } from '@graft/kernels';
 import { describe, expect, it } from 'vitest';
 import { Norm } from './norm.js';
@@ -48,6 +48,24 @@ describe.each(['rms', 'rms_wide', 'rms_from_one'] as const)('%s', (kind) => {
           tolerance * Math.abs(wanted[i] as number),
         ),
       );
+    });
+  });
+});
+
+it.each([1e-12, 1e-5, 1e-3])('a LayerNorm has its own epsilon, %d', (eps) => {
+  tidy(() => {
+    // rows whose variance is about the epsilon, which decides how large they become
+    const x = mul(draw([ROWS, SIZE], 1, 'f32'), Math.sqrt(eps));
+    const [weight, bias] = [draw([SIZE], 2, 'f32'), draw([SIZE], 3, 'f32')];
+    const ctx = { training: true, runs: new Map(), rows: [] };
+    const ours = floats(new Norm('norm', 'layer', eps, weight, bias).forward(x, ctx));
+    const [values, w, b] = [floats(x), floats(weight), floats(bias)];
+    ours.forEach((value, i) => {
+      const row = values.slice(i - (i % SIZE), i - (i % SIZE) + SIZE);
+      const mean = row.reduce((sum, v) => sum + v, 0) / SIZE;
+      const variance = row.reduce((sum, v) => sum + (v - mean) ** 2, 0) / SIZE;
+      const normed = ((values[i] as number) - mean) / Math.sqrt(variance + eps);
+      expect(value).toBeCloseTo(normed * (w[i % SIZE] as number) + (b[i % SIZE] as number), 5);
     });
   });
 });
