@@ -21,7 +21,7 @@ const BEAT_MS = 500;
 const OUTAGE_MS = 6000;
 const RECOVERY_MS = 60_000;
 
-describe.skipIf(!haveRedisServer)('the queue', () => {
+describe.skipIf(!haveRedisServer)('the queue', { timeout: 300_000 }, () => {
   let redis: RedisServer;
   let api: TestApi;
   let file: string;
@@ -57,14 +57,17 @@ describe.skipIf(!haveRedisServer)('the queue', () => {
     for (const name of ['one', 'two']) workers.push(await Diligent.start(api, pool, name));
   }
 
+  /** A lost queue entry is issued again after one lease. This makes jobs look as if they had waited that long. */
+  const age = (ids: readonly string[]): Promise<unknown> =>
+    api.query(
+      `UPDATE job SET updated_at = updated_at - interval '1 minute'
+       WHERE id = ANY($1) AND state = 'queued' AND updated_at > clock_timestamp() - $2 * interval '1 millisecond'`,
+      [ids, LEASE_MS],
+    );
+
   async function eachRanOnce(ids: readonly string[]): Promise<void> {
     await until(async () => {
-      // A lost queue entry is issued again after one lease. This makes the jobs look as if they had waited that long.
-      await api.query(
-        `UPDATE job SET updated_at = updated_at - interval '1 minute'
-         WHERE id = ANY($1) AND state = 'queued' AND updated_at > clock_timestamp() - interval '15 s'`,
-        [ids],
-      );
+      await age(ids);
       const [row] = await api.query<{ open: number }>(
         `SELECT count(*)::int AS open FROM job WHERE id = ANY($1) AND state <> 'succeeded'`,
         [ids],
@@ -87,7 +90,10 @@ describe.skipIf(!haveRedisServer)('the queue', () => {
     const ids = await Promise.all(Array.from({ length: JOBS }, () => create('flushed')));
     await redis.flushAll();
     await work('flushed');
-    await until(() => workers.some((worker) => worker.taken.length > 0), RECOVERY_MS);
+    await until(async () => {
+      await age(ids);
+      return workers.some((worker) => worker.taken.length > 0);
+    }, RECOVERY_MS);
     await redis.flushAll();
     await eachRanOnce(ids);
   });
@@ -110,7 +116,7 @@ describe.skipIf(!haveRedisServer)('the queue', () => {
       const meanwhile: string[] = [];
       for (let n = 0; n < 4; n++) meanwhile.push(await create(pool));
       expect(await api.get('/overview')).toBeTruthy();
-      await until(async () => (await queueState()) === 'down');
+      await until(async () => (await queueState()) === 'down', RECOVERY_MS);
       await new Promise((resolve) => setTimeout(resolve, outageMs));
       meanwhile.push(await create(pool));
       await redis.start({ empty });
@@ -123,9 +129,9 @@ describe.skipIf(!haveRedisServer)('the queue', () => {
     await work('busy');
     for (const worker of workers) worker.slow = true;
     const ids = [await create('busy'), await create('busy')];
-    await until(() => workers.every((worker) => worker.taken.length === 1));
+    await until(() => workers.every((worker) => worker.taken.length === 1), RECOVERY_MS);
     await redis.kill();
-    await until(async () => (await queueState()) === 'down');
+    await until(async () => (await queueState()) === 'down', RECOVERY_MS);
     const leases = (): Promise<{ until: number }[]> =>
       api.query(
         'SELECT EXTRACT(EPOCH FROM lease_until)::float8 AS until FROM job WHERE id = ANY($1) ORDER BY id',
@@ -135,14 +141,14 @@ describe.skipIf(!haveRedisServer)('the queue', () => {
     await until(async () => {
       const now = await leases();
       return now.every((lease, n) => lease.until > (before[n]?.until ?? Infinity) + 1);
-    });
+    }, RECOVERY_MS);
     for (const worker of workers) worker.slow = false;
     await until(async () => {
       const jobs = await api.query<{ state: string }>('SELECT state FROM job WHERE id = ANY($1)', [
         ids,
       ]);
       return jobs.every(({ state }) => state === 'succeeded');
-    });
+    }, RECOVERY_MS);
     await redis.start();
     await eachRanOnce(ids);
   });

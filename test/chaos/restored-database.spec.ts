@@ -82,7 +82,7 @@ async function goesOn({
     { jobId: running, attempt: lease.attempt, step: 2 },
     { jobId: queued, attempt: 1, step: 2 },
   ]);
-  await until(() => zombie.commands.length === 2);
+  await until(() => zombie.commands.length === 2, 60_000);
   expect(zombie.commands.map(({ action }) => action)).toEqual([3, 3]);
   for (const jobId of [running, queued])
     expect(
@@ -106,7 +106,7 @@ async function goesOn({
   expect((await job(running)).graft.attempts[0]).toMatchObject({ outcome: 'database_restored' });
 }
 
-describe('a database', () => {
+describe('a database', { timeout: 300_000 }, () => {
   it('put back to an older copy of itself hands out no attempt number twice', async () => {
     const known = await three();
     const copy = `${data}.copy`;
@@ -139,7 +139,7 @@ describe('a database', () => {
     expect(row?.attempt).toBe(1);
     // While it runs: as after a fail-over under a live API.
     await api.query(`UPDATE installation SET system_identifier = '1'`);
-    await until(async () => (await job(known.running)).graft.attempts[0]?.outcome !== null);
+    await until(async () => (await job(known.running)).graft.attempts[0]?.outcome !== null, 60_000);
     await goesOn(known);
   });
 });
