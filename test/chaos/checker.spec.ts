@@ -214,7 +214,7 @@ describe('a faulty line', () => {
       server.close();
     };
     const heard = async (text: string): Promise<boolean> => {
-      for (let n = 0; n < 100 && pieces.join('') !== text; n++)
+      for (let n = 0; n < 1000 && pieces.join('') !== text; n++)
         await new Promise((resolve) => setTimeout(resolve, 10));
       return pieces.join('') === text;
     };
