@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import type { Spec } from '@graft/contracts';
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { isAllTier } from '../tier.js';
 import { dataUrl } from '../tiny-pictures.js';
 import { tone } from '../tiny-sounds.js';
 import { writeRandomBase, writeWideSoundBase } from './random-base.js';
@@ -200,7 +201,7 @@ const MORE_CASES: readonly Case[] = [
   ['AdaMSS everywhere', 'short', { base_dtype: 'f32', peft: { peft_type: 'ADAMSS', num_subspaces: 32, use_asa: true, target_modules: 'all-linear' } }], // prettier-ignore
 ];
 
-it.concurrent.each([...CASES, ...MORE_CASES])(
+it.concurrent.each(isAllTier ? [...CASES, ...MORE_CASES] : CASES)(
   'counts no less than a run takes, and no more than three times as much: %s',
   LIMIT,
   async (name, data, changes) => {
