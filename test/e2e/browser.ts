@@ -62,7 +62,7 @@ export class Tabs {
   }
 
   async add(page: Page): Promise<Page> {
-    page.setDefaultTimeout(20_000);
+    page.setDefaultTimeout(60_000); // on a busy machine; all waits are for events
     this.tabs.push({ page, problems: await watch(page) });
     return page;
   }
