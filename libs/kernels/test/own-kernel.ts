@@ -9,6 +9,7 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect } from 'vitest';
 import * as k from '../src/index.js';
 import type { Dtype, Tensor } from '../src/index.js';
+import { isAllTier } from '../../../test/tier.js';
 
 /**
  * Largest difference from f64 over the largest value, more than twice what is seen: up to 1.41e-6 in f32 (the
@@ -107,10 +108,11 @@ export function buildEmulated(what: 'cuda' | 'tiles'): string {
   return execFileSync(process.execPath, [script, '--emulated', what], { encoding: 'utf8' }).trim();
 }
 
-/** As `onEachSet`, and on CUDA's bodies, which native/cuda/emulated runs on this processor. */
+/** As `onEachSet`, and in the tier `all` on CUDA's bodies, which native/cuda/emulated runs on this processor. */
 export function onEachBody(tests: (dtype: 'f32' | 'bf16') => void): void {
   onEachSet(tests);
-  describe.skipIf(process.env['GRAFT_KERNELS'])('on CUDA, emulated', () => {
+  if (!isAllTier || process.env['GRAFT_KERNELS']) return;
+  describe('on CUDA, emulated', () => {
     let emulated: Emulated;
     beforeAll(() => {
       emulated = loadEmulated();
