@@ -100,6 +100,7 @@ async function prepare(log) {
 }
 
 async function buildTarget(target, { libtorch, cuda, key }, { out, force, log, takes }) {
+  const what = target === 'kernels' ? 'the kernels' : target;
   const cache = writableCache(log);
   const folder = cache && join(cache, 'kernels');
   let started = Date.now();
@@ -107,7 +108,7 @@ async function buildTarget(target, { libtorch, cuda, key }, { out, force, log, t
   const make = async () => {
     started = Date.now();
     const { version, source, lib } = libtorch;
-    log(`compiling ${target} against libtorch ${version} (${source}, ${lib}): ${takes}`);
+    log(`compiling ${what} against libtorch ${version} (${source}, ${lib}): ${takes}`);
     const made = await compile(target, { libtorch, cuda, out, log });
     log(`compiled in ${seconds()}`);
     return made;
@@ -115,7 +116,7 @@ async function buildTarget(target, { libtorch, cuda, key }, { out, force, log, t
   if (force && folder) rmSync(join(folder, `${target}-${key}`), { recursive: true, force: true });
   const to = join(out, `${target}.node`);
   const isCached = await addonFromCache({ folder, key: `${target}-${key}`, to, make, log });
-  if (isCached) log(`${target}: loaded from the cache (${folder}) in ${seconds()}`);
+  if (isCached) log(`loaded ${what} from the cache (${folder}) in ${seconds()}`);
 }
 
 /** The addon finds libtorch through `libtorch` beside it, so that it is the same file in each checkout. */
