@@ -60,6 +60,7 @@ describe('/metrics', () => {
     const worker = await new ScriptedWorker(api, { pool: 'gpu' }).connect();
     const done = await submit('gpu');
     const lease = await worker.assigned();
+    worker.keep(lease);
     const waiting = await submit('gpu');
     await submit('chosen-by-a-user');
     await worker.tell(lease, started(), step(1));

@@ -118,7 +118,12 @@ describe('files', () => {
     const { id, pool } = await create(file);
     if (state === 'paused') await api.post(`/fine_tuning/jobs/${id}/pause`);
     const worker = await new ScriptedWorker(api, { pool }).connect();
-    const early = state === 'running' ? await worker.assigned() : null;
+    const assigned = async () => {
+      const lease = await worker.assigned();
+      worker.keep(lease);
+      return lease;
+    };
+    const early = state === 'running' ? await assigned() : null;
     const refusal = await fetch(`${api.url}/v1/files/${file}`, {
       method: 'DELETE',
       headers: api.headers,
@@ -128,7 +133,7 @@ describe('files', () => {
     await expire(file);
     await rounds();
     if (state === 'paused') await api.post(`/fine_tuning/jobs/${id}/resume`);
-    const lease = early ?? (await worker.assigned());
+    const lease = early ?? (await assigned());
     expect((await worker.fetch(lease.trainingFile?.sha256 ?? '')).toString()).toBe(text);
     await worker.finish(lease, 10);
     await until(() => !has(sha(text)));
