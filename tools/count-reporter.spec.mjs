@@ -96,7 +96,7 @@ describe('the last line', () => {
       writeFileSync(
         join(folder, 'vitest.config.mjs'),
         `export default { test: { reporters: ['default', ${JSON.stringify(join(ROOT, 'tools/count-reporter.mjs'))}],
-         projects: ['unit', 'whole'].map((name) => ({ test: { name, include: [name + '*.spec.mjs'] } })) } };`,
+         projects: ['unit', 'servers'].map((name) => ({ test: { name, include: [name + '*.spec.mjs'] } })) } };`,
       );
       const runFiles = (files) => {
         for (const [name, text] of Object.entries(files))
@@ -106,23 +106,23 @@ describe('the last line', () => {
       const ledger = () =>
         readLedger(join(folder, 'test/flaky.json')).map(({ file, test }) => `${file}: ${test}`);
 
-      expect(runFiles({ 'whole-late': late('late'), 'whole-hook': hook })).toMatchObject({
+      expect(runFiles({ 'servers-late': late('late'), 'servers-hook': hook })).toMatchObject({
         code: 0,
-        before: expect.stringMatching(/^passed at the second try alone: whole-/),
+        before: expect.stringMatching(/^passed at the second try alone: servers-/),
         last: '3 passed, 0 failed, 0 skipped',
       });
       expect(ledger().sort()).toEqual([
-        'whole-hook.spec.mjs: a suite',
-        'whole-late.spec.mjs: is late',
+        'servers-hook.spec.mjs: a suite',
+        'servers-late.spec.mjs: is late',
       ]);
-      expect(runFiles({ 'whole-never': never, 'whole-second': late('second') })).toMatchObject({
+      expect(runFiles({ 'servers-never': never, 'servers-second': late('second') })).toMatchObject({
         code: 1,
         last: '2 passed, 1 failed, 0 skipped',
       });
-      expect(ledger()).toContain('whole-second.spec.mjs: is late');
+      expect(ledger()).toContain('servers-second.spec.mjs: is late');
 
       // more than two are not tried again, and neither are files that use no server
-      const three = ['x', 'y', 'z'].map((name) => [`whole-${name}-of-three`, late(name)]);
+      const three = ['x', 'y', 'z'].map((name) => [`servers-${name}-of-three`, late(name)]);
       expect(runFiles(Object.fromEntries(three))).toMatchObject({
         code: 1,
         last: '3 passed, 3 failed, 0 skipped',

@@ -14,7 +14,7 @@ import { MAX_SECOND_TRIES, record } from './flaky.mjs';
 import { chooseTier } from './tier.mjs';
 
 /** Projects of vitest.config.ts whose files get a second try. */
-const SECOND_TRY = ['servers', 'browsers', 'installations', 'whole', 'alone'];
+const SECOND_TRY = ['isolated', 'servers', 'browsers', 'installations'];
 
 const { tier, args } = chooseTier(process.argv.slice(2));
 const { filter, options } = parseCLI(['vitest', 'run', ...args]);

@@ -19,8 +19,10 @@ const wrong = new Map<string, string>();
 let document: Document | null = null;
 let ajv: Ajv.default | null = null;
 
-/** From now on answers are checked; the document is the same for all APIs of a build. */
+/** From now on answers are checked; the document is the same for all APIs of a build, so a process fetches it once. */
 export async function checkAnswers(url: string): Promise<void> {
+  // each file has its own share of looks, also where several run in one process
+  looked.clear();
   if (document) return;
   const response = await fetch(`${url}/docs-json`);
   // an API whose document is switched off

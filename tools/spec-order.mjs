@@ -1,0 +1,28 @@
+// The order in which spec files start: project by project, so that a process is used again by files of its project, and
+// in each project the slowest first, so that none of them runs alone at the end.
+import { BaseSequencer } from 'vitest/node';
+
+/** Files that take longest, slowest first; the others follow in vitest's own order. */
+const SLOWEST = [
+  'test/chaos/poison.spec.ts',
+  'test/trainer/run-bytes.spec.ts',
+  'test/chaos/battery.spec.ts',
+  'test/chaos/trainer-kill.spec.ts',
+  'test/chaos/disk-full.spec.ts',
+  'test/golden/matrix.spec.ts',
+  'test/golden/head-matrix.spec.ts',
+];
+
+export class SpecOrder extends BaseSequencer {
+  async sort(specifications) {
+    const sorted = await super.sort(specifications);
+    const projects = this.ctx.projects.map(({ name }) => name);
+    const rank = ({ project, moduleId }) => {
+      const slow = SLOWEST.findIndex((file) => moduleId.endsWith(`/${file}`));
+      return [projects.indexOf(project.name), slow === -1 ? SLOWEST.length : slow];
+    };
+    const ranked = sorted.map((specification) => ({ specification, rank: rank(specification) }));
+    ranked.sort((a, b) => a.rank[0] - b.rank[0] || a.rank[1] - b.rank[1]);
+    return ranked.map(({ specification }) => specification);
+  }
+}
