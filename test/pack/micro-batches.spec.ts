@@ -1,0 +1,83 @@
+// A step that takes several forwards learns what one of one forward learns: gradients are of the whole step's mean.
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Spec } from '@graft/contracts';
+import { setThreads } from '@graft/kernels';
+import { loadBase, openRun, RunGroup, takeTurn, type Base } from '@graft/peft-core';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { writeChats, writeTinyBase } from '../tiny-base.js';
+
+let dir: string;
+let base: Base;
+beforeAll(() => {
+  setThreads(1);
+  dir = mkdtempSync(join(tmpdir(), 'graft-micro-'));
+  base = loadBase(writeTinyBase(join(dir, 'base')), { dtype: 'f32', quantization: null });
+  writeChats(join(dir, 'chats.jsonl'), 12);
+});
+afterAll(() => {
+  base.dispose();
+  rmSync(dir, { recursive: true, force: true });
+});
+
+const SPEC: Spec = {
+  model: 'base',
+  task: 'causal_lm',
+  task_options: {},
+  peft: { peft_type: 'LORA', r: 2, target_modules: 'all-linear' },
+  seed: 3,
+  batch_size: 3,
+  n_epochs: 3,
+  max_steps: null,
+  learning_rate: 0.01,
+  lr_schedule: 'linear',
+  warmup_ratio: 0,
+  optimizer: 'adamw',
+  weight_decay: 0,
+  loraplus_lr_ratio: null,
+  loraplus_lr_embedding: 1e-6,
+  max_grad_norm: 1,
+  gradient_accumulation_steps: 2,
+  gradient_checkpointing: false,
+  max_seq_len: null,
+  shuffle: true,
+  validation_split: null,
+  eval_steps: 0,
+  early_stopping_patience: null,
+  save_steps: 0,
+  base_dtype: 'f32',
+  quantization: null,
+};
+
+/** Loss and gradient norm of each step. @param budget most rows of a forward */
+function train(budget: number): { losses: number[]; norms: number[] } {
+  const run = openRun(base, SPEC, {
+    id: budget,
+    baseId: 'base',
+    trainFile: join(dir, 'chats.jsonl'),
+    validFile: null,
+    workDir: join(dir, `run-${budget}`),
+  });
+  const group = new RunGroup(base.model, { budget });
+  group.add(run);
+  const found = { losses: [] as number[], norms: [] as number[] };
+  while (group.size > 0)
+    takeTurn(group, (_, fact) => {
+      if (fact.type !== 'step') return;
+      found.losses.push(fact.metrics.loss);
+      found.norms.push(fact.metrics['grad_norm'] as number);
+    });
+  return found;
+}
+
+const worst = (ours: readonly number[], theirs: readonly number[]): number =>
+  Math.max(...ours.map((value, i) => Math.abs(value / (theirs[i] as number) - 1)));
+
+it('learns the same from a step in one forward and in one for each example', () => {
+  const [whole, cut] = [train(4096), train(1)];
+  expect(whole.losses).toHaveLength(6);
+  // f32; products of other sizes are summed in another order
+  expect(worst(cut.losses, whole.losses)).toBeLessThan(2e-5);
+  expect(worst(cut.norms, whole.norms)).toBeLessThan(2e-4);
+});
