@@ -19,6 +19,8 @@ const API = fileURLToPath(new URL('../../apps/api/test/process.mjs', import.meta
 const WORKER = fileURLToPath(new URL('../../apps/worker/dist/main.js', import.meta.url));
 
 const READY = /^ready (.*)$/m;
+/** Its first start also makes a database. */
+const START_MS = 150_000;
 
 interface Where {
   readonly url: string;
@@ -71,7 +73,7 @@ export class Installation {
     };
     const api = run([API, JSON.stringify(whole)]);
     try {
-      const where = JSON.parse(await lineFrom(api, READY, 60_000)) as Where;
+      const where = JSON.parse(await lineFrom(api, READY, START_MS)) as Where;
       return new Installation(dir, where, whole, api, database);
     } catch (error) {
       await end(api);
@@ -92,7 +94,7 @@ export class Installation {
     const ports = { port: Number(new URL(url).port), grpcPort: Number(grpcUrl.split(':')[1]) };
     this.api = run([API, JSON.stringify({ ...this.config, ...ports, leaseMs: 15_000 })]);
     this.programs.unshift(this.api);
-    await lineFrom(this.api, READY, 60_000);
+    await lineFrom(this.api, READY, START_MS);
   }
 
   /** Sends the API a signal: SIGSTOP freezes it with its connections open, SIGCONT lets it go on. */
