@@ -25,7 +25,8 @@ beforeAll(async () => {
   graft = await Installation.start({
     databaseUrl: `${POSTGRES}/${name}`,
     queuePrefix: name,
-    leaseMs: 15_000,
+    // A slow machine must not look like a worker that was lost.
+    leaseMs: 60_000,
   });
   await graft.importTinyBase();
 });

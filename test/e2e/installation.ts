@@ -43,7 +43,7 @@ export class Installation {
   private constructor(
     readonly dir: string,
     readonly where: Where,
-    private readonly config: object,
+    private readonly config: { readonly leaseMs: number },
     private api: Program,
     private readonly database: string | null,
   ) {
@@ -83,7 +83,7 @@ export class Installation {
   }
 
   /**
-   * Kills the API with -9 and starts it again at the same addresses, with the lease of a real one:
+   * Kills the API with -9 and starts it again at the same addresses, with at least the lease of a real one:
    * workers come back within 10 s, which the short lease of the tests would not wait for.
    */
   async crashApi(downMs: number): Promise<void> {
@@ -92,7 +92,8 @@ export class Installation {
     await new Promise((resolve) => setTimeout(resolve, downMs));
     const { url, grpcUrl } = this.where;
     const ports = { port: Number(new URL(url).port), grpcPort: Number(grpcUrl.split(':')[1]) };
-    this.api = run([API, JSON.stringify({ ...this.config, ...ports, leaseMs: 15_000 })]);
+    const leaseMs = Math.max(15_000, this.config.leaseMs);
+    this.api = run([API, JSON.stringify({ ...this.config, ...ports, leaseMs })]);
     this.programs.unshift(this.api);
     await lineFrom(this.api, READY, START_MS);
   }
