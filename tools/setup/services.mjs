@@ -1,6 +1,6 @@
-// The two servers that the tests need, PostgreSQL and Redis. Where one listens at its usual address, the tests use that.
-// Otherwise the run starts its own at a free port, so that it shares nothing with another run on the same machine; the
-// servers begin with empty folders and write nothing durably.
+// The two servers that the tests need, PostgreSQL and Redis. A run starts its own at free ports: it shares nothing with
+// another run on the same machine, needs no durability, and takes more connections than a server of the machine's. Where
+// that cannot be done, the tests use a server that listens at its usual port.
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import {
@@ -20,7 +20,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { has } from './run.mjs';
 import { say } from './step.mjs';
 
-const SERVICES = [
+/** `usual` is the port that PostgreSQL or Redis listens at where it is installed. */
+export const SERVICES = [
   { name: 'PostgreSQL', usual: 5432, variable: 'GRAFT_TEST_POSTGRES_PORT', start: startPostgres },
   { name: 'Redis', usual: 6379, variable: 'GRAFT_TEST_REDIS_PORT', start: startRedis },
 ];
@@ -28,27 +29,27 @@ const SERVICES = [
 const TRIES = 3;
 
 /**
- * Starts the servers that are missing. Where one cannot be started, this says so, and its tests are skipped.
+ * Starts the servers, except those that the environment names a port for. Where one can neither be started nor found, this
+ * says so, and its tests are skipped.
  * @param {string} root the checkout
  * @param {{ dir: string, env: Record<string, string> }} run whose directory holds the servers' files
- * @param {Record<string, number>} usual where to look for a server that runs, by name, if not at the usual port
  * @returns {Promise<{ env: Record<string, string>, stop: () => Promise<void> }>} `env` tells the tests the ports
  */
-export async function startServices(root, run, usual = {}) {
+export async function startServices(root, run, services = SERVICES) {
   const env = {};
   const stops = [];
-  for (const service of SERVICES) {
-    const { name, variable } = service;
-    const known = usual[name] ?? Number(process.env[variable] ?? service.usual);
-    if (await listens(known)) continue;
-    const missing = `${name}: not running at 127.0.0.1:${known}`;
+  for (const { name, usual, variable, start } of services) {
+    if (process.env[variable] !== undefined) continue;
     try {
-      const { port, stop } = await atFreePort((port) => service.start(root, run, port));
+      const { port, stop } = await atFreePort((port) => start(root, run, port));
       env[variable] = String(port);
       stops.push(stop);
-      say(`${missing}; started one for the tests at port ${port}`);
+      say(`${name}: started one for the tests at port ${port}`);
     } catch (error) {
-      say(`${missing} and cannot be started (${error.message}); its tests will be skipped`);
+      const otherwise = (await listens(usual))
+        ? `the tests use the one at port ${usual}`
+        : 'its tests will be skipped';
+      say(`${name} cannot be started (${error.message}): ${otherwise}`);
     }
   }
   return {

@@ -1,30 +1,28 @@
-import { once } from 'node:events';
 import { chmodSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { startServices } from './services.mjs';
+import { SERVICES, startServices } from './services.mjs';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const { Client } = createRequire(join(ROOT, 'apps/api/package.json'))('pg');
 
-let other;
 let run;
-beforeEach(async () => {
-  other = createServer().listen(0, '127.0.0.1');
-  await once(other, 'listening');
+/** PostgreSQL alone, and without the port that this run's own specs use. */
+let postgres;
+beforeEach(() => {
   run = { dir: mkdtempSync(join(tmpdir(), 'graft-services-')), env: {} };
   chmodSync(run.dir, 0o755);
+  const [service] = SERVICES;
+  postgres = { ...service, variable: 'GRAFT_TEST_ANOTHER_PORT' };
 });
 afterEach(() => {
-  other.close();
+  delete process.env['GRAFT_TEST_ANOTHER_PORT'];
   rmSync(run.dir, { recursive: true, force: true });
 });
 
-const FREE = 1; // nothing listens there
 const client = (port) =>
   new Client({ connectionString: `postgres://postgres@127.0.0.1:${port}/postgres` });
 
@@ -36,21 +34,24 @@ async function answers(port) {
   return rows;
 }
 
-it('starts PostgreSQL for each of two runs, and leaves what listens alone', async () => {
-  const usual = { PostgreSQL: FREE, Redis: other.address().port };
+it('starts PostgreSQL for each of two runs, and stops it', async () => {
   const [first, second] = await Promise.all([
-    startServices(ROOT, run, usual),
-    startServices(ROOT, run, usual),
+    startServices(ROOT, run, [postgres]),
+    startServices(ROOT, run, [postgres]),
   ]);
-  const [one, two] = [first, second].map(({ env }) => {
-    expect(Object.keys(env)).toEqual(['GRAFT_TEST_POSTGRES_PORT']);
-    return Number(env['GRAFT_TEST_POSTGRES_PORT']);
-  });
+  const [one, two] = [first, second].map(({ env }) => Number(env['GRAFT_TEST_ANOTHER_PORT']));
   expect(await answers(one)).toEqual([{ one: 1 }]);
   await first.stop();
   await expect(client(one).connect()).rejects.toThrow('ECONNREFUSED');
   expect(await answers(two)).toEqual([{ one: 1 }]);
   await second.stop();
-  expect(other.listening).toBe(true);
   expect(readdirSync(run.dir)).toEqual([]);
 }, 60_000);
+
+it('starts none where the environment names a port, and goes on where none can be started', async () => {
+  process.env['GRAFT_TEST_ANOTHER_PORT'] = '1';
+  expect((await startServices(ROOT, run, [postgres])).env).toEqual({});
+  delete process.env['GRAFT_TEST_ANOTHER_PORT'];
+  const broken = { ...postgres, start: () => Promise.reject(new Error('no disk')) };
+  expect((await startServices(ROOT, run, [broken])).env).toEqual({});
+});
