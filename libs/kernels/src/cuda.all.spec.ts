@@ -3,9 +3,9 @@
  * one, too: `onEachBody` (test/own-kernel.ts). That they run on a card is not.
  */
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, expect, it } from 'vitest';
 
@@ -41,27 +41,4 @@ it('nvcc compiles every kernel for every architecture', { timeout: 1_800_000 }, 
   expect([...new Set(kernels.map(({ file }) => file))].sort()).toEqual(files);
   // attention's sums stay in registers; 12 bytes are the most that was seen
   for (const { spilled, kernel } of kernels) expect(spilled, kernel).toBeLessThan(64);
-});
-
-it('of two that fetch nvcc at once the first one keeps its own, and the second one takes that', async () => {
-  const { keepFetched } = (await import('../scripts/nvcc.mjs' as string)) as {
-    keepFetched(partial: string, folder: string): void;
-  };
-  const fetched = (name: string): string => {
-    const nvcc = join(folder, name, 'nvidia/cu13/bin/nvcc');
-    mkdirSync(dirname(nvcc), { recursive: true });
-    writeFileSync(nvcc, name);
-    return join(folder, name);
-  };
-  const place = join(folder, 'place');
-  keepFetched(fetched('first'), place);
-  expect(existsSync(join(folder, 'first'))).toBe(false);
-  writeFileSync(join(place, 'in-use'), '');
-  keepFetched(fetched('second'), place);
-  expect(readdirSync(place).sort()).toEqual(['in-use', 'nvidia']);
-  expect(existsSync(join(folder, 'second'))).toBe(true);
-  // what is there is no nvcc
-  rmSync(join(place, 'nvidia'), { recursive: true });
-  keepFetched(fetched('third'), place);
-  expect(readdirSync(place)).toEqual(['nvidia']);
 });

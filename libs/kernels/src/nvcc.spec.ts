@@ -1,0 +1,31 @@
+/** A fetched nvcc (scripts/nvcc.mjs). That it compiles the kernels: cuda.all.spec.ts. */
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { afterAll, expect, it } from 'vitest';
+
+const folder = mkdtempSync(join(tmpdir(), 'graft-nvcc-'));
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+it('of two that fetch nvcc at once the first one keeps its own, and the second one takes that', async () => {
+  const { keepFetched } = (await import('../scripts/nvcc.mjs' as string)) as {
+    keepFetched(partial: string, folder: string): void;
+  };
+  const fetched = (name: string): string => {
+    const nvcc = join(folder, name, 'nvidia/cu13/bin/nvcc');
+    mkdirSync(dirname(nvcc), { recursive: true });
+    writeFileSync(nvcc, name);
+    return join(folder, name);
+  };
+  const place = join(folder, 'place');
+  keepFetched(fetched('first'), place);
+  expect(existsSync(join(folder, 'first'))).toBe(false);
+  writeFileSync(join(place, 'in-use'), '');
+  keepFetched(fetched('second'), place);
+  expect(readdirSync(place).sort()).toEqual(['in-use', 'nvidia']);
+  expect(existsSync(join(folder, 'second'))).toBe(true);
+  // what is there is no nvcc
+  rmSync(join(place, 'nvidia'), { recursive: true });
+  keepFetched(fetched('third'), place);
+  expect(readdirSync(place)).toEqual(['nvidia']);
+});
