@@ -31,7 +31,7 @@ describe.skipIf(!LIBFAKETIME)(
       const config = {
         home,
         databaseUrl: api.databaseUrl,
-        queuePrefix: new URL(api.databaseUrl).pathname.slice(1),
+        queuePrefix: api.config.queuePrefix,
         blobs: join(api.home, 'blobs'),
         leaseMs: LEASE_MS,
         reconcileMs: 200,

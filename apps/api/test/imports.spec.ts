@@ -100,7 +100,7 @@ async function another() {
   const config = {
     home: mkdtempSync(join(scratch, 'home-')),
     databaseUrl: api.databaseUrl,
-    queuePrefix: new URL(api.databaseUrl).pathname.slice(1),
+    queuePrefix: api.config.queuePrefix,
     blobs: join(api.home, 'blobs'),
     leaseMs: LEASE_MS,
     hubUrl: hubUrl(),
