@@ -126,7 +126,6 @@ type Case = readonly [name: string, data: string, changes: Partial<Spec>];
 const CASES: readonly Case[] = [
   ['many parameters', 'short', { peft: lora({ r: 512, target_modules: 'all-linear' }) }],
   ['long examples', 'long', {}],
-  ['one long example', 'long', { batch_size: 1 }],
   ['layers computed once more', 'long', { gradient_checkpointing: true }],
   ['much data', 'many', {}],
   ['an evaluation longer than any step', 'small, longest', { base_dtype: 'f32', eval_steps: 1 }],
@@ -135,26 +134,27 @@ const CASES: readonly Case[] = [
   ['virtual tokens', 'long', { peft: { peft_type: 'PROMPT_TUNING', num_virtual_tokens: 200 } }],
   ['a network beside the blocks', 'long', { base_dtype: 'f32', peft: { peft_type: 'SHADOW', share_embeddings: false } }], // prettier-ignore
   ['LoRA of the smallest singular parts', 'short', { peft: lora({ r: 8, init_lora_weights: 'mica', target_modules: 'all-linear' }) }], // prettier-ignore
-  ['LoRA of what explains most', 'short', { peft: lora({ r: 8, init_lora_weights: 'eva', target_modules: 'all-linear' }) }], // prettier-ignore
-  ['LoRA along the gradient of long examples', 'long', { peft: lora({ r: 8, init_lora_weights: 'lora_ga', target_modules: 'all-linear' }) }], // prettier-ignore
   ['LoRA on packed weights', 'short', { peft: lora({ r: 8, init_lora_weights: 'loftq', loftq_config: { loftq_bits: 4 }, target_modules: 'all-linear' }) }], // prettier-ignore
-  ['VeLoRA', 'long', { peft: lora({ r: 8, velora_config: { num_groups: 32, init_type: 'random' }, target_modules: 'all-linear' }) }], // prettier-ignore
-  ['Polytropon everywhere', 'long', { peft: { peft_type: 'POLY', target_modules: 'all-linear' } }],
-  ['OFT with large blocks', 'short', { peft: { peft_type: 'OFT', oft_block_size: 256, target_modules: 'all-linear' } }], // prettier-ignore
-  ['LoHa', 'long', { peft: { peft_type: 'LOHA', r: 16 } }],
   ['VeRA everywhere', 'long', { peft: { peft_type: 'VERA', target_modules: 'all-linear' } }],
   ['BOFT everywhere', 'long', { peft: { peft_type: 'BOFT', target_modules: 'all-linear' } }],
-  ['PEANuT everywhere', 'short', { peft: { peft_type: 'PEANUT', depth: 1, target_modules: 'all-linear' } }], // prettier-ignore
-  ['FourierFT everywhere', 'short', { peft: { peft_type: 'FOURIERFT', target_modules: 'all-linear' } }], // prettier-ignore
-  ['OSF everywhere', 'short', { peft: { peft_type: 'OSF', target_modules: 'all-linear' } }],
   ['AdaLoRA', 'short', { peft: { peft_type: 'ADALORA', init_r: 256, target_r: 8, total_step: 2, target_modules: 'all-linear' } }], // prettier-ignore
-  ['SHiRA everywhere', 'short', { peft: { peft_type: 'SHIRA', target_modules: 'all-linear' } }],
-  ['GraLoRA everywhere', 'long', { peft: { peft_type: 'GRALORA', target_modules: 'all-linear' } }],
-  ['IA³', 'long', { peft: { peft_type: 'IA3' } }],
   ['X-LoRA everywhere', 'short', { base_dtype: 'f32', peft: { peft_type: 'XLORA', adapters: { 0: 'a', 1: 'b' }, xlora_depth: 2, layerwise_scalings: true }, adapters: [64, 16].map((r) => ({ peft_type: 'LORA', r, target_modules: 'all-linear' })) }], // prettier-ignore
 ];
 /** The other methods, and how these go together. Some in f32, for the reason that experts below are. */
 const MORE_CASES: readonly Case[] = [
+  ['one long example', 'long', { batch_size: 1 }],
+  ['LoRA of what explains most', 'short', { peft: lora({ r: 8, init_lora_weights: 'eva', target_modules: 'all-linear' }) }], // prettier-ignore
+  ['LoRA along the gradient of long examples', 'long', { peft: lora({ r: 8, init_lora_weights: 'lora_ga', target_modules: 'all-linear' }) }], // prettier-ignore
+  ['VeLoRA', 'long', { peft: lora({ r: 8, velora_config: { num_groups: 32, init_type: 'random' }, target_modules: 'all-linear' }) }], // prettier-ignore
+  ['Polytropon everywhere', 'long', { peft: { peft_type: 'POLY', target_modules: 'all-linear' } }],
+  ['OFT with large blocks', 'short', { peft: { peft_type: 'OFT', oft_block_size: 256, target_modules: 'all-linear' } }], // prettier-ignore
+  ['LoHa', 'long', { peft: { peft_type: 'LOHA', r: 16 } }],
+  ['PEANuT everywhere', 'short', { peft: { peft_type: 'PEANUT', depth: 1, target_modules: 'all-linear' } }], // prettier-ignore
+  ['FourierFT everywhere', 'short', { peft: { peft_type: 'FOURIERFT', target_modules: 'all-linear' } }], // prettier-ignore
+  ['OSF everywhere', 'short', { peft: { peft_type: 'OSF', target_modules: 'all-linear' } }],
+  ['SHiRA everywhere', 'short', { peft: { peft_type: 'SHIRA', target_modules: 'all-linear' } }],
+  ['GraLoRA everywhere', 'long', { peft: { peft_type: 'GRALORA', target_modules: 'all-linear' } }],
+  ['IA³', 'long', { peft: { peft_type: 'IA3' } }],
   ['many parameters in f32', 'short', { base_dtype: 'f32', peft: lora({ r: 512, target_modules: 'all-linear' }) }], // prettier-ignore
   ['long examples in f32', 'long', { base_dtype: 'f32' }],
   ['long examples with dropout everywhere', 'long', { peft: lora({ r: 16, lora_dropout: 0.1, target_modules: 'all-linear' }) }], // prettier-ignore
@@ -201,6 +201,10 @@ const MORE_CASES: readonly Case[] = [
   ['AdaMSS everywhere', 'short', { base_dtype: 'f32', peft: { peft_type: 'ADAMSS', num_subspaces: 32, use_asa: true, target_modules: 'all-linear' } }], // prettier-ignore
 ];
 
+/** The cases of a table that this tier runs: all of them, or the one that takes most. */
+const inTier = <T>(all: readonly T[], one: number): readonly T[] =>
+  isAllTier ? all : all.slice(one, one + 1);
+
 it.concurrent.each(isAllTier ? [...CASES, ...MORE_CASES] : CASES)(
   'counts no less than a run takes, and no more than three times as much: %s',
   LIMIT,
@@ -211,15 +215,24 @@ it.concurrent.each(isAllTier ? [...CASES, ...MORE_CASES] : CASES)(
 );
 
 // in bf16 oneDNN keeps code for each shape of a product (docs/log.md), of which experts have many: none of a run's
-it.concurrent.each<Case>([
-  ['factors for each expert', 'short', { base_dtype: 'f32', peft: lora({ r: 64, target_modules: 'all-linear' }) }],
+const OF_EXPERTS: readonly Case[] = [
+  [
+    'factors for each expert',
+    'short',
+    { base_dtype: 'f32', peft: lora({ r: 64, target_modules: 'all-linear' }) },
+  ],
   ['long examples', 'long', { peft: lora({ r: 8, target_parameters: ['experts.gate_up_proj', 'down_proj'], target_modules: [] }) }], // prettier-ignore
   ['long examples in f32', 'long', { base_dtype: 'f32', peft: lora({ r: 8, target_modules: 'all-linear' }) }], // prettier-ignore
-])('counts as well for experts: %s', LIMIT, async (_, data, changes) => {
-  expectCounted(await measured(join(dir, 'routed'), data, changes));
-}); // prettier-ignore
+];
+it.concurrent.each(inTier(OF_EXPERTS, 1))(
+  'counts as well for experts: %s',
+  LIMIT,
+  async (_, data, changes) => {
+    expectCounted(await measured(join(dir, 'routed'), data, changes));
+  },
+);
 
-it.concurrent.each(['bf16', 'f32'] as const)(
+it.concurrent.each(inTier(['bf16', 'f32'] as const, 0))(
   'counts as well for scores that are capped, none of which are kept, in %s',
   LIMIT,
   async (base_dtype) => {
@@ -227,10 +240,12 @@ it.concurrent.each(['bf16', 'f32'] as const)(
   },
 );
 
-it.concurrent.each([
+const DTYPES = [
   ['bf16', 1],
   ['f32', 2],
-] as const)(
+] as const;
+
+it.concurrent.each(inTier(DTYPES, 0))(
   'counts as well what convolutions over a sound take, in %s',
   LIMIT,
   async (base_dtype, batch_size) => {
@@ -242,10 +257,7 @@ it.concurrent.each([
   },
 );
 
-it.concurrent.each([
-  ['bf16', 1],
-  ['f32', 2],
-] as const)(
+it.concurrent.each(inTier(DTYPES, 1))(
   'counts as well the letters of a language of many, in %s',
   LIMIT,
   async (base_dtype, batch_size) => {
