@@ -114,11 +114,16 @@ export function spoilt(shape: readonly number[], dtype: Dtype): Tensor {
 export const hasNaN = (t: Tensor): boolean =>
   [...(k.to(t, 'f32').toArray() as Float32Array)].some(Number.isNaN);
 
-/** Describes `tests` on each instruction set that this processor has, in f32 and in bf16. */
+/**
+ * Describes `tests` in f32 and in bf16 on the instruction set in use and on `generic`; in the tier `all`, and where
+ * another addon is named, on each one that this processor has. All sets are compiled from one source.
+ */
 export function onEachSet(tests: (dtype: 'f32' | 'bf16') => void): void {
   const best = k.instructionSet();
+  const isInTier = (set: string): boolean =>
+    isAllTier || Boolean(process.env['GRAFT_KERNELS']) || set === best || set === 'generic';
   afterAll(() => references.clear());
-  describe.each(k.instructionSets())('on %s', (set) => {
+  describe.each(k.instructionSets().filter(isInTier))('on %s', (set) => {
     beforeAll(() => {
       k.instructionSet(set);
       restart(0); // the same numbers whichever specs ran in this process before
