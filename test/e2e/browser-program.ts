@@ -2,14 +2,18 @@
 import { accessSync, constants } from 'node:fs';
 import { delimiter, join } from 'node:path';
 
-const NAMES = ['chromium-headless-shell', 'chromium', 'chromium-browser', 'google-chrome'];
+const WHOLE = ['chromium', 'chromium-browser', 'google-chrome'];
 
-/** The browser's program, or null where none is installed. */
-export function findBrowser(): string | null {
-  const places = (process.env['PATH'] ?? '')
-    .split(delimiter)
-    .flatMap((dir) => NAMES.map((name) => join(dir, name)));
-  return places.find(isProgram) ?? null;
+/**
+ * The browser's program, or null where none is installed. The headless shell takes half of the CPU, but all of its tabs
+ * count as visible; `whole` leaves it out.
+ */
+export function findBrowser({ whole = false } = {}): string | null {
+  const names = whole ? WHOLE : ['chromium-headless-shell', ...WHOLE];
+  const folders = (process.env['PATH'] ?? '').split(delimiter);
+  return (
+    names.flatMap((name) => folders.map((folder) => join(folder, name))).find(isProgram) ?? null
+  );
 }
 
 function isProgram(path: string): boolean {

@@ -15,7 +15,7 @@ interface Tab {
   readonly url: string;
 }
 
-const program = findBrowser();
+const program = findBrowser({ whole: true });
 const TABS = 9;
 let dir: string;
 let graft: Installation;

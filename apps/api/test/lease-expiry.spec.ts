@@ -214,7 +214,7 @@ describe.skipIf(!(await listens(REDIS_PORT)))('a queue that lost everything', ()
       });
       const columns = (
         await api.query<{ name: string }>(
-          `SELECT column_name AS name FROM information_schema.columns WHERE table_name = 'job' AND column_name NOT IN ('id', 'updated_at')`,
+          `SELECT column_name AS name FROM information_schema.columns WHERE table_schema = current_schema() AND table_name = 'job' AND column_name NOT IN ('id', 'updated_at')`,
         )
       ).map(({ name }) => `"${name}"`);
       await api.query(
