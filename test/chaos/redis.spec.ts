@@ -83,7 +83,8 @@ describe.skipIf(!haveRedisServer)('the queue', { timeout: 300_000 }, () => {
     expect(models).toHaveLength(ids.length);
     const taken = workers.flatMap((worker) => worker.taken);
     expect(taken.sort()).toEqual([...ids].sort());
-    expect(await redis.stuck()).toEqual([]);
+    // an entry is completed after its job's attempt has begun, and Redis may have been away
+    await until(async () => (await redis.stuck()).length === 0, RECOVERY_MS);
   }
 
   it('emptied under load loses no job and runs none twice', async () => {
