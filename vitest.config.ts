@@ -12,6 +12,8 @@ const ISOLATED = [
   'apps/api/test/parquet.spec.ts',
   // adds to a registry of the product, which an API in the same process may have read before
   'test/e2e/one-more-number.spec.ts',
+  // failed once in a shared process: a delivery was not sent within 40 s, and the cause is not known
+  'test/cli/webhooks.spec.ts',
   // kills servers and counts processes
   'test/chaos/**/*.spec.ts',
   'test/{fuzz,mutations,parity,run,trainer}/**/*.spec.ts',

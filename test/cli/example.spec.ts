@@ -14,6 +14,7 @@ import { join } from 'node:path';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { freePort } from '../servers.js';
 import { isAllTier } from '../tier.js';
 import { writeTinyBase } from '../tiny-base.js';
 import { writeTinyImageBase } from '../tiny-pictures.js';
@@ -46,9 +47,15 @@ afterAll(() => {
   rmSync(home, { recursive: true, force: true });
 });
 
+/** Two runs of `graft up` that start at once may both find its usual ports free, so each has its own here. */
+const ports: string[] = [];
+beforeAll(async () => {
+  for (const option of ['--port', '--grpc-port']) ports.push(option, String(await freePort()));
+});
+
 async function example(from: string, ...named: string[]): Promise<Done> {
   const env = cleanEnv({ GRAFT_HOME: home, GRAFT_EXAMPLE_BASE: `dir:${from}` });
-  const child = spawn(process.execPath, [CLI, 'up', '--example', ...named, '--no-stay'], {
+  const child = spawn(process.execPath, [CLI, 'up', '--example', ...named, '--no-stay', ...ports], {
     env,
     stdio: ['ignore', 'pipe', 'pipe'],
   });
