@@ -6,7 +6,7 @@ import { dirname } from 'node:path';
 
 /** Days an entry may stay before the test run fails. */
 export const MAX_AGE_DAYS = 14;
-/** A run fails if more tests than this needed a second try. */
+/** A run fails if more files than this needed a second try. Tests of a file share servers, so one race may fail several. */
 export const MAX_SECOND_TRIES = 2;
 
 /** @returns {{date: string, file: string, test: string, symptom: string}[]} the entries; none if there is no ledger */
