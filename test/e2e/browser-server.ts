@@ -1,11 +1,11 @@
-// One Chromium for all browser specs of a run; each test opens profiles of its own in it.
+// Starts one Chromium for all browser specs of a run. Each test opens its own profile in it.
 import { chromium } from 'playwright-core';
 import type { TestProject } from 'vitest/node';
 import { BROWSER_ARGS, findBrowser } from './browser-program.js';
 
 declare module 'vitest' {
   interface ProvidedContext {
-    /** Where specs reach the browser; missing where none is installed. */
+    /** WebSocket address of the browser. Not set if no browser is installed. */
     browserEndpoint: string;
   }
 }

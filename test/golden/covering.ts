@@ -10,13 +10,13 @@ export interface Line {
 export interface Matrix {
   readonly rows: readonly Line[];
   readonly columns: readonly Line[];
-  /** Whether the matrix has this case; default: all. */
+  /** Returns whether the matrix has a case. By default it has all of them. */
   readonly has?: (row: string, column: string) => boolean;
-  /** Cases that no other of their kind stands for. */
+  /** Cases that always run, because no other case of the same kind covers them. */
   readonly always?: readonly (readonly [row: string, column: string])[];
 }
 
-/** A row runs on columns of so many kinds, where it has as many. */
+/** The number of different kinds of columns that a row runs on, if there are that many. */
 export const KINDS_OF_A_ROW = 4;
 
 /**

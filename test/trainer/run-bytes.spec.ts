@@ -122,7 +122,7 @@ const lora = (changes: object): Spec['peft'] => ({ peft_type: 'LORA', ...changes
 
 type Case = readonly [name: string, data: string, changes: Partial<Spec>];
 
-/** What makes up a run's memory, each where it is most of it, and a method of each way to hold weights. */
+/** One run for each part of a run's memory, in which that part dominates, and one method for each way to store weights. */
 const CASES: readonly Case[] = [
   ['many parameters', 'short', { peft: lora({ r: 512, target_modules: 'all-linear' }) }],
   ['long examples', 'long', {}],

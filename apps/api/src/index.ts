@@ -186,8 +186,8 @@ function equip(app: NestExpressApplication, settings: Settings): void {
   });
   // A large upload over a slow line takes hours; what stands still is cut off.
   app.getHttpServer().requestTimeout = 0;
-  // Longer than clients and proxies keep an idle connection (nginx: 60 s), so that they close it first. Where this side
-  // does, a request that is already on its way ends with ECONNRESET.
+  // Clients and proxies keep idle connections for up to 60 s (nginx) and must be the ones to close them: if the API closes
+  // a connection while a request is being sent, the client gets ECONNRESET.
   app.getHttpServer().keepAliveTimeout = 75_000;
   app.use(refuseSlowBodies(settings.bodyStandsMs));
   if (settings.dashboardDir) app.use(dashboard(settings.dashboardDir));

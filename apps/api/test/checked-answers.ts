@@ -19,9 +19,9 @@ const wrong = new Map<string, string>();
 let document: Document | null = null;
 let ajv: Ajv.default | null = null;
 
-/** From now on answers are checked; the document is the same for all APIs of a build, so a process fetches it once. */
+/** Starts checking responses against the OpenAPI document, which a process fetches once because all its APIs share it. */
 export async function checkAnswers(url: string): Promise<void> {
-  // each file has its own share of looks, also where several run in one process
+  // Each spec file checks its own first events, even if several files share a process.
   looked.clear();
   if (document) return;
   const response = await fetch(`${url}/docs-json`);

@@ -1,5 +1,5 @@
-// Databases for tests on this machine's PostgreSQL. Migrating takes seconds, so it happens once: a database with the
-// schema is a copy of a template, whose name is a hash of what the schema is made from.
+// Databases for tests on the run's PostgreSQL. Migrating takes seconds, so it happens once: every database with the schema
+// is a copy of a template. The template's name is a hash of the migrations and of the queue's version.
 import { createHash, randomInt } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -9,7 +9,7 @@ import { POSTGRES, POSTGRES_PORT, uniqueName } from '../../../test/servers.js';
 
 export { POSTGRES, POSTGRES_PORT };
 
-/** Whether something listens; a suite that needs a server which is not there says so and skips. */
+/** Returns whether a server listens on a port of this machine. Suites that need it are skipped otherwise. */
 export function listens(port: number): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = createConnection({ host: '127.0.0.1', port });
@@ -26,9 +26,9 @@ export async function migratedDatabase(): Promise<string> {
   const { owner, template } = await session();
   const name = uniqueName(owner);
   await asAdmin(
-    // the copy goes through the log, without the two checkpoints of the other strategy
+    // file_copy would force two checkpoints, which wait for everything that other specs wrote.
     `CREATE DATABASE ${name} TEMPLATE ${template} STRATEGY wal_log`,
-    // no test stops this server, so none needs its commits to survive that
+    // No test stops this server, so no commit has to survive a crash.
     `ALTER DATABASE ${name} SET synchronous_commit = off`,
   );
   return name;
@@ -44,20 +44,20 @@ export async function emptyDatabase(): Promise<string> {
 export const dropDatabase = (name: string): Promise<void> =>
   asAdmin(`DROP DATABASE IF EXISTS ${name} WITH (FORCE)`);
 
-/** Advisory locks on the database `postgres`, each with a second number from the name of what it stands for. */
+/** First keys of advisory locks on the database `postgres`; the second key is derived from a name. */
 const LOCKS = {
-  /** Held by a process as long as it lives: its databases are in use. */
+  /** Held by a test process while it lives: its databases are in use. */
   test: 7_240_300,
-  /** Shared by the processes that copy a template, as long as they live. */
+  /** Held in shared mode by processes that copy a template, while they live. */
   template: 7_240_301,
-  /** Held while a template is made. */
+  /** Held while a template is created. */
   making: 7_240_302,
 } as const;
 
 const OURS =
   /^graft_(?:(test)_(?:\w+_)?([0-9a-f]{8})_[0-9a-f]{10}|(template)_([0-9a-f]{8})[0-9a-f]{8})$/;
 
-/** The advisory lock that is held while a database is in use; null where the name is none of ours. */
+/** Returns the advisory lock that is held while a database is in use, or null if the name is not one of ours. */
 export function databaseLock(name: string): [number, number] | null {
   const [kind, digits] = (OURS.exec(name) ?? []).slice(1).filter(Boolean);
   if (kind === undefined || digits === undefined) return null;
@@ -80,7 +80,7 @@ function session(): Promise<Session> {
   return begun;
 }
 
-/** Opens the connection whose locks show others that this process lives: the server frees them when it ends. */
+/** Opens the connection that holds this process's locks. The server releases them when the process ends. */
 async function begin(): Promise<Session> {
   const client = new pg.Client({
     connectionString: `${POSTGRES}/postgres`,
@@ -97,14 +97,14 @@ async function begin(): Promise<Session> {
   await client.query('SELECT pg_advisory_lock_shared($1, $2)', [LOCKS.template, lockNumber(hash)]);
   await dropLeftovers(client, template);
   await makeTemplate(client, template, owner);
-  // its types lack this
+  // Missing from the types of pg.
   (client as unknown as { unref(): void }).unref();
   return { owner, template };
 }
 
 const lockNumber = (name: string): number => parseInt(name.slice(0, 8), 16) | 0;
 
-/** Drops what nobody uses: databases of processes that have ended, as killed ones leave them, and other templates. */
+/** Drops databases of processes that have ended (killed ones leave them) and templates that no process uses. */
 export async function dropLeftovers(client: pg.Client, template: string | null): Promise<void> {
   const { rows } = await client.query<{ name: string }>('SELECT datname AS name FROM pg_database');
   for (const { name } of rows) {
@@ -121,7 +121,7 @@ export async function dropLeftovers(client: pg.Client, template: string | null):
   }
 }
 
-/** Makes the template unless it is there; others wait meanwhile. It gets its name when it is complete. */
+/** Creates the template unless it exists; other processes wait. It is renamed into place once it is complete. */
 async function makeTemplate(client: pg.Client, template: string, owner: string): Promise<void> {
   const exists = async (): Promise<boolean> =>
     (await client.query('SELECT FROM pg_database WHERE datname = $1', [template])).rowCount === 1;
@@ -139,7 +139,7 @@ async function makeTemplate(client: pg.Client, template: string, owner: string):
   }
 }
 
-/** What an API does at its start on an empty database: the schema, and the queue's. */
+/** Migrates an empty database as an API does at start: the schema and the queue's schema. */
 async function migrate(url: string): Promise<void> {
   const [{ dataSource }, { runMigrations }] = await Promise.all([
     import('../src/database/data-source.js'),
@@ -158,7 +158,7 @@ function schemaHash(): string {
   const hash = createHash('sha256');
   for (const file of ['data-source.ts', ...migrations.map((name) => `migrations/${name}`)])
     hash.update(`${file}\0`).update(readFileSync(new URL(file, folder)));
-  // the queue's migrations are part of its package
+  // The queue's migrations come with its package.
   const { resolve } = createRequire(import.meta.url);
   hash.update(readFileSync(resolve('bullmq/package.json')));
   return hash.digest('hex').slice(0, 16);

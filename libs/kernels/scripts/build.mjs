@@ -79,7 +79,7 @@ export async function emulate(what, { out = join(ROOM, 'build'), log = () => {} 
   return addon;
 }
 
-/** All that decides what is compiled; `key` is the same in each checkout with the same sources and tools. */
+/** Collects everything that the compiled addon depends on. `key` is equal in checkouts with equal sources and tools. */
 async function prepare(log) {
   const libtorch = await ensureLibtorch({ log });
   ensureCompilers(log);
@@ -122,7 +122,7 @@ async function buildTarget(target, { libtorch, cuda, key }, { out, force, log, t
   if (isCached) log(`loaded ${what} from the cache (${folder}) in ${seconds()}`);
 }
 
-/** The addon finds libtorch through `libtorch` beside it, so that it is the same file in each checkout. */
+/** Links `libtorch` next to the addon. The addon's RPATH is relative to it, so the same file works in every checkout. */
 function linkLibtorch(out, lib) {
   mkdirSync(out, { recursive: true });
   // a checkout may be moved with what it holds

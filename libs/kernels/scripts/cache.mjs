@@ -1,5 +1,5 @@
-// The cache that all checkouts of a user share: a fetched libtorch and nvcc, and compiled addons. It only saves time. A
-// checkout keeps links to or copies of what it uses, so the cache can be deleted at any moment.
+// The cache that all checkouts of a user share: libtorch, nvcc and compiled addons. Each checkout has its own links or
+// copies, so the cache can be deleted at any time.
 import { createHash } from 'node:crypto';
 import { spawn } from 'node:child_process';
 import {
@@ -109,7 +109,7 @@ function store(folder, key, made) {
   renameSync(partial, join(folder, key));
 }
 
-/** Drops the addons that were not used for longest, and what killed processes left. */
+/** Removes the least recently used addons beyond the size limit, and partial files of killed processes. */
 function prune(folder, largest, kept) {
   const entries = readdirSync(folder)
     .filter((name) => !name.endsWith('.lock'))
@@ -132,7 +132,7 @@ function prune(folder, largest, kept) {
 
 const install = (from, to) => replaceFile(to, (path) => copyFileSync(from, path));
 
-/** Renamed into place, so that a process that has the old file loaded keeps it. */
+/** Replaces a file by a rename, so that a process that has loaded the old one keeps it. */
 function replaceFile(to, write) {
   mkdirSync(dirname(to), { recursive: true });
   const fresh = `${to}.${process.pid}`;

@@ -31,7 +31,7 @@ export const parameter = (t: Tensor): Tensor => {
   return own;
 };
 
-/** What a kernel is held to. */
+/** The reference that a kernel is compared with. */
 interface Exact {
   readonly shape: readonly number[];
   readonly values: Float64Array;
@@ -154,7 +154,7 @@ export function buildEmulated(what: 'cuda' | 'tiles'): string {
   return execFileSync(process.execPath, [script, '--emulated', what], { encoding: 'utf8' }).trim();
 }
 
-/** As `onEachSet`, and in the tier `all` on CUDA's bodies, which native/cuda/emulated runs on this processor. */
+/** Like `onEachSet`. In the tier `all` it also runs the CUDA bodies, emulated on this processor (native/cuda/emulated). */
 export function onEachBody(tests: (dtype: 'f32' | 'bf16') => void): void {
   onEachSet(tests);
   if (!isAllTier || process.env['GRAFT_KERNELS']) return;

@@ -35,8 +35,8 @@ type Draft = (typeof DRAFTS)[number];
 type Validator = ReturnType<Draft['make']>;
 
 /**
- * One for each draft, which checks schemas against the draft's own. That takes longer to compile than most schemas, so
- * it happens once, and outside the time that a user's schema has.
+ * Validators of schemas against the metaschema of their draft. Compiling a metaschema takes longer than compiling most
+ * schemas, so it happens once per draft, and does not count against the time limit of a user's schema.
  */
 const checkers = new Map<Draft, Validator>();
 
