@@ -120,7 +120,7 @@ module.exports = {
       ours(['api', 'cli', 'dashboard', 'kernels']),
       'a worker has peft-core and contracts',
     ),
-    ...layers('worker', [], WORKER_LAYERS),
+    ...layers('worker', ['scripts'], WORKER_LAYERS),
     never('worker', servers, 'a worker has no database and no queue (docs/adr/0003)'),
     never('api', ours(['worker', 'cli', 'dashboard', 'kernels']), 'the API computes nothing'),
     never(
@@ -161,7 +161,7 @@ module.exports = {
       from: { path: project('api') },
       to: { path: '/preview/reader-process\\.' },
     },
-    ...layers('api', ['config', 'ids', 'log', 'logged-error'], API_LAYERS),
+    ...layers('api', ['config', 'ids', 'log', 'logged-error', 'scripts'], API_LAYERS),
     never(
       'cli',
       ours(['kernels', 'peft-core', 'api', 'worker', 'dashboard']),

@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 import { DomainError } from '@graft/contracts';
 import { Slots } from '../files/slots.js';
+import { ITEM_SCHEMA_WORKER } from '../scripts.js';
 import type { ItemProblem } from './item-schema.js';
 
 type Schema = Readonly<Record<string, unknown>>;
@@ -18,7 +19,6 @@ export type SchemaAnswer =
   | { readonly found: ItemProblem | null }
   | { readonly refused: { readonly message: string; readonly param: string | null } };
 
-const SCRIPT = new URL('./item-schema-worker.js', import.meta.url);
 const HEAP_MB = 1024;
 
 /** Each takes a processor for some seconds at most. */
@@ -31,7 +31,7 @@ const slots = new Slots(2, 100, 'too many schemas are being checked; try again l
 export async function askSchema(question: SchemaQuestion): Promise<ItemProblem | null> {
   const free = await slots.take(new AbortController().signal);
   const { param } = question;
-  const worker = new Worker(SCRIPT, {
+  const worker = new Worker(ITEM_SCHEMA_WORKER, {
     workerData: question,
     execArgv: [],
     env: {},

@@ -1,11 +1,10 @@
-import { fileURLToPath } from 'node:url';
 import { isNamedMedia } from '@graft/contracts';
 import { openZip } from './zip-archive.js';
 import { confined } from './confined-process.js';
 import { isMetadata } from './metadata-rows.js';
 import { unreadable } from './rows.js';
+import { ARCHIVE_PROCESS } from '../scripts.js';
 
-const SCRIPT = fileURLToPath(new URL('./archive-process.js', import.meta.url));
 /** Every picture and sound is decoded: a hundred thousand of them take minutes. */
 const DEADLINE_MS = 30 * 60_000;
 const MOST_LOOKED_AT = 10_000;
@@ -31,7 +30,7 @@ export class ArchiveLines {
 
   read(): AsyncGenerator<Buffer> {
     return confined({
-      script: SCRIPT,
+      script: ARCHIVE_PROCESS,
       arguments: [this.container, this.path],
       gone: this.gone,
       deadlineMs: DEADLINE_MS,

@@ -1,9 +1,8 @@
-import { fileURLToPath } from 'node:url';
 import { confined } from './confined-process.js';
 import { lineRows } from './json-rows.js';
 import { MAX_COLUMNS, unreadable, type NumberedRow } from './rows.js';
+import { TABLE_PROCESS } from '../scripts.js';
 
-const SCRIPT = fileURLToPath(new URL('./table-process.js', import.meta.url));
 const DEADLINE_MS = 5 * 60_000;
 
 /** What it is called in messages. */
@@ -21,6 +20,6 @@ export function tableRows(
 ): AsyncGenerator<NumberedRow> {
   const failure = (reason: string): Error =>
     unreadable(`the ${KINDS[kind]} file cannot be read: ${reason.slice(0, 200)}`);
-  const order = { script: SCRIPT, arguments: [kind, path], gone, deadlineMs, failure };
+  const order = { script: TABLE_PROCESS, arguments: [kind, path], gone, deadlineMs, failure };
   return lineRows(confined(order), MAX_COLUMNS);
 }

@@ -1,12 +1,11 @@
 import { Injectable, type OnModuleDestroy } from '@nestjs/common';
 import { DomainError } from '@graft/contracts';
 import { fork, type ChildProcess } from 'node:child_process';
-import { fileURLToPath } from 'node:url';
 import { Settings } from '../config.js';
 import { log } from '../log.js';
+import { READER_PROCESS } from '../scripts.js';
 import type { ReaderAnswer, ReaderRequest } from './reader-protocol.js';
 
-const SCRIPT = fileURLToPath(new URL('./reader-process.js', import.meta.url));
 const IDLE_MS = 60_000;
 const HEAP_MB = 768;
 
@@ -69,7 +68,7 @@ export class DataReader implements OnModuleDestroy {
   }
 
   private start(): ChildProcess {
-    const child = fork(SCRIPT, {
+    const child = fork(READER_PROCESS, {
       execArgv: [`--max-old-space-size=${HEAP_MB}`],
       // It needs no secrets of the API's environment.
       env: { PATH: process.env['PATH'] },

@@ -1,13 +1,10 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
 import type { Command } from 'commander';
 import { CliError } from '../cli-error.js';
 import { callOf } from '../command-line.js';
-
-/** The API's own program: the database is its alone. */
-const API = fileURLToPath(new URL('../../../api/dist/main.js', import.meta.url));
+import { API_MAIN } from '../paths.js';
 
 export function addAdminKey(program: Command): void {
   program
@@ -18,11 +15,11 @@ export function addAdminKey(program: Command): void {
     .option('--database-url <url>', 'URL of an external PostgreSQL (default: the embedded server)')
     .action(async (_options: unknown, command: Command) => {
       const { settings, out } = callOf(command);
-      if (!existsSync(API))
-        throw new CliError(`the API is not built (${API} is missing); run npm run build`);
+      if (!existsSync(API_MAIN))
+        throw new CliError(`the API is not built (${API_MAIN} is missing); run npm run build`);
       const url = settings.get('database-url');
       const env = { ...process.env, ...(url === undefined ? {} : { GRAFT_DATABASE_URL: url }) };
-      const child = spawn(process.execPath, [API, 'admin-key', '--home', settings.home], {
+      const child = spawn(process.execPath, [API_MAIN, 'admin-key', '--home', settings.home], {
         // its log is for the one who looks for a fault
         env: { ...env, GRAFT_LOG_LEVEL: settings.get('log-level') ?? 'warn' },
         stdio: ['ignore', 'inherit', 'inherit'],

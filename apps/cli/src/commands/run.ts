@@ -1,11 +1,8 @@
 import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
 import type { Command } from 'commander';
 import { CliError } from '../cli-error.js';
-
-/** Where the worker's own program for a run without a server is built. */
-const RUN = fileURLToPath(new URL('../../../worker/dist/run/main.js', import.meta.url));
+import { RUN_MAIN } from '../paths.js';
 
 export function addRun(program: Command): void {
   program
@@ -19,10 +16,10 @@ export function addRun(program: Command): void {
     .allowUnknownOption()
     .passThroughOptions()
     .action(async (job: string, rest: string[], options: { out?: string }) => {
-      if (!existsSync(RUN))
-        throw new CliError(`the worker is not built (${RUN} is missing); run npm run build`);
+      if (!existsSync(RUN_MAIN))
+        throw new CliError(`the worker is not built (${RUN_MAIN} is missing); run npm run build`);
       const args = [
-        RUN,
+        RUN_MAIN,
         job,
         ...(options.out === undefined ? [] : ['--out', options.out]),
         ...rest,

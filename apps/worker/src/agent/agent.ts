@@ -18,7 +18,7 @@ import { Devices, type DevicesOptions } from '../trainers/devices.js';
 import { freeMemory, totalMemory } from '../trainers/memory.js';
 import { OrphanedTrainers } from '../trainers/orphaned-trainers.js';
 import { checkReach, makeTrainerFolder, openSandbox, type Sandbox } from '../trainers/sandbox.js';
-import { TRAINER_MAIN } from '../trainers/trainer-process.js';
+import { TRAINER_MAIN } from '../scripts.js';
 import { Trainers } from '../trainers/trainers.js';
 import { Heartbeat, type Load } from './heartbeat.js';
 import { Home } from './home.js';

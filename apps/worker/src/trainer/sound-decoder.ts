@@ -1,6 +1,7 @@
 // Sounds of questions are decoded beside a trainer's turns (ADR 0015), in threads of their own that a cancelled question
 // ends, one after another: a sound of ten minutes takes seconds and hundreds of megabytes.
 import { Worker } from 'node:worker_threads';
+import { SOUND_THREAD } from '../scripts.js';
 
 /** Its path: nothing of it is in the trainer's memory but while it is decoded. */
 export interface SoundFile {
@@ -38,7 +39,7 @@ export class SoundDecoder {
 
 async function inThread(order: SoundOrder, left: AbortSignal): Promise<readonly DecodedSound[]> {
   left.throwIfAborted();
-  const thread = new Worker(new URL('./sound-thread.js', import.meta.url), {
+  const thread = new Worker(SOUND_THREAD, {
     workerData: order,
     execArgv: [],
   });

@@ -2,7 +2,6 @@
 import { spawn, type ChildProcessByStdio } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import type { Readable, Writable } from 'node:stream';
-import { fileURLToPath } from 'node:url';
 import { DomainError, grouped, MAX_COMMAND_BYTES } from '@graft/contracts';
 import { classifyExit, oomKills, type TrainerExit } from './exit-class.js';
 import { readFact } from '../protocol/fact-schema.js';
@@ -17,6 +16,7 @@ import {
   type AttemptKey,
 } from '../protocol/protocol.js';
 import { IDLE, MARK_VARIABLE, WorkMarkFile } from '../trainer/work-mark.js';
+import { TRAINER_MAIN } from '../scripts.js';
 import type { Sandbox } from './sandbox.js';
 
 export interface TrainerOptions {
@@ -37,8 +37,6 @@ export interface TrainerOptions {
 
 type Listener = (fact: Fact) => void;
 
-/** The script of this build's trainer. */
-export const TRAINER_MAIN = fileURLToPath(new URL('../trainer/main.js', import.meta.url));
 const STDERR_TAIL = 8192;
 const PING_MS = 5_000;
 const HANG_MS = 60_000;

@@ -1,0 +1,14 @@
+import { fileURLToPath } from 'node:url';
+
+/** Reads an archive of media, in a process of its own. */
+export const ARCHIVE_PROCESS = scriptAt('./files/archive-process.js');
+/** Reads Arrow and Parquet, in a process of its own. */
+export const TABLE_PROCESS = scriptAt('./files/table-process.js');
+/** Renders and tokenises rows of data, in a process of its own. */
+export const READER_PROCESS = scriptAt('./preview/reader-process.js');
+/** Compiles the schema of an eval's items, in a thread. */
+export const ITEM_SCHEMA_WORKER = scriptAt('./evals/item-schema-worker.js');
+
+function scriptAt(path: string): string {
+  return fileURLToPath(new URL(path, import.meta.url));
+}

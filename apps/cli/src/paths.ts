@@ -1,0 +1,16 @@
+import { fileURLToPath } from 'node:url';
+
+/** The API's program. */
+export const API_MAIN = at('../../api/dist/main.js');
+/** The worker's program. */
+export const WORKER_MAIN = at('../../worker/dist/main.js');
+/** The worker's program for a run without a server. */
+export const RUN_MAIN = at('../../worker/dist/run/main.js');
+/** The built dashboard. */
+export const DASHBOARD = at('../../dashboard/dist');
+/** The small base model of this repository. */
+export const TINY_BASE = at('../../../examples/tiny-base');
+
+function at(path: string): string {
+  return fileURLToPath(new URL(path, import.meta.url));
+}

@@ -1,0 +1,10 @@
+import { fileURLToPath } from 'node:url';
+
+/** The trainer, a process that the agent starts. */
+export const TRAINER_MAIN = scriptAt('./trainer/main.js');
+/** Decodes sounds, in a thread of the trainer. */
+export const SOUND_THREAD = scriptAt('./trainer/sound-thread.js');
+
+function scriptAt(path: string): string {
+  return fileURLToPath(new URL(path, import.meta.url));
+}
