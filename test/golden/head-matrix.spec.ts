@@ -240,7 +240,7 @@ interface Row {
   readonly isRefused: boolean;
 }
 
-/** By place, what each row of the matrix is there: configs differ where defaults do not fit a base. */
+/** The rows of the matrix for each place. Their configs differ where the defaults do not fit a base. */
 const ROWS: ReadonlyMap<string, readonly Row[]> = new Map(
   pairs.map(([of, family]) => {
     const config = configOfBase(family);

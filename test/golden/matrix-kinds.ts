@@ -1,5 +1,5 @@
-// What the bases and the configs of matrix.spec.ts and head-matrix.spec.ts have in common, for the selection of the
-// default tier (covering.ts).
+// Sorts the bases and configs of matrix.spec.ts and head-matrix.spec.ts into kinds. The default tier covers each pair of
+// kinds (covering.ts).
 import type { Config } from './matrix-configs.js';
 
 /** Bases by how they are built. One that is not listed is a kind of its own. */

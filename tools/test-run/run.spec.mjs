@@ -47,7 +47,9 @@ const SPEC = `
       try {
         work();
         left.push(what);
-      } catch {}
+      } catch {
+        // this machine has no such program, or does not let us mount
+      }
     };
     start('redis', () => {
       execFileSync('redis-server', ['--version'], { stdio: 'ignore' });

@@ -1,12 +1,11 @@
 // The proxies of docker-compose.yml before two real API processes, where HAProxy is installed: their own files, with
 // ports of this host in place of the containers' names.
 import { spawn, type ChildProcess } from 'node:child_process';
-import { once } from 'node:events';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
-import { createServer, type AddressInfo } from 'node:net';
 import { delimiter, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { freePort } from '../../../test/servers.js';
 import { importBase, startTestApi, until, uploadChats, type TestApi } from './fixture.js';
 import { ScriptedWorker, started } from './scripted-worker.js';
 
@@ -16,15 +15,6 @@ const HAPROXY = (process.env['PATH'] ?? '')
   .split(delimiter)
   .map((folder) => join(folder, 'haproxy'))
   .find(existsSync);
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
-}
 
 const portOf = (url: string): string => url.slice(url.lastIndexOf(':') + 1);
 

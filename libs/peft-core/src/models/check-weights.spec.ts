@@ -57,7 +57,7 @@ const withRow = (tensors: Tensors, name: string): Tensors => {
 /** What 4 bits keep of their scales stands in a tensor, which the loader alone reads. */
 const READ_LATER = /\.(absmax|nested_absmax|quant_state\.bitsandbytes__nf4|weight_format)$/;
 
-/** In the default tier of tensors that layers or experts have in common the first. */
+/** The tensors to try. The default tier tries a tensor that every layer or expert has in the first of them only. */
 function tried(tensors: Tensors): string[] {
   const names = [...tensors.keys()];
   const kindOf = (name: string): string => name.replaceAll(/\.\d+(?=\.)/g, '.#');
