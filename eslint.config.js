@@ -142,6 +142,7 @@ export default tseslint.config(
     ignores: [
       '**/node_modules/',
       '**/dist/',
+      '**/bundle/',
       '**/dist-types/',
       '**/build/',
       '**/gen/',

@@ -12,9 +12,11 @@ COPY apps/cli/package.json apps/cli/
 COPY apps/dashboard/package.json apps/dashboard/
 RUN npm ci --no-audit --no-fund
 COPY tsconfig.json tsconfig.base.json ./
+COPY tools/bundle.mjs tools/
 COPY libs libs
 COPY apps apps
 RUN node node_modules/tsc7/bin/tsc -b \
+ && node tools/bundle.mjs api \
  && cd apps/dashboard && node ../../node_modules/vite/bin/vite.js build \
  && cd ../.. && npm prune --omit=dev --no-audit --no-fund
 
@@ -30,4 +32,4 @@ RUN mkdir -p /var/lib/graft /var/lib/graft-join && chown node:node /var/lib/graf
 USER node
 VOLUME /var/lib/graft
 EXPOSE 8080 8081
-CMD ["node", "--enable-source-maps", "apps/api/dist/main.js"]
+CMD ["node", "--enable-source-maps", "apps/api/bundle/main.js"]

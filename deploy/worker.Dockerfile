@@ -28,12 +28,14 @@ COPY apps/cli/package.json apps/cli/
 COPY apps/dashboard/package.json apps/dashboard/
 RUN npm ci --no-audit --no-fund
 COPY tsconfig.json tsconfig.base.json ./
+COPY tools/bundle.mjs tools/
 COPY libs libs
 COPY apps apps
 # CPU: the script fetches a CPU libtorch into /graft/.cache
 RUN if [ "$CUDA" = 1 ]; then export LIBTORCH=/opt/torch/torch; fi \
  && node libs/kernels/scripts/build.mjs \
  && node node_modules/tsc7/bin/tsc -b \
+ && node tools/bundle.mjs worker \
  && mkdir -p /opt/torch .cache \
  && npm prune --omit=dev --no-audit --no-fund
 
@@ -53,4 +55,4 @@ COPY --from=build /graft/libs libs
 COPY --from=build /graft/apps apps
 USER node
 VOLUME /var/lib/graft-worker
-CMD ["node", "--enable-source-maps", "apps/worker/dist/main.js"]
+CMD ["node", "--enable-source-maps", "apps/worker/bundle/main.js"]

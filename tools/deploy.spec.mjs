@@ -195,11 +195,11 @@ describe.each(services.filter(([, { build }]) => build).map(([name, { build }]) 
       }
     });
 
-    it('starts a program that the TypeScript build makes, as another user than root', () => {
+    it('starts a program that the build makes, as another user than root', () => {
       const command = JSON.parse(lines.at(-1).replace('CMD ', ''));
       const script = command.at(-1);
       expect(
-        statSync(join(ROOT, script.replace('/dist/', '/src/').replace(/\.js$/, '.ts'))).isFile(),
+        statSync(join(ROOT, script.replace('/bundle/', '/src/').replace(/\.js$/, '.ts'))).isFile(),
       ).toBe(true);
       expect(lines.filter((line) => line.startsWith('USER ')).at(-1)).toBe('USER node');
     });

@@ -189,7 +189,7 @@ describe.each(UNITS)('%s.service', (name) => {
   const value = (key) => new RegExp(`^${key}=(.*)$`, 'm').exec(text)?.[1];
 
   it('starts what there is, sets only what it reads, and has the time to end in good order', () => {
-    const [, script] = /(apps\/\w+)\/dist\/main\.js$/.exec(value('ExecStart'));
+    const [, script] = /(apps\/\w+)\/bundle\/main\.js$/.exec(value('ExecStart'));
     expect(read(`${script}/src/main.ts`)).not.toBe('');
     const side = name.slice('graft-'.length);
     for (const [variable] of text.matchAll(/\bGRAFT_[A-Z_]+(?==)/g))

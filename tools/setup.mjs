@@ -59,7 +59,7 @@ async function main([mode, ...rest]) {
     const example = rest.some((one) => /^--example(=|$)/.test(one)) ? [] : ['--example'];
     return runUntilItEnds(
       process.execPath,
-      [join(ROOT, 'apps/cli/dist/main.js'), 'up', ...example, ...rest],
+      [join(ROOT, 'apps/cli/bundle/main.js'), 'up', ...example, ...rest],
       { cwd: ROOT, env },
     );
   }

@@ -82,7 +82,7 @@ try {
     graft: { learning_rate: 0.002, lr_schedule: 'cosine', warmup_ratio: 0.05, weight_decay: 0.1, max_grad_norm: 1, base_dtype: 'f32', max_seq_len: 512 },
   };
   writeFileSync(join(work, 'job.json'), JSON.stringify(job, null, 2));
-  const run = fileURLToPath(new URL('../../apps/worker/dist/run/main.js', import.meta.url));
+  const run = fileURLToPath(new URL('../../apps/worker/bundle/run/main.js', import.meta.url));
   execFileSync(process.execPath, [run, join(work, 'job.json'), '--out', join(work, 'out')], { stdio: 'inherit' });
   const trained = readSafetensors(join(work, 'out', 'model.safetensors')).filter((t) => t.name !== 'lm_head.weight');
   writeSafetensors(join(HERE, 'model.safetensors'), trained.map(toBf16));

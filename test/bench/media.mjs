@@ -154,7 +154,7 @@ function trained({ task, base, batch, threads }, steps, method, work) {
     },
   };
   writeFileSync(join(out, 'job.json'), JSON.stringify(job));
-  const run = [join(ROOT, 'apps/worker/dist/run/main.js'), join(out, 'job.json'), '--out', out];
+  const run = [join(ROOT, 'apps/worker/bundle/run/main.js'), join(out, 'job.json'), '--out', out];
   const args = [
     '-c',
     'TIMEFORMAT="processor %U %S"; time "$@"',

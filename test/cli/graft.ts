@@ -3,9 +3,9 @@ import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
-export const CLI = `${ROOT}apps/cli/dist/main.js`;
-export const WORKER = `${ROOT}apps/worker/dist/main.js`;
-export const API = `${ROOT}apps/api/dist/main.js`;
+export const CLI = `${ROOT}apps/cli/bundle/main.js`;
+export const WORKER = `${ROOT}apps/worker/bundle/main.js`;
+export const API = `${ROOT}apps/api/bundle/main.js`;
 
 export interface Done {
   readonly code: number | null;

@@ -18,7 +18,7 @@ import { ScriptedWorker } from '../../apps/api/test/scripted-worker.js';
 
 // The gateway over TLS: real certificates, the real API, real worker processes.
 
-const WORKER = fileURLToPath(new URL('../../apps/worker/dist/main.js', import.meta.url));
+const WORKER = fileURLToPath(new URL('../../apps/worker/bundle/main.js', import.meta.url));
 /** The same agent with a trainer that starts faster. */
 const IDLE_WORKER = fileURLToPath(new URL('../../apps/worker/test/worker.mjs', import.meta.url));
 

@@ -16,7 +16,7 @@ import {
 import { writeChats, writeTinyBase } from '../tiny-base.js';
 
 const API = fileURLToPath(new URL('../../apps/api/test/process.mjs', import.meta.url));
-const WORKER = fileURLToPath(new URL('../../apps/worker/dist/main.js', import.meta.url));
+const WORKER = fileURLToPath(new URL('../../apps/worker/bundle/main.js', import.meta.url));
 
 const READY = /^ready (.*)$/m;
 /** Its first start also makes a database. */

@@ -40,7 +40,7 @@ if (flags.list) {
 }
 
 /** What git does not keep and the tests need: dependencies, compiled programs, the native addon, downloads. */
-const BUILT = ['node_modules', '.cache', '{apps,libs}/*/{node_modules,dist,dist-types,build}'];
+const BUILT = ['node_modules', '.cache', '{apps,libs}/*/{node_modules,dist,dist-types,bundle,build}'];
 
 function copyCheckout() {
   const copy = mkdtempSync(`${ROOT}.mutations-`);
@@ -48,7 +48,7 @@ function copyCheckout() {
   execFileSync('git', ['worktree', 'add', '--quiet', '--detach', copy, 'HEAD'], { cwd: ROOT });
   for (const path of BUILT.flatMap((pattern) => expand(pattern))) {
     // Compilers write over their outputs in place: by links they would plant the mutation in this checkout, too.
-    if (/\/(dist(-types)?|build)$/.test(path)) {
+    if (/\/(dist(-types)?|bundle|build)$/.test(path)) {
       const isUsable = (from) => basename(from) !== 'cmake'; // CMake's tree names this checkout
       const options = { recursive: true, preserveTimestamps: true, filter: isUsable };
       cpSync(join(ROOT, path), join(copy, path), options);
@@ -106,7 +106,12 @@ function compile(copy) {
     isAddonStale = false;
   }
   const compiled = run(copy, ['node_modules/tsc7/bin/tsc', '-b']);
-  return compiled.status === 0 ? null : compiled.stdout;
+  if (compiled.status !== 0) return compiled.stdout;
+  for (const app of ['api', 'worker', 'cli']) {
+    const bundled = run(copy, ['tools/bundle.mjs', app]);
+    if (bundled.status !== 0) return bundled.stderr;
+  }
+  return null;
 }
 
 /** The first line that says what failed; null when all passed. */

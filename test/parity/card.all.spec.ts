@@ -10,7 +10,7 @@ import { GGUF } from './smollm2.js';
 const ROOT = join(import.meta.dirname, '../..');
 const VENV = process.env['GRAFT_PARITY_VENV'] ?? join(ROOT, '.venv-parity');
 const ready = existsSync(join(VENV, 'pins.sha256'));
-const MAIN = join(ROOT, 'apps/worker/dist/run/main.js');
+const MAIN = join(ROOT, 'apps/worker/bundle/run/main.js');
 
 let dir: string;
 beforeAll(() => {

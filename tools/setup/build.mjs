@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { runCaptured, runShown } from './run.mjs';
 import { SetupError } from './step.mjs';
 
-const PROGRAMS = { graft: 'apps/cli/dist/main.js', 'graft-worker': 'apps/worker/dist/main.js' };
+const PROGRAMS = { graft: 'apps/cli/bundle/main.js', 'graft-worker': 'apps/worker/bundle/main.js' };
 
 /** The kernels' own script finds or installs libtorch and the compilers, and says so; it also knows when there is nothing to do. */
 export function kernelsStep(root) {

@@ -1,5 +1,8 @@
 import { fileURLToPath } from 'node:url';
 
+// Here, because these paths must hold in both builds: each file compiled alone (dist) and all in one (bundle), where
+// only the programs keep their places below this file.
+
 /** Reads an archive of media, in a process of its own. */
 export const ARCHIVE_PROCESS = scriptAt('./files/archive-process.js');
 /** Reads Arrow and Parquet, in a process of its own. */

@@ -10,7 +10,7 @@ import { ask } from './projects.js';
 
 // A lost administrator's key is replaced on the server's machine.
 
-const MAIN = fileURLToPath(new URL('../dist/main.js', import.meta.url));
+const MAIN = fileURLToPath(new URL('../bundle/main.js', import.meta.url));
 
 async function adminKey(...args: string[]): Promise<{ code: number; out: string; err: string }> {
   const { GRAFT_HOME: _, GRAFT_DATABASE_URL: __, ...env } = process.env;

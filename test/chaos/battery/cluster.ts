@@ -15,7 +15,7 @@ import { compileShim, Preload } from './preload.js';
 import { Program } from './program.js';
 
 const API = fileURLToPath(new URL('../../../apps/api/test/process.mjs', import.meta.url));
-const WORKER = fileURLToPath(new URL('../../../apps/worker/dist/main.js', import.meta.url));
+const WORKER = fileURLToPath(new URL('../../../apps/worker/bundle/main.js', import.meta.url));
 const READY = /^ready (.*)$/m;
 
 function isAlive(pid: number): boolean {

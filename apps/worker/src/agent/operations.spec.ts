@@ -10,7 +10,7 @@ import { useScene } from '../../test/scene.js';
 
 // Jobs that make something of adapters, by a real trainer.
 
-const TRAINER = fileURLToPath(new URL('../../dist/trainer/main.js', import.meta.url));
+const TRAINER = fileURLToPath(new URL('../../bundle/trainer/main.js', import.meta.url));
 const TRAINING: Partial<Spec> = {
   peft: { peft_type: 'LORA', r: 2 },
   base_dtype: 'f32',

@@ -9,7 +9,7 @@ import { until } from '../../test/control-plane.js';
 import { useScene } from '../../test/scene.js';
 import { checkReach, openSandbox } from '../trainers/sandbox.js';
 
-const TRAINER = fileURLToPath(new URL('../../dist/trainer/main.js', import.meta.url));
+const TRAINER = fileURLToPath(new URL('../../bundle/trainer/main.js', import.meta.url));
 const SPEC: Partial<Spec> = {
   peft: { peft_type: 'LORA', r: 4, lora_dropout: 0.1 },
   batch_size: 4,

@@ -8,7 +8,7 @@ import { ControlPlane, until } from '../../test/control-plane.js';
 import { isAlive } from '../../test/scene.js';
 
 const WORKER = fileURLToPath(new URL('../../test/worker.mjs', import.meta.url));
-const MAIN = fileURLToPath(new URL('../../dist/main.js', import.meta.url));
+const MAIN = fileURLToPath(new URL('../../bundle/main.js', import.meta.url));
 
 let home: string;
 let plane: ControlPlane;
