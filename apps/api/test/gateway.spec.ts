@@ -1,5 +1,5 @@
 import { credentials, status, type Metadata, type StatusObject } from '@grpc/grpc-js';
-import { WorkerServiceClient, WorkerServiceService } from '@graft/contracts/grpc';
+import { Command_Action, WorkerServiceClient, WorkerServiceService } from '@graft/contracts/grpc';
 import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -230,4 +230,21 @@ describe('the gateway', () => {
     answering.vanish();
     idle.vanish();
   });
+});
+
+it('tells a worker that a run was cancelled before it calls the lease lost', async () => {
+  const { id, worker, lease } = await assigned();
+  await worker.tell(lease, started(), step(1));
+  await api.post(`/fine_tuning/jobs/${id}/cancel`);
+  await until(() => worker.commands.length > 0);
+  const run = { jobId: id, attempt: lease.attempt };
+  const cancel = expect.objectContaining({ ...run, action: Command_Action.ACTION_CANCEL });
+  // as if the command were still on its way
+  worker.commands.length = 0;
+  expect(await worker.beat([{ ...run, step: 1 }])).toMatchObject({ lost: [run] });
+  expect(worker.commands).toContainEqual(cancel);
+  worker.commands.length = 0;
+  expect((await worker.tell(lease, step(2))).stale).toMatchObject([run]);
+  expect(worker.commands).toContainEqual(cancel);
+  worker.vanish();
 });

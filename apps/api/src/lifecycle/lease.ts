@@ -210,6 +210,20 @@ export class Leases {
     );
   }
 
+  /** Which of these attempts of a worker a user cancelled. */
+  async cancelled(
+    workerId: string,
+    attempts: readonly Pick<Lease, 'jobId' | 'attempt'>[],
+  ): Promise<Pick<Lease, 'jobId' | 'attempt'>[]> {
+    if (attempts.length === 0) return [];
+    return this.database.query(
+      `SELECT job_id AS "jobId", number AS attempt FROM attempt
+       JOIN unnest($1::text[], $2::int[]) AS asked(job, nth) ON job_id = job AND number = nth
+       WHERE worker_id = $3 AND outcome = 'cancelled'`,
+      [attempts.map(({ jobId }) => jobId), attempts.map(({ attempt }) => attempt), workerId],
+    );
+  }
+
   /** Whether (job, attempt) is this worker's current lease. */
   async owns(workerId: string, jobId: string, attempt: number): Promise<boolean> {
     const rows = await this.database.query(

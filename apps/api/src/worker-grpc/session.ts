@@ -14,6 +14,7 @@ import {
 import type { JoinToken } from '../database/entities/tenancy.js';
 import { log } from '../log.js';
 import type { Ending } from '../lifecycle/lease.js';
+import { canExist } from '../events/reported.js';
 import { DRAIN_REASON } from '../workers/worker-orders.js';
 import { checkSize, type Connection } from '../workers/connections.js';
 import type { SessionServices } from './session-services.js';
@@ -248,6 +249,7 @@ export class Session implements Connection {
       this.services.workers.beat(this, beat, this.draining),
     );
     this.residentBases = beat.residentBases;
+    await this.cancel(lost);
     this.send({
       $case: 'heartbeatReply',
       value: { sequence: beat.sequence, held: [...held], lost: [...lost] },
@@ -261,6 +263,7 @@ export class Session implements Connection {
 
   private async ingest(batch: EventBatch): Promise<void> {
     const { stale, ending } = await this.services.ingest.batch(this.workerId, batch);
+    await this.cancel(stale.filter(canExist));
     this.send({ $case: 'ack', value: { sequence: batch.sequence, stale } });
     this.finish(ending);
   }
@@ -270,11 +273,23 @@ export class Session implements Connection {
     for (const run of runs) this.send({ $case: 'command', value: { ...run, action } });
   }
 
+  /**
+   * A worker ends the trainer, and so unloads its base, when its only run is lost. Where the run was cancelled, it should
+   * hear that first and stop the run at its next step instead: this message may overtake the command to cancel.
+   */
+  private async cancel(lost: readonly Lease[]): Promise<void> {
+    for (const lease of await this.services.leases.cancelled(this.workerId, lost))
+      this.command(lease, Command_Action.ACTION_CANCEL);
+  }
+
   private kill(lease: Lease): void {
     this.command(lease, Command_Action.ACTION_KILL);
   }
 
-  private command({ jobId, attempt }: Lease, action: Command_Action): void {
+  private command(
+    { jobId, attempt }: Pick<Lease, 'jobId' | 'attempt'>,
+    action: Command_Action,
+  ): void {
     this.send({ $case: 'command', value: { jobId, attempt, action } });
   }
 
