@@ -18,6 +18,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import OpenAI from 'openai';
 import type { JobObject, ModelObject } from '@graft/contracts';
 import { Authority } from '../certificates.js';
+import { isAllTier } from '../tier.js';
 import { CLI, WORKER, cleanEnv, graft, startUntil } from './graft.js';
 import { writeChats, writeTinyBase } from '../tiny-base.js';
 
@@ -37,12 +38,14 @@ afterEach(() => {
   rmSync(home, { recursive: true, force: true });
 });
 
-const up = async () => {
-  const running = await startUntil(CLI, ['up', '--home', home], cleanEnv(), 'Press Ctrl-C to stop');
-  started.push(running.child.pid ?? 0, ...held().children.map(({ pid }) => pid));
+const up = async (folder = home) => {
+  const order = ['up', '--home', folder];
+  const running = await startUntil(CLI, order, cleanEnv(), 'Press Ctrl-C to stop');
+  started.push(running.child.pid ?? 0, ...held(folder).children.map(({ pid }) => pid));
   return running;
 };
-const held = (): Held => JSON.parse(readFileSync(join(home, 'up.json'), 'utf8')) as Held;
+const held = (folder = home): Held =>
+  JSON.parse(readFileSync(join(folder, 'up.json'), 'utf8')) as Held;
 
 function client(): OpenAI {
   const { url, api_key: apiKey } = JSON.parse(
@@ -90,6 +93,14 @@ describe('graft up', () => {
     expect(existsSync(join(home, 'up.json'))).toBe(false);
   });
 
+  it('chooses another port when one that started at the same time has taken it', async () => {
+    const both = await Promise.all([up(), up(join(home, 'second'))]);
+    const urls = both.map(({ text }) => /Workers join at (\S+),/.exec(text().err)?.[1]);
+    expect(new Set(urls).size).toBe(2);
+    for (const { child } of both) child.kill('SIGTERM');
+    for (const { child } of both) if (child.exitCode === null) await once(child, 'exit');
+  });
+
   it('says how one more worker joins, at a port that is the same after a restart', async () => {
     // taken here or by another program of this machine: either way the usual port is not to be had
     const usual = createServer().on('error', () => undefined);
@@ -119,28 +130,31 @@ describe('graft up', () => {
     usual.close();
   });
 
-  it('with a certificate in graft.json serves workers elsewhere over TLS, and its own all the same', async () => {
-    const authority = new Authority(home, 'authority');
-    const { cert, key } = authority.issue('DNS:graft.example.org');
-    const file = { grpc_tls_cert: cert, grpc_tls_key: key };
-    writeFileSync(join(home, 'graft.json'), JSON.stringify(file));
-    const { child } = await up();
-    expect((await graft(home, ['workers'])).out).toContain('online');
-    const [, port] = /"grpc_url":"127\.0\.0\.1:(\d+)"/.exec(
-      readFileSync(join(home, 'logs/api.log'), 'utf8'),
-    )!;
-    const socket = connect({
-      port: Number(port),
-      ca: readFileSync(authority.cert),
-      servername: 'graft.example.org',
-      ALPNProtocols: ['h2'],
-    });
-    await once(socket, 'secureConnect');
-    expect([socket.authorized, socket.alpnProtocol]).toEqual([true, 'h2']);
-    socket.destroy();
-    child.kill('SIGTERM');
-    await once(child, 'exit');
-  });
+  it.runIf(isAllTier)(
+    'with a certificate in graft.json serves workers elsewhere over TLS, and its own all the same',
+    async () => {
+      const authority = new Authority(home, 'authority');
+      const { cert, key } = authority.issue('DNS:graft.example.org');
+      const file = { grpc_tls_cert: cert, grpc_tls_key: key };
+      writeFileSync(join(home, 'graft.json'), JSON.stringify(file));
+      const { child } = await up();
+      expect((await graft(home, ['workers'])).out).toContain('online');
+      const [, port] = /"grpc_url":"127\.0\.0\.1:(\d+)"/.exec(
+        readFileSync(join(home, 'logs/api.log'), 'utf8'),
+      )!;
+      const socket = connect({
+        port: Number(port),
+        ca: readFileSync(authority.cert),
+        servername: 'graft.example.org',
+        ALPNProtocols: ['h2'],
+      });
+      await once(socket, 'secureConnect');
+      expect([socket.authorized, socket.alpnProtocol]).toEqual([true, 'h2']);
+      socket.destroy();
+      child.kill('SIGTERM');
+      await once(child, 'exit');
+    },
+  );
 
   it('after a kill -9 ends what that one left, and comes up again with the same key', async () => {
     const first = await up();
@@ -205,7 +219,7 @@ describe('graft up', () => {
     expect(isAlive(postgres)).toBe(false);
   });
 
-  it('shows the key in its address on a terminal', async () => {
+  it.runIf(isAllTier)('shows the key in its address on a terminal', async () => {
     // `script` runs a command on a terminal of its own
     const command = `${process.execPath} ${CLI} up --home ${home}`;
     const onTerminal = spawn('script', ['-qec', command, '/dev/null'], { env: cleanEnv() });

@@ -18,6 +18,7 @@ import { ServerProcess } from './server-process.js';
 
 const TITLES = { api: 'the API', worker: 'the worker' };
 const API_START_MS = 60_000;
+const PORT_TRIES = 3;
 const WORKER_START_MS = 60_000;
 /** A worker drains within 60 s; the API then has little left to do. */
 const WORKER_STOP_MS = 65_000;
@@ -120,11 +121,7 @@ export class Installation {
 
   private async startApi(signal: AbortSignal): Promise<void> {
     const say = (text: string): void => this.out.note(text);
-    const server = this.launchApi({
-      GRAFT_PORT: String(await choosePort(this.settings, 'port', say)),
-      GRAFT_GRPC_PORT: String(await choosePort(this.settings, 'grpc-port', say)),
-    });
-    await this.waitFor(server, API_START_MS, signal, () => this.isReady(server));
+    const server = await this.startAtFreePorts(signal, say);
     for (const warning of this.ready?.warnings ?? []) say(`warning: ${warning}`);
     // where the worker and whoever else uses it look for it
     const same = {
@@ -133,6 +130,26 @@ export class Installation {
       GRAFT_LOCAL_GRPC_PORT: portIn(this.ready?.local_grpc_url),
     };
     this.keep(server, () => this.launchApi(same));
+  }
+
+  /** Another program, such as a second `graft up`, may take a port between our look at it and the API's start. */
+  private async startAtFreePorts(
+    signal: AbortSignal,
+    say: (text: string) => void,
+  ): Promise<ServerProcess> {
+    for (let triesLeft = PORT_TRIES; ; triesLeft--) {
+      const server = this.launchApi({
+        GRAFT_PORT: String(await choosePort(this.settings, 'port', say)),
+        GRAFT_GRPC_PORT: String(await choosePort(this.settings, 'grpc-port', say)),
+      });
+      try {
+        await this.waitFor(server, API_START_MS, signal, () => this.isReady(server));
+        return server;
+      } catch (error) {
+        if (triesLeft === 1 || server.running || !server.written().includes('EADDRINUSE'))
+          throw error;
+      }
+    }
   }
 
   private launchApi(ports: NodeJS.ProcessEnv): ServerProcess {
