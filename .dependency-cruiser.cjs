@@ -178,7 +178,7 @@ module.exports = {
     tsConfig: { fileName: 'tsconfig.base.json' },
     doNotFollow: { path: 'node_modules' },
     // of the dashboard's own source, not of the chunks that Vite makes of it
-    exclude: { path: '(^|/)(dist-types|build)/|^apps/dashboard/dist/' },
+    exclude: { path: '(^|/)(dist-types|bundle|build)/|^apps/dashboard/dist/' },
     includeOnly: { path: '^(libs|apps)/|node_modules/' },
     enhancedResolveOptions: {
       exportsFields: ['exports'],

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import type { Catalog, JobEventObject, MetricsObject, Page, Spec } from '@graft/contracts';
 import { causalLm, loadBase, openRun, RunGroup, takeTurn } from '@graft/peft-core';
 import type { FactOfRun, RunFact } from '@graft/peft-core';
-import { afterAll, beforeAll, expect, it } from 'vitest';
+import { afterAll, beforeAll, expect, it, vi } from 'vitest';
 import {
   importBase,
   startTestApi,
@@ -16,6 +16,9 @@ import {
 import { finished, saved, ScriptedWorker, started } from '../../apps/api/test/scripted-worker.js';
 import * as wire from '../../apps/worker/src/events/wire-facts.js';
 import { writeChats, writeTinyBase } from '../tiny-base.js';
+
+// The API's bundle has a registry of its own; its compiled files share the one below.
+vi.mock('@graft/api', () => import('../../apps/api/dist/index.js'));
 
 type Metric = (typeof causalLm.metrics)[number];
 

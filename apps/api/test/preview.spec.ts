@@ -421,7 +421,7 @@ describe('a chat template that hangs', () => {
     execFileSync('ps', ['--ppid', String(process.pid), '-o', 'pid=,args='], { encoding: 'utf8' })
       .split('\n')
       .filter((line) =>
-        line.includes(join(import.meta.dirname, '../dist/preview/reader-process.js')),
+        line.includes(join(import.meta.dirname, '../bundle/preview/reader-process.js')),
       );
 
   it('costs a warning, not the API, and the next base is read', async () => {

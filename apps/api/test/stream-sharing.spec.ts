@@ -4,6 +4,9 @@ import { importBase, startTestApi, until, uploadChats, type TestApi } from './fi
 import { ScriptedWorker, started, step } from './scripted-worker.js';
 import { StreamClient } from './stream-client.js';
 
+// The API's bundle has a pg of its own; its compiled files share the one that is watched below.
+vi.mock('@graft/api', () => import('../dist/index.js'));
+
 const PER_KEY = 60;
 const IN_ALL = 80;
 
