@@ -10,13 +10,14 @@ const tier = process.env['GRAFT_TEST_TIER'];
 const ISOLATED = [
   // measures by how much the memory of its process grows
   'apps/api/test/parquet.spec.ts',
+  // watches the queries of the API in its process, which is another build than the other specs have
+  'apps/api/test/stream-sharing.spec.ts',
   // adds to a registry of the product, which an API in the same process may have read before
   'test/e2e/one-more-number.spec.ts',
   // failed once in a shared process: a delivery was not sent within 40 s, and the cause is not known
   'test/cli/webhooks.spec.ts',
   // kills servers and counts processes
   'test/chaos/**/*.spec.ts',
-  'test/{fuzz,mutations,parity,run,trainer}/**/*.spec.ts',
 ];
 const BROWSERS = ['test/e2e/{dashboard*,while-it-trains}.spec.ts'];
 
@@ -41,13 +42,11 @@ const QUICK = {
   browsers: ['test/e2e/dashboard-new-job.spec.ts'],
   installations: [
     'test/e2e/heads.spec.ts',
+    'test/mutations/mutations.spec.ts',
     'test/cli/{operations,parts}.spec.ts',
     'test/docs/{architecture,readme}.spec.ts',
   ],
-  isolated: [
-    'test/e2e/one-more-number.spec.ts',
-    'test/{chaos/checker,mutations/mutations}.spec.ts',
-  ],
+  isolated: ['test/e2e/one-more-number.spec.ts', 'test/chaos/checker.spec.ts'],
 } as const;
 
 /** Unit specs that take longest, and whose subject the others go through as well. */
@@ -70,8 +69,8 @@ interface Group {
   readonly order: 0 | 1;
 }
 
-/** Processes per order. On two cores, two of those that compute; more of those that mostly wait. */
-const WORKERS = [2, 4] as const;
+/** Processes per order, so that two cores are always busy: most specs wait part of the time. */
+const WORKERS = [3, 5] as const;
 
 /** A command line that names files gets them from any tier (tools/run-tests.mjs). */
 const notInTier = [
@@ -92,7 +91,7 @@ function project(name: string, group: Group): TestProjectInlineConfiguration {
       setupFiles: ['./tools/test-log.mjs'],
       ...(group.globalSetup ? { globalSetup: group.globalSetup } : {}),
       // Node itself loads our built code.
-      server: { deps: { external: [/\/(apps|libs)\/[^/]+\/dist\//] } },
+      server: { deps: { external: [/\/(apps|libs)\/[^/]+\/(dist|bundle)\//] } },
       include: [...(tier === 'quick' ? quick : include)],
       exclude: ['**/node_modules/**', ...exclude, ...notInTier],
       testTimeout: limit * 1000,
@@ -148,7 +147,7 @@ export default defineConfig({
         order: 1,
       }),
       project('installations', {
-        include: ['test/{cli,docs,e2e}/**/*.spec.ts'],
+        include: ['test/{cli,docs,e2e,fuzz,mutations,parity,run,trainer}/**/*.spec.ts'],
         exclude: [...ISOLATED, ...BROWSERS],
         quick: QUICK.installations,
         limit: 120,

@@ -9,8 +9,16 @@ const SLOWEST = [
   'test/chaos/battery.spec.ts',
   'test/chaos/trainer-kill.spec.ts',
   'test/chaos/disk-full.spec.ts',
+  'test/e2e/train.spec.ts',
+  'test/cli/up.spec.ts',
+  'test/e2e/dashboard-looks.spec.ts',
+  'test/e2e/dashboard.spec.ts',
   'test/golden/matrix.spec.ts',
   'test/golden/head-matrix.spec.ts',
+  'apps/worker/src/agent/ownership.spec.ts',
+  'apps/worker/src/agent/hostile-trainer.spec.ts',
+  'apps/worker/src/agent/agent.spec.ts',
+  'apps/dashboard/src/pages/job.spec.tsx',
 ];
 
 export class SpecOrder extends BaseSequencer {

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import type { Catalog } from '@graft/contracts';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { isAllTier } from '../tier.js';
 import { writeChats, writeTinyBase } from '../tiny-base.js';
 import { answer, buildDashboard, downloaded, findBrowser, startBrowser, Tabs } from './browser.js';
 import { jobId, picture, pill, rows, text } from './browser.js';
@@ -15,6 +16,8 @@ import { Installation, until } from './installation.js';
 const program = findBrowser();
 if (!program) console.warn('skipped the dashboard in a browser: no Chromium or Chrome on PATH');
 
+const EXTREMES = [['light', 1240], ['dark', 390]] as const; // prettier-ignore
+const REST = [['dark', 1240], ['light', 390]] as const; // prettier-ignore
 const SCRIPT = '<img src=x onerror=window.hacked=1>';
 
 let dir: string;
@@ -502,36 +505,35 @@ describe.skipIf(!program)('the dashboard', () => {
     expect(problems()).toEqual([]);
   });
 
-  it.each([
-    ['light', 1240],
-    ['dark', 1240],
-    ['light', 390],
-    ['dark', 390],
-  ] as const)('fits and can be read: %s, %i pixels wide', async (colorScheme, width) => {
-    const page = await open('/', { colorScheme, viewport: { width, height: 844 } });
-    const job = (await graft.openai.fineTuning.jobs.list()).data.find(
-      (j) => j.status === 'succeeded',
-    )!;
-    const ground = await page.evaluate(
-      () => getComputedStyle(document.documentElement).backgroundColor,
-    );
-    expect(luminance(ground) > 0.5).toBe(colorScheme === 'light');
-    for (const [name, path, ready] of [
-      ['jobs', '/', 'tbody tr'],
-      ['job', `/jobs/${job.id}`, '.chart canvas'],
-      ['new-job', '/new', '.choice'],
-      ['files', '/files', 'tbody tr'],
-      ['models', '/models', 'tbody tr'],
-      ['workers', '/workers', 'tbody tr'],
-      ['chat', '/chat', '.sides'],
-      ['keys', '/keys', 'tbody tr'],
-    ] as const) {
-      await page.goto(`${graft.where.url}${path}`);
-      await page.locator(ready).first().waitFor();
-      expect(await tooWide(page), name).toEqual([]);
-      expect(await unreadable(page), name).toEqual([]);
-      await picture(page, `${name}-${colorScheme}-${width}`);
-    }
-    expect(problems()).toEqual([]);
-  });
+  // dashboard-looks.spec.ts has every page
+  it.each([...EXTREMES, ...(isAllTier ? REST : [])])(
+    'fits and can be read: %s, %i pixels wide',
+    async (colorScheme, width) => {
+      const page = await open('/', { colorScheme, viewport: { width, height: 844 } });
+      const job = (await graft.openai.fineTuning.jobs.list()).data.find(
+        (j) => j.status === 'succeeded',
+      )!;
+      const ground = await page.evaluate(
+        () => getComputedStyle(document.documentElement).backgroundColor,
+      );
+      expect(luminance(ground) > 0.5).toBe(colorScheme === 'light');
+      for (const [name, path, ready] of [
+        ['jobs', '/', 'tbody tr'],
+        ['job', `/jobs/${job.id}`, '.chart canvas'],
+        ['new-job', '/new', '.choice'],
+        ['files', '/files', 'tbody tr'],
+        ['models', '/models', 'tbody tr'],
+        ['workers', '/workers', 'tbody tr'],
+        ['chat', '/chat', '.sides'],
+        ['keys', '/keys', 'tbody tr'],
+      ] as const) {
+        await page.goto(`${graft.where.url}${path}`);
+        await page.locator(ready).first().waitFor();
+        expect(await tooWide(page), name).toEqual([]);
+        expect(await unreadable(page), name).toEqual([]);
+        await picture(page, `${name}-${colorScheme}-${width}`);
+      }
+      expect(problems()).toEqual([]);
+    },
+  );
 });

@@ -122,26 +122,26 @@ const lora = (changes: object): Spec['peft'] => ({ peft_type: 'LORA', ...changes
 
 type Case = readonly [name: string, data: string, changes: Partial<Spec>];
 
-/** One run for each part of a run's memory, in which that part dominates, and one method for each way to store weights. */
+/** Runs in which one part of the memory dominates each: activations, an evaluation, the weights, what a method keeps. */
 const CASES: readonly Case[] = [
-  ['many parameters', 'short', { peft: lora({ r: 512, target_modules: 'all-linear' }) }],
   ['long examples', 'long', {}],
   ['layers computed once more', 'long', { gradient_checkpointing: true }],
-  ['much data', 'many', {}],
   ['an evaluation longer than any step', 'small, longest', { base_dtype: 'f32', eval_steps: 1 }],
   ['the whole model', 'short', { peft: null }],
   ['a prefix', 'long', { peft: { peft_type: 'PREFIX_TUNING', num_virtual_tokens: 64 } }],
+  ['LoRA on packed weights', 'short', { peft: lora({ r: 8, init_lora_weights: 'loftq', loftq_config: { loftq_bits: 4 }, target_modules: 'all-linear' }) }], // prettier-ignore
+  ['X-LoRA everywhere', 'short', { base_dtype: 'f32', peft: { peft_type: 'XLORA', adapters: { 0: 'a', 1: 'b' }, xlora_depth: 2, layerwise_scalings: true }, adapters: [64, 16].map((r) => ({ peft_type: 'LORA', r, target_modules: 'all-linear' })) }], // prettier-ignore
+];
+/** More parts, the other methods, and how these go together. Some in f32, for the reason that experts below are. */
+const MORE_CASES: readonly Case[] = [
+  ['many parameters', 'short', { peft: lora({ r: 512, target_modules: 'all-linear' }) }],
+  ['much data', 'many', {}],
   ['virtual tokens', 'long', { peft: { peft_type: 'PROMPT_TUNING', num_virtual_tokens: 200 } }],
   ['a network beside the blocks', 'long', { base_dtype: 'f32', peft: { peft_type: 'SHADOW', share_embeddings: false } }], // prettier-ignore
   ['LoRA of the smallest singular parts', 'short', { peft: lora({ r: 8, init_lora_weights: 'mica', target_modules: 'all-linear' }) }], // prettier-ignore
-  ['LoRA on packed weights', 'short', { peft: lora({ r: 8, init_lora_weights: 'loftq', loftq_config: { loftq_bits: 4 }, target_modules: 'all-linear' }) }], // prettier-ignore
   ['VeRA everywhere', 'long', { peft: { peft_type: 'VERA', target_modules: 'all-linear' } }],
   ['BOFT everywhere', 'long', { peft: { peft_type: 'BOFT', target_modules: 'all-linear' } }],
   ['AdaLoRA', 'short', { peft: { peft_type: 'ADALORA', init_r: 256, target_r: 8, total_step: 2, target_modules: 'all-linear' } }], // prettier-ignore
-  ['X-LoRA everywhere', 'short', { base_dtype: 'f32', peft: { peft_type: 'XLORA', adapters: { 0: 'a', 1: 'b' }, xlora_depth: 2, layerwise_scalings: true }, adapters: [64, 16].map((r) => ({ peft_type: 'LORA', r, target_modules: 'all-linear' })) }], // prettier-ignore
-];
-/** The other methods, and how these go together. Some in f32, for the reason that experts below are. */
-const MORE_CASES: readonly Case[] = [
   ['one long example', 'long', { batch_size: 1 }],
   ['LoRA of what explains most', 'short', { peft: lora({ r: 8, init_lora_weights: 'eva', target_modules: 'all-linear' }) }], // prettier-ignore
   ['LoRA along the gradient of long examples', 'long', { peft: lora({ r: 8, init_lora_weights: 'lora_ga', target_modules: 'all-linear' }) }], // prettier-ignore

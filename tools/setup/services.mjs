@@ -150,6 +150,8 @@ async function startPostgres(root, run, port) {
     'fsync=off',
     'synchronous_commit=off',
     'full_page_writes=off',
+    // each of hundreds of databases would be looked at every minute
+    'autovacuum=off',
   ];
   const flags = settings.flatMap((setting) => ['-c', setting]);
   const child = spawn(
