@@ -8,8 +8,9 @@ const tier = process.env['GRAFT_TEST_TIER'];
 // takes 2 to 3 s of CPU. So a spec has to put back what it changes outside itself, such as variables of the environment.
 // These need a process of their own:
 const ISOLATED = [
-  // measures by how much the memory of its process grows
+  // measure by how much the memory of their process grows
   'apps/api/test/parquet.spec.ts',
+  'libs/kernels/src/{recompute,safetensors}.spec.ts',
   // watches the queries of the API in its process, which is another build than the other specs have
   'apps/api/test/stream-sharing.spec.ts',
   // adds to a registry of the product, which an API in the same process may have read before
@@ -46,7 +47,11 @@ const QUICK = {
     'test/cli/{operations,parts}.spec.ts',
     'test/docs/{architecture,readme}.spec.ts',
   ],
-  isolated: ['test/e2e/one-more-number.spec.ts', 'test/chaos/checker.spec.ts'],
+  isolated: [
+    'test/e2e/one-more-number.spec.ts',
+    'test/chaos/checker.spec.ts',
+    'libs/kernels/src/recompute.spec.ts',
+  ],
 } as const;
 
 /** Unit specs that take longest, and whose subject the others go through as well. */
@@ -116,6 +121,7 @@ export default defineConfig({
           'apps/*/src/**/*.spec.{ts,tsx}',
           'tools/**/*.spec.mjs',
         ],
+        exclude: ISOLATED,
         limit: 60,
         order: 0,
       }),
