@@ -4,19 +4,31 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import type { WorkerObject } from '@graft/contracts';
 import { readAdapter } from '@graft/peft-core';
-import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFailed } from 'vitest';
+import {
+  afterAll,
+  afterEach,
+  beforeAll,
+  beforeEach,
+  describe,
+  expect,
+  it,
+  onTestFailed,
+} from 'vitest';
 import { isAllTier } from '../tier.js';
 import { REDIS as SHARED_REDIS, uniqueName } from '../servers.js';
 import { preferences } from '../tiny-base.js';
 import { unzip } from '../unzip.js';
-import { Installation, until } from './installation.js';
+import { Installation, until, type Program } from './installation.js';
 
 const REDIS = process.env['GRAFT_TEST_REDIS_URL'] ?? SHARED_REDIS;
 
-/** So many that a run is not over before it is killed. */
 const STEPS = 300;
+/** A step is two pieces of work. */
+const SLOW_MS = 30;
+const PACED_WORKER = fileURLToPath(new URL('../chaos/poison-worker.mjs', import.meta.url));
 const JOB = {
   model: 'tiny',
   seed: 11,
@@ -56,6 +68,10 @@ const backends = [
   { queue: 'redis', config: { queueUrl: REDIS, queuePrefix: uniqueName('e2e') } },
 ].filter(({ queue }) => queue !== 'redis' || (redis && isAllTier));
 
+/** Its trainers take as long for a piece of work as the file `pace` says, so that no run is over before it is killed. */
+const startWorker = (graft: Installation, name: string, ...flags: string[]): Program =>
+  graft.startWorkerOf(PACED_WORKER, name, { GRAFT_TEST_DIR: graft.dir }, ...flags);
+
 /** One installation a backend, shared by all tests: starting a database takes longer than a job. */
 const installations = new Map<string, Installation>();
 
@@ -70,7 +86,7 @@ beforeAll(async () => {
   for (const { queue, config } of backends) {
     const graft = await Installation.start(config, { embedded: true });
     installations.set(queue, graft);
-    graft.startWorker('a');
+    startWorker(graft, 'a');
     await graft.importTinyBase();
   }
 });
@@ -312,8 +328,9 @@ describe('killed in the middle', () => {
   });
   beforeEach(() => void on('postgres'));
 
-  /** A job that is well under way, with a checkpoint to go back to. */
+  /** A job that is well under way, with a checkpoint to go back to. It goes on slowly until `hurry`. */
   async function submitAndReachTheMiddle(pool = 'default'): Promise<string> {
+    writeFileSync(join(graft.dir, 'pace'), String(SLOW_MS));
     const { id } = await graft.createJob({ ...JOB, training_file, graft: { ...JOB.graft, pool } });
     await until(
       'a checkpoint',
@@ -322,7 +339,11 @@ describe('killed in the middle', () => {
     return id;
   }
 
+  const hurry = (): void => rmSync(join(graft.dir, 'pace'), { force: true });
+  afterEach(hurry);
+
   async function expectTheSameAdapter(id: string): Promise<void> {
+    hurry();
     const job = await graft.succeeded(id);
     const files = await graft.results(job);
     for (const name of ['adapter_model.safetensors', 'adapter_config.json']) {
@@ -353,12 +374,12 @@ describe('killed in the middle', () => {
   });
 
   it('a worker killed with -9 costs no byte: another takes over', async () => {
-    const doomed = graft.startWorker('doomed', '--pool', 'doomed');
+    const doomed = startWorker(graft, 'doomed', '--pool', 'doomed');
     const id = await submitAndReachTheMiddle('doomed');
     const [trainer = 0] = graft.trainerPids('doomed');
     doomed.child.kill('SIGKILL');
     const from = performance.now();
-    graft.startWorker('successor', '--pool', 'doomed');
+    startWorker(graft, 'successor', '--pool', 'doomed');
     await until(
       'the second attempt',
       async () => (await graft.job(id)).graft.attempts.length > 1,
@@ -370,16 +391,17 @@ describe('killed in the middle', () => {
   });
 
   it.runIf(isAllTier)('a worker killed with -9 and started again in its home goes on', async () => {
-    const first = graft.startWorker('again', '--pool', 'again');
+    const first = startWorker(graft, 'again', '--pool', 'again');
     const id = await submitAndReachTheMiddle('again');
     first.child.kill('SIGKILL');
-    graft.startWorker('again', '--pool', 'again');
+    startWorker(graft, 'again', '--pool', 'again');
     await expectTheSameAdapter(id);
   });
 
   it('an API killed with -9 and back after 2 s costs no attempt, no step and no byte', async () => {
     const id = await submitAndReachTheMiddle();
     await graft.crashApi(2000);
+    hurry();
     const job = await graft.succeeded(id);
     expect(job.graft.attempts).toHaveLength(1);
     const files = await graft.results(job);
@@ -393,11 +415,7 @@ describe('killed in the middle', () => {
 
   it('a paused job goes on from its very step', async () => {
     const id = await submitAndReachTheMiddle();
-    // It stands still while the API is asked, which takes longer than the rest of the job where much else runs.
-    const trainers = graft.trainerPids('a');
-    for (const pid of trainers) process.kill(pid, 'SIGSTOP');
     await graft.openai.fineTuning.jobs.pause(id);
-    for (const pid of trainers) process.kill(pid, 'SIGCONT');
     await until('the pause', async () => (await graft.job(id)).status === 'paused');
     const { step } = (await graft.job(id)).graft.progress;
     await graft.openai.fineTuning.jobs.resume(id);
@@ -446,12 +464,12 @@ describe('killed in the middle', () => {
   it.runIf(isAllTier)(
     'a drained worker hands its run back with a checkpoint at the very step',
     async () => {
-      const drained = graft.startWorker('drained', '--pool', 'drained');
+      const drained = startWorker(graft, 'drained', '--pool', 'drained');
       const id = await submitAndReachTheMiddle('drained');
       drained.child.kill('SIGTERM');
       expect(await drained.exited).toBe(0);
       const { step } = (await graft.job(id)).graft.progress;
-      graft.startWorker('next', '--pool', 'drained');
+      startWorker(graft, 'next', '--pool', 'drained');
       await expectTheSameAdapter(id);
       const [, second] = (await graft.job(id)).graft.attempts;
       expect(second?.from_step).toBe(step);
