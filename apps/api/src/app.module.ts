@@ -36,6 +36,7 @@ import { Settings } from './config.js';
 import { Database, WorkerDatabase } from './database/database.js';
 import { Assignments } from './workers/assignments.js';
 import { Dispatcher } from './workers/dispatcher.js';
+import { PoolPauses } from './workers/pool-pauses.js';
 import { AttemptOutcomes } from './lifecycle/attempt-outcomes.js';
 import { LemonWorkers } from './lifecycle/lemon-workers.js';
 import { AttemptTransitions } from './lifecycle/attempt-transitions.js';
@@ -297,6 +298,7 @@ const SERVICES = [
   Outbox,
   Assignments,
   Dispatcher,
+  PoolPauses,
   LeaseExpiry,
   Preemptor,
   Reconciler,

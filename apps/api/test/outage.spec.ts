@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { importBase, startTestApi, until, uploadChats, type TestApi } from './fixture.js';
-import { ScriptedWorker, started, step } from './scripted-worker.js';
+import { saved, ScriptedWorker, started, step } from './scripted-worker.js';
 
 // The database vanishes under a running job: the API says so, comes back, and takes nothing from its worker.
 
@@ -15,6 +15,11 @@ beforeAll(async () => {
 });
 afterAll(() => api?.close());
 
+const postgres = (): number => {
+  const file = join(api.home, 'postgres', 'data', 'postmaster.pid');
+  return Number(readFileSync(file, 'utf8').split('\n')[0]);
+};
+
 it('survives kill -9 of its Postgres without taking a lease away', async () => {
   const { id } = await api.post<{ id: string }>('/fine_tuning/jobs', {
     model: 'tiny',
@@ -25,8 +30,7 @@ it('survives kill -9 of its Postgres without taking a lease away', async () => {
   const lease = await worker.assigned();
   await worker.tell(lease, started(0, 10), step(1));
 
-  const pidFile = join(api.home, 'postgres', 'data', 'postmaster.pid');
-  const pid = Number(readFileSync(pidFile, 'utf8').split('\n')[0]);
+  const pid = postgres();
   process.kill(pid, 'SIGKILL');
   const during = await fetch(`${api.url}/v1/models`, { headers: api.headers });
   if (!during.ok) {
@@ -34,7 +38,7 @@ it('survives kill -9 of its Postgres without taking a lease away', async () => {
     expect(await during.json()).toMatchObject({ error: { code: 'unavailable' } });
   }
   await until(async () => (await fetch(`${api.url}/readyz`)).status === 200, 30_000);
-  expect(Number(readFileSync(pidFile, 'utf8').split('\n')[0])).not.toBe(pid);
+  expect(postgres()).not.toBe(pid);
 
   // The worker comes back with what it holds, as its agent does after a broken stream.
   const back = await new ScriptedWorker(api, {
@@ -50,6 +54,43 @@ it('survives kill -9 of its Postgres without taking a lease away', async () => {
     status: 'running',
     graft: { attempts: [{ number: lease.attempt, outcome: null }] },
   });
+  await api.post(`/fine_tuning/jobs/${id}/cancel`);
+  worker.vanish();
+  back.vanish();
+});
+
+it('charges a job nothing for an assignment that was being prepared meanwhile', async () => {
+  const { id } = await api.post<{ id: string }>('/fine_tuning/jobs', {
+    model: 'tiny',
+    training_file: await uploadChats(api),
+    graft: { pool: 'prepared' },
+  });
+  const pool = { pool: 'prepared', instance: 'prepared' };
+  const worker = await new ScriptedWorker(api, pool).connect();
+  const lease = await worker.assigned();
+  const state = await worker.put(lease, 'state', 'at 1');
+  await worker.tell(lease, started(0, 9), step(1), saved(1, [state]));
+  await worker.tell(lease, { $case: 'stopped', value: { reason: 'drained', step: 1 } });
+
+  api.query('BEGIN; LOCK TABLE checkpoint; SELECT pg_sleep(60)').catch(() => undefined);
+  const locks = (which: string): Promise<unknown[]> =>
+    api.query(`SELECT 1 FROM pg_locks WHERE relation = 'checkpoint'::regclass AND ${which}`);
+  await until(async () => (await locks(`mode = 'AccessExclusiveLock'`)).length > 0);
+  worker.pull();
+  await until(async () => (await locks('NOT granted')).length > 0);
+  const pid = postgres();
+  process.kill(pid, 'SIGKILL');
+  await until(async () => {
+    const isReady = (await fetch(`${api.url}/readyz`)).status === 200;
+    return isReady && postgres() !== pid;
+  }, 30_000);
+
+  const back = await new ScriptedWorker(api, pool).connect();
+  expect(await back.assigned(30_000)).toMatchObject({ jobId: id, checkpointStep: 1 });
+  const { graft } = await api.get<{ graft: { attempts: { outcome: string | null }[] } }>(
+    `/fine_tuning/jobs/${id}`,
+  );
+  expect(graft.attempts.map(({ outcome }) => outcome)).toEqual(['drained', 'not_prepared', null]);
   await api.post(`/fine_tuning/jobs/${id}/cancel`);
   worker.vanish();
   back.vanish();

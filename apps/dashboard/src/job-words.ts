@@ -81,6 +81,7 @@ const OUTCOMES: Readonly<Record<string, string>> = {
   displaced: 'its process was ended by another job',
   preempted: 'gave its slot to a job of higher priority',
   not_delivered: 'did not reach its worker',
+  not_prepared: 'waited for storage or the database',
   damaged_checkpoint: 'checkpoint damaged; the one before is used',
   drained: 'worker stopped',
   database_restored: 'database restored',

@@ -2,6 +2,7 @@ import { DomainError } from '@graft/contracts';
 import type { EntityManager } from 'typeorm';
 import type { Database } from '../database/database.js';
 import { randomText } from '../ids.js';
+import { log } from '../log.js';
 import type { BlobBackend } from './blob-backend.js';
 
 /** Blobs of a database from before there were markers that are looked for. */
@@ -39,7 +40,11 @@ export async function settleMarker(database: Database, backend: BlobBackend): Pr
 /** @throws DomainError while the place of the blobs is not there, such as a folder that is not mounted any more */
 export async function proveMarker(database: Database, backend: BlobBackend): Promise<void> {
   if ((await backend.marker()) === (await markerOf(database))) return;
-  throw new DomainError('unavailable', `the blobs are not in ${backend.place} any more`);
+  log.error({ place: backend.place }, 'the blobs are not in their place any more');
+  throw new DomainError(
+    'unavailable',
+    'storage is not available: the blobs are not in their place',
+  );
 }
 
 async function markerOf(

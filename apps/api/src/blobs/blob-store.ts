@@ -147,6 +147,11 @@ export class BlobStore {
     return SHA256.test(sha256) && (await this.backend.size(sha256)) !== null;
   }
 
+  /** @throws DomainError, or what the disk or S3 says, while the place of the blobs is not there */
+  prove(): Promise<void> {
+    return proveMarker(this.database, this.backend);
+  }
+
   /** Whether all of them are there in their full sizes. @throws DomainError when it is their whole place that is gone */
   async haveAll(files: readonly StoredBlob[]): Promise<boolean> {
     for (const { sha256, size } of files)

@@ -5,12 +5,17 @@ import type { EntityManager } from 'typeorm';
 import { Settings } from '../config.js';
 import { Database } from '../database/database.js';
 import type { Job } from '../database/entities/job.js';
+import { PARTS, type Part } from '../faults.js';
 import { Counters } from '../metrics/counters.js';
 import { AttemptTransitions, PREEMPTED } from './attempt-transitions.js';
 import { runsAlone, type JobBlame } from './blame.js';
 import { EventLog, type NewEvent } from './event-log.js';
 import { LemonWorkers } from './lemon-workers.js';
 import { verdict } from './retry-policy.js';
+
+/** What an attempt is remembered by that could not be prepared, for a reason that is not the job's. */
+const NOT_PREPARED = 'not_prepared';
+const MOST_PUT_OFF_MS = 60_000;
 
 export interface Failure {
   readonly code: string;
@@ -94,6 +99,32 @@ export class AttemptOutcomes {
           message: `${why}; the job is queued again`,
           level: 'info',
         });
+    });
+  }
+
+  /**
+   * An attempt that could not be prepared while a part of the service was away. It counts against nothing, and the next
+   * one begins after a while that doubles, so that jobs of which only one cannot be prepared pass it.
+   */
+  async putOff({ id, attempt }: Pick<Job, 'id' | 'attempt'>, part: Part): Promise<void> {
+    await this.database.transaction(async (manager) => {
+      const [job] = await this.database.query<Job & { before: number }>(
+        `SELECT job.*, (SELECT count(*)::int FROM attempt WHERE job_id = job.id AND outcome = $3 AND number > (
+           SELECT COALESCE(max(number), 0) FROM attempt WHERE job_id = job.id AND outcome <> $3)) AS before
+         FROM job WHERE id = $1 AND attempt = $2 AND state = 'running' FOR UPDATE OF job`,
+        [id, attempt, NOT_PREPARED],
+        manager,
+      );
+      if (!job) return;
+      const delayMs = Math.min(MOST_PUT_OFF_MS, this.settings.retryBackoffMs * 2 ** job.before);
+      await this.transitions.requeue(manager, job, {
+        outcome: NOT_PREPARED,
+        count: 'none',
+        delayMs,
+        message: `${PARTS[part]}; the job waits, which costs none of its retries, and is tried again in ${Math.ceil(delayMs / 1000)} s`,
+        level: 'warn',
+        phase: `${PARTS[part]}; the job waits until it can be tried again`,
+      });
     });
   }
 

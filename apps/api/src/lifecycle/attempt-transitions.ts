@@ -24,6 +24,8 @@ export interface Requeue {
   readonly delayMs: number;
   readonly message: string;
   readonly level: 'info' | 'warn';
+  /** What the job's phase says while it waits for more than a worker. */
+  readonly phase?: string;
   readonly death?: ProcessDeath;
 }
 
@@ -184,7 +186,9 @@ export class AttemptTransitions {
         how.count === 'crash' ? 1 : 0,
         how.count === 'infra' ? 1 : 0,
         how.delayMs,
-        paused ? 'Paused by the user' : `Waiting for a worker in pool ${job.pool} to resume`,
+        paused
+          ? 'Paused by the user'
+          : (how.phase ?? `Waiting for a worker in pool ${job.pool} to resume`),
         how.death?.blame === 'own' || how.death?.blame === 'shared' ? 1 : 0,
         how.outcome === PREEMPTED,
       ],

@@ -9,6 +9,7 @@ const FINE: ReadonlySet<string> = new Set([
   'drained',
   'preempted',
   'not_delivered',
+  'not_prepared',
   'displaced',
 ]);
 

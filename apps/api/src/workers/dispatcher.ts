@@ -5,8 +5,10 @@ import { Assignments } from './assignments.js';
 import { Candidates, type Candidate } from './candidates.js';
 import { Connections } from './connections.js';
 import { PoolLeadership } from './pool-leadership.js';
+import { PoolPauses } from './pool-pauses.js';
 import { WorkerLink } from './worker-link.js';
 import { Workers } from './workers.js';
+import { faultOf, type Part } from '../faults.js';
 import { log } from '../log.js';
 import { AttemptOutcomes } from '../lifecycle/attempt-outcomes.js';
 import { DISPATCH_QUEUE, type DispatchQueueRef } from '../queue/dispatch-queue-ref.js';
@@ -17,6 +19,9 @@ import { WakeUps } from '../wake/wake-ups.js';
 
 /** Looks again even when nobody called: a wake-up may be lost, and with its leader a pool. */
 const IDLE_MS = 1_000;
+
+/** Between two tries to give an attempt back while the database does not answer. */
+const RETURN_MS = 500;
 
 /** Tokens of a pool in which nothing waits that are dropped at a time. */
 const MOST_DROPPED = 100;
@@ -37,6 +42,7 @@ export class Dispatcher implements OnModuleDestroy {
   constructor(
     private readonly connections: Connections,
     private readonly leadership: PoolLeadership,
+    private readonly pauses: PoolPauses,
     private readonly candidates: Candidates,
     private readonly link: WorkerLink,
     private readonly leases: Leases,
@@ -110,7 +116,7 @@ export class Dispatcher implements OnModuleDestroy {
 
   private async drain(pool: string): Promise<void> {
     while (this.asked.delete(pool)) {
-      while (!this.closing && this.leadership.leads(pool)) {
+      while (!this.closing && this.leadership.leads(pool) && !this.pauses.isPaused(pool)) {
         if (!(await this.candidates.any(pool))) break;
         if (await this.assignSeveral(pool)) continue;
         if (!(await this.assignNext(pool))) break;
@@ -175,10 +181,13 @@ export class Dispatcher implements OnModuleDestroy {
     try {
       value = await this.assignments.of(taken, worker);
     } catch (error) {
-      if (!(error instanceof DomainError)) throw error;
+      const fault = faultOf(error, 'storage');
+      if (fault !== 'own') return this.putOff(taken, worker, { fault, error });
       // It cannot be sent to any worker, however often it is tried.
-      return this.unassignable(taken, worker, error);
+      if (error instanceof DomainError) return this.unassignable(taken, worker, error);
+      throw error;
     }
+    this.pauses.worked(worker.pool);
     return this.send(taken, worker, value);
   }
 
@@ -203,6 +212,31 @@ export class Dispatcher implements OnModuleDestroy {
       // It may have arrived: then the worker renews the lease, and else that runs out.
       log.warn({ err: error, job, attempt }, 'cannot tell whether an assignment arrived');
     }
+  }
+
+  /** The job keeps its retries, and the pool is given nothing for a while: the next job would fare no better. */
+  private async putOff(
+    taken: Taken,
+    worker: Candidate,
+    { fault, error }: { fault: Part; error: unknown },
+  ): Promise<void> {
+    const { id: job, attempt } = taken;
+    log.warn({ err: error, job, attempt, fault }, 'could not prepare a job; it waits');
+    this.pauses.begin(worker.pool, () => this.pump(worker.pool));
+    await this.giveBack(() => this.outcomes.putOff(taken, fault));
+    await this.workers.spared(worker);
+  }
+
+  /** Its lease would run out, which counts against the job: so it is tried until the database answers. */
+  private async giveBack(work: () => Promise<void>): Promise<void> {
+    do
+      try {
+        return await work();
+      } catch (error) {
+        log.warn({ err: error }, 'could not give an attempt back; trying again');
+        await new Promise((resolve) => setTimeout(resolve, RETURN_MS));
+      }
+    while (!this.closing);
   }
 
   /** The slot that it was to have is free again. */

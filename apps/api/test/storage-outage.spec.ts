@@ -1,0 +1,124 @@
+// What the service stands on goes away while a job is prepared for its worker.
+import { mkdirSync, renameSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Assignment } from '@graft/contracts/grpc';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { importBase, startTestApi, until, uploadChats, type TestApi } from './fixture.js';
+import { saved, ScriptedWorker, started, step } from './scripted-worker.js';
+
+interface Seen {
+  readonly status: string;
+  readonly error: { readonly code: string | null };
+  readonly graft: {
+    readonly phase: { readonly message: string };
+    readonly attempts: readonly { readonly outcome: string | null }[];
+  };
+}
+
+let api: TestApi;
+beforeAll(async () => {
+  api = await startTestApi({ reconcileMs: 200, retryBackoffMs: 200 });
+  await importBase(api);
+});
+afterAll(() => api?.close());
+
+const blobs = (): string => join(api.home, 'blobs');
+const away = (): string => join(api.home, 'away');
+const back = (): void => {
+  rmSync(blobs(), { recursive: true, force: true });
+  renameSync(away(), blobs());
+};
+const job = (id: string): Promise<Seen> => api.get(`/fine_tuning/jobs/${id}`);
+const secondEnds = (id: string): Promise<void> =>
+  until(async () => ((await job(id)).graft.attempts[1]?.outcome ?? null) !== null, 30_000);
+const counts = (id: string): Promise<unknown[]> =>
+  api.query('SELECT crash_count, infra_count FROM job WHERE id = $1', [id]);
+const isOverdue = async (id: string): Promise<boolean> => {
+  const sql = `SELECT 1 FROM job WHERE id = $1 AND not_before < clock_timestamp() - interval '1 second'`;
+  return (await api.query(sql, [id])).length > 0;
+};
+const told = async (id: string): Promise<string> => {
+  const path = `/fine_tuning/jobs/${id}/events?limit=100`;
+  const { data } = await api.get<{ data: { message: string }[] }>(path);
+  return data.map(({ message }) => message).join('\n');
+};
+
+/** A job that waits with a checkpoint at step 1, and the worker that handed it on. */
+async function waiting(pool: string): Promise<{ id: string; worker: ScriptedWorker }> {
+  const { id } = await api.post<{ id: string }>('/fine_tuning/jobs', {
+    model: 'tiny',
+    training_file: await uploadChats(api),
+    graft: { pool },
+  });
+  const worker = await new ScriptedWorker(api, { pool }).connect();
+  const lease = await worker.assigned();
+  worker.keep(lease);
+  const state = await worker.put(lease, 'state', `${id} at 1`);
+  await worker.tell(lease, started(0, 9), step(1), saved(1, [state]));
+  await worker.tell(lease, { $case: 'stopped', value: { reason: 'drained', step: 1 } });
+  return { id, worker };
+}
+
+it.each([
+  ['not there', () => undefined],
+  ['there and cannot be read', () => mkdirSync(join(blobs(), 'installation'), { recursive: true })],
+])('a job whose checkpoint lies in a place that is %s waits for it', async (_, instead) => {
+  const { id, worker } = await waiting(`place-${String(_).replaceAll(' ', '-')}`);
+  renameSync(blobs(), away());
+  instead();
+  try {
+    worker.pull();
+    await secondEnds(id);
+    // By then it would have been given again, but for the pool's pause.
+    await until(() => isOverdue(id));
+    const seen = await job(id);
+    expect(seen).toMatchObject({ status: 'queued', error: null });
+    expect(seen.graft.phase.message).toBe(
+      'Storage is not available; the job waits until it can be tried again',
+    );
+    const events = await told(id);
+    expect(events).toContain('Storage is not available; the job waits, which costs none of its');
+    expect(JSON.stringify(seen) + events).not.toContain(api.home);
+  } finally {
+    back();
+  }
+  await until(() => worker.assignments.length === 2);
+  expect(worker.assignments[1]).toMatchObject({ jobId: id, checkpointStep: 1 });
+  expect(await counts(id)).toEqual([{ crash_count: 0, infra_count: 0 }]);
+  await worker.finish(worker.assignments[1] as Assignment, 9);
+  const { status, graft } = await job(id);
+  expect(status).toBe('succeeded');
+  expect(graft.attempts.map(({ outcome }) => outcome)).toEqual(['drained', 'not_prepared', 'done']);
+  worker.leave();
+});
+
+it('a job that the database does not answer for waits, at no cost', async () => {
+  const { id, worker } = await waiting('locked');
+  // The API's own limit ends its question after 5 s.
+  const lock = api.query(`BEGIN; LOCK TABLE checkpoint; SELECT pg_sleep(20)`);
+  lock.catch(() => undefined);
+  const [holder] = await holding();
+  try {
+    worker.pull();
+    await secondEnds(id);
+    expect((await job(id)).graft.phase.message).toMatch(/^The database is not available; the job /);
+    expect(await counts(id)).toEqual([{ crash_count: 0, infra_count: 0 }]);
+  } finally {
+    await api.query('SELECT pg_terminate_backend($1)', [holder?.pid]);
+  }
+  await until(() => worker.assignments.length === 2);
+  expect(worker.assignments[1]).toMatchObject({ jobId: id, checkpointStep: 1 });
+  expect(await counts(id)).toEqual([{ crash_count: 0, infra_count: 0 }]);
+  await api.post(`/fine_tuning/jobs/${id}/cancel`);
+  worker.leave();
+});
+
+/** Who holds the table, once somebody does. */
+async function holding(): Promise<{ pid: number }[]> {
+  const ask = (): Promise<{ pid: number }[]> =>
+    api.query(
+      `SELECT pid FROM pg_locks WHERE relation = 'checkpoint'::regclass AND mode = 'AccessExclusiveLock' AND granted`,
+    );
+  await until(async () => (await ask()).length > 0);
+  return ask();
+}
