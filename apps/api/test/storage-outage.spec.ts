@@ -1,5 +1,5 @@
 // What the service stands on goes away while a job is prepared for its worker.
-import { mkdirSync, renameSync, rmSync } from 'node:fs';
+import { mkdirSync, renameSync, rmSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Assignment } from '@graft/contracts/grpc';
 import { afterAll, beforeAll, expect, it } from 'vitest';
@@ -89,6 +89,28 @@ it.each([
   const { status, graft } = await job(id);
   expect(status).toBe('succeeded');
   expect(graft.attempts.map(({ outcome }) => outcome)).toEqual(['drained', 'not_prepared', 'done']);
+  worker.leave();
+});
+
+it('a checkpoint that the disk cannot look at is not taken for a lost one', async () => {
+  const { id, worker } = await waiting('unreadable');
+  const [file] = await api.query<{ sha256: string }>(
+    `SELECT files->0->>'sha256' AS sha256 FROM checkpoint WHERE job_id = $1`,
+    [id],
+  );
+  const name = file?.sha256 ?? '';
+  const path = join(blobs(), name.slice(0, 2), name);
+  renameSync(path, away());
+  // To look at a link to itself is an error of the file system, ELOOP.
+  symlinkSync(path, path);
+  worker.pull();
+  await secondEnds(id);
+  expect((await job(id)).graft.phase.message).toMatch(/^Storage is not available; the job /);
+  renameSync(away(), path);
+  await until(() => worker.assignments.length === 2);
+  expect(worker.assignments[1]).toMatchObject({ jobId: id, checkpointStep: 1 });
+  expect(await counts(id)).toEqual([{ crash_count: 0, infra_count: 0 }]);
+  await api.post(`/fine_tuning/jobs/${id}/cancel`);
   worker.leave();
 });
 

@@ -54,7 +54,13 @@ export class FolderBackend implements BlobBackend {
   }
 
   async size(sha256: string): Promise<number | null> {
-    return (await stat(this.path(sha256)).catch(() => null))?.size ?? null;
+    try {
+      return (await stat(this.path(sha256))).size;
+    } catch (error) {
+      // What else a disk or a network file system says does not mean that the bytes are gone.
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
+      throw error;
+    }
   }
 
   read(sha256: string, offset: number): ReadStream {
