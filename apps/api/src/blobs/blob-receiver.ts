@@ -14,7 +14,7 @@ export interface Received extends StoredBlob {
 export interface ReceiveOptions {
   /** In bytes. */
   readonly limit?: number;
-  /** What is announced; a disk without room for so much refuses at once. */
+  /** What is announced; a disk without room for so much refuses at once, and holds none of it. */
   readonly announced?: number;
   readonly expect?: StoredBlob;
   /** Throws when so many bytes are too many. */

@@ -3,50 +3,49 @@ import { statfs } from 'node:fs/promises';
 
 const RESERVE_SHARE = 0.02;
 const MOST_RESERVE = 1e9;
-/** Others write to the disk too, the database above all: it is looked at again after so much. */
-const LOOK_BYTES = 16 * 1024 * 1024;
+/** How far ahead of what has come an upload holds room; the disk is looked at again then, as others write to it too. */
+const SLICE_BYTES = 16 * 1024 * 1024;
 
 /** Room on a disk for what is being written. A reserve stays, so that the database and running jobs can still write. */
 export class DiskSpace {
-  /** Of what is on its way with a known size: bytes that are still to be written. */
-  private promised = 0;
+  /** Of all uploads under way: bytes that are still to be written. */
+  private held = 0;
 
   constructor(private readonly folder: string) {}
 
   /**
+   * Holds nothing yet: what is announced may never come.
    * @param bytes what is to come; null where nobody knows
    * @throws DomainError disk_full, or file_too_large where it never fits
    */
   async claim(bytes: number | null): Promise<Claim> {
-    const needed = bytes ?? 0;
     const { free, total, reserve } = await this.look();
+    const needed = bytes ?? 0;
     if (needed > total - reserve)
       throw new DomainError(
         'file_too_large',
-        `${needed} bytes do not fit on the server's disk, which has ${total}`,
+        `${needed} bytes do not fit on the server's disk, however empty it is`,
       );
-    const left = Math.max(0, free - reserve - this.promised);
-    if (free < reserve || needed > left)
-      throw new DomainError(
-        'disk_full',
-        `${needed} bytes are needed and ${left} are free on the server's disk beside ${this.promised} for other uploads and a reserve of ${reserve}`,
-      );
-    this.promised += needed;
-    return new Claim(this, needed);
+    if (free < reserve || needed > free - reserve) throw noRoom();
+    return new Claim(this, bytes ?? Infinity);
   }
 
-  /** @throws DomainError disk_full when the reserve is touched */
-  async check(): Promise<void> {
+  /**
+   * Holds what is needed now, and of what is wanted soon a slice, or what there is.
+   * @returns bytes that are held from now on
+   * @throws DomainError disk_full when that would touch the reserve
+   */
+  async hold(needed: number, wanted: number): Promise<number> {
     const { free, reserve } = await this.look();
-    if (free < reserve)
-      throw new DomainError(
-        'disk_full',
-        `only ${free} bytes are free on the server's disk; ${reserve} are kept in reserve`,
-      );
+    const left = free - reserve - this.held;
+    if (needed > left) throw noRoom();
+    const bytes = Math.max(needed, Math.min(wanted, SLICE_BYTES, left));
+    this.held += bytes;
+    return bytes;
   }
 
   give(bytes: number): void {
-    this.promised -= bytes;
+    this.held -= bytes;
   }
 
   private async look(): Promise<{ free: number; total: number; reserve: number }> {
@@ -62,26 +61,28 @@ export class DiskSpace {
 
 /** Room that one upload holds until it is given back. */
 export class Claim {
-  private unlooked = 0;
+  private held = 0;
 
   constructor(
     private readonly disk: DiskSpace,
-    private left: number,
+    private toCome: number,
   ) {}
 
   /** Before so many bytes are written. */
   async use(bytes: number): Promise<void> {
-    const used = Math.min(bytes, this.left);
-    this.left -= used;
-    this.disk.give(used);
-    this.unlooked += bytes;
-    if (this.unlooked < LOOK_BYTES) return;
-    this.unlooked = 0;
-    await this.disk.check();
+    if (bytes > this.held)
+      this.held += await this.disk.hold(bytes - this.held, this.toCome - this.held);
+    this.held -= bytes;
+    this.toCome -= bytes;
+    this.disk.give(bytes);
   }
 
   release(): void {
-    this.disk.give(this.left);
-    this.left = 0;
+    this.disk.give(this.held);
+    this.held = 0;
   }
 }
+
+/** Without figures: how full the server is, and what others upload, is no stranger's business. */
+const noRoom = (): DomainError =>
+  new DomainError('disk_full', "the server's disk has no room for this; try again later");
