@@ -3,10 +3,11 @@ import { randomBytes } from 'node:crypto';
 import { mkdirSync, readdirSync, statSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
+import { status } from '@grpc/grpc-js';
 import type { Assignment } from '@graft/contracts/grpc';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { canMount, SmallDisk } from '../../../test/small-disk.js';
-import { importBase, startTestApi, until, uploadChats, type TestApi } from './fixture.js';
+import { caught, importBase, startTestApi, until, uploadChats, type TestApi } from './fixture.js';
 import { makeProject, type TestProject } from './projects.js';
 import { ScriptedWorker } from './scripted-worker.js';
 
@@ -14,6 +15,7 @@ if (!canMount) console.warn('skipped: only root can mount the small disk that th
 
 const MB = 1024 * 1024;
 const DISK_MB = 64;
+const NO_ROOM = "the server's disk has no room for this; try again later";
 const FEW_BYTES = 120_000;
 
 /** So many records of half a megabyte. */
@@ -99,5 +101,26 @@ describe.skipIf(!canMount)('on a disk of 64 MB, an upload', () => {
     socket.write(records(40));
     expect(await answer).toMatch(/^HTTP\/1.1 507 .*"disk_full"/s);
     await until(() => incoming().length === 0);
+  });
+
+  it('one of many that a project holds open keeps no other project out', async () => {
+    // Four slices are all of the disk.
+    for (let n = 0; n < 4; n++) begin(40 * MB);
+    await until(() => arriving().length === 4);
+    await othersCanWrite();
+  });
+
+  it("leaves room for workers' checkpoints, and is told nothing of how full the disk is", async () => {
+    disk.fill(2.5 * MB);
+    expect(await caught(mine(records(1)))).toMatchObject({
+      status: 507,
+      code: 'disk_full',
+      error: { message: NO_ROOM },
+    });
+    await worker.put(lease, 'state', randomBytes(MB / 4).toString('hex'));
+    disk.fill(MB);
+    await expect(
+      worker.put(lease, 'state', randomBytes(MB / 4).toString('hex')),
+    ).rejects.toMatchObject({ code: status.RESOURCE_EXHAUSTED, details: NO_ROOM });
   });
 });

@@ -16,6 +16,8 @@ export interface ReceiveOptions {
   readonly limit?: number;
   /** What is announced; a disk without room for so much refuses at once, and holds none of it. */
   readonly announced?: number;
+  /** Whose upload it is, as a project's id. Absent: a worker's, or the API's own. */
+  readonly uploader?: string;
   readonly expect?: StoredBlob;
   /** Throws when so many bytes are too many. */
   readonly within?: (bytes: number) => void;
@@ -60,7 +62,8 @@ export class BlobReceiver {
     const { expect, resume, limit = Infinity } = options;
     const offset = resume?.offset ?? 0;
     const announced = expect?.size ?? options.announced ?? null;
-    const claim = await this.disk.claim(announced === null ? null : announced - offset);
+    const toCome = announced === null ? null : announced - offset;
+    const claim = await this.disk.claim(toCome, options.uploader ?? null);
     let target: Target | null = null;
     let size = offset;
     try {

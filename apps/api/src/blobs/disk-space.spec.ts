@@ -22,9 +22,9 @@ describe.skipIf(!canMount)('room on a disk of 64 MB', () => {
   });
 
   it('is held a slice ahead of what comes, never all that is announced', async () => {
-    const announced = await Promise.all([40, 40, 40].map((mb) => space.claim(mb * MB)));
+    const announced = await Promise.all(['a', 'b', 'c'].map((by) => space.claim(40 * MB, by)));
     const other = await space.claim(null);
-    // Each of them holds a slice of 16 MB less the byte that came.
+    // Two of them hold a slice of 16 MB, less the byte that came, and the third nearly one.
     for (const claim of announced) await claim.use(1);
     await other.use(12 * MB);
     writeFileSync(join(disk.path, 'other'), Buffer.alloc(12 * MB));
@@ -32,6 +32,26 @@ describe.skipIf(!canMount)('room on a disk of 64 MB', () => {
     for (const claim of announced) claim.release();
     await other.use(12 * MB);
     other.release();
+  });
+
+  it('is held ahead to a half by one uploader, however many uploads it has open', async () => {
+    for (let n = 0; n < 10; n++) await (await space.claim(40 * MB, 'a')).use(1);
+    const other = await space.claim(20 * MB, 'b');
+    await other.use(20 * MB);
+    writeFileSync(join(disk.path, 'other'), Buffer.alloc(20 * MB));
+    // Alone it may go on to the end all the same.
+    other.release();
+    const last = await space.claim(null, 'a');
+    for (const n of [1, 2, 3]) {
+      await last.use(3 * MB);
+      writeFileSync(join(disk.path, `last${n}`), Buffer.alloc(3 * MB));
+    }
+  });
+
+  it('is left by uploads for what workers and the API write', async () => {
+    writeFileSync(join(disk.path, 'database'), Buffer.alloc(61.5 * MB));
+    await expect(space.claim(null, 'a')).rejects.toMatchObject({ code: 'disk_full' });
+    await (await space.claim(MB)).use(MB);
   });
 
   it('is looked at again after each slice', async () => {

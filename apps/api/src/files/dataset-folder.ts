@@ -13,6 +13,7 @@ const MOST_STATE_BYTES = 2 ** 20;
 const STATE = 'state.json';
 
 interface Circumstances {
+  readonly uploader: string;
   readonly gone: AbortSignal;
   /** Throws when so many bytes are too many. */
   readonly within?: (bytes: number) => void;
@@ -22,7 +23,7 @@ interface Circumstances {
 export async function* datasetRows(
   blobs: BlobStore,
   { temporary, size }: Received,
-  { gone, within }: Circumstances,
+  { uploader, gone, within }: Circumstances,
 ): AsyncGenerator<NumberedRow> {
   const zip = await reading(openPromise(temporary, { autoClose: false }));
   try {
@@ -33,7 +34,7 @@ export async function* datasetRows(
     let before = 0;
     for (const entry of shards) {
       let last = 0;
-      for await (const row of shardRows(blobs, zip, entry, gone)) {
+      for await (const row of shardRows(blobs, zip, entry, { uploader, gone })) {
         last = row.number;
         yield { ...row, number: before + row.number };
       }
@@ -48,10 +49,12 @@ async function* shardRows(
   blobs: BlobStore,
   zip: ZipFile,
   entry: Entry,
-  gone: AbortSignal,
+  { uploader, gone }: Circumstances,
 ): AsyncGenerator<NumberedRow> {
   const content: Readable = await reading(zip.openReadStreamPromise(entry));
-  const shard = await reading(blobs.receive(content, { announced: entry.uncompressedSize }));
+  const shard = await reading(
+    blobs.receive(content, { uploader, announced: entry.uncompressedSize }),
+  );
   try {
     yield* tableRows('arrow', shard.temporary, gone);
   } finally {

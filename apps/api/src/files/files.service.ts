@@ -66,6 +66,7 @@ export class FilesService {
         (part, { filename, fields }) => {
           columns = JSON.stringify(columnsOf(fields));
           const arrived = receiveTrainingData(this.blobs, part, filename, columnsOf(fields), {
+            uploader: caller.projectId,
             gone: gone.signal,
             announced,
             within,
@@ -103,6 +104,7 @@ export class FilesService {
     { columns, ...as }: FileToBe & { readonly bytes: number; readonly columns: Columns },
   ): Promise<FileObject> {
     const arrived = await receiveTrainingData(this.blobs, content, as.filename, columns, {
+      uploader: caller.projectId,
       gone: new AbortController().signal,
       announced: as.bytes,
     });

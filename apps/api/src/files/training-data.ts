@@ -16,6 +16,8 @@ export interface Arrived {
 }
 
 export interface Circumstances {
+  /** The project whose data it is. */
+  readonly uploader: string;
   /** Aborted when the client no longer waits. */
   readonly gone: AbortSignal;
   /** About how many bytes are to come. */
@@ -32,18 +34,19 @@ export async function receiveTrainingData(
   part: AsyncIterable<Buffer>,
   filename: string,
   columns: Columns,
-  { gone, announced, within }: Circumstances,
+  { uploader, gone, announced, within }: Circumstances,
 ): Promise<Arrived> {
   const { head, all: source } = await peek(part);
   const format = formatOf(head, filename, columns);
   const convert = async (conversion: Conversion, rows: AsyncIterable<NumberedRow>) => {
-    const blob = await blobs.receive(conversion.lines(rows), { within });
+    const blob = await blobs.receive(conversion.lines(rows), { uploader, within });
     return { blob, checked: conversion.end() };
   };
   switch (format.kind) {
     case 'records': {
       const check = new LineCheck();
       const blob = await blobs.receive(source, {
+        uploader,
         announced,
         within,
         inspect: (chunk) => check.push(chunk),
@@ -66,9 +69,11 @@ export async function receiveTrainingData(
         csvRows(source, format.delimiter),
       );
     default: {
-      const whole = await blobs.receive(source, { announced, within });
+      const whole = await blobs.receive(source, { uploader, announced, within });
       try {
-        return await new WholeFile(blobs, whole, columns, { gone, within }).convert(format.kind);
+        return await new WholeFile(blobs, whole, columns, { uploader, gone, within }).convert(
+          format.kind,
+        );
       } finally {
         await blobs.discard(whole);
       }

@@ -132,7 +132,7 @@ export class UploadsService {
             await this.quota.settle(manager, upload.project_id);
             await this.audit.write(manager, { caller, action: 'upload.continued', target: id });
           },
-          { limit: MAX_PART_BYTES, announced, within },
+          { uploader: upload.project_id, limit: MAX_PART_BYTES, announced, within },
         ),
       { wanted: 'data' },
     );

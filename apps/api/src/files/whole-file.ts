@@ -18,6 +18,7 @@ const BLOCK = 512;
 
 /** What came, as JSON Lines that are checked while they are written. */
 export class WholeFile {
+  private readonly uploader: string;
   private readonly gone: AbortSignal;
   private readonly within: (bytes: number) => void;
 
@@ -25,8 +26,9 @@ export class WholeFile {
     private readonly blobs: BlobStore,
     private readonly whole: Received,
     private readonly columns: Columns,
-    { gone, within }: Circumstances,
+    { uploader, gone, within }: Circumstances,
   ) {
+    this.uploader = uploader;
     this.gone = gone;
     const unpacked = unpackedWithin(whole.size);
     this.within = (bytes) => {
@@ -36,7 +38,7 @@ export class WholeFile {
   }
 
   async convert(kind: WholeFormat): Promise<Arrived> {
-    const { whole, blobs, gone, within } = this;
+    const { whole, blobs, uploader, gone, within } = this;
     switch (kind) {
       case 'arrow':
       case 'parquet':
@@ -44,11 +46,11 @@ export class WholeFile {
       case 'zip':
         return (await holdsMedia(whole.temporary))
           ? this.archive('zip', whole)
-          : this.table('arrow', datasetRows(blobs, whole, { gone, within }));
+          : this.table('arrow', datasetRows(blobs, whole, { uploader, gone, within }));
       case 'tar':
         return this.archive('tar', whole);
       case 'gzip': {
-        const tar = await blobs.receive(unpackedTar(whole.temporary), { within });
+        const tar = await blobs.receive(unpackedTar(whole.temporary), { uploader, within });
         try {
           return await this.archive('tar', tar);
         } finally {
@@ -63,7 +65,10 @@ export class WholeFile {
     rows: AsyncIterable<NumberedRow>,
   ): Promise<Arrived> {
     const conversion = new Conversion({ container, noun: 'row', columns: this.columns });
-    const blob = await this.blobs.receive(conversion.lines(rows), { within: this.within });
+    const blob = await this.blobs.receive(conversion.lines(rows), {
+      uploader: this.uploader,
+      within: this.within,
+    });
     return { blob, checked: conversion.end() };
   }
 
@@ -71,6 +76,7 @@ export class WholeFile {
     const lines = new ArchiveLines(container, temporary, this.gone);
     const check = new LineCheck();
     const blob = await this.blobs.receive(lines.read(), {
+      uploader: this.uploader,
       within: this.within,
       inspect: (chunk) => check.push(chunk),
     });

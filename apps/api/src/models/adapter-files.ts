@@ -32,15 +32,21 @@ function refusePickle(name: string): void {
   throw new DomainError('invalid_adapter', message, 'file');
 }
 
+interface Circumstances {
+  /** The project that sends them. */
+  readonly uploader: string;
+  /** Throws when so many bytes are too many. */
+  readonly within: (bytes: number) => void;
+}
+
 /**
  * The two files of an archive, in whatever folder of it they lie together; others that hold no weights are passed over.
- * @param within throws when so many bytes are too many
  * @throws DomainError for an archive without them, or with anything that could hold code
  */
 export async function unpack(
   blobs: BlobStore,
   path: string,
-  within: (bytes: number) => void,
+  of: Circumstances,
   received: Map<string, Received>,
 ): Promise<void> {
   const zip = await opened(path);
@@ -51,7 +57,7 @@ export async function unpack(
         `the zip has more than ${MOST_ENTRIES} files`,
         'file',
       );
-    for await (const entry of zip.eachEntry()) await take(blobs, zip, entry, within, received);
+    for await (const entry of zip.eachEntry()) await take(blobs, zip, entry, of, received);
   } catch (error) {
     if (error instanceof DomainError) throw error;
     throw broken(error);
@@ -64,7 +70,7 @@ async function take(
   blobs: BlobStore,
   zip: ZipFile,
   entry: Entry,
-  within: (bytes: number) => void,
+  { uploader, within }: Circumstances,
   received: Map<string, Received>,
 ): Promise<void> {
   const name = plain(entry.fileName);
@@ -74,7 +80,8 @@ async function take(
     throw new DomainError('invalid_adapter', `the zip has ${wanted} twice`, 'file');
   within(entry.uncompressedSize);
   const content: Readable = await zip.openReadStreamPromise(entry);
-  received.set(wanted, await blobs.receive(content, { announced: entry.uncompressedSize }));
+  const announced = entry.uncompressedSize;
+  received.set(wanted, await blobs.receive(content, { uploader, announced }));
 }
 
 async function opened(path: string): Promise<ZipFile> {

@@ -31,7 +31,8 @@ export class AdapterUpload {
   /** @throws DomainError naming the part or the field of its config that is wrong */
   async take(caller: Principal, request: Request): Promise<ModelObject> {
     const announced = Number(request.headers['content-length'] ?? 0);
-    const within = await this.quota.guard(caller.projectId, announced);
+    const uploader = caller.projectId;
+    const within = await this.quota.guard(uploader, announced);
     const arriving: Promise<Received>[] = [];
     const unpacked = new Map<string, Received>();
     try {
@@ -40,7 +41,7 @@ export class AdapterUpload {
         async (part, { filename }) => {
           // refused before a byte of it is kept
           if (!isZip(filename)) wantedName(filename);
-          const arrived = this.blobs.receive(part, { announced, within });
+          const arrived = this.blobs.receive(part, { uploader, announced, within });
           arriving.push(arrived);
           return arrived;
         },
@@ -48,7 +49,8 @@ export class AdapterUpload {
         2,
       );
       for (const { filename, content } of parts)
-        if (isZip(filename)) await unpack(this.blobs, content.temporary, within, unpacked);
+        if (isZip(filename))
+          await unpack(this.blobs, content.temporary, { uploader, within }, unpacked);
         else unpacked.set(wantedName(filename), content);
       return await this.keep(caller, fields, unpacked);
     } finally {

@@ -31,6 +31,8 @@ export const ImportModel = z.strictObject({
     .describe('hub:Org/Name, or dir:/path of a folder or .gguf file on the server'),
 });
 
+/** Bases are everybody's: all imports together share the disk as one project does. */
+const UPLOADER = 'imports';
 const HUB_PATIENCE_MS = 20_000;
 const PROGRESS_EVERY_MS = 500;
 
@@ -194,7 +196,7 @@ export class ModelImport implements OnModuleDestroy {
     const stalled = `${file.name}: no bytes for ${this.settings.importStallMs / 1000} s`;
     const content = await within(file.open(), this.settings.importStallMs, stalled);
     const limited = flowing(content, this.settings.importStallMs, stalled, on.signal);
-    const blob = await this.blobs.put(limited, asPart, { inspect });
+    const blob = await this.blobs.put(limited, asPart, { uploader: UPLOADER, inspect });
     const before = stored.findIndex(({ name }) => name === file.name);
     stored.splice(before < 0 ? stored.length : before, 1, { name: file.name, ...blob });
   }
