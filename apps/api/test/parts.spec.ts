@@ -1,5 +1,6 @@
 // Training data in parts, by OpenAI's own SDK.
 import { readdirSync } from 'node:fs';
+import { connect } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import type { FileObject, UploadObject } from '@graft/contracts';
@@ -96,5 +97,29 @@ it('takes no more than it announced, sent twice, and one part beside', async () 
   expect(more.message).toContain('83886080 bytes, sent again included; it announced bytes: 1000');
   expect((await api.get<UploadObject>(`/uploads/${upload.id}`)).graft.parts).toHaveLength(1);
   expect(blobs()).toBe(before);
+  await api.client.uploads.cancel(upload.id);
+});
+
+it('refuses by what a part announces one that is too large, or more than the project may store', async () => {
+  const upload = await create(1000);
+  /** Sends the head of a request only, and answers with what comes back. */
+  const announce = (bytes: number): Promise<string> =>
+    new Promise((resolve, reject) => {
+      const socket = connect(Number(new URL(api.url).port), '127.0.0.1');
+      socket.on('error', reject);
+      socket.once('data', (data: Buffer) => {
+        resolve(data.toString());
+        socket.destroy();
+      });
+      socket.write(
+        `POST /v1/uploads/${upload.id}/parts HTTP/1.1\r\nhost: x\r\nauthorization: ${api.headers['authorization']}\r\ncontent-type: multipart/form-data; boundary=b\r\ncontent-length: ${bytes}\r\n\r\n`,
+      );
+    });
+  expect(await announce(65 * 1024 * 1024)).toMatch(
+    /^HTTP\/1.1 413 .*at most 67108864 bytes.*"file_too_large"/s,
+  );
+  await api.query(`UPDATE project SET limits = '{"storage_bytes": 30000000}'`);
+  expect(await announce(32 * 1024 * 1024)).toMatch(/^HTTP\/1.1 429 .*"insufficient_quota"/s);
+  await api.query(`UPDATE project SET limits = '{}'`);
   await api.client.uploads.cancel(upload.id);
 });

@@ -29,7 +29,7 @@ export const EVALS_PURPOSE = 'evals';
 export const RESULT_PURPOSE = 'fine-tune-results';
 
 /** Of a multipart body, what is not the file. */
-const MOST_FRAMING_BYTES = 16 * 1024;
+export const MOST_FRAMING_BYTES = 16 * 1024;
 
 type Fields = Readonly<Record<string, string>>;
 

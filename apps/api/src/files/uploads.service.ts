@@ -10,7 +10,7 @@ import { StorageQuota } from '../blobs/storage-quota.js';
 import { Database } from '../database/database.js';
 import { Upload, UploadPart } from '../database/entities/storage.js';
 import { newId, unix } from '../ids.js';
-import { FilesService, TRAINING_PURPOSE } from './files.service.js';
+import { FilesService, MOST_FRAMING_BYTES, TRAINING_PURPOSE } from './files.service.js';
 import { readUpload } from './upload.js';
 
 /** As OpenAI's. */
@@ -107,7 +107,14 @@ export class UploadsService {
   async addPart(caller: Principal, id: string, request: Request): Promise<UploadPartObject> {
     const upload = await this.pending(caller, id);
     const announced = Number(request.headers['content-length'] ?? 0);
-    const within = await this.quota.guard(upload.project_id, 0);
+    const least = Math.max(0, announced - MOST_FRAMING_BYTES);
+    if (least > MAX_PART_BYTES)
+      throw new DomainError(
+        'file_too_large',
+        `data: a part has at most ${MAX_PART_BYTES} bytes, and this request announces ${announced}`,
+        'data',
+      );
+    const within = await this.quota.guard(upload.project_id, least);
     const partId = newId('part_');
     const { content } = await readUpload(
       request,
