@@ -70,7 +70,7 @@ export interface ApiConfig {
   readonly reconcileMs?: number;
   /** How often what nobody needs any more is deleted; tests shorten it. */
   readonly retentionMs?: number;
-  /** How long the body of a request may stand still; tests shorten it. */
+  /** How long the body of a request, or a worker's upload, may stand still; tests shorten it. */
   readonly bodyStandsMs?: number;
   /** How long reading a job's data before it is created may take; tests shorten it. */
   readonly readerMs?: number;

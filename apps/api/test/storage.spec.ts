@@ -1,5 +1,5 @@
 // What a project may store, and bodies that stand still.
-import { randomBytes } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { readdirSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
@@ -15,7 +15,7 @@ import {
   uploadChats,
   type TestApi,
 } from './fixture.js';
-import { saved, ScriptedWorker, started, step } from './scripted-worker.js';
+import { bearer, saved, ScriptedWorker, started, step } from './scripted-worker.js';
 
 const STANDS_MS = 400;
 let api: TestApi;
@@ -139,4 +139,31 @@ describe('a body', () => {
     expect(await send(4, 100, 10)).toMatch(/^HTTP\/1.1 408 /);
     await until(() => readdirSync(join(api.home, 'blobs', 'incoming')).length === 0);
   });
+});
+
+it("a worker's blob that stands still is cut off, and goes on from there", async () => {
+  await api.post('/fine_tuning/jobs', { model: 'tiny', training_file: await uploadChats(api) });
+  const worker = await new ScriptedWorker(api).connect();
+  const { jobId, attempt } = await worker.assigned();
+  worker.keep({ jobId, attempt });
+  const data = randomBytes(300_000);
+  const sha256 = createHash('sha256').update(data).digest('hex');
+  const header = { jobId, attempt, blob: { name: 'state', sha256, size: data.length } };
+  /** Sends what is between the two, and hangs up only at the end. */
+  const put = (offset: number, to: number): Promise<unknown> =>
+    new Promise((resolve, reject) => {
+      const call = worker.client.putBlob(bearer(worker.session), (error, answer) =>
+        error ? reject(error) : resolve(answer),
+      );
+      call.on('error', () => undefined);
+      call.write({ body: { $case: 'header', value: { ...header, offset } } });
+      call.write({ body: { $case: 'data', value: data.subarray(offset, to) } });
+      if (to === data.length) call.end();
+    });
+  await expect(put(0, 100_000)).rejects.toMatchObject({
+    code: status.UNAVAILABLE,
+    details: 'the upload was cut after 100000 bytes; go on from there',
+  });
+  expect(await put(100_000, data.length)).toEqual({ sha256, size: data.length });
+  worker.vanish();
 });

@@ -13,6 +13,7 @@ import { once } from 'node:events';
 import { CutOff } from '../blobs/blob-receiver.js';
 import { BlobStore, type WriteRow } from '../blobs/blob-store.js';
 import { StorageQuota } from '../blobs/storage-quota.js';
+import { Settings } from '../config.js';
 import { Database } from '../database/database.js';
 import { Leases } from '../lifecycle/lease.js';
 
@@ -27,6 +28,7 @@ export class BlobTransfer {
     private readonly database: Database,
     private readonly leases: Leases,
     private readonly quota: StorageQuota,
+    private readonly settings: Settings,
   ) {}
 
   /** Sends a blob that this worker has a use for; any other is treated as not there. */
@@ -108,7 +110,7 @@ export class BlobTransfer {
       if (rows.length === 0) throw notCurrent(header);
       await this.quota.settle(manager, projectId);
     };
-    return this.blobs.put(content(call, messages), asArtifact, {
+    return this.blobs.put(content(call, messages, this.settings.bodyStandsMs), asArtifact, {
       limit: size,
       expect: { sha256, size },
       resume: { key: keyOf(header), offset: header.offset },
@@ -155,18 +157,23 @@ async function drained(call: ServerWritableStream<unknown, unknown>): Promise<vo
 const keyOf = ({ jobId, attempt, blob }: PutBlobHeader): string =>
   JSON.stringify([jobId, attempt, blob?.name, blob?.sha256, blob?.size]);
 
-/** @throws CutOff when the call is cancelled */
+/** @throws CutOff when the call is cancelled, or nothing comes for so long: it must not hold room for ever */
 async function* content(
   call: ServerReadableStream<PutBlobRequest, PutBlobResponse>,
   messages: AsyncIterator<PutBlobRequest>,
+  standsMs: number,
 ): AsyncGenerator<Buffer> {
-  const cancelled = new Promise<'cancelled'>((resolve) =>
-    call.once('cancelled', () => resolve('cancelled')),
-  );
+  const cancelled = new Promise<'cut'>((resolve) => call.once('cancelled', () => resolve('cut')));
   let size = 0;
   for (;;) {
-    const next = await Promise.race([messages.next(), cancelled]).catch(() => 'cancelled' as const);
-    if (next === 'cancelled') throw new CutOff(size);
+    let timer: NodeJS.Timeout | undefined;
+    const stands = new Promise<'cut'>((resolve) => {
+      timer = setTimeout(resolve, standsMs, 'cut');
+    });
+    const next = await Promise.race([messages.next(), cancelled, stands])
+      .catch(() => 'cut' as const)
+      .finally(() => clearTimeout(timer));
+    if (next === 'cut') throw new CutOff(size);
     if (next.done) return;
     if (next.value.body?.$case !== 'data') continue;
     const chunk = Buffer.from(next.value.body.value);
