@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { DomainError } from '@graft/contracts';
-import { describe, expect, it } from 'vitest';
+import { RE2JS } from 're2js';
+import { describe, expect, it, vi } from 'vitest';
 import { layerReader, valueByEnd, valueByPart, wholeMatcher } from './pattern.js';
 
 // What Python's `re` says; pattern.golden.json says how it was made.
@@ -42,6 +43,44 @@ it('takes the first rule that matches', () => {
   expect(['h.0.q_proj', 'h.1.q_proj', 'q_b', 'v_proj'].map(value)).toEqual([1, 2, 3, undefined]);
   const layer = layerReader(['blocks', '(h|g)'], 'peft.layers_pattern');
   expect(['a.h.7.c', 'blocks.3.h.1.x', 'x.y.1.z'].map(layer)).toEqual([7, 3, null]);
+});
+
+it('compiles a list of patterns once, however often it is asked for, and keeps the latest lists', () => {
+  const compile = vi.spyOn(RE2JS, 'compile');
+  const compiled = (ask: () => unknown): number => {
+    compile.mockClear();
+    ask();
+    return compile.mock.calls.length;
+  };
+  const ranks = (n: number): string | undefined =>
+    valueByEnd({ [`[kq]_${n}`]: 'a' }, 'peft.rank_pattern')(`h.k_${n}`);
+  const first = compiled(() => ranks(0));
+  expect(first).toBeGreaterThan(0);
+  expect(compiled(() => ranks(0))).toBe(0);
+  // other values of the same patterns, and another field
+  const alphas = valueByEnd({ '[kq]_0': 'b' }, 'peft.alpha_pattern');
+  expect([alphas('h.k_0'), ranks(0)]).toEqual(['b', 'a']);
+  // the same patterns in another form
+  expect(compiled(() => layerReader(['[kq]_0'], 'peft.layers_pattern'))).toBe(first);
+  for (let n = 1; n < 100; n++) ranks(n);
+  expect([compiled(() => ranks(99)), compiled(() => ranks(0))]).toEqual([0, first]);
+  compile.mockRestore();
+});
+
+it('compiles no names: a rank for each linear of a large model', () => {
+  const compile = vi.spyOn(RE2JS, 'compile');
+  const names = Array.from({ length: 560 }, (_, n) => `model.layers.${n}.self_attn.q_proj`);
+  const rank = valueByEnd(
+    Object.fromEntries(names.map((name, n) => [name, n])),
+    'peft.rank_pattern',
+  );
+  expect(names.map(rank)).toEqual(names.map((_, n) => n));
+  // a dot is any character in Python's patterns, and a name is a whole part of a path
+  const dotted = valueByEnd({ 'layers.1.q.proj': 1 }, 'peft.rank_pattern');
+  const paths = ['layers.1.q.proj', 'a.layers_1.q_proj', 'sublayers.1.q.proj', 'layers.1.q.proj.b'];
+  expect(paths.map(dotted)).toEqual([1, 1, undefined, undefined]);
+  expect(compile).not.toHaveBeenCalled();
+  compile.mockRestore();
 });
 
 // Backtracking takes 2 ** 60 steps and more for each of these; the bound leaves far more than what the slowest takes: 0.1 s alone.

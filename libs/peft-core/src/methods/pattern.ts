@@ -8,15 +8,19 @@ const LONGEST_PATTERN = 512;
  * pattern: `.{999}` has 999 steps. 5,000 take a second for the paths of a large model.
  */
 const MOST_STEPS = 5_000;
-/** Of a field's patterns together: a rank of its own for each linear of a 70 B model takes 20,000. */
+/** Of a field's patterns together. */
 const MOST_STEPS_TOGETHER = 50_000;
 /** The same where a number is read out of the path, which takes ten times as long. */
 const MOST_STEPS_READING = 2_000;
+/** Lists of patterns that are kept compiled: those of the latest jobs. */
+const KEPT_LISTS = 32;
+/** Paths whose answers a list keeps. */
+const KEPT_PATHS = 10_000;
 
 /** Whether a pattern is the whole of a path: `re.fullmatch`. @throws DomainError when it is none */
 export function wholeMatcher(pattern: string, param: string): (path: string) => boolean {
-  const [program] = compile([pattern], param, (inner) => inner) as [RE2JS];
-  return (path) => program.testExact(path);
+  const find = finder(WHOLE, [pattern], param);
+  return (path) => find(path) === 0;
 }
 
 /** The value of the first pattern that is a path or a whole end of it, or `otherwise`. @throws DomainError */
@@ -34,9 +38,9 @@ export function valueByEnd<T>(
   param: string,
   otherwise?: T,
 ): (path: string) => T | undefined {
-  const programs = compile(Object.keys(values), param, (inner) => `(?:.*\\.)?(?:${inner})`);
+  const find = finder(END, Object.keys(values), param);
   const inOrder = Object.values(values);
-  return (path) => inOrder[programs.findIndex((program) => program.testExact(path))] ?? otherwise;
+  return (path) => inOrder[find(path)] ?? otherwise;
 }
 
 /** The value of the first pattern that a part of a path fits: `re.search`. @throws DomainError */
@@ -44,9 +48,9 @@ export function valueByPart<T>(
   values: Readonly<Record<string, T>>,
   param: string,
 ): (path: string) => T | undefined {
-  const programs = compile(Object.keys(values), param, (inner) => `(?:${inner})`);
+  const find = finder(PART, Object.keys(values), param);
   const inOrder = Object.values(values);
-  return (path) => inOrder[programs.findIndex((program) => program.test(path))];
+  return (path) => inOrder[find(path)];
 }
 
 /** The number behind a list of layers that one of the patterns names; null when a path has none. @throws DomainError */
@@ -54,47 +58,147 @@ export function layerReader(
   patterns: readonly string[],
   param: string,
 ): (path: string) => number | null {
-  const around = (inner: string): string => `(?:|.*?\\.)(?:${inner})\\.(\\d+)\\.`;
-  const programs = compile(patterns, param, around, MOST_STEPS_READING);
+  const find = finder(LAYER, patterns, param);
   return (path) => {
-    for (const program of programs) {
-      const match = program.matcher(path);
-      if (match.lookingAt()) return Number(match.group(1));
-    }
-    return null;
+    const layer = find(path);
+    return layer < 0 ? null : layer;
   };
 }
 
-function compile(
-  patterns: readonly string[],
-  param: string,
-  around: (inner: string) => string,
-  together = MOST_STEPS_TOGETHER,
-): RE2JS[] {
-  let sum = 0;
-  return patterns.map((pattern) => {
+/** How a pattern is looked for in a path. */
+interface Form {
+  readonly name: string;
+  readonly around: (inner: string) => string;
+  readonly mostSteps: number;
+  /** What a path has by the pattern at `index` of its list: the index, or the number that is read; -1: nothing. */
+  readonly look: (program: RE2JS, path: string, index: number) => number;
+  /** The same for a pattern that is a plain name; left out: there is no short way. */
+  readonly plain?: (name: string, path: string) => boolean;
+}
+
+const WHOLE: Form = {
+  name: 'whole',
+  around: (inner) => inner,
+  mostSteps: MOST_STEPS_TOGETHER,
+  look: (program, path, index) => (program.testExact(path) ? index : -1),
+  plain: (name, path) => name.length === path.length && isAt(name, path, 0),
+};
+
+const END: Form = {
+  ...WHOLE,
+  name: 'end',
+  around: (inner) => `(?:.*\\.)?(?:${inner})`,
+  plain: (name, path) => {
+    const at = path.length - name.length;
+    return (at === 0 || path[at - 1] === '.') && isAt(name, path, at);
+  },
+};
+
+const PART: Form = {
+  name: 'part',
+  around: (inner) => `(?:${inner})`,
+  mostSteps: MOST_STEPS_TOGETHER,
+  look: (program, path, index) => (program.test(path) ? index : -1),
+};
+
+const LAYER: Form = {
+  name: 'layer',
+  around: (inner) => `(?:|.*?\\.)(?:${inner})\\.(\\d+)\\.`,
+  mostSteps: MOST_STEPS_READING,
+  look: (program, path) => {
+    const match = program.matcher(path);
+    return match.lookingAt() ? Number(match.group(1)) : -1;
+  },
+};
+
+/** A module's path as configs have it. A dot is any character in it, as in each pattern. */
+const PLAIN_NAME = /^[\w.]+$/;
+
+/** Compared from the end: the paths of a model begin alike. */
+function isAt(name: string, path: string, at: number): boolean {
+  if (at < 0) return false;
+  for (let i = name.length - 1; i >= 0; i--)
+    if (name[i] !== path[at + i] && name[i] !== '.') return false;
+  return true;
+}
+
+/** What the first pattern of a list that a path has says of the path; -1: it has none. */
+type Find = (path: string) => number;
+
+/** The latest used last. */
+const kept = new Map<string, Find>();
+
+function finder(form: Form, patterns: readonly string[], param: string): Find {
+  const key = JSON.stringify([form.name, ...patterns]);
+  const find = kept.get(key) ?? compile(form, patterns, param);
+  kept.delete(key);
+  kept.set(key, find);
+  for (const [oldest] of kept) if (kept.size > KEPT_LISTS) kept.delete(oldest);
+  return find;
+}
+
+type Look = (path: string, index: number) => number;
+
+function compile(form: Form, patterns: readonly string[], param: string): Find {
+  const { plain } = form;
+  let steps = 0;
+  const looks = patterns.map((pattern): Look => {
     const refuse = (why: string): never => {
       const shown = JSON.stringify(pattern.slice(0, 80));
       throw new DomainError('invalid_value', `${shown} ${why}`, param);
     };
     if (pattern.length > LONGEST_PATTERN) refuse(`is longer than ${LONGEST_PATTERN} characters`);
-    const inner = inRe2(pattern, (what) =>
-      refuse(`has ${what}, which is not supported in ${param}; list the modules`),
-    );
-    try {
-      RE2JS.compile(inner); // alone, so that no parenthesis of ours closes one of theirs
-      const program = RE2JS.compile(around(inner));
-      const steps = program.programSize();
-      sum += steps;
-      if (steps <= MOST_STEPS && sum <= together) return program;
-    } catch (error) {
-      const why = (error as Error).message.replace(/^error parsing regexp: /, '');
-      refuse(`is not a regular expression: ${why}`);
-    }
-    return refuse(
-      'makes the patterns too large; lower the repetition counts in {}, or list the modules',
-    );
+    const look = plain && PLAIN_NAME.test(pattern) ? null : programOf(form, pattern, param, refuse);
+    steps += look?.steps ?? 1;
+    if (steps > form.mostSteps || (look?.steps ?? 1) > MOST_STEPS) refuse(TOO_LARGE);
+    return look?.look ?? ((path, index) => (plain?.(pattern, path) ? index : -1));
   });
+  return remembered((path) => first(looks, path));
+}
+
+const TOO_LARGE =
+  'makes the patterns too large; lower the repetition counts in {}, or list the modules';
+
+function programOf(
+  form: Form,
+  pattern: string,
+  param: string,
+  refuse: (why: string) => never,
+): { readonly look: Look; readonly steps: number } {
+  const inner = inRe2(pattern, (what) =>
+    refuse(`has ${what}, which is not supported in ${param}; list the modules`),
+  );
+  try {
+    RE2JS.compile(inner); // alone, so that no parenthesis of ours closes one of theirs
+    const program = RE2JS.compile(form.around(inner));
+    return {
+      look: (path, index) => form.look(program, path, index),
+      steps: program.programSize(),
+    };
+  } catch (error) {
+    const why = (error as Error).message.replace(/^error parsing regexp: /, '');
+    return refuse(`is not a regular expression: ${why}`);
+  }
+}
+
+function first(looks: readonly Look[], path: string): number {
+  for (const [index, look] of looks.entries()) {
+    const found = look(path, index);
+    if (found >= 0) return found;
+  }
+  return -1;
+}
+
+function remembered(find: Find): Find {
+  const answers = new Map<string, number>();
+  return (path) => {
+    const known = answers.get(path);
+    if (known !== undefined) return known;
+    if (answers.size >= KEPT_PATHS) answers.clear();
+    const found = find(path);
+    answers.set(path, found);
+    return found;
+  };
 }
 
 /** An escape, a set, a repetition without a least number, or the beginning of a group. */
