@@ -208,6 +208,38 @@ describe('a PEFT config is refused by field', () => {
     expect(found.message).toMatch(message);
   });
 
+  it('patterns that are too large together, by the field that makes them so', () => {
+    const patterns = (letter: string): Record<string, number> =>
+      Object.fromEntries(
+        Array.from({ length: 10 }, (_, n) => [`${letter}.{${300 + n}}.*${n}`, 8] as const),
+      );
+    const [rank_pattern, alpha_pattern] = [patterns('q'), patterns('v')];
+    expect(checkPeft({ peft_type: 'LORA', rank_pattern }, 'llama')).toMatchObject({ rank_pattern });
+    const found = refusal(() =>
+      checkPeft({ peft_type: 'LORA', rank_pattern, alpha_pattern }, 'llama'),
+    );
+    expect(found).toMatchObject({ code: 'invalid_value', param: 'peft.alpha_pattern' });
+    expect(found.message).toMatch(/^alpha_pattern makes the patterns of this job too large/);
+    const one = { peft_type: 'LORA', target_modules: '(q|k).{900}'.repeat(4), rank_pattern };
+    expect(refusal(() => checkPeft(one, 'llama'))).toMatchObject({ param: 'peft.rank_pattern' });
+    // however short each of them is
+    const short = Object.fromEntries(Array.from({ length: 60 }, (_, n) => [`[${n}].`, 8]));
+    expect(
+      refusal(() =>
+        checkPeft({ peft_type: 'LORA', rank_pattern: short, alpha_pattern: short }, 'llama'),
+      ),
+    ).toMatchObject({ param: 'peft.alpha_pattern' });
+  });
+
+  it('no rank and scale for each linear of a large model', () => {
+    const paths = Array.from({ length: 80 }, (_, n) => `model.layers.${n}.mlp`).flatMap((layer) =>
+      Array.from({ length: 7 }, (_, n) => `${layer}.linear_${n}`),
+    );
+    const each = Object.fromEntries(paths.map((path) => [path, 4]));
+    const peft = { peft_type: 'LORA', rank_pattern: each, alpha_pattern: each };
+    expect(checkPeft(peft, 'llama')).toMatchObject({ rank_pattern: each });
+  });
+
   it('a model type that is not known', () => {
     expect(refusal(() => checkPeft({ peft_type: 'LORA' }, 'mamba'))).toMatchObject({
       code: 'invalid_model',

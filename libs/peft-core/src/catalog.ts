@@ -28,6 +28,7 @@ import type { JsonObject } from './data/records.js';
 import { parsePeft, withJobDefaults } from './methods/config.js';
 import type { PeftConfig } from './methods/config.js';
 import type { Method } from './methods/method.js';
+import { checkPatternSizes } from './methods/pattern.js';
 import { DEFAULT_PEFT, methodFor, methods } from './methods/registry.js';
 import { checkIdle, checkTask, checkTaskOptions, takesTask } from './methods/task-needs.js';
 import { forType, models } from './models/registry.js';
@@ -254,6 +255,7 @@ export const convertsToLora = (peft: { readonly peft_type: string } | null): boo
  */
 export function checkPeft(peft: PeftConfig, modelType?: string): PeftConfig {
   const { method, options } = parsePeft(withJobDefaults(peft));
+  checkPatternSizes(options as object | null);
   if (modelType !== undefined) {
     const { paths } = forType(modelType);
     const { tokenEmbedding: table = null } = paths;

@@ -157,6 +157,14 @@ describe('refuses', () => {
     expect(each('model.layers.559.self_attn.q_proj')).toBe(8);
   });
 
+  it('half a million steps before they are compiled', () => {
+    const compile = vi.spyOn(RE2JS, 'compile');
+    for (const pattern of [`(${'.a'.repeat(250)}){999}`, `((${'[a-z]'.repeat(50)}){20}x){2,50}`])
+      expect(() => wholeMatcher(pattern, 'peft.x')).toThrow('makes the patterns too large');
+    expect(compile).not.toHaveBeenCalled();
+    compile.mockRestore();
+  });
+
   it('what looks like one and is not', () => {
     expect(wholeMatcher('[(?=a]+', 'peft.x')('?=(a')).toBe(true);
     expect(wholeMatcher('\\(\\?=\\\\1', 'peft.x')('(?=\\1')).toBe(true);

@@ -5,13 +5,13 @@ import { RE2JS } from 're2js';
 const LONGEST_PATTERN = 512;
 /**
  * Linear in the path is linear in the pattern's program, too, and counted repetitions make a large one of a short
- * pattern: `.{999}` has 999 steps. 5,000 take a second for the paths of a large model.
+ * pattern: `.{999}` has 999 steps. This many may all patterns of a job have together.
  */
 const MOST_STEPS = 5_000;
-/** Of a field's patterns together. */
-const MOST_STEPS_TOGETHER = 50_000;
 /** The same where a number is read out of the path, which takes ten times as long. */
 const MOST_STEPS_READING = 2_000;
+/** What a pattern counts at least: however short it is, each path is looked at. A plain name counts 1. */
+const LEAST_STEPS = 50;
 /** Lists of patterns that are kept compiled: those of the latest jobs. */
 const KEPT_LISTS = 32;
 /** Paths whose answers a list keeps. */
@@ -19,7 +19,7 @@ const KEPT_PATHS = 10_000;
 
 /** Whether a pattern is the whole of a path: `re.fullmatch`. @throws DomainError when it is none */
 export function wholeMatcher(pattern: string, param: string): (path: string) => boolean {
-  const find = finder(WHOLE, [pattern], param);
+  const { find } = listOf(WHOLE, [pattern], param);
   return (path) => find(path) === 0;
 }
 
@@ -38,7 +38,7 @@ export function valueByEnd<T>(
   param: string,
   otherwise?: T,
 ): (path: string) => T | undefined {
-  const find = finder(END, Object.keys(values), param);
+  const { find } = listOf(END, Object.keys(values), param);
   const inOrder = Object.values(values);
   return (path) => inOrder[find(path)] ?? otherwise;
 }
@@ -48,7 +48,7 @@ export function valueByPart<T>(
   values: Readonly<Record<string, T>>,
   param: string,
 ): (path: string) => T | undefined {
-  const find = finder(PART, Object.keys(values), param);
+  const { find } = listOf(PART, Object.keys(values), param);
   const inOrder = Object.values(values);
   return (path) => inOrder[find(path)];
 }
@@ -58,11 +58,38 @@ export function layerReader(
   patterns: readonly string[],
   param: string,
 ): (path: string) => number | null {
-  const find = finder(LAYER, patterns, param);
+  const { find } = listOf(LAYER, patterns, param);
   return (path) => {
     const layer = find(path);
     return layer < 0 ? null : layer;
   };
+}
+
+/** @throws DomainError naming the field of a job's `peft` whose patterns are too large beside those before it */
+export function checkPatternSizes(options: object | null): void {
+  let sum = 0;
+  for (const [field, value] of Object.entries(options ?? {}) as [string, unknown][]) {
+    const asked = patternsOf(field, value);
+    if (asked === null) continue;
+    sum += listOf(asked.form, asked.patterns, `peft.${field}`).steps;
+    if (sum <= MOST_STEPS) continue;
+    const message = `${field} makes the patterns of this job too large together (${sum} steps, at most ${MOST_STEPS}); use fewer patterns, lower the repetition counts in {}, or list the modules`;
+    throw new DomainError('invalid_value', message, `peft.${field}`);
+  }
+}
+
+function patternsOf(
+  field: string,
+  value: unknown,
+): { readonly form: Form; readonly patterns: readonly string[] } | null {
+  if (field === 'layers_pattern' && value !== null)
+    return { form: LAYER, patterns: [value].flat() as string[] };
+  if (field.endsWith('_modules') && typeof value === 'string')
+    return { form: WHOLE, patterns: [value] };
+  if (!field.endsWith('_pattern') || typeof value !== 'object' || value === null) return null;
+  // AdaLoRA's are by the names of parameters
+  const isByPattern = Object.values(value).every((one) => typeof one === 'number');
+  return isByPattern ? { form: END, patterns: Object.keys(value) } : null;
 }
 
 /** How a pattern is looked for in a path. */
@@ -79,7 +106,7 @@ interface Form {
 const WHOLE: Form = {
   name: 'whole',
   around: (inner) => inner,
-  mostSteps: MOST_STEPS_TOGETHER,
+  mostSteps: MOST_STEPS,
   look: (program, path, index) => (program.testExact(path) ? index : -1),
   plain: (name, path) => name.length === path.length && isAt(name, path, 0),
 };
@@ -97,7 +124,7 @@ const END: Form = {
 const PART: Form = {
   name: 'part',
   around: (inner) => `(?:${inner})`,
-  mostSteps: MOST_STEPS_TOGETHER,
+  mostSteps: MOST_STEPS,
   look: (program, path, index) => (program.test(path) ? index : -1),
 };
 
@@ -125,21 +152,27 @@ function isAt(name: string, path: string, at: number): boolean {
 /** What the first pattern of a list that a path has says of the path; -1: it has none. */
 type Find = (path: string) => number;
 
-/** The latest used last. */
-const kept = new Map<string, Find>();
+/** Patterns, compiled. */
+interface List {
+  readonly steps: number;
+  readonly find: Find;
+}
 
-function finder(form: Form, patterns: readonly string[], param: string): Find {
+/** The latest used last. */
+const kept = new Map<string, List>();
+
+function listOf(form: Form, patterns: readonly string[], param: string): List {
   const key = JSON.stringify([form.name, ...patterns]);
-  const find = kept.get(key) ?? compile(form, patterns, param);
+  const list = kept.get(key) ?? compile(form, patterns, param);
   kept.delete(key);
-  kept.set(key, find);
+  kept.set(key, list);
   for (const [oldest] of kept) if (kept.size > KEPT_LISTS) kept.delete(oldest);
-  return find;
+  return list;
 }
 
 type Look = (path: string, index: number) => number;
 
-function compile(form: Form, patterns: readonly string[], param: string): Find {
+function compile(form: Form, patterns: readonly string[], param: string): List {
   const { plain } = form;
   let steps = 0;
   const looks = patterns.map((pattern): Look => {
@@ -149,11 +182,11 @@ function compile(form: Form, patterns: readonly string[], param: string): Find {
     };
     if (pattern.length > LONGEST_PATTERN) refuse(`is longer than ${LONGEST_PATTERN} characters`);
     const look = plain && PLAIN_NAME.test(pattern) ? null : programOf(form, pattern, param, refuse);
-    steps += look?.steps ?? 1;
-    if (steps > form.mostSteps || (look?.steps ?? 1) > MOST_STEPS) refuse(TOO_LARGE);
+    steps += look ? Math.max(LEAST_STEPS, look.steps) : 1;
+    if (steps > form.mostSteps) refuse(TOO_LARGE);
     return look?.look ?? ((path, index) => (plain?.(pattern, path) ? index : -1));
   });
-  return remembered((path) => first(looks, path));
+  return { steps, find: remembered((path) => first(looks, path)) };
 }
 
 const TOO_LARGE =
@@ -168,6 +201,7 @@ function programOf(
   const inner = inRe2(pattern, (what) =>
     refuse(`has ${what}, which is not supported in ${param}; list the modules`),
   );
+  if (sizeOf(inner) > 2 * MOST_STEPS) refuse(TOO_LARGE);
   try {
     RE2JS.compile(inner); // alone, so that no parenthesis of ours closes one of theirs
     const program = RE2JS.compile(form.around(inner));
@@ -199,6 +233,29 @@ function remembered(find: Find): Find {
     answers.set(path, found);
     return found;
   };
+}
+
+/** An escape, a set, a repetition, or the beginning of a group; else a single character. */
+const PIECE = /\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\{(\d+)(?:,(\d*))?\}|\((?:\?\w*:)?|./gs;
+
+/** About how many steps a pattern has, told before it is compiled: half a million of them take seconds. */
+function sizeOf(pattern: string): number {
+  const around: number[] = [];
+  let [sum, last] = [0, 0];
+  for (const [piece, count, most] of pattern.matchAll(PIECE)) {
+    if (piece.startsWith('(')) {
+      around.push(sum);
+      sum = 0;
+    } else if (count !== undefined) {
+      const times = Number(most || count);
+      sum += last * (times - 1);
+      last *= times;
+    } else {
+      last = piece === ')' ? sum : 1;
+      sum = piece === ')' ? sum + (around.pop() ?? 0) : sum + 1;
+    }
+  }
+  return sum;
 }
 
 /** An escape, a set, a repetition without a least number, or the beginning of a group. */
