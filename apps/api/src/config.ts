@@ -55,10 +55,12 @@ export interface ApiConfig {
   readonly pythonUser?: string;
   /** Reverse proxies whose X-Forwarded-For is believed: their number, or addresses separated by commas. */
   readonly trustProxy?: string;
-  /** Requests that a key may send a minute; 0: any number. */
+  /** Requests that a key, and all keys of a project, may send a minute; 0: any number. */
   readonly requestsPerMinute?: number;
-  /** Event streams that a key, and all keys, may have open on one API process. */
+  readonly projectRequestsPerMinute?: number;
+  /** Event streams that a key, all keys of a project, and all keys, may have open on one API process. */
   readonly streamsPerKey?: number;
+  readonly streamsPerProject?: number;
   readonly streams?: number;
   /** Chats that wait for a worker with room, of all projects, and how long one waits. */
   readonly chatQueue?: number;
@@ -103,7 +105,9 @@ export class Settings {
   readonly pythonUser: string | null;
   readonly trustProxy: string | null;
   readonly requestsPerMinute: number;
+  readonly projectRequestsPerMinute: number;
   readonly streamsPerKey: number;
+  readonly streamsPerProject: number;
   readonly streams: number;
   readonly chatQueue: number;
   readonly chatWaitMs: number;
@@ -148,8 +152,11 @@ export class Settings {
     this.pythonUser = config.pythonUser ?? null;
     this.trustProxy = config.trustProxy ?? null;
     this.requestsPerMinute = config.requestsPerMinute ?? 6_000;
+    this.projectRequestsPerMinute = config.projectRequestsPerMinute ?? 4 * this.requestsPerMinute;
     this.streamsPerKey = config.streamsPerKey ?? 500;
     this.streams = config.streams ?? 5_000;
+    this.streamsPerProject =
+      config.streamsPerProject ?? Math.max(this.streamsPerKey, Math.floor(this.streams / 2));
     this.chatQueue = config.chatQueue ?? 64;
     this.chatWaitMs = config.chatWaitMs ?? 30_000;
     this.minRunSeconds = config.minRunSeconds ?? 300;

@@ -48,7 +48,13 @@ const HELP = `graft-api: the control plane
                        (GRAFT_TRUST_PROXY, default: none)
   --requests-per-minute N
                        limit for each API key, 0 = no limit (GRAFT_REQUESTS_PER_MINUTE, default 6000)
+  --project-requests-per-minute N
+                       limit for all keys of a project together, 0 = no limit
+                       (GRAFT_PROJECT_REQUESTS_PER_MINUTE, default: 4 times that of a key)
   --streams-per-key N  event streams that a key may have open (GRAFT_STREAMS_PER_KEY, default 500)
+  --streams-per-project N
+                       event streams that the keys of a project may have open
+                       (GRAFT_STREAMS_PER_PROJECT, default: half of all, at least one key's)
   --streams N          event streams in all (GRAFT_STREAMS, default 5000)
   --chat-queue N       chats that wait for a worker with room (GRAFT_CHAT_QUEUE, default 64)
   --chat-wait SECONDS  how long one waits (GRAFT_CHAT_WAIT, default 30)
@@ -89,7 +95,9 @@ const { values, positionals } = parseArgs({
     'python-user': text,
     'trust-proxy': text,
     'requests-per-minute': text,
+    'project-requests-per-minute': text,
     'streams-per-key': text,
+    'streams-per-project': text,
     streams: text,
     'chat-queue': text,
     'chat-wait': text,
@@ -167,7 +175,17 @@ if (values.help) {
       'GRAFT_REQUESTS_PER_MINUTE',
       1e9,
     ),
+    projectRequestsPerMinute: optionalWhole(
+      values['project-requests-per-minute'],
+      'GRAFT_PROJECT_REQUESTS_PER_MINUTE',
+      1e9,
+    ),
     streamsPerKey: optionalWhole(values['streams-per-key'], 'GRAFT_STREAMS_PER_KEY', 1e6),
+    streamsPerProject: optionalWhole(
+      values['streams-per-project'],
+      'GRAFT_STREAMS_PER_PROJECT',
+      1e6,
+    ),
     streams: optionalWhole(values.streams, 'GRAFT_STREAMS', 1e6),
     chatQueue: optionalWhole(values['chat-queue'], 'GRAFT_CHAT_QUEUE', 10_000),
     outboundNetworks: listOf(setting(values['outbound-networks'], 'GRAFT_OUTBOUND_NETWORKS')),

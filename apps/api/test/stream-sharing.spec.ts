@@ -17,7 +17,11 @@ describe('event streams of two API processes', () => {
   const clients: StreamClient[] = [];
   const workers: ScriptedWorker[] = [];
   beforeAll(async () => {
-    a = await startTestApi({ streamsPerKey: PER_KEY, streams: IN_ALL });
+    a = await startTestApi({
+      streamsPerKey: PER_KEY,
+      streamsPerProject: IN_ALL + 1,
+      streams: IN_ALL,
+    });
     b = await startTestApi({ beside: a });
     await importBase(a);
   });

@@ -40,18 +40,18 @@ export class AuthGuard implements CanActivate {
     return true;
   }
 
-  /** Counts the request against its key's limit, and says in OpenAI's headers what is left. */
-  private async limit({ keyId }: Principal, response: Response): Promise<void> {
-    const allowance = await this.limits.take(keyId);
+  /** Counts the request against the limits of its key and its project, and says in OpenAI's headers what is left. */
+  private async limit({ keyId, projectId }: Principal, response: Response): Promise<void> {
+    const allowance = await this.limits.take(keyId, projectId);
     if (!allowance) return;
-    const { limit, remaining, resetMs, waitMs } = allowance;
+    const { of, limit, remaining, resetMs, waitMs } = allowance;
     response.setHeader('x-ratelimit-limit-requests', limit);
     response.setHeader('x-ratelimit-remaining-requests', remaining);
     response.setHeader('x-ratelimit-reset-requests', `${resetMs}ms`);
     if (waitMs === 0) return;
     throw new DomainError(
       'rate_limit_exceeded',
-      `rate limit of ${limit} requests a minute exceeded; try again in ${waitMs} ms`,
+      `rate limit of ${limit} requests a minute exceeded by this ${of}; try again in ${waitMs} ms`,
       null,
       Math.ceil(waitMs / 1000),
     );

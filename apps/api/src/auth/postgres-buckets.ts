@@ -5,7 +5,7 @@ import type { Taken } from './rate-limits.js';
 export class PostgresBuckets {
   constructor(private readonly database: Database) {}
 
-  async take(keyId: string, limit: number): Promise<Taken> {
+  async take(id: string, limit: number): Promise<Taken> {
     const [row] = await this.database.query<Taken>(
       `INSERT INTO bucket AS old (key_id, tokens, allowed, at) VALUES ($1, $2::float8 - 1, true, clock_timestamp())
        ON CONFLICT (key_id) DO UPDATE SET (tokens, allowed, at) = (
@@ -13,7 +13,7 @@ export class PostgresBuckets {
          FROM (SELECT now, LEAST($2, old.tokens + GREATEST(0, EXTRACT(EPOCH FROM now - old.at)) * $2 / 60) AS filled
                FROM clock_timestamp() AS now) AS refilled)
        RETURNING tokens, allowed`,
-      [keyId, limit],
+      [id, limit],
     );
     if (!row) throw new Error('the database returned no bucket');
     return row;

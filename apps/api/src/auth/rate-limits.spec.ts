@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { POSTGRES_PORT, REDIS, REDIS_PORT, uniqueName } from '../../../../test/servers.js';
 import { scratchDatabase, type ScratchDatabase } from '../../test/scratch-database.js';
 import { listens } from '../../test/test-databases.js';
-import { Settings } from '../config.js';
+import { Settings, type ApiConfig } from '../config.js';
 import { Database } from '../database/database.js';
 import { RateLimits } from './rate-limits.js';
 
@@ -27,8 +27,7 @@ describe.skipIf(!postgresIsThere)('limits of requests', () => {
   });
 
   /** Those of one API process. */
-  const limits = (requestsPerMinute: number, queueUrl?: string): RateLimits => {
-    const more = queueUrl === undefined ? {} : { queueUrl };
+  const limits = (requestsPerMinute: number, more: Partial<ApiConfig> = {}): RateLimits => {
     const settings = new Settings({ home: '/', requestsPerMinute, queuePrefix: NAME, ...more }, '');
     const made = new RateLimits(database, settings);
     opened.push(made);
@@ -36,43 +35,69 @@ describe.skipIf(!postgresIsThere)('limits of requests', () => {
   };
 
   const contract = (
-    open: (perMinute: number) => Promise<RateLimits>,
+    open: (perMinute: number, more?: Partial<ApiConfig>) => Promise<RateLimits>,
     /** As if the key had last sent something so long before. */
     wait: (key: string, ms: number) => Promise<unknown>,
   ): void => {
     it('allows a minute of requests at once, then as many as time gives back', async () => {
       const bucket = await open(6);
       for (let n = 5; n >= 0; n--)
-        expect(await bucket.take('a')).toMatchObject({ limit: 6, remaining: n, waitMs: 0 });
-      const refused = await bucket.take('a');
+        expect(await bucket.take('a', 'p-a')).toMatchObject({ limit: 6, remaining: n, waitMs: 0 });
+      const refused = await bucket.take('a', 'p-a');
       expect(refused).toMatchObject({ limit: 6, remaining: 0 });
       // A token takes ten seconds; this test took less.
       expect(refused?.waitMs).toBeGreaterThan(0);
       expect(refused?.waitMs).toBeLessThanOrEqual(10_000);
       await wait('a', 10_000);
-      expect(await bucket.take('a')).toMatchObject({ remaining: 0, waitMs: 0 });
-      expect((await bucket.take('a'))?.waitMs).toBeGreaterThan(0);
+      expect(await bucket.take('a', 'p-a')).toMatchObject({ remaining: 0, waitMs: 0 });
+      expect((await bucket.take('a', 'p-a'))?.waitMs).toBeGreaterThan(0);
       // However long nothing came, no more than a minute's worth.
       await wait('a', 3_600_000);
-      expect(await bucket.take('a')).toMatchObject({ remaining: 5, waitMs: 0 });
+      expect(await bucket.take('a', 'p-a')).toMatchObject({ remaining: 5, waitMs: 0 });
     });
 
     it('is one limit for all processes, and one for each key', async () => {
       const processes = [await open(20), await open(20), await open(20)];
       const all = await Promise.all(
-        Array.from({ length: 60 }, (_, n) => processes[n % 3]?.take('shared')),
+        Array.from({ length: 60 }, (_, n) => processes[n % 3]?.take('shared', 'p-shared')),
       );
       const allowed = all.filter((allowance) => allowance?.waitMs === 0).length;
       // One token comes back each three seconds.
       expect(allowed).toBeGreaterThanOrEqual(20);
       expect(allowed).toBeLessThanOrEqual(25);
-      expect((await processes[0]?.take('other'))?.waitMs).toBe(0);
+      expect((await processes[0]?.take('other', 'p-other'))?.waitMs).toBe(0);
+    });
+
+    it('gives all keys of a project together no more than its limit, and others theirs', async () => {
+      const bucket = await open(20, { projectRequestsPerMinute: 30 });
+      const all = await Promise.all(
+        Array.from({ length: 60 }, (_, n) => bucket.take(`crowd-${n % 3}`, 'crowd')),
+      );
+      const allowed = all.filter((allowance) => allowance?.waitMs === 0).length;
+      // One token comes back each two seconds.
+      expect(allowed).toBeGreaterThanOrEqual(30);
+      expect(allowed).toBeLessThanOrEqual(40);
+      expect(await bucket.take('crowd-3', 'crowd')).toMatchObject({ of: 'project', limit: 30 });
+      expect(await bucket.take('alone', 'quiet')).toMatchObject({
+        of: 'API key',
+        limit: 20,
+        remaining: 19,
+        waitMs: 0,
+      });
+    });
+
+    it('takes nothing from the project for what a key may not send', async () => {
+      const bucket = await open(2, { projectRequestsPerMinute: 4 });
+      for (let n = 0; n < 20; n++) await bucket.take('greedy', 'patient');
+      expect(await bucket.take('greedy', 'patient')).toMatchObject({ of: 'API key', limit: 2 });
+      for (let n = 0; n < 2; n++)
+        expect(await bucket.take('modest', 'patient')).toMatchObject({ waitMs: 0 });
     });
   };
 
   describe('counted in PostgreSQL', () => {
     contract(
-      async (perMinute) => limits(perMinute),
+      async (perMinute, more) => limits(perMinute, more),
       (key, ms) =>
         scratch.source.query(`UPDATE bucket SET at = at - $2 * interval '1 ms' WHERE key_id = $1`, [
           key,
@@ -89,11 +114,14 @@ describe.skipIf(!postgresIsThere)('limits of requests', () => {
       redis.disconnect();
     });
     const counted = async (key: string): Promise<boolean> => (await redis.exists(name(key))) === 1;
-    const connected = async (perMinute: number): Promise<RateLimits> => {
-      const made = limits(perMinute, REDIS);
+    const connected = async (
+      perMinute: number,
+      more: Partial<ApiConfig> = {},
+    ): Promise<RateLimits> => {
+      const made = limits(perMinute, { ...more, queueUrl: REDIS });
       for (let n = 0; !(await counted(`probe-${opened.length}`)); n++) {
         if (n > 100) throw new Error('Redis counts nothing');
-        await made.take(`probe-${opened.length}`);
+        await made.take(`probe-${opened.length}`, `p-probe-${opened.length}`);
         await new Promise((resolve) => setTimeout(resolve, 20));
       }
       return made;
@@ -105,13 +133,23 @@ describe.skipIf(!postgresIsThere)('limits of requests', () => {
   });
 
   it('counts in PostgreSQL while Redis does not answer', async () => {
-    const bucket = limits(2, 'redis://127.0.0.1:1');
-    expect(await bucket.take('lost')).toMatchObject({ remaining: 1, waitMs: 0 });
-    expect(await bucket.take('lost')).toMatchObject({ remaining: 0, waitMs: 0 });
-    expect((await bucket.take('lost'))?.waitMs).toBeGreaterThan(0);
+    const bucket = limits(2, { queueUrl: 'redis://127.0.0.1:1' });
+    expect(await bucket.take('lost', 'p-lost')).toMatchObject({ remaining: 1, waitMs: 0 });
+    expect(await bucket.take('lost', 'p-lost')).toMatchObject({ remaining: 0, waitMs: 0 });
+    expect((await bucket.take('lost', 'p-lost'))?.waitMs).toBeGreaterThan(0);
+  });
+
+  it('allows a project four times what a key may send, or what is set', async () => {
+    const limitOf = async (made: RateLimits, id: string): Promise<unknown> =>
+      (await made.take(id, `p-${id}`))?.limit;
+    const of = (config: Partial<ApiConfig>): number =>
+      new Settings({ home: '/', ...config }, '').projectRequestsPerMinute;
+    expect([of({}), of({ requestsPerMinute: 0 })]).toEqual([24_000, 0]);
+    expect(await limitOf(limits(0, { projectRequestsPerMinute: 7 }), 'only')).toBe(7);
+    expect(await limitOf(limits(7, { projectRequestsPerMinute: 0 }), 'own')).toBe(7);
   });
 
   it('limits nothing where the limit is 0', async () => {
-    expect(await limits(0).take('free')).toBeNull();
+    expect(await limits(0).take('free', 'p-free')).toBeNull();
   });
 });

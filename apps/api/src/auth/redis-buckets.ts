@@ -49,8 +49,8 @@ export class RedisBuckets {
     this.redis = redis as WithScript;
   }
 
-  async take(keyId: string, limit: number): Promise<Taken> {
-    const [allowed, tokens] = await this.redis.takeToken(`${this.prefix}:bucket:${keyId}`, limit);
+  async take(id: string, limit: number): Promise<Taken> {
+    const [allowed, tokens] = await this.redis.takeToken(`${this.prefix}:bucket:${id}`, limit);
     return { allowed: allowed === 1, tokens: Number(tokens) };
   }
 

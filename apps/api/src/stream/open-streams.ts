@@ -11,10 +11,11 @@ import { Sse } from './sse.js';
 const CHECK_MS = 2_000;
 const RETRY_AFTER_SECONDS = 10;
 
-/** The event streams of this process: so many, and none for longer than its key works. */
+/** The event streams of this process: so many, of a key, of a project and in all, and none for longer than its key works. */
 @Injectable()
 export class OpenStreams implements OnModuleInit, OnModuleDestroy {
   private readonly byKey = new Map<string, Set<Sse>>();
+  private readonly byProject = new Map<string, number>();
   private count = 0;
   private checking: NodeJS.Timeout | undefined;
 
@@ -29,24 +30,36 @@ export class OpenStreams implements OnModuleInit, OnModuleDestroy {
   }
 
   /** @throws DomainError where there are as many as may be */
-  open({ keyId }: Principal, request: Request, response: Response): Sse {
+  open({ keyId, projectId }: Principal, request: Request, response: Response): Sse {
     const own = this.byKey.get(keyId) ?? new Set();
-    const { streams, streamsPerKey } = this.settings;
+    const ofProject = this.byProject.get(projectId) ?? 0;
+    const { streams, streamsPerKey, streamsPerProject } = this.settings;
     if (own.size >= streamsPerKey)
       throw tooMany(
         `this API key has ${own.size} event streams open, the most that a key may have`,
+      );
+    if (ofProject >= streamsPerProject)
+      throw tooMany(
+        `the API keys of this project have ${ofProject} event streams open, the most that a project may have`,
       );
     if (this.count >= streams)
       throw tooMany(`${this.count} event streams are open, the most that this server holds`);
     const sse = new Sse(request, response);
     this.byKey.set(keyId, own.add(sse));
-    this.count++;
+    this.counted(projectId, 1);
     void sse.closed.then(() => {
       own.delete(sse);
-      this.count--;
+      this.counted(projectId, -1);
       if (own.size === 0 && this.byKey.get(keyId) === own) this.byKey.delete(keyId);
     });
     return sse;
+  }
+
+  private counted(projectId: string, more: 1 | -1): void {
+    this.count += more;
+    const left = (this.byProject.get(projectId) ?? 0) + more;
+    if (left > 0) this.byProject.set(projectId, left);
+    else this.byProject.delete(projectId);
   }
 
   /** Ends all streams, so that a stopping server does not wait for them; clients come back by themselves. */
