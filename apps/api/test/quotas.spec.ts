@@ -169,6 +169,39 @@ function quotas(redis: boolean): void {
     expect((await create()).graft.priority).toBe(300);
     expect((await api.get<LimitsObject>('/limits')).highest_priority).toBe(300);
   });
+
+  it('lets no project pass the others unless an administrator lets it, but the first', async () => {
+    expect((await create({ priority: 1 })).graft.priority).toBe(1);
+    const other = await api.post<{ id: string }>('/organization/projects', { name: 'other' });
+    const { secret, id } = await api.post<{ id: string; secret: string }>('/keys', { name: 'o' });
+    await api.query('UPDATE api_key SET project_id = $2 WHERE id = $1', [id, other.id]);
+    const theirs = { url: api.url, headers: { authorization: `Bearer ${secret}` } };
+    const answer = async (path: string, content: object): Promise<Record<string, unknown>> => {
+      const response = await fetch(`${theirs.url}/v1${path}`, {
+        method: 'POST',
+        headers: { ...theirs.headers, 'content-type': 'application/json' },
+        body: JSON.stringify(content),
+      });
+      return (await response.json()) as Record<string, unknown>;
+    };
+    const refused = {
+      error: {
+        param: 'graft.priority',
+        message: expect.stringContaining('may have 100 or a higher number') as string,
+      },
+    };
+    expect(await answer('/fine_tuning/jobs', body({ priority: 99 }))).toMatchObject(refused);
+    const limits = await fetch(`${theirs.url}/v1/limits`, theirs);
+    expect(await limits.json()).toMatchObject({ highest_priority: 100 });
+    await api.post(`/organization/projects/${other.id}`, { graft: { limits: { priority: 5 } } });
+    // what is refused next is that the file is not theirs
+    expect(await answer('/fine_tuning/jobs', body({ priority: 5 }))).toMatchObject({
+      error: { param: 'training_file' },
+    });
+    expect(await answer('/fine_tuning/jobs', body({ priority: 4 }))).toMatchObject({
+      error: { param: 'graft.priority' },
+    });
+  });
 }
 
 describe('quotas, tokens of the queue on PostgreSQL', () => quotas(false));

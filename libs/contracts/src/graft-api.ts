@@ -262,11 +262,14 @@ export const ProjectLimits = z
     chats: z.exactOptional(z.number()).describe('Answers in progress.'),
     priority: z
       .exactOptional(z.number())
-      .describe('The highest priority, that is the lowest number, that its jobs may have.'),
+      .describe(
+        'The highest priority, that is the lowest number, that its jobs may have; absent: 100, the default, and of the first project 1.',
+      ),
   })
   .meta({
     id: 'ProjectLimits',
-    description: 'What a project may have at once; what is absent is not limited.',
+    description:
+      'What a project may have at once; what is absent is not limited, but for `priority`.',
   });
 export type ProjectLimits = z.infer<typeof ProjectLimits>;
 

@@ -50,7 +50,8 @@ export class JobChanges {
     const row = await this.jobs.row(caller.projectId, id);
     if (graft.priority !== undefined) {
       const { limits } = await this.pools.of(caller.projectId, row.pool, 'graft.pool');
-      set.push(`priority = ${value(priorityWithin(limits, graft.priority))}`);
+      const priority = priorityWithin(caller.projectId, limits, graft.priority);
+      set.push(`priority = ${value(priority)}`);
     }
     await this.database.transaction(async (manager) => {
       const job = await this.jobs.locked(manager, caller.projectId, id);

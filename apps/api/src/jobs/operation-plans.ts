@@ -46,7 +46,7 @@ export class OperationPlans {
     const request = parseBody(CreateOperation, body);
     const pool = request.pool ?? DEFAULT_POOL;
     const terms = await this.pools.of(caller.projectId, pool, 'pool');
-    const priority = priorityWithin(terms.limits, request.priority);
+    const priority = priorityWithin(caller.projectId, terms.limits, request.priority);
     const names =
       request.type === 'combine'
         ? request.adapters.map((name, i) => [name, `adapters[${i}]`] as const)

@@ -2,6 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { DomainError, type ProjectLimits } from '@graft/contracts';
 import type { EntityManager } from 'typeorm';
 import { requireActive } from '../auth/active-project.js';
+import { DEFAULT_PROJECT } from '../auth/api-keys.service.js';
 import { Database } from '../database/database.js';
 import type { Project } from '../database/entities/tenancy.js';
 import { Usage } from './usage.js';
@@ -116,12 +117,20 @@ export class Quotas {
   }
 }
 
+/** The lowest number that a project's jobs may have. Only the operator's own project passes others without being let. */
+export const highestPriority = (projectId: string, { priority }: ProjectLimits): number =>
+  priority ?? (projectId === DEFAULT_PROJECT ? 1 : DEFAULT_PRIORITY);
+
 /**
  * The priority of a job that asks for it, or for none.
  * @throws DomainError where the project may not ask for so high a one
  */
-export function priorityWithin(limits: ProjectLimits, asked: number | undefined): number {
-  const highest = limits.priority ?? 1;
+export function priorityWithin(
+  projectId: string,
+  limits: ProjectLimits,
+  asked: number | undefined,
+): number {
+  const highest = highestPriority(projectId, limits);
   const priority = asked ?? Math.max(DEFAULT_PRIORITY, highest);
   if (priority < highest)
     throw new DomainError(

@@ -96,7 +96,7 @@ export class JobPlans {
     if (request.metadata) parseBody(Metadata, { metadata: request.metadata });
     const pool = request.graft?.pool ?? DEFAULT_POOL;
     const terms = await this.pools.of(caller.projectId, pool, 'graft.pool');
-    const priority = priorityWithin(terms.limits, request.graft?.priority);
+    const priority = priorityWithin(caller.projectId, terms.limits, request.graft?.priority);
     const integrations = await this.integrations.of(caller, request.integrations);
     const base = await this.models.resolve(caller, request.model, 'model');
     const start = await this.startingAdapter(caller, request, base);

@@ -5,7 +5,7 @@ import { StorageQuota } from '../blobs/storage-quota.js';
 import { Answers } from '../http/openapi.js';
 import { Caller, Needs, type Principal } from '../auth/principal.js';
 import { unix } from '../ids.js';
-import { Quotas } from '../lifecycle/quotas.js';
+import { highestPriority, Quotas } from '../lifecycle/quotas.js';
 import { ownProject } from './own-project.js';
 
 @ApiTags('administration')
@@ -39,7 +39,7 @@ export class LimitsController {
       object: 'graft.limits',
       project_id: projectId,
       weight,
-      highest_priority: limits.priority ?? 1,
+      highest_priority: highestPriority(projectId, limits),
       data: [
         { name: 'running_jobs', limit: limits.running_jobs ?? null, used: use.runningJobs },
         { name: 'queued_jobs', limit: limits.queued_jobs ?? null, used: use.queuedJobs },
