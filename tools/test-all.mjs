@@ -30,8 +30,12 @@ if (given.length === 0) {
   parts.push({ name: 'mutations', args: [join(ROOT, 'test/mutations/run.mjs')] });
 }
 
+/** Set by Ctrl-C or SIGTERM: what runs gets the signal, and nothing follows it. */
+let isStopped = false;
+
 const results = [];
 for (const { name, args, env } of parts) {
+  if (isStopped) break;
   process.stdout.write(`\n=== ${name} ===\n`);
   const began = Date.now();
   const { code, last } = await run(args, env);
@@ -43,7 +47,7 @@ for (const { name, code, seconds, ...count } of results)
     `${code === 0 ? 'passed' : 'FAILED'}: ${name} in ${seconds} s, ${line(count)}\n`,
   );
 const sum = (key) => results.reduce((total, result) => total + result[key], 0);
-const failed = results.some(({ code }) => code !== 0);
+const failed = isStopped || results.some(({ code }) => code !== 0);
 const total = { passed: sum('passed'), failed: sum('failed'), skipped: sum('skipped') };
 // a part that ended with an error has failed even if no test did
 if (failed && total.failed === 0) total.failed = 1;
@@ -71,7 +75,10 @@ function run(args, env = {}) {
       process.stdout.write(bytes);
       tail = (tail + bytes.toString()).slice(-4000);
     });
-    const passOn = (signal) => child.kill(signal);
+    const passOn = (signal) => {
+      isStopped = true;
+      child.kill(signal);
+    };
     process.on('SIGINT', passOn).on('SIGTERM', passOn);
     child.once('error', reject);
     child.once('close', (code) => {

@@ -69,7 +69,10 @@ export async function startInstallation(home) {
   api.stdout.resume();
   const flags = ['--url', `grpc://${grpcUrl}`, '--home', join(home, 'worker'), '--name', 'tower'];
   const token = { GRAFT_WORKER_TOKEN: joinToken };
-  const worker = start([join(ROOT, 'apps/worker/bundle/main.js'), ...flags], { ...QUIET, ...token });
+  const worker = start([join(ROOT, 'apps/worker/bundle/main.js'), ...flags], {
+    ...QUIET,
+    ...token,
+  });
   worker.stdout.resume();
   const call = async (method, path, body) => {
     const isForm = body instanceof FormData;

@@ -40,7 +40,11 @@ if (flags.list) {
 }
 
 /** What git does not keep and the tests need: dependencies, compiled programs, the native addon, downloads. */
-const BUILT = ['node_modules', '.cache', '{apps,libs}/*/{node_modules,dist,dist-types,bundle,build}'];
+const BUILT = [
+  'node_modules',
+  '.cache',
+  '{apps,libs}/*/{node_modules,dist,dist-types,bundle,build}',
+];
 
 function copyCheckout() {
   const copy = mkdtempSync(`${ROOT}.mutations-`);
