@@ -52,21 +52,23 @@ export interface Loaded<T> {
 }
 
 /**
- * What `fetcher`, which is told what there is already, answers under a key that says what was asked for: asked when mounted, on `reload` and when a lost
- * server is back, and again every `everyMs` while the tab is visible, but never while an answer is awaited. With
- * `keeps` the answer to the key before stays until there is one. That there is none is said once for the whole page.
+ * What `fetcher`, which is told what there is already, answers under a key that says what was asked for. It is asked when
+ * mounted, on `reload`, when a lost server is back, and again every `everyMs` while the tab is visible, but never while an
+ * answer is awaited. `everyMs` may depend on the last answer (0: no more). With `keeps` the answer to the key before stays
+ * until there is one. That there is none is said once for the whole page.
  */
 export function useLoaded<T>(
   key: QueryKey,
   fetcher: (now: () => T | undefined) => Promise<T>,
-  everyMs = 0,
+  everyMs: number | ((value: T | undefined) => number) = 0,
   keeps = false,
 ): Loaded<T> {
   const queries = useQueryClient();
   const { data, error, isFetching, refetch } = useQuery({
     queryKey: key,
     queryFn: () => fetcher(() => queries.getQueryData<T>(key)),
-    refetchInterval: everyMs > 0 && everyMs,
+    refetchInterval: ({ state }) =>
+      (typeof everyMs === 'number' ? everyMs : everyMs(state.data)) || false,
     ...(keeps && { placeholderData: keepPreviousData }),
   });
   // A refusal stays said until there is another answer, not only until it is asked again.

@@ -37,7 +37,8 @@ interface Props {
 
 /** One run: how many passed, by grader, and every item. */
 export function EvalRunPage({ of, id, status, after }: Props) {
-  const found = useLoaded(['eval-run', of, id], () => api.evalRun(of, id), 2000);
+  const everyMs = (run?: EvalRunObject) => (!run || isOpen(run) ? 2000 : 0);
+  const found = useLoaded(['eval-run', of, id], () => api.evalRun(of, id), everyMs);
   const navigate = useNavigate();
   const [error, setError] = useState<Error | null>(null);
   const { value: run } = found;
