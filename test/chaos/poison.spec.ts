@@ -89,6 +89,8 @@ interface Poison {
   readonly outcomes: readonly string[];
   /** Whether its neighbours lose their process. */
   readonly isFelt: boolean;
+  /** Milliseconds that each piece of a trainer's work takes at least, until it has ended. */
+  readonly pace?: number;
   /** Nobody can tell whose fault it was: the neighbours were suspects, too. */
   readonly isNobodys?: true;
 }
@@ -142,6 +144,8 @@ const LONG_KINDS: readonly Poison[] = [
     code: 'oom_host',
     outcomes: [...thrice('oom_host'), 'oom_host'],
     isFelt: false,
+    // The others are still there when it is tried again.
+    pace: 50,
   },
   {
     name: 'an end for want of memory',
@@ -185,11 +189,13 @@ const LONG_KINDS: readonly Poison[] = [
 
 async function besideGoodOnes(poison: Poison, changes: object = {}): Promise<void> {
   onTestFailed(() => console.error(graft.tails()));
+  setPace(poison.pace ?? 0);
   startTogether(ALL);
   const good: string[] = [];
   for (let n = 0; n < GOOD_ONES; n++) good.push((await createGood(n, changes)).id);
   const bad = await graft.createJob({ ...GOOD, training_file, ...changes, ...poison.job });
   const end = await ended(bad.id, 180_000);
+  setPace(0);
   expect(end).toMatchObject({ status: 'failed', error: { code: poison.code } });
   expect(outcomes(end)).toEqual(poison.outcomes);
   let displaced = 0;
@@ -241,6 +247,8 @@ describe(`one poison job beside ${GOOD_ONES} good ones`, () => {
 
     it('a chat that ends the process: who asks is told, and ten runs go on', async () => {
       onTestFailed(() => console.error(graft.tails()));
+      // None of them is done before the chat is there.
+      setPace(50);
       startTogether(10);
       const ten: string[] = [];
       for (let n = 0; n < 10; n++) ten.push((await createGood(n)).id);
@@ -261,6 +269,7 @@ describe(`one poison job beside ${GOOD_ONES} good ones`, () => {
       await expect(answer).rejects.toMatchObject({
         message: expect.stringContaining('the trainer ended while it answered'),
       });
+      setPace(0);
       for (const [n, id] of ten.entries()) {
         const job = await graft.succeeded(id, 120_000);
         expect(outcomes(job)).toEqual(['displaced', 'done']);
