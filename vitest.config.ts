@@ -11,7 +11,7 @@ const tier = process.env['GRAFT_TEST_TIER'];
 const ISOLATED = [
   // measure by how much the memory of their process grows
   'apps/api/test/parquet.spec.ts',
-  'libs/kernels/src/{recompute,safetensors}.spec.ts',
+  'libs/kernels/src/{native,recompute,safetensors}.spec.ts',
   // watches the queries of the API in its process, which is another build than the other specs have
   'apps/api/test/stream-sharing.spec.ts',
   // adds to a registry of the product, which an API in the same process may have read before
@@ -51,7 +51,7 @@ const QUICK = {
   isolated: [
     'test/e2e/one-more-number.spec.ts',
     'test/chaos/checker.spec.ts',
-    'libs/kernels/src/recompute.spec.ts',
+    'libs/kernels/src/{native,recompute}.spec.ts',
   ],
 } as const;
 

@@ -4,7 +4,7 @@
 // --quick runs what a change to one file is most likely to break, --all adds what is too slow for every run (see
 // vitest.config.ts and docs/testing.md). PATH runs the files that match it, whichever tier they belong to.
 //
-// Files that use real servers get one second try, each in a process of its own with nothing beside it. A test that passes
+// Files that use real servers or processes get one second try, each in a process of its own with nothing beside it. A test that passes
 // only then is a defect of the test or of the product: the reporter prints it, test/flaky.json records it, and the run
 // fails if more than two files needed it.
 import { join } from 'node:path';
@@ -14,7 +14,7 @@ import { MAX_SECOND_TRIES, record } from './flaky.mjs';
 import { chooseTier } from './tier.mjs';
 
 /** Projects of vitest.config.ts whose files get a second try. */
-const SECOND_TRY = ['isolated', 'servers', 'browsers', 'installations'];
+const SECOND_TRY = ['unit', 'isolated', 'servers', 'browsers', 'installations'];
 
 const { tier, args } = chooseTier(process.argv.slice(2));
 const { filter, options } = parseCLI(['vitest', 'run', ...args]);
