@@ -96,7 +96,7 @@ describe('the last line', () => {
       writeFileSync(
         join(folder, 'vitest.config.mjs'),
         `export default { test: { reporters: ['default', ${JSON.stringify(join(ROOT, 'tools/count-reporter.mjs'))}],
-         projects: ['unit', 'servers'].map((name) => ({ test: { name, include: [name + '*.spec.mjs'] } })) } };`,
+         projects: ['numbers', 'servers'].map((name) => ({ test: { name, include: [name + '*.spec.mjs'] } })) } };`,
       );
       const runFiles = (files) => {
         for (const [name, text] of Object.entries(files))
@@ -121,13 +121,13 @@ describe('the last line', () => {
       });
       expect(ledger()).toContain('servers-second.spec.mjs: is late');
 
-      // more than two are not tried again, and neither are files that use no server
+      // more than two are not tried again, and neither are files that only compute
       const three = ['x', 'y', 'z'].map((name) => [`servers-${name}-of-three`, late(name)]);
       expect(runFiles(Object.fromEntries(three))).toMatchObject({
         code: 1,
         last: '3 passed, 3 failed, 0 skipped',
       });
-      expect(runFiles({ 'unit-late': late('unit') })).toMatchObject({
+      expect(runFiles({ 'numbers-late': late('numbers') })).toMatchObject({
         code: 1,
         last: '1 passed, 1 failed, 0 skipped',
       });
