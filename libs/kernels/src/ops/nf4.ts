@@ -8,12 +8,12 @@
  *
  * native/ops/nf4.cpp has the bits, and the composition that other dtypes take, and other devices without a kernel for it.
  */
-import { call, many, one } from '../call.js';
+import { many, one } from '../call.js';
 import type { Dtype } from '../dtype.js';
 import { tidy } from '../scope.js';
 import type { Tensor } from '../tensor.js';
-import { zeros } from './creation.js';
-import { abs, add, amax, div, mean, mul, sort, sub } from './maths.js';
+import { tensor, zeros } from './creation.js';
+import { abs, add, amax, div, mean, sub } from './maths.js';
 import { cat, narrow, reshape, to, toDevice, unsqueeze, view } from './shape.js';
 
 /** What four bits stand for: quantiles of a normal distribution, or floats. */
@@ -85,19 +85,31 @@ function quantizeDynamic(x: Tensor): { codes: Tensor; absmax: Tensor; code: Tens
   return { codes: narrow(reshape(to(found, 'u8'), [-1]), 0, 0, count), absmax, code };
 }
 
-/** The signed 8-bit "dynamic" numbers of arXiv:1511.04561, as bitsandbytes' `create_dynamic_map` makes them. */
+/**
+ * The signed 8-bit "dynamic" numbers of arXiv:1511.04561 in rising order, as bitsandbytes' `create_dynamic_map` makes
+ * them: f32 [256]. torch.linspace rounds `start + step * i` once where the processor has FMA and twice elsewhere. This
+ * rounds once everywhere, so that a matrix is packed to the same bytes on each processor.
+ */
 function dynamicMap(): Tensor {
   const EXPONENTS = 7;
-  const parts = Array.from({ length: EXPONENTS }, (_, i) => {
+  const positive = Array.from({ length: EXPONENTS }, (_, i) => {
     const n = 2 ** i;
-    const edges = call('aten::linspace', 0.1, 1, n + 1, 'f32') as Tensor;
-    const middles = div(add(narrow(edges, 0, 0, n), narrow(edges, 0, 1, n)), 2);
-    return mul(middles, 10 ** (i - EXPONENTS + 1));
-  });
-  const positive = cat(parts);
-  const none = zeros([1], 'f32', 'cpu');
-  const ends = cat([none, add(none, 1)]);
-  return sort(cat([positive, mul(positive, -1), ends]), 0).values;
+    const scale = Math.fround(10 ** (i - EXPONENTS + 1));
+    const edges = linspace(0.1, 1, n + 1);
+    const middles = edges.slice(1).map((edge, k) => (edge + (edges[k] as number)) / 2);
+    return [...middles.map((middle) => middle * scale)];
+  }).flat();
+  const all = Float32Array.from([...positive, ...positive.map((value) => -value), 0, 1]);
+  return tensor(all.sort(), [all.length]);
+}
+
+/** `steps` f32 numbers from `start` to `end`, as torch.linspace makes them on a processor with FMA. */
+function linspace(start: number, end: number, steps: number): Float32Array {
+  const first = Math.fround(start);
+  const step = Math.fround(Math.fround(end - first) / (steps - 1));
+  return Float32Array.from({ length: steps }, (_, i) =>
+    i < Math.floor(steps / 2) ? first + step * i : end - step * (steps - 1 - i),
+  );
 }
 
 const parts = ({ numbers, absmax, nested, blocksize }: Nf4Matrix) =>
