@@ -22,8 +22,14 @@ import {
 const LOSS_TOLERANCE = 2e-5;
 /** Twenty steps at a large rate carry rounding on. Seen: 6.3e-5, llama3's full fine-tuning on plain processors. */
 const NORM_TOLERANCE = 2e-4;
-/** PSOFT's, from directions that LAPACK finds in f32 (golden.spec.ts). Seen: 4.3e-4, on a Xeon with AMX. */
-const PSOFT_NORM_TOLERANCE = 1e-3;
+/** By method, where twenty steps amplify rounding more than that. */
+const NORM_TOLERANCES: Readonly<Record<string, number>> = {
+  // Its directions are those that LAPACK finds in f32 (golden.spec.ts). Seen: 4.3e-4, on a Xeon with AMX.
+  PSOFT: 1e-3,
+  // Steps 15 and 18 amplify the rounding of the steps before. Seen there: 4e-5 with AVX-512, 1.0e-4 with AVX2 and
+  // 2.5e-4 without either; 2e-5 at most before step 14.
+  DEFT: 5e-4,
+};
 /** Of the largest value of a tensor. */
 const FINAL_TOLERANCE = 1e-3;
 /**
@@ -98,7 +104,7 @@ for (const family of families) {
           const { losses, norms } = train(model, adapter, batches, trajectory, budget, peft);
           expect(worst(losses, trajectory.losses)).toBeLessThan(LOSS_TOLERANCE);
           expect(worst(norms, trajectory.grad_norms)).toBeLessThan(
-            peft?.peft_type === 'PSOFT' ? PSOFT_NORM_TOLERANCE : NORM_TOLERANCE,
+            NORM_TOLERANCES[peft?.peft_type ?? 'FULL'] ?? NORM_TOLERANCE,
           );
           const { steps, warmup_steps: warmup, learning_rate: peak } = trajectory.settings;
           trajectory.learning_rates.forEach((rate, step) => {

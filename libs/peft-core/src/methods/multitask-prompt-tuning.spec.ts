@@ -61,7 +61,8 @@ it('puts the prompt of its task before each sequence, whatever else is in the ba
   const adapter = attach();
   const half = 3 * model.hiddenSize;
   const [three, both] = [hidden([3]), hidden([1, 3])];
-  both.subarray(half).forEach((value, i) => expect(value).toBeCloseTo(three[i] as number, 5));
+  // A batch of two sums its products in another order. Seen: 5.6e-6, with GRAFT_ISA=generic; prompts differ by 1e-3.
+  both.subarray(half).forEach((value, i) => expect(value).toBeCloseTo(three[i] as number, 4));
   const apart = Math.max(...three.map((value, i) => Math.abs(value - (both[i] as number))));
   expect(apart).toBeGreaterThan(1e-3);
   // written down
