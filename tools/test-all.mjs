@@ -25,7 +25,7 @@ if (given.length === 0) {
     parts.push({
       name: `GRAFT_ISA=${set}`,
       args: [runTests, ...NUMERICAL],
-      env: { GRAFT_ISA: set },
+      env: { GRAFT_ISA: set, GRAFT_TEST_TIER: 'default' },
     });
   parts.push({ name: 'mutations', args: [join(ROOT, 'test/mutations/run.mjs')] });
 }
