@@ -69,37 +69,25 @@ export class AttemptOutcomes {
 
   /** An attempt that could not even be handed to its worker, for a reason that will not go away. */
   async failUnassignable(
-    { id, attempt }: Pick<Job, 'id' | 'attempt'>,
-    error: DomainError,
+    attempt: Pick<Job, 'id' | 'attempt'>,
+    { code, message, param }: DomainError,
   ): Promise<void> {
-    await this.database.transaction(async (manager) => {
-      const [job] = await this.database.query<Job>(
-        `SELECT * FROM job WHERE id = $1 AND attempt = $2 AND state = 'running' FOR UPDATE`,
-        [id, attempt],
-        manager,
-      );
-      const { code, message, param } = error;
-      if (job) await this.transitions.fail(manager, job, { code, message, param });
-    });
+    await this.ofRunning(attempt, (manager, job) =>
+      this.transitions.fail(manager, job, { code, message, param }),
+    );
   }
 
   /** An attempt that its worker never heard of: another begins at once, and this one counts against nothing. */
-  async handBack({ id, attempt }: Pick<Job, 'id' | 'attempt'>, why: string): Promise<void> {
-    await this.database.transaction(async (manager) => {
-      const [job] = await this.database.query<Job>(
-        `SELECT * FROM job WHERE id = $1 AND attempt = $2 AND state = 'running' FOR UPDATE`,
-        [id, attempt],
-        manager,
-      );
-      if (job)
-        await this.transitions.requeue(manager, job, {
-          outcome: 'not_delivered',
-          count: 'none',
-          delayMs: 0,
-          message: `${why}; the job is queued again`,
-          level: 'info',
-        });
-    });
+  async handBack(attempt: Pick<Job, 'id' | 'attempt'>, why: string): Promise<void> {
+    await this.ofRunning(attempt, (manager, job) =>
+      this.transitions.requeue(manager, job, {
+        outcome: 'not_delivered',
+        count: 'none',
+        delayMs: 0,
+        message: `${why}; the job is queued again`,
+        level: 'info',
+      }),
+    );
   }
 
   /**
@@ -155,6 +143,21 @@ export class AttemptOutcomes {
       delayMs: 0,
       message: `${stopped(reason)}; the job will resume on another worker from step ${from}`,
       level: 'info',
+    });
+  }
+
+  /** Locks the job's row and calls `then`, unless the attempt no longer runs. */
+  private async ofRunning(
+    { id, attempt }: Pick<Job, 'id' | 'attempt'>,
+    then: (manager: EntityManager, job: Job) => Promise<void>,
+  ): Promise<void> {
+    await this.database.transaction(async (manager) => {
+      const [job] = await this.database.query<Job>(
+        `SELECT * FROM job WHERE id = $1 AND attempt = $2 AND state = 'running' FOR UPDATE`,
+        [id, attempt],
+        manager,
+      );
+      if (job) await then(manager, job);
     });
   }
 
