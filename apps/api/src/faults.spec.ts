@@ -10,6 +10,7 @@ const OWN: readonly ErrorCode[] = [
   'oom_gpu',
   'damaged_checkpoint',
   'invalid_report',
+  'preparation_failed',
   'nonfinite',
   'hang',
   'crash',
@@ -32,6 +33,9 @@ describe('whose fault an error is', () => {
     [{ code: 'EPERM' }, 'storage'],
     [{ code: 'E2BIG' }, 'storage'],
     [{ name: 'ServiceUnavailable', $metadata: { httpStatusCode: 503 } }, 'storage'],
+    [new TypeError('fetch failed', { cause: { code: 'ECONNREFUSED' } }), 'storage'],
+    [new TypeError('files.map is not a function'), 'bug'],
+    [new RangeError('Invalid array length'), 'bug'],
     [null, 'storage'],
   ])('%o', (error, fault) => {
     expect(faultOf(error, 'storage')).toBe(fault);

@@ -9,8 +9,12 @@ export const PARTS = {
 
 export type Part = keyof typeof PARTS;
 
-/** `own`: of what was asked for, which fails however often it is tried. Else the part that may work again later. */
-export type Fault = 'own' | Part;
+/**
+ * - `own`: of what was asked for; it fails however often it is tried.
+ * - `bug`: a defect of the server.
+ * - a part: it may work again later.
+ */
+export type Fault = 'own' | 'bug' | Part;
 
 /** Our own codes that are not the asker's fault. `asked`: of the part that was asked. Every other code is `own`. */
 const CODES: Partial<Record<ErrorCode, Part | 'asked'>> = {
@@ -36,7 +40,13 @@ export function faultOf(error: unknown, asked: Part): Fault {
     const part = CODES[error.code] ?? 'own';
     return part === 'asked' ? asked : part;
   }
+  if (isBug(error)) return 'bug';
   const { code, message } = (error ?? {}) as { code?: unknown; message?: unknown };
   const said = String(code ?? message);
   return FOREIGN.find(([pattern]) => pattern.test(said))?.[1] ?? asked;
 }
+
+/** `fetch` throws a TypeError, too, for a network that fails, but names its cause. */
+const isBug = (error: unknown): boolean =>
+  (error instanceof TypeError || error instanceof ReferenceError || error instanceof RangeError) &&
+  error.cause === undefined;

@@ -135,6 +135,35 @@ it('a job that the database does not answer for waits, at no cost', async () => 
   worker.leave();
 });
 
+it('a job whose preparation runs into an error of ours fails after three tries', async () => {
+  const { id, worker } = await waiting('bug');
+  // Reading such a row is a TypeError. A trigger keeps the real code from writing it.
+  const [base] = await api.query<{ id: string; files: unknown }>(
+    'SELECT model.id, files FROM model JOIN job ON job.base_id = model.id WHERE job.id = $1',
+    [id],
+  );
+  const write = (files: unknown): Promise<unknown> =>
+    api.query(`BEGIN; SET LOCAL session_replication_role = replica;
+      UPDATE model SET files = '${JSON.stringify(files)}' WHERE id = '${base?.id}'; COMMIT`);
+  await write({ not: 'a list' });
+  try {
+    worker.pull();
+    await until(async () => (await job(id)).status === 'failed', 30_000);
+  } finally {
+    await write(base?.files);
+  }
+  const { error, graft } = await job(id);
+  expect(error).toMatchObject({
+    code: 'preparation_failed',
+    message: expect.stringMatching(/^The server could not prepare the job .*3 times/) as string,
+  });
+  expect(graft.attempts.map(({ outcome }) => outcome)).toEqual([
+    'drained',
+    ...Array.from({ length: 3 }, () => 'preparation_failed'),
+  ]);
+  worker.leave();
+});
+
 /** Who holds the table, once somebody does. */
 async function holding(): Promise<{ pid: number }[]> {
   const ask = (): Promise<{ pid: number }[]> =>

@@ -63,6 +63,8 @@ export const ERROR_CODES = {
   damaged_checkpoint: { status: 500, type: 'server_error', retry: 'free' },
   /** What the worker reported of the run cannot be stored. */
   invalid_report: { status: 500, type: 'server_error', retry: 'crash' },
+  /** The server has a defect that shows when it prepares the job for a worker. */
+  preparation_failed: { status: 500, type: 'server_error', retry: 'crash' },
   lost_worker: { status: 500, type: 'server_error', retry: 'infra' },
   nonfinite: { status: 500, type: 'server_error', retry: 'never' },
   hang: { status: 500, type: 'server_error', retry: 'infra' },

@@ -77,6 +77,18 @@ export class AttemptOutcomes {
     );
   }
 
+  /** An attempt that a defect of the server kept from its worker. */
+  async retryUnprepared(attempt: Pick<Job, 'id' | 'attempt'>): Promise<void> {
+    await this.ofRunning(attempt, (manager, job) =>
+      this.retryOrFail(manager, job, {
+        code: 'preparation_failed',
+        message: 'The server could not prepare the job for a worker; its log says why',
+        param: null,
+        retryable: true,
+      }),
+    );
+  }
+
   /** An attempt that its worker never heard of: another begins at once, and this one counts against nothing. */
   async handBack(attempt: Pick<Job, 'id' | 'attempt'>, why: string): Promise<void> {
     await this.ofRunning(attempt, (manager, job) =>

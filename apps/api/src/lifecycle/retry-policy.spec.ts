@@ -18,6 +18,7 @@ const end = (code: string, retryable = true, blame: AttemptEnd['blame'] = null):
 const DECIDED: Partial<Record<ErrorCode, { count: string; once?: true }>> = {
   crash: { count: 'crash' },
   invalid_report: { count: 'crash' },
+  preparation_failed: { count: 'crash' },
   oom_host: { count: 'crash', once: true },
   no_memory: { count: 'crash', once: true },
   io_error: { count: 'infra' },

@@ -87,7 +87,7 @@ export function verdict(
       return job.crash_count + 1 >= CRASH_BUDGET
         ? {
             then: 'fail',
-            advice: `it ${ownHang ? 'hung' : 'crashed'} ${CRASH_BUDGET} times without a new checkpoint in between`,
+            advice: `it ${ownHang ? 'hung' : 'failed'} ${CRASH_BUDGET} times without a new checkpoint in between`,
           }
         : { then: 'requeue', count: 'crash', delayMs: backoff(job.crash_count) };
   }

@@ -182,10 +182,10 @@ export class Dispatcher implements OnModuleDestroy {
       value = await this.assignments.of(taken, worker);
     } catch (error) {
       const fault = faultOf(error, 'storage');
+      if (fault === 'bug') return this.unprepared(taken, worker, error);
       if (fault !== 'own') return this.putOff(taken, worker, { fault, error });
       // It cannot be sent to any worker, however often it is tried.
-      if (error instanceof DomainError) return this.unassignable(taken, worker, error);
-      throw error;
+      return this.unassignable(taken, worker, error as DomainError);
     }
     this.pauses.worked(worker.pool);
     return this.send(taken, worker, value);
@@ -237,6 +237,15 @@ export class Dispatcher implements OnModuleDestroy {
         await new Promise((resolve) => setTimeout(resolve, RETURN_MS));
       }
     while (!this.closing);
+  }
+
+  /** Other jobs of the pool may not meet the defect, so the pool is not paused. */
+  private async unprepared(taken: Taken, worker: Candidate, error: unknown): Promise<void> {
+    const { id: job, attempt } = taken;
+    log.error({ err: error, job, attempt }, 'could not prepare a job: a defect of the server');
+    await this.giveBack(() => this.outcomes.retryUnprepared(taken));
+    await this.workers.spared(worker);
+    this.pump(worker.pool);
   }
 
   /** The slot that it was to have is free again. */
