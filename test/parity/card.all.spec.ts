@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { labelled, writeChats, writeTinyBase } from '../tiny-base.js';
+import { writeSounds, writeTinySpeechBase, writeTinySpellingBase } from '../tiny-sounds.js';
 import { GGUF } from './smollm2.js';
 
 const ROOT = join(import.meta.dirname, '../..');
@@ -19,14 +20,19 @@ beforeAll(() => {
   writeTinyBase(join(dir, 'encoder'), 'bert');
   writeFileSync(join(dir, 'labelled.jsonl'), labelled(4));
   writeChats(join(dir, 'train.jsonl'), 4);
+  writeTinySpeechBase(join(dir, 'speech'));
+  writeTinySpellingBase(join(dir, 'spelling'));
+  writeSounds(join(dir, 'sounds.jsonl'), 4, 'text', 0.8);
   writeFileSync(join(dir, 'pairs.jsonl'), '{"anchor":"a b","positive":"b c"}\n'.repeat(4));
 });
 afterAll(() => rmSync(dir, { recursive: true, force: true }));
 
 const FILES: Readonly<Record<string, string>> = {
   causal_lm: 'train.jsonl',
+  ctc: 'sounds.jsonl',
   feature_extraction: 'pairs.jsonl',
   seq_cls: 'labelled.jsonl',
+  speech_seq_2_seq: 'sounds.jsonl',
 };
 
 /** Trains one step on the base and returns the folder of the adapter. */
@@ -56,6 +62,8 @@ it.skipIf(!ready).for<[string, () => string, string?]>([
   ['a folder, without a head', () => join(dir, 'base'), 'feature_extraction'],
   ['a folder, with labels', () => join(dir, 'base'), 'seq_cls'],
   ['an encoder, with labels', () => join(dir, 'encoder'), 'seq_cls'],
+  ['an encoder of sounds, with letters', () => join(dir, 'spelling'), 'ctc'],
+  ['a model of speech', () => join(dir, 'speech'), 'speech_seq_2_seq'],
   ['a .gguf file', () => GGUF],
   ['a .gguf file, without a head', () => GGUF, 'feature_extraction'],
   ['a folder with a .gguf file', () => dirname(GGUF)],

@@ -22,7 +22,7 @@ export interface CardFacts {
 export function adapterCard(
   peftType: string,
   baseName: string,
-  { models, pipeline, hasHead = true }: PeftTask,
+  { taskType, models, pipeline, hasHead = true }: PeftTask,
   facts: CardFacts,
 ): string {
   const { ggufFile, hasLabels, isMixed = false, quantization = null } = facts;
@@ -43,7 +43,7 @@ export function adapterCard(
     '```python',
     ...(packed ? ['from transformers import BitsAndBytesConfig', `quantization = ${packed}`] : []),
     ...(ggufFile === null && !hasLabels && !isMixed
-      ? withPeft(models, packed ? [PACKED] : [])
+      ? withPeft(taskType === null ? '' : `For${models}`, packed ? [PACKED] : [])
       : onBase(baseName, hasHead ? `For${models}` : '', facts, packed ? [PACKED] : [])),
     '```',
     '',
@@ -59,9 +59,13 @@ const FOLDER = '"PATH_OF_THIS_FOLDER"';
 /** Of the variable `quantization`. */
 const PACKED = 'quantization_config=quantization';
 
-const withPeft = (models: string, more: readonly string[]): string[] => [
-  `from peft import AutoPeftModelFor${models}`,
-  `model = AutoPeftModelFor${models}.from_pretrained(${[FOLDER, ...more].join(', ')})`,
+/**
+ * Code that loads an adapter and the base that its config names.
+ * @param kind of the AutoPeftModel; empty for a task without a task_type, which has none: PEFT goes by auto_mapping
+ */
+const withPeft = (kind: string, more: readonly string[]): string[] => [
+  `from peft import AutoPeftModel${kind}`,
+  `model = AutoPeftModel${kind}.from_pretrained(${[FOLDER, ...more].join(', ')})`,
 ];
 
 /**

@@ -15,7 +15,9 @@ import { afterAll, beforeEach, describe, expect, it } from 'vitest';
 import type { Adapter } from '../methods/method.js';
 import type { HfConfig } from '../models/model.js';
 import { causalLm } from '../tasks/causal-lm.js';
+import { ctc } from '../tasks/ctc.js';
 import { tasks } from '../tasks/registry.js';
+import { speechSeq2Seq } from '../tasks/speech-seq-2-seq.js';
 import type { PeftTask } from '../tasks/task.js';
 import { adapterCard } from './adapter-card.js';
 import { readAdapter, writeAdapter } from './peft-adapter.js';
@@ -151,6 +153,13 @@ describe('the card of an adapter', () => {
         'from peft import AutoPeftModelForCausalLM\nmodel = AutoPeftModelForCausalLM.from_pretrained("PATH_OF_THIS_FOLDER")',
       ),
   );
+
+  it.each([speechSeq2Seq, ctc])('uses a class that PEFT has for task $name', ({ peft }) => {
+    const text = adapterCard('LORA', 'org/base', peft, { ggufFile: null, hasLabels: false });
+    expect(codeIn(text)).toBe(
+      'from peft import AutoPeftModel\nmodel = AutoPeftModel.from_pretrained("PATH_OF_THIS_FOLDER")',
+    );
+  });
 
   it('loads the base as it was packed for the training, and says so', () => {
     const text = card('org/base', null, 'nf4');

@@ -119,7 +119,7 @@ export interface Metric extends MetricDescription {
 export interface PeftTask {
   /** task_type of an adapter_config.json; null: PEFT has none for it, and finds the model's class by auto_mapping. */
   readonly taskType: string | null;
-  /** Its models, after AutoModelFor and AutoPeftModelFor. */
+  /** Its models, after AutoModelFor, and after AutoPeftModelFor where there is a task_type. */
   readonly models: string;
   /** pipeline_tag of a card. */
   readonly pipeline: string;
