@@ -1,6 +1,8 @@
-import { resolve } from 'node:path';
-import { expect, it } from 'vitest';
-import { nameOrPath } from './sources.js';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { expect, it, onTestFinished } from 'vitest';
+import { nameOrPath, sourceFiles } from './sources.js';
 
 it.each([
   ['hub:HuggingFaceTB/SmolLM2-135M', 'HuggingFaceTB/SmolLM2-135M'],
@@ -9,4 +11,14 @@ it.each([
   [null, 'smol'],
 ])('PEFT finds a base from %s as %s', (source, name) => {
   expect(nameOrPath({ id: 'smol', source })).toBe(name);
+});
+
+it("takes a processor's files, and none that are code or pickles", async () => {
+  const dir = mkdtempSync(join(tmpdir(), 'graft-sources-'));
+  onTestFinished(() => rmSync(dir, { recursive: true }));
+  const names = ['config.json', 'preprocessor_config.json', 'processor_config.json'];
+  for (const name of [...names, 'modeling.py', 'training_args.bin'])
+    writeFileSync(join(dir, name), '{}');
+  const files = await sourceFiles(`dir:${dir}`, 'http://127.0.0.1:1');
+  expect(files.map(({ name }) => name)).toEqual(names);
 });

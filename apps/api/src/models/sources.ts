@@ -13,7 +13,7 @@ export interface SourceFile {
 
 /** What a base model consists of. Never a pickle, never code. */
 const WANTED =
-  /^(config|generation_config|tokenizer|tokenizer_config|special_tokens_map|added_tokens|vocab|preprocessor_config|model\.safetensors\.index)\.json$|^(merges\.txt|tokenizer\.model|chat_template\.(jinja|json)|LICENSE(\.(md|txt))?)$|\.safetensors$|\.gguf$/;
+  /^(config|generation_config|tokenizer|tokenizer_config|special_tokens_map|added_tokens|vocab|(?:pre)?processor_config|model\.safetensors\.index)\.json$|^(merges\.txt|tokenizer\.model|chat_template\.(jinja|json)|LICENSE(\.(md|txt))?)$|\.safetensors$|\.gguf$/;
 
 /** `dir:/path` (a Hugging Face folder or a .gguf file) or `hub:Org/Name`. */
 export async function sourceFiles(source: string, hubUrl: string): Promise<SourceFile[]> {

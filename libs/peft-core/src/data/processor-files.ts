@@ -10,7 +10,12 @@ import {
   type TokenizerFiles,
 } from './tokenizer-files.js';
 
+/** How pictures and sounds are read, as transformers 4 saves it. */
 export const PREPROCESSOR = 'preprocessor_config.json';
+
+/** The same inside the config of a processor, as transformers 5 saves it. */
+export const PROCESSOR = 'processor_config.json';
+const IN_PROCESSOR = ['image_processor', 'feature_extractor'] as const;
 
 /** Letters by their ids. */
 export const VOCABULARY = 'vocab.json';
@@ -27,7 +32,7 @@ export interface ProcessorFiles {
   readonly tokenizer: TokenizerFiles | null;
   /** Where there is no other tokenizer. */
   readonly vocabulary: VocabularyFiles | null;
-  /** preprocessor_config.json: how pictures and sounds are read. */
+  /** How pictures and sounds are read: of processor_config.json, or else all of preprocessor_config.json. */
   readonly preprocessor: Json | null;
 }
 
@@ -40,7 +45,7 @@ export function processorFiles(
     const text = readText(find(name));
     return text === undefined ? null : parseJson(text, join(folder, name));
   };
-  const preprocessor = json(PREPROCESSOR);
+  const preprocessor = inProcessor(json(PROCESSOR)) ?? json(PREPROCESSOR);
   if (readText(find(TOKENIZER)) !== undefined)
     return { tokenizer: tokenizerFiles(folder, find), vocabulary: null, preprocessor };
   const vocabulary = json(VOCABULARY);
@@ -50,4 +55,11 @@ export function processorFiles(
     vocabulary: vocabulary && { vocabulary, tokenizerConfig },
     preprocessor,
   };
+}
+
+function inProcessor(processor: Json | null): Json | null {
+  const found = IN_PROCESSOR.map((key) => processor?.[key]).find(
+    (value) => typeof value === 'object' && value !== null,
+  );
+  return (found as Json | undefined) ?? null;
 }

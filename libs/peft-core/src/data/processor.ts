@@ -4,7 +4,7 @@ import type { InputKind } from '../nn/front-ends/registry.js';
 import { AudioProcessor } from './audio/audio-processor.js';
 import { ImageProcessor } from './image/image-processor.js';
 import { CtcTokenizer } from './audio/ctc-tokenizer.js';
-import { PREPROCESSOR, VOCABULARY, type ProcessorFiles } from './processor-files.js';
+import { PREPROCESSOR, PROCESSOR, VOCABULARY, type ProcessorFiles } from './processor-files.js';
 import { Tokenizer } from './tokenizer.js';
 import { checkTokens, TOKENIZER, tokenCount, type TokenizerFiles } from './tokenizer-files.js';
 
@@ -131,10 +131,16 @@ function writingOf({ tokenizer }: ProcessorFiles, reads: Reads): Writing | null 
 
 /** A tokenizer beside it is that of a model which this was cut from. */
 const imageProcessor = ({ preprocessor }: ProcessorFiles, reads: Reads): ImageProcessor =>
-  new ImageProcessor(preprocessor ?? missing(PREPROCESSOR), rowsBy(reads));
+  new ImageProcessor(
+    preprocessor ?? missing(`${PREPROCESSOR}, nor a ${PROCESSOR} with an image_processor in it`),
+    rowsBy(reads),
+  );
 
 const audioProcessor = ({ preprocessor }: ProcessorFiles, reads: Reads): AudioProcessor =>
-  new AudioProcessor(preprocessor ?? missing(PREPROCESSOR), rowsBy(reads));
+  new AudioProcessor(
+    preprocessor ?? missing(`${PREPROCESSOR}, nor a ${PROCESSOR} with a feature_extractor in it`),
+    rowsBy(reads),
+  );
 
 const lettersOf = (
   { vocabulary }: ProcessorFiles,

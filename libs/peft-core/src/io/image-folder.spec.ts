@@ -63,6 +63,30 @@ it('keeps its preprocessor_config.json in a model that is written', () => {
   base.dispose();
 });
 
+it.each(['image_processor', 'feature_extractor'])(
+  'reads what processor_config.json has as %s, as transformers 5 saves it',
+  (key) => {
+    rmSync(join(folder, 'preprocessor_config.json'));
+    write('processor_config.json', { [key]: PREPROCESSOR, processor_class: 'ViTProcessor' });
+    expect(inspectModelFolder(folder)).toMatchObject({
+      problems: [],
+      files: ['config.json', 'model.safetensors', 'processor_config.json'],
+    });
+    const base = load();
+    expect(base.preprocessor).toEqual(PREPROCESSOR);
+    expect(read().processor.image.rows).toBe(10);
+    base.dispose();
+  },
+);
+
+it('goes by processor_config.json where preprocessor_config.json says otherwise', () => {
+  write('preprocessor_config.json', { ...PREPROCESSOR, size: 16 });
+  write('processor_config.json', { image_processor: PREPROCESSOR });
+  const base = load();
+  expect(base.preprocessor).toEqual(PREPROCESSOR);
+  base.dispose();
+});
+
 it.each<[string, object, RegExp]>([
   ['has another size', { ...PREPROCESSOR, size: 16 }, /does not fit: expected a picture of 3 × 13/],
   ['asks for what is not supported', { ...PREPROCESSOR, do_pad: true }, /do_pad/],
@@ -75,7 +99,10 @@ it.each<[string, object, RegExp]>([
 
 it('one without a processor is refused, whatever tokenizer it has', () => {
   rmSync(join(folder, 'preprocessor_config.json'));
+  write('processor_config.json', { processor_class: 'ViTProcessor' });
   write('tokenizer.json', {});
-  expect(() => load()).toThrow('the model has no preprocessor_config.json');
+  expect(() => load()).toThrow(
+    'the model has no preprocessor_config.json, nor a processor_config.json with an image_processor',
+  );
   expect(inspectModelFolder(folder).problems.join()).toMatch('no preprocessor_config.json');
 });

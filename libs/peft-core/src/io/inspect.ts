@@ -4,7 +4,7 @@ import { basename, join } from 'node:path';
 import { DomainError } from '@graft/contracts';
 import { safetensorsHeader } from '@graft/kernels';
 import { checkProcessor } from '../data/processor.js';
-import { PREPROCESSOR, processorFiles, VOCABULARY } from '../data/processor-files.js';
+import { PREPROCESSOR, PROCESSOR, processorFiles, VOCABULARY } from '../data/processor-files.js';
 import { checkTokens, TOKENIZER, TOKENIZER_CONFIG, tokenCount } from '../data/tokenizer-files.js';
 import { wholeModel } from '../methods/modules-to-save.js';
 import { weightProblems } from '../models/check-weights.js';
@@ -40,6 +40,7 @@ const COMPANIONS = [
   'chat_template.jinja',
   'chat_template.json',
   PREPROCESSOR,
+  PROCESSOR,
   INDEX,
 ];
 const MAX_CONFIG_BYTES = 1 << 20;
