@@ -1,6 +1,7 @@
 // The optimiser steps of a golden trajectory, taken by Graft's own loss, clipping and AdamW, at the rates of the
 // reference: its warm-up begins at 0, Graft's above it (schedule.spec.ts compares the rest).
 import {
+  decaysIn,
   makeOptimizer,
   microBatches,
   packBatch,
@@ -67,8 +68,8 @@ export function train(
     peft,
   } as const;
   // PEFT's own optimisers decay what Graft decays, one group all
-  const all = spec.loraplus_lr_ratio === null ? { decays: () => true } : {};
-  const optimizer = makeOptimizer(adapter.parameters, spec, all);
+  const decays = spec.loraplus_lr_ratio === null ? () => true : decaysIn(model.modules.norms());
+  const optimizer = makeOptimizer(adapter.parameters, spec, { decays });
   const losses: number[] = [];
   const norms: number[] = [];
   const virtual = model.modules.inputs.of(RUN);

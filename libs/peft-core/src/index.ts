@@ -70,7 +70,7 @@ export { writeModel, writeWeights } from './io/model-folder.js';
 export { readAdapter, storedLetters, writeAdapter } from './io/peft-adapter.js';
 export type { StoredAdapter } from './io/peft-adapter.js';
 export { writeSafetensors } from './io/safetensors.js';
-export { AdamW, decaysByDefault } from './train/adamw.js';
+export { AdamW, decaysIn } from './train/adamw.js';
 export { makeOptimizer } from './train/optimizer.js';
 export type { OptimizerSpec } from './train/optimizer.js';
 export { trainerBuild } from './train/build-id.js';

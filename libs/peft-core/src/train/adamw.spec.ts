@@ -12,7 +12,7 @@ import {
   type Tensor,
 } from '@graft/kernels';
 import { expect, it } from 'vitest';
-import { AdamW, decaysByDefault } from './adamw.js';
+import { AdamW, decaysIn } from './adamw.js';
 
 function leaf(values: number[], shape: number[]): Tensor {
   const made = keep(tensor(values, shape));
@@ -28,7 +28,7 @@ it('moves like torch.optim.AdamW after clip_grad_norm_', () => {
       ['weight', weight],
       ['bias', bias],
     ]),
-    { weightDecay: 0.1 },
+    { weightDecay: 0.1, decays: decaysIn([]) },
   );
   const norms: number[] = [];
   for (let i = 1; i <= 3; i++) {
@@ -102,6 +102,9 @@ it('goes on from restored moments exactly as if never interrupted', () => {
 });
 
 it('spares biases and norms from decay, as the Trainer does', () => {
+  const layerNorms = ['h.0.ln_1', 'h.1.ln_1', 'ln_f', 'layer.0.norm1'];
+  const norms = layerNorms.map((path) => ({ path, kind: 'layer' }) as const);
+  const decays = decaysIn([...norms, { path: 'layers.0.gain', kind: 'rms' }]);
   const spared = [
     'model.layers.0.input_layernorm.weight',
     'model.norm.weight',
@@ -109,15 +112,19 @@ it('spares biases and norms from decay, as the Trainer does', () => {
     'ln_f.weight',
     'h.0.attn.c_attn.bias',
     'layers.1.self_attn.q_norm.weight',
+    'layer.0.norm1.weight',
+    'layer.0.norm1.ln_tuning_layers',
   ];
   const decayed = [
     'model.layers.0.self_attn.q_proj.lora_A',
     'prompt_embeddings',
     'lm_head.weight',
     'mlp_head.0.weight',
+    'layers.0.gain.weight',
+    'layer.0.norm11.weight',
   ];
-  expect(spared.filter(decaysByDefault)).toEqual([]);
-  expect(decayed.filter(decaysByDefault)).toEqual(decayed);
+  expect(spared.filter(decays)).toEqual([]);
+  expect(decayed.filter(decays)).toEqual(decayed);
 });
 
 it('frees the moments it has made when there is no memory for all', () => {

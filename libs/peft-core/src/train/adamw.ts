@@ -11,22 +11,31 @@ import {
   zeros,
   type Tensor,
 } from '@graft/kernels';
+import type { NormKind } from '../nn/stack-options.js';
 
 export interface AdamWOptions {
   readonly weightDecay: number;
   readonly beta1?: number;
   readonly beta2?: number;
   readonly eps?: number | ((step: number) => number);
-  /** Which parameters decay; default as transformers' Trainer: all but biases and norms. */
+  /** Which parameters decay; default all, as in torch. */
   readonly decays?: (name: string) => boolean;
   /** A parameter's learning rate over the run's; default 1. */
   readonly rate?: (name: string, parameter: Tensor) => number;
 }
 
-const UNDECAYED = /bias|layernorm|rmsnorm|(?:^|\.)norm(?:$|\.)|_norm(?:$|\.)|(?:^|\.)ln_[f\d]/;
+const UNDECAYED = /bias|layernorm|rmsnorm|(?:^|\.)norm(?:$|\.)|_norm(?:$|\.)/;
 
-export function decaysByDefault(name: string): boolean {
-  return !UNDECAYED.test(name.toLowerCase());
+/**
+ * Which parameters transformers' Trainer decays (`get_decay_parameter_names`): none of a LayerNorm, whatever its name,
+ * and none whose name says that it is a bias or a norm.
+ */
+export function decaysIn(
+  norms: readonly { readonly path: string; readonly kind: NormKind }[],
+): (name: string) => boolean {
+  const layerNorms = norms.filter(({ kind }) => kind === 'layer').map(({ path }) => `${path}.`);
+  return (name) =>
+    !UNDECAYED.test(name.toLowerCase()) && !layerNorms.some((path) => name.startsWith(path));
 }
 
 interface Slot {
@@ -61,7 +70,7 @@ export class AdamW implements Optimizer {
     parameters: ReadonlyMap<string, Tensor>,
     private readonly options: AdamWOptions,
   ) {
-    const { decays = decaysByDefault, rate = () => 1 } = options;
+    const { decays = () => true, rate = () => 1 } = options;
     // nothing is kept before everything is there: memory may end on the way
     this.slots = tidy(() => {
       const slots = [...parameters].map(([name, parameter]) => ({

@@ -22,6 +22,7 @@ import { continuedOptions, headFilesOf, headOf, learntOn } from '../tasks/head-r
 import { checkBase, inputsOf, taskFor } from '../tasks/registry.js';
 import type { Example, Task } from '../tasks/task.js';
 import { foundIn } from './checkpoint.js';
+import { decaysIn } from './adamw.js';
 import { checkTrained, makeOptimizer } from './optimizer.js';
 import { prepareStart, startsFromData } from './prepare-start.js';
 import { Ledger } from './ledger.js';
@@ -223,7 +224,8 @@ interface Opened {
 
 function assemble(base: Base, spec: Spec, opened: Opened, options: RunOptions): Run {
   const { id, baseId, workDir, onLog } = options;
-  const optimizer = makeOptimizer(opened.adapter.parameters, spec);
+  const decays = decaysIn(base.model.modules.norms());
+  const optimizer = makeOptimizer(opened.adapter.parameters, spec, { decays });
   try {
     const identity = { baseId, spec, datasetSha256: hashFile(options.trainFile) };
     const { peft: task } = opened.task;
