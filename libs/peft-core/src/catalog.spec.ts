@@ -413,14 +413,9 @@ describe('a Spec', () => {
 });
 
 describe('a job that trains a model without its head', () => {
-  const embed = (peft: Record<string, unknown>, modelType = 'llama') =>
+  const embed = (peft: Record<string, unknown>, modelType = 'llama', task = 'feature_extraction') =>
     resolveSpec(
-      {
-        model: 'm',
-        training_file: 'f',
-        peft: { peft_type: 'LORA', ...peft },
-        graft: { task: 'feature_extraction' },
-      },
+      { model: 'm', training_file: 'f', peft: { peft_type: 'LORA', ...peft }, graft: { task } },
       { trainingRecords: 10, modelType },
     );
 
@@ -451,6 +446,14 @@ describe('a job that trains a model without its head', () => {
     expect(found).toMatchObject({ code: 'invalid_value', param });
     expect(found.message).toMatch(message);
   });
+
+  it.each(['vision_model\\..*(k_proj|fc1|fc2)', '.*encoder.*q_proj', '(?:.*q_proj)|(?:.*fc1)'])(
+    'takes any pattern where PEFT has whole paths: %s',
+    (pattern) => {
+      const { peft } = embed({ target_modules: pattern }, 'siglip', 'image_feature_extraction');
+      expect(peft).toMatchObject({ target_modules: pattern });
+    },
+  );
 
   it('picks layers by their list’s name', () => {
     const peft = { target_modules: ['q_proj'], layers_to_transform: [0], layers_pattern: 'layers' };

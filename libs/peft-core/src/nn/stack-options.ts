@@ -438,6 +438,7 @@ export const pathWith = (path: string, { prefix, before }: Lacking): string =>
 
 /** A pattern of whole paths that begin with a prefix, for paths that lack it. */
 export function patternWithout(prefix: string, pattern: string): string {
+  if (prefix === '') return pattern;
   const escaped = prefix.replace('.', '\\.');
   const held = `${escaped}(?:`;
   if (pattern.startsWith(held) && pattern.endsWith(')')) return pattern.slice(held.length, -1);
@@ -447,11 +448,13 @@ export function patternWithout(prefix: string, pattern: string): string {
 
 /** The other way round. What begins with anything goes with both. */
 export const patternWith = (prefix: string, pattern: string): string =>
-  /^(all-linear$|\.\*)/i.test(pattern) ? pattern : `${prefix.replace('.', '\\.')}(?:${pattern})`;
+  prefix === '' || /^(all-linear$|\.\*)/i.test(pattern)
+    ? pattern
+    : `${prefix.replace('.', '\\.')}(?:${pattern})`;
 
 /** Whether a pattern says where whole paths begin, so that it can be told for paths that lack the prefix. */
 export function fitsBoth(prefix: string, pattern: string): boolean {
-  if (/^all-linear$/i.test(pattern)) return true;
+  if (prefix === '' || /^all-linear$/i.test(pattern)) return true;
   const begins = pattern.startsWith('.*') || patternWithout(prefix, pattern) !== pattern;
   return begins && !hasChoices(pattern);
 }

@@ -1,0 +1,11 @@
+import { expect, it } from 'vitest';
+import { patternWith, patternWithout } from './stack-options.js';
+
+it.each([
+  ['model.', 'model\\.(?:layers.*q_proj)', 'layers.*q_proj'],
+  ['', '(?:.*q_proj)|(?:.*fc1)', '(?:.*q_proj)|(?:.*fc1)'],
+  ['', 'vision_model\\..*', 'vision_model\\..*'],
+])('tells a pattern for paths without %j, and back: %s', (prefix, whole, lacking) => {
+  expect(patternWithout(prefix, whole)).toBe(lacking);
+  expect(patternWith(prefix, lacking)).toBe(whole);
+});
