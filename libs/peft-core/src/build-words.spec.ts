@@ -108,6 +108,21 @@ it('a base whose heads read a sum of all layers is of this build, not of those t
   );
 });
 
+it('a decoder without a head for tokens is of this build, not of those that refused it', () => {
+  const sizes = { hidden_size: 8, intermediate_size: 8, num_hidden_layers: 1, vocab_size: 8 };
+  const headless = {
+    ...sizes,
+    model_type: 'llama',
+    num_attention_heads: 1,
+    tie_word_embeddings: false,
+    architectures: ['LlamaModel'],
+  };
+  expect(neededWords(specOf(), headless)).toContain('config:architectures');
+  expect(neededWords(specOf(), { ...headless, tie_word_embeddings: true })).not.toContain(
+    'config:architectures',
+  );
+});
+
 it('a worker lacks what it does not say; one that says nothing is taken for the oldest', () => {
   const known = buildWords();
   expect(OLDEST_WORDS.filter((word) => !known.includes(word))).toEqual([]);

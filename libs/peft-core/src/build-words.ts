@@ -38,6 +38,7 @@ const ABILITIES: Readonly<
   [ENDS_EARLY]: () => false,
   'rope:longrope.long': ({ max_seq_len: most }, stacks) =>
     stacks.some((stack) => Math.min(most ?? 0, stack.maxPositions) > alikeIn(stack)),
+  'config:architectures': (_, __, options) => options?.lmHead === false,
   'config:use_weighted_layer_sum': (_, __, options) => options?.layerSum !== undefined,
 };
 

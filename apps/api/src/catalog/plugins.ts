@@ -20,6 +20,7 @@ export {
   inspectModelFolder,
   isToldByFile,
   lackedWords,
+  checkWrites,
   learntOn,
   lettersIn,
   LineRanges,

@@ -18,6 +18,7 @@ import {
   headOf,
   heldAs,
   invocationOf,
+  checkWrites,
   learntOn,
   peftFields,
   promptTasks,
@@ -158,6 +159,7 @@ export class JobPlans {
     let footprint: BaseFootprint | null = null;
     try {
       const config = await this.reports.config(base, asker);
+      checkWrites(spec, config);
       spec = learntOn(heldAs(spec, config), config);
       footprint = footprintOf(spec.peft, config, start !== null, headOf(spec), spec.adapters);
       checkTrained(spec.optimizer, footprint);

@@ -143,13 +143,21 @@ export function buildModel(config: HfConfig, tensors: Tensors, asked: Precision)
   });
 }
 
+const HEADLESS = /(?<!LMHead)Model$|For(SequenceClassification|TokenClassification|QuestionAnswering)$/; // prettier-ignore
+
+/** Whether transformers saves a decoder without its head for tokens: of these classes, where it is not the embedding. */
+function isHeadless({ architectures }: HfConfig, { encoder, tiedHead }: ModelOptions): boolean {
+  const [name] = Array.isArray(architectures) ? (architectures as unknown[]) : [];
+  return encoder === null && !tiedHead && typeof name === 'string' && HEADLESS.test(name);
+}
+
 /** The sizes and options of a config.json's model. @throws DomainError invalid_model as `buildModel` does */
 export function optionsOf(config: HfConfig): ModelOptions {
   const plugin = forConfig(config);
   const parsed = ModelOptions.safeParse(
     plugin.options(readHf(config, plugin.hf), config.model_type),
   );
-  if (parsed.success) return parsed.data;
+  if (parsed.success) return { ...parsed.data, lmHead: !isHeadless(config, parsed.data) };
   const [issue] = parsed.error.issues;
   const message = `config.json: ${issue?.path.join('.') ?? ''}: ${issue?.message ?? 'invalid'}`;
   throw new DomainError('invalid_model', message, 'model');

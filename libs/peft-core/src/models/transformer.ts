@@ -23,6 +23,8 @@ import type { BaseDtype, HeadKind, HfConfig, Model, Precision, Stacks } from './
 
 const SILENT =
   'this base is an encoder and writes no text; chat with a base that has a decoder, or train a task on it';
+const NO_HEAD =
+  'this base writes no text: it has no head for tokens; chat with one that transformers saved as a ForCausalLM, or train a task on it';
 
 /** What a model is made of; assemble.ts puts it together. */
 export interface TransformerParts {
@@ -241,7 +243,8 @@ export class Transformer implements Model {
   }
 
   cache(): KvCache {
-    if (!this.outputHeads.has('lm')) throw new DomainError('unsupported', SILENT, 'model');
+    if (!this.outputHeads.has('lm'))
+      throw new DomainError('unsupported', this.stacks.decoder ? NO_HEAD : SILENT, 'model');
     const stack = this.#stack('decoder');
     const { keptLayers: layers, kvHeads, prefixHeads, headDim, prefix, side, scaling } = stack;
     const headsOf = (run: number): number => (prefix.of(run) ? prefixHeads : kvHeads);

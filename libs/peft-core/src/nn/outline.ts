@@ -262,7 +262,8 @@ export function describe<L, N, E, X>(
     if (path.startsWith(headPrefix(paths))) linears.push(linear);
   }
   const { lmHead: path } = paths;
-  const head = path === undefined || vocabSize === 0 ? null : lmHeadShape(path, width, options);
+  const hasHead = path !== undefined && vocabSize > 0 && options.lmHead;
+  const head = hasHead ? lmHeadShape(path, width, options) : null;
   const isTied = tiedHead && tokenEmbedding !== null;
   const lmHead = head && (isTied ? maker.tied(head, tokenEmbedding) : maker.linear(head));
   return {

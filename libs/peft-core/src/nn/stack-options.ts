@@ -225,6 +225,8 @@ export const ModelOptions = z.object({
   logitScale: z.number().positive().default(1),
   /** and then kept within ± this: cap · tanh(z / cap). */
   logitSoftcap: z.number().positive().optional(),
+  /** Whether the files have an lm head, where it is not tied. */
+  lmHead: z.boolean().default(true),
   /** Whether the lm head has a bias. */
   lmHeadBias: z.boolean().default(false),
   /** The token that a decoder beside an encoder begins with. */

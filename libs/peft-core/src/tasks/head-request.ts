@@ -1,10 +1,12 @@
-import type { Spec } from '@graft/contracts';
+import { DomainError, type Spec } from '@graft/contracts';
 import type { VocabularyFiles } from '../data/processor-files.js';
 import type { JsonObject } from '../data/records.js';
 import type { HfConfig } from '../models/model.js';
-import { outlineOf } from '../models/registry.js';
+import { forConfig, optionsOf, outlineOf } from '../models/registry.js';
 import type { HeadRequest } from '../nn/outline.js';
-import { taskFor } from './registry.js';
+import { modelKind } from '../nn/stack-options.js';
+import { fits, taskFor, tasks } from './registry.js';
+import { useOf } from './use.js';
 
 type TaskOf = Pick<Spec, 'task' | 'task_options'>;
 
@@ -13,6 +15,16 @@ export function headOf({ task, task_options: options }: TaskOf): HeadRequest | n
   const { head } = taskFor(task);
   const outputs = head?.outputs(options) ?? null;
   return head && outputs !== null ? { kind: head.kind, outputs } : null;
+}
+
+/** @throws DomainError where a task learns what a base writes, and the base's files have no head for tokens */
+export function checkWrites({ task: name }: Pick<Spec, 'task'>, config: HfConfig): void {
+  if (useOf(taskFor(name)) !== 'chat' || optionsOf(config).lmHead) return;
+  const kind = modelKind(forConfig(config).paths);
+  const others = tasks.filter((one) => fits(one, kind) && useOf(one) !== 'chat');
+  const [architecture] = config['architectures'] as readonly string[];
+  const message = `task ${name} learns what a base writes, and this one (${architecture}) has no head for tokens; use ${others.map((one) => one.name).join(' or ')}`;
+  throw new DomainError('invalid_value', message, 'graft.task');
 }
 
 /** What an adapter's folder says of its head, because PEFT keeps nothing of it. */

@@ -18,7 +18,7 @@ import { stackKinds } from '../nn/stack-options.js';
 import { surveyed } from '../data/survey.js';
 import { atOnce } from '../pieces.js';
 import { footprintOf, type BaseFootprint } from '../plan.js';
-import { continuedOptions, headFilesOf, headOf, learntOn } from '../tasks/head-request.js';
+import { checkWrites, continuedOptions, headFilesOf, headOf, learntOn } from '../tasks/head-request.js';
 import { checkBase, inputsOf, taskFor } from '../tasks/registry.js';
 import type { Example, Task } from '../tasks/task.js';
 import { foundIn } from './checkpoint.js';
@@ -70,6 +70,7 @@ export function prepareRun(base: Base, asked: Spec, options: RunOptions): Prepar
   const task = taskFor(asked.task);
   const { inputKind: inputs } = base.model;
   checkBase(task, { stacks: stackKinds(base.model.stacks), inputs }, base.config.model_type);
+  checkWrites(asked, base.config);
   const held = heldPlaces(asked, task, options);
   const spec = withSurvey(
     learntOn(begunWith(asked, options, base), base.config),
