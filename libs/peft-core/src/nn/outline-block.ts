@@ -6,10 +6,11 @@ import type {
   Block,
   ConvolutionModules,
   DenseFeedForward,
+  LinearShape,
   ModuleMaker,
   NormShape,
 } from './outline.js';
-import type { StackOptions, StackPaths } from './stack-options.js';
+import type { ModelOptions, StackOptions, StackPaths } from './stack-options.js';
 
 export const normShape = (
   { norm, normEps, normBias }: StackOptions,
@@ -155,3 +156,17 @@ function convolution<L, E>(
     out: linear('convolveOut', paths?.out, hiddenSize, hiddenSize),
   };
 }
+
+export const lmHeadShape = (
+  path: string,
+  width: number,
+  { vocabSize, lmHeadBias }: ModelOptions,
+): LinearShape => ({
+  path,
+  role: 'head',
+  layer: null,
+  inFeatures: width,
+  outFeatures: vocabSize,
+  hasBias: lmHeadBias,
+  transposed: false,
+});

@@ -5,7 +5,7 @@
 import { DomainError } from '@graft/contracts';
 import { describeFrontEnd, frontEndRows, inputKindOf } from './front-ends/registry.js';
 import type { FrontEndModules, FrontEndPaths, InputKind } from './front-ends/registry.js';
-import { blocks, normShape } from './outline-block.js';
+import { blocks, lmHeadShape, normShape } from './outline-block.js';
 import type { Experts, ExpertsShape } from './experts.js';
 import type { Role } from './linear.js';
 import { describePoolingHead, type PoolingHeadModules } from './pooling-head.js';
@@ -280,20 +280,6 @@ export function describe<L, N, E, X>(
     poolers,
   };
 }
-
-const lmHeadShape = (
-  path: string,
-  width: number,
-  { vocabSize, lmHeadBias }: ModelOptions,
-): LinearShape => ({
-  path,
-  role: 'head',
-  layer: null,
-  inFeatures: width,
-  outFeatures: vocabSize,
-  hasBias: lmHeadBias,
-  transposed: false,
-});
 
 /** What files have of the heads of tasks, each once. */
 const storedHidden = (paths: ModelPaths): NonNullable<TaskHeadPaths['hidden']>[] => {
