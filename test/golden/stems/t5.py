@@ -1,4 +1,4 @@
-"""T5 as first published (relu, the head is the embedding) and as v1.1 and Flan have it (gated gelu, a head of its own)."""
+"""T5 as first published (relu, the head is the embedding) and as v1.1 and Flan have it (gated gelu, a head of its own or the embedding)."""
 
 import json
 import pathlib
@@ -35,6 +35,12 @@ def rescale(tensors: dict[str, torch.Tensor], query: float, embedding: float, ou
 def first_version(folder: pathlib.Path) -> None:
     tensors = load_file(folder / "model.safetensors")
     rescale(tensors, query=0.5, embedding=1, output=1)
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def unscaled(folder: pathlib.Path) -> None:
+    tensors = load_file(folder / "model.safetensors")
+    rescale(tensors, query=0.2, embedding=2, output=2)
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
 
 
@@ -83,6 +89,24 @@ FAMILIES = {
         task="seq_2_seq_lm",
         learning_rate=2e-3,
         convert=flan,
+    ),
+    # T5 v1.1 as transformers 5 makes it new: the head is the embedding, and what goes into it is not scaled.
+    "t5-unscaled": Family(
+        lambda: T5Config(
+            **SHAPE,
+            d_model=24,
+            d_kv=8,
+            num_heads=3,
+            d_ff=40,
+            num_layers=2,
+            vocab_size=96,
+            feed_forward_proj="gated-gelu",
+            tie_word_embeddings=False,
+        ),
+        cases=("none", "lora", "full"),
+        task="seq_2_seq_lm",
+        learning_rate=2e-3,
+        convert=unscaled,
     ),
 }
 

@@ -86,6 +86,7 @@ function maker(reader: WeightReader, dtype: BaseDtype): ModuleMaker<Linear, Norm
   return {
     linear: (shape) => linear(shape, reader.linear(shape)),
     tied: (shape, { shared }) => linear(shape, shared),
+    has: (path) => reader.has(path),
     pooler: (shape) => (reader.has(shape.path) ? linear(shape, reader.linear(shape)) : null),
     norm,
     poolerNorm: norm,

@@ -98,6 +98,8 @@ class Check implements ModuleMaker<LinearShape, NormShape, TableShape, ExpertsSh
     return shape;
   };
 
+  readonly has = (path: string): boolean => this.names.has(path);
+
   readonly pooler = (shape: LinearShape): LinearShape | null =>
     this.names.has(shape.path) ? this.linear(shape) : null;
 

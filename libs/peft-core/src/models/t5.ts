@@ -1,7 +1,7 @@
 /**
  * T5 (arXiv:1910.10683), v1.1 and Flan-T5 (2210.11416): an encoder and a decoder that attends to it, distances as
  * learned biases of the scores, which are not divided by √d. The first version ties its head to the embedding and
- * scales what goes into it; later ones have a gate and a head of their own.
+ * scales what goes into it; later ones have a gate, and a head of their own where the files have one.
  */
 import { DomainError } from '@graft/contracts';
 import type { z } from 'zod';
@@ -52,7 +52,7 @@ export const t5 = defineModel({
     decoder_start_token_id: optional(integer(0, 1 << 24)),
     pad_token_id: optional(integer(0, 1 << 24)),
     tie_word_embeddings: or(flag, true),
-    // transformers 5 always says that embeddings are tied, and here whether the head's input is scaled
+    // transformers 5 always says that embeddings are tied, whatever the files hold, and here whether the head's input is scaled
     scale_decoder_outputs: optional(flag),
     dropout_rate: optional(fraction),
   },
@@ -84,6 +84,8 @@ export const t5 = defineModel({
       encoder: { ...stack, layers: hf.num_layers, attention: 'bidirectional' },
       decoder: { ...stack, layers: hf.num_decoder_layers ?? hf.num_layers, crossAttention: true },
       tiedHead: isFirst,
+      // transformers 5 makes v1.1 so; files of others have a head of their own
+      tiesMissingHead: true,
       headScale: isFirst ? hf.d_model ** -0.5 : 1,
       startToken: hf.decoder_start_token_id ?? hf.pad_token_id ?? 0,
     };

@@ -120,6 +120,8 @@ export interface ModuleMaker<L, N, E, X = Experts> {
   linear(shape: LinearShape): L;
   /** A head on an embedding's matrix. */
   tied(shape: LinearShape, embedding: E): L;
+  /** Whether the files have a module's weight; yes where there are none to look at. */
+  has(path: string): boolean;
   /** What the head of a task has of the files; null where they lack it. */
   pooler(shape: LinearShape): L | null;
   poolerNorm(shape: NormShape): N;
@@ -226,15 +228,14 @@ export function describe<L, N, E, X>(
     return module;
   };
   const maker: ModuleMaker<L, N, E, X> = {
+    ...make,
     linear: (shape) => added(linears, make.linear(shape)),
     tied: (shape, embedding) => added(linears, make.tied(shape, embedding)),
-    pooler: (shape) => make.pooler(shape),
-    poolerNorm: (shape) => make.poolerNorm(shape),
     norm: (shape) => added(norms, make.norm(shape)),
     embedding: (shape) => added(embeddings, make.embedding(shape)),
     experts: (shape) => added(experts, make.experts(shape)),
   };
-  const { encoder: encoding, decoder: decoding, vocabSize, tiedHead, embeddingScale } = options;
+  const { encoder: encoding, decoder: decoding, vocabSize, embeddingScale } = options;
   const { embeddingSize } = inputShape(options);
   const { tokenEmbedding: table } = paths;
   const tokenEmbedding =
@@ -264,7 +265,9 @@ export function describe<L, N, E, X>(
   const { lmHead: path } = paths;
   const hasHead = path !== undefined && vocabSize > 0 && options.lmHead;
   const head = hasHead ? lmHeadShape(path, width, options) : null;
-  const isTied = tiedHead && tokenEmbedding !== null;
+  const isTied =
+    tokenEmbedding !== null &&
+    (options.tiedHead || (hasHead && options.tiesMissingHead && !make.has(path)));
   const lmHead = head && (isTied ? maker.tied(head, tokenEmbedding) : maker.linear(head));
   return {
     linears,
@@ -555,6 +558,7 @@ export class Outline
     const made = describe<LinearShape, NormShape, TableShape, ExpertsShape>(options, paths, {
       linear: (shape) => shape,
       tied: (shape) => shape,
+      has: () => true,
       pooler: (shape) => shape,
       poolerNorm: (shape) => shape,
       norm: (shape) => shape,

@@ -219,6 +219,8 @@ export const ModelOptions = z.object({
   decoder: StackOptions.nullable().default(null),
   /** The lm head's matrix is the embedding's. */
   tiedHead: z.boolean().default(false),
+  /** Whether it is so where the files have no lm head. */
+  tiesMissingHead: z.boolean().default(false),
   /** Hidden states are multiplied by this before the lm head. */
   headScale: z.number().positive().default(1),
   /** Logits are multiplied by this, */
