@@ -65,6 +65,10 @@ export interface ApiConfig {
   /** Chats that wait for a worker with room, of all projects, and how long one waits. */
   readonly chatQueue?: number;
   readonly chatWaitMs?: number;
+  /** How long a run of an eval waits for a worker, room or tokens before it fails. */
+  readonly evalWaitMs?: number;
+  /** How long a run of an eval holds its slot while others wait for one; tests shorten it. */
+  readonly evalTurnMs?: number;
   /** How long a job has run at least before one of higher priority may take its slot. */
   readonly minRunSeconds?: number;
   /** Lease length; tests shorten it. */
@@ -111,6 +115,8 @@ export class Settings {
   readonly streams: number;
   readonly chatQueue: number;
   readonly chatWaitMs: number;
+  readonly evalWaitMs: number;
+  readonly evalTurnMs: number;
   readonly minRunSeconds: number;
   readonly leaseMs: number;
   readonly heartbeatMs: number;
@@ -159,6 +165,8 @@ export class Settings {
       config.streamsPerProject ?? Math.max(this.streamsPerKey, Math.floor(this.streams / 2));
     this.chatQueue = config.chatQueue ?? 64;
     this.chatWaitMs = config.chatWaitMs ?? 30_000;
+    this.evalWaitMs = config.evalWaitMs ?? 86_400_000;
+    this.evalTurnMs = config.evalTurnMs ?? 30_000;
     this.minRunSeconds = config.minRunSeconds ?? 300;
     this.leaseMs = config.leaseMs ?? 15_000;
     this.heartbeatMs = Math.max(200, Math.floor(this.leaseMs / 3));

@@ -58,6 +58,8 @@ const HELP = `graft-api: the control plane
   --streams N          event streams in all (GRAFT_STREAMS, default 5000)
   --chat-queue N       chats that wait for a worker with room (GRAFT_CHAT_QUEUE, default 64)
   --chat-wait SECONDS  how long one waits (GRAFT_CHAT_WAIT, default 30)
+  --eval-wait SECONDS  how long a run of an eval waits for a worker, room or tokens before it fails
+                       (GRAFT_EVAL_WAIT, default 86400)
   --min-run-seconds N  how long a job runs at least before one of higher priority may take its slot
                        (GRAFT_MIN_RUN_SECONDS, default 300)
 
@@ -101,6 +103,7 @@ const { values, positionals } = parseArgs({
     streams: text,
     'chat-queue': text,
     'chat-wait': text,
+    'eval-wait': text,
     'min-run-seconds': text,
     help: { type: 'boolean' },
   },
@@ -154,6 +157,7 @@ if (values.help) {
   const joinTokenFile =
     setting(values['join-token-file'], 'GRAFT_JOIN_TOKEN_FILE') ?? join(home, 'join-token');
   const chatWait = optionalWhole(values['chat-wait'], 'GRAFT_CHAT_WAIT', 3600);
+  const evalWait = optionalWhole(values['eval-wait'], 'GRAFT_EVAL_WAIT', 31_536_000);
   const optional = {
     host: setting(values.host, 'GRAFT_HOST'),
     grpcHost: setting(values['grpc-host'], 'GRAFT_GRPC_HOST'),
@@ -190,6 +194,7 @@ if (values.help) {
     chatQueue: optionalWhole(values['chat-queue'], 'GRAFT_CHAT_QUEUE', 10_000),
     outboundNetworks: listOf(setting(values['outbound-networks'], 'GRAFT_OUTBOUND_NETWORKS')),
     chatWaitMs: chatWait === undefined ? undefined : chatWait * 1000,
+    evalWaitMs: evalWait === undefined ? undefined : evalWait * 1000,
     minRunSeconds: optionalWhole(values['min-run-seconds'], 'GRAFT_MIN_RUN_SECONDS', 1e9),
   };
   try {

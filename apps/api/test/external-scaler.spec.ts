@@ -3,6 +3,7 @@ import { loadSync } from '@grpc/proto-loader';
 import type { JobObject } from '@graft/contracts';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { EVAL } from './eval-changes.js';
 import { importBase, startTestApi, until, uploadChats, type TestApi } from './fixture.js';
 import { ScriptedWorker } from './scripted-worker.js';
 
@@ -106,6 +107,40 @@ it('does not count what may not start: a pool that is cordoned, a limit that is 
   expect(await wanted('shut')).toBe(2 - running);
   await api.query(`UPDATE project SET limits = '{}'`);
 });
+
+it('counts a run of an eval that waits for a worker, until it ends', async () => {
+  const worker = await new ScriptedWorker(api, { pool: 'asked' }).connect();
+  worker.vanish();
+  await until(
+    async () => (await api.get<{ workers_online: number }>('/overview')).workers_online === 0,
+  );
+  const { id: evalId } = await api.post<{ id: string }>('/evals', EVAL);
+  const { id } = await api.post<{ id: string }>(`/evals/${evalId}/runs`, {
+    data_source: {
+      type: 'completions',
+      model: 'tiny',
+      source: { type: 'file_content', content: [{ item: {} }] },
+      input_messages: { type: 'template', template: [{ role: 'user', content: 'x' }] },
+    },
+  });
+  await until(async () => (await wanted('asked')) === 1);
+  expect((await call('isActive', of('asked'))).result).toBe(true);
+  expect(await wanted('default')).toBe(0);
+  const metrics = await (await fetch(`${api.url}/metrics`, { headers: api.headers })).text();
+  expect(metrics).toMatch(/^graft_pool_wanted_slots\{pool="asked"\} 1$/m);
+  const another = await new ScriptedWorker(api, { pool: 'asked' }).connect();
+  try {
+    const question = await another.asked(60_000);
+    // not taken away while it works
+    expect(await wanted('asked')).toBe(1);
+    another.say(question.id, 'A');
+    await until(async () => (await wanted('asked')) === 0);
+    const { status } = await api.get<{ status: string }>(`/evals/${evalId}/runs/${id}`);
+    expect(status).toBe('completed');
+  } finally {
+    another.vanish();
+  }
+}, 90_000);
 
 it('streams whether a pool is active, at once and when that changes', async () => {
   const heard: boolean[] = [];

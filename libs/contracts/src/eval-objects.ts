@@ -24,7 +24,7 @@ export const EvalObject = z
 export type EvalObject = z.infer<typeof EvalObject>;
 
 export const EvalRunStatus = z
-  .enum(['queued', 'in_progress', 'completed', 'canceled'])
+  .enum(['queued', 'in_progress', 'completed', 'canceled', 'failed'])
   .meta({ id: 'EvalRunStatus' });
 export type EvalRunStatus = z.infer<typeof EvalRunStatus>;
 
@@ -54,7 +54,10 @@ export const EvalRunObject = EvalRunCounts.extend({
   created_at: z.number(),
   data_source: z.record(z.string(), z.unknown()).readonly(),
   metadata: z.record(z.string(), z.string()).readonly(),
-  error: z.null(),
+  error: z
+    .object({ code: z.string(), message: z.string() })
+    .nullable()
+    .describe('Why the run failed: what it waited for did not come.'),
 }).meta({ id: 'EvalRunObject' });
 export type EvalRunObject = z.infer<typeof EvalRunObject>;
 

@@ -89,6 +89,7 @@ import { TracePauses1764957000000 } from './migrations/1764957000000-trace-pause
 import { GatewayAbilities1764959000000 } from './migrations/1764959000000-gateway-abilities.js';
 import { EventKind1764959100000 } from './migrations/1764959100000-event-kind.js';
 import { EvaluationConfusion1764959200000 } from './migrations/1764959200000-evaluation-confusion.js';
+import { EvalTurns1764959300000 } from './migrations/1764959300000-eval-turns.js';
 import { PreparingClient } from './preparing-client.js';
 
 export const ENTITIES = [
@@ -201,6 +202,7 @@ export function dataSource(url: string, pool: keyof typeof POOLS = 'requests'): 
       GatewayAbilities1764959000000,
       EventKind1764959100000,
       EvaluationConfusion1764959200000,
+      EvalTurns1764959300000,
     ],
     migrationsTableName: 'migration',
     extra: {

@@ -45,6 +45,14 @@ export class CheckpointScore {
     await this.integrations.reopen(manager, id);
   }
 
+  /** In the transaction in which the run fails: the checkpoint has no score, and its job's events say why. */
+  async missed(manager: EntityManager, { job_id: id, step }: Finished, why: string): Promise<void> {
+    if (id === null || step === null) return;
+    const message = `The checkpoint at step ${step} has no score: ${why}`;
+    await this.events.append(manager, id, [{ level: 'warn', message }]);
+    await this.integrations.reopen(manager, id);
+  }
+
   /** With other trials, of one of a sweep. */
   private async compared(
     manager: EntityManager,

@@ -1,4 +1,7 @@
 import { Injectable } from '@nestjs/common';
+import type { DomainError, ErrorCode } from '@graft/contracts';
+import type { EntityManager } from 'typeorm';
+import { poolAllowed } from '../auth/pools.js';
 import { Settings } from '../config.js';
 import { Database } from '../database/database.js';
 import type { EvalItem, EvalRun } from '../database/entities/evals.js';
@@ -6,6 +9,7 @@ import { jsonbText } from '../database/jsonb.js';
 import { newId } from '../ids.js';
 import { SweepEnds } from '../lifecycle/sweep-ends.js';
 import { CheckpointScore } from './checkpoint-score.js';
+import type { Halted } from './grade-item.js';
 import { WebhookEvents } from '../webhooks/webhook-events.js';
 
 /** A run that this process does: what it writes names the claim, and so changes nothing once it is another's. */
@@ -24,6 +28,23 @@ const ADVISORY_LOCK = 7_240_261;
 /** SQL: the run while it is the claim's ($1 the run, $2 the owner); meanwhile it may be cancelled or deleted. */
 const MINE = `id = $1 AND owner = $2 AND status = 'in_progress'`;
 
+/** What more workers would not change. */
+const NOT_FOR_WORKERS: readonly ErrorCode[] = ['insufficient_quota', 'rate_limit_exceeded'];
+
+/**
+ * SQL: the pool that is to answer the run `eval_run`: of those that its project may use and that take work, the one that
+ * trained the model, else the one that had a worker last. A worker of any pool may answer, so that one pool is enough.
+ */
+const POOL = `SELECT name FROM (SELECT name FROM pool UNION SELECT 'default') AS named
+  WHERE ${poolAllowed('named.name', 'eval_run.project_id')}
+    AND NOT EXISTS (SELECT 1 FROM pool held WHERE held.name = named.name AND held.cordoned)
+  ORDER BY name = (SELECT pool FROM job WHERE id =
+      COALESCE(eval_run.job_id, (SELECT job_id FROM model WHERE model.id = eval_run.model))) DESC NULLS LAST,
+    (SELECT max(last_seen_at) FROM worker WHERE worker.pool = named.name) DESC NULLS LAST, name = 'default' DESC, name LIMIT 1`;
+
+/** SQL: how long the run has waited. */
+const WAITED = `clock_timestamp() - COALESCE(waiting_since, clock_timestamp())`;
+
 /** SQL: nobody does the run. Also where a row is taken: it may have been cancelled since it was looked for. */
 const FREE = `status IN ('queued', 'in_progress') AND (owner IS NULL OR owner_until < clock_timestamp())`;
 
@@ -39,8 +60,9 @@ export class EvalClaims {
   ) {}
 
   /**
-   * Takes the oldest runs that nobody does, or whose process has not been heard of for a lease; of a project one at a
-   * time, so that its own chats, and other projects', have their turns between.
+   * Takes runs that nobody does, or whose process has not been heard of for a lease. Of a project one at a time, so that
+   * its own chats, and other projects', have their turns between: the one that has stood in line longest. Projects take
+   * turns: first the one that has not had one for longest.
    */
   async take(room: number): Promise<RunClaim[]> {
     if (room <= 0) return [];
@@ -48,17 +70,18 @@ export class EvalClaims {
     return this.database.transaction(async (manager) => {
       await this.database.query('SELECT pg_advisory_xact_lock($1)', [ADVISORY_LOCK], manager);
       return this.database.query<RunClaim>(
-        `UPDATE eval_run SET status = 'in_progress', owner = $1,
+        `UPDATE eval_run SET status = 'in_progress', owner = $1, taken_at = clock_timestamp(), resume_at = NULL,
            owner_until = clock_timestamp() + $2 * interval '1 millisecond'
          WHERE id IN (
            SELECT id FROM (
-             SELECT DISTINCT ON (run.project_id) run.id, run.created_at FROM eval_run AS run
+             SELECT DISTINCT ON (run.project_id) run.id, run.project_id, run.created_at FROM eval_run AS run
              JOIN project ON project.id = run.project_id AND archived_at IS NULL
-             WHERE ${FREE}
+             WHERE ${FREE} AND (resume_at IS NULL OR resume_at <= clock_timestamp())
                AND NOT EXISTS (SELECT 1 FROM eval_run AS other WHERE other.project_id = run.project_id
                  AND other.status = 'in_progress' AND other.owner_until >= clock_timestamp())
-             ORDER BY run.project_id, run.created_at, run.id
-           ) AS next ORDER BY created_at LIMIT $3) AND ${FREE}
+             ORDER BY run.project_id, COALESCE(run.taken_at, run.created_at), run.id
+           ) AS next ORDER BY (SELECT max(taken_at) FROM eval_run AS done WHERE done.project_id = next.project_id) NULLS FIRST,
+             created_at LIMIT $3) AND ${FREE}
          RETURNING id, owner`,
         [owner, this.settings.leaseMs, room],
         manager,
@@ -92,6 +115,70 @@ export class EvalClaims {
     );
   }
 
+  /** Keeps what there is of an item that has to wait. */
+  async hold({ id, owner }: RunClaim, { number, sample, results, usage }: Halted): Promise<void> {
+    await this.database.query(
+      `WITH mine AS (SELECT id FROM eval_run WHERE ${MINE} FOR SHARE)
+       UPDATE eval_item SET sample = $4::jsonb, results = $5::jsonb, usage = $6::jsonb
+       FROM mine WHERE run_id = mine.id AND number = $3 AND eval_item.status = 'queued'`,
+      [
+        id,
+        owner,
+        number,
+        sample === null ? null : jsonbText(sample),
+        jsonbText(results),
+        jsonbText(usage),
+      ],
+    );
+  }
+
+  /** The run does not wait any more. */
+  async goesOn({ id, owner }: RunClaim): Promise<void> {
+    await this.database.query(
+      `UPDATE eval_run SET waiting_since = NULL WHERE ${MINE} AND waiting_since IS NOT NULL`,
+      [id, owner],
+    );
+  }
+
+  /**
+   * Gives the run back until there may be what it waits for; the longer it has waited, the longer it is left alone, up to
+   * half a minute. A run that has waited as long as runs may fails. Answers with the pause in milliseconds; null: it ended.
+   */
+  async wait(claim: RunClaim, waitsFor: DomainError): Promise<number | null> {
+    const { id, owner } = claim;
+    const [run] = await this.database.query<{ pause: number | null }>(
+      `UPDATE eval_run SET owner = NULL, owner_until = NULL, waiting_since = COALESCE(waiting_since, clock_timestamp()),
+         resume_at = clock_timestamp() + (0.5 + random())
+           * LEAST(interval '20 s', GREATEST(interval '250 ms', (${WAITED}) / 4)),
+         wanted_pool = CASE WHEN $4 THEN (${POOL}) END
+       WHERE ${MINE} AND ${WAITED} < $3 * interval '1 millisecond'
+       RETURNING EXTRACT(EPOCH FROM resume_at - clock_timestamp())::float8 * 1000 AS pause`,
+      [id, owner, this.settings.evalWaitMs, !NOT_FOR_WORKERS.includes(waitsFor.code)],
+    );
+    if (run) return run.pause;
+    await this.fail(claim, waitsFor);
+    return null;
+  }
+
+  private async fail({ id, owner }: RunClaim, { code, message }: DomainError): Promise<void> {
+    const seconds = this.settings.evalWaitMs / 1000;
+    const error = {
+      code,
+      message: `the run waited, and nothing came of it within ${seconds} s (GRAFT_EVAL_WAIT): ${message}. Make a new run once that is mended`,
+    };
+    await this.ending(id, async (manager) => {
+      const [run] = await this.database.query<EvalRun>(
+        `UPDATE eval_run SET status = 'failed', error = $3::jsonb, owner = NULL, owner_until = NULL, wanted_pool = NULL
+         WHERE ${MINE} RETURNING *`,
+        [id, owner, jsonbText(error)],
+        manager,
+      );
+      if (!run) return null;
+      await this.scores.missed(manager, run, error.message);
+      return { run, type: 'eval.run.failed' };
+    });
+  }
+
   /** Writes an item once, while the run is the claim's. False: it is not. */
   async grade({ id, owner }: RunClaim, item: Graded): Promise<boolean> {
     const rows = await this.database.query(
@@ -112,14 +199,9 @@ export class EvalClaims {
     return rows.length > 0;
   }
 
-  /** Once each of its items is graded. The row of its job comes before its own, as where that is cancelled. */
+  /** Once each of its items is graded. */
   async finish({ id, owner }: RunClaim): Promise<void> {
-    await this.database.transaction(async (manager) => {
-      await this.database.query(
-        'SELECT 1 FROM job WHERE id = (SELECT job_id FROM eval_run WHERE id = $1) FOR UPDATE',
-        [id],
-        manager,
-      );
+    await this.ending(id, async (manager) => {
       const [run] = await this.database.query<EvalRun>(
         `UPDATE eval_run SET status = 'completed', owner = NULL, owner_until = NULL WHERE ${MINE}
            AND NOT EXISTS (SELECT 1 FROM eval_item WHERE run_id = $1 AND eval_item.status = 'queued')
@@ -127,10 +209,29 @@ export class EvalClaims {
         [id, owner],
         manager,
       );
-      if (!run) return;
-      const { project_id: projectId } = run;
+      if (!run) return null;
       await this.scores.write(manager, run);
-      await this.webhooks.write(manager, { type: 'eval.run.succeeded', projectId, target: id });
+      return { run, type: 'eval.run.succeeded' };
+    });
+  }
+
+  /** Tells of a run that `end` ends. The row of its job comes before its own, as where that is cancelled. */
+  private async ending(
+    id: string,
+    end: (
+      manager: EntityManager,
+    ) => Promise<{ run: EvalRun; type: 'eval.run.succeeded' | 'eval.run.failed' } | null>,
+  ): Promise<void> {
+    await this.database.transaction(async (manager) => {
+      await this.database.query(
+        'SELECT 1 FROM job WHERE id = (SELECT job_id FROM eval_run WHERE id = $1) FOR UPDATE',
+        [id],
+        manager,
+      );
+      const ended = await end(manager);
+      if (!ended) return;
+      const { run, type } = ended;
+      await this.webhooks.write(manager, { type, projectId: run.project_id, target: id });
       await this.sweeps.runsEnded(manager, [run.job_id]);
     });
   }

@@ -74,7 +74,7 @@ export class EvalItems {
     >(
       `SELECT run_id, result->>'name' AS name, count(*) FILTER (WHERE (result->>'passed')::boolean)::int AS passed,
          count(*) FILTER (WHERE NOT (result->>'passed')::boolean)::int AS failed
-       FROM eval_item, jsonb_array_elements(results) AS result WHERE run_id = ANY($1) GROUP BY run_id, name`,
+       FROM eval_item, jsonb_array_elements(results) AS result WHERE run_id = ANY($1) AND status <> 'queued' GROUP BY run_id, name`,
       ids,
     );
     const usage = await this.database.query<Row & Record<string, string | number>>(

@@ -43,7 +43,7 @@ export function runObject(run: EvalRun, counts: EvalRunCounts): EvalRunObject {
     ...counts,
     data_source: run.data_source,
     metadata: run.metadata ?? {},
-    error: null,
+    error: run.error,
   };
 }
 

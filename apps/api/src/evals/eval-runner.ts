@@ -1,3 +1,4 @@
+import type { DomainError } from '@graft/contracts';
 import { Injectable, type OnModuleDestroy } from '@nestjs/common';
 import { Settings } from '../config.js';
 import { Database } from '../database/database.js';
@@ -7,7 +8,7 @@ import { EvalClaims, type RunClaim } from './eval-claims.js';
 import { EvalItems } from './eval-items.js';
 import { ItemGrading } from './grade-item.js';
 
-/** In this process, each of another project. */
+/** At work in this process, each of another project. */
 const MOST_RUNS = 8;
 /** Of a run at once: enough for a worker to make their tokens together. */
 const MOST_ITEMS = 4;
@@ -20,6 +21,8 @@ export class EvalRunner implements OnModuleDestroy {
   private readonly running = new Map<string, AbortController>();
   private readonly work = new Set<Promise<void>>();
   private timer: NodeJS.Timeout | null = null;
+  private isLooking = false;
+  private again = false;
   private closing = false;
 
   constructor(
@@ -37,14 +40,25 @@ export class EvalRunner implements OnModuleDestroy {
   }
 
   look(): void {
-    if (this.closing) return;
-    const looking = this.claims
-      .take(MOST_RUNS - this.running.size)
-      .then((claims) => {
-        for (const claim of claims) this.keep(this.run(claim));
-      })
-      .catch((error: unknown) => log.warn({ err: error }, 'could not look for runs of evals'));
-    this.keep(looking);
+    this.again = true;
+    if (this.isLooking) return;
+    this.isLooking = true;
+    this.keep(this.looks());
+  }
+
+  /** One look at a time: two would each fill the same slots. Never rejects. */
+  private async looks(): Promise<void> {
+    try {
+      while (this.again && !this.closing) {
+        this.again = false;
+        for (const claim of await this.claims.take(MOST_RUNS - this.running.size))
+          this.keep(this.run(claim));
+      }
+    } catch (error) {
+      log.warn({ err: error }, 'could not look for runs of evals');
+    } finally {
+      this.isLooking = false;
+    }
   }
 
   /** It was cancelled or deleted; another process that does it finds out when it renews. */
@@ -83,6 +97,7 @@ export class EvalRunner implements OnModuleDestroy {
     this.look();
   }
 
+  /** The run's turn: until it is done, it can do nothing but wait, or others have waited long enough for its slot. */
   private async grade(claim: RunClaim, stop: AbortSignal): Promise<void> {
     const run = await this.claims.run(claim);
     const of =
@@ -90,16 +105,37 @@ export class EvalRunner implements OnModuleDestroy {
     if (!run || !of) return;
     const width = await this.claims.width(run.project_id, MOST_ITEMS);
     const next = this.each(run, stop);
+    const turnEnds = performance.now() + this.settings.evalTurnMs;
+    let waits = run.waiting_since !== null;
+    const halted: DomainError[] = [];
+    const isOver = (): boolean =>
+      stop.aborted ||
+      halted.length > 0 ||
+      (performance.now() > turnEnds && this.running.size >= MOST_RUNS);
     const done = async (): Promise<void> => {
-      for (let item = await next(); item && !stop.aborted; item = await next()) {
+      for (let item = await next(); item && !stop.aborted; item = isOver() ? null : await next()) {
         const graded = await this.grading.grade({ run, criteria: of.testing_criteria }, item, stop);
-        if (graded === null || !(await this.claims.grade(claim, graded))) return;
+        if (graded === null) return;
+        if ('waitsFor' in graded) {
+          await this.claims.hold(claim, graded);
+          return void halted.push(graded.waitsFor);
+        }
+        if (!(await this.claims.grade(claim, graded))) return;
+        if (waits) await this.claims.goesOn(claim);
+        waits = false;
       }
     };
     const all = await Promise.allSettled(Array.from({ length: width }, done));
     const failed = all.find((one) => one.status === 'rejected');
     if (failed) throw failed.reason;
-    if (!stop.aborted) await this.claims.finish(claim);
+    if (stop.aborted) return;
+    const [waitsFor] = halted;
+    if (waitsFor) this.lookIn(await this.claims.wait(claim, waitsFor));
+    else await this.claims.finish(claim);
+  }
+
+  private lookIn(ms: number | null): void {
+    if (ms !== null) setTimeout(() => this.look(), ms).unref();
   }
 
   /** The run's items one by one, for several who take them. */

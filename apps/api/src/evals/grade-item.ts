@@ -14,7 +14,7 @@ import type { Graded } from './eval-claims.js';
 type Sampled = Exclude<DataSource, { type: 'jsonl' }>;
 type Usage = Readonly<Record<string, Readonly<Record<string, number>>>>;
 
-/** Says nothing about the item: it waits, as long as it takes. */
+/** Says nothing about the item, which waits. */
 const WAIT: readonly ErrorCode[] = [
   'queue_full',
   'insufficient_quota',
@@ -25,7 +25,11 @@ const WAIT: readonly ErrorCode[] = [
   'lost_worker',
   'displaced',
 ];
-const LONGEST_WAIT_MS = 5_000;
+
+/** An item that cannot be graded now, with what there is of it. */
+export interface Halted extends Pick<EvalItem, 'number' | 'sample' | 'results' | 'usage'> {
+  readonly waitsFor: DomainError;
+}
 
 /** Asks the model for an item's answer, if the run has one, and has it graded. */
 @Injectable()
@@ -35,39 +39,49 @@ export class ItemGrading {
     private readonly graders: GradersService,
   ) {}
 
-  /** Null where `stop` aborts first. Never rejects for anything that is the item's own. */
+  /**
+   * Null where `stop` aborts first. Goes on from what an earlier call got before it had to wait.
+   * Never rejects for anything that is the item's own.
+   */
   async grade(
     { run, criteria }: { readonly run: EvalRun; readonly criteria: Eval['testing_criteria'] },
     item: EvalItem,
     stop: AbortSignal,
-  ): Promise<Graded | null> {
+  ): Promise<Graded | Halted | null> {
     const caller = onBehalf(run);
     const source = run.data_source as DataSource;
-    let sample = item.sample;
-    let usage: Usage = {};
-    if (source.type !== 'jsonl') {
-      const answered = await this.sampled(caller, source, item, stop);
-      if (answered === null) return null;
-      ({ sample, usage } = answered);
-      if (answered.failed)
-        return { number: item.number, sample, usage, results: [], status: 'error' };
-    }
-    const text = sample?.['output_text'] ?? outputOf(sample);
-    const grading: Grading = {
-      item: item.item,
-      sample: typeof text === 'string' ? { output_text: text } : null,
-    };
-    const results: EvalItemResult[] = [];
-    for (const one of criteria as readonly TestingCriterion[]) {
-      const result = await this.result(caller, one, grading, stop);
-      if (result === null) return null;
-      results.push(result.result);
-      usage = added(usage, result.usage);
+    const { number } = item;
+    let { sample, usage } = item;
+    const results = [...item.results];
+    const isSampled = source.type === 'jsonl' || Object.keys(usage).length > 0;
+    try {
+      if (!isSampled) {
+        const answered = await this.sampled(caller, source, item, stop);
+        if (answered === null) return null;
+        ({ sample, usage } = answered);
+        if (answered.failed) return { number, sample, usage, results, status: 'error' };
+      }
+      const text = sample?.['output_text'] ?? outputOf(sample);
+      const grading: Grading = {
+        item: item.item,
+        sample: typeof text === 'string' ? { output_text: text } : null,
+      };
+      for (const one of (criteria as readonly TestingCriterion[]).slice(results.length)) {
+        const result = await this.result(caller, one, grading, stop);
+        if (result === null) return null;
+        results.push(result.result);
+        usage = added(usage, result.usage);
+      }
+    } catch (error) {
+      if (!mustWait(error)) throw error;
+      return stop.aborted ? null : { number, sample, usage, results, waitsFor: error };
     }
     const isError = results.some(({ error }) => error !== undefined);
     const status = isError ? 'error' : results.every(({ passed }) => passed) ? 'pass' : 'fail';
-    return { number: item.number, sample, usage, results, status };
+    return { number, sample, usage, results, status };
   }
+
+  /** @throws DomainError where the model cannot be asked now */
 
   private async sampled(
     caller: Principal,
@@ -85,7 +99,7 @@ export class ItemGrading {
     try {
       const messages = inputOf(source, item);
       const body = { model, messages, ...sampling, response_format: formatOf(source) };
-      const said = await waiting(() => this.chats.ask(caller, body, stop), stop);
+      const said = await this.chats.ask(caller, body, stop);
       if (said === null) return null;
       const sample = {
         model,
@@ -100,11 +114,13 @@ export class ItemGrading {
       return { sample, usage: added({}, { [model]: said.usage }), failed: false };
     } catch (error) {
       if (stop.aborted) return null;
+      if (mustWait(error)) throw error;
       const sample = { model, input: [], output: [], ...sampling, error: shown(error) };
       return { sample, usage: {}, failed: true };
     }
   }
 
+  /** @throws DomainError where it cannot be graded now */
   private async result(
     caller: Principal,
     criterion: TestingCriterion,
@@ -114,10 +130,7 @@ export class ItemGrading {
     const { name, type } = criterion;
     const failed = { name, type, score: 0, passed: false, sample: null };
     try {
-      const grade = await waiting(
-        () => this.graders.grade(caller, criterion, grading, name, stop),
-        stop,
-      );
+      const grade = await this.graders.grade(caller, criterion, grading, name, stop);
       if (grade === null || stop.aborted) return null;
       const wrong = Object.keys(grade.errors)[0];
       const sample = grade.said && {
@@ -132,6 +145,7 @@ export class ItemGrading {
       return { result, usage: grade.usage };
     } catch (error) {
       if (stop.aborted) return null;
+      if (mustWait(error)) throw error;
       return { result: { ...failed, error: shown(error) }, usage: {} };
     }
   }
@@ -169,30 +183,8 @@ export const onBehalf = ({
   at: new Date(),
 });
 
-/** Tries again what only has to wait for room, a worker or tomorrow's tokens. Null where `stop` aborts. */
-async function waiting<T>(work: () => Promise<T | null>, stop: AbortSignal): Promise<T | null> {
-  for (let wait = 250; !stop.aborted; wait = Math.min(2 * wait, LONGEST_WAIT_MS)) {
-    try {
-      return await work();
-    } catch (error) {
-      if (!(error instanceof DomainError) || !WAIT.includes(error.code)) throw error;
-    }
-    await pause(wait * (0.5 + Math.random()), stop);
-  }
-  return null;
-}
-
-function pause(ms: number, stop: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const done = (): void => {
-      clearTimeout(timer);
-      stop.removeEventListener('abort', done);
-      resolve();
-    };
-    const timer = setTimeout(done, ms);
-    stop.addEventListener('abort', done, { once: true });
-  });
-}
+const mustWait = (error: unknown): error is DomainError =>
+  error instanceof DomainError && WAIT.includes(error.code);
 
 /** The messages that the model is asked. */
 function inputOf({ input_messages: input }: Sampled, { item }: EvalItem): readonly object[] {

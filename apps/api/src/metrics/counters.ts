@@ -49,7 +49,7 @@ export class Counters {
   readonly poolFreeSlots = this.gauge('graft_pool_free_slots', 'Those that no job has', ['pool']);
   readonly poolWanted = this.gauge(
     'graft_pool_wanted_slots',
-    'Slots that a pool could use: its running jobs, and those that could start at once',
+    'Slots that a pool could use: its running jobs, those that could start at once, and runs of evals that waited for a worker',
     ['pool'],
   );
   readonly workers = this.gauge('graft_workers', 'Workers by state', ['state']);

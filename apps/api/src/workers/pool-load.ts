@@ -65,11 +65,16 @@ export class PoolLoad {
     return new Map(rows.map((row) => [row.pool, row]));
   }
 
-  /** Slots that a pool could use now: its running jobs, and those that could start if there were a slot for each. */
+  /**
+   * Slots that a pool could use now: its running jobs, those that could start if there were a slot for each, and one for
+   * each project of which a run of an eval has waited for a worker of the pool and goes on. A project does one at a time.
+   */
   async wanted(pool: string): Promise<number> {
     const [row] = await this.database.query<{ wanted: number }>(
       `SELECT (SELECT count(*) FROM (${nextJobs('$1', null)}) AS next)::int
-         + (SELECT count(*) FROM job WHERE pool = $1 AND state = 'running')::int AS wanted`,
+         + (SELECT count(*) FROM job WHERE pool = $1 AND state = 'running')::int
+         + (SELECT count(DISTINCT project_id) FROM eval_run WHERE wanted_pool = $1 AND status = 'in_progress'
+              AND NOT EXISTS (SELECT 1 FROM pool WHERE name = $1 AND cordoned))::int AS wanted`,
       [pool],
     );
     return row?.wanted ?? 0;

@@ -181,7 +181,8 @@ async function watch(api: Api, run: EvalRunObject, out: Output): Promise<void> {
   out.draw('');
   if (out.json) out.value(now);
   else out.line(runCard(now, [], out.width));
-  if (now.status !== 'completed') throw new CliError(`the run is ${now.status}`);
+  if (now.status !== 'completed')
+    throw new CliError(`the run is ${now.status}${now.error ? `: ${now.error.message}` : ''}`);
 }
 
 async function runBody(api: Api, file: string | undefined, options: RunOptions): Promise<Body> {

@@ -14,6 +14,7 @@ const LOOKS: Record<EvalRunStatus, { sign: string; word: string; tone: string }>
   in_progress: { sign: '▶', word: 'running', tone: 'live' },
   completed: { sign: '✓', word: 'completed', tone: 'good' },
   canceled: { sign: '–', word: 'cancelled', tone: 'off' },
+  failed: { sign: '✕', word: 'failed', tone: 'bad' },
 };
 const VERDICTS = {
   pass: { sign: '✓', tone: 'good' },

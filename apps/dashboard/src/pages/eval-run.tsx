@@ -134,6 +134,7 @@ function Counts({ run }: { run: EvalRunObject }) {
         <Figure name="fail" value={count(failed)} />
         {errored > 0 && <Figure name="not graded" value={count(errored)} />}
       </dl>
+      {run.error && <p className="bad">{run.error.message}</p>}
       {isOpen(run) && (
         <p>
           <progress value={total - left} max={Math.max(1, total)} aria-label="graded" />{' '}

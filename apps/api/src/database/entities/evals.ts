@@ -20,6 +20,7 @@ export class Eval {
 @Entity('eval_run')
 @Index('eval_run_eval', ['eval_id', 'created_at', 'id'])
 @Index('eval_run_open', ['created_at'], { where: "status IN ('queued', 'in_progress')" })
+@Index('eval_run_turn', ['project_id', 'taken_at'], { where: 'taken_at IS NOT NULL' })
 @Index('eval_run_checkpoint', ['job_id', 'step'], { unique: true, where: 'job_id IS NOT NULL' })
 export class EvalRun {
   @PrimaryColumn('text', { primaryKeyConstraintName: 'eval_run_pk' }) id!: string;
@@ -36,6 +37,16 @@ export class EvalRun {
   /** Who does it, and until when that is sure. */
   @Text(optional) owner!: string | null;
   @Time(optional) owner_until!: Date | null;
+  /** When it last got a slot. */
+  @Time(optional) taken_at!: Date | null;
+  /** Since when no item could be graded because it waits; null while it goes on. */
+  @Time(optional) waiting_since!: Date | null;
+  /** It gets no slot before. */
+  @Time(optional) resume_at!: Date | null;
+  /** The pool whose workers are to answer it, once it has waited for one. */
+  @Text(optional) wanted_pool!: string | null;
+  /** Why it failed. */
+  @Json(optional) error!: { readonly code: string; readonly message: string } | null;
   /** Whose checkpoint it scores, and of which step. */
   @Text(optional) job_id!: string | null;
   @Int(optional) step!: number | null;
@@ -47,7 +58,7 @@ export class EvalItem {
   @PrimaryColumn('text', { primaryKeyConstraintName: 'eval_item_pk' }) run_id!: string;
   @PrimaryColumn('int', { primaryKeyConstraintName: 'eval_item_pk' }) number!: number;
   @Json() item!: Readonly<Record<string, unknown>>;
-  /** Brought with the item, or sampled for it. */
+  /** Brought with the item, or sampled for it. While it is queued, `results` and `usage` are those that came before it had to wait. */
   @Json(optional) sample!: Readonly<Record<string, unknown>> | null;
   @Text({ default: 'queued' }) status!: 'queued' | 'pass' | 'fail' | 'error';
   @Json({ default: () => "'[]'" }) results!: readonly EvalItemResult[];
