@@ -7,6 +7,7 @@ import type { FileObject } from '@graft/contracts';
 import { parquetWriteBuffer } from 'hyparquet-writer';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { startTestApi, until, type TestApi } from './fixture.js';
+import { makeProject } from './projects.js';
 
 let api: TestApi;
 beforeAll(async () => {
@@ -21,11 +22,16 @@ const decoders = (): string[] =>
     .split('\n')
     .filter((line) => line.includes(SCRIPT) && line.includes(api.home));
 
-function send(content: Uint8Array<ArrayBuffer>, signal?: AbortSignal): Promise<Response> {
+function send(
+  content: Uint8Array<ArrayBuffer>,
+  signal?: AbortSignal,
+  key = api.apiKey,
+): Promise<Response> {
   const form = new FormData();
   form.append('purpose', 'fine-tune');
   form.append('file', new Blob([content]), 'train.parquet');
-  const options = { method: 'POST', headers: api.headers, body: form, ...(signal && { signal }) };
+  const headers = { authorization: `Bearer ${key}` };
+  const options = { method: 'POST', headers, body: form, ...(signal && { signal }) };
   return fetch(`${api.url}/v1/files`, options);
 }
 
@@ -98,13 +104,19 @@ describe('a hostile file', () => {
     expect((await fetch(`${api.url}/healthz`)).status).toBe(200);
   }, 120_000);
 
-  it('is decoded no longer when the client is gone, two at a time', async () => {
+  it('is decoded no longer when the client is gone, two at a time and of a project one', async () => {
     const content = long(100_000);
     const clients = [1, 2, 3].map(() => new AbortController());
-    const sent = clients.map(({ signal }) => send(content, signal).catch(() => null));
+    const keys = [api.apiKey, (await makeProject(api, 'second')).owner.key];
+    const sent = clients.map(({ signal }, n) =>
+      send(content, signal, keys[n >> 1]).catch(() => null),
+    );
     const incoming = () => readdirSync(join(api.home, 'blobs', 'incoming')).length;
-    // what came of each, and what becomes of those that have their turn
+    // what came of each, and what becomes of it
     await until(() => incoming() === 6 && decoders().length === 2);
+    clients[2]!.abort();
+    await sent[2];
+    await until(() => incoming() === 4 && decoders().length === 1);
     clients.forEach((client) => client.abort());
     await Promise.all(sent);
     await until(() => decoders().length === 0 && incoming() === 0);

@@ -92,11 +92,12 @@ export class EvalRunsService {
 
   private async rows(caller: Principal, of: Eval, { source }: DataSource): Promise<EvalRow[]> {
     const schema = of.data_source_config['item_schema'] as Readonly<Record<string, unknown>>;
+    const form = { project: caller.projectId, schema };
     if (source.type === 'file_content')
-      return checkedRows(source.content, schema, 'data_source.source.content');
+      return checkedRows(source.content, form, 'data_source.source.content');
     const file = await this.files.row(caller, source.id, 'data_source.source.id');
     if (file.purpose === EVALS_PURPOSE)
-      return fileRows(this.blobs.read(file.sha256), schema, 'data_source.source.id');
+      return fileRows(this.blobs.read(file.sha256), form, 'data_source.source.id');
     throw new DomainError(
       'invalid_value',
       `${source.id} has purpose ${file.purpose}; upload it with purpose ${EVALS_PURPOSE}`,

@@ -30,6 +30,7 @@ export class EvalsService {
   async create(caller: Principal, body: unknown): Promise<Shown> {
     const { name = '', metadata, ...asked } = parseBody(CreateEvalBody, body);
     await askSchema({
+      project: caller.projectId,
       schema: asked.data_source_config.item_schema,
       param: 'data_source_config.item_schema',
       items: null,

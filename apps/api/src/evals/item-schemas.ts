@@ -8,6 +8,8 @@ import type { ItemProblem } from './item-schema.js';
 type Schema = Readonly<Record<string, unknown>>;
 
 export interface SchemaQuestion {
+  /** Whose schema it is. */
+  readonly project: string;
   readonly schema: Schema;
   readonly param: string;
   /** Null: whether it is a schema is all that is asked. */
@@ -22,14 +24,20 @@ export type SchemaAnswer =
 const HEAP_MB = 1024;
 
 /** Each takes a processor for some seconds at most. */
-const slots = new Slots(2, 100, 'too many schemas are being checked; try again later');
+const slots = new Slots({
+  atOnce: 2,
+  each: 2,
+  waiting: 100,
+  waitingEach: 50,
+  what: 'schemas are being checked',
+});
 
 /**
- * Which of some items the schema refuses first, and why, or null.
+ * Which of some items a project's schema refuses first, and why, or null.
  * @throws DomainError for what is no schema, or takes too long or too much memory
  */
 export async function askSchema(question: SchemaQuestion): Promise<ItemProblem | null> {
-  const free = await slots.take(new AbortController().signal);
+  const free = await slots.take(question.project, new AbortController().signal);
   const { param } = question;
   const worker = new Worker(ITEM_SCHEMA_WORKER, {
     workerData: question,

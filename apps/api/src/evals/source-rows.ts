@@ -1,26 +1,27 @@
 import { DomainError, MAX_LINE_BYTES, parseBody } from '@graft/contracts';
 import { LineSplitter } from '../files/line-splitter.js';
 import { EvalRow } from './eval-body.js';
-import { askSchema } from './item-schemas.js';
+import { askSchema, type SchemaQuestion } from './item-schemas.js';
 
 const MOST_ITEMS = 10_000;
 const MOST_BYTES = 64 * 1024 * 1024;
 
-type Schema = Readonly<Record<string, unknown>>;
+/** What a project's items are held to. */
+type Form = Pick<SchemaQuestion, 'project' | 'schema'>;
 
 /** @throws DomainError that names the row */
 export function checkedRows(
   rows: readonly EvalRow[],
-  schema: Schema,
+  form: Form,
   param: string,
 ): Promise<EvalRow[]> {
-  return held(rows, schema, param, (i) => `${param}.${i}`);
+  return held(rows, form, param, (i) => `${param}.${i}`);
 }
 
 /** The items of a file: a line of it each, `{"item": {…}, "sample": {…}}`. */
 export async function fileRows(
   content: AsyncIterable<Buffer>,
-  schema: Schema,
+  form: Form,
   param: string,
 ): Promise<EvalRow[]> {
   const rows: EvalRow[] = [];
@@ -46,7 +47,7 @@ export async function fileRows(
   }
   splitter.end();
   if (rows.length === 0) throw wrong(param, 'there are no items in it');
-  return held(rows, schema, param, (i) => `line ${lines[i]}`);
+  return held(rows, form, param, (i) => `line ${lines[i]}`);
 }
 
 function parsed(text: string, line: number, param: string): unknown {
@@ -67,12 +68,12 @@ function rowOf(value: unknown, where: string, param: string): EvalRow {
 
 async function held(
   rows: readonly EvalRow[],
-  schema: Schema,
+  form: Form,
   param: string,
   where: (index: number) => string,
 ): Promise<EvalRow[]> {
   const items = rows.map(({ item }) => item);
-  const found = await askSchema({ schema, param: 'data_source_config.item_schema', items });
+  const found = await askSchema({ ...form, param: 'data_source_config.item_schema', items });
   if (found) throw wrong(param, `${where(found.index)}: ${found.problem}`);
   return [...rows];
 }

@@ -25,11 +25,13 @@ export class ArchiveLines {
   constructor(
     private readonly container: 'tar' | 'zip',
     private readonly path: string,
+    private readonly owner: string,
     private readonly gone: AbortSignal,
   ) {}
 
   read(): AsyncGenerator<Buffer> {
     return confined({
+      owner: this.owner,
       script: ARCHIVE_PROCESS,
       arguments: [this.container, this.path],
       gone: this.gone,

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -14,6 +15,7 @@ async function run(program: string): Promise<{ output: string; remarks: string |
   let remarks: string | null = null;
   const parts: Buffer[] = [];
   const order = {
+    owner: 'proj-other',
     script,
     arguments: [],
     gone: new AbortController().signal,
@@ -33,4 +35,34 @@ it('takes the last word for the remarks, whatever a library warned of before', a
 it('fails with the program’s own words', async () => {
   const program = `process.stderr.write('it is damaged'); process.exitCode = 1;`;
   await expect(run(program)).rejects.toThrow('failed: it is damaged');
+});
+
+it('a project whose files take for ever leaves room for another’s', async () => {
+  const slow = join(dir, 'slow.mjs');
+  writeFileSync(slow, `process.stdout.write('begun'); setInterval(() => {}, 1000);`);
+  const leaving = new AbortController();
+  setMaxListeners(0, leaving.signal);
+  let begin = (): void => undefined;
+  const begun = new Promise<void>((resolve) => (begin = resolve));
+  const order = {
+    owner: 'proj-slow',
+    script: slow,
+    arguments: [],
+    gone: leaving.signal,
+    deadlineMs: 60_000,
+    failure: (reason: string) => new Error(reason),
+  };
+  const read = async (): Promise<void> => {
+    for await (const _ of confined(order)) begin();
+  };
+  const ends = Array.from({ length: 40 }, () => read().catch((error: Error) => error.message));
+  try {
+    await begun;
+    expect((await run(`process.stdout.write('rows')`)).output).toBe('rows');
+  } finally {
+    leaving.abort();
+  }
+  const messages = (await Promise.all(ends)).filter((end) => /for this project/.test(end ?? ''));
+  // one was read and 16 waited
+  expect(messages).toHaveLength(23);
 });

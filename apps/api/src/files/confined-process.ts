@@ -5,10 +5,18 @@ import { Slots } from './slots.js';
 
 const HEAP_MB = 1024;
 
-/** Each may take 1.5 GB. */
-const slots = new Slots(2, 16);
+/** Each may take 1.5 GB. One project's may take half an hour, and leave the other slot to the others. */
+const slots = new Slots({
+  atOnce: 2,
+  each: 1,
+  waiting: 256,
+  waitingEach: 16,
+  what: 'files are being converted',
+});
 
 export interface Confined {
+  /** The project whose file it is. */
+  readonly owner: string;
   /** The program's file. */
   readonly script: string;
   readonly arguments: readonly string[];
@@ -23,7 +31,7 @@ export interface Confined {
 
 /** What a process of its own writes about a file of a stranger, which ends it alone at worst. */
 export async function* confined(order: Confined): AsyncGenerator<Buffer> {
-  const done = await slots.take(order.gone);
+  const done = await slots.take(order.owner, order.gone);
   try {
     yield* output(order);
   } finally {

@@ -56,7 +56,7 @@ async function* shardRows(
     blobs.receive(content, { uploader, announced: entry.uncompressedSize }),
   );
   try {
-    yield* tableRows('arrow', shard.temporary, gone);
+    yield* tableRows('arrow', shard.temporary, { uploader, gone });
   } finally {
     await blobs.discard(shard);
   }

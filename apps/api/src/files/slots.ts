@@ -1,48 +1,97 @@
 import { DomainError } from '@graft/contracts';
 
-/** Lets so many work at once; others wait for a slot, in order, and so many at most. */
+export interface Bounds {
+  readonly atOnce: number;
+  /** Of those, of one owner. */
+  readonly each: number;
+  readonly waiting: number;
+  /** Of those, of one owner. */
+  readonly waitingEach: number;
+  /** What there is too much of, such as `files are being converted`. */
+  readonly what: string;
+}
+
+/** Lets so many work at once. Others wait for a slot, and so many at most; their owners, which are projects, take turns. */
 export class Slots {
-  private working = 0;
-  private readonly waiting = new Set<() => void>();
+  private readonly working = new Map<string, number>();
+  /** By owner, in the order of their turns. */
+  private readonly waiting = new Map<string, Set<() => void>>();
 
-  constructor(
-    private readonly atOnce: number,
-    private readonly mostWaiting: number,
-    private readonly full = 'too many files are being converted; try again later',
-  ) {}
+  constructor(private readonly bounds: Bounds) {}
 
-  /** Waits for a slot; call what comes back to free it. */
-  async take(signal: AbortSignal): Promise<() => void> {
+  /**
+   * Waits for a slot; call what comes back to free it.
+   * @throws DomainError where too many wait
+   */
+  async take(owner: string, signal: AbortSignal): Promise<() => void> {
     signal.throwIfAborted();
-    if (this.working < this.atOnce) this.working++;
-    else await this.wait(signal);
-    return () => this.next();
+    if (this.hasRoom(owner)) this.count(owner, 1);
+    else await this.wait(owner, signal);
+    return () => {
+      this.count(owner, -1);
+      this.next();
+    };
   }
 
-  private wait(signal: AbortSignal): Promise<void> {
-    if (this.waiting.size >= this.mostWaiting) throw new DomainError('unavailable', this.full);
+  private hasRoom(owner: string): boolean {
+    const { atOnce, each } = this.bounds;
+    return sum(this.working.values()) < atOnce && (this.working.get(owner) ?? 0) < each;
+  }
+
+  private count(owner: string, more: 1 | -1): void {
+    const now = (this.working.get(owner) ?? 0) + more;
+    if (now === 0) this.working.delete(owner);
+    else this.working.set(owner, now);
+  }
+
+  private wait(owner: string, signal: AbortSignal): Promise<void> {
+    const own = this.waiting.get(owner) ?? new Set<() => void>();
+    this.refuseTooMany(own.size);
+    this.waiting.set(owner, own);
     return new Promise((resolve, reject) => {
       const called = (): void => {
+        this.leave(owner, called);
         signal.removeEventListener('abort', left);
+        this.count(owner, 1);
         resolve();
       };
       const left = (): void => {
-        this.waiting.delete(called);
+        this.leave(owner, called);
         reject(signal.reason as Error);
       };
       signal.addEventListener('abort', left, { once: true });
-      this.waiting.add(called);
+      own.add(called);
     });
+  }
+
+  private refuseTooMany(own: number): void {
+    const { waiting, waitingEach, what } = this.bounds;
+    if (own >= waitingEach)
+      throw new DomainError(
+        'unavailable',
+        `too many ${what} for this project: ${own} wait; try again when they are done`,
+      );
+    if (sum([...this.waiting.values()].map(({ size }) => size)) >= waiting)
+      throw new DomainError('unavailable', `too many ${what}; try again later`);
+  }
+
+  private leave(owner: string, called: () => void): void {
+    const own = this.waiting.get(owner);
+    own?.delete(called);
+    if (own?.size === 0) this.waiting.delete(owner);
   }
 
   /** Hands the slot on. */
   private next(): void {
-    const [called] = this.waiting;
-    if (!called) {
-      this.working--;
-      return;
+    for (const [owner, own] of this.waiting) {
+      const [called] = own;
+      if (!called || !this.hasRoom(owner)) continue;
+      // Its next turn comes after everybody else's.
+      this.waiting.delete(owner);
+      this.waiting.set(owner, own);
+      return called();
     }
-    this.waiting.delete(called);
-    called();
   }
 }
+
+const sum = (counts: Iterable<number>): number => [...counts].reduce((all, one) => all + one, 0);

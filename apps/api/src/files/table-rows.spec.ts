@@ -6,6 +6,8 @@ import { expect, it } from 'vitest';
 // As built: it starts a process beside itself.
 import { tableRows } from '../../dist/files/table-rows.js';
 
+const CIRCUMSTANCES = { uploader: 'proj-default', gone: new AbortController().signal };
+
 it.each([
   [23, 0],
   [448, 0],
@@ -20,7 +22,7 @@ it.each([
     content[at] = byte;
     writeFileSync(path, content);
     const read = async (): Promise<void> => {
-      for await (const { row } of tableRows('parquet', path, new AbortController().signal))
+      for await (const { row } of tableRows('parquet', path, CIRCUMSTANCES))
         expect(row).not.toBeNull();
     };
     await expect(read()).rejects.toThrow(/^the Parquet file cannot be read: it is damaged$/);
@@ -40,7 +42,7 @@ it('ends what takes too long', async () => {
     });
     writeFileSync(path, new Uint8Array(content));
     const read = async (): Promise<void> => {
-      for await (const { row } of tableRows('parquet', path, new AbortController().signal, 300))
+      for await (const { row } of tableRows('parquet', path, CIRCUMSTANCES, 300))
         expect(row).toBeNull();
     };
     await expect(read()).rejects.toThrow(

@@ -42,7 +42,7 @@ export class WholeFile {
     switch (kind) {
       case 'arrow':
       case 'parquet':
-        return this.table(kind, tableRows(kind, whole.temporary, gone));
+        return this.table(kind, tableRows(kind, whole.temporary, { uploader, gone }));
       case 'zip':
         return (await holdsMedia(whole.temporary))
           ? this.archive('zip', whole)
@@ -73,7 +73,7 @@ export class WholeFile {
   }
 
   private async archive(container: 'tar' | 'zip', { temporary }: Received): Promise<Arrived> {
-    const lines = new ArchiveLines(container, temporary, this.gone);
+    const lines = new ArchiveLines(container, temporary, this.uploader, this.gone);
     const check = new LineCheck();
     const blob = await this.blobs.receive(lines.read(), {
       uploader: this.uploader,

@@ -83,7 +83,7 @@ export class GradersService {
         });
         return this.chats.check(caller, grader.model, `${param}.model`);
       case 'python':
-        return this.python.check(grader.source, `${param}.source`);
+        return this.python.check(caller.projectId, grader.source, `${param}.source`);
       case 'multi': {
         const names = Object.keys(grader.graders);
         const formula = parseFormula(grader.calculate_output, `${param}.calculate_output`);
@@ -124,7 +124,13 @@ export class GradersService {
         case 'multi':
           return await this.combined(caller, grader, grading, param, left);
         case 'python':
-          return await this.python.grade(grader.source, grading, `${param}.source`, left);
+          return await this.python.grade(
+            caller.projectId,
+            grader.source,
+            grading,
+            `${param}.source`,
+            left,
+          );
       }
     } catch (error) {
       if (error instanceof SampleIsNotJson)

@@ -82,19 +82,21 @@ type Answer = { readonly score?: number; readonly error?: string; readonly synta
  */
 @Injectable()
 export class PythonGraders {
-  private readonly slots = new Slots(
-    AT_ONCE,
-    MOST_WAITING,
-    'too many graders in Python wait; try again later',
-  );
+  private readonly slots = new Slots({
+    atOnce: AT_ONCE,
+    each: AT_ONCE,
+    waiting: MOST_WAITING,
+    waitingEach: MOST_WAITING / 2,
+    what: 'graders in Python are run',
+  });
   private confined: Promise<Confinement> | null = null;
 
   constructor(private readonly settings: Settings) {}
 
   /** @throws DomainError where none runs here, and for what is no Python */
-  async check(source: string, param: string): Promise<void> {
+  async check(project: string, source: string, param: string): Promise<void> {
     const { signal } = new AbortController();
-    const answer = await this.run({ source, only_check: true }, param, signal);
+    const answer = await this.run(project, { source, only_check: true }, param, signal);
     if (typeof answer === 'string')
       throw new DomainError('unavailable', `${param}: ${answer}`, param);
     if (answer.syntax !== undefined)
@@ -103,6 +105,7 @@ export class PythonGraders {
 
   /** What the source does wrong is in the grade. @throws DomainError where none runs here */
   async grade(
+    project: string,
     source: string,
     { sample, item }: Grading,
     param: string,
@@ -120,7 +123,7 @@ export class PythonGraders {
       },
       item,
     };
-    const answer = await this.run(given, param, stop);
+    const answer = await this.run(project, given, param, stop);
     const wrong = typeof answer === 'string' ? answer : (answer.error ?? answer.syntax);
     if (typeof answer !== 'string' && answer.score !== undefined) return graded(answer.score);
     return graded(0, {
@@ -132,9 +135,14 @@ export class PythonGraders {
   }
 
   /** Why there is no answer, as a text. */
-  private async run(input: object, param: string, stop: AbortSignal): Promise<Answer | string> {
+  private async run(
+    project: string,
+    input: object,
+    param: string,
+    stop: AbortSignal,
+  ): Promise<Answer | string> {
     const confinement = await this.confinement(param);
-    const free = await this.slots.take(stop);
+    const free = await this.slots.take(project, stop);
     try {
       const { stdout, ended, stderr } = await runPython(
         confinement,
