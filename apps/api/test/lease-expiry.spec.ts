@@ -199,6 +199,143 @@ describe('leases', () => {
   });
 });
 
+// A migration, or whoever else locks what renewals write to, keeps workers from renewing: that is no fault of theirs.
+describe('leases that nobody could renew', () => {
+  const LONGER_MS = 4000;
+  const WORKERS = ['a', 'b', 'c'];
+  let api: TestApi;
+  let beside: TestApi;
+  let file: string;
+
+  beforeAll(async () => {
+    api = await startTestApi({ leaseMs: LONGER_MS, reconcileMs: 200 });
+    beside = await startTestApi({ beside: api });
+    await importBase(api);
+    file = await uploadChats(api);
+  });
+  afterAll(async () => {
+    await beside?.close();
+    await api?.close();
+  });
+
+  const open = async (): Promise<string[]> =>
+    (await api.query<{ job_id: string }>('SELECT job_id FROM attempt WHERE outcome IS NULL')).map(
+      ({ job_id }) => job_id,
+    );
+
+  /** Returns once an API process has looked for expired leases so many times. */
+  async function looks(times: number): Promise<void> {
+    const seen = new Set<string>();
+    await until(async () => {
+      const [row] = await api.query<{ at: string }>(
+        'SELECT watched_at::text AS at FROM installation',
+      );
+      seen.add(row?.at ?? '');
+      return seen.size > times;
+    });
+  }
+
+  it.each(['job', 'worker'])(
+    'stand while "%s" is locked, and for a lease afterwards',
+    async (table) => {
+      const runs = await Promise.all(
+        WORKERS.map(async (name, n) => {
+          const pool = `${table}-${name}`;
+          const { id } = await api.post<{ id: string }>('/fine_tuning/jobs', {
+            model: 'tiny',
+            training_file: file,
+            graft: { pool },
+          });
+          const at = n % 2 === 0 ? api : beside;
+          const worker = await new ScriptedWorker(at, { pool, instance: pool }).connect();
+          const lease = await worker.assigned();
+          worker.keep(lease);
+          await worker.tell(lease, started(), step(1));
+          return { id, at, pool, worker, lease: { jobId: id, attempt: lease.attempt, step: 1 } };
+        }),
+      );
+      const ids = runs.map(({ id }) => id);
+      const client = new pg.Client({ connectionString: api.databaseUrl });
+      await client.connect();
+      try {
+        await client.query(`BEGIN; LOCK TABLE ${table} IN ACCESS EXCLUSIVE MODE`);
+        // The database gives up on their heartbeats, and so does the API on their streams.
+        await until(() => runs.every(({ worker }) => worker.ended !== null), 30_000);
+        await until(async () => {
+          const { rows } = await client.query(
+            `SELECT 1 FROM job WHERE id = ANY($1) AND lease_until < clock_timestamp() - interval '1.5 s'`,
+            [ids],
+          );
+          return rows.length === ids.length;
+        });
+      } finally {
+        await client.query('ROLLBACK');
+        await client.end();
+      }
+      // They do not come back at once.
+      await looks(3);
+      expect(await open()).toEqual(expect.arrayContaining(ids));
+      const [first, ...others] = runs;
+      const back = await Promise.all(
+        others.map(({ at, pool, lease }) =>
+          new ScriptedWorker(at, { pool, instance: pool, leases: [lease] }).connect(),
+        ),
+      );
+      for (const [n, { lease }] of others.entries()) {
+        back[n]?.keep(lease);
+        expect((await back[n]?.beat([lease]))?.held).toHaveLength(1);
+      }
+      // One that never does is lost.
+      await until(async () => !(await open()).includes(first?.id ?? ''), 30_000);
+      expect(await open()).toEqual(expect.arrayContaining(others.map(({ id }) => id)));
+      for (const worker of [...runs.map(({ worker }) => worker), ...back]) worker.vanish();
+      for (const id of ids) await api.post(`/fine_tuning/jobs/${id}/cancel`);
+    },
+  );
+
+  it('stand while a row that the same heartbeat renews is locked, and for a lease afterwards', async () => {
+    const pool = 'row';
+    const jobs = await Promise.all(
+      ['locked', 'free'].map(() =>
+        api.post<{ id: string }>('/fine_tuning/jobs', {
+          model: 'tiny',
+          training_file: file,
+          graft: { pool },
+        }),
+      ),
+    );
+    const worker = await new ScriptedWorker(api, { pool, instance: pool }).connect();
+    const leases = [await worker.assigned(), await worker.assigned()];
+    for (const lease of leases) {
+      await worker.tell(lease, started(), step(1));
+      worker.keep(lease);
+    }
+    // Long after the last brake for the sake of one process.
+    await api.query(`UPDATE installation SET expire_after = '-infinity'`);
+    const [locked, free] = leases.map(({ jobId }) => jobId);
+    const client = new pg.Client({ connectionString: api.databaseUrl });
+    await client.connect();
+    try {
+      await client.query('BEGIN');
+      await client.query('SELECT 1 FROM job WHERE id = $1 FOR UPDATE', [locked]);
+      await until(async () => {
+        const rows = await api.query(
+          `SELECT 1 FROM job WHERE id = $1 AND NOT COALESCE(lease_until > clock_timestamp() - interval '1.2 s', false)`,
+          [free],
+        );
+        return rows.length > 0;
+      });
+      await looks(3);
+      expect(await open()).toEqual(expect.arrayContaining([free]));
+    } finally {
+      await client.query('ROLLBACK');
+      await client.end();
+    }
+    worker.vanish();
+    for (const { id } of jobs) await api.post(`/fine_tuning/jobs/${id}/cancel`);
+  });
+});
+
 describe.skipIf(!(await listens(REDIS_PORT)))('a queue that lost everything', () => {
   const JOBS = Number(process.env['GRAFT_LOST_ENTRIES'] ?? 2_000);
 

@@ -204,7 +204,7 @@ export class Session implements Connection {
     const joined = await workers.hello(hello, pool, this.token.id, gateways.id);
     ({ workerId: this.workerId, sessionId: this.sessionId } = joined);
     if (this.over) return this.leave();
-    const { lost } = await leases.renew(this.workerId, hello.leases);
+    const { lost } = await expiry.renewal(() => leases.renew(this.workerId, hello.leases));
     await expiry.takeUnnamed(this.workerId, hello.leases);
     if (this.over) return;
     this.hear();
@@ -245,8 +245,9 @@ export class Session implements Connection {
   }
 
   private async heartbeat(beat: Heartbeat): Promise<void> {
-    const { held, lost, pausing, preempting, ending, drains } = await this.note(() =>
-      this.services.workers.beat(this, beat, this.draining),
+    const { workers, expiry } = this.services;
+    const { held, lost, pausing, preempting, ending, drains } = await expiry.renewal(() =>
+      this.note(() => workers.beat(this, beat, this.draining)),
     );
     this.residentBases = beat.residentBases;
     await this.cancel(lost);

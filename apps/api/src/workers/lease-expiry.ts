@@ -1,3 +1,4 @@
+import { DomainError } from '@graft/contracts';
 import { Injectable, type OnModuleDestroy } from '@nestjs/common';
 import { Settings } from '../config.js';
 import { WorkerDatabase } from '../database/database.js';
@@ -7,6 +8,7 @@ import { AttemptOutcomes, type Failure } from '../lifecycle/attempt-outcomes.js'
 import { Leases } from '../lifecycle/lease.js';
 import { log } from '../log.js';
 import { Counters } from '../metrics/counters.js';
+import { Workers } from './workers.js';
 
 /** Past a lease's end before it is taken away, for a renewal that is on its way. */
 const GRACE_MS = 2_000;
@@ -17,6 +19,10 @@ const AT_ONCE = 100;
 const OUTAGE = 1 / 3;
 /** Between two brakes for the sake of one process, in lengths of a brake. */
 const BRAKE_PAUSE = 3;
+
+/** SQL: the brake is off, and a process could renew within so many milliseconds (a placeholder). */
+const mayTake = (outageMs: string): string => `EXISTS (SELECT 1 FROM installation
+  WHERE id = 1 AND expire_after <= clock_timestamp() AND watched_at > clock_timestamp() - ${outageMs} * interval '1 millisecond')`;
 
 const LOST: Failure = {
   code: 'lost_worker',
@@ -29,10 +35,18 @@ const LOST: Failure = {
  * Takes away leases that ran out, by the database's clock. It has a timer of its own and waits for nothing else that
  * the control plane does: whatever hangs, a dead worker's job goes on.
  *
- * Nothing is taken for the length of a lease after an outage of our own, when workers could not renew: where nobody
- * had looked for a while (all processes were away, or the database was), or one process has just started or had not
- * looked (it was suspended, or could not reach the database). That brake is a column, so it holds for every process. One
- * that starts or stands still again and again does not hold it for good.
+ * After an outage of our own, when workers could not renew, nothing is taken for the length of a lease. An outage is:
+ *
+ * - No process could renew for a while: all were away, the database was, or somebody (a migration) locked a table that
+ *   renewals write to. Every look begins with the statement of a heartbeat, so `watched_at` is the last time at which a
+ *   process could have renewed.
+ * - One process has just started or did not look for a while, or a renewal failed there or took too long. A process that
+ *   says so again and again does not hold the brake for good.
+ *
+ * The brake and `watched_at` are columns of one row, which each look locks, so they hold for every process. A statement
+ * that takes leases may have waited for the same lock as the renewals did, so it reads both columns itself. PostgreSQL
+ * gives a statement its snapshot after its tables' locks: if nobody has looked since the lock was released, `watched_at`
+ * is still old, and if somebody has, the brake is up. Either way nothing is taken.
  */
 @Injectable()
 export class LeaseExpiry implements OnModuleDestroy {
@@ -40,11 +54,13 @@ export class LeaseExpiry implements OnModuleDestroy {
   private looking: Promise<void> | null = null;
   private taking: Promise<void> | null = null;
   private lookedAt = -Infinity;
+  private renewalFailed = false;
 
   constructor(
     private readonly database: WorkerDatabase,
     private readonly leases: Leases,
     private readonly outcomes: AttemptOutcomes,
+    private readonly workers: Workers,
     private readonly settings: Settings,
     private readonly counters: Counters,
   ) {}
@@ -72,9 +88,23 @@ export class LeaseExpiry implements OnModuleDestroy {
     );
   }
 
+  /** Does a renewal. One that fails for a reason of ours, or that takes too long, raises the brake at the next look. */
+  async renewal<T>(renew: () => Promise<T>): Promise<T> {
+    const late = setTimeout(() => (this.renewalFailed = true), this.outageMs);
+    try {
+      return await renew();
+    } catch (error) {
+      if (!(error instanceof DomainError)) this.renewalFailed = true;
+      throw error;
+    } finally {
+      clearTimeout(late);
+    }
+  }
+
   /** Only this is timed: the taking may wait for a lock without being an outage. */
   private async look(): Promise<void> {
     const began = performance.now();
+    await this.workers.canBeat();
     const due = await this.due();
     // By its beginning: it may have stood still with the question asked, and what it was answered then is out of date.
     this.lookedAt = began;
@@ -87,8 +117,10 @@ export class LeaseExpiry implements OnModuleDestroy {
   /** Notes that somebody looks, raises the brake after an outage, and says whether it is off. */
   private async due(): Promise<boolean> {
     const { outageMs } = this;
-    const wasAway = performance.now() - this.lookedAt > outageMs;
-    const [watch] = await this.database.query<{ due: boolean; raised: boolean }>(
+    const failed = this.renewalFailed;
+    this.renewalFailed = false;
+    const wasAway = failed || performance.now() - this.lookedAt > outageMs;
+    const watching = this.database.query<{ due: boolean; raised: boolean }>(
       `WITH before AS (
          SELECT watched_at < now - $2 * ms OR ($1 AND expire_after < now - $4 * ms) AS away, now + $3 * ms AS latest
          FROM installation, clock_timestamp() AS now, CAST('1 millisecond' AS interval) AS ms
@@ -99,6 +131,10 @@ export class LeaseExpiry implements OnModuleDestroy {
        FROM before WHERE id = 1 RETURNING away AS raised, expire_after <= clock_timestamp() AS due`,
       [wasAway, outageMs, this.holdMs, BRAKE_PAUSE * this.holdMs],
     );
+    const [watch] = await watching.catch((error: unknown) => {
+      this.renewalFailed ||= failed;
+      throw error;
+    });
     if (watch?.raised)
       log.warn('leases could not be renewed for a while: none will expire for one lease time');
     return watch?.due ?? false;
@@ -115,9 +151,10 @@ export class LeaseExpiry implements OnModuleDestroy {
          AND (gateway.last_seen_at IS NULL
            OR gateway.last_seen_at NOT BETWEEN clock_timestamp() - $2 * interval '1 millisecond'
                                            AND clock_timestamp() - $3 * interval '1 millisecond')
+         AND ${mayTake('$4')}
        ORDER BY lease_until LIMIT ${AT_ONCE} FOR UPDATE OF job SKIP LOCKED`,
       // The workers of a process that died notice after a lease, and have another to come back in.
-      [this.graceMs, leaseMs + this.holdMs, GATEWAY_SILENCE * leaseMs],
+      [this.graceMs, leaseMs + this.holdMs, GATEWAY_SILENCE * leaseMs, this.outageMs],
     );
     for (const { id } of rows)
       // One that cannot be taken keeps none of the others.
@@ -139,8 +176,8 @@ export class LeaseExpiry implements OnModuleDestroy {
   }
 
   private take(id: string): Promise<void> {
-    const over = `lease_until < clock_timestamp() - $2 * interval '1 millisecond'`;
-    return this.lose(id, over, [this.graceMs]);
+    const over = `lease_until < clock_timestamp() - $2 * interval '1 millisecond' AND ${mayTake('$3')}`;
+    return this.lose(id, over, [this.graceMs, this.outageMs]);
   }
 
   private async lose(id: string, condition: string, values: unknown[]): Promise<void> {

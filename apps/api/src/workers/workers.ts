@@ -42,6 +42,21 @@ const MAX_WORDS = 16_384;
 const SESSION = `SELECT 1 FROM worker JOIN join_token ON join_token.id = join_token_id
   WHERE worker.id = $3 AND session_id = $5 AND revoked_at IS NULL`;
 
+/** A heartbeat: renews leases (the first four parameters) and notes what the worker says. */
+const BEAT = `WITH renewed AS (
+    ${renewLeases(`EXISTS (${SESSION})`)}
+  ), seen AS (
+    UPDATE worker SET last_seen_at = clock_timestamp(),
+      state = CASE WHEN $6 OR drain_instance = instance_id THEN 'draining' ELSE 'online' END, free_slots = LEAST(free_slots, $7), rss_bytes = $8,
+      resident_bases = $9, free_chats = $10
+    WHERE id = $3 AND session_id = $5
+      AND EXISTS (SELECT 1 FROM join_token WHERE id = join_token_id AND revoked_at IS NULL)
+      AND (SELECT count(*) FROM renewed) >= 0
+    RETURNING drain_instance = instance_id AS drains
+  )
+  SELECT EXISTS (SELECT 1 FROM seen) AS seen, (SELECT drains FROM seen) AS drains,
+    COALESCE((SELECT json_agg(renewed) FROM renewed), '[]') AS renewed`;
+
 /** The table of workers: what people see of them. Ownership is elsewhere (lifecycle/lease). */
 @Injectable()
 export class Workers {
@@ -127,32 +142,23 @@ export class Workers {
       seen: boolean;
       drains: boolean | null;
       renewed: readonly Renewed[];
-    }>(
-      `WITH renewed AS (
-         ${renewLeases(`EXISTS (${SESSION})`)}
-       ), seen AS (
-         UPDATE worker SET last_seen_at = clock_timestamp(),
-           state = CASE WHEN $6 OR drain_instance = instance_id THEN 'draining' ELSE 'online' END, free_slots = LEAST(free_slots, $7), rss_bytes = $8,
-           resident_bases = $9, free_chats = $10
-         WHERE id = $3 AND session_id = $5
-           AND EXISTS (SELECT 1 FROM join_token WHERE id = join_token_id AND revoked_at IS NULL)
-           AND (SELECT count(*) FROM renewed) >= 0
-         RETURNING drain_instance = instance_id AS drains
-       )
-       SELECT EXISTS (SELECT 1 FROM seen) AS seen, (SELECT drains FROM seen) AS drains,
-         COALESCE((SELECT json_agg(renewed) FROM renewed), '[]') AS renewed`,
-      [
-        ...renewValues(workerId, beat.leases, this.settings.leaseMs),
-        sessionId,
-        draining,
-        clamped(beat.freeSlots),
-        beat.rssBytes,
-        JSON.stringify(beat.residentBases),
-        clamped(beat.freeChats),
-      ],
-    );
+    }>(BEAT, [
+      ...renewValues(workerId, beat.leases, this.settings.leaseMs),
+      sessionId,
+      draining,
+      clamped(beat.freeSlots),
+      beat.rssBytes,
+      JSON.stringify(beat.residentBases),
+      clamped(beat.freeChats),
+    ]);
     if (!row?.seen) throw await this.whyOut(workerId, sessionId);
     return { ...renewal(beat.leases, row.renewed), drains: row.drains === true };
+  }
+
+  /** Waits for whatever a heartbeat would wait for, and writes nothing. @throws Error where one would fail */
+  async canBeat(): Promise<void> {
+    const nobody = ['', false, null, 0, '[]', null];
+    await this.database.query(BEAT, [...renewValues('', [], this.settings.leaseMs), ...nobody]);
   }
 
   private async whyOut(workerId: string, sessionId: string): Promise<DomainError> {
