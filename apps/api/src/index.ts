@@ -13,6 +13,7 @@ import { BlobStore } from './blobs/blob-store.js';
 import { inUrl, isLoopback, Settings, VERSION, type ApiConfig } from './config.js';
 import { writeCredentials, type Credentials } from './credentials.js';
 import { dataSource } from './database/data-source.js';
+import { migrate } from './database/migrate.js';
 import { whileNoOtherStarts } from './database/start-lock.js';
 import { startEmbeddedPostgres } from './database/embedded-postgres.js';
 import { Dispatcher } from './workers/dispatcher.js';
@@ -79,7 +80,9 @@ export async function startApi(config: ApiConfig): Promise<RunningApi> {
     const source = await dataSource(settings.databaseUrl).initialize();
     closing.push(() => source.destroy());
     const queue = await whileNoOtherStarts(settings.databaseUrl, async () => {
-      await source.runMigrations({ transaction: 'all' });
+      await migrate(settings.databaseUrl, (migration, seconds) =>
+        log.info({ migration, seconds }, 'migrated'),
+      );
       return openDispatchQueue(settings.queueUrl, settings.databaseUrl, settings.queuePrefix);
     });
     closing.push(() => queue.close());

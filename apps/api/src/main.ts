@@ -4,12 +4,15 @@ import { parseArgs } from 'node:util';
 import { makeAdminKey } from './admin-key.js';
 import { startApi } from './index.js';
 import { log } from './log.js';
+import { migrateOnly } from './migrate-only.js';
 
 const HELP = `graft-api: the control plane
 
   graft-api [options]            starts it
   graft-api admin-key [options]  makes another administrator's key, beside a running one or without,
                                  and prints it: --home, --database-url
+  graft-api --migrate-only       brings the database up to date, prints each migration, and exits: 0 when
+                                 it is up to date, 1 when it is not. --home, --database-url, --queue-url
 
   --home DIR           database, blobs, credentials (GRAFT_HOME, default .graft)
   --host HOST          address of REST and the dashboard (GRAFT_HOST, default 127.0.0.1)
@@ -105,6 +108,7 @@ const { values, positionals } = parseArgs({
     'chat-wait': text,
     'eval-wait': text,
     'min-run-seconds': text,
+    'migrate-only': { type: 'boolean' },
     help: { type: 'boolean' },
   },
 });
@@ -150,6 +154,23 @@ if (values.help) {
     process.stdout.write(`${await makeAdminKey(home, databaseUrl ?? null)}\n`);
   } catch (error) {
     process.stderr.write(`no key was made: ${(error as Error).message}\n`);
+    process.exit(1);
+  }
+} else if (values['migrate-only']) {
+  try {
+    let count = 0;
+    const where = {
+      home: setting(values.home, 'GRAFT_HOME') ?? '.graft',
+      databaseUrl: setting(values['database-url'], 'GRAFT_DATABASE_URL'),
+      queueUrl: setting(values['queue-url'], 'GRAFT_QUEUE_URL'),
+    };
+    await migrateOnly(where, (migration, seconds) => {
+      count++;
+      process.stdout.write(`${migration}: ${seconds.toFixed(1)} s\n`);
+    });
+    process.stdout.write(`the database is up to date; migrations run: ${count}\n`);
+  } catch (error) {
+    process.stderr.write(`the database was not migrated: ${(error as Error).message}\n`);
     process.exit(1);
   }
 } else {

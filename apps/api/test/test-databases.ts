@@ -132,7 +132,7 @@ async function makeTemplate(client: pg.Client, template: string, owner: string):
     if (await exists()) return;
     const name = uniqueName(owner);
     await client.query(`CREATE DATABASE ${name}`);
-    await migrate(`${POSTGRES}/${name}`);
+    await makeSchema(`${POSTGRES}/${name}`);
     await client.query(`ALTER DATABASE ${name} RENAME TO ${template}`);
   } finally {
     await client.query('SELECT pg_advisory_unlock($1, $2)', key);
@@ -140,16 +140,13 @@ async function makeTemplate(client: pg.Client, template: string, owner: string):
 }
 
 /** Migrates an empty database as an API does at start: the schema and the queue's schema. */
-async function migrate(url: string): Promise<void> {
-  const [{ dataSource }, { runMigrations }] = await Promise.all([
-    import('../src/database/data-source.js'),
-    import('bullmq'),
+async function makeSchema(url: string): Promise<void> {
+  const [{ migrate }, { migrateQueue }] = await Promise.all([
+    import('../src/database/migrate.js'),
+    import('../src/queue/dispatch-queue.js'),
   ]);
-  const source = await dataSource(url).initialize();
-  await source.runMigrations({ transaction: 'all' }).finally(() => source.destroy());
-  const client = new pg.Client({ connectionString: url });
-  await client.connect();
-  await runMigrations(client).finally(() => client.end());
+  await migrate(url);
+  await migrateQueue(url);
 }
 
 function schemaHash(): string {

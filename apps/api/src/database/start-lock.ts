@@ -3,7 +3,8 @@ import { log } from '../log.js';
 
 /** Any number that no other user of this database locks. */
 const STARTING = 7_240_253;
-const PATIENCE = '5min';
+const PATIENCE_MS = 10 * 60_000;
+const PAUSE_MS = 250;
 
 /** Runs `work` while no other process starts on the same database; waits for one that does. */
 export async function whileNoOtherStarts<T>(
@@ -18,15 +19,25 @@ export async function whileNoOtherStarts<T>(
   client.on('error', (error) => log.warn({ err: error }, 'lost the connection that starts alone'));
   await client.connect();
   try {
-    const lock = async (sql: string): Promise<boolean> =>
-      (await client.query<{ mine: boolean }>(sql, [STARTING])).rows[0]?.mine !== false;
-    if (!(await lock('SELECT pg_try_advisory_lock($1) AS mine'))) {
-      log.info('waiting for another API process that is starting');
-      await client.query(`SET lock_timeout = '${PATIENCE}'`);
-      await lock('SELECT pg_advisory_lock($1)');
-    }
+    await acquire(client);
     return await work();
   } finally {
     await client.end().catch(() => undefined);
+  }
+}
+
+/**
+ * Asks again and again. A statement that waits for the lock would hold a snapshot, and CREATE INDEX CONCURRENTLY of the
+ * process that has the lock waits for every older snapshot.
+ */
+async function acquire(client: Client): Promise<void> {
+  const until = performance.now() + PATIENCE_MS;
+  for (let tries = 0; ; tries++) {
+    const sql = 'SELECT pg_try_advisory_lock($1) AS mine';
+    if ((await client.query<{ mine: boolean }>(sql, [STARTING])).rows[0]?.mine) return;
+    if (tries === 0) log.info('waiting for another API process that is starting');
+    if (performance.now() > until)
+      throw new Error('another API process has been starting on this database for ten minutes');
+    await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
   }
 }

@@ -46,10 +46,15 @@ export async function openDispatchQueue(
   return queueUrl ? openRedis(queueUrl, prefix) : openPostgres(databaseUrl, prefix);
 }
 
-async function openPostgres(databaseUrl: string, prefix: string): Promise<DispatchQueue> {
+/** Brings the queue's own tables up to date. */
+export async function migrateQueue(databaseUrl: string): Promise<void> {
   const client = new Client({ connectionString: databaseUrl });
   await client.connect();
   await runMigrations(client).finally(() => client.end());
+}
+
+async function openPostgres(databaseUrl: string, prefix: string): Promise<DispatchQueue> {
+  await migrateQueue(databaseUrl);
   const pool = new Pool({
     connectionString: databaseUrl,
     max: CONNECTIONS,

@@ -1,0 +1,30 @@
+import { startEmbeddedPostgres } from './database/embedded-postgres.js';
+import { migrate, type Report } from './database/migrate.js';
+import { whileNoOtherStarts } from './database/start-lock.js';
+import { migrateQueue } from './queue/dispatch-queue.js';
+
+/**
+ * Brings the database up to date and starts nothing: a step of an upgrade on its own. API processes of the build before
+ * may go on meanwhile.
+ * @param where databaseUrl: undefined for the embedded server in `home`, which is started where it does not run; queueUrl:
+ *   undefined where the queue's tables are in the database, too
+ */
+export async function migrateOnly(
+  {
+    home,
+    databaseUrl,
+    queueUrl,
+  }: { home: string; databaseUrl: string | undefined; queueUrl: string | undefined },
+  report: Report,
+): Promise<void> {
+  const embedded = databaseUrl === undefined ? await startEmbeddedPostgres(home) : null;
+  const url = databaseUrl ?? embedded?.url ?? '';
+  try {
+    await whileNoOtherStarts(url, async () => {
+      await migrate(url, report);
+      if (queueUrl === undefined) await migrateQueue(url);
+    });
+  } finally {
+    await (embedded?.joined ? embedded.leave() : embedded?.stop());
+  }
+}

@@ -1,0 +1,147 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { fileURLToPath } from 'node:url';
+import pg from 'pg';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { dataSource } from '../src/database/data-source.js';
+import { createLargeIndex } from '../src/database/large-index.js';
+import { whileNoOtherStarts } from '../src/database/start-lock.js';
+import { until } from './fixture.js';
+import {
+  dropDatabase,
+  emptyDatabase,
+  listens,
+  migratedDatabase,
+  POSTGRES,
+  POSTGRES_PORT,
+} from './test-databases.js';
+
+const MAIN = fileURLToPath(new URL('../bundle/main.js', import.meta.url));
+
+function start(databaseUrl: string) {
+  const { GRAFT_HOME: _, GRAFT_DATABASE_URL: __, GRAFT_QUEUE_URL: ___, ...env } = process.env;
+  const args = [MAIN, '--migrate-only', '--database-url', databaseUrl];
+  const child = spawn(process.execPath, args, { env });
+  const said = { out: '', err: '' };
+  child.stdout.on('data', (chunk: Buffer) => (said.out += chunk.toString()));
+  child.stderr.on('data', (chunk: Buffer) => (said.err += chunk.toString()));
+  return {
+    said,
+    over: once(child, 'close').then(([code]) => ({ code: code as number, ...said })),
+  };
+}
+
+describe.skipIf(!(await listens(POSTGRES_PORT)))('migrations on their own', () => {
+  let name: string;
+  let clients: pg.Client[];
+  const url = () => `${POSTGRES}/${name}`;
+  beforeEach(() => (clients = []));
+  afterEach(async () => {
+    for (const client of clients) await client.end();
+    await dropDatabase(name);
+  });
+
+  async function connect(): Promise<pg.Client> {
+    const client = new pg.Client({ connectionString: url() });
+    await client.connect();
+    clients.push(client);
+    return client;
+  }
+
+  it('make the schema once, whoever else does at the same time', async () => {
+    name = await emptyDatabase();
+    const source = await dataSource(url()).initialize();
+    try {
+      const both = await Promise.all([start(url()).over, start(url()).over]);
+      expect(both.map(({ code, err }) => [code, /not migrated/.test(err)])).toEqual([
+        [0, false],
+        [0, false],
+      ]);
+      const lines = both.flatMap(({ out }) =>
+        out.split('\n').filter((line) => line.endsWith(' s')),
+      );
+      expect(lines).toHaveLength(source.migrations.length);
+      expect(new Set(lines.map((line) => line.split(':')[0])).size).toBe(lines.length);
+      expect(await source.showMigrations()).toBe(false);
+      const client = await connect();
+      const queue = await client.query(`SELECT 1 FROM pg_tables WHERE schemaname = 'bullmq'`);
+      expect(queue.rowCount).toBeGreaterThan(0);
+      expect(await start(url()).over).toMatchObject({
+        code: 0,
+        out: 'the database is up to date; migrations run: 0\n',
+      });
+    } finally {
+      await source.destroy();
+    }
+  });
+
+  it('wait for a locked table, hold nobody up meanwhile, and keep those that are done', async () => {
+    name = await migratedDatabase();
+    const source = await dataSource(url()).initialize();
+    for (let n = 0; n < 2; n++) await source.undoLastMigration();
+    await source.destroy();
+    const holder = await connect();
+    const other = await connect();
+    const done = async (): Promise<string[]> =>
+      (await other.query<{ name: string }>('SELECT name FROM migration')).rows.map(
+        (row) => row.name,
+      );
+    expect(await done()).not.toContain('EventKind1764959100000');
+    await holder.query('BEGIN; SELECT 1 FROM evaluation');
+    const { over } = start(url());
+    await until(async () => (await done()).includes('EventKind1764959100000'));
+    await until(async () => {
+      const waiting = `SELECT 1 FROM pg_locks WHERE relation = 'evaluation'::regclass AND NOT granted`;
+      return (await other.query(waiting)).rowCount === 1;
+    });
+    // Behind the one that waits, until that gives up for a while.
+    await other.query('SELECT 1 FROM evaluation');
+    await holder.query('COMMIT');
+    expect(await over).toMatchObject({ code: 0 });
+    expect(await done()).toContain('EvaluationConfusion1764959200000');
+  });
+
+  it('say what is wrong, and exit with 1', async () => {
+    name = await emptyDatabase();
+    const { code, err } = await start(`${POSTGRES}/no_such_database`).over;
+    expect([code, err]).toEqual([
+      1,
+      expect.stringContaining(
+        'the database was not migrated: database "no_such_database" does not',
+      ),
+    ]);
+  });
+
+  it('make an index of a large table beside a process that waits to start', async () => {
+    name = await emptyDatabase();
+    const client = await connect();
+    await client.query('CREATE TABLE large (id int); INSERT INTO large VALUES (1), (1)');
+    const source = await dataSource(url()).initialize();
+    const runner = source.createQueryRunner();
+    const isValid = async (): Promise<unknown> =>
+      (
+        await client.query(
+          `SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass('large_id')`,
+        )
+      ).rows[0];
+    let second: Promise<unknown> | null = null;
+    try {
+      await whileNoOtherStarts(url(), async () => {
+        second = whileNoOtherStarts(url(), async () => undefined);
+        await until(async () => {
+          const starting = `SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'graft-start' AND query LIKE '%advisory_lock%'`;
+          return (await client.query(starting)).rowCount === 2;
+        });
+        // As an interrupted one leaves it.
+        const broken = client.query('CREATE UNIQUE INDEX CONCURRENTLY large_id ON large (id)');
+        await expect(broken).rejects.toThrow('could not create unique index');
+        expect(await isValid()).toEqual({ indisvalid: false });
+        for (let n = 0; n < 2; n++) await createLargeIndex(runner, 'large_id', 'ON large (id)');
+        expect(await isValid()).toEqual({ indisvalid: true });
+      });
+      await second;
+    } finally {
+      await source.destroy();
+    }
+  });
+});
