@@ -164,7 +164,7 @@ export class EvalClaims {
     const seconds = this.settings.evalWaitMs / 1000;
     const error = {
       code,
-      message: `the run waited, and nothing came of it within ${seconds} s (GRAFT_EVAL_WAIT): ${message}. Make a new run once that is mended`,
+      message: `the run waited, and nothing came of it within ${seconds} s (GRAFT_EVAL_WAIT): ${message}. Start a new run once that is resolved`,
     };
     await this.ending(id, async (manager) => {
       const [run] = await this.database.query<EvalRun>(

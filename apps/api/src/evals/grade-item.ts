@@ -82,7 +82,6 @@ export class ItemGrading {
   }
 
   /** @throws DomainError where the model cannot be asked now */
-
   private async sampled(
     caller: Principal,
     source: Sampled,
