@@ -76,6 +76,8 @@ export interface ApiConfig {
   readonly reconcileMs?: number;
   /** How often what nobody needs any more is deleted; tests shorten it. */
   readonly retentionMs?: number;
+  /** How long bytes stay after the last row that named them went. */
+  readonly blobGraceMs?: number;
   /** How long the body of a request, or a worker's upload, may stand still; tests shorten it. */
   readonly bodyStandsMs?: number;
   /** How long reading a job's data before it is created may take; tests shorten it. */
@@ -122,6 +124,7 @@ export class Settings {
   readonly heartbeatMs: number;
   readonly reconcileMs: number;
   readonly retentionMs: number;
+  readonly blobGraceMs: number;
   readonly bodyStandsMs: number;
   readonly readerMs: number;
   readonly importStallMs: number;
@@ -172,6 +175,7 @@ export class Settings {
     this.heartbeatMs = Math.max(200, Math.floor(this.leaseMs / 3));
     this.reconcileMs = config.reconcileMs ?? 3_000;
     this.retentionMs = config.retentionMs ?? 600_000;
+    this.blobGraceMs = config.blobGraceMs ?? 24 * 3_600_000;
     this.bodyStandsMs = config.bodyStandsMs ?? 60_000;
     this.importStallMs = config.importStallMs ?? 60_000;
     this.readerMs = config.readerMs ?? 60_000;

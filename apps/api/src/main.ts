@@ -65,6 +65,8 @@ const HELP = `graft-api: the control plane
                        (GRAFT_EVAL_WAIT, default 86400)
   --min-run-seconds N  how long a job runs at least before one of higher priority may take its slot
                        (GRAFT_MIN_RUN_SECONDS, default 300)
+  --blob-grace-hours N how long bytes stay on the disk after nothing names them any more, for backups
+                       (GRAFT_BLOB_GRACE_HOURS, default 24)
 
 Prints one line of JSON when it is ready: url, grpc_url, local_grpc_url (for a worker on this
 host), credentials, join_token_file, warnings.
@@ -108,6 +110,7 @@ const { values, positionals } = parseArgs({
     'chat-wait': text,
     'eval-wait': text,
     'min-run-seconds': text,
+    'blob-grace-hours': text,
     'migrate-only': { type: 'boolean' },
     help: { type: 'boolean' },
   },
@@ -177,6 +180,7 @@ if (values.help) {
   const home = setting(values.home, 'GRAFT_HOME') ?? '.graft';
   const joinTokenFile =
     setting(values['join-token-file'], 'GRAFT_JOIN_TOKEN_FILE') ?? join(home, 'join-token');
+  const graceHours = optionalWhole(values['blob-grace-hours'], 'GRAFT_BLOB_GRACE_HOURS', 100_000);
   const chatWait = optionalWhole(values['chat-wait'], 'GRAFT_CHAT_WAIT', 3600);
   const evalWait = optionalWhole(values['eval-wait'], 'GRAFT_EVAL_WAIT', 31_536_000);
   const optional = {
@@ -214,6 +218,7 @@ if (values.help) {
     streams: optionalWhole(values.streams, 'GRAFT_STREAMS', 1e6),
     chatQueue: optionalWhole(values['chat-queue'], 'GRAFT_CHAT_QUEUE', 10_000),
     outboundNetworks: listOf(setting(values['outbound-networks'], 'GRAFT_OUTBOUND_NETWORKS')),
+    blobGraceMs: graceHours === undefined ? undefined : graceHours * 3_600_000,
     chatWaitMs: chatWait === undefined ? undefined : chatWait * 1000,
     evalWaitMs: evalWait === undefined ? undefined : evalWait * 1000,
     minRunSeconds: optionalWhole(values['min-run-seconds'], 'GRAFT_MIN_RUN_SECONDS', 1e9),

@@ -59,7 +59,10 @@ describe.each(['folder', 's3'] as const)('the blob store in a %s', (kind) => {
     api = await startTestApi({ ...where, retentionMs: HOUR_MS });
     source = await dataSource(api.databaseUrl).initialize();
     database = new Database(source);
-    store = new BlobStore(new Settings({ home: api.home, ...where }, api.databaseUrl), database);
+    store = new BlobStore(
+      new Settings({ home: api.home, blobGraceMs: 0, ...where }, api.databaseUrl),
+      database,
+    );
     await store.open();
   });
   afterAll(async () => {

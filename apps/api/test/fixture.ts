@@ -46,7 +46,8 @@ export async function startTestApi(
   const shared = !embedded && !beside && (await listens(POSTGRES_PORT));
   const database = shared ? await migratedDatabase() : null;
   const config: ApiConfig = {
-    ...(beside?.config ?? { home, queuePrefix: uniqueName('api') }),
+    // Most tests look whether bytes go at all.
+    ...(beside?.config ?? { home, queuePrefix: uniqueName('api'), blobGraceMs: 0 }),
     ...(database
       ? { databaseUrl: `postgres://postgres@127.0.0.1:${databasePort}/${database}` }
       : {}),

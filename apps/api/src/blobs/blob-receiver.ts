@@ -58,6 +58,11 @@ export class BlobReceiver {
     return this.partials.received(key);
   }
 
+  /** Whether the disk is too full for something that came of late. */
+  lacksRoom(): Promise<boolean> {
+    return this.disk.lacksRoom();
+  }
+
   async receive(source: AsyncIterable<Buffer>, options: ReceiveOptions = {}): Promise<Received> {
     const { expect, resume, limit = Infinity } = options;
     const offset = resume?.offset ?? 0;

@@ -6,6 +6,7 @@ import { Injectable } from '@nestjs/common';
 import type { EntityManager } from 'typeorm';
 import { Settings } from '../config.js';
 import { Database } from '../database/database.js';
+import { log } from '../log.js';
 import { blobBackend, type BlobBackend, type StoredBlob } from './blob-backend.js';
 import { BlobReceiver, type Received, type ReceiveOptions } from './blob-receiver.js';
 import { proveMarker, settleMarker } from './blob-marker.js';
@@ -187,15 +188,17 @@ export class BlobStore {
   }
 
   /**
-   * Deletes the content unless a row still names it. The bytes go first: whatever happens then, the row
-   * is there to be found again.
+   * Deletes the content unless a row names it, or did of late: a backup that copies the database and then the blobs finds
+   * all that the database named. On a full disk it goes at once. The bytes go first: whatever happens then, the row is
+   * there to be found again.
    */
   async release(sha256: string): Promise<boolean> {
+    const graceMs = await this.graceMs();
     return this.database.transaction(async (manager) => {
       await this.lock(manager, [sha256]);
       const rows = await this.database.query(
-        `SELECT 1 FROM blob WHERE sha256 = $1 AND NOT EXISTS (SELECT 1 FROM blob_ref WHERE blob_ref.sha256 = $1)`,
-        [sha256],
+        `SELECT 1 FROM blob WHERE sha256 = $1 AND ${mayGo('$2')}`,
+        [sha256, graceMs],
         manager,
       );
       if (rows.length === 0) return false;
@@ -205,16 +208,30 @@ export class BlobStore {
     });
   }
 
-  /** Blobs that were last put more than an hour ago and that no row names. */
+  /** Blobs that were last put more than an hour ago and may go, those first that were dropped first. */
   async unnamed(limit: number): Promise<string[]> {
     const rows = await this.database.query<{ sha256: string }>(
-      `SELECT sha256 FROM blob WHERE created_at < now() - interval '1 hour'
-         AND NOT EXISTS (SELECT 1 FROM blob_ref WHERE blob_ref.sha256 = blob.sha256) LIMIT $1`,
-      [limit],
+      `SELECT sha256 FROM blob WHERE created_at < now() - interval '1 hour' AND ${mayGo('$2')}
+       ORDER BY dropped_at NULLS FIRST LIMIT $1`,
+      [limit, await this.graceMs()],
     );
     return rows.map((row) => row.sha256);
   }
+
+  /** What is uploaded now comes before what a backup may want. In a bucket there is always room. */
+  private async graceMs(): Promise<number> {
+    const { blobsUrl, blobGraceMs } = this.settings;
+    const isFull = blobsUrl === null && (await this.ready.receiver.lacksRoom());
+    if (isFull && blobGraceMs > 0)
+      log.warn('the disk is full: bytes that nothing names are deleted before their time');
+    return isFull ? 0 : blobGraceMs;
+  }
 }
+
+/** SQL: no row names the blob, and none has for so many milliseconds (a placeholder). */
+const mayGo = (graceMs: string): string =>
+  `(dropped_at IS NULL OR dropped_at <= clock_timestamp() - ${graceMs} * interval '1 millisecond')
+   AND NOT EXISTS (SELECT 1 FROM blob_ref WHERE blob_ref.sha256 = blob.sha256)`;
 
 function named(sha256: string): string {
   if (SHA256.test(sha256)) return sha256;

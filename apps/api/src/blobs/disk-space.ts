@@ -7,11 +7,15 @@ const RESERVE = { share: 0.02, most: 1e9 };
 const UPLOADS_RESERVE = { share: 0.05, most: 5e9 };
 /** How far ahead of what has come an upload holds room; the disk is looked at again then, as others write to it too. */
 const SLICE_BYTES = 16 * 1024 * 1024;
+/** Whoever was refused may come again within this time. */
+const REFUSED_MS = 3600 * 1000;
 
 /** Room on a disk for what is being written, but for a reserve. */
 export class DiskSpace {
   /** By uploader, bytes that are still to be written. */
   private readonly held = new Map<string | null, number>();
+  /** What there was no room for last. */
+  private refused: { bytes: number; uploader: string | null; at: number } | null = null;
 
   constructor(private readonly folder: string) {}
 
@@ -29,7 +33,7 @@ export class DiskSpace {
         'file_too_large',
         `${needed} bytes do not fit on the server's disk, however empty it is`,
       );
-    if (free < reserve || needed > free - reserve) throw noRoom();
+    if (free < reserve || needed > free - reserve) throw this.refuse(needed, uploader);
     return new Claim(this, uploader, bytes ?? Infinity);
   }
 
@@ -41,9 +45,8 @@ export class DiskSpace {
    */
   async hold(uploader: string | null, needed: number, wanted: number): Promise<number> {
     const { free, reserve } = await this.look(uploader);
-    const all = [...this.held.values()].reduce((sum, bytes) => sum + bytes, 0);
-    const left = free - reserve - all;
-    if (needed > left) throw noRoom();
+    const left = free - reserve - this.heldByAll;
+    if (needed > left) throw this.refuse(needed, uploader);
     const own = this.held.get(uploader) ?? 0;
     const share = Math.floor((left - own) / 2);
     const bytes = Math.max(needed, Math.min(wanted, SLICE_BYTES, share));
@@ -55,6 +58,23 @@ export class DiskSpace {
     const rest = (this.held.get(uploader) ?? 0) - bytes;
     if (rest > 0) this.held.set(uploader, rest);
     else this.held.delete(uploader);
+  }
+
+  /** Whether there is still no room for what was refused within the last hour. */
+  async lacksRoom(): Promise<boolean> {
+    const { refused } = this;
+    if (refused === null || performance.now() - refused.at > REFUSED_MS) return false;
+    const { free, reserve } = await this.look(refused.uploader);
+    return refused.bytes > free - reserve - this.heldByAll;
+  }
+
+  private get heldByAll(): number {
+    return [...this.held.values()].reduce((sum, bytes) => sum + bytes, 0);
+  }
+
+  private refuse(bytes: number, uploader: string | null): DomainError {
+    this.refused = { bytes, uploader, at: performance.now() };
+    return noRoom();
   }
 
   private async look(

@@ -16,6 +16,8 @@ export class Blob {
   @Big() size!: number;
   /** When it was last put. */
   @Now() created_at!: Date;
+  /** When a row last ceased to name it; kept by a trigger. Null where none but parts of uploads ever did. */
+  @Time(optional) dropped_at!: Date | null;
 }
 
 /** A blob that a row names; kept by triggers on the tables that have such rows. */
