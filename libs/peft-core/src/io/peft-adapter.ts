@@ -9,6 +9,7 @@ import { processorFiles, type VocabularyFiles } from '../data/processor-files.js
 import { parseJson, type Json } from '../data/tokenizer-files.js';
 import type { Adapter } from '../methods/method.js';
 import { methodFor, WITHOUT_ADAPTER } from '../methods/registry.js';
+import { matcher } from '../methods/targets.js';
 import type { HfConfig } from '../models/model.js';
 import { forConfig } from '../models/registry.js';
 import {
@@ -94,9 +95,10 @@ export function writeAdapter(
     ]);
     writeSafetensors(join(dir, ADAPTER_WEIGHTS), new Map(onDisk), { format: 'pt' });
   });
+  const resolved = unambiguous(adapter, forConfig(base.config).paths);
   const config = {
     ...(task.taskType === null && { auto_mapping: classOf(base.config) }),
-    ...(lacking ? pathsWithout(lacking, adapter.resolvedConfig()) : adapter.resolvedConfig()),
+    ...(lacking ? pathsWithout(lacking, resolved) : resolved),
     peft_type: peft.peft_type,
     task_type: task.taskType,
   };
@@ -115,6 +117,29 @@ export function writeAdapter(
   for (const [name, text] of files) writeWholeText(join(dir, name), text);
   return [ADAPTER_CONFIG, ADAPTER_WEIGHTS, ...files.keys()].sort();
 }
+
+/** Fields that say by names or a pattern which linears are adapted. */
+const NAMING: ReadonlySet<string> = new Set(['target_modules', 'feedforward_modules']);
+
+/** An adapter's config, with whole paths in place of names that PEFT would find in what is not read here, too. */
+function unambiguous(
+  adapter: Pick<Adapter, 'adapted' | 'resolvedConfig'>,
+  { unread = [] }: Pick<ModelPaths, 'unread'>,
+): Json {
+  const { adapted = [] } = adapter;
+  return Object.fromEntries(
+    Object.entries(adapter.resolvedConfig()).map(([field, value]) => {
+      if (!NAMING.has(field) || value === null) return [field, value];
+      const means = matcher(value as readonly string[] | string, `peft.${field}`);
+      const isOthers = unread.some((path) => means(path.replace('{n}', '0')));
+      return [field, isOthers && adapted.length > 0 ? adapted.filter(means) : value];
+    }),
+  );
+}
+
+/** Whether a tensor of an adapter's file is of a linear that is not read here. */
+const isUnread = (name: string, unread: readonly string[]): boolean =>
+  unread.some((path) => name.replace(/\.\d+\./, '.{n}.').includes(`.${path}.`));
 
 /** Whether a folder is what full fine-tuning saves. */
 export const isWholeModel = (dir: string): boolean => !existsSync(join(dir, ADAPTER_CONFIG));
@@ -223,11 +248,14 @@ export function readAdapter(dir: string, config?: HfConfig): StoredAdapter {
   const peft = readAdapterConfig(dir);
   const file = openWeights(dir);
   try {
-    const lacking = config ? lackedIn(config, peft, [...file.tensors.keys()]) : null;
-    const names = namesInside([...file.tensors.keys()], methodOf(peft).tensors, lacking);
+    const { unread = [] } = config ? forConfig(config).paths : {};
+    const tensors = [...file.tensors].filter(([name]) => !isUnread(name, unread));
+    const inFile = tensors.map(([name]) => name);
+    const lacking = config ? lackedIn(config, peft, inFile) : null;
+    const names = namesInside(inFile, methodOf(peft).tensors, lacking);
     return stored(
       lacking ? pathsWith(lacking, peft) : peft,
-      [...file.tensors].map(([name, tensor]) => [names.get(name) ?? name, () => tensor]),
+      tensors.map(([name, tensor]) => [names.get(name) ?? name, () => tensor]),
       methodOf(peft).adapters ? adaptersIn(dir, config) : [],
     );
   } finally {

@@ -74,6 +74,7 @@ function vision(hf: HfValues<typeof VISION>, factor: number): z.input<typeof Mod
 }
 
 const layer = (name: string): string => `vision_model.encoder.layers.{n}.${name}`;
+const textLayer = (name: string): string => `text_model.encoder.layers.{n}.${name}`;
 
 export const siglip = defineModel({
   name: 'siglip',
@@ -112,6 +113,13 @@ export const siglip = defineModel({
     },
     // that one has both towers, under their names
     headPrefix: '',
+    unread: [
+      ...['q_proj', 'k_proj', 'v_proj', 'out_proj'].map((name) => textLayer(`self_attn.${name}`)),
+      ...['fc1', 'fc2'].map((name) => textLayer(`mlp.${name}`)),
+      'text_model.head',
+      // PyTorch's attention multiplies with its weight and never calls it
+      'vision_model.head.attention.out_proj',
+    ],
     heads: { classification: { pool: 'mean', output: 'classifier', hasBias: true } },
   },
 });

@@ -375,6 +375,8 @@ export interface ModelPaths {
   readonly pooling?: PoolingHeadPaths;
   /** What paths begin with that transformers' model without a head lacks; left out: their first segment. */
   readonly headPrefix?: string;
+  /** Linears of transformers' class that are not read here. Names mean them in PEFT, too. */
+  readonly unread?: readonly string[];
   /** Heads of tasks; decoders have one of transformers' usual name where none is named. */
   readonly heads?: Readonly<Partial<Record<TaskHeadKind, TaskHeadPaths>>>;
 }

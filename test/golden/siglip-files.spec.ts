@@ -1,0 +1,93 @@
+// Adapters on SigLIP's tower for pictures, beside what PEFT's class has of the same names: the tower for texts, and a
+// linear inside the attention of the pooling head.
+import { mkdtempSync, readFileSync, renameSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { mapSafetensors, setThreads, tensor, tidy } from '@graft/kernels';
+import {
+  attachMethod,
+  buildModel,
+  readAdapter,
+  taskFor,
+  writeAdapter,
+  writeSafetensors,
+  type HfConfig,
+} from '@graft/peft-core';
+import { beforeAll, expect, it, onTestFinished } from 'vitest';
+import { HERE, json } from './golden-case.js';
+
+const FAMILY = 'siglip-head';
+const config = json<HfConfig>(FAMILY, 'base', 'config.json');
+const task = taskFor('image_feature_extraction').peft;
+
+beforeAll(() => setThreads(1));
+
+/** The folder of an adapter as it starts. */
+function written(peft: { readonly peft_type: string; readonly [field: string]: unknown }): string {
+  const dir = mkdtempSync(join(tmpdir(), 'graft-siglip-'));
+  onTestFinished(() => rmSync(dir, { recursive: true }));
+  const file = mapSafetensors(join(HERE, FAMILY, 'base', 'model.safetensors'));
+  const model = buildModel(config, file.tensors, { dtype: 'f32', quantization: null });
+  const adapter = attachMethod(model, peft, { run: 1, seed: 3 });
+  writeAdapter(dir, adapter, { base: { config, tokenizerFiles: null }, baseName: 'x', task, peft });
+  adapter.detach();
+  model.dispose();
+  file.close();
+  return dir;
+}
+
+it.each<[readonly string[] | string, readonly string[]]>([
+  [
+    ['q_proj', 'fc1'],
+    ['self_attn.q_proj', 'mlp.fc1'],
+  ],
+  ['.*(q_proj|fc1)', ['self_attn.q_proj', 'mlp.fc1']],
+  [['out_proj'], ['self_attn.out_proj']],
+])('names whole paths for %j, so that PEFT adapts nothing else', (target_modules, ends) => {
+  const dir = written({ peft_type: 'LORA', r: 2, target_modules });
+  const text = readFileSync(join(dir, 'adapter_config.json'), 'utf8');
+  const { target_modules: names } = JSON.parse(text) as { target_modules: readonly string[] };
+  for (const name of names) {
+    expect(name).toMatch(/^vision_model\.(encoder|head\.mlp)\./);
+    expect(ends.some((end) => name.endsWith(`.${end}`))).toBe(true);
+  }
+  expect(names.some((name) => name.endsWith(ends[0]!))).toBe(true);
+});
+
+it('names feed-forward modules as it names targets', () => {
+  const dir = written({
+    peft_type: 'IA3',
+    target_modules: ['k_proj', 'fc2'],
+    feedforward_modules: ['fc2'],
+  });
+  const text = readFileSync(join(dir, 'adapter_config.json'), 'utf8');
+  const fields = JSON.parse(text) as Record<string, readonly string[]>;
+  const { target_modules: targets, feedforward_modules: inner } = fields;
+  expect(inner).toEqual(targets!.filter((name) => name.endsWith('fc2')));
+  expect(inner!.length).toBeGreaterThan(0);
+});
+
+it("reads an adapter of PEFT's that has parts on those, without them", () => {
+  const dir = written({ peft_type: 'LORA', r: 2, target_modules: ['q_proj', 'out_proj'] });
+  const path = join(dir, 'adapter_model.safetensors');
+  const read = (): string[] => {
+    const { tensors, dispose } = readAdapter(dir, config);
+    const names = [...tensors.keys()];
+    dispose();
+    return names;
+  };
+  const before = read();
+  const file = mapSafetensors(path);
+  tidy(() => {
+    const more = [
+      'text_model.encoder.layers.1.self_attn.q_proj.lora_A',
+      'text_model.head.lora_B',
+      'vision_model.head.attention.out_proj.lora_A',
+    ].map((name) => [`base_model.model.${name}.weight`, tensor([1, 2], [1, 2])] as const);
+    const all = new Map([...file.tensors, ...more]);
+    writeSafetensors(join(dir, 'more.safetensors'), all, { format: 'pt' });
+  });
+  file.close();
+  renameSync(join(dir, 'more.safetensors'), path);
+  expect(read()).toEqual(before);
+});
