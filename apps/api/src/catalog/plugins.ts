@@ -15,6 +15,7 @@ export {
   headOf,
   heldAs,
   inputRecords,
+  inOrderOf,
   inputsOfTask,
   inspectAdapter,
   inspectModelFolder,

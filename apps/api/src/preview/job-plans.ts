@@ -17,6 +17,7 @@ import {
   footprintOf,
   headOf,
   heldAs,
+  inOrderOf,
   invocationOf,
   checkWrites,
   learntOn,
@@ -175,7 +176,7 @@ export class JobPlans {
       // equal records stay together: how many are held out is known only now
       if (split && data.validation) spec = heldAs(plan.exact(data.validation.examples), config);
       // of labels, how many there are may be, too
-      spec = { ...spec, task_options: { ...data.taskOptions } };
+      spec = { ...spec, task_options: { ...inOrderOf(config, data.taskOptions, taskOptions) } };
       footprint = footprintOf(spec.peft, config, start !== null, headOf(spec), spec.adapters);
       const answers = answerSizes(spec, config, prompts, footprint.virtualTokens);
       const rows = data.training.largest_rows;

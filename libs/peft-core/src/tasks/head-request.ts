@@ -51,6 +51,22 @@ export function learntOn(spec: Spec, config: HfConfig): Spec {
   return { ...spec, task_options: letters.on(spec.task_options, outlineOf(config)) as Spec['task_options'] }; // prettier-ignore
 }
 
+/** Options that the data filled in, whose labels have the order of the base's id2label where that names just these. */
+export function inOrderOf(
+  config: HfConfig,
+  found: Readonly<Record<string, unknown>>,
+  asked: Readonly<Record<string, unknown>>,
+): Readonly<Record<string, unknown>> {
+  const labels = found['labels'];
+  if (!Array.isArray(labels) || asked['labels'] !== null) return found;
+  const known = Object.entries((config['id2label'] ?? {}) as Readonly<Record<string, unknown>>)
+    .sort(([one], [other]) => Number(one) - Number(other))
+    .map(([, name]) => name);
+  const names = new Set(known);
+  const isSame = known.length === labels.length && labels.every((label) => names.has(label));
+  return isSame ? { ...found, labels: known } : found;
+}
+
 /** A task's options as its finished job has them. @param stored the letters of its adapter */
 export function trainedOptions(
   { task, task_options: options }: TaskOf,

@@ -14,11 +14,19 @@ import { isWholeModel, readAdapter, storedLetters } from '../io/peft-adapter.js'
 import type { Adapter, NamedTensors } from '../methods/method.js';
 import { checkUnwritten, invocationOf, promptTasks } from '../methods/config.js';
 import { methodFor, WITHOUT_ADAPTER } from '../methods/registry.js';
+import type { HfConfig } from '../models/model.js';
 import { stackKinds } from '../nn/stack-options.js';
 import { surveyed } from '../data/survey.js';
 import { atOnce } from '../pieces.js';
 import { footprintOf, type BaseFootprint } from '../plan.js';
-import { checkWrites, continuedOptions, headFilesOf, headOf, learntOn } from '../tasks/head-request.js';
+import {
+  checkWrites,
+  continuedOptions,
+  headFilesOf,
+  headOf,
+  inOrderOf,
+  learntOn,
+} from '../tasks/head-request.js';
 import { checkBase, inputsOf, taskFor } from '../tasks/registry.js';
 import type { Example, Task } from '../tasks/task.js';
 import { foundIn } from './checkpoint.js';
@@ -72,12 +80,8 @@ export function prepareRun(base: Base, asked: Spec, options: RunOptions): Prepar
   checkBase(task, { stacks: stackKinds(base.model.stacks), inputs }, base.config.model_type);
   checkWrites(asked, base.config);
   const held = heldPlaces(asked, task, options);
-  const spec = withSurvey(
-    learntOn(begunWith(asked, options, base), base.config),
-    task,
-    options,
-    held,
-  );
+  const learnt = learntOn(begunWith(asked, options, base), base.config);
+  const spec = withSurvey(learnt, base.config, task, options, held);
   const begun = isBegun(options);
   const footprint = footprintOf(spec.peft, base.config, begun, headOf(spec), spec.adapters);
   checkTrained(spec.optimizer, footprint);
@@ -192,13 +196,14 @@ function begunWith(
 
 function withSurvey(
   spec: Spec,
+  config: HfConfig,
   task: Task,
   { trainFile, validFile = null }: RunOptions,
   held: ReadonlySet<number> | null,
 ): Spec {
   const { task_options: options } = spec;
   const found = surveyed(task, options as unknown, trainFile, validFile, held ?? undefined);
-  return { ...spec, task_options: found as Spec['task_options'] };
+  return { ...spec, task_options: inOrderOf(config, found as Spec['task_options'], options) };
 }
 
 const TOLD_EVERY_MS = 5000;
