@@ -59,6 +59,11 @@ it.each([
   expect(() => outlineOf({ ...base, ...changed })).toThrow(message);
 });
 
+it('takes hidden features where apply_spec_augment is off, and nothing is hidden', () => {
+  const config = { ...base, mask_feature_prob: 0.1, apply_spec_augment: false };
+  expect(() => outlineOf(config)).not.toThrow();
+});
+
 it.each([
   [{ target_modules: ['conv'] }, /pos_conv_embed\.conv, whose update PEFT cannot merge/],
   [{ target_modules: '.*conv' }, /pos_conv_embed\.conv, whose update PEFT cannot merge/],

@@ -81,7 +81,8 @@ export const wav2vec2 = defineModel({
       refuse(`feat_extract_activation: ${hf.feat_extract_activation}`, 'another than gelu');
     if (hf.feat_extract_norm !== 'group' && hf.feat_extract_norm !== 'layer')
       refuse(`feat_extract_norm: ${hf.feat_extract_norm}`, 'another than group and layer');
-    if (hf.mask_feature_prob > 0) refuse(`mask_feature_prob: ${hf.mask_feature_prob}`, 'hiding features'); // prettier-ignore
+    if (hf.apply_spec_augment && hf.mask_feature_prob > 0)
+      refuse(`mask_feature_prob: ${hf.mask_feature_prob}`, 'hiding features');
     const { conv_dim: channels, conv_kernel: kernels, conv_stride: strides } = hf;
     if (kernels.length !== channels.length || strides.length !== channels.length)
       refuse('conv_dim, conv_kernel and conv_stride', 'lists of different lengths');

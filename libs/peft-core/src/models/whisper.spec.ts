@@ -46,8 +46,18 @@ it.each([
   ['a head of its own', { tie_word_embeddings: false }, /tie_word_embeddings: false/],
   ['a decoder of other heads', { decoder_attention_heads: 8 }, /decoder_attention_heads: 8/],
   ['SpecAugment', { apply_spec_augment: true }, /apply_spec_augment: true/],
+  [
+    'SpecAugment of features',
+    { apply_spec_augment: true, mask_time_prob: 0, mask_feature_prob: 0.1 },
+    /apply_spec_augment: true/,
+  ],
 ])('refuses %s', (_, changed, message) => {
   expect(() => outlineOf({ ...tiny, ...changed })).toThrow(message);
+});
+
+it('takes SpecAugment that hides nothing', () => {
+  const config = { ...tiny, apply_spec_augment: true, mask_time_prob: 0, mask_feature_prob: 0 };
+  expect(() => outlineOf(config)).not.toThrow();
 });
 
 const LABELS = { kind: 'classification', outputs: 3 } as const;

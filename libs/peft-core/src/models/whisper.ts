@@ -53,6 +53,8 @@ export const whisper = defineModel({
     decoder_start_token_id: or(integer(0, 1 << 24), 50257),
     tie_word_embeddings: or(flag, true),
     apply_spec_augment: or(flag, false),
+    mask_time_prob: or(fraction, 0.05),
+    mask_feature_prob: or(fraction, 0),
     architectures: optional(words),
     classifier_proj_size: or(SIZE, 256),
     use_weighted_layer_sum: or(flag, false),
@@ -68,7 +70,8 @@ export const whisper = defineModel({
   options(hf) {
     const { d_model: hiddenSize, encoder_attention_heads: heads } = hf;
     if (!hf.tie_word_embeddings) refuse('tie_word_embeddings: false', 'a head of its own');
-    if (hf.apply_spec_augment) refuse('apply_spec_augment: true', 'SpecAugment');
+    if (hf.apply_spec_augment && hf.mask_time_prob + hf.mask_feature_prob > 0)
+      refuse('apply_spec_augment: true', 'SpecAugment');
     // PEFT gives a decoder's prefix as many heads as the encoder has
     if (heads !== hf.decoder_attention_heads)
       refuse(
