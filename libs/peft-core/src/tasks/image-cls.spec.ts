@@ -65,12 +65,11 @@ describe('labels', () => {
     return survey.options();
   };
 
-  it('are found in the records; numbers with fractions are labels, too', () => {
+  it('are found in the records', () => {
     expect(surveyed(['dog', 'cat', 'dog'])).toMatchObject({
       problem_type: 'single_label_classification',
       labels: ['cat', 'dog'],
     });
-    expect(surveyed([0.5, 1.5])).toMatchObject({ labels: ['0.5', '1.5'] });
     expect(surveyed([['a'], ['a', 'b'], []])).toMatchObject({
       problem_type: 'multi_label_classification',
       labels: ['a', 'b'],
@@ -79,6 +78,12 @@ describe('labels', () => {
 
   it('are refused where they do not go together', () => {
     expect(() => surveyed(['a', ['b']])).toThrow(/"label" is a list/);
+    expect(() => surveyed([0.5, 1.5])).toThrow(
+      'labels with fractions, such as 0.5, are measures, which this task does not learn; if they are names of classes, list them in graft.task_options.labels',
+    );
+    const labels = ['0.5', '1.5'];
+    expect(surveyed([0.5, 1.5], { labels })).toMatchObject({ labels });
+    expect(surveyed([0.5, 'other'])).toMatchObject({ labels: ['0.5', 'other'] });
     expect(() => surveyed(['a', 'c'], { labels: ['a', 'b'] })).toThrow(/"c" is not one of/);
     expect(imageCls.options.safeParse({ problem_type: 'regression' }).success).toBe(false);
   });

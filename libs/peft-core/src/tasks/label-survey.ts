@@ -32,7 +32,8 @@ export function realOf(label: unknown): number | null {
 export class LabelSurvey<O extends LabelOptions> implements Survey<O> {
   readonly #found = new Set<string>();
   #isList: boolean | null = null;
-  #hasFraction = false;
+  /** The first label that is a number with a fraction. */
+  #fraction: Label | null = null;
   /** The first label that is no number. */
   #word: Label | null = null;
 
@@ -59,6 +60,7 @@ export class LabelSurvey<O extends LabelOptions> implements Survey<O> {
 
   options(): O {
     const { given } = this;
+    this.#refuseMeasures();
     const problem = given.problem_type ?? this.#problem();
     if (problem === 'regression') return { ...given, problem_type: problem };
     const labels = given.labels ?? inOrder(this.#found);
@@ -81,16 +83,29 @@ export class LabelSurvey<O extends LabelOptions> implements Survey<O> {
     if (problem === 'regression')
       return real === null ? `"label" must be a number, got ${shown(label)}` : null;
     if (real === null) this.#word ??= label;
-    else if (!Number.isInteger(real)) this.#hasFraction = true;
+    else if (!Number.isInteger(real)) this.#fraction ??= label;
     if (labels !== null) return isAmong(label, labels) ? null : notAmong(label, labels);
     if (this.#found.size <= MOST_LABELS) this.#found.add(String(label));
     return null;
   }
 
+  /** Numbers, some with fractions, that nobody lists as names. */
+  get #areMeasures(): boolean {
+    return this.#fraction !== null && this.#word === null && this.given.labels === null;
+  }
+
+  #refuseMeasures(): void {
+    if (this.takes.measures || !this.#areMeasures) return;
+    throw new DomainError(
+      'invalid_training_file',
+      `labels with fractions, such as ${shown(this.#fraction)}, are measures, which this task does not learn; if they are names of classes, list them in graft.task_options.labels`,
+      'training_file',
+    );
+  }
+
   #problem(): Problem {
     if (this.#isList) return 'multi_label_classification';
-    const isReal = this.takes.measures && this.#hasFraction && this.given.labels === null;
-    if (isReal && this.#word === null) return 'regression';
+    if (this.#areMeasures) return 'regression';
     if (this.#found.size <= MOST_LABELS) return 'single_label_classification';
     throw new DomainError(
       'invalid_training_file',
