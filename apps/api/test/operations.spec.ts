@@ -37,6 +37,21 @@ async function trained(): Promise<{ job: string; model: string }> {
 const operate = (body: object): Promise<JobObject> =>
   api.post<JobObject>('/adapters/operations', body);
 
+it('an adapter whose config is too large to read is refused, with its size', async () => {
+  const { model } = await trained();
+  const { id } = await operate({ type: 'combine', adapters: [model], weights: [1] });
+  const lease = await worker.assigned();
+  const adapter = [
+    await worker.put(lease, 'adapter_config.json', `{"peft_type":"LORA"}${' '.repeat(5e6)}`),
+    await worker.put(lease, 'adapter_model.safetensors', 'combined'),
+  ];
+  await worker.tell(lease, started(0, 1), finished(1, adapter));
+  const { fine_tuned_model: made } = await api.get<JobObject>(`/fine_tuning/jobs/${id}`);
+  await expect(
+    operate({ type: 'combine', adapters: [made, model], weights: [1, 1] }),
+  ).rejects.toThrow('its adapter_config.json is 5000020 bytes, and at most 4194304 are read');
+});
+
 it('a worker gets the files of each adapter by its place, no data, and how the base was held', async () => {
   const [one, two] = [await trained(), await trained()];
   const { model: a } = one;

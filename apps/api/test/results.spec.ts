@@ -59,8 +59,9 @@ const adapterFiles = ({ id, worker, lease }: Running, at: number) =>
     ].map(([name = '', text = '']) => worker.put(lease, name, text)),
   );
 
-async function save(run: Running, at: number): Promise<void> {
+async function save(run: Running, at: number, card?: string): Promise<void> {
   const adapter = await adapterFiles(run, at);
+  if (card !== undefined) adapter[0] = await run.worker.put(run.lease, 'README.md', card);
   const state = await run.worker.put(run.lease, 'state.safetensors', `state ${run.id} at ${at}`);
   await run.worker.tell(run.lease, saved(at, [state, ...adapter], adapter));
 }
@@ -315,6 +316,18 @@ describe('archives', () => {
         ],
       ]);
     }
+  });
+
+  it('of a checkpoint have a card that is too large to read as it is', async () => {
+    const run = await running();
+    const card = 'x'.repeat(5e6);
+    await run.worker.tell(run.lease, started(0, 40), step(7));
+    await save(run, 7, card);
+    await api.post(`/fine_tuning/jobs/${run.id}/cancel`);
+    run.worker.vanish();
+    const name = (await checkpoints(run.id))[0]?.fine_tuned_model_checkpoint ?? '';
+    const files = await unzip((await archive(name)).bytes);
+    expect(files.get(`tiny-${run.id.slice(-8)}-step-7/README.md`)?.toString() === card).toBe(true);
   });
 
   it('of a checkpoint say whose it is', async () => {

@@ -35,6 +35,9 @@ const TASKS = [
   ...ANSWER_ABILITIES,
 ];
 
+/** Of a blob in one message. */
+const PART_BYTES = 2 ** 20;
+
 type Fact = NonNullable<Event['fact']>;
 
 export class ScriptedWorker {
@@ -258,7 +261,8 @@ export class ScriptedWorker {
       call.write({
         body: { $case: 'header', value: { jobId: of.jobId, attempt: of.attempt, blob, offset: 0 } },
       });
-      call.write({ body: { $case: 'data', value: data } });
+      for (let from = 0; from === 0 || from < data.length; from += PART_BYTES)
+        call.write({ body: { $case: 'data', value: data.subarray(from, from + PART_BYTES) } });
       call.end();
     });
   }

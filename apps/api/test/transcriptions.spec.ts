@@ -207,21 +207,28 @@ describe('who answers', () => {
     });
   });
 
-  it('of letters that nobody had found before it ran are those that spell with the letters of their files', async () => {
-    await importBase(api, 'bare', writeTinySoundBase(join(dir, 'bare'), 'wav2vec2'));
+  /** A job on a base of sounds whose letters nobody has found yet, and a way to make more like it. */
+  async function createOfLetters(model: string) {
     const sounds = readFileSync(writeSounds(join(dir, 'sounds.jsonl'), 4, 'text'));
     const { id: training_file } = await api.client.files.create({
       file: new File([sounds], 'sounds.jsonl'),
       purpose: 'fine-tune',
     });
     const asked = { training_file, peft: { peft_type: 'LORA' }, graft: { task: 'ctc' } };
-    const create = (model: string) => api.post<JobObject>('/fine_tuning/jobs', { ...asked, model });
-    const { id } = await create('bare');
+    const create = (of: string) =>
+      api.post<JobObject>('/fine_tuning/jobs', { ...asked, model: of });
+    const { id } = await create(model);
     // as creation leaves it where the reader takes too long
     await api.query(
       `UPDATE job SET spec = jsonb_set(spec, '{task_options,letters}', 'null') WHERE id = $1`,
       [id],
     );
+    return { id, create };
+  }
+
+  it('of letters that nobody had found before it ran are those that spell with the letters of their files', async () => {
+    await importBase(api, 'bare', writeTinySoundBase(join(dir, 'bare'), 'wav2vec2'));
+    const { id, create } = await createOfLetters('bare');
     const lease = await worker.assigned();
     await worker.tell(lease, started(0, 1), step(1));
     const letters = [' ', ...'hilow'];
@@ -236,6 +243,21 @@ describe('who answers', () => {
     const next = await create(model as string);
     expect(next.graft['task_options']).toMatchObject({ letters, vocabulary_from_data: false });
     await api.client.fineTuning.jobs.cancel(next.id);
+  });
+
+  it('of letters in a file that is too large to read is refused, with its size', async () => {
+    const { id } = await createOfLetters('bare');
+    const lease = await worker.assigned();
+    await worker.tell(lease, started(0, 1), step(1));
+    await worker.finish(lease, 1, {}, { 'vocab.json': `{"a":0}${' '.repeat(5e6)}` });
+    const { fine_tuned_model: model } = await api.get<JobObject>(`/fine_tuning/jobs/${id}`);
+    await expect(
+      transcriptions.create({ model: model as string, file: file() }),
+    ).rejects.toMatchObject({
+      status: 400,
+      code: 'invalid_model',
+      message: expect.stringContaining('its vocab.json is 5000007 bytes') as string,
+    });
   });
 
   it('are workers whose build knows how', async () => {

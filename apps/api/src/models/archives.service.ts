@@ -1,6 +1,5 @@
 import { Injectable } from '@nestjs/common';
 import { DomainError, lossText } from '@graft/contracts';
-import { readFile } from 'node:fs/promises';
 import type { Principal } from '../auth/principal.js';
 import { BlobStore } from '../blobs/blob-store.js';
 import { Database } from '../database/database.js';
@@ -10,6 +9,7 @@ import { resultOrder } from '../files/result-order.js';
 import type { NamedCheckpoint } from '../history/checkpoints.repository.js';
 import { finite } from '../history/job-object.js';
 import { isCheckpoint, ModelsService } from './models.service.js';
+import { MOST_SMALL_BYTES, smallText } from './small-file.js';
 
 /** What stands in an archive: a stored file, or a text made for it. */
 export type Content =
@@ -62,8 +62,8 @@ export class Archives {
     const found = await this.models.checkpoint(caller, id, 'model');
     const contents = await Promise.all(
       resultOrder(found.checkpoint.adapter).map(async (file): Promise<Content> => {
-        if (file.name !== 'README.md') return this.stored(file);
-        const card = await readFile(await this.blobs.file(file), 'utf8');
+        if (file.name !== 'README.md' || file.size > MOST_SMALL_BYTES) return this.stored(file);
+        const card = await smallText(this.blobs, file, 'model');
         return { name: file.name, text: Buffer.from(`${card}\n${provenance(found)}`) };
       }),
     );

@@ -1,4 +1,3 @@
-import { readFile } from 'node:fs/promises';
 import { Injectable } from '@nestjs/common';
 import {
   DomainError,
@@ -18,6 +17,7 @@ import { Model, type StoredFile } from '../database/entities/storage.js';
 import { CheckpointsRepository, type NamedCheckpoint } from '../history/checkpoints.repository.js';
 import type { PageQuery } from '../http/parse.js';
 import { checkpointModel, modelObject } from './model-object.js';
+import { smallText } from './small-file.js';
 
 const ADAPTER_CONFIG = 'adapter_config.json';
 const VOCABULARY = 'vocab.json';
@@ -143,7 +143,7 @@ export class ModelsService {
         adapter: checkpoint.adapter,
         baseDtype: job.spec.base_dtype,
         quantization: job.spec.quantization,
-        task: await this.taskIn(job.spec, checkpoint.adapter),
+        task: await this.taskIn(job.spec, checkpoint.adapter, parameter),
       };
     }
     const model = await this.row(caller, id, parameter);
@@ -162,7 +162,7 @@ export class ModelsService {
       );
     const { base_dtype: baseDtype, quantization } = model;
     const spec = (await this.specsOf([model])).get(model.job_id ?? '');
-    const task = await this.taskIn(spec, model.files);
+    const task = await this.taskIn(spec, model.files, parameter);
     const held = { id, baseDtype, quantization, task };
     if (model.kind !== 'adapter') return { ...held, base: model, adapter: [] };
     return { ...held, base: await this.baseOf(model.base_id, parameter), adapter: model.files };
@@ -183,13 +183,14 @@ export class ModelsService {
   private async taskIn(
     spec: JobTask | undefined,
     files: readonly StoredFile[],
+    parameter: string,
   ): Promise<Resolved['task']> {
     if (!spec) return null;
     // jobs of the first builds have none
     const options = spec.task_options as { readonly letters?: unknown } | null;
     const file =
       options?.letters === null ? files.find(({ name }) => name === VOCABULARY) : undefined;
-    const text = file && (await readFile(await this.blobs.file(file), 'utf8'));
+    const text = file && (await smallText(this.blobs, file, parameter));
     const stored = (): readonly string[] | null =>
       text === undefined ? null : lettersIn({ vocabulary: JSON.parse(text), tokenizerConfig: {} });
     return { name: spec.task, options: trainedOptions(spec, stored) };
@@ -213,7 +214,7 @@ export class ModelsService {
   async configIn(files: readonly StoredFile[], parameter: string): Promise<Spec['peft']> {
     const config = files.find(({ name }) => name === ADAPTER_CONFIG);
     if (!config) throw new DomainError('invalid_adapter', `it has no ${ADAPTER_CONFIG}`, parameter);
-    const text = await readFile(await this.blobs.file(config), 'utf8');
+    const text = await smallText(this.blobs, config, parameter);
     return adapterConfig(text, ADAPTER_CONFIG);
   }
 
