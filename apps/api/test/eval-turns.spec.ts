@@ -98,7 +98,7 @@ it('runs that wait for a worker leave room for a run that needs none', async () 
   for (const run of waiting) expect((await run.get()).status).toBe('in_progress');
   await answering();
   for (const run of waiting) await until(hasStatus(run, 'completed'));
-}, 60_000);
+});
 
 it('runs that are at work give way after their turn', async () => {
   await answering(undefined, 1);
@@ -108,7 +108,7 @@ it('runs that are at work give way after their turn', async () => {
   const ninth = await makeRun(clients[SLOTS]!, RUN);
   await until(hasStatus(ninth, 'completed'), 30_000);
   for (const run of long) expect((await run.get()).status).toBe('in_progress');
-}, 60_000);
+});
 
 it('a run that waits outlives a restart, and is cancelled', async () => {
   const [kept, left] = [
