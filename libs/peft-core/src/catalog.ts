@@ -93,7 +93,14 @@ export { checkTrained, trainedBy } from './train/optimizer.js';
 import { refusePacked } from './plan.js';
 export { continued, isToldByFile, namedAdapters } from './methods/config.js';
 export { cutAt, footprintOf, heldAs, residentBytes } from './plan.js';
-export { checkWrites, continuedOptions, headOf, inOrderOf, learntOn, trainedOptions } from './tasks/head-request.js';
+export {
+  checkWrites,
+  continuedOptions,
+  headOf,
+  inOrderOf,
+  learntOn,
+  trainedOptions,
+} from './tasks/head-request.js';
 export { lettersIn } from './data/audio/made-vocabulary.js';
 export { totalSteps };
 export {
