@@ -18,18 +18,25 @@ import { HERE, json } from './golden-case.js';
 
 const FAMILY = 'siglip-head';
 const config = json<HfConfig>(FAMILY, 'base', 'config.json');
-const task = taskFor('image_feature_extraction').peft;
 
 beforeAll(() => setThreads(1));
 
 /** The folder of an adapter as it starts. */
-function written(peft: { readonly peft_type: string; readonly [field: string]: unknown }): string {
+function written(
+  peft: { readonly peft_type: string; readonly [field: string]: unknown },
+  task = 'image_feature_extraction',
+): string {
   const dir = mkdtempSync(join(tmpdir(), 'graft-siglip-'));
   onTestFinished(() => rmSync(dir, { recursive: true }));
   const file = mapSafetensors(join(HERE, FAMILY, 'base', 'model.safetensors'));
   const model = buildModel(config, file.tensors, { dtype: 'f32', quantization: null });
   const adapter = attachMethod(model, peft, { run: 1, seed: 3 });
-  writeAdapter(dir, adapter, { base: { config, tokenizerFiles: null }, baseName: 'x', task, peft });
+  writeAdapter(dir, adapter, {
+    base: { config, tokenizerFiles: null },
+    baseName: 'x',
+    task: taskFor(task).peft,
+    peft,
+  });
   adapter.detach();
   model.dispose();
   file.close();
@@ -52,6 +59,16 @@ it.each<[readonly string[] | string, readonly string[]]>([
     expect(ends.some((end) => name.endsWith(`.${end}`))).toBe(true);
   }
   expect(names.some((name) => name.endsWith(ends[0]!))).toBe(true);
+});
+
+it('keeps names in a class for labels, which has no tower for texts, but for out_proj', () => {
+  const named = (target_modules: readonly string[]): readonly string[] => {
+    const dir = written({ peft_type: 'LORA', r: 2, target_modules }, 'image_cls');
+    const text = readFileSync(join(dir, 'adapter_config.json'), 'utf8');
+    return (JSON.parse(text) as { target_modules: readonly string[] }).target_modules;
+  };
+  expect(named(['q_proj', 'fc1'])).toEqual(['q_proj', 'fc1']);
+  expect(named(['out_proj']).every((name) => name.includes('.encoder.'))).toBe(true);
 });
 
 it('names feed-forward modules as it names targets', () => {

@@ -95,7 +95,7 @@ export function writeAdapter(
     ]);
     writeSafetensors(join(dir, ADAPTER_WEIGHTS), new Map(onDisk), { format: 'pt' });
   });
-  const resolved = unambiguous(adapter, forConfig(base.config).paths);
+  const resolved = unambiguous(adapter, unreadIn(base.config, task));
   const config = {
     ...(task.taskType === null && { auto_mapping: classOf(base.config) }),
     ...(lacking ? pathsWithout(lacking, resolved) : resolved),
@@ -124,7 +124,7 @@ const NAMING: ReadonlySet<string> = new Set(['target_modules', 'feedforward_modu
 /** An adapter's config, with whole paths in place of names that PEFT would find in what is not read here, too. */
 function unambiguous(
   adapter: Pick<Adapter, 'adapted' | 'resolvedConfig'>,
-  { unread = [] }: Pick<ModelPaths, 'unread'>,
+  unread: readonly string[],
 ): Json {
   const { adapted = [] } = adapter;
   return Object.fromEntries(
@@ -135,6 +135,12 @@ function unambiguous(
       return [field, isOthers && adapted.length > 0 ? adapted.filter(means) : value];
     }),
   );
+}
+
+/** Linears of transformers' class that are not read here. */
+function unreadIn(config: HfConfig, { hasHead }: Pick<PeftTask, 'hasHead'>): readonly string[] {
+  const { inAll = [], inHeadless = [] } = forConfig(config).paths.unread ?? {};
+  return hasHead === false ? [...inAll, ...inHeadless] : inAll;
 }
 
 /** Whether a tensor of an adapter's file is of a linear that is not read here. */
@@ -248,7 +254,7 @@ export function readAdapter(dir: string, config?: HfConfig): StoredAdapter {
   const peft = readAdapterConfig(dir);
   const file = openWeights(dir);
   try {
-    const { unread = [] } = config ? forConfig(config).paths : {};
+    const unread = config ? unreadIn(config, { hasHead: false }) : [];
     const tensors = [...file.tensors].filter(([name]) => !isUnread(name, unread));
     const inFile = tensors.map(([name]) => name);
     const lacking = config ? lackedIn(config, peft, inFile) : null;

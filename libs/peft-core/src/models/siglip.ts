@@ -113,13 +113,15 @@ export const siglip = defineModel({
     },
     // that one has both towers, under their names
     headPrefix: '',
-    unread: [
-      ...['q_proj', 'k_proj', 'v_proj', 'out_proj'].map((name) => textLayer(`self_attn.${name}`)),
-      ...['fc1', 'fc2'].map((name) => textLayer(`mlp.${name}`)),
-      'text_model.head',
+    unread: {
       // PyTorch's attention multiplies with its weight and never calls it
-      'vision_model.head.attention.out_proj',
-    ],
+      inAll: ['vision_model.head.attention.out_proj'],
+      inHeadless: [
+        ...['q_proj', 'k_proj', 'v_proj', 'out_proj'].map((name) => textLayer(`self_attn.${name}`)),
+        ...['fc1', 'fc2'].map((name) => textLayer(`mlp.${name}`)),
+        'text_model.head',
+      ],
+    },
     heads: { classification: { pool: 'mean', output: 'classifier', hasBias: true } },
   },
 });

@@ -375,8 +375,12 @@ export interface ModelPaths {
   readonly pooling?: PoolingHeadPaths;
   /** What paths begin with that transformers' model without a head lacks; left out: their first segment. */
   readonly headPrefix?: string;
-  /** Linears of transformers' class that are not read here. Names mean them in PEFT, too. */
-  readonly unread?: readonly string[];
+  /** Linears of transformers' classes that are not read here. Names mean them in PEFT, too. */
+  readonly unread?: {
+    readonly inAll: readonly string[];
+    /** And of its class without a head. */
+    readonly inHeadless: readonly string[];
+  };
   /** Heads of tasks; decoders have one of transformers' usual name where none is named. */
   readonly heads?: Readonly<Partial<Record<TaskHeadKind, TaskHeadPaths>>>;
 }
