@@ -82,6 +82,8 @@ export interface ApiConfig {
   readonly bodyStandsMs?: number;
   /** How long reading a job's data before it is created may take; tests shorten it. */
   readonly readerMs?: number;
+  /** How much of a training file is read for the records of a ledger; tests shorten it. */
+  readonly ledgerBytes?: number;
   /** How long an import waits for the next bytes; tests shorten it. */
   readonly importStallMs?: number;
   /** Pause before a crashed attempt is queued again, doubled with each failure; tests shorten it. */
@@ -127,6 +129,7 @@ export class Settings {
   readonly blobGraceMs: number;
   readonly bodyStandsMs: number;
   readonly readerMs: number;
+  readonly ledgerBytes: number;
   readonly importStallMs: number;
   readonly retryBackoffMs: number;
   /** Folder of the blobs, or of what is on its way to S3. */
@@ -177,6 +180,7 @@ export class Settings {
     this.retentionMs = config.retentionMs ?? 600_000;
     this.blobGraceMs = config.blobGraceMs ?? 24 * 3_600_000;
     this.bodyStandsMs = config.bodyStandsMs ?? 60_000;
+    this.ledgerBytes = config.ledgerBytes ?? 512 * 1024 * 1024;
     this.importStallMs = config.importStallMs ?? 60_000;
     this.readerMs = config.readerMs ?? 60_000;
     this.retryBackoffMs = config.retryBackoffMs ?? 5_000;

@@ -137,3 +137,23 @@ it('is of the end of an epoch, too, where that is asked for', async () => {
   expect([await lines(), await lines('?step=2'), await lines('?step=4')]).toEqual([[3], [1], [2]]);
   await expect(ledgerOf(job.id, '?step=3')).rejects.toThrow('one of 2, 4, 6');
 });
+
+it('shows records of the beginning of a large file, and reads no further', async () => {
+  const large = await uploadChats(api, 5_000);
+  const job = await create({ loss_ledger: true }, { training_file: large });
+  worker = await new ScriptedWorker(api).connect();
+  const lease = await worker.assigned();
+  worker.keep(lease);
+  await worker.tell(lease, started(0, 2), step(1), step(2), ledger([4_900, 9], [3, 5]));
+  await worker.finish(lease, 2);
+  const shown = async () => (await ledgerOf(job.id)).data.map(({ record }) => record !== null);
+  expect(await shown()).toEqual([true, true]);
+  worker.vanish();
+  const bounded = await startTestApi({ beside: api, ledgerBytes: 100_000 });
+  const { data } = await bounded.get<JobLedgerObject>(`/fine_tuning/jobs/${job.id}/ledger`);
+  await bounded.close();
+  expect(data.map(({ line, record }) => [line, record === null])).toEqual([
+    [4_900, true],
+    [3, false],
+  ]);
+});

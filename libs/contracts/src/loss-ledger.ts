@@ -27,7 +27,9 @@ export const JobLedgerObject = z
           record: z
             .string()
             .nullable()
-            .describe('Its beginning; null where the file is gone, or the key may not read files.'),
+            .describe(
+              'Its beginning; null where the file is gone, the line is behind what is read of a large file, or the key may not read files.',
+            ),
         }),
       )
       .readonly(),

@@ -2,10 +2,12 @@ import { Injectable } from '@nestjs/common';
 import { DomainError, MAX_MEDIA_LINE_BYTES, type JobLedgerObject } from '@graft/contracts';
 import { isAdmin, type Principal } from '../auth/principal.js';
 import { BlobStore } from '../blobs/blob-store.js';
+import { Settings } from '../config.js';
 import { Database } from '../database/database.js';
 import { pageQuery } from '../http/parse.js';
 import { beginningOf } from '../files/line-beginning.js';
 import { LineSplitter } from '../files/line-splitter.js';
+import { Slots } from '../files/slots.js';
 import type { StoredLedger } from '../history/history-objects.js';
 import { JobsRepository } from '../history/jobs.repository.js';
 
@@ -15,6 +17,15 @@ export const LEDGER_ORDERS = ['worst', 'least_learnt'] as const;
 
 const SHOWN_CHARACTERS = 200;
 
+/** Each reads a file on the API's thread. */
+const slots = new Slots({
+  atOnce: 2,
+  each: 1,
+  waiting: 64,
+  waitingEach: 16,
+  what: 'records of ledgers are being read',
+});
+
 /** Which training examples a job has learnt worst. */
 @Injectable()
 export class JobLedgers {
@@ -22,6 +33,7 @@ export class JobLedgers {
     private readonly database: Database,
     private readonly jobs: JobsRepository,
     private readonly blobs: BlobStore,
+    private readonly settings: Settings,
   ) {}
 
   async of(
@@ -47,7 +59,8 @@ export class JobLedgers {
     const shown = rows.slice(0, limit);
     const reads = isAdmin(caller) || caller.scopes.includes('files:read');
     const file = reads ? job.training_file : null;
-    const records = await this.records(file, new Set(shown.map(([line]) => line)));
+    const lines = new Set(shown.map(([line]) => line));
+    const records = await this.records(caller.projectId, file, lines);
     return {
       object: 'fine_tuning.job.ledger',
       job_id: job.id,
@@ -64,25 +77,40 @@ export class JobLedgers {
     };
   }
 
-  /** Beginnings of these lines, where the file is still there. */
+  /** Beginnings of these lines, where the file is still there, and no further than is read of a file. */
   private async records(
+    project: string,
     fileId: string | null,
     lines: ReadonlySet<number>,
   ): Promise<ReadonlyMap<number, string>> {
-    const found = new Map<number, string>();
-    if (fileId === null || lines.size === 0) return found;
+    const none = new Map<number, string>();
+    if (fileId === null || lines.size === 0) return none;
     const [file] = await this.database.query<{ sha256: string }>(
       'SELECT sha256 FROM file WHERE id = $1',
       [fileId],
     );
-    if (!file) return found;
-    let number = 0;
+    if (!file) return none;
+    const done = await slots.take(project, new AbortController().signal);
+    try {
+      return await this.linesOf(file.sha256, lines);
+    } finally {
+      done();
+    }
+  }
+
+  private async linesOf(
+    sha256: string,
+    lines: ReadonlySet<number>,
+  ): Promise<ReadonlyMap<number, string>> {
+    const found = new Map<number, string>();
+    let [number, read] = [0, 0];
     const splitter = new LineSplitter(MAX_MEDIA_LINE_BYTES, (line) => {
       if (lines.has(++number) && line) found.set(number, beginningOf(line, SHOWN_CHARACTERS));
     });
-    for await (const chunk of this.blobs.read(file.sha256)) {
+    for await (const chunk of this.blobs.read(sha256)) {
       splitter.push(chunk as Buffer);
-      if (found.size === lines.size) return found;
+      read += (chunk as Buffer).length;
+      if (found.size === lines.size || read >= this.settings.ledgerBytes) return found;
     }
     splitter.end();
     return found;
