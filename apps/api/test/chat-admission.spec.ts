@@ -1,3 +1,4 @@
+import pg from 'pg';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { importBase, startTestApi, until, type TestApi } from './fixture.js';
 import { ScriptedWorker } from './scripted-worker.js';
@@ -10,6 +11,8 @@ interface Answer {
 }
 
 const QUEUE = 3;
+/** Under which those who wait are given room (chat/answer-rows.ts). */
+const QUEUE_LOCK = 7_202_611;
 
 describe('a chat is admitted', () => {
   let api: TestApi;
@@ -110,6 +113,34 @@ describe('a chat is admitted', () => {
     worker.say((await worker.asked()).id, 'again');
     expect((await next).text).toBe('again');
     await api.query(`UPDATE project SET limits = '{}' WHERE id = 'proj-a'`);
+  });
+
+  it('while others stand in line, where nobody has to wait for the line', async () => {
+    const worker = await join({});
+    const holder = new pg.Client({ connectionString: api.databaseUrl });
+    await holder.connect();
+    try {
+      await holder.query('SELECT pg_advisory_lock($1)', [QUEUE_LOCK]);
+      const answers = [ask('proj-a', '1'), ask('proj-b', '2')];
+      for (const _ of answers) worker.say((await worker.asked()).id, 'done');
+      expect((await Promise.all(answers)).map(({ text }) => text)).toEqual(['done', 'done']);
+      await until(async () => (await rows()).length === 0);
+    } finally {
+      await holder.end();
+    }
+  });
+
+  it('never more at once than the worker makes, however many begin together', async () => {
+    const worker = await join({ maxChats: 5 });
+    const answers = Array.from({ length: 8 }, (_, n) => ask(`proj-${'ab'[n % 2]}`, `${n}`));
+    const open: string[] = [];
+    for (let n = 0; n < 5; n++) open.push((await worker.asked()).id);
+    await waiting(QUEUE);
+    expect((await rows()).filter((row) => row.worker_id !== null)).toHaveLength(5);
+    expect(worker.questions).toHaveLength(5);
+    for (const id of open) worker.say(id, 'done');
+    for (let n = 0; n < QUEUE; n++) worker.say((await worker.asked()).id, 'done');
+    expect((await Promise.all(answers)).map(({ text }) => text)).toEqual(Array(8).fill('done'));
   });
 
   it('until its project has used the tokens of its day, and its own count', async () => {

@@ -42,12 +42,12 @@ export interface Found extends Pick<Seen, 'served'> {
   readonly worker: WorkerAddress | null;
 }
 
-const LOCK = 7_202_611;
+/** Of the queue: who gets the room where some wait, and who has to leave. Nobody takes it where all find room. */
+const QUEUE_LOCK = 7_202_611;
+/** Of a project's answers: how many there are. */
+const PROJECT_LOCK = 7_202_612;
 /** Of a worker that does not say how many answers it makes at once. */
 const MAX_CHATS = 8;
-/** SQL and its like here: an answer's project and task. */
-const KIND = `(project_id || ' ' || COALESCE(task, ''))`;
-const kindOf = ({ project_id: project, task }: Next): string => `${project} ${task ?? ''}`;
 const LIVES = 'until > clock_timestamp()';
 
 /**
@@ -66,7 +66,27 @@ const mayAnswer = (project: string, task: string, leaseMs: string): string =>
      AND (COALESCE(${task}, '') NOT LIKE 'answer:%' OR gateway.abilities ? ${task})
      AND ${poolAllowed('worker.pool', project)}`;
 
-/** The table of answers, in progress and waiting. What changes it is done under one lock of all processes. */
+/** SQL: how many answers a worker could begin. */
+const ROOM = `LEAST(COALESCE(max_chats, ${MAX_CHATS}) - (SELECT count(*) FROM answer
+  WHERE answer.worker_id = worker.id AND ${LIVES}), free_chats)`;
+
+/**
+ * SQL: of the answers that wait and for which some worker has room the one whose turn it is, in fair order of their
+ * projects (start-time fair queueing: a project's next turn begins 1 / weight after its last one began, and not before the
+ * last that anybody got). Placeholders of a lease's milliseconds and of the only answer that is asked for, or null.
+ */
+const NEXT = `WITH free AS MATERIALIZED (SELECT id FROM worker WHERE state = 'online' AND ${ROOM} > 0)
+  SELECT answer.id, project_id, base_id, gateway_id, task, COALESCE(weight, 1) AS weight,
+    GREATEST(COALESCE(finish, 0), (SELECT COALESCE(max(start), 0) FROM chat_turn)) AS turn
+  FROM answer LEFT JOIN project ON project.id = project_id LEFT JOIN chat_turn USING (project_id)
+  WHERE worker_id IS NULL AND ${LIVES} AND ($2::text IS NULL OR answer.id = $2)
+    AND EXISTS (SELECT 1 FROM ${mayAnswer('answer.project_id', 'answer.task', '$1')} AND worker.id IN (SELECT id FROM free))
+  ORDER BY turn, answer.created_at, answer.id LIMIT 1`;
+
+/**
+ * The table of answers, in progress and waiting. Rows of workers are locked while their room is given away, so that a
+ * worker never gets more than it makes; all other locks only keep counts and turns exact.
+ */
 @Injectable()
 export class AnswerRows {
   constructor(
@@ -74,12 +94,23 @@ export class AnswerRows {
     private readonly usage: Usage,
   ) {}
 
-  async lock(manager: EntityManager): Promise<void> {
+  /** Until the end of the transaction no other process counts this project's answers. */
+  async lockProject(manager: EntityManager, projectId: string): Promise<void> {
     await this.database.query(
-      `SELECT pg_advisory_xact_lock($1), set_config('synchronous_commit', 'off', true)`,
-      [LOCK],
+      'SELECT pg_advisory_xact_lock($1, hashtext($2))',
+      [PROJECT_LOCK, projectId],
       manager,
     );
+  }
+
+  /** Until the end of the transaction no other process changes who waits. */
+  async lockQueue(manager: EntityManager): Promise<void> {
+    await this.database.query('SELECT pg_advisory_xact_lock($1)', [QUEUE_LOCK], manager);
+  }
+
+  /** The commit of the transaction does not wait for the disk. */
+  async hurry(manager: EntityManager): Promise<void> {
+    await this.database.query('SET LOCAL synchronous_commit = off', [], manager);
   }
 
   async seen(
@@ -132,29 +163,38 @@ export class AnswerRows {
     );
   }
 
+  /** Whether any answer waits, but for this one. */
+  async waits(but: string | null = null, manager?: EntityManager): Promise<boolean> {
+    const rows = await this.database.query(
+      `SELECT 1 FROM answer WHERE worker_id IS NULL AND ${LIVES} AND id IS DISTINCT FROM $1 LIMIT 1`,
+      [but],
+      manager,
+    );
+    return rows.length > 0;
+  }
+
+  /** Whether a worker has room for one that waits. */
+  async hasRoom(leaseMs: number): Promise<boolean> {
+    return (await this.database.query(NEXT, [leaseMs, null])).length > 0;
+  }
+
   /**
-   * Gives those who wait the room that there is, in fair order of their projects (start-time fair queueing: a project's
-   * next turn begins 1 / weight after its last one began, and not before the last that anybody got).
+   * Gives room to the answer whose turn it is, or to the given one alone. One in a transaction: a second worker's row
+   * would be locked in whatever order. Null: there is no room; `lost`: another process was faster, and there may be more.
    */
-  async place(manager: EntityManager, leaseMs: number): Promise<PlacedRow[]> {
-    const placed: PlacedRow[] = [];
-    // Which worker may answer depends on project and task alone: when one of both finds none, none does.
-    const without: string[] = [];
-    for (;;) {
-      const [next] = await this.database.query<Next>(
-        `SELECT answer.id, project_id, base_id, gateway_id, task, COALESCE(weight, 1) AS weight,
-           GREATEST(COALESCE(finish, 0), (SELECT COALESCE(max(start), 0) FROM chat_turn)) AS turn
-         FROM answer LEFT JOIN project ON project.id = project_id LEFT JOIN chat_turn USING (project_id)
-         WHERE worker_id IS NULL AND ${LIVES} AND NOT ${KIND} = ANY($1)
-         ORDER BY turn, answer.created_at, answer.id LIMIT 1`,
-        [without],
-        manager,
-      );
-      if (!next) return placed;
-      const worker = await this.take(manager, next, leaseMs);
-      if (worker) placed.push({ id: next.id, gatewayId: next.gateway_id, worker });
-      else without.push(kindOf(next));
-    }
+  async place(
+    manager: EntityManager,
+    leaseMs: number,
+    only: string | null = null,
+  ): Promise<PlacedRow | 'lost' | null> {
+    const [next] = await this.database.query<Next>(
+      `${NEXT} FOR NO KEY UPDATE OF answer SKIP LOCKED`,
+      [leaseMs, only],
+      manager,
+    );
+    if (!next) return null;
+    const worker = await this.take(manager, next, leaseMs);
+    return worker ? { id: next.id, gatewayId: next.gateway_id, worker } : 'lost';
   }
 
   /** Of the workers with room: one that holds the base already, else the one with most room. */
@@ -163,22 +203,25 @@ export class AnswerRows {
     { id, project_id, base_id, task, turn, weight }: Next,
     leaseMs: number,
   ): Promise<WorkerAddress | null> {
+    const [best] = await this.database.query<{ id: string }>(
+      `SELECT worker.id FROM ${mayAnswer('$1', '$2', '$3')} AND ${ROOM} > 0
+       ORDER BY resident_bases @> to_jsonb($4::text) DESC, ${ROOM} DESC, worker.id LIMIT 1
+       FOR NO KEY UPDATE OF worker`,
+      [project_id, task, leaseMs, base_id],
+      manager,
+    );
+    if (!best) return null;
+    // A statement of its own: it sees what was given away while the row's lock was waited for.
     const [worker] = await this.database.query<WorkerAddress>(
-      `WITH fit AS (
-         SELECT worker.*, LEAST(COALESCE(max_chats, ${MAX_CHATS}) - (SELECT count(*) FROM answer
-           WHERE answer.worker_id = worker.id AND ${LIVES}), free_chats) AS room FROM ${mayAnswer('$2', '$7', '$4')}
-       ), best AS (
-         SELECT id FROM fit WHERE room > 0
-         ORDER BY resident_bases @> to_jsonb($3::text) DESC, room DESC, id LIMIT 1
-       ), taken AS (
+      `WITH best AS (SELECT id FROM worker WHERE id = $2 AND ${ROOM} > 0), taken AS (
          UPDATE answer SET worker_id = best.id FROM best WHERE answer.id = $1
        ), counted AS (
-         INSERT INTO chat_turn (project_id, start, finish) SELECT $2, $5::float8, $5::float8 + 1 / $6::float8 FROM best
+         INSERT INTO chat_turn (project_id, start, finish) SELECT $3, $4::float8, $4::float8 + 1 / $5::float8 FROM best
          ON CONFLICT (project_id) DO UPDATE SET start = excluded.start, finish = excluded.finish
        )
        UPDATE worker SET free_chats = free_chats - 1 FROM best WHERE worker.id = best.id
        RETURNING worker.id AS "workerId", session_id AS "sessionId", worker.gateway_id AS "gatewayId"`,
-      [id, project_id, base_id, leaseMs, turn, weight, task],
+      [id, best.id, project_id, turn, weight],
       manager,
     );
     return worker ?? null;

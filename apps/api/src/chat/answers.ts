@@ -9,7 +9,7 @@ import { log } from '../log.js';
 import { WakeUps } from '../wake/wake-ups.js';
 import { Gateways } from '../workers/gateways.js';
 import type { WorkerAddress } from '../workers/worker-link.js';
-import { AnswerRows, type NewAnswer, type WaitingRow } from './answer-rows.js';
+import { AnswerRows, type NewAnswer, type PlacedRow } from './answer-rows.js';
 
 /** Between two looks for a worker, even if nothing was announced. */
 const LOOK_MS = 1_000;
@@ -82,7 +82,7 @@ export class Answers implements OnModuleInit, OnModuleDestroy {
     let placed: PlacedAnswer | null = null;
     this.open.add(answer.id);
     try {
-      placed = await this.placed(answer, left, () => this.enter(answer));
+      placed = await this.placed(answer, left, { enter: () => this.enter(answer), bounded: true });
       return placed;
     } finally {
       if (!placed) await this.end(answer.id);
@@ -91,36 +91,47 @@ export class Answers implements OnModuleInit, OnModuleDestroy {
 
   /** The worker has no room after all: waits for another, at the place that the answer's age gives it. */
   elsewhere(answer: PlacedAnswer, left: AbortSignal): Promise<PlacedAnswer | null> {
-    return this.placed(answer, left, () =>
-      this.inTurn((manager) => this.rows.takeBack(manager, answer.id, answer.worker.workerId)),
-    );
+    const { id, worker } = answer;
+    const enter = (): Promise<void> =>
+      this.changed((manager) => this.rows.takeBack(manager, id, worker.workerId));
+    return this.placed(answer, left, { enter, bounded: false });
   }
 
   /** Never rejects: what could not be ended runs out by itself. */
   async end(id: string, tokens = 0): Promise<void> {
     this.open.delete(id);
     try {
-      await this.inTurn((manager) => this.rows.end(manager, id, tokens));
+      await this.changed((manager) => this.rows.end(manager, id, tokens));
+      if (await this.rows.waits()) await this.giveRoom();
     } catch (error) {
       log.warn({ err: error, answer: id }, 'could not end an answer; it will run out');
     }
   }
 
-  /** Writes the row, if the project and the queue may have one more. */
-  private enter(answer: NewAnswer): Promise<void> {
-    const { leaseMs, chatQueue } = this.settings;
-    return this.inTurn(
-      async (manager) => {
-        await this.admit(manager, answer);
-        await this.rows.insert(manager, answer, leaseMs);
-      },
-      async (manager) => {
-        const last = await this.rows.beyond(manager, answer.projectId, chatQueue);
-        if (last?.id === answer.id) throw full(`${chatQueue} chats wait already`);
-        if (last) await this.rows.evict(manager, last.id);
-        return last;
-      },
-    );
+  /** Writes the row, if the project may have one more, and gives it room where nobody stands in line. */
+  private async enter(answer: NewAnswer): Promise<void> {
+    const { leaseMs } = this.settings;
+    const placed = await this.changed(async (manager) => {
+      await this.rows.lockProject(manager, answer.projectId);
+      await this.admit(manager, answer);
+      await this.rows.insert(manager, answer, leaseMs);
+      if (await this.rows.waits(answer.id, manager)) return null;
+      return this.rows.place(manager, leaseMs, answer.id);
+    });
+    if (placed !== null && placed !== 'lost') this.tell(placed);
+  }
+
+  /** Takes what the queue cannot hold. */
+  private async overflow({ id, projectId }: Asked): Promise<void> {
+    const { chatQueue } = this.settings;
+    const last = await this.changed(async (manager) => {
+      await this.rows.lockQueue(manager);
+      const found = await this.rows.beyond(manager, projectId, chatQueue);
+      if (found && found.id !== id) await this.rows.evict(manager, found.id);
+      return found;
+    });
+    if (last?.id === id) throw full(`${chatQueue} chats wait already`);
+    if (last) this.wakeUps.announce(`answers:${last.gatewayId}`);
   }
 
   private async admit(manager: EntityManager, answer: NewAnswer): Promise<void> {
@@ -140,7 +151,7 @@ export class Answers implements OnModuleInit, OnModuleDestroy {
   private async placed(
     answer: Asked,
     left: AbortSignal,
-    enter: () => Promise<void>,
+    { enter, bounded }: { readonly enter: () => Promise<void>; readonly bounded: boolean },
   ): Promise<PlacedAnswer | null> {
     const until = performance.now() + this.settings.chatWaitMs;
     const waiting: Waiting = {
@@ -156,6 +167,8 @@ export class Answers implements OnModuleInit, OnModuleDestroy {
     try {
       await enter();
       waiting.entered = true;
+      if (!waiting.placed) await this.giveRoom();
+      if (!waiting.placed && bounded) await this.overflow(answer);
       for (;;) {
         if (left.aborted) return null;
         if (waiting.placed) return { ...answer, worker: waiting.placed };
@@ -178,28 +191,32 @@ export class Answers implements OnModuleInit, OnModuleDestroy {
     }
   }
 
-  /**
-   * Changes the rows while no other process does, gives the room that there is to those who wait, and takes what the
-   * queue cannot hold. It does not wait for the disk: a row that a crash of the database brings back runs out.
-   */
-  private async inTurn(
-    change: (manager: EntityManager) => Promise<unknown>,
-    overflow: (manager: EntityManager) => Promise<WaitingRow | null> = () => Promise.resolve(null),
-  ): Promise<void> {
-    const { placed, evicted } = await this.database.transaction(async (manager) => {
-      await this.rows.lock(manager);
-      await change(manager);
-      const found = await this.rows.place(manager, this.settings.leaseMs);
-      return { placed: found, evicted: await overflow(manager) };
+  /** It does not wait for the disk: a row that a crash of the database brings back runs out. */
+  private changed<T>(change: (manager: EntityManager) => Promise<T>): Promise<T> {
+    return this.database.transaction(async (manager) => {
+      await this.rows.hurry(manager);
+      return change(manager);
     });
-    for (const { id, gatewayId, worker } of placed) {
-      const waiting = this.waiting.get(id);
-      if (waiting) {
-        waiting.placed = worker;
-        waiting.wake();
-      } else this.wakeUps.announce(`answers:${gatewayId}`);
+  }
+
+  /** Gives those who stand in line the room that there is, by turns. */
+  private async giveRoom(): Promise<void> {
+    for (;;) {
+      const placed = await this.changed(async (manager) => {
+        await this.rows.lockQueue(manager);
+        return this.rows.place(manager, this.settings.leaseMs);
+      });
+      if (placed === null) return;
+      if (placed !== 'lost') this.tell(placed);
     }
-    if (evicted) this.wakeUps.announce(`answers:${evicted.gatewayId}`);
+  }
+
+  private tell({ id, gatewayId, worker }: PlacedRow): void {
+    const waiting = this.waiting.get(id);
+    if (waiting) {
+      waiting.placed = worker;
+      waiting.wake();
+    } else this.wakeUps.announce(`answers:${gatewayId}`);
   }
 
   private lookSoon(): void {
@@ -224,7 +241,7 @@ export class Answers implements OnModuleInit, OnModuleDestroy {
   private async looks(): Promise<void> {
     while (this.again) {
       this.again = false;
-      await this.inTurn(() => Promise.resolve());
+      if (await this.rows.hasRoom(this.settings.leaseMs)) await this.giveRoom();
       const entered = [...this.waiting].filter(([, waiting]) => waiting.entered);
       const found = await this.rows.found(
         entered.map(([id]) => id),
