@@ -24,6 +24,7 @@ const LEFT_MS = 3600 * 1000;
 @Injectable()
 export class BlobStore {
   private opened: { backend: BlobBackend; receiver: BlobReceiver } | null = null;
+  private makingRoom: Promise<void> | null = null;
 
   constructor(
     private readonly settings: Settings,
@@ -68,7 +69,28 @@ export class BlobStore {
 
   /** What came is then kept or discarded. */
   receive(source: AsyncIterable<Buffer>, options: ReceiveOptions = {}): Promise<Received> {
-    return this.ready.receiver.receive(source, options);
+    return this.ready.receiver.receive(source, options).catch((error: unknown) => {
+      if (error instanceof DomainError && error.code === 'disk_full') this.makeRoom();
+      throw error;
+    });
+  }
+
+  /** For what the disk just refused: deletes bytes that nothing names, without waiting out their grace period. */
+  private makeRoom(): void {
+    this.makingRoom ??= this.deleteUnnamed()
+      .catch((error: unknown) => log.warn({ err: error }, 'could not make room on the disk'))
+      .finally(() => (this.makingRoom = null));
+  }
+
+  /** Deletes the oldest first, and no more than it takes. */
+  private async deleteUnnamed(): Promise<void> {
+    while (await this.ready.receiver.lacksRoom()) {
+      const [oldest] = await this.database.query<{ sha256: string }>(
+        `SELECT sha256 FROM blob WHERE dropped_at > created_at AND ${UNNAMED} ORDER BY dropped_at LIMIT 1`,
+      );
+      if (!oldest) return;
+      await this.release(oldest.sha256);
+    }
   }
 
   /** Bytes that are here of an upload that was cut. */
@@ -228,10 +250,12 @@ export class BlobStore {
   }
 }
 
+/** SQL: no row names the blob. */
+const UNNAMED = 'NOT EXISTS (SELECT 1 FROM blob_ref WHERE blob_ref.sha256 = blob.sha256)';
+
 /** SQL: no row names the blob, and none has for so many milliseconds (a placeholder). */
 const mayGo = (graceMs: string): string =>
-  `(dropped_at IS NULL OR dropped_at <= clock_timestamp() - ${graceMs} * interval '1 millisecond')
-   AND NOT EXISTS (SELECT 1 FROM blob_ref WHERE blob_ref.sha256 = blob.sha256)`;
+  `(dropped_at IS NULL OR dropped_at <= clock_timestamp() - ${graceMs} * interval '1 millisecond') AND ${UNNAMED}`;
 
 function named(sha256: string): string {
   if (SHA256.test(sha256)) return sha256;
