@@ -51,6 +51,9 @@ export interface S3Server {
   readonly endpoint: string;
   /** What the AWS SDK reads of the environment. */
   readonly env: Readonly<Record<string, string>>;
+  /** It takes connections and answers nothing, until `goOn`. */
+  hang(): void;
+  goOn(): void;
   stop(): Promise<void>;
 }
 
@@ -77,6 +80,8 @@ export async function startS3(): Promise<S3Server> {
       AWS_ACCESS_KEY_ID: key,
       AWS_SECRET_ACCESS_KEY: secret,
     },
+    hang: () => server.kill('SIGSTOP'),
+    goOn: () => server.kill('SIGCONT'),
     stop: async () => {
       const ended = new Promise((resolve) => server.once('exit', resolve));
       server.kill('SIGKILL');

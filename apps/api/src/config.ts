@@ -80,6 +80,8 @@ export interface ApiConfig {
   readonly blobGraceMs?: number;
   /** How long the body of a request, or a worker's upload, may stand still; tests shorten it. */
   readonly bodyStandsMs?: number;
+  /** How long a connection to S3 may stand still; tests shorten it. */
+  readonly storageStandsMs?: number;
   /** How long reading a job's data before it is created may take; tests shorten it. */
   readonly readerMs?: number;
   /** How much of a training file is read for the records of a ledger; tests shorten it. */
@@ -128,6 +130,7 @@ export class Settings {
   readonly retentionMs: number;
   readonly blobGraceMs: number;
   readonly bodyStandsMs: number;
+  readonly storageStandsMs: number;
   readonly readerMs: number;
   readonly ledgerBytes: number;
   readonly importStallMs: number;
@@ -180,6 +183,7 @@ export class Settings {
     this.retentionMs = config.retentionMs ?? 600_000;
     this.blobGraceMs = config.blobGraceMs ?? 24 * 3_600_000;
     this.bodyStandsMs = config.bodyStandsMs ?? 60_000;
+    this.storageStandsMs = config.storageStandsMs ?? 60_000;
     this.ledgerBytes = config.ledgerBytes ?? 512 * 1024 * 1024;
     this.importStallMs = config.importStallMs ?? 60_000;
     this.readerMs = config.readerMs ?? 60_000;

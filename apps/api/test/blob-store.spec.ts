@@ -60,7 +60,10 @@ describe.each(['folder', 's3'] as const)('the blob store in a %s', (kind) => {
     source = await dataSource(api.databaseUrl).initialize();
     database = new Database(source);
     store = new BlobStore(
-      new Settings({ home: api.home, blobGraceMs: 0, ...where }, api.databaseUrl),
+      new Settings(
+        { home: api.home, blobGraceMs: 0, storageStandsMs: 1000, ...where },
+        api.databaseUrl,
+      ),
       database,
     );
     await store.open();
@@ -99,6 +102,20 @@ describe.each(['folder', 's3'] as const)('the blob store in a %s', (kind) => {
   };
   const unname = (id: string): Promise<unknown> =>
     database.query('DELETE FROM file WHERE id = $1', [id]);
+
+  it.skipIf(kind === 'folder')('does not wait for ever for a server that hangs', async () => {
+    const data = randomBytes(1024);
+    await put(data);
+    const { hang, goOn } = s3 as S3Server;
+    hang();
+    try {
+      await expect(store.has(sha(data))).rejects.toMatchObject({ name: 'TimeoutError' });
+      await expect(put(randomBytes(1024))).rejects.toMatchObject({ name: 'TimeoutError' });
+    } finally {
+      goOn();
+    }
+    expect(await store.has(sha(data))).toBe(true);
+  });
 
   it('keeps what is put, once, and reads it from any byte on', async () => {
     // More than a part of a multipart upload.

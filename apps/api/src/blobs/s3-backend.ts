@@ -24,6 +24,7 @@ const PART_BYTES = 8 * 1024 * 1024;
 const MOST_PARTS = 9_000;
 const PARTS_AT_ONCE = 4;
 const URL_SECONDS = 3600;
+const CONNECT_MS = 10_000;
 /** Some servers answer the last where a bucket has no multipart upload at all. */
 const GONE: ReadonlySet<string> = new Set(['NotFound', 'NoSuchKey', 'NoSuchUpload']);
 /** An upload that takes longer is aborted by another process; S3 charges for the parts of those that are left. */
@@ -50,12 +51,18 @@ export class S3Backend implements BlobBackend {
     this.copies = new LocalCopies(join(options.local, 'copies'));
   }
 
-  static of({ blobsUrl, blobsDir, blobsPresign, s3PathStyle }: Settings): S3Backend {
+  static of(settings: Settings): S3Backend {
+    const { blobsUrl, blobsDir, blobsPresign, s3PathStyle, storageStandsMs } = settings;
     const [, bucket, path = ''] = /^s3:\/\/([^/]+)\/?(.*)$/.exec(blobsUrl ?? '') ?? [];
     if (!bucket)
       throw new Error(`GRAFT_BLOBS: expected a folder or s3://BUCKET/PREFIX, got ${blobsUrl}`);
     const client = new S3Client({
       forcePathStyle: s3PathStyle,
+      // The SDK waits for ever unless it is told otherwise.
+      requestHandler: {
+        connectionTimeout: Math.min(CONNECT_MS, storageStandsMs),
+        socketTimeout: storageStandsMs,
+      },
       // Every blob is checked by its sha256; servers other than Amazon's know few of the newer checksums.
       requestChecksumCalculation: 'WHEN_REQUIRED',
       responseChecksumValidation: 'WHEN_REQUIRED',
