@@ -137,7 +137,10 @@ export const targets = [
         { prompt: 'question', completion: 'answer' },
         { text: 'text' },
       ]);
-      return receiveTrainingData(blobs, Readable.from(cut(r, input)), filename, columns, { gone });
+      return receiveTrainingData(blobs, Readable.from(cut(r, input)), filename, columns, {
+        uploader: 'fuzz',
+        gone,
+      });
     },
   },
   {
@@ -162,7 +165,7 @@ export const targets = [
     run: (input) => {
       const path = join(folder, 'rows.parquet');
       writeFileSync(path, input);
-      return rowsOf(tableRows('parquet', path, gone, 30_000));
+      return rowsOf(tableRows('parquet', path, { uploader: 'fuzz', gone }, 30_000));
     },
   },
   {
@@ -176,7 +179,7 @@ export const targets = [
     run: (input) => {
       const path = join(folder, 'rows.arrow');
       writeFileSync(path, input);
-      return rowsOf(tableRows('arrow', path, gone, 30_000));
+      return rowsOf(tableRows('arrow', path, { uploader: 'fuzz', gone }, 30_000));
     },
   },
   {
