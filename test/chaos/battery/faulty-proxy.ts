@@ -35,6 +35,11 @@ export class FaultyProxy {
     for (const go of this.waiting.splice(0)) go();
   }
 
+  /** How many clients are connected. */
+  get connections(): number {
+    return this.sockets.size / 2;
+  }
+
   /** Ends every connection at once, as a machine between the two that forgets them. */
   reset(): void {
     for (const socket of this.sockets) socket.resetAndDestroy();

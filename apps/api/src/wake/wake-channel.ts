@@ -4,7 +4,7 @@ export interface WakeChannel {
   open(heard: (message: string) => void, up: () => void): Promise<void>;
   /** Rejects where the connection is lost. */
   publish(messages: readonly string[]): Promise<void>;
-  /** Whether it listens. */
+  /** Whether its connections stand. */
   readonly alive: boolean;
   close(): Promise<void>;
 }

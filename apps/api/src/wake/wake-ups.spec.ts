@@ -3,7 +3,8 @@ import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { DataSource } from 'typeorm';
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { FaultyProxy } from '../../../../test/chaos/battery/faulty-proxy.js';
 import { REDIS, REDIS_PORT } from '../../../../test/servers.js';
 import { listens } from '../../test/fixture.js';
 import { Settings } from '../config.js';
@@ -126,6 +127,46 @@ it('a lost LISTEN connection comes back, and everybody looks again', async () =>
   here.announce('job:missed');
   await until(() => looked > 0 && here.alive);
   await Promise.all([here.onModuleDestroy(), there.onModuleDestroy()]);
+});
+
+describe.skipIf(!redisIsThere)('wake-ups over a Redis that goes away', () => {
+  let proxy: FaultyProxy;
+  let here: WakeUps;
+  let there: WakeUps;
+  beforeEach(async () => {
+    proxy = await FaultyProxy.to(REDIS_PORT);
+    const queueUrl = `redis://127.0.0.1:${proxy.port}`;
+    const open = () => new WakeUps(database, new Settings({ home, queueUrl }, server.url));
+    [here, there] = [open(), open()];
+    await Promise.all([here.start(), there.start()]);
+  });
+  afterEach(async () => {
+    await Promise.all([here.onModuleDestroy(), there.onModuleDestroy()]);
+    proxy.close();
+  });
+
+  it('are heard again once it is back', async () => {
+    let heard = 0;
+    there.watch('job:again', () => heard++);
+    proxy.reset();
+    await until(() => !here.alive && !there.alive);
+    await until(() => here.alive && there.alive);
+    const before = heard;
+    here.announce('job:again');
+    await until(() => heard > before);
+  });
+
+  // A rejection that nobody catches ends the process, and fails this run.
+  it('end quietly while they connect again', async () => {
+    // Slow enough to end them while the answer to ioredis's INFO, which it sends last, is on its way.
+    proxy.become({ latencyMs: 200 });
+    proxy.reset();
+    await until(() => !here.alive && !there.alive);
+    await until(() => proxy.connections === 4);
+    await new Promise((resolve) => setTimeout(resolve, 1000));
+    await Promise.all([here.onModuleDestroy(), there.onModuleDestroy()]);
+    await until(() => proxy.connections === 0);
+  });
 });
 
 it('messages are as few as hold the topics, each below the limit of a NOTIFY', () => {

@@ -75,7 +75,7 @@ export class WakeUps implements OnModuleDestroy {
     };
   }
 
-  /** Whether other processes are heard. */
+  /** Whether this process hears the others, and they it. */
   get alive(): boolean {
     return this.channel.alive;
   }
