@@ -101,10 +101,16 @@ describe.skipIf(!program)('the new-job form', () => {
     await page.locator('[id="peft.r"]').fill('4');
     await until('the mark to go', async () => (await marked(page)).length === 0);
     await line(page).getByText('12 examples').waitFor();
-    // A field that is folded away is shown when it is the one that is wrong.
+    // A field that is folded away is shown when it is the one that is wrong. The answer comes once it is folded away.
+    let answer = (): void => undefined;
+    const folded = new Promise<void>((resolve) => (answer = resolve));
+    await page.route('**/v1/fine_tuning/jobs/preview', (route) =>
+      folded.then(() => route.continue()),
+    );
     await page.getByText('More options of').click();
     await page.locator('[id="peft.layers_pattern"]').fill('(');
     await page.getByText('More options of').click();
+    answer();
     await until('the fold to open', () => page.locator('[id="peft.layers_pattern"]').isVisible());
     // and stays in sight once it is mended
     await page.locator('[id="peft.layers_pattern"]').fill('');
