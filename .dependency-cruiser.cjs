@@ -161,7 +161,11 @@ module.exports = {
       from: { path: project('api') },
       to: { path: '/preview/reader-process\\.' },
     },
-    ...layers('api', ['config', 'faults', 'ids', 'log', 'logged-error', 'scripts'], API_LAYERS),
+    ...layers(
+      'api',
+      ['config', 'faults', 'ids', 'log', 'logged-error', 'readiness', 'scripts'],
+      API_LAYERS,
+    ),
     never(
       'cli',
       ours(['kernels', 'peft-core', 'api', 'worker', 'dashboard']),

@@ -97,6 +97,7 @@ import { Counters } from './metrics/counters.js';
 import { HealthController } from './health/health.controller.js';
 import { OutsideMetrics } from './health/outside-metrics.js';
 import { HealthService } from './health/health.service.js';
+import { Readiness } from './readiness.js';
 import { ErrorFilter } from './http/error.filter.js';
 import { IntegrationsController } from './integrations/integrations.controller.js';
 import { Integrations } from './integrations/integrations.service.js';
@@ -345,6 +346,7 @@ const SERVICES = [
   ExternalScaler,
   OutsideMetrics,
   HealthService,
+  Readiness,
 ];
 
 /** Every part of the control plane. What was opened before Nest starts is handed in. */

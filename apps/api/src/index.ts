@@ -10,6 +10,7 @@ import { AppModule } from './app.module.js';
 import { ApiKeysService } from './auth/api-keys.service.js';
 import { keyFirst } from './auth/key-first.js';
 import { BlobStore } from './blobs/blob-store.js';
+import { Readiness } from './readiness.js';
 import { inUrl, isLoopback, Settings, VERSION, type ApiConfig } from './config.js';
 import { writeCredentials, type Credentials } from './credentials.js';
 import { dataSource } from './database/data-source.js';
@@ -124,6 +125,7 @@ export async function startApi(config: ApiConfig): Promise<RunningApi> {
       ),
     );
     beginWork(app);
+    app.get(Readiness).state = 'ok';
     closing.push(async () => app.get(JobStream).endAll());
     log.info({ url, grpcUrl, tls: security.tls, queue: queue.backend }, 'control plane is up');
     const warnings = warningsOf(settings, credentials);

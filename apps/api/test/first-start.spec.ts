@@ -6,8 +6,16 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import pg from 'pg';
 import { afterAll, describe, expect, it } from 'vitest';
+import { freePort } from '../../../test/servers.js';
 import { until } from './fixture.js';
-import { dropDatabase, emptyDatabase, listens, POSTGRES, POSTGRES_PORT } from './test-databases.js';
+import {
+  dropDatabase,
+  emptyDatabase,
+  listens,
+  migratedDatabase,
+  POSTGRES,
+  POSTGRES_PORT,
+} from './test-databases.js';
 
 const MAIN = fileURLToPath(new URL('process.mjs', import.meta.url));
 
@@ -107,5 +115,29 @@ describe.skipIf(!(await listens(POSTGRES_PORT)))('two processes on an empty data
       });
       expect(answer.status).toBe(200);
     }
+  }, 90_000);
+
+  it('is not ready before its credentials are written', async () => {
+    const name = await migratedDatabase();
+    ends.push(() => dropDatabase(name));
+    const databaseUrl = `${POSTGRES}/${name}`;
+    const home = folder();
+    // The first key cannot be written while this transaction lasts.
+    const holder = new pg.Client({ connectionString: databaseUrl });
+    await holder.connect();
+    ends.push(() => holder.end());
+    await holder.query('BEGIN; LOCK TABLE api_key IN ACCESS EXCLUSIVE MODE');
+    const port = await freePort();
+    const { where } = start({ home, databaseUrl, port });
+    const ready = async (): Promise<Response | null> =>
+      fetch(`http://127.0.0.1:${port}/readyz`).catch(() => null);
+    await until(async () => (await ready()) !== null, 60_000);
+    const early = await ready();
+    expect([early?.status, await early?.json()]).toMatchObject([503, { process: 'starting' }]);
+    expect(existsSync(join(home, 'credentials.json'))).toBe(false);
+    await holder.query('COMMIT');
+    await until(async () => (await ready())?.status === 200, 60_000);
+    expect(existsSync(join(home, 'credentials.json'))).toBe(true);
+    await where();
   }, 90_000);
 });

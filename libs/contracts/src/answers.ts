@@ -159,11 +159,15 @@ export const GradeObject = z
 
 export const ReadyObject = z
   .object({
+    process: z
+      .enum(['starting', 'ok', 'stopping'])
+      .describe('starting: it has not written its credentials yet'),
     database: z.enum(['ok', 'down']),
     queue: z.enum(['ok', 'down']),
     notifications: z.enum(['ok', 'down']),
   })
   .meta({ id: 'Ready' });
+export type ReadyObject = z.infer<typeof ReadyObject>;
 
 const TokenUsage = z.object({
   type: z.literal('tokens'),

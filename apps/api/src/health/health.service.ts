@@ -1,5 +1,5 @@
 import { Inject, Injectable } from '@nestjs/common';
-import type { OverviewObject } from '@graft/contracts';
+import type { OverviewObject, ReadyObject } from '@graft/contracts';
 import { Answers } from '../chat/answers.js';
 import { poolAllowed } from '../auth/pools.js';
 import { isAdmin, type Principal } from '../auth/principal.js';
@@ -12,8 +12,7 @@ import { WorkerGrpcServer } from '../worker-grpc/server.js';
 import { WakeUps } from '../wake/wake-ups.js';
 import { Counters } from '../metrics/counters.js';
 import { OutsideMetrics } from './outside-metrics.js';
-
-type Parts = Readonly<Record<'database' | 'queue' | 'notifications', 'ok' | 'down'>>;
+import { Readiness } from '../readiness.js';
 
 /** SQL: of a pool that the project $1 may use; an administrator ($2) sees all. */
 const seen = (table: 'job' | 'worker'): string => `($2 OR ${poolAllowed(`${table}.pool`, '$1')})`;
@@ -29,10 +28,11 @@ export class HealthService {
     private readonly outside: OutsideMetrics,
     private readonly answers: Answers,
     private readonly workerServer: WorkerGrpcServer,
+    private readonly readiness: Readiness,
     @Inject(DISPATCH_QUEUE) private readonly dispatch: DispatchQueueRef,
   ) {}
 
-  async ready(): Promise<Parts> {
+  async ready(): Promise<ReadyObject> {
     const ok = (work: Promise<unknown>): Promise<'ok' | 'down'> =>
       work.then(
         () => 'ok' as const,
@@ -42,7 +42,8 @@ export class HealthService {
       ok(this.database.query('SELECT 1')),
       ok(this.dispatch.queue.depth('default')),
     ]);
-    return { database, queue, notifications: this.wakeUps.alive ? 'ok' : 'down' };
+    const notifications = this.wakeUps.alive ? 'ok' : 'down';
+    return { process: this.readiness.state, database, queue, notifications };
   }
 
   /** Anyone may name a pool, so that only those that some worker has served get a label of their own. */
