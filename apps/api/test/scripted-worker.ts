@@ -48,6 +48,8 @@ export class ScriptedWorker {
   private readonly media = new Map<string, Uint8Array[]>();
   readonly cancelled: string[] = [];
   readonly drains: string[] = [];
+  /** It was told to go to another API process. */
+  wentAway = false;
   readonly beats: HeartbeatReply[] = [];
   welcome: Welcome | null = null;
   /** Status details of the stream's end, when the control plane refused it. */
@@ -162,6 +164,9 @@ export class ScriptedWorker {
         break;
       case 'generateCancel':
         this.cancelled.push(body.value.id);
+        break;
+      case 'goAway':
+        this.wentAway = true;
         break;
       case 'drain':
         this.drains.push(body.value.reason);

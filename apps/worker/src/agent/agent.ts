@@ -282,8 +282,6 @@ export class Agent {
 
   private down(): void {
     this.feed.disconnected();
-    // Whoever asked has lost the line too; an answer cannot be taken up again.
-    this.generations.cancelAll();
   }
 
   private onMessage(body: Downward): void {

@@ -47,6 +47,75 @@ describe('the line', () => {
     }
   });
 
+  it('moves when its API process stops soon, and ends its answers where they were asked for', async () => {
+    const other = new ControlPlane();
+    await other.listen();
+    try {
+      await scene.startAgent({
+        address: `127.0.0.1:${scene.plane.port},127.0.0.1:${other.port}`,
+      });
+      const planes = [scene.plane, other];
+      const first = await until('a pull', () => planes.find((plane) => plane.pulls.length > 0));
+      const second = planes.find((plane) => plane !== first) as ControlPlane;
+      first.assign({ plan: { steps: 100_000, stepMs: 5 } });
+      await until('steps', () => first.fact('step'));
+      const question = (plane: ControlPlane, id: string, words: number) =>
+        plane.send({
+          $case: 'generate',
+          value: {
+            id,
+            base: {
+              id: 'base-a',
+              nameOrPath: 'base-a',
+              files: [plane.blob('base.txt', 'weights of base a')],
+            },
+            adapter: [],
+            messagesJson: JSON.stringify([{ role: 'user', content: 'a '.repeat(words) }]),
+            maxTokens: words,
+            temperature: 0,
+            topP: 1,
+            seed: 1,
+            stop: [],
+            baseDtype: 'f32',
+            quantization: '',
+          },
+        });
+      const ended = (plane: ControlPlane, id: string) =>
+        plane.chunks.find((chunk) => chunk.id === id && chunk.finishReason !== '');
+      question(first, 'g1', 60);
+      await until('the first words', () => first.chunks.length > 0);
+      first.send({ $case: 'goAway', value: {} });
+      await until('a hello at the other', () => second.hellos.length > 0);
+      expect(ended(first, 'g1')).toBeUndefined();
+      expect(second.hellos[0]?.instanceId).toBe(first.hellos[0]?.instanceId);
+      expect(second.hellos[0]?.leases).toMatchObject([{ jobId: 'job-1', attempt: 1 }]);
+      await until('steps there', () => second.fact('step'));
+      // A question that was on its way is answered, too.
+      question(first, 'g2', 3);
+      const answers = await until('both answers', () => ended(first, 'g1') && ended(first, 'g2'));
+      expect(answers.finishReason).toBe('stop');
+      expect(ended(first, 'g1')?.finishReason).toBe('stop');
+      expect(second.chunks).toEqual([]);
+      first.vanish();
+      question(second, 'g3', 3);
+      await until('an answer there', () => ended(second, 'g3'));
+      expect([first.hellos.length, second.hellos.length]).toEqual([1, 1]);
+    } finally {
+      other.vanish();
+    }
+  });
+
+  it('stays with an API process that stops soon while no other answers', async () => {
+    await scene.startAgent({ address: `127.0.0.1:1,127.0.0.1:${scene.plane.port}` });
+    await scene.pulled();
+    scene.plane.send({ $case: 'goAway', value: {} });
+    await until('a try', () =>
+      scene.lines.some((line) => line.includes('cannot connect to 127.0.0.1:1')),
+    );
+    const beats = scene.plane.heartbeats.length;
+    await until('more heartbeats', () => scene.plane.heartbeats.length > beats + 3);
+  });
+
   it('never has more batches in flight than allowed, and never slows the trainer', async () => {
     scene.plane.acknowledges = false;
     scene.plane.maxUnacked = 3;

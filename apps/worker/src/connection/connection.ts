@@ -2,6 +2,7 @@ import {
   credentials,
   Metadata,
   status,
+  type ChannelCredentials,
   type ClientDuplexStream,
   type ServiceError,
 } from '@grpc/grpc-js';
@@ -18,7 +19,8 @@ import { Backoff } from './backoff.js';
 import { explainConnectionError, type ConnectionProblem } from './connection-error.js';
 
 export type Upward = NonNullable<ConnectRequest['body']>;
-export type Downward = Exclude<NonNullable<ConnectResponse['body']>, { $case: 'welcome' }>;
+type FromApi = NonNullable<ConnectResponse['body']>;
+export type Downward = Exclude<FromApi, { $case: 'welcome' | 'goAway' }>;
 
 /** What the agent does when the line comes up, speaks and goes down. */
 export interface ConnectionListener {
@@ -43,41 +45,70 @@ export interface ConnectionOptions {
   readonly idleMs?: number;
 }
 
-/** The worker's one outbound connection: the Connect stream, opened again at its next address whenever it ends. */
+/** A Connect stream, and where it was opened. */
+interface Line {
+  readonly stream: ClientDuplexStream<ConnectRequest, ConnectResponse>;
+  readonly client: WorkerServiceClient;
+  readonly turn: number;
+}
+
+/** What a line that the worker has left may still say: the rest is said on its new one. */
+const OF_ANSWERS: ReadonlySet<FromApi['$case']> = new Set([
+  'generate',
+  'askedMedia',
+  'generateCancel',
+]);
+
+/**
+ * The worker's outbound connection: the Connect stream, opened again at its next address whenever it ends. When the API
+ * process at its end says that it stops soon, the next one is opened first; what was asked on the old one is answered there.
+ */
 export class Connection {
   /** With the session that the last Welcome gave. */
   metadata = new Metadata();
-  private readonly clients: readonly WorkerServiceClient[];
+  private readonly clients: WorkerServiceClient[];
   private readonly addresses: readonly string[];
   /** Which of them is in use: any at first, so that a fleet spreads over them. */
   private turn: number;
-  private stream: ClientDuplexStream<ConnectRequest, ConnectResponse> | null = null;
+  private line: Line | null = null;
+  /** One that is to take the place of `line`, until it is welcomed. */
+  private next: Line | null = null;
+  /** Those whose place was taken, until the other side ends them. */
+  private readonly left = new Set<Line>();
+  /** Where each answer in progress was asked for. */
+  private readonly asked = new Map<string, Line>();
   private welcomed = false;
   private closing = false;
-  private reopen: () => void = () => undefined;
+  private hello: () => Hello = () => {
+    throw new Error('the connection was not opened yet');
+  };
   private retry: NodeJS.Timeout | null = null;
   private lastMessageAt = performance.now();
   private lastComplaint = '';
   private readonly backoff: Backoff;
+  private readonly security: ChannelCredentials;
 
   constructor(private readonly options: ConnectionOptions) {
     this.backoff = options.backoff ?? new Backoff();
-    const security = options.tls
+    this.security = options.tls
       ? credentials.createSsl(options.ca === null ? null : Buffer.from(options.ca))
       : credentials.createInsecure();
     this.addresses = options.address.split(',');
     this.turn = Math.floor(Math.random() * this.addresses.length);
     // None connects before its first call.
-    this.clients = this.addresses.map(
-      (address) =>
-        new WorkerServiceClient(address, security, {
-          'grpc.keepalive_time_ms': 10_000,
-          'grpc.keepalive_timeout_ms': 5_000,
-          'grpc.initial_reconnect_backoff_ms': 250,
-          'grpc.max_reconnect_backoff_ms': 1_000,
-          'grpc.max_receive_message_length': MAX_DOWN_BYTES,
-        }),
-    );
+    this.clients = this.addresses.map((address) => this.newClient(address));
+  }
+
+  private newClient(address: string): WorkerServiceClient {
+    return new WorkerServiceClient(address, this.security, {
+      'grpc.keepalive_time_ms': 10_000,
+      'grpc.keepalive_timeout_ms': 5_000,
+      'grpc.initial_reconnect_backoff_ms': 250,
+      'grpc.max_reconnect_backoff_ms': 1_000,
+      'grpc.max_receive_message_length': MAX_DOWN_BYTES,
+      // Two clients of one address have a TCP connection each, so that a balancer may send the second elsewhere.
+      'grpc.use_local_subchannel_pool': 1,
+    });
   }
 
   /** Blobs travel on the stream's channel. */
@@ -101,46 +132,79 @@ export class Connection {
 
   /** @param hello what to begin with, now and whenever the stream is opened again */
   open(hello: () => Hello): void {
+    this.hello = hello;
+    this.line = this.openLine(this.turn);
+  }
+
+  private openLine(turn: number): Line {
     this.retry = null;
-    this.reopen = () => this.open(hello);
-    const stream = this.client.connect(bearer(this.options.token));
-    this.stream = stream;
-    stream.on('data', (response: ConnectResponse) => this.onResponse(stream, response));
-    stream.on('error', (error: ServiceError) => this.ended(stream, error));
-    stream.on('end', () => this.ended(stream, null));
-    stream.write({ body: { $case: 'hello', value: hello() } });
+    const client = this.clients[turn] as WorkerServiceClient;
+    const stream = client.connect(bearer(this.options.token));
+    const line = { stream, client, turn };
+    stream.on('data', (response: ConnectResponse) => this.onResponse(line, response));
+    stream.on('error', (error: ServiceError) => this.ended(line, error));
+    stream.on('end', () => this.ended(line, null));
+    stream.write({ body: { $case: 'hello', value: this.hello() } });
+    return line;
+  }
+
+  /** Opens the line that is to take the place of this one, over a connection of its own. */
+  private openNext(turn: number): void {
+    const old = this.clients[turn] as WorkerServiceClient;
+    this.clients[turn] = this.newClient(this.addresses[turn] as string);
+    if (!this.lines.some(({ client }) => client === old)) old.close();
+    this.next = this.openLine(turn);
+  }
+
+  private get lines(): Line[] {
+    return [this.line, this.next, ...this.left].filter((line) => line !== null);
   }
 
   /** Returns false when the line is down; the caller keeps what it wanted to say. */
   send(body: Upward): boolean {
-    if (!this.welcomed || this.stream === null) return false;
-    this.stream.write({ body });
+    if (body.$case === 'generated') return this.answer(body);
+    if (!this.welcomed || this.line === null) return false;
+    this.line.stream.write({ body });
+    return true;
+  }
+
+  /** Answers go where they were asked for. */
+  private answer(body: Extract<Upward, { $case: 'generated' }>): boolean {
+    const { id, finishReason } = body.value;
+    const line = this.asked.get(id);
+    if (!line) return false;
+    if (finishReason !== '') this.asked.delete(id);
+    line.stream.write({ body });
     return true;
   }
 
   /** Gives this stream up, e.g. because it fell silent, and opens another. */
   restart(reason: string): void {
     this.options.log.warn({ reason }, 'opening the connection again');
-    const stream = this.stream;
-    stream?.cancel();
-    if (stream !== null) this.ended(stream, null);
+    const { line } = this;
+    line?.stream.cancel();
+    if (line !== null) this.ended(line, null);
   }
 
   close(): void {
     this.closing = true;
     if (this.retry !== null) clearTimeout(this.retry);
-    this.stream?.end();
-    this.stream = null;
+    const { lines } = this;
+    this.line = this.next = null;
+    this.left.clear();
     this.welcomed = false;
+    for (const { stream, client } of lines) {
+      stream.end();
+      client.close();
+    }
     for (const client of this.clients) client.close();
   }
 
-  private onResponse(
-    stream: ClientDuplexStream<ConnectRequest, ConnectResponse>,
-    { body }: ConnectResponse,
-  ): void {
-    if (stream !== this.stream) return;
-    this.lastMessageAt = performance.now();
+  private onResponse(line: Line, { body }: ConnectResponse): void {
+    const isNext = line === this.next && body?.$case === 'welcome';
+    if (isNext) this.takePlace(line);
+    if (line !== this.line && !(this.left.has(line) && body && OF_ANSWERS.has(body.$case))) return;
+    if (line === this.line) this.lastMessageAt = performance.now();
     if (body === undefined)
       this.options.log.warn(
         'the control plane sent a message that this worker does not know; is it newer?',
@@ -151,28 +215,79 @@ export class Connection {
       this.backoff.reset();
       this.lastComplaint = '';
       this.options.listener.up(body.value);
-    } else this.options.listener.message(body);
+    } else if (body.$case === 'goAway') this.goAway(line);
+    else {
+      if (body.$case === 'generate') this.asked.set(body.value.id, line);
+      if (body.$case === 'generateCancel') this.asked.delete(body.value.id);
+      this.options.listener.message(body);
+    }
   }
 
-  private ended(
-    stream: ClientDuplexStream<ConnectRequest, ConnectResponse>,
+  private goAway({ turn }: Line): void {
+    if (this.next || this.retry) return;
+    const address = this.addresses[turn];
+    this.options.log.info({ address }, 'the API process stops soon; opening another connection');
+    this.openNext((turn + 1) % this.addresses.length);
+  }
+
+  private takePlace(line: Line): void {
+    if (this.line) this.left.add(this.line);
+    this.line = line;
+    this.next = null;
+    this.turn = line.turn;
+  }
+
+  private ended(line: Line, error: ServiceError | null): void {
+    if (!this.lines.includes(line)) return;
+    // Whoever asked has lost the line too; an answer cannot be taken up again.
+    for (const [id, of] of this.asked) {
+      if (of !== line) continue;
+      this.asked.delete(id);
+      this.options.listener.message({ $case: 'generateCancel', value: { id } });
+    }
+    if (this.left.delete(line)) {
+      if (!this.clients.includes(line.client)) line.client.close();
+      return;
+    }
+    if (line === this.line) {
+      this.line = null;
+      const { welcomed } = this;
+      this.welcomed = false;
+      if (welcomed) this.options.listener.down();
+      if (this.closing) return;
+      const problem = this.problemOf(line, error, welcomed);
+      // The line that is being opened may have taken the place of this one already.
+      if (problem.isReplaced === true && !this.next)
+        return this.options.listener.replaced(problem.message);
+      if (!this.next) this.openLater(line, problem);
+    } else {
+      this.next = null;
+      if (!this.closing) this.openLater(line, this.problemOf(line, error, false));
+    }
+  }
+
+  private problemOf(
+    { turn }: Line,
     error: ServiceError | null,
-  ): void {
-    if (stream !== this.stream) return;
-    this.stream = null;
-    const welcomed = this.welcomed;
-    this.welcomed = false;
-    if (welcomed) this.options.listener.down();
-    if (this.closing) return;
-    const cancelled = error === null || error.code === status.CANCELLED;
-    const problem: ConnectionProblem = cancelled
-      ? { message: `${this.address} closed the connection`, idle: false }
-      : explainConnectionError(error, { address: this.address, tls: this.options.tls }, welcomed);
-    if (problem.isReplaced === true) return this.options.listener.replaced(problem.message);
+    welcomed: boolean,
+  ): ConnectionProblem {
+    const address = this.addresses[turn] as string;
+    return error === null || error.code === status.CANCELLED
+      ? { message: `${address} closed the connection`, idle: false }
+      : explainConnectionError(error, { address, tls: this.options.tls }, welcomed);
+  }
+
+  /** Opens a line at the next address after a while: beside the one that there is, or in its place. */
+  private openLater({ turn }: Line, problem: ConnectionProblem): void {
     const waitMs = problem.idle ? (this.options.idleMs ?? 30_000) : this.backoff.next();
     this.complain(problem.message, waitMs, problem.idle);
-    this.turn = (this.turn + 1) % this.addresses.length;
-    this.retry = setTimeout(() => this.reopen(), waitMs);
+    const next = (turn + 1) % this.addresses.length;
+    if (!this.line) this.turn = next;
+    if (this.retry !== null) clearTimeout(this.retry);
+    this.retry = setTimeout(() => {
+      if (this.line) this.openNext(next);
+      else this.line = this.openLine(next);
+    }, waitMs);
   }
 
   private complain(message: string, waitMs: number, idle: boolean): void {

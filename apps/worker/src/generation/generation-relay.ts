@@ -137,11 +137,10 @@ export class GenerationRelay {
     this.open.get(id)?.abort.abort(new DomainError('conflict', 'cancelled'));
   }
 
-  /** Ends every answer; with a reason each asker is told. */
-  cancelAll(reason?: string): void {
+  /** Ends every answer, and tells each asker why. */
+  cancelAll(reason: string): void {
     for (const [id, { abort }] of this.open) {
-      if (reason !== undefined)
-        this.options.send(failureChunk(id, new DomainError('unavailable', reason)));
+      this.options.send(failureChunk(id, new DomainError('unavailable', reason)));
       abort.abort(new DomainError('conflict', 'cancelled'));
     }
   }

@@ -78,7 +78,15 @@ export interface ConnectResponse {
     | { $case: "generateCancel"; value: GenerateCancel }
     | { $case: "drain"; value: Drain }
     | { $case: "askedMedia"; value: AskedMedia }
+    | { $case: "goAway"; value: GoAway }
     | undefined;
+}
+
+/**
+ * This API process stops soon. The worker opens a stream elsewhere, and once that is welcomed uses it for everything but
+ * the answers that it was asked for on this one.
+ */
+export interface GoAway {
 }
 
 /** First message on the stream. `instance_id` is new at every start of the worker process. */
@@ -772,6 +780,9 @@ export const ConnectResponse: MessageFns<ConnectResponse> = {
       case "askedMedia":
         AskedMedia.encode(message.body.value, writer.uint32(74).fork()).join();
         break;
+      case "goAway":
+        GoAway.encode(message.body.value, writer.uint32(82).fork()).join();
+        break;
     }
     return writer;
   },
@@ -861,6 +872,14 @@ export const ConnectResponse: MessageFns<ConnectResponse> = {
             message.body = { $case: "askedMedia", value: AskedMedia.decode(reader, reader.uint32()) };
             continue;
           }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.body = { $case: "goAway", value: GoAway.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -933,7 +952,56 @@ export const ConnectResponse: MessageFns<ConnectResponse> = {
         }
         break;
       }
+      case "goAway": {
+        if (object.body?.value !== undefined && object.body?.value !== null) {
+          message.body = { $case: "goAway", value: GoAway.fromPartial(object.body.value) };
+        }
+        break;
+      }
     }
+    return message;
+  },
+};
+
+function createBaseGoAway(): GoAway {
+  return {};
+}
+
+export const GoAway: MessageFns<GoAway> = {
+  encode(_: GoAway, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GoAway {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGoAway();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<GoAway>): GoAway {
+    return GoAway.fromPartial(base ?? {});
+  },
+  fromPartial(_: DeepPartial<GoAway>): GoAway {
+    const message = createBaseGoAway();
     return message;
   },
 };
