@@ -65,9 +65,9 @@ describe('docker-compose.yml', () => {
     expect(api.deploy.replicas).toBe(2);
     expect(api.container_name).toBeUndefined();
     expect(api.environment.GRAFT_RELAY_HOST).toBe('0.0.0.0');
-    for (const [service, file, port, bound] of [
-      [proxy, 'rest', api.environment.GRAFT_PORT, 8080],
-      [gateway, 'gateway', api.environment.GRAFT_GRPC_PORT, 8081],
+    for (const [service, file, port, bound, health] of [
+      [proxy, 'rest', api.environment.GRAFT_PORT, 8080, 'readyz'],
+      [gateway, 'gateway', api.environment.GRAFT_GRPC_PORT, 8081, 'healthz'],
     ]) {
       expect(service.volumes).toEqual([
         `./deploy/${file}.haproxy.cfg:/usr/local/etc/haproxy/haproxy.cfg:ro`,
@@ -75,7 +75,7 @@ describe('docker-compose.yml', () => {
       const config = read(`deploy/${file}.haproxy.cfg`);
       expect(config).toContain(` api:${port} `);
       expect(config).toContain(`bind :${bound}`);
-      expect(config).toContain('option httpchk GET /readyz');
+      expect(config).toContain(`option httpchk GET /${health}\n`);
     }
     // gRPC is HTTP/2 on both sides
     const config = read('deploy/gateway.haproxy.cfg');

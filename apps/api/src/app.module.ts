@@ -99,6 +99,7 @@ import { OutsideMetrics } from './health/outside-metrics.js';
 import { HealthService } from './health/health.service.js';
 import { Readiness } from './readiness.js';
 import { ErrorFilter } from './http/error.filter.js';
+import { OpenRequests } from './http/open-requests.js';
 import { IntegrationsController } from './integrations/integrations.controller.js';
 import { Integrations } from './integrations/integrations.service.js';
 import { JobIntegrations } from './integrations/job-integrations.js';
@@ -347,6 +348,7 @@ const SERVICES = [
   OutsideMetrics,
   HealthService,
   Readiness,
+  OpenRequests,
 ];
 
 /** Every part of the control plane. What was opened before Nest starts is handed in. */

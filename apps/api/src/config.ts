@@ -65,6 +65,8 @@ export interface ApiConfig {
   /** Chats that wait for a worker with room, of all projects, and how long one waits. */
   readonly chatQueue?: number;
   readonly chatWaitMs?: number;
+  /** How long running requests may take after the process was told to stop. */
+  readonly drainMs?: number;
   /** How long a run of an eval waits for a worker, room or tokens before it fails. */
   readonly evalWaitMs?: number;
   /** How long a run of an eval holds its slot while others wait for one; tests shorten it. */
@@ -121,6 +123,7 @@ export class Settings {
   readonly streams: number;
   readonly chatQueue: number;
   readonly chatWaitMs: number;
+  readonly drainMs: number;
   readonly evalWaitMs: number;
   readonly evalTurnMs: number;
   readonly minRunSeconds: number;
@@ -174,6 +177,7 @@ export class Settings {
       config.streamsPerProject ?? Math.max(this.streamsPerKey, Math.floor(this.streams / 2));
     this.chatQueue = config.chatQueue ?? 64;
     this.chatWaitMs = config.chatWaitMs ?? 30_000;
+    this.drainMs = config.drainMs ?? 20_000;
     this.evalWaitMs = config.evalWaitMs ?? 86_400_000;
     this.evalTurnMs = config.evalTurnMs ?? 30_000;
     this.minRunSeconds = config.minRunSeconds ?? 300;

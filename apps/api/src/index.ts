@@ -14,6 +14,7 @@ import { Readiness } from './readiness.js';
 import { inUrl, isLoopback, Settings, VERSION, type ApiConfig } from './config.js';
 import { writeCredentials, type Credentials } from './credentials.js';
 import { dataSource } from './database/data-source.js';
+import { drain } from './drain.js';
 import { migrate } from './database/migrate.js';
 import { whileNoOtherStarts } from './database/start-lock.js';
 import { startEmbeddedPostgres } from './database/embedded-postgres.js';
@@ -33,6 +34,7 @@ import { Counters } from './metrics/counters.js';
 import { dashboard, docsHeaders, securityHeaders } from './http/dashboard.js';
 import { respondWithError } from './http/error.filter.js';
 import { jsonBody } from './http/json-body.js';
+import { OpenRequests } from './http/open-requests.js';
 import { requestId } from './http/request-id.js';
 import { refuseSlowBodies } from './http/slow-bodies.js';
 import { log, NestLog } from './log.js';
@@ -63,6 +65,8 @@ export interface RunningApi {
   readonly joinToken: string | null;
   /** What the operator should know about this set-up, a sentence each. */
   readonly warnings: readonly string[];
+  /** Takes nothing new and lets what goes on end, within the limit of the configuration. */
+  drain(): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -137,6 +141,7 @@ export async function startApi(config: ApiConfig): Promise<RunningApi> {
       scalerUrl,
       ...credentials,
       warnings,
+      drain: () => drain(app, settings.drainMs),
       close,
     };
   } catch (error) {
@@ -184,6 +189,7 @@ function equip(app: NestExpressApplication, settings: Settings): void {
     app.set('trust proxy', /^\d+$/.test(trustProxy) ? Number(trustProxy) : trustProxy);
   app.use(requestId);
   app.use(securityHeaders);
+  app.use(app.get(OpenRequests).follow);
   app.use((request: Request, response: Response, next: NextFunction) => {
     const end = counters.requests.startTimer({ method: request.method });
     response.on('close', () => end({ status: response.statusCode }));

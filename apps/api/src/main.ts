@@ -63,6 +63,8 @@ const HELP = `graft-api: the control plane
   --chat-wait SECONDS  how long one waits (GRAFT_CHAT_WAIT, default 30)
   --eval-wait SECONDS  how long a run of an eval waits for a worker, room or tokens before it fails
                        (GRAFT_EVAL_WAIT, default 86400)
+  --drain-seconds N    how long running requests may take to end after SIGTERM, before they are cut
+                       (GRAFT_DRAIN_SECONDS, default 20)
   --min-run-seconds N  how long a job runs at least before one of higher priority may take its slot
                        (GRAFT_MIN_RUN_SECONDS, default 300)
   --blob-grace-hours N how long bytes stay on the disk after nothing names them any more, for backups
@@ -71,6 +73,10 @@ const HELP = `graft-api: the control plane
 Prints one line of JSON when it is ready: url, grpc_url, local_grpc_url (for a worker on this
 host), credentials, join_token_file, warnings.
 `;
+
+const DRAIN_SECONDS = 20;
+/** For all that comes after: service managers kill the process 30 s after SIGTERM. */
+const CLOSE_SECONDS = 8;
 
 const text = { type: 'string' } as const;
 const { values, positionals } = parseArgs({
@@ -108,6 +114,7 @@ const { values, positionals } = parseArgs({
     streams: text,
     'chat-queue': text,
     'chat-wait': text,
+    'drain-seconds': text,
     'eval-wait': text,
     'min-run-seconds': text,
     'blob-grace-hours': text,
@@ -182,6 +189,8 @@ if (values.help) {
     setting(values['join-token-file'], 'GRAFT_JOIN_TOKEN_FILE') ?? join(home, 'join-token');
   const graceHours = optionalWhole(values['blob-grace-hours'], 'GRAFT_BLOB_GRACE_HOURS', 100_000);
   const chatWait = optionalWhole(values['chat-wait'], 'GRAFT_CHAT_WAIT', 3600);
+  const drainSeconds =
+    optionalWhole(values['drain-seconds'], 'GRAFT_DRAIN_SECONDS', 3600) ?? DRAIN_SECONDS;
   const evalWait = optionalWhole(values['eval-wait'], 'GRAFT_EVAL_WAIT', 31_536_000);
   const optional = {
     host: setting(values.host, 'GRAFT_HOST'),
@@ -219,6 +228,7 @@ if (values.help) {
     chatQueue: optionalWhole(values['chat-queue'], 'GRAFT_CHAT_QUEUE', 10_000),
     outboundNetworks: listOf(setting(values['outbound-networks'], 'GRAFT_OUTBOUND_NETWORKS')),
     blobGraceMs: graceHours === undefined ? undefined : graceHours * 3_600_000,
+    drainMs: drainSeconds * 1000,
     chatWaitMs: chatWait === undefined ? undefined : chatWait * 1000,
     evalWaitMs: evalWait === undefined ? undefined : evalWait * 1000,
     minRunSeconds: optionalWhole(values['min-run-seconds'], 'GRAFT_MIN_RUN_SECONDS', 1e9),
@@ -252,8 +262,11 @@ if (values.help) {
         if (stopping) process.exit(1);
         stopping = true;
         log.info({ signal }, 'stopping');
-        setTimeout(() => process.exit(1), 15_000).unref();
-        void api.close().then(() => process.exit(0));
+        setTimeout(() => process.exit(1), (drainSeconds + CLOSE_SECONDS) * 1000).unref();
+        void api
+          .drain()
+          .then(() => api.close())
+          .then(() => process.exit(0));
       });
     }
   } catch (error) {

@@ -1,7 +1,13 @@
 import { Injectable } from '@nestjs/common';
+import { DomainError } from '@graft/contracts';
 
 /** Whether this process is one that balancers should send requests to. */
 @Injectable()
 export class Readiness {
   state: 'starting' | 'ok' | 'stopping' = 'starting';
 }
+
+const RETRY_AFTER_SECONDS = 1;
+
+export const stopping = (): DomainError =>
+  new DomainError('unavailable', 'this API process stops; try again', null, RETRY_AFTER_SECONDS);

@@ -123,6 +123,7 @@ export async function startTestApi(
       // An embedded server comes back at another port.
       pool = await open();
     },
+    drain: () => running.drain(),
     close: async () => {
       await pool.end();
       await running.close();

@@ -2,6 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { newestAbility, type AnswerAbility } from '@graft/contracts';
 import type { GenerateChunk, GenerateRequest } from '@graft/contracts/grpc';
 import type { Principal } from '../auth/principal.js';
+import { stopping } from '../readiness.js';
 import { baseRef, blobRefs } from '../models/base-ref.js';
 import type { Resolved } from '../models/models.service.js';
 import { Generations } from '../workers/generations.js';
@@ -37,6 +38,9 @@ export function askedModel(
 /** The one road from a request to a worker and back: in its turn, counted, and cancelled when the client leaves. */
 @Injectable()
 export class AnswerChunks {
+  private readonly open = new Set<AbortController>();
+  private stopped = false;
+
   constructor(
     private readonly answers: Answers,
     private readonly generations: Generations,
@@ -48,11 +52,42 @@ export class AnswerChunks {
    * @param media of the question, in pieces
    */
   async *of(
-    { projectId }: Principal,
+    caller: Principal,
     question: Question,
     left: AbortSignal,
     tokensOf: (chunk: GenerateChunk) => number,
     media: readonly Uint8Array[] = [],
+  ): AsyncGenerator<GenerateChunk> {
+    const over = new AbortController();
+    const leave = (): void => over.abort();
+    left.addEventListener('abort', leave, { once: true });
+    if (left.aborted || this.stopped) leave();
+    this.open.add(over);
+    let finished = false;
+    try {
+      for await (const chunk of this.untilOver(caller, question, over.signal, tokensOf, media)) {
+        finished = chunk.finishReason !== '';
+        yield chunk;
+      }
+      if (this.stopped && !finished && !left.aborted) throw stopping();
+    } finally {
+      this.open.delete(over);
+      left.removeEventListener('abort', leave);
+    }
+  }
+
+  /** Ends every answer, with an error for its client. */
+  stop(): void {
+    this.stopped = true;
+    for (const over of this.open) over.abort();
+  }
+
+  private async *untilOver(
+    { projectId }: Principal,
+    question: Question,
+    left: AbortSignal,
+    tokensOf: (chunk: GenerateChunk) => number,
+    media: readonly Uint8Array[],
   ): AsyncGenerator<GenerateChunk> {
     const { base, adapter, inference } = question;
     const blobs = [...(base?.files ?? []), ...adapter].map(({ sha256 }) => sha256);

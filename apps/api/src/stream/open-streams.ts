@@ -4,6 +4,7 @@ import type { Request, Response } from 'express';
 import { ApiKeysService } from '../auth/api-keys.service.js';
 import type { Principal } from '../auth/principal.js';
 import { Settings } from '../config.js';
+import { Readiness } from '../readiness.js';
 import { log } from '../log.js';
 import { Sse } from './sse.js';
 
@@ -22,6 +23,7 @@ export class OpenStreams implements OnModuleInit, OnModuleDestroy {
   constructor(
     private readonly keys: ApiKeysService,
     private readonly settings: Settings,
+    private readonly readiness: Readiness,
   ) {}
 
   /** Not while it is made: where another part cannot be, nobody would end it. */
@@ -52,6 +54,8 @@ export class OpenStreams implements OnModuleInit, OnModuleDestroy {
       this.counted(projectId, -1);
       if (own.size === 0 && this.byKey.get(keyId) === own) this.byKey.delete(keyId);
     });
+    // The client comes back by itself, then to another process.
+    if (this.readiness.state === 'stopping') sse.end();
     return sse;
   }
 

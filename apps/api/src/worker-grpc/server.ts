@@ -5,6 +5,7 @@ import { MAX_DOWN_BYTES, MAX_MESSAGE_BYTES, type GatewayObject } from '@graft/co
 import { WorkerServiceService, type WorkerServiceServer } from '@graft/contracts/grpc';
 import { bearer } from '../auth/secret-format.js';
 import { inUrl, isLoopback, LOOPBACK, Settings } from '../config.js';
+import { Readiness, stopping } from '../readiness.js';
 import { BlobTransfer } from './blob-transfer.js';
 import { JoinTokensService } from '../auth/join-tokens.service.js';
 import type { ServerSecurity } from './security.js';
@@ -34,6 +35,7 @@ export class WorkerGrpcServer implements OnModuleDestroy {
     private readonly blobs: BlobTransfer,
     private readonly workers: Workers,
     private readonly services: SessionServices,
+    private readonly readiness: Readiness,
   ) {}
 
   /**
@@ -103,15 +105,21 @@ export class WorkerGrpcServer implements OnModuleDestroy {
   private connect(stream: WorkerStream): void {
     // Nothing is read before the token is checked.
     stream.pause();
-    this.tokens.check(credential(stream.metadata)).then(
-      (token) => {
+    this.tokens
+      .check(credential(stream.metadata))
+      .then((token) => {
+        if (this.readiness.state === 'stopping') throw stopping();
         const session = new Session(stream, token, this.services);
         this.sessions.add(session);
         stream.once('close', () => this.sessions.delete(session));
         stream.resume();
-      },
-      (error: unknown) => stream.emit('error', grpcError(error)),
-    );
+      })
+      .catch((error: unknown) => stream.emit('error', grpcError(error)));
+  }
+
+  /** Sends the workers to other processes; none joins here any more. */
+  goAway(): void {
+    for (const session of this.sessions) session.goAway();
   }
 
   /** Id of the worker that calls: every call but Connect begins here. */

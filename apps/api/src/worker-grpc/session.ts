@@ -44,6 +44,7 @@ export class Session implements Connection {
   residentBases: readonly string[] = [];
   private ready = false;
   private over = false;
+  private goesAway = false;
   private events: Promise<void> = Promise.resolve();
   private readonly helloTimer: NodeJS.Timeout;
   private silence: NodeJS.Timeout | null = null;
@@ -294,9 +295,19 @@ export class Session implements Connection {
     this.send({ $case: 'command', value: { jobId, attempt, action } });
   }
 
+  /** This process stops soon: the worker is to go to another, and ends here what it was asked here. */
+  goAway(): void {
+    this.goesAway = true;
+    this.send({ $case: 'goAway', value: {} });
+  }
+
   /** Whatever could not be handled ends the stream: the worker reconnects and sends it again. */
   private guard(work: Promise<void>): void {
-    work.catch((error: unknown) => this.fail(error));
+    work.catch((error: unknown) => {
+      // It has joined elsewhere, as it was told to, and its last heartbeat here came late.
+      if (this.goesAway && error instanceof DomainError && error.code === 'conflict') return;
+      this.fail(error);
+    });
   }
 
   fail(error: unknown): void {

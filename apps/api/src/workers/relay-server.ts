@@ -31,6 +31,7 @@ import { RELAY_OPTIONS } from './relay.js';
 @Injectable()
 export class RelayServer implements OnModuleDestroy {
   private server: Server | null = null;
+  private asking = 0;
 
   constructor(
     private readonly settings: Settings,
@@ -78,10 +79,14 @@ export class RelayServer implements OnModuleDestroy {
     return {
       send: ({ request }, callback) => this.send(request, callback),
       ask: (call) => {
-        this.ask(call).then(
-          () => call.end(),
-          (error: Error) => call.emit('error', { code: askStatus(error), details: error.message }),
-        );
+        this.asking += 1;
+        void this.ask(call)
+          .then(
+            () => call.end(),
+            (error: Error) =>
+              call.emit('error', { code: askStatus(error), details: error.message }),
+          )
+          .finally(() => (this.asking -= 1));
       },
     };
   }
@@ -102,6 +107,11 @@ export class RelayServer implements OnModuleDestroy {
       log.warn('another API process sent a message of an unknown kind: it is newer');
     }
     callback(null, { sent });
+  }
+
+  /** Answers that go to other processes now. */
+  get count(): number {
+    return this.asking;
   }
 
   private async ask(call: ServerWritableStream<AskRequest, AskResponse>): Promise<void> {

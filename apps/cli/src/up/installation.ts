@@ -22,7 +22,8 @@ const PORT_TRIES = 3;
 const WORKER_START_MS = 60_000;
 /** A worker drains within 60 s; the API then has little left to do. */
 const WORKER_STOP_MS = 65_000;
-const API_STOP_MS = 20_000;
+/** Longer than the API takes at most. */
+const API_STOP_MS = 30_000;
 
 /** What the API prints when it is up. */
 interface Ready {

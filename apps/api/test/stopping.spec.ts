@@ -1,0 +1,128 @@
+// One of two real API processes gets SIGTERM while it answers.
+import { spawn, type ChildProcess } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
+import { fileURLToPath } from 'node:url';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { importBase, startTestApi, until, type TestApi } from './fixture.js';
+import { ScriptedWorker } from './scripted-worker.js';
+
+const MAIN = fileURLToPath(new URL('../bundle/main.js', import.meta.url));
+
+interface Stopping {
+  readonly where: TestApi;
+  readonly child: ChildProcess;
+  readonly exited: Promise<number | null>;
+}
+
+describe('an API process that gets SIGTERM', () => {
+  let other: TestApi;
+  const children: ChildProcess[] = [];
+  const workers: ScriptedWorker[] = [];
+  beforeAll(async () => {
+    other = await startTestApi();
+    await importBase(other);
+  });
+  afterEach(async () => {
+    for (const worker of workers.splice(0)) worker.vanish();
+    for (const child of children.splice(0)) child.kill('SIGKILL');
+    await until(async () => (await other.query('SELECT 1 FROM answer')).length === 0, 30_000);
+  });
+  afterAll(() => other?.close());
+
+  const start = async (drainSeconds: number): Promise<Stopping> => {
+    const { home, databaseUrl } = other.config;
+    const child = spawn(
+      process.execPath,
+      [MAIN, '--home', home, '--database-url', databaseUrl ?? '', '--port', '0', '--grpc-port', '0', '--drain-seconds', `${drainSeconds}`], // prettier-ignore
+      { stdio: ['ignore', 'pipe', 'inherit'] },
+    );
+    children.push(child);
+    const exited = new Promise<number | null>((resolve) => child.once('exit', resolve));
+    let out = '';
+    child.stdout?.on('data', (text: Buffer) => (out += text.toString()));
+    await until(() => out.includes('\n'), 60_000);
+    const { url, grpc_url: grpcUrl } = JSON.parse(out.slice(out.indexOf('{'))) as {
+      url: string;
+      grpc_url: string;
+    };
+    const where = { ...other, url, grpcUrl, joinToken: other.joinToken } as TestApi;
+    // Each knows that the other lives.
+    await until(async () => (await other.query('SELECT 1 FROM gateway')).length === 2);
+    await new Promise((resolve) => setTimeout(resolve, 2_500));
+    return { where, child, exited };
+  };
+
+  const join = async (api: TestApi, instance: string): Promise<ScriptedWorker> => {
+    const worker = await new ScriptedWorker(api, { instance }).connect();
+    workers.push(worker);
+    return worker;
+  };
+
+  const ask = { model: 'tiny', messages: [{ role: 'user' as const, content: 'hello?' }] };
+  const stream = async ({ url }: TestApi): Promise<{ readonly text: string }> => {
+    const response = await fetch(`${url}/v1/chat/completions`, {
+      method: 'POST',
+      headers: { ...other.headers, 'content-type': 'application/json' },
+      body: JSON.stringify({ ...ask, stream: true }),
+    });
+    const read = { text: '' };
+    void (async () => {
+      for await (const bytes of response.body ?? []) read.text += Buffer.from(bytes).toString();
+      read.text += '(end)';
+    })();
+    return read;
+  };
+
+  it('lets its answers end, and sends its worker to the other, where chats go on', async () => {
+    const { where, child, exited } = await start(20);
+    const instance = randomUUID();
+    const worker = await join(where, instance);
+    const begun = stream(where);
+    const { id } = await worker.asked();
+    worker.say(id, 'a', '');
+    const read = await begun;
+    await until(() => read.text.includes('"content":"a"'));
+
+    child.kill('SIGTERM');
+    await until(() => worker.wentAway);
+    const ready = await fetch(`${where.url}/readyz`);
+    expect([ready.status, await ready.json()]).toMatchObject([503, { process: 'stopping' }]);
+    // No worker has gone anywhere yet.
+    const relayed = other.client.chat.completions.create(ask);
+    worker.say((await worker.asked()).id, 'still here');
+    expect((await relayed).choices[0]?.message.content).toBe('still here');
+
+    const moved = await join(other, instance);
+    const elsewhere = other.client.chat.completions.create(ask);
+    moved.say((await moved.asked()).id, 'here now');
+    expect((await elsewhere).choices[0]?.message.content).toBe('here now');
+
+    // Balancers have noticed by then.
+    await until(async () => {
+      const { status } = await fetch(`${where.url}/v1/models`, { headers: other.headers });
+      return status === 503;
+    });
+    worker.say(id, 'b', '');
+    worker.say(id, 'c');
+    await until(() => read.text.endsWith('(end)'));
+    expect(read.text).toMatch(/"content":"b".*"content":"c".*data: \[DONE\]\n\n\(end\)$/s);
+    expect(await exited).toBe(0);
+    expect(moved.ended).toBeNull();
+  }, 90_000);
+
+  it('ends streams with an error event when its time is over', async () => {
+    const { where, child, exited } = await start(1);
+    const worker = await join(where, randomUUID());
+    const begun = stream(where);
+    worker.say((await worker.asked()).id, 'a', '');
+    const read = await begun;
+    await until(() => read.text.includes('"content":"a"'));
+    child.kill('SIGTERM');
+    await until(() => read.text.endsWith('(end)'));
+    const last = read.text.trimEnd().split('\n\n').at(-2) ?? '';
+    expect(JSON.parse(last.replace('data: ', ''))).toMatchObject({
+      error: { code: 'unavailable', message: 'this API process stops; try again' },
+    });
+    expect(await exited).toBe(0);
+  }, 90_000);
+});
