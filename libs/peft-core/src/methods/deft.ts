@@ -37,7 +37,8 @@ import {
   targetFields,
   trainedBiases,
 } from './fields.js';
-import { inputsOf, linearMethod, outputsOf } from './linear-method.js';
+import { linearMethod } from './linear-method.js';
+import { inputsOf, outputsOf } from './linear-sizes.js';
 import type { LinearUpdate, Merged } from './linear-method.js';
 import type { ModuleParameters } from './parameters.js';
 

@@ -31,7 +31,8 @@ import {
   targetFields,
   trainedBiases,
 } from './fields.js';
-import { linearMethod, numbersIn } from './linear-method.js';
+import { linearMethod } from './linear-method.js';
+import { numbersIn } from './linear-sizes.js';
 import type { LinearUpdate, Merged } from './linear-method.js';
 import type { ModuleParameters } from './parameters.js';
 import { valueByEnd } from './pattern.js';

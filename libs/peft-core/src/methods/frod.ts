@@ -52,7 +52,8 @@ import {
 } from './fields.js';
 import { Bases, categoriesOf, onCpu, placesOf } from './frod-basis.js';
 import type { Basis } from './frod-basis.js';
-import { decompositionNumbers, linearMethod, numbersIn } from './linear-method.js';
+import { linearMethod } from './linear-method.js';
+import { decompositionNumbers, numbersIn } from './linear-sizes.js';
 import type { LinearUpdate, Merged } from './linear-method.js';
 import type { ModuleParameters } from './parameters.js';
 

@@ -14,7 +14,8 @@ import { z } from 'zod';
 import type { Linear } from '../nn/linear.js';
 import type { LinearShape } from '../nn/outline.js';
 import { modulesToSave, rank, targetNames, trainedBiases } from './fields.js';
-import { linearMethod, numbersIn } from './linear-method.js';
+import { linearMethod } from './linear-method.js';
+import { numbersIn } from './linear-sizes.js';
 import type { LinearUpdate } from './linear-method.js';
 import type { ModuleParameters, PartShapes } from './parameters.js';
 

@@ -31,7 +31,8 @@ import {
   rank,
   targetFields,
 } from './fields.js';
-import { linearMethod, numbersIn } from './linear-method.js';
+import { linearMethod } from './linear-method.js';
+import { numbersIn } from './linear-sizes.js';
 import type { LinearUpdate } from './linear-method.js';
 import { flat } from './lora-convolution.js';
 import { factorShapes } from './lora-variants.js';

@@ -38,7 +38,8 @@ import {
   targetFields,
   trainedBiases,
 } from './fields.js';
-import { inputsOf, linearMethod } from './linear-method.js';
+import { linearMethod } from './linear-method.js';
+import { inputsOf } from './linear-sizes.js';
 import type { LinearUpdate, Merged } from './linear-method.js';
 import { uniform } from './parameters.js';
 import type { ModuleParameters } from './parameters.js';

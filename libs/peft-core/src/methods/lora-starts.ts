@@ -9,7 +9,7 @@ import { LoraGaObserver, loraGaOf } from './lora-ga.js';
 import type { LoraGaConfig } from './lora-ga.js';
 import { isPissa, takesFromWeight } from './lora-init.js';
 import type { LoftqConfig, LoraInit, LoraSize } from './lora-init.js';
-import { decompositionNumbers, inputsOf, numbersIn, outputsOf } from './linear-method.js';
+import { decompositionNumbers, inputsOf, numbersIn, outputsOf } from './linear-sizes.js';
 import type { Held } from './method.js';
 import type { Observer, StartNeeds } from './preparation.js';
 

@@ -42,7 +42,8 @@ import {
   targetFields,
   trainedBiases,
 } from './fields.js';
-import { linearMethod, numbersIn } from './linear-method.js';
+import { linearMethod } from './linear-method.js';
+import { numbersIn } from './linear-sizes.js';
 import type { LinearUpdate } from './linear-method.js';
 
 const Options = z

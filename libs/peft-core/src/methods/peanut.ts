@@ -24,7 +24,8 @@ import type { Tensor } from '@graft/kernels';
 import { z } from 'zod';
 import type { Linear } from '../nn/linear.js';
 import { checkLayers, layerFields, modulesToSave, rank, scale, targetFields } from './fields.js';
-import { linearMethod, numbersIn } from './linear-method.js';
+import { linearMethod } from './linear-method.js';
+import { numbersIn } from './linear-sizes.js';
 import type { LinearUpdate, Merged } from './linear-method.js';
 import type { ModuleParameters, PartShapes } from './parameters.js';
 

@@ -50,7 +50,8 @@ import {
   rank,
   targetFields,
 } from './fields.js';
-import { decompositionNumbers, inputsOf, linearMethod, outputsOf } from './linear-method.js';
+import { linearMethod } from './linear-method.js';
+import { decompositionNumbers, inputsOf, outputsOf } from './linear-sizes.js';
 import type { LinearUpdate, Merged } from './linear-method.js';
 import { normal } from './parameters.js';
 import type { ModuleParameters, PartShapes } from './parameters.js';

@@ -28,7 +28,8 @@ import { DomainError } from '@graft/contracts';
 import { z } from 'zod';
 import type { LinearShape } from '../nn/outline.js';
 import { modulesToSave, targetNames } from './fields.js';
-import { linearMethod, outputsOf } from './linear-method.js';
+import { linearMethod } from './linear-method.js';
+import { outputsOf } from './linear-sizes.js';
 import type { LinearUpdate } from './linear-method.js';
 import { normal } from './parameters.js';
 

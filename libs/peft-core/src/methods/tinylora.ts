@@ -40,7 +40,8 @@ import {
   targetNames,
   trainedBiases,
 } from './fields.js';
-import { decompositionNumbers, inputsOf, linearMethod } from './linear-method.js';
+import { linearMethod } from './linear-method.js';
+import { decompositionNumbers, inputsOf } from './linear-sizes.js';
 import type { LinearUpdate, SharedState } from './linear-method.js';
 import type { ModuleParameters } from './parameters.js';
 import { TorchGenerator } from './torch-generator.js';

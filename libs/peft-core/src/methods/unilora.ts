@@ -38,7 +38,8 @@ import {
   targetNames,
   trainedBiases,
 } from './fields.js';
-import { inputsOf, linearMethod } from './linear-method.js';
+import { linearMethod } from './linear-method.js';
+import { inputsOf } from './linear-sizes.js';
 import type { LinearUpdate, SharedState } from './linear-method.js';
 import { NumpyGenerator } from './numpy-generator.js';
 import type { ModuleParameters } from './parameters.js';

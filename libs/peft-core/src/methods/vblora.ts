@@ -40,7 +40,8 @@ import {
   targetFields,
   trainedBiases,
 } from './fields.js';
-import { inputsOf, linearMethod, outputsOf } from './linear-method.js';
+import { linearMethod } from './linear-method.js';
+import { inputsOf, outputsOf } from './linear-sizes.js';
 import type { LinearUpdate, Merged, SharedState } from './linear-method.js';
 import type { ModuleParameters } from './parameters.js';
 
