@@ -4,6 +4,7 @@ import { DomainError } from '@graft/contracts';
 import { KernelError, safetensorsHeader } from '@graft/kernels';
 import { parsePeft } from '../methods/config.js';
 import type { HfConfig } from '../models/model.js';
+import { outlineOf } from '../models/registry.js';
 import { footprintOf } from '../plan.js';
 import { adapterConfig, MAX_CONFIG_BYTES, type AdapterConfig } from './adapter-config.js';
 import { namesInside } from './peft-names.js';
@@ -33,13 +34,26 @@ export function inspectAdapter(
     const message = `task_type ${String(task)}: adapters with a head or for vectors are not taken up, since nothing in their files says what they were trained for`;
     throw new DomainError('unsupported', message, 'peft.task_type');
   }
-  const { method } = parsePeft(peft);
+  const { method, options } = parsePeft(peft);
   footprintOf(peft, base, true);
   const entries = headerOf(files.weights);
-  namesInside(
+  const names = namesInside(
     entries.map(({ name }) => name),
     method.tensors,
   );
+  const shapes = method.fileShapes?.(outlineOf(base), options, base.model_type) ?? [];
+  const expected = new Map(
+    [...shapes].flatMap(([path, parts]) =>
+      Object.entries(parts).map(([part, shape]) => [`${path}.${part}`, shape]),
+    ),
+  );
+  for (const { name, shape } of entries) {
+    const want = expected.get(names.get(name) ?? '') ?? shape;
+    if (want.join() === shape.join()) continue;
+    throw invalid(
+      `${name} has shape [${shape.join(', ')}], but with this adapter_config.json and base it is [${want.join(', ')}]`,
+    );
+  }
   const numbers = entries.map(({ shape }) => shape.reduce((a, b) => a * b, 1));
   return { peft, parameters: numbers.reduce((sum, n) => sum + n, 0) };
 }

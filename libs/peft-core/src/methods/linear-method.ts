@@ -191,6 +191,12 @@ export function linearMethod<O extends TargetFields, S extends SharedState | und
         ...(method.held && { held: method.held(targets, options) }),
       };
     },
+    fileShapes(outline, asked, modelType) {
+      const options = resolvedBy(method, outline, asked, modelType);
+      const shapes = method.shapes(options);
+      const { linears } = targetsOf(method, outline, options, modelType);
+      return new Map(linears.map((linear) => [linear.path, shapes(linear)]));
+    },
     attaching,
     attach: (model, asked, init) => atOnce(attaching(model, asked, init)),
     ...(method.observer && {

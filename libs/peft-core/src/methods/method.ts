@@ -1,6 +1,7 @@
 import type { Tensor } from '@graft/kernels';
 import type { z } from 'zod';
 import type { HfConfig, Model } from '../models/model.js';
+import type { PartShapes } from './parameters.js';
 import type { HeadRequest, Outline } from '../nn/outline.js';
 import type { Preparation, StartNeeds } from './preparation.js';
 import type { Asked, Task } from '../tasks/task.js';
@@ -195,6 +196,8 @@ export interface Method<O = unknown> {
    * What `attach` makes on a model of these shapes. @throws DomainError as `attach` does where the options do not fit the model
    */
   footprint(outline: Outline, options: O, base: FootprintContext): Footprint;
+  /** Shapes of its parts in files, by the path of the linear. Left out: nobody knows before it is attached. */
+  fileShapes?(outline: Outline, options: O, modelType: string): ReadonlyMap<string, PartShapes>;
   attach(model: Model, options: O, init: AttachContext): Adapter;
   /** The same in pieces, where that may take long. One that is given up (`return`) leaves nothing on the model. */
   attaching?(model: Model, options: O, init: AttachContext): Generator<void, Adapter, undefined>;
