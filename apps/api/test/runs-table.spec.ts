@@ -206,6 +206,9 @@ describe('a list of jobs', () => {
     expect(await list(`${own}&model=tiny`)).toHaveLength(4);
     expect(await list(`${own}&model=tin`)).toEqual([]);
     expect(await list(`${own}&status=queued`)).toHaveLength(4);
+    await expect(list(`${own}&status=bogus`)).rejects.toThrow(
+      '400 status: expected one of queued, running, succeeded, failed, cancelled, paused, got bogus',
+    );
     expect(await list(`${own}&status=&tag=&method=&model=&archived=&order_by=`)).toHaveLength(4);
   });
 

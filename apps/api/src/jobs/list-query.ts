@@ -1,5 +1,5 @@
 // The query of GET /v1/fine_tuning/jobs.
-import { DomainError, JOB_ORDERS, JOB_WORDS } from '@graft/contracts';
+import { DomainError, JOB_ORDERS, JOB_STATUSES, JOB_WORDS } from '@graft/contracts';
 import type { JobFilter } from '../history/job-list-query.js';
 import { pageQuery } from '../http/parse.js';
 
@@ -16,7 +16,7 @@ export function jobFilter(query: Query): JobFilter {
       ascending: oneOf(query, 'order', ['asc', 'desc']) === 'asc',
     },
     metadata: metadataFilter(query),
-    status: text(query, 'status'),
+    status: oneOf(query, 'status', JOB_STATUSES),
     tags: tagsFilter(query),
     model: text(query, 'model'),
     method: text(query, 'method'),
