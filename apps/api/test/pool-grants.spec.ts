@@ -174,6 +174,19 @@ it('does not wait for jobs that somebody else changes just then', async () => {
   }
 });
 
+it('says of jobs that wait in a cordoned pool that it is cordoned', async () => {
+  await grant('cordoned', a);
+  const id = await job(a, 'cordoned');
+  await api.post('/pools/cordoned/cordon');
+  expect(await phase(a, id)).toEqual({
+    code: 'pool_cordoned',
+    message:
+      'Waiting: pool cordoned is cordoned and starts nothing new until an administrator uncordons it',
+  });
+  await api.post('/pools/cordoned/uncordon');
+  expect(await phase(a, id)).toMatchObject({ code: 'queued' });
+});
+
 it('announces to those who watch a job that it waits for another reason', async () => {
   await grant('watched', a);
   const id = await job(a, 'watched');

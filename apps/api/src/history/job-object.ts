@@ -87,6 +87,12 @@ export function shutOut(job: JobObject): JobObject {
   return { ...job, graft: { ...job.graft, phase: { code: 'pool_not_granted', message } } };
 }
 
+/** A job that waits in a pool that gets nothing new. */
+export function cordonedOff(job: JobObject): JobObject {
+  const message = `Waiting: pool ${job.graft.pool} is cordoned and starts nothing new until an administrator uncordons it`;
+  return { ...job, graft: { ...job.graft, phase: { code: 'pool_cordoned', message } } };
+}
+
 /** OpenAI's numbers with every "auto" resolved; the multiplier is in the rate already. */
 export function resolvedNumbers(
   request: Pick<CreateJob, 'hyperparameters' | 'method'>,

@@ -9,6 +9,7 @@ import { Job } from '../database/entities/job.js';
 import { jobListQuery, type JobFilter } from './job-list-query.js';
 import { QueueForecasts } from './queue-forecasts.js';
 import {
+  cordonedOff,
   integrationOf,
   jobObject,
   shutOut,
@@ -78,7 +79,7 @@ export class JobsRepository {
     for (const attempt of attempts) ofJob.get(attempt.job_id)?.push(attempt);
     const silentAfter = (2 * this.settings.heartbeatMs) / 1000;
     const waiting = jobs.filter((job) => job.state === 'queued');
-    const shut = await this.shutOut(waiting);
+    const held = await this.heldByPool(waiting);
     const unknown = await this.unknown(waiting);
     const places = await this.forecasts.of(jobs);
     const integrations = await this.integrations(jobs);
@@ -88,7 +89,8 @@ export class JobsRepository {
         ...jobObject(job, ofJob.get(job.id) ?? [], silentAfter, place),
         integrations: integrations.get(job.id) ?? null,
       };
-      if (shut.has(job.id)) return shutOut(object);
+      const isShutOut = held.get(job.id);
+      if (isShutOut !== undefined) return isShutOut ? shutOut(object) : cordonedOff(object);
       const missing = unknown.get(job.id);
       return missing ? unknownToAll(object, missing) : object;
     });
@@ -115,14 +117,18 @@ export class JobsRepository {
     return objects;
   }
 
-  /** Which of the jobs that wait are in a pool that their project may not use any more. */
-  private async shutOut(waiting: readonly Job[]): Promise<ReadonlySet<string>> {
-    if (waiting.length === 0) return new Set();
-    const rows = await this.database.query<{ id: string }>(
-      `SELECT id FROM job WHERE id = ANY($1) AND NOT ${poolAllowed('job.pool', 'job.project_id')}`,
+  /** Of the jobs that wait, those whose pool gives them no worker: true where their project may not use it any more. */
+  private async heldByPool(waiting: readonly Job[]): Promise<ReadonlyMap<string, boolean>> {
+    if (waiting.length === 0) return new Map();
+    const rows = await this.database.query<{ id: string; shut: boolean; cordoned: boolean }>(
+      `SELECT id, NOT ${poolAllowed('job.pool', 'job.project_id')} AS shut,
+         EXISTS (SELECT 1 FROM pool held WHERE held.name = job.pool AND held.cordoned) AS cordoned
+       FROM job WHERE id = ANY($1)`,
       [waiting.map((job) => job.id)],
     );
-    return new Set(rows.map(({ id }) => id));
+    return new Map(
+      rows.filter((row) => row.shut || row.cordoned).map(({ id, shut }) => [id, shut]),
+    );
   }
 
   /**
