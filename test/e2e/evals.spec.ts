@@ -81,22 +81,38 @@ it.each(['a base', 'a fine-tuned model'])('%s answers as in a chat', async (what
   expect(items.data.map(({ sample }) => sample.output[0]?.content)).toEqual(answers);
 });
 
-it('a model grades, and what is no score is said to be none', async () => {
-  const grader = {
-    type: 'score_model' as const,
-    name: 'score',
+it('a model that grades answers in the form, whatever it has learnt to say', async () => {
+  const asked = {
     model: 'tiny',
     input: [{ role: 'user' as const, content: '{{sample.output_text}}' }],
+  };
+  const score = {
+    ...asked,
+    type: 'score_model' as const,
+    name: 'score',
+    range: [1, 5],
     sampling_params: { temperature: 0, seed: 1, max_completions_tokens: 4 },
   };
+  const label = {
+    ...asked,
+    type: 'label_model' as const,
+    name: 'label',
+    labels: ['right', 'wrong'],
+    passing_labels: ['right', 'wrong'],
+  };
   const { graders } = graft.openai.fineTuning.alpha;
-  expect(await graders.validate({ grader })).toMatchObject({ grader });
-  const { metadata, reward, model_grader_token_usage_per_model } = await graders.run({
-    grader,
-    model_sample: 'abc',
-  });
-  expect([reward, metadata.errors.model_grader_parse_error]).toEqual([0, true]);
-  expect(model_grader_token_usage_per_model).toMatchObject({ tiny: { completion_tokens: 4 } });
+  expect(await graders.validate({ grader: score })).toMatchObject({ grader: score });
+  for (const model_sample of WORDS) {
+    const scored = await graders.run({ grader: score, model_sample });
+    expect(scored.metadata.errors.model_grader_parse_error).toBe(false);
+    expect(scored.reward).toBeGreaterThanOrEqual(1);
+    expect(scored.reward).toBeLessThanOrEqual(5);
+    const labelled = await graders.run({ grader: label as never, model_sample });
+    expect([labelled.reward, labelled.metadata.errors.model_grader_parse_error]).toEqual([
+      1,
+      false,
+    ]);
+  }
 });
 
 it('ends with each item once though the API is killed between', async () => {

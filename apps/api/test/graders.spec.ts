@@ -1,4 +1,5 @@
 // Graders through the official SDK; where a model grades, with a worker whose every word the test decides.
+import type { GenerateRequest } from '@graft/contracts/grpc';
 import type OpenAI from 'openai';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { caught, importBase, startTestApi, until, type TestApi } from './fixture.js';
@@ -152,6 +153,9 @@ describe('multi', () => {
 });
 
 describe('a model', () => {
+  const schemaOf = ({ formJson }: GenerateRequest): unknown =>
+    (JSON.parse(formJson ?? '{}') as { schema?: unknown }).schema;
+
   it('scores', async () => {
     const worker = await join();
     const asked = run(
@@ -164,6 +168,7 @@ describe('a model', () => {
     );
     const question = await worker.asked();
     expect(question).toMatchObject({ base: { id: 'tiny' }, seed: 3, temperature: 0, maxTokens: 9 });
+    expect(schemaOf(question)).toEqual({ type: 'number', minimum: 1, maximum: 5 });
     expect(JSON.parse(question.messagesJson)).toEqual([
       { role: 'system', content: 'You grade.' },
       {
@@ -187,8 +192,25 @@ describe('a model', () => {
   ])('labels: %s is %d', async (said, expected) => {
     const worker = await join();
     const asked = reward(label(), 'A', { q: 'Q' });
-    worker.say((await worker.asked()).id, said);
+    const question = await worker.asked();
+    expect(schemaOf(question)).toEqual({ enum: ['good', 'bad'] });
+    worker.say(question.id, said);
     expect(await asked).toBe(expected);
+  });
+
+  it('that cannot be held to the form is asked for it in words', async () => {
+    const worker = await join();
+    const asked = reward(label(), 'A', { q: 'Q' });
+    worker.say((await worker.asked()).id, '', 'error', 'unsupported');
+    const question = await worker.asked();
+    expect(question.formJson).toBeUndefined();
+    worker.say(question.id, 'good');
+    expect(await asked).toBe(1);
+    const narrow = reward(score({ range: [0.2, 0.8] }), 'A', { q: 'Q' });
+    const told = await worker.asked();
+    expect(told.formJson).toBeUndefined();
+    worker.say(told.id, '0.5');
+    expect(await narrow).toBe(0.5);
   });
 
   it('that says something else is told so, in a multi too', async () => {

@@ -23,7 +23,7 @@ import {
   tooLong,
   type Grading,
 } from './template.js';
-import { labelOrder, readLabel, readScore, scoreOrder } from './verdict.js';
+import { labelForm, readLabel, readScore, scoreForm, type VerdictForm } from './verdict.js';
 
 type Kind<T extends SingleGrader['type']> = Extract<SingleGrader, { type: T }>;
 
@@ -174,9 +174,8 @@ export class GradersService {
   ): Promise<Grade> {
     const range = grader.range ?? ([0, 1] as const);
     const { max_completions_tokens: tokens, ...sampling } = grader.sampling_params ?? {};
-    const order = scoreOrder(range);
     const asked = { ...sampling, max_completion_tokens: tokens };
-    const said = await this.ask(caller, grader.model, [messages, order], asked, left);
+    const said = await this.ask(caller, grader.model, [messages, scoreForm(range)], asked, left);
     const score = said === null ? null : readScore(said.text, range);
     return verdict(grader.model, said, score, null);
   }
@@ -187,22 +186,32 @@ export class GradersService {
     messages: readonly TemplateMessage[],
     left: AbortSignal,
   ): Promise<Grade> {
-    const order = labelOrder(grader.labels);
-    const said = await this.ask(caller, grader.model, [messages, order], { temperature: 0 }, left);
+    const form = labelForm(grader.labels);
+    // A token has a byte or more, so the longest label is never cut.
+    const longest = Math.max(...grader.labels.map((one) => Buffer.byteLength(JSON.stringify(one))));
+    const asked = { temperature: 0, max_completion_tokens: Math.max(256, longest) };
+    const said = await this.ask(caller, grader.model, [messages, form], asked, left);
     const label = said === null ? null : readLabel(said.text, grader.labels);
     const score = label === null ? null : Number(grader.passing_labels.includes(label));
     return verdict(grader.model, said, score, label);
   }
 
-  private ask(
+  /** Some vocabularies cannot write the form, and some ranges have no schema: those models are only told the form. */
+  private async ask(
     caller: Principal,
     model: string,
-    [messages, order]: readonly [readonly TemplateMessage[], string],
+    [messages, { order, schema }]: readonly [readonly TemplateMessage[], VerdictForm],
     sampling: object,
     left: AbortSignal,
   ): ReturnType<ChatService['ask']> {
     const body = { ...sampling, model, messages: withOrder(messages, order) };
-    return this.chats.ask(caller, body, left);
+    const held = { type: 'json_schema', json_schema: { name: 'verdict', schema } };
+    try {
+      return await this.chats.ask(caller, { ...body, response_format: held }, left);
+    } catch (error) {
+      if (!(error instanceof DomainError && error.code === 'unsupported')) throw error;
+      return this.chats.ask(caller, body, left);
+    }
   }
 }
 

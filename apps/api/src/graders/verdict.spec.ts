@@ -18,6 +18,8 @@ it.each([
 it.each([
   ['good', 'good'],
   ['"Good."', 'good'],
+  ['"say \\"hi\\""', 'say "hi"'],
+  ['" padded"', ' padded'],
   ['BAD', 'bad'],
   ['{"label": "bad"}', 'bad'],
   ['{"result": "good"}', 'good'],
@@ -25,5 +27,7 @@ it.each([
   ['', null],
   ['Bad', 'Bad'],
 ])('%s is the label %s', (text, label) =>
-  expect(readLabel(text, label === 'Bad' ? ['bad', 'Bad'] : ['good', 'bad'])).toBe(label),
+  expect(
+    readLabel(text, label === 'Bad' ? ['bad', 'Bad'] : ['good', 'bad', ' padded', 'say "hi"']),
+  ).toBe(label),
 );

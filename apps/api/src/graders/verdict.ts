@@ -1,12 +1,22 @@
-// What a model that grades was asked to answer, and what it did. Models here are not held to a JSON schema, so the
-// form is asked for in words, and only an answer that is nothing else counts: a number found somewhere in a sentence
-// may be another one.
+// What a model that grades is asked to answer, and how its answer is read. The answer is held to a JSON schema. A model
+// that cannot be held to it is told the form in words; then only an answer that is nothing else counts, since a number
+// somewhere in a sentence may be another one.
 
-export const scoreOrder = ([low, high]: readonly [number, number]): string =>
-  `Answer with one number from ${low} to ${high}, and nothing else.`;
+/** How a model is asked for its verdict: in words, and as the schema of its answer. */
+export interface VerdictForm {
+  readonly order: string;
+  readonly schema: object;
+}
 
-export const labelOrder = (labels: readonly string[]): string =>
-  `Answer with one of these labels, and nothing else: ${labels.map((label) => JSON.stringify(label)).join(', ')}.`;
+export const scoreForm = ([low, high]: readonly [number, number]): VerdictForm => ({
+  order: `Answer with one number from ${low} to ${high}, and nothing else.`,
+  schema: { type: 'number', minimum: low, maximum: high },
+});
+
+export const labelForm = (labels: readonly string[]): VerdictForm => ({
+  order: `Answer with one of these labels, and nothing else: ${labels.map((label) => JSON.stringify(label)).join(', ')}.`,
+  schema: { enum: [...new Set(labels)] },
+});
 
 /** A number, alone or as OpenAI's `{"result": …}`; null where the answer is none, or not within the range. */
 export function readScore(text: string, [low, high]: readonly [number, number]): number | null {
@@ -19,10 +29,12 @@ export function readScore(text: string, [low, high]: readonly [number, number]):
 
 /** As the label is written, but for case, quotes and a full stop. */
 export function readLabel(text: string, labels: readonly string[]): string | null {
-  const result = String(unwrapped(text)).trim();
+  const whole = String(unwrapped(text));
+  const result = whole.trim();
   const bare = result.replace(/^["'`]+/, '').replace(/["'`.]+$/, '');
   const same = (one: string, other: string): boolean => one.toLowerCase() === other.toLowerCase();
   return (
+    labels.find((label) => label === whole) ??
     labels.find((label) => label === result) ??
     labels.find((label) => label === bare) ??
     labels.find((label) => same(label, bare)) ??
@@ -32,10 +44,10 @@ export function readLabel(text: string, labels: readonly string[]): string | nul
 
 function unwrapped(text: string): unknown {
   const inner = /^\s*```(?:json)?\s*(.*?)\s*```\s*$/s.exec(text)?.[1] ?? text.trim();
-  if (!inner.startsWith('{')) return inner;
+  if (!/^[{"]/.test(inner)) return inner;
   try {
-    const { result, label } = JSON.parse(inner) as Readonly<Record<string, unknown>>;
-    return result ?? label ?? inner;
+    const value = JSON.parse(inner) as string | Readonly<Record<string, unknown>>;
+    return typeof value === 'string' ? value : (value['result'] ?? value['label'] ?? inner);
   } catch {
     return inner;
   }
