@@ -102,8 +102,20 @@ describe('string_check', () => {
   it('reads a sample that is JSON, and says where it is none', async () => {
     const grader = check('eq', { input: '{{sample.output_json.a}}' });
     expect(await reward(grader, '{"a": "x"}', { answer: 'x' })).toBe(1);
-    const { reward: none, metadata } = await run(grader, 'a: x', { answer: 'x' });
-    expect([none, metadata.errors.sample_parse_error]).toEqual([0, true]);
+    for (const [sample, details] of [
+      ['a: x', 'the sample is not JSON'],
+      ['{"b": 1}', 'the sample has b'],
+      ['null', 'the sample is null'],
+    ] as const) {
+      const { reward: none, metadata } = await run(grader, sample, { answer: 'x' });
+      expect([none, metadata.errors]).toEqual([
+        0,
+        expect.objectContaining({
+          sample_parse_error: true,
+          sample_parse_error_details: `grader.input: nothing is called {{sample.output_json.a}}; ${details}`,
+        }),
+      ]);
+    }
   });
 });
 
@@ -300,7 +312,7 @@ describe('what is wrong with a grader is said at once', () => {
   it('but what an item lacks when it is graded', async () => {
     const refused = await caught(run(check('eq'), 'x', { anwser: 'y' }));
     expect(refused.message).toContain(
-      'grader.reference: nothing is called {{item.answer}}; there is anwser',
+      'grader.reference: nothing is called {{item.answer}}; the item has anwser',
     );
     const long = await caught(run(similar('bleu'), 'x'.repeat(40_000), { answer: '' }));
     expect([long.status, long.code]).toEqual([413, 'request_too_large']);

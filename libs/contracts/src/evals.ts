@@ -1,5 +1,5 @@
 // What evals' results say, in words. Without zod, since the dashboard's bundle has it.
-import type { EvalOutputItemObject } from './eval-objects.js';
+import type { EvalItemResult, EvalOutputItemObject } from './eval-objects.js';
 
 /** Name of the number that an eval gives a checkpoint: the share of its items that pass. */
 export const EVAL_SCORE = 'eval_score';
@@ -13,7 +13,11 @@ export function answerOf({ sample }: Pick<EvalOutputItemObject, 'sample'>): stri
   return typeof first?.content === 'string' ? first.content : null;
 }
 
-/** Why an item could be asked or graded not at all; null where it could. */
+/** Whether a grader has no verdict. An answer that lacks what the grader reads is wrong, not ungraded. */
+export const isUngraded = ({ error }: Pick<EvalItemResult, 'error'>): boolean =>
+  error !== undefined && error.code !== 'sample_parse_error';
+
+/** Why an item could not be asked or graded, or what its answer lacks; null where all went well. */
 export function itemError({
   sample,
   results,

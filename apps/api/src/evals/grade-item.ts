@@ -1,5 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { DomainError, type ErrorCode, type EvalItemResult } from '@graft/contracts';
+import { isUngraded } from '@graft/contracts/evals';
 import type { Principal } from '../auth/principal.js';
 import { ChatService } from '../chat/chat.service.js';
 import type { Eval, EvalItem, EvalRun } from '../database/entities/evals.js';
@@ -76,8 +77,11 @@ export class ItemGrading {
       if (!mustWait(error)) throw error;
       return stop.aborted ? null : { number, sample, usage, results, waitsFor: error };
     }
-    const isError = results.some(({ error }) => error !== undefined);
-    const status = isError ? 'error' : results.every(({ passed }) => passed) ? 'pass' : 'fail';
+    const status = results.some(isUngraded)
+      ? 'error'
+      : results.every(({ passed }) => passed)
+        ? 'pass'
+        : 'fail';
     return { number, sample, usage, results, status };
   }
 
@@ -151,12 +155,14 @@ export class ItemGrading {
 }
 
 const MEANING: Readonly<Record<string, string>> = {
-  sample_parse_error: 'the sample is no JSON, as {{sample.output_json}} needs it',
   model_grader_parse_error: 'the model answered with something else than a score or label',
 };
 
 const meaning = (wrong: string, { errors }: Grade): string =>
-  errors.python_grader_runtime_error_details ?? MEANING[wrong] ?? wrong;
+  errors.python_grader_runtime_error_details ??
+  errors.sample_parse_error_details ??
+  MEANING[wrong] ??
+  wrong;
 
 /** Of a score that passes at least; a model's score without a threshold passes from the middle of its range on. */
 function threshold(criterion: TestingCriterion): number {

@@ -12,6 +12,8 @@ export interface GradeErrors {
   readonly python_grader_server_error: boolean;
   readonly python_grader_server_error_type: string | null;
   readonly sample_parse_error: boolean;
+  /** Graft's own. */
+  readonly sample_parse_error_details: string | null;
   readonly truncated_observation_error: boolean;
   readonly unresponsive_reward_error: boolean;
 }
@@ -29,6 +31,7 @@ export const NO_ERRORS: GradeErrors = {
   python_grader_server_error: false,
   python_grader_server_error_type: null,
   sample_parse_error: false,
+  sample_parse_error_details: null,
   truncated_observation_error: false,
   unresponsive_reward_error: false,
 };

@@ -19,7 +19,7 @@ import {
   checkTemplate,
   MOST_RENDERED,
   render,
-  SampleIsNotJson,
+  SampleLacks,
   tooLong,
   type Grading,
 } from './template.js';
@@ -133,9 +133,11 @@ export class GradersService {
           );
       }
     } catch (error) {
-      if (error instanceof SampleIsNotJson)
-        return graded(0, { errors: { sample_parse_error: true } });
-      throw error;
+      if (!(error instanceof SampleLacks)) throw error;
+      const { message } = error;
+      return graded(0, {
+        errors: { sample_parse_error: true, sample_parse_error_details: message },
+      });
     }
   }
 

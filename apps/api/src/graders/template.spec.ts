@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { checkTemplate, render, SampleIsNotJson } from './template.js';
+import { checkTemplate, render, SampleLacks } from './template.js';
 
 const grading = (output_text: string) => ({
   item: { word: 'an "apple"', n: 3, deep: { list: ['a', { b: null }] } },
@@ -20,7 +20,19 @@ it('reads samples that are JSON', () => {
   expect(rendered('{{sample.output_json.a.0}} {{sample.output_json}}', '{"a":[7]}')).toBe(
     '7 {"a":[7]}',
   );
-  expect(() => rendered('{{sample.output_json.a}}')).toThrow(SampleIsNotJson);
+});
+
+it.each([
+  ['a: 1', 'the sample is not JSON'],
+  ['{"b": 1, "c": 2}', 'the sample has b, c'],
+  ['{}', 'the sample is empty'],
+  ['[1]', 'the sample is a list of 1'],
+  ['null', 'the sample is null'],
+  ['{"a": "x"}', 'a of the sample is a string'],
+])('says what the sample %s lacks, as a fault of the sample', (output, message) => {
+  const read = (): string => rendered('{{sample.output_json.a.n}}', output);
+  expect(read).toThrow(SampleLacks);
+  expect(read).toThrow(`grader.input: nothing is called {{sample.output_json.a.n}}; ${message}`);
 });
 
 it('puts what a value holds in as it is', () => {
@@ -38,9 +50,10 @@ it.each([
 );
 
 it.each([
-  ['{{item.wrod}}', 'nothing is called {{item.wrod}}; there is word, n, deep'],
-  ['{{item.word.x}}', 'there is no x in item: what is there is no object'],
-  ['{{item.toString}}', 'there is word, n, deep'],
+  ['{{item.wrod}}', 'nothing is called {{item.wrod}}; the item has word, n, deep'],
+  ['{{item.word.x}}', '{{item.word.x}}; word of the item is a string'],
+  ['{{item.toString}}', 'the item has word, n, deep'],
+  ['{{item.deep.list.2}}', 'deep.list of the item is a list of 2'],
 ])('%s is refused with what there is', (template, message) =>
   expect(() => rendered(template)).toThrow(message),
 );

@@ -6,8 +6,8 @@ export interface Grading {
   readonly sample: { readonly output_text: string } | null;
 }
 
-/** `sample.output_json` of a text that is no JSON: says something of the sample, not of the request. */
-export class SampleIsNotJson extends Error {}
+/** The sample lacks what a template names: a wrong answer, where an item that does is a wrong request. */
+export class SampleLacks extends Error {}
 
 /** Without braces in it: each character is looked at once, however many are opened. */
 const NAME = /\{\{([^{}]*)\}\}/g;
@@ -34,7 +34,7 @@ export function checkTemplate(template: string, param: string): void {
 /**
  * Strings as they are, all else as JSON.
  * @throws DomainError where the item lacks a name, and where it comes to more than MOST_RENDERED
- * @throws SampleIsNotJson
+ * @throws SampleLacks
  */
 export function render(template: string, grading: Grading, param: string): string {
   checkTemplate(template, param);
@@ -59,40 +59,45 @@ function found(name: string, { item, sample }: Grading, param: string): unknown 
   if (root === 'sample' && sample === null)
     throw unknown(param, name, 'nothing was sampled: there is no model in the data source');
   if (root === 'sample' && keys[0] === 'output_text') return sample!.output_text;
-  let value = root === 'item' ? item : parsed(sample!.output_text);
-  const path = root === 'item' ? keys : keys.slice(1);
-  for (const key of path) {
+  const isItem = root === 'item';
+  const path = isItem ? keys : keys.slice(1);
+  let value = isItem ? item : parsed(sample!.output_text, param, name);
+  for (const [depth, key] of path.entries()) {
     const has = typeof value === 'object' && value !== null && Object.hasOwn(value, key);
-    if (!has) throw unknown(param, name, has_(value, root ?? '', key));
+    if (!has) {
+      const whole = isItem ? 'the item' : 'the sample';
+      const at = depth === 0 ? whole : `${path.slice(0, depth).join('.')} of ${whole}`;
+      const message = nothing(param, name, `${at} ${contents(value)}`);
+      throw isItem ? new DomainError('invalid_value', message, param) : new SampleLacks(message);
+    }
     value = (value as Readonly<Record<string, unknown>>)[key];
   }
   return value;
 }
 
-function has_(value: unknown, root: string, key: string): string {
-  if (typeof value !== 'object' || value === null)
-    return `there is no ${key} in ${root}: what is there is no object`;
+function contents(value: unknown): string {
+  if (value === null) return 'is null';
+  if (Array.isArray(value)) return `is a list of ${value.length}`;
+  if (typeof value !== 'object') return `is a ${typeof value}`;
   const keys = Object.keys(value);
-  const shown = keys.slice(0, 10).join(', ');
-  return keys.length === 0
-    ? 'the item is empty'
-    : `there is ${shown}${keys.length > 10 ? ', …' : ''}`;
+  if (keys.length === 0) return 'is empty';
+  const shown = keys.slice(0, 10).map((key) => key.slice(0, 100));
+  return `has ${shown.join(', ')}${keys.length > 10 ? ', …' : ''}`;
 }
 
-function parsed(text: string): unknown {
+function parsed(text: string, param: string, name: string): unknown {
   try {
     return JSON.parse(text);
   } catch {
-    throw new SampleIsNotJson();
+    throw new SampleLacks(nothing(param, name, 'the sample is not JSON'));
   }
 }
 
+const nothing = (param: string, name: string, known: string): string =>
+  `${param}: nothing is called {{${name.trim().slice(0, 100)}}}; ${known}`;
+
 const unknown = (param: string, name: string, known: string): DomainError =>
-  new DomainError(
-    'invalid_value',
-    `${param}: nothing is called {{${name.trim().slice(0, 100)}}}; ${known}`,
-    param,
-  );
+  new DomainError('invalid_value', nothing(param, name, known), param);
 
 export const tooLong = (param: string): DomainError =>
   new DomainError(

@@ -5,7 +5,7 @@ import type {
   EvalRunObject,
   EvalRunStatus,
 } from '@graft/contracts';
-import { answerOf, itemError } from '@graft/contracts/evals';
+import { answerOf, isUngraded, itemError } from '@graft/contracts/evals';
 import { count } from '../format.js';
 
 // Shape and word as well as colour: never colour alone.
@@ -121,13 +121,15 @@ export function Answer({ of }: { of: EvalOutputItemObject }) {
   );
 }
 
-function Mark({ result: { name, passed, score, error } }: { result: EvalItemResult }) {
-  const word = error ? 'error' : passed ? 'passes' : 'fails';
+function Mark({ result }: { result: EvalItemResult }) {
+  const { name, passed, score } = result;
+  const isError = isUngraded(result);
+  const word = isError ? 'error' : passed ? 'passes' : 'fails';
   return (
     <li className={passed ? 'passes' : 'bad'}>
-      <span aria-hidden="true">{error ? '⚠' : passed ? '✓' : '✕'}</span>
+      <span aria-hidden="true">{isError ? '⚠' : passed ? '✓' : '✕'}</span>
       <span className="unseen">{word}</span> {name}{' '}
-      {!error && <span className="numbers">{Number(score.toFixed(3))}</span>}
+      {!isError && <span className="numbers">{Number(score.toFixed(3))}</span>}
     </li>
   );
 }

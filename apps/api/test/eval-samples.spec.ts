@@ -1,0 +1,58 @@
+// What graders of an eval find in a sample, and what a run says of how it was made.
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { startTestApi, until, type TestApi } from './fixture.js';
+
+let api: TestApi;
+
+beforeAll(async () => {
+  api = await startTestApi();
+});
+afterAll(() => api?.close());
+
+/** What is there of a run that grades what is there, or asks a model. */
+async function graded(criteria: object[], data_source: object) {
+  const { evals } = api.client;
+  const { id } = await evals.create({
+    data_source_config: { type: 'custom', item_schema: {}, include_sample_schema: true },
+    testing_criteria: criteria as never,
+  });
+  const made = await evals.runs.create(id, { data_source: data_source as never });
+  const run = () => evals.runs.retrieve(made.id, { eval_id: id });
+  await until(async () => (await run()).status === 'completed', 20_000);
+  const { data } = await evals.runs.outputItems.list(made.id, { eval_id: id });
+  return { counts: (await run()).result_counts, items: data };
+}
+
+const inline = (content: object[]) => ({ type: 'file_content', content });
+const jsonl = (content: object[]) => ({ type: 'jsonl', source: inline(content) });
+const same = (input: string) => ({
+  type: 'string_check',
+  name: 'same',
+  operation: 'eq',
+  input,
+  reference: '{{item.answer}}',
+});
+
+it('counts what an answer lacks as a wrong answer, and what an item lacks as an error', async () => {
+  const { counts, items } = await graded(
+    [same('{{sample.output_json.a}}')],
+    jsonl([
+      { item: { answer: 'x' }, sample: { output_text: '{"a": "x"}' } },
+      { item: { answer: 'x' }, sample: { output_text: '{"b": 1}' } },
+      { item: { answer: 'x' }, sample: { output_text: 'a: x' } },
+      { item: { anwser: 'x' }, sample: { output_text: '{"a": "x"}' } },
+    ]),
+  );
+  expect(counts).toEqual({ total: 4, passed: 1, failed: 2, errored: 1 });
+  const lacks = (what: string) => ({
+    code: 'sample_parse_error',
+    message: `same.input: nothing is called {{sample.output_json.a}}; ${what}`,
+  });
+  const message = 'same.reference: nothing is called {{item.answer}}; the item has anwser';
+  expect(items.map(({ status, results: [one] }) => [status, one!.score, one!['error']])).toEqual([
+    ['pass', 1, undefined],
+    ['fail', 0, lacks('the sample has b')],
+    ['fail', 0, lacks('the sample is not JSON')],
+    ['error', 0, { code: 'invalid_value', message }],
+  ]);
+});
