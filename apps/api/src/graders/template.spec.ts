@@ -1,8 +1,9 @@
 import { expect, it } from 'vitest';
 import { checkTemplate, render, SampleLacks } from './template.js';
 
+const PATHS = { rows: [[1], [3]], 'a.b [c]': 2, 'two words-x': 'y' };
 const grading = (output_text: string) => ({
-  item: { word: 'an "apple"', n: 3, deep: { list: ['a', { b: null }] } },
+  item: { word: 'an "apple"', n: 3, deep: { list: ['a', { b: null }] }, ...PATHS },
   sample: { output_text },
 });
 const rendered = (template: string, output = 'said'): string =>
@@ -13,6 +14,8 @@ it.each([
   ['{{item.word}}={{ sample.output_text }}', 'an "apple"=said'],
   ['{{item.n}} {{item.deep}}', '3 {"list":["a",{"b":null}]}'],
   ['{{item.deep.list.0}}{{item.deep.list.1.b}}', 'anull'],
+  ['{{item.deep.list[0]}}{{item.deep.list[1].b}}{{item["deep"][\'list\'][0]}}', 'anulla'],
+  ['{{ item.rows[1][0] }}{{item.rows[0].0}}{{item["a.b [c]"]}}{{item.two words-x}}', '312y'],
   ['{ {item.word}} {{{}', '{ {item.word}} {{{}'],
 ])('%s', (template, expected) => expect(rendered(template)).toBe(expected));
 
@@ -45,14 +48,22 @@ it.each([
   ['{{}}', 'nothing is called {{}}'],
   ['{{sample.text}}', 'of a sample there is output_text and output_json'],
   ['{{sample}}', 'of a sample there is'],
+  ['{{item.list[*]}}', 'expected a path such as item.a.b, item.list[0] or item["a b"]'],
+  ['{{item.list[}}', 'expected a path such as'],
+  ['{{item..a}}', 'expected a path such as'],
+  ['{{item.list[-1]}}', 'expected a path such as'],
+  ['{{itemized}}', 'templates know {{item'],
 ])('%s is refused before anything is graded', (template, message) =>
   expect(() => checkTemplate(template, 'grader.input')).toThrow(message),
 );
 
 it.each([
-  ['{{item.wrod}}', 'nothing is called {{item.wrod}}; the item has word, n, deep'],
+  [
+    '{{item.wrod}}',
+    'nothing is called {{item.wrod}}; the item has word, n, deep, rows, a.b [c], two words-x',
+  ],
   ['{{item.word.x}}', '{{item.word.x}}; word of the item is a string'],
-  ['{{item.toString}}', 'the item has word, n, deep'],
+  ['{{item.toString}}', 'the item has word, n, deep, rows, a.b [c], two words-x'],
   ['{{item.deep.list.2}}', 'deep.list of the item is a list of 2'],
 ])('%s is refused with what there is', (template, message) =>
   expect(() => rendered(template)).toThrow(message),

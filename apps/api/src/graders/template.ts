@@ -11,6 +11,8 @@ export class SampleLacks extends Error {}
 
 /** Without braces in it: each character is looked at once, however many are opened. */
 const NAME = /\{\{([^{}]*)\}\}/g;
+/** `.name`, `[0]`, `["a name"]` or `['a name']`. */
+const STEP = /\.([^.[\]]+)|\[(\d+)\]|\["([^"]*)"\]|\['([^']*)'\]/y;
 /** Of a text with all that it names: as much as a template may be. */
 export const MOST_RENDERED = 1_000_000;
 const OF_SAMPLE = ['output_text', 'output_json'];
@@ -18,17 +20,30 @@ const OF_SAMPLE = ['output_text', 'output_json'];
 /** @throws DomainError where a template names what no item and no sample has */
 export function checkTemplate(template: string, param: string): void {
   for (const [, name = ''] of template.matchAll(NAME)) {
-    const [root, field = '', ...rest] = name.trim().split('.');
-    if (root === 'item') continue;
-    if (root !== 'sample')
-      throw unknown(
-        param,
-        name,
-        'templates know {{item.…}}, {{sample.output_text}} and {{sample.output_json.…}}',
-      );
-    if (!OF_SAMPLE.includes(field) || (field === 'output_text' && rest.length > 0))
+    const { root, path } = pathOf(name, param);
+    const [field = '', ...rest] = path;
+    if (
+      root === 'sample' &&
+      (!OF_SAMPLE.includes(field) || (field === 'output_text' && rest.length > 0))
+    )
       throw unknown(param, name, `of a sample there is ${OF_SAMPLE.join(' and ')}`);
   }
+}
+
+/** What `{{…}}` names, step by step. */
+function pathOf(name: string, param: string): { readonly root: string; readonly path: string[] } {
+  const text = name.trim();
+  const [root] = /^(?:item|sample)(?=[.[]|$)/.exec(text) ?? [];
+  if (root === undefined) throw unknown(param, name, 'templates know {{item.…}} and {{sample.…}}');
+  const path: string[] = [];
+  for (let at = root.length; at < text.length; at = STEP.lastIndex) {
+    STEP.lastIndex = at;
+    const step = STEP.exec(text);
+    if (step === null)
+      throw unknown(param, name, 'expected a path such as item.a.b, item.list[0] or item["a b"]');
+    path.push(step.slice(1).find((key) => key !== undefined)!);
+  }
+  return { root, path };
 }
 
 /**
@@ -55,7 +70,7 @@ const textOf = (value: unknown): string =>
   typeof value === 'string' ? value : JSON.stringify(value);
 
 function found(name: string, { item, sample }: Grading, param: string): unknown {
-  const [root, ...keys] = name.trim().split('.');
+  const { root, path: keys } = pathOf(name, param);
   if (root === 'sample' && sample === null)
     throw unknown(param, name, 'nothing was sampled: there is no model in the data source');
   if (root === 'sample' && keys[0] === 'output_text') return sample!.output_text;
@@ -66,7 +81,8 @@ function found(name: string, { item, sample }: Grading, param: string): unknown 
     const has = typeof value === 'object' && value !== null && Object.hasOwn(value, key);
     if (!has) {
       const whole = isItem ? 'the item' : 'the sample';
-      const at = depth === 0 ? whole : `${path.slice(0, depth).join('.')} of ${whole}`;
+      const at =
+        depth === 0 ? whole : `${path.slice(0, depth).join('.').slice(0, 100)} of ${whole}`;
       const message = nothing(param, name, `${at} ${contents(value)}`);
       throw isItem ? new DomainError('invalid_value', message, param) : new SampleLacks(message);
     }
