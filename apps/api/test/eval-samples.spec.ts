@@ -51,8 +51,27 @@ it('counts what an answer lacks as a wrong answer, and what an item lacks as an 
   const message = 'same.reference: nothing is called {{item.answer}}; the item has anwser';
   expect(items.map(({ status, results: [one] }) => [status, one!.score, one!['error']])).toEqual([
     ['pass', 1, undefined],
-    ['fail', 0, lacks('the sample has b')],
+    ['fail', 0, lacks('output_json of the sample has b')],
     ['fail', 0, lacks('the sample is not JSON')],
     ['error', 0, { code: 'invalid_value', message }],
+  ]);
+});
+
+it('finds the tool calls and choices that come with a sample', async () => {
+  const output_tools = [{ type: 'function', function: { name: 'find', arguments: '{}' } }];
+  const choices = [{ index: 0, message: { role: 'assistant', content: 'find' } }];
+  const { items } = await graded(
+    [
+      same('{{sample.output_tools[0].function.name}}'),
+      { ...same('{{sample.choices[0].message.content}}'), name: 'choice' },
+    ],
+    jsonl([
+      { item: { answer: 'find' }, sample: { output_text: '', output_tools, choices } },
+      { item: { answer: 'said' }, sample: { output_text: 'said' } },
+    ]),
+  );
+  expect(items.map(({ results }) => results.map(({ passed }) => passed))).toEqual([
+    [true, true],
+    [false, true],
   ]);
 });

@@ -104,8 +104,8 @@ describe('string_check', () => {
     expect(await reward(grader, '{"a": "x"}', { answer: 'x' })).toBe(1);
     for (const [sample, details] of [
       ['a: x', 'the sample is not JSON'],
-      ['{"b": 1}', 'the sample has b'],
-      ['null', 'the sample is null'],
+      ['{"b": 1}', 'output_json of the sample has b'],
+      ['null', 'output_json of the sample is null'],
     ] as const) {
       const { reward: none, metadata } = await run(grader, sample, { answer: 'x' });
       expect([none, metadata.errors]).toEqual([
@@ -130,6 +130,26 @@ it('text_similarity is what its metric says', async () => {
     'unsupported',
     'grader.evaluation_metric',
   ]);
+});
+
+it('takes the graders of OpenAI’s guide as they stand', async () => {
+  const close = { ...similar('fuzzy_match'), pass_threshold: 0.5 };
+  const grader = {
+    type: 'multi',
+    graders: { close, same: check('eq') },
+    calculate_output: 'close',
+  };
+  expect(await graders.validate({ grader: grader as never })).toMatchObject({ grader });
+  const { reward: half, metadata } = await run(grader, 'abcd', { answer: 'ab' });
+  expect(half).toBeCloseTo(2 / 3, 12);
+  expect(metadata).toMatchObject({ name: 'multi', scores: { multi: half } });
+  const judge = score({ pass_threshold: 0.8 });
+  expect(await graders.validate({ grader: judge as never })).toMatchObject({ grader: judge });
+  const named = check('eq', { input: '{{sample.choices[0].message.content}}' });
+  expect(await reward(named, 'x', { answer: 'x' })).toBe(1);
+  const called = check('eq', { input: '{{sample.output_tools[0].function.name}}' });
+  const none = await run(called, 'x', { answer: 'x' });
+  expect([none.reward, none.metadata.errors.sample_parse_error]).toEqual([0, true]);
 });
 
 describe('multi', () => {

@@ -82,10 +82,10 @@ describe.skipIf(!can())('a python grader', () => {
     const broken = await caught(validate(grader('def grade(sample, item):\n  return (')));
     expect([broken.status, broken.param]).toEqual([400, 'grader.source']);
     expect(broken.message).toMatch(/no Python: line 2: /);
-    const tagged = await caught(
-      validate({ ...(grader(LENGTH) as object), image_tag: '2025-05-08' }),
-    );
-    expect([tagged.code, tagged.param]).toEqual(['unsupported', 'grader.image_tag']);
+    const tagged = (image_tag: string) => ({ ...(grader(LENGTH) as object), image_tag });
+    expect(await validate(tagged('2025-05-08'))).toMatchObject({ grader: tagged('2025-05-08') });
+    const other = await caught(validate(tagged('2031-01-01')));
+    expect([other.code, other.param]).toEqual(['unsupported', 'grader.image_tag']);
   });
 
   it('is a part of a multi, and a criterion of an eval that passes from its threshold on', async () => {

@@ -8,7 +8,7 @@ import { log } from '../log.js';
 import { addUsage, type Grade, type Tokens } from '../graders/grade.js';
 import type { TestingCriterion } from '../graders/grader.js';
 import { GradersService, mapTexts } from '../graders/graders.service.js';
-import { render, type Grading } from '../graders/template.js';
+import { render, sampleOf, type Grading } from '../graders/template.js';
 import { formatOf, type DataSource } from './eval-body.js';
 import type { Graded } from './eval-claims.js';
 
@@ -65,7 +65,7 @@ export class ItemGrading {
       const text = sample?.['output_text'] ?? outputOf(sample);
       const grading: Grading = {
         item: item.item,
-        sample: typeof text === 'string' ? { output_text: text } : null,
+        sample: typeof text === 'string' ? sampleOf(text, sample ?? {}) : null,
       };
       for (const one of (criteria as readonly TestingCriterion[]).slice(results.length)) {
         const result = await this.result(caller, one, grading, stop);

@@ -6,6 +6,10 @@ import { METRICS } from './similarity.js';
 
 const name = z.string().min(1).max(256);
 const Template = z.string().max(1_000_000);
+const Pass = z
+  .number()
+  .nullish()
+  .describe('The lowest score that passes in an eval; it does not change a reward');
 
 const OPERATIONS = ['eq', 'ne', 'like', 'ilike'] as const;
 
@@ -34,6 +38,7 @@ const textSimilarity = {
   input: Template,
   reference: Template,
   evaluation_metric: Metric,
+  pass_threshold: Pass,
 };
 
 const Part = z.strictObject({
@@ -71,6 +76,7 @@ const scoreModel = {
   ...asked,
   range: Range.nullish().describe('From 0 to 1 where it is left out'),
   sampling_params: SamplingParams.nullish(),
+  pass_threshold: Pass,
 };
 
 const labels = z.array(z.string().min(1).max(200)).min(1).max(100);
@@ -84,7 +90,11 @@ const python = {
     .min(1)
     .max(256 * 1024)
     .describe('Python that defines grade(sample, item), which returns a number'),
-  image_tag: notDone('sources run by the interpreter of GRAFT_PYTHON: leave it out'),
+  image_tag: notDone(
+    'sources are run by the interpreter of GRAFT_PYTHON: leave it out',
+    z.literal('2025-05-08'),
+  ),
+  pass_threshold: Pass,
 };
 
 const arePassing = (
@@ -120,7 +130,7 @@ const isName = z
 
 export const MultiGrader = z.strictObject({
   type: z.literal('multi'),
-  name,
+  name: name.optional(),
   graders: z
     .union([
       // As the SDK's type has it.
@@ -138,15 +148,13 @@ export type MultiGrader = z.infer<typeof MultiGrader>;
 export const Grader = z.discriminatedUnion('type', [...SINGLE, MultiGrader]);
 export type Grader = z.infer<typeof Grader>;
 
-const Pass = z.number().nullish().describe('The lowest score that passes');
-
-/** In an eval a grader says from which score on an item passes. */
+/** An eval has no default for text_similarity. */
 export const TestingCriterion = z.discriminatedUnion('type', [
   SINGLE[0],
   z.strictObject({ ...textSimilarity, pass_threshold: z.number() }),
-  z.strictObject({ ...scoreModel, pass_threshold: Pass }),
+  SINGLE[2],
   SINGLE[3],
-  z.strictObject({ ...python, pass_threshold: Pass }),
+  SINGLE[4],
 ]);
 export type TestingCriterion = z.infer<typeof TestingCriterion>;
 

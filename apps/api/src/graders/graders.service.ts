@@ -20,6 +20,7 @@ import {
   MOST_RENDERED,
   render,
   SampleLacks,
+  sampleOf,
   tooLong,
   type Grading,
 } from './template.js';
@@ -46,19 +47,20 @@ export class GradersService {
     const { grader, model_sample: text, item = {} } = parseBody(RunGraderBody, body);
     await this.check(caller, grader, 'grader');
     const begun = performance.now();
-    const grading: Grading = { item, sample: { output_text: text } };
+    const grading: Grading = { item, sample: sampleOf(text) };
     const grade = await this.grade(caller, grader, grading, 'grader', left);
     if (left.aborted) return null;
-    const parts = Object.entries(grade.parts).map(([name, part]) => [name, part.score] as const);
+    const parts = Object.entries(grade.parts).map(([key, part]) => [key, part.score] as const);
     const tokens = Object.values(grade.usage).reduce((sum, one) => sum + one.total_tokens, 0);
+    const name = grader.name ?? grader.type;
     return {
       reward: grade.score,
       metadata: {
-        name: grader.name,
+        name,
         type: grader.type,
         errors: { ...NO_ERRORS, ...grade.errors },
         execution_time: (performance.now() - begun) / 1000,
-        scores: Object.fromEntries([...parts, [grader.name, grade.score]]),
+        scores: Object.fromEntries([...parts, [name, grade.score]]),
         token_usage: Object.keys(grade.usage).length === 0 ? null : tokens,
         sampled_model_name: Object.keys(grade.usage)[0] ?? null,
       },

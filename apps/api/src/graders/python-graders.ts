@@ -111,15 +111,14 @@ export class PythonGraders {
     param: string,
     stop: AbortSignal,
   ): Promise<Grade> {
-    const text = sample?.output_text ?? null;
     const given = {
       source,
       only_check: false,
       sample: {
-        output_text: text,
-        output_json: text === null ? null : parsed(text),
-        choices: [],
-        output_tools: [],
+        output_text: sample?.output_text ?? null,
+        output_json: sample === null ? null : parsed(sample.output_text),
+        choices: sample?.choices ?? [],
+        output_tools: sample?.output_tools ?? [],
       },
       item,
     };

@@ -1,10 +1,10 @@
 import { expect, it } from 'vitest';
-import { checkTemplate, render, SampleLacks } from './template.js';
+import { checkTemplate, render, sampleOf, SampleLacks, type Grading } from './template.js';
 
 const PATHS = { rows: [[1], [3]], 'a.b [c]': 2, 'two words-x': 'y' };
 const grading = (output_text: string) => ({
   item: { word: 'an "apple"', n: 3, deep: { list: ['a', { b: null }] }, ...PATHS },
-  sample: { output_text },
+  sample: sampleOf(output_text),
 });
 const rendered = (template: string, output = 'said'): string =>
   render(template, grading(output), 'grader.input');
@@ -25,13 +25,30 @@ it('reads samples that are JSON', () => {
   );
 });
 
+it('reads the tools that a sample calls, and its choices', () => {
+  const call = { id: 'call_1', type: 'function', function: { name: 'find', arguments: '{}' } };
+  const message = { role: 'assistant', content: 'said', tool_calls: [call] };
+  const sample = { output_text: 'said', output_tools: [call], choices: [{ index: 0, message }] };
+  const read = (template: string, of: Grading['sample'] = sample): string =>
+    render(template, { item: {}, sample: of }, 'x');
+  expect(read('{{sample.output_tools[0].function.name}}')).toBe('find');
+  expect(read('{{sample.choices[0].message.content}}')).toBe('said');
+  const plain = sampleOf('said');
+  expect(read('{{sample.choices[0].message.content}}', plain)).toBe('said');
+  expect(() => read('{{sample.output_tools[0].function.name}}', plain)).toThrow(
+    new SampleLacks(
+      'x: nothing is called {{sample.output_tools[0].function.name}}; output_tools of the sample is a list of 0',
+    ),
+  );
+});
+
 it.each([
   ['a: 1', 'the sample is not JSON'],
-  ['{"b": 1, "c": 2}', 'the sample has b, c'],
-  ['{}', 'the sample is empty'],
-  ['[1]', 'the sample is a list of 1'],
-  ['null', 'the sample is null'],
-  ['{"a": "x"}', 'a of the sample is a string'],
+  ['{"b": 1, "c": 2}', 'output_json of the sample has b, c'],
+  ['{}', 'output_json of the sample is empty'],
+  ['[1]', 'output_json of the sample is a list of 1'],
+  ['null', 'output_json of the sample is null'],
+  ['{"a": "x"}', 'output_json.a of the sample is a string'],
 ])('says what the sample %s lacks, as a fault of the sample', (output, message) => {
   const read = (): string => rendered('{{sample.output_json.a.n}}', output);
   expect(read).toThrow(SampleLacks);
@@ -46,7 +63,7 @@ it('puts what a value holds in as it is', () => {
 it.each([
   ['{{word}}', 'grader.input: nothing is called {{word}}; templates know {{item.…}}'],
   ['{{}}', 'nothing is called {{}}'],
-  ['{{sample.text}}', 'of a sample there is output_text and output_json'],
+  ['{{sample.text}}', 'of a sample there is output_text, output_json, output_tools and choices'],
   ['{{sample}}', 'of a sample there is'],
   ['{{item.list[*]}}', 'expected a path such as item.a.b, item.list[0] or item["a b"]'],
   ['{{item.list[}}', 'expected a path such as'],
@@ -81,7 +98,7 @@ it('looks at a template once, whatever is opened in it and never closed', () => 
 });
 
 it('makes no text that is longer than a template may be, and reads a sample once', () => {
-  const long = { item: { word: 'a'.repeat(1_000) }, sample: { output_text: 'said' } };
+  const long = { item: { word: 'a'.repeat(1_000) }, sample: sampleOf('said') };
   expect(render('{{item.word}}'.repeat(1_000), long, 'grader.input')).toHaveLength(1_000_000);
   expect(() => render('{{item.word}}'.repeat(1_001), long, 'grader.input')).toThrow(
     expect.objectContaining({

@@ -3,7 +3,28 @@ import { DomainError, grouped } from '@graft/contracts';
 /** What `{{…}}` may name. */
 export interface Grading {
   readonly item: unknown;
-  readonly sample: { readonly output_text: string } | null;
+  readonly sample: Sample | null;
+}
+
+/** By OpenAI's names; `output_json` is read from the text where something names it. */
+export interface Sample {
+  readonly output_text: string;
+  readonly output_tools: readonly unknown[];
+  readonly choices: readonly unknown[];
+}
+
+/** Tool calls and choices are those that come with a text, if any do. */
+export function sampleOf(
+  text: string,
+  { output_tools: tools, choices }: Readonly<Record<string, unknown>> = {},
+): Sample {
+  const output_tools = Array.isArray(tools) ? (tools as readonly unknown[]) : [];
+  const message = { role: 'assistant', content: text, tool_calls: output_tools };
+  return {
+    output_text: text,
+    output_tools,
+    choices: Array.isArray(choices) ? (choices as readonly unknown[]) : [{ index: 0, message }],
+  };
 }
 
 /** The sample lacks what a template names: a wrong answer, where an item that does is a wrong request. */
@@ -15,7 +36,7 @@ const NAME = /\{\{([^{}]*)\}\}/g;
 const STEP = /\.([^.[\]]+)|\[(\d+)\]|\["([^"]*)"\]|\['([^']*)'\]/y;
 /** Of a text with all that it names: as much as a template may be. */
 export const MOST_RENDERED = 1_000_000;
-const OF_SAMPLE = ['output_text', 'output_json'];
+const OF_SAMPLE = ['output_text', 'output_json', 'output_tools', 'choices'];
 
 /** @throws DomainError where a template names what no item and no sample has */
 export function checkTemplate(template: string, param: string): void {
@@ -26,7 +47,11 @@ export function checkTemplate(template: string, param: string): void {
       root === 'sample' &&
       (!OF_SAMPLE.includes(field) || (field === 'output_text' && rest.length > 0))
     )
-      throw unknown(param, name, `of a sample there is ${OF_SAMPLE.join(' and ')}`);
+      throw unknown(
+        param,
+        name,
+        'of a sample there is output_text, output_json, output_tools and choices',
+      );
   }
 }
 
@@ -70,13 +95,11 @@ const textOf = (value: unknown): string =>
   typeof value === 'string' ? value : JSON.stringify(value);
 
 function found(name: string, { item, sample }: Grading, param: string): unknown {
-  const { root, path: keys } = pathOf(name, param);
-  if (root === 'sample' && sample === null)
-    throw unknown(param, name, 'nothing was sampled: there is no model in the data source');
-  if (root === 'sample' && keys[0] === 'output_text') return sample!.output_text;
+  const { root, path } = pathOf(name, param);
   const isItem = root === 'item';
-  const path = isItem ? keys : keys.slice(1);
-  let value = isItem ? item : parsed(sample!.output_text, param, name);
+  if (!isItem && sample === null)
+    throw unknown(param, name, 'nothing was sampled: there is no model in the data source');
+  let value = isItem ? item : { ...sample, output_json: undefined };
   for (const [depth, key] of path.entries()) {
     const has = typeof value === 'object' && value !== null && Object.hasOwn(value, key);
     if (!has) {
@@ -86,7 +109,10 @@ function found(name: string, { item, sample }: Grading, param: string): unknown 
       const message = nothing(param, name, `${at} ${contents(value)}`);
       throw isItem ? new DomainError('invalid_value', message, param) : new SampleLacks(message);
     }
-    value = (value as Readonly<Record<string, unknown>>)[key];
+    const isJson = !isItem && depth === 0 && key === 'output_json';
+    value = isJson
+      ? parsed(sample!.output_text, param, name)
+      : (value as Readonly<Record<string, unknown>>)[key];
   }
   return value;
 }
