@@ -1,11 +1,13 @@
 // What graders of an eval find in a sample, and what a run says of how it was made.
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { startTestApi, until, type TestApi } from './fixture.js';
+import { importBase, startTestApi, until, type TestApi } from './fixture.js';
+import { ScriptedWorker } from './scripted-worker.js';
 
 let api: TestApi;
 
 beforeAll(async () => {
   api = await startTestApi();
+  await importBase(api);
 });
 afterAll(() => api?.close());
 
@@ -74,4 +76,26 @@ it('finds the tool calls and choices that come with a sample', async () => {
     [true, true],
     [false, true],
   ]);
+});
+
+it('says with which parameters an answer was sampled, those that nobody chose too', async () => {
+  const worker = await new ScriptedWorker(api).connect();
+  const source = {
+    type: 'completions',
+    model: 'tiny',
+    source: inline([{ item: { answer: 'W' } }]),
+    input_messages: { type: 'template', template: [{ role: 'user', content: 'Say W' }] },
+  };
+  const ended = graded([same('{{sample.output_text}}')], source);
+  const question = await worker.asked(15_000);
+  worker.say(question.id, 'W');
+  const { items } = await ended;
+  expect(items[0]!.sample).toMatchObject({
+    temperature: 1,
+    top_p: 1,
+    seed: question.seed,
+    max_completion_tokens: question.maxTokens,
+  });
+  expect(question).toMatchObject({ temperature: 1, topP: 1, maxTokens: 256 });
+  worker.vanish();
 });

@@ -15,7 +15,8 @@ import { checkUse } from './other-use.js';
 import { formOf } from './response-format.js';
 import { toolsOf } from './tools.js';
 
-const DEFAULT_TOKENS = 256;
+/** Of an answer, where nobody says how many. */
+export const DEFAULT_TOKENS = 256;
 
 type Asked = Sampling & { readonly oneCall?: boolean };
 type Input = Pick<

@@ -1,8 +1,9 @@
 import { Injectable } from '@nestjs/common';
 import { DomainError, type ErrorCode, type EvalItemResult } from '@graft/contracts';
 import { isUngraded } from '@graft/contracts/evals';
+import { randomInt } from 'node:crypto';
 import type { Principal } from '../auth/principal.js';
-import { ChatService } from '../chat/chat.service.js';
+import { ChatService, DEFAULT_TOKENS } from '../chat/chat.service.js';
 import type { Eval, EvalItem, EvalRun } from '../database/entities/evals.js';
 import { log } from '../log.js';
 import { addUsage, type Grade, type Tokens } from '../graders/grade.js';
@@ -93,11 +94,12 @@ export class ItemGrading {
     stop: AbortSignal,
   ): Promise<{ sample: EvalItem['sample']; usage: Usage; failed: boolean } | null> {
     const { model, sampling_params: params } = source;
+    // What a chat would choose is chosen here, so that the sample can say it.
     const sampling = {
-      max_completion_tokens: params?.max_completion_tokens ?? undefined,
-      temperature: params?.temperature ?? undefined,
-      top_p: params?.top_p ?? undefined,
-      seed: params?.seed ?? undefined,
+      max_completion_tokens: params?.max_completion_tokens ?? DEFAULT_TOKENS,
+      temperature: params?.temperature ?? 1,
+      top_p: params?.top_p ?? 1,
+      seed: params?.seed ?? randomInt(2 ** 31),
     };
     try {
       const messages = inputOf(source, item);
