@@ -65,7 +65,7 @@ describe.skipIf(!can())('a python grader', () => {
 
   it.each([
     ['def grade(sample, item):\n    return item["missing"]', "line 2: KeyError: 'missing'"],
-    ['x = 1', 'source defines no function grade(sample, item)'],
+    ['grade = 3', 'source defines no function grade(sample, item)'],
     ['def grade(sample, item): return float("nan")', 'no finite number'],
     ['def grade(sample, item): return "well"', 'could not convert string to float'],
     ['import os\ndef grade(sample, item): os._exit(3)', 'it ended with 3'],
@@ -86,6 +86,25 @@ describe.skipIf(!can())('a python grader', () => {
     expect(await validate(tagged('2025-05-08'))).toMatchObject({ grader: tagged('2025-05-08') });
     const other = await caught(validate(tagged('2031-01-01')));
     expect([other.code, other.param]).toEqual(['unsupported', 'grader.image_tag']);
+  });
+
+  it.each([
+    ['x = 1', false],
+    ['def score(sample, item): return grade(sample)', false],
+    ['class A:\n  def grade(sample, item): return 1', false],
+    ['import math\nif math.pi > 3:\n  def grade(sample, item): return 1', true],
+    ['grade = lambda sample, item: 1', true],
+    ['from os.path import exists as grade', true],
+    ['from os.path import *', true],
+  ])('is refused by validate where it defines no grade(): %j', async (source, isTaken) => {
+    if (isTaken) return void (await validate(grader(source)));
+    const refused = await caught(validate(grader(source)));
+    expect([refused.status, refused.code, refused.param]).toEqual([
+      400,
+      'invalid_value',
+      'grader.source',
+    ]);
+    expect(refused.message).toContain('defines no function grade(sample, item)');
   });
 
   it('is a part of a multi, and a criterion of an eval that passes from its threshold on', async () => {

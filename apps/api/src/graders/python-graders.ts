@@ -13,19 +13,28 @@ const MOST_DETAILS = 2000;
 
 /** Hands back one line of JSON, whatever the grader prints. */
 const HARNESS = `
-import json, math, os, sys, traceback
+import ast, json, math, os, symtable, sys, traceback
+def defines_grade(source):
+    table = symtable.symtable(source, 'source', 'exec')
+    if 'grade' in table.get_identifiers():
+        grade = table.lookup('grade')
+        if grade.is_assigned() or grade.is_imported():
+            return True
+    imports = (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.ImportFrom))
+    return any(alias.name == '*' for node in imports for alias in node.names)
 out = os.fdopen(os.dup(1), 'w')
 os.dup2(2, 1)
 given = json.load(sys.stdin)
+NO_GRADE = 'source defines no function grade(sample, item)'
 try:
     code = compile(given['source'], 'source', 'exec')
     if given['only_check']:
-        answer = {'score': 0}
+        answer = {'score': 0} if defines_grade(given['source']) else {'error': NO_GRADE}
     else:
         names = {'__name__': 'grader'}
         exec(code, names)
         if not callable(names.get('grade')):
-            raise TypeError('source defines no function grade(sample, item)')
+            raise TypeError(NO_GRADE)
         score = float(names['grade'](given['sample'], given['item']))
         if not math.isfinite(score):
             raise ValueError(f'grade returned {score}, which is no finite number')
@@ -93,14 +102,14 @@ export class PythonGraders {
 
   constructor(private readonly settings: Settings) {}
 
-  /** @throws DomainError where none runs here, and for what is no Python */
+  /** Runs nothing of the source. @throws DomainError where none runs here, and for what is no grader in Python */
   async check(project: string, source: string, param: string): Promise<void> {
     const { signal } = new AbortController();
     const answer = await this.run(project, { source, only_check: true }, param, signal);
     if (typeof answer === 'string')
       throw new DomainError('unavailable', `${param}: ${answer}`, param);
-    if (answer.syntax !== undefined)
-      throw new DomainError('invalid_value', `${param}: no Python: ${answer.syntax}`, param);
+    const wrong = answer.syntax === undefined ? answer.error : `no Python: ${answer.syntax}`;
+    if (wrong !== undefined) throw new DomainError('invalid_value', `${param}: ${wrong}`, param);
   }
 
   /** What the source does wrong is in the grade. @throws DomainError where none runs here */
