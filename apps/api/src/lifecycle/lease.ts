@@ -55,6 +55,8 @@ export interface Renewal {
   readonly preempting: readonly Lease[];
   /** Those that are to end at a step, as if it were their last. */
   readonly ending: readonly Ending[];
+  /** A held lease could not be renewed, because its job's row is locked, and it ends soon. */
+  readonly endsSoon: boolean;
 }
 
 export type Ending = Pick<Lease, 'jobId' | 'attempt'> & { readonly step: number };
@@ -183,7 +185,7 @@ export class Leases {
   async renew(workerId: string, leases: readonly Lease[]): Promise<Renewal> {
     if (leases.length === 0) return renewal([], []);
     const rows = await this.database.query<Renewed>(
-      renewLeases(),
+      `WITH ${renewLeases()} SELECT * FROM renewed`,
       renewValues(workerId, leases, this.settings.leaseMs),
     );
     return renewal(leases, rows);
@@ -234,21 +236,38 @@ export class Leases {
   }
 }
 
-/** A lease that was renewed, and what is wanted of its job. */
+/** A lease that a worker holds, and what is wanted of its job. */
 export interface Renewed {
   readonly id: string;
   readonly attempt: number;
   readonly wanted: string;
   readonly end_at_step: number | null;
+  /** It was not renewed and ends within half of its length. */
+  readonly ends_soon: boolean;
 }
 
-/** SQL: renews what a worker owns of its leases, where a condition holds. Its parameters come first, also within another. */
-export const renewLeases = (
-  where = 'true',
-): string => `UPDATE job SET lease_until = clock_timestamp() + $4 * interval '1 millisecond'
-  FROM unnest($1::text[], $2::int[]) AS held(job_id, attempt)
-  WHERE job.id = held.job_id AND job.attempt = held.attempt AND job.lease_owner = $3 AND job.state = 'running' AND ${where}
-  RETURNING job.id, job.attempt, CASE WHEN desired_state = 'run' AND preempting_at IS NOT NULL THEN 'preempt' ELSE desired_state END AS wanted, end_at_step`;
+/**
+ * SQL: common table expressions, the last of which is `renewed`: what a worker owns of its leases, where a condition
+ * holds. A job's row that another transaction has locked is not waited for: what an event of one job waits for must not
+ * cost the worker its other jobs. Such a lease counts as held, and the next heartbeat renews it.
+ * The parameters of `renewValues` come first, also within another statement.
+ */
+export const renewLeases = (where = 'true'): string => `owned AS (
+    SELECT job.id, job.attempt, lease_until, end_at_step,
+      CASE WHEN desired_state = 'run' AND preempting_at IS NOT NULL THEN 'preempt' ELSE desired_state END AS wanted
+    FROM job JOIN unnest($1::text[], $2::int[]) AS held(job_id, attempt) ON job.id = held.job_id AND job.attempt = held.attempt
+    WHERE job.lease_owner = $3 AND job.state = 'running' AND ${where}
+  ), unlocked AS (
+    SELECT job.id FROM job JOIN owned ON job.id = owned.id AND job.attempt = owned.attempt
+    WHERE job.lease_owner = $3 AND job.state = 'running' FOR UPDATE OF job SKIP LOCKED
+  ), extended AS (
+    UPDATE job SET lease_until = clock_timestamp() + $4 * interval '1 millisecond'
+    FROM unlocked WHERE job.id = unlocked.id RETURNING job.id
+  ), renewed AS (
+    SELECT owned.id, owned.attempt, wanted, end_at_step,
+      extended.id IS NULL AND lease_until < clock_timestamp() + $4 * interval '0.5 millisecond' AS ends_soon
+    FROM owned LEFT JOIN extended ON extended.id = owned.id
+  )`;
 
 export const renewValues = (
   workerId: string,
@@ -270,6 +289,7 @@ export function renewal(leases: readonly Lease[], rows: readonly Renewed[]): Ren
     lost: leases.filter((lease) => !row(lease)),
     pausing: held.filter((lease) => row(lease)?.wanted === 'pause'),
     preempting: held.filter((lease) => row(lease)?.wanted === 'preempt'),
+    endsSoon: rows.some(({ ends_soon }) => ends_soon),
     ending: held.flatMap((lease) => {
       const step = row(lease)?.end_at_step ?? null;
       return step === null ? [] : [{ jobId: lease.jobId, attempt: lease.attempt, step }];

@@ -5,7 +5,7 @@ import { WorkerDatabase } from '../database/database.js';
 import type { Job } from '../database/entities/job.js';
 import type { Lease } from '@graft/contracts/grpc';
 import { AttemptOutcomes, type Failure } from '../lifecycle/attempt-outcomes.js';
-import { Leases } from '../lifecycle/lease.js';
+import { Leases, type Renewal } from '../lifecycle/lease.js';
 import { log } from '../log.js';
 import { Counters } from '../metrics/counters.js';
 import { Workers } from './workers.js';
@@ -40,8 +40,9 @@ const LOST: Failure = {
  * - No process could renew for a while: all were away, the database was, or somebody (a migration) locked a table that
  *   renewals write to. Every look begins with the statement of a heartbeat, so `watched_at` is the last time at which a
  *   process could have renewed.
- * - One process has just started or did not look for a while, or a renewal failed there or took too long. A process that
- *   says so again and again does not hold the brake for good.
+ * - One process has just started or did not look for a while, or a renewal failed there or took too long, or left out a
+ *   lease that ends soon because somebody has locked its job. A process that says so again and again does not hold the
+ *   brake for good.
  *
  * The brake and `watched_at` are columns of one row, which each look locks, so they hold for every process. A statement
  * that takes leases may have waited for the same lock as the renewals did, so it reads both columns itself. PostgreSQL
@@ -88,11 +89,16 @@ export class LeaseExpiry implements OnModuleDestroy {
     );
   }
 
-  /** Does a renewal. One that fails for a reason of ours, or that takes too long, raises the brake at the next look. */
-  async renewal<T>(renew: () => Promise<T>): Promise<T> {
+  /**
+   * Does a renewal. One that fails for a reason of ours, that takes too long, or that leaves out a lease that ends soon
+   * raises the brake at the next look.
+   */
+  async renewal<T extends Renewal>(renew: () => Promise<T>): Promise<T> {
     const late = setTimeout(() => (this.renewalFailed = true), this.outageMs);
     try {
-      return await renew();
+      const renewed = await renew();
+      this.renewalFailed ||= renewed.endsSoon;
+      return renewed;
     } catch (error) {
       if (!(error instanceof DomainError)) this.renewalFailed = true;
       throw error;

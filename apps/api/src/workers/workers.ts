@@ -43,9 +43,7 @@ const SESSION = `SELECT 1 FROM worker JOIN join_token ON join_token.id = join_to
   WHERE worker.id = $3 AND session_id = $5 AND revoked_at IS NULL`;
 
 /** A heartbeat: renews leases (the first four parameters) and notes what the worker says. */
-const BEAT = `WITH renewed AS (
-    ${renewLeases(`EXISTS (${SESSION})`)}
-  ), seen AS (
+const BEAT = `WITH ${renewLeases(`EXISTS (${SESSION})`)}, seen AS (
     UPDATE worker SET last_seen_at = clock_timestamp(),
       state = CASE WHEN $6 OR drain_instance = instance_id THEN 'draining' ELSE 'online' END, free_slots = LEAST(free_slots, $7), rss_bytes = $8,
       resident_bases = $9, free_chats = $10
