@@ -1,25 +1,16 @@
 // Bytes stay for a while after the last row that named them went, so that a copy of the blobs that begins after a copy of
 // the database has all that the database names.
-import { execFileSync, spawnSync } from 'node:child_process';
+import { execFileSync } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import { cpSync, existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { startApi } from '@graft/api';
-import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { canMount, SmallDisk } from '../../../test/small-disk.js';
-import {
-  chats,
-  importBase,
-  listens,
-  startTestApi,
-  until,
-  uploadChats,
-  type TestApi,
-} from './fixture.js';
+import { chats, importBase, startTestApi, until, uploadChats, type TestApi } from './fixture.js';
 import { saved, ScriptedWorker, started, step } from './scripted-worker.js';
-import { dropDatabase, emptyDatabase, POSTGRES, POSTGRES_PORT } from './test-databases.js';
+import { canDump, dropDatabase, emptyDatabase, POSTGRES } from './test-databases.js';
 
 const OPTIONS = { leaseMs: 60_000, reconcileMs: 200, retentionMs: 100 };
 const sha = (text: string): string => createHash('sha256').update(text).digest('hex');
@@ -122,19 +113,6 @@ describe.skipIf(!canMount)('on a disk without room, bytes that no row names any 
     }
   });
 });
-
-/** Whether there is a pg_dump here for the server of this run: it must not be older. */
-async function canDump(): Promise<boolean> {
-  if (!(await listens(POSTGRES_PORT))) return false;
-  const { stdout } = spawnSync('pg_dump', ['--version'], { encoding: 'utf8' });
-  const client = new pg.Client({ connectionString: `${POSTGRES}/postgres` });
-  await client.connect();
-  const { rows } = await client
-    .query<{ server_version: string }>('SHOW server_version')
-    .finally(() => client.end());
-  const major = /\) (\d+)/.exec(stdout ?? '')?.[1] ?? 0;
-  return Number(major) >= parseInt(rows[0]?.server_version ?? '', 10);
-}
 
 describe.skipIf(!(await canDump()))('a restore', () => {
   it('of a database and of blobs that were copied later loses no checkpoint', async () => {

@@ -1,5 +1,6 @@
 // Databases for tests on the run's PostgreSQL. Migrating takes seconds, so it happens once: every database with the schema
 // is a copy of a template. The template's name is a hash of the migrations and of the queue's version.
+import { spawnSync } from 'node:child_process';
 import { createHash, randomInt } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -169,4 +170,17 @@ async function asAdmin(...statements: readonly string[]): Promise<void> {
   } finally {
     await client.end();
   }
+}
+
+/** Whether there is a pg_dump here for the server of this run: it must not be older. */
+export async function canDump(): Promise<boolean> {
+  if (!(await listens(POSTGRES_PORT))) return false;
+  const { stdout } = spawnSync('pg_dump', ['--version'], { encoding: 'utf8' });
+  const client = new pg.Client({ connectionString: `${POSTGRES}/postgres` });
+  await client.connect();
+  const { rows } = await client
+    .query<{ server_version: string }>('SHOW server_version')
+    .finally(() => client.end());
+  const major = /\) (\d+)/.exec(stdout ?? '')?.[1] ?? 0;
+  return Number(major) >= parseInt(rows[0]?.server_version ?? '', 10);
 }
