@@ -49,6 +49,7 @@ const API_LAYERS = [
   'catalog',
   'database',
   'blobs',
+  'backup',
   'http',
   'auth',
   'metrics',

@@ -218,6 +218,22 @@ describe('graft, as an administrator', () => {
     expect((await run('audit', '-n', '1')).out).toMatch(/api_key.created +\w+ +server /);
   });
 
+  it('backs the installation up, and restores it elsewhere', async () => {
+    const [backup, other] = ['backup', 'other'].map((name) => join(home, name)) as [string, string];
+    const made = await run('admin', 'backup', backup);
+    expect(made).toMatchObject({ code: 0, err: expect.stringContaining('copying the database') });
+    expect((await run('admin', 'verify', backup)).out).toMatch(/is whole: \d+ blobs/);
+    expect(await graft(other, ['admin', 'restore', backup])).toMatchObject({ code: 0 });
+    expect(await run('admin', 'restore', backup)).toMatchObject({
+      code: 1,
+      err: expect.stringContaining('holds a database already'),
+    });
+    expect(await run('admin', 'verify', join(home, 'nothing'))).toMatchObject({
+      code: 1,
+      err: expect.stringContaining('holds no complete backup'),
+    });
+  });
+
   it('tells wrong usage', async () => {
     for (const args of [
       ['projects', 'create', 'x', '--limit', 'chats'],

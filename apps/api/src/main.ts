@@ -2,6 +2,7 @@
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { makeAdminKey } from './admin-key.js';
+import { BACKUP_COMMANDS, backupCommand, type BackupCommand } from './backup/command.js';
 import { startApi } from './index.js';
 import { log } from './log.js';
 import { migrateOnly } from './migrate-only.js';
@@ -11,6 +12,12 @@ const HELP = `graft-api: the control plane
   graft-api [options]            starts it
   graft-api admin-key [options]  makes another administrator's key, beside a running one or without,
                                  and prints it: --home, --database-url
+  graft-api backup DIR           copies the database and the blobs, beside a running API or without, as a
+                                 snapshot in DIR, which shares its blobs with earlier ones: --home,
+                                 --database-url (its pg_dump must be installed), --blobs
+  graft-api verify DIR           reads a snapshot whole, and exits with 1 where a byte is wrong: --snapshot
+  graft-api restore DIR          makes an installation of a snapshot in an empty --home, or an empty
+                                 database at --database-url: --snapshot, --blobs
   graft-api --migrate-only       brings the database up to date, prints each migration, and exits: 0 when
                                  it is up to date, 1 when it is not. --home, --database-url, --queue-url
 
@@ -67,6 +74,7 @@ const HELP = `graft-api: the control plane
                        (GRAFT_DRAIN_SECONDS, default 20)
   --min-run-seconds N  how long a job runs at least before one of higher priority may take its slot
                        (GRAFT_MIN_RUN_SECONDS, default 300)
+  --snapshot NAME      of a backup folder (default: the newest)
   --blob-grace-hours N how long bytes stay on the disk after nothing names them any more, for backups
                        (GRAFT_BLOB_GRACE_HOURS, default 24)
 
@@ -119,6 +127,7 @@ const { values, positionals } = parseArgs({
     'min-run-seconds': text,
     'blob-grace-hours': text,
     'migrate-only': { type: 'boolean' },
+    snapshot: text,
     help: { type: 'boolean' },
   },
 });
@@ -152,8 +161,29 @@ function port(flag: string | undefined, variable: string, otherwise: number): nu
   return whole(setting(flag, variable) ?? String(otherwise), variable, 65535);
 }
 
+const isBackup = (word = ''): word is BackupCommand =>
+  (BACKUP_COMMANDS as readonly string[]).includes(word);
+const [command, folder] = positionals;
+
 if (values.help) {
   process.stdout.write(HELP);
+} else if (isBackup(command)) {
+  if (folder === undefined || positionals.length > 2) {
+    process.stderr.write(`usage: graft-api ${command} DIR\n`);
+    process.exit(2);
+  }
+  const where = {
+    home: setting(values.home, 'GRAFT_HOME') ?? '.graft',
+    databaseUrl: setting(values['database-url'], 'GRAFT_DATABASE_URL'),
+    blobs: setting(values.blobs, 'GRAFT_BLOBS'),
+  };
+  const config = {
+    home: where.home,
+    ...(where.databaseUrl !== undefined && { databaseUrl: where.databaseUrl }),
+    ...(where.blobs !== undefined && { blobs: where.blobs }),
+    s3PathStyle: process.env['GRAFT_S3_PATH_STYLE'] === '1',
+  };
+  process.exit(await backupCommand(command, folder, { config, snapshot: values.snapshot }));
 } else if (positionals.length > 0 && positionals.join(' ') !== 'admin-key') {
   process.stderr.write(`unknown command: ${positionals.join(' ')}\n`);
   process.exit(2);

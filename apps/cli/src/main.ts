@@ -3,6 +3,7 @@ import tab from '@bomb.sh/tab/commander';
 import { Command, CommanderError, Option } from 'commander';
 import { CliError, EXIT } from './cli-error.js';
 import { addAdapters } from './commands/adapters.js';
+import { addAdmin } from './commands/admin.js';
 import { addAdminKey } from './commands/admin-key.js';
 import { addAudit } from './commands/audit.js';
 import { addBranch } from './commands/branch.js';
@@ -95,6 +96,7 @@ function program(): Command {
     addIntegrations,
     addMcp,
     addHelp,
+    addAdmin,
     addAdminKey,
     addWorkers,
     addRun,

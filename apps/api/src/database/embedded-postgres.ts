@@ -90,7 +90,7 @@ function watch(isAlive: () => boolean, revive: () => Promise<void>): () => Promi
 }
 
 /** Postgres refuses to run as root, so root hands it to the user `postgres`. */
-function serverIdentity(): Identity {
+export function serverIdentity(): Identity {
   if (process.getuid?.() !== 0) return {};
   const id = (flag: string): number =>
     Number(execFileSync('id', [flag, 'postgres'], { stdio: 'pipe' }));

@@ -1,0 +1,44 @@
+import type { ApiConfig } from '../config.js';
+import { makeBackup } from './backup.js';
+import { restoreBackup } from './restore.js';
+import { verifyBackup } from './verify.js';
+
+export const BACKUP_COMMANDS = ['backup', 'verify', 'restore'] as const;
+export type BackupCommand = (typeof BACKUP_COMMANDS)[number];
+
+const GB = 1e9;
+
+/**
+ * Runs `graft-api backup|verify|restore`: what it does goes to stderr while it does it, what came of it to stdout.
+ * @param snapshot of the folder; absent: the newest
+ * @returns the exit code
+ */
+export async function backupCommand(
+  command: BackupCommand,
+  folder: string,
+  { config, snapshot }: { config: ApiConfig; snapshot: string | undefined },
+): Promise<number> {
+  const say = (text: string): void => void process.stderr.write(`${text}\n`);
+  try {
+    if (command === 'backup') {
+      const { name, manifest, copied } = await makeBackup(config, folder, say);
+      print(`${name}: ${size(manifest.blobs)}, of which ${copied} are new in ${folder}`);
+    } else if (command === 'restore') {
+      const { name, manifest } = await restoreBackup(config, folder, say, snapshot);
+      print(`restored ${name}: ${size(manifest.blobs)}; start the API now`);
+    } else {
+      const { name, manifest, problems } = await verifyBackup(folder, say, snapshot);
+      for (const problem of problems) print(problem);
+      if (problems.length > 0) throw new Error(`${name} is damaged (${problems.length} files)`);
+      print(`${name} is whole: ${size(manifest.blobs)}, and a ${manifest.database} database`);
+    }
+    return 0;
+  } catch (error) {
+    say(`${command} failed: ${(error as Error).message}`);
+    return 1;
+  }
+}
+
+const print = (text: string): void => void process.stdout.write(`${text}\n`);
+const size = ({ count, bytes }: { count: number; bytes: number }): string =>
+  `${count} blobs of ${(bytes / GB).toFixed(3)} GB`;

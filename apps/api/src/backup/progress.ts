@@ -1,0 +1,35 @@
+import type { StoredBlob } from '../blobs/blob-backend.js';
+
+/** Says something to whoever watches. */
+export type Say = (text: string) => void;
+
+const EVERY_MS = 2_000;
+const GB = 1e9;
+
+/** Says every few seconds how many items are done, and how many bytes. */
+export class Progress {
+  private count = 0;
+  private bytes = 0;
+  private saidAt = performance.now();
+  private readonly whole: number;
+
+  constructor(
+    private readonly what: string,
+    private readonly items: { readonly length: number } & Iterable<StoredBlob>,
+    private readonly say: Say,
+  ) {
+    this.whole = [...items].reduce((sum, { size }) => sum + size, 0);
+  }
+
+  done({ size }: StoredBlob): void {
+    this.count++;
+    this.bytes += size;
+    if (performance.now() - this.saidAt >= EVERY_MS) this.end();
+  }
+
+  end(): void {
+    this.saidAt = performance.now();
+    const [done, whole] = [this.bytes, this.whole].map((bytes) => (bytes / GB).toFixed(1));
+    this.say(`${this.what}: ${this.count} of ${this.items.length}, ${done} of ${whole} GB`);
+  }
+}

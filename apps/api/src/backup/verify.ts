@@ -1,0 +1,57 @@
+import { stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { inParallel } from './in-parallel.js';
+import {
+  blobListOf,
+  blobPath,
+  blobsOf,
+  findSnapshot,
+  readManifest,
+  type Manifest,
+} from './manifest.js';
+import { Progress, type Say } from './progress.js';
+import { hashOf } from './synced-file.js';
+import type { StoredBlob } from '../blobs/blob-backend.js';
+
+const AT_ONCE = 4;
+
+export interface Verified {
+  readonly name: string;
+  readonly manifest: Manifest;
+  readonly blobs: readonly StoredBlob[];
+  /** What is wrong, a sentence for each file. */
+  readonly problems: readonly string[];
+}
+
+/**
+ * Reads every byte of a snapshot and compares it with the hashes that the backup noted.
+ * @param name of the snapshot; absent: the newest
+ */
+export async function verifyBackup(backup: string, say: Say, name?: string): Promise<Verified> {
+  const found = await findSnapshot(backup, name);
+  const folder = join(backup, found);
+  const manifest = await readManifest(folder);
+  const problems: string[] = [];
+  const check = async (path: string, wanted: StoredBlob): Promise<void> => {
+    const size = (await stat(path).catch(() => null))?.size ?? null;
+    if (size === null) problems.push(`${path} is missing`);
+    else if (size !== wanted.size) problems.push(`${path} has ${size} bytes, not ${wanted.size}`);
+    else if ((await hashOf(path)).sha256 !== wanted.sha256)
+      problems.push(`${path} is damaged: its bytes have another hash`);
+  };
+  for (const file of manifest.files) await check(join(folder, file.path), file);
+  const list = blobListOf(folder);
+  if ((await hashOf(list)).sha256 !== manifest.blobs.sha256) {
+    problems.push(`${list} is damaged: its bytes have another hash`);
+    return { name: found, manifest, blobs: [], problems };
+  }
+  const blobs: StoredBlob[] = [];
+  for await (const blob of blobsOf(folder)) blobs.push(blob);
+  const progress = new Progress('blobs', blobs, say);
+  await inParallel(blobs, AT_ONCE, async (blob) => {
+    await check(blobPath(backup, blob.sha256), blob);
+    progress.done(blob);
+  });
+  progress.end();
+  return { name: found, manifest, blobs, problems };
+}
