@@ -158,7 +158,7 @@ export default defineConfig({
         order: 1,
       }),
       project('installations', {
-        include: ['test/{cli,docs,e2e,fuzz,mutations,parity,run,trainer}/**/*.spec.ts'],
+        include: ['test/{cli,docs,e2e,fuzz,mutations,parity,run,trainer,upgrade}/**/*.spec.ts'],
         exclude: [...ISOLATED, ...BROWSERS],
         quick: QUICK.installations,
         limit: 120,

@@ -1,0 +1,115 @@
+// The API of the build before the newest migration, made from the repository's history.
+import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
+import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, symlinkSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+import type { ApiConfig } from '@graft/api';
+
+const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+const MIGRATIONS = 'apps/api/src/database/migrations';
+const git = (...args: string[]): string =>
+  execFileSync('git', args, {
+    cwd: ROOT,
+    encoding: 'utf8',
+    stdio: ['ignore', 'pipe', 'pipe'],
+  }).trim();
+
+/** The commit before the one that added the newest migration; null where the history does not go back so far. */
+export function previousCommit(): string | null {
+  try {
+    const newest = git('log', '--diff-filter=A', '--format=%H', '-1', '--', MIGRATIONS);
+    return git('rev-parse', '--verify', `${newest}^`);
+  } catch {
+    return null;
+  }
+}
+
+/** Compiles that commit's API with the packages that are installed here. @returns its folder */
+export function buildPrevious(commit: string): string {
+  const folder = join(ROOT, '.cache', 'previous-build', commit.slice(0, 12));
+  if (existsSync(folder)) return folder;
+  const fresh = `${folder}.${process.pid}`;
+  mkdirSync(fresh, { recursive: true });
+  try {
+    const archive = join(fresh, 'sources.tar');
+    git(
+      'archive',
+      '-o',
+      archive,
+      commit,
+      'apps',
+      'libs',
+      'tsconfig.json',
+      'tsconfig.base.json',
+      'package.json',
+    );
+    execFileSync('tar', ['-xf', archive, '-C', fresh]);
+    linkPackages(join(ROOT, 'node_modules'), join(fresh, 'node_modules'));
+    for (const app of ['apps/api', 'libs/contracts', 'libs/peft-core', 'libs/kernels'])
+      if (existsSync(join(ROOT, app, 'node_modules')))
+        symlinkSync(join(ROOT, app, 'node_modules'), join(fresh, app, 'node_modules'));
+    const compiler = join(ROOT, 'node_modules', 'tsc7', 'bin', 'tsc');
+    execFileSync(process.execPath, [compiler, '-b', 'apps/api'], { cwd: fresh, stdio: 'inherit' });
+    renameSync(fresh, folder);
+    return folder;
+  } finally {
+    rmSync(fresh, { recursive: true, force: true });
+  }
+}
+
+/** All packages but ours, which are the old ones. */
+function linkPackages(from: string, to: string): void {
+  mkdirSync(join(to, '@graft'), { recursive: true });
+  for (const name of readdirSync(from))
+    if (name !== '@graft' && !name.startsWith('.')) symlinkSync(join(from, name), join(to, name));
+  for (const [name, at] of Object.entries({
+    api: 'apps',
+    contracts: 'libs',
+    kernels: 'libs',
+    'peft-core': 'libs',
+  }))
+    symlinkSync(join('..', '..', at, name), join(to, '@graft', name));
+}
+
+export interface PreviousApi {
+  readonly url: string;
+  readonly grpcUrl: string;
+  /** Lines of its log from `error` on. */
+  readonly errors: () => string[];
+  stop(): Promise<void>;
+}
+
+/** Starts the old API as a process of its own. */
+export async function startPrevious(folder: string, config: ApiConfig): Promise<PreviousApi> {
+  const index = pathToFileURL(join(folder, 'apps', 'api', 'dist', 'index.js')).href;
+  const program = `const { startApi } = await import(${JSON.stringify(index)});
+    const { close, ...where } = await startApi(${JSON.stringify(config)});
+    console.log('ready ' + JSON.stringify(where));
+    process.on('SIGTERM', () => void close().then(() => process.exit(0)));`;
+  const child = spawn(process.execPath, ['--input-type=module', '-e', program], {
+    env: { ...process.env, GRAFT_LOG_LEVEL: 'error' },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  let [out, log] = ['', ''];
+  child.stderr.on('data', (data: Buffer) => (log += data.toString()));
+  const where = await new Promise<{ url: string; grpcUrl: string }>((resolve, reject) => {
+    child.stdout.on('data', (data: Buffer) => {
+      out += data.toString();
+      const ready = /^ready (.*)\n/m.exec(out)?.[1];
+      if (ready) resolve(JSON.parse(ready) as { url: string; grpcUrl: string });
+    });
+    child.once('exit', (code) => reject(new Error(`the old API ended (${code}): ${out}${log}`)));
+  });
+  return {
+    ...where,
+    errors: () => `${out}${log}`.split('\n').filter((line) => /"level":(5|6)0|Error/.test(line)),
+    stop: () => ended(child),
+  };
+}
+
+async function ended(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null) return;
+  const over = new Promise((resolve) => child.once('exit', resolve));
+  child.kill('SIGTERM');
+  await over;
+}
