@@ -135,8 +135,11 @@ describe.skipIf(!(await listens(POSTGRES_PORT)))('migrations on their own', () =
         const broken = client.query('CREATE UNIQUE INDEX CONCURRENTLY large_id ON large (id)');
         await expect(broken).rejects.toThrow('could not create unique index');
         expect(await isValid()).toEqual({ indisvalid: false });
+        await runner.query(`SET lock_timeout = '2s'`);
         for (let n = 0; n < 2; n++) await createLargeIndex(runner, 'large_id', 'ON large (id)');
         expect(await isValid()).toEqual({ indisvalid: true });
+        // The migrations after it wait as briefly as those before.
+        expect(await runner.query('SHOW lock_timeout')).toEqual([{ lock_timeout: '2s' }]);
       });
       await second;
     } finally {

@@ -16,12 +16,14 @@ export async function createLargeIndex(
     [`"${name}"`],
   )) as { valid: boolean }[];
   if (left?.valid) return;
+  const [limit] = (await runner.query('SHOW lock_timeout')) as { lock_timeout: string }[];
   // It waits for transactions that began before it, one after the other, and holds nobody up meanwhile.
   await runner.query(`SET lock_timeout = 0`);
   try {
     if (left) await runner.query(`DROP INDEX CONCURRENTLY "${name}"`);
     await runner.query(`CREATE INDEX CONCURRENTLY "${name}" ${definition}`);
   } finally {
-    await runner.query(`RESET lock_timeout`);
+    // RESET would bring back the connection's own limit, not that of `migrate`.
+    await runner.query(`SET lock_timeout = '${limit?.lock_timeout}'`);
   }
 }
