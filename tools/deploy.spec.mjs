@@ -10,18 +10,21 @@ const read = (path) => readFileSync(join(ROOT, path), 'utf8');
 // With merge keys, as Compose reads it.
 const compose = load(read('docker-compose.yml'), { schema: YAML11_SCHEMA });
 const services = Object.entries(compose.services);
+/** Those that do something and end. */
+const once = ['migrate'];
 
 describe('docker-compose.yml', () => {
   it('has its services, each with a health check and a restart policy', () => {
     expect(Object.keys(compose.services).sort()).toEqual([
       'api',
       'gateway',
+      'migrate',
       'postgres',
       'proxy',
       'redis',
       'worker',
     ]);
-    for (const [name, service] of services) {
+    for (const [name, service] of services.filter(([name]) => !once.includes(name))) {
       expect(service.healthcheck?.test?.length, name).toBeGreaterThan(1);
       expect(service.restart, name).toBe('unless-stopped');
     }
@@ -52,7 +55,7 @@ describe('docker-compose.yml', () => {
   it('lets workers reach their gateway alone, and nobody but the API the database and Redis', () => {
     const on = (network) =>
       services.filter(([, { networks }]) => networks.includes(network)).map(([name]) => name);
-    expect(on('data').sort()).toEqual(['api', 'postgres', 'redis']);
+    expect(on('data').sort()).toEqual(['api', 'migrate', 'postgres', 'redis']);
     expect(on('workers').sort()).toEqual(['gateway', 'worker']);
     expect(on('api').sort()).toEqual(['api', 'gateway', 'proxy']);
     for (const network of ['data', 'workers'])
@@ -106,11 +109,23 @@ describe('docker-compose.yml', () => {
     expect(Object.keys(worker.depends_on)).toEqual(['gateway']);
   });
 
+  it('brings the database up to date before the API starts, with its image and its database', () => {
+    const { api, migrate } = compose.services;
+    expect(migrate.build).toEqual(api.build);
+    expect(migrate.command.slice(-2)).toEqual(['apps/api/bundle/main.js', '--migrate-only']);
+    for (const name of ['GRAFT_DATABASE_URL', 'GRAFT_QUEUE_URL'])
+      expect(migrate.environment[name]).toBe(api.environment[name]);
+    expect(migrate.restart).toMatch(/^on-failure:\d+$/);
+    expect(api.depends_on.migrate).toBeDefined();
+  });
+
   it('waits for healthy services, and publishes nothing beyond this host', () => {
     for (const [name, { depends_on: needs = {}, ports = [] }] of services) {
       for (const [needed, { condition }] of Object.entries(needs)) {
         expect(compose.services[needed], `${name} needs ${needed}`).toBeDefined();
-        expect(condition).toBe('service_healthy');
+        expect(condition).toBe(
+          once.includes(needed) ? 'service_completed_successfully' : 'service_healthy',
+        );
       }
       for (const port of ports) expect(port).toMatch(/^127\.0\.0\.1:/);
     }
