@@ -57,7 +57,7 @@ export class ExternalScaler implements OnModuleDestroy {
   private service(): ExternalScalerServer {
     return {
       isActive: ({ request }, callback) =>
-        answer(callback, async () => ({ result: await this.isActive(poolOf(request)) })),
+        answer(callback, async () => ({ result: await this.load.isWanted(poolOf(request)) })),
       streamIsActive: (call) => this.stream(call),
       getMetricSpec: ({ request }, callback) =>
         answer(callback, async () => {
@@ -74,10 +74,6 @@ export class ExternalScaler implements OnModuleDestroy {
       // The target of a pool does not change: KEDA then asks by getMetricSpec.
       streamMetricSpec: (call) => void call.emit('error', { code: status.UNIMPLEMENTED }),
     };
-  }
-
-  private async isActive(pool: string): Promise<boolean> {
-    return (await this.load.wanted(pool)) > 0;
   }
 
   private async slotsPerWorker(of: ScaledObjectRef): Promise<number> {
@@ -111,7 +107,7 @@ export class ExternalScaler implements OnModuleDestroy {
       try {
         while (again && this.endings.has(end)) {
           again = false;
-          const result = await this.isActive(pool);
+          const result = await this.load.isWanted(pool);
           if (result !== told && this.endings.has(end)) call.write({ result });
           told = result;
         }

@@ -47,6 +47,11 @@ const loads = (leaseMs: string): string =>
      COALESCE(slots, 0) AS slots, COALESCE(free_slots, 0) AS free_slots
    FROM pool LEFT JOIN jobs ON jobs.pool = pool.name LEFT JOIN workers ON workers.pool = pool.name`;
 
+/** SQL, of the pool in the first placeholder: its running jobs, and runs of evals that wait for a worker of it. */
+const RUNNING = `SELECT 1 FROM job WHERE pool = $1 AND state = 'running'`;
+const WAITING_EVALS = `SELECT project_id FROM eval_run WHERE wanted_pool = $1 AND status = 'in_progress'
+  AND NOT EXISTS (SELECT 1 FROM pool WHERE name = $1 AND cordoned)`;
+
 /** How much waits in each pool, and how much room its workers have. */
 @Injectable()
 export class PoolLoad {
@@ -72,12 +77,21 @@ export class PoolLoad {
   async wanted(pool: string): Promise<number> {
     const [row] = await this.database.query<{ wanted: number }>(
       `SELECT (SELECT count(*) FROM (${nextJobs('$1', null)}) AS next)::int
-         + (SELECT count(*) FROM job WHERE pool = $1 AND state = 'running')::int
-         + (SELECT count(DISTINCT project_id) FROM eval_run WHERE wanted_pool = $1 AND status = 'in_progress'
-              AND NOT EXISTS (SELECT 1 FROM pool WHERE name = $1 AND cordoned))::int AS wanted`,
+         + (SELECT count(*) FROM (${RUNNING}) AS running)::int
+         + (SELECT count(DISTINCT project_id) FROM (${WAITING_EVALS}) AS waiting)::int AS wanted`,
       [pool],
     );
     return row?.wanted ?? 0;
+  }
+
+  /** Whether a pool could use a slot now. Unlike `wanted` it does not look at the whole queue. */
+  async isWanted(pool: string): Promise<boolean> {
+    const [row] = await this.database.query<{ wanted: boolean }>(
+      `SELECT EXISTS (${RUNNING}) OR EXISTS (${WAITING_EVALS})
+         OR EXISTS (SELECT 1 FROM (${nextJobs('$1', 1)}) AS next) AS wanted`,
+      [pool],
+    );
+    return row?.wanted ?? false;
   }
 
   /** Slots of a worker of the pool, as those say that are there; null where none is. */
