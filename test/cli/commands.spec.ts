@@ -161,10 +161,14 @@ describe('graft, against a running API', () => {
     const asked = await run('files', 'upload', path);
     expect(asked).toMatchObject({ code: 1, out: '' });
     expect(asked.err).toMatch(
-      /the columns are "frage", "antwort".*\nName them with --map prompt=COLUMN/,
+      /the columns are "frage", "antwort".*\nWith graft: --map text=COLUMN --map label=COLUMN/,
     );
     const wrong = await run('files', 'upload', path, '--map', 'question=frage');
-    expect(wrong).toMatchObject({ code: 2, err: expect.stringContaining('prompt=COLUMN') });
+    expect(wrong.err).toContain('no form of training data has the fields "question"');
+    expect(await run('files', 'upload', path, '--map', 'frage')).toMatchObject({ code: 2 });
+    const labels = ['--map', 'text=frage', '--map', 'label=antwort'];
+    const [labelled = ''] = (await run('files', 'upload', path, ...labels)).out.split(' ');
+    expect((await run('files', 'show', labelled, '--json')).out).toMatch(/"classification": *12/);
     const map = ['--map', 'prompt=frage', '--map', 'completion=antwort'];
     const [id = ''] = (await run('files', 'upload', path, ...map)).out.split(' ');
     expect((await run('files', 'show', id)).out).toMatch(/source +csv\n/);
@@ -274,7 +278,7 @@ describe('graft, against a running API', () => {
     const table = join(home, 'planned.csv');
     writeFileSync(table, `frage,antwort\n${'a?,b\n'.repeat(12)}`);
     const asked = await run('submit', '-m', 'planned', '-t', table, '--dry-run');
-    expect(asked.err).toMatch(/Name them with --map prompt=COLUMN/);
+    expect(asked.err).toMatch(/With graft: --map text=COLUMN/);
     const map = ['--map', 'prompt=frage', '--map', 'completion=antwort'];
     const read = await run('submit', '-m', 'planned', '-t', table, ...map, '--dry-run');
     expect(read.out).toMatch(/^12 examples · /);

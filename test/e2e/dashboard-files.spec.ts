@@ -255,6 +255,22 @@ describe.skipIf(!program)('files in the dashboard', () => {
     expect(tabs.problems(/status of 400/)).toEqual([]);
   });
 
+  it('reads a table of texts with labels, whatever its columns are called', async () => {
+    const path = join(dir, 'tickets.csv');
+    const lines = Array.from({ length: 12 }, (_, n) => `Ticket ${n},${n % 3}\n`).join('');
+    writeFileSync(path, `message,category\n${lines}`);
+    const page = await open('/files');
+    await page.getByLabel('Files to upload').setInputFiles([path]);
+    const form = page.getByRole('region', { name: 'Columns of tickets.csv' });
+    await form.getByRole('radio', { name: 'Labelled texts' }).check();
+    expect(await form.getByLabel('text', { exact: true }).inputValue()).toBe('message');
+    await form.getByLabel('label', { exact: true }).selectOption('category');
+    await picture(page, 'files-columns-labels');
+    await form.getByRole('button', { name: 'Upload with' }).click();
+    await text(page, /12 labelled texts.* read from CSV/);
+    expect(tabs.problems(/status of 400/)).toEqual([]);
+  });
+
   it('reads a table of one column as plain texts', async () => {
     const path = join(dir, 'strophen.csv');
     const lines = Array.from({ length: 12 }, (_, n) => `Strophe ${n} des Liedes\n`).join('');

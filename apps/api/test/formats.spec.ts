@@ -209,7 +209,7 @@ describe('a table', () => {
     const csv = `frage,antwort,quelle\n${numbers.map((n) => `${n} + 1?,${n + 1},x\n`).join('')}`;
     expect(await refused(csv, 'a.csv')).toEqual({
       message:
-        'cannot tell which column is the prompt and which the completion; the columns are "frage", "antwort", "quelle"',
+        'cannot tell which column is what; the columns are "frage", "antwort", "quelle". Name them, such as columns[text] and columns[label], columns[prompt] and columns[completion], or columns[text] alone',
       type: 'invalid_request_error',
       param: 'columns',
       code: 'invalid_training_file',
@@ -225,12 +225,37 @@ describe('a table', () => {
     });
     expect(await refused(csv, 'a.csv', { 'columns[title]': 'frage' })).toMatchObject({
       param: 'columns',
+      message: expect.stringMatching(/^no form .* the fields "title"; .* text and label;/),
     });
     const jsonl = numbers
       .map((n) => JSON.stringify({ frage: `${n} + 1?`, antwort: `${n + 1}` }))
       .join('\n');
     expect((await refused(jsonl, 'a.jsonl')).columns).toEqual(['frage', 'antwort']);
     expect((await upload(jsonl, 'a.jsonl', columns)).lines).toEqual(numbers.map(pair));
+  });
+
+  it('whose columns are named holds records of any form', async () => {
+    const csv = `message,category\n${numbers.map((n) => `is ${n} odd?,${n % 2}\n`).join('')}`;
+    const columns = { 'columns[text]': 'message', 'columns[label]': 'category' };
+    const { graft, lines } = await upload(csv, 'a.csv', columns);
+    expect(lines[0]).toEqual({ text: 'is 0 odd?', label: '0' });
+    expect(graft?.formats).toEqual({ classification: numbers.length });
+    const pairs = { 'columns[anchor]': 'message', 'columns[positive]': 'category' };
+    expect((await upload(csv, 'a.csv', pairs)).lines[0]).toEqual({
+      anchor: 'is 0 odd?',
+      positive: '0',
+    });
+  });
+
+  it('of texts beside what looks like a label says that only the texts were read', async () => {
+    const csv = `text,category,id\n${numbers.map((n) => `is ${n} odd?,${n % 2},${n}\n`).join('')}`;
+    const { graft } = await upload(csv, 'a.csv');
+    expect(graft?.warnings.join('\n')).toMatch(
+      /^Only column "text" was read, .* "category" has 2 different values: .* --map text=text --map label=category/m,
+    );
+    const plain = `text,id\n${numbers.map((n) => `is ${n} odd?,${n}\n`).join('')}`;
+    const other = await upload(plain, 'a.csv');
+    expect(other.graft?.warnings.join('\n')).not.toContain('different values');
   });
 });
 

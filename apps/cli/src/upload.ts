@@ -8,13 +8,16 @@ import { uploadInParts, WHOLE_BYTES } from './part-upload.js';
 /** Which column of a table is what. */
 export type Mapping = Readonly<Record<string, string>>;
 
-export const MAP_HELP = 'map a table column to prompt, completion or text (repeatable)';
+export const MAP_HELP =
+  'map a field of the examples to a table column, such as text=message or label=category (repeatable)';
 
 /** `--map prompt=question --map completion=answer`. */
 export function mapped(value: string, before: Mapping): Mapping {
-  const [, part, column] = /^(prompt|completion|text)=(.+)$/.exec(value) ?? [];
+  const [, part, column] = /^(\w+)=(.+)$/.exec(value) ?? [];
   if (part === undefined || column === undefined)
-    throw new InvalidArgumentError('Expected prompt=COLUMN, completion=COLUMN or text=COLUMN.');
+    throw new InvalidArgumentError(
+      'Expected FIELD=COLUMN, such as text=message or label=category.',
+    );
   return { ...before, [part]: column };
 }
 
@@ -29,7 +32,7 @@ export async function uploaded(api: Api, path: string, columns: Mapping): Promis
   } catch (error) {
     if (error instanceof ApiError && error.param === 'columns')
       throw new CliError(
-        `${path}: ${error.message}\nName them with --map prompt=COLUMN --map completion=COLUMN, or --map text=COLUMN`,
+        `${path}: ${error.message}\nWith graft: --map text=COLUMN --map label=COLUMN, --map prompt=COLUMN --map completion=COLUMN, or --map text=COLUMN`,
       );
     throw error;
   }

@@ -27,3 +27,22 @@ export function namesOf(formats: readonly RecordFormatDescription[]): string {
   const last = names.pop() ?? 'examples';
   return names.length > 0 ? `${names.join(', ')} or ${last}` : last;
 }
+
+/** A format that a table may hold: its fields are cells of text. */
+export interface TableFormat {
+  readonly name: string;
+  readonly title: string;
+  readonly fields: readonly string[];
+  readonly learnt: readonly string[];
+}
+
+/** Those whose example line has texts and truth values only, no lists, pictures or sounds. */
+export const tableFormats = (formats: readonly RecordFormatDescription[]): TableFormat[] =>
+  formats.flatMap(({ name, nouns: [, many], line, learnt }) => {
+    const example = JSON.parse(line) as Record<string, unknown>;
+    const isCell = (value: unknown): boolean =>
+      typeof value === 'boolean' || (typeof value === 'string' && !value.startsWith('data:'));
+    if (!Object.values(example).every(isCell)) return [];
+    const title = many.charAt(0).toUpperCase() + many.slice(1);
+    return [{ name, title, fields: Object.keys(example), learnt }];
+  });

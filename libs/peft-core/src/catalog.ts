@@ -41,7 +41,7 @@ import {
   type StackPaths,
 } from './nn/stack-options.js';
 import { quantizerFor, quantizers } from './quant/registry.js';
-import { shapeOf as shapeAmong, type Columns, type Shape } from './data/shapes.js';
+import { mappedFormat, shapeOf as shapeAmong, type Columns, type Shape } from './data/shapes.js';
 import { checkBase, inputsOf, stacksOf, taskFor, taskOf, tasks } from './tasks/registry.js';
 import { parseOptions } from './plug-in-options.js';
 import { likest } from './tasks/task-fit.js';
@@ -231,6 +231,11 @@ export const formatNouns = (name: string): readonly [one: string, many: string] 
 /** How rows with these keys are read; null where nobody can tell which of them is what. */
 export const shapeOf = (keys: readonly string[], columns: Columns = {}): Shape | null =>
   shapeAmong(keys, columns, formats);
+
+/** @throws DomainError where a table's columns are named for fields that make no record together */
+export function checkColumns(columns: Columns): void {
+  if (Object.keys(columns).length > 0) mappedFormat(columns, formats);
+}
 
 /**
  * Why a record cannot be learnt from, or null.

@@ -3,6 +3,7 @@ export {
   adapterConfig,
   answerSizes,
   catalog,
+  checkColumns,
   checkTrained,
   continued,
   continuedOptions,

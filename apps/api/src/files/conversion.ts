@@ -4,6 +4,10 @@ import { FileCheck, type Checked } from './file-check.js';
 import type { NumberedRow, Row } from './rows.js';
 
 const BATCH_CHARACTERS = 64 * 1024;
+/** A column with so many different values, each of so many rows on average, may be a label. */
+const MOST_LABELS = 50;
+const ROWS_PER_LABEL = 2;
+const LABEL_CHARACTERS = 100;
 
 interface Source {
   readonly container: 'arrow' | 'csv' | 'json' | 'parquet';
@@ -16,6 +20,9 @@ interface Source {
 export class Conversion {
   private readonly check: FileCheck;
   private shape: Shape | null = null;
+  private rows = 0;
+  /** Values of columns that are left out; null of one that has too many. */
+  private readonly values = new Map<string, Set<string> | null>();
 
   constructor(private readonly source: Source) {
     this.check = new FileCheck(source.noun);
@@ -35,7 +42,35 @@ export class Conversion {
   end(): Checked {
     const { name = null, note = null } = this.shape ?? {};
     const shaped = this.source.container === 'json' && name !== 'records' && name !== 'columns';
-    return this.check.end(shaped && name ? name : this.source.container, note ? [note] : []);
+    const notes = [note, this.labelNote()].filter((one) => one !== null);
+    return this.check.end(shaped && name ? name : this.source.container, notes);
+  }
+
+  /** Plain texts beside what looks like their labels: nobody should train on the texts alone by mistake. */
+  private labelNote(): string | null {
+    const text = this.shape?.onlyText;
+    if (text === undefined) return null;
+    for (const [column, values] of this.values) {
+      if (!values || values.size < 2 || this.rows < values.size * ROWS_PER_LABEL) continue;
+      return (
+        `Only column ${JSON.stringify(text)} was read, as plain texts. Column ${JSON.stringify(column)} has ${values.size} different values: ` +
+        `to learn it as a label, upload the file with columns[text]=${text} and columns[label]=${column} (graft: --map text=${text} --map label=${column}).`
+      );
+    }
+    return null;
+  }
+
+  private count(row: Row, left: readonly string[]): void {
+    this.rows++;
+    for (const column of left) {
+      const value = row[column];
+      const seen = this.values.get(column) ?? new Set<string>();
+      if (this.values.get(column) === null) continue;
+      const isLabel = ['string', 'number', 'boolean'].includes(typeof value);
+      seen.add(String(value).slice(0, LABEL_CHARACTERS + 1));
+      const fits = isLabel && String(value).length <= LABEL_CHARACTERS && seen.size <= MOST_LABELS;
+      this.values.set(column, fits ? seen : null);
+    }
   }
 
   private line({ number, row, reason }: NumberedRow): string {
@@ -52,6 +87,7 @@ export class Conversion {
     const text = JSON.stringify(converted.record);
     this.check.take(text, Buffer.byteLength(text), number);
     for (const field of converted.ignored) this.check.ignore(field);
+    if (this.shape.onlyText !== undefined) this.count(row, converted.ignored);
     return text;
   }
 
@@ -66,7 +102,7 @@ export class Conversion {
     if (shape) return shape;
     const names = keys.slice(0, 40).map((key) => JSON.stringify(key.slice(0, 60)));
     throw new UnknownColumns(
-      `cannot tell which column is the prompt and which the completion; the columns are ${names.join(', ')}`,
+      `cannot tell which column is what; the columns are ${names.join(', ')}. Name them, such as columns[text] and columns[label], columns[prompt] and columns[completion], or columns[text] alone`,
       // A longer one cannot be meant, and would only fill the answer.
       keys.filter((key) => key.length <= 200).slice(0, 200),
     );

@@ -7,6 +7,7 @@ import { Audit } from '../auth/audit.js';
 import type { Principal } from '../auth/principal.js';
 import { BlobStore } from '../blobs/blob-store.js';
 import { StorageQuota } from '../blobs/storage-quota.js';
+import { checkColumns } from '../catalog/plugins.js';
 import { Database } from '../database/database.js';
 import { Upload, UploadPart } from '../database/entities/storage.js';
 import { newId, unix } from '../ids.js';
@@ -21,11 +22,8 @@ const SENT_AGAIN = 2;
 /** Since the last part; OpenAI's are gone an hour after they began. */
 const LIFETIME = `interval '24 hours'`;
 
-const Columns = z.strictObject({
-  prompt: z.string().min(1).optional(),
-  completion: z.string().min(1).optional(),
-  text: z.string().min(1).optional(),
-});
+/** By fields of a record, which `checkColumns` knows. */
+const Columns = z.record(z.string().min(1).max(64), z.string().min(1).max(200));
 const CreateUpload = z.strictObject({
   bytes: z.int().min(1),
   filename: z.string().min(1).max(255),
@@ -57,6 +55,7 @@ export class UploadsService {
 
   async create(caller: Principal, body: unknown): Promise<UploadObject> {
     const { bytes, filename, purpose, expires_after, graft } = parseBody(CreateUpload, body);
+    checkColumns(graft?.columns ?? {});
     await this.quota.guard(caller.projectId, bytes);
     const id = newId('upload_');
     await this.database.transaction(async (manager) => {

@@ -1,4 +1,5 @@
-import { useId, useState } from 'react';
+import { useContext, useId, useState } from 'react';
+import { RecordFormats, tableFormats } from '../record-formats.js';
 
 interface Props {
   readonly filename: string;
@@ -8,56 +9,47 @@ interface Props {
   readonly onLeave: () => void;
 }
 
-const KINDS = [
-  {
-    name: 'Prompts with completions',
-    parts: ['prompt', 'completion'],
-    means: 'The model learns to write the completion, given the prompt.',
-  },
-  { name: 'Plain texts', parts: ['text'], means: 'The model learns to write the whole text.' },
-] as const;
-type Part = (typeof KINDS)[number]['parts'][number];
-
 /** Asks which column of a table is what, after its upload was refused for that. */
 export function ColumnPick({ filename, columns, busy, onPick, onLeave }: Props) {
   const id = useId();
-  const [first = '', second = first] = columns;
-  const [kind, setKind] = useState<(typeof KINDS)[number]>(
-    columns.length > 1 ? KINDS[0] : KINDS[1],
+  const known = tableFormats(useContext(RecordFormats));
+  const kinds = known.filter(({ fields }) => fields.length <= Math.max(1, columns.length));
+  const [name, setName] = useState<string | null>(null);
+  const kind = kinds.find((one) => one.name === name) ?? kinds[0];
+  const [chosen, setChosen] = useState<Readonly<Record<string, string>>>({});
+  if (!kind) return null;
+  const columnOf = (field: string, nth: number): string =>
+    chosen[field] ?? columns.find((one) => one === field) ?? columns[nth] ?? '';
+  const picked = Object.fromEntries(
+    kind.fields.map((field, nth) => [field, columnOf(field, nth)] as const),
   );
-  const [chosen, setChosen] = useState<Readonly<Record<Part, string>>>({
-    prompt: first,
-    completion: second,
-    text: first,
-  });
-  const picked = Object.fromEntries(kind.parts.map((part) => [part, chosen[part]]));
-  const twice = new Set(Object.values(picked)).size < kind.parts.length;
+  const twice = new Set(Object.values(picked)).size < kind.fields.length;
   return (
     // No form of its own: it may stand inside one.
     <section className="card" aria-label={`Columns of ${filename}`}>
       <h2 className="break">Which columns of {filename}?</h2>
       <div className="bar" role="radiogroup" aria-label="Record format">
-        {KINDS.map((one) => (
+        {kinds.map((one) => (
           <label key={one.name}>
             <input
               type="radio"
               name={`${id}kind`}
               checked={one === kind}
-              onChange={() => setKind(one)}
+              onChange={() => setName(one.name)}
             />{' '}
-            {one.name}
+            {one.title}
           </label>
         ))}
       </div>
-      <p className="faint">{kind.means}</p>
+      <p className="faint">The model learns: {kind.learnt.join(', ')}.</p>
       <div className="bar">
-        {kind.parts.map((part) => (
-          <div className="field" key={part}>
-            <label htmlFor={`${id}${part}`}>{part}</label>
+        {kind.fields.map((field) => (
+          <div className="field" key={field}>
+            <label htmlFor={`${id}${field}`}>{field}</label>
             <select
-              id={`${id}${part}`}
-              value={chosen[part]}
-              onChange={(event) => setChosen((now) => ({ ...now, [part]: event.target.value }))}
+              id={`${id}${field}`}
+              value={picked[field]}
+              onChange={(event) => setChosen((now) => ({ ...now, [field]: event.target.value }))}
             >
               {columns.map((name) => (
                 <option key={name}>{name}</option>
@@ -73,7 +65,7 @@ export function ColumnPick({ filename, columns, busy, onPick, onLeave }: Props) 
           disabled={busy || twice}
           onClick={() => onPick(picked)}
         >
-          Upload with {kind.parts.length === 1 ? 'this' : 'these'}
+          Upload with {kind.fields.length === 1 ? 'this' : 'these'}
         </button>
         <button type="button" onClick={onLeave}>
           Don’t upload

@@ -110,7 +110,17 @@ describe('shapeOf', () => {
     });
     expect(() => shapeOf(['frage'], columns)).toThrow('no column "antwort"; columns: "frage"');
     expect(() => shapeOf(['frage'], { prompt: 'frage' })).toThrow(
-      'name the columns for prompt and',
+      'no form of training data has the fields "prompt"; name the columns of one form: messages;',
     );
+    const labelled = { text: 'frage', label: 'antwort' };
+    expect(convert({ frage: 'a', antwort: 3, text: 'c' }, labelled)).toEqual({
+      record: { text: 'a', label: 3 },
+      ignored: ['text'],
+    });
+    const judged = { prompt: 'frage', completion: 'antwort', label: 'gut' };
+    expect(convert({ frage: 'a', antwort: 'b', gut: true }, judged)).toEqual({
+      record: { prompt: 'a', completion: 'b', label: true },
+      ignored: [],
+    });
   });
 });

@@ -5,15 +5,13 @@ import { scanJson, shown } from './json-scan.js';
 import type { RecordFormat } from '../tasks/task.js';
 import { LIMITS, type JsonObject } from './records.js';
 
-/** Which columns of a table are what. */
-export interface Columns {
-  readonly prompt?: string;
-  readonly completion?: string;
-  readonly text?: string;
-}
+/** Names of a table's columns by the fields of a record that they are. */
+export type Columns = Readonly<Record<string, string>>;
 
 export interface Shape {
   readonly name: 'records' | 'sharegpt' | 'alpaca' | 'columns';
+  /** The column that was read as plain texts; null where more than that was read. */
+  readonly onlyText?: string | undefined;
   /** What was guessed, a sentence for people. */
   readonly note: string | null;
   /** A record and the fields left out of it, or why there is none. */
@@ -30,14 +28,14 @@ const ANSWERS = ['completion', 'answer', 'response', 'output', 'target', 'reply'
 
 /**
  * How rows with these keys are read; null where nobody can tell which of them is what.
- * @throws DomainError when `columns` names keys that are not there.
+ * @throws DomainError where `columns` names keys that are not there, or fields that make no record together
  */
 export function shapeOf(
   keys: readonly string[],
   columns: Columns,
   formats: readonly RecordFormat[],
 ): Shape | null {
-  if (Object.keys(columns).length > 0) return tableShape(keys, chosen(keys, columns), null);
+  if (Object.keys(columns).length > 0) return mappedShape(keys, columns, formats);
   const named = new Map(keys.map((key) => [key.trim().toLowerCase(), key]));
   const format = formatOf(named, formats);
   if (format) return recordShape(named, format);
@@ -50,36 +48,58 @@ export function shapeOf(
   if (prompt !== undefined && completion !== undefined) {
     const plain = prompt === 'prompt' && completion === 'completion';
     const note = `Column ${shown(prompt)} was read as the prompt, ${shown(completion)} as the completion.`;
-    return tableShape(keys, { prompt, completion }, plain ? null : note);
+    return tableShape({ prompt, completion }, plain ? null : note);
   }
   const text = named.get('text');
-  return text === undefined ? null : tableShape(keys, { text }, null);
+  return text === undefined ? null : tableShape({ text }, null);
 }
 
-function chosen(keys: readonly string[], columns: Columns): Columns {
-  const names = Object.keys(columns).sort().join();
-  if (names !== 'completion,prompt' && names !== 'text')
-    throw new DomainError(
-      'invalid_value',
-      'name the columns for prompt and completion, or only the one for text',
-      'columns',
-    );
-  for (const [part, key] of Object.entries(columns) as [string, string][])
+/**
+ * The form of records that has exactly these fields.
+ * @throws DomainError that names the forms, where there is none
+ */
+export function mappedFormat(columns: Columns, formats: readonly RecordFormat[]): RecordFormat {
+  const fields = Object.keys(columns);
+  const format = formats.find(
+    ({ keys, more = [] }) =>
+      keys.every((key) => fields.includes(key)) &&
+      fields.every((field) => keys.includes(field) || more.includes(field)),
+  );
+  if (format) return format;
+  const forms = new Set(formats.map(({ keys }) => keys.join(' and ')));
+  throw new DomainError(
+    'invalid_value',
+    `no form of training data has the fields ${fields.map((field) => shown(field)).join(', ')}; name the columns of one form: ${[...forms].join('; ')}`,
+    'columns',
+  );
+}
+
+function mappedShape(
+  keys: readonly string[],
+  columns: Columns,
+  formats: readonly RecordFormat[],
+): Shape {
+  const format = mappedFormat(columns, formats);
+  for (const [field, key] of Object.entries(columns))
     if (!keys.includes(key))
       throw new DomainError(
         'invalid_value',
         `no column ${shown(key)}; columns: ${keys.slice(0, 40).map(shown).join(', ')}`,
-        `columns.${part}`,
+        `columns.${field}`,
       );
-  return columns;
+  if (Object.keys(columns).every((field) => TEXTS.includes(field)))
+    return tableShape(columns, null);
+  const more = (format.more ?? []).filter((field) => columns[field] !== undefined);
+  return recordShape(new Map(Object.entries(columns)), { keys: format.keys, more });
 }
 
-function tableShape(keys: readonly string[], columns: Columns, note: string | null): Shape {
-  const parts = Object.entries(columns) as [string, string][];
+function tableShape(columns: Columns, note: string | null): Shape {
+  const parts = Object.entries(columns);
   const used = parts.map(([, key]) => key);
   return {
     name: 'columns',
     note,
+    onlyText: parts.length === 1 ? used[0] : undefined,
     convert(row) {
       const record: Record<string, string> = {};
       for (const [part, key] of parts) {
@@ -106,7 +126,10 @@ function formatOf(
 }
 
 /** Records in a table: cells as they are, or as JSON text; a table has a null where a message lacks a field. */
-function recordShape(named: ReadonlyMap<string, string>, { keys, more = [] }: RecordFormat): Shape {
+function recordShape(
+  named: ReadonlyMap<string, string>,
+  { keys, more = [] }: Pick<RecordFormat, 'keys' | 'more'>,
+): Shape {
   const fields = [...keys, ...more];
   const columns = fields.map((field) => named.get(field) ?? field);
   return {
