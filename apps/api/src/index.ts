@@ -31,6 +31,7 @@ import { WorkerGrpcServer } from './worker-grpc/server.js';
 import { JoinTokensService } from './auth/join-tokens.service.js';
 import { serverSecurity } from './worker-grpc/security.js';
 import { Counters } from './metrics/counters.js';
+import { compressed } from './http/compressed.js';
 import { dashboard, docsHeaders, securityHeaders } from './http/dashboard.js';
 import { respondWithError } from './http/error.filter.js';
 import { jsonBody } from './http/json-body.js';
@@ -201,6 +202,7 @@ function equip(app: NestExpressApplication, settings: Settings): void {
   // a connection while a request is being sent, the client gets ECONNRESET.
   app.getHttpServer().keepAliveTimeout = 75_000;
   app.use(refuseSlowBodies(settings.bodyStandsMs));
+  app.use(compressed);
   if (settings.dashboardDir) app.use(dashboard(settings.dashboardDir));
   app.use('/v1', keyFirst(app.get(ApiKeysService)));
   app.use(jsonBody);

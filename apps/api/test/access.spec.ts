@@ -289,6 +289,33 @@ describe('access', () => {
     leaving.abort();
   });
 
+  it.each(['gzip', 'br'])('compresses answers of the API with %s', async (way) => {
+    const catalog = (encoding: string) =>
+      fetch(`${api.url}/v1/catalog`, { headers: { ...api.headers, 'accept-encoding': encoding } });
+    const [packed, plain] = [await catalog(way), await catalog('identity')];
+    expect([packed.status, packed.headers.get('content-encoding')]).toEqual([200, way]);
+    expect(packed.headers.get('vary')).toContain('Accept-Encoding');
+    expect(plain.headers.get('content-encoding')).toBeNull();
+    expect(await packed.json()).toEqual(await plain.json());
+  });
+
+  it('sends downloads and parts of files as they are, with their length', async () => {
+    const id = await uploadChats(api, 100);
+    const asked = { 'accept-encoding': 'gzip, br' };
+    const file = await fetch(`${api.url}/v1/files/${id}/content`, {
+      headers: { ...api.headers, ...asked },
+    });
+    expect(file.headers.get('content-encoding')).toBeNull();
+    expect(file.headers.get('content-length')).toBe(String((await file.arrayBuffer()).byteLength));
+    const part = await fetch(`${api.url}/assets/large.js`, {
+      headers: { ...asked, range: 'bytes=100-2099' },
+    });
+    expect([part.status, part.headers.get('content-encoding')]).toEqual([206, null]);
+    expect(part.headers.get('content-range')).toBe(`bytes 100-2099/${LARGE.length}`);
+    expect(part.headers.get('content-length')).toBe('2000');
+    expect(await part.text()).toBe(LARGE.slice(100, 2100));
+  });
+
   it('serves the dashboard with its headers, and never in place of the API', async () => {
     for (const path of ['/', '/jobs/ftjob-1', '/models']) {
       const page = await request(api.url).get(path);

@@ -1,6 +1,5 @@
 import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import compression from 'compression';
 import express, { type RequestHandler, type Response } from 'express';
 
 const CONTENT_SECURITY_POLICY = [
@@ -38,11 +37,9 @@ export const docsHeaders: RequestHandler = (_request, response, next) => {
   next();
 };
 
-/** Serves the built single page, compressed: files as they are, and every deep link as index.html. */
+/** Serves the built single page: files as they are, and every deep link as index.html. */
 export function dashboard(dir: string): RequestHandler {
   const root = resolve(dir);
-  // of these files alone: an event stream would wait in the compressor's buffer
-  const compressed = compression();
   const index = join(root, 'index.html');
   const files = express.static(root, {
     index: false,
@@ -53,13 +50,11 @@ export function dashboard(dir: string): RequestHandler {
   return (request, response, next) => {
     const page = request.method === 'GET' || request.method === 'HEAD';
     if (!page || API_PATH.test(request.path)) return next();
-    compressed(request, response, () =>
-      files(request, response, () => {
-        if (/\.[a-z0-9]{2,5}$/i.test(request.path) || !existsSync(index)) return next();
-        dashboardHeaders(response, false);
-        response.sendFile(index);
-      }),
-    );
+    files(request, response, () => {
+      if (/\.[a-z0-9]{2,5}$/i.test(request.path) || !existsSync(index)) return next();
+      dashboardHeaders(response, false);
+      response.sendFile(index);
+    });
   };
 }
 
