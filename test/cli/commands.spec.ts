@@ -272,6 +272,12 @@ describe('graft, against a running API', () => {
     expect(dry.out).toMatch(
       /memory +about \d+ MB: \d.* of base in bf16, up to \d+.* MB for the run/,
     );
+    const typo = ['--set', 'graft.pool=defualt'];
+    const there = await run('submit', '-m', 'planned', '-t', chats, ...typo);
+    expect(there.err).toContain('warning: No worker has ever joined pool defualt: ');
+    const made = /^ftjob-\S+/.exec(there.out)?.[0] ?? '';
+    expect((await run('jobs', made)).out).toMatch(/Warning +No worker has ever joined pool/);
+    expect((await run('cancel', made)).code).toBe(0);
     const json = await run('submit', '-m', 'planned', '-t', chats, '--dry-run', '--json');
     expect(JSON.parse(json.out)).toMatchObject({ object: 'graft.job_preview', steps: 108 });
 

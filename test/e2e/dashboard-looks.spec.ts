@@ -168,7 +168,7 @@ describe.skipIf(!program)('the looks of the dashboard', () => {
       ['jobs-found', '/?q=nothing-has-this', 'text=No matching jobs'],
       ['job-done', `/jobs/${done.id}`, '.chart canvas'],
       ['job-running', `/jobs/${unnamed.id}`, '.chart canvas'],
-      ['job-queued', `/jobs/${queued.id}`, 'text=No worker of pool'],
+      ['job-queued', `/jobs/${queued.id}`, 'text=/No worker (of|has ever joined) pool/'],
       ['job-log', `/jobs/${done.id}?tab=log`, '.log'],
       ['job-checkpoints', `/jobs/${done.id}?tab=checkpoints`, 'tbody tr'],
       ['job-data', `/jobs/${done.id}?tab=data`, '.strip'],

@@ -215,6 +215,22 @@ describe.skipIf(!program)('the new-job form', () => {
     expect(tabs.problems(/status of 400/)).toEqual([]);
   });
 
+  it('warns of a pool that no worker has ever joined, and so does the job', async () => {
+    const before = await graft.createJob({
+      model: 'tiny',
+      training_file: file,
+      graft: { pool: 'gone' },
+    });
+    const page = await tabs.open(`/new?from=${before.id}`);
+    const said = 'No worker has ever joined pool gone';
+    await plan(page).getByText(said).waitFor();
+    await page.getByRole('button', { name: 'Submit' }).click();
+    await page.waitForURL(/\/jobs\/ftjob-/);
+    await page.getByRole('list', { name: 'Warnings' }).getByText(said).waitFor();
+    expect(await page.getByText('No worker of pool').count()).toBe(0);
+    expect(tabs.problems()).toEqual([]);
+  });
+
   it('says that the job to begin as is not there, and can be filled in all the same', async () => {
     const page = await tabs.open('/new?from=ftjob-nope');
     await page.getByRole('alert').getByText('ftjob-nope').waitFor();

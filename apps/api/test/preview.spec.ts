@@ -171,6 +171,25 @@ describe('a preview', () => {
     ]);
   });
 
+  it('warns of a pool that no worker has ever joined, and the job does until one has', async () => {
+    (await new ScriptedWorker(api, { pool: 'gpu' }).connect()).vanish();
+    const training_file = await uploadChats(api, 12);
+    const job = (pool: string) => ({ training_file, graft: { pool } });
+    const message =
+      'No worker has ever joined pool gpuu: a job waits there until one does. The project may use pools default, gpu';
+    expect((await preview(job('gpu'))).warnings).toEqual([]);
+    expect((await preview(job('gpuu'))).warnings).toEqual([message]);
+    expect((await create(job('gpu'))).graft.warnings).toEqual([]);
+    const warnings = [{ code: 'pool_never_joined', message, step: null }];
+    const { id, graft } = await create(job('gpuu'));
+    expect(graft.warnings).toEqual(warnings);
+    const read = () => api.get<JobObject>(`/fine_tuning/jobs/${id}`);
+    expect((await read()).graft.warnings).toEqual(warnings);
+    const worker = await new ScriptedWorker(api, { pool: 'gpuu' }).connect();
+    expect((await read()).graft.warnings).toEqual([]);
+    worker.vanish();
+  });
+
   it('counts both sides of a split, and the job is of those', async () => {
     const [a, b, c, d] = ['a', 'b', 'c', 'd'].map((text) => chat(text, text));
     // Two of ten are wanted, and only one of them can be had: the others come in threes.

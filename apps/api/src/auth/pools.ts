@@ -12,6 +12,15 @@ export const poolAllowed = (pool: string, project: string): string =>
    AND NOT EXISTS (SELECT 1 FROM pool closed WHERE closed.name = ${pool} AND NOT closed.open AND NOT EXISTS (
      SELECT 1 FROM pool_grant WHERE pool_grant.pool = closed.name AND pool_grant.project_id = ${project})))`;
 
+/** What is said of a pool that does not exist; jobs may wait there. */
+export function neverJoined(pool: string, others: readonly string[]): string {
+  const wayOut =
+    others.length > 0
+      ? `The project may use ${others.length === 1 ? 'pool' : 'pools'} ${others.join(', ')}`
+      : 'There is no pool yet that the project may use';
+  return `No worker has ever joined pool ${pool}: a job waits there until one does. ${wayOut}`;
+}
+
 /** Which pools there are, and whose jobs and chats they take. */
 @Injectable()
 export class Pools {

@@ -93,6 +93,12 @@ export function cordonedOff(job: JobObject): JobObject {
   return { ...job, graft: { ...job.graft, phase: { code: 'pool_cordoned', message } } };
 }
 
+/** A job that waits in a pool that no worker has ever joined. */
+export function warnedOfPool(job: JobObject, message: string): JobObject {
+  const warning = { code: 'pool_never_joined', message, step: null };
+  return { ...job, graft: { ...job.graft, warnings: [...job.graft.warnings, warning] } };
+}
+
 /** OpenAI's numbers with every "auto" resolved; the multiplier is in the rate already. */
 export function resolvedNumbers(
   request: Pick<CreateJob, 'hyperparameters' | 'method'>,

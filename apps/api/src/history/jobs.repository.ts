@@ -1,7 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { DomainError, type JobIntegrationObject, type JobObject } from '@graft/contracts';
 import { In, type EntityManager } from 'typeorm';
-import { poolAllowed } from '../auth/pools.js';
+import { neverJoined, poolAllowed } from '../auth/pools.js';
 import { Settings } from '../config.js';
 import { Database } from '../database/database.js';
 import type { IntegrationRun } from '../database/entities/integrations.js';
@@ -14,6 +14,7 @@ import {
   jobObject,
   shutOut,
   unknownToAll,
+  warnedOfPool,
   type TimedAttempt,
 } from './job-object.js';
 import { buildsOf, takesJobs } from '../lifecycle/fit-worker.js';
@@ -64,11 +65,13 @@ export class JobsRepository {
     return object as JobObject;
   }
 
-  /** A job that this request made. */
-  async created(job: Job): Promise<JobObject> {
+  /** A job that this request made, with what is to be said of its pool. */
+  async created(job: Job, warning: string | null): Promise<JobObject> {
     const place = await this.forecasts.ofCreated(job);
     const object = jobObject(job, [], (2 * this.settings.heartbeatMs) / 1000, place);
-    return { ...object, integrations: (await this.integrations([job])).get(job.id) ?? null };
+    const integrations = (await this.integrations([job])).get(job.id) ?? null;
+    const whole = { ...object, integrations };
+    return warning === null ? whole : warnedOfPool(whole, warning);
   }
 
   async objects(jobs: readonly Job[]): Promise<JobObject[]> {
@@ -80,6 +83,7 @@ export class JobsRepository {
     const silentAfter = (2 * this.settings.heartbeatMs) / 1000;
     const waiting = jobs.filter((job) => job.state === 'queued');
     const held = await this.heldByPool(waiting);
+    const withoutPool = await this.withoutPool(waiting);
     const unknown = await this.unknown(waiting);
     const places = await this.forecasts.of(jobs);
     const integrations = await this.integrations(jobs);
@@ -91,6 +95,8 @@ export class JobsRepository {
       };
       const isShutOut = held.get(job.id);
       if (isShutOut !== undefined) return isShutOut ? shutOut(object) : cordonedOff(object);
+      const others = withoutPool.get(job.id);
+      if (others) return warnedOfPool(object, neverJoined(job.pool, others));
       const missing = unknown.get(job.id);
       return missing ? unknownToAll(object, missing) : object;
     });
@@ -115,6 +121,19 @@ export class JobsRepository {
     for (const run of runs)
       objects.set(run.job_id, [...(objects.get(run.job_id) ?? []), integrationOf(run)]);
     return objects;
+  }
+
+  /** Of the jobs that wait, those whose pool does not exist, with the pools that their project may use. */
+  private async withoutPool(
+    waiting: readonly Job[],
+  ): Promise<ReadonlyMap<string, readonly string[]>> {
+    if (waiting.length === 0) return new Map();
+    const rows = await this.database.query<{ id: string; others: readonly string[] }>(
+      `SELECT id, ARRAY(SELECT name FROM pool WHERE ${poolAllowed('pool.name', 'job.project_id')} ORDER BY name) AS others
+       FROM job WHERE id = ANY($1) AND NOT EXISTS (SELECT 1 FROM pool WHERE pool.name = job.pool)`,
+      [waiting.map((job) => job.id)],
+    );
+    return new Map(rows.map(({ id, others }) => [id, others]));
   }
 
   /** Of the jobs that wait, those whose pool gives them no worker: true where their project may not use it any more. */

@@ -66,6 +66,6 @@ export class JobCreation {
     this.outbox.nudge();
     return typeof created === 'string'
       ? this.jobs.object(caller.projectId, created)
-      : this.jobs.created(created);
+      : this.jobs.created(created, draft.neverJoined);
   }
 }

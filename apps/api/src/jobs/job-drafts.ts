@@ -33,6 +33,8 @@ export interface Draft {
   readonly integrations: readonly JobRun[];
   /** What its first events say of what was checked. */
   readonly notes: readonly NewEvent[];
+  /** That no worker has ever joined its pool; null where one has. */
+  readonly neverJoined: string | null;
 }
 
 /** How a draft becomes a job. */
@@ -129,6 +131,7 @@ export class JobDrafts {
 
 export function draftOf(plan: JobPlan): Draft {
   const { request, base, start, parts, training, validation, spec, priority, data } = plan;
+  const { neverJoined } = plan;
   const begun = (start?.adapter ?? []).filter((file) => !isOfPart(file));
   const named = [
     ...(start ? [{ id: start.id, param: 'graft.init_adapter', files: begun }] : []),
@@ -164,6 +167,7 @@ export function draftOf(plan: JobPlan): Draft {
       { message: `Validated ${filesInWords(plan)}` },
       ...dataWarnings(plan).map((message) => ({ level: 'warn' as const, message })),
     ],
+    neverJoined,
   };
 }
 
@@ -180,6 +184,7 @@ export function operationDraft({
   base,
   files,
   spec,
+  neverJoined,
   ...plan
 }: OperationPlan): Draft {
   const { suffix = null, metadata = null } = request;
@@ -208,6 +213,7 @@ export function operationDraft({
     })),
     integrations: [],
     notes: [{ message: `Operation ${request.type} on ${names}` }],
+    neverJoined,
   };
 }
 

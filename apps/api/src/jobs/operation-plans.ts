@@ -25,6 +25,8 @@ export interface OperationPlan {
   readonly spec: Spec;
   readonly pool: string;
   readonly priority: number;
+  /** That no worker has ever joined the pool; null where one has. */
+  readonly neverJoined: string | null;
 }
 
 /** An adapter, and the field that named it. */
@@ -66,7 +68,9 @@ export class OperationPlans {
       adapter.map((file) => ({ ...file, name: `${i}/${file.name}` })),
     );
     const { base } = first.adapter;
-    return { request, adapters, base, files, spec: specOf(request, first.adapter), pool, priority };
+    const { neverJoined } = terms;
+    const spec = specOf(request, first.adapter);
+    return { request, adapters, base, files, spec, pool, priority, neverJoined };
   }
 
   private async operand(

@@ -65,6 +65,8 @@ export interface JobPlan {
   readonly memory: MemoryForecast | null;
   /** Why the data were not looked at; null when they were. */
   readonly unread: string | null;
+  /** That no worker has ever joined the pool; null where one has. */
+  readonly neverJoined: string | null;
 }
 
 /** What is known once base and data were looked at. */
@@ -138,6 +140,7 @@ export class JobPlans {
       spec,
       priority,
       integrations,
+      neverJoined: terms.neverJoined,
     };
     const asker = this.reports.asker(caller.projectId, gone);
     const looked = await this.lookedAt({ ...named, exact }, terms, asker);

@@ -22,11 +22,8 @@ export class JobPreviews {
   ) {}
 
   async of(caller: Principal, body: unknown, gone: AbortSignal): Promise<JobPreviewObject> {
-    const { request, base, spec, priority, footprint, data, memory, unread } = await this.plans.of(
-      caller,
-      body,
-      gone,
-    );
+    const plan = await this.plans.of(caller, body, gone);
+    const { request, base, spec, priority, footprint, data, memory, unread, neverJoined } = plan;
     if (!data) {
       const message = `the data could not be checked: ${unread}. The job can still be created`;
       throw new DomainError('unavailable', message, 'training_file', 5);
@@ -60,6 +57,7 @@ export class JobPreviews {
       training,
       validation,
       warnings: [
+        ...(neverJoined === null ? [] : [neverJoined]),
         ...warningsOf(training.examples, steps, seconds),
         ...training.warnings,
         ...(validation?.warnings ?? []),

@@ -1,12 +1,19 @@
 import { Injectable } from '@nestjs/common';
 import { DomainError, type ProjectLimits } from '@graft/contracts';
-import { poolAllowed, Pools } from '../auth/pools.js';
+import { neverJoined, poolAllowed, Pools } from '../auth/pools.js';
 import { Database } from '../database/database.js';
 import { memoryOf, type PoolMemory } from './pool-room.js';
 
 /** What a project may ask of a pool, and what the pool has. */
 export interface Terms extends PoolMemory {
   readonly limits: ProjectLimits;
+  /** What is to be said of a pool that no worker has ever joined; null where one has. */
+  readonly neverJoined: string | null;
+}
+
+interface Row extends Omit<Terms, 'neverJoined'> {
+  readonly allowed: boolean;
+  readonly exists: boolean;
 }
 
 /** All that a create call depends on beside what it names, in one statement. */
@@ -19,13 +26,16 @@ export class PoolTerms {
 
   /** @throws DomainError where the project may not use the pool, which need not be there yet */
   async of(projectId: string, pool: string, parameter: string): Promise<Terms> {
-    const [terms] = await this.database.query<Terms & { allowed: boolean }>(
-      `SELECT limits, ${poolAllowed('$2', '$1')} AS allowed, most, unknown
+    const [terms] = await this.database.query<Row>(
+      `SELECT limits, ${poolAllowed('$2', '$1')} AS allowed, most, unknown,
+         EXISTS (SELECT 1 FROM pool WHERE name = $2) AS exists
        FROM project, (${memoryOf('$2')}) AS workers WHERE project.id = $1`,
       [projectId, pool],
     );
     if (!terms) throw new DomainError('not_found', `no such project: ${projectId}`, 'project_id');
     if (!terms.allowed) throw await this.pools.refusal(projectId, pool, parameter);
-    return terms;
+    const { exists, allowed: _, ...found } = terms;
+    const others = exists ? [] : await this.pools.allowed(projectId);
+    return { ...found, neverJoined: exists ? null : neverJoined(pool, others) };
   }
 }

@@ -90,7 +90,7 @@ export function JobPage({ id, tab }: { id: string; tab: string | null }) {
       <StreamLost connected={connected || isOver(job)} />
       <JobCompany job={job} />
       {job.status === 'queued' && <JobQueue job={job} changed={setJob} onError={setProblem} />}
-      {job.status === 'queued' && <NobodyThere pool={job.graft.pool} />}
+      {job.status === 'queued' && !isWarnedOfPool(job) && <NobodyThere pool={job.graft.pool} />}
       <Failure error={problem ?? error ?? catalog.error} />
       <Verdict words={verdict(job, data.metrics)} />
       <Warnings warnings={job.graft.warnings} />
@@ -196,6 +196,10 @@ function NoJob({ id, error }: { id: string; error: Error | null }) {
     </main>
   );
 }
+
+/** That there is no such pool says why nothing takes the job. */
+const isWarnedOfPool = ({ graft }: JobObject): boolean =>
+  graft.warnings.some(({ code }) => code === 'pool_never_joined');
 
 /** Why nothing takes a queued job, whatever its place; null while something may. */
 function whyNobody(name: string, pool: PoolObject | null): string | null {
