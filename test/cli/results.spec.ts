@@ -79,7 +79,7 @@ describe('graft jobs JOB', () => {
       `pirate  ${done.id}`,
       /State +succeeded/,
       /Base +tiny/,
-      /Method +LORA, r 16, lora_alpha 32, all-linear/,
+      /Method +LoRA, r 16, lora_alpha 32, all-linear/,
       /Steps +▕█+▏ 40\/40/,
       /Loss +training 0\.001260, validation 4\.270, lowest 2\.230 at step 10/,
       /Time +trained .*, waited /,
@@ -232,7 +232,7 @@ describe('graft compare', () => {
     const [header, first, second] = out.split('\n');
     expect(header).toMatch(/JOB +STATE +METHOD +LOSS +LOWEST VALID.*TOKENS +TRAINED +MEMORY.*SIZE/);
     expect(first).toMatch(
-      /1 pirate +succeeded +LORA +0\.001260 +2\.230 at 10.*40\/40 .*1\.0 MB.* B/,
+      /1 pirate +succeeded +LoRA +0\.001260 +2\.230 at 10.*40\/40 .*1\.0 MB.* B/,
     );
     expect(second).toMatch(/2 parrot +cancelled/);
     expect(out).toMatch(/OPTION +1 pirate +2 parrot/);

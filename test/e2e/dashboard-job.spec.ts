@@ -305,8 +305,8 @@ describe.skipIf(!program)('a job in the dashboard', () => {
     const came = page.getByRole('region', { name: 'What they came to' });
     const cells = (name: string) =>
       came.locator('tbody tr').filter({ hasText: name }).textContent();
-    expect(await cells('1 narrow')).toMatch(/succeeded.*LORA r 2.*2\.500 at step 12(?! lowest)/);
-    expect(await cells('2 wide')).toMatch(/succeeded.*LORA r 64.*1\.750 at step 12 lowest/);
+    expect(await cells('1 narrow')).toMatch(/succeeded.*LoRA r 2.*2\.500 at step 12(?! lowest)/);
+    expect(await cells('2 wide')).toMatch(/succeeded.*LoRA r 64.*1\.750 at step 12 lowest/);
 
     const loss = page.getByRole('img', { name: 'Training loss of 2 jobs' });
     await loss.locator('canvas').waitFor();

@@ -204,14 +204,20 @@ describe.skipIf(!program)('the new-job form', () => {
     await page.goto(`${graft.where.url}/new?training_file=${file}`);
     await line(page).getByText('12 examples').waitFor();
     await page.getByText('Several jobs at once').click();
-    for (const method of ['LORA', 'IA3'])
+    for (const method of ['LORA', 'DoRA', 'IA3'])
       await page.getByLabel('Methods', { exact: true }).selectOption(method);
     // options of one method are none of another
     expect(await page.locator('#sweep-field option', { hasText: 'peft.' }).count()).toBe(0);
     await page.getByLabel('Which of them').selectOption('grid');
     await start.click();
     const types = (await made()).trials?.map(({ options }) => options['peft']);
-    expect(types).toEqual([{ peft_type: 'LORA' }, { peft_type: 'IA3' }]);
+    expect(types).toEqual([
+      { peft_type: 'LORA' },
+      { peft_type: 'LORA', use_dora: true },
+      { peft_type: 'IA3' },
+    ]);
+    // The sweep's page calls a trial what it is.
+    await page.getByText('DoRA', { exact: true }).waitFor();
     expect(tabs.problems(/status of 400/)).toEqual([]);
   });
 

@@ -2,7 +2,7 @@ import type { ComparedOption, JobObject } from '@graft/contracts';
 import { amount } from '@graft/contracts/plan-line';
 import { duration } from '@graft/contracts/duration';
 import { lossText } from '@graft/contracts/loss-text';
-import { methodOf } from '@graft/contracts/job-method';
+import { methodTitle } from '@graft/contracts/job-method';
 import { ownName } from './find-job.js';
 import { faint, state, strong } from './style.js';
 import { bytes, printable, table } from './terminal.js';
@@ -22,7 +22,7 @@ const known = <T>(value: T | null, text: (value: T) => string): string =>
 
 const COLUMNS: readonly Column[] = [
   ['STATE', ({ job }) => state(job.status)],
-  ['METHOD', ({ job }) => methodOf(job)],
+  ['METHOD', ({ job }) => methodTitle(job)],
   ['LOSS', ({ job }) => known(job.graft.train_loss, lossText)],
   ['LOWEST VALID', ({ job }) => known(job.graft.best, (best) => `${lossText(best.valid_loss)} at ${best.step}`)], // prettier-ignore
   ['SCORE', ({ job }) => known(job.graft.best_score, (best) => `${lossText(best.eval_score)} at ${best.step}`)], // prettier-ignore

@@ -1,6 +1,6 @@
 import type { CheckpointObject, JobAttempt, JobObject } from '@graft/contracts';
 import { amount, lettersText } from '@graft/contracts/plan-line';
-import { baseText, methodOf } from '@graft/contracts/job-method';
+import { baseText, methodTitle } from '@graft/contracts/job-method';
 import { duration } from '@graft/contracts/duration';
 import { lossText } from '@graft/contracts/loss-text';
 import { placeText } from '@graft/contracts/queue-place';
@@ -64,7 +64,7 @@ const SAID = ['r', 'lora_alpha', 'num_virtual_tokens', 'encoder_hidden_size', 't
 
 function methodText(job: JobObject): string {
   const { peft, graft } = job;
-  if (graft.operation) return methodOf(job);
+  if (graft.operation) return methodTitle(job);
   const fields = SAID.flatMap((name) => {
     const value = peft?.[name];
     if (value === null || value === undefined) return [];
@@ -76,7 +76,7 @@ function methodText(job: JobObject): string {
     trained === null || total === null
       ? ''
       : ` (${amount(trained)} of ${amount(total)} parameters)`;
-  const method = peft === null ? 'full fine-tuning' : methodOf(job);
+  const method = peft === null ? 'full fine-tuning' : methodTitle(job);
   return printable([method, ...fields].join(', ')) + counts;
 }
 

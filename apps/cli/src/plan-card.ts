@@ -1,4 +1,5 @@
 import type { DataReport, JobPreviewObject } from '@graft/contracts';
+import { peftTitle } from '@graft/contracts/job-method';
 import { lettersText, memoryText, planLine } from '@graft/contracts/plan-line';
 import { placeText } from '@graft/contracts/queue-place';
 import { bytes, printable } from './terminal.js';
@@ -22,7 +23,7 @@ export function planCard(preview: JobPreviewObject): string {
   const batch = `${hyperparameters.batch_size}${accumulation > 1 ? ` × ${accumulation}` : ''}`;
   const rows: [string, string][] = [
     ['model', preview.model],
-    ['method', peft === null ? 'full fine-tuning' : methodWords(peft)],
+    ['method', peft === null ? 'full fine-tuning' : methodWords(peft, graft['quantization'])],
     [
       'rate',
       `${String(graft['learning_rate'])} ${String(graft['lr_schedule'])}, batches of ${batch}`,
@@ -48,12 +49,12 @@ function memoryWords(preview: JobPreviewObject): string {
 }
 
 /** The fields that say what a method is, as they were resolved: numbers, names and lists of them that are short. */
-function methodWords(peft: Readonly<Record<string, unknown>>): string {
+function methodWords(peft: Readonly<Record<string, unknown>>, quantization: unknown): string {
   const told = Object.entries(peft).filter(
     ([name, value]) => name !== 'peft_type' && isTelling(value),
   );
   const fields = told.map(([name, value]) => `${name} ${String(value)}`).join(', ');
-  return `${String(peft['peft_type'])}${fields === '' ? '' : `: ${fields}`}`;
+  return `${peftTitle(peft, quantization)}${fields === '' ? '' : `: ${fields}`}`;
 }
 
 const isTelling = (value: unknown): boolean =>

@@ -44,7 +44,8 @@ describe('format', () => {
   it('names a method with its size', () => {
     const of = (peft: Record<string, unknown> | null) =>
       methodName({ peft, graft: { operation: null } });
-    expect(of({ peft_type: 'LORA', r: 16 })).toBe('LORA r 16');
+    expect(of({ peft_type: 'LORA', r: 16 })).toBe('LoRA r 16');
+    expect(of({ peft_type: 'LORA', r: 16, use_dora: true })).toBe('DoRA r 16');
     expect(of({ peft_type: 'PROMPT_TUNING', num_virtual_tokens: 20 })).toBe(
       'PROMPT_TUNING 20 tokens',
     );

@@ -1,4 +1,4 @@
-import { methodOf } from '@graft/contracts/job-method';
+import { methodTitle } from '@graft/contracts/job-method';
 
 const UNITS: readonly [number, string][] = [
   [86_400, 'd'],
@@ -41,15 +41,15 @@ export function short(n: number | null | undefined): string {
   return size < 0.001 ? n.toExponential(2) : n.toPrecision(4);
 }
 
-/** "LORA r 16" from PEFT's config, which full fine-tuning has none of; "export" and the like of an operation on adapters. */
-export function methodName(job: Parameters<typeof methodOf>[0]): string {
+/** "DoRA r 16" from PEFT's config, which full fine-tuning has none of; "export" and the like of an operation on adapters. */
+export function methodName(job: Parameters<typeof methodTitle>[0]): string {
   const { peft, graft } = job;
-  if (graft.operation) return methodOf(job);
+  if (graft.operation) return methodTitle(job);
   if (peft === null) return 'full';
   const size = peft['r'] !== undefined ? ` r ${String(peft['r'])}` : '';
   const tokens =
     peft['num_virtual_tokens'] !== undefined ? ` ${String(peft['num_virtual_tokens'])} tokens` : '';
-  return `${String(peft['peft_type'])}${size}${tokens}`;
+  return `${methodTitle(job)}${size}${tokens}`;
 }
 
 /** A number at an axis, never wider than the room for it: 0.0025, 2.5e-4, 10,000. */

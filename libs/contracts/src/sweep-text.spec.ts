@@ -21,8 +21,9 @@ it('ranks the lowest loss and the highest score first, and what has none last', 
 it('says what a trial has of its own', () => {
   const text = (options: object): string => trialOptionsText({ options: options as never });
   expect(text({ 'peft.r': 8, 'graft.learning_rate': 2e-4 })).toBe('r 8, learning_rate 0.0002');
-  expect(text({ peft: { use_dora: true, peft_type: 'LORA' }, seed: null })).toBe(
-    'LORA use_dora true, seed null',
+  expect(text({ peft: { use_dora: true, peft_type: 'LORA' }, seed: null })).toBe('DoRA, seed null');
+  expect(text({ peft: { r: 8, peft_type: 'LORA', init_lora_weights: 'gaussian' } })).toBe(
+    'LoRA r 8 init_lora_weights gaussian',
   );
 });
 

@@ -1,4 +1,5 @@
 // What sweeps and their trials are, in words. Without zod, since the dashboard's bundle has it.
+import { fieldsOfTitle, peftTitle } from './job-method.js';
 import { lossText } from './loss-text.js';
 import type { SweepMetric, SweepObject, TrialObject } from './sweeps.js';
 
@@ -59,12 +60,13 @@ export function trialOptionsText({ options }: Pick<TrialObject, 'options'>): str
     .join(', ');
 }
 
-/** The method first: the database orders fields by their length. */
-const fieldsText = (fields: object): string =>
-  Object.entries(fields)
-    .sort(([a], [b]) => Number(b === 'peft_type') - Number(a === 'peft_type'))
-    .map(([name, value]) => (name === 'peft_type' ? plain(value) : `${name} ${plain(value)}`))
-    .join(' ');
+/** `DoRA r 8`: the method, then what its name does not say. */
+function fieldsText(fields: object): string {
+  const peft = { ...fields };
+  const told = fieldsOfTitle(peft);
+  const others = Object.entries(peft).filter(([name]) => !told.includes(name));
+  return [peftTitle(peft), ...others.map(([name, value]) => `${name} ${plain(value)}`)].join(' ');
+}
 
 const plain = (value: unknown): string =>
   typeof value === 'string' ? value : JSON.stringify(value);

@@ -2,7 +2,7 @@ import type { JobObject, JobOrder, JobStatus } from '@graft/contracts';
 import { JOB_ORDERS } from '@graft/contracts/job-orders';
 import { JOB_STATUSES } from '@graft/contracts/job-status';
 import { lossText } from '@graft/contracts/loss-text';
-import { baseText, methodOf } from '@graft/contracts/job-method';
+import { baseText, methodTitle } from '@graft/contracts/job-method';
 import { Option, type Command } from 'commander';
 import type { Api } from '../api.js';
 import { callOf } from '../command-line.js';
@@ -131,7 +131,7 @@ function row(job: JobObject, tagged: boolean): string[] {
     printable(ownName(job) ?? ''),
     ...(tagged ? [printable(job.graft.tags.join(', '))] : []),
     state(job.status) + (warnings.length > 0 ? warning(' !') : ''),
-    methodOf(job),
+    methodTitle(job),
     baseText(job),
     stepsText(job),
     train_loss === null ? '' : lossText(train_loss),

@@ -1,12 +1,13 @@
 // Which jobs a sweep of the new-job form makes: what was typed, and the body of the create call.
 import type { Catalog, CatalogMethod, CatalogTask, SweepSearch } from '@graft/contracts';
+import { LORA_VARIANTS } from '@graft/contracts/job-method';
 import { sweepValuesOf } from '@graft/contracts/sweep-values';
 import { fieldsOf, type Field } from './schema-form.js';
 
 export interface SweepDraft {
   readonly algorithm: SweepSearch['algorithm'];
   readonly max_trials: string;
-  /** By peft_type; none: that of the form. */
+  /** By peft_type, or by the name of a LoRA's variant; none: that of the form. */
   readonly methods: readonly string[];
   /** Values as typed, by the path of their field. */
   readonly values: Readonly<Record<string, string>>;
@@ -63,6 +64,25 @@ export function variedFields(
   ];
 }
 
+/** Variants of LoRA that need nothing but their name. */
+const TRIED: readonly string[] = ['DoRA', 'rsLoRA', 'PiSSA', 'OLoRA', 'EVA'];
+
+/** What trials may be made with, LoRA's variants after itself. */
+export const triedMethods = (
+  methods: readonly CatalogMethod[],
+): readonly { readonly name: string; readonly title: string }[] =>
+  methods
+    .filter(({ peft_type: type }) => type !== 'FULL')
+    .flatMap(({ peft_type: name, title }) => [
+      { name, title },
+      ...(name === 'LORA' ? TRIED.map((variant) => ({ name: variant, title: variant })) : []),
+    ]);
+
+function adapterOf(name: string): object {
+  const variant = Object.entries(LORA_VARIANTS).find(([title]) => title === name);
+  return variant ? { peft_type: 'LORA', ...variant[1] } : { peft_type: name };
+}
+
 /** What may be typed for a field. */
 export function valuesHint({ kind, choices }: Field): string {
   if (kind === 'flag') return 'true, false';
@@ -81,7 +101,7 @@ export function sweepOf(
   const { learning_rate: _, ...withoutRate } = (graft ?? {}) as Record<string, unknown>;
   const typed = Object.entries(values).filter(([, text]) => text.trim() !== '');
   const parameters = {
-    ...(methods.length > 0 && { peft: methods.map((peft_type) => ({ peft_type })) }),
+    ...(methods.length > 0 && { peft: methods.map(adapterOf) }),
     ...Object.fromEntries(typed.map(([path, text]) => [path, sweepValuesOf(text)])),
   };
   return {

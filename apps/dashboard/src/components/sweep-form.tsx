@@ -2,7 +2,14 @@ import type { Catalog, CatalogMethod, CatalogTask } from '@graft/contracts';
 import { useState } from 'react';
 import { described, FieldProblem, isOf, type Refusal } from './field-problem.js';
 import { Fold } from './fold.js';
-import { NO_SWEEP, valuesHint, variedFields, type SweepDraft, type Varied } from './sweep-draft.js';
+import {
+  NO_SWEEP,
+  triedMethods,
+  valuesHint,
+  variedFields,
+  type SweepDraft,
+  type Varied,
+} from './sweep-draft.js';
 
 const ALGORITHMS: Readonly<Record<SweepDraft['algorithm'], string>> = {
   asha: 'asha: some combinations; those that are behind end early',
@@ -161,10 +168,10 @@ function MethodList({ draft: { methods: chosen, values }, change, methods }: Met
         }
       >
         <option value="">{chosen.length === 0 ? 'the one above' : 'and…'}</option>
-        {methods
-          .filter(({ peft_type: type }) => !chosen.includes(type) && type !== 'FULL')
-          .map(({ peft_type: type, title }) => (
-            <option key={type} value={type}>
+        {triedMethods(methods)
+          .filter(({ name }) => !chosen.includes(name))
+          .map(({ name, title }) => (
+            <option key={name} value={name}>
               {title}
             </option>
           ))}

@@ -1,4 +1,5 @@
 // README.md of an adapter: the model card PEFT writes, as far as tools read it, and how to load it.
+import { peftTitle } from '@graft/contracts';
 import { basename, dirname } from 'node:path';
 import { quantizerFor } from '../quant/registry.js';
 import type { PeftTask } from '../tasks/task.js';
@@ -20,7 +21,7 @@ export interface CardFacts {
 }
 
 export function adapterCard(
-  peftType: string,
+  peft: { readonly peft_type: string } & Readonly<Record<string, unknown>>,
   baseName: string,
   { taskType, models, pipeline, hasHead = true }: PeftTask,
   facts: CardFacts,
@@ -28,7 +29,11 @@ export function adapterCard(
   const { ggufFile, hasLabels, isMixed = false, quantization = null } = facts;
   const packed = quantization === null ? undefined : quantizerFor(quantization).transformers;
   const held = packed ? `, on the base in ${quantization}, as it is loaded here` : '';
-  const tags = [`base_model:adapter:${baseName}`, peftType.toLowerCase(), 'transformers'].sort();
+  const tags = [
+    `base_model:adapter:${baseName}`,
+    peft.peft_type.toLowerCase(),
+    'transformers',
+  ].sort();
   return [
     '---',
     `base_model: ${JSON.stringify(baseName)}`,
@@ -38,7 +43,7 @@ export function adapterCard(
     ...tags.map((tag) => `- ${JSON.stringify(tag)}`),
     '---',
     '',
-    `An adapter (${peftType}) for ${baseName.replaceAll('\n', ' ')}, trained by Graft${held}. Load it with PEFT:`,
+    `An adapter (${peftTitle(peft, packed ? quantization : null)}) for ${baseName.replaceAll('\n', ' ')}, trained by Graft${held}. Load it with PEFT:`,
     '',
     '```python',
     ...(packed ? ['from transformers import BitsAndBytesConfig', `quantization = ${packed}`] : []),

@@ -141,7 +141,11 @@ describe('adapters that PEFT saved', () => {
 
 describe('the card of an adapter', () => {
   const card = (baseName: string, ggufFile: string | null, quantization: string | null): string =>
-    adapterCard('LORA', baseName, causalLm.peft, { ggufFile, hasLabels: false, quantization });
+    adapterCard({ peft_type: 'LORA' }, baseName, causalLm.peft, {
+      ggufFile,
+      hasLabels: false,
+      quantization,
+    });
   const codeIn = (text: string): string | undefined => /```python\n(.*?)\n```/s.exec(text)?.[1];
   const code = (baseName: string, gguf: string | null): string | undefined =>
     codeIn(card(baseName, gguf, null));
@@ -155,10 +159,22 @@ describe('the card of an adapter', () => {
   );
 
   it.each([speechSeq2Seq, ctc])('uses a class that PEFT has for task $name', ({ peft }) => {
-    const text = adapterCard('LORA', 'org/base', peft, { ggufFile: null, hasLabels: false });
+    const text = adapterCard({ peft_type: 'LORA' }, 'org/base', peft, {
+      ggufFile: null,
+      hasLabels: false,
+    });
     expect(codeIn(text)).toBe(
       'from peft import AutoPeftModel\nmodel = AutoPeftModel.from_pretrained("PATH_OF_THIS_FOLDER")',
     );
+  });
+
+  it('names the variant of the method, and keeps the tag of PEFT', () => {
+    const text = adapterCard({ peft_type: 'LORA', use_dora: true }, 'org/base', causalLm.peft, {
+      ggufFile: null,
+      hasLabels: false,
+    });
+    expect(text).toContain('An adapter (DoRA) for org/base');
+    expect(text).toContain('- "lora"');
   });
 
   it('loads the base as it was packed for the training, and says so', () => {

@@ -109,7 +109,7 @@ export function writeAdapter(
   const isPacked = storedQuantizer(base.config) !== null;
   const quantization = (!isPacked && base.model?.quantization) || null;
   const files = new Map([
-    ['README.md', adapterCard(peft.peft_type, baseName, task, { ggufFile: gguf, hasLabels, hasLetters, isMixed, quantization })], // prettier-ignore
+    ['README.md', adapterCard(config, baseName, task, { ggufFile: gguf, hasLabels, hasLetters, isMixed, quantization })], // prettier-ignore
     // by itself, because PEFT keeps nothing of labels: transformers' AutoConfig reads it from the folder
     ...(hasLabels ? [[CONFIG, configJson(base.config)] as const] : []),
     ...(vocabulary ? vocabularyTexts(vocabulary) : []),

@@ -1,0 +1,27 @@
+import { expect, it } from 'vitest';
+import { methodTitle } from './job-method.js';
+
+it.each([
+  [{ peft_type: 'LORA', use_dora: false, init_lora_weights: true }, null, 'LoRA'],
+  [{ peft_type: 'LORA', use_dora: true, use_rslora: false }, null, 'DoRA'],
+  [{ peft_type: 'LORA', use_rslora: true }, null, 'rsLoRA'],
+  [{ peft_type: 'LORA', use_dora: true, use_rslora: true }, null, 'DoRA + rsLoRA'],
+  [{ peft_type: 'LORA', init_lora_weights: 'pissa_niter_16' }, null, 'PiSSA'],
+  [{ peft_type: 'LORA', init_lora_weights: 'olora' }, null, 'OLoRA'],
+  [{ peft_type: 'LORA', init_lora_weights: 'eva' }, null, 'EVA'],
+  [{ peft_type: 'LORA', init_lora_weights: 'gaussian', kasa_config: null }, null, 'LoRA'],
+  [{ peft_type: 'LORA', kasa_config: {} }, null, 'KaSA'],
+  [{ peft_type: 'LORA' }, 'nf4', 'QLoRA'],
+  [{ peft_type: 'LORA', use_dora: true }, 'nf4', 'QDoRA'],
+  [{ peft_type: 'LORA', init_lora_weights: 'eva' }, 'int8', 'QLoRA + EVA'],
+  [{ peft_type: 'ADALORA', init_r: 12 }, null, 'AdaLoRA'],
+  [{ peft_type: 'IA3', use_dora: true }, 'nf4', 'IA3'],
+  [null, null, 'FULL'],
+])('calls %o on a base in %s %s', (peft, quantization, name) => {
+  expect(methodTitle({ peft, graft: { operation: null, quantization } })).toBe(name);
+});
+
+it('calls an operation on adapters by its type', () => {
+  const operation = { type: 'export', format: 'gguf', adapters: ['a'] } as const;
+  expect(methodTitle({ peft: { peft_type: 'LORA' }, graft: { operation } })).toBe('export');
+});
