@@ -237,6 +237,54 @@ describe.skipIf(!program)('the new-job form', () => {
     expect(tabs.problems()).toEqual([]);
   });
 
+  it('keeps what was typed over reload and back, until the job is submitted', async () => {
+    const page = await tabs.open('/new');
+    const suffix = page.getByLabel('suffix', { exact: true });
+    const passes = page.locator('#n_epochs');
+    const typed = async () => [await suffix.inputValue(), await passes.inputValue()];
+    await page.getByLabel('training_file', { exact: true }).selectOption(file);
+    await suffix.fill('kept');
+    await passes.fill('3');
+    await page.reload();
+    await line(page).getByText('3 passes').waitFor();
+    expect(await typed()).toEqual(['kept', '3']);
+    await page.getByRole('link', { name: 'Models' }).click();
+    await page.waitForURL(/\/models/);
+    await page.goBack();
+    await line(page).getByText('3 passes').waitFor();
+    expect(await typed()).toEqual(['kept', '3']);
+    await picture(page, 'new-job-kept');
+
+    // A link says what the form begins with; what is typed there is kept as well.
+    await page.goto(`${graft.where.url}/new?training_file=${file}`);
+    await line(page).getByText('12 examples').waitFor();
+    expect(await typed()).toEqual(['', '']);
+    await suffix.fill('linked');
+    await page.reload();
+    await line(page).getByText('12 examples').waitFor();
+    expect(await typed()).toEqual(['linked', '']);
+    await page.goto(`${graft.where.url}/files/${file}`);
+    await page.locator('a[href^="/new?training_file="]').click();
+    await line(page).getByText('12 examples').waitFor();
+    expect(await typed()).toEqual(['', '']);
+
+    await page.goto(`${graft.where.url}/new`);
+    await line(page).getByText('12 examples').waitFor();
+    expect(await typed()).toEqual(['linked', '']);
+    await page.getByRole('button', { name: 'Start over' }).click();
+    await plan(page).getByText('Choose a base and training data').waitFor();
+    expect(await typed()).toEqual(['', '']);
+
+    await page.getByLabel('training_file', { exact: true }).selectOption(file);
+    await suffix.fill('sent');
+    await page.getByRole('button', { name: 'Submit' }).click();
+    await page.waitForURL(/\/jobs\/ftjob-/);
+    await page.goBack();
+    await plan(page).getByText('Choose a base and training data').waitFor();
+    expect(await typed()).toEqual(['', '']);
+    expect(tabs.problems()).toEqual([]);
+  });
+
   it('says that the job to begin as is not there, and can be filled in all the same', async () => {
     const page = await tabs.open('/new?from=ftjob-nope');
     await page.getByRole('alert').getByText('ftjob-nope').waitFor();

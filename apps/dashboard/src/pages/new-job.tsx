@@ -14,6 +14,7 @@ import {
   taskOf,
   type Draft,
 } from '../components/job-draft.js';
+import { forgetDraft, keepDraft, keptDraft } from '../components/kept-draft.js';
 import { LimitsNear } from '../components/limits-near.js';
 import { JobPlan } from '../components/job-plan.js';
 import { JobTrackers } from '../components/job-trackers.js';
@@ -48,6 +49,7 @@ export function NewJobPage({ from, checkpoint, file }: NewJobProps) {
     const base = checkpoint ? ((await api.model(checkpoint)).graft?.base ?? job.model) : null;
     return { job, base };
   });
+  const [kept, setKept] = useState(() => keptDraft((from ?? checkpoint ?? file) !== null));
   const problem = catalog.error ?? models.error ?? files.error;
   const ready = !from || source.value || source.error;
   // Without its pools the form still takes a name.
@@ -61,16 +63,24 @@ export function NewJobPage({ from, checkpoint, file }: NewJobProps) {
       </main>
     );
   }
-  const start = source.value
+  const given = source.value
     ? draftFrom(source.value, checkpoint, catalog.value, files.value)
     : { ...BLANK, training_file: file ?? '' };
   return (
     <JobForm
+      key={kept ? 'kept' : 'given'}
+      startOver={
+        kept &&
+        (() => {
+          forgetDraft();
+          setKept(null);
+        })
+      }
       catalog={catalog.value}
       models={models.value}
       files={files.value}
       pools={poolsKnown}
-      start={start}
+      start={kept ?? given}
       unfounded={source.error}
       filesChanged={files.reload}
     />
@@ -109,6 +119,8 @@ interface FormProps {
   /** Those that the project may use. */
   readonly pools: readonly string[];
   readonly start: Draft;
+  /** Leaves what was typed before, where the form begins with that. */
+  readonly startOver: (() => void) | null;
   /** Why the form does not begin as it was to. */
   readonly unfounded: Error | null;
   readonly filesChanged: () => void;
@@ -130,14 +142,32 @@ function useSending(tell: (refused: Error | null) => void) {
   const send = async (to: '/jobs/$id' | '/sweeps/$id', made: Promise<{ readonly id: string }>) => {
     setBusy(true);
     tell(null);
-    await made.then(({ id }) => navigate({ to, params: { id } }), tell);
+    await made.then(({ id }) => {
+      forgetDraft();
+      return navigate({ to, params: { id } });
+    }, tell);
     setBusy(false);
   };
   return { busy, send };
 }
 
-function JobForm({ catalog, models, files, pools, start, unfounded, filesChanged }: FormProps) {
+/** What the form holds, a way to set a part of it, and one for what a person types, which is kept. */
+function useDraft(start: Draft) {
   const [draft, setDraft] = useState(start);
+  const isTyped = useRef(false);
+  useEffect(() => {
+    if (isTyped.current) keepDraft(draft);
+  }, [draft]);
+  const set = (part: Partial<Draft>) => setDraft((now) => ({ ...now, ...part }));
+  const type = (part: Partial<Draft>) => {
+    isTyped.current = true;
+    set(part);
+  };
+  return [draft, set, type] as const;
+}
+
+function JobForm({ catalog, models, files, pools, start, ...given }: FormProps) {
+  const [draft, setDraft, type] = useDraft(start);
   const [error, setError] = useState<Error | null>(null);
   const { busy, send } = useSending(setError);
   const form = useRef<HTMLFormElement>(null);
@@ -155,13 +185,13 @@ function JobForm({ catalog, models, files, pools, start, unfounded, filesChanged
   const wrong = problem instanceof ApiError ? problem : null;
   const change = (part: Partial<Draft>) => {
     setError(null);
-    setDraft((now) => ({ ...now, ...part }));
+    type(part);
   };
 
   useEffect(() => {
     // An encoder learns from labels alone, which fewer files have.
     const usual = bases.find(({ graft }) => graft?.uses?.includes('chat')) ?? bases[0];
-    if (!draft.model && usual) change({ model: usual.id });
+    if (!draft.model && usual) setDraft({ model: usual.id });
   }, [bases, draft.model]);
   useEffect(() => {
     if (error) showRefused(form.current);
@@ -178,11 +208,12 @@ function JobForm({ catalog, models, files, pools, start, unfounded, filesChanged
   return (
     <main>
       <h1>New job</h1>
-      <Start from={start.graft['init_adapter']} unfounded={unfounded} />
+      {given.startOver && <KeptNotice startOver={given.startOver} />}
+      <Start from={start.graft['init_adapter']} unfounded={given.unfounded} />
       <form ref={form} className="new-job" onSubmit={submit}>
         <div>
           <StepHead number={1} name="Data" />
-          <TrainingData {...now} files={files} filesChanged={filesChanged} />
+          <TrainingData {...now} files={files} filesChanged={given.filesChanged} />
           <StepHead number={2} name="Base" />
           <BaseModel {...now} bases={bases} />
           <StepHead number={3} name="Method" />
@@ -218,6 +249,15 @@ function JobForm({ catalog, models, files, pools, start, unfounded, filesChanged
     </main>
   );
 }
+
+const KeptNotice = ({ startOver }: { startOver: () => void }) => (
+  <p className="notice" role="status">
+    The form is as you left it.{' '}
+    <button type="button" className="small" onClick={startOver}>
+      Start over
+    </button>
+  </p>
+);
 
 /** What the job begins from where that is not its base alone, or why the form does not begin as it was to. */
 function Start({ from, unfounded }: { from: string | undefined; unfounded: Error | null }) {
